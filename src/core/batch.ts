@@ -1,0 +1,53 @@
+import type { BlockId, SequenceId, TokenId } from "./ids.ts";
+
+/** What the sampler needs to draw one token; the logits are those of a chunk's last position. */
+export interface SampleRequest {
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly minP: number;
+  readonly seed: number;
+  /** Index of the token to draw among the sequence's outputs, from 0; keeps draws independent of batching. */
+  readonly outputIndex: number;
+  /** How many log-probabilities to report beside the chosen token's; absent means none at all. */
+  readonly numLogprobs?: number;
+}
+
+/** `tokens.length` consecutive positions of one sequence, computed in one step. Decode is a chunk of one. */
+export interface ScheduledChunk {
+  readonly sequenceId: SequenceId;
+  /** Token ids at positions `[start, start + tokens.length)`. */
+  readonly tokens: Uint32Array;
+  /** First position of the chunk; everything before it is in the KV pool already. */
+  readonly start: number;
+  /** The sequence's block table; covers at least `start + tokens.length` positions. */
+  readonly blockTable: readonly BlockId[];
+  /** Present when the last position is the sequence's newest token, whose successor is to be drawn. */
+  readonly sample?: SampleRequest;
+}
+
+/** The plan of one step: plain data that could be printed, saved and replayed (Law 3). */
+export interface Batch {
+  /** Counts the steps of this engine, from 0. */
+  readonly step: number;
+  /** At most one chunk per sequence; never empty. */
+  readonly chunks: readonly ScheduledChunk[];
+  /** Sum of the chunks' lengths, at most the token budget. */
+  readonly numTokens: number;
+}
+
+/** A token with the natural logarithm of its probability under the unmodified distribution. */
+export interface TokenLogprob {
+  readonly token: TokenId;
+  readonly logprob: number;
+}
+
+/** What the runner hands back for one chunk with a `sample`. */
+export interface SampledToken {
+  readonly sequenceId: SequenceId;
+  readonly token: TokenId;
+  /** Natural log-probability of `token`, before temperature and filters; present when asked for. */
+  readonly logprob?: number;
+  /** The likeliest tokens, best first; present when asked for. */
+  readonly topLogprobs?: readonly TokenLogprob[];
+}

@@ -1,0 +1,70 @@
+/** Element type of K and V in the pool. */
+export type KvCacheDtype = "f16" | "f32";
+
+/** Which device runs the model: the first that fits, a WebGPU adapter, or plain TypeScript. */
+export type DeviceChoice = "auto" | "webgpu" | "cpu";
+
+/** What the engine isolate needs to know; a plain object, since it is posted to a Worker. */
+export interface EngineConfig {
+  /** Directory with `config.json`, `*.safetensors` and the tokenizer's files. */
+  readonly modelDir: string;
+  readonly device: DeviceChoice;
+  /** Token positions per KV block. */
+  readonly blockSize: number;
+  /** Exact pool size in blocks; wins over `kvCacheMemoryBytes`. */
+  readonly numBlocksOverride?: number;
+  /** Pool size in bytes, all layers together. */
+  readonly kvCacheMemoryBytes?: number;
+  readonly kvCacheDtype: KvCacheDtype;
+  /** Most tokens of one sequence, prompt and output; absent means what model and pool allow. */
+  readonly maxModelLen?: number;
+  /** Most sequences in one step. */
+  readonly maxNumSeqs: number;
+  /** Most tokens in one step (the chunked-prefill budget). */
+  readonly maxNumBatchedTokens: number;
+  /** Most sequences waiting for admission before new requests are refused with 429. */
+  readonly maxNumWaitingSeqs: number;
+}
+
+/** One phase of starting, as measured. */
+export interface StartupPhase {
+  readonly name: string;
+  readonly seconds: number;
+}
+
+/** What the engine tells the main isolate once it can serve. */
+export interface EngineInfo {
+  /** The device in words, for people. */
+  readonly device: string;
+  readonly deviceKind: "webgpu" | "cpu";
+  /** `model_type` of config.json. */
+  readonly modelType: string;
+  readonly numParameters: number;
+  readonly weightBytes: number;
+  readonly vocabSize: number;
+  readonly maxModelLen: number;
+  readonly blockSize: number;
+  readonly numBlocks: number;
+  /** Bytes of the whole KV pool. */
+  readonly kvCacheBytes: number;
+  readonly kvCacheDtype: KvCacheDtype;
+  readonly maxNumSeqs: number;
+  readonly maxNumBatchedTokens: number;
+  readonly phases: readonly StartupPhase[];
+}
+
+/** Gauges and counters of the engine, posted with each step's events. Counters never go down. */
+export interface EngineStats {
+  readonly numRunning: number;
+  readonly numWaiting: number;
+  readonly numBlocks: number;
+  readonly numFreeBlocks: number;
+  readonly numSteps: number;
+  readonly numPreemptions: number;
+  /** Prompt positions computed, recomputation after preemption included. */
+  readonly numComputedPromptTokens: number;
+  readonly numGeneratedTokens: number;
+  /** Wall time of all steps and the part of it not spent waiting for the device, ms. */
+  readonly stepMs: number;
+  readonly hostMs: number;
+}

@@ -1,0 +1,66 @@
+/** An error as it crosses an isolate boundary: structured clone drops classes and fields. */
+export interface ErrorData {
+  /** HTTP status the main isolate answers with. */
+  readonly status: number;
+  /** OpenAI's `error.type`, such as `invalid_request_error`. */
+  readonly type: string;
+  /** OpenAI's `error.code`: a short machine-readable string, or null. */
+  readonly code: string | null;
+  readonly message: string;
+  /** Dotted path of the offending field, or null. */
+  readonly param: string | null;
+  /** Numbers worth reading by programs, such as `n_prompt_tokens`. */
+  readonly details?: Readonly<Record<string, number | string>>;
+}
+
+/** The client's mistake: becomes a 4xx with OpenAI's error body (`error_response.ts`). */
+export class RequestError extends Error {
+  override name = "RequestError";
+  readonly data: ErrorData;
+
+  constructor(
+    message: string,
+    fields: Partial<Omit<ErrorData, "message">> = {},
+  ) {
+    super(message);
+    this.data = {
+      status: fields.status ?? 400,
+      type: fields.type ?? "invalid_request_error",
+      code: fields.code ?? null,
+      message,
+      param: fields.param ?? null,
+      ...(fields.details === undefined ? {} : { details: fields.details }),
+    };
+  }
+}
+
+/** The engine isolate is starting, restarting or draining: 503 with Retry-After. */
+export class EngineUnavailableError extends Error {
+  override name = "EngineUnavailableError";
+}
+
+/** The user's mistake at start: a flag, a model file, a port. Printed as one sentence, exit 1. */
+export class StartupError extends Error {
+  override name = "StartupError";
+}
+
+/** Not enough KV blocks are free. The scheduler answers by preempting; the pool is unchanged. */
+export class OutOfBlocksError extends Error {
+  override name = "OutOfBlocksError";
+  constructor(readonly requested: number, readonly available: number) {
+    super(`Cannot allocate ${requested} KV blocks: ${available} are free`);
+  }
+}
+
+/** The GPU device is gone; the engine isolate ends and the main isolate restarts it. */
+export class DeviceLostError extends Error {
+  override name = "DeviceLostError";
+}
+
+/** A kernel did not compile or a call was refused by the device. */
+export class KernelError extends Error {
+  override name = "KernelError";
+  constructor(readonly kernel: string, message: string) {
+    super(`Kernel ${kernel}: ${message}`);
+  }
+}

@@ -1,0 +1,48 @@
+import type { EngineInfo, EngineStats } from "./engine_config.ts";
+import type { RequestId } from "./ids.ts";
+import type { SamplingParams } from "./sampling_params.ts";
+import type { TokenEvent } from "./token_event.ts";
+
+/** One sequence to generate: a prompt of at least one token id, each below the vocabulary size. */
+export interface SequenceRequest {
+  readonly prompt: Uint32Array;
+  readonly params: SamplingParams;
+}
+
+/** One request: all its sequences are accepted, or none is. */
+export interface GenerationRequest {
+  readonly id: RequestId;
+  readonly sequences: readonly SequenceRequest[];
+}
+
+/** An accepted request in flight. */
+export interface Generation {
+  /**
+   * The request's token events in order, one array per engine step that touched it; ends after every
+   * sequence has reported a `finishReason`. Leaving the loop early aborts what still runs.
+   */
+  readonly events: AsyncIterable<readonly TokenEvent[]>;
+  /** Stops sequence `index` (or all of them); their blocks are free at the next step. Idempotent. */
+  abort(index?: number): void;
+}
+
+/** Where the engine isolate is in its life. */
+export type EngineState = "starting" | "ready" | "restarting" | "draining" | "failed";
+
+/** What the rooms of the main isolate see of the engine. */
+export interface EnginePort {
+  readonly state: EngineState;
+  /** Present once the engine has been ready; survives a restart. */
+  readonly info: EngineInfo | undefined;
+  /** The latest posted statistics; zeros before the first step. */
+  readonly stats: EngineStats;
+  /** Why the engine failed or restarts, one sentence. */
+  readonly failure: string | undefined;
+  /**
+   * Hands a request to the engine and waits until it is admitted to the queue.
+   *
+   * @throws {RequestError} when it can never fit, or the queue is full (429).
+   * @throws {EngineUnavailableError} while the engine is not ready.
+   */
+  submit(request: GenerationRequest): Promise<Generation>;
+}

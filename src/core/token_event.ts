@@ -1,0 +1,23 @@
+import type { TokenLogprob } from "./batch.ts";
+import type { ErrorData } from "./errors.ts";
+import type { RequestId, TokenId } from "./ids.ts";
+
+/** Why a sequence ended. `abort`: the client asked or went away. `error`: see `TokenEvent.error`. */
+export type FinishReason = "stop" | "length" | "abort" | "error";
+
+/** What the engine reports of one sequence in one step. */
+export interface TokenEvent {
+  readonly requestId: RequestId;
+  /** Which of the request's sequences, from 0. */
+  readonly index: number;
+  /** The token drawn; absent only on an end without one (abort, error). */
+  readonly token?: TokenId;
+  readonly logprob?: number;
+  readonly topLogprobs?: readonly TokenLogprob[];
+  /** Prompt tokens whose KV came from the prefix cache; on the sequence's first event. */
+  readonly numCachedTokens?: number;
+  /** Present on the sequence's last event. A stop token is reported in `token` with reason `stop`. */
+  readonly finishReason?: FinishReason;
+  /** Present with reason `error`. */
+  readonly error?: ErrorData;
+}

@@ -1,0 +1,25 @@
+import type { EngineConfig, EngineInfo, EngineStats } from "../core/engine_config.ts";
+import type { ErrorData } from "../core/errors.ts";
+import type { GenerationRequest } from "../core/generation.ts";
+import type { RequestId } from "../core/ids.ts";
+import type { TokenEvent } from "../core/token_event.ts";
+
+/** From the main isolate to the engine isolate. */
+export type ToEngine =
+  | { readonly type: "start"; readonly config: EngineConfig }
+  | { readonly type: "submit"; readonly request: GenerationRequest }
+  /** Without `index`, every sequence of the request. Unknown ids are ignored: they have ended. */
+  | { readonly type: "abort"; readonly id: RequestId; readonly index?: number };
+
+/** From the engine isolate to the main isolate. */
+export type FromEngine =
+  /** A start-up phase has begun. */
+  | { readonly type: "progress"; readonly phase: string }
+  | { readonly type: "ready"; readonly info: EngineInfo }
+  /** The answer to each `submit`, before any of its events. */
+  | { readonly type: "accepted"; readonly id: RequestId }
+  | { readonly type: "refused"; readonly id: RequestId; readonly error: ErrorData }
+  /** One per step, and one after an abort while idle. */
+  | { readonly type: "events"; readonly events: readonly TokenEvent[]; readonly stats: EngineStats }
+  /** The isolate's last words. `atStart`: the user's mistake, not to be retried. */
+  | { readonly type: "failed"; readonly message: string; readonly atStart: boolean };

@@ -1,0 +1,22 @@
+/** The part of `@std/http` that Quire uses, by name and meaning; see the import map in `deno.json`. */
+import { STATUS_CODES } from "node:http";
+
+/** Status codes by name (RFC 9110 section 15). */
+export const STATUS_CODE = {
+  OK: 200,
+  BadRequest: 400,
+  Unauthorized: 401,
+  NotFound: 404,
+  MethodNotAllowed: 405,
+  RequestTimeout: 408,
+  ContentTooLarge: 413,
+  UnsupportedMediaType: 415,
+  TooManyRequests: 429,
+  InternalServerError: 500,
+  ServiceUnavailable: 503,
+} as const;
+
+export type StatusCode = (typeof STATUS_CODE)[keyof typeof STATUS_CODE];
+
+/** Reason phrases by code. */
+export const STATUS_TEXT: Readonly<Record<number, string>> = STATUS_CODES as Record<number, string>;
