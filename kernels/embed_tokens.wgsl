@@ -1,0 +1,24 @@
+// embed_tokens: rows of the embedding matrix.
+//
+//   out[t, :] = w[tokens[t], :]
+//
+// T tokens, V vocabulary, E hidden.
+//   0 step   u32 packed metadata (step.ts)
+//   1 w      WEIGHT_DTYPE [V, E]
+//   2 out    f32 [T, E]
+// Dispatch: (ceil(E / 4 / 64), T, 1), one lane per four elements.
+// Reference: embed_tokens.ts; exact.
+
+const E4: u32 = ${E / 4}u;
+const V: u32 = ${V}u;
+
+@group(0) @binding(0) var<storage, read> step: array<u32>;
+@group(0) @binding(1) var<storage, read> w: array<Weight4>;
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
+
+@compute @workgroup_size(64)
+fn embed_tokens(@builtin(global_invocation_id) id: vec3<u32>) {
+  if (id.x >= E4) { return; }
+  let token = min(step[step[STEP_TOKENS] + id.y], V - 1u);
+  out[id.y * E4 + id.x] = weight4(w[token * E4 + id.x]);
+}

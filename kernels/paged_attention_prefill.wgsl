@@ -1,0 +1,45 @@
+// paged_attention_prefill: chunks of several new tokens against their paged, causal context.
+//
+//   out[t, h] = softmax(q[t, h] . K[0..p] / sqrt(D)) V[0..p],  p = position of t, itself included
+//
+// T tokens, H query heads, G KV heads, D head dim.
+//   0 step   u32 packed metadata (step.ts)
+//   1 qkv    f32 [T, H + 2G, D], queries rotated
+//   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D] (kv_cache.ts); the chunk's own K and V are in it
+//   3 out    f32 [T, H, D]
+// Dispatch: (tiles, G, 1). A tile is at most QUERIES rows of one sequence, so a ragged batch is a list
+// of tiles; a lane is one row of one query head. All lanes of a workgroup walk the same blocks, so K
+// and V are read once per tile from memory (FlashAttention-2, Dao 2023, 2307.08691, without staging).
+// Reference: paged_attention.ts; error below 1e-5 * max |V|.
+
+const H: u32 = ${H}u;
+const HEADS_PER_KV: u32 = ${H / G}u;
+
+@group(0) @binding(0) var<storage, read> step: array<u32>;
+@group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> kv: array<Kv4>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+
+@compute @workgroup_size(${QUERIES * H / G})
+fn paged_attention_prefill(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let kv_head = group.y;
+  let head = kv_head * HEADS_PER_KV + lane % HEADS_PER_KV;
+  let query = lane / HEADS_PER_KV;
+  let tile = step[STEP_TILES] + group.x * TILE_WORDS;
+  if (query >= step[tile + TILE_NUM_ROWS]) { return; }
+  let row = step[tile + TILE_FIRST_ROW] + query;
+  let begin = 0u;
+  let end = step[tile + TILE_POSITION] + query + 1u;
+  let table = step[step[STEP_SEQS] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
+  let q_row = (row * ${H + 2 * G}u + head) * ${D / 4}u;
+//# for d in 0..D/4
+  let q${d} = qkv[q_row + ${d}u] * ${1 / Math.sqrt(D)};
+//# end
+${attend}
+//# for d in 0..D/4
+  out[(row * H + head) * ${D / 4}u + ${d}u] = o${d} / total;
+//# end
+}

@@ -1,0 +1,46 @@
+import {
+  type DeviceBuffer,
+  type Kernel,
+  type KernelCall,
+  kernelCall,
+} from "../src/device/kernel.ts";
+import source from "./rms_norm.wgsl" with { type: "text" };
+import { numRows, type Rows } from "./rows.ts";
+import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims, stepWgsl } from "./step.ts";
+
+type Shape = Readonly<{ E: number; EPS: number; GATHER: boolean; LANES: number }>;
+
+/** Normalizes rows; with `GATHER`, only those that are drawn from, packed together. */
+export const rmsNorm: Kernel<Shape> = {
+  name: "rms_norm",
+  source: stepWgsl + source,
+  bindings: [
+    { name: "step", access: "read" },
+    { name: "x", access: "read" },
+    { name: "weight", access: "read" },
+    { name: "out", access: "read_write" },
+  ],
+  reference({ step, x, weight, out }, { E, EPS, GATHER }) {
+    const words = step!.u32;
+    const rows = words[GATHER ? STEP.numSamples : STEP.numTokens]!;
+    for (let r = 0; r < rows; r++) {
+      const row = GATHER ? words[words[STEP.samples]! + r * SAMPLE_WORDS + SAMPLE.row]! : r;
+      const from = x!.f32.subarray(row * E, (row + 1) * E);
+      const to = out!.f32.subarray(r * E, (r + 1) * E);
+      const scale = 1 / Math.sqrt(from.reduce((sum, v) => sum + v * v, 0) / E + EPS);
+      for (let e = 0; e < E; e++) to[e] = from[e]! * scale * weight!.f32[e]!;
+    }
+  },
+};
+
+/** Normalizes every row of the step, or with `rows: "samples"` the rows that are drawn from. */
+export function rmsNormCall(
+  { rows, ...shape }: Omit<Shape, "GATHER"> & { rows: Rows },
+  buffers: Readonly<Record<"step" | "x" | "weight" | "out", DeviceBuffer>>,
+): KernelCall<StepDims> {
+  return kernelCall(rmsNorm, {
+    constants: { ...shape, GATHER: rows === "samples" },
+    buffers,
+    workgroups: (dims) => [numRows(rows, dims), 1, 1],
+  });
+}

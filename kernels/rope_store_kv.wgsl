@@ -1,0 +1,71 @@
+// rope_store_kv: rotates queries and keys by their positions (RoPE, Su 2021, 2104.09864) and writes
+// keys and values to their slots in the paged KV pool.
+//
+//   (a, b) at dims (i, i + D/2) becomes (a cos - b sin, b cos + a sin), angle = position * frequency_i
+//
+// T tokens, H query heads, G KV heads, D head dim.
+//   0 step   u32 packed metadata (step.ts)
+//   1 rope   f32 [P, D/2, 2], cos and sin per position
+//   2 qkv    f32 [T, H + 2G, D]: queries are rotated in place
+//   3 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D] (kv_cache.ts)
+// Dispatch: (ceil((H + 2G) * D/4 / 64), T, 1); a lane owns dims 2j, 2j+1 and their partners D/2 on,
+// so that f16 pairs are written as whole words.
+// Reference: rope_store_kv.ts; error below 1e-6 relative before rounding to KV_DTYPE.
+
+const H: u32 = ${H}u;
+const G: u32 = ${G}u;
+const D: u32 = ${D}u;
+const QUADS: u32 = ${D / 4}u;  // lanes per head
+const BLOCK_SIZE: u32 = ${BLOCK_SIZE}u;
+
+@group(0) @binding(0) var<storage, read> step: array<u32>;
+@group(0) @binding(1) var<storage, read> rope: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> qkv: array<vec2<f32>>;
+//# if KV_DTYPE == "f16"
+@group(0) @binding(3) var<storage, read_write> kv: array<u32>;
+//# else
+@group(0) @binding(3) var<storage, read_write> kv: array<vec2<f32>>;
+//# end
+
+fn store_pair(row: u32, pair: u32, value: vec2<f32>) {
+//# if KV_DTYPE == "f16"
+  kv[row * (D / 2u) + pair] = pack2x16float(value);
+//# else
+  kv[row * (D / 2u) + pair] = value;
+//# end
+}
+
+/// Row of one head's K (which 0) or V (1) at a slot, in units of D elements.
+fn kv_row(slot: u32, which: u32, head: u32) -> u32 {
+  return ((slot / BLOCK_SIZE * 2u + which) * G + head) * BLOCK_SIZE + slot % BLOCK_SIZE;
+}
+
+@compute @workgroup_size(64)
+fn rope_store_kv(@builtin(global_invocation_id) id: vec3<u32>) {
+  let head = id.x / QUADS;
+  if (head >= H + 2u * G) { return; }
+  let t = id.y;
+  let low = id.x % QUADS;          // pair of dims 2 * low
+  let high = low + QUADS;          // their partners, D/2 on
+  let row = (t * (H + 2u * G) + head) * (D / 2u);
+  var a = qkv[row + low];
+  var b = qkv[row + high];
+  if (head < H + G) {
+    let angles = rope[step[step[STEP_POSITIONS] + t] * QUADS + low];
+    let c = angles.xz;
+    let s = angles.yw;
+    let rotated = a * c - b * s;
+    b = b * c + a * s;
+    a = rotated;
+  }
+  if (head < H) {
+    qkv[row + low] = a;
+    qkv[row + high] = b;
+    return;
+  }
+  let slot = step[step[STEP_SLOTS] + t];
+  let which = select(0u, 1u, head >= H + G);
+  let target_row = kv_row(slot, which, head - H - which * G);
+  store_pair(target_row, low, a);
+  store_pair(target_row, high, b);
+}

@@ -1,0 +1,87 @@
+/**
+ * The packed metadata of one step: a header of word offsets and counts, then ragged regions.
+ *
+ * The runner writes it with one upload per step; every kernel reads what it needs. Word indices:
+ *
+ *     header    STEP.* below, u32
+ *     tokens    [T]                  token id of each row
+ *     positions [T]                  position of each row in its sequence
+ *     slots     [T]                  block * blockSize + offset, where the row's K and V go
+ *     seqs      [S, SEQ_WORDS]       sequences with one row (decodes) first
+ *     tiles     [N, TILE_WORDS]      runs of at most `queryTile` rows of one longer chunk
+ *     samples   [R, SAMPLE_WORDS]    rows whose logits are drawn from
+ *     tables                         block ids, one run per sequence
+ *
+ * A row is one token of the step; T rows, S sequences, N tiles, R samples.
+ */
+export const STEP = {
+  numTokens: 0,
+  numSeqs: 1,
+  numDecodes: 2,
+  numTiles: 3,
+  numSamples: 4,
+  tokens: 5,
+  positions: 6,
+  slots: 7,
+  seqs: 8,
+  tiles: 9,
+  samples: 10,
+} as const;
+
+export const HEADER_WORDS = 16;
+
+/** One sequence: its first row, its rows, its context length after this step, its table's first word. */
+export const SEQ = { firstRow: 0, numRows: 1, contextLen: 2, table: 3 } as const;
+export const SEQ_WORDS = 4;
+
+/** One prefill tile: index into `seqs`, first row, rows, position of the first row. */
+export const TILE = { seq: 0, firstRow: 1, numRows: 2, position: 3 } as const;
+export const TILE_WORDS = 4;
+
+/** One draw; temperature, top-p and min-p are f32 bits. `numLogprobs` is one more than asked, 0 for none. */
+export const SAMPLE = {
+  row: 0,
+  temperature: 1,
+  topK: 2,
+  topP: 3,
+  minP: 4,
+  seedLow: 5,
+  seedHigh: 6,
+  outputIndex: 7,
+  numLogprobs: 8,
+} as const;
+export const SAMPLE_WORDS = 12;
+
+/** Most log-probabilities per token besides the chosen one's. */
+export const MAX_LOGPROBS = 20;
+
+/** One drawn token: id, its log-probability (f32 bits), then `MAX_LOGPROBS` pairs of id and bits. */
+export const SAMPLED = { token: 0, logprob: 1, top: 2 } as const;
+export const SAMPLED_WORDS = SAMPLED.top + 2 * MAX_LOGPROBS;
+
+/** How large a step is: decides the workgroups of every call. */
+export interface StepDims {
+  readonly numTokens: number;
+  readonly numDecodes: number;
+  readonly numTiles: number;
+  readonly numSamples: number;
+  /** Longest context among the decodes, in tokens. */
+  readonly maxDecodeLen: number;
+}
+
+/** The same word indices as WGSL constants, named `STEP_NUM_TOKENS`, `SEQ_TABLE` and so on. */
+export const stepWgsl: string = [
+  ...wgslConstants("STEP", STEP),
+  ...wgslConstants("SEQ", { ...SEQ, words: SEQ_WORDS }),
+  ...wgslConstants("TILE", { ...TILE, words: TILE_WORDS }),
+  ...wgslConstants("SAMPLE", { ...SAMPLE, words: SAMPLE_WORDS }),
+  ...wgslConstants("SAMPLED", { ...SAMPLED, words: SAMPLED_WORDS }),
+  "",
+].join("\n");
+
+function wgslConstants(prefix: string, words: Readonly<Record<string, number>>): string[] {
+  return Object.entries(words).map(([name, word]) => {
+    const snake = name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+    return `const ${prefix}_${snake}: u32 = ${word}u;`;
+  });
+}

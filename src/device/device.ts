@@ -1,0 +1,68 @@
+import type { DeviceBuffer, KernelCall } from "./kernel.ts";
+
+/** Kernel calls made ready to run: pipelines compiled, bind groups built. Opaque outside its device. */
+export interface Program<Dims> {
+  readonly calls: readonly KernelCall<Dims>[];
+}
+
+/** Bytes `[0, bytes)` of a buffer, wanted back after a program has run. */
+export interface ReadRequest {
+  readonly buffer: DeviceBuffer;
+  readonly bytes: number;
+}
+
+/**
+ * Something that executes kernel calls over buffers: a GPU by WGSL, or the CPU by the definitions.
+ *
+ * Programs run in the order given and see each other's writes. A device belongs to one isolate.
+ */
+export interface Device {
+  readonly kind: "webgpu" | "cpu";
+  /** The device in words, for people. */
+  readonly description: string;
+  /** True where "GPU" threads are CPU threads: kernels are then tuned for that. */
+  readonly isSoftware: boolean;
+  /** Largest buffer that a kernel can bind whole, bytes. */
+  readonly maxBindingBytes: number;
+  /** Milliseconds spent so far waiting for results; grows with each `run`. */
+  readonly waitedMs: number;
+
+  /**
+   * Allocates zeroed memory.
+   *
+   * @throws {RangeError} when the device has no room or the buffer cannot be bound.
+   */
+  createBuffer(label: string, bytes: number): Promise<DeviceBuffer>;
+
+  /** Frees a buffer's memory. Programs that bind it must not run again. */
+  destroyBuffer(buffer: DeviceBuffer): void;
+
+  /** Copies `data` into `buffer` before any later `run`; offset and length are multiples of 4. */
+  write(buffer: DeviceBuffer, byteOffset: number, data: Uint8Array | Uint32Array): void;
+
+  /**
+   * Prepares calls; nothing is created per run afterwards.
+   *
+   * @throws {KernelError} naming the kernel that does not compile or bind.
+   */
+  compile<Dims>(calls: readonly KernelCall<Dims>[]): Promise<Program<Dims>>;
+
+  /**
+   * Runs a program for one step and returns the words asked for.
+   *
+   * A plain value where the device can read back synchronously, else a promise.
+   *
+   * @throws {DeviceLostError} when the device is gone; it stays gone.
+   */
+  run<Dims>(
+    program: Program<Dims>,
+    dims: Dims,
+    read: ReadRequest,
+  ): Uint32Array | Promise<Uint32Array>;
+
+  /** Reads any buffer; for tests and diagnosis, not for the step loop. */
+  read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array<ArrayBuffer>>;
+
+  /** Releases everything. Idempotent. */
+  destroy(): void;
+}

@@ -1,0 +1,41 @@
+import { f16BitsToF32 } from "./half.ts";
+
+/** A buffer of the reference device: one piece of memory, seen as the element types kernels use. */
+export class HostBuffer {
+  readonly u8: Uint8Array<ArrayBuffer>;
+  readonly u16: Uint16Array<ArrayBuffer>;
+  readonly u32: Uint32Array<ArrayBuffer>;
+  readonly f32: Float32Array<ArrayBuffer>;
+  #decoded = new Map<string, Float32Array>();
+
+  /** `bytes` is rounded up to a multiple of 4; the memory starts as zeros. */
+  constructor(readonly label: string, readonly bytes: number) {
+    const memory = new ArrayBuffer(Math.ceil(bytes / 4) * 4);
+    this.u8 = new Uint8Array(memory);
+    this.u16 = new Uint16Array(memory);
+    this.u32 = new Uint32Array(memory);
+    this.f32 = new Float32Array(memory);
+  }
+
+  /** Copies `data` to `byteOffset` and forgets what {@link asF32} decoded. */
+  write(byteOffset: number, data: Uint8Array): void {
+    this.u8.set(data, byteOffset);
+    this.#decoded.clear();
+  }
+
+  /**
+   * All elements as f32, decoded once and kept until the next `write`.
+   * For buffers that kernels only read, such as weights; costs 4 bytes per element.
+   */
+  asF32(dtype: "f16" | "bf16" | "f32"): Float32Array {
+    if (dtype === "f32") return this.f32;
+    let values = this.#decoded.get(dtype);
+    if (values === undefined) {
+      values = dtype === "f16"
+        ? Float32Array.from(this.u16, f16BitsToF32)
+        : new Float32Array(Uint32Array.from(this.u16, (bits) => bits << 16).buffer);
+      this.#decoded.set(dtype, values);
+    }
+    return values;
+  }
+}

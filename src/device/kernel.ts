@@ -1,0 +1,71 @@
+import type { HostBuffer } from "./host_buffer.ts";
+
+/** What a template may substitute or branch on; dimensions, tile shapes, element types. */
+export type Constants = Readonly<Record<string, number | boolean | string>>;
+
+/** One storage buffer of a kernel, in binding order from 0. */
+export interface Binding {
+  /** The WGSL variable's name. */
+  readonly name: string;
+  readonly access: "read" | "read_write";
+}
+
+/** Workgroups in x, y and z; a call with a zero is skipped. */
+export type Workgroups = readonly [x: number, y: number, z: number];
+
+/**
+ * One operation, written twice (Law 2): as a WGSL template and as a plain TypeScript definition.
+ *
+ * The template is expanded with the call's constants (`wgsl_template.ts`); its entry point bears the
+ * kernel's name, its bindings are storage buffers of group 0 in the order of `bindings`.
+ */
+export interface Kernel<C extends Constants> {
+  readonly name: string;
+  readonly source: string;
+  readonly bindings: readonly Binding[];
+  /** The definition, over the same buffers by binding name; reads counts from the step metadata. */
+  readonly reference: (buffers: Readonly<Record<string, HostBuffer>>, constants: C) => void;
+}
+
+/** Memory of a device; opaque to all but the device that made it. */
+export interface DeviceBuffer {
+  readonly label: string;
+  readonly bytes: number;
+}
+
+/** A kernel with its constants and buffers; only the number of workgroups varies by step. */
+export interface KernelCall<Dims> {
+  readonly label: string;
+  readonly kernelName: string;
+  readonly source: string;
+  readonly constants: Constants;
+  readonly bindings: readonly Binding[];
+  /** One per binding, in order. */
+  readonly buffers: readonly DeviceBuffer[];
+  readonly workgroups: (dims: Dims) => Workgroups;
+  readonly reference: (buffers: Readonly<Record<string, HostBuffer>>) => void;
+}
+
+/** Ties a kernel to constants and named buffers. */
+export function kernelCall<C extends Constants, Dims>(kernel: Kernel<C>, call: {
+  label?: string;
+  constants: C;
+  buffers: Readonly<Record<string, DeviceBuffer>>;
+  workgroups: (dims: Dims) => Workgroups;
+}): KernelCall<Dims> {
+  const label = call.label ?? kernel.name;
+  return {
+    label,
+    kernelName: kernel.name,
+    source: kernel.source,
+    constants: call.constants,
+    bindings: kernel.bindings,
+    buffers: kernel.bindings.map(({ name }) => {
+      const buffer = call.buffers[name];
+      if (buffer === undefined) throw new TypeError(`${label}: buffer "${name}" is missing`);
+      return buffer;
+    }),
+    workgroups: call.workgroups,
+    reference: (buffers) => kernel.reference(buffers, call.constants),
+  };
+}

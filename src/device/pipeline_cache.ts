@@ -1,0 +1,62 @@
+import { KernelError } from "../core/errors.ts";
+import type { Binding, KernelCall } from "./kernel.ts";
+import { expandWgsl } from "./wgsl_template.ts";
+
+/** A compiled kernel and the layout its bind groups follow. */
+export interface CachedPipeline {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+/** Compiles each distinct expanded source once; layers of equal shape share their pipelines. */
+export class PipelineCache {
+  #device: GPUDevice;
+  #pipelines = new Map<string, CachedPipeline>();
+  #layouts = new Map<string, GPUBindGroupLayout>();
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  /** @throws {KernelError} with the compiler's message. */
+  async get<Dims>(call: KernelCall<Dims>): Promise<CachedPipeline> {
+    const code = expandWgsl(call.source, call.constants);
+    let cached = this.#pipelines.get(code);
+    if (cached === undefined) {
+      cached = await this.#compile(call, code);
+      this.#pipelines.set(code, cached);
+    }
+    return cached;
+  }
+
+  async #compile<Dims>(call: KernelCall<Dims>, code: string): Promise<CachedPipeline> {
+    const layout = this.#layout(call.bindings);
+    this.#device.pushErrorScope("validation");
+    const module = this.#device.createShaderModule({ label: call.kernelName, code });
+    const pipeline = this.#device.createComputePipeline({
+      label: call.label,
+      layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: { module, entryPoint: call.kernelName },
+    });
+    const error = await this.#device.popErrorScope();
+    if (error) throw new KernelError(call.kernelName, error.message);
+    return { pipeline, layout };
+  }
+
+  #layout(bindings: readonly Binding[]): GPUBindGroupLayout {
+    const key = bindings.map(({ access }) => access).join();
+    let layout = this.#layouts.get(key);
+    if (layout === undefined) {
+      layout = this.#device.createBindGroupLayout({
+        label: key,
+        entries: bindings.map(({ access }, binding) => ({
+          binding,
+          visibility: GPUShaderStage.COMPUTE,
+          buffer: { type: access === "read" ? "read-only-storage" : "storage" },
+        })),
+      });
+      this.#layouts.set(key, layout);
+    }
+    return layout;
+  }
+}

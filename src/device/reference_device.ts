@@ -1,0 +1,70 @@
+import { invariant } from "../base/invariant.ts";
+import type { Device, Program, ReadRequest } from "./device.ts";
+import { HostBuffer } from "./host_buffer.ts";
+import type { DeviceBuffer, KernelCall } from "./kernel.ts";
+
+/**
+ * Runs kernels by their definitions, in plain TypeScript on the CPU.
+ *
+ * It is what serves where there is no GPU adapter, and what every WGSL kernel is tested against.
+ */
+export class ReferenceDevice implements Device {
+  readonly kind = "cpu";
+  readonly description = "reference device (plain TypeScript on one CPU core)";
+  readonly isSoftware = true;
+  readonly maxBindingBytes = 2 ** 31 - 4;
+  #waitedMs = 0;
+
+  get waitedMs(): number {
+    return this.#waitedMs;
+  }
+
+  createBuffer(label: string, bytes: number): Promise<DeviceBuffer> {
+    return Promise.try(() => new HostBuffer(label, bytes));
+  }
+
+  destroyBuffer(_buffer: DeviceBuffer): void {}
+
+  write(buffer: DeviceBuffer, byteOffset: number, data: Uint8Array | Uint32Array): void {
+    host(buffer).write(byteOffset, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
+
+  compile<Dims>(calls: readonly KernelCall<Dims>[]): Promise<Program<Dims>> {
+    return Promise.resolve(new ReferenceProgram(calls));
+  }
+
+  run<Dims>(program: Program<Dims>, dims: Dims, read: ReadRequest): Uint32Array {
+    invariant(program instanceof ReferenceProgram, "program of another device");
+    const began = performance.now();
+    program.run(dims);
+    this.#waitedMs += performance.now() - began;
+    return host(read.buffer).u32.slice(0, read.bytes / 4);
+  }
+
+  read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    return Promise.resolve(host(buffer).u8.slice(byteOffset, byteOffset + bytes));
+  }
+
+  destroy(): void {}
+}
+
+class ReferenceProgram<Dims> implements Program<Dims> {
+  readonly #buffers: readonly Readonly<Record<string, HostBuffer>>[];
+
+  constructor(readonly calls: readonly KernelCall<Dims>[]) {
+    this.#buffers = calls.map(({ bindings, buffers }) =>
+      Object.fromEntries(bindings.map(({ name }, i) => [name, host(buffers[i]!)]))
+    );
+  }
+
+  run(dims: Dims): void {
+    this.calls.forEach((call, i) => {
+      if (call.workgroups(dims).every((count) => count > 0)) call.reference(this.#buffers[i]!);
+    });
+  }
+}
+
+function host(buffer: DeviceBuffer): HostBuffer {
+  invariant(buffer instanceof HostBuffer, `buffer ${buffer.label} is not of the reference device`);
+  return buffer;
+}

@@ -1,0 +1,213 @@
+import { invariant } from "../base/invariant.ts";
+import { alignUp } from "../base/math.ts";
+import { DeviceLostError, KernelError } from "../core/errors.ts";
+import type { Device, Program, ReadRequest } from "./device.ts";
+import type { DeviceBuffer, KernelCall } from "./kernel.ts";
+import { PipelineCache } from "./pipeline_cache.ts";
+import { Readback } from "./readback.ts";
+
+/** Largest piece of one `writeBuffer`; each call stages its bytes until the next submission. */
+const UPLOAD_CHUNK_BYTES = 16 * 2 ** 20;
+
+class GpuDeviceBuffer implements DeviceBuffer {
+  constructor(readonly label: string, readonly bytes: number, readonly gpu: GPUBuffer) {}
+}
+
+/** A call with everything the step loop needs made beforehand. */
+interface PreparedCall<Dims> {
+  readonly pipeline: GPUComputePipeline;
+  readonly bindGroup: GPUBindGroup;
+  readonly workgroups: KernelCall<Dims>["workgroups"];
+}
+
+class GpuProgram<Dims> implements Program<Dims> {
+  constructor(
+    readonly calls: readonly KernelCall<Dims>[],
+    readonly prepared: readonly PreparedCall<Dims>[],
+  ) {}
+}
+
+/**
+ * Runs kernels on a WebGPU adapter.
+ *
+ * One run is one command encoder, one compute pass, one copy, one submission and one map; no buffer,
+ * bind group or pipeline is created in it.
+ */
+export class WebGpuDevice implements Device {
+  readonly kind = "webgpu";
+  readonly description: string;
+  readonly isSoftware: boolean;
+  readonly maxBindingBytes: number;
+  #device: GPUDevice;
+  #pipelines: PipelineCache;
+  #readback: Readback;
+  #failure: Error | undefined;
+  #uploadedBytes = 0;
+
+  private constructor(adapter: GPUAdapter, device: GPUDevice, readback: Readback) {
+    this.#device = device;
+    this.#readback = readback;
+    this.#pipelines = new PipelineCache(device);
+    this.isSoftware = adapter.info.isFallbackAdapter;
+    const name = adapter.info.description || adapter.info.device || "unnamed adapter";
+    this.description = `${name}${this.isSoftware ? " (software adapter)" : ""}, WebGPU`;
+    this.maxBindingBytes = device.limits.maxStorageBufferBindingSize;
+    device.lost.then(({ reason, message }) => {
+      this.#failure ??= new DeviceLostError(`GPU device lost (${reason}): ${message}`);
+    });
+    device.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      this.#failure ??= new KernelError("(any)", (event as GPUUncapturedErrorEvent).error.message);
+    });
+  }
+
+  /** Opens an adapter of `gpu`, or returns undefined where there is none. */
+  static async open(gpu: GPU | undefined = navigator.gpu): Promise<WebGpuDevice | undefined> {
+    const adapter = await gpu?.requestAdapter({ powerPreference: "high-performance" });
+    if (!adapter) return undefined;
+    const { limits } = adapter;
+    const device = await adapter.requestDevice({
+      requiredLimits: {
+        maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+        maxBufferSize: limits.maxBufferSize,
+        maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
+      },
+    });
+    return new WebGpuDevice(adapter, device, await Readback.create(device));
+  }
+
+  get waitedMs(): number {
+    return this.#readback.waitedMs;
+  }
+
+  async createBuffer(label: string, bytes: number): Promise<DeviceBuffer> {
+    const size = Math.max(16, alignUp(bytes, 16));
+    if (size > this.maxBindingBytes) {
+      throw new RangeError(
+        `${label} needs ${size} bytes, but this device binds at most ${this.maxBindingBytes}`,
+      );
+    }
+    this.#device.pushErrorScope("out-of-memory");
+    this.#device.pushErrorScope("validation");
+    const gpu = this.#device.createBuffer({
+      label,
+      size,
+      usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC,
+    });
+    const error = await this.#device.popErrorScope() ?? null;
+    const outOfMemory = await this.#device.popErrorScope() ?? null;
+    const problem = error ?? outOfMemory;
+    if (problem) throw new RangeError(`${label} (${size} bytes): ${problem.message}`);
+    return new GpuDeviceBuffer(label, bytes, gpu);
+  }
+
+  destroyBuffer(buffer: DeviceBuffer): void {
+    gpuBuffer(buffer).destroy();
+  }
+
+  write(buffer: DeviceBuffer, byteOffset: number, data: Uint8Array | Uint32Array): void {
+    const { queue } = this.#device;
+    const gpu = gpuBuffer(buffer);
+    for (let done = 0; done < data.byteLength; done += UPLOAD_CHUNK_BYTES) {
+      const length = Math.min(UPLOAD_CHUNK_BYTES, data.byteLength - done);
+      const source = data.buffer as ArrayBuffer;
+      queue.writeBuffer(gpu, byteOffset + done, source, data.byteOffset + done, length);
+      // Staged copies are freed only after a submission: flush while loading weights.
+      this.#uploadedBytes += length;
+      if (this.#uploadedBytes >= UPLOAD_CHUNK_BYTES) this.#flushUploads();
+    }
+  }
+
+  async compile<Dims>(calls: readonly KernelCall<Dims>[]): Promise<Program<Dims>> {
+    const prepared: PreparedCall<Dims>[] = [];
+    for (const call of calls) {
+      const { pipeline, layout } = await this.#pipelines.get(call);
+      prepared.push({
+        pipeline,
+        bindGroup: await this.#bind(call, layout),
+        workgroups: call.workgroups,
+      });
+    }
+    return new GpuProgram(calls, prepared);
+  }
+
+  run<Dims>(
+    program: Program<Dims>,
+    dims: Dims,
+    read: ReadRequest,
+  ): Uint32Array | Promise<Uint32Array> {
+    invariant(program instanceof GpuProgram, "program of another device");
+    if (this.#failure) throw this.#failure;
+    const encoder = this.#device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    let current: GPUComputePipeline | undefined;
+    for (const { pipeline, bindGroup, workgroups } of program.prepared) {
+      const [x, y, z] = workgroups(dims);
+      if (x === 0 || y === 0 || z === 0) continue;
+      if (pipeline !== current) pass.setPipeline(current = pipeline);
+      pass.setBindGroup(0, bindGroup);
+      pass.dispatchWorkgroups(x, y, z);
+    }
+    pass.end();
+    const staging = this.#readback.take(read.bytes);
+    encoder.copyBufferToBuffer(gpuBuffer(read.buffer), 0, staging, 0, read.bytes);
+    this.#device.queue.submit([encoder.finish()]);
+    this.#uploadedBytes = 0;
+    return this.#checked(this.#readback.read(staging, read.bytes));
+  }
+
+  async read(
+    buffer: DeviceBuffer,
+    byteOffset: number,
+    bytes: number,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const size = alignUp(bytes, 4);
+    const staging = this.#device.createBuffer({
+      size,
+      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    });
+    const encoder = this.#device.createCommandEncoder();
+    encoder.copyBufferToBuffer(gpuBuffer(buffer), byteOffset, staging, 0, size);
+    this.#device.queue.submit([encoder.finish()]);
+    await staging.mapAsync(GPUMapMode.READ);
+    const copy = new Uint8Array(staging.getMappedRange().slice(0, bytes));
+    staging.destroy();
+    return copy;
+  }
+
+  destroy(): void {
+    this.#device.destroy();
+  }
+
+  /** An error that surfaced during the step spoils its result. */
+  #checked(words: Uint32Array | Promise<Uint32Array>): Uint32Array | Promise<Uint32Array> {
+    if (words instanceof Promise) return words.then((late) => this.#checked(late));
+    if (this.#failure) throw this.#failure;
+    return words;
+  }
+
+  async #bind<Dims>(call: KernelCall<Dims>, layout: GPUBindGroupLayout): Promise<GPUBindGroup> {
+    this.#device.pushErrorScope("validation");
+    const bindGroup = this.#device.createBindGroup({
+      label: call.label,
+      layout,
+      entries: call.buffers.map((buffer, binding) => ({
+        binding,
+        resource: { buffer: gpuBuffer(buffer) },
+      })),
+    });
+    const error = await this.#device.popErrorScope();
+    if (error) throw new KernelError(call.kernelName, `${call.label}: ${error.message}`);
+    return bindGroup;
+  }
+
+  #flushUploads(): void {
+    this.#device.queue.submit([]);
+    this.#uploadedBytes = 0;
+  }
+}
+
+function gpuBuffer(buffer: DeviceBuffer): GPUBuffer {
+  invariant(buffer instanceof GpuDeviceBuffer, `buffer ${buffer.label} is not of this GPU`);
+  return buffer.gpu;
+}

@@ -1,0 +1,97 @@
+import type { Device } from "../../src/device/device.ts";
+import { HostBuffer } from "../../src/device/host_buffer.ts";
+import type { DeviceBuffer, KernelCall } from "../../src/device/kernel.ts";
+import { ReferenceDevice } from "../../src/device/reference_device.ts";
+import { WebGpuDevice } from "../../src/device/webgpu_device.ts";
+
+let opened: Promise<WebGpuDevice | undefined> | undefined;
+
+/** The adapter all kernel tests share, or undefined with the reason printed once. */
+export function gpuForTests(): Promise<WebGpuDevice | undefined> {
+  return opened ??= WebGpuDevice.open().then((device) => {
+    if (device === undefined) {
+      if (Deno.env.has("QUIRE_REQUIRE_GPU")) throw new Error("QUIRE_REQUIRE_GPU: no GPU adapter");
+      // deno-lint-ignore no-console -- a skip must say why
+      console.warn("skipped: no WebGPU adapter (apt-get install mesa-vulkan-drivers libvulkan1)");
+    }
+    return device;
+  });
+}
+
+/** A test on the GPU adapter; without one it prints why it is skipped, or fails where one is required. */
+export function gpuTest(name: string, run: (device: WebGpuDevice) => Promise<void>): void {
+  Deno.test({
+    name,
+    sanitizeOps: false,
+    sanitizeResources: false,
+    async fn() {
+      const device = await gpuForTests();
+      if (device !== undefined) await run(device);
+    },
+  });
+}
+
+/** Buffers by binding name, given as the bytes they start with. */
+export type Contents = Readonly<Record<string, Float32Array | Uint32Array | Uint16Array>>;
+
+/**
+ * Runs the calls on `device` and on the reference device over equal contents, and returns the buffer
+ * `output` of both as raw words.
+ */
+export async function runBoth<Dims>(
+  device: Device,
+  contents: Contents,
+  calls: (buffers: Record<string, DeviceBuffer>) => readonly KernelCall<Dims>[],
+  dims: Dims,
+  output: string,
+): Promise<{ actual: HostBuffer; expected: HostBuffer }> {
+  const [actual, expected] = await Promise.all([
+    runOn(device, contents, calls, dims, output),
+    runOn(new ReferenceDevice(), contents, calls, dims, output),
+  ]);
+  return { actual, expected };
+}
+
+async function runOn<Dims>(
+  device: Device,
+  contents: Contents,
+  calls: (buffers: Record<string, DeviceBuffer>) => readonly KernelCall<Dims>[],
+  dims: Dims,
+  output: string,
+): Promise<HostBuffer> {
+  const buffers: Record<string, DeviceBuffer> = {};
+  for (const [name, data] of Object.entries(contents)) {
+    const bytes = new Uint8Array(Math.ceil(data.byteLength / 4) * 4);
+    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    buffers[name] = await device.createBuffer(name, bytes.byteLength);
+    device.write(buffers[name], 0, bytes);
+  }
+  const program = await device.compile(calls(buffers));
+  await device.run(program, dims, { buffer: buffers[output]!, bytes: 4 });
+  const bytes = await device.read(buffers[output]!, 0, buffers[output]!.bytes);
+  for (const buffer of Object.values(buffers)) device.destroyBuffer(buffer);
+  const host = new HostBuffer(output, bytes.length);
+  host.write(0, bytes);
+  return host;
+}
+
+/** Deterministic values in [-scale, scale). */
+export function noise(length: number, seed: number, scale = 1): Float32Array<ArrayBuffer> {
+  let state = (seed * 2654435761) >>> 0 || 1;
+  return Float32Array.from({ length }, () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return ((state >>> 0) / 2 ** 31 - 1) * scale;
+  });
+}
+
+/** Largest absolute difference over `[from, to)`; NaN anywhere counts as infinite. */
+export function worstError(a: Float32Array, b: Float32Array, from = 0, to = a.length): number {
+  let worst = 0;
+  for (let i = from; i < to; i++) {
+    const error = Math.abs(a[i]! - b[i]!);
+    worst = Number.isNaN(error) ? Infinity : Math.max(worst, error);
+  }
+  return worst;
+}
