@@ -28,15 +28,17 @@ const SLICES: u32 = ${SLICES}u;
 var<workgroup> partial: array<f32, ${LANES * SLICES * TILE_R * TILE_N}>;
 //# end
 
-@compute @workgroup_size(SLICES, LANES)
+@compute @workgroup_size(${LANES * SLICES})
 fn matmul(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_id) id: vec3<u32>,
+  @builtin(local_invocation_index) index: u32,
 ) {
+  let slice = index % SLICES;
+  let lane = index / SLICES;
   let rows = step[${ROWS_WORD}u];
   let r0 = group.y * ${TILE_R}u;
-  let n0 = ((group.z * groups.x + group.x) * LANES + id.y) * ${TILE_N}u;
+  let n0 = ((group.z * groups.x + group.x) * LANES + lane) * ${TILE_N}u;
 //# if SLICES == 1
   if (n0 >= N) { return; }
 //# end
@@ -52,7 +54,12 @@ fn matmul(
   var a${r}_${n} = 0.0;
 //# end
 //# end
-  for (var k = id.x; k < K4; k += SLICES) {
+//# if SLICES == 1
+  // Uniform, so that a row's load is one for all lanes.
+  for (var k = 0u; k < K4; k++) {
+//# else
+  for (var k = slice; k < K4; k += SLICES) {
+//# end
 //# for n in 0..TILE_N
     let b${n} = weight4(w[w${n} + k]);
 //# end
@@ -70,17 +77,17 @@ fn matmul(
 //# end
 //# end
 //# else
-  let base = (id.y * SLICES + id.x) * ${TILE_R * TILE_N}u;
+  let base = (lane * SLICES + slice) * ${TILE_R * TILE_N}u;
 //# for r in 0..TILE_R
 //# for n in 0..TILE_N
   partial[base + ${r * TILE_N + n}u] = a${r}_${n};
 //# end
 //# end
   workgroupBarrier();  // the lanes of a tile now share out its sums
-  for (var i = id.x; i < ${TILE_R * TILE_N}u; i += SLICES) {
+  for (var i = slice; i < ${TILE_R * TILE_N}u; i += SLICES) {
     var sum = 0.0;
     for (var s = 0u; s < SLICES; s++) {
-      sum += partial[(id.y * SLICES + s) * ${TILE_R * TILE_N}u + i];
+      sum += partial[(lane * SLICES + s) * ${TILE_R * TILE_N}u + i];
     }
     store(r0 + i / ${TILE_N}u, n0 + i % ${TILE_N}u, rows, sum);
   }

@@ -83,14 +83,14 @@ fn uniform_draw(sample: u32, token: u32) -> f32 {
   return (f32(v.x >> 9u) + 0.5) / 8388608.0;
 }
 
-/// The largest border such that the tokens at or above it, and at or above `floor`, weigh `target`
+/// The largest border such that the tokens at or above it, and at or above `lowest`, weigh `goal`
 /// (their number when `count`, else the sum of exp(z - peak)).
 fn border(
-  lane: u32, row: u32, floor: u32, target: f32, count: bool, inverse_t: f32, peak: f32,
+  lane: u32, row: u32, lowest: u32, goal: f32, count: bool, inverse_t: f32, peak: f32,
 ) -> u32 {
   var found = 0u;
   for (var bit = 0x80000000u; bit > 0u; bit >>= 1u) {
-    let candidate = max(found | bit, floor);
+    let candidate = max(found | bit, lowest);
     var weight = 0.0;
     for (var t = lane; t < V; t += LANES) {
       let logit = logits[row + t];
@@ -98,9 +98,9 @@ fn border(
         weight += select(exp((logit - peak) * inverse_t), 1.0, count);
       }
     }
-    if (reduce_sum(lane, weight) >= target) { found |= bit; }
+    if (reduce_sum(lane, weight) >= goal) { found |= bit; }
   }
-  return max(found, floor);
+  return max(found, lowest);
 }
 
 @compute @workgroup_size(LANES)
@@ -127,29 +127,29 @@ fn sample_tokens(
 }
 
 fn draw(lane: u32, row: u32, sample: u32, inverse_t: f32, peak: f32) -> u32 {
-  var floor = 0u;
+  var lowest = 0u;
   let min_p = bitcast<f32>(step[sample + SAMPLE_MIN_P]);
-  if (min_p > 0.0) { floor = order(peak + log(min_p) / inverse_t); }
+  if (min_p > 0.0) { lowest = order(peak + log(min_p) / inverse_t); }
   let top_k = step[sample + SAMPLE_TOP_K];
   if (top_k > 0u && top_k < V) {
-    floor = border(lane, row, floor, f32(top_k), true, inverse_t, peak);
+    lowest = border(lane, row, lowest, f32(top_k), true, inverse_t, peak);
   }
   let top_p = bitcast<f32>(step[sample + SAMPLE_TOP_P]);
   if (top_p < 1.0) {
     var weight = 0.0;
     for (var t = lane; t < V; t += LANES) {
       let logit = logits[row + t];
-      if (order(logit) >= floor) { weight += exp((logit - peak) * inverse_t); }
+      if (order(logit) >= lowest) { weight += exp((logit - peak) * inverse_t); }
     }
     let all = reduce_sum(lane, weight);
-    floor = border(lane, row, floor, top_p * all, false, inverse_t, peak);
+    lowest = border(lane, row, lowest, top_p * all, false, inverse_t, peak);
   }
   // The likeliest token always stays, whatever rounding does at the borders.
-  floor = min(floor, order(peak));
+  lowest = min(lowest, order(peak));
   var mine = Best(LOWEST, 0xffffffffu);
   for (var t = lane; t < V; t += LANES) {
     let logit = logits[row + t];
-    if (order(logit) >= floor) {
+    if (order(logit) >= lowest) {
       let gumbel = -log(-log(uniform_draw(sample, t)));
       mine = better(mine, Best((logit - peak) * inverse_t + gumbel, t));
     }
