@@ -1,0 +1,92 @@
+import { invariant } from "../base/invariant.ts";
+import { OutOfBlocksError } from "../core/errors.ts";
+import type { BlockId } from "../core/ids.ts";
+import { FreeBlockList } from "./free_block_list.ts";
+
+/**
+ * The fixed set of physical KV blocks, each with a reference count.
+ *
+ * A block is on the free list exactly when its count is 0. Every holder owns one reference to each
+ * block it holds. The pool moves no bytes: a block id addresses the same place in each layer's
+ * buffer, and those belong to the device.
+ *
+ * Every operation costs O(blocks passed), never O(pool); no object exists per block. A call that
+ * throws has changed nothing. Paging after Kwon et al. 2023, "PagedAttention" (arXiv:2309.06180),
+ * section 4.2.
+ */
+export class BlockPool {
+  readonly numBlocks: number;
+  readonly #refCounts: Uint32Array;
+  readonly #free: FreeBlockList;
+
+  constructor(numBlocks: number) {
+    invariant(Number.isInteger(numBlocks) && numBlocks > 0, `a pool of ${numBlocks} blocks`);
+    this.numBlocks = numBlocks;
+    this.#refCounts = new Uint32Array(numBlocks);
+    this.#free = new FreeBlockList(numBlocks);
+  }
+
+  /** Blocks without a reference. */
+  get numFree(): number {
+    return this.#free.numBlocks;
+  }
+
+  /** References held on block `id`; 0 means free. */
+  refCount(id: BlockId): number {
+    invariant(
+      Number.isInteger(id) && id >= 0 && id < this.numBlocks,
+      `block ${id} outside the pool of ${this.numBlocks}`,
+    );
+    return this.#refCounts[id]!;
+  }
+
+  /**
+   * Takes `count` free blocks, all or none, each with one reference.
+   *
+   * @throws {OutOfBlocksError} when fewer than `count` are free. The pool is unchanged.
+   */
+  allocate(count: number): BlockId[] {
+    if (count > this.#free.numBlocks) throw new OutOfBlocksError(count, this.#free.numBlocks);
+    const ids: BlockId[] = [];
+    while (ids.length < count) {
+      const id = this.#free.takeFirst();
+      this.#refCounts[id] = 1;
+      ids.push(id);
+    }
+    return ids;
+  }
+
+  /** Adds one reference to each block; one that was free leaves the free list as it is. */
+  retain(ids: readonly BlockId[]): void {
+    for (const id of ids) {
+      if (this.refCount(id) === 0) this.#free.remove(id);
+      this.#refCounts[id]!++;
+    }
+  }
+
+  /**
+   * Drops one reference from each block; those that reach 0 become free and are handed out next,
+   * the last of `ids` first.
+   *
+   * Reusing what was freed last keeps the touched part of the pool small: an adapter that commits
+   * memory lazily never commits the rest. The end of a table goes before its start, because the
+   * start of a prompt is what another prompt is most likely to share.
+   */
+  release(ids: readonly BlockId[]): void {
+    for (const id of ids) {
+      invariant(this.refCount(id) > 0, `double release of block ${id}`);
+      if (--this.#refCounts[id]! === 0) this.#free.putFirst(id);
+    }
+  }
+
+  /** Audit: the free list is whole, and free means unreferenced. O(pool). */
+  checkIntegrity(): void {
+    this.#free.checkIntegrity();
+    this.#refCounts.forEach((count, id) =>
+      invariant(
+        (count === 0) === this.#free.has(id),
+        `block ${id}: count ${count}, ${this.#free.has(id) ? "free" : "not free"}`,
+      )
+    );
+  }
+}

@@ -1,0 +1,109 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { InvariantError } from "../../src/base/invariant.ts";
+import type { SequenceId } from "../../src/core/ids.ts";
+import { BlockManager } from "../../src/kvcache/block_manager.ts";
+
+Deno.test("BlockManager.tryAdmit() covers the tokens, the last block perhaps in part", () => {
+  const blocks = new BlockManager({ numBlocks: 8, blockSize: 4 });
+  assertEquals(blocks.tryAdmit(7, 9), { numCachedTokens: 0 });
+  assertEquals(blocks.blockTable(7), [0, 1, 2]);
+  assertEquals([blocks.numFree, blocks.numTables], [5, 1]);
+});
+
+Deno.test("BlockManager.tryAdmit() changes nothing when the tokens do not fit", () => {
+  const blocks = new BlockManager({ numBlocks: 4, blockSize: 2 });
+  blocks.tryAdmit(1, 5);
+  assertEquals(blocks.tryAdmit(2, 3), undefined);
+  assertEquals([blocks.numFree, blocks.numTables], [1, 1]);
+  blocks.checkIntegrity();
+});
+
+Deno.test("BlockManager.canAdmit() keeps the watermark free for those that run", () => {
+  const blocks = new BlockManager({ numBlocks: 10, blockSize: 1, numWatermarkBlocks: 3 });
+  blocks.tryAdmit(1, 4);
+  assertEquals([blocks.canAdmit(3), blocks.canAdmit(4)], [true, false]);
+  assert(blocks.tryExtend(1, 10), "growth may use the watermark's blocks");
+});
+
+Deno.test("BlockManager.canAdmit() gives the whole pool to a sequence that is alone", () => {
+  const blocks = new BlockManager({ numBlocks: 10, blockSize: 1, numWatermarkBlocks: 3 });
+  assertEquals([blocks.canAdmit(10), blocks.canAdmit(11)], [true, false]);
+});
+
+Deno.test("BlockManager keeps one percent of the pool as watermark by default", () => {
+  const blocks = new BlockManager({ numBlocks: 200, blockSize: 1 });
+  blocks.tryAdmit(1, 1);
+  assertEquals([blocks.canAdmit(197), blocks.canAdmit(198)], [true, false]);
+});
+
+Deno.test("BlockManager.tryExtend() appends blocks only at a block boundary", () => {
+  const blocks = new BlockManager({ numBlocks: 3, blockSize: 2 });
+  blocks.tryAdmit(1, 3);
+  const table = blocks.blockTable(1);
+  assert(blocks.tryExtend(1, 4));
+  assertEquals(table, [0, 1]);
+  assert(blocks.tryExtend(1, 5));
+  assertEquals(table, [0, 1, 2]);
+  assertEquals(blocks.tryExtend(1, 7), false);
+  assertEquals(table, [0, 1, 2]);
+});
+
+Deno.test("BlockManager.free() returns the blocks and leaves a plan's table as it was", () => {
+  const blocks = new BlockManager({ numBlocks: 3, blockSize: 2 });
+  blocks.tryAdmit(1, 6);
+  const table = blocks.blockTable(1);
+  blocks.free(1);
+  assertEquals(blocks.numFree, 3);
+  assertEquals(table, [0, 1, 2]);
+  assertThrows(() => blocks.free(1), InvariantError, "sequence 1 has no block table");
+});
+
+Deno.test("BlockManager agrees with a map of lengths under any history", () => {
+  const step = fc.record({
+    verb: fc.constantFrom("admit", "extend", "free"),
+    id: fc.nat(3),
+    numTokens: fc.integer({ min: 1, max: 20 }),
+  });
+  const sizes = fc.record({
+    numBlocks: fc.integer({ min: 1, max: 16 }),
+    blockSize: fc.integer({ min: 1, max: 3 }),
+    numWatermarkBlocks: fc.nat(2),
+  });
+  fc.assert(
+    fc.property(sizes, fc.array(step, { maxLength: 60 }), (options, history) => {
+      const blocks = new BlockManager(options);
+      const lengths = new Map<SequenceId, number>();
+      const blocksOf = (numTokens: number) => Math.ceil(numTokens / options.blockSize);
+      for (const { verb, id, numTokens } of history) {
+        const numHeld = [...lengths.values()].reduce((sum, n) => sum + blocksOf(n), 0);
+        const numFree = options.numBlocks - numHeld;
+        const length = lengths.get(id);
+        if (verb === "admit" && length === undefined) {
+          const numKept = lengths.size === 0 ? 0 : options.numWatermarkBlocks;
+          const fits = blocksOf(numTokens) <= numFree - numKept;
+          assertEquals(blocks.tryAdmit(id, numTokens) !== undefined, fits);
+          if (fits) lengths.set(id, numTokens);
+        }
+        if (verb === "extend" && length !== undefined) {
+          const longer = Math.max(length, numTokens);
+          const fits = blocksOf(longer) - blocksOf(length) <= numFree;
+          const before = [...blocks.blockTable(id)];
+          assertEquals(blocks.tryExtend(id, numTokens), fits);
+          if (fits) lengths.set(id, longer);
+          assertEquals(blocks.blockTable(id).slice(0, before.length), before);
+        }
+        if (verb === "free" && length !== undefined) {
+          blocks.free(id);
+          lengths.delete(id);
+        }
+        blocks.checkIntegrity();
+        const tables = [...lengths.keys()].map((key) => blocks.blockTable(key));
+        assertEquals(tables.map((t) => t.length), [...lengths.values()].map(blocksOf));
+        assertEquals(new Set(tables.flat()).size, tables.flat().length, "a block in two tables");
+        assertEquals(blocks.numFree, options.numBlocks - tables.flat().length);
+      }
+    }),
+    { seed: 3, numRuns: 300 },
+  );
+});
