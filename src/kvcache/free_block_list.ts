@@ -1,7 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockId } from "../core/ids.ts";
 
-/** Marks a block that is on no list; a link is otherwise an id or the sentinel. */
+/** The `next` of a block that is not on the list; a link is otherwise an id or the sentinel. */
 const UNLINKED = -1;
 
 /**
@@ -11,7 +11,7 @@ const UNLINKED = -1;
  * a sentinel with id `numBlocks`:
  *
  *     next:  S -> 4 -> 0 -> 2 -> S        first to be handed out: 4
- *     prev:  S <- 4 <- 0 <- 2 <- S        1 and 3 are in use: both their links are UNLINKED
+ *     prev:  S <- 4 <- 0 <- 2 <- S        1 and 3 are in use: next is UNLINKED
  *
  * So a block can leave from the middle without a search, which is what a prefix cache needs to take
  * back a block that is free but still holds a wanted prefix. Every operation is O(1) and allocates
@@ -23,14 +23,13 @@ export class FreeBlockList {
   readonly #prev: Int32Array;
   #numBlocks: number;
 
-  /** All of `[0, numBlocks)`, lowest id first. */
+  /** All of `[0, numBlocks)`, lowest id first; at least one. */
   constructor(numBlocks: number) {
     this.#sentinel = numBlocks;
     this.#next = Int32Array.from({ length: numBlocks + 1 }, (_, id) => id + 1);
     this.#prev = Int32Array.from({ length: numBlocks + 1 }, (_, id) => id - 1);
     this.#next[numBlocks] = 0;
     this.#prev[0] = numBlocks;
-    this.#prev[numBlocks] = Math.max(0, numBlocks - 1);
     this.#numBlocks = numBlocks;
   }
 
@@ -66,7 +65,6 @@ export class FreeBlockList {
     invariant(this.has(id), `block ${id} is not on the free list`);
     this.#link(this.#prev[id]!, this.#next[id]!);
     this.#next[id] = UNLINKED;
-    this.#prev[id] = UNLINKED;
     this.#numBlocks--;
   }
 

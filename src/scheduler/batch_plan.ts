@@ -1,0 +1,80 @@
+import { invariant } from "../base/invariant.ts";
+import type { Batch, SampledToken, SampleRequest, ScheduledChunk } from "../core/batch.ts";
+import type { BlockId } from "../core/ids.ts";
+import type { Sequence } from "./sequence.ts";
+
+/**
+ * One step in the making: chunks of sequences within one token budget.
+ *
+ * There are no phases: a chunk is `count` consecutive positions, and decode is a chunk of one, so a
+ * long prompt fills what the running answers leave over (Agrawal 2024, "Sarathi-Serve",
+ * arXiv:2403.02310).
+ */
+export class BatchPlan {
+  readonly sequences: Sequence[] = [];
+  readonly #chunks: ScheduledChunk[] = [];
+  readonly #maxNumTokens: number;
+  #numTokens = 0;
+
+  /** An empty plan for at most `maxNumTokens` tokens. */
+  constructor(maxNumTokens: number) {
+    this.#maxNumTokens = maxNumTokens;
+  }
+
+  /** Whether no sequence advances. */
+  get isEmpty(): boolean {
+    return this.#chunks.length === 0;
+  }
+
+  /** How many of the next tokens of `sequence` the rest of the budget allows; 0 when it is spent. */
+  countFor(sequence: Sequence): number {
+    return Math.min(sequence.numUncomputedTokens, this.#maxNumTokens - this.#numTokens);
+  }
+
+  /** Adds the next `count` tokens of `sequence`; `blockTable` covers them. */
+  add(sequence: Sequence, count: number, blockTable: readonly BlockId[]): void {
+    invariant(
+      count > 0 && count <= this.countFor(sequence),
+      `a chunk of ${count} tokens of sequence ${sequence.id}, ${this.countFor(sequence)} possible`,
+    );
+    const start = sequence.numComputedTokens;
+    const end = start + count;
+    this.#numTokens += count;
+    this.sequences.push(sequence);
+    this.#chunks.push({
+      sequenceId: sequence.id,
+      tokens: sequence.tokens(start, end),
+      start,
+      blockTable,
+      ...(end === sequence.numTokens ? { sample: sampleRequest(sequence) } : {}),
+    });
+  }
+
+  /** The plan as data. */
+  toBatch(step: number): Batch {
+    return { step, chunks: this.#chunks, numTokens: this.#numTokens };
+  }
+}
+
+/** The draw of a sequence's next token; it depends on nothing but the sequence itself. */
+function sampleRequest(sequence: Sequence): SampleRequest {
+  const { temperature, topK, topP, minP, seed, numLogprobs } = sequence.params;
+  const outputIndex = sequence.numOutputTokens;
+  const draw = { temperature, topK, topP, minP, seed, outputIndex };
+  return numLogprobs === undefined ? draw : { ...draw, numLogprobs };
+}
+
+/** Fails unless `sampled` has one entry per chunk with a `sample`, in the order of the chunks. */
+export function checkSampled(batch: Batch, sampled: readonly SampledToken[]): void {
+  const asked = batch.chunks.filter((chunk) => chunk.sample !== undefined);
+  invariant(
+    asked.length === sampled.length,
+    `step ${batch.step} drew ${sampled.length} tokens, asked were ${asked.length}`,
+  );
+  asked.forEach(({ sequenceId }, i) =>
+    invariant(
+      sampled[i]!.sequenceId === sequenceId,
+      `step ${batch.step} drew for sequence ${sampled[i]!.sequenceId}, asked was ${sequenceId}`,
+    )
+  );
+}

@@ -1,0 +1,89 @@
+import { invariant } from "../base/invariant.ts";
+import type { SequenceRequest } from "../core/generation.ts";
+import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
+
+/** Room for outputs before the tokens are first copied; most answers of a chat fit. */
+const INITIAL_OUTPUT_CAPACITY = 256;
+
+/** Waiting for admission, holding a block table, or ended. A preempted sequence waits again. */
+export type SequenceState = "waiting" | "running" | "finished";
+
+/** Who a sequence is: its number in this isolate and its place in a request. */
+export interface SequenceIdentity {
+  /** Also the order of arrival: a later sequence has a higher id. */
+  readonly id: SequenceId;
+  readonly requestId: RequestId;
+  /** Which of the request's sequences, from 0. */
+  readonly index: number;
+}
+
+/**
+ * One growing list of token ids, prompt and output, and how much of it is in the KV cache.
+ *
+ *     |------- prompt -------|--- output ---|
+ *     |--- numComputedTokens ---|- to do ---|      0 <= numComputedTokens < numTokens
+ *
+ * The newest token is never computed yet: its KV is written in the step that draws its successor.
+ * The scheduler owns the sequence and is the only one to change `state` and `numComputedTokens`.
+ */
+export class Sequence {
+  readonly id: SequenceId;
+  readonly requestId: RequestId;
+  readonly index: number;
+  readonly params: SequenceRequest["params"];
+  readonly numPromptTokens: number;
+  state: SequenceState = "waiting";
+  /** Leading positions whose KV is in the pool; 0 whenever the sequence waits. */
+  numComputedTokens = 0;
+  /** Prompt tokens that the first admission found in the prefix cache. */
+  numCachedTokens = 0;
+  /** How often it has lost its blocks. */
+  numPreemptions = 0;
+  /** Whether an event of this sequence has been reported. */
+  hasReported = false;
+  /** Entries `[0, #numTokens)` are live. */
+  #tokens: Uint32Array;
+  #numTokens: number;
+
+  constructor(identity: SequenceIdentity, request: SequenceRequest) {
+    this.id = identity.id;
+    this.requestId = identity.requestId;
+    this.index = identity.index;
+    this.params = request.params;
+    this.numPromptTokens = request.prompt.length;
+    this.#numTokens = request.prompt.length;
+    this.#tokens = new Uint32Array(request.prompt.length + INITIAL_OUTPUT_CAPACITY);
+    this.#tokens.set(request.prompt);
+  }
+
+  /** Prompt and output tokens together. */
+  get numTokens(): number {
+    return this.#numTokens;
+  }
+
+  /** Tokens drawn so far; also the index of the next draw. */
+  get numOutputTokens(): number {
+    return this.#numTokens - this.numPromptTokens;
+  }
+
+  /** Tokens whose KV is not in the pool; at least 1. */
+  get numUncomputedTokens(): number {
+    return this.#numTokens - this.numComputedTokens;
+  }
+
+  /** A copy of the tokens at positions `[start, end)`. */
+  tokens(start: number, end: number): Uint32Array {
+    invariant(end <= this.#numTokens, `position ${end} of ${this.#numTokens} tokens`);
+    return this.#tokens.slice(start, end);
+  }
+
+  /** Adds a drawn token at the end. Amortized O(1). */
+  append(token: TokenId): void {
+    if (this.#numTokens === this.#tokens.length) {
+      const larger = new Uint32Array(2 * this.#tokens.length);
+      larger.set(this.#tokens);
+      this.#tokens = larger;
+    }
+    this.#tokens[this.#numTokens++] = token;
+  }
+}

@@ -1,0 +1,96 @@
+import { type ErrorData, RequestError } from "../core/errors.ts";
+import type { GenerationRequest } from "../core/generation.ts";
+
+/** The size of the KV pool. */
+export interface PoolSize {
+  readonly numBlocks: number;
+  /** Token positions per block. */
+  readonly blockSize: number;
+}
+
+/** The limits that a request is held against when it is submitted. */
+export interface SubmissionLimits extends PoolSize {
+  /** Most tokens of one sequence, prompt and output. */
+  readonly maxModelLen: number;
+  /** Most sequences waiting for admission. */
+  readonly maxNumWaitingSeqs: number;
+}
+
+/**
+ * Refuses a request of which some sequence could never run, however long it waited.
+ *
+ * What counts is the prompt: how long the answer gets is known only when it ends.
+ *
+ * @throws {RequestError} with the numbers.
+ */
+export function checkFits(request: GenerationRequest, limits: SubmissionLimits): void {
+  const { maxModelLen, numBlocks, blockSize } = limits;
+  for (const { prompt } of request.sequences) {
+    const numPromptTokens = prompt.length;
+    if (numPromptTokens === 0) {
+      throw new RequestError("The prompt has no tokens: at least 1 is needed", {
+        code: "empty_prompt",
+      });
+    }
+    if (numPromptTokens >= maxModelLen) {
+      throw new RequestError(
+        `This model's maximum context length is ${maxModelLen} tokens, but the prompt has ` +
+          `${numPromptTokens} and at least 1 is needed for the answer`,
+        {
+          code: "context_length_exceeded",
+          details: { n_prompt_tokens: numPromptTokens, n_ctx: maxModelLen },
+        },
+      );
+    }
+    const numPoolTokens = numBlocks * blockSize;
+    if (numPromptTokens > numPoolTokens) {
+      throw new RequestError(
+        `The prompt has ${numPromptTokens} tokens, but ${describePool(limits)}`,
+        {
+          code: "kv_cache_exceeded",
+          details: { n_prompt_tokens: numPromptTokens, n_kv_cache_tokens: numPoolTokens },
+        },
+      );
+    }
+  }
+}
+
+/** What a sequence is told that runs alone and needs more than the whole pool for its next token. */
+export function cannotGrow(numTokens: number, pool: PoolSize): ErrorData {
+  const details = { n_tokens: numTokens, n_kv_cache_tokens: pool.numBlocks * pool.blockSize };
+  return new RequestError(
+    `The sequence has grown to ${numTokens} tokens, but ${describePool(pool)}`,
+    { code: "kv_cache_exceeded", details },
+  ).data;
+}
+
+function describePool({ numBlocks, blockSize }: PoolSize): string {
+  return `the whole KV cache holds ${numBlocks * blockSize} (${numBlocks} blocks of ${blockSize})`;
+}
+
+/**
+ * Refuses a request while too many sequences wait already.
+ *
+ * A request that finds nobody waiting is taken whatever its number of sequences: it would be
+ * refused on an idle server otherwise, and told to try again.
+ *
+ * @throws {RequestError} with status 429 and the numbers.
+ */
+export function checkQueueHasRoom(
+  request: GenerationRequest,
+  numWaiting: number,
+  limits: SubmissionLimits,
+): void {
+  const numAsked = request.sequences.length;
+  if (numWaiting === 0 || numWaiting + numAsked <= limits.maxNumWaitingSeqs) return;
+  throw new RequestError(
+    `The queue is full: ${numWaiting} sequences wait, ${numAsked} more would exceed the limit of ` +
+      `${limits.maxNumWaitingSeqs}`,
+    {
+      status: 429,
+      type: "rate_limit_error",
+      code: "queue_full",
+      details: { n_waiting: numWaiting, n_asked: numAsked, limit: limits.maxNumWaitingSeqs },
+    },
+  );
+}

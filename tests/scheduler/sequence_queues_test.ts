@@ -1,0 +1,68 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { InvariantError } from "../../src/base/invariant.ts";
+import { Sequence } from "../../src/scheduler/sequence.ts";
+import { SequenceQueues } from "../../src/scheduler/sequence_queues.ts";
+import { requestOf } from "../support/requests.ts";
+
+function sequencesOf(requestId: string, ...ids: number[]): Sequence[] {
+  return ids.map((id, index) =>
+    new Sequence({ id, requestId, index }, requestOf(requestId, 2).sequences[0]!)
+  );
+}
+
+function drain(queues: SequenceQueues): number[] {
+  while (queues.firstWaiting !== undefined) queues.admitFirst();
+  return queues.running.map(({ id }) => id);
+}
+
+Deno.test("SequenceQueues admits in order of arrival", () => {
+  const queues = new SequenceQueues();
+  queues.add("a", sequencesOf("a", 1, 2));
+  queues.add("b", sequencesOf("b", 3));
+  assertEquals([queues.numWaiting, queues.numUnfinished], [3, 3]);
+  assertEquals(drain(queues), [1, 2, 3]);
+  assertEquals([queues.numWaiting, queues.numUnfinished], [0, 3]);
+  queues.checkIntegrity();
+});
+
+Deno.test("SequenceQueues.preemptLast() keeps the order of those preempted before newcomers", () => {
+  const queues = new SequenceQueues();
+  queues.add("a", sequencesOf("a", 1, 2, 3));
+  drain(queues);
+  queues.add("b", sequencesOf("b", 4));
+  assertEquals([queues.preemptLast().id, queues.preemptLast().id], [3, 2]);
+  queues.checkIntegrity();
+  assertEquals(drain(queues), [1, 2, 3, 4]);
+});
+
+Deno.test("SequenceQueues.end() takes a sequence from where it stands, and its request with the last", () => {
+  const queues = new SequenceQueues();
+  const [first, second] = sequencesOf("a", 1, 2);
+  queues.add("a", [first!, second!]);
+  queues.admitFirst();
+  queues.end(first!);
+  assertEquals(queues.ofRequest("a"), [second!]);
+  queues.end(second!);
+  assertEquals([first!.state, second!.state], ["finished", "finished"]);
+  assertEquals([queues.ofRequest("a").length, queues.numUnfinished], [0, 0]);
+  queues.checkIntegrity();
+  queues.add("a", sequencesOf("a", 3));
+});
+
+Deno.test("SequenceQueues.add() refuses a request that is in already, and one without sequences", () => {
+  const queues = new SequenceQueues();
+  queues.add("a", sequencesOf("a", 1));
+  assertThrows(() => queues.add("a", sequencesOf("a", 2)), InvariantError, "request a is in");
+  assertThrows(() => queues.add("b", []), InvariantError, "request b has no sequences");
+});
+
+Deno.test("SequenceQueues.checkIntegrity() finds a sequence that is not what its place says", () => {
+  const queues = new SequenceQueues();
+  const [sequence] = sequencesOf("a", 1);
+  queues.add("a", [sequence!]);
+  sequence!.numComputedTokens = 1;
+  assertThrows(() => queues.checkIntegrity(), InvariantError, "waiting with 1 of 2");
+  sequence!.numComputedTokens = 0;
+  sequence!.state = "running";
+  assertThrows(() => queues.checkIntegrity(), InvariantError, "stands among the waiting");
+});

@@ -1,0 +1,90 @@
+import type { Batch, SampledToken, SampleRequest, ScheduledChunk } from "../../src/core/batch.ts";
+import type { TokenId } from "../../src/core/ids.ts";
+import type { SamplingParams } from "../../src/core/sampling_params.ts";
+import type { FinishReason } from "../../src/core/token_event.ts";
+
+/** The fake model's tokens are `[0, FAKE_VOCAB_SIZE)`: few, so that stop tokens are drawn often. */
+export const FAKE_VOCAB_SIZE = 17;
+
+/** What no token writes: a slot read before it was written shows as a wrong token. */
+const POISON = 0xdeadbeef;
+
+function mix(hash: number, value: number): number {
+  const product = Math.imul(hash ^ value, 0x85ebca6b);
+  return (product ^ (product >>> 13)) >>> 0;
+}
+
+/** What the fake model keeps of one token at one position: its "KV". */
+function kvOf(token: TokenId, position: number): number {
+  return mix(mix(0x811c9dc5, token), position);
+}
+
+/** The fake model's next token, from the KV of all tokens so far and the draw. */
+function draw(kv: Iterable<number>, { seed, outputIndex }: { seed: number; outputIndex: number }) {
+  let hash = mix(seed, outputIndex);
+  for (const value of kv) hash = mix(hash, value);
+  return hash % FAKE_VOCAB_SIZE;
+}
+
+/** What a sequence generates by definition, alone: no blocks, no batches, no chunks. */
+export function generateAlone(
+  prompt: Iterable<number>,
+  params: SamplingParams,
+  maxModelLen: number,
+): { tokens: number[]; finishReason: FinishReason } {
+  const kv = Array.from(prompt, kvOf);
+  const tokens: number[] = [];
+  while (true) {
+    const token = draw(kv, { seed: params.seed, outputIndex: tokens.length });
+    kv.push(kvOf(token, kv.length));
+    tokens.push(token);
+    if (params.stopTokenIds.includes(token)) return { tokens, finishReason: "stop" };
+    if (tokens.length === params.maxTokens || kv.length === maxModelLen) {
+      return { tokens, finishReason: "length" };
+    }
+  }
+}
+
+/**
+ * A model without arithmetic over a paged KV store: it writes and reads only through the block
+ * tables it is given, so a block that is shared, stale or missing shows as a wrong token.
+ */
+export class PagedFakeRunner {
+  readonly #blockSize: number;
+  /** `[block][offset]` */
+  readonly #slots: Uint32Array;
+  readonly batches: Batch[] = [];
+
+  constructor({ numBlocks, blockSize }: { numBlocks: number; blockSize: number }) {
+    this.#blockSize = blockSize;
+    this.#slots = new Uint32Array(numBlocks * blockSize).fill(POISON);
+  }
+
+  run(batch: Batch): SampledToken[] {
+    this.batches.push(batch);
+    // All writes come first, as on a device: a slot written twice in one step is then always wrong.
+    for (const chunk of batch.chunks) {
+      chunk.tokens.forEach((token, i) => {
+        this.#slots[this.#slot(chunk, chunk.start + i)] = kvOf(token, chunk.start + i);
+      });
+    }
+    return batch.chunks.flatMap((chunk) =>
+      chunk.sample === undefined ? [] : [this.#sample(chunk, chunk.sample)]
+    );
+  }
+
+  #sample(chunk: ScheduledChunk, sample: SampleRequest): SampledToken {
+    const contextLen = chunk.start + chunk.tokens.length;
+    const kv = Array.from(
+      { length: contextLen },
+      (_, position) => this.#slots[this.#slot(chunk, position)]!,
+    );
+    return { sequenceId: chunk.sequenceId, token: draw(kv, sample) };
+  }
+
+  #slot(chunk: ScheduledChunk, position: number): number {
+    const block = chunk.blockTable[Math.floor(position / this.#blockSize)];
+    if (block === undefined) throw new Error(`position ${position} lies outside the block table`);
+    return block * this.#blockSize + position % this.#blockSize;
+  }
+}

@@ -1,0 +1,93 @@
+import type { Batch, SampledToken } from "../../src/core/batch.ts";
+import type { GenerationRequest } from "../../src/core/generation.ts";
+import type { TokenEvent } from "../../src/core/token_event.ts";
+import { BlockManager } from "../../src/kvcache/block_manager.ts";
+import { Scheduler } from "../../src/scheduler/scheduler.ts";
+import { PagedFakeRunner } from "./paged_fake_runner.ts";
+
+/** Sizes of a rig; what is left out does not limit. */
+export interface RigOptions {
+  readonly numBlocks?: number;
+  readonly blockSize?: number;
+  readonly numWatermarkBlocks?: number;
+  readonly maxModelLen?: number;
+  readonly maxNumSeqs?: number;
+  readonly maxNumBatchedTokens?: number;
+  readonly maxNumWaitingSeqs?: number;
+}
+
+const UNLIMITED: Required<RigOptions> = {
+  numBlocks: 200,
+  blockSize: 2,
+  numWatermarkBlocks: 0,
+  maxModelLen: 1000,
+  maxNumSeqs: 1000,
+  maxNumBatchedTokens: 1000,
+  maxNumWaitingSeqs: 1000,
+};
+
+/** A scheduler over a fake model, turned by hand. */
+export class SchedulerRig {
+  readonly options: Required<RigOptions>;
+  readonly blocks: BlockManager;
+  readonly scheduler: Scheduler;
+  readonly runner: PagedFakeRunner;
+  /** Every event so far, in order. */
+  readonly events: TokenEvent[] = [];
+
+  constructor(options: RigOptions = {}) {
+    this.options = { ...UNLIMITED, ...options };
+    this.blocks = new BlockManager(this.options);
+    this.runner = new PagedFakeRunner(this.options);
+    this.scheduler = new Scheduler(this.blocks, this.options);
+  }
+
+  add(...requests: GenerationRequest[]): void {
+    for (const request of requests) this.scheduler.add(request);
+  }
+
+  /** One turn; `whileInFlight` happens between schedule and commit. Returns what was planned. */
+  step(whileInFlight: (batch: Batch) => void = () => {}): Batch | undefined {
+    const batch = this.scheduler.schedule();
+    if (batch === undefined) {
+      this.events.push(...this.scheduler.takeEvents());
+      return undefined;
+    }
+    const sampled: SampledToken[] = this.runner.run(batch);
+    whileInFlight(batch);
+    this.scheduler.checkIntegrity();
+    this.events.push(...this.scheduler.commit(batch, sampled));
+    this.scheduler.checkIntegrity();
+    return batch;
+  }
+
+  /** Turns until nothing is left; fails if that takes more than `maxNumSteps`. */
+  finish(maxNumSteps = 1000): void {
+    for (let numSteps = 0; this.scheduler.hasWork; numSteps++) {
+      if (numSteps === maxNumSteps) throw new Error(`work left after ${maxNumSteps} steps`);
+      this.step();
+    }
+    this.events.push(...this.scheduler.takeEvents());
+    this.scheduler.checkIntegrity();
+  }
+
+  /** The tokens of one sequence so far. */
+  tokensOf(requestId: string, index = 0): number[] {
+    return this.#eventsOf(requestId, index).flatMap(({ token }) => token ?? []);
+  }
+
+  /** The last event of one sequence if it has ended. */
+  endOf(requestId: string, index = 0): TokenEvent | undefined {
+    return this.#eventsOf(requestId, index).find(({ finishReason }) => finishReason !== undefined);
+  }
+
+  #eventsOf(requestId: string, index: number): TokenEvent[] {
+    return this.events.filter((event) => event.requestId === requestId && event.index === index);
+  }
+}
+
+/** `[sequenceId, start, count]` of each chunk. */
+export function chunksOf(batch: Batch | undefined): number[][] {
+  return batch?.chunks.map(({ sequenceId, start, tokens }) => [sequenceId, start, tokens.length]) ??
+    [];
+}
