@@ -1,0 +1,88 @@
+/** Element types of weights that Quire reads, by their safetensors names. */
+export type WeightDtype = "F32" | "F16" | "BF16";
+
+/** Bytes per element. */
+export const DTYPE_BYTES: Readonly<Record<WeightDtype, number>> = { F32: 4, F16: 2, BF16: 2 };
+
+/** Bits of the f32 equal to each of the 65,536 f16 bit patterns; every f16 is exact in f32. */
+const F16_TO_F32_BITS = Uint32Array.from({ length: 0x10000 }, (_, half) => f16ToF32Bits(half));
+
+function f16ToF32Bits(half: number): number {
+  const sign = (half & 0x8000) << 16;
+  const exponent = (half >>> 10) & 0x1f;
+  const mantissa = half & 0x3ff;
+  if (exponent === 0x1f) return (sign | 0x7f800000 | (mantissa << 13)) >>> 0;
+  if (exponent !== 0) return (sign | ((exponent + 112) << 23) | (mantissa << 13)) >>> 0;
+  if (mantissa === 0) return sign >>> 0;
+  // Subnormal: mantissa * 2^-24. Shift the leading one to bit 10, where f32 keeps it implicit.
+  const shift = Math.clz32(mantissa) - 21;
+  return (sign | ((113 - shift) << 23) | (((mantissa << shift) & 0x3ff) << 13)) >>> 0;
+}
+
+/** Widens f16 bit patterns to f32, exactly, subnormals, infinities and NaN included. */
+export function f16ToF32(source: Uint16Array, into: Float32Array): void {
+  const bits = bitsOf(into, source.length);
+  for (let i = 0; i < source.length; i++) bits[i] = F16_TO_F32_BITS[source[i]!]!;
+}
+
+/** Widens bf16 bit patterns (the upper half of an f32) to f32, exactly. */
+export function bf16ToF32(source: Uint16Array, into: Float32Array): void {
+  const bits = bitsOf(into, source.length);
+  for (let i = 0; i < source.length; i++) bits[i] = source[i]! << 16;
+}
+
+/** Rounds f32 to f16 bit patterns, to nearest, ties to even; too large becomes infinity. */
+export function f32ToF16(source: Float32Array, into: Uint16Array): void {
+  requireLength(into.length, source.length);
+  const bits = new Uint32Array(source.buffer, source.byteOffset, source.length);
+  for (let i = 0; i < bits.length; i++) into[i] = f32BitsToF16(bits[i]!);
+}
+
+function f32BitsToF16(bits: number): number {
+  const sign = (bits >>> 16) & 0x8000;
+  const mantissa = bits & 0x7fffff;
+  const exponent = ((bits >>> 23) & 0xff) - 112;
+  // A NaN keeps its upper payload bits and becomes quiet, so that it cannot turn into infinity.
+  if (exponent === 143) return sign | 0x7c00 | (mantissa === 0 ? 0 : 0x200 | (mantissa >>> 13));
+  if (exponent >= 31) return sign | 0x7c00;
+  if (exponent < -10) return sign;
+  if (exponent <= 0) return sign | roundedShift(mantissa | 0x800000, 14 - exponent);
+  // A carry out of the mantissa runs into the exponent, which is the right result, infinity included.
+  return sign | roundedShift((exponent << 23) | mantissa, 13);
+}
+
+/** `value / 2^shift` rounded to nearest, ties to even. */
+function roundedShift(value: number, shift: number): number {
+  const floor = value >>> shift;
+  const rest = value & ((1 << shift) - 1);
+  const half = 1 << (shift - 1);
+  return rest > half || (rest === half && (floor & 1) === 1) ? floor + 1 : floor;
+}
+
+/**
+ * Widens the little-endian elements in `bytes` to f32, whatever their type.
+ *
+ * @throws {RangeError} when the two lengths disagree.
+ */
+export function decodeToF32(dtype: WeightDtype, bytes: Uint8Array, into: Float32Array): void {
+  requireLength(bytes.byteLength, into.length * DTYPE_BYTES[dtype]);
+  if (dtype === "F32") {
+    new Uint8Array(into.buffer, into.byteOffset, into.byteLength).set(bytes);
+    return;
+  }
+  const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
+  const source = new Uint16Array(aligned.buffer, aligned.byteOffset, into.length);
+  if (dtype === "F16") f16ToF32(source, into);
+  else bf16ToF32(source, into);
+}
+
+function bitsOf(array: Float32Array, length: number): Uint32Array {
+  requireLength(array.length, length);
+  return new Uint32Array(array.buffer, array.byteOffset, array.length);
+}
+
+function requireLength(actual: number, expected: number): void {
+  if (actual !== expected) {
+    throw new RangeError(`Cannot convert: length is ${actual}, must be ${expected}`);
+  }
+}

@@ -1,0 +1,101 @@
+import { StartupError } from "../core/errors.ts";
+import { modelFile, readModelJson } from "../core/model_json.ts";
+
+/** The checkpoint's only file, when it is not sharded. */
+const SINGLE_FILE = "model.safetensors";
+/** Says which shard holds which tensor. */
+const INDEX_FILE = "model.safetensors.index.json";
+
+const MAX_INDEX_BYTES = 64 * 1024 * 1024;
+const MAX_SHARDS = 1024;
+
+/** A plain file name: no separators, no drive, not hidden, so it cannot leave its directory. */
+const SHARD_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors$/;
+
+/** The files of a checkpoint and which of their tensors belong to it. */
+export interface ShardList {
+  /** Plain file names, in order of first mention. */
+  readonly files: readonly string[];
+  /** File name of each tensor; absent for a single file, where all tensors belong. */
+  readonly fileOfTensor?: ReadonlyMap<string, string>;
+}
+
+/**
+ * Finds a directory's checkpoint: one safetensors file, or an index of several.
+ *
+ * @throws {StartupError} when there is none, or the index is malformed or names a file outside.
+ */
+export function findShards(dir: string): ShardList {
+  if (exists(modelFile(dir, SINGLE_FILE))) return { files: [SINGLE_FILE] };
+  const index = readModelJson(dir, INDEX_FILE, MAX_INDEX_BYTES);
+  if (index === undefined) {
+    throw new StartupError(
+      `${dir} has neither ${SINGLE_FILE} nor ${INDEX_FILE}: Quire reads safetensors only ` +
+        `(pickled .bin and .pt files can run code and are refused)`,
+    );
+  }
+  const fileOfTensor = parseIndex(index, modelFile(dir, INDEX_FILE));
+  return { files: [...new Set(fileOfTensor.values())], fileOfTensor };
+}
+
+function parseIndex(index: unknown, file: string): Map<string, string> {
+  const weightMap = (index as { weight_map?: unknown } | null)?.weight_map;
+  if (typeof weightMap !== "object" || weightMap === null || Array.isArray(weightMap)) {
+    throw new StartupError(`${file}: field "weight_map" must be an object`);
+  }
+  const fileOfTensor = new Map<string, string>();
+  for (const [name, shard] of Object.entries(weightMap)) {
+    if (typeof shard !== "string" || !SHARD_NAME.test(shard)) {
+      throw new StartupError(
+        `${file}: tensor ${JSON.stringify(name)} is in ${JSON.stringify(shard)}: must be a plain ` +
+          `file name that ends in .safetensors`,
+      );
+    }
+    fileOfTensor.set(name, shard);
+  }
+  const numShards = new Set(fileOfTensor.values()).size;
+  if (numShards === 0 || numShards > MAX_SHARDS) {
+    throw new StartupError(`${file} names ${numShards} files: must be 1 to ${MAX_SHARDS}`);
+  }
+  return fileOfTensor;
+}
+
+/**
+ * Path of a shard with links resolved, which must still lie in the model's directory. The cache
+ * of the Hugging Face hub is the one exception: there `models--*\/snapshots/<revision>/<file>` is
+ * a link to `models--*\/blobs/<digest>`.
+ *
+ * @throws {StartupError} when it is missing or leads elsewhere.
+ */
+export function resolveShard(dir: string, file: string): string {
+  const path = modelFile(dir, file);
+  let target: string;
+  let home: string;
+  try {
+    target = Deno.realPathSync(path).replaceAll("\\", "/");
+    home = Deno.realPathSync(dir).replaceAll("\\", "/");
+  } catch (error) {
+    const reason = error instanceof Deno.errors.NotFound ? "is missing" : (error as Error).message;
+    throw new StartupError(`Weights file ${path} ${reason}`);
+  }
+  if (parentOf(target) === home) return target;
+  const snapshots = parentOf(home);
+  const inHubCache = snapshots.endsWith("/snapshots") &&
+    parentOf(target) === `${parentOf(snapshots)}/blobs`;
+  if (!inHubCache) throw new StartupError(`Weights file ${path} is a link out of its directory`);
+  return target;
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf("/"));
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw new StartupError(`Cannot read ${path}: ${(error as Error).message}`);
+  }
+}

@@ -1,0 +1,120 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { InvariantError } from "../../src/base/invariant.ts";
+import { StartupError } from "../../src/core/errors.ts";
+import { openWeights } from "../../src/weights/safetensors.ts";
+import { safetensorsFile, type TensorFixture, withModelDir } from "./checkpoint_files.ts";
+
+const DEMO = new URL("../../models/demo", import.meta.url).pathname;
+
+function bytesFrom(start: number, count: number): Uint8Array {
+  return Uint8Array.from({ length: count }, (_, i) => (start + i) % 251);
+}
+
+const A: TensorFixture = { dtype: "F32", shape: [2, 2], bytes: bytesFrom(0, 16) };
+const B: TensorFixture = { dtype: "BF16", shape: [3], bytes: bytesFrom(100, 6) };
+const SHARDED = {
+  "m-1.safetensors": safetensorsFile({ a: A }),
+  "m-2.safetensors": safetensorsFile({ b: B, spare: A }),
+  "model.safetensors.index.json": JSON.stringify({
+    weight_map: { a: "m-1.safetensors", b: "m-2.safetensors" },
+  }),
+};
+
+Deno.test("openWeights() reads a single file", () => {
+  withModelDir({ "model.safetensors": safetensorsFile({ a: A, b: B }) }, (dir) => {
+    const weights = openWeights(dir);
+    assertEquals(weights.names(), ["a", "b"]);
+    assertEquals(weights.tensor("b").shape, [3]);
+    assertEquals(weights.read("a"), A.bytes);
+    assertEquals(weights.read("b"), B.bytes);
+    weights.close();
+  });
+});
+
+Deno.test("openWeights() reads shards and takes from each only what the index says", () => {
+  withModelDir(SHARDED, (dir) => {
+    const weights = openWeights(dir);
+    assertEquals(weights.names(), ["a", "b"]);
+    assertEquals([weights.has("b"), weights.has("spare")], [true, false]);
+    assertEquals(weights.read("b"), B.bytes);
+    assertEquals(weights.headerDigests().length, 2);
+    weights.close();
+  });
+});
+
+Deno.test("openWeights() refuses an index that places a tensor in the wrong shard", () => {
+  const wrong = JSON.stringify({ weight_map: { a: "m-1.safetensors", b: "m-1.safetensors" } });
+  withModelDir({ ...SHARDED, "model.safetensors.index.json": wrong }, (dir) => {
+    assertThrows(() => openWeights(dir), StartupError, 'm-1.safetensors lacks tensor "b"');
+  });
+});
+
+Deno.test("openWeights() names the broken shard", () => {
+  const cut = SHARDED["m-2.safetensors"].subarray(0, -1);
+  withModelDir({ ...SHARDED, "m-2.safetensors": cut }, (dir) => {
+    assertThrows(() => openWeights(dir), StartupError, 'm-2.safetensors: tensor "spare"');
+  });
+});
+
+Deno.test("openWeights() refuses a directory in the file's place", () => {
+  withModelDir({}, (dir) => {
+    Deno.mkdirSync(`${dir}/model.safetensors`);
+    assertThrows(() => openWeights(dir), StartupError, "model.safetensors");
+  });
+});
+
+Deno.test("Weights.readRange() reads any part, and refuses any other", () => {
+  withModelDir({ "model.safetensors": safetensorsFile({ b: B, a: A }) }, (dir) => {
+    const weights = openWeights(dir);
+    for (let begin = 0; begin <= 16; begin++) {
+      for (let end = begin; end <= 16; end++) {
+        const part = new Uint8Array(end - begin);
+        weights.readRange("a", begin, part);
+        assertEquals(part, A.bytes.slice(begin, end));
+      }
+    }
+    for (const [offset, count] of [[-1, 1], [16, 1], [0, 17], [0.5, 1], [NaN, 1]] as const) {
+      assertThrows(() => weights.readRange("a", offset, new Uint8Array(count)), RangeError);
+    }
+    weights.close();
+  });
+});
+
+Deno.test("Weights.read() fills exactly the array it is given", () => {
+  withModelDir({ "model.safetensors": safetensorsFile({ a: A }) }, (dir) => {
+    const weights = openWeights(dir);
+    const into = new Uint8Array(18).fill(7);
+    weights.read("a", into.subarray(1, 17));
+    assertEquals(into, Uint8Array.of(7, ...A.bytes, 7));
+    assertThrows(() => weights.read("a", into), RangeError, "16 bytes into 18");
+    assertThrows(() => weights.read("c"), StartupError, 'no tensor "c"');
+    weights.close();
+  });
+});
+
+Deno.test("Weights.readRange() reports a file cut short after it was opened", () => {
+  withModelDir({ "model.safetensors": safetensorsFile({ a: A }) }, (dir) => {
+    const weights = openWeights(dir);
+    const path = `${dir}/model.safetensors`;
+    Deno.truncateSync(path, Deno.statSync(path).size - 4);
+    assertThrows(() => weights.read("a"), StartupError, "it has been cut short");
+    weights.close();
+  });
+});
+
+Deno.test("Weights.close() is idempotent and ends reading", () => {
+  withModelDir({ "model.safetensors": safetensorsFile({ a: A }) }, (dir) => {
+    const weights = openWeights(dir);
+    weights.close();
+    weights.close();
+    assertThrows(() => weights.read("a"), InvariantError);
+  });
+});
+
+Deno.test("openWeights() finds the bundled model's 2,755,008 parameters", () => {
+  const weights = openWeights(DEMO);
+  const tensors = weights.names().map((name) => weights.tensor(name));
+  assertEquals(tensors.reduce((total, tensor) => total + tensor.numElements, 0), 2_755_008);
+  assertEquals(weights.tensor("model.embed_tokens.weight").shape, [2048, 192]);
+  weights.close();
+});
