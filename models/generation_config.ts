@@ -1,0 +1,39 @@
+import { z } from "zod";
+import { modelFile, parseModelJson, readModelJson } from "../src/core/model_json.ts";
+
+/** What a model's makers recommend for sampling; absent fields have no recommendation. */
+export interface GenerationConfig {
+  /** Tokens that end an answer; empty when the file does not say. */
+  readonly eosTokenIds: readonly number[];
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly topK?: number;
+}
+
+const TokenId = z.int().min(0).max(1_048_575);
+
+const GenerationConfigJson = z.object({
+  eos_token_id: z.union([TokenId, z.array(TokenId).max(64)]).nullish(),
+  temperature: z.number().min(0).max(100).nullish(),
+  top_p: z.number().gt(0).max(1).nullish(),
+  top_k: z.int().min(0).max(1_048_576).nullish(),
+});
+
+/**
+ * Reads `generation_config.json` of the model in `dir`; a model without one recommends nothing.
+ *
+ * @throws {StartupError} naming the file, the field and its value.
+ */
+export function loadGenerationConfig(dir: string): GenerationConfig {
+  const json = readModelJson(dir, "generation_config.json");
+  if (json === undefined) return Object.freeze({ eosTokenIds: [] });
+  const file = modelFile(dir, "generation_config.json");
+  const fields = parseModelJson(GenerationConfigJson, json, file);
+  const eos = fields.eos_token_id ?? [];
+  return Object.freeze({
+    eosTokenIds: Object.freeze([...new Set(typeof eos === "number" ? [eos] : eos)]),
+    ...(fields.temperature == null ? {} : { temperature: fields.temperature }),
+    ...(fields.top_p == null ? {} : { topP: fields.top_p }),
+    ...(fields.top_k == null ? {} : { topK: fields.top_k }),
+  });
+}

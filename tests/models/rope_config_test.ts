@@ -1,0 +1,84 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { StartupError } from "../../src/core/errors.ts";
+import { parseModelConfig } from "../../models/model_config.ts";
+import { configJson } from "./config_fixtures.ts";
+
+const LLAMA3 = {
+  rope_type: "llama3",
+  factor: 32,
+  low_freq_factor: 1,
+  high_freq_factor: 4,
+  original_max_position_embeddings: 8192,
+};
+const LLAMA3_PARSED = {
+  type: "llama3",
+  factor: 32,
+  lowFreqFactor: 1,
+  highFreqFactor: 4,
+  originalMaxPositionEmbeddings: 8192,
+};
+
+function rope(changes: Record<string, unknown>) {
+  const { ropeTheta, ropeScaling } = parseModelConfig(configJson(changes));
+  return { ropeTheta, ropeScaling: ropeScaling as unknown };
+}
+
+Deno.test("parseRope() reads rope_theta and rope_scaling", () => {
+  assertEquals(rope({ rope_theta: 500000.5, rope_scaling: LLAMA3 }), {
+    ropeTheta: 500000.5,
+    ropeScaling: LLAMA3_PARSED,
+  });
+  assertEquals(rope({ rope_scaling: null }).ropeScaling, undefined);
+  assertEquals(rope({ rope_scaling: { rope_type: "default" } }).ropeScaling, undefined);
+});
+
+Deno.test("parseRope() reads rope_parameters, which win over rope_theta", () => {
+  assertEquals(rope({ rope_theta: 1, rope_parameters: { ...LLAMA3, rope_theta: 5e5 } }), {
+    ropeTheta: 5e5,
+    ropeScaling: LLAMA3_PARSED,
+  });
+  assertEquals(rope({ rope_parameters: { rope_theta: 7, rope_type: "default" } }), {
+    ropeTheta: 7,
+    ropeScaling: undefined,
+  });
+});
+
+Deno.test("parseRope() reads the older key type, rope_type first", () => {
+  const linear = { type: "linear", factor: 4 };
+  assertEquals(rope({ rope_scaling: linear }).ropeScaling, { type: "linear", factor: 4 });
+  assertEquals(
+    rope({ rope_scaling: { ...LLAMA3, type: "linear" } }).ropeScaling,
+    LLAMA3_PARSED,
+  );
+});
+
+function refuses(changes: Record<string, unknown>, part: string): void {
+  assertThrows(() => parseModelConfig(configJson(changes)), StartupError, part);
+}
+
+Deno.test("parseRope() refuses other scalings by name", () => {
+  for (const type of ["yarn", "dynamic", "longrope", 7]) {
+    const name = JSON.stringify(type);
+    refuses({ rope_scaling: { type, factor: 2 } }, `config.json rope_scaling: type is ${name}`);
+    refuses({ rope_parameters: { rope_type: type } }, `config.json rope_parameters: type is`);
+  }
+});
+
+Deno.test("parseRope() refuses numbers out of bounds", () => {
+  refuses({ rope_scaling: { type: "linear" } }, 'rope_scaling: field "factor" is missing');
+  refuses({ rope_scaling: { type: "linear", factor: 0.5 } }, 'field "factor" is 0.5');
+  refuses({ rope_scaling: { ...LLAMA3, low_freq_factor: 0 } }, 'field "low_freq_factor" is 0');
+  refuses({ rope_scaling: { ...LLAMA3, high_freq_factor: 1 } }, "greater than low_freq_factor");
+  refuses(
+    { rope_scaling: { ...LLAMA3, original_max_position_embeddings: 0.5 } },
+    'field "original_max_position_embeddings" is 0.5',
+  );
+  refuses({ rope_parameters: { rope_theta: -1 } }, 'rope_parameters: field "rope_theta" is -1');
+});
+
+Deno.test("parseRope() refuses settings it would have to ignore", () => {
+  const perLayer = { full_attention: { rope_theta: 1e6 }, sliding_attention: { rope_theta: 1e4 } };
+  refuses({ rope_parameters: perLayer }, "settings per kind of layer are not supported");
+  refuses({ rope_parameters: { partial_rotary_factor: 0.25 } }, "partial_rotary_factor");
+  refuses({ rope_scaling: "linear" }, 'field "rope_scaling" is "linear"');
+});
