@@ -26,15 +26,15 @@ export const ropeStoreKv: Kernel<Shape> = {
     for (let t = 0; t < words[STEP.numTokens]!; t++) {
       const rows = qkv!.f32.subarray(t * (H + 2 * G) * D, (t + 1) * (H + 2 * G) * D);
       const angles = rope!.f32.subarray(words[words[STEP.positions]! + t]! * D);
-      for (let head = 0; head < H + G; head++) {
-        rotate(rows.subarray(head * D, (head + 1) * D), angles);
-      }
+      const keysAndValues = rows.slice(H * D);
+      for (let h = 0; h < H; h++) rotate(rows.subarray(h * D, (h + 1) * D), angles);
+      for (let g = 0; g < G; g++) rotate(keysAndValues.subarray(g * D, (g + 1) * D), angles);
       const slot = words[words[STEP.slots]! + t]!;
-      for (let i = 0; i < 2 * G * D; i++) {
+      keysAndValues.forEach((value, i) => {
         const head = Math.floor(i / D);
         const row = kvRow(slot, head < G ? 0 : 1, head % G, shape);
-        storeKv(kv!, row + i % D, KV_DTYPE, rows[H * D + i]!);
-      }
+        storeKv(kv!, row + i % D, KV_DTYPE, value);
+      });
     }
   },
 };

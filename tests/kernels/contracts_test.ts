@@ -1,0 +1,47 @@
+import { assert, assertEquals } from "@std/assert";
+import { embedTokens } from "../../kernels/embed_tokens.ts";
+import { gateUpSilu } from "../../kernels/gate_up_silu.ts";
+import { matmul } from "../../kernels/matmul.ts";
+import {
+  pagedAttentionDecode,
+  pagedAttentionPrefill,
+  pagedAttentionReduce,
+} from "../../kernels/paged_attention.ts";
+import { rmsNorm } from "../../kernels/rms_norm.ts";
+import { ropeStoreKv } from "../../kernels/rope_store_kv.ts";
+import { sampleTokens } from "../../kernels/sample_tokens.ts";
+
+const KERNELS = [
+  embedTokens,
+  gateUpSilu,
+  matmul,
+  pagedAttentionDecode,
+  pagedAttentionPrefill,
+  pagedAttentionReduce,
+  rmsNorm,
+  ropeStoreKv,
+  sampleTokens,
+];
+
+for (const { name, source, bindings } of KERNELS) {
+  Deno.test(`${name}: WGSL and contract agree on entry point and bindings`, () => {
+    const declared = new Map<number, { name: string; access: string }>();
+    const declaration = /@binding\((\d+)\) var<storage, (read|read_write)> (\w+)/g;
+    for (const [, index, access, variable] of source.matchAll(declaration)) {
+      declared.set(Number(index), { name: variable!, access: access! });
+    }
+    assertEquals([...declared.keys()], bindings.map((_, i) => i));
+    assertEquals([...declared.values()], bindings.map(({ name, access }) => ({ name, access })));
+    assertEquals([...source.matchAll(/@compute[^]*?fn (\w+)/g)].map(([, entry]) => entry), [name]);
+  });
+}
+
+Deno.test("every WGSL file is one kernel's or shared by several", async () => {
+  const files = [];
+  for await (const { name } of Deno.readDir(new URL("../../kernels/", import.meta.url))) {
+    if (name.endsWith(".wgsl")) files.push(name.replace(".wgsl", ""));
+  }
+  const shared = ["attend", "elements", "kv_elements"];
+  assertEquals(files.sort(), [...KERNELS.map(({ name }) => name), ...shared].sort());
+  assert(KERNELS.every(({ source }) => source.includes("const STEP_NUM_TOKENS")));
+});

@@ -1,0 +1,99 @@
+import { assert } from "@std/assert";
+import { kvRow, type KvShape } from "../../kernels/kv_cache.ts";
+import { pagedAttentionCalls } from "../../kernels/paged_attention.ts";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
+import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
+import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
+import { type ChunkShape, packStep } from "../support/step_fixture.ts";
+
+/** Contexts at every edge: one token, one block less one, exactly, one past, splits, ragged mixtures. */
+const DECODES: ChunkShape[] = [1, 15, 16, 17, 32, 33, 64, 65, 130, 300].map((length) => ({
+  start: length - 1,
+  count: 1,
+}));
+const PREFILLS: ChunkShape[] = [
+  { start: 0, count: 2 },
+  { start: 0, count: 16 },
+  { start: 16, count: 17 },
+  { start: 5, count: 37 },
+  { start: 130, count: 9 },
+];
+
+const SHAPES: [name: string, shape: KvShape & { H: number }][] = [
+  ["MHA, 32 dims", { H: 2, G: 2, D: 32, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
+  ["GQA 3, 32 dims", { H: 6, G: 2, D: 32, BLOCK_SIZE: 8, KV_DTYPE: "f16" }],
+  ["GQA 8, 64 dims", { H: 8, G: 1, D: 64, BLOCK_SIZE: 16, KV_DTYPE: "f32" }],
+  ["GQA 3, 128 dims", { H: 3, G: 1, D: 128, BLOCK_SIZE: 32, KV_DTYPE: "f16" }],
+];
+
+/** KV that is NaN wherever no sequence has written: unused blocks, and slots past a context's end. */
+function poisonedKv(
+  shape: KvShape,
+  numBlocks: number,
+  tables: readonly (readonly number[])[],
+  contextLens: readonly number[],
+): Uint16Array | Float32Array {
+  const { G, D, BLOCK_SIZE } = shape;
+  const values = new Float32Array(numBlocks * 2 * G * BLOCK_SIZE * D).fill(NaN);
+  tables.forEach((table, s) => {
+    const fresh = noise(contextLens[s]! * 2 * G * D, s + 1);
+    let at = 0;
+    for (let p = 0; p < contextLens[s]!; p++) {
+      const slot = table[Math.floor(p / BLOCK_SIZE)]! * BLOCK_SIZE + p % BLOCK_SIZE;
+      for (const which of [0, 1] as const) {
+        for (let g = 0; g < G; g++, at += D) {
+          values.set(fresh.subarray(at, at + D), kvRow(slot, which, g, shape));
+        }
+      }
+    }
+  });
+  return shape.KV_DTYPE === "f32" ? values : new Uint16Array(new Float16Array(values).buffer);
+}
+
+async function checkAttention(
+  gpu: WebGpuDevice,
+  chunks: readonly ChunkShape[],
+  shape: KvShape & { H: number },
+  tuning: Tuning,
+): Promise<void> {
+  const { H, G, D, BLOCK_SIZE } = shape;
+  const numBlocks = 101;
+  const contextLens = chunks.map(({ start, count }) => start + count);
+  const step = packStep(chunks, {
+    blockSize: BLOCK_SIZE,
+    numBlocks,
+    queryTile: Math.min(tuning.queryTile, Math.floor(256 * G / H)),
+  });
+  const rows = step.dims.numTokens;
+  const maxSplits = Math.ceil(Math.max(...contextLens) / tuning.splitLen);
+  const { actual, expected } = await runBoth(
+    gpu,
+    {
+      step: step.words,
+      qkv: noise(rows * (H + 2 * G) * D, 9, 4),
+      kv: poisonedKv(shape, numBlocks, step.tables, contextLens),
+      parts: new Float32Array(chunks.length * H * maxSplits * D).fill(NaN),
+      peaks: new Float32Array(chunks.length * H * maxSplits * 2).fill(NaN),
+      out: new Float32Array((rows + 1) * H * D).fill(7),
+    },
+    (b) => pagedAttentionCalls({ ...shape, MAX_SPLITS: maxSplits }, b as never, tuning),
+    step.dims,
+    "out",
+  );
+  const error = worstError(actual.f32, expected.f32);
+  assert(error < 1e-5, `${JSON.stringify(shape)}: error ${error}`);
+  assert(actual.f32[rows * H * D] === 7, "wrote past the last row");
+  assert(Math.abs(expected.f32[0]!) > 1e-4, "the definition computed nothing");
+}
+
+for (const [name, shape] of SHAPES) {
+  gpuTest(`paged attention agrees with the definition: ${name}`, async (gpu) => {
+    await checkAttention(gpu, DECODES, shape, SOFTWARE_TUNING);
+    await checkAttention(gpu, PREFILLS, shape, SOFTWARE_TUNING);
+    await checkAttention(gpu, [...PREFILLS, ...DECODES], shape, SOFTWARE_TUNING);
+  });
+}
+
+gpuTest("paged attention agrees with the definition in the shapes tuned for GPUs", async (gpu) => {
+  await checkAttention(gpu, [...PREFILLS, ...DECODES], SHAPES[1]![1], GPU_TUNING);
+});
