@@ -2,7 +2,7 @@ import { invariant } from "../base/invariant.ts";
 import { OutOfBlocksError } from "../core/errors.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import { BlockPool } from "./block_pool.ts";
-import { numBlocksForTokens } from "./kv_layout.ts";
+import { numBlocksForTokens } from "../core/kv_layout.ts";
 
 /** The sizes of the KV pool, as decided at start. */
 export interface BlockManagerOptions {

@@ -6,7 +6,7 @@ import {
   layerBytesPerToken,
   numBlocksForBytes,
   numBlocksForTokens,
-} from "../../src/kvcache/kv_layout.ts";
+} from "../../src/core/kv_layout.ts";
 
 const MIB = 2 ** 20;
 const LLAMA_2_7B: KvGeometry = { numLayers: 32, numKvHeads: 32, headDim: 128, dtype: "f16" };

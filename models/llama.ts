@@ -1,0 +1,156 @@
+import { embedTokensCall } from "../kernels/embed_tokens.ts";
+import { gateUpSiluCalls } from "../kernels/gate_up_silu.ts";
+import { matmulCalls } from "../kernels/matmul.ts";
+import { pagedAttentionCalls } from "../kernels/paged_attention.ts";
+import { rmsNormCall } from "../kernels/rms_norm.ts";
+import { ropeStoreKvCall } from "../kernels/rope_store_kv.ts";
+import { sampleTokensCall } from "../kernels/sample_tokens.ts";
+import type { StepDims } from "../kernels/step.ts";
+import { StartupError } from "../src/core/errors.ts";
+import type { KernelCall } from "../src/device/kernel.ts";
+import type { ModelConfig } from "./model_config.ts";
+import type { GraphInputs, ModelFamily, WeightSpec } from "./model_family.ts";
+
+/**
+ * The Llama decoder (Touvron 2023, 2302.13971; GQA from 2307.09288), as its checkpoints name it.
+ *
+ *     hidden = embed(tokens)
+ *     per layer:  hidden += o(attention(rope(qkv(norm(hidden)))))
+ *                 hidden += down(silu(gate(norm(hidden))) * up(norm(hidden)))
+ *     logits = head(norm(hidden)), on the rows that are drawn from
+ */
+export const llama: ModelFamily = { weights: llamaWeights, graph: llamaGraph };
+
+function llamaWeights(config: ModelConfig): WeightSpec[] {
+  checkShape(config);
+  const { hiddenSize: e, numLayers, vocabSize, tieWordEmbeddings } = config;
+  return [
+    { name: "embed", tensors: ["model.embed_tokens.weight"], shapes: [[vocabSize, e]] },
+    ...Array.from({ length: numLayers }, (_, layer) => layerWeights(config, layer)).flat(),
+    { name: "norm", tensors: ["model.norm.weight"], shapes: [[e]] },
+    ...tieWordEmbeddings
+      ? []
+      : [{ name: "head", tensors: ["lm_head.weight"], shapes: [[vocabSize, e]] }],
+  ];
+}
+
+/** What these kernels do not do yet, refused by name. */
+function checkShape(config: ModelConfig): void {
+  if (config.attentionBias || config.mlpBias) {
+    const field = config.attentionBias ? "attention_bias" : "mlp_bias";
+    throw new StartupError(`config.json: ${field} is true, but biases are not supported`);
+  }
+  for (const field of ["hiddenSize", "headDim", "intermediateSize"] as const) {
+    if (config[field] % 4 === 0) continue;
+    throw new StartupError(
+      `config.json: ${field} is ${config[field]}, but must be a multiple of 4`,
+    );
+  }
+}
+
+function layerWeights(config: ModelConfig, layer: number): WeightSpec[] {
+  const { hiddenSize: e, numHeads, numKvHeads, headDim, intermediateSize: inner } = config;
+  const queries = numHeads * headDim;
+  const keys = numKvHeads * headDim;
+  const spec = (name: string, stacked: readonly (readonly [string, readonly number[]])[]) => ({
+    name: `${layer}.${name}`,
+    tensors: stacked.map(([tensor]) => `model.layers.${layer}.${tensor}.weight`),
+    shapes: stacked.map(([, shape]) => shape),
+  });
+  return [
+    spec("attention_norm", [["input_layernorm", [e]]]),
+    spec("qkv", [
+      ["self_attn.q_proj", [queries, e]],
+      ["self_attn.k_proj", [keys, e]],
+      ["self_attn.v_proj", [keys, e]],
+    ]),
+    spec("o", [["self_attn.o_proj", [e, queries]]]),
+    spec("mlp_norm", [["post_attention_layernorm", [e]]]),
+    spec("gate", [["mlp.gate_proj", [inner, e]]]),
+    spec("up", [["mlp.up_proj", [inner, e]]]),
+    spec("down", [["mlp.down_proj", [e, inner]]]),
+  ];
+}
+
+function llamaGraph(inputs: GraphInputs): KernelCall<StepDims>[] {
+  const { config, activations: a, tuning, weight } = inputs;
+  const { hiddenSize: E, vocabSize: V, rmsNormEps: EPS, numLayers } = config;
+  const embed = weight("embed");
+  const head = config.tieWordEmbeddings ? embed : weight("head");
+  return [
+    embedTokensCall(
+      { V, E, WEIGHT_DTYPE: embed.dtype },
+      { step: a.step, w: embed.buffer, out: a.hidden },
+    ),
+    ...Array.from({ length: numLayers }, (_, layer) => [
+      ...attentionCalls(inputs, layer),
+      ...feedForwardCalls(inputs, layer),
+    ]).flat(),
+    rmsNormCall(
+      { rows: "samples", E, EPS, LANES: tuning.normLanes },
+      { step: a.step, x: a.hidden, weight: weight("norm").buffer, out: a.last },
+    ),
+    ...matmulCalls(
+      { label: "head", rows: "samples", n: V, k: E, dtype: head.dtype },
+      { step: a.step, x: a.last, w: head.buffer, y: a.logits },
+      tuning,
+    ),
+    sampleTokensCall(
+      { V, LANES: tuning.sampleLanes },
+      { step: a.step, logits: a.logits, sampled: a.sampled },
+    ),
+  ];
+}
+
+function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims>[] {
+  const { config, activations: a, tuning, weight, kvDtype, maxSplits } = inputs;
+  const { hiddenSize: E, numHeads: H, numKvHeads: G, headDim: D, rmsNormEps: EPS } = config;
+  const { step, rope, qkv, parts, peaks } = a;
+  const kv = inputs.kv[layer]!;
+  const [project, output] = [weight(`${layer}.qkv`), weight(`${layer}.o`)];
+  const shape = { H, G, D, BLOCK_SIZE: inputs.blockSize, KV_DTYPE: kvDtype };
+  return [
+    rmsNormCall(
+      { rows: "tokens", E, EPS, LANES: tuning.normLanes },
+      { step, x: a.hidden, weight: weight(`${layer}.attention_norm`).buffer, out: a.normed },
+    ),
+    ...matmulCalls(
+      { label: "qkv", rows: "tokens", n: (H + 2 * G) * D, k: E, dtype: project.dtype },
+      { step, x: a.normed, w: project.buffer, y: qkv },
+      tuning,
+    ),
+    ropeStoreKvCall(shape, { step, rope, qkv, kv }),
+    ...pagedAttentionCalls(
+      { ...shape, MAX_SPLITS: maxSplits },
+      { step, qkv, kv, parts, peaks, out: a.attended },
+      tuning,
+    ),
+    ...matmulCalls(
+      { label: "o", rows: "tokens", n: E, k: H * D, dtype: output.dtype, add: true },
+      { step, x: a.attended, w: output.buffer, y: a.hidden },
+      tuning,
+    ),
+  ];
+}
+
+function feedForwardCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims>[] {
+  const { config, activations: a, tuning, weight } = inputs;
+  const { hiddenSize: E, intermediateSize: I, rmsNormEps: EPS } = config;
+  const [gate, up, down] = ["gate", "up", "down"].map((name) => weight(`${layer}.${name}`));
+  return [
+    rmsNormCall(
+      { rows: "tokens", E, EPS, LANES: tuning.normLanes },
+      { step: a.step, x: a.hidden, weight: weight(`${layer}.mlp_norm`).buffer, out: a.normed },
+    ),
+    ...gateUpSiluCalls(
+      { n: I, k: E, dtype: gate!.dtype },
+      { step: a.step, x: a.normed, gate: gate!.buffer, up: up!.buffer, h: a.inner },
+      tuning,
+    ),
+    ...matmulCalls(
+      { label: "down", rows: "tokens", n: E, k: I, dtype: down!.dtype, add: true },
+      { step: a.step, x: a.inner, w: down!.buffer, y: a.hidden },
+      tuning,
+    ),
+  ];
+}

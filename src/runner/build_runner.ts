@@ -1,0 +1,112 @@
+import { SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
+import type { ModelConfig } from "../../models/model_config.ts";
+import type { Activations, ModelFamily } from "../../models/model_family.ts";
+import { ropeTable } from "../../models/rope_table.ts";
+import { invariant } from "../base/invariant.ts";
+import { ceilDiv } from "../base/math.ts";
+import type { EngineConfig } from "../core/engine_config.ts";
+import { layerBytesPerToken, numBlocksForTokens } from "../core/kv_layout.ts";
+import type { Device, Program } from "../device/device.ts";
+import type { DeviceBuffer } from "../device/kernel.ts";
+import type { KvBudget } from "./memory_budget.ts";
+import { ModelRunner } from "./model_runner.ts";
+import { maxStepWords, type StepLimits, StepPacker } from "./step_packer.ts";
+import type { UploadedWeights } from "./upload_weights.ts";
+
+/** What `buildRunner` puts together. */
+export interface RunnerInputs {
+  readonly device: Device;
+  readonly engine: EngineConfig;
+  readonly model: ModelConfig;
+  readonly family: ModelFamily;
+  readonly weights: UploadedWeights;
+  readonly budget: KvBudget;
+}
+
+/**
+ * Allocates the KV pool and activations, compiles the forward graph and ties them to a runner.
+ *
+ * Everything the step loop touches is made here.
+ */
+export async function buildRunner(inputs: RunnerInputs): Promise<ModelRunner> {
+  const { device, engine, model, family, weights, budget } = inputs;
+  const tuning = device.isSoftware ? SOFTWARE_TUNING : GPU_TUNING;
+  const limits = stepLimits(engine, budget, tuning);
+  const maxSplits = ceilDiv(budget.maxModelLen, tuning.splitLen);
+  const activations = await createActivations(inputs, limits, maxSplits);
+  const program: Program<StepDims> = await device.compile(family.graph({
+    config: model,
+    weight: weights.weight,
+    activations,
+    kv: await createKvBuffers(inputs),
+    blockSize: engine.blockSize,
+    kvDtype: engine.kvCacheDtype,
+    maxSplits,
+    tuning,
+  }));
+  return new ModelRunner({
+    device,
+    program,
+    packer: new StepPacker(limits),
+    step: activations.step,
+    sampled: activations.sampled,
+    vocabSize: model.vocabSize,
+  });
+}
+
+function stepLimits(engine: EngineConfig, budget: KvBudget, tuning: Tuning): StepLimits {
+  invariant(
+    engine.blockSize % tuning.positionTile === 0,
+    `block size ${engine.blockSize} is no multiple of ${tuning.positionTile}`,
+  );
+  return {
+    maxTokens: engine.maxNumBatchedTokens,
+    maxSeqs: engine.maxNumSeqs,
+    maxBlocksPerSeq: numBlocksForTokens(budget.maxModelLen, engine.blockSize),
+    blockSize: engine.blockSize,
+    queryTile: tuning.queryTile,
+  };
+}
+
+/** One buffer per layer, `[block][K|V][kv head][offset][head dim]`. */
+function createKvBuffers(inputs: RunnerInputs): Promise<DeviceBuffer[]> {
+  const { device, engine, model, budget } = inputs;
+  const geometry = { ...model, dtype: engine.kvCacheDtype };
+  const bytes = budget.numBlocks * engine.blockSize * layerBytesPerToken(geometry);
+  return Promise.all(
+    Array.from({ length: model.numLayers }, (_, i) => device.createBuffer(`kv ${i}`, bytes)),
+  );
+}
+
+async function createActivations(
+  { device, model, budget }: RunnerInputs,
+  limits: StepLimits,
+  maxSplits: number,
+): Promise<Activations> {
+  const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = model;
+  const { maxTokens, maxSeqs } = limits;
+  const floats = (label: string, count: number) => device.createBuffer(label, 4 * count);
+  const rope = ropeTable({
+    headDim,
+    theta: model.ropeTheta,
+    scaling: model.ropeScaling,
+    maxPositions: budget.maxModelLen,
+  });
+  const ropeBuffer = await floats("rope", rope.length);
+  device.write(ropeBuffer, 0, new Uint8Array(rope.buffer));
+  return {
+    step: await floats("step", maxStepWords(limits)),
+    rope: ropeBuffer,
+    hidden: await floats("hidden", maxTokens * hiddenSize),
+    normed: await floats("normed", maxTokens * hiddenSize),
+    qkv: await floats("qkv", maxTokens * (numHeads + 2 * numKvHeads) * headDim),
+    attended: await floats("attended", maxTokens * numHeads * headDim),
+    inner: await floats("inner", maxTokens * intermediateSize),
+    parts: await floats("parts", maxSeqs * numHeads * maxSplits * headDim),
+    peaks: await floats("peaks", maxSeqs * numHeads * maxSplits * 2),
+    last: await floats("last", maxSeqs * hiddenSize),
+    logits: await floats("logits", maxSeqs * vocabSize),
+    sampled: await floats("sampled", maxSeqs * SAMPLED_WORDS),
+  };
+}

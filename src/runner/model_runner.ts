@@ -1,0 +1,67 @@
+import { SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
+import { invariant } from "../base/invariant.ts";
+import type { Batch, SampledToken, TokenLogprob } from "../core/batch.ts";
+import type { Device, Program } from "../device/device.ts";
+import { bitsToF32 } from "../device/half.ts";
+import type { DeviceBuffer } from "../device/kernel.ts";
+import type { PackedStep, StepPacker } from "./step_packer.ts";
+
+/** What a runner is made of; all of it exists before the first step. */
+export interface ModelRunnerParts {
+  readonly device: Device;
+  readonly program: Program<StepDims>;
+  readonly packer: StepPacker;
+  readonly step: DeviceBuffer;
+  readonly sampled: DeviceBuffer;
+  readonly vocabSize: number;
+}
+
+/** Runs one batch: one metadata upload, one program, one small readback. Never sees a queue. */
+export class ModelRunner {
+  #parts: ModelRunnerParts;
+
+  constructor(parts: ModelRunnerParts) {
+    this.#parts = parts;
+  }
+
+  /** Milliseconds spent so far waiting for the device. */
+  get waitedMs(): number {
+    return this.#parts.device.waitedMs;
+  }
+
+  /**
+   * Computes the batch's KV and draws its tokens: one result per chunk with a `sample`, in chunk order.
+   *
+   * @throws {DeviceLostError} when the device is gone.
+   */
+  async run(batch: Batch): Promise<SampledToken[]> {
+    const { device, program, packer, step, sampled } = this.#parts;
+    const packed = packer.pack(batch);
+    device.write(step, 0, packed.words);
+    const bytes = Math.max(4, packed.dims.numSamples * SAMPLED_WORDS * 4);
+    const words = device.run(program, packed.dims, { buffer: sampled, bytes });
+    return this.#results(batch, packed, words instanceof Promise ? await words : words);
+  }
+
+  #results(batch: Batch, { sampledChunks }: PackedStep, words: Uint32Array): SampledToken[] {
+    const results = sampledChunks.map((chunk, i) => {
+      const row = words.subarray(i * SAMPLED_WORDS, (i + 1) * SAMPLED_WORDS);
+      const { sequenceId, sample } = batch.chunks[chunk]!;
+      const token = row[SAMPLED.token]!;
+      // No token is the best where all logits are NaN: weights or KV are corrupt.
+      invariant(token < this.#parts.vocabSize, `sequence ${sequenceId}: logits are not numbers`);
+      const logprobs = sample!.numLogprobs === undefined
+        ? {}
+        : { logprob: bitsToF32(row[SAMPLED.logprob]!), topLogprobs: top(row, sample!.numLogprobs) };
+      return { chunk, result: { sequenceId, token, ...logprobs } };
+    });
+    return results.sort((a, b) => a.chunk - b.chunk).map(({ result }) => result);
+  }
+}
+
+function top(row: Uint32Array, count: number): TokenLogprob[] {
+  return Array.from({ length: count }, (_, i) => ({
+    token: row[SAMPLED.top + 2 * i]!,
+    logprob: bitsToF32(row[SAMPLED.top + 2 * i + 1]!),
+  }));
+}

@@ -1,0 +1,74 @@
+import { loadModelConfig } from "../../models/model_config.ts";
+import { modelFamily } from "../../models/registry.ts";
+import type { EngineConfig, EngineInfo, StartupPhase } from "../core/engine_config.ts";
+import { StartupError } from "../core/errors.ts";
+import { openWeights } from "../weights/safetensors.ts";
+import { buildRunner } from "./build_runner.ts";
+import { kvBudget } from "./memory_budget.ts";
+import type { ModelRunner } from "./model_runner.ts";
+import { openDevice } from "./open_device.ts";
+import { uploadWeights } from "./upload_weights.ts";
+import { warmUp } from "./warm_up.ts";
+
+/**
+ * Opens the device, loads the model and makes everything the step loop needs.
+ *
+ * @param progress is told the name of each phase as it begins.
+ * @throws {StartupError} for what the user can fix: files, flags, memory.
+ */
+export async function startRunner(
+  config: EngineConfig,
+  progress: (phase: string) => void,
+): Promise<{ runner: ModelRunner; info: EngineInfo }> {
+  const phases: StartupPhase[] = [];
+  const phase = async <T>(name: string, run: () => T | Promise<T>): Promise<T> => {
+    progress(name);
+    const began = performance.now();
+    const result = await run();
+    phases.push({ name, seconds: (performance.now() - began) / 1000 });
+    return result;
+  };
+  const device = await phase("open device", () => openDevice(config.device));
+  const model = loadModelConfig(config.modelDir);
+  const family = modelFamily(model.modelType);
+  const budget = kvBudget(config, { ...model, dtype: config.kvCacheDtype }, {
+    modelMaxLen: model.maxPositionEmbeddings,
+    maxBindingBytes: device.maxBindingBytes,
+  });
+  const weights = await phase("load weights", async () => {
+    const checkpoint = openWeights(config.modelDir);
+    try {
+      return await uploadWeights(device, checkpoint, family.weights(model));
+    } finally {
+      checkpoint.close();
+    }
+  });
+  const inputs = { device, engine: config, model, family, weights, budget };
+  const runner = await phase("compile kernels", () => buildRunner(inputs).catch(outOfMemory));
+  await phase("warm up", () => warmUp(runner, config, budget));
+  const info: EngineInfo = {
+    device: device.description,
+    deviceKind: device.kind,
+    modelType: model.modelType,
+    numParameters: weights.numParameters,
+    weightBytes: weights.bytes,
+    vocabSize: model.vocabSize,
+    maxModelLen: budget.maxModelLen,
+    blockSize: config.blockSize,
+    numBlocks: budget.numBlocks,
+    kvCacheBytes: budget.bytes,
+    kvCacheDtype: config.kvCacheDtype,
+    maxNumSeqs: config.maxNumSeqs,
+    maxNumBatchedTokens: config.maxNumBatchedTokens,
+    phases,
+  };
+  return { runner, info };
+}
+
+function outOfMemory(error: unknown): never {
+  if (!(error instanceof RangeError)) throw error;
+  throw new StartupError(
+    `The device has no room: ${error.message}; lower --kv-cache-memory-bytes, --max-num-seqs or ` +
+      `--max-num-batched-tokens`,
+  );
+}

@@ -1,0 +1,182 @@
+import {
+  HEADER_WORDS,
+  SAMPLE,
+  SAMPLE_WORDS,
+  SEQ,
+  SEQ_WORDS,
+  STEP,
+  type StepDims,
+  TILE,
+  TILE_WORDS,
+} from "../../kernels/step.ts";
+import { invariant } from "../base/invariant.ts";
+import { ceilDiv } from "../base/math.ts";
+import type { Batch, SampleRequest, ScheduledChunk } from "../core/batch.ts";
+import { f32ToBits } from "../device/half.ts";
+
+/** The largest step the buffers are made for. */
+export interface StepLimits {
+  /** Most rows. */
+  readonly maxTokens: number;
+  /** Most chunks. */
+  readonly maxSeqs: number;
+  /** Most blocks of one sequence. */
+  readonly maxBlocksPerSeq: number;
+  readonly blockSize: number;
+  /** Rows per prefill tile. */
+  readonly queryTile: number;
+}
+
+/** One step as the kernels read it. */
+export interface PackedStep {
+  /** The metadata words; valid until the next `pack`. */
+  readonly words: Uint32Array<ArrayBuffer>;
+  readonly dims: StepDims;
+  /** Which of the batch's chunks each draw belongs to, in order of the draws. */
+  readonly sampledChunks: readonly number[];
+}
+
+/** Words of metadata that a step of these limits needs at most. */
+export function maxStepWords({ maxTokens, maxSeqs, maxBlocksPerSeq }: StepLimits): number {
+  return HEADER_WORDS + 3 * maxTokens + maxTokens * TILE_WORDS +
+    maxSeqs * (SEQ_WORDS + SAMPLE_WORDS + maxBlocksPerSeq);
+}
+
+/** Writes batches as packed step metadata (`kernels/step.ts`) into one reused array. */
+export class StepPacker {
+  #limits: StepLimits;
+  #words: Uint32Array<ArrayBuffer>;
+
+  constructor(limits: StepLimits) {
+    this.#limits = limits;
+    this.#words = new Uint32Array(maxStepWords(limits));
+  }
+
+  /** Rows are ordered decodes first; draws follow the rows. */
+  pack(batch: Batch): PackedStep {
+    const order = decodesFirst(batch.chunks);
+    const numDecodes = order.filter((i) => batch.chunks[i]!.tokens.length === 1).length;
+    const sampledChunks = order.filter((i) => batch.chunks[i]!.sample !== undefined);
+    const numTiles = order.slice(numDecodes)
+      .reduce((n, i) => n + ceilDiv(batch.chunks[i]!.tokens.length, this.#limits.queryTile), 0);
+    const header = this.#header(batch, numDecodes, numTiles, sampledChunks.length);
+    const end = this.#fill(batch.chunks, order, header, numDecodes);
+    const decodes = order.slice(0, numDecodes).map((i) => batch.chunks[i]!.start + 1);
+    return {
+      words: this.#words.subarray(0, end),
+      dims: {
+        numTokens: batch.numTokens,
+        numDecodes,
+        numTiles,
+        numSamples: sampledChunks.length,
+        maxDecodeLen: Math.max(0, ...decodes),
+      },
+      sampledChunks,
+    };
+  }
+
+  /** Lays the regions out and returns the header, whose offsets say where they begin. */
+  #header(batch: Batch, numDecodes: number, numTiles: number, numSamples: number): Uint32Array {
+    const { numTokens, chunks } = batch;
+    const { maxTokens, maxSeqs } = this.#limits;
+    invariant(numTokens <= maxTokens, `step of ${numTokens} tokens, made for ${maxTokens}`);
+    invariant(chunks.length <= maxSeqs, `step of ${chunks.length} chunks, made for ${maxSeqs}`);
+    const header = this.#words.subarray(0, HEADER_WORDS);
+    const counts = { numTokens, numSeqs: chunks.length, numDecodes, numTiles, numSamples };
+    for (const [name, count] of Object.entries(counts)) {
+      header[STEP[name as keyof typeof counts]] = count;
+    }
+    header[STEP.tokens] = HEADER_WORDS;
+    header[STEP.positions] = header[STEP.tokens]! + numTokens;
+    header[STEP.slots] = header[STEP.positions]! + numTokens;
+    header[STEP.seqs] = header[STEP.slots]! + numTokens;
+    header[STEP.tiles] = header[STEP.seqs]! + chunks.length * SEQ_WORDS;
+    header[STEP.samples] = header[STEP.tiles]! + numTiles * TILE_WORDS;
+    return header;
+  }
+
+  /** Fills the regions in row order; returns the number of words in use. */
+  #fill(
+    chunks: readonly ScheduledChunk[],
+    order: readonly number[],
+    header: Uint32Array,
+    numDecodes: number,
+  ): number {
+    let row = 0;
+    let tile = header[STEP.tiles]!;
+    let sample = header[STEP.samples]!;
+    let table = sample + header[STEP.numSamples]! * SAMPLE_WORDS;
+    order.forEach((i, seq) => {
+      const chunk = chunks[i]!;
+      this.#putRows(chunk, row, header);
+      this.#putSeq(chunk, header[STEP.seqs]! + seq * SEQ_WORDS, row, table);
+      if (seq >= numDecodes) tile = this.#putTiles(chunk, seq, row, tile);
+      table = this.#putTable(chunk, table);
+      row += chunk.tokens.length;
+      if (chunk.sample) {
+        this.#putSample(chunk.sample, sample, row - 1);
+        sample += SAMPLE_WORDS;
+      }
+    });
+    return table;
+  }
+
+  #putRows({ tokens, start, blockTable }: ScheduledChunk, row: number, header: Uint32Array): void {
+    const { blockSize } = this.#limits;
+    this.#words.set(tokens, header[STEP.tokens]! + row);
+    for (let i = 0; i < tokens.length; i++) {
+      const position = start + i;
+      const block = blockTable[Math.floor(position / blockSize)];
+      invariant(block !== undefined, `position ${position} is beyond its block table`);
+      this.#words[header[STEP.positions]! + row + i] = position;
+      this.#words[header[STEP.slots]! + row + i] = block * blockSize + position % blockSize;
+    }
+  }
+
+  #putSeq({ tokens, start }: ScheduledChunk, at: number, row: number, table: number): void {
+    this.#words[at + SEQ.firstRow] = row;
+    this.#words[at + SEQ.numRows] = tokens.length;
+    this.#words[at + SEQ.contextLen] = start + tokens.length;
+    this.#words[at + SEQ.table] = table;
+  }
+
+  #putTiles({ tokens, start }: ScheduledChunk, seq: number, row: number, at: number): number {
+    const { queryTile } = this.#limits;
+    for (let first = 0; first < tokens.length; first += queryTile, at += TILE_WORDS) {
+      this.#words[at + TILE.seq] = seq;
+      this.#words[at + TILE.firstRow] = row + first;
+      this.#words[at + TILE.numRows] = Math.min(queryTile, tokens.length - first);
+      this.#words[at + TILE.position] = start + first;
+    }
+    return at;
+  }
+
+  /** Only the blocks that hold context: what the table has beyond is not for this step. */
+  #putTable({ tokens, start, blockTable }: ScheduledChunk, at: number): number {
+    const numBlocks = ceilDiv(start + tokens.length, this.#limits.blockSize);
+    for (let i = 0; i < numBlocks; i++) this.#words[at + i] = blockTable[i]!;
+    return at + numBlocks;
+  }
+
+  #putSample(sample: SampleRequest, at: number, row: number): void {
+    this.#words[at + SAMPLE.row] = row;
+    this.#words[at + SAMPLE.temperature] = f32ToBits(sample.temperature);
+    this.#words[at + SAMPLE.topK] = sample.topK;
+    this.#words[at + SAMPLE.topP] = f32ToBits(sample.topP);
+    this.#words[at + SAMPLE.minP] = f32ToBits(sample.minP);
+    this.#words[at + SAMPLE.seedLow] = sample.seed % 2 ** 32;
+    this.#words[at + SAMPLE.seedHigh] = Math.floor(sample.seed / 2 ** 32);
+    this.#words[at + SAMPLE.outputIndex] = sample.outputIndex;
+    this.#words[at + SAMPLE.numLogprobs] = sample.numLogprobs === undefined
+      ? 0
+      : sample.numLogprobs + 1;
+  }
+}
+
+/** Chunk indices, those of one token before the longer ones, each kind in batch order. */
+function decodesFirst(chunks: readonly ScheduledChunk[]): number[] {
+  const decodes: number[] = [];
+  const prefills: number[] = [];
+  chunks.forEach(({ tokens }, i) => (tokens.length === 1 ? decodes : prefills).push(i));
+  return decodes.concat(prefills);
+}

@@ -1,0 +1,35 @@
+import type { Batch, ScheduledChunk } from "../core/batch.ts";
+import type { EngineConfig } from "../core/engine_config.ts";
+import type { ModelRunner } from "./model_runner.ts";
+
+/**
+ * Runs steps of every kind once, so that drivers that compile at first use and memory that is cleared
+ * at first use are paid for before the first request.
+ *
+ * Writes KV into the first blocks, which no sequence holds yet.
+ */
+export async function warmUp(
+  runner: ModelRunner,
+  { blockSize, maxNumSeqs, maxNumBatchedTokens }: EngineConfig,
+  { numBlocks, maxModelLen }: { numBlocks: number; maxModelLen: number },
+): Promise<void> {
+  const most = Math.min(maxNumBatchedTokens, blockSize * numBlocks, maxModelLen);
+  const draw = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 };
+  const chunk = (sequenceId: number, length: number): ScheduledChunk => ({
+    sequenceId,
+    tokens: new Uint32Array(length),
+    start: 0,
+    blockTable: Array.from({ length: Math.ceil(length / blockSize) }, (_, i) => i),
+    sample: { ...draw, temperature: sequenceId % 2, topK: 2, topP: 0.5, numLogprobs: 1 },
+  });
+  const decodes = (count: number) => Array.from({ length: count }, (_, i) => chunk(i, 1));
+  const plans = [decodes(1), decodes(Math.min(3, maxNumSeqs)), decodes(Math.min(16, maxNumSeqs))];
+  for (const length of [2, 5, Math.min(64, most)]) {
+    if (length <= most) plans.push([chunk(0, length)]);
+  }
+  for (const chunks of plans) {
+    const numTokens = chunks.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    if (numTokens > maxNumBatchedTokens) continue;
+    await runner.run({ step: 0, chunks, numTokens } satisfies Batch);
+  }
+}

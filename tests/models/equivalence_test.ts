@@ -1,0 +1,61 @@
+import { assert, assertEquals } from "@std/assert";
+import type { EngineConfig } from "../../src/core/engine_config.ts";
+import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
+import { gpuTest } from "../support/agreement.ts";
+import { DemoEngine, goldenPrompts, GREEDY_64 } from "../support/demo_engine.ts";
+
+const PROMPTS = goldenPrompts();
+const EXPECTED = PROMPTS.map(({ greedy_ids }) => greedy_ids);
+
+/** Law 8: greedy ids of each golden prompt, all submitted at once under `config`. */
+async function together(gpu: WebGpuDevice, config: Partial<EngineConfig>): Promise<DemoEngine> {
+  const engine = await DemoEngine.create(gpu, config);
+  const outcomes = await engine.generate(PROMPTS.map(({ prompt_ids }) => ({ prompt: prompt_ids })));
+  assertEquals(outcomes.map(({ tokens }) => tokens), EXPECTED);
+  return engine;
+}
+
+gpuTest("greedy ids are the same alone", async (gpu) => {
+  const engine = await DemoEngine.create(gpu, { maxNumSeqs: 1 });
+  for (const [i, { id, prompt_ids }] of PROMPTS.entries()) {
+    const [outcome] = await engine.generate([{ prompt: prompt_ids }]);
+    assertEquals(outcome!.tokens, EXPECTED[i]!, id);
+    assertEquals(outcome!.finish, "length");
+  }
+});
+
+gpuTest("greedy ids are the same in a batch of 16 that others join and leave", async (gpu) => {
+  const engine = await DemoEngine.create(gpu, { maxNumSeqs: 16 });
+  const arrivals = PROMPTS.map(({ prompt_ids }, i) => ({ prompt: prompt_ids, atStep: 3 * i }));
+  const visitors = PROMPTS.map(({ prompt_ids }, i) => ({
+    prompt: prompt_ids.slice(0, 1 + i),
+    params: { ...GREEDY_64, maxTokens: 1 + 2 * i, temperature: i % 2, seed: i },
+    atStep: 5 * i,
+    ...(i % 3 === 0 ? { abortAfter: i } : {}),
+  }));
+  const outcomes = await engine.generate([...arrivals, ...visitors]);
+  assertEquals(outcomes.slice(0, PROMPTS.length).map(({ tokens }) => tokens), EXPECTED);
+  assert(outcomes.some(({ finish }) => finish === "abort"));
+});
+
+for (const maxNumBatchedTokens of [16, 37, 512]) {
+  gpuTest(`greedy ids are the same with prefill chunks of ${maxNumBatchedTokens}`, async (gpu) => {
+    await together(gpu, { maxNumBatchedTokens, maxNumSeqs: Math.min(16, maxNumBatchedTokens) });
+  });
+}
+
+for (const blockSize of [8, 32]) {
+  gpuTest(`greedy ids are the same with blocks of ${blockSize}`, async (gpu) => {
+    await together(gpu, { blockSize, numBlocksOverride: 8192 / blockSize });
+  });
+}
+
+gpuTest(
+  "greedy ids are the same when the pool runs dry and sequences are preempted",
+  async (gpu) => {
+    // 58 blocks hold the longest sequence (849 + 64 tokens) and little else.
+    const { stats } = await together(gpu, { numBlocksOverride: 58 });
+    assert(stats.numPreemptions > 0, "nothing was preempted");
+    assertEquals(stats.numFreeBlocks, 58);
+  },
+);

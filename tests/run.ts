@@ -1,0 +1,88 @@
+/**
+ * `deno task test`: type-check, lint, formatting, then all tests, on a GPU adapter where there is one.
+ *
+ * Without an adapter it installs the software one where it can (Linux, apt-get, root) and says so;
+ * elsewhere the tests that need one are skipped, with the reason printed. Set `QUIRE_REQUIRE_GPU` to
+ * fail instead. Arguments are passed on to `deno test`.
+ */
+// deno-lint-ignore-file no-console -- this is a command line program
+
+const SOFTWARE_ADAPTER = ["mesa-vulkan-drivers", "libvulkan1"];
+const PROBE = "Deno.exit((await navigator.gpu?.requestAdapter()) ? 0 : 1)";
+
+/** Two settings of the software adapter: run kernels on the calling thread, keep compiled ones. */
+const ENVIRONMENT: Readonly<Record<string, string>> = {
+  XDG_RUNTIME_DIR: Deno.env.get("XDG_RUNTIME_DIR") ?? "/tmp",
+  LP_NUM_THREADS: Deno.env.get("LP_NUM_THREADS") ?? "0",
+};
+
+async function run(command: string, args: readonly string[], quiet = false): Promise<boolean> {
+  const stdio = quiet ? "null" : "inherit";
+  const child = new Deno.Command(command, {
+    args: [...args],
+    env: ENVIRONMENT,
+    stdout: stdio,
+    stderr: stdio,
+  });
+  try {
+    return (await child.output()).success;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+function deno(...args: string[]): Promise<boolean> {
+  return run(Deno.execPath(), args);
+}
+
+function hasAdapter(): Promise<boolean> {
+  return run(Deno.execPath(), ["eval", PROBE], true);
+}
+
+/** Installs the software adapter where that is possible without asking. */
+async function installAdapter(): Promise<void> {
+  if (Deno.build.os !== "linux" || Deno.uid() !== 0) return;
+  if (!await run("apt-get", ["--version"], true)) return;
+  console.log(`No GPU adapter: installing ${SOFTWARE_ADAPTER.join(" and ")} with apt-get`);
+  await run("apt-get", ["-qq", "update"]);
+  await run("apt-get", ["-qq", "-y", "--no-install-recommends", "install", ...SOFTWARE_ADAPTER]);
+}
+
+async function ensureAdapter(): Promise<boolean> {
+  if (await hasAdapter()) return true;
+  await installAdapter();
+  if (await hasAdapter()) return true;
+  console.log(
+    `No GPU adapter: tests of WGSL kernels are skipped. On Debian or Ubuntu, as root, ` +
+      `"apt-get install ${SOFTWARE_ADAPTER.join(" ")}" gives a software adapter.`,
+  );
+  return !Deno.env.has("QUIRE_REQUIRE_GPU");
+}
+
+/** Runs the tests, shows their output and repeats the totals on one plain line. */
+async function test(args: readonly string[]): Promise<boolean> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["test", "-A", "--no-check", "--parallel", ...args],
+    env: { ...ENVIRONMENT, NO_COLOR: "1" },
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  let tail = "";
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    Deno.stdout.writeSync(new TextEncoder().encode(text));
+    tail = (tail + text).slice(-4096);
+  }
+  const { success } = await child.status;
+  const [, passed, failed] = /(\d+) passed.*?\| (\d+) failed/.exec(tail) ?? [];
+  if (passed !== undefined) console.log(`${passed} passed, ${failed} failed`);
+  return success && passed !== undefined && Number(passed) > 0;
+}
+
+async function main(): Promise<boolean> {
+  if (!await ensureAdapter()) return false;
+  return await deno("check", "-q") && await deno("lint", "-q") &&
+    await deno("fmt", "--check", "-q") && await test(Deno.args);
+}
+
+if (import.meta.main) Deno.exit(await main() ? 0 : 1);

@@ -1,0 +1,131 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import {
+  HEADER_WORDS,
+  SAMPLE,
+  SAMPLE_WORDS,
+  SEQ,
+  SEQ_WORDS,
+  STEP,
+  TILE,
+  TILE_WORDS,
+} from "../../kernels/step.ts";
+import { InvariantError } from "../../src/base/invariant.ts";
+import type { Batch } from "../../src/core/batch.ts";
+import { bitsToF32 } from "../../src/device/half.ts";
+import { maxStepWords, StepPacker } from "../../src/runner/step_packer.ts";
+
+const LIMITS = { maxTokens: 32, maxSeqs: 3, maxBlocksPerSeq: 4, blockSize: 8, queryTile: 4 };
+const DRAW = {
+  temperature: 0.7,
+  topK: 9,
+  topP: 0.5,
+  minP: 0.25,
+  seed: 2 ** 33 + 5,
+  outputIndex: 6,
+};
+
+/** A prefill of six tokens that ends its prompt, a decode, and a chunk that draws nothing. */
+const BATCH: Batch = {
+  step: 0,
+  numTokens: 9,
+  chunks: [
+    {
+      sequenceId: 10,
+      tokens: Uint32Array.of(1, 2, 3, 4, 5, 6),
+      start: 6,
+      blockTable: [7, 3],
+      sample: DRAW,
+    },
+    {
+      sequenceId: 11,
+      tokens: Uint32Array.of(40),
+      start: 16,
+      blockTable: [9, 8, 5],
+      sample: { ...DRAW, numLogprobs: 0 },
+    },
+    { sequenceId: 12, tokens: Uint32Array.of(50, 51), start: 0, blockTable: [1, 2] },
+  ],
+};
+
+const region = (
+  words: Uint32Array,
+  from: number,
+  length: number,
+) => [...words.subarray(from, from + length)];
+
+Deno.test("StepPacker.pack() lays decodes before prefills, each row with its slot", () => {
+  const { words, dims, sampledChunks } = new StepPacker(LIMITS).pack(BATCH);
+  assertEquals(dims, { numTokens: 9, numDecodes: 1, numTiles: 3, numSamples: 2, maxDecodeLen: 17 });
+  assertEquals(sampledChunks, [1, 0]);
+  assertEquals(region(words, words[STEP.tokens]!, 9), [40, 1, 2, 3, 4, 5, 6, 50, 51]);
+  assertEquals(region(words, words[STEP.positions]!, 9), [16, 6, 7, 8, 9, 10, 11, 0, 1]);
+  assertEquals(region(words, words[STEP.slots]!, 9), [40, 62, 63, 24, 25, 26, 27, 8, 9]);
+});
+
+Deno.test("StepPacker.pack() cuts prefills into tiles and gives each sequence its table", () => {
+  const { words } = new StepPacker(LIMITS).pack(BATCH);
+  const tile = (n: number) => {
+    const at = words[STEP.tiles]! + n * TILE_WORDS;
+    return [TILE.seq, TILE.firstRow, TILE.numRows, TILE.position].map((word) => words[at + word]);
+  };
+  assertEquals([tile(0), tile(1), tile(2)], [[1, 1, 4, 6], [1, 5, 2, 10], [2, 7, 2, 0]]);
+  const seq = (n: number) => {
+    const at = words[STEP.seqs]! + n * SEQ_WORDS;
+    return [SEQ.firstRow, SEQ.numRows, SEQ.contextLen].map((word) => words[at + word]);
+  };
+  assertEquals([seq(0), seq(1), seq(2)], [[0, 1, 17], [1, 6, 12], [7, 2, 2]]);
+  const table = (n: number, length: number) =>
+    region(words, words[words[STEP.seqs]! + n * SEQ_WORDS + SEQ.table]!, length);
+  assertEquals([table(0, 3), table(1, 2), table(2, 1)], [[9, 8, 5], [7, 3], [1]]);
+  assertEquals(words[words[STEP.seqs]! + 2 * SEQ_WORDS + SEQ.table]! + 1, words.length);
+});
+
+Deno.test("StepPacker.pack() writes what each draw needs", () => {
+  const { words } = new StepPacker(LIMITS).pack(BATCH);
+  const [first, second] = [0, 1].map((r) =>
+    words.subarray(words[STEP.samples]! + r * SAMPLE_WORDS)
+  );
+  assertEquals(first![SAMPLE.row], 0);
+  assertEquals(second![SAMPLE.row], 6);
+  assertEquals(bitsToF32(second![SAMPLE.temperature]!), Math.fround(0.7));
+  assertEquals(bitsToF32(second![SAMPLE.topP]!), 0.5);
+  assertEquals(bitsToF32(second![SAMPLE.minP]!), 0.25);
+  const whole = [
+    SAMPLE.topK,
+    SAMPLE.seedLow,
+    SAMPLE.seedHigh,
+    SAMPLE.outputIndex,
+    SAMPLE.numLogprobs,
+  ];
+  assertEquals(whole.map((word) => second![word]), [9, 5, 2, 6, 0]);
+  assertEquals(first![SAMPLE.numLogprobs], 1);
+});
+
+Deno.test("StepPacker.pack() leaves nothing of an earlier step in the header", () => {
+  const packer = new StepPacker(LIMITS);
+  packer.pack(BATCH);
+  const { words } = packer.pack({ step: 1, numTokens: 2, chunks: [BATCH.chunks[2]!] });
+  assertEquals(words[STEP.numSamples], 0);
+  assertEquals(words[STEP.numDecodes], 0);
+  assertEquals(words.length, HEADER_WORDS + 3 * 2 + SEQ_WORDS + TILE_WORDS + 1);
+});
+
+Deno.test("StepPacker.pack() refuses steps beyond its limits and positions beyond a table", () => {
+  const packer = new StepPacker(LIMITS);
+  const long = { ...BATCH.chunks[2]!, tokens: new Uint32Array(33), blockTable: [0, 1, 2, 3, 4] };
+  assertThrows(() => packer.pack({ step: 0, numTokens: 33, chunks: [long] }), InvariantError, "33");
+  const lost = { ...BATCH.chunks[1]!, blockTable: [9, 8] };
+  assertThrows(() => packer.pack({ step: 0, numTokens: 1, chunks: [lost] }), InvariantError, "16");
+});
+
+Deno.test("maxStepWords covers the largest step", () => {
+  const chunks = [0, 1, 2].map((i) => ({
+    ...BATCH.chunks[0]!,
+    sequenceId: i,
+    tokens: new Uint32Array([10, 10, 12][i]!),
+    start: 32 - [10, 10, 12][i]!,
+    blockTable: [1, 2, 3, 4],
+  }));
+  const { words } = new StepPacker(LIMITS).pack({ step: 0, numTokens: 32, chunks });
+  assertEquals(words.length <= maxStepWords(LIMITS), true);
+});

@@ -1,0 +1,143 @@
+import { loadModelConfig } from "../../models/model_config.ts";
+import { modelFamily } from "../../models/registry.ts";
+import type { SampledToken } from "../../src/core/batch.ts";
+import type { EngineConfig } from "../../src/core/engine_config.ts";
+import type { TokenId } from "../../src/core/ids.ts";
+import type { SamplingParams } from "../../src/core/sampling_params.ts";
+import type { TokenEvent } from "../../src/core/token_event.ts";
+import type { Device } from "../../src/device/device.ts";
+import { BlockManager } from "../../src/kvcache/block_manager.ts";
+import { buildRunner } from "../../src/runner/build_runner.ts";
+import { kvBudget } from "../../src/runner/memory_budget.ts";
+import type { ModelRunner } from "../../src/runner/model_runner.ts";
+import { uploadWeights } from "../../src/runner/upload_weights.ts";
+import { Scheduler, type SchedulerStats } from "../../src/scheduler/scheduler.ts";
+import { openWeights } from "../../src/weights/safetensors.ts";
+
+/** The bundled model's directory. */
+export const DEMO_DIR: string = new URL("../../models/demo", import.meta.url).pathname;
+
+/** One prompt of `tests/golden/demo_golden.json`. */
+export interface GoldenPrompt {
+  readonly id: string;
+  readonly prompt: string;
+  readonly prompt_ids: readonly TokenId[];
+  /** 64 greedy tokens, end tokens ignored. */
+  readonly greedy_ids: readonly TokenId[];
+  /** Best minus second-best log-probability at each position. */
+  readonly margins: readonly number[];
+  /** The five likeliest of the first eight positions. */
+  readonly top5: readonly (readonly { id: TokenId; logprob: number }[])[];
+}
+
+/** The reference outputs of the bundled model, computed in f32 by `models/demo/verify.py`. */
+export function goldenPrompts(): readonly GoldenPrompt[] {
+  const file = new URL("../golden/demo_golden.json", import.meta.url);
+  return JSON.parse(Deno.readTextFileSync(file)).prompts;
+}
+
+/** Greedy, end tokens ignored. */
+export const GREEDY_64: SamplingParams = {
+  maxTokens: 64,
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  seed: 0,
+  stopTokenIds: [],
+};
+
+/** A sequence to run, and the step at which it arrives. */
+export interface Arrival {
+  readonly prompt: readonly TokenId[];
+  readonly params?: SamplingParams;
+  /** Step before which it is submitted; 0 unless given. */
+  readonly atStep?: number;
+  /** Aborted after this many tokens. */
+  readonly abortAfter?: number;
+}
+
+/** What came of one sequence. */
+export interface Outcome {
+  readonly tokens: TokenId[];
+  readonly sampled: Pick<SampledToken, "logprob" | "topLogprobs">[];
+  finish?: TokenEvent["finishReason"];
+}
+
+/** The bundled model on a device, with a scheduler before it; no isolate, no HTTP. */
+export class DemoEngine {
+  #runner: ModelRunner;
+  #scheduler: Scheduler;
+
+  private constructor(runner: ModelRunner, scheduler: Scheduler) {
+    this.#runner = runner;
+    this.#scheduler = scheduler;
+  }
+
+  static async create(device: Device, overrides: Partial<EngineConfig> = {}): Promise<DemoEngine> {
+    const engine: EngineConfig = {
+      modelDir: DEMO_DIR,
+      device: "auto",
+      blockSize: 16,
+      kvCacheDtype: "f16",
+      maxNumSeqs: 32,
+      maxNumBatchedTokens: 256,
+      maxNumWaitingSeqs: 1000,
+      numBlocksOverride: 512,
+      ...overrides,
+    };
+    const model = loadModelConfig(engine.modelDir);
+    const family = modelFamily(model.modelType);
+    const checkpoint = openWeights(engine.modelDir);
+    const weights = await uploadWeights(device, checkpoint, family.weights(model));
+    checkpoint.close();
+    const budget = kvBudget(engine, { ...model, dtype: engine.kvCacheDtype }, {
+      modelMaxLen: model.maxPositionEmbeddings,
+      maxBindingBytes: device.maxBindingBytes,
+    });
+    const runner = await buildRunner({ device, engine, model, family, weights, budget });
+    const blocks = new BlockManager({ numBlocks: budget.numBlocks, blockSize: engine.blockSize });
+    return new DemoEngine(runner, new Scheduler(blocks, { ...engine, ...budget }));
+  }
+
+  get stats(): SchedulerStats {
+    return this.#scheduler.stats;
+  }
+
+  /** Runs all arrivals to their ends, checks that nothing leaked, and returns them in order. */
+  async generate(arrivals: readonly Arrival[]): Promise<Outcome[]> {
+    const outcomes = arrivals.map((): Outcome => ({ tokens: [], sampled: [] }));
+    const waiting = new Set(arrivals.keys());
+    for (let step = 0; waiting.size > 0 || this.#scheduler.hasWork; step++) {
+      for (const i of waiting) {
+        if ((arrivals[i]!.atStep ?? 0) > step) continue;
+        waiting.delete(i);
+        const prompt = Uint32Array.from(arrivals[i]!.prompt);
+        const params = arrivals[i]!.params ?? GREEDY_64;
+        this.#scheduler.add({ id: String(i), sequences: [{ prompt, params }] });
+      }
+      const batch = this.#scheduler.schedule();
+      const events = batch === undefined
+        ? this.#scheduler.takeEvents()
+        : this.#scheduler.commit(batch, await this.#runner.run(batch));
+      for (const event of events) this.#take(event, arrivals, outcomes);
+    }
+    this.#scheduler.checkIntegrity();
+    return outcomes;
+  }
+
+  #take(event: TokenEvent, arrivals: readonly Arrival[], outcomes: Outcome[]): void {
+    const outcome = outcomes[Number(event.requestId)]!;
+    if (event.token !== undefined) {
+      outcome.tokens.push(event.token);
+      const { logprob, topLogprobs } = event;
+      outcome.sampled.push({
+        ...(logprob === undefined ? {} : { logprob }),
+        ...(topLogprobs === undefined ? {} : { topLogprobs }),
+      });
+    }
+    if (event.finishReason !== undefined) outcome.finish = event.finishReason;
+    const { abortAfter } = arrivals[Number(event.requestId)]!;
+    if (abortAfter === outcome.tokens.length) this.#scheduler.abort(event.requestId);
+  }
+}
