@@ -1,0 +1,108 @@
+import { z } from "zod";
+
+const MODEL = "Model";
+const SERVER = "Server";
+const KV_CACHE = "KV cache";
+const SCHEDULER = "Scheduler";
+const RUNTIME = "Device and diagnostics";
+
+/**
+ * The one definition of every setting. Flags, `QUIRE_...` variables, bounds, defaults and `--help` are
+ * derived from it (`flags.ts`, `help.ts`): a field added here is a flag everywhere.
+ */
+export const ConfigSchema = z.object({
+  model: z.string().min(1).optional().meta({
+    description: "Model to serve: a local directory, or a model name",
+    group: MODEL,
+    value: "MODEL",
+    defaultText: "the bundled demo model",
+  }),
+  servedModelName: z.array(z.string().min(1)).default([]).meta({
+    description: 'Name(s) clients use in "model"; the first is the one reported',
+    group: MODEL,
+    value: "NAME",
+    defaultText: "the model's own name",
+  }),
+  maxModelLen: z.int().min(2).optional().meta({
+    description: "Most tokens of one sequence, prompt and output together",
+    group: MODEL,
+    value: "TOKENS",
+    defaultText: "what the model and the KV pool allow",
+  }),
+  host: z.string().min(1).default("127.0.0.1").meta({
+    description: "Address to listen on; 0.0.0.0 for all interfaces, then set --api-key",
+    group: SERVER,
+    value: "ADDRESS",
+  }),
+  port: z.int().min(0).max(65535).default(8000).meta({
+    description: "TCP port to listen on; 0 takes a free one",
+    group: SERVER,
+    value: "PORT",
+  }),
+  apiKey: z.array(z.string().min(1)).default([]).meta({
+    description: "Key(s) that requests must carry, /health excepted",
+    group: SERVER,
+    value: "KEY",
+    secret: true,
+    defaultText: "none, no key is asked for",
+  }),
+  shutdownTimeout: z.int().min(0).max(3600).default(30).meta({
+    description: "How long running requests may finish after Ctrl-C, in seconds",
+    group: SERVER,
+    value: "SECONDS",
+  }),
+  blockSize: z.int().min(1).max(1024).default(16).meta({
+    description: "Token positions per KV block",
+    group: KV_CACHE,
+    value: "TOKENS",
+  }),
+  numGpuBlocksOverride: z.int().min(1).max(2 ** 31 - 1).optional().meta({
+    description: "Exact size of the KV pool in blocks; wins over --kv-cache-memory-bytes",
+    group: KV_CACHE,
+    value: "BLOCKS",
+    defaultText: "derived from the memory",
+  }),
+  kvCacheMemoryBytes: z.int().min(1).optional().meta({
+    description: "Size of the KV pool in bytes, all layers together",
+    group: KV_CACHE,
+    value: "SIZE",
+    bytes: true,
+    defaultText: "a modest size, stated at start",
+  }),
+  kvCacheDtype: z.enum(["auto", "f16", "f32"]).default("auto").meta({
+    description: "Element type of keys and values; auto is f16",
+    group: KV_CACHE,
+    value: "DTYPE",
+  }),
+  maxNumSeqs: z.int().min(1).max(4096).default(64).meta({
+    description: "Most sequences in one step",
+    group: SCHEDULER,
+    value: "SEQUENCES",
+  }),
+  maxNumBatchedTokens: z.int().min(1).max(131_072).default(512).meta({
+    description: "Most tokens in one step; longer prompts are computed in chunks",
+    group: SCHEDULER,
+    value: "TOKENS",
+  }),
+  maxQueuedRequests: z.int().min(1).max(65_536).default(256).meta({
+    description: "Most sequences waiting before further requests are answered with 429",
+    group: SCHEDULER,
+    value: "SEQUENCES",
+  }),
+  device: z.enum(["auto", "webgpu", "cpu"]).default("auto").meta({
+    description: "Where the model runs; auto takes a GPU where there is one",
+    group: RUNTIME,
+    value: "DEVICE",
+  }),
+  seed: z.int().min(0).optional().meta({
+    description: "Seeds the requests that bring no seed of their own",
+    group: RUNTIME,
+    value: "N",
+    defaultText: "random",
+  }),
+  logFormat: z.enum(["text", "json"]).default("text").meta({
+    description: "Lines for people, or one JSON object per line",
+    group: RUNTIME,
+    value: "FORMAT",
+  }),
+});

@@ -1,0 +1,122 @@
+import { z } from "zod";
+import { StartupError } from "./errors.ts";
+
+/** What a schema field says of itself beyond its type, through zod's `.meta()`. */
+export interface FlagMeta {
+  /** One sentence for `--help`, the unit included. */
+  readonly description: string;
+  /** Heading of `--help` under which the flag stands. */
+  readonly group: string;
+  /** Stands for the value in `--help`, such as `N` or `SECONDS`. */
+  readonly value: string;
+  /** A size in bytes that may carry a KiB, MiB or GiB suffix. */
+  readonly bytes?: boolean;
+  /** Never printed, neither in errors nor in logs. */
+  readonly secret?: boolean;
+  /** Words for a default that the schema does not hold. */
+  readonly defaultText?: string;
+}
+
+/** One command-line flag with its environment twin, as derived from one field of the schema. */
+export interface Flag extends FlagMeta {
+  /** Field of the configuration, such as `maxModelLen`. */
+  readonly field: string;
+  /** Without the dashes, such as `max-model-len`. */
+  readonly name: string;
+  /** Environment variable of the same meaning, such as `QUIRE_MAX_MODEL_LEN`. */
+  readonly environment: string;
+  readonly kind: "integer" | "text" | "list";
+  /** What a value must be, in words: `an integer from 0 to 65535`. */
+  readonly expected: string;
+}
+
+/** The part of JSON Schema that zod writes for the kinds of field a configuration has. */
+interface FieldSchema extends FlagMeta {
+  readonly type: "integer" | "string" | "array";
+  readonly enum?: readonly string[];
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly default?: unknown;
+}
+
+/** Derives the flags from the schema of a configuration, in the schema's order. */
+export function flagsOf(schema: z.ZodObject): readonly Flag[] {
+  const { properties = {} } = z.toJSONSchema(schema, { io: "input" });
+  return Object.entries(properties).map(([field, json]) =>
+    toFlag(field, json as unknown as FieldSchema)
+  );
+}
+
+function toFlag(field: string, json: FieldSchema): Flag {
+  const name = field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const defaultText = json.defaultText ?? describeDefault(json.default);
+  return {
+    field,
+    name,
+    environment: `QUIRE_${name.replaceAll("-", "_").toUpperCase()}`,
+    kind: json.type === "integer" ? "integer" : json.type === "array" ? "list" : "text",
+    expected: describeExpected(json),
+    description: json.description,
+    group: json.group,
+    value: json.enum?.join("|") ?? json.value,
+    ...(json.bytes === true ? { bytes: true } : {}),
+    ...(json.secret === true ? { secret: true } : {}),
+    ...(defaultText === undefined ? {} : { defaultText }),
+  };
+}
+
+function describeDefault(value: unknown): string | undefined {
+  if (value === undefined || Array.isArray(value)) return undefined;
+  return String(value);
+}
+
+function describeExpected(json: FieldSchema): string {
+  if (json.enum !== undefined) return `one of ${json.enum.join(", ")}`;
+  if (json.type === "array") return "one or more non-empty values, separated by commas";
+  if (json.type === "string") return "a non-empty text";
+  const range = describeRange(json.minimum ?? -Infinity, json.maximum ?? Infinity);
+  return json.bytes === true ? `a size in bytes ${range}, such as 512MiB` : `an integer ${range}`;
+}
+
+function describeRange(minimum: number, maximum: number): string {
+  return maximum >= Number.MAX_SAFE_INTEGER
+    ? `of at least ${minimum}`
+    : `from ${minimum} to ${maximum}`;
+}
+
+const BYTE_UNITS: ReadonlyMap<string, number> = new Map([
+  ["", 1],
+  ["b", 1],
+  ["kib", 2 ** 10],
+  ["mib", 2 ** 20],
+  ["gib", 2 ** 30],
+]);
+
+/**
+ * Turns the text of a flag or variable into the type that the schema checks. What has the wrong form
+ * stays text, which the schema then refuses.
+ */
+export function readFlagText(flag: Flag, texts: readonly string[]): unknown {
+  if (flag.kind === "list") {
+    return texts.flatMap((text) => text.split(",")).map((part) => part.trim());
+  }
+  const text = texts.at(-1)!.trim();
+  if (flag.kind === "text") return text;
+  if (flag.bytes === true) return readBytes(text) ?? text;
+  return /^[+-]?\d+$/.test(text) ? Number(text) : text;
+}
+
+function readBytes(text: string): number | undefined {
+  const [, digits, unit] = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text) ?? [];
+  const factor = unit === undefined ? undefined : BYTE_UNITS.get(unit.toLowerCase());
+  return factor === undefined ? undefined : Math.floor(Number(digits) * factor);
+}
+
+/** The error for a value that the schema refused: names the flag, what it must be, and what came. */
+export function refuseFlagText(flag: Flag, source: string, texts: readonly string[]): StartupError {
+  const got = flag.secret === true ? "" : `, got ${JSON.stringify(texts.join(","))}`;
+  const hint = source === flag.environment && /^\w+:\/\//.test(texts[0] ?? "")
+    ? ". Kubernetes sets such a variable for a service of the name quire; rename the service or set the variable"
+    : "";
+  return new StartupError(`${source} must be ${flag.expected}${got}${hint}`);
+}

@@ -1,0 +1,157 @@
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { configHelp, parseConfig, toEngineConfig } from "../../src/core/config.ts";
+import { ConfigSchema } from "../../src/core/config_schema.ts";
+import { StartupError } from "../../src/core/errors.ts";
+import { flagsOf } from "../../src/core/flags.ts";
+
+function refusal(args: string[], env: Record<string, string> = {}): string {
+  return assertThrows(() => parseConfig(args, env), StartupError).message;
+}
+
+Deno.test("parseConfig() fills in the defaults and freezes all the way down", () => {
+  const config = parseConfig([], {});
+  assertEquals(config.command, "serve");
+  assertEquals([config.host, config.port], ["127.0.0.1", 8000]);
+  assert(Object.isFrozen(config) && Object.isFrozen(config.apiKey));
+});
+
+Deno.test("parseConfig() reads flags in both spellings, repeated and comma-separated lists", () => {
+  const config = parseConfig(
+    ["serve", "--port=9000", "--block-size", "8", "--api-key", "k1", "--api-key", "k2, k3"],
+    {},
+  );
+  assertEquals([config.port, config.blockSize], [9000, 8]);
+  assertEquals(config.apiKey, ["k1", "k2", "k3"]);
+});
+
+Deno.test("parseConfig() lets a flag beat its variable and ignores an empty variable", () => {
+  const env = { QUIRE_PORT: "9001", QUIRE_HOST: "", QUIRE_API_KEY: "a,b" };
+  assertEquals(parseConfig([], env).port, 9001);
+  assertEquals(parseConfig(["--port", "9002"], env).port, 9002);
+  assertEquals(parseConfig([], env).host, "127.0.0.1");
+  assertEquals(parseConfig([], env).apiKey, ["a", "b"]);
+});
+
+Deno.test("parseConfig() takes the model as an argument of serve, but not twice", () => {
+  assertEquals(parseConfig(["serve", "models/demo"], {}).model, "models/demo");
+  assertEquals(
+    parseConfig(["serve", "models/demo"], { QUIRE_MODEL: "other" }).model,
+    "models/demo",
+  );
+  assertStringIncludes(refusal(["serve", "a", "--model", "b"]), 'Unexpected argument "a"');
+  assertStringIncludes(refusal(["serve", "a", "b"]), 'Unexpected argument "b"');
+});
+
+Deno.test("parseConfig() refuses an unknown flag or command with the nearest name", () => {
+  assertEquals(refusal(["--prot", "1"]), "Unknown flag --prot: did you mean --port?");
+  assertEquals(refusal(["srve"]), 'Unknown command "srve": did you mean serve?');
+  assertEquals(refusal(["--zzzzzzzzzzzz"]), "Unknown flag --zzzzzzzzzzzz: see --help");
+  assertEquals(refusal(["--constructor"]), "Unknown flag --constructor: see --help");
+});
+
+Deno.test("parseConfig() refuses a bad value with its source, limits and value", () => {
+  assertEquals(
+    refusal(["--port", "99999"]),
+    '--port must be an integer from 0 to 65535, got "99999"',
+  );
+  assertEquals(
+    refusal([], { QUIRE_BLOCK_SIZE: "1e3" }),
+    'QUIRE_BLOCK_SIZE must be an integer from 1 to 1024, got "1e3"',
+  );
+  assertEquals(
+    refusal(["--device", "tpu"]),
+    '--device must be one of auto, webgpu, cpu, got "tpu"',
+  );
+  assertEquals(refusal(["--seed", "-1"]), '--seed must be an integer of at least 0, got "-1"');
+  assertEquals(refusal(["--port"]), "--port needs a value: an integer from 0 to 65535");
+  assertEquals(refusal(["--port", "--host"]), "--port needs a value: an integer from 0 to 65535");
+});
+
+Deno.test("parseConfig() never repeats an API key in an error", () => {
+  const message = refusal(["--api-key", "hunter2,,x"]);
+  assertStringIncludes(message, "--api-key must be");
+  assert(!message.includes("hunter2"));
+});
+
+Deno.test("parseConfig() explains the variable that Kubernetes sets for a service", () => {
+  assertStringIncludes(refusal([], { QUIRE_PORT: "tcp://10.0.0.1:8000" }), "Kubernetes");
+});
+
+Deno.test("parseConfig() reads sizes with binary suffixes", () => {
+  const bytes = (text: string) =>
+    parseConfig(["--kv-cache-memory-bytes", text], {}).kvCacheMemoryBytes;
+  assertEquals(bytes("4096"), 4096);
+  assertEquals(bytes("3KiB"), 3072);
+  assertEquals(bytes("512mib"), 536_870_912);
+  assertEquals(bytes("1.5 GiB"), 1_610_612_736);
+  assertStringIncludes(refusal(["--kv-cache-memory-bytes", "2GB"]), "such as 512MiB");
+  assertStringIncludes(refusal(["--kv-cache-memory-bytes", "0.5"]), 'got "0.5"');
+});
+
+Deno.test("parseConfig() answers --gpu-memory-utilization with the reason and the alternative", () => {
+  for (const args of [["--gpu-memory-utilization", "0.9"], ["--gpu-memory-utilization=0.9"]]) {
+    const message = refusal(args);
+    assertStringIncludes(message, "WebGPU does not tell");
+    assertStringIncludes(message, "--kv-cache-memory-bytes");
+  }
+});
+
+Deno.test("parseConfig() refuses a token budget smaller than the number of sequences", () => {
+  const message = refusal(["--max-num-batched-tokens", "8", "--max-num-seqs", "9"]);
+  assertStringIncludes(message, "at least --max-num-seqs (9), got 8");
+});
+
+Deno.test("parseConfig() recognizes help and version as commands and as flags", () => {
+  assertEquals(parseConfig(["help"], {}).command, "help");
+  assertEquals(parseConfig(["serve", "-h"], { QUIRE_PORT: "bad" }).command, "help");
+  assertEquals(parseConfig(["--version"], {}).command, "version");
+  assertEquals(parseConfig(["version"], {}).command, "version");
+});
+
+Deno.test("parseConfig() answers any arguments with a configuration or a StartupError", () => {
+  const word = fc.oneof(
+    fc.string({ maxLength: 12 }),
+    fc.constantFrom(...flagsOf(ConfigSchema).map(({ name }) => `--${name}`)),
+    fc.constantFrom("serve", "--", "-", "--port=", "1", "--no-port", "-hV", "--__proto__"),
+  );
+  fc.assert(
+    fc.property(fc.array(word, { maxLength: 6 }), (args) => {
+      try {
+        const { port, blockSize } = parseConfig(args, {});
+        return port >= 0 && port <= 65535 && blockSize >= 1;
+      } catch (error) {
+        return error instanceof StartupError && error.message.length > 10;
+      }
+    }),
+    { seed: 5, numRuns: 500 },
+  );
+});
+
+Deno.test("configHelp() shows every flag with its variable, bounds and default", () => {
+  const page = configHelp();
+  for (const { name, environment } of flagsOf(ConfigSchema)) {
+    assertStringIncludes(page, `  --${name} `);
+    assertStringIncludes(page, environment);
+  }
+  assertStringIncludes(page.replace(/\s+/g, " "), "from 0 to 65535; default 8000; QUIRE_PORT");
+  assertEquals(page.split("\n").filter((line) => line.length > 96), []);
+});
+
+Deno.test("toEngineConfig() passes on what was set and leaves out what was not", () => {
+  assertEquals(toEngineConfig(parseConfig(["--kv-cache-dtype", "f32"], {}), "models/demo"), {
+    modelDir: "models/demo",
+    device: "auto",
+    blockSize: 16,
+    kvCacheDtype: "f32",
+    maxNumSeqs: 64,
+    maxNumBatchedTokens: 512,
+    maxNumWaitingSeqs: 256,
+  });
+  const args = ["--num-gpu-blocks-override", "9", "--kv-cache-memory-bytes", "1MiB"];
+  const config = toEngineConfig(parseConfig([...args, "--max-model-len", "77"], {}), "m");
+  assertEquals(
+    [config.kvCacheDtype, config.numBlocksOverride, config.kvCacheMemoryBytes, config.maxModelLen],
+    ["f16", 9, 1_048_576, 77],
+  );
+});
