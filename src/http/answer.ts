@@ -1,0 +1,76 @@
+import type { Context } from "hono";
+import type { TokenId } from "../core/ids.ts";
+import { Collector } from "./collector.ts";
+import { answerInOnePiece } from "./answer_whole.ts";
+import { answerAsStream } from "./answer_stream.ts";
+import type { Job, Run } from "./job.ts";
+import { SequenceText } from "./sequence_text.ts";
+import type { Services } from "./services.ts";
+import { type SamplingFields, stopsOf } from "./sampling_fields.ts";
+
+/**
+ * Submits a job and answers with its text. Returns once the engine has admitted it: what can be refused
+ * is refused with a status, before the first byte of a stream.
+ *
+ * @throws {RequestError} what the engine refuses, or a failure before an answer in one piece is complete.
+ */
+export async function answer(c: Context, services: Services, job: Job): Promise<Response> {
+  const id = `${job.format.idPrefix}${crypto.randomUUID().replaceAll("-", "")}`;
+  const generation = await services.engine.submit({ id, sequences: job.sequences });
+  const run = prepareRun(c, services, job, id);
+  return job.request.stream === true
+    ? answerAsStream(c, services, run, generation)
+    : await answerInOnePiece(c, run, generation);
+}
+
+function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
+  const { sequences, prompts, meter, request } = job;
+  const namedStopTokenIds = namedStops(services, request);
+  const texts = sequences.map((_, index) =>
+    new SequenceText({
+      index,
+      detokenizer: services.text.createDetokenizer({
+        skipSpecialTokens: request.skip_special_tokens ?? true,
+      }),
+      stopStrings: services.createStopStrings(stopsOf(request)),
+      includeStop: request.include_stop_str_in_output ?? false,
+      namedStopTokenIds,
+    })
+  );
+  const shape = {
+    promptLens: prompts.map(({ length }) => length),
+    numSamples: sequences.length / prompts.length,
+  };
+  const collector = new Collector(shape, texts, meter);
+  return {
+    job,
+    envelope: {
+      id,
+      created: Math.floor(Date.now() / 1000),
+      model: job.model,
+      system_fingerprint: `quire-${services.version}`,
+    },
+    collector,
+    logEnd: (status) => {
+      const { prompt_tokens, completion_tokens, prompt_tokens_details } = collector.usage();
+      services.log.info("generation", {
+        id,
+        request_id: c.get("requestId"),
+        status,
+        sequences: sequences.length,
+        prompt_tokens,
+        completion_tokens,
+        cached_tokens: prompt_tokens_details.cached_tokens,
+        finish: texts.map(({ finish }) => finish?.reason ?? "none").join(","),
+        ms: Math.round(meter.elapsedMs()),
+      });
+    },
+  };
+}
+
+/** Stop tokens that the request named; the model's own end is reported without a `stop_reason`. */
+function namedStops({ text }: Services, request: SamplingFields): ReadonlySet<TokenId> {
+  const named = new Set(request.stop_token_ids ?? []);
+  if (request.ignore_eos !== true) text.eosTokenIds.forEach((id) => named.delete(id));
+  return named;
+}

@@ -1,0 +1,71 @@
+import type { Context } from "hono";
+import type { Generation } from "../core/generation.ts";
+import type { TokenId } from "../core/ids.ts";
+import type { WholeText } from "./answer_format.ts";
+import type { Collector } from "./collector.ts";
+import type { Run } from "./job.ts";
+import type { ScoredToken, SequenceFinish } from "./sequence_text.ts";
+
+/** Collects a generation and answers with all of it; a client that leaves meanwhile ends it. */
+export async function answerInOnePiece(
+  c: Context,
+  run: Run,
+  generation: Generation,
+): Promise<Response> {
+  const { job, envelope, collector, logEnd } = run;
+  const { signal } = c.req.raw;
+  let isGone = signal.aborted;
+  function leave(): void {
+    isGone = true;
+    generation.abort();
+  }
+  if (isGone) generation.abort();
+  signal.addEventListener("abort", leave, { once: true });
+  let wholes: WholeText[];
+  try {
+    wholes = await collectWholes(collector, generation, job.sequences.length);
+  } finally {
+    // Deno aborts the signal after a normal answer as well; by then nobody listens any more.
+    signal.removeEventListener("abort", leave);
+  }
+  logEnd(isGone ? 499 : 200);
+  const { id, ...origin } = envelope;
+  return c.json({
+    id,
+    object: job.format.object,
+    ...origin,
+    ...job.format.firstFields,
+    choices: wholes.map((whole) => job.format.wholeChoice(whole)),
+    usage: collector.usage(),
+  });
+}
+
+async function collectWholes(
+  collector: Collector,
+  generation: Generation,
+  numSequences: number,
+): Promise<WholeText[]> {
+  const parts = Array.from({ length: numSequences }, (_, index) => ({
+    index,
+    texts: [] as string[],
+    tokenIds: [] as TokenId[],
+    scored: [] as ScoredToken[],
+    finish: undefined as SequenceFinish | undefined,
+  }));
+  for await (const pieces of collector.pieces(generation)) {
+    for (const { index, text, tokenIds, scored, finish } of pieces) {
+      const part = parts[index]!;
+      part.texts.push(text);
+      part.tokenIds.push(...tokenIds);
+      part.scored.push(...scored);
+      part.finish = finish;
+    }
+  }
+  return parts.map(({ index, texts, tokenIds, scored, finish }) => ({
+    index,
+    text: texts.join(""),
+    tokenIds,
+    scored,
+    finish: finish!,
+  }));
+}

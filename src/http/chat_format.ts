@@ -1,0 +1,60 @@
+import type { TokenId } from "../core/ids.ts";
+import type { AnswerFormat } from "./answer_format.ts";
+import { chatLogprobs } from "./openai_logprobs.ts";
+import type { ScoredToken } from "./sequence_text.ts";
+import type { TextService } from "./services.ts";
+
+/** What a chat request asked to have in its answer. */
+export interface ChatFormatOptions {
+  readonly text: TextService;
+  readonly hasLogprobs: boolean;
+  /** Present when token ids shall be reported. */
+  readonly promptTokenIds?: Uint32Array;
+}
+
+/** Answers of `/v1/chat/completions`. */
+export function chatFormat(options: ChatFormatOptions): AnswerFormat {
+  const { text: vocabulary, hasLogprobs, promptTokenIds } = options;
+  const sendsTokenIds = promptTokenIds !== undefined;
+  function logprobs(scored: readonly ScoredToken[]) {
+    return hasLogprobs ? chatLogprobs(vocabulary, scored) : null;
+  }
+  function ids(tokenIds: readonly TokenId[]) {
+    return sendsTokenIds ? { token_ids: tokenIds } : {};
+  }
+  return {
+    idPrefix: "chatcmpl-",
+    object: "chat.completion",
+    chunkObject: "chat.completion.chunk",
+    firstFields: sendsTokenIds ? { prompt_token_ids: [...promptTokenIds] } : {},
+    sendsTokenIds,
+    openingChoice: (index) => ({
+      index,
+      delta: { role: "assistant", content: "" },
+      logprobs: null,
+      finish_reason: null,
+    }),
+    textChoice: ({ index, text, tokenIds, scored }) => ({
+      index,
+      delta: { content: text },
+      logprobs: logprobs(scored),
+      finish_reason: null,
+      ...ids(tokenIds),
+    }),
+    finishChoice: (index, { reason, stopReason }) => ({
+      index,
+      delta: {},
+      logprobs: null,
+      finish_reason: reason,
+      stop_reason: stopReason,
+    }),
+    wholeChoice: ({ index, text, tokenIds, scored, finish }) => ({
+      index,
+      message: { role: "assistant", content: text, refusal: null },
+      logprobs: logprobs(scored),
+      finish_reason: finish.reason,
+      stop_reason: finish.stopReason,
+      ...ids(tokenIds),
+    }),
+  };
+}

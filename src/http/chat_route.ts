@@ -1,0 +1,62 @@
+import type { Handler } from "hono";
+import { answer } from "./answer.ts";
+import { chatFormat } from "./chat_format.ts";
+import {
+  ChatRequest,
+  numChatLogprobs,
+  toChatMessages,
+  toEncodeChatOptions,
+} from "./chat_schema.ts";
+import { GenerationMeter } from "./generation_meter.ts";
+import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
+import { readJson } from "./read_json.ts";
+import { checkStreamOptions, toSamplingParams } from "./sampling_fields.ts";
+import { requireReady, servedName } from "./served_model.ts";
+import type { Services } from "./services.ts";
+import { UNSUPPORTED_IN_CHAT } from "./unsupported_fields.ts";
+
+/** `POST /v1/chat/completions`. */
+export function chatRoute(services: Services): Handler {
+  const { engine, text, metrics, now } = services;
+  return async (c) => {
+    const meter = new GenerationMeter(metrics, now);
+    const request = await readJson(c, ChatRequest, UNSUPPORTED_IN_CHAT);
+    const model = servedName(request.model, services.model);
+    checkStreamOptions(request);
+    const numLogprobs = numChatLogprobs(request);
+    const messages = toChatMessages(request.messages);
+    const encodeOptions = toEncodeChatOptions(request, messages);
+
+    const { maxModelLen } = requireReady(engine);
+    const { maxCharsPerToken, defaults } = services.model;
+    const numChars = messages.reduce((sum, { content }) => sum + content.length, 0);
+    checkPromptChars(numChars, "messages", { maxModelLen, maxCharsPerToken });
+    const prompt = await text.encodeChat(messages, encodeOptions);
+    const maxTokens = fitMaxTokens(prompt.length, "messages", maxModelLen, {
+      maxTokens: request.max_completion_tokens ?? request.max_tokens,
+      fallback: maxModelLen,
+    });
+
+    const samples = toSamplingParams(request, {
+      defaults,
+      text,
+      nextSeed: services.nextSeed,
+      maxTokens,
+      numLogprobs,
+    });
+    const format = chatFormat({
+      text,
+      hasLogprobs: numLogprobs !== undefined,
+      ...(request.return_token_ids === true ? { promptTokenIds: prompt } : {}),
+    });
+    const sequences = samples.map((params) => ({ prompt, params }));
+    return await answer(c, services, {
+      model,
+      request,
+      prompts: [prompt],
+      sequences,
+      format,
+      meter,
+    });
+  };
+}

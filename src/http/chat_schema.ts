@@ -1,0 +1,131 @@
+import { z } from "zod";
+import { RequestError } from "../core/errors.ts";
+import { boundedArray } from "./bounded_array.ts";
+import { MAX_LOGPROBS, MaxTokens, SAMPLING_FIELDS } from "./sampling_fields.ts";
+import type { ChatMessage, EncodeChatOptions } from "./services.ts";
+
+/** Bounds what a chat template is made to loop over. */
+const MAX_MESSAGES = 4096;
+const MAX_PARTS = 1024;
+
+const Part = z.looseObject({ type: z.string(), text: z.string().nullish() });
+const Message = z.looseObject({
+  role: z.enum(["system", "developer", "user", "assistant", "tool", "function"]),
+  content: z.union([z.string(), boundedArray(Part, { max: MAX_PARTS })]).nullish(),
+  tool_calls: z.array(z.unknown()).nullish(),
+  function_call: z.unknown().optional(),
+});
+
+/** The messages of a conversation, as both `/v1/chat/completions` and `/tokenize` take them. */
+export const Messages = boundedArray(Message, { min: 1, max: MAX_MESSAGES });
+
+/** Body of `POST /v1/chat/completions`; fields not named here are accepted and ignored. */
+export const ChatRequest = z.looseObject({
+  ...SAMPLING_FIELDS,
+  messages: Messages,
+  max_completion_tokens: MaxTokens,
+  logprobs: z.boolean().nullish(),
+  top_logprobs: z.int().min(0).max(MAX_LOGPROBS).nullish(),
+  add_generation_prompt: z.boolean().nullish(),
+  continue_final_message: z.boolean().nullish(),
+});
+export type ChatRequest = z.output<typeof ChatRequest>;
+
+/**
+ * The conversation as the chat template reads it.
+ *
+ * @throws {RequestError} on anything but text, and on traces of tool calls.
+ */
+export function toChatMessages(messages: z.output<typeof Messages>): ChatMessage[] {
+  return messages.map((message, i) => {
+    const { role, content } = message;
+    if (role === "tool" || role === "function") {
+      throw unsupported(`messages.${i}.role`, `Messages of the role ${role} are`);
+    }
+    if ((message.tool_calls ?? []).length > 0) {
+      throw unsupported(`messages.${i}.tool_calls`, "Tool calls are");
+    }
+    if (message.function_call !== undefined && message.function_call !== null) {
+      throw unsupported(`messages.${i}.function_call`, "Function calls are");
+    }
+    if ((content === undefined || content === null) && role !== "assistant") {
+      throw new RequestError(`messages.${i}.content is required`, {
+        code: "missing_required_parameter",
+        param: `messages.${i}.content`,
+      });
+    }
+    return {
+      role: role === "developer" ? "system" : role,
+      content: typeof content === "string" ? content : joinParts(content ?? [], i),
+    };
+  });
+}
+
+/** Text parts become lines, as vLLM gives them to templates that want a string. */
+function joinParts(parts: readonly z.output<typeof Part>[], messageIndex: number): string {
+  return parts.map(({ type, text }, i) => {
+    const path = `messages.${messageIndex}.content.${i}`;
+    if (type !== "text") {
+      throw unsupported(`${path}.type`, `Content of the type ${quoteType(type)} is`);
+    }
+    if (typeof text === "string") return text;
+    throw new RequestError(`${path}.text is required`, {
+      code: "missing_required_parameter",
+      param: `${path}.text`,
+    });
+  }).join("\n");
+}
+
+function quoteType(type: string): string {
+  return JSON.stringify(type.slice(0, 40).toWellFormed());
+}
+
+function unsupported(param: string, what: string): RequestError {
+  return new RequestError(`${what} not supported by this server`, {
+    code: "unsupported_parameter",
+    param,
+  });
+}
+
+/**
+ * How the template closes the conversation.
+ *
+ * @throws {RequestError} when the last message shall be continued and closed at the same time, or is
+ * not the assistant's.
+ */
+export function toEncodeChatOptions(
+  request: Pick<ChatRequest, "add_generation_prompt" | "continue_final_message">,
+  messages: readonly ChatMessage[],
+): EncodeChatOptions {
+  const continueFinalMessage = request.continue_final_message ?? false;
+  const addGenerationPrompt = request.add_generation_prompt ?? !continueFinalMessage;
+  if (!continueFinalMessage) return { addGenerationPrompt, continueFinalMessage };
+  const param = "continue_final_message";
+  if (addGenerationPrompt) {
+    throw new RequestError(
+      "continue_final_message and add_generation_prompt cannot both be true",
+      { code: "invalid_value", param },
+    );
+  }
+  if (messages.at(-1)?.role !== "assistant") {
+    throw new RequestError(
+      "continue_final_message needs the last message to be the assistant's",
+      { code: "invalid_value", param },
+    );
+  }
+  return { addGenerationPrompt, continueFinalMessage };
+}
+
+/**
+ * How many log-probabilities to report beside the chosen token's; undefined for none at all.
+ *
+ * @throws {RequestError} when `top_logprobs` comes without `logprobs`.
+ */
+export function numChatLogprobs({ logprobs, top_logprobs }: ChatRequest): number | undefined {
+  if (logprobs === true) return top_logprobs ?? 0;
+  if ((top_logprobs ?? 0) === 0) return undefined;
+  throw new RequestError("top_logprobs is only allowed with logprobs set to true", {
+    code: "invalid_value",
+    param: "top_logprobs",
+  });
+}

@@ -1,0 +1,113 @@
+import { RequestError } from "../core/errors.ts";
+import type { Generation } from "../core/generation.ts";
+import type { FinishReason, TokenEvent } from "../core/token_event.ts";
+import type { GenerationMeter } from "./generation_meter.ts";
+import type { SequenceText, TextPiece } from "./sequence_text.ts";
+
+/** Token counts of a request, as every answer reports them. */
+export interface Usage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+  readonly prompt_tokens_details: { readonly cached_tokens: number };
+}
+
+/** The prompts of a request: sequence `i` is sample `i % numSamples` of prompt `i / numSamples`. */
+export interface CollectorShape {
+  /** Length of each prompt in tokens. */
+  readonly promptLens: readonly number[];
+  readonly numSamples: number;
+}
+
+/**
+ * Turns the events of one request into pieces of text and exact counts; the one path of chat and
+ * completions, streamed or not. A sequence whose stop string is found is aborted at once, and what the
+ * engine still reports of it is dropped.
+ */
+export class Collector {
+  readonly #shape: CollectorShape;
+  readonly #texts: readonly SequenceText[];
+  readonly #meter: GenerationMeter;
+  /** Cached tokens of each prompt: those of its first sample, since a prompt counts once. */
+  readonly #numCached: number[];
+  #numUnfinished: number;
+
+  constructor(shape: CollectorShape, texts: readonly SequenceText[], meter: GenerationMeter) {
+    this.#shape = shape;
+    this.#texts = texts;
+    this.#meter = meter;
+    this.#numCached = shape.promptLens.map(() => 0);
+    this.#numUnfinished = texts.length;
+  }
+
+  /**
+   * Yields the pieces of each engine step until every sequence has ended.
+   *
+   * @throws {RequestError} with the engine's account of a sequence that failed; the others are aborted.
+   */
+  async *pieces(generation: Generation): AsyncGenerator<readonly TextPiece[]> {
+    // Leaving the loop early is the client's doing, an exception the engine's.
+    let lastReason: FinishReason = "abort";
+    try {
+      for await (const events of generation.events) {
+        const pieces = events.flatMap((event) => this.#take(event, generation));
+        if (pieces.length > 0) yield pieces;
+        if (this.#numUnfinished === 0) return;
+      }
+      throw new Error(`The engine ended with ${this.#numUnfinished} sequences unfinished`);
+    } catch (error) {
+      lastReason = "error";
+      throw error;
+    } finally {
+      this.#endUnfinished(lastReason);
+    }
+  }
+
+  /** Counts so far; exact once {@link pieces} has ended. */
+  usage(): Usage {
+    const promptTokens = sum(this.#shape.promptLens);
+    const completionTokens = sum(this.#texts.map(({ numTokens }) => numTokens));
+    return {
+      prompt_tokens: promptTokens,
+      completion_tokens: completionTokens,
+      total_tokens: promptTokens + completionTokens,
+      prompt_tokens_details: { cached_tokens: sum(this.#numCached) },
+    };
+  }
+
+  #take(event: TokenEvent, generation: Generation): TextPiece[] {
+    const { index, numCachedTokens, error } = event;
+    const text = this.#texts[index];
+    if (text === undefined || text.finish !== undefined) return [];
+    if (event.finishReason === "error") {
+      throw new RequestError(error?.message ?? "The engine failed", { status: 500, ...error });
+    }
+    const { numSamples } = this.#shape;
+    if (numCachedTokens !== undefined && index % numSamples === 0) {
+      this.#numCached[index / numSamples] = numCachedTokens;
+    }
+    this.#meter.observeEvent(event, this.#promptLen(index));
+    const piece = text.push(event);
+    if (piece.finish !== undefined) {
+      this.#numUnfinished--;
+      this.#meter.observeEnd(text, piece.finish.reason, this.#promptLen(index));
+      if (event.finishReason === undefined) generation.abort(index);
+    }
+    return [piece];
+  }
+
+  #promptLen(index: number): number {
+    return this.#shape.promptLens[Math.floor(index / this.#shape.numSamples)]!;
+  }
+
+  #endUnfinished(reason: FinishReason): void {
+    for (const [index, text] of this.#texts.entries()) {
+      if (text.finish !== undefined) continue;
+      this.#meter.observeEnd(text, reason, this.#promptLen(index));
+    }
+  }
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

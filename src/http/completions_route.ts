@@ -1,0 +1,66 @@
+import type { Handler } from "hono";
+import { answer } from "./answer.ts";
+import { completionsFormat } from "./completions_format.ts";
+import { CompletionsRequest, type Prompt, promptsOf } from "./completions_schema.ts";
+import { GenerationMeter } from "./generation_meter.ts";
+import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
+import { readJson } from "./read_json.ts";
+import { checkStreamOptions, toSamplingParams } from "./sampling_fields.ts";
+import { requireReady, servedName } from "./served_model.ts";
+import type { Services, TextService } from "./services.ts";
+import { UNSUPPORTED_IN_COMPLETIONS } from "./unsupported_fields.ts";
+
+/** OpenAI's default of `max_tokens`, which clients of this endpoint rely on. */
+const DEFAULT_MAX_TOKENS = 16;
+
+/** `POST /v1/completions`. */
+export function completionsRoute(services: Services): Handler {
+  const { engine, text, metrics, now } = services;
+  return async (c) => {
+    const meter = new GenerationMeter(metrics, now);
+    const request = await readJson(c, CompletionsRequest, UNSUPPORTED_IN_COMPLETIONS);
+    const model = servedName(request.model, services.model);
+    checkStreamOptions(request);
+
+    const { maxModelLen, vocabSize } = requireReady(engine);
+    const { maxCharsPerToken, defaults } = services.model;
+    const given = promptsOf(request, vocabSize);
+    for (const prompt of given) {
+      if (typeof prompt !== "string") continue;
+      checkPromptChars(prompt.length, "prompt", { maxModelLen, maxCharsPerToken });
+    }
+    const addSpecialTokens = request.add_special_tokens ?? true;
+    const prompts = given.map((prompt) => toTokenIds(prompt, text, addSpecialTokens));
+
+    const numLogprobs = request.logprobs ?? undefined;
+    const sequences = prompts.flatMap((prompt) => {
+      const maxTokens = fitMaxTokens(prompt.length, "prompt", maxModelLen, {
+        maxTokens: request.max_tokens,
+        fallback: DEFAULT_MAX_TOKENS,
+      });
+      const context = { defaults, text, nextSeed: services.nextSeed, maxTokens, numLogprobs };
+      return toSamplingParams(request, context).map((params) => ({ prompt, params }));
+    });
+    const format = completionsFormat({
+      text,
+      hasLogprobs: numLogprobs !== undefined,
+      sendsTokenIds: request.return_token_ids === true,
+      prompts,
+      numSamples: sequences.length / prompts.length,
+      ...(request.echo === true
+        ? { echoedTexts: given.map((prompt) => toText(prompt, text)) }
+        : {}),
+    });
+    return await answer(c, services, { model, request, prompts, sequences, format, meter });
+  };
+}
+
+function toTokenIds(prompt: Prompt, text: TextService, addSpecialTokens: boolean): Uint32Array {
+  return typeof prompt === "string"
+    ? text.encode(prompt, { addSpecialTokens })
+    : Uint32Array.from(prompt);
+}
+
+function toText(prompt: Prompt, text: TextService): string {
+  return typeof prompt === "string" ? prompt : text.decode(prompt);
+}

@@ -1,0 +1,66 @@
+import { STATUS_CODE } from "@std/http";
+import type { Context } from "hono";
+import { HTTPException } from "hono/http-exception";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { EngineUnavailableError, type ErrorData, RequestError } from "../core/errors.ts";
+
+/** Seconds after which a refused client may try again: a queue drains faster than an engine starts. */
+export const RETRY_AFTER_SECONDS: Readonly<Record<number, string>> = {
+  [STATUS_CODE.TooManyRequests]: "1",
+  [STATUS_CODE.ServiceUnavailable]: "5",
+};
+
+/** An error as OpenAI's clients expect it; `code` is a string or null, never a number. */
+export interface ErrorBody {
+  readonly error: {
+    readonly message: string;
+    readonly type: string;
+    readonly param: string | null;
+    readonly code: string | null;
+    /** The error's details, such as `n_prompt_tokens`. */
+    readonly [detail: string]: string | number | null;
+  };
+}
+
+/** The body of an error's answer. */
+export function errorBody(data: ErrorData): ErrorBody {
+  const { message, type, param, code, details } = data;
+  return { error: { ...details, message, type, param, code } };
+}
+
+/** What a client may know of `error`: all of a request's mistake, nothing of the insides of a bug. */
+export function toErrorData(error: unknown): ErrorData {
+  if (error instanceof RequestError) return error.data;
+  if (error instanceof EngineUnavailableError) {
+    return {
+      status: STATUS_CODE.ServiceUnavailable,
+      type: "unavailable_error",
+      code: "engine_unavailable",
+      message: error.message,
+      param: null,
+    };
+  }
+  if (error instanceof HTTPException && error.status < 500) {
+    return new RequestError(error.message, { status: error.status }).data;
+  }
+  return {
+    status: STATUS_CODE.InternalServerError,
+    type: "server_error",
+    code: "internal_error",
+    message: "The server failed to process the request; its log says why under the request id",
+    param: null,
+  };
+}
+
+/** Whether `error` is the server's own failure, which belongs in the log with its stack. */
+export function isServerFailure(error: unknown): boolean {
+  return toErrorData(error).status === STATUS_CODE.InternalServerError;
+}
+
+/** Answers a request that ended in `error`, with the headers that middleware has set. */
+export function errorResponse(c: Context, error: unknown): Response {
+  const data = toErrorData(error);
+  const retryAfter = RETRY_AFTER_SECONDS[data.status];
+  if (retryAfter !== undefined) c.header("retry-after", retryAfter);
+  return c.json(errorBody(data), data.status as ContentfulStatusCode);
+}

@@ -1,0 +1,49 @@
+import type { FinishReason, TokenEvent } from "../core/token_event.ts";
+import type { SequenceText } from "./sequence_text.ts";
+import type { ServingMetrics } from "./serving_metrics.ts";
+
+/** Measures one request for `/metrics`, each of its sequences by itself as vLLM does. */
+export class GenerationMeter {
+  readonly #metrics: ServingMetrics;
+  readonly #now: () => number;
+  /** When the request arrived, ms of {@link now}. */
+  readonly #arrivedMs: number;
+  /** When each sequence's latest token came, by index. */
+  readonly #lastTokenMs = new Map<number, number>();
+
+  constructor(metrics: ServingMetrics, now: () => number) {
+    this.#metrics = metrics;
+    this.#now = now;
+    this.#arrivedMs = now();
+  }
+
+  /** Takes a token event of a sequence with `numPromptTokens`, before its text is assembled. */
+  observeEvent({ index, token }: TokenEvent, numPromptTokens: number): void {
+    if (token === undefined) return;
+    const now = this.#now();
+    const last = this.#lastTokenMs.get(index);
+    this.#lastTokenMs.set(index, now);
+    if (last === undefined) {
+      this.#metrics.observeFirstToken(numPromptTokens, (now - this.#arrivedMs) / 1000);
+    } else this.#metrics.observeNextToken((now - last) / 1000);
+  }
+
+  /** Takes a sequence that has ended for `reason`. */
+  observeEnd(
+    { numTokens }: Pick<SequenceText, "numTokens">,
+    reason: FinishReason,
+    numPromptTokens: number,
+  ): void {
+    this.#metrics.observeFinish({
+      reason,
+      numPromptTokens,
+      numGeneratedTokens: numTokens,
+      seconds: this.elapsedMs() / 1000,
+    });
+  }
+
+  /** Since the request arrived. */
+  elapsedMs(): number {
+    return this.#now() - this.#arrivedMs;
+  }
+}

@@ -1,0 +1,30 @@
+import { STATUS_CODE } from "@std/http";
+import type { Handler } from "hono";
+import { EngineUnavailableError } from "../core/errors.ts";
+import { errorBody, RETRY_AFTER_SECONDS, toErrorData } from "./error_response.ts";
+import { unavailability } from "./served_model.ts";
+import type { Services } from "./services.ts";
+
+/** `GET /health`: 200 when a request would be taken, else 503 with the engine's state and the reason. */
+export function healthRoute({ engine }: Services): Handler {
+  return (c) => {
+    const reason = unavailability(engine);
+    if (reason === undefined) return c.json({ status: "ok", state: engine.state });
+    c.header("retry-after", RETRY_AFTER_SECONDS[STATUS_CODE.ServiceUnavailable]);
+    const { error } = errorBody(toErrorData(new EngineUnavailableError(reason)));
+    return c.json(
+      { status: "unavailable", state: engine.state, reason, error },
+      STATUS_CODE.ServiceUnavailable,
+    );
+  };
+}
+
+/** `GET /metrics` in Prometheus's text format. */
+export function metricsRoute({ metrics }: Services): Handler {
+  return async (c) => c.body(await metrics.text(), 200, { "content-type": metrics.contentType });
+}
+
+/** `GET /version`. */
+export function versionRoute({ version }: Services): Handler {
+  return (c) => c.json({ version });
+}

@@ -1,0 +1,59 @@
+import { STATUS_CODE } from "@std/http";
+import type { Context } from "hono";
+import type { z } from "zod";
+import { RequestError } from "../core/errors.ts";
+import { describeIssue } from "./describe_issue.ts";
+import { refuseUnsupported, type UnsupportedFields } from "./unsupported_fields.ts";
+
+/**
+ * Reads a request's body as JSON and checks it against `schema`.
+ *
+ * @throws {RequestError} 415 for another content type, 400 for a body that is not JSON, asks for a
+ * feature listed in `unsupported`, or breaks the schema; the message names field, limit and value.
+ */
+export async function readJson<S extends z.ZodType>(
+  c: Context,
+  schema: S,
+  unsupported: UnsupportedFields = new Map(),
+): Promise<z.output<S>> {
+  requireJsonType(c.req.header("content-type"));
+  const body = parseJson(await readText(c));
+  if (typeof body === "object" && body !== null) {
+    refuseUnsupported(body as Readonly<Record<string, unknown>>, unsupported);
+  }
+  const result = schema.safeParse(body);
+  if (result.success) return result.data;
+  const { param, message, code } = describeIssue(result.error.issues[0]!, body);
+  throw new RequestError(message, { param: param === "" ? null : param, code });
+}
+
+/** Also keeps foreign web pages out: a page cannot send this type elsewhere without a preflight. */
+function requireJsonType(header: string | undefined): void {
+  const type = header?.replace(/;.*$/s, "").trim().toLowerCase();
+  if (type !== undefined && /^application\/([\w.-]+\+)?json$/.test(type)) return;
+  const got = type === undefined ? "none" : JSON.stringify(type);
+  throw new RequestError(`The content type must be application/json, got ${got}`, {
+    status: STATUS_CODE.UnsupportedMediaType,
+    code: "unsupported_media_type",
+  });
+}
+
+async function readText(c: Context): Promise<string> {
+  try {
+    return await c.req.text();
+  } catch (cause) {
+    throw new RequestError(`The body ended early: ${messageOf(cause)}`, { code: "invalid_body" });
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new RequestError(`The body is not JSON: ${messageOf(cause)}`, { code: "invalid_json" });
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,107 @@
+import { z } from "zod";
+import { RequestError } from "../core/errors.ts";
+import type { SamplingParams } from "../core/sampling_params.ts";
+import { boundedArray } from "./bounded_array.ts";
+import { NUM_SEEDS, seedOfSample } from "./seed_source.ts";
+import type { SamplingDefaults, TextService } from "./services.ts";
+
+/** Most samples of one prompt: unbounded, one request could claim all memory (CVE-2026-34756). */
+export const MAX_SAMPLES = 64;
+/** Most log-probabilities per position. */
+export const MAX_LOGPROBS = 20;
+/** Largest number of tokens a request may name; the context is the real limit. */
+const MAX_TOKENS = 2 ** 31 - 1;
+const MAX_STOP_STRINGS = 16;
+const MAX_STOP_CHARS = 1024;
+const MAX_STOP_TOKEN_IDS = 128;
+
+const StopString = z.string().min(1).max(MAX_STOP_CHARS)
+  .refine((text) => text.isWellFormed(), "well-formed Unicode");
+
+const StopTokenId = z.int().min(0).max(MAX_TOKENS);
+
+/** Most tokens to generate, as both endpoints take it. */
+export const MaxTokens = z.int().min(1).max(MAX_TOKENS).nullish();
+
+/** Fields with one meaning in `/v1/chat/completions` and `/v1/completions`; null counts as absent. */
+export const SAMPLING_FIELDS = {
+  model: z.string().nullish(),
+  max_tokens: MaxTokens,
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
+  top_k: z.int().min(-1).max(MAX_TOKENS).nullish(),
+  min_p: z.number().min(0).max(1).nullish(),
+  seed: z.int().nullish(),
+  n: z.int().min(1).max(MAX_SAMPLES).nullish(),
+  stop: z.union([StopString, boundedArray(StopString, { max: MAX_STOP_STRINGS })]).nullish(),
+  stop_token_ids: boundedArray(StopTokenId, { max: MAX_STOP_TOKEN_IDS }).nullish(),
+  ignore_eos: z.boolean().nullish(),
+  include_stop_str_in_output: z.boolean().nullish(),
+  skip_special_tokens: z.boolean().nullish(),
+  return_token_ids: z.boolean().nullish(),
+  stream: z.boolean().nullish(),
+  stream_options: z.looseObject({
+    include_usage: z.boolean().nullish(),
+    continuous_usage_stats: z.boolean().nullish(),
+  }).nullish(),
+};
+
+const SamplingFields = z.looseObject(SAMPLING_FIELDS);
+/** The checked values of {@link SAMPLING_FIELDS}. */
+export type SamplingFields = z.output<typeof SamplingFields>;
+
+/** Stop strings as a list. */
+export function stopsOf({ stop }: SamplingFields): readonly string[] {
+  if (stop === undefined || stop === null) return [];
+  return typeof stop === "string" ? [stop] : stop;
+}
+
+/** @throws {RequestError} when stream options come without a stream. */
+export function checkStreamOptions({ stream, stream_options }: SamplingFields): void {
+  if (stream === true || stream_options === undefined || stream_options === null) return;
+  throw new RequestError("stream_options is only allowed with stream set to true", {
+    code: "invalid_value",
+    param: "stream_options",
+  });
+}
+
+/** What a request's parameters depend on besides its own fields. */
+export interface SamplingContext {
+  readonly defaults: SamplingDefaults;
+  readonly text: Pick<TextService, "eosTokenIds">;
+  readonly nextSeed: () => number;
+  readonly maxTokens: number;
+  readonly numLogprobs: number | undefined;
+}
+
+/** Parameters of the samples of one prompt. The `i`-th of them draws with the request's seed plus `i`. */
+export function toSamplingParams(
+  request: SamplingFields,
+  context: SamplingContext,
+): SamplingParams[] {
+  const { defaults, text, maxTokens, numLogprobs } = context;
+  const stopTokenIds = [
+    ...(request.ignore_eos === true ? [] : text.eosTokenIds),
+    ...(request.stop_token_ids ?? []),
+  ];
+  const topP = request.top_p ?? defaults.topP ?? 1;
+  const topK = Math.max(request.top_k ?? defaults.topK ?? 0, 0);
+  const seed = toSeed(request.seed) ?? context.nextSeed();
+  return Array.from({ length: request.n ?? 1 }, (_, i) => ({
+    maxTokens,
+    temperature: request.temperature ?? defaults.temperature ?? 1,
+    // A nucleus of probability 0 still holds its likeliest token, and nothing else.
+    topK: topP === 0 ? 1 : topK,
+    topP: topP === 0 ? 1 : topP,
+    minP: request.min_p ?? defaults.minP ?? 0,
+    seed: seedOfSample(seed, i),
+    stopTokenIds: [...new Set(stopTokenIds)],
+    ...(numLogprobs === undefined ? {} : { numLogprobs }),
+  }));
+}
+
+/** Negative seeds stay distinct from the others; -1 asks for a random one, as in vLLM and llama.cpp. */
+function toSeed(seed: number | null | undefined): number | undefined {
+  if (seed === undefined || seed === null || seed === -1) return undefined;
+  return seed < 0 ? seed + NUM_SEEDS : seed;
+}

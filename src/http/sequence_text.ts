@@ -1,0 +1,134 @@
+import type { TokenLogprob } from "../core/batch.ts";
+import type { TokenId } from "../core/ids.ts";
+import type { FinishReason, TokenEvent } from "../core/token_event.ts";
+import type { Detokenizer, StopStrings } from "./services.ts";
+
+/** A generated token with its log-probability and where its text begins. */
+export interface ScoredToken {
+  readonly token: TokenId;
+  readonly logprob: number;
+  readonly topLogprobs: readonly TokenLogprob[];
+  /** Offset into the sequence's generated text, in characters. */
+  readonly textOffset: number;
+}
+
+/** How a sequence ended, as clients see it. */
+export interface SequenceFinish {
+  readonly reason: Exclude<FinishReason, "error">;
+  /** The stop string, or the stop token that the request named; null for all other ends. */
+  readonly stopReason: string | number | null;
+}
+
+/** What one token event adds to a sequence. */
+export interface TextPiece {
+  /** Which of the request's sequences, from 0. */
+  readonly index: number;
+  /** Printable text; empty while it may still be part of a character or of a stop string. */
+  readonly text: string;
+  /** The event's token, stop token included; none on an end without one. */
+  readonly tokenIds: readonly TokenId[];
+  /** Tokens whose text begins in the text released so far and that were not reported before. */
+  readonly scored: readonly ScoredToken[];
+  /** Present on the sequence's last piece. */
+  readonly finish?: SequenceFinish;
+}
+
+/** How the tokens of a sequence become the text of a choice. */
+export interface SequenceTextOptions {
+  readonly index: number;
+  readonly detokenizer: Detokenizer;
+  readonly stopStrings: StopStrings;
+  /** Whether the stop string or stop token that ends the text belongs to it. */
+  readonly includeStop: boolean;
+  /** Stop tokens that the request named, the model's own not among them. */
+  readonly namedStopTokenIds: ReadonlySet<TokenId>;
+}
+
+/**
+ * Assembles the text of one sequence: detokenizer, then stop strings.
+ *
+ * A log-probability is reported together with the text of its token. So tokens that print nothing of
+ * the answer, a stop token or those of a stop string, have none, and what is held back as a possible
+ * stop string comes with its tokens or not at all. O(text of the event) per event.
+ */
+export class SequenceText {
+  readonly #options: SequenceTextOptions;
+  #numTokens = 0;
+  #finish: SequenceFinish | undefined;
+  /** Characters out of the detokenizer, held back ones included. */
+  #numDetokenizedChars = 0;
+  /** Characters handed out. */
+  #numReleasedChars = 0;
+  /** Tokens whose text is not out yet, in order. */
+  #pending: ScoredToken[] = [];
+
+  constructor(options: SequenceTextOptions) {
+    this.#options = options;
+  }
+
+  /** Tokens taken, the one that completed a stop string and a stop token included. */
+  get numTokens(): number {
+    return this.#numTokens;
+  }
+
+  /** How the sequence ended; undefined while it runs. */
+  get finish(): SequenceFinish | undefined {
+    return this.#finish;
+  }
+
+  /** Takes the sequence's next event, which must not be an error; nothing after the end. */
+  push(event: TokenEvent): TextPiece {
+    const { index, includeStop } = this.#options;
+    const { token, finishReason } = event;
+    let text = "";
+    if (token !== undefined) {
+      this.#numTokens++;
+      if (finishReason !== "stop" || includeStop) text = this.#detokenize(token, event);
+    }
+    if (finishReason !== undefined && this.#finish === undefined) {
+      text += this.#end(finishReason as SequenceFinish["reason"], token);
+    }
+    this.#numReleasedChars += text.length;
+    return {
+      index,
+      text,
+      tokenIds: token === undefined ? [] : [token],
+      scored: this.#takeReleased(),
+      ...(this.#finish === undefined ? {} : { finish: this.#finish }),
+    };
+  }
+
+  #detokenize(token: TokenId, { logprob, topLogprobs = [] }: TokenEvent): string {
+    if (logprob !== undefined) {
+      this.#pending.push({ token, logprob, topLogprobs, textOffset: this.#numDetokenizedChars });
+    }
+    return this.#filter(this.#options.detokenizer.push([token]));
+  }
+
+  #filter(text: string): string {
+    this.#numDetokenizedChars += text.length;
+    const { text: released, matched } = this.#options.stopStrings.push(text);
+    if (matched === undefined) return released;
+    this.#finish = { reason: "stop", stopReason: matched };
+    return this.#options.includeStop ? released + matched : released;
+  }
+
+  /** Prints what was held back; it may complete a stop string after all. */
+  #end(reason: SequenceFinish["reason"], token: TokenId | undefined): string {
+    const text = this.#filter(this.#options.detokenizer.flush());
+    if (this.#finish !== undefined) return text;
+    const isNamed = reason === "stop" && token !== undefined &&
+      this.#options.namedStopTokenIds.has(token);
+    this.#finish = { reason, stopReason: isNamed ? token : null };
+    return text + this.#options.stopStrings.flush();
+  }
+
+  #takeReleased(): ScoredToken[] {
+    const endsInStopString = typeof this.#finish?.stopReason === "string";
+    const isAll = this.#finish !== undefined && !endsInStopString;
+    const firstHeld = isAll
+      ? -1
+      : this.#pending.findIndex(({ textOffset }) => textOffset >= this.#numReleasedChars);
+    return this.#pending.splice(0, firstHeld === -1 ? this.#pending.length : firstHeld);
+  }
+}

@@ -1,0 +1,116 @@
+import type { Logger } from "../base/log.ts";
+import type { EnginePort } from "../core/generation.ts";
+import type { TokenId } from "../core/ids.ts";
+import type { ServingMetrics } from "./serving_metrics.ts";
+
+/** One message of a conversation as a chat template reads it; `developer` has become `system`. */
+export interface ChatMessage {
+  readonly role: "system" | "user" | "assistant";
+  readonly content: string;
+}
+
+/** How a chat template closes the conversation. */
+export interface EncodeChatOptions {
+  /** Open the assistant's turn; true unless told otherwise. */
+  readonly addGenerationPrompt?: boolean;
+  /** Leave the last message, the assistant's own, unfinished so that the model goes on writing it. */
+  readonly continueFinalMessage?: boolean;
+}
+
+/** Turns the token ids of one sequence into text as they come. */
+export interface Detokenizer {
+  /** Text that is complete after these ids; never half a character, possibly empty. */
+  push(ids: readonly TokenId[]): string;
+  /** What is left at the end of the sequence. */
+  flush(): string;
+}
+
+/** Finds the first stop string in a text that comes in pieces. */
+export interface StopStrings {
+  /**
+   * Takes the next piece and returns what cannot be part of a stop string any more. With `matched`,
+   * that stop string is complete, `text` ends before it, and nothing may be pushed afterwards.
+   */
+  push(text: string): { readonly text: string; readonly matched?: string };
+  /** What was held back as the possible beginning of a stop string. */
+  flush(): string;
+}
+
+/** The tokenizer of the served model, as far as this room needs it. */
+export interface TextService {
+  readonly vocabSize: number;
+  /** Ids that end a sequence by the model's own account. */
+  readonly eosTokenIds: readonly TokenId[];
+  /** Ids of a text; with those the model puts around one, such as a beginning of sequence, by default. */
+  encode(text: string, options?: { readonly addSpecialTokens?: boolean }): Uint32Array;
+  /** @throws {RequestError} when the template refuses the conversation. */
+  encodeChat(messages: readonly ChatMessage[], options?: EncodeChatOptions): Promise<Uint32Array>;
+  decode(ids: Iterable<TokenId>): string;
+  /** A detokenizer for one sequence; special tokens print nothing unless asked for. */
+  createDetokenizer(options?: { readonly skipSpecialTokens?: boolean }): Detokenizer;
+  /** A token for people; bytes that are not a character stand as an escape. */
+  tokenText(id: TokenId): string;
+  /** The bytes a token adds to the text. */
+  tokenBytes(id: TokenId): Uint8Array;
+}
+
+/** What a request gets where it says nothing, from the model's generation_config.json. */
+export interface SamplingDefaults {
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly topK?: number;
+  readonly minP?: number;
+}
+
+/** The model as clients know it. */
+export interface ServedModel {
+  /** Accepted in `model`, at least one; the first stands where a request names none. */
+  readonly names: readonly string[];
+  /** Unix time in seconds that `/v1/models` reports. */
+  readonly created: number;
+  /** Positions the model was trained for. */
+  readonly numContextTokensTrained: number;
+  /**
+   * Most characters (UTF-16 code units) that one token of the vocabulary stands for: a text longer
+   * than the context times this cannot fit and is refused without being tokenized.
+   */
+  readonly maxCharsPerToken: number;
+  readonly defaults: SamplingDefaults;
+}
+
+/** Who may call, and from where. */
+export interface AccessRules {
+  /** Accepted keys; empty lets everyone in. */
+  readonly apiKeys: readonly string[];
+  /** Address the server listens on; a loopback address turns the check of the Host header on. */
+  readonly hostname: string;
+}
+
+/** Bounds of the door that are no part of any one endpoint. */
+export interface DoorLimits {
+  /** Largest request body accepted, in bytes. */
+  readonly maxBodyBytes: number;
+  /** Silence after which a stream sends a comment, so that proxies keep it open, in ms. */
+  readonly keepAliveMs: number;
+}
+
+/** Limits of a server in the open; tests pass smaller ones. */
+export const DEFAULT_LIMITS: DoorLimits = { maxBodyBytes: 8 * 2 ** 20, keepAliveMs: 15_000 };
+
+/** Everything the routes need from the rooms behind them. */
+export interface Services {
+  readonly engine: EnginePort;
+  readonly text: TextService;
+  readonly createStopStrings: (stops: readonly string[]) => StopStrings;
+  readonly model: ServedModel;
+  readonly access: AccessRules;
+  readonly limits: DoorLimits;
+  readonly metrics: ServingMetrics;
+  readonly log: Logger;
+  /** Version of this program. */
+  readonly version: string;
+  /** A seed for a request that brings none: a non-negative safe integer (`seed_source.ts`). */
+  readonly nextSeed: () => number;
+  /** Monotonic time in ms. */
+  readonly now: () => number;
+}

@@ -1,0 +1,171 @@
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { EnginePort } from "../core/generation.ts";
+import type { FinishReason } from "../core/token_event.ts";
+
+/** Bucket bounds are vLLM's, so that its dashboards and their quantiles read the same. */
+const TTFT_BUCKETS = [
+  [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75],
+  [1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560],
+].flat();
+const INTER_TOKEN_BUCKETS = [
+  [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75],
+  [1, 2.5, 5, 7.5, 10, 20, 40, 80],
+].flat();
+const LATENCY_BUCKETS = [
+  [0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60],
+  [120, 240, 480, 960, 1920, 7680],
+].flat();
+/** 1, 2, 5, 10, ... up to a million tokens. */
+const TOKEN_BUCKETS = [0, 1, 2, 3, 4, 5].flatMap((e) => [1, 2, 5].map((m) => m * 10 ** e));
+
+const FINISH_REASONS: readonly FinishReason[] = ["stop", "length", "abort", "error"];
+
+/** One sequence that has ended, for the histograms. Times in seconds. */
+export interface FinishedSequence {
+  readonly reason: FinishReason;
+  readonly numPromptTokens: number;
+  readonly numGeneratedTokens: number;
+  readonly seconds: number;
+}
+
+/**
+ * What `/metrics` reports, under vLLM's names and with its labels `model_name` and `engine`, so that its
+ * dashboards, autoscalers and routers work unchanged. Gauges are read from the engine's latest
+ * statistics at each scrape; counters and histograms are fed by the routes.
+ */
+export class ServingMetrics {
+  #registry = new Registry();
+  #promptTokens: Counter;
+  #generatedTokens: Counter;
+  #finished: Counter<"finished_reason">;
+  #timeToFirstToken: Histogram;
+  #interTokenLatency: Histogram;
+  #requestLatency: Histogram;
+  #promptLength: Histogram;
+  #generationLength: Histogram;
+
+  constructor(engine: EnginePort, modelName: string) {
+    this.#registry.setDefaultLabels({ model_name: modelName, engine: "0" });
+    this.#watchEngine(engine);
+    this.#promptTokens = this.#counter("prompt_tokens_total", "Prompt tokens processed");
+    this.#generatedTokens = this.#counter("generation_tokens_total", "Tokens generated");
+    this.#finished = new Counter({
+      name: "vllm:request_success_total",
+      help: "Sequences that ended, by reason",
+      labelNames: ["finished_reason"],
+      registers: [this.#registry],
+    });
+    for (const reason of FINISH_REASONS) this.#finished.inc({ finished_reason: reason }, 0);
+    this.#timeToFirstToken = this.#histogram(
+      "time_to_first_token_seconds",
+      "From the arrival of a request to its first token",
+      TTFT_BUCKETS,
+    );
+    this.#interTokenLatency = this.#histogram(
+      "inter_token_latency_seconds",
+      "Between two tokens of a sequence",
+      INTER_TOKEN_BUCKETS,
+    );
+    this.#requestLatency = this.#histogram(
+      "e2e_request_latency_seconds",
+      "From the arrival of a request to its last token",
+      LATENCY_BUCKETS,
+    );
+    this.#promptLength = this.#histogram(
+      "request_prompt_tokens",
+      "Prompt tokens of a sequence",
+      TOKEN_BUCKETS,
+    );
+    this.#generationLength = this.#histogram(
+      "request_generation_tokens",
+      "Tokens generated for a sequence",
+      TOKEN_BUCKETS,
+    );
+  }
+
+  /** Media type of {@link text}. */
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** All metrics in Prometheus's text format. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  /** A sequence has its first token, `seconds` after its request arrived. */
+  observeFirstToken(numPromptTokens: number, seconds: number): void {
+    this.#promptTokens.inc(numPromptTokens);
+    this.#generatedTokens.inc();
+    this.#timeToFirstToken.observe(seconds);
+  }
+
+  /** A sequence has a further token, `seconds` after the one before. */
+  observeNextToken(seconds: number): void {
+    this.#generatedTokens.inc();
+    this.#interTokenLatency.observe(seconds);
+  }
+
+  /** A sequence has ended. */
+  observeFinish({ reason, numPromptTokens, numGeneratedTokens, seconds }: FinishedSequence): void {
+    this.#finished.inc({ finished_reason: reason });
+    this.#requestLatency.observe(seconds);
+    this.#promptLength.observe(numPromptTokens);
+    this.#generationLength.observe(numGeneratedTokens);
+  }
+
+  #watchEngine(engine: EnginePort): void {
+    this.#gauge("num_requests_running", "Sequences running", () => engine.stats.numRunning);
+    this.#gauge("num_requests_waiting", "Sequences waiting", () => engine.stats.numWaiting);
+    this.#gauge("kv_cache_usage_perc", "Share of KV blocks in use, 1 being all", () => {
+      const { numBlocks, numFreeBlocks } = engine.stats;
+      return numBlocks === 0 ? 0 : 1 - numFreeBlocks / numBlocks;
+    });
+    new Gauge({
+      name: "vllm:cache_config_info",
+      help: "Geometry of the KV pool, as labels",
+      labelNames: ["block_size", "num_gpu_blocks", "cache_dtype"],
+      registers: [this.#registry],
+      collect() {
+        const { info } = engine;
+        this.reset();
+        if (info === undefined) return;
+        const { blockSize, numBlocks, kvCacheDtype } = info;
+        const labels = {
+          block_size: blockSize,
+          num_gpu_blocks: numBlocks,
+          cache_dtype: kvCacheDtype,
+        };
+        this.set(labels, 1);
+      },
+    });
+    new Counter({
+      name: "vllm:num_preemptions_total",
+      help: "Sequences that gave their KV blocks back and waited again",
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        this.inc(engine.stats.numPreemptions);
+      },
+    });
+  }
+
+  #gauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name: `vllm:${name}`,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  }
+
+  #counter(name: string, help: string): Counter {
+    return new Counter({ name: `vllm:${name}`, help, registers: [this.#registry] });
+  }
+
+  #histogram(name: string, help: string, buckets: number[]): Histogram {
+    return new Histogram({ name: `vllm:${name}`, help, buckets, registers: [this.#registry] });
+  }
+}

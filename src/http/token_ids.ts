@@ -1,0 +1,26 @@
+import { RequestError } from "../core/errors.ts";
+import type { TokenId } from "../core/ids.ts";
+
+/**
+ * Token ids sent by a client; stops at the first that is none.
+ *
+ * @throws {RequestError} naming it by its place under `param`.
+ */
+export function parseTokenIds(
+  values: readonly unknown[],
+  param: string,
+  vocabSize: number,
+): readonly TokenId[] {
+  const at = values.findIndex((value) => !isTokenId(value, vocabSize));
+  if (at === -1) return values as readonly TokenId[];
+  const value = values[at];
+  const got = typeof value === "number" ? String(value) : typeof value;
+  throw new RequestError(
+    `${param}.${at} must be a token id, an integer from 0 to ${vocabSize - 1}, got ${got}`,
+    { code: "invalid_value", param: `${param}.${at}` },
+  );
+}
+
+function isTokenId(value: unknown, vocabSize: number): boolean {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) < vocabSize;
+}

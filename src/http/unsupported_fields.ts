@@ -1,0 +1,125 @@
+import { RequestError } from "../core/errors.ts";
+
+type Body = Readonly<Record<string, unknown>>;
+
+/** A field of the API that this server knows and does not implement. */
+interface Unsupported {
+  /** Whether a value asks for nothing, so that it may be there. Null and absence always may. */
+  readonly isNeutral: (value: unknown, body: Body) => boolean;
+  /** The neutral value in words. */
+  readonly neutral: string;
+}
+
+/** Fields to refuse, by name. */
+export type UnsupportedFields = ReadonlyMap<string, Unsupported>;
+
+function only(neutral: string | number | boolean): Unsupported {
+  return { isNeutral: (value) => value === neutral, neutral: JSON.stringify(neutral) };
+}
+
+const NOTHING: Unsupported = { isNeutral: () => false, neutral: "null" };
+const EMPTY: Unsupported = {
+  isNeutral: (value) => typeof value === "object" && Object.keys(value!).length === 0,
+  neutral: "an empty value",
+};
+const NO_TOOLS: Unsupported = {
+  isNeutral: (value) => value === "none" || value === "auto",
+  neutral: '"none"',
+};
+const PLAIN_TEXT: Unsupported = {
+  isNeutral: (value) => (value as { type?: unknown }).type === "text",
+  neutral: '{"type": "text"}',
+};
+const ONLY_TEXT: Unsupported = {
+  isNeutral: (value) => Array.isArray(value) && value.every((modality) => modality === "text"),
+  neutral: '["text"]',
+};
+/** As many candidates as answers: nothing to choose from. */
+const AS_MANY_AS_N: Unsupported = {
+  isNeutral: (value, body) => value === (body.n ?? 1),
+  neutral: "the value of n",
+};
+
+/** Sampling and generation features beyond `SamplingParams`, in OpenAI's, vLLM's and llama.cpp's words. */
+const GENERATION: readonly (readonly [string, Unsupported])[] = [
+  ["frequency_penalty", only(0)],
+  ["presence_penalty", only(0)],
+  ["repetition_penalty", only(1)],
+  ["repeat_penalty", only(1)],
+  ["logit_bias", EMPTY],
+  ["bad_words", EMPTY],
+  ["allowed_token_ids", NOTHING],
+  ["best_of", AS_MANY_AS_N],
+  ["use_beam_search", only(false)],
+  ["length_penalty", only(1)],
+  ["min_tokens", only(0)],
+  ["typical_p", only(1)],
+  ["mirostat", only(0)],
+  ["dry_multiplier", only(0)],
+  ["xtc_probability", only(0)],
+  ["prompt_logprobs", NOTHING],
+  ["truncate_prompt_tokens", NOTHING],
+  ["logits_processors", EMPTY],
+  ["return_tokens_as_token_ids", only(false)],
+  ["spaces_between_special_tokens", only(true)],
+  ["response_format", PLAIN_TEXT],
+  ["structured_outputs", NOTHING],
+  ["guided_json", NOTHING],
+  ["guided_regex", NOTHING],
+  ["guided_choice", NOTHING],
+  ["guided_grammar", NOTHING],
+  ["json_schema", NOTHING],
+  ["grammar", only("")],
+  ["regex", NOTHING],
+  ["ebnf", NOTHING],
+  ["priority", only(0)],
+  ["kv_transfer_params", NOTHING],
+];
+
+/** What `/v1/chat/completions` refuses. */
+export const UNSUPPORTED_IN_CHAT: UnsupportedFields = new Map([
+  ...GENERATION,
+  ["tools", EMPTY],
+  ["tool_choice", NO_TOOLS],
+  ["functions", EMPTY],
+  ["function_call", NO_TOOLS],
+  ["echo", only(false)],
+  ["chat_template", NOTHING],
+  ["chat_template_kwargs", EMPTY],
+  ["documents", EMPTY],
+  ["add_special_tokens", only(false)],
+  ["reasoning_effort", only("none")],
+  ["thinking_token_budget", NOTHING],
+  ["modalities", ONLY_TEXT],
+  ["audio", NOTHING],
+  ["prediction", NOTHING],
+  ["web_search_options", NOTHING],
+]);
+
+/** What `/v1/completions` refuses. */
+export const UNSUPPORTED_IN_COMPLETIONS: UnsupportedFields = new Map([
+  ...GENERATION,
+  ["suffix", only("")],
+  ["prompt_embeds", NOTHING],
+  // Scoring a prompt needs its log-probabilities; echoing its text alone is honoured.
+  ["echo", {
+    isNeutral: (value, { logprobs }) => value !== true || typeof logprobs !== "number",
+    neutral: "false, or leave logprobs out",
+  }],
+]);
+
+/**
+ * Refuses what would otherwise be ignored in silence and change the answer's meaning.
+ *
+ * @throws {RequestError} naming the first field of `body` in `fields` with a value that asks for something.
+ */
+export function refuseUnsupported(body: Body, fields: UnsupportedFields): void {
+  for (const [name, { isNeutral, neutral }] of fields) {
+    const value = Object.hasOwn(body, name) ? body[name] : undefined;
+    if (value === undefined || value === null || isNeutral(value, body)) continue;
+    throw new RequestError(
+      `${name} is not supported by this server: leave it out, or send ${neutral}`,
+      { code: "unsupported_parameter", param: name },
+    );
+  }
+}

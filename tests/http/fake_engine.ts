@@ -1,0 +1,172 @@
+import type { EngineInfo, EngineStats } from "../../src/core/engine_config.ts";
+import type {
+  EnginePort,
+  EngineState,
+  Generation,
+  GenerationRequest,
+} from "../../src/core/generation.ts";
+import type { TokenEvent } from "../../src/core/token_event.ts";
+import { EOS, FakeText } from "./fake_text.ts";
+
+/** What the fake generates for a sequence of a request, as token ids; the end of sequence follows. */
+export type Script = (index: number, request: GenerationRequest) => readonly number[];
+
+/** The bytes of a text as token ids. */
+export function bytesOf(text: string): number[] {
+  return [...new TextEncoder().encode(text)];
+}
+
+export const INFO: EngineInfo = {
+  device: "a fake",
+  deviceKind: "cpu",
+  modelType: "llama",
+  numParameters: 1000,
+  weightBytes: 2000,
+  vocabSize: new FakeText().vocabSize,
+  maxModelLen: 256,
+  blockSize: 16,
+  numBlocks: 64,
+  kvCacheBytes: 65536,
+  kvCacheDtype: "f16",
+  maxNumSeqs: 8,
+  maxNumBatchedTokens: 64,
+  phases: [],
+};
+
+const STATS: EngineStats = {
+  numRunning: 0,
+  numWaiting: 0,
+  numBlocks: 64,
+  numFreeBlocks: 64,
+  numSteps: 0,
+  numPreemptions: 0,
+  numComputedPromptTokens: 0,
+  numGeneratedTokens: 0,
+  stepMs: 0,
+  hostMs: 0,
+};
+
+/** An engine that recites a script, one token per sequence and step. */
+export class FakeEngine implements EnginePort {
+  state: EngineState = "ready";
+  info: EngineInfo | undefined = INFO;
+  stats: EngineStats = STATS;
+  failure: string | undefined;
+  script: Script = () => bytesOf("Hello");
+  /** Thrown by `submit`. */
+  refusal: Error | undefined;
+  /** Cached prompt tokens to report on each sequence's first event. */
+  numCachedTokens: number | undefined;
+  /** Replaces the event of an output position. */
+  override: ((event: TokenEvent, outputIndex: number) => TokenEvent) | undefined;
+  /** Steps wait for {@link step} when set. */
+  isManual = false;
+  readonly requests: GenerationRequest[] = [];
+  readonly runs: FakeGeneration[] = [];
+
+  submit(request: GenerationRequest): Promise<Generation> {
+    if (this.refusal !== undefined) return Promise.reject(this.refusal);
+    this.requests.push(request);
+    const run = new FakeGeneration(this, request);
+    this.runs.push(run);
+    return Promise.resolve(run);
+  }
+
+  /** The latest request's sequences. */
+  get sequences() {
+    return this.requests.at(-1)!.sequences;
+  }
+
+  /** The latest generation. */
+  get run(): FakeGeneration {
+    return this.runs.at(-1)!;
+  }
+}
+
+/** One request of the fake; records how it was aborted. */
+export class FakeGeneration implements Generation {
+  readonly events: AsyncIterable<readonly TokenEvent[]>;
+  readonly aborted = new Set<number>();
+  /** Resolves when all sequences have been aborted or have ended. */
+  readonly ended: Promise<void>;
+  readonly #engine: FakeEngine;
+  readonly #request: GenerationRequest;
+  #numPermits = 0;
+  #wake: () => void = () => {};
+  #end: () => void;
+
+  constructor(engine: FakeEngine, request: GenerationRequest) {
+    this.#engine = engine;
+    this.#request = request;
+    this.events = this.#generate();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.ended = promise;
+    this.#end = resolve;
+  }
+
+  abort(index?: number): void {
+    const indices = index === undefined ? this.#request.sequences.keys() : [index];
+    for (const one of indices) this.aborted.add(one);
+    this.#wake();
+  }
+
+  /** Lets a manual engine make steps. */
+  step(count = 1): void {
+    this.#numPermits += count;
+    this.#wake();
+  }
+
+  async *#generate(): AsyncGenerator<readonly TokenEvent[]> {
+    const { sequences, id } = this.#request;
+    const live = new Set(sequences.keys());
+    const scripts = sequences.map((_, index) => this.#engine.script(index, this.#request));
+    try {
+      for (let outputIndex = 0; live.size > 0; outputIndex++) {
+        await this.#permit(live);
+        const events: TokenEvent[] = [];
+        for (const index of live) {
+          const event = this.aborted.has(index)
+            ? { requestId: id, index, finishReason: "abort" as const }
+            : this.#draw(index, outputIndex, scripts[index]![outputIndex] ?? EOS);
+          if (event.finishReason !== undefined) live.delete(index);
+          events.push(event);
+        }
+        yield events;
+      }
+    } finally {
+      for (const index of live) this.aborted.add(index);
+      this.#end();
+    }
+  }
+
+  async #permit(live: ReadonlySet<number>): Promise<void> {
+    while (this.#engine.isManual && this.#numPermits === 0) {
+      if ([...live].some((index) => this.aborted.has(index))) return;
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+    this.#numPermits = Math.max(0, this.#numPermits - 1);
+    await Promise.resolve();
+  }
+
+  #draw(index: number, outputIndex: number, token: number): TokenEvent {
+    const { params } = this.#request.sequences[index]!;
+    const { numCachedTokens, override } = this.#engine;
+    const isStop = params.stopTokenIds.includes(token);
+    const isLast = outputIndex + 1 === params.maxTokens;
+    const event: TokenEvent = {
+      requestId: this.#request.id,
+      index,
+      token,
+      ...(params.numLogprobs === undefined ? {} : {
+        logprob: -0.5 - outputIndex,
+        topLogprobs: Array.from({ length: params.numLogprobs }, (_, i) => ({
+          token: (token + i) % 128,
+          logprob: -0.5 - outputIndex - i,
+        })),
+      }),
+      ...(outputIndex === 0 && numCachedTokens !== undefined ? { numCachedTokens } : {}),
+      ...(isStop ? { finishReason: "stop" } : isLast ? { finishReason: "length" } : {}),
+    };
+    return override?.(event, outputIndex) ?? event;
+  }
+}

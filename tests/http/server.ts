@@ -1,0 +1,87 @@
+import { createLogger } from "../../src/base/log.ts";
+import { createApp } from "../../src/http/app.ts";
+import { createSeedSource } from "../../src/http/seed_source.ts";
+import type { Services } from "../../src/http/services.ts";
+import { ServingMetrics } from "../../src/http/serving_metrics.ts";
+import { FakeEngine } from "./fake_engine.ts";
+import { FakeStopStrings, FakeText } from "./fake_text.ts";
+
+/** The app over fakes, with everything a test may look at. */
+export interface TestServer {
+  readonly engine: FakeEngine;
+  readonly services: Services;
+  /** Lines of the log, parsed. */
+  readonly log: Record<string, unknown>[];
+  readonly app: ReturnType<typeof createApp>;
+  request(path: string, init?: RequestInit): Promise<Response>;
+  /** Sends `body` as JSON. */
+  post(path: string, body: unknown, headers?: HeadersInit): Promise<Response>;
+}
+
+/** Builds the app over a fake engine and a byte tokenizer. */
+export function testServer(changes: Partial<Services> = {}): TestServer {
+  const engine = new FakeEngine();
+  const log: Record<string, unknown>[] = [];
+  const services: Services = {
+    engine,
+    text: new FakeText(),
+    createStopStrings: (stops) => new FakeStopStrings(stops),
+    model: {
+      names: ["quire/test", "alias"],
+      created: 1_700_000_000,
+      numContextTokensTrained: 512,
+      maxCharsPerToken: 6,
+      defaults: {},
+    },
+    access: { apiKeys: [], hostname: "127.0.0.1" },
+    limits: { maxBodyBytes: 100_000, keepAliveMs: 15_000 },
+    metrics: new ServingMetrics(engine, "quire/test"),
+    log: createLogger({
+      format: "json",
+      level: "debug",
+      write: (line) => log.push(JSON.parse(line)),
+    }),
+    version: "1.2.3",
+    nextSeed: createSeedSource(7),
+    now: () => performance.now(),
+    ...changes,
+  };
+  const app = createApp(services);
+  const request = async (path: string, init?: RequestInit) => await app.request(path, init);
+  return {
+    engine,
+    services,
+    log,
+    app,
+    request,
+    post: (path, body, headers) =>
+      request(path, {
+        method: "POST",
+        body: JSON.stringify(body),
+        headers: { "content-type": "application/json", ...headers },
+      }),
+  };
+}
+
+/** Serves the app on a free port until disposed of. */
+export function listen({ app }: TestServer) {
+  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, app.fetch);
+  return {
+    port: server.addr.port,
+    url: `http://127.0.0.1:${server.addr.port}`,
+    [Symbol.asyncDispose]: () => server.shutdown(),
+  };
+}
+
+/** Payloads of a stream's `data:` events; the last one is "[DONE]". */
+// deno-lint-ignore no-explicit-any -- answers are JSON of many shapes
+export async function readEvents(response: Response): Promise<any[]> {
+  const events = (await response.text()).split("\n\n");
+  return events
+    .filter((event) => event.startsWith("data: "))
+    .map((event) => event.slice("data: ".length))
+    .map((data) => data === "[DONE]" ? data : JSON.parse(data));
+}
+
+/** A chat request of one short message. */
+export const CHAT = { messages: [{ role: "user", content: "Hi" }] };
