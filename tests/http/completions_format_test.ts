@@ -1,0 +1,40 @@
+import { assertEquals } from "@std/assert";
+import { completionsFormat } from "../../src/http/completions_format.ts";
+import { FakeText } from "./fake_text.ts";
+
+const BASE = {
+  text: new FakeText(),
+  hasLogprobs: false,
+  sendsTokenIds: false,
+  prompts: [Uint32Array.of(1), Uint32Array.of(2, 3)],
+  numSamples: 2,
+};
+const FINISH = { reason: "length", stopReason: null } as const;
+
+Deno.test("completionsFormat() opens with nothing unless the prompt is echoed or ids are sent", () => {
+  assertEquals(completionsFormat(BASE).openingChoice(0), undefined);
+  const echoing = completionsFormat({ ...BASE, echoedTexts: ["one", "two"] });
+  assertEquals(echoing.openingChoice(3), {
+    index: 3,
+    text: "two",
+    logprobs: null,
+    finish_reason: null,
+  });
+  const sending = completionsFormat({ ...BASE, sendsTokenIds: true });
+  assertEquals(sending.openingChoice(1)?.prompt_token_ids, [1]);
+});
+
+Deno.test("completionsFormat() puts the echoed prompt of the right sample before the text", () => {
+  const format = completionsFormat({ ...BASE, echoedTexts: ["one", "two"], sendsTokenIds: true });
+  const whole = { text: "!", tokenIds: [33], scored: [], finish: FINISH };
+  assertEquals(format.wholeChoice({ index: 1, ...whole }).text, "one!");
+  assertEquals(format.wholeChoice({ index: 2, ...whole }), {
+    index: 2,
+    text: "two!",
+    logprobs: null,
+    finish_reason: "length",
+    stop_reason: null,
+    prompt_token_ids: [2, 3],
+    token_ids: [33],
+  });
+});

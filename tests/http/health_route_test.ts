@@ -1,0 +1,29 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { testServer } from "./server.ts";
+
+Deno.test("healthRoute() answers 200 only while requests are taken", async () => {
+  const server = testServer();
+  const ready = await server.request("/health");
+  assertEquals([ready.status, await ready.json()], [200, { status: "ok", state: "ready" }]);
+  server.engine.failure = "The device was lost";
+  for (const state of ["starting", "restarting", "draining", "failed"] as const) {
+    server.engine.state = state;
+    const response = await server.request("/health");
+    const body = await response.json();
+    assertEquals([response.status, body.state], [503, state]);
+    assertEquals(response.headers.get("retry-after"), "5");
+    assertStringIncludes(body.reason, "The device was lost");
+    assertEquals(body.error.code, "engine_unavailable");
+  }
+});
+
+Deno.test("metricsRoute() answers in Prometheus's text format", async () => {
+  const response = await testServer().request("/metrics");
+  assertEquals(response.status, 200);
+  assertStringIncludes(response.headers.get("content-type") ?? "", "text/plain; version=0.0.4");
+  assertStringIncludes(await response.text(), "# TYPE vllm:num_requests_running gauge");
+});
+
+Deno.test("versionRoute() answers with the version", async () => {
+  assertEquals(await (await testServer().request("/version")).json(), { version: "1.2.3" });
+});

@@ -1,0 +1,99 @@
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { ServingMetrics } from "../../src/http/serving_metrics.ts";
+import { FakeEngine, INFO } from "./fake_engine.ts";
+
+const LABELS = 'model_name="m",engine="0"';
+
+Deno.test("ServingMetrics names and describes every metric as vLLM does", async () => {
+  const text = await new ServingMetrics(new FakeEngine(), "m").text();
+  const types = Object.fromEntries(
+    [...text.matchAll(/^# TYPE vllm:(\S+) (\S+)$/gm)].map(([, name, type]) => [name, type]),
+  );
+  assertEquals(types, {
+    num_requests_running: "gauge",
+    num_requests_waiting: "gauge",
+    kv_cache_usage_perc: "gauge",
+    cache_config_info: "gauge",
+    num_preemptions_total: "counter",
+    prompt_tokens_total: "counter",
+    generation_tokens_total: "counter",
+    request_success_total: "counter",
+    time_to_first_token_seconds: "histogram",
+    inter_token_latency_seconds: "histogram",
+    e2e_request_latency_seconds: "histogram",
+    request_prompt_tokens: "histogram",
+    request_generation_tokens: "histogram",
+  });
+  for (const name of Object.keys(types)) {
+    assertMatch(text, new RegExp(`^# HELP vllm:${name} .`, "m"));
+  }
+});
+
+Deno.test("ServingMetrics reads gauges from the engine at each scrape", async () => {
+  const engine = new FakeEngine();
+  const metrics = new ServingMetrics(engine, "m");
+  engine.stats = {
+    ...engine.stats,
+    numRunning: 3,
+    numWaiting: 2,
+    numBlocks: 8,
+    numFreeBlocks: 2,
+    numPreemptions: 5,
+  };
+  for (let scrape = 0; scrape < 2; scrape++) {
+    const text = await metrics.text();
+    assertStringIncludes(text, `vllm:num_requests_running{${LABELS}} 3\n`);
+    assertStringIncludes(text, `vllm:num_requests_waiting{${LABELS}} 2\n`);
+    assertStringIncludes(text, `vllm:kv_cache_usage_perc{${LABELS}} 0.75\n`);
+    assertStringIncludes(text, `vllm:num_preemptions_total{${LABELS}} 5\n`);
+  }
+});
+
+Deno.test("ServingMetrics describes the pool once the engine is known, and only the current one", async () => {
+  const engine = new FakeEngine();
+  engine.info = undefined;
+  engine.stats = { ...engine.stats, numBlocks: 0, numFreeBlocks: 0 };
+  const metrics = new ServingMetrics(engine, "m");
+  const text = await metrics.text();
+  assertEquals(text.includes("vllm:cache_config_info{"), false);
+  assertStringIncludes(text, `vllm:kv_cache_usage_perc{${LABELS}} 0\n`);
+  engine.info = INFO;
+  await metrics.text();
+  engine.info = { ...INFO, numBlocks: 99 };
+  const later = await metrics.text();
+  assertEquals(later.match(/^vllm:cache_config_info\{/gm)?.length, 1);
+  assertStringIncludes(
+    later,
+    `vllm:cache_config_info{block_size="16",num_gpu_blocks="99",cache_dtype="f16",${LABELS}} 1`,
+  );
+});
+
+Deno.test("ServingMetrics counts tokens and sorts ends and times into vLLM's buckets", async () => {
+  const metrics = new ServingMetrics(new FakeEngine(), "m");
+  metrics.observeFirstToken(11, 0.05);
+  metrics.observeNextToken(0.02);
+  metrics.observeNextToken(0.3);
+  metrics.observeFinish({
+    reason: "length",
+    numPromptTokens: 11,
+    numGeneratedTokens: 3,
+    seconds: 0.6,
+  });
+  const text = await metrics.text();
+  const lines = [
+    `vllm:prompt_tokens_total{${LABELS}} 11`,
+    `vllm:generation_tokens_total{${LABELS}} 3`,
+    `vllm:request_success_total{finished_reason="length",${LABELS}} 1`,
+    `vllm:request_success_total{finished_reason="abort",${LABELS}} 0`,
+    `vllm:time_to_first_token_seconds_bucket{le="0.04",${LABELS}} 0`,
+    `vllm:time_to_first_token_seconds_bucket{le="0.06",${LABELS}} 1`,
+    `vllm:inter_token_latency_seconds_bucket{le="0.025",${LABELS}} 1`,
+    `vllm:inter_token_latency_seconds_count{${LABELS}} 2`,
+    `vllm:e2e_request_latency_seconds_bucket{le="0.5",${LABELS}} 0`,
+    `vllm:e2e_request_latency_seconds_bucket{le="0.8",${LABELS}} 1`,
+    `vllm:request_prompt_tokens_bucket{le="20",${LABELS}} 1`,
+    `vllm:request_generation_tokens_bucket{le="2",${LABELS}} 0`,
+    `vllm:request_generation_tokens_bucket{le="5",${LABELS}} 1`,
+  ];
+  for (const line of lines) assertStringIncludes(text, `${line}\n`);
+});
