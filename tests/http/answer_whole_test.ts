@@ -1,0 +1,78 @@
+import { assertEquals } from "@std/assert";
+import { CHAT, listen, testServer } from "./server.ts";
+
+const PATH = "/v1/chat/completions";
+
+/** Sends a request over a socket of its own and leaves the answer to the caller. */
+async function send(port: number, body: unknown): Promise<Deno.TcpConn> {
+  const conn = await Deno.connect({ port, hostname: "127.0.0.1" });
+  const text = JSON.stringify(body);
+  const head = `POST ${PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n`;
+  await conn.write(
+    new TextEncoder().encode(`${head}Content-Length: ${text.length}\r\n\r\n${text}`),
+  );
+  return conn;
+}
+
+/** Waits until the server has handed a request to the engine. */
+async function submitted(server: ReturnType<typeof testServer>): Promise<void> {
+  while (server.engine.requests.length === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+Deno.test("answerInOnePiece() aborts the generation when the client's socket closes", async () => {
+  const server = testServer();
+  server.engine.isManual = true;
+  await using listening = listen(server);
+  const conn = await send(listening.port, { ...CHAT, n: 2 });
+  await submitted(server);
+  server.engine.run.step();
+  conn.close();
+  await server.engine.run.ended;
+  assertEquals([...server.engine.run.aborted], [0, 1]);
+});
+
+Deno.test("answerInOnePiece() aborts nothing after a normal answer", async () => {
+  const server = testServer();
+  await using listening = listen(server);
+  const response = await fetch(listening.url + PATH, {
+    method: "POST",
+    body: JSON.stringify(CHAT),
+    headers: { "content-type": "application/json" },
+  });
+  assertEquals((await response.json()).choices[0].message.content, "Hello");
+  await server.engine.run.ended;
+  await fetch(`${listening.url}/health`).then((health) => health.text());
+  assertEquals([...server.engine.run.aborted], []);
+});
+
+Deno.test("answerInOnePiece() answers an engine failure with its status and aborts the rest", async () => {
+  const server = testServer();
+  const error = { status: 500, type: "server_error", code: "oom", message: "No room", param: null };
+  server.engine.override = (event, outputIndex) =>
+    event.index === 1 && outputIndex === 2
+      ? { requestId: event.requestId, index: 1, finishReason: "error", error }
+      : event;
+  const response = await server.post(PATH, { ...CHAT, n: 2 });
+  assertEquals([response.status, (await response.json()).error.code], [500, "oom"]);
+  await server.engine.run.ended;
+  assertEquals(server.engine.run.aborted.has(0), true);
+});
+
+Deno.test("answerInOnePiece() logs a client that left as 499", async () => {
+  const server = testServer();
+  server.engine.isManual = true;
+  const abort = new AbortController();
+  const pending = server.request(PATH, {
+    method: "POST",
+    body: JSON.stringify(CHAT),
+    headers: { "content-type": "application/json" },
+    signal: abort.signal,
+  });
+  await submitted(server);
+  abort.abort();
+  await pending;
+  const line = server.log.find(({ message }) => message === "generation");
+  assertEquals([line?.status, line?.finish], [499, "abort"]);
+});
