@@ -1,0 +1,228 @@
+import { type Clock, systemClock } from "../base/clock.ts";
+import { invariant } from "../base/invariant.ts";
+import type { EngineConfig, EngineInfo, EngineStats } from "../core/engine_config.ts";
+import { EngineUnavailableError, type ErrorData, StartupError } from "../core/errors.ts";
+import type { EnginePort, EngineState, Generation, GenerationRequest } from "../core/generation.ts";
+import { InFlightRequests } from "./in_flight_requests.ts";
+import { LifetimeStats } from "./lifetime_stats.ts";
+import type { FromEngine, ToEngine } from "./messages.ts";
+
+/** As much of a `Worker` as the client needs. */
+export interface EngineWorker {
+  addEventListener(type: "message", listener: (event: MessageEvent<FromEngine>) => void): void;
+  addEventListener(type: "error", listener: (event: ErrorEvent) => void): void;
+  postMessage(message: ToEngine): void;
+  terminate(): void;
+}
+
+/** When to start a new isolate after one has died. */
+export interface RestartPolicy {
+  /** Deaths in a row, without a step in between, after which the engine is given up. */
+  readonly maxNumFailures: number;
+  /** Wait before the first restart; doubles with each further one. */
+  readonly initialDelayMs: number;
+}
+
+/** What a client may be given; each has a default. */
+export interface EngineClientOptions {
+  /** Starts the engine isolate. */
+  readonly spawn?: () => EngineWorker;
+  readonly restart?: RestartPolicy;
+  /** Called when a phase of starting begins, also of a restart. */
+  readonly onProgress?: (phase: string) => void;
+  /** Called when an isolate has died, with the reason and the state it leaves. */
+  readonly onFailure?: (reason: string, state: EngineState) => void;
+  readonly clock?: Clock;
+}
+
+const DEFAULT_RESTART: RestartPolicy = { maxNumFailures: 5, initialDelayMs: 500 };
+
+/**
+ * The main isolate's handle on the engine: starts its Worker, streams its events, and starts another
+ * when it dies.
+ *
+ *     start -> starting -> ready <--> restarting -> failed
+ *                            '--> draining            (close() leaves this state too)
+ *
+ * What is in flight when an isolate dies ends with an error: its KV cache is gone with it, and only
+ * the caller knows whether a second answer may differ from the first.
+ */
+export class EngineClient implements EnginePort {
+  readonly #options: Required<EngineClientOptions>;
+  readonly #stats = new LifetimeStats();
+  readonly #requests: InFlightRequests;
+  #config: EngineConfig | undefined;
+  #worker: EngineWorker | undefined;
+  #state: EngineState = "starting";
+  #info: EngineInfo | undefined;
+  #failure: string | undefined;
+  #settleStart: { resolve: (info: EngineInfo) => void; reject: (error: Error) => void } | undefined;
+  #numFailures = 0;
+  #cancelRestart: () => void = () => {};
+
+  constructor(options: EngineClientOptions = {}) {
+    this.#options = {
+      spawn: spawnEngineWorker,
+      restart: DEFAULT_RESTART,
+      onProgress: () => {},
+      onFailure: () => {},
+      clock: systemClock,
+      ...options,
+    };
+    this.#requests = new InFlightRequests((id, index) =>
+      this.#worker?.postMessage({ type: "abort", id, ...(index === undefined ? {} : { index }) })
+    );
+  }
+
+  get state(): EngineState {
+    return this.#state;
+  }
+
+  get info(): EngineInfo | undefined {
+    return this.#info;
+  }
+
+  get stats(): EngineStats {
+    return this.#stats.current;
+  }
+
+  get failure(): string | undefined {
+    return this.#failure;
+  }
+
+  /**
+   * Starts the engine and waits until it can serve; call it once.
+   *
+   * @throws {StartupError} when the user can put right what went wrong. Any failure of the first
+   * start is final: the state is `failed`.
+   */
+  start(config: EngineConfig): Promise<EngineInfo> {
+    invariant(this.#config === undefined, "the engine is started twice");
+    this.#config = config;
+    return new Promise((resolve, reject) => {
+      this.#settleStart = { resolve, reject };
+      this.#startIsolate(config);
+    });
+  }
+
+  async submit(request: GenerationRequest): Promise<Generation> {
+    if (this.#state !== "ready") throw new EngineUnavailableError(UNAVAILABLE[this.#state]);
+    const generation = this.#requests.open(request);
+    this.#worker!.postMessage({ type: "submit", request });
+    return await generation;
+  }
+
+  /**
+   * Stops gracefully: refuses what is new, waits at most `deadlineMs` for what streams, and ends
+   * the isolate.
+   */
+  async drain(deadlineMs: number): Promise<void> {
+    if (this.#state !== "failed") this.#state = "draining";
+    this.#cancelRestart();
+    let cancelDeadline = () => {};
+    const deadline = new Promise<void>((resolve) => {
+      cancelDeadline = this.#options.clock.after(deadlineMs, resolve);
+    });
+    await Promise.race([this.#requests.whenEmpty(), deadline]);
+    cancelDeadline();
+    this.close();
+  }
+
+  /** Ends the isolate at once; what is in flight ends with an error. Idempotent. */
+  close(): void {
+    if (this.#state !== "failed") this.#state = "draining";
+    this.#cancelRestart();
+    this.#endIsolate();
+    this.#requests.failAll(unavailable("The server has shut down before the answer was complete"));
+    this.#settleStart?.reject(new Error("The engine was closed while it started"));
+    this.#settleStart = undefined;
+  }
+
+  #startIsolate(config: EngineConfig): void {
+    const worker = this.#options.spawn();
+    this.#worker = worker;
+    // A dead isolate may have left messages behind; they are not those of its successor.
+    worker.addEventListener("message", ({ data }) => {
+      if (worker === this.#worker) this.#receive(data);
+    });
+    worker.addEventListener("error", (event) => {
+      event.preventDefault();
+      if (worker === this.#worker) this.#onIsolateDeath(event.message, false);
+    });
+    worker.postMessage({ type: "start", config });
+  }
+
+  #endIsolate(): void {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+    this.#stats.endIsolate();
+  }
+
+  #receive(message: FromEngine): void {
+    switch (message.type) {
+      case "progress":
+        return this.#options.onProgress(message.phase);
+      case "ready":
+        return this.#onReady(message.info);
+      case "accepted":
+        return this.#requests.accept(message.id);
+      case "refused":
+        return this.#requests.refuse(message.id, message.error);
+      case "events":
+        this.#numFailures = 0;
+        this.#stats.update(message.stats);
+        return this.#requests.deliver(message.events);
+      case "failed":
+        return this.#onIsolateDeath(message.message, message.atStart);
+    }
+  }
+
+  #onReady(info: EngineInfo): void {
+    this.#info = info;
+    if (this.#state !== "draining") this.#state = "ready";
+    this.#failure = undefined;
+    this.#settleStart?.resolve(info);
+    this.#settleStart = undefined;
+  }
+
+  /** `isUsersMistake`: another start would fail in the same way. */
+  #onIsolateDeath(reason: string, isUsersMistake: boolean): void {
+    this.#endIsolate();
+    this.#failure = reason;
+    this.#numFailures++;
+    const settleStart = this.#settleStart;
+    this.#settleStart = undefined;
+    if (this.#state !== "draining") {
+      const isFinal = isUsersMistake || settleStart !== undefined ||
+        this.#numFailures >= this.#options.restart.maxNumFailures;
+      this.#state = isFinal ? "failed" : "restarting";
+    }
+    this.#requests.failAll(ISOLATE_DIED);
+    settleStart?.reject(isUsersMistake ? new StartupError(reason) : new Error(reason));
+    if (this.#state === "restarting") this.#scheduleRestart();
+    this.#options.onFailure(reason, this.#state);
+  }
+
+  #scheduleRestart(): void {
+    const delayMs = this.#options.restart.initialDelayMs * 2 ** (this.#numFailures - 1);
+    const cancel = this.#options.clock.after(delayMs, () => this.#startIsolate(this.#config!));
+    this.#cancelRestart = cancel;
+  }
+}
+
+const UNAVAILABLE: Readonly<Record<Exclude<EngineState, "ready">, string>> = {
+  starting: "The engine is still starting",
+  restarting: "The engine has stopped and is being restarted",
+  draining: "The server is shutting down",
+  failed: "The engine has stopped and could not be restarted",
+};
+
+const ISOLATE_DIED = unavailable("The engine stopped while it worked on this request; try again");
+
+function unavailable(message: string): ErrorData {
+  return { status: 503, type: "server_error", code: "engine_unavailable", message, param: null };
+}
+
+function spawnEngineWorker(): EngineWorker {
+  return new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "engine" });
+}

@@ -1,0 +1,118 @@
+import { type Clock, systemClock } from "../base/clock.ts";
+import { EventLoopPing } from "../base/event_loop_ping.ts";
+import type { Batch, SampledToken } from "../core/batch.ts";
+import { RequestError } from "../core/errors.ts";
+import type { GenerationRequest } from "../core/generation.ts";
+import type { RequestId } from "../core/ids.ts";
+import type { Scheduler } from "../scheduler/scheduler.ts";
+import type { FromEngine } from "./messages.ts";
+
+/** Computes batches: the engine's view of the model and its device. */
+export interface Runner {
+  /** Computes one batch and returns one draw per chunk with a `sample`, in the order of the chunks. */
+  run(batch: Batch): readonly SampledToken[] | Promise<readonly SampledToken[]>;
+  /** Milliseconds spent waiting for the device in all calls of `run` so far; absent means unknown. */
+  readonly waitedMs?: number;
+}
+
+/** What an engine is made of. */
+export interface EngineOptions {
+  readonly scheduler: Scheduler;
+  readonly runner: Runner;
+  /** Sends a message to the main isolate. */
+  readonly post: (message: FromEngine) => void;
+  readonly clock?: Pick<Clock, "now">;
+}
+
+/**
+ * The step loop: schedule, run, commit, post.
+ *
+ * `submit` and `abort` may be called at any time, also while a step is in flight; the loop lets the
+ * event loop turn between steps so that they are. Without work it sleeps until `submit`.
+ */
+export class Engine {
+  readonly #scheduler: Scheduler;
+  readonly #runner: Runner;
+  readonly #post: (message: FromEngine) => void;
+  readonly #clock: Pick<Clock, "now">;
+  #isStopped = false;
+  #wake: () => void = () => {};
+  #stepMs = 0;
+  #hostMs = 0;
+
+  constructor(options: EngineOptions) {
+    this.#scheduler = options.scheduler;
+    this.#runner = options.runner;
+    this.#post = options.post;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  /** Queues a request, and answers `accepted` or `refused`. */
+  submit(request: GenerationRequest): void {
+    try {
+      this.#scheduler.add(request);
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      this.#post({ type: "refused", id: request.id, error: error.data });
+      return;
+    }
+    this.#post({ type: "accepted", id: request.id });
+    this.#wake();
+  }
+
+  /** Ends sequence `index` of a request, or all of them; unknown ids are ignored. */
+  abort(id: RequestId, index?: number): void {
+    this.#scheduler.abort(id, index);
+    this.#wake();
+  }
+
+  /** Steps until `stop`; rejects with whatever the runner or an audit throws. */
+  async run(): Promise<void> {
+    const eventLoop = new EventLoopPing();
+    try {
+      while (!this.#isStopped) {
+        if (this.#scheduler.hasWork) {
+          await this.#step();
+          await eventLoop.ping();
+        } else {
+          await this.#rest();
+        }
+      }
+    } finally {
+      eventLoop.close();
+    }
+  }
+
+  /** Ends the loop after the step it is in. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#wake();
+  }
+
+  async #step(): Promise<void> {
+    const start = this.#clock.now();
+    const waitedBefore = this.#runner.waitedMs ?? 0;
+    const batch = this.#scheduler.schedule();
+    const events = batch === undefined
+      ? this.#scheduler.takeEvents()
+      : this.#scheduler.commit(batch, await this.#runner.run(batch));
+    const stepMs = this.#clock.now() - start;
+    this.#stepMs += stepMs;
+    this.#hostMs += stepMs - ((this.#runner.waitedMs ?? 0) - waitedBefore);
+    this.#postEvents(events);
+  }
+
+  /** Idle: reports aborts that left no work, audits the pool, and sleeps. */
+  async #rest(): Promise<void> {
+    const events = this.#scheduler.takeEvents();
+    if (events.length > 0) this.#postEvents(events);
+    this.#scheduler.checkIntegrity();
+    await new Promise<void>((resolve) => this.#wake = resolve);
+    this.#wake = () => {};
+  }
+
+  #postEvents(events: ReturnType<Scheduler["takeEvents"]>): void {
+    const stats = { ...this.#scheduler.stats, stepMs: this.#stepMs, hostMs: this.#hostMs };
+    this.#post({ type: "events", events, stats });
+  }
+}

@@ -1,0 +1,94 @@
+import { invariant } from "../base/invariant.ts";
+import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
+import { DeviceLostError, KernelError, StartupError } from "../core/errors.ts";
+import { BlockManager } from "../kvcache/block_manager.ts";
+import { Scheduler } from "../scheduler/scheduler.ts";
+import { Engine, type Runner } from "./engine.ts";
+import type { FromEngine, ToEngine } from "./messages.ts";
+
+/**
+ * Loads a model and makes it ready to run; `progress` names each phase as it begins.
+ *
+ * Throws a `StartupError` for what the user can put right.
+ */
+export type StartRunner = (
+  config: EngineConfig,
+  progress: (phase: string) => void,
+) => Promise<{ readonly runner: Runner; readonly info: EngineInfo }>;
+
+/** What a session needs of the isolate it lives in. */
+export interface EngineSessionOptions {
+  readonly startRunner: StartRunner;
+  /** Sends a message to the main isolate. */
+  readonly post: (message: FromEngine) => void;
+  /** Shows whoever runs the server an error that nobody foresaw, with its stack. */
+  readonly reportBug: (error: unknown) => void;
+  /** Ends the isolate. */
+  readonly close: () => void;
+}
+
+/**
+ * One life of the engine isolate: start, serve, and end with the first error.
+ *
+ * Nothing is repaired here. Whatever goes wrong is reported as the isolate's last words, and the
+ * main isolate decides whether to start another.
+ */
+export class EngineSession {
+  readonly #options: EngineSessionOptions;
+  #engine: Engine | undefined;
+  #hasEnded = false;
+
+  constructor(options: EngineSessionOptions) {
+    this.#options = options;
+  }
+
+  /** Takes one message from the main isolate. */
+  receive(message: ToEngine): void {
+    if (this.#hasEnded) return;
+    if (message.type === "start") {
+      this.#serve(message.config).catch((error) => this.#fail(error));
+      return;
+    }
+    try {
+      invariant(this.#engine !== undefined, `${message.type} before the engine is ready`);
+      if (message.type === "submit") this.#engine.submit(message.request);
+      else this.#engine.abort(message.id, message.index);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  async #serve(config: EngineConfig): Promise<void> {
+    const { runner, info } = await this.#options.startRunner(
+      config,
+      (phase) => this.#post({ type: "progress", phase }),
+    );
+    const { numBlocks, blockSize, maxModelLen, maxNumSeqs, maxNumBatchedTokens } = info;
+    const scheduler = new Scheduler(new BlockManager({ numBlocks, blockSize }), {
+      maxModelLen,
+      maxNumSeqs,
+      maxNumBatchedTokens,
+      maxNumWaitingSeqs: config.maxNumWaitingSeqs,
+    });
+    this.#engine = new Engine({ scheduler, runner, post: (message) => this.#post(message) });
+    this.#post({ type: "ready", info });
+    await this.#engine.run();
+  }
+
+  #post(message: FromEngine): void {
+    if (!this.#hasEnded) this.#options.post(message);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#hasEnded) return;
+    const atStart = error instanceof StartupError;
+    const message = error instanceof Error ? error.message : String(error);
+    const isForeseen = atStart || error instanceof DeviceLostError || error instanceof KernelError;
+    // The main isolate ends this one when it reads its last words, so these come last.
+    if (!isForeseen) this.#options.reportBug(error);
+    this.#post({ type: "failed", message, atStart });
+    this.#hasEnded = true;
+    this.#engine?.stop();
+    this.#options.close();
+  }
+}

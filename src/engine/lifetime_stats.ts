@@ -1,0 +1,50 @@
+import type { EngineStats } from "../core/engine_config.ts";
+
+const ZERO: EngineStats = {
+  numRunning: 0,
+  numWaiting: 0,
+  numBlocks: 0,
+  numFreeBlocks: 0,
+  numSteps: 0,
+  numPreemptions: 0,
+  numComputedPromptTokens: 0,
+  numGeneratedTokens: 0,
+  stepMs: 0,
+  hostMs: 0,
+};
+
+/**
+ * The engine's statistics over all its lives: each isolate counts from 0, but a counter that goes
+ * down is no counter to whoever reads the metrics.
+ */
+export class LifetimeStats {
+  /** The counters at the end of the isolate before this one; its gauges do not matter. */
+  #before: EngineStats = ZERO;
+  #current: EngineStats = ZERO;
+
+  /** Gauges as last posted, counters over all isolates. */
+  get current(): EngineStats {
+    return this.#current;
+  }
+
+  /** Takes in what an isolate has posted. */
+  update(posted: EngineStats): void {
+    const before = this.#before;
+    this.#current = {
+      ...posted,
+      numSteps: before.numSteps + posted.numSteps,
+      numPreemptions: before.numPreemptions + posted.numPreemptions,
+      numComputedPromptTokens: before.numComputedPromptTokens + posted.numComputedPromptTokens,
+      numGeneratedTokens: before.numGeneratedTokens + posted.numGeneratedTokens,
+      stepMs: before.stepMs + posted.stepMs,
+      hostMs: before.hostMs + posted.hostMs,
+    };
+  }
+
+  /** The isolate is gone, and with it all that ran, waited or held a block. */
+  endIsolate(): void {
+    const { numBlocks } = this.#current;
+    this.#current = { ...this.#current, numRunning: 0, numWaiting: 0, numFreeBlocks: numBlocks };
+    this.#before = this.#current;
+  }
+}

@@ -1,0 +1,263 @@
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import type { EngineConfig } from "../../src/core/engine_config.ts";
+import { EngineUnavailableError, RequestError, StartupError } from "../../src/core/errors.ts";
+import type { Generation } from "../../src/core/generation.ts";
+import { EngineClient } from "../../src/engine/client.ts";
+import { FAKE_INFO, FakeWorker } from "../support/fake_worker.ts";
+import { ManualClock } from "../support/manual_clock.ts";
+import { requestOf } from "../support/requests.ts";
+
+const CONFIG: EngineConfig = {
+  modelDir: "models/fake",
+  device: "cpu",
+  blockSize: 2,
+  kvCacheDtype: "f32",
+  maxNumSeqs: 4,
+  maxNumBatchedTokens: 8,
+  maxNumWaitingSeqs: 2,
+};
+
+/** A client whose isolates are fakes and whose time stands still. */
+class ClientRig {
+  readonly workers: FakeWorker[] = [];
+  readonly clock = new ManualClock();
+  readonly phases: string[] = [];
+  readonly failures: string[] = [];
+  readonly client = new EngineClient({
+    spawn: () => {
+      this.workers.push(new FakeWorker());
+      return this.worker;
+    },
+    restart: { maxNumFailures: 3, initialDelayMs: 100 },
+    onProgress: (phase) => this.phases.push(phase),
+    onFailure: (reason, state) => this.failures.push(`${reason} -> ${state}`),
+    clock: this.clock,
+  });
+
+  /** The isolate started last. */
+  get worker(): FakeWorker {
+    return this.workers.at(-1)!;
+  }
+
+  async start(): Promise<this> {
+    const starting = this.client.start(CONFIG);
+    this.worker.say({ type: "ready", info: FAKE_INFO });
+    await starting;
+    return this;
+  }
+
+  /** Submits a request that the isolate accepts. */
+  async submit(id: string): Promise<Generation> {
+    const answer = this.client.submit(requestOf(id, 1));
+    this.worker.say({ type: "accepted", id });
+    return await answer;
+  }
+}
+
+Deno.test("EngineClient.start() hands over the configuration and waits until the engine is ready", async () => {
+  const rig = new ClientRig();
+  assertEquals(rig.client.state, "starting");
+  const starting = rig.client.start(CONFIG);
+  assertEquals(rig.worker.received, [{ type: "start", config: CONFIG }]);
+  rig.worker.say({ type: "progress", phase: "loading" });
+  await assertRejects(() => rig.client.submit(requestOf("a", 1)), EngineUnavailableError, "start");
+  rig.worker.say({ type: "ready", info: FAKE_INFO });
+  assertEquals(await starting, FAKE_INFO);
+  assertEquals([rig.client.state, rig.client.info], ["ready", FAKE_INFO]);
+  assertEquals(rig.phases, ["loading"]);
+});
+
+Deno.test("EngineClient.start() rejects with what the user can put right, and tries no more", async () => {
+  const rig = new ClientRig();
+  const starting = rig.client.start(CONFIG);
+  rig.worker.say({ type: "failed", message: "No config.json there", atStart: true });
+  await assertRejects(() => starting, StartupError, "No config.json there");
+  assertEquals([rig.client.state, rig.client.failure], ["failed", "No config.json there"]);
+  assertEquals(rig.clock.pendingMs, []);
+});
+
+Deno.test("EngineClient.start() rejects when the isolate cannot even load", async () => {
+  const rig = new ClientRig();
+  const starting = rig.client.start(CONFIG);
+  assert(rig.worker.crash("Module not found"), "an unhandled error would end the whole process");
+  const error = await assertRejects(() => starting, Error, "Module not found");
+  assertEquals(error instanceof StartupError, false);
+  assertEquals([rig.client.state, rig.worker.isTerminated], ["failed", true]);
+});
+
+Deno.test("EngineClient streams the events of a request and keeps the statistics", async () => {
+  const rig = await new ClientRig().start();
+  const generation = await rig.submit("a");
+  assertEquals(rig.worker.received[1], { type: "submit", request: requestOf("a", 1) });
+  const token = { requestId: "a", index: 0, token: 5, numCachedTokens: 0 };
+  const end = { requestId: "a", index: 0, token: 6, finishReason: "stop" } as const;
+  rig.worker.sayEvents(1, token);
+  rig.worker.sayEvents(2, end);
+  assertEquals(await Array.fromAsync(generation.events), [[token], [end]]);
+  assertEquals(rig.client.stats.numSteps, 2);
+});
+
+Deno.test("EngineClient.submit() rejects with the engine's refusal", async () => {
+  const rig = await new ClientRig().start();
+  const answer = rig.client.submit(requestOf("a", 1));
+  const error = {
+    status: 429,
+    type: "rate_limit_error",
+    code: "queue_full",
+    message: "The queue is full",
+    param: null,
+  };
+  rig.worker.say({ type: "refused", id: "a", error });
+  const { data } = await assertRejects(() => answer, RequestError, "The queue is full");
+  assertEquals(data, error);
+});
+
+Deno.test("EngineClient tells the engine when a consumer leaves or aborts", async () => {
+  const rig = await new ClientRig().start();
+  const left = await rig.submit("left");
+  const aborted = await rig.submit("aborted");
+  rig.worker.sayEvents(1, { requestId: "left", index: 0, token: 5 });
+  for await (const _ of left.events) break;
+  aborted.abort(0);
+  assertEquals(rig.worker.received.slice(3), [
+    { type: "abort", id: "left" },
+    { type: "abort", id: "aborted", index: 0 },
+  ]);
+});
+
+Deno.test("EngineClient ends what streams with an error when the isolate dies, and restarts it", async () => {
+  const rig = await new ClientRig().start();
+  const generation = await rig.submit("a");
+  const unanswered = rig.client.submit(requestOf("b", 1));
+  rig.worker.sayEvents(1, { requestId: "a", index: 0, token: 5 });
+  const dead = rig.worker;
+  dead.say({ type: "failed", message: "The GPU is gone", atStart: false });
+
+  const events = (await Array.fromAsync(generation.events)).flat();
+  assertEquals(events.map(({ finishReason }) => finishReason), [undefined, "error"]);
+  assertEquals(events[1]?.error?.status, 503);
+  assertStringIncludes(events[1]!.error!.message, "try again");
+  await assertRejects(() => unanswered, EngineUnavailableError, "try again");
+  assertEquals([rig.client.state, rig.client.failure], ["restarting", "The GPU is gone"]);
+  assertEquals(dead.isTerminated, true);
+  await assertRejects(() => rig.client.submit(requestOf("c", 1)), EngineUnavailableError, "being");
+
+  rig.clock.advance(99);
+  assertEquals(rig.workers.length, 1);
+  rig.clock.advance(1);
+  assertEquals(rig.worker.received, [{ type: "start", config: CONFIG }]);
+  rig.worker.say({ type: "ready", info: FAKE_INFO });
+  assertEquals([rig.client.state, rig.client.failure], ["ready", undefined]);
+  assertEquals(rig.failures, ["The GPU is gone -> restarting"]);
+  await rig.submit("d");
+});
+
+Deno.test("EngineClient does not listen to an isolate that has died", async () => {
+  const rig = await new ClientRig().start();
+  const dead = rig.worker;
+  assert(dead.crash("boom"));
+  rig.clock.advance(100);
+  rig.worker.say({ type: "ready", info: FAKE_INFO });
+  const generation = await rig.submit("a");
+  dead.sayEvents(9, { requestId: "a", index: 0, token: 5 });
+  assert(dead.crash("boom again"));
+  rig.worker.sayEvents(1, { requestId: "a", index: 0, token: 6, finishReason: "stop" });
+  const tokens = (await Array.fromAsync(generation.events)).flat().map(({ token }) => token);
+  assertEquals(tokens, [6]);
+  assertEquals([rig.client.state, rig.client.stats.numSteps], ["ready", 1]);
+});
+
+Deno.test("EngineClient counts on across isolates", async () => {
+  const rig = await new ClientRig().start();
+  rig.worker.sayEvents(5);
+  rig.worker.crash("boom");
+  assertEquals([rig.client.stats.numSteps, rig.client.stats.numRunning], [5, 0]);
+  rig.clock.advance(100);
+  rig.worker.say({ type: "ready", info: FAKE_INFO });
+  rig.worker.sayEvents(2);
+  assertEquals(rig.client.stats.numSteps, 7);
+});
+
+Deno.test("EngineClient waits longer after each failure in a row, and gives up", async () => {
+  const rig = await new ClientRig().start();
+  rig.worker.crash("first");
+  assertEquals(rig.clock.pendingMs, [100]);
+  rig.clock.advance(100);
+  rig.worker.say({ type: "ready", info: FAKE_INFO });
+  rig.worker.crash("second");
+  assertEquals(rig.clock.pendingMs, [200]);
+  rig.clock.advance(200);
+  rig.worker.crash("third");
+  assertEquals([rig.client.state, rig.client.failure], ["failed", "third"]);
+  assertEquals([rig.clock.pendingMs, rig.workers.length], [[], 3]);
+  await assertRejects(() => rig.client.submit(requestOf("a", 1)), EngineUnavailableError, "not");
+});
+
+Deno.test("EngineClient forgives past failures once a step has been done", async () => {
+  const rig = await new ClientRig().start();
+  for (let round = 0; round < 5; round++) {
+    rig.worker.crash("boom");
+    assertEquals(rig.clock.pendingMs, [100]);
+    rig.clock.advance(100);
+    rig.worker.say({ type: "ready", info: FAKE_INFO });
+    rig.worker.sayEvents(1);
+  }
+  assertEquals(rig.client.state, "ready");
+});
+
+Deno.test("EngineClient does not retry a restart that only the user can put right", async () => {
+  const rig = await new ClientRig().start();
+  rig.worker.crash("boom");
+  rig.clock.advance(100);
+  rig.worker.say({ type: "failed", message: "The model is gone", atStart: true });
+  assertEquals([rig.client.state, rig.clock.pendingMs], ["failed", []]);
+});
+
+Deno.test("EngineClient.drain() refuses what is new and waits for what streams", async () => {
+  const rig = await new ClientRig().start();
+  const generation = await rig.submit("a");
+  let isDrained = false;
+  const draining = rig.client.drain(1000).then(() => isDrained = true);
+  assertEquals(rig.client.state, "draining");
+  await assertRejects(() => rig.client.submit(requestOf("b", 1)), EngineUnavailableError, "shut");
+  assertEquals([isDrained, rig.worker.isTerminated], [false, false]);
+  rig.worker.sayEvents(1, { requestId: "a", index: 0, token: 5, finishReason: "stop" });
+  await draining;
+  assertEquals(rig.worker.isTerminated, true);
+  assertEquals((await Array.fromAsync(generation.events)).flat()[0]?.finishReason, "stop");
+  assertEquals(rig.clock.pendingMs, [], "the deadline's timer would keep the process alive");
+});
+
+Deno.test("EngineClient.drain() ends what still streams at the deadline", async () => {
+  const rig = await new ClientRig().start();
+  const generation = await rig.submit("a");
+  const draining = rig.client.drain(1000);
+  rig.clock.advance(1000);
+  await draining;
+  const [end] = (await Array.fromAsync(generation.events)).flat();
+  assertEquals([end?.finishReason, end?.error?.status], ["error", 503]);
+  assertEquals(rig.worker.isTerminated, true);
+});
+
+Deno.test("EngineClient.drain() ends with the isolate, and starts no other", async () => {
+  const rig = await new ClientRig().start();
+  await rig.submit("a");
+  const draining = rig.client.drain(1000);
+  rig.worker.crash("boom");
+  await draining;
+  assertEquals([rig.client.state, rig.clock.pendingMs], ["draining", []]);
+});
+
+Deno.test("EngineClient.close() cancels a restart and a start", async () => {
+  const restarting = await new ClientRig().start();
+  restarting.worker.crash("boom");
+  restarting.client.close();
+  assertEquals(restarting.clock.pendingMs, []);
+
+  const starting = new ClientRig();
+  const start = starting.client.start(CONFIG);
+  starting.client.close();
+  starting.client.close();
+  await assertRejects(() => start, Error, "closed while it started");
+  assertEquals(starting.worker.isTerminated, true);
+});

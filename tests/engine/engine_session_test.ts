@@ -1,0 +1,144 @@
+import { assertEquals } from "@std/assert";
+import type { EngineConfig } from "../../src/core/engine_config.ts";
+import { DeviceLostError, StartupError } from "../../src/core/errors.ts";
+import type { Runner } from "../../src/engine/engine.ts";
+import { EngineSession, type StartRunner } from "../../src/engine/engine_session.ts";
+import { FAKE_INFO } from "../support/fake_worker.ts";
+import { Outbox } from "../support/outbox.ts";
+import { generateAlone, PagedFakeRunner } from "../support/paged_fake_runner.ts";
+import { requestOf } from "../support/requests.ts";
+
+const CONFIG: EngineConfig = {
+  modelDir: "models/fake",
+  device: "cpu",
+  blockSize: FAKE_INFO.blockSize,
+  kvCacheDtype: "f32",
+  maxNumSeqs: 99,
+  maxNumBatchedTokens: 99,
+  maxNumWaitingSeqs: 2,
+};
+
+/** A session in an isolate that only takes notes. */
+class SessionRig {
+  readonly outbox = new Outbox();
+  readonly bugs: unknown[] = [];
+  readonly closed = Promise.withResolvers<void>();
+  readonly session: EngineSession;
+
+  constructor(startRunner: StartRunner) {
+    this.session = new EngineSession({
+      startRunner,
+      post: this.outbox.post,
+      reportBug: (error) => this.bugs.push(error),
+      close: () => this.closed.resolve(),
+    });
+  }
+
+  /** Starts and waits until the session is ready. */
+  async start(): Promise<void> {
+    this.session.receive({ type: "start", config: CONFIG });
+    await this.outbox.until(() => this.outbox.types.includes("ready"));
+  }
+
+  /** Ends the session by breaking the rules, and waits until it has closed. */
+  async end(): Promise<void> {
+    this.session.receive({ type: "submit", request: { id: "end", sequences: [] } });
+    await this.closed.promise;
+  }
+}
+
+const startFake: StartRunner = (_config, progress) => {
+  progress("loading");
+  return Promise.resolve({ runner: new PagedFakeRunner(FAKE_INFO), info: FAKE_INFO });
+};
+
+function startBroken(error: unknown): StartRunner {
+  const runner: Runner = { run: () => Promise.reject(error) };
+  return () => Promise.resolve({ runner, info: FAKE_INFO });
+}
+
+Deno.test("EngineSession starts, tells its progress, and serves", async () => {
+  const rig = new SessionRig(startFake);
+  await rig.start();
+  const request = requestOf("a", 3);
+  rig.session.receive({ type: "submit", request });
+  await rig.outbox.untilEnd("a");
+  assertEquals(rig.outbox.types.slice(0, 3), ["progress", "ready", "accepted"]);
+  const { prompt, params } = request.sequences[0]!;
+  assertEquals(rig.outbox.tokensOf("a"), generateAlone(prompt, params, 100).tokens);
+  assertEquals(rig.outbox.stats.numBlocks, FAKE_INFO.numBlocks);
+  await rig.end();
+});
+
+Deno.test("EngineSession takes the queue's limit from the configuration", async () => {
+  const rig = new SessionRig(startFake);
+  await rig.start();
+  // Messages that arrive together are read before the next step, so these three wait at once.
+  for (const id of ["a", "b", "c"]) {
+    rig.session.receive({ type: "submit", request: requestOf(id, 1) });
+  }
+  assertEquals(rig.outbox.types.slice(2), ["accepted", "accepted", "refused"]);
+  await rig.end();
+});
+
+Deno.test("EngineSession passes an abort on", async () => {
+  const rig = new SessionRig(startFake);
+  await rig.start();
+  rig.session.receive({ type: "submit", request: requestOf("a", 1, { maxTokens: 50 }) });
+  rig.session.receive({ type: "abort", id: "a", index: 0 });
+  await rig.outbox.untilEnd("a");
+  assertEquals(rig.outbox.events.at(-1)?.finishReason, "abort");
+  await rig.end();
+});
+
+Deno.test("EngineSession tells the user's mistake at start, and closes", async () => {
+  const rig = new SessionRig(() => Promise.reject(new StartupError("No config.json there")));
+  rig.session.receive({ type: "start", config: CONFIG });
+  await rig.closed.promise;
+  assertEquals(rig.outbox.messages, [
+    { type: "failed", message: "No config.json there", atStart: true },
+  ]);
+  assertEquals(rig.bugs, []);
+});
+
+Deno.test("EngineSession ends with a lost device, which is nobody's bug", async () => {
+  const rig = new SessionRig(startBroken(new DeviceLostError("The GPU is gone")));
+  await rig.start();
+  rig.session.receive({ type: "submit", request: requestOf("a", 1) });
+  await rig.closed.promise;
+  assertEquals(rig.outbox.messages.at(-1), {
+    type: "failed",
+    message: "The GPU is gone",
+    atStart: false,
+  });
+  assertEquals(rig.bugs, []);
+});
+
+Deno.test("EngineSession reports an unforeseen error with its stack, and ends", async () => {
+  const bug = new TypeError("x is undefined");
+  const rig = new SessionRig(startBroken(bug));
+  await rig.start();
+  rig.session.receive({ type: "submit", request: requestOf("a", 1) });
+  await rig.closed.promise;
+  assertEquals(rig.bugs, [bug]);
+  assertEquals(rig.outbox.types, ["ready", "accepted", "failed"]);
+});
+
+Deno.test("EngineSession says nothing after its last words", async () => {
+  const rig = new SessionRig(startFake);
+  await rig.start();
+  rig.session.receive({ type: "submit", request: requestOf("a", 1, { maxTokens: 50 }) });
+  await rig.end();
+  rig.session.receive({ type: "submit", request: requestOf("b", 1) });
+  rig.session.receive({ type: "abort", id: "a" });
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assertEquals(rig.outbox.types.at(-1), "failed");
+});
+
+Deno.test("EngineSession ends when it is asked to work before it is ready", async () => {
+  const rig = new SessionRig(startFake);
+  rig.session.receive({ type: "submit", request: requestOf("a", 1) });
+  await rig.closed.promise;
+  assertEquals(rig.outbox.types, ["failed"]);
+  assertEquals(rig.bugs.length, 1);
+});

@@ -1,0 +1,163 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { InvariantError } from "../../src/base/invariant.ts";
+import type { Batch } from "../../src/core/batch.ts";
+import { KernelError } from "../../src/core/errors.ts";
+import { Engine, type EngineOptions, type Runner } from "../../src/engine/engine.ts";
+import { ManualClock } from "../support/manual_clock.ts";
+import { Outbox } from "../support/outbox.ts";
+import { generateAlone } from "../support/paged_fake_runner.ts";
+import { requestOf } from "../support/requests.ts";
+import { type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
+
+/** An engine over a fake model whose loop runs until `finish`. */
+class EngineRig {
+  readonly rig: SchedulerRig;
+  readonly outbox = new Outbox();
+  readonly engine: Engine;
+  readonly #loop: Promise<void>;
+
+  constructor(sizes: RigOptions = {}, options: Partial<EngineOptions> = {}) {
+    this.rig = new SchedulerRig(sizes);
+    const { scheduler, runner } = this.rig;
+    this.engine = new Engine({ scheduler, runner, post: this.outbox.post, ...options });
+    this.#loop = this.engine.run();
+  }
+
+  async finish(): Promise<void> {
+    this.engine.stop();
+    await this.#loop;
+  }
+}
+
+Deno.test("Engine answers a submission, then posts one message per step", async () => {
+  const rig = new EngineRig({ maxNumBatchedTokens: 2 });
+  const { outbox } = rig;
+  const request = requestOf("a", 5, { maxTokens: 3 });
+  rig.engine.submit(request);
+  await outbox.untilEnd("a");
+  assertEquals(outbox.types, ["accepted", "events", "events", "events", "events", "events"]);
+  const { prompt, params } = request.sequences[0]!;
+  assertEquals(outbox.tokensOf("a"), generateAlone(prompt, params, 1000).tokens);
+  assertEquals([outbox.stats.numSteps, outbox.stats.numGeneratedTokens], [5, 3]);
+  await rig.finish();
+});
+
+Deno.test("Engine refuses with the error as data, and goes on", async () => {
+  const rig = new EngineRig({ maxModelLen: 4 });
+  rig.engine.submit(requestOf("large", 9));
+  rig.engine.submit(requestOf("small", 1));
+  await rig.outbox.untilEnd("small");
+  const [refused] = rig.outbox.messages;
+  assert(refused?.type === "refused");
+  assertEquals([refused.id, refused.error.code], ["large", "context_length_exceeded"]);
+  await rig.finish();
+});
+
+Deno.test("Engine wakes from idleness for each new request", async () => {
+  const rig = new EngineRig();
+  for (const id of ["a", "b", "c"]) {
+    rig.engine.submit(requestOf(id, 2));
+    await rig.outbox.untilEnd(id);
+    assertEquals(rig.rig.scheduler.hasWork, false);
+  }
+  await rig.finish();
+});
+
+Deno.test("Engine lets messages in between steps: a short answer ends before a long one", async () => {
+  const rig = new EngineRig();
+  const channel = new MessageChannel();
+  channel.port1.onmessage = () => rig.engine.submit(requestOf("short", 1, { maxTokens: 1 }));
+  rig.engine.submit(requestOf("long", 1, { maxTokens: 300 }));
+  channel.port2.postMessage("go");
+  await Promise.all([rig.outbox.untilEnd("long"), rig.outbox.untilEnd("short")]);
+  const ends = rig.outbox.events.filter(({ finishReason }) => finishReason !== undefined);
+  assertEquals(ends.map(({ requestId }) => requestId), ["short", "long"]);
+  channel.port1.close();
+  channel.port2.close();
+  await rig.finish();
+});
+
+Deno.test("Engine.abort() while a step is in flight ends the request with that step", async () => {
+  const started = Promise.withResolvers<Batch>();
+  const device = Promise.withResolvers<void>();
+  const paged = new SchedulerRig().runner;
+  const runner: Runner = {
+    async run(batch) {
+      started.resolve(batch);
+      await device.promise;
+      return paged.run(batch);
+    },
+  };
+  const rig = new EngineRig({}, { runner });
+  rig.engine.submit(requestOf("a", 2));
+  await started.promise;
+  rig.engine.abort("a");
+  device.resolve();
+  await rig.outbox.untilEnd("a");
+  assertEquals(rig.outbox.events, [
+    { requestId: "a", index: 0, finishReason: "abort", numCachedTokens: 0 },
+  ]);
+  assertEquals(rig.outbox.stats.numFreeBlocks, rig.outbox.stats.numBlocks);
+  await rig.finish();
+});
+
+Deno.test("Engine posts an abort that leaves no work", async () => {
+  const rig = new EngineRig();
+  rig.engine.submit(requestOf("a", 2));
+  rig.engine.abort("a");
+  await rig.outbox.untilEnd("a");
+  assertEquals(rig.outbox.events.length, 1);
+  assertEquals(rig.outbox.stats.numSteps, 0);
+  await rig.finish();
+});
+
+Deno.test("Engine posts the end of a sequence that cannot grow, with no step to carry it", async () => {
+  const rig = new EngineRig({ numBlocks: 1, blockSize: 2 });
+  rig.engine.submit(requestOf("a", 2, { maxTokens: 9 }));
+  await rig.outbox.untilEnd("a");
+  assertEquals(rig.outbox.events.map(({ finishReason }) => finishReason), [undefined, "error"]);
+  assertEquals(rig.outbox.stats.numSteps, 1);
+  await rig.finish();
+});
+
+Deno.test("Engine counts as host time what a step did not wait for the device", async () => {
+  const clock = new ManualClock();
+  const paged = new SchedulerRig().runner;
+  const runner = {
+    waitedMs: 0,
+    run(batch: Batch) {
+      clock.advance(10);
+      this.waitedMs += 7;
+      return paged.run(batch);
+    },
+  };
+  const rig = new EngineRig({}, { runner, clock });
+  rig.engine.submit(requestOf("a", 1, { maxTokens: 3 }));
+  await rig.outbox.untilEnd("a");
+  assertEquals([rig.outbox.stats.stepMs, rig.outbox.stats.hostMs], [30, 9]);
+  await rig.finish();
+});
+
+Deno.test("Engine.run() rejects with the runner's error", async () => {
+  const outbox = new Outbox();
+  const { scheduler } = new SchedulerRig();
+  const runner = {
+    run(): never {
+      throw new KernelError("rms_norm", "no such pipeline");
+    },
+  };
+  const engine = new Engine({ scheduler, runner, post: outbox.post });
+  engine.submit(requestOf("a", 1));
+  await assertRejects(() => engine.run(), KernelError, "rms_norm");
+  assertEquals(outbox.types, ["accepted"]);
+});
+
+Deno.test("Engine.run() audits the pool when it becomes idle", async () => {
+  const { scheduler, runner, blocks } = new SchedulerRig();
+  const outbox = new Outbox();
+  const engine = new Engine({ scheduler, runner, post: outbox.post });
+  engine.submit(requestOf("a", 1));
+  blocks.tryAdmit(99, 1);
+  await assertRejects(() => engine.run(), InvariantError, "block tables");
+  assert(outbox.events.some(({ finishReason }) => finishReason === "length"));
+});

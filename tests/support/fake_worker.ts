@@ -1,0 +1,75 @@
+import type { EngineInfo, EngineStats } from "../../src/core/engine_config.ts";
+import type { TokenEvent } from "../../src/core/token_event.ts";
+import type { EngineWorker } from "../../src/engine/client.ts";
+import type { FromEngine, ToEngine } from "../../src/engine/messages.ts";
+
+/** What a fake isolate says of itself. */
+export const FAKE_INFO: EngineInfo = {
+  device: "a fake",
+  deviceKind: "cpu",
+  modelType: "fake",
+  numParameters: 0,
+  weightBytes: 0,
+  vocabSize: 17,
+  maxModelLen: 100,
+  blockSize: 2,
+  numBlocks: 32,
+  kvCacheBytes: 0,
+  kvCacheDtype: "f32",
+  maxNumSeqs: 4,
+  maxNumBatchedTokens: 8,
+  phases: [],
+};
+
+/** Statistics of an isolate that has done `numSteps` steps and holds some blocks. */
+export function statsAfter(numSteps: number): EngineStats {
+  return {
+    numRunning: 1,
+    numWaiting: 2,
+    numBlocks: 32,
+    numFreeBlocks: 30,
+    numSteps,
+    numPreemptions: numSteps,
+    numComputedPromptTokens: 3 * numSteps,
+    numGeneratedTokens: 2 * numSteps,
+    stepMs: 5 * numSteps,
+    hostMs: numSteps,
+  };
+}
+
+/** An engine isolate without an engine: a test reads what it is sent and says what it answers. */
+export class FakeWorker implements EngineWorker {
+  readonly received: ToEngine[] = [];
+  isTerminated = false;
+  readonly #target = new EventTarget();
+
+  addEventListener(
+    type: "message" | "error",
+    listener: ((event: MessageEvent<FromEngine>) => void) | ((event: ErrorEvent) => void),
+  ): void {
+    this.#target.addEventListener(type, listener as EventListener);
+  }
+
+  postMessage(message: ToEngine): void {
+    this.received.push(structuredClone(message));
+  }
+
+  terminate(): void {
+    this.isTerminated = true;
+  }
+
+  /** Delivers a message to the main isolate, as structured clone does. */
+  say(message: FromEngine): void {
+    this.#target.dispatchEvent(new MessageEvent("message", { data: structuredClone(message) }));
+  }
+
+  /** Delivers the events of one step. */
+  sayEvents(numSteps: number, ...events: TokenEvent[]): void {
+    this.say({ type: "events", events, stats: statsAfter(numSteps) });
+  }
+
+  /** Dies as a Worker does whose code throws; returns whether the error was handled. */
+  crash(message: string): boolean {
+    return !this.#target.dispatchEvent(new ErrorEvent("error", { message, cancelable: true }));
+  }
+}
