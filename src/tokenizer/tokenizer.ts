@@ -1,0 +1,146 @@
+import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
+import { invariant } from "../base/invariant.ts";
+import { StartupError } from "../core/errors.ts";
+import { modelFile, readModelJson } from "../core/model_json.ts";
+import { type DetokenizeOptions, Detokenizer, joinBytes, type TokenTable } from "./detokenizer.ts";
+import { loadSpecialTokens, type SpecialTokens } from "./special_tokens.ts";
+import { loadTokenizerJson } from "./tokenizer_json.ts";
+import { parseTokenBytesScheme, type TokenBytesScheme } from "./token_bytes.ts";
+
+const NO_BYTES = new Uint8Array();
+const ENCODER = new TextEncoder();
+
+/**
+ * Loads the tokenizer of the model in `dir` from `tokenizer.json`, with what
+ * `tokenizer_config.json`, `config.json` and `generation_config.json` say of its special tokens.
+ *
+ * @throws {StartupError} naming the file and what is wrong with it.
+ */
+export function loadTokenizer(dir: string): Tokenizer {
+  const file = modelFile(dir, "tokenizer.json");
+  const json = loadTokenizerJson(dir);
+  const scheme = parseTokenBytesScheme(json.decoder, file);
+  const config = readModelJson(dir, "tokenizer_config.json") ?? {};
+  try {
+    const library = new LibraryTokenizer(json, config as object);
+    const special = loadSpecialTokens(dir, (token) => library.token_to_id(token));
+    const tokenizer = new Tokenizer(library, scheme, special);
+    // Rules that name tokens which do not exist show up here, not in the first request.
+    tokenizer.encode("a");
+    return tokenizer;
+  } catch (error) {
+    if (error instanceof StartupError) throw error;
+    throw new StartupError(`Cannot use ${file}: ${(error as Error).message}`);
+  }
+}
+
+/**
+ * Text to token ids and back, for one vocabulary.
+ *
+ * Encoding is the library's. Decoding is our own, over bytes: it streams, keeps ill-formed bytes
+ * apart per token, and never tidies the spaces before punctuation
+ * (`clean_up_tokenization_spaces`), which would change what the model wrote.
+ */
+export class Tokenizer implements TokenTable {
+  /** One more than the highest id. A model's own vocabulary may be padded beyond it. */
+  readonly vocabSize: number;
+  readonly eosTokenIds: readonly number[];
+  readonly bosToken: string | undefined;
+  readonly eosToken: string | undefined;
+  /**
+   * UTF-16 code units of the longest token's text. A text of n units has about n over this many
+   * tokens or more, so a longer one can be refused before the work of encoding it. (Normalization
+   * and tokens that swallow white space can make a text shorter; no real prompt depends on it.)
+   */
+  readonly maxCharsPerToken: number;
+  readonly dropsLeadingSpace: boolean;
+  readonly #library: LibraryTokenizer;
+  readonly #scheme: TokenBytesScheme;
+  /** Added tokens by id: their text, and whether they are special. */
+  readonly #added: ReadonlyMap<number, { readonly content: string; readonly special: boolean }>;
+  /** Start token to put first because the library leaves it out. */
+  readonly #missingBosId: number | undefined;
+  /** Bytes of the tokens asked for so far, by id. */
+  readonly #bytes: (Uint8Array | undefined)[] = [];
+
+  constructor(library: LibraryTokenizer, scheme: TokenBytesScheme, special: SpecialTokens) {
+    this.#library = library;
+    this.#scheme = scheme;
+    this.#added = library.get_added_tokens_decoder();
+    this.dropsLeadingSpace = scheme.dropsLeadingSpace;
+    this.eosTokenIds = special.eosTokenIds;
+    this.bosToken = special.bosToken;
+    this.eosToken = special.eosToken;
+    const ids = [...library.get_vocab().values()];
+    this.vocabSize = ids.reduce((most, id) => Math.max(most, id), -1) + 1;
+    this.maxCharsPerToken = this.#longestToken(ids);
+    this.#missingBosId = this.#findMissingBos(special);
+  }
+
+  /** Ids of `text`. Special tokens that belong around every text are added unless told not to. */
+  encode(text: string, options: { addSpecialTokens?: boolean } = {}): Uint32Array {
+    const addSpecialTokens = options.addSpecialTokens ?? true;
+    const { ids } = this.#library.encode(text, { add_special_tokens: addSpecialTokens });
+    const bos = addSpecialTokens && this.#missingBosId !== undefined ? [this.#missingBosId] : [];
+    return Uint32Array.from([...bos, ...ids], (id) => {
+      invariant(Number.isInteger(id) && id >= 0, "a token has no id");
+      return id;
+    });
+  }
+
+  /** Text of `ids`, special tokens written out unless told otherwise. */
+  decode(ids: readonly number[] | Uint32Array, options: DetokenizeOptions = {}): string {
+    const skip = options.skipSpecialTokens ?? false;
+    const kept = Array.from(ids).filter((id) => !(skip && this.isSpecial(id)));
+    const bytes = joinBytes(kept.map((id) => this.tokenBytes(id)));
+    const text = decodeUtf8(bytes);
+    const drops = this.dropsLeadingSpace && !(options.continuesText ?? false);
+    return drops && text.startsWith(" ") ? text.slice(1) : text;
+  }
+
+  /** A decoder for one growing sequence. */
+  createDetokenizer(options: DetokenizeOptions = {}): Detokenizer {
+    return new Detokenizer(this, options);
+  }
+
+  /** A token's text by itself; U+FFFD where it is part of a character, empty outside the vocabulary. */
+  tokenText(id: number): string {
+    return decodeUtf8(this.tokenBytes(id));
+  }
+
+  tokenBytes(id: number): Uint8Array {
+    return this.#bytes[id] ??= this.#computeBytes(id);
+  }
+
+  isSpecial(id: number): boolean {
+    return this.#added.get(id)?.special ?? false;
+  }
+
+  #computeBytes(id: number): Uint8Array {
+    const added = this.#added.get(id);
+    if (added !== undefined) return ENCODER.encode(added.content);
+    const token = this.#library.id_to_token(id);
+    return token === undefined ? NO_BYTES : this.#scheme.bytesOf(token);
+  }
+
+  #longestToken(ids: readonly number[]): number {
+    let longest = 1;
+    for (const id of ids) {
+      // Bytes are at least as many as UTF-16 units, so most tokens need no decoding here.
+      const bytes = this.#computeBytes(id);
+      if (bytes.byteLength > longest) longest = Math.max(longest, decodeUtf8(bytes).length);
+    }
+    return longest;
+  }
+
+  /** Some tokenizer.json files rely on the loader to act on `add_bos_token`; the library does not. */
+  #findMissingBos({ addsBosToken, bosToken }: SpecialTokens): number | undefined {
+    if (!addsBosToken || bosToken === undefined) return undefined;
+    const id = this.#library.token_to_id(bosToken);
+    return this.#library.encode("a").ids[0] === id ? undefined : id;
+  }
+}
+
+function decodeUtf8(bytes: Uint8Array): string {
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+}

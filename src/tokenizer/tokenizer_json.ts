@@ -1,0 +1,72 @@
+import { StartupError } from "../core/errors.ts";
+import { modelFile, readModelJson } from "../core/model_json.ts";
+
+/** The largest vocabularies have files of some 35 MB. */
+const MAX_FILE_BYTES = 128 * 1024 * 1024;
+
+/** Highest number of ids; several times what any published vocabulary has. */
+const MAX_VOCAB = 1 << 20;
+
+/** The parts of a tokenizer.json that are checked before the library sees it. */
+export interface TokenizerJson {
+  readonly model: { readonly vocab: Record<string, number> | readonly unknown[] };
+  readonly added_tokens: readonly { readonly id: number; readonly content: string }[];
+  readonly decoder: unknown;
+}
+
+/**
+ * Reads `tokenizer.json` in `dir` and checks that ids are in bounds and tokens are text: the
+ * library takes both on trust, and an id of some billions would have it fill an array of that size.
+ *
+ * @throws {StartupError} naming the file and what is wrong.
+ */
+export function loadTokenizerJson(dir: string): TokenizerJson {
+  const file = modelFile(dir, "tokenizer.json");
+  const json = readModelJson(dir, "tokenizer.json", MAX_FILE_BYTES);
+  if (json === undefined) throw new StartupError(`${file} is missing`);
+  if (!isObject(json)) throw new StartupError(`${file} is not a JSON object`);
+  checkVocab(isObject(json["model"]) ? json["model"]["vocab"] : undefined, file);
+  const added = json["added_tokens"] ?? [];
+  if (!Array.isArray(added)) throw new StartupError(`${file}: "added_tokens" must be an array`);
+  added.forEach((token, i) => checkAddedToken(token, `${file}: field "added_tokens.${i}"`));
+  return { ...json, added_tokens: added } as unknown as TokenizerJson;
+}
+
+function checkVocab(vocab: unknown, file: string): void {
+  if (Array.isArray(vocab)) {
+    if (vocab.length <= MAX_VOCAB) return;
+    throw new StartupError(
+      `${file}: "model.vocab" has ${vocab.length} tokens: at most ${MAX_VOCAB}`,
+    );
+  }
+  if (!isObject(vocab)) {
+    throw new StartupError(`${file}: "model.vocab" must be an object or an array`);
+  }
+  for (const [token, id] of Object.entries(vocab)) {
+    if (!isId(id)) {
+      throw new StartupError(
+        `${file}: token ${JSON.stringify(token)} has id ${JSON.stringify(id)}: must be an ` +
+          `integer in [0, ${MAX_VOCAB})`,
+      );
+    }
+  }
+}
+
+function checkAddedToken(token: unknown, where: string): void {
+  if (!isObject(token) || typeof token["content"] !== "string" || token["content"] === "") {
+    throw new StartupError(`${where} must have a text as "content"`);
+  }
+  if (!isId(token["id"])) {
+    throw new StartupError(
+      `${where} has id ${JSON.stringify(token["id"])}: must be an integer in [0, ${MAX_VOCAB})`,
+    );
+  }
+}
+
+function isId(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) < MAX_VOCAB;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
