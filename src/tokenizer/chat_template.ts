@@ -1,0 +1,212 @@
+import { z } from "zod";
+import { EngineUnavailableError, RequestError, StartupError } from "../core/errors.ts";
+import { modelFile, parseModelJson, readModelJson, readModelText } from "../core/model_json.ts";
+import { type RenderProblem, TemplateHost, type TemplateHostOptions } from "./template_host.ts";
+
+/** One turn of a conversation. */
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: string;
+}
+
+/** Where the rendered conversation ends. */
+export interface ChatOptions {
+  /** Ends with the start of the assistant's turn; the default, unless the last turn goes on. */
+  readonly addGenerationPrompt?: boolean;
+  /** Ends with the last message's content, left open so that the model goes on with it. */
+  readonly continueFinalMessage?: boolean;
+}
+
+/** Settings of a {@link ChatTemplate}; the defaults are meant for serving. */
+export interface ChatTemplateOptions extends TemplateHostOptions {
+  /** Time for one render, ms. */
+  readonly deadlineMs?: number;
+  /** Longest rendered conversation, UTF-16 code units. */
+  readonly maxChars?: number;
+  /** The time that templates see, ms since 1970. */
+  readonly now?: () => number;
+}
+
+const DEADLINE_MS = 2000;
+const MAX_CHARS = 4 * 1024 * 1024;
+const MAX_TEMPLATE_BYTES = 1024 * 1024;
+
+/** A template's own words in an error message. */
+const MAX_REASON_CHARS = 500;
+
+const TEMPLATE_FILE = "chat_template.jinja";
+const CONFIG_FILE = "tokenizer_config.json";
+
+const ConfigJson = z.object({
+  chat_template: z.union([
+    z.string().max(MAX_TEMPLATE_BYTES),
+    z.array(z.object({ name: z.string(), template: z.string().max(MAX_TEMPLATE_BYTES) })),
+  ]).nullish(),
+});
+
+/**
+ * Put at the end of the message to be continued, to find its end in the rendered text: its own
+ * words might occur again in what the template adds. The white space after it shows whether the
+ * template trims contents.
+ */
+const END_MARK = "\u{f8ff}end-of-message\u{f8ff}";
+const TRIM_PROBE = "\t \t";
+
+/** A template and the name of the file it came from. */
+interface TemplateSource {
+  readonly source: string;
+  readonly file: string;
+}
+
+/**
+ * A model's way of writing a conversation as one text, by its own Jinja template.
+ *
+ * Rendering happens in a Worker, one conversation at a time, within a deadline. Templates see
+ * `messages`, `add_generation_prompt`, `bos_token`, `eos_token`, and `tools` and `documents` as none.
+ */
+export class ChatTemplate {
+  readonly #host: TemplateHost | undefined;
+  readonly #tokens: Readonly<Record<string, string>>;
+  readonly #options: Required<Pick<ChatTemplateOptions, "deadlineMs" | "maxChars" | "now">>;
+
+  private constructor(
+    host: TemplateHost | undefined,
+    tokens: Readonly<Record<string, string>>,
+    options: ChatTemplateOptions,
+  ) {
+    this.#host = host;
+    this.#tokens = tokens;
+    this.#options = {
+      deadlineMs: options.deadlineMs ?? DEADLINE_MS,
+      maxChars: options.maxChars ?? MAX_CHARS,
+      now: options.now ?? Date.now,
+    };
+  }
+
+  /**
+   * Loads the template of the model in `dir`: `chat_template.jinja`, or else the one in
+   * `tokenizer_config.json` (of several, the one named "default"). A model without one can be
+   * loaded, but not chatted with.
+   *
+   * @param tokens special tokens that templates name.
+   * @throws {StartupError} naming the file, when the template is not valid Jinja.
+   */
+  static async load(
+    dir: string,
+    tokens: { readonly bosToken?: string | undefined; readonly eosToken?: string | undefined },
+    options: ChatTemplateOptions = {},
+  ): Promise<ChatTemplate> {
+    const { bosToken, eosToken } = tokens;
+    const named = {
+      ...(bosToken === undefined ? {} : { bos_token: bosToken }),
+      ...(eosToken === undefined ? {} : { eos_token: eosToken }),
+    };
+    const found = findTemplate(dir);
+    if (found === undefined) return new ChatTemplate(undefined, named, options);
+    const host = new TemplateHost(found.source, options);
+    const problem = await host.load();
+    if (problem !== undefined) {
+      host.close();
+      throw new StartupError(`Cannot use the chat template in ${found.file}: ${problem}`);
+    }
+    return new ChatTemplate(host, named, options);
+  }
+
+  /**
+   * The conversation as one text, special tokens included.
+   *
+   * @throws {RequestError} when the model has no template, or the template refuses these messages,
+   * fails on them, or takes too long or makes too much of them.
+   */
+  async render(messages: readonly ChatMessage[], options: ChatOptions = {}): Promise<string> {
+    const { addGenerationPrompt, continueFinalMessage = false } = options;
+    if (addGenerationPrompt && continueFinalMessage) {
+      throw new RequestError(
+        "add_generation_prompt and continue_final_message cannot both be true",
+        { param: "continue_final_message" },
+      );
+    }
+    if (!continueFinalMessage) return await this.#render(messages, addGenerationPrompt ?? true);
+    const marked = await this.#render(withEndMark(messages), false);
+    return cutAtEndMark(marked);
+  }
+
+  /** Ends the Worker; renders under way fail. Idempotent. */
+  close(): void {
+    this.#host?.close();
+  }
+
+  async #render(messages: readonly ChatMessage[], addGenerationPrompt: boolean): Promise<string> {
+    if (this.#host === undefined) {
+      throw new RequestError(
+        "The model has no chat template: use /v1/completions with a prompt",
+        { code: "no_chat_template" },
+      );
+    }
+    const { deadlineMs, maxChars, now } = this.#options;
+    const outcome = await this.#host.render({
+      variables: {
+        messages,
+        add_generation_prompt: addGenerationPrompt,
+        ...this.#tokens,
+        tools: null,
+        documents: null,
+      },
+      limits: { deadlineMs, maxChars },
+      nowMs: now(),
+    });
+    if (outcome.type === "rendered") return outcome.text;
+    throw toError(outcome);
+  }
+}
+
+function toError({ type, message }: RenderProblem): Error {
+  if (type === "stopping") return new EngineUnavailableError(message);
+  if (type === "busy") {
+    return new RequestError(message, { status: 429, type: "rate_limit_error", code: "overloaded" });
+  }
+  const reason = message.slice(0, MAX_REASON_CHARS);
+  const sentence = {
+    raised: `refuses the messages: ${reason}`,
+    limit: `${reason} for these messages`,
+    failed: `cannot render the messages: ${reason}`,
+  }[type];
+  return new RequestError(`The model's chat template ${sentence}`, {
+    param: "messages",
+    code: `chat_template_${type}`,
+  });
+}
+
+function findTemplate(dir: string): TemplateSource | undefined {
+  const source = readModelText(dir, TEMPLATE_FILE, MAX_TEMPLATE_BYTES);
+  if (source !== undefined) return { source, file: modelFile(dir, TEMPLATE_FILE) };
+  const file = modelFile(dir, CONFIG_FILE);
+  const json = readModelJson(dir, CONFIG_FILE) ?? {};
+  const { chat_template: template } = parseModelJson(ConfigJson, json, file);
+  if (typeof template === "string") return { source: template, file };
+  const named = template?.find(({ name }) => name === "default");
+  return named === undefined ? undefined : { source: named.template, file };
+}
+
+function withEndMark(messages: readonly ChatMessage[]): ChatMessage[] {
+  const last = messages.at(-1);
+  if (last === undefined) {
+    throw new RequestError("messages is empty: there is no final message to continue", {
+      param: "messages",
+    });
+  }
+  return [...messages.slice(0, -1), { ...last, content: last.content + END_MARK + TRIM_PROBE }];
+}
+
+function cutAtEndMark(rendered: string): string {
+  const end = rendered.lastIndexOf(END_MARK);
+  if (end === -1) {
+    throw new RequestError(
+      "The model's chat template does not show the final message, so it cannot be continued",
+      { param: "continue_final_message" },
+    );
+  }
+  const text = rendered.slice(0, end);
+  const keepsSpace = rendered.startsWith(TRIM_PROBE, end + END_MARK.length);
+  return keepsSpace ? text : text.trimEnd();
+}
