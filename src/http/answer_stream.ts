@@ -23,7 +23,7 @@ export function answerAsStream(
     write: async (sse) => {
       let status = 200;
       try {
-        await writeChunks(sse, run, generation, () => isGone);
+        await writeChunks(sse, run, generation);
       } catch (error) {
         // The status line is out already: the error travels as an event, which clients raise.
         const data = toErrorData(error);
@@ -43,7 +43,6 @@ async function writeChunks(
   sse: SseWriter,
   run: Run,
   generation: Generation,
-  isGone: () => boolean,
 ): Promise<void> {
   const { job, collector } = run;
   const options = job.request.stream_options;
@@ -53,7 +52,6 @@ async function writeChunks(
   let firstFields = job.format.firstFields;
 
   for await (const pieces of collector.pieces(generation)) {
-    if (isGone()) return;
     const choices = pieces.flatMap((piece) => choicesOf(piece, run, started));
     if (choices.length === 0) continue;
     const usage = isContinuous ? collector.usage() : null;

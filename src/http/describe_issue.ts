@@ -34,15 +34,14 @@ export function describeIssue(issue: Issue, body: unknown): IssueDescription {
 }
 
 /**
- * A union fails with the issues of every branch, their paths relative to it. The branch that got
- * furthest into the value is the one its sender meant; where none got in, the union itself is wrong.
+ * A union fails with the issues of every branch, their paths relative to it. A branch that took
+ * the value's type is the one its sender meant; where none did, the union itself is wrong.
  */
 function narrowUnion(issue: Issue, path: Path): [Issue, Path] {
   if (issue.code !== "invalid_union") return [issue, path];
   const deeper = issue.errors
     .flatMap((branch) => branch.slice(0, 1))
-    .filter(({ path, code }) => path.length > 0 || code !== "invalid_type")
-    .sort((a, b) => b.path.length - a.path.length)[0];
+    .find(({ path, code }) => path.length > 0 || code !== "invalid_type");
   return deeper === undefined ? [issue, path] : narrowUnion(deeper, [...path, ...deeper.path]);
 }
 

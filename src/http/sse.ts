@@ -29,7 +29,7 @@ export function streamSse(c: Context, keepAliveMs: number, handlers: SseHandlers
     let timer: ReturnType<typeof setTimeout> | undefined;
     function rearm(): void {
       clearTimeout(timer);
-      if (!out.aborted) timer = setTimeout(beat, keepAliveMs);
+      timer = setTimeout(beat, keepAliveMs);
     }
     function beat(): void {
       void out.write(": keep-alive\n\n");
@@ -39,10 +39,7 @@ export function streamSse(c: Context, keepAliveMs: number, handlers: SseHandlers
       await out.write(text);
       rearm();
     }
-    out.onAbort(() => {
-      clearTimeout(timer);
-      handlers.onGone();
-    });
+    out.onAbort(handlers.onGone);
     rearm();
     try {
       await handlers.write({

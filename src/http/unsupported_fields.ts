@@ -115,7 +115,7 @@ export const UNSUPPORTED_IN_COMPLETIONS: UnsupportedFields = new Map([
  */
 export function refuseUnsupported(body: Body, fields: UnsupportedFields): void {
   for (const [name, { isNeutral, neutral }] of fields) {
-    const value = Object.hasOwn(body, name) ? body[name] : undefined;
+    const value = body[name];
     if (value === undefined || value === null || isNeutral(value, body)) continue;
     throw new RequestError(
       `${name} is not supported by this server: leave it out, or send ${neutral}`,

@@ -100,6 +100,8 @@ Deno.test("parseConfig() answers --gpu-memory-utilization with the reason and th
 Deno.test("parseConfig() refuses a token budget smaller than the number of sequences", () => {
   const message = refusal(["--max-num-batched-tokens", "8", "--max-num-seqs", "9"]);
   assertStringIncludes(message, "at least --max-num-seqs (9), got 8");
+  const equal = parseConfig(["--max-num-batched-tokens", "9", "--max-num-seqs", "9"], {});
+  assertEquals(equal.maxNumBatchedTokens, equal.maxNumSeqs);
 });
 
 Deno.test("parseConfig() recognizes help and version as commands and as flags", () => {

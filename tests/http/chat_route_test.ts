@@ -118,6 +118,21 @@ Deno.test("chatRoute() finishes with length, or with the stop token's id where i
   assertEquals(stopped.usage.completion_tokens, 3);
 });
 
+Deno.test("chatRoute() calls the model's own end of sequence none of the request's stop tokens", async () => {
+  const server = testServer();
+  const named = { ...CHAT, stop_token_ids: [EOS] };
+  const own = await (await server.post(PATH, named)).json();
+  assertEquals(own.choices[0].stop_reason, null);
+  const ignored = await (await server.post(PATH, { ...named, ignore_eos: true })).json();
+  assertEquals(ignored.choices[0].stop_reason, EOS);
+});
+
+Deno.test("chatRoute() keeps the stop string in the text when told to", async () => {
+  const server = testServer();
+  const body = { ...CHAT, stop: "ll", include_stop_str_in_output: true };
+  assertEquals((await (await server.post(PATH, body)).json()).choices[0].message.content, "Hell");
+});
+
 Deno.test("chatRoute() lets a sequence run over the end of sequence when told to", async () => {
   const server = testServer();
   const body = { ...CHAT, ignore_eos: true, max_tokens: 8 };
