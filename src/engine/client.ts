@@ -118,7 +118,6 @@ export class EngineClient implements EnginePort {
    */
   async drain(deadlineMs: number): Promise<void> {
     if (this.#state !== "failed") this.#state = "draining";
-    this.#cancelRestart();
     let cancelDeadline = () => {};
     const deadline = new Promise<void>((resolve) => {
       cancelDeadline = this.#options.clock.after(deadlineMs, resolve);
@@ -179,7 +178,7 @@ export class EngineClient implements EnginePort {
 
   #onReady(info: EngineInfo): void {
     this.#info = info;
-    if (this.#state !== "draining") this.#state = "ready";
+    this.#state = "ready";
     this.#failure = undefined;
     this.#settleStart?.resolve(info);
     this.#settleStart = undefined;

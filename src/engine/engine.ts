@@ -93,16 +93,15 @@ export class Engine {
     const start = this.#clock.now();
     const waitedBefore = this.#runner.waitedMs ?? 0;
     const batch = this.#scheduler.schedule();
-    const events = batch === undefined
-      ? this.#scheduler.takeEvents()
-      : this.#scheduler.commit(batch, await this.#runner.run(batch));
+    if (batch === undefined) return;
+    const events = this.#scheduler.commit(batch, await this.#runner.run(batch));
     const stepMs = this.#clock.now() - start;
     this.#stepMs += stepMs;
     this.#hostMs += stepMs - ((this.#runner.waitedMs ?? 0) - waitedBefore);
     this.#postEvents(events);
   }
 
-  /** Idle: reports aborts that left no work, audits the pool, and sleeps. */
+  /** Idle: reports the ends that no step has carried, audits the pool, and sleeps. */
   async #rest(): Promise<void> {
     const events = this.#scheduler.takeEvents();
     if (events.length > 0) this.#postEvents(events);

@@ -44,7 +44,6 @@ export class EngineSession {
 
   /** Takes one message from the main isolate. */
   receive(message: ToEngine): void {
-    if (this.#hasEnded) return;
     if (message.type === "start") {
       this.#serve(message.config).catch((error) => this.#fail(error));
       return;

@@ -119,18 +119,11 @@ export class BlockManager {
     this.#pool.checkIntegrity();
     const numHolders = new Uint32Array(this.numBlocks);
     for (const [id, table] of this.#tables) {
-      invariant(
-        new Set(table).size === table.length,
-        `sequence ${id} holds a block twice: ${table.join(" ")}`,
-      );
+      invariant(new Set(table).size === table.length, `sequence ${id} holds a block twice`);
       for (const block of table) numHolders[block]!++;
     }
-    numHolders.forEach((count, block) =>
-      invariant(
-        count === this.#pool.refCount(block),
-        `block ${block} is in ${count} tables and has ${this.#pool.refCount(block)} references`,
-      )
-    );
+    const wrong = numHolders.findIndex((count, block) => count !== this.#pool.refCount(block));
+    invariant(wrong < 0, `block ${wrong} is in ${numHolders[wrong]} tables, not what it counts`);
   }
 
   #table(id: SequenceId): BlockId[] {

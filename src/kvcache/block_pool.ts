@@ -82,11 +82,10 @@ export class BlockPool {
   /** Audit: the free list is whole, and free means unreferenced. O(pool). */
   checkIntegrity(): void {
     this.#free.checkIntegrity();
-    this.#refCounts.forEach((count, id) =>
-      invariant(
-        (count === 0) === this.#free.has(id),
-        `block ${id}: count ${count}, ${this.#free.has(id) ? "free" : "not free"}`,
-      )
+    const wrong = this.#refCounts.findIndex((count, id) => (count === 0) !== this.#free.has(id));
+    invariant(
+      wrong < 0,
+      `block ${wrong} has ${this.#refCounts[wrong]} references and a wrong place`,
     );
   }
 }

@@ -31,8 +31,11 @@ Deno.test("AsyncQueue tells once when its loop is left early, never when it ends
   const queue = new AsyncQueue<number>(() => numAbandoned++);
   queue.push(1);
   queue.push(2);
-  for await (const _ of queue) break;
+  const iterator = queue[Symbol.asyncIterator]();
+  assertEquals((await iterator.next()).value, 1);
+  await iterator.return!();
   assertEquals(numAbandoned, 1);
+  assertEquals((await iterator.next()).done, true, "what was left is dropped");
 
   const ended = new AsyncQueue<number>(() => numAbandoned++);
   ended.push(1);

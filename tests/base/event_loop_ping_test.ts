@@ -15,9 +15,10 @@ Deno.test("EventLoopPing lets a message through that was sent before", async () 
   eventLoop.close();
 });
 
-Deno.test("EventLoopPing.close() resolves the pings under way", async () => {
+Deno.test("EventLoopPing resolves every ping, in order", async () => {
   const eventLoop = new EventLoopPing();
-  const pings = [eventLoop.ping(), eventLoop.ping()];
+  const order: number[] = [];
+  await Promise.all([1, 2, 3].map((n) => eventLoop.ping().then(() => order.push(n))));
+  assertEquals(order, [1, 2, 3]);
   eventLoop.close();
-  await Promise.all(pings);
 });

@@ -246,6 +246,7 @@ Deno.test("EngineClient.drain() ends with the isolate, and starts no other", asy
   rig.worker.crash("boom");
   await draining;
   assertEquals([rig.client.state, rig.clock.pendingMs], ["draining", []]);
+  assertEquals(rig.failures, ["boom -> draining"]);
 });
 
 Deno.test("EngineClient.close() cancels a restart and a start", async () => {

@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { EventLoopPing } from "../../src/base/event_loop_ping.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { DeviceLostError, StartupError } from "../../src/core/errors.ts";
 import type { Runner } from "../../src/engine/engine.ts";
@@ -81,13 +82,20 @@ Deno.test("EngineSession takes the queue's limit from the configuration", async 
   await rig.end();
 });
 
-Deno.test("EngineSession passes an abort on", async () => {
+Deno.test("EngineSession passes an abort on, of one sequence and of all", async () => {
   const rig = new SessionRig(startFake);
   await rig.start();
-  rig.session.receive({ type: "submit", request: requestOf("a", 1, { maxTokens: 50 }) });
-  rig.session.receive({ type: "abort", id: "a", index: 0 });
-  await rig.outbox.untilEnd("a");
-  assertEquals(rig.outbox.events.at(-1)?.finishReason, "abort");
+  const [sequence] = requestOf("a", 1, { maxTokens: 50 }).sequences;
+  rig.session.receive({
+    type: "submit",
+    request: { id: "a", sequences: [sequence!, sequence!] },
+  });
+  rig.session.receive({ type: "abort", id: "a", index: 1 });
+  await rig.outbox.until(() => rig.outbox.tokensOf("a").length > 0);
+  rig.session.receive({ type: "abort", id: "a" });
+  await rig.outbox.until(() => rig.outbox.stats.numRunning === 0);
+  const ends = rig.outbox.events.filter(({ finishReason }) => finishReason === "abort");
+  assertEquals(ends.map(({ index }) => index), [1, 0]);
   await rig.end();
 });
 
@@ -124,15 +132,31 @@ Deno.test("EngineSession reports an unforeseen error with its stack, and ends", 
   assertEquals(rig.outbox.types, ["ready", "accepted", "failed"]);
 });
 
-Deno.test("EngineSession says nothing after its last words", async () => {
-  const rig = new SessionRig(startFake);
+Deno.test("EngineSession says and does nothing after its last words", async () => {
+  const started = Promise.withResolvers<void>();
+  const device = Promise.withResolvers<void>();
+  let numRuns = 0;
+  const paged = new PagedFakeRunner(FAKE_INFO);
+  const runner: Runner = {
+    async run(batch) {
+      numRuns++;
+      started.resolve();
+      await device.promise;
+      return paged.run(batch);
+    },
+  };
+  const rig = new SessionRig(() => Promise.resolve({ runner, info: FAKE_INFO }));
   await rig.start();
   rig.session.receive({ type: "submit", request: requestOf("a", 1, { maxTokens: 50 }) });
+  await started.promise;
   await rig.end();
+  device.resolve();
   rig.session.receive({ type: "submit", request: requestOf("b", 1) });
-  rig.session.receive({ type: "abort", id: "a" });
-  await new Promise((resolve) => setTimeout(resolve, 0));
-  assertEquals(rig.outbox.types.at(-1), "failed");
+  const eventLoop = new EventLoopPing();
+  for (let turn = 0; turn < 5; turn++) await eventLoop.ping();
+  eventLoop.close();
+  assertEquals(rig.outbox.types, ["ready", "accepted", "failed"]);
+  assertEquals(numRuns, 1);
 });
 
 Deno.test("EngineSession ends when it is asked to work before it is ready", async () => {

@@ -113,9 +113,11 @@ Deno.test("InFlightRequests.failAll() ends what is left of each request, and ref
 
 Deno.test("InFlightRequests.whenEmpty() resolves with the end of the last request", async () => {
   const { requests } = await withAccepted();
+  requests.open(requestOf("b", 1));
+  requests.accept("b");
   let isEmpty = false;
   const waiting = requests.whenEmpty().then(() => isEmpty = true);
-  requests.deliver([end("a", 0)]);
+  requests.deliver([end("a", 0), end("b", 0)]);
   await Promise.resolve();
   assertEquals(isEmpty, false);
   requests.deliver([end("a", 1)]);

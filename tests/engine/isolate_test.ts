@@ -1,0 +1,69 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import type { EngineConfig } from "../../src/core/engine_config.ts";
+import { StartupError } from "../../src/core/errors.ts";
+import { EngineClient } from "../../src/engine/client.ts";
+import { ManualClock } from "../support/manual_clock.ts";
+import { generateAlone } from "../support/paged_fake_runner.ts";
+import { requestOf } from "../support/requests.ts";
+
+const CONFIG: EngineConfig = {
+  modelDir: "somewhere",
+  device: "cpu",
+  blockSize: 2,
+  kvCacheDtype: "f32",
+  maxNumSeqs: 4,
+  maxNumBatchedTokens: 8,
+  maxNumWaitingSeqs: 2,
+};
+
+/** A client whose isolates are real Workers around a fake model. */
+function clientOf(options: { clock?: ManualClock; onProgress?: (phase: string) => void } = {}) {
+  const url = new URL("../support/fake_engine_worker.ts", import.meta.url);
+  return new EngineClient({ ...options, spawn: () => new Worker(url, { type: "module" }) });
+}
+
+Deno.test("serveIsolate() streams answers out of a real Worker", async () => {
+  const phases: string[] = [];
+  const client = clientOf({ onProgress: (phase) => phases.push(phase) });
+  const info = await client.start(CONFIG);
+  assertEquals([info.device, ...phases], ["a fake", "loading somewhere"]);
+  const requests = ["a", "b", "c"].map((id, i) => requestOf(id, i + 1, { maxTokens: 9 }));
+  const answers = await Promise.all(requests.map(async (request) => {
+    const { events } = await client.submit(request);
+    return (await Array.fromAsync(events)).flat().map(({ token }) => token);
+  }));
+  assertEquals(
+    answers,
+    requests.map(({ sequences: [sequence] }) =>
+      generateAlone(sequence!.prompt, sequence!.params, info.maxModelLen).tokens
+    ),
+  );
+  assertEquals(client.stats.numFreeBlocks, info.numBlocks);
+  await client.drain(1000);
+});
+
+Deno.test("serveIsolate() tells the user's mistake before the Worker ends", async () => {
+  const client = clientOf();
+  await assertRejects(
+    () => client.start({ ...CONFIG, modelDir: "nowhere" }),
+    StartupError,
+    "There is no model at nowhere",
+  );
+});
+
+Deno.test("EngineClient replaces a real Worker whose device is lost", async () => {
+  const clock = new ManualClock();
+  const client = clientOf({ clock });
+  await client.start(CONFIG);
+  const fatal = requestOf("fatal", 1);
+  fatal.sequences[0]!.prompt[0] = 99;
+  const { events } = await client.submit(fatal);
+  const [end] = (await Array.fromAsync(events)).flat();
+  assertEquals([end?.finishReason, client.failure], ["error", "The fake device is gone"]);
+
+  clock.advance(1000);
+  while (client.state !== "ready") await new Promise((resolve) => setTimeout(resolve, 1));
+  const { events: after } = await client.submit(requestOf("after", 1, { maxTokens: 2 }));
+  assertEquals((await Array.fromAsync(after)).flat().at(-1)?.finishReason, "length");
+  client.close();
+});
