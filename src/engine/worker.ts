@@ -1,0 +1,5 @@
+/** Entry of the engine isolate. The only file of this room that sees the runner, and so the GPU. */
+import { startRunner } from "../runner/start_runner.ts";
+import { serveIsolate } from "./isolate.ts";
+
+serveIsolate(startRunner);
