@@ -133,7 +133,7 @@ function parseTensor(
  * 2^53, which no file's size equals, so rounding cannot let a false shape pass.
  */
 function product(shape: readonly number[]): number {
-  return shape.includes(0) ? 0 : shape.reduce((total, extent) => total * extent, 1);
+  return shape.reduce((total, extent) => total * extent, 1);
 }
 
 function requireNoOverlap(tensors: ReadonlyMap<string, PlacedTensor>, file: string): void {

@@ -103,6 +103,13 @@ Deno.test("Detokenizer.flush() shows a character cut short, once", () => {
   assertEquals(detokenizer.flush(), "");
 });
 
+Deno.test("Detokenizer keeps byte order marks, which are text here", () => {
+  const bytes = [...new TextEncoder().encode("\ufeffa\ufeff")];
+  const detokenizer = new Detokenizer(BYTES);
+  const pieces = bytes.map((byte) => detokenizer.push([byte]));
+  assertEquals(pieces.join(""), "\ufeffa\ufeff");
+});
+
 Deno.test("Detokenizer joins bytes across a special token that it skips", () => {
   const skipping = new Detokenizer(BYTES, { skipSpecialTokens: true });
   assertEquals(skipping.push([0xc3, 256, 0xa9]), "é");
