@@ -8,7 +8,10 @@ export interface MatmulTile {
   readonly outputs: number;
   /** Lanes along the outputs per workgroup. */
   readonly lanes: number;
-  /** Lanes that share one tile's inputs; 1 needs no barrier. */
+  /**
+   * Lanes that share one tile's inputs; 1 needs no barrier. The same for all tiles of a tuning: it
+   * decides the order of additions, which must not depend on the number of rows.
+   */
   readonly slices: number;
 }
 
@@ -36,7 +39,7 @@ export const SOFTWARE_TUNING: Tuning = {
   matmulTiles: [
     { minRows: 1, maxRows: 1, rows: 1, outputs: 4, lanes: 8, slices: 1 },
     { minRows: 2, maxRows: 4, rows: 4, outputs: 4, lanes: 8, slices: 1 },
-    { minRows: 5, maxRows: Infinity, rows: 8, outputs: 4, lanes: 8, slices: 1 },
+    { minRows: 5, maxRows: Infinity, rows: 8, outputs: 8, lanes: 8, slices: 1 },
   ],
   normLanes: 8,
   sampleLanes: 8,
@@ -49,9 +52,9 @@ export const SOFTWARE_TUNING: Tuning = {
 /** For GPUs: wide workgroups, the inputs of one output shared among lanes. */
 export const GPU_TUNING: Tuning = {
   matmulTiles: [
-    { minRows: 1, maxRows: 1, rows: 1, outputs: 4, lanes: 2, slices: 32 },
-    { minRows: 2, maxRows: 4, rows: 4, outputs: 4, lanes: 2, slices: 32 },
-    { minRows: 5, maxRows: Infinity, rows: 8, outputs: 4, lanes: 8, slices: 8 },
+    { minRows: 1, maxRows: 1, rows: 1, outputs: 4, lanes: 4, slices: 16 },
+    { minRows: 2, maxRows: 4, rows: 4, outputs: 4, lanes: 4, slices: 16 },
+    { minRows: 5, maxRows: Infinity, rows: 8, outputs: 4, lanes: 4, slices: 16 },
   ],
   normLanes: 64,
   sampleLanes: 256,

@@ -51,7 +51,7 @@ export const ConfigSchema = z.object({
     group: SERVER,
     value: "SECONDS",
   }),
-  blockSize: z.int().min(1).max(1024).default(16).meta({
+  blockSize: z.int().min(4).max(1024).multipleOf(4).default(16).meta({
     description: "Token positions per KV block",
     group: KV_CACHE,
     value: "TOKENS",

@@ -36,6 +36,7 @@ interface FieldSchema extends FlagMeta {
   readonly enum?: readonly string[];
   readonly minimum?: number;
   readonly maximum?: number;
+  readonly multipleOf?: number;
   readonly default?: unknown;
 }
 
@@ -75,7 +76,9 @@ function describeExpected(json: FieldSchema): string {
   if (json.type === "array") return "one or more non-empty values, separated by commas";
   if (json.type === "string") return "a non-empty text";
   const range = describeRange(json.minimum ?? -Infinity, json.maximum ?? Infinity);
-  return json.bytes === true ? `a size in bytes ${range}, such as 512MiB` : `an integer ${range}`;
+  if (json.bytes === true) return `a size in bytes ${range}, such as 512MiB`;
+  const step = json.multipleOf === undefined ? "" : ` and a multiple of ${json.multipleOf}`;
+  return `an integer ${range}${step}`;
 }
 
 function describeRange(minimum: number, maximum: number): string {

@@ -17,8 +17,8 @@ export interface IncrementalDetokenizer {
 
 /** Everything that the door needs to turn requests into ids and ids into answers. */
 export interface TextService {
-  /** Ids of a plain prompt, with the special tokens that belong around every text. */
-  encode(text: string): Uint32Array;
+  /** Ids of a plain prompt, with the special tokens that belong around every text by default. */
+  encode(text: string, options?: { readonly addSpecialTokens?: boolean }): Uint32Array;
   /**
    * Ids of a conversation, as the model's chat template writes it.
    *
@@ -32,7 +32,7 @@ export interface TextService {
   /** A token's exact bytes; empty outside the vocabulary. */
   tokenBytes(id: number): Uint8Array;
   /** Text of ids, special tokens written out. */
-  decode(ids: readonly number[] | Uint32Array): string;
+  decode(ids: Iterable<number>): string;
   /** One more than the tokenizer's highest id; the model's own vocabulary may be larger. */
   readonly vocabSize: number;
   /** Tokens that end an answer. */
@@ -55,7 +55,7 @@ export async function loadTextService(
   const tokenizer = loadTokenizer(dir);
   const template = await ChatTemplate.load(dir, tokenizer, options);
   return {
-    encode: (text) => tokenizer.encode(text),
+    encode: (text, options) => tokenizer.encode(text, options),
     async encodeChat(messages, chatOptions) {
       // The template has written the special tokens already, the first one included.
       const text = await template.render(messages, chatOptions);
@@ -65,7 +65,7 @@ export async function loadTextService(
       tokenizer.createDetokenizer({ skipSpecialTokens: true, ...options }),
     tokenText: (id) => tokenizer.tokenText(id),
     tokenBytes: (id) => tokenizer.tokenBytes(id),
-    decode: (ids) => tokenizer.decode(ids),
+    decode: (ids) => tokenizer.decode([...ids]),
     vocabSize: tokenizer.vocabSize,
     eosTokenIds: tokenizer.eosTokenIds,
     maxCharsPerToken: tokenizer.maxCharsPerToken,

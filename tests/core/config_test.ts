@@ -57,7 +57,7 @@ Deno.test("parseConfig() refuses a bad value with its source, limits and value",
   );
   assertEquals(
     refusal([], { QUIRE_BLOCK_SIZE: "1e3" }),
-    'QUIRE_BLOCK_SIZE must be an integer from 1 to 1024, got "1e3"',
+    'QUIRE_BLOCK_SIZE must be an integer from 4 to 1024 and a multiple of 4, got "1e3"',
   );
   assertEquals(
     refusal(["--device", "tpu"]),

@@ -1,4 +1,4 @@
-import { assert } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { gateUpSiluCalls } from "../../kernels/gate_up_silu.ts";
 import { matmulCalls } from "../../kernels/matmul.ts";
 import { HEADER_WORDS, STEP, type StepDims } from "../../kernels/step.ts";
@@ -75,4 +75,31 @@ for (const [name, tuning] of Object.entries({ SOFTWARE_TUNING, GPU_TUNING })) {
       }
     });
   }
+}
+
+for (const [name, tuning] of Object.entries({ SOFTWARE_TUNING, GPU_TUNING })) {
+  gpuTest(`a row's sums have the same bits in any batch: ${name}`, async (gpu) => {
+    const [n, k] = [70, 256];
+    const batch = noise(33 * k, 1, 3);
+    const run = async (rows: number) => {
+      const contents = {
+        step: header(rows),
+        x: batch.subarray(0, rows * k),
+        w: weights(n * k, "f16"),
+        gate: weights(n * k, "f16"),
+        up: weights(n * k + 2, "f16").subarray(2),
+        y: new Float32Array(rows * n),
+        h: new Float32Array(rows * n),
+      };
+      const calls = (b: object) => [
+        ...matmulCalls({ label: "test", rows: "tokens", n, k, dtype: "f16" }, b as never, tuning),
+        ...gateUpSiluCalls({ n, k, dtype: "f16" }, b as never, tuning),
+      ];
+      const y = await runBoth(gpu, contents, calls, dimsOf(rows), "y");
+      const h = await runBoth(gpu, contents, calls, dimsOf(rows), "h");
+      return [...y.actual.u32.subarray(0, n), ...h.actual.u32.subarray(0, n)];
+    };
+    const alone = await run(1);
+    for (const rows of [2, 4, 5, 33]) assertEquals(await run(rows), alone);
+  });
 }

@@ -13,7 +13,7 @@ function load(json: unknown) {
 
 Deno.test("loadGenerationConfig() reads the bundled model's file", () => {
   const demo = new URL("../../models/demo", import.meta.url).pathname;
-  assertEquals(loadGenerationConfig(demo), { eosTokenIds: [2, 0] });
+  assertEquals(loadGenerationConfig(demo), { eosTokenIds: [2, 0], temperature: 0 });
 });
 
 Deno.test("loadGenerationConfig() recommends nothing without a file", () => {

@@ -1,0 +1,188 @@
+/**
+ * `deno task bench`: the bundled model on the device found, through scheduler and runner.
+ *
+ * Prints prefill and decode rates, the host's share of a step, and the device's measured ceilings in
+ * the same run; the last line is the same as JSON. `--device cpu` measures the reference device,
+ * `--write` keeps the result in `bench/results/`.
+ */
+// deno-lint-ignore-file no-console -- this is a command line program
+import { parseArgs } from "node:util";
+import type { DeviceChoice, EngineConfig, EngineInfo } from "../src/core/engine_config.ts";
+import { BlockManager } from "../src/kvcache/block_manager.ts";
+import { openDevice } from "../src/runner/open_device.ts";
+import { startRunner } from "../src/runner/start_runner.ts";
+import { Scheduler } from "../src/scheduler/scheduler.ts";
+import { findModel } from "../src/server/model_directory.ts";
+import { type Ceiling, measureCeiling } from "./ceiling.ts";
+
+/** Tokens of context before decode is measured. */
+const CONTEXT = 128;
+const DECODE_STEPS = 48;
+const PREFILL_TOKENS = 1024;
+/** Each figure is the best of this many runs: other work on the machine only ever slows one down. */
+const REPEATS = 3;
+
+interface Measured {
+  readonly tokensPerSecond: number;
+  /** Medians of the best run's steps, ms. */
+  readonly stepMs: number;
+  readonly hostMs: number;
+}
+
+interface Workload {
+  /** Equal requests, submitted together. */
+  readonly batch: number;
+  /** Tokens of each prompt and output. */
+  readonly prompt: number;
+  readonly output: number;
+  /** Whether a step of so many tokens is measured. */
+  readonly counts: (numTokens: number) => boolean;
+}
+
+type Runner = Awaited<ReturnType<typeof startRunner>>["runner"];
+
+async function measure(runner: Runner, info: EngineInfo, work: Workload): Promise<Measured> {
+  const scheduler = new Scheduler(new BlockManager(info), { ...info, maxNumWaitingSeqs: 1000 });
+  submit(scheduler, work);
+  const steps: number[] = [];
+  const hosts: number[] = [];
+  let tokens = 0;
+  while (scheduler.hasWork) {
+    const began = performance.now();
+    const waited = runner.waitedMs;
+    const plan = scheduler.schedule()!;
+    scheduler.commit(plan, await runner.run(plan));
+    const ms = performance.now() - began;
+    if (!work.counts(plan.numTokens)) continue;
+    tokens += plan.numTokens;
+    steps.push(ms);
+    hosts.push(ms - (runner.waitedMs - waited));
+  }
+  const total = steps.reduce((sum, ms) => sum + ms, 0);
+  return { tokensPerSecond: tokens / total * 1000, stepMs: median(steps), hostMs: median(hosts) };
+}
+
+function submit(scheduler: Scheduler, { batch, prompt, output }: Workload): void {
+  const params = {
+    maxTokens: output,
+    temperature: 0,
+    topK: 0,
+    topP: 1,
+    minP: 0,
+    seed: 0,
+    stopTokenIds: [],
+  };
+  for (let i = 0; i < batch; i++) {
+    const ids = Uint32Array.from({ length: prompt }, (_, j) => 3 + (31 * i + 7 * j) % 2000);
+    scheduler.add({ id: String(i), sequences: [{ prompt: ids, params }] });
+  }
+}
+
+function median(values: number[]): number {
+  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+}
+
+async function best(runner: Runner, info: EngineInfo, work: Workload): Promise<Measured> {
+  let result = await measure(runner, info, work);
+  for (let i = 1; i < REPEATS; i++) {
+    const next = await measure(runner, info, work);
+    if (next.tokensPerSecond > result.tokensPerSecond) result = next;
+  }
+  return result;
+}
+
+function decode(batch: number): Workload {
+  return {
+    batch,
+    prompt: CONTEXT,
+    output: DECODE_STEPS,
+    counts: (numTokens) => numTokens === batch,
+  };
+}
+
+const PREFILL: Workload = { batch: 1, prompt: PREFILL_TOKENS, output: 1, counts: () => true };
+
+/** Tokens per second if every weight were one multiply-add per token, and read once per step. */
+function bound({ fmaGflops, copyGBps }: Ceiling, info: EngineInfo, tokensPerStep: number): number {
+  const compute = 2 * info.numParameters * tokensPerStep / (fmaGflops * 1e9);
+  const memory = info.weightBytes / (copyGBps * 1e9);
+  return tokensPerStep / Math.max(compute, memory);
+}
+
+function report(
+  rows: Readonly<Record<string, Measured>>,
+  ceiling: Ceiling | undefined,
+  info: EngineInfo,
+): void {
+  console.log(`Device  ${info.device}`);
+  if (ceiling !== undefined) {
+    const { copyGBps, fmaGflops } = ceiling;
+    console.log(`Ceiling ${copyGBps.toFixed(1)} GB/s copy, ${fmaGflops.toFixed(1)} GFLOP/s fma`);
+  }
+  console.log(
+    `Model   ${(info.numParameters / 1e6).toFixed(1)} M parameters, best of ${REPEATS}\n`,
+  );
+  console.log("                 tokens/s   of bound   step ms   host ms   host share");
+  for (const [name, { tokensPerSecond, stepMs, hostMs }] of Object.entries(rows)) {
+    const perStep = name === "prefill" ? info.maxNumBatchedTokens : Number(name.split(" ")[1]);
+    const share = ceiling === undefined
+      ? "-"
+      : `${(100 * tokensPerSecond / bound(ceiling, info, perStep)).toFixed(0)} %`;
+    console.log([
+      name.padEnd(14),
+      tokensPerSecond.toFixed(0).padStart(11),
+      share.padStart(11),
+      stepMs.toFixed(2).padStart(10),
+      hostMs.toFixed(2).padStart(10),
+      `${(100 * hostMs / stepMs).toFixed(1)} %`.padStart(13),
+    ].join(""));
+  }
+}
+
+async function commit(): Promise<string> {
+  try {
+    const git = new Deno.Command("git", { args: ["rev-parse", "--short", "HEAD"] });
+    return new TextDecoder().decode((await git.output()).stdout).trim() || "unknown";
+  } catch {
+    return "unknown";
+  }
+}
+
+async function keep(device: string, json: string): Promise<void> {
+  const name = device.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
+  const folder = new URL("results/", import.meta.url);
+  await Deno.mkdir(folder, { recursive: true });
+  await Deno.writeTextFile(new URL(`model-${name}.json`, folder), `${json}\n`);
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    args: Deno.args,
+    options: { device: { type: "string", default: "auto" }, write: { type: "boolean" } },
+  });
+  const engine: EngineConfig = {
+    modelDir: findModel(undefined).dir,
+    device: values.device as DeviceChoice,
+    blockSize: 16,
+    kvCacheDtype: "f16",
+    maxNumSeqs: 64,
+    maxNumBatchedTokens: 512,
+    maxNumWaitingSeqs: 1000,
+  };
+  const probe = await openDevice(engine.device);
+  const ceiling = await measureCeiling(probe);
+  probe.destroy();
+  const { runner, info } = await startRunner(engine, () => {});
+  const rows: Record<string, Measured> = { prefill: await best(runner, info, PREFILL) };
+  for (const batch of [1, 8, 32]) {
+    rows[`decode ${batch}`] = await best(runner, info, decode(batch));
+  }
+  report(rows, ceiling, info);
+  const { device, numParameters } = info;
+  const result = { bench: "model", commit: await commit(), device, numParameters, ceiling, rows };
+  if (values.write) await keep(device, JSON.stringify(result, null, 2));
+  console.log(`\n${JSON.stringify(result)}`);
+  Deno.exit(0);
+}
+
+if (import.meta.main) await main();

@@ -1,0 +1,126 @@
+/**
+ * Quire's entry: `deno run main.ts serve`, `deno serve main.ts`, or a compiled binary.
+ *
+ * With a command this file runs it. Without one it exports a handler for `deno serve`.
+ */
+// deno-lint-ignore-file no-console -- what the terminal shows is written here
+import { type Config, configHelp, parseConfig } from "./src/core/config.ts";
+import { StartupError } from "./src/core/errors.ts";
+import { TESTED_DENO_MAJOR, VERSION } from "./src/core/version.ts";
+import { banner } from "./src/server/banner.ts";
+import { listen } from "./src/server/listen.ts";
+import { createServer, type Server } from "./src/server/server.ts";
+
+async function serve(config: Config): Promise<void> {
+  const began = performance.now();
+  let answer: (request: Request) => Response | Promise<Response> = starting;
+  // Bound before the model is loaded: a busy port shows at once, and /health can say "starting".
+  const door = listen(config, (request) => answer(request));
+  const server = await createServer(config, { onProgress: (phase) => console.log(`... ${phase}`) });
+  answer = (request) => server.app.fetch(request);
+  stopOnSignals(server, door.shutdown, config.shutdownTimeout * 1000);
+  await announce(server, { url: door.url, began, config });
+}
+
+async function announce(
+  { ready, modelName }: Server,
+  { url, began, config }: { url: string; began: number; config: Config },
+): Promise<void> {
+  const info = await ready;
+  const seconds = (performance.now() - began) / 1000;
+  const lacksDriver = config.device === "auto" && info.deviceKind === "cpu";
+  console.log(`\n${banner(info, { url, modelName, seconds, lacksDriver })}`);
+}
+
+function starting(): Response {
+  const error = {
+    message: "The server is starting",
+    type: "server_error",
+    param: null,
+    code: null,
+  };
+  return Response.json({ error }, { status: 503, headers: { "retry-after": "1" } });
+}
+
+/** The first signal lets running streams finish within the deadline, the second ends at once. */
+function stopOnSignals(server: Server, shutdown: () => Promise<void>, deadlineMs: number): void {
+  let stopping = false;
+  const stop = async () => {
+    if (stopping) Deno.exit(130);
+    stopping = true;
+    console.log(`\nStopping: running requests have ${deadlineMs / 1000} s to finish`);
+    const closed = shutdown();
+    await server.stop(deadlineMs);
+    await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 1000))]);
+    Deno.exit(0);
+  };
+  Deno.addSignalListener("SIGINT", stop);
+  if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", stop);
+}
+
+async function run(config: Config): Promise<void> {
+  switch (config.command) {
+    case "help":
+      return console.log(configHelp());
+    case "version":
+      return console.log(VERSION);
+    case "serve":
+      return await serve(config);
+  }
+}
+
+/** A mistake the user can put right is one sentence; anything else keeps its stack. */
+async function orExit<T>(work: () => T | Promise<T>): Promise<T> {
+  try {
+    if (Number(Deno.version.deno.split(".")[0]) !== TESTED_DENO_MAJOR) {
+      throw new StartupError(
+        `Quire ${VERSION} is tested on Deno ${TESTED_DENO_MAJOR}, this is ${Deno.version.deno}; ` +
+          `"npx deno@${TESTED_DENO_MAJOR}" runs the tested one`,
+      );
+    }
+    return await work();
+  } catch (error) {
+    console.error(error instanceof StartupError ? `error: ${error.message}` : error);
+    Deno.exit(1);
+  }
+}
+
+/** The handler for `deno serve`, which binds the port itself. */
+function handler(): Required<Deno.ServeDefaultExport> {
+  let server: Promise<Server> | undefined;
+  // Run directly: flags alone mean `serve`, nothing at all means help.
+  const unserved = setTimeout(
+    () => Deno.args.length > 0 ? runCommandLine() : console.log(configHelp()),
+    200,
+  );
+  return {
+    onListen(address) {
+      clearTimeout(unserved);
+      const began = performance.now();
+      const host = "hostname" in address ? address.hostname : "127.0.0.1";
+      server = orExit(async () => {
+        const config = { ...parseConfig(Deno.args, Deno.env.toObject()), host };
+        const created = await createServer(config);
+        const url = "port" in address ? `http://${host}:${address.port}` : "";
+        // "deno serve" closes its own door on a signal, but would wait for the engine for ever.
+        stopOnSignals(created, () => Promise.resolve(), config.shutdownTimeout * 1000);
+        orExit(() => announce(created, { url, began, config }));
+        return created;
+      });
+    },
+    async fetch(request) {
+      return (await server)?.app.fetch(request) ?? starting();
+    },
+  };
+}
+
+function runCommandLine(): Promise<void> {
+  return orExit(() => run(parseConfig(Deno.args, Deno.env.toObject())));
+}
+
+/** A command stands first; `deno serve main.ts --flag` has none. */
+const hasCommand = /^([a-z]|--help$|-h$|--version$|-V$)/.test(Deno.args[0] ?? "");
+
+if (import.meta.main && hasCommand) await runCommandLine();
+
+export default (hasCommand ? {} : handler()) as Deno.ServeDefaultExport;

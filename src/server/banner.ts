@@ -1,0 +1,68 @@
+import type { EngineInfo } from "../core/engine_config.ts";
+import { DRIVER_HINT } from "../runner/open_device.ts";
+
+const MIB = 2 ** 20;
+
+/** What the terminal shows once the server is ready: what runs where, how much fits, how to ask. */
+export function banner(
+  info: EngineInfo,
+  { url, modelName, seconds, lacksDriver }: {
+    url: string;
+    modelName: string;
+    seconds: number;
+    /** The reference device runs because there was no adapter, not because it was asked for. */
+    lacksDriver: boolean;
+  },
+): string {
+  const { numBlocks, blockSize, maxModelLen } = info;
+  const numTokens = numBlocks * blockSize;
+  const numSequences = (numTokens / maxModelLen).toFixed(1);
+  const lines = [
+    ["Device", info.device],
+    ["Model", `${modelName} (${info.modelType}), ${describeWeights(info)}`],
+    [
+      "KV pool",
+      `${count(numBlocks)} blocks of ${blockSize} = ${count(numTokens)} tokens, ` +
+      `${(info.kvCacheBytes / MIB).toFixed(1)} MiB (${info.kvCacheDtype})`,
+    ],
+    ["Fits", `${numSequences} sequences of ${count(maxModelLen)} tokens at once`],
+    [
+      "Steps",
+      `at most ${count(info.maxNumSeqs)} sequences, ${count(info.maxNumBatchedTokens)} tokens`,
+    ],
+    ["Started", describePhases(info, seconds)],
+    ["Ready", url],
+  ];
+  return [
+    ...lines.map(([name, text]) => `${name!.padEnd(8)} ${text}`),
+    ...(lacksDriver ? ["", `Note: ${DRIVER_HINT}.`] : []),
+    "",
+    "Try it:",
+    "",
+    curlLine(url, modelName),
+    "",
+  ].join("\n");
+}
+
+/** A request that works as pasted into a POSIX shell. */
+export function curlLine(url: string, modelName: string): string {
+  const body = JSON.stringify({
+    model: modelName,
+    messages: [{ role: "user", content: "Tell me a story about a fox and a lantern." }],
+    stream: true,
+  });
+  return `  curl -N ${url}/v1/chat/completions -H 'content-type: application/json' -d '${body}'`;
+}
+
+function describeWeights({ numParameters, weightBytes }: EngineInfo): string {
+  return `${(numParameters / 1e6).toFixed(1)} M parameters, ${(weightBytes / MIB).toFixed(1)} MiB`;
+}
+
+function describePhases({ phases }: EngineInfo, total: number): string {
+  const parts = phases.map(({ name, seconds }) => `${name} ${seconds.toFixed(1)}`);
+  return `in ${total.toFixed(1)} s (${parts.join(", ")})`;
+}
+
+function count(value: number): string {
+  return value.toLocaleString("en-US");
+}

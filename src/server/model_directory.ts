@@ -1,0 +1,40 @@
+import { StartupError } from "../core/errors.ts";
+
+/** The model that is served unless another is asked for. */
+const DEMO = { dir: new URL("../../models/demo/", import.meta.url), name: "quire-demo" };
+
+/** Where a model's files are and what it is called unless `--served-model-name` says otherwise. */
+export interface ModelDirectory {
+  readonly dir: string;
+  readonly name: string;
+}
+
+/**
+ * Finds the model that `--model` means: a directory, or the bundled model when absent.
+ *
+ * @throws {StartupError} when there is no such directory.
+ */
+export function findModel(model: string | undefined): ModelDirectory {
+  if (model === undefined) return { dir: toPath(DEMO.dir), name: DEMO.name };
+  if (!isDirectory(model)) {
+    throw new StartupError(
+      `--model ${JSON.stringify(model)} is not a directory; it must hold config.json, ` +
+        `tokenizer.json and model.safetensors`,
+    );
+  }
+  const dir = Deno.realPathSync(model);
+  return { dir, name: dir.split(/[\\/]/).filter(Boolean).at(-1) ?? "model" };
+}
+
+function toPath(url: URL): string {
+  const path = decodeURIComponent(url.pathname).replace(/\/$/, "");
+  return Deno.build.os === "windows" ? path.replace(/^\//, "") : path;
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}

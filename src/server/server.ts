@@ -1,0 +1,97 @@
+import type { Hono } from "hono";
+import { loadGenerationConfig } from "../../models/generation_config.ts";
+import { loadModelConfig } from "../../models/model_config.ts";
+import { createLogger, type Logger } from "../base/log.ts";
+import { type Config, toEngineConfig } from "../core/config.ts";
+import type { EngineInfo } from "../core/engine_config.ts";
+import { VERSION } from "../core/version.ts";
+import { EngineClient } from "../engine/client.ts";
+import { createApp } from "../http/app.ts";
+import { createSeedSource } from "../http/seed_source.ts";
+import { DEFAULT_LIMITS, type SamplingDefaults, type ServedModel } from "../http/services.ts";
+import { ServingMetrics } from "../http/serving_metrics.ts";
+import { StopStrings } from "../tokenizer/stop_strings.ts";
+import { loadTextService, type TextService } from "../tokenizer/text_service.ts";
+import { findModel } from "./model_directory.ts";
+
+/** A server whose door answers while its engine still starts. */
+export interface Server {
+  readonly app: Hono;
+  readonly modelName: string;
+  readonly log: Logger;
+  /** Settles when the engine is ready, or could not be started. */
+  readonly ready: Promise<EngineInfo>;
+  /** Lets what streams finish, at most `deadlineMs`, and ends the engine. */
+  stop(deadlineMs: number): Promise<void>;
+}
+
+/** What `createServer` tells its caller as it goes. */
+export interface ServerEvents {
+  /** A phase of the engine's start has begun. */
+  readonly onProgress?: (phase: string) => void;
+}
+
+/**
+ * Wires the rooms together: text service, engine isolate and HTTP door for one model.
+ *
+ * @throws {StartupError} for model files that cannot be served.
+ */
+export async function createServer(
+  config: Config,
+  { onProgress = () => {} }: ServerEvents = {},
+): Promise<Server> {
+  const log = createLogger({ format: config.logFormat });
+  const directory = findModel(config.model);
+  const text = await loadTextService(directory.dir);
+  const engine = new EngineClient({
+    onProgress,
+    onFailure: (reason, state) => log.error("engine stopped", { reason, state }),
+  });
+  const model = describeModel(config, directory, text);
+  const app = createApp({
+    engine,
+    text,
+    model,
+    createStopStrings: (stops) => new StopStrings(stops),
+    access: { apiKeys: config.apiKey, hostname: config.host },
+    limits: DEFAULT_LIMITS,
+    metrics: new ServingMetrics(engine, model.names[0]!),
+    log,
+    version: VERSION,
+    nextSeed: createSeedSource(config.seed),
+    now: () => performance.now(),
+  });
+  return {
+    app,
+    modelName: model.names[0]!,
+    log,
+    ready: engine.start(toEngineConfig(config, directory.dir)),
+    async stop(deadlineMs) {
+      await engine.drain(deadlineMs);
+      text.close();
+    },
+  };
+}
+
+function describeModel(
+  config: Config,
+  { dir, name }: { dir: string; name: string },
+  text: TextService,
+): ServedModel {
+  return {
+    names: config.servedModelName.length > 0 ? config.servedModelName : [name],
+    created: Math.floor(Date.now() / 1000),
+    numContextTokensTrained: loadModelConfig(dir).maxPositionEmbeddings,
+    maxCharsPerToken: text.maxCharsPerToken,
+    defaults: samplingDefaults(dir),
+  };
+}
+
+function samplingDefaults(dir: string): SamplingDefaults {
+  const { temperature, topP, topK } = loadGenerationConfig(dir);
+  return {
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(topP === undefined ? {} : { topP }),
+    ...(topK === undefined ? {} : { topK }),
+  };
+}

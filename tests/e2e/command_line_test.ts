@@ -1,0 +1,115 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { DEMO_DIR } from "../support/demo_engine.ts";
+import { runMain, ServerProcess } from "../support/server_process.ts";
+
+/** A copy of the demo model with some files replaced; `null` leaves one out. */
+async function brokenModel(files: Record<string, Uint8Array | string | null>): Promise<string> {
+  const dir = await Deno.makeTempDir();
+  for (
+    const name of ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+  ) {
+    const content = files[name];
+    if (content === null) continue;
+    const bytes = content ?? await Deno.readFile(`${DEMO_DIR}/${name}`);
+    await Deno.writeFile(
+      `${dir}/${name}`,
+      typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes,
+    );
+  }
+  return dir;
+}
+
+/** One sentence on standard error, exit code 1, no stack trace. */
+async function fails(args: readonly string[], ...parts: string[]): Promise<void> {
+  const { code, stderr } = await runMain(args);
+  assertEquals(code, 1, stderr);
+  for (const part of ["error: ", ...parts]) assertStringIncludes(stderr, part);
+  assert(!/\n\s+at /.test(stderr), `a stack trace: ${stderr}`);
+}
+
+Deno.test("help lists every flag with its environment variable", async () => {
+  const { code, stdout } = await runMain(["help"]);
+  assertEquals(code, 0);
+  for (const word of ["--port", "QUIRE_PORT", "--kv-cache-memory-bytes", "--max-num-seqs"]) {
+    assertStringIncludes(stdout, word);
+  }
+  assertEquals((await runMain(["--version"])).stdout.trim(), "0.1.0");
+});
+
+Deno.test("mistaken flags are refused with the nearest name or the bounds", async () => {
+  await fails(["serve", "--prot", "80"], "--prot", "--port");
+  await fails(["serve", "--port", "99999"], "--port", "65535", "99999");
+  await fails(["serve", "--block-size", "10"], "--block-size", "10");
+  await fails(["serve", "--gpu-memory-utilization", "0.9"], "WebGPU");
+  await fails(["serve", "--max-model-len", "9999", "--device", "cpu", "--port", "0"], "2048");
+});
+
+Deno.test("broken model files are named with what is wrong", async () => {
+  const weights = await Deno.readFile(`${DEMO_DIR}/model.safetensors`);
+  const serve = (dir: string) => ["serve", "--device", "cpu", "--port", "0", "--model", dir];
+  const cut = await brokenModel({ "model.safetensors": weights.subarray(0, weights.length - 9) });
+  await fails(serve(cut), "model.safetensors");
+  const noConfig = await brokenModel({ "config.json": null });
+  await fails(serve(noConfig), "config.json");
+  const other = await brokenModel({ "config.json": '{"model_type": "gpt_neox"}' });
+  await fails(serve(other), "gpt_neox", "llama");
+  const config = JSON.parse(await Deno.readTextFile(`${DEMO_DIR}/config.json`));
+  const wide = await brokenModel({
+    "config.json": JSON.stringify({ ...config, hidden_size: 256 }),
+  });
+  await fails(serve(wide), "model.embed_tokens.weight", "[2048, 192]", "[2048, 256]");
+  const noTokenizer = await brokenModel({ "tokenizer.json": "{" });
+  await fails(serve(noTokenizer), "tokenizer.json");
+  await fails(serve("/nowhere/at/all"), "/nowhere/at/all");
+  for (const dir of [cut, noConfig, other, wide, noTokenizer]) {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("a port in use is said, with the flag to change", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  await fails(
+    ["serve", "--port", String(listener.addr.port)],
+    String(listener.addr.port),
+    "--port",
+  );
+  listener.close();
+});
+
+Deno.test({
+  name: "the reference device serves where there is no adapter, and says how to get one",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    const server = await ServerProcess.start([], {
+      QUIRE_MAX_NUM_SEQS: "3",
+      DENO_WEBGPU_BACKEND: "noop",
+    });
+    assertStringIncludes(server.output, "reference device");
+    assertStringIncludes(server.output, "mesa-vulkan-drivers");
+    assertStringIncludes(server.output, "at most 3 sequences");
+    const body = { messages: [{ role: "user", content: "Hello!" }] };
+    const answer = await (await server.post("/v1/chat/completions", body)).json();
+    assertEquals(answer.choices[0].message.content, "Hello! How can I help you?");
+    await server.idle();
+    await server.stop();
+  },
+});
+
+Deno.test({
+  name: "deno serve main.ts serves the same app",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const { port } = listener.addr;
+    listener.close();
+    const server = await ServerProcess.startByDenoServe(port, ["--device", "cpu"]);
+    assertEquals((await server.fetch("/health")).status, 200);
+    const body = { prompt: "Once upon a time", max_tokens: 4 };
+    const answer = await (await server.post("/v1/completions", body)).json();
+    assertStringIncludes(answer.choices[0].text, " there was a");
+    server.signal("SIGTERM");
+    assertEquals(await server.exitCode(), 0, server.output);
+  },
+});

@@ -1,0 +1,266 @@
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import OpenAI, { APIError, NotFoundError } from "openai";
+import { goldenPrompts } from "../support/demo_engine.ts";
+import { ServerProcess } from "../support/server_process.ts";
+
+const MODEL = "quire-demo";
+const server = await ServerProcess.start();
+const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 });
+
+/** All tests share one server; each leaves it idle. */
+function e2e(name: string, run: () => Promise<void>): void {
+  Deno.test({
+    name,
+    sanitizeOps: false,
+    sanitizeResources: false,
+    async fn() {
+      await run();
+      await server.idle();
+    },
+  });
+}
+
+const HELLO = [{ role: "user" as const, content: "Hello!" }];
+const STORY = [{ role: "user" as const, content: "Tell me a story about a fox and a lantern." }];
+
+e2e("a chat completion answers with sensible text", async () => {
+  const answer = await client.chat.completions.create({ model: MODEL, messages: HELLO });
+  assertEquals(answer.choices[0]!.message.content, "Hello! How can I help you?");
+  assertEquals(answer.choices[0]!.finish_reason, "stop");
+  assertEquals(answer.model, MODEL);
+  assertEquals(answer.usage!.prompt_tokens, 11);
+  assertEquals(answer.usage!.prompt_tokens_details!.cached_tokens, 0);
+  assertEquals(
+    answer.usage!.total_tokens,
+    answer.usage!.prompt_tokens + answer.usage!.completion_tokens,
+  );
+});
+
+e2e("a streamed chat completion is the same text, with usage when asked for", async () => {
+  const whole = await client.chat.completions.create({ model: MODEL, messages: STORY });
+  const stream = await client.chat.completions.create({
+    model: MODEL,
+    messages: STORY,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  let text = "";
+  let usage;
+  let numChunks = 0;
+  for await (const chunk of stream) {
+    text += chunk.choices[0]?.delta.content ?? "";
+    usage = chunk.usage ?? usage;
+    numChunks++;
+  }
+  assertEquals(text, whole.choices[0]!.message.content);
+  assertEquals(usage, whole.usage);
+  assert(numChunks > 50, `${numChunks} chunks`);
+});
+
+e2e("completions take text, several texts and token ids, with n samples each", async () => {
+  const prompt = "Once upon a time";
+  const one = await client.completions.create({ model: MODEL, prompt, max_tokens: 5 });
+  assertStringIncludes(one.choices[0]!.text, " there was a");
+  const ids = goldenPrompts().find((golden) => golden.prompt === prompt)!.prompt_ids;
+  const byIds = await client.completions.create({ model: MODEL, prompt: [...ids], max_tokens: 5 });
+  assertEquals(byIds.choices[0]!.text, one.choices[0]!.text);
+  const several = await client.completions.create({
+    model: MODEL,
+    prompt: [prompt, "The fox"],
+    n: 2,
+    max_tokens: 5,
+  });
+  assertEquals(several.choices.map(({ index }) => index), [0, 1, 2, 3]);
+  assertEquals(several.choices[1]!.text, one.choices[0]!.text);
+  assertEquals(several.usage!.completion_tokens, 20);
+});
+
+e2e("a seed reproduces a sampled answer whatever else runs, and others differ", async () => {
+  const ask = async (seed: number) => {
+    const answer = await client.completions.create({
+      model: MODEL,
+      prompt: "Once upon a time",
+      max_tokens: 40,
+      temperature: 1.5,
+      seed,
+    });
+    return answer.choices[0]!.text;
+  };
+  const alone = await ask(7);
+  const crowd = await Promise.all([7, 8, 9, 10, 11, 7].map(ask));
+  assertEquals(crowd[0], alone);
+  assertEquals(crowd[5], alone);
+  assert(new Set(crowd).size >= 4);
+});
+
+e2e("stop strings end a completion and are not part of it, streamed or not", async () => {
+  const body = {
+    model: MODEL,
+    messages: [{ role: "user" as const, content: "Count from 3 to 12." }],
+    stop: ["8, 9"],
+  };
+  const whole = await client.chat.completions.create(body);
+  assertEquals(whole.choices[0]!.message.content, "3, 4, 5, 6, 7, ");
+  assertEquals(whole.choices[0]!.finish_reason, "stop");
+  let text = "";
+  for await (const chunk of await client.chat.completions.create({ ...body, stream: true })) {
+    text += chunk.choices[0]?.delta.content ?? "";
+  }
+  assertEquals(text, "3, 4, 5, 6, 7, ");
+});
+
+e2e("log-probabilities come back per token", async () => {
+  const answer = await client.chat.completions.create({
+    model: MODEL,
+    messages: HELLO,
+    logprobs: true,
+    top_logprobs: 3,
+  });
+  const content = answer.choices[0]!.logprobs!.content!;
+  assertEquals(content.map(({ token }) => token).join(""), "Hello! How can I help you?");
+  for (const { logprob, token, top_logprobs } of content) {
+    assertEquals(top_logprobs.length, 3);
+    assertEquals(top_logprobs[0]!.token, token);
+    assert(logprob <= 0 && logprob === top_logprobs[0]!.logprob);
+  }
+});
+
+e2e("16 clients at once share steps, and a short answer does not wait for a long one", async () => {
+  const steps = await server.metric("vllm:generation_tokens_total");
+  const long = Array.from(
+    { length: 15 },
+    () =>
+      client.chat.completions.create({ model: MODEL, messages: STORY }).then((answer) => ({
+        answer,
+        at: performance.now(),
+      })),
+  );
+  const short = client.chat.completions.create({ model: MODEL, messages: HELLO, max_tokens: 3 })
+    .then((answer) => ({ answer, at: performance.now() }));
+  const first = await short;
+  const others = await Promise.all(long);
+  const texts = new Set(others.map(({ answer }) => answer.choices[0]!.message.content));
+  assertEquals(texts.size, 1);
+  assertStringIncludes([...texts][0]!, "Once upon a time there was a proud fox named George");
+  assert(others.every(({ at }) => at > first.at), "the short answer came last");
+  assert(await server.metric("vllm:generation_tokens_total") > steps + 15 * 50);
+});
+
+e2e("a client that goes away frees its blocks", async () => {
+  const abort = new AbortController();
+  const stream = await client.chat.completions.create(
+    { model: MODEL, messages: STORY, stream: true, max_tokens: 1500 },
+    { signal: abort.signal },
+  );
+  const before = await server.metric('vllm:request_success_total{finished_reason="abort"');
+  for await (const _ of stream) break;
+  abort.abort();
+  await server.idle();
+  const after = await server.metric('vllm:request_success_total{finished_reason="abort"');
+  assertEquals(after, before + 1);
+});
+
+e2e("mistakes are answered in OpenAI's shape, and the server goes on", async () => {
+  const unknown = await assertRejects(
+    () => client.chat.completions.create({ model: "gpt-5", messages: HELLO }),
+    NotFoundError,
+  );
+  assertEquals(unknown.code, "model_not_found");
+  const mistakes: [body: Record<string, unknown>, param: string | null][] = [
+    [{ messages: HELLO, max_tokens: 1e300 }, "max_tokens"],
+    [{ messages: HELLO, temperature: "hot" }, "temperature"],
+    [{ messages: HELLO, n: 100000 }, "n"],
+    [{ messages: "hi" }, "messages"],
+    [{ messages: [] }, "messages"],
+    [{ messages: [{ role: "user", content: 5 }] }, "messages.0.content"],
+    [{ messages: HELLO, frequency_penalty: 1 }, "frequency_penalty"],
+  ];
+  for (const [body, param] of mistakes) {
+    const response = await server.post("/v1/chat/completions", { model: MODEL, ...body });
+    const { error } = await response.json();
+    assertEquals([response.status, error.param], [400, param], JSON.stringify(error));
+    assert(typeof error.message === "string" && !/\n\s+at /.test(error.message));
+  }
+});
+
+e2e("a prompt beyond the context is refused with the numbers", async () => {
+  const error = await assertRejects(
+    () =>
+      client.chat.completions.create({
+        model: MODEL,
+        messages: [{ role: "user", content: "fox ".repeat(3000) }],
+      }),
+    APIError,
+    "maximum context length is 2048 tokens",
+  );
+  assertEquals([error.status, error.code], [400, "context_length_exceeded"]);
+  const tooMany = { model: MODEL, messages: HELLO, max_tokens: 2048 };
+  assertEquals((await server.post("/v1/chat/completions", tooMany)).status, 400);
+});
+
+e2e("malformed JSON, wrong methods, types and sizes get their status", async () => {
+  const json = { "content-type": "application/json" };
+  const path = "/v1/chat/completions";
+  const expected: [RequestInit, number][] = [
+    [{ method: "POST", headers: json, body: "{" }, 400],
+    [{ method: "POST", headers: json, body: "[]" }, 400],
+    [{ method: "POST", headers: { "content-type": "text/csv" }, body: "{}" }, 415],
+    [{ method: "GET" }, 405],
+    [{ method: "POST", headers: json, body: `"${"x".repeat(9 * 2 ** 20)}"` }, 413],
+  ];
+  for (const [init, status] of expected) {
+    const response = await server.fetch(path, init);
+    assertEquals(response.status, status);
+    assertEquals(typeof (await response.json()).error.message, "string");
+  }
+  assertEquals((await server.fetch("/chat/completions", { method: "POST" })).status, 404);
+});
+
+e2e("/health, /v1/models and /version answer", async () => {
+  assertEquals((await server.fetch("/health")).status, 200);
+  const models = await client.models.list();
+  assertEquals(models.data.map(({ id }) => id), [MODEL]);
+  assertEquals((await client.models.retrieve(MODEL)).id, MODEL);
+  assertEquals((await (await server.fetch("/version")).json()).version, "0.1.0");
+});
+
+e2e("the server's own curl line works as pasted", async () => {
+  const line = server.output.split("\n").find((line) => line.includes("curl -N"))!;
+  const { stdout, code } = await new Deno.Command("sh", { args: ["-c", line] }).output();
+  const text = new TextDecoder().decode(stdout);
+  assertEquals(code, 0);
+  assertStringIncludes(text, "data: {");
+  assertStringIncludes(text, "data: [DONE]");
+});
+
+e2e("the terminal says what runs, how much fits and where", async () => {
+  for (
+    const word of ["Device", "KV pool", "blocks of 16", "MiB", "sequences of 2,048", server.url]
+  ) {
+    assertStringIncludes(server.output, word);
+  }
+  await Promise.resolve();
+});
+
+Deno.test({
+  name: "Ctrl-C lets a running stream finish and exits 0",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    const stream = await client.chat.completions.create({
+      model: MODEL,
+      messages: STORY,
+      stream: true,
+    });
+    let text = "";
+    let finish: string | null | undefined;
+    for await (const chunk of stream) {
+      if (text === "") server.signal("SIGINT");
+      text += chunk.choices[0]?.delta.content ?? "";
+      finish = chunk.choices[0]?.finish_reason ?? finish;
+    }
+    assertEquals(finish, "stop");
+    assertStringIncludes(text, "And so everything ended well.");
+    assertEquals(await server.exitCode(), 0, server.output);
+  },
+});

@@ -1,0 +1,156 @@
+import { assert } from "@std/assert";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
+const READY = /^Ready +(http:\S+)$/m;
+const PERMISSIONS = ["--allow-net", "--allow-read", "--allow-env", "--allow-sys"];
+
+/** A finished command line: exit code and what it printed. */
+export interface Finished {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function command(args: readonly string[], env: Record<string, string>): Deno.Command {
+  return new Deno.Command(Deno.execPath(), {
+    args: [...args],
+    cwd: ROOT,
+    env: { NO_COLOR: "1", ...env },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  });
+}
+
+/** Runs `main.ts` with `args` to its end; for command lines that are expected to end by themselves. */
+export async function runMain(
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<Finished> {
+  const { code, stdout, stderr } = await command([
+    "run",
+    "--no-check",
+    ...PERMISSIONS,
+    "main.ts",
+    ...args,
+  ], env).output();
+  const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, stdout: decode(stdout), stderr: decode(stderr) };
+}
+
+/** The real server as a process of its own, on a free port. */
+export class ServerProcess {
+  readonly url: string;
+  #child: Deno.ChildProcess;
+  #output: { text: string };
+  #pumps: Promise<unknown>;
+
+  private constructor(
+    url: string,
+    child: Deno.ChildProcess,
+    output: { text: string },
+    pumps: Promise<unknown>,
+  ) {
+    this.url = url;
+    this.#child = child;
+    this.#output = output;
+    this.#pumps = pumps;
+  }
+
+  /** Starts it and waits for its "Ready" line. */
+  static start(args: readonly string[] = [], env: Record<string, string> = {}) {
+    const main = ["run", "--no-check", ...PERMISSIONS, "main.ts", "serve", "--port", "0"];
+    return ServerProcess.#spawn([...main, ...args], env, READY);
+  }
+
+  /** Starts it under `deno serve`, which binds the port itself. */
+  static startByDenoServe(port: number, args: readonly string[] = []) {
+    const serve = ["serve", "--no-check", "--host", "127.0.0.1", "--port", String(port)];
+    return ServerProcess.#spawn(
+      [...serve, ...PERMISSIONS, "main.ts", ...args],
+      {},
+      READY,
+    );
+  }
+
+  static async #spawn(
+    args: readonly string[],
+    env: Record<string, string>,
+    ready: RegExp,
+  ): Promise<ServerProcess> {
+    const child = command(args, env).spawn();
+    const output = { text: "" };
+    let found: (url: string) => void = () => {};
+    const url = new Promise<string>((resolve) => found = resolve);
+    const pump = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>) => {
+      for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+        output.text += text;
+        const match = ready.exec(output.text);
+        if (match) found(match[1]!);
+      }
+    };
+    const pumps = Promise.all([pump(child.stdout), pump(child.stderr)]);
+    const died = child.status.then(({ code }) => {
+      throw new Error(`the server ended with ${code}:\n${output.text}`);
+    });
+    died.catch(() => {});
+    return new ServerProcess(await Promise.race([url, died]), child, output, pumps);
+  }
+
+  /** Everything it has printed. */
+  get output(): string {
+    return this.#output.text;
+  }
+
+  /** Sends a signal; `exitCode` tells when it has ended. */
+  signal(signal: Deno.Signal): void {
+    this.#child.kill(signal);
+  }
+
+  async exitCode(): Promise<number> {
+    const { code } = await this.#child.status;
+    await this.#pumps;
+    return code;
+  }
+
+  /** Ends it as Ctrl-C does, and checks that it ends well. */
+  async stop(): Promise<void> {
+    this.signal("SIGINT");
+    const code = await this.exitCode();
+    assert(code === 0, `the server ended with ${code}:\n${this.output}`);
+  }
+
+  fetch(path: string, init?: RequestInit): Promise<Response> {
+    return fetch(`${this.url}${path}`, init);
+  }
+
+  post(path: string, body: unknown, init: RequestInit = {}): Promise<Response> {
+    return this.fetch(path, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+      ...init,
+    });
+  }
+
+  /** The value of a gauge or counter without labels beyond the common ones. */
+  async metric(name: string): Promise<number> {
+    const text = await (await this.fetch("/metrics")).text();
+    const line = text.split("\n").find((line) => line.startsWith(name));
+    assert(line !== undefined, `no metric ${name}`);
+    return Number(line.split(" ").at(-1));
+  }
+
+  /** Waits until nothing runs or waits and every block is free. */
+  async idle(): Promise<void> {
+    for (let i = 0; i < 200; i++) {
+      const values = await Promise.all(
+        ["vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc"]
+          .map((name) => this.metric(name)),
+      );
+      if (values.every((value) => value === 0)) return;
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+    throw new Error("the server does not become idle: sequences or blocks are left");
+  }
+}
