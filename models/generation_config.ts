@@ -5,6 +5,7 @@ import { modelFile, parseModelJson, readModelJson } from "../src/core/model_json
 export interface GenerationConfig {
   /** Tokens that end an answer; empty when the file does not say. */
   readonly eosTokenIds: readonly number[];
+  /** 0 where the makers recommend greedy decoding (`"do_sample": false`). */
   readonly temperature?: number;
   readonly topP?: number;
   readonly topK?: number;
@@ -14,6 +15,7 @@ const TokenId = z.int().min(0).max(1_048_575);
 
 const GenerationConfigJson = z.object({
   eos_token_id: z.union([TokenId, z.array(TokenId).max(64)]).nullish(),
+  do_sample: z.boolean().nullish(),
   temperature: z.number().min(0).max(100).nullish(),
   top_p: z.number().gt(0).max(1).nullish(),
   top_k: z.int().min(0).max(1_048_576).nullish(),
@@ -30,9 +32,10 @@ export function loadGenerationConfig(dir: string): GenerationConfig {
   const file = modelFile(dir, "generation_config.json");
   const fields = parseModelJson(GenerationConfigJson, json, file);
   const eos = fields.eos_token_id ?? [];
+  const temperature = fields.do_sample === false ? 0 : fields.temperature;
   return Object.freeze({
     eosTokenIds: Object.freeze([...new Set(typeof eos === "number" ? [eos] : eos)]),
-    ...(fields.temperature == null ? {} : { temperature: fields.temperature }),
+    ...(temperature == null ? {} : { temperature }),
     ...(fields.top_p == null ? {} : { topP: fields.top_p }),
     ...(fields.top_k == null ? {} : { topK: fields.top_k }),
   });

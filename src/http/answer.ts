@@ -31,6 +31,7 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
       index,
       detokenizer: services.text.createDetokenizer({
         skipSpecialTokens: request.skip_special_tokens ?? true,
+        continuesText: job.format.continuesPrompt,
       }),
       stopStrings: services.createStopStrings(stopsOf(request)),
       includeStop: request.include_stop_str_in_output ?? false,

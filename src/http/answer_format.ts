@@ -25,6 +25,8 @@ export interface AnswerFormat {
   readonly chunkObject: string;
   /** Further fields of the whole answer and of the first chunk. */
   readonly firstFields: Readonly<Record<string, unknown>>;
+  /** Whether the answer goes on from the prompt's text rather than beginning a turn of its own. */
+  readonly continuesPrompt: boolean;
   /** Whether a piece without text is worth a chunk. */
   readonly sendsTokenIds: boolean;
   /** What a sequence's first chunk says before any text, if anything. */

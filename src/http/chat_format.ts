@@ -27,6 +27,7 @@ export function chatFormat(options: ChatFormatOptions): AnswerFormat {
     object: "chat.completion",
     chunkObject: "chat.completion.chunk",
     firstFields: sendsTokenIds ? { prompt_token_ids: [...promptTokenIds] } : {},
+    continuesPrompt: false,
     sendsTokenIds,
     openingChoice: (index) => ({
       index,

@@ -39,6 +39,7 @@ export function completionsFormat(options: CompletionsFormatOptions): AnswerForm
     object: "text_completion",
     chunkObject: "text_completion",
     firstFields: {},
+    continuesPrompt: true,
     sendsTokenIds,
     openingChoice: (index) =>
       echoedTexts === undefined && !sendsTokenIds

@@ -17,6 +17,14 @@ export interface EncodeChatOptions {
   readonly continueFinalMessage?: boolean;
 }
 
+/** How a sequence becomes text. */
+export interface DetokenizerOptions {
+  /** Special tokens print nothing; true unless told otherwise. */
+  readonly skipSpecialTokens?: boolean;
+  /** The text goes on from a prompt, so that a leading space of it is kept. */
+  readonly continuesText?: boolean;
+}
+
 /** Turns the token ids of one sequence into text as they come. */
 export interface Detokenizer {
   /** Text that is complete after these ids; never half a character, possibly empty. */
@@ -46,8 +54,8 @@ export interface TextService {
   /** @throws {RequestError} when the template refuses the conversation. */
   encodeChat(messages: readonly ChatMessage[], options?: EncodeChatOptions): Promise<Uint32Array>;
   decode(ids: Iterable<TokenId>): string;
-  /** A detokenizer for one sequence; special tokens print nothing unless asked for. */
-  createDetokenizer(options?: { readonly skipSpecialTokens?: boolean }): Detokenizer;
+  /** A detokenizer for one sequence. */
+  createDetokenizer(options?: DetokenizerOptions): Detokenizer;
   /** A token for people; bytes that are not a character stand as an escape. */
   tokenText(id: TokenId): string;
   /** The bytes a token adds to the text. */

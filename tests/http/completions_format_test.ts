@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { chatFormat } from "../../src/http/chat_format.ts";
 import { completionsFormat } from "../../src/http/completions_format.ts";
 import { FakeText } from "./fake_text.ts";
 
@@ -37,4 +38,9 @@ Deno.test("completionsFormat() puts the echoed prompt of the right sample before
     prompt_token_ids: [2, 3],
     token_ids: [33],
   });
+});
+
+Deno.test("completionsFormat() goes on from the prompt, a chat begins a turn of its own", () => {
+  assertEquals(completionsFormat(BASE).continuesPrompt, true);
+  assertEquals(chatFormat({ text: BASE.text, hasLogprobs: false }).continuesPrompt, false);
 });
