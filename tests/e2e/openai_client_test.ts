@@ -254,8 +254,11 @@ Deno.test({
     });
     let text = "";
     let finish: string | null | undefined;
+    let hasBegun = false;
     for await (const chunk of stream) {
-      if (text === "") server.signal("SIGINT");
+      // Once: a second signal ends the server at once.
+      if (!hasBegun) server.signal("SIGINT");
+      hasBegun = true;
       text += chunk.choices[0]?.delta.content ?? "";
       finish = chunk.choices[0]?.finish_reason ?? finish;
     }
