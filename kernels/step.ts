@@ -10,9 +10,11 @@
  *     seqs      [S, SEQ_WORDS]       sequences with one row (decodes) first
  *     tiles     [N, TILE_WORDS]      runs of at most `queryTile` rows of one longer chunk
  *     samples   [R, SAMPLE_WORDS]    rows whose logits are drawn from
+ *     copies    [C, COPY_WORDS]      blocks to copy before anything else
  *     tables                         block ids, one run per sequence
  *
- * A row is one token of the step; T rows, S sequences, N tiles, R samples.
+ * A row is one token of the step; T rows, S sequences, N tiles, R samples,
+ * C copies.
  */
 export const STEP = {
   numTokens: 0,
@@ -26,6 +28,8 @@ export const STEP = {
   seqs: 8,
   tiles: 9,
   samples: 10,
+  numCopies: 11,
+  copies: 12,
 } as const;
 
 export const HEADER_WORDS = 16;
@@ -52,6 +56,10 @@ export const SAMPLE = {
 } as const;
 export const SAMPLE_WORDS = 12;
 
+/** One block copy, by block id. */
+export const COPY = { from: 0, to: 1 } as const;
+export const COPY_WORDS = 2;
+
 /** Most log-probabilities per token besides the chosen one's. */
 export const MAX_LOGPROBS = 20;
 
@@ -65,6 +73,7 @@ export interface StepDims {
   readonly numDecodes: number;
   readonly numTiles: number;
   readonly numSamples: number;
+  readonly numCopies: number;
   /** Longest context among the decodes, in tokens. */
   readonly maxDecodeLen: number;
 }
@@ -75,6 +84,7 @@ export const stepWgsl: string = [
   ...wgslConstants("SEQ", { ...SEQ, words: SEQ_WORDS }),
   ...wgslConstants("TILE", { ...TILE, words: TILE_WORDS }),
   ...wgslConstants("SAMPLE", { ...SAMPLE, words: SAMPLE_WORDS }),
+  ...wgslConstants("COPY", { ...COPY, words: COPY_WORDS }),
   ...wgslConstants("SAMPLED", { ...SAMPLED, words: SAMPLED_WORDS }),
   "",
 ].join("\n");

@@ -1,3 +1,4 @@
+import { copyBlocksCall } from "../kernels/copy_blocks.ts";
 import { embedTokensCall } from "../kernels/embed_tokens.ts";
 import { gateUpSiluCalls } from "../kernels/gate_up_silu.ts";
 import { matmulCalls } from "../kernels/matmul.ts";
@@ -76,8 +77,11 @@ function llamaGraph(inputs: GraphInputs): KernelCall<StepDims>[] {
   const { config, activations: a, tuning, weight } = inputs;
   const { hiddenSize: E, vocabSize: V, rmsNormEps: EPS, numLayers } = config;
   const embed = weight("embed");
+  const blockWords = 2 * config.numKvHeads * config.headDim * inputs.blockSize *
+    (inputs.kvDtype === "f16" ? 2 : 4) / 4;
   const head = config.tieWordEmbeddings ? embed : weight("head");
   return [
+    ...inputs.kv.map((kv) => copyBlocksCall({ WORDS: blockWords }, { step: a.step, kv })),
     embedTokensCall(
       { V, E, WEIGHT_DTYPE: embed.dtype },
       { step: a.step, w: embed.buffer, out: a.hidden },

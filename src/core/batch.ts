@@ -26,6 +26,14 @@ export interface ScheduledChunk {
   readonly sample?: SampleRequest;
 }
 
+/** A block whose first positions are copied into another before the step's kernels run (copy-on-write). */
+export interface BlockCopy {
+  readonly from: BlockId;
+  readonly to: BlockId;
+  /** Positions that matter; a device may copy the whole block. */
+  readonly numTokens: number;
+}
+
 /** The plan of one step: plain data that could be printed, saved and replayed (Law 3). */
 export interface Batch {
   /** Counts the steps of this engine, from 0. */
@@ -34,6 +42,8 @@ export interface Batch {
   readonly chunks: readonly ScheduledChunk[];
   /** Sum of the chunks' lengths, at most the token budget. */
   readonly numTokens: number;
+  /** No block is both copied from and copied to. */
+  readonly copies?: readonly BlockCopy[];
 }
 
 /** A token with the natural logarithm of its probability under the unmodified distribution. */

@@ -1,4 +1,6 @@
 import {
+  COPY,
+  COPY_WORDS,
   HEADER_WORDS,
   SAMPLE,
   SAMPLE_WORDS,
@@ -11,7 +13,7 @@ import {
 } from "../../kernels/step.ts";
 import { invariant } from "../base/invariant.ts";
 import { ceilDiv } from "../base/math.ts";
-import type { Batch, SampleRequest, ScheduledChunk } from "../core/batch.ts";
+import type { Batch, BlockCopy, SampleRequest, ScheduledChunk } from "../core/batch.ts";
 import { f32ToBits } from "../device/half.ts";
 
 /** The largest step the buffers are made for. */
@@ -39,7 +41,7 @@ export interface PackedStep {
 /** Words of metadata that a step of these limits needs at most. */
 export function maxStepWords({ maxTokens, maxSeqs, maxBlocksPerSeq }: StepLimits): number {
   return HEADER_WORDS + 3 * maxTokens + maxTokens * TILE_WORDS +
-    maxSeqs * (SEQ_WORDS + SAMPLE_WORDS + maxBlocksPerSeq);
+    maxSeqs * (SEQ_WORDS + SAMPLE_WORDS + COPY_WORDS + maxBlocksPerSeq);
 }
 
 /** Writes batches as packed step metadata (`kernels/step.ts`) into one reused array. */
@@ -69,6 +71,7 @@ export class StepPacker {
         numDecodes,
         numTiles,
         numSamples: sampledChunks.length,
+        numCopies: batch.copies?.length ?? 0,
         maxDecodeLen: Math.max(0, ...decodes),
       },
       sampledChunks,
@@ -79,10 +82,13 @@ export class StepPacker {
   #header(batch: Batch, numDecodes: number, numTiles: number, numSamples: number): Uint32Array {
     const { numTokens, chunks } = batch;
     const { maxTokens, maxSeqs } = this.#limits;
+    const numCopies = batch.copies?.length ?? 0;
     invariant(numTokens <= maxTokens, `step of ${numTokens} tokens, made for ${maxTokens}`);
     invariant(chunks.length <= maxSeqs, `step of ${chunks.length} chunks, made for ${maxSeqs}`);
     const header = this.#words.subarray(0, HEADER_WORDS);
-    const counts = { numTokens, numSeqs: chunks.length, numDecodes, numTiles, numSamples };
+    invariant(numCopies <= maxSeqs, `step of ${numCopies} copies, made for ${maxSeqs}`);
+    const numSeqs = chunks.length;
+    const counts = { numTokens, numSeqs, numDecodes, numTiles, numSamples, numCopies };
     for (const [name, count] of Object.entries(counts)) {
       header[STEP[name as keyof typeof counts]] = count;
     }
@@ -92,7 +98,16 @@ export class StepPacker {
     header[STEP.seqs] = header[STEP.slots]! + numTokens;
     header[STEP.tiles] = header[STEP.seqs]! + chunks.length * SEQ_WORDS;
     header[STEP.samples] = header[STEP.tiles]! + numTiles * TILE_WORDS;
+    header[STEP.copies] = header[STEP.samples]! + numSamples * SAMPLE_WORDS;
+    this.#putCopies(batch.copies ?? [], header[STEP.copies]!);
     return header;
+  }
+
+  #putCopies(copies: readonly BlockCopy[], at: number): void {
+    copies.forEach(({ from, to }, i) => {
+      this.#words[at + i * COPY_WORDS + COPY.from] = from;
+      this.#words[at + i * COPY_WORDS + COPY.to] = to;
+    });
   }
 
   /** Fills the regions in row order; returns the number of words in use. */
@@ -105,7 +120,7 @@ export class StepPacker {
     let row = 0;
     let tile = header[STEP.tiles]!;
     let sample = header[STEP.samples]!;
-    let table = sample + header[STEP.numSamples]! * SAMPLE_WORDS;
+    let table = header[STEP.copies]! + header[STEP.numCopies]! * COPY_WORDS;
     order.forEach((i, seq) => {
       const chunk = chunks[i]!;
       this.#putRows(chunk, row, header);

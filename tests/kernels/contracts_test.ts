@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { copyBlocks } from "../../kernels/copy_blocks.ts";
 import { embedTokens } from "../../kernels/embed_tokens.ts";
 import { gateUpSilu } from "../../kernels/gate_up_silu.ts";
 import { matmul } from "../../kernels/matmul.ts";
@@ -12,6 +13,7 @@ import { ropeStoreKv } from "../../kernels/rope_store_kv.ts";
 import { sampleTokens } from "../../kernels/sample_tokens.ts";
 
 const KERNELS = [
+  copyBlocks,
   embedTokens,
   gateUpSilu,
   matmul,

@@ -17,7 +17,7 @@ function header(numTokens: number): Uint32Array {
 }
 
 function dimsOf(numTokens: number): StepDims {
-  return { numTokens, numDecodes: 0, numTiles: 0, numSamples: 0, maxDecodeLen: 0 };
+  return { numTokens, numDecodes: 0, numTiles: 0, numSamples: 0, numCopies: 0, maxDecodeLen: 0 };
 }
 
 function weights(length: number, dtype: WeightDtype): Float32Array | Uint16Array {

@@ -1,10 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
+import { copyBlocksCall } from "../../kernels/copy_blocks.ts";
 import { embedTokensCall } from "../../kernels/embed_tokens.ts";
 import { kvRow } from "../../kernels/kv_cache.ts";
 import { rmsNormCall } from "../../kernels/rms_norm.ts";
 import { ropeStoreKvCall } from "../../kernels/rope_store_kv.ts";
 import { numRows } from "../../kernels/rows.ts";
-import { STEP } from "../../kernels/step.ts";
+import { COPY_WORDS, HEADER_WORDS, STEP } from "../../kernels/step.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
 import { packStep } from "../support/step_fixture.ts";
@@ -89,3 +90,25 @@ for (const KV_DTYPE of ["f16", "f32"] as const) {
     assertEquals(view.filter((bits) => bits !== before).length, written);
   });
 }
+
+gpuTest("copy_blocks copies the listed blocks, whole and exactly, and no other", async (gpu) => {
+  const [WORDS, numBlocks] = [260, 9];
+  const words = new Uint32Array(HEADER_WORDS + 2 * COPY_WORDS);
+  words[STEP.numCopies] = 2;
+  words[STEP.copies] = HEADER_WORDS;
+  words.set([4, 8, 0, 3], HEADER_WORDS);
+  const kv = new Uint32Array(numBlocks * WORDS).map((_, i) => i * 2654435761);
+  const dims = { numTokens: 0, numDecodes: 0, numTiles: 0, numSamples: 0, numCopies: 2 };
+  const { actual, expected } = await runBoth(
+    gpu,
+    { step: words, kv },
+    (b) => [copyBlocksCall({ WORDS }, b as never)],
+    { ...dims, maxDecodeLen: 0 },
+    "kv",
+  );
+  assertEquals(actual.u32, expected.u32);
+  const block = (id: number) => kv.subarray(id * WORDS, (id + 1) * WORDS);
+  [0, 1, 2, 0, 4, 5, 6, 7, 4].forEach((source, id) =>
+    assertEquals(actual.u32.slice(id * WORDS, (id + 1) * WORDS), block(source).slice())
+  );
+});

@@ -55,7 +55,14 @@ const region = (
 
 Deno.test("StepPacker.pack() lays decodes before prefills, each row with its slot", () => {
   const { words, dims, sampledChunks } = new StepPacker(LIMITS).pack(BATCH);
-  assertEquals(dims, { numTokens: 9, numDecodes: 1, numTiles: 3, numSamples: 2, maxDecodeLen: 17 });
+  assertEquals(dims, {
+    numTokens: 9,
+    numDecodes: 1,
+    numTiles: 3,
+    numSamples: 2,
+    numCopies: 0,
+    maxDecodeLen: 17,
+  });
   assertEquals(sampledChunks, [1, 0]);
   assertEquals(region(words, words[STEP.tokens]!, 9), [40, 1, 2, 3, 4, 5, 6, 50, 51]);
   assertEquals(region(words, words[STEP.positions]!, 9), [16, 6, 7, 8, 9, 10, 11, 0, 1]);
@@ -128,4 +135,14 @@ Deno.test("maxStepWords covers the largest step", () => {
   }));
   const { words } = new StepPacker(LIMITS).pack({ step: 0, numTokens: 32, chunks });
   assertEquals(words.length <= maxStepWords(LIMITS), true);
+});
+
+Deno.test("StepPacker.pack() lists the blocks to copy, before the tables", () => {
+  const copies = [{ from: 4, to: 9, numTokens: 3 }, { from: 5, to: 2, numTokens: 8 }];
+  const { words, dims } = new StepPacker(LIMITS).pack({ ...BATCH, copies });
+  assertEquals([dims.numCopies, words[STEP.numCopies]], [2, 2]);
+  assertEquals(region(words, words[STEP.copies]!, 4), [4, 9, 5, 2]);
+  assertEquals(region(words, words[words[STEP.seqs]! + SEQ.table]!, 3), [9, 8, 5]);
+  const many = Array.from({ length: 4 }, (_, i) => ({ from: i, to: i + 4, numTokens: 1 }));
+  assertThrows(() => new StepPacker(LIMITS).pack({ ...BATCH, copies: many }), InvariantError, "4");
 });
