@@ -34,6 +34,9 @@ export interface Device {
    */
   createBuffer(label: string, bytes: number): Promise<DeviceBuffer>;
 
+  /** Copies bytes `[0, bytes)` of one buffer into another, after all earlier runs. */
+  copyBuffer(from: DeviceBuffer, to: DeviceBuffer, bytes: number): void;
+
   /** Frees a buffer's memory. Programs that bind it must not run again. */
   destroyBuffer(buffer: DeviceBuffer): void;
 

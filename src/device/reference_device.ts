@@ -23,6 +23,10 @@ export class ReferenceDevice implements Device {
     return Promise.try(() => new HostBuffer(label, bytes));
   }
 
+  copyBuffer(from: DeviceBuffer, to: DeviceBuffer, bytes: number): void {
+    host(to).write(0, host(from).u8.subarray(0, bytes));
+  }
+
   destroyBuffer(_buffer: DeviceBuffer): void {}
 
   write(buffer: DeviceBuffer, byteOffset: number, data: Uint8Array | Uint32Array): void {

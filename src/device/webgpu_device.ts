@@ -101,6 +101,12 @@ export class WebGpuDevice implements Device {
     return new GpuDeviceBuffer(label, bytes, gpu);
   }
 
+  copyBuffer(from: DeviceBuffer, to: DeviceBuffer, bytes: number): void {
+    const encoder = this.#device.createCommandEncoder();
+    encoder.copyBufferToBuffer(gpuBuffer(from), 0, gpuBuffer(to), 0, alignUp(bytes, 4));
+    this.#device.queue.submit([encoder.finish()]);
+  }
+
   destroyBuffer(buffer: DeviceBuffer): void {
     gpuBuffer(buffer).destroy();
   }

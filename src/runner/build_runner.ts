@@ -1,4 +1,4 @@
-import { SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
+import { SAMPLED_WORDS } from "../../kernels/step.ts";
 import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
 import type { ModelConfig } from "../../models/model_config.ts";
 import type { Activations, ModelFamily } from "../../models/model_family.ts";
@@ -7,8 +7,9 @@ import { invariant } from "../base/invariant.ts";
 import { ceilDiv } from "../base/math.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import { layerBytesPerToken, numBlocksForTokens } from "../core/kv_layout.ts";
-import type { Device, Program } from "../device/device.ts";
+import type { Device } from "../device/device.ts";
 import type { DeviceBuffer } from "../device/kernel.ts";
+import { KvStorage } from "./kv_storage.ts";
 import type { KvBudget } from "./memory_budget.ts";
 import { ModelRunner } from "./model_runner.ts";
 import { maxStepWords, type StepLimits, StepPacker } from "./step_packer.ts";
@@ -35,19 +36,27 @@ export async function buildRunner(inputs: RunnerInputs): Promise<ModelRunner> {
   const limits = stepLimits(engine, budget, tuning);
   const maxSplits = ceilDiv(budget.maxModelLen, tuning.splitLen);
   const activations = await createActivations(inputs, limits, maxSplits);
-  const program: Program<StepDims> = await device.compile(family.graph({
-    config: model,
-    weight: weights.weight,
-    activations,
-    kv: await createKvBuffers(inputs),
-    blockSize: engine.blockSize,
-    kvDtype: engine.kvCacheDtype,
-    maxSplits,
-    tuning,
-  }));
-  return new ModelRunner({
+  const storage = await KvStorage.create(device, {
+    numLayers: model.numLayers,
+    numBlocks: budget.numBlocks,
+    layerBlockBytes: engine.blockSize *
+      layerBytesPerToken({ ...model, dtype: engine.kvCacheDtype }),
+  });
+  const graph = (kv: readonly DeviceBuffer[]) =>
+    family.graph({
+      config: model,
+      weight: weights.weight,
+      activations,
+      kv,
+      blockSize: engine.blockSize,
+      kvDtype: engine.kvCacheDtype,
+      maxSplits,
+      tuning,
+    });
+  return await ModelRunner.create({
     device,
-    program,
+    storage,
+    graph,
     packer: new StepPacker(limits),
     step: activations.step,
     sampled: activations.sampled,
@@ -67,16 +76,6 @@ function stepLimits(engine: EngineConfig, budget: KvBudget, tuning: Tuning): Ste
     blockSize: engine.blockSize,
     queryTile: tuning.queryTile,
   };
-}
-
-/** One buffer per layer, `[block][K|V][kv head][offset][head dim]`. */
-function createKvBuffers(inputs: RunnerInputs): Promise<DeviceBuffer[]> {
-  const { device, engine, model, budget } = inputs;
-  const geometry = { ...model, dtype: engine.kvCacheDtype };
-  const bytes = budget.numBlocks * engine.blockSize * layerBytesPerToken(geometry);
-  return Promise.all(
-    Array.from({ length: model.numLayers }, (_, i) => device.createBuffer(`kv ${i}`, bytes)),
-  );
 }
 
 async function createActivations(

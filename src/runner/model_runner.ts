@@ -3,13 +3,16 @@ import { invariant } from "../base/invariant.ts";
 import type { Batch, SampledToken, TokenLogprob } from "../core/batch.ts";
 import type { Device, Program } from "../device/device.ts";
 import { bitsToF32 } from "../device/half.ts";
-import type { DeviceBuffer } from "../device/kernel.ts";
+import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
+import type { KvStorage } from "./kv_storage.ts";
 import type { PackedStep, StepPacker } from "./step_packer.ts";
 
 /** What a runner is made of; all of it exists before the first step. */
 export interface ModelRunnerParts {
   readonly device: Device;
-  readonly program: Program<StepDims>;
+  readonly storage: KvStorage;
+  /** The forward pass over a set of KV buffers. */
+  readonly graph: (kv: readonly DeviceBuffer[]) => readonly KernelCall<StepDims>[];
   readonly packer: StepPacker;
   readonly step: DeviceBuffer;
   readonly sampled: DeviceBuffer;
@@ -18,10 +21,17 @@ export interface ModelRunnerParts {
 
 /** Runs one batch: one metadata upload, one program, one small readback. Never sees a queue. */
 export class ModelRunner {
-  #parts: ModelRunnerParts;
+  readonly #parts: ModelRunnerParts;
+  #program: Program<StepDims>;
 
-  constructor(parts: ModelRunnerParts) {
+  private constructor(parts: ModelRunnerParts, program: Program<StepDims>) {
     this.#parts = parts;
+    this.#program = program;
+  }
+
+  /** Compiles the graph over the pool's buffers. */
+  static async create(parts: ModelRunnerParts): Promise<ModelRunner> {
+    return new ModelRunner(parts, await parts.device.compile(parts.graph(parts.storage.buffers)));
   }
 
   /** Milliseconds spent so far waiting for the device. */
@@ -35,12 +45,27 @@ export class ModelRunner {
    * @throws {DeviceLostError} when the device is gone.
    */
   async run(batch: Batch): Promise<SampledToken[]> {
-    const { device, program, packer, step, sampled } = this.#parts;
+    const { device, packer, step, sampled } = this.#parts;
     const packed = packer.pack(batch);
     device.write(step, 0, packed.words);
     const bytes = Math.max(4, packed.dims.numSamples * SAMPLED_WORDS * 4);
-    const words = device.run(program, packed.dims, { buffer: sampled, bytes });
+    const words = device.run(this.#program, packed.dims, { buffer: sampled, bytes });
     return this.#results(batch, packed, words instanceof Promise ? await words : words);
+  }
+
+  /**
+   * Gives the KV pool `numBlocks` blocks between two steps; those below both sizes keep their contents.
+   *
+   * @throws {RangeError} when the device has no room; the pool is as it was.
+   */
+  async resizeKv(numBlocks: number): Promise<void> {
+    const { device, storage, graph } = this.#parts;
+    try {
+      await storage.resize(numBlocks);
+    } finally {
+      // Bind groups name buffers, and some of these are new even after a failure.
+      this.#program = await device.compile(graph(storage.buffers));
+    }
   }
 
   #results(batch: Batch, { sampledChunks }: PackedStep, words: Uint32Array): SampledToken[] {

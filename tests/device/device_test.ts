@@ -40,6 +40,10 @@ async function conforms(device: Device): Promise<void> {
   device.write(source, 0, Uint32Array.of(1));
   assertEquals([...await device.run(program, { on: true }, read)], [110, 220, 440, 660]);
   assertEquals(new Uint32Array((await device.read(out, 8, 8)).buffer), Uint32Array.of(440, 660));
+  const wider = await device.createBuffer("wider", 32);
+  device.copyBuffer(out, wider, 12);
+  const copied = new Uint32Array((await device.read(wider, 0, 32)).buffer);
+  assertEquals([...copied], [110, 220, 440, 0, 0, 0, 0, 0]);
   assert(device.waitedMs > 0);
   assertThrows(
     () =>

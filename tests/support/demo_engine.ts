@@ -104,8 +104,19 @@ export class DemoEngine {
     return this.#scheduler.stats;
   }
 
-  /** Runs all arrivals to their ends, checks that nothing leaked, and returns them in order. */
-  async generate(arrivals: readonly Arrival[]): Promise<Outcome[]> {
+  /** Changes the pool's memory under the scheduler, which must hold no block beyond the new size. */
+  resizeKv(numBlocks: number): Promise<void> {
+    return this.#runner.resizeKv(numBlocks);
+  }
+
+  /**
+   * Runs all arrivals to their ends, checks that nothing leaked, and returns them in order.
+   * `beforeStep` is called with each step's number before it is planned.
+   */
+  async generate(
+    arrivals: readonly Arrival[],
+    beforeStep: (step: number) => Promise<void> = () => Promise.resolve(),
+  ): Promise<Outcome[]> {
     const outcomes = arrivals.map((): Outcome => ({ tokens: [], sampled: [] }));
     const waiting = new Set(arrivals.keys());
     for (let step = 0; waiting.size > 0 || this.#scheduler.hasWork; step++) {
@@ -116,6 +127,7 @@ export class DemoEngine {
         const params = arrivals[i]!.params ?? GREEDY_64;
         this.#scheduler.add({ id: String(i), sequences: [{ prompt, params }] });
       }
+      await beforeStep(step);
       const batch = this.#scheduler.schedule();
       const events = batch === undefined
         ? this.#scheduler.takeEvents()

@@ -1,0 +1,69 @@
+import type { Device } from "../device/device.ts";
+import type { DeviceBuffer } from "../device/kernel.ts";
+
+/** The shape of the pool's memory on the device. */
+export interface KvStorageShape {
+  readonly numLayers: number;
+  readonly numBlocks: number;
+  /** Bytes of one block in one layer. */
+  readonly layerBlockBytes: number;
+}
+
+/**
+ * The KV pool's memory: one buffer per layer, `[block][K|V][kv head][offset][head dim]`.
+ *
+ * Owns the buffers, and knows nothing of what is in them; a block id addresses the same place in each.
+ */
+export class KvStorage {
+  readonly #device: Device;
+  readonly #layerBlockBytes: number;
+  readonly #buffers: DeviceBuffer[];
+  #numBlocks: number;
+
+  private constructor(device: Device, shape: KvStorageShape, buffers: DeviceBuffer[]) {
+    this.#device = device;
+    this.#layerBlockBytes = shape.layerBlockBytes;
+    this.#numBlocks = shape.numBlocks;
+    this.#buffers = buffers;
+  }
+
+  /** Allocates zeroed blocks. @throws {RangeError} when the device has no room. */
+  static async create(device: Device, shape: KvStorageShape): Promise<KvStorage> {
+    const buffers: DeviceBuffer[] = [];
+    for (let layer = 0; layer < shape.numLayers; layer++) {
+      const bytes = shape.numBlocks * shape.layerBlockBytes;
+      buffers.push(await device.createBuffer(`kv ${layer}`, bytes));
+    }
+    return new KvStorage(device, shape, buffers);
+  }
+
+  /** By layer. Another set after each `resize`. */
+  get buffers(): readonly DeviceBuffer[] {
+    return [...this.#buffers];
+  }
+
+  get numBlocks(): number {
+    return this.#numBlocks;
+  }
+
+  /**
+   * Gives the pool `numBlocks` blocks; those below both sizes keep their contents.
+   *
+   * WebGPU has no virtual memory, so each layer is copied into a buffer of the new size, one layer at a
+   * time: beyond the two sizes it takes one layer's buffer. Call it between steps.
+   *
+   * @throws {RangeError} when the device has no room. The pool keeps its size and contents; layers that
+   * had grown stay larger than they need to be.
+   */
+  async resize(numBlocks: number): Promise<void> {
+    const kept = Math.min(numBlocks, this.#numBlocks) * this.#layerBlockBytes;
+    for (const [layer, old] of this.#buffers.entries()) {
+      const bytes = numBlocks * this.#layerBlockBytes;
+      const next = await this.#device.createBuffer(`kv ${layer}`, bytes);
+      this.#device.copyBuffer(old, next, kept);
+      this.#buffers[layer] = next;
+      this.#device.destroyBuffer(old);
+    }
+    this.#numBlocks = numBlocks;
+  }
+}
