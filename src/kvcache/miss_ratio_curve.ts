@@ -21,8 +21,8 @@ const KEY_SPACE = 2 ** 53;
  * the last access) is below c (Mattson 1970), so one pass over the accesses gives all capacities at once.
  * Only a fixed number of keys is followed: those with the smallest hashes, a uniform sample of all
  * (SHARDS, Waldspurger 2015, FAST). A distance among samples, over the sampling rate, estimates the real
- * one; with the default sample, hit rates come out within about 0.03. Holds the keys of at most `maxSamples` blocks; an access costs O(1) when not sampled, else
- * O(log maxSamples).
+ * one; with the default sample, hit rates come out within about 0.03. Holds the keys of at most
+ * `maxSamples` blocks; an access costs O(1) when not sampled, else O(log maxSamples).
  *
  *     time ->   . a . b . c . . a        distance of the second a: distinct samples after the first: b, c
  *     marks     0 0 0 1 0 1 0 0 1        one mark per sampled key, at its last access; a Fenwick tree sums
