@@ -165,6 +165,7 @@ async function main(): Promise<void> {
     device: values.device as DeviceChoice,
     blockSize: 16,
     kvCacheDtype: "f16",
+    enablePrefixCaching: false,
     maxNumSeqs: 64,
     maxNumBatchedTokens: 512,
     maxNumWaitingSeqs: 1000,

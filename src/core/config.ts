@@ -77,6 +77,7 @@ export function toEngineConfig(config: Config, modelDir: string): EngineConfig {
     device: config.device,
     blockSize: config.blockSize,
     kvCacheDtype: config.kvCacheDtype === "auto" ? "f16" : config.kvCacheDtype,
+    enablePrefixCaching: true,
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,
     maxNumWaitingSeqs: config.maxQueuedRequests,

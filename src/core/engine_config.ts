@@ -16,6 +16,8 @@ export interface EngineConfig {
   /** Pool size in bytes, all layers together. */
   readonly kvCacheMemoryBytes?: number;
   readonly kvCacheDtype: KvCacheDtype;
+  /** Whether prompts reuse the KV of earlier ones. */
+  readonly enablePrefixCaching: boolean;
   /** Most tokens of one sequence, prompt and output; absent means what model and pool allow. */
   readonly maxModelLen?: number;
   /** Most sequences in one step. */
@@ -58,12 +60,21 @@ export interface EngineStats {
   readonly numRunning: number;
   readonly numWaiting: number;
   readonly numBlocks: number;
+  /** Blocks that hold nothing. */
   readonly numFreeBlocks: number;
+  /** Blocks that the prefix cache alone holds; they can be evicted. */
+  readonly numCachedBlocks: number;
   readonly numSteps: number;
   readonly numPreemptions: number;
   /** Prompt positions computed, recomputation after preemption included. */
   readonly numComputedPromptTokens: number;
   readonly numGeneratedTokens: number;
+  /** Prompt tokens looked up in the prefix cache, counted once at a sequence's first admission. */
+  readonly numQueriedTokens: number;
+  /** Those of them that were found. */
+  readonly numHitTokens: number;
+  /** Blocks dropped from the prefix cache to make room. */
+  readonly numEvictedBlocks: number;
   /** Wall time of all steps and the part of it not spent waiting for the device, ms. */
   readonly stepMs: number;
   readonly hostMs: number;

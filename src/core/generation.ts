@@ -13,6 +13,11 @@ export interface SequenceRequest {
 export interface GenerationRequest {
   readonly id: RequestId;
   readonly sequences: readonly SequenceRequest[];
+  /**
+   * Whose KV this request may share: blocks are found only within their own scope. The server derives
+   * it from the API key and the request's `cache_salt`; absent is the scope of all without either.
+   */
+  readonly cacheScope?: string;
 }
 
 /** An accepted request in flight. */

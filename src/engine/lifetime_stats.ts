@@ -5,10 +5,14 @@ const ZERO: EngineStats = {
   numWaiting: 0,
   numBlocks: 0,
   numFreeBlocks: 0,
+  numCachedBlocks: 0,
   numSteps: 0,
   numPreemptions: 0,
   numComputedPromptTokens: 0,
   numGeneratedTokens: 0,
+  numQueriedTokens: 0,
+  numHitTokens: 0,
+  numEvictedBlocks: 0,
   stepMs: 0,
   hostMs: 0,
 };
@@ -36,6 +40,9 @@ export class LifetimeStats {
       numPreemptions: before.numPreemptions + posted.numPreemptions,
       numComputedPromptTokens: before.numComputedPromptTokens + posted.numComputedPromptTokens,
       numGeneratedTokens: before.numGeneratedTokens + posted.numGeneratedTokens,
+      numQueriedTokens: before.numQueriedTokens + posted.numQueriedTokens,
+      numHitTokens: before.numHitTokens + posted.numHitTokens,
+      numEvictedBlocks: before.numEvictedBlocks + posted.numEvictedBlocks,
       stepMs: before.stepMs + posted.stepMs,
       hostMs: before.hostMs + posted.hostMs,
     };
@@ -44,7 +51,13 @@ export class LifetimeStats {
   /** The isolate is gone, and with it all that ran, waited or held a block. */
   endIsolate(): void {
     const { numBlocks } = this.#current;
-    this.#current = { ...this.#current, numRunning: 0, numWaiting: 0, numFreeBlocks: numBlocks };
+    this.#current = {
+      ...this.#current,
+      numRunning: 0,
+      numWaiting: 0,
+      numFreeBlocks: numBlocks,
+      numCachedBlocks: 0,
+    };
     this.#before = this.#current;
   }
 }

@@ -118,8 +118,8 @@ export class ServingMetrics {
     this.#gauge("num_requests_running", "Sequences running", () => engine.stats.numRunning);
     this.#gauge("num_requests_waiting", "Sequences waiting", () => engine.stats.numWaiting);
     this.#gauge("kv_cache_usage_perc", "Share of KV blocks in use, 1 being all", () => {
-      const { numBlocks, numFreeBlocks } = engine.stats;
-      return numBlocks === 0 ? 0 : 1 - numFreeBlocks / numBlocks;
+      const { numBlocks, numFreeBlocks, numCachedBlocks } = engine.stats;
+      return numBlocks === 0 ? 0 : 1 - (numFreeBlocks + numCachedBlocks) / numBlocks;
     });
     new Gauge({
       name: "vllm:cache_config_info",

@@ -70,10 +70,14 @@ export class Scheduler {
       numWaiting: this.#queues.numWaiting,
       numBlocks: this.#blocks.numBlocks,
       numFreeBlocks: this.#blocks.numFree,
+      numCachedBlocks: 0,
       numSteps: this.#numSteps,
       numPreemptions: this.#numPreemptions,
       numComputedPromptTokens: this.#numComputedPromptTokens,
       numGeneratedTokens: this.#numGeneratedTokens,
+      numQueriedTokens: 0,
+      numHitTokens: 0,
+      numEvictedBlocks: 0,
     };
   }
 

@@ -14,6 +14,7 @@ const CONFIG: EngineConfig = {
   device: "cpu",
   blockSize: FAKE_INFO.blockSize,
   kvCacheDtype: "f32",
+  enablePrefixCaching: true,
   maxNumSeqs: 99,
   maxNumBatchedTokens: 99,
   maxNumWaitingSeqs: 2,

@@ -11,6 +11,7 @@ const CONFIG: EngineConfig = {
   device: "cpu",
   blockSize: 2,
   kvCacheDtype: "f32",
+  enablePrefixCaching: true,
   maxNumSeqs: 4,
   maxNumBatchedTokens: 8,
   maxNumWaitingSeqs: 2,

@@ -22,6 +22,7 @@ Deno.test("LifetimeStats empties the gauges and keeps the counters when the isol
     numRunning: 0,
     numWaiting: 0,
     numFreeBlocks: 32,
+    numCachedBlocks: 0,
   });
 });
 

@@ -37,7 +37,8 @@ Deno.test("ServingMetrics reads gauges from the engine at each scrape", async ()
     numRunning: 3,
     numWaiting: 2,
     numBlocks: 8,
-    numFreeBlocks: 2,
+    numFreeBlocks: 1,
+    numCachedBlocks: 1,
     numPreemptions: 5,
   };
   for (let scrape = 0; scrape < 2; scrape++) {

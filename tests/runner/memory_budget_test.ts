@@ -8,6 +8,7 @@ const CONFIG: EngineConfig = {
   device: "cpu",
   blockSize: 16,
   kvCacheDtype: "f16",
+  enablePrefixCaching: true,
   maxNumSeqs: 4,
   maxNumBatchedTokens: 64,
   maxNumWaitingSeqs: 10,

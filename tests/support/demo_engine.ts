@@ -80,6 +80,7 @@ export class DemoEngine {
       device: "auto",
       blockSize: 16,
       kvCacheDtype: "f16",
+      enablePrefixCaching: false,
       maxNumSeqs: 32,
       maxNumBatchedTokens: 256,
       maxNumWaitingSeqs: 1000,
