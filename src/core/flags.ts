@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseByteSize } from "../base/byte_size.ts";
 import { StartupError } from "./errors.ts";
 
 /** What a schema field says of itself beyond its type, through zod's `.meta()`. */
@@ -7,7 +8,7 @@ export interface FlagMeta {
   readonly description: string;
   /** Heading of `--help` under which the flag stands. */
   readonly group: string;
-  /** Stands for the value in `--help`, such as `N` or `SECONDS`. */
+  /** Stands for the value in `--help`, such as `N` or `SECONDS`; empty for a switch. */
   readonly value: string;
   /** A size in bytes that may carry a KiB, MiB or GiB suffix. */
   readonly bytes?: boolean;
@@ -25,14 +26,14 @@ export interface Flag extends FlagMeta {
   readonly name: string;
   /** Environment variable of the same meaning, such as `QUIRE_MAX_MODEL_LEN`. */
   readonly environment: string;
-  readonly kind: "integer" | "text" | "list";
+  readonly kind: "integer" | "text" | "list" | "switch";
   /** What a value must be, in words: `an integer from 0 to 65535`. */
   readonly expected: string;
 }
 
 /** The part of JSON Schema that zod writes for the kinds of field a configuration has. */
 interface FieldSchema extends FlagMeta {
-  readonly type: "integer" | "string" | "array";
+  readonly type: "integer" | "string" | "array" | "boolean";
   readonly enum?: readonly string[];
   readonly minimum?: number;
   readonly maximum?: number;
@@ -48,6 +49,13 @@ export function flagsOf(schema: z.ZodObject): readonly Flag[] {
   );
 }
 
+const KINDS: Readonly<Record<FieldSchema["type"], Flag["kind"]>> = {
+  integer: "integer",
+  string: "text",
+  array: "list",
+  boolean: "switch",
+};
+
 function toFlag(field: string, json: FieldSchema): Flag {
   const name = field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   const defaultText = json.defaultText ?? describeDefault(json.default);
@@ -55,7 +63,7 @@ function toFlag(field: string, json: FieldSchema): Flag {
     field,
     name,
     environment: `QUIRE_${name.replaceAll("-", "_").toUpperCase()}`,
-    kind: json.type === "integer" ? "integer" : json.type === "array" ? "list" : "text",
+    kind: KINDS[json.type],
     expected: describeExpected(json),
     description: json.description,
     group: json.group,
@@ -75,6 +83,7 @@ function describeExpected(json: FieldSchema): string {
   if (json.enum !== undefined) return `one of ${json.enum.join(", ")}`;
   if (json.type === "array") return "one or more non-empty values, separated by commas";
   if (json.type === "string") return "a non-empty text";
+  if (json.type === "boolean") return "true or false";
   const range = describeRange(json.minimum ?? -Infinity, json.maximum ?? Infinity);
   if (json.bytes === true) return `a size in bytes ${range}, such as 512MiB`;
   const step = json.multipleOf === undefined ? "" : ` and a multiple of ${json.multipleOf}`;
@@ -87,12 +96,12 @@ function describeRange(minimum: number, maximum: number): string {
     : `from ${minimum} to ${maximum}`;
 }
 
-const BYTE_UNITS: ReadonlyMap<string, number> = new Map([
-  ["", 1],
-  ["b", 1],
-  ["kib", 2 ** 10],
-  ["mib", 2 ** 20],
-  ["gib", 2 ** 30],
+/** What may follow a switch's `=` or stand in its variable; the flag alone means `true`. */
+const SWITCH_TEXTS: ReadonlyMap<string, boolean> = new Map([
+  ["true", true],
+  ["1", true],
+  ["false", false],
+  ["0", false],
 ]);
 
 /**
@@ -105,14 +114,9 @@ export function readFlagText(flag: Flag, texts: readonly string[]): unknown {
   }
   const text = texts.at(-1)!.trim();
   if (flag.kind === "text") return text;
-  if (flag.bytes === true) return readBytes(text) ?? text;
+  if (flag.kind === "switch") return SWITCH_TEXTS.get(text.toLowerCase()) ?? text;
+  if (flag.bytes === true) return parseByteSize(text) ?? text;
   return /^[+-]?\d+$/.test(text) ? Number(text) : text;
-}
-
-function readBytes(text: string): number | undefined {
-  const [, digits, unit] = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text) ?? [];
-  const factor = unit === undefined ? undefined : BYTE_UNITS.get(unit.toLowerCase());
-  return factor === undefined ? undefined : Math.floor(Number(digits) * factor);
 }
 
 /** The error for a value that the schema refused: names the flag, what it must be, and what came. */

@@ -56,3 +56,11 @@ Deno.test("refuseFlagText() names source, expectation and value, the value not o
   assertStringIncludes(message, "QUIRE_SECRET_WORD must be");
   assertEquals(message.includes("hunter2"), false);
 });
+
+Deno.test("flagsOf() makes a switch of a boolean, and readFlagText() reads its texts", () => {
+  const loud = z.boolean().default(false).meta({ description: "Loud", group: "Things", value: "" });
+  const [flag] = flagsOf(z.object({ loud })) as [Flag];
+  assertEquals([flag.kind, flag.expected, flag.defaultText], ["switch", "true or false", "false"]);
+  const values = ["true", "1", " FALSE ", "0", "yes"].map((text) => readFlagText(flag, [text]));
+  assertEquals(values, [true, true, false, false, "yes"]);
+});
