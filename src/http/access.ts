@@ -4,6 +4,9 @@ import type { Context, MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
 import { RequestError } from "../core/errors.ts";
 
+/** Where a request's context keeps the key it was let in with. */
+const KEY = "apiKey";
+
 /** The only path that answers without a key; exact, so that no spelling of another path matches. */
 const PUBLIC_PATH = "/health";
 
@@ -18,15 +21,23 @@ export function requireApiKey(keys: readonly string[]): MiddlewareHandler {
   const digests = keys.map(sha256);
   return async (c, next) => {
     if (digests.length > 0 && new URL(c.req.url).pathname !== PUBLIC_PATH) {
-      const presented = presentedKeys(c).map(sha256);
-      let numEqual = 0;
-      for (const one of presented) {
-        for (const other of digests) numEqual += Number(timingSafeEqual(one, other));
+      const presented = presentedKeys(c);
+      let accepted: string | undefined;
+      for (const key of presented) {
+        let numEqual = 0;
+        for (const digest of digests) numEqual += Number(timingSafeEqual(sha256(key), digest));
+        if (numEqual > 0) accepted = key;
       }
-      if (numEqual === 0) refuseKey(c, presented.length > 0);
+      if (accepted === undefined) refuseKey(c, presented.length > 0);
+      c.set(KEY, accepted);
     }
     await next();
   };
+}
+
+/** The key that let this request in; undefined where the server asks for none. */
+export function presentedKey(c: Context): string | undefined {
+  return c.get(KEY);
 }
 
 function presentedKeys(c: Context): string[] {

@@ -5,6 +5,7 @@ import { answerInOnePiece } from "./answer_whole.ts";
 import { answerAsStream } from "./answer_stream.ts";
 import type { Job, Run } from "./job.ts";
 import { SequenceText } from "./sequence_text.ts";
+import { cacheScope } from "./cache_scope.ts";
 import type { Services } from "./services.ts";
 import { type SamplingFields, stopsOf } from "./sampling_fields.ts";
 
@@ -16,7 +17,12 @@ import { type SamplingFields, stopsOf } from "./sampling_fields.ts";
  */
 export async function answer(c: Context, services: Services, job: Job): Promise<Response> {
   const id = `${job.format.idPrefix}${crypto.randomUUID().replaceAll("-", "")}`;
-  const generation = await services.engine.submit({ id, sequences: job.sequences });
+  const scope = cacheScope(c, services.cacheSecret, job.request.cache_salt);
+  const generation = await services.engine.submit({
+    id,
+    sequences: job.sequences,
+    ...(scope === undefined ? {} : { cacheScope: scope }),
+  });
   const run = prepareRun(c, services, job, id);
   return job.request.stream === true
     ? answerAsStream(c, services, run, generation)

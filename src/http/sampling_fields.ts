@@ -14,6 +14,7 @@ const MAX_TOKENS = 2 ** 31 - 1;
 const MAX_STOP_STRINGS = 16;
 const MAX_STOP_CHARS = 1024;
 const MAX_STOP_TOKEN_IDS = 128;
+const MAX_SALT_CHARS = 1024;
 
 const StopString = z.string().min(1).max(MAX_STOP_CHARS)
   .refine((text) => text.isWellFormed(), "well-formed Unicode");
@@ -39,6 +40,7 @@ export const SAMPLING_FIELDS = {
   include_stop_str_in_output: z.boolean().nullish(),
   skip_special_tokens: z.boolean().nullish(),
   return_token_ids: z.boolean().nullish(),
+  cache_salt: z.string().min(1).max(MAX_SALT_CHARS).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.looseObject({
     include_usage: z.boolean().nullish(),

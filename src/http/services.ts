@@ -112,6 +112,8 @@ export interface Services {
   readonly createStopStrings: (stops: readonly string[]) => StopStrings;
   readonly model: ServedModel;
   readonly access: AccessRules;
+  /** Secret of this deployment under which cache scopes are named (`cache_scope.ts`). */
+  readonly cacheSecret: Uint8Array;
   readonly limits: DoorLimits;
   readonly metrics: ServingMetrics;
   readonly log: Logger;

@@ -54,6 +54,7 @@ export async function createServer(
     model,
     createStopStrings: (stops) => new StopStrings(stops),
     access: { apiKeys: config.apiKey, hostname: config.host },
+    cacheSecret: crypto.getRandomValues(new Uint8Array(32)),
     limits: DEFAULT_LIMITS,
     metrics: new ServingMetrics(engine, model.names[0]!),
     log,

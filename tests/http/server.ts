@@ -34,6 +34,7 @@ export function testServer(changes: Partial<Services> = {}): TestServer {
       defaults: {},
     },
     access: { apiKeys: [], hostname: "127.0.0.1" },
+    cacheSecret: new Uint8Array(32).fill(7),
     limits: { maxBodyBytes: 100_000, keepAliveMs: 15_000 },
     metrics: new ServingMetrics(engine, "quire/test"),
     log: createLogger({

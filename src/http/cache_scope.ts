@@ -1,0 +1,25 @@
+import { createHmac } from "node:crypto";
+import type { Context } from "hono";
+import { presentedKey } from "./access.ts";
+
+/**
+ * Names the scope in which a request may share KV with others, or undefined for the open scope.
+ *
+ * A cached prefix shows in the time to the first token and in `cached_tokens`, so who may find whose
+ * prefixes is who may learn of them: each API key has a scope of its own, and a `cache_salt` narrows it
+ * further. The name is an HMAC under the server's secret, since a salt that clients choose alone could be
+ * guessed; both parts are tagged with their lengths, so that no two pairs read the same.
+ */
+export function cacheScope(
+  c: Context,
+  secret: Uint8Array,
+  salt: string | null | undefined,
+): string | undefined {
+  const key = presentedKey(c);
+  if (key === undefined && (salt === undefined || salt === null)) return undefined;
+  const hmac = createHmac("sha256", secret);
+  for (const [tag, part] of [["key", key], ["salt", salt ?? undefined]] as const) {
+    hmac.update(part === undefined ? `${tag}:none;` : `${tag}:${part.length}:${part};`);
+  }
+  return hmac.digest("hex");
+}
