@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { EngineStats } from "../core/engine_config.ts";
 import type { EnginePort } from "../core/generation.ts";
 import type { FinishReason } from "../core/token_event.ts";
 
@@ -17,6 +18,37 @@ const LATENCY_BUCKETS = [
 ].flat();
 /** 1, 2, 5, 10, ... up to a million tokens. */
 const TOKEN_BUCKETS = [0, 1, 2, 3, 4, 5].flatMap((e) => [1, 2, 5].map((m) => m * 10 ** e));
+
+/** Counters that the engine keeps: name, help, and where its statistics hold the value. */
+const ENGINE_COUNTERS: readonly [string, string, (stats: EngineStats) => number][] = [
+  [
+    "vllm:num_preemptions_total",
+    "Sequences that gave their KV blocks back and waited again",
+    ({ numPreemptions }) => numPreemptions,
+  ],
+  [
+    "vllm:prefix_cache_queries_total",
+    "Prompt tokens looked up in the prefix cache",
+    ({ numQueriedTokens }) => numQueriedTokens,
+  ],
+  [
+    "vllm:prefix_cache_hits_total",
+    "Prompt tokens found in the prefix cache",
+    ({ numHitTokens }) => numHitTokens,
+  ],
+  [
+    "quire:prefix_cache_evicted_blocks_total",
+    "Blocks dropped from the prefix cache to make room",
+    ({ numEvictedBlocks }) => numEvictedBlocks,
+  ],
+  ["quire:steps_total", "Engine steps", ({ numSteps }) => numSteps],
+  ["quire:step_seconds_total", "Time of all steps", ({ stepMs }) => stepMs / 1000],
+  [
+    "quire:host_seconds_total",
+    "Part of the steps' time not spent waiting for the device",
+    ({ hostMs }) => hostMs / 1000,
+  ],
+];
 
 const FINISH_REASONS: readonly FinishReason[] = ["stop", "length", "abort", "error"];
 
@@ -139,15 +171,29 @@ export class ServingMetrics {
         this.set(labels, 1);
       },
     });
-    new Counter({
-      name: "vllm:num_preemptions_total",
-      help: "Sequences that gave their KV blocks back and waited again",
+    new Gauge({
+      name: "quire:kv_blocks",
+      help: "KV blocks by what holds them: sequences, the prefix cache alone, or nothing",
+      labelNames: ["state"],
       registers: [this.#registry],
       collect() {
-        this.reset();
-        this.inc(engine.stats.numPreemptions);
+        const { numBlocks, numFreeBlocks, numCachedBlocks } = engine.stats;
+        this.set({ state: "in_use" }, numBlocks - numFreeBlocks - numCachedBlocks);
+        this.set({ state: "cached" }, numCachedBlocks);
+        this.set({ state: "free" }, numFreeBlocks);
       },
     });
+    for (const [name, help, read] of ENGINE_COUNTERS) {
+      new Counter({
+        name,
+        help,
+        registers: [this.#registry],
+        collect() {
+          this.reset();
+          this.inc(read(engine.stats));
+        },
+      });
+    }
   }
 
   #gauge(name: string, help: string, read: () => number): void {

@@ -15,6 +15,8 @@ Deno.test("ServingMetrics names and describes every metric as vLLM does", async 
     kv_cache_usage_perc: "gauge",
     cache_config_info: "gauge",
     num_preemptions_total: "counter",
+    prefix_cache_queries_total: "counter",
+    prefix_cache_hits_total: "counter",
     prompt_tokens_total: "counter",
     generation_tokens_total: "counter",
     request_success_total: "counter",
@@ -40,6 +42,12 @@ Deno.test("ServingMetrics reads gauges from the engine at each scrape", async ()
     numFreeBlocks: 1,
     numCachedBlocks: 1,
     numPreemptions: 5,
+    numQueriedTokens: 700,
+    numHitTokens: 320,
+    numEvictedBlocks: 9,
+    numSteps: 11,
+    stepMs: 2500,
+    hostMs: 125,
   };
   for (let scrape = 0; scrape < 2; scrape++) {
     const text = await metrics.text();
@@ -47,6 +55,15 @@ Deno.test("ServingMetrics reads gauges from the engine at each scrape", async ()
     assertStringIncludes(text, `vllm:num_requests_waiting{${LABELS}} 2\n`);
     assertStringIncludes(text, `vllm:kv_cache_usage_perc{${LABELS}} 0.75\n`);
     assertStringIncludes(text, `vllm:num_preemptions_total{${LABELS}} 5\n`);
+    assertStringIncludes(text, `vllm:prefix_cache_queries_total{${LABELS}} 700\n`);
+    assertStringIncludes(text, `vllm:prefix_cache_hits_total{${LABELS}} 320\n`);
+    assertStringIncludes(text, `quire:prefix_cache_evicted_blocks_total{${LABELS}} 9\n`);
+    assertStringIncludes(text, `quire:steps_total{${LABELS}} 11\n`);
+    assertStringIncludes(text, `quire:step_seconds_total{${LABELS}} 2.5\n`);
+    assertStringIncludes(text, `quire:host_seconds_total{${LABELS}} 0.125\n`);
+    for (const [state, count] of [["in_use", 6], ["cached", 1], ["free", 1]]) {
+      assertStringIncludes(text, `quire:kv_blocks{state="${state}",${LABELS}} ${count}\n`);
+    }
   }
 });
 
