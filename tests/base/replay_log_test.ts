@@ -1,0 +1,66 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { InvariantError } from "../../src/base/invariant.ts";
+import { ReplayLog } from "../../src/base/replay_log.ts";
+
+Deno.test("ReplayLog numbers items without holes and keeps the latest", () => {
+  const log = new ReplayLog<string>(3);
+  assertEquals([log.firstSeq, log.nextSeq, log.from(0)], [0, 0, []]);
+  log.append(["a", "b"]);
+  log.append(["c", "d", "e"]);
+  assertEquals([log.firstSeq, log.nextSeq], [2, 5]);
+  assertEquals(log.from(0), [{ seq: 2, item: "c" }, { seq: 3, item: "d" }, { seq: 4, item: "e" }]);
+  assertEquals(log.from(3, 1), [{ seq: 3, item: "d" }]);
+  assertEquals(log.from(5), []);
+  assertThrows(() => new ReplayLog(0), InvariantError);
+});
+
+Deno.test("ReplayLog agrees with a plain list under any history", () => {
+  const appends = fc.array(fc.array(fc.nat({ max: 9 }), { maxLength: 4 }), { maxLength: 20 });
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 6 }),
+      appends,
+      fc.nat({ max: 40 }),
+      (capacity, all, seq) => {
+        const log = new ReplayLog<number>(capacity);
+        const list: number[] = [];
+        for (const items of all) {
+          log.append(items);
+          list.push(...items);
+          const numbered = list.map((item, seq) => ({ seq, item })).slice(-capacity);
+          assertEquals(log.from(seq), numbered.filter((entry) => entry.seq >= seq));
+        }
+      },
+    ),
+    { seed: 11 },
+  );
+});
+
+Deno.test("ReplayLog.follow() replays what is kept and goes on with what comes", async () => {
+  const log = new ReplayLog<string>(2);
+  log.append(["a", "b", "c"]);
+  const seen: string[] = [];
+  for await (const { seq, item } of log.follow(1)) {
+    seen.push(`${seq}${item}`);
+    if (item === "c") log.append(["d", "e", "f"]);
+    if (item === "f") break;
+  }
+  assertEquals(seen, ["1b", "2c", "3d", "4e", "5f"]);
+});
+
+Deno.test("ReplayLog.follow() serves several readers, each at its own pace", async () => {
+  const log = new ReplayLog<number>(8);
+  const slow = log.follow(0)[Symbol.asyncIterator]();
+  log.append([1, 2]);
+  const fast: number[] = [];
+  for await (const { item } of log.follow(1)) {
+    fast.push(item);
+    if (item === 2) log.append([3]);
+    if (item === 3) break;
+  }
+  assertEquals(fast, [2, 3]);
+  assertEquals((await slow.next()).value, { seq: 0, item: 1 });
+  assertEquals((await slow.next()).value, { seq: 1, item: 2 });
+  assertEquals((await slow.next()).value, { seq: 2, item: 3 });
+});
