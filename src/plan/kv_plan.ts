@@ -1,0 +1,146 @@
+import { StartupError } from "../core/errors.ts";
+import {
+  bytesPerToken,
+  groupBytes,
+  isServed,
+  layerBytes,
+  PLANNED_DTYPES,
+  type PlannedDtype,
+} from "./kv_dtypes.ts";
+import { type LayerGroup, type ModelShape, numLayersOf } from "./model_shape.ts";
+import {
+  concurrency,
+  longestSequence,
+  type PoolSettings,
+  sequenceBytes,
+  shareUnread,
+} from "./sequence_size.ts";
+import { planTraffic, type Traffic, type TrafficPlan, typicalTraffic } from "./traffic_plan.ts";
+
+/** What a plan is made for. */
+export interface PlanOptions {
+  /** Bytes of the KV pool, all layers together. */
+  readonly memoryBytes: number;
+  /** Token positions per block. */
+  readonly blockSize: number;
+  /** Most tokens of one step. */
+  readonly maxNumBatchedTokens: number;
+  /** Most tokens of one sequence; what the model is made for unless told otherwise. */
+  readonly maxModelLen?: number;
+  /** Element type that allocators are compared with; f16 unless told otherwise. */
+  readonly dtype?: PlannedDtype;
+  /** Requests to compare allocators on; lengths like ShareGPT's and Alpaca's unless given. */
+  readonly traffic?: readonly Traffic[];
+}
+
+/** One element type's row of a plan. */
+export interface DtypePlan {
+  readonly dtype: PlannedDtype;
+  /** Whether this server can run with it. */
+  readonly isServed: boolean;
+  readonly bytesPerToken: number;
+  /** Bytes of the blocks of all groups that hold the same positions. */
+  readonly bytesPerBlock: number;
+  /** Blocks of all layers; a window's layers need fewer, which `lengths` takes into account. */
+  readonly numBlocks: number;
+  readonly numTokens: number;
+  /** Bytes of the largest buffer, one layer's; a device limits what can be bound. */
+  readonly layerBufferBytes: number;
+  /** Most tokens of one sequence that has the pool to itself, at most `maxModelLen`. */
+  readonly longestLen: number;
+  /** By group, in the order of the plan's groups. */
+  readonly groups: readonly {
+    readonly bytesPerTokenAndLayer: number;
+    readonly bytesPerToken: number;
+  }[];
+  /** Sequences that run at once if all are that long; shares nothing between them. */
+  readonly lengths: readonly {
+    readonly len: number;
+    readonly bytes: number;
+    readonly numSequences: number;
+  }[];
+}
+
+/** Everything `quire plan` says, as plain data. */
+export interface KvPlan {
+  readonly model: string;
+  readonly memoryBytes: number;
+  readonly blockSize: number;
+  readonly maxModelLen: number;
+  readonly maxNumBatchedTokens: number;
+  readonly numLayers: number;
+  readonly groups: readonly LayerGroup[];
+  /** Part of a sequence of `maxModelLen` that windows make unread; 0 without windows. */
+  readonly shareUnread: number;
+  readonly dtypes: readonly DtypePlan[];
+  /** Element type of `traffic`. */
+  readonly dtype: PlannedDtype;
+  readonly traffic: readonly TrafficPlan[];
+}
+
+/**
+ * Plans the KV memory of a model.
+ *
+ * @throws {StartupError} when `maxModelLen` is more than the model was made for.
+ */
+export function planKv(shape: ModelShape, options: PlanOptions): KvPlan {
+  const { memoryBytes, blockSize, maxNumBatchedTokens, dtype = "f16" } = options;
+  const maxModelLen = options.maxModelLen ?? shape.maxModelLen;
+  if (maxModelLen > shape.maxModelLen) {
+    throw new StartupError(
+      `--max-model-len is ${maxModelLen}, but ${shape.name} was made for ${shape.maxModelLen} tokens`,
+    );
+  }
+  const limits = { ...options, maxModelLen };
+  return {
+    model: shape.name,
+    memoryBytes,
+    blockSize,
+    maxModelLen,
+    maxNumBatchedTokens,
+    numLayers: numLayersOf(shape),
+    groups: shape.groups,
+    shareUnread: shareUnread(shape, maxModelLen, dtype),
+    dtypes: PLANNED_DTYPES.map((planned) => planDtype(shape, planned, limits)),
+    dtype,
+    traffic: (options.traffic ?? typicalTraffic()).map((traffic) =>
+      planTraffic(shape, traffic, { ...limits, dtype })
+    ),
+  };
+}
+
+type Limits = PlanOptions & { readonly maxModelLen: number };
+
+function planDtype(shape: ModelShape, dtype: PlannedDtype, limits: Limits): DtypePlan {
+  const { memoryBytes, blockSize, maxModelLen, maxNumBatchedTokens } = limits;
+  const pool: PoolSettings = { blockSize, maxNumBatchedTokens, dtype };
+  const perToken = bytesPerToken(shape, dtype);
+  const numBlocks = Math.floor(memoryBytes / (perToken * blockSize));
+  const largestLayer = Math.max(...shape.groups.map((group) => layerBytes(group, dtype)));
+  return {
+    dtype,
+    isServed: isServed(dtype),
+    bytesPerToken: perToken,
+    bytesPerBlock: perToken * blockSize,
+    numBlocks,
+    numTokens: numBlocks * blockSize,
+    layerBufferBytes: numBlocks * blockSize * largestLayer,
+    longestLen: longestSequence(shape, memoryBytes, { ...pool, limit: maxModelLen }),
+    groups: shape.groups.map((group) => ({
+      bytesPerTokenAndLayer: layerBytes(group, dtype),
+      bytesPerToken: groupBytes(group, dtype),
+    })),
+    lengths: plannedLengths(maxModelLen).map((len) => ({
+      len,
+      bytes: sequenceBytes(shape, len, pool),
+      numSequences: Math.floor(concurrency(shape, memoryBytes, { ...pool, numTokens: len })),
+    })),
+  };
+}
+
+/** Powers of two from 512 up to `maxModelLen`, and that itself. */
+function plannedLengths(maxModelLen: number): number[] {
+  const lengths = [];
+  for (let len = 512; len < maxModelLen; len *= 2) lengths.push(len);
+  return [...lengths, maxModelLen];
+}

@@ -1,0 +1,27 @@
+/** How far back the layers of a group read, which decides what a sequence must keep. */
+export type AttentionKind = "full" | "sliding_window" | "chunked_local";
+
+/** Layers of one model with the same kind of attention and the same size of cache. */
+export interface LayerGroup {
+  readonly kind: AttentionKind;
+  readonly numLayers: number;
+  readonly numKvHeads: number;
+  /** Elements of one head's key, and of its value. */
+  readonly headDim: number;
+  /** Positions that a query sees, itself included (sliding window), or positions per chunk. */
+  readonly window?: number;
+}
+
+/** What decides the size of a model's KV cache; nothing of its weights. */
+export interface ModelShape {
+  readonly name: string;
+  /** Longest context the model is made for, tokens. */
+  readonly maxModelLen: number;
+  /** At least one; each layer is in exactly one. */
+  readonly groups: readonly LayerGroup[];
+}
+
+/** Layers of all groups together. */
+export function numLayersOf({ groups }: ModelShape): number {
+  return groups.reduce((sum, { numLayers }) => sum + numLayers, 0);
+}

@@ -1,0 +1,124 @@
+import { formatByteSize } from "../base/byte_size.ts";
+import type { HeldMemory } from "./held_memory.ts";
+import type { DtypePlan, KvPlan } from "./kv_plan.ts";
+import type { LayerGroup } from "./model_shape.ts";
+import type { TrafficPlan } from "./traffic_plan.ts";
+
+/** Columns of lengths in a table; the plan's JSON has all lengths. */
+const MAX_COLUMNS = 6;
+
+/** A plan for people: what it is for, one table of element types, one of allocators per traffic. */
+export function planText(plan: KvPlan): string {
+  return [
+    heading(plan),
+    dtypeTable(plan),
+    lengthTable(plan),
+    ...plan.traffic.map((traffic) => trafficTable(traffic, plan)),
+  ].join("\n\n");
+}
+
+function heading(plan: KvPlan): string {
+  const { model, numLayers, groups, memoryBytes, blockSize, maxModelLen } = plan;
+  const facts = [
+    ["Model", `${model}, ${numLayers} layers, at most ${count(maxModelLen)} tokens per sequence`],
+    ...groups.map((group, i) => ["Layers", describeGroup(group, plan, i)]),
+    ["Memory", `${formatByteSize(memoryBytes)} for KV, in blocks of ${blockSize} tokens`],
+  ];
+  if (plan.shareUnread > 0) {
+    facts.push([
+      "Windows",
+      `leave ${percent(plan.shareUnread)} of ${count(maxModelLen)} tokens unread, not kept`,
+    ]);
+  }
+  return facts.map(([name, text]) => `${name!.padEnd(8)} ${text}`).join("\n");
+}
+
+const ATTENTION: Readonly<Record<LayerGroup["kind"], string>> = {
+  full: "full attention",
+  sliding_window: "sliding window",
+  chunked_local: "chunked-local",
+};
+
+function describeGroup(group: LayerGroup, { dtype, dtypes }: KvPlan, index: number): string {
+  const { kind, numLayers, numKvHeads, headDim, window } = group;
+  const bytes = dtypes.find((row) => row.dtype === dtype)!.groups[index]!;
+  const reach = window === undefined ? "" : ` of ${count(window)}`;
+  return `${numLayers} ${ATTENTION[kind]}${reach}, KV heads ${numKvHeads} x ${headDim}: ` +
+    `${formatByteSize(bytes.bytesPerTokenAndLayer)} per token and layer, ` +
+    `${formatByteSize(bytes.bytesPerToken)} per token (${dtype})`;
+}
+
+function dtypeTable({ dtypes }: KvPlan): string {
+  const rows = dtypes.map((row) => [
+    dtypeName(row),
+    formatByteSize(row.bytesPerToken),
+    count(row.numBlocks),
+    count(row.numTokens),
+    count(row.longestLen),
+    formatByteSize(row.layerBufferBytes),
+  ]);
+  const names = ["KV dtype", "per token", "blocks", "tokens", "longest", "layer buffer"];
+  const note = dtypes.some((row) => !row.isServed) ? "\n* planned for, not served yet" : "";
+  return table([names, ...rows]) + note;
+}
+
+function dtypeName({ dtype, isServed }: DtypePlan): string {
+  return isServed ? dtype : `${dtype}*`;
+}
+
+function lengthTable({ dtypes }: KvPlan): string {
+  const lengths = dtypes[0]!.lengths.map(({ len }) => len);
+  const shown = [...lengths.slice(0, MAX_COLUMNS - 1), ...lengths.slice(MAX_COLUMNS - 1).slice(-1)];
+  const rows = dtypes.map((row) => [
+    dtypeName(row),
+    ...shown.map((len) => count(row.lengths.find((cell) => cell.len === len)!.numSequences)),
+  ]);
+  return "Sequences at once, all of so many tokens:\n" +
+    table([["KV dtype", ...shown.map(count)], ...rows]);
+}
+
+function trafficTable(traffic: TrafficPlan, { dtype, maxModelLen }: KvPlan): string {
+  const { name, numRequests, numTooLong, meanPromptLen, meanOutputLen, allocators } = traffic;
+  if (numRequests === 0) return `${name}: no request fits into ${count(maxModelLen)} tokens`;
+  const tooLong = numTooLong === 0 ? "" : `; longer, left out: ${count(numTooLong)}`;
+  const head =
+    `${name} (requests ${count(numRequests)}, mean prompt ${meanPromptLen.toFixed(0)}, ` +
+    `mean output ${meanOutputLen.toFixed(0)}, ${dtype}${tooLong}):`;
+  const rows = allocators.map((row) => [
+    allocatorName(row),
+    percent(row.usefulShare),
+    row.meanHeldLen.toFixed(0),
+    count(row.numSequences),
+  ]);
+  return `${head}\n${table([["allocator", "useful", "tokens held", "sequences"], ...rows])}`;
+}
+
+/** An allocator in the words of a table. */
+export function allocatorName({ allocator, blockSize }: HeldMemory): string {
+  switch (allocator) {
+    case "contiguous":
+      return "contiguous, longest length";
+    case "power_of_two":
+      return "contiguous, power of two";
+    case "exact":
+      return "contiguous, length known";
+    case "paged":
+      return `paged, blocks of ${blockSize}`;
+  }
+}
+
+/** Rows of texts as columns, the first to the left and the others to the right. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
+  const align = (text: string, i: number) =>
+    i === 0 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!);
+  return rows.map((row) => row.map(align).join("  ")).join("\n");
+}
+
+function count(value: number): string {
+  return value.toLocaleString("en-US");
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}

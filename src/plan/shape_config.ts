@@ -1,0 +1,68 @@
+import { z } from "zod";
+import { StartupError } from "../core/errors.ts";
+import { modelFile, parseModelJson, readModelJson } from "../core/model_json.ts";
+import { layerKinds, LayerKindsJson } from "./layer_kinds.ts";
+import type { LayerGroup, ModelShape } from "./model_shape.ts";
+
+const count = (max: number) => z.int().min(1).max(max);
+
+/** What sizes need of a config.json, whatever the model's family. */
+const ShapeJson = z.object({
+  num_hidden_layers: count(512),
+  num_attention_heads: count(1024),
+  num_key_value_heads: count(1024).nullish(),
+  head_dim: count(1024).nullish(),
+  hidden_size: count(65_536),
+  max_position_embeddings: count(16_777_216),
+  kv_lora_rank: z.null("latent attention keeps no keys and values per head, and is not planned")
+    .optional(),
+});
+
+/**
+ * Reads the shape of the model in `dir` from its config.json, whether the server can run it or not.
+ *
+ * @throws {StartupError} naming the file, the field, its value and what it must be.
+ */
+export function loadShape(dir: string, name: string): ModelShape {
+  const file = modelFile(dir, "config.json");
+  const json = readModelJson(dir, "config.json");
+  if (json === undefined) throw new StartupError(`${file} is missing: not a model directory`);
+  return parseShape(json, name, file);
+}
+
+/**
+ * The shape that the parsed content of a config.json describes. A model of several modalities is
+ * planned for by its `text_config`.
+ *
+ * @param file what error messages call it.
+ * @throws {StartupError} as {@link loadShape}.
+ */
+export function parseShape(json: unknown, name: string, file = "config.json"): ModelShape {
+  const text = textConfig(json);
+  const fields = parseModelJson(ShapeJson, text, file);
+  const numHeads = fields.num_attention_heads;
+  const headDim = fields.head_dim ?? fields.hidden_size / numHeads;
+  if (!Number.isInteger(headDim)) {
+    throw new StartupError(
+      `${file}: "hidden_size" ${fields.hidden_size} over "num_attention_heads" ${numHeads} gives ` +
+        `heads of ${headDim}: must be an integer, or "head_dim" must say it`,
+    );
+  }
+  const heads = { numKvHeads: fields.num_key_value_heads ?? numHeads, headDim };
+  const kinds = layerKinds(
+    parseModelJson(LayerKindsJson, text, file),
+    fields.num_hidden_layers,
+    file,
+  );
+  const groups = new Map<string, LayerGroup>();
+  for (const { kind, window } of kinds) {
+    const numLayers = (groups.get(kind)?.numLayers ?? 0) + 1;
+    groups.set(kind, { kind, numLayers, ...heads, ...(window === undefined ? {} : { window }) });
+  }
+  return { name, maxModelLen: fields.max_position_embeddings, groups: [...groups.values()] };
+}
+
+function textConfig(json: unknown): unknown {
+  if (typeof json !== "object" || json === null || "num_hidden_layers" in json) return json;
+  return "text_config" in json ? json.text_config : json;
+}

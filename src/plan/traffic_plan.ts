@@ -1,0 +1,80 @@
+import {
+  COMPARED_BLOCK_SIZES,
+  type HeldMemory,
+  heldMemory,
+  type WindowShare,
+} from "./held_memory.ts";
+import { bytesPerToken, groupBytes, type PlannedDtype } from "./kv_dtypes.ts";
+import type { ModelShape } from "./model_shape.ts";
+import { LENGTH_DISTRIBUTIONS, type RequestLengths, sampleLengths } from "./request_lengths.ts";
+
+/** Requests under a name. */
+export interface Traffic {
+  readonly name: string;
+  readonly requests: readonly RequestLengths[];
+}
+
+/** What allocators would hold for some traffic. */
+export interface TrafficPlan {
+  readonly name: string;
+  /** Requests counted, and those left out because they are longer than `maxModelLen`. */
+  readonly numRequests: number;
+  readonly numTooLong: number;
+  readonly meanPromptLen: number;
+  readonly meanOutputLen: number;
+  /** Each with the sequences that the pool holds on average at a random moment, whole ones. */
+  readonly allocators: readonly (HeldMemory & { readonly numSequences: number })[];
+}
+
+/** Requests drawn from each distribution; enough for a tenth of a percent of blocks. */
+const NUM_SAMPLES = 20_000;
+const SEED = 1;
+
+/** The part of a plan's settings that allocators are compared under. */
+export interface TrafficOptions {
+  /** Bytes of the KV pool, all layers together. */
+  readonly memoryBytes: number;
+  /** Compared besides {@link COMPARED_BLOCK_SIZES}. */
+  readonly blockSize: number;
+  /** Longest prompt and output together. */
+  readonly maxModelLen: number;
+  readonly dtype: PlannedDtype;
+}
+
+/** Compares allocators on `traffic`, for the layers of a model. */
+export function planTraffic(
+  shape: ModelShape,
+  { name, requests }: Traffic,
+  { memoryBytes, blockSize, maxModelLen, dtype }: TrafficOptions,
+): TrafficPlan {
+  const fitting = requests.filter((r) => r.promptLen + r.outputLen <= maxModelLen);
+  const perToken = bytesPerToken(shape, dtype);
+  const windows = shape.groups.map((group): WindowShare => ({
+    share: groupBytes(group, dtype) / perToken,
+    ...(group.window === undefined ? {} : { window: group.window }),
+  }));
+  const blockSizes = [...new Set([...COMPARED_BLOCK_SIZES, blockSize])].sort((a, b) => a - b);
+  return {
+    name,
+    numRequests: fitting.length,
+    numTooLong: requests.length - fitting.length,
+    meanPromptLen: mean(fitting.map(({ promptLen }) => promptLen)),
+    meanOutputLen: mean(fitting.map(({ outputLen }) => outputLen)),
+    allocators: heldMemory(fitting, { maxModelLen, blockSizes, windows }).map((held) => ({
+      ...held,
+      numSequences: Math.floor(memoryBytes / (held.meanHeldLen * perToken)),
+    })),
+  };
+}
+
+/** Traffic like two well-known data sets; the same requests each time. */
+export function typicalTraffic(): Traffic[] {
+  return LENGTH_DISTRIBUTIONS.map((distribution) => ({
+    name: distribution.name,
+    requests: sampleLengths(distribution, { numRequests: NUM_SAMPLES, seed: SEED }),
+  }));
+}
+
+function mean(values: readonly number[]): number {
+  return values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length;
+}

@@ -1,0 +1,102 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { StartupError } from "../../src/core/errors.ts";
+import { numBlocksForBytes } from "../../src/core/kv_layout.ts";
+import { type DtypePlan, type KvPlan, planKv } from "../../src/plan/kv_plan.ts";
+import type { ModelShape } from "../../src/plan/model_shape.ts";
+import { findPreset } from "../../src/plan/presets.ts";
+
+const GIB = 2 ** 30;
+const OPTIONS = { memoryBytes: 8 * GIB, blockSize: 16, maxNumBatchedTokens: 512, traffic: [] };
+const LLAMA = findPreset("llama-2-7b")!;
+const HYBRID: ModelShape = {
+  name: "hybrid",
+  maxModelLen: 8192,
+  groups: [
+    { kind: "sliding_window", numLayers: 2, window: 1024, numKvHeads: 2, headDim: 64 },
+    { kind: "full", numLayers: 2, numKvHeads: 4, headDim: 64 },
+  ],
+};
+
+function rowOf(plan: KvPlan, dtype: string): DtypePlan {
+  return plan.dtypes.find((row) => row.dtype === dtype)!;
+}
+
+Deno.test("planKv() sizes Llama-2-7B in 8 GiB by hand", () => {
+  const row = rowOf(planKv(LLAMA, OPTIONS), "f16");
+  assertEquals([row.bytesPerToken, row.bytesPerBlock], [524_288, 8 * 2 ** 20]);
+  assertEquals([row.numBlocks, row.numTokens, row.longestLen], [1024, 16_384, 4096]);
+  assertEquals(row.layerBufferBytes, GIB / 4);
+  assertEquals(row.groups, [{ bytesPerTokenAndLayer: 16_384, bytesPerToken: 524_288 }]);
+  assertEquals(row.lengths, [
+    { len: 512, bytes: GIB / 4, numSequences: 32 },
+    { len: 1024, bytes: GIB / 2, numSequences: 16 },
+    { len: 2048, bytes: GIB, numSequences: 8 },
+    { len: 4096, bytes: 2 * GIB, numSequences: 4 },
+  ]);
+});
+
+Deno.test("planKv() counts as many blocks as the server makes of the same memory", () => {
+  for (const memoryBytes of [1, 10_000_000, GIB - 1, GIB]) {
+    const plan = planKv(LLAMA, { ...OPTIONS, memoryBytes });
+    for (const dtype of ["f16", "f32"] as const) {
+      const geometry = { ...LLAMA.groups[0]!, dtype };
+      assertEquals(rowOf(plan, dtype).numBlocks, numBlocksForBytes(memoryBytes, geometry, 16));
+    }
+  }
+});
+
+Deno.test("planKv() lists five element types and marks those that the server can run", () => {
+  const { dtypes } = planKv(LLAMA, OPTIONS);
+  assertEquals(dtypes.map(({ dtype, isServed }) => `${dtype} ${isServed}`), [
+    "f16 true",
+    "f32 true",
+    "int8 false",
+    "fp8 false",
+    "int4 false",
+  ]);
+});
+
+Deno.test("planKv() fits more long sequences where windows let blocks go", () => {
+  const plan = planKv(HYBRID, OPTIONS);
+  const allFull = HYBRID.groups.map(({ window: _, ...group }) => ({
+    ...group,
+    kind: "full" as const,
+  }));
+  const whole = planKv({ ...HYBRID, groups: allFull }, OPTIONS);
+  const [windowed, full] = [rowOf(plan, "f16"), rowOf(whole, "f16")];
+  assertEquals(windowed.bytesPerToken, 2 * (2 * 2 * 64 * 2) + 2 * (2 * 4 * 64 * 2));
+  assertEquals([windowed.numBlocks, windowed.lengths[0]], [full.numBlocks, full.lengths[0]]);
+  // A third of the bytes slides; 1,535 positions and a block of 8,192 stay.
+  assertEquals(windowed.lengths.at(-1)!.bytes, 8192 * 2048 + (1536 + 16) * 1024);
+  assert(windowed.lengths.at(-1)!.numSequences > full.lengths.at(-1)!.numSequences);
+  assertEquals([plan.shareUnread.toFixed(4), whole.shareUnread], ["0.2917", 0]);
+  // The largest buffer is one of a full layer's, which has more heads.
+  assertEquals(windowed.layerBufferBytes, windowed.numTokens * 1024);
+});
+
+Deno.test("planKv() plans for the length asked for, and refuses one beyond the model's", () => {
+  const plan = planKv(LLAMA, { ...OPTIONS, maxModelLen: 1000 });
+  assertEquals(rowOf(plan, "f16").lengths.map(({ len }) => len), [512, 1000]);
+  assertEquals(rowOf(plan, "f16").longestLen, 1000);
+  const tiny = planKv(LLAMA, { ...OPTIONS, maxModelLen: 2 });
+  assertEquals(rowOf(tiny, "f16").lengths.map(({ len }) => len), [2]);
+  const error = assertThrows(() => planKv(LLAMA, { ...OPTIONS, maxModelLen: 4097 }), StartupError);
+  assertEquals(
+    error.message,
+    "--max-model-len is 4097, but llama-2-7b was made for 4096 tokens",
+  );
+});
+
+Deno.test("planKv() says how far the pool reaches where it holds less than one sequence", () => {
+  const row = rowOf(planKv(LLAMA, { ...OPTIONS, memoryBytes: 100 * 8 * 2 ** 20 }), "f16");
+  assertEquals([row.longestLen, row.lengths.at(-1)!.numSequences], [1600, 0]);
+  const none = rowOf(planKv(LLAMA, { ...OPTIONS, memoryBytes: 1 }), "f16");
+  assertEquals([none.numBlocks, none.longestLen], [0, 0]);
+});
+
+Deno.test("planKv() compares allocators on typical traffic, the same each time", () => {
+  const { traffic: _, ...options } = OPTIONS;
+  const plan = planKv(LLAMA, options);
+  assertEquals(plan.traffic.map(({ name }) => name), ["sharegpt-like", "alpaca-like"]);
+  assertEquals(planKv(LLAMA, options), plan);
+});
