@@ -5,14 +5,18 @@ const PAGE_WIDTH = 96;
 /** Where descriptions start; a longer flag has its description on the next line. */
 const TEXT_COLUMN = 34;
 
-/** Writes the page of `--help`: usage, then every flag with meaning, bounds, default and variable. */
-export function helpText(flags: readonly Flag[]): string {
+/**
+ * Writes a page of help: what comes first, then every flag with meaning, bounds, default and variable.
+ *
+ * @param head paragraphs, wrapped to the page's width line by line; by default, all commands' usage.
+ */
+export function helpText(flags: readonly Flag[], head: readonly string[] = USAGE): string {
   const groups = new Map<string, Flag[]>();
   for (const flag of flags) groups.set(flag.group, [...groups.get(flag.group) ?? [], flag]);
   const sections = [...groups].map(([group, members]) =>
     [`${group}:`, ...members.flatMap(describeFlag)].join("\n")
   );
-  return [...USAGE, ...sections, NOTES].join("\n\n") + "\n";
+  return [...head.map(wrapLines), ...sections, NOTES].join("\n\n") + "\n";
 }
 
 const USAGE = [
@@ -20,6 +24,7 @@ const USAGE = [
   [
     "Usage:",
     "  quire serve [MODEL] [flags]     Serve a model",
+    "  quire plan [MODEL] [flags]      Say how much fits into KV memory (flags: quire plan --help)",
     "  quire help                      Show this page (also --help)",
     "  quire version                   Show the version (also --version)",
   ].join("\n"),
@@ -33,7 +38,7 @@ const NOTES = wrap(
 ).join("\n");
 
 function describeFlag(flag: Flag): string[] {
-  const head = `  --${flag.name} ${flag.value}`;
+  const head = `  --${flag.name} ${flag.value}`.trimEnd();
   const facts = [
     flag.kind === "integer"
       ? flag.expected.replace(/^(an integer|a size in bytes) (of )?/, "")
@@ -47,6 +52,16 @@ function describeFlag(flag: Flag): string[] {
   const indent = " ".repeat(TEXT_COLUMN);
   if (head.length + 2 > TEXT_COLUMN) return [head, ...text.map((line) => indent + line)];
   return text.map((line, i) => (i === 0 ? head.padEnd(TEXT_COLUMN) : indent) + line);
+}
+
+/** Wraps each line; what goes on stands under the column of descriptions. */
+function wrapLines(paragraph: string): string {
+  return paragraph.split("\n").flatMap((line) => {
+    if (line.length <= PAGE_WIDTH) return [line];
+    const at = line.startsWith(" ") ? TEXT_COLUMN : 0;
+    const [first = "", ...rest] = wrap(line.slice(at), PAGE_WIDTH - at);
+    return [line.slice(0, at) + first, ...rest.map((part) => " ".repeat(at) + part)];
+  }).join("\n");
 }
 
 /** Breaks `text` at spaces into lines of at most `width` characters; longer words stay whole. */

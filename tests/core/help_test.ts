@@ -41,3 +41,21 @@ Deno.test("helpText() keeps flags of one group together", () => {
   const page = helpText([FLAG, { ...FLAG, group: "Server" }, { ...FLAG, name: "other" }]);
   assertEquals(page.match(/KV cache:/g)?.length, 1);
 });
+
+Deno.test("helpText() shows a switch without a value", () => {
+  const page = helpText([{
+    ...FLAG,
+    kind: "switch",
+    name: "loud",
+    value: "",
+    defaultText: "false",
+  }]);
+  assertStringIncludes(page, "  --loud                          Token positions per KV block\n");
+});
+
+Deno.test("helpText() starts with the head it is given, long lines wrapped under their column", () => {
+  const line = "  quire do [flags]                " + "word ".repeat(20).trimEnd();
+  const lines = helpText([FLAG], ["What it does.", `Usage:\n${line}`]).split("\n");
+  assertEquals(lines.slice(0, 4), ["What it does.", "", "Usage:", line.slice(0, 93)]);
+  assertEquals(lines[4], " ".repeat(34) + "word ".repeat(8).trimEnd());
+});

@@ -1,0 +1,73 @@
+import { z } from "zod";
+import {
+  checkValues,
+  deepFreeze,
+  type Environment,
+  readCommandLine,
+  takeModelArgument,
+} from "./command_line.ts";
+import { ConfigSchema } from "./config_schema.ts";
+import { flagsOf } from "./flags.ts";
+import { helpText } from "./help.ts";
+
+const PLAN = "Plan (quire plan)";
+
+/** The settings of `quire plan`: those of `serve` that decide sizes, and its own. */
+export const PlanSchema = z.object({
+  model: ConfigSchema.shape.model.meta({
+    description: "Model to plan for: a directory with a config.json, or a preset",
+    group: PLAN,
+    value: "MODEL",
+    defaultText: "the bundled demo model",
+  }),
+  memory: z.int().min(1).default(8 * 2 ** 30).meta({
+    description: "Memory for the KV pool: what the weights leave over",
+    group: PLAN,
+    value: "SIZE",
+    bytes: true,
+    defaultText: "8GiB",
+  }),
+  lengths: z.string().min(1).optional().meta({
+    description: "File with the lengths of your own requests, one PROMPT OUTPUT pair per line",
+    group: PLAN,
+    value: "FILE",
+    defaultText: "lengths like ShareGPT's and Alpaca's",
+  }),
+  json: z.boolean().default(false).meta({
+    description: "Print the plan as JSON, as GET /admin/kv/plan answers it",
+    group: PLAN,
+    value: "",
+  }),
+  blockSize: ConfigSchema.shape.blockSize,
+  maxModelLen: ConfigSchema.shape.maxModelLen,
+  maxNumBatchedTokens: ConfigSchema.shape.maxNumBatchedTokens,
+});
+
+const FLAGS = flagsOf(PlanSchema);
+const MODEL_FLAG = FLAGS.find(({ field }) => field === "model")!;
+
+/** Flags that `serve` does not have, for the page that shows all commands. */
+export const PLAN_FLAGS = FLAGS.filter(({ field }) => !(field in ConfigSchema.shape));
+
+/** What `quire plan` is asked to plan, checked and frozen. */
+export type PlanConfig = Readonly<z.output<typeof PlanSchema>>;
+
+/**
+ * Reads what follows the command `plan`; undefined where its help is asked for.
+ *
+ * @throws {StartupError} as `parseConfig`.
+ */
+export function parsePlanConfig(args: readonly string[], env: Environment): PlanConfig | undefined {
+  const line = readCommandLine(args, env, { flags: FLAGS });
+  if (line.asked !== undefined) return undefined;
+  takeModelArgument(line, MODEL_FLAG);
+  return deepFreeze(checkValues(PlanSchema, line.given));
+}
+
+/** The page that `quire plan --help` prints; `presets` are the names that `--model` knows. */
+export function planHelp(presets: readonly string[]): string {
+  return helpText(FLAGS, [
+    "Quire plans KV memory: how many blocks, tokens and sequences of a model a size in bytes holds.",
+    `Usage:\n  quire plan [MODEL] [flags]      Presets: ${presets.join(", ")}`,
+  ]);
+}
