@@ -9,6 +9,7 @@ import { chatRoute } from "./chat_route.ts";
 import { completionsRoute } from "./completions_route.ts";
 import { errorResponse, isServerFailure } from "./error_response.ts";
 import { healthRoute, metricsRoute, versionRoute } from "./health_route.ts";
+import { kvPlanRoute } from "./kv_plan_route.ts";
 import { modelRoute, modelsRoute } from "./models_route.ts";
 import type { Services } from "./services.ts";
 import { detokenizeRoute, tokenizeRoute } from "./tokenize_route.ts";
@@ -40,6 +41,7 @@ export function createApp(services: Services): Hono {
     ["GET", "/health", healthRoute(services)],
     ["GET", "/metrics", metricsRoute(services)],
     ["GET", "/version", versionRoute(services)],
+    ["GET", "/admin/kv/plan", kvPlanRoute(services)],
   ];
   for (const [method, path, handler] of routes) app.on(method, path, handler);
   const paths = routes.map(([, path]) => path);

@@ -1,4 +1,5 @@
 import type { Logger } from "../base/log.ts";
+import type { KvCacheDtype } from "../core/engine_config.ts";
 import type { EnginePort } from "../core/generation.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { ServingMetrics } from "./serving_metrics.ts";
@@ -105,6 +106,27 @@ export interface DoorLimits {
 /** Limits of a server in the open; tests pass smaller ones. */
 export const DEFAULT_LIMITS: DoorLimits = { maxBodyBytes: 8 * 2 ** 20, keepAliveMs: 15_000 };
 
+/** What a plan of KV memory is asked for. */
+export interface KvPlanQuery {
+  /** One of the planner's presets; the served model where absent. */
+  readonly preset?: string;
+  /** Bytes of KV memory, all layers together. */
+  readonly memoryBytes: number;
+  readonly blockSize: number;
+  readonly maxNumBatchedTokens: number;
+  /** Most tokens of one sequence; what the model is made for where absent. */
+  readonly maxModelLen?: number;
+  readonly dtype: KvCacheDtype;
+}
+
+/** The arithmetic of `quire plan`; it looks at no pool and changes none. */
+export interface KvPlanner {
+  /** Names that a query's `preset` takes, in any case. */
+  readonly presets: readonly string[];
+  /** The plan as it goes into an answer, or undefined for a preset there is not. */
+  plan(query: KvPlanQuery): Readonly<Record<string, unknown>> | undefined;
+}
+
 /** Everything the routes need from the rooms behind them. */
 export interface Services {
   readonly engine: EnginePort;
@@ -116,6 +138,7 @@ export interface Services {
   readonly cacheSecret: Uint8Array;
   readonly limits: DoorLimits;
   readonly metrics: ServingMetrics;
+  readonly kvPlanner: KvPlanner;
   readonly log: Logger;
   /** Version of this program. */
   readonly version: string;

@@ -12,6 +12,7 @@ import { DEFAULT_LIMITS, type SamplingDefaults, type ServedModel } from "../http
 import { ServingMetrics } from "../http/serving_metrics.ts";
 import { StopStrings } from "../tokenizer/stop_strings.ts";
 import { loadTextService, type TextService } from "../tokenizer/text_service.ts";
+import { createKvPlanner } from "./kv_planner.ts";
 import { findModel } from "./model_directory.ts";
 
 /** A server whose door answers while its engine still starts. */
@@ -57,6 +58,7 @@ export async function createServer(
     cacheSecret: crypto.getRandomValues(new Uint8Array(32)),
     limits: DEFAULT_LIMITS,
     metrics: new ServingMetrics(engine, model.names[0]!),
+    kvPlanner: createKvPlanner({ ...directory, name: model.names[0]! }),
     log,
     version: VERSION,
     nextSeed: createSeedSource(config.seed),

@@ -37,6 +37,11 @@ export function testServer(changes: Partial<Services> = {}): TestServer {
     cacheSecret: new Uint8Array(32).fill(7),
     limits: { maxBodyBytes: 100_000, keepAliveMs: 15_000 },
     metrics: new ServingMetrics(engine, "quire/test"),
+    kvPlanner: {
+      presets: ["tiny-llama", "big-llama"],
+      plan: (query) =>
+        query.preset === undefined || query.preset === "tiny-llama" ? { query } : undefined,
+    },
     log: createLogger({
       format: "json",
       level: "debug",

@@ -1,0 +1,19 @@
+import type { KvPlanner } from "../http/services.ts";
+import { planKv } from "../plan/kv_plan.ts";
+import type { ModelShape } from "../plan/model_shape.ts";
+import { planJson } from "../plan/plan_json.ts";
+import { findPreset, PRESET_NAMES } from "../plan/presets.ts";
+import { loadShape } from "../plan/shape_config.ts";
+import type { ModelDirectory } from "./model_directory.ts";
+
+/** The planner of a server of the model in `directory`, whose config.json the first plan reads. */
+export function createKvPlanner({ dir, name }: ModelDirectory): KvPlanner {
+  let served: ModelShape | undefined;
+  return {
+    presets: PRESET_NAMES,
+    plan({ preset, ...options }) {
+      const shape = preset === undefined ? served ??= loadShape(dir, name) : findPreset(preset);
+      return shape === undefined ? undefined : planJson(planKv(shape, options));
+    },
+  };
+}
