@@ -6,9 +6,12 @@
 // deno-lint-ignore-file no-console -- what the terminal shows is written here
 import { type Config, configHelp, parseConfig } from "./src/core/config.ts";
 import { StartupError } from "./src/core/errors.ts";
+import { parsePlanConfig, planHelp } from "./src/core/plan_config.ts";
 import { TESTED_DENO_MAJOR, VERSION } from "./src/core/version.ts";
+import { PRESET_NAMES } from "./src/plan/presets.ts";
 import { banner } from "./src/server/banner.ts";
 import { listen } from "./src/server/listen.ts";
+import { planCommand } from "./src/server/plan_command.ts";
 import { createServer, type Server } from "./src/server/server.ts";
 
 async function serve(config: Config): Promise<void> {
@@ -69,6 +72,11 @@ async function run(config: Config): Promise<void> {
   }
 }
 
+function plan(args: readonly string[]): void {
+  const config = parsePlanConfig(args, Deno.env.toObject());
+  console.log(config === undefined ? planHelp(PRESET_NAMES) : planCommand(config));
+}
+
 /** A mistake the user can put right is one sentence; anything else keeps its stack. */
 async function orExit<T>(work: () => T | Promise<T>): Promise<T> {
   try {
@@ -115,7 +123,10 @@ function handler(): Required<Deno.ServeDefaultExport> {
 }
 
 function runCommandLine(): Promise<void> {
-  return orExit(() => run(parseConfig(Deno.args, Deno.env.toObject())));
+  const [command, ...rest] = Deno.args;
+  return orExit(() =>
+    command === "plan" ? plan(rest) : run(parseConfig(Deno.args, Deno.env.toObject()))
+  );
 }
 
 /** A command stands first; `deno serve main.ts --flag` has none. */

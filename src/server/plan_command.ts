@@ -1,0 +1,67 @@
+import { nearestName } from "../base/edit_distance.ts";
+import { StartupError } from "../core/errors.ts";
+import type { PlanConfig } from "../core/plan_config.ts";
+import { planKv } from "../plan/kv_plan.ts";
+import type { ModelShape } from "../plan/model_shape.ts";
+import { planJson } from "../plan/plan_json.ts";
+import { planText } from "../plan/plan_text.ts";
+import { DEMO_PRESET, findPreset, PRESET_NAMES } from "../plan/presets.ts";
+import { parseLengths } from "../plan/request_lengths.ts";
+import { loadShape } from "../plan/shape_config.ts";
+import type { Traffic } from "../plan/traffic_plan.ts";
+
+/** Largest file of lengths that is read, in bytes. */
+const MAX_LENGTHS_BYTES = 64 * 2 ** 20;
+
+/**
+ * What `quire plan` prints.
+ *
+ * @throws {StartupError} on a model that is neither a preset nor a directory with a config.json, and on
+ * a file of lengths that cannot be read.
+ */
+export function planCommand(config: PlanConfig): string {
+  const { memory, blockSize, maxNumBatchedTokens, maxModelLen, lengths } = config;
+  const plan = planKv(findShape(config.model ?? DEMO_PRESET), {
+    memoryBytes: memory,
+    blockSize,
+    maxNumBatchedTokens,
+    ...(maxModelLen === undefined ? {} : { maxModelLen }),
+    ...(lengths === undefined ? {} : { traffic: [readTraffic(lengths)] }),
+  });
+  return config.json ? JSON.stringify(planJson(plan)) : planText(plan);
+}
+
+function findShape(model: string): ModelShape {
+  const preset = findPreset(model);
+  if (preset !== undefined) return preset;
+  if (statOf(model)?.isDirectory === true) {
+    const name = Deno.realPathSync(model).split(/[\\/]/).filter(Boolean).at(-1);
+    return loadShape(model, name ?? "model");
+  }
+  const nearest = nearestName(model.toLowerCase(), PRESET_NAMES);
+  throw new StartupError(
+    `--model ${JSON.stringify(model)} is neither a directory with a config.json nor a preset: ` +
+      (nearest === undefined
+        ? `presets are ${PRESET_NAMES.join(", ")}`
+        : `did you mean ${nearest}?`),
+  );
+}
+
+function readTraffic(file: string): Traffic {
+  const { isFile, size } = statOf(file) ?? {};
+  if (isFile !== true) throw new StartupError(`--lengths ${JSON.stringify(file)} is not a file`);
+  if (size! > MAX_LENGTHS_BYTES) {
+    throw new StartupError(
+      `--lengths ${JSON.stringify(file)} has ${size} bytes, over the limit of ${MAX_LENGTHS_BYTES}`,
+    );
+  }
+  return { name: file, requests: parseLengths(Deno.readTextFileSync(file), file) };
+}
+
+function statOf(path: string): Deno.FileInfo | undefined {
+  try {
+    return Deno.statSync(path);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,55 @@
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { StartupError } from "../../src/core/errors.ts";
+import { parsePlanConfig } from "../../src/core/plan_config.ts";
+import { planCommand } from "../../src/server/plan_command.ts";
+
+function run(...args: string[]): string {
+  return planCommand(parsePlanConfig(args, {})!);
+}
+
+function refusal(...args: string[]): string {
+  return assertThrows(() => run(...args), StartupError).message;
+}
+
+Deno.test("planCommand() plans for the bundled model, a preset or a directory", () => {
+  assertStringIncludes(run(), "Model    quire-demo, 6 layers, at most 2,048 tokens");
+  assertStringIncludes(run("Qwen3-0.6B"), "Model    qwen3-0.6b, 28 layers");
+  assertStringIncludes(run("models/demo/"), "Model    demo, 6 layers");
+});
+
+Deno.test("planCommand() passes every setting on and prints JSON on one line", () => {
+  const args = ["--memory", "1GiB", "--block-size", "32", "--max-model-len", "2048"];
+  const text = run("qwen3-0.6b", ...args, "--max-num-batched-tokens", "64", "--json");
+  const { memory_bytes, block_size, max_model_len, max_num_batched_tokens } = JSON.parse(text);
+  assertEquals(
+    [memory_bytes, block_size, max_model_len, max_num_batched_tokens],
+    [2 ** 30, 32, 2048, 64],
+  );
+  assertEquals(text.includes("\n"), false);
+});
+
+Deno.test("planCommand() compares allocators on a file of lengths", () => {
+  const file = Deno.makeTempFileSync();
+  try {
+    Deno.writeTextFileSync(file, "100 20\n300 40\n");
+    const { traffic } = JSON.parse(run("--lengths", file, "--json"));
+    assertEquals(traffic.length, 1);
+    assertEquals([traffic[0].name, traffic[0].num_requests], [file, 2]);
+    Deno.writeTextFileSync(file, "100\n");
+    assertStringIncludes(refusal("--lengths", file), `${file}: line 1 is "100": must be`);
+  } finally {
+    Deno.removeSync(file);
+  }
+  assertEquals(refusal("--lengths", "tests"), '--lengths "tests" is not a file');
+  assertEquals(refusal("--lengths", "no-such"), '--lengths "no-such" is not a file');
+});
+
+Deno.test("planCommand() refuses an unknown model with the nearest preset or all of them", () => {
+  assertEquals(
+    refusal("llama-2-8b"),
+    '--model "llama-2-8b" is neither a directory with a config.json nor a preset: ' +
+      "did you mean llama-2-7b?",
+  );
+  assertStringIncludes(refusal("./nowhere/to/be/found/at/all"), "presets are quire-demo, smollm2");
+  assertStringIncludes(refusal("tests"), "tests/config.json is missing");
+});
