@@ -95,6 +95,13 @@ Deno.test("groupBlocks() keeps the chunk that a chunked-local layer is in and th
   assertEquals(counts, [1, 4, 6, 6, 6]);
 });
 
+Deno.test("groupBlocks() keeps a window's last positions, the step's and one block, no more", () => {
+  const counts = [1, 2, 17].map((maxNumBatchedTokens) =>
+    groupBlocks(sliding(1, 16), 1000, { blockSize: 16, maxNumBatchedTokens })
+  );
+  assertEquals(counts, [2, 3, 3]);
+});
+
 Deno.test("groupBlocks() covers what a window's chunks read, wherever they start", () => {
   const arbitrary = fc.record({
     window: fc.integer({ min: 1, max: 40 }),
