@@ -1,4 +1,3 @@
-import { AsyncQueue } from "./async_queue.ts";
 import { invariant } from "./invariant.ts";
 
 /** An item with its place in the log. */
@@ -8,20 +7,24 @@ export interface Numbered<T> {
   readonly item: T;
 }
 
+/** Items a reader takes from the ring at a time. */
+const READ_AHEAD = 64;
+
 /**
  * The latest items of an endless sequence, numbered, for readers that come late or fall behind.
  *
  *     seq      ... 41 42 | 43 44 45 46 47 | 48        capacity 5
  *              forgotten |     kept       | next
  *
- * Appending costs O(1) per item and reader. A reader sees every item from where it starts, once, in
- * order; if it starts before what is kept, it starts at the first that is.
+ * Appending costs O(1) per item. A reader sees items once and in order, straight from the ring: one that
+ * is slower than the log turns over sees a jump in the numbers, and never makes the log grow.
  */
 export class ReplayLog<T> {
   readonly #capacity: number;
   /** Ring: item `seq` lies at `seq % capacity`. */
   readonly #items: T[] = [];
-  readonly #readers = new Set<AsyncQueue<Numbered<T>>>();
+  /** Settles at the next append; made when a reader waits for one. */
+  #appended: PromiseWithResolvers<void> | undefined;
   #nextSeq = 0;
 
   /** Keeps the latest `capacity` items, at least one. */
@@ -43,11 +46,11 @@ export class ReplayLog<T> {
   /** Adds items at the end; the oldest give way. */
   append(items: Iterable<T>): void {
     for (const item of items) {
-      const numbered = { seq: this.#nextSeq, item };
       this.#items[this.#nextSeq % this.#capacity] = item;
       this.#nextSeq++;
-      for (const reader of this.#readers) reader.push(numbered);
     }
+    this.#appended?.resolve();
+    this.#appended = undefined;
   }
 
   /** The items kept from number `seq` on, at most `limit` of them, oldest first. */
@@ -60,11 +63,22 @@ export class ReplayLog<T> {
     }));
   }
 
-  /** The items kept from number `seq` on, then every later one as it comes. Leave the loop to stop. */
-  follow(seq: number): AsyncIterable<Numbered<T>> {
-    const reader: AsyncQueue<Numbered<T>> = new AsyncQueue(() => this.#readers.delete(reader));
-    for (const numbered of this.from(seq)) reader.push(numbered);
-    this.#readers.add(reader);
-    return reader;
+  /** The items kept from number `seq` on, then every later one as it comes, until `signal` aborts. */
+  async *follow(seq: number, signal: AbortSignal): AsyncGenerator<Numbered<T>, void> {
+    const aborted = new Promise<void>((resolve) => {
+      signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+    let next = seq;
+    while (!signal.aborted) {
+      for (const numbered of this.from(next, READ_AHEAD)) {
+        next = numbered.seq + 1;
+        yield numbered;
+        if (signal.aborted) return;
+      }
+      if (next >= this.#nextSeq) {
+        this.#appended ??= Promise.withResolvers();
+        await Promise.race([this.#appended.promise, aborted]);
+      }
+    }
   }
 }
