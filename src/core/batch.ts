@@ -26,11 +26,11 @@ export interface ScheduledChunk {
   readonly sample?: SampleRequest;
 }
 
-/** A block whose first positions are copied into another before the step's kernels run (copy-on-write). */
+/** The KV of some positions, to be put into another block: all layers, keys and values. */
 export interface BlockCopy {
   readonly from: BlockId;
   readonly to: BlockId;
-  /** Positions that matter; a device may copy the whole block. */
+  /** Positions `[0, numTokens)` of the block; fewer than it holds. */
   readonly numTokens: number;
 }
 
@@ -38,12 +38,15 @@ export interface BlockCopy {
 export interface Batch {
   /** Counts the steps of this engine, from 0. */
   readonly step: number;
+  /**
+   * To be carried out before anything of the step is computed, in any order: no block is both read
+   * and written by copies, and none is written twice. Absent when there are none.
+   */
+  readonly copies?: readonly BlockCopy[];
   /** At most one chunk per sequence; never empty. */
   readonly chunks: readonly ScheduledChunk[];
   /** Sum of the chunks' lengths, at most the token budget. */
   readonly numTokens: number;
-  /** No block is both copied from and copied to. */
-  readonly copies?: readonly BlockCopy[];
 }
 
 /** A token with the natural logarithm of its probability under the unmodified distribution. */

@@ -1,6 +1,9 @@
 /** Element type of K and V in the pool. */
 export type KvCacheDtype = "f16" | "f32";
 
+/** Which cached blocks are dropped first: least recently used, never hit, or of least priority. */
+export type EvictionPolicyName = "lru" | "slru" | "priority";
+
 /** Which device runs the model: the first that fits, a WebGPU adapter, or plain TypeScript. */
 export type DeviceChoice = "auto" | "webgpu" | "cpu";
 
@@ -18,6 +21,10 @@ export interface EngineConfig {
   readonly kvCacheDtype: KvCacheDtype;
   /** Whether prompts reuse the KV of earlier ones. */
   readonly enablePrefixCaching: boolean;
+  /** Which blocks the prefix cache drops first; default: `lru`. */
+  readonly evictionPolicy?: EvictionPolicyName;
+  /** Secret of the deployment that goes into the keys of cached blocks; default: a new one per start. */
+  readonly cacheSecret?: string;
   /** Most tokens of one sequence, prompt and output; absent means what model and pool allow. */
   readonly maxModelLen?: number;
   /** Most sequences in one step. */

@@ -9,6 +9,14 @@ export interface SequenceRequest {
   readonly params: SamplingParams;
 }
 
+/** How much a request wants its blocks to stay in the prefix cache. */
+export interface CacheRetention {
+  /** From 0, first to be evicted, to 100; others have 35. */
+  readonly priority: number;
+  /** How long that priority holds, in milliseconds; absent means until the block is evicted. */
+  readonly durationMs?: number;
+}
+
 /** One request: all its sequences are accepted, or none is. */
 export interface GenerationRequest {
   readonly id: RequestId;
@@ -18,6 +26,8 @@ export interface GenerationRequest {
    * it from the API key and the request's `cache_salt`; absent is the scope of all without either.
    */
   readonly cacheScope?: string;
+  /** How much its blocks are to stay cached; counts with the eviction policy `priority` only. */
+  readonly cacheRetention?: CacheRetention;
 }
 
 /** An accepted request in flight. */

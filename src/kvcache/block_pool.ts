@@ -1,7 +1,26 @@
 import { invariant } from "../base/invariant.ts";
 import { OutOfBlocksError } from "../core/errors.ts";
 import type { BlockId } from "../core/ids.ts";
-import { FreeBlockList } from "./free_block_list.ts";
+import { BlockLists } from "./block_lists.ts";
+
+/** The only list of the pool. */
+const FREE = 0;
+
+/** Where block tables get their blocks: the pool itself, or a prefix cache that makes room in it. */
+export interface BlockSource {
+  /** Blocks that `allocate` can hand out. */
+  readonly numAvailable: number;
+  /**
+   * Takes `count` blocks, all or none, each with one reference.
+   *
+   * @throws {OutOfBlocksError} when fewer than `count` are available. Nothing has changed.
+   */
+  allocate(count: number): BlockId[];
+  /** Adds one reference to each block; `ids` begin with those that hold earlier positions. */
+  retain(ids: readonly BlockId[]): void;
+  /** Drops one reference from each block; `ids` begin with those that hold earlier positions. */
+  release(ids: readonly BlockId[]): void;
+}
 
 /**
  * The fixed set of physical KV blocks, each with a reference count.
@@ -14,21 +33,27 @@ import { FreeBlockList } from "./free_block_list.ts";
  * throws has changed nothing. Paging after Kwon et al. 2023, "PagedAttention" (arXiv:2309.06180),
  * section 4.2.
  */
-export class BlockPool {
+export class BlockPool implements BlockSource {
   readonly numBlocks: number;
   readonly #refCounts: Uint32Array;
-  readonly #free: FreeBlockList;
+  readonly #free: BlockLists;
 
+  /** All of `[0, numBlocks)` free, lowest id first; at least one. */
   constructor(numBlocks: number) {
     invariant(Number.isInteger(numBlocks) && numBlocks > 0, `a pool of ${numBlocks} blocks`);
     this.numBlocks = numBlocks;
     this.#refCounts = new Uint32Array(numBlocks);
-    this.#free = new FreeBlockList(numBlocks);
+    this.#free = new BlockLists(numBlocks, 1);
+    for (let id = 0; id < numBlocks; id++) this.#free.putLast(FREE, id);
   }
 
   /** Blocks without a reference. */
   get numFree(): number {
-    return this.#free.numBlocks;
+    return this.#free.length(FREE);
+  }
+
+  get numAvailable(): number {
+    return this.numFree;
   }
 
   /** References held on block `id`; 0 means free. */
@@ -40,16 +65,12 @@ export class BlockPool {
     return this.#refCounts[id]!;
   }
 
-  /**
-   * Takes `count` free blocks, all or none, each with one reference.
-   *
-   * @throws {OutOfBlocksError} when fewer than `count` are free. The pool is unchanged.
-   */
   allocate(count: number): BlockId[] {
-    if (count > this.#free.numBlocks) throw new OutOfBlocksError(count, this.#free.numBlocks);
+    if (count > this.numFree) throw new OutOfBlocksError(count, this.numFree);
     const ids: BlockId[] = [];
     while (ids.length < count) {
-      const id = this.#free.takeFirst();
+      const id = this.#free.first(FREE)!;
+      this.#free.remove(id);
       this.#refCounts[id] = 1;
       ids.push(id);
     }
@@ -69,14 +90,18 @@ export class BlockPool {
    * the last of `ids` first.
    *
    * Reusing what was freed last keeps the touched part of the pool small: an adapter that commits
-   * memory lazily never commits the rest. The end of a table goes before its start, because the
-   * start of a prompt is what another prompt is most likely to share.
+   * memory lazily never commits the rest.
    */
   release(ids: readonly BlockId[]): void {
     for (const id of ids) {
       invariant(this.refCount(id) > 0, `double release of block ${id}`);
-      if (--this.#refCounts[id]! === 0) this.#free.putFirst(id);
+      if (--this.#refCounts[id]! === 0) this.#free.putFirst(FREE, id);
     }
+  }
+
+  /** The free blocks in the order in which they would be handed out; for audits. */
+  freeIds(): BlockId[] {
+    return [...this.#free.ids(FREE)];
   }
 
   /** Audit: the free list is whole, and free means unreferenced. O(pool). */

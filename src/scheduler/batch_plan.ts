@@ -1,5 +1,11 @@
 import { invariant } from "../base/invariant.ts";
-import type { Batch, SampledToken, SampleRequest, ScheduledChunk } from "../core/batch.ts";
+import type {
+  Batch,
+  BlockCopy,
+  SampledToken,
+  SampleRequest,
+  ScheduledChunk,
+} from "../core/batch.ts";
 import type { BlockId } from "../core/ids.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -13,6 +19,7 @@ import type { Sequence } from "./sequence.ts";
 export class BatchPlan {
   readonly sequences: Sequence[] = [];
   readonly #chunks: ScheduledChunk[] = [];
+  readonly #copies: BlockCopy[] = [];
   readonly #maxNumTokens: number;
   #numTokens = 0;
 
@@ -50,9 +57,15 @@ export class BatchPlan {
     });
   }
 
+  /** Adds a copy that a sequence of this plan needs before it is computed. */
+  addCopy(copy: BlockCopy): void {
+    this.#copies.push(copy);
+  }
+
   /** The plan as data. */
   toBatch(step: number): Batch {
-    return { step, chunks: this.#chunks, numTokens: this.#numTokens };
+    const copies = this.#copies.length === 0 ? {} : { copies: this.#copies };
+    return { step, ...copies, chunks: this.#chunks, numTokens: this.#numTokens };
   }
 }
 

@@ -5,12 +5,17 @@ import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
+import type { DecisionListener } from "../kvcache/cache_listener.ts";
 import { BatchPlan, checkSampled } from "./batch_plan.ts";
+import { Admissions } from "./admissions.ts";
+import { checkHolders } from "./audit.ts";
+import { Counters } from "./counters.ts";
 import { EventBuffer, type Report } from "./event_buffer.ts";
+import { promptGroups } from "./prefix_sharing.ts";
 import { Sequence } from "./sequence.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
 import { finishReason } from "./stopping.ts";
-import { cannotGrow, checkFits, checkQueueHasRoom } from "./submission.ts";
+import { cacheInUse, cannotGrow, checkFits, checkQueueHasRoom } from "./submission.ts";
 
 /** The limits of a scheduler, each at least 1. */
 export interface SchedulerOptions {
@@ -22,6 +27,8 @@ export interface SchedulerOptions {
   readonly maxNumBatchedTokens: number;
   /** Most sequences waiting for admission. */
   readonly maxNumWaitingSeqs: number;
+  /** Is told why sequences wait, beside what the block manager tells. */
+  readonly onDecision?: DecisionListener;
 }
 
 /** The scheduler's share of the engine's statistics. */
@@ -48,14 +55,16 @@ export class Scheduler {
   readonly #events = new EventBuffer();
   #inFlight: { readonly batch: Batch; readonly sequences: readonly Sequence[] } | undefined;
   #nextSequenceId: SequenceId = 0;
-  #numSteps = 0;
-  #numPreemptions = 0;
-  #numComputedPromptTokens = 0;
-  #numGeneratedTokens = 0;
+  readonly #counters = new Counters();
+  readonly #admissions: Admissions;
 
   constructor(blocks: BlockManager, options: SchedulerOptions) {
     this.#blocks = blocks;
     this.#options = options;
+    this.#admissions = new Admissions(blocks, options, {
+      queues: this.#queues,
+      counters: this.#counters,
+    });
   }
 
   /** Whether a sequence waits or runs, or a step is in flight. */
@@ -70,14 +79,9 @@ export class Scheduler {
       numWaiting: this.#queues.numWaiting,
       numBlocks: this.#blocks.numBlocks,
       numFreeBlocks: this.#blocks.numFree,
-      numCachedBlocks: 0,
-      numSteps: this.#numSteps,
-      numPreemptions: this.#numPreemptions,
-      numComputedPromptTokens: this.#numComputedPromptTokens,
-      numGeneratedTokens: this.#numGeneratedTokens,
-      numQueriedTokens: 0,
-      numHitTokens: 0,
-      numEvictedBlocks: 0,
+      numCachedBlocks: this.#blocks.numCached,
+      numEvictedBlocks: this.#blocks.numEvicted,
+      ...this.#counters.current,
     };
   }
 
@@ -92,10 +96,21 @@ export class Scheduler {
     const limits = { ...this.#options, numBlocks, blockSize };
     checkFits(request, limits);
     checkQueueHasRoom(request, this.#queues.numWaiting, limits);
-    const sequences = request.sequences.map((sequence, index) =>
-      new Sequence({ id: this.#nextSequenceId++, requestId: request.id, index }, sequence)
-    );
+    const groups = promptGroups(request.sequences);
+    const { cacheScope: scope, cacheRetention: retention } = request;
+    const caching = {
+      ...(scope === undefined ? {} : { scope }),
+      ...(retention === undefined ? {} : { retention }),
+    };
+    const sequences = request.sequences.map((sequence, index) => {
+      const id = this.#nextSequenceId++;
+      const promptGroup = groups[index]!;
+      return new Sequence({ id, requestId: request.id, index, promptGroup, caching }, sequence);
+    });
     this.#queues.add(request.id, sequences);
+    for (const { id: sequenceId, requestId, index, numTokens } of sequences) {
+      this.#options.onDecision?.({ type: "queue", requestId, sequenceId, index, numTokens });
+    }
   }
 
   /** Ends sequence `index` of a request, or all of them; those that have ended are left alone. */
@@ -114,17 +129,20 @@ export class Scheduler {
   schedule(): Batch | undefined {
     invariant(this.#inFlight === undefined, "schedule() while a step is in flight");
     const { numUnfinished } = this.#queues;
-    const numPreemptions = this.#numPreemptions;
+    const { numPreemptions } = this.#counters;
     const plan = new BatchPlan(this.#options.maxNumBatchedTokens);
     this.#scheduleRunning(plan);
     // Blocks taken from a running sequence are for those that still run, not for a newcomer.
-    if (this.#numPreemptions === numPreemptions) this.#admitWaiting(plan);
+    if (this.#counters.numPreemptions === numPreemptions) this.#admissions.fill(plan);
+    for (const { sequence, error } of this.#admissions.takeImpossible()) {
+      this.#end(sequence, { finishReason: "error", error });
+    }
     if (plan.isEmpty) {
       const isStuck = numUnfinished > 0 && this.#queues.numUnfinished === numUnfinished;
       invariant(!isStuck, `no sequence advances or ends: ${JSON.stringify(this.stats)}`);
       return undefined;
     }
-    const batch = plan.toBatch(this.#numSteps++);
+    const batch = plan.toBatch(this.#counters.numSteps++);
     this.#inFlight = { batch, sequences: plan.sequences };
     return batch;
   }
@@ -138,6 +156,7 @@ export class Scheduler {
     invariant(inFlight?.batch === batch, `commit of step ${batch.step}, which is not in flight`);
     checkSampled(batch, sampled);
     this.#inFlight = undefined;
+    this.#blocks.markCopied();
     let numTaken = 0;
     batch.chunks.forEach((chunk, i) => {
       const drawn = chunk.sample === undefined ? undefined : sampled[numTaken++];
@@ -151,28 +170,28 @@ export class Scheduler {
     return this.#events.take();
   }
 
-  /** Audit of the queues and the blocks; when idle, also that every block is free. O(pool). */
+  /**
+   * Forgets the KV of all earlier prompts, and all pins. Not while a step is in flight.
+   *
+   * @param preempt whether sequences that run give their blocks back and wait again, in their order.
+   * @throws {RequestError} with their number (409) when some run and may not be preempted. Nothing
+   * has changed.
+   */
+  resetPrefixCache(preempt: boolean): void {
+    invariant(this.#inFlight === undefined, "the prefix cache is reset while a step is in flight");
+    const { running } = this.#queues;
+    if (running.length > 0 && !preempt) throw cacheInUse(running.length);
+    while (running.length > 0) this.#preemptLast();
+    this.#blocks.clearCache();
+  }
+
+  /** Audit of the queues and the blocks; when idle, also that no block is in use. O(pool). */
   checkIntegrity(): void {
     this.#queues.checkIntegrity();
     this.#blocks.checkIntegrity();
     const ended = this.#inFlight?.sequences.filter(({ state }) => state === "finished") ?? [];
     const holders = [...this.#queues.running, ...ended];
-    const { numTables, blockSize, numFree, numBlocks } = this.#blocks;
-    invariant(
-      numTables === holders.length,
-      `${numTables} block tables, ${holders.length} sequences to hold them`,
-    );
-    for (const { id, numComputedTokens } of holders) {
-      const numSlots = this.#blocks.blockTable(id).length * blockSize;
-      invariant(
-        numComputedTokens <= numSlots,
-        `sequence ${id}: ${numComputedTokens} tokens computed, ${numSlots} slots`,
-      );
-    }
-    invariant(
-      this.hasWork || numFree === numBlocks,
-      `idle, ${numFree} of ${numBlocks} blocks free`,
-    );
+    checkHolders(holders, this.#blocks, !this.hasWork);
   }
 
   #scheduleRunning(plan: BatchPlan): void {
@@ -198,36 +217,25 @@ export class Scheduler {
         this.#end(sequence, { finishReason: "error", error: cannotGrow(numTokens, this.#blocks) });
         return false;
       }
-      const victim = this.#queues.preemptLast();
-      // To be computed again: its tokens are kept, so its answer goes on where it was.
-      this.#blocks.free(victim.id);
-      victim.numComputedTokens = 0;
-      victim.numPreemptions++;
-      this.#numPreemptions++;
-      if (victim === sequence) return false;
+      if (this.#preemptLast() === sequence) return false;
     }
     return true;
   }
 
-  /** First come, first served: who does not fit is not overtaken by a smaller one. */
-  #admitWaiting(plan: BatchPlan): void {
-    const { running } = this.#queues;
-    while (running.length < this.#options.maxNumSeqs) {
-      const sequence = this.#queues.firstWaiting;
-      if (sequence === undefined || plan.countFor(sequence) === 0) return;
-      const admission = this.#blocks.tryAdmit(sequence.id, sequence.numTokens);
-      if (admission === undefined) return;
-      this.#queues.admitFirst();
-      sequence.numComputedTokens = admission.numCachedTokens;
-      if (sequence.numPreemptions === 0) sequence.numCachedTokens = admission.numCachedTokens;
-      plan.add(sequence, plan.countFor(sequence), this.#blocks.blockTable(sequence.id));
-    }
+  /** Its tokens are kept, so its answer goes on where it was; what is not cached is computed again. */
+  #preemptLast(): Sequence {
+    const victim = this.#queues.preemptLast();
+    this.#blocks.free(victim.id, "preempt");
+    victim.numComputedTokens = 0;
+    victim.numPreemptions++;
+    this.#counters.numPreemptions++;
+    return victim;
   }
 
   #advance(sequence: Sequence, chunk: ScheduledChunk, drawn: SampledToken | undefined): void {
     const end = chunk.start + chunk.tokens.length;
-    const promptEnd = Math.min(end, sequence.numPromptTokens);
-    this.#numComputedPromptTokens += Math.max(0, promptEnd - chunk.start);
+    this.#counters.countChunk(sequence, chunk);
+    this.#blocks.markComputed(sequence.id, sequence.allTokens, end);
     if (sequence.state === "finished") {
       this.#blocks.free(sequence.id);
       return;
@@ -236,7 +244,7 @@ export class Scheduler {
     if (drawn === undefined) return;
     const { sequenceId: _, ...report } = drawn;
     sequence.append(report.token);
-    this.#numGeneratedTokens++;
+    this.#counters.countToken();
     const reason = finishReason(sequence, report.token, this.#options.maxModelLen);
     if (reason === undefined) this.#events.add(sequence, report);
     else this.#end(sequence, { ...report, finishReason: reason });

@@ -1,6 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
+import type { CachingOptions } from "../kvcache/cached_path.ts";
 
 /** Room for outputs before the tokens are first copied; most answers of a chat fit. */
 const INITIAL_OUTPUT_CAPACITY = 256;
@@ -15,6 +16,10 @@ export interface SequenceIdentity {
   readonly requestId: RequestId;
   /** Which of the request's sequences, from 0. */
   readonly index: number;
+  /** Index of the request's first sequence with the same prompt; default: its own. */
+  readonly promptGroup?: number;
+  /** Default: the scope of all who name none. */
+  readonly caching?: CachingOptions;
 }
 
 /**
@@ -30,12 +35,14 @@ export class Sequence {
   readonly id: SequenceId;
   readonly requestId: RequestId;
   readonly index: number;
+  readonly promptGroup: number;
+  readonly caching: CachingOptions;
   readonly params: SequenceRequest["params"];
   readonly numPromptTokens: number;
   state: SequenceState = "waiting";
   /** Leading positions whose KV is in the pool; 0 whenever the sequence waits. */
   numComputedTokens = 0;
-  /** Prompt tokens that the first admission found in the prefix cache. */
+  /** Prompt tokens that the first admission found computed, in the prefix cache or by a sibling. */
   numCachedTokens = 0;
   /** How often it has lost its blocks. */
   numPreemptions = 0;
@@ -49,6 +56,8 @@ export class Sequence {
     this.id = identity.id;
     this.requestId = identity.requestId;
     this.index = identity.index;
+    this.promptGroup = identity.promptGroup ?? identity.index;
+    this.caching = identity.caching ?? {};
     this.params = request.params;
     this.numPromptTokens = request.prompt.length;
     this.#numTokens = request.prompt.length;
@@ -69,6 +78,11 @@ export class Sequence {
   /** Tokens whose KV is not in the pool; at least 1. */
   get numUncomputedTokens(): number {
     return this.#numTokens - this.numComputedTokens;
+  }
+
+  /** All tokens so far, without a copy; valid until the next `append`, and not to be written. */
+  get allTokens(): Uint32Array {
+    return this.#tokens.subarray(0, this.#numTokens);
   }
 
   /** A copy of the tokens at positions `[start, end)`. */

@@ -5,12 +5,13 @@ import type { Sequence } from "./sequence.ts";
 /**
  * Who waits and who runs.
  *
- *     add -> waiting -- admitFirst --> running -- end --> finished
+ *     add -> waiting ---- admit -----> running -- end --> finished
  *               ^----- preemptLast ------'
  *
  * Every unfinished sequence stands in exactly one of the two queues and under its request; its
- * `state` says where. Running sequences stand in order of admission. Ending one costs O(queue); the
- * other operations cost O(1), apart from moving the ids of the waiting ones up or down a place.
+ * `state` says where. Running sequences stand in order of admission. Ending one and admitting one from
+ * the midst of those that wait costs O(queue); the other operations cost O(1), apart from moving the
+ * ids of the waiting ones up or down a place.
  */
 export class SequenceQueues {
   readonly #waiting: Sequence[] = [];
@@ -22,9 +23,9 @@ export class SequenceQueues {
     return this.#running;
   }
 
-  /** The next to be admitted. */
-  get firstWaiting(): Sequence | undefined {
-    return this.#waiting[0];
+  /** Those that wait, the next to be admitted first; it changes as they are admitted and end. */
+  get waiting(): readonly Sequence[] {
+    return this.#waiting;
   }
 
   /** Sequences that wait, preempted ones included. */
@@ -50,9 +51,9 @@ export class SequenceQueues {
     this.#waiting.push(...sequences);
   }
 
-  /** Moves the first that waits to the end of those that run. */
-  admitFirst(): void {
-    const sequence = this.#waiting.shift()!;
+  /** Moves a sequence that waits to the end of those that run. */
+  admit(sequence: Sequence): void {
+    remove(this.#waiting, sequence);
     sequence.state = "running";
     this.#running.push(sequence);
   }

@@ -64,6 +64,29 @@ export function cannotGrow(numTokens: number, pool: PoolSize): ErrorData {
   ).data;
 }
 
+/** The refusal to clear the prefix cache while `numSequences` hold blocks of it. */
+export function cacheInUse(numSequences: number): RequestError {
+  return new RequestError(
+    `The prefix cache is in use: ${numSequences} running sequences hold blocks; ask to preempt them, ` +
+      `or wait until they end`,
+    { status: 409, code: "prefix_cache_in_use", details: { n_sequences: numSequences } },
+  );
+}
+
+/** What a sequence is told that would be alone and still finds no room, since prefixes are pinned. */
+export function cannotAdmit(numTokens: number, pool: PoolSize, numPinnedBlocks: number): ErrorData {
+  const details = {
+    n_tokens: numTokens,
+    n_kv_cache_tokens: pool.numBlocks * pool.blockSize,
+    n_pinned_tokens: numPinnedBlocks * pool.blockSize,
+  };
+  return new RequestError(
+    `The sequence has ${numTokens} tokens, but ${describePool(pool)}, and ${numPinnedBlocks} of ` +
+      `these blocks are pinned`,
+    { code: "kv_cache_exceeded", details },
+  ).data;
+}
+
 function describePool({ numBlocks, blockSize }: PoolSize): string {
   return `the whole KV cache holds ${numBlocks * blockSize} (${numBlocks} blocks of ${blockSize})`;
 }

@@ -157,7 +157,7 @@ Deno.test("Engine.run() audits the pool when it becomes idle", async () => {
   const outbox = new Outbox();
   const engine = new Engine({ scheduler, runner, post: outbox.post });
   engine.submit(requestOf("a", 1));
-  blocks.tryAdmit(99, 1);
+  blocks.tryAdmit(99, Uint32Array.of(1));
   await assertRejects(() => engine.run(), InvariantError, "block tables");
   assert(outbox.events.some(({ finishReason }) => finishReason === "length"));
 });

@@ -4,42 +4,50 @@ import { InvariantError } from "../../src/base/invariant.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 
+/** `count` tokens of which the values do not matter. */
+function tokens(count: number): Uint32Array {
+  return new Uint32Array(count);
+}
+
 Deno.test("BlockManager.tryAdmit() covers the tokens, the last block perhaps in part", () => {
   const blocks = new BlockManager({ numBlocks: 8, blockSize: 4 });
-  assertEquals(blocks.tryAdmit(7, 9), { numCachedTokens: 0 });
+  assertEquals(blocks.tryAdmit(7, tokens(9)), { numCachedTokens: 0, isLookup: false });
   assertEquals(blocks.blockTable(7), [0, 1, 2]);
   assertEquals([blocks.numFree, blocks.numTables], [5, 1]);
 });
 
 Deno.test("BlockManager.tryAdmit() changes nothing when the tokens do not fit", () => {
   const blocks = new BlockManager({ numBlocks: 4, blockSize: 2 });
-  blocks.tryAdmit(1, 5);
-  assertEquals(blocks.tryAdmit(2, 3), undefined);
+  blocks.tryAdmit(1, tokens(5));
+  assertEquals(blocks.tryAdmit(2, tokens(3)), undefined);
   assertEquals([blocks.numFree, blocks.numTables], [1, 1]);
   blocks.checkIntegrity();
 });
 
-Deno.test("BlockManager.canAdmit() keeps the watermark free for those that run", () => {
+Deno.test("BlockManager.tryAdmit() keeps the watermark free for those that run", () => {
   const blocks = new BlockManager({ numBlocks: 10, blockSize: 1, numWatermarkBlocks: 3 });
-  blocks.tryAdmit(1, 4);
-  assertEquals([blocks.canAdmit(3), blocks.canAdmit(4)], [true, false]);
-  assert(blocks.tryExtend(1, 10), "growth may use the watermark's blocks");
+  blocks.tryAdmit(1, tokens(4));
+  assertEquals(blocks.tryAdmit(2, tokens(4)), undefined);
+  assert(blocks.tryAdmit(2, tokens(3)));
+  assert(blocks.tryExtend(1, 7), "growth may use the watermark's blocks");
 });
 
-Deno.test("BlockManager.canAdmit() gives the whole pool to a sequence that is alone", () => {
+Deno.test("BlockManager.tryAdmit() gives the whole pool to a sequence that is alone", () => {
   const blocks = new BlockManager({ numBlocks: 10, blockSize: 1, numWatermarkBlocks: 3 });
-  assertEquals([blocks.canAdmit(10), blocks.canAdmit(11)], [true, false]);
+  assertEquals(blocks.tryAdmit(1, tokens(11)), undefined);
+  assert(blocks.tryAdmit(1, tokens(10)));
 });
 
 Deno.test("BlockManager keeps one percent of the pool as watermark by default", () => {
   const blocks = new BlockManager({ numBlocks: 200, blockSize: 1 });
-  blocks.tryAdmit(1, 1);
-  assertEquals([blocks.canAdmit(197), blocks.canAdmit(198)], [true, false]);
+  blocks.tryAdmit(1, tokens(1));
+  assertEquals(blocks.tryAdmit(2, tokens(198)), undefined);
+  assert(blocks.tryAdmit(2, tokens(197)));
 });
 
 Deno.test("BlockManager.tryExtend() appends blocks only at a block boundary", () => {
   const blocks = new BlockManager({ numBlocks: 3, blockSize: 2 });
-  blocks.tryAdmit(1, 3);
+  blocks.tryAdmit(1, tokens(3));
   const table = blocks.blockTable(1);
   assert(blocks.tryExtend(1, 4));
   assertEquals(table, [0, 1]);
@@ -51,7 +59,7 @@ Deno.test("BlockManager.tryExtend() appends blocks only at a block boundary", ()
 
 Deno.test("BlockManager.free() returns the blocks and leaves a plan's table as it was", () => {
   const blocks = new BlockManager({ numBlocks: 3, blockSize: 2 });
-  blocks.tryAdmit(1, 6);
+  blocks.tryAdmit(1, tokens(6));
   const table = blocks.blockTable(1);
   blocks.free(1);
   assertEquals(blocks.numFree, 3);
@@ -82,7 +90,7 @@ Deno.test("BlockManager agrees with a map of lengths under any history", () => {
         if (verb === "admit" && length === undefined) {
           const numKept = lengths.size === 0 ? 0 : options.numWatermarkBlocks;
           const fits = blocksOf(numTokens) <= numFree - numKept;
-          assertEquals(blocks.tryAdmit(id, numTokens) !== undefined, fits);
+          assertEquals(blocks.tryAdmit(id, tokens(numTokens)) !== undefined, fits);
           if (fits) lengths.set(id, numTokens);
         }
         if (verb === "extend" && length !== undefined) {

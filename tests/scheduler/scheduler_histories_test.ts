@@ -4,7 +4,11 @@ import type { Batch } from "../../src/core/batch.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
-import { type SchedulerAction, schedulerHistories, tinyRigs } from "../support/arbitraries.ts";
+import {
+  type SchedulerAction,
+  schedulerHistories,
+  tinyCachingRigs,
+} from "../support/arbitraries.ts";
 import { generateAlone } from "../support/paged_fake_runner.ts";
 import { type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
 
@@ -14,29 +18,47 @@ class History {
   readonly accepted: GenerationRequest[] = [];
   /** `request/index` of each sequence that was aborted before it had reported an end. */
   readonly aborted = new Set<string>();
+  readonly #firstIds = new Map<string, number>();
+  readonly #startOf = new Map<number, number>();
+  numActions = 0;
   #numRequests = 0;
+  #numSequences = 0;
 
   constructor(options: RigOptions) {
     this.rig = new SchedulerRig(options);
   }
 
   apply(action: SchedulerAction): void {
-    if (action.verb === "submit") this.#submit(`r${this.#numRequests++}`, action.sequences);
+    this.numActions++;
+    if (action.verb === "submit") {
+      this.#submit({ id: `r${this.#numRequests++}`, ...action.request });
+    }
     if (action.verb === "abort") this.#abort(action.pick, action.index);
     if (action.verb === "step") {
       this.rig.step((batch) => {
-        checkBatch(batch, this.rig.options);
+        checkBatch(batch, this.rig.options, this.#startOf);
         action.inFlight.forEach((inner) => this.apply(inner));
       });
+    }
+    if (action.verb === "reset") {
+      this.rig.scheduler.resetPrefixCache(true);
+      assertEquals(this.rig.blocks.numFree, this.rig.blocks.numBlocks);
     }
     this.rig.scheduler.checkIntegrity();
   }
 
-  #submit(id: string, sequences: GenerationRequest["sequences"]): void {
+  /** Where the first chunk of a sequence started; undefined when it never ran. */
+  firstStart(requestId: string, index: number): number | undefined {
+    return this.#startOf.get(this.#firstIds.get(requestId)! + index);
+  }
+
+  #submit(request: GenerationRequest): void {
     const before = this.rig.scheduler.stats;
     try {
-      this.rig.add({ id, sequences });
-      this.accepted.push({ id, sequences });
+      this.rig.add(request);
+      this.accepted.push(request);
+      this.#firstIds.set(request.id, this.#numSequences);
+      this.#numSequences += request.sequences.length;
     } catch (error) {
       assert(error instanceof RequestError, `${error}`);
       assertEquals(this.rig.scheduler.stats, before, "a refusal changes nothing");
@@ -55,7 +77,11 @@ class History {
 }
 
 /** What every batch promises to the runner, whatever led to it. */
-function checkBatch(batch: Batch, options: Required<RigOptions>): void {
+function checkBatch(
+  batch: Batch,
+  options: SchedulerRig["options"],
+  startOf: Map<number, number>,
+): void {
   const { chunks, numTokens } = batch;
   assert(chunks.length > 0 && chunks.length <= options.maxNumSeqs, `${chunks.length} chunks`);
   assertEquals(numTokens, chunks.reduce((sum, { tokens }) => sum + tokens.length, 0));
@@ -65,8 +91,28 @@ function checkBatch(batch: Batch, options: Required<RigOptions>): void {
     assert(tokens.length > 0 && start >= 0);
     assert(blockTable.length * options.blockSize >= start + tokens.length, "table too short");
   }
-  const held = chunks.flatMap(({ blockTable }) => blockTable);
-  assertEquals(new Set(held).size, held.length, "a block in two tables");
+  for (const { sequenceId, start } of chunks) {
+    if (!startOf.has(sequenceId)) startOf.set(sequenceId, start);
+  }
+  checkSharing(batch, options.blockSize);
+}
+
+/** That blocks are shared to be read only: whoever writes a block has it alone. */
+function checkSharing({ chunks, copies = [] }: Batch, blockSize: number): void {
+  const numTables = Map.groupBy(chunks.flatMap(({ blockTable }) => blockTable), (id) => id);
+  const written = chunks.flatMap(({ start, tokens, blockTable }) =>
+    blockTable.slice(
+      Math.floor(start / blockSize),
+      Math.ceil((start + tokens.length) / blockSize),
+    )
+  );
+  for (const id of written) assertEquals(numTables.get(id)!.length, 1, `block ${id} is shared`);
+  const targets = copies.map(({ to }) => to);
+  assertEquals(new Set(targets).size, targets.length, "a block is copied to twice");
+  for (const { from, to, numTokens } of copies) {
+    assert(numTokens > 0 && numTokens < blockSize && !targets.includes(from));
+    assertEquals(numTables.get(to)!.length, 1, `block ${to} is copied to and shared`);
+  }
 }
 
 /** That a sequence ended once, rightly, and said what it says alone. */
@@ -77,12 +123,13 @@ function checkOutcome(history: History, request: GenerationRequest, index: numbe
   const ends = events.filter(({ finishReason }) => finishReason !== undefined);
   assertEquals(ends.length, 1, `${request.id}/${index} ended ${ends.length} times`);
   assertEquals(events.at(-1), ends[0], "an event after the end");
+  const { prompt, params } = request.sequences[index]!;
+  const numCachedTokens = history.firstStart(request.id, index) ?? 0;
+  assert(numCachedTokens < prompt.length, "the last prompt token is always computed");
   assertEquals(events.map((event) => event.numCachedTokens), [
-    0,
+    numCachedTokens,
     ...events.slice(1).map(() => undefined),
   ]);
-
-  const { prompt, params } = request.sequences[index]!;
   const alone = generateAlone(prompt, params, rig.options.maxModelLen);
   const tokens = rig.tokensOf(request.id, index);
   const finishReason = ends[0]!.finishReason!;
@@ -103,15 +150,23 @@ function checkOutcome(history: History, request: GenerationRequest, index: numbe
 
 Deno.test("Scheduler ends every accepted sequence once and rightly, and leaks nothing, under any history", () => {
   let numPreemptions = 0;
+  let numActions = 0;
+  let numHitTokens = 0;
+  let numCopies = 0;
   const reasons = new Set<string>();
   fc.assert(
-    fc.property(tinyRigs, schedulerHistories, (options, actions) => {
+    fc.property(tinyCachingRigs, schedulerHistories, (options, actions) => {
       const history = new History(options);
       const { rig } = history;
       for (const action of actions) history.apply(action);
+      for (let numSteps = 0; rig.scheduler.hasWork; numSteps++) {
+        assert(numSteps < 1000, "work left after 1000 steps");
+        history.apply({ verb: "step", inFlight: [] });
+      }
       rig.finish();
 
-      assertEquals(rig.blocks.numFree, rig.blocks.numBlocks);
+      assertEquals(rig.blocks.numInUse, 0);
+      if (options.prefixCache === undefined) assertEquals(rig.blocks.numCached, 0);
       assertEquals([rig.scheduler.stats.numRunning, rig.scheduler.stats.numWaiting], [0, 0]);
       assertEquals(
         rig.runner.batches.map(({ step }) => step),
@@ -123,11 +178,17 @@ Deno.test("Scheduler ends every accepted sequence once and rightly, and leaks no
       const ids = new Set(history.accepted.map(({ id }) => id));
       assert(rig.events.every(({ requestId }) => ids.has(requestId)), "an event of a refused one");
 
+      numActions += history.numActions;
+      numHitTokens += rig.scheduler.stats.numHitTokens;
+      numCopies += rig.runner.batches.reduce((sum, { copies }) => sum + (copies?.length ?? 0), 0);
       numPreemptions += rig.scheduler.stats.numPreemptions;
       rig.events.forEach(({ finishReason }) => reasons.add(finishReason ?? "token"));
     }),
-    { seed: 4, numRuns: 1000 },
+    { seed: 4, numRuns: 16_000 },
   );
   assert(numPreemptions > 100, `the histories preempted only ${numPreemptions} times`);
+  assert(numActions >= 200_000, `only ${numActions} actions`);
+  assert(numHitTokens > 8000, `the histories hit only ${numHitTokens} tokens`);
+  assert(numCopies > 2000, `the histories copied only ${numCopies} times`);
   assertEquals([...reasons].sort(), ["abort", "error", "length", "stop", "token"]);
 });

@@ -252,7 +252,7 @@ Deno.test("Scheduler.stats counts steps, prompt positions and outputs, recomputa
 
 Deno.test("Scheduler.checkIntegrity() finds blocks that no sequence holds", () => {
   const rig = new SchedulerRig();
-  rig.blocks.tryAdmit(99, 1);
+  rig.blocks.tryAdmit(99, Uint32Array.of(1));
   const error = assertThrows(() => rig.scheduler.checkIntegrity(), InvariantError);
   assertStringIncludes(error.message, "1 block tables, 0 sequences");
   assert(!rig.scheduler.hasWork);

@@ -11,7 +11,7 @@ function sequencesOf(requestId: string, ...ids: number[]): Sequence[] {
 }
 
 function drain(queues: SequenceQueues): number[] {
-  while (queues.firstWaiting !== undefined) queues.admitFirst();
+  while (queues.waiting.length > 0) queues.admit(queues.waiting[0]!);
   return queues.running.map(({ id }) => id);
 }
 
@@ -22,6 +22,16 @@ Deno.test("SequenceQueues admits in order of arrival", () => {
   assertEquals([queues.numWaiting, queues.numUnfinished], [3, 3]);
   assertEquals(drain(queues), [1, 2, 3]);
   assertEquals([queues.numWaiting, queues.numUnfinished], [0, 3]);
+  queues.checkIntegrity();
+});
+
+Deno.test("SequenceQueues.admit() may take one from the midst, and keeps the order of the rest", () => {
+  const queues = new SequenceQueues();
+  const sequences = sequencesOf("a", 1, 2, 3);
+  queues.add("a", sequences);
+  queues.admit(sequences[1]!);
+  assertEquals(queues.waiting.map(({ id }) => id), [1, 3]);
+  assertEquals(queues.running.map(({ id }) => id), [2]);
   queues.checkIntegrity();
 });
 
@@ -39,7 +49,7 @@ Deno.test("SequenceQueues.end() takes a sequence from where it stands, and its r
   const queues = new SequenceQueues();
   const [first, second] = sequencesOf("a", 1, 2);
   queues.add("a", [first!, second!]);
-  queues.admitFirst();
+  queues.admit(first!);
   queues.end(first!);
   assertEquals(queues.ofRequest("a"), [second!]);
   queues.end(second!);

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import type { SequenceRequest } from "../../src/core/generation.ts";
+import type { GenerationRequest, SequenceRequest } from "../../src/core/generation.ts";
 import { FAKE_VOCAB_SIZE } from "./paged_fake_runner.ts";
 import { samplingParams } from "./requests.ts";
 import type { RigOptions } from "./scheduler_rig.ts";
@@ -14,6 +14,28 @@ export const sequenceRequests: fc.Arbitrary<SequenceRequest> = fc.record({
   }).map(samplingParams),
 });
 
+/** Sequences of one request: some with prompts of their own, some several samples of one prompt. */
+export const requestSequences: fc.Arbitrary<SequenceRequest[]> = fc.array(
+  fc.tuple(sequenceRequests, fc.integer({ min: 1, max: 3 })),
+  { minLength: 1, maxLength: 2 },
+).map((prompts) =>
+  prompts.flatMap(([{ prompt, params }, numSamples]) =>
+    Array.from({ length: numSamples }, (_, i) => ({
+      prompt: prompt.slice(),
+      params: { ...params, seed: params.seed + i, maxTokens: 1 + (params.maxTokens + i) % 14 },
+    }))
+  )
+);
+
+/** No cache, or one of any kind. */
+export const prefixCaches: fc.Arbitrary<RigOptions["prefixCache"]> = fc.option(
+  fc.record({
+    policy: fc.constantFrom("lru", "slru", "priority"),
+    forceMiss: fc.nat(4).map((pick) => pick === 0),
+  }),
+  { nil: undefined, freq: 4 },
+);
+
 /** Sizes at which every limit is met often. */
 export const tinyRigs: fc.Arbitrary<RigOptions> = fc.record({
   numBlocks: fc.integer({ min: 1, max: 16 }),
@@ -25,17 +47,28 @@ export const tinyRigs: fc.Arbitrary<RigOptions> = fc.record({
   maxNumWaitingSeqs: fc.integer({ min: 1, max: 8 }),
 });
 
+/** Tiny rigs with and without a prefix cache. */
+export const tinyCachingRigs: fc.Arbitrary<RigOptions> = fc.tuple(tinyRigs, prefixCaches).map(
+  ([sizes, prefixCache]) => prefixCache === undefined ? sizes : { ...sizes, prefixCache },
+);
+
 /** One thing that happens to a scheduler. */
 export type SchedulerAction =
-  | { readonly verb: "submit"; readonly sequences: readonly SequenceRequest[] }
+  | { readonly verb: "submit"; readonly request: Omit<GenerationRequest, "id"> }
   /** `pick` chooses among the requests so far; without `index`, all its sequences. */
   | { readonly verb: "abort"; readonly pick: number; readonly index: number | undefined }
   /** A turn, with whatever happens while its step is in flight. */
-  | { readonly verb: "step"; readonly inFlight: readonly SchedulerAction[] };
+  | { readonly verb: "step"; readonly inFlight: readonly SchedulerAction[] }
+  /** Clears the prefix cache, preempting whoever runs; not while a step is in flight. */
+  | { readonly verb: "reset" };
 
 const submits = fc.record({
   verb: fc.constant("submit" as const),
-  sequences: fc.array(sequenceRequests, { minLength: 1, maxLength: 3 }),
+  request: fc.record({
+    sequences: requestSequences,
+    cacheScope: fc.constantFrom("a", "b"),
+    cacheRetention: fc.record({ priority: fc.nat(100), durationMs: fc.constantFrom(0, 1e9) }),
+  }, { requiredKeys: ["sequences"] }),
 });
 const aborts = fc.record({
   verb: fc.constant("abort" as const),
@@ -53,6 +86,7 @@ export const schedulerHistories: fc.Arbitrary<SchedulerAction[]> = fc.array(
     { weight: 3, arbitrary: submits },
     { weight: 1, arbitrary: aborts },
     { weight: 6, arbitrary: steps },
+    { weight: 1, arbitrary: fc.constant({ verb: "reset" as const }) },
   ),
   { maxLength: 40 },
 );

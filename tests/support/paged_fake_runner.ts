@@ -62,6 +62,10 @@ export class PagedFakeRunner {
 
   run(batch: Batch): SampledToken[] {
     this.batches.push(batch);
+    for (const { from, to, numTokens } of batch.copies ?? []) {
+      const start = from * this.#blockSize;
+      this.#slots.copyWithin(to * this.#blockSize, start, start + numTokens);
+    }
     // All writes come first, as on a device: a slot written twice in one step is then always wrong.
     for (const chunk of batch.chunks) {
       chunk.tokens.forEach((token, i) => {

@@ -1,7 +1,10 @@
 import type { Batch, SampledToken } from "../../src/core/batch.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
+import type { KeySpace } from "../../src/kvcache/block_key.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
+import type { DecisionListener } from "../../src/kvcache/cache_listener.ts";
+import type { PrefixCacheOptions } from "../../src/kvcache/prefix_cache.ts";
 import { Scheduler } from "../../src/scheduler/scheduler.ts";
 import { PagedFakeRunner } from "./paged_fake_runner.ts";
 
@@ -14,9 +17,21 @@ export interface RigOptions {
   readonly maxNumSeqs?: number;
   readonly maxNumBatchedTokens?: number;
   readonly maxNumWaitingSeqs?: number;
+  /** Absent: no prefix cache. */
+  readonly prefixCache?: Partial<PrefixCacheOptions>;
+  readonly onDecision?: DecisionListener;
 }
 
-const UNLIMITED: Required<RigOptions> = {
+/** What all keys of tests are made of. */
+export const KEY_SPACE: KeySpace = {
+  secret: Uint8Array.of(1, 2, 3),
+  modelFingerprint: "fake",
+  layout: "f32",
+};
+
+type RigSizes = Required<Omit<RigOptions, "prefixCache" | "onDecision">>;
+
+const UNLIMITED: RigSizes = {
   numBlocks: 200,
   blockSize: 2,
   numWatermarkBlocks: 0,
@@ -28,7 +43,7 @@ const UNLIMITED: Required<RigOptions> = {
 
 /** A scheduler over a fake model, turned by hand. */
 export class SchedulerRig {
-  readonly options: Required<RigOptions>;
+  readonly options: RigSizes & RigOptions;
   readonly blocks: BlockManager;
   readonly scheduler: Scheduler;
   readonly runner: PagedFakeRunner;
@@ -37,7 +52,9 @@ export class SchedulerRig {
 
   constructor(options: RigOptions = {}) {
     this.options = { ...UNLIMITED, ...options };
-    this.blocks = new BlockManager(this.options);
+    const { prefixCache, ...sizes } = this.options;
+    const caching = prefixCache && { prefixCache: { keySpace: KEY_SPACE, ...prefixCache } };
+    this.blocks = new BlockManager({ ...sizes, ...caching });
     this.runner = new PagedFakeRunner(this.options);
     this.scheduler = new Scheduler(this.blocks, this.options);
   }

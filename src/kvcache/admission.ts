@@ -1,0 +1,36 @@
+import type { BlockCopy } from "../core/batch.ts";
+import type { SequenceId } from "../core/ids.ts";
+import type { DecisionListener } from "./cache_listener.ts";
+import type { PrefixCacheOptions } from "./prefix_cache.ts";
+
+/** The sizes of the KV pool, as decided at start, and how it is shared. */
+export interface BlockManagerOptions {
+  readonly numBlocks: number;
+  /** Token positions per block. */
+  readonly blockSize: number;
+  /**
+   * Blocks an admission leaves free while other sequences hold some, so that those can grow for a
+   * while before one must be preempted. Default: one percent of the pool.
+   */
+  readonly numWatermarkBlocks?: number;
+  /** Absent: blocks are forgotten when their sequence ends. */
+  readonly prefixCache?: PrefixCacheOptions;
+  readonly onDecision?: DecisionListener;
+}
+
+/** What an admitted sequence starts with. */
+export interface Admission {
+  /** Leading positions whose KV is in the pool already, or will be once `copy` is carried out. */
+  readonly numCachedTokens: number;
+  /** Whether the prefix cache was searched for them. */
+  readonly isLookup: boolean;
+  /** To be carried out before the sequence's first step writes anything. */
+  readonly copy?: BlockCopy;
+}
+
+/** Which sequence to branch off, and where. */
+export interface Fork {
+  readonly source: SequenceId;
+  /** Tokens of the branch; all but the last are the source's, which has computed them. */
+  readonly numTokens: number;
+}

@@ -1,0 +1,113 @@
+import type { CacheRetention } from "../core/generation.ts";
+import type { BlockId } from "../core/ids.ts";
+import type { BlockContent, PrefixCache } from "./prefix_cache.ts";
+import type { TreePlace } from "./radix_tree.ts";
+
+/** How a sequence's blocks are cached. */
+export interface CachingOptions {
+  /** Whose blocks may be found and by whom these are; default: the scope of all who name none. */
+  readonly scope?: string;
+  readonly retention?: CacheRetention;
+}
+
+/** Where a block of a path goes in the tree, and which block of the table it is. */
+interface PathPlace {
+  readonly below: BlockId | undefined;
+  readonly at: number;
+}
+
+/** The scope of requests that name none. */
+export const SHARED_SCOPE = "";
+
+/**
+ * How far the blocks of one table are findable in the prefix cache.
+ *
+ *     table   [ 7 , 3 , 9 , 5 ]        blocks 7 and 3 were found, 9 and 5 were filled here
+ *     tree      7 - 3 - 8              8 holds the same tokens as 9: somebody was faster
+ *
+ * From the first such duplicate on, blocks become findable only when the table ends: 5 would hang
+ * below 8, which this table does not hold, so 8 would take up room that nobody could evict.
+ */
+export class CachedPath {
+  readonly #cache: PrefixCache;
+  readonly #options: CachingOptions;
+  /** The last findable block of the table. */
+  #tip: BlockId | undefined;
+  /** Leading blocks of the table that are findable. */
+  #numBlocks: number;
+  #hasDuplicate = false;
+  #tokens: Uint32Array = new Uint32Array();
+  /** Leading blocks of the table that are full of computed tokens. */
+  #numFull = 0;
+
+  /** Starts with the blocks that were found for the table, which holds them. */
+  constructor(cache: PrefixCache, found: readonly BlockId[], options: CachingOptions) {
+    this.#cache = cache;
+    this.#options = options;
+    this.#tip = found.at(-1);
+    this.#numBlocks = found.length;
+  }
+
+  /**
+   * Makes the blocks of `table` findable that the first `numComputed` of `tokens` fill, as long as
+   * nobody was faster; `tokens` is kept and must not change in that range. O(blocks that were not).
+   */
+  extend(table: readonly BlockId[], tokens: Uint32Array, numComputed: number): void {
+    this.#tokens = tokens;
+    this.#numFull = Math.floor(numComputed / this.#cache.blockSize);
+    while (!this.#hasDuplicate && this.#numBlocks < this.#numFull) {
+      const own = table[this.#numBlocks]!;
+      this.#hasDuplicate = this.#insert(own, { below: this.#tip, at: this.#numBlocks }) !== own;
+      if (this.#hasDuplicate) return;
+      this.#tip = own;
+      this.#numBlocks++;
+    }
+  }
+
+  /**
+   * Makes the rest findable, and returns the blocks that the holder of `table` is to release: the
+   * table's, each followed by the one that was found in its stead.
+   */
+  end(table: readonly BlockId[]): readonly BlockId[] {
+    if (!this.#hasDuplicate) return table;
+    const held = table.slice(0, this.#numBlocks);
+    let below = this.#tip;
+    let at = this.#numBlocks;
+    for (; at < this.#numFull; at++) {
+      const own = table[at]!;
+      const found = this.#insertUnshared(own, { below, at });
+      if (found === undefined) break;
+      held.push(own);
+      // Held like the table's own, so that the blocks below it are let go before it is.
+      if (found !== own) {
+        this.#cache.retain([found]);
+        held.push(found);
+      }
+      below = found;
+    }
+    return [...held, ...table.slice(at)];
+  }
+
+  /** Not a block that another table holds as well: that one does not hold what is above it here. */
+  #insertUnshared(own: BlockId, place: PathPlace): BlockId | undefined {
+    const isFindable = this.#cache.isUnshared(own) || this.#find(place) !== undefined;
+    return isFindable ? this.#insert(own, place) : undefined;
+  }
+
+  #find(place: PathPlace): BlockId | undefined {
+    return this.#cache.find(this.#treePlace(place), this.#content(place));
+  }
+
+  #insert(own: BlockId, place: PathPlace): BlockId {
+    const { retention } = this.#options;
+    return this.#cache.insert(this.#treePlace(place), own, this.#content(place), retention);
+  }
+
+  #treePlace({ below }: PathPlace): TreePlace {
+    return { scope: this.#options.scope ?? SHARED_SCOPE, parent: below };
+  }
+
+  #content({ at }: PathPlace): BlockContent {
+    return { tokens: this.#tokens, start: at * this.#cache.blockSize };
+  }
+}

@@ -1,0 +1,79 @@
+import { RequestError } from "../core/errors.ts";
+import type { BlockId } from "../core/ids.ts";
+import type { BlockSource } from "./block_pool.ts";
+
+/** What pins need of the cache they keep blocks in. */
+export interface PinnableCache extends BlockSource {
+  match(scope: string, tokens: Uint32Array, limit: number): BlockId[];
+}
+
+/**
+ * Prefixes that stay cached until they are unpinned, each under a name.
+ *
+ * A pin holds one reference to each of its blocks, so they are in use like those of a sequence. The
+ * sum over all pins is capped: what two pins share counts twice, which errs on the side of room for
+ * requests.
+ */
+export class PinnedPrefixes {
+  readonly maxNumBlocks: number;
+  readonly #cache: PinnableCache;
+  readonly #pins = new Map<string, readonly BlockId[]>();
+  #numBlocks = 0;
+
+  constructor(cache: PinnableCache, maxNumBlocks: number) {
+    this.#cache = cache;
+    this.maxNumBlocks = maxNumBlocks;
+  }
+
+  /** Blocks that pins hold, one that two of them share counted twice. */
+  get numBlocks(): number {
+    return this.#numBlocks;
+  }
+
+  /**
+   * Pins what is cached of `tokens` under `name`, in place of what that name held; returns how many
+   * blocks that is.
+   *
+   * @throws {RequestError} with the numbers when the cap would be exceeded. Nothing has changed.
+   */
+  pin(name: string, scope: string, tokens: Uint32Array): number {
+    const blocks = this.#cache.match(scope, tokens, tokens.length);
+    const numBefore = this.#pins.get(name)?.length ?? 0;
+    const numAfter = this.#numBlocks - numBefore + blocks.length;
+    if (numAfter > this.maxNumBlocks) {
+      throw new RequestError(
+        `Cannot pin ${blocks.length} blocks: ${this.#numBlocks - numBefore} are pinned and at ` +
+          `most ${this.maxNumBlocks} may be`,
+        {
+          code: "pin_limit_exceeded",
+          details: { n_blocks: blocks.length, n_pinned: this.#numBlocks, limit: this.maxNumBlocks },
+        },
+      );
+    }
+    this.#cache.retain(blocks);
+    this.remove(name);
+    this.#pins.set(name, blocks);
+    this.#numBlocks += blocks.length;
+    return blocks.length;
+  }
+
+  /** Takes the pin of that name back; returns whether there was one. */
+  remove(name: string): boolean {
+    const blocks = this.#pins.get(name);
+    if (blocks === undefined) return false;
+    this.#cache.release(blocks);
+    this.#pins.delete(name);
+    this.#numBlocks -= blocks.length;
+    return true;
+  }
+
+  /** Takes all pins back. */
+  removeAll(): void {
+    for (const name of [...this.#pins.keys()]) this.remove(name);
+  }
+
+  /** Adds the references of all pins to `counts`, one entry per block; for audits. */
+  countReferences(counts: Uint32Array): void {
+    for (const blocks of this.#pins.values()) for (const id of blocks) counts[id]!++;
+  }
+}

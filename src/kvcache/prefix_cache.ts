@@ -1,0 +1,253 @@
+import { invariant } from "../base/invariant.ts";
+import type { EvictionPolicyName } from "../core/engine_config.ts";
+import { OutOfBlocksError } from "../core/errors.ts";
+import type { CacheRetention } from "../core/generation.ts";
+import type { BlockId } from "../core/ids.ts";
+import { BlockKeyer, type KeySpace } from "./block_key.ts";
+import type { BlockPool, BlockSource } from "./block_pool.ts";
+import type { CacheListener } from "./cache_listener.ts";
+import { createEvictionPolicy, type EvictionPolicy } from "./eviction_policy.ts";
+import { PinnedPrefixes } from "./pinned_prefixes.ts";
+import { RadixTree, type TreePlace } from "./radix_tree.ts";
+
+/** What a prefix cache is made with. */
+export interface PrefixCacheOptions {
+  /** What keys are made of; never written anywhere. */
+  readonly keySpace: KeySpace;
+  /** Default: `lru`. */
+  readonly policy?: EvictionPolicyName;
+  /** Never finds anything, and stores all the same: for tests and benchmarks. Default: false. */
+  readonly forceMiss?: boolean;
+  /** Share of the pool that may be pinned, from 0 to 1. Default: one half. */
+  readonly maxPinnedShare?: number;
+  /** Milliseconds, for priorities that hold for a while. Default: the time since start. */
+  readonly now?: () => number;
+  readonly listener?: CacheListener;
+}
+
+/** What a block holds: `tokens[start, start + blockSize)`. */
+export interface BlockContent {
+  readonly tokens: Uint32Array;
+  readonly start: number;
+}
+
+/** Share of the pool that may be pinned unless told otherwise. */
+const DEFAULT_MAX_PINNED_SHARE = 0.5;
+
+/**
+ * Keeps blocks after the sequences that filled them, so that later prompts with the same beginning
+ * find them.
+ *
+ * The cache holds one reference to each block in its tree. Whoever else holds a cached block holds
+ * all blocks above it too; so a block with the cache's reference alone is **idle**, everything below
+ * it is idle as well, and it can be evicted as soon as it is a leaf:
+ *
+ *     references   2    2    1    1         a sequence holds 1 and 2
+ *                 [1]--[2]--[3]--[4]        3 and 4 are idle: 4 can be evicted, then 3
+ *
+ * The policy has the idle blocks in order and their number is exact at any time. Free blocks are
+ * handed out before any of them is evicted. Every operation costs O(blocks passed).
+ */
+export class PrefixCache implements BlockSource {
+  /** Token positions per block. */
+  readonly blockSize: number;
+  readonly pins: PinnedPrefixes;
+  readonly #pool: BlockPool;
+  readonly #tree: RadixTree;
+  readonly #policy: EvictionPolicy;
+  readonly #forceMiss: boolean;
+  readonly #listener: CacheListener | undefined;
+  #numIdle = 0;
+  #numEvicted = 0;
+
+  constructor(pool: BlockPool, blockSize: number, options: PrefixCacheOptions) {
+    const { numBlocks } = pool;
+    const { policy = "lru", now = () => performance.now() } = options;
+    this.blockSize = blockSize;
+    this.#pool = pool;
+    this.#tree = new RadixTree(numBlocks, blockSize, new BlockKeyer(options.keySpace));
+    this.#policy = createEvictionPolicy(policy, numBlocks, now);
+    this.#forceMiss = options.forceMiss ?? false;
+    this.#listener = options.listener;
+    const maxPinnedShare = options.maxPinnedShare ?? DEFAULT_MAX_PINNED_SHARE;
+    this.pins = new PinnedPrefixes(this, Math.floor(maxPinnedShare * numBlocks));
+  }
+
+  /** Whether look-ups can find anything. */
+  get isSearched(): boolean {
+    return !this.#forceMiss;
+  }
+
+  /** Blocks that nobody but the cache holds and that can be evicted. */
+  get numIdle(): number {
+    return this.#numIdle;
+  }
+
+  /** Blocks in the cache, those in use included. */
+  get numCached(): number {
+    return this.#tree.numBlocks;
+  }
+
+  /** Blocks evicted so far. */
+  get numEvicted(): number {
+    return this.#numEvicted;
+  }
+
+  get numAvailable(): number {
+    return this.#pool.numFree + this.#numIdle;
+  }
+
+  /**
+   * The cached blocks that `tokens` begin with, in order of position, as many as lie whole within
+   * `[0, limit)`. Changes nothing; retain them before anything is allocated.
+   */
+  match(scope: string, tokens: Uint32Array, limit: number): BlockId[] {
+    return this.#forceMiss ? [] : this.#tree.match(scope, tokens, limit);
+  }
+
+  /** Whether block `id` is cached. */
+  has(id: BlockId): boolean {
+    return this.#tree.has(id);
+  }
+
+  /** Whether block `id` has one holder only. */
+  isUnshared(id: BlockId): boolean {
+    return this.#pool.refCount(id) === 1;
+  }
+
+  /** The block at `place` with that content; undefined when none is cached. */
+  find(place: TreePlace, { tokens, start }: BlockContent): BlockId | undefined {
+    return this.#tree.find(place, tokens, start);
+  }
+
+  /** How many of these cached blocks are idle: so many fewer can be evicted once they are held. */
+  countIdle(ids: readonly BlockId[]): number {
+    return ids.reduce((count, id) => count + (this.#isIdle(id) ? 1 : 0), 0);
+  }
+
+  allocate(count: number): BlockId[] {
+    if (count > this.numAvailable) throw new OutOfBlocksError(count, this.numAvailable);
+    const ids = this.#pool.allocate(Math.min(count, this.#pool.numFree));
+    while (ids.length < count) {
+      this.#evict(this.#policy.next());
+      ids.push(...this.#pool.allocate(1));
+    }
+    return ids;
+  }
+
+  retain(ids: readonly BlockId[]): void {
+    for (const id of ids) {
+      if (!this.#isIdle(id)) continue;
+      this.#policy.remove(id);
+      this.#numIdle--;
+    }
+    this.#pool.retain(ids);
+  }
+
+  /** Cached blocks stay, the last of `ids` as the least recently used; others become free. */
+  release(ids: readonly BlockId[]): void {
+    this.#pool.release(ids);
+    for (const id of ids.toReversed()) {
+      if (!this.#isIdle(id)) continue;
+      this.#policy.add(id, this.#tree.isLeaf(id));
+      this.#numIdle++;
+    }
+  }
+
+  /** Notes that a newly admitted sequence, which holds these blocks, has found them. */
+  noteHit(ids: readonly BlockId[], retention?: CacheRetention): void {
+    for (const id of ids) {
+      this.#policy.hit(id);
+      if (retention !== undefined) this.#policy.setRetention(id, retention);
+    }
+  }
+
+  /**
+   * Makes block `id`, which the caller holds, findable at `place`, and returns the block that is
+   * found there: where another was faster it stays, and the caller's own block is not cached.
+   *
+   * The caller must hold what is above the place.
+   */
+  insert(
+    place: TreePlace,
+    id: BlockId,
+    content: BlockContent,
+    retention?: CacheRetention,
+  ): BlockId {
+    const { tokens, start } = content;
+    const found = this.#tree.find(place, tokens, start);
+    if (found !== undefined) return found;
+    invariant(
+      place.parent === undefined || !this.#isIdle(place.parent),
+      `block ${id} is cached below block ${place.parent}, which nobody holds`,
+    );
+    this.#pool.retain([id]);
+    this.#tree.insert(place, tokens, start, id);
+    this.#policy.start(id);
+    if (retention !== undefined) this.#policy.setRetention(id, retention);
+    this.#listener?.stored({
+      key: this.#tree.keyOf(id),
+      parentKey: this.#tree.parentKeyOf(id),
+      tokens: this.#tree.tokensOf(id).slice(),
+      group: 0,
+    });
+    return id;
+  }
+
+  /** Forgets everything; nobody but pins, which are taken back, may hold a cached block. */
+  clear(): void {
+    this.pins.removeAll();
+    const numInUse = this.numCached - this.numIdle;
+    invariant(numInUse === 0, `${numInUse} of ${this.numCached} cached blocks are in use`);
+    while (this.numIdle > 0) this.#drop(this.#policy.next());
+    this.#listener?.cleared();
+  }
+
+  /** Adds the references of the cache and its pins to `counts`, one entry per block; for audits. */
+  countReferences(counts: Uint32Array): void {
+    for (let id = 0; id < counts.length; id++) if (this.#tree.has(id)) counts[id]!++;
+    this.pins.countReferences(counts);
+  }
+
+  /** Audit: tree and policy are whole, and whoever holds a block holds what is above it. O(pool). */
+  checkIntegrity(): void {
+    this.#tree.checkIntegrity();
+    let numIdle = 0;
+    for (let id = 0; id < this.#pool.numBlocks; id++) {
+      if (!this.#tree.has(id)) continue;
+      const parent = this.#tree.parentOf(id);
+      if (this.#isIdle(id)) numIdle++;
+      else {
+        invariant(
+          parent === undefined || !this.#isIdle(parent),
+          `block ${id} is held, and block ${parent} above it is not`,
+        );
+      }
+    }
+    invariant(numIdle === this.#numIdle, `${numIdle} blocks are idle, counted ${this.#numIdle}`);
+    this.#policy.checkIntegrity(numIdle);
+  }
+
+  #isIdle(id: BlockId): boolean {
+    return this.#tree.has(id) && this.#pool.refCount(id) === 1;
+  }
+
+  #evict(id: BlockId): void {
+    const key = this.#listener === undefined ? undefined : this.#tree.keyOf(id);
+    this.#drop(id);
+    this.#numEvicted++;
+    if (key !== undefined) this.#listener?.removed({ key, group: 0 });
+  }
+
+  /** Takes an idle leaf out of the cache; its block becomes free. */
+  #drop(id: BlockId): void {
+    const parent = this.#tree.parentOf(id);
+    this.#policy.remove(id);
+    this.#numIdle--;
+    this.#tree.remove(id);
+    this.#pool.release([id]);
+    if (parent !== undefined && this.#tree.isLeaf(parent) && this.#isIdle(parent)) {
+      this.#policy.becomeLeaf(parent);
+    }
+  }
+}

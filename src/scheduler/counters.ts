@@ -1,0 +1,53 @@
+import type { EngineStats } from "../core/engine_config.ts";
+import type { ScheduledChunk } from "../core/batch.ts";
+import type { Sequence } from "./sequence.ts";
+
+/** The counters among the engine's statistics that the scheduler keeps. */
+export type CounterStats = Pick<
+  EngineStats,
+  | "numSteps"
+  | "numPreemptions"
+  | "numComputedPromptTokens"
+  | "numGeneratedTokens"
+  | "numQueriedTokens"
+  | "numHitTokens"
+>;
+
+/** What the scheduler counts; the counters never go down. */
+export class Counters {
+  numSteps = 0;
+  numPreemptions = 0;
+  #numComputedPromptTokens = 0;
+  #numGeneratedTokens = 0;
+  #numQueriedTokens = 0;
+  #numHitTokens = 0;
+
+  /** The counters under the names that the statistics give them. */
+  get current(): CounterStats {
+    return {
+      numSteps: this.numSteps,
+      numPreemptions: this.numPreemptions,
+      numComputedPromptTokens: this.#numComputedPromptTokens,
+      numGeneratedTokens: this.#numGeneratedTokens,
+      numQueriedTokens: this.#numQueriedTokens,
+      numHitTokens: this.#numHitTokens,
+    };
+  }
+
+  /** A sequence has looked its prompt up in the prefix cache at its first admission. */
+  countLookup(sequence: Sequence): void {
+    this.#numQueriedTokens += sequence.numPromptTokens;
+    this.#numHitTokens += sequence.numCachedTokens;
+  }
+
+  /** A chunk has been computed. */
+  countChunk(sequence: Sequence, { start, tokens }: ScheduledChunk): void {
+    const promptEnd = Math.min(start + tokens.length, sequence.numPromptTokens);
+    this.#numComputedPromptTokens += Math.max(0, promptEnd - start);
+  }
+
+  /** A token has been drawn for a sequence that goes on or ends with it. */
+  countToken(): void {
+    this.#numGeneratedTokens++;
+  }
+}

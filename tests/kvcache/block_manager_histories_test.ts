@@ -1,0 +1,243 @@
+import { assert, assertEquals } from "@std/assert";
+import fc from "fast-check";
+import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
+import type { CacheRetention } from "../../src/core/generation.ts";
+import type { SequenceId } from "../../src/core/ids.ts";
+import { BlockManager } from "../../src/kvcache/block_manager.ts";
+import { type BlockKey, BlockKeyer } from "../../src/kvcache/block_key.ts";
+import { CacheModel } from "../support/cache_model.ts";
+import { KEY_SPACE } from "../support/scheduler_rig.ts";
+
+interface Sizes {
+  readonly numBlocks: number;
+  readonly blockSize: number;
+  readonly numWatermarkBlocks: number;
+}
+
+interface Step {
+  readonly verb: "fork" | "grow" | "compute" | "free" | "wait";
+  readonly id: SequenceId;
+  readonly other: SequenceId;
+  readonly tokens: readonly number[];
+  readonly scope: string;
+  readonly retention: CacheRetention | undefined;
+  readonly count: number;
+}
+
+const sizes: fc.Arbitrary<Sizes> = fc.record({
+  numBlocks: fc.integer({ min: 1, max: 14 }),
+  blockSize: fc.integer({ min: 1, max: 3 }),
+  numWatermarkBlocks: fc.nat(1),
+});
+
+const steps: fc.Arbitrary<Step> = fc.record({
+  verb: fc.oneof(
+    { weight: 8, arbitrary: fc.constantFrom("fork" as const, "grow" as const) },
+    { weight: 6, arbitrary: fc.constant("free" as const) },
+    { weight: 8, arbitrary: fc.constant("compute" as const) },
+    { weight: 1, arbitrary: fc.constant("wait" as const) },
+  ),
+  id: fc.nat(3),
+  other: fc.nat(3),
+  tokens: fc.array(fc.nat(1), { minLength: 1, maxLength: 9 }),
+  scope: fc.constantFrom("", "", "salt"),
+  retention: fc.option(
+    fc.record({ priority: fc.constantFrom(0, 20, 35, 90), durationMs: fc.nat(2) }),
+    { nil: undefined },
+  ),
+  count: fc.oneof(fc.integer({ min: 1, max: 3 }), fc.constant(9)),
+});
+
+/** A history needs no admissions of its own: a step on a sequence without a table admits it. */
+const histories = fc.noBias(fc.array(steps, { minLength: 50, maxLength: 50 }));
+
+/** A manager and its model, moved together and compared after every step. */
+class Pair {
+  readonly manager: BlockManager;
+  readonly model: CacheModel;
+  numHits = 0;
+  /** What folding the events of the cache gives. */
+  readonly #keys = new Set<BlockKey>();
+  readonly #keysOf = new Map<string, BlockKey>();
+  readonly #keyer = new BlockKeyer(KEY_SPACE);
+  readonly #sizes: Sizes;
+
+  constructor(sizes: Sizes, policy: EvictionPolicyName) {
+    this.#sizes = sizes;
+    this.model = new CacheModel(sizes, policy);
+    this.manager = new BlockManager({
+      ...sizes,
+      prefixCache: {
+        keySpace: KEY_SPACE,
+        policy,
+        now: () => this.model.now,
+        listener: {
+          stored: ({ key }) => {
+            assert(!this.#keys.has(key), "stored twice");
+            this.#keys.add(key);
+          },
+          removed: ({ key }) => assert(this.#keys.delete(key), "removed and not there"),
+          cleared: () => this.#keys.clear(),
+        },
+      },
+    });
+  }
+
+  apply(step: Step): void {
+    const table = this.model.tables.get(step.id);
+    if (step.verb === "wait") this.model.now += step.count;
+    else if (step.verb === "fork" && table === undefined) this.#fork(step);
+    else if (table === undefined) this.#admit(step);
+    else if (step.verb === "grow") this.#grow(step);
+    else if (step.verb !== "free") this.#compute(step);
+    else {
+      this.manager.free(step.id);
+      this.model.free(step.id);
+    }
+    this.#compare();
+  }
+
+  #admit({ id, tokens, scope, retention }: Step): void {
+    const found = this.model.match(scope, tokens);
+    assertEquals(this.#probe(tokens, scope), found.length * this.#sizes.blockSize);
+    const numNew = this.#numBlocksFor(tokens.length) - found.length;
+    const hasRoom = this.model.hasRoom(numNew, found);
+    const options = { scope, ...(retention === undefined ? {} : { retention }) };
+    const admission = this.manager.tryAdmit(id, Uint32Array.from(tokens), options);
+    assertEquals(admission !== undefined, hasRoom);
+    if (admission === undefined) return;
+    this.numHits += found.length;
+    assertEquals(admission.numCachedTokens, found.length * this.#sizes.blockSize);
+    const table = this.manager.blockTable(id);
+    assertEquals(table.slice(0, found.length), found);
+    this.model.admit(id, tokens, { scope, retention }, { found, table, isHit: true });
+  }
+
+  #fork({ id, other, retention, count }: Step): void {
+    const source = this.model.tables.get(other);
+    if (source === undefined || source.numComputed === 0) return;
+    // All but the last token are the source's, computed; the last may be another.
+    const numTokens = 1 + Math.max(0, source.numComputed - count + 1);
+    const tokens = [...source.tokens.slice(0, numTokens - 1), count % 2];
+    const { blockSize } = this.#sizes;
+    const numShared = Math.floor((numTokens - 1) / blockSize);
+    const shared = source.blocks.slice(0, numShared);
+    const hasRoom = this.model.hasRoom(this.#numBlocksFor(numTokens) - numShared, shared);
+    const { scope } = source;
+    const options = { scope, ...(retention === undefined ? {} : { retention }) };
+    const admission = this.manager.tryFork(id, { source: other, numTokens }, options);
+    assertEquals(admission !== undefined, hasRoom);
+    if (admission === undefined) return;
+    assertEquals(admission.numCachedTokens, numTokens - 1);
+    const table = this.manager.blockTable(id);
+    assertEquals(table.slice(0, numShared), shared);
+    const numTokensCopied = (numTokens - 1) % blockSize;
+    assertEquals(
+      admission.copy,
+      numTokensCopied === 0 ? undefined : {
+        from: source.blocks[numShared]!,
+        to: table[numShared]!,
+        numTokens: numTokensCopied,
+      },
+    );
+    this.manager.checkIntegrity();
+    this.manager.markCopied();
+    this.model.admit(id, tokens, { scope, retention }, { found: shared, table, isHit: false });
+  }
+
+  #grow({ id, count }: Step): void {
+    const { tokens, blocks } = this.model.tables.get(id)!;
+    const before = [...blocks];
+    const numNew = this.#numBlocksFor(tokens.length + count) - before.length;
+    const hasRoom = numNew <= 0 || this.model.hasRoom(numNew, undefined);
+    if (hasRoom) this.model.grow(Math.max(0, numNew));
+    assertEquals(this.manager.tryExtend(id, tokens.length + count), hasRoom);
+    assertEquals(this.manager.blockTable(id).slice(0, before.length), before, "append only");
+    if (hasRoom) { for (let i = 0; i < count; i++) tokens.push((tokens.length + count) % 2); }
+  }
+
+  #compute({ id, count }: Step): void {
+    const { tokens, numComputed } = this.model.tables.get(id)!;
+    const cachedEnd = this.model.tables.get(id)!.numFindable * this.#sizes.blockSize;
+    const end = Math.min(tokens.length, Math.max(numComputed, cachedEnd) + count);
+    this.manager.markComputed(id, Uint32Array.from(tokens), end);
+    this.model.compute(id, end);
+  }
+
+  /** Frees everything and clears the cache: nothing may be left. */
+  clear(): void {
+    for (const id of [...this.model.tables.keys()]) {
+      this.manager.free(id);
+      this.model.free(id);
+    }
+    this.#compare();
+    assertEquals(this.manager.numInUse, 0);
+    this.manager.clearCache();
+    this.model.clear();
+    this.#compare();
+    assertEquals(this.manager.numFree, this.manager.numBlocks);
+  }
+
+  #compare(): void {
+    const { manager, model } = this;
+    manager.checkIntegrity();
+    const { numFree, numCached, numEvicted, numTables } = manager;
+    const counts = [numFree, numCached, numEvicted, numTables];
+    const expected = [model.numFree, model.numIdle, model.numEvicted, model.tables.size];
+    assertEquals(counts, expected, "free, idle, evicted, tables");
+    assertEquals(this.#keys.size, model.cached.size);
+    for (const prefix of model.cached.keys()) assert(this.#keys.has(this.#keyOf(prefix)), prefix);
+  }
+
+  #keyOf(prefix: string): BlockKey {
+    const known = this.#keysOf.get(prefix);
+    if (known !== undefined) return known;
+    const [scope, list] = prefix.split(": ");
+    const tokens = list!.split(" ").map(Number);
+    let key = this.#keyer.rootKey(scope!);
+    for (let start = 0; start < tokens.length; start += this.#sizes.blockSize) {
+      const block = Uint32Array.from(tokens.slice(start, start + this.#sizes.blockSize));
+      key = this.#keyer.childKey(key, block);
+    }
+    this.#keysOf.set(prefix, key);
+    return key;
+  }
+
+  /** What an admission would find; and one that never fits, which must leave no trace. */
+  #probe(tokens: readonly number[], scope: string): number {
+    const numSlots = this.manager.numBlocks * this.#sizes.blockSize;
+    const tooMany = new Uint32Array(numSlots + tokens.length + 1);
+    tooMany.set(tokens);
+    assertEquals(this.manager.tryAdmit(99, tooMany, { scope }), undefined);
+    return this.manager.numTokensCached(Uint32Array.from(tokens), scope);
+  }
+
+  #numBlocksFor(numTokens: number): number {
+    return Math.ceil(numTokens / this.#sizes.blockSize);
+  }
+}
+
+for (const [i, policy] of (["lru", "slru", "priority"] as const).entries()) {
+  Deno.test(`BlockManager with a prefix cache (${policy}) agrees with a map of prefixes after each of 200,000 steps (I1-I9, I14, I16)`, () => {
+    let numSteps = 0;
+    let numHits = 0;
+    let numEvicted = 0;
+    fc.assert(
+      fc.property(
+        fc.noBias(sizes),
+        histories,
+        (options, history) => {
+          const pair = new Pair(options, policy);
+          for (const step of history) pair.apply(step);
+          pair.clear();
+          numSteps += history.length;
+          numHits += pair.numHits;
+          numEvicted += pair.manager.numEvicted;
+        },
+      ),
+      { seed: 20 + i, numRuns: 4000 },
+    );
+    assert(numSteps >= 200_000, `only ${numSteps} steps`);
+    assert(numHits > 5000 && numEvicted > 10_000, `${numHits} hits, ${numEvicted} evictions`);
+  });
+}

@@ -1,0 +1,209 @@
+import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
+import type { CacheRetention } from "../../src/core/generation.ts";
+import type { BlockId, SequenceId } from "../../src/core/ids.ts";
+
+/** A cached block as the model sees it. */
+interface Entry {
+  readonly block: BlockId;
+  /** Order in which entries became idle; higher is later. */
+  stamp: number;
+  wasHit: boolean;
+  priority: number;
+  expiry: number;
+}
+
+/** What the model knows of one table. */
+interface Table {
+  readonly scope: string;
+  readonly retention: CacheRetention | undefined;
+  readonly tokens: number[];
+  readonly blocks: readonly BlockId[];
+  numComputed: number;
+  numFindable: number;
+  hasDuplicate: boolean;
+}
+
+/**
+ * The prefix cache said slowly: a map from whole prefixes to blocks, searched from end to end.
+ *
+ * It takes the ids of new blocks from the real thing and predicts everything else: what is found,
+ * whether there is room, what is evicted for it, and what is cached, idle and free.
+ */
+export class CacheModel {
+  readonly tables = new Map<SequenceId, Table>();
+  readonly cached = new Map<string, Entry>();
+  now = 0;
+  numEvicted = 0;
+  #numStamps = 0;
+
+  constructor(
+    readonly sizes: {
+      readonly numBlocks: number;
+      readonly blockSize: number;
+      readonly numWatermarkBlocks: number;
+    },
+    readonly policy: EvictionPolicyName,
+  ) {}
+
+  /** Blocks in tables or in the cache. */
+  get #used(): Set<BlockId> {
+    const tables = [...this.tables.values()].flatMap(({ blocks }) => blocks);
+    return new Set([...tables, ...[...this.cached.values()].map(({ block }) => block)]);
+  }
+
+  get numFree(): number {
+    return this.sizes.numBlocks - this.#used.size;
+  }
+
+  get numIdle(): number {
+    return this.#idle().length;
+  }
+
+  /** Blocks found for a prompt: never all of it. */
+  match(scope: string, tokens: readonly number[]): BlockId[] {
+    const found: BlockId[] = [];
+    for (let end = this.sizes.blockSize; end < tokens.length; end += this.sizes.blockSize) {
+      const entry = this.cached.get(prefixOf(scope, tokens, end));
+      if (entry === undefined) break;
+      found.push(entry.block);
+    }
+    return found;
+  }
+
+  /** Whether `numNew` blocks can be had beside `found`, by an admission or (without) by growth. */
+  hasRoom(numNew: number, found: readonly BlockId[] | undefined): boolean {
+    const numIdleFound = this.#idle().filter(([, { block }]) => found?.includes(block)).length;
+    const isKept = found !== undefined && this.tables.size > 0;
+    const numKept = isKept ? this.sizes.numWatermarkBlocks : 0;
+    return numNew <= this.numFree + this.numIdle - numIdleFound - numKept;
+  }
+
+  /** Enters a table whose first blocks are `found`; the others are new. */
+  admit(
+    id: SequenceId,
+    tokens: readonly number[],
+    options: { scope: string; retention: CacheRetention | undefined },
+    blocks: { found: readonly BlockId[]; table: readonly BlockId[]; isHit: boolean },
+  ): void {
+    const { found, table, isHit } = blocks;
+    for (const entry of this.cached.values()) {
+      if (!isHit || !found.includes(entry.block)) continue;
+      entry.wasHit = true;
+      if (options.retention !== undefined) this.#retain(entry, options.retention);
+    }
+    this.#evictFor(table.length - found.length, found);
+    this.tables.set(id, {
+      ...options,
+      tokens: [...tokens],
+      blocks: table,
+      numComputed: 0,
+      numFindable: isHit ? found.length : 0,
+      hasDuplicate: false,
+    });
+  }
+
+  /** Makes room for blocks that a table has been given at its end. */
+  grow(numNew: number): void {
+    this.#evictFor(numNew, []);
+  }
+
+  /** Enters what a table has computed. */
+  compute(id: SequenceId, numComputed: number): void {
+    const table = this.tables.get(id)!;
+    table.numComputed = numComputed;
+    while (!table.hasDuplicate && (table.numFindable + 1) * this.sizes.blockSize <= numComputed) {
+      this.#insert(table, table.numFindable);
+      const end = (table.numFindable + 1) * this.sizes.blockSize;
+      const entry = this.cached.get(prefixOf(table.scope, table.tokens, end))!;
+      if (entry.block === table.blocks[table.numFindable]) table.numFindable++;
+      else table.hasDuplicate = true;
+    }
+  }
+
+  free(id: SequenceId): void {
+    const table = this.tables.get(id)!;
+    this.tables.delete(id);
+    const held = new Set(table.blocks);
+    if (table.hasDuplicate) {
+      const numFull = Math.floor(table.numComputed / this.sizes.blockSize);
+      for (let at = table.numFindable; at < numFull; at++) {
+        const prefix = prefixOf(table.scope, table.tokens, (at + 1) * this.sizes.blockSize);
+        const isShared = [...this.tables.values()].some(({ blocks }) =>
+          blocks.includes(table.blocks[at]!)
+        );
+        if (!this.cached.has(prefix) && isShared) break;
+        this.#insert(table, at);
+        held.add(this.cached.get(prefix)!.block);
+      }
+    }
+    this.#stamp(held);
+  }
+
+  clear(): void {
+    this.cached.clear();
+  }
+
+  #insert(table: Table, at: number): void {
+    const prefix = prefixOf(table.scope, table.tokens, (at + 1) * this.sizes.blockSize);
+    if (this.cached.has(prefix)) return;
+    const block = table.blocks[at]!;
+    const entry = { block, stamp: -1, wasHit: false, priority: 35, expiry: Infinity };
+    if (table.retention !== undefined) this.#retain(entry, table.retention);
+    this.cached.set(prefix, entry);
+  }
+
+  #retain(entry: Entry, { priority, durationMs = Infinity }: CacheRetention): void {
+    entry.priority = priority;
+    entry.expiry = this.now + durationMs;
+  }
+
+  #idle(): [string, Entry][] {
+    const held = new Set([...this.tables.values()].flatMap(({ blocks }) => blocks));
+    return [...this.cached].filter(([, { block }]) => !held.has(block));
+  }
+
+  /** Those of `held` that are idle now became so in this order: the longest prefix first. */
+  #stamp(held: ReadonlySet<BlockId>): void {
+    const idle = this.#idle().filter(([, { block }]) => held.has(block));
+    idle.sort(([a], [b]) => b.length - a.length);
+    for (const [, entry] of idle) entry.stamp = Infinity;
+    for (const [, entry] of idle) {
+      entry.stamp = this.#numStamps++;
+      if (this.policy === "slru") this.#demote();
+    }
+  }
+
+  /** The longest idle of too many protected entries goes back on probation. */
+  #demote(): void {
+    const isProtected = this.#idle().map(([, entry]) => entry).filter(({ wasHit, stamp }) =>
+      wasHit && stamp < Infinity
+    );
+    if (isProtected.length <= Math.floor(0.8 * this.sizes.numBlocks)) return;
+    const demoted = isProtected.reduce((a, b) => a.stamp < b.stamp ? a : b);
+    demoted.wasHit = false;
+    demoted.stamp = this.#numStamps++;
+  }
+
+  #evictFor(numNew: number, found: readonly BlockId[]): void {
+    for (let missing = numNew - this.numFree; missing > 0; missing--) {
+      const idle = this.#idle().filter(([, { block }]) => !found.includes(block));
+      const leaves = idle.filter(([prefix]) =>
+        ![...this.cached.keys()].some((other) => other !== prefix && other.startsWith(`${prefix} `))
+      );
+      const [victim] = leaves.reduce((a, b) => this.#rank(a[1]) < this.#rank(b[1]) ? a : b);
+      this.cached.delete(victim);
+      this.numEvicted++;
+    }
+  }
+
+  #rank({ stamp, wasHit, priority, expiry }: Entry): number {
+    if (this.policy === "lru") return stamp;
+    if (this.policy === "slru") return (wasHit ? 1e9 : 0) + stamp;
+    return (expiry <= this.now ? 35 : priority) * 1e9 + stamp;
+  }
+}
+
+/** Scope and the first `end` tokens; a prefix of it is a prefix of the tokens. */
+function prefixOf(scope: string, tokens: readonly number[], end: number): string {
+  return `${scope}: ${tokens.slice(0, end).join(" ")}`;
+}
