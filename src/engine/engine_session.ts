@@ -2,6 +2,7 @@ import { invariant } from "../base/invariant.ts";
 import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
 import { DeviceLostError, KernelError, StartupError } from "../core/errors.ts";
 import { BlockManager } from "../kvcache/block_manager.ts";
+import type { PrefixCacheOptions } from "../kvcache/prefix_cache.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import { Engine, type Runner } from "./engine.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
@@ -14,7 +15,12 @@ import type { FromEngine, ToEngine } from "./messages.ts";
 export type StartRunner = (
   config: EngineConfig,
   progress: (phase: string) => void,
-) => Promise<{ readonly runner: Runner; readonly info: EngineInfo }>;
+) => Promise<{
+  readonly runner: Runner;
+  readonly info: EngineInfo;
+  /** Tells one set of weights from another. */
+  readonly modelFingerprint: string;
+}>;
 
 /** What a session needs of the isolate it lives in. */
 export interface EngineSessionOptions {
@@ -58,12 +64,15 @@ export class EngineSession {
   }
 
   async #serve(config: EngineConfig): Promise<void> {
-    const { runner, info } = await this.#options.startRunner(
+    const { runner, info, modelFingerprint } = await this.#options.startRunner(
       config,
       (phase) => this.#post({ type: "progress", phase }),
     );
     const { numBlocks, blockSize, maxModelLen, maxNumSeqs, maxNumBatchedTokens } = info;
-    const scheduler = new Scheduler(new BlockManager({ numBlocks, blockSize }), {
+    const caching = config.enablePrefixCaching
+      ? { prefixCache: prefixCacheOptions(config, info, modelFingerprint) }
+      : {};
+    const scheduler = new Scheduler(new BlockManager({ numBlocks, blockSize, ...caching }), {
       maxModelLen,
       maxNumSeqs,
       maxNumBatchedTokens,
@@ -90,4 +99,17 @@ export class EngineSession {
     this.#engine?.stop();
     this.#options.close();
   }
+}
+
+function prefixCacheOptions(
+  { cacheSecret, evictionPolicy = "lru" }: EngineConfig,
+  { kvCacheDtype, blockSize }: EngineInfo,
+  modelFingerprint: string,
+): PrefixCacheOptions {
+  const secret = cacheSecret === undefined
+    ? crypto.getRandomValues(new Uint8Array(32))
+    : new TextEncoder().encode(cacheSecret);
+  // The order within a block is that of `src/core/kv_layout.ts`.
+  const layout = `block,kv,head,offset,dim:${kvCacheDtype}:${blockSize}`;
+  return { policy: evictionPolicy, keySpace: { secret, modelFingerprint, layout } };
 }

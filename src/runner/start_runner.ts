@@ -2,6 +2,8 @@ import { loadModelConfig } from "../../models/model_config.ts";
 import { modelFamily } from "../../models/registry.ts";
 import type { EngineConfig, EngineInfo, StartupPhase } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
+import { readModelText } from "../core/model_json.ts";
+import { modelFingerprint } from "../weights/fingerprint.ts";
 import { openWeights } from "../weights/safetensors.ts";
 import { buildRunner } from "./build_runner.ts";
 import { kvBudget } from "./memory_budget.ts";
@@ -19,7 +21,7 @@ import { warmUp } from "./warm_up.ts";
 export async function startRunner(
   config: EngineConfig,
   progress: (phase: string) => void,
-): Promise<{ runner: ModelRunner; info: EngineInfo }> {
+): Promise<{ runner: ModelRunner; info: EngineInfo; modelFingerprint: string }> {
   const phases: StartupPhase[] = [];
   const phase = async <T>(name: string, run: () => T | Promise<T>): Promise<T> => {
     progress(name);
@@ -35,9 +37,12 @@ export async function startRunner(
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
   });
+  let fingerprint = "";
   const weights = await phase("load weights", async () => {
     const checkpoint = openWeights(config.modelDir);
     try {
+      const configText = readModelText(config.modelDir, "config.json") ?? "";
+      fingerprint = modelFingerprint(configText, checkpoint);
       return await uploadWeights(device, checkpoint, family.weights(model));
     } finally {
       checkpoint.close();
@@ -62,7 +67,7 @@ export async function startRunner(
     maxNumBatchedTokens: config.maxNumBatchedTokens,
     phases,
   };
-  return { runner, info };
+  return { runner, info, modelFingerprint: fingerprint };
 }
 
 function outOfMemory(error: unknown): never {

@@ -51,12 +51,16 @@ class SessionRig {
 
 const startFake: StartRunner = (_config, progress) => {
   progress("loading");
-  return Promise.resolve({ runner: new PagedFakeRunner(FAKE_INFO), info: FAKE_INFO });
+  return Promise.resolve({
+    runner: new PagedFakeRunner(FAKE_INFO),
+    info: FAKE_INFO,
+    modelFingerprint: "fake",
+  });
 };
 
 function startBroken(error: unknown): StartRunner {
   const runner: Runner = { run: () => Promise.reject(error) };
-  return () => Promise.resolve({ runner, info: FAKE_INFO });
+  return () => Promise.resolve({ runner, info: FAKE_INFO, modelFingerprint: "fake" });
 }
 
 Deno.test("EngineSession starts, tells its progress, and serves", async () => {
@@ -146,7 +150,9 @@ Deno.test("EngineSession says and does nothing after its last words", async () =
       return paged.run(batch);
     },
   };
-  const rig = new SessionRig(() => Promise.resolve({ runner, info: FAKE_INFO }));
+  const rig = new SessionRig(() =>
+    Promise.resolve({ runner, info: FAKE_INFO, modelFingerprint: "fake" })
+  );
   await rig.start();
   rig.session.receive({ type: "submit", request: requestOf("a", 1, { maxTokens: 50 }) });
   await started.promise;

@@ -12,6 +12,7 @@ serveIsolate((config, progress) => {
   const paged = new PagedFakeRunner(FAKE_INFO);
   return Promise.resolve({
     info: FAKE_INFO,
+    modelFingerprint: "fake",
     runner: {
       run(batch) {
         if (batch.chunks.some(({ tokens }) => tokens.includes(FATAL_TOKEN))) {
