@@ -3,6 +3,8 @@ import fc from "fast-check";
 import { InvariantError } from "../../src/base/invariant.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
+import type { KvDecision } from "../../src/kvcache/cache_listener.ts";
+import { KEY_SPACE } from "../support/scheduler_rig.ts";
 
 /** `count` tokens of which the values do not matter. */
 function tokens(count: number): Uint32Array {
@@ -65,6 +67,78 @@ Deno.test("BlockManager.free() returns the blocks and leaves a plan's table as i
   assertEquals(blocks.numFree, 3);
   assertEquals(table, [0, 1, 2]);
   assertThrows(() => blocks.free(1), InvariantError, "sequence 1 has no block table");
+});
+
+Deno.test("BlockManager.tryFork() shares whole blocks and has the rest copied", () => {
+  const blocks = new BlockManager({ numBlocks: 8, blockSize: 4 });
+  blocks.tryAdmit(1, tokens(11));
+  const admission = blocks.tryFork(2, { source: 1, numTokens: 11 });
+  assertEquals(blocks.blockTable(2), [0, 1, 3]);
+  const copy = { from: 2, to: 3, numTokens: 2 };
+  assertEquals(admission, { numCachedTokens: 10, isLookup: false, copy });
+  blocks.checkIntegrity();
+  blocks.markCopied();
+  blocks.free(1);
+  assertEquals(blocks.numFree, 5, "the shared blocks stay for the branch");
+  blocks.free(2);
+  assertEquals(blocks.numFree, 8);
+});
+
+Deno.test("BlockManager.tryFork() changes nothing when the branch does not fit", () => {
+  const blocks = new BlockManager({ numBlocks: 3, blockSize: 4 });
+  blocks.tryAdmit(1, tokens(11));
+  assertEquals(blocks.tryFork(2, { source: 1, numTokens: 11 }), undefined);
+  assertEquals([blocks.numFree, blocks.numTables], [0, 1]);
+  blocks.markCopied();
+  blocks.checkIntegrity();
+});
+
+for (
+  const [title, caching] of [["without", {}], ["with", {
+    prefixCache: { keySpace: KEY_SPACE },
+  }]] as const
+) {
+  Deno.test(`BlockManager keeps the source of a copy until it is carried out, ${title} a cache`, () => {
+    const blocks = new BlockManager({ numBlocks: 8, blockSize: 4, ...caching });
+    blocks.tryAdmit(1, tokens(12));
+    blocks.markComputed(1, tokens(12), 12);
+    const { copy } = blocks.tryFork(2, { source: 1, numTokens: 12 })!;
+    blocks.free(1);
+    blocks.free(2);
+    blocks.checkIntegrity();
+    assertEquals(blocks.numInUse, 3);
+    blocks.tryAdmit(3, tokens(20).fill(9));
+    assertEquals(blocks.blockTable(3).includes(copy!.from), false);
+    blocks.markCopied();
+    blocks.free(3);
+    blocks.checkIntegrity();
+    assertEquals(blocks.numInUse, 0);
+  });
+}
+
+Deno.test("BlockManager tells every decision with its numbers", () => {
+  const decisions: KvDecision[] = [];
+  const blocks = new BlockManager({
+    numBlocks: 4,
+    blockSize: 2,
+    numWatermarkBlocks: 0,
+    prefixCache: { keySpace: KEY_SPACE },
+    onDecision: (decision) => decisions.push(decision),
+  });
+  const told = () => decisions.splice(0).map(({ type, ...rest }) => [type, ...Object.values(rest)]);
+  blocks.tryAdmit(1, Uint32Array.of(1, 2, 3, 4));
+  assertEquals(told(), [["allocate", 1, 2], ["admit", 1, 4, 0]]);
+  blocks.markComputed(1, Uint32Array.of(1, 2, 3, 4), 4);
+  blocks.free(1, "preempt");
+  assertEquals(told(), [["preempt", 1, 2]]);
+  blocks.tryAdmit(2, Uint32Array.of(1, 2, 7));
+  assertEquals(told(), [["hit", 2, 1], ["allocate", 2, 1], ["admit", 2, 3, 2]]);
+  blocks.tryAdmit(3, Uint32Array.of(1, 2, 7, 7, 7, 7, 7, 7));
+  assertEquals(told(), [["wait", 3, "blocks", 3, 1, 1]]);
+  blocks.tryExtend(2, 8);
+  assertEquals(told(), [["evict", 2, 1], ["allocate", 2, 2]]);
+  blocks.free(2);
+  assertEquals(told(), [["free", 2, 4]]);
 });
 
 Deno.test("BlockManager agrees with a map of lengths under any history", () => {

@@ -1,51 +1,70 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import type { SequenceRequest } from "../../src/core/generation.ts";
-import { sequenceRequests } from "../support/arbitraries.ts";
+import type { Batch } from "../../src/core/batch.ts";
+import type { GenerationRequest } from "../../src/core/generation.ts";
+import { prefixCaches, requestSequences } from "../support/arbitraries.ts";
 import { generateAlone } from "../support/paged_fake_runner.ts";
+import { samplingParams } from "../support/requests.ts";
 import { type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
 
 /** The longest prompt and the longest answer of `sequenceRequests` together. */
 const MAX_NUM_TOKENS = 20;
 
 /** Requests one after the other, each `gap` steps after the one before. */
-const arrivals = fc.array(fc.record({ sequence: sequenceRequests, gap: fc.nat(3) }), {
-  minLength: 1,
-  maxLength: 8,
-});
+const arrivals = fc.array(
+  fc.record({
+    sequences: requestSequences,
+    cacheScope: fc.constantFrom("a", "a", "b"),
+    gap: fc.nat(6),
+  }),
+  { minLength: 1, maxLength: 8 },
+);
 
-type Arrivals = readonly { readonly sequence: SequenceRequest; readonly gap: number }[];
+type Arrivals = readonly (Omit<GenerationRequest, "id"> & { readonly gap: number })[];
 
-/** The answers to all arrivals on one rig, and how often it preempted. */
-function answersOn(options: RigOptions, requests: Arrivals) {
-  const rig = new SchedulerRig(options);
-  requests.forEach(({ sequence, gap }, i) => {
-    for (let step = 0; step < gap; step++) rig.step();
-    rig.add({ id: `r${i}`, sequences: [sequence] });
-  });
-  rig.finish();
-  const answers = requests.map((_, i) => ({
-    tokens: rig.tokensOf(`r${i}`),
-    finishReason: rig.endOf(`r${i}`)!.finishReason!,
-  }));
-  return { answers, numPreemptions: rig.scheduler.stats.numPreemptions };
+/** What the rigs of a property have done together. */
+interface Totals {
+  numPreemptions: number;
+  numHitTokens: number;
+  numEvictedBlocks: number;
+  numCopies: number;
 }
 
-/** Checks that rigs of `options` answer as the definition does; returns the preemptions seen. */
-function checkEquivalence(options: fc.Arbitrary<RigOptions>, seed: number): number {
-  let total = 0;
+/** Turns a rig through all arrivals; the answers by request and sequence. */
+function answersOn(rig: SchedulerRig, requests: Arrivals) {
+  requests.forEach(({ gap, ...request }, i) => {
+    for (let step = 0; step < gap; step++) rig.step();
+    rig.add({ id: `r${i}`, ...request });
+  });
+  rig.finish();
+  return requests.map(({ sequences }, i) =>
+    sequences.map((_, index) => ({
+      tokens: rig.tokensOf(`r${i}`, index),
+      finishReason: rig.endOf(`r${i}`, index)!.finishReason!,
+    }))
+  );
+}
+
+/** Checks that rigs of `options` answer as the definition does; returns what they have done. */
+function checkEquivalence(options: fc.Arbitrary<RigOptions>, seed: number): Totals {
+  const totals = { numPreemptions: 0, numHitTokens: 0, numEvictedBlocks: 0, numCopies: 0 };
   fc.assert(
     fc.property(options, arrivals, (rigOptions, requests) => {
-      const { answers, numPreemptions } = answersOn(rigOptions, requests);
-      const alone = requests.map(({ sequence: { prompt, params } }) =>
-        generateAlone(prompt, params, 1000)
+      const rig = new SchedulerRig(rigOptions);
+      const answers = answersOn(rig, requests);
+      const alone = requests.map(({ sequences }) =>
+        sequences.map(({ prompt, params }) => generateAlone(prompt, params, 1000))
       );
       assertEquals(answers, alone);
-      total += numPreemptions;
+      const { numPreemptions, numHitTokens, numEvictedBlocks } = rig.scheduler.stats;
+      totals.numPreemptions += numPreemptions;
+      totals.numHitTokens += numHitTokens;
+      totals.numEvictedBlocks += numEvictedBlocks;
+      totals.numCopies += rig.runner.batches.flatMap(({ copies = [] }) => copies).length;
     }),
-    { seed, numRuns: 200 },
+    { seed, numRuns: 300 },
   );
-  return total;
+  return totals;
 }
 
 Deno.test("Scheduler gives the same answers alone and in any batch", () => {
@@ -65,7 +84,7 @@ Deno.test("Scheduler gives the same answers with and without preemption", () => 
     blockSize: fc.constant(1),
     numBlocks: fc.integer({ min: MAX_NUM_TOKENS, max: MAX_NUM_TOKENS + 10 }),
   });
-  const numPreemptions = checkEquivalence(tight, 8);
+  const { numPreemptions } = checkEquivalence(tight, 8);
   assert(numPreemptions > 50, `only ${numPreemptions} preemptions: the pools are not tight`);
 });
 
@@ -77,6 +96,58 @@ Deno.test("Scheduler gives the same answers under all limits together", () => {
     maxNumSeqs: fc.integer({ min: 1, max: 5 }),
     maxNumBatchedTokens: fc.integer({ min: 1, max: 12 }),
   });
-  const numPreemptions = checkEquivalence(all, 9);
+  const { numPreemptions } = checkEquivalence(all, 9);
   assert(numPreemptions > 20, `only ${numPreemptions} preemptions: the pools are not tight`);
+});
+
+Deno.test("Scheduler gives the same answers with the prefix cache on, off and force-missed", () => {
+  const rigs = fc.record({
+    blockSize: fc.integer({ min: 1, max: 3 }),
+    maxNumBatchedTokens: fc.integer({ min: 1, max: 16 }),
+    prefixCache: fc.constantFrom({}, { forceMiss: true }),
+  });
+  const { numHitTokens, numCopies } = checkEquivalence(rigs, 12);
+  assert(numHitTokens > 500 && numCopies > 100, `${numHitTokens} tokens hit, ${numCopies} copies`);
+});
+
+Deno.test("Scheduler gives the same answers under eviction pressure, for every policy", () => {
+  const rigs = fc.record({
+    blockSize: fc.constantFrom(1, 2),
+    numBlocks: fc.integer({ min: MAX_NUM_TOKENS, max: MAX_NUM_TOKENS + 4 }),
+    maxNumBatchedTokens: fc.integer({ min: 2, max: 12 }),
+    prefixCache: prefixCaches.map((cache) => cache ?? {}),
+  });
+  const { numHitTokens, numEvictedBlocks, numPreemptions } = checkEquivalence(rigs, 13);
+  assert(numHitTokens > 200 && numEvictedBlocks > 200 && numPreemptions > 50);
+});
+
+Deno.test("a wrong block shows as a wrong token: the fake model without its copies, and with another table", () => {
+  const prompt = Uint32Array.of(1, 2, 0, 1, 2);
+  const sequences = [0, 1].map((seed) => ({
+    prompt,
+    params: samplingParams({ seed, maxTokens: 8 }),
+  }));
+  const alone = generateAlone(prompt, sequences[1]!.params, 1000).tokens;
+  const spoilers: ((batch: Batch) => Batch)[] = [
+    ({ copies: _, ...rest }) => rest,
+    ({ chunks, ...rest }) => ({
+      ...rest,
+      chunks: chunks.map((chunk) => {
+        const [first, second, ...others] = chunk.blockTable;
+        if (chunk.sequenceId === 0 || second === undefined) return chunk;
+        return { ...chunk, blockTable: [second, first!, ...others] };
+      }),
+    }),
+  ];
+  for (const spoil of [(batch: Batch) => batch, ...spoilers]) {
+    const { scheduler, runner } = new SchedulerRig({ blockSize: 3, prefixCache: {} });
+    scheduler.add({ id: "a", sequences });
+    const tokens: number[] = [];
+    while (scheduler.hasWork) {
+      const batch = scheduler.schedule()!;
+      const events = scheduler.commit(batch, runner.run(spoil(batch)));
+      tokens.push(...events.flatMap(({ index, token }) => index === 1 ? token! : []));
+    }
+    assertEquals(tokens.join() === alone.join(), !spoilers.includes(spoil));
+  }
 });
