@@ -1,3 +1,4 @@
+import type { AnswerOf, EngineCommand } from "./engine_command.ts";
 import type { EngineInfo, EngineStats } from "./engine_config.ts";
 import type { RequestId } from "./ids.ts";
 import type { SamplingParams } from "./sampling_params.ts";
@@ -60,4 +61,11 @@ export interface EnginePort {
    * @throws {EngineUnavailableError} while the engine is not ready.
    */
   submit(request: GenerationRequest): Promise<Generation>;
+  /**
+   * Has the engine carry out a command between two steps, and waits for its answer.
+   *
+   * @throws {RequestError} when the engine refuses it. Nothing has changed.
+   * @throws {EngineUnavailableError} while the engine is not ready, and when it ends before it answers.
+   */
+  command<C extends EngineCommand>(command: C): Promise<AnswerOf<C>>;
 }

@@ -1,11 +1,13 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { invariant } from "../base/invariant.ts";
+import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
 import type { EngineConfig, EngineInfo, EngineStats } from "../core/engine_config.ts";
 import { EngineUnavailableError, type ErrorData, StartupError } from "../core/errors.ts";
 import type { EnginePort, EngineState, Generation, GenerationRequest } from "../core/generation.ts";
 import { InFlightRequests } from "./in_flight_requests.ts";
 import { LifetimeStats } from "./lifetime_stats.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
+import { PendingCommands } from "./pending_commands.ts";
 
 /** As much of a `Worker` as the client needs. */
 export interface EngineWorker {
@@ -51,6 +53,7 @@ export class EngineClient implements EnginePort {
   readonly #options: Required<EngineClientOptions>;
   readonly #stats = new LifetimeStats();
   readonly #requests: InFlightRequests;
+  readonly #commands = new PendingCommands();
   #config: EngineConfig | undefined;
   #worker: EngineWorker | undefined;
   #state: EngineState = "starting";
@@ -112,6 +115,13 @@ export class EngineClient implements EnginePort {
     return await generation;
   }
 
+  async command<C extends EngineCommand>(command: C): Promise<AnswerOf<C>> {
+    if (this.#state !== "ready") throw new EngineUnavailableError(UNAVAILABLE[this.#state]);
+    const { id, answer } = this.#commands.open();
+    this.#worker!.postMessage({ type: "command", id, command });
+    return await answer as AnswerOf<C>;
+  }
+
   /**
    * Stops gracefully: refuses what is new, waits at most `deadlineMs` for what streams, and ends
    * the isolate.
@@ -133,6 +143,7 @@ export class EngineClient implements EnginePort {
     this.#cancelRestart();
     this.#endIsolate();
     this.#requests.failAll(unavailable("The server has shut down before the answer was complete"));
+    this.#commands.failAll("The server has shut down before the command was carried out");
     this.#settleStart?.reject(new Error("The engine was closed while it started"));
     this.#settleStart = undefined;
   }
@@ -167,6 +178,8 @@ export class EngineClient implements EnginePort {
         return this.#requests.accept(message.id);
       case "refused":
         return this.#requests.refuse(message.id, message.error);
+      case "answer":
+        return this.#commands.settle(message.id, message.value, message.error);
       case "events":
         this.#numFailures = 0;
         this.#stats.update(message.stats);
@@ -197,6 +210,7 @@ export class EngineClient implements EnginePort {
       this.#state = isFinal ? "failed" : "restarting";
     }
     this.#requests.failAll(ISOLATE_DIED);
+    this.#commands.failAll("The engine stopped before it answered the command");
     settleStart?.reject(isUsersMistake ? new StartupError(reason) : new Error(reason));
     if (this.#state === "restarting") this.#scheduleRestart();
     this.#options.onFailure(reason, this.#state);

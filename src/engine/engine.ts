@@ -1,7 +1,8 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { EventLoopPing } from "../base/event_loop_ping.ts";
 import type { Batch, SampledToken } from "../core/batch.ts";
-import { RequestError } from "../core/errors.ts";
+import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
+import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
@@ -27,14 +28,16 @@ export interface EngineOptions {
 /**
  * The step loop: schedule, run, commit, post.
  *
- * `submit` and `abort` may be called at any time, also while a step is in flight; the loop lets the
- * event loop turn between steps so that they are. Without work it sleeps until `submit`.
+ * `submit`, `abort` and `command` may be called at any time, also while a step is in flight; the loop
+ * lets the event loop turn between steps so that they are. Commands are kept for the end of the step.
+ * Without work it sleeps until it is asked for something.
  */
 export class Engine {
   readonly #scheduler: Scheduler;
   readonly #runner: Runner;
   readonly #post: (message: FromEngine) => void;
   readonly #clock: Pick<Clock, "now">;
+  readonly #commands: { readonly id: number; readonly command: EngineCommand }[] = [];
   #isStopped = false;
   #wake: () => void = () => {};
   #stepMs = 0;
@@ -66,11 +69,18 @@ export class Engine {
     this.#wake();
   }
 
+  /** Carries a command out before the next step, and answers it. */
+  command(id: number, command: EngineCommand): void {
+    this.#commands.push({ id, command });
+    this.#wake();
+  }
+
   /** Steps until `stop`; rejects with whatever the runner or an audit throws. */
   async run(): Promise<void> {
     const eventLoop = new EventLoopPing();
     try {
       while (!this.#isStopped) {
+        this.#runCommands();
         if (this.#scheduler.hasWork) {
           await this.#step();
           await eventLoop.ping();
@@ -87,6 +97,24 @@ export class Engine {
   stop(): void {
     this.#isStopped = true;
     this.#wake();
+  }
+
+  #runCommands(): void {
+    const commands = this.#commands.splice(0);
+    for (const { id, command } of commands) {
+      this.#post({ type: "answer", id, ...this.#run(command) });
+    }
+    // A command may have changed the statistics, and nothing else would tell them while idle.
+    if (commands.length > 0) this.#postEvents(this.#scheduler.takeEvents());
+  }
+
+  #run(command: EngineCommand): { value: unknown } | { error: ErrorData } {
+    try {
+      return { value: runCommand(this.#scheduler, command) };
+    } catch (error) {
+      if (error instanceof RequestError) return { error: error.data };
+      throw error;
+    }
   }
 
   async #step(): Promise<void> {
@@ -113,5 +141,18 @@ export class Engine {
   #postEvents(events: ReturnType<Scheduler["takeEvents"]>): void {
     const stats = { ...this.#scheduler.stats, stepMs: this.#stepMs, hostMs: this.#hostMs };
     this.#post({ type: "events", events, stats });
+  }
+}
+
+/** Carries out one command; no step is in flight. */
+function runCommand(scheduler: Scheduler, command: EngineCommand): AnswerOf<EngineCommand> {
+  switch (command.type) {
+    case "reset_prefix_cache":
+      return { numPreempted: scheduler.resetPrefixCache(command.preempt) };
+    case "check_integrity": {
+      scheduler.checkIntegrity();
+      const { numBlocks, numFreeBlocks, numCachedBlocks } = scheduler.stats;
+      return { numBlocks, numFreeBlocks, numCachedBlocks };
+    }
   }
 }

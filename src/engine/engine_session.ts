@@ -57,7 +57,8 @@ export class EngineSession {
     try {
       invariant(this.#engine !== undefined, `${message.type} before the engine is ready`);
       if (message.type === "submit") this.#engine.submit(message.request);
-      else this.#engine.abort(message.id, message.index);
+      else if (message.type === "abort") this.#engine.abort(message.id, message.index);
+      else this.#engine.command(message.id, message.command);
     } catch (error) {
       this.#fail(error);
     }

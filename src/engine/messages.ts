@@ -1,3 +1,4 @@
+import type { EngineCommand } from "../core/engine_command.ts";
 import type { EngineConfig, EngineInfo, EngineStats } from "../core/engine_config.ts";
 import type { ErrorData } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
@@ -9,7 +10,8 @@ export type ToEngine =
   | { readonly type: "start"; readonly config: EngineConfig }
   | { readonly type: "submit"; readonly request: GenerationRequest }
   /** Without `index`, every sequence of the request. Unknown ids are ignored: they have ended. */
-  | { readonly type: "abort"; readonly id: RequestId; readonly index?: number };
+  | { readonly type: "abort"; readonly id: RequestId; readonly index?: number }
+  | { readonly type: "command"; readonly id: number; readonly command: EngineCommand };
 
 /** From the engine isolate to the main isolate. */
 export type FromEngine =
@@ -19,7 +21,14 @@ export type FromEngine =
   /** The answer to each `submit`, before any of its events. */
   | { readonly type: "accepted"; readonly id: RequestId }
   | { readonly type: "refused"; readonly id: RequestId; readonly error: ErrorData }
-  /** One per step, and one after an abort while idle. */
+  /** The answer to each `command`: a value, or why it was refused. */
+  | {
+    readonly type: "answer";
+    readonly id: number;
+    readonly value?: unknown;
+    readonly error?: ErrorData;
+  }
+  /** One per step, and one after an abort or a command while idle. */
   | { readonly type: "events"; readonly events: readonly TokenEvent[]; readonly stats: EngineStats }
   /** The isolate's last words. `atStart`: the user's mistake, not to be retried. */
   | { readonly type: "failed"; readonly message: string; readonly atStart: boolean };

@@ -34,6 +34,7 @@ export class RadixTree {
   readonly #keyer: BlockKeyer;
   /** Block id, or `-2 - root id`, or ABSENT. */
   readonly #parents: Int32Array;
+  /** 0 for blocks that are not in the tree. */
   readonly #numChildren: Uint32Array;
   /** `[block][offset]`, valid for blocks in the tree. */
   readonly #tokens: Uint32Array;
@@ -119,7 +120,6 @@ export class RadixTree {
     this.#tokens.set(tokens.subarray(start, start + this.blockSize), id * this.blockSize);
     this.#parents[id] = parent;
     if (parent >= 0) this.#numChildren[parent]!++;
-    this.#numChildren[id] = 0;
     const bucket = this.#bucketOf(parent, tokens, start);
     this.#nextInBucket[id] = this.#buckets[bucket]!;
     this.#buckets[bucket] = id;
@@ -188,9 +188,7 @@ export class RadixTree {
       numBlocks === this.#numBlocks,
       `${numBlocks} blocks in the tree, not ${this.#numBlocks}`,
     );
-    const wrong = numChildren.findIndex((count, id) =>
-      this.has(id) && count !== this.#numChildren[id]
-    );
+    const wrong = numChildren.findIndex((count, id) => count !== this.#numChildren[id]);
     invariant(wrong < 0, `block ${wrong} has ${numChildren[wrong]} children, counted otherwise`);
     invariant(
       numTop === this.#roots.numChildren,

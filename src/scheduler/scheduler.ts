@@ -174,15 +174,18 @@ export class Scheduler {
    * Forgets the KV of all earlier prompts, and all pins. Not while a step is in flight.
    *
    * @param preempt whether sequences that run give their blocks back and wait again, in their order.
+   * @returns how many sequences did.
    * @throws {RequestError} with their number (409) when some run and may not be preempted. Nothing
    * has changed.
    */
-  resetPrefixCache(preempt: boolean): void {
+  resetPrefixCache(preempt: boolean): number {
     invariant(this.#inFlight === undefined, "the prefix cache is reset while a step is in flight");
     const { running } = this.#queues;
-    if (running.length > 0 && !preempt) throw cacheInUse(running.length);
+    const numRunning = running.length;
+    if (numRunning > 0 && !preempt) throw cacheInUse(numRunning);
     while (running.length > 0) this.#preemptLast();
     this.#blocks.clearCache();
+    return numRunning;
   }
 
   /** Audit of the queues and the blocks; when idle, also that no block is in use. O(pool). */

@@ -113,6 +113,41 @@ Deno.test("EngineClient.submit() rejects with the engine's refusal", async () =>
   assertEquals(data, error);
 });
 
+Deno.test("EngineClient.command() resolves with the engine's answer, or rejects with its refusal", async () => {
+  const rig = await new ClientRig().start();
+  const reset = rig.client.command({ type: "reset_prefix_cache", preempt: true });
+  const check = rig.client.command({ type: "check_integrity" });
+  assertEquals(rig.worker.received.slice(1), [
+    { type: "command", id: 0, command: { type: "reset_prefix_cache", preempt: true } },
+    { type: "command", id: 1, command: { type: "check_integrity" } },
+  ]);
+  const error = new RequestError("In use", { status: 409 }).data;
+  rig.worker.say({ type: "answer", id: 1, error });
+  rig.worker.say({ type: "answer", id: 0, value: { numPreempted: 2 } });
+  assertEquals(await reset, { numPreempted: 2 });
+  const { data } = await assertRejects(() => check, RequestError, "In use");
+  assertEquals(data, error);
+});
+
+Deno.test("EngineClient.command() rejects when the isolate dies, and while there is none", async () => {
+  const rig = await new ClientRig().start();
+  const answer = rig.client.command({ type: "check_integrity" });
+  rig.worker.crash("Out of memory");
+  await assertRejects(() => answer, EngineUnavailableError, "before it answered");
+  await assertRejects(
+    () => rig.client.command({ type: "check_integrity" }),
+    EngineUnavailableError,
+    "restarted",
+  );
+});
+
+Deno.test("EngineClient.close() rejects the commands that wait", async () => {
+  const rig = await new ClientRig().start();
+  const answer = rig.client.command({ type: "check_integrity" });
+  rig.client.close();
+  await assertRejects(() => answer, EngineUnavailableError, "shut down");
+});
+
 Deno.test("EngineClient tells the engine when a consumer leaves or aborts", async () => {
   const rig = await new ClientRig().start();
   const left = await rig.submit("left");

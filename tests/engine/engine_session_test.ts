@@ -37,8 +37,8 @@ class SessionRig {
   }
 
   /** Starts and waits until the session is ready. */
-  async start(): Promise<void> {
-    this.session.receive({ type: "start", config: CONFIG });
+  async start(config: Partial<EngineConfig> = {}): Promise<void> {
+    this.session.receive({ type: "start", config: { ...CONFIG, ...config } });
     await this.outbox.until(() => this.outbox.types.includes("ready"));
   }
 
@@ -86,6 +86,22 @@ Deno.test("EngineSession takes the queue's limit from the configuration", async 
   assertEquals(rig.outbox.types.slice(2), ["accepted", "accepted", "refused"]);
   await rig.end();
 });
+
+for (const evictionPolicy of ["lru", "slru", "priority"] as const) {
+  Deno.test(`EngineSession serves with a prefix cache (${evictionPolicy}) or without, as configured`, async () => {
+    for (const enablePrefixCaching of [true, false]) {
+      const rig = new SessionRig(startFake);
+      await rig.start({ enablePrefixCaching, evictionPolicy, cacheSecret: "a secret" });
+      for (const id of ["a", "b"]) {
+        rig.session.receive({ type: "submit", request: requestOf(id, 5, { maxTokens: 2 }) });
+        await rig.outbox.untilEnd(id);
+      }
+      const numCached = rig.outbox.events.flatMap(({ numCachedTokens }) => numCachedTokens ?? []);
+      assertEquals(numCached, [0, enablePrefixCaching ? 4 : 0]);
+      await rig.end();
+    }
+  });
+}
 
 Deno.test("EngineSession passes an abort on, of one sequence and of all", async () => {
   const rig = new SessionRig(startFake);

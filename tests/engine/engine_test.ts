@@ -161,3 +161,50 @@ Deno.test("Engine.run() audits the pool when it becomes idle", async () => {
   await assertRejects(() => engine.run(), InvariantError, "block tables");
   assert(outbox.events.some(({ finishReason }) => finishReason === "length"));
 });
+
+Deno.test("Engine.command() is answered while idle, and the statistics follow", async () => {
+  const rig = new EngineRig({ prefixCache: {} });
+  rig.engine.submit(requestOf("a", 9));
+  await rig.outbox.untilEnd("a");
+  assertEquals(rig.outbox.stats.numCachedBlocks > 0, true);
+  rig.engine.command(7, { type: "reset_prefix_cache", preempt: false });
+  rig.engine.command(8, { type: "check_integrity" });
+  await rig.outbox.until(() => rig.outbox.stats.numCachedBlocks === 0);
+  const answers = rig.outbox.messages.filter(({ type }) => type === "answer");
+  assertEquals(answers, [
+    { type: "answer", id: 7, value: { numPreempted: 0 } },
+    { type: "answer", id: 8, value: { numBlocks: 200, numFreeBlocks: 200, numCachedBlocks: 0 } },
+  ]);
+  await rig.finish();
+});
+
+Deno.test("Engine.command() waits for the step in flight, and may be refused", async () => {
+  const started = Promise.withResolvers<void>();
+  const device = Promise.withResolvers<void>();
+  const paged = new SchedulerRig().runner;
+  const runner: Runner = {
+    async run(batch) {
+      started.resolve();
+      await device.promise;
+      return paged.run(batch);
+    },
+  };
+  const rig = new EngineRig({ prefixCache: {} }, { runner });
+  const request = requestOf("a", 5, { maxTokens: 3 });
+  rig.engine.submit(request);
+  await started.promise;
+  rig.engine.command(0, { type: "reset_prefix_cache", preempt: false });
+  rig.engine.command(1, { type: "reset_prefix_cache", preempt: true });
+  assertEquals(rig.outbox.types, ["accepted"]);
+  device.resolve();
+  await rig.outbox.untilEnd("a");
+  const answers = rig.outbox.messages.filter((message) => message.type === "answer");
+  assertEquals(answers.map(({ id, error, value }) => [id, error?.status, value]), [
+    [0, 409, undefined],
+    [1, undefined, { numPreempted: 1 }],
+  ]);
+  const { prompt, params } = request.sequences[0]!;
+  assertEquals(rig.outbox.tokensOf("a"), generateAlone(prompt, params, 1000).tokens);
+  assertEquals(rig.outbox.stats.numPreemptions, 1);
+  await rig.finish();
+});

@@ -42,6 +42,13 @@ Deno.test("serveIsolate() streams answers out of a real Worker", async () => {
   const { numFreeBlocks, numCachedBlocks } = client.stats;
   assertEquals(numFreeBlocks + numCachedBlocks, info.numBlocks);
   assert(numCachedBlocks > 0, "the session has no prefix cache");
+  const reset = await client.command({ type: "reset_prefix_cache", preempt: false });
+  assertEquals(reset, { numPreempted: 0 });
+  assertEquals(await client.command({ type: "check_integrity" }), {
+    numBlocks: info.numBlocks,
+    numFreeBlocks: info.numBlocks,
+    numCachedBlocks: 0,
+  });
   await client.drain(1000);
 });
 

@@ -1,3 +1,4 @@
+import type { AnswerOf, CommandAnswers, EngineCommand } from "../../src/core/engine_command.ts";
 import type { EngineInfo, EngineStats } from "../../src/core/engine_config.ts";
 import type {
   EnginePort,
@@ -57,7 +58,7 @@ export class FakeEngine implements EnginePort {
   stats: EngineStats = STATS;
   failure: string | undefined;
   script: Script = () => bytesOf("Hello");
-  /** Thrown by `submit`. */
+  /** Thrown by `submit` and `command`. */
   refusal: Error | undefined;
   /** Cached prompt tokens to report on each sequence's first event. */
   numCachedTokens: number | undefined;
@@ -66,6 +67,12 @@ export class FakeEngine implements EnginePort {
   /** Steps wait for {@link step} when set. */
   isManual = false;
   readonly requests: GenerationRequest[] = [];
+  readonly commands: EngineCommand[] = [];
+  /** What commands are answered. */
+  readonly answers: CommandAnswers = {
+    reset_prefix_cache: { numPreempted: 0 },
+    check_integrity: { numBlocks: 64, numFreeBlocks: 64, numCachedBlocks: 0 },
+  };
   readonly runs: FakeGeneration[] = [];
 
   submit(request: GenerationRequest): Promise<Generation> {
@@ -74,6 +81,12 @@ export class FakeEngine implements EnginePort {
     const run = new FakeGeneration(this, request);
     this.runs.push(run);
     return Promise.resolve(run);
+  }
+
+  command<C extends EngineCommand>(command: C): Promise<AnswerOf<C>> {
+    if (this.refusal !== undefined) return Promise.reject(this.refusal);
+    this.commands.push(command);
+    return Promise.resolve(this.answers[command.type] as AnswerOf<C>);
   }
 
   /** The latest request's sequences. */

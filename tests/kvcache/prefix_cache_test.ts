@@ -253,28 +253,20 @@ Deno.test("PrefixCache.insert() wants what is above the place to be held", () =>
   );
 });
 
-Deno.test("PrefixCache keeps a million blocks in less than 64 MiB, beside their tokens", () => {
-  const numBlocks = 1_000_000;
-  const blockSize = 4;
-  const before = Deno.memoryUsage().external;
-  const pool = new BlockPool(numBlocks);
-  const cache = new PrefixCache(pool, blockSize, { keySpace: KEY_SPACE });
-  const heapBefore = Deno.memoryUsage().heapUsed;
-  const bytes = Deno.memoryUsage().external - before;
-  const tokenBytes = 4 * numBlocks * blockSize;
-  assert(bytes > tokenBytes + 40 * numBlocks, `${bytes} bytes: columns are not counted`);
-  assert(bytes - tokenBytes < 64 * 2 ** 20, `${bytes - tokenBytes} bytes beside the tokens`);
-  // And no object per block: a hundred thousand of them cached leave no trace on the heap.
-  const tokens = Uint32Array.from({ length: blockSize }, (_, i) => i);
-  const blocks = cache.allocate(100_000);
-  const numHeapBytes = () => Deno.memoryUsage().heapUsed - heapBefore;
-  let parent: BlockId | undefined;
-  for (const id of blocks) {
-    tokens[0] = id;
-    cache.insert({ scope: "", parent }, id, { tokens, start: 0 });
-    parent = id;
-  }
-  cache.release(blocks);
-  assertEquals(cache.numIdle, 100_000);
-  assert(numHeapBytes() < 100_000 * 64, `${numHeapBytes()} bytes of heap for 100,000 blocks`);
+Deno.test("PrefixCache keeps a million blocks in less than 64 MiB beside their tokens, and no object for any", async () => {
+  const probe = new URL("../support/cache_memory.ts", import.meta.url);
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--no-check", "--v8-flags=--expose-gc", probe.href],
+  }).output();
+  assert(success, new TextDecoder().decode(stderr));
+  const { numBlocks, tokenBytes, columnBytes, heapBytes } = JSON.parse(
+    new TextDecoder().decode(stdout),
+  );
+  assertEquals(numBlocks, 1_000_000);
+  assert(
+    columnBytes > tokenBytes + 40 * numBlocks,
+    `${columnBytes} bytes: columns are not counted`,
+  );
+  assert(columnBytes - tokenBytes < 64 * 2 ** 20, `${columnBytes - tokenBytes} bytes`);
+  assert(heapBytes < numBlocks, `${heapBytes} bytes of heap for ${numBlocks} cached blocks`);
 });
