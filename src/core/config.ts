@@ -70,7 +70,7 @@ export function toEngineConfig(config: Config, modelDir: string): EngineConfig {
     device: config.device,
     blockSize: config.blockSize,
     kvCacheDtype: config.kvCacheDtype === "auto" ? "f16" : config.kvCacheDtype,
-    enablePrefixCaching: true,
+    enablePrefixCaching: config.enablePrefixCaching,
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,
     maxNumWaitingSeqs: config.maxQueuedRequests,

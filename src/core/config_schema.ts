@@ -74,6 +74,11 @@ export const ConfigSchema = z.object({
     group: KV_CACHE,
     value: "DTYPE",
   }),
+  enablePrefixCaching: z.boolean().default(true).meta({
+    description: "Reuse the KV of earlier prompts that begin alike",
+    group: KV_CACHE,
+    value: "",
+  }),
   maxNumSeqs: z.int().min(1).max(4096).default(64).meta({
     description: "Most sequences in one step",
     group: SCHEDULER,

@@ -1,6 +1,9 @@
+import type { ReplayLog } from "../base/replay_log.ts";
 import type { AnswerOf, EngineCommand } from "./engine_command.ts";
 import type { EngineInfo, EngineStats } from "./engine_config.ts";
 import type { RequestId } from "./ids.ts";
+import type { LoggedDecision } from "./kv_decision.ts";
+import type { KvEvent } from "./kv_event.ts";
 import type { SamplingParams } from "./sampling_params.ts";
 import type { TokenEvent } from "./token_event.ts";
 
@@ -52,6 +55,10 @@ export interface EnginePort {
   readonly info: EngineInfo | undefined;
   /** The latest posted statistics; zeros before the first step. */
   readonly stats: EngineStats;
+  /** What the prefix cache has stored and dropped, the latest events. */
+  readonly kvEvents: ReplayLog<KvEvent>;
+  /** Why sequences waited, were admitted, hit or were preempted, the latest decisions. */
+  readonly decisions: ReplayLog<LoggedDecision>;
   /** Why the engine failed or restarts, one sentence. */
   readonly failure: string | undefined;
   /**

@@ -1,9 +1,12 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { invariant } from "../base/invariant.ts";
+import { ReplayLog } from "../base/replay_log.ts";
 import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
 import type { EngineConfig, EngineInfo, EngineStats } from "../core/engine_config.ts";
 import { EngineUnavailableError, type ErrorData, StartupError } from "../core/errors.ts";
 import type { EnginePort, EngineState, Generation, GenerationRequest } from "../core/generation.ts";
+import type { LoggedDecision } from "../core/kv_decision.ts";
+import type { KvEvent } from "../core/kv_event.ts";
 import { InFlightRequests } from "./in_flight_requests.ts";
 import { LifetimeStats } from "./lifetime_stats.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
@@ -37,6 +40,9 @@ export interface EngineClientOptions {
   readonly clock?: Clock;
 }
 
+/** KV events and decisions that are kept for readers. */
+const MAX_LOGGED = 16_384;
+
 const DEFAULT_RESTART: RestartPolicy = { maxNumFailures: 5, initialDelayMs: 500 };
 
 /**
@@ -54,6 +60,8 @@ export class EngineClient implements EnginePort {
   readonly #stats = new LifetimeStats();
   readonly #requests: InFlightRequests;
   readonly #commands = new PendingCommands();
+  readonly kvEvents: ReplayLog<KvEvent> = new ReplayLog(MAX_LOGGED);
+  readonly decisions: ReplayLog<LoggedDecision> = new ReplayLog(MAX_LOGGED);
   #config: EngineConfig | undefined;
   #worker: EngineWorker | undefined;
   #state: EngineState = "starting";
@@ -166,6 +174,8 @@ export class EngineClient implements EnginePort {
     this.#worker?.terminate();
     this.#worker = undefined;
     this.#stats.endIsolate();
+    // The cache is gone with its isolate.
+    if (this.kvEvents.nextSeq > 0) this.kvEvents.append([{ type: "cleared" }]);
   }
 
   #receive(message: FromEngine): void {
@@ -183,6 +193,9 @@ export class EngineClient implements EnginePort {
       case "events":
         this.#numFailures = 0;
         this.#stats.update(message.stats);
+        // Before the tokens they explain.
+        this.kvEvents.append(message.kvEvents ?? []);
+        this.decisions.append(message.decisions ?? []);
         return this.#requests.deliver(message.events);
       case "failed":
         return this.#onIsolateDeath(message.message, message.atStart);

@@ -6,6 +6,7 @@ import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
+import type { KvRecorder } from "./kv_recorder.ts";
 import type { FromEngine } from "./messages.ts";
 
 /** Computes batches: the engine's view of the model and its device. */
@@ -22,6 +23,8 @@ export interface EngineOptions {
   readonly runner: Runner;
   /** Sends a message to the main isolate. */
   readonly post: (message: FromEngine) => void;
+  /** What it has collected goes along with each step's events. */
+  readonly recorder?: KvRecorder;
   readonly clock?: Pick<Clock, "now">;
 }
 
@@ -37,6 +40,7 @@ export class Engine {
   readonly #runner: Runner;
   readonly #post: (message: FromEngine) => void;
   readonly #clock: Pick<Clock, "now">;
+  readonly #recorder: KvRecorder | undefined;
   readonly #commands: { readonly id: number; readonly command: EngineCommand }[] = [];
   #isStopped = false;
   #wake: () => void = () => {};
@@ -47,6 +51,7 @@ export class Engine {
     this.#scheduler = options.scheduler;
     this.#runner = options.runner;
     this.#post = options.post;
+    this.#recorder = options.recorder;
     this.#clock = options.clock ?? systemClock;
   }
 
@@ -140,7 +145,7 @@ export class Engine {
 
   #postEvents(events: ReturnType<Scheduler["takeEvents"]>): void {
     const stats = { ...this.#scheduler.stats, stepMs: this.#stepMs, hostMs: this.#hostMs };
-    this.#post({ type: "events", events, stats });
+    this.#post({ type: "events", events, stats, ...this.#recorder?.take() });
   }
 }
 

@@ -1,10 +1,12 @@
 import { invariant } from "../base/invariant.ts";
 import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
+import type { KvDecision } from "../core/kv_decision.ts";
 import { DeviceLostError, KernelError, StartupError } from "../core/errors.ts";
 import { BlockManager } from "../kvcache/block_manager.ts";
 import type { PrefixCacheOptions } from "../kvcache/prefix_cache.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import { Engine, type Runner } from "./engine.ts";
+import { KvRecorder } from "./kv_recorder.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
 
 /**
@@ -70,16 +72,27 @@ export class EngineSession {
       (phase) => this.#post({ type: "progress", phase }),
     );
     const { numBlocks, blockSize, maxModelLen, maxNumSeqs, maxNumBatchedTokens } = info;
+    const recorder = new KvRecorder();
+    const onDecision = (decision: KvDecision) =>
+      recorder.decided(decision, scheduler.stats.numSteps);
     const caching = config.enablePrefixCaching
-      ? { prefixCache: prefixCacheOptions(config, info, modelFingerprint) }
+      ? {
+        prefixCache: {
+          ...prefixCacheOptions(config, info, modelFingerprint),
+          listener: recorder,
+        },
+      }
       : {};
-    const scheduler = new Scheduler(new BlockManager({ numBlocks, blockSize, ...caching }), {
+    const blocks = new BlockManager({ numBlocks, blockSize, onDecision, ...caching });
+    const scheduler: Scheduler = new Scheduler(blocks, {
+      onDecision,
       maxModelLen,
       maxNumSeqs,
       maxNumBatchedTokens,
       maxNumWaitingSeqs: config.maxNumWaitingSeqs,
     });
-    this.#engine = new Engine({ scheduler, runner, post: (message) => this.#post(message) });
+    const post = (message: FromEngine) => this.#post(message);
+    this.#engine = new Engine({ scheduler, runner, post, recorder });
     this.#post({ type: "ready", info });
     await this.#engine.run();
   }

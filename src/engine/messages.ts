@@ -3,6 +3,8 @@ import type { EngineConfig, EngineInfo, EngineStats } from "../core/engine_confi
 import type { ErrorData } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
+import type { LoggedDecision } from "../core/kv_decision.ts";
+import type { KvEvent } from "../core/kv_event.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 
 /** From the main isolate to the engine isolate. */
@@ -29,6 +31,13 @@ export type FromEngine =
     readonly error?: ErrorData;
   }
   /** One per step, and one after an abort or a command while idle. */
-  | { readonly type: "events"; readonly events: readonly TokenEvent[]; readonly stats: EngineStats }
+  | {
+    readonly type: "events";
+    readonly events: readonly TokenEvent[];
+    readonly stats: EngineStats;
+    /** What the prefix cache did, and what was decided, since the last of these messages. */
+    readonly kvEvents?: readonly KvEvent[];
+    readonly decisions?: readonly LoggedDecision[];
+  }
   /** The isolate's last words. `atStart`: the user's mistake, not to be retried. */
   | { readonly type: "failed"; readonly message: string; readonly atStart: boolean };

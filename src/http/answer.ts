@@ -3,6 +3,7 @@ import type { TokenId } from "../core/ids.ts";
 import { Collector } from "./collector.ts";
 import { answerInOnePiece } from "./answer_whole.ts";
 import { answerAsStream } from "./answer_stream.ts";
+import { decisionJson } from "./kv_log_route.ts";
 import type { Job, Run } from "./job.ts";
 import { SequenceText } from "./sequence_text.ts";
 import { cacheScope } from "./cache_scope.ts";
@@ -58,6 +59,7 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
       system_fingerprint: `quire-${services.version}`,
     },
     collector,
+    explanation: () => request.explain === true ? explain(services, id) : {},
     logEnd: (status) => {
       const { prompt_tokens, completion_tokens, prompt_tokens_details } = collector.usage();
       services.log.info("generation", {
@@ -73,6 +75,12 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
       });
     },
   };
+}
+
+/** The decisions of one request that are still kept, in order. */
+function explain({ engine }: Services, id: string): Readonly<Record<string, unknown>> {
+  const own = engine.decisions.from(0).filter(({ item }) => item.requestId === id);
+  return { quire: { decisions: own.map(({ item }) => decisionJson(item)) } };
 }
 
 /** Stop tokens that the request named; the model's own end is reported without a `stop_reason`. */

@@ -61,7 +61,11 @@ async function writeChunks(
       return chunk;
     }));
   }
-  if (includesUsage) await sse.send([toChunk(run, [], { usage: collector.usage() })]);
+  const explanation = run.explanation();
+  if (includesUsage || Object.keys(explanation).length > 0) {
+    const usage = includesUsage ? { usage: collector.usage() } : {};
+    await sse.send([toChunk(run, [], { ...usage, ...explanation })]);
+  }
 }
 
 /** The chunks' choices that a piece is worth: an opening, its text, its finish, or none. */

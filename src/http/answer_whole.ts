@@ -12,7 +12,7 @@ export async function answerInOnePiece(
   run: Run,
   generation: Generation,
 ): Promise<Response> {
-  const { job, envelope, collector, logEnd } = run;
+  const { job, envelope, collector, explanation, logEnd } = run;
   const { signal } = c.req.raw;
   let isGone = signal.aborted;
   function leave(): void {
@@ -37,6 +37,7 @@ export async function answerInOnePiece(
     ...job.format.firstFields,
     choices: wholes.map((whole) => job.format.wholeChoice(whole)),
     usage: collector.usage(),
+    ...explanation(),
   });
 }
 

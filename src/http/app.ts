@@ -4,12 +4,15 @@ import { bodyLimit } from "hono/body-limit";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
 import { RequestError } from "../core/errors.ts";
+import { kvCheckRoute, resetPrefixCacheRoute } from "./admin_route.ts";
 import { allowLocalOrigins, requireApiKey, requireLocalHost } from "./access.ts";
 import { chatRoute } from "./chat_route.ts";
 import { completionsRoute } from "./completions_route.ts";
 import { errorResponse, isServerFailure } from "./error_response.ts";
 import { healthRoute, metricsRoute, versionRoute } from "./health_route.ts";
 import { kvPlanRoute } from "./kv_plan_route.ts";
+import { kvEventsRoute } from "./kv_events_route.ts";
+import { kvLogRoute } from "./kv_log_route.ts";
 import { modelRoute, modelsRoute } from "./models_route.ts";
 import type { Services } from "./services.ts";
 import { detokenizeRoute, tokenizeRoute } from "./tokenize_route.ts";
@@ -41,6 +44,10 @@ export function createApp(services: Services): Hono {
     ["GET", "/health", healthRoute(services)],
     ["GET", "/metrics", metricsRoute(services)],
     ["GET", "/version", versionRoute(services)],
+    ["POST", "/reset_prefix_cache", resetPrefixCacheRoute(services)],
+    ["GET", "/admin/kv/check", kvCheckRoute(services)],
+    ["GET", "/admin/kv/log", kvLogRoute(services)],
+    ["GET", "/kv/events", kvEventsRoute(services)],
     ["GET", "/admin/kv/plan", kvPlanRoute(services)],
   ];
   for (const [method, path, handler] of routes) app.on(method, path, handler);

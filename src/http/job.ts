@@ -30,6 +30,8 @@ export interface Run {
   readonly job: Job;
   readonly envelope: Envelope;
   readonly collector: Collector;
+  /** Why the request went as it did, for those who asked with `explain`; else nothing. */
+  readonly explanation: () => Readonly<Record<string, unknown>>;
   /** Log line of the end; `status` as an access log would have it, 499 for a client that left. */
   readonly logEnd: (status: number) => void;
 }

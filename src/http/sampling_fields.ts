@@ -40,6 +40,7 @@ export const SAMPLING_FIELDS = {
   include_stop_str_in_output: z.boolean().nullish(),
   skip_special_tokens: z.boolean().nullish(),
   return_token_ids: z.boolean().nullish(),
+  explain: z.boolean().nullish(),
   cache_salt: z.string().min(1).max(MAX_SALT_CHARS).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.looseObject({

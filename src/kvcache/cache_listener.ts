@@ -1,4 +1,4 @@
-import type { BlockId, RequestId, SequenceId } from "../core/ids.ts";
+import type { KvDecision } from "../core/kv_decision.ts";
 import type { BlockKey } from "./block_key.ts";
 
 /** A block that has become findable. */
@@ -8,6 +8,8 @@ export interface StoredBlock {
   readonly parentKey: BlockKey;
   /** The tokens of this block alone. */
   readonly tokens: Uint32Array;
+  /** The scope it can be found in; empty is the open one. */
+  readonly scope: string;
   /** Cache group; 0 is full attention. */
   readonly group: 0;
 }
@@ -25,54 +27,11 @@ export interface RemovedBlock {
 export interface CacheListener {
   stored(block: StoredBlock): void;
   removed(block: RemovedBlock): void;
+  /** A prompt has found the block of this key and all before it. */
+  used(key: BlockKey): void;
   /** Everything is gone. */
   cleared(): void;
 }
-
-/** Why a sequence is not admitted in this step. */
-export type WaitReason =
-  /** Its blocks do not fit; nobody behind it is admitted either. */
-  | "blocks"
-  /** A running sequence computes a prefix that it can share as soon as that is done. */
-  | "shared_prefix"
-  /** A sequence of the same request and prompt computes that prompt for both. */
-  | "sibling_prompt";
-
-/** One decision about KV memory, with the numbers it was made on. Counts are blocks. */
-export type KvDecision =
-  | {
-    readonly type: "queue";
-    readonly requestId: RequestId;
-    readonly sequenceId: SequenceId;
-    readonly index: number;
-    readonly numTokens: number;
-  }
-  | {
-    readonly type: "wait";
-    readonly sequenceId: SequenceId;
-    readonly reason: WaitReason;
-    readonly numNeeded: number;
-    readonly numFree: number;
-    readonly numEvictable: number;
-  }
-  | {
-    readonly type: "admit";
-    readonly sequenceId: SequenceId;
-    readonly numTokens: number;
-    readonly numCachedTokens: number;
-  }
-  | { readonly type: "hit"; readonly sequenceId: SequenceId; readonly numBlocks: number }
-  | { readonly type: "allocate"; readonly sequenceId: SequenceId; readonly numBlocks: number }
-  | { readonly type: "evict"; readonly sequenceId: SequenceId; readonly numBlocks: number }
-  | {
-    readonly type: "copy";
-    readonly sequenceId: SequenceId;
-    readonly from: BlockId;
-    readonly to: BlockId;
-    readonly numTokens: number;
-  }
-  | { readonly type: "preempt"; readonly sequenceId: SequenceId; readonly numBlocks: number }
-  | { readonly type: "free"; readonly sequenceId: SequenceId; readonly numBlocks: number };
 
 /** Is told every decision as it is made. */
 export type DecisionListener = (decision: KvDecision) => void;

@@ -160,6 +160,8 @@ export class PrefixCache implements BlockSource {
       this.#policy.hit(id);
       if (retention !== undefined) this.#policy.setRetention(id, retention);
     }
+    const last = ids.at(-1);
+    if (last !== undefined) this.#listener?.used(this.#tree.keyOf(last));
   }
 
   /**
@@ -189,6 +191,7 @@ export class PrefixCache implements BlockSource {
       key: this.#tree.keyOf(id),
       parentKey: this.#tree.parentKeyOf(id),
       tokens: this.#tree.tokensOf(id).slice(),
+      scope: place.scope,
       group: 0,
     });
     return id;

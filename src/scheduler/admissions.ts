@@ -1,7 +1,8 @@
 import type { ErrorData } from "../core/errors.ts";
 import type { Admission } from "../kvcache/admission.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { DecisionListener, WaitReason } from "../kvcache/cache_listener.ts";
+import type { WaitReason } from "../core/kv_decision.ts";
+import type { DecisionListener } from "../kvcache/cache_listener.ts";
 import type { BatchPlan } from "./batch_plan.ts";
 import type { Counters } from "./counters.ts";
 import { chooseSharing, type Sharing } from "./prefix_sharing.ts";

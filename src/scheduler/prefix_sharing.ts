@@ -1,7 +1,7 @@
 import { alignDown } from "../base/math.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { WaitReason } from "../kvcache/cache_listener.ts";
+import type { WaitReason } from "../core/kv_decision.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** How a waiting sequence comes to the KV of its prompt. */

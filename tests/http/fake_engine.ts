@@ -6,6 +6,9 @@ import type {
   Generation,
   GenerationRequest,
 } from "../../src/core/generation.ts";
+import { ReplayLog } from "../../src/base/replay_log.ts";
+import type { LoggedDecision } from "../../src/core/kv_decision.ts";
+import type { KvEvent } from "../../src/core/kv_event.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import { EOS, FakeText } from "./fake_text.ts";
 
@@ -67,9 +70,11 @@ export class FakeEngine implements EnginePort {
   /** Steps wait for {@link step} when set. */
   isManual = false;
   readonly requests: GenerationRequest[] = [];
+  readonly kvEvents: ReplayLog<KvEvent> = new ReplayLog(64);
+  readonly decisions: ReplayLog<LoggedDecision> = new ReplayLog(64);
   readonly commands: EngineCommand[] = [];
   /** What commands are answered. */
-  readonly answers: CommandAnswers = {
+  answers: CommandAnswers = {
     reset_prefix_cache: { numPreempted: 0 },
     check_integrity: { numBlocks: 64, numFreeBlocks: 64, numCachedBlocks: 0 },
   };

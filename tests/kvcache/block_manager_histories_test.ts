@@ -77,6 +77,7 @@ class Pair {
             this.#keys.add(key);
           },
           removed: ({ key }) => assert(this.#keys.delete(key), "removed and not there"),
+          used: (key) => assert(this.#keys.has(key), "used and not there"),
           cleared: () => this.#keys.clear(),
         },
       },

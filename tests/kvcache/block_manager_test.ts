@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { InvariantError } from "../../src/base/invariant.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
-import type { KvDecision } from "../../src/kvcache/cache_listener.ts";
+import type { KvDecision } from "../../src/core/kv_decision.ts";
 import { KEY_SPACE } from "../support/scheduler_rig.ts";
 
 /** `count` tokens of which the values do not matter. */

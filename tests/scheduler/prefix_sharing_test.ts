@@ -2,7 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { RequestError } from "../../src/core/errors.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
-import type { KvDecision } from "../../src/kvcache/cache_listener.ts";
+import type { KvDecision } from "../../src/core/kv_decision.ts";
 import { promptGroups } from "../../src/scheduler/prefix_sharing.ts";
 import { generateAlone } from "../support/paged_fake_runner.ts";
 import { samplingParams } from "../support/requests.ts";

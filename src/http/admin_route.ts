@@ -1,0 +1,43 @@
+import type { Handler } from "hono";
+import { RequestError } from "../core/errors.ts";
+import type { Services } from "./services.ts";
+
+/**
+ * `POST /reset_prefix_cache?preempt=true|false`: forgets the KV of all earlier prompts. Refused with the
+ * number of sequences that run (409) unless these may be preempted.
+ */
+export function resetPrefixCacheRoute({ engine, log }: Services): Handler {
+  return async (c) => {
+    const asked = c.req.query("preempt") ?? c.req.query("reset_running_requests") ?? "false";
+    if (asked !== "true" && asked !== "false") {
+      throw new RequestError(
+        `The query "preempt" must be true or false, got ${JSON.stringify(asked.slice(0, 100))}`,
+        { param: "preempt" },
+      );
+    }
+    const { numPreempted } = await engine.command({
+      type: "reset_prefix_cache",
+      preempt: asked === "true",
+    });
+    log.info("prefix cache reset", { preempted: numPreempted });
+    return c.json({ status: "ok", preempted: numPreempted });
+  };
+}
+
+/** `GET /admin/kv/check`: audits every block's count against its holders, on the spot. */
+export function kvCheckRoute({ engine }: Services): Handler {
+  return async (c) => {
+    const { numBlocks, numFreeBlocks, numCachedBlocks } = await engine.command({
+      type: "check_integrity",
+    });
+    return c.json({
+      status: "ok",
+      blocks: {
+        total: numBlocks,
+        free: numFreeBlocks,
+        cached: numCachedBlocks,
+        in_use: numBlocks - numFreeBlocks - numCachedBlocks,
+      },
+    });
+  };
+}

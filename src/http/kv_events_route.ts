@@ -1,0 +1,64 @@
+import type { Handler } from "hono";
+import { z } from "zod";
+import { RequestError } from "../core/errors.ts";
+import type { KvEvent } from "../core/kv_event.ts";
+import type { Services } from "./services.ts";
+import { streamSse } from "./sse.ts";
+
+const Query = z.object({ from: z.coerce.number().int().min(0).optional() });
+
+/**
+ * `GET /kv/events?from=SEQ`: what the prefix cache stores and drops, as server-sent events.
+ *
+ * Events are numbered from 0; numbers may be left out where nothing has changed. Without `from` the stream starts with the next one. What is
+ * no longer kept is announced by `{"type": "gap", "first_seq": N}`, after which a reader must take its
+ * picture of the cache as lost. Tokens are left out where the server asks for API keys: one client's
+ * prompts are not another's to read.
+ */
+export function kvEventsRoute({ engine, access, limits }: Services): Handler {
+  return (c) => {
+    const query = Query.safeParse(c.req.query());
+    if (!query.success) {
+      throw new RequestError('The query "from" must be an integer of at least 0', {
+        param: "from",
+      });
+    }
+    const { kvEvents } = engine;
+    const from = query.data.from ?? kvEvents.nextSeq;
+    const withTokens = access.apiKeys.length === 0;
+    const abort = new AbortController();
+    return streamSse(c, limits.keepAliveMs, {
+      onGone: () => abort.abort(),
+      async write(sse) {
+        let expected = from;
+        for await (const { seq, item } of kvEvents.follow(from, abort.signal)) {
+          if (seq > expected) await sse.send([{ type: "gap", first_seq: seq }]);
+          expected = seq + 1;
+          if (item.type !== "used") await sse.send([toWire(seq, item, withTokens)]);
+        }
+      },
+    });
+  };
+}
+
+function toWire(
+  seq: number,
+  event: Exclude<KvEvent, { type: "used" }>,
+  withTokens: boolean,
+): Record<string, unknown> {
+  switch (event.type) {
+    case "cleared":
+      return { seq, type: event.type };
+    case "removed":
+      return { seq, type: event.type, keys: event.keys, group: event.group };
+    case "stored":
+      return {
+        seq,
+        type: event.type,
+        keys: event.keys,
+        parent_key: event.parentKey,
+        group: event.group,
+        ...(withTokens ? { tokens: event.tokens } : {}),
+      };
+  }
+}

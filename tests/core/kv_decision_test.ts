@@ -1,0 +1,29 @@
+import { assertEquals } from "@std/assert";
+import { describeDecision, type LoggedDecision } from "../../src/core/kv_decision.ts";
+
+Deno.test("describeDecision() says who, when and with which numbers", () => {
+  const base = { sequenceId: 5, step: 3 };
+  const named = { ...base, requestId: "r", index: 1 };
+  const numbers = { numNeeded: 4, numFree: 2, numEvictable: 1 };
+  const lines: [LoggedDecision, string][] = [
+    [{ ...base, type: "free", numBlocks: 2 }, "step 3: sequence 5 ends and gives 2 blocks back"],
+    [
+      { ...named, type: "queue", numTokens: 9 },
+      "step 3: r[1] queues with 9 tokens",
+    ],
+    [
+      { ...named, type: "wait", reason: "blocks", ...numbers },
+      "step 3: r[1] waits: 4 blocks needed, 2 free, 1 evictable",
+    ],
+    [
+      { ...named, type: "wait", reason: "shared_prefix", ...numbers },
+      "step 3: r[1] waits: another sequence computes a prefix it can share " +
+      "(4 blocks needed, 2 free, 1 evictable)",
+    ],
+    [
+      { ...named, type: "copy", from: 7, to: 8, numTokens: 3 },
+      "step 3: r[1] copies 3 tokens of block 7 to block 8",
+    ],
+  ];
+  for (const [decision, line] of lines) assertEquals(describeDecision(decision), line);
+});

@@ -1,0 +1,47 @@
+import { assertEquals } from "@std/assert";
+import { KvRecorder } from "../../src/engine/kv_recorder.ts";
+
+function stored(key: string, parentKey: string, first: number, scope = "") {
+  return { key, parentKey, tokens: Uint32Array.of(first, first + 1), scope, group: 0 as const };
+}
+
+Deno.test("KvRecorder makes one event of blocks stored along a path, and another for each other path", () => {
+  const recorder = new KvRecorder();
+  recorder.stored(stored("b", "a", 1));
+  recorder.stored(stored("c", "b", 3));
+  recorder.stored(stored("x", "a", 7));
+  assertEquals(recorder.take()?.kvEvents, [
+    { type: "stored", keys: ["b", "c"], parentKey: "a", tokens: [1, 2, 3, 4], scope: "", group: 0 },
+    { type: "stored", keys: ["x"], parentKey: "a", tokens: [7, 8], scope: "", group: 0 },
+  ]);
+  assertEquals(recorder.take(), undefined);
+});
+
+Deno.test("KvRecorder keeps the order of stores, removals and resets", () => {
+  const recorder = new KvRecorder();
+  recorder.stored(stored("b", "a", 1));
+  recorder.removed({ key: "b", group: 0 });
+  recorder.removed({ key: "q", group: 0 });
+  recorder.cleared();
+  recorder.stored(stored("b", "a", 1));
+  recorder.used("b");
+  assertEquals(recorder.take()?.kvEvents.map(({ type }) => type), [
+    "stored",
+    "removed",
+    "cleared",
+    "stored",
+    "used",
+  ]);
+});
+
+Deno.test("KvRecorder names the request of a decision by its sequence, with the step", () => {
+  const recorder = new KvRecorder();
+  const sequenceId = 7;
+  recorder.decided({ type: "queue", requestId: "r", sequenceId, index: 2, numTokens: 5 }, 0);
+  recorder.decided({ type: "free", sequenceId, numBlocks: 3 }, 4);
+  recorder.decided({ type: "free", sequenceId: 99, numBlocks: 1 }, 4);
+  assertEquals(recorder.take()?.decisions.slice(1), [
+    { type: "free", sequenceId, numBlocks: 3, requestId: "r", index: 2, step: 4 },
+    { type: "free", sequenceId: 99, numBlocks: 1, step: 4 },
+  ]);
+});
