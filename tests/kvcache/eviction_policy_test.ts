@@ -40,6 +40,19 @@ Deno.test("SlruPolicy evicts what was never hit first, and bounds what it protec
   assertEquals(drain(policy, 5), [4, 3, 2, 1, 0]);
 });
 
+Deno.test("SlruPolicy lets a block that fell out of the protected segment earn its place again", () => {
+  const policy = createEvictionPolicy("slru", 2, () => 0);
+  for (const id of [0, 1]) policy.hit(id);
+  idle(policy, 0, 1);
+  policy.remove(0);
+  idle(policy, 0);
+  assertEquals(policy.next(), 0, "used again without a hit");
+  policy.remove(0);
+  policy.hit(0);
+  idle(policy, 0);
+  assertEquals(policy.next(), 1);
+});
+
 Deno.test("PriorityPolicy evicts by priority, then by last use; the default is 35", () => {
   const policy = createEvictionPolicy("priority", 6, () => 0);
   for (const id of [0, 1, 2, 3, 4, 5]) policy.start(id);

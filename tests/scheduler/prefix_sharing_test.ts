@@ -111,6 +111,18 @@ Deno.test("Scheduler does not wait for what it cannot have: another scope, or fo
   }
 });
 
+Deno.test("Scheduler does not wait for blocks that are computed and cannot be found", () => {
+  const rig = cachingRig();
+  rig.add(samplesOf("a", range(0, 8), { maxTokens: 1 }));
+  rig.finish();
+  // The last block of an aligned prompt is computed again, so what follows is findable at the end.
+  rig.add(samplesOf("b", range(0, 8), { maxTokens: 20 }));
+  while (rig.tokensOf("b").length < 8) rig.step();
+  const prompt = [...range(0, 8), ...rig.tokensOf("b").slice(0, 4), ...range(50, 6)];
+  rig.add(samplesOf("c", prompt));
+  assertEquals(chunksOf(rig.step()), [[1, 15, 1], [2, 8, 10]]);
+});
+
 Deno.test("Scheduler does not wait for a sequence that was aborted", () => {
   const rig = cachingRig({ maxNumBatchedTokens: 4 });
   rig.add(samplesOf("a", range(0, 20)), samplesOf("b", range(0, 20)));
