@@ -1,4 +1,4 @@
-import { invariant } from "../../base/invariant.ts";
+import { InvariantError } from "../../base/invariant.ts";
 
 const NONE = -1;
 
@@ -38,7 +38,7 @@ export class FreeStacks {
   pop(slab: number): number {
     if (this.#room === 1) return slab;
     const slot = this.#tops[slab]!;
-    invariant(slot !== NONE, `slab ${slab} has no free block`);
+    if (slot === NONE) throw new InvariantError(`slab ${slab} has no free block`);
     this.#tops[slab] = this.#below[slot]!;
     return slot;
   }

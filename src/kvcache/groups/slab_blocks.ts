@@ -1,4 +1,4 @@
-import { invariant } from "../../base/invariant.ts";
+import { invariant, InvariantError } from "../../base/invariant.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
 import { FreeStacks } from "./free_stacks.ts";
 import { IndexLists } from "./index_lists.ts";
@@ -72,6 +72,12 @@ export class SlabBlocks {
     return this.#lastUsed[this.#slot(group, id)]!;
   }
 
+  /** The cached block of `group` that was used longest ago, where slabs are several blocks. */
+  oldestCached(group: number): BlockId | undefined {
+    const slot = this.#cached.first(group);
+    return slot === undefined ? undefined : this.#id(group, slot);
+  }
+
   /** The cached blocks of a `group`, in the order of last use; none where a slab is one block. */
   *cached(group: number): Generator<BlockId> {
     for (const slot of this.#cached.items(group)) yield this.#id(group, slot);
@@ -96,7 +102,9 @@ export class SlabBlocks {
   retain(group: number, id: BlockId): void {
     const slot = this.#slot(group, id);
     if (this.#refCounts[slot] === 0) {
-      invariant(this.#isMarked[slot] === 1, `retain of free block ${id} of group ${group}`);
+      if (this.#isMarked[slot] === 0) {
+        throw new InvariantError(`retain of free block ${id} of group ${group}`);
+      }
       if (this.#room > 1) this.#cached.remove(slot);
       this.slabs.change(this.slabOf(group, id), 1, -1);
     }
@@ -106,7 +114,9 @@ export class SlabBlocks {
   /** Drops a reference; with the last one a marked block is cached and any other free. */
   release(group: number, id: BlockId): void {
     const slot = this.#slot(group, id);
-    invariant(this.#refCounts[slot]! > 0, `double release of block ${id} of group ${group}`);
+    if (this.#refCounts[slot] === 0) {
+      throw new InvariantError(`double release of block ${id} of group ${group}`);
+    }
     if (--this.#refCounts[slot]! > 0) return;
     const slab = this.slabOf(group, id);
     this.#lastUsed[slot] = this.#clock;
@@ -122,14 +132,18 @@ export class SlabBlocks {
   /** Lets the content of a used block be hit. */
   mark(group: number, id: BlockId): void {
     const slot = this.#slot(group, id);
-    invariant(this.#refCounts[slot]! > 0, `mark of unused block ${id} of group ${group}`);
+    if (this.#refCounts[slot] === 0) {
+      throw new InvariantError(`mark of unused block ${id} of group ${group}`);
+    }
     this.#isMarked[slot] = 1;
   }
 
   /** Forgets the content of a marked block; one that is cached is free with that. */
   unmark(group: number, id: BlockId): void {
     const slot = this.#slot(group, id);
-    invariant(this.#isMarked[slot] === 1, `unmark of unmarked block ${id} of group ${group}`);
+    if (this.#isMarked[slot] === 0) {
+      throw new InvariantError(`unmark of unmarked block ${id} of group ${group}`);
+    }
     this.#isMarked[slot] = 0;
     if (this.#refCounts[slot]! > 0) return;
     const slab = this.slabOf(group, id);
@@ -177,10 +191,9 @@ export class SlabBlocks {
   #slot(group: number, id: BlockId): number {
     const count = this.slabs.blocksPerSlab[group]!;
     const slab = Math.floor(id / count);
-    invariant(
-      Number.isInteger(id) && this.slabs.groupOf(slab) === group,
-      `block ${id} does not lie in a slab of group ${group}`,
-    );
+    if (!Number.isInteger(id) || this.slabs.groupOf(slab) !== group) {
+      throw new InvariantError(`block ${id} does not lie in a slab of group ${group}`);
+    }
     return slab * this.#room + id % count;
   }
 

@@ -69,6 +69,11 @@ export class SlabPool {
     return this.#blocks.slabs.numFree + this.#blocks.slabs.numEvictable;
   }
 
+  /** Owners that have had a slab cut into several blocks and have not been forgotten. */
+  get numOwners(): number {
+    return this.#blocks.slabs.numOwners;
+  }
+
   /** Most blocks that `group` could still get if nobody else asked. */
   numAvailable(group: number): number {
     const { blocksPerSlab } = this.#blocks.slabs;
@@ -233,7 +238,8 @@ export class SlabPool {
     if (slabs.numFree === 0) {
       const slab = slabs.oldestEvictable()!;
       const evicted = slabs.groupOf(slab)!;
-      this.#evict(evicted, this.#blocks.blocksOf(slab));
+      const count = slabs.blocksPerSlab[evicted]!;
+      this.#evict(evicted, slab * count, (slab + 1) * count);
     }
     return this.#blocks.open(group, owner);
   }
@@ -242,16 +248,17 @@ export class SlabPool {
     const { slabs } = this.#blocks;
     let slab = slabs.anyPartial(group);
     if (slab === undefined) {
-      const { value: id } = this.#blocks.cached(group).next();
-      this.#evict(group, [id!]);
+      const id = this.#blocks.oldestCached(group)!;
+      this.#evict(group, id, id + 1);
       slab = slabs.anyPartial(group)!;
     }
     return this.#blocks.take(group, slab);
   }
 
-  /** Unmarks those of `ids` that are cached, and tells the listener when all are. */
-  #evict(group: number, ids: readonly BlockId[]): void {
-    const cached = ids.filter((id) => this.#blocks.isMarked(group, id));
+  /** Unmarks the cached blocks among `[start, end)` of a slab, and tells the listener when all are. */
+  #evict(group: number, start: BlockId, end: BlockId): void {
+    const cached: BlockId[] = [];
+    for (let id = start; id < end; id++) if (this.#blocks.isMarked(group, id)) cached.push(id);
     for (const id of cached) this.#blocks.unmark(group, id);
     for (const id of cached) this.#onEvict(group, id);
   }

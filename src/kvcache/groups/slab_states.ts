@@ -61,6 +61,11 @@ export class SlabStates {
     return this.#lists.count(EVICTABLE);
   }
 
+  /** Owners with a first choice of slabs. */
+  get numOwners(): number {
+    return this.#partials.size;
+  }
+
   /** Blocks of `group` that are free, in slabs with used ones. */
   numFreeInUsed(group: number): number {
     return this.#numFreeInUsed[group]!;
@@ -94,6 +99,7 @@ export class SlabStates {
 
   /** A partial slab of `group` that was opened for `owner`, or undefined. */
   ownPartial(group: number, owner: SequenceId): number | undefined {
+    if (this.blocksPerSlab[group] === 1) return undefined;
     return this.#partials.get(owner)?.[group]?.values().next().value;
   }
 
@@ -118,14 +124,16 @@ export class SlabStates {
 
   /** Changes how many blocks of `slab` are used and cached, and puts it on the list of its state. */
   change(slab: number, numUsed: number, numCached: number): void {
-    this.#count(slab, -1);
+    const group = this.#groups[slab]!;
+    // A used slab of one block has nothing in it that is free or cached.
+    const isCut = this.blocksPerSlab[group]! > 1;
+    if (isCut) this.#count(slab, -1);
     this.#numUsed[slab]! += numUsed;
     this.#numCached[slab]! += numCached;
-    this.#count(slab, 1);
+    if (isCut) this.#count(slab, 1);
     const from = this.#lists.listOf(slab);
     const to = this.#listFor(slab);
     if (from === to) return;
-    const group = this.#groups[slab]!;
     if (from !== NO_LIST) this.#lists.remove(slab);
     if (from >= PARTIAL) this.#partials.get(this.#owners[slab]!)?.[group]?.delete(slab);
     if (to === FREE) {

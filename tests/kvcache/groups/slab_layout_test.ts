@@ -22,6 +22,11 @@ Deno.test("planSlabs() takes 64 of the smallest blocks and not one more", () => 
   assert(beyond.cuts.some((cut) => cut.strideBytes > cut.blockBytes), "no padding");
 });
 
+Deno.test("planSlabs() pads the worst group least: 7, 11 and 13 words in a slab of 154", () => {
+  const { slabBytes, cuts } = planSlabs([28, 44, 52]);
+  assertEquals([slabBytes, cuts.map((cut) => cut.strideBytes)], [4 * 154, [28, 44, 56]]);
+});
+
 Deno.test("planSlabs() makes the largest block the slab when it exceeds all bounds", () => {
   assertEquals(planSlabs([4, 4 * 101]).cuts.map((cut) => cut.blocksPerSlab), [101, 1]);
 });

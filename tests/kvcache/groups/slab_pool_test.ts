@@ -70,6 +70,16 @@ Deno.test("SlabPool evicts the oldest block of the group when nothing else is le
   assertEquals(evicted, [[SMALL, 2]]);
 });
 
+Deno.test("S127: SlabPool shrinks what one group can get by what another takes", () => {
+  const { pool } = mixedPool(3);
+  const available = () => [pool.numAvailable(SMALL), pool.numAvailable(LARGE)];
+  assertEquals(available(), [6, 3]);
+  pool.tryAllocate(1, { counts: [1, 1] });
+  assertEquals(available(), [3, 1]);
+  pool.release(SMALL, 0);
+  assertEquals(available(), [4, 2]);
+});
+
 Deno.test("SlabPool.forgetOwner() ends the first choice of a sequence", () => {
   const { pool } = mixedPool(2);
   pool.tryAllocate(1, { counts: [1, 0] });
