@@ -67,7 +67,7 @@ export class BlockKeyer {
    */
   childKey(parent: BlockKey, tokens: Uint32Array, extras: readonly string[] = []): BlockKey {
     this.#length = SECRET_BYTES;
-    this.#writeField(TAG.parent, keyBytes(parent));
+    this.#writeParent(parent);
     // Little-endian, as every platform is that this program runs on.
     const { buffer, byteOffset, byteLength } = tokens;
     this.#writeField(TAG.tokens, new Uint8Array(buffer, byteOffset, byteLength));
@@ -79,21 +79,34 @@ export class BlockKeyer {
     return hash("sha256", this.#preimage.subarray(0, this.#length), "hex").slice(0, 2 * KEY_BYTES);
   }
 
+  /** Its digits as they are: cheaper than to make bytes of them. */
+  #writeParent(parent: BlockKey): void {
+    invariant(parent.length === 2 * KEY_BYTES, `a block key of ${parent.length} digits`);
+    const start = this.#startField(TAG.parent, parent.length);
+    for (let i = 0; i < parent.length; i++) this.#preimage[start + i] = parent.charCodeAt(i);
+  }
+
   #writeText(tag: number, text: string): void {
     this.#writeField(tag, new TextEncoder().encode(text));
   }
 
   #writeField(tag: number, bytes: Uint8Array): void {
-    const end = this.#length + 5 + bytes.length;
-    if (end > this.#preimage.length) this.#grow(end);
-    this.#preimage[this.#length] = tag;
-    this.#view.setUint32(this.#length + 1, bytes.length, true);
-    this.#preimage.set(bytes, this.#length + 5);
-    this.#length = end;
+    const start = this.#startField(tag, bytes.length);
+    this.#preimage.set(bytes, start);
   }
 
-  #grow(capacity: number): void {
-    const larger = new Uint8Array(2 * capacity);
+  /** Writes tag and length of a field; returns where its bytes go. */
+  #startField(tag: number, length: number): number {
+    const start = this.#length + 5;
+    if (start + length > this.#preimage.length) this.#grow(start + length);
+    this.#preimage[this.#length] = tag;
+    this.#view.setUint32(this.#length + 1, length, true);
+    this.#length = start + length;
+    return start;
+  }
+
+  #grow(numBytes: number): void {
+    const larger = new Uint8Array(2 * numBytes);
     larger.set(this.#preimage);
     this.#preimage = larger;
     this.#view = new DataView(larger.buffer);
@@ -136,18 +149,6 @@ export class BlockKeyColumn {
   delete(id: number): void {
     this.#isSet[id] = 0;
   }
-}
-
-const parentBytes = new Uint8Array(KEY_BYTES);
-const parentView = new DataView(parentBytes.buffer);
-
-/** The bytes of a key; valid until the next call. */
-function keyBytes(key: BlockKey): Uint8Array {
-  invariant(key.length === 2 * KEY_BYTES, `a block key of ${key.length} digits`);
-  for (let i = 0; i < KEY_WORDS; i++) {
-    parentView.setUint32(4 * i, parseInt(key.slice(8 * i, 8 * i + 8), 16));
-  }
-  return parentBytes;
 }
 
 function hexToBytes(hex: string): Uint8Array {
