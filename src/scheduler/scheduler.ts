@@ -217,7 +217,9 @@ export class Scheduler {
   #makeRoom(sequence: Sequence, numTokens: number): boolean {
     while (!this.#blocks.tryExtend(sequence.id, numTokens)) {
       if (this.#queues.running.length === 1) {
-        this.#end(sequence, { finishReason: "error", error: cannotGrow(numTokens, this.#blocks) });
+        const numPinned = this.#blocks.pins?.numBlocks ?? 0;
+        const error = cannotGrow(numTokens, this.#blocks, numPinned);
+        this.#end(sequence, { finishReason: "error", error });
         return false;
       }
       if (this.#preemptLast() === sequence) return false;

@@ -55,15 +55,6 @@ export function checkFits(request: GenerationRequest, limits: SubmissionLimits):
   }
 }
 
-/** What a sequence is told that runs alone and needs more than the whole pool for its next token. */
-export function cannotGrow(numTokens: number, pool: PoolSize): ErrorData {
-  const details = { n_tokens: numTokens, n_kv_cache_tokens: pool.numBlocks * pool.blockSize };
-  return new RequestError(
-    `The sequence has grown to ${numTokens} tokens, but ${describePool(pool)}`,
-    { code: "kv_cache_exceeded", details },
-  ).data;
-}
-
 /** The refusal to clear the prefix cache while `numSequences` hold blocks of it. */
 export function cacheInUse(numSequences: number): RequestError {
   return new RequestError(
@@ -73,18 +64,33 @@ export function cacheInUse(numSequences: number): RequestError {
   );
 }
 
-/** What a sequence is told that would be alone and still finds no room, since prefixes are pinned. */
+/** What a sequence is told that is alone and for whose next token the pool has no room. */
+export function cannotGrow(numTokens: number, pool: PoolSize, numPinnedBlocks: number): ErrorData {
+  const what = `The sequence has grown to ${numTokens} tokens`;
+  return outOfRoom(what, numTokens, { pool, numPinnedBlocks });
+}
+
+/** What a sequence is told that would be alone and finds no room, since prefixes are pinned. */
 export function cannotAdmit(numTokens: number, pool: PoolSize, numPinnedBlocks: number): ErrorData {
+  return outOfRoom(`The sequence has ${numTokens} tokens`, numTokens, { pool, numPinnedBlocks });
+}
+
+function outOfRoom(
+  what: string,
+  numTokens: number,
+  { pool, numPinnedBlocks }: { readonly pool: PoolSize; readonly numPinnedBlocks: number },
+): ErrorData {
+  const isPinned = numPinnedBlocks > 0;
+  const pinned = isPinned ? `, and ${numPinnedBlocks} of these blocks are pinned` : "";
   const details = {
     n_tokens: numTokens,
     n_kv_cache_tokens: pool.numBlocks * pool.blockSize,
-    n_pinned_tokens: numPinnedBlocks * pool.blockSize,
+    ...(isPinned ? { n_pinned_tokens: numPinnedBlocks * pool.blockSize } : {}),
   };
-  return new RequestError(
-    `The sequence has ${numTokens} tokens, but ${describePool(pool)}, and ${numPinnedBlocks} of ` +
-      `these blocks are pinned`,
-    { code: "kv_cache_exceeded", details },
-  ).data;
+  return new RequestError(`${what}, but ${describePool(pool)}${pinned}`, {
+    code: "kv_cache_exceeded",
+    details,
+  }).data;
 }
 
 function describePool({ numBlocks, blockSize }: PoolSize): string {

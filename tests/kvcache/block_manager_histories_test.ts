@@ -55,6 +55,8 @@ const histories = fc.noBias(fc.array(steps, { minLength: 50, maxLength: 50 }));
 class Pair {
   readonly manager: BlockManager;
   readonly model: CacheModel;
+  /** Every decision, and every table as it was at first. */
+  readonly decisions: unknown[] = [];
   numHits = 0;
   /** What folding the events of the cache gives. */
   readonly #keys = new Set<BlockKey>();
@@ -67,6 +69,7 @@ class Pair {
     this.model = new CacheModel(sizes, policy);
     this.manager = new BlockManager({
       ...sizes,
+      onDecision: (decision) => this.decisions.push(decision),
       prefixCache: {
         keySpace: KEY_SPACE,
         policy,
@@ -108,6 +111,7 @@ class Pair {
     assertEquals(admission !== undefined, hasRoom);
     if (admission === undefined) return;
     this.numHits += found.length;
+    this.decisions.push([...this.manager.blockTable(id)]);
     assertEquals(admission.numCachedTokens, found.length * this.#sizes.blockSize);
     const table = this.manager.blockTable(id);
     assertEquals(table.slice(0, found.length), found);
@@ -242,3 +246,16 @@ for (const [i, policy] of (["lru", "slru", "priority"] as const).entries()) {
     assert(numHits > 5000 && numEvicted > 10_000, `${numHits} hits, ${numEvicted} evictions`);
   });
 }
+
+Deno.test("BlockManager makes the same decisions and tables from the same history (I15)", () => {
+  const policies = fc.constantFrom<EvictionPolicyName>("lru", "slru", "priority");
+  fc.assert(
+    fc.property(sizes, policies, histories, (options, policy, history) => {
+      const [first, second] = [new Pair(options, policy), new Pair(options, policy)];
+      for (const step of history) for (const pair of [first, second]) pair.apply(step);
+      assertEquals(second.decisions, first.decisions);
+      assert(first.decisions.length > 0);
+    }),
+    { seed: 30, numRuns: 100 },
+  );
+});

@@ -111,6 +111,14 @@ Deno.test("Scheduler does not wait for what it cannot have: another scope, or fo
   }
 });
 
+Deno.test("Scheduler does not wait for a sequence that computes again what is cached", () => {
+  const rig = cachingRig();
+  rig.add(samplesOf("a", range(0, 8), { maxTokens: 1 }));
+  rig.finish();
+  rig.add(samplesOf("b", range(0, 8)), samplesOf("c", [...range(0, 8), 77]));
+  assertEquals(chunksOf(rig.step()), [[1, 4, 4], [2, 8, 1]]);
+});
+
 Deno.test("Scheduler does not wait for blocks that are computed and cannot be found", () => {
   const rig = cachingRig();
   rig.add(samplesOf("a", range(0, 8), { maxTokens: 1 }));

@@ -1,6 +1,12 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { RequestError } from "../../src/core/errors.ts";
-import { cannotGrow, checkFits, checkQueueHasRoom } from "../../src/scheduler/submission.ts";
+import {
+  cacheInUse,
+  cannotAdmit,
+  cannotGrow,
+  checkFits,
+  checkQueueHasRoom,
+} from "../../src/scheduler/submission.ts";
 import { requestOf } from "../support/requests.ts";
 
 const LIMITS = { maxModelLen: 20, numBlocks: 4, blockSize: 4, maxNumWaitingSeqs: 3 };
@@ -50,8 +56,23 @@ Deno.test("checkQueueHasRoom() takes a wide request when nobody waits, not when 
 });
 
 Deno.test("cannotGrow() tells how much was needed and how much there is", () => {
-  const error = cannotGrow(17, { numBlocks: 4, blockSize: 4 });
+  const error = cannotGrow(17, { numBlocks: 4, blockSize: 4 }, 0);
   assertEquals([error.status, error.code], [400, "kv_cache_exceeded"]);
   assertEquals(error.details, { n_tokens: 17, n_kv_cache_tokens: 16 });
   assertStringIncludes(error.message, "grown to 17 tokens");
+});
+
+Deno.test("cannotAdmit() and cannotGrow() tell what is pinned", () => {
+  for (const refuse of [cannotAdmit, cannotGrow]) {
+    const error = refuse(12, { numBlocks: 4, blockSize: 4 }, 2);
+    assertEquals(error.details, { n_tokens: 12, n_kv_cache_tokens: 16, n_pinned_tokens: 8 });
+    assertStringIncludes(error.message, "12 tokens, but the whole KV cache holds 16");
+    assertStringIncludes(error.message, "2 of these blocks are pinned");
+  }
+});
+
+Deno.test("cacheInUse() says how many sequences hold blocks", () => {
+  const { data } = cacheInUse(3);
+  assertEquals([data.status, data.details], [409, { n_sequences: 3 }]);
+  assertStringIncludes(data.message, "3 running sequences");
 });
