@@ -2,12 +2,23 @@
 export type EngineCommand =
   /** Forget the KV of all earlier prompts; refused (409) while sequences run, unless they may be preempted. */
   | { readonly type: "reset_prefix_cache"; readonly preempt: boolean }
+  /** What hit rate the prefix cache would have with less or more memory, as far as has been seen. */
+  | { readonly type: "hit_rate_curve" }
   /** Audit queues, block tables, pool and cache; the engine ends with an error if they are damaged. */
   | { readonly type: "check_integrity" };
+
+/** An estimate at one size of KV memory. */
+export interface CurvePoint {
+  /** Capacity as a multiple of the pool; `Infinity` for a cache that forgets nothing. */
+  readonly multiple: number;
+  /** Share of looked-up blocks that a cache of this capacity would have had, 0 to 1. */
+  readonly hitRate: number;
+}
 
 /** What each command answers, by its type. */
 export interface CommandAnswers {
   readonly reset_prefix_cache: { readonly numPreempted: number };
+  readonly hit_rate_curve: readonly CurvePoint[];
   readonly check_integrity: {
     readonly numBlocks: number;
     readonly numFreeBlocks: number;

@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { EventLoopPing } from "../base/event_loop_ping.ts";
 import type { Batch, SampledToken } from "../core/batch.ts";
-import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
+import type { AnswerOf, CurvePoint, EngineCommand } from "../core/engine_command.ts";
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
@@ -25,6 +25,8 @@ export interface EngineOptions {
   readonly post: (message: FromEngine) => void;
   /** What it has collected goes along with each step's events. */
   readonly recorder?: KvRecorder;
+  /** Estimates hit rates at other sizes of KV memory. */
+  readonly curve?: { estimate(): readonly CurvePoint[] };
   readonly clock?: Pick<Clock, "now">;
 }
 
@@ -41,6 +43,7 @@ export class Engine {
   readonly #post: (message: FromEngine) => void;
   readonly #clock: Pick<Clock, "now">;
   readonly #recorder: KvRecorder | undefined;
+  readonly #curve: EngineOptions["curve"];
   readonly #commands: { readonly id: number; readonly command: EngineCommand }[] = [];
   #isStopped = false;
   #wake: () => void = () => {};
@@ -52,6 +55,7 @@ export class Engine {
     this.#runner = options.runner;
     this.#post = options.post;
     this.#recorder = options.recorder;
+    this.#curve = options.curve;
     this.#clock = options.clock ?? systemClock;
   }
 
@@ -115,10 +119,25 @@ export class Engine {
 
   #run(command: EngineCommand): { value: unknown } | { error: ErrorData } {
     try {
-      return { value: runCommand(this.#scheduler, command) };
+      return { value: this.#carryOut(command) };
     } catch (error) {
       if (error instanceof RequestError) return { error: error.data };
       throw error;
+    }
+  }
+
+  /** No step is in flight. */
+  #carryOut(command: EngineCommand): AnswerOf<EngineCommand> {
+    switch (command.type) {
+      case "reset_prefix_cache":
+        return { numPreempted: this.#scheduler.resetPrefixCache(command.preempt) };
+      case "hit_rate_curve":
+        return this.#curve?.estimate() ?? [];
+      case "check_integrity": {
+        this.#scheduler.checkIntegrity();
+        const { numBlocks, numFreeBlocks, numCachedBlocks } = this.#scheduler.stats;
+        return { numBlocks, numFreeBlocks, numCachedBlocks };
+      }
     }
   }
 
@@ -146,18 +165,5 @@ export class Engine {
   #postEvents(events: ReturnType<Scheduler["takeEvents"]>): void {
     const stats = { ...this.#scheduler.stats, stepMs: this.#stepMs, hostMs: this.#hostMs };
     this.#post({ type: "events", events, stats, ...this.#recorder?.take() });
-  }
-}
-
-/** Carries out one command; no step is in flight. */
-function runCommand(scheduler: Scheduler, command: EngineCommand): AnswerOf<EngineCommand> {
-  switch (command.type) {
-    case "reset_prefix_cache":
-      return { numPreempted: scheduler.resetPrefixCache(command.preempt) };
-    case "check_integrity": {
-      scheduler.checkIntegrity();
-      const { numBlocks, numFreeBlocks, numCachedBlocks } = scheduler.stats;
-      return { numBlocks, numFreeBlocks, numCachedBlocks };
-    }
   }
 }

@@ -4,6 +4,7 @@ import type { KvDecision } from "../core/kv_decision.ts";
 import { DeviceLostError, KernelError, StartupError } from "../core/errors.ts";
 import { BlockManager } from "../kvcache/block_manager.ts";
 import type { PrefixCacheOptions } from "../kvcache/prefix_cache.ts";
+import { PrefixCurve } from "../kvcache/prefix_curve.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import { Engine, type Runner } from "./engine.ts";
 import { KvRecorder } from "./kv_recorder.ts";
@@ -75,6 +76,7 @@ export class EngineSession {
     const recorder = new KvRecorder();
     const onDecision = (decision: KvDecision) =>
       recorder.decided(decision, scheduler.stats.numSteps);
+    const curve = new PrefixCurve(blockSize, () => numBlocks);
     const caching = config.enablePrefixCaching
       ? {
         prefixCache: {
@@ -86,13 +88,15 @@ export class EngineSession {
     const blocks = new BlockManager({ numBlocks, blockSize, onDecision, ...caching });
     const scheduler: Scheduler = new Scheduler(blocks, {
       onDecision,
+      onPrompt: (scope, tokens) => curve.lookUp(scope, tokens),
+      onEnd: (scope, tokens) => curve.store(scope, tokens),
       maxModelLen,
       maxNumSeqs,
       maxNumBatchedTokens,
       maxNumWaitingSeqs: config.maxNumWaitingSeqs,
     });
     const post = (message: FromEngine) => this.#post(message);
-    this.#engine = new Engine({ scheduler, runner, post, recorder });
+    this.#engine = new Engine({ scheduler, runner, post, recorder, curve });
     this.#post({ type: "ready", info });
     await this.#engine.run();
   }

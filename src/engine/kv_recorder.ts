@@ -1,4 +1,4 @@
-import type { KvDecision, LoggedDecision } from "../core/kv_decision.ts";
+import type { KvDecision, LoggedDecision, WaitReason } from "../core/kv_decision.ts";
 import type { KvEvent } from "../core/kv_event.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
 import type { CacheListener, RemovedBlock, StoredBlock } from "../kvcache/cache_listener.ts";
@@ -34,6 +34,8 @@ const MAX_SEQUENCES = 1 << 17;
 export class KvRecorder implements CacheListener {
   #events: OpenEvent[] = [];
   #decisions: LoggedDecision[] = [];
+  /** Why each waiting sequence waits, as last noted. */
+  readonly #waits = new Map<SequenceId, WaitReason>();
   readonly #requests = new Map<SequenceId, { requestId: RequestId; index: number }>();
 
   stored({ key, parentKey, tokens, scope, group }: StoredBlock): void {
@@ -67,16 +69,23 @@ export class KvRecorder implements CacheListener {
     this.#events.push({ type: "cleared" });
   }
 
-  /** Notes a decision made for step number `step`. */
+  /** Notes a decision made for step number `step`; a wait only when it begins or its reason changes. */
   decided(decision: KvDecision, step: number): void {
+    const { sequenceId } = decision;
+    if (decision.type === "wait") {
+      if (this.#waits.get(sequenceId) === decision.reason) return;
+      this.#waits.set(sequenceId, decision.reason);
+    } else if (decision.type === "admit" || decision.type === "free") {
+      this.#waits.delete(sequenceId);
+    }
     if (decision.type === "queue") {
-      const { sequenceId, requestId, index } = decision;
+      const { requestId, index } = decision;
       this.#requests.set(sequenceId, { requestId, index });
       if (this.#requests.size > MAX_SEQUENCES) {
         this.#requests.delete(this.#requests.keys().next().value!);
       }
     }
-    const request = this.#requests.get(decision.sequenceId);
+    const request = this.#requests.get(sequenceId);
     this.#decisions.push({ ...decision, ...request, step });
   }
 

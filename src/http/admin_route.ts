@@ -24,6 +24,22 @@ export function resetPrefixCacheRoute({ engine, log }: Services): Handler {
   };
 }
 
+/**
+ * `GET /admin/kv/curve`: the estimated share of looked-up blocks that less or more KV memory would find,
+ * as multiples of the pool; counted also while the cache is off.
+ */
+export function kvCurveRoute({ engine }: Services): Handler {
+  return async (c) => {
+    const points = await engine.command({ type: "hit_rate_curve" });
+    return c.json({
+      points: points.map(({ multiple, hitRate }) => ({
+        memory: Number.isFinite(multiple) ? multiple : "infinite",
+        hit_rate: hitRate,
+      })),
+    });
+  };
+}
+
 /** `GET /admin/kv/check`: audits every block's count against its holders, on the spot. */
 export function kvCheckRoute({ engine }: Services): Handler {
   return async (c) => {

@@ -4,7 +4,7 @@ import { bodyLimit } from "hono/body-limit";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
 import { RequestError } from "../core/errors.ts";
-import { kvCheckRoute, resetPrefixCacheRoute } from "./admin_route.ts";
+import { kvCheckRoute, kvCurveRoute, resetPrefixCacheRoute } from "./admin_route.ts";
 import { allowLocalOrigins, requireApiKey, requireLocalHost } from "./access.ts";
 import { chatRoute } from "./chat_route.ts";
 import { completionsRoute } from "./completions_route.ts";
@@ -46,6 +46,7 @@ export function createApp(services: Services): Hono {
     ["GET", "/version", versionRoute(services)],
     ["POST", "/reset_prefix_cache", resetPrefixCacheRoute(services)],
     ["GET", "/admin/kv/check", kvCheckRoute(services)],
+    ["GET", "/admin/kv/curve", kvCurveRoute(services)],
     ["GET", "/admin/kv/log", kvLogRoute(services)],
     ["GET", "/kv/events", kvEventsRoute(services)],
     ["GET", "/admin/kv/plan", kvPlanRoute(services)],

@@ -183,6 +183,20 @@ export class ServingMetrics {
         this.set({ state: "free" }, numFreeBlocks);
       },
     });
+    new Gauge({
+      name: "quire:prefix_hit_rate_estimate",
+      help: "Estimated share of blocks found with KV memory of a multiple of the pool",
+      labelNames: ["memory"],
+      registers: [this.#registry],
+      async collect() {
+        this.reset();
+        // Not while the engine is away: a scrape must not fail with it.
+        const points = await engine.command({ type: "hit_rate_curve" }).catch(() => []);
+        for (const { multiple, hitRate } of points) {
+          this.set({ memory: Number.isFinite(multiple) ? `${multiple}x` : "infinite" }, hitRate);
+        }
+      },
+    });
     for (const [name, help, read] of ENGINE_COUNTERS) {
       new Counter({
         name,

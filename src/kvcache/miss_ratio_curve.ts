@@ -1,15 +1,8 @@
 import { invariant } from "../base/invariant.ts";
+import type { CurvePoint } from "../core/engine_command.ts";
 
 /** KV memory as multiples of what there is; infinite memory is asked for separately. */
 export const CURVE_MULTIPLES: readonly number[] = [0.25, 0.5, 1, 2, 4, 8];
-
-/** One point of the curve. */
-export interface CurvePoint {
-  /** Capacity as a multiple of the pool; `Infinity` for a cache that forgets nothing. */
-  readonly multiple: number;
-  /** Share of looked-up blocks that a cache of this capacity would have had, 0 to 1. */
-  readonly hitRate: number;
-}
 
 /** Keys below 2^53, so that a threshold on them is a sampling rate. */
 const KEY_SPACE = 2 ** 53;
@@ -70,6 +63,15 @@ export class MissRatioCurve {
     if (last !== undefined) {
       const distance = (this.#lastAccess.size - this.#sum(last)) / rate;
       this.#count(distance, 1 / rate);
+    }
+    this.touch(key);
+  }
+
+  /** Makes a block the latest used without counting a look-up: it has been stored, or used on. */
+  touch(key: number): void {
+    if (key >= this.#threshold) return;
+    const last = this.#lastAccess.get(key);
+    if (last !== undefined) {
       this.#mark(last, -1);
       this.#lastAccess.delete(key);
     }

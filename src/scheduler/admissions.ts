@@ -16,11 +16,20 @@ export interface Impossible {
   readonly error: ErrorData;
 }
 
+/** Is shown the tokens of a sequence and the scope they may be found in (empty: the open one). */
+export type TokensListener = (scope: string, tokens: Uint32Array) => void;
+
+/** What a listener is shown of a sequence. */
+export function seenBy(sequence: Sequence): Parameters<TokensListener> {
+  return [sequence.caching.scope ?? "", sequence.allTokens];
+}
+
 /** The limits of admissions. */
 export interface AdmissionLimits {
   /** Most sequences in one step. */
   readonly maxNumSeqs: number;
   readonly onDecision?: DecisionListener;
+  readonly onPrompt?: TokensListener;
 }
 
 /**
@@ -93,6 +102,8 @@ export class Admissions {
     this.#queues.admit(sequence);
     sequence.numComputedTokens = numCachedTokens;
     if (sequence.numPreemptions === 0) {
+      // Siblings share one prompt without asking the cache.
+      if (sequence.index === sequence.promptGroup) this.#limits.onPrompt?.(...seenBy(sequence));
       sequence.numCachedTokens = numCachedTokens;
       if (isLookup) this.#counters.countLookup(sequence);
     }

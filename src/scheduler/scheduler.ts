@@ -7,7 +7,7 @@ import type { TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { DecisionListener } from "../kvcache/cache_listener.ts";
 import { BatchPlan, checkSampled } from "./batch_plan.ts";
-import { Admissions } from "./admissions.ts";
+import { Admissions, seenBy, type TokensListener } from "./admissions.ts";
 import { checkHolders } from "./audit.ts";
 import { Counters } from "./counters.ts";
 import { EventBuffer, type Report } from "./event_buffer.ts";
@@ -29,6 +29,10 @@ export interface SchedulerOptions {
   readonly maxNumWaitingSeqs: number;
   /** Is told why sequences wait, beside what the block manager tells. */
   readonly onDecision?: DecisionListener;
+  /** Is shown each prompt as it is first admitted, siblings that share one only once. */
+  readonly onPrompt?: TokensListener;
+  /** Is shown the computed tokens of each sequence as it gives its blocks back for good. */
+  readonly onEnd?: TokensListener;
 }
 
 /** The scheduler's share of the engine's statistics. */
@@ -260,6 +264,8 @@ export class Scheduler {
     this.#events.add(sequence, report);
     const isInFlight = this.#inFlight?.sequences.includes(sequence) ?? false;
     if (sequence.state === "running" && !isInFlight) this.#blocks.free(sequence.id);
+    const [scope, tokens] = seenBy(sequence);
+    this.#options.onEnd?.(scope, tokens.subarray(0, sequence.numComputedTokens));
     this.#queues.end(sequence);
   }
 }

@@ -45,3 +45,18 @@ Deno.test("KvRecorder names the request of a decision by its sequence, with the 
     { type: "free", sequenceId: 99, numBlocks: 1, step: 4 },
   ]);
 });
+
+Deno.test("KvRecorder notes a wait once, until its reason changes or it is over", () => {
+  const recorder = new KvRecorder();
+  const numbers = { sequenceId: 1, numNeeded: 4, numFree: 0, numEvictable: 0 };
+  const wait = (reason: "blocks" | "shared_prefix", step: number) =>
+    recorder.decided({ type: "wait", reason, ...numbers, numFree: step }, step);
+  wait("blocks", 0);
+  wait("blocks", 1);
+  wait("shared_prefix", 2);
+  wait("blocks", 3);
+  recorder.decided({ type: "admit", sequenceId: 1, numTokens: 9, numCachedTokens: 0 }, 4);
+  wait("blocks", 5);
+  const steps = recorder.take()?.decisions.map(({ type, step }) => `${type} ${step}`);
+  assertEquals(steps, ["wait 0", "wait 2", "wait 3", "admit 4", "wait 5"]);
+});

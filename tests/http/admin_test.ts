@@ -135,3 +135,10 @@ Deno.test("explain: true answers with the request's own decisions, streamed or n
   const last = JSON.parse(chunks.at(-1)!.slice(6));
   assertEquals([last.choices, last.quire.decisions.length], [[], 1]);
 });
+
+Deno.test("GET /admin/kv/curve shows the estimates by size of memory", async () => {
+  const curve = await (await testServer().request("/admin/kv/curve")).json();
+  assertEquals(curve, {
+    points: [{ memory: 0.5, hit_rate: 0.25 }, { memory: "infinite", hit_rate: 0.75 }],
+  });
+});

@@ -76,6 +76,7 @@ export class FakeEngine implements EnginePort {
   /** What commands are answered. */
   answers: CommandAnswers = {
     reset_prefix_cache: { numPreempted: 0 },
+    hit_rate_curve: [{ multiple: 0.5, hitRate: 0.25 }, { multiple: Infinity, hitRate: 0.75 }],
     check_integrity: { numBlocks: 64, numFreeBlocks: 64, numCachedBlocks: 0 },
   };
   readonly runs: FakeGeneration[] = [];

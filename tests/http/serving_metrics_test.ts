@@ -61,6 +61,10 @@ Deno.test("ServingMetrics reads gauges from the engine at each scrape", async ()
     assertStringIncludes(text, `quire:steps_total{${LABELS}} 11\n`);
     assertStringIncludes(text, `quire:step_seconds_total{${LABELS}} 2.5\n`);
     assertStringIncludes(text, `quire:host_seconds_total{${LABELS}} 0.125\n`);
+    for (const [memory, rate] of [["0.5x", 0.25], ["infinite", 0.75]]) {
+      const labels = `memory="${memory}",${LABELS}`;
+      assertStringIncludes(text, `quire:prefix_hit_rate_estimate{${labels}} ${rate}\n`);
+    }
     for (const [state, count] of [["in_use", 6], ["cached", 1], ["free", 1]]) {
       assertStringIncludes(text, `quire:kv_blocks{state="${state}",${LABELS}} ${count}\n`);
     }
