@@ -5,12 +5,12 @@
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import { parseArgs } from "node:util";
-import type { DeviceChoice, EngineConfig, EngineInfo } from "../src/core/engine_config.ts";
+import type { EngineInfo } from "../src/core/engine_config.ts";
 import { BlockManager } from "../src/kvcache/block_manager.ts";
 import type { ModelRunner } from "../src/runner/model_runner.ts";
 import { startRunner } from "../src/runner/start_runner.ts";
 import { Scheduler } from "../src/scheduler/scheduler.ts";
-import { findModel } from "../src/server/model_directory.ts";
+import { demoConfig, GREEDY } from "./demo.ts";
 
 const BATCH = 16;
 const PROMPT_TOKENS = 160;
@@ -18,7 +18,6 @@ const OUTPUT_TOKENS = 32;
 const ROUNDS = 8;
 
 const KEY_SPACE = { secret: new Uint8Array(32), modelFingerprint: "bench", layout: "bench" };
-const GREEDY = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, stopTokenIds: [] };
 
 interface Times {
   /** All steps, and the part not spent waiting for the device, ms. */
@@ -70,17 +69,7 @@ async function main(): Promise<void> {
     args: Deno.args,
     options: { device: { type: "string", default: "auto" } },
   });
-  const engine: EngineConfig = {
-    modelDir: findModel(undefined).dir,
-    device: values.device as DeviceChoice,
-    blockSize: 16,
-    kvCacheDtype: "f16",
-    enablePrefixCaching: true,
-    maxNumSeqs: 64,
-    maxNumBatchedTokens: 512,
-    maxNumWaitingSeqs: 1000,
-  };
-  const { runner, info } = await startRunner(engine, () => {});
+  const { runner, info } = await startRunner(demoConfig(values.device), () => {});
   const modes = [false, true].map((isCached) => ({
     scheduler: schedulerOf(info, isCached),
     times: { stepMs: 0, hostMs: 0, numSteps: 0 },

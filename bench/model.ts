@@ -7,13 +7,13 @@
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import { parseArgs } from "node:util";
-import type { DeviceChoice, EngineConfig, EngineInfo } from "../src/core/engine_config.ts";
+import type { EngineInfo } from "../src/core/engine_config.ts";
 import { BlockManager } from "../src/kvcache/block_manager.ts";
 import { openDevice } from "../src/runner/open_device.ts";
 import { startRunner } from "../src/runner/start_runner.ts";
 import { Scheduler } from "../src/scheduler/scheduler.ts";
-import { findModel } from "../src/server/model_directory.ts";
 import { type Ceiling, measureCeiling } from "./ceiling.ts";
+import { demoConfig, GREEDY } from "./demo.ts";
 
 /** Tokens of context before decode is measured. */
 const CONTEXT = 128;
@@ -63,15 +63,7 @@ async function measure(runner: Runner, info: EngineInfo, work: Workload): Promis
 }
 
 function submit(scheduler: Scheduler, { batch, prompt, output }: Workload): void {
-  const params = {
-    maxTokens: output,
-    temperature: 0,
-    topK: 0,
-    topP: 1,
-    minP: 0,
-    seed: 0,
-    stopTokenIds: [],
-  };
+  const params = { ...GREEDY, maxTokens: output };
   for (let i = 0; i < batch; i++) {
     const ids = Uint32Array.from({ length: prompt }, (_, j) => 3 + (31 * i + 7 * j) % 2000);
     scheduler.add({ id: String(i), sequences: [{ prompt: ids, params }] });
@@ -160,16 +152,7 @@ async function main(): Promise<void> {
     args: Deno.args,
     options: { device: { type: "string", default: "auto" }, write: { type: "boolean" } },
   });
-  const engine: EngineConfig = {
-    modelDir: findModel(undefined).dir,
-    device: values.device as DeviceChoice,
-    blockSize: 16,
-    kvCacheDtype: "f16",
-    enablePrefixCaching: false,
-    maxNumSeqs: 64,
-    maxNumBatchedTokens: 512,
-    maxNumWaitingSeqs: 1000,
-  };
+  const engine = demoConfig(values.device);
   const probe = await openDevice(engine.device);
   const ceiling = await measureCeiling(probe);
   probe.destroy();

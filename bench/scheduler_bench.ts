@@ -1,6 +1,7 @@
 import { BlockManager } from "../src/kvcache/block_manager.ts";
 import { StepPacker } from "../src/runner/step_packer.ts";
 import { Scheduler } from "../src/scheduler/scheduler.ts";
+import { GREEDY } from "./demo.ts";
 
 const LIMITS = {
   maxModelLen: 1 << 20,
@@ -8,15 +9,7 @@ const LIMITS = {
   maxNumBatchedTokens: 512,
   maxNumWaitingSeqs: 64,
 };
-const PARAMS = {
-  maxTokens: 1 << 19,
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  seed: 0,
-  stopTokenIds: [],
-};
+const PARAMS = { ...GREEDY, maxTokens: 1 << 19 };
 
 /** A scheduler with `count` sequences past their prompts, and a function that takes one step. */
 function decoding(count: number): () => void {

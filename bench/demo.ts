@@ -1,0 +1,27 @@
+import type { DeviceChoice, EngineConfig } from "../src/core/engine_config.ts";
+import type { SamplingParams } from "../src/core/sampling_params.ts";
+import { findModel } from "../src/server/model_directory.ts";
+
+/** Greedy draws that end by `maxTokens` alone. */
+export const GREEDY: Omit<SamplingParams, "maxTokens"> = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  seed: 0,
+  stopTokenIds: [],
+};
+
+/** The bundled model with the limits that all benches use, on the device asked for. */
+export function demoConfig(device: string): EngineConfig {
+  return {
+    modelDir: findModel(undefined).dir,
+    device: device as DeviceChoice,
+    blockSize: 16,
+    kvCacheDtype: "f16",
+    enablePrefixCaching: true,
+    maxNumSeqs: 64,
+    maxNumBatchedTokens: 512,
+    maxNumWaitingSeqs: 1000,
+  };
+}
