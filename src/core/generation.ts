@@ -55,12 +55,14 @@ export interface EnginePort {
   readonly info: EngineInfo | undefined;
   /** The latest posted statistics; zeros before the first step. */
   readonly stats: EngineStats;
-  /** What the prefix cache has stored and dropped, the latest events. */
+  /** What the prefix cache stores and drops, the latest events; a step's arrive before its tokens. */
   readonly kvEvents: ReplayLog<KvEvent>;
   /** Why sequences waited, were admitted, hit or were preempted, the latest decisions. */
   readonly decisions: ReplayLog<LoggedDecision>;
   /** Why the engine failed or restarts, one sentence. */
   readonly failure: string | undefined;
+  /** Requests handed to the engine that have neither ended nor been refused. */
+  readonly numInFlight: number;
   /**
    * Hands a request to the engine and waits until it is admitted to the queue.
    *

@@ -5,6 +5,7 @@ import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
 import type { EngineConfig, EngineInfo, EngineStats } from "../core/engine_config.ts";
 import { EngineUnavailableError, type ErrorData, StartupError } from "../core/errors.ts";
 import type { EnginePort, EngineState, Generation, GenerationRequest } from "../core/generation.ts";
+import type { RequestId } from "../core/ids.ts";
 import type { LoggedDecision } from "../core/kv_decision.ts";
 import type { KvEvent } from "../core/kv_event.ts";
 import { InFlightRequests } from "./in_flight_requests.ts";
@@ -37,11 +38,13 @@ export interface EngineClientOptions {
   readonly onProgress?: (phase: string) => void;
   /** Called when an isolate has died, with the reason and the state it leaves. */
   readonly onFailure?: (reason: string, state: EngineState) => void;
+  /** Called before a request is handed to the isolate, so that work of no hurry can give way. */
+  readonly onSubmit?: (id: RequestId) => void;
   readonly clock?: Clock;
 }
 
 /** KV events and decisions that are kept for readers. */
-const MAX_LOGGED = 16_384;
+const MAX_LOGGED = 65_536;
 
 const DEFAULT_RESTART: RestartPolicy = { maxNumFailures: 5, initialDelayMs: 500 };
 
@@ -77,6 +80,7 @@ export class EngineClient implements EnginePort {
       restart: DEFAULT_RESTART,
       onProgress: () => {},
       onFailure: () => {},
+      onSubmit: () => {},
       clock: systemClock,
       ...options,
     };
@@ -101,6 +105,10 @@ export class EngineClient implements EnginePort {
     return this.#failure;
   }
 
+  get numInFlight(): number {
+    return this.#requests.size;
+  }
+
   /**
    * Starts the engine and waits until it can serve; call it once.
    *
@@ -118,6 +126,7 @@ export class EngineClient implements EnginePort {
 
   async submit(request: GenerationRequest): Promise<Generation> {
     if (this.#state !== "ready") throw new EngineUnavailableError(UNAVAILABLE[this.#state]);
+    this.#options.onSubmit(request.id);
     const generation = this.#requests.open(request);
     this.#worker!.postMessage({ type: "submit", request });
     return await generation;

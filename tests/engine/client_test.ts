@@ -24,6 +24,7 @@ class ClientRig {
   readonly clock = new ManualClock();
   readonly phases: string[] = [];
   readonly failures: string[] = [];
+  readonly submitted: string[] = [];
   readonly client = new EngineClient({
     spawn: () => {
       this.workers.push(new FakeWorker());
@@ -32,6 +33,7 @@ class ClientRig {
     restart: { maxNumFailures: 3, initialDelayMs: 100 },
     onProgress: (phase) => this.phases.push(phase),
     onFailure: (reason, state) => this.failures.push(`${reason} -> ${state}`),
+    onSubmit: (id) => this.submitted.push(id),
     clock: this.clock,
   });
 
@@ -54,6 +56,21 @@ class ClientRig {
     return await answer;
   }
 }
+
+Deno.test("EngineClient tells of each request before the engine has it, and counts those in flight", async () => {
+  const rig = await new ClientRig().start();
+  const answer = rig.client.submit(requestOf("a", 1));
+  assertEquals([rig.submitted, rig.client.numInFlight], [["a"], 1]);
+  rig.worker.say({ type: "accepted", id: "a" });
+  await answer;
+  const refused = rig.client.submit(requestOf("b", 1));
+  assertEquals(rig.client.numInFlight, 2);
+  const error = { status: 400, type: "t", code: null, message: "no", param: null };
+  rig.worker.say({ type: "refused", id: "b", error });
+  await assertRejects(() => refused, RequestError);
+  assertEquals([rig.submitted, rig.client.numInFlight], [["a", "b"], 1]);
+  rig.client.close();
+});
 
 Deno.test("EngineClient.start() hands over the configuration and waits until the engine is ready", async () => {
   const rig = new ClientRig();

@@ -95,6 +95,10 @@ export class FakeEngine implements EnginePort {
     return Promise.resolve(this.answers[command.type] as AnswerOf<C>);
   }
 
+  get numInFlight(): number {
+    return this.runs.filter(({ hasEnded }) => !hasEnded).length;
+  }
+
   /** The latest request's sequences. */
   get sequences() {
     return this.requests.at(-1)!.sequences;
@@ -112,6 +116,7 @@ export class FakeGeneration implements Generation {
   readonly aborted = new Set<number>();
   /** Resolves when all sequences have been aborted or have ended. */
   readonly ended: Promise<void>;
+  hasEnded = false;
   readonly #engine: FakeEngine;
   readonly #request: GenerationRequest;
   #numPermits = 0;
@@ -158,6 +163,7 @@ export class FakeGeneration implements Generation {
       }
     } finally {
       for (const index of live) this.aborted.add(index);
+      this.hasEnded = true;
       this.#end();
     }
   }
