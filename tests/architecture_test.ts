@@ -8,6 +8,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "src/device": ["src/base", "src/core"],
   "src/kvcache": ["src/base", "src/core"],
   "src/plan": ["src/base", "src/core"],
+  "src/prefix_store": ["src/base", "src/core"],
   "src/tokenizer": ["src/base", "src/core"],
   "src/weights": ["src/base", "src/core"],
   "src/scheduler": ["src/base", "src/core", "src/kvcache"],
@@ -22,8 +23,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "src/engine",
     "src/http",
     "src/plan",
+    "src/prefix_store",
     "src/runner",
     "src/tokenizer",
+    "src/weights",
     "models",
   ],
 };

@@ -1,0 +1,74 @@
+import type { LiveRecord, RankedRecord } from "./record_ranking.ts";
+
+/** What of a set of prefixes is to be computed again. */
+export interface HotPathLimits {
+  /** Most tokens of all chosen prefixes together; what they share counts once. */
+  readonly maxTokens: number;
+  /** Most tokens of one prefix. */
+  readonly maxPathTokens: number;
+}
+
+/** A prefix from its first token on, worth computing again. */
+export interface HotPath {
+  readonly scope: string;
+  readonly numTokens: number;
+  /** Prompt tokens that the blocks of this prefix will save, if the future is like the past. */
+  readonly savedTokens: number;
+  /** All its tokens, whole blocks. O(numTokens). */
+  toTokens(): Uint32Array;
+}
+
+/**
+ * The prefixes to compute again, hottest first: those whose blocks would save most tokens within a
+ * budget.
+ *
+ * A block saves its tokens at each use, so the best set of blocks takes them in their ranking as long
+ * as they fit, and a block never comes before its parent. The prefixes are the paths to the leaves of
+ * that set, so none is the beginning of another.
+ */
+export function chooseHotPaths(ranked: readonly RankedRecord[], limits: HotPathLimits): HotPath[] {
+  const chosen = new Map<LiveRecord, RankedRecord>();
+  const inner = new Set<LiveRecord>();
+  let numTokens = 0;
+  for (const entry of ranked) {
+    const { tokens, depth, parent } = entry.record;
+    if ((depth + 1) * tokens.length > limits.maxPathTokens) continue;
+    numTokens += tokens.length;
+    if (numTokens > limits.maxTokens) break;
+    chosen.set(entry.record, entry);
+    if (parent !== undefined) inner.add(parent);
+  }
+  return [...chosen.values()]
+    .filter(({ record }) => !inner.has(record))
+    .map((leaf) => ({ leaf, path: toPath(leaf.record, chosen) }))
+    .sort((a, b) =>
+      b.path.savedTokens - a.path.savedTokens || b.leaf.lastUsed - a.leaf.lastUsed ||
+      (a.leaf.record.key < b.leaf.record.key ? -1 : 1)
+    )
+    .map(({ path }) => path);
+}
+
+function toPath(leaf: LiveRecord, ranked: ReadonlyMap<LiveRecord, RankedRecord>): HotPath {
+  const numTokens = (leaf.depth + 1) * leaf.tokens.length;
+  let savedTokens = 0;
+  for (const record of upwards(leaf)) {
+    savedTokens += ranked.get(record)!.heat * record.tokens.length;
+  }
+  return {
+    scope: leaf.scope,
+    numTokens,
+    savedTokens,
+    toTokens() {
+      const tokens = new Uint32Array(numTokens);
+      for (const record of upwards(leaf)) {
+        tokens.set(record.tokens, record.depth * record.tokens.length);
+      }
+      return tokens;
+    },
+  };
+}
+
+/** A record and those before it, the first block last. */
+function* upwards(leaf: LiveRecord): Generator<LiveRecord> {
+  for (let at: LiveRecord | undefined = leaf; at !== undefined; at = at.parent) yield at;
+}
