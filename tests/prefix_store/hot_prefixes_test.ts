@@ -126,6 +126,25 @@ Deno.test("HotPrefixes drops the coldest leaves first and keeps their uses", () 
   );
 });
 
+Deno.test("HotPrefixes passes the uses of a dropped leaf on to its parent, with their time", () => {
+  const hot = hotPrefixes({ maxRecords: 4 }, [stored("abc")]);
+  for (const event of [used("abc"), stored("x"), used("x"), used("x"), stored("xy")]) {
+    hot.fold(event, HALF_LIFE_MS);
+  }
+  // Three of five stay: "xy" was never found again, "abc" is the deepest of those found once.
+  assertEquals(keysOf(hot), ["a", "ab", "x"].map((path) => keyOf(path)));
+  const ab = [...hot.records()].find(({ key }) => key === keyOf("ab"))!;
+  assertEquals([ab.hits, ab.lastUsed], [1, HALF_LIFE_MS]);
+});
+
+Deno.test("HotPrefixes drops children before their parents when it drops several", () => {
+  const hot = hotPrefixes({ maxRecords: 9 }, [stored("bbbbb"), stored("aaaa"), used("aaaa")]);
+  for (let i = 0; i < 3; i++) hot.fold(used("bbbbb"), 0);
+  hot.fold(stored("ab", { from: 1 }), 0);
+  assertEquals(hot.size, 7);
+  assertEquals(numUses(hot), 4);
+});
+
 Deno.test("HotPrefixes.hottest() ranks whole prefixes by the tokens they are expected to save", () => {
   const hot = hotPrefixes({}, [
     stored("abc"),
@@ -175,6 +194,9 @@ Deno.test("HotPrefixes.takeChanges() orders parents first and removals last to f
 
 Deno.test("HotPrefixes.load() drops circles and scopes that may no longer be remembered", () => {
   const hot = hotPrefixes({ mayRecord: (scope) => scope === "" });
+  const sound = hotPrefixes();
+  sound.load([recordOf("ab"), recordOf("a")], 0);
+  assertEquals(sound.takeChanges(), { put: [], remove: [] });
   const circle = { ...recordOf("pq"), parentKey: keyOf("pq") };
   hot.load([recordOf("ab"), recordOf("a"), recordOf("x", { scope: "private" }), circle], 0);
   assertEquals(keysOf(hot), [keyOf("a"), keyOf("ab")]);

@@ -1,0 +1,284 @@
+import { assert, assertEquals } from "@std/assert";
+import { ReplayLog } from "../../src/base/replay_log.ts";
+import type { EngineInfo, EngineStats } from "../../src/core/engine_config.ts";
+import { EngineUnavailableError, RequestError } from "../../src/core/errors.ts";
+import type {
+  EnginePort,
+  EngineState,
+  Generation,
+  GenerationRequest,
+} from "../../src/core/generation.ts";
+import type { KvEvent } from "../../src/core/kv_event.ts";
+import type { FinishReason, TokenEvent } from "../../src/core/token_event.ts";
+import type { HotPath } from "../../src/prefix_store/hot_paths.ts";
+import { WarmUp } from "../../src/prefix_store/warm_up.ts";
+import { FAKE_INFO, statsAfter } from "../support/fake_worker.ts";
+import { logLines } from "../support/log_lines.ts";
+import { ManualClock } from "../support/manual_clock.ts";
+import { stored } from "./prefix_events.ts";
+
+/** A request at the fake engine, which ends when the test says so or when it is aborted. */
+class Run {
+  readonly request: GenerationRequest;
+  hasEnded = false;
+  readonly #end = Promise.withResolvers<FinishReason>();
+
+  constructor(request: GenerationRequest) {
+    this.request = request;
+  }
+
+  get tokens(): number[] {
+    return [...this.request.sequences[0]!.prompt];
+  }
+
+  end(finishReason: FinishReason): void {
+    this.hasEnded = true;
+    this.#end.resolve(finishReason);
+  }
+
+  toGeneration(): Generation {
+    const { id: requestId } = this.request;
+    const ended = this.#end.promise;
+    async function* events(): AsyncGenerator<readonly TokenEvent[]> {
+      yield [{ requestId, index: 0, finishReason: await ended }];
+    }
+    return { events: events(), abort: () => this.end("abort") };
+  }
+}
+
+class FakeEngine implements EnginePort {
+  state: EngineState = "ready";
+  readonly info: EngineInfo = FAKE_INFO;
+  readonly stats: EngineStats = statsAfter(0);
+  readonly failure: string | undefined;
+  readonly kvEvents = new ReplayLog<KvEvent>(100);
+  readonly runs: Run[] = [];
+  /** Requests of others. */
+  numOthers = 0;
+  refusals: Error[] = [];
+  /** Holds the answer to a submission back. */
+  gate: Promise<void> = Promise.resolve();
+
+  get numInFlight(): number {
+    return this.numOthers + this.runs.filter(({ hasEnded }) => !hasEnded).length;
+  }
+
+  get run(): Run {
+    return this.runs.at(-1)!;
+  }
+
+  async submit(request: GenerationRequest): Promise<Generation> {
+    const refusal = this.refusals.shift();
+    if (refusal !== undefined) throw refusal;
+    const run = new Run(request);
+    this.runs.push(run);
+    await this.gate;
+    return run.toGeneration();
+  }
+}
+
+function pathOf(tokens: readonly number[], scope = ""): HotPath {
+  return {
+    scope,
+    numTokens: tokens.length,
+    savedTokens: 0,
+    toTokens: () => Uint32Array.from(tokens),
+  };
+}
+
+class WarmUpRig {
+  readonly engine = new FakeEngine();
+  readonly clock = new ManualClock();
+  readonly lines: Record<string, unknown>[];
+  readonly warmUp: WarmUp;
+
+  constructor() {
+    const { log, lines } = logLines();
+    this.lines = lines;
+    this.warmUp = new WarmUp({ engine: this.engine, log, clock: this.clock });
+  }
+
+  /** Lets everything that waits go on, then moves time and does so again. */
+  async advance(ms = 0): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    this.clock.advance(ms);
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+
+  async end(reason: FinishReason = "length"): Promise<void> {
+    this.engine.run.end(reason);
+    await this.advance();
+  }
+
+  /** Someone else's request arrives. */
+  arrive(): void {
+    this.warmUp.giveWayTo("a request");
+    this.engine.numOthers++;
+  }
+
+  get left(): [number, number, number, number] {
+    const { numPrefixesDone, numPrefixesLeft, numTokensDone, numTokensLeft } = this.warmUp.progress;
+    return [numPrefixesDone, numPrefixesLeft, numTokensDone, numTokensLeft];
+  }
+}
+
+Deno.test("WarmUp computes prefixes one at a time, in order, each in its scope", async () => {
+  const rig = new WarmUpRig();
+  const done = rig.warmUp.start([pathOf([1, 2, 3, 4]), pathOf([5, 6], "s")]);
+  await rig.advance();
+  assertEquals(rig.engine.runs.map(({ tokens }) => tokens), [[1, 2, 3, 4]]);
+  const { sequences, cacheScope } = rig.engine.run.request;
+  assertEquals([sequences.length, sequences[0]!.params.maxTokens, cacheScope], [1, 1, undefined]);
+  assertEquals(rig.left, [0, 2, 0, 6]);
+  await rig.end();
+  assertEquals(rig.left, [1, 1, 4, 2]);
+  assertEquals([rig.engine.run.tokens, rig.engine.run.request.cacheScope], [[5, 6], "s"]);
+  await rig.end("stop");
+  await done;
+  assertEquals(rig.left, [2, 0, 6, 0]);
+  assertEquals(new Set(rig.engine.runs.map(({ request }) => request.id)).size, 2);
+  assertEquals(rig.lines.map(({ message }) => message), [
+    "warm-up of the prefix cache starts",
+    "warm-up of the prefix cache is done",
+  ]);
+});
+
+Deno.test("WarmUp waits until the engine is ready and has nothing in flight", async () => {
+  const rig = new WarmUpRig();
+  rig.engine.numOthers = 1;
+  rig.warmUp.start([pathOf([1, 2])]);
+  await rig.advance(1000);
+  assertEquals(rig.engine.runs, []);
+  rig.engine.numOthers = 0;
+  rig.engine.state = "restarting";
+  await rig.advance(1000);
+  assertEquals(rig.engine.runs, []);
+  rig.engine.state = "ready";
+  await rig.advance(1000);
+  assertEquals(rig.engine.runs.length, 1);
+  await rig.warmUp.stop();
+});
+
+Deno.test("WarmUp gives way to a request that comes just before it begins", async () => {
+  const rig = new WarmUpRig();
+  rig.warmUp.start([pathOf([1, 2])]);
+  rig.arrive();
+  await rig.advance(1000);
+  assertEquals(rig.engine.runs, []);
+  await rig.warmUp.stop();
+});
+
+Deno.test("WarmUp gives way to a request at once, and tries again after a silence", async () => {
+  const rig = new WarmUpRig();
+  rig.warmUp.start([pathOf([1, 2]), pathOf([3, 4])]);
+  await rig.advance();
+  rig.warmUp.giveWayTo(rig.engine.run.request.id);
+  assert(!rig.engine.run.hasEnded, "it gives way to itself");
+  rig.arrive();
+  assert(rig.engine.run.hasEnded, "it does not give way");
+  await rig.advance(5000);
+  assertEquals([rig.engine.runs.length, rig.left], [1, [0, 2, 0, 4]]);
+  rig.engine.numOthers = 0;
+  rig.warmUp.giveWayTo("another, short one");
+  for (let i = 0; i < 4; i++) await rig.advance(100);
+  assertEquals(rig.engine.runs.length, 1);
+  await rig.advance(100);
+  assertEquals(rig.engine.runs.map(({ tokens }) => tokens), [[1, 2], [1, 2]]);
+  await rig.end();
+  assertEquals(rig.engine.run.tokens, [3, 4]);
+  await rig.warmUp.stop();
+});
+
+Deno.test("WarmUp gives way also while the engine has not answered its submission", async () => {
+  const rig = new WarmUpRig();
+  const gate = Promise.withResolvers<void>();
+  rig.engine.gate = gate.promise;
+  rig.warmUp.start([pathOf([1, 2])]);
+  await rig.advance();
+  assertEquals(rig.engine.runs.length, 1);
+  rig.arrive();
+  assert(!rig.engine.run.hasEnded);
+  gate.resolve();
+  await rig.advance();
+  assert(rig.engine.run.hasEnded, "it does not give way");
+  await rig.warmUp.stop();
+});
+
+Deno.test("WarmUp.stop() ends an attempt, or the wait for one, and leaves the rest", async () => {
+  const running = new WarmUpRig();
+  const done = running.warmUp.start([pathOf([1, 2]), pathOf([3, 4])]);
+  await running.advance();
+  await running.warmUp.stop();
+  await done;
+  assertEquals([running.engine.runs.length, running.engine.run.hasEnded], [1, true]);
+  assertEquals(running.left, [0, 2, 0, 4]);
+
+  const waiting = new WarmUpRig();
+  waiting.engine.numOthers = 1;
+  waiting.warmUp.start([pathOf([1, 2])]);
+  await waiting.advance();
+  await waiting.warmUp.stop();
+  assertEquals([waiting.engine.runs, waiting.clock.pendingMs], [[], []]);
+});
+
+Deno.test("WarmUp leaves out what the engine refuses or fails on, and goes on", async () => {
+  const rig = new WarmUpRig();
+  rig.engine.refusals = [
+    new RequestError("too long"),
+    new RequestError("queue full", { status: 429 }),
+    new EngineUnavailableError("restarting"),
+  ];
+  const vocabSize = FAKE_INFO.vocabSize;
+  const done = rig.warmUp.start([pathOf([1]), pathOf([vocabSize]), pathOf([2]), pathOf([3])]);
+  await rig.advance(200);
+  assertEquals(rig.engine.runs.map(({ tokens }) => tokens), [[2]]);
+  await rig.end("error");
+  assertEquals(rig.engine.run.tokens, [3]);
+  await rig.end();
+  await done;
+  assertEquals(rig.left, [1, 0, 1, 0]);
+  assertEquals(rig.lines.flatMap(({ level, reason }) => level === "warn" ? [reason] : []), [
+    "too long",
+    `token ${vocabSize} of a vocabulary of ${vocabSize}`,
+    "the engine failed while it computed it",
+  ]);
+});
+
+Deno.test("WarmUp ends with an engine that has failed for good", async () => {
+  const rig = new WarmUpRig();
+  rig.engine.state = "failed";
+  const done = rig.warmUp.start([pathOf([1])]);
+  await rig.advance(100);
+  await done;
+  assertEquals(rig.engine.runs, []);
+});
+
+Deno.test("WarmUp.hasCaused() knows the KV events of its own attempts", async () => {
+  const rig = new WarmUpRig();
+  const { kvEvents } = rig.engine;
+  kvEvents.append([stored("a")]);
+  const done = rig.warmUp.start([pathOf([1])]);
+  await rig.advance();
+  kvEvents.append([stored("b"), stored("c")]);
+  await rig.end();
+  await done;
+  kvEvents.append([stored("d")]);
+  assertEquals([0, 1, 2, 3].map((seq) => rig.warmUp.hasCaused(seq)), [false, true, true, false]);
+});
+
+Deno.test("WarmUp says how far it is every ten seconds, and nothing where there is nothing", async () => {
+  const rig = new WarmUpRig();
+  rig.warmUp.start([1, 2, 3, 4].map((token) => pathOf([token])));
+  for (const ms of [0, 9_999, 1]) {
+    await rig.advance(ms);
+    await rig.end();
+  }
+  assertEquals(
+    rig.lines.slice(1).map(({ prefixes_done, prefixes_left }) => [prefixes_done, prefixes_left]),
+    [[3, 1]],
+  );
+  await rig.warmUp.stop();
+  const idle = new WarmUpRig();
+  await idle.warmUp.start([]);
+  assertEquals(idle.lines, []);
+});
