@@ -79,6 +79,13 @@ export const ConfigSchema = z.object({
     group: KV_CACHE,
     value: "",
   }),
+  prefixStore: z.string().min(1).optional().meta({
+    description: "File that remembers hot prefixes, and with them parts of prompts, so that a " +
+      "restarted server can compute them again; none for no file",
+    group: KV_CACHE,
+    value: "PATH|none",
+    defaultText: "prefixes.sqlite3 in the user's state directory, quire",
+  }),
   maxNumSeqs: z.int().min(1).max(4096).default(64).meta({
     description: "Most sequences in one step",
     group: SCHEDULER,

@@ -2,6 +2,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { EngineStats } from "../core/engine_config.ts";
 import type { EnginePort } from "../core/generation.ts";
 import type { FinishReason } from "../core/token_event.ts";
+import { type WarmUpProgress, watchWarmUp } from "./warm_up_metrics.ts";
 
 /** Bucket bounds are vLLM's, so that its dashboards and their quantiles read the same. */
 const TTFT_BUCKETS = [
@@ -144,6 +145,11 @@ export class ServingMetrics {
     this.#requestLatency.observe(seconds);
     this.#promptLength.observe(numPromptTokens);
     this.#generationLength.observe(numGeneratedTokens);
+  }
+
+  /** Reports how far a warm-up is, too. */
+  watchWarmUp(read: () => WarmUpProgress): void {
+    watchWarmUp(this.#registry, read);
   }
 
   #watchEngine(engine: EnginePort): void {

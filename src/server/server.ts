@@ -14,6 +14,8 @@ import { StopStrings } from "../tokenizer/stop_strings.ts";
 import { loadTextService, type TextService } from "../tokenizer/text_service.ts";
 import { createKvPlanner } from "./kv_planner.ts";
 import { findModel } from "./model_directory.ts";
+import { PrefixMemory } from "./prefix_memory.ts";
+import { stateDirectory } from "./state_directory.ts";
 
 /** A server whose door answers while its engine still starts. */
 export interface Server {
@@ -47,33 +49,52 @@ export async function createServer(
   const engine = new EngineClient({
     onProgress,
     onFailure: (reason, state) => log.error("engine stopped", { reason, state }),
+    onSubmit: (id) => memory.giveWayTo(id),
   });
   const model = describeModel(config, directory, text);
+  const engineConfig = toEngineConfig(config, directory.dir);
+  const path = prefixStorePath(config);
+  const memory = await PrefixMemory.open({ path, engine, config: engineConfig, log });
+  const metrics = new ServingMetrics(engine, model.names[0]!);
+  metrics.watchWarmUp(() => memory.progress);
   const app = createApp({
     engine,
     text,
     model,
     createStopStrings: (stops) => new StopStrings(stops),
     access: { apiKeys: config.apiKey, hostname: config.host },
-    cacheSecret: crypto.getRandomValues(new Uint8Array(32)),
+    cacheSecret: memory.cacheSecret,
     limits: DEFAULT_LIMITS,
-    metrics: new ServingMetrics(engine, model.names[0]!),
+    metrics,
     kvPlanner: createKvPlanner({ ...directory, name: model.names[0]! }),
     log,
     version: VERSION,
     nextSeed: createSeedSource(config.seed),
     now: () => performance.now(),
   });
+  const ready = engine.start(engineConfig);
+  // A start that fails is told to whoever waits for `ready`.
+  ready.then((info) => memory.warmUp(info), () => {});
   return {
     app,
     modelName: model.names[0]!,
     log,
-    ready: engine.start(toEngineConfig(config, directory.dir)),
+    ready,
     async stop(deadlineMs) {
+      await memory.stopWarmUp();
       await engine.drain(deadlineMs);
+      await memory.close();
       text.close();
     },
   };
+}
+
+/** Where prefixes are remembered; undefined for nowhere. */
+function prefixStorePath({ prefixStore }: Config): string | undefined {
+  if (prefixStore === "none") return undefined;
+  if (prefixStore !== undefined) return prefixStore;
+  const dir = stateDirectory(Deno.env.toObject());
+  return dir === undefined ? undefined : `${dir}/prefixes.sqlite3`;
 }
 
 function describeModel(

@@ -15,7 +15,8 @@ function command(args: readonly string[], env: Record<string, string>): Deno.Com
   return new Deno.Command(Deno.execPath(), {
     args: [...args],
     cwd: ROOT,
-    env: { NO_COLOR: "1", ...env },
+    // What one test leaves behind must not warm the next.
+    env: { NO_COLOR: "1", QUIRE_PREFIX_STORE: "none", ...env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -57,10 +58,14 @@ export class ServerProcess {
     this.#pumps = pumps;
   }
 
-  /** Starts it and waits for its "Ready" line. */
-  static start(args: readonly string[] = [], env: Record<string, string> = {}) {
-    const main = ["run", "--no-check", ...PERMISSIONS, "main.ts", "serve", "--port", "0"];
-    return ServerProcess.#spawn([...main, ...args], env, READY);
+  /** Starts it and waits for its "Ready" line. `permissions` are Deno flags beyond the usual ones. */
+  static start(
+    args: readonly string[] = [],
+    env: Record<string, string> = {},
+    permissions: readonly string[] = [],
+  ) {
+    const run = ["run", "--no-check", ...PERMISSIONS, ...permissions, "main.ts"];
+    return ServerProcess.#spawn([...run, "serve", "--port", "0", ...args], env, READY);
   }
 
   /** Starts it under `deno serve`, which binds the port itself. */

@@ -1,0 +1,39 @@
+import { Gauge, type Registry } from "prom-client";
+
+/** How far the recomputation of remembered prefixes is after a start. */
+export interface WarmUpProgress {
+  readonly numPrefixesDone: number;
+  readonly numPrefixesLeft: number;
+  readonly numTokensDone: number;
+  readonly numTokensLeft: number;
+}
+
+/** Adds `quire:warm_up_prefixes` and `quire:warm_up_tokens` to a registry, read at each scrape. */
+export function watchWarmUp(registry: Registry, read: () => WarmUpProgress): void {
+  const gauge = (
+    name: string,
+    help: string,
+    values: (progress: WarmUpProgress) => { done: number; left: number },
+  ) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: ["state"],
+      registers: [registry],
+      collect() {
+        const { done, left } = values(read());
+        this.set({ state: "done" }, done);
+        this.set({ state: "left" }, left);
+      },
+    });
+  gauge(
+    "quire:warm_up_prefixes",
+    "Prefixes computed again since the start, and those to come when the engine is idle",
+    ({ numPrefixesDone: done, numPrefixesLeft: left }) => ({ done, left }),
+  );
+  gauge(
+    "quire:warm_up_tokens",
+    "Tokens of these prefixes; what several begin with counts in each",
+    ({ numTokensDone: done, numTokensLeft: left }) => ({ done, left }),
+  );
+}

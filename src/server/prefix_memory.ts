@@ -1,0 +1,136 @@
+import type { Logger } from "../base/log.ts";
+import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
+import type { EnginePort } from "../core/generation.ts";
+import type { RequestId } from "../core/ids.ts";
+import { readModelText } from "../core/model_json.ts";
+import { HotPrefixes } from "../prefix_store/hot_prefixes.ts";
+import { PrefixRecorder } from "../prefix_store/prefix_recorder.ts";
+import { PrefixStore, type StoreIdentity } from "../prefix_store/prefix_store.ts";
+import { StoreUnusableError } from "../prefix_store/store_errors.ts";
+import { WarmUp, type WarmUpProgress } from "../prefix_store/warm_up.ts";
+import { modelFingerprint } from "../weights/fingerprint.ts";
+import { openWeights } from "../weights/safetensors.ts";
+
+/** Most blocks remembered, and most tokens of them all: 4 MiB. */
+const MAX_RECORDS = 32_768;
+const MAX_TOKENS = 2 ** 20;
+const HALF_LIFE_MS = 24 * 3_600_000;
+const FORGET_AFTER_MS = 8 * HALF_LIFE_MS;
+/** Share of the pool that is filled again after a start; the rest is for what comes. */
+const WARM_SHARE = 0.5;
+
+const NO_PROGRESS: WarmUpProgress = {
+  numPrefixesDone: 0,
+  numPrefixesLeft: 0,
+  numTokensDone: 0,
+  numTokensLeft: 0,
+};
+
+/** The parts that work together where there is a store. */
+interface Parts {
+  readonly store: PrefixStore;
+  readonly hotPrefixes: HotPrefixes;
+  readonly recorder: PrefixRecorder;
+  readonly warmUp: WarmUp;
+}
+
+/** Where prefixes are remembered, and for which engine. */
+export interface PrefixMemoryOptions {
+  /** File of the store; undefined remembers nothing. */
+  readonly path: string | undefined;
+  readonly engine: EnginePort;
+  readonly config: EngineConfig;
+  readonly log: Logger;
+}
+
+/**
+ * What makes a restarted server warm: records the prefixes in use as they show in KV events, and computes
+ * the hottest again after a start. Without a store it does nothing, and each start has a new secret.
+ */
+export class PrefixMemory {
+  /** Secret of this deployment under which scopes are named; as old as the store. */
+  readonly cacheSecret: Uint8Array;
+  readonly #parts: Parts | undefined;
+
+  private constructor(parts: Parts | undefined) {
+    this.#parts = parts;
+    this.cacheSecret = parts?.store.cacheSecret ?? crypto.getRandomValues(new Uint8Array(32));
+  }
+
+  /**
+   * Opens the store, before the engine starts, and records from then on. Says in one line when it cannot.
+   *
+   * @throws {StartupError} for model files that cannot be served.
+   */
+  static async open({ path, engine, config, log }: PrefixMemoryOptions): Promise<PrefixMemory> {
+    if (path === undefined || !config.enablePrefixCaching) return new PrefixMemory(undefined);
+    try {
+      const store = await PrefixStore.open(path, identityOf(config), log);
+      const hotPrefixes = new HotPrefixes({
+        maxRecords: Math.min(MAX_RECORDS, Math.floor(MAX_TOKENS / config.blockSize)),
+        halfLifeMs: HALF_LIFE_MS,
+        forgetAfterMs: FORGET_AFTER_MS,
+      });
+      hotPrefixes.load(store.records, Date.now());
+      hotPrefixes.forget(Date.now());
+      log.info("prefix store is open", { path, blocks: hotPrefixes.size });
+      const warmUp = new WarmUp({ engine, log });
+      const isWarmUp = (seq: number) => warmUp.hasCaused(seq);
+      const { kvEvents } = engine;
+      const recorder = new PrefixRecorder({ hotPrefixes, store, kvEvents, isWarmUp, log });
+      recorder.start();
+      return new PrefixMemory({ store, hotPrefixes, recorder, warmUp });
+    } catch (error) {
+      if (!(error instanceof StoreUnusableError)) throw error;
+      log.warn("prefix store is off, the next start is cold", { reason: error.message });
+      return new PrefixMemory(undefined);
+    }
+  }
+
+  /** How far the warm-up is. */
+  get progress(): WarmUpProgress {
+    return this.#parts?.warmUp.progress ?? NO_PROGRESS;
+  }
+
+  /** Has to be told of every request before the engine has it. */
+  giveWayTo(id: RequestId): void {
+    this.#parts?.warmUp.giveWayTo(id);
+  }
+
+  /** Computes the hottest prefixes again, in idle moments; call it once the engine is ready. */
+  async warmUp({ numBlocks, blockSize, maxModelLen }: EngineInfo): Promise<void> {
+    if (this.#parts === undefined) return;
+    const { hotPrefixes, warmUp } = this.#parts;
+    const limits = {
+      maxTokens: WARM_SHARE * numBlocks * blockSize,
+      // One position is for the token that ends the request.
+      maxPathTokens: maxModelLen - 1,
+    };
+    await warmUp.start(hotPrefixes.hottest(limits, Date.now()));
+  }
+
+  /** Ends a warm-up, so that the engine can drain. What other requests do is still recorded. */
+  async stopWarmUp(): Promise<void> {
+    await this.#parts?.warmUp.stop();
+  }
+
+  /** Writes what is not written yet and closes the store. */
+  async close(): Promise<void> {
+    await this.#parts?.recorder.stop();
+    this.#parts?.store.close();
+  }
+}
+
+function identityOf({ modelDir, kvCacheDtype, blockSize }: EngineConfig): StoreIdentity {
+  const weights = openWeights(modelDir);
+  try {
+    return {
+      modelFingerprint: modelFingerprint(readModelText(modelDir, "config.json") ?? "", weights),
+      // The order of `src/core/kv_layout.ts`.
+      kvLayout: `${kvCacheDtype} [block][K|V][kv_head][offset][head_dim]`,
+      blockSize,
+    };
+  } finally {
+    weights.close();
+  }
+}
