@@ -52,9 +52,11 @@ export async function createServer(
     onSubmit: (id) => memory.giveWayTo(id),
   });
   const model = describeModel(config, directory, text);
-  const engineConfig = toEngineConfig(config, directory.dir);
+  const base = toEngineConfig(config, directory.dir);
   const path = prefixStorePath(config);
-  const memory = await PrefixMemory.open({ path, engine, config: engineConfig, log });
+  const memory = await PrefixMemory.open({ path, engine, config: base, log });
+  // The same keys after a restart, so that what was remembered is recognised.
+  const engineConfig = { ...base, cacheSecret: memory.cacheSecret.toHex() };
   const metrics = new ServingMetrics(engine, model.names[0]!);
   metrics.watchWarmUp(() => memory.progress);
   const app = createApp({

@@ -8,6 +8,7 @@ import type {
   Generation,
   GenerationRequest,
 } from "../../src/core/generation.ts";
+import type { LoggedDecision } from "../../src/core/kv_decision.ts";
 import type { KvEvent } from "../../src/core/kv_event.ts";
 import type { FinishReason, TokenEvent } from "../../src/core/token_event.ts";
 import type { HotPath } from "../../src/prefix_store/hot_paths.ts";
@@ -47,6 +48,10 @@ class Run {
 }
 
 class FakeEngine implements EnginePort {
+  readonly decisions = new ReplayLog<LoggedDecision>(1);
+  command(): Promise<never> {
+    return Promise.reject(new Error("a warm-up gives no commands"));
+  }
   state: EngineState = "ready";
   readonly info: EngineInfo = FAKE_INFO;
   readonly stats: EngineStats = statsAfter(0);
