@@ -71,6 +71,7 @@ export function toEngineConfig(config: Config, modelDir: string): EngineConfig {
     blockSize: config.blockSize,
     kvCacheDtype: config.kvCacheDtype === "auto" ? "f16" : config.kvCacheDtype,
     enablePrefixCaching: config.enablePrefixCaching,
+    evictionPolicy: config.evictionPolicy,
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,
     maxNumWaitingSeqs: config.maxQueuedRequests,

@@ -79,6 +79,12 @@ export const ConfigSchema = z.object({
     group: KV_CACHE,
     value: "",
   }),
+  evictionPolicy: z.enum(["lru", "slru", "priority"]).default("lru").meta({
+    description:
+      "Which cached blocks are dropped first; priority heeds a request's cache_retention",
+    group: KV_CACHE,
+    value: "POLICY",
+  }),
   prefixStore: z.string().min(1).optional().meta({
     description: "File that remembers hot prefixes, and with them parts of prompts, so that a " +
       "restarted server can compute them again; none for no file",

@@ -23,6 +23,7 @@ export async function answer(c: Context, services: Services, job: Job): Promise<
     id,
     sequences: job.sequences,
     ...(scope === undefined ? {} : { cacheScope: scope }),
+    ...retentionOf(job.request),
   });
   const run = prepareRun(c, services, job, id);
   return job.request.stream === true
@@ -75,6 +76,14 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
       });
     },
   };
+}
+
+/** How long the request wants its blocks kept, which the eviction policy `priority` heeds. */
+function retentionOf({ cache_retention: asked }: SamplingFields) {
+  if (asked === undefined || asked === null) return {};
+  const { priority, duration_ms: durationMs } = asked;
+  const duration = durationMs === undefined || durationMs === null ? {} : { durationMs };
+  return { cacheRetention: { priority, ...duration } };
 }
 
 /** The decisions of one request that are still kept, in order. */

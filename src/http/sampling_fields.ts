@@ -41,6 +41,10 @@ export const SAMPLING_FIELDS = {
   skip_special_tokens: z.boolean().nullish(),
   return_token_ids: z.boolean().nullish(),
   explain: z.boolean().nullish(),
+  cache_retention: z.looseObject({
+    priority: z.int().min(0).max(100),
+    duration_ms: z.int().min(1).max(MAX_TOKENS).nullish(),
+  }).nullish(),
   cache_salt: z.string().min(1).max(MAX_SALT_CHARS).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.looseObject({

@@ -73,3 +73,17 @@ Deno.test("a bad cache_salt is refused by name", async () => {
   }
   assertEquals(server.engine.requests.length, 0);
 });
+
+Deno.test("cache_retention reaches the engine, and is refused out of its bounds", async () => {
+  const server = testServer();
+  const ask = (cache_retention: unknown) =>
+    server.post("/v1/chat/completions", { ...CHAT, cache_retention });
+  await (await ask({ priority: 90, duration_ms: 5000 })).body?.cancel();
+  await (await ask({ priority: 0 })).body?.cancel();
+  assertEquals(server.engine.requests.map(({ cacheRetention }) => cacheRetention), [
+    { priority: 90, durationMs: 5000 },
+    { priority: 0 },
+  ]);
+  const bad = await ask({ priority: 101 });
+  assertEquals([bad.status, (await bad.json()).error.param], [400, "cache_retention.priority"]);
+});
