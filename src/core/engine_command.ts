@@ -2,6 +2,16 @@
 export type EngineCommand =
   /** Forget the KV of all earlier prompts; refused (409) while sequences run, unless they may be preempted. */
   | { readonly type: "reset_prefix_cache"; readonly preempt: boolean }
+  /** Keep what is cached of these tokens from eviction, under a name; refused (400) beyond the cap. */
+  | {
+    readonly type: "pin_prefix";
+    readonly name: string;
+    readonly tokens: Uint32Array;
+    /** As the `cacheScope` of a request. */
+    readonly cacheScope?: string;
+  }
+  /** Let the prefix of that name be evicted again. */
+  | { readonly type: "unpin_prefix"; readonly name: string }
   /** What hit rate the prefix cache would have with less or more memory, as far as has been seen. */
   | { readonly type: "hit_rate_curve" }
   /** Audit queues, block tables, pool and cache; the engine ends with an error if they are damaged. */
@@ -18,6 +28,16 @@ export interface CurvePoint {
 /** What each command answers, by its type. */
 export interface CommandAnswers {
   readonly reset_prefix_cache: { readonly numPreempted: number };
+  readonly pin_prefix: {
+    /** Blocks of this prefix that are pinned, and the tokens they hold. */
+    readonly numBlocks: number;
+    readonly numTokens: number;
+    /** Blocks that all pins hold, and most they may. */
+    readonly numPinned: number;
+    readonly maxNumPinned: number;
+  };
+  /** Whether there was such a pin. */
+  readonly unpin_prefix: { readonly wasPinned: boolean };
   readonly hit_rate_curve: readonly CurvePoint[];
   readonly check_integrity: {
     readonly numBlocks: number;

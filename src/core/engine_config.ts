@@ -71,6 +71,8 @@ export interface EngineStats {
   readonly numFreeBlocks: number;
   /** Blocks that the prefix cache alone holds; they can be evicted. */
   readonly numCachedBlocks: number;
+  /** Blocks that pins hold, one that two of them share counted twice; they count as in use. */
+  readonly numPinnedBlocks: number;
   readonly numSteps: number;
   readonly numPreemptions: number;
   /** Prompt positions computed, recomputation after preemption included. */

@@ -131,6 +131,10 @@ export class Engine {
     switch (command.type) {
       case "reset_prefix_cache":
         return { numPreempted: this.#scheduler.resetPrefixCache(command.preempt) };
+      case "pin_prefix":
+        return this.#scheduler.pinPrefix(command.name, command.cacheScope, command.tokens);
+      case "unpin_prefix":
+        return { wasPinned: this.#scheduler.unpinPrefix(command.name) };
       case "hit_rate_curve":
         return this.#curve?.estimate() ?? [];
       case "check_integrity": {

@@ -6,6 +6,7 @@ const ZERO: EngineStats = {
   numBlocks: 0,
   numFreeBlocks: 0,
   numCachedBlocks: 0,
+  numPinnedBlocks: 0,
   numSteps: 0,
   numPreemptions: 0,
   numComputedPromptTokens: 0,
@@ -57,6 +58,7 @@ export class LifetimeStats {
       numWaiting: 0,
       numFreeBlocks: numBlocks,
       numCachedBlocks: 0,
+      numPinnedBlocks: 0,
     };
     this.#before = this.#current;
   }

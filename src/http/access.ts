@@ -96,7 +96,7 @@ export function isLoopback(hostname: string): boolean {
 export function allowLocalOrigins(): MiddlewareHandler {
   return cors({
     origin: (origin, c) => isAllowedOrigin(origin, c) ? origin : null,
-    allowMethods: ["GET", "HEAD", "POST"],
+    allowMethods: ["GET", "HEAD", "POST", "DELETE"],
     exposeHeaders: ["x-request-id", "retry-after"],
     maxAge: 600,
   });

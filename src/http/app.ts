@@ -14,6 +14,7 @@ import { kvPlanRoute } from "./kv_plan_route.ts";
 import { kvEventsRoute } from "./kv_events_route.ts";
 import { kvLogRoute } from "./kv_log_route.ts";
 import { modelRoute, modelsRoute } from "./models_route.ts";
+import { pinRoute, unpinRoute } from "./pin_route.ts";
 import type { Services } from "./services.ts";
 import { detokenizeRoute, tokenizeRoute } from "./tokenize_route.ts";
 
@@ -34,7 +35,7 @@ export function createApp(services: Services): Hono {
   app.use(methodNotAllowed({ app, onMethodNotAllowed: refuseMethod }));
   app.use(bodyLimit({ maxSize: limits.maxBodyBytes, onError: (c) => refuseBody(c, limits) }));
 
-  const routes: readonly (readonly ["GET" | "POST", string, Handler])[] = [
+  const routes: readonly (readonly ["GET" | "POST" | "DELETE", string, Handler])[] = [
     ["POST", "/v1/chat/completions", chatRoute(services)],
     ["POST", "/v1/completions", completionsRoute(services)],
     ["GET", "/v1/models", modelsRoute(services)],
@@ -46,6 +47,8 @@ export function createApp(services: Services): Hono {
     ["GET", "/version", versionRoute(services)],
     ["POST", "/reset_prefix_cache", resetPrefixCacheRoute(services)],
     ["GET", "/admin/kv/check", kvCheckRoute(services)],
+    ["POST", "/admin/kv/pins", pinRoute(services)],
+    ["DELETE", "/admin/kv/pins/:name", unpinRoute(services)],
     ["GET", "/admin/kv/curve", kvCurveRoute(services)],
     ["GET", "/admin/kv/log", kvLogRoute(services)],
     ["GET", "/kv/events", kvEventsRoute(services)],

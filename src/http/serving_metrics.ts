@@ -190,6 +190,14 @@ export class ServingMetrics {
       },
     });
     new Gauge({
+      name: "quire:pinned_blocks",
+      help: "KV blocks that pins keep from eviction, a shared one counted for each",
+      registers: [this.#registry],
+      collect() {
+        this.set(engine.stats.numPinnedBlocks);
+      },
+    });
+    new Gauge({
       name: "quire:prefix_hit_rate_estimate",
       help: "Estimated share of blocks found with KV memory of a multiple of the pool",
       labelNames: ["memory"],

@@ -137,3 +137,29 @@ e2e("the log says why, and folding the events gives what is cached", async () =>
     assertEquals(cached.size, wanted);
   });
 });
+
+e2e("a pinned prefix outlives what evicts the others", async () => {
+  await withServer(["--num-gpu-blocks-override", "64"], async (server) => {
+    const { prompt_ids } = PROMPTS.find(({ prompt_ids }) => prompt_ids.length > 300)!;
+    const prefix = prompt_ids.slice(0, 160);
+    await complete(server, prefix);
+    const pin = async (name: string, prompt: readonly number[]) =>
+      await (await server.post("/admin/kv/pins", { name, prompt })).json();
+    assertEquals((await pin("kept", prefix)).n_tokens, 160);
+    assertEquals(await server.metric("quire:pinned_blocks"), 10);
+    for (const other of PROMPTS) {
+      if (other.prompt_ids.length < 700) {
+        await complete(
+          server,
+          other.prompt_ids.map((id) => id ^ 1),
+        );
+      }
+    }
+    assert(await server.metric("quire:prefix_cache_evicted_blocks_total") > 0);
+    assertEquals((await complete(server, prefix)).cached, 144);
+    const removed = await server.fetch("/admin/kv/pins/kept", { method: "DELETE" });
+    assertEquals(removed.status, 200);
+    await removed.body?.cancel();
+    assertEquals(await server.metric("quire:pinned_blocks"), 0);
+  });
+});

@@ -23,6 +23,7 @@ Deno.test("LifetimeStats empties the gauges and keeps the counters when the isol
     numWaiting: 0,
     numFreeBlocks: 32,
     numCachedBlocks: 0,
+    numPinnedBlocks: 0,
   });
 });
 

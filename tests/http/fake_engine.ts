@@ -43,6 +43,7 @@ const STATS: EngineStats = {
   numBlocks: 64,
   numFreeBlocks: 64,
   numCachedBlocks: 0,
+  numPinnedBlocks: 0,
   numSteps: 0,
   numPreemptions: 0,
   numComputedPromptTokens: 0,
@@ -76,6 +77,8 @@ export class FakeEngine implements EnginePort {
   /** What commands are answered. */
   answers: CommandAnswers = {
     reset_prefix_cache: { numPreempted: 0 },
+    pin_prefix: { numBlocks: 2, numTokens: 32, numPinned: 5, maxNumPinned: 32 },
+    unpin_prefix: { wasPinned: true },
     hit_rate_curve: [{ multiple: 0.5, hitRate: 0.25 }, { multiple: Infinity, hitRate: 0.75 }],
     check_integrity: { numBlocks: 64, numFreeBlocks: 64, numCachedBlocks: 0 },
   };

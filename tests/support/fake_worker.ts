@@ -29,6 +29,7 @@ export function statsAfter(numSteps: number): EngineStats {
     numBlocks: 32,
     numFreeBlocks: 30,
     numCachedBlocks: 1,
+    numPinnedBlocks: 0,
     numSteps,
     numPreemptions: numSteps,
     numComputedPromptTokens: 3 * numSteps,

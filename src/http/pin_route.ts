@@ -1,0 +1,87 @@
+import type { Context, Handler } from "hono";
+import { z } from "zod";
+import { RequestError } from "../core/errors.ts";
+import { cacheScope } from "./cache_scope.ts";
+import { Messages, toChatMessages } from "./chat_schema.ts";
+import { readJson } from "./read_json.ts";
+import type { Services } from "./services.ts";
+import { parseTokenIds } from "./token_ids.ts";
+
+const MAX_CHARS = 2 ** 22;
+const MAX_TOKENS = 2 ** 20;
+
+/** Names go into paths. */
+const Name = z.string().regex(/^[\w.-]{1,100}$/, "1 to 100 letters, digits, '.', '_' or '-'");
+
+const PinRequest = z.looseObject({
+  name: Name,
+  prompt: z.union([z.string().min(1).max(MAX_CHARS), z.array(z.unknown()).max(MAX_TOKENS)])
+    .nullish(),
+  messages: Messages.nullish(),
+  cache_salt: z.string().min(1).max(1024).nullish(),
+});
+type PinRequest = z.output<typeof PinRequest>;
+
+/**
+ * `POST /admin/kv/pins`: keeps what is cached of a prompt or conversation from eviction, under a name and
+ * in the caller's own scope. Answers how much of it was cached and is pinned now: send the prompt first.
+ */
+export function pinRoute(services: Services): Handler {
+  return async (c) => {
+    const request = await readJson(c, PinRequest);
+    const tokens = await tokensOf(request, services);
+    const scope = cacheScope(c, services.cacheSecret, request.cache_salt);
+    const { numBlocks, numTokens, numPinned, maxNumPinned } = await services.engine.command({
+      type: "pin_prefix",
+      name: pinName(c, services, request.name),
+      tokens,
+      ...(scope === undefined ? {} : { cacheScope: scope }),
+    });
+    return c.json({
+      name: request.name,
+      n_blocks: numBlocks,
+      n_tokens: numTokens,
+      n_prompt_tokens: tokens.length,
+      n_pinned_blocks: numPinned,
+      max_pinned_blocks: maxNumPinned,
+    });
+  };
+}
+
+/** `DELETE /admin/kv/pins/NAME`: lets a pinned prefix be evicted again. */
+export function unpinRoute(services: Services): Handler {
+  return async (c) => {
+    const name = c.req.param("name") ?? "";
+    const { wasPinned } = await services.engine.command({
+      type: "unpin_prefix",
+      name: pinName(c, services, name),
+    });
+    if (wasPinned) return c.json({ name, status: "ok" });
+    throw new RequestError(`There is no pin ${JSON.stringify(name.slice(0, 100))}`, {
+      status: 404,
+      code: "not_found",
+      param: "name",
+    });
+  };
+}
+
+/** Pins of one key are not another's to replace or take back. */
+function pinName(c: Context, { cacheSecret }: Services, name: string): string {
+  return `${cacheScope(c, cacheSecret, undefined) ?? ""}/${name}`;
+}
+
+async function tokensOf(request: PinRequest, { text }: Services): Promise<Uint32Array> {
+  const { prompt, messages } = request;
+  if (messages !== undefined && messages !== null) {
+    // Without the opening of an answer: what follows the conversation is not part of the prefix.
+    return await text.encodeChat(toChatMessages(messages), { addGenerationPrompt: false });
+  }
+  if (typeof prompt === "string") return text.encode(prompt);
+  if (prompt !== undefined && prompt !== null) {
+    return Uint32Array.from(parseTokenIds(prompt, "prompt", text.vocabSize));
+  }
+  throw new RequestError("prompt or messages is required", {
+    code: "missing_required_parameter",
+    param: "prompt",
+  });
+}
