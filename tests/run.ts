@@ -75,7 +75,9 @@ async function test(args: readonly string[]): Promise<boolean> {
   }
   const { success } = await child.status;
   const [, passed, failed] = /(\d+) passed.*?\| (\d+) failed/.exec(tail) ?? [];
-  if (passed !== undefined) console.log(`${passed} passed, ${failed} failed`);
+  const [, ignored] = /(\d+) ignored/.exec(tail) ?? [];
+  const skipped = ignored === undefined ? "" : `, ${ignored} skipped`;
+  if (passed !== undefined) console.log(`${passed} passed, ${failed} failed${skipped}`);
   return success && passed !== undefined && Number(passed) > 0;
 }
 

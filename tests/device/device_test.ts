@@ -4,7 +4,7 @@ import type { Device } from "../../src/device/device.ts";
 import { type Kernel, kernelCall } from "../../src/device/kernel.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { WebGpuDevice } from "../../src/device/webgpu_device.ts";
-import { gpuForTests, gpuTest } from "../support/agreement.ts";
+import { gpuTest } from "../support/agreement.ts";
 
 /** `out[i] += in[i] * FACTOR`: the smallest kernel with both kinds of binding. */
 const scaleAdd: Kernel<{ FACTOR: number; N: number }> = {
@@ -81,17 +81,11 @@ gpuTest(
   },
 );
 
-Deno.test({
-  name: "WebGpuDevice.run() throws DeviceLostError once the device is gone",
-  sanitizeOps: false,
-  sanitizeResources: false,
-  async fn() {
-    if (await gpuForTests() === undefined) return;
-    const device = (await WebGpuDevice.open())!;
-    const buffer = await device.createBuffer("b", 16);
-    const program = await device.compile<null>([]);
-    device.destroy();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    assertThrows(() => device.run(program, null, { buffer, bytes: 4 }), DeviceLostError);
-  },
+gpuTest("WebGpuDevice.run() throws DeviceLostError once the device is gone", async () => {
+  const device = (await WebGpuDevice.open())!;
+  const buffer = await device.createBuffer("b", 16);
+  const program = await device.compile<null>([]);
+  device.destroy();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assertThrows(() => device.run(program, null, { buffer, bytes: 4 }), DeviceLostError);
 });

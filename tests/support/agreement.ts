@@ -4,30 +4,27 @@ import type { DeviceBuffer, KernelCall } from "../../src/device/kernel.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 
-let opened: Promise<WebGpuDevice | undefined> | undefined;
+/** The adapter that all tests of a file share; undefined with the reason printed. */
+const gpu = await openGpu();
 
-/** The adapter all kernel tests share, or undefined with the reason printed once. */
-export function gpuForTests(): Promise<WebGpuDevice | undefined> {
-  return opened ??= WebGpuDevice.open().then((device) => {
-    if (device === undefined) {
-      if (Deno.env.has("QUIRE_REQUIRE_GPU")) throw new Error("QUIRE_REQUIRE_GPU: no GPU adapter");
-      // deno-lint-ignore no-console -- a skip must say why
-      console.warn("skipped: no WebGPU adapter (apt-get install mesa-vulkan-drivers libvulkan1)");
-    }
-    return device;
-  });
+async function openGpu(): Promise<WebGpuDevice | undefined> {
+  const device = await WebGpuDevice.open();
+  if (device === undefined) {
+    if (Deno.env.has("QUIRE_REQUIRE_GPU")) throw new Error("QUIRE_REQUIRE_GPU: no GPU adapter");
+    // deno-lint-ignore no-console -- a skip must say why
+    console.warn("skipped: no WebGPU adapter (apt-get install mesa-vulkan-drivers libvulkan1)");
+  }
+  return device;
 }
 
-/** A test on the GPU adapter; without one it prints why it is skipped, or fails where one is required. */
+/** A test on the GPU adapter; ignored without one. */
 export function gpuTest(name: string, run: (device: WebGpuDevice) => Promise<void>): void {
   Deno.test({
     name,
+    ignore: gpu === undefined,
     sanitizeOps: false,
     sanitizeResources: false,
-    async fn() {
-      const device = await gpuForTests();
-      if (device !== undefined) await run(device);
-    },
+    fn: () => run(gpu!),
   });
 }
 
