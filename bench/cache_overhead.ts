@@ -1,12 +1,15 @@
 /**
- * What the prefix cache costs when nothing hits: the same unrelated prompts with the cache on and off, in
- * alternating runs on the device found. Prints the host's time per step for both, and the difference as a
+ * What the prefix cache, its records and the curve that watches it cost when nothing hits: the same
+ * unrelated prompts with all of them and with none, in alternating runs on the device found. Prints the host's time per step for both, and the difference as a
  * share of a step; the last line is the same as JSON.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import { parseArgs } from "node:util";
 import type { EngineInfo } from "../src/core/engine_config.ts";
+import type { KvDecision } from "../src/core/kv_decision.ts";
+import { KvRecorder } from "../src/engine/kv_recorder.ts";
 import { BlockManager } from "../src/kvcache/block_manager.ts";
+import { PrefixCurve } from "../src/kvcache/prefix_curve.ts";
 import type { ModelRunner } from "../src/runner/model_runner.ts";
 import { startRunner } from "../src/runner/start_runner.ts";
 import { Scheduler } from "../src/scheduler/scheduler.ts";
@@ -26,12 +29,17 @@ interface Times {
   numSteps: number;
 }
 
+interface Mode {
+  readonly scheduler: Scheduler;
+  readonly recorder: KvRecorder | undefined;
+  readonly times: Times;
+}
+
 /** Serves one batch of prompts that no earlier one begins like. */
 async function serve(
-  scheduler: Scheduler,
+  { scheduler, recorder, times }: Mode,
   runner: ModelRunner,
   round: number,
-  times: Times,
 ): Promise<void> {
   for (let i = 0; i < BATCH; i++) {
     const first = round * BATCH + i;
@@ -48,6 +56,7 @@ async function serve(
     const waited = runner.waitedMs;
     const batch = scheduler.schedule()!;
     scheduler.commit(batch, await runner.run(batch));
+    recorder?.take();
     const ms = performance.now() - began;
     times.stepMs += ms;
     times.hostMs += ms - (runner.waitedMs - waited);
@@ -55,13 +64,20 @@ async function serve(
   }
 }
 
-function schedulerOf(info: EngineInfo, isCached: boolean): Scheduler {
-  const blocks = new BlockManager({
-    numBlocks: info.numBlocks,
-    blockSize: info.blockSize,
-    ...(isCached ? { prefixCache: { keySpace: KEY_SPACE } } : {}),
+/** As the engine builds it: with the cache also its records and the curve, or with none of them. */
+function schedulerOf(info: EngineInfo, recorder: KvRecorder | undefined): Scheduler {
+  const { numBlocks, blockSize } = info;
+  const limits = { ...info, maxNumWaitingSeqs: 1000 };
+  if (recorder === undefined) return new Scheduler(new BlockManager(info), limits);
+  const onDecision = (decision: KvDecision) => recorder.decided(decision, 0);
+  const prefixCache = { keySpace: KEY_SPACE, listener: recorder };
+  const curve = new PrefixCurve(blockSize, () => numBlocks);
+  return new Scheduler(new BlockManager({ numBlocks, blockSize, onDecision, prefixCache }), {
+    ...limits,
+    onDecision,
+    onPrompt: (scope, tokens) => curve.lookUp(scope, tokens),
+    onEnd: (scope, tokens) => curve.store(scope, tokens),
   });
-  return new Scheduler(blocks, { ...info, maxNumWaitingSeqs: 1000 });
 }
 
 async function main(): Promise<void> {
@@ -70,14 +86,15 @@ async function main(): Promise<void> {
     options: { device: { type: "string", default: "auto" } },
   });
   const { runner, info } = await startRunner(demoConfig(values.device), () => {});
-  const modes = [false, true].map((isCached) => ({
-    scheduler: schedulerOf(info, isCached),
+  const modes = [undefined, new KvRecorder()].map((recorder) => ({
+    recorder,
+    scheduler: schedulerOf(info, recorder),
     times: { stepMs: 0, hostMs: 0, numSteps: 0 },
   }));
   for (let round = 0; round < ROUNDS; round++) {
     // Each mode goes first in turn, so that a drift of the machine does not count for one of them.
-    for (const { scheduler, times } of round % 2 === 0 ? modes : modes.toReversed()) {
-      await serve(scheduler, runner, round, times);
+    for (const mode of round % 2 === 0 ? modes : modes.toReversed()) {
+      await serve(mode, runner, round);
     }
   }
   const [off, on] = modes.map(({ times }) => ({
@@ -91,7 +108,7 @@ async function main(): Promise<void> {
   console.log("cache   step ms   host ms");
   console.log(`off   ${off!.stepMs.toFixed(3).padStart(9)}${off!.hostMs.toFixed(3).padStart(10)}`);
   console.log(`on    ${on!.stepMs.toFixed(3).padStart(9)}${on!.hostMs.toFixed(3).padStart(10)}`);
-  console.log(`\nThe cache costs ${(100 * share).toFixed(2)} % of a step at no hits`);
+  console.log(`\nCache, records and curve cost ${(100 * share).toFixed(2)} % of a step at no hits`);
   const { device } = info;
   const result = { bench: "cache_overhead", device, off, on, share, numHitTokens };
   console.log(`\n${JSON.stringify(result)}`);
