@@ -74,8 +74,7 @@ export class EngineSession {
     );
     const { numBlocks, blockSize, maxModelLen, maxNumSeqs, maxNumBatchedTokens } = info;
     const recorder = new KvRecorder();
-    const onDecision = (decision: KvDecision) =>
-      recorder.decided(decision, scheduler.stats.numSteps);
+    const onDecision = (decision: KvDecision) => recorder.decided(decision, scheduler.numSteps);
     const curve = new PrefixCurve(blockSize, () => numBlocks);
     const caching = config.enablePrefixCaching
       ? {

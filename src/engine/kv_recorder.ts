@@ -22,6 +22,13 @@ type OpenEvent =
   | { readonly type: "removed"; readonly keys: string[]; readonly group: number }
   | Extract<KvEvent, { type: "used" | "cleared" }>;
 
+/** Which request a sequence is of, and why it waits, if it does. */
+interface KnownSequence {
+  readonly requestId: RequestId;
+  readonly index: number;
+  waits: WaitReason | undefined;
+}
+
 /** Sequences whose request is remembered; more than can wait and run at once. */
 const MAX_SEQUENCES = 1 << 17;
 
@@ -34,9 +41,7 @@ const MAX_SEQUENCES = 1 << 17;
 export class KvRecorder implements CacheListener {
   #events: OpenEvent[] = [];
   #decisions: LoggedDecision[] = [];
-  /** Why each waiting sequence waits, as last noted. */
-  readonly #waits = new Map<SequenceId, WaitReason>();
-  readonly #requests = new Map<SequenceId, { requestId: RequestId; index: number }>();
+  readonly #sequences = new Map<SequenceId, KnownSequence>();
 
   stored({ key, parentKey, tokens, scope, group }: StoredBlock): void {
     const last = this.#events.at(-1);
@@ -71,22 +76,21 @@ export class KvRecorder implements CacheListener {
 
   /** Notes a decision made for step number `step`; a wait only when it begins or its reason changes. */
   decided(decision: KvDecision, step: number): void {
-    const { sequenceId } = decision;
-    if (decision.type === "wait") {
-      if (this.#waits.get(sequenceId) === decision.reason) return;
-      this.#waits.set(sequenceId, decision.reason);
-    } else if (decision.type === "admit" || decision.type === "free") {
-      this.#waits.delete(sequenceId);
-    }
-    if (decision.type === "queue") {
-      const { requestId, index } = decision;
-      this.#requests.set(sequenceId, { requestId, index });
-      if (this.#requests.size > MAX_SEQUENCES) {
-        this.#requests.delete(this.#requests.keys().next().value!);
-      }
-    }
-    const request = this.#requests.get(sequenceId);
+    if (decision.type === "queue") this.#remember(decision);
+    const known = this.#sequences.get(decision.sequenceId);
+    const waits = decision.type === "wait" ? decision.reason : undefined;
+    if (waits !== undefined && known?.waits === waits) return;
+    if (known !== undefined) known.waits = waits;
+    const { requestId, index } = known ?? {};
+    const request = requestId === undefined ? {} : { requestId, index: index! };
     this.#decisions.push({ ...decision, ...request, step });
+  }
+
+  /** Not every sequence has a last decision (one may be aborted while it waits), so the oldest go. */
+  #remember({ sequenceId, requestId, index }: KvDecision & { readonly type: "queue" }): void {
+    this.#sequences.set(sequenceId, { requestId, index, waits: undefined });
+    if (this.#sequences.size <= MAX_SEQUENCES) return;
+    this.#sequences.delete(this.#sequences.keys().next().value!);
   }
 
   /** Hands over what has been collected and starts anew; undefined when there is nothing. */

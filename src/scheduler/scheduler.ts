@@ -80,6 +80,11 @@ export class Scheduler {
     return this.#queues.numUnfinished > 0 || this.#inFlight !== undefined;
   }
 
+  /** Number of the next step. */
+  get numSteps(): number {
+    return this.#counters.numSteps;
+  }
+
   /** Gauges and counters as of this moment. */
   get stats(): SchedulerStats {
     return {

@@ -51,6 +51,7 @@ Deno.test("KvRecorder notes a wait once, until its reason changes or it is over"
   const numbers = { sequenceId: 1, numNeeded: 4, numFree: 0, numEvictable: 0 };
   const wait = (reason: "blocks" | "shared_prefix", step: number) =>
     recorder.decided({ type: "wait", reason, ...numbers, numFree: step }, step);
+  recorder.decided({ type: "queue", requestId: "r", sequenceId: 1, index: 0, numTokens: 9 }, 0);
   wait("blocks", 0);
   wait("blocks", 1);
   wait("shared_prefix", 2);
@@ -58,5 +59,5 @@ Deno.test("KvRecorder notes a wait once, until its reason changes or it is over"
   recorder.decided({ type: "admit", sequenceId: 1, numTokens: 9, numCachedTokens: 0 }, 4);
   wait("blocks", 5);
   const steps = recorder.take()?.decisions.map(({ type, step }) => `${type} ${step}`);
-  assertEquals(steps, ["wait 0", "wait 2", "wait 3", "admit 4", "wait 5"]);
+  assertEquals(steps, ["queue 0", "wait 0", "wait 2", "wait 3", "admit 4", "wait 5"]);
 });
