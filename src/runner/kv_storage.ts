@@ -52,18 +52,30 @@ export class KvStorage {
    * WebGPU has no virtual memory, so each layer is copied into a buffer of the new size, one layer at a
    * time: beyond the two sizes it takes one layer's buffer. Call it between steps.
    *
-   * @throws {RangeError} when the device has no room. The pool keeps its size and contents; layers that
-   * had grown stay larger than they need to be.
+   * @throws {RangeError} when the device has no room to grow. The pool keeps its size and contents; layers
+   * that had grown stay larger than they need to be.
    */
   async resize(numBlocks: number): Promise<void> {
+    const isGrowing = numBlocks > this.#numBlocks;
     const kept = Math.min(numBlocks, this.#numBlocks) * this.#layerBlockBytes;
-    for (const [layer, old] of this.#buffers.entries()) {
-      const bytes = numBlocks * this.#layerBlockBytes;
-      const next = await this.#device.createBuffer(`kv ${layer}`, bytes);
-      this.#device.copyBuffer(old, next, kept);
-      this.#buffers[layer] = next;
-      this.#device.destroyBuffer(old);
+    for (const layer of this.#buffers.keys()) {
+      try {
+        await this.#replace(layer, numBlocks * this.#layerBlockBytes, kept);
+      } catch (error) {
+        // Shrinking goes on: the layer keeps a buffer that is larger than it need be, and other layers
+        // may have lost the blocks beyond already.
+        if (isGrowing || !(error instanceof RangeError)) throw error;
+      }
     }
     this.#numBlocks = numBlocks;
+  }
+
+  /** Gives a layer a buffer of `bytes` with the first `kept` bytes of its old one. */
+  async #replace(layer: number, bytes: number, kept: number): Promise<void> {
+    const old = this.#buffers[layer]!;
+    const next = await this.#device.createBuffer(`kv ${layer}`, bytes);
+    this.#device.copyBuffer(old, next, kept);
+    this.#buffers[layer] = next;
+    this.#device.destroyBuffer(old);
   }
 }

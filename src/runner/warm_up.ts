@@ -27,9 +27,10 @@ export async function warmUp(
   for (const length of [2, 5, Math.min(64, most)]) {
     if (length <= most) plans.push([chunk(0, length)]);
   }
+  const copies = numBlocks > 1 ? [{ from: 0, to: 1, numTokens: 1 }] : [];
   for (const chunks of plans) {
     const numTokens = chunks.reduce((sum, { tokens }) => sum + tokens.length, 0);
     if (numTokens > maxNumBatchedTokens) continue;
-    await runner.run({ step: 0, chunks, numTokens } satisfies Batch);
+    await runner.run({ step: 0, chunks, numTokens, copies } satisfies Batch);
   }
 }

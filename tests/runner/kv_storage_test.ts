@@ -43,6 +43,21 @@ Deno.test("KvStorage.resize() keeps size and contents when the device has no roo
   }
 });
 
+Deno.test("KvStorage.resize() shrinks even where one layer must keep its larger buffer", async () => {
+  const device = new SmallDevice();
+  const storage = await KvStorage.create(device, SHAPE);
+  storage.buffers.forEach((buffer) => device.write(buffer, 0, Uint32Array.of(7, 8)));
+  device.room = 1;
+  await storage.resize(2);
+  assertEquals(storage.numBlocks, 2);
+  assertEquals(storage.buffers.map(({ bytes }) => bytes), [32, 48]);
+  device.room = Infinity;
+  await storage.resize(3);
+  for (const buffer of storage.buffers) {
+    assertEquals((await device.read(buffer, 0, 8))[4], 8);
+  }
+});
+
 /** Greedy ids of two prompts whose pool is resized again and again while they run. */
 async function resizedWhileRunning(device: Device): Promise<void> {
   const engine = await DemoEngine.create(device, { numBlocksOverride: 64 });
