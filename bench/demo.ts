@@ -25,3 +25,14 @@ export function demoConfig(device: string): EngineConfig {
     maxNumWaitingSeqs: 1000,
   };
 }
+
+/** The short hash of the commit that is measured, or "unknown" outside a checkout. */
+export async function currentCommit(): Promise<string> {
+  const cwd = new URL("../", import.meta.url);
+  try {
+    const git = new Deno.Command("git", { args: ["rev-parse", "--short", "HEAD"], cwd });
+    return new TextDecoder().decode((await git.output()).stdout).trim() || "unknown";
+  } catch {
+    return "unknown";
+  }
+}

@@ -9,6 +9,8 @@
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 
+import { currentCommit } from "./demo.ts";
+
 const ROOT = new URL("../", import.meta.url);
 const TESTS = ["tests/device", "tests/kernels", "tests/runner", "tests/models"];
 const BENCHES = ["bench/model.ts", "bench/cache_overhead.ts"];
@@ -63,21 +65,17 @@ async function describeAdapter(): Promise<Record<string, unknown>> {
   };
 }
 
-async function commit(): Promise<string> {
-  const git = new Deno.Command("git", { args: ["rev-parse", "--short", "HEAD"], cwd: ROOT });
-  return await git.output().then(
-    ({ stdout }) => new TextDecoder().decode(stdout).trim() || "unknown",
-    () => "unknown",
-  );
-}
-
 async function main(): Promise<boolean> {
   const adapter = await describeAdapter();
   console.log(adapter);
   const parts = [await run(["test", "-A", "--no-check", ...TESTS])];
   for (const bench of BENCHES) parts.push(await run(["run", "-A", "--no-check", bench]));
   const name = String(adapter.description).toLowerCase().replace(/[^a-z0-9]+/g, "-");
-  const host = { date: new Date().toISOString(), commit: await commit(), deno: Deno.version.deno };
+  const host = {
+    date: new Date().toISOString(),
+    commit: await currentCommit(),
+    deno: Deno.version.deno,
+  };
   const file = new URL(
     `results/host-${name.replace(/-$/, "")}-${host.commit}.json`,
     import.meta.url,

@@ -13,7 +13,7 @@ import { openDevice } from "../src/runner/open_device.ts";
 import { startRunner } from "../src/runner/start_runner.ts";
 import { Scheduler } from "../src/scheduler/scheduler.ts";
 import { type Ceiling, measureCeiling } from "./ceiling.ts";
-import { demoConfig, GREEDY } from "./demo.ts";
+import { currentCommit, demoConfig, GREEDY } from "./demo.ts";
 
 /** Tokens of context before decode is measured. */
 const CONTEXT = 128;
@@ -131,15 +131,6 @@ function report(
   }
 }
 
-async function commit(): Promise<string> {
-  try {
-    const git = new Deno.Command("git", { args: ["rev-parse", "--short", "HEAD"] });
-    return new TextDecoder().decode((await git.output()).stdout).trim() || "unknown";
-  } catch {
-    return "unknown";
-  }
-}
-
 async function keep(device: string, json: string): Promise<void> {
   const name = device.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
   const folder = new URL("results/", import.meta.url);
@@ -163,7 +154,14 @@ async function main(): Promise<void> {
   }
   report(rows, ceiling, info);
   const { device, numParameters } = info;
-  const result = { bench: "model", commit: await commit(), device, numParameters, ceiling, rows };
+  const result = {
+    bench: "model",
+    commit: await currentCommit(),
+    device,
+    numParameters,
+    ceiling,
+    rows,
+  };
   if (values.write) await keep(device, JSON.stringify(result, null, 2));
   console.log(`\n${JSON.stringify(result)}`);
   Deno.exit(0);

@@ -94,9 +94,9 @@ export class WebGpuDevice implements Device {
       size,
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC,
     });
-    const error = await this.#device.popErrorScope() ?? null;
-    const outOfMemory = await this.#device.popErrorScope() ?? null;
-    const problem = error ?? outOfMemory;
+    const invalid = await this.#device.popErrorScope();
+    const outOfMemory = await this.#device.popErrorScope();
+    const problem = invalid ?? outOfMemory;
     if (problem) throw new RangeError(`${label} (${size} bytes): ${problem.message}`);
     return new GpuDeviceBuffer(label, bytes, gpu);
   }

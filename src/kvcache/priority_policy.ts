@@ -7,9 +7,6 @@ import type { EvictionPolicy } from "./eviction_policy.ts";
 /** Priority of blocks that nobody has asked to keep. */
 export const DEFAULT_PRIORITY = 35;
 
-/** Highest priority; the lowest is 0. */
-export const MAX_PRIORITY = 100;
-
 /**
  * Evicts the idle leaf of least priority, and among equals the one idle longest.
  *

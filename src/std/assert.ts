@@ -18,16 +18,6 @@ export function assertNotEquals<T>(actual: T, expected: T, message?: string): vo
   assertStrict.notDeepStrictEqual(actual, expected, message);
 }
 
-/** `Object.is` identity. */
-export function assertStrictEquals<T>(actual: unknown, expected: T, message?: string): void {
-  assertStrict.strictEqual(actual, expected, message);
-}
-
-/** Fails on null and undefined. */
-export function assertExists<T>(actual: T, message = ""): asserts actual is NonNullable<T> {
-  assert(actual !== null && actual !== undefined, message || `expected a value, got ${actual}`);
-}
-
 /** `|actual - expected| <= tolerance`. */
 export function assertAlmostEquals(
   actual: number,

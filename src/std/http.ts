@@ -1,5 +1,4 @@
 /** The part of `@std/http` that Quire uses, by name and meaning; see the import map in `deno.json`. */
-import { STATUS_CODES } from "node:http";
 
 /** Status codes by name (RFC 9110 section 15). */
 export const STATUS_CODE = {
@@ -15,8 +14,3 @@ export const STATUS_CODE = {
   InternalServerError: 500,
   ServiceUnavailable: 503,
 } as const;
-
-export type StatusCode = (typeof STATUS_CODE)[keyof typeof STATUS_CODE];
-
-/** Reason phrases by code. */
-export const STATUS_TEXT: Readonly<Record<number, string>> = STATUS_CODES as Record<number, string>;

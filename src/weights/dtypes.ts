@@ -1,8 +1,8 @@
 /** Element types of weights that Quire reads, by their safetensors names. */
-export type WeightDtype = "F32" | "F16" | "BF16";
+export type TensorDtype = "F32" | "F16" | "BF16";
 
 /** Bytes per element. */
-export const DTYPE_BYTES: Readonly<Record<WeightDtype, number>> = { F32: 4, F16: 2, BF16: 2 };
+export const DTYPE_BYTES: Readonly<Record<TensorDtype, number>> = { F32: 4, F16: 2, BF16: 2 };
 
 /** Bits of the f32 equal to each of the 65,536 f16 bit patterns; every f16 is exact in f32. */
 const F16_TO_F32_BITS = Uint32Array.from({ length: 0x10000 }, (_, half) => f16ToF32Bits(half));
@@ -64,7 +64,7 @@ function roundedShift(value: number, shift: number): number {
  *
  * @throws {RangeError} when the two lengths disagree.
  */
-export function decodeToF32(dtype: WeightDtype, bytes: Uint8Array, into: Float32Array): void {
+export function decodeToF32(dtype: TensorDtype, bytes: Uint8Array, into: Float32Array): void {
   requireLength(bytes.byteLength, into.length * DTYPE_BYTES[dtype]);
   if (dtype === "F32") {
     new Uint8Array(into.buffer, into.byteOffset, into.byteLength).set(bytes);

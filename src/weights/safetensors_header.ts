@@ -1,10 +1,10 @@
 import { StartupError } from "../core/errors.ts";
-import { DTYPE_BYTES, type WeightDtype } from "./dtypes.ts";
+import { DTYPE_BYTES, type TensorDtype } from "./dtypes.ts";
 
 /** One tensor of a checkpoint; its elements are dense, row-major, little-endian. */
 export interface TensorInfo {
   readonly name: string;
-  readonly dtype: WeightDtype;
+  readonly dtype: TensorDtype;
   /** Extents, slowest dimension first; empty for a scalar. */
   readonly shape: readonly number[];
   readonly numElements: number;
@@ -97,7 +97,7 @@ function parseTensor(
 ): { info: TensorInfo; begin: number } {
   if (!isObject(entry)) throw new StartupError(`${where} is not described by an object`);
   const { dtype, shape, data_offsets: offsets } = entry;
-  if (!isWeightDtype(dtype)) {
+  if (!isTensorDtype(dtype)) {
     const known = Object.keys(DTYPE_BYTES).join(", ");
     throw new StartupError(`${where} has dtype ${JSON.stringify(dtype)}: known are ${known}`);
   }
@@ -151,7 +151,7 @@ function requireNoOverlap(tensors: ReadonlyMap<string, PlacedTensor>, file: stri
   }
 }
 
-function isWeightDtype(value: unknown): value is WeightDtype {
+function isTensorDtype(value: unknown): value is TensorDtype {
   return typeof value === "string" && Object.hasOwn(DTYPE_BYTES, value);
 }
 
