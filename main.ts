@@ -45,6 +45,16 @@ function starting(): Response {
   return Response.json({ error }, { status: 503, headers: { "retry-after": "1" } });
 }
 
+/**
+ * A terminated Worker says nothing when its thread is gone, and a GPU driver that is still being shut down
+ * there as the process exits may crash it (seen with the software adapter: exit code 139).
+ */
+const TEARDOWN_MS = 500;
+
+function after(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
 /** The first signal lets running streams finish within the deadline, the second ends at once. */
 function stopOnSignals(server: Server, shutdown: () => Promise<void>, deadlineMs: number): void {
   let stopping = false;
@@ -54,7 +64,8 @@ function stopOnSignals(server: Server, shutdown: () => Promise<void>, deadlineMs
     console.log(`\nStopping: running requests have ${deadlineMs / 1000} s to finish`);
     const closed = shutdown();
     await server.stop(deadlineMs);
-    await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 1000))]);
+    await Promise.race([closed, after(1000)]);
+    await after(TEARDOWN_MS);
     Deno.exit(0);
   };
   Deno.addSignalListener("SIGINT", stop);

@@ -5,9 +5,11 @@ import type { AnswerOf, CurvePoint, EngineCommand } from "../core/engine_command
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
+import type { PinnedPrefixes } from "../kvcache/pinned_prefixes.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import type { KvRecorder } from "./kv_recorder.ts";
 import type { FromEngine } from "./messages.ts";
+import { pinPrefix } from "./pin_command.ts";
 
 /** Computes batches: the engine's view of the model and its device. */
 export interface Runner {
@@ -25,6 +27,8 @@ export interface EngineOptions {
   readonly post: (message: FromEngine) => void;
   /** What it has collected goes along with each step's events. */
   readonly recorder?: KvRecorder;
+  /** The prefix cache's, where there is one. */
+  readonly pins?: PinnedPrefixes | undefined;
   /** Estimates hit rates at other sizes of KV memory. */
   readonly curve?: { estimate(): readonly CurvePoint[] };
   readonly clock?: Pick<Clock, "now">;
@@ -44,6 +48,7 @@ export class Engine {
   readonly #clock: Pick<Clock, "now">;
   readonly #recorder: KvRecorder | undefined;
   readonly #curve: EngineOptions["curve"];
+  readonly #pins: PinnedPrefixes | undefined;
   readonly #commands: { readonly id: number; readonly command: EngineCommand }[] = [];
   #isStopped = false;
   #wake: () => void = () => {};
@@ -56,6 +61,7 @@ export class Engine {
     this.#post = options.post;
     this.#recorder = options.recorder;
     this.#curve = options.curve;
+    this.#pins = options.pins;
     this.#clock = options.clock ?? systemClock;
   }
 
@@ -132,9 +138,9 @@ export class Engine {
       case "reset_prefix_cache":
         return { numPreempted: this.#scheduler.resetPrefixCache(command.preempt) };
       case "pin_prefix":
-        return this.#scheduler.pinPrefix(command.name, command.cacheScope, command.tokens);
+        return pinPrefix(this.#pins, command);
       case "unpin_prefix":
-        return { wasPinned: this.#scheduler.unpinPrefix(command.name) };
+        return { wasPinned: this.#pins?.remove(command.name) ?? false };
       case "hit_rate_curve":
         return this.#curve?.estimate() ?? [];
       case "check_integrity": {

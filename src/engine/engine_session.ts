@@ -95,7 +95,7 @@ export class EngineSession {
       maxNumWaitingSeqs: config.maxNumWaitingSeqs,
     });
     const post = (message: FromEngine) => this.#post(message);
-    this.#engine = new Engine({ scheduler, runner, post, recorder, curve });
+    this.#engine = new Engine({ scheduler, runner, post, recorder, curve, pins: blocks.pins });
     this.#post({ type: "ready", info });
     await this.#engine.run();
   }

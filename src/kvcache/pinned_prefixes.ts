@@ -4,6 +4,8 @@ import type { BlockSource } from "./block_pool.ts";
 
 /** What pins need of the cache they keep blocks in. */
 export interface PinnableCache extends BlockSource {
+  /** Token positions per block. */
+  readonly blockSize: number;
   match(scope: string, tokens: Uint32Array, limit: number): BlockId[];
 }
 
@@ -23,6 +25,11 @@ export class PinnedPrefixes {
   constructor(cache: PinnableCache, maxNumBlocks: number) {
     this.#cache = cache;
     this.maxNumBlocks = maxNumBlocks;
+  }
+
+  /** Token positions per block. */
+  get blockSize(): number {
+    return this.#cache.blockSize;
   }
 
   /** Blocks that pins hold, one that two of them share counted twice. */

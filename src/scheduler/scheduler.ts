@@ -1,12 +1,10 @@
 import { invariant } from "../base/invariant.ts";
 import type { Batch, SampledToken, ScheduledChunk } from "../core/batch.ts";
 import type { EngineStats } from "../core/engine_config.ts";
-import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import { SHARED_SCOPE } from "../kvcache/cached_path.ts";
 import type { DecisionListener } from "../kvcache/cache_listener.ts";
 import { BatchPlan, checkSampled } from "./batch_plan.ts";
 import { Admissions, seenBy, type TokensListener } from "./admissions.ts";
@@ -17,7 +15,7 @@ import { promptGroups } from "./prefix_sharing.ts";
 import { Sequence } from "./sequence.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
 import { finishReason } from "./stopping.ts";
-import { cacheInUse, cacheIsOff, cannotGrow, checkFits, checkQueueHasRoom } from "./submission.ts";
+import { cacheInUse, cannotGrow, checkFits, checkQueueHasRoom } from "./submission.ts";
 
 /** The limits of a scheduler, each at least 1. */
 export interface SchedulerOptions {
@@ -36,8 +34,6 @@ export interface SchedulerOptions {
   /** Is shown the computed tokens of each sequence as it gives its blocks back for good. */
   readonly onEnd?: TokensListener;
 }
-
-type PinCommand = Extract<EngineCommand, { type: "pin_prefix" }>;
 
 /** The scheduler's share of the engine's statistics. */
 export type SchedulerStats = Omit<EngineStats, "stepMs" | "hostMs">;
@@ -200,28 +196,6 @@ export class Scheduler {
     while (running.length > 0) this.#preemptLast();
     this.#blocks.clearCache();
     return numRunning;
-  }
-
-  /**
-   * Keeps what is cached of a prefix from eviction, in place of what that name kept.
-   *
-   * @throws {RequestError} when the prefix cache is off, or the cap would be exceeded. Nothing has changed.
-   */
-  pinPrefix(name: string, scope: string | undefined, tokens: Uint32Array): AnswerOf<PinCommand> {
-    const { pins, blockSize } = this.#blocks;
-    if (pins === undefined) throw cacheIsOff();
-    const numBlocks = pins.pin(name, scope ?? SHARED_SCOPE, tokens);
-    return {
-      numBlocks,
-      numTokens: numBlocks * blockSize,
-      numPinned: pins.numBlocks,
-      maxNumPinned: pins.maxNumBlocks,
-    };
-  }
-
-  /** Lets a pinned prefix be evicted again; returns whether there was one of that name. */
-  unpinPrefix(name: string): boolean {
-    return this.#blocks.pins?.remove(name) ?? false;
   }
 
   /** Audit of the queues and the blocks; when idle, also that no block is in use. O(pool). */

@@ -64,13 +64,6 @@ export function cacheInUse(numSequences: number): RequestError {
   );
 }
 
-/** What an operator is told who pins without a prefix cache. */
-export function cacheIsOff(): RequestError {
-  return new RequestError("The prefix cache is off: nothing can be pinned", {
-    code: "prefix_cache_off",
-  });
-}
-
 /** What a sequence is told that is alone and for whose next token the pool has no room. */
 export function cannotGrow(numTokens: number, pool: PoolSize, numPinnedBlocks: number): ErrorData {
   const what = `The sequence has grown to ${numTokens} tokens`;

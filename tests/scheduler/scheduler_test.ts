@@ -257,13 +257,3 @@ Deno.test("Scheduler.checkIntegrity() finds blocks that no sequence holds", () =
   assertStringIncludes(error.message, "1 block tables, 0 sequences");
   assert(!rig.scheduler.hasWork);
 });
-
-Deno.test("Scheduler.pinPrefix() says when there is no cache to pin in", () => {
-  const { scheduler } = new SchedulerRig({ numBlocks: 4, blockSize: 2, maxNumWaitingSeqs: 3 });
-  assertThrows(
-    () => scheduler.pinPrefix("p", undefined, Uint32Array.of(1, 2)),
-    RequestError,
-    "prefix cache is off",
-  );
-  assertEquals(scheduler.unpinPrefix("p"), false);
-});

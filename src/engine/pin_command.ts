@@ -1,0 +1,30 @@
+import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
+import { RequestError } from "../core/errors.ts";
+import { SHARED_SCOPE } from "../kvcache/cached_path.ts";
+import type { PinnedPrefixes } from "../kvcache/pinned_prefixes.ts";
+
+type PinCommand = Extract<EngineCommand, { type: "pin_prefix" }>;
+
+/**
+ * Keeps what is cached of a prefix from eviction, in place of what its name kept.
+ *
+ * @param pins of the prefix cache; undefined without one.
+ * @throws {RequestError} when there is no cache, or the cap would be exceeded. Nothing has changed.
+ */
+export function pinPrefix(
+  pins: PinnedPrefixes | undefined,
+  { name, cacheScope, tokens }: PinCommand,
+): AnswerOf<PinCommand> {
+  if (pins === undefined) {
+    throw new RequestError("The prefix cache is off: nothing can be pinned", {
+      code: "prefix_cache_off",
+    });
+  }
+  const numBlocks = pins.pin(name, cacheScope ?? SHARED_SCOPE, tokens);
+  return {
+    numBlocks,
+    numTokens: numBlocks * pins.blockSize,
+    numPinned: pins.numBlocks,
+    maxNumPinned: pins.maxNumBlocks,
+  };
+}

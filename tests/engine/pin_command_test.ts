@@ -1,0 +1,38 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { RequestError } from "../../src/core/errors.ts";
+import { pinPrefix } from "../../src/engine/pin_command.ts";
+import { BlockManager } from "../../src/kvcache/block_manager.ts";
+
+const KEY_SPACE = { secret: new Uint8Array(32), modelFingerprint: "m", layout: "l" };
+const TOKENS = Uint32Array.of(1, 2, 3, 4, 5);
+
+function command(cacheScope?: string) {
+  const scope = cacheScope === undefined ? {} : { cacheScope };
+  return { type: "pin_prefix" as const, name: "p", tokens: TOKENS, ...scope };
+}
+
+Deno.test("pinPrefix() pins the whole cached blocks of its scope and says how many", () => {
+  const blocks = new BlockManager({
+    numBlocks: 8,
+    blockSize: 2,
+    prefixCache: { keySpace: KEY_SPACE },
+  });
+  assertEquals(pinPrefix(blocks.pins, command()).numBlocks, 0);
+  blocks.tryAdmit(1, TOKENS, { scope: "a" });
+  blocks.markComputed(1, TOKENS, TOKENS.length);
+  blocks.free(1);
+  assertEquals(pinPrefix(blocks.pins, command()).numBlocks, 0);
+  assertEquals(pinPrefix(blocks.pins, command("a")), {
+    numBlocks: 2,
+    numTokens: 4,
+    numPinned: 2,
+    maxNumPinned: 4,
+  });
+  assertEquals(blocks.numInUse, 2);
+  blocks.checkIntegrity();
+});
+
+Deno.test("pinPrefix() says when there is no cache to pin in", () => {
+  const error = assertThrows(() => pinPrefix(undefined, command()), RequestError);
+  assertEquals(error.data.code, "prefix_cache_off");
+});
