@@ -2,8 +2,8 @@ import { z } from "zod";
 import type { Logger } from "../base/log.ts";
 import { toBatches } from "./kv_batches.ts";
 import type { PrefixRecord, RecordChanges } from "./prefix_record.ts";
-import { StoreUnusableError, UnfitStoreError } from "./store_errors.ts";
-import { StoreFile } from "./store_file.ts";
+import { StoreUnusableError, UnfitStoreError } from "../state/store_errors.ts";
+import { StoreFile } from "../state/store_file.ts";
 
 /** What prefixes depend on beside their tokens: a store of anything else is of no use. */
 export interface StoreIdentity {
@@ -75,7 +75,7 @@ export class PrefixStore {
     if (typeof Deno.openKv !== "function") {
       throw new StoreUnusableError("Deno KV is switched off: start with --unstable-kv");
     }
-    const file = StoreFile.claim(path);
+    const file = StoreFile.claim({ path, flag: "--prefix-store" });
     try {
       return await PrefixStore.#openFile(file, identity).catch(async (error) => {
         if (!(error instanceof UnfitStoreError)) throw error;
