@@ -7,7 +7,7 @@ import {
 import elements from "./elements.wgsl" with { type: "text" };
 import source from "./embed_tokens.wgsl" with { type: "text" };
 import { STEP, type StepDims, stepWgsl } from "./step.ts";
-import type { WeightDtype } from "./weight_dtype.ts";
+import { type WeightDtype, weightValues } from "./weight_dtype.ts";
 
 type Shape = Readonly<{ V: number; E: number; WEIGHT_DTYPE: WeightDtype }>;
 
@@ -22,7 +22,7 @@ export const embedTokens: Kernel<Shape> = {
   ],
   reference({ step, w, out }, { V, E, WEIGHT_DTYPE }) {
     const words = step!.u32;
-    const weights = w!.asF32(WEIGHT_DTYPE);
+    const weights = weightValues(w!, WEIGHT_DTYPE, V, E);
     for (let t = 0; t < words[STEP.numTokens]!; t++) {
       const token = Math.min(words[words[STEP.tokens]! + t]!, V - 1);
       out!.f32.set(weights.subarray(token * E, (token + 1) * E), t * E);

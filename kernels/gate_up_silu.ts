@@ -9,7 +9,7 @@ import source from "./gate_up_silu.wgsl" with { type: "text" };
 import { dotProduct, tileGrid } from "./matmul.ts";
 import { STEP, type StepDims, stepWgsl } from "./step.ts";
 import type { Tuning } from "./tuning.ts";
-import type { WeightDtype } from "./weight_dtype.ts";
+import { type WeightDtype, weightValues } from "./weight_dtype.ts";
 
 type Shape =
   & Readonly<{ N: number; K: number; WEIGHT_DTYPE: WeightDtype }>
@@ -28,8 +28,8 @@ export const gateUpSilu: Kernel<Shape> = {
   ],
   reference({ step, x, gate, up, h }, { N, K, WEIGHT_DTYPE }) {
     const rows = step!.u32[STEP.numTokens]!;
-    const gates = gate!.asF32(WEIGHT_DTYPE);
-    const ups = up!.asF32(WEIGHT_DTYPE);
+    const gates = weightValues(gate!, WEIGHT_DTYPE, N, K);
+    const ups = weightValues(up!, WEIGHT_DTYPE, N, K);
     for (let n = 0; n < N; n++) {
       const gateRow = gates.subarray(n * K, (n + 1) * K);
       const upRow = ups.subarray(n * K, (n + 1) * K);

@@ -9,7 +9,7 @@ import source from "./matmul.wgsl" with { type: "text" };
 import { numRows, type Rows, ROWS_WORD } from "./rows.ts";
 import { type StepDims, stepWgsl } from "./step.ts";
 import { foldGrid, type MatmulTile, type Tuning } from "./tuning.ts";
-import type { WeightDtype } from "./weight_dtype.ts";
+import { type WeightDtype, weightValues } from "./weight_dtype.ts";
 
 type Shape =
   & Readonly<{ N: number; K: number; ROWS_WORD: number; WEIGHT_DTYPE: WeightDtype; ADD: boolean }>
@@ -27,7 +27,7 @@ export const matmul: Kernel<Shape> = {
   ],
   reference({ step, x, w, y }, { N, K, ROWS_WORD, WEIGHT_DTYPE, ADD }) {
     const rows = step!.u32[ROWS_WORD]!;
-    const weights = w!.asF32(WEIGHT_DTYPE);
+    const weights = weightValues(w!, WEIGHT_DTYPE, N, K);
     for (let n = 0; n < N; n++) {
       const column = weights.subarray(n * K, (n + 1) * K);
       for (let r = 0; r < rows; r++) {
