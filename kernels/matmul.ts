@@ -4,21 +4,27 @@ import {
   type KernelCall,
   kernelCall,
 } from "../src/device/kernel.ts";
+import { isQuantized, quantizedFormat } from "../src/core/weight_format.ts";
 import elements from "./elements.wgsl" with { type: "text" };
 import source from "./matmul.wgsl" with { type: "text" };
 import { numRows, type Rows, ROWS_WORD } from "./rows.ts";
 import { type StepDims, stepWgsl } from "./step.ts";
 import { foldGrid, type MatmulTile, type Tuning } from "./tuning.ts";
-import type { WeightDtype } from "./weight_dtype.ts";
+import {
+  type WeightConstants,
+  weightConstants,
+  type WeightDtype,
+  weightValues,
+} from "./weight_dtype.ts";
 
 /** What becomes of the sums: stored, added to what is there, or gates and ups joined (SwiGLU). */
 export type Epilogue = "store" | "add" | "silu";
 
 type Shape =
-  & Readonly<{ N: number; K: number; ROWS_WORD: number; WEIGHT_DTYPE: WeightDtype }>
-  & Readonly<{ EPILOGUE: Epilogue }>
+  & WeightConstants
+  & Readonly<{ N: number; K: number; ROWS_WORD: number; EPILOGUE: Epilogue }>
   & Readonly<{ TILE_R: number; TILE_N: number; W: number }>
-  & Readonly<{ LANES: number; SLICES: number; RUN: number }>;
+  & Readonly<{ LANES: number; SLICES: number; RUN: number; SPAN: number }>;
 
 /**
  * `y = x w^T`, `y += x w^T`, or `y = silu(x gate^T) * (x up^T)` with w the gates over the ups.
@@ -36,7 +42,7 @@ export const matmul: Kernel<Shape> = {
   ],
   reference({ step, x, w, y }, { N, K, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE }) {
     const rows = step!.u32[ROWS_WORD]!;
-    const weights = w!.asF32(WEIGHT_DTYPE);
+    const weights = weightValues(w!, WEIGHT_DTYPE, weightRows(N, EPILOGUE), K);
     const weightRow = (n: number) => weights.subarray(n * K, (n + 1) * K);
     for (let n = 0; n < N; n++) {
       const first = weightRow(n);
@@ -51,6 +57,11 @@ export const matmul: Kernel<Shape> = {
     }
   },
 };
+
+/** Rows of the weight matrix for `n` outputs. */
+function weightRows(n: number, epilogue: Epilogue): number {
+  return epilogue === "silu" ? 2 * n : n;
+}
 
 /** `sum_k x[offset + k] * w[k]`, four sums at a time for the sake of the CPU's pipeline. */
 function dotProduct(x: Float32Array, offset: number, w: Float32Array): number {
@@ -89,10 +100,11 @@ export function matmulCalls(
     return kernelCall(matmul, {
       label,
       constants: {
+        ...weightConstants(dtype, weightRows(n, epilogue), k),
+        ...summation(dtype, k, tile, tuning),
         N: n,
         K: k,
         ROWS_WORD: ROWS_WORD[rows],
-        WEIGHT_DTYPE: dtype,
         EPILOGUE: epilogue,
         TILE_R: tile.rows,
         TILE_N: outputs,
@@ -100,12 +112,31 @@ export function matmulCalls(
         W: epilogue === "silu" ? 2 * outputs : outputs,
         LANES: tile.lanes,
         SLICES: tile.slices,
-        RUN: runLength(k, tuning.matmulRun),
       },
       buffers,
       workgroups: (dims) => tileGrid({ ...tile, outputs }, numRows(rows, dims), n),
     });
   });
+}
+
+/** Inputs per scale that a lane among several takes at a time, in fours; no group is shorter. */
+const SHARED_SPAN = 8;
+
+/** Fours of inputs that are summed by themselves, and how many of them are unrolled. */
+function summation(
+  dtype: WeightDtype,
+  k: number,
+  { slices }: MatmulTile,
+  { matmulRun }: Tuning,
+): { RUN: number; SPAN: number } {
+  if (!isQuantized(dtype)) {
+    const run = runLength(k, matmulRun);
+    return { RUN: run, SPAN: run };
+  }
+  const { bits, groupSize } = quantizedFormat(dtype);
+  // As many bytes as of f16.
+  const run = runLength(k, Math.min(SHARED_SPAN, matmulRun * 16 / bits));
+  return { RUN: run, SPAN: slices === 1 ? groupSize / 4 : SHARED_SPAN };
 }
 
 /** The longest run of fours, at most `most` (a power of two), that divides a row of `k` inputs. */

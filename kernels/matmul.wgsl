@@ -13,18 +13,21 @@
 //   3 y      f32 [R, N]
 // Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, ceil(R / TILE_R), ...), see matmul.ts.
 // Method: each lane holds a register tile of TILE_R rows by TILE_N outputs (W weight rows). It takes
-// inputs in runs of RUN fours and sums each run by itself, which is where a format with a scale per
-// group of inputs has its one multiplication. SLICES lanes share a tile, take every SLICES-th run
-// (so that their loads are adjacent) and add up through shared memory. With SLICES = 1 there is no
-// barrier, which is what a software adapter wants. The order of additions depends on the shape
-// alone, never on the other rows of the step.
-// Reference: matmul.ts; s is off by less than 2e-6 * sum_k |x w|.
+// inputs in spans of SPAN fours, RUN of them unrolled, and sums each span by itself. Quantized weights
+// enter these sums as their codes; a span lies in one group, and the group's scale multiplies its
+// sum once. (A minimum multiplies the sum of the span's inputs.) SLICES lanes share a tile, take
+// every SLICES-th span (so that their loads are adjacent) and add up through shared memory. With
+// SLICES = 1 there is no barrier, which is what a software adapter wants. The order of additions
+// depends on the shape alone, never on the other rows of the step.
+// Reference: matmul.ts; s is off by less than 2e-6 * sum_k |x w|, where with a minimum |w| means
+// scale * code + |minimum|.
 
 const N: u32 = ${N}u;
 const K4: u32 = ${K / 4}u;
 const LANES: u32 = ${LANES}u;
 const SLICES: u32 = ${SLICES}u;
 const RUN: u32 = ${RUN}u;
+const SPAN: u32 = ${SPAN}u;
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
@@ -63,29 +66,57 @@ fn matmul(
 //# end
 //# if SLICES == 1
   // Uniform, so that a row's load is one for all lanes.
-  for (var k = 0u; k < K4; k += RUN) {
+  for (var span = 0u; span < K4; span += SPAN) {
 //# else
-  for (var k = slice * RUN; k < K4; k += SLICES * RUN) {
+  for (var span = slice * SPAN; span < K4; span += SLICES * SPAN) {
 //# end
 //# for r in 0..TILE_R
 //# for m in 0..W
     var s${r}_${m} = 0.0;
 //# end
+//# if WEIGHT_MINIMUM
+    var t${r} = 0.0;
+//# end
+//# end
+//# if SPAN > RUN
+    for (var k = span; k < min(span + SPAN, K4); k += RUN) {
+//# else
+    {
+      let k = span;
 //# end
 //# for j in 0..RUN
 //# for m in 0..W
-    let b${m}_${j} = weight4(w${m}, k + ${j}u);
-//# end
-//# for r in 0..TILE_R
-    let v${r}_${j} = x[x${r} + k + ${j}u];
-//# for m in 0..W
-    s${r}_${m} += dot(v${r}_${j}, b${m}_${j});
-//# end
+//# if WEIGHT_BITS > 0
+      let b${m}_${j} = code4(w${m}, k + ${j}u);
+//# else
+      let b${m}_${j} = weight4(w${m}, k + ${j}u);
 //# end
 //# end
 //# for r in 0..TILE_R
+      let v${r}_${j} = x[x${r} + k + ${j}u];
+//# if WEIGHT_MINIMUM
+      t${r} += dot(v${r}_${j}, vec4(1.0));
+//# end
 //# for m in 0..W
+      s${r}_${m} += dot(v${r}_${j}, b${m}_${j});
+//# end
+//# end
+//# end
+    }
+//# for m in 0..W
+//# if WEIGHT_BITS > 0
+    let d${m} = group_scale(w${m}, span);
+//# end
+//# for r in 0..TILE_R
+//# if WEIGHT_BITS == 0
     a${r}_${m} += s${r}_${m};
+//# else
+//# if WEIGHT_MINIMUM
+    a${r}_${m} += d${m}.x * s${r}_${m} + d${m}.y * t${r};
+//# else
+    a${r}_${m} += d${m} * s${r}_${m};
+//# end
+//# end
 //# end
 //# end
   }

@@ -121,11 +121,14 @@ export class PrefixMemory {
   }
 }
 
-function identityOf({ modelDir, kvCacheDtype, blockSize }: EngineConfig): StoreIdentity {
+function identityOf(
+  { modelDir, kvCacheDtype, blockSize, quantization }: EngineConfig,
+): StoreIdentity {
   const weights = openWeights(modelDir);
   try {
+    const configText = readModelText(modelDir, "config.json") ?? "";
     return {
-      modelFingerprint: modelFingerprint(readModelText(modelDir, "config.json") ?? "", weights),
+      modelFingerprint: modelFingerprint(configText, weights, quantization),
       // The order of `src/core/kv_layout.ts`.
       kvLayout: `${kvCacheDtype} [block][K|V][kv_head][offset][head_dim]`,
       blockSize,

@@ -2,12 +2,18 @@ import { assert, assertEquals } from "@std/assert";
 import { type Epilogue, matmulCalls } from "../../kernels/matmul.ts";
 import { HEADER_WORDS, STEP, type StepDims } from "../../kernels/step.ts";
 import { GPU_TUNING, SOFTWARE_TUNING } from "../../kernels/tuning.ts";
-import type { WeightDtype } from "../../kernels/weight_dtype.ts";
+import { isQuantized, type WeightDtype } from "../../src/core/weight_format.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
+import { WEIGHT_DTYPES, weightFixture } from "../support/weight_fixture.ts";
 
 /** Rows at every tile's edges; outputs that do not fill a tile; few and many inputs. */
 const ROWS = [1, 2, 4, 5, 8, 9, 33];
 const SHAPES = [{ n: 4, k: 4 }, { n: 70, k: 36 }, { n: 128, k: 256 }];
+/** Groups and words that a row does not fill; fewer spans than lanes that share them, and more. */
+const QUANTIZED_CASES = [
+  { n: 70, k: 36, epilogue: "silu" },
+  { n: 9, k: 672, epilogue: "add" },
+] as const;
 const EPILOGUES: readonly Epilogue[] = ["store", "add", "silu"];
 
 function header(numTokens: number): Uint32Array {
@@ -20,20 +26,14 @@ function dimsOf(numTokens: number): StepDims {
   return { numTokens, numDecodes: 0, numTiles: 0, numSamples: 0, numCopies: 0, maxDecodeLen: 0 };
 }
 
-function weights(length: number, dtype: WeightDtype): Float32Array | Uint16Array {
-  const values = noise(length, 2);
-  if (dtype === "f32") return values;
-  if (dtype === "f16") return new Uint16Array(new Float16Array(values).buffer);
-  return Uint16Array.from(new Uint32Array(values.buffer), (bits) => bits >>> 16);
-}
-
 for (const [name, tuning] of Object.entries({ SOFTWARE_TUNING, GPU_TUNING })) {
-  for (const dtype of ["f32", "f16", "bf16"] as const) {
+  for (const dtype of WEIGHT_DTYPES) {
     gpuTest(`matmul agrees with the definition: ${name}, ${dtype}`, async (gpu) => {
-      for (const { n, k } of SHAPES) {
-        for (const rows of ROWS) {
-          for (const epilogue of EPILOGUES) await check({ n, k, rows, epilogue });
-        }
+      const plain = SHAPES.flatMap((shape) =>
+        EPILOGUES.map((epilogue) => ({ ...shape, epilogue }))
+      );
+      for (const shape of isQuantized(dtype) ? QUANTIZED_CASES : plain) {
+        for (const rows of isQuantized(dtype) ? [1, 4, 9] : ROWS) await check({ ...shape, rows });
       }
 
       async function check(
@@ -45,7 +45,7 @@ for (const [name, tuning] of Object.entries({ SOFTWARE_TUNING, GPU_TUNING })) {
         const product = { label: "test", rows: "tokens", n, k, dtype, epilogue } as const;
         const { actual, expected } = await runBoth(
           gpu,
-          { step: header(rows), x, w: weights((epilogue === "silu" ? 2 : 1) * n * k, dtype), y },
+          { step: header(rows), x, w: weightFixture(dtype, epilogue === "silu" ? 2 * n : n, k), y },
           (b) => matmulCalls(product, b as never, tuning),
           dimsOf(rows),
           "y",
@@ -63,12 +63,18 @@ for (const [name, tuning] of Object.entries({ SOFTWARE_TUNING, GPU_TUNING })) {
     const [n, k] = [70, 256];
     const batch = noise(33 * k, 1, 3);
     for (const epilogue of EPILOGUES) {
-      const product = { label: "test", rows: "tokens", n, k, dtype: "f16", epilogue } as const;
+      await check("f16", epilogue);
+    }
+    await check("int8g32", "store");
+    await check("int4g32", "store");
+
+    async function check(dtype: WeightDtype, epilogue: Epilogue) {
+      const product = { label: "test", rows: "tokens", n, k, dtype, epilogue } as const;
       const run = async (rows: number) => {
         const contents = {
           step: header(rows),
           x: batch.subarray(0, rows * k),
-          w: weights(2 * n * k, "f16"),
+          w: weightFixture(dtype, epilogue === "silu" ? 2 * n : n, k),
           y: new Float32Array(rows * n),
         };
         const calls = (b: object) => matmulCalls(product, b as never, tuning);

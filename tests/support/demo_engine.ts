@@ -85,7 +85,9 @@ export async function demoRunner(device: Device, overrides: Partial<EngineConfig
   const model = loadModelConfig(engine.modelDir);
   const family = modelFamily(model.modelType);
   const checkpoint = openWeights(engine.modelDir);
-  const weights = await uploadWeights(device, checkpoint, family.weights(model));
+  const { quantization } = engine;
+  const options = quantization === undefined ? {} : { quantization };
+  const weights = await uploadWeights(device, checkpoint, family.weights(model), options);
   checkpoint.close();
   const budget = kvBudget(engine, { ...model, dtype: engine.kvCacheDtype }, {
     modelMaxLen: model.maxPositionEmbeddings,
