@@ -84,12 +84,20 @@ export interface EngineStats {
   /** Prompt positions computed, recomputation after preemption included. */
   readonly numComputedPromptTokens: number;
   readonly numGeneratedTokens: number;
-  /** Prompt tokens looked up in the prefix cache, counted once at a sequence's first admission. */
+  /** Prompt tokens looked up in the prefix cache, counted once at a sequence's first admission, a warm-up's not. */
   readonly numQueriedTokens: number;
   /** Those of them that were found. */
   readonly numHitTokens: number;
-  /** Blocks dropped from the prefix cache to make room. */
+  /** Those that were cached once and have been evicted of late. */
+  readonly numEvictedTokens: number;
+  /** Those that are never found: the last token, and what the prompt's last block holds beside it. */
+  readonly numUnsharableTokens: number;
+  /** Tokens looked up when preempted sequences were admitted again, and those that were found. */
+  readonly numRequeriedTokens: number;
+  readonly numRehitTokens: number;
+  /** Blocks dropped from the prefix cache to make room, and because it was reset. */
   readonly numEvictedBlocks: number;
+  readonly numResetBlocks: number;
   /** Wall time of all steps and the part of it not spent waiting for the device, ms. */
   readonly stepMs: number;
   readonly hostMs: number;

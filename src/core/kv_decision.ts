@@ -1,4 +1,5 @@
 import type { BlockId, RequestId, SequenceId } from "./ids.ts";
+import type { FinishReason } from "./token_event.ts";
 
 /** Why a sequence is not admitted in this step. */
 export type WaitReason =
@@ -43,7 +44,9 @@ export type KvDecision =
     readonly numTokens: number;
   }
   | { readonly type: "preempt"; readonly sequenceId: SequenceId; readonly numBlocks: number }
-  | { readonly type: "free"; readonly sequenceId: SequenceId; readonly numBlocks: number };
+  | { readonly type: "free"; readonly sequenceId: SequenceId; readonly numBlocks: number }
+  /** The last word of a sequence that holds no blocks, which one that does has with "free". */
+  | { readonly type: "end"; readonly sequenceId: SequenceId; readonly reason: FinishReason };
 
 /** A decision with the step it was made for and the request it concerns, where that is still known. */
 export type LoggedDecision = KvDecision & {
@@ -82,6 +85,8 @@ function describeAction(decision: KvDecision): string {
       return `is preempted and gives ${decision.numBlocks} blocks back`;
     case "free":
       return `ends and gives ${decision.numBlocks} blocks back`;
+    case "end":
+      return `ends while it waits, without blocks (${decision.reason})`;
   }
 }
 

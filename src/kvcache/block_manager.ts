@@ -71,9 +71,14 @@ export class BlockManager {
     return this.numBlocks - this.numFree - this.numCached;
   }
 
-  /** Blocks evicted from the prefix cache so far. */
+  /** Blocks evicted from the prefix cache so far, to make room. */
   get numEvicted(): number {
     return this.#cache?.numEvicted ?? 0;
+  }
+
+  /** Blocks dropped from the prefix cache so far, because it was cleared. */
+  get numReset(): number {
+    return this.#cache?.numReset ?? 0;
   }
 
   /** Sequences with a block table. */
@@ -113,11 +118,13 @@ export class BlockManager {
     tokens: Uint32Array,
     options: AdmissionOptions = {},
   ): Admission | undefined {
-    const found = this.#match(tokens, options.scope ?? SHARED_SCOPE);
+    const scope = options.scope ?? SHARED_SCOPE;
+    const found = this.#match(tokens, scope);
     // Found blocks that are idle now are no room any more once they are held.
     const numIdleFound = this.#cache?.countIdle(found) ?? 0;
     const numNew = this.numBlocksFor(tokens.length) - found.length;
     if (!this.#hasRoom(id, numNew + (options.numReserved ?? 0), numIdleFound)) return undefined;
+    const numEvictedTokens = this.#cache?.countEvicted(scope, tokens, found) ?? 0;
     this.#source.retain(found);
     this.#cache?.noteHit(found, options.retention);
     if (found.length > 0) {
@@ -131,7 +138,7 @@ export class BlockManager {
       tokens.length,
       numCachedTokens,
     );
-    return { numCachedTokens, isLookup: this.isSearched };
+    return { numCachedTokens, numEvictedTokens, isLookup: this.isSearched };
   }
 
   /**
@@ -151,7 +158,7 @@ export class BlockManager {
     const table = [...shared, ...this.#allocate(id, numNew)];
     const path = this.#pathFrom([], options);
     this.#admit(id, { table, path }, numTokens, numShared);
-    const admission = { numCachedTokens: numShared, isLookup: false };
+    const admission = { numCachedTokens: numShared, numEvictedTokens: 0, isLookup: false };
     if (numCopied === 0) return admission;
     const copySource = source.slice(0, numBlocks + 1);
     this.#source.retain(copySource);

@@ -134,6 +134,7 @@ export class WarmUp {
       const reason = await this.#finish({
         id,
         sequences: [{ prompt, params: PARAMS }],
+        isWarmUp: true,
         ...(path.scope === "" ? {} : { cacheScope: path.scope }),
       });
       if (reason === "abort") return undefined;

@@ -92,6 +92,7 @@ export class Scheduler {
       numCachedBlocks: this.#blocks.numCached,
       numPinnedBlocks: this.#blocks.pins?.numBlocks ?? 0,
       numEvictedBlocks: this.#blocks.numEvicted,
+      numResetBlocks: this.#blocks.numReset,
       ...this.#counters.current,
     };
   }

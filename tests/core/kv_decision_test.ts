@@ -8,6 +8,10 @@ Deno.test("describeDecision() says who, when and with which numbers", () => {
   const lines: [LoggedDecision, string][] = [
     [{ ...base, type: "free", numBlocks: 2 }, "step 3: sequence 5 ends and gives 2 blocks back"],
     [
+      { ...named, type: "end", reason: "abort" },
+      "step 3: r[1] ends while it waits, without blocks (abort)",
+    ],
+    [
       { ...named, type: "queue", numTokens: 9 },
       "step 3: r[1] queues with 9 tokens",
     ],

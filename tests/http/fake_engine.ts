@@ -50,7 +50,12 @@ const STATS: EngineStats = {
   numGeneratedTokens: 0,
   numQueriedTokens: 0,
   numHitTokens: 0,
+  numEvictedTokens: 0,
+  numUnsharableTokens: 0,
+  numRequeriedTokens: 0,
+  numRehitTokens: 0,
   numEvictedBlocks: 0,
+  numResetBlocks: 0,
   stepMs: 0,
   hostMs: 0,
 };

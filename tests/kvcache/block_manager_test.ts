@@ -13,7 +13,11 @@ function tokens(count: number): Uint32Array {
 
 Deno.test("BlockManager.tryAdmit() covers the tokens, the last block perhaps in part", () => {
   const blocks = new BlockManager({ numBlocks: 8, blockSize: 4 });
-  assertEquals(blocks.tryAdmit(7, tokens(9)), { numCachedTokens: 0, isLookup: false });
+  assertEquals(blocks.tryAdmit(7, tokens(9)), {
+    numCachedTokens: 0,
+    numEvictedTokens: 0,
+    isLookup: false,
+  });
   assertEquals(blocks.blockTable(7), [0, 1, 2]);
   assertEquals([blocks.numFree, blocks.numTables], [5, 1]);
 });
@@ -75,7 +79,7 @@ Deno.test("BlockManager.tryFork() shares whole blocks and has the rest copied", 
   const admission = blocks.tryFork(2, { source: 1, numTokens: 11 });
   assertEquals(blocks.blockTable(2), [0, 1, 3]);
   const copy = { from: 2, to: 3, numTokens: 2 };
-  assertEquals(admission, { numCachedTokens: 10, isLookup: false, copy });
+  assertEquals(admission, { numCachedTokens: 10, numEvictedTokens: 0, isLookup: false, copy });
   blocks.checkIntegrity();
   blocks.markCopied();
   blocks.free(1);

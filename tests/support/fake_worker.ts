@@ -36,7 +36,12 @@ export function statsAfter(numSteps: number): EngineStats {
     numGeneratedTokens: 2 * numSteps,
     numQueriedTokens: 7 * numSteps,
     numHitTokens: 6 * numSteps,
+    numEvictedTokens: 8 * numSteps,
+    numUnsharableTokens: 9 * numSteps,
+    numRequeriedTokens: 10 * numSteps,
+    numRehitTokens: 11 * numSteps,
     numEvictedBlocks: 4 * numSteps,
+    numResetBlocks: 12 * numSteps,
     stepMs: 5 * numSteps,
     hostMs: numSteps,
   };
