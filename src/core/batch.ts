@@ -34,6 +34,12 @@ export interface BlockCopy {
   readonly numTokens: number;
 }
 
+/** The KV of one whole block, to be put into another: all layers, keys and values. */
+export interface BlockMove {
+  readonly from: BlockId;
+  readonly to: BlockId;
+}
+
 /** The plan of one step: plain data that could be printed, saved and replayed (Law 3). */
 export interface Batch {
   /** Counts the steps of this engine, from 0. */

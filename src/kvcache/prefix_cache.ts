@@ -5,6 +5,7 @@ import type { CacheRetention } from "../core/generation.ts";
 import type { BlockId } from "../core/ids.ts";
 import { BlockKeyer, type KeySpace } from "./block_key.ts";
 import type { BlockPool, BlockSource } from "./block_pool.ts";
+import type { BlockRenaming } from "./block_renaming.ts";
 import type { CacheListener } from "./cache_listener.ts";
 import { createEvictionPolicy, type EvictionPolicy } from "./eviction_policy.ts";
 import { PinnedPrefixes } from "./pinned_prefixes.ts";
@@ -70,7 +71,7 @@ export class PrefixCache implements BlockSource {
     this.#forceMiss = options.forceMiss ?? false;
     this.#listener = options.listener;
     const maxPinnedShare = options.maxPinnedShare ?? DEFAULT_MAX_PINNED_SHARE;
-    this.pins = new PinnedPrefixes(this, Math.floor(maxPinnedShare * numBlocks));
+    this.pins = new PinnedPrefixes(this, maxPinnedShare, numBlocks);
   }
 
   /** Whether look-ups can find anything. */
@@ -204,6 +205,18 @@ export class PrefixCache implements BlockSource {
     invariant(numInUse === 0, `${numInUse} of ${this.numCached} cached blocks are in use`);
     while (this.numIdle > 0) this.#drop(this.#policy.next());
     this.#listener?.cleared();
+  }
+
+  /** Evicts `count` idle blocks, in the policy's order; there must be as many. */
+  evict(count: number): void {
+    for (let i = 0; i < count; i++) this.#evict(this.#policy.next());
+  }
+
+  /** Takes the pool's new size and the blocks' new ids; what is cached stays so. O(pool). */
+  resize(renaming: BlockRenaming): void {
+    this.#tree.resize(renaming);
+    this.#policy.resize(renaming);
+    this.pins.resize(renaming);
   }
 
   /** Adds the references of the cache and its pins to `counts`, one entry per block; for audits. */
