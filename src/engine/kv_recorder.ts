@@ -77,7 +77,8 @@ export class KvRecorder implements CacheListener {
   /** Notes a decision made for step number `step`; a wait only when it begins or its reason changes. */
   decided(decision: KvDecision, step: number): void {
     if (decision.type === "queue") this.#remember(decision);
-    const known = this.#sequences.get(decision.sequenceId);
+    const { sequenceId } = decision;
+    const known = sequenceId === undefined ? undefined : this.#sequences.get(sequenceId);
     const waits = decision.type === "wait" ? decision.reason : undefined;
     if (waits !== undefined && known?.waits === waits) return;
     if (known !== undefined) known.waits = waits;

@@ -14,6 +14,8 @@ const ZERO: EngineStats = {
   numQueriedTokens: 0,
   numHitTokens: 0,
   numEvictedBlocks: 0,
+  numPoolGrowths: 0,
+  numPoolResizes: 0,
   stepMs: 0,
   hostMs: 0,
 };
@@ -44,6 +46,8 @@ export class LifetimeStats {
       numQueriedTokens: before.numQueriedTokens + posted.numQueriedTokens,
       numHitTokens: before.numHitTokens + posted.numHitTokens,
       numEvictedBlocks: before.numEvictedBlocks + posted.numEvictedBlocks,
+      numPoolGrowths: before.numPoolGrowths + posted.numPoolGrowths,
+      numPoolResizes: before.numPoolResizes + posted.numPoolResizes,
       stepMs: before.stepMs + posted.stepMs,
       hostMs: before.hostMs + posted.hostMs,
     };

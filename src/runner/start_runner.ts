@@ -6,6 +6,7 @@ import { readModelText } from "../core/model_json.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
 import { openWeights } from "../weights/safetensors.ts";
 import { buildRunner } from "./build_runner.ts";
+import { hostFreeBytes } from "./host_memory.ts";
 import { kvBudget } from "./memory_budget.ts";
 import type { ModelRunner } from "./model_runner.ts";
 import { openDevice } from "./open_device.ts";
@@ -36,6 +37,7 @@ export async function startRunner(
   const budget = kvBudget(config, { ...model, dtype: config.kvCacheDtype }, {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
+    ...(device.isSoftware ? { hostFreeBytes: hostFreeBytes() } : {}),
   });
   let fingerprint = "";
   const weights = await phase("load weights", async () => {
@@ -62,6 +64,7 @@ export async function startRunner(
     blockSize: config.blockSize,
     numBlocks: budget.numBlocks,
     kvCacheBytes: budget.bytes,
+    growthLimit: budget.growthLimit,
     kvCacheDtype: config.kvCacheDtype,
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,

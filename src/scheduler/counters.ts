@@ -11,6 +11,8 @@ export type CounterStats = Pick<
   | "numGeneratedTokens"
   | "numQueriedTokens"
   | "numHitTokens"
+  | "numPoolGrowths"
+  | "numPoolResizes"
 >;
 
 /** What the scheduler counts; the counters never go down. */
@@ -21,6 +23,8 @@ export class Counters {
   #numGeneratedTokens = 0;
   #numQueriedTokens = 0;
   #numHitTokens = 0;
+  #numPoolGrowths = 0;
+  #numPoolResizes = 0;
 
   /** The counters under the names that the statistics give them. */
   get current(): CounterStats {
@@ -31,6 +35,8 @@ export class Counters {
       numGeneratedTokens: this.#numGeneratedTokens,
       numQueriedTokens: this.#numQueriedTokens,
       numHitTokens: this.#numHitTokens,
+      numPoolGrowths: this.#numPoolGrowths,
+      numPoolResizes: this.#numPoolResizes,
     };
   }
 
@@ -38,6 +44,12 @@ export class Counters {
   countLookup(sequence: Sequence): void {
     this.#numQueriedTokens += sequence.numPromptTokens;
     this.#numHitTokens += sequence.numCachedTokens;
+  }
+
+  /** The pool has got another size: by itself, or because somebody asked for it. */
+  countResize(isGrowth: boolean): void {
+    if (isGrowth) this.#numPoolGrowths++;
+    else this.#numPoolResizes++;
   }
 
   /** A chunk has been computed. */

@@ -11,6 +11,7 @@ import { Admissions, seenBy, type TokensListener } from "./admissions.ts";
 import { checkHolders } from "./audit.ts";
 import { Counters } from "./counters.ts";
 import { EventBuffer, type Report } from "./event_buffer.ts";
+import { PoolSizing } from "./pool_sizing.ts";
 import { promptGroups } from "./prefix_sharing.ts";
 import { Sequence } from "./sequence.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
@@ -53,6 +54,8 @@ export type SchedulerStats = Omit<EngineStats, "stepMs" | "hostMs">;
  * the blocks of a sequence in flight are freed at the commit, since the device still writes them.
  */
 export class Scheduler {
+  /** When the pool is too small, and how it gets another size. */
+  readonly pool: PoolSizing;
   readonly #blocks: BlockManager;
   readonly #options: SchedulerOptions;
   readonly #queues = new SequenceQueues();
@@ -68,6 +71,13 @@ export class Scheduler {
     this.#admissions = new Admissions(blocks, options, {
       queues: this.#queues,
       counters: this.#counters,
+    });
+    this.pool = new PoolSizing(blocks, options.maxModelLen, {
+      queues: this.#queues,
+      counters: this.#counters,
+      blocked: () => this.#admissions.blocked,
+      isInFlight: () => this.#inFlight !== undefined,
+      onDecision: options.onDecision,
     });
   }
 

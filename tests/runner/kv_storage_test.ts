@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import type { Device } from "../../src/device/device.ts";
+import type { DeviceBuffer } from "../../src/device/kernel.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { KvStorage } from "../../src/runner/kv_storage.ts";
 import { gpuTest } from "../support/agreement.ts";
@@ -22,22 +23,40 @@ Deno.test("KvStorage.resize() keeps the blocks below both sizes, in every layer"
   }
 });
 
-/** A reference device that has room for `room` more buffers. */
+/** A reference device with room for `room` more buffers, and for `maxBytes` in all buffers. */
 class SmallDevice extends ReferenceDevice {
   room = Infinity;
+  maxBytes = Infinity;
+  #bytes = 0;
+
   override createBuffer(label: string, bytes: number) {
-    if (this.room-- <= 0) return Promise.reject(new RangeError(`no room for ${label}`));
+    if (this.room-- <= 0 || this.#bytes + bytes > this.maxBytes) {
+      return Promise.reject(new RangeError(`no room for ${label}`));
+    }
+    this.#bytes += bytes;
     return super.createBuffer(label, bytes);
   }
+
+  override destroyBuffer(buffer: DeviceBuffer) {
+    this.#bytes -= buffer.bytes;
+  }
 }
+
+Deno.test("KvStorage.resize() refuses layers that the device cannot bind, before it touches any", async () => {
+  const storage = await KvStorage.create(new ReferenceDevice(), SHAPE);
+  const before = storage.buffers;
+  await assertRejects(() => storage.resize(2 ** 27), RangeError, "2147483648 bytes per layer");
+  assertEquals([storage.buffers, storage.numBlocks], [before, 3]);
+});
 
 Deno.test("KvStorage.resize() keeps size and contents when the device has no room", async () => {
   const device = new SmallDevice();
   const storage = await KvStorage.create(device, SHAPE);
   storage.buffers.forEach((buffer) => device.write(buffer, 0, Uint32Array.of(7, 8)));
-  device.room = 1;
+  device.maxBytes = 300;
   await assertRejects(() => storage.resize(9), RangeError, "kv 1");
   assertEquals(storage.numBlocks, 3);
+  assertEquals(storage.buffers.map(({ bytes }) => bytes), [48, 48], "the first layer had grown");
   for (const buffer of storage.buffers) {
     assertEquals((await device.read(buffer, 0, 8))[4], 8);
   }

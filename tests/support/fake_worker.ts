@@ -1,6 +1,6 @@
 import type { EngineInfo, EngineStats } from "../../src/core/engine_config.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
-import type { EngineWorker } from "../../src/engine/client.ts";
+import type { EngineWorker } from "../../src/engine/isolate_handle.ts";
 import type { FromEngine, ToEngine } from "../../src/engine/messages.ts";
 
 /** What a fake isolate says of itself. */
@@ -14,7 +14,8 @@ export const FAKE_INFO: EngineInfo = {
   maxModelLen: 100,
   blockSize: 2,
   numBlocks: 32,
-  kvCacheBytes: 0,
+  kvCacheBytes: 3200,
+  growthLimit: 32,
   kvCacheDtype: "f32",
   maxNumSeqs: 4,
   maxNumBatchedTokens: 8,
@@ -37,6 +38,8 @@ export function statsAfter(numSteps: number): EngineStats {
     numQueriedTokens: 7 * numSteps,
     numHitTokens: 6 * numSteps,
     numEvictedBlocks: 4 * numSteps,
+    numPoolGrowths: 8 * numSteps,
+    numPoolResizes: 9 * numSteps,
     stepMs: 5 * numSteps,
     hostMs: numSteps,
   };

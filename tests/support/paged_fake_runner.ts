@@ -1,4 +1,10 @@
-import type { Batch, SampledToken, SampleRequest, ScheduledChunk } from "../../src/core/batch.ts";
+import type {
+  Batch,
+  BlockMove,
+  SampledToken,
+  SampleRequest,
+  ScheduledChunk,
+} from "../../src/core/batch.ts";
 import type { TokenId } from "../../src/core/ids.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
 import type { FinishReason } from "../../src/core/token_event.ts";
@@ -52,7 +58,9 @@ export function generateAlone(
 export class PagedFakeRunner {
   readonly #blockSize: number;
   /** `[block][offset]` */
-  readonly #slots: Uint32Array;
+  #slots: Uint32Array;
+  /** Refuses more blocks than this, as a device without room does. */
+  maxNumBlocks = Infinity;
   readonly batches: Batch[] = [];
 
   constructor({ numBlocks, blockSize }: { numBlocks: number; blockSize: number }) {
@@ -75,6 +83,20 @@ export class PagedFakeRunner {
     return batch.chunks.flatMap((chunk) =>
       chunk.sample === undefined ? [] : [this.#sample(chunk, chunk.sample)]
     );
+  }
+
+  /** As a device does it: what is not below the new end is gone, whether or not it has been moved. */
+  resizeKv(numBlocks: number, moves: readonly BlockMove[]): Promise<void> {
+    if (numBlocks > this.maxNumBlocks) return Promise.reject(new RangeError("no room"));
+    const size = this.#blockSize;
+    for (const { from, to } of moves) {
+      this.#slots.copyWithin(to * size, from * size, (from + 1) * size);
+      this.#slots.fill(POISON, from * size, (from + 1) * size);
+    }
+    const slots = new Uint32Array(numBlocks * size).fill(POISON);
+    slots.set(this.#slots.subarray(0, slots.length));
+    this.#slots = slots;
+    return Promise.resolve();
   }
 
   #sample(chunk: ScheduledChunk, sample: SampleRequest): SampledToken {
