@@ -141,8 +141,12 @@ export class EngineClient implements EnginePort {
   }
 
   /**
-   * Stops gracefully: refuses what is new, waits at most `deadlineMs` for what streams, has the isolate
-   * release its device, and ends it.
+   * Stops gracefully: refuses what is new, waits at most `deadlineMs` for what streams, and has the isolate
+   * release its device.
+   *
+   * Its Worker stays, doing nothing, until `close` or the end of the process: a thread that is being torn
+   * down while the process exits may crash it (seen with the software adapter, whose threads outlive the
+   * device: one exit in twenty).
    */
   async drain(deadlineMs: number): Promise<void> {
     if (this.#state !== "failed") this.#state = "draining";
@@ -154,7 +158,6 @@ export class EngineClient implements EnginePort {
     cancelDeadline();
     this.#dropAll();
     await this.#isolate?.stop(STOP_DEADLINE_MS, this.#options.clock);
-    this.close();
   }
 
   /** Ends the isolate at once; what is in flight ends with an error. Idempotent. */

@@ -88,9 +88,9 @@ export class EngineSession {
     }
     if (this.#hasEnded) return;
     started.runner.destroy?.();
+    // The isolate stays until the main isolate ends it, or the process does.
     this.#post({ type: "stopped" });
     this.#hasEnded = true;
-    this.#options.close();
   }
 
   #createEngine(config: EngineConfig, { runner, info, modelFingerprint }: StartedRunner): Engine {

@@ -42,6 +42,16 @@ const ENGINE_COUNTERS: readonly [string, string, (stats: EngineStats) => number]
     "Blocks dropped from the prefix cache to make room",
     ({ numEvictedBlocks }) => numEvictedBlocks,
   ],
+  [
+    "quire:kv_pool_growths_total",
+    "Times the KV pool has grown by itself",
+    ({ numPoolGrowths }) => numPoolGrowths,
+  ],
+  [
+    "quire:kv_pool_resizes_total",
+    "Times the KV pool has been resized on demand",
+    ({ numPoolResizes }) => numPoolResizes,
+  ],
   ["quire:steps_total", "Engine steps", ({ numSteps }) => numSteps],
   ["quire:step_seconds_total", "Time of all steps", ({ stepMs }) => stepMs / 1000],
   [

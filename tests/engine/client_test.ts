@@ -285,9 +285,15 @@ Deno.test("EngineClient.drain() refuses what is new and waits for what streams",
   assertEquals(rig.worker.isTerminated, false, "it has not said that its device is released");
   rig.worker.say({ type: "stopped" });
   await draining;
-  assertEquals(rig.worker.isTerminated, true);
+  assertEquals(
+    rig.worker.isTerminated,
+    false,
+    "a thread that ends may disturb the end of the process",
+  );
   assertEquals((await Array.fromAsync(generation.events)).flat()[0]?.finishReason, "stop");
   assertEquals(rig.clock.pendingMs, [], "the deadline's timer would keep the process alive");
+  rig.client.close();
+  assertEquals(rig.worker.isTerminated, true);
 });
 
 Deno.test("EngineClient.drain() ends what still streams at the deadline", async () => {
@@ -300,7 +306,6 @@ Deno.test("EngineClient.drain() ends what still streams at the deadline", async 
   await draining;
   const [end] = (await Array.fromAsync(generation.events)).flat();
   assertEquals([end?.finishReason, end?.error?.status], ["error", 503]);
-  assertEquals(rig.worker.isTerminated, true);
 });
 
 Deno.test("EngineClient.drain() does not wait for ever for an isolate that does not answer", async () => {
@@ -310,10 +315,9 @@ Deno.test("EngineClient.drain() does not wait for ever for an isolate that does 
   await turns();
   rig.clock.advance(9_999);
   await turns();
-  assertEquals([isDrained, rig.worker.isTerminated], [false, false]);
+  assertEquals(isDrained, false);
   rig.clock.advance(1);
   await draining;
-  assertEquals(rig.worker.isTerminated, true);
 });
 
 Deno.test("EngineClient.drain() stops an isolate that still starts, and is not ready afterwards", async () => {
@@ -325,7 +329,7 @@ Deno.test("EngineClient.drain() stops an isolate that still starts, and is not r
   assertEquals([rig.client.state, rig.worker.received.at(-1)], ["draining", { type: "stop" }]);
   rig.worker.say({ type: "stopped" });
   await draining;
-  assertEquals([rig.client.state, rig.worker.isTerminated], ["draining", true]);
+  assertEquals(rig.client.state, "draining");
 });
 
 Deno.test("EngineClient.info follows the size of the pool", async () => {

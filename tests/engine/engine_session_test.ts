@@ -208,6 +208,10 @@ function startHeld(outbox: () => Outbox, device: Promise<void>, started: () => v
     });
 }
 
+function untilStopped({ outbox }: SessionRig): Promise<void> {
+  return outbox.until(() => outbox.types.includes("stopped"));
+}
+
 Deno.test("EngineSession stops after the step in flight, releases its device, and then says so", async () => {
   const started = Promise.withResolvers<void>();
   const device = Promise.withResolvers<void>();
@@ -220,7 +224,7 @@ Deno.test("EngineSession stops after the step in flight, releases its device, an
   rig.session.receive({ type: "stop" });
   assertEquals(rig.outbox.types, ["ready", "accepted"]);
   device.resolve();
-  await rig.closed.promise;
+  await untilStopped(rig);
   const { types } = rig.outbox;
   assertEquals(types, ["ready", "accepted", "events", "progress", "stopped"]);
   rig.session.receive({ type: "stop" });
@@ -233,7 +237,7 @@ Deno.test("EngineSession stops while idle, and as soon as it has started", async
   );
   await idle.start();
   idle.session.receive({ type: "stop" });
-  await idle.closed.promise;
+  await untilStopped(idle);
   assertEquals(idle.outbox.types, ["ready", "progress", "stopped"]);
 
   const loaded = Promise.withResolvers<void>();
@@ -245,6 +249,6 @@ Deno.test("EngineSession stops while idle, and as soon as it has started", async
   starting.session.receive({ type: "stop" });
   assertEquals(starting.outbox.types, []);
   loaded.resolve();
-  await starting.closed.promise;
+  await untilStopped(starting);
   assertEquals(starting.outbox.types, ["progress", "stopped"]);
 });
