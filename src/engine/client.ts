@@ -179,7 +179,10 @@ export class EngineClient implements EnginePort {
   #startIsolate(config: EngineConfig): void {
     this.#isolate = new IsolateHandle(this.#options.spawn(), {
       onMessage: (message) => this.#receive(message),
-      onCrash: (reason) => this.#onIsolateDeath(reason, false),
+      onCrash: (reason) => {
+        this.#endIsolate();
+        this.#onIsolateDeath(reason, false);
+      },
     });
     this.#isolate.post({ type: "start", config });
   }
@@ -213,6 +216,8 @@ export class EngineClient implements EnginePort {
         this.decisions.append(message.decisions ?? []);
         return this.#requests.deliver(message.events);
       case "failed":
+        // No other is started then and the process may end at once: its Worker stays, as after `drain`.
+        if (this.#settleStart === undefined && this.#state !== "draining") this.#endIsolate();
         return this.#onIsolateDeath(message.message, message.atStart);
       case "stopped":
         return;
@@ -229,7 +234,6 @@ export class EngineClient implements EnginePort {
 
   /** `isUsersMistake`: another start would fail in the same way. */
   #onIsolateDeath(reason: string, isUsersMistake: boolean): void {
-    this.#endIsolate();
     this.#failure = reason;
     this.#numFailures++;
     const settleStart = this.#settleStart;

@@ -131,11 +131,12 @@ export class EngineSession {
     const atStart = error instanceof StartupError;
     const message = error instanceof Error ? error.message : String(error);
     const isForeseen = atStart || error instanceof DeviceLostError || error instanceof KernelError;
-    // The main isolate ends this one when it reads its last words, so these come last.
+    // The main isolate may end this one when it reads its last words, so these come last.
     if (!isForeseen) this.#options.reportBug(error);
     this.#post({ type: "failed", message, atStart });
     this.#hasEnded = true;
-    this.#engine?.stop();
+    if (this.#engine === undefined) return;
+    this.#engine.stop();
     this.#options.close();
   }
 }

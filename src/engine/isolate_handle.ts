@@ -34,7 +34,7 @@ export class IsolateHandle {
     // A dead isolate may have left messages behind; they are not those of its successor.
     worker.addEventListener("message", ({ data }) => {
       if (this.#hasEnded) return;
-      if (data.type === "stopped") this.#silenced.resolve();
+      if (data.type === "stopped" || data.type === "failed") this.#silenced.resolve();
       onMessage(data);
     });
     worker.addEventListener("error", (event) => {
@@ -49,8 +49,8 @@ export class IsolateHandle {
   }
 
   /**
-   * Has it release its device, and waits until it has, until it is ended, or for `deadlineMs`: a Worker
-   * that is terminated while it uses a GPU may take the whole process with it.
+   * Has it release its device, and waits until it has, until it has failed or been ended, or for
+   * `deadlineMs`: a Worker that is torn down while it uses a GPU may take the whole process with it.
    */
   async stop(deadlineMs: number, clock: Clock): Promise<void> {
     this.post({ type: "stop" });

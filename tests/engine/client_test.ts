@@ -96,6 +96,13 @@ Deno.test("EngineClient.start() rejects with what the user can put right, and tr
   rig.worker.say({ type: "failed", message: "No config.json there", atStart: true });
   await assertRejects(() => starting, StartupError, "No config.json there");
   assertEquals([rig.client.state, rig.client.failure], ["failed", "No config.json there"]);
+  assertEquals(
+    rig.worker.isTerminated,
+    false,
+    "a thread that ends may disturb the end of the process",
+  );
+  rig.client.close();
+  assertEquals(rig.worker.isTerminated, true);
   assertEquals(rig.clock.pendingMs, []);
 });
 

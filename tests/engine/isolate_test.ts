@@ -60,6 +60,7 @@ Deno.test("serveIsolate() tells the user's mistake before the Worker ends", asyn
     StartupError,
     "There is no model at nowhere",
   );
+  client.close();
 });
 
 Deno.test("EngineClient replaces a real Worker whose device is lost", async () => {
