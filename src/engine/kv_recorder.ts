@@ -81,14 +81,14 @@ export class KvRecorder implements CacheListener {
       const { requestId, index } = decision;
       this.#sequences.set(sequenceId, { requestId, index, waits: undefined });
     }
-    const known = this.#sequences.get(sequenceId);
+    const known = sequenceId === undefined ? undefined : this.#sequences.get(sequenceId);
     const waits = type === "wait" ? decision.reason : undefined;
     if (waits !== undefined && known?.waits === waits) return;
     if (known !== undefined) known.waits = waits;
     const { requestId, index } = known ?? {};
     const request = requestId === undefined ? {} : { requestId, index: index! };
     this.#decisions.push({ ...decision, ...request, step });
-    if (type === "free" || type === "end") this.#sequences.delete(sequenceId);
+    if (type === "free" || type === "end") this.#sequences.delete(decision.sequenceId);
   }
 
   /** Hands over what has been collected and starts anew; undefined when there is nothing. */

@@ -19,6 +19,8 @@ const ZERO: EngineStats = {
   numRehitTokens: 0,
   numEvictedBlocks: 0,
   numResetBlocks: 0,
+  numPoolGrowths: 0,
+  numPoolResizes: 0,
   stepMs: 0,
   hostMs: 0,
 };
@@ -37,6 +39,8 @@ const COUNTERS = [
   "numRehitTokens",
   "numEvictedBlocks",
   "numResetBlocks",
+  "numPoolGrowths",
+  "numPoolResizes",
   "stepMs",
   "hostMs",
 ] as const satisfies readonly (keyof EngineStats)[];

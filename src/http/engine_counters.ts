@@ -36,6 +36,14 @@ const COUNTERS: Readonly<Record<string, EngineCounter>> = {
     help: "Tokens of preempted sequences found in the prefix cache",
     read: ({ numRehitTokens }) => numRehitTokens,
   },
+  "quire:kv_pool_growths_total": {
+    help: "Times the KV pool has grown by itself",
+    read: ({ numPoolGrowths }) => numPoolGrowths,
+  },
+  "quire:kv_pool_resizes_total": {
+    help: "Times the KV pool has been resized on demand",
+    read: ({ numPoolResizes }) => numPoolResizes,
+  },
   "quire:steps_total": { help: "Engine steps", read: ({ numSteps }) => numSteps },
   "quire:step_seconds_total": {
     help: "Time of all steps",

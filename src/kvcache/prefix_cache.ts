@@ -1,30 +1,16 @@
 import { invariant } from "../base/invariant.ts";
-import type { EvictionPolicyName } from "../core/engine_config.ts";
 import { OutOfBlocksError } from "../core/errors.ts";
 import type { CacheRetention } from "../core/generation.ts";
 import type { BlockId } from "../core/ids.ts";
-import { BlockKeyer, type KeySpace } from "./block_key.ts";
+import { BlockKeyer } from "./block_key.ts";
 import type { BlockPool, BlockSource } from "./block_pool.ts";
+import type { BlockRenaming } from "./block_renaming.ts";
 import type { CacheListener } from "./cache_listener.ts";
 import { EvictedKeys } from "./evicted_keys.ts";
 import { createEvictionPolicy, type EvictionPolicy } from "./eviction_policy.ts";
 import { PinnedPrefixes } from "./pinned_prefixes.ts";
+import type { PrefixCacheOptions } from "./prefix_cache_options.ts";
 import { RadixTree, type TreePlace } from "./radix_tree.ts";
-
-/** What a prefix cache is made with. */
-export interface PrefixCacheOptions {
-  /** What keys are made of; never written anywhere. */
-  readonly keySpace: KeySpace;
-  /** Default: `lru`. */
-  readonly policy?: EvictionPolicyName;
-  /** Never finds anything, and stores all the same: for tests and benchmarks. Default: false. */
-  readonly forceMiss?: boolean;
-  /** Share of the pool that may be pinned, from 0 to 1. Default: one half. */
-  readonly maxPinnedShare?: number;
-  /** Milliseconds, for priorities that hold for a while. Default: the time since start. */
-  readonly now?: () => number;
-  readonly listener?: CacheListener;
-}
 
 /** What a block holds: `tokens[start, start + blockSize)`. */
 export interface BlockContent {
@@ -75,7 +61,7 @@ export class PrefixCache implements BlockSource {
     this.#forceMiss = options.forceMiss ?? false;
     this.#listener = options.listener;
     const maxPinnedShare = options.maxPinnedShare ?? DEFAULT_MAX_PINNED_SHARE;
-    this.pins = new PinnedPrefixes(this, Math.floor(maxPinnedShare * numBlocks));
+    this.pins = new PinnedPrefixes(this, maxPinnedShare, numBlocks);
   }
 
   /** Whether look-ups can find anything. */
@@ -234,6 +220,18 @@ export class PrefixCache implements BlockSource {
     while (this.numIdle > 0) this.#drop(this.#policy.next());
     this.#evicted.clear();
     this.#listener?.cleared();
+  }
+
+  /** Evicts `count` idle blocks, in the policy's order; there must be as many. */
+  evict(count: number): void {
+    for (let i = 0; i < count; i++) this.#evict(this.#policy.next());
+  }
+
+  /** Takes the pool's new size and the blocks' new ids; what is cached stays so. O(pool). */
+  resize(renaming: BlockRenaming): void {
+    this.#tree.resize(renaming);
+    this.#policy.resize(renaming);
+    this.pins.resize(renaming);
   }
 
   /** Adds the references of the cache and its pins to `counts`, one entry per block; for audits. */

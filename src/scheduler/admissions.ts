@@ -49,6 +49,7 @@ export class Admissions {
   readonly #queues: SequenceQueues;
   readonly #counters: Counters;
   #impossible: Impossible[] = [];
+  #blocked: Sequence | undefined;
 
   /** Works on the scheduler's own queues and counters. */
   constructor(
@@ -62,9 +63,15 @@ export class Admissions {
     this.#counters = counters;
   }
 
+  /** The sequence that ended the latest `fill` by not fitting; undefined when none did. */
+  get blocked(): Sequence | undefined {
+    return this.#blocked;
+  }
+
   /** Admits as many sequences as seats, blocks and what is left of the plan's budget allow. */
   fill(plan: BatchPlan): void {
     const { running, waiting } = this.#queues;
+    this.#blocked = undefined;
     for (let i = 0;;) {
       const sequence = waiting[i];
       if (sequence === undefined || plan.countFor(sequence) === 0) return;
@@ -76,7 +83,10 @@ export class Admissions {
         i++;
       } else {
         const admission = this.#tryAdmit(sequence, sharing);
-        if (admission === undefined) return;
+        if (admission === undefined) {
+          this.#blocked = sequence;
+          return;
+        }
         this.#start(sequence, admission, plan);
       }
     }

@@ -16,6 +16,8 @@ export type CounterStats = Pick<
   | "numUnsharableTokens"
   | "numRequeriedTokens"
   | "numRehitTokens"
+  | "numPoolGrowths"
+  | "numPoolResizes"
 >;
 
 /** What a look-up in the prefix cache has found. */
@@ -40,6 +42,8 @@ export class Counters {
   #numUnsharableTokens = 0;
   #numRequeriedTokens = 0;
   #numRehitTokens = 0;
+  #numPoolGrowths = 0;
+  #numPoolResizes = 0;
 
   /** The counters under the names that the statistics give them. */
   get current(): CounterStats {
@@ -54,6 +58,8 @@ export class Counters {
       numUnsharableTokens: this.#numUnsharableTokens,
       numRequeriedTokens: this.#numRequeriedTokens,
       numRehitTokens: this.#numRehitTokens,
+      numPoolGrowths: this.#numPoolGrowths,
+      numPoolResizes: this.#numPoolResizes,
     };
   }
 
@@ -69,6 +75,12 @@ export class Counters {
   countLookupAgain({ numTokens, numHitTokens }: Lookup): void {
     this.#numRequeriedTokens += numTokens;
     this.#numRehitTokens += numHitTokens;
+  }
+
+  /** The pool has got another size: by itself, or because somebody asked for it. */
+  countResize(isGrowth: boolean): void {
+    if (isGrowth) this.#numPoolGrowths++;
+    else this.#numPoolResizes++;
   }
 
   /** A chunk has been computed. */

@@ -35,17 +35,6 @@ export interface Answer {
   hasReported: boolean;
 }
 
-/** One answer of a request, as its events name it. */
-export interface Answer {
-  readonly requestId: RequestId;
-  /** Which of the request's sequences, from 0. */
-  readonly index: number;
-  /** Prompt tokens that the first admission found computed, in the prefix cache or by a sibling. */
-  numCachedTokens: number;
-  /** Whether an event of this answer has been reported. */
-  hasReported: boolean;
-}
-
 /**
  * One growing list of token ids, prompt and output, and how much of it is in the KV cache.
  *

@@ -159,3 +159,12 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
     ["f16", 9, 1_048_576, 77],
   );
 });
+
+Deno.test("parseConfig() refuses how far the pool may grow beside the size it is to keep", () => {
+  const limit = ["--max-kv-cache-memory-bytes", "1GiB"];
+  assertEquals(toEngineConfig(parseConfig(limit, {}), "m").maxKvCacheMemoryBytes, 2 ** 30);
+  for (const size of ["--num-gpu-blocks-override", "--kv-cache-memory-bytes"]) {
+    const parse = () => parseConfig([...limit, size, "4096"], {});
+    assertThrows(parse, StartupError, `with ${size} it keeps that size`);
+  }
+});

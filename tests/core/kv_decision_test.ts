@@ -28,6 +28,14 @@ Deno.test("describeDecision() says who, when and with which numbers", () => {
       { ...named, type: "copy", from: 7, to: 8, numTokens: 3 },
       "step 3: r[1] copies 3 tokens of block 7 to block 8",
     ],
+    [
+      { step: 3, type: "resize", numBefore: 8, numAfter: 4, numEvicted: 3, numMoved: 2 },
+      "step 3: an operator has the pool resized from 8 to 4 blocks, 3 evicted, 2 moved",
+    ],
+    [
+      { ...named, type: "refuse_growth", numBlocks: 8, numWanted: 16 },
+      "step 3: r[1] wants a pool of 16 blocks: the device has no memory for it, it stays at 8",
+    ],
   ];
   for (const [decision, line] of lines) assertEquals(describeDecision(decision), line);
 });

@@ -31,6 +31,7 @@ export const INFO: EngineInfo = {
   blockSize: 16,
   numBlocks: 64,
   kvCacheBytes: 65536,
+  growthLimit: 64,
   kvCacheDtype: "f16",
   maxNumSeqs: 8,
   maxNumBatchedTokens: 64,
@@ -56,6 +57,8 @@ const STATS: EngineStats = {
   numRehitTokens: 0,
   numEvictedBlocks: 0,
   numResetBlocks: 0,
+  numPoolGrowths: 0,
+  numPoolResizes: 0,
   stepMs: 0,
   hostMs: 0,
 };
@@ -84,6 +87,7 @@ export class FakeEngine implements EnginePort {
     reset_prefix_cache: { numPreempted: 0 },
     pin_prefix: { numBlocks: 2, numTokens: 32, numPinned: 5, maxNumPinned: 32 },
     unpin_prefix: { wasPinned: true },
+    resize_kv: { numBefore: 64, numAfter: 32, numEvicted: 3, numMoved: 2 },
     hit_rate_curve: [{ multiple: 0.5, hitRate: 0.25 }, { multiple: Infinity, hitRate: 0.75 }],
     check_integrity: { numBlocks: 64, numFreeBlocks: 64, numCachedBlocks: 0 },
   };

@@ -1,0 +1,13 @@
+import { assert, assertStringIncludes } from "@std/assert";
+import { banner } from "../../src/server/banner.ts";
+import { INFO } from "../http/fake_engine.ts";
+
+const SHOWN = { url: "http://h:1", modelName: "m", seconds: 1, lacksDriver: false };
+
+Deno.test("banner() says how far the pool grows by itself, where it does", () => {
+  const fixed = banner(INFO, SHOWN);
+  assertStringIncludes(fixed, "64 blocks of 16 = 1,024 tokens, 0.1 MiB (f16)\n");
+  assert(!fixed.includes("grows"));
+  const growing = banner({ ...INFO, growthLimit: 2048 }, SHOWN);
+  assertStringIncludes(growing, "0.1 MiB (f16), grows under load up to 2 MiB\n");
+});
