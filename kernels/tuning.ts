@@ -18,9 +18,13 @@ export interface MatmulTile {
 /** Shapes of workgroups and tiles. They change speed and rounding, never meaning. */
 export interface Tuning {
   readonly matmulTiles: readonly MatmulTile[];
-  /** Lanes that reduce one row in `rms_norm` and in `sample_tokens`. */
+  /** Lanes that reduce one row in `rms_norm`, and at least in the last phase of sampling; powers of two. */
   readonly normLanes: number;
   readonly sampleLanes: number;
+  /** Lanes per workgroup of sampling's first phase. */
+  readonly partLanes: number;
+  /** Largest vocabulary that is sampled in one phase. */
+  readonly fusedVocabSize: number;
   /** Positions per split of a decode's context; fixed, so that results do not depend on the batch. */
   readonly splitLen: number;
   /** Splits per workgroup of decode attention. */
@@ -43,6 +47,8 @@ export const SOFTWARE_TUNING: Tuning = {
   ],
   normLanes: 8,
   sampleLanes: 8,
+  partLanes: 8,
+  fusedVocabSize: 8192,
   splitLen: 32,
   splitsPerWorkgroup: 8,
   queryTile: 8,
@@ -58,6 +64,8 @@ export const GPU_TUNING: Tuning = {
   ],
   normLanes: 64,
   sampleLanes: 256,
+  partLanes: 64,
+  fusedVocabSize: 8192,
   splitLen: 64,
   splitsPerWorkgroup: 16,
   queryTile: 16,

@@ -5,6 +5,7 @@ import { HEADER_WORDS, STEP, type StepDims } from "../../kernels/step.ts";
 import { GPU_TUNING, SOFTWARE_TUNING } from "../../kernels/tuning.ts";
 import type { WeightDtype } from "../../kernels/weight_dtype.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
+import { NO_WORK } from "../support/step_fixture.ts";
 
 /** Rows at every tile's edges; outputs that do not fill a tile; few and many inputs. */
 const ROWS = [1, 2, 4, 5, 8, 9, 33];
@@ -17,7 +18,7 @@ function header(numTokens: number): Uint32Array {
 }
 
 function dimsOf(numTokens: number): StepDims {
-  return { numTokens, numDecodes: 0, numTiles: 0, numSamples: 0, numCopies: 0, maxDecodeLen: 0 };
+  return { ...NO_WORK, numTokens };
 }
 
 function weights(length: number, dtype: WeightDtype): Float32Array | Uint16Array {
