@@ -1,6 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
+import { LogitAdjuster } from "./logit_adjuster.ts";
 import type { CachingOptions } from "../kvcache/cached_path.ts";
 
 /** Room for outputs before the tokens are first copied; most answers of a chat fit. */
@@ -39,6 +40,8 @@ export class Sequence {
   readonly caching: CachingOptions;
   readonly params: SequenceRequest["params"];
   readonly numPromptTokens: number;
+  /** What its parameters do to the logits of its draws; absent for most. */
+  readonly adjuster: LogitAdjuster | undefined;
   state: SequenceState = "waiting";
   /** Leading positions whose KV is in the pool; 0 whenever the sequence waits. */
   numComputedTokens = 0;
@@ -63,6 +66,7 @@ export class Sequence {
     this.#numTokens = request.prompt.length;
     this.#tokens = new Uint32Array(request.prompt.length + INITIAL_OUTPUT_CAPACITY);
     this.#tokens.set(request.prompt);
+    this.adjuster = LogitAdjuster.create(request.params, request.prompt);
   }
 
   /** Prompt and output tokens together. */
@@ -99,5 +103,6 @@ export class Sequence {
       this.#tokens = larger;
     }
     this.#tokens[this.#numTokens++] = token;
+    this.adjuster?.count(token);
   }
 }
