@@ -67,10 +67,9 @@ export function adjustLogitsCall(
   return kernelCall(adjustLogits, {
     constants: { ...shape, ADJUST_CHUNK },
     buffers,
-    workgroups: ({ numAdjusts, widestAdjust }) => [
-      ceilDiv(widestAdjust, ADJUST_CHUNK),
-      numAdjusts,
-      1,
-    ],
+    workgroups: ({ numAdjusts, maxAdjustEntries, numBitmasks }) => {
+      const widest = Math.max(maxAdjustEntries, numBitmasks > 0 ? shape.V : 0);
+      return [ceilDiv(widest, ADJUST_CHUNK), numAdjusts, 1];
+    },
   });
 }

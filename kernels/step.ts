@@ -101,9 +101,10 @@ export interface StepDims {
   readonly numCopies: number;
   /** Samples with log-probabilities. */
   readonly numReports: number;
-  /** Samples whose logits are adjusted, and the most entries or bits of one of them. */
+  /** Samples whose logits are adjusted, the most entries of one of them, and those with a bitmask. */
   readonly numAdjusts: number;
-  readonly widestAdjust: number;
+  readonly maxAdjustEntries: number;
+  readonly numBitmasks: number;
   /** Longest context among the decodes, in tokens. */
   readonly maxDecodeLen: number;
 }

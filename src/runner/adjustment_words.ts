@@ -14,8 +14,10 @@ export interface PlacedAdjustments {
   /** The first word after them. */
   readonly end: number;
   readonly numAdjusts: number;
-  /** Most entries, or tokens of a bitmask, of one of them. */
-  readonly widestAdjust: number;
+  /** Most entries of one of them. */
+  readonly maxAdjustEntries: number;
+  /** How many of them have a bitmask. */
+  readonly numBitmasks: number;
 }
 
 /** Words that the adjustments of these draws take; a bitmask that several share counts once. */
@@ -44,7 +46,8 @@ export function putAdjustments(
   const bitmasks = new Map<Uint32Array, number>();
   let record = at;
   let end = at + numAdjusts * ADJUST_WORDS;
-  let widestAdjust = 0;
+  let maxAdjustEntries = 0;
+  let numBitmasks = 0;
   samples.forEach(({ adjustment }, i) => {
     if (adjustment === undefined) return;
     words[header[STEP.samples]! + i * SAMPLE_WORDS + SAMPLE.adjust] = record;
@@ -59,10 +62,11 @@ export function putAdjustments(
       end += allowedTokens.length;
     }
     words[record + ADJUST.allowed] = allowedTokens === undefined ? 0 : bitmasks.get(allowedTokens)!;
-    widestAdjust = Math.max(widestAdjust, tokens.length, 32 * (allowedTokens?.length ?? 0));
+    maxAdjustEntries = Math.max(maxAdjustEntries, tokens.length);
+    if (allowedTokens !== undefined) numBitmasks++;
     record += ADJUST_WORDS;
   });
-  return { end, numAdjusts, widestAdjust };
+  return { end, numAdjusts, maxAdjustEntries, numBitmasks };
 }
 
 function putRecord(words: Uint32Array, at: number, adjustment: LogitAdjustment): void {

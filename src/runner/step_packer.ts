@@ -78,7 +78,7 @@ export class StepPacker {
     this.#reserve(adjustmentWords(samples));
     const header = this.#header(batch, numDecodes, numTiles, sampledChunks.length);
     const tablesEnd = this.#fill(batch.chunks, order, header, numDecodes);
-    const { end, numAdjusts, widestAdjust } = putAdjustments(this.#words, tablesEnd, samples);
+    const { end, ...adjustments } = putAdjustments(this.#words, tablesEnd, samples);
     const decodes = order.slice(0, numDecodes).map((i) => batch.chunks[i]!.start + 1);
     return {
       words: this.#words.subarray(0, end),
@@ -89,8 +89,7 @@ export class StepPacker {
         numSamples: sampledChunks.length,
         numCopies: batch.copies?.length ?? 0,
         numReports: samples.filter(({ numLogprobs }) => numLogprobs !== undefined).length,
-        numAdjusts,
-        widestAdjust,
+        ...adjustments,
         maxDecodeLen: Math.max(0, ...decodes),
       },
       sampledChunks,

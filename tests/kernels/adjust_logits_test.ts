@@ -130,6 +130,21 @@ for (const V of [17, 2048, 9000]) {
   });
 }
 
+gpuTest("adjust_logits bans all tokens beyond a short bitmask", async (gpu) => {
+  const V = 5000;
+  const adjustment = adjustmentOf([], { allowedTokens: Uint32Array.of(0, 0b100) });
+  const { words, dims } = pack([{ ...GREEDY, adjustment }]);
+  const { actual } = await runBoth(
+    gpu,
+    { step: words, logits: noise(V, 3) },
+    (b) => [adjustLogitsCall({ V, LANES: 8 }, b as never)],
+    dims,
+    "logits",
+  );
+  const left = [...actual.f32.keys()].filter((t) => actual.f32[t]! > LOWEST);
+  assertEquals(left, [34]);
+});
+
 /** What all samples draw and report, and the logits they drew from before adjustment. */
 async function drawAdjusted(device: Device, V: number) {
   const samples = requests(V);

@@ -46,7 +46,7 @@ Deno.test("putAdjustments() writes what the kernel reads, and names it in header
   words[STEP.samples] = HEADER_WORDS;
   const at = HEADER_WORDS + SAMPLES.length * SAMPLE_WORDS + 9;
   const { end, ...dims } = putAdjustments(words, at, SAMPLES);
-  assertEquals(dims, { numAdjusts: 3, widestAdjust: 96 });
+  assertEquals(dims, { numAdjusts: 3, maxAdjustEntries: 2, numBitmasks: 2 });
   assertEquals(end, at + adjustmentWords(SAMPLES));
   assertEquals([words[STEP.numAdjusts], words[STEP.adjusts]], [3, at]);
   const named = SAMPLES.map((_, i) => words[HEADER_WORDS + i * SAMPLE_WORDS + SAMPLE.adjust]);

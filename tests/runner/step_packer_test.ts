@@ -63,7 +63,8 @@ Deno.test("StepPacker.pack() lays decodes before prefills, each row with its slo
     numCopies: 0,
     numReports: 1,
     numAdjusts: 0,
-    widestAdjust: 0,
+    maxAdjustEntries: 0,
+    numBitmasks: 0,
     maxDecodeLen: 17,
   });
   assertEquals(sampledChunks, [1, 0]);

@@ -12,7 +12,8 @@ export const NO_WORK: StepDims = {
   numCopies: 0,
   numReports: 0,
   numAdjusts: 0,
-  widestAdjust: 0,
+  maxAdjustEntries: 0,
+  numBitmasks: 0,
   maxDecodeLen: 0,
 };
 
