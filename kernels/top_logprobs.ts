@@ -40,7 +40,9 @@ export const topLogprobs: Kernel<Shape & Readonly<{ REPORT: true }>> = {
 function report(row: Float32Array, out: Uint32Array, count: number): void {
   const order = Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b);
   const peak = row[order[0]!]!;
-  const logTotal = peak + Math.log(row.reduce((sum, logit) => sum + Math.exp(logit - peak), 0));
+  const sum = row.reduce((sum, logit) => sum + Math.exp(logit - peak), 0);
+  // As it is stored: the chosen token's log-probability, made of it later, is then the same as here.
+  const logTotal = Math.fround(peak + Math.log(sum));
   out[SAMPLED.logprob] = f32ToBits(logTotal);
   for (const [i, best] of order.slice(0, count).entries()) {
     out[SAMPLED.top + 2 * i] = best;
