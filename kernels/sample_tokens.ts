@@ -5,26 +5,31 @@ import {
   type KernelCall,
   kernelCall,
 } from "../src/device/kernel.ts";
+import part from "./part.wgsl" with { type: "text" };
+import { gumbel } from "./random_draw.ts";
+import reduce from "./reduce.wgsl" with { type: "text" };
 import source from "./sample_tokens.wgsl" with { type: "text" };
+import { type Segments, segmentsWgsl } from "./segments.ts";
 import {
+  ADJUST,
   SAMPLE,
   SAMPLE_WORDS,
   SAMPLED,
   SAMPLED_WORDS,
   STEP,
   type StepDims,
-  stepWgsl,
 } from "./step.ts";
 
-type Shape = Readonly<{ V: number; LANES: number }>;
+type Shape = Segments & Readonly<{ LANES: number; FUSED: boolean }>;
 
 /** Draws one token per row of `logits` f32 [R, V] into `sampled` u32 [R, SAMPLED_WORDS]. */
-export const sampleTokens: Kernel<Shape> = {
+export const sampleTokens: Kernel<Shape & Readonly<{ REPORT: false }>> = {
   name: "sample_tokens",
-  source: stepWgsl + source,
+  source: segmentsWgsl + reduce + part + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "logits", access: "read" },
+    { name: "parts", access: "read_write" },
     { name: "sampled", access: "read_write" },
   ],
   reference({ step, logits, sampled }, { V }) {
@@ -37,7 +42,8 @@ export const sampleTokens: Kernel<Shape> = {
       const token = bitsToF32(sample[SAMPLE.temperature]!) > 0 ? draw(row, sample) : argmax(row);
       out[SAMPLED.token] = token;
       if (sample[SAMPLE.numLogprobs]! > 0) {
-        report(row, out, token, sample[SAMPLE.numLogprobs]! - 1);
+        const logTotal = bitsToF32(out[SAMPLED.logprob]!);
+        out[SAMPLED.logprob] = f32ToBits(ownLogit(words, sample, row, token) - logTotal);
       }
     }
   },
@@ -64,10 +70,9 @@ function draw(row: Float32Array, sample: Uint32Array): number {
   }
   const topP = bitsToF32(sample[SAMPLE.topP]!);
   if (topP < 1) kept = nucleus(kept, topP, peak);
-  const gumbel = (token: number) => -Math.log(-Math.log(uniformDraw(sample, token)));
   let best = { token: kept[0]!.token, score: -Infinity };
   for (const { token, z } of kept) {
-    const score = z - peak + gumbel(token);
+    const score = z - peak + gumbel(sample, token);
     if (score > best.score) best = { token, score };
   }
   return best.token;
@@ -84,41 +89,28 @@ function nucleus<T extends { z: number }>(sorted: T[], topP: number, peak: numbe
   return sorted;
 }
 
-/** pcg4d of (seed, output index, token), mapped to (0, 1). */
-function uniformDraw(sample: Uint32Array, token: number): number {
-  const seeds = [
-    sample[SAMPLE.seedLow]!,
-    sample[SAMPLE.seedHigh]!,
-    sample[SAMPLE.outputIndex]!,
-    token,
-  ];
-  const v = Uint32Array.from(seeds, (word) => Math.imul(word, 1664525) + 1013904223);
-  const mix = (to: number, a: number, b: number) => v[to]! += Math.imul(v[a]!, v[b]!);
-  const round = () => [mix(0, 1, 3), mix(1, 2, 0), mix(2, 0, 1), mix(3, 1, 2)];
-  round();
-  for (let i = 0; i < 4; i++) v[i]! ^= v[i]! >>> 16;
-  round();
-  return ((v[0]! >>> 9) + 0.5) / 8388608;
+/** A token's logit before it was adjusted: its entry has it, where there is one. */
+function ownLogit(
+  words: Uint32Array,
+  sample: Uint32Array,
+  row: Float32Array,
+  token: number,
+): number {
+  if (sample[SAMPLE.adjust] === 0) return row[token]!;
+  const record = words.subarray(sample[SAMPLE.adjust]!);
+  const first = record[ADJUST.tokens]!;
+  const numTokens = record[ADJUST.numTokens]!;
+  const entry = words.subarray(first, first + numTokens).indexOf(token);
+  return entry === -1 ? row[token]! : bitsToF32(words[first + 2 * numTokens + entry]!);
 }
 
-function report(row: Float32Array, out: Uint32Array, token: number, count: number): void {
-  const order = Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b);
-  const peak = row[order[0]!]!;
-  const logTotal = peak + Math.log(row.reduce((sum, logit) => sum + Math.exp(logit - peak), 0));
-  out[SAMPLED.logprob] = f32ToBits(row[token]! - logTotal);
-  for (const [i, best] of order.slice(0, count).entries()) {
-    out[SAMPLED.top + 2 * i] = best;
-    out[SAMPLED.top + 2 * i + 1] = f32ToBits(row[best]! - logTotal);
-  }
-}
-
-/** Draws every sample of the step. */
+/** Draws every sample of the step from its segments' sums. */
 export function sampleTokensCall(
   shape: Shape,
-  buffers: Readonly<Record<"step" | "logits" | "sampled", DeviceBuffer>>,
+  buffers: Readonly<Record<"step" | "logits" | "parts" | "sampled", DeviceBuffer>>,
 ): KernelCall<StepDims> {
   return kernelCall(sampleTokens, {
-    constants: shape,
+    constants: { ...shape, REPORT: false },
     buffers,
     workgroups: ({ numSamples }) => [numSamples, 1, 1],
   });

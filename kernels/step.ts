@@ -12,9 +12,11 @@
  *     samples   [R, SAMPLE_WORDS]    rows whose logits are drawn from
  *     copies    [C, COPY_WORDS]      blocks to copy before anything else
  *     tables                         block ids, one run per sequence
+ *     adjusts   [A, ADJUST_WORDS]    samples whose logits are adjusted before the draw
+ *                                    then the entries and bitmasks that these name, ragged
  *
  * A row is one token of the step; T rows, S sequences, N tiles, R samples,
- * C copies.
+ * C copies, A adjusted samples.
  */
 export const STEP = {
   numTokens: 0,
@@ -30,6 +32,8 @@ export const STEP = {
   samples: 10,
   numCopies: 11,
   copies: 12,
+  numAdjusts: 13,
+  adjusts: 14,
 } as const;
 
 export const HEADER_WORDS = 16;
@@ -53,12 +57,33 @@ export const SAMPLE = {
   seedHigh: 6,
   outputIndex: 7,
   numLogprobs: 8,
+  /** First word of its adjustment; 0 for none. */
+  adjust: 9,
 } as const;
 export const SAMPLE_WORDS = 12;
 
 /** One block copy, by block id. */
 export const COPY = { from: 0, to: 1 } as const;
 export const COPY_WORDS = 2;
+
+/**
+ * One adjustment: its sample, penalties as f32 bits, and where its entries and its bitmask begin.
+ *
+ * Entries are `numTokens` token ids, then as many words `2 * times drawn + (in the prompt ? 1 : 0)`,
+ * then as many biases, f32 bits. The bitmask is `numAllowed` words, bit `t % 32` of word `t / 32` for
+ * token `t`; 0 words allow all.
+ */
+export const ADJUST = {
+  sample: 0,
+  repetition: 1,
+  frequency: 2,
+  presence: 3,
+  numTokens: 4,
+  tokens: 5,
+  numAllowed: 6,
+  allowed: 7,
+} as const;
+export const ADJUST_WORDS = 8;
 
 /** Most log-probabilities per token besides the chosen one's. */
 export const MAX_LOGPROBS = 20;
@@ -74,6 +99,12 @@ export interface StepDims {
   readonly numTiles: number;
   readonly numSamples: number;
   readonly numCopies: number;
+  /** Samples with log-probabilities. */
+  readonly numReports: number;
+  /** Samples whose logits are adjusted, the most entries of one of them, and those with a bitmask. */
+  readonly numAdjusts: number;
+  readonly maxAdjustEntries: number;
+  readonly numBitmasks: number;
   /** Longest context among the decodes, in tokens. */
   readonly maxDecodeLen: number;
 }
@@ -85,11 +116,13 @@ export const stepWgsl: string = [
   ...wgslConstants("TILE", { ...TILE, words: TILE_WORDS }),
   ...wgslConstants("SAMPLE", { ...SAMPLE, words: SAMPLE_WORDS }),
   ...wgslConstants("COPY", { ...COPY, words: COPY_WORDS }),
+  ...wgslConstants("ADJUST", { ...ADJUST, words: ADJUST_WORDS }),
   ...wgslConstants("SAMPLED", { ...SAMPLED, words: SAMPLED_WORDS }),
   "",
 ].join("\n");
 
-function wgslConstants(prefix: string, words: Readonly<Record<string, number>>): string[] {
+/** `values` as WGSL constants of type u32, their names in upper snake case after `prefix`. */
+export function wgslConstants(prefix: string, words: Readonly<Record<string, number>>): string[] {
   return Object.entries(words).map(([name, word]) => {
     const snake = name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
     return `const ${prefix}_${snake}: u32 = ${word}u;`;

@@ -22,9 +22,13 @@ export interface Tuning {
   readonly matmulTiles: readonly MatmulTile[];
   /** Fours of inputs that a lane takes in a row, a power of two; where a row allows. */
   readonly matmulRun: number;
-  /** Lanes that reduce one row in `rms_norm` and in `sample_tokens`. */
+  /** Lanes that reduce one row in `rms_norm`, and at least in the last phase of sampling; powers of two. */
   readonly normLanes: number;
   readonly sampleLanes: number;
+  /** Lanes per workgroup of sampling's first phase. */
+  readonly partLanes: number;
+  /** Largest vocabulary that is sampled in one phase. */
+  readonly fusedVocabSize: number;
   /** Positions per split of a decode's context; fixed, so that results do not depend on the batch. */
   readonly splitLen: number;
   /** Splits per workgroup of decode attention. */
@@ -48,6 +52,8 @@ export const SOFTWARE_TUNING: Tuning = {
   matmulRun: 1,
   normLanes: 8,
   sampleLanes: 8,
+  partLanes: 8,
+  fusedVocabSize: 8192,
   splitLen: 32,
   splitsPerWorkgroup: 8,
   queryTile: 8,
@@ -65,6 +71,8 @@ export const GPU_TUNING: Tuning = {
   matmulRun: 2,
   normLanes: 64,
   sampleLanes: 256,
+  partLanes: 64,
+  fusedVocabSize: 8192,
   splitLen: 64,
   splitsPerWorkgroup: 16,
   queryTile: 16,

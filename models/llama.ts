@@ -4,7 +4,7 @@ import { matmulCalls } from "../kernels/matmul.ts";
 import { pagedAttentionCalls } from "../kernels/paged_attention.ts";
 import { rmsNormCall } from "../kernels/rms_norm.ts";
 import { ropeStoreKvCall } from "../kernels/rope_store_kv.ts";
-import { sampleTokensCall } from "../kernels/sample_tokens.ts";
+import { samplingCalls } from "../kernels/sampling.ts";
 import type { StepDims } from "../kernels/step.ts";
 import { StartupError } from "../src/core/errors.ts";
 import type { KernelCall } from "../src/device/kernel.ts";
@@ -97,9 +97,10 @@ function llamaGraph(inputs: GraphInputs): KernelCall<StepDims>[] {
       { step: a.step, x: a.last, w: head.buffer, y: a.logits },
       tuning,
     ),
-    sampleTokensCall(
-      { V, LANES: tuning.sampleLanes },
-      { step: a.step, logits: a.logits, sampled: a.sampled },
+    ...samplingCalls(
+      V,
+      { step: a.step, logits: a.logits, parts: a.segments, sampled: a.sampled },
+      tuning,
     ),
   ];
 }

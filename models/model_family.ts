@@ -44,6 +44,8 @@ export interface Activations {
   readonly last: DeviceBuffer;
   /** f32 [R, V]. */
   readonly logits: DeviceBuffer;
+  /** u32 [R, PARTS_PLANES, M], what sampling knows of the segments of each row. */
+  readonly segments: DeviceBuffer;
   /** u32 [R, SAMPLED_WORDS]. */
   readonly sampled: DeviceBuffer;
 }

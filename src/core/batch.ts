@@ -11,6 +11,38 @@ export interface SampleRequest {
   readonly outputIndex: number;
   /** How many log-probabilities to report beside the chosen token's; absent means none at all. */
   readonly numLogprobs?: number;
+  /** What is done to the logits before the draw; absent leaves them as the model gave them. */
+  readonly adjustment?: LogitAdjustment;
+}
+
+/**
+ * Penalties, biases and bans of one draw, in this order. Log-probabilities are reported as they are
+ * without them.
+ *
+ *     repetition: l = l > 0 ? l / p : l * p    of tokens in prompt or output (Keskar 2019, "CTRL",
+ *                                              arXiv:1909.05858)
+ *     frequency:  l -= p * times drawn
+ *     presence:   l -= p                       of tokens drawn at least once
+ *     bias:       l += b
+ */
+export interface LogitAdjustment {
+  /** 1 changes nothing; positive. */
+  readonly repetitionPenalty: number;
+  /** 0 changes nothing. */
+  readonly frequencyPenalty: number;
+  /** 0 changes nothing. */
+  readonly presencePenalty: number;
+  /** The tokens concerned, each once, in any order; ids beyond the vocabulary are passed over. */
+  readonly tokens: Uint32Array;
+  /** Of each, how often it was drawn, times two, plus one where the prompt has it. */
+  readonly counts: Uint32Array;
+  /** What is added to the logit of each; -Infinity bans the token. */
+  readonly biases: Float32Array;
+  /**
+   * Bit `t % 32` of word `t / 32` says whether token `t` may be drawn; `ceil(V / 32)` words, tokens
+   * beyond them may not. Absent allows all. At least one token must be left.
+   */
+  readonly allowedTokens?: Uint32Array;
 }
 
 /** `tokens.length` consecutive positions of one sequence, computed in one step. Decode is a chunk of one. */

@@ -10,6 +10,7 @@ const NOT_SEARCHED: readonly (readonly [string, string | number])[] = [
   ["frequency_penalty", 0],
   ["presence_penalty", 0],
   ["repetition_penalty", 1],
+  ["repeat_penalty", 1],
   ["min_tokens", 0],
   ["logit_bias", ""],
   ["bad_words", ""],

@@ -27,7 +27,7 @@ export function chatRoute(services: Services): Handler {
     const messages = toChatMessages(request.messages);
     const encodeOptions = toEncodeChatOptions(request, messages);
 
-    const { maxModelLen } = requireReady(engine);
+    const { maxModelLen, vocabSize } = requireReady(engine);
     const { maxCharsPerToken, defaults } = services.model;
     const numChars = messages.reduce((sum, { content }) => sum + content.length, 0);
     checkPromptChars(numChars, "messages", { maxModelLen, maxCharsPerToken });
@@ -42,6 +42,7 @@ export function chatRoute(services: Services): Handler {
       text,
       nextSeed: services.nextSeed,
       maxTokens,
+      vocabSize,
       numLogprobs,
     });
     const format = chatFormat({

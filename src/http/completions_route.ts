@@ -38,7 +38,8 @@ export function completionsRoute(services: Services): Handler {
         maxTokens: request.max_tokens,
         fallback: DEFAULT_MAX_TOKENS,
       });
-      const context = { defaults, text, nextSeed: services.nextSeed, maxTokens, numLogprobs };
+      const { nextSeed } = services;
+      const context = { defaults, text, nextSeed, maxTokens, vocabSize, numLogprobs };
       return toSamplingParams(request, context).map((params) => ({ prompt, params }));
     });
     const format = completionsFormat({

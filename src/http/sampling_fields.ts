@@ -2,6 +2,7 @@ import { z } from "zod";
 import { RequestError } from "../core/errors.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
 import { boundedArray } from "./bounded_array.ts";
+import { LOGIT_FIELDS, toLogitParams } from "./logit_fields.ts";
 import { NUM_SEEDS, seedOfSample } from "./seed_source.ts";
 import type { SamplingDefaults, TextService } from "./services.ts";
 
@@ -34,6 +35,7 @@ export const SAMPLING_FIELDS = {
   top_p: z.number().min(0).max(1).nullish(),
   top_k: z.int().min(-1).max(MAX_TOKENS).nullish(),
   min_p: z.number().min(0).max(1).nullish(),
+  ...LOGIT_FIELDS,
   seed: z.int().nullish(),
   n: z.int().min(1).max(MAX_SAMPLES).nullish(),
   use_beam_search: z.boolean().nullish(),
@@ -83,19 +85,27 @@ export interface SamplingContext {
   readonly text: Pick<TextService, "eosTokenIds">;
   readonly nextSeed: () => number;
   readonly maxTokens: number;
+  readonly vocabSize: number;
   readonly numLogprobs: number | undefined;
 }
 
-/** Parameters of the samples of one prompt. The `i`-th of them draws with the request's seed plus `i`. */
+/**
+ * Parameters of the samples of one prompt. The `i`-th of them draws with the request's seed plus `i`.
+ *
+ * @throws {RequestError} when a field is beyond the vocabulary or the length of the answer.
+ */
 export function toSamplingParams(
   request: SamplingFields,
   context: SamplingContext,
 ): SamplingParams[] {
-  const { defaults, text, maxTokens, numLogprobs } = context;
+  const { defaults, text, maxTokens, vocabSize, numLogprobs } = context;
   const stopTokenIds = [
-    ...(request.ignore_eos === true ? [] : text.eosTokenIds),
-    ...(request.stop_token_ids ?? []),
+    ...new Set([
+      ...(request.ignore_eos === true ? [] : text.eosTokenIds),
+      ...(request.stop_token_ids ?? []),
+    ]),
   ];
+  const logitParams = toLogitParams(request, { vocabSize, maxTokens, stopTokenIds });
   const topP = request.top_p ?? defaults.topP ?? 1;
   const topK = Math.max(request.top_k ?? defaults.topK ?? 0, 0);
   const seed = toSeed(request.seed) ?? context.nextSeed();
@@ -107,7 +117,8 @@ export function toSamplingParams(
     topP: topP === 0 ? 1 : topP,
     minP: request.min_p ?? defaults.minP ?? 0,
     seed: seedOfSample(seed, i),
-    stopTokenIds: [...new Set(stopTokenIds)],
+    stopTokenIds,
+    ...logitParams,
     ...(numLogprobs === undefined ? {} : { numLogprobs }),
   }));
 }

@@ -46,16 +46,9 @@ const ONLY_IN_A_SEARCH: Unsupported = {
 
 /** Sampling and generation features beyond `SamplingParams`, in OpenAI's, vLLM's and llama.cpp's words. */
 const GENERATION: readonly (readonly [string, Unsupported])[] = [
-  ["frequency_penalty", only(0)],
-  ["presence_penalty", only(0)],
-  ["repetition_penalty", only(1)],
-  ["repeat_penalty", only(1)],
-  ["logit_bias", EMPTY],
   ["bad_words", EMPTY],
-  ["allowed_token_ids", NOTHING],
   ["best_of", AS_MANY_AS_N],
   ["length_penalty", ONLY_IN_A_SEARCH],
-  ["min_tokens", only(0)],
   ["typical_p", only(1)],
   ["mirostat", only(0)],
   ["dry_multiplier", only(0)],

@@ -1,3 +1,4 @@
+import { partsWords } from "../../kernels/sampling.ts";
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
 import type { ModelConfig } from "../../models/model_config.ts";
@@ -35,18 +36,18 @@ export async function buildRunner(inputs: RunnerInputs): Promise<ModelRunner> {
   const tuning = tuningFor(device.capabilities);
   const limits = stepLimits(engine, budget, tuning);
   const maxSplits = ceilDiv(budget.maxModelLen, tuning.splitLen);
-  const activations = await createActivations(inputs, limits, maxSplits);
+  const activations = await createActivations(inputs, limits, { maxSplits, tuning });
   const storage = await KvStorage.create(device, {
     numLayers: model.numLayers,
     numBlocks: budget.numBlocks,
     layerBlockBytes: engine.blockSize *
       layerBytesPerToken({ ...model, dtype: engine.kvCacheDtype }),
   });
-  const graph = (kv: readonly DeviceBuffer[]) =>
+  const graph = (kv: readonly DeviceBuffer[], step: DeviceBuffer) =>
     family.graph({
       config: model,
       weight: weights.weight,
-      activations,
+      activations: { ...activations, step },
       kv,
       blockSize: engine.blockSize,
       kvDtype: engine.kvCacheDtype,
@@ -81,7 +82,7 @@ function stepLimits(engine: EngineConfig, budget: KvBudget, tuning: Tuning): Ste
 async function createActivations(
   { device, model, budget }: RunnerInputs,
   limits: StepLimits,
-  maxSplits: number,
+  { maxSplits, tuning }: { readonly maxSplits: number; readonly tuning: Tuning },
 ): Promise<Activations> {
   const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = model;
   const { maxTokens, maxSeqs } = limits;
@@ -106,6 +107,7 @@ async function createActivations(
     peaks: await floats("peaks", maxSeqs * numHeads * maxSplits * 2),
     last: await floats("last", maxSeqs * hiddenSize),
     logits: await floats("logits", maxSeqs * vocabSize),
+    segments: await floats("segments", maxSeqs * partsWords(vocabSize, tuning)),
     sampled: await floats("sampled", maxSeqs * SAMPLED_WORDS),
   };
 }

@@ -11,9 +11,13 @@ import type { PackedStep, StepPacker } from "./step_packer.ts";
 export interface ModelRunnerParts {
   readonly device: Device;
   readonly storage: KvStorage;
-  /** The forward pass over a set of KV buffers. */
-  readonly graph: (kv: readonly DeviceBuffer[]) => readonly KernelCall<StepDims>[];
+  /** The forward pass over a set of KV buffers, and the step metadata it reads. */
+  readonly graph: (
+    kv: readonly DeviceBuffer[],
+    step: DeviceBuffer,
+  ) => readonly KernelCall<StepDims>[];
   readonly packer: StepPacker;
+  /** Metadata of the steps to come; replaced by a larger one when adjustments need it. */
   readonly step: DeviceBuffer;
   readonly sampled: DeviceBuffer;
   readonly vocabSize: number;
@@ -23,15 +27,18 @@ export interface ModelRunnerParts {
 export class ModelRunner {
   readonly #parts: ModelRunnerParts;
   #program: Program<StepDims>;
+  #step: DeviceBuffer;
 
   private constructor(parts: ModelRunnerParts, program: Program<StepDims>) {
     this.#parts = parts;
     this.#program = program;
+    this.#step = parts.step;
   }
 
   /** Compiles the graph over the pool's buffers. */
   static async create(parts: ModelRunnerParts): Promise<ModelRunner> {
-    return new ModelRunner(parts, await parts.device.compile(parts.graph(parts.storage.buffers)));
+    const { device, graph, storage, step } = parts;
+    return new ModelRunner(parts, await device.compile(graph(storage.buffers, step)));
   }
 
   /** Milliseconds spent so far waiting for the device. */
@@ -45,9 +52,10 @@ export class ModelRunner {
    * @throws {DeviceLostError} when the device is gone.
    */
   async run(batch: Batch): Promise<SampledToken[]> {
-    const { device, packer, step, sampled } = this.#parts;
+    const { device, packer, sampled } = this.#parts;
     const packed = packer.pack(batch);
-    device.write(step, 0, packed.words);
+    if (packed.words.byteLength > this.#step.bytes) await this.#growStep(packed.words.byteLength);
+    device.write(this.#step, 0, packed.words);
     const bytes = Math.max(4, packed.dims.numSamples * SAMPLED_WORDS * 4);
     const words = device.run(this.#program, packed.dims, { buffer: sampled, bytes });
     return this.#results(batch, packed, words instanceof Promise ? await words : words);
@@ -66,7 +74,7 @@ export class ModelRunner {
       await storage.resize(numBlocks);
     } finally {
       // Bind groups name buffers, and some of these are new even after a failure.
-      this.#program = await device.compile(graph(storage.buffers));
+      this.#program = await device.compile(graph(storage.buffers, this.#step));
     }
   }
 
@@ -82,6 +90,16 @@ export class ModelRunner {
       const copies = moves.slice(at, at + most).map((move) => ({ ...move, numTokens }));
       await this.run({ step: 0, copies, chunks: [], numTokens: 0 });
     }
+  }
+
+  /** Between two steps: at least doubles the metadata's buffer, so that this is done a few times at most. */
+  async #growStep(bytes: number): Promise<void> {
+    const { device, graph, storage } = this.#parts;
+    const old = this.#step;
+    const step = await device.createBuffer(old.label, Math.max(bytes, 2 * old.bytes));
+    this.#program = await device.compile(graph(storage.buffers, step));
+    this.#step = step;
+    device.destroyBuffer(old);
   }
 
   #results(batch: Batch, { sampledChunks }: PackedStep, words: Uint32Array): SampledToken[] {

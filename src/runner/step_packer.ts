@@ -15,6 +15,7 @@ import { invariant } from "../base/invariant.ts";
 import { ceilDiv } from "../base/math.ts";
 import type { Batch, BlockCopy, SampleRequest, ScheduledChunk } from "../core/batch.ts";
 import { f32ToBits } from "../device/half.ts";
+import { adjustmentWords, putAdjustments } from "./adjustment_words.ts";
 
 /** The largest step the buffers are made for. */
 export interface StepLimits {
@@ -31,20 +32,32 @@ export interface StepLimits {
 
 /** One step as the kernels read it. */
 export interface PackedStep {
-  /** The metadata words; valid until the next `pack`. */
+  /** The metadata words; valid until the next `pack`. May be more than in any step before. */
   readonly words: Uint32Array<ArrayBuffer>;
   readonly dims: StepDims;
   /** Which of the batch's chunks each draw belongs to, in order of the draws. */
   readonly sampledChunks: readonly number[];
 }
 
-/** Words of metadata that a step of these limits needs at most. */
+/** Words per sequence that adjustments of its draw find without growth: some 170 tokens. */
+const ADJUSTMENT_ROOM = 512;
+
+/**
+ * Words of metadata that a step of these limits needs at most, as long as the adjustments of its draws
+ * take no more than 512 words per sequence. Larger ones make the packer's words grow.
+ */
 export function maxStepWords({ maxTokens, maxSeqs, maxBlocksPerSeq }: StepLimits): number {
   return HEADER_WORDS + 3 * maxTokens + maxTokens * TILE_WORDS +
-    maxSeqs * (SEQ_WORDS + SAMPLE_WORDS + COPY_WORDS + maxBlocksPerSeq);
+    maxSeqs * (SEQ_WORDS + SAMPLE_WORDS + COPY_WORDS + maxBlocksPerSeq + ADJUSTMENT_ROOM);
 }
 
-/** Writes batches as packed step metadata (`kernels/step.ts`) into one reused array. */
+/**
+ * Writes batches as packed step metadata (`kernels/step.ts`) into one reused array.
+ *
+ * Beside {@link maxStepWords}, a step can need 3 words per token that is penalized or biased, at most
+ * those of a sequence's context plus what its request names, and one word per 32 tokens of the
+ * vocabulary for each bitmask.
+ */
 export class StepPacker {
   #limits: StepLimits;
   #words: Uint32Array<ArrayBuffer>;
@@ -66,8 +79,11 @@ export class StepPacker {
     const sampledChunks = order.filter((i) => batch.chunks[i]!.sample !== undefined);
     const numTiles = order.slice(numDecodes)
       .reduce((n, i) => n + ceilDiv(batch.chunks[i]!.tokens.length, this.#limits.queryTile), 0);
+    const samples = sampledChunks.map((i) => batch.chunks[i]!.sample!);
+    this.#reserve(adjustmentWords(samples));
     const header = this.#header(batch, numDecodes, numTiles, sampledChunks.length);
-    const end = this.#fill(batch.chunks, order, header, numDecodes);
+    const tablesEnd = this.#fill(batch.chunks, order, header, numDecodes);
+    const { end, ...adjustments } = putAdjustments(this.#words, tablesEnd, samples);
     const decodes = order.slice(0, numDecodes).map((i) => batch.chunks[i]!.start + 1);
     return {
       words: this.#words.subarray(0, end),
@@ -77,10 +93,20 @@ export class StepPacker {
         numTiles,
         numSamples: sampledChunks.length,
         numCopies: batch.copies?.length ?? 0,
+        numReports: samples.filter(({ numLogprobs }) => numLogprobs !== undefined).length,
+        ...adjustments,
         maxDecodeLen: Math.max(0, ...decodes),
       },
       sampledChunks,
     };
+  }
+
+  /** Makes room for a step with so many words of adjustments; what the array held is lost. */
+  #reserve(numWords: number): void {
+    const { maxSeqs } = this.#limits;
+    const needed = maxStepWords(this.#limits) - maxSeqs * ADJUSTMENT_ROOM + numWords;
+    if (needed <= this.#words.length) return;
+    this.#words = new Uint32Array(Math.max(needed, 2 * this.#words.length));
   }
 
   /** Lays the regions out and returns the header, whose offsets say where they begin. */
@@ -190,6 +216,7 @@ export class StepPacker {
     this.#words[at + SAMPLE.numLogprobs] = sample.numLogprobs === undefined
       ? 0
       : sample.numLogprobs + 1;
+    this.#words[at + SAMPLE.adjust] = 0;
   }
 }
 

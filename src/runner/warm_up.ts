@@ -1,6 +1,14 @@
-import type { Batch, ScheduledChunk } from "../core/batch.ts";
+import type { Batch, LogitAdjustment, ScheduledChunk } from "../core/batch.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import type { ModelRunner } from "./model_runner.ts";
+
+/** An adjustment that changes nothing. */
+const BIASED: LogitAdjustment = {
+  ...{ repetitionPenalty: 1, frequencyPenalty: 0, presencePenalty: 0 },
+  tokens: Uint32Array.of(0),
+  counts: Uint32Array.of(0),
+  biases: Float32Array.of(0),
+};
 
 /**
  * Runs steps of every kind once, so that drivers that compile at first use and memory that is cleared
@@ -20,7 +28,10 @@ export async function warmUp(
     tokens: new Uint32Array(length),
     start: 0,
     blockTable: Array.from({ length: Math.ceil(length / blockSize) }, (_, i) => i),
-    sample: { ...draw, temperature: sequenceId % 2, topK: 2, topP: 0.5, numLogprobs: 1 },
+    sample: {
+      ...{ ...draw, temperature: sequenceId % 2, topK: 2, topP: 0.5, numLogprobs: 1 },
+      ...(sequenceId === 0 ? { adjustment: BIASED } : {}),
+    },
   });
   const decodes = (count: number) => Array.from({ length: count }, (_, i) => chunk(i, 1));
   const plans = [decodes(1), decodes(Math.min(3, maxNumSeqs)), decodes(Math.min(16, maxNumSeqs))];

@@ -73,8 +73,12 @@ export class BatchPlan {
 function sampleRequest(sequence: Sequence): SampleRequest {
   const { temperature, topK, topP, minP, seed, numLogprobs } = sequence.params;
   const outputIndex = sequence.numOutputTokens;
-  const draw = { temperature, topK, topP, minP, seed, outputIndex };
-  return numLogprobs === undefined ? draw : { ...draw, numLogprobs };
+  const adjustment = sequence.adjuster?.adjustment();
+  return {
+    ...{ temperature, topK, topP, minP, seed, outputIndex },
+    ...(numLogprobs === undefined ? {} : { numLogprobs }),
+    ...(adjustment === undefined ? {} : { adjustment }),
+  };
 }
 
 /** Fails unless `sampled` has one entry per chunk with a `sample`, in the order of the chunks. */

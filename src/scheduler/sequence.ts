@@ -1,6 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
+import { LogitAdjuster } from "./logit_adjuster.ts";
 import type { CachingOptions } from "../kvcache/cached_path.ts";
 
 /** Room for outputs before the tokens are first copied; most answers of a chat fit. */
@@ -53,6 +54,8 @@ export class Sequence implements Answer {
   readonly isWarmUp: boolean;
   readonly params: SequenceRequest["params"];
   readonly numPromptTokens: number;
+  /** What its parameters do to the logits of its draws; absent for most. */
+  readonly adjuster: LogitAdjuster | undefined;
   state: SequenceState = "waiting";
   /** Leading positions whose KV is in the pool; 0 whenever the sequence waits. */
   numComputedTokens = 0;
@@ -76,6 +79,7 @@ export class Sequence implements Answer {
     this.#numTokens = request.prompt.length;
     this.#tokens = new Uint32Array(request.prompt.length + INITIAL_OUTPUT_CAPACITY);
     this.#tokens.set(request.prompt);
+    this.adjuster = LogitAdjuster.create(request.params, request.prompt);
   }
 
   /** The sequences with block tables that it stands for in the queues: itself, or the beams of a search. */
@@ -132,6 +136,7 @@ export class Sequence implements Answer {
       this.#tokens = larger;
     }
     this.#tokens[this.#numTokens++] = token;
+    this.adjuster?.count(token);
   }
 }
 

@@ -17,6 +17,7 @@ function paramsOf(request: SamplingFields, defaults = {}) {
     text: { eosTokenIds: [2] },
     nextSeed: () => 77,
     maxTokens: 5,
+    vocabSize: 300,
     numLogprobs: undefined,
   });
 }
@@ -52,6 +53,16 @@ Deno.test("toSamplingParams() joins the model's stop tokens with the request's",
 Deno.test("toSamplingParams() keeps exactly the likeliest token for a nucleus of 0", () => {
   const [params] = paramsOf({ top_p: 0, top_k: 50 });
   assertEquals([params!.topP, params!.topK], [1, 1]);
+});
+
+Deno.test("toSamplingParams() gives all samples what is asked of the logits", () => {
+  const params = paramsOf({ n: 2, presence_penalty: 0.5, min_tokens: 3, logit_bias: { "7": -1 } });
+  for (const { presencePenalty, minTokens, logitBias } of params) {
+    assertEquals([presencePenalty, minTokens, logitBias], [0.5, 3, [[7, -1]]]);
+  }
+  const allowed = { allowed_token_ids: [2], min_tokens: 1 };
+  assertThrows(() => paramsOf(allowed), RequestError, "stop tokens only");
+  assertEquals(paramsOf({ ...allowed, ignore_eos: true }).length, 1);
 });
 
 Deno.test("SAMPLING_FIELDS accept null and bounds and refuse what lies beyond", () => {

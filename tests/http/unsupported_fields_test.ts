@@ -10,11 +10,10 @@ const TOOL = { type: "function", function: { name: "f" } };
 
 Deno.test("refuseUnsupported() names a field whose value asks for something", () => {
   const bodies: Record<string, unknown>[] = [
-    { frequency_penalty: 0.5 },
-    { presence_penalty: -1 },
-    { repetition_penalty: 1.1 },
-    { logit_bias: { "5": -100 } },
-    { logit_bias: [[5, false]] },
+    { bad_words: ["x"] },
+    { typical_p: 0.9 },
+    { length_penalty: 1.1 },
+    { logits_processors: { "5": -100 } },
     { tools: [TOOL] },
     { tool_choice: "required" },
     { response_format: { type: "json_object" } },
@@ -22,7 +21,6 @@ Deno.test("refuseUnsupported() names a field whose value asks for something", ()
     { best_of: 2 },
     { best_of: 1, n: 2 },
     { length_penalty: 2 },
-    { min_tokens: 1 },
     { prompt_logprobs: 0 },
     { echo: true },
     { chat_template: "{{ messages }}" },
@@ -41,13 +39,13 @@ Deno.test("refuseUnsupported() names a field whose value asks for something", ()
 
 Deno.test("refuseUnsupported() lets values pass that ask for nothing", () => {
   const bodies: Record<string, unknown>[] = [
-    { frequency_penalty: 0, presence_penalty: 0, repetition_penalty: 1, logit_bias: {} },
-    { frequency_penalty: null, tools: null, response_format: null },
+    { mirostat: 0, typical_p: 1, bad_words: [], logits_processors: {} },
+    { guided_json: null, tools: null, response_format: null },
     { tools: [], tool_choice: "none", parallel_tool_calls: true },
     { response_format: { type: "text" }, modalities: ["text"], echo: false },
     { best_of: 3, n: 3 },
     { best_of: 1 },
-    { min_tokens: 0, use_beam_search: false, length_penalty: 1 },
+    { use_beam_search: false, length_penalty: 1 },
     { use_beam_search: true, length_penalty: 2 },
     { user: "me", metadata: {}, store: true, service_tier: "auto", never_heard_of: 1 },
   ];

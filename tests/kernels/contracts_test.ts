@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { adjustLogits } from "../../kernels/adjust_logits.ts";
 import { copyBlocks } from "../../kernels/copy_blocks.ts";
 import { embedTokens } from "../../kernels/embed_tokens.ts";
 import { matmul } from "../../kernels/matmul.ts";
@@ -9,9 +10,12 @@ import {
 } from "../../kernels/paged_attention.ts";
 import { rmsNorm } from "../../kernels/rms_norm.ts";
 import { ropeStoreKv } from "../../kernels/rope_store_kv.ts";
+import { sampleParts } from "../../kernels/sample_parts.ts";
 import { sampleTokens } from "../../kernels/sample_tokens.ts";
+import { topLogprobs } from "../../kernels/top_logprobs.ts";
 
 const KERNELS = [
+  adjustLogits,
   copyBlocks,
   embedTokens,
   matmul,
@@ -20,7 +24,9 @@ const KERNELS = [
   pagedAttentionReduce,
   rmsNorm,
   ropeStoreKv,
+  sampleParts,
   sampleTokens,
+  topLogprobs,
 ];
 
 for (const { name, source, bindings } of KERNELS) {
@@ -41,7 +47,7 @@ Deno.test("every WGSL file is one kernel's or shared by several", async () => {
   for await (const { name } of Deno.readDir(new URL("../../kernels/", import.meta.url))) {
     if (name.endsWith(".wgsl")) files.push(name.replace(".wgsl", ""));
   }
-  const shared = ["attend", "elements", "kv_elements"];
+  const shared = ["attend", "elements", "kv_elements", "part", "reduce", "segments"];
   assertEquals(files.sort(), [...KERNELS.map(({ name }) => name), ...shared].sort());
   assert(KERNELS.every(({ source }) => source.includes("const STEP_NUM_TOKENS")));
 });

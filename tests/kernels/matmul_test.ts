@@ -5,6 +5,7 @@ import { GPU_TUNING, SOFTWARE_TUNING } from "../../kernels/tuning.ts";
 import { isQuantized, type WeightDtype } from "../../src/core/weight_format.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
 import { WEIGHT_DTYPES, weightFixture } from "../support/weight_fixture.ts";
+import { NO_WORK } from "../support/step_fixture.ts";
 
 /** Rows at every tile's edges; outputs that do not fill a tile; few and many inputs. */
 const ROWS = [1, 2, 4, 5, 8, 9, 33];
@@ -23,7 +24,7 @@ function header(numTokens: number): Uint32Array {
 }
 
 function dimsOf(numTokens: number): StepDims {
-  return { numTokens, numDecodes: 0, numTiles: 0, numSamples: 0, numCopies: 0, maxDecodeLen: 0 };
+  return { ...NO_WORK, numTokens };
 }
 
 for (const [name, tuning] of Object.entries({ SOFTWARE_TUNING, GPU_TUNING })) {

@@ -9,7 +9,7 @@ import { COPY_WORDS, HEADER_WORDS, STEP } from "../../kernels/step.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
 import { WEIGHT_DTYPES, weightFixture } from "../support/weight_fixture.ts";
-import { packStep } from "../support/step_fixture.ts";
+import { NO_WORK, packStep } from "../support/step_fixture.ts";
 
 const CHUNKS = [{ start: 40, count: 1 }, { start: 0, count: 19 }, { start: 7, count: 1 }];
 const POOL = { blockSize: 8, numBlocks: 31, queryTile: 8 };
@@ -98,12 +98,12 @@ gpuTest("copy_blocks copies the listed blocks, whole and exactly, and no other",
   words[STEP.copies] = HEADER_WORDS;
   words.set([4, 8, 0, 3], HEADER_WORDS);
   const kv = new Uint32Array(numBlocks * WORDS).map((_, i) => i * 2654435761);
-  const dims = { numTokens: 0, numDecodes: 0, numTiles: 0, numSamples: 0, numCopies: 2 };
+  const dims = { ...NO_WORK, numCopies: 2 };
   const { actual, expected } = await runBoth(
     gpu,
     { step: words, kv },
     (b) => [copyBlocksCall({ WORDS }, b as never)],
-    { ...dims, maxDecodeLen: 0 },
+    dims,
     "kv",
   );
   assertEquals(actual.u32, expected.u32);

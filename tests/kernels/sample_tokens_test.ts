@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { sampleTokensCall } from "../../kernels/sample_tokens.ts";
+import { partsWords, samplingCalls } from "../../kernels/sampling.ts";
 import { MAX_LOGPROBS, SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import type { SampleRequest } from "../../src/core/batch.ts";
 import type { Device } from "../../src/device/device.ts";
@@ -7,6 +7,15 @@ import { bitsToF32 } from "../../src/device/half.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";
 import { gpuTest, noise, runBoth } from "../support/agreement.ts";
+
+/** One phase and two, few lanes and many. */
+const TUNINGS = {
+  "one phase, 8 lanes": { sampleLanes: 8, partLanes: 8, fusedVocabSize: Infinity },
+  "two phases, 8 lanes": { sampleLanes: 8, partLanes: 8, fusedVocabSize: 0 },
+  "two phases, 256 lanes": { sampleLanes: 256, partLanes: 64, fusedVocabSize: 0 },
+} as const;
+type SamplingTuning = (typeof TUNINGS)[keyof typeof TUNINGS];
+const FEW_LANES = TUNINGS["two phases, 8 lanes"];
 
 const GREEDY = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 };
 
@@ -50,36 +59,92 @@ function requests(): SampleRequest[] {
   return all;
 }
 
-for (const [V, LANES] of [[7, 8], [2048, 8], [2048, 256], [300, 64]] as const) {
-  gpuTest(`sample_tokens agrees with the definition: ${V} tokens, ${LANES} lanes`, async (gpu) => {
-    const samples = requests();
-    const { words, dims } = sampleStep(samples);
-    const logits = noise(samples.length * V, 8, 6);
-    const { actual, expected } = await runBoth(
-      gpu,
-      { step: words, logits, sampled: new Uint32Array(samples.length * SAMPLED_WORDS) },
-      (b) => [sampleTokensCall({ V, LANES }, b as never)],
-      dims,
-      "sampled",
-    );
-    samples.forEach((sample, r) => {
-      const at = r * SAMPLED_WORDS;
-      const label = `row ${r} ${JSON.stringify(sample)}`;
-      assertEquals(actual.u32[at], expected.u32[at], label);
-      if (sample.numLogprobs === undefined) return;
-      const near = (word: number) =>
-        assert(
-          Math.abs(bitsToF32(actual.u32[word]!) - bitsToF32(expected.u32[word]!)) < 2e-5,
-          label,
-        );
-      near(at + SAMPLED.logprob);
-      for (let i = 0; i < Math.min(sample.numLogprobs, V); i++) {
-        assertEquals(actual.u32[at + SAMPLED.top + 2 * i], expected.u32[at + SAMPLED.top + 2 * i]);
-        near(at + SAMPLED.top + 2 * i + 1);
-      }
-    });
+/** Draws all samples on both devices and compares what came out; returns the tokens. */
+async function checkAgreement(
+  gpu: Device,
+  samples: readonly SampleRequest[],
+  logits: Float32Array,
+  tuning: SamplingTuning,
+): Promise<number[]> {
+  const V = logits.length / samples.length;
+  const { words, dims } = sampleStep(samples);
+  const { actual, expected } = await runBoth(
+    gpu,
+    {
+      step: words,
+      logits,
+      parts: new Uint32Array(samples.length * partsWords(V, tuning)),
+      sampled: new Uint32Array(samples.length * SAMPLED_WORDS),
+    },
+    (b) => samplingCalls(V, b as never, tuning),
+    dims,
+    "sampled",
+  );
+  return samples.map((sample, r) => {
+    const at = r * SAMPLED_WORDS;
+    const label = `row ${r} ${JSON.stringify(sample)}`;
+    assertEquals(actual.u32[at], expected.u32[at], label);
+    const near = (word: number) =>
+      assert(
+        Math.abs(bitsToF32(actual.u32[word]!) - bitsToF32(expected.u32[word]!)) < 2e-5,
+        label,
+      );
+    if (sample.numLogprobs !== undefined) near(at + SAMPLED.logprob);
+    for (let i = 0; i < Math.min(sample.numLogprobs ?? 0, V); i++) {
+      assertEquals(actual.u32[at + SAMPLED.top + 2 * i], expected.u32[at + SAMPLED.top + 2 * i]);
+      near(at + SAMPLED.top + 2 * i + 1);
+    }
+    return expected.u32[at]!;
   });
 }
+
+for (const [name, tuning] of Object.entries(TUNINGS)) {
+  for (const V of [7, 300, 2048]) {
+    gpuTest(`sample_tokens agrees with the definition: ${V} tokens, ${name}`, async (gpu) => {
+      const samples = requests();
+      await checkAgreement(gpu, samples, noise(samples.length * V, 8, 6), tuning);
+    });
+  }
+
+  gpuTest(`sample_tokens keeps all ties at a border: ${name}`, async (gpu) => {
+    const V = 500;
+    const filters = [{ topK: 3 }, { topK: 90 }, { topP: 0.3 }, { topP: 1e-6 }, { minP: 1 }];
+    const samples = Array.from({ length: 60 }, (_, seed) => ({
+      ...GREEDY,
+      temperature: 1,
+      seed,
+      ...filters[seed % filters.length],
+    }));
+    const logits = noise(60 * V, 3, 2).map(Math.round);
+    const tokens = await checkAgreement(gpu, samples, logits, tuning);
+    // The likeliest fifth are equals: a draw that dropped ties would hit a few of them only.
+    const drawn = tokens.filter((_, r) => samples[r]!.topK === 3);
+    assert(new Set(drawn).size > 6, String(drawn));
+    const same = new Float32Array(60 * V).fill(-1.5);
+    await checkAgreement(gpu, samples, same, tuning);
+  });
+}
+
+gpuTest("sample_tokens agrees with the definition over large vocabularies", async (gpu) => {
+  const filters = [
+    {},
+    { topK: 1 },
+    { topK: 50, topP: 0.9 },
+    { topK: 3000, topP: 0.99 },
+    { topP: 0.95 },
+    { topP: 0.2 },
+    { minP: 0.02 },
+    { minP: 0.001, topP: 0.9, numLogprobs: 5 },
+    { temperature: 0, numLogprobs: 20 },
+  ];
+  const samples = filters.map((filter, seed) => ({ ...GREEDY, temperature: 0.9, seed, ...filter }));
+  for (const V of [49_152, 262_144]) {
+    const logits = noise(samples.length * V, V, 1).map((x) =>
+      3 * Math.sign(x) / (0.2 + Math.abs(x)) + x
+    );
+    await checkAgreement(gpu, samples, logits, FEW_LANES);
+  }
+});
 
 async function tokensOf(
   device: Device,
@@ -91,10 +156,11 @@ async function tokensOf(
   const step = await device.createBuffer("step", words.byteLength);
   const rows = await device.createBuffer("logits", logits.byteLength);
   const sampled = await device.createBuffer("sampled", samples.length * SAMPLED_WORDS * 4);
+  const parts = await device.createBuffer("parts", samples.length * partsWords(V, FEW_LANES) * 4);
   device.write(step, 0, words.slice());
   device.write(rows, 0, new Uint8Array(logits.buffer));
-  const call = sampleTokensCall({ V, LANES: 8 }, { step, logits: rows, sampled });
-  const program = await device.compile([call]);
+  const calls = samplingCalls(V, { step, logits: rows, parts, sampled }, FEW_LANES);
+  const program = await device.compile(calls);
   await device.run(program, dims, { buffer: sampled, bytes: 4 });
   const out = new Uint32Array((await device.read(sampled, 0, sampled.bytes)).buffer);
   return samples.map((_, r) => out[r * SAMPLED_WORDS]!);

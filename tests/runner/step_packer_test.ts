@@ -61,6 +61,10 @@ Deno.test("StepPacker.pack() lays decodes before prefills, each row with its slo
     numTiles: 3,
     numSamples: 2,
     numCopies: 0,
+    numReports: 1,
+    numAdjusts: 0,
+    maxAdjustEntries: 0,
+    numBitmasks: 0,
     maxDecodeLen: 17,
   });
   assertEquals(sampledChunks, [1, 0]);

@@ -4,6 +4,23 @@ import { FAKE_VOCAB_SIZE } from "./paged_fake_runner.ts";
 import { samplingParams } from "./requests.ts";
 import type { RigOptions } from "./scheduler_rig.ts";
 
+/** What may be asked of logits, mostly nothing. */
+const adjustments = fc.oneof(
+  { weight: 3, arbitrary: fc.constant({}) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      repetitionPenalty: fc.constantFrom(1, 1.5),
+      frequencyPenalty: fc.constantFrom(0, 0.25),
+      presencePenalty: fc.constantFrom(0, -1),
+      minTokens: fc.nat(6),
+      logitBias: fc.uniqueArray(fc.nat(FAKE_VOCAB_SIZE - 1), { maxLength: 2 })
+        .map((ids) => ids.map((id) => [id, id / 4] as const)),
+      allowedTokens: fc.constantFrom(Uint32Array.of(0x1ffff), Uint32Array.of(5)),
+    }, { requiredKeys: [] }),
+  },
+);
+
 /** Prompts over three tokens, so that they often begin alike, and short answers. */
 export const sequenceRequests: fc.Arbitrary<SequenceRequest> = fc.record({
   prompt: fc.array(fc.nat(2), { minLength: 1, maxLength: 6 }).map((ids) => Uint32Array.from(ids)),
@@ -11,7 +28,8 @@ export const sequenceRequests: fc.Arbitrary<SequenceRequest> = fc.record({
     maxTokens: fc.integer({ min: 1, max: 14 }),
     seed: fc.nat(3),
     stopTokenIds: fc.uniqueArray(fc.nat(FAKE_VOCAB_SIZE - 1), { maxLength: 1 }),
-  }).map(samplingParams),
+    adjustments,
+  }).map(({ adjustments, ...params }) => samplingParams({ ...params, ...adjustments })),
 });
 
 /** Sequences of one request: some with prompts of their own, some several samples of one prompt. */

@@ -1,6 +1,7 @@
 import type {
   Batch,
   BlockMove,
+  LogitAdjustment,
   SampledToken,
   SampleRequest,
   ScheduledChunk,
@@ -27,8 +28,12 @@ function kvOf(token: TokenId, position: number): number {
 }
 
 /** The fake model's next token, from the KV of all tokens so far and the draw. */
-function draw(kv: Iterable<number>, { seed, outputIndex }: { seed: number; outputIndex: number }) {
+function draw(
+  kv: Iterable<number>,
+  { seed, outputIndex, adjustment }: Pick<SampleRequest, "seed" | "outputIndex" | "adjustment">,
+) {
   let hash = mix(seed, outputIndex);
+  for (const value of numbersOf(adjustment)) hash = mix(hash, value);
   for (const value of kv) hash = mix(hash, value);
   return hash % FAKE_VOCAB_SIZE;
 }
@@ -55,16 +60,65 @@ export function likeliestAfter(
   return likeliest(Array.from(tokens, kvOf), count, vocabSize);
 }
 
+/** Everything an adjustment says, by ascending token. */
+function numbersOf(adjustment: LogitAdjustment | undefined): number[] {
+  if (adjustment === undefined) return [];
+  const { tokens, counts, biases, allowedTokens = [] } = adjustment;
+  const { repetitionPenalty, frequencyPenalty, presencePenalty } = adjustment;
+  const entries = Array.from(tokens, (token, i) => [token, counts[i]!, 1000 * biases[i]!])
+    .sort(([a], [b]) => a! - b!);
+  const penalties = [repetitionPenalty, frequencyPenalty, presencePenalty];
+  return [...penalties.map((p) => 1000 * p), ...entries.flat(), ...allowedTokens];
+}
+
+/** The adjustment by definition: everything counted anew for each draw. */
+function adjustmentOf(
+  prompt: readonly number[],
+  outputs: readonly number[],
+  params: SamplingParams,
+): LogitAdjustment | undefined {
+  const { repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = params;
+  const { logitBias = [], minTokens = 0, stopTokenIds, allowedTokens } = params;
+  const isPenalized = repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
+  const isBanned = (token: number) => outputs.length < minTokens && stopTokenIds.includes(token);
+  const tokens = new Set([
+    ...logitBias.map(([token]) => token),
+    ...(minTokens > 0 ? stopTokenIds : []),
+    ...(repetitionPenalty === 1 ? [] : prompt),
+    ...(isPenalized ? outputs : []),
+  ]);
+  const hasBans = outputs.length < minTokens && stopTokenIds.length > 0;
+  const hasPenalties = isPenalized && tokens.size > 0;
+  if (!hasPenalties && !hasBans && logitBias.length === 0 && !allowedTokens) return undefined;
+  const countOf = (token: number) =>
+    (isPenalized ? 2 * outputs.filter((drawn) => drawn === token).length : 0) +
+    (repetitionPenalty !== 1 && prompt.includes(token) ? 1 : 0);
+  const biasOf = (token: number) =>
+    isBanned(token) ? -Infinity : logitBias.find(([biased]) => biased === token)?.[1] ?? 0;
+  return {
+    ...{ repetitionPenalty, frequencyPenalty, presencePenalty },
+    tokens: Uint32Array.from(tokens),
+    counts: Uint32Array.from(tokens, countOf),
+    biases: Float32Array.from(tokens, biasOf),
+    ...(allowedTokens === undefined ? {} : { allowedTokens }),
+  };
+}
+
 /** What a sequence generates by definition, alone: no blocks, no batches, no chunks. */
 export function generateAlone(
   prompt: Iterable<number>,
   params: SamplingParams,
   maxModelLen: number,
 ): { tokens: number[]; finishReason: FinishReason } {
-  const kv = Array.from(prompt, kvOf);
+  const promptTokens = [...prompt];
+  const kv = promptTokens.map(kvOf);
   const tokens: number[] = [];
   while (true) {
-    const token = draw(kv, { seed: params.seed, outputIndex: tokens.length });
+    const adjustment = adjustmentOf(promptTokens, tokens, params);
+    const token = draw(kv, {
+      ...{ seed: params.seed, outputIndex: tokens.length },
+      ...(adjustment === undefined ? {} : { adjustment }),
+    });
     kv.push(kvOf(token, kv.length));
     tokens.push(token);
     if (params.stopTokenIds.includes(token)) return { tokens, finishReason: "stop" };

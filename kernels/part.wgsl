@@ -1,0 +1,43 @@
+// Shared by the kernels that scan segments: what one lane can say about one of them.
+// With REPORT, the sum of exp() is that of the logits as they are; else of the draw's.
+
+/// Writes what a draw, or a report, needs to know of segment `segment` of row `r`.
+fn put_part(r: u32, segment: u32, sample: u32) {
+  let row = r * V;
+  let first = first_token(segment);
+  let end = end_token(segment);
+  var best = Best(LOWEST, NO_TOKEN);
+  for (var t = first; t < end; t += PART_LANES) {
+    let logit = logits[row + t];
+    if (logit > best.value) { best = Best(logit, t); }
+  }
+  let out = r * PARTS_PLANES * M + segment;
+  parts[out + PARTS_PEAK * M] = bitcast<u32>(best.value);
+  parts[out + PARTS_TOKEN * M] = best.token;
+
+  //# if REPORT
+  parts[out + PARTS_WEIGHT * M] = bitcast<u32>(weigh(row, first, end, best.value, 1.0));
+  //# else
+  let temperature = bitcast<f32>(step[sample + SAMPLE_TEMPERATURE]);
+  if (!(temperature > 0.0) || !is_whole(sample)) { return; }
+  var highest = Best(LOWEST, NO_TOKEN);
+  for (var t = first; t < end; t += PART_LANES) {
+    let score = (logits[row + t] - best.value) / temperature + gumbel(sample, t);
+    if (score > highest.value) { highest = Best(score, t); }
+  }
+  parts[out + PARTS_TOKEN * M] = highest.token;
+  parts[out + PARTS_SCORE * M] = bitcast<u32>(highest.value);
+  if (bitcast<f32>(step[sample + SAMPLE_TOP_P]) < 1.0) {
+    let weight = weigh(row, first, end, best.value, 1.0 / temperature);
+    parts[out + PARTS_WEIGHT * M] = bitcast<u32>(weight);
+  }
+  //# end
+}
+
+fn weigh(row: u32, first: u32, end: u32, peak: f32, inverse_t: f32) -> f32 {
+  var weight = 0.0;
+  for (var t = first; t < end; t += PART_LANES) {
+    weight += exp((logits[row + t] - peak) * inverse_t);
+  }
+  return weight;
+}

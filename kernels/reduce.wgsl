@@ -1,0 +1,44 @@
+// Shared by the kernels with one workgroup of LANES lanes per row: what its lanes hold, made one.
+// Two levels of REDUCE_WIDTH and LANES / REDUCE_WIDTH, two barriers; the order of additions is fixed.
+
+const LANES: u32 = ${LANES}u;
+const REDUCE_WIDTH: u32 = ${2 ** Math.ceil(Math.log2(LANES) / 2)}u;
+
+var<workgroup> lane_values: array<f32, LANES>;
+var<workgroup> lane_tokens: array<u32, LANES>;
+var<workgroup> row_values: array<f32, LANES / REDUCE_WIDTH>;
+var<workgroup> row_tokens: array<u32, LANES / REDUCE_WIDTH>;
+
+fn reduce_best(lane: u32, mine: Best) -> Best {
+  lane_values[lane] = mine.value;
+  lane_tokens[lane] = mine.token;
+  workgroupBarrier();  // all lanes have published
+  if (lane < LANES / REDUCE_WIDTH) {
+    var best = Best(LOWEST, NO_TOKEN);
+    for (var i = lane * REDUCE_WIDTH; i < (lane + 1u) * REDUCE_WIDTH; i++) {
+      best = better(best, Best(lane_values[i], lane_tokens[i]));
+    }
+    row_values[lane] = best.value;
+    row_tokens[lane] = best.token;
+  }
+  workgroupBarrier();  // the first level is complete, and may be written anew
+  var best = Best(LOWEST, NO_TOKEN);
+  for (var i = 0u; i < LANES / REDUCE_WIDTH; i++) {
+    best = better(best, Best(row_values[i], row_tokens[i]));
+  }
+  return best;
+}
+
+fn reduce_sum(lane: u32, mine: f32) -> f32 {
+  lane_values[lane] = mine;
+  workgroupBarrier();  // all lanes have published
+  if (lane < LANES / REDUCE_WIDTH) {
+    var sum = 0.0;
+    for (var i = lane * REDUCE_WIDTH; i < (lane + 1u) * REDUCE_WIDTH; i++) { sum += lane_values[i]; }
+    row_values[lane] = sum;
+  }
+  workgroupBarrier();  // the first level is complete, and may be written anew
+  var sum = 0.0;
+  for (var i = 0u; i < LANES / REDUCE_WIDTH; i++) { sum += row_values[i]; }
+  return sum;
+}
