@@ -1,3 +1,5 @@
+import type { Capabilities } from "../src/device/capabilities.ts";
+
 /** A register tile of `matmul` and the number of rows it serves, `[minRows, maxRows]`. */
 export interface MatmulTile {
   readonly minRows: number;
@@ -68,6 +70,11 @@ export const GPU_TUNING: Tuning = {
   queryTile: 16,
   positionTile: 4,
 };
+
+/** The shapes for a device that granted `capabilities`. */
+export function tuningFor({ tier }: Capabilities): Tuning {
+  return tier === "software" ? SOFTWARE_TUNING : GPU_TUNING;
+}
 
 /** Most workgroups along one axis that every adapter allows. */
 const MAX_GRID = 65535;
