@@ -7,9 +7,14 @@ import {
 import elements from "./elements.wgsl" with { type: "text" };
 import source from "./embed_tokens.wgsl" with { type: "text" };
 import { STEP, type StepDims, stepWgsl } from "./step.ts";
-import type { WeightDtype } from "./weight_dtype.ts";
+import {
+  type WeightConstants,
+  weightConstants,
+  type WeightDtype,
+  weightValues,
+} from "./weight_dtype.ts";
 
-type Shape = Readonly<{ V: number; E: number; WEIGHT_DTYPE: WeightDtype; LOAD: 1 }>;
+type Shape = WeightConstants & Readonly<{ V: number; E: number }>;
 
 /** `out[t, :] = w[tokens[t], :]`; w is [V, E], out f32 [T, E]. */
 export const embedTokens: Kernel<Shape> = {
@@ -22,7 +27,7 @@ export const embedTokens: Kernel<Shape> = {
   ],
   reference({ step, w, out }, { V, E, WEIGHT_DTYPE }) {
     const words = step!.u32;
-    const weights = w!.asF32(WEIGHT_DTYPE);
+    const weights = weightValues(w!, WEIGHT_DTYPE, V, E);
     for (let t = 0; t < words[STEP.numTokens]!; t++) {
       const token = Math.min(words[words[STEP.tokens]! + t]!, V - 1);
       out!.f32.set(weights.subarray(token * E, (token + 1) * E), t * E);
@@ -32,12 +37,12 @@ export const embedTokens: Kernel<Shape> = {
 
 /** Embeds all rows of the step. */
 export function embedTokensCall(
-  shape: Omit<Shape, "LOAD">,
+  { V, E, dtype }: { V: number; E: number; dtype: WeightDtype },
   buffers: Readonly<Record<"step" | "w" | "out", DeviceBuffer>>,
 ): KernelCall<StepDims> {
   return kernelCall(embedTokens, {
-    constants: { ...shape, LOAD: 1 },
+    constants: { ...weightConstants(dtype, V, E, 1), V, E },
     buffers,
-    workgroups: ({ numTokens }) => [Math.ceil(shape.E / 4 / 64), numTokens, 1],
+    workgroups: ({ numTokens }) => [Math.ceil(E / 4 / 64), numTokens, 1],
   });
 }

@@ -5,23 +5,30 @@ import {
   kernelCall,
   type Workgroups,
 } from "../src/device/kernel.ts";
+import { isQuantized, quantizedFormat } from "../src/core/weight_format.ts";
 import elements from "./elements.wgsl" with { type: "text" };
 import source from "./matmul.wgsl" with { type: "text" };
 import tile from "./matmul_tile.wgsl" with { type: "text" };
 import { numRows, type Rows, ROWS_WORD } from "./rows.ts";
 import { type StepDims, stepWgsl } from "./step.ts";
 import { fits, foldGrid, type MatmulTile, type Tuning } from "./tuning.ts";
-import type { WeightDtype } from "./weight_dtype.ts";
+import {
+  type WeightConstants,
+  weightConstants,
+  type WeightDtype,
+  weightValues,
+} from "./weight_dtype.ts";
 
 /** What becomes of the sums: stored, added to what is there, or gates and ups joined (SwiGLU). */
 export type Epilogue = "store" | "add" | "silu";
 
 /** A product's shape and a tile's, as the template wants them. */
 export type MatmulShape =
-  & Readonly<{ N: number; K: number; ROWS_WORD: number; WEIGHT_DTYPE: WeightDtype }>
+  & WeightConstants
+  & Readonly<{ N: number; K: number; ROWS_WORD: number }>
   & Readonly<{ EPILOGUE: Epilogue; NORM: boolean; GATHER: boolean }>
   & Readonly<{ TILE_R: number; TILE_N: number; W: number }>
-  & Readonly<{ LANES: number; SLICES: number; SUBGROUPS: boolean; RUN: number; LOAD: number }>;
+  & Readonly<{ LANES: number; SLICES: number; SUBGROUPS: boolean; RUN: number; SPAN: number }>;
 
 /**
  * `y = x w^T`, `y += x w^T`, or `y = silu(x gate^T) * (x up^T)` with w the gates over the ups.
@@ -38,10 +45,16 @@ export const matmul: Kernel<MatmulShape> = {
     { name: "y", access: "read_write" },
   ],
   reference({ step, x, w, y }, shape) {
-    const weights = w!.asF32(shape.WEIGHT_DTYPE);
-    multiply({ rows: step!.u32[shape.ROWS_WORD]!, x: x!.f32, w: weights, y: y!.f32 }, shape);
+    const { N, K, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE } = shape;
+    const weights = weightValues(w!, WEIGHT_DTYPE, weightRows(N, EPILOGUE), K);
+    multiply({ rows: step!.u32[ROWS_WORD]!, x: x!.f32, w: weights, y: y!.f32 }, shape);
   },
 };
+
+/** Rows of the weight matrix behind `n` outputs. */
+export function weightRows(n: number, epilogue: Epilogue): number {
+  return epilogue === "silu" ? 2 * n : n;
+}
 
 /** The definition of {@link matmul}, over decoded weights. */
 export function multiply(
@@ -108,32 +121,53 @@ export function matmulCalls(
 export function matmulShape(
   { rows, n, k, dtype, epilogue = "store" }: Product,
   tile: MatmulTile,
-  { matmulRun, matmulSubgroups }: Pick<Tuning, "matmulRun" | "matmulSubgroups">,
+  tuning: Pick<Tuning, "matmulRun" | "matmulSubgroups">,
 ): MatmulShape {
-  const run = runLength(k, matmulRun);
+  const { RUN, SPAN, load } = summation(dtype, k, tile, tuning);
   const outputs = tileOutputs(tile, epilogue);
   return {
+    ...weightConstants(dtype, weightRows(n, epilogue), k, load),
     N: n,
     K: k,
     ROWS_WORD: ROWS_WORD[rows],
-    WEIGHT_DTYPE: dtype,
     EPILOGUE: epilogue,
     NORM: false,
     GATHER: false,
     TILE_R: tile.rows,
     TILE_N: outputs,
-    W: epilogue === "silu" ? 2 * outputs : outputs,
+    W: weightRows(outputs, epilogue),
     LANES: tile.lanes,
     SLICES: tile.slices,
-    SUBGROUPS: matmulSubgroups,
-    RUN: run,
-    LOAD: Math.min(2, run),
+    SUBGROUPS: tuning.matmulSubgroups,
+    RUN,
+    SPAN,
   };
 }
 
 /** Outputs per lane: two weight rows per output fill the registers that one would with twice as many. */
 function tileOutputs({ outputs }: MatmulTile, epilogue: Epilogue | undefined): number {
   return epilogue === "silu" ? Math.max(1, outputs / 2) : outputs;
+}
+
+/** Inputs per scale that a lane among several takes at a time, in fours; no group is shorter. */
+const SHARED_SPAN = 8;
+
+/** Fours of inputs that are summed by themselves, how many of them are unrolled, and loaded at once. */
+function summation(
+  dtype: WeightDtype,
+  k: number,
+  { slices }: MatmulTile,
+  { matmulRun }: Pick<Tuning, "matmulRun">,
+): { RUN: number; SPAN: number; load: number } {
+  if (!isQuantized(dtype)) {
+    const run = runLength(k, matmulRun);
+    return { RUN: run, SPAN: run, load: Math.min(2, run) };
+  }
+  const { bits, groupSize } = quantizedFormat(dtype);
+  // As many bytes as of f16.
+  const run = runLength(k, Math.min(SHARED_SPAN, matmulRun * 16 / bits));
+  const span = slices === 1 ? groupSize / 4 : SHARED_SPAN;
+  return { RUN: run, SPAN: span, load: Math.min(32 / bits, run) };
 }
 
 /** The longest run of fours, at most `most` (a power of two), that divides a row of `k` inputs. */

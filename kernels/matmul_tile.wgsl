@@ -1,12 +1,14 @@
 // The body of matmul and norm_matmul: a register tile of TILE_R rows by TILE_N outputs per lane, from
 // W weight rows (twice TILE_N for "silu").
 //
-// A lane takes inputs in runs of RUN fours, loaded LOAD fours at a time, and sums each run by itself,
-// which is where a format with a scale per group of inputs has its one multiplication. Who takes what:
+// A lane takes inputs in spans of SPAN fours, RUN of them unrolled and LOAD of them loaded at a time,
+// and sums each span by itself. Quantized weights enter these sums as their codes; a span lies in one
+// group, and the group's scale multiplies its sum once. (A minimum multiplies the sum of the span's
+// inputs.) Who takes what:
 //   SLICES 1              a lane sums all inputs of its tile; no barrier, for software adapters.
 //     with SUBGROUPS      one lane loads a row's inputs and the subgroup shares them: there, every
 //                         lane's load costs as much as if it were another address
-//   SLICES > 1            SLICES lanes share a tile and take every SLICES-th run, so that their loads
+//   SLICES > 1            SLICES lanes share a tile and take every SLICES-th span, so that their loads
 //                         are adjacent, and add up through shared memory
 //     with SUBGROUPS      the lanes of a subgroup do, whatever its size, and add up without barrier;
 //                         the workgroup's subgroups take its LANES tiles in turn
@@ -19,6 +21,7 @@ const LANES: u32 = ${LANES}u;
 const SLICES: u32 = ${SLICES}u;
 const THREADS: u32 = ${LANES * SLICES}u;
 const RUN: u32 = ${RUN}u;
+const SPAN: u32 = ${SPAN}u;
 
 struct Invocation {
   @builtin(workgroup_id) group: vec3<u32>,
@@ -97,55 +100,81 @@ fn tile(at: Invocation) {
     var a${r}_${m} = 0.0;
 //# end
 //# end
-    for (var k = slice * RUN; k < K4; k += slices * RUN) {
+    for (var span = slice * SPAN; span < K4; span += slices * SPAN) {
 //# for r in 0..TILE_R
 //# for m in 0..W
       var s${r}_${m} = 0.0;
 //# end
+//# if WEIGHT_MINIMUM
+      var u${r} = 0.0;
+//# end
+//# end
+//# if SPAN > RUN
+      for (var k = span; k < min(span + SPAN, K4); k += RUN) {
+//# else
+      {
+        let k = span;
 //# end
 //# for j in 0..RUN / LOAD
 //# for m in 0..W
-      let b${m}_${j} = weight${4 * LOAD}(w${m}, k + ${LOAD * j}u);
+        let b${m}_${j} = ${WEIGHT_BITS > 0 ? "codes" : "weights"}(w${m}, k + ${LOAD * j}u);
 //# end
 //# if NORM
 //# for i in 0..LOAD
-      let g${j}_${i} = norm[k + ${LOAD * j + i}u];
+        let g${j}_${i} = norm[k + ${LOAD * j + i}u];
 //# end
 //# end
 //# for r in 0..TILE_R
 //# if SLICES == 1 && SUBGROUPS
 //# for i in 0..LOAD
-      var p${r}_${j}_${i} = vec4(0.0);
+        var p${r}_${j}_${i} = vec4(0.0);
 //# end
-      if (at.subgroup_lane == 0u) {
+        if (at.subgroup_lane == 0u) {
 //# for i in 0..LOAD
-        p${r}_${j}_${i} = x[x${r} + k + ${LOAD * j + i}u];
+          p${r}_${j}_${i} = x[x${r} + k + ${LOAD * j + i}u];
 //# end
-      }
+        }
+//# end
 //# for i in 0..LOAD
-      let v${r}_${j}_${i} = subgroupBroadcast(p${r}_${j}_${i}, 0u);
-//# end
+//# if SLICES == 1 && SUBGROUPS
+        let v${r}_${j}_${i} = subgroupBroadcast(p${r}_${j}_${i}, 0u);
 //# else
-//# for i in 0..LOAD
 //# if NORM
-      let v${r}_${j}_${i} = x[x${r} + k + ${LOAD * j + i}u] * d${r} * g${j}_${i};
+        let v${r}_${j}_${i} = x[x${r} + k + ${LOAD * j + i}u] * d${r} * g${j}_${i};
 //# else
-      let v${r}_${j}_${i} = x[x${r} + k + ${LOAD * j + i}u];
+        let v${r}_${j}_${i} = x[x${r} + k + ${LOAD * j + i}u];
 //# end
+//# end
+//# if WEIGHT_MINIMUM
+        u${r} += dot(v${r}_${j}_${i}, vec4(1.0));
 //# end
 //# end
 //# for m in 0..W
-//# if LOAD == 2
-      s${r}_${m} += dot(v${r}_${j}_0, b${m}_${j}.first) + dot(v${r}_${j}_1, b${m}_${j}.second);
-//# else
-      s${r}_${m} += dot(v${r}_${j}_0, b${m}_${j});
+        s${r}_${m} += dot(v${r}_${j}_0, b${m}_${j}[0])
+//# for i in 1..LOAD
+          + dot(v${r}_${j}_${i}, b${m}_${j}[${i}])
+//# end
+        ;
 //# end
 //# end
+//# end
+      }
+//# if WEIGHT_BITS > 0
+//# for m in 0..W
+      let scale${m} = group_scale(w${m}, span);
 //# end
 //# end
 //# for r in 0..TILE_R
 //# for m in 0..W
+//# if WEIGHT_BITS == 0
       a${r}_${m} += s${r}_${m};
+//# else
+//# if WEIGHT_MINIMUM
+      a${r}_${m} += scale${m}.x * s${r}_${m} + scale${m}.y * u${r};
+//# else
+      a${r}_${m} += scale${m} * s${r}_${m};
+//# end
+//# end
 //# end
 //# end
     }

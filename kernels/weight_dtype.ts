@@ -1,5 +1,104 @@
-/** Element type of a weight matrix in device memory. */
-export type WeightDtype = "f32" | "f16" | "bf16";
+import {
+  isQuantized,
+  type QuantizedDtype,
+  quantizedFormat,
+  quantizedLayout,
+  type WeightDtype,
+} from "../src/core/weight_format.ts";
+import type { HostBuffer } from "../src/device/host_buffer.ts";
 
-/** Bytes per element. */
-export const WEIGHT_BYTES: Readonly<Record<WeightDtype, number>> = { f32: 4, f16: 2, bf16: 2 };
+export type { WeightDtype } from "../src/core/weight_format.ts";
+
+/**
+ * What `elements.wgsl` must know to load from a matrix; a plain element type has 0 bits here and nothing in the others.
+ */
+export type WeightConstants = Readonly<{
+  WEIGHT_DTYPE: WeightDtype;
+  /** Bits of a code. */
+  WEIGHT_BITS: number;
+  /** Inputs per scale. */
+  WEIGHT_GROUP: number;
+  /** Whether a minimum stands beside each scale. */
+  WEIGHT_MINIMUM: boolean;
+  /** `QuantizedLayout`, in words. */
+  WEIGHT_ROW: number;
+  WEIGHT_SCALES: number;
+  WEIGHT_SCALE_ROW: number;
+  /** Fours of inputs per load, a power of two that divides a row. */
+  LOAD: number;
+  /** Words of codes in one. */
+  LOAD_WORDS: number;
+}>;
+
+/** The constants of a weight matrix `w` of `rows` by `columns`, read by `load` fours at a time. */
+export function weightConstants(
+  dtype: WeightDtype,
+  rows: number,
+  columns: number,
+  load: number,
+): WeightConstants {
+  const format = isQuantized(dtype) ? quantizedFormat(dtype) : undefined;
+  const layout = isQuantized(dtype) ? quantizedLayout(dtype, rows, columns) : undefined;
+  return {
+    WEIGHT_DTYPE: dtype,
+    WEIGHT_BITS: format?.bits ?? 0,
+    WEIGHT_GROUP: format?.groupSize ?? 0,
+    WEIGHT_MINIMUM: format?.hasMinimum ?? false,
+    WEIGHT_ROW: layout?.rowWords ?? 0,
+    WEIGHT_SCALES: layout?.scaleWord ?? 0,
+    WEIGHT_SCALE_ROW: layout?.scaleRowWords ?? 0,
+    LOAD: load,
+    LOAD_WORDS: Math.max(1, load * (format?.bits ?? 0) / 8),
+  };
+}
+
+/** A weight matrix [rows, columns] as f32, decoded once as `HostBuffer.decoded` says. */
+export function weightValues(
+  buffer: HostBuffer,
+  dtype: WeightDtype,
+  rows: number,
+  columns: number,
+): Float32Array {
+  if (!isQuantized(dtype)) return buffer.asF32(dtype);
+  const key = `${dtype} [${rows}, ${columns}]`;
+  return buffer.decoded(key, () => dequantize(buffer, dtype, rows, columns));
+}
+
+/** The definition of the quantized formats, code by code (`QuantizedLayout`). */
+function dequantize(
+  buffer: HostBuffer,
+  dtype: QuantizedDtype,
+  rows: number,
+  columns: number,
+): Float32Array {
+  const format = quantizedFormat(dtype);
+  const { rowWords, scaleWord, scaleRowWords } = quantizedLayout(dtype, rows, columns);
+  const halves = new Float16Array(buffer.u8.buffer);
+  const codeAt = CODES[format.bits][format.hasMinimum ? "unsigned" : "signed"];
+  const values = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    const codes = buffer.u8.subarray(4 * row * rowWords, 4 * (row + 1) * rowWords);
+    const scales = halves.subarray(2 * (scaleWord + row * scaleRowWords));
+    for (let column = 0; column < columns; column++) {
+      const group = Math.floor(column / format.groupSize);
+      values[row * columns + column] = format.hasMinimum
+        ? scales[2 * group]! * codeAt(codes, column) + scales[2 * group + 1]!
+        : scales[group]! * codeAt(codes, column);
+    }
+  }
+  return values;
+}
+
+const nibble = (bytes: Uint8Array, i: number) => (bytes[(i >> 3) * 4 + (i & 3)]! >> (i & 4)) & 15;
+
+/** The code of input `i` of a row, by bits. */
+const CODES = {
+  8: {
+    signed: (bytes: Uint8Array, i: number) => (bytes[i]! << 24) >> 24,
+    unsigned: (bytes: Uint8Array, i: number) => bytes[i]!,
+  },
+  4: {
+    signed: (bytes: Uint8Array, i: number) => nibble(bytes, i) - 8,
+    unsigned: nibble,
+  },
+};

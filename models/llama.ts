@@ -81,7 +81,7 @@ function llamaGraph(inputs: GraphInputs): KernelCall<StepDims>[] {
   return [
     ...inputs.kv.map((kv) => copyBlocksCall({ WORDS: blockWords }, { step: a.step, kv })),
     embedTokensCall(
-      { V, E, WEIGHT_DTYPE: embed.dtype },
+      { V, E, dtype: embed.dtype },
       { step: a.step, w: embed.buffer, out: a.hidden },
     ),
     ...Array.from({ length: numLayers }, (_, layer) => [

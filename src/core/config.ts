@@ -72,6 +72,7 @@ export function toEngineConfig(config: Config, modelDir: string): EngineConfig {
     kvCacheDtype: config.kvCacheDtype === "auto" ? "f16" : config.kvCacheDtype,
     enablePrefixCaching: config.enablePrefixCaching,
     evictionPolicy: config.evictionPolicy,
+    ...quantizationOf(config),
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,
     maxNumWaitingSeqs: config.maxQueuedRequests,
@@ -83,6 +84,12 @@ export function toEngineConfig(config: Config, modelDir: string): EngineConfig {
       : { kvCacheMemoryBytes: config.kvCacheMemoryBytes }),
     ...(config.maxModelLen === undefined ? {} : { maxModelLen: config.maxModelLen }),
   };
+}
+
+function quantizationOf(config: Config): Pick<EngineConfig, "quantization"> {
+  const { quantization: method, quantizationGroupSize } = config;
+  if (method === "none") return {};
+  return { quantization: { method, groupSize: quantizationGroupSize === "32" ? 32 : 128 } };
 }
 
 /** Takes the command off the front of the positional arguments. */

@@ -29,6 +29,17 @@ export const ConfigSchema = z.object({
     value: "TOKENS",
     defaultText: "what the model and the KV pool allow",
   }),
+  quantization: z.enum(["none", "int8", "int4"]).default("none").meta({
+    description:
+      "Quantizes weight matrices as they are loaded; none keeps the type they are stored in",
+    group: MODEL,
+    value: "METHOD",
+  }),
+  quantizationGroupSize: z.enum(["32", "128"]).default("32").meta({
+    description: "Weights that share a scale: 128 takes less memory, 32 loses less",
+    group: MODEL,
+    value: "WEIGHTS",
+  }),
   host: z.string().min(1).default("127.0.0.1").meta({
     description: "Address to listen on; 0.0.0.0 for all interfaces, then set --api-key",
     group: SERVER,

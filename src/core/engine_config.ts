@@ -1,3 +1,5 @@
+import type { Quantization } from "./weight_format.ts";
+
 /** Element type of K and V in the pool. */
 export type KvCacheDtype = "f16" | "f32";
 
@@ -12,6 +14,8 @@ export interface EngineConfig {
   /** Directory with `config.json`, `*.safetensors` and the tokenizer's files. */
   readonly modelDir: string;
   readonly device: DeviceChoice;
+  /** How weight matrices are quantized; absent, they keep the type they are stored in. */
+  readonly quantization?: Quantization;
   /** Token positions per KV block. */
   readonly blockSize: number;
   /** Exact pool size in blocks; wins over `kvCacheMemoryBytes`. */
@@ -49,7 +53,9 @@ export interface EngineInfo {
   /** `model_type` of config.json. */
   readonly modelType: string;
   readonly numParameters: number;
+  /** Bytes of the weights on the device. */
   readonly weightBytes: number;
+  readonly quantization?: Quantization;
   readonly vocabSize: number;
   readonly maxModelLen: number;
   readonly blockSize: number;

@@ -17,25 +17,31 @@ export class HostBuffer {
     this.f32 = new Float32Array(memory);
   }
 
-  /** Copies `data` to `byteOffset` and forgets what {@link asF32} decoded. */
+  /** Copies `data` to `byteOffset` and forgets what {@link decoded} kept. */
   write(byteOffset: number, data: Uint8Array): void {
     this.u8.set(data, byteOffset);
     this.#decoded.clear();
   }
 
-  /**
-   * All elements as f32, decoded once and kept until the next `write`.
-   * For buffers that kernels only read, such as weights; costs 4 bytes per element.
-   */
+  /** All elements as f32, as {@link decoded} keeps them. */
   asF32(dtype: "f16" | "bf16" | "f32"): Float32Array {
     if (dtype === "f32") return this.f32;
-    let values = this.#decoded.get(dtype);
-    if (values === undefined) {
-      values = dtype === "f16"
-        ? Float32Array.from(this.u16, f16BitsToF32)
-        : new Float32Array(Uint32Array.from(this.u16, (bits) => bits << 16).buffer);
-      this.#decoded.set(dtype, values);
-    }
+    return this.decoded(
+      dtype,
+      () =>
+        dtype === "f16"
+          ? Float32Array.from(this.u16, f16BitsToF32)
+          : new Float32Array(Uint32Array.from(this.u16, (bits) => bits << 16).buffer),
+    );
+  }
+
+  /**
+   * What `decode` makes of the memory, called once per `format` and kept until the next `write`.
+   * For buffers that kernels only read, such as weights; costs 4 bytes per element.
+   */
+  decoded(format: string, decode: () => Float32Array): Float32Array {
+    let values = this.#decoded.get(format);
+    if (values === undefined) this.#decoded.set(format, values = decode());
     return values;
   }
 }

@@ -17,7 +17,7 @@ import { warmUp } from "./warm_up.ts";
 /**
  * Opens the device, loads the model and makes everything the step loop needs.
  *
- * @param progress is told the name of each phase as it begins.
+ * @param progress is told the name of each phase as it begins, and while weights load how far it is.
  * @throws {StartupError} for what the user can fix: files, flags, memory.
  */
 export async function startRunner(
@@ -40,12 +40,19 @@ export async function startRunner(
     maxBindingBytes: device.maxBindingBytes,
   });
   let fingerprint = "";
-  const weights = await phase("load weights", async () => {
+  const { quantization } = config;
+  const loadPhase = quantization === undefined
+    ? "load weights"
+    : `load weights, quantized to ${quantization.method}`;
+  const weights = await phase(loadPhase, async () => {
     const checkpoint = openWeights(config.modelDir);
     try {
       const configText = readModelText(config.modelDir, "config.json") ?? "";
-      fingerprint = modelFingerprint(configText, checkpoint);
-      return await uploadWeights(device, checkpoint, family.weights(model));
+      fingerprint = modelFingerprint(configText, checkpoint, quantization);
+      return await uploadWeights(device, checkpoint, family.weights(model), {
+        ...(quantization === undefined ? {} : { quantization }),
+        onProgress: reportShare(loadPhase, progress),
+      });
     } finally {
       checkpoint.close();
     }
@@ -59,6 +66,7 @@ export async function startRunner(
     modelType: model.modelType,
     numParameters: weights.numParameters,
     weightBytes: weights.bytes,
+    ...(quantization === undefined ? {} : { quantization }),
     vocabSize: model.vocabSize,
     maxModelLen: budget.maxModelLen,
     blockSize: config.blockSize,
@@ -75,6 +83,19 @@ export async function startRunner(
 /** The adapter with the features that kernels may use on it. */
 function describeDevice({ kind, description, capabilities }: Device): string {
   return kind === "cpu" ? description : `${description}: ${describeFeatures(capabilities)}`;
+}
+
+/** Tells of a long phase at most once in so many milliseconds. */
+const REPORT_EVERY_MS = 1000;
+
+/** Words for the shares of a phase that is under way; none for one that takes no time. */
+function reportShare(phase: string, progress: (words: string) => void): (share: number) => void {
+  let lastMs = performance.now();
+  return (share) => {
+    if (performance.now() - lastMs < REPORT_EVERY_MS) return;
+    lastMs = performance.now();
+    progress(`${phase}: ${Math.floor(100 * share)} %`);
+  };
 }
 
 function outOfMemory(error: unknown): never {

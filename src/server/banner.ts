@@ -54,8 +54,12 @@ export function curlLine(url: string, modelName: string): string {
   return `  curl -N ${url}/v1/chat/completions -H 'content-type: application/json' -d '${body}'`;
 }
 
-function describeWeights({ numParameters, weightBytes }: EngineInfo): string {
-  return `${(numParameters / 1e6).toFixed(1)} M parameters, ${(weightBytes / MIB).toFixed(1)} MiB`;
+function describeWeights({ numParameters, weightBytes, quantization }: EngineInfo): string {
+  const size = `${(numParameters / 1e6).toFixed(1)} M parameters, ${
+    (weightBytes / MIB).toFixed(1)
+  } MiB`;
+  if (quantization === undefined) return size;
+  return `${size} (${quantization.method}, groups of ${quantization.groupSize})`;
 }
 
 function describePhases({ phases }: EngineInfo, total: number): string {

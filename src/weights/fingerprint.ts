@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { Quantization } from "../core/weight_format.ts";
 import type { Weights } from "./safetensors.ts";
 
 /** Bytes hashed at each sampled place of a tensor. */
@@ -10,10 +11,18 @@ const SAMPLE_BYTES = 256;
  * Covers config.json's text, every header (names, types, shapes) and samples of every tensor: its
  * first, middle and last 256 bytes. Headers alone would not do, since all fine-tunes of a model
  * share them. Reading every byte would, at the price of reading the checkpoint twice; so this is an
- * identity for one's own models, not a proof that no byte was changed.
+ * identity for one's own models, not a proof that no byte was changed. Quantized, a model computes
+ * other KV than it does in its own type, and so is another.
  */
-export function modelFingerprint(configText: string, weights: Weights): string {
+export function modelFingerprint(
+  configText: string,
+  weights: Weights,
+  quantization?: Quantization,
+): string {
   const hash = createHash("sha256");
+  if (quantization !== undefined) {
+    hash.update(`${quantization.method} in groups of ${quantization.groupSize}\0`);
+  }
   hash.update(`${configText.length}\0${configText}\0${weights.headerDigests().join("\0")}`);
   const sample = new Uint8Array(SAMPLE_BYTES);
   for (const name of weights.names()) {

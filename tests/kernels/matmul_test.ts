@@ -3,13 +3,20 @@ import { type Epilogue, matmulCalls } from "../../kernels/matmul.ts";
 import { normMatmulCalls } from "../../kernels/norm_matmul.ts";
 import { HEADER_WORDS, SAMPLE, SAMPLE_WORDS, STEP, type StepDims } from "../../kernels/step.ts";
 import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
-import type { WeightDtype } from "../../kernels/weight_dtype.ts";
+import { isQuantized, type WeightDtype } from "../../src/core/weight_format.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
+import { WEIGHT_DTYPES, weightFixture } from "../support/weight_fixture.ts";
 
 /** Rows at every tile's edges; outputs that do not fill a tile; rows of odd and even fours. */
 const ROWS = [1, 2, 3, 4, 5, 8, 9, 33];
 const SHAPES = [{ n: 4, k: 4 }, { n: 70, k: 36 }, { n: 130, k: 200 }];
+/** Groups and words that a row does not fill; loads of every width; fewer spans than lanes, and more. */
+const QUANTIZED_CASES = [
+  { n: 70, k: 36, epilogue: "silu" },
+  { n: 9, k: 40, epilogue: "store" },
+  { n: 9, k: 672, epilogue: "add" },
+] as const;
 const EPILOGUES: readonly Epilogue[] = ["store", "add", "silu"];
 
 const TUNINGS: Readonly<Record<string, Tuning>> = {
@@ -45,13 +52,6 @@ function dimsOf(numTokens: number, numSamples = 0): StepDims {
   return { numTokens, numDecodes: 0, numTiles: 0, numSamples, numCopies: 0, maxDecodeLen: 0 };
 }
 
-function weights(length: number, dtype: WeightDtype): Float32Array | Uint16Array {
-  const values = noise(length, 2);
-  if (dtype === "f32") return values;
-  if (dtype === "f16") return new Uint16Array(new Float16Array(values).buffer);
-  return Uint16Array.from(new Uint32Array(values.buffer), (bits) => bits >>> 16);
-}
-
 /** `rows` rows of noise and three of NaN, which must not be read. */
 function poisonedRows(rows: number, k: number): Float32Array {
   const x = new Float32Array((rows + 3) * k).fill(NaN);
@@ -59,34 +59,46 @@ function poisonedRows(rows: number, k: number): Float32Array {
   return x;
 }
 
-for (const dtype of ["f16", "f32", "bf16"] as const) {
+function casesOf(dtype: WeightDtype) {
+  if (isQuantized(dtype)) return { shapes: QUANTIZED_CASES, rows: [1, 9] };
+  const epilogues = dtype === "f16" ? EPILOGUES : ["silu"] as const;
+  const shapes = SHAPES.flatMap((shape) => epilogues.map((epilogue) => ({ ...shape, epilogue })));
+  return { shapes, rows: ROWS };
+}
+
+for (const dtype of WEIGHT_DTYPES) {
   tuningTest(`matmul agrees with the definition, ${dtype}`, async (gpu, tuning) => {
-    for (const { n, k } of SHAPES) {
-      for (const epilogue of dtype === "f16" ? EPILOGUES : ["silu"] as const) {
-        const product = { label: "test", rows: "tokens", n, k, dtype, epilogue } as const;
-        const w = weights((epilogue === "silu" ? 2 : 1) * n * k, dtype);
-        for (const rows of ROWS) {
-          const y = new Float32Array((rows + 3) * n).fill(7);
-          const { actual, expected } = await runBoth(
-            gpu,
-            { step: stepOf(rows), x: poisonedRows(rows, k), w, y },
-            (b) => matmulCalls(product, b as never, tuning),
-            dimsOf(rows),
-            "y",
-          );
-          const error = worstError(actual.f32, expected.f32);
-          assert(error < 2e-6 * k, `n ${n} k ${k} rows ${rows} ${epilogue}: error ${error}`);
-          assert(actual.f32[rows * n] === 7, "wrote past the last row");
-        }
+    const { shapes, rows: counts } = casesOf(dtype);
+    for (const { n, k, epilogue } of shapes) {
+      const product = { label: "test", rows: "tokens", n, k, dtype, epilogue } as const;
+      const w = weightFixture(dtype, epilogue === "silu" ? 2 * n : n, k);
+      for (const rows of counts) {
+        const y = new Float32Array((rows + 3) * n).fill(7);
+        const { actual, expected } = await runBoth(
+          gpu,
+          { step: stepOf(rows), x: poisonedRows(rows, k), w, y },
+          (b) => matmulCalls(product, b as never, tuning),
+          dimsOf(rows),
+          "y",
+        );
+        const error = worstError(actual.f32, expected.f32);
+        assert(error < 2e-6 * k, `n ${n} k ${k} rows ${rows} ${epilogue}: error ${error}`);
+        assert(actual.f32[rows * n] === 7, "wrote past the last row");
       }
     }
   });
 }
 
 tuningTest("norm_matmul agrees with the definition", async (gpu, tuning) => {
-  for (const { n, k } of SHAPES) {
+  for (
+    const { n, k, dtype } of [...SHAPES.map((shape) => ({ ...shape, dtype: "f16" as const })), {
+      n: 9,
+      k: 72,
+      dtype: "uint4g32" as const,
+    }]
+  ) {
     for (const rows of [1, 2, 4, 5]) {
-      const product = { label: "test", rows: "tokens", n, k, dtype: "f16", eps: 1e-5 } as const;
+      const product = { label: "test", rows: "tokens", n, k, dtype, eps: 1e-5 } as const;
       const { actual, expected } = await runBoth(
         gpu,
         {
@@ -94,7 +106,7 @@ tuningTest("norm_matmul agrees with the definition", async (gpu, tuning) => {
           x: poisonedRows(rows, k),
           norm: noise(k, 3),
           normed: new Float32Array(rows * k),
-          w: weights(n * k, "f16"),
+          w: weightFixture(dtype, n, k),
           y: new Float32Array((rows + 1) * n).fill(7),
         },
         (b) => normMatmulCalls(product, b as never, tuning),
@@ -102,7 +114,7 @@ tuningTest("norm_matmul agrees with the definition", async (gpu, tuning) => {
         "y",
       );
       const error = worstError(actual.f32, expected.f32);
-      assert(error < 4e-6 * k, `n ${n} k ${k} rows ${rows}: error ${error}`);
+      assert(error < 4e-6 * k, `n ${n} k ${k} rows ${rows} ${dtype}: error ${error}`);
     }
   }
 });
@@ -118,7 +130,7 @@ tuningTest("norm_matmul packs the rows that are drawn from", async (gpu, tuning)
         x: noise(7 * k, 1),
         norm: noise(k, 3),
         normed: new Float32Array(drawn.length * k),
-        w: weights(n * k, "f16"),
+        w: weightFixture("f16", n, k),
         y: new Float32Array(drawn.length * n),
       },
       (b) => normMatmulCalls(product, b as never, tuning),
@@ -133,23 +145,31 @@ tuningTest("norm_matmul packs the rows that are drawn from", async (gpu, tuning)
 tuningTest("a row's sums have the same bits in any batch", async (gpu, tuning) => {
   const [n, k] = [70, 264];
   const batch = noise(33 * k, 1, 3);
-  for (const epilogue of EPILOGUES) {
-    const product = { label: "test", rows: "tokens", n, k, dtype: "f16", epilogue } as const;
+  for (const epilogue of EPILOGUES) await check("f16", epilogue);
+  await check("int8g32", "store");
+  await check("int4g32", "store");
+
+  async function check(dtype: WeightDtype, epilogue: Epilogue) {
+    const product = { label: "test", rows: "tokens", n, k, dtype, epilogue } as const;
     const run = async (rows: number) => {
       const contents = {
         step: stepOf(rows),
         x: batch.subarray(0, rows * k),
         norm: noise(k, 3),
         normed: new Float32Array(rows * k),
-        w: weights(2 * n * k, "f16"),
+        w: weightFixture(dtype, 2 * n, k),
         y: new Float32Array(rows * n),
+        z: new Float32Array(rows * n),
       };
-      const calls = (b: object) => [
+      const calls = (b: Record<string, unknown>) => [
         ...matmulCalls(product, b as never, tuning),
-        ...normMatmulCalls({ ...product, eps: 1e-5, epilogue: "add" }, b as never, tuning),
+        ...normMatmulCalls({ ...product, eps: 1e-5 }, { ...b, y: b.z } as never, tuning),
       ];
-      const { actual } = await runBoth(gpu, contents, calls, dimsOf(rows), "y");
-      return [...actual.u32.subarray(0, n)];
+      const [plain, normed] = [
+        await runBoth(gpu, contents, calls, dimsOf(rows), "y"),
+        await runBoth(gpu, contents, calls, dimsOf(rows), "z"),
+      ];
+      return [plain, normed].flatMap(({ actual }) => [...actual.u32.subarray(0, n)]);
     };
     const alone = await run(1);
     for (const rows of [2, 4, 5, 33]) assertEquals(await run(rows), alone);

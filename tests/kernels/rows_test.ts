@@ -8,32 +8,32 @@ import { numRows } from "../../kernels/rows.ts";
 import { COPY_WORDS, HEADER_WORDS, STEP } from "../../kernels/step.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
+import { WEIGHT_DTYPES, weightFixture } from "../support/weight_fixture.ts";
 import { packStep } from "../support/step_fixture.ts";
 
 const CHUNKS = [{ start: 40, count: 1 }, { start: 0, count: 19 }, { start: 7, count: 1 }];
 const POOL = { blockSize: 8, numBlocks: 31, queryTile: 8 };
 
-gpuTest(
-  "embed_tokens copies rows of the matrix, and the last one for an id beyond it",
-  async (gpu) => {
-    const [V, E] = [50, 36];
+for (const dtype of WEIGHT_DTYPES) {
+  gpuTest(`embed_tokens gives the rows of a matrix, the last beyond it: ${dtype}`, async (gpu) => {
+    const [V, E] = [50, 292];
     const step = packStep(CHUNKS, POOL);
     const { actual, expected } = await runBoth(
       gpu,
       {
         step: step.words,
-        w: new Uint16Array(new Float16Array(noise(V * E, 3)).buffer),
+        w: weightFixture(dtype, V, E),
         out: new Float32Array((step.dims.numTokens + 1) * E).fill(7),
       },
-      (b) => [embedTokensCall({ V, E, WEIGHT_DTYPE: "f16" }, b as never)],
+      (b) => [embedTokensCall({ V, E, dtype }, b as never)],
       step.dims,
       "out",
     );
     assertEquals(actual.f32, expected.f32);
     assert(actual.f32.at(-1) === 7, "wrote past the last row");
     assert(step.words[step.words[STEP.tokens]! + 1]! >= V, "no id beyond the matrix is tested");
-  },
-);
+  });
+}
 
 for (const rows of ["tokens", "samples"] as const) {
   for (const LANES of [8, 64]) {

@@ -1,0 +1,57 @@
+import { StartupError } from "../core/errors.ts";
+import { type Quantization, quantizedDtype, quantizedLayout } from "../core/weight_format.ts";
+import { decodeToF32, DTYPE_BYTES } from "../weights/dtypes.ts";
+import { packRows, type QuantizedGroups } from "../weights/pack_rows.ts";
+import { quantize } from "../weights/quantize.ts";
+import type { TensorInfo } from "../weights/safetensors.ts";
+import type { UploadTarget } from "./upload_weights.ts";
+
+/** Weights in hand at a time: 32 MiB with all their forms, a fraction of a second of work. */
+const CHUNK_WEIGHTS = 4 * 2 ** 20;
+
+/**
+ * Quantizes the tensors of one buffer, some rows at a time, and writes them below each other.
+ *
+ * @throws {StartupError} naming a tensor with a weight that cannot be quantized.
+ */
+export function uploadQuantized(
+  { device, checkpoint, tensors, buffer, rows, columns, onBytes }: UploadTarget & {
+    readonly rows: number;
+    readonly columns: number;
+  },
+  quantization: Quantization,
+): void {
+  const dtype = quantizedDtype(quantization);
+  const { rowWords, scaleRowWords, scaleWord } = quantizedLayout(dtype, rows, columns);
+  const chunkRows = Math.max(1, Math.floor(CHUNK_WEIGHTS / columns));
+  let row = 0;
+  for (const tensor of tensors) {
+    const rowBytes = columns * DTYPE_BYTES[tensor.dtype];
+    for (let begin = 0; begin < tensor.bytes; begin += chunkRows * rowBytes) {
+      const raw = new Uint8Array(Math.min(chunkRows * rowBytes, tensor.bytes - begin));
+      checkpoint.readRange(tensor.name, begin, raw);
+      const groups = quantizeTensor(tensor, raw, columns, quantization);
+      const { codes, scales } = packRows(groups, columns, dtype);
+      device.write(buffer, 4 * row * rowWords, codes);
+      device.write(buffer, 4 * (scaleWord + row * scaleRowWords), scales);
+      row += raw.byteLength / rowBytes;
+      onBytes(raw.byteLength);
+    }
+  }
+}
+
+function quantizeTensor(
+  { name, dtype }: TensorInfo,
+  raw: Uint8Array,
+  columns: number,
+  quantization: Quantization,
+): QuantizedGroups {
+  const values = new Float32Array(raw.byteLength / DTYPE_BYTES[dtype]);
+  decodeToF32(dtype, raw, values);
+  try {
+    return quantize(values, columns, quantization);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new StartupError(`Tensor "${name}": ${error.message}`);
+  }
+}

@@ -1,0 +1,59 @@
+import { ceilDiv } from "../base/math.ts";
+import { type QuantizedDtype, quantizedFormat, quantizedLayout } from "../core/weight_format.ts";
+
+/** Rows of quantized weights before they are packed. */
+export interface QuantizedGroups {
+  /** One byte per weight, row by row, as `QuantizedLayout` numbers them; int8 in two's complement. */
+  readonly codes: Uint8Array;
+  /** One per group, row by row. */
+  readonly scales: Float16Array;
+  /** One per group, for the formats that have them. */
+  readonly minima?: Float16Array;
+}
+
+/** Packed rows: pieces of the two regions of `QuantizedLayout`. */
+export interface PackedRows {
+  readonly codes: Uint32Array<ArrayBuffer>;
+  readonly scales: Uint32Array<ArrayBuffer>;
+}
+
+/** Packs rows of `columns` weights as a matrix has them in device memory. */
+export function packRows(
+  groups: QuantizedGroups,
+  columns: number,
+  dtype: QuantizedDtype,
+): PackedRows {
+  const format = quantizedFormat(dtype);
+  const numRows = groups.codes.length / columns;
+  const { rowWords, scaleRowWords } = quantizedLayout(dtype, numRows, columns);
+  const codes = new Uint32Array(numRows * rowWords);
+  const scales = new Uint32Array(numRows * scaleRowWords);
+  const bytes = new Uint8Array(codes.buffer);
+  const halves = new Float16Array(scales.buffer);
+  const groupsPerRow = ceilDiv(columns, format.groupSize);
+  for (let row = 0; row < numRows; row++) {
+    const source = groups.codes.subarray(row * columns, (row + 1) * columns);
+    if (format.bits === 8) bytes.set(source, row * 4 * rowWords);
+    else packNibbles(source, bytes.subarray(row * 4 * rowWords));
+    const to = row * 2 * scaleRowWords;
+    for (let i = 0; i < groupsPerRow; i++) {
+      const scale = groups.scales[row * groupsPerRow + i]!;
+      if (groups.minima === undefined) halves[to + i] = scale;
+      else {
+        halves[to + 2 * i] = scale;
+        halves[to + 2 * i + 1] = groups.minima[row * groupsPerRow + i]!;
+      }
+    }
+  }
+  return { codes, scales };
+}
+
+/** Eight codes to four bytes: codes j and j + 4 in the halves of byte j. */
+function packNibbles(codes: Uint8Array, bytes: Uint8Array): void {
+  for (let i = 0; i < codes.length; i += 8) {
+    for (let j = 0; j < 4; j++) {
+      // Past the row's end there is nothing to read, and a byte array writes undefined as 0.
+      bytes[i / 2 + j] = codes[i + j]! | (codes[i + j + 4]! << 4);
+    }
+  }
+}

@@ -1,0 +1,53 @@
+import {
+  isQuantized,
+  type QuantizedDtype,
+  quantizedFormat,
+  type WeightDtype,
+} from "../../src/core/weight_format.ts";
+import { packRows } from "../../src/weights/pack_rows.ts";
+import { noise } from "./agreement.ts";
+
+/** Every element type of weights, plain and quantized. */
+export const WEIGHT_DTYPES: readonly WeightDtype[] = [
+  "f32",
+  "f16",
+  "bf16",
+  ...([8, 4] as const).flatMap((bits) =>
+    ([32, 128] as const).flatMap((size) => [`int${bits}g${size}`, `uint${bits}g${size}`] as const)
+  ),
+];
+
+/** A matrix of weights in [-1, 1] as it lies in device memory, every code and sign of scale in it. */
+export function weightFixture(
+  dtype: WeightDtype,
+  rows: number,
+  columns: number,
+): Float32Array | Uint16Array | Uint32Array {
+  if (isQuantized(dtype)) return quantizedFixture(dtype, rows, columns);
+  const values = noise(rows * columns, 2);
+  if (dtype === "f32") return values;
+  if (dtype === "f16") return new Uint16Array(new Float16Array(values).buffer);
+  return Uint16Array.from(new Uint32Array(values.buffer), (bits) => bits >>> 16);
+}
+
+function quantizedFixture(
+  dtype: QuantizedDtype,
+  rows: number,
+  columns: number,
+): Uint32Array {
+  const { bits, groupSize, hasMinimum } = quantizedFormat(dtype);
+  const numGroups = rows * Math.ceil(columns / groupSize);
+  // Signed codes reach half as far; with a minimum, each of the two is at most one half.
+  const reach = hasMinimum ? 2 ** (bits + 1) : 2 ** (bits - 1);
+  const codes = Uint8Array.from(
+    noise(rows * columns, 2),
+    (value) => Math.floor((value + 1) / 2 * 2 ** bits),
+  );
+  const scales = new Float16Array(noise(numGroups, 3, 1 / reach));
+  const minima = new Float16Array(noise(numGroups, 4, 0.5));
+  const packed = packRows({ codes, scales, ...(hasMinimum ? { minima } : {}) }, columns, dtype);
+  const words = new Uint32Array(packed.codes.length + packed.scales.length);
+  words.set(packed.codes);
+  words.set(packed.scales, packed.codes.length);
+  return words;
+}
