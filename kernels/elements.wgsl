@@ -4,9 +4,9 @@
 // and says how many fours it LOADs at once. With LOAD > 1, K4 and k4 are multiples of LOAD, which is
 // at most 2, 4 for 8-bit codes and 8 for 4-bit codes: 16 bytes, the widest load of a lane.
 //   weights(row, k4)          LOAD fours of weights
+//   weight4, weight8          the same by name, where LOAD is 1 or 2
 //   codes(row, k4)            quantized: of codes, for sums that are scaled once per group
 //   group_scale(row, k4)      quantized: their scale, and the minimum where WEIGHT_MINIMUM
-//   weight4(row, k4)          four weights, where LOAD is 1
 // f16 goes through unpack2x16float, which every adapter has; bf16 is the upper half of an f32.
 alias Fours = array<vec4<f32>, ${LOAD}>;
 //# if WEIGHT_DTYPE == "f32"
@@ -111,17 +111,28 @@ fn group_scale(row: u32, k4: u32) -> f32 {
 }
 //# end
 //# end
-//# if LOAD == 1
-fn weight4(row: u32, k4: u32) -> vec4<f32> {
-//# if WEIGHT_BITS == 0
-  return weights(row, k4)[0];
-//# else
+//# if WEIGHT_BITS > 0
+fn weights(row: u32, k4: u32) -> Fours {
+  let fours = codes(row, k4);
   let scale = group_scale(row, k4);
+  return Fours(
+//# for i in 0..LOAD
 //# if WEIGHT_MINIMUM
-  return codes(row, k4)[0] * scale.x + scale.y;
+    fours[${i}] * scale.x + scale.y,
 //# else
-  return codes(row, k4)[0] * scale;
+    fours[${i}] * scale,
 //# end
 //# end
+  );
+}
+//# end
+//# if LOAD == 1
+fn weight4(row: u32, k4: u32) -> vec4<f32> { return weights(row, k4)[0]; }
+//# end
+//# if LOAD == 2
+struct Weight8 { first: vec4<f32>, second: vec4<f32> }
+fn weight8(row: u32, k4: u32) -> Weight8 {
+  let fours = weights(row, k4);
+  return Weight8(fours[0], fours[1]);
 }
 //# end

@@ -12,8 +12,8 @@
 //                         are adjacent, and add up through shared memory
 //     with SUBGROUPS      the lanes of a subgroup do, whatever its size, and add up without barrier;
 //                         the workgroup's subgroups take its LANES tiles in turn
-// The order of additions depends on the shape, the tuning and the subgroup size alone, never on the
-// other rows of the step.
+// The order of additions depends on SPAN, SLICES and the subgroup size alone, never on the other rows of
+// the step.
 
 const N: u32 = ${N}u;
 const K4: u32 = ${K / 4}u;
@@ -150,11 +150,9 @@ fn tile(at: Invocation) {
 //# end
 //# end
 //# for m in 0..W
-        s${r}_${m} += dot(v${r}_${j}_0, b${m}_${j}[0])
-//# for i in 1..LOAD
-          + dot(v${r}_${j}_${i}, b${m}_${j}[${i}])
+//# for i in 0..LOAD
+        s${r}_${m} += dot(v${r}_${j}_${i}, b${m}_${j}[${i}]);
 //# end
-        ;
 //# end
 //# end
 //# end
