@@ -41,7 +41,7 @@ export async function startRunner(
   const { quantization } = config;
   const loadPhase = quantization === undefined
     ? "load weights"
-    : `load weights, quantized to ${quantization.method}`;
+    : `quantize weights to ${quantization.method}`;
   const weights = await phase(loadPhase, async () => {
     const checkpoint = openWeights(config.modelDir);
     try {
