@@ -1,4 +1,5 @@
 import { alignUp } from "../base/math.ts";
+import type { GpuProvider } from "./gpu_provider.ts";
 
 /**
  * Deno versions on which `mapAsync` has been seen to return only when the queue is idle, with the
@@ -11,20 +12,23 @@ const INITIAL_BYTES = 256 * 1024;
 
 /** The staging buffer through which each step's small result comes back. */
 export class Readback {
-  #device: GPUDevice;
   #staging: GPUBuffer;
   #bytes: number;
-  #synchronous = TESTED_DENO.test(Deno.version.deno);
+  #synchronous: boolean;
   #waitedMs = 0;
 
-  private constructor(device: GPUDevice, bytes: number, staging: GPUBuffer) {
-    this.#device = device;
-    this.#bytes = bytes;
+  private constructor(staging: GPUBuffer, bytes: number, mode: GpuProvider["readback"]) {
     this.#staging = staging;
+    this.#bytes = bytes;
+    this.#synchronous = mode === "blocking" && TESTED_DENO.test(Deno.version.deno);
   }
 
   /** Makes the staging buffer and maps it once: an unmapped one may not be read synchronously. */
-  static async create(device: GPUDevice, bytes = INITIAL_BYTES): Promise<Readback> {
+  static async create(
+    device: GPUDevice,
+    mode: GpuProvider["readback"],
+    bytes = INITIAL_BYTES,
+  ): Promise<Readback> {
     const size = alignUp(bytes, 256);
     const staging = device.createBuffer({
       label: "readback",
@@ -34,7 +38,7 @@ export class Readback {
     await staging.mapAsync(GPUMapMode.READ);
     staging.getMappedRange(0, 8);
     staging.unmap();
-    return new Readback(device, size, staging);
+    return new Readback(staging, size, mode);
   }
 
   /** Milliseconds spent in `read` so far. */

@@ -3,6 +3,8 @@ import { modelFamily } from "../../models/registry.ts";
 import type { EngineConfig, EngineInfo, StartupPhase } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
 import { readModelText } from "../core/model_json.ts";
+import { describeFeatures } from "../device/capabilities.ts";
+import type { Device } from "../device/device.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
 import { openWeights } from "../weights/safetensors.ts";
 import { buildRunner } from "./build_runner.ts";
@@ -59,7 +61,7 @@ export async function startRunner(
   const runner = await phase("compile kernels", () => buildRunner(inputs).catch(outOfMemory));
   await phase("warm up", () => warmUp(runner, config, budget));
   const info: EngineInfo = {
-    device: device.description,
+    device: describeDevice(device),
     deviceKind: device.kind,
     modelType: model.modelType,
     numParameters: weights.numParameters,
@@ -89,6 +91,11 @@ function reportShare(phase: string, progress: (words: string) => void): (share: 
     lastMs = performance.now();
     progress(`${phase}: ${Math.floor(100 * share)} %`);
   };
+}
+
+/** The adapter with the features that kernels may use on it. */
+function describeDevice({ kind, description, capabilities }: Device): string {
+  return kind === "cpu" ? description : `${description}: ${describeFeatures(capabilities)}`;
 }
 
 function outOfMemory(error: unknown): never {
