@@ -10,7 +10,8 @@ import type { HostBuffer } from "../src/device/host_buffer.ts";
 export type { WeightDtype } from "../src/core/weight_format.ts";
 
 /**
- * What `elements.wgsl` must know to load from a matrix; a plain element type has 0 bits here and nothing in the others.
+ * What `elements.wgsl` must know to load from a matrix. Of a plain element type it is the name alone; its
+ * `WEIGHT_BITS` are 0.
  */
 export type WeightConstants = Readonly<{
   WEIGHT_DTYPE: WeightDtype;

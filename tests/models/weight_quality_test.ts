@@ -5,7 +5,7 @@ import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import { DemoEngine } from "../support/demo_engine.ts";
 import { Scorer, storyPerplexity } from "../support/perplexity.ts";
-import { recallAccuracy } from "../support/recall.ts";
+import { recallByTask } from "../support/recall.ts";
 
 /** By how much the perplexity of held-out stories may grow, and how many of 20 recalls be right. */
 const HELD: Readonly<Record<Quantization["method"], { growth: number; recall: number }>> = {
@@ -38,8 +38,8 @@ Deno.test({
         `${method}: perplexity grew from ${plain} to ${quantized}`,
       );
       const engine = await DemoEngine.create(device, { quantization });
-      const share = await recallAccuracy(engine, "table_12", 20);
-      assert(share * 20 >= recall, `${method}: recall is ${share}`);
+      const { table_12: share } = await recallByTask(engine, { only: "table_12", count: 20 });
+      assert(share! * 20 >= recall, `${method}: recall is ${share}`);
     }
     device.destroy();
   },

@@ -1,43 +1,52 @@
-import { loadTextService } from "../../src/tokenizer/text_service.ts";
+import { type ChatMessage, ChatTemplate } from "../../src/tokenizer/chat_template.ts";
+import { loadTokenizer, type Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { DEMO_DIR, type DemoEngine, GREEDY_64 } from "./demo_engine.ts";
 
-/** One held-out conversation and the answer that is right. */
-interface RecallCase {
-  readonly messages: readonly { role: string; content: string }[];
+interface Case {
+  readonly messages: readonly ChatMessage[];
   readonly answer: string;
 }
 
-/** Tasks of the bundled model's evaluation set: facts so many tokens back, and tables of so many. */
-export const RECALL_TASKS = ["recall_100", "recall_400", "recall_800", "table_12", "table_40"];
-
 /**
- * Share of a task's first `count` cases, of 100, whose whole greedy answer is right to the end token,
- * 0 to 1. The prompts must fit into the engine's pool one at a time.
+ * Share of whole greedy answers that are exactly right, 0 to 1, by task of the evaluation set: of all
+ * tasks and their 100 cases, or of one task's first `count`.
  */
-export async function recallAccuracy(
+export async function recallByTask(
   engine: DemoEngine,
-  task: string,
-  count: number,
-): Promise<number> {
+  { only, count = Infinity }: { only?: string; count?: number } = {},
+): Promise<Record<string, number>> {
   const file = new URL("../golden/demo_eval.json", import.meta.url);
-  const tasks: Readonly<Record<string, readonly RecallCase[]>> =
-    JSON.parse(Deno.readTextFileSync(file)).tasks;
-  const cases = tasks[task]!.slice(0, count);
-  const text = await loadTextService(DEMO_DIR);
+  const tasks: Record<string, readonly Case[]> = JSON.parse(Deno.readTextFileSync(file)).tasks;
+  const tokenizer = loadTokenizer(DEMO_DIR);
+  const template = await ChatTemplate.load(DEMO_DIR, tokenizer, {});
   try {
-    const params = { ...GREEDY_64, stopTokenIds: [...text.eosTokenIds] };
-    const arrivals = [];
-    for (const { messages } of cases) {
-      arrivals.push({ prompt: [...await text.encodeChat([...messages])], params });
+    const shares: Record<string, number> = {};
+    for (const [task, all] of Object.entries(tasks)) {
+      if (only !== undefined && task !== only) continue;
+      const cases = all.slice(0, count);
+      const prompts: Uint32Array[] = [];
+      for (const { messages } of cases) {
+        const text = await template.render(messages);
+        prompts.push(tokenizer.encode(text, { addSpecialTokens: false }));
+      }
+      const answers = await answersTo(prompts, engine, tokenizer);
+      const numRight = answers.filter((answer, i) => answer === cases[i]!.answer).length;
+      shares[task] = numRight / cases.length;
     }
-    const outcomes = await engine.generate(arrivals);
-    const right = outcomes.filter(({ tokens, finish }, i) => {
-      const detokenizer = text.createDetokenizer();
-      const answer = detokenizer.push(tokens) + detokenizer.flush();
-      return finish === "stop" && answer === cases[i]!.answer;
-    });
-    return right.length / cases.length;
+    return shares;
   } finally {
-    text.close();
+    template.close();
   }
+}
+
+async function answersTo(
+  prompts: readonly Uint32Array[],
+  engine: DemoEngine,
+  tokenizer: Tokenizer,
+): Promise<string[]> {
+  const params = { ...GREEDY_64, maxTokens: 128, stopTokenIds: tokenizer.eosTokenIds };
+  const outcomes = await engine.generate(
+    prompts.map((prompt) => ({ prompt: [...prompt], params })),
+  );
+  return outcomes.map(({ tokens }) => tokenizer.decode(tokens, { skipSpecialTokens: true }));
 }
