@@ -3,13 +3,15 @@ import {
   type Kernel,
   type KernelCall,
   kernelCall,
+  type Workgroups,
 } from "../src/device/kernel.ts";
 import { isQuantized, quantizedFormat } from "../src/core/weight_format.ts";
 import elements from "./elements.wgsl" with { type: "text" };
 import source from "./matmul.wgsl" with { type: "text" };
+import tile from "./matmul_tile.wgsl" with { type: "text" };
 import { numRows, type Rows, ROWS_WORD } from "./rows.ts";
 import { type StepDims, stepWgsl } from "./step.ts";
-import { foldGrid, type MatmulTile, type Tuning } from "./tuning.ts";
+import { fits, foldGrid, type MatmulTile, type Tuning } from "./tuning.ts";
 import {
   type WeightConstants,
   weightConstants,
@@ -20,47 +22,57 @@ import {
 /** What becomes of the sums: stored, added to what is there, or gates and ups joined (SwiGLU). */
 export type Epilogue = "store" | "add" | "silu";
 
-type Shape =
+/** A product's shape and a tile's, as the template wants them. */
+export type MatmulShape =
   & WeightConstants
-  & Readonly<{ N: number; K: number; ROWS_WORD: number; EPILOGUE: Epilogue }>
+  & Readonly<{ N: number; K: number; ROWS_WORD: number }>
+  & Readonly<{ EPILOGUE: Epilogue; NORM: boolean; GATHER: boolean }>
   & Readonly<{ TILE_R: number; TILE_N: number; W: number }>
-  & Readonly<{ LANES: number; SLICES: number; RUN: number; SPAN: number }>;
+  & Readonly<{ LANES: number; SLICES: number; SUBGROUPS: boolean; RUN: number; SPAN: number }>;
 
 /**
  * `y = x w^T`, `y += x w^T`, or `y = silu(x gate^T) * (x up^T)` with w the gates over the ups.
  *
  * x f32 [R, K], w [N, K] or [2N, K], y f32 [R, N]. K is a multiple of 4.
  */
-export const matmul: Kernel<Shape> = {
+export const matmul: Kernel<MatmulShape> = {
   name: "matmul",
-  source: stepWgsl + elements + source,
+  source: stepWgsl + elements + tile + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },
     { name: "w", access: "read" },
     { name: "y", access: "read_write" },
   ],
-  reference({ step, x, w, y }, { N, K, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE }) {
-    const rows = step!.u32[ROWS_WORD]!;
+  reference({ step, x, w, y }, shape) {
+    const { N, K, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE } = shape;
     const weights = weightValues(w!, WEIGHT_DTYPE, weightRows(N, EPILOGUE), K);
-    const weightRow = (n: number) => weights.subarray(n * K, (n + 1) * K);
-    for (let n = 0; n < N; n++) {
-      const first = weightRow(n);
-      const up = EPILOGUE === "silu" ? weightRow(N + n) : first;
-      for (let r = 0; r < rows; r++) {
-        const sum = dotProduct(x!.f32, r * K, first);
-        const at = r * N + n;
-        if (EPILOGUE === "store") y!.f32[at] = sum;
-        else if (EPILOGUE === "add") y!.f32[at]! += sum;
-        else y!.f32[at] = sum / (1 + Math.exp(-sum)) * dotProduct(x!.f32, r * K, up);
-      }
-    }
+    multiply({ rows: step!.u32[ROWS_WORD]!, x: x!.f32, w: weights, y: y!.f32 }, shape);
   },
 };
 
-/** Rows of the weight matrix for `n` outputs. */
-function weightRows(n: number, epilogue: Epilogue): number {
+/** Rows of the weight matrix behind `n` outputs. */
+export function weightRows(n: number, epilogue: Epilogue): number {
   return epilogue === "silu" ? 2 * n : n;
+}
+
+/** The definition of {@link matmul}, over decoded weights. */
+export function multiply(
+  { rows, x, w, y }: { rows: number; x: Float32Array; w: Float32Array; y: Float32Array },
+  { N, K, EPILOGUE }: Pick<MatmulShape, "N" | "K" | "EPILOGUE">,
+): void {
+  const weightRow = (n: number) => w.subarray(n * K, (n + 1) * K);
+  for (let n = 0; n < N; n++) {
+    const first = weightRow(n);
+    const up = EPILOGUE === "silu" ? weightRow(N + n) : first;
+    for (let r = 0; r < rows; r++) {
+      const sum = dotProduct(x, r * K, first);
+      const at = r * N + n;
+      if (EPILOGUE === "store") y[at] = sum;
+      else if (EPILOGUE === "add") y[at]! += sum;
+      else y[at] = sum / (1 + Math.exp(-sum)) * dotProduct(x, r * K, up);
+    }
+  }
 }
 
 /** `sum_k x[offset + k] * w[k]`, four sums at a time for the sake of the CPU's pipeline. */
@@ -91,52 +103,72 @@ export interface Product {
 
 /** One matrix product, as one call per register tile; each step runs the one that fits its rows. */
 export function matmulCalls(
-  { label, rows, n, k, dtype, epilogue = "store" }: Product,
+  product: Product,
   buffers: Readonly<Record<"step" | "x" | "w" | "y", DeviceBuffer>>,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  return tuning.matmulTiles.map((tile) => {
-    const outputs = epilogue === "silu" ? Math.max(1, tile.outputs / 2) : tile.outputs;
-    return kernelCall(matmul, {
-      label,
-      constants: {
-        ...weightConstants(dtype, weightRows(n, epilogue), k),
-        ...summation(dtype, k, tile, tuning),
-        N: n,
-        K: k,
-        ROWS_WORD: ROWS_WORD[rows],
-        EPILOGUE: epilogue,
-        TILE_R: tile.rows,
-        TILE_N: outputs,
-        // Two weight rows per output fill the registers that one would with twice the outputs.
-        W: epilogue === "silu" ? 2 * outputs : outputs,
-        LANES: tile.lanes,
-        SLICES: tile.slices,
-      },
+  return tuning.matmulTiles.map((tile) =>
+    kernelCall(matmul, {
+      label: product.label,
+      constants: matmulShape(product, tile, tuning),
       buffers,
-      workgroups: (dims) => tileGrid({ ...tile, outputs }, numRows(rows, dims), n),
-    });
-  });
+      workgroups: (dims) => tileGrid(product, tile, dims),
+    })
+  );
+}
+
+/** The constants of one tile's call. */
+export function matmulShape(
+  { rows, n, k, dtype, epilogue = "store" }: Product,
+  tile: MatmulTile,
+  tuning: Pick<Tuning, "matmulRun" | "matmulSubgroups">,
+): MatmulShape {
+  const { RUN, SPAN, load } = summation(dtype, k, tile, tuning);
+  const outputs = tileOutputs(tile, epilogue);
+  return {
+    ...weightConstants(dtype, weightRows(n, epilogue), k, load),
+    N: n,
+    K: k,
+    ROWS_WORD: ROWS_WORD[rows],
+    EPILOGUE: epilogue,
+    NORM: false,
+    GATHER: false,
+    TILE_R: tile.rows,
+    TILE_N: outputs,
+    W: weightRows(outputs, epilogue),
+    LANES: tile.lanes,
+    SLICES: tile.slices,
+    SUBGROUPS: tuning.matmulSubgroups,
+    RUN,
+    SPAN,
+  };
+}
+
+/** Outputs per lane: two weight rows per output fill the registers that one would with twice as many. */
+function tileOutputs({ outputs }: MatmulTile, epilogue: Epilogue | undefined): number {
+  return epilogue === "silu" ? Math.max(1, outputs / 2) : outputs;
 }
 
 /** Inputs per scale that a lane among several takes at a time, in fours; no group is shorter. */
 const SHARED_SPAN = 8;
 
-/** Fours of inputs that are summed by themselves, and how many of them are unrolled. */
+/** Fours of inputs that are summed by themselves, how many of them are unrolled, and loaded at once. */
 function summation(
   dtype: WeightDtype,
   k: number,
-  { slices }: MatmulTile,
-  { matmulRun }: Tuning,
-): { RUN: number; SPAN: number } {
+  { rows, slices }: MatmulTile,
+  { matmulRun }: Pick<Tuning, "matmulRun">,
+): { RUN: number; SPAN: number; load: number } {
   if (!isQuantized(dtype)) {
     const run = runLength(k, matmulRun);
-    return { RUN: run, SPAN: run };
+    return { RUN: run, SPAN: run, load: Math.min(2, run) };
   }
   const { bits, groupSize } = quantizedFormat(dtype);
-  // As many bytes as of f16.
-  const run = runLength(k, Math.min(SHARED_SPAN, matmulRun * 16 / bits));
-  return { RUN: run, SPAN: slices === 1 ? groupSize / 4 : SHARED_SPAN };
+  // As many bytes as of f16; but what compiles on a CPU stays small, where its rows pay for it.
+  const fours = matmulRun * 16 / bits / (slices === 1 ? rows : 1);
+  const run = runLength(k, Math.max(1, Math.min(SHARED_SPAN, fours)));
+  const span = slices === 1 ? groupSize / 4 : SHARED_SPAN;
+  return { RUN: run, SPAN: span, load: Math.min(32 / bits, run) };
 }
 
 /** The longest run of fours, at most `most` (a power of two), that divides a row of `k` inputs. */
@@ -144,13 +176,14 @@ function runLength(k: number, most: number): number {
   return (k / 4) % most === 0 ? most : runLength(k, most / 2);
 }
 
-/** The workgroups of one tile shape; none unless the step's rows are what the tile is for. */
-function tileGrid(
+/** The workgroups of one tile's call; none unless the step's rows are what the tile is for. */
+export function tileGrid(
+  { rows, n, epilogue }: Product,
   tile: MatmulTile,
-  rows: number,
-  n: number,
-): readonly [number, number, number] {
-  if (rows < tile.minRows || rows > tile.maxRows) return [0, 0, 0];
-  const [x, z] = foldGrid(Math.ceil(n / (tile.outputs * tile.lanes)));
-  return [x, Math.ceil(rows / tile.rows), z];
+  dims: StepDims,
+): Workgroups {
+  const count = numRows(rows, dims);
+  if (!fits(tile, count)) return [0, 0, 0];
+  const [x, z] = foldGrid(Math.ceil(n / (tileOutputs(tile, epilogue) * tile.lanes)));
+  return [x, Math.ceil(count / tile.rows), z];
 }

@@ -12,9 +12,17 @@ export interface MatmulTile {
   readonly lanes: number;
   /**
    * Lanes that share one tile's inputs; 1 needs no barrier. The same for all tiles of a tuning: it
-   * decides the order of additions, which must not depend on the number of rows.
+   * decides the order of additions, which must not depend on the number of rows. With subgroups,
+   * `lanes * slices` are the lanes of a workgroup, and those of one subgroup share a tile.
    */
   readonly slices: number;
+  /** Whether the rows are normalized on the way in, where that is asked for; needs slices. */
+  readonly fusesNorm: boolean;
+}
+
+/** Whether a step of `rows` rows runs on this tile. */
+export function fits({ minRows, maxRows }: MatmulTile, rows: number): boolean {
+  return minRows <= rows && rows <= maxRows;
 }
 
 /** Shapes of workgroups and tiles. They change speed and rounding, never meaning. */
@@ -22,7 +30,12 @@ export interface Tuning {
   readonly matmulTiles: readonly MatmulTile[];
   /** Fours of inputs that a lane takes in a row, a power of two; where a row allows. */
   readonly matmulRun: number;
-  /** Lanes that reduce one row in `rms_norm`, and at least in the last phase of sampling; powers of two. */
+  /** Whether `matmul` uses subgroup operations, see `matmul_tile.wgsl`. */
+  readonly matmulSubgroups: boolean;
+  /**
+   * Lanes that reduce one row in `rms_norm` (as many as in a workgroup of tiles that fuse it), and at least
+   * in the last phase of sampling; powers of two.
+   */
   readonly normLanes: number;
   readonly sampleLanes: number;
   /** Lanes per workgroup of sampling's first phase. */
@@ -45,11 +58,12 @@ export interface Tuning {
  */
 export const SOFTWARE_TUNING: Tuning = {
   matmulTiles: [
-    { minRows: 1, maxRows: 1, rows: 1, outputs: 4, lanes: 8, slices: 1 },
-    { minRows: 2, maxRows: 4, rows: 4, outputs: 4, lanes: 8, slices: 1 },
-    { minRows: 5, maxRows: Infinity, rows: 8, outputs: 8, lanes: 8, slices: 1 },
+    { minRows: 1, maxRows: 1, rows: 1, outputs: 8, lanes: 8, slices: 1, fusesNorm: false },
+    { minRows: 2, maxRows: 4, rows: 4, outputs: 8, lanes: 8, slices: 1, fusesNorm: false },
+    { minRows: 5, maxRows: Infinity, rows: 8, outputs: 8, lanes: 8, slices: 1, fusesNorm: false },
   ],
-  matmulRun: 1,
+  matmulRun: 2,
+  matmulSubgroups: false,
   normLanes: 8,
   sampleLanes: 8,
   partLanes: 8,
@@ -63,12 +77,14 @@ export const SOFTWARE_TUNING: Tuning = {
 /** For GPUs: wide workgroups, the inputs of one output shared among lanes. */
 export const GPU_TUNING: Tuning = {
   matmulTiles: [
-    { minRows: 1, maxRows: 1, rows: 1, outputs: 4, lanes: 4, slices: 16 },
-    { minRows: 2, maxRows: 4, rows: 4, outputs: 4, lanes: 4, slices: 16 },
-    { minRows: 5, maxRows: Infinity, rows: 8, outputs: 4, lanes: 4, slices: 16 },
+    { minRows: 1, maxRows: 1, rows: 1, outputs: 4, lanes: 4, slices: 16, fusesNorm: true },
+    { minRows: 2, maxRows: 2, rows: 2, outputs: 4, lanes: 4, slices: 16, fusesNorm: true },
+    { minRows: 3, maxRows: 4, rows: 4, outputs: 4, lanes: 4, slices: 16, fusesNorm: true },
+    { minRows: 5, maxRows: Infinity, rows: 8, outputs: 4, lanes: 4, slices: 16, fusesNorm: false },
   ],
   // 16 bytes of f16, the widest load of a lane.
   matmulRun: 2,
+  matmulSubgroups: false,
   normLanes: 64,
   sampleLanes: 256,
   partLanes: 64,
@@ -80,8 +96,8 @@ export const GPU_TUNING: Tuning = {
 };
 
 /** The shapes for a device that granted `capabilities`. */
-export function tuningFor({ tier }: Capabilities): Tuning {
-  return tier === "software" ? SOFTWARE_TUNING : GPU_TUNING;
+export function tuningFor({ tier, hasSubgroups }: Capabilities): Tuning {
+  return { ...tier === "software" ? SOFTWARE_TUNING : GPU_TUNING, matmulSubgroups: hasSubgroups };
 }
 
 /** Most workgroups along one axis that every adapter allows. */

@@ -15,7 +15,7 @@ export interface WeightSpec {
   readonly shapes: readonly (readonly number[])[];
 }
 
-/** A weight on the device. Vectors are f32; matrices keep the checkpoint's type. */
+/** A weight on the device. Vectors are f32; matrices keep the checkpoint's type or are quantized. */
 export interface DeviceWeight {
   readonly buffer: DeviceBuffer;
   readonly dtype: WeightDtype;

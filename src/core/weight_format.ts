@@ -33,10 +33,10 @@ export interface Quantization {
  *     scales   N rows of `scaleRowWords`    f16, one per group, or pairs of scale and minimum
  *
  * Both regions begin every row at a word, so that any piece of rows can be written alone, and lie in
- * one buffer, since bindings are few. A group takes consecutive inputs of one row, the last one of a row what
- * is left. With G = `groupSize`, a weight is
+ * one buffer, since bindings are few. A group is `groupSize` consecutive inputs of one row, the last one
+ * of a row what is left. A weight is
  *
- *     int8   scale * code                  code in [-127, 127]
+ *     int8   scale * code                  code in [-128, 127]
  *     int4   scale * (code - 8)            code in [0, 15]
  *     uint8  scale * code + minimum        code in [0, 255]
  *     uint4  scale * code + minimum        code in [0, 15]

@@ -16,6 +16,7 @@ import {
   shareUnread,
 } from "./sequence_size.ts";
 import { planTraffic, type Traffic, type TrafficPlan, typicalTraffic } from "./traffic_plan.ts";
+import { type PlannedWeights, plannedWeights } from "./weight_bytes.ts";
 
 /** What a plan is made for. */
 export interface PlanOptions {
@@ -69,6 +70,8 @@ export interface KvPlan {
   readonly maxModelLen: number;
   readonly maxNumBatchedTokens: number;
   readonly numLayers: number;
+  /** Bytes of the weights by format, which are not in `memoryBytes`; empty where they are not known. */
+  readonly weights: readonly PlannedWeights[];
   readonly groups: readonly LayerGroup[];
   /** Part of a sequence of `maxModelLen` that windows make unread; 0 without windows. */
   readonly shareUnread: number;
@@ -99,6 +102,7 @@ export function planKv(shape: ModelShape, options: PlanOptions): KvPlan {
     maxModelLen,
     maxNumBatchedTokens,
     numLayers: numLayersOf(shape),
+    weights: plannedWeights(shape),
     groups: shape.groups,
     shareUnread: shareUnread(shape, maxModelLen, dtype),
     dtypes: PLANNED_DTYPES.map((planned) => planDtype(shape, planned, limits)),

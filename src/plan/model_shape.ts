@@ -12,13 +12,28 @@ export interface LayerGroup {
   readonly window?: number;
 }
 
-/** What decides the size of a model's KV cache; nothing of its weights. */
+/** What decides the size of a model's weights, beside its groups. */
+export interface WeightShape {
+  /** Width of the residual stream. */
+  readonly hiddenSize: number;
+  /** Query heads. */
+  readonly numHeads: number;
+  /** Width of the MLP. */
+  readonly intermediateSize: number;
+  readonly vocabSize: number;
+  /** Whether the output projection is the embedding table. */
+  readonly tieWordEmbeddings: boolean;
+}
+
+/** What decides the sizes of a model's KV cache and weights. */
 export interface ModelShape {
   readonly name: string;
   /** Longest context the model is made for, tokens. */
   readonly maxModelLen: number;
   /** At least one; each layer is in exactly one. */
   readonly groups: readonly LayerGroup[];
+  /** Absent where the family's weights are not known. */
+  readonly weights?: WeightShape;
 }
 
 /** Layers of all groups together. */

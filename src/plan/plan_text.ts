@@ -18,9 +18,10 @@ export function planText(plan: KvPlan): string {
 }
 
 function heading(plan: KvPlan): string {
-  const { model, numLayers, groups, memoryBytes, blockSize, maxModelLen } = plan;
+  const { weights, model, numLayers, groups, memoryBytes, blockSize, maxModelLen } = plan;
   const facts = [
     ["Model", `${model}, ${numLayers} layers, at most ${count(maxModelLen)} tokens per sequence`],
+    ...weights.length === 0 ? [] : [["Weights", describeWeights(weights)]],
     ...groups.map((group, i) => ["Layers", describeGroup(group, plan, i)]),
     ["Memory", `${formatByteSize(memoryBytes)} for KV, in blocks of ${blockSize} tokens`],
   ];
@@ -31,6 +32,10 @@ function heading(plan: KvPlan): string {
     ]);
   }
   return facts.map(([name, text]) => `${name!.padEnd(8)} ${text}`).join("\n");
+}
+
+function describeWeights(weights: KvPlan["weights"]): string {
+  return weights.map(({ format, bytes }) => `${formatByteSize(bytes)} in ${format}`).join(", ");
 }
 
 const ATTENTION: Readonly<Record<LayerGroup["kind"], string>> = {

@@ -18,6 +18,16 @@ const ShapeJson = z.object({
     .optional(),
 });
 
+/** What weights need on top; only families whose matrices are those of Llama. */
+const WeightsJson = z.object({
+  model_type: z.enum(["llama", "mistral", "qwen2", "qwen3"]),
+  hidden_size: count(65_536),
+  num_attention_heads: count(1024),
+  intermediate_size: count(1_048_576),
+  vocab_size: count(1_048_576),
+  tie_word_embeddings: z.boolean().default(false),
+});
+
 /**
  * Reads the shape of the model in `dir` from its config.json, whether the server can run it or not.
  *
@@ -59,7 +69,27 @@ export function parseShape(json: unknown, name: string, file = "config.json"): M
     const numLayers = (groups.get(kind)?.numLayers ?? 0) + 1;
     groups.set(kind, { kind, numLayers, ...heads, ...(window === undefined ? {} : { window }) });
   }
-  return { name, maxModelLen: fields.max_position_embeddings, groups: [...groups.values()] };
+  return {
+    name,
+    maxModelLen: fields.max_position_embeddings,
+    groups: [...groups.values()],
+    ...weightShape(text),
+  };
+}
+
+/** The sizes of weights where the family is one whose matrices are known. */
+function weightShape(text: unknown): Pick<ModelShape, "weights"> {
+  const { data } = WeightsJson.safeParse(text);
+  if (data === undefined) return {};
+  return {
+    weights: {
+      hiddenSize: data.hidden_size,
+      numHeads: data.num_attention_heads,
+      intermediateSize: data.intermediate_size,
+      vocabSize: data.vocab_size,
+      tieWordEmbeddings: data.tie_word_embeddings,
+    },
+  };
 }
 
 function textConfig(json: unknown): unknown {

@@ -45,7 +45,7 @@ export async function startRunner(
   const { quantization } = config;
   const loadPhase = quantization === undefined
     ? "load weights"
-    : `load weights, quantized to ${quantization.method}`;
+    : `quantize weights to ${quantization.method}`;
   const weights = await phase(loadPhase, async () => {
     const checkpoint = openWeights(config.modelDir);
     try {
@@ -83,11 +83,6 @@ export async function startRunner(
   return { runner, info, modelFingerprint: fingerprint };
 }
 
-/** The adapter with the features that kernels may use on it. */
-function describeDevice({ kind, description, capabilities }: Device): string {
-  return kind === "cpu" ? description : `${description}: ${describeFeatures(capabilities)}`;
-}
-
 /** Tells of a long phase at most once in so many milliseconds. */
 const REPORT_EVERY_MS = 1000;
 
@@ -99,6 +94,11 @@ function reportShare(phase: string, progress: (words: string) => void): (share: 
     lastMs = performance.now();
     progress(`${phase}: ${Math.floor(100 * share)} %`);
   };
+}
+
+/** The adapter with the features that kernels may use on it. */
+function describeDevice({ kind, description, capabilities }: Device): string {
+  return kind === "cpu" ? description : `${description}: ${describeFeatures(capabilities)}`;
 }
 
 function outOfMemory(error: unknown): never {

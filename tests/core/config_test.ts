@@ -168,3 +168,19 @@ Deno.test("parseConfig() refuses how far the pool may grow beside the size it is
     assertThrows(parse, StartupError, `with ${size} it keeps that size`);
   }
 });
+
+Deno.test("toEngineConfig() passes on a quantization with its group size, from flags or variables", () => {
+  const of = (args: string[], env: Record<string, string> = {}) =>
+    toEngineConfig(parseConfig(args, env), "m").quantization;
+  assertEquals(of([]), undefined);
+  assertEquals(of(["--quantization-group-size", "128"]), undefined);
+  assertEquals(of(["--quantization", "int8"]), { method: "int8", groupSize: 32 });
+  const env = { QUIRE_QUANTIZATION: "int4", QUIRE_QUANTIZATION_GROUP_SIZE: "128" };
+  assertEquals(of([], env), { method: "int4", groupSize: 128 });
+  assertEquals(of(["--quantization", "none"], env), undefined);
+  assertEquals(
+    refusal(["--quantization-group-size", "64"]),
+    '--quantization-group-size must be one of 32, 128, got "64"',
+  );
+  assertStringIncludes(refusal(["--quantization", "fp8"]), "one of none, int8, int4");
+});

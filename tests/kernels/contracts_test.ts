@@ -3,6 +3,7 @@ import { adjustLogits } from "../../kernels/adjust_logits.ts";
 import { copyBlocks } from "../../kernels/copy_blocks.ts";
 import { embedTokens } from "../../kernels/embed_tokens.ts";
 import { matmul } from "../../kernels/matmul.ts";
+import { normMatmul } from "../../kernels/norm_matmul.ts";
 import {
   pagedAttentionDecode,
   pagedAttentionPrefill,
@@ -19,6 +20,7 @@ const KERNELS = [
   copyBlocks,
   embedTokens,
   matmul,
+  normMatmul,
   pagedAttentionDecode,
   pagedAttentionPrefill,
   pagedAttentionReduce,
@@ -47,7 +49,7 @@ Deno.test("every WGSL file is one kernel's or shared by several", async () => {
   for await (const { name } of Deno.readDir(new URL("../../kernels/", import.meta.url))) {
     if (name.endsWith(".wgsl")) files.push(name.replace(".wgsl", ""));
   }
-  const shared = ["attend", "elements", "kv_elements", "part", "reduce", "segments"];
+  const shared = ["attend", "elements", "kv_elements", "matmul_tile", "part", "reduce", "segments"];
   assertEquals(files.sort(), [...KERNELS.map(({ name }) => name), ...shared].sort());
   assert(KERNELS.every(({ source }) => source.includes("const STEP_NUM_TOKENS")));
 });

@@ -1,14 +1,21 @@
 import { assertEquals, assertNotEquals } from "@std/assert";
 import { modelFingerprint } from "../../src/weights/fingerprint.ts";
+import type { Quantization } from "../../src/core/weight_format.ts";
 import { openWeights } from "../../src/weights/safetensors.ts";
 import { safetensorsFile, withModelDir } from "./checkpoint_files.ts";
 
-function fingerprint(config: string, data: Uint8Array, dtype = "BF16", name = "t"): string {
+function fingerprint(
+  config: string,
+  data: Uint8Array,
+  dtype = "BF16",
+  name = "t",
+  quantization?: Quantization,
+): string {
   let result = "";
   const tensor = { dtype, shape: [data.byteLength / 2], bytes: data };
   withModelDir({ "model.safetensors": safetensorsFile({ [name]: tensor }) }, (dir) => {
     const weights = openWeights(dir);
-    result = modelFingerprint(config, weights);
+    result = modelFingerprint(config, weights, quantization);
     weights.close();
   });
   return result;
@@ -49,4 +56,13 @@ Deno.test("modelFingerprint() handles tensors smaller than a sample", () => {
     fingerprint("{}", Uint8Array.of(1, 3)),
   );
   fingerprint("{}", new Uint8Array());
+});
+
+Deno.test("modelFingerprint() differs with the quantization, since that changes the KV", () => {
+  const all = [undefined, ["int8", 32], ["int8", 128], ["int4", 32]] as const;
+  const fingerprints = all.map((how) =>
+    fingerprint("{}", DATA, "BF16", "t", how && { method: how[0], groupSize: how[1] })
+  );
+  assertEquals(new Set(fingerprints).size, all.length);
+  assertEquals(fingerprints[0], fingerprint("{}", DATA));
 });

@@ -1,0 +1,50 @@
+import { assertEquals } from "@std/assert";
+import { loadModelConfig } from "../../models/model_config.ts";
+import { modelFamily } from "../../models/registry.ts";
+import { ReferenceDevice } from "../../src/device/reference_device.ts";
+import { findPreset, PRESET_NAMES } from "../../src/plan/presets.ts";
+import { plannedWeights } from "../../src/plan/weight_bytes.ts";
+import { uploadWeights } from "../../src/runner/upload_weights.ts";
+import { openWeights } from "../../src/weights/safetensors.ts";
+
+Deno.test("plannedWeights() counts what the bundled model takes on a device, to the byte", async () => {
+  const dir = "models/demo";
+  const model = loadModelConfig(dir);
+  const checkpoint = openWeights(dir);
+  const taken = [];
+  for (const method of [undefined, "int8", "int4"] as const) {
+    const options = method === undefined
+      ? {}
+      : { quantization: { method, groupSize: 32 } as const };
+    const specs = modelFamily(model.modelType).weights(model);
+    taken.push((await uploadWeights(new ReferenceDevice(), checkpoint, specs, options)).bytes);
+  }
+  checkpoint.close();
+  assertEquals(plannedWeights(findPreset("quire-demo")!).map(({ bytes }) => bytes), taken);
+});
+
+Deno.test("plannedWeights() has the published number of parameters of each preset", () => {
+  const counts = PRESET_NAMES.map((name) => {
+    const shape = findPreset(name)!;
+    const { hiddenSize } = shape.weights!;
+    // Norms are in f32, which two bytes a weight would count twice.
+    const norms = (2 * shape.groups[0]!.numLayers + 1) * hiddenSize;
+    return [name, (plannedWeights(shape)[0]!.bytes - 2 * norms) / 2];
+  });
+  assertEquals(counts, [
+    ["quire-demo", 2_755_008],
+    ["smollm2-135m", 134_515_008],
+    // Without the norms of queries and keys, 2 x 128 x 28.
+    ["qwen3-0.6b", 596_049_920 - 7168],
+    ["llama-3.2-1b", 1_235_814_400],
+    ["tinyllama-1.1b", 1_100_048_384],
+    ["llama-2-7b", 6_738_415_616],
+    ["llama-3.1-8b", 8_030_261_248],
+    ["llama-3-70b", 70_553_706_496],
+  ]);
+});
+
+Deno.test("plannedWeights() says nothing of a shape whose weights are not known", () => {
+  const { weights: _, ...shape } = findPreset("llama-2-7b")!;
+  assertEquals(plannedWeights(shape), []);
+});
