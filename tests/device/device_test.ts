@@ -3,8 +3,7 @@ import { DeviceLostError, KernelError } from "../../src/core/errors.ts";
 import type { Device } from "../../src/device/device.ts";
 import { type Kernel, kernelCall } from "../../src/device/kernel.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
-import { WebGpuDevice } from "../../src/device/webgpu_device.ts";
-import { gpuTest } from "../support/agreement.ts";
+import { gpuTest, openTestDevice } from "../support/agreement.ts";
 
 /** `out[i] += in[i] * FACTOR`: the smallest kernel with both kinds of binding. */
 const scaleAdd: Kernel<{ FACTOR: number; N: number }> = {
@@ -82,7 +81,7 @@ gpuTest(
 );
 
 gpuTest("WebGpuDevice.run() throws DeviceLostError once the device is gone", async () => {
-  const device = (await WebGpuDevice.open())!;
+  const device = (await openTestDevice())!;
   const buffer = await device.createBuffer("b", 16);
   const program = await device.compile<null>([]);
   device.destroy();
