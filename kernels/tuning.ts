@@ -20,6 +20,8 @@ export interface MatmulTile {
 /** Shapes of workgroups and tiles. They change speed and rounding, never meaning. */
 export interface Tuning {
   readonly matmulTiles: readonly MatmulTile[];
+  /** Fours of inputs that a lane takes in a row, a power of two; where a row allows. */
+  readonly matmulRun: number;
   /** Lanes that reduce one row in `rms_norm` and in `sample_tokens`. */
   readonly normLanes: number;
   readonly sampleLanes: number;
@@ -43,6 +45,7 @@ export const SOFTWARE_TUNING: Tuning = {
     { minRows: 2, maxRows: 4, rows: 4, outputs: 4, lanes: 8, slices: 1 },
     { minRows: 5, maxRows: Infinity, rows: 8, outputs: 8, lanes: 8, slices: 1 },
   ],
+  matmulRun: 1,
   normLanes: 8,
   sampleLanes: 8,
   splitLen: 32,
@@ -58,6 +61,8 @@ export const GPU_TUNING: Tuning = {
     { minRows: 2, maxRows: 4, rows: 4, outputs: 4, lanes: 4, slices: 16 },
     { minRows: 5, maxRows: Infinity, rows: 8, outputs: 4, lanes: 4, slices: 16 },
   ],
+  // 16 bytes of f16, the widest load of a lane.
+  matmulRun: 2,
   normLanes: 64,
   sampleLanes: 256,
   splitLen: 64,

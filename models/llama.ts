@@ -1,6 +1,5 @@
 import { copyBlocksCall } from "../kernels/copy_blocks.ts";
 import { embedTokensCall } from "../kernels/embed_tokens.ts";
-import { gateUpSiluCalls } from "../kernels/gate_up_silu.ts";
 import { matmulCalls } from "../kernels/matmul.ts";
 import { pagedAttentionCalls } from "../kernels/paged_attention.ts";
 import { rmsNormCall } from "../kernels/rms_norm.ts";
@@ -67,8 +66,7 @@ function layerWeights(config: ModelConfig, layer: number): WeightSpec[] {
     ]),
     spec("o", [["self_attn.o_proj", [e, queries]]]),
     spec("mlp_norm", [["post_attention_layernorm", [e]]]),
-    spec("gate", [["mlp.gate_proj", [inner, e]]]),
-    spec("up", [["mlp.up_proj", [inner, e]]]),
+    spec("gate_up", [["mlp.gate_proj", [inner, e]], ["mlp.up_proj", [inner, e]]]),
     spec("down", [["mlp.down_proj", [e, inner]]]),
   ];
 }
@@ -130,7 +128,7 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
       tuning,
     ),
     ...matmulCalls(
-      { label: "o", rows: "tokens", n: E, k: H * D, dtype: output.dtype, add: true },
+      { label: "o", rows: "tokens", n: E, k: H * D, dtype: output.dtype, epilogue: "add" },
       { step, x: a.attended, w: output.buffer, y: a.hidden },
       tuning,
     ),
@@ -140,20 +138,20 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
 function feedForwardCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims>[] {
   const { config, activations: a, tuning, weight } = inputs;
   const { hiddenSize: E, intermediateSize: I, rmsNormEps: EPS } = config;
-  const [gate, up, down] = ["gate", "up", "down"].map((name) => weight(`${layer}.${name}`));
+  const [gateUp, down] = [weight(`${layer}.gate_up`), weight(`${layer}.down`)];
   return [
     rmsNormCall(
       { rows: "tokens", E, EPS, LANES: tuning.normLanes },
       { step: a.step, x: a.hidden, weight: weight(`${layer}.mlp_norm`).buffer, out: a.normed },
     ),
-    ...gateUpSiluCalls(
-      { n: I, k: E, dtype: gate!.dtype },
-      { step: a.step, x: a.normed, gate: gate!.buffer, up: up!.buffer, h: a.inner },
+    ...matmulCalls(
+      { label: "gate_up", rows: "tokens", n: I, k: E, dtype: gateUp.dtype, epilogue: "silu" },
+      { step: a.step, x: a.normed, w: gateUp.buffer, y: a.inner },
       tuning,
     ),
     ...matmulCalls(
-      { label: "down", rows: "tokens", n: E, k: I, dtype: down!.dtype, add: true },
-      { step: a.step, x: a.inner, w: down!.buffer, y: a.hidden },
+      { label: "down", rows: "tokens", n: E, k: I, dtype: down.dtype, epilogue: "add" },
+      { step: a.step, x: a.inner, w: down.buffer, y: a.hidden },
       tuning,
     ),
   ];

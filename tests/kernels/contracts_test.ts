@@ -1,7 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { copyBlocks } from "../../kernels/copy_blocks.ts";
 import { embedTokens } from "../../kernels/embed_tokens.ts";
-import { gateUpSilu } from "../../kernels/gate_up_silu.ts";
 import { matmul } from "../../kernels/matmul.ts";
 import {
   pagedAttentionDecode,
@@ -15,7 +14,6 @@ import { sampleTokens } from "../../kernels/sample_tokens.ts";
 const KERNELS = [
   copyBlocks,
   embedTokens,
-  gateUpSilu,
   matmul,
   pagedAttentionDecode,
   pagedAttentionPrefill,
