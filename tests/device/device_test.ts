@@ -36,6 +36,8 @@ async function conforms(device: Device): Promise<void> {
   const read = { buffer: out, bytes: 16 };
   assertEquals([...await device.run(program, { on: true }, read)], [0, 110, 220, 330]);
   assertEquals([...await device.run(program, { on: false }, read)], [0, 110, 220, 330]);
+  const overlapping = [1, 2, 3].map(() => device.run(program, { on: false }, read));
+  for (const words of overlapping) assertEquals([...await words], [0, 110, 220, 330]);
   device.write(source, 0, Uint32Array.of(1));
   assertEquals([...await device.run(program, { on: true }, read)], [110, 220, 440, 660]);
   assertEquals(new Uint32Array((await device.read(out, 8, 8)).buffer), Uint32Array.of(440, 660));
