@@ -1,6 +1,6 @@
 import { copyBlocksCall } from "../kernels/copy_blocks.ts";
 import { embedTokensCall } from "../kernels/embed_tokens.ts";
-import { matmulCalls } from "../kernels/matmul.ts";
+import { productCalls } from "../kernels/product.ts";
 import { pagedAttentionCalls } from "../kernels/paged_attention.ts";
 import { rmsNormCall } from "../kernels/rms_norm.ts";
 import { ropeStoreKvCall } from "../kernels/rope_store_kv.ts";
@@ -92,7 +92,7 @@ function llamaGraph(inputs: GraphInputs): KernelCall<StepDims>[] {
       { rows: "samples", E, EPS, LANES: tuning.normLanes },
       { step: a.step, x: a.hidden, weight: weight("norm").buffer, out: a.last },
     ),
-    ...matmulCalls(
+    ...productCalls(
       { label: "head", rows: "samples", n: V, k: E, dtype: head.dtype },
       { step: a.step, x: a.last, w: head.buffer, y: a.logits },
       tuning,
@@ -116,7 +116,7 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
       { rows: "tokens", E, EPS, LANES: tuning.normLanes },
       { step, x: a.hidden, weight: weight(`${layer}.attention_norm`).buffer, out: a.normed },
     ),
-    ...matmulCalls(
+    ...productCalls(
       { label: "qkv", rows: "tokens", n: (H + 2 * G) * D, k: E, dtype: project.dtype },
       { step, x: a.normed, w: project.buffer, y: qkv },
       tuning,
@@ -127,7 +127,7 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
       { step, qkv, kv, parts, peaks, out: a.attended },
       tuning,
     ),
-    ...matmulCalls(
+    ...productCalls(
       { label: "o", rows: "tokens", n: E, k: H * D, dtype: output.dtype, epilogue: "add" },
       { step, x: a.attended, w: output.buffer, y: a.hidden },
       tuning,
@@ -144,12 +144,12 @@ function feedForwardCalls(inputs: GraphInputs, layer: number): KernelCall<StepDi
       { rows: "tokens", E, EPS, LANES: tuning.normLanes },
       { step: a.step, x: a.hidden, weight: weight(`${layer}.mlp_norm`).buffer, out: a.normed },
     ),
-    ...matmulCalls(
+    ...productCalls(
       { label: "gate_up", rows: "tokens", n: I, k: E, dtype: gateUp.dtype, epilogue: "silu" },
       { step: a.step, x: a.normed, w: gateUp.buffer, y: a.inner },
       tuning,
     ),
-    ...matmulCalls(
+    ...productCalls(
       { label: "down", rows: "tokens", n: E, k: I, dtype: down.dtype, epilogue: "add" },
       { step: a.step, x: a.inner, w: down.buffer, y: a.hidden },
       tuning,

@@ -37,7 +37,9 @@ async function loadPackage(directory: string): Promise<DawnModule> {
 
 function explain(error: unknown, directory: string): string {
   if (error instanceof Deno.errors.NotCapable) {
-    return `${error.message}; native code needs permission, as "deno run -A main.ts serve" gives`;
+    // The addon's loader puts a stack into the message.
+    const [refusal] = error.message.split("\n");
+    return `${refusal}; native code needs permission, as "deno run -A main.ts serve" gives`;
   }
   if ((error as { code?: unknown }).code === "MODULE_NOT_FOUND") {
     return `the npm package "webgpu" is not installed in ${directory}: ${INSTALL} there gets it`;

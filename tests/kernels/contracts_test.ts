@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { copyBlocks } from "../../kernels/copy_blocks.ts";
 import { embedTokens } from "../../kernels/embed_tokens.ts";
+import { gemm } from "../../kernels/gemm.ts";
 import { matmul } from "../../kernels/matmul.ts";
 import {
   pagedAttentionDecode,
@@ -14,6 +15,7 @@ import { sampleTokens } from "../../kernels/sample_tokens.ts";
 const KERNELS = [
   copyBlocks,
   embedTokens,
+  gemm,
   matmul,
   pagedAttentionDecode,
   pagedAttentionPrefill,
