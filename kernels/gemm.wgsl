@@ -31,7 +31,8 @@
 //
 // Lanes beside each other take rows and outputs beside each other, and a staged row is one four longer
 // than what it holds: so the eight addresses of a 128-byte access fall on different banks. Where w is
-// f16 and so are the staged weights, nothing is rounded; sums are always f32.
+// f16 and so are the staged weights, nothing is rounded (a GPU may flush subnormal halves, here as
+// anywhere); sums are always f32.
 // Reference: matmul.ts; s is off by less than 2e-6 * sum_k |x w|.
 
 const N: u32 = ${N}u;
