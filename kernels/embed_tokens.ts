@@ -9,7 +9,7 @@ import source from "./embed_tokens.wgsl" with { type: "text" };
 import { STEP, type StepDims, stepWgsl } from "./step.ts";
 import type { WeightDtype } from "./weight_dtype.ts";
 
-type Shape = Readonly<{ V: number; E: number; WEIGHT_DTYPE: WeightDtype }>;
+type Shape = Readonly<{ V: number; E: number; WEIGHT_DTYPE: WeightDtype; LOAD: 1 }>;
 
 /** `out[t, :] = w[tokens[t], :]`; w is [V, E], out f32 [T, E]. */
 export const embedTokens: Kernel<Shape> = {
@@ -32,11 +32,11 @@ export const embedTokens: Kernel<Shape> = {
 
 /** Embeds all rows of the step. */
 export function embedTokensCall(
-  shape: Shape,
+  shape: Omit<Shape, "LOAD">,
   buffers: Readonly<Record<"step" | "w" | "out", DeviceBuffer>>,
 ): KernelCall<StepDims> {
   return kernelCall(embedTokens, {
-    constants: shape,
+    constants: { ...shape, LOAD: 1 },
     buffers,
     workgroups: ({ numTokens }) => [Math.ceil(shape.E / 4 / 64), numTokens, 1],
   });

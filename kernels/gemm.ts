@@ -6,7 +6,7 @@ import {
 } from "../src/device/kernel.ts";
 import elements from "./elements.wgsl" with { type: "text" };
 import source from "./gemm.wgsl" with { type: "text" };
-import { type Epilogue, matmul, type Product } from "./matmul.ts";
+import { type Epilogue, matmul, multiply, type Product } from "./matmul.ts";
 import { numRows, ROWS_WORD } from "./rows.ts";
 import { type StepDims, stepWgsl } from "./step.ts";
 import { foldGrid, type GemmTile, type Tuning } from "./tuning.ts";
@@ -17,16 +17,17 @@ type Shape =
   & Readonly<{ EPILOGUE: Epilogue; STAGED: "f16" | "f32" }>
   & Readonly<{ ROWS: number; COLUMNS: number; OUTPUTS: number; FOURS: number }>
   & Readonly<{ TILE_R: number; TILE_M: number; TILE_N: number }>
-  & Readonly<{ LANES: number; SLICES: number; X_LOADS: number; W_LOADS: number }>;
+  & Readonly<{ LANES: number; SLICES: number; X_LOADS: number; W_LOADS: number; LOAD: number }>;
 
 /** {@link matmul} for many rows: the same definition, by tiles in shared memory. */
 export const gemm: Kernel<Shape> = {
   name: "gemm",
   source: stepWgsl + elements + source,
   bindings: matmul.bindings,
-  reference: (buffers, constants) =>
-    // The definition does not look at what only tiles matmul's lanes.
-    matmul.reference(buffers, { ...constants, W: constants.TILE_M, RUN: 1 }),
+  reference({ step, x, w, y }, shape) {
+    const weights = w!.asF32(shape.WEIGHT_DTYPE);
+    multiply({ rows: step!.u32[shape.ROWS_WORD]!, x: x!.f32, w: weights, y: y!.f32 }, shape);
+  },
 };
 
 /** One matrix product, as one call per tile of `gemm`; each step runs the one that fits its rows. */
@@ -37,10 +38,14 @@ export function gemmCalls(
 ): KernelCall<StepDims>[] {
   return gemmTiles.map((tile) => {
     const outputs = epilogue === "silu" ? tile.columns / 2 : tile.columns;
+    const shape = tileConstants(tile, stageF16 && dtype === "f16" ? "f16" : "f32");
+    // Two fours of 16 bits are the widest load of a lane.
+    const isWide = dtype !== "f32" && k % 8 === 0 && shape.W_LOADS % 2 === 0;
     return kernelCall(gemm, {
       label,
       constants: {
-        ...tileConstants(tile, stageF16 && dtype === "f16" ? "f16" : "f32"),
+        ...shape,
+        ...isWide ? { LOAD: 2, W_LOADS: shape.W_LOADS / 2 } : { LOAD: 1 },
         N: n,
         K: k,
         ROWS_WORD: ROWS_WORD[rows],

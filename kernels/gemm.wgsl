@@ -46,7 +46,7 @@ const LANES_R: u32 = ${ROWS / TILE_R}u;
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> w: array<Weight4>;
+@group(0) @binding(2) var<storage, read> w: array<Weight>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
 var<workgroup> x_tile: array<vec4<f32>, ${ROWS * (FOURS + 1)}>;
@@ -67,15 +67,18 @@ fn gemm(
   let lane = index % (LANES_R * LANES_M);
   let lane_r = lane / LANES_M;
   let lane_m = lane % LANES_M;
-  // What this lane stages: four `column` of every ${LANES / FOURS}-th row from row `first`.
-  let column = index % FOURS;
-  let first = index / FOURS;
+  // What this lane stages of x: four `x_column` of every ${LANES / FOURS}-th row from row `x_first`;
+  // of w so many fours as one load takes.
+  let x_column = index % FOURS;
+  let x_first = index / FOURS;
+  let w_column = index % ${FOURS / LOAD}u * ${LOAD}u;
+  let w_first = index / ${FOURS / LOAD}u;
   // Rows and outputs past the end repeat the last one; they are computed and not stored.
 //# for j in 0..X_LOADS
-  let x${j} = min(r0 + first + ${j * LANES / FOURS}u, rows - 1u) * K4;
+  let x${j} = min(r0 + x_first + ${j * LANES / FOURS}u, rows - 1u) * K4;
 //# end
 //# for j in 0..W_LOADS
-  let w${j} = weight_row(n0, first + ${j * LANES / FOURS}u);
+  let w${j} = weight_row(n0, w_first + ${j * LANES * LOAD / FOURS}u);
 //# end
 //# for r in 0..TILE_R
 //# for m in 0..TILE_M
@@ -83,33 +86,48 @@ fn gemm(
 //# end
 //# end
   for (var k0 = 0u; k0 < K4; k0 += FOURS) {
-    let k = k0 + column;
-    // All loads first, so that they are under way together.
+    // All loads first, so that they are under way together. Inputs past the end are zeros in both.
 //# for j in 0..X_LOADS
     var p${j} = vec4<f32>();
 //# end
 //# for j in 0..W_LOADS
-    var q${j} = vec4<f32>();
+//# for i in 0..LOAD
+    var q${j}_${i} = vec4<f32>();
+//# end
 //# end
 //# if K / 4 % FOURS > 0
-    // Inputs past the end are zeros in both tiles.
-    if (k < K4) {
+    if (k0 + x_column < K4) {
 //# else
     {
 //# end
 //# for j in 0..X_LOADS
-      p${j} = x[x${j} + k];
+      p${j} = x[x${j} + k0 + x_column];
+//# end
+    }
+//# if K / 4 % FOURS > 0
+    if (k0 + w_column < K4) {
+//# else
+    {
 //# end
 //# for j in 0..W_LOADS
-      q${j} = weight4(w${j}, k);
+//# if LOAD == 2
+      let e${j} = weight8(w${j}, k0 + w_column);
+      q${j}_0 = e${j}.first;
+      q${j}_1 = e${j}.second;
+//# else
+      q${j}_0 = weight4(w${j}, k0 + w_column);
+//# end
 //# end
     }
     workgroupBarrier();  // nobody reads the previous inputs any more
 //# for j in 0..X_LOADS
-    x_tile[(first + ${j * LANES / FOURS}u) * PITCH + column] = p${j};
+    x_tile[(x_first + ${j * LANES / FOURS}u) * PITCH + x_column] = p${j};
 //# end
 //# for j in 0..W_LOADS
-    w_tile[(first + ${j * LANES / FOURS}u) * PITCH + column] = vec4<${STAGED}>(q${j});
+//# for i in 0..LOAD
+    w_tile[(w_first + ${j * LANES * LOAD / FOURS}u) * PITCH + w_column + ${i}u] =
+      vec4<${STAGED}>(q${j}_${i});
+//# end
 //# end
     workgroupBarrier();  // the inputs are staged
     for (var c = slice; c < FOURS; c += SLICES) {

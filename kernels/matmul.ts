@@ -3,54 +3,64 @@ import {
   type Kernel,
   type KernelCall,
   kernelCall,
+  type Workgroups,
 } from "../src/device/kernel.ts";
 import elements from "./elements.wgsl" with { type: "text" };
 import source from "./matmul.wgsl" with { type: "text" };
+import tile from "./matmul_tile.wgsl" with { type: "text" };
 import { numRows, type Rows, ROWS_WORD } from "./rows.ts";
 import { type StepDims, stepWgsl } from "./step.ts";
-import { foldGrid, type MatmulTile, type Tuning } from "./tuning.ts";
+import { fits, foldGrid, type MatmulTile, type Tuning } from "./tuning.ts";
 import type { WeightDtype } from "./weight_dtype.ts";
 
 /** What becomes of the sums: stored, added to what is there, or gates and ups joined (SwiGLU). */
 export type Epilogue = "store" | "add" | "silu";
 
-type Shape =
+/** A product's shape and a tile's, as the template wants them. */
+export type MatmulShape =
   & Readonly<{ N: number; K: number; ROWS_WORD: number; WEIGHT_DTYPE: WeightDtype }>
-  & Readonly<{ EPILOGUE: Epilogue }>
+  & Readonly<{ EPILOGUE: Epilogue; NORM: boolean; GATHER: boolean }>
   & Readonly<{ TILE_R: number; TILE_N: number; W: number }>
-  & Readonly<{ LANES: number; SLICES: number; RUN: number }>;
+  & Readonly<{ LANES: number; SLICES: number; SUBGROUPS: boolean; RUN: number; LOAD: number }>;
 
 /**
  * `y = x w^T`, `y += x w^T`, or `y = silu(x gate^T) * (x up^T)` with w the gates over the ups.
  *
  * x f32 [R, K], w [N, K] or [2N, K], y f32 [R, N]. K is a multiple of 4.
  */
-export const matmul: Kernel<Shape> = {
+export const matmul: Kernel<MatmulShape> = {
   name: "matmul",
-  source: stepWgsl + elements + source,
+  source: stepWgsl + elements + tile + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },
     { name: "w", access: "read" },
     { name: "y", access: "read_write" },
   ],
-  reference({ step, x, w, y }, { N, K, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE }) {
-    const rows = step!.u32[ROWS_WORD]!;
-    const weights = w!.asF32(WEIGHT_DTYPE);
-    const weightRow = (n: number) => weights.subarray(n * K, (n + 1) * K);
-    for (let n = 0; n < N; n++) {
-      const first = weightRow(n);
-      const up = EPILOGUE === "silu" ? weightRow(N + n) : first;
-      for (let r = 0; r < rows; r++) {
-        const sum = dotProduct(x!.f32, r * K, first);
-        const at = r * N + n;
-        if (EPILOGUE === "store") y!.f32[at] = sum;
-        else if (EPILOGUE === "add") y!.f32[at]! += sum;
-        else y!.f32[at] = sum / (1 + Math.exp(-sum)) * dotProduct(x!.f32, r * K, up);
-      }
-    }
+  reference({ step, x, w, y }, shape) {
+    const weights = w!.asF32(shape.WEIGHT_DTYPE);
+    multiply({ rows: step!.u32[shape.ROWS_WORD]!, x: x!.f32, w: weights, y: y!.f32 }, shape);
   },
 };
+
+/** The definition of {@link matmul}, over decoded weights. */
+export function multiply(
+  { rows, x, w, y }: { rows: number; x: Float32Array; w: Float32Array; y: Float32Array },
+  { N, K, EPILOGUE }: Pick<MatmulShape, "N" | "K" | "EPILOGUE">,
+): void {
+  const weightRow = (n: number) => w.subarray(n * K, (n + 1) * K);
+  for (let n = 0; n < N; n++) {
+    const first = weightRow(n);
+    const up = EPILOGUE === "silu" ? weightRow(N + n) : first;
+    for (let r = 0; r < rows; r++) {
+      const sum = dotProduct(x, r * K, first);
+      const at = r * N + n;
+      if (EPILOGUE === "store") y[at] = sum;
+      else if (EPILOGUE === "add") y[at]! += sum;
+      else y[at] = sum / (1 + Math.exp(-sum)) * dotProduct(x, r * K, up);
+    }
+  }
+}
 
 /** `sum_k x[offset + k] * w[k]`, four sums at a time for the sake of the CPU's pipeline. */
 function dotProduct(x: Float32Array, offset: number, w: Float32Array): number {
@@ -80,32 +90,50 @@ export interface Product {
 
 /** One matrix product, as one call per register tile; each step runs the one that fits its rows. */
 export function matmulCalls(
-  { label, rows, n, k, dtype, epilogue = "store" }: Product,
+  product: Product,
   buffers: Readonly<Record<"step" | "x" | "w" | "y", DeviceBuffer>>,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  return tuning.matmulTiles.map((tile) => {
-    const outputs = epilogue === "silu" ? Math.max(1, tile.outputs / 2) : tile.outputs;
-    return kernelCall(matmul, {
-      label,
-      constants: {
-        N: n,
-        K: k,
-        ROWS_WORD: ROWS_WORD[rows],
-        WEIGHT_DTYPE: dtype,
-        EPILOGUE: epilogue,
-        TILE_R: tile.rows,
-        TILE_N: outputs,
-        // Two weight rows per output fill the registers that one would with twice the outputs.
-        W: epilogue === "silu" ? 2 * outputs : outputs,
-        LANES: tile.lanes,
-        SLICES: tile.slices,
-        RUN: runLength(k, tuning.matmulRun),
-      },
+  return tuning.matmulTiles.map((tile) =>
+    kernelCall(matmul, {
+      label: product.label,
+      constants: matmulShape(product, tile, tuning),
       buffers,
-      workgroups: (dims) => tileGrid({ ...tile, outputs }, numRows(rows, dims), n),
-    });
-  });
+      workgroups: (dims) => tileGrid(product, tile, dims),
+    })
+  );
+}
+
+/** The constants of one tile's call. */
+export function matmulShape(
+  { rows, n, k, dtype, epilogue = "store" }: Product,
+  tile: MatmulTile,
+  { matmulRun, matmulSubgroups }: Pick<Tuning, "matmulRun" | "matmulSubgroups">,
+): MatmulShape {
+  const run = runLength(k, matmulRun);
+  const outputs = tileOutputs(tile, epilogue);
+  return {
+    N: n,
+    K: k,
+    ROWS_WORD: ROWS_WORD[rows],
+    WEIGHT_DTYPE: dtype,
+    EPILOGUE: epilogue,
+    NORM: false,
+    GATHER: false,
+    TILE_R: tile.rows,
+    TILE_N: outputs,
+    W: epilogue === "silu" ? 2 * outputs : outputs,
+    LANES: tile.lanes,
+    SLICES: tile.slices,
+    SUBGROUPS: matmulSubgroups,
+    RUN: run,
+    LOAD: Math.min(2, run),
+  };
+}
+
+/** Outputs per lane: two weight rows per output fill the registers that one would with twice as many. */
+function tileOutputs({ outputs }: MatmulTile, epilogue: Epilogue | undefined): number {
+  return epilogue === "silu" ? Math.max(1, outputs / 2) : outputs;
 }
 
 /** The longest run of fours, at most `most` (a power of two), that divides a row of `k` inputs. */
@@ -113,13 +141,14 @@ function runLength(k: number, most: number): number {
   return (k / 4) % most === 0 ? most : runLength(k, most / 2);
 }
 
-/** The workgroups of one tile shape; none unless the step's rows are what the tile is for. */
-function tileGrid(
+/** The workgroups of one tile's call; none unless the step's rows are what the tile is for. */
+export function tileGrid(
+  { rows, n, epilogue }: Product,
   tile: MatmulTile,
-  rows: number,
-  n: number,
-): readonly [number, number, number] {
-  if (rows < tile.minRows || rows > tile.maxRows) return [0, 0, 0];
-  const [x, z] = foldGrid(Math.ceil(n / (tile.outputs * tile.lanes)));
-  return [x, Math.ceil(rows / tile.rows), z];
+  dims: StepDims,
+): Workgroups {
+  const count = numRows(rows, dims);
+  if (!fits(tile, count)) return [0, 0, 0];
+  const [x, z] = foldGrid(Math.ceil(n / (tileOutputs(tile, epilogue) * tile.lanes)));
+  return [x, Math.ceil(count / tile.rows), z];
 }

@@ -26,21 +26,39 @@ export const rmsNorm: Kernel<Shape> = {
     for (let r = 0; r < rows; r++) {
       const row = GATHER ? words[words[STEP.samples]! + r * SAMPLE_WORDS + SAMPLE.row]! : r;
       const from = x!.f32.subarray(row * E, (row + 1) * E);
-      const to = out!.f32.subarray(r * E, (r + 1) * E);
-      const scale = 1 / Math.sqrt(from.reduce((sum, v) => sum + v * v, 0) / E + EPS);
-      for (let e = 0; e < E; e++) to[e] = from[e]! * scale * weight!.f32[e]!;
+      normalizeRow(from, weight!.f32, EPS, out!.f32.subarray(r * E, (r + 1) * E));
     }
   },
 };
 
-/** Normalizes every row of the step, or with `rows: "samples"` the rows that are drawn from. */
+/** The definition of {@link rmsNorm}, of one row. */
+export function normalizeRow(
+  from: Float32Array,
+  weight: Float32Array,
+  eps: number,
+  to: Float32Array,
+): void {
+  const scale = 1 / Math.sqrt(from.reduce((sum, v) => sum + v * v, 0) / from.length + eps);
+  for (let e = 0; e < from.length; e++) to[e] = from[e]! * scale * weight[e]!;
+}
+
+/**
+ * Normalizes every row of the step, or with `rows: "samples"` the rows that are drawn from; nothing in
+ * steps whose number of rows `skip` holds for.
+ */
 export function rmsNormCall(
-  { rows, ...shape }: Omit<Shape, "GATHER"> & { rows: Rows },
+  { rows, skip = () => false, ...shape }: Omit<Shape, "GATHER"> & {
+    rows: Rows;
+    skip?: (numRows: number) => boolean;
+  },
   buffers: Readonly<Record<"step" | "x" | "weight" | "out", DeviceBuffer>>,
 ): KernelCall<StepDims> {
   return kernelCall(rmsNorm, {
     constants: { ...shape, GATHER: rows === "samples" },
     buffers,
-    workgroups: (dims) => [numRows(rows, dims), 1, 1],
+    workgroups: (dims) => {
+      const count = numRows(rows, dims);
+      return [skip(count) ? 0 : count, 1, 1];
+    },
   });
 }

@@ -12,9 +12,17 @@ export interface MatmulTile {
   readonly lanes: number;
   /**
    * Lanes that share one tile's inputs; 1 needs no barrier. The same for all tiles of a tuning: it
-   * decides the order of additions, which must not depend on the number of rows.
+   * decides the order of additions, which must not depend on the number of rows. With subgroups,
+   * `lanes * slices` are the lanes of a workgroup, and those of one subgroup share a tile.
    */
   readonly slices: number;
+  /** Whether the rows are normalized on the way in, where that is asked for; needs slices. */
+  readonly fusesNorm: boolean;
+}
+
+/** Whether a step of `rows` rows runs on this tile. */
+export function fits({ minRows, maxRows }: MatmulTile, rows: number): boolean {
+  return minRows <= rows && rows <= maxRows;
 }
 
 /** A tile of `gemm` and the number of rows it serves, `[minRows, maxRows]`. */
@@ -38,11 +46,13 @@ export interface Tuning {
   readonly matmulTiles: readonly MatmulTile[];
   /** Fours of inputs that a lane takes in a row, a power of two; where a row allows. */
   readonly matmulRun: number;
+  /** Whether `matmul` uses subgroup operations, see `matmul_tile.wgsl`. */
+  readonly matmulSubgroups: boolean;
   /** From the least `minRows` of these on, `gemm` takes over from `matmul`; none for never. */
   readonly gemmTiles: readonly GemmTile[];
   /** `gemm` may stage weights that are f16 as f16. */
   readonly stageF16: boolean;
-  /** Lanes that reduce one row in `rms_norm` and in `sample_tokens`. */
+  /** Lanes that reduce one row in `rms_norm` (as many as in a workgroup of tiles that fuse it) and in `sample_tokens`. */
   readonly normLanes: number;
   readonly sampleLanes: number;
   /** Positions per split of a decode's context; fixed, so that results do not depend on the batch. */
@@ -61,11 +71,12 @@ export interface Tuning {
  */
 export const SOFTWARE_TUNING: Tuning = {
   matmulTiles: [
-    { minRows: 1, maxRows: 1, rows: 1, outputs: 4, lanes: 8, slices: 1 },
-    { minRows: 2, maxRows: 4, rows: 4, outputs: 4, lanes: 8, slices: 1 },
-    { minRows: 5, maxRows: Infinity, rows: 8, outputs: 8, lanes: 8, slices: 1 },
+    { minRows: 1, maxRows: 1, rows: 1, outputs: 8, lanes: 8, slices: 1, fusesNorm: false },
+    { minRows: 2, maxRows: 4, rows: 4, outputs: 8, lanes: 8, slices: 1, fusesNorm: false },
+    { minRows: 5, maxRows: Infinity, rows: 8, outputs: 8, lanes: 8, slices: 1, fusesNorm: false },
   ],
-  matmulRun: 1,
+  matmulRun: 2,
+  matmulSubgroups: false,
   gemmTiles: [],
   stageF16: false,
   normLanes: 8,
@@ -79,12 +90,14 @@ export const SOFTWARE_TUNING: Tuning = {
 /** For GPUs: wide workgroups, the inputs of one output shared among lanes. */
 export const GPU_TUNING: Tuning = {
   matmulTiles: [
-    { minRows: 1, maxRows: 1, rows: 1, outputs: 4, lanes: 4, slices: 16 },
-    { minRows: 2, maxRows: 4, rows: 4, outputs: 4, lanes: 4, slices: 16 },
-    { minRows: 5, maxRows: Infinity, rows: 8, outputs: 4, lanes: 4, slices: 16 },
+    { minRows: 1, maxRows: 1, rows: 1, outputs: 4, lanes: 4, slices: 16, fusesNorm: true },
+    { minRows: 2, maxRows: 2, rows: 2, outputs: 4, lanes: 4, slices: 16, fusesNorm: true },
+    { minRows: 3, maxRows: 4, rows: 4, outputs: 4, lanes: 4, slices: 16, fusesNorm: true },
+    { minRows: 5, maxRows: Infinity, rows: 8, outputs: 4, lanes: 4, slices: 16, fusesNorm: false },
   ],
   // 16 bytes of f16, the widest load of a lane.
   matmulRun: 2,
+  matmulSubgroups: false,
   // Up to 64 rows the weights' bytes are what takes time: small tiles make more workgroups.
   gemmTiles: [
     {
@@ -134,11 +147,14 @@ export const GPU_TUNING: Tuning = {
  * numbers then have the same bits in any batch and any chunk, and prompts take longer.
  */
 export function tuningFor(
-  { tier, hasF16 }: Capabilities,
+  { tier, hasF16, hasSubgroups }: Capabilities,
   { isDeterministic = false }: { isDeterministic?: boolean } = {},
 ): Tuning {
-  if (tier === "software") return SOFTWARE_TUNING;
-  const tuning = { ...GPU_TUNING, stageF16: hasF16 };
+  const tuning = {
+    ...tier === "software" ? SOFTWARE_TUNING : GPU_TUNING,
+    matmulSubgroups: hasSubgroups,
+    stageF16: hasF16,
+  };
   return isDeterministic ? { ...tuning, gemmTiles: [] } : tuning;
 }
 

@@ -1,8 +1,7 @@
 import { copyBlocksCall } from "../kernels/copy_blocks.ts";
 import { embedTokensCall } from "../kernels/embed_tokens.ts";
-import { productCalls } from "../kernels/product.ts";
+import { normProductCalls, productCalls } from "../kernels/product.ts";
 import { pagedAttentionCalls } from "../kernels/paged_attention.ts";
-import { rmsNormCall } from "../kernels/rms_norm.ts";
 import { ropeStoreKvCall } from "../kernels/rope_store_kv.ts";
 import { sampleTokensCall } from "../kernels/sample_tokens.ts";
 import type { StepDims } from "../kernels/step.ts";
@@ -73,7 +72,7 @@ function layerWeights(config: ModelConfig, layer: number): WeightSpec[] {
 
 function llamaGraph(inputs: GraphInputs): KernelCall<StepDims>[] {
   const { config, activations: a, tuning, weight } = inputs;
-  const { hiddenSize: E, vocabSize: V, rmsNormEps: EPS, numLayers } = config;
+  const { hiddenSize: E, vocabSize: V, rmsNormEps: eps, numLayers } = config;
   const embed = weight("embed");
   const blockWords = 2 * config.numKvHeads * config.headDim * inputs.blockSize *
     (inputs.kvDtype === "f16" ? 2 : 4) / 4;
@@ -88,13 +87,9 @@ function llamaGraph(inputs: GraphInputs): KernelCall<StepDims>[] {
       ...attentionCalls(inputs, layer),
       ...feedForwardCalls(inputs, layer),
     ]).flat(),
-    rmsNormCall(
-      { rows: "samples", E, EPS, LANES: tuning.normLanes },
-      { step: a.step, x: a.hidden, weight: weight("norm").buffer, out: a.last },
-    ),
-    ...productCalls(
-      { label: "head", rows: "samples", n: V, k: E, dtype: head.dtype },
-      { step: a.step, x: a.last, w: head.buffer, y: a.logits },
+    ...normProductCalls(
+      { label: "head", rows: "samples", n: V, k: E, dtype: head.dtype, eps },
+      { ...normed(inputs, "norm", a.last), w: head.buffer, y: a.logits },
       tuning,
     ),
     sampleTokensCall(
@@ -106,19 +101,15 @@ function llamaGraph(inputs: GraphInputs): KernelCall<StepDims>[] {
 
 function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims>[] {
   const { config, activations: a, tuning, weight, kvDtype, maxSplits } = inputs;
-  const { hiddenSize: E, numHeads: H, numKvHeads: G, headDim: D, rmsNormEps: EPS } = config;
+  const { hiddenSize: E, numHeads: H, numKvHeads: G, headDim: D, rmsNormEps: eps } = config;
   const { step, rope, qkv, parts, peaks } = a;
   const kv = inputs.kv[layer]!;
   const [project, output] = [weight(`${layer}.qkv`), weight(`${layer}.o`)];
   const shape = { H, G, D, BLOCK_SIZE: inputs.blockSize, KV_DTYPE: kvDtype };
   return [
-    rmsNormCall(
-      { rows: "tokens", E, EPS, LANES: tuning.normLanes },
-      { step, x: a.hidden, weight: weight(`${layer}.attention_norm`).buffer, out: a.normed },
-    ),
-    ...productCalls(
-      { label: "qkv", rows: "tokens", n: (H + 2 * G) * D, k: E, dtype: project.dtype },
-      { step, x: a.normed, w: project.buffer, y: qkv },
+    ...normProductCalls(
+      { label: "qkv", rows: "tokens", n: (H + 2 * G) * D, k: E, dtype: project.dtype, eps },
+      { ...normed(inputs, `${layer}.attention_norm`), w: project.buffer, y: qkv },
       tuning,
     ),
     ropeStoreKvCall(shape, { step, rope, qkv, kv }),
@@ -137,16 +128,12 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
 
 function feedForwardCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims>[] {
   const { config, activations: a, tuning, weight } = inputs;
-  const { hiddenSize: E, intermediateSize: I, rmsNormEps: EPS } = config;
+  const { hiddenSize: E, intermediateSize: I, rmsNormEps: eps } = config;
   const [gateUp, down] = [weight(`${layer}.gate_up`), weight(`${layer}.down`)];
   return [
-    rmsNormCall(
-      { rows: "tokens", E, EPS, LANES: tuning.normLanes },
-      { step: a.step, x: a.hidden, weight: weight(`${layer}.mlp_norm`).buffer, out: a.normed },
-    ),
-    ...productCalls(
-      { label: "gate_up", rows: "tokens", n: I, k: E, dtype: gateUp.dtype, epilogue: "silu" },
-      { step: a.step, x: a.normed, w: gateUp.buffer, y: a.inner },
+    ...normProductCalls(
+      { label: "gate_up", rows: "tokens", n: I, k: E, dtype: gateUp.dtype, epilogue: "silu", eps },
+      { ...normed(inputs, `${layer}.mlp_norm`), w: gateUp.buffer, y: a.inner },
       tuning,
     ),
     ...productCalls(
@@ -155,4 +142,9 @@ function feedForwardCalls(inputs: GraphInputs, layer: number): KernelCall<StepDi
       tuning,
     ),
   ];
+}
+
+/** The residual stream on its way through a norm; `into` holds the rows where that is not fused. */
+function normed({ activations: a, weight }: GraphInputs, name: string, into = a.normed) {
+  return { step: a.step, x: a.hidden, norm: weight(name).buffer, normed: into };
 }

@@ -3,6 +3,7 @@ import { copyBlocks } from "../../kernels/copy_blocks.ts";
 import { embedTokens } from "../../kernels/embed_tokens.ts";
 import { gemm } from "../../kernels/gemm.ts";
 import { matmul } from "../../kernels/matmul.ts";
+import { normMatmul } from "../../kernels/norm_matmul.ts";
 import {
   pagedAttentionDecode,
   pagedAttentionPrefill,
@@ -17,6 +18,7 @@ const KERNELS = [
   embedTokens,
   gemm,
   matmul,
+  normMatmul,
   pagedAttentionDecode,
   pagedAttentionPrefill,
   pagedAttentionReduce,
@@ -43,7 +45,7 @@ Deno.test("every WGSL file is one kernel's or shared by several", async () => {
   for await (const { name } of Deno.readDir(new URL("../../kernels/", import.meta.url))) {
     if (name.endsWith(".wgsl")) files.push(name.replace(".wgsl", ""));
   }
-  const shared = ["attend", "elements", "kv_elements"];
+  const shared = ["attend", "elements", "kv_elements", "matmul_tile"];
   assertEquals(files.sort(), [...KERNELS.map(({ name }) => name), ...shared].sort());
   assert(KERNELS.every(({ source }) => source.includes("const STEP_NUM_TOKENS")));
 });

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { gemmCalls, gemmWorkgroupBytes } from "../../kernels/gemm.ts";
 import type { Epilogue } from "../../kernels/matmul.ts";
-import { productCalls } from "../../kernels/product.ts";
+import { normProductCalls, productCalls } from "../../kernels/product.ts";
 import { HEADER_WORDS, STEP, type StepDims } from "../../kernels/step.ts";
 import { type GemmTile, GPU_TUNING, SOFTWARE_TUNING, tuningFor } from "../../kernels/tuning.ts";
 import type { WeightDtype } from "../../kernels/weight_dtype.ts";
@@ -26,7 +26,8 @@ const EVERY_SHAPE: readonly Variant[] = [
 ];
 const TYPES: readonly (readonly [WeightDtype, stageF16: boolean, readonly Variant[]])[] = [
   ["f32", false, EVERY_SHAPE],
-  ["f16", true, [{ ...ODD, epilogue: "silu" }, { ...WHOLE, epilogue: "add" }]],
+  // Eight weights per load take an input length that is a multiple of 8; and with an edge.
+  ["f16", true, [{ ...ODD, k: 104, epilogue: "silu" }, { ...WHOLE, epilogue: "add" }]],
   ["f16", false, [{ ...ODD, epilogue: "store" }]],
   ["bf16", true, [{ ...ODD, epilogue: "store" }]],
 ];
@@ -130,6 +131,29 @@ gpuTest("productCalls() runs one kernel, for any number of rows", async (gpu) =>
       "y",
     );
     assert(worstError(actual.f32, expected.f32) < 2e-6 * k, `${rows} rows`);
+  }
+});
+
+gpuTest("normProductCalls() normalizes rows for gemm as for matmul", async (gpu) => {
+  const [n, k] = [12, 8];
+  const product = { label: "test", rows: "tokens", n, k, dtype: "f32", eps: 1e-5 } as const;
+  for (const rows of [2, 8, 9, 65]) {
+    const { actual, expected } = await runBoth(
+      gpu,
+      {
+        step: header(rows),
+        x: noise(rows * k, 1),
+        norm: noise(k, 3),
+        normed: new Float32Array(rows * k),
+        w: noise(n * k, 2),
+        y: new Float32Array(rows * n),
+      },
+      (b) => normProductCalls(product, b as never, GPU_TUNING),
+      dimsOf(rows),
+      "y",
+    );
+    const error = worstError(actual.f32, expected.f32);
+    assert(error < 1e-5 && expected.f32.some((value) => value !== 0), `${rows} rows: ${error}`);
   }
 });
 

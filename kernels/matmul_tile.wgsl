@@ -1,0 +1,211 @@
+// The body of matmul and norm_matmul: a register tile of TILE_R rows by TILE_N outputs per lane, from
+// W weight rows (twice TILE_N for "silu").
+//
+// A lane takes inputs in runs of RUN fours, loaded LOAD fours at a time, and sums each run by itself,
+// which is where a format with a scale per group of inputs has its one multiplication. Who takes what:
+//   SLICES 1              a lane sums all inputs of its tile; no barrier, for software adapters.
+//     with SUBGROUPS      one lane loads a row's inputs and the subgroup shares them: there, every
+//                         lane's load costs as much as if it were another address
+//   SLICES > 1            SLICES lanes share a tile and take every SLICES-th run, so that their loads
+//                         are adjacent, and add up through shared memory
+//     with SUBGROUPS      the lanes of a subgroup do, whatever its size, and add up without barrier;
+//                         the workgroup's subgroups take its LANES tiles in turn
+// The order of additions depends on the shape, the tuning and the subgroup size alone, never on the
+// other rows of the step.
+
+const N: u32 = ${N}u;
+const K4: u32 = ${K / 4}u;
+const LANES: u32 = ${LANES}u;
+const SLICES: u32 = ${SLICES}u;
+const THREADS: u32 = ${LANES * SLICES}u;
+const RUN: u32 = ${RUN}u;
+
+struct Invocation {
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) index: u32,
+//# if SUBGROUPS
+  @builtin(subgroup_invocation_id) subgroup_lane: u32,
+  @builtin(subgroup_size) subgroup_size: u32,
+//# end
+}
+
+//# if SLICES > 1 && !SUBGROUPS
+var<workgroup> partial: array<f32, ${LANES * SLICES * TILE_R * W}>;
+//# end
+//# if NORM
+var<workgroup> squares: array<f32, ${LANES * SLICES * TILE_R}>;
+//# end
+
+fn tile(at: Invocation) {
+  let rows = step[${ROWS_WORD}u];
+  let r0 = at.group.y * ${TILE_R}u;
+  let tile0 = (at.group.z * at.groups.x + at.group.x) * LANES;
+  // Rows and outputs past the end repeat the last one; they are computed and not stored.
+//# for r in 0..TILE_R
+//# if GATHER
+  let x${r} = step[step[STEP_SAMPLES] + min(r0 + ${r}u, rows - 1u) * SAMPLE_WORDS + SAMPLE_ROW] * K4;
+//# else
+  let x${r} = min(r0 + ${r}u, rows - 1u) * K4;
+//# end
+//# end
+//# if NORM
+  // As rms_norm does it with as many lanes, addition by addition.
+//# for r in 0..TILE_R
+  var q${r} = 0.0;
+//# end
+  for (var e = at.index; e < K4; e += THREADS) {
+//# for r in 0..TILE_R
+    let v${r} = x[x${r} + e];
+    q${r} += dot(v${r}, v${r});
+//# end
+  }
+//# for r in 0..TILE_R
+  squares[${r}u * THREADS + at.index] = q${r};
+  var t${r} = 0.0;
+//# end
+  workgroupBarrier();  // every lane reads every sum of squares
+  for (var i = 0u; i < THREADS; i++) {
+//# for r in 0..TILE_R
+    t${r} += squares[${r}u * THREADS + i];
+//# end
+  }
+//# for r in 0..TILE_R
+  let d${r} = inverseSqrt(t${r} / ${K}.0 + ${EPS});
+//# end
+//# end
+//# if SLICES > 1 && SUBGROUPS
+  let slices = min(at.subgroup_size, THREADS);
+  let slice = at.subgroup_lane;
+  for (var first = 0u; first < LANES; first += THREADS / slices) {
+    let lane = first + at.index / slices;
+//# else
+  let slices = SLICES;
+  let slice = at.index % SLICES;
+  {
+    let lane = at.index / SLICES;
+//# end
+    let n0 = (tile0 + lane) * ${TILE_N}u;
+//# if SLICES == 1 && !SUBGROUPS
+    if (n0 >= N) { return; }
+//# end
+//# for m in 0..W
+    let w${m} = min(n0 + ${m % TILE_N}u, N - 1u) + ${Math.floor(m / TILE_N)}u * N;
+//# end
+//# for r in 0..TILE_R
+//# for m in 0..W
+    var a${r}_${m} = 0.0;
+//# end
+//# end
+    for (var k = slice * RUN; k < K4; k += slices * RUN) {
+//# for r in 0..TILE_R
+//# for m in 0..W
+      var s${r}_${m} = 0.0;
+//# end
+//# end
+//# for j in 0..RUN / LOAD
+//# for m in 0..W
+      let b${m}_${j} = weight${4 * LOAD}(w${m}, k + ${LOAD * j}u);
+//# end
+//# if NORM
+//# for i in 0..LOAD
+      let g${j}_${i} = norm[k + ${LOAD * j + i}u];
+//# end
+//# end
+//# for r in 0..TILE_R
+//# if SLICES == 1 && SUBGROUPS
+//# for i in 0..LOAD
+      var p${r}_${j}_${i} = vec4(0.0);
+//# end
+      if (at.subgroup_lane == 0u) {
+//# for i in 0..LOAD
+        p${r}_${j}_${i} = x[x${r} + k + ${LOAD * j + i}u];
+//# end
+      }
+//# for i in 0..LOAD
+      let v${r}_${j}_${i} = subgroupBroadcast(p${r}_${j}_${i}, 0u);
+//# end
+//# else
+//# for i in 0..LOAD
+//# if NORM
+      let v${r}_${j}_${i} = x[x${r} + k + ${LOAD * j + i}u] * d${r} * g${j}_${i};
+//# else
+      let v${r}_${j}_${i} = x[x${r} + k + ${LOAD * j + i}u];
+//# end
+//# end
+//# end
+//# for m in 0..W
+//# if LOAD == 2
+      s${r}_${m} += dot(v${r}_${j}_0, b${m}_${j}.first) + dot(v${r}_${j}_1, b${m}_${j}.second);
+//# else
+      s${r}_${m} += dot(v${r}_${j}_0, b${m}_${j});
+//# end
+//# end
+//# end
+//# end
+//# for r in 0..TILE_R
+//# for m in 0..W
+      a${r}_${m} += s${r}_${m};
+//# end
+//# end
+    }
+//# if SLICES == 1
+//# for r in 0..TILE_R
+//# for n in 0..TILE_N
+    finish(r0 + ${r}u, n0 + ${n}u, rows, a${r}_${n}, a${r}_${n + W - TILE_N});
+//# end
+//# end
+//# else
+//# if SUBGROUPS
+//# for r in 0..TILE_R
+//# for m in 0..W
+    a${r}_${m} = subgroupAdd(a${r}_${m});
+//# end
+//# end
+    if (slice == 0u && lane < LANES) {
+//# for r in 0..TILE_R
+//# for n in 0..TILE_N
+      finish(r0 + ${r}u, n0 + ${n}u, rows, a${r}_${n}, a${r}_${n + W - TILE_N});
+//# end
+//# end
+    }
+//# else
+    let base = at.index * ${TILE_R * W}u;
+//# for r in 0..TILE_R
+//# for m in 0..W
+    partial[base + ${r * W + m}u] = a${r}_${m};
+//# end
+//# end
+    workgroupBarrier();  // the lanes of a tile now share out its sums
+    for (var i = slice; i < ${TILE_R * TILE_N}u; i += SLICES) {
+      let r = i / ${TILE_N}u;
+      let n = i % ${TILE_N}u;
+      var sum = 0.0;
+      var up = 0.0;
+      for (var s = 0u; s < SLICES; s++) {
+        let p = (lane * SLICES + s) * ${TILE_R * W}u + r * ${W}u + n;
+        sum += partial[p];
+//# if W > TILE_N
+        up += partial[p + ${W - TILE_N}u];
+//# end
+      }
+      finish(r0 + r, n0 + n, rows, sum, up);
+    }
+//# end
+//# end
+  }
+}
+
+/// Stores output n of row r from its sum, and with "silu" the sum of weight row N + n.
+fn finish(r: u32, n: u32, rows: u32, sum: f32, up: f32) {
+  if (r >= rows || n >= N) { return; }
+//# if EPILOGUE == "store"
+  y[r * N + n] = sum;
+//# end
+//# if EPILOGUE == "add"
+  y[r * N + n] += sum;
+//# end
+//# if EPILOGUE == "silu"
+  y[r * N + n] = sum / (1.0 + exp(-sum)) * up;
+//# end
+}

@@ -1,0 +1,84 @@
+import {
+  type DeviceBuffer,
+  type Kernel,
+  type KernelCall,
+  kernelCall,
+} from "../src/device/kernel.ts";
+import elements from "./elements.wgsl" with { type: "text" };
+import {
+  matmul,
+  type MatmulShape,
+  matmulShape,
+  multiply,
+  type Product,
+  tileGrid,
+} from "./matmul.ts";
+import tile from "./matmul_tile.wgsl" with { type: "text" };
+import source from "./norm_matmul.wgsl" with { type: "text" };
+import { normalizeRow, rmsNormCall } from "./rms_norm.ts";
+import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims, stepWgsl } from "./step.ts";
+import { fits, type Tuning } from "./tuning.ts";
+
+type Shape = MatmulShape & Readonly<{ EPS: number }>;
+
+/** {@link matmul} of normalized rows; with `GATHER`, of those that are drawn from. */
+export const normMatmul: Kernel<Shape> = {
+  name: "norm_matmul",
+  source: stepWgsl + elements + tile + source,
+  bindings: [
+    { name: "step", access: "read" },
+    { name: "x", access: "read" },
+    { name: "norm", access: "read" },
+    { name: "w", access: "read" },
+    { name: "y", access: "read_write" },
+  ],
+  reference({ step, x, norm, w, y }, shape) {
+    const { K, ROWS_WORD, GATHER, EPS } = shape;
+    const words = step!.u32;
+    const rows = words[ROWS_WORD]!;
+    const normed = new Float32Array(rows * K);
+    for (let r = 0; r < rows; r++) {
+      const row = GATHER ? words[words[STEP.samples]! + r * SAMPLE_WORDS + SAMPLE.row]! : r;
+      const from = x!.f32.subarray(row * K, (row + 1) * K);
+      normalizeRow(from, norm!.f32, EPS, normed.subarray(r * K, (r + 1) * K));
+    }
+    const weights = w!.asF32(shape.WEIGHT_DTYPE);
+    multiply({ rows, x: normed, w: weights, y: y!.f32 }, shape);
+  },
+};
+
+/**
+ * A matrix product of normalized rows: in one call for the tiles whose norm is fused, for the others
+ * by way of `normed`, f32 [R, K]. Rows that are drawn from are packed on the way.
+ */
+export function normMatmulCalls(
+  { eps, ...product }: Product & { eps: number },
+  buffers: Readonly<Record<"step" | "x" | "norm" | "normed" | "w" | "y", DeviceBuffer>>,
+  tuning: Tuning,
+): KernelCall<StepDims>[] {
+  const { step, x, norm, normed, w, y } = buffers;
+  const { rows, k } = product;
+  const isFused = (count: number) =>
+    tuning.matmulTiles.some((tile) => tile.fusesNorm && fits(tile, count));
+  const norms = rmsNormCall(
+    { rows, E: k, EPS: eps, LANES: tuning.normLanes, skip: isFused },
+    { step, x, weight: norm, out: normed },
+  );
+  const products = tuning.matmulTiles.map((tile) => {
+    const shape = matmulShape(product, tile, tuning);
+    const { label } = product;
+    const workgroups = (dims: StepDims) => tileGrid(product, tile, dims);
+    if (!tile.fusesNorm) {
+      const call = { label, constants: shape, buffers: { step, x: normed, w, y }, workgroups };
+      return kernelCall(matmul, call);
+    }
+    const constants = { ...shape, NORM: true, GATHER: rows === "samples", EPS: eps };
+    return kernelCall(normMatmul, {
+      label,
+      constants,
+      buffers: { step, x, norm, w, y },
+      workgroups,
+    });
+  });
+  return [norms, ...products];
+}
