@@ -21,4 +21,8 @@
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(THREADS)
-fn matmul(at: Invocation) { tile(at); }
+//# if SUBGROUPS
+fn matmul(at: Invocation, @builtin(subgroup_size) subgroup_size: u32) { tile(at, subgroup_size); }
+//# else
+fn matmul(at: Invocation) { tile(at, 0u); }
+//# end

@@ -26,7 +26,6 @@ struct Invocation {
   @builtin(local_invocation_index) index: u32,
 //# if SUBGROUPS
   @builtin(subgroup_invocation_id) subgroup_lane: u32,
-  @builtin(subgroup_size) subgroup_size: u32,
 //# end
 }
 
@@ -37,7 +36,9 @@ var<workgroup> partial: array<f32, ${LANES * SLICES * TILE_R * W}>;
 var<workgroup> squares: array<f32, ${LANES * SLICES * TILE_R}>;
 //# end
 
-fn tile(at: Invocation) {
+/// `subgroup_size` is not in `at`, whose other members differ by lane: a compiler that checks that whole
+/// subgroups reach subgroup operations (Tint) judges a structure as one. 0 without subgroups.
+fn tile(at: Invocation, subgroup_size: u32) {
   let rows = step[${ROWS_WORD}u];
   let r0 = at.group.y * ${TILE_R}u;
   let tile0 = (at.group.z * at.groups.x + at.group.x) * LANES;
@@ -75,13 +76,17 @@ fn tile(at: Invocation) {
 //# end
 //# end
 //# if SLICES > 1 && SUBGROUPS
-  let slices = min(at.subgroup_size, THREADS);
+  let slices = min(subgroup_size, THREADS);
   let slice = at.subgroup_lane;
   for (var first = 0u; first < LANES; first += THREADS / slices) {
     let lane = first + at.index / slices;
 //# else
   let slices = SLICES;
+//# if SLICES == 1
+  let slice = 0u;
+//# else
   let slice = at.index % SLICES;
+//# end
   {
     let lane = at.index / SLICES;
 //# end

@@ -22,4 +22,8 @@
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(THREADS)
-fn norm_matmul(at: Invocation) { tile(at); }
+//# if SUBGROUPS
+fn norm_matmul(at: Invocation, @builtin(subgroup_size) subgroup_size: u32) { tile(at, subgroup_size); }
+//# else
+fn norm_matmul(at: Invocation) { tile(at, 0u); }
+//# end
