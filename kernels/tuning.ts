@@ -25,6 +25,22 @@ export function fits({ minRows, maxRows }: MatmulTile, rows: number): boolean {
   return minRows <= rows && rows <= maxRows;
 }
 
+/** A tile of `gemm` and the number of rows it serves, `[minRows, maxRows]`. */
+export interface GemmTile {
+  readonly minRows: number;
+  readonly maxRows: number;
+  /** Rows and weight rows of a workgroup's tile. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Rows and weight rows of a lane's sums; the latter a multiple of 4 where there are slices. */
+  readonly laneRows: number;
+  readonly laneColumns: number;
+  /** Sets of lanes that share the tile's inputs. */
+  readonly slices: number;
+  /** Inputs staged at a time when weights are staged as f16, a power of two; half of it as f32. */
+  readonly inputs: number;
+}
+
 /** Shapes of workgroups and tiles. They change speed and rounding, never meaning. */
 export interface Tuning {
   readonly matmulTiles: readonly MatmulTile[];
@@ -32,6 +48,10 @@ export interface Tuning {
   readonly matmulRun: number;
   /** Whether `matmul` uses subgroup operations, see `matmul_tile.wgsl`. */
   readonly matmulSubgroups: boolean;
+  /** From the least `minRows` of these on, `gemm` takes over from `matmul`; none for never. */
+  readonly gemmTiles: readonly GemmTile[];
+  /** `gemm` may stage weights that are f16 as f16. */
+  readonly stageF16: boolean;
   /**
    * Lanes that reduce one row in `rms_norm` (as many as in a workgroup of tiles that fuse it), and at least
    * in the last phase of sampling; powers of two.
@@ -64,6 +84,8 @@ export const SOFTWARE_TUNING: Tuning = {
   ],
   matmulRun: 2,
   matmulSubgroups: false,
+  gemmTiles: [],
+  stageF16: false,
   normLanes: 8,
   sampleLanes: 8,
   partLanes: 8,
@@ -85,6 +107,40 @@ export const GPU_TUNING: Tuning = {
   // 16 bytes of f16, the widest load of a lane.
   matmulRun: 2,
   matmulSubgroups: false,
+  // Up to 64 rows the weights' bytes are what takes time: small tiles make more workgroups.
+  gemmTiles: [
+    {
+      minRows: 9,
+      maxRows: 16,
+      rows: 16,
+      columns: 32,
+      laneRows: 4,
+      laneColumns: 4,
+      slices: 4,
+      inputs: 64,
+    },
+    {
+      minRows: 17,
+      maxRows: 64,
+      rows: 32,
+      columns: 32,
+      laneRows: 4,
+      laneColumns: 4,
+      slices: 4,
+      inputs: 64,
+    },
+    {
+      minRows: 65,
+      maxRows: Infinity,
+      rows: 64,
+      columns: 64,
+      laneRows: 8,
+      laneColumns: 8,
+      slices: 1,
+      inputs: 32,
+    },
+  ],
+  stageF16: false,
   normLanes: 64,
   sampleLanes: 256,
   partLanes: 64,
@@ -95,9 +151,22 @@ export const GPU_TUNING: Tuning = {
   positionTile: 4,
 };
 
-/** The shapes for a device that granted `capabilities`. */
-export function tuningFor({ tier, hasSubgroups }: Capabilities): Tuning {
-  return { ...tier === "software" ? SOFTWARE_TUNING : GPU_TUNING, matmulSubgroups: hasSubgroups };
+/**
+ * The shapes for a device that granted `capabilities`.
+ *
+ * `isDeterministic` leaves out what sums in an order that depends on the number of rows: one sequence's
+ * numbers then have the same bits in any batch and any chunk, and prompts take longer.
+ */
+export function tuningFor(
+  { tier, hasF16, hasSubgroups }: Capabilities,
+  { isDeterministic = false }: { isDeterministic?: boolean } = {},
+): Tuning {
+  const tuning = {
+    ...tier === "software" ? SOFTWARE_TUNING : GPU_TUNING,
+    matmulSubgroups: hasSubgroups,
+    stageF16: hasF16,
+  };
+  return isDeterministic ? { ...tuning, gemmTiles: [] } : tuning;
 }
 
 /** Most workgroups along one axis that every adapter allows. */

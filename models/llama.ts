@@ -1,7 +1,6 @@
 import { copyBlocksCall } from "../kernels/copy_blocks.ts";
 import { embedTokensCall } from "../kernels/embed_tokens.ts";
-import { matmulCalls } from "../kernels/matmul.ts";
-import { normMatmulCalls } from "../kernels/norm_matmul.ts";
+import { normProductCalls, productCalls } from "../kernels/product.ts";
 import { pagedAttentionCalls } from "../kernels/paged_attention.ts";
 import { ropeStoreKvCall } from "../kernels/rope_store_kv.ts";
 import { samplingCalls } from "../kernels/sampling.ts";
@@ -88,7 +87,7 @@ function llamaGraph(inputs: GraphInputs): KernelCall<StepDims>[] {
       ...attentionCalls(inputs, layer),
       ...feedForwardCalls(inputs, layer),
     ]).flat(),
-    ...normMatmulCalls(
+    ...normProductCalls(
       { label: "head", rows: "samples", n: V, k: E, dtype: head.dtype, eps },
       { ...normed(inputs, "norm", a.last), w: head.buffer, y: a.logits },
       tuning,
@@ -109,7 +108,7 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
   const [project, output] = [weight(`${layer}.qkv`), weight(`${layer}.o`)];
   const shape = { H, G, D, BLOCK_SIZE: inputs.blockSize, KV_DTYPE: kvDtype };
   return [
-    ...normMatmulCalls(
+    ...normProductCalls(
       { label: "qkv", rows: "tokens", n: (H + 2 * G) * D, k: E, dtype: project.dtype, eps },
       { ...normed(inputs, `${layer}.attention_norm`), w: project.buffer, y: qkv },
       tuning,
@@ -120,7 +119,7 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
       { step, qkv, kv, parts, peaks, out: a.attended },
       tuning,
     ),
-    ...matmulCalls(
+    ...productCalls(
       { label: "o", rows: "tokens", n: E, k: H * D, dtype: output.dtype, epilogue: "add" },
       { step, x: a.attended, w: output.buffer, y: a.hidden },
       tuning,
@@ -133,12 +132,12 @@ function feedForwardCalls(inputs: GraphInputs, layer: number): KernelCall<StepDi
   const { hiddenSize: E, intermediateSize: I, rmsNormEps: eps } = config;
   const [gateUp, down] = [weight(`${layer}.gate_up`), weight(`${layer}.down`)];
   return [
-    ...normMatmulCalls(
+    ...normProductCalls(
       { label: "gate_up", rows: "tokens", n: I, k: E, dtype: gateUp.dtype, epilogue: "silu", eps },
       { ...normed(inputs, `${layer}.mlp_norm`), w: gateUp.buffer, y: a.inner },
       tuning,
     ),
-    ...matmulCalls(
+    ...productCalls(
       { label: "down", rows: "tokens", n: E, k: I, dtype: down.dtype, epilogue: "add" },
       { step: a.step, x: a.inner, w: down.buffer, y: a.hidden },
       tuning,

@@ -42,6 +42,8 @@ export class WebGpuDevice implements Device {
   readonly capabilities: Capabilities;
   readonly isSoftware: boolean;
   readonly maxBindingBytes: number;
+  /** Never read: without a reference to its `GPU`, Dawn's devices are collected with it. */
+  readonly #provider: GpuProvider;
   #device: GPUDevice;
   #pipelines: PipelineCache;
   #readback: Readback;
@@ -49,16 +51,18 @@ export class WebGpuDevice implements Device {
   #uploadedBytes = 0;
 
   private constructor(
-    name: string,
+    provider: GpuProvider,
+    adapter: GPUAdapter,
     { device, capabilities }: GrantedDevice,
     readback: Readback,
   ) {
+    this.#provider = provider;
     this.#device = device;
     this.#readback = readback;
     this.#pipelines = new PipelineCache(device, wgslPreamble(capabilities));
     this.capabilities = capabilities;
     this.isSoftware = capabilities.tier === "software";
-    this.description = name;
+    this.description = describeAdapter(adapter.info, provider);
     this.maxBindingBytes = device.limits.maxStorageBufferBindingSize;
     device.lost.then(({ reason, message }) => {
       this.#failure ??= new DeviceLostError(`GPU device lost (${reason}): ${message}`);
@@ -76,11 +80,8 @@ export class WebGpuDevice implements Device {
     const adapter = await provider?.gpu.requestAdapter({ powerPreference: "high-performance" });
     if (provider === undefined || !adapter) return undefined;
     const granted = await requestDevice(adapter, provider);
-    const { description, device, isFallbackAdapter } = adapter.info;
-    const name = `${description || device || "unnamed adapter"}` +
-      `${isFallbackAdapter ? " (software adapter)" : ""}, ${provider.name}`;
     const readback = await Readback.create(granted.device, provider.readback);
-    return new WebGpuDevice(name, granted, readback);
+    return new WebGpuDevice(provider, adapter, granted, readback);
   }
 
   get waitedMs(): number {
@@ -218,6 +219,11 @@ export class WebGpuDevice implements Device {
     this.#device.queue.submit([]);
     this.#uploadedBytes = 0;
   }
+}
+
+function describeAdapter(info: GPUAdapterInfo, { name }: GpuProvider): string {
+  const adapter = info.description || info.device || "unnamed adapter";
+  return `${adapter}${info.isFallbackAdapter ? " (software adapter)" : ""}, ${name}`;
 }
 
 function gpuBuffer(buffer: DeviceBuffer): GPUBuffer {

@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { adjustLogits } from "../../kernels/adjust_logits.ts";
 import { copyBlocks } from "../../kernels/copy_blocks.ts";
 import { embedTokens } from "../../kernels/embed_tokens.ts";
+import { gemm } from "../../kernels/gemm.ts";
 import { matmul } from "../../kernels/matmul.ts";
 import { normMatmul } from "../../kernels/norm_matmul.ts";
 import {
@@ -19,6 +20,7 @@ const KERNELS = [
   adjustLogits,
   copyBlocks,
   embedTokens,
+  gemm,
   matmul,
   normMatmul,
   pagedAttentionDecode,

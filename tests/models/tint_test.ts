@@ -1,0 +1,140 @@
+/**
+ * All kernels of a model through Tint, Dawn's compiler. It refuses what naga lets pass: barriers and
+ * subgroup operations that not all lanes may reach.
+ *
+ * These tests need `npm install --no-save webgpu@0.6.2` in the repository, and a Vulkan driver that Dawn
+ * accepts: SwiftShader, which Debian's package `chromium-common` holds; `QUIRE_SWIFTSHADER_ICD` names its
+ * `vk_swiftshader_icd.json` where it lies elsewhere. Without them they are skipped and say so. They run in
+ * a process of their own, since a process has one Vulkan.
+ */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
+import type { WeightDtype } from "../../kernels/weight_dtype.ts";
+import { loadModelConfig } from "../../models/model_config.ts";
+import type { Activations } from "../../models/model_family.ts";
+import { modelFamily } from "../../models/registry.ts";
+import type { KvCacheDtype } from "../../src/core/engine_config.ts";
+import { wgslPreamble } from "../../src/device/capabilities.ts";
+import { dawnProvider } from "../../src/device/dawn_provider.ts";
+import type { GpuProvider } from "../../src/device/gpu_provider.ts";
+import { type GrantedDevice, requestDevice } from "../../src/device/request_device.ts";
+import { expandWgsl } from "../../src/device/wgsl_template.ts";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
+const ICD = Deno.env.get("QUIRE_SWIFTSHADER_ICD") ?? "/usr/lib/chromium/vk_swiftshader_icd.json";
+/** Set for the process in which the tests run. */
+const CHILD = "QUIRE_TEST_TINT";
+const WEIGHT_DTYPES: readonly WeightDtype[] = ["f32", "f16", "bf16"];
+const KV_DTYPES: readonly KvCacheDtype[] = ["f16", "f32"];
+
+/** Why the tests cannot run here; undefined where they can. */
+async function obstacle(): Promise<string | undefined> {
+  try {
+    await dawnProvider(ROOT);
+    await Deno.stat(ICD);
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** A device whose modules Tint compiles; it lives as long as its provider does. */
+interface TintDevice extends GrantedDevice {
+  readonly provider: GpuProvider;
+}
+
+/** What Tint has against `code`, if anything. */
+async function complaint({ device, capabilities }: TintDevice, code: string) {
+  device.pushErrorScope("validation");
+  device.createShaderModule({ code: wgslPreamble(capabilities) + code });
+  return (await device.popErrorScope())?.message;
+}
+
+/** The tunings of every tier, as far as the compiler grants what they use. */
+function* tunings({ capabilities }: TintDevice): Generator<Tuning> {
+  for (const tier of ["software", "baseline", "subgroups"] as const) {
+    for (const hasSubgroups of capabilities.hasSubgroups ? [false, true] : [false]) {
+      yield tuningFor({ ...capabilities, tier, hasSubgroups });
+    }
+  }
+}
+
+/** The distinct texts of all kernels that the bundled model's architecture can call. */
+function kernelTexts(tint: TintDevice): Map<string, string> {
+  const config = loadModelConfig(`${ROOT}models/demo`);
+  const buffer = { label: "any", bytes: 4 };
+  const activations = new Proxy({}, { get: () => buffer }) as Activations;
+  const seen = new Set<string>();
+  const texts = new Map<string, string>();
+  for (const tuning of tunings(tint)) {
+    for (const dtype of WEIGHT_DTYPES) {
+      for (const kvDtype of KV_DTYPES) {
+        const calls = modelFamily(config.modelType).graph({
+          config,
+          weight: () => ({ buffer, dtype }),
+          activations,
+          kv: Array.from({ length: config.numLayers }, () => buffer),
+          blockSize: 16,
+          kvDtype,
+          maxSplits: 4,
+          tuning,
+        });
+        for (const { source, constants, kernelName } of calls) {
+          const key = kernelName + JSON.stringify(constants);
+          if (seen.has(key)) continue;
+          seen.add(key);
+          texts.set(expandWgsl(source, constants), kernelName);
+        }
+      }
+    }
+  }
+  return texts;
+}
+
+if (Deno.env.has(CHILD)) {
+  const provider = await dawnProvider(ROOT);
+  const adapter = await provider.gpu.requestAdapter();
+  assert(adapter, `Dawn accepts no adapter of ${ICD}`);
+  const tint = { ...await requestDevice(adapter, provider), provider };
+
+  Deno.test("Tint accepts every kernel in the shapes of every tuning", async () => {
+    const texts = kernelTexts(tint);
+    const names = new Set(texts.values());
+    for (const name of ["matmul", "gemm", "rms_norm", "paged_attention_decode", "sample_tokens"]) {
+      assert(names.has(name), `${name} was not among them`);
+    }
+    const complaints = [];
+    for (const [text, name] of texts) {
+      const message = await complaint(tint, text);
+      if (message !== undefined) complaints.push(`${name}: ${message}`);
+    }
+    assertEquals(complaints, []);
+  });
+
+  Deno.test("Tint refuses a barrier that not all lanes reach", async () => {
+    const message = await complaint(
+      tint,
+      `
+@group(0) @binding(0) var<storage, read_write> lanes: array<u32>;
+@compute @workgroup_size(64)
+fn divergent(@builtin(local_invocation_index) index: u32) {
+  if (lanes[index] == 0u) { workgroupBarrier(); }
+}`,
+    );
+    assertStringIncludes(message ?? "", "uniform control flow");
+  });
+} else {
+  const missing = await obstacle();
+  // deno-lint-ignore no-console -- a skip must say why
+  if (missing !== undefined) console.warn(`skipped: the kernels through Tint: ${missing}`);
+  Deno.test({
+    name: "Tint accepts every kernel, and refuses a divergent barrier",
+    ignore: missing !== undefined,
+    fn: async () => {
+      const { success, stdout } = await new Deno.Command(Deno.execPath(), {
+        args: ["test", "-A", "--no-check", import.meta.url],
+        env: { [CHILD]: "1", VK_ICD_FILENAMES: ICD, NO_COLOR: "1" },
+      }).output();
+      assert(success, new TextDecoder().decode(stdout));
+    },
+  });
+}
