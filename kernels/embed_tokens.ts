@@ -14,7 +14,7 @@ import {
   weightValues,
 } from "./weight_dtype.ts";
 
-type Shape = WeightConstants & Readonly<{ V: number; E: number; LOAD: 1 }>;
+type Shape = WeightConstants & Readonly<{ V: number; E: number }>;
 
 /** `out[t, :] = w[tokens[t], :]`; w is [V, E], out f32 [T, E]. */
 export const embedTokens: Kernel<Shape> = {
@@ -41,7 +41,7 @@ export function embedTokensCall(
   buffers: Readonly<Record<"step" | "w" | "out", DeviceBuffer>>,
 ): KernelCall<StepDims> {
   return kernelCall(embedTokens, {
-    constants: { ...weightConstants(dtype, V, E), V, E, LOAD: 1 },
+    constants: { ...weightConstants(dtype, V, E, 1), V, E },
     buffers,
     workgroups: ({ numTokens }) => [Math.ceil(E / 4 / 64), numTokens, 1],
   });

@@ -6,7 +6,6 @@ import {
   type Workgroups,
 } from "../src/device/kernel.ts";
 import { isQuantized, quantizedFormat } from "../src/core/weight_format.ts";
-import type { HostBuffer } from "../src/device/host_buffer.ts";
 import elements from "./elements.wgsl" with { type: "text" };
 import source from "./matmul.wgsl" with { type: "text" };
 import tile from "./matmul_tile.wgsl" with { type: "text" };
@@ -29,8 +28,7 @@ export type MatmulShape =
   & Readonly<{ N: number; K: number; ROWS_WORD: number }>
   & Readonly<{ EPILOGUE: Epilogue; NORM: boolean; GATHER: boolean }>
   & Readonly<{ TILE_R: number; TILE_N: number; W: number }>
-  & Readonly<{ LANES: number; SLICES: number; SUBGROUPS: boolean }>
-  & Readonly<{ SPAN: number; RUN: number; LOAD: number }>;
+  & Readonly<{ LANES: number; SLICES: number; SUBGROUPS: boolean; RUN: number; SPAN: number }>;
 
 /**
  * `y = x w^T`, `y += x w^T`, or `y = silu(x gate^T) * (x up^T)` with w the gates over the ups.
@@ -47,21 +45,14 @@ export const matmul: Kernel<MatmulShape> = {
     { name: "y", access: "read_write" },
   ],
   reference({ step, x, w, y }, shape) {
-    const weights = productWeights(w!, shape);
-    multiply({ rows: step!.u32[shape.ROWS_WORD]!, x: x!.f32, w: weights, y: y!.f32 }, shape);
+    const { N, K, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE } = shape;
+    const weights = weightValues(w!, WEIGHT_DTYPE, weightRows(N, EPILOGUE), K);
+    multiply({ rows: step!.u32[ROWS_WORD]!, x: x!.f32, w: weights, y: y!.f32 }, shape);
   },
 };
 
-/** The weights of a product, decoded. */
-export function productWeights(
-  w: HostBuffer,
-  { N, K, EPILOGUE, WEIGHT_DTYPE }: MatmulShape,
-): Float32Array {
-  return weightValues(w, WEIGHT_DTYPE, weightRows(N, EPILOGUE), K);
-}
-
-/** Rows of the weight matrix for `n` outputs. */
-function weightRows(n: number, epilogue: Epilogue): number {
+/** Rows of the weight matrix behind `n` outputs. */
+export function weightRows(n: number, epilogue: Epilogue): number {
   return epilogue === "silu" ? 2 * n : n;
 }
 
@@ -130,24 +121,26 @@ export function matmulCalls(
 export function matmulShape(
   { rows, n, k, dtype, epilogue = "store" }: Product,
   tile: MatmulTile,
-  { matmulRun, matmulSubgroups }: Pick<Tuning, "matmulRun" | "matmulSubgroups">,
+  tuning: Pick<Tuning, "matmulRun" | "matmulSubgroups">,
 ): MatmulShape {
+  const { RUN, SPAN, load } = summation(dtype, k, tile, tuning);
   const outputs = tileOutputs(tile, epilogue);
   return {
+    ...weightConstants(dtype, weightRows(n, epilogue), k, load),
     N: n,
     K: k,
     ROWS_WORD: ROWS_WORD[rows],
-    ...weightConstants(dtype, weightRows(n, epilogue), k),
     EPILOGUE: epilogue,
     NORM: false,
     GATHER: false,
     TILE_R: tile.rows,
     TILE_N: outputs,
-    W: epilogue === "silu" ? 2 * outputs : outputs,
+    W: weightRows(outputs, epilogue),
     LANES: tile.lanes,
     SLICES: tile.slices,
-    SUBGROUPS: matmulSubgroups,
-    ...summation(dtype, k, tile.slices, matmulRun),
+    SUBGROUPS: tuning.matmulSubgroups,
+    RUN,
+    SPAN,
   };
 }
 
@@ -156,24 +149,26 @@ function tileOutputs({ outputs }: MatmulTile, epilogue: Epilogue | undefined): n
   return epilogue === "silu" ? Math.max(1, outputs / 2) : outputs;
 }
 
-/** Inputs of quantized weights that a lane among several takes at a time, in fours: the smallest group. */
+/** Inputs per scale that a lane among several takes at a time, in fours; no group is shorter. */
 const SHARED_SPAN = 8;
 
-/** Fours of inputs that are summed by themselves, that are unrolled, and that are loaded at once. */
+/** Fours of inputs that are summed by themselves, how many of them are unrolled, and loaded at once. */
 function summation(
   dtype: WeightDtype,
   k: number,
-  slices: number,
-  matmulRun: number,
-): { SPAN: number; RUN: number; LOAD: number } {
+  { rows, slices }: MatmulTile,
+  { matmulRun }: Pick<Tuning, "matmulRun">,
+): { RUN: number; SPAN: number; load: number } {
   if (!isQuantized(dtype)) {
     const run = runLength(k, matmulRun);
-    return { SPAN: run, RUN: run, LOAD: Math.min(2, run) };
+    return { RUN: run, SPAN: run, load: Math.min(2, run) };
   }
-  // Where lanes share a tile, code is cheaper than loops.
-  const run = runLength(k, slices === 1 ? matmulRun : 2 * matmulRun);
-  const span = slices === 1 ? quantizedFormat(dtype).groupSize / 4 : SHARED_SPAN;
-  return { SPAN: span, RUN: run, LOAD: Math.min(2, run) };
+  const { bits, groupSize } = quantizedFormat(dtype);
+  // As many bytes as of f16; but what compiles on a CPU stays small, where its rows pay for it.
+  const fours = matmulRun * 16 / bits / (slices === 1 ? rows : 1);
+  const run = runLength(k, Math.max(1, Math.min(SHARED_SPAN, fours)));
+  const span = slices === 1 ? groupSize / 4 : SHARED_SPAN;
+  return { RUN: run, SPAN: span, load: Math.min(32 / bits, run) };
 }
 
 /** The longest run of fours, at most `most` (a power of two), that divides a row of `k` inputs. */

@@ -1,9 +1,10 @@
 // The body of matmul and norm_matmul: a register tile of TILE_R rows by TILE_N outputs per lane, from
 // W weight rows (twice TILE_N for "silu").
 //
-// A lane takes inputs in spans of SPAN fours, RUN of them unrolled and LOAD loaded at a time, and sums
-// each span by itself. Quantized weights enter these sums as their codes: a span lies in one group, and
-// the group's scale multiplies its sum once, its minimum the sum of the span's inputs. Who takes what:
+// A lane takes inputs in spans of SPAN fours, RUN of them unrolled and LOAD of them loaded at a time,
+// and sums each span by itself. Quantized weights enter these sums as their codes; a span lies in one
+// group, and the group's scale multiplies its sum once. (A minimum multiplies the sum of the span's
+// inputs.) Who takes what:
 //   SLICES 1              a lane sums all inputs of its tile; no barrier, for software adapters.
 //     with SUBGROUPS      one lane loads a row's inputs and the subgroup shares them: there, every
 //                         lane's load costs as much as if it were another address
@@ -11,16 +12,16 @@
 //                         are adjacent, and add up through shared memory
 //     with SUBGROUPS      the lanes of a subgroup do, whatever its size, and add up without barrier;
 //                         the workgroup's subgroups take its LANES tiles in turn
-// The order of additions depends on the shape, the tuning and the subgroup size alone, never on the
-// other rows of the step.
+// The order of additions depends on SPAN, SLICES and the subgroup size alone, never on the other rows of
+// the step.
 
 const N: u32 = ${N}u;
 const K4: u32 = ${K / 4}u;
 const LANES: u32 = ${LANES}u;
 const SLICES: u32 = ${SLICES}u;
 const THREADS: u32 = ${LANES * SLICES}u;
-const SPAN: u32 = ${SPAN}u;
 const RUN: u32 = ${RUN}u;
+const SPAN: u32 = ${SPAN}u;
 
 struct Invocation {
   @builtin(workgroup_id) group: vec3<u32>,
@@ -105,7 +106,7 @@ fn tile(at: Invocation) {
       var s${r}_${m} = 0.0;
 //# end
 //# if WEIGHT_MINIMUM
-      var z${r} = 0.0;
+      var u${r} = 0.0;
 //# end
 //# end
 //# if SPAN > RUN
@@ -116,7 +117,7 @@ fn tile(at: Invocation) {
 //# end
 //# for j in 0..RUN / LOAD
 //# for m in 0..W
-        let b${m}_${j} = ${WEIGHT_BITS > 0 ? "code" : "weight"}${4 * LOAD}(w${m}, k + ${LOAD * j}u);
+        let b${m}_${j} = ${WEIGHT_BITS > 0 ? "codes" : "weights"}(w${m}, k + ${LOAD * j}u);
 //# end
 //# if NORM
 //# for i in 0..LOAD
@@ -133,42 +134,44 @@ fn tile(at: Invocation) {
           p${r}_${j}_${i} = x[x${r} + k + ${LOAD * j + i}u];
 //# end
         }
-//# for i in 0..LOAD
-        let v${r}_${j}_${i} = subgroupBroadcast(p${r}_${j}_${i}, 0u);
 //# end
-//# else
 //# for i in 0..LOAD
+//# if SLICES == 1 && SUBGROUPS
+        let v${r}_${j}_${i} = subgroupBroadcast(p${r}_${j}_${i}, 0u);
+//# else
 //# if NORM
         let v${r}_${j}_${i} = x[x${r} + k + ${LOAD * j + i}u] * d${r} * g${j}_${i};
 //# else
         let v${r}_${j}_${i} = x[x${r} + k + ${LOAD * j + i}u];
 //# end
 //# end
-//# end
 //# if WEIGHT_MINIMUM
-//# for i in 0..LOAD
-        z${r} += dot(v${r}_${j}_${i}, vec4(1.0));
+        u${r} += dot(v${r}_${j}_${i}, vec4(1.0));
 //# end
 //# end
 //# for m in 0..W
-//# if LOAD == 2
-        s${r}_${m} += dot(v${r}_${j}_0, b${m}_${j}.first) + dot(v${r}_${j}_1, b${m}_${j}.second);
-//# else
-        s${r}_${m} += dot(v${r}_${j}_0, b${m}_${j});
+//# for i in 0..LOAD
+        s${r}_${m} += dot(v${r}_${j}_${i}, b${m}_${j}[${i}]);
 //# end
 //# end
 //# end
 //# end
       }
-//# for m in 0..W
 //# if WEIGHT_BITS > 0
-      let c${m} = group_scale(w${m}, span);
+//# for m in 0..W
+      let scale${m} = group_scale(w${m}, span);
+//# end
 //# end
 //# for r in 0..TILE_R
-//# if WEIGHT_MINIMUM
-      a${r}_${m} += c${m}.x * s${r}_${m} + c${m}.y * z${r};
+//# for m in 0..W
+//# if WEIGHT_BITS == 0
+      a${r}_${m} += s${r}_${m};
 //# else
-      a${r}_${m} += s${r}_${m}${WEIGHT_BITS > 0 ? " * c" + m : ""};
+//# if WEIGHT_MINIMUM
+      a${r}_${m} += scale${m}.x * s${r}_${m} + scale${m}.y * u${r};
+//# else
+      a${r}_${m} += scale${m} * s${r}_${m};
+//# end
 //# end
 //# end
 //# end

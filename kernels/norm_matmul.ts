@@ -11,14 +11,15 @@ import {
   matmulShape,
   multiply,
   type Product,
-  productWeights,
   tileGrid,
+  weightRows,
 } from "./matmul.ts";
 import tile from "./matmul_tile.wgsl" with { type: "text" };
 import source from "./norm_matmul.wgsl" with { type: "text" };
 import { normalizeRow, rmsNormCall } from "./rms_norm.ts";
 import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims, stepWgsl } from "./step.ts";
 import { fits, type Tuning } from "./tuning.ts";
+import { weightValues } from "./weight_dtype.ts";
 
 type Shape = MatmulShape & Readonly<{ EPS: number }>;
 
@@ -43,7 +44,7 @@ export const normMatmul: Kernel<Shape> = {
       const from = x!.f32.subarray(row * K, (row + 1) * K);
       normalizeRow(from, norm!.f32, EPS, normed.subarray(r * K, (r + 1) * K));
     }
-    const weights = productWeights(w!, shape);
+    const weights = weightValues(w!, shape.WEIGHT_DTYPE, weightRows(shape.N, shape.EPILOGUE), K);
     multiply({ rows, x: normed, w: weights, y: y!.f32 }, shape);
   },
 };

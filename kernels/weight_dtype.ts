@@ -25,13 +25,18 @@ export type WeightConstants = Readonly<{
   WEIGHT_ROW: number;
   WEIGHT_SCALES: number;
   WEIGHT_SCALE_ROW: number;
+  /** Fours of inputs per load, a power of two that divides a row. */
+  LOAD: number;
+  /** Words of codes in one. */
+  LOAD_WORDS: number;
 }>;
 
-/** The constants of a weight matrix `w` of `rows` by `columns`. */
+/** The constants of a weight matrix `w` of `rows` by `columns`, read by `load` fours at a time. */
 export function weightConstants(
   dtype: WeightDtype,
   rows: number,
   columns: number,
+  load: number,
 ): WeightConstants {
   const format = isQuantized(dtype) ? quantizedFormat(dtype) : undefined;
   const layout = isQuantized(dtype) ? quantizedLayout(dtype, rows, columns) : undefined;
@@ -43,6 +48,8 @@ export function weightConstants(
     WEIGHT_ROW: layout?.rowWords ?? 0,
     WEIGHT_SCALES: layout?.scaleWord ?? 0,
     WEIGHT_SCALE_ROW: layout?.scaleRowWords ?? 0,
+    LOAD: load,
+    LOAD_WORDS: Math.max(1, load * (format?.bits ?? 0) / 8),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { ReplayLog } from "../base/replay_log.ts";
+import type { BeamSearchParams } from "./beam_search_params.ts";
 import type { AnswerOf, EngineCommand } from "./engine_command.ts";
 import type { EngineInfo, EngineStats } from "./engine_config.ts";
 import type { RequestId } from "./ids.ts";
@@ -25,6 +26,11 @@ export interface CacheRetention {
 export interface GenerationRequest {
   readonly id: RequestId;
   readonly sequences: readonly SequenceRequest[];
+  /**
+   * Each run of `width` sequences, which are alike, is what one search answers, best first: all their
+   * events come when it ends. Absent: every sequence draws for itself.
+   */
+  readonly beamSearch?: BeamSearchParams;
   /**
    * Whose KV this request may share: blocks are found only within their own scope. The server derives
    * it from the API key and the request's `cache_salt`; absent is the scope of all without either.

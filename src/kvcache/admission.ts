@@ -1,6 +1,7 @@
 import type { BlockCopy } from "../core/batch.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { DecisionListener } from "./cache_listener.ts";
+import type { CachingOptions } from "./cached_path.ts";
 import type { PrefixCacheOptions } from "./prefix_cache.ts";
 
 /** The sizes of the KV pool, as decided at start, and how it is shared. */
@@ -18,6 +19,12 @@ export interface BlockManagerOptions {
   readonly onDecision?: DecisionListener;
 }
 
+/** How a sequence is admitted. */
+export interface AdmissionOptions extends CachingOptions {
+  /** Blocks that others of its group take soon: they must be there too, and stay. Default: none. */
+  readonly numReserved?: number;
+}
+
 /** What an admitted sequence starts with. */
 export interface Admission {
   /** Leading positions whose KV is in the pool already, or will be once `copy` is carried out. */
@@ -31,6 +38,10 @@ export interface Admission {
 /** Which sequence to branch off, and where. */
 export interface Fork {
   readonly source: SequenceId;
-  /** Tokens of the branch; all but the last are the source's, which has computed them. */
+  /** Tokens of the branch. */
   readonly numTokens: number;
+  /** Leading tokens of the source, which has computed them; default: all but the last of the branch. */
+  readonly numShared?: number;
+  /** Whether a group that runs already grows by it, so that the watermark is not kept. */
+  readonly isGrowth?: boolean;
 }

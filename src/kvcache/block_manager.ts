@@ -2,7 +2,7 @@ import { invariant } from "../base/invariant.ts";
 import { OutOfBlocksError } from "../core/errors.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import { numBlocksForTokens } from "../core/kv_layout.ts";
-import type { Admission, BlockManagerOptions, Fork } from "./admission.ts";
+import type { Admission, AdmissionOptions, BlockManagerOptions, Fork } from "./admission.ts";
 import { BlockPool, type BlockSource } from "./block_pool.ts";
 import type { DecisionListener } from "./cache_listener.ts";
 import { CachedPath, type CachingOptions, SHARED_SCOPE } from "./cached_path.ts";
@@ -111,13 +111,13 @@ export class BlockManager {
   tryAdmit(
     id: SequenceId,
     tokens: Uint32Array,
-    options: CachingOptions = {},
+    options: AdmissionOptions = {},
   ): Admission | undefined {
     const found = this.#match(tokens, options.scope ?? SHARED_SCOPE);
     // Found blocks that are idle now are no room any more once they are held.
     const numIdleFound = this.#cache?.countIdle(found) ?? 0;
     const numNew = this.numBlocksFor(tokens.length) - found.length;
-    if (!this.#hasRoom(id, numNew, numIdleFound)) return undefined;
+    if (!this.#hasRoom(id, numNew + (options.numReserved ?? 0), numIdleFound)) return undefined;
     this.#source.retain(found);
     this.#cache?.noteHit(found, options.retention);
     if (found.length > 0) {
@@ -135,29 +135,35 @@ export class BlockManager {
   }
 
   /**
-   * Gives sequence `id` a table that shares the whole blocks of the first `numTokens - 1` positions
-   * of another, or undefined and nothing. The block that those positions fill in part is copied,
-   * since both sequences write into theirs.
+   * Gives sequence `id` a table that shares the whole blocks of another's first `numShared` positions,
+   * or undefined and nothing. The block that those positions fill in part is copied, since both
+   * sequences write into theirs.
    */
   tryFork(id: SequenceId, fork: Fork, options: CachingOptions = {}): Admission | undefined {
     const { table: source } = this.#holding(fork.source);
-    const numShared = Math.floor((fork.numTokens - 1) / this.blockSize);
-    const numCopied = (fork.numTokens - 1) % this.blockSize;
-    const numNew = this.numBlocksFor(fork.numTokens) - numShared;
-    if (!this.#hasRoom(id, numNew, 0)) return undefined;
-    const shared = source.slice(0, numShared);
+    const { numTokens, numShared = numTokens - 1, isGrowth = false } = fork;
+    const numBlocks = Math.floor(numShared / this.blockSize);
+    const numCopied = numShared % this.blockSize;
+    const numNew = this.numBlocksFor(numTokens) - numBlocks;
+    if (!(isGrowth ? this.canGrow(numNew) : this.#hasRoom(id, numNew, 0))) return undefined;
+    const shared = source.slice(0, numBlocks);
     this.#source.retain(shared);
     const table = [...shared, ...this.#allocate(id, numNew)];
     const path = this.#pathFrom([], options);
-    this.#admit(id, { table, path }, fork.numTokens, fork.numTokens - 1);
-    const admission = { numCachedTokens: fork.numTokens - 1, isLookup: false };
+    this.#admit(id, { table, path }, numTokens, numShared);
+    const admission = { numCachedTokens: numShared, isLookup: false };
     if (numCopied === 0) return admission;
-    const copySource = source.slice(0, numShared + 1);
+    const copySource = source.slice(0, numBlocks + 1);
     this.#source.retain(copySource);
     this.#copySources.push(copySource);
-    const copy = { from: copySource.at(-1)!, to: table[numShared]!, numTokens: numCopied };
+    const copy = { from: copySource.at(-1)!, to: table[numBlocks]!, numTokens: numCopied };
     this.#onDecision?.({ type: "copy", sequenceId: id, ...copy });
     return { ...admission, copy };
+  }
+
+  /** Whether sequences that run can get `count` more blocks among them. */
+  canGrow(count: number): boolean {
+    return count <= this.#source.numAvailable;
   }
 
   /** Makes the table of sequence `id` cover at least `numTokens` positions, or changes nothing. */

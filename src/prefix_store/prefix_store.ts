@@ -2,8 +2,8 @@ import { z } from "zod";
 import type { Logger } from "../base/log.ts";
 import { toBatches } from "./kv_batches.ts";
 import type { PrefixRecord, RecordChanges } from "./prefix_record.ts";
-import { StoreUnusableError, UnfitStoreError } from "./store_errors.ts";
-import { StoreFile } from "./store_file.ts";
+import { KvFile } from "../state/kv_file.ts";
+import { UnfitStoreError } from "../state/store_errors.ts";
 
 /** What prefixes depend on beside their tokens: a store of anything else is of no use. */
 export interface StoreIdentity {
@@ -50,18 +50,10 @@ interface Contents {
  * parents first and remove children first.
  */
 export class PrefixStore {
-  readonly #file: StoreFile;
-  readonly #kv: Deno.Kv;
-  /** Secret of this deployment, made at its first start. */
-  readonly cacheSecret: Bytes;
-  /** What was in the store when it was opened. */
-  readonly records: readonly PrefixRecord[];
+  readonly #file: KvFile<Contents>;
 
-  private constructor(file: StoreFile, kv: Deno.Kv, { cacheSecret, records }: Contents) {
+  private constructor(file: KvFile<Contents>) {
     this.#file = file;
-    this.#kv = kv;
-    this.cacheSecret = cacheSecret;
-    this.records = records;
   }
 
   /**
@@ -71,49 +63,40 @@ export class PrefixStore {
    * @throws {StoreUnusableError} when there can be none at this path.
    */
   static async open(path: string, identity: StoreIdentity, log: Logger): Promise<PrefixStore> {
-    // A function behind an unstable flag, which deno.json sets.
-    if (typeof Deno.openKv !== "function") {
-      throw new StoreUnusableError("Deno KV is switched off: start with --unstable-kv");
-    }
-    const file = StoreFile.claim(path);
-    try {
-      return await PrefixStore.#openFile(file, identity).catch(async (error) => {
-        if (!(error instanceof UnfitStoreError)) throw error;
-        const movedTo = await file.setAside(error.kind);
-        log.warn(`prefix store is ${error.kind} and set aside, the cache starts cold`, {
+    const read = async (kv: Deno.Kv) =>
+      await readContents(kv, identity) ?? await initialize(kv, identity);
+    const file = await KvFile.open(
+      { path, flag: "--prefix-store" },
+      read,
+      (kind, movedTo, reason) =>
+        log.warn(`prefix store is ${kind} and set aside, the cache starts cold`, {
           path,
           moved_to: movedTo,
-          reason: error.message,
-        });
-        return await PrefixStore.#openFile(file, identity);
-      });
-    } catch (error) {
-      file.release();
-      throw new StoreUnusableError(`Cannot use ${path}: ${(error as Error).message}`);
-    }
+          reason,
+        }),
+    );
+    return new PrefixStore(file);
   }
 
-  static async #openFile(file: StoreFile, identity: StoreIdentity): Promise<PrefixStore> {
-    file.check();
-    const kv = await Deno.openKv(file.path);
-    try {
-      const contents = await readContents(kv, identity) ?? await initialize(kv, identity);
-      return new PrefixStore(file, kv, contents);
-    } catch (error) {
-      kv.close();
-      throw error;
-    }
+  /** Secret of this deployment, made at its first start. */
+  get cacheSecret(): Uint8Array<ArrayBuffer> {
+    return this.#file.contents.cacheSecret;
+  }
+
+  /** What was in the store when it was opened. */
+  get records(): readonly PrefixRecord[] {
+    return this.#file.contents.records;
   }
 
   /** Writes changes, in batches; when it throws, a part of them may have been written. */
   async write({ put, remove }: RecordChanges): Promise<void> {
     for (const batch of toBatches(put, recordBytes)) {
-      const atomic = this.#kv.atomic();
+      const atomic = this.#file.kv.atomic();
       for (const record of batch) atomic.set([RECORDS_KEY, record.key], record);
       await atomic.commit();
     }
     for (const batch of toBatches(remove, (key) => OVERHEAD_BYTES + 2 * key.length)) {
-      const atomic = this.#kv.atomic();
+      const atomic = this.#file.kv.atomic();
       for (const key of batch) atomic.delete([RECORDS_KEY, key]);
       await atomic.commit();
     }
@@ -121,8 +104,7 @@ export class PrefixStore {
 
   /** Closes the file; another process may open it then. */
   close(): void {
-    this.#kv.close();
-    this.#file.release();
+    this.#file.close();
   }
 }
 

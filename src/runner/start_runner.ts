@@ -80,6 +80,11 @@ export async function startRunner(
   return { runner, info, modelFingerprint: fingerprint };
 }
 
+/** The adapter with the features that kernels may use on it. */
+function describeDevice({ kind, description, capabilities }: Device): string {
+  return kind === "cpu" ? description : `${description}: ${describeFeatures(capabilities)}`;
+}
+
 /** Tells of a long phase at most once in so many milliseconds. */
 const REPORT_EVERY_MS = 1000;
 
@@ -91,11 +96,6 @@ function reportShare(phase: string, progress: (words: string) => void): (share: 
     lastMs = performance.now();
     progress(`${phase}: ${Math.floor(100 * share)} %`);
   };
-}
-
-/** The adapter with the features that kernels may use on it. */
-function describeDevice({ kind, description, capabilities }: Device): string {
-  return kind === "cpu" ? description : `${description}: ${describeFeatures(capabilities)}`;
 }
 
 function outOfMemory(error: unknown): never {

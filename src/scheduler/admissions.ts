@@ -1,14 +1,17 @@
 import type { ErrorData } from "../core/errors.ts";
+import { invariant } from "../base/invariant.ts";
 import type { Admission } from "../kvcache/admission.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { WaitReason } from "../core/kv_decision.ts";
 import type { DecisionListener } from "../kvcache/cache_listener.ts";
 import type { BatchPlan } from "./batch_plan.ts";
+import { BeamGroup } from "./beam_group.ts";
 import type { Counters } from "./counters.ts";
+import { addTo, tryGrow } from "./growth.ts";
+import { inadmissible } from "./outgrown.ts";
 import { chooseSharing, type Sharing } from "./prefix_sharing.ts";
 import type { Sequence } from "./sequence.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
-import { cannotAdmit } from "./submission.ts";
 
 /** A sequence that no waiting helps. */
 export interface Impossible {
@@ -28,6 +31,8 @@ export function seenBy(sequence: Sequence): Parameters<TokensListener> {
 export interface AdmissionLimits {
   /** Most sequences in one step. */
   readonly maxNumSeqs: number;
+  /** Most tokens in one step. */
+  readonly maxNumBatchedTokens: number;
   readonly onDecision?: DecisionListener;
   readonly onPrompt?: TokensListener;
 }
@@ -60,9 +65,10 @@ export class Admissions {
   /** Admits as many sequences as seats, blocks and what is left of the plan's budget allow. */
   fill(plan: BatchPlan): void {
     const { running, waiting } = this.#queues;
-    for (let i = 0; running.length < this.#limits.maxNumSeqs;) {
+    for (let i = 0;;) {
       const sequence = waiting[i];
       if (sequence === undefined || plan.countFor(sequence) === 0) return;
+      if (!this.#hasSeats(sequence)) return;
       const siblings = this.#queues.ofRequest(sequence.requestId);
       const sharing = chooseSharing(sequence, { running, siblings }, this.#blocks);
       if (sharing.type === "wait") {
@@ -83,32 +89,53 @@ export class Admissions {
     return impossible;
   }
 
+  /** Whether all that run, and `sequence`, can always advance in the same step. */
+  #hasSeats({ numSeats }: Sequence): boolean {
+    const { running } = this.#queues;
+    const { maxNumSeqs, maxNumBatchedTokens } = this.#limits;
+    const latest = running.at(-1);
+    // What it computes again takes more tokens than seats, so it has to stay the latest.
+    if (latest instanceof BeamGroup && latest.isCatchingUp) return false;
+    const numTaken = running.reduce((sum, other) => sum + other.numSeats, 0);
+    return numTaken + numSeats <= Math.min(maxNumSeqs, maxNumBatchedTokens);
+  }
+
   #tryAdmit(sequence: Sequence, sharing: Exclude<Sharing, { type: "wait" }>) {
     const { id, numTokens, caching } = sequence;
     const admission = sharing.type === "fork"
       ? this.#blocks.tryFork(id, { source: sharing.source.id, numTokens }, caching)
-      : this.#blocks.tryAdmit(id, sequence.allTokens, caching);
+      : this.#tryAdmitAlone(sequence);
     if (admission === undefined && this.#queues.running.length === 0) {
-      // Pins hold what is missing, and nobody runs who would give blocks back.
-      const numPinned = this.#blocks.pins?.numBlocks ?? 0;
-      const error = cannotAdmit(numTokens, this.#blocks, numPinned);
-      this.#impossible.push({ sequence, error });
+      // Nobody runs who would give blocks back.
+      this.#impossible.push({ sequence, error: inadmissible(sequence, this.#blocks) });
     }
     return admission;
+  }
+
+  #tryAdmitAlone(sequence: Sequence): Admission | undefined {
+    const { id, allTokens, caching } = sequence;
+    if (!(sequence instanceof BeamGroup)) return this.#blocks.tryAdmit(id, allTokens, caching);
+    const { leader } = sequence;
+    const numReserved = sequence.numBlocksBesideLeader(this.#blocks);
+    return this.#blocks.tryAdmit(leader.id, leader.allTokens, { ...caching, numReserved });
   }
 
   #start(sequence: Sequence, admission: Admission, plan: BatchPlan): void {
     const { numCachedTokens, copy, isLookup } = admission;
     this.#queues.admit(sequence);
-    sequence.numComputedTokens = numCachedTokens;
+    if (sequence instanceof BeamGroup) sequence.startLeader(numCachedTokens);
+    else sequence.numComputedTokens = numCachedTokens;
     if (sequence.numPreemptions === 0) {
       // Siblings share one prompt without asking the cache.
       if (sequence.index === sequence.promptGroup) this.#limits.onPrompt?.(...seenBy(sequence));
       sequence.numCachedTokens = numCachedTokens;
+      for (const answer of sequence.answers) answer.numCachedTokens = numCachedTokens;
       if (isLookup) this.#counters.countLookup(sequence);
     }
     if (copy !== undefined) plan.addCopy(copy);
-    plan.add(sequence, plan.countFor(sequence), this.#blocks.blockTable(sequence.id));
+    const hasGrown = tryGrow(sequence, plan, this.#blocks);
+    invariant(hasGrown, `sequence ${sequence.id} is admitted and finds no blocks`);
+    addTo(plan, sequence, this.#blocks);
   }
 
   #reportWait(sequence: Sequence, reason: WaitReason): void {

@@ -1,23 +1,23 @@
 import type { TokenEvent } from "../core/token_event.ts";
-import type { Sequence } from "./sequence.ts";
+import type { Answer } from "./sequence.ts";
 
-/** What there is to say of a sequence, apart from which one it is. */
+/** What there is to say of an answer, apart from whose it is. */
 export type Report = Omit<TokenEvent, "requestId" | "index" | "numCachedTokens">;
 
 /** The events since they were last taken, in order. */
 export class EventBuffer {
   #events: TokenEvent[] = [];
 
-  /** Adds an event of `sequence`; its first one also says how much of the prompt was cached. */
-  add(sequence: Sequence, report: Report): void {
-    const { requestId, index, numCachedTokens } = sequence;
+  /** Adds an event of `answer`; its first one also says how much of the prompt was cached. */
+  add(answer: Answer, report: Report): void {
+    const { requestId, index, numCachedTokens } = answer;
     this.#events.push({
       requestId,
       index,
       ...report,
-      ...(sequence.hasReported ? {} : { numCachedTokens }),
+      ...(answer.hasReported ? {} : { numCachedTokens }),
     });
-    sequence.hasReported = true;
+    answer.hasReported = true;
   }
 
   /** Returns the events and forgets them. */

@@ -1,5 +1,5 @@
 import { invariant } from "../base/invariant.ts";
-import type { Batch, SampledToken, ScheduledChunk } from "../core/batch.ts";
+import type { Batch, SampledToken } from "../core/batch.ts";
 import type { EngineStats } from "../core/engine_config.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
@@ -7,15 +7,17 @@ import type { TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { DecisionListener } from "../kvcache/cache_listener.ts";
 import { BatchPlan, checkSampled } from "./batch_plan.ts";
-import { Admissions, seenBy, type TokensListener } from "./admissions.ts";
+import { Admissions, type TokensListener } from "./admissions.ts";
 import { checkHolders } from "./audit.ts";
 import { Counters } from "./counters.ts";
-import { EventBuffer, type Report } from "./event_buffer.ts";
-import { promptGroups } from "./prefix_sharing.ts";
-import { Sequence } from "./sequence.ts";
+import { BeamGroup } from "./beam_group.ts";
+import { addTo, tryGrow } from "./growth.ts";
+import { entriesOf } from "./intake.ts";
+import { outgrown } from "./outgrown.ts";
+import { Progress } from "./progress.ts";
+import { holdersOf, type Sequence } from "./sequence.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
-import { finishReason } from "./stopping.ts";
-import { cacheInUse, cannotGrow, checkFits, checkQueueHasRoom } from "./submission.ts";
+import { cacheInUse, checkFits, checkQueueHasRoom, checkSearchFits } from "./submission.ts";
 
 /** The limits of a scheduler, each at least 1. */
 export interface SchedulerOptions {
@@ -56,19 +58,18 @@ export class Scheduler {
   readonly #blocks: BlockManager;
   readonly #options: SchedulerOptions;
   readonly #queues = new SequenceQueues();
-  readonly #events = new EventBuffer();
-  #inFlight: { readonly batch: Batch; readonly sequences: readonly Sequence[] } | undefined;
+  #inFlight: Batch | undefined;
   #nextSequenceId: SequenceId = 0;
   readonly #counters = new Counters();
   readonly #admissions: Admissions;
+  readonly #progress: Progress;
 
   constructor(blocks: BlockManager, options: SchedulerOptions) {
     this.#blocks = blocks;
     this.#options = options;
-    this.#admissions = new Admissions(blocks, options, {
-      queues: this.#queues,
-      counters: this.#counters,
-    });
+    const shared = { queues: this.#queues, counters: this.#counters };
+    this.#admissions = new Admissions(blocks, options, shared);
+    this.#progress = new Progress(blocks, options, shared);
   }
 
   /** Whether a sequence waits or runs, or a step is in flight. */
@@ -84,7 +85,7 @@ export class Scheduler {
   /** Gauges and counters as of this moment. */
   get stats(): SchedulerStats {
     return {
-      numRunning: this.#queues.running.length,
+      numRunning: this.#queues.running.reduce((sum, { members }) => sum + members.length, 0),
       numWaiting: this.#queues.numWaiting,
       numBlocks: this.#blocks.numBlocks,
       numFreeBlocks: this.#blocks.numFree,
@@ -105,29 +106,23 @@ export class Scheduler {
     const { numBlocks, blockSize } = this.#blocks;
     const limits = { ...this.#options, numBlocks, blockSize };
     checkFits(request, limits);
+    checkSearchFits(request, limits);
     checkQueueHasRoom(request, this.#queues.numWaiting, limits);
-    const groups = promptGroups(request.sequences);
-    const { cacheScope: scope, cacheRetention: retention } = request;
-    const caching = {
-      ...(scope === undefined ? {} : { scope }),
-      ...(retention === undefined ? {} : { retention }),
-    };
-    const sequences = request.sequences.map((sequence, index) => {
-      const id = this.#nextSequenceId++;
-      const promptGroup = groups[index]!;
-      return new Sequence({ id, requestId: request.id, index, promptGroup, caching }, sequence);
-    });
-    this.#queues.add(request.id, sequences);
-    for (const { id: sequenceId, requestId, index, numTokens } of sequences) {
-      this.#options.onDecision?.({ type: "queue", requestId, sequenceId, index, numTokens });
-    }
+    const { maxModelLen } = limits;
+    const entries = entriesOf(request, { firstId: this.#nextSequenceId, maxModelLen });
+    this.#nextSequenceId += request.sequences.length;
+    this.#queues.add(request.id, entries);
+    for (const entry of entries) this.#progress.reportQueued(entry);
   }
 
-  /** Ends sequence `index` of a request, or all of them; those that have ended are left alone. */
+  /**
+   * Ends sequence `index` of a request, or all of them; those that have ended are left alone. The answers
+   * of one search end together.
+   */
   abort(requestId: RequestId, index?: number): void {
-    for (const sequence of [...this.#queues.ofRequest(requestId)]) {
-      if (index === undefined || sequence.index === index) {
-        this.#end(sequence, { finishReason: "abort" });
+    for (const entry of [...this.#queues.ofRequest(requestId)]) {
+      if (index === undefined || entry.answers.some((answer) => answer.index === index)) {
+        this.#progress.end(entry, { finishReason: "abort" });
       }
     }
   }
@@ -145,7 +140,7 @@ export class Scheduler {
     // Blocks taken from a running sequence are for those that still run, not for a newcomer.
     if (this.#counters.numPreemptions === numPreemptions) this.#admissions.fill(plan);
     for (const { sequence, error } of this.#admissions.takeImpossible()) {
-      this.#end(sequence, { finishReason: "error", error });
+      this.#progress.end(sequence, { finishReason: "error", error });
     }
     if (plan.isEmpty) {
       const isStuck = numUnfinished > 0 && this.#queues.numUnfinished === numUnfinished;
@@ -153,7 +148,8 @@ export class Scheduler {
       return undefined;
     }
     const batch = plan.toBatch(this.#counters.numSteps++);
-    this.#inFlight = { batch, sequences: plan.sequences };
+    this.#inFlight = batch;
+    this.#progress.start(plan.sequences);
     return batch;
   }
 
@@ -162,22 +158,20 @@ export class Scheduler {
    * chunks. Returns the events of this step and those since the last, in order.
    */
   commit(batch: Batch, sampled: readonly SampledToken[]): TokenEvent[] {
-    const inFlight = this.#inFlight;
-    invariant(inFlight?.batch === batch, `commit of step ${batch.step}, which is not in flight`);
+    invariant(
+      this.#inFlight === batch,
+      `commit of step ${batch.step}, which is not in flight`,
+    );
     checkSampled(batch, sampled);
     this.#inFlight = undefined;
     this.#blocks.markCopied();
-    let numTaken = 0;
-    batch.chunks.forEach((chunk, i) => {
-      const drawn = chunk.sample === undefined ? undefined : sampled[numTaken++];
-      this.#advance(inFlight.sequences[i]!, chunk, drawn);
-    });
+    this.#progress.finish(batch, sampled);
     return this.takeEvents();
   }
 
   /** Takes the events that no commit has returned yet: ends by abort or error. */
   takeEvents(): TokenEvent[] {
-    return this.#events.take();
+    return this.#progress.takeEvents();
   }
 
   /**
@@ -202,76 +196,46 @@ export class Scheduler {
   checkIntegrity(): void {
     this.#queues.checkIntegrity();
     this.#blocks.checkIntegrity();
-    const ended = this.#inFlight?.sequences.filter(({ state }) => state === "finished") ?? [];
-    const holders = [...this.#queues.running, ...ended];
+    const holders = [...this.#queues.running.flatMap(holdersOf), ...this.#progress.endedInFlight];
     checkHolders(holders, this.#blocks, !this.hasWork);
   }
 
   #scheduleRunning(plan: BatchPlan): void {
     const { running } = this.#queues;
     for (let i = 0; i < running.length; i++) {
-      const sequence = running[i]!;
-      const count = plan.countFor(sequence);
-      if (this.#makeRoom(sequence, sequence.numComputedTokens + count)) {
-        plan.add(sequence, count, this.#blocks.blockTable(sequence.id));
-      }
+      const entry = running[i]!;
+      if (this.#makeRoom(entry, plan)) addTo(plan, entry, this.#blocks);
     }
   }
 
   /**
-   * Whether the blocks of a running sequence could be made to cover `numTokens` positions.
+   * Whether a running entry has got the blocks for its next tokens.
    *
-   * The latest admitted gives way, so no victim stands before `sequence`, where the sequences that
-   * have a chunk in this plan are; and the earliest admitted never does.
+   * The latest admitted gives way, so no victim stands before `entry`, where those that have a chunk in
+   * this plan are; and the earliest admitted never does.
    */
-  #makeRoom(sequence: Sequence, numTokens: number): boolean {
-    while (!this.#blocks.tryExtend(sequence.id, numTokens)) {
+  #makeRoom(entry: Sequence, plan: BatchPlan): boolean {
+    while (!tryGrow(entry, plan, this.#blocks)) {
       if (this.#queues.running.length === 1) {
-        const numPinned = this.#blocks.pins?.numBlocks ?? 0;
-        const error = cannotGrow(numTokens, this.#blocks, numPinned);
-        this.#end(sequence, { finishReason: "error", error });
+        const numTokens = entry.numComputedTokens + plan.countFor(entry);
+        const error = outgrown(entry, numTokens, this.#blocks);
+        this.#progress.end(entry, { finishReason: "error", error });
         return false;
       }
-      if (this.#preemptLast() === sequence) return false;
+      if (this.#preemptLast() === entry) return false;
     }
     return true;
   }
 
   /** Its tokens are kept, so its answer goes on where it was; what is not cached is computed again. */
   #preemptLast(): Sequence {
+    const holders = holdersOf(this.#queues.running.at(-1)!);
     const victim = this.#queues.preemptLast();
-    this.#blocks.free(victim.id, "preempt");
+    for (const { id } of holders) this.#blocks.free(id, "preempt");
+    if (victim instanceof BeamGroup) victim.giveBlocksBack();
     victim.numComputedTokens = 0;
     victim.numPreemptions++;
     this.#counters.numPreemptions++;
     return victim;
-  }
-
-  #advance(sequence: Sequence, chunk: ScheduledChunk, drawn: SampledToken | undefined): void {
-    const end = chunk.start + chunk.tokens.length;
-    this.#counters.countChunk(sequence, chunk);
-    this.#blocks.markComputed(sequence.id, sequence.allTokens, end);
-    if (sequence.state === "finished") {
-      this.#blocks.free(sequence.id);
-      return;
-    }
-    sequence.numComputedTokens = end;
-    if (drawn === undefined) return;
-    const { sequenceId: _, ...report } = drawn;
-    sequence.append(report.token);
-    this.#counters.countToken();
-    const reason = finishReason(sequence, report.token, this.#options.maxModelLen);
-    if (reason === undefined) this.#events.add(sequence, report);
-    else this.#end(sequence, { ...report, finishReason: reason });
-  }
-
-  /** Reports the last event of a sequence and forgets it. */
-  #end(sequence: Sequence, report: Report): void {
-    this.#events.add(sequence, report);
-    const isInFlight = this.#inFlight?.sequences.includes(sequence) ?? false;
-    if (sequence.state === "running" && !isInFlight) this.#blocks.free(sequence.id);
-    const [scope, tokens] = seenBy(sequence);
-    this.#options.onEnd?.(scope, tokens.subarray(0, sequence.numComputedTokens));
-    this.#queues.end(sequence);
   }
 }

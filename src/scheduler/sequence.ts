@@ -22,6 +22,17 @@ export interface SequenceIdentity {
   readonly caching?: CachingOptions;
 }
 
+/** One answer of a request, as its events name it. */
+export interface Answer {
+  readonly requestId: RequestId;
+  /** Which of the request's sequences, from 0. */
+  readonly index: number;
+  /** Prompt tokens that the first admission found computed, in the prefix cache or by a sibling. */
+  numCachedTokens: number;
+  /** Whether an event of this answer has been reported. */
+  hasReported: boolean;
+}
+
 /**
  * One growing list of token ids, prompt and output, and how much of it is in the KV cache.
  *
@@ -31,7 +42,7 @@ export interface SequenceIdentity {
  * The newest token is never computed yet: its KV is written in the step that draws its successor.
  * The scheduler owns the sequence and is the only one to change `state` and `numComputedTokens`.
  */
-export class Sequence {
+export class Sequence implements Answer {
   readonly id: SequenceId;
   readonly requestId: RequestId;
   readonly index: number;
@@ -42,11 +53,9 @@ export class Sequence {
   state: SequenceState = "waiting";
   /** Leading positions whose KV is in the pool; 0 whenever the sequence waits. */
   numComputedTokens = 0;
-  /** Prompt tokens that the first admission found computed, in the prefix cache or by a sibling. */
   numCachedTokens = 0;
   /** How often it has lost its blocks. */
   numPreemptions = 0;
-  /** Whether an event of this sequence has been reported. */
   hasReported = false;
   /** Entries `[0, #numTokens)` are live. */
   #tokens: Uint32Array;
@@ -63,6 +72,21 @@ export class Sequence {
     this.#numTokens = request.prompt.length;
     this.#tokens = new Uint32Array(request.prompt.length + INITIAL_OUTPUT_CAPACITY);
     this.#tokens.set(request.prompt);
+  }
+
+  /** The sequences with block tables that it stands for in the queues: itself, or the beams of a search. */
+  get members(): readonly Sequence[] {
+    return [this];
+  }
+
+  /** The answers that its end decides. */
+  get answers(): readonly Answer[] {
+    return [this];
+  }
+
+  /** Most members at any time, each with a token in a step. */
+  get numSeats(): number {
+    return 1;
   }
 
   /** Prompt and output tokens together. */
@@ -85,6 +109,11 @@ export class Sequence {
     return this.#tokens.subarray(0, this.#numTokens);
   }
 
+  /** A copy of the tokens drawn so far. */
+  get outputs(): Uint32Array {
+    return this.#tokens.slice(this.numPromptTokens, this.#numTokens);
+  }
+
   /** A copy of the tokens at positions `[start, end)`. */
   tokens(start: number, end: number): Uint32Array {
     invariant(end <= this.#numTokens, `position ${end} of ${this.#numTokens} tokens`);
@@ -100,4 +129,9 @@ export class Sequence {
     }
     this.#tokens[this.#numTokens++] = token;
   }
+}
+
+/** The members of an entry that have a block table. */
+export function holdersOf({ members }: Sequence): readonly Sequence[] {
+  return members.filter(({ state }) => state === "running");
 }

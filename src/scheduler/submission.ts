@@ -14,6 +14,10 @@ export interface SubmissionLimits extends PoolSize {
   readonly maxModelLen: number;
   /** Most sequences waiting for admission. */
   readonly maxNumWaitingSeqs: number;
+  /** Most sequences in one step. */
+  readonly maxNumSeqs: number;
+  /** Most tokens in one step. */
+  readonly maxNumBatchedTokens: number;
 }
 
 /**
@@ -55,6 +59,40 @@ export function checkFits(request: GenerationRequest, limits: SubmissionLimits):
   }
 }
 
+/**
+ * Refuses a search whose beams could never advance in one step, or never hold their blocks at once.
+ *
+ * As for prompts, what counts is the least: each beam shares the whole blocks of the prompt and has one
+ * more of its own.
+ *
+ * @throws {RequestError} with the numbers.
+ */
+export function checkSearchFits(request: GenerationRequest, limits: SubmissionLimits): void {
+  const { beamSearch, sequences } = request;
+  if (beamSearch === undefined) return;
+  const { width } = beamSearch;
+  const { maxNumSeqs, maxNumBatchedTokens, maxModelLen, numBlocks, blockSize } = limits;
+  const maxWidth = Math.min(maxNumSeqs, maxNumBatchedTokens);
+  if (width > maxWidth) {
+    throw new RequestError(
+      `A search of ${width} beams needs ${width} sequences in one step, but a step of this server has ` +
+        `at most ${maxNumSeqs} sequences and ${maxNumBatchedTokens} tokens`,
+      { code: "too_many_beams", param: "n", details: { n_beams: width, limit: maxWidth } },
+    );
+  }
+  for (const { prompt: { length }, params } of sequences) {
+    const canBranch = Math.min(params.maxTokens, maxModelLen - length) > 1;
+    const numNeeded = canBranch ? Math.floor(length / blockSize) + width : 0;
+    if (numNeeded > numBlocks) {
+      const beams = { numBeams: width, numTokens: length + 1, numNeeded };
+      throw new RequestError(describeBeams(beams, limits), {
+        code: "kv_cache_exceeded",
+        details: detailsOfBeams(beams, limits),
+      });
+    }
+  }
+}
+
 /** The refusal to clear the prefix cache while `numSequences` hold blocks of it. */
 export function cacheInUse(numSequences: number): RequestError {
   return new RequestError(
@@ -75,19 +113,51 @@ export function cannotAdmit(numTokens: number, pool: PoolSize, numPinnedBlocks: 
   return outOfRoom(`The sequence has ${numTokens} tokens`, numTokens, { pool, numPinnedBlocks });
 }
 
+/** The blocks that the beams of a search take together. */
+export interface BeamsInBlocks {
+  readonly numBeams: number;
+  /** Tokens of each beam. */
+  readonly numTokens: number;
+  /** Blocks of all of them, shared ones counted once. */
+  readonly numNeeded: number;
+}
+
+/** What a search is told that is alone and for whose beams the pool has no room. */
+export function beamsCannotGrow(
+  beams: BeamsInBlocks,
+  pool: PoolSize,
+  numPinnedBlocks: number,
+): ErrorData {
+  const message = describeBeams(beams, pool) + describePinned(numPinnedBlocks);
+  const details = detailsOfBeams(beams, pool);
+  return new RequestError(message, { code: "kv_cache_exceeded", details }).data;
+}
+
+function describeBeams({ numBeams, numTokens, numNeeded }: BeamsInBlocks, pool: PoolSize): string {
+  return `The ${numBeams} beams of the search have ${numTokens} tokens each, which take ${numNeeded} ` +
+    `blocks together, but ${describePool(pool)}`;
+}
+
+function detailsOfBeams({ numBeams, numNeeded }: BeamsInBlocks, { numBlocks }: PoolSize) {
+  return { n_beams: numBeams, n_blocks: numNeeded, n_kv_cache_blocks: numBlocks };
+}
+
+function describePinned(numPinnedBlocks: number): string {
+  return numPinnedBlocks > 0 ? `, and ${numPinnedBlocks} of these blocks are pinned` : "";
+}
+
 function outOfRoom(
   what: string,
   numTokens: number,
   { pool, numPinnedBlocks }: { readonly pool: PoolSize; readonly numPinnedBlocks: number },
 ): ErrorData {
   const isPinned = numPinnedBlocks > 0;
-  const pinned = isPinned ? `, and ${numPinnedBlocks} of these blocks are pinned` : "";
   const details = {
     n_tokens: numTokens,
     n_kv_cache_tokens: pool.numBlocks * pool.blockSize,
     ...(isPinned ? { n_pinned_tokens: numPinnedBlocks * pool.blockSize } : {}),
   };
-  return new RequestError(`${what}, but ${describePool(pool)}${pinned}`, {
+  return new RequestError(`${what}, but ${describePool(pool)}${describePinned(numPinnedBlocks)}`, {
     code: "kv_cache_exceeded",
     details,
   }).data;

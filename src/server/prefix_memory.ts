@@ -6,7 +6,7 @@ import { readModelText } from "../core/model_json.ts";
 import { HotPrefixes } from "../prefix_store/hot_prefixes.ts";
 import { PrefixRecorder } from "../prefix_store/prefix_recorder.ts";
 import { PrefixStore, type StoreIdentity } from "../prefix_store/prefix_store.ts";
-import { StoreUnusableError } from "../prefix_store/store_errors.ts";
+import { StoreUnusableError } from "../state/store_errors.ts";
 import { WarmUp, type WarmUpProgress } from "../prefix_store/warm_up.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
 import { openWeights } from "../weights/safetensors.ts";

@@ -15,7 +15,7 @@ import { loadTextService, type TextService } from "../tokenizer/text_service.ts"
 import { createKvPlanner } from "./kv_planner.ts";
 import { findModel } from "./model_directory.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
-import { stateDirectory } from "./state_directory.ts";
+import { stateDirectory } from "../state/state_directory.ts";
 
 /** A server whose door answers while its engine still starts. */
 export interface Server {

@@ -11,9 +11,10 @@ import { WEIGHT_DTYPES, weightFixture } from "../support/weight_fixture.ts";
 /** Rows at every tile's edges; outputs that do not fill a tile; rows of odd and even fours. */
 const ROWS = [1, 2, 3, 4, 5, 8, 9, 33];
 const SHAPES = [{ n: 4, k: 4 }, { n: 70, k: 36 }, { n: 130, k: 200 }];
-/** Groups and words that a row does not fill; fewer spans than lanes that share them, and more. */
+/** Groups and words that a row does not fill; loads of every width; fewer spans than lanes, and more. */
 const QUANTIZED_CASES = [
   { n: 70, k: 36, epilogue: "silu" },
+  { n: 9, k: 40, epilogue: "store" },
   { n: 9, k: 672, epilogue: "add" },
 ] as const;
 const EPILOGUES: readonly Epilogue[] = ["store", "add", "silu"];
@@ -24,13 +25,6 @@ const TUNINGS: Readonly<Record<string, Tuning>> = {
   "GPU": GPU_TUNING,
   "GPU with subgroups": { ...GPU_TUNING, matmulSubgroups: true },
 };
-
-/** Products of each kind; longer groups differ where a row has several. */
-function casesOf(dtype: WeightDtype) {
-  if (isQuantized(dtype)) return QUANTIZED_CASES.slice(dtype.endsWith("128") ? 1 : 0);
-  const epilogues = dtype === "f16" ? EPILOGUES : ["silu"] as const;
-  return SHAPES.flatMap((shape) => epilogues.map((epilogue) => ({ ...shape, epilogue })));
-}
 
 /** A test per tuning; those with subgroups need an adapter that grants them. */
 function tuningTest(name: string, run: (gpu: WebGpuDevice, tuning: Tuning) => Promise<void>): void {
@@ -65,12 +59,20 @@ function poisonedRows(rows: number, k: number): Float32Array {
   return x;
 }
 
+function casesOf(dtype: WeightDtype) {
+  if (isQuantized(dtype)) return { shapes: QUANTIZED_CASES, rows: [1, 9] };
+  const epilogues = dtype === "f16" ? EPILOGUES : ["silu"] as const;
+  const shapes = SHAPES.flatMap((shape) => epilogues.map((epilogue) => ({ ...shape, epilogue })));
+  return { shapes, rows: ROWS };
+}
+
 for (const dtype of WEIGHT_DTYPES) {
   tuningTest(`matmul agrees with the definition, ${dtype}`, async (gpu, tuning) => {
-    for (const { n, k, epilogue } of casesOf(dtype)) {
+    const { shapes, rows: counts } = casesOf(dtype);
+    for (const { n, k, epilogue } of shapes) {
       const product = { label: "test", rows: "tokens", n, k, dtype, epilogue } as const;
       const w = weightFixture(dtype, epilogue === "silu" ? 2 * n : n, k);
-      for (const rows of isQuantized(dtype) ? [1, 9] : ROWS) {
+      for (const rows of counts) {
         const y = new Float32Array((rows + 3) * n).fill(7);
         const { actual, expected } = await runBoth(
           gpu,
@@ -88,9 +90,13 @@ for (const dtype of WEIGHT_DTYPES) {
 }
 
 tuningTest("norm_matmul agrees with the definition", async (gpu, tuning) => {
-  for (const { n, k } of SHAPES) {
-    // The norm does not depend on the format: one of each kind.
-    const dtype = k === 36 ? "int4g32" : "f16";
+  for (
+    const { n, k, dtype } of [...SHAPES.map((shape) => ({ ...shape, dtype: "f16" as const })), {
+      n: 9,
+      k: 72,
+      dtype: "uint4g32" as const,
+    }]
+  ) {
     for (const rows of [1, 2, 4, 5]) {
       const product = { label: "test", rows: "tokens", n, k, dtype, eps: 1e-5 } as const;
       const { actual, expected } = await runBoth(
@@ -108,7 +114,7 @@ tuningTest("norm_matmul agrees with the definition", async (gpu, tuning) => {
         "y",
       );
       const error = worstError(actual.f32, expected.f32);
-      assert(error < 4e-6 * k, `n ${n} k ${k} rows ${rows}: error ${error}`);
+      assert(error < 4e-6 * k, `n ${n} k ${k} rows ${rows} ${dtype}: error ${error}`);
     }
   }
 });
@@ -139,9 +145,11 @@ tuningTest("norm_matmul packs the rows that are drawn from", async (gpu, tuning)
 tuningTest("a row's sums have the same bits in any batch", async (gpu, tuning) => {
   const [n, k] = [70, 264];
   const batch = noise(33 * k, 1, 3);
-  for (const epilogue of EPILOGUES) {
-    // One format each: what becomes of the sums does not depend on it.
-    const dtype = ({ store: "int8g32", add: "int4g32", silu: "f16" } as const)[epilogue];
+  for (const epilogue of EPILOGUES) await check("f16", epilogue);
+  await check("int8g32", "store");
+  await check("int4g32", "store");
+
+  async function check(dtype: WeightDtype, epilogue: Epilogue) {
     const product = { label: "test", rows: "tokens", n, k, dtype, epilogue } as const;
     const run = async (rows: number) => {
       const contents = {
@@ -149,15 +157,19 @@ tuningTest("a row's sums have the same bits in any batch", async (gpu, tuning) =
         x: batch.subarray(0, rows * k),
         norm: noise(k, 3),
         normed: new Float32Array(rows * k),
-        w: weightFixture(dtype, epilogue === "silu" ? 2 * n : n, k),
+        w: weightFixture(dtype, 2 * n, k),
         y: new Float32Array(rows * n),
+        z: new Float32Array(rows * n),
       };
-      const calls = (b: object) => [
+      const calls = (b: Record<string, unknown>) => [
         ...matmulCalls(product, b as never, tuning),
-        ...normMatmulCalls({ ...product, eps: 1e-5, epilogue: "add" }, b as never, tuning),
+        ...normMatmulCalls({ ...product, eps: 1e-5 }, { ...b, y: b.z } as never, tuning),
       ];
-      const { actual } = await runBoth(gpu, contents, calls, dimsOf(rows), "y");
-      return [...actual.u32.subarray(0, n)];
+      const [plain, normed] = [
+        await runBoth(gpu, contents, calls, dimsOf(rows), "y"),
+        await runBoth(gpu, contents, calls, dimsOf(rows), "z"),
+      ];
+      return [plain, normed].flatMap(({ actual }) => [...actual.u32.subarray(0, n)]);
     };
     const alone = await run(1);
     for (const rows of [2, 4, 5, 33]) assertEquals(await run(rows), alone);

@@ -8,7 +8,7 @@ import {
 import { DatabaseSync } from "node:sqlite";
 import type { PrefixRecord } from "../../src/prefix_store/prefix_record.ts";
 import { PrefixStore, type StoreIdentity } from "../../src/prefix_store/prefix_store.ts";
-import { StoreUnusableError } from "../../src/prefix_store/store_errors.ts";
+import { StoreUnusableError } from "../../src/state/store_errors.ts";
 import { logLines } from "../support/log_lines.ts";
 import { BLOCK, recordOf } from "./prefix_events.ts";
 

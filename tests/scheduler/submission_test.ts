@@ -1,15 +1,24 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { RequestError } from "../../src/core/errors.ts";
 import {
+  beamsCannotGrow,
   cacheInUse,
   cannotAdmit,
   cannotGrow,
   checkFits,
   checkQueueHasRoom,
+  checkSearchFits,
 } from "../../src/scheduler/submission.ts";
 import { requestOf } from "../support/requests.ts";
 
-const LIMITS = { maxModelLen: 20, numBlocks: 4, blockSize: 4, maxNumWaitingSeqs: 3 };
+const LIMITS = {
+  maxModelLen: 20,
+  numBlocks: 4,
+  blockSize: 4,
+  maxNumWaitingSeqs: 3,
+  maxNumSeqs: 6,
+  maxNumBatchedTokens: 5,
+};
 
 Deno.test("checkFits() accepts a prompt that fills the pool to its last slot", () => {
   checkFits(requestOf("a", 16), LIMITS);
@@ -75,4 +84,39 @@ Deno.test("cacheInUse() says how many sequences hold blocks", () => {
   const { data } = cacheInUse(3);
   assertEquals([data.status, data.details], [409, { n_sequences: 3 }]);
   assertStringIncludes(data.message, "3 running sequences");
+});
+
+/** A search of `width` beams from a prompt of `numPromptTokens`. */
+function searchOf(numPromptTokens: number, width: number, maxTokens = 4) {
+  const beamSearch = { width, lengthPenalty: 1, earlyStopping: true };
+  return { ...requestOf("a", numPromptTokens, { maxTokens }), beamSearch };
+}
+
+Deno.test("checkSearchFits() refuses more beams than a step has sequences or tokens", () => {
+  checkSearchFits(searchOf(1, 4), LIMITS);
+  checkSearchFits(requestOf("a", 16), LIMITS);
+  const { data } = assertThrows(() => checkSearchFits(searchOf(1, 6), LIMITS), RequestError);
+  assertEquals([data.status, data.code, data.param], [400, "too_many_beams", "n"]);
+  assertEquals(data.details, { n_beams: 6, limit: 5 });
+  assertStringIncludes(data.message, "at most 6 sequences and 5 tokens");
+});
+
+Deno.test("checkSearchFits() counts a block of its own for each beam beside the prompt's whole ones", () => {
+  checkSearchFits(searchOf(7, 3), LIMITS);
+  const { data } = assertThrows(() => checkSearchFits(searchOf(8, 3), LIMITS), RequestError);
+  assertEquals([data.status, data.code], [400, "kv_cache_exceeded"]);
+  assertEquals(data.details, { n_beams: 3, n_blocks: 5, n_kv_cache_blocks: 4 });
+  assertStringIncludes(
+    data.message,
+    "3 beams of the search have 9 tokens each, which take 5 blocks",
+  );
+  checkSearchFits(searchOf(16, 4, 1), LIMITS);
+});
+
+Deno.test("beamsCannotGrow() tells what the beams need together, and what is pinned", () => {
+  const beams = { numBeams: 2, numTokens: 12, numNeeded: 5 };
+  const { message, details } = beamsCannotGrow(beams, LIMITS, 3);
+  assertStringIncludes(message, "The 2 beams of the search have 12 tokens each");
+  assertStringIncludes(message, "(4 blocks of 4), and 3 of these blocks are pinned");
+  assertEquals(details, { n_beams: 2, n_blocks: 5, n_kv_cache_blocks: 4 });
 });

@@ -1,4 +1,10 @@
-import type { Batch, SampledToken, SampleRequest, ScheduledChunk } from "../../src/core/batch.ts";
+import type {
+  Batch,
+  SampledToken,
+  SampleRequest,
+  ScheduledChunk,
+  TokenLogprob,
+} from "../../src/core/batch.ts";
 import type { TokenId } from "../../src/core/ids.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
 import type { FinishReason } from "../../src/core/token_event.ts";
@@ -26,6 +32,28 @@ function draw(kv: Iterable<number>, { seed, outputIndex }: { seed: number; outpu
   return hash % FAKE_VOCAB_SIZE;
 }
 
+/**
+ * The fake model's likeliest next tokens of `[0, vocabSize)`, best first, from the KV of all tokens so
+ * far. Few different probabilities, so that ties are common.
+ */
+function likeliest(kv: Iterable<number>, count: number, vocabSize: number): TokenLogprob[] {
+  let hash = 0x2545f491;
+  for (const value of kv) hash = mix(hash, value);
+  const weights = Array.from({ length: vocabSize }, (_, token) => 1 + mix(hash, token) % 12);
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const all = weights.map((weight, token) => ({ token, logprob: Math.log(weight / total) }));
+  return all.sort((a, b) => b.logprob - a.logprob || a.token - b.token).slice(0, count);
+}
+
+/** The fake model's likeliest next tokens after `tokens`, by definition. */
+export function likeliestAfter(
+  tokens: Iterable<number>,
+  count: number,
+  vocabSize = FAKE_VOCAB_SIZE,
+): TokenLogprob[] {
+  return likeliest(Array.from(tokens, kvOf), count, vocabSize);
+}
+
 /** What a sequence generates by definition, alone: no blocks, no batches, no chunks. */
 export function generateAlone(
   prompt: Iterable<number>,
@@ -51,12 +79,21 @@ export function generateAlone(
  */
 export class PagedFakeRunner {
   readonly #blockSize: number;
+  readonly #vocabSize: number;
   /** `[block][offset]` */
   readonly #slots: Uint32Array;
   readonly batches: Batch[] = [];
 
-  constructor({ numBlocks, blockSize }: { numBlocks: number; blockSize: number }) {
+  /** Candidates are reported of `[0, vocabSize)`; draws are always of `FAKE_VOCAB_SIZE`. */
+  constructor(
+    { numBlocks, blockSize, vocabSize = FAKE_VOCAB_SIZE }: {
+      numBlocks: number;
+      blockSize: number;
+      vocabSize?: number;
+    },
+  ) {
     this.#blockSize = blockSize;
+    this.#vocabSize = vocabSize;
     this.#slots = new Uint32Array(numBlocks * blockSize).fill(POISON);
   }
 
@@ -83,7 +120,11 @@ export class PagedFakeRunner {
       { length: contextLen },
       (_, position) => this.#slots[this.#slot(chunk, position)]!,
     );
-    return { sequenceId: chunk.sequenceId, token: draw(kv, sample) };
+    const drawn = { sequenceId: chunk.sequenceId, token: draw(kv, sample) };
+    const { numLogprobs } = sample;
+    return numLogprobs === undefined
+      ? drawn
+      : { ...drawn, topLogprobs: likeliest(kv, numLogprobs, this.#vocabSize) };
   }
 
   #slot(chunk: ScheduledChunk, position: number): number {

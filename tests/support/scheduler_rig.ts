@@ -17,6 +17,8 @@ export interface RigOptions {
   readonly maxNumSeqs?: number;
   readonly maxNumBatchedTokens?: number;
   readonly maxNumWaitingSeqs?: number;
+  /** Of the fake model's candidates. */
+  readonly vocabSize?: number;
   /** Absent: no prefix cache. */
   readonly prefixCache?: Partial<PrefixCacheOptions>;
   readonly onDecision?: DecisionListener;
@@ -29,7 +31,7 @@ export const KEY_SPACE: KeySpace = {
   layout: "f32",
 };
 
-type RigSizes = Required<Omit<RigOptions, "prefixCache" | "onDecision">>;
+type RigSizes = Required<Omit<RigOptions, "prefixCache" | "onDecision" | "vocabSize">>;
 
 const UNLIMITED: RigSizes = {
   numBlocks: 200,

@@ -1,6 +1,13 @@
 import { DatabaseSync } from "node:sqlite";
 import { StoreUnusableError, UnfitStoreError } from "./store_errors.ts";
 
+/** Where a store lies, and the flag that says so. */
+export interface StorePlace {
+  readonly path: string;
+  /** For errors, such as `--prefix-store`. */
+  readonly flag: string;
+}
+
 /** A store that is larger is not ours, and would take long to check. */
 const MAX_STORE_BYTES = 2 ** 30;
 /** Files set aside that are kept per kind; then the oldest makes room. */
@@ -25,13 +32,13 @@ export class StoreFile {
 
   /**
    * Claims `path`, creating its folder and an empty file where they are missing, for the owner's eyes
-   * alone: prompts are no one else's business.
+   * alone: what it learned from prompts is no one else's business.
    *
    * @throws {StoreUnusableError} when writing is not allowed or not possible, or another process has it.
    */
-  static claim(path: string): StoreFile {
+  static claim({ path, flag }: StorePlace): StoreFile {
     const dir = path.replace(/[\\/]?[^\\/]*$/, "") || (/^[\\/]/.test(path) ? "/" : ".");
-    requirePermission(dir);
+    requirePermission(dir, flag);
     let lock: Deno.FsFile | undefined;
     try {
       Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -45,7 +52,7 @@ export class StoreFile {
       throw new StoreUnusableError(`Cannot write ${path}: ${(error as Error).message}`);
     }
     lock.close();
-    throw new StoreUnusableError(`Another server uses ${path}: give each its own --prefix-store`);
+    throw new StoreUnusableError(`Another server uses ${path}: give each its own ${flag}`);
   }
 
   /**
@@ -115,11 +122,11 @@ function auditTables(path: string): string[] {
 }
 
 /** Asked beforehand, since Deno would put the question to whoever sits at the terminal. */
-function requirePermission(dir: string): void {
+function requirePermission(dir: string, flag: string): void {
   for (const name of ["read", "write"] as const) {
     if (Deno.permissions.querySync({ name, path: dir }).state === "granted") continue;
     throw new StoreUnusableError(
-      `Not allowed to ${name} ${dir}: start with --allow-${name}=${dir}, or choose another --prefix-store`,
+      `Not allowed to ${name} ${dir}: start with --allow-${name}=${dir}, or choose another ${flag}`,
     );
   }
 }

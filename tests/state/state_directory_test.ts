@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { stateDirectory } from "../../src/server/state_directory.ts";
+import { stateDirectory } from "../../src/state/state_directory.ts";
 
 Deno.test("stateDirectory() follows the custom of each platform", () => {
   const env = { HOME: "/home/ada", XDG_STATE_HOME: "/var/ada/", LOCALAPPDATA: "C:\\Ada" };

@@ -1,0 +1,45 @@
+import { invariant } from "../base/invariant.ts";
+import type { GenerationRequest } from "../core/generation.ts";
+import type { SequenceId } from "../core/ids.ts";
+import { BeamGroup } from "./beam_group.ts";
+import { promptGroups } from "./prefix_sharing.ts";
+import { Sequence } from "./sequence.ts";
+
+/** What makes sequences of a request. */
+export interface IntakeOptions {
+  /** Its sequences have this id and those that follow, one each. */
+  readonly firstId: SequenceId;
+  /** Most tokens of one sequence, prompt and output. */
+  readonly maxModelLen: number;
+}
+
+/** The entries that a request makes in the queues: one per sequence, or one per search. */
+export function entriesOf(request: GenerationRequest, options: IntakeOptions): Sequence[] {
+  const { cacheScope: scope, cacheRetention: retention } = request;
+  const caching = {
+    ...(scope === undefined ? {} : { scope }),
+    ...(retention === undefined ? {} : { retention }),
+  };
+  const identity = (index: number) => ({
+    id: options.firstId + index,
+    requestId: request.id,
+    index,
+    caching,
+  });
+  const { sequences, beamSearch } = request;
+  if (beamSearch === undefined) {
+    const groups = promptGroups(sequences);
+    return sequences.map((sequence, index) =>
+      new Sequence({ ...identity(index), promptGroup: groups[index]! }, sequence)
+    );
+  }
+  const { width } = beamSearch;
+  invariant(
+    sequences.length % width === 0,
+    `request ${request.id} wants ${sequences.length} answers of searches of ${width}`,
+  );
+  return Array.from({ length: sequences.length / width }, (_, i) => {
+    const searchOptions = { beamSearch, maxModelLen: options.maxModelLen };
+    return new BeamGroup(identity(i * width), sequences[i * width]!, searchOptions);
+  });
+}
