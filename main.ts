@@ -45,12 +45,6 @@ function starting(): Response {
   return Response.json({ error }, { status: 503, headers: { "retry-after": "1" } });
 }
 
-/**
- * A terminated Worker says nothing when its thread is gone, and a GPU driver that is still being shut down
- * there as the process exits may crash it (seen with the software adapter: exit code 139).
- */
-const TEARDOWN_MS = 500;
-
 function after(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
@@ -65,7 +59,6 @@ function stopOnSignals(server: Server, shutdown: () => Promise<void>, deadlineMs
     const closed = shutdown();
     await server.stop(deadlineMs);
     await Promise.race([closed, after(1000)]);
-    await after(TEARDOWN_MS);
     Deno.exit(0);
   };
   Deno.addSignalListener("SIGINT", stop);

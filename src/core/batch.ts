@@ -30,8 +30,14 @@ export interface ScheduledChunk {
 export interface BlockCopy {
   readonly from: BlockId;
   readonly to: BlockId;
-  /** Positions `[0, numTokens)` of the block; fewer than it holds. */
+  /** Positions `[0, numTokens)` of the block; all of them where blocks move. */
   readonly numTokens: number;
+}
+
+/** The KV of one whole block, to be put into another: all layers, keys and values. */
+export interface BlockMove {
+  readonly from: BlockId;
+  readonly to: BlockId;
 }
 
 /** The plan of one step: plain data that could be printed, saved and replayed (Law 3). */
@@ -43,7 +49,7 @@ export interface Batch {
    * and written by copies, and none is written twice. Absent when there are none.
    */
   readonly copies?: readonly BlockCopy[];
-  /** At most one chunk per sequence; never empty. */
+  /** At most one chunk per sequence; none only where copies are all there is to do. */
   readonly chunks: readonly ScheduledChunk[];
   /** Sum of the chunks' lengths, at most the token budget. */
   readonly numTokens: number;

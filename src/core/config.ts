@@ -55,6 +55,7 @@ export function parseConfig(args: readonly string[], env: Environment): Config {
   takeModelArgument(line, MODEL_FLAG);
   const values = checkValues(ConfigSchema, line.given);
   checkBudget(values);
+  checkPoolSize(values);
   return deepFreeze({ command, ...values });
 }
 
@@ -82,6 +83,9 @@ export function toEngineConfig(config: Config, modelDir: string): EngineConfig {
     ...(config.kvCacheMemoryBytes === undefined
       ? {}
       : { kvCacheMemoryBytes: config.kvCacheMemoryBytes }),
+    ...(config.maxKvCacheMemoryBytes === undefined
+      ? {}
+      : { maxKvCacheMemoryBytes: config.maxKvCacheMemoryBytes }),
     ...(config.maxModelLen === undefined ? {} : { maxModelLen: config.maxModelLen }),
   };
 }
@@ -111,5 +115,21 @@ function checkBudget({ maxNumBatchedTokens, maxNumSeqs }: z.output<typeof Config
   throw new StartupError(
     `--max-num-batched-tokens must be at least --max-num-seqs (${maxNumSeqs}), ` +
       `got ${maxNumBatchedTokens}: each running sequence needs one token per step`,
+  );
+}
+
+/** A size that was given is the pool's size. */
+function checkPoolSize(values: z.output<typeof ConfigSchema>): void {
+  const { maxKvCacheMemoryBytes, numGpuBlocksOverride, kvCacheMemoryBytes } = values;
+  if (maxKvCacheMemoryBytes === undefined) return;
+  const given = numGpuBlocksOverride !== undefined
+    ? "--num-gpu-blocks-override"
+    : kvCacheMemoryBytes !== undefined
+    ? "--kv-cache-memory-bytes"
+    : undefined;
+  if (given === undefined) return;
+  throw new StartupError(
+    `--max-kv-cache-memory-bytes (${maxKvCacheMemoryBytes}) says how far the KV pool may grow, but ` +
+      `with ${given} it keeps that size: give one of the two`,
   );
 }

@@ -80,6 +80,13 @@ export const ConfigSchema = z.object({
     bytes: true,
     defaultText: "a modest size, stated at start",
   }),
+  maxKvCacheMemoryBytes: z.int().min(1).optional().meta({
+    description: "Without a size: most bytes that the KV pool grows to under load",
+    group: KV_CACHE,
+    value: "SIZE",
+    bytes: true,
+    defaultText: "what the GPU grants; without one, half of the host's free memory",
+  }),
   kvCacheDtype: z.enum(["auto", "f16", "f32"]).default("auto").meta({
     description: "Element type of keys and values; auto is f16",
     group: KV_CACHE,

@@ -12,6 +12,11 @@ export type EngineCommand =
   }
   /** Let the prefix of that name be evicted again. */
   | { readonly type: "unpin_prefix"; readonly name: string }
+  /**
+   * Give the KV pool another size; refused where what is in use would not fit (409), one sequence of the
+   * greatest length would not (400), or the device has no memory (409).
+   */
+  | { readonly type: "resize_kv"; readonly numBlocks: number }
   /** What hit rate the prefix cache would have with less or more memory, as far as has been seen. */
   | { readonly type: "hit_rate_curve" }
   /** Audit queues, block tables, pool and cache; the engine ends with an error if they are damaged. */
@@ -23,6 +28,16 @@ export interface CurvePoint {
   readonly multiple: number;
   /** Share of looked-up blocks that a cache of this capacity would have had, 0 to 1. */
   readonly hitRate: number;
+}
+
+/** What a resize of the KV pool has done, in blocks. */
+export interface PoolResized {
+  readonly numBefore: number;
+  readonly numAfter: number;
+  /** Cached blocks dropped for it. */
+  readonly numEvicted: number;
+  /** Blocks whose contents lie elsewhere now. */
+  readonly numMoved: number;
 }
 
 /** What each command answers, by its type. */
@@ -38,6 +53,7 @@ export interface CommandAnswers {
   };
   /** Whether there was such a pin. */
   readonly unpin_prefix: { readonly wasPinned: boolean };
+  readonly resize_kv: PoolResized;
   readonly hit_rate_curve: readonly CurvePoint[];
   readonly check_integrity: {
     readonly numBlocks: number;

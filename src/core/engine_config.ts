@@ -22,6 +22,8 @@ export interface EngineConfig {
   readonly numBlocksOverride?: number;
   /** Pool size in bytes, all layers together. */
   readonly kvCacheMemoryBytes?: number;
+  /** Without a size: most bytes that the pool may grow to under load. */
+  readonly maxKvCacheMemoryBytes?: number;
   readonly kvCacheDtype: KvCacheDtype;
   /** Whether prompts reuse the KV of earlier ones. */
   readonly enablePrefixCaching: boolean;
@@ -59,13 +61,23 @@ export interface EngineInfo {
   readonly vocabSize: number;
   readonly maxModelLen: number;
   readonly blockSize: number;
+  /** Blocks of the KV pool, as it is now; it may be resized. */
   readonly numBlocks: number;
   /** Bytes of the whole KV pool. */
   readonly kvCacheBytes: number;
+  /** Blocks that the pool may grow to by itself; `numBlocks` of the start where its size was given. */
+  readonly growthLimit: number;
   readonly kvCacheDtype: KvCacheDtype;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
   readonly phases: readonly StartupPhase[];
+}
+
+/** What the engine says of itself once its pool has `numBlocks` blocks. */
+export function withPoolSize(info: EngineInfo, numBlocks: number): EngineInfo {
+  if (numBlocks === info.numBlocks) return info;
+  const blockBytes = info.kvCacheBytes / info.numBlocks;
+  return { ...info, numBlocks, kvCacheBytes: numBlocks * blockBytes };
 }
 
 /** Gauges and counters of the engine, posted with each step's events. Counters never go down. */
@@ -84,12 +96,23 @@ export interface EngineStats {
   /** Prompt positions computed, recomputation after preemption included. */
   readonly numComputedPromptTokens: number;
   readonly numGeneratedTokens: number;
-  /** Prompt tokens looked up in the prefix cache, counted once at a sequence's first admission. */
+  /** Prompt tokens looked up in the prefix cache, counted once at a sequence's first admission, a warm-up's not. */
   readonly numQueriedTokens: number;
   /** Those of them that were found. */
   readonly numHitTokens: number;
-  /** Blocks dropped from the prefix cache to make room. */
+  /** Those that were cached once and have been evicted of late. */
+  readonly numEvictedTokens: number;
+  /** Those that are never found: the last token, and what the prompt's last block holds beside it. */
+  readonly numUnsharableTokens: number;
+  /** Tokens looked up when preempted sequences were admitted again, and those that were found. */
+  readonly numRequeriedTokens: number;
+  readonly numRehitTokens: number;
+  /** Blocks dropped from the prefix cache to make room, and because it was reset. */
   readonly numEvictedBlocks: number;
+  readonly numResetBlocks: number;
+  /** How often the pool has grown by itself, and been resized on demand. */
+  readonly numPoolGrowths: number;
+  readonly numPoolResizes: number;
   /** Wall time of all steps and the part of it not spent waiting for the device, ms. */
   readonly stepMs: number;
   readonly hostMs: number;

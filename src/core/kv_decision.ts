@@ -1,4 +1,5 @@
 import type { BlockId, RequestId, SequenceId } from "./ids.ts";
+import type { FinishReason } from "./token_event.ts";
 
 /** Why a sequence is not admitted in this step. */
 export type WaitReason =
@@ -43,7 +44,25 @@ export type KvDecision =
     readonly numTokens: number;
   }
   | { readonly type: "preempt"; readonly sequenceId: SequenceId; readonly numBlocks: number }
-  | { readonly type: "free"; readonly sequenceId: SequenceId; readonly numBlocks: number };
+  | { readonly type: "free"; readonly sequenceId: SequenceId; readonly numBlocks: number }
+  /** The last word of a sequence that holds no blocks, which one that does has with "free". */
+  | { readonly type: "end"; readonly sequenceId: SequenceId; readonly reason: FinishReason }
+  /** The pool has another size; `sequenceId` where it has grown by itself, for that sequence. */
+  | {
+    readonly type: "resize";
+    readonly sequenceId?: SequenceId;
+    readonly numBefore: number;
+    readonly numAfter: number;
+    readonly numEvicted: number;
+    readonly numMoved: number;
+  }
+  /** The device has no memory for a pool of `numWanted` blocks; it keeps its `numBlocks`. */
+  | {
+    readonly type: "refuse_growth";
+    readonly sequenceId: SequenceId;
+    readonly numBlocks: number;
+    readonly numWanted: number;
+  };
 
 /** A decision with the step it was made for and the request it concerns, where that is still known. */
 export type LoggedDecision = KvDecision & {
@@ -55,11 +74,12 @@ export type LoggedDecision = KvDecision & {
 
 /** The decision as one line for people. */
 export function describeDecision(decision: LoggedDecision): string {
-  const { requestId, index } = decision;
-  const who = requestId === undefined
-    ? `sequence ${decision.sequenceId}`
-    : `${requestId}[${index ?? 0}]`;
-  return `step ${decision.step}: ${who} ${describeAction(decision)}`;
+  return `step ${decision.step}: ${describeSubject(decision)} ${describeAction(decision)}`;
+}
+
+function describeSubject({ requestId, index, sequenceId }: LoggedDecision): string {
+  if (requestId !== undefined) return `${requestId}[${index ?? 0}]`;
+  return sequenceId === undefined ? "an operator" : `sequence ${sequenceId}`;
 }
 
 function describeAction(decision: KvDecision): string {
@@ -82,6 +102,14 @@ function describeAction(decision: KvDecision): string {
       return `is preempted and gives ${decision.numBlocks} blocks back`;
     case "free":
       return `ends and gives ${decision.numBlocks} blocks back`;
+    case "end":
+      return `ends while it waits, without blocks (${decision.reason})`;
+    case "resize":
+      return `has the pool resized from ${decision.numBefore} to ${decision.numAfter} blocks, ` +
+        `${decision.numEvicted} evicted, ${decision.numMoved} moved`;
+    case "refuse_growth":
+      return `wants a pool of ${decision.numWanted} blocks: the device has no memory for it, ` +
+        `it stays at ${decision.numBlocks}`;
   }
 }
 

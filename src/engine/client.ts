@@ -2,7 +2,12 @@ import { type Clock, systemClock } from "../base/clock.ts";
 import { invariant } from "../base/invariant.ts";
 import { ReplayLog } from "../base/replay_log.ts";
 import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
-import type { EngineConfig, EngineInfo, EngineStats } from "../core/engine_config.ts";
+import {
+  type EngineConfig,
+  type EngineInfo,
+  type EngineStats,
+  withPoolSize,
+} from "../core/engine_config.ts";
 import { EngineUnavailableError, type ErrorData, StartupError } from "../core/errors.ts";
 import type { EnginePort, EngineState, Generation, GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
@@ -10,16 +15,9 @@ import type { LoggedDecision } from "../core/kv_decision.ts";
 import type { KvEvent } from "../core/kv_event.ts";
 import { InFlightRequests } from "./in_flight_requests.ts";
 import { LifetimeStats } from "./lifetime_stats.ts";
-import type { FromEngine, ToEngine } from "./messages.ts";
+import { type EngineWorker, IsolateHandle, spawnEngineWorker } from "./isolate_handle.ts";
+import type { FromEngine } from "./messages.ts";
 import { PendingCommands } from "./pending_commands.ts";
-
-/** As much of a `Worker` as the client needs. */
-export interface EngineWorker {
-  addEventListener(type: "message", listener: (event: MessageEvent<FromEngine>) => void): void;
-  addEventListener(type: "error", listener: (event: ErrorEvent) => void): void;
-  postMessage(message: ToEngine): void;
-  terminate(): void;
-}
 
 /** When to start a new isolate after one has died. */
 export interface RestartPolicy {
@@ -46,6 +44,9 @@ export interface EngineClientOptions {
 /** KV events and decisions that are kept for readers. */
 const MAX_LOGGED = 65_536;
 
+/** Time for an isolate to end its step and release its device; a step is far shorter. */
+const STOP_DEADLINE_MS = 10_000;
+
 const DEFAULT_RESTART: RestartPolicy = { maxNumFailures: 5, initialDelayMs: 500 };
 
 /**
@@ -66,7 +67,7 @@ export class EngineClient implements EnginePort {
   readonly kvEvents: ReplayLog<KvEvent> = new ReplayLog(MAX_LOGGED);
   readonly decisions: ReplayLog<LoggedDecision> = new ReplayLog(MAX_LOGGED);
   #config: EngineConfig | undefined;
-  #worker: EngineWorker | undefined;
+  #isolate: IsolateHandle | undefined;
   #state: EngineState = "starting";
   #info: EngineInfo | undefined;
   #failure: string | undefined;
@@ -85,7 +86,7 @@ export class EngineClient implements EnginePort {
       ...options,
     };
     this.#requests = new InFlightRequests((id, index) =>
-      this.#worker?.postMessage({ type: "abort", id, ...(index === undefined ? {} : { index }) })
+      this.#isolate?.post({ type: "abort", id, ...(index === undefined ? {} : { index }) })
     );
   }
 
@@ -128,20 +129,24 @@ export class EngineClient implements EnginePort {
     if (this.#state !== "ready") throw new EngineUnavailableError(UNAVAILABLE[this.#state]);
     this.#options.onSubmit(request.id);
     const generation = this.#requests.open(request);
-    this.#worker!.postMessage({ type: "submit", request });
+    this.#isolate!.post({ type: "submit", request });
     return await generation;
   }
 
   async command<C extends EngineCommand>(command: C): Promise<AnswerOf<C>> {
     if (this.#state !== "ready") throw new EngineUnavailableError(UNAVAILABLE[this.#state]);
     const { id, answer } = this.#commands.open();
-    this.#worker!.postMessage({ type: "command", id, command });
+    this.#isolate!.post({ type: "command", id, command });
     return await answer as AnswerOf<C>;
   }
 
   /**
-   * Stops gracefully: refuses what is new, waits at most `deadlineMs` for what streams, and ends
-   * the isolate.
+   * Stops gracefully: refuses what is new, waits at most `deadlineMs` for what streams, and has the isolate
+   * release its device.
+   *
+   * Its Worker stays, doing nothing, until `close` or the end of the process: a thread that is being torn
+   * down while the process exits may crash it (seen with the software adapter, whose threads outlive the
+   * device: one exit in twenty).
    */
   async drain(deadlineMs: number): Promise<void> {
     if (this.#state !== "failed") this.#state = "draining";
@@ -151,14 +156,20 @@ export class EngineClient implements EnginePort {
     });
     await Promise.race([this.#requests.whenEmpty(), deadline]);
     cancelDeadline();
-    this.close();
+    this.#dropAll();
+    await this.#isolate?.stop(STOP_DEADLINE_MS, this.#options.clock);
   }
 
   /** Ends the isolate at once; what is in flight ends with an error. Idempotent. */
   close(): void {
     if (this.#state !== "failed") this.#state = "draining";
-    this.#cancelRestart();
+    this.#dropAll();
     this.#endIsolate();
+  }
+
+  /** Ends whatever somebody waits for. */
+  #dropAll(): void {
+    this.#cancelRestart();
     this.#requests.failAll(unavailable("The server has shut down before the answer was complete"));
     this.#commands.failAll("The server has shut down before the command was carried out");
     this.#settleStart?.reject(new Error("The engine was closed while it started"));
@@ -166,22 +177,19 @@ export class EngineClient implements EnginePort {
   }
 
   #startIsolate(config: EngineConfig): void {
-    const worker = this.#options.spawn();
-    this.#worker = worker;
-    // A dead isolate may have left messages behind; they are not those of its successor.
-    worker.addEventListener("message", ({ data }) => {
-      if (worker === this.#worker) this.#receive(data);
+    this.#isolate = new IsolateHandle(this.#options.spawn(), {
+      onMessage: (message) => this.#receive(message),
+      onCrash: (reason) => {
+        this.#endIsolate();
+        this.#onIsolateDeath(reason, false);
+      },
     });
-    worker.addEventListener("error", (event) => {
-      event.preventDefault();
-      if (worker === this.#worker) this.#onIsolateDeath(event.message, false);
-    });
-    worker.postMessage({ type: "start", config });
+    this.#isolate.post({ type: "start", config });
   }
 
   #endIsolate(): void {
-    this.#worker?.terminate();
-    this.#worker = undefined;
+    this.#isolate?.end();
+    this.#isolate = undefined;
     this.#stats.endIsolate();
     // The cache is gone with its isolate.
     if (this.kvEvents.nextSeq > 0) this.kvEvents.append([{ type: "cleared" }]);
@@ -202,18 +210,23 @@ export class EngineClient implements EnginePort {
       case "events":
         this.#numFailures = 0;
         this.#stats.update(message.stats);
+        this.#info = this.#info && withPoolSize(this.#info, message.stats.numBlocks);
         // Before the tokens they explain.
         this.kvEvents.append(message.kvEvents ?? []);
         this.decisions.append(message.decisions ?? []);
         return this.#requests.deliver(message.events);
       case "failed":
+        // No other is started then and the process may end at once: its Worker stays, as after `drain`.
+        if (this.#settleStart === undefined && this.#state !== "draining") this.#endIsolate();
         return this.#onIsolateDeath(message.message, message.atStart);
+      case "stopped":
+        return;
     }
   }
 
   #onReady(info: EngineInfo): void {
     this.#info = info;
-    this.#state = "ready";
+    if (this.#state !== "draining") this.#state = "ready";
     this.#failure = undefined;
     this.#settleStart?.resolve(info);
     this.#settleStart = undefined;
@@ -221,7 +234,6 @@ export class EngineClient implements EnginePort {
 
   /** `isUsersMistake`: another start would fail in the same way. */
   #onIsolateDeath(reason: string, isUsersMistake: boolean): void {
-    this.#endIsolate();
     this.#failure = reason;
     this.#numFailures++;
     const settleStart = this.#settleStart;
@@ -256,8 +268,4 @@ const ISOLATE_DIED = unavailable("The engine stopped while it worked on this req
 
 function unavailable(message: string): ErrorData {
   return { status: 503, type: "server_error", code: "engine_unavailable", message, param: null };
-}
-
-function spawnEngineWorker(): EngineWorker {
-  return new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "engine" });
 }

@@ -8,15 +8,18 @@ import type { RequestId } from "../core/ids.ts";
 import type { PinnedPrefixes } from "../kvcache/pinned_prefixes.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import type { KvRecorder } from "./kv_recorder.ts";
+import { ElasticPool, type ElasticRunner, resizePool } from "./elastic_pool.ts";
 import type { FromEngine } from "./messages.ts";
 import { pinPrefix } from "./pin_command.ts";
 
 /** Computes batches: the engine's view of the model and its device. */
-export interface Runner {
+export interface Runner extends Partial<ElasticRunner> {
   /** Computes one batch and returns one draw per chunk with a `sample`, in the order of the chunks. */
   run(batch: Batch): readonly SampledToken[] | Promise<readonly SampledToken[]>;
   /** Milliseconds spent waiting for the device in all calls of `run` so far; absent means unknown. */
   readonly waitedMs?: number;
+  /** Releases the device; nothing is run afterwards. */
+  destroy?(): void;
 }
 
 /** What an engine is made of. */
@@ -29,6 +32,8 @@ export interface EngineOptions {
   readonly recorder?: KvRecorder;
   /** The prefix cache's, where there is one. */
   readonly pins?: PinnedPrefixes | undefined;
+  /** Blocks that the pool may grow to by itself; default: none beyond those it has. */
+  readonly growthLimit?: number;
   /** Estimates hit rates at other sizes of KV memory. */
   readonly curve?: { estimate(): readonly CurvePoint[] };
   readonly clock?: Pick<Clock, "now">;
@@ -49,6 +54,8 @@ export class Engine {
   readonly #recorder: KvRecorder | undefined;
   readonly #curve: EngineOptions["curve"];
   readonly #pins: PinnedPrefixes | undefined;
+  /** Absent where the runner's memory has one size. */
+  readonly #pool: ElasticPool | undefined;
   readonly #commands: { readonly id: number; readonly command: EngineCommand }[] = [];
   #isStopped = false;
   #wake: () => void = () => {};
@@ -63,6 +70,10 @@ export class Engine {
     this.#curve = options.curve;
     this.#pins = options.pins;
     this.#clock = options.clock ?? systemClock;
+    const { runner, scheduler, growthLimit = 0 } = options;
+    this.#pool = isElastic(runner)
+      ? new ElasticPool(scheduler.pool, runner, growthLimit)
+      : undefined;
   }
 
   /** Queues a request, and answers `accepted` or `refused`. */
@@ -95,8 +106,11 @@ export class Engine {
     const eventLoop = new EventLoopPing();
     try {
       while (!this.#isStopped) {
-        this.#runCommands();
-        if (this.#scheduler.hasWork) {
+        if (this.#commands.length > 0) {
+          await this.#runCommands();
+        } else if (this.#scheduler.hasWork) {
+          const shortage = this.#pool?.shortage();
+          if (shortage !== undefined) await this.#pool?.grow(shortage);
           await this.#step();
           await eventLoop.ping();
         } else {
@@ -114,18 +128,20 @@ export class Engine {
     this.#wake();
   }
 
-  #runCommands(): void {
-    const commands = this.#commands.splice(0);
-    for (const { id, command } of commands) {
-      this.#post({ type: "answer", id, ...this.#run(command) });
+  async #runCommands(): Promise<void> {
+    const answers: FromEngine[] = [];
+    for (const { id, command } of this.#commands.splice(0)) {
+      answers.push({ type: "answer", id, ...await this.#run(command) });
     }
-    // A command may have changed the statistics, and nothing else would tell them while idle.
-    if (commands.length > 0) this.#postEvents(this.#scheduler.takeEvents());
+    // A command may have changed the statistics, and nothing else would tell them while idle. They go
+    // before the answers, so that whoever has one sees what it speaks of.
+    this.#postEvents(this.#scheduler.takeEvents());
+    for (const answer of answers) this.#post(answer);
   }
 
-  #run(command: EngineCommand): { value: unknown } | { error: ErrorData } {
+  async #run(command: EngineCommand): Promise<{ value: unknown } | { error: ErrorData }> {
     try {
-      return { value: this.#carryOut(command) };
+      return { value: await this.#carryOut(command) };
     } catch (error) {
       if (error instanceof RequestError) return { error: error.data };
       throw error;
@@ -133,7 +149,7 @@ export class Engine {
   }
 
   /** No step is in flight. */
-  #carryOut(command: EngineCommand): AnswerOf<EngineCommand> {
+  #carryOut(command: EngineCommand): AnswerOf<EngineCommand> | Promise<AnswerOf<EngineCommand>> {
     switch (command.type) {
       case "reset_prefix_cache":
         return { numPreempted: this.#scheduler.resetPrefixCache(command.preempt) };
@@ -141,6 +157,8 @@ export class Engine {
         return pinPrefix(this.#pins, command);
       case "unpin_prefix":
         return { wasPinned: this.#pins?.remove(command.name) ?? false };
+      case "resize_kv":
+        return resizePool(this.#pool, command.numBlocks);
       case "hit_rate_curve":
         return this.#curve?.estimate() ?? [];
       case "check_integrity": {
@@ -176,4 +194,8 @@ export class Engine {
     const stats = { ...this.#scheduler.stats, stepMs: this.#stepMs, hostMs: this.#hostMs };
     this.#post({ type: "events", events, stats, ...this.#recorder?.take() });
   }
+}
+
+function isElastic(runner: Runner): runner is Runner & ElasticRunner {
+  return runner.resizeKv !== undefined;
 }

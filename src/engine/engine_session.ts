@@ -3,12 +3,20 @@ import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
 import type { KvDecision } from "../core/kv_decision.ts";
 import { DeviceLostError, KernelError, StartupError } from "../core/errors.ts";
 import { BlockManager } from "../kvcache/block_manager.ts";
-import type { PrefixCacheOptions } from "../kvcache/prefix_cache.ts";
+import type { PrefixCacheOptions } from "../kvcache/prefix_cache_options.ts";
 import { PrefixCurve } from "../kvcache/prefix_curve.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import { Engine, type Runner } from "./engine.ts";
 import { KvRecorder } from "./kv_recorder.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
+
+/** A model that is ready to run. */
+export interface StartedRunner {
+  readonly runner: Runner;
+  readonly info: EngineInfo;
+  /** Tells one set of weights from another. */
+  readonly modelFingerprint: string;
+}
 
 /**
  * Loads a model and makes it ready to run; `progress` names each phase as it begins.
@@ -18,12 +26,7 @@ import type { FromEngine, ToEngine } from "./messages.ts";
 export type StartRunner = (
   config: EngineConfig,
   progress: (phase: string) => void,
-) => Promise<{
-  readonly runner: Runner;
-  readonly info: EngineInfo;
-  /** Tells one set of weights from another. */
-  readonly modelFingerprint: string;
-}>;
+) => Promise<StartedRunner>;
 
 /** What a session needs of the isolate it lives in. */
 export interface EngineSessionOptions {
@@ -37,7 +40,7 @@ export interface EngineSessionOptions {
 }
 
 /**
- * One life of the engine isolate: start, serve, and end with the first error.
+ * One life of the engine isolate: start, serve, and end with the first error or when told to stop.
  *
  * Nothing is repaired here. Whatever goes wrong is reported as the isolate's last words, and the
  * main isolate decides whether to start another.
@@ -45,6 +48,7 @@ export interface EngineSessionOptions {
 export class EngineSession {
   readonly #options: EngineSessionOptions;
   #engine: Engine | undefined;
+  #mustStop = false;
   #hasEnded = false;
 
   constructor(options: EngineSessionOptions) {
@@ -55,6 +59,11 @@ export class EngineSession {
   receive(message: ToEngine): void {
     if (message.type === "start") {
       this.#serve(message.config).catch((error) => this.#fail(error));
+      return;
+    }
+    if (message.type === "stop") {
+      this.#mustStop = true;
+      this.#engine?.stop();
       return;
     }
     try {
@@ -68,14 +77,27 @@ export class EngineSession {
   }
 
   async #serve(config: EngineConfig): Promise<void> {
-    const { runner, info, modelFingerprint } = await this.#options.startRunner(
+    const started = await this.#options.startRunner(
       config,
       (phase) => this.#post({ type: "progress", phase }),
     );
+    if (!this.#mustStop) {
+      this.#engine = this.#createEngine(config, started);
+      this.#post({ type: "ready", info: started.info });
+      await this.#engine.run();
+    }
+    if (this.#hasEnded) return;
+    started.runner.destroy?.();
+    // The isolate stays until the main isolate ends it, or the process does.
+    this.#post({ type: "stopped" });
+    this.#hasEnded = true;
+  }
+
+  #createEngine(config: EngineConfig, { runner, info, modelFingerprint }: StartedRunner): Engine {
     const { numBlocks, blockSize, maxModelLen, maxNumSeqs, maxNumBatchedTokens } = info;
     const recorder = new KvRecorder();
     const onDecision = (decision: KvDecision) => recorder.decided(decision, scheduler.numSteps);
-    const curve = new PrefixCurve(blockSize, () => numBlocks);
+    const curve = new PrefixCurve(blockSize, () => blocks.numBlocks);
     const caching = config.enablePrefixCaching
       ? {
         prefixCache: {
@@ -84,7 +106,7 @@ export class EngineSession {
         },
       }
       : {};
-    const blocks = new BlockManager({ numBlocks, blockSize, onDecision, ...caching });
+    const blocks: BlockManager = new BlockManager({ numBlocks, blockSize, onDecision, ...caching });
     const scheduler: Scheduler = new Scheduler(blocks, {
       onDecision,
       onPrompt: (scope, tokens) => curve.lookUp(scope, tokens),
@@ -95,9 +117,9 @@ export class EngineSession {
       maxNumWaitingSeqs: config.maxNumWaitingSeqs,
     });
     const post = (message: FromEngine) => this.#post(message);
-    this.#engine = new Engine({ scheduler, runner, post, recorder, curve, pins: blocks.pins });
-    this.#post({ type: "ready", info });
-    await this.#engine.run();
+    const { growthLimit } = info;
+    const { pins } = blocks;
+    return new Engine({ scheduler, runner, post, recorder, curve, pins, growthLimit });
   }
 
   #post(message: FromEngine): void {
@@ -109,11 +131,12 @@ export class EngineSession {
     const atStart = error instanceof StartupError;
     const message = error instanceof Error ? error.message : String(error);
     const isForeseen = atStart || error instanceof DeviceLostError || error instanceof KernelError;
-    // The main isolate ends this one when it reads its last words, so these come last.
+    // The main isolate may end this one when it reads its last words, so these come last.
     if (!isForeseen) this.#options.reportBug(error);
     this.#post({ type: "failed", message, atStart });
     this.#hasEnded = true;
-    this.#engine?.stop();
+    if (this.#engine === undefined) return;
+    this.#engine.stop();
     this.#options.close();
   }
 }

@@ -29,14 +29,11 @@ interface KnownSequence {
   waits: WaitReason | undefined;
 }
 
-/** Sequences whose request is remembered; more than can wait and run at once. */
-const MAX_SEQUENCES = 1 << 17;
-
 /**
  * Collects what the KV cache does and why, step by step, as plain data for the main isolate.
  *
  * Blocks stored or removed one after the other become one event. Costs O(1) per block and decision, and
- * nothing is kept once taken but which request each sequence is of.
+ * nothing is kept once taken but which request each unfinished sequence is of.
  */
 export class KvRecorder implements CacheListener {
   #events: OpenEvent[] = [];
@@ -74,23 +71,24 @@ export class KvRecorder implements CacheListener {
     this.#events.push({ type: "cleared" });
   }
 
-  /** Notes a decision made for step number `step`; a wait only when it begins or its reason changes. */
+  /**
+   * Notes a decision made for step number `step`; a wait only when it begins or its reason changes. Every
+   * sequence has a first ("queue") and a last one ("free" or "end").
+   */
   decided(decision: KvDecision, step: number): void {
-    if (decision.type === "queue") this.#remember(decision);
-    const known = this.#sequences.get(decision.sequenceId);
-    const waits = decision.type === "wait" ? decision.reason : undefined;
+    const { type, sequenceId } = decision;
+    if (type === "queue") {
+      const { requestId, index } = decision;
+      this.#sequences.set(sequenceId, { requestId, index, waits: undefined });
+    }
+    const known = sequenceId === undefined ? undefined : this.#sequences.get(sequenceId);
+    const waits = type === "wait" ? decision.reason : undefined;
     if (waits !== undefined && known?.waits === waits) return;
     if (known !== undefined) known.waits = waits;
     const { requestId, index } = known ?? {};
     const request = requestId === undefined ? {} : { requestId, index: index! };
     this.#decisions.push({ ...decision, ...request, step });
-  }
-
-  /** Not every sequence has a last decision (one may be aborted while it waits), so the oldest go. */
-  #remember({ sequenceId, requestId, index }: KvDecision & { readonly type: "queue" }): void {
-    this.#sequences.set(sequenceId, { requestId, index, waits: undefined });
-    if (this.#sequences.size <= MAX_SEQUENCES) return;
-    this.#sequences.delete(this.#sequences.keys().next().value!);
+    if (type === "free" || type === "end") this.#sequences.delete(decision.sequenceId);
   }
 
   /** Hands over what has been collected and starts anew; undefined when there is nothing. */

@@ -13,10 +13,37 @@ const ZERO: EngineStats = {
   numGeneratedTokens: 0,
   numQueriedTokens: 0,
   numHitTokens: 0,
+  numEvictedTokens: 0,
+  numUnsharableTokens: 0,
+  numRequeriedTokens: 0,
+  numRehitTokens: 0,
   numEvictedBlocks: 0,
+  numResetBlocks: 0,
+  numPoolGrowths: 0,
+  numPoolResizes: 0,
   stepMs: 0,
   hostMs: 0,
 };
+
+/** Everything else is a gauge. */
+const COUNTERS = [
+  "numSteps",
+  "numPreemptions",
+  "numComputedPromptTokens",
+  "numGeneratedTokens",
+  "numQueriedTokens",
+  "numHitTokens",
+  "numEvictedTokens",
+  "numUnsharableTokens",
+  "numRequeriedTokens",
+  "numRehitTokens",
+  "numEvictedBlocks",
+  "numResetBlocks",
+  "numPoolGrowths",
+  "numPoolResizes",
+  "stepMs",
+  "hostMs",
+] as const satisfies readonly (keyof EngineStats)[];
 
 /**
  * The engine's statistics over all its lives: each isolate counts from 0, but a counter that goes
@@ -34,19 +61,8 @@ export class LifetimeStats {
 
   /** Takes in what an isolate has posted. */
   update(posted: EngineStats): void {
-    const before = this.#before;
-    this.#current = {
-      ...posted,
-      numSteps: before.numSteps + posted.numSteps,
-      numPreemptions: before.numPreemptions + posted.numPreemptions,
-      numComputedPromptTokens: before.numComputedPromptTokens + posted.numComputedPromptTokens,
-      numGeneratedTokens: before.numGeneratedTokens + posted.numGeneratedTokens,
-      numQueriedTokens: before.numQueriedTokens + posted.numQueriedTokens,
-      numHitTokens: before.numHitTokens + posted.numHitTokens,
-      numEvictedBlocks: before.numEvictedBlocks + posted.numEvictedBlocks,
-      stepMs: before.stepMs + posted.stepMs,
-      hostMs: before.hostMs + posted.hostMs,
-    };
+    const totals = COUNTERS.map((name) => [name, this.#before[name] + posted[name]]);
+    this.#current = { ...posted, ...Object.fromEntries(totals) };
   }
 
   /** The isolate is gone, and with it all that ran, waited or held a block. */

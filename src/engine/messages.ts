@@ -13,7 +13,9 @@ export type ToEngine =
   | { readonly type: "submit"; readonly request: GenerationRequest }
   /** Without `index`, every sequence of the request. Unknown ids are ignored: they have ended. */
   | { readonly type: "abort"; readonly id: RequestId; readonly index?: number }
-  | { readonly type: "command"; readonly id: number; readonly command: EngineCommand };
+  | { readonly type: "command"; readonly id: number; readonly command: EngineCommand }
+  /** End after the step in flight and release the device; what is not finished then is dropped. */
+  | { readonly type: "stop" };
 
 /** From the engine isolate to the main isolate. */
 export type FromEngine =
@@ -39,5 +41,7 @@ export type FromEngine =
     readonly kvEvents?: readonly KvEvent[];
     readonly decisions?: readonly LoggedDecision[];
   }
-  /** The isolate's last words. `atStart`: the user's mistake, not to be retried. */
+  /** The last words after a `stop`: the device is released. */
+  | { readonly type: "stopped" }
+  /** The last words of an isolate that ends by itself. `atStart`: the user's mistake, not to be retried. */
   | { readonly type: "failed"; readonly message: string; readonly atStart: boolean };

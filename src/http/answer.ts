@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import type { TokenId } from "../core/ids.ts";
+import { beamSearchOf } from "./beam_fields.ts";
 import { Collector } from "./collector.ts";
 import { answerInOnePiece } from "./answer_whole.ts";
 import { answerAsStream } from "./answer_stream.ts";
@@ -14,14 +15,16 @@ import { type SamplingFields, stopsOf } from "./sampling_fields.ts";
  * Submits a job and answers with its text. Returns once the engine has admitted it: what can be refused
  * is refused with a status, before the first byte of a stream.
  *
- * @throws {RequestError} what the engine refuses, or a failure before an answer in one piece is complete.
+ * @throws {RequestError} what no search can do or the engine refuses, or a failure before an answer in one piece is complete.
  */
 export async function answer(c: Context, services: Services, job: Job): Promise<Response> {
   const id = `${job.format.idPrefix}${crypto.randomUUID().replaceAll("-", "")}`;
+  const beamSearch = beamSearchOf(job.request);
   const scope = cacheScope(c, services.cacheSecret, job.request.cache_salt);
   const generation = await services.engine.submit({
     id,
     sequences: job.sequences,
+    ...(beamSearch === undefined ? {} : { beamSearch }),
     ...(scope === undefined ? {} : { cacheScope: scope }),
     ...retentionOf(job.request),
   });

@@ -13,6 +13,7 @@ import { healthRoute, metricsRoute, versionRoute } from "./health_route.ts";
 import { kvPlanRoute } from "./kv_plan_route.ts";
 import { kvEventsRoute } from "./kv_events_route.ts";
 import { kvLogRoute } from "./kv_log_route.ts";
+import { kvResizeRoute } from "./kv_resize_route.ts";
 import { modelRoute, modelsRoute } from "./models_route.ts";
 import { pinRoute, unpinRoute } from "./pin_route.ts";
 import type { Services } from "./services.ts";
@@ -49,6 +50,7 @@ export function createApp(services: Services): Hono {
     ["GET", "/admin/kv/check", kvCheckRoute(services)],
     ["POST", "/admin/kv/pins", pinRoute(services)],
     ["DELETE", "/admin/kv/pins/:name", unpinRoute(services)],
+    ["POST", "/admin/kv/resize", kvResizeRoute(services)],
     ["GET", "/admin/kv/curve", kvCurveRoute(services)],
     ["GET", "/admin/kv/log", kvLogRoute(services)],
     ["GET", "/kv/events", kvEventsRoute(services)],

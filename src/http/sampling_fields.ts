@@ -9,6 +9,8 @@ import type { SamplingDefaults, TextService } from "./services.ts";
 export const MAX_SAMPLES = 64;
 /** Most log-probabilities per position. */
 export const MAX_LOGPROBS = 20;
+/** Largest exponent of a search's length penalty; beyond it, scores say nothing but the length. */
+const MAX_LENGTH_PENALTY = 10;
 /** Largest number of tokens a request may name; the context is the real limit. */
 const MAX_TOKENS = 2 ** 31 - 1;
 const MAX_STOP_STRINGS = 16;
@@ -34,6 +36,9 @@ export const SAMPLING_FIELDS = {
   min_p: z.number().min(0).max(1).nullish(),
   seed: z.int().nullish(),
   n: z.int().min(1).max(MAX_SAMPLES).nullish(),
+  use_beam_search: z.boolean().nullish(),
+  length_penalty: z.number().min(-MAX_LENGTH_PENALTY).max(MAX_LENGTH_PENALTY).nullish(),
+  early_stopping: z.boolean().nullish(),
   stop: z.union([StopString, boundedArray(StopString, { max: MAX_STOP_STRINGS })]).nullish(),
   stop_token_ids: boundedArray(StopTokenId, { max: MAX_STOP_TOKEN_IDS }).nullish(),
   ignore_eos: z.boolean().nullish(),

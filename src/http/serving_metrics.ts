@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { EngineStats } from "../core/engine_config.ts";
 import type { EnginePort } from "../core/generation.ts";
 import type { FinishReason } from "../core/token_event.ts";
+import { watchEngineCounters } from "./engine_counters.ts";
 import { type WarmUpProgress, watchWarmUp } from "./warm_up_metrics.ts";
 
 /** Bucket bounds are vLLM's, so that its dashboards and their quantiles read the same. */
@@ -19,37 +19,6 @@ const LATENCY_BUCKETS = [
 ].flat();
 /** 1, 2, 5, 10, ... up to a million tokens. */
 const TOKEN_BUCKETS = [0, 1, 2, 3, 4, 5].flatMap((e) => [1, 2, 5].map((m) => m * 10 ** e));
-
-/** Counters that the engine keeps: name, help, and where its statistics hold the value. */
-const ENGINE_COUNTERS: readonly [string, string, (stats: EngineStats) => number][] = [
-  [
-    "vllm:num_preemptions_total",
-    "Sequences that gave their KV blocks back and waited again",
-    ({ numPreemptions }) => numPreemptions,
-  ],
-  [
-    "vllm:prefix_cache_queries_total",
-    "Prompt tokens looked up in the prefix cache",
-    ({ numQueriedTokens }) => numQueriedTokens,
-  ],
-  [
-    "vllm:prefix_cache_hits_total",
-    "Prompt tokens found in the prefix cache",
-    ({ numHitTokens }) => numHitTokens,
-  ],
-  [
-    "quire:prefix_cache_evicted_blocks_total",
-    "Blocks dropped from the prefix cache to make room",
-    ({ numEvictedBlocks }) => numEvictedBlocks,
-  ],
-  ["quire:steps_total", "Engine steps", ({ numSteps }) => numSteps],
-  ["quire:step_seconds_total", "Time of all steps", ({ stepMs }) => stepMs / 1000],
-  [
-    "quire:host_seconds_total",
-    "Part of the steps' time not spent waiting for the device",
-    ({ hostMs }) => hostMs / 1000,
-  ],
-];
 
 const FINISH_REASONS: readonly FinishReason[] = ["stop", "length", "abort", "error"];
 
@@ -80,6 +49,7 @@ export class ServingMetrics {
   constructor(engine: EnginePort, modelName: string) {
     this.#registry.setDefaultLabels({ model_name: modelName, engine: "0" });
     this.#watchEngine(engine);
+    watchEngineCounters(this.#registry, engine);
     this.#promptTokens = this.#counter("prompt_tokens_total", "Prompt tokens processed");
     this.#generatedTokens = this.#counter("generation_tokens_total", "Tokens generated");
     this.#finished = new Counter({
@@ -211,17 +181,6 @@ export class ServingMetrics {
         }
       },
     });
-    for (const [name, help, read] of ENGINE_COUNTERS) {
-      new Counter({
-        name,
-        help,
-        registers: [this.#registry],
-        collect() {
-          this.reset();
-          this.inc(read(engine.stats));
-        },
-      });
-    }
   }
 
   #gauge(name: string, help: string, read: () => number): void {

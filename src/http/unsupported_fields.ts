@@ -39,6 +39,10 @@ const AS_MANY_AS_N: Unsupported = {
   isNeutral: (value, body) => value === (body.n ?? 1),
   neutral: "the value of n",
 };
+const ONLY_IN_A_SEARCH: Unsupported = {
+  isNeutral: (value, body) => value === 1 || body.use_beam_search === true,
+  neutral: "1, or set use_beam_search",
+};
 
 /** Sampling and generation features beyond `SamplingParams`, in OpenAI's, vLLM's and llama.cpp's words. */
 const GENERATION: readonly (readonly [string, Unsupported])[] = [
@@ -50,8 +54,7 @@ const GENERATION: readonly (readonly [string, Unsupported])[] = [
   ["bad_words", EMPTY],
   ["allowed_token_ids", NOTHING],
   ["best_of", AS_MANY_AS_N],
-  ["use_beam_search", only(false)],
-  ["length_penalty", only(1)],
+  ["length_penalty", ONLY_IN_A_SEARCH],
   ["min_tokens", only(0)],
   ["typical_p", only(1)],
   ["mirostat", only(0)],

@@ -2,7 +2,7 @@ import type { BlockCopy } from "../core/batch.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { DecisionListener } from "./cache_listener.ts";
 import type { CachingOptions } from "./cached_path.ts";
-import type { PrefixCacheOptions } from "./prefix_cache.ts";
+import type { PrefixCacheOptions } from "./prefix_cache_options.ts";
 
 /** The sizes of the KV pool, as decided at start, and how it is shared. */
 export interface BlockManagerOptions {
@@ -29,6 +29,8 @@ export interface AdmissionOptions extends CachingOptions {
 export interface Admission {
   /** Leading positions whose KV is in the pool already, or will be once `copy` is carried out. */
   readonly numCachedTokens: number;
+  /** Tokens right behind them, in whole blocks, that were cached and have been evicted of late. */
+  readonly numEvictedTokens: number;
   /** Whether the prefix cache was searched for them. */
   readonly isLookup: boolean;
   /** To be carried out before the sequence's first step writes anything. */

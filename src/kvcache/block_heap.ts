@@ -1,5 +1,6 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockId } from "../core/ids.ts";
+import type { BlockRenaming } from "./block_renaming.ts";
 
 const ABSENT = -1;
 
@@ -14,8 +15,8 @@ const ABSENT = -1;
  */
 export class BlockHeap {
   readonly #isBefore: (a: BlockId, b: BlockId) => boolean;
-  readonly #order: Int32Array;
-  readonly #places: Int32Array;
+  #order: Int32Array;
+  #places: Int32Array;
   #length = 0;
 
   /** An empty heap for blocks `[0, numBlocks)`; `isBefore` is a strict total order. */
@@ -57,6 +58,15 @@ export class BlockHeap {
     this.#put(place, last);
     this.#rise(place);
     this.#sink(this.#places[last]!);
+  }
+
+  /** Follows blocks to their new ids, under which `isBefore` has to know them already. O(pool). */
+  rename(renaming: BlockRenaming): void {
+    const order = this.#order.slice(0, this.#length);
+    this.#order = new Int32Array(renaming.numBlocks);
+    this.#places = new Int32Array(renaming.numBlocks).fill(ABSENT);
+    // Nobody's place among the others has changed.
+    order.forEach((id, place) => this.#put(place, renaming.idOf(id)));
   }
 
   /** Audit: nobody comes before their parent, and everyone is where their place says. */

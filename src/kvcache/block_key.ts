@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 import { invariant } from "../base/invariant.ts";
+import type { BlockRenaming } from "./block_renaming.ts";
 
 /** Names one cached block by everything its KV depends on: 128 bits as 32 hexadecimal digits. */
 export type BlockKey = string;
@@ -119,8 +120,8 @@ const KEY_WORDS = KEY_BYTES / 4;
  * Keys of blocks as columns, 17 bytes per block instead of a string each; a block has a key or none.
  */
 export class BlockKeyColumn {
-  readonly #words: Uint32Array;
-  readonly #isSet: Uint8Array;
+  #words: Uint32Array;
+  #isSet: Uint8Array;
 
   constructor(numBlocks: number) {
     this.#words = new Uint32Array(KEY_WORDS * numBlocks);
@@ -148,6 +149,12 @@ export class BlockKeyColumn {
   /** Takes the key of block `id` away. */
   delete(id: number): void {
     this.#isSet[id] = 0;
+  }
+
+  /** Follows blocks to their new ids. O(pool). */
+  rename(renaming: BlockRenaming): void {
+    this.#words = renaming.column(this.#words, { width: KEY_WORDS });
+    this.#isSet = renaming.column(this.#isSet);
   }
 }
 

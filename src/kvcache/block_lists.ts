@@ -1,5 +1,6 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockId } from "../core/ids.ts";
+import type { BlockRenaming } from "./block_renaming.ts";
 
 /** The list number of a block that is on no list. */
 const NONE = -1;
@@ -79,6 +80,17 @@ export class BlockLists {
   *ids(list: number): Generator<BlockId> {
     const sentinel = this.#numBlocks + list;
     for (let id = this.#next[sentinel]!; id !== sentinel; id = this.#next[id]!) yield id;
+  }
+
+  /** The same lists in the same order under the blocks' new ids, without those that are gone. O(pool). */
+  renamed(renaming: BlockRenaming): BlockLists {
+    const lists = new BlockLists(renaming.numBlocks, this.#lengths.length);
+    for (const list of this.#lengths.keys()) {
+      for (const id of this.ids(list)) {
+        if (renaming.keeps(id)) lists.putLast(list, renaming.idOf(id));
+      }
+    }
+    return lists;
   }
 
   /** Audit: each list is one ring, the same in both directions, of its own blocks. O(blocks). */

@@ -1,53 +1,47 @@
 import { invariant } from "../base/invariant.ts";
-import { OutOfBlocksError } from "../core/errors.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import { numBlocksForTokens } from "../core/kv_layout.ts";
 import type { Admission, AdmissionOptions, BlockManagerOptions, Fork } from "./admission.ts";
 import { BlockPool, type BlockSource } from "./block_pool.ts";
+import { checkTables } from "./block_audit.ts";
 import type { DecisionListener } from "./cache_listener.ts";
 import { CachedPath, type CachingOptions, SHARED_SCOPE } from "./cached_path.ts";
+import { CopySources } from "./copy_sources.ts";
+import type { Holding } from "./holding.ts";
 import type { PinnedPrefixes } from "./pinned_prefixes.ts";
+import { checkPoolSize, type PoolResize, resizePool } from "./pool_resize.ts";
 import { PrefixCache } from "./prefix_cache.ts";
-
-/** What one admitted sequence holds. */
-interface Holding {
-  readonly table: BlockId[];
-  /** Absent without a prefix cache. */
-  readonly path: CachedPath | undefined;
-}
 
 /**
  * The door of the KV cache: gives each admitted sequence a block table and takes it back.
  *
  * A block table lists the blocks of one sequence in order of position: position `p` lies in entry
  * `floor(p / blockSize)`. A table only ever grows, at its end, until it is freed whole; so a plan
- * that carries it stays true. The manager owns the tables and one reference to each block in them;
+ * that carries it stays true until the pool is resized, between two steps. The manager owns the tables and one reference to each block in them;
  * nobody else allocates. Whole blocks may be in several tables, and then nobody writes them again.
  *
- * Every operation costs O(blocks moved or looked up), never O(pool).
+ * Every operation but a resize costs O(blocks moved or looked up), never O(pool).
  */
 export class BlockManager {
   readonly blockSize: number;
-  readonly #numWatermarkBlocks: number;
+  /** Absent: a share of the pool. */
+  readonly #fixedWatermark: number | undefined;
   readonly #pool: BlockPool;
   readonly #cache: PrefixCache | undefined;
   /** Whom blocks are taken from and given back to. */
   readonly #source: BlockSource;
   readonly #onDecision: DecisionListener | undefined;
   readonly #holdings = new Map<SequenceId, Holding>();
-  /**
-   * For each copy that the step in flight carries out, its source and the blocks before that; one
-   * reference each.
-   */
-  #copySources: (readonly BlockId[])[] = [];
+  readonly #copySources: CopySources;
 
   constructor(options: BlockManagerOptions) {
     const { numBlocks, blockSize, prefixCache } = options;
     this.blockSize = blockSize;
-    this.#numWatermarkBlocks = options.numWatermarkBlocks ?? Math.floor(numBlocks / 100);
+    this.#fixedWatermark = options.numWatermarkBlocks;
     this.#pool = new BlockPool(numBlocks);
     this.#cache = prefixCache && new PrefixCache(this.#pool, blockSize, prefixCache);
     this.#source = this.#cache ?? this.#pool;
+    this.#copySources = new CopySources(this.#source);
     this.#onDecision = options.onDecision;
   }
 
@@ -71,9 +65,14 @@ export class BlockManager {
     return this.numBlocks - this.numFree - this.numCached;
   }
 
-  /** Blocks evicted from the prefix cache so far. */
+  /** Blocks evicted from the prefix cache so far, to make room. */
   get numEvicted(): number {
     return this.#cache?.numEvicted ?? 0;
+  }
+
+  /** Blocks dropped from the prefix cache so far, because it was cleared. */
+  get numReset(): number {
+    return this.#cache?.numReset ?? 0;
   }
 
   /** Sequences with a block table. */
@@ -104,6 +103,13 @@ export class BlockManager {
     return this.#match(tokens, scope).length * this.blockSize;
   }
 
+  /** Blocks that an admission of `tokens` would lack now; 0 when it would be given a table. */
+  numBlocksMissing(tokens: Uint32Array, scope: string = SHARED_SCOPE): number {
+    const found = this.#match(tokens, scope);
+    const numNew = this.numBlocksFor(tokens.length) - found.length;
+    return Math.max(0, numNew - this.#numAdmissible(this.#cache?.countIdle(found) ?? 0));
+  }
+
   /**
    * Gives sequence `id` a table that covers `tokens`, beginning with the cached blocks of its longest
    * known prefix, or undefined and nothing.
@@ -113,11 +119,13 @@ export class BlockManager {
     tokens: Uint32Array,
     options: AdmissionOptions = {},
   ): Admission | undefined {
-    const found = this.#match(tokens, options.scope ?? SHARED_SCOPE);
+    const scope = options.scope ?? SHARED_SCOPE;
+    const found = this.#match(tokens, scope);
     // Found blocks that are idle now are no room any more once they are held.
     const numIdleFound = this.#cache?.countIdle(found) ?? 0;
     const numNew = this.numBlocksFor(tokens.length) - found.length;
     if (!this.#hasRoom(id, numNew + (options.numReserved ?? 0), numIdleFound)) return undefined;
+    const numEvictedTokens = this.#cache?.countEvicted(scope, tokens, found) ?? 0;
     this.#source.retain(found);
     this.#cache?.noteHit(found, options.retention);
     if (found.length > 0) {
@@ -125,13 +133,9 @@ export class BlockManager {
     }
     const table = [...found, ...this.#allocate(id, numNew)];
     const numCachedTokens = found.length * this.blockSize;
-    this.#admit(
-      id,
-      { table, path: this.#pathFrom(found, options) },
-      tokens.length,
-      numCachedTokens,
-    );
-    return { numCachedTokens, isLookup: this.isSearched };
+    const path = this.#pathFrom(found, options);
+    this.#admit(id, { table, path }, tokens.length, numCachedTokens);
+    return { numCachedTokens, numEvictedTokens, isLookup: this.isSearched };
   }
 
   /**
@@ -151,12 +155,10 @@ export class BlockManager {
     const table = [...shared, ...this.#allocate(id, numNew)];
     const path = this.#pathFrom([], options);
     this.#admit(id, { table, path }, numTokens, numShared);
-    const admission = { numCachedTokens: numShared, isLookup: false };
+    const admission = { numCachedTokens: numShared, numEvictedTokens: 0, isLookup: false };
     if (numCopied === 0) return admission;
-    const copySource = source.slice(0, numBlocks + 1);
-    this.#source.retain(copySource);
-    this.#copySources.push(copySource);
-    const copy = { from: copySource.at(-1)!, to: table[numBlocks]!, numTokens: numCopied };
+    this.#copySources.hold(source.slice(0, numBlocks + 1));
+    const copy = { from: source[numBlocks]!, to: table[numBlocks]!, numTokens: numCopied };
     this.#onDecision?.({ type: "copy", sequenceId: id, ...copy });
     return { ...admission, copy };
   }
@@ -170,14 +172,9 @@ export class BlockManager {
   tryExtend(id: SequenceId, numTokens: number): boolean {
     const { table } = this.#holding(id);
     const numMissing = this.numBlocksFor(numTokens) - table.length;
-    if (numMissing <= 0) return true;
-    try {
-      table.push(...this.#allocate(id, numMissing));
-      return true;
-    } catch (error) {
-      if (error instanceof OutOfBlocksError) return false;
-      throw error;
-    }
+    if (numMissing > this.#source.numAvailable) return false;
+    if (numMissing > 0) table.push(...this.#allocate(id, numMissing));
+    return true;
   }
 
   /**
@@ -191,8 +188,7 @@ export class BlockManager {
 
   /** Notes that the copies asked for so far have been carried out. */
   markCopied(): void {
-    for (const blocks of this.#copySources) this.#source.release(blocks);
-    this.#copySources = [];
+    this.#copySources.release();
   }
 
   /**
@@ -211,6 +207,23 @@ export class BlockManager {
     this.#onDecision?.({ type: reason, sequenceId: id, numBlocks: table.length });
   }
 
+  /**
+   * Gives the pool `numBlocks` blocks, between two steps. Where that is fewer, cached blocks are evicted
+   * as far as needed, and blocks that stay move below the new end; the device has to follow. O(pool).
+   *
+   * @throws {RequestError} with the numbers (409) when more are in use, or more pinned than may be then.
+   * Nothing has changed.
+   */
+  resize(numBlocks: number): PoolResize {
+    checkPoolSize(numBlocks, this);
+    return resizePool(numBlocks, {
+      pool: this.#pool,
+      cache: this.#cache,
+      copySources: this.#copySources,
+      holdings: this.#holdings.values(),
+    });
+  }
+
   /** Forgets all cached blocks and pins; no sequence may have a table. */
   clearCache(): void {
     const { numTables } = this;
@@ -224,15 +237,7 @@ export class BlockManager {
    */
   checkIntegrity(): void {
     this.#pool.checkIntegrity();
-    const numHolders = new Uint32Array(this.numBlocks);
-    for (const [id, { table }] of this.#holdings) {
-      invariant(new Set(table).size === table.length, `sequence ${id} holds a block twice`);
-      for (const block of table) numHolders[block]!++;
-    }
-    for (const block of this.#copySources.flat()) numHolders[block]!++;
-    this.#cache?.countReferences(numHolders);
-    const wrong = numHolders.findIndex((count, block) => count !== this.#pool.refCount(block));
-    invariant(wrong < 0, `block ${wrong} has ${numHolders[wrong]} holders, not what it counts`);
+    checkTables(this.#pool, this.#holdings, [this.#copySources, this.#cache]);
     this.#cache?.checkIntegrity();
   }
 
@@ -241,26 +246,24 @@ export class BlockManager {
   }
 
   /**
-   * Whether an admission may take `numNeeded` blocks, when `numIdleFound` of those that could be
-   * evicted are its own.
+   * Blocks that an admission may take beside the `numIdleFound` idle ones that it has found.
    *
    * The watermark does not apply to the first: nobody else could grow into those blocks, and a
    * sequence that needs the whole pool would wait for ever.
    */
+  #numAdmissible(numIdleFound: number): number {
+    const watermark = this.#fixedWatermark ?? Math.floor(this.numBlocks / 100);
+    const numKept = this.#holdings.size === 0 ? 0 : watermark;
+    return this.#source.numAvailable - numIdleFound - numKept;
+  }
+
+  /** Whether an admission may take `numNeeded` blocks; tells why it waits if it may not. */
   #hasRoom(id: SequenceId, numNeeded: number, numIdleFound: number): boolean {
     invariant(!this.#holdings.has(id), `sequence ${id} has a block table already`);
-    const numKept = this.#holdings.size === 0 ? 0 : this.#numWatermarkBlocks;
-    if (numNeeded <= this.#source.numAvailable - numIdleFound - numKept) return true;
-    const { numFree } = this;
+    if (numNeeded <= this.#numAdmissible(numIdleFound)) return true;
+    const wait = { type: "wait", sequenceId: id, reason: "blocks" } as const;
     const numEvictable = this.numCached - numIdleFound;
-    this.#onDecision?.({
-      type: "wait",
-      sequenceId: id,
-      reason: "blocks",
-      numNeeded,
-      numFree,
-      numEvictable,
-    });
+    this.#onDecision?.({ ...wait, numNeeded, numFree: this.numFree, numEvictable });
     return false;
   }
 

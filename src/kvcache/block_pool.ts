@@ -1,7 +1,9 @@
 import { invariant } from "../base/invariant.ts";
+import type { BlockMove } from "../core/batch.ts";
 import { OutOfBlocksError } from "../core/errors.ts";
 import type { BlockId } from "../core/ids.ts";
 import { BlockLists } from "./block_lists.ts";
+import { BlockRenaming } from "./block_renaming.ts";
 
 /** The only list of the pool. */
 const FREE = 0;
@@ -23,28 +25,31 @@ export interface BlockSource {
 }
 
 /**
- * The fixed set of physical KV blocks, each with a reference count.
+ * The set of physical KV blocks, each with a reference count.
  *
  * A block is on the free list exactly when its count is 0. Every holder owns one reference to each
  * block it holds. The pool moves no bytes: a block id addresses the same place in each layer's
  * buffer, and those belong to the device.
  *
- * Every operation costs O(blocks passed), never O(pool); no object exists per block. A call that
- * throws has changed nothing. Paging after Kwon et al. 2023, "PagedAttention" (arXiv:2309.06180),
+ * Every operation but a resize costs O(blocks passed), never O(pool); no object exists per block. A
+ * call that throws has changed nothing. Paging after Kwon et al. 2023, "PagedAttention" (arXiv:2309.06180),
  * section 4.2.
  */
 export class BlockPool implements BlockSource {
-  readonly numBlocks: number;
-  readonly #refCounts: Uint32Array;
-  readonly #free: BlockLists;
+  #refCounts: Uint32Array;
+  #free: BlockLists;
 
   /** All of `[0, numBlocks)` free, lowest id first; at least one. */
   constructor(numBlocks: number) {
     invariant(Number.isInteger(numBlocks) && numBlocks > 0, `a pool of ${numBlocks} blocks`);
-    this.numBlocks = numBlocks;
     this.#refCounts = new Uint32Array(numBlocks);
     this.#free = new BlockLists(numBlocks, 1);
     for (let id = 0; id < numBlocks; id++) this.#free.putLast(FREE, id);
+  }
+
+  /** Blocks, free or not. */
+  get numBlocks(): number {
+    return this.#refCounts.length;
   }
 
   /** Blocks without a reference. */
@@ -97,6 +102,31 @@ export class BlockPool implements BlockSource {
       invariant(this.refCount(id) > 0, `double release of block ${id}`);
       if (--this.#refCounts[id]! === 0) this.#free.putFirst(FREE, id);
     }
+  }
+
+  /**
+   * How the blocks that are not free fit into a pool of `numBlocks`, which are enough for them: those at
+   * or above that go to the lowest free ids. Changes nothing. O(pool).
+   */
+  planResize(numBlocks: number): BlockRenaming {
+    const moves: BlockMove[] = [];
+    let to = 0;
+    for (let from = numBlocks; from < this.numBlocks; from++) {
+      if (this.#refCounts[from] === 0) continue;
+      while (this.#refCounts[to] !== 0) to++;
+      invariant(to < numBlocks, `no room for block ${from} among ${numBlocks}`);
+      moves.push({ from, to: to++ });
+    }
+    return new BlockRenaming(numBlocks, moves);
+  }
+
+  /** Takes the new size and ids. Blocks that are new are handed out after all others. O(pool). */
+  resize(renaming: BlockRenaming): void {
+    const numBefore = this.numBlocks;
+    for (const { to } of renaming.moves) this.#free.remove(to);
+    this.#refCounts = renaming.column(this.#refCounts);
+    this.#free = this.#free.renamed(renaming);
+    for (let id = numBefore; id < renaming.numBlocks; id++) this.#free.putLast(FREE, id);
   }
 
   /** The free blocks in the order in which they would be handed out; for audits. */

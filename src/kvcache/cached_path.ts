@@ -1,5 +1,6 @@
 import type { CacheRetention } from "../core/generation.ts";
 import type { BlockId } from "../core/ids.ts";
+import type { BlockRenaming } from "./block_renaming.ts";
 import type { BlockContent, PrefixCache } from "./prefix_cache.ts";
 import type { TreePlace } from "./radix_tree.ts";
 
@@ -62,6 +63,11 @@ export class CachedPath {
       this.#tip = own;
       this.#numBlocks++;
     }
+  }
+
+  /** Follows its blocks to their new ids. */
+  rename(renaming: BlockRenaming): void {
+    if (this.#tip !== undefined) this.#tip = renaming.idOf(this.#tip);
   }
 
   /**

@@ -1,6 +1,7 @@
 import type { EvictionPolicyName } from "../core/engine_config.ts";
 import type { CacheRetention } from "../core/generation.ts";
 import type { BlockId } from "../core/ids.ts";
+import type { BlockRenaming } from "./block_renaming.ts";
 import { LruPolicy } from "./lru_policy.ts";
 import { PriorityPolicy } from "./priority_policy.ts";
 import { SlruPolicy } from "./slru_policy.ts";
@@ -28,6 +29,8 @@ export interface EvictionPolicy {
   remove(id: BlockId): void;
   /** The idle block to evict next; there must be one. */
   next(): BlockId;
+  /** The pool has another size, and blocks that stay may have other ids. O(pool). */
+  resize(renaming: BlockRenaming): void;
   /** Audit, with the number of idle blocks. O(pool). */
   checkIntegrity(numIdle: number): void;
 }

@@ -1,6 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockId } from "../core/ids.ts";
 import { BlockLists } from "./block_lists.ts";
+import type { BlockRenaming } from "./block_renaming.ts";
 import type { EvictionPolicy } from "./eviction_policy.ts";
 
 const IDLE = 0;
@@ -13,7 +14,7 @@ const IDLE = 0;
  * operation is O(1). Memory: 9 bytes per block.
  */
 export class LruPolicy implements EvictionPolicy {
-  readonly #lists: BlockLists;
+  #lists: BlockLists;
 
   constructor(numBlocks: number) {
     this.#lists = new BlockLists(numBlocks, 1);
@@ -39,6 +40,10 @@ export class LruPolicy implements EvictionPolicy {
     const id = this.#lists.first(IDLE);
     invariant(id !== undefined, "nothing to evict");
     return id;
+  }
+
+  resize(renaming: BlockRenaming): void {
+    this.#lists = this.#lists.renamed(renaming);
   }
 
   checkIntegrity(numIdle: number): void {

@@ -1,6 +1,7 @@
 import { RequestError } from "../core/errors.ts";
 import type { BlockId } from "../core/ids.ts";
 import type { BlockSource } from "./block_pool.ts";
+import type { BlockRenaming } from "./block_renaming.ts";
 
 /** What pins need of the cache they keep blocks in. */
 export interface PinnableCache extends BlockSource {
@@ -17,14 +18,23 @@ export interface PinnableCache extends BlockSource {
  * requests.
  */
 export class PinnedPrefixes {
-  readonly maxNumBlocks: number;
   readonly #cache: PinnableCache;
+  /** Share of the pool that may be pinned, from 0 to 1. */
+  readonly #maxShare: number;
+  #maxNumBlocks: number;
   readonly #pins = new Map<string, readonly BlockId[]>();
   #numBlocks = 0;
 
-  constructor(cache: PinnableCache, maxNumBlocks: number) {
+  /** No pins; at most `maxShare` of a pool that has `numPoolBlocks` now. */
+  constructor(cache: PinnableCache, maxShare: number, numPoolBlocks: number) {
     this.#cache = cache;
-    this.maxNumBlocks = maxNumBlocks;
+    this.#maxShare = maxShare;
+    this.#maxNumBlocks = Math.floor(maxShare * numPoolBlocks);
+  }
+
+  /** Most blocks that pins may hold. */
+  get maxNumBlocks(): number {
+    return this.#maxNumBlocks;
   }
 
   /** Token positions per block. */
@@ -77,6 +87,17 @@ export class PinnedPrefixes {
   /** Takes all pins back. */
   removeAll(): void {
     for (const name of [...this.#pins.keys()]) this.remove(name);
+  }
+
+  /** Whether what is pinned would be within its share of a pool of `numPoolBlocks`. */
+  fits(numPoolBlocks: number): boolean {
+    return this.#numBlocks <= Math.floor(this.#maxShare * numPoolBlocks);
+  }
+
+  /** Takes the pool's new size, which the pins fit, and the blocks' new ids. O(blocks pinned). */
+  resize(renaming: BlockRenaming): void {
+    this.#maxNumBlocks = Math.floor(this.#maxShare * renaming.numBlocks);
+    for (const [name, blocks] of this.#pins) this.#pins.set(name, renaming.idsOf(blocks));
   }
 
   /** Adds the references of all pins to `counts`, one entry per block; for audits. */

@@ -1,29 +1,16 @@
 import { invariant } from "../base/invariant.ts";
-import type { EvictionPolicyName } from "../core/engine_config.ts";
 import { OutOfBlocksError } from "../core/errors.ts";
 import type { CacheRetention } from "../core/generation.ts";
 import type { BlockId } from "../core/ids.ts";
-import { BlockKeyer, type KeySpace } from "./block_key.ts";
+import { BlockKeyer } from "./block_key.ts";
 import type { BlockPool, BlockSource } from "./block_pool.ts";
+import type { BlockRenaming } from "./block_renaming.ts";
 import type { CacheListener } from "./cache_listener.ts";
+import { EvictedKeys } from "./evicted_keys.ts";
 import { createEvictionPolicy, type EvictionPolicy } from "./eviction_policy.ts";
 import { PinnedPrefixes } from "./pinned_prefixes.ts";
+import type { PrefixCacheOptions } from "./prefix_cache_options.ts";
 import { RadixTree, type TreePlace } from "./radix_tree.ts";
-
-/** What a prefix cache is made with. */
-export interface PrefixCacheOptions {
-  /** What keys are made of; never written anywhere. */
-  readonly keySpace: KeySpace;
-  /** Default: `lru`. */
-  readonly policy?: EvictionPolicyName;
-  /** Never finds anything, and stores all the same: for tests and benchmarks. Default: false. */
-  readonly forceMiss?: boolean;
-  /** Share of the pool that may be pinned, from 0 to 1. Default: one half. */
-  readonly maxPinnedShare?: number;
-  /** Milliseconds, for priorities that hold for a while. Default: the time since start. */
-  readonly now?: () => number;
-  readonly listener?: CacheListener;
-}
 
 /** What a block holds: `tokens[start, start + blockSize)`. */
 export interface BlockContent {
@@ -53,24 +40,28 @@ export class PrefixCache implements BlockSource {
   readonly blockSize: number;
   readonly pins: PinnedPrefixes;
   readonly #pool: BlockPool;
+  readonly #keyer: BlockKeyer;
   readonly #tree: RadixTree;
+  readonly #evicted = new EvictedKeys();
   readonly #policy: EvictionPolicy;
   readonly #forceMiss: boolean;
   readonly #listener: CacheListener | undefined;
   #numIdle = 0;
   #numEvicted = 0;
+  #numReset = 0;
 
   constructor(pool: BlockPool, blockSize: number, options: PrefixCacheOptions) {
     const { numBlocks } = pool;
     const { policy = "lru", now = () => performance.now() } = options;
     this.blockSize = blockSize;
     this.#pool = pool;
-    this.#tree = new RadixTree(numBlocks, blockSize, new BlockKeyer(options.keySpace));
+    this.#keyer = new BlockKeyer(options.keySpace);
+    this.#tree = new RadixTree(numBlocks, blockSize, this.#keyer);
     this.#policy = createEvictionPolicy(policy, numBlocks, now);
     this.#forceMiss = options.forceMiss ?? false;
     this.#listener = options.listener;
     const maxPinnedShare = options.maxPinnedShare ?? DEFAULT_MAX_PINNED_SHARE;
-    this.pins = new PinnedPrefixes(this, Math.floor(maxPinnedShare * numBlocks));
+    this.pins = new PinnedPrefixes(this, maxPinnedShare, numBlocks);
   }
 
   /** Whether look-ups can find anything. */
@@ -88,9 +79,14 @@ export class PrefixCache implements BlockSource {
     return this.#tree.numBlocks;
   }
 
-  /** Blocks evicted so far. */
+  /** Blocks evicted so far to make room. */
   get numEvicted(): number {
     return this.#numEvicted;
+  }
+
+  /** Blocks dropped so far by {@link clear}. */
+  get numReset(): number {
+    return this.#numReset;
   }
 
   get numAvailable(): number {
@@ -103,6 +99,24 @@ export class PrefixCache implements BlockSource {
    */
   match(scope: string, tokens: Uint32Array, limit: number): BlockId[] {
     return this.#forceMiss ? [] : this.#tree.match(scope, tokens, limit);
+  }
+
+  /**
+   * How many tokens right behind `found`, which `tokens` begin with, are in whole blocks that were evicted
+   * of late. The last token does not count. O(1) where nothing was evicted, else 1 us per such block and one.
+   */
+  countEvicted(scope: string, tokens: Uint32Array, found: readonly BlockId[]): number {
+    if (this.#evicted.isEmpty || this.#forceMiss) return 0;
+    const last = found.at(-1);
+    let key = last === undefined ? this.#keyer.rootKey(scope) : this.#tree.keyOf(last);
+    const start = found.length * this.blockSize;
+    let end = start;
+    while (end + this.blockSize < tokens.length) {
+      key = this.#keyer.childKey(key, tokens.subarray(end, end + this.blockSize));
+      if (!this.#evicted.has(key)) break;
+      end += this.blockSize;
+    }
+    return end - start;
   }
 
   /** Whether block `id` is cached. */
@@ -202,8 +216,22 @@ export class PrefixCache implements BlockSource {
     this.pins.removeAll();
     const numInUse = this.numCached - this.numIdle;
     invariant(numInUse === 0, `${numInUse} of ${this.numCached} cached blocks are in use`);
+    this.#numReset += this.numIdle;
     while (this.numIdle > 0) this.#drop(this.#policy.next());
+    this.#evicted.clear();
     this.#listener?.cleared();
+  }
+
+  /** Evicts `count` idle blocks, in the policy's order; there must be as many. */
+  evict(count: number): void {
+    for (let i = 0; i < count; i++) this.#evict(this.#policy.next());
+  }
+
+  /** Takes the pool's new size and the blocks' new ids; what is cached stays so. O(pool). */
+  resize(renaming: BlockRenaming): void {
+    this.#tree.resize(renaming);
+    this.#policy.resize(renaming);
+    this.pins.resize(renaming);
   }
 
   /** Adds the references of the cache and its pins to `counts`, one entry per block; for audits. */
@@ -236,10 +264,11 @@ export class PrefixCache implements BlockSource {
   }
 
   #evict(id: BlockId): void {
-    const key = this.#listener === undefined ? undefined : this.#tree.keyOf(id);
+    const key = this.#tree.keyOf(id);
     this.#drop(id);
     this.#numEvicted++;
-    if (key !== undefined) this.#listener?.removed({ key, group: 0 });
+    this.#evicted.add(key);
+    this.#listener?.removed({ key, group: 0 });
   }
 
   /** Takes an idle leaf out of the cache; its block becomes free. */

@@ -2,6 +2,7 @@ import { invariant } from "../base/invariant.ts";
 import type { CacheRetention } from "../core/generation.ts";
 import type { BlockId } from "../core/ids.ts";
 import { BlockHeap } from "./block_heap.ts";
+import type { BlockRenaming } from "./block_renaming.ts";
 import type { EvictionPolicy } from "./eviction_policy.ts";
 
 /** Priority of blocks that nobody has asked to keep. */
@@ -18,11 +19,11 @@ export const DEFAULT_PRIORITY = 35;
  */
 export class PriorityPolicy implements EvictionPolicy {
   readonly #now: () => number;
-  readonly #priorities: Uint8Array;
+  #priorities: Uint8Array;
   /** When the priority reverts, in the milliseconds of `now`; Infinity for never. */
-  readonly #expiries: Float64Array;
+  #expiries: Float64Array;
   /** When each block became idle, in events. */
-  readonly #stamps: Float64Array;
+  #stamps: Float64Array;
   /** Idle leaves, the next victim first. */
   readonly #victims: BlockHeap;
   /** Those of them whose priority reverts, the earliest first. */
@@ -82,6 +83,14 @@ export class PriorityPolicy implements EvictionPolicy {
     const victim = this.#victims.first;
     invariant(victim !== undefined, "nothing to evict");
     return victim;
+  }
+
+  resize(renaming: BlockRenaming): void {
+    this.#priorities = renaming.column(this.#priorities, { fill: DEFAULT_PRIORITY });
+    this.#expiries = renaming.column(this.#expiries, { fill: Infinity });
+    this.#stamps = renaming.column(this.#stamps);
+    this.#victims.rename(renaming);
+    this.#expiring.rename(renaming);
   }
 
   checkIntegrity(numIdle: number): void {

@@ -1,6 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockId } from "../core/ids.ts";
 import { type BlockKey, BlockKeyColumn, type BlockKeyer } from "./block_key.ts";
+import type { BlockRenaming } from "./block_renaming.ts";
 import { ScopeRoots } from "./scope_roots.ts";
 
 /** The parent of a block that is not in the tree. */
@@ -33,15 +34,14 @@ export class RadixTree {
   readonly blockSize: number;
   readonly #keyer: BlockKeyer;
   /** Block id, or `-2 - root id`, or ABSENT. */
-  readonly #parents: Int32Array;
+  #parents: Int32Array;
   /** 0 for blocks that are not in the tree. */
-  readonly #numChildren: Uint32Array;
+  #numChildren: Uint32Array;
   /** `[block][offset]`, valid for blocks in the tree. */
-  readonly #tokens: Uint32Array;
+  #tokens: Uint32Array;
   /** Chained hash table over all blocks: first of each bucket, next of each block. */
-  readonly #buckets: Int32Array;
-  readonly #nextInBucket: Int32Array;
-  readonly #bucketMask: number;
+  #buckets: Int32Array;
+  #nextInBucket: Int32Array;
   /** Makes it hard to send prompts that all fall into one bucket; it decides no order. */
   readonly #hashSeed = crypto.getRandomValues(new Uint32Array(1))[0]!;
   readonly #keys: BlockKeyColumn;
@@ -54,9 +54,7 @@ export class RadixTree {
     this.#parents = new Int32Array(numBlocks).fill(ABSENT);
     this.#numChildren = new Uint32Array(numBlocks);
     this.#tokens = new Uint32Array(numBlocks * blockSize);
-    const numBuckets = 2 ** Math.ceil(Math.log2(numBlocks));
-    this.#buckets = new Int32Array(numBuckets).fill(END);
-    this.#bucketMask = numBuckets - 1;
+    this.#buckets = emptyBuckets(numBlocks);
     this.#nextInBucket = new Int32Array(numBlocks).fill(END);
     this.#keys = new BlockKeyColumn(numBlocks);
   }
@@ -120,9 +118,7 @@ export class RadixTree {
     this.#tokens.set(tokens.subarray(start, start + this.blockSize), id * this.blockSize);
     this.#parents[id] = parent;
     if (parent >= 0) this.#numChildren[parent]!++;
-    const bucket = this.#bucketOf(parent, tokens, start);
-    this.#nextInBucket[id] = this.#buckets[bucket]!;
-    this.#buckets[bucket] = id;
+    this.#enterBucket(id, this.#bucketOf(parent, tokens, start));
     this.#numBlocks++;
   }
 
@@ -167,6 +163,25 @@ export class RadixTree {
     return parent >= 0 ? this.keyOf(parent) : this.#keyer.rootKey(this.#roots.scopeOf(-2 - parent));
   }
 
+  /**
+   * Takes the new size and ids; no block of the tree may be gone. O(pool), since a block's bucket depends
+   * on its parent's id.
+   */
+  resize(renaming: BlockRenaming): void {
+    const { numBlocks } = renaming;
+    const parents = renaming.column(this.#parents, { fill: ABSENT });
+    this.#parents = parents.map((parent) => parent >= 0 ? renaming.idOf(parent) : parent);
+    this.#numChildren = renaming.column(this.#numChildren);
+    this.#tokens = renaming.column(this.#tokens, { width: this.blockSize });
+    this.#keys.rename(renaming);
+    this.#buckets = emptyBuckets(numBlocks);
+    this.#nextInBucket = new Int32Array(numBlocks).fill(END);
+    this.#parents.forEach((parent, id) => {
+      if (parent === ABSENT) return;
+      this.#enterBucket(id, this.#bucketOf(parent, this.#tokens, id * this.blockSize));
+    });
+  }
+
   /** Audit: every block is found below its parent, and children are counted. O(pool). */
   checkIntegrity(): void {
     const numChildren = new Uint32Array(this.#numChildren.length);
@@ -204,6 +219,11 @@ export class RadixTree {
     return id;
   }
 
+  #enterBucket(id: BlockId, bucket: number): void {
+    this.#nextInBucket[id] = this.#buckets[bucket]!;
+    this.#buckets[bucket] = id;
+  }
+
   #holds(id: BlockId, tokens: Uint32Array, start: number): boolean {
     const own = id * this.blockSize;
     for (let i = 0; i < this.blockSize; i++) {
@@ -218,6 +238,10 @@ export class RadixTree {
       hash = Math.imul(hash ^ tokens[i]!, 0x85ebca6b);
       hash ^= hash >>> 13;
     }
-    return (hash ^ (hash >>> 16)) & this.#bucketMask;
+    return (hash ^ (hash >>> 16)) & (this.#buckets.length - 1);
   }
+}
+
+function emptyBuckets(numBlocks: number): Int32Array {
+  return new Int32Array(2 ** Math.ceil(Math.log2(numBlocks))).fill(END);
 }

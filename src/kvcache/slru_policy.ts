@@ -1,6 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockId } from "../core/ids.ts";
 import { BlockLists } from "./block_lists.ts";
+import type { BlockRenaming } from "./block_renaming.ts";
 import type { EvictionPolicy } from "./eviction_policy.ts";
 
 const PROBATION = 0;
@@ -19,10 +20,10 @@ const PROTECTED_SHARE = 0.8;
  * operation is O(1). Memory: 10 bytes per block.
  */
 export class SlruPolicy implements EvictionPolicy {
-  readonly #lists: BlockLists;
+  #lists: BlockLists;
   /** 1 for blocks that were hit since they were cached, or since they fell back on probation. */
-  readonly #wasHit: Uint8Array;
-  readonly #maxNumProtected: number;
+  #wasHit: Uint8Array;
+  #maxNumProtected: number;
 
   constructor(numBlocks: number) {
     this.#lists = new BlockLists(numBlocks, 2);
@@ -42,11 +43,7 @@ export class SlruPolicy implements EvictionPolicy {
 
   add(id: BlockId): void {
     this.#lists.putLast(this.#wasHit[id] === 1 ? PROTECTED : PROBATION, id);
-    if (this.#lists.length(PROTECTED) <= this.#maxNumProtected) return;
-    const demoted = this.#lists.first(PROTECTED)!;
-    this.#lists.remove(demoted);
-    this.#wasHit[demoted] = 0;
-    this.#lists.putLast(PROBATION, demoted);
+    this.#demote();
   }
 
   becomeLeaf(): void {}
@@ -61,6 +58,13 @@ export class SlruPolicy implements EvictionPolicy {
     return id;
   }
 
+  resize(renaming: BlockRenaming): void {
+    this.#lists = this.#lists.renamed(renaming);
+    this.#wasHit = renaming.column(this.#wasHit);
+    this.#maxNumProtected = Math.floor(PROTECTED_SHARE * renaming.numBlocks);
+    this.#demote();
+  }
+
   checkIntegrity(numIdle: number): void {
     this.#lists.checkIntegrity();
     const numProtected = this.#lists.length(PROTECTED);
@@ -70,5 +74,15 @@ export class SlruPolicy implements EvictionPolicy {
       numProtected <= this.#maxNumProtected,
       `${numProtected} blocks protected, at most ${this.#maxNumProtected} may be`,
     );
+  }
+
+  /** Puts the longest idle of too many protected blocks back on probation. */
+  #demote(): void {
+    while (this.#lists.length(PROTECTED) > this.#maxNumProtected) {
+      const demoted = this.#lists.first(PROTECTED)!;
+      this.#lists.remove(demoted);
+      this.#wasHit[demoted] = 0;
+      this.#lists.putLast(PROBATION, demoted);
+    }
   }
 }

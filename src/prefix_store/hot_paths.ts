@@ -12,6 +12,8 @@ export interface HotPathLimits {
 export interface HotPath {
   readonly scope: string;
   readonly numTokens: number;
+  /** Those of them that no hotter prefix of the choice begins with. */
+  readonly numOwnTokens: number;
   /** Prompt tokens that the blocks of this prefix will save, if the future is like the past. */
   readonly savedTokens: number;
   /** All its tokens, whole blocks. O(numTokens). */
@@ -38,25 +40,36 @@ export function chooseHotPaths(ranked: readonly RankedRecord[], limits: HotPathL
     chosen.set(entry.record, entry);
     if (parent !== undefined) inner.add(parent);
   }
+  const seen = new Set<LiveRecord>();
   return [...chosen.values()]
     .filter(({ record }) => !inner.has(record))
-    .map((leaf) => ({ leaf, path: toPath(leaf.record, chosen) }))
+    .map((leaf) => ({ leaf, savedTokens: savedTokens(leaf.record, chosen) }))
     .sort((a, b) =>
-      b.path.savedTokens - a.path.savedTokens || b.leaf.lastUsed - a.leaf.lastUsed ||
+      b.savedTokens - a.savedTokens || b.leaf.lastUsed - a.leaf.lastUsed ||
       (a.leaf.record.key < b.leaf.record.key ? -1 : 1)
     )
-    .map(({ path }) => path);
+    .map(({ leaf, savedTokens }) => toPath(leaf.record, savedTokens, seen));
 }
 
-function toPath(leaf: LiveRecord, ranked: ReadonlyMap<LiveRecord, RankedRecord>): HotPath {
+function savedTokens(leaf: LiveRecord, ranked: ReadonlyMap<LiveRecord, RankedRecord>): number {
+  let saved = 0;
+  for (const record of upwards(leaf)) saved += ranked.get(record)!.heat * record.tokens.length;
+  return saved;
+}
+
+/** `seen` are the records of all hotter paths, to which those of this one are added. */
+function toPath(leaf: LiveRecord, savedTokens: number, seen: Set<LiveRecord>): HotPath {
   const numTokens = (leaf.depth + 1) * leaf.tokens.length;
-  let savedTokens = 0;
+  let numOwnTokens = 0;
   for (const record of upwards(leaf)) {
-    savedTokens += ranked.get(record)!.heat * record.tokens.length;
+    if (seen.has(record)) break;
+    seen.add(record);
+    numOwnTokens += record.tokens.length;
   }
   return {
     scope: leaf.scope,
     numTokens,
+    numOwnTokens,
     savedTokens,
     toTokens() {
       const tokens = new Uint32Array(numTokens);

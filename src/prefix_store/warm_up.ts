@@ -39,6 +39,8 @@ export interface WarmUpOptions {
   readonly engine: EnginePort;
   readonly log: Logger;
   readonly clock?: Clock;
+  /** Most tokens to compute, what prefixes share once; asked before each prefix. Default: any number. */
+  readonly maxTokens?: () => number;
 }
 
 /**
@@ -63,7 +65,7 @@ export class WarmUp {
   #wake: () => void = () => {};
 
   constructor(options: WarmUpOptions) {
-    this.#options = { clock: systemClock, ...options };
+    this.#options = { clock: systemClock, maxTokens: () => Infinity, ...options };
   }
 
   /** How far it is; all 0 before it starts. */
@@ -104,8 +106,13 @@ export class WarmUp {
     const beganMs = this.#lastReportMs = clock.now();
     const { numPrefixesLeft: prefixes, numTokensLeft: tokens } = this.#progress;
     log.info("warm-up of the prefix cache starts", { prefixes, tokens });
+    let numOwnTokens = 0;
     for (const path of paths) {
-      let isDone: boolean | undefined;
+      numOwnTokens += path.numOwnTokens;
+      // A pool that has become smaller since has no room for the coldest.
+      let isDone: boolean | undefined = numOwnTokens > this.#options.maxTokens()
+        ? false
+        : undefined;
       while (isDone === undefined) {
         await this.#whenIdle();
         if (this.#isStopped) return;
@@ -134,6 +141,7 @@ export class WarmUp {
       const reason = await this.#finish({
         id,
         sequences: [{ prompt, params: PARAMS }],
+        isWarmUp: true,
         ...(path.scope === "" ? {} : { cacheScope: path.scope }),
       });
       if (reason === "abort") return undefined;

@@ -52,19 +52,40 @@ export class KvStorage {
    * WebGPU has no virtual memory, so each layer is copied into a buffer of the new size, one layer at a
    * time: beyond the two sizes it takes one layer's buffer. Call it between steps.
    *
-   * @throws {RangeError} when the device has no room to grow. The pool keeps its size and contents; layers
-   * that had grown stay larger than they need to be.
+   * @throws {RangeError} when the device has no room to grow, or cannot bind a layer so large. The pool
+   * keeps its size and contents; a layer that had grown stays larger only if it cannot be put back.
    */
   async resize(numBlocks: number): Promise<void> {
-    const isGrowing = numBlocks > this.#numBlocks;
-    const kept = Math.min(numBlocks, this.#numBlocks) * this.#layerBlockBytes;
+    const numBefore = this.#numBlocks;
+    if (numBlocks <= numBefore) return await this.#shrink(numBlocks);
+    const bytes = numBlocks * this.#layerBlockBytes;
+    const { maxBindingBytes } = this.#device;
+    if (bytes > maxBindingBytes) {
+      throw new RangeError(
+        `${numBlocks} blocks need ${bytes} bytes per layer, but this device binds at most ` +
+          `${maxBindingBytes}`,
+      );
+    }
+    try {
+      for (const layer of this.#buffers.keys()) {
+        await this.#replace(layer, bytes, numBefore * this.#layerBlockBytes);
+      }
+    } catch (error) {
+      if (error instanceof RangeError) await this.#shrink(numBefore);
+      throw error;
+    }
+    this.#numBlocks = numBlocks;
+  }
+
+  /** Cannot fail: a layer whose new buffer finds no room keeps one that is larger than it need be. */
+  async #shrink(numBlocks: number): Promise<void> {
+    const bytes = numBlocks * this.#layerBlockBytes;
     for (const layer of this.#buffers.keys()) {
       try {
-        await this.#replace(layer, numBlocks * this.#layerBlockBytes, kept);
+        await this.#replace(layer, bytes, bytes);
       } catch (error) {
-        // Shrinking goes on: the layer keeps a buffer that is larger than it need be, and other layers
-        // may have lost the blocks beyond already.
-        if (isGrowing || !(error instanceof RangeError)) throw error;
+        // Others may have lost the blocks beyond already.
+        if (!(error instanceof RangeError)) throw error;
       }
     }
     this.#numBlocks = numBlocks;
@@ -73,6 +94,7 @@ export class KvStorage {
   /** Gives a layer a buffer of `bytes` with the first `kept` bytes of its old one. */
   async #replace(layer: number, bytes: number, kept: number): Promise<void> {
     const old = this.#buffers[layer]!;
+    if (old.bytes === bytes) return;
     const next = await this.#device.createBuffer(`kv ${layer}`, bytes);
     this.#device.copyBuffer(old, next, kept);
     this.#buffers[layer] = next;

@@ -1,6 +1,6 @@
 import { SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import { invariant } from "../base/invariant.ts";
-import type { Batch, SampledToken, TokenLogprob } from "../core/batch.ts";
+import type { Batch, BlockMove, SampledToken, TokenLogprob } from "../core/batch.ts";
 import type { Device, Program } from "../device/device.ts";
 import { bitsToF32 } from "../device/half.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
@@ -56,15 +56,31 @@ export class ModelRunner {
   /**
    * Gives the KV pool `numBlocks` blocks between two steps; those below both sizes keep their contents.
    *
-   * @throws {RangeError} when the device has no room; the pool is as it was.
+   * @param moves carried out before memory goes: blocks beyond the new end, and where they go below it.
+   * @throws {RangeError} when the device has no room; the pool is as it was. A smaller one always fits.
    */
-  async resizeKv(numBlocks: number): Promise<void> {
+  async resizeKv(numBlocks: number, moves: readonly BlockMove[] = []): Promise<void> {
     const { device, storage, graph } = this.#parts;
+    await this.#move(moves);
     try {
       await storage.resize(numBlocks);
     } finally {
       // Bind groups name buffers, and some of these are new even after a failure.
       this.#program = await device.compile(graph(storage.buffers));
+    }
+  }
+
+  /** Releases the device and everything on it; nothing can be run afterwards. Idempotent. */
+  destroy(): void {
+    this.#parts.device.destroy();
+  }
+
+  /** Carries moves out in steps that compute nothing. */
+  async #move(moves: readonly BlockMove[]): Promise<void> {
+    const { maxSeqs: most, blockSize: numTokens } = this.#parts.packer.limits;
+    for (let at = 0; at < moves.length; at += most) {
+      const copies = moves.slice(at, at + most).map((move) => ({ ...move, numTokens }));
+      await this.run({ step: 0, copies, chunks: [], numTokens: 0 });
     }
   }
 

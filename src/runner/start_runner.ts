@@ -8,6 +8,7 @@ import type { Device } from "../device/device.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
 import { openWeights } from "../weights/safetensors.ts";
 import { buildRunner } from "./build_runner.ts";
+import { hostFreeBytes } from "./host_memory.ts";
 import { kvBudget } from "./memory_budget.ts";
 import type { ModelRunner } from "./model_runner.ts";
 import { openDevice } from "./open_device.ts";
@@ -38,6 +39,7 @@ export async function startRunner(
   const budget = kvBudget(config, { ...model, dtype: config.kvCacheDtype }, {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
+    ...(device.isSoftware ? { hostFreeBytes: hostFreeBytes() } : {}),
   });
   let fingerprint = "";
   const { quantization } = config;
@@ -72,6 +74,7 @@ export async function startRunner(
     blockSize: config.blockSize,
     numBlocks: budget.numBlocks,
     kvCacheBytes: budget.bytes,
+    growthLimit: budget.growthLimit,
     kvCacheDtype: config.kvCacheDtype,
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,

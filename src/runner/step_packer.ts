@@ -54,6 +54,11 @@ export class StepPacker {
     this.#words = new Uint32Array(maxStepWords(limits));
   }
 
+  /** The largest step it packs. */
+  get limits(): StepLimits {
+    return this.#limits;
+  }
+
   /** Rows are ordered decodes first; draws follow the rows. */
   pack(batch: Batch): PackedStep {
     const order = decodesFirst(batch.chunks);

@@ -49,6 +49,7 @@ export class Admissions {
   readonly #queues: SequenceQueues;
   readonly #counters: Counters;
   #impossible: Impossible[] = [];
+  #blocked: Sequence | undefined;
 
   /** Works on the scheduler's own queues and counters. */
   constructor(
@@ -62,9 +63,15 @@ export class Admissions {
     this.#counters = counters;
   }
 
+  /** The sequence that ended the latest `fill` by not fitting; undefined when none did. */
+  get blocked(): Sequence | undefined {
+    return this.#blocked;
+  }
+
   /** Admits as many sequences as seats, blocks and what is left of the plan's budget allow. */
   fill(plan: BatchPlan): void {
     const { running, waiting } = this.#queues;
+    this.#blocked = undefined;
     for (let i = 0;;) {
       const sequence = waiting[i];
       if (sequence === undefined || plan.countFor(sequence) === 0) return;
@@ -76,7 +83,10 @@ export class Admissions {
         i++;
       } else {
         const admission = this.#tryAdmit(sequence, sharing);
-        if (admission === undefined) return;
+        if (admission === undefined) {
+          this.#blocked = sequence;
+          return;
+        }
         this.#start(sequence, admission, plan);
       }
     }
@@ -121,21 +131,31 @@ export class Admissions {
   }
 
   #start(sequence: Sequence, admission: Admission, plan: BatchPlan): void {
-    const { numCachedTokens, copy, isLookup } = admission;
+    const { numCachedTokens, copy } = admission;
     this.#queues.admit(sequence);
     if (sequence instanceof BeamGroup) sequence.startLeader(numCachedTokens);
     else sequence.numComputedTokens = numCachedTokens;
     if (sequence.numPreemptions === 0) {
       // Siblings share one prompt without asking the cache.
-      if (sequence.index === sequence.promptGroup) this.#limits.onPrompt?.(...seenBy(sequence));
+      const isPrompt = sequence.index === sequence.promptGroup && !sequence.isWarmUp;
+      if (isPrompt) this.#limits.onPrompt?.(...seenBy(sequence));
       sequence.numCachedTokens = numCachedTokens;
       for (const answer of sequence.answers) answer.numCachedTokens = numCachedTokens;
-      if (isLookup) this.#counters.countLookup(sequence);
     }
+    this.#countLookup(sequence, admission);
     if (copy !== undefined) plan.addCopy(copy);
     const hasGrown = tryGrow(sequence, plan, this.#blocks);
     invariant(hasGrown, `sequence ${sequence.id} is admitted and finds no blocks`);
     addTo(plan, sequence, this.#blocks);
+  }
+
+  #countLookup(entry: Sequence, { isLookup, ...found }: Admission): void {
+    if (!isLookup || entry.isWarmUp) return;
+    const { numCachedTokens: numHitTokens, numEvictedTokens } = found;
+    const { numTokens } = entry.members[0]!;
+    const lookup = { numTokens, numHitTokens, numEvictedTokens, blockSize: this.#blocks.blockSize };
+    if (entry.numPreemptions === 0) this.#counters.countLookup(lookup);
+    else this.#counters.countLookupAgain(lookup);
   }
 
   #reportWait(sequence: Sequence, reason: WaitReason): void {

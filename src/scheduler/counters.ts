@@ -1,3 +1,4 @@
+import { alignDown } from "../base/math.ts";
 import type { EngineStats } from "../core/engine_config.ts";
 import type { ScheduledChunk } from "../core/batch.ts";
 import type { Sequence } from "./sequence.ts";
@@ -11,7 +12,23 @@ export type CounterStats = Pick<
   | "numGeneratedTokens"
   | "numQueriedTokens"
   | "numHitTokens"
+  | "numEvictedTokens"
+  | "numUnsharableTokens"
+  | "numRequeriedTokens"
+  | "numRehitTokens"
+  | "numPoolGrowths"
+  | "numPoolResizes"
 >;
+
+/** What a look-up in the prefix cache has found. */
+export interface Lookup {
+  readonly numTokens: number;
+  readonly numHitTokens: number;
+  /** Tokens right behind those found that were cached once. */
+  readonly numEvictedTokens: number;
+  /** Token positions per block. */
+  readonly blockSize: number;
+}
 
 /** What the scheduler counts; the counters never go down. */
 export class Counters {
@@ -21,6 +38,12 @@ export class Counters {
   #numGeneratedTokens = 0;
   #numQueriedTokens = 0;
   #numHitTokens = 0;
+  #numEvictedTokens = 0;
+  #numUnsharableTokens = 0;
+  #numRequeriedTokens = 0;
+  #numRehitTokens = 0;
+  #numPoolGrowths = 0;
+  #numPoolResizes = 0;
 
   /** The counters under the names that the statistics give them. */
   get current(): CounterStats {
@@ -31,13 +54,33 @@ export class Counters {
       numGeneratedTokens: this.#numGeneratedTokens,
       numQueriedTokens: this.#numQueriedTokens,
       numHitTokens: this.#numHitTokens,
+      numEvictedTokens: this.#numEvictedTokens,
+      numUnsharableTokens: this.#numUnsharableTokens,
+      numRequeriedTokens: this.#numRequeriedTokens,
+      numRehitTokens: this.#numRehitTokens,
+      numPoolGrowths: this.#numPoolGrowths,
+      numPoolResizes: this.#numPoolResizes,
     };
   }
 
-  /** A sequence has looked its prompt up in the prefix cache at its first admission. */
-  countLookup(sequence: Sequence): void {
-    this.#numQueriedTokens += sequence.numPromptTokens;
-    this.#numHitTokens += sequence.numCachedTokens;
+  /** A prompt has been looked up in the prefix cache at its first admission. */
+  countLookup({ numTokens, numHitTokens, numEvictedTokens, blockSize }: Lookup): void {
+    this.#numQueriedTokens += numTokens;
+    this.#numHitTokens += numHitTokens;
+    this.#numEvictedTokens += numEvictedTokens;
+    this.#numUnsharableTokens += numTokens - alignDown(numTokens - 1, blockSize);
+  }
+
+  /** A preempted sequence has looked up what it had computed. */
+  countLookupAgain({ numTokens, numHitTokens }: Lookup): void {
+    this.#numRequeriedTokens += numTokens;
+    this.#numRehitTokens += numHitTokens;
+  }
+
+  /** The pool has got another size: by itself, or because somebody asked for it. */
+  countResize(isGrowth: boolean): void {
+    if (isGrowth) this.#numPoolGrowths++;
+    else this.#numPoolResizes++;
   }
 
   /** A chunk has been computed. */

@@ -25,6 +25,7 @@ export function entriesOf(request: GenerationRequest, options: IntakeOptions): S
     requestId: request.id,
     index,
     caching,
+    isWarmUp: request.isWarmUp ?? false,
   });
   const { sequences, beamSearch } = request;
   if (beamSearch === undefined) {

@@ -1,5 +1,5 @@
 import type { Batch, SampledToken, ScheduledChunk } from "../core/batch.ts";
-import type { TokenEvent } from "../core/token_event.ts";
+import type { FinishReason, TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { DecisionListener } from "../kvcache/cache_listener.ts";
 import { seenBy, type TokensListener } from "./admissions.ts";
@@ -70,8 +70,13 @@ export class Progress {
   }
 
   /** Ends an entry: reports the last event of each of its answers, and forgets it. */
-  end(entry: Sequence, report: Report): void {
+  end(entry: Sequence, report: Report & { readonly finishReason: FinishReason }): void {
     for (const answer of entry.answers) this.#events.add(answer, report);
+    const { finishReason: reason } = report;
+    const waiting = entry.members.filter(({ state }) => state === "waiting");
+    for (const { id: sequenceId } of waiting) {
+      this.#options.onDecision?.({ type: "end", sequenceId, reason });
+    }
     this.#release(entry);
   }
 

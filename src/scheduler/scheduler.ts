@@ -14,6 +14,7 @@ import { BeamGroup } from "./beam_group.ts";
 import { addTo, tryGrow } from "./growth.ts";
 import { entriesOf } from "./intake.ts";
 import { outgrown } from "./outgrown.ts";
+import { PoolSizing } from "./pool_sizing.ts";
 import { Progress } from "./progress.ts";
 import { holdersOf, type Sequence } from "./sequence.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
@@ -55,6 +56,8 @@ export type SchedulerStats = Omit<EngineStats, "stepMs" | "hostMs">;
  * the blocks of a sequence in flight are freed at the commit, since the device still writes them.
  */
 export class Scheduler {
+  /** When the pool is too small, and how it gets another size. */
+  readonly pool: PoolSizing;
   readonly #blocks: BlockManager;
   readonly #options: SchedulerOptions;
   readonly #queues = new SequenceQueues();
@@ -70,6 +73,12 @@ export class Scheduler {
     const shared = { queues: this.#queues, counters: this.#counters };
     this.#admissions = new Admissions(blocks, options, shared);
     this.#progress = new Progress(blocks, options, shared);
+    this.pool = new PoolSizing(blocks, options.maxModelLen, {
+      ...shared,
+      blocked: () => this.#admissions.blocked,
+      isInFlight: () => this.#inFlight !== undefined,
+      onDecision: options.onDecision,
+    });
   }
 
   /** Whether a sequence waits or runs, or a step is in flight. */
@@ -92,6 +101,7 @@ export class Scheduler {
       numCachedBlocks: this.#blocks.numCached,
       numPinnedBlocks: this.#blocks.pins?.numBlocks ?? 0,
       numEvictedBlocks: this.#blocks.numEvicted,
+      numResetBlocks: this.#blocks.numReset,
       ...this.#counters.current,
     };
   }

@@ -20,6 +20,8 @@ export interface SequenceIdentity {
   readonly promptGroup?: number;
   /** Default: the scope of all who name none. */
   readonly caching?: CachingOptions;
+  /** Whether its look-ups are the server's own; default: false. */
+  readonly isWarmUp?: boolean;
 }
 
 /** One answer of a request, as its events name it. */
@@ -48,6 +50,7 @@ export class Sequence implements Answer {
   readonly index: number;
   readonly promptGroup: number;
   readonly caching: CachingOptions;
+  readonly isWarmUp: boolean;
   readonly params: SequenceRequest["params"];
   readonly numPromptTokens: number;
   state: SequenceState = "waiting";
@@ -67,6 +70,7 @@ export class Sequence implements Answer {
     this.index = identity.index;
     this.promptGroup = identity.promptGroup ?? identity.index;
     this.caching = identity.caching ?? {};
+    this.isWarmUp = identity.isWarmUp ?? false;
     this.params = request.params;
     this.numPromptTokens = request.prompt.length;
     this.#numTokens = request.prompt.length;

@@ -1,3 +1,4 @@
+import { formatByteSize } from "../base/byte_size.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
 import { DRIVER_HINT } from "../runner/open_device.ts";
 
@@ -23,7 +24,7 @@ export function banner(
     [
       "KV pool",
       `${count(numBlocks)} blocks of ${blockSize} = ${count(numTokens)} tokens, ` +
-      `${(info.kvCacheBytes / MIB).toFixed(1)} MiB (${info.kvCacheDtype})`,
+      `${(info.kvCacheBytes / MIB).toFixed(1)} MiB (${info.kvCacheDtype})${describeGrowth(info)}`,
     ],
     ["Fits", `${numSequences} sequences of ${count(maxModelLen)} tokens at once`],
     [
@@ -60,6 +61,13 @@ function describeWeights({ numParameters, weightBytes, quantization }: EngineInf
   } MiB`;
   if (quantization === undefined) return size;
   return `${size} (${quantization.method}, groups of ${quantization.groupSize})`;
+}
+
+/** How far the pool may grow; empty where its size was given. */
+function describeGrowth({ numBlocks, growthLimit, kvCacheBytes }: EngineInfo): string {
+  if (growthLimit <= numBlocks) return "";
+  const bytes = growthLimit / numBlocks * kvCacheBytes;
+  return `, grows under load up to ${formatByteSize(bytes)}`;
 }
 
 function describePhases({ phases }: EngineInfo, total: number): string {

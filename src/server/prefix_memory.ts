@@ -74,7 +74,8 @@ export class PrefixMemory {
       hotPrefixes.load(store.records, Date.now());
       hotPrefixes.forget(Date.now());
       log.info("prefix store is open", { path, blocks: hotPrefixes.size });
-      const warmUp = new WarmUp({ engine, log });
+      const maxTokens = () => engine.info === undefined ? 0 : warmTokens(engine.info);
+      const warmUp = new WarmUp({ engine, log, maxTokens });
       const isWarmUp = (seq: number) => warmUp.hasCaused(seq);
       const { kvEvents } = engine;
       const recorder = new PrefixRecorder({ hotPrefixes, store, kvEvents, isWarmUp, log });
@@ -98,13 +99,13 @@ export class PrefixMemory {
   }
 
   /** Computes the hottest prefixes again, in idle moments; call it once the engine is ready. */
-  async warmUp({ numBlocks, blockSize, maxModelLen }: EngineInfo): Promise<void> {
+  async warmUp(info: EngineInfo): Promise<void> {
     if (this.#parts === undefined) return;
     const { hotPrefixes, warmUp } = this.#parts;
     const limits = {
-      maxTokens: WARM_SHARE * numBlocks * blockSize,
+      maxTokens: warmTokens(info),
       // One position is for the token that ends the request.
-      maxPathTokens: maxModelLen - 1,
+      maxPathTokens: info.maxModelLen - 1,
     };
     await warmUp.start(hotPrefixes.hottest(limits, Date.now()));
   }
@@ -119,6 +120,11 @@ export class PrefixMemory {
     await this.#parts?.recorder.stop();
     this.#parts?.store.close();
   }
+}
+
+/** Most tokens that a warm-up puts into the pool as it is. */
+function warmTokens({ numBlocks, blockSize }: EngineInfo): number {
+  return WARM_SHARE * numBlocks * blockSize;
 }
 
 function identityOf(

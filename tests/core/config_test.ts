@@ -175,3 +175,12 @@ Deno.test("toEngineConfig() passes on a quantization with its group size, from f
   );
   assertStringIncludes(refusal(["--quantization", "fp8"]), "one of none, int8, int4");
 });
+
+Deno.test("parseConfig() refuses how far the pool may grow beside the size it is to keep", () => {
+  const limit = ["--max-kv-cache-memory-bytes", "1GiB"];
+  assertEquals(toEngineConfig(parseConfig(limit, {}), "m").maxKvCacheMemoryBytes, 2 ** 30);
+  for (const size of ["--num-gpu-blocks-override", "--kv-cache-memory-bytes"]) {
+    const parse = () => parseConfig([...limit, size, "4096"], {});
+    assertThrows(parse, StartupError, `with ${size} it keeps that size`);
+  }
+});

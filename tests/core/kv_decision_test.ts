@@ -8,6 +8,10 @@ Deno.test("describeDecision() says who, when and with which numbers", () => {
   const lines: [LoggedDecision, string][] = [
     [{ ...base, type: "free", numBlocks: 2 }, "step 3: sequence 5 ends and gives 2 blocks back"],
     [
+      { ...named, type: "end", reason: "abort" },
+      "step 3: r[1] ends while it waits, without blocks (abort)",
+    ],
+    [
       { ...named, type: "queue", numTokens: 9 },
       "step 3: r[1] queues with 9 tokens",
     ],
@@ -23,6 +27,14 @@ Deno.test("describeDecision() says who, when and with which numbers", () => {
     [
       { ...named, type: "copy", from: 7, to: 8, numTokens: 3 },
       "step 3: r[1] copies 3 tokens of block 7 to block 8",
+    ],
+    [
+      { step: 3, type: "resize", numBefore: 8, numAfter: 4, numEvicted: 3, numMoved: 2 },
+      "step 3: an operator has the pool resized from 8 to 4 blocks, 3 evicted, 2 moved",
+    ],
+    [
+      { ...named, type: "refuse_growth", numBlocks: 8, numWanted: 16 },
+      "step 3: r[1] wants a pool of 16 blocks: the device has no memory for it, it stays at 8",
     ],
   ];
   for (const [decision, line] of lines) assertEquals(describeDecision(decision), line);

@@ -3,7 +3,7 @@ import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { EngineUnavailableError, RequestError, StartupError } from "../../src/core/errors.ts";
 import type { Generation } from "../../src/core/generation.ts";
 import { EngineClient } from "../../src/engine/client.ts";
-import { FAKE_INFO, FakeWorker } from "../support/fake_worker.ts";
+import { FAKE_INFO, FakeWorker, statsAfter } from "../support/fake_worker.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { requestOf } from "../support/requests.ts";
 
@@ -17,6 +17,11 @@ const CONFIG: EngineConfig = {
   maxNumBatchedTokens: 8,
   maxNumWaitingSeqs: 2,
 };
+
+/** Lets what is settled go on. */
+async function turns(): Promise<void> {
+  for (let i = 0; i < 20; i++) await Promise.resolve();
+}
 
 /** A client whose isolates are fakes and whose time stands still. */
 class ClientRig {
@@ -91,6 +96,13 @@ Deno.test("EngineClient.start() rejects with what the user can put right, and tr
   rig.worker.say({ type: "failed", message: "No config.json there", atStart: true });
   await assertRejects(() => starting, StartupError, "No config.json there");
   assertEquals([rig.client.state, rig.client.failure], ["failed", "No config.json there"]);
+  assertEquals(
+    rig.worker.isTerminated,
+    false,
+    "a thread that ends may disturb the end of the process",
+  );
+  rig.client.close();
+  assertEquals(rig.worker.isTerminated, true);
   assertEquals(rig.clock.pendingMs, []);
 });
 
@@ -275,10 +287,20 @@ Deno.test("EngineClient.drain() refuses what is new and waits for what streams",
   await assertRejects(() => rig.client.submit(requestOf("b", 1)), EngineUnavailableError, "shut");
   assertEquals([isDrained, rig.worker.isTerminated], [false, false]);
   rig.worker.sayEvents(1, { requestId: "a", index: 0, token: 5, finishReason: "stop" });
+  await turns();
+  assertEquals([rig.worker.received.at(-1), isDrained], [{ type: "stop" }, false]);
+  assertEquals(rig.worker.isTerminated, false, "it has not said that its device is released");
+  rig.worker.say({ type: "stopped" });
   await draining;
-  assertEquals(rig.worker.isTerminated, true);
+  assertEquals(
+    rig.worker.isTerminated,
+    false,
+    "a thread that ends may disturb the end of the process",
+  );
   assertEquals((await Array.fromAsync(generation.events)).flat()[0]?.finishReason, "stop");
   assertEquals(rig.clock.pendingMs, [], "the deadline's timer would keep the process alive");
+  rig.client.close();
+  assertEquals(rig.worker.isTerminated, true);
 });
 
 Deno.test("EngineClient.drain() ends what still streams at the deadline", async () => {
@@ -286,10 +308,46 @@ Deno.test("EngineClient.drain() ends what still streams at the deadline", async 
   const generation = await rig.submit("a");
   const draining = rig.client.drain(1000);
   rig.clock.advance(1000);
+  await turns();
+  rig.worker.say({ type: "stopped" });
   await draining;
   const [end] = (await Array.fromAsync(generation.events)).flat();
   assertEquals([end?.finishReason, end?.error?.status], ["error", 503]);
-  assertEquals(rig.worker.isTerminated, true);
+});
+
+Deno.test("EngineClient.drain() does not wait for ever for an isolate that does not answer", async () => {
+  const rig = await new ClientRig().start();
+  let isDrained = false;
+  const draining = rig.client.drain(1000).then(() => isDrained = true);
+  await turns();
+  rig.clock.advance(9_999);
+  await turns();
+  assertEquals(isDrained, false);
+  rig.clock.advance(1);
+  await draining;
+});
+
+Deno.test("EngineClient.drain() stops an isolate that still starts, and is not ready afterwards", async () => {
+  const rig = new ClientRig();
+  const starting = rig.client.start(CONFIG);
+  const draining = rig.client.drain(1000);
+  await assertRejects(() => starting, Error, "closed while it started");
+  rig.worker.say({ type: "ready", info: FAKE_INFO });
+  assertEquals([rig.client.state, rig.worker.received.at(-1)], ["draining", { type: "stop" }]);
+  rig.worker.say({ type: "stopped" });
+  await draining;
+  assertEquals(rig.client.state, "draining");
+});
+
+Deno.test("EngineClient.info follows the size of the pool", async () => {
+  const rig = await new ClientRig().start();
+  const worker = rig.worker;
+  assertEquals([rig.client.info?.numBlocks, rig.client.info?.kvCacheBytes], [32, 3200]);
+  worker.say({ type: "events", events: [], stats: { ...statsAfter(1), numBlocks: 40 } });
+  assertEquals([rig.client.info?.numBlocks, rig.client.info?.kvCacheBytes], [40, 4000]);
+  worker.say({ type: "events", events: [], stats: { ...statsAfter(2), numBlocks: 7 } });
+  assertEquals(rig.client.info, { ...FAKE_INFO, numBlocks: 7, kvCacheBytes: 700 });
+  rig.client.close();
 });
 
 Deno.test("EngineClient.drain() ends with the isolate, and starts no other", async () => {

@@ -120,10 +120,10 @@ Deno.test("EngineSession passes an abort on, of one sequence and of all", async 
   await rig.end();
 });
 
-Deno.test("EngineSession tells the user's mistake at start, and closes", async () => {
+Deno.test("EngineSession tells the user's mistake at start, and leaves its end to the main isolate", async () => {
   const rig = new SessionRig(() => Promise.reject(new StartupError("No config.json there")));
   rig.session.receive({ type: "start", config: CONFIG });
-  await rig.closed.promise;
+  await rig.outbox.until(() => rig.outbox.types.includes("failed"));
   assertEquals(rig.outbox.messages, [
     { type: "failed", message: "No config.json there", atStart: true },
   ]);
@@ -182,10 +182,72 @@ Deno.test("EngineSession says and does nothing after its last words", async () =
   assertEquals(numRuns, 1);
 });
 
-Deno.test("EngineSession ends when it is asked to work before it is ready", async () => {
+Deno.test("EngineSession ends when it is asked to work before it is ready", () => {
   const rig = new SessionRig(startFake);
   rig.session.receive({ type: "submit", request: requestOf("a", 1) });
-  await rig.closed.promise;
   assertEquals(rig.outbox.types, ["failed"]);
   assertEquals(rig.bugs.length, 1);
+});
+
+/** A fake whose steps wait for `device`, and that notes its release among `said`. */
+function startHeld(outbox: () => Outbox, device: Promise<void>, started: () => void): StartRunner {
+  const paged = new PagedFakeRunner(FAKE_INFO);
+  return () =>
+    Promise.resolve({
+      info: FAKE_INFO,
+      modelFingerprint: "fake",
+      runner: {
+        async run(batch) {
+          started();
+          await device;
+          return paged.run(batch);
+        },
+        destroy: () => outbox().post({ type: "progress", phase: "released" }),
+      },
+    });
+}
+
+function untilStopped({ outbox }: SessionRig): Promise<void> {
+  return outbox.until(() => outbox.types.includes("stopped"));
+}
+
+Deno.test("EngineSession stops after the step in flight, releases its device, and then says so", async () => {
+  const started = Promise.withResolvers<void>();
+  const device = Promise.withResolvers<void>();
+  const rig: SessionRig = new SessionRig(
+    startHeld(() => rig.outbox, device.promise, started.resolve),
+  );
+  await rig.start();
+  rig.session.receive({ type: "submit", request: requestOf("a", 1, { maxTokens: 50 }) });
+  await started.promise;
+  rig.session.receive({ type: "stop" });
+  assertEquals(rig.outbox.types, ["ready", "accepted"]);
+  device.resolve();
+  await untilStopped(rig);
+  const { types } = rig.outbox;
+  assertEquals(types, ["ready", "accepted", "events", "progress", "stopped"]);
+  rig.session.receive({ type: "stop" });
+  assertEquals([rig.outbox.types.length, rig.bugs], [types.length, []]);
+});
+
+Deno.test("EngineSession stops while idle, and as soon as it has started", async () => {
+  const idle: SessionRig = new SessionRig(
+    startHeld(() => idle.outbox, Promise.resolve(), () => {}),
+  );
+  await idle.start();
+  idle.session.receive({ type: "stop" });
+  await untilStopped(idle);
+  assertEquals(idle.outbox.types, ["ready", "progress", "stopped"]);
+
+  const loaded = Promise.withResolvers<void>();
+  const starting: SessionRig = new SessionRig(async (...given) => {
+    await loaded.promise;
+    return await startHeld(() => starting.outbox, Promise.resolve(), () => {})(...given);
+  });
+  starting.session.receive({ type: "start", config: CONFIG });
+  starting.session.receive({ type: "stop" });
+  assertEquals(starting.outbox.types, []);
+  loaded.resolve();
+  await untilStopped(starting);
+  assertEquals(starting.outbox.types, ["progress", "stopped"]);
 });

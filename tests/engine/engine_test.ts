@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { InvariantError } from "../../src/base/invariant.ts";
 import type { Batch } from "../../src/core/batch.ts";
+import type { PoolResized } from "../../src/core/engine_command.ts";
 import { KernelError } from "../../src/core/errors.ts";
 import { Engine, type EngineOptions, type Runner } from "../../src/engine/engine.ts";
 import { ManualClock } from "../support/manual_clock.ts";
@@ -207,4 +208,70 @@ Deno.test("Engine.command() waits for the step in flight, and may be refused", a
   assertEquals(rig.outbox.tokensOf("a"), generateAlone(prompt, params, 1000).tokens);
   assertEquals(rig.outbox.stats.numPreemptions, 1);
   await rig.finish();
+});
+
+Deno.test("Engine.command() resizes the pool between steps, and answers stay what they are", async () => {
+  const rig = new EngineRig({ numBlocks: 40, blockSize: 2, maxModelLen: 20, prefixCache: {} });
+  const requests = ["a", "b", "c", "d"].map((id, i) => requestOf(id, i + 2, { maxTokens: 15 }));
+  for (const request of requests) rig.engine.submit(request);
+  const sizes = [90, 40, 33, 50, 41];
+  for (const [id, numBlocks] of sizes.entries()) {
+    const numSteps = 2 * id + 1;
+    await rig.outbox.until(() =>
+      rig.outbox.types.includes("events") && rig.outbox.stats.numSteps >= numSteps
+    );
+    rig.engine.command(id, { type: "resize_kv", numBlocks });
+  }
+  for (const { id } of requests) await rig.outbox.untilEnd(id);
+  const answers = rig.outbox.messages.filter((message) => message.type === "answer");
+  assertEquals(answers.map(({ value }) => (value as PoolResized).numAfter), sizes);
+  for (const { id, sequences: [sequence] } of requests) {
+    const { tokens } = generateAlone(sequence!.prompt, sequence!.params, 20);
+    assertEquals(rig.outbox.tokensOf(id), tokens);
+  }
+  const { numBlocks, numPoolResizes, numPoolGrowths } = rig.outbox.stats;
+  assertEquals([numBlocks, numPoolResizes, numPoolGrowths], [41, 5, 0]);
+  await rig.finish();
+});
+
+Deno.test("Engine.command() refuses a resize that cannot be, with the numbers", async () => {
+  const rig = new EngineRig({ numBlocks: 8, blockSize: 2, maxModelLen: 12 });
+  rig.rig.runner.maxNumBlocks = 9;
+  rig.engine.command(0, { type: "resize_kv", numBlocks: 5 });
+  rig.engine.command(1, { type: "resize_kv", numBlocks: 10 });
+  await rig.outbox.until(() => rig.outbox.types.filter((type) => type === "answer").length === 2);
+  const answers = rig.outbox.messages.filter((message) => message.type === "answer");
+  assertEquals(answers.map(({ error }) => [error?.status, error?.code]), [
+    [400, "kv_pool_too_small"],
+    [409, "out_of_device_memory"],
+  ]);
+  assertEquals([rig.outbox.stats.numBlocks, rig.outbox.stats.numPoolResizes], [8, 0]);
+  await rig.finish();
+
+  const paged = new SchedulerRig().runner;
+  const fixed = new EngineRig({}, { runner: { run: (batch) => paged.run(batch) } });
+  fixed.engine.command(0, { type: "resize_kv", numBlocks: 300 });
+  await fixed.outbox.until(() => fixed.outbox.types.includes("answer"));
+  const refused = fixed.outbox.messages.find((message) => message.type === "answer");
+  assertEquals(refused?.error?.code, "kv_pool_fixed");
+  await fixed.finish();
+});
+
+Deno.test("Engine lets the pool grow instead of preempting or waiting, as far as it may", async () => {
+  const preemptions: [number, number, number][] = [];
+  for (const growthLimit of [0, 8, 100]) {
+    const sizes = { numBlocks: 6, blockSize: 2, maxModelLen: 12 };
+    const rig = new EngineRig(sizes, { growthLimit });
+    const requests = ["a", "b", "c", "d", "e"].map((id) => requestOf(id, 4, { maxTokens: 8 }));
+    for (const request of requests) rig.engine.submit(request);
+    for (const { id } of requests) await rig.outbox.untilEnd(id);
+    for (const { id, sequences: [sequence] } of requests) {
+      const { tokens } = generateAlone(sequence!.prompt, sequence!.params, 12);
+      assertEquals(rig.outbox.tokensOf(id), tokens);
+    }
+    const { numBlocks, numPoolGrowths, numPreemptions } = rig.outbox.stats;
+    preemptions.push([numBlocks, numPoolGrowths, Math.sign(numPreemptions)]);
+    await rig.finish();
+  }
+  assertEquals(preemptions, [[6, 0, 1], [8, 1, 1], [48, 3, 0]]);
 });

@@ -50,6 +50,7 @@ Deno.test("serveIsolate() streams answers out of a real Worker", async () => {
     numCachedBlocks: 0,
   });
   await client.drain(1000);
+  client.close();
 });
 
 Deno.test("serveIsolate() tells the user's mistake before the Worker ends", async () => {
@@ -59,6 +60,7 @@ Deno.test("serveIsolate() tells the user's mistake before the Worker ends", asyn
     StartupError,
     "There is no model at nowhere",
   );
+  client.close();
 });
 
 Deno.test("EngineClient replaces a real Worker whose device is lost", async () => {

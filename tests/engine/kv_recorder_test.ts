@@ -61,3 +61,21 @@ Deno.test("KvRecorder notes a wait once, until its reason changes or it is over"
   const steps = recorder.take()?.decisions.map(({ type, step }) => `${type} ${step}`);
   assertEquals(steps, ["queue 0", "wait 0", "wait 2", "wait 3", "admit 4", "wait 5"]);
 });
+
+Deno.test("KvRecorder forgets a sequence with its last decision, whose id may come back", () => {
+  for (
+    const last of [
+      { type: "free", sequenceId: 4, numBlocks: 1 },
+      { type: "end", sequenceId: 4, reason: "abort" },
+    ] as const
+  ) {
+    const recorder = new KvRecorder();
+    const queue = { type: "queue", sequenceId: 4, index: 0, numTokens: 2 } as const;
+    recorder.decided({ ...queue, requestId: "r" }, 0);
+    recorder.decided(last, 1);
+    recorder.decided({ type: "allocate", sequenceId: 4, numBlocks: 1 }, 2);
+    recorder.decided({ ...queue, requestId: "s" }, 3);
+    const requests = recorder.take()!.decisions.map(({ requestId }) => requestId);
+    assertEquals(requests, ["r", "r", undefined, "s"]);
+  }
+});

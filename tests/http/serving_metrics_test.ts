@@ -45,6 +45,8 @@ Deno.test("ServingMetrics reads gauges from the engine at each scrape", async ()
     numQueriedTokens: 700,
     numHitTokens: 320,
     numEvictedBlocks: 9,
+    numPoolGrowths: 4,
+    numPoolResizes: 2,
     numSteps: 11,
     stepMs: 2500,
     hostMs: 125,
@@ -57,7 +59,9 @@ Deno.test("ServingMetrics reads gauges from the engine at each scrape", async ()
     assertStringIncludes(text, `vllm:num_preemptions_total{${LABELS}} 5\n`);
     assertStringIncludes(text, `vllm:prefix_cache_queries_total{${LABELS}} 700\n`);
     assertStringIncludes(text, `vllm:prefix_cache_hits_total{${LABELS}} 320\n`);
-    assertStringIncludes(text, `quire:prefix_cache_evicted_blocks_total{${LABELS}} 9\n`);
+    assertStringIncludes(text, `total{reason="allocation",${LABELS}} 9\n`);
+    assertStringIncludes(text, `quire:kv_pool_growths_total{${LABELS}} 4\n`);
+    assertStringIncludes(text, `quire:kv_pool_resizes_total{${LABELS}} 2\n`);
     assertStringIncludes(text, `quire:steps_total{${LABELS}} 11\n`);
     assertStringIncludes(text, `quire:step_seconds_total{${LABELS}} 2.5\n`);
     assertStringIncludes(text, `quire:host_seconds_total{${LABELS}} 0.125\n`);

@@ -21,7 +21,7 @@ Deno.test("refuseUnsupported() names a field whose value asks for something", ()
     { response_format: "json" },
     { best_of: 2 },
     { best_of: 1, n: 2 },
-    { use_beam_search: true },
+    { length_penalty: 2 },
     { min_tokens: 1 },
     { prompt_logprobs: 0 },
     { echo: true },
@@ -47,7 +47,8 @@ Deno.test("refuseUnsupported() lets values pass that ask for nothing", () => {
     { response_format: { type: "text" }, modalities: ["text"], echo: false },
     { best_of: 3, n: 3 },
     { best_of: 1 },
-    { min_tokens: 0, use_beam_search: false },
+    { min_tokens: 0, use_beam_search: false, length_penalty: 1 },
+    { use_beam_search: true, length_penalty: 2 },
     { user: "me", metadata: {}, store: true, service_tier: "auto", never_heard_of: 1 },
   ];
   for (const body of bodies) refuseUnsupported(body, UNSUPPORTED_IN_CHAT);

@@ -1,6 +1,7 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
+import { RequestError } from "../../src/core/errors.ts";
 import type { CacheRetention } from "../../src/core/generation.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
@@ -15,13 +16,14 @@ interface Sizes {
 }
 
 interface Step {
-  readonly verb: "fork" | "grow" | "compute" | "free" | "wait";
+  readonly verb: "fork" | "grow" | "compute" | "free" | "wait" | "resize" | "pin" | "unpin";
   readonly id: SequenceId;
   readonly other: SequenceId;
   readonly tokens: readonly number[];
   readonly scope: string;
   readonly retention: CacheRetention | undefined;
   readonly count: number;
+  readonly numBlocks: number;
 }
 
 const sizes: fc.Arbitrary<Sizes> = fc.record({
@@ -35,7 +37,8 @@ const steps: fc.Arbitrary<Step> = fc.record({
     { weight: 8, arbitrary: fc.constantFrom("fork" as const, "grow" as const) },
     { weight: 6, arbitrary: fc.constant("free" as const) },
     { weight: 8, arbitrary: fc.constant("compute" as const) },
-    { weight: 1, arbitrary: fc.constant("wait" as const) },
+    { weight: 3, arbitrary: fc.constantFrom("wait" as const, "pin" as const, "unpin" as const) },
+    { weight: 3, arbitrary: fc.constant("resize" as const) },
   ),
   id: fc.nat(3),
   other: fc.nat(3),
@@ -46,6 +49,7 @@ const steps: fc.Arbitrary<Step> = fc.record({
     { nil: undefined },
   ),
   count: fc.oneof(fc.integer({ min: 1, max: 3 }), fc.constant(9)),
+  numBlocks: fc.integer({ min: 1, max: 18 }),
 });
 
 /** A history needs no admissions of its own: a step on a sequence without a table admits it. */
@@ -58,6 +62,8 @@ class Pair {
   /** Every decision, and every table as it was at first. */
   readonly decisions: unknown[] = [];
   numHits = 0;
+  numMoves = 0;
+  numRefusals = 0;
   /** What folding the events of the cache gives. */
   readonly #keys = new Set<BlockKey>();
   readonly #keysOf = new Map<string, BlockKey>();
@@ -90,7 +96,12 @@ class Pair {
   apply(step: Step): void {
     const table = this.model.tables.get(step.id);
     if (step.verb === "wait") this.model.now += step.count;
-    else if (step.verb === "fork" && table === undefined) this.#fork(step);
+    else if (step.verb === "resize") this.#resize(step);
+    else if (step.verb === "pin") this.#pin(step);
+    else if (step.verb === "unpin") {
+      assertEquals(this.manager.pins!.remove(step.scope), this.model.pins.has(step.scope));
+      this.model.unpin(step.scope);
+    } else if (step.verb === "fork" && table === undefined) this.#fork(step);
     else if (table === undefined) this.#admit(step);
     else if (step.verb === "grow") this.#grow(step);
     else if (step.verb !== "free") this.#compute(step);
@@ -169,11 +180,61 @@ class Pair {
     this.model.compute(id, end);
   }
 
+  #pin({ scope, tokens }: Step): void {
+    const { manager, model } = this;
+    const blocks = model.pinnable(scope, tokens);
+    const numOthers = model.numPinned - (model.pins.get(scope)?.length ?? 0);
+    const pin = () => manager.pins!.pin(scope, scope, Uint32Array.from(tokens));
+    if (model.mayPin(numOthers + blocks.length, model.numBlocks)) {
+      assertEquals(pin(), blocks.length);
+      model.pin(scope, blocks);
+    } else assertThrows(pin, RequestError, "Cannot pin");
+    assertEquals(manager.pins!.numBlocks, model.numPinned);
+  }
+
+  /** Checks the moves and follows them; whether they move the right contents, other tests see. */
+  #resize({ numBlocks }: Step): void {
+    const { manager, model } = this;
+    const numBefore = model.numBlocks;
+    if (numBlocks < model.numInUse || !model.mayPin(model.numPinned, numBlocks)) {
+      const error = assertThrows(() => manager.resize(numBlocks), RequestError, "Cannot make");
+      assertEquals(error.data.status, 409);
+      assertEquals(manager.numBlocks, numBefore);
+      this.numRefusals++;
+      return;
+    }
+    const { numEvicted } = model;
+    model.shrinkTo(numBlocks);
+    const used = model.usedIds();
+    const tables = [...model.tables].map(([id, { blocks }]) => [id, [...blocks]] as const);
+    const resize = manager.resize(numBlocks);
+    const sources = [...used].filter((id) => id >= numBlocks);
+    assertEquals(resize.moves.map(({ from }) => from).sort(), sources.sort());
+    const targets = new Set(resize.moves.map(({ to }) => to));
+    assertEquals(targets.size, sources.length, "two blocks moved to one");
+    for (const to of targets) assert(to < numBlocks && !used.has(to), `block ${to} is taken`);
+    model.resize(numBlocks, resize.moves);
+    const { numEvicted: numAfter } = model;
+    assertEquals(
+      [resize.numBefore, resize.numAfter, resize.numEvicted],
+      [numBefore, numBlocks, numAfter - numEvicted],
+    );
+    this.numMoves += resize.moves.length;
+    const after = new Map(resize.moves.map(({ from, to }) => [from, to]));
+    for (const [id, before] of tables) {
+      assertEquals([...manager.blockTable(id)], before.map((block) => after.get(block) ?? block));
+    }
+  }
+
   /** Frees everything and clears the cache: nothing may be left. */
   clear(): void {
     for (const id of [...this.model.tables.keys()]) {
       this.manager.free(id);
       this.model.free(id);
+    }
+    for (const name of [...this.model.pins.keys()]) {
+      this.manager.pins!.remove(name);
+      this.model.unpin(name);
     }
     this.#compare();
     assertEquals(this.manager.numInUse, 0);
@@ -223,10 +284,12 @@ class Pair {
 }
 
 for (const [i, policy] of (["lru", "slru", "priority"] as const).entries()) {
-  Deno.test(`BlockManager with a prefix cache (${policy}) agrees with a map of prefixes after each of 200,000 steps (I1-I9, I14, I16)`, () => {
+  Deno.test(`BlockManager with a prefix cache (${policy}) agrees with a map of prefixes after each of 200,000 steps, resizes among them (I1-I9, I14, I16)`, () => {
     let numSteps = 0;
     let numHits = 0;
     let numEvicted = 0;
+    let numMoves = 0;
+    let numRefusals = 0;
     fc.assert(
       fc.property(
         fc.noBias(sizes),
@@ -237,12 +300,15 @@ for (const [i, policy] of (["lru", "slru", "priority"] as const).entries()) {
           pair.clear();
           numSteps += history.length;
           numHits += pair.numHits;
+          numMoves += pair.numMoves;
+          numRefusals += pair.numRefusals;
           numEvicted += pair.manager.numEvicted;
         },
       ),
       { seed: 20 + i, numRuns: 4000 },
     );
     assert(numSteps >= 200_000, `only ${numSteps} steps`);
+    assert(numMoves > 3000 && numRefusals > 500, `${numMoves} moves, ${numRefusals} refusals`);
     assert(numHits > 5000 && numEvicted > 10_000, `${numHits} hits, ${numEvicted} evictions`);
   });
 }

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { InvariantError } from "../../src/base/invariant.ts";
+import { RequestError } from "../../src/core/errors.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import type { KvDecision } from "../../src/core/kv_decision.ts";
@@ -13,7 +14,11 @@ function tokens(count: number): Uint32Array {
 
 Deno.test("BlockManager.tryAdmit() covers the tokens, the last block perhaps in part", () => {
   const blocks = new BlockManager({ numBlocks: 8, blockSize: 4 });
-  assertEquals(blocks.tryAdmit(7, tokens(9)), { numCachedTokens: 0, isLookup: false });
+  assertEquals(blocks.tryAdmit(7, tokens(9)), {
+    numCachedTokens: 0,
+    numEvictedTokens: 0,
+    isLookup: false,
+  });
   assertEquals(blocks.blockTable(7), [0, 1, 2]);
   assertEquals([blocks.numFree, blocks.numTables], [5, 1]);
 });
@@ -75,7 +80,7 @@ Deno.test("BlockManager.tryFork() shares whole blocks and has the rest copied", 
   const admission = blocks.tryFork(2, { source: 1, numTokens: 11 });
   assertEquals(blocks.blockTable(2), [0, 1, 3]);
   const copy = { from: 2, to: 3, numTokens: 2 };
-  assertEquals(admission, { numCachedTokens: 10, isLookup: false, copy });
+  assertEquals(admission, { numCachedTokens: 10, numEvictedTokens: 0, isLookup: false, copy });
   blocks.checkIntegrity();
   blocks.markCopied();
   blocks.free(1);
@@ -115,6 +120,83 @@ for (
     assertEquals(blocks.numInUse, 0);
   });
 }
+
+Deno.test("BlockManager.resize() moves what stays below the new end, sources of copies among it", () => {
+  const blocks = new BlockManager({
+    numBlocks: 8,
+    blockSize: 4,
+    prefixCache: { keySpace: KEY_SPACE },
+  });
+  blocks.tryAdmit(1, tokens(12));
+  const source = Uint32Array.of(1, 2, 3, 4, 5, 6);
+  blocks.tryAdmit(2, source);
+  blocks.markComputed(2, source, 6);
+  blocks.tryFork(3, { source: 2, numTokens: 7 });
+  assertEquals([1, 2, 3].map((id) => [...blocks.blockTable(id)]), [[0, 1, 2], [3, 4], [3, 5]]);
+  blocks.free(1);
+  // The copy of the forked block is under way, and its source still held.
+  blocks.free(2);
+  const { moves, ...counts } = blocks.resize(4);
+  assertEquals(counts, { numBefore: 8, numAfter: 4, numEvicted: 0 });
+  assertEquals(moves, [{ from: 4, to: 0 }, { from: 5, to: 1 }]);
+  assertEquals(blocks.blockTable(3), [3, 1]);
+  blocks.checkIntegrity();
+  blocks.markCopied();
+  blocks.checkIntegrity();
+  assertEquals([blocks.numFree, blocks.numInUse], [2, 2]);
+  // The first block is still found, under whichever id.
+  assertEquals(blocks.tryAdmit(4, source)?.numCachedTokens, 4);
+});
+
+Deno.test("BlockManager.resize() refuses a size below what is in use, and changes nothing", () => {
+  const blocks = new BlockManager({ numBlocks: 8, blockSize: 1 });
+  blocks.tryAdmit(1, tokens(5));
+  const { data } = assertThrows(() => blocks.resize(4), RequestError, "5 of its 8 are in use");
+  assertEquals([data.status, data.code, data.details], [409, "kv_pool_in_use", {
+    n_blocks: 4,
+    n_in_use: 5,
+    n_pinned: 0,
+  }]);
+  assertEquals([blocks.numBlocks, blocks.numFree], [8, 3]);
+  assertEquals(blocks.resize(5).moves, []);
+  assertEquals(blocks.tryExtend(1, 6), false);
+  blocks.resize(9);
+  assertEquals([blocks.tryExtend(1, 9), blocks.tryExtend(1, 10)], [true, false]);
+});
+
+Deno.test("BlockManager.resize() keeps pins within their share, and evicts in order, telling it", () => {
+  const removed: string[] = [];
+  const stored: string[] = [];
+  const blocks = new BlockManager({
+    numBlocks: 12,
+    blockSize: 1,
+    prefixCache: {
+      keySpace: KEY_SPACE,
+      listener: {
+        stored: ({ key }) => stored.push(key),
+        removed: ({ key }) => removed.push(key),
+        used: () => {},
+        cleared: () => {},
+      },
+    },
+  });
+  for (const [id, prompt] of [[1, [1, 2, 3]], [2, [4, 5]], [3, [6, 7, 8]]] as const) {
+    const ids = Uint32Array.from(prompt);
+    blocks.tryAdmit(id, ids);
+    blocks.markComputed(id, ids, ids.length);
+    blocks.free(id);
+  }
+  blocks.pins!.pin("kept", "", Uint32Array.of(4, 5));
+  const { data } = assertThrows(() => blocks.resize(3), RequestError, "2 are pinned");
+  assertEquals([data.status, data.details?.n_pinned, removed, blocks.numBlocks], [409, 2, [], 12]);
+  assertEquals(blocks.resize(4).numEvicted, 4);
+  // The least recently used prompt goes first, its last block before its first.
+  assertEquals(removed, [stored[2], stored[1], stored[0], stored[7]]);
+  assertEquals([blocks.pins!.maxNumBlocks, blocks.numEvicted], [2, 4]);
+  const find = (...prompt: number[]) => blocks.numTokensCached(Uint32Array.from(prompt));
+  assertEquals([find(1, 2, 3), find(4, 5, 9), find(6, 7, 8, 9)], [0, 2, 2]);
+  blocks.checkIntegrity();
+});
 
 Deno.test("BlockManager tells every decision with its numbers", () => {
   const decisions: KvDecision[] = [];

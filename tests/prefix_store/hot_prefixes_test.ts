@@ -280,6 +280,8 @@ function checkChoice(hot: HotPrefixes, model: Model, numBlocks: number, now: num
     paths.flatMap((path) => [...path].map((_, i) => path.slice(0, i + 1))),
   );
   assertEquals(blocks.size, Math.min(numBlocks, model.paths.size));
+  const numOwn = chosen.reduce((sum, { numOwnTokens }) => sum + numOwnTokens, 0);
+  assertEquals(numOwn, BLOCK * blocks.size, "what paths share counts once");
   for (const path of paths) {
     assert(paths.every((other) => other === path || !other.startsWith(path)), "a prefix twice");
   }

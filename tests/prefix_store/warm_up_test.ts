@@ -82,10 +82,15 @@ class FakeEngine implements EnginePort {
   }
 }
 
-function pathOf(tokens: readonly number[], scope = ""): HotPath {
+function pathOf(
+  tokens: readonly number[],
+  scope = "",
+  numOwnTokens: number = tokens.length,
+): HotPath {
   return {
     scope,
     numTokens: tokens.length,
+    numOwnTokens,
     savedTokens: 0,
     toTokens: () => Uint32Array.from(tokens),
   };
@@ -96,11 +101,13 @@ class WarmUpRig {
   readonly clock = new ManualClock();
   readonly lines: Record<string, unknown>[];
   readonly warmUp: WarmUp;
+  maxTokens = Infinity;
 
   constructor() {
     const { log, lines } = logLines();
     this.lines = lines;
-    this.warmUp = new WarmUp({ engine: this.engine, log, clock: this.clock });
+    const maxTokens = () => this.maxTokens;
+    this.warmUp = new WarmUp({ engine: this.engine, log, clock: this.clock, maxTokens });
   }
 
   /** Lets everything that waits go on, then moves time and does so again. */
@@ -134,6 +141,7 @@ Deno.test("WarmUp computes prefixes one at a time, in order, each in its scope",
   assertEquals(rig.engine.runs.map(({ tokens }) => tokens), [[1, 2, 3, 4]]);
   const { sequences, cacheScope } = rig.engine.run.request;
   assertEquals([sequences.length, sequences[0]!.params.maxTokens, cacheScope], [1, 1, undefined]);
+  assertEquals(rig.engine.run.request.isWarmUp, true);
   assertEquals(rig.left, [0, 2, 0, 6]);
   await rig.end();
   assertEquals(rig.left, [1, 1, 4, 2]);
@@ -146,6 +154,24 @@ Deno.test("WarmUp computes prefixes one at a time, in order, each in its scope",
     "warm-up of the prefix cache starts",
     "warm-up of the prefix cache is done",
   ]);
+});
+
+Deno.test("WarmUp leaves the coldest out when the pool has become too small for them", async () => {
+  const rig = new WarmUpRig();
+  const done = rig.warmUp.start([
+    pathOf([1, 2, 3, 4]),
+    pathOf([1, 2, 3, 5], "", 1),
+    pathOf([6, 7]),
+    pathOf([8]),
+  ]);
+  await rig.advance();
+  rig.maxTokens = 5;
+  await rig.end();
+  // The second shares three of its tokens with the first.
+  assertEquals(rig.engine.run.tokens, [1, 2, 3, 5]);
+  await rig.end();
+  await done;
+  assertEquals([rig.engine.runs.length, rig.left], [2, [2, 0, 8, 0]]);
 });
 
 Deno.test("WarmUp waits until the engine is ready and has nothing in flight", async () => {

@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { StartupError } from "../../src/core/errors.ts";
+import type { KvGeometry } from "../../src/core/kv_layout.ts";
 import { kvBudget } from "../../src/runner/memory_budget.ts";
 
 const CONFIG: EngineConfig = {
@@ -14,12 +15,13 @@ const CONFIG: EngineConfig = {
   maxNumWaitingSeqs: 10,
 };
 /** 1,536 bytes per token, 24,576 per block of 16. */
-const GEOMETRY = { numLayers: 6, numKvHeads: 2, headDim: 32, dtype: "f16" } as const;
+const GEOMETRY: KvGeometry = { numLayers: 6, numKvHeads: 2, headDim: 32, dtype: "f16" };
 const DEVICE = { modelMaxLen: 2048, maxBindingBytes: 2 ** 27 };
 
 Deno.test("kvBudget holds 32 longest sequences unless told otherwise", () => {
   assertEquals(kvBudget(CONFIG, GEOMETRY, DEVICE), {
     numBlocks: 4096,
+    growthLimit: 2 ** 27 / 4096,
     maxModelLen: 2048,
     bytes: 4096 * 24576,
   });
@@ -34,9 +36,41 @@ Deno.test("kvBudget takes a number of blocks before bytes, and bytes before the 
   const both = { ...CONFIG, kvCacheMemoryBytes, numBlocksOverride: 7 };
   assertEquals(kvBudget(both, GEOMETRY, DEVICE), {
     numBlocks: 7,
+    growthLimit: 7,
     maxModelLen: 112,
     bytes: 7 * 24576,
   });
+});
+
+Deno.test("kvBudget lets the pool grow to half of the host's free memory where that is the device's", () => {
+  const onHost = (hostFreeBytes: number, config: Partial<EngineConfig> = {}) => {
+    const budget = kvBudget({ ...CONFIG, ...config }, GEOMETRY, { ...DEVICE, hostFreeBytes });
+    return [budget.numBlocks, budget.growthLimit];
+  };
+  assertEquals(onHost(2 * 5000 * 24576), [4096, 5000]);
+  assertEquals(onHost(2 * 1000 * 24576), [1000, 1000]);
+  assertEquals(onHost(1e12), [4096, 32_768], "what can be bound");
+  assertEquals(onHost(2 * 5000 * 24576, { numBlocksOverride: 9000 }), [9000, 9000]);
+});
+
+Deno.test("kvBudget lets the pool grow to what the user allows, and start with what they ask for", () => {
+  const sizes = (config: Partial<EngineConfig>, geometry = GEOMETRY) => {
+    const { numBlocks, growthLimit, maxModelLen } = kvBudget(
+      { ...CONFIG, ...config },
+      geometry,
+      { ...DEVICE, maxBindingBytes: 2 ** 31, hostFreeBytes: 1e9 },
+    );
+    return [numBlocks, growthLimit, maxModelLen];
+  };
+  assertEquals(sizes({ maxKvCacheMemoryBytes: 5000 * 24576 }), [4096, 5000, 2048]);
+  assertEquals(sizes({ maxKvCacheMemoryBytes: 100 * 24576 }), [100, 100, 1600]);
+  assertEquals(sizes({ kvCacheMemoryBytes: 300 * 24576 }), [300, 300, 2048]);
+  // A pool of 1 GiB would not hold one sequence of 2,048 tokens; the limit does.
+  const huge = { ...GEOMETRY, numLayers: 1024, numKvHeads: 16, headDim: 32 };
+  const maxKvCacheMemoryBytes = 2 ** 35;
+  assertEquals(sizes({ maxKvCacheMemoryBytes }, huge), [32, 1024, 512]);
+  const asked = { maxKvCacheMemoryBytes, maxModelLen: 2048 };
+  assertEquals(sizes(asked, huge), [128, 1024, 2048]);
 });
 
 Deno.test("kvBudget stays within what one binding can hold", () => {

@@ -177,7 +177,12 @@ Deno.test("Scheduler answers searches and draws alike in tiny pools, with preemp
   const totals = { preemptions: 0, restored: 0, answered: 0, errors: 0, aborts: 0, copies: 0 };
   fc.assert(
     fc.property(tinyRigs, arrivals, ({ prefixCache, ...sizes }, requests) => {
-      const rig = rigOf({ ...sizes, ...(prefixCache && { prefixCache }) });
+      const open = new Set<number>();
+      const onDecision = ({ type, sequenceId }: KvDecision) => {
+        if (type === "queue") open.add(sequenceId);
+        if (type === "free" || type === "end") assert(open.delete(sequenceId));
+      };
+      const rig = rigOf({ ...sizes, onDecision, ...(prefixCache && { prefixCache }) });
       const accepted: Accepted[] = [];
       let firstId = 0;
       let numSteps = 0;
@@ -214,7 +219,7 @@ Deno.test("Scheduler answers searches and draws alike in tiny pools, with preemp
         step();
       }
       rig.finish();
-      assertEquals(rig.blocks.numInUse, 0);
+      assertEquals([rig.blocks.numInUse, open.size], [0, 0]);
       for (const { request } of accepted) checkOutcome(rig, request, totals);
       totals.preemptions += rig.scheduler.stats.numPreemptions;
     }),

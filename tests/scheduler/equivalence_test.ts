@@ -24,6 +24,7 @@ type Arrivals = readonly (Omit<GenerationRequest, "id"> & { readonly gap: number
 
 /** What the rigs of a property have done together. */
 interface Totals {
+  numMoves: number;
   numPreemptions: number;
   numHitTokens: number;
   numEvictedBlocks: number;
@@ -31,11 +32,18 @@ interface Totals {
 }
 
 /** Turns a rig through all arrivals; the answers by request and sequence. */
-function answersOn(rig: SchedulerRig, requests: Arrivals) {
+function answersOn(rig: SchedulerRig, requests: Arrivals, beforeStep: (rig: SchedulerRig) => void) {
   requests.forEach(({ gap, ...request }, i) => {
-    for (let step = 0; step < gap; step++) rig.step();
+    for (let step = 0; step < gap; step++) {
+      beforeStep(rig);
+      rig.step();
+    }
     rig.add({ id: `r${i}`, ...request });
   });
+  while (rig.scheduler.hasWork) {
+    beforeStep(rig);
+    rig.step();
+  }
   rig.finish();
   return requests.map(({ sequences }, i) =>
     sequences.map((_, index) => ({
@@ -46,12 +54,25 @@ function answersOn(rig: SchedulerRig, requests: Arrivals) {
 }
 
 /** Checks that rigs of `options` answer as the definition does; returns what they have done. */
-function checkEquivalence(options: fc.Arbitrary<RigOptions>, seed: number): Totals {
-  const totals = { numPreemptions: 0, numHitTokens: 0, numEvictedBlocks: 0, numCopies: 0 };
+function checkEquivalence(
+  options: fc.Arbitrary<RigOptions>,
+  seed: number,
+  /** Returns how many blocks it has moved. */
+  beforeStep: (rig: SchedulerRig) => number = () => 0,
+): Totals {
+  const totals = {
+    numMoves: 0,
+    numPreemptions: 0,
+    numHitTokens: 0,
+    numEvictedBlocks: 0,
+    numCopies: 0,
+  };
   fc.assert(
     fc.property(options, arrivals, (rigOptions, requests) => {
       const rig = new SchedulerRig(rigOptions);
-      const answers = answersOn(rig, requests);
+      const answers = answersOn(rig, requests, () => {
+        totals.numMoves += beforeStep(rig);
+      });
       const alone = requests.map(({ sequences }) =>
         sequences.map(({ prompt, params }) => generateAlone(prompt, params, 1000))
       );
@@ -119,6 +140,27 @@ Deno.test("Scheduler gives the same answers under eviction pressure, for every p
   });
   const { numHitTokens, numEvictedBlocks, numPreemptions } = checkEquivalence(rigs, 13);
   assert(numHitTokens > 200 && numEvictedBlocks > 200 && numPreemptions > 50);
+});
+
+Deno.test("Scheduler gives the same answers while the pool shrinks and grows, with and without a cache", () => {
+  const rigs = fc.record({
+    blockSize: fc.constantFrom(1, 2),
+    numBlocks: fc.integer({ min: MAX_NUM_TOKENS, max: 60 }),
+    maxModelLen: fc.constant(MAX_NUM_TOKENS + 1),
+    maxNumBatchedTokens: fc.integer({ min: 2, max: 12 }),
+  });
+  const caching = fc.tuple(rigs, prefixCaches).map(([sizes, prefixCache]) =>
+    prefixCache === undefined ? sizes : { ...sizes, prefixCache }
+  );
+  let numSteps = 0;
+  const totals = checkEquivalence(caching, 14, (rig) => {
+    if (++numSteps % 3 !== 0) return 0;
+    const numBlocks = numSteps % 2 === 0 ? 90 : rig.minNumBlocks + numSteps % 7;
+    return rig.resize(numBlocks).moves.length;
+  });
+  const { numMoves, numHitTokens, numPreemptions, numEvictedBlocks } = totals;
+  assert(numMoves > 1000 && numHitTokens > 200, `${numMoves} moves, ${numHitTokens} tokens hit`);
+  assert(numPreemptions > 20 && numEvictedBlocks > 100);
 });
 
 Deno.test("a wrong block shows as a wrong token: the fake model without its copies, and with another table", () => {

@@ -153,7 +153,41 @@ Deno.test("Scheduler lets a preempted sequence find its own blocks again", () =>
   checkAnswers(rig, ...requests);
   // All but the blocks that the survivor took are found again.
   assert(rig.scheduler.stats.numComputedPromptTokens < computed + 12);
-  assertEquals(rig.scheduler.stats.numHitTokens, 0, "only first admissions count");
+  const { numQueriedTokens, numHitTokens, numRequeriedTokens, numRehitTokens } = rig.scheduler
+    .stats;
+  assertEquals([numQueriedTokens, numHitTokens], [24, 0], "only first admissions count");
+  assert(numRequeriedTokens > 12 && numRehitTokens > 0 && numRehitTokens % 4 === 0);
+  assert(numRehitTokens < numRequeriedTokens);
+});
+
+Deno.test("Scheduler tells tokens that were evicted of late from those never seen and the last block's", () => {
+  const missesOf = ({ scheduler: { stats } }: SchedulerRig) => [
+    stats.numQueriedTokens,
+    stats.numHitTokens,
+    stats.numEvictedTokens,
+    stats.numUnsharableTokens,
+  ];
+  const rig = cachingRig({ numBlocks: 6 });
+  const ask = (prompt: number[]) => {
+    rig.add(samplesOf(`r${rig.events.length}`, prompt, { maxTokens: 1 }));
+    rig.finish();
+  };
+  ask(range(0, 13));
+  assertEquals(missesOf(rig), [13, 0, 0, 1]);
+  ask(range(50, 16));
+  assertEquals(missesOf(rig), [29, 0, 0, 5], "the last of four blocks is never found");
+  assertEquals(rig.scheduler.stats.numEvictedBlocks, 1);
+  ask(range(0, 17));
+  assertEquals(missesOf(rig), [46, 8, 4, 6], "two blocks are left of three, the fourth is new");
+  rig.scheduler.resetPrefixCache(false);
+  const { numResetBlocks, numCachedBlocks, numEvictedBlocks } = rig.scheduler.stats;
+  assert(numResetBlocks > 0 && numCachedBlocks === 0);
+  ask(range(0, 13));
+  assertEquals(missesOf(rig), [59, 8, 4, 7], "what a reset has dropped was not evicted");
+  assertEquals(rig.scheduler.stats.numEvictedBlocks, numEvictedBlocks);
+  rig.add({ ...samplesOf("w", range(0, 9)), isWarmUp: true });
+  rig.finish();
+  assertEquals(missesOf(rig), [59, 8, 4, 7], "a warm-up's look-ups are not counted");
 });
 
 Deno.test("Scheduler counts look-ups once, at the first admission (S79)", () => {

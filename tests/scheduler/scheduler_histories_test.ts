@@ -21,6 +21,8 @@ class History {
   readonly #firstIds = new Map<string, number>();
   readonly #startOf = new Map<number, number>();
   numActions = 0;
+  numResizes = 0;
+  numMoves = 0;
   #numRequests = 0;
   #numSequences = 0;
 
@@ -40,6 +42,7 @@ class History {
         action.inFlight.forEach((inner) => this.apply(inner));
       });
     }
+    if (action.verb === "resize") this.#resize(action.numBlocks);
     if (action.verb === "reset") {
       this.rig.scheduler.resetPrefixCache(true);
       assertEquals(this.rig.blocks.numFree, this.rig.blocks.numBlocks);
@@ -50,6 +53,20 @@ class History {
   /** Where the first chunk of a sequence started; undefined when it never ran. */
   firstStart(requestId: string, index: number): number | undefined {
     return this.#startOf.get(this.#firstIds.get(requestId)! + index);
+  }
+
+  #resize(numBlocks: number): void {
+    const before = this.rig.scheduler.stats;
+    const numWanted = numBlocks === 0 ? this.rig.minNumBlocks : numBlocks;
+    try {
+      const { numAfter, moves } = this.rig.resize(numWanted);
+      assertEquals([numAfter, this.rig.blocks.numBlocks], [numWanted, numWanted]);
+      this.numMoves += moves.length;
+      this.numResizes++;
+    } catch (error) {
+      assert(error instanceof RequestError && numWanted < this.rig.minNumBlocks, `${error}`);
+      assertEquals(this.rig.scheduler.stats, before, "a refusal changes nothing");
+    }
   }
 
   #submit(request: GenerationRequest): void {
@@ -153,6 +170,8 @@ Deno.test("Scheduler ends every accepted sequence once and rightly, and leaks no
   let numActions = 0;
   let numHitTokens = 0;
   let numCopies = 0;
+  let numMoves = 0;
+  let numResizes = 0;
   const reasons = new Set<string>();
   fc.assert(
     fc.property(tinyCachingRigs, schedulerHistories, (options, actions) => {
@@ -179,6 +198,8 @@ Deno.test("Scheduler ends every accepted sequence once and rightly, and leaks no
       assert(rig.events.every(({ requestId }) => ids.has(requestId)), "an event of a refused one");
 
       numActions += history.numActions;
+      numMoves += history.numMoves;
+      numResizes += history.numResizes;
       numHitTokens += rig.scheduler.stats.numHitTokens;
       numCopies += rig.runner.batches.reduce((sum, { copies }) => sum + (copies?.length ?? 0), 0);
       numPreemptions += rig.scheduler.stats.numPreemptions;
@@ -189,6 +210,7 @@ Deno.test("Scheduler ends every accepted sequence once and rightly, and leaks no
   assert(numPreemptions > 100, `the histories preempted only ${numPreemptions} times`);
   assert(numActions >= 200_000, `only ${numActions} actions`);
   assert(numHitTokens > 8000, `the histories hit only ${numHitTokens} tokens`);
+  assert(numMoves > 50 && numResizes > 5000, `${numMoves} moves in ${numResizes} resizes`);
   assert(numCopies > 2000, `the histories copied only ${numCopies} times`);
   assertEquals([...reasons].sort(), ["abort", "error", "length", "stop", "token"]);
 });

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { InvariantError } from "../../src/base/invariant.ts";
 import { RequestError } from "../../src/core/errors.ts";
+import type { KvDecision } from "../../src/core/kv_decision.ts";
 import { requestOf, samplingParams } from "../support/requests.ts";
 import { chunksOf, SchedulerRig } from "../support/scheduler_rig.ts";
 
@@ -256,4 +257,30 @@ Deno.test("Scheduler.checkIntegrity() finds blocks that no sequence holds", () =
   const error = assertThrows(() => rig.scheduler.checkIntegrity(), InvariantError);
   assertStringIncludes(error.message, "1 block tables, 0 sequences");
   assert(!rig.scheduler.hasWork);
+});
+
+Deno.test("Scheduler has a last decision for each sequence, also for those that end while they wait", () => {
+  const decisions: KvDecision[] = [];
+  const rig = new SchedulerRig({
+    numBlocks: 3,
+    blockSize: 2,
+    prefixCache: {},
+    onDecision: (decision) => decisions.push(decision),
+  });
+  const lastOf = (id: number) => decisions.findLast(({ sequenceId }) => sequenceId === id);
+  rig.add(requestOf("a", 2, { maxTokens: 3 }), requestOf("b", 3), requestOf("c", 3));
+  rig.step();
+  assertEquals(lastOf(1)?.type, "wait");
+  rig.scheduler.abort("b");
+  rig.scheduler.abort("c");
+  assertEquals(lastOf(1), { type: "end", sequenceId: 1, reason: "abort" });
+  assertEquals(lastOf(2), { type: "end", sequenceId: 2, reason: "abort" });
+  rig.finish();
+  assertEquals(lastOf(0)?.type, "free");
+
+  rig.blocks.pins!.pin("kept", "", Uint32Array.of(1, 1));
+  const prompt = Uint32Array.of(2, 2, 2, 2, 2);
+  rig.add({ id: "d", sequences: [{ prompt, params: samplingParams() }] });
+  rig.finish();
+  assertEquals(lastOf(3), { type: "end", sequenceId: 3, reason: "error" });
 });

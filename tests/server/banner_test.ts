@@ -1,30 +1,21 @@
-import { assertStringIncludes } from "@std/assert";
-import type { EngineInfo } from "../../src/core/engine_config.ts";
+import { assert, assertStringIncludes } from "@std/assert";
 import { banner } from "../../src/server/banner.ts";
+import { INFO } from "../http/fake_engine.ts";
 
-const INFO: EngineInfo = {
-  device: "a device",
-  deviceKind: "webgpu",
-  modelType: "llama",
-  numParameters: 2_755_008,
-  weightBytes: 2 ** 20,
-  vocabSize: 2048,
-  maxModelLen: 2048,
-  blockSize: 16,
-  numBlocks: 1024,
-  kvCacheBytes: 2 ** 25,
-  kvCacheDtype: "f16",
-  maxNumSeqs: 4,
-  maxNumBatchedTokens: 64,
-  phases: [],
-};
-const START = { url: "http://localhost:1", modelName: "m", seconds: 1, lacksDriver: false };
+const SHOWN = { url: "http://h:1", modelName: "m", seconds: 1, lacksDriver: false };
+
+Deno.test("banner() says how far the pool grows by itself, where it does", () => {
+  const fixed = banner(INFO, SHOWN);
+  assertStringIncludes(fixed, "64 blocks of 16 = 1,024 tokens, 0.1 MiB (f16)\n");
+  assert(!fixed.includes("grows"));
+  const growing = banner({ ...INFO, growthLimit: 2048 }, SHOWN);
+  assertStringIncludes(growing, "0.1 MiB (f16), grows under load up to 2 MiB\n");
+});
 
 Deno.test("banner() says how large the weights are, and how they are quantized", () => {
-  assertStringIncludes(banner(INFO, START), "Model    m (llama), 2.8 M parameters, 1.0 MiB\n");
+  const plain = banner({ ...INFO, weightBytes: 3 * 2 ** 19 }, SHOWN);
+  assertStringIncludes(plain, " parameters, 1.5 MiB\n");
   const quantization = { method: "int4", groupSize: 32 } as const;
-  assertStringIncludes(
-    banner({ ...INFO, quantization }, START),
-    "Model    m (llama), 2.8 M parameters, 1.0 MiB (int4, groups of 32)\n",
-  );
+  const quantized = banner({ ...INFO, weightBytes: 3 * 2 ** 19, quantization }, SHOWN);
+  assertStringIncludes(quantized, " parameters, 1.5 MiB (int4, groups of 32)\n");
 });

@@ -60,7 +60,9 @@ export type SchedulerAction =
   /** A turn, with whatever happens while its step is in flight. */
   | { readonly verb: "step"; readonly inFlight: readonly SchedulerAction[] }
   /** Clears the prefix cache, preempting whoever runs; not while a step is in flight. */
-  | { readonly verb: "reset" };
+  | { readonly verb: "reset" }
+  /** Not while a step is in flight either; 0 blocks: as few as may be. */
+  | { readonly verb: "resize"; readonly numBlocks: number };
 
 const submits = fc.record({
   verb: fc.constant("submit" as const),
@@ -80,13 +82,19 @@ const steps = fc.record({
   inFlight: fc.array(fc.oneof(submits, aborts), { maxLength: 2 }),
 });
 
-/** Histories of submissions, aborts and turns. */
+const resizes = fc.record({
+  verb: fc.constant("resize" as const),
+  numBlocks: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 24 })),
+});
+
+/** Histories of submissions, aborts, turns and resizes. */
 export const schedulerHistories: fc.Arbitrary<SchedulerAction[]> = fc.array(
   fc.oneof(
     { weight: 3, arbitrary: submits },
     { weight: 1, arbitrary: aborts },
     { weight: 6, arbitrary: steps },
     { weight: 1, arbitrary: fc.constant({ verb: "reset" as const }) },
+    { weight: 2, arbitrary: resizes },
   ),
   { maxLength: 40 },
 );

@@ -1,10 +1,11 @@
+import type { BlockMove } from "../../src/core/batch.ts";
 import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import type { CacheRetention } from "../../src/core/generation.ts";
 import type { BlockId, SequenceId } from "../../src/core/ids.ts";
 
 /** A cached block as the model sees it. */
 interface Entry {
-  readonly block: BlockId;
+  block: BlockId;
   /** Order in which entries became idle; higher is later. */
   stamp: number;
   wasHit: boolean;
@@ -17,6 +18,7 @@ interface Table {
   readonly scope: string;
   readonly retention: CacheRetention | undefined;
   readonly tokens: number[];
+  /** The real table, which grows and is renamed by itself. */
   readonly blocks: readonly BlockId[];
   numComputed: number;
   numFindable: number;
@@ -32,9 +34,11 @@ interface Table {
 export class CacheModel {
   readonly tables = new Map<SequenceId, Table>();
   readonly cached = new Map<string, Entry>();
+  readonly pins = new Map<string, BlockId[]>();
   now = 0;
   numEvicted = 0;
   #numStamps = 0;
+  #numBlocks: number;
 
   constructor(
     readonly sizes: {
@@ -43,7 +47,18 @@ export class CacheModel {
       readonly numWatermarkBlocks: number;
     },
     readonly policy: EvictionPolicyName,
-  ) {}
+  ) {
+    this.#numBlocks = sizes.numBlocks;
+  }
+
+  get numBlocks(): number {
+    return this.#numBlocks;
+  }
+
+  /** Blocks in tables. */
+  get numInUse(): number {
+    return this.#used.size - this.numIdle;
+  }
 
   /** Blocks in tables or in the cache. */
   get #used(): Set<BlockId> {
@@ -52,7 +67,7 @@ export class CacheModel {
   }
 
   get numFree(): number {
-    return this.sizes.numBlocks - this.#used.size;
+    return this.#numBlocks - this.#used.size;
   }
 
   get numIdle(): number {
@@ -107,6 +122,28 @@ export class CacheModel {
     this.#evictFor(numNew, []);
   }
 
+  /** Makes room for a pool of another size. */
+  shrinkTo(numBlocks: number): void {
+    this.#evictFor(Math.max(0, this.#numBlocks - numBlocks), []);
+  }
+
+  /** Takes the new size, when the ids of what is beyond it have become others. */
+  resize(numBlocks: number, moves: readonly BlockMove[]): void {
+    this.#numBlocks = numBlocks;
+    for (const entry of this.cached.values()) {
+      entry.block = idAfter(moves, entry.block);
+    }
+    for (const [name, blocks] of this.pins) {
+      this.pins.set(name, blocks.map((id) => idAfter(moves, id)));
+    }
+    while (this.policy === "slru" && this.#demote());
+  }
+
+  /** The ids of all blocks that hold something. */
+  usedIds(): ReadonlySet<BlockId> {
+    return this.#used;
+  }
+
   /** Enters what a table has computed. */
   compute(id: SequenceId, numComputed: number): void {
     const table = this.tables.get(id)!;
@@ -139,7 +176,35 @@ export class CacheModel {
     this.#stamp(held);
   }
 
+  /** Blocks that pins hold, shared ones counted for each. */
+  get numPinned(): number {
+    return [...this.pins.values()].flat().length;
+  }
+
+  /** What a pin of these tokens would hold: whole blocks, the last token's among them. */
+  pinnable(scope: string, tokens: readonly number[]): BlockId[] {
+    return this.match(scope, [...tokens, 0]);
+  }
+
+  /** Whether a pool of `numBlocks` may have so many of them pinned. */
+  mayPin(numPinned: number, numBlocks: number): boolean {
+    return numPinned <= Math.floor(numBlocks / 2);
+  }
+
+  pin(name: string, blocks: BlockId[]): void {
+    const before = this.pins.get(name) ?? [];
+    this.pins.set(name, blocks);
+    this.#stamp(new Set(before.filter((id) => !blocks.includes(id))));
+  }
+
+  unpin(name: string): void {
+    const before = this.pins.get(name) ?? [];
+    this.pins.delete(name);
+    this.#stamp(new Set(before));
+  }
+
   clear(): void {
+    this.pins.clear();
     this.cached.clear();
   }
 
@@ -158,7 +223,8 @@ export class CacheModel {
   }
 
   #idle(): [string, Entry][] {
-    const held = new Set([...this.tables.values()].flatMap(({ blocks }) => blocks));
+    const tables = [...this.tables.values()].flatMap(({ blocks }) => blocks);
+    const held = new Set([...tables, ...[...this.pins.values()].flat()]);
     return [...this.cached].filter(([, { block }]) => !held.has(block));
   }
 
@@ -174,14 +240,15 @@ export class CacheModel {
   }
 
   /** The longest idle of too many protected entries goes back on probation. */
-  #demote(): void {
+  #demote(): boolean {
     const isProtected = this.#idle().map(([, entry]) => entry).filter(({ wasHit, stamp }) =>
       wasHit && stamp < Infinity
     );
-    if (isProtected.length <= Math.floor(0.8 * this.sizes.numBlocks)) return;
+    if (isProtected.length <= Math.floor(0.8 * this.#numBlocks)) return false;
     const demoted = isProtected.reduce((a, b) => a.stamp < b.stamp ? a : b);
     demoted.wasHit = false;
     demoted.stamp = this.#numStamps++;
+    return true;
   }
 
   #evictFor(numNew: number, found: readonly BlockId[]): void {
@@ -206,4 +273,8 @@ export class CacheModel {
 /** Scope and the first `end` tokens; a prefix of it is a prefix of the tokens. */
 function prefixOf(scope: string, tokens: readonly number[], end: number): string {
   return `${scope}: ${tokens.slice(0, end).join(" ")}`;
+}
+
+function idAfter(moves: readonly BlockMove[], id: BlockId): BlockId {
+  return moves.find(({ from }) => from === id)?.to ?? id;
 }

@@ -7,6 +7,8 @@ import type { SamplingParams } from "../../src/core/sampling_params.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import type { Device } from "../../src/device/device.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
+import type { PoolResized } from "../../src/core/engine_command.ts";
+import { ElasticPool } from "../../src/engine/elastic_pool.ts";
 import { buildRunner } from "../../src/runner/build_runner.ts";
 import { type KvBudget, kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
@@ -120,9 +122,9 @@ export class DemoEngine {
     return this.#scheduler.stats;
   }
 
-  /** Changes the pool's memory under the scheduler, which must hold no block beyond the new size. */
-  resizeKv(numBlocks: number): Promise<void> {
-    return this.#runner.resizeKv(numBlocks);
+  /** Resizes the pool and its memory, as the engine does it. */
+  resizeKv(numBlocks: number): Promise<PoolResized> {
+    return new ElasticPool(this.#scheduler.pool, this.#runner, 0).resize(numBlocks);
   }
 
   /**

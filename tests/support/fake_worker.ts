@@ -1,6 +1,6 @@
 import type { EngineInfo, EngineStats } from "../../src/core/engine_config.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
-import type { EngineWorker } from "../../src/engine/client.ts";
+import type { EngineWorker } from "../../src/engine/isolate_handle.ts";
 import type { FromEngine, ToEngine } from "../../src/engine/messages.ts";
 
 /** What a fake isolate says of itself. */
@@ -14,7 +14,8 @@ export const FAKE_INFO: EngineInfo = {
   maxModelLen: 100,
   blockSize: 2,
   numBlocks: 32,
-  kvCacheBytes: 0,
+  kvCacheBytes: 3200,
+  growthLimit: 32,
   kvCacheDtype: "f32",
   maxNumSeqs: 4,
   maxNumBatchedTokens: 8,
@@ -36,7 +37,14 @@ export function statsAfter(numSteps: number): EngineStats {
     numGeneratedTokens: 2 * numSteps,
     numQueriedTokens: 7 * numSteps,
     numHitTokens: 6 * numSteps,
+    numEvictedTokens: 8 * numSteps,
+    numUnsharableTokens: 9 * numSteps,
+    numRequeriedTokens: 10 * numSteps,
+    numRehitTokens: 11 * numSteps,
     numEvictedBlocks: 4 * numSteps,
+    numResetBlocks: 12 * numSteps,
+    numPoolGrowths: 13 * numSteps,
+    numPoolResizes: 14 * numSteps,
     stepMs: 5 * numSteps,
     hostMs: numSteps,
   };

@@ -1,5 +1,6 @@
 import type {
   Batch,
+  BlockMove,
   SampledToken,
   SampleRequest,
   ScheduledChunk,
@@ -81,7 +82,9 @@ export class PagedFakeRunner {
   readonly #blockSize: number;
   readonly #vocabSize: number;
   /** `[block][offset]` */
-  readonly #slots: Uint32Array;
+  #slots: Uint32Array;
+  /** Refuses more blocks than this, as a device without room does. */
+  maxNumBlocks = Infinity;
   readonly batches: Batch[] = [];
 
   /** Candidates are reported of `[0, vocabSize)`; draws are always of `FAKE_VOCAB_SIZE`. */
@@ -112,6 +115,20 @@ export class PagedFakeRunner {
     return batch.chunks.flatMap((chunk) =>
       chunk.sample === undefined ? [] : [this.#sample(chunk, chunk.sample)]
     );
+  }
+
+  /** As a device does it: what is not below the new end is gone, whether or not it has been moved. */
+  resizeKv(numBlocks: number, moves: readonly BlockMove[]): Promise<void> {
+    if (numBlocks > this.maxNumBlocks) return Promise.reject(new RangeError("no room"));
+    const size = this.#blockSize;
+    for (const { from, to } of moves) {
+      this.#slots.copyWithin(to * size, from * size, (from + 1) * size);
+      this.#slots.fill(POISON, from * size, (from + 1) * size);
+    }
+    const slots = new Uint32Array(numBlocks * size).fill(POISON);
+    slots.set(this.#slots.subarray(0, slots.length));
+    this.#slots = slots;
+    return Promise.resolve();
   }
 
   #sample(chunk: ScheduledChunk, sample: SampleRequest): SampledToken {

@@ -4,7 +4,8 @@ import type { TokenEvent } from "../../src/core/token_event.ts";
 import type { KeySpace } from "../../src/kvcache/block_key.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import type { DecisionListener } from "../../src/kvcache/cache_listener.ts";
-import type { PrefixCacheOptions } from "../../src/kvcache/prefix_cache.ts";
+import type { PoolResize } from "../../src/kvcache/pool_resize.ts";
+import type { PrefixCacheOptions } from "../../src/kvcache/prefix_cache_options.ts";
 import { Scheduler } from "../../src/scheduler/scheduler.ts";
 import { PagedFakeRunner } from "./paged_fake_runner.ts";
 
@@ -63,6 +64,22 @@ export class SchedulerRig {
 
   add(...requests: GenerationRequest[]): void {
     for (const request of requests) this.scheduler.add(request);
+  }
+
+  /** The smallest pool that a resize may make now, pins apart. */
+  get minNumBlocks(): number {
+    const { maxModelLen } = this.options;
+    return Math.max(
+      this.blocks.numInUse,
+      Math.min(this.blocks.numBlocks, this.blocks.numBlocksFor(maxModelLen)),
+    );
+  }
+
+  /** Resizes the pool and the fake's memory together. */
+  resize(numBlocks: number): PoolResize {
+    const resize = this.scheduler.pool.resize(numBlocks);
+    this.runner.resizeKv(numBlocks, resize.moves);
+    return resize;
   }
 
   /** One turn; `whileInFlight` happens between schedule and commit. Returns what was planned. */

@@ -1,0 +1,100 @@
+import type { PoolResized } from "../core/engine_command.ts";
+import { RequestError } from "../core/errors.ts";
+import type { BlockMove } from "../core/batch.ts";
+import type { BlockShortage, PoolSizing } from "../scheduler/pool_sizing.ts";
+
+/** Whose memory the pool is. */
+export interface ElasticRunner {
+  /**
+   * Gives the KV memory `numBlocks` blocks, after `moves` have been carried out. A smaller size always fits.
+   *
+   * @throws {RangeError} when the device has no room; the memory is as it was.
+   */
+  resizeKv(numBlocks: number, moves: readonly BlockMove[]): Promise<void>;
+}
+
+/** Beyond this share of the pool, no smaller growth is tried where the device has refused a larger one. */
+const MIN_GROWTH = 1 / 8;
+
+/**
+ * Resizes the pool and its memory together, between two steps: on demand, and by itself under load.
+ *
+ * It grows when a sequence would have to be preempted or waits for blocks, to twice its size at a time,
+ * until a limit or until the device refuses. After a refusal half of that is tried the next time; one
+ * that would not add an eighth says that this is all there is. It never shrinks by itself.
+ */
+export class ElasticPool {
+  readonly #sizing: PoolSizing;
+  readonly #runner: ElasticRunner;
+  /** Blocks that it may grow to by itself. */
+  #limit: number;
+  #growth = 1;
+
+  constructor(sizing: PoolSizing, runner: ElasticRunner, limit: number) {
+    this.#sizing = sizing;
+    this.#runner = runner;
+    this.#limit = limit;
+  }
+
+  /** For whom the pool ought to grow before the next step; undefined when it need not, or cannot. */
+  shortage(): BlockShortage | undefined {
+    return this.#sizing.numBlocks < this.#limit ? this.#sizing.shortage() : undefined;
+  }
+
+  /** Grows the pool for a sequence as far as limit and device allow. No step is in flight. */
+  async grow({ sequenceId, numMissing }: BlockShortage): Promise<void> {
+    const { numBlocks } = this.#sizing;
+    const numAdded = Math.max(numMissing, Math.ceil(this.#growth * numBlocks));
+    const numWanted = Math.min(this.#limit, numBlocks + numAdded);
+    try {
+      await this.#runner.resizeKv(numWanted, []);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      this.#sizing.noteRefusal(sequenceId, numWanted);
+      this.#growth /= 2;
+      if (this.#growth < MIN_GROWTH || numAdded === numMissing) this.#limit = numBlocks;
+      return;
+    }
+    this.#sizing.resize(numWanted, sequenceId);
+  }
+
+  /**
+   * Gives the pool the size that somebody asked for, which then is its size: it grows no more by itself.
+   * No step is in flight.
+   *
+   * @throws {RequestError} when what is in use would not fit (409), one sequence of the greatest length
+   * would not (400), or the device has no room (409). Nothing has changed.
+   */
+  async resize(numBlocks: number): Promise<PoolResized> {
+    const numBefore = this.#sizing.numBlocks;
+    const isGrowing = numBlocks > numBefore;
+    if (isGrowing) await this.#runner.resizeKv(numBlocks, []).catch(refuse(numBlocks, numBefore));
+    const { numEvicted, moves } = this.#sizing.resize(numBlocks);
+    if (!isGrowing) await this.#runner.resizeKv(numBlocks, moves);
+    this.#limit = numBlocks;
+    return { numBefore, numAfter: numBlocks, numEvicted, numMoved: moves.length };
+  }
+}
+
+/** What is told when the device has no room for a larger pool. */
+function refuse(numBlocks: number, numBefore: number): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof RangeError)) throw error;
+    throw new RequestError(
+      `The device has no memory for a KV pool of ${numBlocks} blocks, it keeps its ${numBefore}: ` +
+        error.message,
+      {
+        status: 409,
+        code: "out_of_device_memory",
+        param: "num_blocks",
+        details: { n_blocks: numBlocks, n_before: numBefore },
+      },
+    );
+  };
+}
+
+/** Carries out a resize that somebody asked for; see {@link ElasticPool.resize}. */
+export function resizePool(pool: ElasticPool | undefined, numBlocks: number): Promise<PoolResized> {
+  if (pool !== undefined) return pool.resize(numBlocks);
+  throw new RequestError("The KV pool of this engine has one size", { code: "kv_pool_fixed" });
+}

@@ -1,0 +1,54 @@
+import { type BeamSearchParams, numCandidates } from "../core/beam_search_params.ts";
+import { RequestError } from "../core/errors.ts";
+import { MAX_LOGPROBS, type SamplingFields } from "./sampling_fields.ts";
+
+/** Fields that ask for what a search does not do, with the value of each that asks for nothing. */
+const NOT_SEARCHED: readonly (readonly [string, string | number])[] = [
+  // Beams are tokens to the engine, which knows no text.
+  ["stop", ""],
+  // Candidates are ranked by the model's own probabilities.
+  ["frequency_penalty", 0],
+  ["presence_penalty", 0],
+  ["repetition_penalty", 1],
+  ["min_tokens", 0],
+  ["logit_bias", ""],
+  ["bad_words", ""],
+  ["allowed_token_ids", ""],
+];
+
+/**
+ * The search that a request asks for with `use_beam_search`: of `n` beams, for the `n` best answers;
+ * undefined when it draws. `temperature`, `top_p`, `top_k`, `min_p` and `seed` say how to draw and have no
+ * meaning in a search.
+ *
+ * @throws {RequestError} when it asks for more beams than candidates can be had for, or for something
+ * that a search does not heed.
+ */
+export function beamSearchOf(request: SamplingFields): BeamSearchParams | undefined {
+  if (request.use_beam_search !== true) return undefined;
+  const params = {
+    width: request.n ?? 1,
+    lengthPenalty: request.length_penalty ?? 1,
+    earlyStopping: request.early_stopping ?? true,
+  };
+  if (numCandidates(params) > MAX_LOGPROBS) {
+    const limit = MAX_LOGPROBS / numCandidates({ ...params, width: 1 });
+    throw new RequestError(
+      `n must be at most ${limit} with use_beam_search, got ${params.width}: it is the number of beams`,
+      { code: "invalid_value", param: "n", details: { n_beams: params.width, limit } },
+    );
+  }
+  for (const [name, neutral] of NOT_SEARCHED) {
+    if (isNeutral(request[name], neutral)) continue;
+    throw new RequestError(`${name} is not supported with use_beam_search: leave it out`, {
+      code: "unsupported_parameter",
+      param: name,
+    });
+  }
+  return params;
+}
+
+function isNeutral(value: unknown, neutral: string | number): boolean {
+  if (value === undefined || value === null || value === neutral) return true;
+  return typeof value === "object" && Object.keys(value).length === 0;
+}

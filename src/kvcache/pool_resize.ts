@@ -1,0 +1,81 @@
+import { invariant } from "../base/invariant.ts";
+import type { BlockMove } from "../core/batch.ts";
+import { RequestError } from "../core/errors.ts";
+import type { BlockPool } from "./block_pool.ts";
+import type { CopySources } from "./copy_sources.ts";
+import type { Holding } from "./holding.ts";
+import type { PinnedPrefixes } from "./pinned_prefixes.ts";
+import type { PrefixCache } from "./prefix_cache.ts";
+
+/** What a resize of the pool has done, and what the device has to do for it. */
+export interface PoolResize {
+  /** Blocks of the pool before and after. */
+  readonly numBefore: number;
+  readonly numAfter: number;
+  /** Cached blocks dropped for it. */
+  readonly numEvicted: number;
+  /** Contents to be moved before memory beyond the new end goes; no block is both left and moved to. */
+  readonly moves: readonly BlockMove[];
+}
+
+/** What a pool cannot do without. */
+export interface PoolNeeds {
+  readonly numBlocks: number;
+  /** Blocks that tables, pins or copies need. */
+  readonly numInUse: number;
+  readonly pins: PinnedPrefixes | undefined;
+}
+
+/**
+ * Refuses a size of the pool at which something in use would have to go.
+ *
+ * @throws {RequestError} with status 409 and the numbers.
+ */
+export function checkPoolSize(numBlocks: number, pool: PoolNeeds): void {
+  invariant(Number.isInteger(numBlocks) && numBlocks > 0, `a pool of ${numBlocks} blocks`);
+  const { numInUse, pins } = pool;
+  const numPinned = pins?.numBlocks ?? 0;
+  const details = { n_blocks: numBlocks, n_in_use: numInUse, n_pinned: numPinned };
+  const what = `Cannot make the KV pool ${numBlocks} blocks`;
+  if (numInUse > numBlocks) {
+    throw new RequestError(
+      `${what}: ${numInUse} of its ${pool.numBlocks} are in use, ${numPinned} of them pinned`,
+      { status: 409, code: "kv_pool_in_use", param: "num_blocks", details },
+    );
+  }
+  if (pins !== undefined && !pins.fits(numBlocks)) {
+    throw new RequestError(`${what}: ${numPinned} are pinned, more than may be of so many`, {
+      status: 409,
+      code: "pin_limit_exceeded",
+      param: "num_blocks",
+      details,
+    });
+  }
+}
+
+/** All that knows blocks by their ids. */
+interface BlockHolders {
+  readonly pool: BlockPool;
+  readonly cache: PrefixCache | undefined;
+  readonly copySources: CopySources;
+  readonly holdings: Iterable<Holding>;
+}
+
+/** Gives a pool that may have it the size of `numBlocks`, and everyone the ids that go with it. O(pool). */
+export function resizePool(
+  numBlocks: number,
+  { pool, cache, copySources, holdings }: BlockHolders,
+): PoolResize {
+  const numBefore = pool.numBlocks;
+  const numEvicted = Math.max(0, numBefore - pool.numFree - numBlocks);
+  cache?.evict(numEvicted);
+  const renaming = pool.planResize(numBlocks);
+  pool.resize(renaming);
+  cache?.resize(renaming);
+  copySources.rename(renaming);
+  for (const { table, path } of holdings) {
+    renaming.renameAll(table);
+    path?.rename(renaming);
+  }
+  return { numBefore, numAfter: numBlocks, numEvicted, moves: renaming.moves };
+}

@@ -1,0 +1,39 @@
+import { assert, assertEquals } from "@std/assert";
+import { Registry } from "prom-client";
+import { watchEngineCounters } from "../../src/http/engine_counters.ts";
+import { FakeEngine } from "./fake_engine.ts";
+
+Deno.test("watchEngineCounters() reports look-ups, misses and evictions by reason, at each scrape", async () => {
+  const engine = new FakeEngine();
+  const registry = new Registry();
+  watchEngineCounters(registry, engine);
+  engine.stats = {
+    ...engine.stats,
+    numQueriedTokens: 700,
+    numHitTokens: 320,
+    numEvictedTokens: 64,
+    numUnsharableTokens: 16,
+    numRequeriedTokens: 50,
+    numRehitTokens: 48,
+    numEvictedBlocks: 9,
+    numResetBlocks: 4,
+  };
+  const lines = [
+    "vllm:prefix_cache_queries_total 700",
+    "vllm:prefix_cache_hits_total 320",
+    'quire:prefix_cache_missed_tokens_total{reason="no_match"} 300',
+    'quire:prefix_cache_missed_tokens_total{reason="evicted"} 64',
+    'quire:prefix_cache_missed_tokens_total{reason="last_block"} 16',
+    "quire:preempted_prefix_cache_queries_total 50",
+    "quire:preempted_prefix_cache_hits_total 48",
+    'quire:prefix_cache_evicted_blocks_total{reason="allocation"} 9',
+    'quire:prefix_cache_evicted_blocks_total{reason="reset"} 4',
+  ];
+  for (let scrape = 0; scrape < 2; scrape++) {
+    const text = (await registry.metrics()).split("\n");
+    for (const line of lines) assert(text.includes(line), line);
+  }
+  engine.stats = { ...engine.stats, numResetBlocks: 5 };
+  const later = await registry.metrics();
+  assertEquals(later.match(/reason="reset"\} (\d+)/)?.[1], "5");
+});
