@@ -33,7 +33,7 @@ export async function startRunner(
     phases.push({ name, seconds: (performance.now() - began) / 1000 });
     return result;
   };
-  const device = await phase("open device", () => openDevice(config.device, config.gpuBackend));
+  const device = await phase("open device", () => openDevice(config.device));
   const model = loadModelConfig(config.modelDir);
   const family = modelFamily(model.modelType);
   const budget = kvBudget(config, { ...model, dtype: config.kvCacheDtype }, {
@@ -83,6 +83,11 @@ export async function startRunner(
   return { runner, info, modelFingerprint: fingerprint };
 }
 
+/** The adapter with the features that kernels may use on it. */
+function describeDevice({ kind, description, capabilities }: Device): string {
+  return kind === "cpu" ? description : `${description}: ${describeFeatures(capabilities)}`;
+}
+
 /** Tells of a long phase at most once in so many milliseconds. */
 const REPORT_EVERY_MS = 1000;
 
@@ -94,11 +99,6 @@ function reportShare(phase: string, progress: (words: string) => void): (share: 
     lastMs = performance.now();
     progress(`${phase}: ${Math.floor(100 * share)} %`);
   };
-}
-
-/** The adapter with the features that kernels may use on it. */
-function describeDevice({ kind, description, capabilities }: Device): string {
-  return kind === "cpu" ? description : `${description}: ${describeFeatures(capabilities)}`;
 }
 
 function outOfMemory(error: unknown): never {

@@ -144,7 +144,6 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
   assertEquals(toEngineConfig(parseConfig(["--kv-cache-dtype", "f32"], {}), "models/demo"), {
     modelDir: "models/demo",
     device: "auto",
-    gpuBackend: "deno",
     blockSize: 16,
     kvCacheDtype: "f32",
     enablePrefixCaching: true,
@@ -161,15 +160,6 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
   );
 });
 
-Deno.test("parseConfig() refuses how far the pool may grow beside the size it is to keep", () => {
-  const limit = ["--max-kv-cache-memory-bytes", "1GiB"];
-  assertEquals(toEngineConfig(parseConfig(limit, {}), "m").maxKvCacheMemoryBytes, 2 ** 30);
-  for (const size of ["--num-gpu-blocks-override", "--kv-cache-memory-bytes"]) {
-    const parse = () => parseConfig([...limit, size, "4096"], {});
-    assertThrows(parse, StartupError, `with ${size} it keeps that size`);
-  }
-});
-
 Deno.test("toEngineConfig() passes on a quantization with its group size, from flags or variables", () => {
   const of = (args: string[], env: Record<string, string> = {}) =>
     toEngineConfig(parseConfig(args, env), "m").quantization;
@@ -184,4 +174,13 @@ Deno.test("toEngineConfig() passes on a quantization with its group size, from f
     '--quantization-group-size must be one of 32, 128, got "64"',
   );
   assertStringIncludes(refusal(["--quantization", "fp8"]), "one of none, int8, int4");
+});
+
+Deno.test("parseConfig() refuses how far the pool may grow beside the size it is to keep", () => {
+  const limit = ["--max-kv-cache-memory-bytes", "1GiB"];
+  assertEquals(toEngineConfig(parseConfig(limit, {}), "m").maxKvCacheMemoryBytes, 2 ** 30);
+  for (const size of ["--num-gpu-blocks-override", "--kv-cache-memory-bytes"]) {
+    const parse = () => parseConfig([...limit, size, "4096"], {});
+    assertThrows(parse, StartupError, `with ${size} it keeps that size`);
+  }
 });
