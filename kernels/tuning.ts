@@ -42,7 +42,9 @@ export const SOFTWARE_TUNING: Tuning = {
     { minRows: 5, maxRows: Infinity, rows: 8, outputs: 8, lanes: 8, slices: 1 },
   ],
   normLanes: 8,
-  sampleLanes: 8,
+  // llvmpipe ends a lane's loops, all of them together, after 65,535 turns, without a word: a draw with
+  // every filter and log-probability goes over the vocabulary ninety times.
+  sampleLanes: 256,
   splitLen: 32,
   splitsPerWorkgroup: 8,
   queryTile: 8,

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { sampleTokensCall } from "../../kernels/sample_tokens.ts";
+import { SOFTWARE_TUNING } from "../../kernels/tuning.ts";
 import { MAX_LOGPROBS, SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import type { SampleRequest } from "../../src/core/batch.ts";
 import type { Device } from "../../src/device/device.ts";
@@ -141,6 +142,26 @@ gpuTest("sample_tokens' draw depends on seed and output index, not on neighbours
     ),
   );
   assert(new Set(byIndex.flat()).size > 3, "the output index does not matter");
+});
+
+gpuTest("sample_tokens sees all of a large vocabulary on a software adapter", async (gpu) => {
+  const V = 49_152;
+  const samples = [{ ...GREEDY, temperature: 1, topK: 5, topP: 0.5, numLogprobs: MAX_LOGPROBS }];
+  const { words, dims } = sampleStep(samples);
+  const { actual, expected } = await runBoth(
+    gpu,
+    { step: words, logits: noise(V, 4, 6), sampled: new Uint32Array(SAMPLED_WORDS) },
+    (b) => [sampleTokensCall({ V, LANES: SOFTWARE_TUNING.sampleLanes }, b as never)],
+    dims,
+    "sampled",
+  );
+  const ids = (
+    { u32 }: typeof actual,
+  ) => [
+    u32[SAMPLED.token],
+    ...Array.from({ length: MAX_LOGPROBS }, (_, i) => u32[SAMPLED.top + 2 * i]),
+  ];
+  assertEquals(ids(actual), ids(expected));
 });
 
 gpuTest("sample_tokens marks a row of NaN logits with no token", async (gpu) => {
