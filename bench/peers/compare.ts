@@ -50,7 +50,7 @@ function workloads(isQuick: boolean): Workload[] {
     {
       name: "prefill",
       task: { batch: 1, promptLen: prompt, outputLen: 1 },
-      brief: { batch: 1, promptLen: 64, outputLen: 1 },
+      brief: { batch: 1, promptLen: 32, outputLen: 1 },
     },
     decode(1),
     decode(8),
