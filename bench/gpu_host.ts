@@ -94,7 +94,9 @@ async function main(): Promise<boolean> {
     commit: await currentCommit(),
     deno: Deno.version.deno,
   };
-  const name = `${fileName(String(adapter.description))}-${host.commit}${isQuick ? "-quick" : ""}`;
+  // Git ignores local files: a quick run is no result.
+  const prefix = isQuick ? "local-" : "";
+  const name = `${prefix}${fileName(String(adapter.description))}-${host.commit}`;
   const file = new URL(`results/${name}.json`, import.meta.url);
   await Deno.mkdir(new URL("results/", import.meta.url), { recursive: true });
   const parts: Part[] = [];

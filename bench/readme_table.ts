@@ -45,7 +45,16 @@ multiplied matrices at ${round(ceiling.gemmGflops)} GFLOP/s in that run.`.replac
   const rows = shapes.flatMap(({ name, results = [] }) =>
     results.flatMap((result) => "skipped" in result ? [] : [[name, ...cells(result)]])
   );
-  const head = ["model", "step", "batch", "context", "tokens/s", "of ceiling", "step", "host work"];
+  const head = [
+    "model",
+    "step",
+    "batch",
+    "context",
+    "tokens/s",
+    "of ceiling",
+    "ms/step",
+    "host work",
+  ];
   const widths = head.map((_, i) => Math.max(...[head, ...rows].map((row) => row[i]!.length)));
   const line = (row: readonly string[]) =>
     `| ${row.map((cell, i) => cell.padEnd(widths[i]!)).join(" | ")} |`;
@@ -67,7 +76,7 @@ function cells(result: StepResult): string[] {
     context.toLocaleString("en-US"),
     round(tokensPerSecond),
     ofCeiling === undefined ? "-" : `${(100 * ofCeiling).toFixed(0)} %`,
-    `${stepMs.toPrecision(3)} ms`,
+    stepMs.toPrecision(3),
     `${(100 * hostMs / stepMs).toFixed(1)} %`,
   ];
 }
@@ -95,4 +104,6 @@ if (import.meta.main) {
   const content = JSON.parse(Deno.readTextFileSync(Deno.args[0]!));
   const table = modelTable(findModelResult(content));
   Deno.writeTextFileSync(readme, replaceTable(Deno.readTextFileSync(readme), table));
+  // Lines are wrapped as everywhere.
+  await new Deno.Command(Deno.execPath(), { args: ["fmt", "-q", readme.pathname] }).output();
 }

@@ -36,9 +36,9 @@ Deno.test("modelTable() has one row per measured step and none for what was skip
     "Random weights, f16, on Some GPU, WebGPU, commit abc1234. The device copied 2,346 GB/s and " +
     "multiplied matrices at 31,235 GFLOP/s in that run.",
     "",
-    "| model        | step   | batch | context | tokens/s | of ceiling | step    | host work |",
+    "| model        | step   | batch | context | tokens/s | of ceiling | ms/step | host work |",
     "| ------------ | ------ | ----- | ------- | -------- | ---------- | ------- | --------- |",
-    "| llama-3.1-8b | decode | 8     | 16,384  | 1,235    | 76 %       | 6.48 ms | 5.0 %     |",
+    "| llama-3.1-8b | decode | 8     | 16,384  | 1,235    | 76 %       | 6.48    | 5.0 %     |",
   ]);
 });
 
