@@ -5,7 +5,7 @@
  * and as GGUF for llama.cpp, checks that both compute the same, and measures prefill and decode of
  * equal requests. Columns: Quire on the software adapter (and on a GPU where there is one), llama.cpp
  * on the CPU, and llama.cpp's own Vulkan backend on the software adapter, which is so slow that it is
- * given less to do. Prints a table and last one line of JSON. Exits with 1 where the models differ.
+ * given less to do. Prints tables, by the clock and by processor time, and last one line of JSON. Exits with 1 where the models differ.
  *
  *     --quick          a tiny model, two rounds, no Vulkan column: proves that all of it works
  *     --rounds N       measured rounds, default 5
@@ -20,47 +20,17 @@ import { currentCommit } from "../demo.ts";
 import { findShape, shapeConfig } from "../shapes.ts";
 import { compareAnswers } from "./agreement.ts";
 import { writeGguf } from "./gguf_writer.ts";
-import { waitForIdleMachine } from "./idle_machine.ts";
 import { installLlama } from "./install_llama.ts";
 import type { PeerProcess } from "./peer_process.ts";
-import type { PeerAnswer, PeerTask } from "./peer_task.ts";
+import { type MeasuredPeers, measurePeers } from "./measure_peers.ts";
+import type { PeerTask } from "./peer_task.ts";
 import { BASELINE, startPeers } from "./peers.ts";
 import { randomCheckpoint } from "./random_checkpoint.ts";
 import { writeSafetensors } from "./safetensors_writer.ts";
-import { formatRates, median, ratios } from "./summary.ts";
+import { formatRates, ratios } from "./summary.ts";
 
 const SEED = 20;
 const CHECK: PeerTask = { batch: 4, promptLen: 40, outputLen: 8, seed: 1, wantsLogprobs: true };
-
-/** What is measured; `brief` is for a peer that takes seconds per token. */
-interface Workload {
-  readonly name: string;
-  readonly task: Omit<PeerTask, "seed">;
-  readonly brief: Omit<PeerTask, "seed">;
-}
-
-function workloads(isQuick: boolean): Workload[] {
-  const [prompt, context, steps] = isQuick ? [64, 16, 8] : [512, 128, 32];
-  const decode = (batch: number): Workload => ({
-    name: `decode_b${batch}`,
-    task: { batch, promptLen: context, outputLen: 1 + steps },
-    brief: { batch, promptLen: 4, outputLen: 1 + 2 },
-  });
-  return [
-    {
-      name: "prefill",
-      task: { batch: 1, promptLen: prompt, outputLen: 1 },
-      brief: { batch: 1, promptLen: 32, outputLen: 1 },
-    },
-    decode(1),
-    decode(8),
-  ];
-}
-
-function rate(name: string, task: Omit<PeerTask, "seed">, answer: PeerAnswer): number {
-  if (name === "prefill") return task.promptLen / answer.prefillMs * 1000;
-  return answer.decodeTokens / answer.decodeMs * 1000;
-}
 
 async function writeModels(dir: string, shapeName: string): Promise<void> {
   const shape = findShape(shapeName);
@@ -88,36 +58,6 @@ async function check(peers: ReadonlyMap<string, PeerProcess>, isBrief: (peer: st
   return found;
 }
 
-async function measure(
-  peers: ReadonlyMap<string, PeerProcess>,
-  isBrief: (peer: string) => boolean,
-  { numRounds, isQuick, patienceMs }: {
-    numRounds: number;
-    isQuick: boolean;
-    patienceMs: number;
-  },
-): Promise<{ table: Record<string, Record<string, number[]>>; othersBusy: number }> {
-  const table: Record<string, Record<string, number[]>> = {};
-  const busy: number[] = [];
-  // Round 0 warms up: shaders, caches, thread pools.
-  for (let round = 0; round <= numRounds; round++) {
-    for (const { name, task, brief } of workloads(isQuick)) {
-      // Each goes first in turn, so that a drift of the machine does not count for one of them.
-      const order = round % 2 === 0 ? [...peers] : [...peers].toReversed();
-      for (const [peerName, peer] of order) {
-        if (isBrief(peerName) && round > 1) continue;
-        if (round > 0) busy.push(await waitForIdleMachine(patienceMs));
-        const given = isBrief(peerName) ? brief : task;
-        const answer = await peer.serve({ ...given, seed: 2 + round });
-        if (round === 0) continue;
-        ((table[name] ??= {})[peerName] ??= []).push(rate(name, given, answer));
-      }
-    }
-    if (round > 0) console.log(`round ${round} of ${numRounds}`);
-  }
-  return { table, othersBusy: median(busy) };
-}
-
 async function compare(dir: string, values: Options): Promise<boolean> {
   const installed = await installLlama(`${dir}/llama`);
   if ("missing" in installed) return skip(installed.missing);
@@ -135,22 +75,18 @@ async function compare(dir: string, values: Options): Promise<boolean> {
   const isBrief = (peer: string) => peer === "llama_vulkan";
   const numRounds = values.quick ? 2 : Number(values.rounds);
   const agreement = await check(peers, isBrief);
-  const { table: rates, othersBusy } = await measure(peers, isBrief, {
+  const { rates, processorRates, othersBusy } = await measurePeers(peers, isBrief, {
     numRounds,
     isQuick: values.quick === true,
     patienceMs: 1000 * Number(values.patience),
+    progress: console.log,
   });
   for (const peer of peers.values()) await peer.close();
-  console.log(`\n${formatRates(rates, [...peers.keys()], BASELINE)}\n`);
-  console.log(
-    "Ratios are medians of runs side by side. A busy machine slows threads that wait for",
-  );
-  console.log(
-    "each other more than others: believe them only where the load is that of the bench.",
-  );
+  report([...peers.keys()], { rates, processorRates, othersBusy });
   const result = {
     ratios: ratios(rates, "quire", BASELINE),
     ...(peers.has("quire_gpu") ? { gpuRatios: ratios(rates, "quire_gpu", BASELINE) } : {}),
+    processorRatios: ratios(processorRates, "quire", BASELINE),
     bench: "peers",
     shape,
     commit: await currentCommit(),
@@ -160,9 +96,27 @@ async function compare(dir: string, values: Options): Promise<boolean> {
     numThreads: Number(values.threads),
     othersBusy,
     rates,
+    processorRates,
   };
   console.log(`\n${JSON.stringify(result)}`);
   return true;
+}
+
+function report(
+  peers: readonly string[],
+  { rates, processorRates, othersBusy }: MeasuredPeers,
+): void {
+  console.log(`\n${formatRates("tokens/s", rates, peers, BASELINE)}\n`);
+  console.log(`${formatRates("tokens/cpu-s", processorRates, peers, BASELINE)}\n`);
+  console.log("Ratios are medians of runs side by side.");
+  if (!(othersBusy > 0.1)) return;
+  console.log(
+    `Other work took ${(100 * othersBusy).toFixed(0)} % of the machine. Threads that wait`,
+  );
+  console.log(
+    "for each other, llama.cpp's above all, suffer most from that: do not believe the first",
+  );
+  console.log("table. With --threads 1 nothing waits, and the second one can be believed.");
 }
 
 /** Says why there is nothing to compare; that is no failure. */

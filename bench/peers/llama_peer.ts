@@ -10,6 +10,7 @@ import {
   type PeerAnswer,
   peerPrompt,
   type PeerTask,
+  processorMs,
   servePeer,
   type TopLogprobs,
 } from "./peer_task.ts";
@@ -124,6 +125,7 @@ async function serve(llama: LlamaCpp, task: PeerTask): Promise<PeerAnswer> {
   const prompts = Array.from({ length: batch }, (_, i) => peerPrompt(task, i, llama.vocabSize));
   const tokens: number[][] = [];
   const began = performance.now();
+  const beganCpu = processorMs();
   const perStep = Math.floor(BATCH_TOKENS / promptLen);
   for (let first = 0; first < batch; first += perStep) {
     const chunks = prompts.slice(first, first + perStep)
@@ -131,6 +133,7 @@ async function serve(llama: LlamaCpp, task: PeerTask): Promise<PeerAnswer> {
     for (const token of await step(llama, chunks, onLogprobs)) tokens.push([token]);
   }
   const prefillMs = performance.now() - began;
+  const prefillCpuMs = processorMs() - beganCpu;
   for (let n = 1; n < outputLen; n++) {
     const chunks = tokens.map((own, sequence) => ({
       sequence,
@@ -140,8 +143,9 @@ async function serve(llama: LlamaCpp, task: PeerTask): Promise<PeerAnswer> {
     (await step(llama, chunks, onLogprobs)).forEach((token, i) => tokens[i]!.push(token));
   }
   const decodeMs = performance.now() - began - prefillMs;
+  const decodeCpuMs = processorMs() - beganCpu - prefillCpuMs;
   const decodeTokens = batch * (outputLen - 1);
-  const answer = { prefillMs, decodeMs, decodeTokens, tokens };
+  const answer = { prefillMs, prefillCpuMs, decodeMs, decodeCpuMs, decodeTokens, tokens };
   return task.wantsLogprobs ? { ...answer, logprobs } : answer;
 }
 

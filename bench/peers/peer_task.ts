@@ -1,3 +1,5 @@
+import { cpuUsage } from "node:process";
+
 /** Equal requests that a peer serves together, greedily. */
 export interface PeerTask {
   readonly batch: number;
@@ -20,6 +22,9 @@ export interface PeerAnswer {
   /** Tokens computed in steps that decoded the whole batch, and the time these took, ms. */
   readonly decodeTokens: number;
   readonly decodeMs: number;
+  /** Processor time of all threads over the same spans, ms; not that of a GPU. */
+  readonly prefillCpuMs: number;
+  readonly decodeCpuMs: number;
   /** Per sequence, the tokens drawn. */
   readonly tokens: readonly (readonly number[])[];
   /** Per sequence and step; present when asked for. */
@@ -29,6 +34,12 @@ export interface PeerAnswer {
 /** A peer's first line: what it is. */
 export interface PeerGreeting {
   readonly description: string;
+}
+
+/** Processor time this process has taken so far, all threads, ms. */
+export function processorMs(): number {
+  const { user, system } = cpuUsage();
+  return (user + system) / 1000;
 }
 
 /** How many log-probabilities are compared. */

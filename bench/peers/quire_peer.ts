@@ -15,6 +15,7 @@ import {
   type PeerAnswer,
   peerPrompt,
   type PeerTask,
+  processorMs,
   servePeer,
   type TopLogprobs,
 } from "./peer_task.ts";
@@ -39,16 +40,21 @@ async function serve(runner: ModelRunner, info: EngineInfo, task: PeerTask): Pro
   const tokens = Array.from({ length: task.batch }, (): number[] => []);
   const logprobs = Array.from({ length: task.batch }, (): TopLogprobs[] => []);
   const began = performance.now();
+  const beganCpu = processorMs();
   submit(scheduler, task, info);
-  let [prefillMs, decodeMs, decodeTokens] = [0, 0, 0];
+  let [prefillMs, prefillCpuMs, decodeMs, decodeCpuMs, decodeTokens] = [0, 0, 0, 0, 0];
   while (scheduler.hasWork) {
     const start = performance.now();
+    const startCpu = processorMs();
     const plan = scheduler.schedule()!;
     const events = scheduler.commit(plan, await runner.run(plan));
     const now = performance.now();
-    if (plan.chunks.some((chunk) => chunk.tokens.length > 1)) prefillMs = now - began;
-    else if (plan.numTokens === task.batch) {
+    if (plan.chunks.some((chunk) => chunk.tokens.length > 1)) {
+      prefillMs = now - began;
+      prefillCpuMs = processorMs() - beganCpu;
+    } else if (plan.numTokens === task.batch) {
       decodeMs += now - start;
+      decodeCpuMs += processorMs() - startCpu;
       decodeTokens += plan.numTokens;
     }
     for (const { requestId, token, topLogprobs } of events) {
@@ -57,7 +63,7 @@ async function serve(runner: ModelRunner, info: EngineInfo, task: PeerTask): Pro
       logprobs[Number(requestId)]!.push(topLogprobs.map((top) => [top.token, top.logprob]));
     }
   }
-  const answer = { prefillMs, decodeMs, decodeTokens, tokens };
+  const answer = { prefillMs, prefillCpuMs, decodeMs, decodeCpuMs, decodeTokens, tokens };
   return task.wantsLogprobs ? { ...answer, logprobs } : answer;
 }
 

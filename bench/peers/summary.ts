@@ -24,11 +24,12 @@ export function ratios(table: RateTable, peer: string, baseline: string): Record
 
 /** Median and best rate of every peer, one line per workload, and each ratio to `baseline`. */
 export function formatRates(
+  unit: string,
   table: RateTable,
   peers: readonly string[],
   baseline: string,
 ): string {
-  const head = ["median (best) tokens/s", ...peers];
+  const head = [`median (best) ${unit}`, ...peers];
   const lines = Object.entries(table).map(([workload, rates]) => [
     workload,
     ...peers.map((peer) => {

@@ -5,7 +5,8 @@ import type { PeerAnswer, TopLogprobs } from "../../../bench/peers/peer_task.ts"
 /** An answer of one sequence that draws the likeliest token of each step. */
 function answer(...steps: TopLogprobs[]): PeerAnswer {
   const tokens = [steps.map((step) => step[0]![0])];
-  return { prefillMs: 1, decodeMs: 1, decodeTokens: 1, tokens, logprobs: [steps] };
+  const times = { prefillMs: 1, prefillCpuMs: 1, decodeMs: 1, decodeCpuMs: 1, decodeTokens: 1 };
+  return { ...times, tokens, logprobs: [steps] };
 }
 
 const STEP: TopLogprobs = [[7, -1], [8, -2], [9, -3], [4, -4]];

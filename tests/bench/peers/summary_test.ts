@@ -21,7 +21,7 @@ Deno.test("ratios() are medians of runs side by side, not ratios of medians", ()
 });
 
 Deno.test("formatRates() shows median, best and ratio of each peer", () => {
-  assertEquals(formatRates(TABLE, ["ours", "theirs", "absent"], "theirs").split("\n"), [
+  assertEquals(formatRates("tokens/s", TABLE, ["ours", "theirs", "absent"], "theirs").split("\n"), [
     "median (best) tokens/s  ours                theirs       absent",
     "prefill                 30.0 (40.0) 0.200x  100 (200)    -",
     "decode                  8.00 (8.00) 2.000x  4.00 (4.00)  -",
