@@ -1,5 +1,10 @@
+import { productCalls } from "../kernels/product.ts";
+import { HEADER_WORDS, NO_WORK, STEP } from "../kernels/step.ts";
+import { tuningFor } from "../kernels/tuning.ts";
 import type { Device } from "../src/device/device.ts";
-import { type Kernel, kernelCall } from "../src/device/kernel.ts";
+import { type DeviceBuffer, type Kernel, kernelCall } from "../src/device/kernel.ts";
+import { timeCalls } from "./dispatch_timing.ts";
+import { GEMM_CANDIDATES, gemmCall, type GemmShape } from "./ceiling_gemm.ts";
 
 /** What the device can do at best, measured now: the bounds beside every throughput. */
 export interface Ceiling {
@@ -7,14 +12,23 @@ export interface Ceiling {
   readonly copyGBps: number;
   /** Multiply-adds on registers, two operations each, in GFLOP/s. */
   readonly fmaGflops: number;
+  /** The best known matrix product, f32 sums, in GFLOP/s: what loads and stores leave of the above. */
+  readonly gemmGflops: number;
 }
 
 const LANES = 64;
-const COPY_BYTES = 32 * 2 ** 20;
-const FMA_GROUPS = 512;
+/** Per buffer: beyond any cache on a GPU; on a CPU, whose caches are small, less time. */
+const COPY_BYTES = { gpu: 512 * 2 ** 20, software: 64 * 2 ** 20 };
+const COPY_GROUPS_X = 32_768;
+const FMA_GROUPS = { gpu: 16_384, software: 512 };
+/** llvmpipe ends a lane's loops after 65,535 turns. */
 const FMA_ROUNDS = 2000;
 /** Independent vec4 chains per lane, to hide the latency of one. */
 const FMA_CHAINS = 8;
+const GEMM: Readonly<Record<"gpu" | "software", GemmShape>> = {
+  gpu: { M: 4096, N: 4096, K: 4096 },
+  software: { M: 256, N: 512, K: 512 },
+};
 
 /** The ceilings are measured on GPUs only, so these two have no use for a definition. */
 function noReference(): never {
@@ -27,7 +41,10 @@ const copy: Kernel<Record<never, never>> = {
 @group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>>;
 @compute @workgroup_size(${LANES})
-fn copy(@builtin(global_invocation_id) id: vec3<u32>) { out[id.x] = source[id.x]; }`,
+fn copy(@builtin(global_invocation_id) id: vec3<u32>) {
+  let i = id.y * ${COPY_GROUPS_X * LANES}u + id.x;
+  out[i] = source[i];
+}`,
   bindings: [{ name: "source", access: "read" }, { name: "out", access: "read_write" }],
   reference: noReference,
 };
@@ -60,33 +77,91 @@ fn fma_chains(@builtin(global_invocation_id) id: vec3<u32>) {
 /** Best of several runs; undefined on the reference device, whose ceiling these do not measure. */
 export async function measureCeiling(device: Device): Promise<Ceiling | undefined> {
   if (device.kind === "cpu") return undefined;
-  const source = await device.createBuffer("source", COPY_BYTES);
-  const out = await device.createBuffer("out", COPY_BYTES);
-  const copying = await device.compile([kernelCall(copy, {
-    constants: {},
-    buffers: { source, out },
-    workgroups: () => [COPY_BYTES / 16 / LANES, 1, 1] as const,
-  })]);
-  const adding = await device.compile([kernelCall(fmaChains, {
-    constants: {},
-    buffers: { out },
-    workgroups: () => [FMA_GROUPS, 1, 1] as const,
-  })]);
-  const best = async (program: typeof copying) => {
-    let seconds = Infinity;
-    for (let i = 0; i < 8; i++) {
-      const began = performance.now();
-      await device.run(program, undefined, { buffer: out, bytes: 4 });
-      seconds = Math.min(seconds, (performance.now() - began) / 1000);
+  const kind = device.isSoftware ? "software" : "gpu";
+  return {
+    copyGBps: await measureCopy(device, COPY_BYTES[kind]),
+    fmaGflops: await measureFma(device, FMA_GROUPS[kind]),
+    gemmGflops: await measureGemm(device, GEMM[kind]),
+  };
+}
+
+async function measureCopy(device: Device, wanted: number): Promise<number> {
+  const bytes = Math.min(wanted, 2 ** Math.floor(Math.log2(device.maxBindingBytes)));
+  return await withBuffers(device, { source: bytes, out: bytes }, async (buffers) => {
+    const groups = bytes / 16 / LANES;
+    const x = Math.min(groups, COPY_GROUPS_X);
+    const call = kernelCall(copy, {
+      constants: {},
+      buffers,
+      workgroups: () => [x, groups / x, 1] as const,
+    });
+    const timed = { calls: [call], dims: undefined, readFrom: buffers.out! };
+    return 2 * bytes / await timeCalls(device, timed) / 1e9;
+  });
+}
+
+async function measureFma(device: Device, groups: number): Promise<number> {
+  return await withBuffers(device, { out: groups * LANES * 16 }, async (buffers) => {
+    const call = kernelCall(fmaChains, {
+      constants: {},
+      buffers,
+      workgroups: () => [groups, 1, 1] as const,
+    });
+    const flops = groups * LANES * FMA_ROUNDS * FMA_CHAINS * 4 * 2;
+    const timed = { calls: [call], dims: undefined, readFrom: buffers.out! };
+    return flops / await timeCalls(device, timed) / 1e9;
+  });
+}
+
+/** The better of square products made for this and of the one that models use. */
+async function measureGemm(device: Device, shape: GemmShape): Promise<number> {
+  return Math.max(await measurePlainGemm(device, shape), await measureMatmul(device, shape));
+}
+
+async function measureMatmul(device: Device, { M, N, K }: GemmShape): Promise<number> {
+  const sizes = { step: 4 * HEADER_WORDS, x: 4 * M * K, w: 2 * N * K, y: 4 * M * N };
+  return await withBuffers(device, sizes, async (buffers) => {
+    const header = new Uint32Array(HEADER_WORDS);
+    header[STEP.numTokens] = M;
+    device.write(buffers.step!, 0, header);
+    const dims = { ...NO_WORK, numTokens: M };
+    const calls = productCalls(
+      { label: "ceiling", rows: "tokens", n: N, k: K, dtype: "f16" },
+      buffers as Record<"step" | "x" | "w" | "y", DeviceBuffer>,
+      tuningFor(device.capabilities),
+    ).filter(({ workgroups }) => workgroups(dims).every((count) => count > 0));
+    const seconds = await timeCalls(device, { calls, dims, readFrom: buffers.y! });
+    return 2 * M * N * K / seconds / 1e9;
+  });
+}
+
+async function measurePlainGemm(device: Device, shape: GemmShape): Promise<number> {
+  const { M, N, K } = shape;
+  const sizes = { a: 4 * M * K, b: 4 * K * N, c: 4 * M * N };
+  return await withBuffers(device, sizes, async (buffers) => {
+    let gflops = 0;
+    for (const candidate of GEMM_CANDIDATES) {
+      const calls = [gemmCall(shape, candidate, buffers)];
+      const seconds = await timeCalls(device, { calls, dims: undefined, readFrom: buffers.c! });
+      gflops = Math.max(gflops, 2 * M * N * K / seconds / 1e9);
     }
-    return seconds;
-  };
-  const flops = FMA_GROUPS * LANES * FMA_ROUNDS * FMA_CHAINS * 4 * 2;
-  const ceiling = {
-    copyGBps: 2 * COPY_BYTES / await best(copying) / 1e9,
-    fmaGflops: flops / await best(adding) / 1e9,
-  };
-  device.destroyBuffer(source);
-  device.destroyBuffer(out);
-  return ceiling;
+    return gflops;
+  });
+}
+
+/** Buffers of the given bytes for as long as `run` takes. */
+async function withBuffers<T>(
+  device: Device,
+  sizes: Readonly<Record<string, number>>,
+  run: (buffers: Record<string, DeviceBuffer>) => Promise<T>,
+): Promise<T> {
+  const buffers: Record<string, DeviceBuffer> = {};
+  try {
+    for (const [name, bytes] of Object.entries(sizes)) {
+      buffers[name] = await device.createBuffer(name, bytes);
+    }
+    return await run(buffers);
+  } finally {
+    for (const buffer of Object.values(buffers)) device.destroyBuffer(buffer);
+  }
 }

@@ -2,18 +2,27 @@
  * `deno task bench:gpu-host`: everything worth knowing of a GPU in one go, for a host that may have no
  * network and is ours for minutes only.
  *
- * Runs all kernels and models against their definitions, then the benches of model and cache, and writes
- * one JSON file, `bench/results/host-<adapter>-<commit>.json`. It goes on where a part fails and says so.
+ * Runs all kernels and models against their definitions, then the benches of kernels, models and cache,
+ * and writes one JSON file, `bench/results/<adapter>-<commit>.json`, after each part, so that a host
+ * that goes away early leaves what was measured. It goes on where a part fails and says so.
+ * `bench/readme_table.ts` makes README's table of the file. `--quick` runs few and small steps of one
+ * shape, and no tests.
  * Such a host needs the repository, the `deno` binary, a Vulkan loader with the GPU's driver, and a
  * `DENO_DIR` filled elsewhere by `deno install --entrypoint main.ts bench/*.ts tests/kernels/*.ts`.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 
 import { currentCommit } from "./demo.ts";
+import { fileName } from "./results.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const TESTS = ["tests/device", "tests/kernels", "tests/runner", "tests/models"];
-const BENCHES = ["bench/model.ts", "bench/cache_overhead.ts"];
+const BENCHES = [
+  ["bench/kernels.ts", "--shape"],
+  ["bench/model_shapes.ts", "--shape"],
+  ["bench/model.ts"],
+  ["bench/cache_overhead.ts"],
+];
 
 /** One command of the run: how it ended, and its last line where that is JSON. */
 interface Part {
@@ -65,23 +74,36 @@ async function describeAdapter(): Promise<Record<string, unknown>> {
   };
 }
 
+/** What to run, most important first. */
+export function commands(isQuick: boolean): string[][] {
+  const shapes = isQuick ? ["tiny", "--quick"] : ["all"];
+  const benches = BENCHES.map(([file, flag]) => [
+    ...["run", "-A", "--no-check", file!],
+    ...flag === undefined ? [] : [flag, ...shapes],
+  ]);
+  if (isQuick) return benches.slice(0, 2);
+  return [["test", "-A", "--no-check", ...TESTS], ...benches];
+}
+
 async function main(): Promise<boolean> {
   const adapter = await describeAdapter();
   console.log(adapter);
-  const parts = [await run(["test", "-A", "--no-check", ...TESTS])];
-  for (const bench of BENCHES) parts.push(await run(["run", "-A", "--no-check", bench]));
-  const name = String(adapter.description).toLowerCase().replace(/[^a-z0-9]+/g, "-");
+  const isQuick = Deno.args.includes("--quick");
   const host = {
     date: new Date().toISOString(),
     commit: await currentCommit(),
     deno: Deno.version.deno,
   };
-  const file = new URL(
-    `results/host-${name.replace(/-$/, "")}-${host.commit}.json`,
-    import.meta.url,
-  );
+  // Git ignores local files: a quick run is no result.
+  const prefix = isQuick ? "local-" : "";
+  const name = `${prefix}${fileName(String(adapter.description))}-${host.commit}`;
+  const file = new URL(`results/${name}.json`, import.meta.url);
   await Deno.mkdir(new URL("results/", import.meta.url), { recursive: true });
-  await Deno.writeTextFile(file, `${JSON.stringify({ ...host, adapter, parts }, null, 2)}\n`);
+  const parts: Part[] = [];
+  for (const args of commands(isQuick)) {
+    parts.push(await run(args));
+    await Deno.writeTextFile(file, `${JSON.stringify({ ...host, adapter, parts }, null, 2)}\n`);
+  }
   console.log(`\nwritten to ${file.pathname}`);
   for (const { command, isOk, seconds } of parts) {
     console.log(`${isOk ? "ok    " : "FAILED"} ${seconds.toFixed(0).padStart(4)} s  ${command}`);

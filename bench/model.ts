@@ -14,6 +14,7 @@ import { startRunner } from "../src/runner/start_runner.ts";
 import { Scheduler } from "../src/scheduler/scheduler.ts";
 import { type Ceiling, measureCeiling } from "./ceiling.ts";
 import { currentCommit, demoConfig, GREEDY } from "./demo.ts";
+import { fileName } from "./results.ts";
 
 /** Tokens of context before decode is measured. */
 const CONTEXT = 128;
@@ -132,10 +133,9 @@ function report(
 }
 
 async function keep(device: string, json: string): Promise<void> {
-  const name = device.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
   const folder = new URL("results/", import.meta.url);
   await Deno.mkdir(folder, { recursive: true });
-  await Deno.writeTextFile(new URL(`model-${name}.json`, folder), `${json}\n`);
+  await Deno.writeTextFile(new URL(`demo-${fileName(device)}.json`, folder), `${json}\n`);
 }
 
 async function main(): Promise<void> {
@@ -155,7 +155,7 @@ async function main(): Promise<void> {
   report(rows, ceiling, info);
   const { device, numParameters } = info;
   const result = {
-    bench: "model",
+    bench: "demo",
     commit: await currentCommit(),
     device,
     numParameters,

@@ -109,6 +109,20 @@ export interface StepDims {
   readonly maxDecodeLen: number;
 }
 
+/** A step that does nothing. */
+export const NO_WORK: StepDims = {
+  numTokens: 0,
+  numDecodes: 0,
+  numTiles: 0,
+  numSamples: 0,
+  numCopies: 0,
+  numReports: 0,
+  numAdjusts: 0,
+  maxAdjustEntries: 0,
+  numBitmasks: 0,
+  maxDecodeLen: 0,
+};
+
 /** The same word indices as WGSL constants, named `STEP_NUM_TOKENS`, `SEQ_TABLE` and so on. */
 export const stepWgsl: string = [
   ...wgslConstants("STEP", STEP),

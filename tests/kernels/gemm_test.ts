@@ -2,13 +2,12 @@ import { assert, assertEquals } from "@std/assert";
 import { gemmCalls, gemmWorkgroupBytes } from "../../kernels/gemm.ts";
 import { type Epilogue, weightRows } from "../../kernels/matmul.ts";
 import { normProductCalls, productCalls } from "../../kernels/product.ts";
-import { HEADER_WORDS, STEP, type StepDims } from "../../kernels/step.ts";
+import { HEADER_WORDS, NO_WORK, STEP, type StepDims } from "../../kernels/step.ts";
 import { type GemmTile, GPU_TUNING, SOFTWARE_TUNING, tuningFor } from "../../kernels/tuning.ts";
 import { isQuantized, type WeightDtype } from "../../src/core/weight_format.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
-import { NO_WORK } from "../support/step_fixture.ts";
 import { weightFixture } from "../support/weight_fixture.ts";
 
 /** Outputs and inputs that fill tiles, that do not, and fewer than one tile has of either. */

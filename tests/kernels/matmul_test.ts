@@ -1,13 +1,19 @@
 import { assert, assertEquals } from "@std/assert";
 import { type Epilogue, matmulCalls } from "../../kernels/matmul.ts";
 import { normMatmulCalls } from "../../kernels/norm_matmul.ts";
-import { HEADER_WORDS, SAMPLE, SAMPLE_WORDS, STEP, type StepDims } from "../../kernels/step.ts";
+import {
+  HEADER_WORDS,
+  NO_WORK,
+  SAMPLE,
+  SAMPLE_WORDS,
+  STEP,
+  type StepDims,
+} from "../../kernels/step.ts";
 import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
 import { isQuantized, type WeightDtype } from "../../src/core/weight_format.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
 import { WEIGHT_DTYPES, weightFixture } from "../support/weight_fixture.ts";
-import { NO_WORK } from "../support/step_fixture.ts";
 
 /** Rows at every tile's edges; outputs that do not fill a tile; rows of odd and even fours. */
 const ROWS = [1, 2, 3, 4, 5, 8, 9, 33];

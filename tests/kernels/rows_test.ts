@@ -5,11 +5,11 @@ import { kvRow } from "../../kernels/kv_cache.ts";
 import { rmsNormCall } from "../../kernels/rms_norm.ts";
 import { ropeStoreKvCall } from "../../kernels/rope_store_kv.ts";
 import { numRows } from "../../kernels/rows.ts";
-import { COPY_WORDS, HEADER_WORDS, STEP } from "../../kernels/step.ts";
+import { COPY_WORDS, HEADER_WORDS, NO_WORK, STEP } from "../../kernels/step.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
 import { WEIGHT_DTYPES, weightFixture } from "../support/weight_fixture.ts";
-import { NO_WORK, packStep } from "../support/step_fixture.ts";
+import { packStep } from "../support/step_fixture.ts";
 
 const CHUNKS = [{ start: 40, count: 1 }, { start: 0, count: 19 }, { start: 7, count: 1 }];
 const POOL = { blockSize: 8, numBlocks: 31, queryTile: 8 };

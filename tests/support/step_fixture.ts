@@ -1,21 +1,6 @@
-import type { StepDims } from "../../kernels/step.ts";
 import type { ScheduledChunk } from "../../src/core/batch.ts";
 import type { PackedStep } from "../../src/runner/step_packer.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";
-
-/** A step that does nothing. */
-export const NO_WORK: StepDims = {
-  numTokens: 0,
-  numDecodes: 0,
-  numTiles: 0,
-  numSamples: 0,
-  numCopies: 0,
-  numReports: 0,
-  numAdjusts: 0,
-  maxAdjustEntries: 0,
-  numBitmasks: 0,
-  maxDecodeLen: 0,
-};
 
 /** A sequence of a test step: `count` new tokens after `start` ones. */
 export interface ChunkShape {

@@ -1,0 +1,158 @@
+import type { StepDims } from "../kernels/step.ts";
+import type { ModelConfig } from "../models/model_config.ts";
+import type { ModelFamily } from "../models/model_family.ts";
+import type { Batch, ScheduledChunk } from "../src/core/batch.ts";
+import type { EngineConfig } from "../src/core/engine_config.ts";
+import { kvBytesPerBlock } from "../src/core/kv_layout.ts";
+import type { Device } from "../src/device/device.ts";
+import type { KernelCall } from "../src/device/kernel.ts";
+import { buildRunner } from "../src/runner/build_runner.ts";
+import type { ModelRunner } from "../src/runner/model_runner.ts";
+import type { UploadedWeights } from "../src/runner/upload_weights.ts";
+import { demoConfig, GREEDY } from "./demo.ts";
+import { fillBuffer } from "./random_weights.ts";
+import type { TimedCalls } from "./dispatch_timing.ts";
+import { WatchedDevice } from "./watched_device.ts";
+
+const BLOCK_SIZE = 16;
+
+/** A step of `batch` sequences, each with `count` new tokens that end its `context`. */
+export interface StepShape {
+  readonly batch: number;
+  readonly count: number;
+  /** Tokens each sequence has after the step. */
+  readonly context: number;
+}
+
+/** The blocks of all sequences of a step. */
+export function numBlocks({ batch, context }: StepShape): number {
+  return batch * Math.ceil(context / BLOCK_SIZE);
+}
+
+/** Bytes of KV that the step's sequences hold, all layers together. */
+export function kvBytes(config: ModelConfig, step: StepShape): number {
+  return numBlocks(step) * kvBytesPerBlock({ ...config, dtype: "f16" }, BLOCK_SIZE);
+}
+
+/**
+ * A runner made for one step shape, its KV full of random numbers: any context can be measured without
+ * computing it first. Owns all buffers but the weights.
+ */
+export class ModelRig {
+  readonly #device: WatchedDevice;
+  readonly #runner: ModelRunner;
+  readonly #batch: Batch;
+
+  private constructor(device: WatchedDevice, runner: ModelRunner, batch: Batch) {
+    this.#device = device;
+    this.#runner = runner;
+    this.#batch = batch;
+  }
+
+  /** @throws {RangeError} when the device has no room; nothing is kept. */
+  static async create(
+    device: Device,
+    { family, config, weights }: {
+      family: ModelFamily;
+      config: ModelConfig;
+      weights: UploadedWeights;
+    },
+    step: StepShape,
+  ): Promise<ModelRig> {
+    const watched = new WatchedDevice(device);
+    try {
+      const budget = {
+        numBlocks: numBlocks(step),
+        growthLimit: numBlocks(step),
+        maxModelLen: step.context,
+        bytes: kvBytes(config, step),
+      };
+      const engine: EngineConfig = {
+        ...demoConfig("auto"),
+        blockSize: BLOCK_SIZE,
+        maxNumSeqs: step.batch,
+        maxNumBatchedTokens: step.batch * step.count,
+      };
+      const runner = await buildRunner({
+        device: watched,
+        engine,
+        model: config,
+        family,
+        weights,
+        budget,
+      });
+      const { calls } = watched;
+      for (const [i, buffer] of watched.buffers.entries()) {
+        if (buffer.label.startsWith("kv ")) await fillBuffer(watched, buffer, i);
+      }
+      watched.calls = calls;
+      const rig = new ModelRig(watched, runner, batchOf(step, config.vocabSize));
+      // Compiles what drivers compile at first use, and leaves this step's metadata on the device.
+      await rig.run();
+      return rig;
+    } catch (error) {
+      watched.close();
+      throw error;
+    }
+  }
+
+  /** Runs the step; the time it took and the part of it that was not waiting for the device, ms. */
+  async run(): Promise<{ stepMs: number; hostMs: number }> {
+    const began = performance.now();
+    const waited = this.#device.waitedMs;
+    await this.#runner.run(this.#batch);
+    const stepMs = performance.now() - began;
+    return { stepMs, hostMs: stepMs - (this.#device.waitedMs - waited) };
+  }
+
+  /** The step's kernel calls that have work to do, in order. */
+  get calls(): KernelCall<StepDims>[] {
+    const calls = this.#device.calls as readonly KernelCall<StepDims>[];
+    return calls.filter(({ workgroups }) => workgroups(this.dims).every((count) => count > 0));
+  }
+
+  /** The step's sizes. */
+  get dims(): StepDims {
+    return this.#device.dims as StepDims;
+  }
+
+  /** The same calls, to be timed on their own; the step's metadata lies ready. */
+  timed(calls: readonly KernelCall<StepDims>[]): TimedCalls<StepDims> {
+    return { calls, dims: this.dims, readFrom: this.#device.lastRead!.buffer };
+  }
+
+  /** Frees everything but the weights. */
+  close(): void {
+    this.#device.close();
+  }
+}
+
+function batchOf(step: StepShape, vocabSize: number): Batch {
+  const { batch, count, context } = step;
+  const perSequence = Math.ceil(context / BLOCK_SIZE);
+  const total = numBlocks(step);
+  const stride = coprimeStride(total);
+  const chunks = Array.from({ length: batch }, (_, sequenceId): ScheduledChunk => ({
+    sequenceId,
+    tokens: Uint32Array.from({ length: count }, (_, i) => (31 * sequenceId + 7 * i) % vocabSize),
+    start: context - count,
+    // Blocks lie scattered over the pool, as they do after some time of serving.
+    blockTable: Array.from(
+      { length: perSequence },
+      (_, i) => (sequenceId * perSequence + i) * stride % total,
+    ),
+    sample: { ...GREEDY, outputIndex: 0 },
+  }));
+  return { step: 0, chunks, numTokens: batch * count };
+}
+
+/** A step through all of `total` blocks that visits each once. */
+export function coprimeStride(total: number): number {
+  let stride = Math.floor(total * 0.618) | 1;
+  while (greatestCommonDivisor(stride, total) !== 1) stride += 2;
+  return stride;
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+}

@@ -1,0 +1,155 @@
+/**
+ * `deno task bench:model [--shape NAME] [--quick] [--write]`: prefill and decode of whole models.
+ *
+ * Weights and KV are random and made on the device, so no file is needed and any context can be
+ * measured at once. Each figure stands beside the ceiling measured in the same run: decode must read
+ * all weights and KV once per step, prefill must do its multiplications and additions. Host time is
+ * what the runner does beside waiting; the scheduler's is in `scheduler_bench.ts`. What does not fit,
+ * or would take minutes, is printed as skipped with the numbers. The last line is JSON. Shapes: one or
+ * several names of `shapes.ts` with commas between, or `all`.
+ */
+// deno-lint-ignore-file no-console -- this is a command line program
+import type { Device } from "../src/device/device.ts";
+import { openDevice } from "../src/runner/open_device.ts";
+import { type Ceiling, measureCeiling } from "./ceiling.ts";
+import { ModelRig, type StepShape } from "./model_rig.ts";
+import { findRoom, type OpenShape, openShape } from "./open_shape.ts";
+import { benchOptions, keepResult } from "./results.ts";
+import { stepTraffic, type Traffic, weightElements } from "./traffic.ts";
+
+/** A measured step. */
+export interface StepResult {
+  readonly kind: "prefill" | "decode";
+  readonly batch: number;
+  readonly context: number;
+  /** Tokens computed per second in the best step. */
+  readonly tokensPerSecond: number;
+  /** Of that step, all and the part that was not waiting for the device, ms. */
+  readonly stepMs: number;
+  readonly hostMs: number;
+  /** The time the ceilings allow over the time it took; absent where there is no ceiling. */
+  readonly ofCeiling?: number;
+}
+
+/** A step that was not measured. */
+export interface SkippedStep {
+  readonly kind: "prefill" | "decode";
+  readonly batch: number;
+  readonly context: number;
+  readonly skipped: string;
+}
+
+/** Tokens of one prefill step, the default budget of a server. */
+const PREFILL_TOKENS = 512;
+/** Each step is measured for so long, and at least three times. */
+const MEASURE_MS = 1000;
+/** A step that the ceilings alone hold up longer than this is not worth the wait, seconds. */
+const LONGEST_STEP = 5;
+
+const FULL = { batches: [1, 8, 32, 128], contexts: [128, 2048, 16_384] };
+const QUICK = { batches: [1, 8], contexts: [128] };
+
+function steps(isQuick: boolean): StepShape[] {
+  const { batches, contexts } = isQuick ? QUICK : FULL;
+  const decodes = contexts.flatMap((context) =>
+    batches.map((batch) => ({ batch, count: 1, context }))
+  );
+  const count = isQuick ? 64 : PREFILL_TOKENS;
+  const prefills = contexts.map((context) => Math.max(context, count))
+    .map((context) => ({ batch: 1, count, context }));
+  return [...prefills, ...decodes];
+}
+
+/** Least time for a step, seconds: decode is bound by what it reads, prefill by what it computes. */
+export function leastSeconds(traffic: Traffic, { copyGBps, gemmGflops }: Ceiling): number {
+  return Math.max(traffic.bytes / (copyGBps * 1e9), traffic.flops / (gemmGflops * 1e9));
+}
+
+async function measure(
+  device: Device,
+  shape: OpenShape,
+  step: StepShape,
+  ceiling: Ceiling | undefined,
+): Promise<StepResult | SkippedStep> {
+  const { batch, count, context } = step;
+  const head = { kind: count > 1 ? "prefill" : "decode", batch, context } as const;
+  const room = findRoom(device, shape, step);
+  if (room !== undefined) return { ...head, skipped: room };
+  const { config, weights, family } = shape;
+  const traffic = stepTraffic(config, weights, weightElements(family, config, weights), step);
+  const least = ceiling && leastSeconds(traffic, ceiling);
+  if (least !== undefined && least > LONGEST_STEP) {
+    return { ...head, skipped: `a step takes ${least.toFixed(1)} s at the ceiling` };
+  }
+  let rig: ModelRig;
+  try {
+    rig = await ModelRig.create(device, shape, step);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return { ...head, skipped: error.message };
+  }
+  let best = { stepMs: Infinity, hostMs: 0 };
+  const began = performance.now();
+  for (let i = 0; i < 3 || performance.now() - began < MEASURE_MS; i++) {
+    const next = await rig.run();
+    if (next.stepMs < best.stepMs) best = next;
+  }
+  rig.close();
+  const tokensPerSecond = batch * count / best.stepMs * 1000;
+  const ofCeiling = least === undefined ? {} : { ofCeiling: 1000 * least / best.stepMs };
+  return { ...head, tokensPerSecond, ...best, ...ofCeiling };
+}
+
+function print(result: StepResult | SkippedStep): void {
+  const name = `${result.kind.padEnd(9)}${String(result.batch).padStart(5)}` +
+    `${String(result.context).padStart(9)}`;
+  if ("skipped" in result) {
+    console.log(`${name}  skipped: ${result.skipped}`);
+    return;
+  }
+  const { tokensPerSecond, ofCeiling, stepMs, hostMs } = result;
+  const share = ofCeiling === undefined ? "-" : `${(100 * ofCeiling).toFixed(0)} %`;
+  console.log(
+    `${name}${tokensPerSecond.toFixed(1).padStart(12)}${share.padStart(12)}` +
+      `${stepMs.toFixed(2).padStart(11)}${(100 * hostMs / stepMs).toFixed(1).padStart(9)} %`,
+  );
+}
+
+async function main(): Promise<void> {
+  const options = benchOptions("smollm2-135m");
+  const device = await openDevice(options.device);
+  const ceiling = await measureCeiling(device);
+  console.log(`Device  ${device.description}`);
+  if (ceiling !== undefined) {
+    const { copyGBps, fmaGflops, gemmGflops } = ceiling;
+    console.log(
+      `Ceiling ${copyGBps.toFixed(1)} GB/s copy, ${gemmGflops.toFixed(1)} GFLOP/s matrix product ` +
+        `(${fmaGflops.toFixed(1)} multiply-adds alone)`,
+    );
+  }
+  const shapes: unknown[] = [];
+  for (const name of options.shapes) {
+    const shape = await openShape(device, name);
+    const { note } = shape;
+    console.log(`\n${name}${note === undefined ? "" : `, ${note}`}`);
+    if ("skipped" in shape) {
+      console.log(`skipped: ${shape.skipped}`);
+      shapes.push(shape);
+      continue;
+    }
+    console.log("step     batch  context    tokens/s  of ceiling    step ms  host share");
+    const results: (StepResult | SkippedStep)[] = [];
+    for (const step of steps(options.quick)) {
+      const result = await measure(device, shape, step, ceiling);
+      print(result);
+      results.push(result);
+    }
+    const { weightBytes, numParameters } = shape.size;
+    shapes.push({ name, note, numParameters, weightBytes, results });
+    shape.close();
+  }
+  await keepResult({ bench: "model", device: device.description, ceiling, shapes }, options);
+  Deno.exit(0);
+}
+
+if (import.meta.main) await main();

@@ -1,0 +1,90 @@
+import { modelFamily } from "../models/registry.ts";
+import type { ModelConfig } from "../models/model_config.ts";
+import type { ModelFamily } from "../models/model_family.ts";
+import type { Device } from "../src/device/device.ts";
+import type { UploadedWeights } from "../src/runner/upload_weights.ts";
+import { kvBytes, type StepShape } from "./model_rig.ts";
+import { randomWeights } from "./random_weights.ts";
+import { findShape, shapeConfig } from "./shapes.ts";
+
+/** A model of random weights on a device. */
+export interface OpenShape {
+  readonly name: string;
+  readonly note: string | undefined;
+  readonly family: ModelFamily;
+  readonly config: ModelConfig;
+  readonly weights: UploadedWeights;
+  /** Bytes on the device, and how many numbers these are. */
+  readonly size: { readonly weightBytes: number; readonly numParameters: number };
+  /** Frees the weights. */
+  readonly close: () => void;
+}
+
+/** A shape that is not measured, and why. */
+export interface SkippedShape {
+  readonly name: string;
+  readonly note: string | undefined;
+  readonly skipped: string;
+}
+
+/** Of a software adapter's memory, which is the host's, benches take no more than this share. */
+const HOST_SHARE = 0.6;
+
+/** Makes a shape's weights on the device, or says by the numbers why they do not fit. */
+export async function openShape(device: Device, name: string): Promise<OpenShape | SkippedShape> {
+  const shape = findShape(name);
+  const config = shapeConfig(shape);
+  const family = modelFamily(config.modelType);
+  const { note } = shape;
+  const problem = lackOfRoom(device, 2 * numParameters(family, config), "its weights");
+  if (problem !== undefined) return { name, note, skipped: problem };
+  try {
+    const weights = await randomWeights(device, family, config);
+    const close = () => {
+      for (const spec of family.weights(config)) {
+        device.destroyBuffer(weights.weight(spec.name).buffer);
+      }
+    };
+    const size = { weightBytes: weights.bytes, numParameters: weights.numParameters };
+    return { name, note, family, config, weights, size, close };
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return { name, note, skipped: error.message };
+  }
+}
+
+/** Why a step of this shape cannot be measured, with the numbers; undefined when it seems it can. */
+export function findRoom(
+  device: Device,
+  { config }: OpenShape,
+  step: StepShape,
+): string | undefined {
+  const what = `batch ${step.batch} at context ${step.context}`;
+  if (step.context > config.maxPositionEmbeddings) {
+    return `${what}: the model ends at ${config.maxPositionEmbeddings} tokens`;
+  }
+  const bytes = kvBytes(config, step);
+  const layerBytes = bytes / config.numLayers;
+  if (layerBytes > device.maxBindingBytes) {
+    return `${what}: one layer's KV takes ${inMiB(layerBytes)}, and ` +
+      `${inMiB(device.maxBindingBytes)} can be bound`;
+  }
+  return lackOfRoom(device, bytes, `KV for ${what}`);
+}
+
+function lackOfRoom(device: Device, bytes: number, what: string): string | undefined {
+  if (!device.isSoftware) return undefined;
+  const room = HOST_SHARE * Deno.systemMemoryInfo().available;
+  if (bytes <= room) return undefined;
+  return `${what}: ${inMiB(bytes)}, and this host has ${inMiB(room)} to give`;
+}
+
+function inMiB(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+}
+
+function numParameters(family: ModelFamily, config: ModelConfig): number {
+  return family.weights(config)
+    .flatMap(({ shapes }) => shapes)
+    .reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0);
+}

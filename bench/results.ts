@@ -1,0 +1,58 @@
+import { parseArgs } from "node:util";
+import type { DeviceChoice } from "../src/core/engine_config.ts";
+import { currentCommit } from "./demo.ts";
+import { SHAPES } from "./shapes.ts";
+
+/** What the benches of shapes are asked for on the command line. */
+export interface BenchOptions {
+  readonly shapes: readonly string[];
+  readonly device: DeviceChoice;
+  /** Few and small steps: proves that the bench works. */
+  readonly quick: boolean;
+  /** Whether to keep the result in `bench/results/`. */
+  readonly write: boolean;
+}
+
+/** Parses `--shape NAME` (or `all`), `--device`, `--quick` and `--write`. */
+export function benchOptions(defaultShape: string, args: readonly string[] = Deno.args) {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      shape: { type: "string", default: defaultShape },
+      device: { type: "string", default: "auto" },
+      quick: { type: "boolean", default: false },
+      write: { type: "boolean", default: false },
+    },
+  });
+  const all = SHAPES.map(({ name }) => name).filter((name) => name !== "tiny");
+  return {
+    shapes: values.shape === "all" ? all : values.shape.split(","),
+    device: values.device as DeviceChoice,
+    quick: values.quick,
+    write: values.write,
+  } satisfies BenchOptions;
+}
+
+/** A device's name as part of a file name. */
+export function fileName(device: string): string {
+  return device.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "");
+}
+
+/** Prints a result as one line of JSON, the last, and keeps it where that is asked for. */
+export async function keepResult(
+  result: Readonly<Record<string, unknown>> & { readonly bench: string; readonly device: string },
+  { write }: BenchOptions,
+): Promise<void> {
+  const { bench, ...rest } = result;
+  const commit = await currentCommit();
+  const host = { date: new Date().toISOString(), commit, deno: Deno.version.deno };
+  const whole = { bench, ...host, ...rest };
+  if (write) {
+    const folder = new URL("results/", import.meta.url);
+    await Deno.mkdir(folder, { recursive: true });
+    const file = new URL(`${bench}-${fileName(result.device)}-${commit}.json`, folder);
+    await Deno.writeTextFile(file, `${JSON.stringify(whole, null, 2)}\n`);
+  }
+  // deno-lint-ignore no-console -- the benches are command line programs
+  console.log(`\n${JSON.stringify(whole)}`);
+}

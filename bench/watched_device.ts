@@ -1,0 +1,94 @@
+import type { Device, Program, ReadRequest } from "../src/device/device.ts";
+import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
+
+/**
+ * A device that remembers what is made on it and run: how benches see into a runner.
+ *
+ * Owns the buffers made through it, until `close()`; the device itself stays the caller's.
+ */
+export class WatchedDevice implements Device {
+  readonly #device: Device;
+  readonly #buffers = new Set<DeviceBuffer>();
+  /** The calls that were last compiled. */
+  calls: readonly KernelCall<unknown>[] = [];
+  /** What the last run was given. */
+  dims: unknown;
+  lastRead: ReadRequest | undefined;
+
+  constructor(device: Device) {
+    this.#device = device;
+  }
+
+  get kind() {
+    return this.#device.kind;
+  }
+  get description() {
+    return this.#device.description;
+  }
+  get capabilities() {
+    return this.#device.capabilities;
+  }
+  get isSoftware() {
+    return this.#device.isSoftware;
+  }
+  get maxBindingBytes() {
+    return this.#device.maxBindingBytes;
+  }
+  get waitedMs() {
+    return this.#device.waitedMs;
+  }
+
+  /** The buffers made so far. */
+  get buffers(): readonly DeviceBuffer[] {
+    return [...this.#buffers];
+  }
+
+  async createBuffer(label: string, bytes: number): Promise<DeviceBuffer> {
+    const buffer = await this.#device.createBuffer(label, bytes);
+    this.#buffers.add(buffer);
+    return buffer;
+  }
+
+  copyBuffer(from: DeviceBuffer, to: DeviceBuffer, bytes: number): void {
+    this.#device.copyBuffer(from, to, bytes);
+  }
+
+  destroyBuffer(buffer: DeviceBuffer): void {
+    this.#buffers.delete(buffer);
+    this.#device.destroyBuffer(buffer);
+  }
+
+  write(buffer: DeviceBuffer, byteOffset: number, data: Uint8Array | Uint32Array): void {
+    this.#device.write(buffer, byteOffset, data);
+  }
+
+  compile<Dims>(calls: readonly KernelCall<Dims>[]): Promise<Program<Dims>> {
+    this.calls = calls as readonly KernelCall<unknown>[];
+    return this.#device.compile(calls);
+  }
+
+  run<Dims>(
+    program: Program<Dims>,
+    dims: Dims,
+    read: ReadRequest,
+  ): Uint32Array | Promise<Uint32Array> {
+    this.dims = dims;
+    this.lastRead = read;
+    return this.#device.run(program, dims, read);
+  }
+
+  read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#device.read(buffer, byteOffset, bytes);
+  }
+
+  /** Frees the buffers made through it. */
+  close(): void {
+    for (const buffer of this.#buffers) this.#device.destroyBuffer(buffer);
+    this.#buffers.clear();
+  }
+
+  destroy(): void {
+    this.close();
+    this.#device.destroy();
+  }
+}
