@@ -3,6 +3,7 @@ import type { DeviceWeight, ModelFamily } from "../models/model_family.ts";
 import type { Device } from "../src/device/device.ts";
 import { type DeviceBuffer, type Kernel, kernelCall } from "../src/device/kernel.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
+import { createWeight, weightBytes } from "../src/runner/weight_buffers.ts";
 
 /** f16 values per u32 word, words per lane and lanes per workgroup of the fill. */
 const HALVES = 2;
@@ -71,7 +72,7 @@ export async function fillBuffer(
 /**
  * Weights of a model made on the device: f16 matrices, small and random, and norms of one.
  *
- * @throws {RangeError} when one cannot be bound or the device has no room; what was made is freed.
+ * @throws {RangeError} when the device has no room; what was made is freed.
  */
 export async function randomWeights(
   device: Device,
@@ -81,18 +82,22 @@ export async function randomWeights(
   const weights = new Map<string, DeviceWeight>();
   let [bytes, numParameters] = [0, 0];
   try {
-    for (const { name, shapes } of family.weights(config)) {
-      const count = shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0);
-      const isVector = shapes[0]!.length === 1;
-      const buffer = await device.createBuffer(name, count * (isVector ? 4 : 4 / HALVES));
-      weights.set(name, { buffer, dtype: isVector ? "f32" : "f16" });
-      if (isVector) device.write(buffer, 0, ones(count));
-      else await fillBuffer(device, buffer, weights.size);
-      bytes += buffer.bytes;
+    for (const spec of family.weights(config)) {
+      const count = spec.shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0);
+      const isVector = spec.shapes[0]!.length === 1;
+      const weight = await createWeight(device, spec, isVector ? "f32" : "f16");
+      weights.set(spec.name, weight);
+      for (const [i, { buffer }] of weight.parts.entries()) {
+        if (isVector) device.write(buffer, 0, ones(count));
+        else await fillBuffer(device, buffer, weights.size + (i << 16));
+      }
+      bytes += weightBytes(weight);
       numParameters += count;
     }
   } catch (error) {
-    for (const { buffer } of weights.values()) device.destroyBuffer(buffer);
+    for (const { parts } of weights.values()) {
+      for (const { buffer } of parts) device.destroyBuffer(buffer);
+    }
     throw error;
   }
   return { weight: (name) => weights.get(name)!, bytes, numParameters };

@@ -1,17 +1,17 @@
-import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
+import type { KernelCall } from "../src/device/kernel.ts";
 import { gemmCalls } from "./gemm.ts";
-import { matmulCalls, type Product } from "./matmul.ts";
-import { normMatmulCalls } from "./norm_matmul.ts";
+import { matmulCalls, type Product, type ProductBuffers } from "./matmul.ts";
+import { normMatmulCalls, type NormProductBuffers } from "./norm_matmul.ts";
 import type { StepDims } from "./step.ts";
 import type { Tuning } from "./tuning.ts";
 
 /**
  * One matrix product for any number of rows: `matmul` for few, and where the tuning has tiles for it
- * `gemm` for many. Exactly one of the calls runs in a step.
+ * `gemm` for many. Exactly one call for each part of the matrix runs in a step.
  */
 export function productCalls(
   product: Product,
-  buffers: Readonly<Record<"step" | "x" | "w" | "y", DeviceBuffer>>,
+  buffers: ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   return [
@@ -23,7 +23,7 @@ export function productCalls(
 /** {@link productCalls} of normalized rows: `normed`, f32 [R, K], holds them where that is not fused. */
 export function normProductCalls(
   product: Product & { eps: number },
-  buffers: Readonly<Record<"step" | "x" | "norm" | "normed" | "w" | "y", DeviceBuffer>>,
+  buffers: NormProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   const { step, normed, w, y } = buffers;

@@ -19,6 +19,7 @@ import { dawnProvider } from "../../src/device/dawn_provider.ts";
 import type { GpuProvider } from "../../src/device/gpu_provider.ts";
 import { type GrantedDevice, requestDevice } from "../../src/device/request_device.ts";
 import { expandWgsl } from "../../src/device/wgsl_template.ts";
+import { weightShape } from "../../src/runner/weight_buffers.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 const ICD = Deno.env.get("QUIRE_SWIFTSHADER_ICD") ?? "/usr/lib/chromium/vk_swiftshader_icd.json";
@@ -61,6 +62,10 @@ function* tunings({ capabilities }: TintDevice): Generator<Tuning> {
 /** The distinct texts of all kernels that the bundled model's architecture can call. */
 function kernelTexts(tint: TintDevice): Map<string, string> {
   const config = loadModelConfig(`${ROOT}models/demo`);
+  const family = modelFamily(config.modelType);
+  const outputs = new Map(
+    family.weights(config).map((spec) => [spec.name, weightShape(spec).numOutputs]),
+  );
   const buffer = { label: "any", bytes: 4 };
   const activations = new Proxy({}, { get: () => buffer }) as Activations;
   const seen = new Set<string>();
@@ -68,9 +73,9 @@ function kernelTexts(tint: TintDevice): Map<string, string> {
   for (const tuning of tunings(tint)) {
     for (const dtype of WEIGHT_DTYPES) {
       for (const kvDtype of KV_DTYPES) {
-        const calls = modelFamily(config.modelType).graph({
+        const calls = family.graph({
           config,
-          weight: () => ({ buffer, dtype }),
+          weight: (name) => ({ parts: [{ buffer, begin: 0, end: outputs.get(name)! }], dtype }),
           activations,
           kv: Array.from({ length: config.numLayers }, () => buffer),
           blockSize: 16,

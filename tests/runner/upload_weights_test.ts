@@ -71,11 +71,11 @@ for (const method of ["int8", "int4"] as const) {
       const widened = Float32Array.from(B, (value) => bf16(value));
       assertEquals(weight("ab").dtype, dtype);
       assertEquals(
-        [...weightValues(weight("ab").buffer as HostBuffer, dtype, 8, 36)],
+        [...weightValues(weight("ab").parts[0]!.buffer as HostBuffer, dtype, 8, 36)],
         [A, widened].flatMap((values) => [...quantizedAlone(values, 36, quantization)]),
       );
       assertEquals(weight("norm").dtype, "f32");
-      assertEquals((weight("norm").buffer as HostBuffer).f32, NORM);
+      assertEquals((weight("norm").parts[0]!.buffer as HostBuffer).f32, NORM);
       assertEquals([bytes, numParameters], [matrixBytes(dtype, 8, 36) + 4 * 36, 9 * 36]);
     });
   }
@@ -99,7 +99,7 @@ Deno.test("uploadWeights() quantizes a matrix of several pieces as if it were on
     onProgress: (share) => shares.push(share),
   });
   const { codes, scales } = packRows(quantize(values, columns, quantization), columns, "int8g32");
-  const { u32 } = weight("w").buffer as HostBuffer;
+  const { u32 } = weight("w").parts[0]!.buffer as HostBuffer;
   const isWhole = codes.every((word, i) => word === u32[i]) &&
     scales.every((word, i) => word === u32[codes.length + i]);
   assert(isWhole, "pieces differ from the whole");
