@@ -5,8 +5,7 @@ import { type DeviceBuffer, type Kernel, kernelCall } from "../src/device/kernel
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
 import { createWeight, weightBytes } from "../src/runner/weight_buffers.ts";
 
-/** f16 values per u32 word, words per lane and lanes per workgroup of the fill. */
-const HALVES = 2;
+/** Lanes per workgroup of the fill, and most workgroups along x. */
 const LANES = 64;
 const MAX_GROUPS = 65_535;
 

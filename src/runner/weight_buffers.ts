@@ -6,6 +6,7 @@ import type { Device } from "../device/device.ts";
 
 /** A weight as products see it; a vector is one output of one row. */
 export interface WeightShape {
+  readonly name: string;
   readonly numOutputs: number;
   /** Rows of the matrix behind each output: 1, or a gate and its up. */
   readonly rowsPerOutput: number;
@@ -13,11 +14,11 @@ export interface WeightShape {
 }
 
 /** What a spec's tensors make when they are stacked. */
-export function weightShape({ shapes, isPaired = false }: WeightSpec): WeightShape {
+export function weightShape({ name, shapes, isPaired = false }: WeightSpec): WeightShape {
   const columns = shapes[0]!.at(-1)!;
   const rows = shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b) / columns, 0);
   const rowsPerOutput = isPaired ? shapes.length : 1;
-  return { numOutputs: rows / rowsPerOutput, rowsPerOutput, columns };
+  return { name, numOutputs: rows / rowsPerOutput, rowsPerOutput, columns };
 }
 
 /** Buffers begin and end at multiples of this. */
@@ -30,7 +31,7 @@ const BUFFER_ALIGNMENT = 16;
  * @throws {RangeError} when one output alone is larger.
  */
 export function cutOutputs(
-  { numOutputs, rowsPerOutput, columns }: WeightShape,
+  { name, numOutputs, rowsPerOutput, columns }: WeightShape,
   dtype: WeightDtype,
   maxBytes: number,
 ): Pick<WeightPart, "begin" | "end">[] {
@@ -39,8 +40,8 @@ export function cutOutputs(
   const most = Math.floor(alignDown(maxBytes, BUFFER_ALIGNMENT) / outputBytes);
   if (most < 1) {
     throw new RangeError(
-      `${rowsPerOutput} rows of ${columns} weights in ${dtype} need ${outputBytes} bytes, but this ` +
-        `device binds at most ${maxBytes}`,
+      `${name} cannot be cut: one output (${rowsPerOutput} x ${columns} in ${dtype}) needs ` +
+        `${outputBytes} bytes, but this device binds at most ${maxBytes}`,
     );
   }
   const each = ceilDiv(numOutputs, ceilDiv(numOutputs, most));
