@@ -8,7 +8,7 @@ import type { TokenEvent } from "../../src/core/token_event.ts";
 import type { Device } from "../../src/device/device.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import { buildRunner } from "../../src/runner/build_runner.ts";
-import { kvBudget } from "../../src/runner/memory_budget.ts";
+import { type KvBudget, kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { Scheduler, type SchedulerStats } from "../../src/scheduler/scheduler.ts";
@@ -64,6 +64,40 @@ export interface Outcome {
   finish?: TokenEvent["finishReason"];
 }
 
+/** A runner of the bundled model, or that of `overrides.modelDir`, and what it was made with. */
+export async function demoRunner(device: Device, overrides: Partial<EngineConfig>): Promise<{
+  runner: ModelRunner;
+  engine: EngineConfig;
+  budget: KvBudget;
+}> {
+  const engine: EngineConfig = {
+    modelDir: DEMO_DIR,
+    device: "auto",
+    blockSize: 16,
+    kvCacheDtype: "f16",
+    enablePrefixCaching: false,
+    maxNumSeqs: 32,
+    maxNumBatchedTokens: 256,
+    maxNumWaitingSeqs: 1000,
+    numBlocksOverride: 512,
+    ...overrides,
+  };
+  const model = loadModelConfig(engine.modelDir);
+  const family = modelFamily(model.modelType);
+  const checkpoint = openWeights(engine.modelDir);
+  const weights = await uploadWeights(device, checkpoint, family.weights(model));
+  checkpoint.close();
+  const budget = kvBudget(engine, { ...model, dtype: engine.kvCacheDtype }, {
+    modelMaxLen: model.maxPositionEmbeddings,
+    maxBindingBytes: device.maxBindingBytes,
+  });
+  return {
+    runner: await buildRunner({ device, engine, model, family, weights, budget }),
+    engine,
+    budget,
+  };
+}
+
 /** The bundled model on a device, with a scheduler before it; no isolate, no HTTP. */
 export class DemoEngine {
   #runner: ModelRunner;
@@ -75,28 +109,7 @@ export class DemoEngine {
   }
 
   static async create(device: Device, overrides: Partial<EngineConfig> = {}): Promise<DemoEngine> {
-    const engine: EngineConfig = {
-      modelDir: DEMO_DIR,
-      device: "auto",
-      blockSize: 16,
-      kvCacheDtype: "f16",
-      enablePrefixCaching: false,
-      maxNumSeqs: 32,
-      maxNumBatchedTokens: 256,
-      maxNumWaitingSeqs: 1000,
-      numBlocksOverride: 512,
-      ...overrides,
-    };
-    const model = loadModelConfig(engine.modelDir);
-    const family = modelFamily(model.modelType);
-    const checkpoint = openWeights(engine.modelDir);
-    const weights = await uploadWeights(device, checkpoint, family.weights(model));
-    checkpoint.close();
-    const budget = kvBudget(engine, { ...model, dtype: engine.kvCacheDtype }, {
-      modelMaxLen: model.maxPositionEmbeddings,
-      maxBindingBytes: device.maxBindingBytes,
-    });
-    const runner = await buildRunner({ device, engine, model, family, weights, budget });
+    const { runner, engine, budget } = await demoRunner(device, overrides);
     const blocks = new BlockManager({ numBlocks: budget.numBlocks, blockSize: engine.blockSize });
     return new DemoEngine(runner, new Scheduler(blocks, { ...engine, ...budget }));
   }

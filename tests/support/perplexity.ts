@@ -1,0 +1,140 @@
+import type { ScheduledChunk } from "../../src/core/batch.ts";
+import type { EngineConfig } from "../../src/core/engine_config.ts";
+import type { TokenId } from "../../src/core/ids.ts";
+import type { Device } from "../../src/device/device.ts";
+import type { DeviceBuffer } from "../../src/device/kernel.ts";
+import type { ModelRunner } from "../../src/runner/model_runner.ts";
+import { loadTokenizer } from "../../src/tokenizer/tokenizer.ts";
+import { DEMO_DIR, demoRunner, goldenPrompts } from "./demo_engine.ts";
+
+/** What a model makes of given tokens, each position with all given tokens before it. */
+export interface TokenScores {
+  /** Natural log-probability of token i + 1 after tokens `[0, i]`: one fewer than there are tokens. */
+  readonly logprobs: Float64Array;
+  /** The likeliest token after tokens `[0, i]`, as the model would continue greedily. */
+  readonly best: Uint32Array;
+}
+
+/** Tokens of one step; each row's logits are kept. */
+const ROWS = 32;
+const GREEDY_DRAW = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 };
+
+/** Teacher forcing: feeds a runner given tokens and reads the logits of every position. */
+export class Scorer {
+  readonly #device: Device;
+  readonly #runner: ModelRunner;
+  readonly #logits: DeviceBuffer;
+  readonly #blockSize: number;
+
+  private constructor(
+    device: Device,
+    runner: ModelRunner,
+    logits: DeviceBuffer,
+    blockSize: number,
+  ) {
+    this.#device = device;
+    this.#runner = runner;
+    this.#logits = logits;
+    this.#blockSize = blockSize;
+  }
+
+  /** The bundled model, or that of `overrides.modelDir`, on `device`. */
+  static async create(device: Device, overrides: Partial<EngineConfig> = {}): Promise<Scorer> {
+    const buffers = new Map<string, DeviceBuffer>();
+    const config = { ...overrides, maxNumSeqs: ROWS, maxNumBatchedTokens: ROWS };
+    const { runner, engine } = await demoRunner(recordingBuffers(device, buffers), config);
+    return new Scorer(device, runner, buffers.get("logits")!, engine.blockSize);
+  }
+
+  /**
+   * Scores one sequence. A step's rows are consecutive positions of it, each a chunk of its own: the
+   * step stores all their K and V before any of them attends, so that each sees those before it.
+   */
+  async score(tokens: ArrayLike<TokenId>): Promise<TokenScores> {
+    const numScores = tokens.length - 1;
+    const scores = { logprobs: new Float64Array(numScores), best: new Uint32Array(numScores) };
+    const blockTable = Array.from(
+      { length: Math.ceil(tokens.length / this.#blockSize) },
+      (_, block) => block,
+    );
+    for (let start = 0; start < numScores; start += ROWS) {
+      const numTokens = Math.min(ROWS, numScores - start);
+      const chunks = Array.from({ length: numTokens }, (_, row): ScheduledChunk => ({
+        sequenceId: row,
+        tokens: Uint32Array.of(tokens[start + row]!),
+        start: start + row,
+        blockTable,
+        sample: GREEDY_DRAW,
+      }));
+      const sampled = await this.#runner.run({ step: 0, chunks, numTokens });
+      const logits = await this.#readLogits();
+      const vocabSize = logits.length / ROWS;
+      sampled.forEach(({ token }, row) => {
+        const ofRow = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
+        scores.best[start + row] = token;
+        scores.logprobs[start + row] = logprobOf(ofRow, tokens[start + row + 1]!);
+      });
+    }
+    return scores;
+  }
+
+  async #readLogits(): Promise<Float32Array> {
+    const bytes = await this.#device.read(this.#logits, 0, this.#logits.bytes);
+    return new Float32Array(bytes.buffer);
+  }
+}
+
+/** `exp` of the mean negative log-probability per token, all sequences together. */
+export function perplexity(scores: readonly TokenScores[]): number {
+  const logprobs = scores.flatMap(({ logprobs }) => [...logprobs]);
+  return Math.exp(-logprobs.reduce((sum, logprob) => sum + logprob, 0) / logprobs.length);
+}
+
+/** Perplexity per token of the stories in the bundled model's evaluation set. */
+export async function storyPerplexity(scorer: Scorer): Promise<number> {
+  const scores: TokenScores[] = [];
+  for (const story of evaluationStories()) scores.push(await scorer.score(story));
+  return perplexity(scores);
+}
+
+/** Share of the golden greedy ids that are the likeliest after the golden tokens before them, 0 to 1. */
+export async function goldenAgreement(scorer: Scorer): Promise<number> {
+  let [numEqual, numIds] = [0, 0];
+  for (const { prompt_ids, greedy_ids } of goldenPrompts()) {
+    const { best } = await scorer.score([...prompt_ids, ...greedy_ids]);
+    greedy_ids.forEach((id, i) => numEqual += best[prompt_ids.length - 1 + i] === id ? 1 : 0);
+    numIds += greedy_ids.length;
+  }
+  return numEqual / numIds;
+}
+
+/** Stories of the bundled model's evaluation set, which it was not trained on, to the end token. */
+function evaluationStories(): Uint32Array[] {
+  const file = new URL("../golden/demo_eval.json", import.meta.url);
+  const stories: readonly string[] = JSON.parse(Deno.readTextFileSync(file)).stories;
+  const tokenizer = loadTokenizer(DEMO_DIR);
+  return stories.map((story) => tokenizer.encode(`${story}<|endoftext|>`));
+}
+
+function logprobOf(logits: Float32Array, token: TokenId): number {
+  const peak = logits.reduce((top, logit) => Math.max(top, logit), -Infinity);
+  const total = logits.reduce((sum, logit) => sum + Math.exp(logit - peak), 0);
+  return logits[token]! - peak - Math.log(total);
+}
+
+/** `device`, noting each buffer that is made on it under its label. */
+function recordingBuffers(device: Device, buffers: Map<string, DeviceBuffer>): Device {
+  return new Proxy(device, {
+    get(target, property) {
+      if (property === "createBuffer") {
+        return async (label: string, bytes: number) => {
+          const buffer = await target.createBuffer(label, bytes);
+          buffers.set(label, buffer);
+          return buffer;
+        };
+      }
+      const value: unknown = Reflect.get(target, property, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
