@@ -1,4 +1,3 @@
-import type { HostBuffer } from "../src/device/host_buffer.ts";
 import {
   type DeviceBuffer,
   type Kernel,
@@ -6,7 +5,8 @@ import {
   kernelCall,
 } from "../src/device/kernel.ts";
 import attend from "./attend.wgsl" with { type: "text" };
-import { kvRow, type KvShape, loadKv } from "./kv_cache.ts";
+import { attendTo, queryOf } from "./attend.ts";
+import { type KvConstants, kvConstants, type KvShape } from "./kv_cache.ts";
 import kvElements from "./kv_elements.wgsl" with { type: "text" };
 import decodeSource from "./paged_attention_decode.wgsl" with { type: "text" };
 import prefillSource from "./paged_attention_prefill.wgsl" with { type: "text" };
@@ -19,8 +19,12 @@ export type AttentionShape = KvShape & Readonly<{ H: number; MAX_SPLITS: number 
 
 type DecodeShape =
   & AttentionShape
+  & KvConstants
   & Readonly<{ SPLIT_LEN: number; SPLITS: number; POSITIONS: number }>;
-type PrefillShape = KvShape & Readonly<{ H: number; QUERIES: number; POSITIONS: number }>;
+type PrefillShape =
+  & KvShape
+  & KvConstants
+  & Readonly<{ H: number; QUERIES: number; POSITIONS: number }>;
 
 const DECODE_BINDINGS = [
   { name: "step", access: "read" },
@@ -124,54 +128,14 @@ export const pagedAttentionPrefill: Kernel<PrefillShape> = {
   },
 };
 
-function queryOf(
-  qkv: HostBuffer,
-  row: number,
-  head: number,
-  { H, G, D }: { H: number; G: number; D: number },
-): Float32Array {
-  const first = (row * (H + 2 * G) + head) * D;
-  return qkv.f32.subarray(first, first + D);
-}
-
-/** The definition: softmax in two passes over positions `[begin, end)`, not yet normalized. */
-function attendTo(
-  query: Float32Array,
-  { kv, words, table }: { kv: HostBuffer; words: Uint32Array; table: number },
-  head: number,
-  [begin, end]: readonly [number, number],
-  shape: KvShape,
-): { output: Float32Array; peak: number; total: number } {
-  const { D, BLOCK_SIZE, KV_DTYPE } = shape;
-  const slotOf = (p: number) =>
-    words[table + Math.floor(p / BLOCK_SIZE)]! * BLOCK_SIZE + p % BLOCK_SIZE;
-  const scores = new Float32Array(end - begin);
-  for (let p = begin; p < end; p++) {
-    const row = kvRow(slotOf(p), 0, head, shape);
-    let sum = 0;
-    for (let d = 0; d < D; d++) sum += query[d]! * loadKv(kv, row + d, KV_DTYPE);
-    scores[p - begin] = sum / Math.sqrt(D);
-  }
-  const peak = scores.reduce((top, score) => Math.max(top, score), -Infinity);
-  const output = new Float32Array(D);
-  let total = 0;
-  for (let p = begin; p < end; p++) {
-    const weight = Math.exp(scores[p - begin]! - peak);
-    const row = kvRow(slotOf(p), 1, head, shape);
-    total += weight;
-    for (let d = 0; d < D; d++) output[d]! += weight * loadKv(kv, row + d, KV_DTYPE);
-  }
-  return { output, peak, total };
-}
-
 /** Attention of one layer: decodes by splits, longer chunks by tiles. */
 export function pagedAttentionCalls(
   shape: AttentionShape,
   buffers: Readonly<Record<"step" | "qkv" | "kv" | "parts" | "peaks" | "out", DeviceBuffer>>,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  const { MAX_SPLITS, ...base } = shape;
-  const { H, G, D } = base;
+  const { H, G, D, MAX_SPLITS, BLOCK_SIZE, KV_DTYPE } = shape;
+  const base = { H, G, D, BLOCK_SIZE, KV_DTYPE, ...kvConstants(shape) };
   const { splitLen, positionTile: POSITIONS } = tuning;
   // Every adapter allows 256 lanes per workgroup; the H / G heads of one KV head sit together.
   const limit = Math.floor(256 * G / H);
@@ -180,7 +144,8 @@ export function pagedAttentionCalls(
   return [
     kernelCall(pagedAttentionDecode, {
       constants: {
-        ...shape,
+        ...base,
+        MAX_SPLITS,
         SPLIT_LEN: splitLen,
         SPLITS: splitsPerWorkgroup,
         POSITIONS,

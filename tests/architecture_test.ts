@@ -12,7 +12,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "src/tokenizer": ["src/base", "src/core"],
   "src/weights": ["src/base", "src/core"],
   "src/scheduler": ["src/base", "src/core", "src/kvcache"],
-  "kernels": ["src/base", "src/device"],
+  "kernels": ["src/base", "src/core", "src/device"],
   "models": ["src/base", "src/core", "src/device", "kernels"],
   "src/runner": ["src/base", "src/core", "src/device", "src/weights", "kernels", "models"],
   "src/engine": ["src/base", "src/core", "src/kvcache", "src/scheduler"],

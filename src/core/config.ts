@@ -70,6 +70,9 @@ export function toEngineConfig(config: Config, modelDir: string): EngineConfig {
     device: config.device,
     blockSize: config.blockSize,
     kvCacheDtype: config.kvCacheDtype === "auto" ? "f16" : config.kvCacheDtype,
+    ...(config.kvCacheF16EdgeLayers === undefined
+      ? {}
+      : { kvCacheF16EdgeLayers: config.kvCacheF16EdgeLayers }),
     enablePrefixCaching: config.enablePrefixCaching,
     evictionPolicy: config.evictionPolicy,
     maxNumSeqs: config.maxNumSeqs,

@@ -17,8 +17,10 @@ export interface ModelShape {
   readonly name: string;
   /** Longest context the model is made for, tokens. */
   readonly maxModelLen: number;
-  /** At least one; each layer is in exactly one. */
+  /** At least one; each layer is in exactly one. The first layer is in the first. */
   readonly groups: readonly LayerGroup[];
+  /** Index of the group that the last layer is in; default: the last. */
+  readonly lastGroup?: number;
 }
 
 /** Layers of all groups together. */

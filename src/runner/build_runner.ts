@@ -6,7 +6,12 @@ import { ropeTable } from "../../models/rope_table.ts";
 import { invariant } from "../base/invariant.ts";
 import { ceilDiv } from "../base/math.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
-import { layerBytesPerToken, numBlocksForTokens } from "../core/kv_layout.ts";
+import {
+  bytesPerTokenByLayer,
+  kvFormat,
+  layerDtypes,
+  numBlocksForTokens,
+} from "../core/kv_layout.ts";
 import type { Device } from "../device/device.ts";
 import type { DeviceBuffer } from "../device/kernel.ts";
 import { KvStorage } from "./kv_storage.ts";
@@ -36,11 +41,10 @@ export async function buildRunner(inputs: RunnerInputs): Promise<ModelRunner> {
   const limits = stepLimits(engine, budget, tuning);
   const maxSplits = ceilDiv(budget.maxModelLen, tuning.splitLen);
   const activations = await createActivations(inputs, limits, maxSplits);
+  const geometry = { ...model, ...kvFormat(engine) };
   const storage = await KvStorage.create(device, {
-    numLayers: model.numLayers,
     numBlocks: budget.numBlocks,
-    layerBlockBytes: engine.blockSize *
-      layerBytesPerToken({ ...model, dtype: engine.kvCacheDtype }),
+    layerBlockBytes: bytesPerTokenByLayer(geometry).map((bytes) => bytes * engine.blockSize),
   });
   const graph = (kv: readonly DeviceBuffer[]) =>
     family.graph({
@@ -49,7 +53,7 @@ export async function buildRunner(inputs: RunnerInputs): Promise<ModelRunner> {
       activations,
       kv,
       blockSize: engine.blockSize,
-      kvDtype: engine.kvCacheDtype,
+      kvDtypes: layerDtypes(geometry),
       maxSplits,
       tuning,
     });

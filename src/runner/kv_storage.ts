@@ -3,20 +3,19 @@ import type { DeviceBuffer } from "../device/kernel.ts";
 
 /** The shape of the pool's memory on the device. */
 export interface KvStorageShape {
-  readonly numLayers: number;
   readonly numBlocks: number;
-  /** Bytes of one block in one layer. */
-  readonly layerBlockBytes: number;
+  /** Bytes of one block in each layer, first to last. */
+  readonly layerBlockBytes: readonly number[];
 }
 
 /**
- * The KV pool's memory: one buffer per layer, `[block][K|V][kv head][offset][head dim]`.
+ * The KV pool's memory: one buffer per layer, of blocks as `src/core/kv_layout.ts` has them.
  *
  * Owns the buffers, and knows nothing of what is in them; a block id addresses the same place in each.
  */
 export class KvStorage {
   readonly #device: Device;
-  readonly #layerBlockBytes: number;
+  readonly #layerBlockBytes: readonly number[];
   readonly #buffers: DeviceBuffer[];
   #numBlocks: number;
 
@@ -30,9 +29,8 @@ export class KvStorage {
   /** Allocates zeroed blocks. @throws {RangeError} when the device has no room. */
   static async create(device: Device, shape: KvStorageShape): Promise<KvStorage> {
     const buffers: DeviceBuffer[] = [];
-    for (let layer = 0; layer < shape.numLayers; layer++) {
-      const bytes = shape.numBlocks * shape.layerBlockBytes;
-      buffers.push(await device.createBuffer(`kv ${layer}`, bytes));
+    for (const [layer, blockBytes] of shape.layerBlockBytes.entries()) {
+      buffers.push(await device.createBuffer(`kv ${layer}`, shape.numBlocks * blockBytes));
     }
     return new KvStorage(device, shape, buffers);
   }
@@ -57,10 +55,10 @@ export class KvStorage {
    */
   async resize(numBlocks: number): Promise<void> {
     const isGrowing = numBlocks > this.#numBlocks;
-    const kept = Math.min(numBlocks, this.#numBlocks) * this.#layerBlockBytes;
-    for (const layer of this.#buffers.keys()) {
+    const numKept = Math.min(numBlocks, this.#numBlocks);
+    for (const [layer, blockBytes] of this.#layerBlockBytes.entries()) {
       try {
-        await this.#replace(layer, numBlocks * this.#layerBlockBytes, kept);
+        await this.#replace(layer, numBlocks * blockBytes, numKept * blockBytes);
       } catch (error) {
         // Shrinking goes on: the layer keeps a buffer that is larger than it need be, and other layers
         // may have lost the blocks beyond already.

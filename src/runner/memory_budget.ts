@@ -1,9 +1,9 @@
-import type { EngineConfig } from "../core/engine_config.ts";
+import type { EngineConfig, KvCacheDtype } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
 import {
+  bytesPerTokenByLayer,
   kvBytesPerBlock,
   type KvGeometry,
-  layerBytesPerToken,
   numBlocksForBytes,
   numBlocksForTokens,
 } from "../core/kv_layout.ts";
@@ -25,7 +25,8 @@ export interface KvBudget {
 /**
  * Decides the pool's size from what the user gave, the model and the device's binding limit.
  *
- * @throws {StartupError} when one sequence of `--max-model-len` cannot fit, naming what would.
+ * @throws {StartupError} when one sequence of `--max-model-len` cannot fit, naming what would, and when
+ * the model's heads cannot be stored in the dtype asked for.
  */
 export function kvBudget(
   config: EngineConfig,
@@ -39,7 +40,9 @@ export function kvBudget(
     );
   }
   const wanted = config.maxModelLen ?? modelMaxLen;
-  const bindable = Math.floor(maxBindingBytes / (layerBytesPerToken(geometry) * blockSize));
+  checkHeadDim(geometry);
+  const largestLayer = Math.max(...bytesPerTokenByLayer(geometry));
+  const bindable = Math.floor(maxBindingBytes / (largestLayer * blockSize));
   const numBlocks = Math.min(askedBlocks(config, geometry, wanted), bindable);
   const poolTokens = numBlocks * blockSize;
   if (numBlocks < 1) {
@@ -62,6 +65,24 @@ export function kvBudget(
     maxModelLen: Math.min(wanted, poolTokens),
     bytes: numBlocks * kvBytesPerBlock(geometry, blockSize),
   };
+}
+
+/** Each half of a head, which rotation pairs with the other, is stored in whole words. */
+const HEAD_DIM_MULTIPLE: Readonly<Record<KvCacheDtype, number>> = {
+  f16: 4,
+  f32: 4,
+  int8: 8,
+  fp8: 8,
+  int4: 16,
+};
+
+function checkHeadDim({ dtype, headDim }: KvGeometry): void {
+  const multiple = HEAD_DIM_MULTIPLE[dtype];
+  if (headDim % multiple === 0) return;
+  throw new StartupError(
+    `--kv-cache-dtype ${dtype} needs heads of a multiple of ${multiple} elements, but the model's ` +
+      `have ${headDim}; f16 stores them`,
+  );
 }
 
 function askedBlocks(config: EngineConfig, geometry: KvGeometry, maxModelLen: number): number {

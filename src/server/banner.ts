@@ -1,4 +1,5 @@
 import type { EngineInfo } from "../core/engine_config.ts";
+import { kvFormat, layerDtype } from "../core/kv_layout.ts";
 import { DRIVER_HINT } from "../runner/open_device.ts";
 
 const MIB = 2 ** 20;
@@ -23,7 +24,7 @@ export function banner(
     [
       "KV pool",
       `${count(numBlocks)} blocks of ${blockSize} = ${count(numTokens)} tokens, ` +
-      `${(info.kvCacheBytes / MIB).toFixed(1)} MiB (${info.kvCacheDtype})`,
+      `${(info.kvCacheBytes / MIB).toFixed(1)} MiB (${describeKv(info)})`,
     ],
     ["Fits", `${numSequences} sequences of ${count(maxModelLen)} tokens at once`],
     [
@@ -56,6 +57,12 @@ export function curlLine(url: string, modelName: string): string {
 
 function describeWeights({ numParameters, weightBytes }: EngineInfo): string {
   return `${(numParameters / 1e6).toFixed(1)} M parameters, ${(weightBytes / MIB).toFixed(1)} MiB`;
+}
+
+function describeKv(info: EngineInfo): string {
+  const edge = layerDtype(kvFormat(info), true);
+  const edges = edge === info.kvCacheDtype ? "" : `, first and last layer ${edge}`;
+  return `${info.kvCacheDtype}${edges}`;
 }
 
 function describePhases({ phases }: EngineInfo, total: number): string {

@@ -2,6 +2,7 @@ import type { Logger } from "../base/log.ts";
 import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
 import type { EnginePort } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
+import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";
 import { readModelText } from "../core/model_json.ts";
 import { HotPrefixes } from "../prefix_store/hot_prefixes.ts";
 import { PrefixRecorder } from "../prefix_store/prefix_recorder.ts";
@@ -121,13 +122,13 @@ export class PrefixMemory {
   }
 }
 
-function identityOf({ modelDir, kvCacheDtype, blockSize }: EngineConfig): StoreIdentity {
+function identityOf(config: EngineConfig): StoreIdentity {
+  const { modelDir, blockSize } = config;
   const weights = openWeights(modelDir);
   try {
     return {
       modelFingerprint: modelFingerprint(readModelText(modelDir, "config.json") ?? "", weights),
-      // The order of `src/core/kv_layout.ts`.
-      kvLayout: `${kvCacheDtype} [block][K|V][kv_head][offset][head_dim]`,
+      kvLayout: kvLayoutName(kvFormat(config)),
       blockSize,
     };
   } finally {

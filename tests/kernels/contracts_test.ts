@@ -9,7 +9,7 @@ import {
   pagedAttentionReduce,
 } from "../../kernels/paged_attention.ts";
 import { rmsNorm } from "../../kernels/rms_norm.ts";
-import { ropeStoreKv } from "../../kernels/rope_store_kv.ts";
+import { ropeStoreKv, ropeStoreQuantizedKv } from "../../kernels/rope_store_kv.ts";
 import { sampleTokens } from "../../kernels/sample_tokens.ts";
 
 const KERNELS = [
@@ -22,6 +22,7 @@ const KERNELS = [
   pagedAttentionReduce,
   rmsNorm,
   ropeStoreKv,
+  ropeStoreQuantizedKv,
   sampleTokens,
 ];
 
