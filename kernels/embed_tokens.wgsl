@@ -9,7 +9,7 @@
 // Dispatch: (ceil(E / 4 / 64), T, 1), one lane per four elements.
 // Reference: embed_tokens.ts; exact.
 
-const E4: u32 = ${E / 4}u;
+const K4: u32 = ${E / 4}u;
 const V: u32 = ${V}u;
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
@@ -18,7 +18,7 @@ const V: u32 = ${V}u;
 
 @compute @workgroup_size(64)
 fn embed_tokens(@builtin(global_invocation_id) id: vec3<u32>) {
-  if (id.x >= E4) { return; }
+  if (id.x >= K4) { return; }
   let token = min(step[step[STEP_TOKENS] + id.y], V - 1u);
-  out[id.y * E4 + id.x] = weight4(w[token * E4 + id.x]);
+  out[id.y * K4 + id.x] = weight4(token, id.x);
 }

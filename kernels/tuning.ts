@@ -1,3 +1,5 @@
+import type { Capabilities } from "../src/device/capabilities.ts";
+
 /** A register tile of `matmul` and the number of rows it serves, `[minRows, maxRows]`. */
 export interface MatmulTile {
   readonly minRows: number;
@@ -15,9 +17,31 @@ export interface MatmulTile {
   readonly slices: number;
 }
 
+/** A tile of `gemm` and the number of rows it serves, `[minRows, maxRows]`. */
+export interface GemmTile {
+  readonly minRows: number;
+  readonly maxRows: number;
+  /** Rows and weight rows of a workgroup's tile. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Rows and weight rows of a lane's sums; the latter a multiple of 4 where there are slices. */
+  readonly laneRows: number;
+  readonly laneColumns: number;
+  /** Sets of lanes that share the tile's inputs. */
+  readonly slices: number;
+  /** Inputs staged at a time when weights are staged as f16, a power of two; half of it as f32. */
+  readonly inputs: number;
+}
+
 /** Shapes of workgroups and tiles. They change speed and rounding, never meaning. */
 export interface Tuning {
   readonly matmulTiles: readonly MatmulTile[];
+  /** Fours of inputs that a lane takes in a row, a power of two; where a row allows. */
+  readonly matmulRun: number;
+  /** From the least `minRows` of these on, `gemm` takes over from `matmul`; none for never. */
+  readonly gemmTiles: readonly GemmTile[];
+  /** `gemm` may stage weights that are f16 as f16. */
+  readonly stageF16: boolean;
   /** Lanes that reduce one row in `rms_norm` and in `sample_tokens`. */
   readonly normLanes: number;
   readonly sampleLanes: number;
@@ -41,6 +65,9 @@ export const SOFTWARE_TUNING: Tuning = {
     { minRows: 2, maxRows: 4, rows: 4, outputs: 4, lanes: 8, slices: 1 },
     { minRows: 5, maxRows: Infinity, rows: 8, outputs: 8, lanes: 8, slices: 1 },
   ],
+  matmulRun: 1,
+  gemmTiles: [],
+  stageF16: false,
   normLanes: 8,
   sampleLanes: 8,
   splitLen: 32,
@@ -56,6 +83,42 @@ export const GPU_TUNING: Tuning = {
     { minRows: 2, maxRows: 4, rows: 4, outputs: 4, lanes: 4, slices: 16 },
     { minRows: 5, maxRows: Infinity, rows: 8, outputs: 4, lanes: 4, slices: 16 },
   ],
+  // 16 bytes of f16, the widest load of a lane.
+  matmulRun: 2,
+  // Up to 64 rows the weights' bytes are what takes time: small tiles make more workgroups.
+  gemmTiles: [
+    {
+      minRows: 9,
+      maxRows: 16,
+      rows: 16,
+      columns: 32,
+      laneRows: 4,
+      laneColumns: 4,
+      slices: 4,
+      inputs: 64,
+    },
+    {
+      minRows: 17,
+      maxRows: 64,
+      rows: 32,
+      columns: 32,
+      laneRows: 4,
+      laneColumns: 4,
+      slices: 4,
+      inputs: 64,
+    },
+    {
+      minRows: 65,
+      maxRows: Infinity,
+      rows: 64,
+      columns: 64,
+      laneRows: 8,
+      laneColumns: 8,
+      slices: 1,
+      inputs: 32,
+    },
+  ],
+  stageF16: false,
   normLanes: 64,
   sampleLanes: 256,
   splitLen: 64,
@@ -63,6 +126,21 @@ export const GPU_TUNING: Tuning = {
   queryTile: 16,
   positionTile: 4,
 };
+
+/**
+ * The shapes for a device that granted `capabilities`.
+ *
+ * `isDeterministic` leaves out what sums in an order that depends on the number of rows: one sequence's
+ * numbers then have the same bits in any batch and any chunk, and prompts take longer.
+ */
+export function tuningFor(
+  { tier, hasF16 }: Capabilities,
+  { isDeterministic = false }: { isDeterministic?: boolean } = {},
+): Tuning {
+  if (tier === "software") return SOFTWARE_TUNING;
+  const tuning = { ...GPU_TUNING, stageF16: hasF16 };
+  return isDeterministic ? { ...tuning, gemmTiles: [] } : tuning;
+}
 
 /** Most workgroups along one axis that every adapter allows. */
 const MAX_GRID = 65535;

@@ -1,9 +1,8 @@
 import { copyBlocksCall } from "../kernels/copy_blocks.ts";
 import { embedTokensCall } from "../kernels/embed_tokens.ts";
-import { gateUpSiluCalls } from "../kernels/gate_up_silu.ts";
 import { kvBlockWords, type KvShape } from "../kernels/kv_cache.ts";
-import { matmulCalls } from "../kernels/matmul.ts";
 import { pagedAttentionCalls } from "../kernels/paged_attention.ts";
+import { productCalls } from "../kernels/product.ts";
 import { rmsNormCall } from "../kernels/rms_norm.ts";
 import { ropeStoreKvCall } from "../kernels/rope_store_kv.ts";
 import { sampleTokensCall } from "../kernels/sample_tokens.ts";
@@ -68,8 +67,7 @@ function layerWeights(config: ModelConfig, layer: number): WeightSpec[] {
     ]),
     spec("o", [["self_attn.o_proj", [e, queries]]]),
     spec("mlp_norm", [["post_attention_layernorm", [e]]]),
-    spec("gate", [["mlp.gate_proj", [inner, e]]]),
-    spec("up", [["mlp.up_proj", [inner, e]]]),
+    spec("gate_up", [["mlp.gate_proj", [inner, e]], ["mlp.up_proj", [inner, e]]]),
     spec("down", [["mlp.down_proj", [e, inner]]]),
   ];
 }
@@ -95,7 +93,7 @@ function llamaGraph(inputs: GraphInputs): KernelCall<StepDims>[] {
       { rows: "samples", E, EPS, LANES: tuning.normLanes },
       { step: a.step, x: a.hidden, weight: weight("norm").buffer, out: a.last },
     ),
-    ...matmulCalls(
+    ...productCalls(
       { label: "head", rows: "samples", n: V, k: E, dtype: head.dtype },
       { step: a.step, x: a.last, w: head.buffer, y: a.logits },
       tuning,
@@ -124,7 +122,7 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
       { rows: "tokens", E, EPS, LANES: tuning.normLanes },
       { step, x: a.hidden, weight: weight(`${layer}.attention_norm`).buffer, out: a.normed },
     ),
-    ...matmulCalls(
+    ...productCalls(
       { label: "qkv", rows: "tokens", n: (H + 2 * G) * D, k: E, dtype: project.dtype },
       { step, x: a.normed, w: project.buffer, y: qkv },
       tuning,
@@ -135,8 +133,8 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
       { step, qkv, kv, parts, peaks, out: a.attended },
       tuning,
     ),
-    ...matmulCalls(
-      { label: "o", rows: "tokens", n: E, k: H * D, dtype: output.dtype, add: true },
+    ...productCalls(
+      { label: "o", rows: "tokens", n: E, k: H * D, dtype: output.dtype, epilogue: "add" },
       { step, x: a.attended, w: output.buffer, y: a.hidden },
       tuning,
     ),
@@ -146,20 +144,20 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
 function feedForwardCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims>[] {
   const { config, activations: a, tuning, weight } = inputs;
   const { hiddenSize: E, intermediateSize: I, rmsNormEps: EPS } = config;
-  const [gate, up, down] = ["gate", "up", "down"].map((name) => weight(`${layer}.${name}`));
+  const [gateUp, down] = [weight(`${layer}.gate_up`), weight(`${layer}.down`)];
   return [
     rmsNormCall(
       { rows: "tokens", E, EPS, LANES: tuning.normLanes },
       { step: a.step, x: a.hidden, weight: weight(`${layer}.mlp_norm`).buffer, out: a.normed },
     ),
-    ...gateUpSiluCalls(
-      { n: I, k: E, dtype: gate!.dtype },
-      { step: a.step, x: a.normed, gate: gate!.buffer, up: up!.buffer, h: a.inner },
+    ...productCalls(
+      { label: "gate_up", rows: "tokens", n: I, k: E, dtype: gateUp.dtype, epilogue: "silu" },
+      { step: a.step, x: a.normed, w: gateUp.buffer, y: a.inner },
       tuning,
     ),
-    ...matmulCalls(
-      { label: "down", rows: "tokens", n: E, k: I, dtype: down!.dtype, add: true },
-      { step: a.step, x: a.inner, w: down!.buffer, y: a.hidden },
+    ...productCalls(
+      { label: "down", rows: "tokens", n: E, k: I, dtype: down.dtype, epilogue: "add" },
+      { step: a.step, x: a.inner, w: down.buffer, y: a.hidden },
       tuning,
     ),
   ];

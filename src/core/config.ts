@@ -68,6 +68,7 @@ export function toEngineConfig(config: Config, modelDir: string): EngineConfig {
   return {
     modelDir,
     device: config.device,
+    gpuBackend: config.gpuBackend,
     blockSize: config.blockSize,
     kvCacheDtype: config.kvCacheDtype === "auto" ? "f16" : config.kvCacheDtype,
     ...(config.kvCacheF16EdgeLayers === undefined

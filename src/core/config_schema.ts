@@ -119,6 +119,11 @@ export const ConfigSchema = z.object({
     group: RUNTIME,
     value: "DEVICE",
   }),
+  gpuBackend: z.enum(["deno", "dawn"]).default("deno").meta({
+    description: "Whose WebGPU; dawn is Chrome's, from the npm package webgpu in ./node_modules",
+    group: RUNTIME,
+    value: "BACKEND",
+  }),
   seed: z.int().min(0).optional().meta({
     description: "Seeds the requests that bring no seed of their own",
     group: RUNTIME,

@@ -10,11 +10,16 @@ export type EvictionPolicyName = "lru" | "slru" | "priority";
 /** Which device runs the model: the first that fits, a WebGPU adapter, or plain TypeScript. */
 export type DeviceChoice = "auto" | "webgpu" | "cpu";
 
+/** Whose WebGPU: Deno's own, or Dawn from an npm package that the user installed. */
+export type GpuBackend = "deno" | "dawn";
+
 /** What the engine isolate needs to know; a plain object, since it is posted to a Worker. */
 export interface EngineConfig {
   /** Directory with `config.json`, `*.safetensors` and the tokenizer's files. */
   readonly modelDir: string;
   readonly device: DeviceChoice;
+  /** Default: `deno`. */
+  readonly gpuBackend?: GpuBackend;
   /** Token positions per KV block. */
   readonly blockSize: number;
   /** Exact pool size in blocks; wins over `kvCacheMemoryBytes`. */

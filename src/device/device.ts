@@ -1,3 +1,4 @@
+import type { Capabilities } from "./capabilities.ts";
 import type { DeviceBuffer, KernelCall } from "./kernel.ts";
 
 /** Kernel calls made ready to run: pipelines compiled, bind groups built. Opaque outside its device. */
@@ -20,6 +21,8 @@ export interface Device {
   readonly kind: "webgpu" | "cpu";
   /** The device in words, for people. */
   readonly description: string;
+  /** What kernels may use here; tunings are chosen from it. */
+  readonly capabilities: Capabilities;
   /** True where "GPU" threads are CPU threads: kernels are then tuned for that. */
   readonly isSoftware: boolean;
   /** Largest buffer that a kernel can bind whole, bytes. */

@@ -11,16 +11,19 @@ export interface CachedPipeline {
 /** Compiles each distinct expanded source once; layers of equal shape share their pipelines. */
 export class PipelineCache {
   #device: GPUDevice;
+  #preamble: string;
   #pipelines = new Map<string, CachedPipeline>();
   #layouts = new Map<string, GPUBindGroupLayout>();
 
-  constructor(device: GPUDevice) {
+  /** `preamble` goes before every kernel's text. */
+  constructor(device: GPUDevice, preamble = "") {
     this.#device = device;
+    this.#preamble = preamble;
   }
 
   /** @throws {KernelError} with the compiler's message. */
   async get<Dims>(call: KernelCall<Dims>): Promise<CachedPipeline> {
-    const code = expandWgsl(call.source, call.constants);
+    const code = this.#preamble + expandWgsl(call.source, call.constants);
     let cached = this.#pipelines.get(code);
     if (cached === undefined) {
       cached = await this.#compile(call, code);

@@ -1,4 +1,5 @@
 import { alignUp } from "../base/math.ts";
+import type { GpuProvider } from "./gpu_provider.ts";
 
 /**
  * Deno versions on which `mapAsync` has been seen to return only when the queue is idle, with the
@@ -9,32 +10,38 @@ const TESTED_DENO = /^2\.9\./;
 /** Room for the sampled tokens and log-probabilities of 1,400 sequences per step. */
 const INITIAL_BYTES = 256 * 1024;
 
-/** The staging buffer through which each step's small result comes back. */
+/** The staging buffers through which each step's small result comes back. */
 export class Readback {
-  #device: GPUDevice;
-  #staging: GPUBuffer;
-  #bytes: number;
-  #synchronous = TESTED_DENO.test(Deno.version.deno);
+  readonly #device: GPUDevice;
+  readonly #bytes: number;
+  /** Those that no read is under way in. */
+  readonly #free: GPUBuffer[];
+  #synchronous: boolean;
   #waitedMs = 0;
 
-  private constructor(device: GPUDevice, bytes: number, staging: GPUBuffer) {
+  private constructor(
+    device: GPUDevice,
+    first: GPUBuffer,
+    { bytes, mode }: { bytes: number; mode: GpuProvider["readback"] },
+  ) {
     this.#device = device;
     this.#bytes = bytes;
-    this.#staging = staging;
+    this.#free = [first];
+    this.#synchronous = mode === "blocking" && TESTED_DENO.test(Deno.version.deno);
   }
 
-  /** Makes the staging buffer and maps it once: an unmapped one may not be read synchronously. */
-  static async create(device: GPUDevice, bytes = INITIAL_BYTES): Promise<Readback> {
+  /** Makes a staging buffer and maps it once: an unmapped one may not be read synchronously. */
+  static async create(
+    device: GPUDevice,
+    mode: GpuProvider["readback"],
+    bytes = INITIAL_BYTES,
+  ): Promise<Readback> {
     const size = alignUp(bytes, 256);
-    const staging = device.createBuffer({
-      label: "readback",
-      size,
-      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-    });
+    const staging = createStaging(device, size);
     await staging.mapAsync(GPUMapMode.READ);
     staging.getMappedRange(0, 8);
     staging.unmap();
-    return new Readback(device, size, staging);
+    return new Readback(device, staging, { bytes: size, mode });
   }
 
   /** Milliseconds spent in `read` so far. */
@@ -42,12 +49,17 @@ export class Readback {
     return this.#waitedMs;
   }
 
-  /** The buffer to copy `bytes` into. @throws {RangeError} beyond the size made at creation. */
+  /**
+   * A buffer to copy `bytes` into; `read` gives it back. One is made where earlier reads are still
+   * awaited, which a step loop that waits for its steps never does.
+   *
+   * @throws {RangeError} beyond the size made at creation.
+   */
   take(bytes: number): GPUBuffer {
     if (bytes > this.#bytes) {
       throw new RangeError(`Cannot read back ${bytes} bytes per step: ${this.#bytes} are staged`);
     }
-    return this.#staging;
+    return this.#free.pop() ?? createStaging(this.#device, this.#bytes);
   }
 
   /** Waits for all submitted work and copies the first `bytes` out. */
@@ -56,7 +68,7 @@ export class Readback {
     const mapped = staging.mapAsync(GPUMapMode.READ);
     if (this.#synchronous) {
       try {
-        const words = copyAndUnmap(staging, bytes);
+        const words = this.#copyAndUnmap(staging, bytes);
         // The promise settles later and says nothing new; a lost device is seen on `device.lost`.
         mapped.catch(() => {});
         this.#waitedMs += performance.now() - began;
@@ -67,15 +79,24 @@ export class Readback {
       }
     }
     return mapped.then(() => {
-      const words = copyAndUnmap(staging, bytes);
+      const words = this.#copyAndUnmap(staging, bytes);
       this.#waitedMs += performance.now() - began;
       return words;
     });
   }
+
+  #copyAndUnmap(staging: GPUBuffer, bytes: number): Uint32Array {
+    const words = new Uint32Array(staging.getMappedRange(0, bytes).slice(0));
+    staging.unmap();
+    this.#free.push(staging);
+    return words;
+  }
 }
 
-function copyAndUnmap(staging: GPUBuffer, bytes: number): Uint32Array {
-  const words = new Uint32Array(staging.getMappedRange(0, bytes).slice(0));
-  staging.unmap();
-  return words;
+function createStaging(device: GPUDevice, size: number): GPUBuffer {
+  return device.createBuffer({
+    label: "readback",
+    size,
+    usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+  });
 }

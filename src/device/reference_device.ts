@@ -1,7 +1,22 @@
 import { invariant } from "../base/invariant.ts";
+import type { Capabilities } from "./capabilities.ts";
 import type { Device, Program, ReadRequest } from "./device.ts";
 import { HostBuffer } from "./host_buffer.ts";
 import type { DeviceBuffer, KernelCall } from "./kernel.ts";
+
+/** Definitions need none of what WGSL may be granted. */
+const CAPABILITIES: Capabilities = {
+  tier: "software",
+  dialect: "naga",
+  hasSubgroups: false,
+  subgroupMinSize: 0,
+  subgroupMaxSize: 0,
+  hasF16: false,
+  hasPackedDot: false,
+  hasTimestamps: false,
+  maxWorkgroupBytes: 16384,
+  maxWorkgroupLanes: 256,
+};
 
 /**
  * Runs kernels by their definitions, in plain TypeScript on the CPU.
@@ -11,6 +26,7 @@ import type { DeviceBuffer, KernelCall } from "./kernel.ts";
 export class ReferenceDevice implements Device {
   readonly kind = "cpu";
   readonly description = "reference device (plain TypeScript on one CPU core)";
+  readonly capabilities = CAPABILITIES;
   readonly isSoftware = true;
   readonly maxBindingBytes = 2 ** 31 - 4;
   #waitedMs = 0;

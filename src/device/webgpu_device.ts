@@ -1,10 +1,13 @@
 import { invariant } from "../base/invariant.ts";
 import { alignUp } from "../base/math.ts";
 import { DeviceLostError, KernelError } from "../core/errors.ts";
+import { type Capabilities, wgslPreamble } from "./capabilities.ts";
 import type { Device, Program, ReadRequest } from "./device.ts";
+import { denoProvider, type GpuProvider } from "./gpu_provider.ts";
 import type { DeviceBuffer, KernelCall } from "./kernel.ts";
 import { PipelineCache } from "./pipeline_cache.ts";
 import { Readback } from "./readback.ts";
+import { type GrantedDevice, requestDevice } from "./request_device.ts";
 
 /** Largest piece of one `writeBuffer`; each call stages its bytes until the next submission. */
 const UPLOAD_CHUNK_BYTES = 16 * 2 ** 20;
@@ -36,21 +39,30 @@ class GpuProgram<Dims> implements Program<Dims> {
 export class WebGpuDevice implements Device {
   readonly kind = "webgpu";
   readonly description: string;
+  readonly capabilities: Capabilities;
   readonly isSoftware: boolean;
   readonly maxBindingBytes: number;
+  /** Never read: without a reference to its `GPU`, Dawn's devices are collected with it. */
+  readonly #provider: GpuProvider;
   #device: GPUDevice;
   #pipelines: PipelineCache;
   #readback: Readback;
   #failure: Error | undefined;
   #uploadedBytes = 0;
 
-  private constructor(adapter: GPUAdapter, device: GPUDevice, readback: Readback) {
+  private constructor(
+    provider: GpuProvider,
+    adapter: GPUAdapter,
+    { device, capabilities }: GrantedDevice,
+    readback: Readback,
+  ) {
+    this.#provider = provider;
     this.#device = device;
     this.#readback = readback;
-    this.#pipelines = new PipelineCache(device);
-    this.isSoftware = adapter.info.isFallbackAdapter;
-    const name = adapter.info.description || adapter.info.device || "unnamed adapter";
-    this.description = `${name}${this.isSoftware ? " (software adapter)" : ""}, WebGPU`;
+    this.#pipelines = new PipelineCache(device, wgslPreamble(capabilities));
+    this.capabilities = capabilities;
+    this.isSoftware = capabilities.tier === "software";
+    this.description = describeAdapter(adapter.info, provider);
     this.maxBindingBytes = device.limits.maxStorageBufferBindingSize;
     device.lost.then(({ reason, message }) => {
       this.#failure ??= new DeviceLostError(`GPU device lost (${reason}): ${message}`);
@@ -61,19 +73,15 @@ export class WebGpuDevice implements Device {
     });
   }
 
-  /** Opens an adapter of `gpu`, or returns undefined where there is none. */
-  static async open(gpu: GPU | undefined = navigator.gpu): Promise<WebGpuDevice | undefined> {
-    const adapter = await gpu?.requestAdapter({ powerPreference: "high-performance" });
-    if (!adapter) return undefined;
-    const { limits } = adapter;
-    const device = await adapter.requestDevice({
-      requiredLimits: {
-        maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
-        maxBufferSize: limits.maxBufferSize,
-        maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
-      },
-    });
-    return new WebGpuDevice(adapter, device, await Readback.create(device));
+  /** Opens an adapter, by default of Deno's own WebGPU, or returns undefined where there is none. */
+  static async open(
+    provider: GpuProvider | undefined = denoProvider(),
+  ): Promise<WebGpuDevice | undefined> {
+    const adapter = await provider?.gpu.requestAdapter({ powerPreference: "high-performance" });
+    if (provider === undefined || !adapter) return undefined;
+    const granted = await requestDevice(adapter, provider);
+    const readback = await Readback.create(granted.device, provider.readback);
+    return new WebGpuDevice(provider, adapter, granted, readback);
   }
 
   get waitedMs(): number {
@@ -211,6 +219,11 @@ export class WebGpuDevice implements Device {
     this.#device.queue.submit([]);
     this.#uploadedBytes = 0;
   }
+}
+
+function describeAdapter(info: GPUAdapterInfo, { name }: GpuProvider): string {
+  const adapter = info.description || info.device || "unnamed adapter";
+  return `${adapter}${info.isFallbackAdapter ? " (software adapter)" : ""}, ${name}`;
 }
 
 function gpuBuffer(buffer: DeviceBuffer): GPUBuffer {

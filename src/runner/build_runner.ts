@@ -1,5 +1,5 @@
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
-import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
+import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
 import type { ModelConfig } from "../../models/model_config.ts";
 import type { Activations, ModelFamily } from "../../models/model_family.ts";
 import { ropeTable } from "../../models/rope_table.ts";
@@ -37,7 +37,7 @@ export interface RunnerInputs {
  */
 export async function buildRunner(inputs: RunnerInputs): Promise<ModelRunner> {
   const { device, engine, model, family, weights, budget } = inputs;
-  const tuning = device.isSoftware ? SOFTWARE_TUNING : GPU_TUNING;
+  const tuning = tuningFor(device.capabilities);
   const limits = stepLimits(engine, budget, tuning);
   const maxSplits = ceilDiv(budget.maxModelLen, tuning.splitLen);
   const activations = await createActivations(inputs, limits, maxSplits);

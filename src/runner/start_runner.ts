@@ -4,6 +4,8 @@ import type { EngineConfig, EngineInfo, StartupPhase } from "../core/engine_conf
 import { StartupError } from "../core/errors.ts";
 import { kvFormat } from "../core/kv_layout.ts";
 import { readModelText } from "../core/model_json.ts";
+import { describeFeatures } from "../device/capabilities.ts";
+import type { Device } from "../device/device.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
 import { openWeights } from "../weights/safetensors.ts";
 import { buildRunner } from "./build_runner.ts";
@@ -31,7 +33,7 @@ export async function startRunner(
     phases.push({ name, seconds: (performance.now() - began) / 1000 });
     return result;
   };
-  const device = await phase("open device", () => openDevice(config.device));
+  const device = await phase("open device", () => openDevice(config.device, config.gpuBackend));
   const model = loadModelConfig(config.modelDir);
   const family = modelFamily(model.modelType);
   const budget = kvBudget(config, { ...model, ...kvFormat(config) }, {
@@ -53,7 +55,7 @@ export async function startRunner(
   const runner = await phase("compile kernels", () => buildRunner(inputs).catch(outOfMemory));
   await phase("warm up", () => warmUp(runner, config, budget));
   const info: EngineInfo = {
-    device: device.description,
+    device: describeDevice(device),
     deviceKind: device.kind,
     modelType: model.modelType,
     numParameters: weights.numParameters,
@@ -72,6 +74,11 @@ export async function startRunner(
     phases,
   };
   return { runner, info, modelFingerprint: fingerprint };
+}
+
+/** The adapter with the features that kernels may use on it. */
+function describeDevice({ kind, description, capabilities }: Device): string {
+  return kind === "cpu" ? description : `${description}: ${describeFeatures(capabilities)}`;
 }
 
 function outOfMemory(error: unknown): never {

@@ -144,6 +144,7 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
   assertEquals(toEngineConfig(parseConfig(["--kv-cache-dtype", "f32"], {}), "models/demo"), {
     modelDir: "models/demo",
     device: "auto",
+    gpuBackend: "deno",
     blockSize: 16,
     kvCacheDtype: "f32",
     enablePrefixCaching: true,

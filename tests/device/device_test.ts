@@ -3,8 +3,7 @@ import { DeviceLostError, KernelError } from "../../src/core/errors.ts";
 import type { Device } from "../../src/device/device.ts";
 import { type Kernel, kernelCall } from "../../src/device/kernel.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
-import { WebGpuDevice } from "../../src/device/webgpu_device.ts";
-import { gpuTest } from "../support/agreement.ts";
+import { gpuTest, openTestDevice } from "../support/agreement.ts";
 
 /** `out[i] += in[i] * FACTOR`: the smallest kernel with both kinds of binding. */
 const scaleAdd: Kernel<{ FACTOR: number; N: number }> = {
@@ -37,6 +36,8 @@ async function conforms(device: Device): Promise<void> {
   const read = { buffer: out, bytes: 16 };
   assertEquals([...await device.run(program, { on: true }, read)], [0, 110, 220, 330]);
   assertEquals([...await device.run(program, { on: false }, read)], [0, 110, 220, 330]);
+  const overlapping = [1, 2, 3].map(() => device.run(program, { on: false }, read));
+  for (const words of overlapping) assertEquals([...await words], [0, 110, 220, 330]);
   device.write(source, 0, Uint32Array.of(1));
   assertEquals([...await device.run(program, { on: true }, read)], [110, 220, 440, 660]);
   assertEquals(new Uint32Array((await device.read(out, 8, 8)).buffer), Uint32Array.of(440, 660));
@@ -82,7 +83,7 @@ gpuTest(
 );
 
 gpuTest("WebGpuDevice.run() throws DeviceLostError once the device is gone", async () => {
-  const device = (await WebGpuDevice.open())!;
+  const device = (await openTestDevice())!;
   const buffer = await device.createBuffer("b", 16);
   const program = await device.compile<null>([]);
   device.destroy();

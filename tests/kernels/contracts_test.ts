@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { copyBlocks } from "../../kernels/copy_blocks.ts";
 import { embedTokens } from "../../kernels/embed_tokens.ts";
-import { gateUpSilu } from "../../kernels/gate_up_silu.ts";
+import { gemm } from "../../kernels/gemm.ts";
 import { matmul } from "../../kernels/matmul.ts";
 import {
   pagedAttentionDecode,
@@ -15,7 +15,7 @@ import { sampleTokens } from "../../kernels/sample_tokens.ts";
 const KERNELS = [
   copyBlocks,
   embedTokens,
-  gateUpSilu,
+  gemm,
   matmul,
   pagedAttentionDecode,
   pagedAttentionPrefill,

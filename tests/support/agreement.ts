@@ -1,14 +1,24 @@
+import { dawnProvider } from "../../src/device/dawn_provider.ts";
 import type { Device } from "../../src/device/device.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import type { DeviceBuffer, KernelCall } from "../../src/device/kernel.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 
+/** Whose adapter the tests run on; `tests/device/dawn_test.ts` sets it for a process of its own. */
+export const BACKEND_VARIABLE = "QUIRE_TEST_GPU_BACKEND";
+
 /** The adapter that all tests of a file share; undefined with the reason printed. */
 const gpu = await openGpu();
 
+/** Opens a device of its own for a test that spoils it. */
+export async function openTestDevice(): Promise<WebGpuDevice | undefined> {
+  const isDawn = Deno.env.get(BACKEND_VARIABLE) === "dawn";
+  return await WebGpuDevice.open(isDawn ? await dawnProvider() : undefined);
+}
+
 async function openGpu(): Promise<WebGpuDevice | undefined> {
-  const device = await WebGpuDevice.open();
+  const device = await openTestDevice();
   if (device === undefined) {
     if (Deno.env.has("QUIRE_REQUIRE_GPU")) throw new Error("QUIRE_REQUIRE_GPU: no GPU adapter");
     // deno-lint-ignore no-console -- a skip must say why

@@ -1,0 +1,189 @@
+// gemm: matmul's definition for many rows, on GPUs.
+//
+//   s[r, n] = sum_k x[r, k] * w[n, k]
+//   y[r, n] = s[r, n]                              EPILOGUE "store"
+//   y[r, n] += s[r, n]                             "add", the residual
+//   y[r, n] = silu(s[r, n]) * s[r, N + n]          "silu" (SwiGLU, Shazeer 2020, 2002.05202)
+//   silu(g) = g / (1 + exp(-g))
+//
+// R rows, N outputs, K inputs; M weight rows: 2N for "silu" (gates over ups), else N.
+//   0 step   u32 packed metadata (step.ts)
+//   1 x      f32 [R, K]
+//   2 w      WEIGHT_DTYPE [M, K]
+//   3 y      f32 [R, N]
+// Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see gemm.ts.
+//
+// Method: the textbook blocking of a matrix product (Volkov and Demmel 2008, "Benchmarking GPUs to tune
+// dense linear algebra"). A workgroup computes a tile of ROWS rows by COLUMNS weight rows. It stages
+// FOURS * 4 inputs of each at a time in shared memory, read from global memory once; a lane keeps
+// TILE_R * TILE_M sums in registers. SLICES sets of lanes share the tile and take every SLICES-th four
+// of the staged inputs, which gives a small tile lanes enough to keep loads in flight; their sums meet
+// in shared memory at the end.
+//
+// What that costs, per staged four and lane: TILE_R + TILE_M loads of 16 bytes for 4 * TILE_R * TILE_M
+// multiply-adds; 16 for 256 at 8 x 8, 8 for 64 at 4 x 4. Shared memory feeds a multiprocessor 32 words
+// per cycle to its 128 multiply-adds, and a row's load is one for the lanes beside each other: at 8 x 8
+// neither waits for the other, at 4 x 4 shared memory is the limit, which few rows hardly reach since
+// global memory is before it. Global bytes per multiply-add of a 64 x 64 tile: (64 * 4 + 64 * 2) /
+// (64 * 64) = 0.09 with f16 weights, mostly from the L2 cache. Registers at 8 x 8 and 64 x 64 x 32: 64
+// sums and 64 for loads under way, some 150 with addresses, so 430 lanes on 65,536 registers: 6 to 7
+// workgroups, which hide each other's latency. Shared bytes: at most 16,384 (gemm.ts).
+//
+// Lanes beside each other take rows and outputs beside each other, and a staged row is one four longer
+// than what it holds: so the eight addresses of a 128-byte access fall on different banks. Where w is
+// f16 and so are the staged weights, nothing is rounded (a GPU may flush subnormal halves, here as
+// anywhere); sums are always f32.
+// Reference: matmul.ts; s is off by less than 2e-6 * sum_k |x w|.
+
+const N: u32 = ${N}u;
+const K4: u32 = ${K / 4}u;
+const FOURS: u32 = ${FOURS}u;
+const PITCH: u32 = ${FOURS + 1}u;
+const SLICES: u32 = ${SLICES}u;
+/// Lanes along the outputs and along the rows of one slice.
+const LANES_M: u32 = ${COLUMNS / TILE_M}u;
+const LANES_R: u32 = ${ROWS / TILE_R}u;
+
+@group(0) @binding(0) var<storage, read> step: array<u32>;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> w: array<Weight4>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+
+var<workgroup> x_tile: array<vec4<f32>, ${ROWS * (FOURS + 1)}>;
+var<workgroup> w_tile: array<vec4<${STAGED}>, ${COLUMNS * (FOURS + 1)}>;
+
+@compute @workgroup_size(${LANES})
+fn gemm(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) index: u32,
+) {
+  let rows = step[${ROWS_WORD}u];
+  let r0 = group.y * ${ROWS}u;
+  let n0 = (group.z * groups.x + group.x) * ${OUTPUTS}u;
+  // The same for all lanes: the surplus of a folded grid.
+  if (n0 >= N) { return; }
+  let slice = index / (LANES_R * LANES_M);
+  let lane = index % (LANES_R * LANES_M);
+  let lane_r = lane / LANES_M;
+  let lane_m = lane % LANES_M;
+  // What this lane stages: four `column` of every ${LANES / FOURS}-th row from row `first`.
+  let column = index % FOURS;
+  let first = index / FOURS;
+  // Rows and outputs past the end repeat the last one; they are computed and not stored.
+//# for j in 0..X_LOADS
+  let x${j} = min(r0 + first + ${j * LANES / FOURS}u, rows - 1u) * K4;
+//# end
+//# for j in 0..W_LOADS
+  let w${j} = weight_row(n0, first + ${j * LANES / FOURS}u);
+//# end
+//# for r in 0..TILE_R
+//# for m in 0..TILE_M
+  var a${r}_${m} = 0.0;
+//# end
+//# end
+  for (var k0 = 0u; k0 < K4; k0 += FOURS) {
+    let k = k0 + column;
+    // All loads first, so that they are under way together.
+//# for j in 0..X_LOADS
+    var p${j} = vec4<f32>();
+//# end
+//# for j in 0..W_LOADS
+    var q${j} = vec4<f32>();
+//# end
+//# if K / 4 % FOURS > 0
+    // Inputs past the end are zeros in both tiles.
+    if (k < K4) {
+//# else
+    {
+//# end
+//# for j in 0..X_LOADS
+      p${j} = x[x${j} + k];
+//# end
+//# for j in 0..W_LOADS
+      q${j} = weight4(w${j}, k);
+//# end
+    }
+    workgroupBarrier();  // nobody reads the previous inputs any more
+//# for j in 0..X_LOADS
+    x_tile[(first + ${j * LANES / FOURS}u) * PITCH + column] = p${j};
+//# end
+//# for j in 0..W_LOADS
+    w_tile[(first + ${j * LANES / FOURS}u) * PITCH + column] = vec4<${STAGED}>(q${j});
+//# end
+    workgroupBarrier();  // the inputs are staged
+    for (var c = slice; c < FOURS; c += SLICES) {
+//# for m in 0..TILE_M
+      let b${m} = vec4<f32>(w_tile[(lane_m + ${m}u * LANES_M) * PITCH + c]);
+//# end
+//# for r in 0..TILE_R
+      let v${r} = x_tile[(lane_r + ${r}u * LANES_R) * PITCH + c];
+//# for m in 0..TILE_M
+      a${r}_${m} = fma(v${r}.x, b${m}.x, a${r}_${m});
+      a${r}_${m} = fma(v${r}.y, b${m}.y, a${r}_${m});
+      a${r}_${m} = fma(v${r}.z, b${m}.z, a${r}_${m});
+      a${r}_${m} = fma(v${r}.w, b${m}.w, a${r}_${m});
+//# end
+//# end
+    }
+  }
+//# for r in 0..TILE_R
+//# if SLICES == 1
+//# for n in 0..TILE_N
+  finish(r0 + lane_r + ${r}u * LANES_R, n0 + lane_m + ${n}u * LANES_M, rows,
+    a${r}_${n}, a${r}_${n + TILE_M - TILE_N});
+//# end
+//# else
+  // Row ${r} of every lane: all slices write their sums, one adds them up.
+  workgroupBarrier();  // nobody reads the inputs or the row before any more
+//# for q in 0..TILE_M / 4
+  x_tile[index * ${TILE_M / 4}u + ${q}u] =
+    vec4(a${r}_${4 * q}, a${r}_${4 * q + 1}, a${r}_${4 * q + 2}, a${r}_${4 * q + 3});
+//# end
+  workgroupBarrier();  // the row's sums are there
+  if (slice == ${r % SLICES}u) {
+//# for q in 0..TILE_M / 4
+    let t${q} = slice_sum(lane, ${q}u);
+//# end
+//# for n in 0..TILE_N
+    finish(r0 + lane_r + ${r}u * LANES_R, n0 + lane_m + ${n}u * LANES_M, rows,
+      t${Math.floor(n / 4)}[${n % 4}], t${Math.floor((n + TILE_M - TILE_N) / 4)}[${(n + TILE_M - TILE_N) % 4}]);
+//# end
+  }
+//# end
+//# end
+}
+
+/// The weight row that is row `m` of the tile: with "silu", OUTPUTS gates and then as many ups.
+fn weight_row(n0: u32, m: u32) -> u32 {
+//# if EPILOGUE == "silu"
+  return min(n0 + m % ${OUTPUTS}u, N - 1u) + m / ${OUTPUTS}u * N;
+//# else
+  return min(n0 + m, N - 1u);
+//# end
+}
+
+//# if SLICES > 1
+/// The sums of one row's fours `q` over all slices, in the order of slices.
+fn slice_sum(lane: u32, q: u32) -> vec4<f32> {
+  var sum = x_tile[lane * ${TILE_M / 4}u + q];
+//# for s in 1..SLICES
+  sum += x_tile[(lane + ${s}u * LANES_R * LANES_M) * ${TILE_M / 4}u + q];
+//# end
+  return sum;
+}
+//# end
+
+/// Stores output n of row r from its sum, and with "silu" the sum of weight row N + n.
+fn finish(r: u32, n: u32, rows: u32, sum: f32, up: f32) {
+  if (r >= rows || n >= N) { return; }
+//# if EPILOGUE == "store"
+  y[r * N + n] = sum;
+//# end
+//# if EPILOGUE == "add"
+  y[r * N + n] += sum;
+//# end
+//# if EPILOGUE == "silu"
+  y[r * N + n] = sum / (1.0 + exp(-sum)) * up;
+//# end
+}

@@ -1,0 +1,56 @@
+/**
+ * Who compiles the WGSL: naga (Deno's own WebGPU) or Tint (Dawn). Both take the same language but for
+ * the directives that switch subgroup operations on.
+ */
+export type WgslDialect = "naga" | "tint";
+
+/**
+ * Which family of kernel variants fits: threads of a CPU, a GPU of which nothing is known, or a GPU with
+ * subgroup operations. Element types and dot products are apart from it, see {@link Capabilities}.
+ */
+export type Tier = "software" | "baseline" | "subgroups";
+
+/** What a device granted, as plain data; tunings are chosen from it and people are told. */
+export interface Capabilities {
+  readonly tier: Tier;
+  readonly dialect: WgslDialect;
+  /** Subgroup operations may be used. */
+  readonly hasSubgroups: boolean;
+  /** Lanes per subgroup, which may differ by kernel between the two; 0 without subgroups. */
+  readonly subgroupMinSize: number;
+  readonly subgroupMaxSize: number;
+  /** `f16` may be used as a type; packed halves in `u32` need no feature. */
+  readonly hasF16: boolean;
+  /** `dot4I8Packed` and its kin may be used, which GPUs mostly have an instruction for (DP4A). */
+  readonly hasPackedDot: boolean;
+  /** Passes can be timed on the device. */
+  readonly hasTimestamps: boolean;
+  /** Bytes of `var<workgroup>` per workgroup. */
+  readonly maxWorkgroupBytes: number;
+  /** Lanes per workgroup. */
+  readonly maxWorkgroupLanes: number;
+}
+
+/** The optional features in words, such as `subgroups of 8, f16, packed dot products`. */
+export function describeFeatures(capabilities: Capabilities): string {
+  const { hasSubgroups, subgroupMinSize, subgroupMaxSize, hasF16, hasPackedDot } = capabilities;
+  const sizes = subgroupMinSize === subgroupMaxSize
+    ? `${subgroupMinSize}`
+    : `${subgroupMinSize} to ${subgroupMaxSize}`;
+  return [
+    ...hasSubgroups ? [`subgroups of ${sizes}`] : [],
+    ...hasF16 ? ["f16"] : [],
+    ...hasPackedDot ? ["packed dot products"] : [],
+  ].join(", ") || "no optional features";
+}
+
+/**
+ * The directives that must precede a kernel's text. Kernels never write them: naga knows no
+ * `enable subgroups` and refuses it, Tint refuses subgroup operations without it.
+ */
+export function wgslPreamble(
+  { dialect, hasSubgroups, hasF16 }: Pick<Capabilities, "dialect" | "hasSubgroups" | "hasF16">,
+): string {
+  const f16 = hasF16 ? "enable f16;\n" : "";
+  return dialect === "tint" && hasSubgroups ? `${f16}enable subgroups;\n` : f16;
+}

@@ -1,0 +1,85 @@
+import type { Capabilities } from "./capabilities.ts";
+import type { GpuProvider } from "./gpu_provider.ts";
+
+/** What kernels can make use of, and benches (timestamps). */
+const WANTED: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
+
+/** The name by which WGSL tells that `dot4I8Packed` is there. */
+const PACKED_DOT = "packed_4x8_integer_dot_product";
+
+/** An opened device, and what it granted. */
+export interface GrantedDevice {
+  readonly device: GPUDevice;
+  readonly capabilities: Capabilities;
+}
+
+/**
+ * Requests a device with the adapter's limits and as many of the wanted features as it grants.
+ *
+ * Features are tried, not looked up: Deno grants `subgroups` without listing it. A refusal is answered
+ * before a driver is asked, so that the few tries cost nothing.
+ */
+export async function requestDevice(
+  adapter: GPUAdapter,
+  { gpu, dialect }: Pick<GpuProvider, "gpu" | "dialect">,
+): Promise<GrantedDevice> {
+  const { limits, info } = adapter;
+  const requiredLimits = {
+    maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+    maxBufferSize: limits.maxBufferSize,
+    maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
+    maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
+    maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
+  };
+  const device = await firstGranted(
+    largestFirst(WANTED),
+    (requiredFeatures) => adapter.requestDevice({ requiredFeatures, requiredLimits }),
+  );
+  const hasSubgroups = device.features.has("subgroups");
+  return {
+    device,
+    capabilities: {
+      tier: info.isFallbackAdapter ? "software" : hasSubgroups ? "subgroups" : "baseline",
+      dialect,
+      hasSubgroups,
+      subgroupMinSize: hasSubgroups ? info.subgroupMinSize : 0,
+      subgroupMaxSize: hasSubgroups ? info.subgroupMaxSize : 0,
+      hasF16: device.features.has("shader-f16"),
+      hasPackedDot: languageFeatures(gpu).has(PACKED_DOT),
+      hasTimestamps: device.features.has("timestamp-query"),
+      maxWorkgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
+      maxWorkgroupLanes: device.limits.maxComputeInvocationsPerWorkgroup,
+    },
+  };
+}
+
+/** Deno's types leave this property out. */
+function languageFeatures(gpu: GPU): ReadonlySet<string> {
+  return (gpu as GPU & { wgslLanguageFeatures?: ReadonlySet<string> }).wgslLanguageFeatures ??
+    new Set();
+}
+
+/** All subsets in an order in which none comes before one that is larger. */
+function largestFirst<T>(items: readonly T[]): T[][] {
+  const subsets = items.reduce<T[][]>(
+    (some, item) => [...some.map((subset) => [...subset, item]), ...some],
+    [[]],
+  );
+  return subsets.sort((a, b) => b.length - a.length);
+}
+
+/** The first answer that is no refusal; the refusal of the last question where there is none. */
+async function firstGranted<Q, A>(
+  questions: readonly Q[],
+  ask: (question: Q) => Promise<A>,
+): Promise<A> {
+  let refusal: unknown;
+  for (const question of questions) {
+    try {
+      return await ask(question);
+    } catch (error) {
+      refusal = error;
+    }
+  }
+  throw refusal;
+}

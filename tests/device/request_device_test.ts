@@ -1,0 +1,82 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { requestDevice } from "../../src/device/request_device.ts";
+import { gpuTest } from "../support/agreement.ts";
+
+/** An adapter that grants `grants` and refuses any request with more; what it was asked for. */
+function fakeAdapter(grants: readonly string[], isFallbackAdapter = false) {
+  const asked: string[][] = [];
+  const adapter = {
+    limits: { maxComputeWorkgroupStorageSize: 32768, maxComputeInvocationsPerWorkgroup: 1024 },
+    info: { isFallbackAdapter, subgroupMinSize: 16, subgroupMaxSize: 32 },
+    requestDevice({ requiredFeatures, requiredLimits }: Required<GPUDeviceDescriptor>) {
+      asked.push([...requiredFeatures]);
+      if (requiredFeatures.some((feature) => !grants.includes(feature))) {
+        return Promise.reject(new TypeError("no subset"));
+      }
+      return Promise.resolve({ features: new Set(requiredFeatures), limits: requiredLimits });
+    },
+  };
+  return { adapter: adapter as unknown as GPUAdapter, asked };
+}
+
+const GPU_WITH_DP4A = {
+  wgslLanguageFeatures: new Set(["packed_4x8_integer_dot_product"]),
+} as unknown as GPU;
+const NAGA = { gpu: GPU_WITH_DP4A, dialect: "naga" } as const;
+
+Deno.test("requestDevice() keeps every feature that is granted and drops each that is not", async () => {
+  const subsets = [["subgroups", "shader-f16"], ["shader-f16"], ["timestamp-query"], []];
+  for (const grants of subsets) {
+    const { capabilities: c } = await requestDevice(fakeAdapter(grants).adapter, NAGA);
+    const granted = [
+      ...c.hasSubgroups ? ["subgroups"] : [],
+      ...c.hasF16 ? ["shader-f16"] : [],
+      ...c.hasTimestamps ? ["timestamp-query"] : [],
+    ];
+    assertEquals(granted, grants);
+  }
+});
+
+Deno.test("requestDevice() asks once where everything is granted", async () => {
+  const { adapter, asked } = fakeAdapter(["subgroups", "shader-f16", "timestamp-query"]);
+  await requestDevice(adapter, NAGA);
+  assertEquals(asked.length, 1);
+});
+
+Deno.test("requestDevice() tells tier, subgroup sizes, dot products and limits", async () => {
+  const full = await requestDevice(fakeAdapter(["subgroups"]).adapter, NAGA);
+  assertEquals(full.capabilities, {
+    tier: "subgroups",
+    dialect: "naga",
+    hasSubgroups: true,
+    subgroupMinSize: 16,
+    subgroupMaxSize: 32,
+    hasF16: false,
+    hasPackedDot: true,
+    hasTimestamps: false,
+    maxWorkgroupBytes: 32768,
+    maxWorkgroupLanes: 1024,
+  });
+  const bare = await requestDevice(fakeAdapter([]).adapter, { ...NAGA, gpu: {} as GPU });
+  assertEquals(bare.capabilities.tier, "baseline");
+  assertEquals(bare.capabilities.subgroupMaxSize, 0);
+  assertEquals(bare.capabilities.hasPackedDot, false);
+  const software = await requestDevice(fakeAdapter(["subgroups"], true).adapter, NAGA);
+  assertEquals(software.capabilities.tier, "software");
+});
+
+Deno.test("requestDevice() passes on a refusal of the barest request", async () => {
+  const { adapter, asked } = fakeAdapter([]);
+  adapter.requestDevice = () => Promise.reject(new RangeError("too many devices"));
+  await assertRejects(() => requestDevice(adapter, NAGA), RangeError, "too many devices");
+  assertEquals(asked, []);
+});
+
+gpuTest("WebGpuDevice tells what its adapter granted", (gpu) => {
+  const { hasSubgroups, subgroupMinSize, subgroupMaxSize, maxWorkgroupLanes } = gpu.capabilities;
+  assertEquals(subgroupMinSize > 0, hasSubgroups);
+  assertEquals(subgroupMaxSize >= subgroupMinSize, true);
+  assertEquals(maxWorkgroupLanes >= 256, true);
+  assertEquals(gpu.isSoftware, gpu.capabilities.tier === "software");
+  return Promise.resolve();
+});
