@@ -49,6 +49,8 @@ export interface Tuning {
   readonly splitLen: number;
   /** Splits per workgroup of decode attention. */
   readonly splitsPerWorkgroup: number;
+  /** Attention by workgroups that share what they read, where the shape allows; else by lone lanes. */
+  readonly sharesAttention: boolean;
   /** Query rows per tile of prefill attention. */
   readonly queryTile: number;
   /** Positions of one softmax update in attention; divides the block size. */
@@ -72,6 +74,7 @@ export const SOFTWARE_TUNING: Tuning = {
   sampleLanes: 8,
   splitLen: 32,
   splitsPerWorkgroup: 8,
+  sharesAttention: false,
   queryTile: 8,
   positionTile: 4,
 };
@@ -123,7 +126,8 @@ export const GPU_TUNING: Tuning = {
   sampleLanes: 256,
   splitLen: 64,
   splitsPerWorkgroup: 16,
-  queryTile: 16,
+  sharesAttention: true,
+  queryTile: 32,
   positionTile: 4,
 };
 

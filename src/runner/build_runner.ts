@@ -1,3 +1,4 @@
+import { attentionQueryTile } from "../../kernels/paged_attention.ts";
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
 import type { ModelConfig } from "../../models/model_config.ts";
@@ -38,7 +39,7 @@ export interface RunnerInputs {
 export async function buildRunner(inputs: RunnerInputs): Promise<ModelRunner> {
   const { device, engine, model, family, weights, budget } = inputs;
   const tuning = tuningFor(device.capabilities);
-  const limits = stepLimits(engine, budget, tuning);
+  const limits = stepLimits(inputs, tuning);
   const maxSplits = ceilDiv(budget.maxModelLen, tuning.splitLen);
   const activations = await createActivations(inputs, limits, maxSplits);
   const geometry = { ...model, ...kvFormat(engine) };
@@ -68,7 +69,11 @@ export async function buildRunner(inputs: RunnerInputs): Promise<ModelRunner> {
   });
 }
 
-function stepLimits(engine: EngineConfig, budget: KvBudget, tuning: Tuning): StepLimits {
+function stepLimits(
+  { engine, budget, model }: RunnerInputs,
+  tuning: Tuning,
+): StepLimits {
+  const queryTile = attentionQueryTile({ H: model.numHeads, G: model.numKvHeads }, tuning);
   invariant(
     engine.blockSize % tuning.positionTile === 0,
     `block size ${engine.blockSize} is no multiple of ${tuning.positionTile}`,
@@ -78,7 +83,7 @@ function stepLimits(engine: EngineConfig, budget: KvBudget, tuning: Tuning): Ste
     maxSeqs: engine.maxNumSeqs,
     maxBlocksPerSeq: numBlocksForTokens(budget.maxModelLen, engine.blockSize),
     blockSize: engine.blockSize,
-    queryTile: tuning.queryTile,
+    queryTile,
   };
 }
 

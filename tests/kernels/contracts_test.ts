@@ -8,6 +8,11 @@ import {
   pagedAttentionPrefill,
   pagedAttentionReduce,
 } from "../../kernels/paged_attention.ts";
+import {
+  pagedAttentionDecodeShared,
+  pagedAttentionPrefillShared,
+  pagedAttentionReduceShared,
+} from "../../kernels/paged_attention_shared.ts";
 import { rmsNorm } from "../../kernels/rms_norm.ts";
 import { ropeStoreKv, ropeStoreQuantizedKv } from "../../kernels/rope_store_kv.ts";
 import { sampleTokens } from "../../kernels/sample_tokens.ts";
@@ -20,6 +25,9 @@ const KERNELS = [
   pagedAttentionDecode,
   pagedAttentionPrefill,
   pagedAttentionReduce,
+  pagedAttentionDecodeShared,
+  pagedAttentionPrefillShared,
+  pagedAttentionReduceShared,
   rmsNorm,
   ropeStoreKv,
   ropeStoreQuantizedKv,

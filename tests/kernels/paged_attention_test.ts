@@ -1,6 +1,6 @@
 import { assert } from "@std/assert";
 import { kvBlockWords, type KvShape, storeKv } from "../../kernels/kv_cache.ts";
-import { pagedAttentionCalls } from "../../kernels/paged_attention.ts";
+import { attentionQueryTile, pagedAttentionCalls } from "../../kernels/paged_attention.ts";
 import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
@@ -71,7 +71,7 @@ async function checkAttention(
   const step = packStep(chunks, {
     blockSize: BLOCK_SIZE,
     numBlocks,
-    queryTile: Math.min(tuning.queryTile, Math.floor(256 * G / H)),
+    queryTile: attentionQueryTile(shape, tuning),
   });
   const rows = step.dims.numTokens;
   const maxSplits = Math.ceil(Math.max(...contextLens) / tuning.splitLen);
@@ -104,6 +104,20 @@ for (const [name, shape] of SHAPES) {
   });
 }
 
-gpuTest("paged attention agrees with the definition in the shapes tuned for GPUs", async (gpu) => {
-  await checkAttention(gpu, [...PREFILLS, ...DECODES], SHAPES[1]![1], GPU_TUNING);
-});
+/** What differs where K and V are shared: heads together, lanes along D, columns left over. */
+const GPU_SHAPES: [name: string, shape: KvShape & { H: number }][] = [
+  ...SHAPES,
+  ["MQA 12, 64 dims", { H: 12, G: 1, D: 64, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
+  ["GQA 5, 96 dims", { H: 5, G: 1, D: 96, BLOCK_SIZE: 4, KV_DTYPE: "f16" }],
+  ["GQA 2, 40 dims", { H: 4, G: 2, D: 40, BLOCK_SIZE: 16, KV_DTYPE: "f32" }],
+  ["GQA 8, 256 dims", { H: 8, G: 1, D: 256, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
+  ["MHA, 8 dims in int8", { H: 2, G: 2, D: 8, BLOCK_SIZE: 16, KV_DTYPE: "int8" }],
+  ["MHA, 48 dims in int4", { H: 1, G: 1, D: 48, BLOCK_SIZE: 16, KV_DTYPE: "int4" }],
+  ["odd loads, by lone lanes", { H: 2, G: 1, D: 12, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
+];
+
+for (const [name, shape] of GPU_SHAPES) {
+  gpuTest(`paged attention as tuned for GPUs agrees with the definition: ${name}`, async (gpu) => {
+    await checkAttention(gpu, [...PREFILLS, ...DECODES], shape, GPU_TUNING);
+  });
+}
