@@ -59,3 +59,21 @@ gpuTest(
     assertEquals(stats.numFreeBlocks, 58);
   },
 );
+
+for (const kvCacheDtype of ["int8", "int4"] as const) {
+  gpuTest(
+    `greedy ids are the same alone, chunked and preempted with KV in ${kvCacheDtype}`,
+    async (gpu) => {
+      const prompts = PROMPTS.map(({ prompt_ids }) => ({ prompt: prompt_ids }));
+      const ids = async (config: Partial<EngineConfig>) => {
+        const engine = await DemoEngine.create(gpu, { kvCacheDtype, ...config });
+        const outcomes = await engine.generate(prompts);
+        return { tokens: outcomes.map(({ tokens }) => tokens), stats: engine.stats };
+      };
+      const alone = await ids({ maxNumSeqs: 1 });
+      const { tokens, stats } = await ids({ maxNumBatchedTokens: 37, numBlocksOverride: 58 });
+      assert(stats.numPreemptions > 0, "nothing was preempted");
+      assertEquals(tokens, alone.tokens);
+    },
+  );
+}
