@@ -2,7 +2,8 @@
  * `deno task bench:kv-quality`: what each element type of K and V costs the bundled model in quality.
  *
  * Perplexity of the evaluation stories, share of the golden greedy ids that stay the likeliest, and exact
- * answers in the recall and table tasks, on the device found; the last line is the same as JSON.
+ * answers in the recall and table tasks, on the device found; the last line is the same as JSON. Arguments
+ * such as `int8 int4` choose among the element types.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import type { EngineConfig, KvCacheDtype } from "../src/core/engine_config.ts";
@@ -46,6 +47,7 @@ async function measure(dtype: KvCacheDtype, f16EdgeLayers: boolean) {
 
 const results = [];
 for (const [dtype, f16EdgeLayers] of FORMATS) {
+  if (Deno.args.length > 0 && !Deno.args.includes(dtype)) continue;
   const result = await measure(dtype, f16EdgeLayers);
   results.push(result);
   console.log(JSON.stringify(result));

@@ -77,3 +77,18 @@ for (const kvCacheDtype of ["int8", "int4"] as const) {
     },
   );
 }
+
+gpuTest("greedy ids are the same in the shapes tuned for GPUs", async (gpu) => {
+  const asGpu = new Proxy(gpu, {
+    get(target, property) {
+      if (property === "capabilities") return { ...target.capabilities, tier: "baseline" };
+      const value: unknown = Reflect.get(target, property, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  const engine = await DemoEngine.create(asGpu, { maxNumBatchedTokens: 64 });
+  const outcomes = await engine.generate(
+    PROMPTS.slice(0, 4).map(({ prompt_ids }) => ({ prompt: prompt_ids })),
+  );
+  assertEquals(outcomes.map(({ tokens }) => tokens), EXPECTED.slice(0, 4));
+});
