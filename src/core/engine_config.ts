@@ -125,6 +125,8 @@ export interface EngineStats {
   /** How often the pool has grown by itself, and been resized on demand. */
   readonly numPoolGrowths: number;
   readonly numPoolResizes: number;
+  /** Those of the evicted blocks that a smaller pool had no room for. */
+  readonly numShrinkEvictedBlocks: number;
   /** Wall time of all steps and the part of it not spent waiting for the device, ms. */
   readonly stepMs: number;
   readonly hostMs: number;
