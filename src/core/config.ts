@@ -72,6 +72,9 @@ export function toEngineConfig(config: Config, modelDir: string): EngineConfig {
     gpuBackend: config.gpuBackend,
     blockSize: config.blockSize,
     kvCacheDtype: config.kvCacheDtype === "auto" ? "f16" : config.kvCacheDtype,
+    ...(config.kvCacheF16EdgeLayers === undefined
+      ? {}
+      : { kvCacheF16EdgeLayers: config.kvCacheF16EdgeLayers }),
     enablePrefixCaching: config.enablePrefixCaching,
     evictionPolicy: config.evictionPolicy,
     ...quantizationOf(config),

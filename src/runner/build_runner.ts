@@ -1,3 +1,4 @@
+import { attentionQueryTile } from "../../kernels/paged_attention.ts";
 import { partsWords } from "../../kernels/sampling.ts";
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
@@ -7,7 +8,12 @@ import { ropeTable } from "../../models/rope_table.ts";
 import { invariant } from "../base/invariant.ts";
 import { ceilDiv } from "../base/math.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
-import { layerBytesPerToken, numBlocksForTokens } from "../core/kv_layout.ts";
+import {
+  bytesPerTokenByLayer,
+  kvFormat,
+  layerDtypes,
+  numBlocksForTokens,
+} from "../core/kv_layout.ts";
 import type { Device } from "../device/device.ts";
 import type { DeviceBuffer } from "../device/kernel.ts";
 import { KvStorage } from "./kv_storage.ts";
@@ -34,14 +40,13 @@ export interface RunnerInputs {
 export async function buildRunner(inputs: RunnerInputs): Promise<ModelRunner> {
   const { device, engine, model, family, weights, budget } = inputs;
   const tuning = tuningFor(device.capabilities);
-  const limits = stepLimits(engine, budget, tuning);
+  const limits = stepLimits(inputs, tuning);
   const maxSplits = ceilDiv(budget.maxModelLen, tuning.splitLen);
   const activations = await createActivations(inputs, limits, { maxSplits, tuning });
+  const geometry = { ...model, ...kvFormat(engine) };
   const storage = await KvStorage.create(device, {
-    numLayers: model.numLayers,
     numBlocks: budget.numBlocks,
-    layerBlockBytes: engine.blockSize *
-      layerBytesPerToken({ ...model, dtype: engine.kvCacheDtype }),
+    layerBlockBytes: bytesPerTokenByLayer(geometry).map((bytes) => bytes * engine.blockSize),
   });
   const graph = (kv: readonly DeviceBuffer[], step: DeviceBuffer) =>
     family.graph({
@@ -50,7 +55,7 @@ export async function buildRunner(inputs: RunnerInputs): Promise<ModelRunner> {
       activations: { ...activations, step },
       kv,
       blockSize: engine.blockSize,
-      kvDtype: engine.kvCacheDtype,
+      kvDtypes: layerDtypes(geometry),
       maxSplits,
       tuning,
     });
@@ -65,7 +70,11 @@ export async function buildRunner(inputs: RunnerInputs): Promise<ModelRunner> {
   });
 }
 
-function stepLimits(engine: EngineConfig, budget: KvBudget, tuning: Tuning): StepLimits {
+function stepLimits(
+  { engine, budget, model }: RunnerInputs,
+  tuning: Tuning,
+): StepLimits {
+  const queryTile = attentionQueryTile({ H: model.numHeads, G: model.numKvHeads }, tuning);
   invariant(
     engine.blockSize % tuning.positionTile === 0,
     `block size ${engine.blockSize} is no multiple of ${tuning.positionTile}`,
@@ -75,7 +84,7 @@ function stepLimits(engine: EngineConfig, budget: KvBudget, tuning: Tuning): Ste
     maxSeqs: engine.maxNumSeqs,
     maxBlocksPerSeq: numBlocksForTokens(budget.maxModelLen, engine.blockSize),
     blockSize: engine.blockSize,
-    queryTile: tuning.queryTile,
+    queryTile,
   };
 }
 

@@ -2,6 +2,7 @@ import { loadModelConfig } from "../../models/model_config.ts";
 import { modelFamily } from "../../models/registry.ts";
 import type { EngineConfig, EngineInfo, StartupPhase } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
+import { kvFormat } from "../core/kv_layout.ts";
 import { readModelText } from "../core/model_json.ts";
 import { describeFeatures } from "../device/capabilities.ts";
 import type { Device } from "../device/device.ts";
@@ -36,7 +37,7 @@ export async function startRunner(
   const device = await phase("open device", () => openDevice(config.device));
   const model = loadModelConfig(config.modelDir);
   const family = modelFamily(model.modelType);
-  const budget = kvBudget(config, { ...model, dtype: config.kvCacheDtype }, {
+  const budget = kvBudget(config, { ...model, ...kvFormat(config) }, {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
     ...(device.isSoftware ? { hostFreeBytes: hostFreeBytes() } : {}),
@@ -76,6 +77,9 @@ export async function startRunner(
     kvCacheBytes: budget.bytes,
     growthLimit: budget.growthLimit,
     kvCacheDtype: config.kvCacheDtype,
+    ...(config.kvCacheF16EdgeLayers === undefined
+      ? {}
+      : { kvCacheF16EdgeLayers: config.kvCacheF16EdgeLayers }),
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,
     phases,
