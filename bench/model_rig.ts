@@ -49,7 +49,7 @@ export class ModelRig {
     this.#batch = batch;
   }
 
-  /** @throws {RangeError} when the device has no room; nothing is kept. */
+  /** @throws {RangeError} when the device has no room, or cannot bind the step; nothing is kept. */
   static async create(
     device: Device,
     { family, config, weights }: {
@@ -80,6 +80,9 @@ export class ModelRig {
         family,
         weights,
         budget,
+        onNotice: (notice) => {
+          throw new RangeError(notice);
+        },
       });
       const { calls } = watched;
       for (const [i, buffer] of watched.buffers.entries()) {

@@ -1,6 +1,4 @@
 import { attentionQueryTile } from "../../kernels/paged_attention.ts";
-import { partsWords } from "../../kernels/sampling.ts";
-import { SAMPLED_WORDS } from "../../kernels/step.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
 import type { ModelConfig } from "../../models/model_config.ts";
 import type { Activations, ModelFamily } from "../../models/model_family.ts";
@@ -16,6 +14,7 @@ import {
 } from "../core/kv_layout.ts";
 import type { Device } from "../device/device.ts";
 import type { DeviceBuffer } from "../device/kernel.ts";
+import { type ActivationSizes, activationSizes, boundStep } from "./activation_sizes.ts";
 import { KvStorage } from "./kv_storage.ts";
 import type { KvBudget } from "./memory_budget.ts";
 import { ModelRunner } from "./model_runner.ts";
@@ -30,19 +29,26 @@ export interface RunnerInputs {
   readonly family: ModelFamily;
   readonly weights: UploadedWeights;
   readonly budget: KvBudget;
+  /** Is told where a step must be smaller than `engine` asks for. */
+  readonly onNotice?: (notice: string) => void;
 }
 
 /**
  * Allocates the KV pool and activations, compiles the forward graph and ties them to a runner.
  *
- * Everything the step loop touches is made here.
+ * Everything the step loop touches is made here. `runner.limits` says how large a step may be: what
+ * `engine` asks for, or less where the device cannot bind the activations of more.
+ *
+ * @throws {StartupError} when it cannot even bind those of one token or one sequence.
+ * @throws {RangeError} when the device has no room.
  */
 export async function buildRunner(inputs: RunnerInputs): Promise<ModelRunner> {
   const { device, engine, model, family, weights, budget } = inputs;
   const tuning = tuningFor(device.capabilities);
-  const limits = stepLimits(inputs, tuning);
   const maxSplits = ceilDiv(budget.maxModelLen, tuning.splitLen);
-  const activations = await createActivations(inputs, limits, { maxSplits, tuning });
+  const sizes = activationSizes(model, { maxSplits, tuning });
+  const limits = stepLimits(inputs, sizes, tuning);
+  const activations = await createActivations(inputs, sizes, limits);
   const geometry = { ...model, ...kvFormat(engine) };
   const storage = await KvStorage.create(device, {
     numBlocks: budget.numBlocks,
@@ -71,7 +77,8 @@ export async function buildRunner(inputs: RunnerInputs): Promise<ModelRunner> {
 }
 
 function stepLimits(
-  { engine, budget, model }: RunnerInputs,
+  { device, engine, budget, model, onNotice = () => {} }: RunnerInputs,
+  sizes: ActivationSizes,
   tuning: Tuning,
 ): StepLimits {
   const queryTile = attentionQueryTile({ H: model.numHeads, G: model.numKvHeads }, tuning);
@@ -79,9 +86,11 @@ function stepLimits(
     engine.blockSize % tuning.positionTile === 0,
     `block size ${engine.blockSize} is no multiple of ${tuning.positionTile}`,
   );
+  const asked = { maxTokens: engine.maxNumBatchedTokens, maxSeqs: engine.maxNumSeqs };
+  const { notices, ...bound } = boundStep(asked, sizes, device.maxBindingBytes);
+  notices.forEach(onNotice);
   return {
-    maxTokens: engine.maxNumBatchedTokens,
-    maxSeqs: engine.maxNumSeqs,
+    ...bound,
     maxBlocksPerSeq: numBlocksForTokens(budget.maxModelLen, engine.blockSize),
     blockSize: engine.blockSize,
     queryTile,
@@ -90,33 +99,34 @@ function stepLimits(
 
 async function createActivations(
   { device, model, budget }: RunnerInputs,
+  { perToken, perSequence }: ActivationSizes,
   limits: StepLimits,
-  { maxSplits, tuning }: { readonly maxSplits: number; readonly tuning: Tuning },
 ): Promise<Activations> {
-  const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = model;
-  const { maxTokens, maxSeqs } = limits;
-  const floats = (label: string, count: number) => device.createBuffer(label, 4 * count);
+  const words = (label: string, count: number) => device.createBuffer(label, 4 * count);
+  const ofTokens = (name: keyof typeof perToken) => words(name, limits.maxTokens * perToken[name]);
+  const ofSequences = (name: keyof typeof perSequence) =>
+    words(name, limits.maxSeqs * perSequence[name]);
   const rope = ropeTable({
-    headDim,
+    headDim: model.headDim,
     theta: model.ropeTheta,
     scaling: model.ropeScaling,
     maxPositions: budget.maxModelLen,
   });
-  const ropeBuffer = await floats("rope", rope.length);
+  const ropeBuffer = await words("rope", rope.length);
   device.write(ropeBuffer, 0, new Uint8Array(rope.buffer));
   return {
-    step: await floats("step", maxStepWords(limits)),
+    step: await words("step", maxStepWords(limits)),
     rope: ropeBuffer,
-    hidden: await floats("hidden", maxTokens * hiddenSize),
-    normed: await floats("normed", maxTokens * hiddenSize),
-    qkv: await floats("qkv", maxTokens * (numHeads + 2 * numKvHeads) * headDim),
-    attended: await floats("attended", maxTokens * numHeads * headDim),
-    inner: await floats("inner", maxTokens * intermediateSize),
-    parts: await floats("parts", maxSeqs * numHeads * maxSplits * headDim),
-    peaks: await floats("peaks", maxSeqs * numHeads * maxSplits * 2),
-    last: await floats("last", maxSeqs * hiddenSize),
-    logits: await floats("logits", maxSeqs * vocabSize),
-    segments: await floats("segments", maxSeqs * partsWords(vocabSize, tuning)),
-    sampled: await floats("sampled", maxSeqs * SAMPLED_WORDS),
+    hidden: await ofTokens("hidden"),
+    normed: await ofTokens("normed"),
+    qkv: await ofTokens("qkv"),
+    attended: await ofTokens("attended"),
+    inner: await ofTokens("inner"),
+    parts: await ofSequences("parts"),
+    peaks: await ofSequences("peaks"),
+    last: await ofSequences("last"),
+    logits: await ofSequences("logits"),
+    segments: await ofSequences("segments"),
+    sampled: await ofSequences("sampled"),
   };
 }

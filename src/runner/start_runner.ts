@@ -60,9 +60,11 @@ export async function startRunner(
       checkpoint.close();
     }
   });
-  const inputs = { device, engine: config, model, family, weights, budget };
+  const inputs = { device, engine: config, model, family, weights, budget, onNotice: progress };
   const runner = await phase("compile kernels", () => buildRunner(inputs).catch(outOfMemory));
-  await phase("warm up", () => warmUp(runner, config, budget));
+  const { maxSeqs: maxNumSeqs, maxTokens: maxNumBatchedTokens } = runner.limits;
+  const steps = { ...config, maxNumSeqs, maxNumBatchedTokens };
+  await phase("warm up", () => warmUp(runner, steps, budget));
   const info: EngineInfo = {
     device: describeDevice(device),
     deviceKind: device.kind,
@@ -80,8 +82,8 @@ export async function startRunner(
     ...(config.kvCacheF16EdgeLayers === undefined
       ? {}
       : { kvCacheF16EdgeLayers: config.kvCacheF16EdgeLayers }),
-    maxNumSeqs: config.maxNumSeqs,
-    maxNumBatchedTokens: config.maxNumBatchedTokens,
+    maxNumSeqs,
+    maxNumBatchedTokens,
     phases,
   };
   return { runner, info, modelFingerprint: fingerprint };
@@ -108,7 +110,7 @@ function reportShare(phase: string, progress: (words: string) => void): (share: 
 function outOfMemory(error: unknown): never {
   if (!(error instanceof RangeError)) throw error;
   throw new StartupError(
-    `The device has no room: ${error.message}; lower --kv-cache-memory-bytes, --max-num-seqs or ` +
-      `--max-num-batched-tokens`,
+    `The device has no room: ${error.message}; lower --kv-cache-memory-bytes, --max-model-len, ` +
+      `--max-num-seqs or --max-num-batched-tokens`,
   );
 }

@@ -96,11 +96,9 @@ export async function demoRunner(device: Device, overrides: Partial<EngineConfig
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
   });
-  return {
-    runner: await buildRunner({ device, engine, model, family, weights, budget }),
-    engine,
-    budget,
-  };
+  const runner = await buildRunner({ device, engine, model, family, weights, budget });
+  const { maxSeqs: maxNumSeqs, maxTokens: maxNumBatchedTokens } = runner.limits;
+  return { runner, engine: { ...engine, maxNumSeqs, maxNumBatchedTokens }, budget };
 }
 
 /** The bundled model on a device, with a scheduler before it; no isolate, no HTTP. */
