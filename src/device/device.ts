@@ -47,7 +47,8 @@ export interface Device {
   write(buffer: DeviceBuffer, byteOffset: number, data: Uint8Array | Uint32Array): void;
 
   /**
-   * Prepares calls; nothing is created per run afterwards.
+   * Prepares calls; nothing is created per run afterwards. A call that occurs several times is prepared
+   * once.
    *
    * @throws {KernelError} naming the kernel that does not compile or bind.
    */

@@ -13,6 +13,8 @@ export class PipelineCache {
   #device: GPUDevice;
   #preamble: string;
   #pipelines = new Map<string, CachedPipeline>();
+  /** By template and constants: expanding one takes milliseconds, and layers repeat them. */
+  #expanded = new Map<string, Map<string, CachedPipeline>>();
   #layouts = new Map<string, GPUBindGroupLayout>();
 
   /** `preamble` goes before every kernel's text. */
@@ -23,11 +25,14 @@ export class PipelineCache {
 
   /** @throws {KernelError} with the compiler's message. */
   async get<Dims>(call: KernelCall<Dims>): Promise<CachedPipeline> {
-    const code = this.#preamble + expandWgsl(call.source, call.constants);
-    let cached = this.#pipelines.get(code);
+    const ofSource = this.#expanded.getOrInsertComputed(call.source, () => new Map());
+    const constants = JSON.stringify(call.constants);
+    let cached = ofSource.get(constants);
     if (cached === undefined) {
-      cached = await this.#compile(call, code);
+      const code = this.#preamble + expandWgsl(call.source, call.constants);
+      cached = this.#pipelines.get(code) ?? await this.#compile(call, code);
       this.#pipelines.set(code, cached);
+      ofSource.set(constants, cached);
     }
     return cached;
   }

@@ -133,16 +133,13 @@ export class WebGpuDevice implements Device {
   }
 
   async compile<Dims>(calls: readonly KernelCall<Dims>[]): Promise<Program<Dims>> {
-    const prepared: PreparedCall<Dims>[] = [];
-    for (const call of calls) {
+    const prepared = new Map<KernelCall<Dims>, PreparedCall<Dims>>();
+    for (const call of new Set(calls)) {
       const { pipeline, layout } = await this.#pipelines.get(call);
-      prepared.push({
-        pipeline,
-        bindGroup: await this.#bind(call, layout),
-        workgroups: call.workgroups,
-      });
+      const bindGroup = await this.#bind(call, layout);
+      prepared.set(call, { pipeline, bindGroup, workgroups: call.workgroups });
     }
-    return new GpuProgram(calls, prepared);
+    return new GpuProgram(calls, calls.map((call) => prepared.get(call)!));
   }
 
   run<Dims>(
