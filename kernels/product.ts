@@ -2,21 +2,23 @@ import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import { gemmCalls } from "./gemm.ts";
 import { matmulCalls, type Product } from "./matmul.ts";
 import { normMatmulCalls } from "./norm_matmul.ts";
+import { tilesOf } from "./product_tiles.ts";
 import type { StepDims } from "./step.ts";
 import type { Tuning } from "./tuning.ts";
 
 /**
  * One matrix product for any number of rows: `matmul` for few, and where the tuning has tiles for it
- * `gemm` for many. Exactly one of the calls runs in a step.
+ * `gemm` for many. Exactly one of the calls runs in a step. All calls bear the product's label.
  */
 export function productCalls(
   product: Product,
   buffers: Readonly<Record<"step" | "x" | "w" | "y", DeviceBuffer>>,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
+  const own = { ...tuning, ...tilesOf(tuning, product.label) };
   return [
-    ...matmulCalls(product, buffers, forFewRows(tuning)),
-    ...gemmCalls(product, buffers, tuning),
+    ...matmulCalls(product, buffers, own),
+    ...gemmCalls(product, buffers, own),
   ];
 }
 
@@ -27,17 +29,9 @@ export function normProductCalls(
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   const { step, normed, w, y } = buffers;
+  const own = { ...tuning, ...tilesOf(tuning, product.label) };
   return [
-    ...normMatmulCalls(product, buffers, forFewRows(tuning)),
-    ...gemmCalls(product, { step, x: normed, w, y }, tuning),
+    ...normMatmulCalls(product, buffers, own),
+    ...gemmCalls(product, { step, x: normed, w, y }, own),
   ];
-}
-
-/** The tuning with `matmul`'s tiles cut off where `gemm` takes over. */
-function forFewRows(tuning: Tuning): Tuning {
-  const most = Math.min(...tuning.gemmTiles.map(({ minRows }) => minRows)) - 1;
-  const matmulTiles = tuning.matmulTiles
-    .filter(({ minRows }) => minRows <= most)
-    .map((tile) => ({ ...tile, maxRows: Math.min(tile.maxRows, most) }));
-  return { ...tuning, matmulTiles };
 }

@@ -41,15 +41,24 @@ export interface GemmTile {
   readonly inputs: number;
 }
 
-/** Shapes of workgroups and tiles. They change speed and rounding, never meaning. */
-export interface Tuning {
+/** The tiles of a matrix product. */
+export interface ProductTiles {
   readonly matmulTiles: readonly MatmulTile[];
+  /** From the least `minRows` of these on, `gemm` takes over from `matmul`; none for never. */
+  readonly gemmTiles: readonly GemmTile[];
+}
+
+/** Shapes of workgroups and tiles. They change speed and rounding, never meaning. */
+export interface Tuning extends ProductTiles {
+  /**
+   * Products, by their label, with tiles of their own. In these exactly one tile serves any number of
+   * rows, whichever kernel's it is; see `product_tiles.ts`.
+   */
+  readonly productTiles?: Readonly<Record<string, ProductTiles>>;
   /** Fours of inputs that a lane takes in a row, a power of two; where a row allows. */
   readonly matmulRun: number;
   /** Whether `matmul` uses subgroup operations, see `matmul_tile.wgsl`. */
   readonly matmulSubgroups: boolean;
-  /** From the least `minRows` of these on, `gemm` takes over from `matmul`; none for never. */
-  readonly gemmTiles: readonly GemmTile[];
   /** `gemm` may stage weights that are f16 as f16. */
   readonly stageF16: boolean;
   /**
