@@ -1,8 +1,9 @@
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
-import { gemmCalls } from "./gemm.ts";
-import { matmulCalls, type Product } from "./matmul.ts";
-import { normMatmulCalls } from "./norm_matmul.ts";
+import { gemm, gemmCalls } from "./gemm.ts";
+import { matmul, matmulCalls, type Product } from "./matmul.ts";
+import { normMatmul, normMatmulCalls } from "./norm_matmul.ts";
 import { tilesOf } from "./product_tiles.ts";
+import { ROWS_WORD } from "./rows.ts";
 import type { StepDims } from "./step.ts";
 import type { Tuning } from "./tuning.ts";
 
@@ -34,4 +35,19 @@ export function normProductCalls(
     ...normMatmulCalls(product, buffers, own),
     ...gemmCalls(product, { step, x: normed, w, y }, own),
   ];
+}
+
+/** What a call computes a part of: a product's shape, and which rows of a step it has. */
+export interface ProductCall extends Pick<Product, "label" | "rows" | "n" | "k"> {
+  readonly dtype: string;
+}
+
+/** The product that a call belongs to; undefined for the call of another kernel. */
+export function productOf(
+  { label, kernelName, constants }: KernelCall<StepDims>,
+): ProductCall | undefined {
+  if (![matmul.name, normMatmul.name, gemm.name].includes(kernelName)) return undefined;
+  const { N, K, WEIGHT_DTYPE, ROWS_WORD: word } = constants;
+  const rows = word === ROWS_WORD.samples ? "samples" : "tokens";
+  return { label, rows, n: Number(N), k: Number(K), dtype: String(WEIGHT_DTYPE) };
 }

@@ -13,14 +13,20 @@ export interface TuningVariant {
 /** The name of the variant that changes nothing. */
 export const DEFAULT_VARIANT = "default";
 
-/** Numbers of rows that products are tuned for one by one: all there are, in order. */
-export const ROW_CLASSES: readonly RowRange[] = [
-  { minRows: 1, maxRows: 1 },
-  { minRows: 2, maxRows: 4 },
-  { minRows: 5, maxRows: 8 },
-  { minRows: 9, maxRows: 16 },
-  { minRows: 17, maxRows: 64 },
-  { minRows: 65, maxRows: Infinity },
+/** Numbers of rows that are tuned alike. */
+export interface RowClass extends RowRange {
+  /** Of these, how many rows are timed. */
+  readonly timedRows: number;
+}
+
+/** The classes that products are tuned for one by one: all numbers of rows there are, in order. */
+export const ROW_CLASSES: readonly RowClass[] = [
+  { minRows: 1, maxRows: 1, timedRows: 1 },
+  { minRows: 2, maxRows: 4, timedRows: 4 },
+  { minRows: 5, maxRows: 8, timedRows: 8 },
+  { minRows: 9, maxRows: 16, timedRows: 16 },
+  { minRows: 17, maxRows: 64, timedRows: 32 },
+  { minRows: 65, maxRows: Infinity, timedRows: 256 },
 ];
 
 type TileShape = Omit<MatmulTile, "minRows" | "maxRows" | "slices">;
@@ -103,9 +109,10 @@ export function productVariants(
   tier: Tier,
   tuning: Tuning,
   label: string,
-  rows: RowRange,
+  rows: RowClass,
 ): readonly TuningVariant[] {
-  const at = ROW_CLASSES.findIndex(({ minRows }) => minRows === rows.minRows);
+  const { minRows, maxRows } = rows;
+  const at = ROW_CLASSES.indexOf(rows);
   const { slices, lanes } = tuning.matmulTiles[0]!;
   const matmulTiles = (tier === "software" ? SOFTWARE_TILES : GPU_TILES)[at]!
     .filter((shape) => tier === "software" || shape.lanes >= lanes)
@@ -114,7 +121,7 @@ export function productVariants(
   const gemmTiles = usesGemm ? GPU_GEMM_TILES[at]! : [];
   return withDefault([...matmulTiles, ...gemmTiles].map((shape) => ({
     name: tileName(shape),
-    apply: (to: Tuning) => withTile(to, label, { ...shape, ...rows }),
+    apply: (to: Tuning) => withTile(to, label, { ...shape, minRows, maxRows }),
   })));
 }
 

@@ -12,6 +12,9 @@ export type DeviceChoice = "auto" | "webgpu" | "cpu";
 /** Whose WebGPU: Deno's own, or Dawn from an npm package that the user installed. */
 export type GpuBackend = "deno" | "dawn";
 
+/** Whether a start times kernels that have no stored times: on GPUs, always, never. */
+export type Autotune = "auto" | "on" | "off";
+
 /** What the engine isolate needs to know; a plain object, since it is posted to a Worker. */
 export interface EngineConfig {
   /** Directory with `config.json`, `*.safetensors` and the tokenizer's files. */
@@ -21,6 +24,12 @@ export interface EngineConfig {
   readonly quantization?: Quantization;
   /** Default: `deno`. */
   readonly gpuBackend?: GpuBackend;
+  /** Default: `auto`. */
+  readonly autotune?: Autotune;
+  /** File with the times of kernels; absent: none. */
+  readonly tuningStore?: string;
+  /** How the isolate's log lines are written; default: `text`. */
+  readonly logFormat?: "text" | "json";
   /** Token positions per KV block. */
   readonly blockSize: number;
   /** Exact pool size in blocks; wins over `kvCacheMemoryBytes`. */

@@ -39,6 +39,8 @@ export class PipelineCache {
 
   async #compile<Dims>(call: KernelCall<Dims>, code: string): Promise<CachedPipeline> {
     const layout = this.#layout(call.bindings);
+    // A driver's refusal of a sound kernel is an internal error.
+    this.#device.pushErrorScope("internal");
     this.#device.pushErrorScope("validation");
     const module = this.#device.createShaderModule({ label: call.kernelName, code });
     const pipeline = this.#device.createComputePipeline({
@@ -46,7 +48,9 @@ export class PipelineCache {
       layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
       compute: { module, entryPoint: call.kernelName },
     });
-    const error = await this.#device.popErrorScope();
+    const invalid = await this.#device.popErrorScope();
+    const refused = await this.#device.popErrorScope();
+    const error = invalid ?? refused;
     if (error) throw new KernelError(call.kernelName, error.message);
     return { pipeline, layout };
   }

@@ -9,6 +9,7 @@ import {
   partVariants,
   productVariants,
   ROW_CLASSES,
+  type RowClass,
   type TuningVariant,
 } from "../../kernels/tuning_variants.ts";
 import type { Tier } from "../../src/device/capabilities.ts";
@@ -30,12 +31,15 @@ function* products(tier: Tier, tuning = tuningOf(tier)): Generator<TuningVariant
   }
 }
 interface Rows {
-  readonly rows: { readonly minRows: number; readonly maxRows: number };
+  readonly rows: RowClass;
 }
 
 Deno.test("ROW_CLASSES hold every number of rows once", () => {
   const bounds = ROW_CLASSES.flatMap(({ minRows, maxRows }) => [minRows - 1, maxRows]);
   assertEquals(bounds, [0, 1, 1, 4, 4, 8, 8, 16, 16, 64, 64, Infinity]);
+  for (const { minRows, maxRows, timedRows } of ROW_CLASSES) {
+    assert(minRows <= timedRows && timedRows <= maxRows);
+  }
 });
 
 for (const tier of TIERS) {
