@@ -8,8 +8,8 @@ import { fastest } from "./tune_kernels.ts";
 
 /** Decode attention over the pool cut in blocks of several sizes. */
 export interface BlockSizeTimes {
-  /** What was timed, in words. */
-  readonly operation: string;
+  /** Tokens of each sequence. */
+  readonly context: number;
   /** Microseconds per layer by block size in tokens. */
   readonly micros: Readonly<Record<string, number>>;
   /** The fastest size, or the one in use where none is clearly faster. */
@@ -45,7 +45,7 @@ export async function compareBlockSizes(
   const micros = await timer.time(operation, candidates);
   device.destroyBuffer(step);
   const best = Number(fastest(micros, String(engine.blockSize)));
-  return { operation: operation.name, micros, best };
+  return { context: operation.steps[0]!.context, micros, best };
 }
 
 /** The same pool in blocks of another size. */

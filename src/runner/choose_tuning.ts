@@ -8,7 +8,10 @@ import type { RunnerMemory } from "./runner_memory.ts";
 import { tuneKernels } from "./tune_kernels.ts";
 import { TuningFile } from "./tuning_file.ts";
 
-/** How long a start may take longer for timing kernels; what is left is timed at the next. */
+/**
+ * How long a start times kernels: no operation is begun later, and one takes a fraction of a second. What
+ * is left is timed at the next start.
+ */
 export const AUTOTUNE_LIMIT_MS = 20_000;
 
 /** How the tuning of a start is chosen. */
@@ -45,17 +48,18 @@ export async function chooseTuning(options: ChooseOptions): Promise<Tuning> {
   if (!mayTune(device, engine)) return tuningFor(device.capabilities);
   const { tuningStore: path } = engine;
   const file = path === undefined ? undefined : new TuningFile(path, device, log);
+  const known = await file?.read() ?? [];
   const result = await tuneKernels({
     ...options,
     now,
-    known: await file?.read() ?? [],
+    known,
     limitMs: timesKernels(device.isSoftware, engine) ? AUTOTUNE_LIMIT_MS : 0,
     onProgress: (numDone, numAll) =>
-      progress(`${numDone} of ${numAll} operations, at most ${AUTOTUNE_LIMIT_MS / 1000} s`),
+      progress(`${numDone} of ${numAll} operations, for ${AUTOTUNE_LIMIT_MS / 1000} s at most`),
   });
-  const { timed, operations, numLeft } = result;
+  const { timed, numLeft } = result;
   if (timed.length > 0) {
-    log.info("kernels are tuned", { timed: timed.length, left: numLeft, known: operations.length });
+    log.info("kernels are tuned", { timed: timed.length, left: numLeft, known: known.length });
     await file?.write(timed);
   }
   return result.tuning;

@@ -72,7 +72,9 @@ export class OperationTimer {
       const seconds = await this.#seconds(timed.map((own) => own[step]!), RUN_MS, NUM_ROUNDS);
       seconds.forEach((value, i) => totals[i]! += value);
     }
-    return Object.fromEntries(names.map((name, i) => [name, 1e6 * totals[i]! / numInstances]));
+    // To the nanosecond: what lies below is noise.
+    const micros = totals.map((total) => Math.round(1e9 * total / numInstances) / 1000);
+    return Object.fromEntries(names.map((name, i) => [name, micros[i]!]));
   }
 
   /** As many layers as take about one run; all of them where they take less. */

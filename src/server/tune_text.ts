@@ -13,7 +13,7 @@ export function tuneText(
     storePath: string | undefined;
   },
 ): string {
-  const { operation, micros, best } = blockSizes;
+  const { context, micros, best } = blockSizes;
   const size = best === blockSize
     ? `Blocks of ${blockSize} tokens are as good as any here.`
     : `Blocks of ${best} tokens would be faster than those of ${blockSize}: --block-size ${best}`;
@@ -22,10 +22,10 @@ export function tuneText(
     `Model    ${modelName}`,
     `Kept in  ${storePath ?? "no file"}`,
     "",
-    "Microseconds per layer; * is used, gain is over the default.",
+    "Microseconds in one layer; * is used, the factor is the gain over the default.",
     ...operations.flatMap((record) => ["", record.operation, ...variantLines(record)]),
     "",
-    `${operation}, in blocks of`,
+    `decode attention at ${context} tokens, by block size`,
     ...Object.entries(micros).map(([name, value]) => line(name, value, Number(name) === best)),
     size,
   ].join("\n");

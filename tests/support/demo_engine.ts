@@ -9,7 +9,7 @@ import type { Device } from "../../src/device/device.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import type { PoolResized } from "../../src/core/engine_command.ts";
 import { ElasticPool } from "../../src/engine/elastic_pool.ts";
-import { buildRunner } from "../../src/runner/build_runner.ts";
+import { buildRunner, type RunnerOptions } from "../../src/runner/build_runner.ts";
 import { type KvBudget, kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
@@ -67,7 +67,11 @@ export interface Outcome {
 }
 
 /** A runner of the bundled model, or that of `overrides.modelDir`, and what it was made with. */
-export async function demoRunner(device: Device, overrides: Partial<EngineConfig>): Promise<{
+export async function demoRunner(
+  device: Device,
+  overrides: Partial<EngineConfig>,
+  options: RunnerOptions = {},
+): Promise<{
   runner: ModelRunner;
   engine: EngineConfig;
   budget: KvBudget;
@@ -88,15 +92,15 @@ export async function demoRunner(device: Device, overrides: Partial<EngineConfig
   const family = modelFamily(model.modelType);
   const checkpoint = openWeights(engine.modelDir);
   const { quantization } = engine;
-  const options = quantization === undefined ? {} : { quantization };
-  const weights = await uploadWeights(device, checkpoint, family.weights(model), options);
+  const upload = quantization === undefined ? {} : { quantization };
+  const weights = await uploadWeights(device, checkpoint, family.weights(model), upload);
   checkpoint.close();
   const budget = kvBudget(engine, { ...model, dtype: engine.kvCacheDtype }, {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
   });
   return {
-    runner: await buildRunner({ device, engine, model, family, weights, budget }),
+    runner: await buildRunner({ device, engine, model, family, weights, budget }, options),
     engine,
     budget,
   };
@@ -112,8 +116,12 @@ export class DemoEngine {
     this.#scheduler = scheduler;
   }
 
-  static async create(device: Device, overrides: Partial<EngineConfig> = {}): Promise<DemoEngine> {
-    const { runner, engine, budget } = await demoRunner(device, overrides);
+  static async create(
+    device: Device,
+    overrides: Partial<EngineConfig> = {},
+    options: RunnerOptions = {},
+  ): Promise<DemoEngine> {
+    const { runner, engine, budget } = await demoRunner(device, overrides, options);
     const blocks = new BlockManager({ numBlocks: budget.numBlocks, blockSize: engine.blockSize });
     return new DemoEngine(runner, new Scheduler(blocks, { ...engine, ...budget }));
   }
