@@ -6,7 +6,7 @@
 // S decodes, H query heads, G KV heads, D head dim, L context length, M splits at most.
 //   0 step   u32 packed metadata (step.ts)
 //   1 qkv    f32 [T, H + 2G, D], queries rotated
-//   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D] (kv_cache.ts)
+//   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts)
 //   3 parts  f32 [S, H, M, D]
 //   4 peaks  f32 [S, H, M, 2], peak and total
 // Dispatch: (ceil(splits of the longest / SPLITS), G, S). A lane is one split of one query head; the
@@ -22,7 +22,7 @@ const SPLIT_LEN: u32 = ${SPLIT_LEN}u;
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> kv: array<Kv4>;
+@group(0) @binding(2) var<storage, read> kv: array<KvLoad>;
 @group(0) @binding(3) var<storage, read_write> parts: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> peaks: array<vec2<f32>>;
 

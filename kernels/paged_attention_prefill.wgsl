@@ -5,7 +5,7 @@
 // T tokens, H query heads, G KV heads, D head dim.
 //   0 step   u32 packed metadata (step.ts)
 //   1 qkv    f32 [T, H + 2G, D], queries rotated
-//   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D] (kv_cache.ts); the chunk's own K and V are in it
+//   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts); the chunk's own K and V are in it
 //   3 out    f32 [T, H, D]
 // Dispatch: (tiles, G, 1). A tile is at most QUERIES rows of one sequence, so a ragged batch is a list
 // of tiles; a lane is one row of one query head. All lanes of a workgroup walk the same blocks, so K
@@ -17,7 +17,7 @@ const HEADS_PER_KV: u32 = ${H / G}u;
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> kv: array<Kv4>;
+@group(0) @binding(2) var<storage, read> kv: array<KvLoad>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
 
 @compute @workgroup_size(${QUERIES * H / G})

@@ -4,24 +4,29 @@ import {
   type KernelCall,
   kernelCall,
 } from "../src/device/kernel.ts";
-import { kvRow, type KvShape, storeKv } from "./kv_cache.ts";
+import { isQuantized } from "../src/core/kv_layout.ts";
+import { type KvConstants, kvConstants, type KvShape, storeKv } from "./kv_cache.ts";
+import { CODE_MAX, MIN_PEAK } from "./kv_codes.ts";
+import quantizedSource from "./rope_store_quantized_kv.wgsl" with { type: "text" };
 import source from "./rope_store_kv.wgsl" with { type: "text" };
 import { STEP, type StepDims, stepWgsl } from "./step.ts";
 
 type Shape = KvShape & Readonly<{ H: number }>;
 
-/** Rotates q in place and stores rotated k, and v, in the pool. D is a multiple of 4. */
+const BINDINGS = [
+  { name: "step", access: "read" },
+  { name: "rope", access: "read" },
+  { name: "qkv", access: "read_write" },
+  { name: "kv", access: "read_write" },
+] as const;
+
+/** Rotates q in place and stores rotated k, and v, in a pool of f16 or f32. D is a multiple of 4. */
 export const ropeStoreKv: Kernel<Shape> = {
   name: "rope_store_kv",
   source: stepWgsl + source,
-  bindings: [
-    { name: "step", access: "read" },
-    { name: "rope", access: "read" },
-    { name: "qkv", access: "read_write" },
-    { name: "kv", access: "read_write" },
-  ],
+  bindings: BINDINGS,
   reference({ step, rope, qkv, kv }, shape) {
-    const { H, G, D, KV_DTYPE } = shape;
+    const { H, G, D } = shape;
     const words = step!.u32;
     for (let t = 0; t < words[STEP.numTokens]!; t++) {
       const rows = qkv!.f32.subarray(t * (H + 2 * G) * D, (t + 1) * (H + 2 * G) * D);
@@ -30,13 +35,22 @@ export const ropeStoreKv: Kernel<Shape> = {
       for (let h = 0; h < H; h++) rotate(rows.subarray(h * D, (h + 1) * D), angles);
       for (let g = 0; g < G; g++) rotate(keysAndValues.subarray(g * D, (g + 1) * D), angles);
       const slot = words[words[STEP.slots]! + t]!;
-      keysAndValues.forEach((value, i) => {
-        const head = Math.floor(i / D);
-        const row = kvRow(slot, head < G ? 0 : 1, head % G, shape);
-        storeKv(kv!, row + i % D, KV_DTYPE, value);
-      });
+      for (let g = 0; g < 2 * G; g++) {
+        const at = { slot, which: g < G ? 0 : 1, head: g % G } as const;
+        storeKv(kv!, at, shape, keysAndValues.subarray(g * D, (g + 1) * D));
+      }
     }
   },
+};
+
+type QuantizedShape = Shape & KvConstants & Readonly<{ CODE_MAX: number; MIN_PEAK: number }>;
+
+/** The same for quantized pools. D is a multiple of 8, and of 16 in int4. */
+export const ropeStoreQuantizedKv: Kernel<QuantizedShape> = {
+  name: "rope_store_quantized_kv",
+  source: stepWgsl + quantizedSource,
+  bindings: BINDINGS,
+  reference: ropeStoreKv.reference,
 };
 
 /** Rotates dims `(i, i + D/2)` of one head by `angles[i] = (cos, sin)`. */
@@ -55,10 +69,21 @@ export function ropeStoreKvCall(
   shape: Shape,
   buffers: Readonly<Record<"step" | "rope" | "qkv" | "kv", DeviceBuffer>>,
 ): KernelCall<StepDims> {
-  const lanes = (shape.H + 2 * shape.G) * shape.D / 4;
-  return kernelCall(ropeStoreKv, {
-    constants: shape,
+  const numHeads = shape.H + 2 * shape.G;
+  const workgroups = (lanesPerHead: number) => ({ numTokens }: StepDims) =>
+    [Math.ceil(numHeads * lanesPerHead / 64), numTokens, 1] as const;
+  const dtype = shape.KV_DTYPE;
+  if (!isQuantized(dtype)) {
+    return kernelCall(ropeStoreKv, {
+      constants: shape,
+      buffers,
+      workgroups: workgroups(shape.D / 4),
+    });
+  }
+  const layout = kvConstants(shape);
+  return kernelCall(ropeStoreQuantizedKv, {
+    constants: { ...shape, ...layout, CODE_MAX: CODE_MAX[dtype], MIN_PEAK },
     buffers,
-    workgroups: ({ numTokens }) => [Math.ceil(lanes / 64), numTokens, 1],
+    workgroups: workgroups(layout.VECTOR_LOADS / 2),
   });
 }

@@ -75,6 +75,8 @@ export interface Tuning extends ProductTiles {
   readonly splitLen: number;
   /** Splits per workgroup of decode attention. */
   readonly splitsPerWorkgroup: number;
+  /** Attention by workgroups that share what they read, where the shape allows; else by lone lanes. */
+  readonly sharesAttention: boolean;
   /** Query rows per tile of prefill attention. */
   readonly queryTile: number;
   /** Positions of one softmax update in attention; divides the block size. */
@@ -101,6 +103,7 @@ export const SOFTWARE_TUNING: Tuning = {
   fusedVocabSize: 8192,
   splitLen: 32,
   splitsPerWorkgroup: 8,
+  sharesAttention: false,
   queryTile: 8,
   positionTile: 4,
 };
@@ -156,7 +159,8 @@ export const GPU_TUNING: Tuning = {
   fusedVocabSize: 8192,
   splitLen: 64,
   splitsPerWorkgroup: 16,
-  queryTile: 16,
+  sharesAttention: true,
+  queryTile: 32,
   positionTile: 4,
 };
 

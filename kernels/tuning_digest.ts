@@ -61,6 +61,8 @@ function sampleCalls(tuning: Tuning): KernelCall<StepDims>[] {
     ...normProductCalls({ ...PRODUCT, epilogue: "silu", eps: 1e-5 }, buffers, tuning),
     ...productCalls({ ...PRODUCT, epilogue: "add" }, buffers, tuning),
     ...pagedAttentionCalls(ATTENTION, buffers, tuning),
+    // Some shapes cannot share even where the tuning does.
+    ...pagedAttentionCalls(ATTENTION, buffers, { ...tuning, sharesAttention: false }),
     ...samplingCalls(VOCAB_SIZE, buffers, tuning),
   ];
 }

@@ -90,7 +90,7 @@ const SOFTWARE_CHANGES: Readonly<Record<TunedPart, readonly Changes[]>> = {
 };
 const GPU_CHANGES: Readonly<Record<TunedPart, readonly Changes[]>> = {
   decode: [{ splitLen: 128 }, { splitLen: 256 }, { splitsPerWorkgroup: 8 }],
-  prefill: [{ queryTile: 8 }, { queryTile: 32 }],
+  prefill: [{ queryTile: 16 }, { queryTile: 64 }],
   sampling: [{ sampleLanes: 64 }, { sampleLanes: 128 }, { partLanes: 32 }],
 };
 

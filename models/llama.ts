@@ -1,7 +1,8 @@
 import { copyBlocksCall } from "../kernels/copy_blocks.ts";
 import { embedTokensCall } from "../kernels/embed_tokens.ts";
-import { normProductCalls, productCalls } from "../kernels/product.ts";
+import { kvBlockWords, type KvShape } from "../kernels/kv_cache.ts";
 import { pagedAttentionCalls } from "../kernels/paged_attention.ts";
+import { normProductCalls, productCalls } from "../kernels/product.ts";
 import { ropeStoreKvCall } from "../kernels/rope_store_kv.ts";
 import { samplingCalls } from "../kernels/sampling.ts";
 import type { StepDims } from "../kernels/step.ts";
@@ -74,11 +75,11 @@ function llamaGraph(inputs: GraphInputs): KernelCall<StepDims>[] {
   const { config, activations: a, tuning, weight } = inputs;
   const { hiddenSize: E, vocabSize: V, rmsNormEps: eps, numLayers } = config;
   const embed = weight("embed");
-  const blockWords = 2 * config.numKvHeads * config.headDim * inputs.blockSize *
-    (inputs.kvDtype === "f16" ? 2 : 4) / 4;
   const head = config.tieWordEmbeddings ? embed : weight("head");
   return [
-    ...inputs.kv.map((kv) => copyBlocksCall({ WORDS: blockWords }, { step: a.step, kv })),
+    ...inputs.kv.map((kv, layer) =>
+      copyBlocksCall({ WORDS: kvBlockWords(kvShape(inputs, layer)) }, { step: a.step, kv })
+    ),
     embedTokensCall(
       { V, E, dtype: embed.dtype },
       { step: a.step, w: embed.buffer, out: a.hidden },
@@ -100,13 +101,18 @@ function llamaGraph(inputs: GraphInputs): KernelCall<StepDims>[] {
   ];
 }
 
+function kvShape({ config, blockSize, kvDtypes }: GraphInputs, layer: number): KvShape {
+  const { numKvHeads: G, headDim: D } = config;
+  return { G, D, BLOCK_SIZE: blockSize, KV_DTYPE: kvDtypes[layer]! };
+}
+
 function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims>[] {
-  const { config, activations: a, tuning, weight, kvDtype, maxSplits } = inputs;
+  const { config, activations: a, tuning, weight, maxSplits } = inputs;
   const { hiddenSize: E, numHeads: H, numKvHeads: G, headDim: D, rmsNormEps: eps } = config;
   const { step, rope, qkv, parts, peaks } = a;
   const kv = inputs.kv[layer]!;
   const [project, output] = [weight(`${layer}.qkv`), weight(`${layer}.o`)];
-  const shape = { H, G, D, BLOCK_SIZE: inputs.blockSize, KV_DTYPE: kvDtype };
+  const shape = { H, ...kvShape(inputs, layer) };
   return [
     ...normProductCalls(
       { label: "qkv", rows: "tokens", n: (H + 2 * G) * D, k: E, dtype: project.dtype, eps },

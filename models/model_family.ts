@@ -58,7 +58,8 @@ export interface GraphInputs {
   /** One KV buffer per layer. */
   readonly kv: readonly DeviceBuffer[];
   readonly blockSize: number;
-  readonly kvDtype: KvCacheDtype;
+  /** Element type of each of them. */
+  readonly kvDtypes: readonly KvCacheDtype[];
   /** Most splits of one sequence's context in decode attention. */
   readonly maxSplits: number;
   readonly tuning: Tuning;

@@ -74,6 +74,9 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
     logFormat: config.logFormat,
     blockSize: config.blockSize,
     kvCacheDtype: config.kvCacheDtype === "auto" ? "f16" : config.kvCacheDtype,
+    ...(config.kvCacheF16EdgeLayers === undefined
+      ? {}
+      : { kvCacheF16EdgeLayers: config.kvCacheF16EdgeLayers }),
     enablePrefixCaching: config.enablePrefixCaching,
     evictionPolicy: config.evictionPolicy,
     ...quantizationOf(config),

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { KV_CACHE_DTYPES } from "./engine_config.ts";
 
 const MODEL = "Model";
 const SERVER = "Server";
@@ -87,10 +88,16 @@ export const ConfigSchema = z.object({
     bytes: true,
     defaultText: "what the GPU grants; without one, half of the host's free memory",
   }),
-  kvCacheDtype: z.enum(["auto", "f16", "f32"]).default("auto").meta({
+  kvCacheDtype: z.enum(["auto", ...KV_CACHE_DTYPES]).default("auto").meta({
     description: "Element type of keys and values; auto is f16",
     group: KV_CACHE,
     value: "DTYPE",
+  }),
+  kvCacheF16EdgeLayers: z.boolean().optional().meta({
+    description: "Keep the first and the last layer in f16 where keys and values are quantized",
+    group: KV_CACHE,
+    value: "",
+    defaultText: "for int4",
   }),
   enablePrefixCaching: z.boolean().default(true).meta({
     description: "Reuse the KV of earlier prompts that begin alike",

@@ -1,7 +1,10 @@
 import type { Quantization } from "./weight_format.ts";
 
-/** Element type of K and V in the pool. */
-export type KvCacheDtype = "f16" | "f32";
+/** Element types of K and V in the pool, in the order in which they are listed. */
+export const KV_CACHE_DTYPES = ["f16", "f32", "int8", "fp8", "int4"] as const;
+
+/** Element type of K and V; int8, fp8 (e4m3) and int4 with a scale per token and head. */
+export type KvCacheDtype = (typeof KV_CACHE_DTYPES)[number];
 
 /** Which cached blocks are dropped first: least recently used, never hit, or of least priority. */
 export type EvictionPolicyName = "lru" | "slru" | "priority";
@@ -39,6 +42,8 @@ export interface EngineConfig {
   /** Without a size: most bytes that the pool may grow to under load. */
   readonly maxKvCacheMemoryBytes?: number;
   readonly kvCacheDtype: KvCacheDtype;
+  /** Whether the first and the last layer keep f16 where the dtype is quantized; default: for int4. */
+  readonly kvCacheF16EdgeLayers?: boolean;
   /** Whether prompts reuse the KV of earlier ones. */
   readonly enablePrefixCaching: boolean;
   /** Which blocks the prefix cache drops first; default: `lru`. */
@@ -82,6 +87,8 @@ export interface EngineInfo {
   /** Blocks that the pool may grow to by itself; `numBlocks` of the start where its size was given. */
   readonly growthLimit: number;
   readonly kvCacheDtype: KvCacheDtype;
+  /** As in {@link EngineConfig}. */
+  readonly kvCacheF16EdgeLayers?: boolean;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
   readonly phases: readonly StartupPhase[];
@@ -127,6 +134,8 @@ export interface EngineStats {
   /** How often the pool has grown by itself, and been resized on demand. */
   readonly numPoolGrowths: number;
   readonly numPoolResizes: number;
+  /** Those of the evicted blocks that a smaller pool had no room for. */
+  readonly numShrinkEvictedBlocks: number;
   /** Wall time of all steps and the part of it not spent waiting for the device, ms. */
   readonly stepMs: number;
   readonly hostMs: number;

@@ -1,30 +1,92 @@
 import { ceilDiv } from "../base/math.ts";
-import type { KvCacheDtype } from "../core/engine_config.ts";
+import type { EngineConfig, KvCacheDtype } from "./engine_config.ts";
+
+/** How K and V are stored. */
+export interface KvFormat {
+  readonly dtype: KvCacheDtype;
+  /** Whether the first and the last layer keep f16 where `dtype` is quantized; default: for int4. */
+  readonly f16EdgeLayers?: boolean | undefined;
+}
 
 /**
  * What decides the size of the KV cache.
  *
- * One layer's buffer is `[block][K|V][kv_head][offset][head_dim]`, row-major: a block is one
- * contiguous run of bytes, and within it the positions of one head follow each other, which is the
- * order attention reads them in. `offset` counts positions within the block.
+ * One layer's buffer is `[block]` of `[K|V][kv_head][offset][head_dim]`, row-major, followed in each
+ * block by the scales `[K|V][kv_head][offset]` in f32 where the layer's dtype is quantized. So a block is
+ * one contiguous run of bytes that is copied, shared and dropped whole, and within it the positions of
+ * one head follow each other, which is the order attention reads them in. `offset` counts positions
+ * within the block. Layers may differ in dtype, and so in bytes per block.
  */
-export interface KvGeometry {
+export interface KvGeometry extends KvFormat {
   readonly numLayers: number;
   readonly numKvHeads: number;
   readonly headDim: number;
-  readonly dtype: KvCacheDtype;
 }
 
-const ELEMENT_BYTES: Readonly<Record<KvCacheDtype, number>> = { f16: 2, f32: 4 };
+const ELEMENT_BITS: Readonly<Record<KvCacheDtype, number>> = {
+  f16: 16,
+  f32: 32,
+  int8: 8,
+  fp8: 8,
+  int4: 4,
+};
+const SCALE_BYTES = 4;
 
-/** Bytes that one token position takes in one layer: its K and its V, all heads. */
-export function layerBytesPerToken(geometry: Omit<KvGeometry, "numLayers">): number {
-  return 2 * geometry.numKvHeads * geometry.headDim * ELEMENT_BYTES[geometry.dtype];
+/** Dtypes whose elements are codes; an element is its code's value times its vector's scale. */
+export type QuantizedDtype = Exclude<KvCacheDtype, "f16" | "f32">;
+
+/** Whether elements are codes that a scale per token and head gives their size. */
+export function isQuantized(dtype: KvCacheDtype): dtype is QuantizedDtype {
+  return dtype === "int8" || dtype === "fp8" || dtype === "int4";
+}
+
+/** The format that a configuration asks for. */
+export function kvFormat(
+  config: Pick<EngineConfig, "kvCacheDtype" | "kvCacheF16EdgeLayers">,
+): KvFormat {
+  return { dtype: config.kvCacheDtype, f16EdgeLayers: config.kvCacheF16EdgeLayers };
+}
+
+/**
+ * The dtype of one layer. The layers next to the embedding and to the output suffer most from coarse
+ * K and V, so int4 keeps these two in f16 unless told otherwise.
+ */
+export function layerDtype(
+  { dtype, f16EdgeLayers = dtype === "int4" }: KvFormat,
+  isEdge: boolean,
+): KvCacheDtype {
+  return isEdge && f16EdgeLayers && isQuantized(dtype) ? "f16" : dtype;
+}
+
+/** The dtype of each layer, first to last. */
+export function layerDtypes({ numLayers, ...format }: KvFormat & { numLayers: number }) {
+  return Array.from(
+    { length: numLayers },
+    (_, layer) => layerDtype(format, layer === 0 || layer === numLayers - 1),
+  );
+}
+
+/** Bytes of one head's K, or V, at one position, without its scale. */
+export function vectorBytes(headDim: number, dtype: KvCacheDtype): number {
+  return ceilDiv(headDim * ELEMENT_BITS[dtype], 8);
+}
+
+/** Bytes that one token position takes in one layer of `dtype`: its K and its V, all heads, scales. */
+export function layerBytesPerToken(
+  { numKvHeads, headDim, dtype }: Pick<KvGeometry, "numKvHeads" | "headDim" | "dtype">,
+): number {
+  const scaleBytes = isQuantized(dtype) ? SCALE_BYTES : 0;
+  return 2 * numKvHeads * (vectorBytes(headDim, dtype) + scaleBytes);
+}
+
+/** Bytes that one token position takes in each layer, first to last. */
+export function bytesPerTokenByLayer(geometry: KvGeometry): number[] {
+  return layerDtypes(geometry).map((dtype) => layerBytesPerToken({ ...geometry, dtype }));
 }
 
 /** Bytes that one token position takes in all layers together. */
 export function kvBytesPerToken(geometry: KvGeometry): number {
-  return geometry.numLayers * layerBytesPerToken(geometry);
+  return bytesPerTokenByLayer(geometry).reduce((sum, bytes) => sum + bytes, 0);
 }
 
 /** Bytes that one block of `blockSize` positions takes in all layers together. */
@@ -44,4 +106,12 @@ export function numBlocksForBytes(
   blockSize: number,
 ): number {
   return Math.floor(budgetBytes / kvBytesPerBlock(geometry, blockSize));
+}
+
+/** Names all that decides what a block's bytes mean: blocks of another name are never taken for it. */
+export function kvLayoutName(format: KvFormat): string {
+  const edge = layerDtype(format, true);
+  const dtypes = edge === format.dtype ? edge : `${format.dtype}, first and last layer ${edge}`;
+  return `${dtypes} [block][K|V][kv_head][offset][head_dim]` +
+    (isQuantized(format.dtype) ? " [K|V][kv_head][offset] f32 scales" : "");
 }

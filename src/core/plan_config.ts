@@ -39,6 +39,7 @@ export const PlanSchema = z.object({
     value: "",
   }),
   blockSize: ConfigSchema.shape.blockSize,
+  kvCacheF16EdgeLayers: ConfigSchema.shape.kvCacheF16EdgeLayers,
   maxModelLen: ConfigSchema.shape.maxModelLen,
   maxNumBatchedTokens: ConfigSchema.shape.maxNumBatchedTokens,
 });

@@ -23,6 +23,7 @@ export const TuneSchema = ConfigSchema.pick({
   numGpuBlocksOverride: true,
   kvCacheMemoryBytes: true,
   kvCacheDtype: true,
+  kvCacheF16EdgeLayers: true,
   maxNumSeqs: true,
   maxNumBatchedTokens: true,
   device: true,

@@ -1,6 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
 import type { KvDecision } from "../core/kv_decision.ts";
+import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";
 import { DeviceLostError, KernelError, StartupError } from "../core/errors.ts";
 import { BlockManager } from "../kvcache/block_manager.ts";
 import type { PrefixCacheOptions } from "../kvcache/prefix_cache_options.ts";
@@ -143,13 +144,12 @@ export class EngineSession {
 
 function prefixCacheOptions(
   { cacheSecret, evictionPolicy = "lru" }: EngineConfig,
-  { kvCacheDtype, blockSize }: EngineInfo,
+  info: EngineInfo,
   modelFingerprint: string,
 ): PrefixCacheOptions {
   const secret = cacheSecret === undefined
     ? crypto.getRandomValues(new Uint8Array(32))
     : new TextEncoder().encode(cacheSecret);
-  // The order within a block is that of `src/core/kv_layout.ts`.
-  const layout = `block,kv,head,offset,dim:${kvCacheDtype}:${blockSize}`;
+  const layout = `${kvLayoutName(kvFormat(info))}, blocks of ${info.blockSize}`;
   return { policy: evictionPolicy, keySpace: { secret, modelFingerprint, layout } };
 }

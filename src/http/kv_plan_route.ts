@@ -13,7 +13,7 @@ import type { KvPlanner, Services } from "./services.ts";
 export function kvPlanRoute({ engine, kvPlanner }: Services): Handler {
   return (c) => {
     const info = requireReady(engine);
-    const { blockSize, maxNumBatchedTokens, kvCacheDtype } = info;
+    const { blockSize, maxNumBatchedTokens, kvCacheDtype, kvCacheF16EdgeLayers } = info;
     const memory = c.req.query("memory");
     const preset = c.req.query("preset");
     const plan = kvPlanner.plan({
@@ -21,6 +21,7 @@ export function kvPlanRoute({ engine, kvPlanner }: Services): Handler {
       blockSize,
       maxNumBatchedTokens,
       dtype: kvCacheDtype,
+      ...(kvCacheF16EdgeLayers === undefined ? {} : { f16EdgeLayers: kvCacheF16EdgeLayers }),
       ...(preset === undefined ? { maxModelLen: info.maxModelLen } : { preset }),
     });
     if (plan === undefined) throw noSuchPreset(preset ?? "", kvPlanner);

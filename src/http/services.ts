@@ -117,6 +117,8 @@ export interface KvPlanQuery {
   /** Most tokens of one sequence; what the model is made for where absent. */
   readonly maxModelLen?: number;
   readonly dtype: KvCacheDtype;
+  /** Whether quantized types keep the first and the last layer in f16; default: int4 does. */
+  readonly f16EdgeLayers?: boolean;
 }
 
 /** The arithmetic of `quire plan`; it looks at no pool and changes none. */

@@ -1,48 +1,44 @@
-import { type KvGeometry, layerBytesPerToken } from "../core/kv_layout.ts";
 import type { KvCacheDtype } from "../core/engine_config.ts";
+import { type KvFormat, layerBytesPerToken, layerDtype } from "../core/kv_layout.ts";
 import type { LayerGroup, ModelShape } from "./model_shape.ts";
 
-/** Element types of keys and values that a plan compares. */
-export type PlannedDtype = KvCacheDtype | "int8" | "fp8" | "int4";
-
-/** In the order in which a plan lists them. */
-export const PLANNED_DTYPES: readonly PlannedDtype[] = ["f16", "f32", "int8", "fp8", "int4"];
-
-const SERVED: ReadonlySet<PlannedDtype> = new Set<KvCacheDtype>(["f16", "f32"]);
-
-/** Whether the server can run with it, or it is only planned for. */
-export function isServed(dtype: PlannedDtype): dtype is KvCacheDtype {
-  return SERVED.has(dtype);
+/** How many of a group's layers are of which dtype. */
+export interface LayersOfDtype {
+  readonly numLayers: number;
+  readonly dtype: KvCacheDtype;
 }
 
-/** Bits of one element where a scale in f32 stands beside each head's key and each head's value. */
-const QUANTIZED_BITS: Readonly<Record<Exclude<PlannedDtype, KvCacheDtype>, number>> = {
-  int8: 8,
-  fp8: 8,
-  int4: 4,
-};
-const SCALE_BYTES = 4;
-
-/**
- * Bytes that one token position takes in one layer of a group: K and V of all heads, with the scales
- * where the type is quantized. At 128 elements per head, int8 holds 1.94 times and int4 3.76 times
- * what f16 does.
- */
-export function layerBytes(group: Omit<LayerGroup, "numLayers" | "kind">, dtype: PlannedDtype) {
-  if (isServed(dtype)) {
-    const geometry: Omit<KvGeometry, "numLayers"> = { ...group, dtype };
-    return layerBytesPerToken(geometry);
-  }
-  const vectorBytes = Math.ceil(group.headDim * QUANTIZED_BITS[dtype] / 8) + SCALE_BYTES;
-  return 2 * group.numKvHeads * vectorBytes;
+/** The dtypes of each group's layers: one entry, or two where the model's first or last layer differ. */
+export function dtypesByGroup(shape: ModelShape, format: KvFormat): LayersOfDtype[][] {
+  const { groups, lastGroup = groups.length - 1 } = shape;
+  return groups.map(({ numLayers }, index) => {
+    const numEdges = Math.min(numLayers, Number(index === 0) + Number(index === lastGroup));
+    return [
+      { numLayers: numLayers - numEdges, dtype: layerDtype(format, false) },
+      { numLayers: numEdges, dtype: layerDtype(format, true) },
+    ].filter(({ numLayers }) => numLayers > 0);
+  });
 }
 
-/** Bytes that one token position takes in all layers of a group. */
-export function groupBytes(group: LayerGroup, dtype: PlannedDtype): number {
-  return group.numLayers * layerBytes(group, dtype);
+/** Bytes that one token position takes in one layer of a group: K and V of all heads, with the scales. */
+export function layerBytes(
+  group: Pick<LayerGroup, "numKvHeads" | "headDim">,
+  dtype: KvCacheDtype,
+): number {
+  return layerBytesPerToken({ ...group, dtype });
+}
+
+/** Bytes that one token position takes in all layers of each group. */
+export function bytesPerTokenByGroup(shape: ModelShape, format: KvFormat): number[] {
+  return dtypesByGroup(shape, format).map((layers, index) =>
+    layers.reduce(
+      (sum, { numLayers, dtype }) => sum + numLayers * layerBytes(shape.groups[index]!, dtype),
+      0,
+    )
+  );
 }
 
 /** Bytes that one token position takes in all layers of a model. */
-export function bytesPerToken({ groups }: ModelShape, dtype: PlannedDtype): number {
-  return groups.reduce((sum, group) => sum + groupBytes(group, dtype), 0);
+export function bytesPerToken(shape: ModelShape, format: KvFormat): number {
+  return bytesPerTokenByGroup(shape, format).reduce((sum, bytes) => sum + bytes, 0);
 }

@@ -1,12 +1,7 @@
+import { KV_CACHE_DTYPES, type KvCacheDtype } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
-import {
-  bytesPerToken,
-  groupBytes,
-  isServed,
-  layerBytes,
-  PLANNED_DTYPES,
-  type PlannedDtype,
-} from "./kv_dtypes.ts";
+import { type KvFormat, layerDtype } from "../core/kv_layout.ts";
+import { bytesPerToken, bytesPerTokenByGroup, dtypesByGroup, layerBytes } from "./kv_dtypes.ts";
 import { type LayerGroup, type ModelShape, numLayersOf } from "./model_shape.ts";
 import {
   concurrency,
@@ -29,16 +24,18 @@ export interface PlanOptions {
   /** Most tokens of one sequence; what the model is made for unless told otherwise. */
   readonly maxModelLen?: number;
   /** Element type that allocators are compared with; f16 unless told otherwise. */
-  readonly dtype?: PlannedDtype;
+  readonly dtype?: KvCacheDtype;
+  /** Whether quantized types keep the first and the last layer in f16; default: int4 does. */
+  readonly f16EdgeLayers?: boolean;
   /** Requests to compare allocators on; lengths like ShareGPT's and Alpaca's unless given. */
   readonly traffic?: readonly Traffic[];
 }
 
 /** One element type's row of a plan. */
 export interface DtypePlan {
-  readonly dtype: PlannedDtype;
-  /** Whether this server can run with it. */
-  readonly isServed: boolean;
+  readonly dtype: KvCacheDtype;
+  /** Whether the first and the last layer are in f16 instead. */
+  readonly hasF16EdgeLayers: boolean;
   readonly bytesPerToken: number;
   /** Bytes of the blocks of all groups that hold the same positions. */
   readonly bytesPerBlock: number;
@@ -51,6 +48,7 @@ export interface DtypePlan {
   readonly longestLen: number;
   /** By group, in the order of the plan's groups. */
   readonly groups: readonly {
+    /** Of the layers that are in `dtype`. */
     readonly bytesPerTokenAndLayer: number;
     readonly bytesPerToken: number;
   }[];
@@ -77,7 +75,7 @@ export interface KvPlan {
   readonly shareUnread: number;
   readonly dtypes: readonly DtypePlan[];
   /** Element type of `traffic`. */
-  readonly dtype: PlannedDtype;
+  readonly dtype: KvCacheDtype;
   readonly traffic: readonly TrafficPlan[];
 }
 
@@ -104,8 +102,8 @@ export function planKv(shape: ModelShape, options: PlanOptions): KvPlan {
     numLayers: numLayersOf(shape),
     weights: plannedWeights(shape),
     groups: shape.groups,
-    shareUnread: shareUnread(shape, maxModelLen, dtype),
-    dtypes: PLANNED_DTYPES.map((planned) => planDtype(shape, planned, limits)),
+    shareUnread: shareUnread(shape, maxModelLen, { ...options, dtype }),
+    dtypes: KV_CACHE_DTYPES.map((planned) => planDtype(shape, planned, limits)),
     dtype,
     traffic: (options.traffic ?? typicalTraffic()).map((traffic) =>
       planTraffic(shape, traffic, { ...limits, dtype })
@@ -115,24 +113,25 @@ export function planKv(shape: ModelShape, options: PlanOptions): KvPlan {
 
 type Limits = PlanOptions & { readonly maxModelLen: number };
 
-function planDtype(shape: ModelShape, dtype: PlannedDtype, limits: Limits): DtypePlan {
+function planDtype(shape: ModelShape, dtype: KvCacheDtype, limits: Limits): DtypePlan {
   const { memoryBytes, blockSize, maxModelLen, maxNumBatchedTokens } = limits;
-  const pool: PoolSettings = { blockSize, maxNumBatchedTokens, dtype };
-  const perToken = bytesPerToken(shape, dtype);
+  const format: KvFormat = { dtype, f16EdgeLayers: limits.f16EdgeLayers };
+  const pool: PoolSettings = { blockSize, maxNumBatchedTokens, ...format };
+  const perToken = bytesPerToken(shape, format);
+  const byGroup = bytesPerTokenByGroup(shape, format);
   const numBlocks = Math.floor(memoryBytes / (perToken * blockSize));
-  const largestLayer = Math.max(...shape.groups.map((group) => layerBytes(group, dtype)));
   return {
     dtype,
-    isServed: isServed(dtype),
+    hasF16EdgeLayers: layerDtype(format, true) !== dtype,
     bytesPerToken: perToken,
     bytesPerBlock: perToken * blockSize,
     numBlocks,
     numTokens: numBlocks * blockSize,
-    layerBufferBytes: numBlocks * blockSize * largestLayer,
+    layerBufferBytes: numBlocks * blockSize * largestLayerBytes(shape, format),
     longestLen: longestSequence(shape, memoryBytes, { ...pool, limit: maxModelLen }),
-    groups: shape.groups.map((group) => ({
+    groups: shape.groups.map((group, index) => ({
       bytesPerTokenAndLayer: layerBytes(group, dtype),
-      bytesPerToken: groupBytes(group, dtype),
+      bytesPerToken: byGroup[index]!,
     })),
     lengths: plannedLengths(maxModelLen).map((len) => ({
       len,
@@ -140,6 +139,14 @@ function planDtype(shape: ModelShape, dtype: PlannedDtype, limits: Limits): Dtyp
       numSequences: Math.floor(concurrency(shape, memoryBytes, { ...pool, numTokens: len })),
     })),
   };
+}
+
+/** Bytes per token position of the layer that takes most. */
+function largestLayerBytes(shape: ModelShape, format: KvFormat): number {
+  const layers = dtypesByGroup(shape, format).flatMap((ofGroup, index) =>
+    ofGroup.map(({ dtype }) => layerBytes(shape.groups[index]!, dtype))
+  );
+  return Math.max(...layers);
 }
 
 /** Powers of two from 512 up to `maxModelLen`, and that itself. */

@@ -30,8 +30,10 @@ export interface ModelShape {
   readonly name: string;
   /** Longest context the model is made for, tokens. */
   readonly maxModelLen: number;
-  /** At least one; each layer is in exactly one. */
+  /** At least one; each layer is in exactly one. The first layer is in the first. */
   readonly groups: readonly LayerGroup[];
+  /** Index of the group that the last layer is in; default: the last. */
+  readonly lastGroup?: number;
   /** Absent where the family's weights are not known. */
   readonly weights?: WeightShape;
 }

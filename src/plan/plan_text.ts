@@ -63,12 +63,12 @@ function dtypeTable({ dtypes }: KvPlan): string {
     formatByteSize(row.layerBufferBytes),
   ]);
   const names = ["KV dtype", "per token", "blocks", "tokens", "longest", "layer buffer"];
-  const note = dtypes.some((row) => !row.isServed) ? "\n* planned for, not served yet" : "";
+  const note = dtypes.some((row) => row.hasF16EdgeLayers) ? "\n* first and last layer in f16" : "";
   return table([names, ...rows]) + note;
 }
 
-function dtypeName({ dtype, isServed }: DtypePlan): string {
-  return isServed ? dtype : `${dtype}*`;
+function dtypeName({ dtype, hasF16EdgeLayers }: DtypePlan): string {
+  return hasF16EdgeLayers ? `${dtype}*` : dtype;
 }
 
 function lengthTable({ dtypes }: KvPlan): string {

@@ -1,15 +1,14 @@
 import { ceilDiv } from "../base/math.ts";
-import { numBlocksForTokens } from "../core/kv_layout.ts";
-import { bytesPerToken, groupBytes, type PlannedDtype } from "./kv_dtypes.ts";
+import { type KvFormat, numBlocksForTokens } from "../core/kv_layout.ts";
+import { bytesPerToken, bytesPerTokenByGroup } from "./kv_dtypes.ts";
 import type { LayerGroup, ModelShape } from "./model_shape.ts";
 
-/** How a pool is cut and how it is used. */
-export interface PoolSettings {
+/** How a pool is cut, what is in it, and how it is used. */
+export interface PoolSettings extends KvFormat {
   /** Token positions per block. */
   readonly blockSize: number;
   /** Most tokens of one step: a window cannot move on before a chunk is computed whole. */
   readonly maxNumBatchedTokens: number;
-  readonly dtype: PlannedDtype;
 }
 
 /**
@@ -22,7 +21,7 @@ export interface PoolSettings {
 export function groupBlocks(
   group: LayerGroup,
   numTokens: number,
-  { blockSize, maxNumBatchedTokens }: Omit<PoolSettings, "dtype">,
+  { blockSize, maxNumBatchedTokens }: Pick<PoolSettings, "blockSize" | "maxNumBatchedTokens">,
 ): number {
   const whole = numBlocksForTokens(numTokens, blockSize);
   if (group.window === undefined) return whole;
@@ -38,10 +37,12 @@ export function sequenceBytes(
   numTokens: number,
   settings: PoolSettings,
 ): number {
-  return shape.groups.reduce((sum, group) => {
-    const numBlocks = groupBlocks(group, numTokens, settings);
-    return sum + numBlocks * settings.blockSize * groupBytes(group, settings.dtype);
-  }, 0);
+  const bytes = bytesPerTokenByGroup(shape, settings);
+  return sum(
+    shape.groups.map((group, index) =>
+      groupBlocks(group, numTokens, settings) * settings.blockSize * bytes[index]!
+    ),
+  );
 }
 
 /** Sequences of `numTokens` each that `memoryBytes` hold at once, the last one perhaps in part. */
@@ -75,11 +76,12 @@ export function longestSequence(
  * Share of a sequence's KV that no layer reads any more where every layer keeps every position:
  * what separate groups save. `numTokens` positions in one long sequence, no blocks counted.
  */
-export function shareUnread(shape: ModelShape, numTokens: number, dtype: PlannedDtype): number {
-  const read = shape.groups.map((group) =>
-    groupBytes(group, dtype) * Math.min(numTokens, group.window ?? numTokens)
+export function shareUnread(shape: ModelShape, numTokens: number, format: KvFormat): number {
+  const bytes = bytesPerTokenByGroup(shape, format);
+  const read = shape.groups.map(({ window = numTokens }, index) =>
+    bytes[index]! * Math.min(numTokens, window)
   );
-  return 1 - sum(read) / (numTokens * bytesPerToken(shape, dtype));
+  return 1 - sum(read) / (numTokens * bytesPerToken(shape, format));
 }
 
 function sum(values: readonly number[]): number {

@@ -69,10 +69,12 @@ export function parseShape(json: unknown, name: string, file = "config.json"): M
     const numLayers = (groups.get(kind)?.numLayers ?? 0) + 1;
     groups.set(kind, { kind, numLayers, ...heads, ...(window === undefined ? {} : { window }) });
   }
+  const lastGroup = [...groups.keys()].indexOf(kinds.at(-1)!.kind);
   return {
     name,
     maxModelLen: fields.max_position_embeddings,
     groups: [...groups.values()],
+    ...(lastGroup === groups.size - 1 ? {} : { lastGroup }),
     ...weightShape(text),
   };
 }

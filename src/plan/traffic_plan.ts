@@ -1,10 +1,11 @@
+import type { KvFormat } from "../core/kv_layout.ts";
 import {
   COMPARED_BLOCK_SIZES,
   type HeldMemory,
   heldMemory,
   type WindowShare,
 } from "./held_memory.ts";
-import { bytesPerToken, groupBytes, type PlannedDtype } from "./kv_dtypes.ts";
+import { bytesPerToken, bytesPerTokenByGroup } from "./kv_dtypes.ts";
 import type { ModelShape } from "./model_shape.ts";
 import { LENGTH_DISTRIBUTIONS, type RequestLengths, sampleLengths } from "./request_lengths.ts";
 
@@ -31,26 +32,26 @@ const NUM_SAMPLES = 20_000;
 const SEED = 1;
 
 /** The part of a plan's settings that allocators are compared under. */
-export interface TrafficOptions {
+export interface TrafficOptions extends KvFormat {
   /** Bytes of the KV pool, all layers together. */
   readonly memoryBytes: number;
   /** Compared besides {@link COMPARED_BLOCK_SIZES}. */
   readonly blockSize: number;
   /** Longest prompt and output together. */
   readonly maxModelLen: number;
-  readonly dtype: PlannedDtype;
 }
 
 /** Compares allocators on `traffic`, for the layers of a model. */
 export function planTraffic(
   shape: ModelShape,
   { name, requests }: Traffic,
-  { memoryBytes, blockSize, maxModelLen, dtype }: TrafficOptions,
+  { memoryBytes, blockSize, maxModelLen, ...format }: TrafficOptions,
 ): TrafficPlan {
   const fitting = requests.filter((r) => r.promptLen + r.outputLen <= maxModelLen);
-  const perToken = bytesPerToken(shape, dtype);
-  const windows = shape.groups.map((group): WindowShare => ({
-    share: groupBytes(group, dtype) / perToken,
+  const perToken = bytesPerToken(shape, format);
+  const byGroup = bytesPerTokenByGroup(shape, format);
+  const windows = shape.groups.map((group, index): WindowShare => ({
+    share: byGroup[index]! / perToken,
     ...(group.window === undefined ? {} : { window: group.window }),
   }));
   const blockSizes = [...new Set([...COMPARED_BLOCK_SIZES, blockSize])].sort((a, b) => a - b);

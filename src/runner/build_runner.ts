@@ -3,6 +3,7 @@ import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
 import type { ModelConfig } from "../../models/model_config.ts";
 import type { ModelFamily } from "../../models/model_family.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
+import { kvFormat, layerDtypes } from "../core/kv_layout.ts";
 import type { Device } from "../device/device.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
 import type { KvBudget } from "./memory_budget.ts";
@@ -51,7 +52,10 @@ export async function buildRunner(
   });
 }
 
-/** The forward pass over a set of KV buffers, one per layer of the model, as a tuning shapes it. */
+/**
+ * The forward pass over a set of KV buffers, as a tuning shapes it: of the model's first layers, as many
+ * as there are buffers.
+ */
 export function forwardGraph(
   inputs: RunnerInputs,
   { activations, kv }: Pick<RunnerMemory, "activations"> & { readonly kv: readonly DeviceBuffer[] },
@@ -59,12 +63,12 @@ export function forwardGraph(
 ): KernelCall<StepDims>[] {
   const { engine, model, family, weights } = inputs;
   return family.graph({
-    config: model,
+    config: { ...model, numLayers: kv.length },
     weight: weights.weight,
     activations,
     kv,
     blockSize: engine.blockSize,
-    kvDtype: engine.kvCacheDtype,
+    kvDtypes: layerDtypes({ ...model, ...kvFormat(engine) }).slice(0, kv.length),
     maxSplits: maxSplits(inputs, tuning),
     tuning,
   });

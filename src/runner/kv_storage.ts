@@ -3,20 +3,19 @@ import type { DeviceBuffer } from "../device/kernel.ts";
 
 /** The shape of the pool's memory on the device. */
 export interface KvStorageShape {
-  readonly numLayers: number;
   readonly numBlocks: number;
-  /** Bytes of one block in one layer. */
-  readonly layerBlockBytes: number;
+  /** Bytes of one block in each layer, first to last. */
+  readonly layerBlockBytes: readonly number[];
 }
 
 /**
- * The KV pool's memory: one buffer per layer, `[block][K|V][kv head][offset][head dim]`.
+ * The KV pool's memory: one buffer per layer, of blocks as `src/core/kv_layout.ts` has them.
  *
  * Owns the buffers, and knows nothing of what is in them; a block id addresses the same place in each.
  */
 export class KvStorage {
   readonly #device: Device;
-  readonly #layerBlockBytes: number;
+  readonly #layerBlockBytes: readonly number[];
   readonly #buffers: DeviceBuffer[];
   #numBlocks: number;
 
@@ -30,9 +29,8 @@ export class KvStorage {
   /** Allocates zeroed blocks. @throws {RangeError} when the device has no room. */
   static async create(device: Device, shape: KvStorageShape): Promise<KvStorage> {
     const buffers: DeviceBuffer[] = [];
-    for (let layer = 0; layer < shape.numLayers; layer++) {
-      const bytes = shape.numBlocks * shape.layerBlockBytes;
-      buffers.push(await device.createBuffer(`kv ${layer}`, bytes));
+    for (const [layer, blockBytes] of shape.layerBlockBytes.entries()) {
+      buffers.push(await device.createBuffer(`kv ${layer}`, shape.numBlocks * blockBytes));
     }
     return new KvStorage(device, shape, buffers);
   }
@@ -58,7 +56,7 @@ export class KvStorage {
   async resize(numBlocks: number): Promise<void> {
     const numBefore = this.#numBlocks;
     if (numBlocks <= numBefore) return await this.#shrink(numBlocks);
-    const bytes = numBlocks * this.#layerBlockBytes;
+    const bytes = numBlocks * Math.max(...this.#layerBlockBytes);
     const { maxBindingBytes } = this.#device;
     if (bytes > maxBindingBytes) {
       throw new RangeError(
@@ -67,8 +65,8 @@ export class KvStorage {
       );
     }
     try {
-      for (const layer of this.#buffers.keys()) {
-        await this.#replace(layer, bytes, numBefore * this.#layerBlockBytes);
+      for (const [layer, blockBytes] of this.#layerBlockBytes.entries()) {
+        await this.#replace(layer, numBlocks * blockBytes, numBefore * blockBytes);
       }
     } catch (error) {
       if (error instanceof RangeError) await this.#shrink(numBefore);
@@ -79,10 +77,9 @@ export class KvStorage {
 
   /** Cannot fail: a layer whose new buffer finds no room keeps one that is larger than it need be. */
   async #shrink(numBlocks: number): Promise<void> {
-    const bytes = numBlocks * this.#layerBlockBytes;
-    for (const layer of this.#buffers.keys()) {
+    for (const [layer, blockBytes] of this.#layerBlockBytes.entries()) {
       try {
-        await this.#replace(layer, bytes, bytes);
+        await this.#replace(layer, numBlocks * blockBytes, numBlocks * blockBytes);
       } catch (error) {
         // Others may have lost the blocks beyond already.
         if (!(error instanceof RangeError)) throw error;

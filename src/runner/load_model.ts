@@ -2,6 +2,7 @@ import { loadModelConfig } from "../../models/model_config.ts";
 import { modelFamily } from "../../models/registry.ts";
 import type { EngineConfig, StartupPhase } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
+import { kvFormat } from "../core/kv_layout.ts";
 import { readModelText } from "../core/model_json.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
 import { openWeights } from "../weights/safetensors.ts";
@@ -72,7 +73,7 @@ export async function loadModel(config: EngineConfig, phases: StartupPhases): Pr
   );
   const model = loadModelConfig(config.modelDir);
   const family = modelFamily(model.modelType);
-  const budget = kvBudget(config, { ...model, dtype: config.kvCacheDtype }, {
+  const budget = kvBudget(config, { ...model, ...kvFormat(config) }, {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
     ...(device.isSoftware ? { hostFreeBytes: hostFreeBytes() } : {}),

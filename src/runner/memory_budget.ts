@@ -1,9 +1,9 @@
-import type { EngineConfig } from "../core/engine_config.ts";
+import type { EngineConfig, KvCacheDtype } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
 import {
+  bytesPerTokenByLayer,
   kvBytesPerBlock,
   type KvGeometry,
-  layerBytesPerToken,
   numBlocksForBytes,
   numBlocksForTokens,
 } from "../core/kv_layout.ts";
@@ -43,7 +43,8 @@ export interface BudgetLimits {
  * Decides the pool's size from what the user gave, the model, the device's binding limit and, for a
  * device without memory of its own, the host's.
  *
- * @throws {StartupError} when one sequence of `--max-model-len` cannot fit, naming what would.
+ * @throws {StartupError} when one sequence of `--max-model-len` cannot fit, naming what would, and when
+ * the model's heads cannot be stored in the dtype asked for.
  */
 export function kvBudget(
   config: EngineConfig,
@@ -57,6 +58,7 @@ export function kvBudget(
       `--max-model-len is ${config.maxModelLen}, but the model was made for ${modelMaxLen} tokens`,
     );
   }
+  checkHeadDim(geometry);
   const { numBlocks, growthLimit } = poolSizes(config, geometry, limits);
   const poolTokens = numBlocks * blockSize;
   const blockBytes = kvBytesPerBlock(geometry, blockSize);
@@ -78,6 +80,24 @@ export function kvBudget(
   return { numBlocks, growthLimit, maxModelLen, bytes: numBlocks * blockBytes };
 }
 
+/** Each half of a head, which rotation pairs with the other, is stored in whole words. */
+const HEAD_DIM_MULTIPLE: Readonly<Record<KvCacheDtype, number>> = {
+  f16: 4,
+  f32: 4,
+  int8: 8,
+  fp8: 8,
+  int4: 16,
+};
+
+function checkHeadDim({ dtype, headDim }: KvGeometry): void {
+  const multiple = HEAD_DIM_MULTIPLE[dtype];
+  if (headDim % multiple === 0) return;
+  throw new StartupError(
+    `--kv-cache-dtype ${dtype} needs heads of a multiple of ${multiple} elements, but the model's ` +
+      `have ${headDim}; f16 stores them`,
+  );
+}
+
 /** Blocks at the start, and those that the pool may grow to. */
 function poolSizes(
   config: EngineConfig,
@@ -86,7 +106,8 @@ function poolSizes(
 ): { numBlocks: number; growthLimit: number } {
   const { blockSize, numBlocksOverride, kvCacheMemoryBytes, maxKvCacheMemoryBytes } = config;
   const inBytes = (bytes: number) => numBlocksForBytes(bytes, geometry, blockSize);
-  const bindable = Math.floor(maxBindingBytes / (layerBytesPerToken(geometry) * blockSize));
+  const largestLayer = Math.max(...bytesPerTokenByLayer(geometry));
+  const bindable = Math.floor(maxBindingBytes / (largestLayer * blockSize));
   const given = numBlocksOverride ??
     (kvCacheMemoryBytes === undefined ? undefined : inBytes(kvCacheMemoryBytes));
   if (given !== undefined) {

@@ -101,9 +101,8 @@ export class OperationTimer {
     const packer = new StepPacker(stepLimits(inputs, tuning));
     const numBlocks = inputs.budget.numBlocks;
     const { words, dims } = packer.pack(tuningBatch(step, { blockSize, numBlocks }));
-    const model = { ...inputs.model, numLayers };
     const kv = storage.buffers.slice(0, numLayers);
-    const calls = forwardGraph({ ...inputs, model }, { activations, kv }, tuning)
+    const calls = forwardGraph(inputs, { activations, kv }, tuning)
       .filter((call) => includes(call) && call.workgroups(dims).every((count) => count > 0));
     return {
       calls,

@@ -1,3 +1,4 @@
+import { attentionQueryTile } from "../../kernels/paged_attention.ts";
 import { partsWords } from "../../kernels/sampling.ts";
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
@@ -5,7 +6,7 @@ import type { Activations } from "../../models/model_family.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { invariant } from "../base/invariant.ts";
 import { ceilDiv } from "../base/math.ts";
-import { layerBytesPerToken, numBlocksForTokens } from "../core/kv_layout.ts";
+import { bytesPerTokenByLayer, kvFormat, numBlocksForTokens } from "../core/kv_layout.ts";
 import type { RunnerInputs } from "./build_runner.ts";
 import { KvStorage } from "./kv_storage.ts";
 import { maxStepWords, type StepLimits } from "./step_packer.ts";
@@ -26,17 +27,16 @@ export async function allocateMemory(inputs: RunnerInputs): Promise<RunnerMemory
   const { device, engine, model, budget } = inputs;
   const activations = await createActivations(inputs, tuningFor(device.capabilities));
   const storage = await KvStorage.create(device, {
-    numLayers: model.numLayers,
     numBlocks: budget.numBlocks,
-    layerBlockBytes: engine.blockSize *
-      layerBytesPerToken({ ...model, dtype: engine.kvCacheDtype }),
+    layerBlockBytes: bytesPerTokenByLayer({ ...model, ...kvFormat(engine) })
+      .map((bytes) => bytes * engine.blockSize),
   });
   return { activations, storage };
 }
 
 /** The largest step that runs under a tuning. */
 export function stepLimits(
-  { engine, budget }: Pick<RunnerInputs, "engine" | "budget">,
+  { engine, budget, model }: Pick<RunnerInputs, "engine" | "budget" | "model">,
   tuning: Tuning,
 ): StepLimits {
   invariant(
@@ -48,7 +48,7 @@ export function stepLimits(
     maxSeqs: engine.maxNumSeqs,
     maxBlocksPerSeq: numBlocksForTokens(budget.maxModelLen, engine.blockSize),
     blockSize: engine.blockSize,
-    queryTile: tuning.queryTile,
+    queryTile: attentionQueryTile({ H: model.numHeads, G: model.numKvHeads }, tuning),
   };
 }
 

@@ -51,6 +51,9 @@ function engineInfo(
     kvCacheBytes: budget.bytes,
     growthLimit: budget.growthLimit,
     kvCacheDtype: engine.kvCacheDtype,
+    ...(engine.kvCacheF16EdgeLayers === undefined
+      ? {}
+      : { kvCacheF16EdgeLayers: engine.kvCacheF16EdgeLayers }),
     maxNumSeqs: engine.maxNumSeqs,
     maxNumBatchedTokens: engine.maxNumBatchedTokens,
     phases,

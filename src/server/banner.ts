@@ -1,5 +1,6 @@
 import { formatByteSize } from "../base/byte_size.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
+import { kvFormat, layerDtype } from "../core/kv_layout.ts";
 import { DRIVER_HINT } from "../runner/open_device.ts";
 
 const MIB = 2 ** 20;
@@ -24,7 +25,7 @@ export function banner(
     [
       "KV pool",
       `${count(numBlocks)} blocks of ${blockSize} = ${count(numTokens)} tokens, ` +
-      `${(info.kvCacheBytes / MIB).toFixed(1)} MiB (${info.kvCacheDtype})${describeGrowth(info)}`,
+      `${(info.kvCacheBytes / MIB).toFixed(1)} MiB (${describeKv(info)})${describeGrowth(info)}`,
     ],
     ["Fits", `${numSequences} sequences of ${count(maxModelLen)} tokens at once`],
     [
@@ -68,6 +69,12 @@ function describeGrowth({ numBlocks, growthLimit, kvCacheBytes }: EngineInfo): s
   if (growthLimit <= numBlocks) return "";
   const bytes = growthLimit / numBlocks * kvCacheBytes;
   return `, grows under load up to ${formatByteSize(bytes)}`;
+}
+
+function describeKv(info: EngineInfo): string {
+  const edge = layerDtype(kvFormat(info), true);
+  const edges = edge === info.kvCacheDtype ? "" : `, first and last layer ${edge}`;
+  return `${info.kvCacheDtype}${edges}`;
 }
 
 function describePhases({ phases }: EngineInfo, total: number): string {

@@ -21,11 +21,13 @@ const MAX_LENGTHS_BYTES = 64 * 2 ** 20;
  */
 export function planCommand(config: PlanConfig): string {
   const { memory, blockSize, maxNumBatchedTokens, maxModelLen, lengths } = config;
+  const { kvCacheF16EdgeLayers: f16EdgeLayers } = config;
   const plan = planKv(findShape(config.model ?? DEMO_PRESET), {
     memoryBytes: memory,
     blockSize,
     maxNumBatchedTokens,
     ...(maxModelLen === undefined ? {} : { maxModelLen }),
+    ...(f16EdgeLayers === undefined ? {} : { f16EdgeLayers }),
     ...(lengths === undefined ? {} : { traffic: [readTraffic(lengths)] }),
   });
   return config.json ? JSON.stringify(planJson(plan)) : planText(plan);

@@ -2,6 +2,7 @@ import type { Logger } from "../base/log.ts";
 import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
 import type { EnginePort } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
+import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";
 import { readModelText } from "../core/model_json.ts";
 import { HotPrefixes } from "../prefix_store/hot_prefixes.ts";
 import { PrefixRecorder } from "../prefix_store/prefix_recorder.ts";
@@ -98,7 +99,7 @@ export class PrefixMemory {
     this.#parts?.warmUp.giveWayTo(id);
   }
 
-  /** Computes the hottest prefixes again, in idle moments; call it once the engine is ready. */
+  /** Computes the hottest prefixes again, in idle moments; call it whenever the engine is ready, its cache being empty. */
   async warmUp(info: EngineInfo): Promise<void> {
     if (this.#parts === undefined) return;
     const { hotPrefixes, warmUp } = this.#parts;
@@ -127,16 +128,14 @@ function warmTokens({ numBlocks, blockSize }: EngineInfo): number {
   return WARM_SHARE * numBlocks * blockSize;
 }
 
-function identityOf(
-  { modelDir, kvCacheDtype, blockSize, quantization }: EngineConfig,
-): StoreIdentity {
+function identityOf(config: EngineConfig): StoreIdentity {
+  const { modelDir, blockSize, quantization } = config;
   const weights = openWeights(modelDir);
   try {
     const configText = readModelText(modelDir, "config.json") ?? "";
     return {
       modelFingerprint: modelFingerprint(configText, weights, quantization),
-      // The order of `src/core/kv_layout.ts`.
-      kvLayout: `${kvCacheDtype} [block][K|V][kv_head][offset][head_dim]`,
+      kvLayout: kvLayoutName(kvFormat(config)),
       blockSize,
     };
   } finally {

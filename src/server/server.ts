@@ -48,6 +48,8 @@ export async function createServer(
   const text = await loadTextService(directory.dir);
   const engine = new EngineClient({
     onProgress,
+    // Each isolate starts with an empty cache.
+    onReady: (info) => void memory.warmUp(info),
     onFailure: (reason, state) => log.error("engine stopped", { reason, state }),
     onSubmit: (id) => memory.giveWayTo(id),
   });
@@ -80,8 +82,8 @@ export async function createServer(
     now: () => performance.now(),
   });
   const ready = engine.start(engineConfig);
-  // A start that fails is told to whoever waits for `ready`.
-  ready.then((info) => memory.warmUp(info), () => {});
+  // A start that fails is told to whoever waits for it.
+  ready.catch(() => {});
   return {
     app,
     modelName: model.names[0]!,

@@ -148,6 +148,7 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
     kvCacheDtype: "f32",
     enablePrefixCaching: true,
     evictionPolicy: "lru",
+    gpuBackend: "deno",
     maxNumSeqs: 64,
     maxNumBatchedTokens: 512,
     maxNumWaitingSeqs: 256,
@@ -158,6 +159,12 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
     [config.kvCacheDtype, config.numBlocksOverride, config.kvCacheMemoryBytes, config.maxModelLen],
     ["f16", 9, 1_048_576, 77],
   );
+  const edges = (...flags: string[]) =>
+    toEngineConfig(parseConfig(["--kv-cache-dtype", "int4", ...flags], {}), "m")
+      .kvCacheF16EdgeLayers;
+  assertEquals(edges(), undefined);
+  assertEquals(edges("--kv-cache-f16-edge-layers"), true);
+  assertEquals(edges("--no-kv-cache-f16-edge-layers"), false);
 });
 
 Deno.test("toEngineConfig() passes on a quantization with its group size, from flags or variables", () => {

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { EventLoopPing } from "../../src/base/event_loop_ping.ts";
-import type { EngineConfig } from "../../src/core/engine_config.ts";
+import type { EngineConfig, EngineInfo } from "../../src/core/engine_config.ts";
 import { DeviceLostError, StartupError } from "../../src/core/errors.ts";
 import type { Runner } from "../../src/engine/engine.ts";
 import { EngineSession, type StartRunner } from "../../src/engine/engine_session.ts";
@@ -102,6 +102,32 @@ for (const evictionPolicy of ["lru", "slru", "priority"] as const) {
     }
   });
 }
+
+Deno.test("EngineSession names cached blocks by their format, so that no other format finds them", async () => {
+  const formats: Partial<EngineInfo>[] = [
+    {},
+    { kvCacheDtype: "f16" },
+    { kvCacheDtype: "int8" },
+    { kvCacheDtype: "int8", kvCacheF16EdgeLayers: true },
+    { blockSize: FAKE_INFO.blockSize / 2 },
+  ];
+  const keys: string[] = [];
+  for (const format of formats) {
+    const info = { ...FAKE_INFO, ...format };
+    const rig = new SessionRig(() =>
+      Promise.resolve({ runner: new PagedFakeRunner(info), info, modelFingerprint: "fake" })
+    );
+    await rig.start({ cacheSecret: "a secret" });
+    rig.session.receive({ type: "submit", request: requestOf("a", 9, { maxTokens: 2 }) });
+    await rig.outbox.untilEnd("a");
+    const stored = rig.outbox.messages
+      .flatMap((message) => message.type === "events" ? message.kvEvents ?? [] : [])
+      .find(({ type }) => type === "stored");
+    keys.push(stored?.type === "stored" ? stored.parentKey : "nothing was stored");
+    await rig.end();
+  }
+  assertEquals(new Set(keys).size, formats.length, keys.join(", "));
+});
 
 Deno.test("EngineSession passes an abort on, of one sequence and of all", async () => {
   const rig = new SessionRig(startFake);

@@ -10,8 +10,13 @@ import {
   pagedAttentionPrefill,
   pagedAttentionReduce,
 } from "../../kernels/paged_attention.ts";
+import {
+  pagedAttentionDecodeShared,
+  pagedAttentionPrefillShared,
+  pagedAttentionReduceShared,
+} from "../../kernels/paged_attention_shared.ts";
 import { rmsNorm } from "../../kernels/rms_norm.ts";
-import { ropeStoreKv } from "../../kernels/rope_store_kv.ts";
+import { ropeStoreKv, ropeStoreQuantizedKv } from "../../kernels/rope_store_kv.ts";
 import { sampleParts } from "../../kernels/sample_parts.ts";
 import { sampleTokens } from "../../kernels/sample_tokens.ts";
 import { topLogprobs } from "../../kernels/top_logprobs.ts";
@@ -26,8 +31,12 @@ const KERNELS = [
   pagedAttentionDecode,
   pagedAttentionPrefill,
   pagedAttentionReduce,
+  pagedAttentionDecodeShared,
+  pagedAttentionPrefillShared,
+  pagedAttentionReduceShared,
   rmsNorm,
   ropeStoreKv,
+  ropeStoreQuantizedKv,
   sampleParts,
   sampleTokens,
   topLogprobs,

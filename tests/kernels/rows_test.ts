@@ -1,12 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { copyBlocksCall } from "../../kernels/copy_blocks.ts";
 import { embedTokensCall } from "../../kernels/embed_tokens.ts";
-import { kvRow } from "../../kernels/kv_cache.ts";
 import { rmsNormCall } from "../../kernels/rms_norm.ts";
-import { ropeStoreKvCall } from "../../kernels/rope_store_kv.ts";
 import { numRows } from "../../kernels/rows.ts";
 import { COPY_WORDS, HEADER_WORDS, NO_WORK, STEP } from "../../kernels/step.ts";
-import { ropeTable } from "../../models/rope_table.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
 import { WEIGHT_DTYPES, weightFixture } from "../support/weight_fixture.ts";
 import { packStep } from "../support/step_fixture.ts";
@@ -58,37 +55,6 @@ for (const rows of ["tokens", "samples"] as const) {
       assert(actual.f32[count * E] === 7, "wrote past the last row");
     });
   }
-}
-
-for (const KV_DTYPE of ["f16", "f32"] as const) {
-  gpuTest(`rope_store_kv rotates and scatters to its slots only: ${KV_DTYPE}`, async (gpu) => {
-    const shape = { H: 3, G: 1, D: 32, BLOCK_SIZE: 8, KV_DTYPE };
-    const step = packStep(CHUNKS, POOL);
-    const rows = step.dims.numTokens;
-    const elements = POOL.numBlocks * 2 * shape.G * shape.BLOCK_SIZE * shape.D;
-    const contents = {
-      step: step.words,
-      rope: ropeTable({ headDim: 32, theta: 1e4, scaling: undefined, maxPositions: 64 }),
-      qkv: noise(rows * (shape.H + 2 * shape.G) * shape.D, 6),
-      kv: KV_DTYPE === "f16" ? new Uint16Array(elements).fill(0x7e00) : new Float32Array(elements),
-    };
-    const calls = (b: object) => [ropeStoreKvCall(shape, b as never)];
-    const q = await runBoth(gpu, contents, calls, step.dims, "qkv");
-    const error = worstError(q.actual.f32, q.expected.f32);
-    assert(error < 1e-6, `error ${error}`);
-    const kv = await runBoth(gpu, contents, calls, step.dims, "kv");
-    if (KV_DTYPE === "f32") assert(worstError(kv.actual.f32, kv.expected.f32) < 1e-6);
-    else {
-      // Half values next to each other have neighbouring bits; one step covers a rounding tie.
-      kv.actual.u16.forEach((bits, i) => assert(Math.abs(bits - kv.expected.u16[i]!) <= 1));
-    }
-    const slot = step.words[step.words[STEP.slots]!]!;
-    const before = KV_DTYPE === "f16" ? 0x7e00 : 0;
-    const view = KV_DTYPE === "f16" ? kv.actual.u16 : kv.actual.u32;
-    assert(view[kvRow(slot, 0, 0, shape)] !== before, "the first row's K was not written");
-    const written = rows * 2 * shape.G * shape.D;
-    assertEquals(view.filter((bits) => bits !== before).length, written);
-  });
 }
 
 gpuTest("copy_blocks copies the listed blocks, whole and exactly, and no other", async (gpu) => {

@@ -59,3 +59,36 @@ gpuTest(
     assertEquals(stats.numFreeBlocks, 58);
   },
 );
+
+for (const kvCacheDtype of ["int8", "int4"] as const) {
+  gpuTest(
+    `greedy ids are the same alone, chunked and preempted with KV in ${kvCacheDtype}`,
+    async (gpu) => {
+      const prompts = PROMPTS.map(({ prompt_ids }) => ({ prompt: prompt_ids }));
+      const ids = async (config: Partial<EngineConfig>) => {
+        const engine = await DemoEngine.create(gpu, { kvCacheDtype, ...config });
+        const outcomes = await engine.generate(prompts);
+        return { tokens: outcomes.map(({ tokens }) => tokens), stats: engine.stats };
+      };
+      const alone = await ids({ maxNumSeqs: 1 });
+      const { tokens, stats } = await ids({ maxNumBatchedTokens: 37, numBlocksOverride: 58 });
+      assert(stats.numPreemptions > 0, "nothing was preempted");
+      assertEquals(tokens, alone.tokens);
+    },
+  );
+}
+
+gpuTest("greedy ids are the same in the shapes tuned for GPUs", async (gpu) => {
+  const asGpu = new Proxy(gpu, {
+    get(target, property) {
+      if (property === "capabilities") return { ...target.capabilities, tier: "baseline" };
+      const value: unknown = Reflect.get(target, property, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  const engine = await DemoEngine.create(asGpu, { maxNumBatchedTokens: 64 });
+  const outcomes = await engine.generate(
+    PROMPTS.slice(0, 4).map(({ prompt_ids }) => ({ prompt: prompt_ids })),
+  );
+  assertEquals(outcomes.map(({ tokens }) => tokens), EXPECTED.slice(0, 4));
+});

@@ -9,23 +9,21 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
-import type { WeightDtype } from "../../kernels/weight_dtype.ts";
 import { loadModelConfig } from "../../models/model_config.ts";
 import type { Activations } from "../../models/model_family.ts";
 import { modelFamily } from "../../models/registry.ts";
-import type { KvCacheDtype } from "../../src/core/engine_config.ts";
+import { KV_CACHE_DTYPES } from "../../src/core/engine_config.ts";
 import { wgslPreamble } from "../../src/device/capabilities.ts";
 import { dawnProvider } from "../../src/device/dawn_provider.ts";
 import type { GpuProvider } from "../../src/device/gpu_provider.ts";
 import { type GrantedDevice, requestDevice } from "../../src/device/request_device.ts";
 import { expandWgsl } from "../../src/device/wgsl_template.ts";
+import { WEIGHT_DTYPES } from "../support/weight_fixture.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 const ICD = Deno.env.get("QUIRE_SWIFTSHADER_ICD") ?? "/usr/lib/chromium/vk_swiftshader_icd.json";
 /** Set for the process in which the tests run. */
 const CHILD = "QUIRE_TEST_TINT";
-const WEIGHT_DTYPES: readonly WeightDtype[] = ["f32", "f16", "bf16"];
-const KV_DTYPES: readonly KvCacheDtype[] = ["f16", "f32"];
 
 /** Why the tests cannot run here; undefined where they can. */
 async function obstacle(): Promise<string | undefined> {
@@ -67,14 +65,14 @@ function kernelTexts(tint: TintDevice): Map<string, string> {
   const texts = new Map<string, string>();
   for (const tuning of tunings(tint)) {
     for (const dtype of WEIGHT_DTYPES) {
-      for (const kvDtype of KV_DTYPES) {
+      for (const kvDtype of KV_CACHE_DTYPES) {
         const calls = modelFamily(config.modelType).graph({
           config,
           weight: () => ({ buffer, dtype }),
           activations,
           kv: Array.from({ length: config.numLayers }, () => buffer),
           blockSize: 16,
-          kvDtype,
+          kvDtypes: Array.from({ length: config.numLayers }, () => kvDtype),
           maxSplits: 4,
           tuning,
         });

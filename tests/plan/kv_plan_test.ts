@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { StartupError } from "../../src/core/errors.ts";
-import { numBlocksForBytes } from "../../src/core/kv_layout.ts";
+import { KV_CACHE_DTYPES } from "../../src/core/engine_config.ts";
+import { bytesPerTokenByLayer, numBlocksForBytes } from "../../src/core/kv_layout.ts";
 import { type DtypePlan, type KvPlan, planKv } from "../../src/plan/kv_plan.ts";
 import type { ModelShape } from "../../src/plan/model_shape.ts";
 import { findPreset } from "../../src/plan/presets.ts";
@@ -38,22 +39,37 @@ Deno.test("planKv() sizes Llama-2-7B in 8 GiB by hand", () => {
 Deno.test("planKv() counts as many blocks as the server makes of the same memory", () => {
   for (const memoryBytes of [1, 10_000_000, GIB - 1, GIB]) {
     const plan = planKv(LLAMA, { ...OPTIONS, memoryBytes });
-    for (const dtype of ["f16", "f32"] as const) {
+    for (const dtype of KV_CACHE_DTYPES) {
       const geometry = { ...LLAMA.groups[0]!, dtype };
-      assertEquals(rowOf(plan, dtype).numBlocks, numBlocksForBytes(memoryBytes, geometry, 16));
+      const { numBlocks, layerBufferBytes } = rowOf(plan, dtype);
+      assertEquals(numBlocks, numBlocksForBytes(memoryBytes, geometry, 16));
+      const largest = Math.max(...bytesPerTokenByLayer(geometry));
+      assertEquals(layerBufferBytes, numBlocks * 16 * largest);
     }
   }
 });
 
-Deno.test("planKv() lists five element types and marks those that the server can run", () => {
-  const { dtypes } = planKv(LLAMA, OPTIONS);
-  assertEquals(dtypes.map(({ dtype, isServed }) => `${dtype} ${isServed}`), [
-    "f16 true",
-    "f32 true",
-    "int8 false",
-    "fp8 false",
-    "int4 false",
+Deno.test("planKv() keeps the first and the last layer in f16 for int4, or where asked to", () => {
+  const edges = (f16EdgeLayers?: boolean) =>
+    planKv(LLAMA, { ...OPTIONS, ...(f16EdgeLayers === undefined ? {} : { f16EdgeLayers }) }).dtypes
+      .map(({ dtype, hasF16EdgeLayers, bytesPerToken }) =>
+        `${dtype}${hasF16EdgeLayers ? "*" : ""} ${bytesPerToken}`
+      );
+  // One layer: 32 heads, K and V, of 128 elements and a scale.
+  const [f16, byte, half] = [2 * 32 * 256, 2 * 32 * 132, 2 * 32 * 68];
+  assertEquals(edges(), [
+    `f16 ${32 * f16}`,
+    `f32 ${64 * f16}`,
+    `int8 ${32 * byte}`,
+    `fp8 ${32 * byte}`,
+    `int4* ${30 * half + 2 * f16}`,
   ]);
+  assertEquals(edges(true).slice(2), [
+    `int8* ${30 * byte + 2 * f16}`,
+    `fp8* ${30 * byte + 2 * f16}`,
+    `int4* ${30 * half + 2 * f16}`,
+  ]);
+  assertEquals(edges(false).at(-1), `int4 ${32 * half}`);
 });
 
 Deno.test("planKv() fits more long sequences where windows let blocks go", () => {

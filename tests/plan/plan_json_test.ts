@@ -25,7 +25,7 @@ Deno.test("planJson() keeps every value", () => {
   const json = JSON.parse(JSON.stringify(planJson(PLAN))) as any;
   assertEquals([json.model, json.max_model_len, json.block_size], ["llama-2-7b", 512, 16]);
   assertEquals(json.dtypes[0].lengths, [{ len: 512, bytes: 2 ** 28, num_sequences: 4 }]);
-  assertEquals(json.dtypes[2].is_served, false);
+  assertEquals(json.dtypes[4].has_f16_edge_layers, true);
   assertEquals(json.traffic[0].allocators[0].allocator, "contiguous");
   assertEquals(json.traffic[0].allocators[0].mean_held_len, 512);
 });

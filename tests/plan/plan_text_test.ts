@@ -7,7 +7,7 @@ import { findPreset } from "../../src/plan/presets.ts";
 const OPTIONS = { memoryBytes: 8 * 2 ** 30, blockSize: 16, maxNumBatchedTokens: 512, traffic: [] };
 
 Deno.test("planText() says for what it plans and what fits, in aligned columns", () => {
-  assertEquals(planText(planKv(findPreset("llama-2-7b")!, OPTIONS)).split("\n").slice(0, 10), [
+  assertEquals(planText(planKv(findPreset("llama-2-7b")!, OPTIONS)).split("\n").slice(0, 12), [
     "Model    llama-2-7b, 32 layers, at most 4,096 tokens per sequence",
     "Weights  12.6 GiB in f16, 6.67 GiB in int8, 3.53 GiB in int4",
     "Layers   32 full attention, KV heads 32 x 128: 16 KiB per token and layer, 512 KiB per token (f16)",
@@ -16,8 +16,10 @@ Deno.test("planText() says for what it plans and what fits, in aligned columns",
     "KV dtype  per token  blocks  tokens  longest  layer buffer",
     "f16         512 KiB   1,024  16,384    4,096       256 MiB",
     "f32           1 MiB     512   8,192    4,096       256 MiB",
-    "int8*       264 KiB   1,985  31,760    4,096     255.9 MiB",
-    "fp8*        264 KiB   1,985  31,760    4,096     255.9 MiB",
+    "int8        264 KiB   1,985  31,760    4,096     255.9 MiB",
+    "fp8         264 KiB   1,985  31,760    4,096     255.9 MiB",
+    "int4*     159.5 KiB   3,287  52,592    4,096     821.8 MiB",
+    "* first and last layer in f16",
   ]);
 });
 

@@ -10,7 +10,7 @@ Deno.test("findPreset() knows each preset in any case, and no other name", () =>
 Deno.test("PRESETS have the published sizes per token in f16 and the published contexts", () => {
   const rows = PRESET_NAMES.map((name) => {
     const shape = findPreset(name)!;
-    return [name, bytesPerToken(shape, "f16") / 1024, shape.maxModelLen];
+    return [name, bytesPerToken(shape, { dtype: "f16" }) / 1024, shape.maxModelLen];
   });
   assertEquals(rows, [
     ["quire-demo", 1.5, 2048],

@@ -33,7 +33,7 @@ Deno.test("sequenceBytes() gives the published sizes of Llama-2-7B in f16", () =
 
 Deno.test("sequenceBytes() gives the published sizes of Llama-3-70B in f16", () => {
   const llama = findPreset("llama-3-70b")!;
-  assertEquals(bytesPerToken(llama, "f16"), 327_680);
+  assertEquals(bytesPerToken(llama, { dtype: "f16" }), 327_680);
   assertEquals(sequenceBytes(llama, 8192, POOL), 2.5 * GIB);
   assertEquals(concurrency(llama, 80 * GIB, { ...POOL, numTokens: 8192 }), 32);
 });
@@ -47,8 +47,8 @@ Deno.test("groupBlocks() saves 30.67 % of what four sequences have reserved", ()
 
 Deno.test("R2: Qwen3-0.6B takes 112 KiB per token, so that 1 GiB holds 9,362 of them", () => {
   const qwen = findPreset("qwen3-0.6b")!;
-  assertEquals(bytesPerToken(qwen, "f16"), 112 * 1024);
-  assertEquals(Math.floor(GIB / bytesPerToken(qwen, "f16")), 9362);
+  assertEquals(bytesPerToken(qwen, { dtype: "f16" }), 112 * 1024);
+  assertEquals(Math.floor(GIB / bytesPerToken(qwen, { dtype: "f16" })), 9362);
   assertEquals(Math.floor(concurrency(qwen, GIB, { ...POOL, numTokens: 2048 })), 4);
 });
 
@@ -64,7 +64,7 @@ Deno.test("S151: groupBlocks() counts 1,024 blocks in full and 129 for a window 
 
 Deno.test("S151: concurrency() is 1.5, 3 and 3 in full, windowed and hybrid pools", () => {
   const pool = { ...POOL, maxNumBatchedTokens: 1024, numTokens: 16_384 };
-  const blockBytes = 16 * bytesPerToken(shapeOf(FULL), "f16");
+  const blockBytes = 16 * bytesPerToken(shapeOf(FULL), { dtype: "f16" });
   assertEquals(concurrency(shapeOf(FULL), 1536 * blockBytes, pool), 1.5);
   assertEquals(concurrency(shapeOf(sliding(1, 1024)), 387 * blockBytes, pool), 3);
   assertEquals(concurrency(shapeOf(FULL, sliding(1, 1024)), 3459 * blockBytes, pool), 3);
@@ -74,17 +74,20 @@ Deno.test("S151: longestSequence() fits 16,384 tokens of 32 heads and layers int
   const llama = findPreset("llama-2-7b")!;
   assertEquals(longestSequence(llama, 8 * GIB, { ...POOL, limit: 16_385 }), 16_384);
   assertEquals(longestSequence(llama, 8 * GIB, { ...POOL, limit: 16_383 }), 16_383);
-  const blocks32 = 32 * 16 * bytesPerToken(llama, "f16");
+  const blocks32 = 32 * 16 * bytesPerToken(llama, { dtype: "f16" });
   assertEquals(longestSequence(llama, blocks32, { ...POOL, limit: 1024 }), 512);
-  assertEquals(longestSequence(llama, 15 * bytesPerToken(llama, "f16"), { ...POOL, limit: 9 }), 0);
+  assertEquals(
+    longestSequence(llama, 15 * bytesPerToken(llama, { dtype: "f16" }), { ...POOL, limit: 9 }),
+    0,
+  );
 });
 
 Deno.test("R7: shareUnread() is 0.25 for Gemma-2's windows and 0.5625 for Ministral's", () => {
   const gemma = shapeOf({ ...FULL, numLayers: 21 }, sliding(21, 4096));
-  assertEquals(shareUnread(gemma, 8192, "f16"), 0.25);
+  assertEquals(shareUnread(gemma, 8192, { dtype: "f16" }), 0.25);
   const ministral = shapeOf({ ...FULL, numLayers: 9 }, sliding(27, 32_768));
-  assertEquals(shareUnread(ministral, 131_072, "int8"), 0.5625);
-  assertEquals(shareUnread(ministral, 32_768, "f16"), 0);
+  assertEquals(shareUnread(ministral, 131_072, { dtype: "int8" }), 0.5625);
+  assertEquals(shareUnread(ministral, 32_768, { dtype: "f16" }), 0);
 });
 
 Deno.test("groupBlocks() keeps the chunk that a chunked-local layer is in and the step's", () => {

@@ -43,11 +43,15 @@ Deno.test("parseShape() prefers the KV heads and head width that are stated", ()
 
 Deno.test("parseShape() groups layers by kind, in the order of their first layers", () => {
   const types = ["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"];
-  const { groups } = parseShape(json({ layer_types: types, sliding_window: 128 }), "m");
+  const { groups, lastGroup } = parseShape(
+    json({ layer_types: types, sliding_window: 128 }),
+    "m",
+  );
   assertEquals(groups, [
     { kind: "sliding_window", numLayers: 3, window: 128, numKvHeads: 8, headDim: 8 },
     { kind: "full", numLayers: 1, numKvHeads: 8, headDim: 8 },
   ]);
+  assertEquals(lastGroup, 0);
 });
 
 Deno.test("parseShape() plans a model of several modalities by its text_config", () => {

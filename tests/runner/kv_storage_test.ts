@@ -6,7 +6,7 @@ import { KvStorage } from "../../src/runner/kv_storage.ts";
 import { gpuTest } from "../support/agreement.ts";
 import { DemoEngine, goldenPrompts, GREEDY_64 } from "../support/demo_engine.ts";
 
-const SHAPE = { numLayers: 2, numBlocks: 3, layerBlockBytes: 16 };
+const SHAPE = { numBlocks: 3, layerBlockBytes: [16, 16] };
 
 Deno.test("KvStorage.resize() keeps the blocks below both sizes, in every layer", async () => {
   const device = new ReferenceDevice();
@@ -21,6 +21,17 @@ Deno.test("KvStorage.resize() keeps the blocks below both sizes, in every layer"
     const words = new Uint32Array((await device.read(buffer, 0, 64)).buffer);
     assertEquals([...words], [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
   }
+});
+
+Deno.test("KvStorage.resize() keeps the blocks of layers whose blocks differ in size", async () => {
+  const device = new ReferenceDevice();
+  const storage = await KvStorage.create(device, { numBlocks: 2, layerBlockBytes: [4, 12] });
+  assertEquals(storage.buffers.map(({ bytes }) => bytes), [8, 24]);
+  device.write(storage.buffers[1]!, 12, Uint32Array.of(1, 2, 3));
+  await storage.resize(3);
+  assertEquals(storage.buffers.map(({ bytes }) => bytes), [12, 36]);
+  const words = new Uint32Array((await device.read(storage.buffers[1]!, 0, 36)).buffer);
+  assertEquals([...words], [0, 0, 0, 1, 2, 3, 0, 0, 0]);
 });
 
 /** A reference device with room for `room` more buffers, and for `maxBytes` in all buffers. */

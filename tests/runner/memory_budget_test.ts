@@ -1,5 +1,5 @@
-import { assertEquals, assertThrows } from "@std/assert";
-import type { EngineConfig } from "../../src/core/engine_config.ts";
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import type { EngineConfig, KvCacheDtype } from "../../src/core/engine_config.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import type { KvGeometry } from "../../src/core/kv_layout.ts";
 import { kvBudget } from "../../src/runner/memory_budget.ts";
@@ -77,6 +77,28 @@ Deno.test("kvBudget stays within what one binding can hold", () => {
   const config = { ...CONFIG, numBlocksOverride: 1e6 };
   const { numBlocks } = kvBudget(config, GEOMETRY, { ...DEVICE, maxBindingBytes: 4096 * 33 + 1 });
   assertEquals(numBlocks, 33);
+});
+
+Deno.test("kvBudget holds more blocks of smaller dtypes, bound by the largest layer's buffer", () => {
+  const config = { ...CONFIG, kvCacheMemoryBytes: 1000 * 24576 };
+  const blocks = (dtype: KvCacheDtype, maxBindingBytes = DEVICE.maxBindingBytes) =>
+    kvBudget(config, { ...GEOMETRY, dtype }, { ...DEVICE, maxBindingBytes }).numBlocks;
+  // Heads of 32: 64 bytes in f16, 36 in int8 and fp8, 20 in int4, whose edges are two of six layers.
+  assertEquals(blocks("int8"), Math.floor(1000 * 64 / 36));
+  assertEquals(blocks("fp8"), Math.floor(1000 * 64 / 36));
+  assertEquals(blocks("int4"), Math.floor(1000 * 64 * 6 / (4 * 20 + 2 * 64)));
+  assertEquals(blocks("int4", 4096 * 33 + 1), 33);
+});
+
+Deno.test("kvBudget refuses a dtype whose words the model's heads do not fill", () => {
+  for (const [dtype, headDim] of [["int4", 24], ["int8", 20], ["fp8", 12]] as const) {
+    const error = assertThrows(
+      () => kvBudget(CONFIG, { ...GEOMETRY, dtype, headDim }, DEVICE),
+      StartupError,
+    );
+    assertStringIncludes(error.message, `--kv-cache-dtype ${dtype}`);
+    assertStringIncludes(error.message, `have ${headDim}`);
+  }
 });
 
 Deno.test("kvBudget refuses lengths that model or pool cannot hold, with what would fit", () => {

@@ -70,7 +70,13 @@ Deno.test("PrefixMemory starts cold for another block size, dtype or model", () 
     const before = await open(path);
     before.engine.kvEvents.append(hotPath(1, 2));
     await before.memory.close();
-    for (const change of [{ blockSize: 32 }, { kvCacheDtype: "f32" as const }]) {
+    const changes: Partial<EngineConfig>[] = [
+      { blockSize: 32 },
+      { kvCacheDtype: "f32" },
+      { kvCacheDtype: "int4" },
+      { kvCacheDtype: "int4", kvCacheF16EdgeLayers: false },
+    ];
+    for (const change of changes) {
       const { memory, lines } = await open(path, change);
       assertStringIncludes(String(lines[0]!.message), "set aside");
       assertEquals(lines[1]!.blocks, 0);

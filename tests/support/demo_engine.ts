@@ -3,6 +3,7 @@ import { modelFamily } from "../../models/registry.ts";
 import type { SampledToken } from "../../src/core/batch.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { TokenId } from "../../src/core/ids.ts";
+import { kvFormat } from "../../src/core/kv_layout.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import type { Device } from "../../src/device/device.ts";
@@ -95,7 +96,7 @@ export async function demoRunner(
   const upload = quantization === undefined ? {} : { quantization };
   const weights = await uploadWeights(device, checkpoint, family.weights(model), upload);
   checkpoint.close();
-  const budget = kvBudget(engine, { ...model, dtype: engine.kvCacheDtype }, {
+  const budget = kvBudget(engine, { ...model, ...kvFormat(engine) }, {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
   });

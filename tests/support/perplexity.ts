@@ -9,9 +9,9 @@ import { DEMO_DIR, demoRunner, goldenPrompts } from "./demo_engine.ts";
 
 /** What a model makes of given tokens, each position with all given tokens before it. */
 export interface TokenScores {
-  /** Natural log-probability of token i + 1 after tokens `[0, i]`: one fewer than there are tokens. */
+  /** Natural log-probability of each scored token after all tokens before it. */
   readonly logprobs: Float64Array;
-  /** The likeliest token after tokens `[0, i]`, as the model would continue greedily. */
+  /** The token that the model would have chosen greedily in its place. */
   readonly best: Uint32Array;
 }
 
@@ -47,18 +47,25 @@ export class Scorer {
   }
 
   /**
-   * Scores one sequence. A step's rows are consecutive positions of it, each a chunk of its own: the
-   * step stores all their K and V before any of them attends, so that each sees those before it.
+   * Scores tokens `[first, tokens.length)` of a sequence; `first` is 1 or more. The tokens before them are
+   * a prompt, computed in chunks. After it a step's rows are consecutive positions, each a chunk of its
+   * own: the step stores all their K and V before any of them attends, so that each sees those before it.
    */
-  async score(tokens: ArrayLike<TokenId>): Promise<TokenScores> {
-    const numScores = tokens.length - 1;
+  async score(tokens: ArrayLike<TokenId>, first = 1): Promise<TokenScores> {
+    const numScores = tokens.length - first;
     const scores = { logprobs: new Float64Array(numScores), best: new Uint32Array(numScores) };
     const blockTable = Array.from(
       { length: Math.ceil(tokens.length / this.#blockSize) },
       (_, block) => block,
     );
-    for (let start = 0; start < numScores; start += ROWS) {
-      const numTokens = Math.min(ROWS, numScores - start);
+    for (let start = 0; start < first - 1; start += ROWS) {
+      const chunk = Uint32Array.from(tokens).slice(start, Math.min(start + ROWS, first - 1));
+      const chunks = [{ sequenceId: 0, tokens: chunk, start, blockTable }];
+      await this.#runner.run({ step: 0, chunks, numTokens: chunk.length });
+    }
+    for (let done = 0; done < numScores; done += ROWS) {
+      const numTokens = Math.min(ROWS, numScores - done);
+      const start = first - 1 + done;
       const chunks = Array.from({ length: numTokens }, (_, row): ScheduledChunk => ({
         sequenceId: row,
         tokens: Uint32Array.of(tokens[start + row]!),
@@ -71,8 +78,8 @@ export class Scorer {
       const vocabSize = logits.length / ROWS;
       sampled.forEach(({ token }, row) => {
         const ofRow = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
-        scores.best[start + row] = token;
-        scores.logprobs[start + row] = logprobOf(ofRow, tokens[start + row + 1]!);
+        scores.best[done + row] = token;
+        scores.logprobs[done + row] = logprobOf(ofRow, tokens[start + row + 1]!);
       });
     }
     return scores;
@@ -101,8 +108,8 @@ export async function storyPerplexity(scorer: Scorer): Promise<number> {
 export async function goldenAgreement(scorer: Scorer): Promise<number> {
   let [numEqual, numIds] = [0, 0];
   for (const { prompt_ids, greedy_ids } of goldenPrompts()) {
-    const { best } = await scorer.score([...prompt_ids, ...greedy_ids]);
-    greedy_ids.forEach((id, i) => numEqual += best[prompt_ids.length - 1 + i] === id ? 1 : 0);
+    const { best } = await scorer.score([...prompt_ids, ...greedy_ids], prompt_ids.length);
+    greedy_ids.forEach((id, i) => numEqual += best[i] === id ? 1 : 0);
     numIds += greedy_ids.length;
   }
   return numEqual / numIds;

@@ -1,0 +1,114 @@
+import type { HostBuffer } from "../src/device/host_buffer.ts";
+import { attendTo, queryOf } from "./attend.ts";
+import type { KvShape } from "./kv_cache.ts";
+import { SEQ, SEQ_WORDS, STEP, TILE, TILE_WORDS } from "./step.ts";
+
+/** Buffers by binding name. */
+type Buffers = Readonly<Record<string, HostBuffer>>;
+
+/** H query heads over G KV heads of D dims; at most `MAX_SPLITS` splits of a context. */
+export type AttentionShape = KvShape & Readonly<{ H: number; MAX_SPLITS: number }>;
+
+/** Buffers that attention reads and writes, in binding order; `parts` and `peaks` are the splits' results. */
+export const DECODE_BINDINGS = [
+  { name: "step", access: "read" },
+  { name: "qkv", access: "read" },
+  { name: "kv", access: "read" },
+  { name: "parts", access: "read_write" },
+  { name: "peaks", access: "read_write" },
+] as const;
+
+/** As {@link DECODE_BINDINGS}, for what joins the splits. */
+export const REDUCE_BINDINGS = [
+  { name: "step", access: "read" },
+  { name: "parts", access: "read" },
+  { name: "peaks", access: "read" },
+  { name: "out", access: "read_write" },
+] as const;
+
+/** As {@link DECODE_BINDINGS}, for chunks. */
+export const PREFILL_BINDINGS = [
+  { name: "step", access: "read" },
+  { name: "qkv", access: "read" },
+  { name: "kv", access: "read" },
+  { name: "out", access: "read_write" },
+] as const;
+
+/** Attention of decodes, one partial result per split of `SPLIT_LEN` positions. */
+export function attendDecodes(
+  { step, qkv, kv, parts, peaks }: Buffers,
+  shape: AttentionShape & Readonly<{ SPLIT_LEN: number }>,
+): void {
+  const { H, G, D, MAX_SPLITS, SPLIT_LEN } = shape;
+  const words = step!.u32;
+  for (let s = 0; s < words[STEP.numDecodes]!; s++) {
+    const seq = words[STEP.seqs]! + s * SEQ_WORDS;
+    const contextLen = words[seq + SEQ.contextLen]!;
+    for (let h = 0; h < H; h++) {
+      const query = queryOf(qkv!, words[seq + SEQ.firstRow]!, h, shape);
+      for (let split = 0; split * SPLIT_LEN < contextLen; split++) {
+        const begin = split * SPLIT_LEN;
+        const part = (s * H + h) * MAX_SPLITS + split;
+        const positions = [begin, Math.min(begin + SPLIT_LEN, contextLen)] as const;
+        const context = { kv: kv!, words, table: words[seq + SEQ.table]! };
+        const head = Math.floor(h / (H / G));
+        const { output, peak, total } = attendTo(query, context, head, positions, shape);
+        parts!.f32.set(output, part * D);
+        peaks!.f32.set([peak, total], part * 2);
+      }
+    }
+  }
+}
+
+/** Joins the splits of each decode's heads. */
+export function reduceSplits(
+  { step, parts, peaks, out }: Buffers,
+  { H, D, MAX_SPLITS, SPLIT_LEN }: Readonly<
+    { H: number; D: number; MAX_SPLITS: number; SPLIT_LEN: number }
+  >,
+): void {
+  const words = step!.u32;
+  for (let s = 0; s < words[STEP.numDecodes]!; s++) {
+    const seq = words[STEP.seqs]! + s * SEQ_WORDS;
+    const splits = Math.ceil(words[seq + SEQ.contextLen]! / SPLIT_LEN);
+    for (let h = 0; h < H; h++) {
+      const first = (s * H + h) * MAX_SPLITS;
+      const pairs = Array.from(
+        { length: splits },
+        (_, m) => peaks!.f32.subarray((first + m) * 2, (first + m) * 2 + 2),
+      );
+      const peak = Math.max(...pairs.map(([top]) => top!));
+      const weights = pairs.map(([top]) => Math.exp(top! - peak));
+      const total = pairs.reduce((sum, [, part], m) => sum + part! * weights[m]!, 0);
+      const row = (words[seq + SEQ.firstRow]! * H + h) * D;
+      for (let d = 0; d < D; d++) {
+        const sum = weights.reduce((a, w, m) => a + w * parts!.f32[(first + m) * D + d]!, 0);
+        out!.f32[row + d] = sum / total;
+      }
+    }
+  }
+}
+
+/** Causal attention of chunks. */
+export function attendTiles(
+  { step, qkv, kv, out }: Buffers,
+  shape: KvShape & Readonly<{ H: number }>,
+): void {
+  const { H, G, D } = shape;
+  const words = step!.u32;
+  for (let n = 0; n < words[STEP.numTiles]!; n++) {
+    const tile = words[STEP.tiles]! + n * TILE_WORDS;
+    const seq = words[STEP.seqs]! + words[tile + TILE.seq]! * SEQ_WORDS;
+    const context = { kv: kv!, words, table: words[seq + SEQ.table]! };
+    for (let i = 0; i < words[tile + TILE.numRows]!; i++) {
+      const row = words[tile + TILE.firstRow]! + i;
+      const end = words[tile + TILE.position]! + i + 1;
+      for (let h = 0; h < H; h++) {
+        const query = queryOf(qkv!, row, h, shape);
+        const head = Math.floor(h / (H / G));
+        const { output, total } = attendTo(query, context, head, [0, end], shape);
+        out!.f32.set(output.map((v) => v / total), (row * H + h) * D);
+      }
+    }
+  }
+}

@@ -1,0 +1,111 @@
+// rope_store_quantized_kv: as rope_store_kv, for pools of codes with a scale per token and head.
+//
+//   scale = max_d |x[d]| / CODE_MAX,  code[d] = round(x[d] / scale) in int8, fp8 (e4m3) or int4
+//
+// T tokens, H query heads, G KV heads, D head dim.
+//   0 step   u32 packed metadata (step.ts)
+//   1 rope   f32 [P, D/2, 2], cos and sin per position
+//   2 qkv    f32 [T, H + 2G, D]: queries are rotated in place
+//   3 kv     u32 [block] of [2, G, BLOCK_SIZE, D] codes and [2, G, BLOCK_SIZE] scales (kv_cache.ts)
+// Dispatch: (ceil((H + 2G) * LANES / 64), T, 1); a lane owns the dims of one word and their partners D/2
+// on. Each lane of a K or V head finds the head's largest magnitude by itself, which takes no barrier;
+// the loads are the same in all lanes.
+// Reference: rope_store_kv.ts; scales within 1e-6 relative, codes may differ by one step at a tie.
+
+const H: u32 = ${H}u;
+const G: u32 = ${G}u;
+const QUADS: u32 = ${D / 4}u;          // groups of four dims per head
+const HALF: u32 = ${D / 8}u;           // of these, in either half
+const LANES: u32 = ${D / 8 / LOAD_QUADS}u;  // per head
+const BLOCK_SIZE: u32 = ${BLOCK_SIZE}u;
+
+@group(0) @binding(0) var<storage, read> step: array<u32>;
+@group(0) @binding(1) var<storage, read> rope: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> qkv: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> kv: array<u32>;
+
+/// Four dims of the lower half and their partners.
+struct Pairs { low: vec4<f32>, high: vec4<f32> }
+
+/// Pairs `quad` of the head at `row`, rotated by `angles` unless it holds values.
+fn load_pairs(row: u32, angles: u32, quad: u32, is_value: bool) -> Pairs {
+  let a = qkv[row + quad];
+  let b = qkv[row + HALF + quad];
+  if (is_value) { return Pairs(a, b); }
+  let first = rope[angles + 2u * quad];
+  let second = rope[angles + 2u * quad + 1u];
+  let c = vec4(first.xz, second.xz);
+  let s = vec4(first.yw, second.yw);
+  return Pairs(a * c - b * s, b * c + a * s);
+}
+
+//# if KV_DTYPE == "fp8"
+/// Codes of e4m3, nearest even, at most 448: rounds the f32 bits, or counts the subnormal steps.
+fn encode(x: vec4<f32>) -> vec4<u32> {
+  let size = min(abs(x), vec4(448.0));
+  let bits = bitcast<vec4<u32>>(size);
+  let normal = ((bits + 0x7ffffu + ((bits >> vec4(20u)) & vec4(1u))) >> vec4(20u)) - 960u;
+  let subnormal = vec4<u32>(round(size * 512.0));
+  let code = select(normal, subnormal, size < vec4(0.015625));
+  return code | ((bitcast<vec4<u32>>(x) >> vec4(24u)) & vec4(0x80u));
+}
+
+fn word_of(a: vec4<f32>) -> u32 {
+  let code = encode(a);
+  return code.x | (code.y << 8u) | (code.z << 16u) | (code.w << 24u);
+}
+//# else
+fn encode(x: vec4<f32>) -> u32 {
+  return pack4xI8(vec4<i32>(clamp(round(x), vec4(-${CODE_MAX}.0), vec4(${CODE_MAX}.0))));
+}
+//# if KV_DTYPE == "int8"
+fn word_of(a: vec4<f32>) -> u32 { return encode(a); }
+//# else
+fn word_of(a: vec4<f32>, b: vec4<f32>) -> u32 {
+  return (encode(a) & 0x0f0f0f0fu) | ((encode(b) & 0x0f0f0f0fu) << 4u);
+}
+//# end
+//# end
+
+@compute @workgroup_size(64)
+fn rope_store_quantized_kv(@builtin(global_invocation_id) id: vec3<u32>) {
+  let head = id.x / LANES;
+  if (head >= H + 2u * G) { return; }
+  let lane = id.x % LANES;
+  let t = id.y;
+  let row = (t * (H + 2u * G) + head) * QUADS;
+  let angles = step[step[STEP_POSITIONS] + t] * QUADS;
+  let is_value = head >= H + G;
+//# for u in 0..LOAD_QUADS
+  let own${u} = load_pairs(row, angles, lane * ${LOAD_QUADS}u + ${u}u, is_value);
+//# end
+  if (head < H) {
+//# for u in 0..LOAD_QUADS
+    qkv[row + lane * ${LOAD_QUADS}u + ${u}u] = own${u}.low;
+    qkv[row + HALF + lane * ${LOAD_QUADS}u + ${u}u] = own${u}.high;
+//# end
+    return;
+  }
+  var peaks = vec4(0.0);
+  for (var quad = 0u; quad < HALF; quad++) {
+    let pairs = load_pairs(row, angles, quad, is_value);
+    peaks = max(peaks, max(abs(pairs.low), abs(pairs.high)));
+  }
+  let peak = max(max(peaks.x, peaks.y), max(peaks.z, peaks.w));
+  let inverse = select(${CODE_MAX}.0 / peak, 0.0, peak < ${MIN_PEAK});
+  let slot = step[step[STEP_SLOTS] + t];
+  let which = select(0u, 1u, is_value);
+  let vector = (which * G + head - H - which * G) * BLOCK_SIZE + slot % BLOCK_SIZE;
+  let block = slot / BLOCK_SIZE * ${BLOCK_LOADS}u;
+  let word = block + vector * ${VECTOR_LOADS}u + lane;
+//# if LOAD_QUADS == 2
+  kv[word] = word_of(own0.low * inverse, own1.low * inverse);
+  kv[word + LANES] = word_of(own0.high * inverse, own1.high * inverse);
+//# else
+  kv[word] = word_of(own0.low * inverse);
+  kv[word + LANES] = word_of(own0.high * inverse);
+//# end
+  if (lane == 0u) {
+    kv[block + ${2 * G * BLOCK_SIZE * VECTOR_LOADS}u + vector] = bitcast<u32>(peak * ${1 / CODE_MAX});
+  }
+}
