@@ -87,7 +87,7 @@ export function decodeAttention(inputs: RunnerInputs, most = TIMED_CONTEXT): Tim
   const context = Math.min(most, longest(inputs));
   const sizes = seqCounts(inputs, TIMED_SEQS);
   return {
-    name: `decode attention, ${sizes.join(" and ")} sequences of ${context}, ${
+    name: `decode attention, ${counted(sizes, "sequence")} of ${context}, ${
       attentionWords(inputs)
     }`,
     steps: sizes.map((numSeqs) => ({ numSeqs, count: 1, context })),
@@ -110,7 +110,7 @@ function prefillAttention(inputs: RunnerInputs): TimedOperation | undefined {
 function sampling(inputs: RunnerInputs): TimedOperation {
   const sizes = seqCounts(inputs, TIMED_ROWS);
   return {
-    name: `sampling, ${sizes.join(" and ")} rows of ${inputs.model.vocabSize}`,
+    name: `sampling, ${counted(sizes, "row")} of ${inputs.model.vocabSize}`,
     steps: sizes.map((numSeqs) => ({ numSeqs, count: 1, context: 1 })),
     includes: ({ kernelName }) => kernelName.startsWith("sample_"),
   };
@@ -129,6 +129,10 @@ function attentionWords({ model, engine }: RunnerInputs): string {
 /** One sequence, and as many as a step may have up to `most`. */
 function seqCounts({ engine }: RunnerInputs, most: number): number[] {
   return [...new Set([1, Math.min(most, engine.maxNumSeqs)])];
+}
+
+function counted(counts: readonly number[], noun: string): string {
+  return `${counts.join(" and ")} ${noun}${counts.at(-1) === 1 ? "" : "s"}`;
 }
 
 /** Tokens that one sequence may have. */

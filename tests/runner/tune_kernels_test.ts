@@ -146,6 +146,17 @@ Deno.test("tuneKernels() times nothing that a step of this server cannot have", 
   assert(names.some((name) => name.startsWith("decode attention, 1 and 2 sequences of 512")));
   const lone = await tune({}, {}, { maxNumSeqs: 1, maxNumBatchedTokens: 1 });
   assertEquals(lone.operations.length, 7);
+  assert(lone.operations.some(({ operation }) => operation === "sampling, 1 row of 2048"));
+});
+
+Deno.test("tuneKernels() does not time the same calls twice", async () => {
+  const { operations } = await tune({});
+  const names = (operation: string) =>
+    Object.keys(operations.find((record) => record.operation === operation)!.micros);
+  // The default with its norm apart, which this product has none of.
+  const apart = "matmul 1x4, 4 lanes";
+  assert(names("qkv 320x192 f16, 1 row").includes(apart));
+  assertEquals(names("o 192x192 f16, 1 row").includes(apart), false);
 });
 
 Deno.test("tuneKernels() gives times of one layer, in as many layers as fill a run", async () => {
