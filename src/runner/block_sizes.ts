@@ -48,8 +48,8 @@ export async function compareBlockSizes(
   return { context: operation.steps[0]!.context, micros, best };
 }
 
-/** The same pool in blocks of another size. */
-function withBlockSize(inputs: RunnerInputs, blockSize: number): RunnerInputs {
+/** The same pool in blocks of another size, what is left of it unused. */
+export function withBlockSize(inputs: RunnerInputs, blockSize: number): RunnerInputs {
   const { engine, budget } = inputs;
   const numBlocks = Math.floor(budget.numBlocks * engine.blockSize / blockSize);
   return { ...inputs, engine: { ...engine, blockSize }, budget: { ...budget, numBlocks } };

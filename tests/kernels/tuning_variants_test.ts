@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { gemmCalls, gemmWorkgroupBytes } from "../../kernels/gemm.ts";
+import { gemm, gemmCalls, gemmWorkgroupBytes } from "../../kernels/gemm.ts";
 import { tilesOf } from "../../kernels/product_tiles.ts";
 import { partsWords } from "../../kernels/sampling.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
@@ -134,4 +134,17 @@ Deno.test("tuningDigest() is another for other tiers, features and tiles, else t
   ];
   const digests = others.map(([tier, tuning]) => tuningDigest(tier, tuning));
   assertEquals(new Set([digest, ...digests]).size, others.length + 1);
+});
+
+Deno.test("tuningDigest() is another when a template is", () => {
+  const gpu = tuningOf("baseline");
+  const digest = tuningDigest("baseline", gpu);
+  const { source } = gemm;
+  try {
+    Object.assign(gemm, { source: source + "// another" });
+    assertNotEquals(tuningDigest("baseline", gpu), digest);
+  } finally {
+    Object.assign(gemm, { source });
+  }
+  assertEquals(tuningDigest("baseline", gpu), digest);
 });

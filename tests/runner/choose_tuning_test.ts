@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { tuningFor } from "../../kernels/tuning.ts";
+import { tuningDigest } from "../../kernels/tuning_digest.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { AUTOTUNE_LIMIT_MS, chooseTuning, mayTune } from "../../src/runner/choose_tuning.ts";
 import { allocateMemory } from "../../src/runner/runner_memory.ts";
@@ -93,6 +94,14 @@ Deno.test(
     }
   }),
 );
+
+Deno.test("tuningIdentity() names the device, its features and the state of the kernels", () => {
+  const device = new TimedDevice();
+  const { capabilities } = device;
+  const { adapter, kernels } = tuningIdentity(device);
+  assertEquals(kernels, tuningDigest("baseline", tuningFor(capabilities)));
+  assertStringIncludes(adapter, "a clock with buffers: no optional features; Deno 2.");
+});
 
 Deno.test(
   "chooseTuning() heeds no times of another adapter, tier or kernel",

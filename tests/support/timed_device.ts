@@ -1,4 +1,5 @@
-import type { StepDims } from "../../kernels/step.ts";
+import { assertEquals } from "@std/assert";
+import { STEP, type StepDims } from "../../kernels/step.ts";
 import { loadModelConfig } from "../../models/model_config.ts";
 import { modelFamily } from "../../models/registry.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
@@ -32,7 +33,7 @@ export class TimedDevice implements Device {
   readonly maxBindingBytes = 2 ** 30;
   readonly waitedMs = 0;
   readonly clock = new ManualClock();
-  /** The calls of each run, and the first words of its metadata when it began. */
+  /** The calls of each run, whose metadata must be that of the step. */
   readonly runs: (readonly Call[])[] = [];
   readonly #options: TimedDeviceOptions;
 
@@ -68,6 +69,12 @@ export class TimedDevice implements Device {
     const calls = program.calls as readonly unknown[] as readonly Call[];
     const step = dims as unknown as StepDims;
     this.runs.push(calls);
+    const metadata = calls[0]?.buffers[0] as HostBuffer | undefined;
+    if (metadata?.label === "step") {
+      const { numTokens, numDecodes } = STEP;
+      assertEquals(metadata.u32[numTokens], step.numTokens, "metadata of another step");
+      assertEquals(metadata.u32[numDecodes], step.numDecodes, "metadata of another step");
+    }
     // A submission without calls takes a millisecond.
     const { cost = () => 1 } = this.#options;
     this.clock.advance(calls.reduce((sum, call) => sum + cost(call, step), 1));
