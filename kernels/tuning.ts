@@ -48,6 +48,8 @@ export interface Tuning {
   readonly matmulRun: number;
   /** Whether `matmul` uses subgroup operations, see `matmul_tile.wgsl`. */
   readonly matmulSubgroups: boolean;
+  /** Whether plain matrices are kept as images in panels (`panel_weights.ts`), where the device has images. */
+  readonly panelsWeights: boolean;
   /** From the least `minRows` of these on, `gemm` takes over from `matmul`; none for never. */
   readonly gemmTiles: readonly GemmTile[];
   /** `gemm` may stage weights that are f16 as f16. */
@@ -74,6 +76,9 @@ export interface Tuning {
   readonly positionTile: number;
 }
 
+/** Lanes of a workgroup of the tiles below, which share out what they load: a subgroup must hold them. */
+const SOFTWARE_LANES = 8;
+
 /**
  * For adapters whose threads are CPU threads: one SIMD vector of lanes, no barriers, little code, since
  * wake-ups, coroutines and compilation are what costs there.
@@ -86,6 +91,7 @@ export const SOFTWARE_TUNING: Tuning = {
   ],
   matmulRun: 2,
   matmulSubgroups: false,
+  panelsWeights: true,
   gemmTiles: [],
   stageF16: false,
   normLanes: 8,
@@ -110,6 +116,7 @@ export const GPU_TUNING: Tuning = {
   // 16 bytes of f16, the widest load of a lane.
   matmulRun: 2,
   matmulSubgroups: false,
+  panelsWeights: false,
   // Up to 64 rows the weights' bytes are what takes time: small tiles make more workgroups.
   gemmTiles: [
     {
@@ -162,12 +169,12 @@ export const GPU_TUNING: Tuning = {
  * numbers then have the same bits in any batch and any chunk, and prompts take longer.
  */
 export function tuningFor(
-  { tier, hasF16, hasSubgroups }: Capabilities,
+  { tier, hasF16, hasSubgroups, subgroupMinSize }: Capabilities,
   { isDeterministic = false }: { isDeterministic?: boolean } = {},
 ): Tuning {
   const tuning = {
     ...tier === "software" ? SOFTWARE_TUNING : GPU_TUNING,
-    matmulSubgroups: hasSubgroups,
+    matmulSubgroups: hasSubgroups && (tier !== "software" || subgroupMinSize >= SOFTWARE_LANES),
     stageF16: hasF16,
   };
   return isDeterministic ? { ...tuning, gemmTiles: [] } : tuning;
