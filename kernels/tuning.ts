@@ -70,6 +70,8 @@ export interface Tuning {
   readonly splitsPerWorkgroup: number;
   /** Attention by workgroups that share what they read, where the shape allows; else by lone lanes. */
   readonly sharesAttention: boolean;
+  /** Whether lone lanes of prefill attention share their loads by subgroup operations. */
+  readonly attentionSubgroups: boolean;
   /** Query rows per tile of prefill attention. */
   readonly queryTile: number;
   /** Positions of one softmax update in attention; divides the block size. */
@@ -101,6 +103,7 @@ export const SOFTWARE_TUNING: Tuning = {
   splitLen: 32,
   splitsPerWorkgroup: 8,
   sharesAttention: false,
+  attentionSubgroups: false,
   queryTile: 8,
   positionTile: 4,
 };
@@ -158,6 +161,7 @@ export const GPU_TUNING: Tuning = {
   splitLen: 64,
   splitsPerWorkgroup: 16,
   sharesAttention: true,
+  attentionSubgroups: false,
   queryTile: 32,
   positionTile: 4,
 };
@@ -172,9 +176,12 @@ export function tuningFor(
   { tier, hasF16, hasSubgroups, subgroupMinSize }: Capabilities,
   { isDeterministic = false }: { isDeterministic?: boolean } = {},
 ): Tuning {
+  const isSoftware = tier === "software";
+  const sharesLoads = hasSubgroups && subgroupMinSize >= SOFTWARE_LANES;
   const tuning = {
-    ...tier === "software" ? SOFTWARE_TUNING : GPU_TUNING,
-    matmulSubgroups: hasSubgroups && (tier !== "software" || subgroupMinSize >= SOFTWARE_LANES),
+    ...isSoftware ? SOFTWARE_TUNING : GPU_TUNING,
+    matmulSubgroups: isSoftware ? sharesLoads : hasSubgroups,
+    attentionSubgroups: isSoftware && sharesLoads,
     stageF16: hasF16,
   };
   return isDeterministic ? { ...tuning, gemmTiles: [] } : tuning;

@@ -14,6 +14,8 @@ Deno.test("tuningFor() has matmul use subgroups where they are granted", () => {
   assert(tuningFor(software).matmulSubgroups);
   assert(tuningFor({ ...software, tier: "subgroups", subgroupMinSize: 4 }).matmulSubgroups);
   assert(!tuningFor({ ...software, subgroupMinSize: 4 }).matmulSubgroups, "lanes of 2 subgroups");
+  assert(tuningFor(software).attentionSubgroups);
+  assert(!tuningFor({ ...software, subgroupMinSize: 4 }).attentionSubgroups);
 });
 
 for (const [name, tuning] of Object.entries({ SOFTWARE_TUNING, GPU_TUNING })) {
