@@ -67,7 +67,7 @@ export function normMatmulCalls(
     { step, x, weight: norm, out: normed },
   );
   const products = tuning.matmulTiles.map((tile) => {
-    const shape = matmulShape(product, tile, tuning);
+    const shape = matmulShape(product, tile, tuning, w.isImage);
     const workgroups = (dims: StepDims) => tileGrid(product, tile, dims);
     if (!tile.fusesNorm) {
       const call = { label, constants: shape, buffers: { step, x: normed, w, y }, workgroups };

@@ -24,22 +24,37 @@ const HEADS_PER_KV: u32 = ${H / G}u;
 fn paged_attention_prefill(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
+//# if SUBGROUPS
+  @builtin(subgroup_invocation_id) subgroup_lane: u32,
+//# end
 ) {
   let kv_head = group.y;
   let head = kv_head * HEADS_PER_KV + lane % HEADS_PER_KV;
-  let query = lane / HEADS_PER_KV;
   let tile = step[STEP_TILES] + group.x * TILE_WORDS;
-  if (query >= step[tile + TILE_NUM_ROWS]) { return; }
+  let num_rows = step[tile + TILE_NUM_ROWS];
+//# if SUBGROUPS
+  // Lanes past the last row compute it again and do not store it.
+  let query = min(lane / HEADS_PER_KV, num_rows - 1u);
+//# else
+  let query = lane / HEADS_PER_KV;
+  if (query >= num_rows) { return; }
+//# end
   let row = step[tile + TILE_FIRST_ROW] + query;
   let begin = 0u;
   let end = step[tile + TILE_POSITION] + query + 1u;
+//# if SUBGROUPS
+  let limit = step[tile + TILE_POSITION] + num_rows;
+//# else
+  let limit = end;
+//# end
   let table = step[step[STEP_SEQS] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
   let q_row = (row * ${H + 2 * G}u + head) * ${D / 4}u;
 //# for d in 0..D/4
-  let q${d} = qkv[q_row + ${d}u] * ${1 / Math.sqrt(D)};
+  let q0_${d} = qkv[q_row + ${d}u] * ${1 / Math.sqrt(D)};
 //# end
 ${attend}
+  if (lane / HEADS_PER_KV >= num_rows) { return; }
 //# for d in 0..D/4
-  out[(row * H + head) * ${D / 4}u + ${d}u] = o${d} / total;
+  out[(row * H + head) * ${D / 4}u + ${d}u] = o0_${d} / total0;
 //# end
 }

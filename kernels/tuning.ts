@@ -59,6 +59,8 @@ export interface Tuning extends ProductTiles {
   readonly matmulRun: number;
   /** Whether `matmul` uses subgroup operations, see `matmul_tile.wgsl`. */
   readonly matmulSubgroups: boolean;
+  /** Whether plain matrices are kept as images in panels (`panel_weights.ts`), where the device has images. */
+  readonly panelsWeights: boolean;
   /** `gemm` may stage weights that are f16 as f16. */
   readonly stageF16: boolean;
   /**
@@ -77,11 +79,16 @@ export interface Tuning extends ProductTiles {
   readonly splitsPerWorkgroup: number;
   /** Attention by workgroups that share what they read, where the shape allows; else by lone lanes. */
   readonly sharesAttention: boolean;
+  /** Whether lone lanes of prefill attention share their loads by subgroup operations. */
+  readonly attentionSubgroups: boolean;
   /** Query rows per tile of prefill attention. */
   readonly queryTile: number;
   /** Positions of one softmax update in attention; divides the block size. */
   readonly positionTile: number;
 }
+
+/** Lanes of a workgroup of the tiles below, which share out what they load: a subgroup must hold them. */
+const SOFTWARE_LANES = 8;
 
 /**
  * For adapters whose threads are CPU threads: one SIMD vector of lanes, no barriers, little code, since
@@ -95,6 +102,7 @@ export const SOFTWARE_TUNING: Tuning = {
   ],
   matmulRun: 2,
   matmulSubgroups: false,
+  panelsWeights: true,
   gemmTiles: [],
   stageF16: false,
   normLanes: 8,
@@ -104,6 +112,7 @@ export const SOFTWARE_TUNING: Tuning = {
   splitLen: 32,
   splitsPerWorkgroup: 8,
   sharesAttention: false,
+  attentionSubgroups: false,
   queryTile: 8,
   positionTile: 4,
 };
@@ -119,6 +128,7 @@ export const GPU_TUNING: Tuning = {
   // 16 bytes of f16, the widest load of a lane.
   matmulRun: 2,
   matmulSubgroups: false,
+  panelsWeights: false,
   // Up to 64 rows the weights' bytes are what takes time: small tiles make more workgroups.
   gemmTiles: [
     {
@@ -160,6 +170,7 @@ export const GPU_TUNING: Tuning = {
   splitLen: 64,
   splitsPerWorkgroup: 16,
   sharesAttention: true,
+  attentionSubgroups: false,
   queryTile: 32,
   positionTile: 4,
 };
@@ -171,12 +182,15 @@ export const GPU_TUNING: Tuning = {
  * numbers then have the same bits in any batch and any chunk, and prompts take longer.
  */
 export function tuningFor(
-  { tier, hasF16, hasSubgroups }: Capabilities,
+  { tier, hasF16, hasSubgroups, subgroupMinSize }: Capabilities,
   { isDeterministic = false }: { isDeterministic?: boolean } = {},
 ): Tuning {
+  const isSoftware = tier === "software";
+  const sharesLoads = hasSubgroups && subgroupMinSize >= SOFTWARE_LANES;
   const tuning = {
-    ...tier === "software" ? SOFTWARE_TUNING : GPU_TUNING,
-    matmulSubgroups: hasSubgroups,
+    ...isSoftware ? SOFTWARE_TUNING : GPU_TUNING,
+    matmulSubgroups: isSoftware ? sharesLoads : hasSubgroups,
+    attentionSubgroups: isSoftware && sharesLoads,
     stageF16: hasF16,
   };
   return isDeterministic ? { ...tuning, gemmTiles: [] } : tuning;

@@ -2,6 +2,9 @@ import { KernelError } from "../core/errors.ts";
 import type { Binding, KernelCall } from "./kernel.ts";
 import { expandWgsl } from "./wgsl_template.ts";
 
+/** Texels of all images: four words. */
+export const IMAGE_FORMAT: GPUTextureFormat = "rgba32uint";
+
 /** A compiled kernel and the layout its bind groups follow. */
 export interface CachedPipeline {
   readonly pipeline: GPUComputePipeline;
@@ -38,7 +41,10 @@ export class PipelineCache {
   }
 
   async #compile<Dims>(call: KernelCall<Dims>, code: string): Promise<CachedPipeline> {
-    const layout = this.#layout(call.bindings);
+    const layout = this.#layout(call.bindings.map(({ access }, i) => ({
+      access,
+      isImage: call.buffers[i]!.isImage === true,
+    })));
     // A driver's refusal of a sound kernel is an internal error.
     this.#device.pushErrorScope("internal");
     this.#device.pushErrorScope("validation");
@@ -55,20 +61,32 @@ export class PipelineCache {
     return { pipeline, layout };
   }
 
-  #layout(bindings: readonly Binding[]): GPUBindGroupLayout {
-    const key = bindings.map(({ access }) => access).join();
+  #layout(bindings: readonly BindingForm[]): GPUBindGroupLayout {
+    const key = bindings.map(({ access, isImage }) => `${access}${isImage ? " image" : ""}`).join();
     let layout = this.#layouts.get(key);
     if (layout === undefined) {
       layout = this.#device.createBindGroupLayout({
         label: key,
-        entries: bindings.map(({ access }, binding) => ({
+        entries: bindings.map((form, binding) => ({
           binding,
           visibility: GPUShaderStage.COMPUTE,
-          buffer: { type: access === "read" ? "read-only-storage" : "storage" },
+          ...bindingLayout(form),
         })),
       });
       this.#layouts.set(key, layout);
     }
     return layout;
   }
+}
+
+/** What a bind group layout must know of a binding. */
+type BindingForm = Pick<Binding, "access"> & Readonly<{ isImage: boolean }>;
+
+function bindingLayout({ access, isImage }: BindingForm) {
+  if (!isImage) {
+    const type: GPUBufferBindingType = access === "read" ? "read-only-storage" : "storage";
+    return { buffer: { type } };
+  }
+  const imageAccess: GPUStorageTextureAccess = access === "read" ? "read-only" : "write-only";
+  return { storageTexture: { access: imageAccess, format: IMAGE_FORMAT } };
 }

@@ -87,6 +87,14 @@ gpuTest(
   },
 );
 
+gpuTest(
+  "WebGpuDevice.createImage() refuses a side that is too long, with the numbers",
+  async (gpu) => {
+    const side = gpu.capabilities.maxImageSide + 1;
+    await assertRejects(() => gpu.createImage("huge", 1, side), RangeError, `1 by ${side}`);
+  },
+);
+
 gpuTest("WebGpuDevice.run() throws DeviceLostError once the device is gone", async () => {
   const device = (await openTestDevice())!;
   const buffer = await device.createBuffer("b", 16);

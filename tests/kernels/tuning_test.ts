@@ -10,7 +10,12 @@ Deno.test("tuningFor() gives CPU threads shapes of their own", () => {
 
 Deno.test("tuningFor() has matmul use subgroups where they are granted", () => {
   const { capabilities } = new ReferenceDevice();
-  assert(tuningFor({ ...capabilities, hasSubgroups: true }).matmulSubgroups);
+  const software = { ...capabilities, hasSubgroups: true, subgroupMinSize: 8 };
+  assert(tuningFor(software).matmulSubgroups);
+  assert(tuningFor({ ...software, tier: "subgroups", subgroupMinSize: 4 }).matmulSubgroups);
+  assert(!tuningFor({ ...software, subgroupMinSize: 4 }).matmulSubgroups, "lanes of 2 subgroups");
+  assert(tuningFor(software).attentionSubgroups);
+  assert(!tuningFor({ ...software, subgroupMinSize: 4 }).attentionSubgroups);
 });
 
 for (const [name, tuning] of Object.entries({ SOFTWARE_TUNING, GPU_TUNING })) {

@@ -48,6 +48,10 @@ export class TimedDevice implements Device {
     return Promise.resolve(new HostBuffer(label, bytes));
   }
 
+  createImage(label: string, width: number, height: number): Promise<DeviceBuffer> {
+    return Promise.resolve(new HostBuffer(label, 16 * width * height, true));
+  }
+
   copyBuffer(): void {}
   destroyBuffer(): void {}
   destroy(): void {}
