@@ -5,14 +5,12 @@ import { embedTokens } from "../../kernels/embed_tokens.ts";
 import { gemm } from "../../kernels/gemm.ts";
 import { matmul } from "../../kernels/matmul.ts";
 import { normMatmul } from "../../kernels/norm_matmul.ts";
-import {
-  pagedAttentionDecode,
-  pagedAttentionPrefill,
-  pagedAttentionReduce,
-} from "../../kernels/paged_attention.ts";
+import { pagedAttentionDecode, pagedAttentionPrefill } from "../../kernels/paged_attention.ts";
+import { pagedAttentionReduce } from "../../kernels/paged_attention_reduce.ts";
 import {
   pagedAttentionDecodeShared,
   pagedAttentionPrefillShared,
+  pagedAttentionPrefillSplitsShared,
   pagedAttentionReduceShared,
 } from "../../kernels/paged_attention_shared.ts";
 import { rmsNorm } from "../../kernels/rms_norm.ts";
@@ -33,6 +31,7 @@ const KERNELS = [
   pagedAttentionReduce,
   pagedAttentionDecodeShared,
   pagedAttentionPrefillShared,
+  pagedAttentionPrefillSplitsShared,
   pagedAttentionReduceShared,
   rmsNorm,
   ropeStoreKv,
@@ -60,7 +59,9 @@ Deno.test("every WGSL file is one kernel's or shared by several", async () => {
   for await (const { name } of Deno.readDir(new URL("../../kernels/", import.meta.url))) {
     if (name.endsWith(".wgsl")) files.push(name.replace(".wgsl", ""));
   }
-  const shared = ["attend", "elements", "kv_elements", "matmul_tile", "part", "reduce", "segments"];
+  const attention = ["attend", "attend_shared", "attend_shared_memory", "join_splits"];
+  const others = ["elements", "kv_elements", "matmul_tile", "part", "reduce", "segments"];
+  const shared = [...attention, ...others];
   assertEquals(files.sort(), [...KERNELS.map(({ name }) => name), ...shared].sort());
   assert(KERNELS.every(({ source }) => source.includes("const STEP_NUM_TOKENS")));
 });
