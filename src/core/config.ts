@@ -78,6 +78,7 @@ export function toEngineConfig(config: Config, modelDir: string): EngineConfig {
     enablePrefixCaching: config.enablePrefixCaching,
     evictionPolicy: config.evictionPolicy,
     ...quantizationOf(config),
+    ...(config.deterministic ? { isDeterministic: true } : {}),
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,
     maxNumWaitingSeqs: config.maxQueuedRequests,

@@ -142,6 +142,11 @@ export const ConfigSchema = z.object({
     group: RUNTIME,
     value: "BACKEND",
   }),
+  deterministic: z.boolean().default(false).meta({
+    description: "The same bits of every logit alone and in any batch; slower prompts on GPUs",
+    group: RUNTIME,
+    value: "",
+  }),
   seed: z.int().min(0).optional().meta({
     description: "Seeds the requests that bring no seed of their own",
     group: RUNTIME,

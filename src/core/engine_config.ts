@@ -24,6 +24,8 @@ export interface EngineConfig {
   readonly quantization?: Quantization;
   /** Default: `deno`. */
   readonly gpuBackend?: GpuBackend;
+  /** Whether logits have the same bits alone and in any batch and chunk; default: false. */
+  readonly isDeterministic?: boolean;
   /** Token positions per KV block. */
   readonly blockSize: number;
   /** Exact pool size in blocks; wins over `kvCacheMemoryBytes`. */
@@ -80,6 +82,7 @@ export interface EngineInfo {
   readonly kvCacheDtype: KvCacheDtype;
   /** As in {@link EngineConfig}. */
   readonly kvCacheF16EdgeLayers?: boolean;
+  readonly isDeterministic?: boolean;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
   readonly phases: readonly StartupPhase[];

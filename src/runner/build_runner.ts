@@ -39,7 +39,8 @@ export interface RunnerInputs {
  */
 export async function buildRunner(inputs: RunnerInputs): Promise<ModelRunner> {
   const { device, engine, model, family, weights, budget } = inputs;
-  const tuning = tuningFor(device.capabilities);
+  const { isDeterministic = false } = engine;
+  const tuning = tuningFor(device.capabilities, { isDeterministic });
   const limits = stepLimits(inputs, tuning);
   const maxSplits = ceilDiv(budget.maxModelLen, tuning.splitLen);
   const activations = await createActivations(inputs, limits, { maxSplits, tuning });

@@ -69,22 +69,30 @@ export async function startRunner(
     modelType: model.modelType,
     numParameters: weights.numParameters,
     weightBytes: weights.bytes,
-    ...(quantization === undefined ? {} : { quantization }),
     vocabSize: model.vocabSize,
     maxModelLen: budget.maxModelLen,
-    blockSize: config.blockSize,
     numBlocks: budget.numBlocks,
     kvCacheBytes: budget.bytes,
     growthLimit: budget.growthLimit,
-    kvCacheDtype: config.kvCacheDtype,
-    ...(config.kvCacheF16EdgeLayers === undefined
-      ? {}
-      : { kvCacheF16EdgeLayers: config.kvCacheF16EdgeLayers }),
-    maxNumSeqs: config.maxNumSeqs,
-    maxNumBatchedTokens: config.maxNumBatchedTokens,
+    ...askedFor(config),
     phases,
   };
   return { runner, info, modelFingerprint: fingerprint };
+}
+
+/** What is as the configuration has it. */
+function askedFor(config: EngineConfig) {
+  const { quantization, kvCacheF16EdgeLayers, isDeterministic } = config;
+  const { blockSize, kvCacheDtype, maxNumSeqs, maxNumBatchedTokens } = config;
+  return {
+    blockSize,
+    kvCacheDtype,
+    maxNumSeqs,
+    maxNumBatchedTokens,
+    ...(quantization === undefined ? {} : { quantization }),
+    ...(kvCacheF16EdgeLayers === undefined ? {} : { kvCacheF16EdgeLayers }),
+    ...(isDeterministic === undefined ? {} : { isDeterministic }),
+  } satisfies Partial<EngineInfo>;
 }
 
 /** The adapter with the features that kernels may use on it. */
