@@ -34,7 +34,7 @@ export async function startRunner(
     phases.push({ name, seconds: (performance.now() - began) / 1000 });
     return result;
   };
-  const device = await phase("open device", () => openDevice(config.device));
+  const device = await phase("open device", () => openDevice(config.device, config.gpuBackend));
   const model = loadModelConfig(config.modelDir);
   const family = modelFamily(model.modelType);
   const budget = kvBudget(config, { ...model, ...kvFormat(config) }, {
