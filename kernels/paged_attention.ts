@@ -6,6 +6,7 @@ import {
 } from "../src/device/kernel.ts";
 import attend from "./attend.wgsl" with { type: "text" };
 import { type KvConstants, kvConstants, type KvShape } from "./kv_cache.ts";
+import joinSplits from "./join_splits.wgsl" with { type: "text" };
 import kvElements from "./kv_elements.wgsl" with { type: "text" };
 import decodeSource from "./paged_attention_decode.wgsl" with { type: "text" };
 import {
@@ -14,11 +15,9 @@ import {
   type AttentionShape,
   DECODE_BINDINGS,
   PREFILL_BINDINGS,
-  REDUCE_BINDINGS,
-  reduceSplits,
 } from "./paged_attention_definition.ts";
 import prefillSource from "./paged_attention_prefill.wgsl" with { type: "text" };
-import reduceSource from "./paged_attention_reduce.wgsl" with { type: "text" };
+import { pagedAttentionReduceCall } from "./paged_attention_reduce.ts";
 import { canShareAttention, sharedAttentionCalls } from "./paged_attention_shared.ts";
 import { type StepDims, stepWgsl } from "./step.ts";
 import type { Tuning } from "./tuning.ts";
@@ -31,12 +30,12 @@ type DecodeShape =
 type PrefillShape =
   & KvShape
   & KvConstants
-  & Readonly<{ H: number; QUERIES: number }>
+  & Readonly<{ H: number; SPLIT_LEN: number; QUERIES: number }>
   & LaneShape;
 /** What a lane takes at a time (`attend.wgsl`). */
 type LaneShape = Readonly<{ HEADS: number; POSITIONS: number; SUBGROUPS: boolean }>;
 
-/** Attention of decodes, one partial result per split; `pagedAttentionReduce` joins them. */
+/** Attention of decodes, one partial result per split; `paged_attention_reduce` joins them. */
 export const pagedAttentionDecode: Kernel<DecodeShape> = {
   name: "paged_attention_decode",
   source: stepWgsl + kvElements + decodeSource.replace("${attend}", () => attend),
@@ -44,20 +43,10 @@ export const pagedAttentionDecode: Kernel<DecodeShape> = {
   reference: attendDecodes,
 };
 
-/** Joins the splits of each decode's heads into its attention output. */
-export const pagedAttentionReduce: Kernel<
-  Readonly<{ H: number; D: number; MAX_SPLITS: number; SPLIT_LEN: number }>
-> = {
-  name: "paged_attention_reduce",
-  source: stepWgsl + reduceSource,
-  bindings: REDUCE_BINDINGS,
-  reference: reduceSplits,
-};
-
-/** Causal attention of chunks, tile by tile. */
+/** Causal attention of chunks, tile by tile, of each row with the bits of a decode. */
 export const pagedAttentionPrefill: Kernel<PrefillShape> = {
   name: "paged_attention_prefill",
-  source: stepWgsl + kvElements + prefillSource.replace("${attend}", () => attend),
+  source: stepWgsl + kvElements + joinSplits + prefillSource.replace("${attend}", () => attend),
   bindings: PREFILL_BINDINGS,
   reference: attendTiles,
 };
@@ -93,7 +82,8 @@ export function pagedAttentionCalls(
 ): KernelCall<StepDims>[] {
   const QUERIES = attentionQueryTile(shape, tuning);
   if (tuning.sharesAttention && canShareAttention(shape)) {
-    return sharedAttentionCalls(shape, buffers, { splitLen: tuning.splitLen, queryTile: QUERIES });
+    const { splitLen, isDeterministic } = tuning;
+    return sharedAttentionCalls(shape, buffers, { splitLen, queryTile: QUERIES, isDeterministic });
   }
   const { H, G, D, MAX_SPLITS, BLOCK_SIZE, KV_DTYPE } = shape;
   const { splitLen, positionTile: POSITIONS } = tuning;
@@ -117,13 +107,9 @@ export function pagedAttentionCalls(
         numDecodes,
       ],
     }),
-    kernelCall(pagedAttentionReduce, {
-      constants: { H, D, MAX_SPLITS, SPLIT_LEN: splitLen },
-      buffers,
-      workgroups: ({ numDecodes }: StepDims) => [Math.ceil(H * D / 4 / 64), numDecodes, 1],
-    }),
+    pagedAttentionReduceCall(shape, buffers, splitLen),
     kernelCall(pagedAttentionPrefill, {
-      constants: { ...base, QUERIES, HEADS: 1, SUBGROUPS: shares },
+      constants: { ...base, SPLIT_LEN: splitLen, QUERIES, HEADS: 1, SUBGROUPS: shares },
       buffers,
       workgroups: ({ numTiles }: StepDims) => [numTiles, G, 1],
     }),

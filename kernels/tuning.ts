@@ -85,6 +85,11 @@ export interface Tuning extends ProductTiles {
   readonly queryTile: number;
   /** Positions of one softmax update in attention; divides the block size. */
   readonly positionTile: number;
+  /**
+   * Whether a row's numbers have the same bits alone and in any batch, as a decode and in any chunk.
+   * What chooses other shapes by measuring must then keep to those that {@link addsAlike}.
+   */
+  readonly isDeterministic: boolean;
 }
 
 /** Lanes of a workgroup of the tiles below, which share out what they load: a subgroup must hold them. */
@@ -115,6 +120,7 @@ export const SOFTWARE_TUNING: Tuning = {
   attentionSubgroups: false,
   queryTile: 8,
   positionTile: 4,
+  isDeterministic: false,
 };
 
 /** For GPUs: wide workgroups, the inputs of one output shared among lanes. */
@@ -173,16 +179,18 @@ export const GPU_TUNING: Tuning = {
   attentionSubgroups: false,
   queryTile: 32,
   positionTile: 4,
+  isDeterministic: false,
 };
 
 /**
  * The shapes for a device that granted `capabilities`.
  *
- * `isDeterministic` leaves out what sums in an order that depends on the number of rows: one sequence's
- * numbers then have the same bits in any batch and any chunk, and prompts take longer.
+ * `isDeterministic` leaves out what adds up in an order that depends on the step: `gemm`, sums over
+ * subgroups whose size the driver chooses for each kernel, and attention of its own for chunks on GPUs.
+ * Prompts take longer.
  */
 export function tuningFor(
-  { tier, hasF16, hasSubgroups, subgroupMinSize }: Capabilities,
+  { tier, hasF16, hasSubgroups, subgroupMinSize, subgroupMaxSize }: Capabilities,
   { isDeterministic = false }: { isDeterministic?: boolean } = {},
 ): Tuning {
   const isSoftware = tier === "software";
@@ -193,7 +201,40 @@ export function tuningFor(
     attentionSubgroups: isSoftware && sharesLoads,
     stageF16: hasF16,
   };
-  return isDeterministic ? { ...tuning, gemmTiles: [] } : tuning;
+  if (!isDeterministic) return tuning;
+  const sizeIsFixed = subgroupMinSize === subgroupMaxSize;
+  return {
+    ...tuning,
+    matmulSubgroups: tuning.matmulSubgroups && (sizeIsFixed || !addsOverSubgroups(tuning)),
+    gemmTiles: [],
+    isDeterministic,
+  };
+}
+
+/** Lone lanes only pass inputs on through subgroups; several add up through them. */
+function addsOverSubgroups({ matmulTiles, matmulSubgroups }: Tuning): boolean {
+  return matmulSubgroups && matmulTiles.some(({ slices }) => slices > 1);
+}
+
+/**
+ * Whether two deterministic tunings add in the same order, so that every number of a step has the same
+ * bits under both: what autotuning may choose among where answers must not depend on its timings. Free
+ * are rows, outputs and lanes of matmul's tiles (lanes not where these add up through subgroups), and
+ * attention's rows per tile and splits per workgroup.
+ */
+export function addsAlike(a: Tuning, b: Tuning): boolean {
+  return a.isDeterministic && b.isDeterministic && orderOfAdditions(a) === orderOfAdditions(b);
+}
+
+function orderOfAdditions(tuning: Tuning): string {
+  const { matmulTiles, gemmTiles, matmulRun, normLanes, sampleLanes, partLanes } = tuning;
+  const { fusedVocabSize, splitLen, sharesAttention, positionTile } = tuning;
+  const isShared = addsOverSubgroups(tuning);
+  const lanes = matmulTiles.map((tile) => tile.slices * (isShared ? tile.lanes : 1));
+  return JSON.stringify([
+    ...[isShared, [...new Set(lanes)], gemmTiles.length > 0, matmulRun, normLanes],
+    ...[sampleLanes, partLanes, fusedVocabSize, splitLen, sharesAttention, positionTile],
+  ]);
 }
 
 /** Most workgroups along one axis that every adapter allows. */

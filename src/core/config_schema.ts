@@ -154,6 +154,11 @@ export const ConfigSchema = z.object({
     value: "PATH|none",
     defaultText: "tuning.sqlite3 in the user's state directory, quire",
   }),
+  deterministic: z.boolean().default(false).meta({
+    description: "The same bits of every logit alone and in any batch; slower prompts on GPUs",
+    group: RUNTIME,
+    value: "",
+  }),
   seed: z.int().min(0).optional().meta({
     description: "Seeds the requests that bring no seed of their own",
     group: RUNTIME,

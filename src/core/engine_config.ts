@@ -33,6 +33,8 @@ export interface EngineConfig {
   readonly tuningStore?: string;
   /** How the isolate's log lines are written; default: `text`. */
   readonly logFormat?: "text" | "json";
+  /** Whether logits have the same bits alone and in any batch and chunk; default: false. */
+  readonly isDeterministic?: boolean;
   /** Token positions per KV block. */
   readonly blockSize: number;
   /** Exact pool size in blocks; wins over `kvCacheMemoryBytes`. */
@@ -89,6 +91,7 @@ export interface EngineInfo {
   readonly kvCacheDtype: KvCacheDtype;
   /** As in {@link EngineConfig}. */
   readonly kvCacheF16EdgeLayers?: boolean;
+  readonly isDeterministic?: boolean;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
   readonly phases: readonly StartupPhase[];

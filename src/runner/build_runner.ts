@@ -1,5 +1,5 @@
 import type { StepDims } from "../../kernels/step.ts";
-import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
+import type { Tuning } from "../../kernels/tuning.ts";
 import type { ModelConfig } from "../../models/model_config.ts";
 import type { ModelFamily } from "../../models/model_family.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
@@ -11,6 +11,7 @@ import { ModelRunner } from "./model_runner.ts";
 import { allocateMemory, maxSplits, type RunnerMemory, stepLimits } from "./runner_memory.ts";
 import { StepPacker } from "./step_packer.ts";
 import type { UploadedWeights } from "./upload_weights.ts";
+import { ownTuning } from "./own_tuning.ts";
 
 /** What `buildRunner` puts together. */
 export interface RunnerInputs {
@@ -37,7 +38,7 @@ export interface RunnerOptions {
  */
 export async function buildRunner(
   inputs: RunnerInputs,
-  { memory, tuning = tuningFor(inputs.device.capabilities) }: RunnerOptions = {},
+  { memory, tuning = ownTuning(inputs.device, inputs.engine) }: RunnerOptions = {},
 ): Promise<ModelRunner> {
   const { activations, storage } = memory ?? await allocateMemory(inputs);
   return await ModelRunner.create({

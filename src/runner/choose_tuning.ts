@@ -1,4 +1,4 @@
-import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
+import type { Tuning } from "../../kernels/tuning.ts";
 import { systemClock } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
@@ -7,6 +7,7 @@ import type { RunnerInputs } from "./build_runner.ts";
 import type { RunnerMemory } from "./runner_memory.ts";
 import { tuneKernels } from "./tune_kernels.ts";
 import { TuningFile } from "./tuning_file.ts";
+import { ownTuning } from "./own_tuning.ts";
 
 /**
  * How long a start times kernels: no operation is begun later, and one takes a fraction of a second. What
@@ -30,7 +31,8 @@ export interface ChooseOptions {
  * there is a file with earlier times. Costs nothing, so that other starts are as quick as they were.
  */
 export function mayTune({ kind, isSoftware }: Device, config: EngineConfig): boolean {
-  if (kind === "cpu") return false;
+  // Timings decide about the order of additions, and bits must not depend on timings.
+  if (kind === "cpu" || config.isDeterministic === true) return false;
   return timesKernels(isSoftware, config) || isFile(config.tuningStore);
 }
 
@@ -45,7 +47,7 @@ export function mayTune({ kind, isSoftware }: Device, config: EngineConfig): boo
  */
 export async function chooseTuning(options: ChooseOptions): Promise<Tuning> {
   const { inputs: { device, engine }, log, progress, now = systemClock.now } = options;
-  if (!mayTune(device, engine)) return tuningFor(device.capabilities);
+  if (!mayTune(device, engine)) return ownTuning(device, engine);
   const { tuningStore: path } = engine;
   const file = path === undefined ? undefined : new TuningFile(path, device, log);
   const known = await file?.read() ?? [];

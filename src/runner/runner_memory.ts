@@ -1,7 +1,7 @@
 import { attentionQueryTile } from "../../kernels/paged_attention.ts";
 import { partsWords } from "../../kernels/sampling.ts";
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
-import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
+import type { Tuning } from "../../kernels/tuning.ts";
 import type { Activations } from "../../models/model_family.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { invariant } from "../base/invariant.ts";
@@ -10,6 +10,7 @@ import { bytesPerTokenByLayer, kvFormat, numBlocksForTokens } from "../core/kv_l
 import type { RunnerInputs } from "./build_runner.ts";
 import { KvStorage } from "./kv_storage.ts";
 import { maxStepWords, type StepLimits } from "./step_packer.ts";
+import { ownTuning } from "./own_tuning.ts";
 
 /** Everything on the device that a step touches beside the weights. */
 export interface RunnerMemory {
@@ -25,7 +26,7 @@ export interface RunnerMemory {
  */
 export async function allocateMemory(inputs: RunnerInputs): Promise<RunnerMemory> {
   const { device, engine, model, budget } = inputs;
-  const activations = await createActivations(inputs, tuningFor(device.capabilities));
+  const activations = await createActivations(inputs, ownTuning(device, engine));
   const storage = await KvStorage.create(device, {
     numBlocks: budget.numBlocks,
     layerBlockBytes: bytesPerTokenByLayer({ ...model, ...kvFormat(engine) })

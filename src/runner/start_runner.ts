@@ -36,28 +36,35 @@ function engineInfo(
   { device, engine, model, weights, budget }: RunnerInputs,
   phases: readonly StartupPhase[],
 ): EngineInfo {
-  const { quantization } = engine;
   return {
+    ...askedFor(engine),
     device: describeDevice(device),
     deviceKind: device.kind,
     modelType: model.modelType,
     numParameters: weights.numParameters,
     weightBytes: weights.bytes,
-    ...(quantization === undefined ? {} : { quantization }),
     vocabSize: model.vocabSize,
     maxModelLen: budget.maxModelLen,
-    blockSize: engine.blockSize,
     numBlocks: budget.numBlocks,
     kvCacheBytes: budget.bytes,
     growthLimit: budget.growthLimit,
-    kvCacheDtype: engine.kvCacheDtype,
-    ...(engine.kvCacheF16EdgeLayers === undefined
-      ? {}
-      : { kvCacheF16EdgeLayers: engine.kvCacheF16EdgeLayers }),
-    maxNumSeqs: engine.maxNumSeqs,
-    maxNumBatchedTokens: engine.maxNumBatchedTokens,
     phases,
   };
+}
+
+/** What is as the configuration has it. */
+function askedFor(config: EngineConfig) {
+  const { quantization, kvCacheF16EdgeLayers, isDeterministic } = config;
+  const { blockSize, kvCacheDtype, maxNumSeqs, maxNumBatchedTokens } = config;
+  return {
+    blockSize,
+    kvCacheDtype,
+    maxNumSeqs,
+    maxNumBatchedTokens,
+    ...(quantization === undefined ? {} : { quantization }),
+    ...(kvCacheF16EdgeLayers === undefined ? {} : { kvCacheF16EdgeLayers }),
+    ...(isDeterministic === undefined ? {} : { isDeterministic }),
+  } satisfies Partial<EngineInfo>;
 }
 
 /** The adapter with the features that kernels may use on it. */

@@ -5,14 +5,12 @@ import { embedTokens } from "../../kernels/embed_tokens.ts";
 import { gemm } from "../../kernels/gemm.ts";
 import { matmul } from "../../kernels/matmul.ts";
 import { normMatmul } from "../../kernels/norm_matmul.ts";
-import {
-  pagedAttentionDecode,
-  pagedAttentionPrefill,
-  pagedAttentionReduce,
-} from "../../kernels/paged_attention.ts";
+import { pagedAttentionDecode, pagedAttentionPrefill } from "../../kernels/paged_attention.ts";
+import { pagedAttentionReduce } from "../../kernels/paged_attention_reduce.ts";
 import {
   pagedAttentionDecodeShared,
   pagedAttentionPrefillShared,
+  pagedAttentionPrefillSplitsShared,
   pagedAttentionReduceShared,
 } from "../../kernels/paged_attention_shared.ts";
 import { panelWeights } from "../../kernels/panel_weights.ts";
@@ -34,6 +32,7 @@ const KERNELS = [
   pagedAttentionReduce,
   pagedAttentionDecodeShared,
   pagedAttentionPrefillShared,
+  pagedAttentionPrefillSplitsShared,
   pagedAttentionReduceShared,
   panelWeights,
   rmsNorm,
@@ -68,7 +67,9 @@ Deno.test("every WGSL file is one kernel's or shared by several", async () => {
   for await (const { name } of Deno.readDir(new URL("../../kernels/", import.meta.url))) {
     if (name.endsWith(".wgsl")) files.push(name.replace(".wgsl", ""));
   }
-  const shared = ["attend", "elements", "kv_elements", "matmul_tile", "part", "reduce", "segments"];
+  const attention = ["attend", "attend_shared", "attend_shared_memory", "join_splits"];
+  const others = ["elements", "kv_elements", "matmul_tile", "part", "reduce", "segments"];
+  const shared = [...attention, ...others];
   assertEquals(files.sort(), [...KERNELS.map(({ name }) => name), ...shared].sort());
   const ofSteps = KERNELS.filter(({ name }) => name !== panelWeights.name);
   assert(ofSteps.every(({ source }) => source.includes("const STEP_NUM_TOKENS")));

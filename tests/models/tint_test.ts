@@ -51,7 +51,9 @@ async function complaint({ device, capabilities }: TintDevice, code: string) {
 function* tunings({ capabilities }: TintDevice): Generator<Tuning> {
   for (const tier of ["software", "baseline", "subgroups"] as const) {
     for (const hasSubgroups of capabilities.hasSubgroups ? [false, true] : [false]) {
-      yield tuningFor({ ...capabilities, tier, hasSubgroups });
+      for (const isDeterministic of [false, true]) {
+        yield tuningFor({ ...capabilities, tier, hasSubgroups }, { isDeterministic });
+      }
     }
   }
 }

@@ -77,6 +77,7 @@ Deno.test(
     assertEquals(mayTune(new TimedDevice(), { ...engine, autotune: "off" }), false);
     await Deno.writeFile(path, new Uint8Array());
     assertEquals(mayTune(software, engine), true);
+    assertEquals(mayTune(software, { ...engine, isDeterministic: true }), false);
     assertEquals(mayTune(new ReferenceDevice(), { ...engine, autotune: "on" }), false);
   }),
 );
