@@ -11,7 +11,7 @@ import source from "./matmul.wgsl" with { type: "text" };
 import tile from "./matmul_tile.wgsl" with { type: "text" };
 import { numRows, type Rows, ROWS_WORD } from "./rows.ts";
 import { type StepDims, stepWgsl } from "./step.ts";
-import { fits, foldGrid, type MatmulTile, type Tuning } from "./tuning.ts";
+import { fits, foldGrid, type MatmulTile, SOFTWARE_LANES, type Tuning } from "./tuning.ts";
 import {
   type WeightConstants,
   weightConstants,
@@ -164,8 +164,10 @@ function summation(
   { matmulRun }: Pick<Tuning, "matmulRun">,
 ): { RUN: number; SPAN: number; load: number } {
   if (!isQuantized(dtype)) {
-    // An image's loads are short: as many inputs at a time as the lanes can load one four each of.
-    const most = isImage && slices === 1 ? Math.max(matmulRun, lanes / rows) : matmulRun;
+    // An image's loads are short: as many inputs at a time as the lanes can load
+    // one four each of, in a subgroup that may have no more of them.
+    const shared = Math.min(lanes, SOFTWARE_LANES) / rows;
+    const most = isImage && slices === 1 ? Math.max(matmulRun, shared) : matmulRun;
     const run = runLength(k, most);
     return { RUN: run, SPAN: run, load: Math.min(2, run) };
   }

@@ -93,7 +93,7 @@ export interface Tuning extends ProductTiles {
 }
 
 /** Lanes of a workgroup of the tiles below, which share out what they load: a subgroup must hold them. */
-const SOFTWARE_LANES = 8;
+export const SOFTWARE_LANES = 8;
 
 /**
  * For adapters whose threads are CPU threads: one SIMD vector of lanes, no barriers, little code, since
