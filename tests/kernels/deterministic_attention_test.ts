@@ -89,6 +89,12 @@ async function attend(gpu: Parameters<typeof runBoth>[0], shape: Shape, tuning: 
   return { actual: halves(actual), expected: halves(expected) };
 }
 
+/** Words of the chunks' rows that are not those of the same rows as decodes. */
+function numDifferent({ chunks, decodes }: { chunks: Uint32Array; decodes: Uint32Array }): number {
+  assertEquals(chunks.length, decodes.length);
+  return chunks.filter((bits, i) => bits !== decodes[i]).length;
+}
+
 const TUNINGS = {
   SOFTWARE_TUNING,
   "GPU_TUNING, deterministic": { ...GPU_TUNING, isDeterministic: true },
@@ -98,8 +104,8 @@ for (const [name, tuning] of Object.entries(TUNINGS)) {
   for (const [shapeName, shape] of SHAPES) {
     gpuTest(`${name} gives a row the same bits in a chunk and alone: ${shapeName}`, async (gpu) => {
       const { actual, expected } = await attend(gpu, shape, tuning);
-      assertEquals(actual.chunks, actual.decodes);
-      assertEquals(expected.chunks, expected.decodes);
+      assertEquals(numDifferent(actual), 0);
+      assertEquals(numDifferent(expected), 0);
       assert(new Set(actual.decodes).size > actual.decodes.length / 2, "nothing was computed");
     });
   }
@@ -107,5 +113,5 @@ for (const [name, tuning] of Object.entries(TUNINGS)) {
 
 gpuTest("GPU_TUNING gives a row other bits in a chunk than alone", async (gpu) => {
   const { actual } = await attend(gpu, SHAPES[0]![1], GPU_TUNING);
-  assert(actual.chunks.some((bits, i) => bits !== actual.decodes[i]));
+  assert(numDifferent(actual) > 0);
 });

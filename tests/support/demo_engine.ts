@@ -1,6 +1,6 @@
 import { loadModelConfig } from "../../models/model_config.ts";
 import { modelFamily } from "../../models/registry.ts";
-import type { SampledToken } from "../../src/core/batch.ts";
+import type { Batch, SampledToken } from "../../src/core/batch.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { TokenId } from "../../src/core/ids.ts";
 import { kvFormat } from "../../src/core/kv_layout.ts";
@@ -107,6 +107,8 @@ export async function demoRunner(
   };
 }
 
+const KEY_SPACE = { secret: new Uint8Array(32), modelFingerprint: "demo", layout: "demo" };
+
 /** The bundled model on a device, with a scheduler before it; no isolate, no HTTP. */
 export class DemoEngine {
   #runner: ModelRunner;
@@ -123,7 +125,12 @@ export class DemoEngine {
     options: RunnerOptions = {},
   ): Promise<DemoEngine> {
     const { runner, engine, budget } = await demoRunner(device, overrides, options);
-    const blocks = new BlockManager({ numBlocks: budget.numBlocks, blockSize: engine.blockSize });
+    const { blockSize, enablePrefixCaching } = engine;
+    const blocks = new BlockManager({
+      numBlocks: budget.numBlocks,
+      blockSize,
+      ...(enablePrefixCaching ? { prefixCache: { keySpace: KEY_SPACE } } : {}),
+    });
     return new DemoEngine(runner, new Scheduler(blocks, { ...engine, ...budget }));
   }
 
@@ -138,11 +145,13 @@ export class DemoEngine {
 
   /**
    * Runs all arrivals to their ends, checks that nothing leaked, and returns them in order.
-   * `beforeStep` is called with each step's number before it is planned.
+   * `beforeStep` is called with each step's number before it is planned, `afterRun` with its plan when it
+   * has run.
    */
   async generate(
     arrivals: readonly Arrival[],
     beforeStep: (step: number) => Promise<void> = () => Promise.resolve(),
+    afterRun: (batch: Batch) => Promise<void> = () => Promise.resolve(),
   ): Promise<Outcome[]> {
     const outcomes = arrivals.map((): Outcome => ({ tokens: [], sampled: [] }));
     const waiting = new Set(arrivals.keys());
@@ -158,11 +167,17 @@ export class DemoEngine {
       const batch = this.#scheduler.schedule();
       const events = batch === undefined
         ? this.#scheduler.takeEvents()
-        : this.#scheduler.commit(batch, await this.#runner.run(batch));
+        : this.#scheduler.commit(batch, await this.#run(batch, afterRun));
       for (const event of events) this.#take(event, arrivals, outcomes);
     }
     this.#scheduler.checkIntegrity();
     return outcomes;
+  }
+
+  async #run(batch: Batch, afterRun: (batch: Batch) => Promise<void>): Promise<SampledToken[]> {
+    const sampled = await this.#runner.run(batch);
+    await afterRun(batch);
+    return sampled;
   }
 
   #take(event: TokenEvent, arrivals: readonly Arrival[], outcomes: Outcome[]): void {
