@@ -7,11 +7,12 @@ import { kvBytesPerBlock } from "../src/core/kv_layout.ts";
 import type { Device } from "../src/device/device.ts";
 import type { KernelCall } from "../src/device/kernel.ts";
 import { buildRunner } from "../src/runner/build_runner.ts";
+import type { TimedCalls } from "../src/runner/call_timing.ts";
 import type { ModelRunner } from "../src/runner/model_runner.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
 import { demoConfig, GREEDY } from "./demo.ts";
 import { fillBuffer } from "./random_weights.ts";
-import type { TimedCalls } from "./dispatch_timing.ts";
+
 import { WatchedDevice } from "./watched_device.ts";
 
 const BLOCK_SIZE = 16;
@@ -49,7 +50,7 @@ export class ModelRig {
     this.#batch = batch;
   }
 
-  /** @throws {RangeError} when the device has no room, or cannot bind the step; nothing is kept. */
+  /** @throws {RangeError} when the device has no room; nothing is kept. */
   static async create(
     device: Device,
     { family, config, weights }: {
@@ -80,9 +81,6 @@ export class ModelRig {
         family,
         weights,
         budget,
-        onNotice: (notice) => {
-          throw new RangeError(notice);
-        },
       });
       const { calls } = watched;
       for (const [i, buffer] of watched.buffers.entries()) {

@@ -2,6 +2,7 @@ import type { ModelConfig } from "../models/model_config.ts";
 import type { DeviceWeight, ModelFamily } from "../models/model_family.ts";
 import type { Device } from "../src/device/device.ts";
 import { type DeviceBuffer, type Kernel, kernelCall } from "../src/device/kernel.ts";
+import { inPanels } from "../src/runner/in_panels.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
 import { createWeight, weightBytes } from "../src/runner/weight_buffers.ts";
 
@@ -84,12 +85,14 @@ export async function randomWeights(
     for (const spec of family.weights(config)) {
       const count = spec.shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0);
       const isVector = spec.shapes[0]!.length === 1;
-      const weight = await createWeight(device, spec, isVector ? "f32" : "f16");
+      let weight = await createWeight(device, spec, isVector ? "f32" : "f16");
       weights.set(spec.name, weight);
       for (const [i, { buffer }] of weight.parts.entries()) {
         if (isVector) device.write(buffer, 0, ones(count));
         else await fillBuffer(device, buffer, weights.size + (i << 16));
       }
+      weight = await inPanels(device, spec, weight);
+      weights.set(spec.name, weight);
       bytes += weightBytes(weight);
       numParameters += count;
     }

@@ -46,7 +46,11 @@ export function embedTokensCalls(
 ): KernelCall<StepDims>[] {
   return partsOf(w, V).map(({ buffer, begin, end }) =>
     kernelCall(embedTokens, {
-      constants: { ...weightConstants(dtype, end - begin, E, 1), V, E, BEGIN: begin, END: end },
+      constants: {
+        ...weightConstants(dtype, end - begin, E, 1),
+        WEIGHT_IMAGE: buffer.isImage === true,
+        ...{ V, E, BEGIN: begin, END: end },
+      },
       buffers: { step, w: buffer, out },
       workgroups: ({ numTokens }) => [Math.ceil(E / 4 / 64), numTokens, 1],
     })

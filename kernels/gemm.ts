@@ -47,11 +47,11 @@ export const gemm: Kernel<Shape> = {
  */
 export function gemmCalls(
   product: Product,
-  { w: matrix, ...buffers }: ProductBuffers,
+  { step, x, w: matrix, y }: ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   return partProducts(product, matrix)
-    .flatMap(({ product, w }) => partCalls(product, { ...buffers, w }, tuning));
+    .flatMap(({ product, w }) => partCalls(product, { step, x, w, y }, tuning));
 }
 
 function partCalls(

@@ -11,7 +11,7 @@ import source from "./matmul.wgsl" with { type: "text" };
 import tile from "./matmul_tile.wgsl" with { type: "text" };
 import { numRows, type Rows, ROWS_WORD } from "./rows.ts";
 import { type StepDims, stepWgsl } from "./step.ts";
-import { fits, foldGrid, type MatmulTile, type Tuning } from "./tuning.ts";
+import { fits, foldGrid, type MatmulTile, SOFTWARE_LANES, type Tuning } from "./tuning.ts";
 import {
   type WeightConstants,
   weightConstants,
@@ -41,7 +41,9 @@ export type MatmulShape =
   & ProductConstants
   & Readonly<{ NORM: boolean; GATHER: boolean }>
   & Readonly<{ TILE_R: number; TILE_N: number; W: number }>
-  & Readonly<{ LANES: number; SLICES: number; SUBGROUPS: boolean; RUN: number; SPAN: number }>;
+  & Readonly<{ LANES: number; SLICES: number; SUBGROUPS: boolean; RUN: number; SPAN: number }>
+  /** Outputs from one of a lane to its next. */
+  & Readonly<{ STRIDE: number }>;
 
 /**
  * `y = x w^T`, `y += x w^T`, or `y = silu(x gate^T) * (x up^T)` with w the gates over the ups.
@@ -127,32 +129,34 @@ export type ProductBuffers =
  */
 export function matmulCalls(
   whole: Product,
-  { w: matrix, ...buffers }: ProductBuffers,
+  { step, x, w: matrix, y }: ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   return partProducts(whole, matrix).flatMap(({ product, w }) =>
     tuning.matmulTiles.map((tile) =>
       kernelCall(matmul, {
         label: product.label,
-        constants: matmulShape(product, tile, tuning),
-        buffers: { ...buffers, w },
+        constants: matmulShape(product, tile, tuning, w.isImage),
+        buffers: { step, x, w, y },
         workgroups: (dims) => tileGrid(product, tile, dims),
       })
     )
   );
 }
 
-/** The constants of one tile's call. */
+/** The constants of one tile's call; `isImage` says so of the weights. */
 export function matmulShape(
   product: Product,
   tile: MatmulTile,
   tuning: Pick<Tuning, "matmulRun" | "matmulSubgroups">,
+  isImage = false,
 ): MatmulShape {
   const { n, k, dtype, epilogue = "store" } = product;
-  const { RUN, SPAN, load } = summation(dtype, k, tile, tuning);
+  const { RUN, SPAN, load } = summation({ dtype, k, isImage }, tile, tuning);
   const outputs = tileOutputs(tile, epilogue);
   return {
     ...weightConstants(dtype, weightRows(n, epilogue), k, load),
+    WEIGHT_IMAGE: isImage,
     ...productConstants(product),
     NORM: false,
     GATHER: false,
@@ -161,6 +165,7 @@ export function matmulShape(
     W: weightRows(outputs, epilogue),
     LANES: tile.lanes,
     SLICES: tile.slices,
+    STRIDE: tile.slices === 1 ? tile.lanes : 1,
     SUBGROUPS: tuning.matmulSubgroups,
     RUN,
     SPAN,
@@ -191,13 +196,16 @@ const SHARED_SPAN = 8;
 
 /** Fours of inputs that are summed by themselves, how many of them are unrolled, and loaded at once. */
 function summation(
-  dtype: WeightDtype,
-  k: number,
-  { rows, slices }: MatmulTile,
+  { dtype, k, isImage }: { dtype: WeightDtype; k: number; isImage: boolean },
+  { rows, lanes, slices }: MatmulTile,
   { matmulRun }: Pick<Tuning, "matmulRun">,
 ): { RUN: number; SPAN: number; load: number } {
   if (!isQuantized(dtype)) {
-    const run = runLength(k, matmulRun);
+    // An image's loads are short: as many inputs at a time as the lanes can load
+    // one four each of, in a subgroup that may have no more of them.
+    const shared = Math.min(lanes, SOFTWARE_LANES) / rows;
+    const most = isImage && slices === 1 ? Math.max(matmulRun, shared) : matmulRun;
+    const run = runLength(k, most);
     return { RUN: run, SPAN: run, load: Math.min(2, run) };
   }
   const { bits, groupSize } = quantizedFormat(dtype);

@@ -69,12 +69,12 @@ export function normMatmulCalls(
   const isFused = (count: number) =>
     tuning.matmulTiles.some((tile) => tile.fusesNorm && fits(tile, count));
   const norms = rmsNormCall(
-    { rows, E: k, EPS: eps, LANES: tuning.normLanes, skip: isFused },
+    { label, rows, E: k, EPS: eps, LANES: tuning.normLanes, skip: isFused },
     { step, x, weight: norm, out: normed },
   );
   const products = partProducts(whole, matrix).flatMap(({ product, w }) =>
     tuning.matmulTiles.map((tile) => {
-      const shape = matmulShape(product, tile, tuning);
+      const shape = matmulShape(product, tile, tuning, w.isImage);
       const workgroups = (dims: StepDims) => tileGrid(product, tile, dims);
       if (!tile.fusesNorm) {
         const call = { label, constants: shape, buffers: { step, x: normed, w, y }, workgroups };

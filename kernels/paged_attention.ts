@@ -6,6 +6,7 @@ import {
 } from "../src/device/kernel.ts";
 import attend from "./attend.wgsl" with { type: "text" };
 import { type KvConstants, kvConstants, type KvShape } from "./kv_cache.ts";
+import joinSplits from "./join_splits.wgsl" with { type: "text" };
 import kvElements from "./kv_elements.wgsl" with { type: "text" };
 import decodeSource from "./paged_attention_decode.wgsl" with { type: "text" };
 import {
@@ -14,11 +15,9 @@ import {
   type AttentionShape,
   DECODE_BINDINGS,
   PREFILL_BINDINGS,
-  REDUCE_BINDINGS,
-  reduceSplits,
 } from "./paged_attention_definition.ts";
 import prefillSource from "./paged_attention_prefill.wgsl" with { type: "text" };
-import reduceSource from "./paged_attention_reduce.wgsl" with { type: "text" };
+import { pagedAttentionReduceCall } from "./paged_attention_reduce.ts";
 import { canShareAttention, sharedAttentionCalls } from "./paged_attention_shared.ts";
 import { type StepDims, stepWgsl } from "./step.ts";
 import type { Tuning } from "./tuning.ts";
@@ -26,13 +25,17 @@ import type { Tuning } from "./tuning.ts";
 type DecodeShape =
   & AttentionShape
   & KvConstants
-  & Readonly<{ SPLIT_LEN: number; SPLITS: number; POSITIONS: number }>;
+  & Readonly<{ SPLIT_LEN: number; SPLITS: number }>
+  & LaneShape;
 type PrefillShape =
   & KvShape
   & KvConstants
-  & Readonly<{ H: number; QUERIES: number; POSITIONS: number }>;
+  & Readonly<{ H: number; SPLIT_LEN: number; QUERIES: number }>
+  & LaneShape;
+/** What a lane takes at a time (`attend.wgsl`). */
+type LaneShape = Readonly<{ HEADS: number; POSITIONS: number; SUBGROUPS: boolean }>;
 
-/** Attention of decodes, one partial result per split; `pagedAttentionReduce` joins them. */
+/** Attention of decodes, one partial result per split; `paged_attention_reduce` joins them. */
 export const pagedAttentionDecode: Kernel<DecodeShape> = {
   name: "paged_attention_decode",
   source: stepWgsl + kvElements + decodeSource.replace("${attend}", () => attend),
@@ -40,26 +43,28 @@ export const pagedAttentionDecode: Kernel<DecodeShape> = {
   reference: attendDecodes,
 };
 
-/** Joins the splits of each decode's heads into its attention output. */
-export const pagedAttentionReduce: Kernel<
-  Readonly<{ H: number; D: number; MAX_SPLITS: number; SPLIT_LEN: number }>
-> = {
-  name: "paged_attention_reduce",
-  source: stepWgsl + reduceSource,
-  bindings: REDUCE_BINDINGS,
-  reference: reduceSplits,
-};
-
-/** Causal attention of chunks, tile by tile. */
+/** Causal attention of chunks, tile by tile, of each row with the bits of a decode. */
 export const pagedAttentionPrefill: Kernel<PrefillShape> = {
   name: "paged_attention_prefill",
-  source: stepWgsl + kvElements + prefillSource.replace("${attend}", () => attend),
+  source: stepWgsl + kvElements + joinSplits + prefillSource.replace("${attend}", () => attend),
   bindings: PREFILL_BINDINGS,
   reference: attendTiles,
 };
 
 /** Lanes per workgroup that every adapter allows. */
 const MAX_LANES = 256;
+/** Lanes that share what they load; a workgroup of lone lanes must fill its subgroups to do so. */
+const SHARING_LANES = 8;
+/** Most query elements of a lane: all are written out, and compiled. */
+const MAX_LANE_QUERY = 256;
+
+/** Heads of a decode that one lane takes together, as many of those of a KV head as fit. */
+function headsPerLane({ H, G, D }: Readonly<{ H: number; G: number; D: number }>): number {
+  const most = Math.max(1, Math.floor(MAX_LANE_QUERY / D));
+  let heads = Math.min(most, H / G);
+  while (H / G % heads !== 0) heads--;
+  return heads;
+}
 
 /** Query rows of a prefill tile, which the step is packed in: the H / G heads of a KV head sit together. */
 export function attentionQueryTile(
@@ -77,12 +82,14 @@ export function pagedAttentionCalls(
 ): KernelCall<StepDims>[] {
   const QUERIES = attentionQueryTile(shape, tuning);
   if (tuning.sharesAttention && canShareAttention(shape)) {
-    return sharedAttentionCalls(shape, buffers, { splitLen: tuning.splitLen, queryTile: QUERIES });
+    const { splitLen, isDeterministic } = tuning;
+    return sharedAttentionCalls(shape, buffers, { splitLen, queryTile: QUERIES, isDeterministic });
   }
   const { H, G, D, MAX_SPLITS, BLOCK_SIZE, KV_DTYPE } = shape;
-  const base = { H, G, D, BLOCK_SIZE, KV_DTYPE, ...kvConstants(shape) };
   const { splitLen, positionTile: POSITIONS } = tuning;
+  const base = { H, G, D, BLOCK_SIZE, KV_DTYPE, ...kvConstants(shape, true), POSITIONS };
   const splitsPerWorkgroup = Math.min(tuning.splitsPerWorkgroup, Math.floor(MAX_LANES * G / H));
+  const shares = tuning.attentionSubgroups && QUERIES * H / G % SHARING_LANES === 0;
   return [
     kernelCall(pagedAttentionDecode, {
       constants: {
@@ -90,7 +97,8 @@ export function pagedAttentionCalls(
         MAX_SPLITS,
         SPLIT_LEN: splitLen,
         SPLITS: splitsPerWorkgroup,
-        POSITIONS,
+        HEADS: headsPerLane(shape),
+        SUBGROUPS: false,
       },
       buffers,
       workgroups: ({ numDecodes, maxDecodeLen }: StepDims) => [
@@ -99,13 +107,9 @@ export function pagedAttentionCalls(
         numDecodes,
       ],
     }),
-    kernelCall(pagedAttentionReduce, {
-      constants: { H, D, MAX_SPLITS, SPLIT_LEN: splitLen },
-      buffers,
-      workgroups: ({ numDecodes }: StepDims) => [Math.ceil(H * D / 4 / 64), numDecodes, 1],
-    }),
+    pagedAttentionReduceCall(shape, buffers, splitLen),
     kernelCall(pagedAttentionPrefill, {
-      constants: { ...base, QUERIES, POSITIONS },
+      constants: { ...base, SPLIT_LEN: splitLen, QUERIES, HEADS: 1, SUBGROUPS: shares },
       buffers,
       workgroups: ({ numTiles }: StepDims) => [numTiles, G, 1],
     }),

@@ -1,5 +1,5 @@
 import type { HostBuffer } from "../src/device/host_buffer.ts";
-import { attendTo, queryOf } from "./attend.ts";
+import { type Attended, attendTo, queryOf } from "./attend.ts";
 import type { KvShape } from "./kv_cache.ts";
 import { SEQ, SEQ_WORDS, STEP, TILE, TILE_WORDS } from "./step.ts";
 
@@ -70,31 +70,35 @@ export function reduceSplits(
   const words = step!.u32;
   for (let s = 0; s < words[STEP.numDecodes]!; s++) {
     const seq = words[STEP.seqs]! + s * SEQ_WORDS;
-    const splits = Math.ceil(words[seq + SEQ.contextLen]! / SPLIT_LEN);
+    const count = Math.ceil(words[seq + SEQ.contextLen]! / SPLIT_LEN);
     for (let h = 0; h < H; h++) {
       const first = (s * H + h) * MAX_SPLITS;
-      const pairs = Array.from(
-        { length: splits },
-        (_, m) => peaks!.f32.subarray((first + m) * 2, (first + m) * 2 + 2),
-      );
-      const peak = Math.max(...pairs.map(([top]) => top!));
-      const weights = pairs.map(([top]) => Math.exp(top! - peak));
-      const total = pairs.reduce((sum, [, part], m) => sum + part! * weights[m]!, 0);
-      const row = (words[seq + SEQ.firstRow]! * H + h) * D;
-      for (let d = 0; d < D; d++) {
-        const sum = weights.reduce((a, w, m) => a + w * parts!.f32[(first + m) * D + d]!, 0);
-        out!.f32[row + d] = sum / total;
-      }
+      const splits = Array.from({ length: count }, (_, m): Attended => {
+        const [peak, total] = peaks!.f32.subarray((first + m) * 2);
+        const output = parts!.f32.subarray((first + m) * D, (first + m + 1) * D);
+        return { output, peak: peak!, total: total! };
+      });
+      out!.f32.set(joinSplits(splits), (words[seq + SEQ.firstRow]! * H + h) * D);
     }
   }
 }
 
-/** Causal attention of chunks. */
+/** The attention of a context from that of its splits, in the order of their positions; at least one. */
+function joinSplits(splits: readonly Attended[]): Float32Array {
+  const peak = Math.max(...splits.map((split) => split.peak));
+  const weights = splits.map((split) => Math.exp(split.peak - peak));
+  const total = splits.reduce((sum, split, m) => sum + split.total * weights[m]!, 0);
+  return splits[0]!.output.map((_, d) =>
+    splits.reduce((sum, { output }, m) => sum + output[d]! * weights[m]!, 0) / total
+  );
+}
+
+/** Causal attention of chunks: of each row as {@link attendDecodes} and {@link reduceSplits} do it, to the bit. */
 export function attendTiles(
   { step, qkv, kv, out }: Buffers,
-  shape: KvShape & Readonly<{ H: number }>,
+  shape: KvShape & Readonly<{ H: number; SPLIT_LEN: number }>,
 ): void {
-  const { H, G, D } = shape;
+  const { H, G, D, SPLIT_LEN } = shape;
   const words = step!.u32;
   for (let n = 0; n < words[STEP.numTiles]!; n++) {
     const tile = words[STEP.tiles]! + n * TILE_WORDS;
@@ -106,8 +110,14 @@ export function attendTiles(
       for (let h = 0; h < H; h++) {
         const query = queryOf(qkv!, row, h, shape);
         const head = Math.floor(h / (H / G));
-        const { output, total } = attendTo(query, context, head, [0, end], shape);
-        out!.f32.set(output.map((v) => v / total), (row * H + h) * D);
+        const splits: Attended[] = [];
+        for (let begin = 0; begin < end; begin += SPLIT_LEN) {
+          const positions = [begin, Math.min(begin + SPLIT_LEN, end)] as const;
+          const { output, peak, total } = attendTo(query, context, head, positions, shape);
+          // As the buffer between the two keeps them.
+          splits.push({ output, peak: Math.fround(peak), total: Math.fround(total) });
+        }
+        out!.f32.set(joinSplits(splits), (row * H + h) * D);
       }
     }
   }

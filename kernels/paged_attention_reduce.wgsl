@@ -7,7 +7,8 @@
 //   1 parts  f32 [S, H, M, D]
 //   2 peaks  f32 [S, H, M, 2], peak and total
 //   3 out    f32 [T, H, D]
-// Dispatch: (ceil(H * D/4 / 64), S, 1), one lane per four dims.
+// Dispatch: (ceil(H * D/4 / 64), S, 1), one lane per four dims, which joins all splits in their order
+// (join_splits.wgsl).
 // Reference: paged_attention.ts, with paged_attention_decode.
 
 const H: u32 = ${H}u;
@@ -27,13 +28,14 @@ fn paged_attention_reduce(@builtin(global_invocation_id) id: vec3<u32>) {
   let splits = (step[seq + SEQ_CONTEXT_LEN] + SPLIT_LEN - 1u) / SPLIT_LEN;
   let first = (id.y * H + head) * MAX_SPLITS;
   var peak = -3.4e38;
-  for (var m = 0u; m < splits; m++) { peak = max(peak, peaks[first + m].x); }
-  var sum = vec4(0.0);
   var total = 0.0;
+  var sum = vec4(0.0);
   for (var m = 0u; m < splits; m++) {
-    let weight = exp(peaks[first + m].x - peak);
-    total += peaks[first + m].y * weight;
-    sum += parts[(first + m) * ${D / 4}u + id.x % ${D / 4}u] * weight;
+    let split = peaks[first + m];
+    let factors = join_factors(peak, split.x);
+    peak = max(peak, split.x);
+    total = join_totals(total, split.y, factors);
+    sum = join_parts(sum, parts[(first + m) * ${D / 4}u + id.x % ${D / 4}u], factors);
   }
   out[step[seq + SEQ_FIRST_ROW] * H * ${D / 4}u + id.x] = sum / total;
 }

@@ -4,6 +4,9 @@ import {
   type KernelCall,
   kernelCall,
 } from "../src/device/kernel.ts";
+import attend from "./attend_shared.wgsl" with { type: "text" };
+import attendMemory from "./attend_shared_memory.wgsl" with { type: "text" };
+import joinSplits from "./join_splits.wgsl" with { type: "text" };
 import { type KvConstants, kvConstants, type KvShape } from "./kv_cache.ts";
 import kvElements from "./kv_elements.wgsl" with { type: "text" };
 import decodeSource from "./paged_attention_decode_shared.wgsl" with { type: "text" };
@@ -17,23 +20,26 @@ import {
   reduceSplits,
 } from "./paged_attention_definition.ts";
 import prefillSource from "./paged_attention_prefill_shared.wgsl" with { type: "text" };
+import splitsSource from "./paged_attention_prefill_splits_shared.wgsl" with { type: "text" };
+import { pagedAttentionReduceCall } from "./paged_attention_reduce.ts";
 import reduceSource from "./paged_attention_reduce_shared.wgsl" with { type: "text" };
 import { type StepDims, stepWgsl } from "./step.ts";
 
-type DecodeShape =
-  & AttentionShape
+/** How a workgroup attends to a split, see `attend_shared.wgsl`. */
+type SplitShape =
+  & KvShape
   & KvConstants
-  & Readonly<{ SPLIT_LEN: number; LANES: number; HEADS: number }>
-  & Readonly<{ SLICES: number; COLUMN_GROUPS: number }>;
+  & Readonly<{ H: number; SPLIT_LEN: number; HEADS: number }>
+  & Readonly<{ LANES: number; SLICES: number; COLUMN_GROUPS: number }>;
 type PrefillShape =
   & KvShape
   & KvConstants
-  & Readonly<{ H: number; ROW_GROUPS: number; ROW_LANES: number }>;
+  & Readonly<{ H: number; SPLIT_LEN: number; ROW_GROUPS: number; ROW_LANES: number }>;
 
 /** Attention of decodes, the query heads of one KV head together, as GPUs like it. */
-export const pagedAttentionDecodeShared: Kernel<DecodeShape> = {
+export const pagedAttentionDecodeShared: Kernel<SplitShape & Readonly<{ MAX_SPLITS: number }>> = {
   name: "paged_attention_decode_shared",
-  source: stepWgsl + kvElements + decodeSource,
+  source: stepWgsl + kvElements + attendMemory + decodeSource.replace("${attend}", () => attend),
   bindings: DECODE_BINDINGS,
   reference: attendDecodes,
 };
@@ -56,12 +62,23 @@ export const pagedAttentionPrefillShared: Kernel<PrefillShape> = {
   reference: attendTiles,
 };
 
+/** {@link pagedAttentionPrefillShared} that gives each row the bits it would have as a decode. */
+export const pagedAttentionPrefillSplitsShared: Kernel<
+  SplitShape & Readonly<{ QUERY_GROUPS: number }>
+> = {
+  name: "paged_attention_prefill_splits_shared",
+  source: stepWgsl + kvElements + attendMemory + joinSplits +
+    splitsSource.replace("${attend}", () => attend),
+  bindings: PREFILL_BINDINGS,
+  reference: attendTiles,
+};
+
 /** Lanes of each workgroup; a power of two, and at least `D / 4`. */
 const LANES = 128;
 /** What WebGPU promises of shared memory, bytes. */
 const MAX_SHARED_BYTES = 16_384;
-/** Query heads whose sums a lane keeps in registers. */
-const MAX_HEADS = 8;
+/** Queries whose sums a lane keeps in registers. */
+const MAX_QUERIES = 8;
 /** Rows of a workgroup of prefill. */
 const PREFILL_ROWS = 64;
 
@@ -70,36 +87,51 @@ export function canShareAttention(shape: KvShape): boolean {
   return kvConstants(shape).VECTOR_LOADS % 2 === 0 && shape.D <= 4 * LANES;
 }
 
-/** Attention of one layer on a GPU; `splitLen` is a multiple of 64. */
+type AttentionBuffers = Readonly<
+  Record<"step" | "qkv" | "kv" | "parts" | "peaks" | "out", DeviceBuffer>
+>;
+
+/**
+ * Attention of one layer on a GPU; `splitLen` is a multiple of 64.
+ *
+ * `isDeterministic` joins splits in their order, and has chunks do as decodes do: the first costs
+ * decodes a little, the second prompts more.
+ */
 export function sharedAttentionCalls(
   shape: AttentionShape,
-  buffers: Readonly<Record<"step" | "qkv" | "kv" | "parts" | "peaks" | "out", DeviceBuffer>>,
-  { splitLen, queryTile }: { splitLen: number; queryTile: number },
+  buffers: AttentionBuffers,
+  { splitLen, queryTile, isDeterministic }: {
+    splitLen: number;
+    queryTile: number;
+    isDeterministic: boolean;
+  },
 ): KernelCall<StepDims>[] {
   const { H, G, D, MAX_SPLITS, BLOCK_SIZE, KV_DTYPE } = shape;
   const layout = kvConstants(shape);
-  const base = { H, G, D, BLOCK_SIZE, KV_DTYPE, ...layout };
-  const SLICES = layout.VECTOR_LOADS % 4 === 0 ? 4 : 2;
-  const HEADS = headsTogether(shape, { splitLen, slices: SLICES });
+  const base = { H, G, D, BLOCK_SIZE, KV_DTYPE, ...layout, SPLIT_LEN: splitLen };
+  const split = {
+    ...base,
+    LANES,
+    SLICES: layout.VECTOR_LOADS % 4 === 0 ? 4 : 2,
+    COLUMN_GROUPS: Math.floor(LANES / layout.VECTOR_LOADS),
+  };
+  const HEADS = headsTogether(split);
   const ROW_GROUPS = Math.ceil(queryTile * H / G / PREFILL_ROWS);
+  const decode = kernelCall(pagedAttentionDecodeShared, {
+    constants: { ...split, MAX_SPLITS, HEADS },
+    buffers,
+    workgroups: ({ numDecodes, maxDecodeLen }: StepDims) => [
+      Math.ceil(maxDecodeLen / splitLen),
+      H / HEADS,
+      numDecodes,
+    ],
+  });
+  if (isDeterministic) {
+    const reduce = pagedAttentionReduceCall(shape, buffers, splitLen);
+    return [decode, reduce, prefillSplitsCall(split, buffers, queryTile)];
+  }
   return [
-    kernelCall(pagedAttentionDecodeShared, {
-      constants: {
-        ...base,
-        MAX_SPLITS,
-        SPLIT_LEN: splitLen,
-        LANES,
-        HEADS,
-        SLICES,
-        COLUMN_GROUPS: Math.floor(LANES / layout.VECTOR_LOADS),
-      },
-      buffers,
-      workgroups: ({ numDecodes, maxDecodeLen }: StepDims) => [
-        Math.ceil(maxDecodeLen / splitLen),
-        H / HEADS,
-        numDecodes,
-      ],
-    }),
+    decode,
     kernelCall(pagedAttentionReduceShared, {
       constants: { H, D, MAX_SPLITS, SPLIT_LEN: splitLen, LANES },
       buffers,
@@ -113,15 +145,33 @@ export function sharedAttentionCalls(
   ];
 }
 
-/** Most query heads of one KV head that registers and shared memory hold; divides their number. */
-function headsTogether(
-  { H, G, D }: AttentionShape,
-  { splitLen, slices }: { splitLen: number; slices: number },
-): number {
-  for (let heads = Math.min(MAX_HEADS, H / G); heads > 1; heads--) {
-    const partials = Math.max(heads * splitLen * slices, 4 * LANES);
-    const bytes = 4 * (heads * D + partials + heads * (splitLen + 1) + heads * 8 * 2);
-    if (H / G % heads === 0 && bytes <= MAX_SHARED_BYTES) return heads;
+function prefillSplitsCall(
+  split: Omit<SplitShape, "HEADS">,
+  buffers: AttentionBuffers,
+  queryTile: number,
+): KernelCall<StepDims> {
+  const HEADS = queriesTogether(split);
+  const QUERY_GROUPS = Math.ceil(queryTile * split.H / split.G / HEADS);
+  return kernelCall(pagedAttentionPrefillSplitsShared, {
+    constants: { ...split, HEADS, QUERY_GROUPS },
+    buffers,
+    workgroups: ({ numTiles }: StepDims) => [numTiles, split.G * QUERY_GROUPS, 1],
+  });
+}
+
+/** Most query heads of one KV head that a workgroup takes together; divides their number. */
+function headsTogether(split: Omit<SplitShape, "HEADS">): number {
+  let heads = Math.min(queriesTogether(split), split.H / split.G);
+  while (split.H / split.G % heads > 0) heads--;
+  return heads;
+}
+
+/** Most queries that registers and shared memory hold. */
+function queriesTogether({ D, SPLIT_LEN, SLICES }: Omit<SplitShape, "HEADS">): number {
+  for (let queries = MAX_QUERIES; queries > 1; queries--) {
+    const partials = Math.max(queries * SPLIT_LEN * SLICES, 4 * LANES);
+    const words = queries * D + partials + queries * (SPLIT_LEN + 1) + queries * (8 + 1) * 2;
+    if (4 * words <= MAX_SHARED_BYTES) return queries;
   }
   return 1;
 }

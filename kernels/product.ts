@@ -1,22 +1,25 @@
 import type { KernelCall } from "../src/device/kernel.ts";
-import { gemmCalls } from "./gemm.ts";
-import { matmulCalls, type Product, type ProductBuffers } from "./matmul.ts";
-import { normMatmulCalls, type NormProductBuffers } from "./norm_matmul.ts";
+import { gemm, gemmCalls } from "./gemm.ts";
+import { matmul, matmulCalls, type Product, type ProductBuffers } from "./matmul.ts";
+import { normMatmul, normMatmulCalls, type NormProductBuffers } from "./norm_matmul.ts";
+import { tilesOf } from "./product_tiles.ts";
+import { ROWS_WORD } from "./rows.ts";
 import type { StepDims } from "./step.ts";
 import type { Tuning } from "./tuning.ts";
 
 /**
  * One matrix product for any number of rows: `matmul` for few, and where the tuning has tiles for it
- * `gemm` for many. Exactly one call for each part of the matrix runs in a step.
+ * `gemm` for many. Exactly one call for each part of the matrix runs in a step. All calls bear the product's label.
  */
 export function productCalls(
   product: Product,
   buffers: ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
+  const own = { ...tuning, ...tilesOf(tuning, product.label) };
   return [
-    ...matmulCalls(product, buffers, forFewRows(tuning)),
-    ...gemmCalls(product, buffers, tuning),
+    ...matmulCalls(product, buffers, own),
+    ...gemmCalls(product, buffers, own),
   ];
 }
 
@@ -27,17 +30,24 @@ export function normProductCalls(
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   const { step, normed, w, y } = buffers;
+  const own = { ...tuning, ...tilesOf(tuning, product.label) };
   return [
-    ...normMatmulCalls(product, buffers, forFewRows(tuning)),
-    ...gemmCalls(product, { step, x: normed, w, y }, tuning),
+    ...normMatmulCalls(product, buffers, own),
+    ...gemmCalls(product, { step, x: normed, w, y }, own),
   ];
 }
 
-/** The tuning with `matmul`'s tiles cut off where `gemm` takes over. */
-function forFewRows(tuning: Tuning): Tuning {
-  const most = Math.min(...tuning.gemmTiles.map(({ minRows }) => minRows)) - 1;
-  const matmulTiles = tuning.matmulTiles
-    .filter(({ minRows }) => minRows <= most)
-    .map((tile) => ({ ...tile, maxRows: Math.min(tile.maxRows, most) }));
-  return { ...tuning, matmulTiles };
+/** What a call computes a part of: a product's shape, and which rows of a step it has. */
+export interface ProductCall extends Pick<Product, "label" | "rows" | "n" | "k"> {
+  readonly dtype: string;
+}
+
+/** The product that a call belongs to, the whole of it where its matrix is in parts; undefined for the call of another kernel. */
+export function productOf(
+  { label, kernelName, constants }: KernelCall<StepDims>,
+): ProductCall | undefined {
+  if (![matmul.name, normMatmul.name, gemm.name].includes(kernelName)) return undefined;
+  const { Y_STRIDE, K, WEIGHT_DTYPE, ROWS_WORD: word } = constants;
+  const rows = word === ROWS_WORD.samples ? "samples" : "tokens";
+  return { label, rows, n: Number(Y_STRIDE), k: Number(K), dtype: String(WEIGHT_DTYPE) };
 }

@@ -41,15 +41,26 @@ export interface GemmTile {
   readonly inputs: number;
 }
 
-/** Shapes of workgroups and tiles. They change speed and rounding, never meaning. */
-export interface Tuning {
+/** The tiles of a matrix product. */
+export interface ProductTiles {
   readonly matmulTiles: readonly MatmulTile[];
+  /** From the least `minRows` of these on, `gemm` takes over from `matmul`; none for never. */
+  readonly gemmTiles: readonly GemmTile[];
+}
+
+/** Shapes of workgroups and tiles. They change speed and rounding, never meaning. */
+export interface Tuning extends ProductTiles {
+  /**
+   * Products, by their label, with tiles of their own. In these exactly one tile serves any number of
+   * rows, whichever kernel's it is; see `product_tiles.ts`.
+   */
+  readonly productTiles?: Readonly<Record<string, ProductTiles>>;
   /** Fours of inputs that a lane takes in a row, a power of two; where a row allows. */
   readonly matmulRun: number;
   /** Whether `matmul` uses subgroup operations, see `matmul_tile.wgsl`. */
   readonly matmulSubgroups: boolean;
-  /** From the least `minRows` of these on, `gemm` takes over from `matmul`; none for never. */
-  readonly gemmTiles: readonly GemmTile[];
+  /** Whether plain matrices are kept as images in panels (`panel_weights.ts`), where the device has images. */
+  readonly panelsWeights: boolean;
   /** `gemm` may stage weights that are f16 as f16. */
   readonly stageF16: boolean;
   /**
@@ -68,11 +79,21 @@ export interface Tuning {
   readonly splitsPerWorkgroup: number;
   /** Attention by workgroups that share what they read, where the shape allows; else by lone lanes. */
   readonly sharesAttention: boolean;
+  /** Whether lone lanes of prefill attention share their loads by subgroup operations. */
+  readonly attentionSubgroups: boolean;
   /** Query rows per tile of prefill attention. */
   readonly queryTile: number;
   /** Positions of one softmax update in attention; divides the block size. */
   readonly positionTile: number;
+  /**
+   * Whether a row's numbers have the same bits alone and in any batch, as a decode and in any chunk.
+   * What chooses other shapes by measuring must then keep to those that {@link addsAlike}.
+   */
+  readonly isDeterministic: boolean;
 }
+
+/** Lanes of a workgroup of the tiles below, which share out what they load: a subgroup must hold them. */
+export const SOFTWARE_LANES = 8;
 
 /**
  * For adapters whose threads are CPU threads: one SIMD vector of lanes, no barriers, little code, since
@@ -86,6 +107,7 @@ export const SOFTWARE_TUNING: Tuning = {
   ],
   matmulRun: 2,
   matmulSubgroups: false,
+  panelsWeights: true,
   gemmTiles: [],
   stageF16: false,
   normLanes: 8,
@@ -95,8 +117,10 @@ export const SOFTWARE_TUNING: Tuning = {
   splitLen: 32,
   splitsPerWorkgroup: 8,
   sharesAttention: false,
+  attentionSubgroups: false,
   queryTile: 8,
   positionTile: 4,
+  isDeterministic: false,
 };
 
 /** For GPUs: wide workgroups, the inputs of one output shared among lanes. */
@@ -110,6 +134,7 @@ export const GPU_TUNING: Tuning = {
   // 16 bytes of f16, the widest load of a lane.
   matmulRun: 2,
   matmulSubgroups: false,
+  panelsWeights: false,
   // Up to 64 rows the weights' bytes are what takes time: small tiles make more workgroups.
   gemmTiles: [
     {
@@ -151,26 +176,65 @@ export const GPU_TUNING: Tuning = {
   splitLen: 64,
   splitsPerWorkgroup: 16,
   sharesAttention: true,
+  attentionSubgroups: false,
   queryTile: 32,
   positionTile: 4,
+  isDeterministic: false,
 };
 
 /**
  * The shapes for a device that granted `capabilities`.
  *
- * `isDeterministic` leaves out what sums in an order that depends on the number of rows: one sequence's
- * numbers then have the same bits in any batch and any chunk, and prompts take longer.
+ * `isDeterministic` leaves out what adds up in an order that depends on the step: `gemm`, sums over
+ * subgroups whose size the driver chooses for each kernel, and attention of its own for chunks on GPUs.
+ * Prompts take longer.
  */
 export function tuningFor(
-  { tier, hasF16, hasSubgroups }: Capabilities,
+  { tier, hasF16, hasSubgroups, subgroupMinSize, subgroupMaxSize }: Capabilities,
   { isDeterministic = false }: { isDeterministic?: boolean } = {},
 ): Tuning {
+  const isSoftware = tier === "software";
+  const sharesLoads = hasSubgroups && subgroupMinSize >= SOFTWARE_LANES;
   const tuning = {
-    ...tier === "software" ? SOFTWARE_TUNING : GPU_TUNING,
-    matmulSubgroups: hasSubgroups,
+    ...isSoftware ? SOFTWARE_TUNING : GPU_TUNING,
+    matmulSubgroups: isSoftware ? sharesLoads : hasSubgroups,
+    attentionSubgroups: isSoftware && sharesLoads,
     stageF16: hasF16,
   };
-  return isDeterministic ? { ...tuning, gemmTiles: [] } : tuning;
+  if (!isDeterministic) return tuning;
+  const sizeIsFixed = subgroupMinSize === subgroupMaxSize;
+  return {
+    ...tuning,
+    matmulSubgroups: tuning.matmulSubgroups && (sizeIsFixed || !addsOverSubgroups(tuning)),
+    gemmTiles: [],
+    isDeterministic,
+  };
+}
+
+/** Lone lanes only pass inputs on through subgroups; several add up through them. */
+function addsOverSubgroups({ matmulTiles, matmulSubgroups }: Tuning): boolean {
+  return matmulSubgroups && matmulTiles.some(({ slices }) => slices > 1);
+}
+
+/**
+ * Whether two deterministic tunings add in the same order, so that every number of a step has the same
+ * bits under both: what autotuning may choose among where answers must not depend on its timings. Free
+ * are rows, outputs and lanes of matmul's tiles (lanes not where these add up through subgroups), and
+ * attention's rows per tile and splits per workgroup.
+ */
+export function addsAlike(a: Tuning, b: Tuning): boolean {
+  return a.isDeterministic && b.isDeterministic && orderOfAdditions(a) === orderOfAdditions(b);
+}
+
+function orderOfAdditions(tuning: Tuning): string {
+  const { matmulTiles, gemmTiles, matmulRun, normLanes, sampleLanes, partLanes } = tuning;
+  const { fusedVocabSize, splitLen, sharesAttention, positionTile } = tuning;
+  const isShared = addsOverSubgroups(tuning);
+  const lanes = matmulTiles.map((tile) => tile.slices * (isShared ? tile.lanes : 1));
+  return JSON.stringify([
+    ...[isShared, [...new Set(lanes)], gemmTiles.length > 0, matmulRun, normLanes],
+    ...[sampleLanes, partLanes, fusedVocabSize, splitLen, sharesAttention, positionTile],
+  ]);
 }
 
 /** Most workgroups along one axis that every adapter allows. */

@@ -1,11 +1,14 @@
+import { invariant } from "../src/base/invariant.ts";
 import {
   isQuantized,
+  matrixBytes,
   type QuantizedDtype,
   quantizedFormat,
   quantizedLayout,
   type WeightDtype,
 } from "../src/core/weight_format.ts";
-import type { HostBuffer } from "../src/device/host_buffer.ts";
+import { HostBuffer } from "../src/device/host_buffer.ts";
+import { unpanelled } from "./panel_weights.ts";
 
 export type { WeightDtype } from "../src/core/weight_format.ts";
 
@@ -28,9 +31,11 @@ export type WeightConstants = Readonly<{
   LOAD: number;
   /** Words of codes in one. */
   LOAD_WORDS: number;
+  /** Whether the matrix is an image (`panel_weights.ts`). */
+  WEIGHT_IMAGE: boolean;
 }>;
 
-/** The constants of a weight matrix `w` of `rows` by `columns`, read by `load` fours at a time. */
+/** The constants of a weight matrix `w` of `rows` by `columns`, read by `load` fours at a time; no image. */
 export function weightConstants(
   dtype: WeightDtype,
   rows: number,
@@ -49,6 +54,7 @@ export function weightConstants(
     WEIGHT_SCALE_ROW: layout?.scaleRowWords ?? 0,
     LOAD: load,
     LOAD_WORDS: Math.max(1, load * (format?.bits ?? 0) / 8),
+    WEIGHT_IMAGE: false,
   };
 }
 
@@ -59,9 +65,17 @@ export function weightValues(
   rows: number,
   columns: number,
 ): Float32Array {
+  if (buffer.isImage) return buffer.decoded(dtype, () => unpanel(buffer, dtype, rows, columns));
   if (!isQuantized(dtype)) return buffer.asF32(dtype);
   const key = `${dtype} [${rows}, ${columns}]`;
   return buffer.decoded(key, () => dequantize(buffer, dtype, rows, columns));
+}
+
+function unpanel(image: HostBuffer, dtype: WeightDtype, rows: number, columns: number) {
+  invariant(!isQuantized(dtype), `an image of ${dtype}`);
+  const plain = new HostBuffer(image.label, matrixBytes(dtype, rows, columns));
+  plain.write(0, unpanelled(image, { ROWS: rows, PIECES: matrixBytes(dtype, 1, columns) / 16 }));
+  return plain.asF32(dtype);
 }
 
 /** The definition of the quantized formats, code by code (`QuantizedLayout`). */

@@ -15,6 +15,9 @@ export type DeviceChoice = "auto" | "webgpu" | "cpu";
 /** Whose WebGPU: Deno's own, or Dawn from an npm package that the user installed. */
 export type GpuBackend = "deno" | "dawn";
 
+/** Whether a start times kernels that have no stored times: on GPUs, always, never. */
+export type Autotune = "auto" | "on" | "off";
+
 /** What the engine isolate needs to know; a plain object, since it is posted to a Worker. */
 export interface EngineConfig {
   /** Directory with `config.json`, `*.safetensors` and the tokenizer's files. */
@@ -24,6 +27,14 @@ export interface EngineConfig {
   readonly quantization?: Quantization;
   /** Default: `deno`. */
   readonly gpuBackend?: GpuBackend;
+  /** Default: `auto`. */
+  readonly autotune?: Autotune;
+  /** File with the times of kernels; absent: none. */
+  readonly tuningStore?: string;
+  /** How the isolate's log lines are written; default: `text`. */
+  readonly logFormat?: "text" | "json";
+  /** Whether logits have the same bits alone and in any batch and chunk; default: false. */
+  readonly isDeterministic?: boolean;
   /** Token positions per KV block. */
   readonly blockSize: number;
   /** Exact pool size in blocks; wins over `kvCacheMemoryBytes`. */
@@ -80,6 +91,7 @@ export interface EngineInfo {
   readonly kvCacheDtype: KvCacheDtype;
   /** As in {@link EngineConfig}. */
   readonly kvCacheF16EdgeLayers?: boolean;
+  readonly isDeterministic?: boolean;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
   readonly phases: readonly StartupPhase[];

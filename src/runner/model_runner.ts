@@ -5,7 +5,7 @@ import type { Device, Program } from "../device/device.ts";
 import { bitsToF32 } from "../device/half.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
 import type { KvStorage } from "./kv_storage.ts";
-import type { PackedStep, StepLimits, StepPacker } from "./step_packer.ts";
+import type { PackedStep, StepPacker } from "./step_packer.ts";
 
 /** What a runner is made of; all of it exists before the first step. */
 export interface ModelRunnerParts {
@@ -39,11 +39,6 @@ export class ModelRunner {
   static async create(parts: ModelRunnerParts): Promise<ModelRunner> {
     const { device, graph, storage, step } = parts;
     return new ModelRunner(parts, await device.compile(graph(storage.buffers, step)));
-  }
-
-  /** The largest step it can run. */
-  get limits(): StepLimits {
-    return this.#parts.packer.limits;
   }
 
   /** Milliseconds spent so far waiting for the device. */

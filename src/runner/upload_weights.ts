@@ -10,6 +10,7 @@ import type { Device } from "../device/device.ts";
 import type { DeviceBuffer } from "../device/kernel.ts";
 import { decodeToF32 } from "../weights/dtypes.ts";
 import type { TensorInfo, Weights } from "../weights/safetensors.ts";
+import { inPanels } from "./in_panels.ts";
 import { byteRange, rowsOfPart, type TensorRows } from "./tensor_rows.ts";
 import { uploadQuantized } from "./upload_quantized.ts";
 import { createWeight, weightBytes } from "./weight_buffers.ts";
@@ -63,8 +64,9 @@ export async function uploadWeights(
       if (isQuantized(dtype)) uploadQuantized(target, quantization!);
       else uploadPlain(target, dtype);
     }
-    weights.set(spec.name, weight);
-    bytes += weightBytes(weight);
+    const held = await inPanels(device, spec, weight);
+    weights.set(spec.name, held);
+    bytes += weightBytes(held);
     numParameters += tensors.reduce((sum, { numElements }) => sum + numElements, 0);
   }
   return { weight: (name) => named(weights, name), bytes, numParameters };

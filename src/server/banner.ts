@@ -30,7 +30,8 @@ export function banner(
     ["Fits", `${numSequences} sequences of ${count(maxModelLen)} tokens at once`],
     [
       "Steps",
-      `at most ${count(info.maxNumSeqs)} sequences, ${count(info.maxNumBatchedTokens)} tokens`,
+      `at most ${count(info.maxNumSeqs)} sequences, ${count(info.maxNumBatchedTokens)} tokens` +
+      (info.isDeterministic === true ? ", deterministic" : ""),
     ],
     ["Started", describePhases(info, seconds)],
     ["Ready", url],

@@ -149,6 +149,8 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
     enablePrefixCaching: true,
     evictionPolicy: "lru",
     gpuBackend: "deno",
+    autotune: "auto",
+    logFormat: "text",
     maxNumSeqs: 64,
     maxNumBatchedTokens: 512,
     maxNumWaitingSeqs: 256,
@@ -159,6 +161,11 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
     [config.kvCacheDtype, config.numBlocksOverride, config.kvCacheMemoryBytes, config.maxModelLen],
     ["f16", 9, 1_048_576, 77],
   );
+  const isDeterministic = (args: string[], env = {}) =>
+    toEngineConfig(parseConfig(args, env), "m").isDeterministic;
+  assertEquals(isDeterministic([]), undefined);
+  assertEquals(isDeterministic(["--deterministic"]), true);
+  assertEquals(isDeterministic([], { QUIRE_DETERMINISTIC: "true" }), true);
   const edges = (...flags: string[]) =>
     toEngineConfig(parseConfig(["--kv-cache-dtype", "int4", ...flags], {}), "m")
       .kvCacheF16EdgeLayers;

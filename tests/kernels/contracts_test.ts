@@ -5,16 +5,15 @@ import { embedTokens } from "../../kernels/embed_tokens.ts";
 import { gemm } from "../../kernels/gemm.ts";
 import { matmul } from "../../kernels/matmul.ts";
 import { normMatmul } from "../../kernels/norm_matmul.ts";
-import {
-  pagedAttentionDecode,
-  pagedAttentionPrefill,
-  pagedAttentionReduce,
-} from "../../kernels/paged_attention.ts";
+import { pagedAttentionDecode, pagedAttentionPrefill } from "../../kernels/paged_attention.ts";
+import { pagedAttentionReduce } from "../../kernels/paged_attention_reduce.ts";
 import {
   pagedAttentionDecodeShared,
   pagedAttentionPrefillShared,
+  pagedAttentionPrefillSplitsShared,
   pagedAttentionReduceShared,
 } from "../../kernels/paged_attention_shared.ts";
+import { panelWeights } from "../../kernels/panel_weights.ts";
 import { rmsNorm } from "../../kernels/rms_norm.ts";
 import { ropeStoreKv, ropeStoreQuantizedKv } from "../../kernels/rope_store_kv.ts";
 import { sampleParts } from "../../kernels/sample_parts.ts";
@@ -33,7 +32,9 @@ const KERNELS = [
   pagedAttentionReduce,
   pagedAttentionDecodeShared,
   pagedAttentionPrefillShared,
+  pagedAttentionPrefillSplitsShared,
   pagedAttentionReduceShared,
+  panelWeights,
   rmsNorm,
   ropeStoreKv,
   ropeStoreQuantizedKv,
@@ -49,6 +50,12 @@ for (const { name, source, bindings } of KERNELS) {
     for (const [, index, access, variable] of source.matchAll(declaration)) {
       declared.set(Number(index), { name: variable!, access: access! });
     }
+    const image = /@binding\((\d+)\) var (\w+): texture_storage_2d<rgba32uint, (read|write)>/g;
+    for (const [, index, variable, access] of source.matchAll(image)) {
+      const form = { name: variable!, access: access === "read" ? "read" : "read_write" };
+      assertEquals(declared.get(Number(index)) ?? form, form);
+      declared.set(Number(index), form);
+    }
     assertEquals([...declared.keys()], bindings.map((_, i) => i));
     assertEquals([...declared.values()], bindings.map(({ name, access }) => ({ name, access })));
     assertEquals([...source.matchAll(/@compute[^]*?fn (\w+)/g)].map(([, entry]) => entry), [name]);
@@ -60,7 +67,10 @@ Deno.test("every WGSL file is one kernel's or shared by several", async () => {
   for await (const { name } of Deno.readDir(new URL("../../kernels/", import.meta.url))) {
     if (name.endsWith(".wgsl")) files.push(name.replace(".wgsl", ""));
   }
-  const shared = ["attend", "elements", "kv_elements", "matmul_tile", "part", "reduce", "segments"];
+  const attention = ["attend", "attend_shared", "attend_shared_memory", "join_splits"];
+  const others = ["elements", "kv_elements", "matmul_tile", "part", "reduce", "segments"];
+  const shared = [...attention, ...others];
   assertEquals(files.sort(), [...KERNELS.map(({ name }) => name), ...shared].sort());
-  assert(KERNELS.every(({ source }) => source.includes("const STEP_NUM_TOKENS")));
+  const ofSteps = KERNELS.filter(({ name }) => name !== panelWeights.name);
+  assert(ofSteps.every(({ source }) => source.includes("const STEP_NUM_TOKENS")));
 });

@@ -1,11 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
-import { kvBlockWords, type KvShape, storeKv } from "../../kernels/kv_cache.ts";
+import type { KvShape } from "../../kernels/kv_cache.ts";
 import { attentionQueryTile, pagedAttentionCalls } from "../../kernels/paged_attention.ts";
 import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
-import { HostBuffer } from "../../src/device/host_buffer.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
+import { filledKv } from "../support/kv_fixture.ts";
 import { type ChunkShape, packStep } from "../support/step_fixture.ts";
+
+const DETERMINISTIC_GPU_TUNING: Tuning = { ...GPU_TUNING, isDeterministic: true };
 
 /** Contexts at every edge: one token, one block less one, exactly, one past, splits, ragged mixtures. */
 const DECODES: ChunkShape[] = [1, 15, 16, 17, 32, 33, 64, 65, 130, 300].map((length) => ({
@@ -31,34 +33,6 @@ const SHAPES: [name: string, shape: KvShape & { H: number }][] = [
   ["int4, 128 dims", { H: 3, G: 1, D: 128, BLOCK_SIZE: 32, KV_DTYPE: "int4" }],
 ];
 
-/**
- * KV that is poison wherever no sequence has written, unused blocks and slots past a context's end: NaN in
- * f16 and f32, and as the scales of codes.
- */
-function poisonedKv(
-  shape: KvShape,
-  numBlocks: number,
-  tables: readonly (readonly number[])[],
-  contextLens: readonly number[],
-): Uint32Array {
-  const { G, D, BLOCK_SIZE } = shape;
-  const pool = new HostBuffer("kv", 4 * numBlocks * kvBlockWords(shape));
-  pool.u8.fill(0xff);
-  tables.forEach((table, s) => {
-    const fresh = noise(contextLens[s]! * 2 * G * D, s + 1);
-    let at = 0;
-    for (let p = 0; p < contextLens[s]!; p++) {
-      const slot = table[Math.floor(p / BLOCK_SIZE)]! * BLOCK_SIZE + p % BLOCK_SIZE;
-      for (const which of [0, 1] as const) {
-        for (let head = 0; head < G; head++, at += D) {
-          storeKv(pool, { slot, which, head }, shape, fresh.subarray(at, at + D));
-        }
-      }
-    }
-  });
-  return pool.u32;
-}
-
 /** Attention of a step by the kernels and by the definition; `chunks` are different sequences each. */
 function attend(
   gpu: WebGpuDevice,
@@ -81,7 +55,7 @@ function attend(
     {
       step: step.words,
       qkv: noise(rows * (H + 2 * G) * D, 9, 4),
-      kv: poisonedKv(shape, numBlocks, step.tables, contextLens),
+      kv: filledKv(shape, numBlocks, step.tables, contextLens),
       parts: new Float32Array(chunks.length * H * maxSplits * D).fill(NaN),
       peaks: new Float32Array(chunks.length * H * maxSplits * 2).fill(NaN),
       out: new Float32Array((rows + 1) * H * D).fill(7),
@@ -116,6 +90,67 @@ for (const [name, shape] of SHAPES) {
   });
 }
 
+/** Vectors of less than eight loads and of more, whole and not; rows of a tile that fill its lanes and do not. */
+const SHARING_SHAPES: [name: string, shape: KvShape & { H: number }][] = [
+  ...SHAPES,
+  ["MHA, 8 dims", { H: 2, G: 2, D: 8, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
+  ["GQA 5, 80 dims", { H: 5, G: 1, D: 80, BLOCK_SIZE: 4, KV_DTYPE: "f16" }],
+  ["GQA 2, 12 dims", { H: 4, G: 2, D: 12, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
+];
+const SHARING_LOADS: Tuning = { ...SOFTWARE_TUNING, attentionSubgroups: true };
+
+for (const [name, shape] of SHARING_SHAPES) {
+  gpuTest(
+    `paged attention of lanes that share loads agrees with the definition: ${name}`,
+    async (gpu) => {
+      if (gpu.capabilities.subgroupMinSize < 8) {
+        // deno-lint-ignore no-console -- a skip must say why
+        console.warn("skipped: the adapter grants no subgroups of eight");
+      } else await checkAttention(gpu, [...PREFILLS, ...DECODES], shape, SHARING_LOADS);
+    },
+  );
+}
+
+gpuTest(
+  "paged attention of lanes that share loads gives a row the same bits in any chunk",
+  async (gpu) => {
+    if (gpu.capabilities.subgroupMinSize < 8) {
+      // deno-lint-ignore no-console -- a skip must say why
+      console.warn("skipped: the adapter grants no subgroups of eight");
+      return;
+    }
+    const shape = { H: 6, G: 2, D: 32, BLOCK_SIZE: 16, KV_DTYPE: "f16" } as const;
+    const width = (shape.H + 2 * shape.G) * shape.D;
+    const queries = noise(21 * width, 9, 4);
+    /** Rows [first, 21) of one sequence of 21 tokens, all of whose K and V are there. */
+    const rowsFrom = async (first: number) => {
+      const chunk = { start: first, count: 21 - first };
+      const queryTile = attentionQueryTile(shape, SHARING_LOADS);
+      const step = packStep([chunk], { blockSize: 16, numBlocks: 301, queryTile });
+      const out = new Float32Array(chunk.count * shape.H * shape.D);
+      const { actual } = await runBoth(
+        gpu,
+        {
+          step: step.words,
+          qkv: queries.subarray(first * width),
+          kv: filledKv(shape, 301, step.tables, [21]),
+          parts: new Float32Array(shape.H * shape.D),
+          peaks: new Float32Array(shape.H * 2),
+          out,
+        },
+        (b) => pagedAttentionCalls({ ...shape, MAX_SPLITS: 1 }, b as never, SHARING_LOADS),
+        step.dims,
+        "out",
+      );
+      return actual.u32;
+    };
+    const whole = await rowsFrom(0);
+    for (const first of [1, 5, 8, 13, 19]) {
+      assertEquals([...await rowsFrom(first)], [...whole.subarray(first * shape.H * shape.D)]);
+    }
+  },
+);
+
 /** What differs where K and V are shared: heads together, lanes along D, columns left over. */
 const GPU_SHAPES: [name: string, shape: KvShape & { H: number }][] = [
   ...SHAPES,
@@ -131,6 +166,12 @@ const GPU_SHAPES: [name: string, shape: KvShape & { H: number }][] = [
 for (const [name, shape] of GPU_SHAPES) {
   gpuTest(`paged attention as tuned for GPUs agrees with the definition: ${name}`, async (gpu) => {
     await checkAttention(gpu, [...PREFILLS, ...DECODES], shape, GPU_TUNING);
+  });
+}
+
+for (const [name, shape] of SHAPES) {
+  gpuTest(`paged attention by splits on GPUs agrees with the definition: ${name}`, async (gpu) => {
+    await checkAttention(gpu, [...PREFILLS, ...DECODES], shape, DETERMINISTIC_GPU_TUNING);
   });
 }
 

@@ -1,5 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
-import { fits, GPU_TUNING, SOFTWARE_TUNING, tuningFor } from "../../kernels/tuning.ts";
+import {
+  addsAlike,
+  fits,
+  GPU_TUNING,
+  SOFTWARE_TUNING,
+  type Tuning,
+  tuningFor,
+} from "../../kernels/tuning.ts";
+import type { Capabilities } from "../../src/device/capabilities.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 
 Deno.test("tuningFor() gives CPU threads shapes of their own", () => {
@@ -10,7 +18,46 @@ Deno.test("tuningFor() gives CPU threads shapes of their own", () => {
 
 Deno.test("tuningFor() has matmul use subgroups where they are granted", () => {
   const { capabilities } = new ReferenceDevice();
-  assert(tuningFor({ ...capabilities, hasSubgroups: true }).matmulSubgroups);
+  const software = { ...capabilities, hasSubgroups: true, subgroupMinSize: 8 };
+  assert(tuningFor(software).matmulSubgroups);
+  assert(tuningFor({ ...software, tier: "subgroups", subgroupMinSize: 4 }).matmulSubgroups);
+  assert(!tuningFor({ ...software, subgroupMinSize: 4 }).matmulSubgroups, "lanes of 2 subgroups");
+  assert(tuningFor(software).attentionSubgroups);
+  assert(!tuningFor({ ...software, subgroupMinSize: 4 }).attentionSubgroups);
+});
+
+Deno.test("tuningFor() has nothing deterministic add up over subgroups whose size may vary", () => {
+  const { capabilities } = new ReferenceDevice();
+  const subgroups = (tier: Capabilities["tier"], subgroupMinSize: number) =>
+    tuningFor(
+      { ...capabilities, tier, hasSubgroups: true, subgroupMinSize, subgroupMaxSize: 32 },
+      { isDeterministic: true },
+    ).matmulSubgroups;
+  assertEquals(subgroups("subgroups", 32), true);
+  assertEquals(subgroups("subgroups", 16), false);
+  // There, subgroups only pass inputs on.
+  assertEquals(subgroups("software", 4), true);
+});
+
+Deno.test("addsAlike() holds deterministic tunings alike that differ in tiles alone", () => {
+  const one = { ...GPU_TUNING, gemmTiles: [], isDeterministic: true };
+  const lessOutputs = one.matmulTiles.map((tile) => ({ ...tile, outputs: 2, lanes: 8 }));
+  const alike: Partial<Tuning>[] = [
+    { matmulTiles: lessOutputs, queryTile: 8, splitsPerWorkgroup: 4 },
+    { matmulTiles: one.matmulTiles.map((tile) => ({ ...tile, fusesNorm: false })) },
+  ];
+  for (const change of alike) assert(addsAlike(one, { ...one, ...change }), JSON.stringify(change));
+  const lessSlices = one.matmulTiles.map((tile) => ({ ...tile, slices: 8 }));
+  const unlike: Partial<Tuning>[] = [
+    ...[{ matmulTiles: lessSlices }, { matmulRun: 1 }, { gemmTiles: GPU_TUNING.gemmTiles }],
+    ...[{ splitLen: 128 }, { sharesAttention: false }, { positionTile: 2 }, { normLanes: 32 }],
+    ...[{ matmulSubgroups: true }, { isDeterministic: false }, { partLanes: 32 }],
+  ];
+  for (const change of unlike) {
+    assert(!addsAlike(one, { ...one, ...change }), JSON.stringify(change));
+  }
+  const overSubgroups = { ...one, matmulSubgroups: true };
+  assert(!addsAlike(overSubgroups, { ...overSubgroups, matmulTiles: lessOutputs }));
 });
 
 for (const [name, tuning] of Object.entries({ SOFTWARE_TUNING, GPU_TUNING })) {

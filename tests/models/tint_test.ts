@@ -18,8 +18,8 @@ import { dawnProvider } from "../../src/device/dawn_provider.ts";
 import type { GpuProvider } from "../../src/device/gpu_provider.ts";
 import { type GrantedDevice, requestDevice } from "../../src/device/request_device.ts";
 import { expandWgsl } from "../../src/device/wgsl_template.ts";
-import { weightShape } from "../../src/runner/weight_buffers.ts";
 import { WEIGHT_DTYPES } from "../support/weight_fixture.ts";
+import { wholeWeights } from "../support/whole_weights.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 const ICD = Deno.env.get("QUIRE_SWIFTSHADER_ICD") ?? "/usr/lib/chromium/vk_swiftshader_icd.json";
@@ -52,7 +52,9 @@ async function complaint({ device, capabilities }: TintDevice, code: string) {
 function* tunings({ capabilities }: TintDevice): Generator<Tuning> {
   for (const tier of ["software", "baseline", "subgroups"] as const) {
     for (const hasSubgroups of capabilities.hasSubgroups ? [false, true] : [false]) {
-      yield tuningFor({ ...capabilities, tier, hasSubgroups });
+      for (const isDeterministic of [false, true]) {
+        yield tuningFor({ ...capabilities, tier, hasSubgroups }, { isDeterministic });
+      }
     }
   }
 }
@@ -61,9 +63,6 @@ function* tunings({ capabilities }: TintDevice): Generator<Tuning> {
 function kernelTexts(tint: TintDevice): Map<string, string> {
   const config = loadModelConfig(`${ROOT}models/demo`);
   const family = modelFamily(config.modelType);
-  const outputs = new Map(
-    family.weights(config).map((spec) => [spec.name, weightShape(spec).numOutputs]),
-  );
   const buffer = { label: "any", bytes: 4 };
   const activations = new Proxy({}, { get: () => buffer }) as Activations;
   const seen = new Set<string>();
@@ -73,7 +72,7 @@ function kernelTexts(tint: TintDevice): Map<string, string> {
       for (const kvDtype of KV_CACHE_DTYPES) {
         const calls = family.graph({
           config,
-          weight: (name) => ({ parts: [{ buffer, begin: 0, end: outputs.get(name)! }], dtype }),
+          weight: wholeWeights(config, { buffer, dtype }),
           activations,
           kv: Array.from({ length: config.numLayers }, () => buffer),
           blockSize: 16,

@@ -19,3 +19,9 @@ Deno.test("banner() says how large the weights are, and how they are quantized",
   const quantized = banner({ ...INFO, weightBytes: 3 * 2 ** 19, quantization }, SHOWN);
   assertStringIncludes(quantized, " parameters, 1.5 MiB (int4, groups of 32)\n");
 });
+
+Deno.test("banner() says that steps are deterministic, where they are", () => {
+  assert(!banner(INFO, SHOWN).includes("deterministic"));
+  const shown = banner({ ...INFO, isDeterministic: true }, SHOWN);
+  assertStringIncludes(shown, " tokens, deterministic\n");
+});

@@ -1,6 +1,6 @@
 import { loadModelConfig } from "../../models/model_config.ts";
 import { modelFamily } from "../../models/registry.ts";
-import type { SampledToken } from "../../src/core/batch.ts";
+import type { Batch, SampledToken } from "../../src/core/batch.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { TokenId } from "../../src/core/ids.ts";
 import { kvFormat } from "../../src/core/kv_layout.ts";
@@ -10,9 +10,10 @@ import type { Device } from "../../src/device/device.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import type { PoolResized } from "../../src/core/engine_command.ts";
 import { ElasticPool } from "../../src/engine/elastic_pool.ts";
-import { buildRunner } from "../../src/runner/build_runner.ts";
+import { buildRunner, type RunnerOptions } from "../../src/runner/build_runner.ts";
 import { type KvBudget, kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
+import { bindableSteps } from "../../src/runner/runner_memory.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { Scheduler, type SchedulerStats } from "../../src/scheduler/scheduler.ts";
 import { openWeights } from "../../src/weights/safetensors.ts";
@@ -68,12 +69,16 @@ export interface Outcome {
 }
 
 /** A runner of the bundled model, or that of `overrides.modelDir`, and what it was made with. */
-export async function demoRunner(device: Device, overrides: Partial<EngineConfig>): Promise<{
+export async function demoRunner(
+  device: Device,
+  overrides: Partial<EngineConfig>,
+  options: RunnerOptions = {},
+): Promise<{
   runner: ModelRunner;
   engine: EngineConfig;
   budget: KvBudget;
 }> {
-  const engine: EngineConfig = {
+  const config: EngineConfig = {
     modelDir: DEMO_DIR,
     device: "auto",
     blockSize: 16,
@@ -85,21 +90,26 @@ export async function demoRunner(device: Device, overrides: Partial<EngineConfig
     numBlocksOverride: 512,
     ...overrides,
   };
-  const model = loadModelConfig(engine.modelDir);
+  const model = loadModelConfig(config.modelDir);
   const family = modelFamily(model.modelType);
-  const checkpoint = openWeights(engine.modelDir);
-  const { quantization } = engine;
-  const options = quantization === undefined ? {} : { quantization };
-  const weights = await uploadWeights(device, checkpoint, family.weights(model), options);
+  const checkpoint = openWeights(config.modelDir);
+  const { quantization } = config;
+  const upload = quantization === undefined ? {} : { quantization };
+  const weights = await uploadWeights(device, checkpoint, family.weights(model), upload);
   checkpoint.close();
-  const budget = kvBudget(engine, { ...model, ...kvFormat(engine) }, {
+  const budget = kvBudget(config, { ...model, ...kvFormat(config) }, {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
   });
-  const runner = await buildRunner({ device, engine, model, family, weights, budget });
-  const { maxSeqs: maxNumSeqs, maxTokens: maxNumBatchedTokens } = runner.limits;
-  return { runner, engine: { ...engine, maxNumSeqs, maxNumBatchedTokens }, budget };
+  const { engine } = bindableSteps({ device, engine: config, model, budget });
+  return {
+    runner: await buildRunner({ device, engine, model, family, weights, budget }, options),
+    engine,
+    budget,
+  };
 }
+
+const KEY_SPACE = { secret: new Uint8Array(32), modelFingerprint: "demo", layout: "demo" };
 
 /** The bundled model on a device, with a scheduler before it; no isolate, no HTTP. */
 export class DemoEngine {
@@ -111,9 +121,18 @@ export class DemoEngine {
     this.#scheduler = scheduler;
   }
 
-  static async create(device: Device, overrides: Partial<EngineConfig> = {}): Promise<DemoEngine> {
-    const { runner, engine, budget } = await demoRunner(device, overrides);
-    const blocks = new BlockManager({ numBlocks: budget.numBlocks, blockSize: engine.blockSize });
+  static async create(
+    device: Device,
+    overrides: Partial<EngineConfig> = {},
+    options: RunnerOptions = {},
+  ): Promise<DemoEngine> {
+    const { runner, engine, budget } = await demoRunner(device, overrides, options);
+    const { blockSize, enablePrefixCaching } = engine;
+    const blocks = new BlockManager({
+      numBlocks: budget.numBlocks,
+      blockSize,
+      ...(enablePrefixCaching ? { prefixCache: { keySpace: KEY_SPACE } } : {}),
+    });
     return new DemoEngine(runner, new Scheduler(blocks, { ...engine, ...budget }));
   }
 
@@ -128,11 +147,13 @@ export class DemoEngine {
 
   /**
    * Runs all arrivals to their ends, checks that nothing leaked, and returns them in order.
-   * `beforeStep` is called with each step's number before it is planned.
+   * `beforeStep` is called with each step's number before it is planned, `afterRun` with its plan when it
+   * has run.
    */
   async generate(
     arrivals: readonly Arrival[],
     beforeStep: (step: number) => Promise<void> = () => Promise.resolve(),
+    afterRun: (batch: Batch) => Promise<void> = () => Promise.resolve(),
   ): Promise<Outcome[]> {
     const outcomes = arrivals.map((): Outcome => ({ tokens: [], sampled: [] }));
     const waiting = new Set(arrivals.keys());
@@ -148,11 +169,17 @@ export class DemoEngine {
       const batch = this.#scheduler.schedule();
       const events = batch === undefined
         ? this.#scheduler.takeEvents()
-        : this.#scheduler.commit(batch, await this.#runner.run(batch));
+        : this.#scheduler.commit(batch, await this.#run(batch, afterRun));
       for (const event of events) this.#take(event, arrivals, outcomes);
     }
     this.#scheduler.checkIntegrity();
     return outcomes;
+  }
+
+  async #run(batch: Batch, afterRun: (batch: Batch) => Promise<void>): Promise<SampledToken[]> {
+    const sampled = await this.#runner.run(batch);
+    await afterRun(batch);
+    return sampled;
   }
 
   #take(event: TokenEvent, arrivals: readonly Arrival[], outcomes: Outcome[]): void {

@@ -1,0 +1,112 @@
+import { attentionQueryTile } from "../../kernels/paged_attention.ts";
+import type { Tuning } from "../../kernels/tuning.ts";
+import type { Activations } from "../../models/model_family.ts";
+import { ropeTable } from "../../models/rope_table.ts";
+import { invariant } from "../base/invariant.ts";
+import { ceilDiv } from "../base/math.ts";
+import { bytesPerTokenByLayer, kvFormat, numBlocksForTokens } from "../core/kv_layout.ts";
+import type { EngineConfig } from "../core/engine_config.ts";
+import { activationSizes, boundStep } from "./activation_sizes.ts";
+import type { RunnerInputs } from "./build_runner.ts";
+import { KvStorage } from "./kv_storage.ts";
+import { maxStepWords, type StepLimits } from "./step_packer.ts";
+import { ownTuning } from "./own_tuning.ts";
+
+/** Everything on the device that a step touches beside the weights. */
+export interface RunnerMemory {
+  readonly activations: Activations;
+  readonly storage: KvStorage;
+}
+
+/**
+ * Allocates the KV pool and the activations, large enough for the device's own tuning and for all of
+ * its variants, which take no more.
+ *
+ * @throws {RangeError} when the device has no room.
+ */
+export async function allocateMemory(inputs: RunnerInputs): Promise<RunnerMemory> {
+  const { device, engine, model, budget } = inputs;
+  const activations = await createActivations(inputs, ownTuning(device, engine));
+  const storage = await KvStorage.create(device, {
+    numBlocks: budget.numBlocks,
+    layerBlockBytes: bytesPerTokenByLayer({ ...model, ...kvFormat(engine) })
+      .map((bytes) => bytes * engine.blockSize),
+  });
+  return { activations, storage };
+}
+
+/**
+ * The configuration with steps whose activations the device can bind: `maxNumSeqs` and
+ * `maxNumBatchedTokens` as they are, or lower. `notices` says in words what was lowered, and why.
+ *
+ * @throws {StartupError} when it cannot even bind those of one token or one sequence.
+ */
+export function bindableSteps(
+  inputs: Pick<RunnerInputs, "device" | "engine" | "model" | "budget">,
+): { engine: EngineConfig; notices: readonly string[] } {
+  const { device, engine, model } = inputs;
+  const tuning = ownTuning(device, engine);
+  const { maxTokens, maxSeqs, notices } = boundStep(
+    { maxTokens: engine.maxNumBatchedTokens, maxSeqs: engine.maxNumSeqs },
+    activationSizes(model, { maxSplits: maxSplits(inputs, tuning), tuning }),
+    device.maxBindingBytes,
+  );
+  return { engine: { ...engine, maxNumSeqs: maxSeqs, maxNumBatchedTokens: maxTokens }, notices };
+}
+
+/** The largest step that runs under a tuning. */
+export function stepLimits(
+  { engine, budget, model }: Pick<RunnerInputs, "engine" | "budget" | "model">,
+  tuning: Tuning,
+): StepLimits {
+  invariant(
+    engine.blockSize % tuning.positionTile === 0,
+    `block size ${engine.blockSize} is no multiple of ${tuning.positionTile}`,
+  );
+  return {
+    maxTokens: engine.maxNumBatchedTokens,
+    maxSeqs: engine.maxNumSeqs,
+    maxBlocksPerSeq: numBlocksForTokens(budget.maxModelLen, engine.blockSize),
+    blockSize: engine.blockSize,
+    queryTile: attentionQueryTile({ H: model.numHeads, G: model.numKvHeads }, tuning),
+  };
+}
+
+/** Most splits of one sequence's context in decode attention. */
+export function maxSplits({ budget }: Pick<RunnerInputs, "budget">, tuning: Tuning): number {
+  return ceilDiv(budget.maxModelLen, tuning.splitLen);
+}
+
+async function createActivations(inputs: RunnerInputs, tuning: Tuning): Promise<Activations> {
+  const { device, model, budget } = inputs;
+  const limits = stepLimits(inputs, tuning);
+  const sizes = activationSizes(model, { maxSplits: maxSplits(inputs, tuning), tuning });
+  const { perToken, perSequence } = sizes;
+  const words = (label: string, count: number) => device.createBuffer(label, 4 * count);
+  const ofTokens = (name: keyof typeof perToken) => words(name, limits.maxTokens * perToken[name]);
+  const ofSequences = (name: keyof typeof perSequence) =>
+    words(name, limits.maxSeqs * perSequence[name]);
+  const rope = ropeTable({
+    headDim: model.headDim,
+    theta: model.ropeTheta,
+    scaling: model.ropeScaling,
+    maxPositions: budget.maxModelLen,
+  });
+  const ropeBuffer = await words("rope", rope.length);
+  device.write(ropeBuffer, 0, new Uint8Array(rope.buffer));
+  return {
+    step: await words("step", maxStepWords(limits)),
+    rope: ropeBuffer,
+    hidden: await ofTokens("hidden"),
+    normed: await ofTokens("normed"),
+    qkv: await ofTokens("qkv"),
+    attended: await ofTokens("attended"),
+    inner: await ofTokens("inner"),
+    parts: await ofSequences("parts"),
+    peaks: await ofSequences("peaks"),
+    last: await ofSequences("last"),
+    logits: await ofSequences("logits"),
+    segments: await ofSequences("segments"),
+    sampled: await ofSequences("sampled"),
+  };
+}

@@ -1,0 +1,246 @@
+/**
+ * Law 8 to the bit: with `isDeterministic`, a sequence's logits are the same words whatever happens
+ * around it. Each test runs the same sequences, greedy and seeded, in one way or another, and compares
+ * every row of logits, read back from the device, with that of each sequence alone, whole and uncached.
+ */
+import { assert, assertEquals } from "@std/assert";
+import type { EngineConfig } from "../../src/core/engine_config.ts";
+import type { TokenId } from "../../src/core/ids.ts";
+import type { Capabilities } from "../../src/device/capabilities.ts";
+import type { Device } from "../../src/device/device.ts";
+import { ReferenceDevice } from "../../src/device/reference_device.ts";
+import { actingAs } from "../support/acting_device.ts";
+import { gpuTest } from "../support/agreement.ts";
+import { type Arrival, DemoEngine, goldenPrompts, GREEDY_64 } from "../support/demo_engine.ts";
+import { assertSameBits, differingDraws, LogitRecorder } from "../support/logit_recorder.ts";
+
+const VOCAB_SIZE = 2048;
+
+const PROMPTS = goldenPrompts().map(({ prompt_ids }) => prompt_ids)
+  .sort((a, b) => a.length - b.length);
+/** Sixteen prompts of 4 to 449 tokens. */
+const SIXTEEN = [...PROMPTS.slice(0, 14), ...PROMPTS.slice(-5, -4), ...PROMPTS.slice(-2, -1)];
+/** Some of them, for slow devices. */
+const FOUR = [SIXTEEN[0]!, SIXTEEN[5]!, SIXTEEN[9]!, SIXTEEN[14]!];
+
+/** Sequence `i` of those compared: every other one is drawn from, and they end at different times. */
+function sequence(prompt: readonly TokenId[], i: number): Arrival {
+  const temperature = i % 2;
+  return {
+    prompt,
+    params: { ...GREEDY_64, seed: 1 + i, temperature, maxTokens: 12 + 8 * (i % 4) },
+  };
+}
+
+/** One way to run sequences. */
+interface Run {
+  readonly config?: Partial<EngineConfig>;
+  readonly arrivals: readonly Arrival[];
+  readonly beforeStep?: (engine: DemoEngine, step: number) => Promise<void>;
+}
+
+/** The logits and tokens of the sequences with the seeds given, or of all. */
+async function run(
+  device: Device,
+  { config = {}, arrivals, beforeStep }: Run,
+  seeds = new Set(arrivals.map(({ params }) => params!.seed)),
+) {
+  const recorder = new LogitRecorder(device, VOCAB_SIZE);
+  const engine = await DemoEngine.create(recorder.device, { isDeterministic: true, ...config });
+  const outcomes = await engine.generate(
+    arrivals,
+    (step) => beforeStep?.(engine, step) ?? Promise.resolve(),
+    (batch) => recorder.record(batch),
+  );
+  const isCompared = (key: string) => seeds.has(Number(key.split("/")[0]));
+  return {
+    logits: new Map([...recorder.draws].filter(([key]) => isCompared(key))),
+    tokens: new Map(
+      outcomes.map(({ tokens }, i) => [arrivals[i]!.params!.seed, tokens] as const)
+        .filter(([seed]) => seeds.has(seed)).sort(([a], [b]) => a - b),
+    ),
+    stats: engine.stats,
+  };
+}
+
+type Ran = Awaited<ReturnType<typeof run>>;
+
+/** Each sequence alone, its prompt in one chunk, nothing cached. */
+function alone(device: Device, arrivals: readonly Arrival[], config: Partial<EngineConfig> = {}) {
+  return run(device, { config: { ...config, maxNumSeqs: 1, maxNumBatchedTokens: 512 }, arrivals });
+}
+
+/** Makes a run of some sequences; `check` fails where it did not come to what the way is about. */
+type Way = (arrivals: readonly Arrival[]) => Run & { readonly check?: (ran: Ran) => void };
+
+/** Later ones first, a new one every other step, and others that come and go between them. */
+const joining: Way = (arrivals) => ({
+  config: { maxNumSeqs: 16 },
+  arrivals: [
+    ...arrivals.map((arrival, i) => ({ ...arrival, atStep: 2 * (arrivals.length - i) })),
+    ...arrivals.map(({ prompt }, i) => ({
+      prompt: prompt.slice(0, 1 + 3 * i),
+      params: { ...GREEDY_64, seed: 100 + i, temperature: 1, maxTokens: 1 + i },
+      atStep: 3 * i,
+      ...(i % 3 === 0 ? { abortAfter: 1 + i / 3 } : {}),
+    })),
+  ],
+});
+
+/** Prompts of which one block, several or all but the last token have been computed before. */
+const cached: Way = (arrivals) => ({
+  config: { enablePrefixCaching: true },
+  arrivals: [
+    ...arrivals.map(({ prompt }, i) => ({
+      prompt: prompt.slice(0, [17, 40, 150, Infinity][i % 4]),
+      params: { ...GREEDY_64, seed: 100 + i, maxTokens: 20 },
+    })),
+    ...arrivals.map((arrival) => ({ ...arrival, atStep: 60 })),
+  ],
+  check: ({ stats }) => assert(stats.numHitTokens > 100, `${stats.numHitTokens} tokens were found`),
+});
+
+/**
+ * Room for the longest sequence, which comes first, and little else, in blocks so small that sequences
+ * soon want more.
+ */
+const preempted: Way = (arrivals) => {
+  const lengths = arrivals.map(({ prompt, params }) => prompt.length + params!.maxTokens);
+  return {
+    config: { blockSize: 4, numBlocksOverride: Math.ceil(Math.max(...lengths) / 4) + 4 },
+    arrivals: [...arrivals.slice(-1), ...arrivals.slice(0, -1)],
+    check: ({ stats }) => assert(stats.numPreemptions > 0, "nothing was preempted"),
+  };
+};
+
+const chunked = (maxNumBatchedTokens: number): Way => (arrivals) => ({
+  config: { maxNumBatchedTokens, maxNumSeqs: Math.min(16, maxNumBatchedTokens) },
+  arrivals,
+});
+
+const inBlocksOf = (blockSize: number): Way => (arrivals) => ({
+  config: { blockSize, numBlocksOverride: 8192 / blockSize },
+  arrivals,
+});
+
+/** A pool that shrinks, so that blocks move, and grows. */
+const resized: Way = (arrivals) => ({
+  config: { numBlocksOverride: 400 },
+  arrivals,
+  beforeStep: async (engine, step) => {
+    if (step === 6) await engine.resizeKv(150);
+    if (step === 12) await engine.resizeKv(300);
+  },
+});
+
+/** All of it together. */
+const everything: Way = (arrivals) => {
+  const { blockSize, numBlocksOverride } = preempted(arrivals).config!;
+  return {
+    config: {
+      ...{ blockSize: blockSize!, numBlocksOverride: numBlocksOverride! },
+      ...{ maxNumBatchedTokens: 37, maxNumSeqs: 16, enablePrefixCaching: true },
+    },
+    arrivals: joining(arrivals).arrivals,
+    check: ({ stats }) =>
+      assert(stats.numPreemptions > 0 && stats.numHitTokens > 0, JSON.stringify(stats)),
+    beforeStep: async (engine, step) => {
+      if (step === 50) await engine.resizeKv(2 * numBlocksOverride!);
+    },
+  };
+};
+
+const WAYS: Readonly<Record<string, Way>> = {
+  "in a batch of 16 that others join and leave": joining,
+  "with prefill chunks of 16": chunked(16),
+  "with prefill chunks of 37": chunked(37),
+  "with prefill chunks of 512": chunked(512),
+  "in blocks of 8": inBlocksOf(8),
+  "in blocks of 32": inBlocksOf(32),
+  "found in the prefix cache": cached,
+  "preempted and recomputed": preempted,
+  "while the pool is resized": resized,
+};
+
+/** Runs sequences one way and compares them with `expected`. */
+async function compare(
+  device: Device,
+  { way, arrivals, expected, config = {} }: {
+    way: Way;
+    arrivals: readonly Arrival[];
+    expected: Ran;
+    config?: Partial<EngineConfig>;
+  },
+): Promise<void> {
+  const { check, ...how } = way(arrivals);
+  const seeds = new Set(arrivals.map(({ params }) => params!.seed));
+  const actual = await run(device, { ...how, config: { ...how.config, ...config } }, seeds);
+  check?.(actual);
+  assertSameBits(actual.logits, expected.logits);
+  assertEquals(actual.tokens, expected.tokens);
+}
+
+/** Shapes of GPUs, in which a software adapter can run as well. */
+const BASELINE: Partial<Capabilities> = { tier: "baseline", hasSubgroups: false };
+const SUBGROUPS: Partial<Capabilities> = { tier: "subgroups" };
+
+const ALL = SIXTEEN.map(sequence);
+const SOME = FOUR.map(sequence);
+
+/** The ways that a device acting as another is put through, and with which sequences. */
+function compareAll(name: string, capabilities: Partial<Capabilities>, few: readonly Arrival[]) {
+  const expected = new Map<readonly Arrival[], Promise<Ran>>();
+  for (const [words, way] of Object.entries(WAYS)) {
+    gpuTest(`logits have the same bits ${words}: ${name} shapes`, async (gpu) => {
+      const device = actingAs(gpu, capabilities);
+      const arrivals = way === joining ? ALL : few;
+      if (!expected.has(arrivals)) expected.set(arrivals, alone(device, arrivals));
+      await compare(device, { way, arrivals, expected: await expected.get(arrivals)! });
+    });
+  }
+}
+
+compareAll("software", {}, ALL);
+// Barriers are slow on a software adapter.
+compareAll("baseline", BASELINE, SOME);
+
+gpuTest("logits have the same bits in all of that: subgroup shapes", async (gpu) => {
+  const device = actingAs(gpu, SUBGROUPS);
+  const expected = await alone(device, SOME);
+  await compare(device, { way: everything, arrivals: SOME, expected });
+});
+
+for (const kvCacheDtype of ["f32", "int8", "fp8", "int4"] as const) {
+  for (const [name, capabilities] of Object.entries({ software: {}, baseline: BASELINE })) {
+    gpuTest(`logits have the same bits with KV in ${kvCacheDtype}: ${name} shapes`, async (gpu) => {
+      const device = actingAs(gpu, capabilities);
+      const config = { kvCacheDtype };
+      const expected = await alone(device, SOME, config);
+      await compare(device, { way: everything, arrivals: SOME, expected, config });
+    });
+  }
+}
+
+gpuTest("logits have the same bits with quantized weights: baseline shapes", async (gpu) => {
+  const device = actingAs(gpu, BASELINE);
+  const config = { quantization: { method: "int4", groupSize: 32 } } as const;
+  const expected = await alone(device, SOME, config);
+  await compare(device, { way: everything, arrivals: SOME, expected, config });
+});
+
+Deno.test("logits have the same bits on the reference device", async () => {
+  const device = new ReferenceDevice();
+  const expected = await alone(device, SOME);
+  await compare(device, { way: everything, arrivals: SOME, expected });
+});
+
+gpuTest(
+  "logits have other bits in another batch without the flag: baseline shapes",
+  async (gpu) => {
+    const device = actingAs(gpu, BASELINE);
+    const config = { isDeterministic: false };
+    const expected = await alone(device, SOME, config);
+    const actual = await run(device, { ...chunked(37)(SOME), config });
+    assert(differingDraws(actual.logits, expected.logits).length > 0, "all bits are the same");
+  },
+);
