@@ -1,4 +1,6 @@
+import type { Int8Activations } from "../src/core/weight_format.ts";
 import type { Capabilities } from "../src/device/capabilities.ts";
+import { GPU_PACKED, type PackedTuning, SOFTWARE_PACKED } from "./packed_tuning.ts";
 
 /** A register tile of `matmul` and the number of rows it serves, `[minRows, maxRows]`. */
 export interface MatmulTile {
@@ -52,6 +54,10 @@ export interface Tuning {
   readonly gemmTiles: readonly GemmTile[];
   /** `gemm` may stage weights that are f16 as f16. */
   readonly stageF16: boolean;
+  /** Products of int8 and int4 weights quantize their activations and multiply integers. */
+  readonly packedDot: boolean;
+  /** The shapes of these. */
+  readonly packed: PackedTuning;
   /**
    * Lanes that reduce one row in `rms_norm` (as many as in a workgroup of tiles that fuse it), and at least
    * in the last phase of sampling; powers of two.
@@ -88,6 +94,8 @@ export const SOFTWARE_TUNING: Tuning = {
   matmulSubgroups: false,
   gemmTiles: [],
   stageF16: false,
+  packedDot: false,
+  packed: SOFTWARE_PACKED,
   normLanes: 8,
   sampleLanes: 8,
   partLanes: 8,
@@ -144,6 +152,8 @@ export const GPU_TUNING: Tuning = {
     },
   ],
   stageF16: false,
+  packedDot: false,
+  packed: GPU_PACKED,
   normLanes: 64,
   sampleLanes: 256,
   partLanes: 64,
@@ -155,20 +165,29 @@ export const GPU_TUNING: Tuning = {
   positionTile: 4,
 };
 
-/**
- * The shapes for a device that granted `capabilities`.
- *
- * `isDeterministic` leaves out what sums in an order that depends on the number of rows: one sequence's
- * numbers then have the same bits in any batch and any chunk, and prompts take longer.
- */
+/** What the user decides of a tuning. */
+export interface TuningOptions {
+  /**
+   * Leaves out what sums in an order that depends on the number of rows: one sequence's numbers then have
+   * the same bits in any batch and any chunk, and prompts take longer.
+   */
+  readonly isDeterministic?: boolean;
+  /** Default: "auto". */
+  readonly int8Activations?: Int8Activations;
+}
+
+/** The shapes for a device that granted `capabilities`. */
 export function tuningFor(
-  { tier, hasF16, hasSubgroups }: Capabilities,
-  { isDeterministic = false }: { isDeterministic?: boolean } = {},
+  { tier, hasF16, hasSubgroups, hasPackedDot }: Capabilities,
+  { isDeterministic = false, int8Activations = "auto" }: TuningOptions = {},
 ): Tuning {
   const tuning = {
     ...tier === "software" ? SOFTWARE_TUNING : GPU_TUNING,
     matmulSubgroups: hasSubgroups,
     stageF16: hasF16,
+    packedDot: int8Activations === "auto"
+      ? hasPackedDot && tier !== "software"
+      : int8Activations === "on",
   };
   return isDeterministic ? { ...tuning, gemmTiles: [] } : tuning;
 }

@@ -1,4 +1,5 @@
 import { attentionQueryTile } from "../../kernels/paged_attention.ts";
+import { quantizedRowsBytes } from "../../kernels/packed_product.ts";
 import { partsWords } from "../../kernels/sampling.ts";
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
@@ -39,7 +40,8 @@ export interface RunnerInputs {
  */
 export async function buildRunner(inputs: RunnerInputs): Promise<ModelRunner> {
   const { device, engine, model, family, weights, budget } = inputs;
-  const tuning = tuningFor(device.capabilities);
+  const { int8Activations = "auto" } = engine;
+  const tuning = tuningFor(device.capabilities, { int8Activations });
   const limits = stepLimits(inputs, tuning);
   const maxSplits = ceilDiv(budget.maxModelLen, tuning.splitLen);
   const activations = await createActivations(inputs, limits, { maxSplits, tuning });
@@ -96,6 +98,8 @@ async function createActivations(
   const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = model;
   const { maxTokens, maxSeqs } = limits;
   const floats = (label: string, count: number) => device.createBuffer(label, 4 * count);
+  const widest = Math.max(hiddenSize, numHeads * headDim, intermediateSize);
+  const quantized = quantizedRowsBytes(tuning.packedDot ? maxTokens : 0, widest);
   const rope = ropeTable({
     headDim,
     theta: model.ropeTheta,
@@ -109,6 +113,8 @@ async function createActivations(
     rope: ropeBuffer,
     hidden: await floats("hidden", maxTokens * hiddenSize),
     normed: await floats("normed", maxTokens * hiddenSize),
+    codes: await device.createBuffer("codes", quantized.codes),
+    scales: await device.createBuffer("scales", quantized.scales),
     qkv: await floats("qkv", maxTokens * (numHeads + 2 * numKvHeads) * headDim),
     attended: await floats("attended", maxTokens * numHeads * headDim),
     inner: await floats("inner", maxTokens * intermediateSize),

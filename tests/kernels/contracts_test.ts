@@ -5,6 +5,9 @@ import { embedTokens } from "../../kernels/embed_tokens.ts";
 import { gemm } from "../../kernels/gemm.ts";
 import { matmul } from "../../kernels/matmul.ts";
 import { normMatmul } from "../../kernels/norm_matmul.ts";
+import { normQuantize } from "../../kernels/norm_quantize.ts";
+import { packedGemm } from "../../kernels/packed_gemm.ts";
+import { packedMatmul } from "../../kernels/packed_matmul.ts";
 import {
   pagedAttentionDecode,
   pagedAttentionPrefill,
@@ -15,6 +18,7 @@ import {
   pagedAttentionPrefillShared,
   pagedAttentionReduceShared,
 } from "../../kernels/paged_attention_shared.ts";
+import { quantizeRows } from "../../kernels/quantize_rows.ts";
 import { rmsNorm } from "../../kernels/rms_norm.ts";
 import { ropeStoreKv, ropeStoreQuantizedKv } from "../../kernels/rope_store_kv.ts";
 import { sampleParts } from "../../kernels/sample_parts.ts";
@@ -28,12 +32,16 @@ const KERNELS = [
   gemm,
   matmul,
   normMatmul,
+  normQuantize,
+  packedGemm,
+  packedMatmul,
   pagedAttentionDecode,
   pagedAttentionPrefill,
   pagedAttentionReduce,
   pagedAttentionDecodeShared,
   pagedAttentionPrefillShared,
   pagedAttentionReduceShared,
+  quantizeRows,
   rmsNorm,
   ropeStoreKv,
   ropeStoreQuantizedKv,
@@ -60,7 +68,10 @@ Deno.test("every WGSL file is one kernel's or shared by several", async () => {
   for await (const { name } of Deno.readDir(new URL("../../kernels/", import.meta.url))) {
     if (name.endsWith(".wgsl")) files.push(name.replace(".wgsl", ""));
   }
-  const shared = ["attend", "elements", "kv_elements", "matmul_tile", "part", "reduce", "segments"];
+  const shared = [
+    ...["attend", "elements", "kv_elements", "matmul_tile", "packed_weights", "part"],
+    ...["quantize_span", "reduce", "segments"],
+  ];
   assertEquals(files.sort(), [...KERNELS.map(({ name }) => name), ...shared].sort());
   assert(KERNELS.every(({ source }) => source.includes("const STEP_NUM_TOKENS")));
 });
