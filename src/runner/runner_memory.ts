@@ -1,3 +1,4 @@
+import { quantizedRowsBytes } from "../../kernels/packed_product.ts";
 import { attentionQueryTile } from "../../kernels/paged_attention.ts";
 import { partsWords } from "../../kernels/sampling.ts";
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
@@ -65,6 +66,8 @@ async function createActivations(inputs: RunnerInputs, tuning: Tuning): Promise<
   const { maxTokens, maxSeqs } = limits;
   const numSplits = maxSeqs * numHeads * maxSplits(inputs, tuning);
   const floats = (label: string, count: number) => device.createBuffer(label, 4 * count);
+  const widest = Math.max(hiddenSize, numHeads * headDim, intermediateSize);
+  const quantized = quantizedRowsBytes(tuning.packedDot ? maxTokens : 0, widest);
   const rope = ropeTable({
     headDim,
     theta: model.ropeTheta,
@@ -78,6 +81,8 @@ async function createActivations(inputs: RunnerInputs, tuning: Tuning): Promise<
     rope: ropeBuffer,
     hidden: await floats("hidden", maxTokens * hiddenSize),
     normed: await floats("normed", maxTokens * hiddenSize),
+    codes: await device.createBuffer("codes", quantized.codes),
+    scales: await device.createBuffer("scales", quantized.scales),
     qkv: await floats("qkv", maxTokens * (numHeads + 2 * numKvHeads) * headDim),
     attended: await floats("attended", maxTokens * numHeads * headDim),
     inner: await floats("inner", maxTokens * intermediateSize),
