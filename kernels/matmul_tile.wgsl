@@ -13,8 +13,8 @@
 //                         are adjacent, and add up through shared memory
 //     with SUBGROUPS      the lanes of a subgroup do, whatever its size, and add up without barrier;
 //                         the workgroup's subgroups take its LANES tiles in turn
-// The order of additions depends on SPAN (not where spans share a sum), SLICES and the subgroup size alone, never on the other rows of
-// the step.
+// The order of additions depends on SPAN (not where spans share a sum), SLICES and the subgroup size
+// alone, never on the other rows of the step.
 
 const N: u32 = ${N}u;
 const K4: u32 = ${K / 4}u;

@@ -2,6 +2,12 @@ import type { KernelCall } from "../src/device/kernel.ts";
 import { gemm, gemmCalls } from "./gemm.ts";
 import { matmul, matmulCalls, type Product, type ProductBuffers } from "./matmul.ts";
 import { normMatmul, normMatmulCalls, type NormProductBuffers } from "./norm_matmul.ts";
+import {
+  isPacked,
+  packedNormProductCalls,
+  packedProductCalls,
+  type QuantizedRows,
+} from "./packed_product.ts";
 import { tilesOf } from "./product_tiles.ts";
 import { ROWS_WORD } from "./rows.ts";
 import type { StepDims } from "./step.ts";
@@ -9,13 +15,16 @@ import type { Tuning } from "./tuning.ts";
 
 /**
  * One matrix product for any number of rows: `matmul` for few, and where the tuning has tiles for it
- * `gemm` for many. Exactly one call for each part of the matrix runs in a step. All calls bear the product's label.
+ * `gemm` for many. Exactly one call for each part of the matrix runs in a step. All calls bear the
+ * product's label. Where the product {@link isPacked}, its rows become `codes` and `scales` first, which
+ * products one after the other may share.
  */
 export function productCalls(
   product: Product,
-  buffers: ProductBuffers,
+  buffers: QuantizedRows & ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
+  if (isPacked(product, tuning)) return packedProductCalls(product, buffers, tuning);
   const own = { ...tuning, ...tilesOf(tuning, product.label) };
   return [
     ...matmulCalls(product, buffers, own),
@@ -26,9 +35,10 @@ export function productCalls(
 /** {@link productCalls} of normalized rows: `normed`, f32 [R, K], holds them where that is not fused. */
 export function normProductCalls(
   product: Product & { eps: number },
-  buffers: NormProductBuffers,
+  buffers: QuantizedRows & NormProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
+  if (isPacked(product, tuning)) return packedNormProductCalls(product, buffers, tuning);
   const { step, normed, w, y } = buffers;
   const own = { ...tuning, ...tilesOf(tuning, product.label) };
   return [

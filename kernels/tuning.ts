@@ -1,4 +1,6 @@
+import type { Int8Activations } from "../src/core/weight_format.ts";
 import type { Capabilities } from "../src/device/capabilities.ts";
+import { GPU_PACKED, type PackedTuning, SOFTWARE_PACKED } from "./packed_tuning.ts";
 
 /** A register tile of `matmul` and the number of rows it serves, `[minRows, maxRows]`. */
 export interface MatmulTile {
@@ -63,6 +65,10 @@ export interface Tuning extends ProductTiles {
   readonly panelsWeights: boolean;
   /** `gemm` may stage weights that are f16 as f16. */
   readonly stageF16: boolean;
+  /** Products of int8 and int4 weights quantize their activations and multiply integers. */
+  readonly packedDot: boolean;
+  /** The shapes of these. */
+  readonly packed: PackedTuning;
   /**
    * Lanes that reduce one row in `rms_norm` (as many as in a workgroup of tiles that fuse it), and at least
    * in the last phase of sampling; powers of two.
@@ -110,6 +116,8 @@ export const SOFTWARE_TUNING: Tuning = {
   panelsWeights: true,
   gemmTiles: [],
   stageF16: false,
+  packedDot: false,
+  packed: SOFTWARE_PACKED,
   normLanes: 8,
   sampleLanes: 8,
   partLanes: 8,
@@ -169,6 +177,8 @@ export const GPU_TUNING: Tuning = {
     },
   ],
   stageF16: false,
+  packedDot: false,
+  packed: GPU_PACKED,
   normLanes: 64,
   sampleLanes: 256,
   partLanes: 64,
@@ -182,16 +192,21 @@ export const GPU_TUNING: Tuning = {
   isDeterministic: false,
 };
 
-/**
- * The shapes for a device that granted `capabilities`.
- *
- * `isDeterministic` leaves out what adds up in an order that depends on the step: `gemm`, sums over
- * subgroups whose size the driver chooses for each kernel, and attention of its own for chunks on GPUs.
- * Prompts take longer.
- */
+/** What the user decides of a tuning. */
+export interface TuningOptions {
+  /**
+   * Leaves out what adds up in an order that depends on the step: `gemm`, sums over subgroups whose size
+   * the driver chooses for each kernel, and attention of its own for chunks on GPUs. Prompts take longer.
+   */
+  readonly isDeterministic?: boolean;
+  /** Default: "auto". */
+  readonly int8Activations?: Int8Activations;
+}
+
+/** The shapes for a device that granted `capabilities`. */
 export function tuningFor(
-  { tier, hasF16, hasSubgroups, subgroupMinSize, subgroupMaxSize }: Capabilities,
-  { isDeterministic = false }: { isDeterministic?: boolean } = {},
+  { tier, hasF16, hasSubgroups, subgroupMinSize, subgroupMaxSize, hasPackedDot }: Capabilities,
+  { isDeterministic = false, int8Activations = "auto" }: TuningOptions = {},
 ): Tuning {
   const isSoftware = tier === "software";
   const sharesLoads = hasSubgroups && subgroupMinSize >= SOFTWARE_LANES;
@@ -200,6 +215,9 @@ export function tuningFor(
     matmulSubgroups: isSoftware ? sharesLoads : hasSubgroups,
     attentionSubgroups: isSoftware && sharesLoads,
     stageF16: hasF16,
+    packedDot: int8Activations === "auto"
+      ? hasPackedDot && tier !== "software"
+      : int8Activations === "on",
   };
   if (!isDeterministic) return tuning;
   const sizeIsFixed = subgroupMinSize === subgroupMaxSize;

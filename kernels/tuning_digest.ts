@@ -68,6 +68,8 @@ function sampleCalls(tuning: Tuning): KernelCall<StepDims>[] {
 }
 
 type SampleBuffer =
+  | "codes"
+  | "scales"
   | "step"
   | "x"
   | "norm"

@@ -1,4 +1,4 @@
-import type { Quantization } from "./weight_format.ts";
+import type { Int8Activations, Quantization } from "./weight_format.ts";
 
 /** Element types of K and V in the pool, in the order in which they are listed. */
 export const KV_CACHE_DTYPES = ["f16", "f32", "int8", "fp8", "int4"] as const;
@@ -25,6 +25,8 @@ export interface EngineConfig {
   readonly device: DeviceChoice;
   /** How weight matrices are quantized; absent, they keep the type they are stored in. */
   readonly quantization?: Quantization;
+  /** Default: `auto`. */
+  readonly int8Activations?: Int8Activations;
   /** Default: `deno`. */
   readonly gpuBackend?: GpuBackend;
   /** Default: `auto`. */

@@ -1,3 +1,4 @@
+import { quantizedRowsBytes } from "../../kernels/packed_product.ts";
 import { partsWords } from "../../kernels/sampling.ts";
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
 import type { Tuning } from "../../kernels/tuning.ts";
@@ -10,7 +11,9 @@ type Sizes<Name extends keyof Activations> = Readonly<Record<Name, number>>;
 
 /** Words (4 bytes each) of the buffers that a step's activations pass through, by what they grow with. */
 export interface ActivationSizes {
-  readonly perToken: Sizes<"hidden" | "normed" | "qkv" | "attended" | "inner">;
+  readonly perToken: Sizes<
+    "hidden" | "normed" | "codes" | "scales" | "qkv" | "attended" | "inner"
+  >;
   readonly perSequence: Sizes<"parts" | "peaks" | "last" | "logits" | "segments" | "sampled">;
 }
 
@@ -20,10 +23,14 @@ export function activationSizes(
   { maxSplits, tuning }: { readonly maxSplits: number; readonly tuning: Tuning },
 ): ActivationSizes {
   const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = model;
+  const widest = Math.max(hiddenSize, numHeads * headDim, intermediateSize);
+  const quantized = quantizedRowsBytes(tuning.packedDot ? 1 : 0, widest);
   return {
     perToken: {
       hidden: hiddenSize,
       normed: hiddenSize,
+      codes: quantized.codes / 4,
+      scales: quantized.scales / 4,
       qkv: (numHeads + 2 * numKvHeads) * headDim,
       attended: numHeads * headDim,
       inner: intermediateSize,

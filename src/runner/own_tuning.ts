@@ -5,7 +5,10 @@ import type { Device } from "../device/device.ts";
 /** A device's tuning before anything was timed, as the configuration wants it. */
 export function ownTuning(
   { capabilities }: Pick<Device, "capabilities">,
-  { isDeterministic = false }: Pick<EngineConfig, "isDeterministic">,
+  { isDeterministic = false, int8Activations = "auto" }: Pick<
+    EngineConfig,
+    "isDeterministic" | "int8Activations"
+  >,
 ): Tuning {
-  return tuningFor(capabilities, { isDeterministic });
+  return tuningFor(capabilities, { isDeterministic, int8Activations });
 }

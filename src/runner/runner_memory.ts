@@ -99,6 +99,8 @@ async function createActivations(inputs: RunnerInputs, tuning: Tuning): Promise<
     rope: ropeBuffer,
     hidden: await ofTokens("hidden"),
     normed: await ofTokens("normed"),
+    codes: await ofTokens("codes"),
+    scales: await ofTokens("scales"),
     qkv: await ofTokens("qkv"),
     attended: await ofTokens("attended"),
     inner: await ofTokens("inner"),

@@ -5,6 +5,9 @@ import { embedTokens } from "../../kernels/embed_tokens.ts";
 import { gemm } from "../../kernels/gemm.ts";
 import { matmul } from "../../kernels/matmul.ts";
 import { normMatmul } from "../../kernels/norm_matmul.ts";
+import { normQuantize } from "../../kernels/norm_quantize.ts";
+import { packedGemm } from "../../kernels/packed_gemm.ts";
+import { packedMatmul } from "../../kernels/packed_matmul.ts";
 import { pagedAttentionDecode, pagedAttentionPrefill } from "../../kernels/paged_attention.ts";
 import { pagedAttentionReduce } from "../../kernels/paged_attention_reduce.ts";
 import {
@@ -14,6 +17,7 @@ import {
   pagedAttentionReduceShared,
 } from "../../kernels/paged_attention_shared.ts";
 import { panelWeights } from "../../kernels/panel_weights.ts";
+import { quantizeRows } from "../../kernels/quantize_rows.ts";
 import { rmsNorm } from "../../kernels/rms_norm.ts";
 import { ropeStoreKv, ropeStoreQuantizedKv } from "../../kernels/rope_store_kv.ts";
 import { sampleParts } from "../../kernels/sample_parts.ts";
@@ -27,6 +31,9 @@ const KERNELS = [
   gemm,
   matmul,
   normMatmul,
+  normQuantize,
+  packedGemm,
+  packedMatmul,
   pagedAttentionDecode,
   pagedAttentionPrefill,
   pagedAttentionReduce,
@@ -35,6 +42,7 @@ const KERNELS = [
   pagedAttentionPrefillSplitsShared,
   pagedAttentionReduceShared,
   panelWeights,
+  quantizeRows,
   rmsNorm,
   ropeStoreKv,
   ropeStoreQuantizedKv,
@@ -68,8 +76,9 @@ Deno.test("every WGSL file is one kernel's or shared by several", async () => {
     if (name.endsWith(".wgsl")) files.push(name.replace(".wgsl", ""));
   }
   const attention = ["attend", "attend_shared", "attend_shared_memory", "join_splits"];
-  const others = ["elements", "kv_elements", "matmul_tile", "part", "reduce", "segments"];
-  const shared = [...attention, ...others];
+  const others = ["elements", "kv_elements", "matmul_tile", "packed_weights", "part"];
+  const more = ["quantize_span", "reduce", "segments"];
+  const shared = [...attention, ...others, ...more];
   assertEquals(files.sort(), [...KERNELS.map(({ name }) => name), ...shared].sort());
   const ofSteps = KERNELS.filter(({ name }) => name !== panelWeights.name);
   assert(ofSteps.every(({ source }) => source.includes("const STEP_NUM_TOKENS")));

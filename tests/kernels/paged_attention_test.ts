@@ -95,6 +95,7 @@ const SHARING_SHAPES: [name: string, shape: KvShape & { H: number }][] = [
   ...SHAPES,
   ["MHA, 8 dims", { H: 2, G: 2, D: 8, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
   ["GQA 5, 80 dims", { H: 5, G: 1, D: 80, BLOCK_SIZE: 4, KV_DTYPE: "f16" }],
+  ["MQA 36, no whole subgroups", { H: 36, G: 1, D: 16, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
   ["GQA 2, 12 dims", { H: 4, G: 2, D: 12, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
 ];
 const SHARING_LOADS: Tuning = { ...SOFTWARE_TUNING, attentionSubgroups: true };

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { embedTokensCalls } from "../../kernels/embed_tokens.ts";
 import { type Epilogue, weightRows } from "../../kernels/matmul.ts";
+import { isPacked } from "../../kernels/packed_product.ts";
 import { normProductCalls, productCalls } from "../../kernels/product.ts";
 import {
   HEADER_WORDS,
@@ -32,7 +33,41 @@ function fewTiles(tuning: Tuning): Tuning {
   return { ...tuning, matmulTiles: [{ ...few!, ...rows }], gemmTiles };
 }
 
+/** Products of int8 activations, in one tile of either kernel. */
+function packedTiles(tuning: Tuning): Tuning {
+  const { tiles, gemmTiles } = tuning.packed;
+  const maxRows = gemmTiles.length > 0 ? 8 : Infinity;
+  const packed = {
+    ...tuning.packed,
+    tiles: tiles.slice(1, 2).map((tile) => ({ ...tile, minRows: 1, maxRows })),
+    gemmTiles: gemmTiles.slice(0, 1).map((tile) => ({ ...tile, maxRows: Infinity })),
+  };
+  return { ...tuning, packedDot: true, packed };
+}
+
 const TUNINGS = { CPU: fewTiles(SOFTWARE_TUNING), GPU: fewTiles(GPU_TUNING) };
+const PACKED_TUNINGS = {
+  "int8 activations, CPU": packedTiles(SOFTWARE_TUNING),
+  "int8 activations, GPU": packedTiles(GPU_TUNING),
+};
+
+/** Every tuning under which a product of this type may run, and a number of inputs for it. */
+function tuningsFor(dtype: WeightDtype): (readonly [name: string, tuning: Tuning, k: number])[] {
+  return [
+    ...Object.entries(TUNINGS).map(([name, tuning]) => [name, tuning, 104] as const),
+    ...Object.entries(PACKED_TUNINGS)
+      .filter(([, tuning]) => isPacked({ dtype, k: 96 }, tuning))
+      .map(([name, tuning]) => [name, tuning, 96] as const),
+  ];
+}
+
+/** Room for rows of so many codes, and their scales. */
+function quantizedRows(numRows: number, k: number): Contents {
+  return {
+    codes: new Uint32Array(numRows * k / 4),
+    scales: new Float32Array(numRows * Math.ceil(k / 32)),
+  };
+}
 
 function step(numTokens: number): { words: Uint32Array; dims: StepDims } {
   const words = new Uint32Array(HEADER_WORDS + DRAWN.length * SAMPLE_WORDS + numTokens);
@@ -91,7 +126,7 @@ async function checkBits(
 const EVERY_EPILOGUE: readonly WeightDtype[] = ["f16", "int8g32", "uint4g128"];
 
 for (const dtype of WEIGHT_DTYPES) {
-  for (const [name, tuning] of Object.entries(TUNINGS)) {
+  for (const [name, tuning, k] of tuningsFor(dtype)) {
     gpuTest(
       `productCalls() gives the same bits with a matrix in parts: ${dtype}, ${name}`,
       async (gpu) => {
@@ -99,7 +134,6 @@ for (const dtype of WEIGHT_DTYPES) {
           ? ["store", "add", "silu"]
           : ["silu"];
         for (const epilogue of epilogues) {
-          const k = 104;
           const product = { label: "test", rows: "tokens", n: N, k, dtype, epilogue } as const;
           const rowsPerOutput = weightRows(1, epilogue);
           // The last row count runs gemm where the tuning has it.
@@ -109,13 +143,13 @@ for (const dtype of WEIGHT_DTYPES) {
               gpu,
               {
                 ...cutContents({ dtype, rowsPerOutput, k }),
+                ...quantizedRows(numRows, k),
                 step: words,
                 x: noise(numRows * k, 1),
                 y: new Float32Array((numRows + 1) * N).fill(7),
               },
               dims,
-              ({ step, x, y }, w) =>
-                productCalls(product, { step: step!, x: x!, y: y!, w }, tuning),
+              (b, w) => productCalls(product, { ...b, w } as never, tuning),
             );
           }
         }
@@ -125,18 +159,19 @@ for (const dtype of WEIGHT_DTYPES) {
 }
 
 for (const rows of ["tokens", "samples"] as const) {
-  for (const [name, tuning] of Object.entries(TUNINGS)) {
+  for (const [name, tuning, k] of tuningsFor("int4g32")) {
     gpuTest(
       `normProductCalls() gives the same bits with a matrix in parts: ${rows}, ${name}`,
       async (gpu) => {
-        const [dtype, k] = ["int4g32", 104] as const;
-        const product = { label: "test", rows, n: N, k, dtype, eps: 1e-5 };
+        const dtype = "int4g32";
+        const product = { label: "test", rows, n: N, k, dtype, eps: 1e-5 } as const;
         for (const numRows of [7, 19]) {
           const { words, dims } = step(numRows);
           await checkBits(
             gpu,
             {
               ...cutContents({ dtype, rowsPerOutput: 1, k }),
+              ...quantizedRows(numRows, k),
               step: words,
               x: noise(numRows * k, 1),
               norm: noise(k, 3),

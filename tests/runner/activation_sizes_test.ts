@@ -10,7 +10,7 @@ import {
 } from "../../src/runner/activation_sizes.ts";
 
 const SIZES: ActivationSizes = {
-  perToken: { hidden: 8, normed: 8, qkv: 24, attended: 8, inner: 32 },
+  perToken: { hidden: 8, normed: 8, codes: 8, scales: 1, qkv: 24, attended: 8, inner: 32 },
   perSequence: { parts: 64, peaks: 4, last: 8, logits: 100, segments: 12, sampled: 42 },
 };
 const ASKED = { maxTokens: 512, maxSeqs: 64 };
