@@ -52,12 +52,23 @@ e2e("the pool is resized under requests in flight, whose answers stay what they 
   await withServer(
     ["--num-gpu-blocks-override", "160", "--max-model-len", "512"],
     async (server) => {
-      const answers = Promise.all(PROMPTS.map(({ prompt_ids }) => complete(server, prompt_ids)));
       let isDone = false;
-      answers.finally(() => isDone = true);
+      const ask = () => {
+        isDone = false;
+        const answers = PROMPTS.map(({ prompt_ids }) => complete(server, prompt_ids));
+        return Promise.all(answers).finally(() => isDone = true);
+      };
+      let answers = ask();
+      let rounds = 1;
       let numMoved = 0;
       let numResized = 0;
-      for (let i = 0; !isDone; i++) {
+      for (let i = 0;; i++) {
+        if (isDone) {
+          assertEquals(await answers, PROMPTS.map(({ greedy_ids }) => greedy_ids));
+          // How many resizes meet requests in flight is up to the machine: until enough have.
+          if (numResized > 5 && numMoved > 0 || rounds++ === 10) break;
+          answers = ask();
+        }
         // Sizes from the least that one sequence needs; some are refused while more is in use.
         const num_blocks = [400, 32, 90, 60, 200, 45][i % 6]!;
         const { status, body } = await resize(server, { num_blocks });
@@ -70,7 +81,6 @@ e2e("the pool is resized under requests in flight, whose answers stay what they 
           assertStringIncludes(body.error.message, `${num_blocks} blocks`);
         }
       }
-      assertEquals(await answers, PROMPTS.map(({ greedy_ids }) => greedy_ids));
       assert(numResized > 5 && numMoved > 0, `${numMoved} blocks moved in ${numResized} resizes`);
       assertEquals(await server.metric("quire:kv_pool_resizes_total"), numResized);
     },
