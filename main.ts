@@ -7,6 +7,7 @@
 import { type Config, configHelp, parseConfig } from "./src/core/config.ts";
 import { StartupError } from "./src/core/errors.ts";
 import { parsePlanConfig, planHelp } from "./src/core/plan_config.ts";
+import { parseTuneConfig, tuneHelp } from "./src/core/tune_config.ts";
 import { TESTED_DENO_MAJOR, VERSION } from "./src/core/version.ts";
 import { PRESET_NAMES } from "./src/plan/presets.ts";
 import { banner } from "./src/server/banner.ts";
@@ -81,6 +82,15 @@ function plan(args: readonly string[]): void {
   console.log(config === undefined ? planHelp(PRESET_NAMES) : planCommand(config));
 }
 
+async function tune(args: readonly string[]): Promise<void> {
+  const config = parseTuneConfig(args, Deno.env.toObject());
+  if (config === undefined) return console.log(tuneHelp());
+  // Loaded when asked for: a server's main isolate needs no kernels.
+  const { tuneCommand } = await import("./src/server/tune_command.ts");
+  console.log(await tuneCommand(config, (words) => console.error(`... ${words}`)));
+  Deno.exit(0);
+}
+
 /** A mistake the user can put right is one sentence; anything else keeps its stack. */
 async function orExit<T>(work: () => T | Promise<T>): Promise<T> {
   try {
@@ -128,9 +138,11 @@ function handler(): Required<Deno.ServeDefaultExport> {
 
 function runCommandLine(): Promise<void> {
   const [command, ...rest] = Deno.args;
-  return orExit(() =>
-    command === "plan" ? plan(rest) : run(parseConfig(Deno.args, Deno.env.toObject()))
-  );
+  return orExit(() => {
+    if (command === "plan") return plan(rest);
+    if (command === "tune") return tune(rest);
+    return run(parseConfig(Deno.args, Deno.env.toObject()));
+  });
 }
 
 /** A command stands first; `deno serve main.ts --flag` has none. */

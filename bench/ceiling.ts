@@ -125,9 +125,11 @@ async function measureMatmul(device: Device, { M, N, K }: GemmShape): Promise<nu
     header[STEP.numTokens] = M;
     device.write(buffers.step!, 0, header);
     const dims = { ...NO_WORK, numTokens: M };
+    const named = buffers as Record<"step" | "x" | "w" | "y", DeviceBuffer>;
     const calls = productCalls(
       { label: "ceiling", rows: "tokens", n: N, k: K, dtype: "f16" },
-      buffers as Record<"step" | "x" | "w" | "y", DeviceBuffer>,
+      // Products of f16 quantize nothing.
+      { ...named, codes: named.x, scales: named.x },
       tuningFor(device.capabilities),
     ).filter(({ workgroups }) => workgroups(dims).every((count) => count > 0));
     const seconds = await timeCalls(device, { calls, dims, readFrom: buffers.y! });

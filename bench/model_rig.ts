@@ -7,11 +7,12 @@ import { kvBytesPerBlock } from "../src/core/kv_layout.ts";
 import type { Device } from "../src/device/device.ts";
 import type { KernelCall } from "../src/device/kernel.ts";
 import { buildRunner } from "../src/runner/build_runner.ts";
+import type { TimedCalls } from "../src/runner/call_timing.ts";
 import type { ModelRunner } from "../src/runner/model_runner.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
 import { demoConfig, GREEDY } from "./demo.ts";
 import { fillBuffer } from "./random_weights.ts";
-import type { TimedCalls } from "./dispatch_timing.ts";
+
 import { WatchedDevice } from "./watched_device.ts";
 
 const BLOCK_SIZE = 16;

@@ -2,6 +2,7 @@ import type { ModelConfig } from "../models/model_config.ts";
 import type { DeviceWeight, ModelFamily } from "../models/model_family.ts";
 import type { Device } from "../src/device/device.ts";
 import { type DeviceBuffer, type Kernel, kernelCall } from "../src/device/kernel.ts";
+import { inPanels } from "../src/runner/in_panels.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
 
 /** f16 values per u32 word, words per lane and lanes per workgroup of the fill. */
@@ -84,10 +85,16 @@ export async function randomWeights(
     for (const { name, shapes } of family.weights(config)) {
       const count = shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0);
       const isVector = shapes[0]!.length === 1;
-      const buffer = await device.createBuffer(name, count * (isVector ? 4 : 4 / HALVES));
-      weights.set(name, { buffer, dtype: isVector ? "f32" : "f16" });
+      const dtype = isVector ? "f32" : "f16";
+      let buffer = await device.createBuffer(name, count * (isVector ? 4 : 4 / HALVES));
+      weights.set(name, { buffer, dtype });
       if (isVector) device.write(buffer, 0, ones(count));
-      else await fillBuffer(device, buffer, weights.size);
+      else {
+        await fillBuffer(device, buffer, weights.size);
+        const columns = shapes[0]![1]!;
+        buffer = await inPanels(device, buffer, { dtype, rows: count / columns, columns });
+        weights.set(name, { buffer, dtype });
+      }
       bytes += buffer.bytes;
       numParameters += count;
     }

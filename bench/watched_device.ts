@@ -49,6 +49,12 @@ export class WatchedDevice implements Device {
     return buffer;
   }
 
+  async createImage(label: string, width: number, height: number): Promise<DeviceBuffer> {
+    const image = await this.#device.createImage(label, width, height);
+    this.#buffers.add(image);
+    return image;
+  }
+
   copyBuffer(from: DeviceBuffer, to: DeviceBuffer, bytes: number): void {
     this.#device.copyBuffer(from, to, bytes);
   }

@@ -1,5 +1,6 @@
 // Loads of consecutive weights as f32, whatever their type in memory. The kernel declares
-//   w     array<Weight>, rows of K4 fours, or for a quantized type QuantizedLayout's words
+//   w     array<Weight>, rows of K4 fours, or for a quantized type QuantizedLayout's words; with
+//         WEIGHT_IMAGE a texture_storage_2d<rgba32uint, read> as panel_weights.wgsl fills it
 //   K4    u32, the row length in fours
 // and says how many fours it LOADs at once. With LOAD > 1, K4 and k4 are multiples of LOAD, which is
 // at most 2, 4 for 8-bit codes and 8 for 4-bit codes: 16 bytes, the widest load of a lane.
@@ -9,7 +10,22 @@
 //   group_scale(row, k4)      quantized: their scale, and the minimum where WEIGHT_MINIMUM
 // f16 goes through unpack2x16float, which every adapter has; bf16 is the upper half of an f32.
 alias Fours = array<vec4<f32>, ${LOAD}>;
-//# if WEIGHT_DTYPE == "f32"
+//# if WEIGHT_IMAGE
+/// The p-th 16 bytes of a row.
+fn piece(row: u32, p: u32) -> vec4<u32> {
+  return textureLoad(w, vec2(p * 8u + row % 8u, row / 8u));
+}
+//# end
+//# if WEIGHT_DTYPE == "f32" && WEIGHT_IMAGE
+fn weights(row: u32, k4: u32) -> Fours {
+//# if LOAD == 2
+  return Fours(bitcast<vec4<f32>>(piece(row, k4)), bitcast<vec4<f32>>(piece(row, k4 + 1u)));
+//# else
+  return Fours(bitcast<vec4<f32>>(piece(row, k4)));
+//# end
+}
+//# end
+//# if WEIGHT_DTYPE == "f32" && !WEIGHT_IMAGE
 alias Weight = vec4<f32>;
 fn weights(row: u32, k4: u32) -> Fours {
   let at = row * K4 + k4;
@@ -32,13 +48,24 @@ fn widened(words: vec2<u32>) -> vec4<f32> {
 }
 //# end
 //# if WEIGHT_DTYPE == "f16" || WEIGHT_DTYPE == "bf16"
+//# if WEIGHT_IMAGE
+fn weights(row: u32, k4: u32) -> Fours {
+  let words = piece(row, k4 >> 1u);
 //# if LOAD == 2
+  return Fours(widened(words.xy), widened(words.zw));
+//# else
+  return Fours(widened(select(words.xy, words.zw, (k4 & 1u) == 1u)));
+//# end
+}
+//# end
+//# if LOAD == 2 && !WEIGHT_IMAGE
 alias Weight = vec4<u32>;
 fn weights(row: u32, k4: u32) -> Fours {
   let words = w[row * (K4 / 2u) + (k4 >> 1u)];
   return Fours(widened(words.xy), widened(words.zw));
 }
-//# else
+//# end
+//# if LOAD == 1 && !WEIGHT_IMAGE
 alias Weight = vec2<u32>;
 fn weights(row: u32, k4: u32) -> Fours { return Fours(widened(w[row * K4 + k4])); }
 //# end

@@ -41,7 +41,12 @@ export function embedTokensCall(
   buffers: Readonly<Record<"step" | "w" | "out", DeviceBuffer>>,
 ): KernelCall<StepDims> {
   return kernelCall(embedTokens, {
-    constants: { ...weightConstants(dtype, V, E, 1), V, E },
+    constants: {
+      ...weightConstants(dtype, V, E, 1),
+      WEIGHT_IMAGE: buffers.w.isImage === true,
+      V,
+      E,
+    },
     buffers,
     workgroups: ({ numTokens }) => [Math.ceil(E / 4 / 64), numTokens, 1],
   });

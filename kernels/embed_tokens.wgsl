@@ -13,7 +13,11 @@ const K4: u32 = ${E / 4}u;
 const V: u32 = ${V}u;
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
+//# if WEIGHT_IMAGE
+@group(0) @binding(1) var w: texture_storage_2d<rgba32uint, read>;
+//# else
 @group(0) @binding(1) var<storage, read> w: array<Weight>;
+//# end
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
 
 @compute @workgroup_size(64)

@@ -89,9 +89,13 @@ const LOAD_WORDS: Readonly<Record<KvCacheDtype, number>> = {
   int4: 1,
 };
 
-/** The constants that follow from a shape. */
-export function kvConstants(shape: KvShape): KvConstants {
-  const words = LOAD_WORDS[shape.KV_DTYPE];
+/** Words of a lane's widest load. */
+const WIDE_WORDS = 4;
+
+/** The constants that follow from a shape; with `isWide` f16 is loaded by 16 bytes, where a vector allows. */
+export function kvConstants(shape: KvShape, isWide = false): KvConstants {
+  const canBeWide = shape.KV_DTYPE === "f16" && kvVectorWords(shape) % WIDE_WORDS === 0;
+  const words = isWide && canBeWide ? WIDE_WORDS : LOAD_WORDS[shape.KV_DTYPE];
   const loads = kvVectorWords(shape) / words;
   return {
     VECTOR_LOADS: loads,

@@ -1,8 +1,13 @@
-// Loads from the KV pool: `kv_quad0(load)`, and in int4 `kv_quad1(load)`, are four consecutive elements
+// Loads from the KV pool: `kv_quad0(load)`, and with two LOAD_QUADS `kv_quad1(load)`, are four consecutive elements
 // as f32, in quantized dtypes without their scale, which `kv_scale(load)` gives. Codes are unpacked to
 // what costs least; KV_UNIT makes up for it.
 //# if KV_DTYPE == "f16"
+//# if LOAD_QUADS == 2
+alias KvLoad = vec4<u32>;
+fn kv_quad1(w: KvLoad) -> vec4<f32> { return vec4(unpack2x16float(w.z), unpack2x16float(w.w)); }
+//# else
 alias KvLoad = vec2<u32>;
+//# end
 fn kv_quad0(w: KvLoad) -> vec4<f32> { return vec4(unpack2x16float(w.x), unpack2x16float(w.y)); }
 //# end
 //# if KV_DTYPE == "f32"

@@ -11,7 +11,7 @@ import source from "./matmul.wgsl" with { type: "text" };
 import tile from "./matmul_tile.wgsl" with { type: "text" };
 import { numRows, type Rows, ROWS_WORD } from "./rows.ts";
 import { type StepDims, stepWgsl } from "./step.ts";
-import { fits, foldGrid, type MatmulTile, type Tuning } from "./tuning.ts";
+import { fits, foldGrid, type MatmulTile, SOFTWARE_LANES, type Tuning } from "./tuning.ts";
 import {
   type WeightConstants,
   weightConstants,
@@ -28,7 +28,9 @@ export type MatmulShape =
   & Readonly<{ N: number; K: number; ROWS_WORD: number }>
   & Readonly<{ EPILOGUE: Epilogue; NORM: boolean; GATHER: boolean }>
   & Readonly<{ TILE_R: number; TILE_N: number; W: number }>
-  & Readonly<{ LANES: number; SLICES: number; SUBGROUPS: boolean; RUN: number; SPAN: number }>;
+  & Readonly<{ LANES: number; SLICES: number; SUBGROUPS: boolean; RUN: number; SPAN: number }>
+  /** Outputs from one of a lane to its next. */
+  & Readonly<{ STRIDE: number }>;
 
 /**
  * `y = x w^T`, `y += x w^T`, or `y = silu(x gate^T) * (x up^T)` with w the gates over the ups.
@@ -110,23 +112,25 @@ export function matmulCalls(
   return tuning.matmulTiles.map((tile) =>
     kernelCall(matmul, {
       label: product.label,
-      constants: matmulShape(product, tile, tuning),
+      constants: matmulShape(product, tile, tuning, buffers.w.isImage),
       buffers,
       workgroups: (dims) => tileGrid(product, tile, dims),
     })
   );
 }
 
-/** The constants of one tile's call. */
+/** The constants of one tile's call; `isImage` says so of the weights. */
 export function matmulShape(
   { rows, n, k, dtype, epilogue = "store" }: Product,
   tile: MatmulTile,
   tuning: Pick<Tuning, "matmulRun" | "matmulSubgroups">,
+  isImage = false,
 ): MatmulShape {
-  const { RUN, SPAN, load } = summation(dtype, k, tile, tuning);
+  const { RUN, SPAN, load } = summation({ dtype, k, isImage }, tile, tuning);
   const outputs = tileOutputs(tile, epilogue);
   return {
     ...weightConstants(dtype, weightRows(n, epilogue), k, load),
+    WEIGHT_IMAGE: isImage,
     N: n,
     K: k,
     ROWS_WORD: ROWS_WORD[rows],
@@ -138,6 +142,7 @@ export function matmulShape(
     W: weightRows(outputs, epilogue),
     LANES: tile.lanes,
     SLICES: tile.slices,
+    STRIDE: tile.slices === 1 ? tile.lanes : 1,
     SUBGROUPS: tuning.matmulSubgroups,
     RUN,
     SPAN,
@@ -154,13 +159,16 @@ const SHARED_SPAN = 8;
 
 /** Fours of inputs that are summed by themselves, how many of them are unrolled, and loaded at once. */
 function summation(
-  dtype: WeightDtype,
-  k: number,
-  { rows, slices }: MatmulTile,
+  { dtype, k, isImage }: { dtype: WeightDtype; k: number; isImage: boolean },
+  { rows, lanes, slices }: MatmulTile,
   { matmulRun }: Pick<Tuning, "matmulRun">,
 ): { RUN: number; SPAN: number; load: number } {
   if (!isQuantized(dtype)) {
-    const run = runLength(k, matmulRun);
+    // An image's loads are short: as many inputs at a time as the lanes can load
+    // one four each of, in a subgroup that may have no more of them.
+    const shared = Math.min(lanes, SOFTWARE_LANES) / rows;
+    const most = isImage && slices === 1 ? Math.max(matmulRun, shared) : matmulRun;
+    const run = runLength(k, most);
     return { RUN: run, SPAN: run, load: Math.min(2, run) };
   }
   const { bits, groupSize } = quantizedFormat(dtype);

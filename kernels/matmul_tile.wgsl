@@ -2,18 +2,19 @@
 // W weight rows (twice TILE_N for "silu").
 //
 // A lane takes inputs in spans of SPAN fours, RUN of them unrolled and LOAD of them loaded at a time,
-// and sums each span by itself. Quantized weights enter these sums as their codes; a span lies in one
-// group, and the group's scale multiplies its sum once. (A minimum multiplies the sum of the span's
-// inputs.) Who takes what:
-//   SLICES 1              a lane sums all inputs of its tile; no barrier, for software adapters.
-//     with SUBGROUPS      one lane loads a row's inputs and the subgroup shares them: there, every
-//                         lane's load costs as much as if it were another address
+// and sums each span by itself, but for plain weights without slices, where spans go on with one sum.
+// Quantized weights enter these sums as their codes; a span lies in one group, and the group's scale
+// multiplies its sum once. (A minimum multiplies the sum of the span's inputs.) Who takes what:
+//   SLICES 1              a lane sums all inputs of its tile, whose outputs are LANES apart; no barrier,
+//                         for software adapters
+//     with SUBGROUPS      each lane loads a four of some row's inputs, and the subgroup shares them:
+//                         there, a load by all lanes costs as much as if each had its own address
 //   SLICES > 1            SLICES lanes share a tile and take every SLICES-th span, so that their loads
 //                         are adjacent, and add up through shared memory
 //     with SUBGROUPS      the lanes of a subgroup do, whatever its size, and add up without barrier;
 //                         the workgroup's subgroups take its LANES tiles in turn
-// The order of additions depends on SPAN, SLICES and the subgroup size alone, never on the other rows of
-// the step.
+// The order of additions depends on SPAN (not where spans share a sum), SLICES and the subgroup size
+// alone, never on the other rows of the step.
 
 const N: u32 = ${N}u;
 const K4: u32 = ${K / 4}u;
@@ -93,12 +94,25 @@ fn tile(at: Invocation, subgroup_size: u32) {
   {
     let lane = at.index / SLICES;
 //# end
-    let n0 = (tile0 + lane) * ${TILE_N}u;
-//# if SLICES == 1 && !SUBGROUPS
+//# if SLICES == 1
+    // Neighbouring outputs in neighbouring lanes, as panel_weights has their rows.
+    let n0 = tile0 * ${TILE_N}u + lane;
+//# if !SUBGROUPS
     if (n0 >= N) { return; }
 //# end
+//# else
+    let n0 = (tile0 + lane) * ${TILE_N}u;
+//# end
 //# for m in 0..W
-    let w${m} = min(n0 + ${m % TILE_N}u, N - 1u) + ${Math.floor(m / TILE_N)}u * N;
+//# if WEIGHT_IMAGE
+    // An image answers zero past its end.
+    let w${m} = n0 + ${m % TILE_N * STRIDE + Math.floor(m / TILE_N) * N}u;
+//# else
+    let w${m} = min(n0 + ${m % TILE_N * STRIDE}u, N - 1u) + ${Math.floor(m / TILE_N)}u * N;
+//# end
+//# end
+//# if SLICES == 1 && SUBGROUPS
+    let x_lane = min(r0 + at.subgroup_lane % ${TILE_R}u, rows - 1u) * K4 + at.subgroup_lane / ${TILE_R}u;
 //# end
 //# for r in 0..TILE_R
 //# for m in 0..W
@@ -108,7 +122,11 @@ fn tile(at: Invocation, subgroup_size: u32) {
     for (var span = slice * SPAN; span < K4; span += slices * SPAN) {
 //# for r in 0..TILE_R
 //# for m in 0..W
+//# if SLICES == 1 && WEIGHT_BITS == 0
+      var s${r}_${m} = a${r}_${m};
+//# else
       var s${r}_${m} = 0.0;
+//# end
 //# end
 //# if WEIGHT_MINIMUM
       var u${r} = 0.0;
@@ -120,6 +138,14 @@ fn tile(at: Invocation, subgroup_size: u32) {
       {
         let k = span;
 //# end
+//# if SLICES == 1 && SUBGROUPS
+//# for c in 0..Math.ceil(RUN * TILE_R / LANES)
+        var p${c} = vec4(0.0);
+        if (at.subgroup_lane < ${Math.min(LANES, RUN * TILE_R - c * LANES)}u) {
+          p${c} = x[x_lane + k + ${c * LANES / TILE_R}u];
+        }
+//# end
+//# end
 //# for j in 0..RUN / LOAD
 //# for m in 0..W
         let b${m}_${j} = ${WEIGHT_BITS > 0 ? "codes" : "weights"}(w${m}, k + ${LOAD * j}u);
@@ -130,19 +156,10 @@ fn tile(at: Invocation, subgroup_size: u32) {
 //# end
 //# end
 //# for r in 0..TILE_R
-//# if SLICES == 1 && SUBGROUPS
-//# for i in 0..LOAD
-        var p${r}_${j}_${i} = vec4(0.0);
-//# end
-        if (at.subgroup_lane == 0u) {
-//# for i in 0..LOAD
-          p${r}_${j}_${i} = x[x${r} + k + ${LOAD * j + i}u];
-//# end
-        }
-//# end
 //# for i in 0..LOAD
 //# if SLICES == 1 && SUBGROUPS
-        let v${r}_${j}_${i} = subgroupBroadcast(p${r}_${j}_${i}, 0u);
+        let v${r}_${j}_${i} =
+          subgroupBroadcast(p${((LOAD * j + i) * TILE_R + r - ((LOAD * j + i) * TILE_R + r) % LANES) / LANES}, ${((LOAD * j + i) * TILE_R + r) % LANES}u);
 //# else
 //# if NORM
         let v${r}_${j}_${i} = x[x${r} + k + ${LOAD * j + i}u] * d${r} * g${j}_${i};
@@ -170,7 +187,7 @@ fn tile(at: Invocation, subgroup_size: u32) {
 //# for r in 0..TILE_R
 //# for m in 0..W
 //# if WEIGHT_BITS == 0
-      a${r}_${m} += s${r}_${m};
+      a${r}_${m} ${SLICES == 1 ? "=" : "+="} s${r}_${m};
 //# else
 //# if WEIGHT_MINIMUM
       a${r}_${m} += scale${m}.x * s${r}_${m} + scale${m}.y * u${r};
@@ -184,7 +201,7 @@ fn tile(at: Invocation, subgroup_size: u32) {
 //# if SLICES == 1
 //# for r in 0..TILE_R
 //# for n in 0..TILE_N
-    finish(r0 + ${r}u, n0 + ${n}u, rows, a${r}_${n}, a${r}_${n + W - TILE_N});
+    finish(r0 + ${r}u, n0 + ${n * STRIDE}u, rows, a${r}_${n}, a${r}_${n + W - TILE_N});
 //# end
 //# end
 //# else
@@ -197,7 +214,7 @@ fn tile(at: Invocation, subgroup_size: u32) {
     if (slice == 0u && lane < LANES) {
 //# for r in 0..TILE_R
 //# for n in 0..TILE_N
-      finish(r0 + ${r}u, n0 + ${n}u, rows, a${r}_${n}, a${r}_${n + W - TILE_N});
+      finish(r0 + ${r}u, n0 + ${n * STRIDE}u, rows, a${r}_${n}, a${r}_${n + W - TILE_N});
 //# end
 //# end
     }

@@ -59,16 +59,15 @@ export function normMatmulCalls(
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   const { step, x, norm, normed, w, y } = buffers;
-  const { rows, k } = product;
+  const { label, rows, k } = product;
   const isFused = (count: number) =>
     tuning.matmulTiles.some((tile) => tile.fusesNorm && fits(tile, count));
   const norms = rmsNormCall(
-    { rows, E: k, EPS: eps, LANES: tuning.normLanes, skip: isFused },
+    { label, rows, E: k, EPS: eps, LANES: tuning.normLanes, skip: isFused },
     { step, x, weight: norm, out: normed },
   );
   const products = tuning.matmulTiles.map((tile) => {
-    const shape = matmulShape(product, tile, tuning);
-    const { label } = product;
+    const shape = matmulShape(product, tile, tuning, w.isImage);
     const workgroups = (dims: StepDims) => tileGrid(product, tile, dims);
     if (!tile.fusesNorm) {
       const call = { label, constants: shape, buffers: { step, x: normed, w, y }, workgroups };

@@ -18,7 +18,11 @@
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> norm: array<vec4<f32>>;
+//# if WEIGHT_IMAGE
+@group(0) @binding(3) var w: texture_storage_2d<rgba32uint, read>;
+//# else
 @group(0) @binding(3) var<storage, read> w: array<Weight>;
+//# end
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(THREADS)

@@ -25,11 +25,15 @@ import type { Tuning } from "./tuning.ts";
 type DecodeShape =
   & AttentionShape
   & KvConstants
-  & Readonly<{ SPLIT_LEN: number; SPLITS: number; POSITIONS: number }>;
+  & Readonly<{ SPLIT_LEN: number; SPLITS: number }>
+  & LaneShape;
 type PrefillShape =
   & KvShape
   & KvConstants
-  & Readonly<{ H: number; SPLIT_LEN: number; QUERIES: number; POSITIONS: number }>;
+  & Readonly<{ H: number; SPLIT_LEN: number; QUERIES: number }>
+  & LaneShape;
+/** What a lane takes at a time (`attend.wgsl`). */
+type LaneShape = Readonly<{ HEADS: number; POSITIONS: number; SUBGROUPS: boolean }>;
 
 /** Attention of decodes, one partial result per split; `paged_attention_reduce` joins them. */
 export const pagedAttentionDecode: Kernel<DecodeShape> = {
@@ -49,6 +53,18 @@ export const pagedAttentionPrefill: Kernel<PrefillShape> = {
 
 /** Lanes per workgroup that every adapter allows. */
 const MAX_LANES = 256;
+/** Lanes that share what they load; a workgroup of lone lanes must fill its subgroups to do so. */
+const SHARING_LANES = 8;
+/** Most query elements of a lane: all are written out, and compiled. */
+const MAX_LANE_QUERY = 256;
+
+/** Heads of a decode that one lane takes together, as many of those of a KV head as fit. */
+function headsPerLane({ H, G, D }: Readonly<{ H: number; G: number; D: number }>): number {
+  const most = Math.max(1, Math.floor(MAX_LANE_QUERY / D));
+  let heads = Math.min(most, H / G);
+  while (H / G % heads !== 0) heads--;
+  return heads;
+}
 
 /** Query rows of a prefill tile, which the step is packed in: the H / G heads of a KV head sit together. */
 export function attentionQueryTile(
@@ -70,9 +86,10 @@ export function pagedAttentionCalls(
     return sharedAttentionCalls(shape, buffers, { splitLen, queryTile: QUERIES, isDeterministic });
   }
   const { H, G, D, MAX_SPLITS, BLOCK_SIZE, KV_DTYPE } = shape;
-  const base = { H, G, D, BLOCK_SIZE, KV_DTYPE, ...kvConstants(shape) };
   const { splitLen, positionTile: POSITIONS } = tuning;
+  const base = { H, G, D, BLOCK_SIZE, KV_DTYPE, ...kvConstants(shape, true), POSITIONS };
   const splitsPerWorkgroup = Math.min(tuning.splitsPerWorkgroup, Math.floor(MAX_LANES * G / H));
+  const shares = tuning.attentionSubgroups && QUERIES * H / G % SHARING_LANES === 0;
   return [
     kernelCall(pagedAttentionDecode, {
       constants: {
@@ -80,7 +97,8 @@ export function pagedAttentionCalls(
         MAX_SPLITS,
         SPLIT_LEN: splitLen,
         SPLITS: splitsPerWorkgroup,
-        POSITIONS,
+        HEADS: headsPerLane(shape),
+        SUBGROUPS: false,
       },
       buffers,
       workgroups: ({ numDecodes, maxDecodeLen }: StepDims) => [
@@ -91,7 +109,7 @@ export function pagedAttentionCalls(
     }),
     pagedAttentionReduceCall(shape, buffers, splitLen),
     kernelCall(pagedAttentionPrefill, {
-      constants: { ...base, SPLIT_LEN: splitLen, QUERIES, POSITIONS },
+      constants: { ...base, SPLIT_LEN: splitLen, QUERIES, HEADS: 1, SUBGROUPS: shares },
       buffers,
       workgroups: ({ numTiles }: StepDims) => [numTiles, G, 1],
     }),

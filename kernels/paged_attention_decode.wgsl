@@ -9,14 +9,14 @@
 //   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts)
 //   3 parts  f32 [S, H, M, D]
 //   4 peaks  f32 [S, H, M, 2], peak and total
-// Dispatch: (ceil(splits of the longest / SPLITS), G, S). A lane is one split of one query head; the
-// heads that share a KV head are neighbours, so their loads coincide (GQA, Ainslie 2023, 2305.13245).
+// Dispatch: (ceil(splits of the longest / SPLITS), G, S). A lane is one split of HEADS query heads that
+// share a KV head (GQA, Ainslie 2023, 2305.13245); its other heads are neighbours.
 // Method: PagedAttention (Kwon 2023, 2309.06180) with flash-decoding's splits, of fixed length, so that
 // a sequence's result does not depend on its batch. paged_attention_reduce joins the parts.
 // Reference: paged_attention.ts; error below 1e-5 * max |V| over both kernels.
 
 const H: u32 = ${H}u;
-const HEADS_PER_KV: u32 = ${H / G}u;
+const LANES_PER_SPLIT: u32 = ${H / G / HEADS}u;
 const MAX_SPLITS: u32 = ${MAX_SPLITS}u;
 const SPLIT_LEN: u32 = ${SPLIT_LEN}u;
 
@@ -26,27 +26,32 @@ const SPLIT_LEN: u32 = ${SPLIT_LEN}u;
 @group(0) @binding(3) var<storage, read_write> parts: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> peaks: array<vec2<f32>>;
 
-@compute @workgroup_size(${SPLITS * H / G})
+@compute @workgroup_size(${SPLITS * H / G / HEADS})
 fn paged_attention_decode(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
   let kv_head = group.y;
-  let head = kv_head * HEADS_PER_KV + lane % HEADS_PER_KV;
-  let split = group.x * ${SPLITS}u + lane / HEADS_PER_KV;
+  let head = kv_head * ${H / G}u + lane % LANES_PER_SPLIT * ${HEADS}u;
+  let split = group.x * ${SPLITS}u + lane / LANES_PER_SPLIT;
   let seq = step[STEP_SEQS] + group.z * SEQ_WORDS;
   let begin = split * SPLIT_LEN;
   let end = min(begin + SPLIT_LEN, step[seq + SEQ_CONTEXT_LEN]);
   if (begin >= end) { return; }
+  let limit = end;
   let table = step[seq + SEQ_TABLE];
   let q_row = (step[seq + SEQ_FIRST_ROW] * ${H + 2 * G}u + head) * ${D / 4}u;
+//# for h in 0..HEADS
 //# for d in 0..D/4
-  let q${d} = qkv[q_row + ${d}u] * ${1 / Math.sqrt(D)};
+  let q${h}_${d} = qkv[q_row + ${h * D / 4 + d}u] * ${1 / Math.sqrt(D)};
+//# end
 //# end
 ${attend}
-  let part = (group.z * H + head) * MAX_SPLITS + split;
+//# for h in 0..HEADS
+  let part${h} = (group.z * H + head + ${h}u) * MAX_SPLITS + split;
 //# for d in 0..D/4
-  parts[part * ${D / 4}u + ${d}u] = o${d};
+  parts[part${h} * ${D / 4}u + ${d}u] = o${h}_${d};
 //# end
-  peaks[part] = vec2(peak, total);
+  peaks[part${h}] = vec2(peak${h}, total${h});
+//# end
 }

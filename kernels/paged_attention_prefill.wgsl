@@ -28,34 +28,51 @@ const SPLIT_LEN: u32 = ${SPLIT_LEN}u;
 fn paged_attention_prefill(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
+//# if SUBGROUPS
+  @builtin(subgroup_invocation_id) subgroup_lane: u32,
+//# end
 ) {
   let kv_head = group.y;
   let head = kv_head * HEADS_PER_KV + lane % HEADS_PER_KV;
-  let query = lane / HEADS_PER_KV;
   let tile = step[STEP_TILES] + group.x * TILE_WORDS;
-  if (query >= step[tile + TILE_NUM_ROWS]) { return; }
+  let num_rows = step[tile + TILE_NUM_ROWS];
+//# if SUBGROUPS
+  // Lanes past the last row compute it again and do not store it.
+  let query = min(lane / HEADS_PER_KV, num_rows - 1u);
+//# else
+  let query = lane / HEADS_PER_KV;
+  if (query >= num_rows) { return; }
+//# end
   let row = step[tile + TILE_FIRST_ROW] + query;
-  let limit = step[tile + TILE_POSITION] + query + 1u;
+  let row_end = step[tile + TILE_POSITION] + query + 1u;
+//# if SUBGROUPS
+  let tile_end = step[tile + TILE_POSITION] + num_rows;
+//# else
+  let tile_end = row_end;
+//# end
   let table = step[step[STEP_SEQS] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
   let q_row = (row * ${H + 2 * G}u + head) * ${D / 4}u;
 //# for d in 0..D/4
-  let q${d} = qkv[q_row + ${d}u] * ${1 / Math.sqrt(D)};
+  let q0_${d} = qkv[q_row + ${d}u] * ${1 / Math.sqrt(D)};
 //# end
   var joined_peak = -3.4e38;
   var joined_total = 0.0;
 //# for d in 0..D/4
   var j${d} = vec4(0.0);
 //# end
-  for (var begin = 0u; begin < limit; begin += SPLIT_LEN) {
-    let end = min(begin + SPLIT_LEN, limit);
+  // A split that begins past a lane's row has weight 0 there, and joining it changes nothing.
+  for (var begin = 0u; begin < tile_end; begin += SPLIT_LEN) {
+    let end = min(begin + SPLIT_LEN, row_end);
+    let limit = min(begin + SPLIT_LEN, tile_end);
 ${attend}
-    let factors = join_factors(joined_peak, peak);
-    joined_peak = max(joined_peak, peak);
-    joined_total = join_totals(joined_total, total, factors);
+    let factors = join_factors(joined_peak, peak0);
+    joined_peak = max(joined_peak, peak0);
+    joined_total = join_totals(joined_total, total0, factors);
 //# for d in 0..D/4
-    j${d} = join_parts(j${d}, o${d}, factors);
+    j${d} = join_parts(j${d}, o0_${d}, factors);
 //# end
   }
+  if (lane / HEADS_PER_KV >= num_rows) { return; }
 //# for d in 0..D/4
   out[(row * H + head) * ${D / 4}u + ${d}u] = j${d} / joined_total;
 //# end

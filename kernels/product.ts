@@ -1,43 +1,65 @@
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
-import { gemmCalls } from "./gemm.ts";
-import { matmulCalls, type Product } from "./matmul.ts";
-import { normMatmulCalls } from "./norm_matmul.ts";
+import { gemm, gemmCalls } from "./gemm.ts";
+import { matmul, matmulCalls, type Product } from "./matmul.ts";
+import { normMatmul, normMatmulCalls } from "./norm_matmul.ts";
+import {
+  isPacked,
+  packedNormProductCalls,
+  packedProductCalls,
+  type QuantizedRows,
+} from "./packed_product.ts";
+import { tilesOf } from "./product_tiles.ts";
+import { ROWS_WORD } from "./rows.ts";
 import type { StepDims } from "./step.ts";
 import type { Tuning } from "./tuning.ts";
 
 /**
  * One matrix product for any number of rows: `matmul` for few, and where the tuning has tiles for it
- * `gemm` for many. Exactly one of the calls runs in a step.
+ * `gemm` for many. Exactly one of the calls runs in a step. All calls bear
+ * the product's label. Where the product {@link isPacked}, its rows
+ * become `codes` and `scales` first, which products one after the other may share.
  */
 export function productCalls(
   product: Product,
-  buffers: Readonly<Record<"step" | "x" | "w" | "y", DeviceBuffer>>,
+  buffers: QuantizedRows & Readonly<Record<"step" | "x" | "w" | "y", DeviceBuffer>>,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
+  if (isPacked(product, tuning)) return packedProductCalls(product, buffers, tuning);
+  const own = { ...tuning, ...tilesOf(tuning, product.label) };
   return [
-    ...matmulCalls(product, buffers, forFewRows(tuning)),
-    ...gemmCalls(product, buffers, tuning),
+    ...matmulCalls(product, buffers, own),
+    ...gemmCalls(product, buffers, own),
   ];
 }
 
 /** {@link productCalls} of normalized rows: `normed`, f32 [R, K], holds them where that is not fused. */
 export function normProductCalls(
   product: Product & { eps: number },
-  buffers: Readonly<Record<"step" | "x" | "norm" | "normed" | "w" | "y", DeviceBuffer>>,
+  buffers:
+    & QuantizedRows
+    & Readonly<Record<"step" | "x" | "norm" | "normed" | "w" | "y", DeviceBuffer>>,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
+  if (isPacked(product, tuning)) return packedNormProductCalls(product, buffers, tuning);
   const { step, normed, w, y } = buffers;
+  const own = { ...tuning, ...tilesOf(tuning, product.label) };
   return [
-    ...normMatmulCalls(product, buffers, forFewRows(tuning)),
-    ...gemmCalls(product, { step, x: normed, w, y }, tuning),
+    ...normMatmulCalls(product, buffers, own),
+    ...gemmCalls(product, { step, x: normed, w, y }, own),
   ];
 }
 
-/** The tuning with `matmul`'s tiles cut off where `gemm` takes over. */
-function forFewRows(tuning: Tuning): Tuning {
-  const most = Math.min(...tuning.gemmTiles.map(({ minRows }) => minRows)) - 1;
-  const matmulTiles = tuning.matmulTiles
-    .filter(({ minRows }) => minRows <= most)
-    .map((tile) => ({ ...tile, maxRows: Math.min(tile.maxRows, most) }));
-  return { ...tuning, matmulTiles };
+/** What a call computes a part of: a product's shape, and which rows of a step it has. */
+export interface ProductCall extends Pick<Product, "label" | "rows" | "n" | "k"> {
+  readonly dtype: string;
+}
+
+/** The product that a call belongs to; undefined for the call of another kernel. */
+export function productOf(
+  { label, kernelName, constants }: KernelCall<StepDims>,
+): ProductCall | undefined {
+  if (![matmul.name, normMatmul.name, gemm.name].includes(kernelName)) return undefined;
+  const { N, K, WEIGHT_DTYPE, ROWS_WORD: word } = constants;
+  const rows = word === ROWS_WORD.samples ? "samples" : "tokens";
+  return { label, rows, n: Number(N), k: Number(K), dtype: String(WEIGHT_DTYPE) };
 }

@@ -47,13 +47,15 @@ export function normalizeRow(
  * steps whose number of rows `skip` holds for.
  */
 export function rmsNormCall(
-  { rows, skip = () => false, ...shape }: Omit<Shape, "GATHER"> & {
+  { label, rows, skip = () => false, ...shape }: Omit<Shape, "GATHER"> & {
+    label?: string;
     rows: Rows;
     skip?: (numRows: number) => boolean;
   },
   buffers: Readonly<Record<"step" | "x" | "weight" | "out", DeviceBuffer>>,
 ): KernelCall<StepDims> {
   return kernelCall(rmsNorm, {
+    ...(label === undefined ? {} : { label }),
     constants: { ...shape, GATHER: rows === "samples" },
     buffers,
     workgroups: (dims) => {

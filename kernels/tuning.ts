@@ -1,4 +1,6 @@
+import type { Int8Activations } from "../src/core/weight_format.ts";
 import type { Capabilities } from "../src/device/capabilities.ts";
+import { GPU_PACKED, type PackedTuning, SOFTWARE_PACKED } from "./packed_tuning.ts";
 
 /** A register tile of `matmul` and the number of rows it serves, `[minRows, maxRows]`. */
 export interface MatmulTile {
@@ -41,17 +43,32 @@ export interface GemmTile {
   readonly inputs: number;
 }
 
-/** Shapes of workgroups and tiles. They change speed and rounding, never meaning. */
-export interface Tuning {
+/** The tiles of a matrix product. */
+export interface ProductTiles {
   readonly matmulTiles: readonly MatmulTile[];
+  /** From the least `minRows` of these on, `gemm` takes over from `matmul`; none for never. */
+  readonly gemmTiles: readonly GemmTile[];
+}
+
+/** Shapes of workgroups and tiles. They change speed and rounding, never meaning. */
+export interface Tuning extends ProductTiles {
+  /**
+   * Products, by their label, with tiles of their own. In these exactly one tile serves any number of
+   * rows, whichever kernel's it is; see `product_tiles.ts`.
+   */
+  readonly productTiles?: Readonly<Record<string, ProductTiles>>;
   /** Fours of inputs that a lane takes in a row, a power of two; where a row allows. */
   readonly matmulRun: number;
   /** Whether `matmul` uses subgroup operations, see `matmul_tile.wgsl`. */
   readonly matmulSubgroups: boolean;
-  /** From the least `minRows` of these on, `gemm` takes over from `matmul`; none for never. */
-  readonly gemmTiles: readonly GemmTile[];
+  /** Whether plain matrices are kept as images in panels (`panel_weights.ts`), where the device has images. */
+  readonly panelsWeights: boolean;
   /** `gemm` may stage weights that are f16 as f16. */
   readonly stageF16: boolean;
+  /** Products of int8 and int4 weights quantize their activations and multiply integers. */
+  readonly packedDot: boolean;
+  /** The shapes of these. */
+  readonly packed: PackedTuning;
   /**
    * Lanes that reduce one row in `rms_norm` (as many as in a workgroup of tiles that fuse it), and at least
    * in the last phase of sampling; powers of two.
@@ -68,6 +85,8 @@ export interface Tuning {
   readonly splitsPerWorkgroup: number;
   /** Attention by workgroups that share what they read, where the shape allows; else by lone lanes. */
   readonly sharesAttention: boolean;
+  /** Whether lone lanes of prefill attention share their loads by subgroup operations. */
+  readonly attentionSubgroups: boolean;
   /** Query rows per tile of prefill attention. */
   readonly queryTile: number;
   /** Positions of one softmax update in attention; divides the block size. */
@@ -78,6 +97,9 @@ export interface Tuning {
    */
   readonly isDeterministic: boolean;
 }
+
+/** Lanes of a workgroup of the tiles below, which share out what they load: a subgroup must hold them. */
+export const SOFTWARE_LANES = 8;
 
 /**
  * For adapters whose threads are CPU threads: one SIMD vector of lanes, no barriers, little code, since
@@ -91,8 +113,11 @@ export const SOFTWARE_TUNING: Tuning = {
   ],
   matmulRun: 2,
   matmulSubgroups: false,
+  panelsWeights: true,
   gemmTiles: [],
   stageF16: false,
+  packedDot: false,
+  packed: SOFTWARE_PACKED,
   normLanes: 8,
   sampleLanes: 8,
   partLanes: 8,
@@ -100,6 +125,7 @@ export const SOFTWARE_TUNING: Tuning = {
   splitLen: 32,
   splitsPerWorkgroup: 8,
   sharesAttention: false,
+  attentionSubgroups: false,
   queryTile: 8,
   positionTile: 4,
   isDeterministic: false,
@@ -116,6 +142,7 @@ export const GPU_TUNING: Tuning = {
   // 16 bytes of f16, the widest load of a lane.
   matmulRun: 2,
   matmulSubgroups: false,
+  panelsWeights: false,
   // Up to 64 rows the weights' bytes are what takes time: small tiles make more workgroups.
   gemmTiles: [
     {
@@ -150,6 +177,8 @@ export const GPU_TUNING: Tuning = {
     },
   ],
   stageF16: false,
+  packedDot: false,
+  packed: GPU_PACKED,
   normLanes: 64,
   sampleLanes: 256,
   partLanes: 64,
@@ -157,29 +186,44 @@ export const GPU_TUNING: Tuning = {
   splitLen: 64,
   splitsPerWorkgroup: 16,
   sharesAttention: true,
+  attentionSubgroups: false,
   queryTile: 32,
   positionTile: 4,
   isDeterministic: false,
 };
 
-/**
- * The shapes for a device that granted `capabilities`.
- *
- * `isDeterministic` leaves out what adds up in an order that depends on the step: `gemm`, sums over
- * subgroups whose size the driver chooses for each kernel, and attention of its own for chunks on GPUs.
- * Prompts take longer.
- */
+/** What the user decides of a tuning. */
+export interface TuningOptions {
+  /**
+   * Leaves out what adds up in an order that depends on the step: `gemm`, sums over subgroups whose size
+   * the driver chooses for each kernel, and attention of its own for chunks on GPUs. Prompts take longer.
+   */
+  readonly isDeterministic?: boolean;
+  /** Default: "auto". */
+  readonly int8Activations?: Int8Activations;
+}
+
+/** The shapes for a device that granted `capabilities`. */
 export function tuningFor(
-  { tier, hasF16, hasSubgroups, subgroupMinSize, subgroupMaxSize }: Capabilities,
-  { isDeterministic = false }: { isDeterministic?: boolean } = {},
+  { tier, hasF16, hasSubgroups, subgroupMinSize, subgroupMaxSize, hasPackedDot }: Capabilities,
+  { isDeterministic = false, int8Activations = "auto" }: TuningOptions = {},
 ): Tuning {
-  const shapes = tier === "software" ? SOFTWARE_TUNING : GPU_TUNING;
-  const tuning = { ...shapes, matmulSubgroups: hasSubgroups, stageF16: hasF16 };
+  const isSoftware = tier === "software";
+  const sharesLoads = hasSubgroups && subgroupMinSize >= SOFTWARE_LANES;
+  const tuning = {
+    ...isSoftware ? SOFTWARE_TUNING : GPU_TUNING,
+    matmulSubgroups: isSoftware ? sharesLoads : hasSubgroups,
+    attentionSubgroups: isSoftware && sharesLoads,
+    stageF16: hasF16,
+    packedDot: int8Activations === "auto"
+      ? hasPackedDot && tier !== "software"
+      : int8Activations === "on",
+  };
   if (!isDeterministic) return tuning;
   const sizeIsFixed = subgroupMinSize === subgroupMaxSize;
   return {
     ...tuning,
-    matmulSubgroups: hasSubgroups && (sizeIsFixed || !addsOverSubgroups(tuning)),
+    matmulSubgroups: tuning.matmulSubgroups && (sizeIsFixed || !addsOverSubgroups(tuning)),
     gemmTiles: [],
     isDeterministic,
   };

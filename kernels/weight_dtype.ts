@@ -1,11 +1,14 @@
+import { invariant } from "../src/base/invariant.ts";
 import {
   isQuantized,
+  matrixBytes,
   type QuantizedDtype,
   quantizedFormat,
   quantizedLayout,
   type WeightDtype,
 } from "../src/core/weight_format.ts";
-import type { HostBuffer } from "../src/device/host_buffer.ts";
+import { HostBuffer } from "../src/device/host_buffer.ts";
+import { unpanelled } from "./panel_weights.ts";
 
 export type { WeightDtype } from "../src/core/weight_format.ts";
 
@@ -28,9 +31,11 @@ export type WeightConstants = Readonly<{
   LOAD: number;
   /** Words of codes in one. */
   LOAD_WORDS: number;
+  /** Whether the matrix is an image (`panel_weights.ts`). */
+  WEIGHT_IMAGE: boolean;
 }>;
 
-/** The constants of a weight matrix `w` of `rows` by `columns`, read by `load` fours at a time. */
+/** The constants of a weight matrix `w` of `rows` by `columns`, read by `load` fours at a time; no image. */
 export function weightConstants(
   dtype: WeightDtype,
   rows: number,
@@ -49,6 +54,7 @@ export function weightConstants(
     WEIGHT_SCALE_ROW: layout?.scaleRowWords ?? 0,
     LOAD: load,
     LOAD_WORDS: Math.max(1, load * (format?.bits ?? 0) / 8),
+    WEIGHT_IMAGE: false,
   };
 }
 
@@ -59,9 +65,17 @@ export function weightValues(
   rows: number,
   columns: number,
 ): Float32Array {
+  if (buffer.isImage) return buffer.decoded(dtype, () => unpanel(buffer, dtype, rows, columns));
   if (!isQuantized(dtype)) return buffer.asF32(dtype);
   const key = `${dtype} [${rows}, ${columns}]`;
   return buffer.decoded(key, () => dequantize(buffer, dtype, rows, columns));
+}
+
+function unpanel(image: HostBuffer, dtype: WeightDtype, rows: number, columns: number) {
+  invariant(!isQuantized(dtype), `an image of ${dtype}`);
+  const plain = new HostBuffer(image.label, matrixBytes(dtype, rows, columns));
+  plain.write(0, unpanelled(image, { ROWS: rows, PIECES: matrixBytes(dtype, 1, columns) / 16 }));
+  return plain.asF32(dtype);
 }
 
 /** The definition of the quantized formats, code by code (`QuantizedLayout`). */
@@ -71,22 +85,73 @@ function dequantize(
   rows: number,
   columns: number,
 ): Float32Array {
-  const format = quantizedFormat(dtype);
-  const { rowWords, scaleWord, scaleRowWords } = quantizedLayout(dtype, rows, columns);
+  const { groupSize, hasMinimum } = quantizedFormat(dtype);
+  const { scaleWord, scaleRowWords } = quantizedLayout(dtype, rows, columns);
   const halves = new Float16Array(buffer.u8.buffer);
-  const codeAt = CODES[format.bits][format.hasMinimum ? "unsigned" : "signed"];
-  const values = new Float32Array(rows * columns);
+  const values = codesOf(buffer, dtype, rows, columns);
   for (let row = 0; row < rows; row++) {
-    const codes = buffer.u8.subarray(4 * row * rowWords, 4 * (row + 1) * rowWords);
     const scales = halves.subarray(2 * (scaleWord + row * scaleRowWords));
     for (let column = 0; column < columns; column++) {
-      const group = Math.floor(column / format.groupSize);
-      values[row * columns + column] = format.hasMinimum
-        ? scales[2 * group]! * codeAt(codes, column) + scales[2 * group + 1]!
-        : scales[group]! * codeAt(codes, column);
+      const group = Math.floor(column / groupSize);
+      const at = row * columns + column;
+      values[at] = hasMinimum
+        ? scales[2 * group]! * values[at]! + scales[2 * group + 1]!
+        : scales[group]! * values[at]!;
     }
   }
   return values;
+}
+
+/** The codes of a quantized matrix [rows, columns], decoded once as `HostBuffer.decoded` says. */
+export function codeValues(
+  buffer: HostBuffer,
+  dtype: WeightDtype,
+  rows: number,
+  columns: number,
+): Float32Array {
+  invariant(isQuantized(dtype), `${dtype} has no codes`);
+  const key = `codes of ${dtype} [${rows}, ${columns}]`;
+  return buffer.decoded(key, () => codesOf(buffer, dtype, rows, columns));
+}
+
+/** The scales of a quantized matrix without minima, row after row, decoded once. */
+export function weightScales(
+  buffer: HostBuffer,
+  dtype: WeightDtype,
+  rows: number,
+  columns: number,
+): Float32Array {
+  invariant(isQuantized(dtype) && !quantizedFormat(dtype).hasMinimum, `${dtype} has minima`);
+  const key = `scales of ${dtype} [${rows}, ${columns}]`;
+  return buffer.decoded(key, () => {
+    const { scaleWord, scaleRowWords } = quantizedLayout(dtype, rows, columns);
+    const halves = new Float16Array(buffer.u8.buffer);
+    const numGroups = Math.ceil(columns / quantizedFormat(dtype).groupSize);
+    return Float32Array.from({ length: rows * numGroups }, (_, i) => {
+      const row = Math.floor(i / numGroups);
+      return halves[2 * (scaleWord + row * scaleRowWords) + i % numGroups]!;
+    });
+  });
+}
+
+/** All codes of a matrix, row after row. */
+function codesOf(
+  buffer: HostBuffer,
+  dtype: QuantizedDtype,
+  rows: number,
+  columns: number,
+): Float32Array {
+  const { bits, hasMinimum } = quantizedFormat(dtype);
+  const { rowWords } = quantizedLayout(dtype, rows, columns);
+  const codeAt = CODES[bits][hasMinimum ? "unsigned" : "signed"];
+  const codes = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    const bytes = buffer.u8.subarray(4 * row * rowWords, 4 * (row + 1) * rowWords);
+    for (let column = 0; column < columns; column++) {
+      codes[row * columns + column] = codeAt(bytes, column);
+    }
+  }
+  return codes;
 }
 
 const nibble = (bytes: Uint8Array, i: number) => (bytes[(i >> 3) * 4 + (i & 3)]! >> (i & 4)) & 15;

@@ -109,7 +109,7 @@ function kvShape({ config, blockSize, kvDtypes }: GraphInputs, layer: number): K
 function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims>[] {
   const { config, activations: a, tuning, weight, maxSplits } = inputs;
   const { hiddenSize: E, numHeads: H, numKvHeads: G, headDim: D, rmsNormEps: eps } = config;
-  const { step, rope, qkv, parts, peaks } = a;
+  const { step, rope, qkv, parts, peaks, codes, scales } = a;
   const kv = inputs.kv[layer]!;
   const [project, output] = [weight(`${layer}.qkv`), weight(`${layer}.o`)];
   const shape = { H, ...kvShape(inputs, layer) };
@@ -127,7 +127,7 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
     ),
     ...productCalls(
       { label: "o", rows: "tokens", n: E, k: H * D, dtype: output.dtype, epilogue: "add" },
-      { step, x: a.attended, w: output.buffer, y: a.hidden },
+      { step, x: a.attended, codes, scales, w: output.buffer, y: a.hidden },
       tuning,
     ),
   ];
@@ -136,6 +136,7 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
 function feedForwardCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims>[] {
   const { config, activations: a, tuning, weight } = inputs;
   const { hiddenSize: E, intermediateSize: I, rmsNormEps: eps } = config;
+  const { step, codes, scales } = a;
   const [gateUp, down] = [weight(`${layer}.gate_up`), weight(`${layer}.down`)];
   return [
     ...normProductCalls(
@@ -145,7 +146,7 @@ function feedForwardCalls(inputs: GraphInputs, layer: number): KernelCall<StepDi
     ),
     ...productCalls(
       { label: "down", rows: "tokens", n: E, k: I, dtype: down.dtype, epilogue: "add" },
-      { step: a.step, x: a.inner, w: down.buffer, y: a.hidden },
+      { step, x: a.inner, codes, scales, w: down.buffer, y: a.hidden },
       tuning,
     ),
   ];
@@ -153,5 +154,6 @@ function feedForwardCalls(inputs: GraphInputs, layer: number): KernelCall<StepDi
 
 /** The residual stream on its way through a norm; `into` holds the rows where that is not fused. */
 function normed({ activations: a, weight }: GraphInputs, name: string, into = a.normed) {
-  return { step: a.step, x: a.hidden, norm: weight(name).buffer, normed: into };
+  const { step, hidden: x, codes, scales } = a;
+  return { step, x, codes, scales, norm: weight(name).buffer, normed: into };
 }

@@ -31,6 +31,9 @@ export interface Activations {
   readonly hidden: DeviceBuffer;
   /** f32 [T, E], normalized rows. */
   readonly normed: DeviceBuffer;
+  /** i8 [T, max(E, H D, I)] and f32 [T, max(E, H D, I) / 32]: rows quantized for one product. */
+  readonly codes: DeviceBuffer;
+  readonly scales: DeviceBuffer;
   /** f32 [T, H + 2G, D]. */
   readonly qkv: DeviceBuffer;
   /** f32 [T, H, D]. */

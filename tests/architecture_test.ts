@@ -15,7 +15,15 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "src/scheduler": ["src/base", "src/core", "src/kvcache"],
   "kernels": ["src/base", "src/core", "src/device"],
   "models": ["src/base", "src/core", "src/device", "kernels"],
-  "src/runner": ["src/base", "src/core", "src/device", "src/weights", "kernels", "models"],
+  "src/runner": [
+    "src/base",
+    "src/core",
+    "src/device",
+    "src/state",
+    "src/weights",
+    "kernels",
+    "models",
+  ],
   "src/engine": ["src/base", "src/core", "src/kvcache", "src/scheduler"],
   "src/http": ["src/base", "src/core", "src/std"],
   "src/server": [
@@ -29,6 +37,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "src/state",
     "src/tokenizer",
     "src/weights",
+    "kernels",
     "models",
   ],
 };

@@ -13,13 +13,14 @@ import { StartupError } from "./errors.ts";
 import { flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
 import { PLAN_FLAGS } from "./plan_config.ts";
+import { TUNE_FLAGS } from "./tune_config.ts";
 
 /** What the process is asked to do. */
 export type Command = "serve" | "help" | "version";
 
 const COMMANDS: readonly Command[] = ["serve", "help", "version"];
 /** Commands with flags of their own, which stand first on the command line. */
-const OTHER_COMMANDS: readonly string[] = ["plan"];
+const OTHER_COMMANDS: readonly string[] = ["plan", "tune"];
 const FLAGS = flagsOf(ConfigSchema);
 const MODEL_FLAG = FLAGS.find(({ field }) => field === "model")!;
 
@@ -32,14 +33,13 @@ const ANSWERED: ReadonlyMap<string, string> = new Map([
   ],
 ]);
 
-/** A command and every setting it runs with, checked and deeply frozen. */
-export type Config =
+/** Every setting, checked and deeply frozen. */
+export type Settings =
   & Readonly<Omit<z.output<typeof ConfigSchema>, "servedModelName" | "apiKey">>
-  & {
-    readonly command: Command;
-    readonly servedModelName: readonly string[];
-    readonly apiKey: readonly string[];
-  };
+  & { readonly servedModelName: readonly string[]; readonly apiKey: readonly string[] };
+
+/** A command and the settings it runs with. */
+export type Config = Settings & { readonly command: Command };
 
 /**
  * Reads the command line and its environment twins into a frozen configuration. A flag beats its
@@ -61,15 +61,17 @@ export function parseConfig(args: readonly string[], env: Environment): Config {
 
 /** The page that the command `help` prints: all commands, and the flags of each. */
 export function configHelp(): string {
-  return helpText([...FLAGS, ...PLAN_FLAGS]);
+  return helpText([...FLAGS, ...PLAN_FLAGS, ...TUNE_FLAGS]);
 }
 
 /** The part of the configuration that the engine isolate needs, for a model whose files are local. */
-export function toEngineConfig(config: Config, modelDir: string): EngineConfig {
+export function toEngineConfig(config: Settings, modelDir: string): EngineConfig {
   return {
     modelDir,
     device: config.device,
     gpuBackend: config.gpuBackend,
+    autotune: config.autotune,
+    logFormat: config.logFormat,
     blockSize: config.blockSize,
     kvCacheDtype: config.kvCacheDtype === "auto" ? "f16" : config.kvCacheDtype,
     ...(config.kvCacheF16EdgeLayers === undefined
@@ -95,7 +97,7 @@ export function toEngineConfig(config: Config, modelDir: string): EngineConfig {
   };
 }
 
-function quantizationOf(config: Config): Pick<EngineConfig, "quantization"> {
+function quantizationOf(config: Settings): Pick<EngineConfig, "quantization"> {
   const { quantization: method, quantizationGroupSize } = config;
   if (method === "none") return {};
   return { quantization: { method, groupSize: quantizationGroupSize === "32" ? 32 : 128 } };

@@ -142,6 +142,18 @@ export const ConfigSchema = z.object({
     group: RUNTIME,
     value: "BACKEND",
   }),
+  autotune: z.enum(["auto", "on", "off"]).default("auto").meta({
+    description: "Whether a start times variants of kernels that were not timed on this machine, " +
+      "for at most 20 seconds; auto does on GPUs",
+    group: RUNTIME,
+    value: "WHEN",
+  }),
+  tuningStore: z.string().min(1).optional().meta({
+    description: "File that keeps the times of kernels; none for no file",
+    group: RUNTIME,
+    value: "PATH|none",
+    defaultText: "tuning.sqlite3 in the user's state directory, quire",
+  }),
   deterministic: z.boolean().default(false).meta({
     description: "The same bits of every logit alone and in any batch; slower prompts on GPUs",
     group: RUNTIME,

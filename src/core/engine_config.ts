@@ -1,4 +1,4 @@
-import type { Quantization } from "./weight_format.ts";
+import type { Int8Activations, Quantization } from "./weight_format.ts";
 
 /** Element types of K and V in the pool, in the order in which they are listed. */
 export const KV_CACHE_DTYPES = ["f16", "f32", "int8", "fp8", "int4"] as const;
@@ -15,6 +15,9 @@ export type DeviceChoice = "auto" | "webgpu" | "cpu";
 /** Whose WebGPU: Deno's own, or Dawn from an npm package that the user installed. */
 export type GpuBackend = "deno" | "dawn";
 
+/** Whether a start times kernels that have no stored times: on GPUs, always, never. */
+export type Autotune = "auto" | "on" | "off";
+
 /** What the engine isolate needs to know; a plain object, since it is posted to a Worker. */
 export interface EngineConfig {
   /** Directory with `config.json`, `*.safetensors` and the tokenizer's files. */
@@ -22,8 +25,16 @@ export interface EngineConfig {
   readonly device: DeviceChoice;
   /** How weight matrices are quantized; absent, they keep the type they are stored in. */
   readonly quantization?: Quantization;
+  /** Default: `auto`. */
+  readonly int8Activations?: Int8Activations;
   /** Default: `deno`. */
   readonly gpuBackend?: GpuBackend;
+  /** Default: `auto`. */
+  readonly autotune?: Autotune;
+  /** File with the times of kernels; absent: none. */
+  readonly tuningStore?: string;
+  /** How the isolate's log lines are written; default: `text`. */
+  readonly logFormat?: "text" | "json";
   /** Whether logits have the same bits alone and in any batch and chunk; default: false. */
   readonly isDeterministic?: boolean;
   /** Token positions per KV block. */
@@ -128,6 +139,8 @@ export interface EngineStats {
   /** How often the pool has grown by itself, and been resized on demand. */
   readonly numPoolGrowths: number;
   readonly numPoolResizes: number;
+  /** Those of the evicted blocks that a smaller pool had no room for. */
+  readonly numShrinkEvictedBlocks: number;
   /** Wall time of all steps and the part of it not spent waiting for the device, ms. */
   readonly stepMs: number;
   readonly hostMs: number;

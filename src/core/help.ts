@@ -25,6 +25,7 @@ const USAGE = [
     "Usage:",
     "  quire serve [MODEL] [flags]     Serve a model",
     "  quire plan [MODEL] [flags]      Say how much fits into KV memory (flags: quire plan --help)",
+    "  quire tune [MODEL] [flags]      Time the kernels' variants here (flags: quire tune --help)",
     "  quire help                      Show this page (also --help)",
     "  quire version                   Show the version (also --version)",
   ].join("\n"),

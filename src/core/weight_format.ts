@@ -27,6 +27,12 @@ export interface Quantization {
 }
 
 /**
+ * Whether products of int8 and int4 weights quantize their activations to int8 as well; "auto" where
+ * the device is known to be faster so.
+ */
+export type Int8Activations = "auto" | "on" | "off";
+
+/**
  * Where things lie in the buffer of a quantized matrix [N, K], in u32 words.
  *
  *     codes    N rows of `rowWords`         four int8 or eight int4 codes per word

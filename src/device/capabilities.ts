@@ -29,6 +29,8 @@ export interface Capabilities {
   readonly maxWorkgroupBytes: number;
   /** Lanes per workgroup. */
   readonly maxWorkgroupLanes: number;
+  /** Texels along a side of an image (`Device.createImage`); 0 where kernels cannot read any. */
+  readonly maxImageSide: number;
 }
 
 /** The optional features in words, such as `subgroups of 8, f16, packed dot products`. */

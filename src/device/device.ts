@@ -37,6 +37,15 @@ export interface Device {
    */
   createBuffer(label: string, bytes: number): Promise<DeviceBuffer>;
 
+  /**
+   * Allocates a zeroed image of `width` by `height` texels of 16 bytes, rows one after the other: in WGSL
+   * a `texture_storage_2d<rgba32uint, A>`, A being `read` for bindings that are read and `write` for others.
+   * Only kernels read and write it; nothing else takes an image but `destroyBuffer`.
+   *
+   * @throws {RangeError} when a side is longer than `capabilities.maxImageSide`, or there is no room.
+   */
+  createImage(label: string, width: number, height: number): Promise<DeviceBuffer>;
+
   /** Copies bytes `[0, bytes)` of one buffer into another, after all earlier runs. */
   copyBuffer(from: DeviceBuffer, to: DeviceBuffer, bytes: number): void;
 
@@ -47,7 +56,8 @@ export interface Device {
   write(buffer: DeviceBuffer, byteOffset: number, data: Uint8Array | Uint32Array): void;
 
   /**
-   * Prepares calls; nothing is created per run afterwards.
+   * Prepares calls; nothing is created per run afterwards. A call that occurs several times is prepared
+   * once.
    *
    * @throws {KernelError} naming the kernel that does not compile or bind.
    */

@@ -2,6 +2,9 @@ import { KernelError } from "../core/errors.ts";
 import type { Binding, KernelCall } from "./kernel.ts";
 import { expandWgsl } from "./wgsl_template.ts";
 
+/** Texels of all images: four words. */
+export const IMAGE_FORMAT: GPUTextureFormat = "rgba32uint";
+
 /** A compiled kernel and the layout its bind groups follow. */
 export interface CachedPipeline {
   readonly pipeline: GPUComputePipeline;
@@ -13,6 +16,8 @@ export class PipelineCache {
   #device: GPUDevice;
   #preamble: string;
   #pipelines = new Map<string, CachedPipeline>();
+  /** By template and constants: expanding one takes milliseconds, and layers repeat them. */
+  #expanded = new Map<string, Map<string, CachedPipeline>>();
   #layouts = new Map<string, GPUBindGroupLayout>();
 
   /** `preamble` goes before every kernel's text. */
@@ -23,17 +28,25 @@ export class PipelineCache {
 
   /** @throws {KernelError} with the compiler's message. */
   async get<Dims>(call: KernelCall<Dims>): Promise<CachedPipeline> {
-    const code = this.#preamble + expandWgsl(call.source, call.constants);
-    let cached = this.#pipelines.get(code);
+    const ofSource = this.#expanded.getOrInsertComputed(call.source, () => new Map());
+    const constants = JSON.stringify(call.constants);
+    let cached = ofSource.get(constants);
     if (cached === undefined) {
-      cached = await this.#compile(call, code);
+      const code = this.#preamble + expandWgsl(call.source, call.constants);
+      cached = this.#pipelines.get(code) ?? await this.#compile(call, code);
       this.#pipelines.set(code, cached);
+      ofSource.set(constants, cached);
     }
     return cached;
   }
 
   async #compile<Dims>(call: KernelCall<Dims>, code: string): Promise<CachedPipeline> {
-    const layout = this.#layout(call.bindings);
+    const layout = this.#layout(call.bindings.map(({ access }, i) => ({
+      access,
+      isImage: call.buffers[i]!.isImage === true,
+    })));
+    // A driver's refusal of a sound kernel is an internal error.
+    this.#device.pushErrorScope("internal");
     this.#device.pushErrorScope("validation");
     const module = this.#device.createShaderModule({ label: call.kernelName, code });
     const pipeline = this.#device.createComputePipeline({
@@ -41,25 +54,39 @@ export class PipelineCache {
       layout: this.#device.createPipelineLayout({ bindGroupLayouts: [layout] }),
       compute: { module, entryPoint: call.kernelName },
     });
-    const error = await this.#device.popErrorScope();
+    const invalid = await this.#device.popErrorScope();
+    const refused = await this.#device.popErrorScope();
+    const error = invalid ?? refused;
     if (error) throw new KernelError(call.kernelName, error.message);
     return { pipeline, layout };
   }
 
-  #layout(bindings: readonly Binding[]): GPUBindGroupLayout {
-    const key = bindings.map(({ access }) => access).join();
+  #layout(bindings: readonly BindingForm[]): GPUBindGroupLayout {
+    const key = bindings.map(({ access, isImage }) => `${access}${isImage ? " image" : ""}`).join();
     let layout = this.#layouts.get(key);
     if (layout === undefined) {
       layout = this.#device.createBindGroupLayout({
         label: key,
-        entries: bindings.map(({ access }, binding) => ({
+        entries: bindings.map((form, binding) => ({
           binding,
           visibility: GPUShaderStage.COMPUTE,
-          buffer: { type: access === "read" ? "read-only-storage" : "storage" },
+          ...bindingLayout(form),
         })),
       });
       this.#layouts.set(key, layout);
     }
     return layout;
   }
+}
+
+/** What a bind group layout must know of a binding. */
+type BindingForm = Pick<Binding, "access"> & Readonly<{ isImage: boolean }>;
+
+function bindingLayout({ access, isImage }: BindingForm) {
+  if (!isImage) {
+    const type: GPUBufferBindingType = access === "read" ? "read-only-storage" : "storage";
+    return { buffer: { type } };
+  }
+  const imageAccess: GPUStorageTextureAccess = access === "read" ? "read-only" : "write-only";
+  return { storageTexture: { access: imageAccess, format: IMAGE_FORMAT } };
 }

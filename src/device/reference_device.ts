@@ -16,6 +16,7 @@ const CAPABILITIES: Capabilities = {
   hasTimestamps: false,
   maxWorkgroupBytes: 16384,
   maxWorkgroupLanes: 256,
+  maxImageSide: 0,
 };
 
 /**
@@ -37,6 +38,11 @@ export class ReferenceDevice implements Device {
 
   createBuffer(label: string, bytes: number): Promise<DeviceBuffer> {
     return Promise.try(() => new HostBuffer(label, bytes));
+  }
+
+  /** Of any size: the definitions of kernels that use images can be tested here, although no one needs them. */
+  createImage(label: string, width: number, height: number): Promise<DeviceBuffer> {
+    return Promise.try(() => new HostBuffer(label, 16 * width * height, true));
   }
 
   copyBuffer(from: DeviceBuffer, to: DeviceBuffer, bytes: number): void {

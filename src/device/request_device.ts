@@ -4,8 +4,9 @@ import type { GpuProvider } from "./gpu_provider.ts";
 /** What kernels can make use of, and benches (timestamps). */
 const WANTED: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
 
-/** The name by which WGSL tells that `dot4I8Packed` is there. */
+/** The names by which WGSL tells that `dot4I8Packed` is there, and that images can be read. */
 const PACKED_DOT = "packed_4x8_integer_dot_product";
+const READ_IMAGES = "readonly_and_readwrite_storage_textures";
 
 /** An opened device, and what it granted. */
 export interface GrantedDevice {
@@ -30,12 +31,14 @@ export async function requestDevice(
     maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
     maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
     maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
+    maxTextureDimension2D: limits.maxTextureDimension2D,
   };
   const device = await firstGranted(
     largestFirst(WANTED),
     (requiredFeatures) => adapter.requestDevice({ requiredFeatures, requiredLimits }),
   );
   const hasSubgroups = device.features.has("subgroups");
+  const known = languageFeatures(gpu);
   return {
     device,
     capabilities: {
@@ -45,10 +48,11 @@ export async function requestDevice(
       subgroupMinSize: hasSubgroups ? info.subgroupMinSize : 0,
       subgroupMaxSize: hasSubgroups ? info.subgroupMaxSize : 0,
       hasF16: device.features.has("shader-f16"),
-      hasPackedDot: languageFeatures(gpu).has(PACKED_DOT),
+      hasPackedDot: known.has(PACKED_DOT),
       hasTimestamps: device.features.has("timestamp-query"),
       maxWorkgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
       maxWorkgroupLanes: device.limits.maxComputeInvocationsPerWorkgroup,
+      maxImageSide: known.has(READ_IMAGES) ? device.limits.maxTextureDimension2D : 0,
     },
   };
 }

@@ -5,7 +5,7 @@ import { type Capabilities, wgslPreamble } from "./capabilities.ts";
 import type { Device, Program, ReadRequest } from "./device.ts";
 import { denoProvider, type GpuProvider } from "./gpu_provider.ts";
 import type { DeviceBuffer, KernelCall } from "./kernel.ts";
-import { PipelineCache } from "./pipeline_cache.ts";
+import { IMAGE_FORMAT, PipelineCache } from "./pipeline_cache.ts";
 import { Readback } from "./readback.ts";
 import { type GrantedDevice, requestDevice } from "./request_device.ts";
 
@@ -14,6 +14,11 @@ const UPLOAD_CHUNK_BYTES = 16 * 2 ** 20;
 
 class GpuDeviceBuffer implements DeviceBuffer {
   constructor(readonly label: string, readonly bytes: number, readonly gpu: GPUBuffer) {}
+}
+
+class GpuDeviceImage implements DeviceBuffer {
+  readonly isImage = true;
+  constructor(readonly label: string, readonly bytes: number, readonly gpu: GPUTexture) {}
 }
 
 /** A call with everything the step loop needs made beforehand. */
@@ -95,18 +100,23 @@ export class WebGpuDevice implements Device {
         `${label} needs ${size} bytes, but this device binds at most ${this.maxBindingBytes}`,
       );
     }
-    this.#device.pushErrorScope("out-of-memory");
-    this.#device.pushErrorScope("validation");
-    const gpu = this.#device.createBuffer({
-      label,
-      size,
-      usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC,
-    });
-    const invalid = await this.#device.popErrorScope();
-    const outOfMemory = await this.#device.popErrorScope();
-    const problem = invalid ?? outOfMemory;
-    if (problem) throw new RangeError(`${label} (${size} bytes): ${problem.message}`);
-    return new GpuDeviceBuffer(label, bytes, gpu);
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
+    const make = () => this.#device.createBuffer({ label, size, usage });
+    return new GpuDeviceBuffer(label, bytes, await this.#allocate(label, size, make));
+  }
+
+  async createImage(label: string, width: number, height: number): Promise<DeviceBuffer> {
+    const { maxImageSide } = this.capabilities;
+    if (Math.max(width, height) > maxImageSide) {
+      throw new RangeError(
+        `${label} is ${width} by ${height} texels, but images here have ${maxImageSide} a side`,
+      );
+    }
+    const bytes = 16 * width * height;
+    const usage = GPUTextureUsage.STORAGE_BINDING;
+    const make = () =>
+      this.#device.createTexture({ label, size: [width, height], format: IMAGE_FORMAT, usage });
+    return new GpuDeviceImage(label, bytes, await this.#allocate(label, bytes, make));
   }
 
   copyBuffer(from: DeviceBuffer, to: DeviceBuffer, bytes: number): void {
@@ -116,7 +126,8 @@ export class WebGpuDevice implements Device {
   }
 
   destroyBuffer(buffer: DeviceBuffer): void {
-    gpuBuffer(buffer).destroy();
+    if (buffer instanceof GpuDeviceImage) buffer.gpu.destroy();
+    else gpuBuffer(buffer).destroy();
   }
 
   write(buffer: DeviceBuffer, byteOffset: number, data: Uint8Array | Uint32Array): void {
@@ -133,16 +144,13 @@ export class WebGpuDevice implements Device {
   }
 
   async compile<Dims>(calls: readonly KernelCall<Dims>[]): Promise<Program<Dims>> {
-    const prepared: PreparedCall<Dims>[] = [];
-    for (const call of calls) {
+    const prepared = new Map<KernelCall<Dims>, PreparedCall<Dims>>();
+    for (const call of new Set(calls)) {
       const { pipeline, layout } = await this.#pipelines.get(call);
-      prepared.push({
-        pipeline,
-        bindGroup: await this.#bind(call, layout),
-        workgroups: call.workgroups,
-      });
+      const bindGroup = await this.#bind(call, layout);
+      prepared.set(call, { pipeline, bindGroup, workgroups: call.workgroups });
     }
-    return new GpuProgram(calls, prepared);
+    return new GpuProgram(calls, calls.map((call) => prepared.get(call)!));
   }
 
   run<Dims>(
@@ -193,6 +201,18 @@ export class WebGpuDevice implements Device {
     this.#device.destroy();
   }
 
+  /** @throws {RangeError} with what the device has against it. */
+  async #allocate<M>(label: string, bytes: number, make: () => M): Promise<M> {
+    this.#device.pushErrorScope("out-of-memory");
+    this.#device.pushErrorScope("validation");
+    const memory = make();
+    const invalid = await this.#device.popErrorScope();
+    const outOfMemory = await this.#device.popErrorScope();
+    const problem = invalid ?? outOfMemory;
+    if (problem) throw new RangeError(`${label} (${bytes} bytes): ${problem.message}`);
+    return memory;
+  }
+
   /** An error that surfaced during the step spoils its result. */
   #checked(words: Uint32Array | Promise<Uint32Array>): Uint32Array | Promise<Uint32Array> {
     if (words instanceof Promise) return words.then((late) => this.#checked(late));
@@ -207,7 +227,9 @@ export class WebGpuDevice implements Device {
       layout,
       entries: call.buffers.map((buffer, binding) => ({
         binding,
-        resource: { buffer: gpuBuffer(buffer) },
+        resource: buffer instanceof GpuDeviceImage
+          ? buffer.gpu.createView()
+          : { buffer: gpuBuffer(buffer) },
       })),
     });
     const error = await this.#device.popErrorScope();

@@ -34,6 +34,8 @@ export interface EngineClientOptions {
   readonly restart?: RestartPolicy;
   /** Called when a phase of starting begins, also of a restart. */
   readonly onProgress?: (phase: string) => void;
+  /** Called when an isolate can serve, the first and each that replaces a dead one. */
+  readonly onReady?: (info: EngineInfo) => void;
   /** Called when an isolate has died, with the reason and the state it leaves. */
   readonly onFailure?: (reason: string, state: EngineState) => void;
   /** Called before a request is handed to the isolate, so that work of no hurry can give way. */
@@ -80,6 +82,7 @@ export class EngineClient implements EnginePort {
       spawn: spawnEngineWorker,
       restart: DEFAULT_RESTART,
       onProgress: () => {},
+      onReady: () => {},
       onFailure: () => {},
       onSubmit: () => {},
       clock: systemClock,
@@ -230,6 +233,7 @@ export class EngineClient implements EnginePort {
     this.#failure = undefined;
     this.#settleStart?.resolve(info);
     this.#settleStart = undefined;
+    if (this.#state === "ready") this.#options.onReady(info);
   }
 
   /** `isUsersMistake`: another start would fail in the same way. */

@@ -21,6 +21,7 @@ const ZERO: EngineStats = {
   numResetBlocks: 0,
   numPoolGrowths: 0,
   numPoolResizes: 0,
+  numShrinkEvictedBlocks: 0,
   stepMs: 0,
   hostMs: 0,
 };
@@ -41,6 +42,7 @@ const COUNTERS = [
   "numResetBlocks",
   "numPoolGrowths",
   "numPoolResizes",
+  "numShrinkEvictedBlocks",
   "stepMs",
   "hostMs",
 ] as const satisfies readonly (keyof EngineStats)[];

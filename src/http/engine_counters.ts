@@ -57,9 +57,13 @@ const COUNTERS: Readonly<Record<string, EngineCounter>> = {
 
 const LABELLED: Readonly<Record<string, LabelledCounter>> = {
   "quire:prefix_cache_evicted_blocks_total": {
-    help: "Blocks dropped from the prefix cache: to make room, or because it was reset",
+    help: "Blocks dropped from the prefix cache: to make room, for a smaller pool, or by a reset",
     label: "reason",
-    read: ({ numEvictedBlocks: allocation, numResetBlocks: reset }) => ({ allocation, reset }),
+    read: ({ numEvictedBlocks, numShrinkEvictedBlocks: resize, numResetBlocks: reset }) => ({
+      allocation: numEvictedBlocks - resize,
+      resize,
+      reset,
+    }),
   },
   "quire:prefix_cache_missed_tokens_total": {
     help:

@@ -52,6 +52,8 @@ export interface WarmUpOptions {
 export class WarmUp {
   readonly #options: Required<WarmUpOptions>;
   readonly #spans = new EventSpans();
+  /** Prefixes that could not be computed, by name. */
+  readonly #leftOut = new Set<string>();
   #numAttempts = 0;
   #progress = { numPrefixesDone: 0, numPrefixesLeft: 0, numTokensDone: 0, numTokensLeft: 0 };
   #currentId: RequestId | undefined;
@@ -73,11 +75,15 @@ export class WarmUp {
     return this.#progress;
   }
 
-  /** Begins with the first of `paths`; resolves when none is left, or at {@link stop}. Call it once. */
+  /**
+   * Begins with the first of `paths` once nothing is left of an earlier start; resolves when none is left, or
+   * at {@link stop}. What has been left out before is left out again: it may have ended the engine.
+   */
   start(paths: readonly HotPath[]): Promise<void> {
-    this.#progress.numPrefixesLeft = paths.length;
-    this.#progress.numTokensLeft = paths.reduce((sum, { numTokens }) => sum + numTokens, 0);
-    return this.#running = this.#run(paths);
+    const wanted = paths.filter((path) => !this.#leftOut.has(nameOf(path)));
+    this.#progress.numPrefixesLeft += wanted.length;
+    this.#progress.numTokensLeft += wanted.reduce((sum, { numTokens }) => sum + numTokens, 0);
+    return this.#running = this.#running.then(() => this.#run(wanted));
   }
 
   /** Has to be told of every request before the engine has it; its own do not matter. */
@@ -151,6 +157,7 @@ export class WarmUp {
     } catch (error) {
       if (error instanceof EngineUnavailableError || isQueueFull(error)) return undefined;
       const reason = error instanceof Error ? error.message : String(error);
+      this.#leftOut.add(nameOf(path));
       log.warn("warm-up leaves a prefix out", { tokens: path.numTokens, reason });
       return false;
     } finally {
@@ -223,4 +230,9 @@ function isQueueFull(error: unknown): boolean {
 function checkTokens(tokens: Uint32Array, vocabSize: number): void {
   const wrong = tokens.find((token) => token >= vocabSize);
   if (wrong !== undefined) throw new RangeError(`token ${wrong} of a vocabulary of ${vocabSize}`);
+}
+
+/** Tells a prefix from all others. */
+function nameOf(path: HotPath): string {
+  return `${path.scope}:${path.toTokens()}`;
 }

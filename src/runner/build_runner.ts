@@ -1,26 +1,17 @@
-import { attentionQueryTile } from "../../kernels/paged_attention.ts";
-import { partsWords } from "../../kernels/sampling.ts";
-import { SAMPLED_WORDS } from "../../kernels/step.ts";
-import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
+import type { StepDims } from "../../kernels/step.ts";
+import type { Tuning } from "../../kernels/tuning.ts";
 import type { ModelConfig } from "../../models/model_config.ts";
-import type { Activations, ModelFamily } from "../../models/model_family.ts";
-import { ropeTable } from "../../models/rope_table.ts";
-import { invariant } from "../base/invariant.ts";
-import { ceilDiv } from "../base/math.ts";
+import type { ModelFamily } from "../../models/model_family.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
-import {
-  bytesPerTokenByLayer,
-  kvFormat,
-  layerDtypes,
-  numBlocksForTokens,
-} from "../core/kv_layout.ts";
+import { kvFormat, layerDtypes } from "../core/kv_layout.ts";
 import type { Device } from "../device/device.ts";
-import type { DeviceBuffer } from "../device/kernel.ts";
-import { KvStorage } from "./kv_storage.ts";
+import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
 import type { KvBudget } from "./memory_budget.ts";
 import { ModelRunner } from "./model_runner.ts";
-import { maxStepWords, type StepLimits, StepPacker } from "./step_packer.ts";
+import { allocateMemory, maxSplits, type RunnerMemory, stepLimits } from "./runner_memory.ts";
+import { StepPacker } from "./step_packer.ts";
 import type { UploadedWeights } from "./upload_weights.ts";
+import { ownTuning } from "./own_tuning.ts";
 
 /** What `buildRunner` puts together. */
 export interface RunnerInputs {
@@ -32,92 +23,54 @@ export interface RunnerInputs {
   readonly budget: KvBudget;
 }
 
+/** What is there already, and what was chosen. */
+export interface RunnerOptions {
+  /** Allocated unless given. */
+  readonly memory?: RunnerMemory;
+  /** The device's own unless given; a variant of it. */
+  readonly tuning?: Tuning;
+}
+
 /**
  * Allocates the KV pool and activations, compiles the forward graph and ties them to a runner.
  *
  * Everything the step loop touches is made here.
  */
-export async function buildRunner(inputs: RunnerInputs): Promise<ModelRunner> {
-  const { device, engine, model, family, weights, budget } = inputs;
-  const { isDeterministic = false } = engine;
-  const tuning = tuningFor(device.capabilities, { isDeterministic });
-  const limits = stepLimits(inputs, tuning);
-  const maxSplits = ceilDiv(budget.maxModelLen, tuning.splitLen);
-  const activations = await createActivations(inputs, limits, { maxSplits, tuning });
-  const geometry = { ...model, ...kvFormat(engine) };
-  const storage = await KvStorage.create(device, {
-    numBlocks: budget.numBlocks,
-    layerBlockBytes: bytesPerTokenByLayer(geometry).map((bytes) => bytes * engine.blockSize),
-  });
-  const graph = (kv: readonly DeviceBuffer[], step: DeviceBuffer) =>
-    family.graph({
-      config: model,
-      weight: weights.weight,
-      activations: { ...activations, step },
-      kv,
-      blockSize: engine.blockSize,
-      kvDtypes: layerDtypes(geometry),
-      maxSplits,
-      tuning,
-    });
+export async function buildRunner(
+  inputs: RunnerInputs,
+  { memory, tuning = ownTuning(inputs.device, inputs.engine) }: RunnerOptions = {},
+): Promise<ModelRunner> {
+  const { activations, storage } = memory ?? await allocateMemory(inputs);
   return await ModelRunner.create({
-    device,
+    device: inputs.device,
     storage,
-    graph,
-    packer: new StepPacker(limits),
+    graph: (kv, step) =>
+      forwardGraph(inputs, { activations: { ...activations, step }, kv }, tuning),
+    packer: new StepPacker(stepLimits(inputs, tuning)),
     step: activations.step,
     sampled: activations.sampled,
-    vocabSize: model.vocabSize,
+    vocabSize: inputs.model.vocabSize,
   });
 }
 
-function stepLimits(
-  { engine, budget, model }: RunnerInputs,
+/**
+ * The forward pass over a set of KV buffers, as a tuning shapes it: of the model's first layers, as many
+ * as there are buffers.
+ */
+export function forwardGraph(
+  inputs: RunnerInputs,
+  { activations, kv }: Pick<RunnerMemory, "activations"> & { readonly kv: readonly DeviceBuffer[] },
   tuning: Tuning,
-): StepLimits {
-  const queryTile = attentionQueryTile({ H: model.numHeads, G: model.numKvHeads }, tuning);
-  invariant(
-    engine.blockSize % tuning.positionTile === 0,
-    `block size ${engine.blockSize} is no multiple of ${tuning.positionTile}`,
-  );
-  return {
-    maxTokens: engine.maxNumBatchedTokens,
-    maxSeqs: engine.maxNumSeqs,
-    maxBlocksPerSeq: numBlocksForTokens(budget.maxModelLen, engine.blockSize),
+): KernelCall<StepDims>[] {
+  const { engine, model, family, weights } = inputs;
+  return family.graph({
+    config: { ...model, numLayers: kv.length },
+    weight: weights.weight,
+    activations,
+    kv,
     blockSize: engine.blockSize,
-    queryTile,
-  };
-}
-
-async function createActivations(
-  { device, model, budget }: RunnerInputs,
-  limits: StepLimits,
-  { maxSplits, tuning }: { readonly maxSplits: number; readonly tuning: Tuning },
-): Promise<Activations> {
-  const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = model;
-  const { maxTokens, maxSeqs } = limits;
-  const floats = (label: string, count: number) => device.createBuffer(label, 4 * count);
-  const rope = ropeTable({
-    headDim,
-    theta: model.ropeTheta,
-    scaling: model.ropeScaling,
-    maxPositions: budget.maxModelLen,
+    kvDtypes: layerDtypes({ ...model, ...kvFormat(engine) }).slice(0, kv.length),
+    maxSplits: maxSplits(inputs, tuning),
+    tuning,
   });
-  const ropeBuffer = await floats("rope", rope.length);
-  device.write(ropeBuffer, 0, new Uint8Array(rope.buffer));
-  return {
-    step: await floats("step", maxStepWords(limits)),
-    rope: ropeBuffer,
-    hidden: await floats("hidden", maxTokens * hiddenSize),
-    normed: await floats("normed", maxTokens * hiddenSize),
-    qkv: await floats("qkv", maxTokens * (numHeads + 2 * numKvHeads) * headDim),
-    attended: await floats("attended", maxTokens * numHeads * headDim),
-    inner: await floats("inner", maxTokens * intermediateSize),
-    parts: await floats("parts", maxSeqs * numHeads * maxSplits * headDim),
-    peaks: await floats("peaks", maxSeqs * numHeads * maxSplits * 2),
-    last: await floats("last", maxSeqs * hiddenSize),
-    logits: await floats("logits", maxSeqs * vocabSize),
-    segments: await floats("segments", maxSeqs * partsWords(vocabSize, tuning)),
-    sampled: await floats("sampled", maxSeqs * SAMPLED_WORDS),
-  };
 }

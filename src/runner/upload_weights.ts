@@ -11,6 +11,7 @@ import type { Device } from "../device/device.ts";
 import type { DeviceBuffer } from "../device/kernel.ts";
 import { decodeToF32 } from "../weights/dtypes.ts";
 import type { TensorInfo, Weights } from "../weights/safetensors.ts";
+import { inPanels } from "./in_panels.ts";
 import { uploadQuantized } from "./upload_quantized.ts";
 
 /** Most bytes held on the host at a time. */
@@ -60,8 +61,11 @@ export async function uploadWeights(
     const target = { device, checkpoint, tensors, buffer, onBytes };
     if (isQuantized(dtype)) uploadQuantized({ ...target, rows, columns }, quantization!);
     else uploadPlain(target, dtype);
-    weights.set(spec.name, { buffer, dtype });
-    bytes += buffer.bytes;
+    const held = spec.shapes[0]!.length < 2
+      ? buffer
+      : await inPanels(device, buffer, { dtype, rows, columns });
+    weights.set(spec.name, { buffer: held, dtype });
+    bytes += held.bytes;
     numParameters += rows * columns;
   }
   return { weight: (name) => named(weights, name), bytes, numParameters };

@@ -18,6 +18,7 @@ export type CounterStats = Pick<
   | "numRehitTokens"
   | "numPoolGrowths"
   | "numPoolResizes"
+  | "numShrinkEvictedBlocks"
 >;
 
 /** What a look-up in the prefix cache has found. */
@@ -44,6 +45,7 @@ export class Counters {
   #numRehitTokens = 0;
   #numPoolGrowths = 0;
   #numPoolResizes = 0;
+  #numShrinkEvictedBlocks = 0;
 
   /** The counters under the names that the statistics give them. */
   get current(): CounterStats {
@@ -60,6 +62,7 @@ export class Counters {
       numRehitTokens: this.#numRehitTokens,
       numPoolGrowths: this.#numPoolGrowths,
       numPoolResizes: this.#numPoolResizes,
+      numShrinkEvictedBlocks: this.#numShrinkEvictedBlocks,
     };
   }
 
@@ -77,8 +80,9 @@ export class Counters {
     this.#numRehitTokens += numHitTokens;
   }
 
-  /** The pool has got another size: by itself, or because somebody asked for it. */
-  countResize(isGrowth: boolean): void {
+  /** The pool has got another size, by itself or because somebody asked for it, and dropped cached blocks. */
+  countResize(isGrowth: boolean, numEvicted: number): void {
+    this.#numShrinkEvictedBlocks += numEvicted;
     if (isGrowth) this.#numPoolGrowths++;
     else this.#numPoolResizes++;
   }

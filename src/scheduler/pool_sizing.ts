@@ -76,7 +76,7 @@ export class PoolSizing {
     const resize = this.#blocks.resize(numBlocks);
     const { numBefore, numAfter, numEvicted } = resize;
     const numMoved = resize.moves.length;
-    this.#parts.counters.countResize(grownFor !== undefined);
+    this.#parts.counters.countResize(grownFor !== undefined, numEvicted);
     this.#parts.onDecision?.({
       type: "resize",
       ...(grownFor === undefined ? {} : { sequenceId: grownFor }),

@@ -99,7 +99,7 @@ export class PrefixMemory {
     this.#parts?.warmUp.giveWayTo(id);
   }
 
-  /** Computes the hottest prefixes again, in idle moments; call it once the engine is ready. */
+  /** Computes the hottest prefixes again, in idle moments; call it whenever the engine is ready, its cache being empty. */
   async warmUp(info: EngineInfo): Promise<void> {
     if (this.#parts === undefined) return;
     const { hotPrefixes, warmUp } = this.#parts;

@@ -15,7 +15,7 @@ import { loadTextService, type TextService } from "../tokenizer/text_service.ts"
 import { createKvPlanner } from "./kv_planner.ts";
 import { findModel } from "./model_directory.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
-import { stateDirectory } from "../state/state_directory.ts";
+import { storePath } from "./store_path.ts";
 
 /** A server whose door answers while its engine still starts. */
 export interface Server {
@@ -48,15 +48,22 @@ export async function createServer(
   const text = await loadTextService(directory.dir);
   const engine = new EngineClient({
     onProgress,
+    // Each isolate starts with an empty cache.
+    onReady: (info) => void memory.warmUp(info),
     onFailure: (reason, state) => log.error("engine stopped", { reason, state }),
     onSubmit: (id) => memory.giveWayTo(id),
   });
   const model = describeModel(config, directory, text);
   const base = toEngineConfig(config, directory.dir);
-  const path = prefixStorePath(config);
+  const path = storePath(config.prefixStore, "prefixes.sqlite3");
+  const tuningStore = storePath(config.tuningStore, "tuning.sqlite3");
   const memory = await PrefixMemory.open({ path, engine, config: base, log });
   // The same keys after a restart, so that what was remembered is recognised.
-  const engineConfig = { ...base, cacheSecret: memory.cacheSecret.toHex() };
+  const engineConfig = {
+    ...base,
+    ...(tuningStore === undefined ? {} : { tuningStore }),
+    cacheSecret: memory.cacheSecret.toHex(),
+  };
   const metrics = new ServingMetrics(engine, model.names[0]!);
   metrics.watchWarmUp(() => memory.progress);
   const app = createApp({
@@ -75,8 +82,8 @@ export async function createServer(
     now: () => performance.now(),
   });
   const ready = engine.start(engineConfig);
-  // A start that fails is told to whoever waits for `ready`.
-  ready.then((info) => memory.warmUp(info), () => {});
+  // A start that fails is told to whoever waits for it.
+  ready.catch(() => {});
   return {
     app,
     modelName: model.names[0]!,
@@ -89,14 +96,6 @@ export async function createServer(
       text.close();
     },
   };
-}
-
-/** Where prefixes are remembered; undefined for nowhere. */
-function prefixStorePath({ prefixStore }: Config): string | undefined {
-  if (prefixStore === "none") return undefined;
-  if (prefixStore !== undefined) return prefixStore;
-  const dir = stateDirectory(Deno.env.toObject());
-  return dir === undefined ? undefined : `${dir}/prefixes.sqlite3`;
 }
 
 function describeModel(

@@ -27,6 +27,9 @@ const HEADER_KEY = ["header"];
 /** Followed by adapter, digest and operation. */
 const OPERATIONS_KEY = "operations";
 
+/** Records written at once, far below what Deno KV takes of writes (1,000) and bytes (800 KiB). */
+const MAX_WRITES = 100;
+
 const HeaderSchema = z.object({ formatVersion: z.literal(FORMAT_VERSION) });
 const OperationSchema = z.object({
   operation: z.string(),
@@ -75,8 +78,12 @@ export class TuningStore {
   /** Adds operations, or replaces what is known of them. */
   async write(operations: readonly TunedOperation[]): Promise<void> {
     const { adapter, kernels } = this.#identity;
-    for (const record of operations) {
-      await this.#file.kv.set([OPERATIONS_KEY, adapter, kernels, record.operation], record);
+    for (let at = 0; at < operations.length; at += MAX_WRITES) {
+      const atomic = this.#file.kv.atomic();
+      for (const record of operations.slice(at, at + MAX_WRITES)) {
+        atomic.set([OPERATIONS_KEY, adapter, kernels, record.operation], record);
+      }
+      await atomic.commit();
     }
   }
 

@@ -41,6 +41,11 @@ async function conforms(device: Device): Promise<void> {
   device.write(source, 0, Uint32Array.of(1));
   assertEquals([...await device.run(program, { on: true }, read)], [110, 220, 440, 660]);
   assertEquals(new Uint32Array((await device.read(out, 8, 8)).buffer), Uint32Array.of(440, 660));
+  const again = twice(1000);
+  const repeated = await device.compile([again, again, twice(1000)]);
+  assertEquals([...await device.run(repeated, { on: true }, read)], [3110, 3220, 6440, 9660]);
+  assertEquals(repeated.calls.length, 3);
+  device.write(out, 0, Uint32Array.of(110, 220, 440, 660));
   const wider = await device.createBuffer("wider", 32);
   device.copyBuffer(out, wider, 12);
   const copied = new Uint32Array((await device.read(wider, 0, 32)).buffer);
@@ -79,6 +84,14 @@ gpuTest(
   async (gpu) => {
     const bytes = gpu.maxBindingBytes + 16;
     await assertRejects(() => gpu.createBuffer("huge", bytes), RangeError, String(bytes));
+  },
+);
+
+gpuTest(
+  "WebGpuDevice.createImage() refuses a side that is too long, with the numbers",
+  async (gpu) => {
+    const side = gpu.capabilities.maxImageSide + 1;
+    await assertRejects(() => gpu.createImage("huge", 1, side), RangeError, `1 by ${side}`);
   },
 );
 

@@ -6,7 +6,11 @@ import { gpuTest } from "../support/agreement.ts";
 function fakeAdapter(grants: readonly string[], isFallbackAdapter = false) {
   const asked: string[][] = [];
   const adapter = {
-    limits: { maxComputeWorkgroupStorageSize: 32768, maxComputeInvocationsPerWorkgroup: 1024 },
+    limits: {
+      maxComputeWorkgroupStorageSize: 32768,
+      maxComputeInvocationsPerWorkgroup: 1024,
+      maxTextureDimension2D: 16384,
+    },
     info: { isFallbackAdapter, subgroupMinSize: 16, subgroupMaxSize: 32 },
     requestDevice({ requiredFeatures, requiredLimits }: Required<GPUDeviceDescriptor>) {
       asked.push([...requiredFeatures]);
@@ -20,7 +24,10 @@ function fakeAdapter(grants: readonly string[], isFallbackAdapter = false) {
 }
 
 const GPU_WITH_DP4A = {
-  wgslLanguageFeatures: new Set(["packed_4x8_integer_dot_product"]),
+  wgslLanguageFeatures: new Set([
+    "packed_4x8_integer_dot_product",
+    "readonly_and_readwrite_storage_textures",
+  ]),
 } as unknown as GPU;
 const NAGA = { gpu: GPU_WITH_DP4A, dialect: "naga" } as const;
 
@@ -56,11 +63,13 @@ Deno.test("requestDevice() tells tier, subgroup sizes, dot products and limits",
     hasTimestamps: false,
     maxWorkgroupBytes: 32768,
     maxWorkgroupLanes: 1024,
+    maxImageSide: 16384,
   });
   const bare = await requestDevice(fakeAdapter([]).adapter, { ...NAGA, gpu: {} as GPU });
   assertEquals(bare.capabilities.tier, "baseline");
   assertEquals(bare.capabilities.subgroupMaxSize, 0);
   assertEquals(bare.capabilities.hasPackedDot, false);
+  assertEquals(bare.capabilities.maxImageSide, 0);
   const software = await requestDevice(fakeAdapter(["subgroups"], true).adapter, NAGA);
   assertEquals(software.capabilities.tier, "software");
 });

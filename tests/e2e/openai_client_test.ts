@@ -180,7 +180,8 @@ e2e("mistakes are answered in OpenAI's shape, and the server goes on", async () 
     [{ messages: "hi" }, "messages"],
     [{ messages: [] }, "messages"],
     [{ messages: [{ role: "user", content: 5 }] }, "messages.0.content"],
-    [{ messages: HELLO, frequency_penalty: 1 }, "frequency_penalty"],
+    [{ messages: HELLO, frequency_penalty: 3 }, "frequency_penalty"],
+    [{ messages: HELLO, bad_words: ["no"] }, "bad_words"],
   ];
   for (const [body, param] of mistakes) {
     const response = await server.post("/v1/chat/completions", { model: MODEL, ...body });

@@ -30,6 +30,7 @@ class ClientRig {
   readonly phases: string[] = [];
   readonly failures: string[] = [];
   readonly submitted: string[] = [];
+  numReady = 0;
   readonly client = new EngineClient({
     spawn: () => {
       this.workers.push(new FakeWorker());
@@ -37,6 +38,7 @@ class ClientRig {
     },
     restart: { maxNumFailures: 3, initialDelayMs: 100 },
     onProgress: (phase) => this.phases.push(phase),
+    onReady: () => this.numReady++,
     onFailure: (reason, state) => this.failures.push(`${reason} -> ${state}`),
     onSubmit: (id) => this.submitted.push(id),
     clock: this.clock,
@@ -214,6 +216,7 @@ Deno.test("EngineClient ends what streams with an error when the isolate dies, a
   rig.worker.say({ type: "ready", info: FAKE_INFO });
   assertEquals([rig.client.state, rig.client.failure], ["ready", undefined]);
   assertEquals(rig.failures, ["The GPU is gone -> restarting"]);
+  assertEquals(rig.numReady, 2);
   await rig.submit("d");
 });
 

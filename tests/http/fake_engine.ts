@@ -59,6 +59,7 @@ const STATS: EngineStats = {
   numResetBlocks: 0,
   numPoolGrowths: 0,
   numPoolResizes: 0,
+  numShrinkEvictedBlocks: 0,
   stepMs: 0,
   hostMs: 0,
 };

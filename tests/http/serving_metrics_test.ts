@@ -47,6 +47,7 @@ Deno.test("ServingMetrics reads gauges from the engine at each scrape", async ()
     numEvictedBlocks: 9,
     numPoolGrowths: 4,
     numPoolResizes: 2,
+    numShrinkEvictedBlocks: 3,
     numSteps: 11,
     stepMs: 2500,
     hostMs: 125,
@@ -59,7 +60,8 @@ Deno.test("ServingMetrics reads gauges from the engine at each scrape", async ()
     assertStringIncludes(text, `vllm:num_preemptions_total{${LABELS}} 5\n`);
     assertStringIncludes(text, `vllm:prefix_cache_queries_total{${LABELS}} 700\n`);
     assertStringIncludes(text, `vllm:prefix_cache_hits_total{${LABELS}} 320\n`);
-    assertStringIncludes(text, `total{reason="allocation",${LABELS}} 9\n`);
+    assertStringIncludes(text, `total{reason="allocation",${LABELS}} 6\n`);
+    assertStringIncludes(text, `total{reason="resize",${LABELS}} 3\n`);
     assertStringIncludes(text, `quire:kv_pool_growths_total{${LABELS}} 4\n`);
     assertStringIncludes(text, `quire:kv_pool_resizes_total{${LABELS}} 2\n`);
     assertStringIncludes(text, `quire:steps_total{${LABELS}} 11\n`);

@@ -5,6 +5,9 @@ import { embedTokens } from "../../kernels/embed_tokens.ts";
 import { gemm } from "../../kernels/gemm.ts";
 import { matmul } from "../../kernels/matmul.ts";
 import { normMatmul } from "../../kernels/norm_matmul.ts";
+import { normQuantize } from "../../kernels/norm_quantize.ts";
+import { packedGemm } from "../../kernels/packed_gemm.ts";
+import { packedMatmul } from "../../kernels/packed_matmul.ts";
 import { pagedAttentionDecode, pagedAttentionPrefill } from "../../kernels/paged_attention.ts";
 import { pagedAttentionReduce } from "../../kernels/paged_attention_reduce.ts";
 import {
@@ -13,6 +16,8 @@ import {
   pagedAttentionPrefillSplitsShared,
   pagedAttentionReduceShared,
 } from "../../kernels/paged_attention_shared.ts";
+import { panelWeights } from "../../kernels/panel_weights.ts";
+import { quantizeRows } from "../../kernels/quantize_rows.ts";
 import { rmsNorm } from "../../kernels/rms_norm.ts";
 import { ropeStoreKv, ropeStoreQuantizedKv } from "../../kernels/rope_store_kv.ts";
 import { sampleParts } from "../../kernels/sample_parts.ts";
@@ -26,6 +31,9 @@ const KERNELS = [
   gemm,
   matmul,
   normMatmul,
+  normQuantize,
+  packedGemm,
+  packedMatmul,
   pagedAttentionDecode,
   pagedAttentionPrefill,
   pagedAttentionReduce,
@@ -33,6 +41,8 @@ const KERNELS = [
   pagedAttentionPrefillShared,
   pagedAttentionPrefillSplitsShared,
   pagedAttentionReduceShared,
+  panelWeights,
+  quantizeRows,
   rmsNorm,
   ropeStoreKv,
   ropeStoreQuantizedKv,
@@ -48,6 +58,12 @@ for (const { name, source, bindings } of KERNELS) {
     for (const [, index, access, variable] of source.matchAll(declaration)) {
       declared.set(Number(index), { name: variable!, access: access! });
     }
+    const image = /@binding\((\d+)\) var (\w+): texture_storage_2d<rgba32uint, (read|write)>/g;
+    for (const [, index, variable, access] of source.matchAll(image)) {
+      const form = { name: variable!, access: access === "read" ? "read" : "read_write" };
+      assertEquals(declared.get(Number(index)) ?? form, form);
+      declared.set(Number(index), form);
+    }
     assertEquals([...declared.keys()], bindings.map((_, i) => i));
     assertEquals([...declared.values()], bindings.map(({ name, access }) => ({ name, access })));
     assertEquals([...source.matchAll(/@compute[^]*?fn (\w+)/g)].map(([, entry]) => entry), [name]);
@@ -60,8 +76,10 @@ Deno.test("every WGSL file is one kernel's or shared by several", async () => {
     if (name.endsWith(".wgsl")) files.push(name.replace(".wgsl", ""));
   }
   const attention = ["attend", "attend_shared", "attend_shared_memory", "join_splits"];
-  const others = ["elements", "kv_elements", "matmul_tile", "part", "reduce", "segments"];
-  const shared = [...attention, ...others];
+  const others = ["elements", "kv_elements", "matmul_tile", "packed_weights", "part"];
+  const more = ["quantize_span", "reduce", "segments"];
+  const shared = [...attention, ...others, ...more];
   assertEquals(files.sort(), [...KERNELS.map(({ name }) => name), ...shared].sort());
-  assert(KERNELS.every(({ source }) => source.includes("const STEP_NUM_TOKENS")));
+  const ofSteps = KERNELS.filter(({ name }) => name !== panelWeights.name);
+  assert(ofSteps.every(({ source }) => source.includes("const STEP_NUM_TOKENS")));
 });

@@ -168,7 +168,7 @@ gpuTest("normProductCalls() normalizes rows for gemm as for matmul", async (gpu)
 Deno.test("productCalls() leaves gemm out where the tuning has no tiles for it", async () => {
   const device = new ReferenceDevice();
   const buffer = await device.createBuffer("b", 4);
-  const buffers = { step: buffer, x: buffer, w: buffer, y: buffer };
+  const buffers = { step: buffer, x: buffer, codes: buffer, scales: buffer, w: buffer, y: buffer };
   const product = { label: "test", rows: "tokens", n: 4, k: 4, dtype: "f32" } as const;
   const kernelsAt = (rows: number, tuning: typeof GPU_TUNING) =>
     productCalls(product, buffers, tuning)

@@ -90,6 +90,68 @@ for (const [name, shape] of SHAPES) {
   });
 }
 
+/** Vectors of less than eight loads and of more, whole and not; rows of a tile that fill its lanes and do not. */
+const SHARING_SHAPES: [name: string, shape: KvShape & { H: number }][] = [
+  ...SHAPES,
+  ["MHA, 8 dims", { H: 2, G: 2, D: 8, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
+  ["GQA 5, 80 dims", { H: 5, G: 1, D: 80, BLOCK_SIZE: 4, KV_DTYPE: "f16" }],
+  ["MQA 36, no whole subgroups", { H: 36, G: 1, D: 16, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
+  ["GQA 2, 12 dims", { H: 4, G: 2, D: 12, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
+];
+const SHARING_LOADS: Tuning = { ...SOFTWARE_TUNING, attentionSubgroups: true };
+
+for (const [name, shape] of SHARING_SHAPES) {
+  gpuTest(
+    `paged attention of lanes that share loads agrees with the definition: ${name}`,
+    async (gpu) => {
+      if (gpu.capabilities.subgroupMinSize < 8) {
+        // deno-lint-ignore no-console -- a skip must say why
+        console.warn("skipped: the adapter grants no subgroups of eight");
+      } else await checkAttention(gpu, [...PREFILLS, ...DECODES], shape, SHARING_LOADS);
+    },
+  );
+}
+
+gpuTest(
+  "paged attention of lanes that share loads gives a row the same bits in any chunk",
+  async (gpu) => {
+    if (gpu.capabilities.subgroupMinSize < 8) {
+      // deno-lint-ignore no-console -- a skip must say why
+      console.warn("skipped: the adapter grants no subgroups of eight");
+      return;
+    }
+    const shape = { H: 6, G: 2, D: 32, BLOCK_SIZE: 16, KV_DTYPE: "f16" } as const;
+    const width = (shape.H + 2 * shape.G) * shape.D;
+    const queries = noise(21 * width, 9, 4);
+    /** Rows [first, 21) of one sequence of 21 tokens, all of whose K and V are there. */
+    const rowsFrom = async (first: number) => {
+      const chunk = { start: first, count: 21 - first };
+      const queryTile = attentionQueryTile(shape, SHARING_LOADS);
+      const step = packStep([chunk], { blockSize: 16, numBlocks: 301, queryTile });
+      const out = new Float32Array(chunk.count * shape.H * shape.D);
+      const { actual } = await runBoth(
+        gpu,
+        {
+          step: step.words,
+          qkv: queries.subarray(first * width),
+          kv: filledKv(shape, 301, step.tables, [21]),
+          parts: new Float32Array(shape.H * shape.D),
+          peaks: new Float32Array(shape.H * 2),
+          out,
+        },
+        (b) => pagedAttentionCalls({ ...shape, MAX_SPLITS: 1 }, b as never, SHARING_LOADS),
+        step.dims,
+        "out",
+      );
+      return actual.u32;
+    };
+    const whole = await rowsFrom(0);
+    for (const first of [1, 5, 8, 13, 19]) {
+      assertEquals([...await rowsFrom(first)], [...whole.subarray(first * shape.H * shape.D)]);
+    }
+  },
+);
+
 /** What differs where K and V are shared: heads together, lanes along D, columns left over. */
 const GPU_SHAPES: [name: string, shape: KvShape & { H: number }][] = [
   ...SHAPES,

@@ -18,7 +18,12 @@ Deno.test("tuningFor() gives CPU threads shapes of their own", () => {
 
 Deno.test("tuningFor() has matmul use subgroups where they are granted", () => {
   const { capabilities } = new ReferenceDevice();
-  assert(tuningFor({ ...capabilities, hasSubgroups: true }).matmulSubgroups);
+  const software = { ...capabilities, hasSubgroups: true, subgroupMinSize: 8 };
+  assert(tuningFor(software).matmulSubgroups);
+  assert(tuningFor({ ...software, tier: "subgroups", subgroupMinSize: 4 }).matmulSubgroups);
+  assert(!tuningFor({ ...software, subgroupMinSize: 4 }).matmulSubgroups, "lanes of 2 subgroups");
+  assert(tuningFor(software).attentionSubgroups);
+  assert(!tuningFor({ ...software, subgroupMinSize: 4 }).attentionSubgroups);
 });
 
 Deno.test("tuningFor() has nothing deterministic add up over subgroups whose size may vary", () => {
@@ -31,7 +36,7 @@ Deno.test("tuningFor() has nothing deterministic add up over subgroups whose siz
   assertEquals(subgroups("subgroups", 32), true);
   assertEquals(subgroups("subgroups", 16), false);
   // There, subgroups only pass inputs on.
-  assertEquals(subgroups("software", 4), true);
+  assertEquals(subgroups("software", 8), true);
 });
 
 Deno.test("addsAlike() holds deterministic tunings alike that differ in tiles alone", () => {

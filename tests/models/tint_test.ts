@@ -13,6 +13,7 @@ import { loadModelConfig } from "../../models/model_config.ts";
 import type { Activations } from "../../models/model_family.ts";
 import { modelFamily } from "../../models/registry.ts";
 import { KV_CACHE_DTYPES } from "../../src/core/engine_config.ts";
+import { isQuantized } from "../../src/core/weight_format.ts";
 import { wgslPreamble } from "../../src/device/capabilities.ts";
 import { dawnProvider } from "../../src/device/dawn_provider.ts";
 import type { GpuProvider } from "../../src/device/gpu_provider.ts";
@@ -62,15 +63,21 @@ function* tunings({ capabilities }: TintDevice): Generator<Tuning> {
 function kernelTexts(tint: TintDevice): Map<string, string> {
   const config = loadModelConfig(`${ROOT}models/demo`);
   const buffer = { label: "any", bytes: 4 };
+  const image = { ...buffer, isImage: true };
   const activations = new Proxy({}, { get: () => buffer }) as Activations;
   const seen = new Set<string>();
   const texts = new Map<string, string>();
   for (const tuning of tunings(tint)) {
     for (const dtype of WEIGHT_DTYPES) {
-      for (const kvDtype of KV_CACHE_DTYPES) {
+      const held = tuning.panelsWeights && !isQuantized(dtype) ? [buffer, image] : [buffer];
+      for (
+        const [kvDtype, matrix] of KV_CACHE_DTYPES.flatMap((kv) =>
+          held.map((m) => [kv, m] as const)
+        )
+      ) {
         const calls = modelFamily(config.modelType).graph({
           config,
-          weight: () => ({ buffer, dtype }),
+          weight: () => ({ buffer: matrix, dtype }),
           activations,
           kv: Array.from({ length: config.numLayers }, () => buffer),
           blockSize: 16,

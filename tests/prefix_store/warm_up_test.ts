@@ -174,6 +174,24 @@ Deno.test("WarmUp leaves the coldest out when the pool has become too small for 
   assertEquals([rig.engine.runs.length, rig.left], [2, [2, 0, 8, 0]]);
 });
 
+Deno.test("WarmUp starts anew for another engine, without what it had to leave out", async () => {
+  const rig = new WarmUpRig();
+  const first = rig.warmUp.start([pathOf([1, 2]), pathOf([3, 4])]);
+  await rig.advance();
+  const paths = [pathOf([1, 2]), pathOf([3, 4]), pathOf([1, 2], "s")];
+  rig.engine.run.end("error");
+  await rig.advance(1000);
+  const second = rig.warmUp.start(paths);
+  await rig.end();
+  await first;
+  await rig.end();
+  await rig.end();
+  await second;
+  const computed = rig.engine.runs.map(({ request, tokens }) => [request.cacheScope ?? "", tokens]);
+  assertEquals(computed, [["", [1, 2]], ["", [3, 4]], ["", [3, 4]], ["s", [1, 2]]]);
+  assertEquals(rig.left, [3, 0, 6, 0]);
+});
+
 Deno.test("WarmUp waits until the engine is ready and has nothing in flight", async () => {
   const rig = new WarmUpRig();
   rig.engine.numOthers = 1;

@@ -80,3 +80,20 @@ Deno.test("PoolSizing.resize() is not for a step in flight", () => {
   rig.add(requestOf("a", 4));
   rig.step(() => assertThrows(() => rig.scheduler.pool.resize(9), Error, "in flight"));
 });
+
+Deno.test("PoolSizing.resize() counts the cached blocks that a smaller pool has no room for", () => {
+  const rig = new SchedulerRig({ ...TIGHT, numBlocks: 8, maxModelLen: 6, prefixCache: {} });
+  for (let i = 0; i < 3; i++) {
+    const prompt = Uint32Array.of(i, i, i, i);
+    const { sequences } = requestOf("", 1, { maxTokens: 1 });
+    rig.add({ id: `r${i}`, sequences: [{ ...sequences[0]!, prompt }] });
+    rig.finish();
+  }
+  const { numCachedBlocks } = rig.scheduler.stats;
+  rig.resize(3);
+  const { numEvictedBlocks, numShrinkEvictedBlocks } = rig.scheduler.stats;
+  assertEquals([numEvictedBlocks, numShrinkEvictedBlocks], [
+    numCachedBlocks - 3,
+    numCachedBlocks - 3,
+  ]);
+});

@@ -1,3 +1,5 @@
+import { panelExtent, panelWeightsCall } from "../../kernels/panel_weights.ts";
+import type { WeightDtype } from "../../src/core/weight_format.ts";
 import { dawnProvider } from "../../src/device/dawn_provider.ts";
 import type { Device } from "../../src/device/device.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
@@ -38,8 +40,18 @@ export function gpuTest(name: string, run: (device: WebGpuDevice) => Promise<voi
   });
 }
 
+type Elements = Float32Array | Uint32Array | Uint16Array;
+
+/** A matrix that is put on the device as an image in panels. */
+export interface PanelledMatrix {
+  readonly values: Elements;
+  readonly dtype: WeightDtype;
+  readonly rows: number;
+  readonly columns: number;
+}
+
 /** Buffers by binding name, given as the bytes they start with. */
-export type Contents = Readonly<Record<string, Float32Array | Uint32Array | Uint16Array>>;
+export type Contents = Readonly<Record<string, Elements | PanelledMatrix>>;
 
 /**
  * Runs the calls on `device` and on the reference device over equal contents, and returns the buffer
@@ -68,10 +80,9 @@ async function runOn<Dims>(
 ): Promise<HostBuffer> {
   const buffers: Record<string, DeviceBuffer> = {};
   for (const [name, data] of Object.entries(contents)) {
-    const bytes = new Uint8Array(Math.ceil(data.byteLength / 4) * 4);
-    bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    buffers[name] = await device.createBuffer(name, bytes.byteLength);
-    device.write(buffers[name], 0, bytes);
+    buffers[name] = "dtype" in data
+      ? await panelledOn(device, name, data)
+      : await bufferOn(device, name, data);
   }
   const program = await device.compile(calls(buffers));
   await device.run(program, dims, { buffer: buffers[output]!, bytes: 4 });
@@ -80,6 +91,28 @@ async function runOn<Dims>(
   const host = new HostBuffer(output, bytes.length);
   host.write(0, bytes);
   return host;
+}
+
+async function bufferOn(device: Device, name: string, data: Elements): Promise<DeviceBuffer> {
+  const bytes = new Uint8Array(Math.ceil(data.byteLength / 4) * 4);
+  bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  const buffer = await device.createBuffer(name, bytes.byteLength);
+  device.write(buffer, 0, bytes);
+  return buffer;
+}
+
+async function panelledOn(
+  device: Device,
+  name: string,
+  matrix: PanelledMatrix,
+): Promise<DeviceBuffer> {
+  const w = await bufferOn(device, name, matrix.values);
+  const { width, height } = panelExtent(matrix.dtype, matrix.rows, matrix.columns)!;
+  const out = await device.createImage(name, width, height);
+  const program = await device.compile([panelWeightsCall(matrix, { w, out })]);
+  await device.run(program, undefined, { buffer: w, bytes: 4 });
+  device.destroyBuffer(w);
+  return out;
 }
 
 /** Deterministic values in [-scale, scale). */

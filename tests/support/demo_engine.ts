@@ -10,7 +10,7 @@ import type { Device } from "../../src/device/device.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import type { PoolResized } from "../../src/core/engine_command.ts";
 import { ElasticPool } from "../../src/engine/elastic_pool.ts";
-import { buildRunner } from "../../src/runner/build_runner.ts";
+import { buildRunner, type RunnerOptions } from "../../src/runner/build_runner.ts";
 import { type KvBudget, kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
@@ -68,7 +68,11 @@ export interface Outcome {
 }
 
 /** A runner of the bundled model, or that of `overrides.modelDir`, and what it was made with. */
-export async function demoRunner(device: Device, overrides: Partial<EngineConfig>): Promise<{
+export async function demoRunner(
+  device: Device,
+  overrides: Partial<EngineConfig>,
+  options: RunnerOptions = {},
+): Promise<{
   runner: ModelRunner;
   engine: EngineConfig;
   budget: KvBudget;
@@ -89,15 +93,15 @@ export async function demoRunner(device: Device, overrides: Partial<EngineConfig
   const family = modelFamily(model.modelType);
   const checkpoint = openWeights(engine.modelDir);
   const { quantization } = engine;
-  const options = quantization === undefined ? {} : { quantization };
-  const weights = await uploadWeights(device, checkpoint, family.weights(model), options);
+  const upload = quantization === undefined ? {} : { quantization };
+  const weights = await uploadWeights(device, checkpoint, family.weights(model), upload);
   checkpoint.close();
   const budget = kvBudget(engine, { ...model, ...kvFormat(engine) }, {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
   });
   return {
-    runner: await buildRunner({ device, engine, model, family, weights, budget }),
+    runner: await buildRunner({ device, engine, model, family, weights, budget }, options),
     engine,
     budget,
   };
@@ -115,8 +119,12 @@ export class DemoEngine {
     this.#scheduler = scheduler;
   }
 
-  static async create(device: Device, overrides: Partial<EngineConfig> = {}): Promise<DemoEngine> {
-    const { runner, engine, budget } = await demoRunner(device, overrides);
+  static async create(
+    device: Device,
+    overrides: Partial<EngineConfig> = {},
+    options: RunnerOptions = {},
+  ): Promise<DemoEngine> {
+    const { runner, engine, budget } = await demoRunner(device, overrides, options);
     const { blockSize, enablePrefixCaching } = engine;
     const blocks = new BlockManager({
       numBlocks: budget.numBlocks,

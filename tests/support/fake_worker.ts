@@ -45,6 +45,7 @@ export function statsAfter(numSteps: number): EngineStats {
     numResetBlocks: 12 * numSteps,
     numPoolGrowths: 13 * numSteps,
     numPoolResizes: 14 * numSteps,
+    numShrinkEvictedBlocks: 15 * numSteps,
     stepMs: 5 * numSteps,
     hostMs: numSteps,
   };

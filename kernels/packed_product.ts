@@ -1,0 +1,77 @@
+import { isQuantized, quantizedFormat } from "../src/core/weight_format.ts";
+import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
+import type { Product } from "./matmul.ts";
+import { normQuantizeCall } from "./norm_quantize.ts";
+import { packedGemmCalls } from "./packed_gemm.ts";
+import { packedMatmulCalls } from "./packed_matmul.ts";
+import { quantizeRowsCall, SPAN_INPUTS } from "./quantize_rows.ts";
+import type { StepDims } from "./step.ts";
+import type { Tuning } from "./tuning.ts";
+
+/**
+ * Whether a product quantizes its activations to int8 and multiplies integers: where the tuning says so,
+ * the weights are signed codes, and a row of them is whole spans. It never depends on the number of rows,
+ * which would make a sequence's numbers depend on its batch.
+ */
+export function isPacked(
+  { dtype, k }: Pick<Product, "dtype" | "k">,
+  { packedDot }: Pick<Tuning, "packedDot">,
+): boolean {
+  return packedDot && k % SPAN_INPUTS === 0 && isQuantized(dtype) &&
+    !quantizedFormat(dtype).hasMinimum;
+}
+
+/** Room for the quantized rows of one product: `codes` i8 [R, K] and `scales` f32 [R, K / 32]. */
+export type QuantizedRows = Readonly<Record<"codes" | "scales", DeviceBuffer>>;
+
+/** Bytes of {@link QuantizedRows} for so many rows of `k` inputs. */
+export function quantizedRowsBytes(rows: number, k: number): { codes: number; scales: number } {
+  return { codes: rows * k, scales: 4 * rows * Math.ceil(k / SPAN_INPUTS) };
+}
+
+/** A product that {@link isPacked}, of a step's tokens: two calls run in a step. */
+export function packedProductCalls(
+  product: Product,
+  { x, ...buffers }: QuantizedRows & Readonly<Record<"step" | "x" | "w" | "y", DeviceBuffer>>,
+  tuning: Tuning,
+): KernelCall<StepDims>[] {
+  const { label, k } = product;
+  const { step, codes, scales } = buffers;
+  const lanes = tuning.packed.quantizeLanes;
+  return [
+    quantizeRowsCall({ label, k, lanes }, { step, x, codes, scales }),
+    ...productsOfCodes(product, buffers, tuning),
+  ];
+}
+
+/** {@link packedProductCalls} of normalized rows: the norm quantizes them. */
+export function packedNormProductCalls(
+  { eps, ...product }: Product & { eps: number },
+  { x, norm, ...buffers }:
+    & QuantizedRows
+    & Readonly<Record<"step" | "x" | "norm" | "w" | "y", DeviceBuffer>>,
+  tuning: Tuning,
+): KernelCall<StepDims>[] {
+  const { label, rows, k } = product;
+  const { step, codes, scales } = buffers;
+  return [
+    normQuantizeCall(
+      { label, rows, k, eps, lanes: tuning.normLanes },
+      { step, x, norm, codes, scales },
+    ),
+    ...productsOfCodes(product, buffers, tuning),
+  ];
+}
+
+/** The calls of both kernels; exactly one of them runs in a step. */
+function productsOfCodes(
+  product: Product,
+  { step, codes, scales, w, y }: Parameters<typeof packedMatmulCalls>[1],
+  tuning: Tuning,
+): KernelCall<StepDims>[] {
+  const buffers = { step, codes, scales, w, y };
+  return [
+    ...packedMatmulCalls(product, buffers, tuning),
+    ...packedGemmCalls(product, buffers, tuning),
+  ];
+}

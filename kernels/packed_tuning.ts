@@ -1,0 +1,70 @@
+/** A register tile of `packed_matmul` and the number of rows it serves, `[minRows, maxRows]`. */
+export interface PackedTile {
+  readonly minRows: number;
+  readonly maxRows: number;
+  /** Rows and outputs per lane. */
+  readonly rows: number;
+  readonly outputs: number;
+  /** Tiles per workgroup, along the outputs. */
+  readonly lanes: number;
+  /** Spans of inputs that a lane has in hand at a time, a power of two; where a row allows. */
+  readonly run: number;
+}
+
+/** A tile of `packed_gemm` and the number of rows it serves, `[minRows, maxRows]`. */
+export interface PackedGemmTile {
+  readonly minRows: number;
+  readonly maxRows: number;
+  /** Rows and weight rows of a workgroup's tile; each at least `laneRows * laneColumns`. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Rows and weight rows of a lane's sums; the latter a multiple of 4, and at least columns / 8. */
+  readonly laneRows: number;
+  readonly laneColumns: number;
+}
+
+/** Shapes of the kernels that multiply int8 activations; exactly one tile serves any number of rows. */
+export interface PackedTuning {
+  /**
+   * Sums into which the spans of an output are dealt out in turn, 1 or {@link PACKED_SLICES}. The same
+   * for all tiles, also those of `packed_gemm`, so that an output has the same bits whatever computes it.
+   */
+  readonly slices: number;
+  readonly tiles: readonly PackedTile[];
+  /** These need {@link PACKED_SLICES} slices. */
+  readonly gemmTiles: readonly PackedGemmTile[];
+  /** Lanes per workgroup of `quantize_rows`. */
+  readonly quantizeLanes: number;
+}
+
+/** Slices where lanes share a tile's inputs: a tree of two levels adds them up. */
+export const PACKED_SLICES = 4;
+
+/** For adapters whose threads are CPU threads. */
+export const SOFTWARE_PACKED: PackedTuning = {
+  slices: 1,
+  tiles: [
+    { minRows: 1, maxRows: 1, rows: 1, outputs: 8, lanes: 8, run: 1 },
+    { minRows: 2, maxRows: 4, rows: 4, outputs: 8, lanes: 8, run: 1 },
+    { minRows: 5, maxRows: Infinity, rows: 8, outputs: 4, lanes: 8, run: 1 },
+  ],
+  gemmTiles: [],
+  quantizeLanes: 8,
+};
+
+/** For GPUs: 16 tiles of four lanes, each lane with 128 bytes of weights under way. */
+export const GPU_PACKED: PackedTuning = {
+  slices: PACKED_SLICES,
+  tiles: [
+    { minRows: 1, maxRows: 1, rows: 1, outputs: 1, lanes: 16, run: 4 },
+    { minRows: 2, maxRows: 2, rows: 2, outputs: 2, lanes: 16, run: 2 },
+    { minRows: 3, maxRows: 4, rows: 4, outputs: 2, lanes: 16, run: 1 },
+    { minRows: 5, maxRows: 8, rows: 8, outputs: 2, lanes: 16, run: 1 },
+  ],
+  gemmTiles: [
+    { minRows: 9, maxRows: 16, rows: 16, columns: 32, laneRows: 4, laneColumns: 4 },
+    { minRows: 17, maxRows: 64, rows: 32, columns: 32, laneRows: 4, laneColumns: 4 },
+    { minRows: 65, maxRows: Infinity, rows: 64, columns: 32, laneRows: 4, laneColumns: 8 },
+  ],
+  quantizeLanes: 64,
+};

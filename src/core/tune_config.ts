@@ -1,0 +1,76 @@
+import { z } from "zod";
+import {
+  checkValues,
+  deepFreeze,
+  type Environment,
+  readCommandLine,
+  takeModelArgument,
+} from "./command_line.ts";
+import type { Settings } from "./config.ts";
+import { ConfigSchema } from "./config_schema.ts";
+import { flagsOf } from "./flags.ts";
+import { helpText } from "./help.ts";
+
+const TUNE = "Tune (quire tune)";
+
+/** The settings of `quire tune`: those of `serve` that decide which kernels run, and its own. */
+export const TuneSchema = ConfigSchema.pick({
+  model: true,
+  maxModelLen: true,
+  quantization: true,
+  quantizationGroupSize: true,
+  blockSize: true,
+  numGpuBlocksOverride: true,
+  kvCacheMemoryBytes: true,
+  kvCacheDtype: true,
+  kvCacheF16EdgeLayers: true,
+  maxNumSeqs: true,
+  maxNumBatchedTokens: true,
+  device: true,
+  gpuBackend: true,
+  tuningStore: true,
+  logFormat: true,
+}).extend({
+  context: z.int().min(16).max(131_072).default(2048).meta({
+    description: "Length of the sequences for which block sizes are compared, in tokens",
+    group: TUNE,
+    value: "TOKENS",
+  }),
+  json: z.boolean().default(false).meta({
+    description: "Print the times as JSON",
+    group: TUNE,
+    value: "",
+  }),
+});
+
+const FLAGS = flagsOf(TuneSchema);
+const MODEL_FLAG = FLAGS.find(({ field }) => field === "model")!;
+
+/** Flags that neither `serve` nor `plan` has, for the page that shows all commands. */
+export const TUNE_FLAGS = FLAGS.filter(({ field }) => field === "context");
+
+/** What `quire tune` is asked to time, checked and frozen; what it has no flag for is as `serve` has it. */
+export type TuneConfig =
+  & Settings
+  & Readonly<Pick<z.output<typeof TuneSchema>, "context" | "json">>;
+
+/**
+ * Reads what follows the command `tune`; undefined where its help is asked for.
+ *
+ * @throws {StartupError} as `parseConfig`.
+ */
+export function parseTuneConfig(args: readonly string[], env: Environment): TuneConfig | undefined {
+  const line = readCommandLine(args, env, { flags: FLAGS });
+  if (line.asked !== undefined) return undefined;
+  takeModelArgument(line, MODEL_FLAG);
+  return deepFreeze({ ...ConfigSchema.parse({}), ...checkValues(TuneSchema, line.given) });
+}
+
+/** The page that `quire tune --help` prints. */
+export function tuneHelp(): string {
+  return helpText(FLAGS, [
+    "Quire times the variants of every kernel of a model on this machine, keeps the times for later " +
+    "starts, and shows them.",
+    "Usage:\n  quire tune [MODEL] [flags]",
+  ]);
+}

@@ -1,0 +1,81 @@
+import type { Tuning } from "../../kernels/tuning.ts";
+import { systemClock } from "../base/clock.ts";
+import type { Logger } from "../base/log.ts";
+import type { EngineConfig } from "../core/engine_config.ts";
+import type { Device } from "../device/device.ts";
+import type { RunnerInputs } from "./build_runner.ts";
+import type { RunnerMemory } from "./runner_memory.ts";
+import { tuneKernels } from "./tune_kernels.ts";
+import { TuningFile } from "./tuning_file.ts";
+import { ownTuning } from "./own_tuning.ts";
+
+/**
+ * How long a start times kernels: no operation is begun later, and one takes a fraction of a second. What
+ * is left is timed at the next start.
+ */
+export const AUTOTUNE_LIMIT_MS = 20_000;
+
+/** How the tuning of a start is chosen. */
+export interface ChooseOptions {
+  readonly inputs: RunnerInputs;
+  readonly memory: RunnerMemory;
+  readonly log: Logger;
+  /** Is told how far the timing is, in words. */
+  readonly progress: (words: string) => void;
+  /** Milliseconds that never go back; default: this machine's. */
+  readonly now?: () => number;
+}
+
+/**
+ * Whether anything but the device's own tuning may come of {@link chooseTuning}: kernels may be timed, or
+ * there is a file with earlier times. Costs nothing, so that other starts are as quick as they were.
+ */
+export function mayTune({ kind, isSoftware }: Device, config: EngineConfig): boolean {
+  // Timings decide about the order of additions, and bits must not depend on timings.
+  if (kind === "cpu" || config.isDeterministic === true) return false;
+  return timesKernels(isSoftware, config) || isFile(config.tuningStore);
+}
+
+/**
+ * The tuning for a model on its device: each operation in the variant that was fastest when it was timed,
+ * at an earlier start or now.
+ *
+ * With `--autotune auto` only GPUs time kernels: on a software adapter, compiling the variants is what
+ * takes long. Earlier times count in any case.
+ *
+ * @throws {KernelError} when a kernel of the device's own tuning does not compile.
+ */
+export async function chooseTuning(options: ChooseOptions): Promise<Tuning> {
+  const { inputs: { device, engine }, log, progress, now = systemClock.now } = options;
+  if (!mayTune(device, engine)) return ownTuning(device, engine);
+  const { tuningStore: path } = engine;
+  const file = path === undefined ? undefined : new TuningFile(path, device, log);
+  const known = await file?.read() ?? [];
+  const result = await tuneKernels({
+    ...options,
+    now,
+    known,
+    limitMs: timesKernels(device.isSoftware, engine) ? AUTOTUNE_LIMIT_MS : 0,
+    onProgress: (numDone, numAll) =>
+      progress(`${numDone} of ${numAll} operations, for ${AUTOTUNE_LIMIT_MS / 1000} s at most`),
+  });
+  const { timed, numLeft } = result;
+  if (timed.length > 0) {
+    log.info("kernels are tuned", { timed: timed.length, left: numLeft, known: known.length });
+    await file?.write(timed);
+  }
+  return result.tuning;
+}
+
+function timesKernels(isSoftware: boolean, { autotune = "auto" }: EngineConfig): boolean {
+  return autotune === "on" || (autotune === "auto" && !isSoftware);
+}
+
+function isFile(path: string | undefined): boolean {
+  try {
+    return path !== undefined && Deno.statSync(path).isFile;
+  } catch {
+    // Not there, or not to be read: its times are not to be had.
+    return false;
+  }
+}

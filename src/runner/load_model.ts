@@ -1,0 +1,111 @@
+import { loadModelConfig } from "../../models/model_config.ts";
+import { modelFamily } from "../../models/registry.ts";
+import type { EngineConfig, StartupPhase } from "../core/engine_config.ts";
+import { StartupError } from "../core/errors.ts";
+import { kvFormat } from "../core/kv_layout.ts";
+import { readModelText } from "../core/model_json.ts";
+import { modelFingerprint } from "../weights/fingerprint.ts";
+import { openWeights } from "../weights/safetensors.ts";
+import type { RunnerInputs } from "./build_runner.ts";
+import { hostFreeBytes } from "./host_memory.ts";
+import { kvBudget } from "./memory_budget.ts";
+import { openDevice } from "./open_device.ts";
+import { allocateMemory, type RunnerMemory } from "./runner_memory.ts";
+import { uploadWeights } from "./upload_weights.ts";
+
+/** The phases of a start, timed as they pass and told as they begin. */
+export class StartupPhases {
+  readonly #progress: (phase: string) => void;
+  readonly #passed: StartupPhase[] = [];
+
+  /** @param progress is told the name of each phase, and of long ones how far they are. */
+  constructor(progress: (phase: string) => void) {
+    this.#progress = progress;
+  }
+
+  /** Those that have ended, in order. */
+  get passed(): readonly StartupPhase[] {
+    return this.#passed;
+  }
+
+  /** Does the work of one phase; `report` takes words for how far it is. */
+  async run<T>(
+    name: string,
+    work: (report: (words: string) => void) => T | Promise<T>,
+  ): Promise<T> {
+    this.#progress(name);
+    const began = performance.now();
+    const result = await work(seldom((words) => this.#progress(`${name}: ${words}`)));
+    this.#passed.push({ name, seconds: (performance.now() - began) / 1000 });
+    return result;
+  }
+}
+
+/** Tells of a long phase at most once in so many milliseconds, and not of one that takes no time. */
+const REPORT_EVERY_MS = 1000;
+
+function seldom(tell: (words: string) => void): (words: string) => void {
+  let lastMs = performance.now();
+  return (words) => {
+    if (performance.now() - lastMs < REPORT_EVERY_MS) return;
+    lastMs = performance.now();
+    tell(words);
+  };
+}
+
+/** A model on a device, with the memory of its steps: all but its kernels. */
+export interface LoadedModel {
+  readonly inputs: RunnerInputs;
+  readonly memory: RunnerMemory;
+  /** Tells one set of weights from another. */
+  readonly modelFingerprint: string;
+}
+
+/**
+ * Opens the device, loads the weights and allocates the KV pool.
+ *
+ * @throws {StartupError} for what the user can fix: files, flags, memory.
+ */
+export async function loadModel(config: EngineConfig, phases: StartupPhases): Promise<LoadedModel> {
+  const device = await phases.run(
+    "open device",
+    () => openDevice(config.device, config.gpuBackend),
+  );
+  const model = loadModelConfig(config.modelDir);
+  const family = modelFamily(model.modelType);
+  const budget = kvBudget(config, { ...model, ...kvFormat(config) }, {
+    modelMaxLen: model.maxPositionEmbeddings,
+    maxBindingBytes: device.maxBindingBytes,
+    ...(device.isSoftware ? { hostFreeBytes: hostFreeBytes() } : {}),
+  });
+  let fingerprint = "";
+  const { quantization } = config;
+  const loadPhase = quantization === undefined
+    ? "load weights"
+    : `quantize weights to ${quantization.method}`;
+  const weights = await phases.run(loadPhase, async (report) => {
+    const checkpoint = openWeights(config.modelDir);
+    try {
+      const configText = readModelText(config.modelDir, "config.json") ?? "";
+      fingerprint = modelFingerprint(configText, checkpoint, quantization);
+      return await uploadWeights(device, checkpoint, family.weights(model), {
+        ...(quantization === undefined ? {} : { quantization }),
+        onProgress: (share) => report(`${Math.floor(100 * share)} %`),
+      });
+    } finally {
+      checkpoint.close();
+    }
+  });
+  const inputs = { device, engine: config, model, family, weights, budget };
+  const memory = await allocateMemory(inputs).catch(outOfMemory);
+  return { inputs, memory, modelFingerprint: fingerprint };
+}
+
+/** Says what to lower where the device has no room for a start. @throws {StartupError} in that case. */
+export function outOfMemory(error: unknown): never {
+  if (!(error instanceof RangeError)) throw error;
+  throw new StartupError(
+    `The device has no room: ${error.message}; lower --kv-cache-memory-bytes, --max-num-seqs or ` +
+      `--max-num-batched-tokens`,
+  );
+}

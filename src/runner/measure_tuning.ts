@@ -1,0 +1,62 @@
+import { systemClock } from "../base/clock.ts";
+import type { Logger } from "../base/log.ts";
+import type { EngineConfig } from "../core/engine_config.ts";
+import { StartupError } from "../core/errors.ts";
+import type { TunedOperation } from "../state/tuning_store.ts";
+import { type BlockSizeTimes, compareBlockSizes } from "./block_sizes.ts";
+import { loadModel, StartupPhases } from "./load_model.ts";
+import { DRIVER_HINT } from "./open_device.ts";
+import { describeDevice } from "./start_runner.ts";
+import { tuneKernels } from "./tune_kernels.ts";
+import { TuningFile } from "./tuning_file.ts";
+
+/** What measuring a model's kernels on this machine gave. */
+export interface MeasuredTuning {
+  /** The device in words. */
+  readonly device: string;
+  readonly operations: readonly TunedOperation[];
+  readonly blockSizes: BlockSizeTimes;
+}
+
+/** What is measured beside the kernels, and who is told. */
+export interface MeasureOptions {
+  /** Longest sequences for which block sizes are compared, in tokens. */
+  readonly context: number;
+  readonly log: Logger;
+  /** Is told each phase as it begins, and how far it is. */
+  readonly progress: (words: string) => void;
+}
+
+/**
+ * Times every variant of a model's operations anew, whatever is known, and keeps the times.
+ *
+ * @throws {StartupError} where there is no adapter, and as `startRunner`.
+ */
+export async function measureTuning(
+  config: EngineConfig,
+  { context, log, progress }: MeasureOptions,
+): Promise<MeasuredTuning> {
+  const phases = new StartupPhases(progress);
+  const { inputs, memory } = await loadModel(config, phases);
+  const { device } = inputs;
+  if (device.kind === "cpu") {
+    throw new StartupError(`There is nothing to tune on the reference device: ${DRIVER_HINT}`);
+  }
+  const options = { inputs, memory, log, now: systemClock.now };
+  const { operations } = await phases.run("tune kernels", (report) =>
+    tuneKernels({
+      ...options,
+      known: [],
+      limitMs: Infinity,
+      onProgress: (numDone, numAll) => report(`${numDone} of ${numAll} operations`),
+    }));
+  const blockSizes = await phases.run(
+    "compare block sizes",
+    () => compareBlockSizes(options, context),
+  );
+  if (config.tuningStore !== undefined) {
+    await new TuningFile(config.tuningStore, device, log).write(operations);
+  }
+  device.destroy();
+  return { device: describeDevice(device), operations, blockSizes };
+}

@@ -1,0 +1,27 @@
+import { createLogger } from "../base/log.ts";
+import { toEngineConfig } from "../core/config.ts";
+import type { TuneConfig } from "../core/tune_config.ts";
+import { measureTuning } from "../runner/measure_tuning.ts";
+import { findModel } from "./model_directory.ts";
+import { storePath } from "./store_path.ts";
+import { tuneJson, tuneText } from "./tune_text.ts";
+
+/**
+ * What `quire tune` prints, once everything is timed.
+ *
+ * @param progress is told each phase as it begins, and how far it is.
+ * @throws {StartupError} for a model that cannot be loaded, and where there is no adapter.
+ */
+export async function tuneCommand(
+  config: TuneConfig,
+  progress: (words: string) => void,
+): Promise<string> {
+  const { dir, name } = findModel(config.model);
+  const path = storePath(config.tuningStore, "tuning.sqlite3");
+  const measured = await measureTuning({
+    ...toEngineConfig(config, dir),
+    ...(path === undefined ? {} : { tuningStore: path }),
+  }, { context: config.context, log: createLogger({ format: config.logFormat }), progress });
+  if (config.json) return JSON.stringify(tuneJson(measured));
+  return tuneText(measured, { modelName: name, blockSize: config.blockSize, storePath: path });
+}

@@ -1,0 +1,216 @@
+import { assert, assertEquals } from "@std/assert";
+import { type Epilogue, weightRows } from "../../kernels/matmul.ts";
+import { packedGemmBytes, packedGemmCalls, packedGemmLanes } from "../../kernels/packed_gemm.ts";
+import { packedMatmulCalls } from "../../kernels/packed_matmul.ts";
+import { isPacked } from "../../kernels/packed_product.ts";
+import { GPU_PACKED, type PackedTuning, SOFTWARE_PACKED } from "../../kernels/packed_tuning.ts";
+import { productCalls } from "../../kernels/product.ts";
+import { HEADER_WORDS, NO_WORK, STEP, type StepDims } from "../../kernels/step.ts";
+import { GPU_TUNING, type Tuning } from "../../kernels/tuning.ts";
+import type { QuantizedDtype } from "../../src/core/weight_format.ts";
+import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
+import { gpuTest, noise, runBoth } from "../support/agreement.ts";
+import { weightFixture } from "../support/weight_fixture.ts";
+
+/** Fewer spans than slices, a group that a row does not fill, several spans in hand; odd outputs. */
+const SHAPES = [
+  { n: 3, k: 32, epilogue: "store" },
+  { n: 70, k: 96, epilogue: "silu" },
+  { n: 33, k: 160, epilogue: "add" },
+  { n: 65, k: 512, epilogue: "store" },
+] as const;
+const DTYPES = ["int8g32", "int8g128", "int4g32", "int4g128"] as const;
+/** Rows of each buffer past the last one, which must stay as they are and unread. */
+const POISONED_ROWS = 3;
+
+const TUNINGS: Readonly<Record<string, Tuning>> = {
+  "CPU threads": { ...GPU_TUNING, packed: SOFTWARE_PACKED },
+  "CPU threads with subgroups": { ...GPU_TUNING, packed: SOFTWARE_PACKED, matmulSubgroups: true },
+  "GPU": GPU_TUNING,
+  "GPU with subgroups": { ...GPU_TUNING, matmulSubgroups: true },
+};
+
+interface Case {
+  readonly n: number;
+  readonly k: number;
+  readonly epilogue: Epilogue;
+  readonly dtype: QuantizedDtype;
+}
+
+/** A step's header, and its dimensions. */
+function stepOf(numTokens: number): { words: Uint32Array; dims: StepDims } {
+  const words = new Uint32Array(HEADER_WORDS);
+  words[STEP.numTokens] = numTokens;
+  return { words, dims: { ...NO_WORK, numTokens } };
+}
+
+/** Rows of codes from -127 to 127 and scales, and after them rows that make every sum they enter NaN. */
+function codedRows(rows: number, k: number) {
+  const all = rows + POISONED_ROWS;
+  const codes = new Int8Array(all * k).fill(127);
+  codes.set(Int8Array.from(noise(rows * k, 1), (value) => Math.round(127 * value)));
+  const scales = new Float32Array(all * k / 32).fill(NaN);
+  scales.set(noise(rows * k / 32, 5, 1 / 127));
+  return { codes: new Uint32Array(codes.buffer), scales };
+}
+
+type Calls = typeof packedMatmulCalls;
+
+/** Runs `calls` on both devices, y being 7 before. */
+function run(gpu: WebGpuDevice, calls: Calls, tuning: Tuning, test: Case & { rows: number }) {
+  const { n, k, rows, dtype, epilogue } = test;
+  const product = { label: "test", rows: "tokens", n, k, dtype, epilogue } as const;
+  const { words, dims } = stepOf(rows);
+  const contents = {
+    step: words,
+    ...codedRows(rows, k),
+    w: weightFixture(dtype, weightRows(n, epilogue), k),
+    y: new Float32Array((rows + POISONED_ROWS) * n).fill(7),
+  };
+  return runBoth(gpu, contents, (b) => calls(product, b as never, tuning), dims, "y");
+}
+
+/**
+ * The header's bound, in relation to what a term may be: |code| is at most 127 in x and, by its scale, 1 in
+ * w, whose weights reach 1. "silu" multiplies two sums.
+ */
+async function check(
+  gpu: WebGpuDevice,
+  calls: Calls,
+  tuning: Tuning,
+  test: Case & { rows: number },
+) {
+  const { actual, expected } = await run(gpu, calls, tuning, test);
+  const bound = 1e-6 * test.k / 4;
+  const numOutputs = test.rows * test.n;
+  const name = JSON.stringify(test);
+  assert(expected.f32.subarray(0, numOutputs).some((value) => Math.abs(value) > 0.1), name);
+  for (let i = 0; i < numOutputs; i++) {
+    const [a, b] = [actual.f32[i]!, expected.f32[i]!];
+    const scale = test.epilogue === "silu" ? 1 + Math.abs(b) : 1;
+    assert(Math.abs(a - b) <= bound * scale, `${name}: output ${i} is ${a}, not ${b}`);
+  }
+  assert(actual.f32.subarray(numOutputs).every((value) => value === 7), `${name}: wrote too far`);
+}
+
+for (const [title, tuning] of Object.entries(TUNINGS)) {
+  for (const dtype of DTYPES) {
+    gpuTest(`packed_matmul agrees with the definition: ${title}, ${dtype}`, async (gpu) => {
+      if (tuning.matmulSubgroups && !gpu.capabilities.hasSubgroups) {
+        // deno-lint-ignore no-console -- a skip must say why
+        return console.warn("skipped: the adapter grants no subgroups");
+      }
+      for (const shape of dtype.endsWith("g32") ? SHAPES : SHAPES.slice(2)) {
+        for (const rows of [1, 2, 3, 8]) {
+          await check(gpu, packedMatmulCalls, tuning, { ...shape, rows, dtype });
+        }
+      }
+    });
+  }
+}
+
+for (const tile of GPU_PACKED.gemmTiles) {
+  for (const dtype of ["int8g32", "int4g128"] as const) {
+    gpuTest(`packed_gemm agrees with the definition: ${tile.rows} rows, ${dtype}`, async (gpu) => {
+      const only = withGemmTile({ ...tile, minRows: 1, maxRows: 99 });
+      for (const shape of SHAPES) {
+        for (const rows of [1, tile.rows, tile.rows + 1]) {
+          await check(gpu, packedGemmCalls, only, { ...shape, rows, dtype });
+        }
+      }
+    });
+  }
+}
+
+/** The GPU's tuning with one tile of `packed_gemm`. */
+function withGemmTile(tile: PackedTuning["gemmTiles"][number]): Tuning {
+  return { ...GPU_TUNING, packed: { ...GPU_PACKED, gemmTiles: [tile] } };
+}
+
+for (const [title, tuning] of Object.entries(TUNINGS)) {
+  gpuTest(`a row's sums of codes have the same bits from every tile: ${title}`, async (gpu) => {
+    if (tuning.matmulSubgroups && !gpu.capabilities.hasSubgroups) return;
+    const calls: Calls = (product, buffers, of) => [
+      ...packedMatmulCalls(product, buffers, of),
+      ...packedGemmCalls(product, buffers, of),
+    ];
+    const test = { n: 70, k: 544, epilogue: "store", dtype: "int8g32" } as const;
+    const firstRow = async (rows: number) => {
+      const { actual } = await run(gpu, calls, tuning, { ...test, rows });
+      return [...actual.u32.subarray(0, test.n)];
+    };
+    const alone = await firstRow(1);
+    // 7 is what y held before.
+    assert(alone.every((bits) => bits !== new Uint32Array(Float32Array.of(7).buffer)[0]));
+    for (const rows of [2, 3, 5, 9, 17, 65]) assertEquals(await firstRow(rows), alone, `${rows}`);
+  });
+}
+
+gpuTest("packed_matmul adds up in one order with subgroups and without", async (gpu) => {
+  if (!gpu.capabilities.hasSubgroups) return;
+  const test = { n: 70, k: 544, epilogue: "silu", dtype: "int4g32", rows: 2 } as const;
+  const bitsOf = async (
+    tuning: Tuning,
+  ) => [...(await run(gpu, packedMatmulCalls, tuning, test)).actual.u32];
+  assertEquals(await bitsOf(TUNINGS["GPU with subgroups"]!), await bitsOf(TUNINGS["GPU"]!));
+});
+
+Deno.test("packed_gemm's tiles fit what every adapter has, and stage a span per lane at most", () => {
+  for (const tile of GPU_PACKED.gemmTiles) {
+    const name = `${tile.rows} x ${tile.columns}`;
+    assert(packedGemmBytes(tile) <= 16_384, name);
+    assert(packedGemmLanes(tile) <= 256, name);
+    assert(4 * Math.max(tile.rows, tile.columns) <= packedGemmLanes(tile), name);
+    assert(tile.laneColumns % 4 === 0 && 8 * tile.laneRows >= tile.columns, name);
+  }
+});
+
+for (const [name, packed] of Object.entries({ SOFTWARE_PACKED, GPU_PACKED })) {
+  Deno.test(`${name} has one tile for any number of rows`, () => {
+    for (let rows = 1; rows < 100; rows++) {
+      const serving = [...packed.tiles, ...packed.gemmTiles]
+        .filter(({ minRows, maxRows }) => minRows <= rows && rows <= maxRows);
+      assertEquals(serving.length, 1, `${rows} rows`);
+    }
+  });
+}
+
+Deno.test("isPacked() wants signed codes, whole spans, and a tuning that says so", () => {
+  const on = { packedDot: true };
+  assert(DTYPES.every((dtype) => isPacked({ dtype, k: 96 }, on)));
+  assert(!isPacked({ dtype: "int8g32", k: 100 }, on));
+  assert(!isPacked({ dtype: "int8g32", k: 96 }, { packedDot: false }));
+  for (const dtype of ["uint8g32", "uint4g128", "f16", "f32"] as const) {
+    assert(!isPacked({ dtype, k: 96 }, on), dtype);
+  }
+});
+
+gpuTest("productCalls() quantizes rows where the tuning multiplies integers", async (gpu) => {
+  const [n, k, rows] = [12, 64, 3];
+  const { words, dims } = stepOf(rows);
+  const w = weightFixture("int8g32", n, k);
+  const outputs = async (dtype: "int8g32" | "uint8g32", packedDot: boolean) => {
+    const product = { label: "test", rows: "tokens", n, k, dtype } as const;
+    const contents = {
+      step: words,
+      x: noise(rows * k, 1),
+      codes: new Uint32Array(rows * k / 4),
+      scales: new Float32Array(rows * k / 32),
+      w,
+      y: new Float32Array(rows * n),
+    };
+    const tuning = { ...GPU_TUNING, packedDot };
+    const calls = (b: object) => productCalls(product, b as never, tuning);
+    return await runBoth(gpu, contents, calls, dims, "y");
+  };
+  const [plain, packed] = [await outputs("int8g32", false), await outputs("int8g32", true)];
+  for (let i = 0; i < rows * n; i++) {
+    const error = Math.abs(packed.actual.f32[i]! - plain.actual.f32[i]!);
+    // Each input is off by at most half of its scale, 1 / 254, and each weight at most 1.
+    assert(error < k / 254, `output ${i}: ${error}`);
+  }
+  assert(
+    packed.actual.f32.some((value, i) => value !== plain.actual.f32[i]),
+    "nothing was quantized",
+  );
+});

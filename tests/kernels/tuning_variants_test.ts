@@ -1,0 +1,150 @@
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { gemm, gemmCalls, gemmWorkgroupBytes } from "../../kernels/gemm.ts";
+import { tilesOf } from "../../kernels/product_tiles.ts";
+import { partsWords } from "../../kernels/sampling.ts";
+import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
+import { tuningDigest } from "../../kernels/tuning_digest.ts";
+import {
+  DEFAULT_VARIANT,
+  partVariants,
+  productVariants,
+  ROW_CLASSES,
+  type RowClass,
+  type TuningVariant,
+} from "../../kernels/tuning_variants.ts";
+import type { Tier } from "../../src/device/capabilities.ts";
+import { ReferenceDevice } from "../../src/device/reference_device.ts";
+
+const { capabilities } = new ReferenceDevice();
+const TIERS: readonly Tier[] = ["software", "baseline", "subgroups"];
+const PARTS = ["decode", "prefill", "sampling"] as const;
+
+function tuningOf(tier: Tier, isDeterministic = false): Tuning {
+  const hasSubgroups = tier === "subgroups";
+  return tuningFor({ ...capabilities, tier, hasSubgroups }, { isDeterministic });
+}
+
+/** Every variant of a product, in every class of rows. */
+function* products(tier: Tier, tuning = tuningOf(tier)): Generator<TuningVariant & Rows> {
+  for (const rows of ROW_CLASSES) {
+    for (const variant of productVariants(tier, tuning, "o", rows)) yield { ...variant, rows };
+  }
+}
+interface Rows {
+  readonly rows: RowClass;
+}
+
+Deno.test("ROW_CLASSES hold every number of rows once", () => {
+  const bounds = ROW_CLASSES.flatMap(({ minRows, maxRows }) => [minRows - 1, maxRows]);
+  assertEquals(bounds, [0, 1, 1, 4, 4, 8, 8, 16, 16, 64, 64, Infinity]);
+  for (const { minRows, maxRows, timedRows } of ROW_CLASSES) {
+    assert(minRows <= timedRows && timedRows <= maxRows);
+  }
+});
+
+for (const tier of TIERS) {
+  const tuning = tuningOf(tier);
+
+  Deno.test(`productVariants() and partVariants() have the default first and no name twice: ${tier}`, () => {
+    const lists = [
+      ...ROW_CLASSES.map((rows) => productVariants(tier, tuning, "o", rows)),
+      ...PARTS.map((part) => partVariants(tier, part)),
+    ];
+    for (const variants of lists) {
+      assertEquals(variants[0]!.name, DEFAULT_VARIANT);
+      assertEquals(variants[0]!.apply(tuning), tuning);
+      assert(variants.length >= 3 && variants.length <= 6, "a handful");
+      assertEquals(new Set(variants.map(({ name }) => name)).size, variants.length);
+      for (const { apply } of variants.slice(1)) assertNotEquals(apply(tuning), tuning);
+    }
+  });
+
+  Deno.test(`productVariants() sum up to eight rows as the tuning does: ${tier}`, () => {
+    const { slices, lanes } = tuning.matmulTiles[0]!;
+    for (const { name, apply } of products(tier)) {
+      const { matmulTiles, gemmTiles } = tilesOf(apply(tuning), "o");
+      for (const tile of matmulTiles) {
+        assertEquals(tile.slices, slices, name);
+        if (tier !== "software") assert(tile.lanes >= lanes, name);
+        if (tile.fusesNorm) assertEquals(tile.lanes * tile.slices, tuning.normLanes, name);
+      }
+      assert(gemmTiles.every(({ minRows }) => minRows > 8), name);
+    }
+  });
+
+  Deno.test(`partVariants() take no more memory than the tuning, and keep the block's shape: ${tier}`, () => {
+    for (const { name, apply } of PARTS.flatMap((part) => partVariants(tier, part))) {
+      const tuned = apply(tuning);
+      assert(tuned.splitLen >= tuning.splitLen, name);
+      for (const vocabSize of [512, 8192, 49_152, 262_144]) {
+        assert(partsWords(vocabSize, tuned) <= partsWords(vocabSize, tuning), name);
+      }
+      assertEquals(tuned.positionTile, tuning.positionTile, name);
+    }
+  });
+
+  Deno.test(`productVariants() of a deterministic tuning never use gemm: ${tier}`, () => {
+    const deterministic = tuningOf(tier, true);
+    for (const { apply } of products(tier, deterministic)) {
+      assertEquals(tilesOf(apply(deterministic), "o").gemmTiles, []);
+    }
+  });
+}
+
+Deno.test("productVariants() have tiles of gemm that its template can stage and add up", () => {
+  const buffer = { label: "any", bytes: 4 };
+  const buffers = { step: buffer, x: buffer, w: buffer, y: buffer };
+  const product = { label: "o", rows: "tokens", n: 512, k: 512, dtype: "f16" } as const;
+  let numTiles = 0;
+  for (const stageF16 of [false, true]) {
+    for (const { name, apply, rows } of products("baseline")) {
+      const tuned = { ...tuningOf("baseline"), stageF16 };
+      const tiles = tilesOf(apply(tuned), "o").gemmTiles
+        .filter(({ minRows }) => minRows === rows.minRows);
+      for (const call of gemmCalls(product, buffers, { ...tuned, gemmTiles: tiles })) {
+        const { LANES, FOURS, X_LOADS, W_LOADS, LOAD, ROWS, SLICES, TILE_M } = call.constants;
+        assert(Number(LANES) <= 256 && Number(LANES) % Number(FOURS) === 0, name);
+        assert(Number.isInteger(X_LOADS) && Number.isInteger(W_LOADS), name);
+        assert(Number(FOURS) % Number(LOAD) === 0, name);
+        // The sums of a row over all slices meet where its inputs were staged.
+        const room = Number(ROWS) * (Number(FOURS) + 1);
+        if (Number(SLICES) > 1) assert(Number(LANES) * Number(TILE_M) / 4 <= room, name);
+        numTiles++;
+      }
+      // Every GPU worth the name has twice what WebGPU promises.
+      for (const tile of tiles) {
+        assert(gemmWorkgroupBytes(tile, stageF16 ? "f16" : "f32") <= 32_768, name);
+      }
+    }
+  }
+  assert(numTiles >= 20, `${numTiles} tiles were looked at`);
+});
+
+Deno.test("tuningDigest() is another for other tiers, features and tiles, else the same", () => {
+  const gpu = tuningOf("baseline");
+  const digest = tuningDigest("baseline", gpu);
+  assertEquals(tuningDigest("baseline", tuningOf("baseline")), digest);
+  const others: [Tier, Tuning][] = [
+    ["software", gpu],
+    ["subgroups", tuningOf("subgroups")],
+    ["baseline", { ...gpu, stageF16: true }],
+    ["baseline", { ...gpu, splitLen: 32 }],
+    ["baseline", tuningOf("baseline", true)],
+    ["baseline", { ...gpu, gemmTiles: gpu.gemmTiles.map((tile) => ({ ...tile, inputs: 128 })) }],
+  ];
+  const digests = others.map(([tier, tuning]) => tuningDigest(tier, tuning));
+  assertEquals(new Set([digest, ...digests]).size, others.length + 1);
+});
+
+Deno.test("tuningDigest() is another when a template is", () => {
+  const gpu = tuningOf("baseline");
+  const digest = tuningDigest("baseline", gpu);
+  const { source } = gemm;
+  try {
+    Object.assign(gemm, { source: source + "// another" });
+    assertNotEquals(tuningDigest("baseline", gpu), digest);
+  } finally {
+    Object.assign(gemm, { source });
+  }
+  assertEquals(tuningDigest("baseline", gpu), digest);
+});
