@@ -50,7 +50,11 @@ export class ModelRig {
     this.#batch = batch;
   }
 
-  /** @throws {RangeError} when the device has no room; nothing is kept. */
+  /**
+   * `overrides` stand in place of what the bundled model is served with.
+   *
+   * @throws {RangeError} when the device has no room; nothing is kept.
+   */
   static async create(
     device: Device,
     { family, config, weights }: {
@@ -59,6 +63,7 @@ export class ModelRig {
       weights: UploadedWeights;
     },
     step: StepShape,
+    overrides: Partial<EngineConfig> = {},
   ): Promise<ModelRig> {
     const watched = new WatchedDevice(device);
     try {
@@ -73,6 +78,7 @@ export class ModelRig {
         blockSize: BLOCK_SIZE,
         maxNumSeqs: step.batch,
         maxNumBatchedTokens: step.batch * step.count,
+        ...overrides,
       };
       const runner = await buildRunner({
         device: watched,

@@ -59,9 +59,10 @@ e2e("the pool is resized under requests in flight, whose answers stay what they 
         return Promise.all(answers).finally(() => isDone = true);
       };
       let answers = ask();
+      let rounds = 1;
       let numMoved = 0;
       let numResized = 0;
-      for (let i = 0, rounds = 1;; i++) {
+      for (let i = 0;; i++) {
         if (isDone) {
           assertEquals(await answers, PROMPTS.map(({ greedy_ids }) => greedy_ids));
           // How many resizes meet requests in flight is up to the machine: until enough have.

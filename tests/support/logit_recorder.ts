@@ -48,6 +48,11 @@ export class LogitRecorder {
   }
 }
 
+/** Those draws that are of the sequences with the seeds given. */
+export function drawsOf(draws: LogitsByDraw, seeds: ReadonlySet<number>): LogitsByDraw {
+  return new Map([...draws].filter(([key]) => seeds.has(Number(key.split("/")[0]))));
+}
+
 /** The draws whose logits are not the same, bit by bit. */
 export function differingDraws(a: LogitsByDraw, b: LogitsByDraw): string[] {
   return [...new Set([...a.keys(), ...b.keys()])].filter((key) => {
