@@ -42,7 +42,7 @@ export async function openShape(device: Device, name: string): Promise<OpenShape
     const weights = await randomWeights(device, family, config);
     const close = () => {
       for (const spec of family.weights(config)) {
-        device.destroyBuffer(weights.weight(spec.name).buffer);
+        for (const { buffer } of weights.weight(spec.name).parts) device.destroyBuffer(buffer);
       }
     };
     const size = { weightBytes: weights.bytes, numParameters: weights.numParameters };

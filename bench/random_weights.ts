@@ -4,9 +4,9 @@ import type { Device } from "../src/device/device.ts";
 import { type DeviceBuffer, type Kernel, kernelCall } from "../src/device/kernel.ts";
 import { inPanels } from "../src/runner/in_panels.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
+import { createWeight, weightBytes } from "../src/runner/weight_buffers.ts";
 
-/** f16 values per u32 word, words per lane and lanes per workgroup of the fill. */
-const HALVES = 2;
+/** Lanes per workgroup of the fill, and most workgroups along x. */
 const LANES = 64;
 const MAX_GROUPS = 65_535;
 
@@ -72,7 +72,7 @@ export async function fillBuffer(
 /**
  * Weights of a model made on the device: f16 matrices, small and random, and norms of one.
  *
- * @throws {RangeError} when one cannot be bound or the device has no room; what was made is freed.
+ * @throws {RangeError} when the device has no room; what was made is freed.
  */
 export async function randomWeights(
   device: Device,
@@ -82,24 +82,24 @@ export async function randomWeights(
   const weights = new Map<string, DeviceWeight>();
   let [bytes, numParameters] = [0, 0];
   try {
-    for (const { name, shapes } of family.weights(config)) {
-      const count = shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0);
-      const isVector = shapes[0]!.length === 1;
-      const dtype = isVector ? "f32" : "f16";
-      let buffer = await device.createBuffer(name, count * (isVector ? 4 : 4 / HALVES));
-      weights.set(name, { buffer, dtype });
-      if (isVector) device.write(buffer, 0, ones(count));
-      else {
-        await fillBuffer(device, buffer, weights.size);
-        const columns = shapes[0]![1]!;
-        buffer = await inPanels(device, buffer, { dtype, rows: count / columns, columns });
-        weights.set(name, { buffer, dtype });
+    for (const spec of family.weights(config)) {
+      const count = spec.shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0);
+      const isVector = spec.shapes[0]!.length === 1;
+      let weight = await createWeight(device, spec, isVector ? "f32" : "f16");
+      weights.set(spec.name, weight);
+      for (const [i, { buffer }] of weight.parts.entries()) {
+        if (isVector) device.write(buffer, 0, ones(count));
+        else await fillBuffer(device, buffer, weights.size + (i << 16));
       }
-      bytes += buffer.bytes;
+      weight = await inPanels(device, spec, weight);
+      weights.set(spec.name, weight);
+      bytes += weightBytes(weight);
       numParameters += count;
     }
   } catch (error) {
-    for (const { buffer } of weights.values()) device.destroyBuffer(buffer);
+    for (const { parts } of weights.values()) {
+      for (const { buffer } of parts) device.destroyBuffer(buffer);
+    }
     throw error;
   }
   return { weight: (name) => weights.get(name)!, bytes, numParameters };

@@ -3,6 +3,7 @@ import type { ModelConfig } from "../models/model_config.ts";
 import type { ModelFamily } from "../models/model_family.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
+import { weightBytes, weightShape } from "../src/runner/weight_buffers.ts";
 import { kvBytes, type StepShape } from "./model_rig.ts";
 
 /** What an operation moves and computes at the least, whatever its kernel does. */
@@ -13,20 +14,22 @@ export interface Traffic {
   readonly flops: number;
 }
 
-/** Numbers in a weight, by its buffer. */
+/** Numbers in the weight, or the part of one, that a buffer holds. */
 export type Elements = ReadonlyMap<DeviceBuffer, number>;
 
-/** How many numbers each weight of a model has. */
+/** How many numbers each buffer of a model's weights has. */
 export function weightElements(
   family: ModelFamily,
   config: ModelConfig,
   weights: UploadedWeights,
 ): Elements {
   return new Map(
-    family.weights(config).map(({ name, shapes }) => [
-      weights.weight(name).buffer,
-      shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0),
-    ]),
+    family.weights(config).flatMap((spec) => {
+      const { rowsPerOutput, columns } = weightShape(spec);
+      return weights.weight(spec.name).parts.map(({ buffer, begin, end }) =>
+        [buffer, (end - begin) * rowsPerOutput * columns] as const
+      );
+    }),
   );
 }
 
@@ -57,8 +60,7 @@ export function callTraffic(
   // Vectors are small, and the embedding is read a few rows at a time.
   const matrices = call.buffers.filter((buffer) => (elements.get(buffer) ?? 0) > config.hiddenSize);
   if (matrices.length === 0 || call.kernelName.startsWith("embed")) return undefined;
-  const isHead = matrices.some((buffer) => elements.get(buffer)! >= headElements(config));
-  const rows = isHead ? dims.numSamples : dims.numTokens;
+  const rows = call.label === "head" ? dims.numSamples : dims.numTokens;
   return {
     bytes: matrices.reduce((sum, { bytes }) => sum + bytes, 0),
     flops: matrices.reduce((sum, buffer) => sum + 2 * rows * elements.get(buffer)!, 0),
@@ -77,7 +79,7 @@ export function stepTraffic(
   step: StepShape,
 ): Traffic {
   const { numHeads, headDim, numLayers, tieWordEmbeddings } = config;
-  const embed = weights.weight("embed").buffer;
+  const embedBytes = weightBytes(weights.weight("embed"));
   // The norms' vectors are read, and multiplied with, but not by a matrix product.
   const matrices = [...elements.values()].filter((count) => count > config.hiddenSize);
   const all = matrices.reduce((a, b) => a + b, 0);
@@ -85,7 +87,7 @@ export function stepTraffic(
   const inLayers = all - head * (tieWordEmbeddings ? 1 : 2);
   const rows = step.batch * step.count;
   return {
-    bytes: weights.bytes - (tieWordEmbeddings ? 0 : embed.bytes) + kvBytes(config, step),
+    bytes: weights.bytes - (tieWordEmbeddings ? 0 : embedBytes) + kvBytes(config, step),
     flops: 2 * rows * inLayers + 2 * step.batch * head +
       4 * numHeads * headDim * numLayers * attendedPairs(step),
   };

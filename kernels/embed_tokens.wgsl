@@ -1,10 +1,10 @@
 // embed_tokens: rows of the embedding matrix.
 //
-//   out[t, :] = w[tokens[t], :]
+//   out[t, :] = w[tokens[t] - BEGIN, :]     for tokens in [BEGIN, END), those of w
 //
-// T tokens, V vocabulary, E hidden.
+// T tokens, V vocabulary, E hidden. Other rows of out are another call's.
 //   0 step   u32 packed metadata (step.ts)
-//   1 w      WEIGHT_DTYPE [V, E]
+//   1 w      WEIGHT_DTYPE [END - BEGIN, E]
 //   2 out    f32 [T, E]
 // Dispatch: (ceil(E / 4 / 64), T, 1), one lane per four elements.
 // Reference: embed_tokens.ts; exact.
@@ -24,5 +24,8 @@ const V: u32 = ${V}u;
 fn embed_tokens(@builtin(global_invocation_id) id: vec3<u32>) {
   if (id.x >= K4) { return; }
   let token = min(step[step[STEP_TOKENS] + id.y], V - 1u);
-  out[id.y * K4 + id.x] = weight4(token, id.x);
+//# if BEGIN > 0 || END < V
+  if (token < ${BEGIN}u || token >= ${END}u) { return; }
+//# end
+  out[id.y * K4 + id.x] = weight4(token - ${BEGIN}u, id.x);
 }

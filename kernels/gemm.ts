@@ -6,16 +6,25 @@ import {
 } from "../src/device/kernel.ts";
 import elements from "./elements.wgsl" with { type: "text" };
 import source from "./gemm.wgsl" with { type: "text" };
-import { type Epilogue, matmul, multiply, type Product, weightRows } from "./matmul.ts";
-import { numRows, ROWS_WORD } from "./rows.ts";
+import {
+  matmul,
+  multiply,
+  type Product,
+  type ProductBuffers,
+  type ProductConstants,
+  productConstants,
+  weightRows,
+} from "./matmul.ts";
+import { numRows } from "./rows.ts";
 import { type StepDims, stepWgsl } from "./step.ts";
 import { foldGrid, type GemmTile, type Tuning } from "./tuning.ts";
 import { type WeightConstants, weightConstants, weightValues } from "./weight_dtype.ts";
+import { partProducts } from "./weight_parts.ts";
 
 type Shape =
   & WeightConstants
-  & Readonly<{ N: number; K: number; ROWS_WORD: number }>
-  & Readonly<{ EPILOGUE: Epilogue; STAGED: "f16" | "f32" }>
+  & ProductConstants
+  & Readonly<{ STAGED: "f16" | "f32" }>
   & Readonly<{ ROWS: number; COLUMNS: number; OUTPUTS: number; FOURS: number }>
   & Readonly<{ TILE_R: number; TILE_M: number; TILE_N: number }>
   & Readonly<{ LANES: number; SLICES: number; X_LOADS: number; W_LOADS: number }>;
@@ -32,12 +41,25 @@ export const gemm: Kernel<Shape> = {
   },
 };
 
-/** One matrix product, as one call per tile of `gemm`; each step runs the one that fits its rows. */
+/**
+ * One matrix product, as one call per part of its matrix and tile of `gemm`; each step runs those of the
+ * tile that fits its rows.
+ */
 export function gemmCalls(
-  { label, rows, n, k, dtype, epilogue = "store" }: Product,
+  product: Product,
+  { step, x, w: matrix, y }: ProductBuffers,
+  tuning: Tuning,
+): KernelCall<StepDims>[] {
+  return partProducts(product, matrix)
+    .flatMap(({ product, w }) => partCalls(product, { step, x, w, y }, tuning));
+}
+
+function partCalls(
+  product: Product,
   buffers: Readonly<Record<"step" | "x" | "w" | "y", DeviceBuffer>>,
   { gemmTiles, stageF16 }: Tuning,
 ): KernelCall<StepDims>[] {
+  const { label, rows, n, k, dtype, epilogue = "store" } = product;
   return gemmTiles.map((tile) => {
     const outputs = epilogue === "silu" ? tile.columns / 2 : tile.columns;
     const shape = tileConstants(tile, stageF16 && dtype === "f16" ? "f16" : "f32");
@@ -49,10 +71,7 @@ export function gemmCalls(
         ...shape,
         ...weightConstants(dtype, weightRows(n, epilogue), k, load),
         W_LOADS: shape.W_LOADS / load,
-        N: n,
-        K: k,
-        ROWS_WORD: ROWS_WORD[rows],
-        EPILOGUE: epilogue,
+        ...productConstants(product),
         OUTPUTS: outputs,
         TILE_N: epilogue === "silu" ? tile.laneColumns / 2 : tile.laneColumns,
       },

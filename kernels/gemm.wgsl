@@ -10,7 +10,7 @@
 //   0 step   u32 packed metadata (step.ts)
 //   1 x      f32 [R, K]
 //   2 w      WEIGHT_DTYPE [M, K]
-//   3 y      f32 [R, N]
+//   3 y      f32 [R, N], or of rows of Y_STRIDE the columns [Y_FIRST, Y_FIRST + N)
 // Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see gemm.ts.
 //
 // Method: the textbook blocking of a matrix product (Volkov and Demmel 2008, "Benchmarking GPUs to tune
@@ -195,13 +195,14 @@ fn slice_sum(lane: u32, q: u32) -> vec4<f32> {
 /// Stores output n of row r from its sum, and with "silu" the sum of weight row N + n.
 fn finish(r: u32, n: u32, rows: u32, sum: f32, up: f32) {
   if (r >= rows || n >= N) { return; }
+  let at = r * ${Y_STRIDE}u + ${Y_FIRST}u + n;
 //# if EPILOGUE == "store"
-  y[r * N + n] = sum;
+  y[at] = sum;
 //# end
 //# if EPILOGUE == "add"
-  y[r * N + n] += sum;
+  y[at] += sum;
 //# end
 //# if EPILOGUE == "silu"
-  y[r * N + n] = sum / (1.0 + exp(-sum)) * up;
+  y[at] = sum / (1.0 + exp(-sum)) * up;
 //# end
 }

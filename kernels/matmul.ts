@@ -18,15 +18,28 @@ import {
   type WeightDtype,
   weightValues,
 } from "./weight_dtype.ts";
+import { type OutputPlace, partProducts, type WeightBuffers } from "./weight_parts.ts";
 
 /** What becomes of the sums: stored, added to what is there, or gates and ups joined (SwiGLU). */
 export type Epilogue = "store" | "add" | "silu";
 
+/** A product's shape, as the templates of all its kernels want it. */
+export type ProductConstants = Readonly<{
+  /** Outputs and inputs. */
+  N: number;
+  K: number;
+  /** Where output 0 goes in the rows of y, and how long these are. */
+  Y_FIRST: number;
+  Y_STRIDE: number;
+  ROWS_WORD: number;
+  EPILOGUE: Epilogue;
+}>;
+
 /** A product's shape and a tile's, as the template wants them. */
 export type MatmulShape =
   & WeightConstants
-  & Readonly<{ N: number; K: number; ROWS_WORD: number }>
-  & Readonly<{ EPILOGUE: Epilogue; NORM: boolean; GATHER: boolean }>
+  & ProductConstants
+  & Readonly<{ NORM: boolean; GATHER: boolean }>
   & Readonly<{ TILE_R: number; TILE_N: number; W: number }>
   & Readonly<{ LANES: number; SLICES: number; SUBGROUPS: boolean; RUN: number; SPAN: number }>
   /** Outputs from one of a lane to its next. */
@@ -35,7 +48,7 @@ export type MatmulShape =
 /**
  * `y = x w^T`, `y += x w^T`, or `y = silu(x gate^T) * (x up^T)` with w the gates over the ups.
  *
- * x f32 [R, K], w [N, K] or [2N, K], y f32 [R, N]. K is a multiple of 4.
+ * x f32 [R, K], w [N, K] or [2N, K], y f32 [R, N], or N columns of longer rows. K is a multiple of 4.
  */
 export const matmul: Kernel<MatmulShape> = {
   name: "matmul",
@@ -61,7 +74,7 @@ export function weightRows(n: number, epilogue: Epilogue): number {
 /** The definition of {@link matmul}, over decoded weights. */
 export function multiply(
   { rows, x, w, y }: { rows: number; x: Float32Array; w: Float32Array; y: Float32Array },
-  { N, K, EPILOGUE }: Pick<MatmulShape, "N" | "K" | "EPILOGUE">,
+  { N, K, Y_FIRST, Y_STRIDE, EPILOGUE }: Omit<ProductConstants, "ROWS_WORD">,
 ): void {
   const weightRow = (n: number) => w.subarray(n * K, (n + 1) * K);
   for (let n = 0; n < N; n++) {
@@ -69,7 +82,7 @@ export function multiply(
     const up = EPILOGUE === "silu" ? weightRow(N + n) : first;
     for (let r = 0; r < rows; r++) {
       const sum = dotProduct(x, r * K, first);
-      const at = r * N + n;
+      const at = r * Y_STRIDE + Y_FIRST + n;
       if (EPILOGUE === "store") y[at] = sum;
       else if (EPILOGUE === "add") y[at]! += sum;
       else y[at] = sum / (1 + Math.exp(-sum)) * dotProduct(x, r * K, up);
@@ -101,40 +114,50 @@ export interface Product {
   readonly dtype: WeightDtype;
   /** "store" unless given. */
   readonly epilogue?: Epilogue;
+  /** Rows of y hold these outputs alone unless given. */
+  readonly place?: OutputPlace;
 }
 
-/** One matrix product, as one call per register tile; each step runs the one that fits its rows. */
+/** What a product reads and writes. */
+export type ProductBuffers =
+  & Readonly<Record<"step" | "x" | "y", DeviceBuffer>>
+  & Readonly<{ w: WeightBuffers }>;
+
+/**
+ * One matrix product, as one call per part of its matrix and register tile; each step runs those of the
+ * tile that fits its rows.
+ */
 export function matmulCalls(
-  product: Product,
-  buffers: Readonly<Record<"step" | "x" | "w" | "y", DeviceBuffer>>,
+  whole: Product,
+  { step, x, w: matrix, y }: ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  return tuning.matmulTiles.map((tile) =>
-    kernelCall(matmul, {
-      label: product.label,
-      constants: matmulShape(product, tile, tuning, buffers.w.isImage),
-      buffers,
-      workgroups: (dims) => tileGrid(product, tile, dims),
-    })
+  return partProducts(whole, matrix).flatMap(({ product, w }) =>
+    tuning.matmulTiles.map((tile) =>
+      kernelCall(matmul, {
+        label: product.label,
+        constants: matmulShape(product, tile, tuning, w.isImage),
+        buffers: { step, x, w, y },
+        workgroups: (dims) => tileGrid(product, tile, dims),
+      })
+    )
   );
 }
 
 /** The constants of one tile's call; `isImage` says so of the weights. */
 export function matmulShape(
-  { rows, n, k, dtype, epilogue = "store" }: Product,
+  product: Product,
   tile: MatmulTile,
   tuning: Pick<Tuning, "matmulRun" | "matmulSubgroups">,
   isImage = false,
 ): MatmulShape {
+  const { n, k, dtype, epilogue = "store" } = product;
   const { RUN, SPAN, load } = summation({ dtype, k, isImage }, tile, tuning);
   const outputs = tileOutputs(tile, epilogue);
   return {
     ...weightConstants(dtype, weightRows(n, epilogue), k, load),
     WEIGHT_IMAGE: isImage,
-    N: n,
-    K: k,
-    ROWS_WORD: ROWS_WORD[rows],
-    EPILOGUE: epilogue,
+    ...productConstants(product),
     NORM: false,
     GATHER: false,
     TILE_R: tile.rows,
@@ -146,6 +169,20 @@ export function matmulShape(
     SUBGROUPS: tuning.matmulSubgroups,
     RUN,
     SPAN,
+  };
+}
+
+/** The constants of a product that no tile changes. */
+export function productConstants(
+  { rows, n, k, epilogue = "store", place = { first: 0, stride: n } }: Product,
+): ProductConstants {
+  return {
+    N: n,
+    K: k,
+    Y_FIRST: place.first,
+    Y_STRIDE: place.stride,
+    ROWS_WORD: ROWS_WORD[rows],
+    EPILOGUE: epilogue,
   };
 }
 

@@ -10,7 +10,7 @@
 //   0 step   u32 packed metadata (step.ts)
 //   1 x      f32 [R, K]
 //   2 w      WEIGHT_DTYPE [M, K], perhaps an image (panel_weights.ts)
-//   3 y      f32 [R, N]
+//   3 y      f32 [R, N], or of rows of Y_STRIDE the columns [Y_FIRST, Y_FIRST + N)
 // Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, ceil(R / TILE_R), ...), see matmul.ts.
 // Method: matmul_tile.wgsl.
 // Reference: matmul.ts; s is off by less than 2e-6 * sum_k |x w|, where with a minimum |w| means

@@ -11,6 +11,7 @@ import {
   matmulShape,
   multiply,
   type Product,
+  type ProductBuffers,
   tileGrid,
   weightRows,
 } from "./matmul.ts";
@@ -20,6 +21,7 @@ import { normalizeRow, rmsNormCall } from "./rms_norm.ts";
 import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims, stepWgsl } from "./step.ts";
 import { fits, type Tuning } from "./tuning.ts";
 import { weightValues } from "./weight_dtype.ts";
+import { partProducts } from "./weight_parts.ts";
 
 type Shape = MatmulShape & Readonly<{ EPS: number }>;
 
@@ -49,37 +51,39 @@ export const normMatmul: Kernel<Shape> = {
   },
 };
 
+/** What a product of normalized rows reads and writes. */
+export type NormProductBuffers =
+  & ProductBuffers
+  & Readonly<Record<"norm" | "normed", DeviceBuffer>>;
+
 /**
  * A matrix product of normalized rows: in one call for the tiles whose norm is fused, for the others
  * by way of `normed`, f32 [R, K]. Rows that are drawn from are packed on the way.
  */
 export function normMatmulCalls(
-  { eps, ...product }: Product & { eps: number },
-  buffers: Readonly<Record<"step" | "x" | "norm" | "normed" | "w" | "y", DeviceBuffer>>,
+  { eps, ...whole }: Product & { eps: number },
+  { step, x, norm, normed, w: matrix, y }: NormProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  const { step, x, norm, normed, w, y } = buffers;
-  const { label, rows, k } = product;
+  const { label, rows, k } = whole;
   const isFused = (count: number) =>
     tuning.matmulTiles.some((tile) => tile.fusesNorm && fits(tile, count));
   const norms = rmsNormCall(
     { label, rows, E: k, EPS: eps, LANES: tuning.normLanes, skip: isFused },
     { step, x, weight: norm, out: normed },
   );
-  const products = tuning.matmulTiles.map((tile) => {
-    const shape = matmulShape(product, tile, tuning, w.isImage);
-    const workgroups = (dims: StepDims) => tileGrid(product, tile, dims);
-    if (!tile.fusesNorm) {
-      const call = { label, constants: shape, buffers: { step, x: normed, w, y }, workgroups };
-      return kernelCall(matmul, call);
-    }
-    const constants = { ...shape, NORM: true, GATHER: rows === "samples", EPS: eps };
-    return kernelCall(normMatmul, {
-      label,
-      constants,
-      buffers: { step, x, norm, w, y },
-      workgroups,
-    });
-  });
+  const products = partProducts(whole, matrix).flatMap(({ product, w }) =>
+    tuning.matmulTiles.map((tile) => {
+      const shape = matmulShape(product, tile, tuning, w.isImage);
+      const workgroups = (dims: StepDims) => tileGrid(product, tile, dims);
+      if (!tile.fusesNorm) {
+        const call = { label, constants: shape, buffers: { step, x: normed, w, y }, workgroups };
+        return kernelCall(matmul, call);
+      }
+      const constants = { ...shape, NORM: true, GATHER: rows === "samples", EPS: eps };
+      const buffers = { step, x, norm, w, y };
+      return kernelCall(normMatmul, { label, constants, buffers, workgroups });
+    })
+  );
   return [norms, ...products];
 }

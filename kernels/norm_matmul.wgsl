@@ -9,7 +9,7 @@
 //   1 x      f32 [T, K]
 //   2 norm   f32 [K]
 //   3 w      WEIGHT_DTYPE [M, K]
-//   4 y      f32 [R, N]
+//   4 y      f32 [R, N], or N columns of longer rows as in matmul.wgsl
 // Dispatch: as matmul.
 // Method: each workgroup computes the scale of its rows again, which their few cached bytes allow; it
 // saves a dispatch and its barrier. matmul_tile.wgsl has the rest.

@@ -1,4 +1,9 @@
-import { type Kernel, type KernelCall, kernelCall } from "../src/device/kernel.ts";
+import {
+  type DeviceBuffer,
+  type Kernel,
+  type KernelCall,
+  kernelCall,
+} from "../src/device/kernel.ts";
 import type { Product } from "./matmul.ts";
 import source from "./packed_gemm.wgsl" with { type: "text" };
 import {
@@ -13,6 +18,7 @@ import weights from "./packed_weights.wgsl" with { type: "text" };
 import { numRows } from "./rows.ts";
 import { type StepDims, stepWgsl } from "./step.ts";
 import { foldGrid, type Tuning } from "./tuning.ts";
+import { partProducts } from "./weight_parts.ts";
 
 type Shape =
   & PackedConstants
@@ -27,10 +33,22 @@ export const packedGemm: Kernel<Shape> = {
   reference: multiplyCodes,
 };
 
-/** One product of int8 activations, as one call per tile; each step runs the one that fits its rows. */
+/**
+ * One product of int8 activations, as one call per part of its matrix and tile; each step runs those of
+ * the tile that fits its rows.
+ */
 export function packedGemmCalls(
   product: Product,
-  buffers: PackedProductBuffers,
+  { step, codes, scales, w: matrix, y }: PackedProductBuffers,
+  tuning: Pick<Tuning, "packed">,
+): KernelCall<StepDims>[] {
+  return partProducts(product, matrix)
+    .flatMap(({ product, w }) => partCalls(product, { step, codes, scales, w, y }, tuning));
+}
+
+function partCalls(
+  product: Product,
+  buffers: PackedProductBuffers & Readonly<{ w: DeviceBuffer }>,
   { packed }: Pick<Tuning, "packed">,
 ): KernelCall<StepDims>[] {
   const { label, rows, n, epilogue } = product;

@@ -8,7 +8,7 @@
 //   1 codes   i8 [R, K], as quantize_rows gives them
 //   2 scales  f32 [R, J]
 //   3 w       WEIGHT_DTYPE [M, K]
-//   4 y       f32 [R, N]
+//   4 y       f32 [R, N], or N columns of longer rows as in matmul.wgsl
 // Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see packed_gemm.ts.
 //
 // Method: gemm.wgsl's blocking, over codes. A workgroup computes a tile of ROWS rows by COLUMNS weight

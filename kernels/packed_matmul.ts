@@ -6,20 +6,25 @@ import {
   type KernelCall,
   kernelCall,
 } from "../src/device/kernel.ts";
-import { type Epilogue, type Product, weightRows } from "./matmul.ts";
+import {
+  type Product,
+  type ProductBuffers,
+  type ProductConstants,
+  productConstants,
+  weightRows,
+} from "./matmul.ts";
 import source from "./packed_matmul.wgsl" with { type: "text" };
 import type { PackedTile } from "./packed_tuning.ts";
 import weights from "./packed_weights.wgsl" with { type: "text" };
 import { SPAN_INPUTS } from "./quantize_rows.ts";
-import { numRows, ROWS_WORD } from "./rows.ts";
+import { numRows } from "./rows.ts";
 import { type StepDims, stepWgsl } from "./step.ts";
 import { foldGrid, type Tuning } from "./tuning.ts";
 import { codeValues, type WeightConstants, weightConstants, weightScales } from "./weight_dtype.ts";
+import { partProducts } from "./weight_parts.ts";
 
 /** A product's shape, as the templates of both kernels of int8 activations want it. */
-export type PackedConstants =
-  & WeightConstants
-  & Readonly<{ N: number; K: number; ROWS_WORD: number; EPILOGUE: Epilogue }>;
+export type PackedConstants = WeightConstants & ProductConstants;
 
 type Shape =
   & PackedConstants
@@ -27,9 +32,9 @@ type Shape =
   & Readonly<{ LANES: number; SLICES: number; SUBGROUPS: boolean; RUN: number }>;
 
 /** The buffers of a product of int8 activations: `codes` i8 [R, K] and `scales` f32 [R, K / 32] for x. */
-export type PackedProductBuffers = Readonly<
-  Record<"step" | "codes" | "scales" | "w" | "y", DeviceBuffer>
->;
+export type PackedProductBuffers =
+  & Omit<ProductBuffers, "x">
+  & Readonly<Record<"codes" | "scales", DeviceBuffer>>;
 
 /**
  * What `matmul` computes, of rows that `quantize_rows` made codes of: integer sums over spans of inputs,
@@ -53,7 +58,7 @@ export const packedMatmul: Kernel<Shape> = {
 /** The definition of {@link packedMatmul}; sums of spans are exact, and added up in f64. */
 export function multiplyCodes(
   { step, codes, scales, w, y }: Readonly<Record<string, HostBuffer>>,
-  { N, K, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE }: PackedConstants,
+  { N, K, Y_FIRST, Y_STRIDE, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE }: PackedConstants,
 ): void {
   const rows = step!.u32[ROWS_WORD]!;
   const x = { codes: new Int8Array(codes!.u8.buffer), scales: scales!.f32, spanGroup: 1 };
@@ -66,7 +71,7 @@ export function multiplyCodes(
   for (let n = 0; n < N; n++) {
     for (let r = 0; r < rows; r++) {
       const sum = spanSums(x, r, matrix, n, K);
-      const at = r * N + n;
+      const at = r * Y_STRIDE + Y_FIRST + n;
       if (EPILOGUE === "store") out[at] = sum;
       else if (EPILOGUE === "add") out[at]! += sum;
       else out[at] = sum / (1 + Math.exp(-sum)) * spanSums(x, r, matrix, N + n, K);
@@ -101,24 +106,32 @@ function groupOf(dtype: WeightDtype): number {
 }
 
 /** What a product is to both kernels, whatever their tiles. */
-export function packedConstants(
-  { rows, n, k, dtype, epilogue = "store" }: Product,
-): PackedConstants {
+export function packedConstants(product: Product): PackedConstants {
+  const { n, k, dtype, epilogue = "store" } = product;
   // 16 bytes per load.
   const load = isQuantized(dtype) ? 32 / quantizedFormat(dtype).bits : 1;
   return {
     ...weightConstants(dtype, weightRows(n, epilogue), k, load),
-    N: n,
-    K: k,
-    ROWS_WORD: ROWS_WORD[rows],
-    EPILOGUE: epilogue,
+    ...productConstants(product),
   };
 }
 
-/** One product of int8 activations, as one call per register tile; each step runs the one that fits. */
+/**
+ * One product of int8 activations, as one call per part of its matrix and register tile; each step runs
+ * those of the tile that fits.
+ */
 export function packedMatmulCalls(
   product: Product,
-  buffers: PackedProductBuffers,
+  { step, codes, scales, w: matrix, y }: PackedProductBuffers,
+  tuning: Tuning,
+): KernelCall<StepDims>[] {
+  return partProducts(product, matrix)
+    .flatMap(({ product, w }) => partCalls(product, { step, codes, scales, w, y }, tuning));
+}
+
+function partCalls(
+  product: Product,
+  buffers: PackedProductBuffers & Readonly<{ w: DeviceBuffer }>,
   { packed, matmulSubgroups }: Tuning,
 ): KernelCall<StepDims>[] {
   const { label, rows, n, k, epilogue = "store" } = product;

@@ -12,7 +12,7 @@
 //   1 codes   i8 [R, K], as quantize_rows gives them
 //   2 scales  f32 [R, J]
 //   3 w       WEIGHT_DTYPE [M, K]
-//   4 y       f32 [R, N]
+//   4 y       f32 [R, N], or N columns of longer rows as in matmul.wgsl
 // Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, ceil(R / TILE_R), ...), see packed_matmul.ts.
 //
 // Method: dot4I8Packed multiplies four codes at a time and adds up in i32, exactly; a span's sum is

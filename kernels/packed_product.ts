@@ -1,9 +1,10 @@
 import { isQuantized, quantizedFormat } from "../src/core/weight_format.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
-import type { Product } from "./matmul.ts";
+import type { Product, ProductBuffers } from "./matmul.ts";
+import type { NormProductBuffers } from "./norm_matmul.ts";
 import { normQuantizeCall } from "./norm_quantize.ts";
 import { packedGemmCalls } from "./packed_gemm.ts";
-import { packedMatmulCalls } from "./packed_matmul.ts";
+import { packedMatmulCalls, type PackedProductBuffers } from "./packed_matmul.ts";
 import { quantizeRowsCall, SPAN_INPUTS } from "./quantize_rows.ts";
 import type { StepDims } from "./step.ts";
 import type { Tuning } from "./tuning.ts";
@@ -29,10 +30,10 @@ export function quantizedRowsBytes(rows: number, k: number): { codes: number; sc
   return { codes: rows * k, scales: 4 * rows * Math.ceil(k / SPAN_INPUTS) };
 }
 
-/** A product that {@link isPacked}, of a step's tokens: two calls run in a step. */
+/** A product that {@link isPacked}, of a step's tokens: one call, and one for each part of the matrix, runs in a step. */
 export function packedProductCalls(
   product: Product,
-  { x, ...buffers }: QuantizedRows & Readonly<Record<"step" | "x" | "w" | "y", DeviceBuffer>>,
+  { x, ...buffers }: QuantizedRows & ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   const { label, k } = product;
@@ -47,9 +48,7 @@ export function packedProductCalls(
 /** {@link packedProductCalls} of normalized rows: the norm quantizes them. */
 export function packedNormProductCalls(
   { eps, ...product }: Product & { eps: number },
-  { x, norm, ...buffers }:
-    & QuantizedRows
-    & Readonly<Record<"step" | "x" | "norm" | "w" | "y", DeviceBuffer>>,
+  { x, norm, ...buffers }: QuantizedRows & Omit<NormProductBuffers, "normed">,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   const { label, rows, k } = product;
@@ -63,10 +62,10 @@ export function packedNormProductCalls(
   ];
 }
 
-/** The calls of both kernels; exactly one of them runs in a step. */
+/** The calls of both kernels; exactly one for each part of the matrix runs in a step. */
 function productsOfCodes(
   product: Product,
-  { step, codes, scales, w, y }: Parameters<typeof packedMatmulCalls>[1],
+  { step, codes, scales, w, y }: PackedProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   const buffers = { step, codes, scales, w, y };

@@ -43,7 +43,7 @@ fn dot_span(first: vec4<u32>, second: vec4<u32>, span: Span) -> i32 {
 /// Stores output n of row r from its sum, and with "silu" the sum of weight row N + n.
 fn finish(r: u32, n: u32, rows: u32, sum: f32, up: f32) {
   if (r >= rows || n >= N) { return; }
-  let at = r * N + n;
+  let at = r * ${Y_STRIDE}u + ${Y_FIRST}u + n;
 //# if EPILOGUE == "store"
   y[at] = sum;
 //# end

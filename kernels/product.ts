@@ -1,7 +1,7 @@
-import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
+import type { KernelCall } from "../src/device/kernel.ts";
 import { gemm, gemmCalls } from "./gemm.ts";
-import { matmul, matmulCalls, type Product } from "./matmul.ts";
-import { normMatmul, normMatmulCalls } from "./norm_matmul.ts";
+import { matmul, matmulCalls, type Product, type ProductBuffers } from "./matmul.ts";
+import { normMatmul, normMatmulCalls, type NormProductBuffers } from "./norm_matmul.ts";
 import {
   isPacked,
   packedNormProductCalls,
@@ -15,13 +15,13 @@ import type { Tuning } from "./tuning.ts";
 
 /**
  * One matrix product for any number of rows: `matmul` for few, and where the tuning has tiles for it
- * `gemm` for many. Exactly one of the calls runs in a step. All calls bear
- * the product's label. Where the product {@link isPacked}, its rows
- * become `codes` and `scales` first, which products one after the other may share.
+ * `gemm` for many. Exactly one call for each part of the matrix runs in a step. All calls bear the
+ * product's label. Where the product {@link isPacked}, its rows become `codes` and `scales` first, which
+ * products one after the other may share.
  */
 export function productCalls(
   product: Product,
-  buffers: QuantizedRows & Readonly<Record<"step" | "x" | "w" | "y", DeviceBuffer>>,
+  buffers: QuantizedRows & ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   if (isPacked(product, tuning)) return packedProductCalls(product, buffers, tuning);
@@ -35,9 +35,7 @@ export function productCalls(
 /** {@link productCalls} of normalized rows: `normed`, f32 [R, K], holds them where that is not fused. */
 export function normProductCalls(
   product: Product & { eps: number },
-  buffers:
-    & QuantizedRows
-    & Readonly<Record<"step" | "x" | "norm" | "normed" | "w" | "y", DeviceBuffer>>,
+  buffers: QuantizedRows & NormProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   if (isPacked(product, tuning)) return packedNormProductCalls(product, buffers, tuning);
@@ -54,12 +52,12 @@ export interface ProductCall extends Pick<Product, "label" | "rows" | "n" | "k">
   readonly dtype: string;
 }
 
-/** The product that a call belongs to; undefined for the call of another kernel. */
+/** The product that a call belongs to, the whole of it where its matrix is in parts; undefined for the call of another kernel. */
 export function productOf(
   { label, kernelName, constants }: KernelCall<StepDims>,
 ): ProductCall | undefined {
   if (![matmul.name, normMatmul.name, gemm.name].includes(kernelName)) return undefined;
-  const { N, K, WEIGHT_DTYPE, ROWS_WORD: word } = constants;
+  const { Y_STRIDE, K, WEIGHT_DTYPE, ROWS_WORD: word } = constants;
   const rows = word === ROWS_WORD.samples ? "samples" : "tokens";
-  return { label, rows, n: Number(N), k: Number(K), dtype: String(WEIGHT_DTYPE) };
+  return { label, rows, n: Number(Y_STRIDE), k: Number(K), dtype: String(WEIGHT_DTYPE) };
 }

@@ -9,6 +9,7 @@ export interface GenerationConfig {
   readonly temperature?: number;
   readonly topP?: number;
   readonly topK?: number;
+  readonly repetitionPenalty?: number;
 }
 
 const TokenId = z.int().min(0).max(1_048_575);
@@ -19,6 +20,7 @@ const GenerationConfigJson = z.object({
   temperature: z.number().min(0).max(100).nullish(),
   top_p: z.number().gt(0).max(1).nullish(),
   top_k: z.int().min(0).max(1_048_576).nullish(),
+  repetition_penalty: z.number().min(0.01).max(100).nullish(),
 });
 
 /**
@@ -38,5 +40,6 @@ export function loadGenerationConfig(dir: string): GenerationConfig {
     ...(temperature == null ? {} : { temperature }),
     ...(fields.top_p == null ? {} : { topP: fields.top_p }),
     ...(fields.top_k == null ? {} : { topK: fields.top_k }),
+    ...(fields.repetition_penalty == null ? {} : { repetitionPenalty: fields.repetition_penalty }),
   });
 }

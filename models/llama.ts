@@ -1,5 +1,5 @@
 import { copyBlocksCall } from "../kernels/copy_blocks.ts";
-import { embedTokensCall } from "../kernels/embed_tokens.ts";
+import { embedTokensCalls } from "../kernels/embed_tokens.ts";
 import { kvBlockWords, type KvShape } from "../kernels/kv_cache.ts";
 import { pagedAttentionCalls } from "../kernels/paged_attention.ts";
 import { normProductCalls, productCalls } from "../kernels/product.ts";
@@ -66,7 +66,10 @@ function layerWeights(config: ModelConfig, layer: number): WeightSpec[] {
     ]),
     spec("o", [["self_attn.o_proj", [e, queries]]]),
     spec("mlp_norm", [["post_attention_layernorm", [e]]]),
-    spec("gate_up", [["mlp.gate_proj", [inner, e]], ["mlp.up_proj", [inner, e]]]),
+    {
+      ...spec("gate_up", [["mlp.gate_proj", [inner, e]], ["mlp.up_proj", [inner, e]]]),
+      isPaired: true,
+    },
     spec("down", [["mlp.down_proj", [e, inner]]]),
   ];
 }
@@ -80,9 +83,9 @@ function llamaGraph(inputs: GraphInputs): KernelCall<StepDims>[] {
     ...inputs.kv.map((kv, layer) =>
       copyBlocksCall({ WORDS: kvBlockWords(kvShape(inputs, layer)) }, { step: a.step, kv })
     ),
-    embedTokensCall(
+    ...embedTokensCalls(
       { V, E, dtype: embed.dtype },
-      { step: a.step, w: embed.buffer, out: a.hidden },
+      { step: a.step, w: embed.parts, out: a.hidden },
     ),
     ...Array.from({ length: numLayers }, (_, layer) => [
       ...attentionCalls(inputs, layer),
@@ -90,7 +93,7 @@ function llamaGraph(inputs: GraphInputs): KernelCall<StepDims>[] {
     ]).flat(),
     ...normProductCalls(
       { label: "head", rows: "samples", n: V, k: E, dtype: head.dtype, eps },
-      { ...normed(inputs, "norm", a.last), w: head.buffer, y: a.logits },
+      { ...normed(inputs, "norm", a.last), w: head.parts, y: a.logits },
       tuning,
     ),
     ...samplingCalls(
@@ -116,7 +119,7 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
   return [
     ...normProductCalls(
       { label: "qkv", rows: "tokens", n: (H + 2 * G) * D, k: E, dtype: project.dtype, eps },
-      { ...normed(inputs, `${layer}.attention_norm`), w: project.buffer, y: qkv },
+      { ...normed(inputs, `${layer}.attention_norm`), w: project.parts, y: qkv },
       tuning,
     ),
     ropeStoreKvCall(shape, { step, rope, qkv, kv }),
@@ -127,7 +130,7 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
     ),
     ...productCalls(
       { label: "o", rows: "tokens", n: E, k: H * D, dtype: output.dtype, epilogue: "add" },
-      { step, x: a.attended, codes, scales, w: output.buffer, y: a.hidden },
+      { step, x: a.attended, codes, scales, w: output.parts, y: a.hidden },
       tuning,
     ),
   ];
@@ -141,12 +144,12 @@ function feedForwardCalls(inputs: GraphInputs, layer: number): KernelCall<StepDi
   return [
     ...normProductCalls(
       { label: "gate_up", rows: "tokens", n: I, k: E, dtype: gateUp.dtype, epilogue: "silu", eps },
-      { ...normed(inputs, `${layer}.mlp_norm`), w: gateUp.buffer, y: a.inner },
+      { ...normed(inputs, `${layer}.mlp_norm`), w: gateUp.parts, y: a.inner },
       tuning,
     ),
     ...productCalls(
       { label: "down", rows: "tokens", n: E, k: I, dtype: down.dtype, epilogue: "add" },
-      { step, x: a.inner, codes, scales, w: down.buffer, y: a.hidden },
+      { step, x: a.inner, codes, scales, w: down.parts, y: a.hidden },
       tuning,
     ),
   ];
@@ -155,5 +158,5 @@ function feedForwardCalls(inputs: GraphInputs, layer: number): KernelCall<StepDi
 /** The residual stream on its way through a norm; `into` holds the rows where that is not fused. */
 function normed({ activations: a, weight }: GraphInputs, name: string, into = a.normed) {
   const { step, hidden: x, codes, scales } = a;
-  return { step, x, codes, scales, norm: weight(name).buffer, normed: into };
+  return { step, x, codes, scales, norm: weight(name).parts[0]!.buffer, normed: into };
 }

@@ -3,9 +3,10 @@ import type { KvCacheDtype } from "../src/core/engine_config.ts";
 import type { StepDims } from "../kernels/step.ts";
 import type { Tuning } from "../kernels/tuning.ts";
 import type { WeightDtype } from "../kernels/weight_dtype.ts";
+import type { WeightPart } from "../kernels/weight_parts.ts";
 import type { ModelConfig } from "./model_config.ts";
 
-/** One device buffer of weights and the checkpoint's tensors it is stacked from, row by row. */
+/** A vector or matrix of weights, and the checkpoint's tensors it is stacked from, row by row. */
 export interface WeightSpec {
   /** The name the forward graph uses. */
   readonly name: string;
@@ -13,11 +14,17 @@ export interface WeightSpec {
   readonly tensors: readonly string[];
   /** Shape of each of them. */
   readonly shapes: readonly (readonly number[])[];
+  /**
+   * Whether row i of one tensor and row i of the others give one output, as gates and ups do: where a
+   * matrix is cut, they stay together. All have as many rows.
+   */
+  readonly isPaired?: boolean;
 }
 
 /** A weight on the device. Vectors are f32; matrices keep the checkpoint's type or are quantized. */
 export interface DeviceWeight {
-  readonly buffer: DeviceBuffer;
+  /** All of it; more than one for a matrix that the device cannot bind whole. */
+  readonly parts: readonly WeightPart[];
   readonly dtype: WeightDtype;
 }
 

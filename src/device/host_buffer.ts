@@ -1,5 +1,3 @@
-import { f16BitsToF32 } from "./half.ts";
-
 /** A buffer of the reference device: one piece of memory, seen as the element types kernels use. */
 export class HostBuffer {
   readonly u8: Uint8Array<ArrayBuffer>;
@@ -29,9 +27,7 @@ export class HostBuffer {
     return this.decoded(
       dtype,
       () =>
-        dtype === "f16"
-          ? Float32Array.from(this.u16, f16BitsToF32)
-          : new Float32Array(Uint32Array.from(this.u16, (bits) => bits << 16).buffer),
+        dtype === "f16" ? new Float32Array(new Float16Array(this.u8.buffer)) : widened(this.u16),
     );
   }
 
@@ -44,4 +40,11 @@ export class HostBuffer {
     if (values === undefined) this.#decoded.set(format, values = decode());
     return values;
   }
+}
+
+/** bf16 as f32. A loop, since `from()` lists its values first and ends the process beyond 2^27 of them. */
+function widened(halves: Uint16Array): Float32Array {
+  const bits = new Uint32Array(halves.length);
+  for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16;
+  return new Float32Array(bits.buffer);
 }

@@ -68,7 +68,8 @@ export class WebGpuDevice implements Device {
     this.capabilities = capabilities;
     this.isSoftware = capabilities.tier === "software";
     this.description = describeAdapter(adapter.info, provider);
-    this.maxBindingBytes = device.limits.maxStorageBufferBindingSize;
+    const { maxStorageBufferBindingSize, maxBufferSize } = device.limits;
+    this.maxBindingBytes = Math.min(maxStorageBufferBindingSize, maxBufferSize);
     device.lost.then(({ reason, message }) => {
       this.#failure ??= new DeviceLostError(`GPU device lost (${reason}): ${message}`);
     });

@@ -42,6 +42,11 @@ export interface LogitLimits {
   readonly stopTokenIds: readonly TokenId[];
 }
 
+/** What these fields are where a request says nothing: that of the model's makers, or nothing. */
+export interface LogitDefaults {
+  readonly repetitionPenalty?: number;
+}
+
 type LogitParams = Pick<
   SamplingParams,
   | "frequencyPenalty"
@@ -57,8 +62,12 @@ type LogitParams = Pick<
  *
  * @throws {RequestError} naming the field, its limit and the value.
  */
-export function toLogitParams(request: LogitFields, limits: LogitLimits): LogitParams {
-  const repetitionPenalty = repetitionPenaltyOf(request);
+export function toLogitParams(
+  request: LogitFields,
+  limits: LogitLimits,
+  defaults: LogitDefaults = {},
+): LogitParams {
+  const repetitionPenalty = repetitionPenaltyOf(request) ?? defaults.repetitionPenalty ?? 1;
   const { frequency_penalty, presence_penalty, allowed_token_ids } = request;
   const logitBias = parseLogitBias(request.logit_bias ?? {}, limits.vocabSize);
   const minTokens = checkMinTokens(request.min_tokens ?? 0, limits.maxTokens);
@@ -75,8 +84,10 @@ export function toLogitParams(request: LogitFields, limits: LogitLimits): LogitP
   };
 }
 
-function repetitionPenaltyOf({ repetition_penalty, repeat_penalty }: LogitFields): number {
-  const penalty = repetition_penalty ?? repeat_penalty ?? 1;
+function repetitionPenaltyOf(
+  { repetition_penalty, repeat_penalty }: LogitFields,
+): number | null | undefined {
+  const penalty = repetition_penalty ?? repeat_penalty;
   if (repeat_penalty == null || repeat_penalty === penalty) return penalty;
   throw new RequestError(
     `repeat_penalty is another name of repetition_penalty: send one of them, got ${repeat_penalty} ` +

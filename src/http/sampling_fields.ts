@@ -105,7 +105,10 @@ export function toSamplingParams(
       ...(request.stop_token_ids ?? []),
     ]),
   ];
-  const logitParams = toLogitParams(request, { vocabSize, maxTokens, stopTokenIds });
+  // A search ranks by the model's own probabilities: it has no penalty, the makers' neither.
+  const logitDefaults = request.use_beam_search === true ? {} : defaults;
+  const limits = { vocabSize, maxTokens, stopTokenIds };
+  const logitParams = toLogitParams(request, limits, logitDefaults);
   const topP = request.top_p ?? defaults.topP ?? 1;
   const topK = Math.max(request.top_k ?? defaults.topK ?? 0, 0);
   const seed = toSeed(request.seed) ?? context.nextSeed();

@@ -69,6 +69,7 @@ export interface SamplingDefaults {
   readonly topP?: number;
   readonly topK?: number;
   readonly minP?: number;
+  readonly repetitionPenalty?: number;
 }
 
 /** The model as clients know it. */

@@ -21,7 +21,9 @@ function heading(plan: KvPlan): string {
   const { weights, model, numLayers, groups, memoryBytes, blockSize, maxModelLen } = plan;
   const facts = [
     ["Model", `${model}, ${numLayers} layers, at most ${count(maxModelLen)} tokens per sequence`],
-    ...weights.length === 0 ? [] : [["Weights", describeWeights(weights)]],
+    ...weights.length === 0
+      ? []
+      : [["Weights", describeWeights(weights)], ["Matrices", describeMatrices(weights)]],
     ...groups.map((group, i) => ["Layers", describeGroup(group, plan, i)]),
     ["Memory", `${formatByteSize(memoryBytes)} for KV, in blocks of ${blockSize} tokens`],
   ];
@@ -36,6 +38,13 @@ function heading(plan: KvPlan): string {
 
 function describeWeights(weights: KvPlan["weights"]): string {
   return weights.map(({ format, bytes }) => `${formatByteSize(bytes)} in ${format}`).join(", ");
+}
+
+function describeMatrices(weights: KvPlan["weights"]): string {
+  const sizes = weights.map(({ format, largestMatrixBytes }) =>
+    `${formatByteSize(largestMatrixBytes)} in ${format}`
+  );
+  return `up to ${sizes.join(", ")}; cut where a device binds less`;
 }
 
 const ATTENTION: Readonly<Record<LayerGroup["kind"], string>> = {

@@ -6,6 +6,8 @@ export interface PlannedWeights {
   /** f16 as most checkpoints store them; the others quantized in the default groups of 32. */
   readonly format: "f16" | "int8" | "int4";
   readonly bytes: number;
+  /** Of the largest matrix, which is cut into several buffers where the device cannot bind it whole. */
+  readonly largestMatrixBytes: number;
 }
 
 const DTYPES: Readonly<Record<PlannedWeights["format"], WeightDtype>> = {
@@ -39,6 +41,9 @@ export function plannedWeights(shape: ModelShape): PlannedWeights[] {
     bytes: matrices.reduce(
       (sum, [count, rows, columns]) => sum + count * matrixBytes(dtype, rows, columns),
       normBytes,
+    ),
+    largestMatrixBytes: Math.max(
+      ...matrices.map(([, rows, columns]) => matrixBytes(dtype, rows, columns)),
     ),
   }));
 }

@@ -10,7 +10,7 @@ import type { RunnerInputs } from "./build_runner.ts";
 import { hostFreeBytes } from "./host_memory.ts";
 import { kvBudget } from "./memory_budget.ts";
 import { openDevice } from "./open_device.ts";
-import { allocateMemory, type RunnerMemory } from "./runner_memory.ts";
+import { allocateMemory, bindableSteps, type RunnerMemory } from "./runner_memory.ts";
 import { uploadWeights } from "./upload_weights.ts";
 
 /** The phases of a start, timed as they pass and told as they begin. */
@@ -21,6 +21,11 @@ export class StartupPhases {
   /** @param progress is told the name of each phase, and of long ones how far they are. */
   constructor(progress: (phase: string) => void) {
     this.#progress = progress;
+  }
+
+  /** Tells what should be known, beside the phases. */
+  tell(notice: string): void {
+    this.#progress(notice);
   }
 
   /** Those that have ended, in order. */
@@ -78,6 +83,8 @@ export async function loadModel(config: EngineConfig, phases: StartupPhases): Pr
     maxBindingBytes: device.maxBindingBytes,
     ...(device.isSoftware ? { hostFreeBytes: hostFreeBytes() } : {}),
   });
+  const { engine, notices } = bindableSteps({ device, engine: config, model, budget });
+  notices.forEach((notice) => phases.tell(notice));
   let fingerprint = "";
   const { quantization } = config;
   const loadPhase = quantization === undefined
@@ -96,7 +103,7 @@ export async function loadModel(config: EngineConfig, phases: StartupPhases): Pr
       checkpoint.close();
     }
   });
-  const inputs = { device, engine: config, model, family, weights, budget };
+  const inputs = { device, engine, model, family, weights, budget };
   const memory = await allocateMemory(inputs).catch(outOfMemory);
   return { inputs, memory, modelFingerprint: fingerprint };
 }
@@ -105,7 +112,7 @@ export async function loadModel(config: EngineConfig, phases: StartupPhases): Pr
 export function outOfMemory(error: unknown): never {
   if (!(error instanceof RangeError)) throw error;
   throw new StartupError(
-    `The device has no room: ${error.message}; lower --kv-cache-memory-bytes, --max-num-seqs or ` +
-      `--max-num-batched-tokens`,
+    `The device has no room: ${error.message}; lower --kv-cache-memory-bytes, --max-model-len, ` +
+      `--max-num-seqs or --max-num-batched-tokens`,
   );
 }

@@ -1,13 +1,12 @@
-import { quantizedRowsBytes } from "../../kernels/packed_product.ts";
 import { attentionQueryTile } from "../../kernels/paged_attention.ts";
-import { partsWords } from "../../kernels/sampling.ts";
-import { SAMPLED_WORDS } from "../../kernels/step.ts";
 import type { Tuning } from "../../kernels/tuning.ts";
 import type { Activations } from "../../models/model_family.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { invariant } from "../base/invariant.ts";
 import { ceilDiv } from "../base/math.ts";
 import { bytesPerTokenByLayer, kvFormat, numBlocksForTokens } from "../core/kv_layout.ts";
+import type { EngineConfig } from "../core/engine_config.ts";
+import { activationSizes, boundStep } from "./activation_sizes.ts";
 import type { RunnerInputs } from "./build_runner.ts";
 import { KvStorage } from "./kv_storage.ts";
 import { maxStepWords, type StepLimits } from "./step_packer.ts";
@@ -36,6 +35,25 @@ export async function allocateMemory(inputs: RunnerInputs): Promise<RunnerMemory
   return { activations, storage };
 }
 
+/**
+ * The configuration with steps whose activations the device can bind: `maxNumSeqs` and
+ * `maxNumBatchedTokens` as they are, or lower. `notices` says in words what was lowered, and why.
+ *
+ * @throws {StartupError} when it cannot even bind those of one token or one sequence.
+ */
+export function bindableSteps(
+  inputs: Pick<RunnerInputs, "device" | "engine" | "model" | "budget">,
+): { engine: EngineConfig; notices: readonly string[] } {
+  const { device, engine, model } = inputs;
+  const tuning = ownTuning(device, engine);
+  const { maxTokens, maxSeqs, notices } = boundStep(
+    { maxTokens: engine.maxNumBatchedTokens, maxSeqs: engine.maxNumSeqs },
+    activationSizes(model, { maxSplits: maxSplits(inputs, tuning), tuning }),
+    device.maxBindingBytes,
+  );
+  return { engine: { ...engine, maxNumSeqs: maxSeqs, maxNumBatchedTokens: maxTokens }, notices };
+}
+
 /** The largest step that runs under a tuning. */
 export function stepLimits(
   { engine, budget, model }: Pick<RunnerInputs, "engine" | "budget" | "model">,
@@ -61,36 +79,36 @@ export function maxSplits({ budget }: Pick<RunnerInputs, "budget">, tuning: Tuni
 
 async function createActivations(inputs: RunnerInputs, tuning: Tuning): Promise<Activations> {
   const { device, model, budget } = inputs;
-  const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = model;
   const limits = stepLimits(inputs, tuning);
-  const { maxTokens, maxSeqs } = limits;
-  const numSplits = maxSeqs * numHeads * maxSplits(inputs, tuning);
-  const floats = (label: string, count: number) => device.createBuffer(label, 4 * count);
-  const widest = Math.max(hiddenSize, numHeads * headDim, intermediateSize);
-  const quantized = quantizedRowsBytes(tuning.packedDot ? maxTokens : 0, widest);
+  const sizes = activationSizes(model, { maxSplits: maxSplits(inputs, tuning), tuning });
+  const { perToken, perSequence } = sizes;
+  const words = (label: string, count: number) => device.createBuffer(label, 4 * count);
+  const ofTokens = (name: keyof typeof perToken) => words(name, limits.maxTokens * perToken[name]);
+  const ofSequences = (name: keyof typeof perSequence) =>
+    words(name, limits.maxSeqs * perSequence[name]);
   const rope = ropeTable({
-    headDim,
+    headDim: model.headDim,
     theta: model.ropeTheta,
     scaling: model.ropeScaling,
     maxPositions: budget.maxModelLen,
   });
-  const ropeBuffer = await floats("rope", rope.length);
+  const ropeBuffer = await words("rope", rope.length);
   device.write(ropeBuffer, 0, new Uint8Array(rope.buffer));
   return {
-    step: await floats("step", maxStepWords(limits)),
+    step: await words("step", maxStepWords(limits)),
     rope: ropeBuffer,
-    hidden: await floats("hidden", maxTokens * hiddenSize),
-    normed: await floats("normed", maxTokens * hiddenSize),
-    codes: await device.createBuffer("codes", quantized.codes),
-    scales: await device.createBuffer("scales", quantized.scales),
-    qkv: await floats("qkv", maxTokens * (numHeads + 2 * numKvHeads) * headDim),
-    attended: await floats("attended", maxTokens * numHeads * headDim),
-    inner: await floats("inner", maxTokens * intermediateSize),
-    parts: await floats("parts", numSplits * headDim),
-    peaks: await floats("peaks", numSplits * 2),
-    last: await floats("last", maxSeqs * hiddenSize),
-    logits: await floats("logits", maxSeqs * vocabSize),
-    segments: await floats("segments", maxSeqs * partsWords(vocabSize, tuning)),
-    sampled: await floats("sampled", maxSeqs * SAMPLED_WORDS),
+    hidden: await ofTokens("hidden"),
+    normed: await ofTokens("normed"),
+    codes: await ofTokens("codes"),
+    scales: await ofTokens("scales"),
+    qkv: await ofTokens("qkv"),
+    attended: await ofTokens("attended"),
+    inner: await ofTokens("inner"),
+    parts: await ofSequences("parts"),
+    peaks: await ofSequences("peaks"),
+    last: await ofSequences("last"),
+    logits: await ofSequences("logits"),
+    segments: await ofSequences("segments"),
+    sampled: await ofSequences("sampled"),
   };
 }

@@ -28,7 +28,7 @@ export async function startRunner(
     : undefined;
   const options = { memory, ...(tuning === undefined ? {} : { tuning }) };
   const runner = await phases.run("compile kernels", () => buildRunner(inputs, options));
-  await phases.run("warm up", () => warmUp(runner, config, inputs.budget));
+  await phases.run("warm up", () => warmUp(runner, inputs.engine, inputs.budget));
   return { runner, info: engineInfo(inputs, phases.passed), modelFingerprint };
 }
 

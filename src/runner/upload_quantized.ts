@@ -4,32 +4,34 @@ import { decodeToF32, DTYPE_BYTES } from "../weights/dtypes.ts";
 import { packRows, type QuantizedGroups } from "../weights/pack_rows.ts";
 import { quantize } from "../weights/quantize.ts";
 import type { TensorInfo } from "../weights/safetensors.ts";
+import { byteRange } from "./tensor_rows.ts";
 import type { UploadTarget } from "./upload_weights.ts";
 
 /** Weights in hand at a time: 32 MiB with all their forms, a fraction of a second of work. */
 const CHUNK_WEIGHTS = 4 * 2 ** 20;
 
 /**
- * Quantizes the tensors of one buffer, some rows at a time, and writes them below each other.
+ * Quantizes the rows of one buffer, some at a time, and writes them below each other.
  *
  * @throws {StartupError} naming a tensor with a weight that cannot be quantized.
  */
 export function uploadQuantized(
-  { device, checkpoint, tensors, buffer, rows, columns, onBytes }: UploadTarget & {
-    readonly rows: number;
-    readonly columns: number;
-  },
+  { device, checkpoint, rows, buffer, onBytes }: UploadTarget,
   quantization: Quantization,
 ): void {
   const dtype = quantizedDtype(quantization);
-  const { rowWords, scaleRowWords, scaleWord } = quantizedLayout(dtype, rows, columns);
+  const columns = rows[0]!.tensor.shape.at(-1)!;
+  const numRows = rows.reduce((sum, { begin, end }) => sum + end - begin, 0);
+  const { rowWords, scaleRowWords, scaleWord } = quantizedLayout(dtype, numRows, columns);
   const chunkRows = Math.max(1, Math.floor(CHUNK_WEIGHTS / columns));
   let row = 0;
-  for (const tensor of tensors) {
+  for (const slice of rows) {
+    const { tensor } = slice;
     const rowBytes = columns * DTYPE_BYTES[tensor.dtype];
-    for (let begin = 0; begin < tensor.bytes; begin += chunkRows * rowBytes) {
-      const raw = new Uint8Array(Math.min(chunkRows * rowBytes, tensor.bytes - begin));
-      checkpoint.readRange(tensor.name, begin, raw);
+    const { begin, end } = byteRange(slice);
+    for (let at = begin; at < end; at += chunkRows * rowBytes) {
+      const raw = new Uint8Array(Math.min(chunkRows * rowBytes, end - at));
+      checkpoint.readRange(tensor.name, at, raw);
       const groups = quantizeTensor(tensor, raw, columns, quantization);
       const { codes, scales } = packRows(groups, columns, dtype);
       device.write(buffer, 4 * row * rowWords, codes);

@@ -2,7 +2,6 @@ import type { DeviceWeight, WeightSpec } from "../../models/model_family.ts";
 import { StartupError } from "../core/errors.ts";
 import {
   isQuantized,
-  matrixBytes,
   type Quantization,
   quantizedDtype,
   type WeightDtype,
@@ -12,7 +11,9 @@ import type { DeviceBuffer } from "../device/kernel.ts";
 import { decodeToF32 } from "../weights/dtypes.ts";
 import type { TensorInfo, Weights } from "../weights/safetensors.ts";
 import { inPanels } from "./in_panels.ts";
+import { byteRange, rowsOfPart, type TensorRows } from "./tensor_rows.ts";
 import { uploadQuantized } from "./upload_quantized.ts";
+import { createWeight, weightBytes } from "./weight_buffers.ts";
 
 /** Most bytes held on the host at a time. */
 const CHUNK_BYTES = 16 * 2 ** 20;
@@ -37,10 +38,10 @@ export interface UploadOptions {
  * Copies a checkpoint's tensors to the device, stacked as the model's specs say.
  *
  * Matrices keep their type, or are quantized piece by piece; vectors, and matrices stacked from
- * several types, become f32.
+ * several types, become f32. A matrix that the device cannot bind whole is cut into several buffers.
  *
- * @throws {StartupError} for a tensor that is missing, of another shape, too large to bind, or whose
- * weights cannot be quantized.
+ * @throws {StartupError} for a tensor that is missing, of another shape, without room on the device, or
+ * whose weights cannot be quantized.
  */
 export async function uploadWeights(
   device: Device,
@@ -56,17 +57,17 @@ export async function uploadWeights(
   let numParameters = 0;
   for (const { spec, tensors } of checked) {
     const dtype = deviceDtype(tensors, quantization);
-    const [rows, columns] = stackedShape(tensors);
-    const buffer = await createBuffer(device, spec.name, matrixBytes(dtype, rows, columns));
-    const target = { device, checkpoint, tensors, buffer, onBytes };
-    if (isQuantized(dtype)) uploadQuantized({ ...target, rows, columns }, quantization!);
-    else uploadPlain(target, dtype);
-    const held = spec.shapes[0]!.length < 2
-      ? buffer
-      : await inPanels(device, buffer, { dtype, rows, columns });
-    weights.set(spec.name, { buffer: held, dtype });
-    bytes += held.bytes;
-    numParameters += rows * columns;
+    const weight = await allocate(device, spec, dtype);
+    for (const { buffer, ...range } of weight.parts) {
+      const rows = rowsOfPart(tensors, range, spec.isPaired === true);
+      const target = { device, checkpoint, rows, buffer, onBytes };
+      if (isQuantized(dtype)) uploadQuantized(target, quantization!);
+      else uploadPlain(target, dtype);
+    }
+    const held = await inPanels(device, spec, weight);
+    weights.set(spec.name, held);
+    bytes += weightBytes(held);
+    numParameters += tensors.reduce((sum, { numElements }) => sum + numElements, 0);
   }
   return { weight: (name) => named(weights, name), bytes, numParameters };
 
@@ -75,11 +76,12 @@ export async function uploadWeights(
   }
 }
 
-/** Where the tensors of one buffer come from and go to. */
+/** Where the rows of one buffer come from and go to. */
 export interface UploadTarget {
   readonly device: Device;
   readonly checkpoint: Weights;
-  readonly tensors: readonly TensorInfo[];
+  /** All rows of the buffer, in order. */
+  readonly rows: readonly TensorRows[];
   readonly buffer: DeviceBuffer;
   /** Is told the bytes of the checkpoint that each piece has used up. */
   readonly onBytes: (count: number) => void;
@@ -107,12 +109,6 @@ function bytesOf(tensors: readonly TensorInfo[]): number {
   return tensors.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-/** Rows and columns of all tensors together; a vector is one row. */
-function stackedShape(tensors: readonly TensorInfo[]): [rows: number, columns: number] {
-  const columns = tensors[0]!.shape.at(-1)!;
-  return [tensors.reduce((sum, tensor) => sum + tensor.numElements, 0) / columns, columns];
-}
-
 function deviceDtype(
   tensors: readonly TensorInfo[],
   quantization: Quantization | undefined,
@@ -124,9 +120,13 @@ function deviceDtype(
   return alike ? first!.dtype.toLowerCase() as WeightDtype : "f32";
 }
 
-async function createBuffer(device: Device, name: string, bytes: number): Promise<DeviceBuffer> {
+async function allocate(
+  device: Device,
+  spec: WeightSpec,
+  dtype: WeightDtype,
+): Promise<DeviceWeight> {
   try {
-    return await device.createBuffer(name, bytes);
+    return await createWeight(device, spec, dtype);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new StartupError(`The weights do not fit on this device: ${error.message}`);
@@ -135,26 +135,28 @@ async function createBuffer(device: Device, name: string, bytes: number): Promis
 
 function uploadPlain(target: UploadTarget, dtype: WeightDtype): void {
   let offset = 0;
-  for (const tensor of target.tensors) {
-    uploadTensor(target, tensor, { offset, dtype });
-    offset += matrixBytes(dtype, 1, tensor.numElements);
-  }
+  for (const rows of target.rows) offset = uploadRows(target, rows, { offset, dtype });
 }
 
-function uploadTensor(
+/** Returns the offset at which the next rows go. */
+function uploadRows(
   { device, checkpoint, buffer, onBytes }: UploadTarget,
-  tensor: TensorInfo,
+  rows: TensorRows,
   to: { offset: number; dtype: WeightDtype },
-): void {
-  const elementBytes = tensor.bytes / tensor.numElements;
+): number {
+  const { tensor } = rows;
   const convert = tensor.dtype.toLowerCase() !== to.dtype;
-  for (let begin = 0; begin < tensor.bytes; begin += CHUNK_BYTES) {
-    const raw = new Uint8Array(Math.min(CHUNK_BYTES, tensor.bytes - begin));
-    checkpoint.readRange(tensor.name, begin, raw);
+  const { begin, end } = byteRange(rows);
+  let { offset } = to;
+  for (let at = begin; at < end; at += CHUNK_BYTES) {
+    const raw = new Uint8Array(Math.min(CHUNK_BYTES, end - at));
+    checkpoint.readRange(tensor.name, at, raw);
     const data = convert ? widen(raw, tensor) : raw;
-    device.write(buffer, to.offset + matrixBytes(to.dtype, 1, begin / elementBytes), data);
+    device.write(buffer, offset, data);
+    offset += data.byteLength;
     onBytes(raw.byteLength);
   }
+  return offset;
 }
 
 function widen(raw: Uint8Array, { dtype, bytes, numElements }: TensorInfo): Uint8Array {

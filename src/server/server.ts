@@ -113,10 +113,6 @@ function describeModel(
 }
 
 function samplingDefaults(dir: string): SamplingDefaults {
-  const { temperature, topP, topK } = loadGenerationConfig(dir);
-  return {
-    ...(temperature === undefined ? {} : { temperature }),
-    ...(topP === undefined ? {} : { topP }),
-    ...(topK === undefined ? {} : { topK }),
-  };
+  const { eosTokenIds: _, ...defaults } = loadGenerationConfig(dir);
+  return defaults;
 }

@@ -37,6 +37,16 @@ Deno.test("toSamplingParams() falls back to the model's defaults, then to the ne
   assertEquals([own!.temperature, own!.topP, own!.topK, own!.minP], [0, 0.9, 0, 0.1]);
 });
 
+Deno.test("toSamplingParams() penalizes repetition as the model's makers do, unless told otherwise or searching", () => {
+  const penaltyOf = (request: SamplingFields) =>
+    paramsOf(request, { repetitionPenalty: 1.05 })[0]!.repetitionPenalty;
+  assertEquals(penaltyOf({}), 1.05);
+  assertEquals(penaltyOf({ repetition_penalty: null }), 1.05);
+  assertEquals(penaltyOf({ repetition_penalty: 1 }), undefined);
+  assertEquals(penaltyOf({ repeat_penalty: 1.3 }), 1.3);
+  assertEquals(penaltyOf({ use_beam_search: true }), undefined);
+});
+
 Deno.test("toSamplingParams() seeds the samples in a row and maps negative seeds to others", () => {
   assertEquals(paramsOf({ seed: 5, n: 3 }).map(({ seed }) => seed), [5, 6, 7]);
   assertEquals(paramsOf({ seed: -1 })[0]!.seed, 77);

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { embedTokensCall } from "../../kernels/embed_tokens.ts";
+import { embedTokensCalls } from "../../kernels/embed_tokens.ts";
 import { type Epilogue, matmulCalls } from "../../kernels/matmul.ts";
 import { PANEL_ROWS, panelExtent, panelWeights } from "../../kernels/panel_weights.ts";
 import { HEADER_WORDS, NO_WORK, STEP } from "../../kernels/step.ts";
@@ -91,7 +91,7 @@ for (const dtype of PLAIN) {
         w: { values: weightFixture(dtype, V, E), dtype, rows: V, columns: E },
         out: new Float32Array(step.dims.numTokens * E),
       },
-      (b) => [embedTokensCall({ V, E, dtype }, b as never)],
+      (b) => embedTokensCalls({ V, E, dtype }, b as never),
       step.dims,
       "out",
     );

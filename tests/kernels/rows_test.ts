@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { copyBlocksCall } from "../../kernels/copy_blocks.ts";
-import { embedTokensCall } from "../../kernels/embed_tokens.ts";
+import { embedTokensCalls } from "../../kernels/embed_tokens.ts";
 import { rmsNormCall } from "../../kernels/rms_norm.ts";
 import { numRows } from "../../kernels/rows.ts";
 import { COPY_WORDS, HEADER_WORDS, NO_WORK, STEP } from "../../kernels/step.ts";
@@ -22,7 +22,7 @@ for (const dtype of WEIGHT_DTYPES) {
         w: weightFixture(dtype, V, E),
         out: new Float32Array((step.dims.numTokens + 1) * E).fill(7),
       },
-      (b) => [embedTokensCall({ V, E, dtype }, b as never)],
+      (b) => embedTokensCalls({ V, E, dtype }, b as never),
       step.dims,
       "out",
     );

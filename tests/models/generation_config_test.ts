@@ -29,6 +29,8 @@ Deno.test("loadGenerationConfig() takes one end token or several, each once", ()
 Deno.test("loadGenerationConfig() reads the sampling fields", () => {
   const json = { temperature: 0.6, top_p: 0.95, top_k: 20, do_sample: true };
   assertEquals(load(json), { eosTokenIds: [], temperature: 0.6, topP: 0.95, topK: 20 });
+  assertEquals(load({ repetition_penalty: 1.05 }), { eosTokenIds: [], repetitionPenalty: 1.05 });
+  assertEquals(load({ repetition_penalty: null }), { eosTokenIds: [] });
   assertEquals(load({ temperature: 0 }), { eosTokenIds: [], temperature: 0 });
 });
 
@@ -38,6 +40,7 @@ Deno.test("loadGenerationConfig() refuses values out of bounds, naming the field
     temperature: [-0.1, 101, "1"],
     top_p: [0, 1.1, -1],
     top_k: [-1, 0.5, 2 ** 21],
+    repetition_penalty: [0, -1, 101, "1.1"],
   };
   for (const [field, values] of Object.entries(wrong)) {
     for (const value of values) {

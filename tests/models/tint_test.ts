@@ -20,6 +20,7 @@ import type { GpuProvider } from "../../src/device/gpu_provider.ts";
 import { type GrantedDevice, requestDevice } from "../../src/device/request_device.ts";
 import { expandWgsl } from "../../src/device/wgsl_template.ts";
 import { WEIGHT_DTYPES } from "../support/weight_fixture.ts";
+import { wholeWeights } from "../support/whole_weights.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 const ICD = Deno.env.get("QUIRE_SWIFTSHADER_ICD") ?? "/usr/lib/chromium/vk_swiftshader_icd.json";
@@ -62,6 +63,7 @@ function* tunings({ capabilities }: TintDevice): Generator<Tuning> {
 /** The distinct texts of all kernels that the bundled model's architecture can call. */
 function kernelTexts(tint: TintDevice): Map<string, string> {
   const config = loadModelConfig(`${ROOT}models/demo`);
+  const family = modelFamily(config.modelType);
   const buffer = { label: "any", bytes: 4 };
   const image = { ...buffer, isImage: true };
   const activations = new Proxy({}, { get: () => buffer }) as Activations;
@@ -75,9 +77,9 @@ function kernelTexts(tint: TintDevice): Map<string, string> {
           held.map((m) => [kv, m] as const)
         )
       ) {
-        const calls = modelFamily(config.modelType).graph({
+        const calls = family.graph({
           config,
-          weight: () => ({ buffer: matrix, dtype }),
+          weight: wholeWeights(config, { buffer: matrix, dtype }),
           activations,
           kv: Array.from({ length: config.numLayers }, () => buffer),
           blockSize: 16,

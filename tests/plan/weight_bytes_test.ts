@@ -5,6 +5,7 @@ import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { findPreset, PRESET_NAMES } from "../../src/plan/presets.ts";
 import { plannedWeights } from "../../src/plan/weight_bytes.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
+import { weightBytes } from "../../src/runner/weight_buffers.ts";
 import { openWeights } from "../../src/weights/safetensors.ts";
 
 Deno.test("plannedWeights() counts what the bundled model takes on a device, to the byte", async () => {
@@ -12,15 +13,25 @@ Deno.test("plannedWeights() counts what the bundled model takes on a device, to 
   const model = loadModelConfig(dir);
   const checkpoint = openWeights(dir);
   const taken = [];
+  const largest = [];
   for (const method of [undefined, "int8", "int4"] as const) {
     const options = method === undefined
       ? {}
       : { quantization: { method, groupSize: 32 } as const };
     const specs = modelFamily(model.modelType).weights(model);
-    taken.push((await uploadWeights(new ReferenceDevice(), checkpoint, specs, options)).bytes);
+    const { bytes, weight } = await uploadWeights(
+      new ReferenceDevice(),
+      checkpoint,
+      specs,
+      options,
+    );
+    taken.push(bytes);
+    largest.push(Math.max(...specs.map(({ name }) => weightBytes(weight(name)))));
   }
   checkpoint.close();
-  assertEquals(plannedWeights(findPreset("quire-demo")!).map(({ bytes }) => bytes), taken);
+  const planned = plannedWeights(findPreset("quire-demo")!);
+  assertEquals(planned.map(({ bytes }) => bytes), taken);
+  assertEquals(planned.map(({ largestMatrixBytes }) => largestMatrixBytes), largest);
 });
 
 Deno.test("plannedWeights() has the published number of parameters of each preset", () => {

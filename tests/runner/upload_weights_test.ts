@@ -2,13 +2,16 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { weightValues } from "../../kernels/weight_dtype.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { matrixBytes, type Quantization, quantizedDtype } from "../../src/core/weight_format.ts";
+import type { Device } from "../../src/device/device.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { packRows } from "../../src/weights/pack_rows.ts";
 import { quantize } from "../../src/weights/quantize.ts";
 import { openWeights } from "../../src/weights/safetensors.ts";
+import type { DeviceWeight } from "../../models/model_family.ts";
 import { noise } from "../support/agreement.ts";
+import { BoundedDevice } from "../support/bounded_device.ts";
 import { safetensorsFile, type TensorFixture } from "../weights/checkpoint_files.ts";
 
 function f32Tensor(shape: readonly number[], values: Float32Array<ArrayBuffer>): TensorFixture {
@@ -20,6 +23,10 @@ async function upload(
   tensors: Record<string, TensorFixture>,
   specs: Readonly<Record<string, readonly string[]>>,
   options: Parameters<typeof uploadWeights>[3],
+  { device = new ReferenceDevice(), isPaired = false }: {
+    device?: Device;
+    isPaired?: boolean;
+  } = {},
 ) {
   const dir = await Deno.makeTempDir({ prefix: "quire-weights-" });
   await Deno.writeFile(`${dir}/model.safetensors`, safetensorsFile(tensors));
@@ -29,8 +36,9 @@ async function upload(
       name,
       tensors: names,
       shapes: names.map((tensor) => tensors[tensor]!.shape),
+      isPaired,
     }));
-    return await uploadWeights(new ReferenceDevice(), checkpoint, stacked, options);
+    return await uploadWeights(device, checkpoint, stacked, options);
   } finally {
     checkpoint.close();
     await Deno.remove(dir, { recursive: true });
@@ -71,11 +79,11 @@ for (const method of ["int8", "int4"] as const) {
       const widened = Float32Array.from(B, (value) => bf16(value));
       assertEquals(weight("ab").dtype, dtype);
       assertEquals(
-        [...weightValues(weight("ab").buffer as HostBuffer, dtype, 8, 36)],
+        [...weightValues(weight("ab").parts[0]!.buffer as HostBuffer, dtype, 8, 36)],
         [A, widened].flatMap((values) => [...quantizedAlone(values, 36, quantization)]),
       );
       assertEquals(weight("norm").dtype, "f32");
-      assertEquals((weight("norm").buffer as HostBuffer).f32, NORM);
+      assertEquals((weight("norm").parts[0]!.buffer as HostBuffer).f32, NORM);
       assertEquals([bytes, numParameters], [matrixBytes(dtype, 8, 36) + 4 * 36, 9 * 36]);
     });
   }
@@ -99,7 +107,7 @@ Deno.test("uploadWeights() quantizes a matrix of several pieces as if it were on
     onProgress: (share) => shares.push(share),
   });
   const { codes, scales } = packRows(quantize(values, columns, quantization), columns, "int8g32");
-  const { u32 } = weight("w").buffer as HostBuffer;
+  const { u32 } = weight("w").parts[0]!.buffer as HostBuffer;
   const isWhole = codes.every((word, i) => word === u32[i]) &&
     scales.every((word, i) => word === u32[codes.length + i]);
   assert(isWhole, "pieces differ from the whole");
@@ -118,5 +126,87 @@ Deno.test("uploadWeights() names the tensor that cannot be quantized", async () 
   assertEquals(
     error.message,
     'Tensor "broken": Cannot quantize NaN: the limit is 65504 in magnitude',
+  );
+});
+
+/** The rows of a weight's parts one below the other, decoded. */
+function rowsOf(
+  { parts, dtype }: DeviceWeight,
+  rowsPerOutput: number,
+  columns: number,
+): number[][] {
+  return parts.flatMap(({ buffer, begin, end }) => {
+    const numRows = (end - begin) * rowsPerOutput;
+    const values = weightValues(buffer as HostBuffer, dtype, numRows, columns);
+    return Array.from({ length: numRows }, (_, row) => [
+      ...values.subarray(row * columns, (row + 1) * columns),
+    ]);
+  });
+}
+
+const COLUMNS = 36;
+/** Three tensors of 5, 4 and 4 rows, of one type and of two. */
+const MIXED = {
+  a: TENSORS.a,
+  c: f32Tensor([4, COLUMNS], noise(4 * COLUMNS, 7)),
+  d: { dtype: "BF16", shape: [4, COLUMNS], bytes: bf16Bytes(noise(4 * COLUMNS, 8)) },
+};
+const ALIKE = { c: MIXED.c, e: f32Tensor([4, COLUMNS], noise(4 * COLUMNS, 9)) };
+const HALVES = {
+  d: MIXED.d,
+  f: { dtype: "BF16", shape: [4, COLUMNS], bytes: bf16Bytes(noise(4 * COLUMNS, 10)) },
+};
+const FORMATS = [undefined, { method: "int8", groupSize: 32 }, { method: "int4", groupSize: 32 }];
+
+for (const [name, tensors] of Object.entries({ MIXED, ALIKE, HALVES })) {
+  for (const quantization of FORMATS as readonly (Quantization | undefined)[]) {
+    const how = quantization?.method ?? "as stored";
+    Deno.test(`uploadWeights() cuts what cannot be bound, every row in place: ${name} ${how}`, async () => {
+      const specs = { w: Object.keys(tensors) };
+      const options = quantization === undefined ? {} : { quantization };
+      const whole = await upload(tensors, specs, options);
+      const expected = rowsOf(whole.weight("w"), 1, COLUMNS);
+      // Rows of 2, 3 and 5 to a part: cuts at, before and after a tensor's end.
+      for (const rows of [2, 3, 5]) {
+        const bytes = matrixBytes(whole.weight("w").dtype, rows, COLUMNS);
+        const device = new BoundedDevice(new ReferenceDevice(), Math.ceil(bytes / 16) * 16);
+        const shares: number[] = [];
+        const onProgress = (share: number) => shares.push(share);
+        const cut = await upload(tensors, specs, { ...options, onProgress }, { device });
+        assert(cut.weight("w").parts.length > 1, "nothing was cut");
+        assertEquals(rowsOf(cut.weight("w"), 1, COLUMNS), expected);
+        assertEquals([cut.bytes, cut.numParameters], [whole.bytes, whole.numParameters]);
+        assertEquals(shares.at(-1), 1);
+      }
+    });
+  }
+}
+
+for (const quantization of FORMATS as readonly (Quantization | undefined)[]) {
+  const how = quantization?.method ?? "as stored";
+  Deno.test(`uploadWeights() cuts paired tensors at the same rows of each: ${how}`, async () => {
+    const options = quantization === undefined ? {} : { quantization };
+    const specs = { w: ["c", "e"] };
+    const whole = await upload(ALIKE, specs, options, { isPaired: true });
+    const expected = rowsOf(whole.weight("w"), 2, COLUMNS);
+    const bytes = matrixBytes(whole.weight("w").dtype, 2 * 3, COLUMNS);
+    const device = new BoundedDevice(new ReferenceDevice(), Math.ceil(bytes / 16) * 16);
+    const cut = await upload(ALIKE, specs, options, { device, isPaired: true });
+    assertEquals(cut.weight("w").parts.map(({ begin, end }) => [begin, end]), [[0, 2], [2, 4]]);
+    const order = [0, 1, 4, 5, 2, 3, 6, 7];
+    assertEquals(rowsOf(cut.weight("w"), 2, COLUMNS), order.map((row) => expected[row]!));
+  });
+}
+
+Deno.test("uploadWeights() refuses a row that cannot be bound, with the numbers", async () => {
+  const device = new BoundedDevice(new ReferenceDevice(), 128);
+  const error = await assertRejects(
+    () => upload(TENSORS, { a: ["a"] }, {}, { device }),
+    StartupError,
+  );
+  assertEquals(
+    error.message,
+    "The weights do not fit on this device: a cannot be cut: one output (1 x 36 in f32) needs 144 " +
+      "bytes, but this device binds at most 128",
   );
 });

@@ -13,6 +13,7 @@ import { ElasticPool } from "../../src/engine/elastic_pool.ts";
 import { buildRunner, type RunnerOptions } from "../../src/runner/build_runner.ts";
 import { type KvBudget, kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
+import { bindableSteps } from "../../src/runner/runner_memory.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { Scheduler, type SchedulerStats } from "../../src/scheduler/scheduler.ts";
 import { openWeights } from "../../src/weights/safetensors.ts";
@@ -77,7 +78,7 @@ export async function demoRunner(
   engine: EngineConfig;
   budget: KvBudget;
 }> {
-  const engine: EngineConfig = {
+  const config: EngineConfig = {
     modelDir: DEMO_DIR,
     device: "auto",
     blockSize: 16,
@@ -89,17 +90,18 @@ export async function demoRunner(
     numBlocksOverride: 512,
     ...overrides,
   };
-  const model = loadModelConfig(engine.modelDir);
+  const model = loadModelConfig(config.modelDir);
   const family = modelFamily(model.modelType);
-  const checkpoint = openWeights(engine.modelDir);
-  const { quantization } = engine;
+  const checkpoint = openWeights(config.modelDir);
+  const { quantization } = config;
   const upload = quantization === undefined ? {} : { quantization };
   const weights = await uploadWeights(device, checkpoint, family.weights(model), upload);
   checkpoint.close();
-  const budget = kvBudget(engine, { ...model, ...kvFormat(engine) }, {
+  const budget = kvBudget(config, { ...model, ...kvFormat(config) }, {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
   });
+  const { engine } = bindableSteps({ device, engine: config, model, budget });
   return {
     runner: await buildRunner({ device, engine, model, family, weights, budget }, options),
     engine,

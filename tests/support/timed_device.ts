@@ -12,6 +12,7 @@ import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import type { RunnerInputs } from "../../src/runner/build_runner.ts";
 import { DEMO_DIR } from "./demo_engine.ts";
 import { ManualClock } from "./manual_clock.ts";
+import { wholeWeights } from "./whole_weights.ts";
 
 type Call = KernelCall<StepDims>;
 
@@ -110,7 +111,11 @@ export function timedInputs(device: Device, overrides: Partial<EngineConfig> = {
     engine,
     model,
     family: modelFamily(model.modelType),
-    weights: { weight: () => ({ buffer, dtype: "f16" }), bytes: 4, numParameters: 1 },
+    weights: {
+      weight: wholeWeights(model, { buffer, dtype: "f16" }),
+      bytes: 4,
+      numParameters: 1,
+    },
     budget: { numBlocks: 32, growthLimit: 32, maxModelLen: 512, bytes: 0 },
   };
 }

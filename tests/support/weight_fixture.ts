@@ -1,7 +1,9 @@
+import { assert } from "@std/assert";
 import {
   isQuantized,
   type QuantizedDtype,
   quantizedFormat,
+  quantizedLayout,
   type WeightDtype,
 } from "../../src/core/weight_format.ts";
 import { packRows } from "../../src/weights/pack_rows.ts";
@@ -50,4 +52,21 @@ function quantizedFixture(
   words.set(packed.codes);
   words.set(packed.scales, packed.codes.length);
   return words;
+}
+
+/** Rows of a matrix of `columns`, `[begin, end)` of `numRows`, as a matrix of their own in device memory. */
+export function fixtureRows(
+  matrix: Float32Array | Uint16Array | Uint32Array,
+  { dtype, numRows, columns }: { dtype: WeightDtype; numRows: number; columns: number },
+  ranges: readonly (readonly [begin: number, end: number])[],
+): Float32Array | Uint16Array | Uint32Array {
+  const take = (first: number, rowLen: number) =>
+    ranges.flatMap(([begin, end]) => [
+      ...matrix.subarray(first + begin * rowLen, first + end * rowLen),
+    ]);
+  if (matrix instanceof Float32Array) return Float32Array.from(take(0, columns));
+  if (matrix instanceof Uint16Array) return Uint16Array.from(take(0, columns));
+  assert(isQuantized(dtype));
+  const { rowWords, scaleWord, scaleRowWords } = quantizedLayout(dtype, numRows, columns);
+  return Uint32Array.from([...take(0, rowWords), ...take(scaleWord, scaleRowWords)]);
 }

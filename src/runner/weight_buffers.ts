@@ -1,0 +1,85 @@
+import type { WeightPart } from "../../kernels/weight_parts.ts";
+import type { DeviceWeight, WeightSpec } from "../../models/model_family.ts";
+import { alignDown, ceilDiv } from "../base/math.ts";
+import { matrixBytes, type WeightDtype } from "../core/weight_format.ts";
+import type { Device } from "../device/device.ts";
+
+/** A weight as products see it; a vector is one output of one row. */
+export interface WeightShape {
+  readonly name: string;
+  readonly numOutputs: number;
+  /** Rows of the matrix behind each output: 1, or a gate and its up. */
+  readonly rowsPerOutput: number;
+  readonly columns: number;
+}
+
+/** What a spec's tensors make when they are stacked. */
+export function weightShape({ name, shapes, isPaired = false }: WeightSpec): WeightShape {
+  const columns = shapes[0]!.at(-1)!;
+  const rows = shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b) / columns, 0);
+  const rowsPerOutput = isPaired ? shapes.length : 1;
+  return { name, numOutputs: rows / rowsPerOutput, rowsPerOutput, columns };
+}
+
+/** Buffers begin and end at multiples of this. */
+const BUFFER_ALIGNMENT = 16;
+
+/**
+ * Cuts a weight into as few parts of at most `maxBytes` as there can be, about equal: ranges
+ * `[begin, end)` of outputs, in order.
+ *
+ * @throws {RangeError} when one output alone is larger.
+ */
+export function cutOutputs(
+  { name, numOutputs, rowsPerOutput, columns }: WeightShape,
+  dtype: WeightDtype,
+  maxBytes: number,
+): Pick<WeightPart, "begin" | "end">[] {
+  // Every format takes so many bytes per row, its scales included, wherever the row lies.
+  const outputBytes = matrixBytes(dtype, rowsPerOutput, columns);
+  const most = Math.floor(alignDown(maxBytes, BUFFER_ALIGNMENT) / outputBytes);
+  if (most < 1) {
+    throw new RangeError(
+      `${name} cannot be cut: one output (${rowsPerOutput} x ${columns} in ${dtype}) needs ` +
+        `${outputBytes} bytes, but this device binds at most ${maxBytes}`,
+    );
+  }
+  const each = ceilDiv(numOutputs, ceilDiv(numOutputs, most));
+  return Array.from({ length: ceilDiv(numOutputs, each) }, (_, i) => ({
+    begin: i * each,
+    end: Math.min((i + 1) * each, numOutputs),
+  }));
+}
+
+/**
+ * Allocates the buffers of a weight, several where the device cannot bind it whole.
+ *
+ * @throws {RangeError} naming the weight when the device has no room; no buffer is kept.
+ */
+export async function createWeight(
+  device: Device,
+  spec: WeightSpec,
+  dtype: WeightDtype,
+): Promise<DeviceWeight> {
+  const shape = weightShape(spec);
+  const parts: WeightPart[] = [];
+  try {
+    for (const range of cutOutputs(shape, dtype, device.maxBindingBytes)) {
+      const rows = (range.end - range.begin) * shape.rowsPerOutput;
+      const label = range.end - range.begin === shape.numOutputs
+        ? spec.name
+        : `${spec.name} [${range.begin}, ${range.end})`;
+      const buffer = await device.createBuffer(label, matrixBytes(dtype, rows, shape.columns));
+      parts.push({ ...range, buffer });
+    }
+  } catch (error) {
+    for (const { buffer } of parts) device.destroyBuffer(buffer);
+    throw error;
+  }
+  return { dtype, parts };
+}
+
+/** Bytes of a weight on its device. */
+export function weightBytes({ parts }: DeviceWeight): number {
+  return parts.reduce((sum, { buffer }) => sum + buffer.bytes, 0);
+}
