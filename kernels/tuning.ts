@@ -199,14 +199,14 @@ export interface TuningOptions {
    * the driver chooses for each kernel, and attention of its own for chunks on GPUs. Prompts take longer.
    */
   readonly isDeterministic?: boolean;
-  /** Default: "auto". */
+  /** Default: "off". */
   readonly int8Activations?: Int8Activations;
 }
 
 /** The shapes for a device that granted `capabilities`. */
 export function tuningFor(
   { tier, hasF16, hasSubgroups, subgroupMinSize, subgroupMaxSize, hasPackedDot }: Capabilities,
-  { isDeterministic = false, int8Activations = "auto" }: TuningOptions = {},
+  { isDeterministic = false, int8Activations = "off" }: TuningOptions = {},
 ): Tuning {
   const isSoftware = tier === "software";
   const sharesLoads = hasSubgroups && subgroupMinSize >= SOFTWARE_LANES;
@@ -246,12 +246,13 @@ export function addsAlike(a: Tuning, b: Tuning): boolean {
 
 function orderOfAdditions(tuning: Tuning): string {
   const { matmulTiles, gemmTiles, matmulRun, normLanes, sampleLanes, partLanes } = tuning;
-  const { fusedVocabSize, splitLen, sharesAttention, positionTile } = tuning;
+  const { fusedVocabSize, splitLen, sharesAttention, positionTile, packedDot, packed } = tuning;
   const isShared = addsOverSubgroups(tuning);
   const lanes = matmulTiles.map((tile) => tile.slices * (isShared ? tile.lanes : 1));
   return JSON.stringify([
     ...[isShared, [...new Set(lanes)], gemmTiles.length > 0, matmulRun, normLanes],
     ...[sampleLanes, partLanes, fusedVocabSize, splitLen, sharesAttention, positionTile],
+    ...[packedDot, packed.slices],
   ]);
 }
 

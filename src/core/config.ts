@@ -56,6 +56,7 @@ export function parseConfig(args: readonly string[], env: Environment): Config {
   const values = checkValues(ConfigSchema, line.given);
   checkBudget(values);
   checkPoolSize(values);
+  checkInt8Activations(values);
   return deepFreeze({ command, ...values });
 }
 
@@ -97,10 +98,11 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
   };
 }
 
-function quantizationOf(config: Settings): Pick<EngineConfig, "quantization"> {
-  const { quantization: method, quantizationGroupSize } = config;
+function quantizationOf(config: Settings): Pick<EngineConfig, "quantization" | "int8Activations"> {
+  const { quantization: method, quantizationGroupSize, int8Activations } = config;
   if (method === "none") return {};
-  return { quantization: { method, groupSize: quantizationGroupSize === "32" ? 32 : 128 } };
+  const groupSize = quantizationGroupSize === "32" ? 32 : 128;
+  return { quantization: { method, groupSize }, int8Activations };
 }
 
 /** Takes the command off the front of the positional arguments. */
@@ -122,6 +124,16 @@ function checkBudget({ maxNumBatchedTokens, maxNumSeqs }: z.output<typeof Config
   throw new StartupError(
     `--max-num-batched-tokens must be at least --max-num-seqs (${maxNumSeqs}), ` +
       `got ${maxNumBatchedTokens}: each running sequence needs one token per step`,
+  );
+}
+
+/** Only codes are multiplied with codes. */
+export function checkInt8Activations(
+  { quantization, int8Activations }: Pick<Settings, "quantization" | "int8Activations">,
+): void {
+  if (quantization !== "none" || int8Activations !== "on") return;
+  throw new StartupError(
+    "--int8-activations on needs quantized weights: give --quantization int8 or int4 with it",
   );
 }
 

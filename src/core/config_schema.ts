@@ -41,6 +41,13 @@ export const ConfigSchema = z.object({
     group: MODEL,
     value: "WEIGHTS",
   }),
+  int8Activations: z.enum(["off", "auto", "on"]).default("off").meta({
+    description: "Quantizes what is multiplied with quantized weights to int8 as well: more " +
+      "arithmetic per second for prompts, a little quality; auto does on GPUs with packed dot " +
+      "products",
+    group: MODEL,
+    value: "WHEN",
+  }),
   host: z.string().min(1).default("127.0.0.1").meta({
     description: "Address to listen on; 0.0.0.0 for all interfaces, then set --api-key",
     group: SERVER,

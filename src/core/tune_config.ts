@@ -6,7 +6,7 @@ import {
   readCommandLine,
   takeModelArgument,
 } from "./command_line.ts";
-import type { Settings } from "./config.ts";
+import { checkInt8Activations, type Settings } from "./config.ts";
 import { ConfigSchema } from "./config_schema.ts";
 import { flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
@@ -19,6 +19,7 @@ export const TuneSchema = ConfigSchema.pick({
   maxModelLen: true,
   quantization: true,
   quantizationGroupSize: true,
+  int8Activations: true,
   blockSize: true,
   numGpuBlocksOverride: true,
   kvCacheMemoryBytes: true,
@@ -63,7 +64,9 @@ export function parseTuneConfig(args: readonly string[], env: Environment): Tune
   const line = readCommandLine(args, env, { flags: FLAGS });
   if (line.asked !== undefined) return undefined;
   takeModelArgument(line, MODEL_FLAG);
-  return deepFreeze({ ...ConfigSchema.parse({}), ...checkValues(TuneSchema, line.given) });
+  const values = { ...ConfigSchema.parse({}), ...checkValues(TuneSchema, line.given) };
+  checkInt8Activations(values);
+  return deepFreeze(values);
 }
 
 /** The page that `quire tune --help` prints. */
