@@ -1,5 +1,8 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { gemm, gemmCalls, gemmWorkgroupBytes } from "../../kernels/gemm.ts";
+import { packedGemm } from "../../kernels/packed_gemm.ts";
+import { packedMatmul } from "../../kernels/packed_matmul.ts";
+import { quantizeRows } from "../../kernels/quantize_rows.ts";
 import { tilesOf } from "../../kernels/product_tiles.ts";
 import { partsWords } from "../../kernels/sampling.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
@@ -129,6 +132,7 @@ Deno.test("tuningDigest() is another for other tiers, features and tiles, else t
     ["subgroups", tuningOf("subgroups")],
     ["baseline", { ...gpu, stageF16: true }],
     ["baseline", { ...gpu, splitLen: 32 }],
+    ["baseline", { ...gpu, packed: { ...gpu.packed, quantizeLanes: 32 } }],
     ["baseline", tuningOf("baseline", true)],
     ["baseline", { ...gpu, gemmTiles: gpu.gemmTiles.map((tile) => ({ ...tile, inputs: 128 })) }],
   ];
@@ -139,12 +143,14 @@ Deno.test("tuningDigest() is another for other tiers, features and tiles, else t
 Deno.test("tuningDigest() is another when a template is", () => {
   const gpu = tuningOf("baseline");
   const digest = tuningDigest("baseline", gpu);
-  const { source } = gemm;
-  try {
-    Object.assign(gemm, { source: source + "// another" });
-    assertNotEquals(tuningDigest("baseline", gpu), digest);
-  } finally {
-    Object.assign(gemm, { source });
+  for (const kernel of [gemm, packedGemm, packedMatmul, quantizeRows]) {
+    const { source } = kernel;
+    try {
+      Object.assign(kernel, { source: source + "// another" });
+      assertNotEquals(tuningDigest("baseline", gpu), digest, kernel.name);
+    } finally {
+      Object.assign(kernel, { source });
+    }
   }
   assertEquals(tuningDigest("baseline", gpu), digest);
 });
