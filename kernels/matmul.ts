@@ -209,8 +209,9 @@ function summation(
     return { RUN: run, SPAN: run, load: Math.min(2, run) };
   }
   const { bits, groupSize } = quantizedFormat(dtype);
-  // As many bytes as of f16, whatever the rows: loads are dear on a CPU, too.
-  const run = runLength(k, Math.min(SHARED_SPAN, matmulRun * 16 / bits));
+  // As many bytes as of f16, whatever the rows: loads are dear on a CPU, too. Of an image, whole spans.
+  const most = isImage ? SHARED_SPAN : matmulRun * 16 / bits;
+  const run = runLength(k, Math.min(SHARED_SPAN, most));
   const span = slices === 1 ? groupSize / 4 : SHARED_SPAN;
   return { RUN: run, SPAN: span, load: Math.min(32 / bits, run) };
 }

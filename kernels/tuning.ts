@@ -61,7 +61,7 @@ export interface Tuning extends ProductTiles {
   readonly matmulRun: number;
   /** Whether `matmul` uses subgroup operations, see `matmul_tile.wgsl`. */
   readonly matmulSubgroups: boolean;
-  /** Whether plain matrices are kept as images in panels (`panel_weights.ts`), where the device has images. */
+  /** Whether matrices are kept as images in panels (`panel_weights.ts`), where the device has images. */
   readonly panelsWeights: boolean;
   /** `gemm` may stage weights that are f16 as f16. */
   readonly stageF16: boolean;

@@ -18,6 +18,8 @@ export interface PackedCase {
   readonly rows: number;
   readonly epilogue: Epilogue;
   readonly dtype: QuantizedDtype;
+  /** Whether the weights are an image; default: false. */
+  readonly isImage?: boolean;
 }
 
 /** What makes the calls of such a product. */
@@ -45,14 +47,16 @@ export function runPacked(
   gpu: WebGpuDevice,
   calls: PackedCalls,
   tuning: Tuning,
-  { n, k, rows, dtype, epilogue }: PackedCase,
+  { n, k, rows, dtype, epilogue, isImage = false }: PackedCase,
 ): Promise<{ actual: HostBuffer; expected: HostBuffer }> {
   const product = { label: "test", rows: "tokens", n, k, dtype, epilogue } as const;
   const { words, dims } = tokensStep(rows);
+  const matrix = { dtype, rows: weightRows(n, epilogue), columns: k };
+  const values = weightFixture(dtype, matrix.rows, k);
   const contents = {
     step: words,
     ...codedRows(rows, k),
-    w: weightFixture(dtype, weightRows(n, epilogue), k),
+    w: isImage ? { ...matrix, values } : values,
     y: new Float32Array((rows + POISONED_ROWS) * n).fill(7),
   };
   return runBoth(gpu, contents, (b) => calls(product, b as never, tuning), dims, "y");
