@@ -30,13 +30,8 @@ export type RecordingDevice = Pick<
   "createCommandEncoder" | "queue" | "pushErrorScope" | "popErrorScope"
 >;
 
-/** All of a run that its commands depend on; what kernels compute with travels in buffers. */
-interface RunShape {
-  readonly calls: readonly unknown[];
-  readonly workgroups: readonly Workgroups[];
-  readonly source: GPUBuffer;
-  readonly bytes: number;
-}
+/** A run of any program; its sizes are those of its calls. */
+type ExpectedRun = Omit<RecordedRun<unknown>, "calls"> & { readonly calls: readonly unknown[] };
 
 /**
  * Records runs as command buffers, if asked to before it is known whether they will come to pass.
@@ -51,7 +46,7 @@ export class StepRecorder {
   readonly #device: RecordingDevice;
   readonly #readback: Pick<Readback, "take" | "giveBack">;
   /** What was last foreseen. */
-  #expected: RunShape | undefined;
+  #expected: ExpectedRun | undefined;
   /** The recording of it. */
   #ahead: Recording | undefined;
   #isForeseeable = true;
@@ -70,19 +65,18 @@ export class StepRecorder {
    * be submitted, and its staging buffer read.
    */
   take<Dims>(run: RecordedRun<Dims>): Recording {
-    const shape = shapeOf(run);
-    const { ahead, wasExpected } = { ahead: this.#ahead, wasExpected: this.#isExpected(shape) };
+    const { ahead, wasExpected } = { ahead: this.#ahead, wasExpected: this.#isExpected(run) };
     if (this.#expected !== undefined) this.#isForeseeable = wasExpected;
     if (!wasExpected) this.discard();
     this.#ahead = this.#expected = undefined;
-    return wasExpected && ahead !== undefined ? ahead : this.#record(run.calls, shape);
+    return wasExpected && ahead !== undefined ? ahead : this.#record(run);
   }
 
   /** Foresees a run, to be called while the device works: the one that `take` is most likely asked for next. */
   expect<Dims>(run: RecordedRun<Dims>): void {
     this.discard();
-    this.#expected = shapeOf(run);
-    if (this.#isForeseeable) this.#ahead = this.#record(run.calls, this.#expected);
+    this.#expected = run;
+    if (this.#isForeseeable) this.#ahead = this.#record(run);
   }
 
   /** Forgets what was recorded ahead: before a buffer goes that it may name. */
@@ -104,40 +98,41 @@ export class StepRecorder {
     this.#device.popErrorScope().catch(() => {});
   }
 
-  #isExpected({ calls, workgroups, source, bytes }: RunShape): boolean {
+  #isExpected<Dims>({ calls, dims, source, bytes }: RecordedRun<Dims>): boolean {
     const expected = this.#expected;
-    return expected !== undefined && expected.calls === calls && expected.source === source &&
-      expected.bytes === bytes && sameWorkgroups(expected.workgroups, workgroups);
+    if (expected?.calls !== calls || expected.source !== source || expected.bytes !== bytes) {
+      return false;
+    }
+    // Of the same calls, so of their sizes.
+    const expectedDims = expected.dims as Dims;
+    return sameFields(expectedDims, dims) ||
+      calls.every(({ workgroups }) => sameCounts(workgroups(expectedDims), workgroups(dims)));
   }
 
-  #record<Dims>(
-    calls: readonly PreparedCall<Dims>[],
-    { workgroups, source, bytes }: RunShape,
-  ): Recording {
+  #record<Dims>({ calls, dims, source, bytes }: RecordedRun<Dims>): Recording {
     const staging = this.#readback.take(bytes);
     const encoder = this.#device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     let current: GPUComputePipeline | undefined;
-    calls.forEach(({ pipeline, bindGroup }, i) => {
-      const [x, y, z] = workgroups[i]!;
-      if (x === 0 || y === 0 || z === 0) return;
+    for (const { pipeline, bindGroup, workgroups } of calls) {
+      const [x, y, z] = workgroups(dims);
+      if (x === 0 || y === 0 || z === 0) continue;
       if (pipeline !== current) pass.setPipeline(current = pipeline);
       pass.setBindGroup(0, bindGroup);
       pass.dispatchWorkgroups(x, y, z);
-    });
+    }
     pass.end();
     encoder.copyBufferToBuffer(source, 0, staging, 0, bytes);
     return { commands: encoder.finish(), staging };
   }
 }
 
-function shapeOf<Dims>({ calls, dims, source, bytes }: RecordedRun<Dims>): RunShape {
-  return { calls, workgroups: calls.map(({ workgroups }) => workgroups(dims)), source, bytes };
+/** Whether two sizes of one program are equal field by field: a few comparisons instead of all counts. */
+function sameFields<Dims>(some: Dims, others: Dims): boolean {
+  if (some === null || typeof some !== "object") return some === others;
+  return (Object.keys(some) as (keyof Dims)[]).every((field) => some[field] === others[field]);
 }
 
-function sameWorkgroups(some: readonly Workgroups[], others: readonly Workgroups[]): boolean {
-  return some.every(([x, y, z], i) => {
-    const other = others[i]!;
-    return x === other[0] && y === other[1] && z === other[2];
-  });
+function sameCounts([x, y, z]: Workgroups, others: Workgroups): boolean {
+  return x === others[0] && y === others[1] && z === others[2];
 }
