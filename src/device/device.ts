@@ -93,6 +93,12 @@ export interface Device {
     options?: RunOptions<Dims>,
   ): Uint32Array | Promise<Uint32Array>;
 
+  /**
+   * Runs a program for one step like `run`, and returns how long each of its calls took by the device's own
+   * clock, ns. For benches, where `capabilities.hasTimestamps`; of a software adapter only the sum is right.
+   */
+  profile?<Dims>(program: Program<Dims>, dims: Dims): Promise<Float64Array<ArrayBuffer>>;
+
   /** Reads any buffer; for tests and diagnosis, not for the step loop. */
   read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array<ArrayBuffer>>;
 

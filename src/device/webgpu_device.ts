@@ -5,6 +5,7 @@ import { type Capabilities, wgslPreamble } from "./capabilities.ts";
 import type { Device, Program, ReadRequest, RunOptions } from "./device.ts";
 import { denoProvider, type GpuProvider } from "./gpu_provider.ts";
 import type { DeviceBuffer, KernelCall } from "./kernel.ts";
+import { profilePasses } from "./pass_profile.ts";
 import { IMAGE_FORMAT, PipelineCache } from "./pipeline_cache.ts";
 import { Readback } from "./readback.ts";
 import { type GrantedDevice, requestDevice } from "./request_device.ts";
@@ -172,6 +173,14 @@ export class WebGpuDevice implements Device {
     onSubmitted?.();
     if (nextDims !== undefined) this.#recorder.expect({ ...run, dims: nextDims });
     return this.#checked(this.#readback.read(staging, bytes, submitted));
+  }
+
+  async profile<Dims>(program: Program<Dims>, dims: Dims): Promise<Float64Array<ArrayBuffer>> {
+    invariant(program instanceof GpuProgram, "program of another device");
+    if (this.#failure) throw this.#failure;
+    const times = await profilePasses<Dims>(this.#device, program.prepared, dims);
+    if (this.#failure) throw this.#failure;
+    return times;
   }
 
   async read(
