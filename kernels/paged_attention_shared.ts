@@ -37,7 +37,7 @@ type PrefillShape =
   & Readonly<{ H: number; SPLIT_LEN: number; ROW_GROUPS: number; ROW_LANES: number }>;
 
 /** Attention of decodes, the query heads of one KV head together, as GPUs like it. */
-export const pagedAttentionDecodeShared: Kernel<SplitShape & Readonly<{ MAX_SPLITS: number }>> = {
+export const pagedAttentionDecodeShared: Kernel<SplitShape> = {
   name: "paged_attention_decode_shared",
   source: stepWgsl + kvElements + attendMemory + decodeSource.replace("${attend}", () => attend),
   bindings: DECODE_BINDINGS,
@@ -46,7 +46,7 @@ export const pagedAttentionDecodeShared: Kernel<SplitShape & Readonly<{ MAX_SPLI
 
 /** Joins the splits of each decode's heads, many splits at a time. */
 export const pagedAttentionReduceShared: Kernel<
-  Readonly<{ H: number; D: number; MAX_SPLITS: number; SPLIT_LEN: number; LANES: number }>
+  Readonly<{ H: number; D: number; SPLIT_LEN: number; LANES: number }>
 > = {
   name: "paged_attention_reduce_shared",
   source: stepWgsl + reduceSource,
@@ -106,7 +106,7 @@ export function sharedAttentionCalls(
     isDeterministic: boolean;
   },
 ): KernelCall<StepDims>[] {
-  const { H, G, D, MAX_SPLITS, BLOCK_SIZE, KV_DTYPE } = shape;
+  const { H, G, D, BLOCK_SIZE, KV_DTYPE } = shape;
   const layout = kvConstants(shape);
   const base = { H, G, D, BLOCK_SIZE, KV_DTYPE, ...layout, SPLIT_LEN: splitLen };
   const split = {
@@ -118,13 +118,9 @@ export function sharedAttentionCalls(
   const HEADS = headsTogether(split);
   const ROW_GROUPS = Math.ceil(queryTile * H / G / PREFILL_ROWS);
   const decode = kernelCall(pagedAttentionDecodeShared, {
-    constants: { ...split, MAX_SPLITS, HEADS },
+    constants: { ...split, HEADS },
     buffers,
-    workgroups: ({ numDecodes, maxDecodeLen }: StepDims) => [
-      Math.ceil(maxDecodeLen / splitLen),
-      H / HEADS,
-      numDecodes,
-    ],
+    workgroups: ({ numSplits }: StepDims) => [numSplits, H / HEADS, 1],
   });
   if (isDeterministic) {
     const reduce = pagedAttentionReduceCall(shape, buffers, splitLen);
@@ -133,7 +129,7 @@ export function sharedAttentionCalls(
   return [
     decode,
     kernelCall(pagedAttentionReduceShared, {
-      constants: { H, D, MAX_SPLITS, SPLIT_LEN: splitLen, LANES },
+      constants: { H, D, SPLIT_LEN: splitLen, LANES },
       buffers,
       workgroups: ({ numDecodes }: StepDims) => [H, numDecodes, 1],
     }),

@@ -256,7 +256,7 @@ function orderOfAdditions(tuning: Tuning): string {
 }
 
 /** Most workgroups along one axis that every adapter allows. */
-const MAX_GRID = 65535;
+export const MAX_GRID = 65535;
 
 /** Splits `count` workgroups over x and z, `x * z >= count`; kernels skip the surplus. */
 export function foldGrid(count: number): readonly [x: number, z: number] {

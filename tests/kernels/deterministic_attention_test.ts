@@ -54,6 +54,8 @@ function chunksAndDecodes(shape: Shape, tuning: Tuning) {
     maxBlocksPerSeq: Math.ceil(Math.max(...lengths) / BLOCK_SIZE),
     blockSize: BLOCK_SIZE,
     queryTile: attentionQueryTile(shape, tuning),
+    splitLen: tuning.splitLen,
+    maxSplits: decodes.length * Math.ceil(Math.max(...lengths) / tuning.splitLen),
   });
   const queries = noise(decodes.length * (H + 2 * G) * D, 9, 4);
   const qkv = new Float32Array(2 * queries.length);
@@ -67,18 +69,17 @@ function chunksAndDecodes(shape: Shape, tuning: Tuning) {
 async function attend(gpu: Parameters<typeof runBoth>[0], shape: Shape, tuning: Tuning) {
   const { words, dims, qkv, kv } = chunksAndDecodes(shape, tuning);
   const { H, D } = shape;
-  const MAX_SPLITS = Math.ceil(dims.maxDecodeLen / tuning.splitLen);
   const { actual, expected } = await runBoth(
     gpu,
     {
       step: words,
       qkv,
       kv,
-      parts: new Float32Array(dims.numDecodes * H * MAX_SPLITS * D).fill(NaN),
-      peaks: new Float32Array(dims.numDecodes * H * MAX_SPLITS * 2).fill(NaN),
+      parts: new Float32Array(dims.numSplits * H * D).fill(NaN),
+      peaks: new Float32Array(dims.numSplits * H * 2).fill(NaN),
       out: new Float32Array(dims.numTokens * H * D).fill(7),
     },
-    (b) => pagedAttentionCalls({ ...shape, MAX_SPLITS }, b as never, tuning),
+    (b) => pagedAttentionCalls(shape, b as never, tuning),
     dims,
     "out",
   );

@@ -47,20 +47,21 @@ function attend(
     blockSize: BLOCK_SIZE,
     numBlocks,
     queryTile: attentionQueryTile(shape, tuning),
+    splitLen: tuning.splitLen,
   });
   const rows = step.dims.numTokens;
-  const maxSplits = Math.ceil(Math.max(...contextLens) / tuning.splitLen);
   return runBoth(
     gpu,
     {
       step: step.words,
       qkv: noise(rows * (H + 2 * G) * D, 9, 4),
       kv: filledKv(shape, numBlocks, step.tables, contextLens),
-      parts: new Float32Array(chunks.length * H * maxSplits * D).fill(NaN),
-      peaks: new Float32Array(chunks.length * H * maxSplits * 2).fill(NaN),
+      // Room for no split but the step's.
+      parts: new Float32Array(Math.max(1, step.dims.numSplits) * H * D).fill(NaN),
+      peaks: new Float32Array(Math.max(1, step.dims.numSplits) * H * 2).fill(NaN),
       out: new Float32Array((rows + 1) * H * D).fill(7),
     },
-    (b) => pagedAttentionCalls({ ...shape, MAX_SPLITS: maxSplits }, b as never, tuning),
+    (b) => pagedAttentionCalls(shape, b as never, tuning),
     step.dims,
     "out",
   );
@@ -139,7 +140,7 @@ gpuTest(
           peaks: new Float32Array(shape.H * 2),
           out,
         },
-        (b) => pagedAttentionCalls({ ...shape, MAX_SPLITS: 1 }, b as never, SHARING_LOADS),
+        (b) => pagedAttentionCalls(shape, b as never, SHARING_LOADS),
         step.dims,
         "out",
       );

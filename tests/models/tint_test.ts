@@ -84,7 +84,6 @@ function kernelTexts(tint: TintDevice): Map<string, string> {
           kv: Array.from({ length: config.numLayers }, () => buffer),
           blockSize: 16,
           kvDtypes: Array.from({ length: config.numLayers }, () => kvDtype),
-          maxSplits: 4,
           tuning,
         });
         for (const { source, constants, kernelName } of calls) {
