@@ -82,8 +82,7 @@ export function pagedAttentionCalls(
 ): KernelCall<StepDims>[] {
   const QUERIES = attentionQueryTile(shape, tuning);
   if (tuning.sharesAttention && canShareAttention(shape)) {
-    const { splitLen, isDeterministic } = tuning;
-    return sharedAttentionCalls(shape, buffers, { splitLen, queryTile: QUERIES, isDeterministic });
+    return sharedAttentionCalls(shape, buffers, { ...tuning, queryTile: QUERIES });
   }
   const { H, G, D, BLOCK_SIZE, KV_DTYPE } = shape;
   const { splitLen, positionTile: POSITIONS } = tuning;

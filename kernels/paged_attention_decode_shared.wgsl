@@ -13,7 +13,10 @@
 // are computed together, so that each K and V is read once for all of them (GQA, Ainslie 2023, 2305.13245).
 // Method: flash-decoding's splits over PagedAttention's blocks (Kwon 2023, 2309.06180), of fixed length, so
 // that a sequence's result does not depend on its batch. Scores: SLICES lanes per position, next to each
-// other in memory. Softmax: eight lanes per head. Output: lanes along D, COLUMN_GROUPS positions at a time.
+// other in memory. Softmax: SCORE_LANES lanes per head. Output: lanes along D, COLUMN_GROUPS positions at a
+// time. Lanes add up through shared memory or by subgroup shuffles (attend_shared.wgsl).
+// Traffic per KV head: 512 bytes per position in f16 with D 128, and 4 D + 8 per split and query head, which
+// the reduction reads again: an eighth of the former with four heads and splits of 64, less with longer ones.
 // Reference: paged_attention_definition.ts; error below 1e-5 * max |V| with the reduction.
 
 const H: u32 = ${H}u;
@@ -51,12 +54,12 @@ fn paged_attention_decode_shared(
 ${attend}
   let splits = (context_len + SPLIT_LEN - 1u) / SPLIT_LEN;
   let part = first_split * H + first_head * splits + split;
-  if (has_scores && eighth == 0u) {
+  if (leads) {
     peaks[part + head * splits] = vec2(peak, total);
   }
-  if (lane < ${VECTOR_LOADS}u) {
+  if (row == 0u) {
 //# for h in 0..HEADS
-    let at${h} = (part + ${h}u * splits) * ${D / 4}u + lane * ${LOAD_QUADS}u;
+    let at${h} = (part + ${h}u * splits) * ${D / 4}u + column * ${LOAD_QUADS}u;
 //# for u in 0..LOAD_QUADS
     parts[at${h} + ${u}u] = part${h}_${u};
 //# end

@@ -112,6 +112,23 @@ for (const [name, tuning] of Object.entries(TUNINGS)) {
   }
 }
 
+for (const [shapeName, shape] of SHAPES.filter(([, { D }]) => D >= 64).slice(0, 6)) {
+  gpuTest(
+    `shuffles among subgroups give a row the same bits in a chunk and alone: ${shapeName}`,
+    async (gpu) => {
+      if (gpu.capabilities.subgroupMinSize < 8) {
+        // deno-lint-ignore no-console -- a skip must say why
+        console.warn("skipped: the adapter grants no subgroups of eight");
+        return;
+      }
+      const tuning = { ...GPU_TUNING, isDeterministic: true, shuffleLanes: 8 };
+      const { actual } = await attend(gpu, shape, tuning);
+      assertEquals(numDifferent(actual), 0);
+      assert(new Set(actual.decodes).size > actual.decodes.length / 2, "nothing was computed");
+    },
+  );
+}
+
 gpuTest("GPU_TUNING gives a row other bits in a chunk than alone", async (gpu) => {
   const { actual } = await attend(gpu, SHAPES[0]![1], GPU_TUNING);
   assert(numDifferent(actual) > 0);
