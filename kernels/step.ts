@@ -111,8 +111,9 @@ export interface StepDims {
   readonly numAdjusts: number;
   readonly maxAdjustEntries: number;
   readonly numBitmasks: number;
-  /** Splits of the decodes' contexts, together. */
+  /** Splits of the decodes' contexts, together, and as many as these have one token further. */
   readonly numSplits: number;
+  readonly numNextSplits: number;
 }
 
 /** A step that does nothing. */
@@ -127,6 +128,7 @@ export const NO_WORK: StepDims = {
   maxAdjustEntries: 0,
   numBitmasks: 0,
   numSplits: 0,
+  numNextSplits: 0,
 };
 
 /** The same word indices as WGSL constants, named `STEP_NUM_TOKENS`, `SEQ_TABLE` and so on. */

@@ -90,7 +90,9 @@ export class StepPacker {
     const numTiles = order.slice(numDecodes)
       .reduce((n, i) => n + ceilDiv(batch.chunks[i]!.tokens.length, this.#limits.queryTile), 0);
     const samples = sampledChunks.map((i) => batch.chunks[i]!.sample!);
-    const numSplits = batch.chunks.reduce((n, chunk) => n + splitsOf(chunk, this.#limits), 0);
+    const numSplitsIn = (numTokens: number) =>
+      batch.chunks.reduce((n, chunk) => n + splitsOf(chunk, this.#limits, numTokens), 0);
+    const numSplits = numSplitsIn(0);
     this.#reserve(adjustmentWords(samples));
     const numSamples = samples.length;
     const header = this.#header(batch, { numDecodes, numSplits, numTiles, numSamples });
@@ -102,6 +104,7 @@ export class StepPacker {
         numTokens: batch.numTokens,
         numDecodes,
         numSplits,
+        numNextSplits: numSplitsIn(1),
         numTiles,
         numSamples,
         numCopies: batch.copies?.length ?? 0,

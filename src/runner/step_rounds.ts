@@ -7,12 +7,13 @@ export function isDecode({ tokens }: ScheduledChunk): boolean {
   return tokens.length === 1;
 }
 
-/** Splits that a chunk's context takes in a step; 0 unless it is a decode. */
+/** Splits that a chunk's context takes in a step, or `numTokens` further on; 0 unless it is a decode. */
 export function splitsOf(
   chunk: ScheduledChunk,
   { splitLen }: Pick<StepLimits, "splitLen">,
+  numTokens = 0,
 ): number {
-  return isDecode(chunk) ? ceilDiv(chunk.start + 1, splitLen) : 0;
+  return isDecode(chunk) ? ceilDiv(chunk.start + 1 + numTokens, splitLen) : 0;
 }
 
 /**

@@ -69,6 +69,7 @@ Deno.test("StepPacker.pack() lays decodes before prefills, each row with its slo
     maxAdjustEntries: 0,
     numBitmasks: 0,
     numSplits: 3,
+    numNextSplits: 3,
   });
   assertEquals(sampledChunks, [1, 0]);
   assertEquals(region(words, words[STEP.tokens]!, 9), [40, 1, 2, 3, 4, 5, 6, 50, 51]);
@@ -109,6 +110,18 @@ Deno.test("StepPacker.pack() lists the splits of decodes, sequence after sequenc
   assertEquals(firsts, [0, 4, 5]);
   const [tiles, splits] = [words[STEP.tiles]!, words[STEP.splits]!];
   assertEquals(tiles - splits, 7);
+});
+
+Deno.test("StepPacker.pack() counts the splits that the decodes have one token further", () => {
+  const splitsAt = (...starts: number[]) => {
+    const chunks = starts.map((start, i) => ({ ...BATCH.chunks[1]!, sequenceId: i, start }));
+    const { dims } = new StepPacker(LIMITS).pack({ step: 0, numTokens: 3, chunks });
+    return [dims.numSplits, dims.numNextSplits];
+  };
+  // Positions 0 to 5 are one split.
+  assertEquals(splitsAt(0, 4, 6), [4, 4]);
+  assertEquals(splitsAt(5, 4, 11), [4, 6]);
+  assertEquals(splitsAt(6, 5, 12), [6, 7]);
 });
 
 Deno.test("StepPacker.pack() writes what each draw needs", () => {
