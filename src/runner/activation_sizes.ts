@@ -126,12 +126,10 @@ export function maxSplits(
   // A split may be a workgroup.
   const bindable = Math.min(numBindable(parts, maxBindingBytes), MAX_GRID);
   if (ofOne > bindable) {
+    const [needed, most] = [ofOne, bindable].map((count) => 4 * parts * count);
     throw new StartupError(
-      `Attention of one sequence of ${maxModelLen} tokens does not fit: "parts" needs ` +
-        `${4 * parts * ofOne} bytes, and this device binds at most ${
-          4 * parts * bindable
-        } of it; ` +
-        `lower --max-model-len`,
+      `Attention of one sequence of ${maxModelLen} tokens does not fit: "parts" needs ${needed} ` +
+        `bytes, and this device binds at most ${most} of it; lower --max-model-len`,
     );
   }
   const set = Math.max(ofOne, numBindable(parts, MAX_PARTS_BYTES));
