@@ -21,6 +21,8 @@ function decoding(count: number, context: number): () => void {
     maxBlocksPerSeq: 1 << 14,
     blockSize: 16,
     queryTile: 8,
+    splitLen: 32,
+    maxSplits: 1 << 16,
   });
   const prompt = new Uint32Array(context);
   for (let i = 0; i < count; i++) {
