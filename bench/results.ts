@@ -9,11 +9,13 @@ export interface BenchOptions {
   readonly device: DeviceChoice;
   /** Few and small steps: proves that the bench works. */
   readonly quick: boolean;
+  /** Whether to time variants of the kernels first, and measure with the fastest. */
+  readonly tune: boolean;
   /** Whether to keep the result in `bench/results/`. */
   readonly write: boolean;
 }
 
-/** Parses `--shape NAME` (or `all`), `--device`, `--quick` and `--write`. */
+/** Parses `--shape NAME` (or `all`), `--device`, `--quick`, `--tune` and `--write`. */
 export function benchOptions(defaultShape: string, args: readonly string[] = Deno.args) {
   const { values } = parseArgs({
     args: [...args],
@@ -21,6 +23,7 @@ export function benchOptions(defaultShape: string, args: readonly string[] = Den
       shape: { type: "string", default: defaultShape },
       device: { type: "string", default: "auto" },
       quick: { type: "boolean", default: false },
+      tune: { type: "boolean", default: false },
       write: { type: "boolean", default: false },
     },
   });
@@ -29,6 +32,7 @@ export function benchOptions(defaultShape: string, args: readonly string[] = Den
     shapes: values.shape === "all" ? all : values.shape.split(","),
     device: values.device as DeviceChoice,
     quick: values.quick,
+    tune: values.tune,
     write: values.write,
   } satisfies BenchOptions;
 }

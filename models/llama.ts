@@ -118,7 +118,7 @@ function kvShape({ config, blockSize, kvDtypes }: GraphInputs, layer: number): K
 }
 
 function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims>[] {
-  const { config, activations: a, tuning, weight, maxSplits } = inputs;
+  const { config, activations: a, tuning, weight } = inputs;
   const { hiddenSize: E, numHeads: H, numKvHeads: G, headDim: D, rmsNormEps: eps } = config;
   const { step, rope, qkv, parts, peaks, codes, scales } = a;
   const kv = inputs.kv[layer]!;
@@ -136,7 +136,7 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
       { step, rope, qkv, kv, norms },
     ),
     ...pagedAttentionCalls(
-      { ...shape, MAX_SPLITS: maxSplits },
+      shape,
       { step, qkv, kv, parts, peaks, out: a.attended },
       tuning,
     ),

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { KV_CACHE_DTYPES } from "./engine_config.ts";
+import { StartupError } from "./errors.ts";
 
 const MODEL = "Model";
 const SERVER = "Server";
@@ -178,3 +179,18 @@ export const ConfigSchema = z.object({
     value: "FORMAT",
   }),
 });
+
+/** Every setting, checked and deeply frozen. */
+export type Settings =
+  & Readonly<Omit<z.output<typeof ConfigSchema>, "servedModelName" | "apiKey">>
+  & { readonly servedModelName: readonly string[]; readonly apiKey: readonly string[] };
+
+/** Refuses int8 activations beside plain weights: only codes are multiplied with codes. @throws {StartupError} */
+export function checkInt8Activations(
+  { quantization, int8Activations }: Pick<Settings, "quantization" | "int8Activations">,
+): void {
+  if (quantization !== "none" || int8Activations !== "on") return;
+  throw new StartupError(
+    "--int8-activations on needs quantized weights: give --quantization int8 or int4 with it",
+  );
+}

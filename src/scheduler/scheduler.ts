@@ -39,7 +39,7 @@ export interface SchedulerOptions {
 }
 
 /** The scheduler's share of the engine's statistics. */
-export type SchedulerStats = Omit<EngineStats, "stepMs" | "hostMs">;
+export type SchedulerStats = Omit<EngineStats, "stepMs" | "hostMs" | "overlappedMs">;
 
 /**
  * Decides, step by step, which tokens of which sequences run next.
@@ -114,7 +114,8 @@ export class Scheduler {
    */
   add(request: GenerationRequest): void {
     const { numBlocks, blockSize } = this.#blocks;
-    const limits = { ...this.#options, numBlocks, blockSize };
+    const { growthLimit } = this.pool;
+    const limits = { ...this.#options, numBlocks, blockSize, growthLimit };
     checkFits(request, limits);
     checkSearchFits(request, limits);
     checkQueueHasRoom(request, this.#queues.numWaiting, limits);
