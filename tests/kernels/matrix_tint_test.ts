@@ -8,25 +8,19 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { matrixGemmCalls } from "../../kernels/matrix_gemm.ts";
-import { MATRIX_SHAPES, type MatrixTile, type MatrixUnit } from "../../kernels/matrix_tuning.ts";
+import { MATRIX_SHAPES, type MatrixTile } from "../../kernels/matrix_tuning.ts";
 import { GPU_TUNING } from "../../kernels/tuning.ts";
 import { wgslPreamble } from "../../src/device/capabilities.ts";
 import { dawnProvider } from "../../src/device/dawn_provider.ts";
 import { requestDevice } from "../../src/device/request_device.ts";
 import { expandWgsl } from "../../src/device/wgsl_template.ts";
+import { AMD, APPLE, INTEL, NVIDIA, UNEVEN } from "../support/matrix_units.ts";
 import { WEIGHT_DTYPES } from "../support/weight_fixture.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 /** Set for the process in which the tests run. */
 const CHILD = "QUIRE_TEST_MATRIX_TINT";
-const WIDE: MatrixUnit = { type: "f16", m: 16, n: 16, k: 16, lanes: 32 };
-const UNITS: readonly MatrixUnit[] = [
-  WIDE,
-  { ...WIDE, lanes: 64 },
-  { ...WIDE, m: 8 },
-  { ...WIDE, n: 8, k: 8 },
-  { type: "f32", m: 8, n: 8, k: 8, lanes: 32 },
-];
+const UNITS = [NVIDIA, AMD, INTEL, APPLE, UNEVEN];
 
 /** The distinct texts of `matrix_gemm` and `halve_rows`. */
 function kernelTexts(): Set<string> {
