@@ -7,6 +7,7 @@
  * run in a process of their own, which Dawn keeps from ending.
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { matrixChainsCall } from "../../bench/ceiling_matrix.ts";
 import { matrixGemmCalls } from "../../kernels/matrix_gemm.ts";
 import { MATRIX_SHAPES, type MatrixTile } from "../../kernels/matrix_tuning.ts";
 import { GPU_TUNING } from "../../kernels/tuning.ts";
@@ -22,9 +23,10 @@ const ROOT = new URL("../../", import.meta.url).pathname;
 const CHILD = "QUIRE_TEST_MATRIX_TINT";
 const UNITS = [NVIDIA, AMD, INTEL, APPLE, UNEVEN];
 
+const buffer = { label: "any", bytes: 4 };
+
 /** The distinct texts of `matrix_gemm` and `halve_rows`. */
 function kernelTexts(): Set<string> {
-  const buffer = { label: "any", bytes: 4 };
   const buffers = { step: buffer, x: buffer, codes: buffer, scales: buffer, w: buffer, y: buffer };
   const product = { label: "any", rows: "tokens", n: 70, k: 104 } as const;
   const products = [
@@ -69,6 +71,13 @@ if (Deno.env.has(CHILD)) {
       if (message !== undefined) complaints.add(message);
     }
     assertEquals([...complaints], []);
+  });
+
+  Deno.test("Tint accepts the ceiling of matrix units", async () => {
+    for (const unit of UNITS) {
+      const { source, constants } = matrixChainsCall(unit, 1, buffer);
+      assertEquals(await complaint(expandWgsl(source, constants)), undefined);
+    }
   });
 
   Deno.test("Tint refuses a matrix instruction that not all lanes of a subgroup reach", async () => {
