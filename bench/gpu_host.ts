@@ -7,8 +7,8 @@
  * that goes away early leaves what was measured. It goes on where a part fails and says so.
  * `bench/readme_table.ts` makes README's table of the file. `--quick` runs few and small steps of one
  * shape, and no tests.
- * Such a host needs the repository, the `deno` binary, a Vulkan loader with the GPU's driver, and a
- * `DENO_DIR` filled elsewhere by `deno install --entrypoint main.ts bench/*.ts tests/kernels/*.ts`.
+ * `bench/pack_gpu_host.sh FILE.tar.xz` packs what such a host lacks, down to `deno` itself;
+ * `bench/run_gpu_host.sh` starts it there.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 

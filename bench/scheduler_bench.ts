@@ -21,6 +21,8 @@ function decoding(count: number): () => void {
     maxBlocksPerSeq: 1 << 16,
     blockSize: 16,
     queryTile: 8,
+    splitLen: 32,
+    maxSplits: 1 << 16,
   });
   const prompt = new Uint32Array(100);
   for (let i = 0; i < count; i++) {

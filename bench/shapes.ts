@@ -48,9 +48,9 @@ export const SHAPES: readonly BenchShape[] = [
   },
   {
     name: "qwen3-0.6b",
-    note: "without Qwen3's norms of queries and keys",
     config: {
-      ...LLAMA,
+      model_type: "qwen3",
+      rms_norm_eps: 1e-6,
       hidden_size: 1024,
       num_hidden_layers: 28,
       num_attention_heads: 16,

@@ -2,9 +2,18 @@
 //
 // Expects `lane`, `kv_head`, `table` (word of the sequence's block table), the scaled queries in `queries`,
 // positions [begin, end) (begin < end, at most SPLIT_LEN, the same for all lanes), and in lanes below
-// 8 * HEADS `limit`: query lane / 8 sees positions before it. Leaves `peak` and `total` of query h in lane
-// 8 h, and its unnormalized output in the lanes below VECTOR_LOADS: part<h>_<u> is quad u of a load.
+// SCORE_LANES * HEADS `limit`: query lane / SCORE_LANES sees positions before it. Leaves `peak` and `total`
+// of query `head` in a lane that `leads` it, and in the lanes of row 0 the unnormalized outputs: part<h>_<u>
+// is query h's, quad u of load `column_of(lane)`. In a loop, a barrier has to come before the next use.
 // What one query gets does not depend on the others, to the bit: positions it does not see add 0.
+//
+// SHUFFLE_LANES > 1: so many neighbouring lanes lie in one subgroup, whatever its size, and add up by
+// shuffles: the order of additions depends on SHUFFLE_LANES alone. The COLUMN_GROUPS lanes of a column are
+// then neighbours. For heads of 128 in f16, four queries and splits of 64 (32 KiB of K and V) that makes 2
+// barriers in place of 11 and 3 KiB of shared memory in place of 7.3, so that twice as many workgroups fit
+// where it is scarce; each lane does 56 shuffles to 512 multiply-adds. Every byte of K and V is still read
+// once, of K in runs of 32 bytes, of V in runs of 64 (subgroups of 32 lanes) in place of 256. Lanes are
+// taken to lie in subgroups in their order.
   let slice = lane % SLICES;
 //# for j in 0..SPLIT_LEN * SLICES / LANES
   {
@@ -32,43 +41,60 @@
 //# else
     let scale = 1.0;
 //# end
+//# if SHUFFLE_LANES > 1
+//# for h in 0..HEADS
+//# for k in 0..Math.log2(SLICES)
+    s${h} += subgroupShuffleXor(s${h}, ${1 << k}u);
+//# end
+    if (slice == ${h % SLICES}u) { weights[${h}u * PITCH + at] = s${h} * scale; }
+//# end
+//# else
 //# for h in 0..HEADS
     partial[(${h * SPLIT_LEN}u + at) * SLICES + slice] = s${h} * scale;
 //# end
+//# end
   }
 //# end
-  workgroupBarrier();  // the slices' scores are there
+  workgroupBarrier();  // the scores are there
 
-  let head = lane / 8u;
-  let eighth = lane % 8u;
-  let has_scores = lane < HEADS * 8u;
-//# for i in 0..SPLIT_LEN / 8
-  var s${i} = -3.4e38;
-//# end
-  if (has_scores) {
-    var best = -3.4e38;
-//# for i in 0..SPLIT_LEN / 8
-    if (begin + ${8 * i}u + eighth < limit) {
-      let at = (head * SPLIT_LEN + ${8 * i}u + eighth) * SLICES;
-      s${i} = partial[at];
-//# for k in 1..SLICES
-      s${i} += partial[at + ${k}u];
-//# end
-      best = max(best, s${i});
-    }
-//# end
-    eighths[lane].x = best;
-  }
-  workgroupBarrier();  // each eighth's largest score is there
+  let head = lane / SCORE_LANES;
+  let share = lane % SCORE_LANES;
+  let has_scores = head < HEADS;
   var peak = -3.4e38;
   var total = 0.0;
-  if (has_scores) {
-//# for k in 0..8
-    peak = max(peak, eighths[head * 8u + ${k}u].x);
+//# for i in 0..SPLIT_LEN / SCORE_LANES
+  var s${i} = -3.4e38;
+  if (has_scores && begin + ${SCORE_LANES * i}u + share < limit) {
+//# if SHUFFLE_LANES > 1
+    // The place of its own weight.
+    s${i} = weights[head * PITCH + ${SCORE_LANES * i}u + share];
+//# else
+    let at = (head * SPLIT_LEN + ${SCORE_LANES * i}u + share) * SLICES;
+    s${i} = partial[at];
+//# for k in 1..SLICES
+    s${i} += partial[at + ${k}u];
 //# end
-//# for i in 0..SPLIT_LEN / 8
+//# end
+    peak = max(peak, s${i});
+  }
+//# end
+//# if SHUFFLE_LANES > 1
+//# for k in 0..Math.log2(SCORE_LANES)
+  peak = max(peak, subgroupShuffleXor(peak, ${1 << k}u));
+//# end
+//# else
+  if (has_scores) { shares[lane].x = peak; }
+  workgroupBarrier();  // each share's largest score is there
+  if (has_scores) {
+//# for k in 0..SCORE_LANES
+    peak = max(peak, shares[head * SCORE_LANES + ${k}u].x);
+//# end
+  }
+//# end
+  if (has_scores) {
+//# for i in 0..SPLIT_LEN / SCORE_LANES
     {
-      let at = ${8 * i}u + eighth;
+      let at = ${SCORE_LANES * i}u + share;
       let weight = select(0.0, exp(s${i} - peak), begin + at < limit);
       total += weight;
 //# if KV_SCALED
@@ -81,18 +107,27 @@
 //# end
     }
 //# end
-    eighths[lane].y = total;
-  }
-  workgroupBarrier();  // the weights are there
-  if (has_scores && eighth == 0u) {
-    total = 0.0;
-//# for k in 0..8
-    total += eighths[lane + ${k}u].y;
+//# if SHUFFLE_LANES == 1
+    shares[lane].y = total;
 //# end
   }
+  workgroupBarrier();  // the weights are there
+  let leads = has_scores && share == 0u;
+//# if SHUFFLE_LANES > 1
+//# for k in 0..Math.log2(SCORE_LANES)
+  total += subgroupShuffleXor(total, ${1 << k}u);
+//# end
+//# else
+  if (leads) {
+    total = 0.0;
+//# for k in 0..SCORE_LANES
+    total += shares[lane + ${k}u].y;
+//# end
+  }
+//# end
 
-  let column = lane % ${VECTOR_LOADS}u;
-  let row = lane / ${VECTOR_LOADS}u;
+  let column = column_of(lane);
+  let row = row_of(lane);
 //# for h in 0..HEADS
 //# for u in 0..LOAD_QUADS
   var o${h}_${u} = vec4(0.0);
@@ -122,14 +157,21 @@
   }
 //# for h in 0..HEADS
 //# for u in 0..LOAD_QUADS
+//# if SHUFFLE_LANES > 1
+  var part${h}_${u} = o${h}_${u};
+//# for k in 0..Math.log2(COLUMN_GROUPS)
+  part${h}_${u} += subgroupShuffleXor(part${h}_${u}, ${1 << k}u);
+//# end
+//# else
   keep_sum(lane, o${h}_${u});
   workgroupBarrier();  // one query's sums are there
   var part${h}_${u} = o${h}_${u};
-  if (lane < ${VECTOR_LOADS}u) {
+  if (row == 0u) {
     for (var r = 1u; r < COLUMN_GROUPS; r++) {
       part${h}_${u} += kept_sum(lane + r * ${VECTOR_LOADS}u);
     }
   }
   workgroupBarrier();  // and read
+//# end
 //# end
 //# end

@@ -82,10 +82,9 @@ export function pagedAttentionCalls(
 ): KernelCall<StepDims>[] {
   const QUERIES = attentionQueryTile(shape, tuning);
   if (tuning.sharesAttention && canShareAttention(shape)) {
-    const { splitLen, isDeterministic } = tuning;
-    return sharedAttentionCalls(shape, buffers, { splitLen, queryTile: QUERIES, isDeterministic });
+    return sharedAttentionCalls(shape, buffers, { ...tuning, queryTile: QUERIES });
   }
-  const { H, G, D, MAX_SPLITS, BLOCK_SIZE, KV_DTYPE } = shape;
+  const { H, G, D, BLOCK_SIZE, KV_DTYPE } = shape;
   const { splitLen, positionTile: POSITIONS } = tuning;
   const base = { H, G, D, BLOCK_SIZE, KV_DTYPE, ...kvConstants(shape, true), POSITIONS };
   const splitsPerWorkgroup = Math.min(tuning.splitsPerWorkgroup, Math.floor(MAX_LANES * G / H));
@@ -94,18 +93,13 @@ export function pagedAttentionCalls(
     kernelCall(pagedAttentionDecode, {
       constants: {
         ...base,
-        MAX_SPLITS,
         SPLIT_LEN: splitLen,
         SPLITS: splitsPerWorkgroup,
         HEADS: headsPerLane(shape),
         SUBGROUPS: false,
       },
       buffers,
-      workgroups: ({ numDecodes, maxDecodeLen }: StepDims) => [
-        Math.ceil(maxDecodeLen / (splitLen * splitsPerWorkgroup)),
-        G,
-        numDecodes,
-      ],
+      workgroups: ({ numSplits }: StepDims) => [Math.ceil(numSplits / splitsPerWorkgroup), G, 1],
     }),
     pagedAttentionReduceCall(shape, buffers, splitLen),
     kernelCall(pagedAttentionPrefill, {

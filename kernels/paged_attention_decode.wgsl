@@ -3,21 +3,21 @@
 //   for each split [b, e) of positions [0, L): peak = max_p s_p, total = sum_p exp(s_p - peak),
 //   part = sum_p exp(s_p - peak) * V[p], s_p = q . K[p] / sqrt(D)
 //
-// S decodes, H query heads, G KV heads, D head dim, L context length, M splits at most.
+// S decodes, H query heads, G KV heads, D head dim, L context length, M splits of a context.
 //   0 step   u32 packed metadata (step.ts)
 //   1 qkv    f32 [T, H + 2G, D], queries rotated
 //   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts)
-//   3 parts  f32 [S, H, M, D]
-//   4 peaks  f32 [S, H, M, 2], peak and total
-// Dispatch: (ceil(splits of the longest / SPLITS), G, S). A lane is one split of HEADS query heads that
-// share a KV head (GQA, Ainslie 2023, 2305.13245); its other heads are neighbours.
+//   3 parts  f32 of each decode [H, M, D], its own M
+//   4 peaks  f32 of each decode [H, M, 2], peak and total
+// Dispatch: (ceil(splits of the step / SPLITS), G, 1). A lane is one split of HEADS query heads that share
+// a KV head (GQA, Ainslie 2023, 2305.13245); its other heads are neighbours. Ragged contexts leave no lane
+// idle: neighbouring splits may be of different sequences.
 // Method: PagedAttention (Kwon 2023, 2309.06180) with flash-decoding's splits, of fixed length, so that
 // a sequence's result does not depend on its batch. paged_attention_reduce joins the parts.
 // Reference: paged_attention.ts; error below 1e-5 * max |V| over both kernels.
 
 const H: u32 = ${H}u;
 const LANES_PER_SPLIT: u32 = ${H / G / HEADS}u;
-const MAX_SPLITS: u32 = ${MAX_SPLITS}u;
 const SPLIT_LEN: u32 = ${SPLIT_LEN}u;
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
@@ -33,11 +33,14 @@ fn paged_attention_decode(
 ) {
   let kv_head = group.y;
   let head = kv_head * ${H / G}u + lane % LANES_PER_SPLIT * ${HEADS}u;
-  let split = group.x * ${SPLITS}u + lane / LANES_PER_SPLIT;
-  let seq = step[STEP_SEQS] + group.z * SEQ_WORDS;
+  let at = group.x * ${SPLITS}u + lane / LANES_PER_SPLIT;
+  if (at >= step[STEP_NUM_SPLITS]) { return; }
+  let seq = step[STEP_SEQS] + step[step[STEP_SPLITS] + at] * SEQ_WORDS;
+  let first_split = step[seq + SEQ_FIRST_SPLIT];
+  let context_len = step[seq + SEQ_CONTEXT_LEN];
+  let split = at - first_split;
   let begin = split * SPLIT_LEN;
-  let end = min(begin + SPLIT_LEN, step[seq + SEQ_CONTEXT_LEN]);
-  if (begin >= end) { return; }
+  let end = min(begin + SPLIT_LEN, context_len);
   let limit = end;
   let table = step[seq + SEQ_TABLE];
   let q_row = (step[seq + SEQ_FIRST_ROW] * ${H + 2 * G}u + head) * ${D / 4}u;
@@ -47,8 +50,9 @@ fn paged_attention_decode(
 //# end
 //# end
 ${attend}
+  let splits = (context_len + SPLIT_LEN - 1u) / SPLIT_LEN;
 //# for h in 0..HEADS
-  let part${h} = (group.z * H + head + ${h}u) * MAX_SPLITS + split;
+  let part${h} = first_split * H + (head + ${h}u) * splits + split;
 //# for d in 0..D/4
   parts[part${h} * ${D / 4}u + ${d}u] = o${h}_${d};
 //# end

@@ -6,8 +6,8 @@ import { SEQ, SEQ_WORDS, STEP, TILE, TILE_WORDS } from "./step.ts";
 /** Buffers by binding name. */
 type Buffers = Readonly<Record<string, HostBuffer>>;
 
-/** H query heads over G KV heads of D dims; at most `MAX_SPLITS` splits of a context. */
-export type AttentionShape = KvShape & Readonly<{ H: number; MAX_SPLITS: number }>;
+/** H query heads over G KV heads of D dims. */
+export type AttentionShape = KvShape & Readonly<{ H: number }>;
 
 /** Buffers that attention reads and writes, in binding order; `parts` and `peaks` are the splits' results. */
 export const DECODE_BINDINGS = [
@@ -34,21 +34,26 @@ export const PREFILL_BINDINGS = [
   { name: "out", access: "read_write" },
 ] as const;
 
-/** Attention of decodes, one partial result per split of `SPLIT_LEN` positions. */
+/**
+ * Attention of decodes, one partial result per split of `SPLIT_LEN` positions: `parts` f32 [M, D] and
+ * `peaks` f32 [M, 2] of each sequence and head in turn, where M is what the sequence's context has of
+ * splits. So their size follows from the step's splits, however ragged its contexts.
+ */
 export function attendDecodes(
   { step, qkv, kv, parts, peaks }: Buffers,
   shape: AttentionShape & Readonly<{ SPLIT_LEN: number }>,
 ): void {
-  const { H, G, D, MAX_SPLITS, SPLIT_LEN } = shape;
+  const { H, G, D, SPLIT_LEN } = shape;
   const words = step!.u32;
   for (let s = 0; s < words[STEP.numDecodes]!; s++) {
     const seq = words[STEP.seqs]! + s * SEQ_WORDS;
     const contextLen = words[seq + SEQ.contextLen]!;
+    const numSplits = Math.ceil(contextLen / SPLIT_LEN);
     for (let h = 0; h < H; h++) {
       const query = queryOf(qkv!, words[seq + SEQ.firstRow]!, h, shape);
-      for (let split = 0; split * SPLIT_LEN < contextLen; split++) {
+      for (let split = 0; split < numSplits; split++) {
         const begin = split * SPLIT_LEN;
-        const part = (s * H + h) * MAX_SPLITS + split;
+        const part = words[seq + SEQ.firstSplit]! * H + h * numSplits + split;
         const positions = [begin, Math.min(begin + SPLIT_LEN, contextLen)] as const;
         const context = { kv: kv!, words, table: words[seq + SEQ.table]! };
         const head = Math.floor(h / (H / G));
@@ -63,16 +68,14 @@ export function attendDecodes(
 /** Joins the splits of each decode's heads. */
 export function reduceSplits(
   { step, parts, peaks, out }: Buffers,
-  { H, D, MAX_SPLITS, SPLIT_LEN }: Readonly<
-    { H: number; D: number; MAX_SPLITS: number; SPLIT_LEN: number }
-  >,
+  { H, D, SPLIT_LEN }: Readonly<{ H: number; D: number; SPLIT_LEN: number }>,
 ): void {
   const words = step!.u32;
   for (let s = 0; s < words[STEP.numDecodes]!; s++) {
     const seq = words[STEP.seqs]! + s * SEQ_WORDS;
     const count = Math.ceil(words[seq + SEQ.contextLen]! / SPLIT_LEN);
     for (let h = 0; h < H; h++) {
-      const first = (s * H + h) * MAX_SPLITS;
+      const first = words[seq + SEQ.firstSplit]! * H + h * count;
       const splits = Array.from({ length: count }, (_, m): Attended => {
         const [peak, total] = peaks!.f32.subarray((first + m) * 2);
         const output = parts!.f32.subarray((first + m) * D, (first + m + 1) * D);

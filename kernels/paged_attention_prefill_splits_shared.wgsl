@@ -52,7 +52,7 @@ fn paged_attention_prefill_splits_shared(
     queries[i] = qkv[q_row * QUADS + i % QUADS] * ${1 / Math.sqrt(D)};
   }
   workgroupBarrier();  // the queries are staged
-  let limit = first_end + min(first + lane / 8u, pairs - 1u) / HEADS_PER_KV;
+  let limit = first_end + min(first + lane / SCORE_LANES, pairs - 1u) / HEADS_PER_KV;
   let last_end = first_end + min(first + HEADS - 1u, pairs - 1u) / HEADS_PER_KV;
 //# for h in 0..HEADS
   let end${h} = first_end + min(first + ${h}u, pairs - 1u) / HEADS_PER_KV;
@@ -65,7 +65,7 @@ fn paged_attention_prefill_splits_shared(
   for (var begin = 0u; begin < last_end; begin += SPLIT_LEN) {
     let end = min(begin + SPLIT_LEN, last_end);
 ${attend}
-    if (has_scores && eighth == 0u) { splits[head] = vec2(peak, total); }
+    if (leads) { splits[head] = vec2(peak, total); }
     workgroupBarrier();  // every pair's peak and total are there
 //# for h in 0..HEADS
     if (begin < end${h}) {
@@ -79,13 +79,13 @@ ${attend}
     }
 //# end
   }
-  if (lane >= ${VECTOR_LOADS}u) { return; }
+  if (row_of(lane) > 0u) { return; }
 //# for h in 0..HEADS
   if (first + ${h}u < pairs) {
     let pair = first + ${h}u;
     let target_row = (first_row + pair / HEADS_PER_KV) * H + kv_head * HEADS_PER_KV + pair % HEADS_PER_KV;
 //# for u in 0..LOAD_QUADS
-    out[target_row * QUADS + lane * ${LOAD_QUADS}u + ${u}u] = out${h}_${u} / total${h};
+    out[target_row * QUADS + column_of(lane) * ${LOAD_QUADS}u + ${u}u] = out${h}_${u} / total${h};
 //# end
   }
 //# end

@@ -15,7 +15,7 @@ import { type StepDims, stepWgsl } from "./step.ts";
 
 /** Joins the splits of each decode's heads, in their order, into its attention output. */
 export const pagedAttentionReduce: Kernel<
-  Readonly<{ H: number; D: number; MAX_SPLITS: number; SPLIT_LEN: number }>
+  Readonly<{ H: number; D: number; SPLIT_LEN: number }>
 > = {
   name: "paged_attention_reduce",
   source: stepWgsl + joinSplits + source,
@@ -25,12 +25,12 @@ export const pagedAttentionReduce: Kernel<
 
 /** {@link pagedAttentionReduce} for one layer, on any device. */
 export function pagedAttentionReduceCall(
-  { H, D, MAX_SPLITS }: Pick<AttentionShape, "H" | "D" | "MAX_SPLITS">,
+  { H, D }: Pick<AttentionShape, "H" | "D">,
   buffers: Readonly<Record<"step" | "parts" | "peaks" | "out", DeviceBuffer>>,
   splitLen: number,
 ): KernelCall<StepDims> {
   return kernelCall(pagedAttentionReduce, {
-    constants: { H, D, MAX_SPLITS, SPLIT_LEN: splitLen },
+    constants: { H, D, SPLIT_LEN: splitLen },
     buffers,
     workgroups: ({ numDecodes }: StepDims) => [Math.ceil(H * D / 4 / 64), numDecodes, 1],
   });

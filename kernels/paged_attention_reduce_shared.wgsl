@@ -2,16 +2,15 @@
 //
 //   out[t, h] = sum_m part_m * exp(peak_m - P) / sum_m total_m * exp(peak_m - P),  P = max_m peak_m
 //
-// S decodes, H query heads, D head dim, M splits at most.
+// S decodes, H query heads, D head dim, M splits of a context.
 //   0 step   u32 packed metadata (step.ts)
-//   1 parts  f32 [S, H, M, D]
-//   2 peaks  f32 [S, H, M, 2], peak and total
+//   1 parts  f32 of each decode [H, M, D], its own M
+//   2 peaks  f32 of each decode [H, M, 2], peak and total
 //   3 out    f32 [T, H, D]
 // Dispatch: (H, S, 1). Lanes along D, ROWS splits at a time; weights of LANES splits are computed at once.
 // Reference: paged_attention_definition.ts, with paged_attention_decode_shared.
 
 const H: u32 = ${H}u;
-const MAX_SPLITS: u32 = ${MAX_SPLITS}u;
 const SPLIT_LEN: u32 = ${SPLIT_LEN}u;
 const LANES: u32 = ${LANES}u;
 const QUADS: u32 = ${D / 4}u;
@@ -32,7 +31,7 @@ fn paged_attention_reduce_shared(
 ) {
   let seq = step[STEP_SEQS] + group.y * SEQ_WORDS;
   let splits = (step[seq + SEQ_CONTEXT_LEN] + SPLIT_LEN - 1u) / SPLIT_LEN;
-  let first = (group.y * H + group.x) * MAX_SPLITS;
+  let first = step[seq + SEQ_FIRST_SPLIT] * H + group.x * splits;
   var best = -3.4e38;
   for (var m = lane; m < splits; m += LANES) { best = max(best, peaks[first + m].x); }
   numbers[lane] = best;

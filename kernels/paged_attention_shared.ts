@@ -24,20 +24,22 @@ import splitsSource from "./paged_attention_prefill_splits_shared.wgsl" with { t
 import { pagedAttentionReduceCall } from "./paged_attention_reduce.ts";
 import reduceSource from "./paged_attention_reduce_shared.wgsl" with { type: "text" };
 import { type StepDims, stepWgsl } from "./step.ts";
+import type { Tuning } from "./tuning.ts";
 
 /** How a workgroup attends to a split, see `attend_shared.wgsl`. */
-type SplitShape =
+type SplitShape = SplitLanes & Readonly<{ HEADS: number }>;
+type SplitLanes =
   & KvShape
   & KvConstants
-  & Readonly<{ H: number; SPLIT_LEN: number; HEADS: number }>
-  & Readonly<{ LANES: number; SLICES: number; COLUMN_GROUPS: number }>;
+  & Readonly<{ H: number; SPLIT_LEN: number; LANES: number; SLICES: number }>
+  & Readonly<{ COLUMN_GROUPS: number; SCORE_LANES: number; SHUFFLE_LANES: number }>;
 type PrefillShape =
   & KvShape
   & KvConstants
   & Readonly<{ H: number; SPLIT_LEN: number; ROW_GROUPS: number; ROW_LANES: number }>;
 
 /** Attention of decodes, the query heads of one KV head together, as GPUs like it. */
-export const pagedAttentionDecodeShared: Kernel<SplitShape & Readonly<{ MAX_SPLITS: number }>> = {
+export const pagedAttentionDecodeShared: Kernel<SplitShape> = {
   name: "paged_attention_decode_shared",
   source: stepWgsl + kvElements + attendMemory + decodeSource.replace("${attend}", () => attend),
   bindings: DECODE_BINDINGS,
@@ -46,7 +48,7 @@ export const pagedAttentionDecodeShared: Kernel<SplitShape & Readonly<{ MAX_SPLI
 
 /** Joins the splits of each decode's heads, many splits at a time. */
 export const pagedAttentionReduceShared: Kernel<
-  Readonly<{ H: number; D: number; MAX_SPLITS: number; SPLIT_LEN: number; LANES: number }>
+  Readonly<{ H: number; D: number; SPLIT_LEN: number; LANES: number }>
 > = {
   name: "paged_attention_reduce_shared",
   source: stepWgsl + reduceSource,
@@ -79,6 +81,8 @@ const LANES = 128;
 const MAX_SHARED_BYTES = 16_384;
 /** Queries whose sums a lane keeps in registers. */
 const MAX_QUERIES = 8;
+/** Lanes that share out a query's scores: of `LANES`, as many as `MAX_QUERIES` leave each. */
+const MAX_SCORE_LANES = LANES / MAX_QUERIES;
 /** Rows of a workgroup of prefill. */
 const PREFILL_ROWS = 64;
 
@@ -92,7 +96,7 @@ type AttentionBuffers = Readonly<
 >;
 
 /**
- * Attention of one layer on a GPU; `splitLen` is a multiple of 64.
+ * Attention of one layer on a GPU; `splitLen` is a multiple of 64. `queryTile` is the rows of a tile.
  *
  * `isDeterministic` joins splits in their order, and has chunks do as decodes do: the first costs
  * decodes a little, the second prompts more.
@@ -100,31 +104,21 @@ type AttentionBuffers = Readonly<
 export function sharedAttentionCalls(
   shape: AttentionShape,
   buffers: AttentionBuffers,
-  { splitLen, queryTile, isDeterministic }: {
-    splitLen: number;
-    queryTile: number;
-    isDeterministic: boolean;
-  },
+  { splitLen, queryTile, shuffleLanes, isDeterministic }: Pick<
+    Tuning,
+    "splitLen" | "queryTile" | "shuffleLanes" | "isDeterministic"
+  >,
 ): KernelCall<StepDims>[] {
-  const { H, G, D, MAX_SPLITS, BLOCK_SIZE, KV_DTYPE } = shape;
+  const { H, G, D, BLOCK_SIZE, KV_DTYPE } = shape;
   const layout = kvConstants(shape);
   const base = { H, G, D, BLOCK_SIZE, KV_DTYPE, ...layout, SPLIT_LEN: splitLen };
-  const split = {
-    ...base,
-    LANES,
-    SLICES: layout.VECTOR_LOADS % 4 === 0 ? 4 : 2,
-    COLUMN_GROUPS: Math.floor(LANES / layout.VECTOR_LOADS),
-  };
+  const split = { ...base, LANES, ...lanesOf(layout.VECTOR_LOADS, shuffleLanes) };
   const HEADS = headsTogether(split);
   const ROW_GROUPS = Math.ceil(queryTile * H / G / PREFILL_ROWS);
   const decode = kernelCall(pagedAttentionDecodeShared, {
-    constants: { ...split, MAX_SPLITS, HEADS },
+    constants: { ...split, HEADS },
     buffers,
-    workgroups: ({ numDecodes, maxDecodeLen }: StepDims) => [
-      Math.ceil(maxDecodeLen / splitLen),
-      H / HEADS,
-      numDecodes,
-    ],
+    workgroups: ({ numSplits }: StepDims) => [numSplits, H / HEADS, 1],
   });
   if (isDeterministic) {
     const reduce = pagedAttentionReduceCall(shape, buffers, splitLen);
@@ -133,7 +127,7 @@ export function sharedAttentionCalls(
   return [
     decode,
     kernelCall(pagedAttentionReduceShared, {
-      constants: { H, D, MAX_SPLITS, SPLIT_LEN: splitLen, LANES },
+      constants: { H, D, SPLIT_LEN: splitLen, LANES },
       buffers,
       workgroups: ({ numDecodes }: StepDims) => [H, numDecodes, 1],
     }),
@@ -146,7 +140,7 @@ export function sharedAttentionCalls(
 }
 
 function prefillSplitsCall(
-  split: Omit<SplitShape, "HEADS">,
+  split: SplitLanes,
   buffers: AttentionBuffers,
   queryTile: number,
 ): KernelCall<StepDims> {
@@ -159,17 +153,33 @@ function prefillSplitsCall(
   });
 }
 
+/** What each lane of a split's workgroup does, where `shuffleLanes` of a subgroup add up. */
+function lanesOf(
+  vectorLoads: number,
+  shuffleLanes: number,
+): Pick<SplitShape, "SLICES" | "COLUMN_GROUPS" | "SCORE_LANES" | "SHUFFLE_LANES"> {
+  const SLICES = vectorLoads % 4 === 0 ? 4 : 2;
+  const groups = Math.floor(LANES / vectorLoads);
+  const shuffled = Math.min(shuffleLanes, 2 ** Math.floor(Math.log2(groups)));
+  // Of short vectors few lanes would sum up V: better barriers than less than half of the lanes.
+  if (shuffleLanes >= SLICES && 2 * shuffled >= groups) {
+    const SCORE_LANES = Math.min(shuffleLanes, MAX_SCORE_LANES);
+    return { SLICES, COLUMN_GROUPS: shuffled, SCORE_LANES, SHUFFLE_LANES: shuffleLanes };
+  }
+  return { SLICES, COLUMN_GROUPS: groups, SCORE_LANES: 8, SHUFFLE_LANES: 1 };
+}
+
 /** Most query heads of one KV head that a workgroup takes together; divides their number. */
-function headsTogether(split: Omit<SplitShape, "HEADS">): number {
+function headsTogether(split: SplitLanes): number {
   let heads = Math.min(queriesTogether(split), split.H / split.G);
   while (split.H / split.G % heads > 0) heads--;
   return heads;
 }
 
 /** Most queries that registers and shared memory hold. */
-function queriesTogether({ D, SPLIT_LEN, SLICES }: Omit<SplitShape, "HEADS">): number {
+function queriesTogether({ D, SPLIT_LEN, SLICES, SHUFFLE_LANES }: SplitLanes): number {
   for (let queries = MAX_QUERIES; queries > 1; queries--) {
-    const partials = Math.max(queries * SPLIT_LEN * SLICES, 4 * LANES);
+    const partials = SHUFFLE_LANES > 1 ? 0 : Math.max(queries * SPLIT_LEN * SLICES, 4 * LANES);
     const words = queries * D + partials + queries * (SPLIT_LEN + 1) + queries * (8 + 1) * 2;
     if (4 * words <= MAX_SHARED_BYTES) return queries;
   }

@@ -3,14 +3,19 @@
 //
 //   (a, b) at dims (i, i + D/2) becomes (a cos - b sin, b cos + a sin), angle = position * frequency_i
 //
+// With HAS_NORMS, x of a query or key head becomes w * x / sqrt(mean(x^2) + eps) first (Qwen3's norms).
+//
 // T tokens, H query heads, G KV heads, D head dim.
 //   0 step   u32 packed metadata (step.ts)
 //   1 rope   f32 [P, D/2, 2], cos and sin per position
 //   2 qkv    f32 [T, H + 2G, D]: queries are rotated in place
 //   3 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D] (kv_cache.ts)
-// Dispatch: (ceil((H + 2G) * D/4 / 64), T, 1); a lane owns dims 2j, 2j+1 and their partners D/2 on,
-// so that f16 pairs are written as whole words.
-// Reference: rope_store_kv.ts; error below 1e-6 relative before rounding to KV_DTYPE.
+//   4 norms  f32 [2, D], weights for queries and for keys
+// Dispatch: (ceil((H + 2G) * D/4 / WORKGROUP), T, 1); a lane owns dims 2j, 2j+1 and their partners D/2
+// on, so that f16 pairs are written as whole words. A workgroup has whole heads, whose lanes share
+// their sums of squares.
+// Reference: rope_store_kv.ts; error below 1e-6 of the head's largest magnitude before rounding to
+// KV_DTYPE, 2e-6 with norms.
 
 const H: u32 = ${H}u;
 const G: u32 = ${G}u;
@@ -27,6 +32,22 @@ const BLOCK_SIZE: u32 = ${BLOCK_SIZE}u;
 @group(0) @binding(3) var<storage, read_write> kv: array<vec2<f32>>;
 //# end
 
+//# if HAS_NORMS
+@group(0) @binding(4) var<storage, read> norms: array<vec2<f32>>;
+
+var<workgroup> squares: array<f32, ${WORKGROUP}>;
+
+/// 1 / RMS of the head that lane `local` belongs to, from each lane's share of its squares.
+fn inverse_rms(local: u32, share: f32) -> f32 {
+  squares[local] = share;
+  workgroupBarrier();
+  let first = local - local % QUADS;
+  var sum = 0.0;
+  for (var i = 0u; i < QUADS; i++) { sum += squares[first + i]; }
+  return inverseSqrt(sum / ${D}.0 + ${NORM_EPS});
+}
+//# end
+
 fn store_pair(row: u32, pair: u32, value: vec2<f32>) {
 //# if KV_DTYPE == "f16"
   kv[row * (D / 2u) + pair] = pack2x16float(value);
@@ -40,17 +61,31 @@ fn kv_row(slot: u32, which: u32, head: u32) -> u32 {
   return ((slot / BLOCK_SIZE * 2u + which) * G + head) * BLOCK_SIZE + slot % BLOCK_SIZE;
 }
 
-@compute @workgroup_size(64)
-fn rope_store_kv(@builtin(global_invocation_id) id: vec3<u32>) {
+@compute @workgroup_size(${WORKGROUP})
+fn rope_store_kv(
+  @builtin(global_invocation_id) id: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
   let head = id.x / QUADS;
+//# if !HAS_NORMS
   if (head >= H + 2u * G) { return; }
+//# end
   let t = id.y;
   let low = id.x % QUADS;          // pair of dims 2 * low
   let high = low + QUADS;          // their partners, D/2 on
-  let row = (t * (H + 2u * G) + head) * (D / 2u);
+  let row = (t * (H + 2u * G) + min(head, H + 2u * G - 1u)) * (D / 2u);
   var a = qkv[row + low];
   var b = qkv[row + high];
+//# if HAS_NORMS
+  let scale = inverse_rms(local, dot(a, a) + dot(b, b));
+  if (head >= H + 2u * G) { return; }
+//# end
   if (head < H + G) {
+//# if HAS_NORMS
+    let weights = select(0u, D / 2u, head >= H);
+    a *= scale * norms[weights + low];
+    b *= scale * norms[weights + high];
+//# end
     let angles = rope[step[step[STEP_POSITIONS] + t] * QUADS + low];
     let c = angles.xz;
     let s = angles.yw;

@@ -7,7 +7,8 @@
 //   1 rope   f32 [P, D/2, 2], cos and sin per position
 //   2 qkv    f32 [T, H + 2G, D]: queries are rotated in place
 //   3 kv     u32 [block] of [2, G, BLOCK_SIZE, D] codes and [2, G, BLOCK_SIZE] scales (kv_cache.ts)
-// Dispatch: (ceil((H + 2G) * LANES / 64), T, 1); a lane owns the dims of one word and their partners D/2
+//   4 norms  f32 [2, D], weights for queries and for keys, with HAS_NORMS
+// Dispatch: (ceil((H + 2G) * LANES / WORKGROUP), T, 1); a lane owns the dims of one word and their partners D/2
 // on. Each lane of a K or V head finds the head's largest magnitude by itself, which takes no barrier;
 // the loads are the same in all lanes.
 // Reference: rope_store_kv.ts; scales within 1e-6 relative, codes may differ by one step at a tie.
@@ -24,16 +25,46 @@ const BLOCK_SIZE: u32 = ${BLOCK_SIZE}u;
 @group(0) @binding(2) var<storage, read_write> qkv: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> kv: array<u32>;
 
+//# if HAS_NORMS
+@group(0) @binding(4) var<storage, read> norms: array<vec4<f32>>;
+
+var<workgroup> squares: array<f32, ${WORKGROUP}>;
+
+/// 1 / RMS of the head that lane `local` belongs to, from each lane's share of its squares.
+fn inverse_rms(local: u32, share: f32) -> f32 {
+  squares[local] = share;
+  workgroupBarrier();
+  let first = local - local % LANES;
+  var sum = 0.0;
+  for (var i = 0u; i < LANES; i++) { sum += squares[first + i]; }
+  return inverseSqrt(sum / ${D}.0 + ${NORM_EPS});
+}
+//# end
+
 /// Four dims of the lower half and their partners.
 struct Pairs { low: vec4<f32>, high: vec4<f32> }
 
-/// Pairs `quad` of the head at `row`, rotated by `angles` unless it holds values.
-fn load_pairs(row: u32, angles: u32, quad: u32, is_value: bool) -> Pairs {
-  let a = qkv[row + quad];
-  let b = qkv[row + HALF + quad];
-  if (is_value) { return Pairs(a, b); }
-  let first = rope[angles + 2u * quad];
-  let second = rope[angles + 2u * quad + 1u];
+/// A head of the step: its rows of qkv, of the angles and of the norms' weights, and 1 / RMS.
+struct Head { row: u32, angles: u32, weights: u32, scale: f32, is_value: bool }
+
+/// Pairs `quad` of a head as they were computed.
+fn raw_pairs(row: u32, quad: u32) -> Pairs {
+  return Pairs(qkv[row + quad], qkv[row + HALF + quad]);
+}
+
+/// Pairs `quad` of a head, normalized and rotated unless it holds values.
+fn load_pairs(head: Head, quad: u32) -> Pairs {
+  let raw = raw_pairs(head.row, quad);
+  if (head.is_value) { return raw; }
+//# if HAS_NORMS
+  let a = raw.low * head.scale * norms[head.weights + quad];
+  let b = raw.high * head.scale * norms[head.weights + HALF + quad];
+//# else
+  let a = raw.low;
+  let b = raw.high;
+//# end
+  let first = rope[head.angles + 2u * quad];
+  let second = rope[head.angles + 2u * quad + 1u];
   let c = vec4(first.xz, second.xz);
   let s = vec4(first.yw, second.yw);
   return Pairs(a * c - b * s, b * c + a * s);
@@ -67,17 +98,33 @@ fn word_of(a: vec4<f32>, b: vec4<f32>) -> u32 {
 //# end
 //# end
 
-@compute @workgroup_size(64)
-fn rope_store_quantized_kv(@builtin(global_invocation_id) id: vec3<u32>) {
+@compute @workgroup_size(${WORKGROUP})
+fn rope_store_quantized_kv(
+  @builtin(global_invocation_id) id: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
   let head = id.x / LANES;
+//# if !HAS_NORMS
   if (head >= H + 2u * G) { return; }
+//# end
   let lane = id.x % LANES;
   let t = id.y;
-  let row = (t * (H + 2u * G) + head) * QUADS;
-  let angles = step[step[STEP_POSITIONS] + t] * QUADS;
-  let is_value = head >= H + G;
+  let row = (t * (H + 2u * G) + min(head, H + 2u * G - 1u)) * QUADS;
+  var scale = 1.0;
+//# if HAS_NORMS
+  var share = 0.0;
 //# for u in 0..LOAD_QUADS
-  let own${u} = load_pairs(row, angles, lane * ${LOAD_QUADS}u + ${u}u, is_value);
+  let raw${u} = raw_pairs(row, lane * ${LOAD_QUADS}u + ${u}u);
+  share += dot(raw${u}.low, raw${u}.low) + dot(raw${u}.high, raw${u}.high);
+//# end
+  scale = inverse_rms(local, share);
+  if (head >= H + 2u * G) { return; }
+//# end
+  let is_value = head >= H + G;
+  let angles = step[step[STEP_POSITIONS] + t] * QUADS;
+  let own = Head(row, angles, select(0u, QUADS, head >= H), scale, is_value);
+//# for u in 0..LOAD_QUADS
+  let own${u} = load_pairs(own, lane * ${LOAD_QUADS}u + ${u}u);
 //# end
   if (head < H) {
 //# for u in 0..LOAD_QUADS
@@ -88,7 +135,7 @@ fn rope_store_quantized_kv(@builtin(global_invocation_id) id: vec3<u32>) {
   }
   var peaks = vec4(0.0);
   for (var quad = 0u; quad < HALF; quad++) {
-    let pairs = load_pairs(row, angles, quad, is_value);
+    let pairs = load_pairs(own, quad);
     peaks = max(peaks, max(abs(pairs.low), abs(pairs.high)));
   }
   let peak = max(max(peaks.x, peaks.y), max(peaks.z, peaks.w));

@@ -8,6 +8,7 @@
  *     positions [T]                  position of each row in its sequence
  *     slots     [T]                  block * blockSize + offset, where the row's K and V go
  *     seqs      [S, SEQ_WORDS]       sequences with one row (decodes) first
+ *     splits    [M]                  index into `seqs` of each split of the decodes' contexts, in order
  *     tiles     [N, TILE_WORDS]      runs of at most `queryTile` rows of one longer chunk
  *     samples   [R, SAMPLE_WORDS]    rows whose logits are drawn from
  *     copies    [C, COPY_WORDS]      blocks to copy before anything else
@@ -15,7 +16,7 @@
  *     adjusts   [A, ADJUST_WORDS]    samples whose logits are adjusted before the draw
  *                                    then the entries and bitmasks that these name, ragged
  *
- * A row is one token of the step; T rows, S sequences, N tiles, R samples,
+ * A row is one token of the step; T rows, S sequences, M splits, N tiles, R samples,
  * C copies, A adjusted samples.
  */
 export const STEP = {
@@ -34,13 +35,18 @@ export const STEP = {
   copies: 12,
   numAdjusts: 13,
   adjusts: 14,
+  numSplits: 15,
+  splits: 16,
 } as const;
 
-export const HEADER_WORDS = 16;
+export const HEADER_WORDS = 20;
 
-/** One sequence: its first row, its rows, its context length after this step, its table's first word. */
-export const SEQ = { firstRow: 0, numRows: 1, contextLen: 2, table: 3 } as const;
-export const SEQ_WORDS = 4;
+/**
+ * One sequence: its first row, its rows, its context length after this step, its table's first word, and
+ * of a decode its first split among those of the step.
+ */
+export const SEQ = { firstRow: 0, numRows: 1, contextLen: 2, table: 3, firstSplit: 4 } as const;
+export const SEQ_WORDS = 5;
 
 /** One prefill tile: index into `seqs`, first row, rows, position of the first row. */
 export const TILE = { seq: 0, firstRow: 1, numRows: 2, position: 3 } as const;
@@ -105,8 +111,9 @@ export interface StepDims {
   readonly numAdjusts: number;
   readonly maxAdjustEntries: number;
   readonly numBitmasks: number;
-  /** Longest context among the decodes, in tokens. */
-  readonly maxDecodeLen: number;
+  /** Splits of the decodes' contexts, together, and as many as these have one token further. */
+  readonly numSplits: number;
+  readonly numNextSplits: number;
 }
 
 /** A step that does nothing. */
@@ -120,7 +127,8 @@ export const NO_WORK: StepDims = {
   numAdjusts: 0,
   maxAdjustEntries: 0,
   numBitmasks: 0,
-  maxDecodeLen: 0,
+  numSplits: 0,
+  numNextSplits: 0,
 };
 
 /** The same word indices as WGSL constants, named `STEP_NUM_TOKENS`, `SEQ_TABLE` and so on. */

@@ -90,6 +90,11 @@ export interface Tuning extends ProductTiles {
   readonly sharesAttention: boolean;
   /** Whether lone lanes of prefill attention share their loads by subgroup operations. */
   readonly attentionSubgroups: boolean;
+  /**
+   * Neighbouring lanes of workgroups that share K and V that add up by subgroup shuffles, where heads are
+   * long enough: a power of two, which every subgroup holds; 1 for none.
+   */
+  readonly shuffleLanes: number;
   /** Query rows per tile of prefill attention. */
   readonly queryTile: number;
   /** Positions of one softmax update in attention; divides the block size. */
@@ -130,6 +135,7 @@ export const SOFTWARE_TUNING: Tuning = {
   splitsPerWorkgroup: 8,
   sharesAttention: false,
   attentionSubgroups: false,
+  shuffleLanes: 1,
   queryTile: 8,
   positionTile: 4,
   isDeterministic: false,
@@ -192,6 +198,7 @@ export const GPU_TUNING: Tuning = {
   splitsPerWorkgroup: 16,
   sharesAttention: true,
   attentionSubgroups: false,
+  shuffleLanes: 1,
   queryTile: 32,
   positionTile: 4,
   isDeterministic: false,
@@ -221,6 +228,7 @@ export function tuningFor(
     ...isSoftware ? SOFTWARE_TUNING : GPU_TUNING,
     matmulSubgroups: isSoftware ? sharesLoads : hasSubgroups,
     attentionSubgroups: isSoftware && sharesLoads,
+    shuffleLanes: !isSoftware && hasSubgroups ? shuffleLanesOf(subgroupMinSize) : 1,
     stageF16: hasF16,
     matrixTiles,
     // Matrix units do many rows faster and without rounding to int8; few rows wait for weights anyway.
@@ -236,6 +244,11 @@ export function tuningFor(
     gemmTiles: [],
     isDeterministic,
   };
+}
+
+/** Lanes that are in one subgroup whatever size the driver chooses; more than 32 are of no use. */
+function shuffleLanesOf(subgroupMinSize: number): number {
+  return Math.min(32, 2 ** Math.floor(Math.log2(Math.max(1, subgroupMinSize))));
 }
 
 /** Lone lanes only pass inputs on through subgroups; several add up through them. */
@@ -255,18 +268,19 @@ export function addsAlike(a: Tuning, b: Tuning): boolean {
 
 function orderOfAdditions(tuning: Tuning): string {
   const { matmulTiles, matmulRun, normLanes, sampleLanes, partLanes } = tuning;
-  const { fusedVocabSize, splitLen, sharesAttention, positionTile } = tuning;
+  const { fusedVocabSize, splitLen, sharesAttention, shuffleLanes, positionTile } = tuning;
   const isShared = addsOverSubgroups(tuning);
   const lanes = matmulTiles.map((tile) => tile.slices * (isShared ? tile.lanes : 1));
   return JSON.stringify([
     ...[isShared, [...new Set(lanes)], matmulRun, normLanes],
     ...[tuning.gemmTiles.length > 0, tuning.matrixTiles.length > 0],
-    ...[sampleLanes, partLanes, fusedVocabSize, splitLen, sharesAttention, positionTile],
+    ...[sampleLanes, partLanes, fusedVocabSize, splitLen, sharesAttention, shuffleLanes],
+    positionTile,
   ]);
 }
 
 /** Most workgroups along one axis that every adapter allows. */
-const MAX_GRID = 65535;
+export const MAX_GRID = 65535;
 
 /** Splits `count` workgroups over x and z, `x * z >= count`; kernels skip the surplus. */
 export function foldGrid(count: number): readonly [x: number, z: number] {

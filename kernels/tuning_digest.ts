@@ -18,7 +18,7 @@ import {
 const PRODUCT = { label: "sample", rows: "tokens", n: 64, k: 256, dtype: "f16" } as const;
 /** Two phases of sampling. */
 const VOCAB_SIZE = 65_536;
-const ATTENTION = { H: 4, G: 2, D: 64, MAX_SPLITS: 8, BLOCK_SIZE: 16, KV_DTYPE: "f16" } as const;
+const ATTENTION = { H: 4, G: 2, D: 64, BLOCK_SIZE: 16, KV_DTYPE: "f16" } as const;
 const PARTS: readonly TunedPart[] = ["decode", "prefill", "sampling"];
 
 /**

@@ -87,7 +87,15 @@ const GPU_GEMM_TILES: readonly (readonly GemmShape[])[] = [
 
 /** What may be changed of attention and sampling: nothing that takes more memory, nor a block's shape. */
 type Changes = Partial<
-  Pick<Tuning, "splitLen" | "splitsPerWorkgroup" | "queryTile" | "sampleLanes" | "partLanes">
+  Pick<
+    Tuning,
+    | "splitLen"
+    | "splitsPerWorkgroup"
+    | "shuffleLanes"
+    | "queryTile"
+    | "sampleLanes"
+    | "partLanes"
+  >
 >;
 
 const SOFTWARE_CHANGES: Readonly<Record<TunedPart, readonly Changes[]>> = {
@@ -100,6 +108,9 @@ const GPU_CHANGES: Readonly<Record<TunedPart, readonly Changes[]>> = {
   prefill: [{ queryTile: 16 }, { queryTile: 64 }],
   sampling: [{ sampleLanes: 64 }, { sampleLanes: 128 }, { partLanes: 32 }],
 };
+
+/** Where lanes add up by shuffles: through shared memory instead. */
+const SUBGROUP_CHANGES: readonly Changes[] = [{ shuffleLanes: 1 }];
 
 /** What is tuned beside products: the attention of decodes and of longer chunks, and sampling. */
 export type TunedPart = "decode" | "prefill" | "sampling";
@@ -152,7 +163,10 @@ function matrixVariants(
 
 /** The ways to run attention or sampling, the tuning's own first. */
 export function partVariants(tier: Tier, part: TunedPart): readonly TuningVariant[] {
-  const changes = (tier === "software" ? SOFTWARE_CHANGES : GPU_CHANGES)[part];
+  const changes = [
+    ...(tier === "software" ? SOFTWARE_CHANGES : GPU_CHANGES)[part],
+    ...tier === "subgroups" && part === "decode" ? SUBGROUP_CHANGES : [],
+  ];
   return withDefault(changes.map((change) => ({
     name: Object.entries(change).map(([field, value]) => `${FIELD_WORDS[field]} ${value}`).join(),
     apply: (to: Tuning) => ({ ...to, ...change }),
@@ -162,6 +176,7 @@ export function partVariants(tier: Tier, part: TunedPart): readonly TuningVarian
 const FIELD_WORDS: Readonly<Record<string, string>> = {
   splitLen: "splits of",
   splitsPerWorkgroup: "splits per workgroup",
+  shuffleLanes: "lanes that shuffle",
   queryTile: "query rows",
   sampleLanes: "lanes",
   partLanes: "lanes of the first phase",

@@ -7,7 +7,7 @@ import { ropeStoreKvCall } from "../kernels/rope_store_kv.ts";
 import { samplingCalls } from "../kernels/sampling.ts";
 import type { StepDims } from "../kernels/step.ts";
 import { StartupError } from "../src/core/errors.ts";
-import type { KernelCall } from "../src/device/kernel.ts";
+import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import type { ModelConfig } from "./model_config.ts";
 import type { GraphInputs, ModelFamily, WeightSpec } from "./model_family.ts";
 
@@ -18,6 +18,8 @@ import type { GraphInputs, ModelFamily, WeightSpec } from "./model_family.ts";
  *     per layer:  hidden += o(attention(rope(qkv(norm(hidden)))))
  *                 hidden += down(silu(gate(norm(hidden))) * up(norm(hidden)))
  *     logits = head(norm(hidden)), on the rows that are drawn from
+ *
+ * Qwen3 (2505.09388) is the same with an RMSNorm on each head's queries and keys before `rope`.
  */
 export const llama: ModelFamily = { weights: llamaWeights, graph: llamaGraph };
 
@@ -64,6 +66,12 @@ function layerWeights(config: ModelConfig, layer: number): WeightSpec[] {
       ["self_attn.k_proj", [keys, e]],
       ["self_attn.v_proj", [keys, e]],
     ]),
+    ...config.normalizesHeads
+      ? [spec("head_norms", [
+        ["self_attn.q_norm", [headDim]],
+        ["self_attn.k_norm", [headDim]],
+      ])]
+      : [],
     spec("o", [["self_attn.o_proj", [e, queries]]]),
     spec("mlp_norm", [["post_attention_layernorm", [e]]]),
     {
@@ -110,11 +118,12 @@ function kvShape({ config, blockSize, kvDtypes }: GraphInputs, layer: number): K
 }
 
 function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims>[] {
-  const { config, activations: a, tuning, weight, maxSplits } = inputs;
+  const { config, activations: a, tuning, weight } = inputs;
   const { hiddenSize: E, numHeads: H, numKvHeads: G, headDim: D, rmsNormEps: eps } = config;
   const { step, rope, qkv, parts, peaks, codes, scales } = a;
   const kv = inputs.kv[layer]!;
   const [project, output] = [weight(`${layer}.qkv`), weight(`${layer}.o`)];
+  const norms = config.normalizesHeads ? vector(inputs, `${layer}.head_norms`) : undefined;
   const shape = { H, ...kvShape(inputs, layer) };
   return [
     ...normProductCalls(
@@ -122,9 +131,12 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
       { ...normed(inputs, `${layer}.attention_norm`), w: project.parts, y: qkv },
       tuning,
     ),
-    ropeStoreKvCall(shape, { step, rope, qkv, kv }),
+    ropeStoreKvCall(
+      norms === undefined ? shape : { ...shape, NORM_EPS: eps },
+      { step, rope, qkv, kv, norms },
+    ),
     ...pagedAttentionCalls(
-      { ...shape, MAX_SPLITS: maxSplits },
+      shape,
       { step, qkv, kv, parts, peaks, out: a.attended },
       tuning,
     ),
@@ -155,8 +167,13 @@ function feedForwardCalls(inputs: GraphInputs, layer: number): KernelCall<StepDi
   ];
 }
 
+/** Vectors are never cut. */
+function vector({ weight }: GraphInputs, name: string): DeviceBuffer {
+  return weight(name).parts[0]!.buffer;
+}
+
 /** The residual stream on its way through a norm; `into` holds the rows where that is not fused. */
-function normed({ activations: a, weight }: GraphInputs, name: string, into = a.normed) {
-  const { step, hidden: x, codes, scales } = a;
-  return { step, x, codes, scales, norm: weight(name).parts[0]!.buffer, normed: into };
+function normed(inputs: GraphInputs, name: string, into = inputs.activations.normed) {
+  const { step, hidden: x, codes, scales } = inputs.activations;
+  return { step, x, codes, scales, norm: vector(inputs, name), normed: into };
 }

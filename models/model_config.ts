@@ -4,7 +4,7 @@ import { modelFile, parseModelJson, readModelJson } from "../src/core/model_json
 import { parseRope, type RopeScaling } from "./rope_config.ts";
 
 /** Values of `model_type` in config.json for which there is model code. */
-export const KNOWN_MODEL_TYPES = ["llama"] as const;
+export const KNOWN_MODEL_TYPES = ["llama", "qwen3"] as const;
 
 export type ModelType = (typeof KNOWN_MODEL_TYPES)[number];
 
@@ -31,6 +31,8 @@ export interface ModelConfig {
   readonly rmsNormEps: number;
   /** Whether the output projection is the embedding table. */
   readonly tieWordEmbeddings: boolean;
+  /** Whether each head's queries and keys are RMS-normalized before they are rotated, as in Qwen3. */
+  readonly normalizesHeads: boolean;
   /** Whether the attention projections have biases. */
   readonly attentionBias: boolean;
   /** Whether the MLP's projections have biases. */
@@ -55,6 +57,7 @@ const ConfigJson = z.object({
   attention_bias: z.boolean().default(false),
   mlp_bias: z.boolean().default(false),
   quantization_config: z.null("quantized checkpoints are not supported").optional(),
+  use_sliding_window: z.literal(false, "sliding windows are not supported").optional(),
 });
 
 /**
@@ -101,6 +104,7 @@ export function parseModelConfig(json: unknown, file = "config.json"): ModelConf
     ...(rope.scaling === undefined ? {} : { ropeScaling: rope.scaling }),
     rmsNormEps: fields.rms_norm_eps,
     tieWordEmbeddings: fields.tie_word_embeddings,
+    normalizesHeads: modelType === "qwen3",
     attentionBias: fields.attention_bias,
     mlpBias: fields.mlp_bias,
   });

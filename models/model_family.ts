@@ -47,7 +47,7 @@ export interface Activations {
   readonly attended: DeviceBuffer;
   /** f32 [T, I], inner feed-forward activations. */
   readonly inner: DeviceBuffer;
-  /** f32 [S, H, M, D] and [S, H, M, 2], split attention. */
+  /** f32 of each decode [H, M, D] and [H, M, 2], its own M: split attention. */
   readonly parts: DeviceBuffer;
   readonly peaks: DeviceBuffer;
   /** f32 [R, E], normalized rows that are drawn from. */
@@ -70,8 +70,6 @@ export interface GraphInputs {
   readonly blockSize: number;
   /** Element type of each of them. */
   readonly kvDtypes: readonly KvCacheDtype[];
-  /** Most splits of one sequence's context in decode attention. */
-  readonly maxSplits: number;
   readonly tuning: Tuning;
 }
 

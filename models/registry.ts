@@ -3,7 +3,10 @@ import { llama } from "./llama.ts";
 import { KNOWN_MODEL_TYPES } from "./model_config.ts";
 import type { ModelFamily } from "./model_family.ts";
 
-const FAMILIES: Readonly<Record<(typeof KNOWN_MODEL_TYPES)[number], ModelFamily>> = { llama };
+const FAMILIES: Readonly<Record<(typeof KNOWN_MODEL_TYPES)[number], ModelFamily>> = {
+  llama,
+  qwen3: llama,
+};
 
 /** The architecture of a `model_type`. @throws {StartupError} naming the known ones. */
 export function modelFamily(modelType: string): ModelFamily {

@@ -20,39 +20,44 @@ const MIN_GROWTH = 1 / 8;
  * Resizes the pool and its memory together, between two steps: on demand, and by itself under load.
  *
  * It grows when a sequence would have to be preempted or waits for blocks, to twice its size at a time,
- * until a limit or until the device refuses. After a refusal half of that is tried the next time; one
- * that would not add an eighth says that this is all there is. It never shrinks by itself.
+ * until a limit or until the device refuses. After a refusal half of that is tried the next time, or at
+ * once for who would end otherwise; one that would not add an eighth says that this is all there is. It
+ * never shrinks by itself.
  */
 export class ElasticPool {
   readonly #sizing: PoolSizing;
   readonly #runner: ElasticRunner;
-  /** Blocks that it may grow to by itself. */
-  #limit: number;
   #growth = 1;
 
+  /** @param limit blocks that it may grow to by itself. */
   constructor(sizing: PoolSizing, runner: ElasticRunner, limit: number) {
     this.#sizing = sizing;
     this.#runner = runner;
-    this.#limit = limit;
+    sizing.limitGrowth(limit);
   }
 
   /** For whom the pool ought to grow before the next step; undefined when it need not, or cannot. */
   shortage(): BlockShortage | undefined {
-    return this.#sizing.numBlocks < this.#limit ? this.#sizing.shortage() : undefined;
+    const { numBlocks, growthLimit } = this.#sizing;
+    return numBlocks < growthLimit ? this.#sizing.shortage() : undefined;
   }
 
   /** Grows the pool for a sequence as far as limit and device allow. No step is in flight. */
-  async grow({ sequenceId, numMissing }: BlockShortage): Promise<void> {
-    const { numBlocks } = this.#sizing;
+  async grow(shortage: BlockShortage): Promise<void> {
+    const { sequenceId, numMissing, isLone } = shortage;
+    const { numBlocks, growthLimit } = this.#sizing;
     const numAdded = Math.max(numMissing, Math.ceil(this.#growth * numBlocks));
-    const numWanted = Math.min(this.#limit, numBlocks + numAdded);
+    const numWanted = Math.min(growthLimit, numBlocks + numAdded);
     try {
       await this.#runner.resizeKv(numWanted, []);
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       this.#sizing.noteRefusal(sequenceId, numWanted);
       this.#growth /= 2;
-      if (this.#growth < MIN_GROWTH || numAdded === numMissing) this.#limit = numBlocks;
+      const isLittle = this.#growth < MIN_GROWTH && !isLone;
+      const isAll = isLittle || numAdded === numMissing;
+      if (isAll) this.#sizing.limitGrowth(numBlocks);
+      else if (isLone) await this.grow(shortage);
       return;
     }
     this.#sizing.resize(numWanted, sequenceId);
@@ -71,7 +76,7 @@ export class ElasticPool {
     if (isGrowing) await this.#runner.resizeKv(numBlocks, []).catch(refuse(numBlocks, numBefore));
     const { numEvicted, moves } = this.#sizing.resize(numBlocks);
     if (!isGrowing) await this.#runner.resizeKv(numBlocks, moves);
-    this.#limit = numBlocks;
+    this.#sizing.limitGrowth(numBlocks);
     return { numBefore, numAfter: numBlocks, numEvicted, numMoved: moves.length };
   }
 }

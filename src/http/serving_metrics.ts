@@ -1,7 +1,8 @@
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Histogram, Registry } from "prom-client";
 import type { EnginePort } from "../core/generation.ts";
 import type { FinishReason } from "../core/token_event.ts";
 import { watchEngineCounters } from "./engine_counters.ts";
+import { watchEngineGauges } from "./engine_gauges.ts";
 import { type WarmUpProgress, watchWarmUp } from "./warm_up_metrics.ts";
 
 /** Bucket bounds are vLLM's, so that its dashboards and their quantiles read the same. */
@@ -48,7 +49,7 @@ export class ServingMetrics {
 
   constructor(engine: EnginePort, modelName: string) {
     this.#registry.setDefaultLabels({ model_name: modelName, engine: "0" });
-    this.#watchEngine(engine);
+    watchEngineGauges(this.#registry, engine);
     watchEngineCounters(this.#registry, engine);
     this.#promptTokens = this.#counter("prompt_tokens_total", "Prompt tokens processed");
     this.#generatedTokens = this.#counter("generation_tokens_total", "Tokens generated");
@@ -120,78 +121,6 @@ export class ServingMetrics {
   /** Reports how far a warm-up is, too. */
   watchWarmUp(read: () => WarmUpProgress): void {
     watchWarmUp(this.#registry, read);
-  }
-
-  #watchEngine(engine: EnginePort): void {
-    this.#gauge("num_requests_running", "Sequences running", () => engine.stats.numRunning);
-    this.#gauge("num_requests_waiting", "Sequences waiting", () => engine.stats.numWaiting);
-    this.#gauge("kv_cache_usage_perc", "Share of KV blocks in use, 1 being all", () => {
-      const { numBlocks, numFreeBlocks, numCachedBlocks } = engine.stats;
-      return numBlocks === 0 ? 0 : 1 - (numFreeBlocks + numCachedBlocks) / numBlocks;
-    });
-    new Gauge({
-      name: "vllm:cache_config_info",
-      help: "Geometry of the KV pool, as labels",
-      labelNames: ["block_size", "num_gpu_blocks", "cache_dtype"],
-      registers: [this.#registry],
-      collect() {
-        const { info } = engine;
-        this.reset();
-        if (info === undefined) return;
-        const { blockSize, numBlocks, kvCacheDtype } = info;
-        const labels = {
-          block_size: blockSize,
-          num_gpu_blocks: numBlocks,
-          cache_dtype: kvCacheDtype,
-        };
-        this.set(labels, 1);
-      },
-    });
-    new Gauge({
-      name: "quire:kv_blocks",
-      help: "KV blocks by what holds them: sequences, the prefix cache alone, or nothing",
-      labelNames: ["state"],
-      registers: [this.#registry],
-      collect() {
-        const { numBlocks, numFreeBlocks, numCachedBlocks } = engine.stats;
-        this.set({ state: "in_use" }, numBlocks - numFreeBlocks - numCachedBlocks);
-        this.set({ state: "cached" }, numCachedBlocks);
-        this.set({ state: "free" }, numFreeBlocks);
-      },
-    });
-    new Gauge({
-      name: "quire:pinned_blocks",
-      help: "KV blocks that pins keep from eviction, a shared one counted for each",
-      registers: [this.#registry],
-      collect() {
-        this.set(engine.stats.numPinnedBlocks);
-      },
-    });
-    new Gauge({
-      name: "quire:prefix_hit_rate_estimate",
-      help: "Estimated share of blocks found with KV memory of a multiple of the pool",
-      labelNames: ["memory"],
-      registers: [this.#registry],
-      async collect() {
-        this.reset();
-        // Not while the engine is away: a scrape must not fail with it.
-        const points = await engine.command({ type: "hit_rate_curve" }).catch(() => []);
-        for (const { multiple, hitRate } of points) {
-          this.set({ memory: Number.isFinite(multiple) ? `${multiple}x` : "infinite" }, hitRate);
-        }
-      },
-    });
-  }
-
-  #gauge(name: string, help: string, read: () => number): void {
-    new Gauge({
-      name: `vllm:${name}`,
-      help,
-      registers: [this.#registry],
-      collect() {
-        this.set(read());
-      },
-    });
   }
 
   #counter(name: string, help: string): Counter {

@@ -104,9 +104,9 @@ export class BlockManager {
   }
 
   /** Blocks that an admission of `tokens` would lack now; 0 when it would be given a table. */
-  numBlocksMissing(tokens: Uint32Array, scope: string = SHARED_SCOPE): number {
-    const found = this.#match(tokens, scope);
-    const numNew = this.numBlocksFor(tokens.length) - found.length;
+  numBlocksMissing(tokens: Uint32Array, options: AdmissionOptions = {}): number {
+    const found = this.#match(tokens, options.scope ?? SHARED_SCOPE);
+    const numNew = this.numBlocksFor(tokens.length) - found.length + (options.numReserved ?? 0);
     return Math.max(0, numNew - this.#numAdmissible(this.#cache?.countIdle(found) ?? 0));
   }
 

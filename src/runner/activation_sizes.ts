@@ -2,9 +2,10 @@ import { halvedRowsBytes } from "../../kernels/matrix_gemm.ts";
 import { quantizedRowsBytes } from "../../kernels/packed_product.ts";
 import { partsWords } from "../../kernels/sampling.ts";
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
-import type { Tuning } from "../../kernels/tuning.ts";
+import { MAX_GRID, type Tuning } from "../../kernels/tuning.ts";
 import type { ModelConfig } from "../../models/model_config.ts";
 import type { Activations } from "../../models/model_family.ts";
+import { ceilDiv } from "../base/math.ts";
 import { StartupError } from "../core/errors.ts";
 import type { StepLimits } from "./step_packer.ts";
 
@@ -15,14 +16,13 @@ export interface ActivationSizes {
   readonly perToken: Sizes<
     "hidden" | "normed" | "codes" | "scales" | "qkv" | "attended" | "inner"
   >;
-  readonly perSequence: Sizes<"parts" | "peaks" | "last" | "logits" | "segments" | "sampled">;
+  readonly perSequence: Sizes<"last" | "logits" | "segments" | "sampled">;
+  /** Per split of a decode's context. */
+  readonly perSplit: Sizes<"parts" | "peaks">;
 }
 
-/** The sizes for a model whose contexts have at most `maxSplits` splits. */
-export function activationSizes(
-  model: ModelConfig,
-  { maxSplits, tuning }: { readonly maxSplits: number; readonly tuning: Tuning },
-): ActivationSizes {
+/** The sizes for a model. */
+export function activationSizes(model: ModelConfig, tuning: Tuning): ActivationSizes {
   const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = model;
   const widest = Math.max(hiddenSize, numHeads * headDim, intermediateSize);
   const quantized = quantizedRowsBytes(tuning.packedDot ? 1 : 0, widest);
@@ -39,13 +39,12 @@ export function activationSizes(
       inner: intermediateSize,
     },
     perSequence: {
-      parts: numHeads * maxSplits * headDim,
-      peaks: numHeads * maxSplits * 2,
       last: hiddenSize,
       logits: vocabSize,
       segments: partsWords(vocabSize, tuning),
       sampled: SAMPLED_WORDS,
     },
+    perSplit: { parts: numHeads * headDim, peaks: numHeads * 2 },
   };
 }
 
@@ -58,12 +57,6 @@ export interface BoundStep extends StepSize {
   readonly notices: readonly string[];
 }
 
-/** What shrinks the largest buffer of a sequence when its own number cannot: words for a refusal. */
-const REMEDY: Readonly<Partial<Record<string, string>>> = {
-  parts: "; lower --max-model-len",
-  peaks: "; lower --max-model-len",
-};
-
 /**
  * Lowers the limits of a step to what a device can bind: each activation is one buffer, made for the
  * largest step. A limit is the most that a step may have, so that lower ones change no answer.
@@ -72,7 +65,7 @@ const REMEDY: Readonly<Partial<Record<string, string>>> = {
  */
 export function boundStep(
   asked: StepSize,
-  { perToken, perSequence }: ActivationSizes,
+  { perToken, perSequence }: Pick<ActivationSizes, "perToken" | "perSequence">,
   maxBindingBytes: number,
 ): BoundStep {
   const tokens = bound("tokens", asked.maxTokens, perToken, maxBindingBytes);
@@ -92,14 +85,13 @@ function bound(
   maxBindingBytes: number,
 ): { count: number; notices: string[] } {
   const [name, words] = Object.entries(sizes).reduce((a, b) => b[1] > a[1] ? b : a);
-  const room = Math.floor(maxBindingBytes / 16) * 4;
-  const most = Math.floor(room / words);
+  const most = numBindable(words, maxBindingBytes);
   if (asked <= most) return { count: asked, notices: [] };
   const limit = `and this device binds at most ${maxBindingBytes}`;
   if (most < 1) {
     throw new StartupError(
       `The activations of one of the ${unit} of a step do not fit: "${name}" needs ${4 * words} ` +
-        `bytes, ${limit}${REMEDY[name] ?? ""}`,
+        `bytes, ${limit}`,
     );
   }
   return {
@@ -109,4 +101,45 @@ function bound(
       `each, ${limit}`,
     ],
   };
+}
+
+/**
+ * Bytes that the splits' results take at most, unless one sequence needs more; a step with more of them
+ * runs in rounds (`step_rounds.ts`), each of which reads the weights. With splits of 64 and f16 so many
+ * results come of 8 GiB of keys and values per layer, over the query heads of a KV head: 64 GiB in
+ * Llama-3.1-8B, beside which another round's 15 GiB of weights show, but do not decide.
+ */
+const MAX_PARTS_BYTES = 2 ** 27;
+
+/**
+ * Splits of decodes' contexts that a step has room for: those of `maxSeqs` sequences of `maxModelLen`
+ * tokens, or of as many as memory is set aside for, but always those of one.
+ *
+ * @throws {StartupError} when the device cannot bind the results of one sequence, with the numbers.
+ */
+export function maxSplits(
+  { maxSeqs, maxModelLen, splitLen }: Readonly<
+    Record<"maxSeqs" | "maxModelLen" | "splitLen", number>
+  >,
+  { perSplit }: Pick<ActivationSizes, "perSplit">,
+  maxBindingBytes: number,
+): number {
+  const { parts } = perSplit;
+  const ofOne = ceilDiv(maxModelLen, splitLen);
+  // A split may be a workgroup.
+  const bindable = Math.min(numBindable(parts, maxBindingBytes), MAX_GRID);
+  if (ofOne > bindable) {
+    const [needed, most] = [ofOne, bindable].map((count) => 4 * parts * count);
+    throw new StartupError(
+      `Attention of one sequence of ${maxModelLen} tokens does not fit: "parts" needs ${needed} ` +
+        `bytes, and this device binds at most ${most} of it; lower --max-model-len`,
+    );
+  }
+  const set = Math.max(ofOne, numBindable(parts, MAX_PARTS_BYTES));
+  return Math.min(maxSeqs * ofOne, set, bindable);
+}
+
+/** Items of so many words each that one buffer of whole 16 bytes can hold. */
+function numBindable(words: number, maxBindingBytes: number): number {
+  return Math.floor(Math.floor(maxBindingBytes / 16) * 4 / words);
 }

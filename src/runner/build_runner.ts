@@ -8,7 +8,7 @@ import type { Device } from "../device/device.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
 import type { KvBudget } from "./memory_budget.ts";
 import { ModelRunner } from "./model_runner.ts";
-import { allocateMemory, maxSplits, type RunnerMemory, stepLimits } from "./runner_memory.ts";
+import { allocateMemory, type RunnerMemory, stepLimits } from "./runner_memory.ts";
 import { StepPacker } from "./step_packer.ts";
 import type { UploadedWeights } from "./upload_weights.ts";
 import { ownTuning } from "./own_tuning.ts";
@@ -70,7 +70,6 @@ export function forwardGraph(
     kv,
     blockSize: engine.blockSize,
     kvDtypes: layerDtypes({ ...model, ...kvFormat(engine) }).slice(0, kv.length),
-    maxSplits: maxSplits(inputs, tuning),
     tuning,
   });
 }

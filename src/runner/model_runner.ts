@@ -6,6 +6,7 @@ import { bitsToF32 } from "../device/half.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
 import type { KvStorage } from "./kv_storage.ts";
 import type { PackedStep, StepPacker } from "./step_packer.ts";
+import { roundsOf } from "./step_rounds.ts";
 
 /** What a runner is made of; all of it exists before the first step. */
 export interface ModelRunnerParts {
@@ -23,7 +24,10 @@ export interface ModelRunnerParts {
   readonly vocabSize: number;
 }
 
-/** Runs one batch: one metadata upload, one program, one small readback. Never sees a queue. */
+/**
+ * Runs one batch: one metadata upload, one program, one small readback; of decodes with longer contexts
+ * than attention has memory for, several of each. Never sees a queue.
+ */
 export class ModelRunner {
   readonly #parts: ModelRunnerParts;
   #program: Program<StepDims>;
@@ -52,6 +56,14 @@ export class ModelRunner {
    * @throws {DeviceLostError} when the device is gone.
    */
   async run(batch: Batch): Promise<SampledToken[]> {
+    const rounds = roundsOf(batch, this.#parts.packer.limits);
+    if (rounds.length === 1) return await this.#runRound(batch);
+    const results: SampledToken[] = [];
+    for (const round of rounds) results.push(...await this.#runRound(round));
+    return results;
+  }
+
+  async #runRound(batch: Batch): Promise<SampledToken[]> {
     const { device, packer, sampled } = this.#parts;
     const packed = packer.pack(batch);
     if (packed.words.byteLength > this.#step.bytes) await this.#growStep(packed.words.byteLength);

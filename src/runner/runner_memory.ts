@@ -3,10 +3,9 @@ import type { Tuning } from "../../kernels/tuning.ts";
 import type { Activations } from "../../models/model_family.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { invariant } from "../base/invariant.ts";
-import { ceilDiv } from "../base/math.ts";
 import { bytesPerTokenByLayer, kvFormat, numBlocksForTokens } from "../core/kv_layout.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
-import { activationSizes, boundStep } from "./activation_sizes.ts";
+import { activationSizes, boundStep, maxSplits } from "./activation_sizes.ts";
 import type { RunnerInputs } from "./build_runner.ts";
 import { KvStorage } from "./kv_storage.ts";
 import { maxStepWords, type StepLimits } from "./step_packer.ts";
@@ -46,46 +45,55 @@ export function bindableSteps(
 ): { engine: EngineConfig; notices: readonly string[] } {
   const { device, engine, model } = inputs;
   const tuning = ownTuning(device, engine);
+  // Refuses contexts that attention has no room for, before anything is loaded.
+  stepLimits(inputs, tuning);
   const { maxTokens, maxSeqs, notices } = boundStep(
     { maxTokens: engine.maxNumBatchedTokens, maxSeqs: engine.maxNumSeqs },
-    activationSizes(model, { maxSplits: maxSplits(inputs, tuning), tuning }),
+    activationSizes(model, tuning),
     device.maxBindingBytes,
   );
   return { engine: { ...engine, maxNumSeqs: maxSeqs, maxNumBatchedTokens: maxTokens }, notices };
 }
 
-/** The largest step that runs under a tuning. */
+/**
+ * The largest step that runs under a tuning.
+ *
+ * @throws {StartupError} when the device cannot bind what attention keeps of one sequence.
+ */
 export function stepLimits(
-  { engine, budget, model }: Pick<RunnerInputs, "engine" | "budget" | "model">,
+  { device, engine, budget, model }: Pick<RunnerInputs, "device" | "engine" | "budget" | "model">,
   tuning: Tuning,
 ): StepLimits {
   invariant(
     engine.blockSize % tuning.positionTile === 0,
     `block size ${engine.blockSize} is no multiple of ${tuning.positionTile}`,
   );
+  const { splitLen } = tuning;
+  const { maxModelLen } = budget;
   return {
     maxTokens: engine.maxNumBatchedTokens,
     maxSeqs: engine.maxNumSeqs,
+    splitLen,
+    maxSplits: maxSplits(
+      { maxSeqs: engine.maxNumSeqs, maxModelLen, splitLen },
+      activationSizes(model, tuning),
+      device.maxBindingBytes,
+    ),
     maxBlocksPerSeq: numBlocksForTokens(budget.maxModelLen, engine.blockSize),
     blockSize: engine.blockSize,
     queryTile: attentionQueryTile({ H: model.numHeads, G: model.numKvHeads }, tuning),
   };
 }
 
-/** Most splits of one sequence's context in decode attention. */
-export function maxSplits({ budget }: Pick<RunnerInputs, "budget">, tuning: Tuning): number {
-  return ceilDiv(budget.maxModelLen, tuning.splitLen);
-}
-
 async function createActivations(inputs: RunnerInputs, tuning: Tuning): Promise<Activations> {
   const { device, model, budget } = inputs;
   const limits = stepLimits(inputs, tuning);
-  const sizes = activationSizes(model, { maxSplits: maxSplits(inputs, tuning), tuning });
-  const { perToken, perSequence } = sizes;
+  const { perToken, perSequence, perSplit } = activationSizes(model, tuning);
   const words = (label: string, count: number) => device.createBuffer(label, 4 * count);
   const ofTokens = (name: keyof typeof perToken) => words(name, limits.maxTokens * perToken[name]);
   const ofSequences = (name: keyof typeof perSequence) =>
     words(name, limits.maxSeqs * perSequence[name]);
+  const ofSplits = (name: keyof typeof perSplit) => words(name, limits.maxSplits * perSplit[name]);
   const rope = ropeTable({
     headDim: model.headDim,
     theta: model.ropeTheta,
@@ -104,8 +112,8 @@ async function createActivations(inputs: RunnerInputs, tuning: Tuning): Promise<
     qkv: await ofTokens("qkv"),
     attended: await ofTokens("attended"),
     inner: await ofTokens("inner"),
-    parts: await ofSequences("parts"),
-    peaks: await ofSequences("peaks"),
+    parts: await ofSplits("parts"),
+    peaks: await ofSplits("peaks"),
     last: await ofSequences("last"),
     logits: await ofSequences("logits"),
     segments: await ofSequences("segments"),

@@ -16,6 +16,7 @@ import { ceilDiv } from "../base/math.ts";
 import type { Batch, BlockCopy, SampleRequest, ScheduledChunk } from "../core/batch.ts";
 import { f32ToBits } from "../device/half.ts";
 import { adjustmentWords, putAdjustments } from "./adjustment_words.ts";
+import { isDecode, splitsOf } from "./step_rounds.ts";
 
 /** The largest step the buffers are made for. */
 export interface StepLimits {
@@ -28,6 +29,10 @@ export interface StepLimits {
   readonly blockSize: number;
   /** Rows per prefill tile. */
   readonly queryTile: number;
+  /** Positions per split of a decode's context. */
+  readonly splitLen: number;
+  /** Most splits of all decodes together; at least those of the longest sequence. */
+  readonly maxSplits: number;
 }
 
 /** One step as the kernels read it. */
@@ -42,12 +47,17 @@ export interface PackedStep {
 /** Words per sequence that adjustments of its draw find without growth: some 170 tokens. */
 const ADJUSTMENT_ROOM = 512;
 
+/** What a step has of each region whose size the batch's counts do not tell. */
+type RegionCounts = Pick<StepDims, "numDecodes" | "numSplits" | "numTiles" | "numSamples">;
+
 /**
  * Words of metadata that a step of these limits needs at most, as long as the adjustments of its draws
  * take no more than 512 words per sequence. Larger ones make the packer's words grow.
  */
-export function maxStepWords({ maxTokens, maxSeqs, maxBlocksPerSeq }: StepLimits): number {
-  return HEADER_WORDS + 3 * maxTokens + maxTokens * TILE_WORDS +
+export function maxStepWords(
+  { maxTokens, maxSeqs, maxBlocksPerSeq, maxSplits }: StepLimits,
+): number {
+  return HEADER_WORDS + 3 * maxTokens + maxTokens * TILE_WORDS + maxSplits +
     maxSeqs * (SEQ_WORDS + SAMPLE_WORDS + COPY_WORDS + maxBlocksPerSeq + ADJUSTMENT_ROOM);
 }
 
@@ -75,27 +85,31 @@ export class StepPacker {
   /** Rows are ordered decodes first; draws follow the rows. */
   pack(batch: Batch): PackedStep {
     const order = decodesFirst(batch.chunks);
-    const numDecodes = order.filter((i) => batch.chunks[i]!.tokens.length === 1).length;
+    const numDecodes = batch.chunks.filter(isDecode).length;
     const sampledChunks = order.filter((i) => batch.chunks[i]!.sample !== undefined);
     const numTiles = order.slice(numDecodes)
       .reduce((n, i) => n + ceilDiv(batch.chunks[i]!.tokens.length, this.#limits.queryTile), 0);
     const samples = sampledChunks.map((i) => batch.chunks[i]!.sample!);
+    const numSplitsIn = (numTokens: number) =>
+      batch.chunks.reduce((n, chunk) => n + splitsOf(chunk, this.#limits, numTokens), 0);
+    const numSplits = numSplitsIn(0);
     this.#reserve(adjustmentWords(samples));
-    const header = this.#header(batch, numDecodes, numTiles, sampledChunks.length);
+    const numSamples = samples.length;
+    const header = this.#header(batch, { numDecodes, numSplits, numTiles, numSamples });
     const tablesEnd = this.#fill(batch.chunks, order, header, numDecodes);
     const { end, ...adjustments } = putAdjustments(this.#words, tablesEnd, samples);
-    const decodes = order.slice(0, numDecodes).map((i) => batch.chunks[i]!.start + 1);
     return {
       words: this.#words.subarray(0, end),
       dims: {
         numTokens: batch.numTokens,
         numDecodes,
+        numSplits,
+        numNextSplits: numSplitsIn(1),
         numTiles,
-        numSamples: sampledChunks.length,
+        numSamples,
         numCopies: batch.copies?.length ?? 0,
         numReports: samples.filter(({ numLogprobs }) => numLogprobs !== undefined).length,
         ...adjustments,
-        maxDecodeLen: Math.max(0, ...decodes),
       },
       sampledChunks,
     };
@@ -110,16 +124,17 @@ export class StepPacker {
   }
 
   /** Lays the regions out and returns the header, whose offsets say where they begin. */
-  #header(batch: Batch, numDecodes: number, numTiles: number, numSamples: number): Uint32Array {
+  #header(batch: Batch, regions: RegionCounts): Uint32Array {
     const { numTokens, chunks } = batch;
-    const { maxTokens, maxSeqs } = this.#limits;
+    const { numSplits, numTiles, numSamples } = regions;
+    const { maxTokens, maxSeqs, maxSplits } = this.#limits;
     const numCopies = batch.copies?.length ?? 0;
     invariant(numTokens <= maxTokens, `step of ${numTokens} tokens, made for ${maxTokens}`);
     invariant(chunks.length <= maxSeqs, `step of ${chunks.length} chunks, made for ${maxSeqs}`);
-    const header = this.#words.subarray(0, HEADER_WORDS);
+    invariant(numSplits <= maxSplits, `step of ${numSplits} splits, made for ${maxSplits}`);
     invariant(numCopies <= maxSeqs, `step of ${numCopies} copies, made for ${maxSeqs}`);
-    const numSeqs = chunks.length;
-    const counts = { numTokens, numSeqs, numDecodes, numTiles, numSamples, numCopies };
+    const header = this.#words.subarray(0, HEADER_WORDS);
+    const counts = { numTokens, numSeqs: chunks.length, numCopies, ...regions };
     for (const [name, count] of Object.entries(counts)) {
       header[STEP[name as keyof typeof counts]] = count;
     }
@@ -127,7 +142,8 @@ export class StepPacker {
     header[STEP.positions] = header[STEP.tokens]! + numTokens;
     header[STEP.slots] = header[STEP.positions]! + numTokens;
     header[STEP.seqs] = header[STEP.slots]! + numTokens;
-    header[STEP.tiles] = header[STEP.seqs]! + chunks.length * SEQ_WORDS;
+    header[STEP.splits] = header[STEP.seqs]! + chunks.length * SEQ_WORDS;
+    header[STEP.tiles] = header[STEP.splits]! + numSplits;
     header[STEP.samples] = header[STEP.tiles]! + numTiles * TILE_WORDS;
     header[STEP.copies] = header[STEP.samples]! + numSamples * SAMPLE_WORDS;
     this.#putCopies(batch.copies ?? [], header[STEP.copies]!);
@@ -149,13 +165,17 @@ export class StepPacker {
     numDecodes: number,
   ): number {
     let row = 0;
+    let split = 0;
     let tile = header[STEP.tiles]!;
     let sample = header[STEP.samples]!;
     let table = header[STEP.copies]! + header[STEP.numCopies]! * COPY_WORDS;
     order.forEach((i, seq) => {
       const chunk = chunks[i]!;
       this.#putRows(chunk, row, header);
-      this.#putSeq(chunk, header[STEP.seqs]! + seq * SEQ_WORDS, row, table);
+      this.#putSeq(chunk, header[STEP.seqs]! + seq * SEQ_WORDS, { row, table, split });
+      const splitsEnd = split + splitsOf(chunk, this.#limits);
+      this.#words.fill(seq, header[STEP.splits]! + split, header[STEP.splits]! + splitsEnd);
+      split = splitsEnd;
       if (seq >= numDecodes) tile = this.#putTiles(chunk, seq, row, tile);
       table = this.#putTable(chunk, table);
       row += chunk.tokens.length;
@@ -179,11 +199,16 @@ export class StepPacker {
     }
   }
 
-  #putSeq({ tokens, start }: ScheduledChunk, at: number, row: number, table: number): void {
+  #putSeq(
+    { tokens, start }: ScheduledChunk,
+    at: number,
+    { row, table, split }: Readonly<Record<"row" | "table" | "split", number>>,
+  ): void {
     this.#words[at + SEQ.firstRow] = row;
     this.#words[at + SEQ.numRows] = tokens.length;
     this.#words[at + SEQ.contextLen] = start + tokens.length;
     this.#words[at + SEQ.table] = table;
+    this.#words[at + SEQ.firstSplit] = split;
   }
 
   #putTiles({ tokens, start }: ScheduledChunk, seq: number, row: number, at: number): number {
@@ -224,6 +249,6 @@ export class StepPacker {
 function decodesFirst(chunks: readonly ScheduledChunk[]): number[] {
   const decodes: number[] = [];
   const prefills: number[] = [];
-  chunks.forEach(({ tokens }, i) => (tokens.length === 1 ? decodes : prefills).push(i));
+  chunks.forEach((chunk, i) => (isDecode(chunk) ? decodes : prefills).push(i));
   return decodes.concat(prefills);
 }

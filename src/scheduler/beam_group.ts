@@ -159,22 +159,25 @@ export class BeamGroup extends Sequence {
    * @returns false when there are too few blocks. Nothing has changed.
    */
   tryGrow(plan: BatchPlan, blocks: BlockManager): boolean {
-    const holders = this.#beams.filter(({ state }) => state === "running");
     const branches = this.#branches();
-    const numMissing = holders.map(({ id, numTokens }) =>
-      blocks.numBlocksFor(numTokens) - blocks.blockTable(id).length
-    );
-    const numOfBranches = branches.map(({ beam, numShared }) =>
-      blocks.numBlocksFor(beam.numTokens) - Math.floor(numShared / blocks.blockSize)
-    );
-    const numNeeded = [...numMissing, ...numOfBranches].reduce((sum, count) => sum + count, 0);
-    if (!blocks.canGrow(numNeeded)) return false;
-    for (const { id, numTokens } of holders) blocks.tryExtend(id, numTokens);
+    if (!blocks.canGrow(this.numBlocksToGrow(blocks, branches))) return false;
+    for (const { id, numTokens } of this.#holders) blocks.tryExtend(id, numTokens);
     for (const branch of branches) {
       const copy = startBranch(branch, blocks);
       if (copy !== undefined) plan.addCopy(copy);
     }
     return true;
+  }
+
+  /** Blocks that the tables of its beams lack, those of beams to be branched off included. */
+  numBlocksToGrow(blocks: BlockManager, branches: readonly Branch[] = this.#branches()): number {
+    const numMissing = this.#holders.map(({ id, numTokens }) =>
+      blocks.numBlocksFor(numTokens) - blocks.blockTable(id).length
+    );
+    const numOfBranches = branches.map(({ beam, numShared }) =>
+      blocks.numBlocksFor(beam.numTokens) - Math.floor(numShared / blocks.blockSize)
+    );
+    return [...numMissing, ...numOfBranches].reduce((sum, count) => sum + count, 0);
   }
 
   /** Plans the next token of every beam, or what is to be computed again before that. */
@@ -236,6 +239,11 @@ export class BeamGroup extends Sequence {
       beam.state = "waiting";
       beam.numComputedTokens = 0;
     }
+  }
+
+  /** Beams with a table. */
+  get #holders(): readonly Beam[] {
+    return this.#beams.filter(({ state }) => state === "running");
   }
 
   #freeSlots(kept: ReadonlySet<Beam>): number[] {

@@ -5,7 +5,8 @@ import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { DecisionListener } from "../kvcache/cache_listener.ts";
 import type { PoolResize } from "../kvcache/pool_resize.ts";
 import type { Counters } from "./counters.ts";
-import { holdersOf, type Sequence } from "./sequence.ts";
+import { numBlocksMissing, numBlocksToGrow } from "./growth.ts";
+import type { Sequence } from "./sequence.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 
 /** Whom the pool is too small for, and by how much. */
@@ -14,6 +15,8 @@ export interface BlockShortage {
   readonly sequenceId: SequenceId;
   /** Blocks missing beside those that are free or can be evicted; at least 1. */
   readonly numMissing: number;
+  /** Whether it would end with an error instead: nobody else runs who could give blocks back. */
+  readonly isLone: boolean;
 }
 
 /** What the pool's sizing needs of a scheduler. */
@@ -31,6 +34,7 @@ export class PoolSizing {
   readonly #blocks: BlockManager;
   readonly #maxModelLen: number;
   readonly #parts: PoolSizingParts;
+  #growthLimit = 0;
 
   /** @param maxModelLen most tokens of one sequence; one of these always fits. */
   constructor(blocks: BlockManager, maxModelLen: number, parts: PoolSizingParts) {
@@ -44,22 +48,37 @@ export class PoolSizing {
     return this.#blocks.numBlocks;
   }
 
+  /** Blocks that the pool may grow to by itself; no more than it has where it may not. */
+  get growthLimit(): number {
+    return this.#growthLimit;
+  }
+
+  /** Says how large the pool may get by itself, from now on; who can give it memory knows. */
+  limitGrowth(numBlocks: number): void {
+    this.#growthLimit = numBlocks;
+  }
+
   /**
    * What the next step lacks: it would have to preempt, or leave the first that waits waiting; undefined
    * while there is enough. O(running sequences), and O(blocks of a prompt) while one waits for blocks.
    */
   shortage(): BlockShortage | undefined {
     const { running, waiting } = this.#parts.queues;
-    const numGrowing = running.reduce((sum, sequence) => sum + this.#numGrowing(sequence), 0);
+    const numGrowing = running.reduce(
+      (sum, entry) => sum + numBlocksToGrow(entry, this.#blocks),
+      0,
+    );
     const numMissing = numGrowing - this.#blocks.numFree - this.#blocks.numCached;
-    if (numMissing > 0) return { sequenceId: running.at(-1)!.id, numMissing };
+    if (numMissing > 0) {
+      return { sequenceId: running.at(-1)!.id, numMissing, isLone: running.length === 1 };
+    }
     // Who would be alone is tried here first: a pool whose blocks are pinned would have to refuse it.
     const sequence = running.length === 0 ? waiting[0] : this.#parts.blocked();
     if (sequence?.state !== "waiting") return undefined;
-    const { allTokens, caching } = sequence;
-    const numLacked = this.#blocks.numBlocksMissing(allTokens, caching.scope);
+    const numLacked = numBlocksMissing(sequence, this.#blocks);
     if (numLacked === 0) return undefined;
-    return { sequenceId: sequence.id, numMissing: numLacked + numGrowing };
+    const isLone = running.length === 0;
+    return { sequenceId: sequence.id, numMissing: numLacked + numGrowing, isLone };
   }
 
   /**
@@ -92,14 +111,6 @@ export class PoolSizing {
   noteRefusal(sequenceId: SequenceId, numWanted: number): void {
     const { numBlocks } = this.#blocks;
     this.#parts.onDecision?.({ type: "refuse_growth", sequenceId, numBlocks, numWanted });
-  }
-
-  /** Blocks beyond their tables that the tokens of a running entry's holders take. */
-  #numGrowing(entry: Sequence): number {
-    const counts = holdersOf(entry).map(({ id, numTokens }) =>
-      this.#blocks.numBlocksFor(numTokens) - this.#blocks.blockTable(id).length
-    );
-    return counts.reduce((sum, count) => sum + Math.max(0, count), 0);
   }
 
   /** So that whatever was accepted can end: no sequence becomes longer than that. */

@@ -114,7 +114,8 @@ export class Scheduler {
    */
   add(request: GenerationRequest): void {
     const { numBlocks, blockSize } = this.#blocks;
-    const limits = { ...this.#options, numBlocks, blockSize };
+    const { growthLimit } = this.pool;
+    const limits = { ...this.#options, numBlocks, blockSize, growthLimit };
     checkFits(request, limits);
     checkSearchFits(request, limits);
     checkQueueHasRoom(request, this.#queues.numWaiting, limits);

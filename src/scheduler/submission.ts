@@ -10,6 +10,8 @@ export interface PoolSize {
 
 /** The limits that a request is held against when it is submitted. */
 export interface SubmissionLimits extends PoolSize {
+  /** Blocks that the pool may grow to by itself; no more than `numBlocks` where it may not. */
+  readonly growthLimit: number;
   /** Most tokens of one sequence, prompt and output. */
   readonly maxModelLen: number;
   /** Most sequences waiting for admission. */
@@ -63,7 +65,7 @@ export function checkFits(request: GenerationRequest, limits: SubmissionLimits):
  * Refuses a search whose beams could never advance in one step, or never hold their blocks at once.
  *
  * As for prompts, what counts is the least: each beam shares the whole blocks of the prompt and has one
- * more of its own.
+ * more of its own. Unlike one prompt, which the pool holds at any size, they may need it to grow first.
  *
  * @throws {RequestError} with the numbers.
  */
@@ -71,7 +73,7 @@ export function checkSearchFits(request: GenerationRequest, limits: SubmissionLi
   const { beamSearch, sequences } = request;
   if (beamSearch === undefined) return;
   const { width } = beamSearch;
-  const { maxNumSeqs, maxNumBatchedTokens, maxModelLen, numBlocks, blockSize } = limits;
+  const { maxNumSeqs, maxNumBatchedTokens, maxModelLen, blockSize } = limits;
   const maxWidth = Math.min(maxNumSeqs, maxNumBatchedTokens);
   if (width > maxWidth) {
     throw new RequestError(
@@ -80,14 +82,16 @@ export function checkSearchFits(request: GenerationRequest, limits: SubmissionLi
       { code: "too_many_beams", param: "n", details: { n_beams: width, limit: maxWidth } },
     );
   }
+  const largest = { blockSize, numBlocks: Math.max(limits.numBlocks, limits.growthLimit) };
   for (const { prompt: { length }, params } of sequences) {
     const canBranch = Math.min(params.maxTokens, maxModelLen - length) > 1;
     const numNeeded = canBranch ? Math.floor(length / blockSize) + width : 0;
-    if (numNeeded > numBlocks) {
+    if (numNeeded > largest.numBlocks) {
       const beams = { numBeams: width, numTokens: length + 1, numNeeded };
-      throw new RequestError(describeBeams(beams, limits), {
+      const grown = limits.growthLimit > limits.numBlocks ? " when it has grown" : "";
+      throw new RequestError(describeBeams(beams, largest) + grown, {
         code: "kv_cache_exceeded",
-        details: detailsOfBeams(beams, limits),
+        details: detailsOfBeams(beams, largest),
       });
     }
   }

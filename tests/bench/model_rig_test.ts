@@ -5,6 +5,7 @@ import { leastSeconds } from "../../bench/model_shapes.ts";
 import { type OpenShape, openShape } from "../../bench/open_shape.ts";
 import { findShape, shapeConfig, SHAPES } from "../../bench/shapes.ts";
 import { callTraffic, stepTraffic, weightElements } from "../../bench/traffic.ts";
+import { SOFTWARE_TUNING } from "../../kernels/tuning.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 
 async function openTiny(): Promise<{ device: ReferenceDevice; shape: OpenShape }> {
@@ -34,7 +35,7 @@ Deno.test("ModelRig measures the graph at any context, on KV that is not zero", 
   const step = { batch: 3, count: 1, context: 40 };
   const rig = await ModelRig.create(device, shape, step);
   assertEquals(rig.dims.numDecodes, 3);
-  assertEquals(rig.dims.maxDecodeLen, 40);
+  assertEquals(rig.dims.numSplits, 3 * Math.ceil(40 / SOFTWARE_TUNING.splitLen));
   const kv = rig.calls.find(({ kernelName }) => kernelName === "paged_attention_decode")!;
   const buffer = kv.buffers[kv.bindings.findIndex(({ name }) => name === "kv")]!;
   assertEquals(buffer.bytes, kvBytes(shape.config, step) / shape.config.numLayers);

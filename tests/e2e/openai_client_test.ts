@@ -234,12 +234,25 @@ e2e("/health, /v1/models and /version answer", async () => {
 
 e2e("the server's own curl line works as pasted", async () => {
   const line = server.output.split("\n").find((line) => line.includes("curl -N"))!;
-  const { stdout, code } = await new Deno.Command("sh", { args: ["-c", line] }).output();
-  const text = new TextDecoder().decode(stdout);
-  assertEquals(code, 0);
+  const [noBuffer, url, ...flags] = await argumentsOf("curl", line);
+  assertEquals([noBuffer, url!.startsWith(server.url)], ["-N", true]);
+  assertEquals([flags[0], flags[2], flags.length], ["-H", "-d", 4]);
+  const [name, value] = flags[1]!.split(": ");
+  const init = { method: "POST", headers: { [name!]: value! }, body: flags[3]! };
+  const response = await fetch(url!, init);
+  const text = await response.text();
+  assertEquals(response.status, 200, text);
   assertStringIncludes(text, "data: {");
   assertStringIncludes(text, "data: [DONE]");
 });
+
+/** What a shell hands to `program` in `line`, whether or not there is such a program on this machine. */
+async function argumentsOf(program: string, line: string): Promise<string[]> {
+  const script = `${program}() { printf '%s\\n' "$@"; }\n${line}`;
+  const { stdout, success } = await new Deno.Command("sh", { args: ["-c", script] }).output();
+  assert(success);
+  return new TextDecoder().decode(stdout).trimEnd().split("\n");
+}
 
 e2e("the terminal says what runs, how much fits and where", async () => {
   for (

@@ -29,8 +29,12 @@ function adjustmentOf(
 }
 
 function pack(samples: readonly SampleRequest[]): { words: Uint32Array; dims: StepDims } {
-  const limits = { maxBlocksPerSeq: 1, blockSize: 8, queryTile: 8 };
-  const packer = new StepPacker({ ...limits, maxTokens: samples.length, maxSeqs: samples.length });
+  const limits = { maxBlocksPerSeq: 1, blockSize: 8, queryTile: 8, splitLen: 8 };
+  const { length } = samples;
+  const packer = new StepPacker({
+    ...limits,
+    ...{ maxTokens: length, maxSeqs: length, maxSplits: length },
+  });
   const chunks = samples.map((sample, i) => ({
     sequenceId: i,
     tokens: Uint32Array.of(1),

@@ -54,6 +54,8 @@ function chunksAndDecodes(shape: Shape, tuning: Tuning) {
     maxBlocksPerSeq: Math.ceil(Math.max(...lengths) / BLOCK_SIZE),
     blockSize: BLOCK_SIZE,
     queryTile: attentionQueryTile(shape, tuning),
+    splitLen: tuning.splitLen,
+    maxSplits: decodes.length * Math.ceil(Math.max(...lengths) / tuning.splitLen),
   });
   const queries = noise(decodes.length * (H + 2 * G) * D, 9, 4);
   const qkv = new Float32Array(2 * queries.length);
@@ -67,18 +69,17 @@ function chunksAndDecodes(shape: Shape, tuning: Tuning) {
 async function attend(gpu: Parameters<typeof runBoth>[0], shape: Shape, tuning: Tuning) {
   const { words, dims, qkv, kv } = chunksAndDecodes(shape, tuning);
   const { H, D } = shape;
-  const MAX_SPLITS = Math.ceil(dims.maxDecodeLen / tuning.splitLen);
   const { actual, expected } = await runBoth(
     gpu,
     {
       step: words,
       qkv,
       kv,
-      parts: new Float32Array(dims.numDecodes * H * MAX_SPLITS * D).fill(NaN),
-      peaks: new Float32Array(dims.numDecodes * H * MAX_SPLITS * 2).fill(NaN),
+      parts: new Float32Array(dims.numSplits * H * D).fill(NaN),
+      peaks: new Float32Array(dims.numSplits * H * 2).fill(NaN),
       out: new Float32Array(dims.numTokens * H * D).fill(7),
     },
-    (b) => pagedAttentionCalls({ ...shape, MAX_SPLITS }, b as never, tuning),
+    (b) => pagedAttentionCalls(shape, b as never, tuning),
     dims,
     "out",
   );
@@ -109,6 +110,23 @@ for (const [name, tuning] of Object.entries(TUNINGS)) {
       assert(new Set(actual.decodes).size > actual.decodes.length / 2, "nothing was computed");
     });
   }
+}
+
+for (const [shapeName, shape] of SHAPES.filter(([, { D }]) => D >= 64).slice(0, 6)) {
+  gpuTest(
+    `shuffles among subgroups give a row the same bits in a chunk and alone: ${shapeName}`,
+    async (gpu) => {
+      if (gpu.capabilities.subgroupMinSize < 8) {
+        // deno-lint-ignore no-console -- a skip must say why
+        console.warn("skipped: the adapter grants no subgroups of eight");
+        return;
+      }
+      const tuning = { ...GPU_TUNING, isDeterministic: true, shuffleLanes: 8 };
+      const { actual } = await attend(gpu, shape, tuning);
+      assertEquals(numDifferent(actual), 0);
+      assert(new Set(actual.decodes).size > actual.decodes.length / 2, "nothing was computed");
+    },
+  );
 }
 
 gpuTest("GPU_TUNING gives a row other bits in a chunk than alone", async (gpu) => {

@@ -76,12 +76,18 @@ Deno.test("matrix_gemm's definition differs from matmul's by the rounding of its
     const device = new ReferenceDevice();
     const x = noise(rows * k, 1, 1e5);
     const w = noise(n * k, 2);
-    const bytes = { step: 64, x: x.byteLength, ...halvedRowsBytes(rows, k), w: w.byteLength };
+    const step = header(rows);
+    const bytes = {
+      step: step.byteLength,
+      x: x.byteLength,
+      ...halvedRowsBytes(rows, k),
+      w: w.byteLength,
+    };
     const buffers: Record<string, DeviceBuffer> = {};
     for (const [name, length] of Object.entries({ ...bytes, y: 4 * rows * n })) {
       buffers[name] = await device.createBuffer(name, length);
     }
-    device.write(buffers.step!, 0, header(rows));
+    device.write(buffers.step!, 0, step);
     device.write(buffers.x!, 0, new Uint8Array(x.buffer));
     device.write(buffers.w!, 0, new Uint8Array(w.buffer));
     const product = { label: "any", rows: "tokens", n, k, dtype: "f32" } as const;

@@ -33,6 +33,11 @@ const SHAPES: [name: string, shape: KvShape & { H: number }][] = [
   ["int4, 128 dims", { H: 3, G: 1, D: 128, BLOCK_SIZE: 32, KV_DTYPE: "int4" }],
 ];
 
+/** Buffers of calls that are looked at and not run. */
+const LABELS = new Proxy({} as Parameters<typeof pagedAttentionCalls>[1], {
+  get: (_, name) => ({ label: String(name), bytes: 4 }),
+});
+
 /** Attention of a step by the kernels and by the definition; `chunks` are different sequences each. */
 function attend(
   gpu: WebGpuDevice,
@@ -47,20 +52,21 @@ function attend(
     blockSize: BLOCK_SIZE,
     numBlocks,
     queryTile: attentionQueryTile(shape, tuning),
+    splitLen: tuning.splitLen,
   });
   const rows = step.dims.numTokens;
-  const maxSplits = Math.ceil(Math.max(...contextLens) / tuning.splitLen);
   return runBoth(
     gpu,
     {
       step: step.words,
       qkv: noise(rows * (H + 2 * G) * D, 9, 4),
       kv: filledKv(shape, numBlocks, step.tables, contextLens),
-      parts: new Float32Array(chunks.length * H * maxSplits * D).fill(NaN),
-      peaks: new Float32Array(chunks.length * H * maxSplits * 2).fill(NaN),
+      // Room for no split but the step's.
+      parts: new Float32Array(Math.max(1, step.dims.numSplits) * H * D).fill(NaN),
+      peaks: new Float32Array(Math.max(1, step.dims.numSplits) * H * 2).fill(NaN),
       out: new Float32Array((rows + 1) * H * D).fill(7),
     },
-    (b) => pagedAttentionCalls({ ...shape, MAX_SPLITS: maxSplits }, b as never, tuning),
+    (b) => pagedAttentionCalls(shape, b as never, tuning),
     step.dims,
     "out",
   );
@@ -139,7 +145,7 @@ gpuTest(
           peaks: new Float32Array(shape.H * 2),
           out,
         },
-        (b) => pagedAttentionCalls({ ...shape, MAX_SPLITS: 1 }, b as never, SHARING_LOADS),
+        (b) => pagedAttentionCalls(shape, b as never, SHARING_LOADS),
         step.dims,
         "out",
       );
@@ -175,6 +181,56 @@ for (const [name, shape] of SHAPES) {
     await checkAttention(gpu, [...PREFILLS, ...DECODES], shape, DETERMINISTIC_GPU_TUNING);
   });
 }
+
+/** Shapes whose lanes add up by shuffles among as many as a small subgroup has, of every dtype. */
+const SHUFFLING: [lanes: number, shapes: [name: string, shape: KvShape & { H: number }][]][] = [
+  [8, [
+    // In int4 heads of 32 are too short.
+    ...SHAPES.filter(([, { D, KV_DTYPE }]) => D > 32 || KV_DTYPE !== "int4"),
+    ["GQA 2, 64 dims in int4", { H: 4, G: 2, D: 64, BLOCK_SIZE: 16, KV_DTYPE: "int4" }],
+    ["GQA 5, 96 dims", { H: 5, G: 1, D: 96, BLOCK_SIZE: 4, KV_DTYPE: "f16" }],
+    ["GQA 2, 40 dims, two slices", { H: 4, G: 2, D: 40, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
+    ["GQA 8, 256 dims", { H: 8, G: 1, D: 256, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
+    ["MQA, 512 dims, no lanes to a column", { H: 2, G: 1, D: 512, BLOCK_SIZE: 8, KV_DTYPE: "f16" }],
+  ]],
+  [4, [
+    ["GQA 8, 64 dims", { H: 8, G: 1, D: 64, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
+    ["GQA 3, 128 dims", { H: 3, G: 1, D: 128, BLOCK_SIZE: 32, KV_DTYPE: "f16" }],
+    ["GQA 2, 128 dims in int8", { H: 4, G: 2, D: 128, BLOCK_SIZE: 16, KV_DTYPE: "int8" }],
+  ]],
+];
+
+for (const [shuffleLanes, shapes] of SHUFFLING) {
+  for (const [name, shape] of shapes) {
+    gpuTest(
+      `paged attention by shuffles among ${shuffleLanes} lanes agrees with the definition: ${name}`,
+      async (gpu) => {
+        if (gpu.capabilities.subgroupMinSize < shuffleLanes) {
+          // deno-lint-ignore no-console -- a skip must say why
+          console.warn(`skipped: the adapter grants no subgroups of ${shuffleLanes}`);
+          return;
+        }
+        const tuning = { ...GPU_TUNING, shuffleLanes };
+        const calls = pagedAttentionCalls(shape, LABELS, tuning);
+        assertEquals(calls[0]!.constants.SHUFFLE_LANES, shuffleLanes);
+        await checkAttention(gpu, DECODES, shape, tuning);
+      },
+    );
+  }
+}
+
+Deno.test("pagedAttentionCalls() lets lanes shuffle only where most of them have a column", () => {
+  const lanesOf = (D: number, shuffleLanes: number) => {
+    const shape = { H: 2, G: 1, D, BLOCK_SIZE: 16, KV_DTYPE: "f16" } as const;
+    const [decode] = pagedAttentionCalls(shape, LABELS, { ...GPU_TUNING, shuffleLanes });
+    const { SHUFFLE_LANES, COLUMN_GROUPS } = decode!.constants;
+    return [SHUFFLE_LANES, COLUMN_GROUPS];
+  };
+  assertEquals([4, 8, 32].map((lanes) => lanesOf(128, lanes)), [[4, 4], [8, 4], [32, 4]]);
+  assertEquals([4, 8, 32].map((lanes) => lanesOf(32, lanes)), [[1, 16], [8, 8], [32, 16]]);
+  // Four slices of a position need four lanes that add up.
+  assertEquals([1, 2].map((lanes) => lanesOf(256, lanes)), [[1, 2], [1, 2]]);
+});
 
 gpuTest(
   "paged attention as tuned for GPUs joins more splits than a workgroup has lanes",

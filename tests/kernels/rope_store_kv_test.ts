@@ -1,13 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import {
-  kvBlockWords,
-  type KvShape,
-  type KvVector,
-  kvWords,
-  loadKv,
-} from "../../kernels/kv_cache.ts";
+import { kvBlockWords, type KvVector, kvWords, loadKv } from "../../kernels/kv_cache.ts";
 import { CODE_MAX } from "../../kernels/kv_codes.ts";
-import { ropeStoreKvCall } from "../../kernels/rope_store_kv.ts";
+import { ropeStoreKvCall, type RopeStoreShape } from "../../kernels/rope_store_kv.ts";
 import { STEP } from "../../kernels/step.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { KV_CACHE_DTYPES, type KvCacheDtype } from "../../src/core/engine_config.ts";
@@ -20,7 +14,7 @@ const CHUNKS = [{ start: 40, count: 1 }, { start: 0, count: 19 }, { start: 7, co
 const POOL = { blockSize: 8, numBlocks: 31, queryTile: 8 };
 const POISON = 0xffffffff;
 
-type Shape = KvShape & { H: number };
+type Shape = RopeStoreShape;
 
 /** Largest error of an element by rounding, where its vector's largest magnitude is `peak`. */
 function roundingError(dtype: KvCacheDtype, value: number, peak: number): number {
@@ -33,12 +27,19 @@ function roundingError(dtype: KvCacheDtype, value: number, peak: number): number
   return 1e-5 * peak + peak / CODE_MAX[dtype] / 2;
 }
 
+/** Weights of the norms of queries and of keys, for heads of up to 128. */
+const NORMS = noise(2 * 128, 9, 1);
+
 /** Rotated k, and v, of row `t` by exact arithmetic. */
 function stored(qkv: Float32Array, t: number, position: number, at: KvVector, shape: Shape) {
-  const { H, G, D } = shape;
+  const { H, G, D, NORM_EPS } = shape;
   const first = (t * (H + 2 * G) + H + at.which * G + at.head) * D;
-  const row = qkv.subarray(first, first + D);
+  const row = [...qkv.subarray(first, first + D)];
   if (at.which === 1) return row;
+  if (NORM_EPS !== undefined) {
+    const rms = Math.sqrt(row.reduce((sum, x) => sum + x * x, 0) / D + NORM_EPS);
+    row.forEach((x, d) => row[d] = x / rms * NORMS[D + d]!);
+  }
   return row.map((value, d) => {
     const i = d % (D / 2);
     const angle = position * 1e4 ** (-2 * i / D);
@@ -97,6 +98,9 @@ const SHAPES: Omit<Shape, "KV_DTYPE">[] = [
   { H: 3, G: 1, D: 32, BLOCK_SIZE: 8 },
   { H: 4, G: 2, D: 64, BLOCK_SIZE: 8 },
   { H: 1, G: 1, D: 16, BLOCK_SIZE: 8 },
+  { H: 4, G: 2, D: 128, BLOCK_SIZE: 8, NORM_EPS: 1e-6 },
+  // Heads of twelve lanes or six: a workgroup is not full. The last one has lanes of no head.
+  { H: 2, G: 1, D: 48, BLOCK_SIZE: 8, NORM_EPS: 1e-2 },
 ];
 
 for (const KV_DTYPE of KV_CACHE_DTYPES) {
@@ -111,6 +115,7 @@ for (const KV_DTYPE of KV_CACHE_DTYPES) {
         step: step.words,
         rope: ropeTable({ headDim: shape.D, theta: 1e4, scaling: undefined, maxPositions: 64 }),
         qkv,
+        norms: NORMS.subarray(0, 2 * shape.D),
         kv: new Uint32Array(POOL.numBlocks * kvBlockWords(shape)).fill(POISON),
       };
       const calls = (b: object) => [ropeStoreKvCall(shape, b as never)];

@@ -20,8 +20,12 @@ const FEW_LANES = TUNINGS["two phases, 8 lanes"];
 const GREEDY = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 };
 
 function sampleStep(samples: readonly SampleRequest[]): { words: Uint32Array; dims: StepDims } {
-  const limits = { maxBlocksPerSeq: 1, blockSize: 8, queryTile: 8 };
-  const packer = new StepPacker({ ...limits, maxTokens: samples.length, maxSeqs: samples.length });
+  const limits = { maxBlocksPerSeq: 1, blockSize: 8, queryTile: 8, splitLen: 8 };
+  const { length } = samples;
+  const packer = new StepPacker({
+    ...limits,
+    ...{ maxTokens: length, maxSeqs: length, maxSplits: length },
+  });
   return packer.pack({
     step: 0,
     numTokens: samples.length,

@@ -27,6 +27,20 @@ Deno.test("tuningFor() has matmul use subgroups where they are granted", () => {
   assert(!tuningFor({ ...software, subgroupMinSize: 4 }).attentionSubgroups);
 });
 
+Deno.test("tuningFor() has GPUs shuffle among lanes that any subgroup holds", () => {
+  const { capabilities } = new ReferenceDevice();
+  const lanes = (tier: Capabilities["tier"], subgroupMinSize: number) => {
+    const granted = { hasSubgroups: subgroupMinSize > 0, subgroupMinSize, subgroupMaxSize: 128 };
+    const device = { ...capabilities, tier, ...granted };
+    const { shuffleLanes } = tuningFor(device);
+    // Nobody's order of additions depends on the size that the driver chooses.
+    assertEquals(tuningFor(device, { isDeterministic: true }).shuffleLanes, shuffleLanes);
+    return shuffleLanes;
+  };
+  assertEquals([0, 4, 8, 32, 64].map((size) => lanes("subgroups", size)), [1, 4, 8, 32, 32]);
+  assertEquals(lanes("software", 8), 1);
+});
+
 Deno.test("tuningFor() has nothing deterministic add up over subgroups whose size may vary", () => {
   const { capabilities } = new ReferenceDevice();
   const subgroups = (tier: Capabilities["tier"], subgroupMinSize: number) =>
@@ -52,9 +66,8 @@ Deno.test("addsAlike() holds deterministic tunings alike that differ in tiles al
   const lessSlices = one.matmulTiles.map((tile) => ({ ...tile, slices: 8 }));
   const unlike: Partial<Tuning>[] = [
     ...[{ matmulTiles: lessSlices }, { matmulRun: 1 }, { gemmTiles: GPU_TUNING.gemmTiles }],
-    ...[{ matrixTiles }, { splitLen: 128 }, { sharesAttention: false }, { positionTile: 2 }, {
-      normLanes: 32,
-    }],
+    ...[{ splitLen: 128 }, { sharesAttention: false }, { positionTile: 2 }, { normLanes: 32 }],
+    ...[{ shuffleLanes: 8 }, { matrixTiles }],
     ...[{ matmulSubgroups: true }, { isDeterministic: false }, { partLanes: 32 }],
   ];
   for (const change of unlike) {

@@ -23,7 +23,9 @@ const PARTS = ["decode", "prefill", "sampling"] as const;
 
 function tuningOf(tier: Tier, isDeterministic = false): Tuning {
   const hasSubgroups = tier === "subgroups";
-  return tuningFor({ ...capabilities, tier, hasSubgroups }, { isDeterministic });
+  const size = hasSubgroups ? 32 : 0;
+  const granted = { hasSubgroups, subgroupMinSize: size, subgroupMaxSize: size };
+  return tuningFor({ ...capabilities, tier, ...granted }, { isDeterministic });
 }
 
 /** Every variant of a product, in every class of rows. */

@@ -24,6 +24,7 @@ Deno.test("loadModelConfig() reads the bundled model's config.json", () => {
     ropeTheta: 10000,
     rmsNormEps: 1e-5,
     tieWordEmbeddings: true,
+    normalizesHeads: false,
     attentionBias: false,
     mlpBias: false,
   });
@@ -95,6 +96,12 @@ Deno.test("parseModelConfig() refuses what the model code would get wrong", () =
   refuses({ partial_rotary_factor: 0.5 }, 'field "partial_rotary_factor" is 0.5');
   refuses({ quantization_config: { bits: 4 } }, "quantized checkpoints are not supported");
   parseModelConfig(configJson({ quantization_config: null }));
+});
+
+Deno.test("parseModelConfig() takes Qwen3, whose heads are normalized, but no sliding window", () => {
+  const qwen3 = { model_type: "qwen3", head_dim: 128, use_sliding_window: false };
+  assertEquals(parseModelConfig(configJson(qwen3)).normalizesHeads, true);
+  refuses({ ...qwen3, use_sliding_window: true }, "sliding windows are not supported");
 });
 
 Deno.test("parseModelConfig() refuses what is not an object", () => {

@@ -54,7 +54,10 @@ function* tunings({ capabilities }: TintDevice): Generator<Tuning> {
   for (const tier of ["software", "baseline", "subgroups"] as const) {
     for (const hasSubgroups of capabilities.hasSubgroups ? [false, true] : [false]) {
       for (const isDeterministic of [false, true]) {
-        yield tuningFor({ ...capabilities, tier, hasSubgroups }, { isDeterministic });
+        // Short heads need more lanes than SwiftShader's subgroups have.
+        const subgroupMinSize = hasSubgroups ? 32 : 0;
+        const granted = { ...capabilities, tier, hasSubgroups, subgroupMinSize };
+        yield tuningFor(granted, { isDeterministic });
       }
     }
   }
@@ -84,7 +87,6 @@ function kernelTexts(tint: TintDevice): Map<string, string> {
           kv: Array.from({ length: config.numLayers }, () => buffer),
           blockSize: 16,
           kvDtypes: Array.from({ length: config.numLayers }, () => kvDtype),
-          maxSplits: 4,
           tuning,
         });
         for (const { source, constants, kernelName } of calls) {

@@ -1,18 +1,20 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { matrixTilesOf } from "../../kernels/matrix_tuning.ts";
-import { SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
 import { findShape, shapeConfig } from "../../bench/shapes.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import {
   type ActivationSizes,
   activationSizes,
   boundStep,
+  maxSplits,
 } from "../../src/runner/activation_sizes.ts";
 
 const SIZES: ActivationSizes = {
   perToken: { hidden: 8, normed: 8, codes: 8, scales: 1, qkv: 24, attended: 8, inner: 32 },
-  perSequence: { parts: 64, peaks: 4, last: 8, logits: 100, segments: 12, sampled: 42 },
+  perSequence: { last: 8, logits: 100, segments: 12, sampled: 42 },
+  perSplit: { parts: 64, peaks: 4 },
 };
 const ASKED = { maxTokens: 512, maxSeqs: 64 };
 
@@ -45,7 +47,7 @@ Deno.test("boundStep() never exceeds the limit, nor lowers more than it must", (
         perToken: { ...SIZES.perToken, inner },
         perSequence: { ...SIZES.perSequence, logits },
       };
-      const words = { inner: Math.max(inner, 24), logits: Math.max(logits, 64) };
+      const words = { inner: Math.max(inner, 24), logits: Math.max(logits, 42) };
       const usable = Math.floor(maxBytes / 16) * 16;
       const most = (words: number, asked: number) =>
         Math.min(asked, Math.floor(usable / (4 * words)));
@@ -65,17 +67,17 @@ Deno.test("boundStep() refuses a device that cannot bind one token or one sequen
     'The activations of one of the tokens of a step do not fit: "inner" needs 128 bytes, and this ' +
       "device binds at most 127",
   );
-  const long = { ...SIZES, perSequence: { ...SIZES.perSequence, parts: 1000 } };
+  const wide = { ...SIZES, perSequence: { ...SIZES.perSequence, logits: 1000 } };
   assertThrows(
-    () => boundStep(ASKED, long, 3999),
+    () => boundStep(ASKED, wide, 3999),
     StartupError,
-    '"parts" needs 4000 bytes, and this device binds at most 3999; lower --max-model-len',
+    '"logits" needs 4000 bytes, and this device binds at most 3999',
   );
 });
 
 Deno.test("activationSizes() makes room for Gemma's vocabulary with the default of 64 sequences", () => {
   const model = { ...shapeConfig(findShape("llama-3.2-1b")), vocabSize: 262_144 };
-  const sizes = activationSizes(model, { maxSplits: 8, tuning: SOFTWARE_TUNING });
+  const sizes = activationSizes(model, SOFTWARE_TUNING);
   assertEquals(sizes.perSequence.logits, 262_144);
   const limit = 2 ** 27;
   assertEquals(boundStep({ maxTokens: 512, maxSeqs: 64 }, sizes, limit).notices, []);
@@ -87,7 +89,7 @@ Deno.test("activationSizes() has room for the rows of each token as f16 where ma
   const model = shapeConfig(findShape("qwen3-0.6b"));
   const sizesWith = (matrixTiles: Tuning["matrixTiles"]) => {
     const tuning = { ...SOFTWARE_TUNING, matrixTiles };
-    const { codes, scales } = activationSizes(model, { maxSplits: 1, tuning }).perToken;
+    const { codes, scales } = activationSizes(model, tuning).perToken;
     return [codes, scales];
   };
   const unit = { type: "f16", m: 16, n: 16, k: 16, lanes: 32 } as const;
@@ -96,12 +98,52 @@ Deno.test("activationSizes() has room for the rows of each token as f16 where ma
   assertEquals(sizesWith([]), [0, 0]);
 });
 
-Deno.test("activationSizes() grows with the longest context", () => {
-  const model = shapeConfig(findShape("qwen3-0.6b"));
-  const [short, long] = [1, 293].map((maxSplits) =>
-    activationSizes(model, { maxSplits, tuning: SOFTWARE_TUNING }).perSequence
+const MIB = 2 ** 20;
+const LONG = { maxSeqs: 64, splitLen: 64 };
+
+Deno.test("maxSplits() has room for all splits there can be where these are few", () => {
+  assertEquals(maxSplits({ maxSeqs: 3, maxModelLen: 65, splitLen: 32 }, SIZES, 128 * MIB), 9);
+});
+
+Deno.test("maxSplits() sets no more aside for Llama-3.1-8B at 128k and 64 sequences than at 16k", () => {
+  const sizes = activationSizes(shapeConfig(findShape("llama-3.1-8b")), GPU_TUNING);
+  assertEquals(sizes.perSplit, { parts: 32 * 128, peaks: 32 * 2 });
+  for (const maxModelLen of [16_384, 131_072]) {
+    for (const bindable of [128 * MIB, 2048 * MIB]) {
+      const count = maxSplits({ ...LONG, maxModelLen }, sizes, bindable);
+      assertEquals([count, 4 * count * sizes.perSplit.parts], [8192, 128 * MIB]);
+      const step = { maxTokens: 512, maxSeqs: LONG.maxSeqs };
+      assertEquals(boundStep(step, sizes, bindable), { ...step, notices: [] });
+    }
+  }
+});
+
+Deno.test("maxSplits() always has room for one sequence of the greatest length", () => {
+  const sizes = activationSizes(shapeConfig(findShape("llama-3.1-8b")), SOFTWARE_TUNING);
+  const long = { maxSeqs: 64, maxModelLen: 1 << 20, splitLen: 32 };
+  assertEquals(maxSplits(long, sizes, 2048 * MIB), 32_768);
+  assertThrows(
+    () => maxSplits(long, sizes, 128 * MIB),
+    StartupError,
+    'Attention of one sequence of 1048576 tokens does not fit: "parts" needs 536870912 bytes, and ' +
+      "this device binds at most 134217728 of it; lower --max-model-len",
   );
-  assertEquals(long!.parts, 293 * short!.parts);
-  assertEquals(short!.parts, 16 * 128);
-  assert(long!.logits === short!.logits);
+});
+
+Deno.test("maxSplits() stays within one axis of workgroups", () => {
+  const sizes = { perSplit: { parts: 4, peaks: 2 } };
+  assertEquals(
+    maxSplits({ maxSeqs: 64, maxModelLen: 65_536, splitLen: 32 }, sizes, 2048 * MIB),
+    65_535,
+  );
+});
+
+Deno.test("maxSplits() needs no more under a tuning with longer splits", () => {
+  const { perSplit } = activationSizes(shapeConfig(findShape("qwen3-0.6b")), GPU_TUNING);
+  for (const maxModelLen of [1, 100, 40_960]) {
+    const counts = [64, 128, 256].map((splitLen) =>
+      maxSplits({ maxSeqs: 64, maxModelLen, splitLen }, { perSplit }, 128 * MIB)
+    );
+    assertEquals(counts, counts.toSorted((a, b) => b - a));
+  }
 });

@@ -67,7 +67,10 @@ Deno.test("putAdjustments() writes what the kernel reads, and names it in header
 });
 
 Deno.test("StepPacker grows for adjustments beyond what its limits set aside", () => {
-  const limits = { maxTokens: 2, maxSeqs: 2, maxBlocksPerSeq: 1, blockSize: 8, queryTile: 4 };
+  const limits = {
+    ...{ maxTokens: 2, maxSeqs: 2, maxBlocksPerSeq: 1, maxSplits: 2 },
+    ...{ blockSize: 8, queryTile: 4, splitLen: 8 },
+  };
   const packer = new StepPacker(limits);
   const chunk = (adjustment?: LogitAdjustment) => ({
     ...{ sequenceId: 0, tokens: Uint32Array.of(3), start: 0, blockTable: [0] },

@@ -14,7 +14,10 @@ import type { Batch } from "../../src/core/batch.ts";
 import { bitsToF32 } from "../../src/device/half.ts";
 import { maxStepWords, StepPacker } from "../../src/runner/step_packer.ts";
 
-const LIMITS = { maxTokens: 32, maxSeqs: 3, maxBlocksPerSeq: 4, blockSize: 8, queryTile: 4 };
+const LIMITS = {
+  ...{ maxTokens: 32, maxSeqs: 3, maxBlocksPerSeq: 4, maxSplits: 8 },
+  ...{ blockSize: 8, queryTile: 4, splitLen: 6 },
+};
 const DRAW = {
   temperature: 0.7,
   topK: 9,
@@ -65,7 +68,8 @@ Deno.test("StepPacker.pack() lays decodes before prefills, each row with its slo
     numAdjusts: 0,
     maxAdjustEntries: 0,
     numBitmasks: 0,
-    maxDecodeLen: 17,
+    numSplits: 3,
+    numNextSplits: 3,
   });
   assertEquals(sampledChunks, [1, 0]);
   assertEquals(region(words, words[STEP.tokens]!, 9), [40, 1, 2, 3, 4, 5, 6, 50, 51]);
@@ -89,6 +93,35 @@ Deno.test("StepPacker.pack() cuts prefills into tiles and gives each sequence it
     region(words, words[words[STEP.seqs]! + n * SEQ_WORDS + SEQ.table]!, length);
   assertEquals([table(0, 3), table(1, 2), table(2, 1)], [[9, 8, 5], [7, 3], [1]]);
   assertEquals(words[words[STEP.seqs]! + 2 * SEQ_WORDS + SEQ.table]! + 1, words.length);
+});
+
+Deno.test("StepPacker.pack() lists the splits of decodes, sequence after sequence", () => {
+  const [prefill, decode] = BATCH.chunks;
+  const decodes = [18, 0, 6].map((start, i) => ({ ...decode!, sequenceId: i, start }));
+  const limits = { ...LIMITS, maxSeqs: 4 };
+  const { words, dims } = new StepPacker(limits).pack({
+    step: 0,
+    numTokens: 9,
+    chunks: [prefill!, ...decodes],
+  });
+  assertEquals([dims.numSplits, words[STEP.numSplits]], [7, 7]);
+  assertEquals(region(words, words[STEP.splits]!, 7), [0, 0, 0, 0, 1, 2, 2]);
+  const firsts = [0, 1, 2].map((n) => words[words[STEP.seqs]! + n * SEQ_WORDS + SEQ.firstSplit]);
+  assertEquals(firsts, [0, 4, 5]);
+  const [tiles, splits] = [words[STEP.tiles]!, words[STEP.splits]!];
+  assertEquals(tiles - splits, 7);
+});
+
+Deno.test("StepPacker.pack() counts the splits that the decodes have one token further", () => {
+  const splitsAt = (...starts: number[]) => {
+    const chunks = starts.map((start, i) => ({ ...BATCH.chunks[1]!, sequenceId: i, start }));
+    const { dims } = new StepPacker(LIMITS).pack({ step: 0, numTokens: 3, chunks });
+    return [dims.numSplits, dims.numNextSplits];
+  };
+  // Positions 0 to 5 are one split.
+  assertEquals(splitsAt(0, 4, 6), [4, 4]);
+  assertEquals(splitsAt(5, 4, 11), [4, 6]);
+  assertEquals(splitsAt(6, 5, 12), [6, 7]);
 });
 
 Deno.test("StepPacker.pack() writes what each draw needs", () => {
@@ -127,6 +160,9 @@ Deno.test("StepPacker.pack() refuses steps beyond its limits and positions beyon
   assertThrows(() => packer.pack({ step: 0, numTokens: 33, chunks: [long] }), InvariantError, "33");
   const lost = { ...BATCH.chunks[1]!, blockTable: [9, 8] };
   assertThrows(() => packer.pack({ step: 0, numTokens: 1, chunks: [lost] }), InvariantError, "16");
+  const many = [0, 1, 2].map((i) => ({ ...BATCH.chunks[1]!, sequenceId: i }));
+  const splits = { step: 0, numTokens: 3, chunks: many };
+  assertThrows(() => packer.pack(splits), InvariantError, "step of 9 splits, made for 8");
 });
 
 Deno.test("maxStepWords covers the largest step", () => {

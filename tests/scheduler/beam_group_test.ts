@@ -338,6 +338,21 @@ Deno.test("Scheduler ends a lone search whose beams cannot grow with the numbers
   assertEquals(rig.blocks.numFree, 4);
 });
 
+Deno.test("PoolSizing.shortage() tells all that a search's beams and branches take next", () => {
+  const request = searchRequest("a", [[1, 2, 1]], search(6), { maxTokens: 12 });
+  const rig = rigOf({ numBlocks: 7, blockSize: 2 });
+  rig.add(request);
+  while (rig.scheduler.hasWork) {
+    const { numBlocks } = rig.blocks;
+    const { numMissing = 0 } = rig.scheduler.pool.shortage() ?? {};
+    // With one block less the search would end with an error; so much is enough.
+    if (numMissing > 0) rig.resize(numBlocks + numMissing);
+    rig.step();
+  }
+  checkAnswers(rig, request);
+  assert(rig.blocks.numBlocks > 12);
+});
+
 Deno.test("Scheduler.abort() of a search, or of one of its answers, ends all and frees every block", () => {
   for (const index of [undefined, 2]) {
     for (const isInFlight of [false, true]) {

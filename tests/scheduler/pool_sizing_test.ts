@@ -14,14 +14,14 @@ Deno.test("PoolSizing.shortage() sees a preemption before it happens, and a sequ
   assertEquals(pool.shortage(), undefined, "both fit");
   rig.step();
   // Each has filled two blocks and drawn a token that needs a third.
-  assertEquals(pool.shortage(), { sequenceId: 1, numMissing: 2 });
+  assertEquals(pool.shortage(), { sequenceId: 1, numMissing: 2, isLone: false });
   rig.resize(5);
-  assertEquals(pool.shortage(), { sequenceId: 1, numMissing: 1 });
+  assertEquals(pool.shortage(), { sequenceId: 1, numMissing: 1, isLone: false });
   rig.resize(6);
   assertEquals(pool.shortage(), undefined);
   rig.add(requestOf("c", 3));
   rig.step();
-  assertEquals(pool.shortage(), { sequenceId: 2, numMissing: 2 });
+  assertEquals(pool.shortage(), { sequenceId: 2, numMissing: 2, isLone: false });
   rig.resize(12);
   rig.finish();
   assertEquals([rig.scheduler.stats.numPreemptions, pool.shortage()], [0, undefined]);
@@ -37,7 +37,7 @@ Deno.test("PoolSizing.shortage() counts what a pin keeps from the first to be ad
     id: "b",
     sequences: [{ ...requestOf("b", 1, { maxTokens: 1 }).sequences[0]!, prompt }],
   });
-  assertEquals(rig.scheduler.pool.shortage(), { sequenceId: 1, numMissing: 1 });
+  assertEquals(rig.scheduler.pool.shortage(), { sequenceId: 1, numMissing: 1, isLone: true });
   rig.resize(5);
   assertEquals(rig.scheduler.pool.shortage(), undefined);
   rig.finish();

@@ -15,6 +15,7 @@ const LIMITS = {
   maxModelLen: 20,
   numBlocks: 4,
   blockSize: 4,
+  growthLimit: 0,
   maxNumWaitingSeqs: 3,
   maxNumSeqs: 6,
   maxNumBatchedTokens: 5,
@@ -111,6 +112,18 @@ Deno.test("checkSearchFits() counts a block of its own for each beam beside the 
     "3 beams of the search have 9 tokens each, which take 5 blocks",
   );
   checkSearchFits(searchOf(16, 4, 1), LIMITS);
+});
+
+Deno.test("checkSearchFits() holds a search against the pool as it may grow", () => {
+  const growing = { ...LIMITS, growthLimit: 6 };
+  checkSearchFits(searchOf(8, 4), growing);
+  const { data } = assertThrows(() => checkSearchFits(searchOf(12, 4), growing), RequestError);
+  assertEquals(data.details, { n_beams: 4, n_blocks: 7, n_kv_cache_blocks: 6 });
+  assertStringIncludes(
+    data.message,
+    "the whole KV cache holds 24 (6 blocks of 4) when it has grown",
+  );
+  assertThrows(() => checkSearchFits(searchOf(8, 3), { ...LIMITS, growthLimit: 3 }), RequestError);
 });
 
 Deno.test("beamsCannotGrow() tells what the beams need together, and what is pinned", () => {

@@ -10,7 +10,11 @@ import type { Device } from "../../src/device/device.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import type { PoolResized } from "../../src/core/engine_command.ts";
 import { ElasticPool } from "../../src/engine/elastic_pool.ts";
-import { buildRunner, type RunnerOptions } from "../../src/runner/build_runner.ts";
+import {
+  buildRunner,
+  type RunnerInputs,
+  type RunnerOptions,
+} from "../../src/runner/build_runner.ts";
 import { type KvBudget, kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { bindableSteps } from "../../src/runner/runner_memory.ts";
@@ -78,6 +82,16 @@ export async function demoRunner(
   engine: EngineConfig;
   budget: KvBudget;
 }> {
+  const inputs = await demoInputs(device, overrides);
+  const { engine, budget } = inputs;
+  return { runner: await buildRunner(inputs, options), engine, budget };
+}
+
+/** What a runner of the bundled model, or that of `overrides.modelDir`, is built from. */
+export async function demoInputs(
+  device: Device,
+  overrides: Partial<EngineConfig>,
+): Promise<RunnerInputs> {
   const config: EngineConfig = {
     modelDir: DEMO_DIR,
     device: "auto",
@@ -102,11 +116,7 @@ export async function demoRunner(
     maxBindingBytes: device.maxBindingBytes,
   });
   const { engine } = bindableSteps({ device, engine: config, model, budget });
-  return {
-    runner: await buildRunner({ device, engine, model, family, weights, budget }, options),
-    engine,
-    budget,
-  };
+  return { device, engine, model, family, weights, budget };
 }
 
 const KEY_SPACE = { secret: new Uint8Array(32), modelFingerprint: "demo", layout: "demo" };

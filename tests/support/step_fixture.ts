@@ -1,3 +1,4 @@
+import { SOFTWARE_TUNING } from "../../kernels/tuning.ts";
 import type { ScheduledChunk } from "../../src/core/batch.ts";
 import type { PackedStep } from "../../src/runner/step_packer.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";
@@ -25,10 +26,12 @@ function greatestCommonDivisor(a: number, b: number): number {
 /** Packs one step of the given chunks over scattered block tables; copies the words. */
 export function packStep(
   shapes: readonly ChunkShape[],
-  { blockSize, numBlocks, queryTile, sampled = false }: {
+  { blockSize, numBlocks, queryTile, splitLen = SOFTWARE_TUNING.splitLen, sampled = false }: {
     blockSize: number;
     numBlocks: number;
     queryTile: number;
+    /** That of the software tuning unless given. */
+    splitLen?: number;
     sampled?: boolean;
   },
 ): PackedStep & { tables: number[][] } {
@@ -51,6 +54,8 @@ export function packStep(
     maxBlocksPerSeq: Math.max(...lengths),
     blockSize,
     queryTile,
+    splitLen,
+    maxSplits: lengths.reduce((sum, n) => sum + Math.ceil(n * blockSize / splitLen), 0),
   });
   const packed = packer.pack({ step: 0, chunks, numTokens });
   return { ...packed, words: packed.words.slice(), tables };

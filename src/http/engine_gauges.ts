@@ -1,0 +1,94 @@
+import { Gauge, type Registry } from "prom-client";
+import type { EnginePort } from "../core/generation.ts";
+
+/** A gauge, and its value by value of its label; without a label the one under the empty name. */
+interface EngineGauge {
+  readonly help: string;
+  readonly label?: string;
+  readonly read: (engine: EnginePort) => Values | Promise<Values>;
+}
+
+type Values = Readonly<Record<string, number>>;
+
+const GAUGES: Readonly<Record<string, EngineGauge>> = {
+  "vllm:num_requests_running": {
+    help: "Sequences running",
+    read: ({ stats }) => ({ "": stats.numRunning }),
+  },
+  "vllm:num_requests_waiting": {
+    help: "Sequences waiting",
+    read: ({ stats }) => ({ "": stats.numWaiting }),
+  },
+  "vllm:kv_cache_usage_perc": {
+    help: "Share of KV blocks in use, 1 being all",
+    read: ({ stats: { numBlocks, numFreeBlocks, numCachedBlocks } }) => ({
+      "": numBlocks === 0 ? 0 : 1 - (numFreeBlocks + numCachedBlocks) / numBlocks,
+    }),
+  },
+  "quire:kv_blocks": {
+    help: "KV blocks by what holds them: sequences, the prefix cache alone, or nothing",
+    label: "state",
+    read: ({ stats: { numBlocks, numFreeBlocks, numCachedBlocks } }) => ({
+      in_use: numBlocks - numFreeBlocks - numCachedBlocks,
+      cached: numCachedBlocks,
+      free: numFreeBlocks,
+    }),
+  },
+  "quire:pinned_blocks": {
+    help: "KV blocks that pins keep from eviction, a shared one counted for each",
+    read: ({ stats }) => ({ "": stats.numPinnedBlocks }),
+  },
+  "quire:prefix_hit_rate_estimate": {
+    help: "Estimated share of blocks found with KV memory of a multiple of the pool",
+    label: "memory",
+    read: hitRates,
+  },
+};
+
+/** Shows what the engine's latest statistics say, read at each scrape. */
+export function watchEngineGauges(registry: Registry, engine: EnginePort): void {
+  for (const [name, { help, label, read }] of Object.entries(GAUGES)) {
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      labelNames: label === undefined ? [] : [label],
+      async collect() {
+        this.reset();
+        for (const [value, count] of Object.entries(await read(engine))) {
+          this.set(label === undefined ? {} : { [label]: value }, count);
+        }
+      },
+    });
+  }
+  watchPool(registry, engine);
+}
+
+/** Nothing while the engine is away: a scrape must not fail with it. */
+async function hitRates(engine: EnginePort): Promise<Values> {
+  const points = await engine.command({ type: "hit_rate_curve" }).catch(() => []);
+  return Object.fromEntries(points.map(({ multiple, hitRate }) => [
+    Number.isFinite(multiple) ? `${multiple}x` : "infinite",
+    hitRate,
+  ]));
+}
+
+/** The pool's geometry as labels of a constant, as Prometheus wants what is no number. */
+function watchPool(registry: Registry, engine: EnginePort): void {
+  new Gauge({
+    name: "vllm:cache_config_info",
+    help: "Geometry of the KV pool, as labels",
+    labelNames: ["block_size", "num_gpu_blocks", "cache_dtype"],
+    registers: [registry],
+    collect() {
+      const { info } = engine;
+      this.reset();
+      if (info === undefined) return;
+      const { blockSize, numBlocks, kvCacheDtype } = info;
+      this.set(
+        { block_size: blockSize, num_gpu_blocks: numBlocks, cache_dtype: kvCacheDtype },
+        1,
+      );
+    },
+  });
+}

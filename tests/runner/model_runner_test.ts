@@ -1,0 +1,98 @@
+import { assert, assertEquals } from "@std/assert";
+import type { Batch, ScheduledChunk } from "../../src/core/batch.ts";
+import type { Device } from "../../src/device/device.ts";
+import { ReferenceDevice } from "../../src/device/reference_device.ts";
+import { buildRunner, forwardGraph } from "../../src/runner/build_runner.ts";
+import { ModelRunner } from "../../src/runner/model_runner.ts";
+import { ownTuning } from "../../src/runner/own_tuning.ts";
+import { allocateMemory, stepLimits } from "../../src/runner/runner_memory.ts";
+import { StepPacker } from "../../src/runner/step_packer.ts";
+import { withProperties } from "../support/acting_device.ts";
+import { gpuTest } from "../support/agreement.ts";
+import { demoInputs } from "../support/demo_engine.ts";
+
+/** Contexts of 2, 4, 1, 1 and 3 splits; blocks of 16. */
+const LENGTHS = [40, 100, 32, 9, 70];
+const BLOCKS_PER_SEQ = 8;
+
+const DRAW = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  seed: 0,
+  outputIndex: 0,
+  numLogprobs: 20,
+};
+
+/** Sequence `i` from `start` on, to its full length. */
+function chunkOf(i: number, start: number): ScheduledChunk {
+  const length = LENGTHS[i]!;
+  return {
+    sequenceId: i,
+    tokens: Uint32Array.from({ length: length - start }, (_, p) => 300 + 37 * i + 11 * (start + p)),
+    start,
+    blockTable: Array.from({ length: BLOCKS_PER_SEQ }, (_, b) => BLOCKS_PER_SEQ * i + b),
+    sample: DRAW,
+  };
+}
+
+function batchOf(chunks: readonly ScheduledChunk[]): Batch {
+  return { step: 0, chunks, numTokens: chunks.reduce((sum, c) => sum + c.tokens.length, 0) };
+}
+
+/**
+ * A step of decodes, of a chunk among them and of one that reads a block copied in it: by a runner that
+ * has room for all of their splits, and by one that has not, over the same memory.
+ */
+async function runBothWays(device: Device, maxSplits: number) {
+  let numRuns = 0;
+  const counting = withProperties(device, {
+    run: (...args: Parameters<Device["run"]>) => {
+      numRuns++;
+      return device.run(...args);
+    },
+  });
+  const inputs = await demoInputs(counting, { numBlocksOverride: 64 });
+  const tuning = ownTuning(counting, inputs.engine);
+  const memory = await allocateMemory(inputs);
+  const whole = await buildRunner(inputs, { memory });
+  const narrow = await ModelRunner.create({
+    ...{ device: counting, storage: memory.storage, vocabSize: inputs.model.vocabSize },
+    graph: (kv, step) =>
+      forwardGraph(inputs, { activations: { ...memory.activations, step }, kv }, tuning),
+    packer: new StepPacker({ ...stepLimits(inputs, tuning), maxSplits }),
+    step: memory.activations.step,
+    sampled: memory.activations.sampled,
+  });
+  for (const i of LENGTHS.keys()) await whole.run(batchOf([chunkOf(i, 0)]));
+  const batch = {
+    ...batchOf([0, 1, 2, 3, 4].map((i) => chunkOf(i, i === 2 ? 20 : LENGTHS[i]! - 1))),
+    copies: [{ from: 4 * BLOCKS_PER_SEQ, to: 60, numTokens: 16 }],
+  };
+  const last = batch.chunks[4]!;
+  const copied = { ...last, blockTable: [60, ...last.blockTable.slice(1)] };
+  const step = { ...batch, chunks: [...batch.chunks.slice(0, 4), copied] };
+  const countOf = async (runner: ModelRunner) => {
+    const before = numRuns;
+    const results = await runner.run(step);
+    return { results, count: numRuns - before };
+  };
+  // First, while the block that is copied to holds nothing yet.
+  const inRounds = await countOf(narrow);
+  return { narrow: inRounds, whole: await countOf(whole) };
+}
+
+async function checkRounds(device: Device): Promise<void> {
+  const { whole, narrow } = await runBothWays(device, 5);
+  assertEquals([whole.count, narrow.count], [1, 3]);
+  assertEquals(whole.results.map(({ sequenceId }) => sequenceId), [0, 1, 2, 3, 4]);
+  assertEquals(narrow.results, whole.results);
+  assert(new Set(whole.results.map(({ logprob }) => logprob)).size === 5);
+}
+
+gpuTest("ModelRunner.run() gives the same bits in one round and in several on WebGPU", checkRounds);
+
+Deno.test("ModelRunner.run() gives the same bits in one round and in several on the CPU", async () => {
+  await checkRounds(new ReferenceDevice());
+});

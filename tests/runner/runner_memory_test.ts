@@ -1,0 +1,38 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { GPU_TUNING } from "../../kernels/tuning.ts";
+import { StartupError } from "../../src/core/errors.ts";
+import { allocateMemory, bindableSteps, stepLimits } from "../../src/runner/runner_memory.ts";
+import { withProperties } from "../support/acting_device.ts";
+import { TimedDevice, timedInputs } from "../support/timed_device.ts";
+
+/** A runner's inputs for contexts of `maxModelLen` tokens on a device that binds `maxBindingBytes`. */
+function inputsFor(maxModelLen: number, maxBindingBytes: number) {
+  const device = withProperties(new TimedDevice(), { maxBindingBytes });
+  const inputs = timedInputs(device);
+  return { ...inputs, budget: { ...inputs.budget, maxModelLen } };
+}
+
+Deno.test("allocateMemory() sets aside what attention keeps of as many splits as a step may have", async () => {
+  const inputs = inputsFor(512, 2 ** 27);
+  const { activations } = await allocateMemory(inputs);
+  const { numHeads, headDim } = inputs.model;
+  const { maxSplits, splitLen } = stepLimits(inputs, GPU_TUNING);
+  assertEquals([maxSplits, splitLen], [inputs.engine.maxNumSeqs * 512 / 64, 64]);
+  assertEquals(activations.parts.bytes, 4 * maxSplits * numHeads * headDim);
+  assertEquals(activations.peaks.bytes, 4 * maxSplits * numHeads * 2);
+});
+
+Deno.test("bindableSteps() lowers no number of sequences for long contexts, but refuses too long ones", () => {
+  const { engine, model } = inputsFor(512, 2 ** 27);
+  const splitBytes = 4 * model.numHeads * model.headDim;
+  const limit = 2 ** 22;
+  const longest = 64 * Math.floor(limit / splitBytes);
+  const long = inputsFor(longest, limit);
+  assert(splitBytes * engine.maxNumSeqs * longest / 64 > limit, "all of them could be bound");
+  assertEquals(bindableSteps(long).engine.maxNumSeqs, engine.maxNumSeqs);
+  assertThrows(
+    () => bindableSteps(inputsFor(longest + 1, limit)),
+    StartupError,
+    `Attention of one sequence of ${longest + 1} tokens does not fit`,
+  );
+});
