@@ -98,21 +98,33 @@ fn matrix_gemm(
 //# end
 //# end
   for (var k0 = 0u; ; k0 += FOURS) {
-    // The next inputs; zeros past the end in both. In the last turn nothing is left to load.
+    // The next inputs, and none in the last turn. Past a row's end its last ones are loaded, and zeros taken
+    // for those of x: no lane goes a way of its own here, since what follows wants whole subgroups.
 //# for j in 0..X_LOADS
 //# for i in 0..X_LOAD
     var p${j}_${i} = vec4<${UNIT_TYPE}>();
 //# end
-    if (k0 + x_column${j} < K4) {
-//# for i in 0..X_LOAD
-      p${j}_${i} = x[x${j} + k0 + x_column${j} + ${i}u];
-//# end
-    }
 //# end
 //# for j in 0..W_LOADS
     var q${j} = Fours();
-    if (k0 + w_column${j} < K4) { q${j} = weights(w${j}, k0 + w_column${j}); }
 //# end
+    if (k0 < K4) {
+//# for j in 0..X_LOADS
+//# for i in 0..X_LOAD
+      p${j}_${i} = x[x${j} + inside(k0 + x_column${j}, ${X_LOAD}u) + ${i}u];
+//# end
+//# end
+//# for j in 0..W_LOADS
+      q${j} = weights(w${j}, inside(k0 + w_column${j}, ${LOAD}u));
+//# end
+//# if K / 4 % FOURS > 0
+//# for j in 0..X_LOADS
+//# for i in 0..X_LOAD
+      p${j}_${i} = select(p${j}_${i}, vec4<${UNIT_TYPE}>(), k0 + x_column${j} >= K4);
+//# end
+//# end
+//# end
+    }
     // The products of those staged in the turn before.
     if (k0 > 0u && subgroup < SUBGROUPS) {
 //# for k in 0..FOURS * 4 / UNIT_K
@@ -168,6 +180,15 @@ fn matrix_gemm(
   workgroupBarrier();  // every subgroup's are there
   finish(index, r0 + ${m * UNIT_M}u, n0 + ${n * UNIT_N}u, rows);
 //# end
+//# end
+}
+
+/// Four `k4` of a row, or the last that a load of so many may begin with.
+fn inside(k4: u32, load: u32) -> u32 {
+//# if K / 4 % FOURS > 0
+  return min(k4, K4 - load);
+//# else
+  return k4;
 //# end
 }
 
