@@ -23,7 +23,7 @@
 // which lane holds which element is the device's secret.
 //
 // What that costs, with units of 16 x 16 x 16 and a tile of 64 x 64 by 32 x 32: per subgroup and 32 inputs,
-// 8 loads of matrices for 8 products; 16 KiB of shared memory are read for 262,144 multiply-adds, and 8 KiB
+// 8 loads of matrices for 8 products; 16 KiB of shared memory are read for 131,072 multiply-adds, and 8 KiB
 // are written. Global bytes are gemm's, with half as many for x. Shared bytes: at most 32,768
 // (matrix_gemm.ts).
 //
@@ -31,8 +31,8 @@
 // and puts the eight rows that are read together on different banks.
 // Reference: matrix_gemm.ts. Products of f16 are exact; sums are f32, rounded or cut off once per unit, in an
 // order that is the device's: s is off by less than 2^-23 (K / UNIT_K + UNIT_K) * sum_k |x w|. Units of f16
-// add 2^-10 * sum_k |x w| for weights that are not f16 in memory, and 2^-14 * sum_k |x| where such weights
-// are below 2^-14, if the device flushes subnormal halves; weights beyond 65,504, which no model has, count
+// add 2^-10 * sum_k |x w| for weights that are not f16 in memory, and 2^-14 * sum_k |x| where weights are
+// below 2^-14, if the device flushes subnormal halves; weights beyond 65,504, which no model has, count
 // as that. What halve_rows rounds off x comes before.
 
 const N: u32 = ${N}u;

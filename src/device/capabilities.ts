@@ -65,8 +65,8 @@ export function describeFeatures(capabilities: Capabilities): string {
 }
 
 function describeMatrices(configs: readonly MatrixConfig[]): string {
-  const words = configs.map(({ componentType, resultComponentType, M, N, K }) =>
-    `${componentType} to ${resultComponentType} ${M}x${N}x${K}`
+  const words = configs.map(({ componentType, resultComponentType }) =>
+    `${componentType} to ${resultComponentType}`
   );
   return [...new Set(words)].join(", ");
 }

@@ -38,7 +38,7 @@ Deno.test("describeFeatures() names what was granted, and one size of subgroups 
   const matrixConfigs = [MATRICES, { ...MATRICES, componentType: "i8" }, MATRICES];
   assertEquals(
     describeFeatures({ ...SUBGROUPS, matrixConfigs }),
-    "subgroups of 32, matrix units (f16 to f32 16x8x16, i8 to f32 16x8x16)",
+    "subgroups of 32, matrix units (f16 to f32, i8 to f32)",
   );
 });
 
