@@ -21,6 +21,7 @@ const BENCHES = [
   ["bench/kernels.ts", "--shape"],
   ["bench/model_shapes.ts", "--shape"],
   ["bench/model.ts"],
+  ["bench/encode_ahead.ts", "--shape"],
   ["bench/cache_overhead.ts"],
 ];
 

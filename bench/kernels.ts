@@ -4,8 +4,10 @@
  *
  * Takes the model's own graph of kernel calls, groups those of equal shape over all layers, and times
  * each group with many dispatches per submission. So whatever kernels the graph is made of are
- * measured, with the weights of all layers, not one layer's from a cache. Weights are made on the
- * device. `GB/s` counts the weights and KV an operation must read, `GFLOP/s` what it must compute. The
+ * measured, with the weights of all layers, not one layer's from a cache. Where a GPU tells its
+ * own time, `in step` is what the same calls take in a whole step, by timestamps of passes of their own: it
+ * is free of what a submission costs, and their sum is to be compared with the step. A software adapter's
+ * timestamps are not used: they count calls as their neighbours'. Everything else is by the clock. Weights are made on the device. `GB/s` counts the weights and KV an operation must read, `GFLOP/s` what it must compute. The
  * last line is JSON.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
@@ -29,6 +31,8 @@ export interface KernelRow {
   readonly ms: number;
   /** The same as processor time of all threads, on a software adapter. */
   readonly processorMs?: number;
+  /** The same in a whole step by the device's timestamps, where it has any. */
+  readonly inStepMs?: number;
   /** Absent for what reads neither weights nor KV. */
   readonly gbps?: number;
   readonly gflops?: number;
@@ -55,6 +59,8 @@ const QUICK_STEPS: readonly StepShape[] = [
   { batch: 1, count: 64, context: 64 },
 ];
 
+const PROFILED_STEPS = 5;
+
 /** Calls that differ in nothing but their buffers, by label and kernel. */
 export function groupCalls(calls: readonly KernelCall<StepDims>[]): KernelCall<StepDims>[][] {
   const groups = Map.groupBy(
@@ -64,10 +70,34 @@ export function groupCalls(calls: readonly KernelCall<StepDims>[]): KernelCall<S
   return [...groups.values()];
 }
 
+/** Milliseconds of each of a step's calls by the device's own clock, the best of some steps. */
+async function timeInStep(
+  device: Device,
+  { calls, dims }: ModelRig,
+): Promise<Map<KernelCall<StepDims>, number> | undefined> {
+  if (device.profile === undefined || !hasOwnClock(device)) return undefined;
+  const program = await device.compile(calls);
+  const best = new Map(calls.map((call) => [call, Infinity]));
+  for (let i = 0; i < PROFILED_STEPS; i++) {
+    const nanos = await device.profile(program, dims);
+    calls.forEach((call, at) => best.set(call, Math.min(best.get(call)!, nanos[at]! / 1e6)));
+  }
+  return best;
+}
+
+function hasOwnClock({ isSoftware, capabilities }: Device): boolean {
+  return capabilities.hasTimestamps && !isSoftware;
+}
+
+function sumOf<T>(items: readonly T[], value: (item: T) => number): number {
+  return items.reduce((sum, item) => sum + value(item), 0);
+}
+
 async function measureStep(device: Device, shape: OpenShape, step: StepShape): Promise<StepRows> {
   const rig = await ModelRig.create(device, shape, step);
   try {
     const elements = weightElements(shape.family, shape.config, shape.weights);
+    const inStep = await timeInStep(device, rig);
     const rows: KernelRow[] = [];
     for (const calls of groupCalls(rig.calls)) {
       const timed = rig.timed(calls);
@@ -80,6 +110,7 @@ async function measureStep(device: Device, shape: OpenShape, step: StepShape): P
         numCalls: calls.length,
         ms: 1000 * seconds,
         ...(device.isSoftware ? { processorMs: await processorMs(device, timed) } : {}),
+        ...(inStep === undefined ? {} : { inStepMs: sumOf(calls, (call) => inStep.get(call)!) }),
         ...(traffic === undefined ? {} : {
           gbps: calls.length * traffic.bytes / seconds / 1e9,
           gflops: calls.length * traffic.flops / seconds / 1e9,
@@ -95,25 +126,30 @@ async function measureStep(device: Device, shape: OpenShape, step: StepShape): P
 }
 
 function print({ step, stepMs, rows }: StepRows, ceiling: Ceiling | undefined): void {
-  const total = rows.reduce((sum, { ms }) => sum + ms, 0);
+  const total = sumOf(rows, ({ ms }) => ms);
+  const inStep = rows.every(({ inStepMs }) => inStepMs !== undefined)
+    ? `, in the step by timestamps ${sumOf(rows, ({ inStepMs }) => inStepMs!).toFixed(2)} ms`
+    : "";
   const { batch, count, context } = step;
   console.log(
     `\n${count === 1 ? "decode" : `prefill of ${count}`}, batch ${batch}, context ${context}: ` +
-      `step ${stepMs.toFixed(2)} ms, kernels one by one ${total.toFixed(2)} ms`,
+      `step ${stepMs.toFixed(2)} ms, kernels one by one ${total.toFixed(2)} ms${inStep}`,
   );
   console.log(
-    "  kernel                       calls        ms  share  cpu ms           GB/s        GFLOP/s",
+    "  kernel                       calls        ms  share   in step  cpu ms           GB/s" +
+      "        GFLOP/s",
   );
   const of = (value: number | undefined, limit: number | undefined) => {
     if (value === undefined) return "-".padStart(15);
     const share = limit === undefined ? "" : ` ${(100 * value / limit).toFixed(0).padStart(3)} %`;
     return `${value.toFixed(1)}${share}`.padStart(15);
   };
-  for (const { label, kernel, numCalls, ms, processorMs: cpu, gbps, gflops } of rows) {
+  for (const { label, kernel, numCalls, ms, inStepMs, processorMs: cpu, gbps, gflops } of rows) {
     const name = label === kernel ? label : `${label} (${kernel})`;
     console.log(
       `  ${name.padEnd(27)}${String(numCalls).padStart(7)}${ms.toFixed(3).padStart(10)}` +
-        `${(100 * ms / total).toFixed(0).padStart(5)} %${(cpu?.toFixed(2) ?? "-").padStart(8)}` +
+        `${(100 * ms / total).toFixed(0).padStart(5)} %` +
+        `${(inStepMs?.toFixed(3) ?? "-").padStart(10)}${(cpu?.toFixed(2) ?? "-").padStart(8)}` +
         `${of(gbps, ceiling?.copyGBps)}` +
         of(gflops, kernel === "matrix_gemm" ? ceiling?.matrixGflops : ceiling?.gemmGflops),
     );
@@ -126,6 +162,9 @@ async function main(): Promise<void> {
   const ceiling = await measureCeiling(device);
   console.log(`Device  ${device.description}`);
   if (ceiling !== undefined) console.log(`Ceiling ${JSON.stringify(ceiling)}`);
+  console.log(
+    `Timed   by the clock${hasOwnClock(device) ? "; in step by the device's timestamps" : ""}`,
+  );
   const shapes: unknown[] = [];
   for (const name of options.shapes) {
     const shape = await openShape(device, name);

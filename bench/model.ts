@@ -28,6 +28,8 @@ interface Measured {
   /** Medians of the best run's steps, ms. */
   readonly stepMs: number;
   readonly hostMs: number;
+  /** Host work while the device was busy. */
+  readonly aheadMs: number;
 }
 
 interface Workload {
@@ -47,20 +49,28 @@ async function measure(runner: Runner, info: EngineInfo, work: Workload): Promis
   submit(scheduler, work);
   const steps: number[] = [];
   const hosts: number[] = [];
+  const aheads: number[] = [];
   let tokens = 0;
   while (scheduler.hasWork) {
     const began = performance.now();
-    const waited = runner.waitedMs;
+    const { waitedMs, overlappedMs } = runner;
     const plan = scheduler.schedule()!;
     scheduler.commit(plan, await runner.run(plan));
     const ms = performance.now() - began;
     if (!work.counts(plan.numTokens)) continue;
     tokens += plan.numTokens;
     steps.push(ms);
-    hosts.push(ms - (runner.waitedMs - waited));
+    const aheadMs = runner.overlappedMs - overlappedMs;
+    hosts.push(ms - aheadMs - (runner.waitedMs - waitedMs));
+    aheads.push(aheadMs);
   }
   const total = steps.reduce((sum, ms) => sum + ms, 0);
-  return { tokensPerSecond: tokens / total * 1000, stepMs: median(steps), hostMs: median(hosts) };
+  return {
+    tokensPerSecond: tokens / total * 1000,
+    stepMs: median(steps),
+    hostMs: median(hosts),
+    aheadMs: median(aheads),
+  };
 }
 
 function submit(scheduler: Scheduler, { batch, prompt, output }: Workload): void {
@@ -115,8 +125,8 @@ function report(
   console.log(
     `Model   ${(info.numParameters / 1e6).toFixed(1)} M parameters, best of ${REPEATS}\n`,
   );
-  console.log("                 tokens/s   of bound   step ms   host ms   host share");
-  for (const [name, { tokensPerSecond, stepMs, hostMs }] of Object.entries(rows)) {
+  console.log("                 tokens/s   of bound   step ms   host ms   host share   ahead ms");
+  for (const [name, { tokensPerSecond, stepMs, hostMs, aheadMs }] of Object.entries(rows)) {
     const perStep = name === "prefill" ? info.maxNumBatchedTokens : Number(name.split(" ")[1]);
     const share = ceiling === undefined
       ? "-"
@@ -128,6 +138,7 @@ function report(
       stepMs.toFixed(2).padStart(10),
       hostMs.toFixed(2).padStart(10),
       `${(100 * hostMs / stepMs).toFixed(1)} %`.padStart(13),
+      aheadMs.toFixed(2).padStart(11),
     ].join(""));
   }
 }

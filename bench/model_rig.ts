@@ -16,6 +16,8 @@ import { fillBuffer } from "./random_weights.ts";
 import { WatchedDevice } from "./watched_device.ts";
 
 const BLOCK_SIZE = 16;
+/** Decodes follow one another this often before they begin anew. */
+const MAX_STEPS = 16;
 
 /** A step of `batch` sequences, each with `count` new tokens that end its `context`. */
 export interface StepShape {
@@ -23,6 +25,15 @@ export interface StepShape {
   readonly count: number;
   /** Tokens each sequence has after the step. */
   readonly context: number;
+}
+
+/** Where the time of a step went, ms. */
+export interface StepTimes {
+  readonly stepMs: number;
+  /** Host work that the device waited for. */
+  readonly hostMs: number;
+  /** Host work while the device was busy. */
+  readonly aheadMs: number;
 }
 
 /** The blocks of all sequences of a step. */
@@ -38,16 +49,22 @@ export function kvBytes(config: ModelConfig, step: StepShape): number {
 /**
  * A runner made for one step shape, its KV full of random numbers: any context can be measured without
  * computing it first. Owns all buffers but the weights.
+ *
+ * Decodes are run as a server runs them, one token further each time, the last of sixteen at the full
+ * context: what a device has made ready for the next step is then of use.
  */
 export class ModelRig {
   readonly #device: WatchedDevice;
   readonly #runner: ModelRunner;
-  readonly #batch: Batch;
+  /** In order; the last is the step that the rig was made for. */
+  readonly #batches: readonly Batch[];
+  #next: number;
 
-  private constructor(device: WatchedDevice, runner: ModelRunner, batch: Batch) {
+  private constructor(device: WatchedDevice, runner: ModelRunner, batches: readonly Batch[]) {
     this.#device = device;
     this.#runner = runner;
-    this.#batch = batch;
+    this.#batches = batches;
+    this.#next = batches.length - 1;
   }
 
   /**
@@ -93,7 +110,7 @@ export class ModelRig {
         if (buffer.label.startsWith("kv ")) await fillBuffer(watched, buffer, i);
       }
       watched.calls = calls;
-      const rig = new ModelRig(watched, runner, batchOf(step, config.vocabSize));
+      const rig = new ModelRig(watched, runner, batchesOf(step, config.vocabSize));
       // Compiles what drivers compile at first use, and leaves this step's metadata on the device.
       await rig.run();
       return rig;
@@ -103,13 +120,19 @@ export class ModelRig {
     }
   }
 
-  /** Runs the step; the time it took and the part of it that was not waiting for the device, ms. */
-  async run(): Promise<{ stepMs: number; hostMs: number }> {
+  /**
+   * Runs a step: the time it took, the part of it that the device had nothing to do, and the host work
+   * done while it had, ms.
+   */
+  async run(): Promise<StepTimes> {
+    const batch = this.#batches[this.#next]!;
+    this.#next = (this.#next + 1) % this.#batches.length;
     const began = performance.now();
-    const waited = this.#device.waitedMs;
-    await this.#runner.run(this.#batch);
+    const { waitedMs, overlappedMs } = this.#device;
+    await this.#runner.run(batch);
     const stepMs = performance.now() - began;
-    return { stepMs, hostMs: stepMs - (this.#device.waitedMs - waited) };
+    const aheadMs = this.#device.overlappedMs - overlappedMs;
+    return { stepMs, hostMs: stepMs - (this.#device.waitedMs - waitedMs) - aheadMs, aheadMs };
   }
 
   /** The step's kernel calls that have work to do, in order. */
@@ -134,7 +157,8 @@ export class ModelRig {
   }
 }
 
-function batchOf(step: StepShape, vocabSize: number): Batch {
+/** Up to the given one: its predecessors where it is a decode. */
+function batchesOf(step: StepShape, vocabSize: number): Batch[] {
   const { batch, count, context } = step;
   const perSequence = Math.ceil(context / BLOCK_SIZE);
   const total = numBlocks(step);
@@ -150,7 +174,12 @@ function batchOf(step: StepShape, vocabSize: number): Batch {
     ),
     sample: { ...GREEDY, outputIndex: 0 },
   }));
-  return { step: 0, chunks, numTokens: batch * count };
+  const numSteps = count === 1 ? Math.min(MAX_STEPS, context) : 1;
+  return Array.from({ length: numSteps }, (_, i) => ({
+    step: i,
+    chunks: chunks.map((chunk) => ({ ...chunk, start: chunk.start - (numSteps - 1 - i) })),
+    numTokens: batch * count,
+  }));
 }
 
 /** A step through all of `total` blocks that visits each once. */

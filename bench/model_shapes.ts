@@ -4,8 +4,8 @@
  * Weights and KV are random and made on the device, so no file is needed and any context can be
  * measured at once. Each figure stands beside the ceiling measured in the same run: decode must read
  * all weights and KV once per step, prefill must do its multiplications and additions. Host time is
- * what the runner does beside waiting; the scheduler's is in `scheduler_bench.ts`. What does not fit,
- * or would take minutes, is printed as skipped with the numbers. The last line is JSON. Shapes: one or
+ * what the runner does while the device has nothing to do, `ahead` what it does while the device is
+ * busy; the scheduler's is in `scheduler_bench.ts`. What does not fit, or would take minutes, is printed as skipped with the numbers. The last line is JSON. Shapes: one or
  * several names of `shapes.ts` with commas between, or `all`.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
@@ -24,9 +24,10 @@ export interface StepResult {
   readonly context: number;
   /** Tokens computed per second in the best step. */
   readonly tokensPerSecond: number;
-  /** Of that step, all and the part that was not waiting for the device, ms. */
+  /** Of that step, all, what the device waited for the host, and host work while the device was busy, ms. */
   readonly stepMs: number;
   readonly hostMs: number;
+  readonly aheadMs: number;
   /** The time the ceilings allow over the time it took; absent where there is no ceiling. */
   readonly ofCeiling?: number;
 }
@@ -89,7 +90,7 @@ async function measure(
     if (!(error instanceof RangeError)) throw error;
     return { ...head, skipped: error.message };
   }
-  let best = { stepMs: Infinity, hostMs: 0 };
+  let best = { stepMs: Infinity, hostMs: 0, aheadMs: 0 };
   const began = performance.now();
   for (let i = 0; i < 3 || performance.now() - began < MEASURE_MS; i++) {
     const next = await rig.run();
@@ -108,11 +109,14 @@ function print(result: StepResult | SkippedStep): void {
     console.log(`${name}  skipped: ${result.skipped}`);
     return;
   }
-  const { tokensPerSecond, ofCeiling, stepMs, hostMs } = result;
+  const { tokensPerSecond, ofCeiling, stepMs, hostMs, aheadMs } = result;
   const share = ofCeiling === undefined ? "-" : `${(100 * ofCeiling).toFixed(0)} %`;
   console.log(
     `${name}${tokensPerSecond.toFixed(1).padStart(12)}${share.padStart(12)}` +
-      `${stepMs.toFixed(2).padStart(11)}${(100 * hostMs / stepMs).toFixed(1).padStart(9)} %`,
+      `${stepMs.toFixed(2).padStart(11)}${(1000 * hostMs).toFixed(0).padStart(10)}` +
+      `${(100 * hostMs / stepMs).toFixed(1).padStart(9)} %${
+        (1000 * aheadMs).toFixed(0).padStart(11)
+      }`,
   );
 }
 
@@ -138,7 +142,9 @@ async function main(): Promise<void> {
       shapes.push(shape);
       continue;
     }
-    console.log("step     batch  context    tokens/s  of ceiling    step ms  host share");
+    console.log(
+      "step     batch  context    tokens/s  of ceiling    step ms   host us      share   ahead us",
+    );
     const results: (StepResult | SkippedStep)[] = [];
     for (const step of steps(options.quick)) {
       const result = await measure(device, shape, step, ceiling);

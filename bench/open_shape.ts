@@ -5,7 +5,7 @@ import type { Device } from "../src/device/device.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
 import { kvBytes, type StepShape } from "./model_rig.ts";
 import { randomWeights } from "./random_weights.ts";
-import { findShape, shapeConfig } from "./shapes.ts";
+import { type BenchShape, findShape, shapeConfig } from "./shapes.ts";
 
 /** A model of random weights on a device. */
 export interface OpenShape {
@@ -30,12 +30,19 @@ export interface SkippedShape {
 /** Of a software adapter's memory, which is the host's, benches take no more than this share. */
 const HOST_SHARE = 0.6;
 
-/** Makes a shape's weights on the device, or says by the numbers why they do not fit. */
-export async function openShape(device: Device, name: string): Promise<OpenShape | SkippedShape> {
-  const shape = findShape(name);
+/** Makes the weights of a known shape on the device, or says by the numbers why they do not fit. */
+export function openShape(device: Device, name: string): Promise<OpenShape | SkippedShape> {
+  return openModel(device, findShape(name));
+}
+
+/** The same for any shape. */
+export async function openModel(
+  device: Device,
+  shape: BenchShape,
+): Promise<OpenShape | SkippedShape> {
+  const { name, note } = shape;
   const config = shapeConfig(shape);
   const family = modelFamily(config.modelType);
-  const { note } = shape;
   const problem = lackOfRoom(device, 2 * numParameters(family, config), "its weights");
   if (problem !== undefined) return { name, note, skipped: problem };
   try {

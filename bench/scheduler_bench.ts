@@ -5,26 +5,26 @@ import { GREEDY } from "./demo.ts";
 
 const LIMITS = {
   maxModelLen: 1 << 20,
-  maxNumSeqs: 64,
-  maxNumBatchedTokens: 512,
-  maxNumWaitingSeqs: 64,
+  maxNumSeqs: 128,
+  maxNumBatchedTokens: 8192,
+  maxNumWaitingSeqs: 128,
 };
 const PARAMS = { ...GREEDY, maxTokens: 1 << 19 };
 
-/** A scheduler with `count` sequences past their prompts, and a function that takes one step. */
-function decoding(count: number): () => void {
+/** A scheduler with `count` sequences past prompts of `context` tokens, and a function that takes one step. */
+function decoding(count: number, context: number): () => void {
   const blocks = new BlockManager({ numBlocks: 1 << 18, blockSize: 16 });
   const scheduler = new Scheduler(blocks, LIMITS);
   const packer = new StepPacker({
-    maxTokens: 512,
-    maxSeqs: 64,
-    maxBlocksPerSeq: 1 << 16,
+    maxTokens: LIMITS.maxNumBatchedTokens,
+    maxSeqs: LIMITS.maxNumSeqs,
+    maxBlocksPerSeq: 1 << 14,
     blockSize: 16,
     queryTile: 8,
     splitLen: 32,
     maxSplits: 1 << 16,
   });
-  const prompt = new Uint32Array(100);
+  const prompt = new Uint32Array(context);
   for (let i = 0; i < count; i++) {
     scheduler.add({ id: String(i), sequences: [{ prompt, params: PARAMS }] });
   }
@@ -34,14 +34,16 @@ function decoding(count: number): () => void {
     const drawn = batch.chunks.filter(({ sample }) => sample !== undefined);
     scheduler.commit(batch, drawn.map(({ sequenceId }) => ({ sequenceId, token: 5 })));
   };
-  for (let i = 0; i < 100; i++) step();
+  const numPrefills = Math.ceil(count * context / LIMITS.maxNumBatchedTokens);
+  for (let i = 0; i < numPrefills + 100; i++) step();
   return step;
 }
 
-for (const count of [1, 8, 64]) {
-  const step = decoding(count);
-  Deno.bench(
-    { name: `${count} sequences`, group: "schedule, pack and commit one decode step" },
-    step,
-  );
+for (const context of [128, 16_384]) {
+  for (const count of [1, 8, 32, 128]) {
+    const group = `schedule, pack and commit one decode step, context ${context}`;
+    let step: (() => void) | undefined;
+    // Made in the first run, so that nothing is made for benches that are filtered out.
+    Deno.bench({ name: `${count} sequences`, group }, () => (step ??= decoding(count, context))());
+  }
 }

@@ -1,4 +1,4 @@
-import type { Device, Program, ReadRequest } from "../src/device/device.ts";
+import type { Device, Program, ReadRequest, RunOptions } from "../src/device/device.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 
 /**
@@ -36,6 +36,9 @@ export class WatchedDevice implements Device {
   }
   get waitedMs() {
     return this.#device.waitedMs;
+  }
+  get overlappedMs() {
+    return this.#device.overlappedMs;
   }
 
   /** The buffers made so far. */
@@ -77,10 +80,11 @@ export class WatchedDevice implements Device {
     program: Program<Dims>,
     dims: Dims,
     read: ReadRequest,
+    options?: RunOptions<Dims>,
   ): Uint32Array | Promise<Uint32Array> {
     this.dims = dims;
     this.lastRead = read;
-    return this.#device.run(program, dims, read);
+    return this.#device.run(program, dims, read, options);
   }
 
   read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array<ArrayBuffer>> {

@@ -141,7 +141,9 @@ export interface EngineStats {
   readonly numPoolResizes: number;
   /** Those of the evicted blocks that a smaller pool had no room for. */
   readonly numShrinkEvictedBlocks: number;
-  /** Wall time of all steps and the part of it not spent waiting for the device, ms. */
+  /** Wall time of all steps, and of that what the device waited for the host, ms. */
   readonly stepMs: number;
   readonly hostMs: number;
+  /** What the host did while the device was busy, ms: part of no step's delay. */
+  readonly overlappedMs: number;
 }

@@ -12,6 +12,17 @@ export interface ReadRequest {
   readonly bytes: number;
 }
 
+/** What a caller has to say of a run beside what it computes. */
+export interface RunOptions<Dims> {
+  /**
+   * The sizes with which the same program is most likely to be run next, reading as much: a device may
+   * make that run ready while it works. Being wrong costs time and nothing else.
+   */
+  readonly nextDims?: Dims | undefined;
+  /** Is called once the work is submitted, before its results are waited for. */
+  readonly onSubmitted?: (() => void) | undefined;
+}
+
 /**
  * Something that executes kernel calls over buffers: a GPU by WGSL, or the CPU by the definitions.
  *
@@ -29,6 +40,11 @@ export interface Device {
   readonly maxBindingBytes: number;
   /** Milliseconds spent so far waiting for results; grows with each `run`. */
   readonly waitedMs: number;
+  /**
+   * Milliseconds so far between submissions and the beginning of the waits for their results: what the
+   * host did meanwhile delayed nothing. Of runs whose results were there by then, nothing is counted.
+   */
+  readonly overlappedMs: number;
 
   /**
    * Allocates zeroed memory.
@@ -74,7 +90,14 @@ export interface Device {
     program: Program<Dims>,
     dims: Dims,
     read: ReadRequest,
+    options?: RunOptions<Dims>,
   ): Uint32Array | Promise<Uint32Array>;
+
+  /**
+   * Runs a program for one step like `run`, and returns how long each of its calls took by the device's own
+   * clock, ns. For benches, where `capabilities.hasTimestamps`; of a software adapter only the sum is right.
+   */
+  profile?<Dims>(program: Program<Dims>, dims: Dims): Promise<Float64Array<ArrayBuffer>>;
 
   /** Reads any buffer; for tests and diagnosis, not for the step loop. */
   read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array<ArrayBuffer>>;

@@ -10,38 +10,62 @@ const TESTED_DENO = /^2\.9\./;
 /** Room for the sampled tokens and log-probabilities of 1,400 sequences per step. */
 const INITIAL_BYTES = 256 * 1024;
 
+/**
+ * Results that are there sooner than this after they were asked for were there before: the device had
+ * nothing left to do. Asking alone takes some 10 us.
+ */
+const READY_MS = 0.05;
+/** One for the step in flight, and one for the step that is recorded meanwhile. */
+const NUM_STAGING = 2;
+
+/** How a readback may differ from that of a server. */
+export interface ReadbackOptions {
+  /** Most bytes of one result. */
+  readonly bytes?: number;
+  /** Milliseconds that never go back; default: this machine's. */
+  readonly now?: () => number;
+}
+
 /** The staging buffers through which each step's small result comes back. */
 export class Readback {
   readonly #device: GPUDevice;
   readonly #bytes: number;
   /** Those that no read is under way in. */
   readonly #free: GPUBuffer[];
+  /** Deno aborts the process over others that are read without waiting for their promise. */
+  readonly #mappedBefore: WeakSet<GPUBuffer>;
+  readonly #now: () => number;
   #synchronous: boolean;
   #waitedMs = 0;
+  #overlappedMs = 0;
 
   private constructor(
     device: GPUDevice,
-    first: GPUBuffer,
-    { bytes, mode }: { bytes: number; mode: GpuProvider["readback"] },
+    free: GPUBuffer[],
+    { bytes, mode, now }: { bytes: number; mode: GpuProvider["readback"]; now: () => number },
   ) {
+    this.#now = now;
     this.#device = device;
     this.#bytes = bytes;
-    this.#free = [first];
+    this.#free = free;
+    this.#mappedBefore = new WeakSet(free);
     this.#synchronous = mode === "blocking" && TESTED_DENO.test(Deno.version.deno);
   }
 
-  /** Makes a staging buffer and maps it once: an unmapped one may not be read synchronously. */
+  /** Makes the staging buffers and maps each once: an unmapped one may not be read synchronously. */
   static async create(
     device: GPUDevice,
     mode: GpuProvider["readback"],
-    bytes = INITIAL_BYTES,
+    { bytes = INITIAL_BYTES, now = () => performance.now() }: ReadbackOptions = {},
   ): Promise<Readback> {
     const size = alignUp(bytes, 256);
-    const staging = createStaging(device, size);
-    await staging.mapAsync(GPUMapMode.READ);
-    staging.getMappedRange(0, 8);
-    staging.unmap();
-    return new Readback(device, staging, { bytes: size, mode });
+    const free = Array.from({ length: NUM_STAGING }, () => createStaging(device, size));
+    for (const staging of free) {
+      await staging.mapAsync(GPUMapMode.READ);
+      staging.getMappedRange(0, 8);
+      staging.unmap();
+    }
+    return new Readback(device, free, { bytes: size, mode, now });
   }
 
   /** Milliseconds spent in `read` so far. */
@@ -49,9 +73,14 @@ export class Readback {
     return this.#waitedMs;
   }
 
+  /** Milliseconds between submissions and calls of `read` so far, of those that had to wait. */
+  get overlappedMs(): number {
+    return this.#overlappedMs;
+  }
+
   /**
-   * A buffer to copy `bytes` into; `read` gives it back. One is made where earlier reads are still
-   * awaited, which a step loop that waits for its steps never does.
+   * A buffer to copy `bytes` into; `read` or `giveBack` gives it back. One is made where earlier reads
+   * are still awaited, which a step loop that waits for its steps never does.
    *
    * @throws {RangeError} beyond the size made at creation.
    */
@@ -62,16 +91,25 @@ export class Readback {
     return this.#free.pop() ?? createStaging(this.#device, this.#bytes);
   }
 
-  /** Waits for all submitted work and copies the first `bytes` out. */
-  read(staging: GPUBuffer, bytes: number): Uint32Array | Promise<Uint32Array> {
-    const began = performance.now();
+  /** Takes a buffer back that nothing will be copied into. */
+  giveBack(staging: GPUBuffer): void {
+    this.#free.push(staging);
+  }
+
+  /** Waits for all work, submitted at `submitted` (ms), and copies the first `bytes` out. */
+  read(
+    staging: GPUBuffer,
+    bytes: number,
+    submitted: number,
+  ): Uint32Array | Promise<Uint32Array> {
+    const began = this.#now();
     const mapped = staging.mapAsync(GPUMapMode.READ);
-    if (this.#synchronous) {
+    if (this.#synchronous && this.#mappedBefore.has(staging)) {
       try {
         const words = this.#copyAndUnmap(staging, bytes);
         // The promise settles later and says nothing new; a lost device is seen on `device.lost`.
         mapped.catch(() => {});
-        this.#waitedMs += performance.now() - began;
+        this.#count(submitted, began);
         return words;
       } catch (error) {
         if (!(error instanceof DOMException)) throw error;
@@ -80,14 +118,21 @@ export class Readback {
     }
     return mapped.then(() => {
       const words = this.#copyAndUnmap(staging, bytes);
-      this.#waitedMs += performance.now() - began;
+      this.#count(submitted, began);
       return words;
     });
+  }
+
+  #count(submitted: number, began: number): void {
+    const waitedMs = this.#now() - began;
+    this.#waitedMs += waitedMs;
+    if (waitedMs > READY_MS) this.#overlappedMs += began - submitted;
   }
 
   #copyAndUnmap(staging: GPUBuffer, bytes: number): Uint32Array {
     const words = new Uint32Array(staging.getMappedRange(0, bytes).slice(0));
     staging.unmap();
+    this.#mappedBefore.add(staging);
     this.#free.push(staging);
     return words;
   }

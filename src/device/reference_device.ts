@@ -1,6 +1,6 @@
 import { invariant } from "../base/invariant.ts";
 import type { Capabilities } from "./capabilities.ts";
-import type { Device, Program, ReadRequest } from "./device.ts";
+import type { Device, Program, ReadRequest, RunOptions } from "./device.ts";
 import { HostBuffer } from "./host_buffer.ts";
 import type { DeviceBuffer, KernelCall } from "./kernel.ts";
 
@@ -31,6 +31,8 @@ export class ReferenceDevice implements Device {
   readonly capabilities = CAPABILITIES;
   readonly isSoftware = true;
   readonly maxBindingBytes = 2 ** 31 - 4;
+  /** A run is over before anything else can be done. */
+  readonly overlappedMs = 0;
   #waitedMs = 0;
 
   get waitedMs(): number {
@@ -60,8 +62,14 @@ export class ReferenceDevice implements Device {
     return Promise.resolve(new ReferenceProgram(calls));
   }
 
-  run<Dims>(program: Program<Dims>, dims: Dims, read: ReadRequest): Uint32Array {
+  run<Dims>(
+    program: Program<Dims>,
+    dims: Dims,
+    read: ReadRequest,
+    { onSubmitted }: RunOptions<Dims> = {},
+  ): Uint32Array {
     invariant(program instanceof ReferenceProgram, "program of another device");
+    onSubmitted?.();
     const began = performance.now();
     program.run(dims);
     this.#waitedMs += performance.now() - began;

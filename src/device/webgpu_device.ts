@@ -2,12 +2,14 @@ import { invariant } from "../base/invariant.ts";
 import { alignUp } from "../base/math.ts";
 import { DeviceLostError, KernelError } from "../core/errors.ts";
 import { type Capabilities, wgslPreamble } from "./capabilities.ts";
-import type { Device, Program, ReadRequest } from "./device.ts";
+import type { Device, Program, ReadRequest, RunOptions } from "./device.ts";
 import { denoProvider, type GpuProvider } from "./gpu_provider.ts";
 import type { DeviceBuffer, KernelCall } from "./kernel.ts";
+import { profilePasses } from "./pass_profile.ts";
 import { IMAGE_FORMAT, PipelineCache } from "./pipeline_cache.ts";
 import { Readback } from "./readback.ts";
 import { type GrantedDevice, requestDevice } from "./request_device.ts";
+import { type PreparedCall, StepRecorder } from "./step_recorder.ts";
 
 /** Largest piece of one `writeBuffer`; each call stages its bytes until the next submission. */
 const UPLOAD_CHUNK_BYTES = 16 * 2 ** 20;
@@ -21,13 +23,6 @@ class GpuDeviceImage implements DeviceBuffer {
   constructor(readonly label: string, readonly bytes: number, readonly gpu: GPUTexture) {}
 }
 
-/** A call with everything the step loop needs made beforehand. */
-interface PreparedCall<Dims> {
-  readonly pipeline: GPUComputePipeline;
-  readonly bindGroup: GPUBindGroup;
-  readonly workgroups: KernelCall<Dims>["workgroups"];
-}
-
 class GpuProgram<Dims> implements Program<Dims> {
   constructor(
     readonly calls: readonly KernelCall<Dims>[],
@@ -39,7 +34,8 @@ class GpuProgram<Dims> implements Program<Dims> {
  * Runs kernels on a WebGPU adapter.
  *
  * One run is one command encoder, one compute pass, one copy, one submission and one map; no buffer,
- * bind group or pipeline is created in it.
+ * bind group or pipeline is created in it. The commands of the next run are recorded while the device
+ * works, where the caller says what that will be.
  */
 export class WebGpuDevice implements Device {
   readonly kind = "webgpu";
@@ -52,6 +48,7 @@ export class WebGpuDevice implements Device {
   #device: GPUDevice;
   #pipelines: PipelineCache;
   #readback: Readback;
+  #recorder: StepRecorder;
   #failure: Error | undefined;
   #uploadedBytes = 0;
 
@@ -64,6 +61,7 @@ export class WebGpuDevice implements Device {
     this.#provider = provider;
     this.#device = device;
     this.#readback = readback;
+    this.#recorder = new StepRecorder(device, readback);
     this.#pipelines = new PipelineCache(device, wgslPreamble(capabilities));
     this.capabilities = capabilities;
     this.isSoftware = capabilities.tier === "software";
@@ -92,6 +90,10 @@ export class WebGpuDevice implements Device {
 
   get waitedMs(): number {
     return this.#readback.waitedMs;
+  }
+
+  get overlappedMs(): number {
+    return this.#readback.overlappedMs;
   }
 
   async createBuffer(label: string, bytes: number): Promise<DeviceBuffer> {
@@ -127,6 +129,7 @@ export class WebGpuDevice implements Device {
   }
 
   destroyBuffer(buffer: DeviceBuffer): void {
+    this.#recorder.discard();
     if (buffer instanceof GpuDeviceImage) buffer.gpu.destroy();
     else gpuBuffer(buffer).destroy();
   }
@@ -157,26 +160,27 @@ export class WebGpuDevice implements Device {
   run<Dims>(
     program: Program<Dims>,
     dims: Dims,
-    read: ReadRequest,
+    { buffer, bytes }: ReadRequest,
+    { nextDims, onSubmitted }: RunOptions<Dims> = {},
   ): Uint32Array | Promise<Uint32Array> {
     invariant(program instanceof GpuProgram, "program of another device");
     if (this.#failure) throw this.#failure;
-    const encoder = this.#device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    let current: GPUComputePipeline | undefined;
-    for (const { pipeline, bindGroup, workgroups } of program.prepared) {
-      const [x, y, z] = workgroups(dims);
-      if (x === 0 || y === 0 || z === 0) continue;
-      if (pipeline !== current) pass.setPipeline(current = pipeline);
-      pass.setBindGroup(0, bindGroup);
-      pass.dispatchWorkgroups(x, y, z);
-    }
-    pass.end();
-    const staging = this.#readback.take(read.bytes);
-    encoder.copyBufferToBuffer(gpuBuffer(read.buffer), 0, staging, 0, read.bytes);
-    this.#device.queue.submit([encoder.finish()]);
+    const run = { calls: program.prepared, dims, source: gpuBuffer(buffer), bytes };
+    const { commands, staging } = this.#recorder.take(run);
+    this.#device.queue.submit([commands]);
     this.#uploadedBytes = 0;
-    return this.#checked(this.#readback.read(staging, read.bytes));
+    const submitted = performance.now();
+    onSubmitted?.();
+    if (nextDims !== undefined) this.#recorder.expect({ ...run, dims: nextDims });
+    return this.#checked(this.#readback.read(staging, bytes, submitted));
+  }
+
+  async profile<Dims>(program: Program<Dims>, dims: Dims): Promise<Float64Array<ArrayBuffer>> {
+    invariant(program instanceof GpuProgram, "program of another device");
+    if (this.#failure) throw this.#failure;
+    const times = await profilePasses<Dims>(this.#device, program.prepared, dims);
+    if (this.#failure) throw this.#failure;
+    return times;
   }
 
   async read(

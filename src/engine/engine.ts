@@ -5,19 +5,25 @@ import type { AnswerOf, CurvePoint, EngineCommand } from "../core/engine_command
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
+import type { TokenEvent } from "../core/token_event.ts";
 import type { PinnedPrefixes } from "../kvcache/pinned_prefixes.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import type { KvRecorder } from "./kv_recorder.ts";
 import { ElasticPool, type ElasticRunner, resizePool } from "./elastic_pool.ts";
 import type { FromEngine } from "./messages.ts";
 import { pinPrefix } from "./pin_command.ts";
+import { type DeviceTimes, StepTimes } from "./step_times.ts";
 
 /** Computes batches: the engine's view of the model and its device. */
-export interface Runner extends Partial<ElasticRunner> {
-  /** Computes one batch and returns one draw per chunk with a `sample`, in the order of the chunks. */
-  run(batch: Batch): readonly SampledToken[] | Promise<readonly SampledToken[]>;
-  /** Milliseconds spent waiting for the device in all calls of `run` so far; absent means unknown. */
-  readonly waitedMs?: number;
+export interface Runner extends Partial<ElasticRunner>, DeviceTimes {
+  /**
+   * Computes one batch and returns one draw per chunk with a `sample`, in the order of the chunks.
+   * `onSubmitted` may be called once while the device computes.
+   */
+  run(
+    batch: Batch,
+    onSubmitted: () => void,
+  ): readonly SampledToken[] | Promise<readonly SampledToken[]>;
   /** Releases the device; nothing is run afterwards. */
   destroy?(): void;
 }
@@ -42,6 +48,9 @@ export interface EngineOptions {
 /**
  * The step loop: schedule, run, commit, post.
  *
+ * What a step has to tell is posted while the device computes the next one, which does not have to wait
+ * for it then; without waiting where there is no next one.
+ *
  * `submit`, `abort` and `command` may be called at any time, also while a step is in flight; the loop
  * lets the event loop turn between steps so that they are. Commands are kept for the end of the step.
  * Without work it sleeps until it is asked for something.
@@ -50,7 +59,7 @@ export class Engine {
   readonly #scheduler: Scheduler;
   readonly #runner: Runner;
   readonly #post: (message: FromEngine) => void;
-  readonly #clock: Pick<Clock, "now">;
+  readonly #times: StepTimes;
   readonly #recorder: KvRecorder | undefined;
   readonly #curve: EngineOptions["curve"];
   readonly #pins: PinnedPrefixes | undefined;
@@ -59,8 +68,8 @@ export class Engine {
   readonly #commands: { readonly id: number; readonly command: EngineCommand }[] = [];
   #isStopped = false;
   #wake: () => void = () => {};
-  #stepMs = 0;
-  #hostMs = 0;
+  /** What was last reported. */
+  #unposted: FromEngine | undefined;
 
   constructor(options: EngineOptions) {
     this.#scheduler = options.scheduler;
@@ -69,7 +78,7 @@ export class Engine {
     this.#recorder = options.recorder;
     this.#curve = options.curve;
     this.#pins = options.pins;
-    this.#clock = options.clock ?? systemClock;
+    this.#times = new StepTimes(options.runner, options.clock ?? systemClock);
     const { runner, scheduler, growthLimit = 0 } = options;
     this.#pool = isElastic(runner)
       ? new ElasticPool(scheduler.pool, runner, growthLimit)
@@ -109,8 +118,7 @@ export class Engine {
         if (this.#commands.length > 0) {
           await this.#runCommands();
         } else if (this.#scheduler.hasWork) {
-          const shortage = this.#pool?.shortage();
-          if (shortage !== undefined) await this.#pool?.grow(shortage);
+          await this.#growPool();
           await this.#step();
           await eventLoop.ping();
         } else {
@@ -118,6 +126,7 @@ export class Engine {
         }
       }
     } finally {
+      this.#flush();
       eventLoop.close();
     }
   }
@@ -128,6 +137,13 @@ export class Engine {
     this.#wake();
   }
 
+  async #growPool(): Promise<void> {
+    const shortage = this.#pool?.shortage();
+    if (shortage === undefined) return;
+    this.#flush();
+    await this.#pool?.grow(shortage);
+  }
+
   async #runCommands(): Promise<void> {
     const answers: FromEngine[] = [];
     for (const { id, command } of this.#commands.splice(0)) {
@@ -135,7 +151,8 @@ export class Engine {
     }
     // A command may have changed the statistics, and nothing else would tell them while idle. They go
     // before the answers, so that whoever has one sees what it speaks of.
-    this.#postEvents(this.#scheduler.takeEvents());
+    this.#report(this.#scheduler.takeEvents());
+    this.#flush();
     for (const answer of answers) this.#post(answer);
   }
 
@@ -170,29 +187,37 @@ export class Engine {
   }
 
   async #step(): Promise<void> {
-    const start = this.#clock.now();
-    const waitedBefore = this.#runner.waitedMs ?? 0;
+    this.#times.begin();
     const batch = this.#scheduler.schedule();
     if (batch === undefined) return;
-    const events = this.#scheduler.commit(batch, await this.#runner.run(batch));
-    const stepMs = this.#clock.now() - start;
-    this.#stepMs += stepMs;
-    this.#hostMs += stepMs - ((this.#runner.waitedMs ?? 0) - waitedBefore);
-    this.#postEvents(events);
+    const sampled = await this.#runner.run(batch, () => this.#flush());
+    const events = this.#scheduler.commit(batch, sampled);
+    this.#times.end();
+    this.#report(events);
   }
 
   /** Idle: reports the ends that no step has carried, audits the pool, and sleeps. */
   async #rest(): Promise<void> {
     const events = this.#scheduler.takeEvents();
-    if (events.length > 0) this.#postEvents(events);
+    if (events.length > 0) this.#report(events);
+    this.#flush();
     this.#scheduler.checkIntegrity();
     await new Promise<void>((resolve) => this.#wake = resolve);
     this.#wake = () => {};
   }
 
-  #postEvents(events: ReturnType<Scheduler["takeEvents"]>): void {
-    const stats = { ...this.#scheduler.stats, stepMs: this.#stepMs, hostMs: this.#hostMs };
-    this.#post({ type: "events", events, stats, ...this.#recorder?.take() });
+  /** Posts these at the next flush, after all that was reported before. */
+  #report(events: readonly TokenEvent[]): void {
+    this.#flush();
+    const stats = { ...this.#scheduler.stats, ...this.#times.totals };
+    this.#unposted = { type: "events", events, stats, ...this.#recorder?.take() };
+  }
+
+  /** Posts what was last reported, unless that has been done. */
+  #flush(): void {
+    const message = this.#unposted;
+    this.#unposted = undefined;
+    if (message !== undefined) this.#post(message);
   }
 }
 

@@ -24,6 +24,7 @@ const ZERO: EngineStats = {
   numShrinkEvictedBlocks: 0,
   stepMs: 0,
   hostMs: 0,
+  overlappedMs: 0,
 };
 
 /** Everything else is a gauge. */
@@ -45,6 +46,7 @@ const COUNTERS = [
   "numShrinkEvictedBlocks",
   "stepMs",
   "hostMs",
+  "overlappedMs",
 ] as const satisfies readonly (keyof EngineStats)[];
 
 /**

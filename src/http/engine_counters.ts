@@ -50,8 +50,12 @@ const COUNTERS: Readonly<Record<string, EngineCounter>> = {
     read: ({ stepMs }) => stepMs / 1000,
   },
   "quire:host_seconds_total": {
-    help: "Part of the steps' time not spent waiting for the device",
+    help: "Part of the steps' time in which the device waited for the host",
     read: ({ hostMs }) => hostMs / 1000,
+  },
+  "quire:overlapped_host_seconds_total": {
+    help: "Host work done while the device was busy",
+    read: ({ overlappedMs }) => overlappedMs / 1000,
   },
 };
 

@@ -5,6 +5,7 @@ import type { Device, Program } from "../device/device.ts";
 import { bitsToF32 } from "../device/half.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
 import type { KvStorage } from "./kv_storage.ts";
+import { likelyNext } from "./likely_next.ts";
 import type { PackedStep, StepPacker } from "./step_packer.ts";
 import { roundsOf } from "./step_rounds.ts";
 
@@ -50,26 +51,41 @@ export class ModelRunner {
     return this.#parts.device.waitedMs;
   }
 
+  /** Milliseconds of host work so far done while the device worked. */
+  get overlappedMs(): number {
+    return this.#parts.device.overlappedMs;
+  }
+
   /**
    * Computes the batch's KV and draws its tokens: one result per chunk with a `sample`, in chunk order.
+   * `onSubmitted` is called while the device computes.
    *
    * @throws {DeviceLostError} when the device is gone.
    */
-  async run(batch: Batch): Promise<SampledToken[]> {
+  async run(batch: Batch, onSubmitted?: () => void): Promise<SampledToken[]> {
     const rounds = roundsOf(batch, this.#parts.packer.limits);
-    if (rounds.length === 1) return await this.#runRound(batch);
+    if (rounds.length === 1) return await this.#runRound(batch, { isWhole: true, onSubmitted });
     const results: SampledToken[] = [];
-    for (const round of rounds) results.push(...await this.#runRound(round));
+    for (const [i, round] of rounds.entries()) {
+      const first = i === 0 ? { onSubmitted } : {};
+      results.push(...await this.#runRound(round, { isWhole: false, ...first }));
+    }
     return results;
   }
 
-  async #runRound(batch: Batch): Promise<SampledToken[]> {
+  async #runRound(
+    batch: Batch,
+    { isWhole, onSubmitted }: { isWhole: boolean; onSubmitted?: (() => void) | undefined },
+  ): Promise<SampledToken[]> {
     const { device, packer, sampled } = this.#parts;
     const packed = packer.pack(batch);
     if (packed.words.byteLength > this.#step.bytes) await this.#growStep(packed.words.byteLength);
     device.write(this.#step, 0, packed.words);
     const bytes = Math.max(4, packed.dims.numSamples * SAMPLED_WORDS * 4);
-    const words = device.run(this.#program, packed.dims, { buffer: sampled, bytes });
+    // What follows a part of a step is another part.
+    const nextDims = isWhole ? likelyNext(packed.dims) : undefined;
+    const options = { nextDims, onSubmitted };
+    const words = device.run(this.#program, packed.dims, { buffer: sampled, bytes }, options);
     return this.#results(batch, packed, words instanceof Promise ? await words : words);
   }
 

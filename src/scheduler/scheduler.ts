@@ -39,7 +39,7 @@ export interface SchedulerOptions {
 }
 
 /** The scheduler's share of the engine's statistics. */
-export type SchedulerStats = Omit<EngineStats, "stepMs" | "hostMs">;
+export type SchedulerStats = Omit<EngineStats, "stepMs" | "hostMs" | "overlappedMs">;
 
 /**
  * Decides, step by step, which tokens of which sequences run next.

@@ -22,6 +22,7 @@ const RESULT: ModelResult = {
           tokensPerSecond: 1234.56,
           stepMs: 6.4801,
           hostMs: 0.324,
+          aheadMs: 0.1,
           ofCeiling: 0.755,
         },
         { kind: "decode", batch: 128, context: 16_384, skipped: "no room" },

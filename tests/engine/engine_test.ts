@@ -121,22 +121,96 @@ Deno.test("Engine posts the end of a sequence that cannot grow, with no step to 
   await rig.finish();
 });
 
-Deno.test("Engine counts as host time what a step did not wait for the device", async () => {
+Deno.test("Engine counts as host time what the device waited for in each step", async () => {
   const clock = new ManualClock();
   const paged = new SchedulerRig().runner;
   const runner = {
     waitedMs: 0,
+    overlappedMs: 0,
     run(batch: Batch) {
       clock.advance(10);
       this.waitedMs += 7;
+      this.overlappedMs += 2;
       return paged.run(batch);
     },
   };
   const rig = new EngineRig({}, { runner, clock });
   rig.engine.submit(requestOf("a", 1, { maxTokens: 3 }));
   await rig.outbox.untilEnd("a");
-  assertEquals([rig.outbox.stats.stepMs, rig.outbox.stats.hostMs], [30, 9]);
+  const { stepMs, hostMs, overlappedMs } = rig.outbox.stats;
+  assertEquals([stepMs, hostMs, overlappedMs], [30, 3, 6]);
   await rig.finish();
+});
+
+/** What is posted before, during and after each run of a runner that says when it has submitted. */
+async function messagesByRun(after: (rig: EngineRig, run: number) => void): Promise<number[][]> {
+  const paged = new SchedulerRig().runner;
+  const posted: number[][] = [];
+  const runner: Runner = {
+    run(batch, onSubmitted) {
+      const before = rig.outbox.messages.length;
+      onSubmitted();
+      posted.push([before, rig.outbox.messages.length]);
+      after(rig, posted.length);
+      return paged.run(batch);
+    },
+  };
+  const rig = new EngineRig({}, { runner });
+  rig.engine.submit(requestOf("a", 1, { maxTokens: 3 }));
+  await rig.outbox.untilEnd("a");
+  await rig.finish();
+  return [...posted, [rig.outbox.messages.length]];
+}
+
+Deno.test("Engine posts a step's events while the next is computed, or when there is none", async () => {
+  // The first message is the answer to the submission.
+  assertEquals(await messagesByRun(() => {}), [[1, 1], [1, 2], [2, 3], [4]]);
+});
+
+Deno.test("Engine posts what it holds back before it answers a command or stops", async () => {
+  const commanded = await messagesByRun((rig, run) => {
+    if (run === 1) rig.engine.command(1, { type: "check_integrity" });
+  });
+  // Events of the first step, those of the command, and its answer.
+  assertEquals(commanded, [[1, 1], [4, 4], [4, 5], [6]]);
+  const stopped = new EngineRig();
+  stopped.engine.submit(requestOf("a", 1, { maxTokens: 300 }));
+  await stopped.outbox.until(() => stopped.outbox.events.length >= 2);
+  await stopped.finish();
+  assertEquals(stopped.outbox.events.length, stopped.outbox.stats.numSteps);
+});
+
+Deno.test("Engine posts what it holds back before the end of a request that is aborted then", async () => {
+  const runner = new SchedulerRig().runner;
+  const rig = new EngineRig({}, {
+    runner: {
+      run(batch) {
+        if (batch.step === 1) queueMicrotask(() => queueMicrotask(() => rig.engine.abort("a")));
+        return runner.run(batch);
+      },
+    },
+  });
+  rig.engine.submit(requestOf("a", 1, { maxTokens: 9 }));
+  await rig.outbox.untilEnd("a");
+  const { events } = rig.outbox;
+  assertEquals(events.map(({ finishReason }) => finishReason), [undefined, undefined, "abort"]);
+  await rig.finish();
+});
+
+Deno.test("Engine posts what it holds back before it fails", async () => {
+  const paged = new SchedulerRig().runner;
+  const outbox = new Outbox();
+  const { scheduler } = new SchedulerRig();
+  const runner: Runner = {
+    run(batch) {
+      if (batch.step === 2) throw new KernelError("rms_norm", "gone");
+      return paged.run(batch);
+    },
+  };
+  const engine = new Engine({ scheduler, runner, post: outbox.post });
+  engine.submit(requestOf("a", 1, { maxTokens: 9 }));
+  await assertRejects(() => engine.run(), KernelError, "gone");
+  assertEquals(outbox.types, ["accepted", "events", "events"]);
 });
 
 Deno.test("Engine.run() rejects with the runner's error", async () => {
@@ -274,4 +348,24 @@ Deno.test("Engine lets the pool grow instead of preempting or waiting, as far as
     await rig.finish();
   }
   assertEquals(preemptions, [[6, 0, 1], [8, 1, 1], [48, 3, 0]]);
+});
+
+Deno.test("Engine posts what it holds back before the pool grows, which may take long", async () => {
+  const sizes = { numBlocks: 6, blockSize: 2, maxModelLen: 12 };
+  const memory = new SchedulerRig(sizes).runner;
+  const posted: [numSteps: number, numMessages: number][] = [];
+  let numSteps = 0;
+  const runner: Runner = {
+    run: (batch) => (numSteps++, memory.run(batch)),
+    resizeKv(numBlocks, moves) {
+      posted.push([numSteps, rig.outbox.types.filter((type) => type === "events").length]);
+      return memory.resizeKv(numBlocks, moves);
+    },
+  };
+  const rig = new EngineRig(sizes, { runner, growthLimit: 100 });
+  for (const id of ["a", "b"]) rig.engine.submit(requestOf(id, 4, { maxTokens: 8 }));
+  for (const id of ["a", "b"]) await rig.outbox.untilEnd(id);
+  await rig.finish();
+  assert(posted.some(([steps]) => steps > 0));
+  for (const [steps, messages] of posted) assertEquals(messages, steps);
 });

@@ -62,6 +62,7 @@ const STATS: EngineStats = {
   numShrinkEvictedBlocks: 0,
   stepMs: 0,
   hostMs: 0,
+  overlappedMs: 0,
 };
 
 /** An engine that recites a script, one token per sequence and step. */

@@ -51,6 +51,7 @@ Deno.test("ServingMetrics reads gauges from the engine at each scrape", async ()
     numSteps: 11,
     stepMs: 2500,
     hostMs: 125,
+    overlappedMs: 50,
   };
   for (let scrape = 0; scrape < 2; scrape++) {
     const text = await metrics.text();
@@ -67,6 +68,7 @@ Deno.test("ServingMetrics reads gauges from the engine at each scrape", async ()
     assertStringIncludes(text, `quire:steps_total{${LABELS}} 11\n`);
     assertStringIncludes(text, `quire:step_seconds_total{${LABELS}} 2.5\n`);
     assertStringIncludes(text, `quire:host_seconds_total{${LABELS}} 0.125\n`);
+    assertStringIncludes(text, `quire:overlapped_host_seconds_total{${LABELS}} 0.05\n`);
     for (const [memory, rate] of [["0.5x", 0.25], ["infinite", 0.75]]) {
       const labels = `memory="${memory}",${LABELS}`;
       assertStringIncludes(text, `quire:prefix_hit_rate_estimate{${labels}} ${rate}\n`);

@@ -46,10 +46,10 @@ function batchOf(chunks: readonly ScheduledChunk[]): Batch {
  * has room for all of their splits, and by one that has not, over the same memory.
  */
 async function runBothWays(device: Device, maxSplits: number) {
-  let numRuns = 0;
+  const runs: { isNextForeseen: boolean }[] = [];
   const counting = withProperties(device, {
     run: (...args: Parameters<Device["run"]>) => {
-      numRuns++;
+      runs.push({ isNextForeseen: args[3]?.nextDims !== undefined });
       return device.run(...args);
     },
   });
@@ -74,9 +74,11 @@ async function runBothWays(device: Device, maxSplits: number) {
   const copied = { ...last, blockTable: [60, ...last.blockTable.slice(1)] };
   const step = { ...batch, chunks: [...batch.chunks.slice(0, 4), copied] };
   const countOf = async (runner: ModelRunner) => {
-    const before = numRuns;
-    const results = await runner.run(step);
-    return { results, count: numRuns - before };
+    runs.length = 0;
+    let numSubmitted = 0;
+    const results = await runner.run(step, () => numSubmitted++);
+    const numForeseen = runs.filter(({ isNextForeseen }) => isNextForeseen).length;
+    return { results, count: runs.length, numSubmitted, numForeseen };
   };
   // First, while the block that is copied to holds nothing yet.
   const inRounds = await countOf(narrow);
@@ -86,6 +88,9 @@ async function runBothWays(device: Device, maxSplits: number) {
 async function checkRounds(device: Device): Promise<void> {
   const { whole, narrow } = await runBothWays(device, 5);
   assertEquals([whole.count, narrow.count], [1, 3]);
+  assertEquals([whole.numSubmitted, narrow.numSubmitted], [1, 1]);
+  // After a chunk of several tokens nobody knows what comes, nor after a part of a step.
+  assertEquals([whole.numForeseen, narrow.numForeseen], [0, 0]);
   assertEquals(whole.results.map(({ sequenceId }) => sequenceId), [0, 1, 2, 3, 4]);
   assertEquals(narrow.results, whole.results);
   assert(new Set(whole.results.map(({ logprob }) => logprob)).size === 5);

@@ -48,6 +48,7 @@ export function statsAfter(numSteps: number): EngineStats {
     numShrinkEvictedBlocks: 15 * numSteps,
     stepMs: 5 * numSteps,
     hostMs: numSteps,
+    overlappedMs: 2 * numSteps,
   };
 }
 

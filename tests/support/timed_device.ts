@@ -33,6 +33,7 @@ export class TimedDevice implements Device {
   readonly isSoftware: boolean;
   readonly maxBindingBytes = 2 ** 30;
   readonly waitedMs = 0;
+  readonly overlappedMs = 0;
   readonly clock = new ManualClock();
   /** The calls of each run, whose metadata must be that of the step. */
   readonly runs: (readonly Call[])[] = [];

@@ -1,0 +1,138 @@
+import type { KernelCall, Workgroups } from "./kernel.ts";
+import type { Readback } from "./readback.ts";
+
+/** A call with everything the step loop needs made beforehand. */
+export interface PreparedCall<Dims> {
+  readonly pipeline: GPUComputePipeline;
+  readonly bindGroup: GPUBindGroup;
+  readonly workgroups: KernelCall<Dims>["workgroups"];
+}
+
+/** A program with the sizes of one step, and bytes `[0, bytes)` to be copied out afterwards. */
+export interface RecordedRun<Dims> {
+  /** The program's; the same array names the same program. */
+  readonly calls: readonly PreparedCall<Dims>[];
+  readonly dims: Dims;
+  readonly source: GPUBuffer;
+  readonly bytes: number;
+}
+
+/** A run that is ready to be submitted, once. */
+export interface Recording {
+  readonly commands: GPUCommandBuffer;
+  /** Where its result goes. */
+  readonly staging: GPUBuffer;
+}
+
+/** What recording needs of a device. */
+export type RecordingDevice = Pick<
+  GPUDevice,
+  "createCommandEncoder" | "queue" | "pushErrorScope" | "popErrorScope"
+>;
+
+/** A run of any program; its sizes are those of its calls. */
+type ExpectedRun = Omit<RecordedRun<unknown>, "calls"> & { readonly calls: readonly unknown[] };
+
+/**
+ * Records runs as command buffers, if asked to before it is known whether they will come to pass.
+ *
+ * Recording takes 1 to 2 us per call, all of which a GPU would be idle between two steps. The commands of
+ * a run depend on its program and its workgroup counts alone, so those of the next step can be recorded
+ * while this one is computed: "encode-ahead". At most one recording is kept. After one that was of no
+ * use there is no other before an expectation has come true again, so that steps that cannot be foreseen
+ * cost at most one recording in vain each time they begin.
+ */
+export class StepRecorder {
+  readonly #device: RecordingDevice;
+  readonly #readback: Pick<Readback, "take" | "giveBack">;
+  /** What was last foreseen. */
+  #expected: ExpectedRun | undefined;
+  /** The recording of it. */
+  #ahead: Recording | undefined;
+  #isForeseeable = true;
+
+  /** `readback` lends the staging buffers. */
+  constructor(
+    device: RecordingDevice,
+    readback: Pick<Readback, "take" | "giveBack">,
+  ) {
+    this.#device = device;
+    this.#readback = readback;
+  }
+
+  /**
+   * The recording of a run: the one made ahead where its commands are the same, else a new one. It must
+   * be submitted, and its staging buffer read.
+   */
+  take<Dims>(run: RecordedRun<Dims>): Recording {
+    const { ahead, wasExpected } = { ahead: this.#ahead, wasExpected: this.#isExpected(run) };
+    if (this.#expected !== undefined) this.#isForeseeable = wasExpected;
+    if (!wasExpected) this.discard();
+    this.#ahead = this.#expected = undefined;
+    return wasExpected && ahead !== undefined ? ahead : this.#record(run);
+  }
+
+  /** Foresees a run, to be called while the device works: the one that `take` is most likely asked for next. */
+  expect<Dims>(run: RecordedRun<Dims>): void {
+    this.discard();
+    this.#expected = run;
+    if (this.#isForeseeable) this.#ahead = this.#record(run);
+  }
+
+  /** Forgets what was recorded ahead: before a buffer goes that it may name. */
+  discard(): void {
+    if (this.#ahead !== undefined) {
+      this.#invalidate(this.#ahead.commands);
+      this.#readback.giveBack(this.#ahead.staging);
+    }
+    this.#ahead = this.#expected = undefined;
+  }
+
+  /**
+   * Frees commands that will not be run. Left to the garbage collector, which does not see their size, they
+   * pile up. A submission that names commands twice is refused, and WebGPU invalidates all it names.
+   */
+  #invalidate(commands: GPUCommandBuffer): void {
+    this.#device.pushErrorScope("validation");
+    this.#device.queue.submit([commands, commands]);
+    this.#device.popErrorScope().catch(() => {});
+  }
+
+  #isExpected<Dims>({ calls, dims, source, bytes }: RecordedRun<Dims>): boolean {
+    const expected = this.#expected;
+    if (expected?.calls !== calls || expected.source !== source || expected.bytes !== bytes) {
+      return false;
+    }
+    // Of the same calls, so of their sizes.
+    const expectedDims = expected.dims as Dims;
+    return sameFields(expectedDims, dims) ||
+      calls.every(({ workgroups }) => sameCounts(workgroups(expectedDims), workgroups(dims)));
+  }
+
+  #record<Dims>({ calls, dims, source, bytes }: RecordedRun<Dims>): Recording {
+    const staging = this.#readback.take(bytes);
+    const encoder = this.#device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    let current: GPUComputePipeline | undefined;
+    for (const { pipeline, bindGroup, workgroups } of calls) {
+      const [x, y, z] = workgroups(dims);
+      if (x === 0 || y === 0 || z === 0) continue;
+      if (pipeline !== current) pass.setPipeline(current = pipeline);
+      pass.setBindGroup(0, bindGroup);
+      pass.dispatchWorkgroups(x, y, z);
+    }
+    pass.end();
+    encoder.copyBufferToBuffer(source, 0, staging, 0, bytes);
+    return { commands: encoder.finish(), staging };
+  }
+}
+
+/** Whether two sizes of one program are equal field by field: a few comparisons instead of all counts. */
+function sameFields<Dims>(some: Dims, others: Dims): boolean {
+  if (some === null || typeof some !== "object") return some === others;
+  return (Object.keys(some) as (keyof Dims)[]).every((field) => some[field] === others[field]);
+}
+
+function sameCounts([x, y, z]: Workgroups, others: Workgroups): boolean {
+  return x === others[0] && y === others[1] && z === others[2];
+}
