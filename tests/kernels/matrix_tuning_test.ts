@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { matrixTilesOf, matrixUnitOf } from "../../kernels/matrix_tuning.ts";
 import { tilesOf } from "../../kernels/product_tiles.ts";
-import { tuningFor } from "../../kernels/tuning.ts";
+import { tuningFor, type TuningOptions } from "../../kernels/tuning.ts";
 import type { Capabilities, MatrixConfig } from "../../src/device/capabilities.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 
@@ -95,9 +95,12 @@ Deno.test("tuningFor() has matrix_gemm take over where the device has units, but
 });
 
 Deno.test("tuningFor() leaves activations as they are where matrix units multiply them", () => {
-  const capabilities = { ...GPU, matrixConfigs: NVIDIA };
-  assertEquals(tuningFor(GPU).packedDot, true);
-  assertEquals(tuningFor(capabilities).packedDot, false);
-  assertEquals(tuningFor(capabilities, { int8Activations: "on" }).packedDot, true);
-  assertEquals(tuningFor(capabilities, { isDeterministic: true }).packedDot, true);
+  const isPacked = (
+    matrixConfigs: readonly MatrixConfig[],
+    options: Pick<TuningOptions, "isDeterministic" | "int8Activations">,
+  ) => tuningFor({ ...GPU, matrixConfigs }, options).packedDot;
+  assertEquals(isPacked([], { int8Activations: "auto" }), true);
+  assertEquals(isPacked(NVIDIA, { int8Activations: "auto" }), false);
+  assertEquals(isPacked(NVIDIA, { int8Activations: "on" }), true);
+  assertEquals(isPacked(NVIDIA, { int8Activations: "auto", isDeterministic: true }), true);
 });
