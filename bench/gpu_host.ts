@@ -19,7 +19,7 @@ const ROOT = new URL("../", import.meta.url);
 const TESTS = ["tests/device", "tests/kernels", "tests/runner", "tests/models"];
 const BENCHES = [
   ["bench/kernels.ts", "--shape"],
-  ["bench/model_shapes.ts", "--shape"],
+  ["bench/model_shapes.ts", "--tune", "--shape"],
   ["bench/model.ts"],
   ["bench/encode_ahead.ts", "--shape"],
   ["bench/cache_overhead.ts"],
@@ -78,9 +78,9 @@ async function describeAdapter(): Promise<Record<string, unknown>> {
 /** What to run, most important first. */
 export function commands(isQuick: boolean): string[][] {
   const shapes = isQuick ? ["tiny", "--quick"] : ["all"];
-  const benches = BENCHES.map(([file, flag]) => [
-    ...["run", "-A", "--no-check", file!],
-    ...flag === undefined ? [] : [flag, ...shapes],
+  const benches = BENCHES.map(([file, ...flags]) => [
+    ...["run", "-A", "--no-check", file!, ...flags],
+    ...flags.at(-1) === "--shape" ? shapes : [],
   ]);
   if (isQuick) return benches.slice(0, 2);
   return [["test", "-A", "--no-check", ...TESTS], ...benches];

@@ -1,15 +1,13 @@
 import type { StepDims } from "../kernels/step.ts";
 import type { ModelConfig } from "../models/model_config.ts";
-import type { ModelFamily } from "../models/model_family.ts";
 import type { Batch, ScheduledChunk } from "../src/core/batch.ts";
 import type { EngineConfig } from "../src/core/engine_config.ts";
 import { kvBytesPerBlock } from "../src/core/kv_layout.ts";
 import type { Device } from "../src/device/device.ts";
 import type { KernelCall } from "../src/device/kernel.ts";
-import { buildRunner } from "../src/runner/build_runner.ts";
+import { buildRunner, type RunnerInputs, type RunnerOptions } from "../src/runner/build_runner.ts";
 import type { TimedCalls } from "../src/runner/call_timing.ts";
 import type { ModelRunner } from "../src/runner/model_runner.ts";
-import type { UploadedWeights } from "../src/runner/upload_weights.ts";
 import { demoConfig, GREEDY } from "./demo.ts";
 import { fillBuffer } from "./random_weights.ts";
 
@@ -46,6 +44,35 @@ export function kvBytes(config: ModelConfig, step: StepShape): number {
   return numBlocks(step) * kvBytesPerBlock({ ...config, dtype: "f16" }, BLOCK_SIZE);
 }
 
+/** The parts of an open shape that a runner is made of. */
+type RigModel = Pick<RunnerInputs, "family" | "weights"> & { readonly config: ModelConfig };
+
+/**
+ * What a runner for steps of one shape is made of; `overrides` stand in place of what the bundled model
+ * is served with.
+ */
+export function rigInputs(
+  device: Device,
+  { family, config, weights }: RigModel,
+  step: StepShape,
+  overrides: Partial<EngineConfig> = {},
+): RunnerInputs {
+  const budget = {
+    numBlocks: numBlocks(step),
+    growthLimit: numBlocks(step),
+    maxModelLen: step.context,
+    bytes: kvBytes(config, step),
+  };
+  const engine: EngineConfig = {
+    ...demoConfig("auto"),
+    blockSize: BLOCK_SIZE,
+    maxNumSeqs: step.batch,
+    maxNumBatchedTokens: step.batch * step.count,
+    ...overrides,
+  };
+  return { device, engine, model: config, family, weights, budget };
+}
+
 /**
  * A runner made for one step shape, its KV full of random numbers: any context can be measured without
  * computing it first. Owns all buffers but the weights.
@@ -68,49 +95,26 @@ export class ModelRig {
   }
 
   /**
-   * `overrides` stand in place of what the bundled model is served with.
+   * `overrides` are those of {@link rigInputs}; the tuning is the device's own unless `options` say.
    *
    * @throws {RangeError} when the device has no room; nothing is kept.
    */
   static async create(
     device: Device,
-    { family, config, weights }: {
-      family: ModelFamily;
-      config: ModelConfig;
-      weights: UploadedWeights;
-    },
+    shape: RigModel,
     step: StepShape,
     overrides: Partial<EngineConfig> = {},
+    options: Pick<RunnerOptions, "tuning"> = {},
   ): Promise<ModelRig> {
     const watched = new WatchedDevice(device);
     try {
-      const budget = {
-        numBlocks: numBlocks(step),
-        growthLimit: numBlocks(step),
-        maxModelLen: step.context,
-        bytes: kvBytes(config, step),
-      };
-      const engine: EngineConfig = {
-        ...demoConfig("auto"),
-        blockSize: BLOCK_SIZE,
-        maxNumSeqs: step.batch,
-        maxNumBatchedTokens: step.batch * step.count,
-        ...overrides,
-      };
-      const runner = await buildRunner({
-        device: watched,
-        engine,
-        model: config,
-        family,
-        weights,
-        budget,
-      });
+      const runner = await buildRunner(rigInputs(watched, shape, step, overrides), options);
       const { calls } = watched;
       for (const [i, buffer] of watched.buffers.entries()) {
         if (buffer.label.startsWith("kv ")) await fillBuffer(watched, buffer, i);
       }
       watched.calls = calls;
-      const rig = new ModelRig(watched, runner, batchesOf(step, config.vocabSize));
+      const rig = new ModelRig(watched, runner, batchesOf(step, shape.config.vocabSize));
       // Compiles what drivers compile at first use, and leaves this step's metadata on the device.
       await rig.run();
       return rig;

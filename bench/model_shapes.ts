@@ -1,11 +1,13 @@
 /**
- * `deno task bench:model [--shape NAME] [--quick] [--write]`: prefill and decode of whole models.
+ * `deno task bench:model [--shape NAME] [--tune] [--quick] [--write]`: prefill and decode of whole models.
  *
  * Weights and KV are random and made on the device, so no file is needed and any context can be
  * measured at once. Each figure stands beside the ceiling measured in the same run: decode must read
  * all weights and KV once per step, prefill must do its multiplications and additions. Host time is
  * what the runner does while the device has nothing to do, `ahead` what it does while the device is
- * busy; the scheduler's is in `scheduler_bench.ts`. What does not fit, or would take minutes, is printed as skipped with the numbers. The last line is JSON. Shapes: one or
+ * busy; the scheduler's is in `scheduler_bench.ts`. With `--tune` each shape runs in the variants that are
+ * fastest here, timed first, as a server's does after its first start on a GPU. What does not fit, or
+ * would take minutes, is printed as skipped with the numbers. The last line is JSON. Shapes: one or
  * several names of `shapes.ts` with commas between, or `all`.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
@@ -14,8 +16,9 @@ import { openDevice } from "../src/runner/open_device.ts";
 import { type Ceiling, measureCeiling, productGflops } from "./ceiling.ts";
 import { ModelRig, type StepShape } from "./model_rig.ts";
 import { findRoom, type OpenShape, openShape } from "./open_shape.ts";
-import { benchOptions, keepResult } from "./results.ts";
+import { type BenchOptions, benchOptions, keepResult } from "./results.ts";
 import { stepTraffic, type Traffic, weightElements } from "./traffic.ts";
+import { type TunedShape, tuneShape } from "./tune_shape.ts";
 
 /** A measured step. */
 export interface StepResult {
@@ -71,7 +74,7 @@ async function measure(
   device: Device,
   shape: OpenShape,
   step: StepShape,
-  ceiling: Ceiling | undefined,
+  { ceiling, tuned }: { ceiling: Ceiling | undefined; tuned: TunedShape | undefined },
 ): Promise<StepResult | SkippedStep> {
   const { batch, count, context } = step;
   const head = { kind: count > 1 ? "prefill" : "decode", batch, context } as const;
@@ -85,7 +88,7 @@ async function measure(
   }
   let rig: ModelRig;
   try {
-    rig = await ModelRig.create(device, shape, step);
+    rig = await ModelRig.create(device, shape, step, {}, tuned);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     return { ...head, skipped: error.message };
@@ -102,22 +105,62 @@ async function measure(
   return { ...head, tokensPerSecond, ...best, ...ofCeiling };
 }
 
-function print(result: StepResult | SkippedStep): void {
+function print(...lines: readonly string[]): void {
+  for (const line of lines) console.log(line);
+}
+
+function stepLine(result: StepResult | SkippedStep): string {
   const name = `${result.kind.padEnd(9)}${String(result.batch).padStart(5)}` +
     `${String(result.context).padStart(9)}`;
   if ("skipped" in result) {
-    console.log(`${name}  skipped: ${result.skipped}`);
-    return;
+    return `${name}  skipped: ${result.skipped}`;
   }
   const { tokensPerSecond, ofCeiling, stepMs, hostMs, aheadMs } = result;
   const share = ofCeiling === undefined ? "-" : `${(100 * ofCeiling).toFixed(0)} %`;
-  console.log(
-    `${name}${tokensPerSecond.toFixed(1).padStart(12)}${share.padStart(12)}` +
-      `${stepMs.toFixed(2).padStart(11)}${(1000 * hostMs).toFixed(0).padStart(10)}` +
-      `${(100 * hostMs / stepMs).toFixed(1).padStart(9)} %${
-        (1000 * aheadMs).toFixed(0).padStart(11)
-      }`,
+  return `${name}${tokensPerSecond.toFixed(1).padStart(12)}${share.padStart(12)}` +
+    `${stepMs.toFixed(2).padStart(11)}${(1000 * hostMs).toFixed(0).padStart(10)}` +
+    `${(100 * hostMs / stepMs).toFixed(1).padStart(9)} %${
+      (1000 * aheadMs).toFixed(0).padStart(11)
+    }`;
+}
+
+async function measureShape(
+  device: Device,
+  name: string,
+  { quick, tune }: BenchOptions,
+  ceiling: Ceiling | undefined,
+): Promise<unknown> {
+  const shape = await openShape(device, name);
+  const { note } = shape;
+  console.log(`\n${name}${note === undefined ? "" : `, ${note}`}`);
+  if ("skipped" in shape) {
+    console.log(`skipped: ${shape.skipped}`);
+    return shape;
+  }
+  const tuned = tune ? await tuneShape(device, shape) : undefined;
+  if (tuned !== undefined) print(...tunedLines(tuned));
+  print(
+    "step     batch  context    tokens/s  of ceiling    step ms   host us      share   ahead us",
   );
+  const results: (StepResult | SkippedStep)[] = [];
+  for (const step of steps(quick)) {
+    const result = await measure(device, shape, step, { ceiling, tuned });
+    print(stepLine(result));
+    results.push(result);
+  }
+  shape.close();
+  const variants = tuned === undefined ? {} : { tuned: tuned.chosen };
+  return { name, note, ...shape.size, ...variants, results };
+}
+
+function tunedLines({ numTimed, chosen, seconds }: TunedShape): string[] {
+  const others = Object.entries(chosen);
+  return [
+    `${numTimed} operations timed in ${
+      seconds.toFixed(0)
+    } s, ${others.length} run otherwise than usual`,
+    ...others.map(([operation, variant]) => `  ${operation}: ${variant}`),
+  ];
 }
 
 async function main(): Promise<void> {
@@ -134,26 +177,7 @@ async function main(): Promise<void> {
   }
   const shapes: unknown[] = [];
   for (const name of options.shapes) {
-    const shape = await openShape(device, name);
-    const { note } = shape;
-    console.log(`\n${name}${note === undefined ? "" : `, ${note}`}`);
-    if ("skipped" in shape) {
-      console.log(`skipped: ${shape.skipped}`);
-      shapes.push(shape);
-      continue;
-    }
-    console.log(
-      "step     batch  context    tokens/s  of ceiling    step ms   host us      share   ahead us",
-    );
-    const results: (StepResult | SkippedStep)[] = [];
-    for (const step of steps(options.quick)) {
-      const result = await measure(device, shape, step, ceiling);
-      print(result);
-      results.push(result);
-    }
-    const { weightBytes, numParameters } = shape.size;
-    shapes.push({ name, note, numParameters, weightBytes, results });
-    shape.close();
+    shapes.push(await measureShape(device, name, options, ceiling));
   }
   await keepResult({ bench: "model", device: device.description, ceiling, shapes }, options);
   Deno.exit(0);

@@ -10,11 +10,13 @@ export interface BenchOptions {
   readonly gpuBackend: GpuBackend;
   /** Few and small steps: proves that the bench works. */
   readonly quick: boolean;
+  /** Whether to time variants of the kernels first, and measure with the fastest. */
+  readonly tune: boolean;
   /** Whether to keep the result in `bench/results/`. */
   readonly write: boolean;
 }
 
-/** Parses `--shape NAME` (or `all`), `--device`, `--gpu-backend`, `--quick` and `--write`. */
+/** Parses `--shape NAME` (or `all`), `--device`, `--gpu-backend`, `--quick`, `--tune` and `--write`. */
 export function benchOptions(defaultShape: string, args: readonly string[] = Deno.args) {
   const { values } = parseArgs({
     args: [...args],
@@ -23,6 +25,7 @@ export function benchOptions(defaultShape: string, args: readonly string[] = Den
       device: { type: "string", default: "auto" },
       "gpu-backend": { type: "string", default: "deno" },
       quick: { type: "boolean", default: false },
+      tune: { type: "boolean", default: false },
       write: { type: "boolean", default: false },
     },
   });
@@ -32,6 +35,7 @@ export function benchOptions(defaultShape: string, args: readonly string[] = Den
     device: values.device as DeviceChoice,
     gpuBackend: values["gpu-backend"] as GpuBackend,
     quick: values.quick,
+    tune: values.tune,
     write: values.write,
   } satisfies BenchOptions;
 }

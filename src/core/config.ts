@@ -1,4 +1,3 @@
-import type { z } from "zod";
 import { nearestName } from "../base/edit_distance.ts";
 import {
   checkValues,
@@ -7,7 +6,7 @@ import {
   readCommandLine,
   takeModelArgument,
 } from "./command_line.ts";
-import { ConfigSchema } from "./config_schema.ts";
+import { ConfigSchema, type Settings } from "./config_schema.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import { StartupError } from "./errors.ts";
 import { flagsOf } from "./flags.ts";
@@ -32,11 +31,6 @@ const ANSWERED: ReadonlyMap<string, string> = new Map([
     "Give the size of the KV pool instead, such as --kv-cache-memory-bytes 2GiB",
   ],
 ]);
-
-/** Every setting, checked and deeply frozen. */
-export type Settings =
-  & Readonly<Omit<z.output<typeof ConfigSchema>, "servedModelName" | "apiKey">>
-  & { readonly servedModelName: readonly string[]; readonly apiKey: readonly string[] };
 
 /** A command and the settings it runs with. */
 export type Config = Settings & { readonly command: Command };
@@ -117,7 +111,7 @@ function readCommand(positionals: string[]): Command {
   throw new StartupError(`Unknown command ${JSON.stringify(name)}: ${hint}`);
 }
 
-function checkBudget({ maxNumBatchedTokens, maxNumSeqs }: z.output<typeof ConfigSchema>): void {
+function checkBudget({ maxNumBatchedTokens, maxNumSeqs }: Settings): void {
   if (maxNumBatchedTokens >= maxNumSeqs) return;
   throw new StartupError(
     `--max-num-batched-tokens must be at least --max-num-seqs (${maxNumSeqs}), ` +
@@ -126,7 +120,7 @@ function checkBudget({ maxNumBatchedTokens, maxNumSeqs }: z.output<typeof Config
 }
 
 /** A size that was given is the pool's size. */
-function checkPoolSize(values: z.output<typeof ConfigSchema>): void {
+function checkPoolSize(values: Settings): void {
   const { maxKvCacheMemoryBytes, numGpuBlocksOverride, kvCacheMemoryBytes } = values;
   if (maxKvCacheMemoryBytes === undefined) return;
   const given = numGpuBlocksOverride !== undefined

@@ -171,3 +171,8 @@ export const ConfigSchema = z.object({
     value: "FORMAT",
   }),
 });
+
+/** Every setting, checked and deeply frozen. */
+export type Settings =
+  & Readonly<Omit<z.output<typeof ConfigSchema>, "servedModelName" | "apiKey">>
+  & { readonly servedModelName: readonly string[]; readonly apiKey: readonly string[] };

@@ -6,8 +6,7 @@ import {
   readCommandLine,
   takeModelArgument,
 } from "./command_line.ts";
-import type { Settings } from "./config.ts";
-import { ConfigSchema } from "./config_schema.ts";
+import { ConfigSchema, type Settings } from "./config_schema.ts";
 import { flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
 

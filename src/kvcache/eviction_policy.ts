@@ -1,10 +1,6 @@
-import type { EvictionPolicyName } from "../core/engine_config.ts";
 import type { CacheRetention } from "../core/generation.ts";
 import type { BlockId } from "../core/ids.ts";
 import type { BlockRenaming } from "./block_renaming.ts";
-import { LruPolicy } from "./lru_policy.ts";
-import { PriorityPolicy } from "./priority_policy.ts";
-import { SlruPolicy } from "./slru_policy.ts";
 
 /**
  * Decides in which order cached blocks that nobody uses are evicted.
@@ -33,20 +29,4 @@ export interface EvictionPolicy {
   resize(renaming: BlockRenaming): void;
   /** Audit, with the number of idle blocks. O(pool). */
   checkIntegrity(numIdle: number): void;
-}
-
-/** Makes the policy of that name; `now` tells milliseconds, for what is kept for a while. */
-export function createEvictionPolicy(
-  name: EvictionPolicyName,
-  numBlocks: number,
-  now: () => number,
-): EvictionPolicy {
-  switch (name) {
-    case "lru":
-      return new LruPolicy(numBlocks);
-    case "slru":
-      return new SlruPolicy(numBlocks);
-    case "priority":
-      return new PriorityPolicy(numBlocks, now);
-  }
 }

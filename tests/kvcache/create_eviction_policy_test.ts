@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { createEvictionPolicy, type EvictionPolicy } from "../../src/kvcache/eviction_policy.ts";
+import { createEvictionPolicy } from "../../src/kvcache/create_eviction_policy.ts";
+import type { EvictionPolicy } from "../../src/kvcache/eviction_policy.ts";
 
 /** Takes all idle blocks, each as a leaf, in the order of eviction. */
 function drain(policy: EvictionPolicy, count: number): number[] {
