@@ -1,3 +1,4 @@
+import { type MatrixUnit, matrixUnitOf } from "../kernels/matrix_tuning.ts";
 import { productCalls } from "../kernels/product.ts";
 import { HEADER_WORDS, NO_WORK, STEP } from "../kernels/step.ts";
 import { tuningFor } from "../kernels/tuning.ts";
@@ -5,6 +6,7 @@ import type { Device } from "../src/device/device.ts";
 import { type DeviceBuffer, type Kernel, kernelCall } from "../src/device/kernel.ts";
 import { timeCalls } from "./dispatch_timing.ts";
 import { GEMM_CANDIDATES, gemmCall, type GemmShape } from "./ceiling_gemm.ts";
+import { matrixChainsCall, matrixChainsWork } from "./ceiling_matrix.ts";
 
 /** What the device can do at best, measured now: the bounds beside every throughput. */
 export interface Ceiling {
@@ -14,6 +16,13 @@ export interface Ceiling {
   readonly fmaGflops: number;
   /** The best known matrix product, f32 sums, in GFLOP/s: what loads and stores leave of the above. */
   readonly gemmGflops: number;
+  /** What the matrix units that models use do on registers, in GFLOP/s; absent where there are none. */
+  readonly matrixGflops?: number;
+}
+
+/** What products of many rows can come to at best, in GFLOP/s. */
+export function productGflops({ gemmGflops, matrixGflops = 0 }: Ceiling): number {
+  return Math.max(gemmGflops, matrixGflops);
 }
 
 const LANES = 64;
@@ -21,6 +30,7 @@ const LANES = 64;
 const COPY_BYTES = { gpu: 512 * 2 ** 20, software: 64 * 2 ** 20 };
 const COPY_GROUPS_X = 32_768;
 const FMA_GROUPS = { gpu: 16_384, software: 512 };
+const MATRIX_GROUPS = 4096;
 /** llvmpipe ends a lane's loops after 65,535 turns. */
 const FMA_ROUNDS = 2000;
 /** Independent vec4 chains per lane, to hide the latency of one. */
@@ -78,10 +88,12 @@ fn fma_chains(@builtin(global_invocation_id) id: vec3<u32>) {
 export async function measureCeiling(device: Device): Promise<Ceiling | undefined> {
   if (device.kind === "cpu") return undefined;
   const kind = device.isSoftware ? "software" : "gpu";
+  const unit = matrixUnitOf(device.capabilities);
   return {
     copyGBps: await measureCopy(device, COPY_BYTES[kind]),
     fmaGflops: await measureFma(device, FMA_GROUPS[kind]),
     gemmGflops: await measureGemm(device, GEMM[kind]),
+    ...unit === undefined ? {} : { matrixGflops: await measureMatrices(device, unit) },
   };
 }
 
@@ -113,7 +125,16 @@ async function measureFma(device: Device, groups: number): Promise<number> {
   });
 }
 
-/** The better of square products made for this and of the one that models use. */
+async function measureMatrices(device: Device, unit: MatrixUnit): Promise<number> {
+  const { bytes, flops } = matrixChainsWork(unit, MATRIX_GROUPS);
+  return await withBuffers(device, { out: bytes }, async ({ out }) => {
+    const calls = [matrixChainsCall(unit, MATRIX_GROUPS, out!)];
+    const seconds = await timeCalls(device, { calls, dims: undefined, readFrom: out! });
+    return flops / seconds / 1e9;
+  });
+}
+
+/** The better of square products made for this and of the one that models use without matrix units. */
 async function measureGemm(device: Device, shape: GemmShape): Promise<number> {
   return Math.max(await measurePlainGemm(device, shape), await measureMatmul(device, shape));
 }
@@ -130,7 +151,7 @@ async function measureMatmul(device: Device, { M, N, K }: GemmShape): Promise<nu
       { label: "ceiling", rows: "tokens", n: N, k: K, dtype: "f16" },
       // Products of f16 quantize nothing.
       { ...named, codes: named.x, scales: named.x },
-      tuningFor(device.capabilities),
+      { ...tuningFor(device.capabilities), matrixTiles: [] },
     ).filter(({ workgroups }) => workgroups(dims).every((count) => count > 0));
     const seconds = await timeCalls(device, { calls, dims, readFrom: buffers.y! });
     return 2 * M * N * K / seconds / 1e9;

@@ -6,12 +6,14 @@
  * and writes one JSON file, `bench/results/<adapter>-<commit>.json`, after each part, so that a host
  * that goes away early leaves what was measured. It goes on where a part fails and says so.
  * `bench/readme_table.ts` makes README's table of the file. `--quick` runs few and small steps of one
- * shape, and no tests.
+ * shape, and no tests; `--only TEXT` the parts whose command has TEXT in it, where a run is cut short.
  * `bench/pack_gpu_host.sh FILE.tar.xz` packs what such a host lacks, down to `deno` itself;
  * `bench/run_gpu_host.sh` starts it there.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 
+import { parseArgs } from "node:util";
+import { dawnProvider } from "../src/device/dawn_provider.ts";
 import { currentCommit } from "./demo.ts";
 import { fileName } from "./results.ts";
 
@@ -25,6 +27,12 @@ const BENCHES = [
   ["bench/cache_overhead.ts"],
 ];
 
+/** What is run again on Dawn where npm's `webgpu` is installed: it alone has matrix units. */
+const DAWN_BENCHES = BENCHES.slice(0, 2).map(([file, ...flags]) => [
+  ...[file!, "--gpu-backend", "dawn"],
+  ...flags,
+]);
+
 /** One command of the run: how it ended, and its last line where that is JSON. */
 interface Part {
   readonly command: string;
@@ -33,14 +41,14 @@ interface Part {
   readonly result?: unknown;
 }
 
-async function run(args: readonly string[]): Promise<Part> {
+async function run(args: readonly string[], env: Record<string, string>): Promise<Part> {
   const command = `deno ${args.join(" ")}`;
   console.log(`\n$ ${command}`);
   const began = performance.now();
   const child = new Deno.Command(Deno.execPath(), {
     args: [...args],
     cwd: ROOT,
-    env: { NO_COLOR: "1", QUIRE_REQUIRE_GPU: "1" },
+    env: { NO_COLOR: "1", QUIRE_REQUIRE_GPU: "1", ...env },
     stdout: "piped",
     stderr: "inherit",
   }).spawn();
@@ -75,21 +83,41 @@ async function describeAdapter(): Promise<Record<string, unknown>> {
   };
 }
 
+/** Arguments of `deno`, and what is set in its environment. */
+interface Command {
+  readonly args: readonly string[];
+  readonly env: Record<string, string>;
+}
+
 /** What to run, most important first. */
-export function commands(isQuick: boolean): string[][] {
+function commands(isQuick: boolean, hasDawn: boolean): Command[] {
   const shapes = isQuick ? ["tiny", "--quick"] : ["all"];
-  const benches = BENCHES.map(([file, ...flags]) => [
-    ...["run", "-A", "--no-check", file!, ...flags],
-    ...flags.at(-1) === "--shape" ? shapes : [],
-  ]);
-  if (isQuick) return benches.slice(0, 2);
-  return [["test", "-A", "--no-check", ...TESTS], ...benches];
+  const bench = ([file, ...flags]: readonly string[]): Command => ({
+    args: [
+      ...["run", "-A", "--no-check", file!, ...flags],
+      ...flags.at(-1) === "--shape" ? shapes : [],
+    ],
+    env: {},
+  });
+  const test = (paths: readonly string[], env: Record<string, string> = {}): Command => ({
+    args: ["test", "-A", "--no-check", ...paths],
+    env,
+  });
+  const dawnBenches = hasDawn ? DAWN_BENCHES.map(bench) : [];
+  if (isQuick) return [...BENCHES.slice(0, 2).map(bench), ...dawnBenches];
+  const dawnTests = hasDawn ? [test(["tests/kernels"], { QUIRE_TEST_GPU_BACKEND: "dawn" })] : [];
+  return [test(TESTS), ...BENCHES.map(bench), ...dawnTests, ...dawnBenches];
 }
 
 async function main(): Promise<boolean> {
   const adapter = await describeAdapter();
   console.log(adapter);
-  const isQuick = Deno.args.includes("--quick");
+  const { values: { quick: isQuick, only } } = parseArgs({
+    options: {
+      quick: { type: "boolean", default: false },
+      only: { type: "string", default: "" },
+    },
+  });
   const host = {
     date: new Date().toISOString(),
     commit: await currentCommit(),
@@ -101,8 +129,10 @@ async function main(): Promise<boolean> {
   const file = new URL(`results/${name}.json`, import.meta.url);
   await Deno.mkdir(new URL("results/", import.meta.url), { recursive: true });
   const parts: Part[] = [];
-  for (const args of commands(isQuick)) {
-    parts.push(await run(args));
+  const hasDawn = await dawnProvider(ROOT.pathname).then(() => true, () => false);
+  for (const { args, env } of commands(isQuick, hasDawn)) {
+    if (!args.join(" ").includes(only)) continue;
+    parts.push(await run(args, env));
     await Deno.writeTextFile(file, `${JSON.stringify({ ...host, adapter, parts }, null, 2)}\n`);
   }
   console.log(`\nwritten to ${file.pathname}`);

@@ -1,5 +1,5 @@
 /**
- * `deno task bench:kernels [--shape NAME] [--quick] [--write]`: every kernel of a model's step beside
+ * `deno task bench:kernels [--shape NAME] [--gpu-backend dawn] [--quick] [--write]`: every kernel of a model's step beside
  * the device's ceilings.
  *
  * Takes the model's own graph of kernel calls, groups those of equal shape over all layers, and times
@@ -151,14 +151,14 @@ function print({ step, stepMs, rows }: StepRows, ceiling: Ceiling | undefined): 
         `${(100 * ms / total).toFixed(0).padStart(5)} %` +
         `${(inStepMs?.toFixed(3) ?? "-").padStart(10)}${(cpu?.toFixed(2) ?? "-").padStart(8)}` +
         `${of(gbps, ceiling?.copyGBps)}` +
-        of(gflops, ceiling?.gemmGflops),
+        of(gflops, kernel === "matrix_gemm" ? ceiling?.matrixGflops : ceiling?.gemmGflops),
     );
   }
 }
 
 async function main(): Promise<void> {
   const options = benchOptions("smollm2-135m");
-  const device = await openDevice(options.device);
+  const device = await openDevice(options.device, options.gpuBackend);
   const ceiling = await measureCeiling(device);
   console.log(`Device  ${device.description}`);
   if (ceiling !== undefined) console.log(`Ceiling ${JSON.stringify(ceiling)}`);

@@ -13,7 +13,7 @@
 // deno-lint-ignore-file no-console -- this is a command line program
 import type { Device } from "../src/device/device.ts";
 import { openDevice } from "../src/runner/open_device.ts";
-import { type Ceiling, measureCeiling } from "./ceiling.ts";
+import { type Ceiling, measureCeiling, productGflops } from "./ceiling.ts";
 import { ModelRig, type StepShape } from "./model_rig.ts";
 import { findRoom, type OpenShape, openShape } from "./open_shape.ts";
 import { type BenchOptions, benchOptions, keepResult } from "./results.ts";
@@ -65,8 +65,9 @@ function steps(isQuick: boolean): StepShape[] {
 }
 
 /** Least time for a step, seconds: decode is bound by what it reads, prefill by what it computes. */
-export function leastSeconds(traffic: Traffic, { copyGBps, gemmGflops }: Ceiling): number {
-  return Math.max(traffic.bytes / (copyGBps * 1e9), traffic.flops / (gemmGflops * 1e9));
+export function leastSeconds(traffic: Traffic, ceiling: Ceiling): number {
+  const computing = traffic.flops / (productGflops(ceiling) * 1e9);
+  return Math.max(traffic.bytes / (ceiling.copyGBps * 1e9), computing);
 }
 
 async function measure(
@@ -164,7 +165,7 @@ function tunedLines({ numTimed, chosen, seconds }: TunedShape): string[] {
 
 async function main(): Promise<void> {
   const options = benchOptions("smollm2-135m");
-  const device = await openDevice(options.device);
+  const device = await openDevice(options.device, options.gpuBackend);
   const ceiling = await measureCeiling(device);
   console.log(`Device  ${device.description}`);
   if (ceiling !== undefined) {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # bench/pack_gpu_host.sh FILE.tar.xz: all that bench:gpu-host needs on a Linux host that has a GPU driver
-# and nothing else, no network either: the committed tree, this `deno` with its npm packages, and the
-# Vulkan loader where apt-get has it. There:
+# and nothing else, no network either: the committed tree, this `deno` with its npm packages, Dawn, and
+# the Vulkan loader where apt-get has it. There:
 #
 #     tar xf FILE.tar.xz && quire-gpu-host/repo/bench/run_gpu_host.sh [--quick]
 set -euo pipefail
@@ -20,6 +20,15 @@ git -C "$root" rev-parse --short HEAD >"$host/commit"
 cp "$deno" "$host/deno"
 # What is imported by the benches and by the tests that run there.
 (cd "$host/repo" && DENO_DIR="$host/deno-dir" "$deno" cache -q main.ts bench/*.ts tests/{device,kernels,models,runner}/*_test.ts)
+# Dawn, for a second pass with matrix units: of its addons, this platform's alone.
+dawn=$(sed -n 's/.*DAWN_PACKAGE = "\(.*\)".*/\1/p' "$root/src/device/dawn_provider.ts")
+if (cd "$host/repo" && npm install --silent --no-save "$dawn" >/dev/null); then
+  platform=$(node -p 'process.platform + "-" + process.arch')
+  find "$host/repo/node_modules/webgpu/dist" -mindepth 1 -maxdepth 1 -type d ! -name "$platform" \
+    -exec rm -rf {} +
+else
+  echo "npm's $dawn is not packed: there will be no pass on Dawn" >&2
+fi
 if ! (cd "$work" && apt-get -qq download libvulkan1 && dpkg -x libvulkan1_*.deb "$host/loader"); then
   echo "no Vulkan loader packed: the host must have one" >&2
 fi

@@ -2,7 +2,7 @@
  * Puts a result of `bench:model`, or of `bench:gpu-host`, into README.md as a table:
  * `deno run -A bench/readme_table.ts FILE`. Replaces what stands between the two markers there.
  */
-import type { Ceiling } from "./ceiling.ts";
+import { type Ceiling, productGflops } from "./ceiling.ts";
 import type { SkippedStep, StepResult } from "./model_shapes.ts";
 
 const BEGIN = "<!-- bench:model -->";
@@ -41,7 +41,7 @@ export function modelTable({ device, commit, ceiling, shapes }: ModelResult): st
   const bounds = ceiling === undefined
     ? ""
     : ` The device copied ${round(ceiling.copyGBps)} GB/s and
-multiplied matrices at ${round(ceiling.gemmGflops)} GFLOP/s in that run.`.replace("\n", " ");
+multiplied matrices at ${round(productGflops(ceiling))} GFLOP/s in that run.`.replace("\n", " ");
   const rows = shapes.flatMap(({ name, results = [] }) =>
     results.flatMap((result) => "skipped" in result ? [] : [[name, ...cells(result)]])
   );

@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import type { DeviceChoice } from "../src/core/engine_config.ts";
+import type { DeviceChoice, GpuBackend } from "../src/core/engine_config.ts";
 import { currentCommit } from "./demo.ts";
 import { SHAPES } from "./shapes.ts";
 
@@ -7,6 +7,7 @@ import { SHAPES } from "./shapes.ts";
 export interface BenchOptions {
   readonly shapes: readonly string[];
   readonly device: DeviceChoice;
+  readonly gpuBackend: GpuBackend;
   /** Few and small steps: proves that the bench works. */
   readonly quick: boolean;
   /** Whether to time variants of the kernels first, and measure with the fastest. */
@@ -15,13 +16,14 @@ export interface BenchOptions {
   readonly write: boolean;
 }
 
-/** Parses `--shape NAME` (or `all`), `--device`, `--quick`, `--tune` and `--write`. */
+/** Parses `--shape NAME` (or `all`), `--device`, `--gpu-backend`, `--quick`, `--tune` and `--write`. */
 export function benchOptions(defaultShape: string, args: readonly string[] = Deno.args) {
   const { values } = parseArgs({
     args: [...args],
     options: {
       shape: { type: "string", default: defaultShape },
       device: { type: "string", default: "auto" },
+      "gpu-backend": { type: "string", default: "deno" },
       quick: { type: "boolean", default: false },
       tune: { type: "boolean", default: false },
       write: { type: "boolean", default: false },
@@ -31,6 +33,7 @@ export function benchOptions(defaultShape: string, args: readonly string[] = Den
   return {
     shapes: values.shape === "all" ? all : values.shape.split(","),
     device: values.device as DeviceChoice,
+    gpuBackend: values["gpu-backend"] as GpuBackend,
     quick: values.quick,
     tune: values.tune,
     write: values.write,

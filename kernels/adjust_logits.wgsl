@@ -47,7 +47,7 @@ fn is_allowed(record: u32, token: u32) -> bool {
   if (num_words == 0u) { return true; }
   let word = token / 32u;
   if (word >= num_words) { return false; }
-  return (step[step[record + ADJUST_ALLOWED] + word] >> (token % 32u) & 1u) == 1u;
+  return ((step[step[record + ADJUST_ALLOWED] + word] >> (token % 32u)) & 1u) == 1u;
 }
 
 fn adjust(record: u32, row: u32, i: u32, num_tokens: u32) {

@@ -60,7 +60,11 @@ var<workgroup> partial: array<f32, ${LANES * SLICES * TILE_R * W}>;
 fn packed_matmul(at: Invocation) {
   let rows = step[${ROWS_WORD}u];
   let r0 = at.group.y * ${TILE_R}u;
+//# if SLICES == 1
+  let slice = 0u;
+//# else
   let slice = at.index % SLICES;
+//# end
   let n0 = ((at.group.z * at.groups.x + at.group.x) * LANES + at.index / SLICES) * ${TILE_N}u;
 //# if SLICES == 1 && !SUBGROUPS
   if (n0 >= N) { return; }

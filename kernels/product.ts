@@ -1,5 +1,6 @@
 import type { KernelCall } from "../src/device/kernel.ts";
 import { gemm, gemmCalls } from "./gemm.ts";
+import { matrixGemm, matrixGemmCalls } from "./matrix_gemm.ts";
 import { matmul, matmulCalls, type Product, type ProductBuffers } from "./matmul.ts";
 import { normMatmul, normMatmulCalls, type NormProductBuffers } from "./norm_matmul.ts";
 import { packedGemm } from "./packed_gemm.ts";
@@ -16,10 +17,10 @@ import type { StepDims } from "./step.ts";
 import type { Tuning } from "./tuning.ts";
 
 /**
- * One matrix product for any number of rows: `matmul` for few, and where the tuning has tiles for it
- * `gemm` for many. Exactly one call for each part of the matrix runs in a step. All calls bear the
- * product's label. Where the product {@link isPacked}, its rows become `codes` and `scales` first, which
- * products one after the other may share.
+ * One matrix product for any number of rows: `matmul` for few, and where the tuning has tiles for them
+ * `gemm` or `matrix_gemm` for many. Exactly one of their calls for each part of the matrix runs in a step.
+ * All calls bear the product's label. Where the product {@link isPacked}, and for `matrix_gemm`, its rows
+ * become `codes` and `scales` first, which products one after the other may share.
  */
 export function productCalls(
   product: Product,
@@ -31,6 +32,7 @@ export function productCalls(
   return [
     ...matmulCalls(product, buffers, own),
     ...gemmCalls(product, buffers, own),
+    ...matrixGemmCalls(product, buffers, own),
   ];
 }
 
@@ -41,11 +43,12 @@ export function normProductCalls(
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   if (isPacked(product, tuning)) return packedNormProductCalls(product, buffers, tuning);
-  const { step, normed, w, y } = buffers;
+  const { step, normed: x, codes, scales, w, y } = buffers;
   const own = { ...tuning, ...tilesOf(tuning, product.label) };
   return [
     ...normMatmulCalls(product, buffers, own),
-    ...gemmCalls(product, { step, x: normed, w, y }, own),
+    ...gemmCalls(product, { step, x, w, y }, own),
+    ...matrixGemmCalls(product, { step, x, codes, scales, w, y }, own),
   ];
 }
 
@@ -61,7 +64,8 @@ export function productOf(
   { label, kernelName, constants }: KernelCall<StepDims>,
 ): ProductCall | undefined {
   const isPacked = [packedMatmul.name, packedGemm.name].includes(kernelName);
-  if (!isPacked && ![matmul.name, normMatmul.name, gemm.name].includes(kernelName)) {
+  const plain = [matmul.name, normMatmul.name, gemm.name, matrixGemm.name];
+  if (!isPacked && !plain.includes(kernelName)) {
     return undefined;
   }
   const { Y_STRIDE, K, WEIGHT_DTYPE, ROWS_WORD: word } = constants;

@@ -1,34 +1,54 @@
+import type { MatrixTile } from "./matrix_tuning.ts";
 import type { PackedGemmTile, PackedTile, PackedTiles } from "./packed_tuning.ts";
 import type { GemmTile, MatmulTile, ProductTiles, Tuning } from "./tuning.ts";
 
 /** Numbers of rows, `[minRows, maxRows]`. */
 export type RowRange = Pick<MatmulTile, "minRows" | "maxRows">;
 
-/** A tile of either kernel of matrix products. */
-export type ProductTile = MatmulTile | GemmTile;
+/** A tile of any kernel of matrix products. */
+export type ProductTile = MatmulTile | GemmTile | MatrixTile;
 
 /** Whether a tile is one of `gemm`'s. */
 export function isGemmTile(tile: Omit<ProductTile, "minRows" | "maxRows">): tile is GemmTile {
   return "laneRows" in tile;
 }
 
+/** Whether a tile is one of `matrix_gemm`'s. */
+export function isMatrixTile(tile: Omit<ProductTile, "minRows" | "maxRows">): tile is MatrixTile {
+  return "unit" in tile;
+}
+
 /** The tiles of the product `label`, exactly one for any number of rows: its own, or everybody's. */
 export function tilesOf(tuning: Tuning, label: string): ProductTiles {
   const own = tuning.productTiles?.[label];
   if (own !== undefined) return own;
-  const { matmulTiles, gemmTiles } = tuning;
-  const gemmRows = Math.min(...gemmTiles.map(({ minRows }) => minRows));
-  return { matmulTiles: without(matmulTiles, { minRows: gemmRows, maxRows: Infinity }), gemmTiles };
+  const { matmulTiles, gemmTiles, matrixTiles } = tuning;
+  const rowsOf = (...tiles: readonly RowRange[]) => ({
+    minRows: Math.min(...tiles.map(({ minRows }) => minRows)),
+    maxRows: Infinity,
+  });
+  return {
+    matmulTiles: without(matmulTiles, rowsOf(...gemmTiles, ...matrixTiles)),
+    gemmTiles: without(gemmTiles, rowsOf(...matrixTiles)),
+    matrixTiles,
+  };
 }
 
 /** The tuning in which the product `label` runs on `tile` wherever that fits, and on its others elsewhere. */
 export function withTile(tuning: Tuning, label: string, tile: ProductTile): Tuning {
-  const { matmulTiles, gemmTiles } = tilesOf(tuning, label);
-  const rest = { matmulTiles: without(matmulTiles, tile), gemmTiles: without(gemmTiles, tile) };
-  const tiles = isGemmTile(tile)
-    ? { ...rest, gemmTiles: [...rest.gemmTiles, tile] }
-    : { ...rest, matmulTiles: [...rest.matmulTiles, tile] };
-  return { ...tuning, productTiles: { ...tuning.productTiles, [label]: tiles } };
+  const own = tilesOf(tuning, label);
+  const rest = {
+    matmulTiles: without(own.matmulTiles, tile),
+    gemmTiles: without(own.gemmTiles, tile),
+    matrixTiles: without(own.matrixTiles, tile),
+  };
+  return { ...tuning, productTiles: { ...tuning.productTiles, [label]: withMore(rest, tile) } };
+}
+
+function withMore(tiles: ProductTiles, tile: ProductTile): ProductTiles {
+  if (isMatrixTile(tile)) return { ...tiles, matrixTiles: [...tiles.matrixTiles, tile] };
+  if (isGemmTile(tile)) return { ...tiles, gemmTiles: [...tiles.gemmTiles, tile] };
+  return { ...tiles, matmulTiles: [...tiles.matmulTiles, tile] };
 }
 
 /** A tile of either kernel of products of int8 activations. */

@@ -1,5 +1,6 @@
 // Shared by the kernels with one workgroup of LANES lanes per row: what its lanes hold, made one.
-// Two levels of REDUCE_WIDTH and LANES / REDUCE_WIDTH, two barriers; the order of additions is fixed.
+// Two levels of REDUCE_WIDTH and LANES / REDUCE_WIDTH; the order of additions is fixed. What comes out is
+// the same for all lanes and Tint knows it, so that loops with reductions in them may depend on it.
 
 const LANES: u32 = ${LANES}u;
 const REDUCE_WIDTH: u32 = ${2 ** Math.ceil(Math.log2(LANES) / 2)}u;
@@ -8,6 +9,8 @@ var<workgroup> lane_values: array<f32, LANES>;
 var<workgroup> lane_tokens: array<u32, LANES>;
 var<workgroup> row_values: array<f32, LANES / REDUCE_WIDTH>;
 var<workgroup> row_tokens: array<u32, LANES / REDUCE_WIDTH>;
+var<workgroup> row_best: Best;
+var<workgroup> row_sum: f32;
 
 fn reduce_best(lane: u32, mine: Best) -> Best {
   lane_values[lane] = mine.value;
@@ -21,12 +24,15 @@ fn reduce_best(lane: u32, mine: Best) -> Best {
     row_values[lane] = best.value;
     row_tokens[lane] = best.token;
   }
-  workgroupBarrier();  // the first level is complete, and may be written anew
-  var best = Best(LOWEST, NO_TOKEN);
-  for (var i = 0u; i < LANES / REDUCE_WIDTH; i++) {
-    best = better(best, Best(row_values[i], row_tokens[i]));
+  workgroupBarrier();  // the first level is complete
+  if (lane == 0u) {
+    var best = Best(LOWEST, NO_TOKEN);
+    for (var i = 0u; i < LANES / REDUCE_WIDTH; i++) {
+      best = better(best, Best(row_values[i], row_tokens[i]));
+    }
+    row_best = best;
   }
-  return best;
+  return workgroupUniformLoad(&row_best);
 }
 
 fn reduce_sum(lane: u32, mine: f32) -> f32 {
@@ -37,8 +43,11 @@ fn reduce_sum(lane: u32, mine: f32) -> f32 {
     for (var i = lane * REDUCE_WIDTH; i < (lane + 1u) * REDUCE_WIDTH; i++) { sum += lane_values[i]; }
     row_values[lane] = sum;
   }
-  workgroupBarrier();  // the first level is complete, and may be written anew
-  var sum = 0.0;
-  for (var i = 0u; i < LANES / REDUCE_WIDTH; i++) { sum += row_values[i]; }
-  return sum;
+  workgroupBarrier();  // the first level is complete
+  if (lane == 0u) {
+    var sum = 0.0;
+    for (var i = 0u; i < LANES / REDUCE_WIDTH; i++) { sum += row_values[i]; }
+    row_sum = sum;
+  }
+  return workgroupUniformLoad(&row_sum);
 }

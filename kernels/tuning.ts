@@ -1,5 +1,6 @@
 import type { Int8Activations } from "../src/core/weight_format.ts";
 import type { Capabilities } from "../src/device/capabilities.ts";
+import { type MatrixTile, matrixTilesOf, matrixUnitOf } from "./matrix_tuning.ts";
 import { GPU_PACKED, type PackedTuning, SOFTWARE_PACKED } from "./packed_tuning.ts";
 
 /** A register tile of `matmul` and the number of rows it serves, `[minRows, maxRows]`. */
@@ -48,6 +49,8 @@ export interface ProductTiles {
   readonly matmulTiles: readonly MatmulTile[];
   /** From the least `minRows` of these on, `gemm` takes over from `matmul`; none for never. */
   readonly gemmTiles: readonly GemmTile[];
+  /** From the least `minRows` of these on, `matrix_gemm` takes over from `gemm`; none for never. */
+  readonly matrixTiles: readonly MatrixTile[];
 }
 
 /** Shapes of workgroups and tiles. They change speed and rounding, never meaning. */
@@ -120,6 +123,7 @@ export const SOFTWARE_TUNING: Tuning = {
   matmulSubgroups: false,
   panelsWeights: true,
   gemmTiles: [],
+  matrixTiles: [],
   stageF16: false,
   packedDot: false,
   packed: SOFTWARE_PACKED,
@@ -182,6 +186,7 @@ export const GPU_TUNING: Tuning = {
       inputs: 32,
     },
   ],
+  matrixTiles: [],
   stageF16: false,
   packedDot: false,
   packed: GPU_PACKED,
@@ -202,7 +207,7 @@ export const GPU_TUNING: Tuning = {
 /** What the user decides of a tuning. */
 export interface TuningOptions {
   /**
-   * Leaves out what adds up in an order that depends on the step: `gemm`, sums over subgroups whose size
+   * Leaves out what adds up in an order that depends on the step: `gemm`, matrix units, sums over subgroups whose size
    * the driver chooses for each kernel, and attention of its own for chunks on GPUs. Prompts take longer.
    */
   readonly isDeterministic?: boolean;
@@ -212,19 +217,23 @@ export interface TuningOptions {
 
 /** The shapes for a device that granted `capabilities`. */
 export function tuningFor(
-  { tier, hasF16, hasSubgroups, subgroupMinSize, subgroupMaxSize, hasPackedDot }: Capabilities,
+  capabilities: Capabilities,
   { isDeterministic = false, int8Activations = "off" }: TuningOptions = {},
 ): Tuning {
+  const { tier, hasF16, hasSubgroups, subgroupMinSize, subgroupMaxSize } = capabilities;
   const isSoftware = tier === "software";
   const sharesLoads = hasSubgroups && subgroupMinSize >= SOFTWARE_LANES;
+  const matrixTiles = isDeterministic ? [] : matrixTilesOf(matrixUnitOf(capabilities));
   const tuning = {
     ...isSoftware ? SOFTWARE_TUNING : GPU_TUNING,
     matmulSubgroups: isSoftware ? sharesLoads : hasSubgroups,
     attentionSubgroups: isSoftware && sharesLoads,
     shuffleLanes: !isSoftware && hasSubgroups ? shuffleLanesOf(subgroupMinSize) : 1,
     stageF16: hasF16,
+    matrixTiles,
+    // Matrix units do many rows faster and without rounding to int8; few rows wait for weights anyway.
     packedDot: int8Activations === "auto"
-      ? hasPackedDot && tier !== "software"
+      ? capabilities.hasPackedDot && !isSoftware && matrixTiles.length === 0
       : int8Activations === "on",
   };
   if (!isDeterministic) return tuning;
@@ -258,13 +267,14 @@ export function addsAlike(a: Tuning, b: Tuning): boolean {
 }
 
 function orderOfAdditions(tuning: Tuning): string {
-  const { matmulTiles, gemmTiles, matmulRun, normLanes, sampleLanes, partLanes } = tuning;
+  const { matmulTiles, matmulRun, normLanes, sampleLanes, partLanes } = tuning;
   const { fusedVocabSize, splitLen, sharesAttention, shuffleLanes, positionTile } = tuning;
   const { packedDot, packed } = tuning;
   const isShared = addsOverSubgroups(tuning);
   const lanes = matmulTiles.map((tile) => tile.slices * (isShared ? tile.lanes : 1));
   return JSON.stringify([
-    ...[isShared, [...new Set(lanes)], gemmTiles.length > 0, matmulRun, normLanes],
+    ...[isShared, [...new Set(lanes)], matmulRun, normLanes],
+    ...[tuning.gemmTiles.length > 0, tuning.matrixTiles.length > 0],
     ...[sampleLanes, partLanes, fusedVocabSize, splitLen, sharesAttention, shuffleLanes],
     ...[positionTile, packedDot, packed.slices],
   ]);

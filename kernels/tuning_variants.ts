@@ -1,5 +1,12 @@
 import type { Tier } from "../src/device/capabilities.ts";
-import { isGemmTile, type ProductTile, type RowRange, withTile } from "./product_tiles.ts";
+import { MATRIX_SHAPES, type MatrixTile } from "./matrix_tuning.ts";
+import {
+  isGemmTile,
+  isMatrixTile,
+  type ProductTile,
+  type RowRange,
+  withTile,
+} from "./product_tiles.ts";
 import type { GemmTile, MatmulTile, Tuning } from "./tuning.ts";
 
 /** One way to run an operation. */
@@ -113,8 +120,8 @@ export type TunedPart = "decode" | "prefill" | "sampling";
  *
  * None changes how one output of `matmul` is summed up: tiles keep the tuning's slices, have no fewer
  * lanes than its own (a subgroup shares a tile), and fuse norms only where `rms_norm` has as many lanes.
- * So up to eight rows a tuned model computes the same bits as one that is not. Tiles of `gemm` are
- * offered where the tuning uses it at all, which a deterministic one does not.
+ * So up to eight rows a tuned model computes the same bits as one that is not. Tiles of `gemm` and of
+ * matrix units are offered where the tuning uses them at all, which a deterministic one does not.
  */
 export function productVariants(
   tier: Tier,
@@ -128,12 +135,30 @@ export function productVariants(
   const matmulTiles = (tier === "software" ? SOFTWARE_TILES : GPU_TILES)[at]!
     .filter((shape) => tier === "software" || shape.lanes >= lanes)
     .map((shape) => ({ ...shape, slices, fusesNorm: fusesNorm(shape, tuning) }));
-  const usesGemm = tuning.gemmTiles.length > 0;
-  const gemmTiles = usesGemm ? GPU_GEMM_TILES[at]! : [];
-  return withDefault([...matmulTiles, ...gemmTiles].map((shape) => ({
+  const gemmTiles = tuning.gemmTiles.length > 0 ? GPU_GEMM_TILES[at]! : [];
+  const shapes = matrixVariants(tuning, rows) ?? [...matmulTiles, ...gemmTiles];
+  return withDefault(shapes.map((shape) => ({
     name: tileName(shape),
     apply: (to: Tuning) => withTile(to, label, { ...shape, minRows, maxRows }),
   })));
+}
+
+/**
+ * Where matrix units run such rows, their other shapes and, that there be no more than a handful, one of
+ * `gemm`: what would run without them. Undefined where they do not.
+ */
+function matrixVariants(
+  { matrixTiles, gemmTiles }: Tuning,
+  { minRows, maxRows }: RowClass,
+): readonly (GemmShape | Omit<MatrixTile, "minRows" | "maxRows">)[] | undefined {
+  const serves = (tile: RowRange) => tile.minRows <= minRows && maxRows <= tile.maxRows;
+  const tile = matrixTiles.find(serves);
+  if (tile === undefined) return undefined;
+  const [, ...others] = tile.maxRows === Infinity ? MATRIX_SHAPES.many : MATRIX_SHAPES.few;
+  return [
+    ...others.map((shape) => ({ ...shape, unit: tile.unit })),
+    ...gemmTiles.filter(serves),
+  ];
 }
 
 /** The ways to run attention or sampling, the tuning's own first. */
@@ -167,6 +192,10 @@ function fusesNorm(shape: TileShape, { normLanes, matmulTiles }: Tuning): boolea
 }
 
 function tileName(shape: Omit<ProductTile, "minRows" | "maxRows">): string {
+  if (isMatrixTile(shape)) {
+    const { rows, columns, subgroupRows, subgroupColumns } = shape;
+    return `matrix units ${rows}x${columns} by ${subgroupRows}x${subgroupColumns}`;
+  }
   if (isGemmTile(shape)) {
     const { rows, columns, laneRows, laneColumns, slices } = shape;
     return `gemm ${rows}x${columns} by ${laneRows}x${laneColumns}, ${slices} slices`;

@@ -45,7 +45,7 @@ export const ConfigSchema = z.object({
   int8Activations: z.enum(["off", "auto", "on"]).default("off").meta({
     description: "Quantizes what is multiplied with quantized weights to int8 as well: more " +
       "arithmetic per second for prompts, a little quality; auto does on GPUs with packed dot " +
-      "products",
+      "products and without matrix units",
     group: MODEL,
     value: "WHEN",
   }),

@@ -10,6 +10,20 @@ export type WgslDialect = "naga" | "tint";
  */
 export type Tier = "software" | "baseline" | "subgroups";
 
+/**
+ * One product that a device's matrix units do: a subgroup multiplies M x K by K x N elements and adds the
+ * product to M x N sums. Named as WebGPU's `GPUSubgroupMatrixConfig` names them.
+ */
+export interface MatrixConfig {
+  /** What is multiplied: "f16", "f32", "i8" and so on. */
+  readonly componentType: string;
+  /** What it is added up in. */
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
 /** What a device granted, as plain data; tunings are chosen from it and people are told. */
 export interface Capabilities {
   readonly tier: Tier;
@@ -23,6 +37,8 @@ export interface Capabilities {
   readonly hasF16: boolean;
   /** `dot4I8Packed` and its kin may be used, which GPUs mostly have an instruction for (DP4A). */
   readonly hasPackedDot: boolean;
+  /** What the matrix units do, where kernels may use them (through Dawn only); else nothing. */
+  readonly matrixConfigs: readonly MatrixConfig[];
   /** Passes can be timed on the device. */
   readonly hasTimestamps: boolean;
   /** Bytes of `var<workgroup>` per workgroup. */
@@ -35,7 +51,8 @@ export interface Capabilities {
 
 /** The optional features in words, such as `subgroups of 8, f16, packed dot products`. */
 export function describeFeatures(capabilities: Capabilities): string {
-  const { hasSubgroups, subgroupMinSize, subgroupMaxSize, hasF16, hasPackedDot } = capabilities;
+  const { hasSubgroups, subgroupMinSize, subgroupMaxSize, hasF16 } = capabilities;
+  const { hasPackedDot, matrixConfigs } = capabilities;
   const sizes = subgroupMinSize === subgroupMaxSize
     ? `${subgroupMinSize}`
     : `${subgroupMinSize} to ${subgroupMaxSize}`;
@@ -43,7 +60,15 @@ export function describeFeatures(capabilities: Capabilities): string {
     ...hasSubgroups ? [`subgroups of ${sizes}`] : [],
     ...hasF16 ? ["f16"] : [],
     ...hasPackedDot ? ["packed dot products"] : [],
+    ...matrixConfigs.length > 0 ? [`matrix units (${describeMatrices(matrixConfigs)})`] : [],
   ].join(", ") || "no optional features";
+}
+
+function describeMatrices(configs: readonly MatrixConfig[]): string {
+  const words = configs.map(({ componentType, resultComponentType }) =>
+    `${componentType} to ${resultComponentType}`
+  );
+  return [...new Set(words)].join(", ");
 }
 
 /**
@@ -51,8 +76,14 @@ export function describeFeatures(capabilities: Capabilities): string {
  * `enable subgroups` and refuses it, Tint refuses subgroup operations without it.
  */
 export function wgslPreamble(
-  { dialect, hasSubgroups, hasF16 }: Pick<Capabilities, "dialect" | "hasSubgroups" | "hasF16">,
+  { dialect, hasSubgroups, hasF16, matrixConfigs }: Pick<
+    Capabilities,
+    "dialect" | "hasSubgroups" | "hasF16" | "matrixConfigs"
+  >,
 ): string {
-  const f16 = hasF16 ? "enable f16;\n" : "";
-  return dialect === "tint" && hasSubgroups ? `${f16}enable subgroups;\n` : f16;
+  return [
+    ...hasF16 ? ["f16"] : [],
+    ...dialect === "tint" && hasSubgroups ? ["subgroups"] : [],
+    ...matrixConfigs.length > 0 ? ["chromium_experimental_subgroup_matrix"] : [],
+  ].map((name) => `enable ${name};\n`).join("");
 }

@@ -13,6 +13,7 @@ const CAPABILITIES: Capabilities = {
   subgroupMaxSize: 0,
   hasF16: false,
   hasPackedDot: false,
+  matrixConfigs: [],
   hasTimestamps: false,
   maxWorkgroupBytes: 16384,
   maxWorkgroupLanes: 256,

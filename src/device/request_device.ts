@@ -1,8 +1,14 @@
-import type { Capabilities } from "./capabilities.ts";
+import type { Capabilities, MatrixConfig } from "./capabilities.ts";
 import type { GpuProvider } from "./gpu_provider.ts";
 
 /** What kernels can make use of, and benches (timestamps). */
 const WANTED: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
+
+/**
+ * Dawn's name for the use of matrix units. It is asked for only where the adapter lists it, which Deno's
+ * never does, since each feature doubles the number of tries below.
+ */
+const MATRIX_UNITS = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
 
 /** The names by which WGSL tells that `dot4I8Packed` is there, and that images can be read. */
 const PACKED_DOT = "packed_4x8_integer_dot_product";
@@ -34,7 +40,7 @@ export async function requestDevice(
     maxTextureDimension2D: limits.maxTextureDimension2D,
   };
   const device = await firstGranted(
-    largestFirst(WANTED),
+    largestFirst(adapter.features.has(MATRIX_UNITS) ? [...WANTED, MATRIX_UNITS] : WANTED),
     (requiredFeatures) => adapter.requestDevice({ requiredFeatures, requiredLimits }),
   );
   const hasSubgroups = device.features.has("subgroups");
@@ -49,12 +55,26 @@ export async function requestDevice(
       subgroupMaxSize: hasSubgroups ? info.subgroupMaxSize : 0,
       hasF16: device.features.has("shader-f16"),
       hasPackedDot: known.has(PACKED_DOT),
+      matrixConfigs: device.features.has(MATRIX_UNITS) ? matrixConfigs(info) : [],
       hasTimestamps: device.features.has("timestamp-query"),
       maxWorkgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
       maxWorkgroupLanes: device.limits.maxComputeInvocationsPerWorkgroup,
       maxImageSide: known.has(READ_IMAGES) ? device.limits.maxTextureDimension2D : 0,
     },
   };
+}
+
+/** As plain data: what Dawn lists has getters, and no types here. */
+function matrixConfigs(info: GPUAdapterInfo): MatrixConfig[] {
+  const { subgroupMatrixConfigs = [] } = info as GPUAdapterInfo & {
+    readonly subgroupMatrixConfigs?: Iterable<MatrixConfig>;
+  };
+  return Array.from(
+    subgroupMatrixConfigs,
+    ({ componentType, resultComponentType, M, N, K }) => ({
+      ...{ componentType, resultComponentType, M, N, K },
+    }),
+  );
 }
 
 /** Deno's types leave this property out. */

@@ -1,3 +1,4 @@
+import { halvedRowsBytes } from "../../kernels/matrix_gemm.ts";
 import { quantizedRowsBytes } from "../../kernels/packed_product.ts";
 import { partsWords } from "../../kernels/sampling.ts";
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
@@ -25,12 +26,14 @@ export function activationSizes(model: ModelConfig, tuning: Tuning): ActivationS
   const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = model;
   const widest = Math.max(hiddenSize, numHeads * headDim, intermediateSize);
   const quantized = quantizedRowsBytes(tuning.packedDot ? 1 : 0, widest);
+  const halves = tuning.matrixTiles.some(({ unit }) => unit.type === "f16");
+  const halved = halvedRowsBytes(halves ? 1 : 0, widest);
   return {
     perToken: {
       hidden: hiddenSize,
       normed: hiddenSize,
-      codes: quantized.codes / 4,
-      scales: quantized.scales / 4,
+      codes: Math.max(quantized.codes, halved.codes) / 4,
+      scales: Math.max(quantized.scales, halved.scales) / 4,
       qkv: (numHeads + 2 * numKvHeads) * headDim,
       attended: numHeads * headDim,
       inner: intermediateSize,

@@ -2,16 +2,33 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { requestDevice } from "../../src/device/request_device.ts";
 import { gpuTest } from "../support/agreement.ts";
 
-/** An adapter that grants `grants` and refuses any request with more; what it was asked for. */
-function fakeAdapter(grants: readonly string[], isFallbackAdapter = false) {
+const MATRIX_UNITS = "chromium-experimental-subgroup-matrix";
+const MATRICES = {
+  ...{ componentType: "f16", resultComponentType: "f32", M: 16, N: 8, K: 16 },
+};
+
+/**
+ * An adapter that grants `grants` and refuses any request with more; what it was asked for. As Deno's
+ * adapters do it lists nothing, unless it `lists` some of it.
+ */
+function fakeAdapter(
+  grants: readonly string[],
+  { isFallbackAdapter = false, lists = [] }: { isFallbackAdapter?: boolean; lists?: string[] } = {},
+) {
   const asked: string[][] = [];
   const adapter = {
+    features: new Set(lists),
     limits: {
       maxComputeWorkgroupStorageSize: 32768,
       maxComputeInvocationsPerWorkgroup: 1024,
       maxTextureDimension2D: 16384,
     },
-    info: { isFallbackAdapter, subgroupMinSize: 16, subgroupMaxSize: 32 },
+    info: {
+      isFallbackAdapter,
+      subgroupMinSize: 16,
+      subgroupMaxSize: 32,
+      subgroupMatrixConfigs: new Set([Object.create(MATRICES)]),
+    },
     requestDevice({ requiredFeatures, requiredLimits }: Required<GPUDeviceDescriptor>) {
       asked.push([...requiredFeatures]);
       if (requiredFeatures.some((feature) => !grants.includes(feature))) {
@@ -50,6 +67,19 @@ Deno.test("requestDevice() asks once where everything is granted", async () => {
   assertEquals(asked.length, 1);
 });
 
+Deno.test("requestDevice() asks for matrix units where they are listed, and tells what they do", async () => {
+  const all = ["subgroups", "shader-f16", "timestamp-query", MATRIX_UNITS];
+  const hidden = fakeAdapter(all);
+  assertEquals((await requestDevice(hidden.adapter, NAGA)).capabilities.matrixConfigs, []);
+  assertEquals(hidden.asked, [all.slice(0, 3)]);
+  const { adapter, asked } = fakeAdapter(all, { lists: [MATRIX_UNITS] });
+  assertEquals((await requestDevice(adapter, NAGA)).capabilities.matrixConfigs, [MATRICES]);
+  assertEquals(asked, [all]);
+  const refused = fakeAdapter(all.slice(0, 3), { lists: [MATRIX_UNITS] });
+  const { capabilities } = await requestDevice(refused.adapter, NAGA);
+  assertEquals([capabilities.matrixConfigs, capabilities.hasSubgroups], [[], true]);
+});
+
 Deno.test("requestDevice() tells tier, subgroup sizes, dot products and limits", async () => {
   const full = await requestDevice(fakeAdapter(["subgroups"]).adapter, NAGA);
   assertEquals(full.capabilities, {
@@ -60,6 +90,7 @@ Deno.test("requestDevice() tells tier, subgroup sizes, dot products and limits",
     subgroupMaxSize: 32,
     hasF16: false,
     hasPackedDot: true,
+    matrixConfigs: [],
     hasTimestamps: false,
     maxWorkgroupBytes: 32768,
     maxWorkgroupLanes: 1024,
@@ -70,7 +101,10 @@ Deno.test("requestDevice() tells tier, subgroup sizes, dot products and limits",
   assertEquals(bare.capabilities.subgroupMaxSize, 0);
   assertEquals(bare.capabilities.hasPackedDot, false);
   assertEquals(bare.capabilities.maxImageSide, 0);
-  const software = await requestDevice(fakeAdapter(["subgroups"], true).adapter, NAGA);
+  const software = await requestDevice(
+    fakeAdapter(["subgroups"], { isFallbackAdapter: true }).adapter,
+    NAGA,
+  );
   assertEquals(software.capabilities.tier, "software");
 });
 

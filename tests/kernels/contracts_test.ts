@@ -3,6 +3,8 @@ import { adjustLogits } from "../../kernels/adjust_logits.ts";
 import { copyBlocks } from "../../kernels/copy_blocks.ts";
 import { embedTokens } from "../../kernels/embed_tokens.ts";
 import { gemm } from "../../kernels/gemm.ts";
+import { halveRows } from "../../kernels/halve_rows.ts";
+import { matrixGemm } from "../../kernels/matrix_gemm.ts";
 import { matmul } from "../../kernels/matmul.ts";
 import { normMatmul } from "../../kernels/norm_matmul.ts";
 import { normQuantize } from "../../kernels/norm_quantize.ts";
@@ -29,7 +31,9 @@ const KERNELS = [
   copyBlocks,
   embedTokens,
   gemm,
+  halveRows,
   matmul,
+  matrixGemm,
   normMatmul,
   normQuantize,
   packedGemm,

@@ -2,13 +2,12 @@ import { assert, assertEquals } from "@std/assert";
 import { gemmCalls, gemmWorkgroupBytes } from "../../kernels/gemm.ts";
 import { type Epilogue, weightRows } from "../../kernels/matmul.ts";
 import { normProductCalls, productCalls } from "../../kernels/product.ts";
-import { HEADER_WORDS, NO_WORK, STEP, type StepDims } from "../../kernels/step.ts";
 import { type GemmTile, GPU_TUNING, SOFTWARE_TUNING, tuningFor } from "../../kernels/tuning.ts";
-import { isQuantized, type WeightDtype } from "../../src/core/weight_format.ts";
+import type { WeightDtype } from "../../src/core/weight_format.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
-import { weightFixture } from "../support/weight_fixture.ts";
+import { dimsOf, header, matrix, poisoned, POISONED_ROWS } from "../support/product_fixture.ts";
 
 /** Outputs and inputs that fill tiles, that do not, and fewer than one tile has of either. */
 const [SMALL, ODD, WHOLE] = [{ n: 4, k: 4 }, { n: 70, k: 100 }, { n: 128, k: 256 }] as const;
@@ -37,34 +36,6 @@ const TYPES: readonly (readonly [WeightDtype, stageF16: boolean, readonly Varian
   ["int4g32", true, [{ ...ODD, epilogue: "store" }, { ...ODD, k: 104, epilogue: "silu" }]],
   ["uint4g32", false, [{ ...ODD, k: 104, epilogue: "add" }]],
 ];
-/** Rows of x, w and y past the last one, which must stay as they are and unread. */
-const POISONED_ROWS = 3;
-
-function header(numTokens: number): Uint32Array {
-  const words = new Uint32Array(HEADER_WORDS);
-  words[STEP.numTokens] = numTokens;
-  return words;
-}
-
-function dimsOf(numTokens: number): StepDims {
-  return { ...NO_WORK, numTokens };
-}
-
-/** A matrix in memory of `dtype`, with poison after it where that is a number type. */
-function matrix(numRows: number, width: number, dtype: WeightDtype) {
-  if (isQuantized(dtype)) return weightFixture(dtype, numRows, width);
-  const values = poisoned(numRows, width, 2);
-  if (dtype === "f32") return values;
-  if (dtype === "f16") return new Uint16Array(new Float16Array(values).buffer);
-  return Uint16Array.from(new Uint32Array(values.buffer), (bits) => bits >>> 16);
-}
-
-/** `numRows` rows of noise, and poison after them. */
-function poisoned(numRows: number, width: number, seed: number): Float32Array<ArrayBuffer> {
-  const values = new Float32Array((numRows + POISONED_ROWS) * width).fill(NaN);
-  values.set(noise(numRows * width, seed));
-  return values;
-}
 
 interface Case {
   readonly n: number;

@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { matrixTilesOf } from "../../kernels/matrix_tuning.ts";
 import {
   addsAlike,
   fits,
@@ -73,11 +74,13 @@ Deno.test("addsAlike() holds deterministic tunings alike that differ in tiles al
     { matmulTiles: one.matmulTiles.map((tile) => ({ ...tile, fusesNorm: false })) },
   ];
   for (const change of alike) assert(addsAlike(one, { ...one, ...change }), JSON.stringify(change));
+  const matrixTiles = matrixTilesOf({ type: "f16", m: 16, n: 16, k: 16, lanes: 32 });
   const lessSlices = one.matmulTiles.map((tile) => ({ ...tile, slices: 8 }));
   const unlike: Partial<Tuning>[] = [
     ...[{ matmulTiles: lessSlices }, { matmulRun: 1 }, { gemmTiles: GPU_TUNING.gemmTiles }],
     ...[{ splitLen: 128 }, { sharesAttention: false }, { positionTile: 2 }, { normLanes: 32 }],
-    ...[{ packedDot: true }, { packed: { ...one.packed, slices: 1 } }, { shuffleLanes: 8 }],
+    ...[{ packedDot: true }, { packed: { ...one.packed, slices: 1 } }],
+    ...[{ shuffleLanes: 8 }, { matrixTiles }],
     ...[{ matmulSubgroups: true }, { isDeterministic: false }, { partLanes: 32 }],
   ];
   for (const change of unlike) {

@@ -1,9 +1,10 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { gemm, gemmCalls, gemmWorkgroupBytes } from "../../kernels/gemm.ts";
+import { matrixTilesOf } from "../../kernels/matrix_tuning.ts";
 import { packedGemm } from "../../kernels/packed_gemm.ts";
 import { packedMatmul } from "../../kernels/packed_matmul.ts";
-import { quantizeRows } from "../../kernels/quantize_rows.ts";
 import { tilesOf } from "../../kernels/product_tiles.ts";
+import { quantizeRows } from "../../kernels/quantize_rows.ts";
 import { partsWords } from "../../kernels/sampling.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
 import { tuningDigest } from "../../kernels/tuning_digest.ts";
@@ -20,6 +21,7 @@ import { ReferenceDevice } from "../../src/device/reference_device.ts";
 
 const { capabilities } = new ReferenceDevice();
 const TIERS: readonly Tier[] = ["software", "baseline", "subgroups"];
+const UNIT = { m: 8, n: 8, k: 8, lanes: 32 } as const;
 const PARTS = ["decode", "prefill", "sampling"] as const;
 
 function tuningOf(tier: Tier, isDeterministic = false): Tuning {
@@ -96,6 +98,36 @@ for (const tier of TIERS) {
   });
 }
 
+Deno.test("productVariants() are other shapes of matrix units where these run, and gemm's own tile", () => {
+  const matrixConfigs = [
+    { componentType: "f16", resultComponentType: "f32", M: 16, N: 16, K: 16 },
+  ];
+  const gpu = { ...capabilities, tier: "subgroups", hasSubgroups: true, hasF16: true } as const;
+  const limits = { subgroupMaxSize: 32, maxWorkgroupBytes: 32_768, maxWorkgroupLanes: 256 };
+  const tuning = tuningFor({ ...gpu, ...limits, matrixConfigs });
+  const [unit] = tuning.matrixTiles.map(({ unit }) => unit);
+  assert(unit !== undefined);
+  for (const rows of ROW_CLASSES) {
+    const variants = productVariants("subgroups", tuning, "o", rows);
+    assertEquals(variants[0]!.name, DEFAULT_VARIANT);
+    const isServed = rows.minRows > 16;
+    if (isServed) assertEquals(variants.length, 4);
+    assertEquals(variants.some(({ name }) => name.startsWith("matrix units")), isServed);
+    assertEquals(new Set(variants.map(({ name }) => name)).size, variants.length);
+    for (const { name, apply } of variants.slice(1)) {
+      const { matmulTiles, gemmTiles, matrixTiles } = tilesOf(apply(tuning), "o");
+      const serving = [...matmulTiles, ...gemmTiles, ...matrixTiles]
+        .filter(({ minRows, maxRows }) => minRows <= rows.timedRows && rows.timedRows <= maxRows);
+      assertEquals(serving.length, 1, name);
+      assertEquals("unit" in serving[0]!, name.startsWith("matrix units"), name);
+    }
+  }
+  const deterministic = tuningFor({ ...gpu, ...limits, matrixConfigs }, { isDeterministic: true });
+  for (const { name } of products("subgroups", deterministic)) {
+    assert(!name.startsWith("matrix units"), name);
+  }
+});
+
 Deno.test("productVariants() have tiles of gemm that its template can stage and add up", () => {
   const buffer = { label: "any", bytes: 4 };
   const buffers = { step: buffer, x: buffer, w: buffer, y: buffer };
@@ -133,6 +165,8 @@ Deno.test("tuningDigest() is another for other tiers, features and tiles, else t
     ["software", gpu],
     ["subgroups", tuningOf("subgroups")],
     ["baseline", { ...gpu, stageF16: true }],
+    ["baseline", { ...gpu, matrixTiles: matrixTilesOf({ ...UNIT, type: "f16" }) }],
+    ["baseline", { ...gpu, matrixTiles: matrixTilesOf({ ...UNIT, type: "f32" }) }],
     ["baseline", { ...gpu, splitLen: 32 }],
     ["baseline", { ...gpu, packed: { ...gpu.packed, quantizeLanes: 32 } }],
     ["baseline", tuningOf("baseline", true)],

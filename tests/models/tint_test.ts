@@ -58,6 +58,7 @@ function* tunings({ capabilities }: TintDevice): Generator<Tuning> {
         const subgroupMinSize = hasSubgroups ? 32 : 0;
         const granted = { ...capabilities, tier, hasSubgroups, subgroupMinSize };
         yield tuningFor(granted, { isDeterministic });
+        yield tuningFor(granted, { isDeterministic, int8Activations: "on" });
       }
     }
   }

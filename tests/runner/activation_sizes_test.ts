@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { GPU_TUNING, SOFTWARE_TUNING } from "../../kernels/tuning.ts";
+import { matrixTilesOf } from "../../kernels/matrix_tuning.ts";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
 import { findShape, shapeConfig } from "../../bench/shapes.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import {
@@ -82,6 +83,19 @@ Deno.test("activationSizes() makes room for Gemma's vocabulary with the default 
   assertEquals(boundStep({ maxTokens: 512, maxSeqs: 64 }, sizes, limit).notices, []);
   const { maxSeqs } = boundStep({ maxTokens: 512, maxSeqs: 256 }, sizes, limit);
   assertEquals(maxSeqs, 128);
+});
+
+Deno.test("activationSizes() has room for the rows of each token as f16 where matrix units take them", () => {
+  const model = shapeConfig(findShape("qwen3-0.6b"));
+  const sizesWith = (matrixTiles: Tuning["matrixTiles"]) => {
+    const tuning = { ...SOFTWARE_TUNING, matrixTiles };
+    const { codes, scales } = activationSizes(model, tuning).perToken;
+    return [codes, scales];
+  };
+  const unit = { type: "f16", m: 16, n: 16, k: 16, lanes: 32 } as const;
+  assertEquals(sizesWith(matrixTilesOf(unit)), [model.intermediateSize / 2, 1]);
+  assertEquals(sizesWith(matrixTilesOf({ ...unit, type: "f32" })), [0, 0]);
+  assertEquals(sizesWith([]), [0, 0]);
 });
 
 const MIB = 2 ** 20;
