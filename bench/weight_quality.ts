@@ -1,35 +1,47 @@
 /**
- * `deno task bench:weight-quality`: what quantized weights cost the bundled model in quality.
+ * `deno task bench:weight-quality`: what quantized weights, and activations, cost the bundled model in quality.
  *
  * Perplexity of the evaluation stories, share of the golden greedy ids that stay the likeliest, and exact
  * answers in the recall and table tasks, on the device found; the last line is the same as JSON. KV is in f32
- * for the first two, so that weights alone are measured, and in f16 for the tasks.
+ * for the first two, so that weights alone are measured, and in f16 for the tasks. Arguments such as
+ * `int8g32 int4g32+int8` choose among the formats; `+int8` is int8 activations.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
-import type { Quantization } from "../src/core/weight_format.ts";
+import type { EngineConfig } from "../src/core/engine_config.ts";
+import { type Quantization, quantizedDtype } from "../src/core/weight_format.ts";
 import { table } from "../src/plan/plan_text.ts";
 import { openDevice } from "../src/runner/open_device.ts";
 import { DemoEngine } from "../tests/support/demo_engine.ts";
 import { goldenAgreement, Scorer, storyPerplexity } from "../tests/support/perplexity.ts";
 import { recallByTask } from "../tests/support/recall.ts";
 
-const FORMATS: readonly (Quantization | undefined)[] = [
-  undefined,
+type Format = Pick<EngineConfig, "quantization" | "int8Activations">;
+
+const QUANTIZATIONS: readonly Quantization[] = [
   { method: "int8", groupSize: 32 },
   { method: "int8", groupSize: 128 },
   { method: "int4", groupSize: 32 },
   { method: "int4", groupSize: 128 },
 ];
+const FORMATS: readonly Format[] = [
+  {},
+  ...QUANTIZATIONS.flatMap((quantization): Format[] => [
+    { quantization, int8Activations: "off" },
+    { quantization, int8Activations: "on" },
+  ]),
+];
 
-async function measure(quantization: Quantization | undefined) {
+function nameOf({ quantization, int8Activations }: Format): string {
+  if (quantization === undefined) return "f16";
+  return quantizedDtype(quantization) + (int8Activations === "on" ? "+int8" : "");
+}
+
+async function measure(format: Format) {
   const device = await openDevice("auto");
-  const config = quantization === undefined ? {} : { quantization };
-  const scorer = await Scorer.create(device, { ...config, kvCacheDtype: "f32" });
-  const engine = await DemoEngine.create(device, { ...config, numBlocksOverride: 2048 });
+  const scorer = await Scorer.create(device, { ...format, kvCacheDtype: "f32" });
+  const engine = await DemoEngine.create(device, { ...format, numBlocksOverride: 2048 });
   const result = {
-    weights: quantization === undefined
-      ? "f16"
-      : `${quantization.method}, groups of ${quantization.groupSize}`,
+    weights: nameOf(format),
     perplexity: await storyPerplexity(scorer),
     agreement: await goldenAgreement(scorer),
     recall: await recallByTask(engine),
@@ -39,8 +51,9 @@ async function measure(quantization: Quantization | undefined) {
 }
 
 const results = [];
-for (const quantization of FORMATS) {
-  const result = await measure(quantization);
+for (const format of FORMATS) {
+  if (Deno.args.length > 0 && !Deno.args.includes(nameOf(format))) continue;
+  const result = await measure(format);
   results.push(result);
   console.log(JSON.stringify(result));
 }

@@ -71,12 +71,25 @@ fn weights(row: u32, k4: u32) -> Fours { return Fours(widened(w[row * K4 + k4]))
 //# end
 //# end
 //# if WEIGHT_BITS > 0
+//# if WEIGHT_IMAGE
+/// Of an image, one load is one word or the four of a texel.
+fn code_words(row: u32, i: u32) -> ${LOAD_WORDS == 1 ? "u32" : "vec4<u32>"} {
+  return piece(row, i >> 2u)${LOAD_WORDS == 1 ? "[i & 3u]" : ""};
+}
+fn scale_word(row: u32, i: u32) -> u32 { return piece(row, ${WEIGHT_ROW / 4}u + (i >> 2u))[i & 3u]; }
+//# else
 //# if LOAD_WORDS == 1
 alias Weight = u32;
 fn word(i: u32) -> u32 { return w[i]; }
 //# else
 alias Weight = vec${LOAD_WORDS}<u32>;
 fn word(i: u32) -> u32 { return w[i / ${LOAD_WORDS}u][i % ${LOAD_WORDS}u]; }
+//# end
+/// LOAD_WORDS words of a row's codes from the i-th on.
+fn code_words(row: u32, i: u32) -> Weight { return w[(row * ${WEIGHT_ROW}u + i) / ${LOAD_WORDS}u]; }
+fn scale_word(row: u32, i: u32) -> u32 {
+  return word(${WEIGHT_SCALES}u + row * ${WEIGHT_SCALE_ROW}u + i);
+}
 //# end
 //# if WEIGHT_BITS == 8
 fn code4(word: u32) -> vec4<f32> {
@@ -87,7 +100,7 @@ fn code4(word: u32) -> vec4<f32> {
 //# end
 }
 fn codes(row: u32, k4: u32) -> Fours {
-  let words = w[(row * ${WEIGHT_ROW}u + k4) / ${LOAD_WORDS}u];
+  let words = code_words(row, k4);
   return Fours(
 //# if LOAD == 1
     code4(words),
@@ -109,7 +122,7 @@ fn code4(halves: u32) -> vec4<f32> {
 //# end
 }
 fn codes(row: u32, k4: u32) -> Fours {
-  let words = w[(row * ${WEIGHT_ROW}u + (k4 >> 1u)) / ${LOAD_WORDS}u];
+  let words = code_words(row, k4 >> 1u);
   return Fours(
 //# if LOAD == 1
     code4(words >> ((k4 & 1u) << 2u)),
@@ -128,12 +141,12 @@ fn codes(row: u32, k4: u32) -> Fours {
 //# if WEIGHT_MINIMUM
 fn group_scale(row: u32, k4: u32) -> vec2<f32> {
   let group = k4 / ${WEIGHT_GROUP / 4}u;
-  return unpack2x16float(word(${WEIGHT_SCALES}u + row * ${WEIGHT_SCALE_ROW}u + group));
+  return unpack2x16float(scale_word(row, group));
 }
 //# else
 fn group_scale(row: u32, k4: u32) -> f32 {
   let group = k4 / ${WEIGHT_GROUP / 4}u;
-  let pair = word(${WEIGHT_SCALES}u + row * ${WEIGHT_SCALE_ROW}u + (group >> 1u));
+  let pair = scale_word(row, group >> 1u);
   return unpack2x16float(pair >> ((group & 1u) << 4u)).x;
 }
 //# end

@@ -209,9 +209,9 @@ function summation(
     return { RUN: run, SPAN: run, load: Math.min(2, run) };
   }
   const { bits, groupSize } = quantizedFormat(dtype);
-  // As many bytes as of f16; but what compiles on a CPU stays small, where its rows pay for it.
-  const fours = matmulRun * 16 / bits / (slices === 1 ? rows : 1);
-  const run = runLength(k, Math.max(1, Math.min(SHARED_SPAN, fours)));
+  // As many bytes as of f16, whatever the rows: loads are dear on a CPU, too. Of an image, whole spans.
+  const most = isImage ? SHARED_SPAN : matmulRun * 16 / bits;
+  const run = runLength(k, Math.min(SHARED_SPAN, most));
   const span = slices === 1 ? groupSize / 4 : SHARED_SPAN;
   return { RUN: run, SPAN: span, load: Math.min(32 / bits, run) };
 }

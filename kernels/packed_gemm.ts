@@ -58,7 +58,7 @@ function partCalls(
     return kernelCall(packedGemm, {
       label,
       constants: {
-        ...packedConstants(product),
+        ...packedConstants(product, {}),
         ROWS: tile.rows,
         COLUMNS: tile.columns,
         OUTPUTS: outputs,

@@ -105,13 +105,17 @@ function groupOf(dtype: WeightDtype): number {
   return isQuantized(dtype) ? quantizedFormat(dtype).groupSize : SPAN_INPUTS;
 }
 
-/** What a product is to both kernels, whatever their tiles. */
-export function packedConstants(product: Product): PackedConstants {
+/** What a product with this matrix is to both kernels, whatever their tiles. */
+export function packedConstants(
+  product: Product,
+  { isImage = false }: Pick<DeviceBuffer, "isImage">,
+): PackedConstants {
   const { n, k, dtype, epilogue = "store" } = product;
   // 16 bytes per load.
   const load = isQuantized(dtype) ? 32 / quantizedFormat(dtype).bits : 1;
   return {
     ...weightConstants(dtype, weightRows(n, epilogue), k, load),
+    WEIGHT_IMAGE: isImage,
     ...productConstants(product),
   };
 }
@@ -140,7 +144,7 @@ function partCalls(
     return kernelCall(packedMatmul, {
       label,
       constants: {
-        ...packedConstants(product),
+        ...packedConstants(product, buffers.w),
         TILE_R: tile.rows,
         TILE_N: outputs,
         W: weightRows(outputs, epilogue),

@@ -5,6 +5,7 @@ import type { NormProductBuffers } from "./norm_matmul.ts";
 import { normQuantizeCall } from "./norm_quantize.ts";
 import { packedGemmCalls } from "./packed_gemm.ts";
 import { packedMatmulCalls, type PackedProductBuffers } from "./packed_matmul.ts";
+import { packedTilesOf } from "./product_tiles.ts";
 import { quantizeRowsCall, SPAN_INPUTS } from "./quantize_rows.ts";
 import type { StepDims } from "./step.ts";
 import type { Tuning } from "./tuning.ts";
@@ -41,7 +42,7 @@ export function packedProductCalls(
   const lanes = tuning.packed.quantizeLanes;
   return [
     quantizeRowsCall({ label, k, lanes }, { step, x, codes, scales }),
-    ...productsOfCodes(product, buffers, tuning),
+    ...packedProductCodesCalls(product, buffers, tuning),
   ];
 }
 
@@ -58,19 +59,23 @@ export function packedNormProductCalls(
       { label, rows, k, eps, lanes: tuning.normLanes },
       { step, x, norm, codes, scales },
     ),
-    ...productsOfCodes(product, buffers, tuning),
+    ...packedProductCodesCalls(product, buffers, tuning),
   ];
 }
 
-/** The calls of both kernels; exactly one for each part of the matrix runs in a step. */
-function productsOfCodes(
+/** The calls of both kernels, of rows that are codes; exactly one for each part of the matrix runs in a step. */
+export function packedProductCodesCalls(
   product: Product,
   { step, codes, scales, w, y }: PackedProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   const buffers = { step, codes, scales, w, y };
+  const own = {
+    ...tuning,
+    packed: { ...tuning.packed, ...packedTilesOf(tuning, product.label) },
+  };
   return [
-    ...packedMatmulCalls(product, buffers, tuning),
-    ...packedGemmCalls(product, buffers, tuning),
+    ...packedMatmulCalls(product, buffers, own),
+    ...packedGemmCalls(product, buffers, own),
   ];
 }

@@ -23,16 +23,22 @@ export interface PackedGemmTile {
   readonly laneColumns: number;
 }
 
-/** Shapes of the kernels that multiply int8 activations; exactly one tile serves any number of rows. */
-export interface PackedTuning {
+/** The tiles of a matrix product of int8 activations; exactly one serves any number of rows. */
+export interface PackedTiles {
+  readonly tiles: readonly PackedTile[];
+  /** These need {@link PACKED_SLICES} slices. */
+  readonly gemmTiles: readonly PackedGemmTile[];
+}
+
+/** Shapes of the kernels that multiply int8 activations. */
+export interface PackedTuning extends PackedTiles {
   /**
    * Sums into which the spans of an output are dealt out in turn, 1 or {@link PACKED_SLICES}. The same
    * for all tiles, also those of `packed_gemm`, so that an output has the same bits whatever computes it.
    */
   readonly slices: number;
-  readonly tiles: readonly PackedTile[];
-  /** These need {@link PACKED_SLICES} slices. */
-  readonly gemmTiles: readonly PackedGemmTile[];
+  /** Products, by their label, with tiles of their own. */
+  readonly productTiles?: Readonly<Record<string, PackedTiles>>;
   /** Lanes per workgroup of `quantize_rows`. */
   readonly quantizeLanes: number;
 }

@@ -1,11 +1,12 @@
-// panel_weights: a matrix of plain weights as an image, in panels of eight rows.
+// panel_weights: a matrix of weights as an image, in panels of eight rows.
 //
-//   out[r / 8, 8p + r % 8] = w[r, p],  p-th 16 bytes of row r
+//   out[r / 8, 8p + r % 8] = w[r, p],  p-th 16 bytes of row r; after a row's codes, its scales
 //
-// ROWS rows of PIECES times 16 bytes.
-//   0 w      u32 [ROWS, PIECES, 4]
-//   1 out    image [ceil(ROWS / 8), 8 PIECES]; rows of the last panel past the end stay zero
-// Dispatch: (PIECES, ceil(ROWS / 8), 1), one lane per texel.
+// ROWS rows of PIECES times 16 bytes, and below them in w as many rows of SCALE_WORDS words.
+//   0 w      u32 [ROWS, PIECES, 4] and [ROWS, SCALE_WORDS]
+//   1 out    image [ceil(ROWS / 8), 8 (PIECES + ceil(SCALE_WORDS / 4))]; rows of the last panel past the
+//            end, and words past a row's scales, stay or are zero
+// Dispatch: (PIECES + ceil(SCALE_WORDS / 4), ceil(ROWS / 8), 1), one lane per texel.
 // Reference: panel_weights.ts; exact.
 
 @group(0) @binding(0) var<storage, read> w: array<vec4<u32>>;
@@ -18,5 +19,23 @@ fn panel_weights(
 ) {
   let row = group.y * 8u + lane;
   if (row >= ${ROWS}u) { return; }
-  textureStore(out, vec2(group.x * 8u + lane, group.y), w[row * ${PIECES}u + group.x]);
+  let to = vec2(group.x * 8u + lane, group.y);
+//# if SCALE_WORDS > 0
+  if (group.x >= ${PIECES}u) {
+    let first = 4u * (group.x - ${PIECES}u);
+    textureStore(out, to, vec4(
+      scale_word(row, first), scale_word(row, first + 1u),
+      scale_word(row, first + 2u), scale_word(row, first + 3u)));
+    return;
+  }
+//# end
+  textureStore(out, to, w[row * ${PIECES}u + group.x]);
 }
+
+//# if SCALE_WORDS > 0
+fn scale_word(row: u32, i: u32) -> u32 {
+  if (i >= ${SCALE_WORDS}u) { return 0u; }
+  let word = ${4 * ROWS * PIECES}u + row * ${SCALE_WORDS}u + i;
+  return w[word / 4u][word % 4u];
+}
+//# end

@@ -3,6 +3,8 @@ import { gemm, gemmCalls } from "./gemm.ts";
 import { matrixGemm, matrixGemmCalls } from "./matrix_gemm.ts";
 import { matmul, matmulCalls, type Product, type ProductBuffers } from "./matmul.ts";
 import { normMatmul, normMatmulCalls, type NormProductBuffers } from "./norm_matmul.ts";
+import { packedGemm } from "./packed_gemm.ts";
+import { packedMatmul } from "./packed_matmul.ts";
 import {
   isPacked,
   packedNormProductCalls,
@@ -53,16 +55,21 @@ export function normProductCalls(
 /** What a call computes a part of: a product's shape, and which rows of a step it has. */
 export interface ProductCall extends Pick<Product, "label" | "rows" | "n" | "k"> {
   readonly dtype: string;
+  /** Whether its activations are int8. */
+  readonly isPacked: boolean;
 }
 
 /** The product that a call belongs to, the whole of it where its matrix is in parts; undefined for the call of another kernel. */
 export function productOf(
   { label, kernelName, constants }: KernelCall<StepDims>,
 ): ProductCall | undefined {
-  if (![matmul.name, normMatmul.name, gemm.name, matrixGemm.name].includes(kernelName)) {
+  const isPacked = [packedMatmul.name, packedGemm.name].includes(kernelName);
+  const plain = [matmul.name, normMatmul.name, gemm.name, matrixGemm.name];
+  if (!isPacked && !plain.includes(kernelName)) {
     return undefined;
   }
   const { Y_STRIDE, K, WEIGHT_DTYPE, ROWS_WORD: word } = constants;
   const rows = word === ROWS_WORD.samples ? "samples" : "tokens";
-  return { label, rows, n: Number(Y_STRIDE), k: Number(K), dtype: String(WEIGHT_DTYPE) };
+  const [n, k, dtype] = [Number(Y_STRIDE), Number(K), String(WEIGHT_DTYPE)];
+  return { label, rows, n, k, dtype, isPacked };
 }

@@ -1,4 +1,5 @@
 import type { MatrixTile } from "./matrix_tuning.ts";
+import type { PackedGemmTile, PackedTile, PackedTiles } from "./packed_tuning.ts";
 import type { GemmTile, MatmulTile, ProductTiles, Tuning } from "./tuning.ts";
 
 /** Numbers of rows, `[minRows, maxRows]`. */
@@ -48,6 +49,33 @@ function withMore(tiles: ProductTiles, tile: ProductTile): ProductTiles {
   if (isMatrixTile(tile)) return { ...tiles, matrixTiles: [...tiles.matrixTiles, tile] };
   if (isGemmTile(tile)) return { ...tiles, gemmTiles: [...tiles.gemmTiles, tile] };
   return { ...tiles, matmulTiles: [...tiles.matmulTiles, tile] };
+}
+
+/** A tile of either kernel of products of int8 activations. */
+export type PackedProductTile = PackedTile | PackedGemmTile;
+
+/** {@link tilesOf} where its activations are int8. */
+export function packedTilesOf({ packed }: Pick<Tuning, "packed">, label: string): PackedTiles {
+  return packed.productTiles?.[label] ?? packed;
+}
+
+/** {@link withTile} where its activations are int8. */
+export function withPackedTile(tuning: Tuning, label: string, tile: PackedProductTile): Tuning {
+  const { tiles, gemmTiles } = packedTilesOf(tuning, label);
+  const rest = { tiles: without(tiles, tile), gemmTiles: without(gemmTiles, tile) };
+  const own = isPackedGemmTile(tile)
+    ? { ...rest, gemmTiles: [...rest.gemmTiles, tile] }
+    : { ...rest, tiles: [...rest.tiles, tile] };
+  const { packed } = tuning;
+  const productTiles = { ...packed.productTiles, [label]: own };
+  return { ...tuning, packed: { ...packed, productTiles } };
+}
+
+/** Whether a tile is one of `packed_gemm`'s. */
+export function isPackedGemmTile(
+  tile: Omit<PackedProductTile, "minRows" | "maxRows">,
+): tile is PackedGemmTile {
+  return "laneRows" in tile;
 }
 
 /** Tiles for the rows outside a range; one that serves both sides of it is there twice. */

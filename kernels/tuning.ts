@@ -64,7 +64,7 @@ export interface Tuning extends ProductTiles {
   readonly matmulRun: number;
   /** Whether `matmul` uses subgroup operations, see `matmul_tile.wgsl`. */
   readonly matmulSubgroups: boolean;
-  /** Whether plain matrices are kept as images in panels (`panel_weights.ts`), where the device has images. */
+  /** Whether matrices are kept as images in panels (`panel_weights.ts`), where the device has images. */
   readonly panelsWeights: boolean;
   /** `gemm` may stage weights that are f16 as f16. */
   readonly stageF16: boolean;
@@ -211,14 +211,14 @@ export interface TuningOptions {
    * the driver chooses for each kernel, and attention of its own for chunks on GPUs. Prompts take longer.
    */
   readonly isDeterministic?: boolean;
-  /** Default: "auto". */
+  /** Default: "off". */
   readonly int8Activations?: Int8Activations;
 }
 
 /** The shapes for a device that granted `capabilities`. */
 export function tuningFor(
   capabilities: Capabilities,
-  { isDeterministic = false, int8Activations = "auto" }: TuningOptions = {},
+  { isDeterministic = false, int8Activations = "off" }: TuningOptions = {},
 ): Tuning {
   const { tier, hasF16, hasSubgroups, subgroupMinSize, subgroupMaxSize } = capabilities;
   const isSoftware = tier === "software";
@@ -269,13 +269,14 @@ export function addsAlike(a: Tuning, b: Tuning): boolean {
 function orderOfAdditions(tuning: Tuning): string {
   const { matmulTiles, matmulRun, normLanes, sampleLanes, partLanes } = tuning;
   const { fusedVocabSize, splitLen, sharesAttention, shuffleLanes, positionTile } = tuning;
+  const { packedDot, packed } = tuning;
   const isShared = addsOverSubgroups(tuning);
   const lanes = matmulTiles.map((tile) => tile.slices * (isShared ? tile.lanes : 1));
   return JSON.stringify([
     ...[isShared, [...new Set(lanes)], matmulRun, normLanes],
     ...[tuning.gemmTiles.length > 0, tuning.matrixTiles.length > 0],
     ...[sampleLanes, partLanes, fusedVocabSize, splitLen, sharesAttention, shuffleLanes],
-    positionTile,
+    ...[positionTile, packedDot, packed.slices],
   ]);
 }
 

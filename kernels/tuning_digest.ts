@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { Tier } from "../src/device/capabilities.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import { pagedAttentionCalls } from "./paged_attention.ts";
+import { packedVariants } from "./packed_variants.ts";
 import { normProductCalls, productCalls } from "./product.ts";
 import { samplingCalls } from "./sampling.ts";
 import type { StepDims } from "./step.ts";
@@ -16,6 +17,8 @@ import {
 
 /** A product of the sample; it has the epilogue that tiles differ by. */
 const PRODUCT = { label: "sample", rows: "tokens", n: 64, k: 256, dtype: "f16" } as const;
+/** Another, of int8 activations where the tuning has them. */
+const PACKED = { ...PRODUCT, dtype: "int8g32" } as const;
 /** Two phases of sampling. */
 const VOCAB_SIZE = 65_536;
 const ATTENTION = { H: 4, G: 2, D: 64, BLOCK_SIZE: 16, KV_DTYPE: "f16" } as const;
@@ -34,11 +37,22 @@ export function tuningDigest(tier: Tier, tuning: Tuning): string {
     seen.add(text);
     hash.update(`${text.length}\0${text}`);
   };
-  for (const { name, apply } of sampleVariants(tier, tuning)) {
-    add(name);
-    for (const { kernelName, source, constants } of sampleCalls(apply(tuning))) {
+  const addCalls = (calls: readonly KernelCall<StepDims>[]) => {
+    for (const { kernelName, source, constants } of calls) {
       add(source);
       add(kernelName + JSON.stringify(constants));
+    }
+  };
+  for (const { name, apply } of sampleVariants(tier, tuning)) {
+    add(name);
+    addCalls(sampleCalls(apply(tuning)));
+  }
+  // Whether or not this server has int8 activations: another may share its file.
+  const packing = { ...tuning, packedDot: true };
+  for (const rows of ROW_CLASSES) {
+    for (const { name, apply } of packedVariants(tier, PACKED.label, rows)) {
+      add(name);
+      addCalls(samplePackedCalls(apply(packing)));
     }
   }
   return hash.digest("hex");
@@ -51,11 +65,26 @@ function sampleVariants(tier: Tier, tuning: Tuning): TuningVariant[] {
   ];
 }
 
-/** The calls of one layer and of sampling, over no memory. */
+const BUFFER_NAMES = [
+  ...["step", "x", "norm", "normed", "codes", "scales", "w", "y"] as const,
+  ...["qkv", "kv", "parts", "peaks", "out", "logits", "sampled"] as const,
+];
+
+/** Over no memory. */
+const buffers = Object.fromEntries(
+  BUFFER_NAMES.map((label) => [label, { label, bytes: 4 }]),
+) as Record<typeof BUFFER_NAMES[number], DeviceBuffer>;
+
+/** The calls of products of int8 activations. */
+function samplePackedCalls(tuning: Tuning): KernelCall<StepDims>[] {
+  return [
+    ...normProductCalls({ ...PACKED, epilogue: "silu", eps: 1e-5 }, buffers, tuning),
+    ...productCalls({ ...PACKED, epilogue: "add" }, buffers, tuning),
+  ];
+}
+
+/** The calls of one layer and of sampling. */
 function sampleCalls(tuning: Tuning): KernelCall<StepDims>[] {
-  const buffers = new Proxy({} as Record<string, DeviceBuffer>, {
-    get: (_, name) => ({ label: String(name), bytes: 4 }),
-  }) as Record<SampleBuffer, DeviceBuffer>;
   return [
     ...normProductCalls({ ...PRODUCT, eps: 1e-5 }, buffers, tuning),
     ...normProductCalls({ ...PRODUCT, epilogue: "silu", eps: 1e-5 }, buffers, tuning),
@@ -66,20 +95,3 @@ function sampleCalls(tuning: Tuning): KernelCall<StepDims>[] {
     ...samplingCalls(VOCAB_SIZE, buffers, tuning),
   ];
 }
-
-type SampleBuffer =
-  | "codes"
-  | "scales"
-  | "step"
-  | "x"
-  | "norm"
-  | "normed"
-  | "w"
-  | "y"
-  | "qkv"
-  | "kv"
-  | "parts"
-  | "peaks"
-  | "out"
-  | "logits"
-  | "sampled";

@@ -182,7 +182,8 @@ const FIELD_WORDS: Readonly<Record<string, string>> = {
   partLanes: "lanes of the first phase",
 } satisfies Record<keyof Changes, string>;
 
-function withDefault(others: readonly TuningVariant[]): readonly TuningVariant[] {
+/** The variant that changes nothing, and then the others. */
+export function withDefault(others: readonly TuningVariant[]): readonly TuningVariant[] {
   return [{ name: DEFAULT_VARIANT, apply: (tuning) => tuning }, ...others];
 }
 

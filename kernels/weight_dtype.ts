@@ -8,7 +8,7 @@ import {
   type WeightDtype,
 } from "../src/core/weight_format.ts";
 import { HostBuffer } from "../src/device/host_buffer.ts";
-import { unpanelled } from "./panel_weights.ts";
+import { panelShape, unpanelled } from "./panel_weights.ts";
 
 export type { WeightDtype } from "../src/core/weight_format.ts";
 
@@ -65,17 +65,20 @@ export function weightValues(
   rows: number,
   columns: number,
 ): Float32Array {
-  if (buffer.isImage) return buffer.decoded(dtype, () => unpanel(buffer, dtype, rows, columns));
-  if (!isQuantized(dtype)) return buffer.asF32(dtype);
+  if (!buffer.isImage && !isQuantized(dtype)) return buffer.asF32(dtype);
   const key = `${dtype} [${rows}, ${columns}]`;
-  return buffer.decoded(key, () => dequantize(buffer, dtype, rows, columns));
+  return buffer.decoded(key, () => {
+    const plain = unpanel(buffer, dtype, rows, columns);
+    return isQuantized(dtype) ? dequantize(plain, dtype, rows, columns) : plain.asF32(dtype);
+  });
 }
 
-function unpanel(image: HostBuffer, dtype: WeightDtype, rows: number, columns: number) {
-  invariant(!isQuantized(dtype), `an image of ${dtype}`);
-  const plain = new HostBuffer(image.label, matrixBytes(dtype, rows, columns));
-  plain.write(0, unpanelled(image, { ROWS: rows, PIECES: matrixBytes(dtype, 1, columns) / 16 }));
-  return plain.asF32(dtype);
+/** A matrix as `QuantizedLayout` has it, or row after row, where it is an image. */
+function unpanel(buffer: HostBuffer, dtype: WeightDtype, rows: number, columns: number) {
+  if (!buffer.isImage) return buffer;
+  const plain = new HostBuffer(buffer.label, matrixBytes(dtype, rows, columns));
+  plain.write(0, unpanelled(buffer, panelShape(dtype, rows, columns)!));
+  return plain;
 }
 
 /** The definition of the quantized formats, code by code (`QuantizedLayout`). */
@@ -111,7 +114,10 @@ export function codeValues(
 ): Float32Array {
   invariant(isQuantized(dtype), `${dtype} has no codes`);
   const key = `codes of ${dtype} [${rows}, ${columns}]`;
-  return buffer.decoded(key, () => codesOf(buffer, dtype, rows, columns));
+  return buffer.decoded(
+    key,
+    () => codesOf(unpanel(buffer, dtype, rows, columns), dtype, rows, columns),
+  );
 }
 
 /** The scales of a quantized matrix without minima, row after row, decoded once. */
@@ -125,7 +131,7 @@ export function weightScales(
   const key = `scales of ${dtype} [${rows}, ${columns}]`;
   return buffer.decoded(key, () => {
     const { scaleWord, scaleRowWords } = quantizedLayout(dtype, rows, columns);
-    const halves = new Float16Array(buffer.u8.buffer);
+    const halves = new Float16Array(unpanel(buffer, dtype, rows, columns).u8.buffer);
     const numGroups = Math.ceil(columns / quantizedFormat(dtype).groupSize);
     return Float32Array.from({ length: rows * numGroups }, (_, i) => {
       const row = Math.floor(i / numGroups);

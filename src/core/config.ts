@@ -6,7 +6,7 @@ import {
   readCommandLine,
   takeModelArgument,
 } from "./command_line.ts";
-import { ConfigSchema, type Settings } from "./config_schema.ts";
+import { checkInt8Activations, ConfigSchema, type Settings } from "./config_schema.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import { StartupError } from "./errors.ts";
 import { flagsOf } from "./flags.ts";
@@ -50,6 +50,7 @@ export function parseConfig(args: readonly string[], env: Environment): Config {
   const values = checkValues(ConfigSchema, line.given);
   checkBudget(values);
   checkPoolSize(values);
+  checkInt8Activations(values);
   return deepFreeze({ command, ...values });
 }
 
@@ -91,10 +92,11 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
   };
 }
 
-function quantizationOf(config: Settings): Pick<EngineConfig, "quantization"> {
-  const { quantization: method, quantizationGroupSize } = config;
+function quantizationOf(config: Settings): Pick<EngineConfig, "quantization" | "int8Activations"> {
+  const { quantization: method, quantizationGroupSize, int8Activations } = config;
   if (method === "none") return {};
-  return { quantization: { method, groupSize: quantizationGroupSize === "32" ? 32 : 128 } };
+  const groupSize = quantizationGroupSize === "32" ? 32 : 128;
+  return { quantization: { method, groupSize }, int8Activations };
 }
 
 /** Takes the command off the front of the positional arguments. */

@@ -25,7 +25,7 @@ export interface EngineConfig {
   readonly device: DeviceChoice;
   /** How weight matrices are quantized; absent, they keep the type they are stored in. */
   readonly quantization?: Quantization;
-  /** Default: `auto`. */
+  /** Default: `off`. */
   readonly int8Activations?: Int8Activations;
   /** Default: `deno`. */
   readonly gpuBackend?: GpuBackend;
@@ -81,6 +81,8 @@ export interface EngineInfo {
   /** Bytes of the weights on the device. */
   readonly weightBytes: number;
   readonly quantization?: Quantization;
+  /** Whether products of quantized weights multiply int8 activations; default: false. */
+  readonly hasInt8Activations?: boolean;
   readonly vocabSize: number;
   readonly maxModelLen: number;
   readonly blockSize: number;

@@ -6,7 +6,7 @@ import {
   readCommandLine,
   takeModelArgument,
 } from "./command_line.ts";
-import { ConfigSchema, type Settings } from "./config_schema.ts";
+import { checkInt8Activations, ConfigSchema, type Settings } from "./config_schema.ts";
 import { flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
 
@@ -18,6 +18,7 @@ export const TuneSchema = ConfigSchema.pick({
   maxModelLen: true,
   quantization: true,
   quantizationGroupSize: true,
+  int8Activations: true,
   blockSize: true,
   numGpuBlocksOverride: true,
   kvCacheMemoryBytes: true,
@@ -62,7 +63,9 @@ export function parseTuneConfig(args: readonly string[], env: Environment): Tune
   const line = readCommandLine(args, env, { flags: FLAGS });
   if (line.asked !== undefined) return undefined;
   takeModelArgument(line, MODEL_FLAG);
-  return deepFreeze({ ...ConfigSchema.parse({}), ...checkValues(TuneSchema, line.given) });
+  const values = { ...ConfigSchema.parse({}), ...checkValues(TuneSchema, line.given) };
+  checkInt8Activations(values);
+  return deepFreeze(values);
 }
 
 /** The page that `quire tune --help` prints. */

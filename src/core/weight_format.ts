@@ -27,8 +27,8 @@ export interface Quantization {
 }
 
 /**
- * Whether products of int8 and int4 weights quantize their activations to int8 as well; "auto" where
- * the device is known to be faster so.
+ * Whether products of int8 and int4 weights quantize their activations to int8 as well; "auto" on GPUs
+ * that have packed dot products and no matrix units.
  */
 export type Int8Activations = "auto" | "on" | "off";
 

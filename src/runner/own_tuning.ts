@@ -5,7 +5,7 @@ import type { Device } from "../device/device.ts";
 /** A device's tuning before anything was timed, as the configuration wants it. */
 export function ownTuning(
   { capabilities }: Pick<Device, "capabilities">,
-  { isDeterministic = false, int8Activations = "auto" }: Pick<
+  { isDeterministic = false, int8Activations = "off" }: Pick<
     EngineConfig,
     "isDeterministic" | "int8Activations"
   >,

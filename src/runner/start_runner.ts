@@ -6,6 +6,7 @@ import { buildRunner, type RunnerInputs } from "./build_runner.ts";
 import { chooseTuning, mayTune } from "./choose_tuning.ts";
 import { loadModel, StartupPhases } from "./load_model.ts";
 import type { ModelRunner } from "./model_runner.ts";
+import { ownTuning } from "./own_tuning.ts";
 import { warmUp } from "./warm_up.ts";
 
 /**
@@ -38,6 +39,7 @@ function engineInfo(
 ): EngineInfo {
   return {
     ...askedFor(engine),
+    ...multipliesInt8(device, engine) ? { hasInt8Activations: true } : {},
     device: describeDevice(device),
     deviceKind: device.kind,
     modelType: model.modelType,
@@ -50,6 +52,11 @@ function engineInfo(
     growthLimit: budget.growthLimit,
     phases,
   };
+}
+
+/** Whether there are quantized weights, and activations are quantized for them. */
+function multipliesInt8(device: Device, engine: EngineConfig): boolean {
+  return engine.quantization !== undefined && ownTuning(device, engine).packedDot;
 }
 
 /** What is as the configuration has it. */

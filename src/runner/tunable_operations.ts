@@ -1,3 +1,4 @@
+import { packedVariants } from "../../kernels/packed_variants.ts";
 import { productOf } from "../../kernels/product.ts";
 import type { StepDims } from "../../kernels/step.ts";
 import type { Tuning } from "../../kernels/tuning.ts";
@@ -70,13 +71,16 @@ function productOperations(
   const products = calls.map(productOf).filter((product) => product !== undefined);
   const byLabel = [...Map.groupBy(products, ({ label }) => label).values()];
   return byLabel.flatMap(([first]) => {
-    const { label, n, k, dtype, rows: of } = first!;
+    const { label, n, k, dtype, rows: of, isPacked } = first!;
     const step = of === "samples" ? decodes(inputs, rows) : tokens(inputs, rows);
     if (step === undefined) return [];
+    const { tier } = inputs.device.capabilities;
     return [{
-      name: `${label} ${n}x${k} ${dtype}, ${rowWords(rows)}`,
+      name: `${label} ${n}x${k} ${dtype}${isPacked ? " by int8" : ""}, ${rowWords(rows)}`,
       steps: [step],
-      variants: productVariants(inputs.device.capabilities.tier, tuning, label, rows),
+      variants: isPacked
+        ? packedVariants(tier, label, rows)
+        : productVariants(tier, tuning, label, rows),
       includes: (call: KernelCall<StepDims>) => call.label === label,
     }];
   });

@@ -1,8 +1,9 @@
-import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
+import type { Tuning } from "../../kernels/tuning.ts";
 import { DEFAULT_VARIANT, type TuningVariant } from "../../kernels/tuning_variants.ts";
 import type { TunedOperation } from "../state/tuning_store.ts";
 import { forwardGraph } from "./build_runner.ts";
 import { OperationTimer, type OperationTimerOptions } from "./operation_timer.ts";
+import { ownTuning } from "./own_tuning.ts";
 import { type TunableOperation, tunableOperations } from "./tunable_operations.ts";
 
 /** What is known of a model's operations before, and how long more may be learned. */
@@ -36,7 +37,7 @@ const LEAST_GAIN = 0.03;
  */
 export async function tuneKernels(options: TuneOptions): Promise<TunedKernels> {
   const { inputs, memory, known, limitMs, now, onProgress = () => {} } = options;
-  const tuning = tuningFor(inputs.device.capabilities);
+  const tuning = ownTuning(inputs.device, inputs.engine);
   const { activations, storage } = memory;
   const graph = forwardGraph(inputs, { activations, kv: storage.buffers }, tuning);
   const before = new Map(known.map((record) => [record.operation, record]));

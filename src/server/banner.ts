@@ -57,12 +57,14 @@ export function curlLine(url: string, modelName: string): string {
   return `  curl -N ${url}/v1/chat/completions -H 'content-type: application/json' -d '${body}'`;
 }
 
-function describeWeights({ numParameters, weightBytes, quantization }: EngineInfo): string {
+function describeWeights(info: EngineInfo): string {
+  const { numParameters, weightBytes, quantization, hasInt8Activations } = info;
   const size = `${(numParameters / 1e6).toFixed(1)} M parameters, ${
     (weightBytes / MIB).toFixed(1)
   } MiB`;
   if (quantization === undefined) return size;
-  return `${size} (${quantization.method}, groups of ${quantization.groupSize})`;
+  const activations = hasInt8Activations === true ? ", int8 activations" : "";
+  return `${size} (${quantization.method}, groups of ${quantization.groupSize}${activations})`;
 }
 
 /** How far the pool may grow; empty where its size was given. */

@@ -190,6 +190,18 @@ Deno.test("toEngineConfig() passes on a quantization with its group size, from f
   assertStringIncludes(refusal(["--quantization", "fp8"]), "one of none, int8, int4");
 });
 
+Deno.test("toEngineConfig() quantizes activations where that is asked for, with quantized weights only", () => {
+  const of = (...args: string[]) => toEngineConfig(parseConfig(args, {}), "m").int8Activations;
+  assertEquals(of("--quantization", "int8"), "off");
+  assertEquals(of("--quantization", "int8", "--int8-activations", "on"), "on");
+  assertEquals(of("--quantization", "int4", "--int8-activations", "auto"), "auto");
+  assertEquals(of("--int8-activations", "auto"), undefined);
+  assertEquals(
+    refusal(["--int8-activations", "on"]),
+    "--int8-activations on needs quantized weights: give --quantization int8 or int4 with it",
+  );
+});
+
 Deno.test("parseConfig() refuses how far the pool may grow beside the size it is to keep", () => {
   const limit = ["--max-kv-cache-memory-bytes", "1GiB"];
   assertEquals(toEngineConfig(parseConfig(limit, {}), "m").maxKvCacheMemoryBytes, 2 ** 30);

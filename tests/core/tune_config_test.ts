@@ -20,6 +20,8 @@ Deno.test("parseTuneConfig() reads its own flags and those it shares with serve"
   const config = parseTuneConfig(args, { QUIRE_TUNING_STORE: "here.sqlite3" })!;
   assertEquals([config.model, config.json, config.context], ["models/demo", true, 512]);
   assertEquals([config.quantization, config.tuningStore], ["int8", "here.sqlite3"]);
+  const packed = parseTuneConfig([...args, "--int8-activations", "on"], {})!;
+  assertEquals(toEngineConfig(packed, "dir").int8Activations, "on");
 });
 
 Deno.test("parseTuneConfig() refuses flags that decide no kernel, and values beyond their bounds", () => {
@@ -28,6 +30,7 @@ Deno.test("parseTuneConfig() refuses flags that decide no kernel, and values bey
     refusal(["--context", "15"]),
     '--context must be an integer from 16 to 131072, got "15"',
   );
+  assertStringIncludes(refusal(["--int8-activations", "on"]), "needs quantized weights");
   assertEquals(parseTuneConfig(["--help", "--context", "0"], {}), undefined);
 });
 

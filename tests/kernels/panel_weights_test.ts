@@ -1,18 +1,26 @@
 import { assert, assertEquals } from "@std/assert";
 import { embedTokensCalls } from "../../kernels/embed_tokens.ts";
 import { type Epilogue, matmulCalls } from "../../kernels/matmul.ts";
-import { PANEL_ROWS, panelExtent, panelWeights } from "../../kernels/panel_weights.ts";
+import { packedMatmulCalls } from "../../kernels/packed_matmul.ts";
+import { PANEL_ROWS, panelExtent, panelWeights, unpanelled } from "../../kernels/panel_weights.ts";
 import { HEADER_WORDS, NO_WORK, STEP } from "../../kernels/step.ts";
 import { SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
+import { isQuantized } from "../../src/core/weight_format.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
-import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
+import { ReferenceDevice } from "../../src/device/reference_device.ts";
+import { type Contents, gpuTest, noise, runBoth, runOn, worstError } from "../support/agreement.ts";
+import { runPacked } from "../support/packed_fixture.ts";
 import { packStep } from "../support/step_fixture.ts";
 import { weightFixture } from "../support/weight_fixture.ts";
 
 const PLAIN = ["f32", "f16", "bf16"] as const;
+/** Codes of each width, groups of each size, with minima and without. */
+const QUANTIZED = ["int8g32", "int4g128", "uint8g128", "uint4g32"] as const;
 const POOL = { blockSize: 8, numBlocks: 31, queryTile: 8 };
 /** Runs of eight fours and of less; outputs that fill no panel, no tile, and several. */
 const SHAPES = [{ n: 5, k: 8 }, { n: 70, k: 40 }, { n: 130, k: 264 }];
+/** Less than a group of 128; several groups, the last of which a row does not fill, of two pieces of scales. */
+const QUANTIZED_SHAPES = [{ n: 5, k: 32 }, { n: 70, k: 288 }];
 const ROWS = [1, 2, 4, 5, 8, 9];
 
 function stepOf(numTokens: number): Uint32Array {
@@ -34,8 +42,12 @@ function tuningTest(name: string, run: (gpu: TestGpu, tuning: Tuning) => Promise
 }
 type TestGpu = Parameters<Parameters<typeof gpuTest>[1]>[0];
 
-Deno.test("panelExtent() leaves out what is quantized or has rows of no whole texels", () => {
-  assertEquals(panelExtent("int8g32", 8, 64), undefined);
+Deno.test("panelExtent() leaves out what has rows of no whole texels, and adds whole ones of scales", () => {
+  assertEquals(panelExtent("int8g32", 8, 72), undefined);
+  assertEquals(panelExtent("int4g32", 8, 48), undefined);
+  assertEquals(panelExtent("int8g32", 8, 64), { width: 40, height: 1 });
+  assertEquals(panelExtent("int4g32", 9, 288), { width: 88, height: 2 });
+  assertEquals(panelExtent("uint8g32", 8, 160), { width: 96, height: 1 });
   assertEquals(panelExtent("f16", 8, 36), undefined);
   assertEquals(panelExtent("f16", 9, 40), { width: 40, height: 2 });
   assertEquals(panelExtent("f32", 8, 36), { width: 72, height: 1 });
@@ -45,18 +57,32 @@ Deno.test("panelWeights puts the same piece of eight rows side by side", () => {
   const w = new HostBuffer("w", 9 * 2 * 16);
   for (let i = 0; i < 18; i++) w.u32.fill(100 + i, 4 * i, 4 * i + 4);
   const out = new HostBuffer("out", 2 * 16 * 16, true);
-  panelWeights.reference({ w, out }, { ROWS: 9, PIECES: 2 });
+  panelWeights.reference({ w, out }, { ROWS: 9, PIECES: 2, SCALE_WORDS: 0 });
   const texels = Array.from({ length: 32 }, (_, i) => out.u32[4 * i]);
   assertEquals(texels.slice(0, 8), [100, 102, 104, 106, 108, 110, 112, 114]);
   assertEquals(texels.slice(8, 16), [101, 103, 105, 107, 109, 111, 113, 115]);
   assertEquals(texels.slice(16, 25), [116, 0, 0, 0, 0, 0, 0, 0, 117]);
 });
 
-for (const dtype of PLAIN) {
+Deno.test("panelWeights puts the scales of a row after its codes", () => {
+  const shape = { ROWS: 2, PIECES: 1, SCALE_WORDS: 5 };
+  const w = new HostBuffer("w", 2 * 16 + 2 * 20);
+  w.u32.set(Array.from({ length: 18 }, (_, i) => 100 + i));
+  const out = new HostBuffer("out", 8 * 3 * 16, true);
+  panelWeights.reference({ w, out }, shape);
+  const texel = (i: number) => [...out.u32.subarray(4 * i, 4 * i + 4)];
+  assertEquals([texel(0), texel(1)], [[100, 101, 102, 103], [104, 105, 106, 107]]);
+  assertEquals([texel(8), texel(16)], [[108, 109, 110, 111], [112, 0, 0, 0]]);
+  assertEquals([texel(9), texel(17)], [[113, 114, 115, 116], [117, 0, 0, 0]]);
+  assertEquals(unpanelled(out, shape), w.u8);
+});
+
+for (const dtype of [...PLAIN, ...QUANTIZED]) {
+  const isPlain = !isQuantized(dtype);
   tuningTest(`matmul agrees with the definition from an image: ${dtype}`, async (gpu, tuning) => {
     const epilogues: Epilogue[] = dtype === "f16" ? ["store", "add", "silu"] : ["silu"];
     for (
-      const { n, k, epilogue } of SHAPES.flatMap((s) =>
+      const { n, k, epilogue } of (isPlain ? SHAPES : QUANTIZED_SHAPES).flatMap((s) =>
         epilogues.map((epilogue) => ({ ...s, epilogue }))
       )
     ) {
@@ -64,7 +90,7 @@ for (const dtype of PLAIN) {
       const values = weightFixture(dtype, rowsOfWeights, k);
       const w = { values, dtype, rows: rowsOfWeights, columns: k };
       const product = { label: "test", rows: "tokens", n, k, dtype, epilogue } as const;
-      for (const rows of ROWS) {
+      for (const rows of isPlain ? ROWS : [1, 3, 9]) {
         const x = new Float32Array((rows + 3) * k).fill(NaN);
         x.set(noise(rows * k, 1));
         const { actual, expected } = await runBoth(
@@ -82,7 +108,7 @@ for (const dtype of PLAIN) {
   });
 
   gpuTest(`embed_tokens gives the rows of an image: ${dtype}`, async (gpu) => {
-    const [V, E] = [50, 296];
+    const [V, E] = [50, isPlain ? 296 : 288];
     const step = packStep([{ start: 0, count: 19 }, { start: 7, count: 1 }], POOL);
     const { actual, expected } = await runBoth(
       gpu,
@@ -99,41 +125,68 @@ for (const dtype of PLAIN) {
   });
 }
 
-gpuTest("a definition gives the same from an image as from a buffer", async (gpu) => {
-  const [n, k] = [21, 24];
-  const product = { label: "test", rows: "tokens", n, k, dtype: "f16" } as const;
-  const values = weightFixture("f16", n, k);
-  const run = async (w: Parameters<typeof runBoth>[1][string]) =>
-    (await runBoth(
-      gpu,
-      { step: stepOf(3), x: noise(3 * k, 1), w, y: new Float32Array(3 * n) },
-      (b) => matmulCalls(product, b as never, SOFTWARE_TUNING),
-      { ...NO_WORK, numTokens: 3 },
-      "y",
-    )).expected.f32;
-  assertEquals(await run({ values, dtype: "f16", rows: n, columns: k }), await run(values));
+Deno.test("a definition gives the same from an image as from a buffer", async () => {
+  for (const dtype of ["f16", ...QUANTIZED] as const) {
+    const [n, k] = [21, 288];
+    const product = { label: "test", rows: "tokens", n, k, dtype } as const;
+    const values = weightFixture(dtype, n, k);
+    const run = async (w: Contents[string]) =>
+      (await runOn(
+        new ReferenceDevice(),
+        { step: stepOf(3), x: noise(3 * k, 1), w, y: new Float32Array(3 * n) },
+        (b) => matmulCalls(product, b as never, SOFTWARE_TUNING),
+        { ...NO_WORK, numTokens: 3 },
+        "y",
+      )).f32;
+    assertEquals(await run({ values, dtype, rows: n, columns: k }), await run(values));
+  }
 });
 
+tuningTest(
+  "packed_matmul gives the same bits from an image as from a buffer",
+  async (gpu, tuning) => {
+    const packed = { ...tuning, packedDot: true };
+    for (const dtype of ["int8g32", "int4g128"] as const) {
+      for (const rows of [1, 3, 9]) {
+        const test = { n: 70, k: 288, rows, dtype, epilogue: "silu" } as const;
+        const [fromBuffer, fromImage] = [
+          await runPacked(gpu, packedMatmulCalls, packed, test),
+          await runPacked(gpu, packedMatmulCalls, packed, { ...test, isImage: true }),
+        ];
+        assertEquals(fromImage.actual.u32, fromBuffer.actual.u32, `${dtype}, ${rows} rows`);
+        assertEquals(fromImage.expected.u32, fromBuffer.expected.u32, `${dtype}, definition`);
+      }
+    }
+  },
+);
+
 tuningTest("a row's sums from an image have the same bits in any batch", async (gpu, tuning) => {
-  const [n, k] = [70, 264];
+  const [n, k] = [70, 288];
   const batch = noise(33 * k, 1, 3);
-  for (const epilogue of ["store", "add", "silu"] as const) {
-    const product = { label: "test", rows: "tokens", n, k, dtype: "f16", epilogue } as const;
+  for (
+    const [dtype, epilogue] of [
+      ["f16", "store"],
+      ["f16", "silu"],
+      ["int8g32", "store"],
+      ["uint4g128", "store"],
+    ] as const
+  ) {
+    const product = { label: "test", rows: "tokens", n, k, dtype, epilogue } as const;
     const w = {
-      values: weightFixture("f16", 2 * n, k),
-      dtype: "f16",
+      values: weightFixture(dtype, 2 * n, k),
+      dtype,
       rows: 2 * n,
       columns: k,
-    } as const;
+    };
     const run = async (rows: number) => {
-      const { actual } = await runBoth(
+      const { u32 } = await runOn(
         gpu,
         { step: stepOf(rows), x: batch.subarray(0, rows * k), w, y: new Float32Array(rows * n) },
         (b) => matmulCalls(product, b as never, tuning),
         { ...NO_WORK, numTokens: rows },
         "y",
       );
-      return [...actual.u32.subarray(0, n)];
+      return [...u32.subarray(0, n)];
     };
     const alone = await run(1);
     for (const rows of [2, 4, 5, 33]) assertEquals(await run(rows), alone);

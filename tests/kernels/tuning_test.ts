@@ -17,6 +17,18 @@ Deno.test("tuningFor() gives CPU threads shapes of their own", () => {
   assertEquals(tuningFor({ ...capabilities, tier: "baseline" }), GPU_TUNING);
 });
 
+Deno.test("tuningFor() multiplies int8 activations where that is asked for, or a GPU can and may", () => {
+  const { capabilities } = new ReferenceDevice();
+  const gpu = { ...capabilities, tier: "baseline" as const };
+  const packs = (of: Partial<Capabilities>, int8Activations?: "auto" | "on" | "off") =>
+    tuningFor({ ...gpu, ...of }, int8Activations && { int8Activations }).packedDot;
+  const can = { hasPackedDot: true };
+  assertEquals([packs(can), packs(can, "off"), packs(can, "auto")], [false, false, true]);
+  assertEquals([packs({}, "auto"), packs({}, "on")], [false, true]);
+  assertEquals(packs({ ...can, tier: "software" }, "auto"), false);
+  assertEquals(packs({ ...can, tier: "software" }, "on"), true);
+});
+
 Deno.test("tuningFor() has matmul use subgroups where they are granted", () => {
   const { capabilities } = new ReferenceDevice();
   const software = { ...capabilities, hasSubgroups: true, subgroupMinSize: 8 };
@@ -67,6 +79,7 @@ Deno.test("addsAlike() holds deterministic tunings alike that differ in tiles al
   const unlike: Partial<Tuning>[] = [
     ...[{ matmulTiles: lessSlices }, { matmulRun: 1 }, { gemmTiles: GPU_TUNING.gemmTiles }],
     ...[{ splitLen: 128 }, { sharesAttention: false }, { positionTile: 2 }, { normLanes: 32 }],
+    ...[{ packedDot: true }, { packed: { ...one.packed, slices: 1 } }],
     ...[{ shuffleLanes: 8 }, { matrixTiles }],
     ...[{ matmulSubgroups: true }, { isDeterministic: false }, { partLanes: 32 }],
   ];

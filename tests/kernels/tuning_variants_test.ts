@@ -1,7 +1,10 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { gemm, gemmCalls, gemmWorkgroupBytes } from "../../kernels/gemm.ts";
 import { matrixTilesOf } from "../../kernels/matrix_tuning.ts";
+import { packedGemm } from "../../kernels/packed_gemm.ts";
+import { packedMatmul } from "../../kernels/packed_matmul.ts";
 import { tilesOf } from "../../kernels/product_tiles.ts";
+import { quantizeRows } from "../../kernels/quantize_rows.ts";
 import { partsWords } from "../../kernels/sampling.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
 import { tuningDigest } from "../../kernels/tuning_digest.ts";
@@ -165,6 +168,7 @@ Deno.test("tuningDigest() is another for other tiers, features and tiles, else t
     ["baseline", { ...gpu, matrixTiles: matrixTilesOf({ ...UNIT, type: "f16" }) }],
     ["baseline", { ...gpu, matrixTiles: matrixTilesOf({ ...UNIT, type: "f32" }) }],
     ["baseline", { ...gpu, splitLen: 32 }],
+    ["baseline", { ...gpu, packed: { ...gpu.packed, quantizeLanes: 32 } }],
     ["baseline", tuningOf("baseline", true)],
     ["baseline", { ...gpu, gemmTiles: gpu.gemmTiles.map((tile) => ({ ...tile, inputs: 128 })) }],
   ];
@@ -175,12 +179,14 @@ Deno.test("tuningDigest() is another for other tiers, features and tiles, else t
 Deno.test("tuningDigest() is another when a template is", () => {
   const gpu = tuningOf("baseline");
   const digest = tuningDigest("baseline", gpu);
-  const { source } = gemm;
-  try {
-    Object.assign(gemm, { source: source + "// another" });
-    assertNotEquals(tuningDigest("baseline", gpu), digest);
-  } finally {
-    Object.assign(gemm, { source });
+  for (const kernel of [gemm, packedGemm, packedMatmul, quantizeRows]) {
+    const { source } = kernel;
+    try {
+      Object.assign(kernel, { source: source + "// another" });
+      assertNotEquals(tuningDigest("baseline", gpu), digest, kernel.name);
+    } finally {
+      Object.assign(kernel, { source });
+    }
   }
   assertEquals(tuningDigest("baseline", gpu), digest);
 });

@@ -64,6 +64,32 @@ Deno.test("tuneKernels() gives a product the tile that was fastest for its rows,
   assertEquals(record!.micros.default, 10_000);
 });
 
+Deno.test("tuneKernels() gives a product of int8 activations a tile for these, where they are on", async () => {
+  const quantization = { method: "int8", groupSize: 32 } as const;
+  const cost = costs(({ label, kernelName, constants }) =>
+    label === "down" && kernelName === "packed_gemm" && constants.COLUMNS === 64 &&
+    constants.ROWS === 64
+  );
+  const on = await tune(cost, {}, { quantization, int8Activations: "on" });
+  const { productTiles, ...rest } = on.tuning.packed;
+  assertEquals({ ...on.tuning, packed: rest }, { ...on.usual, packedDot: true });
+  assertEquals(Object.keys(productTiles!), ["down"]);
+  const { tiles, gemmTiles } = productTiles!.down!;
+  assertEquals(tiles, on.usual.packed.tiles);
+  assertEquals(gemmTiles.map(({ minRows, columns }) => [minRows, columns]), [[9, 32], [17, 32], [
+    65,
+    64,
+  ]]);
+  const [record] = on.operations.filter(({ variant }) => variant !== "default");
+  assertEquals(record!.operation, "down 192x512 int8g32 by int8, 65 rows or more");
+  // 2 ms, and the codes of its rows in 10.
+  assertEquals([record!.micros[record!.variant], record!.micros.default], [12_000, 20_000]);
+
+  const off = await tune(cost, {}, { quantization });
+  assertEquals(off.tuning, off.usual);
+  assert(off.operations.every(({ operation }) => !operation.includes("by int8")));
+});
+
 Deno.test("tuneKernels() chooses for attention and sampling by all of their steps", async () => {
   // Splits of 128 are the fastest for eight sequences, and the slowest for one.
   const cost = ({ kernelName, constants }: Call, { numDecodes }: StepDims) => {

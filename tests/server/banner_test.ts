@@ -18,6 +18,8 @@ Deno.test("banner() says how large the weights are, and how they are quantized",
   const quantization = { method: "int4", groupSize: 32 } as const;
   const quantized = banner({ ...INFO, weightBytes: 3 * 2 ** 19, quantization }, SHOWN);
   assertStringIncludes(quantized, " parameters, 1.5 MiB (int4, groups of 32)\n");
+  const both = banner({ ...INFO, quantization, hasInt8Activations: true }, SHOWN);
+  assertStringIncludes(both, " (int4, groups of 32, int8 activations)\n");
 });
 
 Deno.test("banner() says that steps are deterministic, where they are", () => {

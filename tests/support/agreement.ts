@@ -71,7 +71,8 @@ export async function runBoth<Dims>(
   return { actual, expected };
 }
 
-async function runOn<Dims>(
+/** Runs the calls on `device` over these contents and returns the buffer `output` as raw words. */
+export async function runOn<Dims>(
   device: Device,
   contents: Contents,
   calls: (buffers: Record<string, DeviceBuffer>) => readonly KernelCall<Dims>[],

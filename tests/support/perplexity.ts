@@ -97,17 +97,20 @@ export function perplexity(scores: readonly TokenScores[]): number {
   return Math.exp(-logprobs.reduce((sum, logprob) => sum + logprob, 0) / logprobs.length);
 }
 
-/** Perplexity per token of the stories in the bundled model's evaluation set. */
-export async function storyPerplexity(scorer: Scorer): Promise<number> {
+/** Perplexity per token of the eight stories in the bundled model's evaluation set, or the first `count`. */
+export async function storyPerplexity(scorer: Scorer, count = Infinity): Promise<number> {
   const scores: TokenScores[] = [];
-  for (const story of evaluationStories()) scores.push(await scorer.score(story));
+  for (const story of evaluationStories().slice(0, count)) scores.push(await scorer.score(story));
   return perplexity(scores);
 }
 
-/** Share of the golden greedy ids that are the likeliest after the golden tokens before them, 0 to 1. */
-export async function goldenAgreement(scorer: Scorer): Promise<number> {
+/**
+ * Share of the golden greedy ids, or of those of the first `count` prompts, that are the likeliest after the
+ * golden tokens before them, 0 to 1.
+ */
+export async function goldenAgreement(scorer: Scorer, count = Infinity): Promise<number> {
   let [numEqual, numIds] = [0, 0];
-  for (const { prompt_ids, greedy_ids } of goldenPrompts()) {
+  for (const { prompt_ids, greedy_ids } of goldenPrompts().slice(0, count)) {
     const { best } = await scorer.score([...prompt_ids, ...greedy_ids], prompt_ids.length);
     greedy_ids.forEach((id, i) => numEqual += best[i] === id ? 1 : 0);
     numIds += greedy_ids.length;

@@ -3,6 +3,7 @@ import { STEP, type StepDims } from "../../kernels/step.ts";
 import { loadModelConfig } from "../../models/model_config.ts";
 import { modelFamily } from "../../models/registry.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
+import { quantizedDtype } from "../../src/core/weight_format.ts";
 import { KernelError } from "../../src/core/errors.ts";
 import type { Capabilities } from "../../src/device/capabilities.ts";
 import type { Device, Program, ReadRequest } from "../../src/device/device.ts";
@@ -107,13 +108,15 @@ export function timedInputs(device: Device, overrides: Partial<EngineConfig> = {
   };
   const model = loadModelConfig(DEMO_DIR);
   const buffer = new HostBuffer("weight", 4);
+  const { quantization } = engine;
+  const dtype = quantization === undefined ? "f16" : quantizedDtype(quantization);
   return {
     device,
     engine,
     model,
     family: modelFamily(model.modelType),
     weights: {
-      weight: wholeWeights(model, { buffer, dtype: "f16" }),
+      weight: wholeWeights(model, { buffer, dtype }),
       bytes: 4,
       numParameters: 1,
     },
