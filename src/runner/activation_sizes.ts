@@ -7,7 +7,7 @@ import type { ModelConfig } from "../../models/model_config.ts";
 import type { Activations } from "../../models/model_family.ts";
 import { ceilDiv } from "../base/math.ts";
 import { StartupError } from "../core/errors.ts";
-import type { StepLimits } from "./step_packer.ts";
+import type { StepLimits } from "./step_limits.ts";
 
 type Sizes<Name extends keyof Activations> = Readonly<Record<Name, number>>;
 

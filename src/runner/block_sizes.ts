@@ -1,4 +1,4 @@
-import type { RunnerInputs } from "./build_runner.ts";
+import type { RunnerInputs } from "./runner_inputs.ts";
 import { OperationTimer, type OperationTimerOptions } from "./operation_timer.ts";
 import { ownTuning } from "./own_tuning.ts";
 import { stepLimits } from "./runner_memory.ts";

@@ -1,27 +1,12 @@
 import type { StepDims } from "../../kernels/step.ts";
 import type { Tuning } from "../../kernels/tuning.ts";
-import type { ModelConfig } from "../../models/model_config.ts";
-import type { ModelFamily } from "../../models/model_family.ts";
-import type { EngineConfig } from "../core/engine_config.ts";
 import { kvFormat, layerDtypes } from "../core/kv_layout.ts";
-import type { Device } from "../device/device.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
-import type { KvBudget } from "./memory_budget.ts";
 import { ModelRunner } from "./model_runner.ts";
 import { allocateMemory, type RunnerMemory, stepLimits } from "./runner_memory.ts";
 import { StepPacker } from "./step_packer.ts";
-import type { UploadedWeights } from "./upload_weights.ts";
 import { ownTuning } from "./own_tuning.ts";
-
-/** What `buildRunner` puts together. */
-export interface RunnerInputs {
-  readonly device: Device;
-  readonly engine: EngineConfig;
-  readonly model: ModelConfig;
-  readonly family: ModelFamily;
-  readonly weights: UploadedWeights;
-  readonly budget: KvBudget;
-}
+import type { RunnerInputs } from "./runner_inputs.ts";
 
 /** What is there already, and what was chosen. */
 export interface RunnerOptions {

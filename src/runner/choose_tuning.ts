@@ -3,7 +3,7 @@ import { systemClock } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import type { Device } from "../device/device.ts";
-import type { RunnerInputs } from "./build_runner.ts";
+import type { RunnerInputs } from "./runner_inputs.ts";
 import type { RunnerMemory } from "./runner_memory.ts";
 import { tuneKernels } from "./tune_kernels.ts";
 import { TuningFile } from "./tuning_file.ts";

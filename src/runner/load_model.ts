@@ -6,7 +6,7 @@ import { kvFormat } from "../core/kv_layout.ts";
 import { readModelText } from "../core/model_json.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
 import { openWeights } from "../weights/safetensors.ts";
-import type { RunnerInputs } from "./build_runner.ts";
+import type { RunnerInputs } from "./runner_inputs.ts";
 import { hostFreeBytes } from "./host_memory.ts";
 import { kvBudget } from "./memory_budget.ts";
 import { openDevice } from "./open_device.ts";

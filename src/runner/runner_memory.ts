@@ -6,9 +6,10 @@ import { invariant } from "../base/invariant.ts";
 import { bytesPerTokenByLayer, kvFormat, numBlocksForTokens } from "../core/kv_layout.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import { activationSizes, boundStep, maxSplits } from "./activation_sizes.ts";
-import type { RunnerInputs } from "./build_runner.ts";
+import type { RunnerInputs } from "./runner_inputs.ts";
 import { KvStorage } from "./kv_storage.ts";
-import { maxStepWords, type StepLimits } from "./step_packer.ts";
+import { maxStepWords } from "./step_packer.ts";
+import type { StepLimits } from "./step_limits.ts";
 import { ownTuning } from "./own_tuning.ts";
 
 /** Everything on the device that a step touches beside the weights. */

@@ -16,24 +16,8 @@ import { ceilDiv } from "../base/math.ts";
 import type { Batch, BlockCopy, SampleRequest, ScheduledChunk } from "../core/batch.ts";
 import { f32ToBits } from "../device/half.ts";
 import { adjustmentWords, putAdjustments } from "./adjustment_words.ts";
+import type { StepLimits } from "./step_limits.ts";
 import { isDecode, splitsOf } from "./step_rounds.ts";
-
-/** The largest step the buffers are made for. */
-export interface StepLimits {
-  /** Most rows. */
-  readonly maxTokens: number;
-  /** Most chunks. */
-  readonly maxSeqs: number;
-  /** Most blocks of one sequence. */
-  readonly maxBlocksPerSeq: number;
-  readonly blockSize: number;
-  /** Rows per prefill tile. */
-  readonly queryTile: number;
-  /** Positions per split of a decode's context. */
-  readonly splitLen: number;
-  /** Most splits of all decodes together; at least those of the longest sequence. */
-  readonly maxSplits: number;
-}
 
 /** One step as the kernels read it. */
 export interface PackedStep {

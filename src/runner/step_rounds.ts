@@ -1,6 +1,6 @@
 import { ceilDiv } from "../base/math.ts";
 import type { Batch, ScheduledChunk } from "../core/batch.ts";
-import type { StepLimits } from "./step_packer.ts";
+import type { StepLimits } from "./step_limits.ts";
 
 /** Whether a chunk is one token, whose attention is a decode's: by splits of its context. */
 export function isDecode({ tokens }: ScheduledChunk): boolean {

@@ -10,7 +10,7 @@ import {
   type TuningVariant,
 } from "../../kernels/tuning_variants.ts";
 import type { KernelCall } from "../device/kernel.ts";
-import type { RunnerInputs } from "./build_runner.ts";
+import type { RunnerInputs } from "./runner_inputs.ts";
 import type { TuningStep } from "./tuning_step.ts";
 
 /** Some calls of a model's graph that are timed together, in steps that stand for their use. */

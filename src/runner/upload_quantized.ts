@@ -5,7 +5,7 @@ import { packRows, type QuantizedGroups } from "../weights/pack_rows.ts";
 import { quantize } from "../weights/quantize.ts";
 import type { TensorInfo } from "../weights/safetensors.ts";
 import { byteRange } from "./tensor_rows.ts";
-import type { UploadTarget } from "./upload_weights.ts";
+import type { UploadTarget } from "./upload_target.ts";
 
 /** Weights in hand at a time: 32 MiB with all their forms, a fraction of a second of work. */
 const CHUNK_WEIGHTS = 4 * 2 ** 20;

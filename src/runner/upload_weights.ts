@@ -7,12 +7,12 @@ import {
   type WeightDtype,
 } from "../core/weight_format.ts";
 import type { Device } from "../device/device.ts";
-import type { DeviceBuffer } from "../device/kernel.ts";
 import { decodeToF32 } from "../weights/dtypes.ts";
 import type { TensorInfo, Weights } from "../weights/safetensors.ts";
 import { inPanels } from "./in_panels.ts";
 import { byteRange, rowsOfPart, type TensorRows } from "./tensor_rows.ts";
 import { uploadQuantized } from "./upload_quantized.ts";
+import type { UploadTarget } from "./upload_target.ts";
 import { createWeight, weightBytes } from "./weight_buffers.ts";
 
 /** Most bytes held on the host at a time. */
@@ -74,17 +74,6 @@ export async function uploadWeights(
   function onBytes(count: number): void {
     onProgress((done += count) / total);
   }
-}
-
-/** Where the rows of one buffer come from and go to. */
-export interface UploadTarget {
-  readonly device: Device;
-  readonly checkpoint: Weights;
-  /** All rows of the buffer, in order. */
-  readonly rows: readonly TensorRows[];
-  readonly buffer: DeviceBuffer;
-  /** Is told the bytes of the checkpoint that each piece has used up. */
-  readonly onBytes: (count: number) => void;
 }
 
 function named(weights: ReadonlyMap<string, DeviceWeight>, name: string): DeviceWeight {

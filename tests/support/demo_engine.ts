@@ -10,11 +10,8 @@ import type { Device } from "../../src/device/device.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import type { PoolResized } from "../../src/core/engine_command.ts";
 import { ElasticPool } from "../../src/engine/elastic_pool.ts";
-import {
-  buildRunner,
-  type RunnerInputs,
-  type RunnerOptions,
-} from "../../src/runner/build_runner.ts";
+import { buildRunner, type RunnerOptions } from "../../src/runner/build_runner.ts";
+import type { RunnerInputs } from "../../src/runner/runner_inputs.ts";
 import { type KvBudget, kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { bindableSteps } from "../../src/runner/runner_memory.ts";

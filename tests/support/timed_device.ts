@@ -10,7 +10,7 @@ import type { Device, Program, ReadRequest } from "../../src/device/device.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import type { DeviceBuffer, KernelCall } from "../../src/device/kernel.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
-import type { RunnerInputs } from "../../src/runner/build_runner.ts";
+import type { RunnerInputs } from "../../src/runner/runner_inputs.ts";
 import { DEMO_DIR } from "./demo_engine.ts";
 import { ManualClock } from "./manual_clock.ts";
 import { wholeWeights } from "./whole_weights.ts";

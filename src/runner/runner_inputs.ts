@@ -1,0 +1,16 @@
+import type { ModelConfig } from "../../models/model_config.ts";
+import type { ModelFamily } from "../../models/model_family.ts";
+import type { EngineConfig } from "../core/engine_config.ts";
+import type { Device } from "../device/device.ts";
+import type { KvBudget } from "./memory_budget.ts";
+import type { UploadedWeights } from "./upload_weights.ts";
+
+/** What a runner is put together from: a model on its device, and what it may take there. */
+export interface RunnerInputs {
+  readonly device: Device;
+  readonly engine: EngineConfig;
+  readonly model: ModelConfig;
+  readonly family: ModelFamily;
+  readonly weights: UploadedWeights;
+  readonly budget: KvBudget;
+}
