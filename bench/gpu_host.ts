@@ -5,7 +5,7 @@
  * Runs all kernels and models against their definitions, then the benches of kernels, models and cache,
  * and writes one JSON file, `bench/results/<adapter>-<commit>.json`, after each part, so that a host
  * that goes away early leaves what was measured. It goes on where a part fails and says so.
- * `bench/readme_table.ts` makes README's table of the file. `--quick` runs few and small steps of one
+ * `bench/readme_table.ts` makes a table of the file. `--quick` runs few and small steps of one
  * shape, and no tests; `--only TEXT` the parts whose command has TEXT in it, where a run is cut short.
  * `bench/pack_gpu_host.sh FILE.tar.xz` packs what such a host lacks, down to `deno` itself;
  * `bench/run_gpu_host.sh` starts it there.

@@ -1,5 +1,5 @@
 /**
- * Puts a result of `bench:model`, or of `bench:gpu-host`, into README.md as a table:
+ * Puts a result of `bench:model`, or of `bench:gpu-host`, into bench/README.md as a table:
  * `deno run -A bench/readme_table.ts FILE`. Replaces what stands between the two markers there.
  */
 import { type Ceiling, productGflops } from "./ceiling.ts";
@@ -76,7 +76,7 @@ function cells(result: StepResult): string[] {
     context.toLocaleString("en-US"),
     round(tokensPerSecond),
     ofCeiling === undefined ? "-" : `${(100 * ofCeiling).toFixed(0)} %`,
-    stepMs.toPrecision(3),
+    stepMs < 100 ? stepMs.toPrecision(3) : round(stepMs),
     `${(100 * hostMs / stepMs).toFixed(1)} %`,
   ];
 }
@@ -100,7 +100,7 @@ export function replaceTable(text: string, table: string): string {
 }
 
 if (import.meta.main) {
-  const readme = new URL("../README.md", import.meta.url);
+  const readme = new URL("README.md", import.meta.url);
   const content = JSON.parse(Deno.readTextFileSync(Deno.args[0]!));
   const table = modelTable(findModelResult(content));
   Deno.writeTextFileSync(readme, replaceTable(Deno.readTextFileSync(readme), table));
