@@ -64,7 +64,7 @@ Deno.test("replaceTable() refuses a text whose markers are missing, doubled or s
   }
 });
 
-Deno.test("README.md has the markers", async () => {
-  const readme = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
+Deno.test("bench/README.md has the markers", async () => {
+  const readme = await Deno.readTextFile(new URL("../../bench/README.md", import.meta.url));
   assertStringIncludes(replaceTable(readme, "a table of this test"), "\na table of this test\n");
 });
