@@ -13,9 +13,29 @@ export interface GpuProvider {
   readonly readback: "blocking" | "awaited";
 }
 
-/** Deno's own WebGPU (wgpu and naga); undefined where this process has none. */
+/** Deno's own WebGPU (wgpu and naga); undefined where this process has none. On Linux it uses Vulkan alone. */
 export function denoProvider(): GpuProvider | undefined {
+  preferVulkan();
   const gpu: GPU | undefined = navigator.gpu;
   if (gpu === undefined) return undefined;
   return { name: "WebGPU", gpu, dialect: "naga", readback: "blocking" };
+}
+
+/** Which drivers Deno asks, a list with commas; read when the first adapter is asked for. */
+const BACKENDS = "DENO_WEBGPU_BACKEND";
+
+/**
+ * Has Deno ask for Vulkan alone on Linux, unless the user has chosen.
+ *
+ * Otherwise OpenGL's libEGL is loaded for its adapters, which serve no purpose here, and about one exit
+ * in 150 aborts on a corrupt heap: libEGL's end frees what belongs to threads that end at that moment.
+ */
+function preferVulkan(): void {
+  if (Deno.build.os !== "linux") return;
+  try {
+    if (!Deno.env.has(BACKENDS)) Deno.env.set(BACKENDS, "vulkan");
+  } catch (error) {
+    // Without leave to set it, the other adapters do no harm but that.
+    if (!(error instanceof Deno.errors.NotCapable)) throw error;
+  }
 }
