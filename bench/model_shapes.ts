@@ -8,7 +8,8 @@
  * busy; the scheduler's is in `scheduler_bench.ts`. With `--tune` each shape runs in the variants that are
  * fastest here, timed first, as a server's does after its first start on a GPU. What does not fit, or
  * would take minutes, is printed as skipped with the numbers. The last line is JSON. Shapes: one or
- * several names of `shapes.ts` with commas between, or `all`.
+ * several names of `shapes.ts` with commas between, or `all`. `--weights f16,int8g32,int4g32` measures
+ * each shape with weights in each of these.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import type { Device } from "../src/device/device.ts";
@@ -16,6 +17,7 @@ import { openDevice } from "../src/runner/open_device.ts";
 import { type Ceiling, measureCeiling, productGflops } from "./ceiling.ts";
 import { ModelRig, type StepShape } from "./model_rig.ts";
 import { findRoom, type OpenShape, openShape } from "./open_shape.ts";
+import type { WeightDtype } from "../src/core/weight_format.ts";
 import { type BenchOptions, benchOptions, keepResult } from "./results.ts";
 import { stepTraffic, type Traffic, weightElements } from "./traffic.ts";
 import { type TunedShape, tuneShape } from "./tune_shape.ts";
@@ -126,16 +128,17 @@ function stepLine(result: StepResult | SkippedStep): string {
 
 async function measureShape(
   device: Device,
-  name: string,
+  { shapeName, dtype }: { shapeName: string; dtype: WeightDtype },
   { quick, tune }: BenchOptions,
   ceiling: Ceiling | undefined,
 ): Promise<unknown> {
-  const shape = await openShape(device, name);
+  const shape = await openShape(device, shapeName, dtype);
   const { note } = shape;
+  const name = dtype === "f16" ? shapeName : `${shapeName} in ${dtype}`;
   console.log(`\n${name}${note === undefined ? "" : `, ${note}`}`);
   if ("skipped" in shape) {
     console.log(`skipped: ${shape.skipped}`);
-    return shape;
+    return { ...shape, name };
   }
   const tuned = tune ? await tuneShape(device, shape) : undefined;
   if (tuned !== undefined) print(...tunedLines(tuned));
@@ -176,8 +179,10 @@ async function main(): Promise<void> {
     );
   }
   const shapes: unknown[] = [];
-  for (const name of options.shapes) {
-    shapes.push(await measureShape(device, name, options, ceiling));
+  for (const shapeName of options.shapes) {
+    for (const dtype of options.weights) {
+      shapes.push(await measureShape(device, { shapeName, dtype }, options, ceiling));
+    }
   }
   await keepResult({ bench: "model", device: device.description, ceiling, shapes }, options);
   Deno.exit(0);

@@ -2,7 +2,9 @@ import { modelFamily } from "../models/registry.ts";
 import type { ModelConfig } from "../models/model_config.ts";
 import type { ModelFamily } from "../models/model_family.ts";
 import type { Device } from "../src/device/device.ts";
+import { matrixBytes, type WeightDtype } from "../src/core/weight_format.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
+import { weightShape } from "../src/runner/weight_buffers.ts";
 import { kvBytes, type StepShape } from "./model_rig.ts";
 import { randomWeights } from "./random_weights.ts";
 import { type BenchShape, findShape, shapeConfig } from "./shapes.ts";
@@ -30,23 +32,31 @@ export interface SkippedShape {
 /** Of a software adapter's memory, which is the host's, benches take no more than this share. */
 const HOST_SHARE = 0.6;
 
-/** Makes the weights of a known shape on the device, or says by the numbers why they do not fit. */
-export function openShape(device: Device, name: string): Promise<OpenShape | SkippedShape> {
-  return openModel(device, findShape(name));
+/**
+ * Makes the weights of a known shape on the device, in f16 unless `dtype` says, or tells by the numbers why
+ * they do not fit.
+ */
+export function openShape(
+  device: Device,
+  name: string,
+  dtype?: WeightDtype,
+): Promise<OpenShape | SkippedShape> {
+  return openModel(device, findShape(name), dtype);
 }
 
 /** The same for any shape. */
 export async function openModel(
   device: Device,
   shape: BenchShape,
+  dtype: WeightDtype = "f16",
 ): Promise<OpenShape | SkippedShape> {
   const { name, note } = shape;
   const config = shapeConfig(shape);
   const family = modelFamily(config.modelType);
-  const problem = lackOfRoom(device, 2 * numParameters(family, config), "its weights");
+  const problem = lackOfRoom(device, plannedBytes(family, config, dtype), "its weights");
   if (problem !== undefined) return { name, note, skipped: problem };
   try {
-    const weights = await randomWeights(device, family, config);
+    const weights = await randomWeights(device, family, config, dtype);
     const close = () => {
       for (const spec of family.weights(config)) {
         for (const { buffer } of weights.weight(spec.name).parts) device.destroyBuffer(buffer);
@@ -90,8 +100,11 @@ function inMiB(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 }
 
-function numParameters(family: ModelFamily, config: ModelConfig): number {
-  return family.weights(config)
-    .flatMap(({ shapes }) => shapes)
-    .reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0);
+/** Bytes of all matrices; vectors are small. */
+function plannedBytes(family: ModelFamily, config: ModelConfig, dtype: WeightDtype): number {
+  return family.weights(config).map(weightShape).reduce(
+    (sum, { numOutputs, rowsPerOutput, columns }) =>
+      sum + matrixBytes(dtype, numOutputs * rowsPerOutput, columns),
+    0,
+  );
 }

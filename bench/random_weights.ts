@@ -1,5 +1,6 @@
 import type { ModelConfig } from "../models/model_config.ts";
 import type { DeviceWeight, ModelFamily } from "../models/model_family.ts";
+import type { WeightDtype } from "../src/core/weight_format.ts";
 import type { Device } from "../src/device/device.ts";
 import { type DeviceBuffer, type Kernel, kernelCall } from "../src/device/kernel.ts";
 import { inPanels } from "../src/runner/in_panels.ts";
@@ -70,7 +71,8 @@ export async function fillBuffer(
 }
 
 /**
- * Weights of a model made on the device: f16 matrices, small and random, and norms of one.
+ * Weights of a model made on the device: random matrices of `dtype`, and norms of one. Of a quantized
+ * matrix the codes are random bits, and the scales small numbers of either sign.
  *
  * @throws {RangeError} when the device has no room; what was made is freed.
  */
@@ -78,6 +80,7 @@ export async function randomWeights(
   device: Device,
   family: ModelFamily,
   config: ModelConfig,
+  dtype: WeightDtype = "f16",
 ): Promise<UploadedWeights> {
   const weights = new Map<string, DeviceWeight>();
   let [bytes, numParameters] = [0, 0];
@@ -85,7 +88,7 @@ export async function randomWeights(
     for (const spec of family.weights(config)) {
       const count = spec.shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0);
       const isVector = spec.shapes[0]!.length === 1;
-      let weight = await createWeight(device, spec, isVector ? "f32" : "f16");
+      let weight = await createWeight(device, spec, isVector ? "f32" : dtype);
       weights.set(spec.name, weight);
       for (const [i, { buffer }] of weight.parts.entries()) {
         if (isVector) device.write(buffer, 0, ones(count));

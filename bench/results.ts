@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import type { WeightDtype } from "../src/core/weight_format.ts";
 import type { DeviceChoice, GpuBackend } from "../src/core/engine_config.ts";
 import { currentCommit } from "./demo.ts";
 import { SHAPES } from "./shapes.ts";
@@ -12,11 +13,16 @@ export interface BenchOptions {
   readonly quick: boolean;
   /** Whether to time variants of the kernels first, and measure with the fastest. */
   readonly tune: boolean;
+  /** Element types of the weights, each measured. */
+  readonly weights: readonly WeightDtype[];
   /** Whether to keep the result in `bench/results/`. */
   readonly write: boolean;
 }
 
-/** Parses `--shape NAME` (or `all`), `--device`, `--gpu-backend`, `--quick`, `--tune` and `--write`. */
+/**
+ * Parses `--shape NAME` (or `all`), `--device`, `--gpu-backend`, `--quick`, `--tune`, `--weights` and
+ * `--write`.
+ */
 export function benchOptions(defaultShape: string, args: readonly string[] = Deno.args) {
   const { values } = parseArgs({
     args: [...args],
@@ -26,6 +32,7 @@ export function benchOptions(defaultShape: string, args: readonly string[] = Den
       "gpu-backend": { type: "string", default: "deno" },
       quick: { type: "boolean", default: false },
       tune: { type: "boolean", default: false },
+      weights: { type: "string", default: "f16" },
       write: { type: "boolean", default: false },
     },
   });
@@ -36,8 +43,18 @@ export function benchOptions(defaultShape: string, args: readonly string[] = Den
     gpuBackend: values["gpu-backend"] as GpuBackend,
     quick: values.quick,
     tune: values.tune,
+    weights: values.weights.split(",").map(findWeights),
     write: values.write,
   } satisfies BenchOptions;
+}
+
+/** What random weights can be made in. */
+const WEIGHTS: readonly WeightDtype[] = ["f16", "int8g32", "int8g128", "int4g32", "int4g128"];
+
+function findWeights(name: string): WeightDtype {
+  const dtype = WEIGHTS.find((known) => known === name);
+  if (dtype !== undefined) return dtype;
+  throw new RangeError(`Cannot make weights in "${name}": known are ${WEIGHTS.join(", ")}`);
 }
 
 /** A device's name as part of a file name. */
