@@ -5,6 +5,7 @@ import {
   kernelCall,
 } from "../src/device/kernel.ts";
 import elements from "./elements.wgsl" with { type: "text" };
+import epilogue from "./epilogue.wgsl" with { type: "text" };
 import source from "./gemm.wgsl" with { type: "text" };
 import {
   matmul,
@@ -32,7 +33,7 @@ type Shape =
 /** {@link matmul} for many rows: the same definition, by tiles in shared memory. */
 export const gemm: Kernel<Shape> = {
   name: "gemm",
-  source: stepWgsl + elements + source,
+  source: stepWgsl + elements + epilogue + source,
   bindings: matmul.bindings,
   reference({ step, x, w, y }, shape) {
     const { N, K, WEIGHT_DTYPE, EPILOGUE } = shape;

@@ -191,18 +191,3 @@ fn slice_sum(lane: u32, q: u32) -> vec4<f32> {
   return sum;
 }
 //# end
-
-/// Stores output n of row r from its sum, and with "silu" the sum of weight row N + n.
-fn finish(r: u32, n: u32, rows: u32, sum: f32, up: f32) {
-  if (r >= rows || n >= N) { return; }
-  let at = r * ${Y_STRIDE}u + ${Y_FIRST}u + n;
-//# if EPILOGUE == "store"
-  y[at] = sum;
-//# end
-//# if EPILOGUE == "add"
-  y[at] += sum;
-//# end
-//# if EPILOGUE == "silu"
-  y[at] = sum / (1.0 + exp(-sum)) * up;
-//# end
-}

@@ -7,6 +7,7 @@ import {
 } from "../src/device/kernel.ts";
 import { isQuantized, quantizedFormat } from "../src/core/weight_format.ts";
 import elements from "./elements.wgsl" with { type: "text" };
+import epilogue from "./epilogue.wgsl" with { type: "text" };
 import source from "./matmul.wgsl" with { type: "text" };
 import tile from "./matmul_tile.wgsl" with { type: "text" };
 import { numRows, type Rows, ROWS_WORD } from "./rows.ts";
@@ -52,7 +53,7 @@ export type MatmulShape =
  */
 export const matmul: Kernel<MatmulShape> = {
   name: "matmul",
-  source: stepWgsl + elements + tile + source,
+  source: stepWgsl + elements + epilogue + tile + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },

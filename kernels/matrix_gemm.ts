@@ -5,6 +5,7 @@ import {
   kernelCall,
 } from "../src/device/kernel.ts";
 import elements from "./elements.wgsl" with { type: "text" };
+import epilogue from "./epilogue.wgsl" with { type: "text" };
 import { halveRowsCall } from "./halve_rows.ts";
 import {
   type Epilogue,
@@ -36,7 +37,7 @@ type Shape =
 /** {@link matmul} for many rows, by matrix units; their rows are f16 and scaled where the units' are. */
 export const matrixGemm: Kernel<Shape> = {
   name: "matrix_gemm",
-  source: stepWgsl + elements + source,
+  source: stepWgsl + elements + epilogue + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },

@@ -178,7 +178,7 @@ fn matrix_gemm(
 //# end
   }
   workgroupBarrier();  // every subgroup's are there
-  finish(index, r0 + ${m * UNIT_M}u, n0 + ${n * UNIT_N}u, rows);
+  finish_matrices(index, r0 + ${m * UNIT_M}u, n0 + ${n * UNIT_N}u, rows);
 //# end
 //# end
 }
@@ -222,29 +222,21 @@ fn stage_w(at: u32, four: vec4<f32>) {
 }
 
 /// Stores the matrix that each subgroup put down; that of the first begins at row `r0` and output `n0`.
-fn finish(index: u32, r0: u32, n0: u32, rows: u32) {
+fn finish_matrices(index: u32, r0: u32, n0: u32, rows: u32) {
   for (var i = index; i < SUBGROUPS * AREA; i += LANES) {
     let subgroup = i / AREA;
     let r = r0 + subgroup / SUBGROUPS_M * ${SUB_ROWS}u + i % AREA / ${UNIT_N}u;
     let n = n0 + subgroup % SUBGROUPS_M * ${SUB_COLUMNS * OUTPUTS / COLUMNS}u + i % ${UNIT_N}u;
-    if (r < rows && n < N) {
+    let own = subgroup * SHARES * AREA + i % AREA;
 //# if UNIT_TYPE == "f16"
-      let scale = scales[r];
+    let scale = scales[min(r, rows - 1u)];
 //# else
-      let scale = 1.0;
-//# end
-      let own = subgroup * SHARES * AREA + i % AREA;
-      let sum = sums[own] * scale;
-      let at = r * ${Y_STRIDE}u + ${Y_FIRST}u + n;
-//# if EPILOGUE == "store"
-      y[at] = sum;
-//# end
-//# if EPILOGUE == "add"
-      y[at] += sum;
+    let scale = 1.0;
 //# end
 //# if EPILOGUE == "silu"
-      y[at] = sum / (1.0 + exp(-sum)) * (sums[own + AREA] * scale);
+    finish(r, n, rows, sums[own] * scale, sums[own + AREA] * scale);
+//# else
+    finish(r, n, rows, sums[own] * scale, 0.0);
 //# end
-    }
   }
 }

@@ -5,6 +5,7 @@ import {
   kernelCall,
 } from "../src/device/kernel.ts";
 import elements from "./elements.wgsl" with { type: "text" };
+import epilogue from "./epilogue.wgsl" with { type: "text" };
 import {
   matmul,
   type MatmulShape,
@@ -28,7 +29,7 @@ type Shape = MatmulShape & Readonly<{ EPS: number }>;
 /** {@link matmul} of normalized rows; with `GATHER`, of those that are drawn from. */
 export const normMatmul: Kernel<Shape> = {
   name: "norm_matmul",
-  source: stepWgsl + elements + tile + source,
+  source: stepWgsl + elements + epilogue + tile + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },

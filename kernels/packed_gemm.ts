@@ -5,6 +5,7 @@ import {
   kernelCall,
 } from "../src/device/kernel.ts";
 import type { Product } from "./matmul.ts";
+import epilogue from "./epilogue.wgsl" with { type: "text" };
 import source from "./packed_gemm.wgsl" with { type: "text" };
 import {
   multiplyCodes,
@@ -28,7 +29,7 @@ type Shape =
 /** {@link packedMatmul} for many rows: the same definition, bit by bit, by tiles in shared memory. */
 export const packedGemm: Kernel<Shape> = {
   name: "packed_gemm",
-  source: stepWgsl + weights + source,
+  source: stepWgsl + weights + epilogue + source,
   bindings: packedMatmul.bindings,
   reference: multiplyCodes,
 };

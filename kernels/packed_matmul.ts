@@ -13,6 +13,7 @@ import {
   productConstants,
   weightRows,
 } from "./matmul.ts";
+import epilogue from "./epilogue.wgsl" with { type: "text" };
 import source from "./packed_matmul.wgsl" with { type: "text" };
 import type { PackedTile } from "./packed_tuning.ts";
 import weights from "./packed_weights.wgsl" with { type: "text" };
@@ -44,7 +45,7 @@ export type PackedProductBuffers =
  */
 export const packedMatmul: Kernel<Shape> = {
   name: "packed_matmul",
-  source: stepWgsl + weights + source,
+  source: stepWgsl + weights + epilogue + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "codes", access: "read" },

@@ -53,18 +53,3 @@ fn dot_span(first: vec4<u32>, second: vec4<u32>, span: Span) -> i32 {
     + dot4I8Packed(second.x, span.second.x) + dot4I8Packed(second.y, span.second.y)
     + dot4I8Packed(second.z, span.second.z) + dot4I8Packed(second.w, span.second.w);
 }
-
-/// Stores output n of row r from its sum, and with "silu" the sum of weight row N + n.
-fn finish(r: u32, n: u32, rows: u32, sum: f32, up: f32) {
-  if (r >= rows || n >= N) { return; }
-  let at = r * ${Y_STRIDE}u + ${Y_FIRST}u + n;
-//# if EPILOGUE == "store"
-  y[at] = sum;
-//# end
-//# if EPILOGUE == "add"
-  y[at] += sum;
-//# end
-//# if EPILOGUE == "silu"
-  y[at] = sum / (1.0 + exp(-sum)) * up;
-//# end
-}
