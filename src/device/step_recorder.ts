@@ -90,7 +90,8 @@ export class StepRecorder {
 
   /**
    * Frees commands that will not be run. Left to the garbage collector, which does not see their size, they
-   * pile up. A submission that names commands twice is refused, and WebGPU invalidates all it names.
+   * pile up. A submission that names commands twice is refused (by wgpu and by Dawn), runs nothing, and
+   * invalidates all it names.
    */
   #invalidate(commands: GPUCommandBuffer): void {
     this.#device.pushErrorScope("validation");

@@ -26,6 +26,7 @@ async function ask(backends: string | undefined) {
   return JSON.parse(new TextDecoder().decode(stdout));
 }
 
+// Says something where libEGL is installed; elsewhere there is nothing that could be loaded.
 if (Deno.build.os === "linux") {
   gpuTest("denoProvider() loads no OpenGL, and asks what the user names instead", async () => {
     assertEquals(await ask(undefined), { hasAdapter: true, hasOpenGl: false });
