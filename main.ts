@@ -11,38 +11,62 @@ import { parseTuneConfig, tuneHelp } from "./src/core/tune_config.ts";
 import { TESTED_DENO_MAJOR, VERSION } from "./src/core/version.ts";
 import { PRESET_NAMES } from "./src/plan/presets.ts";
 import { banner } from "./src/server/banner.ts";
-import { listen } from "./src/server/listen.ts";
+import { affordableConnections } from "./src/server/descriptors.ts";
+import { readKeys } from "./src/server/keys.ts";
+import { DEFAULT_BOUNDS, listen, placeOf } from "./src/server/listen.ts";
 import { planCommand } from "./src/server/plan_command.ts";
+import { publicBindRefusal } from "./src/server/public_bind.ts";
 import { createServer, type Server } from "./src/server/server.ts";
 
 async function serve(config: Config): Promise<void> {
   const began = performance.now();
+  const keys = readKeys(config);
+  const maxConnections = affordableConnections(config.maxConnections);
   let answer: (request: Request) => Response | Promise<Response> = starting;
   // Bound before the model is loaded: a busy port shows at once, and /health can say "starting".
-  const door = listen(config, (request) => answer(request));
-  const server = await createServer(config, { onProgress: (phase) => console.log(`... ${phase}`) });
+  const door = await listen(config, (request) => answer(request), {
+    ...DEFAULT_BOUNDS,
+    maxConnections,
+  });
+  const refusal = publicBindRefusal(door.address, { ...keys, ...config });
+  if (refusal !== undefined) throw new StartupError(refusal);
+  const server = await createServer(config, { address: door.address, keys }, {
+    onProgress: (phase) => console.log(`... ${phase}`),
+  });
+  if (maxConnections < config.maxConnections) {
+    server.log.warn("--max-connections is more than there are file descriptors for", {
+      asked: config.maxConnections,
+      used: maxConnections,
+    });
+  }
   answer = (request) => server.app.fetch(request);
   stopOnSignals(server, door.shutdown, config.shutdownTimeout * 1000);
-  await announce(server, { url: door.url, began, config });
+  await announce(server, { ...door, began, config, asksForKey: keys.apiKeys.length > 0 });
 }
 
 async function announce(
   { ready, modelName }: Server,
-  { url, began, config }: { url: string; began: number; config: Config },
+  { url, place, began, config, asksForKey }: {
+    url: string;
+    place: string;
+    began: number;
+    config: Config;
+    asksForKey: boolean;
+  },
 ): Promise<void> {
   const info = await ready;
   const seconds = (performance.now() - began) / 1000;
   const lacksDriver = config.device === "auto" && info.deviceKind === "cpu";
-  console.log(`\n${banner(info, { url, modelName, seconds, lacksDriver })}`);
+  const words = { url, place, modelName, seconds, lacksDriver, asksForKey };
+  console.log(`\n${banner(info, words)}`);
 }
 
 function starting(): Response {
-  const error = {
-    message: "The server is starting",
-    type: "server_error",
-    param: null,
-    code: null,
-  };
+  return unavailable("The server is starting");
+}
+
+function unavailable(message: string): Response {
+  const error = { message, type: "server_error", param: null, code: null };
   return Response.json({ error }, { status: 503, headers: { "retry-after": "1" } });
 }
 
@@ -107,9 +131,38 @@ async function orExit<T>(work: () => T | Promise<T>): Promise<T> {
   }
 }
 
+/** What `deno serve` has bound, once it says so. */
+interface Served {
+  readonly server?: Server;
+  /** Why it must not answer; then there is no server. */
+  readonly refusal?: string;
+}
+
+async function serveBound(address: Deno.Addr, began: number): Promise<Served> {
+  const config = parseConfig(Deno.args, Deno.env.toObject());
+  const keys = readKeys(config);
+  // A socket in the file system is this machine's own.
+  const hostname = "hostname" in address ? address.hostname : address.transport;
+  const listensOn = hostname === "unix" ? "localhost" : hostname;
+  const port = "port" in address ? address.port : 0;
+  const refusal = publicBindRefusal(listensOn, { ...keys, ...config });
+  if (refusal !== undefined) {
+    console.error(`error: ${refusal}. Every request is refused until then`);
+    return { refusal };
+  }
+  const server = await createServer(config, { address: listensOn, keys });
+  const { url, place } = placeOf(listensOn, port);
+  // "deno serve" closes its own door on a signal, but would wait for the engine for ever.
+  stopOnSignals(server, () => Promise.resolve(), config.shutdownTimeout * 1000);
+  orExit(() =>
+    announce(server, { url, place, began, config, asksForKey: keys.apiKeys.length > 0 })
+  );
+  return { server };
+}
+
 /** The handler for `deno serve`, which binds the port itself. */
 function handler(): Required<Deno.ServeDefaultExport> {
-  let server: Promise<Server> | undefined;
+  let served: Promise<Served> | undefined;
   // Run directly: flags alone mean `serve`, nothing at all means help.
   const unserved = setTimeout(
     () => Deno.args.length > 0 ? runCommandLine() : console.log(configHelp()),
@@ -119,19 +172,12 @@ function handler(): Required<Deno.ServeDefaultExport> {
     onListen(address) {
       clearTimeout(unserved);
       const began = performance.now();
-      const host = "hostname" in address ? address.hostname : "127.0.0.1";
-      server = orExit(async () => {
-        const config = { ...parseConfig(Deno.args, Deno.env.toObject()), host };
-        const created = await createServer(config);
-        const url = "port" in address ? `http://${host}:${address.port}` : "";
-        // "deno serve" closes its own door on a signal, but would wait for the engine for ever.
-        stopOnSignals(created, () => Promise.resolve(), config.shutdownTimeout * 1000);
-        orExit(() => announce(created, { url, began, config }));
-        return created;
-      });
+      served = orExit(() => serveBound(address, began));
     },
     async fetch(request) {
-      return (await server)?.app.fetch(request) ?? starting();
+      const { server, refusal } = await served ?? {};
+      if (refusal !== undefined) return unavailable(refusal);
+      return server?.app.fetch(request) ?? unavailable("The server is starting");
     },
   };
 }

@@ -50,7 +50,7 @@ export const ConfigSchema = z.object({
     value: "WHEN",
   }),
   host: z.string().min(1).default("127.0.0.1").meta({
-    description: "Address to listen on; 0.0.0.0 for all interfaces, then set --api-key",
+    description: "Address to listen on; 0.0.0.0 for all interfaces, which needs --api-key",
     group: SERVER,
     value: "ADDRESS",
   }),
@@ -65,6 +65,38 @@ export const ConfigSchema = z.object({
     value: "KEY",
     secret: true,
     defaultText: "none, no key is asked for",
+  }),
+  apiKeyFile: z.string().min(1).optional().meta({
+    description: "File with more API keys, one per line",
+    group: SERVER,
+    value: "PATH",
+    defaultText: "none",
+  }),
+  adminKey: z.array(z.string().min(1)).default([]).meta({
+    description: "Key(s) for /admin/*, /reset_prefix_cache and /kv/events; they open what an API " +
+      "key opens, too",
+    group: SERVER,
+    value: "KEY",
+    secret: true,
+    defaultText: "none: these answer on a loopback address without API keys only",
+  }),
+  adminKeyFile: z.string().min(1).optional().meta({
+    description: "File with more admin keys, one per line",
+    group: SERVER,
+    value: "PATH",
+    defaultText: "none",
+  }),
+  allowPublic: z.boolean().default(false).meta({
+    description: "Serve other machines without an API key: whoever reaches the address may use it",
+    group: SERVER,
+    value: "",
+  }),
+  maxConnections: z.int().min(8).max(65_536).default(1024).meta({
+    description:
+      "Most open connections; beyond them the longest idle one is closed, and new ones " +
+      "are where none is idle",
+    group: SERVER,
+    value: "CONNECTIONS",
   }),
   shutdownTimeout: z.int().min(0).max(3600).default(30).meta({
     description: "How long running requests may finish after Ctrl-C, in seconds",
@@ -182,8 +214,12 @@ export const ConfigSchema = z.object({
 
 /** Every setting, checked and deeply frozen. */
 export type Settings =
-  & Readonly<Omit<z.output<typeof ConfigSchema>, "servedModelName" | "apiKey">>
-  & { readonly servedModelName: readonly string[]; readonly apiKey: readonly string[] };
+  & Readonly<Omit<z.output<typeof ConfigSchema>, "servedModelName" | "apiKey" | "adminKey">>
+  & {
+    readonly servedModelName: readonly string[];
+    readonly apiKey: readonly string[];
+    readonly adminKey: readonly string[];
+  };
 
 /** Refuses int8 activations beside plain weights: only codes are multiplied with codes. @throws {StartupError} */
 export function checkInt8Activations(

@@ -1,11 +1,17 @@
 import { STATUS_CODE } from "@std/http";
 import { type Context, type Handler, Hono, type MiddlewareHandler } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
 import { RequestError } from "../core/errors.ts";
 import { kvCheckRoute, kvCurveRoute, resetPrefixCacheRoute } from "./admin_route.ts";
-import { allowLocalOrigins, requireApiKey, requireLocalHost } from "./access.ts";
+import {
+  type Access,
+  allowLocalOrigins,
+  createGates,
+  type Gates,
+  refuseForeignOrigins,
+  requireLocalHost,
+} from "./access.ts";
 import { chatRoute } from "./chat_route.ts";
 import { completionsRoute } from "./completions_route.ts";
 import { errorResponse, isServerFailure } from "./error_response.ts";
@@ -16,49 +22,61 @@ import { kvLogRoute } from "./kv_log_route.ts";
 import { kvResizeRoute } from "./kv_resize_route.ts";
 import { modelRoute, modelsRoute } from "./models_route.ts";
 import { pinRoute, unpinRoute } from "./pin_route.ts";
+import { boundBodies } from "./request_body.ts";
+import { requirePlainTarget } from "./request_target.ts";
 import type { Services } from "./services.ts";
 import { detokenizeRoute, tokenizeRoute } from "./tokenize_route.ts";
 
+/** A route: how it is asked for, who may ask, and what answers. */
+type Route = readonly [method: "GET" | "POST" | "DELETE", path: string, Access, Handler];
+
+/** Everything that this server answers. */
+function routesOf(services: Services): readonly Route[] {
+  return [
+    ["POST", "/v1/chat/completions", "key", chatRoute(services)],
+    ["POST", "/v1/completions", "key", completionsRoute(services)],
+    ["GET", "/v1/models", "key", modelsRoute(services)],
+    ["GET", "/v1/models/:name{.*}", "key", modelRoute(services)],
+    ["POST", "/tokenize", "key", tokenizeRoute(services)],
+    ["POST", "/detokenize", "key", detokenizeRoute(services)],
+    ["GET", "/health", "public", healthRoute(services)],
+    ["GET", "/metrics", "key", metricsRoute(services)],
+    ["GET", "/version", "key", versionRoute(services)],
+    ["POST", "/reset_prefix_cache", "admin", resetPrefixCacheRoute(services)],
+    ["GET", "/admin/kv/check", "admin", kvCheckRoute(services)],
+    ["POST", "/admin/kv/pins", "admin", pinRoute(services)],
+    ["DELETE", "/admin/kv/pins/:name", "admin", unpinRoute(services)],
+    ["POST", "/admin/kv/resize", "admin", kvResizeRoute(services)],
+    ["GET", "/admin/kv/curve", "admin", kvCurveRoute(services)],
+    ["GET", "/admin/kv/log", "admin", kvLogRoute(services)],
+    ["GET", "/admin/kv/plan", "admin", kvPlanRoute(services)],
+    ["GET", "/kv/events", "admin", kvEventsRoute(services)],
+  ];
+}
+
 /**
- * The server's HTTP surface: `createApp(services).fetch` goes to `Deno.serve`.
+ * The server's HTTP surface: `createApp(services).fetch` answers requests.
  *
- * Checks run from the outside in: request id, Host header, CORS preflight, API key, body size; then a
- * route. Whatever goes wrong is answered in OpenAI's error shape.
+ * Checks run from the outside in: request id, request target and Host header, Origin, CORS preflight;
+ * then the gate of the route that matches, and the route. What matches none is closed like a route for
+ * API keys. Whatever goes wrong is answered in OpenAI's error shape.
  */
 export function createApp(services: Services): Hono {
   const { access, limits, log } = services;
   const app = new Hono();
+  const gates = createGates(access);
+  const routes = routesOf(services);
   app.use(requestId());
   app.use(logAccess(services));
+  app.use(requirePlainTarget());
   app.use(requireLocalHost(access.hostname));
+  app.use(refuseForeignOrigins());
   app.use(allowLocalOrigins());
-  app.use(requireApiKey(access.apiKeys));
+  app.use(boundBodies(limits));
+  app.use(dropBodyOfHead);
   app.use(methodNotAllowed({ app, onMethodNotAllowed: refuseMethod }));
-  app.use(bodyLimit({ maxSize: limits.maxBodyBytes, onError: (c) => refuseBody(c, limits) }));
-
-  const routes: readonly (readonly ["GET" | "POST" | "DELETE", string, Handler])[] = [
-    ["POST", "/v1/chat/completions", chatRoute(services)],
-    ["POST", "/v1/completions", completionsRoute(services)],
-    ["GET", "/v1/models", modelsRoute(services)],
-    ["GET", "/v1/models/*", modelRoute(services)],
-    ["POST", "/tokenize", tokenizeRoute(services)],
-    ["POST", "/detokenize", detokenizeRoute(services)],
-    ["GET", "/health", healthRoute(services)],
-    ["GET", "/metrics", metricsRoute(services)],
-    ["GET", "/version", versionRoute(services)],
-    ["POST", "/reset_prefix_cache", resetPrefixCacheRoute(services)],
-    ["GET", "/admin/kv/check", kvCheckRoute(services)],
-    ["POST", "/admin/kv/pins", pinRoute(services)],
-    ["DELETE", "/admin/kv/pins/:name", unpinRoute(services)],
-    ["POST", "/admin/kv/resize", kvResizeRoute(services)],
-    ["GET", "/admin/kv/curve", kvCurveRoute(services)],
-    ["GET", "/admin/kv/log", kvLogRoute(services)],
-    ["GET", "/kv/events", kvEventsRoute(services)],
-    ["GET", "/admin/kv/plan", kvPlanRoute(services)],
-  ];
-  for (const [method, path, handler] of routes) app.on(method, path, handler);
-  const paths = routes.map(([, path]) => path);
-  app.notFound((c) => errorResponse(c, noSuchPath(c.req.path, paths)));
+  for (const [method, path, who, handler] of routes) app.on(method, path, gates[who], handler);
+  app.notFound((c) => closed(c, gates, routes.map(([, path]) => path)));
   app.onError((error, c) => {
     if (isServerFailure(error)) {
       log.error("request failed", { request_id: c.get("requestId"), error });
@@ -66,6 +84,18 @@ export function createApp(services: Services): Hono {
     return errorResponse(c, error);
   });
   return app;
+}
+
+/** The body of a GET that nobody asks for ends here: a stream of events would never end by itself. */
+const dropBodyOfHead: MiddlewareHandler = async (c, next) => {
+  await next();
+  if (c.req.method === "HEAD") await c.res.body?.cancel();
+};
+
+/** Tells holders of a key that no route matches, and others nothing. */
+async function closed(c: Context, gates: Gates, paths: readonly string[]): Promise<Response> {
+  await gates.key(c, () => Promise.resolve());
+  return errorResponse(c, noSuchPath(c.req.path, paths));
 }
 
 function noSuchPath(path: string, paths: readonly string[]): RequestError {
@@ -86,16 +116,6 @@ function refuseMethod(c: Context, methods: string[]): Response {
     new RequestError(`${path.slice(0, 200)} takes ${methods.join(", ")}, got ${method}`, {
       status: STATUS_CODE.MethodNotAllowed,
       code: "method_not_allowed",
-    }),
-  );
-}
-
-function refuseBody(c: Context, { maxBodyBytes }: Services["limits"]): Response {
-  return errorResponse(
-    c,
-    new RequestError(`The body must be at most ${maxBodyBytes} bytes`, {
-      status: STATUS_CODE.ContentTooLarge,
-      code: "request_too_large",
     }),
   );
 }

@@ -2,8 +2,6 @@ import type { Handler } from "hono";
 import { servedName } from "./served_model.ts";
 import type { Services } from "./services.ts";
 
-const PATH = "/v1/models/";
-
 /** `GET /v1/models`. */
 export function modelsRoute(services: Services): Handler {
   return (c) =>
@@ -13,21 +11,15 @@ export function modelsRoute(services: Services): Handler {
     });
 }
 
-/** `GET /v1/models/*`: names contain slashes, escaped or not. */
+/** `GET /v1/models/NAME`, whose name may contain slashes, escaped or not; without one, the list. */
 export function modelRoute(services: Services): Handler {
-  return (c) => {
-    const { pathname } = new URL(c.req.url);
-    const name = servedName(decode(pathname.slice(PATH.length)), services.model);
-    return c.json(describeModel(name, services));
+  const list = modelsRoute(services);
+  return (c, next) => {
+    const name = c.req.param("name") ?? "";
+    return name === ""
+      ? list(c, next)
+      : c.json(describeModel(servedName(name, services.model), services));
   };
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }
 
 /** Lengths under the names that clients look for: vLLM's and llama.cpp's. */

@@ -3,13 +3,15 @@ import type { Context } from "hono";
 import type { z } from "zod";
 import { RequestError } from "../core/errors.ts";
 import { describeIssue } from "./describe_issue.ts";
+import { readBodyText } from "./request_body.ts";
 import { refuseUnsupported, type UnsupportedFields } from "./unsupported_fields.ts";
 
 /**
  * Reads a request's body as JSON and checks it against `schema`.
  *
  * @throws {RequestError} 415 for another content type, 400 for a body that is not JSON, asks for a
- * feature listed in `unsupported`, or breaks the schema; the message names field, limit and value.
+ * feature listed in `unsupported`, or breaks the schema; the message names field, limit and value. And
+ * what {@link readBodyText} throws.
  */
 export async function readJson<S extends z.ZodType>(
   c: Context,
@@ -17,7 +19,7 @@ export async function readJson<S extends z.ZodType>(
   unsupported: UnsupportedFields = new Map(),
 ): Promise<z.output<S>> {
   requireJsonType(c.req.header("content-type"));
-  const body = parseJson(await readText(c));
+  const body = parseJson(await readBodyText(c));
   if (typeof body === "object" && body !== null) {
     refuseUnsupported(body as Readonly<Record<string, unknown>>, unsupported);
   }
@@ -36,14 +38,6 @@ function requireJsonType(header: string | undefined): void {
     status: STATUS_CODE.UnsupportedMediaType,
     code: "unsupported_media_type",
   });
-}
-
-async function readText(c: Context): Promise<string> {
-  try {
-    return await c.req.text();
-  } catch (cause) {
-    throw new RequestError(`The body ended early: ${messageOf(cause)}`, { code: "invalid_body" });
-  }
 }
 
 function parseJson(text: string): unknown {

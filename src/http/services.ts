@@ -2,6 +2,7 @@ import type { Logger } from "../base/log.ts";
 import type { KvCacheDtype } from "../core/engine_config.ts";
 import type { EnginePort } from "../core/generation.ts";
 import type { TokenId } from "../core/ids.ts";
+import type { BodyLimits } from "./request_body.ts";
 import type { ServingMetrics } from "./serving_metrics.ts";
 
 /** One message of a conversation as a chat template reads it; `developer` has become `system`. */
@@ -92,20 +93,25 @@ export interface ServedModel {
 export interface AccessRules {
   /** Accepted keys; empty lets everyone in. */
   readonly apiKeys: readonly string[];
+  /** Keys of those who run the server; none opens admin routes on loopback without keys only. */
+  readonly adminKeys: readonly string[];
   /** Address the server listens on; a loopback address turns the check of the Host header on. */
   readonly hostname: string;
 }
 
 /** Bounds of the door that are no part of any one endpoint. */
-export interface DoorLimits {
-  /** Largest request body accepted, in bytes. */
-  readonly maxBodyBytes: number;
+export interface DoorLimits extends BodyLimits {
   /** Silence after which a stream sends a comment, so that proxies keep it open, in ms. */
   readonly keepAliveMs: number;
 }
 
 /** Limits of a server in the open; tests pass smaller ones. */
-export const DEFAULT_LIMITS: DoorLimits = { maxBodyBytes: 8 * 2 ** 20, keepAliveMs: 15_000 };
+export const DEFAULT_LIMITS: DoorLimits = {
+  maxBodyBytes: 8 * 2 ** 20,
+  maxUnfinishedBytes: 64 * 2 ** 20,
+  bodyTimeoutMs: 60_000,
+  keepAliveMs: 15_000,
+};
 
 /** What a plan of KV memory is asked for. */
 export interface KvPlanQuery {

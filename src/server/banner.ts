@@ -8,12 +8,16 @@ const MIB = 2 ** 20;
 /** What the terminal shows once the server is ready: what runs where, how much fits, how to ask. */
 export function banner(
   info: EngineInfo,
-  { url, modelName, seconds, lacksDriver }: {
+  { url, place, modelName, seconds, lacksDriver, asksForKey }: {
+    /** Where a client on this machine reaches the server. */
     url: string;
+    /** Where it listens, in words. */
+    place: string;
     modelName: string;
     seconds: number;
     /** The reference device runs because there was no adapter, not because it was asked for. */
     lacksDriver: boolean;
+    asksForKey: boolean;
   },
 ): string {
   const { numBlocks, blockSize, maxModelLen } = info;
@@ -34,7 +38,7 @@ export function banner(
       (info.isDeterministic === true ? ", deterministic" : ""),
     ],
     ["Started", describePhases(info, seconds)],
-    ["Ready", url],
+    ["Ready", place],
   ];
   return [
     ...lines.map(([name, text]) => `${name!.padEnd(8)} ${text}`),
@@ -42,19 +46,20 @@ export function banner(
     "",
     "Try it:",
     "",
-    curlLine(url, modelName),
+    curlLine(url, modelName, asksForKey),
     "",
   ].join("\n");
 }
 
-/** A request that works as pasted into a POSIX shell. */
-export function curlLine(url: string, modelName: string): string {
+/** A request that works as pasted into a POSIX shell, once a key stands where one is needed. */
+export function curlLine(url: string, modelName: string, asksForKey: boolean): string {
   const body = JSON.stringify({
     model: modelName,
     messages: [{ role: "user", content: "Tell me a story about a fox and a lantern." }],
     stream: true,
   });
-  return `  curl -N ${url}/v1/chat/completions -H 'content-type: application/json' -d '${body}'`;
+  const key = asksForKey ? "-H 'authorization: Bearer YOUR_API_KEY' " : "";
+  return `  curl -N ${url}/v1/chat/completions ${key}-H 'content-type: application/json' -d '${body}'`;
 }
 
 function describeWeights(info: EngineInfo): string {

@@ -1,39 +1,169 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { getRequestListener } from "@hono/node-server";
+import { isEveryAddress } from "../base/host.ts";
 import { StartupError } from "../core/errors.ts";
+import { Connections } from "./connections.ts";
+import {
+  answerBrokenRequest,
+  refusalOf,
+  UnfinishedRequestError,
+  writeError,
+} from "./early_answers.ts";
+import { probeWhenHalfClosed } from "./half_close.ts";
 
 /** An HTTP server that is bound to its port. */
 export interface Listening {
-  /** Where clients reach it. */
+  /** The address it listens on, as the system reports it. */
+  readonly address: string;
+  /** Where a client on this machine reaches it. */
   readonly url: string;
+  /** Where it listens, in words. */
+  readonly place: string;
+  /** Open connections. */
+  readonly numConnections: () => number;
   /** Takes no further connections and waits for the open ones. */
   shutdown(): Promise<void>;
 }
 
+/** Bounds of the connections, times in ms. */
+export interface DoorBounds {
+  readonly maxConnections: number;
+  /** For the header of a request, counted from its first byte, or from connecting. */
+  readonly headersTimeoutMs: number;
+  /** For a request as a whole; the app's own bound of bodies is shorter and has better words. */
+  readonly requestTimeoutMs: number;
+  /** A connection may wait so long for its next request; proxies wait 60 s at most before they close. */
+  readonly idleTimeoutMs: number;
+  /** A client with an answer to take must take some of it within this time. */
+  readonly writeTimeoutMs: number;
+}
+
+/** Bounds of a server in the open; tests pass smaller ones. */
+export const DEFAULT_BOUNDS: DoorBounds = {
+  maxConnections: 1024,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 75_000,
+  idleTimeoutMs: 65_000,
+  writeTimeoutMs: 60_000,
+};
+
+/** Connections above the limit, so that a new one can take an idle one's place. */
+const SPARE_CONNECTIONS = 32;
+
 /**
  * Binds `host:port` and answers with `fetch`.
  *
+ * Connections are `node:http`'s, since Deno's own server bounds neither their number nor their time, and
+ * ends the process when file descriptors run out.
+ *
  * @throws {StartupError} when the address cannot be bound, naming the flag to change.
  */
-export function listen(
+export async function listen(
   { host, port }: { host: string; port: number },
   fetch: (request: Request) => Response | Promise<Response>,
-): Listening {
+  bounds: DoorBounds = DEFAULT_BOUNDS,
+): Promise<Listening> {
+  const { maxConnections, writeTimeoutMs } = bounds;
+  const connections = new Connections({ maxConnections, writeTimeoutMs });
+  const server = createHttpServer(fetch, bounds, connections);
   try {
-    const server = Deno.serve({ hostname: host, port, onListen: () => {} }, fetch);
-    const shown = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host;
-    const name = shown.includes(":") ? `[${shown}]` : shown;
-    return { url: `http://${name}:${server.addr.port}`, shutdown: () => server.shutdown() };
+    await bind(server, host.replace(/^\[(.*)\]$/, "$1"), port);
   } catch (error) {
     throw new StartupError(describe(error, host, port));
   }
+  const bound = server.address() as { address: string; port: number };
+  const sweep = setInterval(() => connections.closeStalled(performance.now()), writeTimeoutMs / 10);
+  Deno.unrefTimer(sweep);
+  return {
+    address: bound.address,
+    ...placeOf(isEveryAddress(bound.address) ? bound.address : host, bound.port),
+    numConnections: () => connections.size,
+    async shutdown() {
+      clearInterval(sweep);
+      await new Promise<void>((resolve) => {
+        server.close(() => resolve());
+        server.closeIdleConnections();
+      });
+    },
+  };
+}
+
+function createHttpServer(
+  fetch: (request: Request) => Response | Promise<Response>,
+  bounds: DoorBounds,
+  connections: Connections,
+): Server {
+  const eventStreams = new WeakSet<object>();
+  const listener = getRequestListener(async (request, { outgoing }) => {
+    const response = await fetch(request);
+    const type = response.headers.get("content-type") ?? "";
+    if (type.startsWith("text/event-stream")) eventStreams.add(outgoing);
+    return response;
+  }, { overrideGlobalObjects: false });
+  const latest = new WeakMap<Socket, ServerResponse>();
+  const server = createServer({
+    headersTimeout: bounds.headersTimeoutMs,
+    requestTimeout: bounds.requestTimeoutMs,
+    keepAliveTimeout: bounds.idleTimeoutMs,
+    connectionsCheckingInterval: Math.min(1000, bounds.headersTimeoutMs / 4),
+  }, (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    const { socket } = incoming;
+    latest.set(socket, outgoing);
+    connections.begin(socket);
+    outgoing.once("close", () => connections.end(socket));
+    const refusal = refusalOf(incoming);
+    if (refusal !== undefined) return writeError(outgoing, refusal);
+    probeWhenHalfClosed(socket, {
+      response: outgoing,
+      isEventStream: () => eventStreams.has(outgoing),
+      onBroken: () => answerBrokenRequest(new UnfinishedRequestError(), socket, outgoing),
+    });
+    listener(incoming, outgoing);
+  });
+  server.maxConnections = bounds.maxConnections + SPARE_CONNECTIONS;
+  server.on("connection", (socket: Socket) => {
+    if (!connections.add(socket, performance.now())) return socket.destroy();
+    socket.once("close", () => connections.remove(socket));
+    socket.on("error", () => {});
+  });
+  server.on("clientError", (error: Error, socket: Socket) => {
+    answerBrokenRequest(error, socket, latest.get(socket));
+  });
+  // A client that has sent its request and closed its side still gets its answer.
+  Object.assign(server, { httpAllowHalfOpen: true });
+  return server;
+}
+
+function bind(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}
+
+/** Where a client on this machine reaches `host:port`, and where that listens, in words. */
+export function placeOf(host: string, port: number): { url: string; place: string } {
+  const place = urlOf(host, port);
+  if (!isEveryAddress(host)) return { url: place, place };
+  return { url: urlOf("127.0.0.1", port), place: `${place} (every address of this machine)` };
+}
+
+function urlOf(host: string, port: number): string {
+  const bare = host.replace(/^\[(.*)\]$/, "$1");
+  return `http://${bare.includes(":") ? `[${bare}]` : bare}:${port}`;
 }
 
 function describe(error: unknown, host: string, port: number): string {
-  if (error instanceof Deno.errors.AddrInUse) {
+  const { code = "", message = String(error) } = error as { code?: string; message?: string };
+  if (code === "EADDRINUSE") {
     return `Port ${port} on ${host} is in use; choose another with --port, or 0 for any free one`;
   }
-  if (error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.NotCapable) {
+  if (code === "EACCES" || error instanceof Deno.errors.NotCapable) {
     return `Not allowed to listen on ${host}:${port}; choose a port above 1023 with --port`;
   }
-  const reason = error instanceof Error ? error.message : String(error);
-  return `Cannot listen on ${host}:${port} (--host, --port): ${reason}`;
+  return `Cannot listen on ${host}:${port} (--host, --port): ${message}`;
 }

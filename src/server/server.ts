@@ -12,6 +12,7 @@ import { DEFAULT_LIMITS, type SamplingDefaults, type ServedModel } from "../http
 import { ServingMetrics } from "../http/serving_metrics.ts";
 import { StopStrings } from "../tokenizer/stop_strings.ts";
 import { loadTextService, type TextService } from "../tokenizer/text_service.ts";
+import type { Keys } from "./keys.ts";
 import { createKvPlanner } from "./kv_planner.ts";
 import { findModel } from "./model_directory.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
@@ -37,10 +38,12 @@ export interface ServerEvents {
 /**
  * Wires the rooms together: text service, engine isolate and HTTP door for one model.
  *
+ * @param address the server listens on, and the keys it asks for.
  * @throws {StartupError} for model files that cannot be served.
  */
 export async function createServer(
   config: Config,
+  { address, keys }: { readonly address: string; readonly keys: Keys },
   { onProgress = () => {} }: ServerEvents = {},
 ): Promise<Server> {
   const log = createLogger({ format: config.logFormat });
@@ -71,7 +74,7 @@ export async function createServer(
     text,
     model,
     createStopStrings: (stops) => new StopStrings(stops),
-    access: { apiKeys: config.apiKey, hostname: config.host },
+    access: { ...keys, hostname: address },
     cacheSecret: memory.cacheSecret,
     limits: DEFAULT_LIMITS,
     metrics,

@@ -5,6 +5,7 @@ export const STATUS_CODE = {
   OK: 200,
   BadRequest: 400,
   Unauthorized: 401,
+  Forbidden: 403,
   NotFound: 404,
   MethodNotAllowed: 405,
   RequestTimeout: 408,

@@ -68,7 +68,7 @@ Deno.test("GET /kv/events replays from a number, then follows", async () => {
 });
 
 Deno.test("GET /kv/events says what is no longer kept, and hides tokens behind API keys", async () => {
-  const access = { apiKeys: ["k"], hostname: "127.0.0.1" };
+  const access = { apiKeys: ["of a client"], adminKeys: ["k"], hostname: "127.0.0.1" };
   const server = testServer({ access });
   for (let i = 0; i < 100; i++) server.engine.kvEvents.append([{ type: "cleared" }, STORED]);
   const first = server.engine.kvEvents.firstSeq;

@@ -1,7 +1,9 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { CHAT, testServer } from "./server.ts";
 
-const KEYED = { access: { apiKeys: ["a", "b", "a1"], hostname: "127.0.0.1" } };
+const KEYED = {
+  access: { apiKeys: ["a", "b", "a1"], adminKeys: [], hostname: "127.0.0.1" },
+};
 
 /** The scope under which the engine was asked, for a request with this key and salt. */
 async function scopeOf(

@@ -57,8 +57,8 @@ Deno.test("kvPlanRoute() answers 503 before the engine is ready", async () => {
   assertEquals((await server.request(PATH)).status, 503);
 });
 
-Deno.test("kvPlanRoute() stands behind the API key", async () => {
-  const access = { apiKeys: ["k"], hostname: "127.0.0.1" };
+Deno.test("kvPlanRoute() stands behind the admin key", async () => {
+  const access = { apiKeys: [], adminKeys: ["k"], hostname: "127.0.0.1" };
   const server = testServer({ access });
   assertEquals((await server.request(PATH)).status, 401);
   const headers = { authorization: "Bearer k" };

@@ -30,8 +30,30 @@ Deno.test("modelRoute() finds names with slashes, escaped or not", async () => {
     const response = await server.request(`/v1/models/${path}`);
     assertEquals([response.status, (await response.json()).id], [200, "quire/test"]);
   }
-  for (const path of ["quire", "quire/test/x", "%", "%ff", "quire%252Ftest"]) {
+  for (const path of ["quire", "quire/test/x", "%ff", "quire%252Ftest"]) {
     const response = await server.request(`/v1/models/${path}`);
     assertEquals([response.status, (await response.json()).error.code], [404, "model_not_found"]);
   }
+  const broken = await server.request("/v1/models/%");
+  assertEquals([broken.status, (await broken.json()).error.code], [400, "invalid_target"]);
+});
+
+Deno.test("GET /v1/models/ lists like /v1/models, and HEAD answers like GET without a body", async () => {
+  const server = testServer();
+  const list = await (await server.request("/v1/models")).json();
+  assertEquals(await (await server.request("/v1/models/")).json(), list);
+  for (const path of ["/v1/models", "/v1/models/", "/v1/models/alias", "/health", "/version"]) {
+    const head = await server.request(path, { method: "HEAD" });
+    const get = await server.request(path);
+    assertEquals([head.status, await head.text()], [200, ""], path);
+    assertEquals(head.headers.get("content-type"), get.headers.get("content-type"));
+    await get.body?.cancel();
+  }
+});
+
+Deno.test("HEAD on a stream of events ends the stream", async () => {
+  const server = testServer();
+  const head = await server.request("/kv/events?from=0", { method: "HEAD" });
+  assertEquals([head.status, await head.text()], [200, ""]);
+  // A stream that went on would keep a timer, which the test runner reports.
 });

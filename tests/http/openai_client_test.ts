@@ -14,7 +14,7 @@ async function withClient(
   use: (client: OpenAI, server: TestServer) => Promise<void>,
   apiKey = "key",
 ): Promise<void> {
-  const server = testServer({ access: { apiKeys: ["key"], hostname: "127.0.0.1" } });
+  const server = testServer({ access: { apiKeys: ["key"], adminKeys: [], hostname: "127.0.0.1" } });
   await using listening = listen(server);
   await use(new OpenAI({ baseURL: `${listening.url}/v1`, apiKey, maxRetries: 0 }), server);
 }

@@ -55,12 +55,23 @@ Deno.test("DELETE /admin/kv/pins/NAME takes a pin back, or says that there is no
   assertEquals([missing.status, (await missing.json()).error.code], [404, "not_found"]);
 });
 
-Deno.test("pins of one API key are apart from those of another", async () => {
-  const server = testServer({ access: { apiKeys: ["a", "b"], hostname: "127.0.0.1" } });
+Deno.test("pins of one API key are apart from those of another, and made by an admin", async () => {
+  const access = { apiKeys: ["a", "b"], adminKeys: ["admin"], hostname: "127.0.0.1" };
+  const server = testServer({ access });
   for (const key of ["a", "b"]) {
-    await server.post("/admin/kv/pins", { name: "x", prompt: "Hello" }, { "x-api-key": key });
+    const headers = { authorization: "Bearer admin", "x-api-key": key };
+    await server.post("/admin/kv/pins", { name: "x", prompt: "Hello" }, headers);
+    const alone = await server.post("/admin/kv/pins", { name: "x", prompt: "Hello" }, {
+      "x-api-key": key,
+    });
+    assertEquals(alone.status, 403);
+    await alone.body?.cancel();
   }
   const [first, second] = server.engine.commands as { name: string; cacheScope?: string }[];
+  assertEquals(server.engine.commands.length, 2);
   assertNotEquals(first!.name, second!.name);
   assertNotEquals(first!.cacheScope, second!.cacheScope);
+  // The scope is the key's own: what its requests have cached is what is pinned.
+  await server.post("/v1/completions", { prompt: "Hello" }, { "x-api-key": "a" });
+  assertEquals(server.engine.requests.at(-1)!.cacheScope, first!.cacheScope);
 });

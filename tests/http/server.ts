@@ -33,9 +33,14 @@ export function testServer(changes: Partial<Services> = {}): TestServer {
       maxCharsPerToken: 6,
       defaults: {},
     },
-    access: { apiKeys: [], hostname: "127.0.0.1" },
+    access: { apiKeys: [], adminKeys: [], hostname: "127.0.0.1" },
     cacheSecret: new Uint8Array(32).fill(7),
-    limits: { maxBodyBytes: 100_000, keepAliveMs: 15_000 },
+    limits: {
+      maxBodyBytes: 100_000,
+      maxUnfinishedBytes: 1_000_000,
+      bodyTimeoutMs: 60_000,
+      keepAliveMs: 15_000,
+    },
     metrics: new ServingMetrics(engine, "quire/test"),
     kvPlanner: {
       presets: ["tiny-llama", "big-llama"],

@@ -1,8 +1,16 @@
 import { assert, assertStringIncludes } from "@std/assert";
 import { banner } from "../../src/server/banner.ts";
+import { placeOf } from "../../src/server/listen.ts";
 import { INFO } from "../http/fake_engine.ts";
 
-const SHOWN = { url: "http://h:1", modelName: "m", seconds: 1, lacksDriver: false };
+const SHOWN = {
+  url: "http://h:1",
+  place: "http://h:1",
+  modelName: "m",
+  seconds: 1,
+  lacksDriver: false,
+  asksForKey: false,
+};
 
 Deno.test("banner() says how far the pool grows by itself, where it does", () => {
   const fixed = banner(INFO, SHOWN);
@@ -26,4 +34,12 @@ Deno.test("banner() says that steps are deterministic, where they are", () => {
   assert(!banner(INFO, SHOWN).includes("deterministic"));
   const shown = banner({ ...INFO, isDeterministic: true }, SHOWN);
   assertStringIncludes(shown, " tokens, deterministic\n");
+});
+
+Deno.test("banner() shows where the server really listens, and where a key goes", () => {
+  const shown = banner(INFO, { ...SHOWN, ...placeOf("0.0.0.0", 80), asksForKey: true });
+  assertStringIncludes(shown, "Ready    http://0.0.0.0:80 (every address of this machine)\n");
+  assertStringIncludes(shown, "curl -N http://127.0.0.1:80/v1/chat/completions ");
+  assertStringIncludes(shown, " -H 'authorization: Bearer YOUR_API_KEY' ");
+  assert(!banner(INFO, SHOWN).includes("authorization"));
 });

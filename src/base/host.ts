@@ -1,0 +1,51 @@
+/** A `host[:port]` taken apart. */
+export interface Host {
+  /** Lower case; an IPv6 address without its brackets. */
+  readonly name: string;
+  readonly port?: number;
+}
+
+const HOST = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?\.?))(?::(\d{1,5}))?$/;
+const MAX_PORT = 65_535;
+
+/**
+ * Takes a Host header or the authority of a URL apart, or returns undefined for anything that is no
+ * plain `host[:port]` (RFC 9110 section 7.2): user info, odd characters, a port that does not exist,
+ * and spellings of an IPv4 address other than four decimals, which parsers read in several ways.
+ */
+export function parseHost(text: string): Host | undefined {
+  const [, address, name, digits] = HOST.exec(text.toLowerCase()) ?? [];
+  const port = digits === undefined ? undefined : Number(digits);
+  if (port !== undefined && port > MAX_PORT) return undefined;
+  const isPlain = address === undefined ? name !== undefined && isPlainName(name) : isIpv6(address);
+  if (!isPlain) return undefined;
+  return { name: (address ?? name)!, ...(port === undefined ? {} : { port }) };
+}
+
+/** URL parsers take a name whose last label is a number for an IPv4 address in some spelling. */
+function isPlainName(name: string): boolean {
+  const last = name.replace(/\.$/, "").split(".").at(-1)!;
+  return !/^(\d+|0x[0-9a-f]*)$/.test(last) || canonicalName(name) === name;
+}
+
+function isIpv6(address: string): boolean {
+  return URL.canParse(`http://[${address}]`);
+}
+
+/** The one spelling of a host name or address that URL parsers give it; undefined for none. */
+function canonicalName(name: string): string | undefined {
+  const bracketed = name.includes(":") && !name.startsWith("[") ? `[${name}]` : name;
+  return URL.parse(`http://${bracketed}`)?.hostname;
+}
+
+/** Whether a host name or address, in any spelling (`127.1`, `[::1]`), means this machine alone. */
+export function isLoopback(name: string): boolean {
+  const host = canonicalName(name)?.replace(/\.$/, "") ?? "";
+  return host === "localhost" || host.endsWith(".localhost") || host === "[::1]" ||
+    /^127(\.\d{1,3}){3}$/.test(host) || /^\[::ffff:7f[0-9a-f]{2}:/.test(host);
+}
+
+/** Whether an address to listen on means every address of the machine. */
+export function isEveryAddress(name: string): boolean {
+  return ["0.0.0.0", "[::]"].includes(canonicalName(name) ?? "");
+}
