@@ -1,7 +1,7 @@
 import { assert } from "@std/assert";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
-const READY = /^Ready +(http:\S+)$/m;
+const READY = /^Ready +(http:\S+?)(?: \(.*\))?$/m;
 const PERMISSIONS = ["--allow-net", "--allow-read", "--allow-env", "--allow-sys"];
 
 /** A finished command line: exit code and what it printed. */
@@ -11,16 +11,19 @@ export interface Finished {
   readonly stderr: string;
 }
 
-function command(args: readonly string[], env: Record<string, string>): Deno.Command {
-  return new Deno.Command(Deno.execPath(), {
-    args: [...args],
+function options(env: Record<string, string>) {
+  return {
     cwd: ROOT,
     // What one test leaves behind must not warm the next.
     env: { NO_COLOR: "1", QUIRE_PREFIX_STORE: "none", ...env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
-  });
+  } as const;
+}
+
+function command(args: readonly string[], env: Record<string, string>): Deno.Command {
+  return new Deno.Command(Deno.execPath(), { args: [...args], ...options(env) });
 }
 
 /** Runs `main.ts` with `args` to its end; for command lines that are expected to end by themselves. */
@@ -68,14 +71,24 @@ export class ServerProcess {
     return ServerProcess.#spawn([...run, "serve", "--port", "0", ...args], env, READY);
   }
 
-  /** Starts it under `deno serve`, which binds the port itself. */
-  static startByDenoServe(port: number, args: readonly string[] = []) {
-    const serve = ["serve", "--no-check", "--host", "127.0.0.1", "--port", String(port)];
-    return ServerProcess.#spawn(
-      [...serve, ...PERMISSIONS, "main.ts", ...args],
-      {},
-      READY,
-    );
+  /** Starts it under `deno serve`, which binds the port itself; `ready` tells when it can be asked. */
+  static startByDenoServe(
+    port: number,
+    args: readonly string[] = [],
+    { host = "127.0.0.1", ready = READY } = {},
+  ) {
+    const serve = ["serve", "--no-check", "--host", host, "--port", String(port)];
+    return ServerProcess.#spawn([...serve, ...PERMISSIONS, "main.ts", ...args], {}, ready);
+  }
+
+  /** Starts it with `numDescriptors` file descriptors at most. */
+  static startWithDescriptors(numDescriptors: number, args: readonly string[] = []) {
+    const run = ["run", "--no-check", ...PERMISSIONS, "main.ts", "serve", "--port", "0", ...args];
+    const child = new Deno.Command("sh", {
+      ...options({}),
+      args: ["-c", `ulimit -n ${numDescriptors}; exec "$0" "$@"`, Deno.execPath(), ...run],
+    }).spawn();
+    return ServerProcess.#follow(child, READY);
   }
 
   static async #spawn(
@@ -83,7 +96,10 @@ export class ServerProcess {
     env: Record<string, string>,
     ready: RegExp,
   ): Promise<ServerProcess> {
-    const child = command(args, env).spawn();
+    return await ServerProcess.#follow(command(args, env).spawn(), ready);
+  }
+
+  static async #follow(child: Deno.ChildProcess, ready: RegExp): Promise<ServerProcess> {
     const output = { text: "" };
     let found: (url: string) => void = () => {};
     const url = new Promise<string>((resolve) => found = resolve);
