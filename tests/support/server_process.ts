@@ -123,6 +123,11 @@ export class ServerProcess {
     return this.#output.text;
   }
 
+  /** Of the process. */
+  get pid(): number {
+    return this.#child.pid;
+  }
+
   /** Sends a signal; `exitCode` tells when it has ended. */
   signal(signal: Deno.Signal): void {
     this.#child.kill(signal);
