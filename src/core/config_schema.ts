@@ -136,7 +136,9 @@ export const ConfigSchema = z.object({
     value: "TOKENS",
   }),
   maxQueuedRequests: z.int().min(1).max(65_536).default(256).meta({
-    description: "Most sequences waiting before further requests are answered with 429",
+    description:
+      "Most sequences of one request, and most of one API key waiting before its further " +
+      "requests are answered with 429; all keys together wait with at most as many times keys",
     group: SCHEDULER,
     value: "SEQUENCES",
   }),

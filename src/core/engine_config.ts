@@ -60,7 +60,7 @@ export interface EngineConfig {
   readonly maxNumSeqs: number;
   /** Most tokens in one step (the chunked-prefill budget). */
   readonly maxNumBatchedTokens: number;
-  /** Most sequences waiting for admission before new requests are refused with 429. */
+  /** Most sequences of one owner waiting before its new requests are refused with 429, and of one request. */
   readonly maxNumWaitingSeqs: number;
 }
 

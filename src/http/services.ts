@@ -100,12 +100,18 @@ export interface AccessRules {
 export interface DoorLimits {
   /** Largest request body accepted, in bytes. */
   readonly maxBodyBytes: number;
+  /** Most sequences of one request, prompts times samples: as many as one owner may have waiting. */
+  readonly maxNumSequences: number;
   /** Silence after which a stream sends a comment, so that proxies keep it open, in ms. */
   readonly keepAliveMs: number;
 }
 
 /** Limits of a server in the open; tests pass smaller ones. */
-export const DEFAULT_LIMITS: DoorLimits = { maxBodyBytes: 8 * 2 ** 20, keepAliveMs: 15_000 };
+export const DEFAULT_LIMITS: DoorLimits = {
+  maxBodyBytes: 8 * 2 ** 20,
+  maxNumSequences: 256,
+  keepAliveMs: 15_000,
+};
 
 /** What a plan of KV memory is asked for. */
 export interface KvPlanQuery {

@@ -73,7 +73,7 @@ export async function createServer(
     createStopStrings: (stops) => new StopStrings(stops),
     access: { apiKeys: config.apiKey, hostname: config.host },
     cacheSecret: memory.cacheSecret,
-    limits: DEFAULT_LIMITS,
+    limits: { ...DEFAULT_LIMITS, maxNumSequences: config.maxQueuedRequests },
     metrics,
     kvPlanner: createKvPlanner({ ...directory, name: model.names[0]! }),
     log,

@@ -204,6 +204,16 @@ Deno.test("chatRoute() does not tokenize what cannot fit by its length alone", a
   assertEquals([response.status, (await response.json()).error.n_prompt_tokens], [400, 256]);
 });
 
+Deno.test("chatRoute() refuses more samples than a request may queue, without tokenizing", async () => {
+  const text = new FakeText();
+  text.encodeChat = () => Promise.reject(new Error("tokenized"));
+  const limits = { maxBodyBytes: 100_000, maxNumSequences: 8, keepAliveMs: 15_000 };
+  const response = await testServer({ text, limits }).post(PATH, { ...CHAT, n: 9 });
+  const { error } = await response.json();
+  assertEquals([response.status, error.code, error.param], [400, "too_many_sequences", "n"]);
+  assertStringIncludes(error.message, "n must be at most 8, got 9");
+});
+
 Deno.test("chatRoute() passes a template's refusal on", async () => {
   const text = new FakeText();
   text.encodeChat = () =>

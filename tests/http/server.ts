@@ -35,7 +35,7 @@ export function testServer(changes: Partial<Services> = {}): TestServer {
     },
     access: { apiKeys: [], hostname: "127.0.0.1" },
     cacheSecret: new Uint8Array(32).fill(7),
-    limits: { maxBodyBytes: 100_000, keepAliveMs: 15_000 },
+    limits: { maxBodyBytes: 100_000, maxNumSequences: 128, keepAliveMs: 15_000 },
     metrics: new ServingMetrics(engine, "quire/test"),
     kvPlanner: {
       presets: ["tiny-llama", "big-llama"],
