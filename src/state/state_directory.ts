@@ -1,5 +1,8 @@
 import type { Environment } from "../core/command_line.ts";
 
+/** The variables that {@link stateDirectory} reads. */
+const VARIABLES = ["LOCALAPPDATA", "XDG_STATE_HOME", "HOME"];
+
 /**
  * The folder for what Quire itself remembers on this machine, by the platform's custom; undefined where
  * the environment names none.
@@ -12,6 +15,14 @@ export function stateDirectory(
   // The XDG Base Directory Specification: a relative path there is to be ignored.
   if (env.XDG_STATE_HOME?.startsWith("/")) return below(env.XDG_STATE_HOME, "/quire");
   return below(env.HOME, "/.local/state/quire");
+}
+
+/** The {@link stateDirectory} of this process, as far as it may read its environment. */
+export function currentStateDirectory(): string | undefined {
+  const known = VARIABLES.filter((variable) =>
+    Deno.permissions.querySync({ name: "env", variable }).state === "granted"
+  );
+  return stateDirectory(Object.fromEntries(known.map((name) => [name, Deno.env.get(name)])));
 }
 
 function below(folder: string | undefined, rest: string): string | undefined {

@@ -66,6 +66,19 @@ Deno.test("broken model files are named with what is wrong", async () => {
   }
 });
 
+Deno.test("a file of the user's is no store: the start is refused, and the file stays as it is", async () => {
+  const dir = await Deno.makeTempDir();
+  const path = `${dir}/notes.txt`;
+  await Deno.writeTextFile(path, "my notes");
+  for (const flag of ["--prefix-store", "--tuning-store"]) {
+    const args = ["serve", "--device", "cpu", "--port", "0", flag, path];
+    await fails(args, `${flag} ${path} is a text file`);
+  }
+  assertEquals(await Deno.readTextFile(path), "my notes");
+  assertEquals([...Deno.readDirSync(dir)].map(({ name }) => name), ["notes.txt"]);
+  await Deno.remove(dir, { recursive: true });
+});
+
 Deno.test("a port in use is said, with the flag to change", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   await fails(
