@@ -123,6 +123,9 @@ export interface EngineStats {
   readonly numPreemptions: number;
   /** Prompt positions computed, recomputation after preemption included. */
   readonly numComputedPromptTokens: number;
+  /** Prompt tokens of the answers that have a token, cached ones included, once each; a warm-up's not. */
+  readonly numPromptTokens: number;
+  /** Tokens of answers, those of a search when it ends; a warm-up's not. */
   readonly numGeneratedTokens: number;
   /** Prompt tokens looked up in the prefix cache, counted once at a sequence's first admission, a warm-up's not. */
   readonly numQueriedTokens: number;

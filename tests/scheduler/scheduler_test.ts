@@ -289,6 +289,26 @@ Deno.test("Scheduler.stats counts steps, prompt positions and outputs, recomputa
   assertEquals(numSteps, rig.runner.batches.length);
 });
 
+Deno.test("Scheduler.stats counts prompts and tokens of answers as they are drawn, once, a warm-up's not", () => {
+  const rig = new SchedulerRig({ numBlocks: 4, blockSize: 2, prefixCache: {} });
+  const counts = () => {
+    const { numPromptTokens, numGeneratedTokens } = rig.scheduler.stats;
+    return [numPromptTokens, numGeneratedTokens];
+  };
+  rig.add(requestOf("a", 4, { maxTokens: 2 }), { ...requestOf("w", 4), isWarmUp: true });
+  rig.add(requestOf("b", 2, { maxTokens: 4 }));
+  assertEquals(counts(), [0, 0]);
+  rig.step();
+  // Nobody has looked at an event.
+  assertEquals(counts(), [6, 2]);
+  rig.finish();
+  assertEquals(counts(), [6, 6]);
+  rig.add(requestOf("again", 4, { maxTokens: 1 }));
+  rig.finish();
+  assert(rig.scheduler.stats.numHitTokens > 0, "nothing was cached");
+  assertEquals(counts(), [10, 7]);
+});
+
 Deno.test("Scheduler.checkIntegrity() finds blocks that no sequence holds", () => {
   const rig = new SchedulerRig();
   rig.blocks.tryAdmit(99, Uint32Array.of(1));
