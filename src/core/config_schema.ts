@@ -66,6 +66,13 @@ export const ConfigSchema = z.object({
     secret: true,
     defaultText: "none, no key is asked for",
   }),
+  sseKeepAlive: z.int().min(0).max(3600).default(30).meta({
+    description:
+      "Silence after which a stream that has begun sends a comment, so that proxies keep " +
+      "it open, in seconds; 0 for never",
+    group: SERVER,
+    value: "SECONDS",
+  }),
   shutdownTimeout: z.int().min(0).max(3600).default(30).meta({
     description: "How long running requests may finish after Ctrl-C, in seconds",
     group: SERVER,

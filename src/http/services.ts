@@ -102,7 +102,7 @@ export interface DoorLimits {
   readonly maxBodyBytes: number;
   /** Most sequences of one request, prompts times samples: as many as one owner may have waiting. */
   readonly maxNumSequences: number;
-  /** Silence after which a stream sends a comment, so that proxies keep it open, in ms. */
+  /** Silence after which a stream sends a comment, so that proxies keep it open, in ms; 0: never. */
   readonly keepAliveMs: number;
 }
 
@@ -110,7 +110,7 @@ export interface DoorLimits {
 export const DEFAULT_LIMITS: DoorLimits = {
   maxBodyBytes: 8 * 2 ** 20,
   maxNumSequences: 256,
-  keepAliveMs: 15_000,
+  keepAliveMs: 30_000,
 };
 
 /** What a plan of KV memory is asked for. */

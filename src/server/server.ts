@@ -77,7 +77,11 @@ export async function createServer(
     createStopStrings: (stops) => new StopStrings(stops),
     access: { apiKeys: config.apiKey, hostname: config.host },
     cacheSecret: memory.cacheSecret,
-    limits: { ...DEFAULT_LIMITS, maxNumSequences: config.maxQueuedRequests },
+    limits: {
+      ...DEFAULT_LIMITS,
+      maxNumSequences: config.maxQueuedRequests,
+      keepAliveMs: config.sseKeepAlive * 1000,
+    },
     metrics,
     kvPlanner: createKvPlanner({ ...directory, name: model.names[0]! }),
     log,
