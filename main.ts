@@ -5,6 +5,7 @@
  */
 // deno-lint-ignore-file no-console -- what the terminal shows is written here
 import { type Config, configHelp, parseConfig } from "./src/core/config.ts";
+import { processEnvironment } from "./src/core/environment.ts";
 import { StartupError } from "./src/core/errors.ts";
 import { parsePlanConfig, planHelp } from "./src/core/plan_config.ts";
 import { parseTuneConfig, tuneHelp } from "./src/core/tune_config.ts";
@@ -78,12 +79,12 @@ async function run(config: Config): Promise<void> {
 }
 
 function plan(args: readonly string[]): void {
-  const config = parsePlanConfig(args, Deno.env.toObject());
+  const config = parsePlanConfig(args, processEnvironment());
   console.log(config === undefined ? planHelp(PRESET_NAMES) : planCommand(config));
 }
 
 async function tune(args: readonly string[]): Promise<void> {
-  const config = parseTuneConfig(args, Deno.env.toObject());
+  const config = parseTuneConfig(args, processEnvironment());
   if (config === undefined) return console.log(tuneHelp());
   // Loaded when asked for: a server's main isolate needs no kernels.
   const { tuneCommand } = await import("./src/server/tune_command.ts");
@@ -121,7 +122,7 @@ function handler(): Required<Deno.ServeDefaultExport> {
       const began = performance.now();
       const host = "hostname" in address ? address.hostname : "127.0.0.1";
       server = orExit(async () => {
-        const config = { ...parseConfig(Deno.args, Deno.env.toObject()), host };
+        const config = { ...parseConfig(Deno.args, processEnvironment()), host };
         const created = await createServer(config);
         const url = "port" in address ? `http://${host}:${address.port}` : "";
         // "deno serve" closes its own door on a signal, but would wait for the engine for ever.
@@ -141,7 +142,7 @@ function runCommandLine(): Promise<void> {
   return orExit(() => {
     if (command === "plan") return plan(rest);
     if (command === "tune") return tune(rest);
-    return run(parseConfig(Deno.args, Deno.env.toObject()));
+    return run(parseConfig(Deno.args, processEnvironment()));
   });
 }
 

@@ -1,7 +1,4 @@
-import type { Environment } from "../core/command_line.ts";
-
-/** The variables that {@link stateDirectory} reads. */
-const VARIABLES = ["LOCALAPPDATA", "XDG_STATE_HOME", "HOME"];
+import { type Environment, processEnvironment } from "../core/environment.ts";
 
 /**
  * The folder for what Quire itself remembers on this machine, by the platform's custom; undefined where
@@ -19,10 +16,7 @@ export function stateDirectory(
 
 /** The {@link stateDirectory} of this process, as far as it may read its environment. */
 export function currentStateDirectory(): string | undefined {
-  const known = VARIABLES.filter((variable) =>
-    Deno.permissions.querySync({ name: "env", variable }).state === "granted"
-  );
-  return stateDirectory(Object.fromEntries(known.map((name) => [name, Deno.env.get(name)])));
+  return stateDirectory(processEnvironment());
 }
 
 function below(folder: string | undefined, rest: string): string | undefined {
