@@ -143,9 +143,8 @@ export const ConfigSchema = z.object({
     value: "TOKENS",
   }),
   maxQueuedRequests: z.int().min(1).max(65_536).default(256).meta({
-    description:
-      "Most sequences of one request, and most of one API key waiting before its further " +
-      "requests are answered with 429; all keys together wait with at most as many times keys",
+    description: "Most sequences that one API key has waiting, and most of one request; more are " +
+      "answered with 429 and 400. All keys together: this times their number",
     group: SCHEDULER,
     value: "SEQUENCES",
   }),
