@@ -5,6 +5,7 @@
  */
 // deno-lint-ignore-file no-console -- what the terminal shows is written here
 import { type Config, configHelp, parseConfig } from "./src/core/config.ts";
+import { processEnvironment } from "./src/core/environment.ts";
 import { StartupError } from "./src/core/errors.ts";
 import { parsePlanConfig, planHelp } from "./src/core/plan_config.ts";
 import { parseTuneConfig, tuneHelp } from "./src/core/tune_config.ts";
@@ -102,12 +103,12 @@ async function run(config: Config): Promise<void> {
 }
 
 function plan(args: readonly string[]): void {
-  const config = parsePlanConfig(args, Deno.env.toObject());
+  const config = parsePlanConfig(args, processEnvironment());
   console.log(config === undefined ? planHelp(PRESET_NAMES) : planCommand(config));
 }
 
 async function tune(args: readonly string[]): Promise<void> {
-  const config = parseTuneConfig(args, Deno.env.toObject());
+  const config = parseTuneConfig(args, processEnvironment());
   if (config === undefined) return console.log(tuneHelp());
   // Loaded when asked for: a server's main isolate needs no kernels.
   const { tuneCommand } = await import("./src/server/tune_command.ts");
@@ -139,7 +140,7 @@ interface Served {
 }
 
 async function serveBound(address: Deno.Addr, began: number): Promise<Served> {
-  const config = parseConfig(Deno.args, Deno.env.toObject());
+  const config = parseConfig(Deno.args, processEnvironment());
   const keys = readKeys(config);
   // A socket in the file system is this machine's own.
   const hostname = "hostname" in address ? address.hostname : address.transport;
@@ -187,7 +188,7 @@ function runCommandLine(): Promise<void> {
   return orExit(() => {
     if (command === "plan") return plan(rest);
     if (command === "tune") return tune(rest);
-    return run(parseConfig(Deno.args, Deno.env.toObject()));
+    return run(parseConfig(Deno.args, processEnvironment()));
   });
 }
 

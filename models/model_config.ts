@@ -37,6 +37,8 @@ export interface ModelConfig {
   readonly attentionBias: boolean;
   /** Whether the MLP's projections have biases. */
   readonly mlpBias: boolean;
+  /** What of config.json is ignored, one sentence each; absent where nothing is. */
+  readonly warnings?: readonly string[];
 }
 
 /** Positive integer up to `max`; the bounds keep every later product of sizes exact and sane. */
@@ -107,6 +109,7 @@ export function parseModelConfig(json: unknown, file = "config.json"): ModelConf
     normalizesHeads: modelType === "qwen3",
     attentionBias: fields.attention_bias,
     mlpBias: fields.mlp_bias,
+    ...(rope.warnings.length === 0 ? {} : { warnings: rope.warnings }),
   });
 }
 

@@ -49,24 +49,58 @@ const Llama3 = z.object({
 
 const Linear = z.object({ factor: Factor });
 
+/** The rotary settings of a config.json. */
+export interface RopeSettings {
+  readonly theta: number;
+  /** Absent: the frequencies are used as they are. */
+  readonly scaling: RopeScaling | undefined;
+  /** What of the file is ignored, one sentence each. */
+  readonly warnings: readonly string[];
+}
+
 /**
  * The rotary settings of a config.json: `rope_parameters` as newer files have it, or `rope_theta`
- * and `rope_scaling`.
+ * and `rope_scaling`. Empty `rope_parameters` count as absent, and an object without a type as the
+ * type "default", both with a warning.
  *
  * @throws {StartupError} for a scaling that is not known, by its name, or a number out of bounds.
  */
-export function parseRope(
-  json: unknown,
-  file: string,
-): { theta: number; scaling: RopeScaling | undefined } {
+export function parseRope(json: unknown, file: string): RopeSettings {
   const places = parseModelJson(Places, json, file);
-  const place = places.rope_parameters ? "rope_parameters" : "rope_scaling";
-  const rope = places[place] ?? {};
+  const { rope_parameters: parameters } = places;
+  const place = parameters && !isEmpty(parameters) ? "rope_parameters" : "rope_scaling";
+  const rope = places[place] ?? undefined;
   const where = `${file} ${place}`;
-  const { rope_theta: inner } = parseModelJson(Inner, rope, where);
+  const { rope_theta: inner } = parseModelJson(Inner, rope ?? {}, where);
   const theta = inner ?? places.rope_theta ?? 10_000;
   // The key was "type" before it was "rope_type"; files in transition have both.
-  return { theta, scaling: parseScaling(rope["rope_type"] ?? rope["type"], rope, where) };
+  const type = rope?.["rope_type"] ?? rope?.["type"];
+  const scaling = parseScaling(type, rope ?? {}, where);
+  const warnings = [
+    ...parameters && isEmpty(parameters)
+      ? [`${file} rope_parameters is empty and counts as absent`]
+      : [],
+    ...rope === undefined ? [] : warnOfNoType(type, rope, where),
+  ];
+  return { theta, scaling, warnings };
+}
+
+function isEmpty(object: object): boolean {
+  return Object.keys(object).length === 0;
+}
+
+/** What is said without a type: nothing tells what it means. */
+function warnOfNoType(
+  type: unknown,
+  rope: Readonly<Record<string, unknown>>,
+  where: string,
+): string[] {
+  if (type !== undefined && type !== null) return [];
+  const ignored = Object.keys(rope).filter((name) => !(name in Inner.shape) && !/type$/.test(name));
+  // A base alone is a whole answer in rope_parameters, and none in rope_scaling.
+  if (ignored.length === 0 && where.endsWith("rope_parameters")) return [];
+  const without = ignored.length === 0 ? "" : `, without ${ignored.join(", ")}`;
+  return [`${where} has no type and counts as "default"${without}`];
 }
 
 function parseScaling(type: unknown, rope: unknown, where: string): RopeScaling | undefined {

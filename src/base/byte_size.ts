@@ -4,6 +4,7 @@ const FACTORS: ReadonlyMap<string, number> = new Map([
   ["kib", 2 ** 10],
   ["mib", 2 ** 20],
   ["gib", 2 ** 30],
+  ["tib", 2 ** 40],
 ]);
 
 /**
@@ -18,7 +19,7 @@ export function parseByteSize(text: string): number | undefined {
 
 /** `bytes` for people, in the largest binary unit that keeps it at 1 or more: `2.5 GiB`. */
 export function formatByteSize(bytes: number): string {
-  for (const unit of ["GiB", "MiB", "KiB"]) {
+  for (const unit of ["TiB", "GiB", "MiB", "KiB"]) {
     const value = bytes / FACTORS.get(unit.toLowerCase())!;
     if (value >= 1) return `${Number(value.toFixed(value < 10 ? 2 : 1))} ${unit}`;
   }

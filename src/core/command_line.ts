@@ -1,11 +1,9 @@
 import { parseArgs } from "node:util";
 import type { z } from "zod";
 import { nearestName } from "../base/edit_distance.ts";
+import type { Environment } from "./environment.ts";
 import { StartupError } from "./errors.ts";
 import { type Flag, readFlagText, refuseFlagText } from "./flags.ts";
-
-/** Environment variables by name; `Deno.env.toObject()` or a test's own. */
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The texts given for one flag, and where they stood: a flag, a variable, an argument. */
 export interface Given {

@@ -1,11 +1,6 @@
 import { nearestName } from "../base/edit_distance.ts";
-import {
-  checkValues,
-  deepFreeze,
-  type Environment,
-  readCommandLine,
-  takeModelArgument,
-} from "./command_line.ts";
+import { checkValues, deepFreeze, readCommandLine, takeModelArgument } from "./command_line.ts";
+import type { Environment } from "./environment.ts";
 import { checkInt8Activations, ConfigSchema, type Settings } from "./config_schema.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import { StartupError } from "./errors.ts";

@@ -98,6 +98,13 @@ export const ConfigSchema = z.object({
     group: SERVER,
     value: "CONNECTIONS",
   }),
+  sseKeepAlive: z.int().min(0).max(3600).default(30).meta({
+    description:
+      "Silence after which a stream that has begun sends a comment, so that proxies keep " +
+      "it open, in seconds; 0 for never",
+    group: SERVER,
+    value: "SECONDS",
+  }),
   shutdownTimeout: z.int().min(0).max(3600).default(30).meta({
     description: "How long running requests may finish after Ctrl-C, in seconds",
     group: SERVER,
@@ -168,7 +175,8 @@ export const ConfigSchema = z.object({
     value: "TOKENS",
   }),
   maxQueuedRequests: z.int().min(1).max(65_536).default(256).meta({
-    description: "Most sequences waiting before further requests are answered with 429",
+    description: "Most sequences that one API key has waiting, and most of one request; more are " +
+      "answered with 429 and 400. All keys together: this times their number",
     group: SCHEDULER,
     value: "SEQUENCES",
   }),

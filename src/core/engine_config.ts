@@ -60,7 +60,7 @@ export interface EngineConfig {
   readonly maxNumSeqs: number;
   /** Most tokens in one step (the chunked-prefill budget). */
   readonly maxNumBatchedTokens: number;
-  /** Most sequences waiting for admission before new requests are refused with 429. */
+  /** Most sequences of one owner waiting before its new requests are refused with 429, and of one request. */
   readonly maxNumWaitingSeqs: number;
 }
 
@@ -123,6 +123,9 @@ export interface EngineStats {
   readonly numPreemptions: number;
   /** Prompt positions computed, recomputation after preemption included. */
   readonly numComputedPromptTokens: number;
+  /** Prompt tokens of the answers that have a token, cached ones included, once each; a warm-up's not. */
+  readonly numPromptTokens: number;
+  /** Tokens of answers, those of a search when it ends; a warm-up's not. */
   readonly numGeneratedTokens: number;
   /** Prompt tokens looked up in the prefix cache, counted once at a sequence's first admission, a warm-up's not. */
   readonly numQueriedTokens: number;

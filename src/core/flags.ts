@@ -10,7 +10,7 @@ export interface FlagMeta {
   readonly group: string;
   /** Stands for the value in `--help`, such as `N` or `SECONDS`; empty for a switch. */
   readonly value: string;
-  /** A size in bytes that may carry a KiB, MiB or GiB suffix. */
+  /** A size in bytes that may carry a KiB, MiB, GiB or TiB suffix. */
   readonly bytes?: boolean;
   /** Never printed, neither in errors nor in logs. */
   readonly secret?: boolean;

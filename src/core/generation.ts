@@ -36,6 +36,11 @@ export interface GenerationRequest {
    * it from the API key and the request's `cache_salt`; absent is the scope of all without either.
    */
   readonly cacheScope?: string;
+  /**
+   * Who asks, an opaque name: owners take turns at admission, and each has a queue limit of its own.
+   * Absent: nobody in particular, who is an owner like others.
+   */
+  readonly owner?: string;
   /** Whether nobody asked for it but the server, to fill the cache: it is not counted as a look-up. */
   readonly isWarmUp?: boolean;
   /** How much its blocks are to stay cached; counts with the eviction policy `priority` only. */

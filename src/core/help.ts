@@ -33,7 +33,7 @@ const USAGE = [
 
 const NOTES = wrap(
   "A flag beats its environment variable. Flags that take several values may be repeated or hold " +
-    "values separated by commas. Sizes in bytes take the suffixes KiB, MiB and GiB. " +
+    "values separated by commas. Sizes in bytes take the suffixes KiB, MiB, GiB and TiB. " +
     "--gpu-memory-utilization is not available: WebGPU does not tell how much memory a GPU has.",
   PAGE_WIDTH,
 ).join("\n");

@@ -1,11 +1,6 @@
 import { z } from "zod";
-import {
-  checkValues,
-  deepFreeze,
-  type Environment,
-  readCommandLine,
-  takeModelArgument,
-} from "./command_line.ts";
+import { checkValues, deepFreeze, readCommandLine, takeModelArgument } from "./command_line.ts";
+import type { Environment } from "./environment.ts";
 import { ConfigSchema } from "./config_schema.ts";
 import { flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";

@@ -7,7 +7,7 @@ import { answerAsStream } from "./answer_stream.ts";
 import { decisionJson } from "./kv_log_route.ts";
 import type { Job, Run } from "./job.ts";
 import { SequenceText } from "./sequence_text.ts";
-import { cacheScope } from "./cache_scope.ts";
+import { cacheScope, requestOwner } from "./cache_scope.ts";
 import type { Services } from "./services.ts";
 import { type SamplingFields, stopsOf } from "./sampling_fields.ts";
 
@@ -21,11 +21,13 @@ export async function answer(c: Context, services: Services, job: Job): Promise<
   const id = `${job.format.idPrefix}${crypto.randomUUID().replaceAll("-", "")}`;
   const beamSearch = beamSearchOf(job.request);
   const scope = cacheScope(c, services.cacheSecret, job.request.cache_salt);
+  const owner = requestOwner(c, services.cacheSecret);
   const generation = await services.engine.submit({
     id,
     sequences: job.sequences,
     ...(beamSearch === undefined ? {} : { beamSearch }),
     ...(scope === undefined ? {} : { cacheScope: scope }),
+    ...(owner === undefined ? {} : { owner }),
     ...retentionOf(job.request),
   });
   const run = prepareRun(c, services, job, id);

@@ -17,8 +17,24 @@ export function cacheScope(
 ): string | undefined {
   const key = presentedKey(c);
   if (key === undefined && (salt === undefined || salt === null)) return undefined;
+  return nameUnder(secret, [["key", key], ["salt", salt ?? undefined]]);
+}
+
+/**
+ * Names who asks, so that API keys share the engine fairly: one name per key, whatever the salt.
+ * Undefined where the server asks for no key. The name tells nobody the key.
+ */
+export function requestOwner(c: Context, secret: Uint8Array): string | undefined {
+  const key = presentedKey(c);
+  return key === undefined ? undefined : nameUnder(secret, [["owner", key]]);
+}
+
+function nameUnder(
+  secret: Uint8Array,
+  parts: readonly (readonly [tag: string, part: string | undefined])[],
+): string {
   const hmac = createHmac("sha256", secret);
-  for (const [tag, part] of [["key", key], ["salt", salt ?? undefined]] as const) {
+  for (const [tag, part] of parts) {
     hmac.update(part === undefined ? `${tag}:none;` : `${tag}:${part.length}:${part};`);
   }
   return hmac.digest("hex");

@@ -10,7 +10,7 @@ import {
 import { GenerationMeter } from "./generation_meter.ts";
 import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
 import { readJson } from "./read_json.ts";
-import { checkStreamOptions, toSamplingParams } from "./sampling_fields.ts";
+import { checkNumSequences, checkStreamOptions, toSamplingParams } from "./sampling_fields.ts";
 import { requireReady, servedName } from "./served_model.ts";
 import type { Services } from "./services.ts";
 import { UNSUPPORTED_IN_CHAT } from "./unsupported_fields.ts";
@@ -23,6 +23,7 @@ export function chatRoute(services: Services): Handler {
     const request = await readJson(c, ChatRequest, UNSUPPORTED_IN_CHAT);
     const model = servedName(request.model, services.model);
     checkStreamOptions(request);
+    checkNumSequences(request, 1, services.limits);
     const numLogprobs = numChatLogprobs(request);
     const messages = toChatMessages(request.messages);
     const encodeOptions = toEncodeChatOptions(request, messages);

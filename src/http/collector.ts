@@ -86,7 +86,7 @@ export class Collector {
     if (numCachedTokens !== undefined && index % numSamples === 0) {
       this.#numCached[index / numSamples] = numCachedTokens;
     }
-    this.#meter.observeEvent(event, this.#promptLen(index));
+    this.#meter.observeEvent(event);
     const piece = text.push(event);
     if (piece.finish !== undefined) {
       this.#numUnfinished--;

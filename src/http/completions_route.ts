@@ -1,11 +1,11 @@
 import type { Handler } from "hono";
 import { answer } from "./answer.ts";
 import { completionsFormat } from "./completions_format.ts";
-import { CompletionsRequest, type Prompt, promptsOf } from "./completions_schema.ts";
+import { CompletionsRequest, numPromptsOf, type Prompt, promptsOf } from "./completions_schema.ts";
 import { GenerationMeter } from "./generation_meter.ts";
 import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
 import { readJson } from "./read_json.ts";
-import { checkStreamOptions, toSamplingParams } from "./sampling_fields.ts";
+import { checkNumSequences, checkStreamOptions, toSamplingParams } from "./sampling_fields.ts";
 import { requireReady, servedName } from "./served_model.ts";
 import type { Services, TextService } from "./services.ts";
 import { UNSUPPORTED_IN_COMPLETIONS } from "./unsupported_fields.ts";
@@ -21,6 +21,7 @@ export function completionsRoute(services: Services): Handler {
     const request = await readJson(c, CompletionsRequest, UNSUPPORTED_IN_COMPLETIONS);
     const model = servedName(request.model, services.model);
     checkStreamOptions(request);
+    checkNumSequences(request, numPromptsOf(request), services.limits);
 
     const { maxModelLen, vocabSize } = requireReady(engine);
     const { maxCharsPerToken, defaults } = services.model;

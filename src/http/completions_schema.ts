@@ -20,6 +20,11 @@ export type CompletionsRequest = z.output<typeof CompletionsRequest>;
 /** One prompt: text, or the ids of one. */
 export type Prompt = string | readonly TokenId[];
 
+/** How many prompts a request has, before a look at any of them: a list of ids is one. */
+export function numPromptsOf({ prompt }: CompletionsRequest): number {
+  return typeof prompt === "string" || typeof prompt[0] === "number" ? 1 : prompt.length;
+}
+
 /**
  * The prompts of a request: one text or list of ids, or a list of those.
  *

@@ -20,6 +20,14 @@ const COUNTERS: Readonly<Record<string, EngineCounter>> = {
     help: "Sequences that gave their KV blocks back and waited again",
     read: ({ numPreemptions }) => numPreemptions,
   },
+  "vllm:prompt_tokens_total": {
+    help: "Prompt tokens processed, cached ones included",
+    read: ({ numPromptTokens }) => numPromptTokens,
+  },
+  "vllm:generation_tokens_total": {
+    help: "Tokens generated",
+    read: ({ numGeneratedTokens }) => numGeneratedTokens,
+  },
   "vllm:prefix_cache_queries_total": {
     help: "Prompt tokens looked up in the prefix cache",
     read: ({ numQueriedTokens }) => numQueriedTokens,

@@ -17,15 +17,14 @@ export class GenerationMeter {
     this.#arrivedMs = now();
   }
 
-  /** Takes a token event of a sequence with `numPromptTokens`, before its text is assembled. */
-  observeEvent({ index, token }: TokenEvent, numPromptTokens: number): void {
+  /** Takes a token event of a sequence, before its text is assembled. */
+  observeEvent({ index, token }: TokenEvent): void {
     if (token === undefined) return;
     const now = this.#now();
     const last = this.#lastTokenMs.get(index);
     this.#lastTokenMs.set(index, now);
-    if (last === undefined) {
-      this.#metrics.observeFirstToken(numPromptTokens, (now - this.#arrivedMs) / 1000);
-    } else this.#metrics.observeNextToken((now - last) / 1000);
+    if (last === undefined) this.#metrics.observeFirstToken((now - this.#arrivedMs) / 1000);
+    else this.#metrics.observeNextToken((now - last) / 1000);
   }
 
   /** Takes a sequence that has ended for `reason`. */

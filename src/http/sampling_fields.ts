@@ -4,7 +4,7 @@ import type { SamplingParams } from "../core/sampling_params.ts";
 import { boundedArray } from "./bounded_array.ts";
 import { LOGIT_FIELDS, toLogitParams } from "./logit_fields.ts";
 import { NUM_SEEDS, seedOfSample } from "./seed_source.ts";
-import type { SamplingDefaults, TextService } from "./services.ts";
+import type { DoorLimits, SamplingDefaults, TextService } from "./services.ts";
 
 /** Most samples of one prompt: unbounded, one request could claim all memory (CVE-2026-34756). */
 export const MAX_SAMPLES = 64;
@@ -76,6 +76,31 @@ export function checkStreamOptions({ stream, stream_options }: SamplingFields): 
   throw new RequestError("stream_options is only allowed with stream set to true", {
     code: "invalid_value",
     param: "stream_options",
+  });
+}
+
+/**
+ * Refuses more sequences, prompts times `n`, than one request may queue, before anything is made of them.
+ *
+ * @throws {RequestError} with the field, the limit and the number.
+ */
+export function checkNumSequences(
+  { n }: SamplingFields,
+  numPrompts: number,
+  { maxNumSequences: limit }: Pick<DoorLimits, "maxNumSequences">,
+): void {
+  const numSamples = n ?? 1;
+  const length = numPrompts * numSamples;
+  if (length <= limit) return;
+  const param = numPrompts > limit ? "prompt" : "n";
+  const asked = numPrompts === 1
+    ? `n must be at most ${limit}, got ${numSamples}`
+    : `prompt has ${numPrompts} elements, which with n ${numSamples} makes ${length} sequences, but ` +
+      `at most ${limit} are allowed`;
+  throw new RequestError(`${asked}: a request queues no more than --max-queued-requests`, {
+    code: "too_many_sequences",
+    param,
+    details: { n_sequences: length, limit },
   });
 }
 

@@ -101,7 +101,9 @@ export interface AccessRules {
 
 /** Bounds of the door that are no part of any one endpoint. */
 export interface DoorLimits extends BodyLimits {
-  /** Silence after which a stream sends a comment, so that proxies keep it open, in ms. */
+  /** Most sequences of one request, prompts times samples: as many as one owner may have waiting. */
+  readonly maxNumSequences: number;
+  /** Silence after which a stream sends a comment, so that proxies keep it open, in ms; 0: never. */
   readonly keepAliveMs: number;
 }
 
@@ -110,7 +112,8 @@ export const DEFAULT_LIMITS: DoorLimits = {
   maxBodyBytes: 8 * 2 ** 20,
   maxUnfinishedBytes: 64 * 2 ** 20,
   bodyTimeoutMs: 60_000,
-  keepAliveMs: 15_000,
+  maxNumSequences: 256,
+  keepAliveMs: 30_000,
 };
 
 /** What a plan of KV memory is asked for. */

@@ -33,13 +33,12 @@ export interface FinishedSequence {
 
 /**
  * What `/metrics` reports, under vLLM's names and with its labels `model_name` and `engine`, so that its
- * dashboards, autoscalers and routers work unchanged. Gauges are read from the engine's latest
- * statistics at each scrape; counters and histograms are fed by the routes.
+ * dashboards, autoscalers and routers work unchanged. Gauges and what the engine counts, tokens above
+ * all, are read from its latest statistics at each scrape, so that they advance with its steps and not
+ * with whoever reads the answers; ends and histograms are fed by the routes.
  */
 export class ServingMetrics {
   #registry = new Registry();
-  #promptTokens: Counter;
-  #generatedTokens: Counter;
   #finished: Counter<"finished_reason">;
   #timeToFirstToken: Histogram;
   #interTokenLatency: Histogram;
@@ -51,8 +50,6 @@ export class ServingMetrics {
     this.#registry.setDefaultLabels({ model_name: modelName, engine: "0" });
     watchEngineGauges(this.#registry, engine);
     watchEngineCounters(this.#registry, engine);
-    this.#promptTokens = this.#counter("prompt_tokens_total", "Prompt tokens processed");
-    this.#generatedTokens = this.#counter("generation_tokens_total", "Tokens generated");
     this.#finished = new Counter({
       name: "vllm:request_success_total",
       help: "Sequences that ended, by reason",
@@ -98,15 +95,12 @@ export class ServingMetrics {
   }
 
   /** A sequence has its first token, `seconds` after its request arrived. */
-  observeFirstToken(numPromptTokens: number, seconds: number): void {
-    this.#promptTokens.inc(numPromptTokens);
-    this.#generatedTokens.inc();
+  observeFirstToken(seconds: number): void {
     this.#timeToFirstToken.observe(seconds);
   }
 
   /** A sequence has a further token, `seconds` after the one before. */
   observeNextToken(seconds: number): void {
-    this.#generatedTokens.inc();
     this.#interTokenLatency.observe(seconds);
   }
 
@@ -121,10 +115,6 @@ export class ServingMetrics {
   /** Reports how far a warm-up is, too. */
   watchWarmUp(read: () => WarmUpProgress): void {
     watchWarmUp(this.#registry, read);
-  }
-
-  #counter(name: string, help: string): Counter {
-    return new Counter({ name: `vllm:${name}`, help, registers: [this.#registry] });
   }
 
   #histogram(name: string, help: string, buckets: number[]): Histogram {

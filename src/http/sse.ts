@@ -19,7 +19,8 @@ export interface SseHandlers {
 
 /**
  * Answers with server-sent events (WHATWG HTML section 9.2). After `keepAliveMs` without an event it
- * writes a comment, which clients skip and which keeps proxies from closing a quiet stream.
+ * writes a comment, which clients skip and which keeps proxies from closing a quiet stream; never with
+ * 0, and never before the first event, since some clients take what comes first for an answer.
  */
 export function streamSse(c: Context, keepAliveMs: number, handlers: SseHandlers): Response {
   c.header("content-type", "text/event-stream; charset=utf-8");
@@ -29,7 +30,7 @@ export function streamSse(c: Context, keepAliveMs: number, handlers: SseHandlers
     let timer: ReturnType<typeof setTimeout> | undefined;
     function rearm(): void {
       clearTimeout(timer);
-      timer = setTimeout(beat, keepAliveMs);
+      if (keepAliveMs > 0) timer = setTimeout(beat, keepAliveMs);
     }
     function beat(): void {
       void out.write(": keep-alive\n\n");
@@ -40,7 +41,6 @@ export function streamSse(c: Context, keepAliveMs: number, handlers: SseHandlers
       rearm();
     }
     out.onAbort(handlers.onGone);
-    rearm();
     try {
       await handlers.write({
         send: (payloads) => write(payloads.map(toEvent).join("")),

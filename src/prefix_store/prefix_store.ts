@@ -4,6 +4,7 @@ import { toBatches } from "./kv_batches.ts";
 import type { PrefixRecord, RecordChanges } from "./prefix_record.ts";
 import { KvFile } from "../state/kv_file.ts";
 import { UnfitStoreError } from "../state/store_errors.ts";
+import { PREFIX_STORE } from "../state/store_kinds.ts";
 
 /** What prefixes depend on beside their tokens: a store of anything else is of no use. */
 export interface StoreIdentity {
@@ -57,25 +58,30 @@ export class PrefixStore {
   }
 
   /**
-   * Opens the store at `path`, or makes one. A file that is damaged or of another model is set aside
-   * with a line in the log, and the store is empty.
+   * Opens the store at `path`, or makes one. One that is damaged or of another model counts as empty, with
+   * a line in the log, and is set aside by the first write.
    *
+   * @throws {StartupError} when what lies there is no store of this kind.
    * @throws {StoreUnusableError} when there can be none at this path.
    */
   static async open(path: string, identity: StoreIdentity, log: Logger): Promise<PrefixStore> {
-    const read = async (kv: Deno.Kv) =>
-      await readContents(kv, identity) ?? await initialize(kv, identity);
-    const file = await KvFile.open(
-      { path, flag: "--prefix-store" },
-      read,
-      (kind, movedTo, reason) =>
-        log.warn(`prefix store is ${kind} and set aside, the cache starts cold`, {
-          path,
-          moved_to: movedTo,
-          reason,
-        }),
+    const format = {
+      read: (kv: Deno.Kv) => readContents(kv, identity),
+      create: () => ({
+        cacheSecret: crypto.getRandomValues(new Uint8Array(SECRET_BYTES)),
+        records: [],
+      }),
+      initialize: (kv: Deno.Kv, { cacheSecret }: Contents) => initialize(kv, identity, cacheSecret),
+    };
+    const listener = {
+      onUnfit: (kind: string, reason: string) =>
+        log.warn(`prefix store is ${kind}, the cache starts cold`, { path, reason }),
+      onSetAside: (movedTo: string) =>
+        log.warn("prefix store is set aside", { path, moved_to: movedTo }),
+    };
+    return new PrefixStore(
+      await KvFile.open<Contents>({ path, kind: PREFIX_STORE }, format, listener),
     );
-    return new PrefixStore(file);
   }
 
   /** Secret of this deployment, made at its first start. */
@@ -90,13 +96,14 @@ export class PrefixStore {
 
   /** Writes changes, in batches; when it throws, a part of them may have been written. */
   async write({ put, remove }: RecordChanges): Promise<void> {
+    const kv = await this.#file.writable();
     for (const batch of toBatches(put, recordBytes)) {
-      const atomic = this.#file.kv.atomic();
+      const atomic = kv.atomic();
       for (const record of batch) atomic.set([RECORDS_KEY, record.key], record);
       await atomic.commit();
     }
     for (const batch of toBatches(remove, (key) => OVERHEAD_BYTES + 2 * key.length)) {
-      const atomic = this.#file.kv.atomic();
+      const atomic = kv.atomic();
       for (const key of batch) atomic.delete([RECORDS_KEY, key]);
       await atomic.commit();
     }
@@ -176,12 +183,14 @@ function checkHeader(header: z.infer<typeof HeaderSchema>, identity: StoreIdenti
   }
 }
 
-async function initialize(kv: Deno.Kv, identity: StoreIdentity): Promise<Contents> {
-  const cacheSecret = crypto.getRandomValues(new Uint8Array(SECRET_BYTES));
+async function initialize(
+  kv: Deno.Kv,
+  identity: StoreIdentity,
+  cacheSecret: Bytes,
+): Promise<void> {
   const { modelFingerprint, kvLayout, blockSize } = identity;
   await kv.atomic()
     .set(HEADER_KEY, { formatVersion: FORMAT_VERSION, modelFingerprint, kvLayout, blockSize })
     .set(SECRET_KEY, cacheSecret)
     .commit();
-  return { cacheSecret, records: [] };
 }

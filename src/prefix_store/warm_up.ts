@@ -34,6 +34,9 @@ export interface WarmUpProgress {
   readonly numTokensLeft: number;
 }
 
+/** The owner of its requests, whose queue is nobody else's. */
+const OWNER = "warm-up";
+
 /** What a warm-up works with. */
 export interface WarmUpOptions {
   readonly engine: EnginePort;
@@ -148,6 +151,7 @@ export class WarmUp {
         id,
         sequences: [{ prompt, params: PARAMS }],
         isWarmUp: true,
+        owner: OWNER,
         ...(path.scope === "" ? {} : { cacheScope: path.scope }),
       });
       if (reason === "abort") return undefined;

@@ -1,6 +1,7 @@
 import { loadModelConfig } from "../../models/model_config.ts";
 import { modelFamily } from "../../models/registry.ts";
 import type { EngineConfig, StartupPhase } from "../core/engine_config.ts";
+import { createLogger, type Logger } from "../base/log.ts";
 import { StartupError } from "../core/errors.ts";
 import { kvFormat } from "../core/kv_layout.ts";
 import { readModelText } from "../core/model_json.ts";
@@ -8,6 +9,7 @@ import { modelFingerprint } from "../weights/fingerprint.ts";
 import { openWeights } from "../weights/safetensors.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 import { hostFreeBytes } from "./host_memory.ts";
+import { unusedTensors, warnOfUnused } from "./load_warnings.ts";
 import { kvBudget } from "./memory_budget.ts";
 import { openDevice } from "./open_device.ts";
 import { allocateMemory, bindableSteps, type RunnerMemory } from "./runner_memory.ts";
@@ -67,16 +69,22 @@ export interface LoadedModel {
 }
 
 /**
- * Opens the device, loads the weights and allocates the KV pool.
+ * Opens the device, loads the weights and allocates the KV pool. The log is told what of the model's
+ * files is not used.
  *
  * @throws {StartupError} for what the user can fix: files, flags, memory.
  */
-export async function loadModel(config: EngineConfig, phases: StartupPhases): Promise<LoadedModel> {
+export async function loadModel(
+  config: EngineConfig,
+  phases: StartupPhases,
+  log: Logger = createLogger({ format: config.logFormat ?? "text" }),
+): Promise<LoadedModel> {
   const device = await phases.run(
     "open device",
     () => openDevice(config.device, config.gpuBackend),
   );
   const model = loadModelConfig(config.modelDir);
+  for (const warning of model.warnings ?? []) log.warn(warning);
   const family = modelFamily(model.modelType);
   const budget = kvBudget(config, { ...model, ...kvFormat(config) }, {
     modelMaxLen: model.maxPositionEmbeddings,
@@ -95,7 +103,9 @@ export async function loadModel(config: EngineConfig, phases: StartupPhases): Pr
     try {
       const configText = readModelText(config.modelDir, "config.json") ?? "";
       fingerprint = modelFingerprint(configText, checkpoint, quantization);
-      return await uploadWeights(device, checkpoint, family.weights(model), {
+      const specs = family.weights(model);
+      warnOfUnused(log, unusedTensors(checkpoint.names(), specs, model));
+      return await uploadWeights(device, checkpoint, specs, {
         ...(quantization === undefined ? {} : { quantization }),
         onProgress: (share) => report(`${Math.floor(100 * share)} %`),
       });

@@ -38,10 +38,11 @@ export interface AdmissionLimits {
 }
 
 /**
- * Lets sequences that wait start: first come, first served.
+ * Lets sequences that wait start: owners take turns, and each owner's are served in order of arrival.
  *
- * Who does not fit is not overtaken by a smaller one. Only who waits for what another sequence
- * computes lets others pass, since it comes off better by waiting.
+ * A sequence that does not fit ends the admissions of the step, so that no smaller one behind it takes
+ * the blocks. Only a sequence that waits for a prefix that another one computes lets others pass, since
+ * it comes off better by waiting.
  */
 export class Admissions {
   readonly #blocks: BlockManager;
@@ -70,17 +71,18 @@ export class Admissions {
 
   /** Admits as many sequences as seats, blocks and what is left of the plan's budget allow. */
   fill(plan: BatchPlan): void {
-    const { running, waiting } = this.#queues;
+    const { running } = this.#queues;
+    const turns = this.#queues.takeTurns();
     this.#blocked = undefined;
-    for (let i = 0;;) {
-      const sequence = waiting[i];
+    for (;;) {
+      const sequence = turns.next;
       if (sequence === undefined || plan.countFor(sequence) === 0) return;
       if (!this.#hasSeats(sequence)) return;
       const siblings = this.#queues.ofRequest(sequence.requestId);
       const sharing = chooseSharing(sequence, { running, siblings }, this.#blocks);
       if (sharing.type === "wait") {
         this.#reportWait(sequence, sharing.reason);
-        i++;
+        turns.passOver();
       } else {
         const admission = this.#tryAdmit(sequence, sharing);
         if (admission === undefined) {

@@ -9,6 +9,7 @@ export type CounterStats = Pick<
   | "numSteps"
   | "numPreemptions"
   | "numComputedPromptTokens"
+  | "numPromptTokens"
   | "numGeneratedTokens"
   | "numQueriedTokens"
   | "numHitTokens"
@@ -36,6 +37,7 @@ export class Counters {
   numSteps = 0;
   numPreemptions = 0;
   #numComputedPromptTokens = 0;
+  #numPromptTokens = 0;
   #numGeneratedTokens = 0;
   #numQueriedTokens = 0;
   #numHitTokens = 0;
@@ -53,6 +55,7 @@ export class Counters {
       numSteps: this.numSteps,
       numPreemptions: this.numPreemptions,
       numComputedPromptTokens: this.#numComputedPromptTokens,
+      numPromptTokens: this.#numPromptTokens,
       numGeneratedTokens: this.#numGeneratedTokens,
       numQueriedTokens: this.#numQueriedTokens,
       numHitTokens: this.#numHitTokens,
@@ -93,8 +96,10 @@ export class Counters {
     this.#numComputedPromptTokens += Math.max(0, promptEnd - start);
   }
 
-  /** A token has been drawn for a sequence that goes on or ends with it. */
-  countToken(): void {
+  /** An answer to `entry` has a token more, which may be its first. Those of a warm-up do not count. */
+  countToken({ isWarmUp, numPromptTokens }: Sequence, isFirst: boolean): void {
+    if (isWarmUp) return;
+    if (isFirst) this.#numPromptTokens += numPromptTokens;
     this.#numGeneratedTokens++;
   }
 }

@@ -24,6 +24,7 @@ export function entriesOf(request: GenerationRequest, options: IntakeOptions): S
     id: options.firstId + index,
     requestId: request.id,
     index,
+    owner: request.owner,
     caching,
     isWarmUp: request.isWarmUp ?? false,
   });

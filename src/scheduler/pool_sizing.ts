@@ -63,7 +63,8 @@ export class PoolSizing {
    * while there is enough. O(running sequences), and O(blocks of a prompt) while one waits for blocks.
    */
   shortage(): BlockShortage | undefined {
-    const { running, waiting } = this.#parts.queues;
+    const { queues } = this.#parts;
+    const { running } = queues;
     const numGrowing = running.reduce(
       (sum, entry) => sum + numBlocksToGrow(entry, this.#blocks),
       0,
@@ -73,7 +74,7 @@ export class PoolSizing {
       return { sequenceId: running.at(-1)!.id, numMissing, isLone: running.length === 1 };
     }
     // Who would be alone is tried here first: a pool whose blocks are pinned would have to refuse it.
-    const sequence = running.length === 0 ? waiting[0] : this.#parts.blocked();
+    const sequence = running.length === 0 ? queues.takeTurns().next : this.#parts.blocked();
     if (sequence?.state !== "waiting") return undefined;
     const numLacked = numBlocksMissing(sequence, this.#blocks);
     if (numLacked === 0) return undefined;

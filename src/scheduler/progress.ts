@@ -7,7 +7,7 @@ import { answerEvents } from "./beam_answers.ts";
 import { Beam, type BeamGroup } from "./beam_group.ts";
 import type { Counters } from "./counters.ts";
 import { EventBuffer, type Report } from "./event_buffer.ts";
-import type { Sequence } from "./sequence.ts";
+import type { Answer, Sequence } from "./sequence.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 import { finishReason } from "./stopping.ts";
 
@@ -71,7 +71,7 @@ export class Progress {
 
   /** Ends an entry: reports the last event of each of its answers, and forgets it. */
   end(entry: Sequence, report: Report & { readonly finishReason: FinishReason }): void {
-    for (const answer of entry.answers) this.#events.add(answer, report);
+    for (const answer of entry.answers) this.#report(entry, answer, report);
     const { finishReason: reason } = report;
     const waiting = entry.members.filter(({ state }) => state === "waiting");
     for (const { id: sequenceId } of waiting) {
@@ -100,12 +100,11 @@ export class Progress {
     }
     sequence.numComputedTokens = end;
     if (drawn === undefined) return;
-    this.#counters.countToken();
     if (sequence instanceof Beam) return sequence.group.take(sequence, drawn);
     const { sequenceId: _, ...report } = drawn;
     sequence.append(report.token);
     const reason = finishReason(sequence, report.token, this.#options.maxModelLen);
-    if (reason === undefined) this.#events.add(sequence, report);
+    if (reason === undefined) this.#report(sequence, sequence, report);
     else this.end(sequence, { ...report, finishReason: reason });
   }
 
@@ -115,8 +114,13 @@ export class Progress {
     for (const { id } of dropped) this.#blocks.free(id);
     for (const beam of added) this.reportQueued(beam);
     if (!group.isDone) return;
-    for (const { answer, report } of answerEvents(group)) this.#events.add(answer, report);
+    for (const { answer, report } of answerEvents(group)) this.#report(group, answer, report);
     this.#release(group);
+  }
+
+  #report(entry: Sequence, answer: Answer, report: Report): void {
+    if (report.token !== undefined) this.#counters.countToken(entry, !answer.hasReported);
+    this.#events.add(answer, report);
   }
 
   #release(entry: Sequence): void {

@@ -18,7 +18,13 @@ import { PoolSizing } from "./pool_sizing.ts";
 import { Progress } from "./progress.ts";
 import { holdersOf, type Sequence } from "./sequence.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
-import { cacheInUse, checkFits, checkQueueHasRoom, checkSearchFits } from "./submission.ts";
+import {
+  cacheInUse,
+  checkFits,
+  checkNumSequences,
+  checkQueueHasRoom,
+  checkSearchFits,
+} from "./submission.ts";
 
 /** The limits of a scheduler, each at least 1. */
 export interface SchedulerOptions {
@@ -28,7 +34,7 @@ export interface SchedulerOptions {
   readonly maxNumSeqs: number;
   /** Most tokens in one step. */
   readonly maxNumBatchedTokens: number;
-  /** Most sequences waiting for admission. */
+  /** Most sequences of one owner waiting for admission, and so the most of one request. */
   readonly maxNumWaitingSeqs: number;
   /** Is told why sequences wait, beside what the block manager tells. */
   readonly onDecision?: DecisionListener;
@@ -109,16 +115,17 @@ export class Scheduler {
   /**
    * Queues all sequences of a request.
    *
-   * @throws {RequestError} when one of them could never run (400) or too many wait (429). Nothing
-   * has been queued.
+   * @throws {RequestError} when they are too many for any queue or one of them could never run (400),
+   * or too many of the same owner wait (429). Nothing has been queued.
    */
   add(request: GenerationRequest): void {
     const { numBlocks, blockSize } = this.#blocks;
     const { growthLimit } = this.pool;
     const limits = { ...this.#options, numBlocks, blockSize, growthLimit };
+    checkNumSequences(request, limits);
     checkFits(request, limits);
     checkSearchFits(request, limits);
-    checkQueueHasRoom(request, this.#queues.numWaiting, limits);
+    checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), limits);
     const { maxModelLen } = limits;
     const entries = entriesOf(request, { firstId: this.#nextSequenceId, maxModelLen });
     this.#nextSequenceId += request.sequences.length;

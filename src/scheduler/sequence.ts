@@ -19,6 +19,8 @@ export interface SequenceIdentity {
   readonly index: number;
   /** Index of the request's first sequence with the same prompt; default: its own. */
   readonly promptGroup?: number;
+  /** Who asks for it; default: nobody in particular, who is an owner like others. */
+  readonly owner?: string | undefined;
   /** Default: the scope of all who name none. */
   readonly caching?: CachingOptions;
   /** Whether its look-ups are the server's own; default: false. */
@@ -50,6 +52,7 @@ export class Sequence implements Answer {
   readonly requestId: RequestId;
   readonly index: number;
   readonly promptGroup: number;
+  readonly owner: string | undefined;
   readonly caching: CachingOptions;
   readonly isWarmUp: boolean;
   readonly params: SequenceRequest["params"];
@@ -72,6 +75,7 @@ export class Sequence implements Answer {
     this.requestId = identity.requestId;
     this.index = identity.index;
     this.promptGroup = identity.promptGroup ?? identity.index;
+    this.owner = identity.owner;
     this.caching = identity.caching ?? {};
     this.isWarmUp = identity.isWarmUp ?? false;
     this.params = request.params;

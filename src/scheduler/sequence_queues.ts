@@ -1,6 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { RequestId } from "../core/ids.ts";
 import type { Sequence } from "./sequence.ts";
+import { type AdmissionTurns, WaitingQueue } from "./waiting_queue.ts";
 
 /**
  * Who waits and who runs.
@@ -9,12 +10,12 @@ import type { Sequence } from "./sequence.ts";
  *               ^----- preemptLast ------'
  *
  * Every unfinished sequence stands in exactly one of the two queues and under its request; its
- * `state` says where. Running sequences stand in order of admission. Ending one and admitting one from
- * the midst of those that wait costs O(queue); the other operations cost O(1), apart from moving the
- * ids of the waiting ones up or down a place.
+ * `state` says where. Running sequences stand in order of admission; whose turn it is among those that
+ * wait, {@link WaitingQueue} says. Ending or admitting one costs O(queue of its owner).
  */
 export class SequenceQueues {
-  readonly #waiting: Sequence[] = [];
+  readonly #waiting = new WaitingQueue();
+  #numWaiting = 0;
   readonly #running: Sequence[] = [];
   readonly #requests = new Map<RequestId, Sequence[]>();
 
@@ -23,19 +24,29 @@ export class SequenceQueues {
     return this.#running;
   }
 
-  /** Those that wait, the next to be admitted first; it changes as they are admitted and end. */
+  /** Those that wait: the preempted ones, then owner by owner. O(sequences). */
   get waiting(): readonly Sequence[] {
-    return this.#waiting;
+    return this.#waiting.sequences;
   }
 
-  /** Sequences that wait, preempted ones included. */
+  /** Entries that wait, preempted ones included. */
   get numWaiting(): number {
-    return this.#waiting.length;
+    return this.#numWaiting;
   }
 
-  /** Sequences that wait or run. */
+  /** Entries that wait or run. */
   get numUnfinished(): number {
-    return this.#waiting.length + this.#running.length;
+    return this.#numWaiting + this.#running.length;
+  }
+
+  /** Answers of an owner that wait, preempted ones and all those of a search included. */
+  numAnswersWaiting(owner: Sequence["owner"]): number {
+    return this.#waiting.numAnswersOf(owner);
+  }
+
+  /** The order in which those that wait are to be admitted. */
+  takeTurns(): AdmissionTurns {
+    return this.#waiting.takeTurns();
   }
 
   /** The unfinished sequences of a request; none if it is unknown or has ended. */
@@ -48,12 +59,14 @@ export class SequenceQueues {
     invariant(!this.#requests.has(requestId), `request ${requestId} is in the engine already`);
     invariant(sequences.length > 0, `request ${requestId} has no sequences`);
     this.#requests.set(requestId, [...sequences]);
-    this.#waiting.push(...sequences);
+    for (const sequence of sequences) this.#waiting.add(sequence);
+    this.#numWaiting += sequences.length;
   }
 
   /** Moves a sequence that waits to the end of those that run. */
   admit(sequence: Sequence): void {
-    remove(this.#waiting, sequence);
+    this.#waiting.admit(sequence);
+    this.#numWaiting--;
     sequence.state = "running";
     this.#running.push(sequence);
   }
@@ -62,7 +75,8 @@ export class SequenceQueues {
   preemptLast(): Sequence {
     const sequence = this.#running.pop()!;
     sequence.state = "waiting";
-    this.#waiting.unshift(sequence);
+    this.#waiting.preempt(sequence);
+    this.#numWaiting++;
     return sequence;
   }
 
@@ -71,19 +85,23 @@ export class SequenceQueues {
     const siblings = this.#requests.get(sequence.requestId)!;
     remove(siblings, sequence);
     if (siblings.length === 0) this.#requests.delete(sequence.requestId);
-    remove(sequence.state === "running" ? this.#running : this.#waiting, sequence);
+    this.#waiting.end(sequence);
+    if (sequence.state === "running") remove(this.#running, sequence);
+    else this.#numWaiting--;
     sequence.state = "finished";
   }
 
   /** Audit: each unfinished sequence stands once, where its state says. O(sequences). */
   checkIntegrity(): void {
-    for (const sequence of this.#waiting) checkState(sequence, "waiting");
+    const { waiting } = this;
+    for (const sequence of waiting) checkState(sequence, "waiting");
     for (const sequence of this.#running) checkState(sequence, "running");
-    const queued = new Set([...this.#waiting, ...this.#running]);
+    this.#waiting.checkIntegrity(this.#running);
+    const queued = new Set([...waiting, ...this.#running]);
     const unfinished = [...this.#requests.values()].flat();
     invariant(
-      queued.size === this.numUnfinished && queued.size === unfinished.length &&
-        unfinished.every((sequence) => queued.has(sequence)),
+      waiting.length === this.#numWaiting && queued.size === this.numUnfinished &&
+        queued.size === unfinished.length && unfinished.every((sequence) => queued.has(sequence)),
       `${this.numUnfinished} places in queues, ${unfinished.length} unfinished sequences`,
     );
   }

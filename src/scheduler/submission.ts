@@ -14,7 +14,7 @@ export interface SubmissionLimits extends PoolSize {
   readonly growthLimit: number;
   /** Most tokens of one sequence, prompt and output. */
   readonly maxModelLen: number;
-  /** Most sequences waiting for admission. */
+  /** Most sequences of one owner waiting for admission, and so the most of one request. */
   readonly maxNumWaitingSeqs: number;
   /** Most sequences in one step. */
   readonly maxNumSeqs: number;
@@ -172,10 +172,22 @@ function describePool({ numBlocks, blockSize }: PoolSize): string {
 }
 
 /**
- * Refuses a request while too many sequences wait already.
+ * Refuses a request that has more sequences than may ever wait. It looks at nothing but their number.
  *
- * A request that finds nobody waiting is taken whatever its number of sequences: it would be
- * refused on an idle server otherwise, and told to try again.
+ * @throws {RequestError} with status 400 and the numbers.
+ */
+export function checkNumSequences(request: GenerationRequest, limits: SubmissionLimits): void {
+  const { length } = request.sequences;
+  const { maxNumWaitingSeqs: limit } = limits;
+  if (length <= limit) return;
+  throw new RequestError(
+    `The request has ${length} sequences, prompts times n, but --max-queued-requests allows ${limit}`,
+    { code: "too_many_sequences", param: "n", details: { n_sequences: length, limit } },
+  );
+}
+
+/**
+ * Refuses a request while too many of its owner's sequences wait already.
  *
  * @throws {RequestError} with status 429 and the numbers.
  */
@@ -185,10 +197,11 @@ export function checkQueueHasRoom(
   limits: SubmissionLimits,
 ): void {
   const numAsked = request.sequences.length;
-  if (numWaiting === 0 || numWaiting + numAsked <= limits.maxNumWaitingSeqs) return;
+  if (numWaiting + numAsked <= limits.maxNumWaitingSeqs) return;
+  const whose = request.owner === undefined ? "" : " of this API key";
   throw new RequestError(
-    `The queue is full: ${numWaiting} sequences wait, ${numAsked} more would exceed the limit of ` +
-      `${limits.maxNumWaitingSeqs}`,
+    `The queue is full: ${numWaiting} sequences${whose} wait, ${numAsked} more would exceed the limit ` +
+      `of ${limits.maxNumWaitingSeqs}`,
     {
       status: 429,
       type: "rate_limit_error",

@@ -12,10 +12,18 @@ export interface ModelDirectory {
 /**
  * Finds the model that `--model` means: a directory, or the bundled model when absent.
  *
- * @throws {StartupError} when there is no such directory.
+ * @throws {StartupError} when there is no such directory, or this process may not read it.
  */
 export function findModel(model: string | undefined): ModelDirectory {
   if (model === undefined) return { dir: toPath(DEMO.dir), name: DEMO.name };
+  if (Deno.permissions.querySync({ name: "read", path: model }).state !== "granted") {
+    throw new StartupError(
+      `Not allowed to read --model ${
+        JSON.stringify(model)
+      }: start with "deno run -A main.ts serve", ` +
+        `or with --allow-read=${model}`,
+    );
+  }
   if (!isDirectory(model)) {
     throw new StartupError(
       `--model ${JSON.stringify(model)} is not a directory; it must hold config.json, ` +

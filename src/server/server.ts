@@ -10,6 +10,8 @@ import { createApp } from "../http/app.ts";
 import { createSeedSource } from "../http/seed_source.ts";
 import { DEFAULT_LIMITS, type SamplingDefaults, type ServedModel } from "../http/services.ts";
 import { ServingMetrics } from "../http/serving_metrics.ts";
+import { PREFIX_STORE, TUNING_STORE } from "../state/store_kinds.ts";
+import { checkStorePlace } from "../state/store_place.ts";
 import { StopStrings } from "../tokenizer/stop_strings.ts";
 import { loadTextService, type TextService } from "../tokenizer/text_service.ts";
 import type { Keys } from "./keys.ts";
@@ -39,7 +41,7 @@ export interface ServerEvents {
  * Wires the rooms together: text service, engine isolate and HTTP door for one model.
  *
  * @param address the server listens on, and the keys it asks for.
- * @throws {StartupError} for model files that cannot be served.
+ * @throws {StartupError} for model files that cannot be served, and stores that are none of ours.
  */
 export async function createServer(
   config: Config,
@@ -58,8 +60,10 @@ export async function createServer(
   });
   const model = describeModel(config, directory, text);
   const base = toEngineConfig(config, directory.dir);
-  const path = storePath(config.prefixStore, "prefixes.sqlite3");
-  const tuningStore = storePath(config.tuningStore, "tuning.sqlite3");
+  const path = storePath(config.prefixStore, PREFIX_STORE.fileName);
+  const tuningStore = storePath(config.tuningStore, TUNING_STORE.fileName);
+  // Also where no kernel is timed: a flag that names another program's file is a mistake.
+  if (tuningStore !== undefined) checkStorePlace({ path: tuningStore, kind: TUNING_STORE });
   const memory = await PrefixMemory.open({ path, engine, config: base, log });
   // The same keys after a restart, so that what was remembered is recognised.
   const engineConfig = {
@@ -76,7 +80,11 @@ export async function createServer(
     createStopStrings: (stops) => new StopStrings(stops),
     access: { ...keys, hostname: address },
     cacheSecret: memory.cacheSecret,
-    limits: DEFAULT_LIMITS,
+    limits: {
+      ...DEFAULT_LIMITS,
+      maxNumSequences: config.maxQueuedRequests,
+      keepAliveMs: config.sseKeepAlive * 1000,
+    },
     metrics,
     kvPlanner: createKvPlanner({ ...directory, name: model.names[0]! }),
     log,

@@ -1,4 +1,4 @@
-import { stateDirectory } from "../state/state_directory.ts";
+import { currentStateDirectory } from "../state/state_directory.ts";
 
 /**
  * Where a store lies whose flag was given as `flag`; undefined for nowhere, which the flag says with `none`
@@ -7,6 +7,6 @@ import { stateDirectory } from "../state/state_directory.ts";
 export function storePath(flag: string | undefined, fileName: string): string | undefined {
   if (flag === "none") return undefined;
   if (flag !== undefined) return flag;
-  const dir = stateDirectory(Deno.env.toObject());
+  const dir = currentStateDirectory();
   return dir === undefined ? undefined : `${dir}/${fileName}`;
 }

@@ -3,6 +3,8 @@ import { toEngineConfig } from "../core/config.ts";
 import type { TuneConfig } from "../core/tune_config.ts";
 import { measureTuning } from "../runner/measure_tuning.ts";
 import { findModel } from "./model_directory.ts";
+import { TUNING_STORE } from "../state/store_kinds.ts";
+import { checkStorePlace } from "../state/store_place.ts";
 import { storePath } from "./store_path.ts";
 import { tuneJson, tuneText } from "./tune_text.ts";
 
@@ -10,14 +12,17 @@ import { tuneJson, tuneText } from "./tune_text.ts";
  * What `quire tune` prints, once everything is timed.
  *
  * @param progress is told each phase as it begins, and how far it is.
- * @throws {StartupError} for a model that cannot be loaded, and where there is no adapter.
+ * @throws {StartupError} for a model that cannot be loaded, where there is no adapter, and for a
+ * file that is no tuning store.
  */
 export async function tuneCommand(
   config: TuneConfig,
   progress: (words: string) => void,
 ): Promise<string> {
   const { dir, name } = findModel(config.model);
-  const path = storePath(config.tuningStore, "tuning.sqlite3");
+  const path = storePath(config.tuningStore, TUNING_STORE.fileName);
+  // Before anything is timed, which takes minutes.
+  if (path !== undefined) checkStorePlace({ path, kind: TUNING_STORE });
   const measured = await measureTuning({
     ...toEngineConfig(config, dir),
     ...(path === undefined ? {} : { tuningStore: path }),

@@ -1,4 +1,4 @@
-import type { Environment } from "../core/command_line.ts";
+import { type Environment, processEnvironment } from "../core/environment.ts";
 
 /**
  * The folder for what Quire itself remembers on this machine, by the platform's custom; undefined where
@@ -12,6 +12,11 @@ export function stateDirectory(
   // The XDG Base Directory Specification: a relative path there is to be ignored.
   if (env.XDG_STATE_HOME?.startsWith("/")) return below(env.XDG_STATE_HOME, "/quire");
   return below(env.HOME, "/.local/state/quire");
+}
+
+/** The {@link stateDirectory} of this process, as far as it may read its environment. */
+export function currentStateDirectory(): string | undefined {
+  return stateDirectory(processEnvironment());
 }
 
 function below(folder: string | undefined, rest: string): string | undefined {

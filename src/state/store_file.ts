@@ -1,12 +1,6 @@
 import { DatabaseSync } from "node:sqlite";
 import { StoreUnusableError, UnfitStoreError } from "./store_errors.ts";
-
-/** Where a store lies, and the flag that says so. */
-export interface StorePlace {
-  readonly path: string;
-  /** For errors, such as `--prefix-store`. */
-  readonly flag: string;
-}
+import { checkStorePlace, isMarked, markStore, type StorePlace } from "./store_place.ts";
 
 /** A store that is larger is not ours, and would take long to check. */
 const MAX_STORE_BYTES = 2 ** 30;
@@ -22,30 +16,39 @@ const COMPANIONS = ["-wal", "-shm"];
  * the other's records for its own. The claim ends with the process, however that ends.
  */
 export class StoreFile {
-  readonly path: string;
+  readonly #place: StorePlace;
   readonly #lock: Deno.FsFile;
 
-  private constructor(path: string, lock: Deno.FsFile) {
-    this.path = path;
+  private constructor(place: StorePlace, lock: Deno.FsFile) {
+    this.#place = place;
     this.#lock = lock;
   }
 
+  /** Where it lies; behind a symbolic link, where that leads. */
+  get path(): string {
+    return this.#place.path;
+  }
+
   /**
-   * Claims `path`, creating its folder and an empty file where they are missing, for the owner's eyes
+   * Claims a place, creating its folder and an empty file where they are missing, for the owner's eyes
    * alone: what it learned from prompts is no one else's business.
    *
+   * @throws {StartupError} when what lies there is not ours; it stays as it is.
    * @throws {StoreUnusableError} when writing is not allowed or not possible, or another process has it.
    */
-  static claim({ path, flag }: StorePlace): StoreFile {
+  static claim(asked: StorePlace): StoreFile {
+    const { kind, kind: { flag } } = asked;
+    const path = checkStorePlace(asked);
     const dir = path.replace(/[\\/]?[^\\/]*$/, "") || (/^[\\/]/.test(path) ? "/" : ".");
     requirePermission(dir, flag);
     let lock: Deno.FsFile | undefined;
     try {
       Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
+      if (isReadOnly(path)) throw new Error("the file is read-only");
       lock = openPrivate(`${path}.lock`);
       if (lock.tryLockSync(true)) {
         openPrivate(path).close();
-        return new StoreFile(path, lock);
+        return new StoreFile({ path, kind }, lock);
       }
     } catch (error) {
       lock?.close();
@@ -56,14 +59,18 @@ export class StoreFile {
   }
 
   /**
-   * Audits the file as SQLite. Deno KV ends the whole process when it finds a page damaged while it runs,
-   * so that is found out before.
+   * Audits the file as SQLite, and marks it as ours. Deno KV ends the whole process when it finds a page
+   * damaged while it runs, so that is found out before.
    *
    * @throws {UnfitStoreError} when it is damaged, or a database of something else.
    */
   check(): void {
     const { size } = Deno.statSync(this.path);
-    if (size === 0) return;
+    if (size > 0) this.#audit(size);
+    if (!isMarked(this.#place)) markStore(this.#place);
+  }
+
+  #audit(size: number): void {
     if (size > MAX_STORE_BYTES) {
       throw new UnfitStoreError("foreign", `it has ${size} bytes, over ${MAX_STORE_BYTES}`);
     }
@@ -133,6 +140,12 @@ function requirePermission(dir: string, flag: string): void {
 
 function openPrivate(path: string): Deno.FsFile {
   return Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 });
+}
+
+/** Whether nobody may write the file, by its mode: the superuser could all the same. */
+function isReadOnly(path: string): boolean {
+  const mode = exists(path) ? Deno.statSync(path).mode : null;
+  return mode !== null && (mode & 0o222) === 0;
 }
 
 /** The first name that is free, or that of the file set aside longest ago. */

@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Logger } from "../base/log.ts";
 import { KvFile } from "./kv_file.ts";
 import { UnfitStoreError } from "./store_errors.ts";
+import { TUNING_STORE } from "./store_kinds.ts";
 
 /** One operation of one shape, timed in each of its variants on one adapter. */
 export interface TunedOperation {
@@ -53,20 +54,27 @@ export class TuningStore {
   }
 
   /**
-   * Opens the store at `path`, or makes one. A file that is damaged or another program's is set aside with
-   * a line in the log.
+   * Opens the store at `path`, or makes one. One that is damaged or of another version counts as empty,
+   * with a line in the log, and is set aside by the first write.
    *
+   * @throws {StartupError} when what lies there is no store of this kind.
    * @throws {StoreUnusableError} when there can be none at this path, or another process has it open.
    */
   static async open(path: string, identity: TuningIdentity, log: Logger): Promise<TuningStore> {
-    const read = (kv: Deno.Kv) => readOperations(kv, identity);
-    const place = { path, flag: "--tuning-store" };
-    const file = await KvFile.open(
-      place,
-      read,
-      (kind, movedTo, reason) =>
-        log.warn(`tuning store is ${kind} and set aside`, { path, moved_to: movedTo, reason }),
-    );
+    const format = {
+      read: (kv: Deno.Kv) => readOperations(kv, identity),
+      create: () => [],
+      async initialize(kv: Deno.Kv) {
+        await kv.set(HEADER_KEY, { formatVersion: FORMAT_VERSION });
+      },
+    };
+    const listener = {
+      onUnfit: (kind: string, reason: string) =>
+        log.warn(`tuning store is ${kind} and not used`, { path, reason }),
+      onSetAside: (movedTo: string) =>
+        log.warn("tuning store is set aside", { path, moved_to: movedTo }),
+    };
+    const file = await KvFile.open({ path, kind: TUNING_STORE }, format, listener);
     return new TuningStore(file, identity);
   }
 
@@ -78,8 +86,9 @@ export class TuningStore {
   /** Adds operations, or replaces what is known of them. */
   async write(operations: readonly TunedOperation[]): Promise<void> {
     const { adapter, kernels } = this.#identity;
+    const kv = await this.#file.writable();
     for (let at = 0; at < operations.length; at += MAX_WRITES) {
-      const atomic = this.#file.kv.atomic();
+      const atomic = kv.atomic();
       for (const record of operations.slice(at, at + MAX_WRITES)) {
         atomic.set([OPERATIONS_KEY, adapter, kernels, record.operation], record);
       }
@@ -96,14 +105,13 @@ export class TuningStore {
 async function readOperations(
   kv: Deno.Kv,
   { adapter, kernels }: TuningIdentity,
-): Promise<readonly TunedOperation[]> {
+): Promise<readonly TunedOperation[] | undefined> {
   const header = (await kv.get(HEADER_KEY)).value;
   if (header === null) {
     for await (const _ of kv.list({ prefix: [] }, { limit: 1 })) {
       throw new UnfitStoreError("foreign", "it was written by another program");
     }
-    await kv.set(HEADER_KEY, { formatVersion: FORMAT_VERSION });
-    return [];
+    return undefined;
   }
   try {
     HeaderSchema.parse(header);

@@ -36,6 +36,22 @@ Deno.test("help lists every flag with its environment variable", async () => {
   assertEquals((await runMain(["--version"])).stdout.trim(), "0.1.0");
 });
 
+Deno.test("help, version and plan need no permission, and ask for none", async () => {
+  for (
+    const [args, expected] of [
+      [["help"], "--max-num-seqs"],
+      [["--version"], "0.1.0"],
+      [["plan", "--help"], "--memory"],
+      [["plan", "llama-3.1-8b", "--memory", "8GiB"], "65,536"],
+      [["tune", "--help"], "--context"],
+    ] as const
+  ) {
+    const { code, stdout, stderr } = await runMain(args, { QUIRE_PORT: "1" }, ["--no-prompt"]);
+    assertEquals([code, stderr], [0, ""], args.join(" "));
+    assertStringIncludes(stdout, expected);
+  }
+});
+
 Deno.test("mistaken flags are refused with the nearest name or the bounds", async () => {
   await fails(["serve", "--prot", "80"], "--prot", "--port");
   await fails(["serve", "--port", "99999"], "--port", "65535", "99999");
@@ -66,6 +82,19 @@ Deno.test("broken model files are named with what is wrong", async () => {
   }
 });
 
+Deno.test("a file of the user's is no store: the start is refused, and the file stays as it is", async () => {
+  const dir = await Deno.makeTempDir();
+  const path = `${dir}/notes.txt`;
+  await Deno.writeTextFile(path, "my notes");
+  for (const flag of ["--prefix-store", "--tuning-store"]) {
+    const args = ["serve", "--device", "cpu", "--port", "0", flag, path];
+    await fails(args, `${flag} ${path} is a text file`);
+  }
+  assertEquals(await Deno.readTextFile(path), "my notes");
+  assertEquals([...Deno.readDirSync(dir)].map(({ name }) => name), ["notes.txt"]);
+  await Deno.remove(dir, { recursive: true });
+});
+
 Deno.test("a port in use is said, with the flag to change", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   await fails(
@@ -94,6 +123,60 @@ Deno.test({
     await server.idle();
     await server.stop();
   },
+});
+
+for (const device of ["cpu", "auto"]) {
+  Deno.test({
+    name: `deno task start serves with the permissions of its task (--device ${device})`,
+    ignore: Deno.build.os === "windows",
+    sanitizeOps: false,
+    sanitizeResources: false,
+    async fn() {
+      const state = await Deno.makeTempDir({ prefix: "state of mine " });
+      const server = await ServerProcess.startTask("start", ["--device", device], {
+        QUIRE_PREFIX_STORE: "",
+        QUIRE_MAX_NUM_SEQS: "3",
+        XDG_STATE_HOME: state,
+      });
+      assertStringIncludes(server.output, "at most 3 sequences");
+      assertEquals((await server.fetch("/health")).status, 200);
+      const body = { messages: [{ role: "user", content: "Hello!" }] };
+      const answer = await (await server.post("/v1/chat/completions", body)).json();
+      assertEquals(answer.choices[0].message.content, "Hello! How can I help you?");
+      assertEquals(await server.metric("vllm:generation_tokens_total"), 11);
+      await server.stop();
+      assert(!/NotCapable|Not allowed|off, /.test(server.output), server.output);
+      assert((await Deno.stat(`${state}/quire/prefixes.sqlite3`)).size > 0);
+      await Deno.remove(state, { recursive: true });
+    },
+  });
+}
+
+Deno.test("no task that serves has wider permissions than its flags' defaults need", async () => {
+  const config = await Deno.readTextFile(new URL("../../deno.json", import.meta.url));
+  const tasks = [...config.matchAll(/"command": "([^\n]*main\.ts serve)"/g)].map(([, task]) =>
+    task!
+  );
+  assertEquals(tasks.length, 2);
+  for (const task of tasks) {
+    const flags = [...task.split("&&")[1]!.matchAll(/--allow-[^ "\\]*/g)].map(([flag]) => flag);
+    assertEquals(flags.map((flag) => flag.split(",")[0]), [
+      "--allow-net=127.0.0.1",
+      "--allow-read=.",
+      "--allow-write=$STATE",
+      "--allow-env=QUIRE_*",
+    ]);
+  }
+});
+
+Deno.test("a model that the process may not read is named, with the flag that lets it", async () => {
+  const dir = await Deno.makeTempDir();
+  const args = ["serve", "--device", "cpu", "--port", "0", "--model", dir];
+  const permissions = ["--no-prompt", "--allow-net=127.0.0.1", "--allow-read=."];
+  const { code, stderr } = await runMain(args, {}, permissions);
+  assertEquals(code, 1);
+  assertStringIncludes(stderr, `error: Not allowed to read --model "${dir}": start with`);
+  await Deno.remove(dir);
 });
 
 Deno.test({

@@ -63,6 +63,27 @@ Deno.test("cacheScope() comes from the key that was accepted, whichever header h
   assertEquals(first, await scopeOf("b", undefined));
 });
 
+Deno.test("requestOwner() is one name per API key, whatever the salt, and none where no key is asked for", async () => {
+  const ownerOf = async (key: string, cache_salt?: string) => {
+    const server = testServer(KEYED);
+    const response = await server.post("/v1/chat/completions", { ...CHAT, cache_salt }, {
+      authorization: `Bearer ${key}`,
+    });
+    await response.body?.cancel();
+    return server.engine.requests[0]!;
+  };
+  const requests = [await ownerOf("a"), await ownerOf("a", "x"), await ownerOf("b")];
+  const owners = requests.map(({ owner }) => owner);
+  assert(owners.every((owner) => owner !== undefined && /^[0-9a-f]{64}$/.test(owner)));
+  assertEquals(owners[0], owners[1]);
+  assertNotEquals(owners[0], owners[2]);
+  assertNotEquals(owners[0], requests[0]!.cacheScope);
+  const open = testServer();
+  const response = await open.post("/v1/chat/completions", CHAT, { authorization: "Bearer any" });
+  await response.body?.cancel();
+  assertEquals(open.engine.requests[0]!.owner, undefined);
+});
+
 Deno.test("a bad cache_salt is refused by name", async () => {
   const server = testServer();
   for (const cache_salt of ["", 5, "x".repeat(1025), ["x"]]) {

@@ -1,5 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { RequestError } from "../../src/core/errors.ts";
+import { DEFAULT_LIMITS } from "../../src/http/services.ts";
 import { bytesOf } from "./fake_engine.ts";
 import { EOS, FakeText } from "./fake_text.ts";
 import { CHAT, testServer } from "./server.ts";
@@ -202,6 +203,16 @@ Deno.test("chatRoute() does not tokenize what cannot fit by its length alone", a
   const messages = [{ role: "user", content: "x".repeat(256 * 6) }];
   const response = await server.post(PATH, { messages });
   assertEquals([response.status, (await response.json()).error.n_prompt_tokens], [400, 256]);
+});
+
+Deno.test("chatRoute() refuses more samples than a request may queue, without tokenizing", async () => {
+  const text = new FakeText();
+  text.encodeChat = () => Promise.reject(new Error("tokenized"));
+  const limits = { ...DEFAULT_LIMITS, maxNumSequences: 8 };
+  const response = await testServer({ text, limits }).post(PATH, { ...CHAT, n: 9 });
+  const { error } = await response.json();
+  assertEquals([response.status, error.code, error.param], [400, "too_many_sequences", "n"]);
+  assertStringIncludes(error.message, "n must be at most 8, got 9");
 });
 
 Deno.test("chatRoute() passes a template's refusal on", async () => {

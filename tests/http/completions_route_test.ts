@@ -1,6 +1,7 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { bytesOf } from "./fake_engine.ts";
-import { BOS, EOS } from "./fake_text.ts";
+import { BOS, EOS, FakeText } from "./fake_text.ts";
+import { DEFAULT_LIMITS } from "../../src/http/services.ts";
 import { readEvents, testServer } from "./server.ts";
 
 const PATH = "/v1/completions";
@@ -104,4 +105,35 @@ Deno.test("completionsRoute() draws a fresh seed for each prompt that brings non
   await complete(server, { prompt: ["a", "a"] });
   const [first, second] = server.engine.sequences.map(({ params }) => params.seed);
   assertEquals(first === second, false);
+});
+
+Deno.test("completionsRoute() refuses more sequences than a request may queue, before it looks at a prompt", async () => {
+  let numEncoded = 0;
+  class CountingText extends FakeText {
+    override encode(...args: Parameters<FakeText["encode"]>) {
+      numEncoded++;
+      return super.encode(...args);
+    }
+  }
+  const limits = { ...DEFAULT_LIMITS, maxNumSequences: 6 };
+  const server = testServer({ limits, text: new CountingText() });
+  const wrong: [unknown, string, string][] = [
+    [{ prompt: Array(7).fill("x") }, "prompt", "prompt has 7 elements, which with n 1 makes 7"],
+    [{ prompt: Array(1024).fill("x"), n: 64 }, "prompt", "makes 65536 sequences, but at most 6"],
+    [
+      { prompt: [[1], [999]], n: 4 },
+      "n",
+      "prompt has 2 elements, which with n 4 makes 8 sequences",
+    ],
+    [{ prompt: [1, 2, 3], n: 7 }, "n", "n must be at most 6, got 7"],
+    [{ prompt: "x", n: 7, use_beam_search: true }, "n", "n must be at most 6, got 7"],
+  ];
+  for (const [body, param, message] of wrong) {
+    const { error } = await complete(server, body);
+    assertEquals([error?.code, error?.param], ["too_many_sequences", param]);
+    assertStringIncludes(error.message, message);
+  }
+  assertEquals([numEncoded, server.engine.requests.length], [0, 0]);
+  await complete(server, { prompt: ["a", "b", "c"], n: 2 });
+  assertEquals([numEncoded, server.engine.sequences.length], [3, 6]);
 });

@@ -48,6 +48,7 @@ const STATS: EngineStats = {
   numSteps: 0,
   numPreemptions: 0,
   numComputedPromptTokens: 0,
+  numPromptTokens: 0,
   numGeneratedTokens: 0,
   numQueriedTokens: 0,
   numHitTokens: 0,
@@ -191,6 +192,17 @@ export class FakeGeneration implements Generation {
     await Promise.resolve();
   }
 
+  /** Counts a token as the real engine does, whether or not anyone reads it. */
+  #count(index: number, outputIndex: number): void {
+    const { stats } = this.#engine;
+    const { prompt } = this.#request.sequences[index]!;
+    this.#engine.stats = {
+      ...stats,
+      numPromptTokens: stats.numPromptTokens + (outputIndex === 0 ? prompt.length : 0),
+      numGeneratedTokens: stats.numGeneratedTokens + 1,
+    };
+  }
+
   #draw(index: number, outputIndex: number, token: number): TokenEvent {
     const { params } = this.#request.sequences[index]!;
     const { numCachedTokens, override } = this.#engine;
@@ -210,6 +222,7 @@ export class FakeGeneration implements Generation {
       ...(outputIndex === 0 && numCachedTokens !== undefined ? { numCachedTokens } : {}),
       ...(isStop ? { finishReason: "stop" } : isLast ? { finishReason: "length" } : {}),
     };
+    this.#count(index, outputIndex);
     return override?.(event, outputIndex) ?? event;
   }
 }

@@ -9,11 +9,11 @@ Deno.test("GenerationMeter times first tokens from the arrival and others from t
   const meter = new GenerationMeter(metrics, () => now);
   const event = { requestId: "r", token: 5 };
   now = 1500;
-  meter.observeEvent({ ...event, index: 0 }, 7);
+  meter.observeEvent({ ...event, index: 0 });
   now = 2000;
-  meter.observeEvent({ ...event, index: 0 }, 7);
-  meter.observeEvent({ ...event, index: 1 }, 7);
-  meter.observeEvent({ requestId: "r", index: 1, finishReason: "abort" }, 7);
+  meter.observeEvent({ ...event, index: 0 });
+  meter.observeEvent({ ...event, index: 1 });
+  meter.observeEvent({ requestId: "r", index: 1, finishReason: "abort" });
   now = 3000;
   meter.observeEnd({ numTokens: 2 }, "stop", 7);
   meter.observeEnd({ numTokens: 1 }, "abort", 7);
@@ -24,8 +24,6 @@ Deno.test("GenerationMeter times first tokens from the arrival and others from t
     "time_to_first_token_seconds_count": 2,
     "inter_token_latency_seconds_sum": 0.5,
     "inter_token_latency_seconds_count": 1,
-    "prompt_tokens_total": 14,
-    "generation_tokens_total": 3,
     "e2e_request_latency_seconds_sum": 4,
     "request_generation_tokens_sum": 3,
   };

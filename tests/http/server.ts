@@ -39,6 +39,7 @@ export function testServer(changes: Partial<Services> = {}): TestServer {
       maxBodyBytes: 100_000,
       maxUnfinishedBytes: 1_000_000,
       bodyTimeoutMs: 60_000,
+      maxNumSequences: 128,
       keepAliveMs: 15_000,
     },
     metrics: new ServingMetrics(engine, "quire/test"),

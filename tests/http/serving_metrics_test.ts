@@ -42,6 +42,8 @@ Deno.test("ServingMetrics reads gauges from the engine at each scrape", async ()
     numFreeBlocks: 1,
     numCachedBlocks: 1,
     numPreemptions: 5,
+    numPromptTokens: 11,
+    numGeneratedTokens: 3,
     numQueriedTokens: 700,
     numHitTokens: 320,
     numEvictedBlocks: 9,
@@ -59,6 +61,8 @@ Deno.test("ServingMetrics reads gauges from the engine at each scrape", async ()
     assertStringIncludes(text, `vllm:num_requests_waiting{${LABELS}} 2\n`);
     assertStringIncludes(text, `vllm:kv_cache_usage_perc{${LABELS}} 0.75\n`);
     assertStringIncludes(text, `vllm:num_preemptions_total{${LABELS}} 5\n`);
+    assertStringIncludes(text, `vllm:prompt_tokens_total{${LABELS}} 11\n`);
+    assertStringIncludes(text, `vllm:generation_tokens_total{${LABELS}} 3\n`);
     assertStringIncludes(text, `vllm:prefix_cache_queries_total{${LABELS}} 700\n`);
     assertStringIncludes(text, `vllm:prefix_cache_hits_total{${LABELS}} 320\n`);
     assertStringIncludes(text, `total{reason="allocation",${LABELS}} 6\n`);
@@ -98,9 +102,9 @@ Deno.test("ServingMetrics describes the pool once the engine is known, and only 
   );
 });
 
-Deno.test("ServingMetrics counts tokens and sorts ends and times into vLLM's buckets", async () => {
+Deno.test("ServingMetrics sorts ends and times into vLLM's buckets", async () => {
   const metrics = new ServingMetrics(new FakeEngine(), "m");
-  metrics.observeFirstToken(11, 0.05);
+  metrics.observeFirstToken(0.05);
   metrics.observeNextToken(0.02);
   metrics.observeNextToken(0.3);
   metrics.observeFinish({
@@ -111,8 +115,6 @@ Deno.test("ServingMetrics counts tokens and sorts ends and times into vLLM's buc
   });
   const text = await metrics.text();
   const lines = [
-    `vllm:prompt_tokens_total{${LABELS}} 11`,
-    `vllm:generation_tokens_total{${LABELS}} 3`,
     `vllm:request_success_total{finished_reason="length",${LABELS}} 1`,
     `vllm:request_success_total{finished_reason="abort",${LABELS}} 0`,
     `vllm:time_to_first_token_seconds_bucket{le="0.04",${LABELS}} 0`,

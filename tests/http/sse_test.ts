@@ -31,12 +31,13 @@ Deno.test(
 );
 
 Deno.test(
-  "streamSse() keeps a quiet stream alive with comments until it speaks",
+  "streamSse() keeps a stream that has begun alive with comments until it speaks",
   NO_LEAKS,
   async () => {
     const { promise: heard, resolve: speak } = Promise.withResolvers<void>();
     const response = await open({
       write: async (sse) => {
+        await sse.send([0]);
         await heard;
         await sse.send([1]);
       },
@@ -50,9 +51,33 @@ Deno.test(
       if (done) break;
       text += value;
     }
-    assert(/^(: keep-alive\n\n){2,}data: 1\n\n$/.test(text), text);
+    assert(/^data: 0\n\n(: keep-alive\n\n){2,}data: 1\n\n$/.test(text), text);
   },
 );
+
+for (
+  const [name, keepAliveMs, first] of [
+    ["before the first event", 1, []],
+    ["at all with 0", 0, ["first"]],
+  ] as const
+) {
+  Deno.test(
+    `streamSse() sends no comment ${name}, however long the silence`,
+    NO_LEAKS,
+    async () => {
+      const response = await open({
+        write: async (sse) => {
+          if (first.length > 0) await sse.send(first);
+          // Timers run in order of time: a comment would have been written long before.
+          await new Promise((resolve) => setTimeout(resolve, 50));
+          await sse.send(["last"]);
+        },
+      }, keepAliveMs);
+      const events = [...first, "last"].map((text) => `data: "${text}"\n\n`);
+      assertEquals(await response.text(), events.join(""));
+    },
+  );
+}
 
 Deno.test("streamSse() says when the reader has gone and stops its timer", NO_LEAKS, async () => {
   const { promise: gone, resolve } = Promise.withResolvers<void>();

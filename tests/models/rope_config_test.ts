@@ -82,3 +82,37 @@ Deno.test("parseRope() refuses settings it would have to ignore", () => {
   refuses({ rope_parameters: { partial_rotary_factor: 0.25 } }, "partial_rotary_factor");
   refuses({ rope_scaling: "linear" }, 'field "rope_scaling" is "linear"');
 });
+
+function warningsOf(changes: Record<string, unknown>): readonly string[] {
+  return parseModelConfig(configJson(changes)).warnings ?? [];
+}
+
+Deno.test("parseRope() warns of a rope_scaling without a type, and says what it goes without", () => {
+  assertEquals(warningsOf({ rope_scaling: { factor: 4, attn_factor: 2 } }), [
+    'config.json rope_scaling has no type and counts as "default", without factor, attn_factor',
+  ]);
+  assertEquals(warningsOf({ rope_scaling: { rope_type: null } }), [
+    'config.json rope_scaling has no type and counts as "default"',
+  ]);
+  assertEquals(warningsOf({ rope_parameters: { rope_theta: 7, factor: 8 } }), [
+    'config.json rope_parameters has no type and counts as "default", without factor',
+  ]);
+});
+
+Deno.test("parseRope() warns of empty rope_parameters, which hide no rope_scaling", () => {
+  const json = { rope_parameters: {}, rope_scaling: LLAMA3 };
+  assertEquals(warningsOf(json), ["config.json rope_parameters is empty and counts as absent"]);
+  assertEquals(rope(json).ropeScaling, LLAMA3_PARSED);
+  refuses({ rope_parameters: {}, rope_scaling: { type: "yarn", factor: 2 } }, 'type is "yarn"');
+});
+
+Deno.test("parseRope() warns of nothing that is complete", () => {
+  const complete = [
+    {},
+    { rope_scaling: null, rope_parameters: null },
+    { rope_scaling: LLAMA3 },
+    { rope_parameters: { rope_theta: 7 } },
+    { rope_parameters: { rope_theta: 7, rope_type: "default" } },
+  ];
+  for (const json of complete) assertEquals(warningsOf(json), []);
+});

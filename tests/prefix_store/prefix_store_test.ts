@@ -5,7 +5,7 @@ import {
   assertRejects,
   assertStringIncludes,
 } from "@std/assert";
-import { DatabaseSync } from "node:sqlite";
+import { StartupError } from "../../src/core/errors.ts";
 import type { PrefixRecord } from "../../src/prefix_store/prefix_record.ts";
 import { PrefixStore, type StoreIdentity } from "../../src/prefix_store/prefix_store.ts";
 import { StoreUnusableError } from "../../src/state/store_errors.ts";
@@ -114,8 +114,12 @@ for (
       await filled(path);
       const { store, lines } = await open(path, { ...IDENTITY, ...change });
       assertEquals(store.records, []);
-      assertEquals(lines.length, 1);
-      assertEquals([lines[0]!.moved_to, lines[0]!.reason], [`${path}.foreign-1`, reason]);
+      assertEquals(lines.map(({ message }) => message), [
+        "prefix store is foreign, the cache starts cold",
+      ]);
+      assertEquals(lines[0]!.reason, reason);
+      await store.write({ put: [], remove: ["none"] });
+      assertEquals(lines.slice(1).map(({ moved_to }) => moved_to), [`${path}.foreign-1`]);
       store.close();
       Deno.renameSync(`${path}.foreign-1`, path);
       const again = await open(path);
@@ -135,7 +139,6 @@ function spoilPages(path: string): void {
 
 for (
   const [name, damage] of [
-    ["garbage", (path: string) => Deno.writeTextFileSync(path, "not a database ".repeat(999))],
     ["half a file", (path: string) => Deno.truncateSync(path, Deno.statSync(path).size / 2)],
     ["a file with spoiled pages", spoilPages],
     ["a file with a spoiled record", (path: string) => spoilValue(path, ["prefixes", "k"], 7)],
@@ -152,10 +155,12 @@ for (
       await damage(path);
       const { store, lines } = await open(path);
       assertEquals(store.records, []);
+      assertEquals(lines.length, 1);
+      await store.write({ put: RECORDS, remove: [] });
       assertEquals(lines.map(({ level, moved_to }) => [level, moved_to]), [
+        ["warn", undefined],
         ["warn", `${path}.damaged-1`],
       ]);
-      await store.write({ put: RECORDS, remove: [] });
       store.close();
       const again = await open(path);
       assertEquals([again.store.records.length, again.lines], [3, []]);
@@ -171,27 +176,31 @@ async function spoilValue(path: string, key: string[], value: unknown): Promise<
 }
 
 Deno.test(
-  "PrefixStore.open() sets the files of other programs aside, untouched",
+  "PrefixStore.open() moves nothing of what it cannot use until something is written",
   inFolder(async (path) => {
-    (await open(path)).store.close();
-    Deno.removeSync(path);
-    const db = new DatabaseSync(path);
-    db.exec("CREATE TABLE notes (text); INSERT INTO notes VALUES ('mine')");
-    db.close();
-    const { store, lines } = await open(path);
-    assertStringIncludes(String(lines[0]!.reason), "another program");
+    await filled(path);
+    const before = await Deno.readFile(path);
+    const { store } = await open(path, { ...IDENTITY, kvLayout: "f32" });
+    assertEquals(store.cacheSecret.length, 32);
     store.close();
-    const moved = new DatabaseSync(`${path}.foreign-1`);
-    assertEquals({ ...moved.prepare("SELECT text FROM notes").get() }, { text: "mine" });
-    moved.close();
+    assertEquals(await Deno.readFile(path), before);
+    const again = await open(path);
+    assertEquals([byKey(again.store.records), again.lines], [RECORDS, []]);
+    again.store.close();
+  }),
+);
 
-    Deno.removeSync(path);
-    const kv = await Deno.openKv(path);
-    await kv.set(["somebody's"], 1);
-    kv.close();
-    const second = await open(path);
-    assertEquals(second.lines[0]!.moved_to, `${path}.foreign-2`);
-    second.store.close();
+Deno.test(
+  "PrefixStore.write() keeps the secret under which scopes have been named since the start",
+  inFolder(async (path) => {
+    await filled(path);
+    const { store } = await open(path, { ...IDENTITY, kvLayout: "f32" });
+    await store.write({ put: RECORDS, remove: [] });
+    store.close();
+    const again = await open(path, { ...IDENTITY, kvLayout: "f32" });
+    assertEquals(again.store.cacheSecret, store.cacheSecret);
+    assertEquals(byKey(again.store.records), RECORDS);
+    again.store.close();
   }),
 );
 
@@ -200,8 +209,9 @@ Deno.test(
   inFolder(async (path) => {
     const openAs = async (modelFingerprint: string) => {
       const { store, lines } = await open(path, { ...IDENTITY, modelFingerprint });
+      await store.write({ put: RECORDS, remove: [] });
       store.close();
-      return lines[0]?.moved_to;
+      return lines[1]?.moved_to;
     };
     for (const n of [0, 1, 2, 3, 4]) {
       assertEquals(await openAs(`model ${n}`), n === 0 ? undefined : `${path}.foreign-${n}`);
@@ -223,10 +233,10 @@ Deno.test(
 );
 
 Deno.test(
-  "PrefixStore.open() refuses a folder, and a place that cannot be written, as unusable",
+  "PrefixStore.open() refuses a folder, and a place that cannot be written as unusable",
   inFolder(async (path) => {
     Deno.mkdirSync(path, { recursive: true });
-    await assertRejects(() => open(path), StoreUnusableError, path);
+    await assertRejects(() => open(path), StartupError, `--prefix-store ${path} is a directory`);
     await assertRejects(() => open("/dev/null/prefixes"), StoreUnusableError, "/dev/null");
   }),
 );

@@ -142,6 +142,11 @@ Deno.test("WarmUp computes prefixes one at a time, in order, each in its scope",
   const { sequences, cacheScope } = rig.engine.run.request;
   assertEquals([sequences.length, sequences[0]!.params.maxTokens, cacheScope], [1, 1, undefined]);
   assertEquals(rig.engine.run.request.isWarmUp, true);
+  assertEquals(
+    rig.engine.run.request.owner,
+    "warm-up",
+    "no request of others finds its queue full",
+  );
   assertEquals(rig.left, [0, 2, 0, 6]);
   await rig.end();
   assertEquals(rig.left, [1, 1, 4, 2]);

@@ -1,7 +1,8 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { tuningFor } from "../../kernels/tuning.ts";
 import { tuningDigest } from "../../kernels/tuning_digest.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
+import { StartupError } from "../../src/core/errors.ts";
 import { AUTOTUNE_LIMIT_MS, chooseTuning, mayTune } from "../../src/runner/choose_tuning.ts";
 import { allocateMemory } from "../../src/runner/runner_memory.ts";
 import { tuningIdentity } from "../../src/runner/tuning_file.ts";
@@ -167,11 +168,27 @@ Deno.test(
 Deno.test(
   "chooseTuning() sets a damaged store aside and starts another",
   withFile(async (path) => {
-    await Deno.writeTextFile(path, "no database\n".repeat(1000));
+    await start({ tuningStore: path });
+    const damaged = (await Deno.readFile(path)).fill(7, 4096);
+    await Deno.writeFile(path, damaged);
     const outcome = await start({ tuningStore: path });
-    assertEquals(outcome.messages, ["tuning store is damaged and set aside", "kernels are tuned"]);
-    assertStringIncludes(await Deno.readTextFile(`${path}.damaged-1`), "no database");
+    assertEquals(outcome.messages, [
+      "tuning store is damaged and not used",
+      "kernels are tuned",
+      "tuning store is damaged and not used",
+      "tuning store is set aside",
+    ]);
+    assertEquals(await Deno.readFile(`${path}.damaged-1`), damaged);
     assertEquals(hasTimed(await start({ tuningStore: path })), false);
+  }),
+);
+
+Deno.test(
+  "chooseTuning() refuses a file that is no store of ours, untouched",
+  withFile(async (path) => {
+    await Deno.writeTextFile(path, "my notes\n");
+    await assertRejects(() => start({ tuningStore: path }), StartupError, "is a text file");
+    assertEquals(await Deno.readTextFile(path), "my notes\n");
   }),
 );
 

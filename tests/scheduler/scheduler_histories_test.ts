@@ -3,18 +3,21 @@ import fc from "fast-check";
 import type { Batch } from "../../src/core/batch.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
+import type { KvDecision } from "../../src/core/kv_decision.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import {
   type SchedulerAction,
   schedulerHistories,
   tinyCachingRigs,
 } from "../support/arbitraries.ts";
+import { FairShareModel } from "../support/fair_share_model.ts";
 import { generateAlone } from "../support/paged_fake_runner.ts";
 import { type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
 
 /** Plays one history on a rig and keeps what was asked of it. */
 class History {
   readonly rig: SchedulerRig;
+  readonly fairShares = new FairShareModel();
   readonly accepted: GenerationRequest[] = [];
   /** `request/index` of each sequence that was aborted before it had reported an end. */
   readonly aborted = new Set<string>();
@@ -27,7 +30,8 @@ class History {
   #numSequences = 0;
 
   constructor(options: RigOptions) {
-    this.rig = new SchedulerRig(options);
+    const onDecision = (decision: KvDecision) => this.fairShares.decided(decision);
+    this.rig = new SchedulerRig({ ...options, onDecision });
   }
 
   apply(action: SchedulerAction): void {
@@ -37,6 +41,7 @@ class History {
     }
     if (action.verb === "abort") this.#abort(action.pick, action.index);
     if (action.verb === "step") {
+      this.fairShares.beginStep();
       this.rig.step((batch) => {
         checkBatch(batch, this.rig.options, this.#startOf);
         action.inFlight.forEach((inner) => this.apply(inner));
@@ -71,6 +76,7 @@ class History {
 
   #submit(request: GenerationRequest): void {
     const before = this.rig.scheduler.stats;
+    this.fairShares.submit(request);
     try {
       this.rig.add(request);
       this.accepted.push(request);
@@ -165,13 +171,14 @@ function checkOutcome(history: History, request: GenerationRequest, index: numbe
   }
 }
 
-Deno.test("Scheduler ends every accepted sequence once and rightly, and leaks nothing, under any history", () => {
+Deno.test("Scheduler ends every accepted sequence once and rightly, keeps turns, and leaks nothing, under any history", () => {
   let numPreemptions = 0;
   let numActions = 0;
   let numHitTokens = 0;
   let numCopies = 0;
   let numMoves = 0;
   let numResizes = 0;
+  let numContested = 0;
   const reasons = new Set<string>();
   fc.assert(
     fc.property(tinyCachingRigs, schedulerHistories, (options, actions) => {
@@ -197,6 +204,7 @@ Deno.test("Scheduler ends every accepted sequence once and rightly, and leaks no
       const ids = new Set(history.accepted.map(({ id }) => id));
       assert(rig.events.every(({ requestId }) => ids.has(requestId)), "an event of a refused one");
 
+      numContested += history.fairShares.numContested;
       numActions += history.numActions;
       numMoves += history.numMoves;
       numResizes += history.numResizes;
@@ -205,12 +213,13 @@ Deno.test("Scheduler ends every accepted sequence once and rightly, and leaks no
       numPreemptions += rig.scheduler.stats.numPreemptions;
       rig.events.forEach(({ finishReason }) => reasons.add(finishReason ?? "token"));
     }),
-    { seed: 4, numRuns: 16_000 },
+    { seed: 4, numRuns: 20_000 },
   );
   assert(numPreemptions > 100, `the histories preempted only ${numPreemptions} times`);
   assert(numActions >= 200_000, `only ${numActions} actions`);
   assert(numHitTokens > 8000, `the histories hit only ${numHitTokens} tokens`);
   assert(numMoves > 50 && numResizes > 5000, `${numMoves} moves in ${numResizes} resizes`);
   assert(numCopies > 2000, `the histories copied only ${numCopies} times`);
+  assert(numContested > 5000, `only ${numContested} turns were contested`);
   assertEquals([...reasons].sort(), ["abort", "error", "length", "stop", "token"]);
 });

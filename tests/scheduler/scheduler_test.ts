@@ -233,6 +233,44 @@ Deno.test("Scheduler.add() queues all sequences of a request or none", () => {
   assertEquals(rig.events.every(({ requestId }) => requestId === "b"), true);
 });
 
+Deno.test("Scheduler.add() refuses what no queue holds, and one owner's full queue leaves others theirs", () => {
+  const rig = new SchedulerRig({ maxNumWaitingSeqs: 3 });
+  const [sequence] = requestOf("a", 1).sequences;
+  const ask = (id: string, count: number, owner: string) =>
+    rig.add({ id, sequences: Array(count).fill(sequence), owner });
+  const { data } = assertThrows(() => ask("a", 4, "x"), RequestError);
+  assertEquals([data.status, data.code], [400, "too_many_sequences"]);
+  assertEquals(rig.scheduler.hasWork, false);
+  ask("b", 3, "x");
+  const full = assertThrows(() => ask("c", 1, "x"), RequestError).data;
+  assertEquals([full.status, full.details], [429, { n_waiting: 3, n_asked: 1, limit: 3 }]);
+  ask("d", 2, "y");
+  assertEquals(rig.scheduler.stats.numWaiting, 5);
+  assertThrows(() => ask("e", 2, "y"), RequestError, "2 sequences of this API key wait, 2 more");
+});
+
+Deno.test("Scheduler takes turns between owners: the second does not wait for all of the first", () => {
+  const rig = new SchedulerRig({ maxNumSeqs: 2 });
+  const ids = ["x0", "x1", "x2", "x3", "y0", "y1"];
+  for (const id of ids) rig.add({ ...requestOf(id, 1, { maxTokens: 2 }), owner: id[0]! });
+  rig.finish();
+  const ends = rig.events.filter(({ finishReason }) => finishReason !== undefined);
+  assertEquals(ends.map(({ requestId }) => requestId), ["x0", "y0", "x1", "y1", "x2", "x3"]);
+});
+
+Deno.test("Scheduler does not let small requests of others overtake a large one once nobody of its owner runs", () => {
+  // Blocks of 1: the large prompt takes all that the small ones leave only when both are gone.
+  const rig = new SchedulerRig({ numBlocks: 6, blockSize: 1 });
+  const small = (id: string) => rig.add({ ...requestOf(id, 1, { maxTokens: 3 }), owner: "s" });
+  small("s0");
+  rig.step();
+  rig.add({ ...requestOf("large", 5, { maxTokens: 1 }), owner: "l" });
+  for (let i = 1; i <= 3; i++) small(`s${i}`);
+  rig.finish();
+  const ends = rig.events.filter(({ finishReason }) => finishReason !== undefined);
+  assertEquals(ends.map(({ requestId }) => requestId), ["s0", "large", "s1", "s2", "s3"]);
+});
+
 Deno.test("Scheduler.schedule() is undefined without work", () => {
   const rig = new SchedulerRig();
   assertEquals(rig.scheduler.schedule(), undefined);
@@ -249,6 +287,26 @@ Deno.test("Scheduler.stats counts steps, prompt positions and outputs, recomputa
   assertEquals(numComputedPromptTokens, 2 + 2 + 2);
   assertEquals(numGeneratedTokens, 6);
   assertEquals(numSteps, rig.runner.batches.length);
+});
+
+Deno.test("Scheduler.stats counts prompts and tokens of answers as they are drawn, once, a warm-up's not", () => {
+  const rig = new SchedulerRig({ numBlocks: 4, blockSize: 2, prefixCache: {} });
+  const counts = () => {
+    const { numPromptTokens, numGeneratedTokens } = rig.scheduler.stats;
+    return [numPromptTokens, numGeneratedTokens];
+  };
+  rig.add(requestOf("a", 4, { maxTokens: 2 }), { ...requestOf("w", 4), isWarmUp: true });
+  rig.add(requestOf("b", 2, { maxTokens: 4 }));
+  assertEquals(counts(), [0, 0]);
+  rig.step();
+  // Nobody has looked at an event.
+  assertEquals(counts(), [6, 2]);
+  rig.finish();
+  assertEquals(counts(), [6, 6]);
+  rig.add(requestOf("again", 4, { maxTokens: 1 }));
+  rig.finish();
+  assert(rig.scheduler.stats.numHitTokens > 0, "nothing was cached");
+  assertEquals(counts(), [10, 7]);
 });
 
 Deno.test("Scheduler.checkIntegrity() finds blocks that no sequence holds", () => {

@@ -6,6 +6,7 @@ import {
   cannotAdmit,
   cannotGrow,
   checkFits,
+  checkNumSequences,
   checkQueueHasRoom,
   checkSearchFits,
 } from "../../src/scheduler/submission.ts";
@@ -59,10 +60,24 @@ Deno.test("checkQueueHasRoom() refuses with 429 and the numbers what would excee
   assertEquals(data.details, { n_waiting: 3, n_asked: 1, limit: 3 });
 });
 
-Deno.test("checkQueueHasRoom() takes a wide request when nobody waits, not when someone does", () => {
-  const sequences = Array.from({ length: 5 }, () => requestOf("a", 1).sequences[0]!);
-  checkQueueHasRoom({ id: "a", sequences }, 0, LIMITS);
-  assertThrows(() => checkQueueHasRoom({ id: "a", sequences }, 1, LIMITS), RequestError, "full");
+Deno.test("checkQueueHasRoom() says that it is the API key's own queue where there is one", () => {
+  assertThrows(
+    () => checkQueueHasRoom({ ...requestOf("a", 1), owner: "k" }, 3, LIMITS),
+    RequestError,
+    "3 sequences of this API key wait",
+  );
+});
+
+Deno.test("checkNumSequences() refuses more sequences than may ever wait, with the numbers", () => {
+  const [sequence] = requestOf("a", 1).sequences;
+  checkNumSequences({ id: "a", sequences: Array(3).fill(sequence) }, LIMITS);
+  const { data } = assertThrows(
+    () => checkNumSequences({ id: "a", sequences: Array(4).fill(sequence) }, LIMITS),
+    RequestError,
+  );
+  assertEquals([data.status, data.code, data.param], [400, "too_many_sequences", "n"]);
+  assertEquals(data.details, { n_sequences: 4, limit: 3 });
+  assertStringIncludes(data.message, "4 sequences, prompts times n, but --max-queued-requests");
 });
 
 Deno.test("cannotGrow() tells how much was needed and how much there is", () => {

@@ -36,9 +36,14 @@ async function inFolder(test: (path: string) => Promise<void>): Promise<void> {
 const token = (n: number) => n % INFO.vocabSize;
 
 /** A path of `numBlocks` blocks that nothing else begins with, and one prompt that found it. */
-function* hotPath(name: number, numBlocks: number, scope = ""): Generator<KvEvent> {
+function* hotPath(
+  name: number,
+  numBlocks: number,
+  scope = "",
+  blockSize = 16,
+): Generator<KvEvent> {
   const keys = Array.from({ length: numBlocks }, (_, i) => `${name}-${i}`);
-  const tokens = Array.from({ length: 16 * numBlocks }, (_, i) => token(name + i));
+  const tokens = Array.from({ length: blockSize * numBlocks }, (_, i) => token(name + i));
   yield { type: "stored", keys, parentKey: `root ${scope}`, tokens, scope, group: 0 };
   yield { type: "used", key: keys.at(-1)! };
 }
@@ -77,10 +82,13 @@ Deno.test("PrefixMemory starts cold for another block size, dtype or model", () 
       { kvCacheDtype: "int4", kvCacheF16EdgeLayers: false },
     ];
     for (const change of changes) {
-      const { memory, lines } = await open(path, change);
-      assertStringIncludes(String(lines[0]!.message), "set aside");
+      const { memory, engine, lines } = await open(path, change);
+      assertStringIncludes(String(lines[0]!.message), "starts cold");
       assertEquals(lines[1]!.blocks, 0);
+      const { blockSize = 16 } = change as Partial<EngineConfig>;
+      engine.kvEvents.append(hotPath(1, 2, "", blockSize));
       await memory.close();
+      assertStringIncludes(String(lines[2]!.message), "set aside");
     }
   }));
 

@@ -55,18 +55,21 @@ Deno.test(
 );
 
 Deno.test(
-  "TuningStore sets another program's file aside and says so",
+  "TuningStore counts a store of another version as empty, and sets it aside with the first write",
   inFolder(async (path) => {
-    await Deno.mkdir(path.replace(/\/[^/]*$/, ""));
-    const kv = await Deno.openKv(path);
-    await kv.set(["theirs"], 1);
-    kv.close();
+    (await open(path)).store.close();
+    const theirs = await Deno.openKv(path);
+    await theirs.set(["header"], { formatVersion: 99 });
+    theirs.close();
     const { store, lines } = await open(path);
-    store.close();
     assertEquals(store.operations, []);
-    assertStringIncludes(JSON.stringify(lines), "tuning store is foreign and set aside");
+    assertEquals(lines.map(({ message }) => message), ["tuning store is foreign and not used"]);
+    await store.write([HEAD]);
+    assertEquals(lines.slice(1).map(({ moved_to }) => moved_to), [`${path}.foreign-1`]);
+    store.close();
+    assertEquals(await operationsIn(path), [HEAD]);
     const found = await Deno.openKv(`${path}.foreign-1`);
-    assertEquals((await found.get(["theirs"])).value, 1);
+    assertEquals((await found.get(["header"])).value, { formatVersion: 99 });
     found.close();
   }),
 );

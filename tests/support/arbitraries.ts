@@ -87,6 +87,7 @@ const submits = fc.record({
   request: fc.record({
     sequences: requestSequences,
     cacheScope: fc.constantFrom("a", "b"),
+    owner: fc.constantFrom("x", "y", "z"),
     cacheRetention: fc.record({ priority: fc.nat(100), durationMs: fc.constantFrom(0, 1e9) }),
   }, { requiredKeys: ["sequences"] }),
 });

@@ -34,6 +34,7 @@ export function statsAfter(numSteps: number): EngineStats {
     numSteps,
     numPreemptions: numSteps,
     numComputedPromptTokens: 3 * numSteps,
+    numPromptTokens: 21 * numSteps,
     numGeneratedTokens: 2 * numSteps,
     numQueriedTokens: 7 * numSteps,
     numHitTokens: 6 * numSteps,

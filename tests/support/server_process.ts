@@ -26,15 +26,20 @@ function command(args: readonly string[], env: Record<string, string>): Deno.Com
   return new Deno.Command(Deno.execPath(), { args: [...args], ...options(env) });
 }
 
-/** Runs `main.ts` with `args` to its end; for command lines that are expected to end by themselves. */
+/**
+ * Runs `main.ts` with `args` to its end; for command lines that are expected to end by themselves.
+ *
+ * @param permissions Deno's flags; default: those of a server that stores nothing.
+ */
 export async function runMain(
   args: readonly string[],
   env: Record<string, string> = {},
+  permissions: readonly string[] = PERMISSIONS,
 ): Promise<Finished> {
   const { code, stdout, stderr } = await command([
     "run",
     "--no-check",
-    ...PERMISSIONS,
+    ...permissions,
     "main.ts",
     ...args,
   ], env).output();
@@ -69,6 +74,15 @@ export class ServerProcess {
   ) {
     const run = ["run", "--no-check", ...PERMISSIONS, ...permissions, "main.ts"];
     return ServerProcess.#spawn([...run, "serve", "--port", "0", ...args], env, READY);
+  }
+
+  /** Starts a task of `deno.json` that serves, with the permissions that it gives. */
+  static startTask(
+    task: string,
+    args: readonly string[],
+    env: Record<string, string>,
+  ): Promise<ServerProcess> {
+    return ServerProcess.#spawn(["task", task, "--port", "0", ...args], env, READY);
   }
 
   /** Starts it under `deno serve`, which binds the port itself; `ready` tells when it can be asked. */

@@ -1,0 +1,38 @@
+import type { ModelConfig } from "../../models/model_config.ts";
+import type { WeightSpec } from "../../models/model_family.ts";
+import type { Logger } from "../base/log.ts";
+
+/** Most names of tensors in one line of the log. */
+const MAX_NAMES = 5;
+
+/** Tensors that checkpoints carry and every implementation computes or ignores. */
+const HARMLESS = [/(^|\.)rotary_emb\.inv_freq$/];
+/** The output projection, which a tied model has as its embedding table. */
+const TIED_HEAD = "lm_head.weight";
+
+/**
+ * The tensors of a checkpoint that no weight of the model is made of, in the checkpoint's order, without
+ * those known to be harmless. They hint at a config.json that is not the checkpoint's.
+ */
+export function unusedTensors(
+  names: readonly string[],
+  specs: readonly WeightSpec[],
+  { tieWordEmbeddings }: Pick<ModelConfig, "tieWordEmbeddings">,
+): string[] {
+  const used = new Set(specs.flatMap(({ tensors }) => tensors));
+  return names.filter((name) =>
+    !used.has(name) && !HARMLESS.some((pattern) => pattern.test(name)) &&
+    !(tieWordEmbeddings && name === TIED_HEAD)
+  );
+}
+
+/** Names unused tensors in one line of the log, the first few and their number; none without any. */
+export function warnOfUnused(log: Logger, unused: readonly string[]): void {
+  if (unused.length === 0) return;
+  const names = unused.slice(0, MAX_NAMES).join(", ");
+  const more = unused.length > MAX_NAMES ? `, and ${unused.length - MAX_NAMES} more` : "";
+  log.warn("the checkpoint has tensors that the model does not use: is config.json its own?", {
+    count: unused.length,
+    tensors: `${names}${more}`,
+  });
+}
