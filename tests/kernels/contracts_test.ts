@@ -81,7 +81,7 @@ Deno.test("every WGSL file is one kernel's or shared by several", async () => {
   }
   const attention = ["attend", "attend_shared", "attend_shared_memory", "join_splits"];
   const others = ["elements", "epilogue", "kv_elements", "matmul_tile", "packed_weights", "part"];
-  const more = ["quantize_span", "reduce", "segments"];
+  const more = ["logit_range", "quantize_span", "reduce", "segments"];
   const shared = [...attention, ...others, ...more];
   assertEquals(files.sort(), [...KERNELS.map(({ name }) => name), ...shared].sort());
   const ofSteps = KERNELS.filter(({ name }) => name !== panelWeights.name);
