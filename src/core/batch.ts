@@ -1,3 +1,4 @@
+import type { KvCacheDtype } from "./engine_config.ts";
 import type { BlockId, SequenceId, TokenId } from "./ids.ts";
 
 /** What the sampler needs to draw one token; the logits are those of a chunk's last position. */
@@ -93,10 +94,29 @@ export interface TokenLogprob {
   readonly logprob: number;
 }
 
+/** Where the KV of a sequence first holds something that is not a finite number. */
+export interface KvDamage {
+  readonly position: number;
+  /** The first layer of which it is true at that position. */
+  readonly layer: number;
+  /** What the layer is stored in. */
+  readonly dtype: KvCacheDtype;
+  /** Whether it is an infinity: a number beyond what `dtype` holds. Else it is NaN. */
+  readonly isInfinite: boolean;
+}
+
+/** No token can be drawn: a logit has overflowed or is NaN, or none is left that is not banned. */
+export interface DrawFailure {
+  /** Absent where all KV of the sequence is finite. */
+  readonly kvDamage?: KvDamage;
+}
+
 /** What the runner hands back for one chunk with a `sample`. */
 export interface SampledToken {
   readonly sequenceId: SequenceId;
+  /** Says nothing where there is a `failure`. */
   readonly token: TokenId;
+  readonly failure?: DrawFailure;
   /** Natural log-probability of `token`, before temperature and filters; present when asked for. */
   readonly logprob?: number;
   /** The likeliest tokens, best first; present when asked for. */
