@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { adjustLogits } from "../../kernels/adjust_logits.ts";
 import { copyBlocks } from "../../kernels/copy_blocks.ts";
 import { embedTokens } from "../../kernels/embed_tokens.ts";
+import { findKvDamage } from "../../kernels/find_kv_damage.ts";
 import { gemm } from "../../kernels/gemm.ts";
 import { halveRows } from "../../kernels/halve_rows.ts";
 import { matrixGemm } from "../../kernels/matrix_gemm.ts";
@@ -30,6 +31,7 @@ const KERNELS = [
   adjustLogits,
   copyBlocks,
   embedTokens,
+  findKvDamage,
   gemm,
   halveRows,
   matmul,

@@ -1,0 +1,96 @@
+import {
+  type DeviceBuffer,
+  type Kernel,
+  type KernelCall,
+  kernelCall,
+} from "../src/device/kernel.ts";
+import { isQuantized } from "../src/core/kv_layout.ts";
+import { f16BitsToF32 } from "../src/device/half.ts";
+import type { HostBuffer } from "../src/device/host_buffer.ts";
+import source from "./find_kv_damage.wgsl" with { type: "text" };
+import { kvBlockWords, type KvShape, kvVectorWords, kvWords } from "./kv_cache.ts";
+import { SEQ, STEP, stepWgsl } from "./step.ts";
+
+type Shape =
+  & KvShape
+  & Readonly<{
+    LAYER: number;
+    GROUPS: number;
+    LANES: number;
+    BLOCK_WORDS: number;
+    FIRST: number;
+    CHECKED: number;
+    VECTOR: number;
+    IS_F16: boolean;
+  }>;
+
+/** What `found` holds before, and where all is finite. */
+export const NO_DAMAGE = 0xffffffff;
+
+/**
+ * Finds where the KV of the step's first sequence first holds what is not a finite number, in one layer:
+ * `found` u32 [layers] gets twice the position, plus 1 where it is NaN; {@link NO_DAMAGE} stays otherwise.
+ */
+export const findKvDamage: Kernel<Shape> = {
+  name: "find_kv_damage",
+  source: stepWgsl + source,
+  bindings: [
+    { name: "step", access: "read" },
+    { name: "kv", access: "read" },
+    { name: "found", access: "read_write" },
+  ],
+  reference({ step, kv, found }, shape) {
+    const words = step!.u32;
+    const seq = words.subarray(words[STEP.seqs]!);
+    const { BLOCK_SIZE, G, LAYER } = shape;
+    for (let position = 0; position < seq[SEQ.contextLen]!; position++) {
+      const block = words[seq[SEQ.table]! + Math.floor(position / BLOCK_SIZE)]!;
+      const slot = block * BLOCK_SIZE + position % BLOCK_SIZE;
+      for (let vector = 0; vector < 2 * G; vector++) {
+        const at = { slot, which: vector < G ? 0 : 1, head: vector % G } as const;
+        const worst = Math.min(...numbersOf(kv!, kvWords(at, shape), shape).map(damage));
+        found!.u32[LAYER] = Math.min(found!.u32[LAYER]!, 2 * position + worst);
+      }
+    }
+  },
+};
+
+/** The numbers that say whether a vector is finite: its scale, or its elements. */
+function numbersOf(
+  kv: HostBuffer,
+  { first, end, scale }: ReturnType<typeof kvWords>,
+  { KV_DTYPE }: KvShape,
+): number[] {
+  if (isQuantized(KV_DTYPE)) return [kv.f32[scale]!];
+  if (KV_DTYPE === "f32") return [...kv.f32.subarray(first, end)];
+  return Array.from(kv.u16.subarray(2 * first, 2 * end), f16BitsToF32);
+}
+
+/** 0 of an infinity, 1 of NaN, else no bound. */
+function damage(value: number): number {
+  if (Number.isFinite(value)) return Infinity;
+  return Number.isNaN(value) ? 1 : 0;
+}
+
+/** Looks through one layer of the KV of a step's first sequence. */
+export function findKvDamageCall(
+  shape: KvShape & Readonly<{ LAYER: number }>,
+  buffers: Readonly<Record<"step" | "kv" | "found", DeviceBuffer>>,
+): KernelCall<unknown> {
+  const { BLOCK_SIZE, G, KV_DTYPE, LAYER } = shape;
+  const isScaled = isQuantized(KV_DTYPE);
+  const vectorWords = kvVectorWords(shape);
+  const numVectors = 2 * G * BLOCK_SIZE;
+  const GROUPS = 64;
+  return kernelCall(findKvDamage, {
+    constants: {
+      ...shape,
+      ...{ GROUPS, LANES: 64, BLOCK_WORDS: kvBlockWords(shape), IS_F16: KV_DTYPE === "f16" },
+      FIRST: isScaled ? numVectors * vectorWords : 0,
+      CHECKED: numVectors * (isScaled ? 1 : vectorWords),
+      VECTOR: isScaled ? 1 : vectorWords,
+    },
+    buffers,
+    workgroups: () => [GROUPS, LAYER + 1, 1],
+  });
+}
