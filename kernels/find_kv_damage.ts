@@ -10,6 +10,7 @@ import type { HostBuffer } from "../src/device/host_buffer.ts";
 import source from "./find_kv_damage.wgsl" with { type: "text" };
 import { kvBlockWords, type KvShape, kvVectorWords, kvWords } from "./kv_cache.ts";
 import { SEQ, STEP, stepWgsl } from "./step.ts";
+import { TOO_LARGE_F16 } from "./store_kv.ts";
 
 type Shape =
   & KvShape
@@ -29,7 +30,8 @@ export const NO_DAMAGE = 0xffffffff;
 
 /**
  * Finds where the KV of the step's first sequence first holds what is not a finite number, in one layer:
- * `found` u32 [layers] gets twice the position, plus 1 where it is NaN; {@link NO_DAMAGE} stays otherwise.
+ * `found` u32 [layers] gets twice the position, plus 1 unless a number was merely too large for f16 there;
+ * {@link NO_DAMAGE} stays where all is finite.
  */
 export const findKvDamage: Kernel<Shape> = {
   name: "find_kv_damage",
@@ -48,28 +50,25 @@ export const findKvDamage: Kernel<Shape> = {
       const slot = block * BLOCK_SIZE + position % BLOCK_SIZE;
       for (let vector = 0; vector < 2 * G; vector++) {
         const at = { slot, which: vector < G ? 0 : 1, head: vector % G } as const;
-        const worst = Math.min(...numbersOf(kv!, kvWords(at, shape), shape).map(damage));
+        const worst = damage(kv!, kvWords(at, shape), shape);
         found!.u32[LAYER] = Math.min(found!.u32[LAYER]!, 2 * position + worst);
       }
     }
   },
 };
 
-/** The numbers that say whether a vector is finite: its scale, or its elements. */
-function numbersOf(
+/** Of a vector 0 where a number was too large for f16, 1 where one is not finite, else no bound. */
+function damage(
   kv: HostBuffer,
   { first, end, scale }: ReturnType<typeof kvWords>,
   { KV_DTYPE }: KvShape,
-): number[] {
-  if (isQuantized(KV_DTYPE)) return [kv.f32[scale]!];
-  if (KV_DTYPE === "f32") return [...kv.f32.subarray(first, end)];
-  return Array.from(kv.u16.subarray(2 * first, 2 * end), f16BitsToF32);
-}
-
-/** 0 of an infinity, 1 of NaN, else no bound. */
-function damage(value: number): number {
-  if (Number.isFinite(value)) return Infinity;
-  return Number.isNaN(value) ? 1 : 0;
+): number {
+  const isFinite = (x: number) => Number.isFinite(x);
+  if (isQuantized(KV_DTYPE)) return isFinite(kv.f32[scale]!) ? Infinity : 1;
+  if (KV_DTYPE === "f32") return kv.f32.subarray(first, end).every(isFinite) ? Infinity : 1;
+  const halves = kv.u16.subarray(2 * first, 2 * end);
+  if (halves.some((bits) => (bits & 0x7fff) === TOO_LARGE_F16)) return 0;
+  return halves.every((bits) => isFinite(f16BitsToF32(bits))) ? Infinity : 1;
 }
 
 /** Looks through one layer of the KV of a step's first sequence. */

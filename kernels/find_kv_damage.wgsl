@@ -1,7 +1,7 @@
 // find_kv_damage: where the KV of the step's first sequence first holds what is not a finite number, in
 // one layer. For diagnosis: it reads all KV of the sequence, or all scales where dtypes have them.
 //
-//   found[layer] = min of 2 p + (1 if NaN else 0) over positions p of the context, K and V, heads, dims
+//   found[layer] = min of 2 p + (0 if too large for f16, else 1) over positions p of the context, K and V, heads, dims
 //
 //   0 step   u32 packed metadata (step.ts)
 //   1 kv     one layer's buffer, as words (kv_cache.ts)
@@ -24,17 +24,15 @@ const FINITE: u32 = 0xffffffffu;
 @group(0) @binding(1) var<storage, read> kv: array<u32>;
 @group(0) @binding(2) var<storage, read_write> found: array<atomic<u32>>;
 
-/// 0 if one of the word's numbers is infinite, else 1 if one is NaN, else FINITE.
+/// FINITE if all of the word's numbers are; else 0 if one was too large for f16 (rope_store_kv.wgsl), or 1.
 fn damage(word: u32) -> u32 {
 //# if IS_F16
   let low = word & 0x7fffu;
   let high = (word >> 16u) & 0x7fffu;
-  if (low == 0x7c00u || high == 0x7c00u) { return 0u; }
-  return select(FINITE, 1u, max(low, high) > 0x7c00u);
+  if (low == 0x7fffu || high == 0x7fffu) { return 0u; }
+  return select(FINITE, 1u, max(low, high) >= 0x7c00u);
 //# else
-  let magnitude = word & 0x7fffffffu;
-  if (magnitude == 0x7f800000u) { return 0u; }
-  return select(FINITE, 1u, magnitude > 0x7f800000u);
+  return select(FINITE, 1u, (word & 0x7fffffffu) >= 0x7f800000u);
 //# end
 }
 

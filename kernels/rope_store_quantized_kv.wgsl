@@ -1,7 +1,7 @@
 // rope_store_quantized_kv: as rope_store_kv, for pools of codes with a scale per token and head.
 //
 //   scale = max_d |x[d]| / CODE_MAX,  code[d] = round(x[d] / scale) in int8, fp8 (e4m3) or int4
-//   of a head with NaN or infinity, the scale is that
+//   of a position with NaN or infinity in K or V of a head, K's scale is NaN and V's 0 (rope_store_kv.wgsl)
 //
 // T tokens, H query heads, G KV heads, D head dim.
 //   0 step   u32 packed metadata (step.ts)
@@ -157,6 +157,17 @@ fn rope_store_quantized_kv(
   kv[word + LANES] = word_of(own0.high * inverse);
 //# end
   if (lane == 0u) {
-    kv[block + ${2 * G * BLOCK_SIZE * VECTOR_LOADS}u + vector] = bitcast<u32>(peak * ${1 / CODE_MAX});
+    var worst = bitcast<u32>(peak);
+    if (!is_value) {
+      for (var quad = 0u; quad < HALF; quad++) {
+        let pairs = raw_pairs(row + G * QUADS, quad);
+        let both = max(magnitudes(pairs.low), magnitudes(pairs.high));
+        worst = max(worst, max(max(both.x, both.y), max(both.z, both.w)));
+      }
+    }
+    let stored = select(0x7fc00000u, 0u, is_value);
+    let is_finite = worst < 0x7f800000u;
+    kv[block + ${2 * G * BLOCK_SIZE * VECTOR_LOADS}u + vector] =
+      select(stored, bitcast<u32>(peak * ${1 / CODE_MAX}), is_finite);
   }
 }
