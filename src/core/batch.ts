@@ -96,13 +96,13 @@ export interface TokenLogprob {
 
 /** Where the KV of a sequence first holds something that is not a finite number. */
 export interface KvDamage {
+  /** The first position with such KV in any layer: what is before it is sound. */
   readonly position: number;
-  /** The first layer of which it is true at that position. */
+  /** The first layer with such KV, which that of later layers comes of, and what it is stored in. */
   readonly layer: number;
-  /** What the layer is stored in. */
   readonly dtype: KvCacheDtype;
-  /** Whether it is an infinity: a number beyond what `dtype` holds. Else it is NaN. */
-  readonly isInfinite: boolean;
+  /** Whether the layer's number was finite, and too large for `dtype`, which is f16 then. */
+  readonly isTooLarge: boolean;
 }
 
 /** No token can be drawn: a logit has overflowed or is NaN, or none is left that is not banned. */

@@ -23,11 +23,11 @@ function causeOf(damage: KvDamage | undefined): string {
   if (damage === undefined) {
     return "the model overflows after this text, its keys and values do not";
   }
-  const { layer, position, dtype, isInfinite } = damage;
+  const { layer, position, dtype, isTooLarge } = damage;
   const where = `keys or values of layer ${layer} at position ${position}`;
   if (dtype !== "f16") return `${where} are not finite, stored in ${dtype}`;
-  return isInfinite
-    ? `${where} are beyond ${MAX_F16}, the largest number in f16; a server started with ` +
+  return isTooLarge
+    ? `${where} are beyond ${MAX_F16}, the largest number in f16: a server started with ` +
       `--kv-cache-dtype f32 holds them`
-    : `${where} are no numbers; --kv-cache-dtype f32 helps only if they come of what f16 cannot hold`;
+    : `${where} are not finite, and not only in f16, which --kv-cache-dtype could replace`;
 }

@@ -272,7 +272,7 @@ Deno.test("under any history only those sequences fail of which nothing can be d
 });
 
 Deno.test("nonfiniteLogits() says where, and which --kv-cache-dtype to try", () => {
-  const damage = { position: 12, layer: 3, dtype: "f16", isInfinite: true } as const;
+  const damage = { position: 12, layer: 3, dtype: "f16", isTooLarge: true } as const;
   const overflow = nonfiniteLogits({ kvDamage: damage });
   assert(overflow.message.includes("layer 3 at position 12 are beyond 65504"), overflow.message);
   assert(overflow.message.includes("--kv-cache-dtype f32"));

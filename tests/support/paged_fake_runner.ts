@@ -198,7 +198,7 @@ export class PagedFakeRunner {
     );
     const position = this.#poisonedPosition(kv);
     if (position >= 0) {
-      const kvDamage = { position, layer: 0, dtype: "f16", isInfinite: true } as const;
+      const kvDamage = { position, layer: 0, dtype: "f16", isTooLarge: true } as const;
       return { sequenceId: chunk.sequenceId, token: NO_TOKEN, failure: { kvDamage } };
     }
     const drawn = { sequenceId: chunk.sequenceId, token: draw(kv, sample) };
