@@ -21,11 +21,11 @@ const RUN_WORDS = 2048;
 
 /**
  * The index of the first element of `bytes`, little-endian, that is NaN or infinite, or -1. The bytes begin
- * at a multiple of 4. Some 0.4 ns per word.
+ * at a multiple of 4. Some 0.8 ns per word.
  */
 export function findNonFinite(dtype: TensorDtype, bytes: Uint8Array): number {
   const numWords = Math.floor(bytes.byteLength / 4);
-  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, numWords);
+  const words = new Int32Array(bytes.buffer, bytes.byteOffset, numWords);
   for (let at = 0; at < numWords; at += RUN_WORDS) {
     const end = Math.min(at + RUN_WORDS, numWords);
     if (hasNonFinite(words, { begin: at, end }, WORD_TESTS[dtype])) {
@@ -37,7 +37,7 @@ export function findNonFinite(dtype: TensorDtype, bytes: Uint8Array): number {
 
 /** Without a branch per word, so that it runs at memory speed. */
 function hasNonFinite(
-  words: Uint32Array,
+  words: Int32Array,
   { begin, end }: { readonly begin: number; readonly end: number },
   { magnitudes, carry, signs }: WordTest,
 ): boolean {
