@@ -96,7 +96,7 @@ export interface TokenLogprob {
 
 /** Where the KV of a sequence first holds something that is not a finite number. */
 export interface KvDamage {
-  /** The first position with such KV in any layer: what is before it is sound. */
+  /** The first position with such KV in any layer. */
   readonly position: number;
   /** The first layer with such KV, which that of later layers comes of, and what it is stored in. */
   readonly layer: number;
@@ -107,7 +107,9 @@ export interface KvDamage {
 
 /** No token can be drawn: a logit has overflowed or is NaN, or none is left that is not banned. */
 export interface DrawFailure {
-  /** Absent where all KV of the sequence is finite. */
+  /** Leading tokens of the sequence whose KV is known to be finite; 0 where nobody could look. */
+  readonly numSoundTokens: number;
+  /** Present where KV was looked at and is not all finite. */
   readonly kvDamage?: KvDamage;
 }
 

@@ -1,6 +1,7 @@
 import { findKvDamageCall, NO_DAMAGE } from "../../kernels/find_kv_damage.ts";
 import type { KvShape } from "../../kernels/kv_cache.ts";
-import type { KvDamage } from "../core/batch.ts";
+import type { DrawFailure, KvDamage } from "../core/batch.ts";
+import { KernelError } from "../core/errors.ts";
 import type { Device, Program } from "../device/device.ts";
 import type { DeviceBuffer } from "../device/kernel.ts";
 
@@ -21,13 +22,30 @@ export class KvDiagnosis {
   }
 
   /**
-   * Where the damage begins; undefined where all is finite.
+   * What is to be said of the failure of a sequence of `numTokens`. Where the device has no room for the
+   * diagnosis, or cannot compile it, that is nothing: what failed is one sequence, not the engine.
    *
    * @param step metadata on the device whose first sequence it is about.
    * @param kv the pool's buffers by layer.
    * @throws {DeviceLostError} when the device is gone.
    */
-  async find(step: DeviceBuffer, kv: readonly DeviceBuffer[]): Promise<KvDamage | undefined> {
+  async failure(
+    numTokens: number,
+    step: DeviceBuffer,
+    kv: readonly DeviceBuffer[],
+  ): Promise<DrawFailure> {
+    try {
+      const kvDamage = await this.#find(step, kv);
+      return kvDamage === undefined
+        ? { numSoundTokens: numTokens }
+        : { numSoundTokens: kvDamage.position, kvDamage };
+    } catch (error) {
+      if (error instanceof RangeError || error instanceof KernelError) return { numSoundTokens: 0 };
+      throw error;
+    }
+  }
+
+  async #find(step: DeviceBuffer, kv: readonly DeviceBuffer[]): Promise<KvDamage | undefined> {
     const layers = this.#layers;
     const bytes = 4 * layers.length;
     const found = this.#found ??= await this.#device.createBuffer("kv damage", bytes);

@@ -110,8 +110,8 @@ export class ModelRunner {
     const { sample: _, ...rest } = chunk;
     const { words } = packer.pack({ step: 0, chunks: [rest], numTokens: chunk.tokens.length });
     device.write(this.#step, 0, words);
-    const kvDamage = await diagnosis.find(this.#step, storage.buffers);
-    return { ...result, failure: kvDamage === undefined ? {} : { kvDamage } };
+    const numTokens = chunk.start + chunk.tokens.length;
+    return { ...result, failure: await diagnosis.failure(numTokens, this.#step, storage.buffers) };
   }
 
   /**
@@ -160,7 +160,9 @@ export class ModelRunner {
       const row = words.subarray(i * SAMPLED_WORDS, (i + 1) * SAMPLED_WORDS);
       const { sequenceId, sample } = batch.chunks[chunk]!;
       const token = row[SAMPLED.token]!;
-      if (token === NO_TOKEN) return { chunk, result: { sequenceId, token, failure: {} } };
+      if (token === NO_TOKEN) {
+        return { chunk, result: { sequenceId, token, failure: { numSoundTokens: 0 } } };
+      }
       invariant(token < this.#parts.vocabSize, `sequence ${sequenceId} drew token ${token}`);
       const logprobs = sample!.numLogprobs === undefined
         ? {}

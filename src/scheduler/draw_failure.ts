@@ -5,7 +5,8 @@ import type { ErrorData } from "../core/errors.ts";
 const MAX_F16 = 65504;
 
 /** What a sequence is told of which no token can be drawn, and what its server could do about it. */
-export function nonfiniteLogits({ kvDamage }: DrawFailure): ErrorData {
+export function nonfiniteLogits(failure: DrawFailure): ErrorData {
+  const { kvDamage } = failure;
   const details = kvDamage === undefined
     ? {}
     : { details: { layer: kvDamage.layer, position: kvDamage.position } };
@@ -13,17 +14,20 @@ export function nonfiniteLogits({ kvDamage }: DrawFailure): ErrorData {
     status: 500,
     type: "server_error",
     code: "nonfinite_logits",
-    message: `The model's logits for this sequence are not finite numbers: ${causeOf(kvDamage)}`,
+    message: `The model's logits for this sequence are not finite numbers${causeOf(failure)}`,
     param: null,
     ...details,
   };
 }
 
-function causeOf(damage: KvDamage | undefined): string {
-  if (damage === undefined) {
-    return "the model overflows after this text, its keys and values do not";
-  }
-  const { layer, position, dtype, isTooLarge } = damage;
+function causeOf({ numSoundTokens, kvDamage }: DrawFailure): string {
+  if (kvDamage !== undefined) return `: ${describe(kvDamage)}`;
+  return numSoundTokens === 0
+    ? ""
+    : ": the model overflows after this text, its keys and values do not";
+}
+
+function describe({ layer, position, dtype, isTooLarge }: KvDamage): string {
   const where = `keys or values of layer ${layer} at position ${position}`;
   if (dtype !== "f16") return `${where} are not finite, stored in ${dtype}`;
   return isTooLarge

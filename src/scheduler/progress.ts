@@ -102,8 +102,7 @@ export class Progress {
     const end = chunk.start + chunk.tokens.length;
     this.#counters.countChunk(sequence, chunk);
     if (drawn?.failure !== undefined) {
-      const numSound = drawn.failure.kvDamage?.position ?? end;
-      this.#blocks.discard(sequence.id, sequence.allTokens, numSound);
+      this.#blocks.discard(sequence.id, sequence.allTokens, drawn.failure.numSoundTokens);
       return;
     }
     this.#blocks.markComputed(sequence.id, sequence.allTokens, end);

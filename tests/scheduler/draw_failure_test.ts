@@ -273,12 +273,14 @@ Deno.test("under any history only those sequences fail of which nothing can be d
 
 Deno.test("nonfiniteLogits() says where, and which --kv-cache-dtype to try", () => {
   const damage = { position: 12, layer: 3, dtype: "f16", isTooLarge: true } as const;
-  const overflow = nonfiniteLogits({ kvDamage: damage });
+  const overflow = nonfiniteLogits({ numSoundTokens: 12, kvDamage: damage });
   assert(overflow.message.includes("layer 3 at position 12 are beyond 65504"), overflow.message);
   assert(overflow.message.includes("--kv-cache-dtype f32"));
   assertEquals(overflow.details, { layer: 3, position: 12 });
-  const inF32 = nonfiniteLogits({ kvDamage: { ...damage, dtype: "f32" } });
+  const inF32 = nonfiniteLogits({ numSoundTokens: 12, kvDamage: { ...damage, dtype: "f32" } });
   assert(!inF32.message.includes("--kv-cache-dtype"), inF32.message);
-  const { message, details } = nonfiniteLogits({});
+  const { message, details } = nonfiniteLogits({ numSoundTokens: 20 });
   assert(message.includes("keys and values do not") && details === undefined, message);
+  const unknown = nonfiniteLogits({ numSoundTokens: 0 }).message;
+  assertEquals(unknown, "The model's logits for this sequence are not finite numbers");
 });

@@ -199,7 +199,11 @@ export class PagedFakeRunner {
     const position = this.#poisonedPosition(kv);
     if (position >= 0) {
       const kvDamage = { position, layer: 0, dtype: "f16", isTooLarge: true } as const;
-      return { sequenceId: chunk.sequenceId, token: NO_TOKEN, failure: { kvDamage } };
+      return {
+        sequenceId: chunk.sequenceId,
+        token: NO_TOKEN,
+        failure: { numSoundTokens: position, kvDamage },
+      };
     }
     const drawn = { sequenceId: chunk.sequenceId, token: draw(kv, sample) };
     const { numLogprobs } = sample;
