@@ -7,7 +7,7 @@ import {
   kernelCall,
 } from "../src/device/kernel.ts";
 import source from "./adjust_logits.wgsl" with { type: "text" };
-import { LOWEST } from "./segments.ts";
+import { isOverflow, LARGEST_ADJUSTED, logitRangeWgsl, LOWEST } from "./logit_range.ts";
 import { ADJUST, ADJUST_WORDS, STEP, type StepDims, stepWgsl } from "./step.ts";
 
 type Shape = Readonly<{ V: number; LANES: number }>;
@@ -18,7 +18,7 @@ const ADJUST_CHUNK = 1024;
 /** Applies penalties, biases and bans to rows of `logits` f32 [R, V], as the step lists them. */
 export const adjustLogits: Kernel<Shape & Readonly<{ ADJUST_CHUNK: number }>> = {
   name: "adjust_logits",
-  source: stepWgsl + source,
+  source: stepWgsl + logitRangeWgsl + source,
   bindings: [
     { name: "step", access: "read_write" },
     { name: "logits", access: "read_write" },
@@ -47,16 +47,20 @@ function adjust(words: Uint32Array, record: Uint32Array, row: Float32Array): voi
     const token = words[at]!;
     if (token >= row.length || !isAllowed(token)) continue;
     const own = row[token]!;
+    if (isOverflow(own)) continue;
     const seen = words[at + numTokens]!;
     const count = seen >>> 1;
     const repetition = seen > 0 ? penalty("repetition") : 1;
     const repeated = own > 0 ? own / repetition : own * repetition;
     const penalized = repeated - penalty("frequency") * count -
       (count > 0 ? penalty("presence") : 0);
-    row[token] = Math.max(LOWEST, penalized + bitsToF32(words[at + 2 * numTokens]!));
+    const biased = penalized + bitsToF32(words[at + 2 * numTokens]!);
+    row[token] = Math.min(Math.max(LOWEST, biased), LARGEST_ADJUSTED);
     words[at + 2 * numTokens] = f32ToBits(own);
   }
-  for (let t = 0; t < row.length; t++) if (!isAllowed(t)) row[t] = LOWEST;
+  for (let t = 0; t < row.length; t++) {
+    if (!isAllowed(t) && !isOverflow(row[t]!)) row[t] = LOWEST;
+  }
 }
 
 /** Adjusts every sample of the step that asks for it; without one, nothing is dispatched. */

@@ -6,6 +6,8 @@
 //     l -= frequency * c + (c > 0 ? presence : 0)    (OpenAI)
 //     l += bias                                      a bias of -infinity bans t
 //   where a row has a bitmask, all tokens whose bit is 0 are banned; a banned token's logit is LOWEST
+//   what comes out lies in [LOWEST, LARGEST_ADJUSTED]; a logit that has overflowed (logit_range.wgsl)
+//   stays, banned or not, for the draw to see
 //
 // A adjusted rows, V vocabulary.
 //   0 step    u32 packed metadata (step.ts); each entry's own logit is left in place of its bias
@@ -18,8 +20,6 @@
 const V: u32 = ${V}u;
 const LANES: u32 = ${LANES}u;
 const CHUNK: u32 = ${ADJUST_CHUNK}u;
-const LOWEST: f32 = -3.4e38;
-const NEGATIVE_INFINITY: u32 = 0xff800000u;
 
 @group(0) @binding(0) var<storage, read_write> step: array<u32>;
 @group(0) @binding(1) var<storage, read_write> logits: array<f32>;
@@ -37,7 +37,8 @@ fn adjust_logits(
   for (var i = first; i < min(end, num_tokens); i += LANES) { adjust(record, row, i, num_tokens); }
   if (step[record + ADJUST_NUM_ALLOWED] == 0u) { return; }
   for (var t = first; t < min(end, V); t += LANES) {
-    if (!is_allowed(record, t)) { logits[row + t] = LOWEST; }
+    let has_overflow = is_overflow(bitcast<u32>(logits[row + t]));
+    if (!has_overflow && !is_allowed(record, t)) { logits[row + t] = LOWEST; }
   }
 }
 
@@ -58,10 +59,12 @@ fn adjust(record: u32, row: u32, i: u32, num_tokens: u32) {
   let bias = step[entry + 2u * num_tokens];
   let repetition = bitcast<f32>(step[record + ADJUST_REPETITION]);
   let own = logits[row + token];
+  if (is_overflow(bitcast<u32>(own))) { return; }
   var logit = own;
   if (seen > 0u) { logit = select(own * repetition, own / repetition, own > 0.0); }
   logit -= bitcast<f32>(step[record + ADJUST_FREQUENCY]) * f32(seen >> 1u);
   if (seen > 1u) { logit -= bitcast<f32>(step[record + ADJUST_PRESENCE]); }
-  logits[row + token] = select(logit + bitcast<f32>(bias), LOWEST, bias == NEGATIVE_INFINITY);
+  logit = clamp(logit + bitcast<f32>(bias), LOWEST, LARGEST_ADJUSTED);
+  logits[row + token] = select(logit, LOWEST, bias == NEGATIVE_INFINITY);
   step[entry + 2u * num_tokens] = bitcast<u32>(own);
 }

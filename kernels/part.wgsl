@@ -7,10 +7,13 @@ fn put_part(r: u32, segment: u32, sample: u32) {
   let first = first_token(segment);
   let end = end_token(segment);
   var best = Best(LOWEST, NO_TOKEN);
+  var has_overflow = false;
   for (var t = first; t < end; t += PART_LANES) {
     let logit = logits[row + t];
+    has_overflow = has_overflow || is_overflow(bitcast<u32>(logit));
     if (logit > best.value) { best = Best(logit, t); }
   }
+  if (has_overflow) { best = Best(HIGHEST, NO_TOKEN); }
   let out = r * PARTS_PLANES * M + segment;
   parts[out + PARTS_PEAK * M] = bitcast<u32>(best.value);
   parts[out + PARTS_TOKEN * M] = best.token;
@@ -20,6 +23,11 @@ fn put_part(r: u32, segment: u32, sample: u32) {
   //# else
   let temperature = bitcast<f32>(step[sample + SAMPLE_TEMPERATURE]);
   if (!(temperature > 0.0) || !is_whole(sample)) { return; }
+  if (best.token == NO_TOKEN) {
+    parts[out + PARTS_SCORE * M] = bitcast<u32>(LOWEST);
+    parts[out + PARTS_WEIGHT * M] = 0u;
+    return;
+  }
   var highest = Best(LOWEST, NO_TOKEN);
   for (var t = first; t < end; t += PART_LANES) {
     let score = (logits[row + t] - best.value) / temperature + gumbel(sample, t);

@@ -5,10 +5,11 @@ import {
   kernelCall,
 } from "../src/device/kernel.ts";
 import { isQuantized } from "../src/core/kv_layout.ts";
-import { type KvConstants, kvConstants, type KvShape, storeKv } from "./kv_cache.ts";
+import { type KvConstants, kvConstants, type KvShape } from "./kv_cache.ts";
 import { CODE_MAX, MIN_PEAK } from "./kv_codes.ts";
 import quantizedSource from "./rope_store_quantized_kv.wgsl" with { type: "text" };
 import source from "./rope_store_kv.wgsl" with { type: "text" };
+import { storeKeyAndValue } from "./store_kv.ts";
 import { STEP, type StepDims, stepWgsl } from "./step.ts";
 
 /** A layer's heads; with `NORM_EPS`, queries and keys are RMS-normalized over D before they are rotated. */
@@ -48,9 +49,9 @@ export const ropeStoreKv: Kernel<Shape> = {
         }
       }
       const slot = words[words[STEP.slots]! + t]!;
-      for (let g = 0; g < 2 * G; g++) {
-        const at = { slot, which: g < G ? 0 : 1, head: g % G } as const;
-        storeKv(kv!, at, shape, keysAndValues.subarray(g * D, (g + 1) * D));
+      for (let head = 0; head < G; head++) {
+        const [key, value] = [head, head + G].map((g) => keysAndValues.slice(g * D, (g + 1) * D));
+        storeKeyAndValue(kv!, { slot, head }, shape, key!, value!);
       }
     }
   },

@@ -3,6 +3,10 @@
 //
 //   (a, b) at dims (i, i + D/2) becomes (a cos - b sin, b cos + a sin), angle = position * frequency_i
 //
+// Where an element of K or V is not a finite number in KV_DTYPE, K's is stored as NaN (0x7fff in f16 where it
+// is merely too large) and V's as 0: who attends to the position gets NaN, and nobody else does, since
+// attention masks scores, while it multiplies V by weights of 0, which NaN survives.
+//
 // With HAS_NORMS, x of a query or key head becomes w * x / sqrt(mean(x^2) + eps) first (Qwen3's norms).
 //
 // T tokens, H query heads, G KV heads, D head dim.
@@ -29,7 +33,7 @@ const BLOCK_SIZE: u32 = ${BLOCK_SIZE}u;
 //# if KV_DTYPE == "f16"
 @group(0) @binding(3) var<storage, read_write> kv: array<u32>;
 //# else
-@group(0) @binding(3) var<storage, read_write> kv: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read_write> kv: array<vec2<u32>>;
 //# end
 
 //# if HAS_NORMS
@@ -48,11 +52,26 @@ fn inverse_rms(local: u32, share: f32) -> f32 {
 }
 //# end
 
-fn store_pair(row: u32, pair: u32, value: vec2<f32>) {
+/// What K is stored as for numbers that are not finite in KV_DTYPE, by their bits; 0 for others.
+fn marks(value: vec2<f32>) -> vec2<u32> {
+  let magnitude = bitcast<vec2<u32>>(value) & vec2(0x7fffffffu);
 //# if KV_DTYPE == "f16"
-  kv[row * (D / 2u) + pair] = pack2x16float(value);
+  // From 65,520 on, numbers are rounded to infinity.
+  let too_large = select(vec2(0u), vec2(0x7fffu), magnitude >= vec2(0x477ff000u));
+  return select(too_large, vec2(0x7e00u), magnitude > vec2(0x7f800000u));
 //# else
-  kv[row * (D / 2u) + pair] = value;
+  return select(vec2(0u), vec2(0x7fc00000u), magnitude >= vec2(0x7f800000u));
+//# end
+}
+
+/// Stores `value`, which has `own` marks, with `stored` in the place of marked elements.
+fn store_pair(at: u32, value: vec2<f32>, own: vec2<u32>, stored: vec2<u32>) {
+  let is_finite = (own | stored) == vec2(0u);
+//# if KV_DTYPE == "f16"
+  let packed = pack2x16float(select(vec2(0.0), value, is_finite));
+  kv[at] = packed | stored.x | (stored.y << 16u);
+//# else
+  kv[at] = select(stored, bitcast<vec2<u32>>(value), is_finite);
 //# end
 }
 
@@ -100,7 +119,14 @@ fn rope_store_kv(
   }
   let slot = step[step[STEP_SLOTS] + t];
   let which = select(0u, 1u, head >= H + G);
-  let target_row = kv_row(slot, which, head - H - which * G);
-  store_pair(target_row, low, a);
-  store_pair(target_row, high, b);
+  let target_row = kv_row(slot, which, head - H - which * G) * (D / 2u);
+  var stored_a = vec2(0u);
+  var stored_b = vec2(0u);
+  if (which == 0u) {
+    let values = row + G * (D / 2u);
+    stored_a = marks(a) | marks(qkv[values + low]);
+    stored_b = marks(b) | marks(qkv[values + high]);
+  }
+  store_pair(target_row + low, a, marks(a), stored_a);
+  store_pair(target_row + high, b, marks(b), stored_b);
 }

@@ -1,6 +1,7 @@
 // rope_store_quantized_kv: as rope_store_kv, for pools of codes with a scale per token and head.
 //
 //   scale = max_d |x[d]| / CODE_MAX,  code[d] = round(x[d] / scale) in int8, fp8 (e4m3) or int4
+//   of a position with NaN or infinity in K or V of a head, K's scale is NaN and V's 0 (rope_store_kv.wgsl)
 //
 // T tokens, H query heads, G KV heads, D head dim.
 //   0 step   u32 packed metadata (step.ts)
@@ -98,6 +99,8 @@ fn word_of(a: vec4<f32>, b: vec4<f32>) -> u32 {
 //# end
 //# end
 
+fn magnitudes(x: vec4<f32>) -> vec4<u32> { return bitcast<vec4<u32>>(x) & vec4(0x7fffffffu); }
+
 @compute @workgroup_size(${WORKGROUP})
 fn rope_store_quantized_kv(
   @builtin(global_invocation_id) id: vec3<u32>,
@@ -133,12 +136,13 @@ fn rope_store_quantized_kv(
 //# end
     return;
   }
-  var peaks = vec4(0.0);
+  // As integers magnitudes have the same order, and NaN is the largest: max() of floats may pass over it.
+  var peaks = vec4(0u);
   for (var quad = 0u; quad < HALF; quad++) {
     let pairs = load_pairs(own, quad);
-    peaks = max(peaks, max(abs(pairs.low), abs(pairs.high)));
+    peaks = max(peaks, max(magnitudes(pairs.low), magnitudes(pairs.high)));
   }
-  let peak = max(max(peaks.x, peaks.y), max(peaks.z, peaks.w));
+  let peak = bitcast<f32>(max(max(peaks.x, peaks.y), max(peaks.z, peaks.w)));
   let inverse = select(${CODE_MAX}.0 / peak, 0.0, peak < ${MIN_PEAK});
   let slot = step[step[STEP_SLOTS] + t];
   let which = select(0u, 1u, is_value);
@@ -153,6 +157,17 @@ fn rope_store_quantized_kv(
   kv[word + LANES] = word_of(own0.high * inverse);
 //# end
   if (lane == 0u) {
-    kv[block + ${2 * G * BLOCK_SIZE * VECTOR_LOADS}u + vector] = bitcast<u32>(peak * ${1 / CODE_MAX});
+    var worst = bitcast<u32>(peak);
+    if (!is_value) {
+      for (var quad = 0u; quad < HALF; quad++) {
+        let pairs = raw_pairs(row + G * QUADS, quad);
+        let both = max(magnitudes(pairs.low), magnitudes(pairs.high));
+        worst = max(worst, max(max(both.x, both.y), max(both.z, both.w)));
+      }
+    }
+    let stored = select(0x7fc00000u, 0u, is_value);
+    let is_finite = worst < 0x7f800000u;
+    kv[block + ${2 * G * BLOCK_SIZE * VECTOR_LOADS}u + vector] =
+      select(stored, bitcast<u32>(peak * ${1 / CODE_MAX}), is_finite);
   }
 }

@@ -8,8 +8,8 @@ import {
 import part from "./part.wgsl" with { type: "text" };
 import { gumbel } from "./random_draw.ts";
 import source from "./sample_parts.wgsl" with { type: "text" };
+import { HIGHEST, isOverflow, LOWEST } from "./logit_range.ts";
 import {
-  LOWEST,
   NO_TOKEN,
   PARTS,
   PARTS_PLANES,
@@ -54,7 +54,10 @@ function sumUp(
   isReport: boolean,
   put: (plane: keyof typeof PARTS, word: number) => void,
 ): void {
-  const largest = best(tokens, (token) => row[token]!);
+  const hasOverflow = tokens.some((token) => isOverflow(row[token]!));
+  const largest = hasOverflow
+    ? { token: NO_TOKEN, value: HIGHEST }
+    : best(tokens, (token) => row[token]!);
   put("peak", f32ToBits(largest.value));
   put("token", largest.token);
   const weigh = (temperature: number) =>
@@ -62,6 +65,10 @@ function sumUp(
   const temperature = bitsToF32(sample[SAMPLE.temperature]!);
   if (isReport) return void put("weight", f32ToBits(weigh(1)));
   if (temperature <= 0 || !isWhole(sample, row.length)) return;
+  if (largest.token === NO_TOKEN) {
+    put("score", f32ToBits(LOWEST));
+    return void put("weight", 0);
+  }
   const score = (t: number) => (row[t]! - largest.value) / temperature + gumbel(sample, t);
   const highest = best(tokens, score);
   put("token", highest.token);

@@ -1,6 +1,7 @@
 // sample_parts: the first phase of drawing, what one lane can say about its segment of a row.
 //
-//   always:              the largest logit, lowest id on a tie; NO_TOKEN where all are banned or NaN
+//   always:              the largest logit, lowest id on a tie; NO_TOKEN where all are banned, or one has
+//                        overflowed, which makes HIGHEST the largest; nothing else is said of it then
 //   REPORT:              the sum of exp(logit - largest)
 //   draws over the whole vocabulary: the best of score = (logit - largest) / temperature + gumbel(token),
 //                        its token, and, where a nucleus is asked for, the sum of

@@ -5,11 +5,12 @@ import {
   type KernelCall,
   kernelCall,
 } from "../src/device/kernel.ts";
+import { isOverflow, LOWEST } from "./logit_range.ts";
 import part from "./part.wgsl" with { type: "text" };
 import { gumbel } from "./random_draw.ts";
 import reduce from "./reduce.wgsl" with { type: "text" };
 import source from "./sample_tokens.wgsl" with { type: "text" };
-import { type Segments, segmentsWgsl } from "./segments.ts";
+import { NO_TOKEN, type Segments, segmentsWgsl } from "./segments.ts";
 import {
   ADJUST,
   SAMPLE,
@@ -22,7 +23,10 @@ import {
 
 type Shape = Segments & Readonly<{ LANES: number; FUSED: boolean }>;
 
-/** Draws one token per row of `logits` f32 [R, V] into `sampled` u32 [R, SAMPLED_WORDS]. */
+/**
+ * Draws one token per row of `logits` f32 [R, V] into `sampled` u32 [R, SAMPLED_WORDS]; NO_TOKEN where
+ * the row has overflowed or all of its tokens are banned.
+ */
 export const sampleTokens: Kernel<Shape & Readonly<{ REPORT: false }>> = {
   name: "sample_tokens",
   source: segmentsWgsl + reduce + part + source,
@@ -39,15 +43,24 @@ export const sampleTokens: Kernel<Shape & Readonly<{ REPORT: false }>> = {
       const sample = words.subarray(first, first + SAMPLE_WORDS);
       const row = logits!.f32.subarray(r * V, (r + 1) * V);
       const out = sampled!.u32.subarray(r * SAMPLED_WORDS, (r + 1) * SAMPLED_WORDS);
-      const token = bitsToF32(sample[SAMPLE.temperature]!) > 0 ? draw(row, sample) : argmax(row);
+      const token = canDraw(row) ? chooseToken(row, sample) : NO_TOKEN;
       out[SAMPLED.token] = token;
-      if (sample[SAMPLE.numLogprobs]! > 0) {
+      if (sample[SAMPLE.numLogprobs]! > 0 && token !== NO_TOKEN) {
         const logTotal = bitsToF32(out[SAMPLED.logprob]!);
         out[SAMPLED.logprob] = f32ToBits(ownLogit(words, sample, row, token) - logTotal);
       }
     }
   },
 };
+
+/** Whether nothing has overflowed, and a token is left that is not banned. */
+function canDraw(row: Float32Array): boolean {
+  return !row.some(isOverflow) && row.some((logit) => logit > LOWEST);
+}
+
+function chooseToken(row: Float32Array, sample: Uint32Array): number {
+  return bitsToF32(sample[SAMPLE.temperature]!) > 0 ? draw(row, sample) : argmax(row);
+}
 
 function argmax(values: Float32Array): number {
   let best = 0;

@@ -1,5 +1,6 @@
 // sample_tokens: the last phase of drawing, one token per row from what its segments say.
 //
+//   a row with a logit that has overflowed (logit_range.wgsl), or without one above LOWEST: NO_TOKEN
 //   greedy (temperature 0): the largest logit, lowest id on a tie
 //   else: z = logits / temperature; keep z >= max z + log(min_p); of those the top_k largest (ties at
 //   the border stay); of those the smallest set of largest whose weight reaches top_p of theirs

@@ -1,6 +1,9 @@
 import { ceilDiv } from "../src/base/math.ts";
+import { logitRangeWgsl } from "./logit_range.ts";
 import source from "./segments.wgsl" with { type: "text" };
 import { stepWgsl, wgslConstants } from "./step.ts";
+
+export { LOWEST } from "./logit_range.ts";
 
 /** How rows of `V` logits are cut into `M` segments (`segments.wgsl`). */
 export type Segments = Readonly<{ V: number; M: number; SEGMENT: number; PART_LANES: number }>;
@@ -9,13 +12,11 @@ export type Segments = Readonly<{ V: number; M: number; SEGMENT: number; PART_LA
 export const PARTS = { peak: 0, token: 1, weight: 2, score: 3 } as const;
 export const PARTS_PLANES = 4;
 
-/** The token of a segment in which none may be drawn. */
+/** The token of a segment, or of a row, in which none can be drawn: all are banned, or it has overflowed. */
 export const NO_TOKEN = 0xffffffff;
-/** Below every logit, and what a token that may not be drawn has for one. */
-export const LOWEST: number = Math.fround(-3.4e38);
 
 /** The step's constants, the planes of `parts` and the shared functions, before a kernel's source. */
-export const segmentsWgsl: string = stepWgsl +
+export const segmentsWgsl: string = stepWgsl + logitRangeWgsl +
   wgslConstants("PARTS", { ...PARTS, planes: PARTS_PLANES }).join("\n") + "\n" + source;
 
 /**

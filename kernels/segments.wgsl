@@ -4,13 +4,13 @@
 //
 // parts u32 [R, PARTS_PLANES, M]: PARTS_PEAK the largest logit, PARTS_WEIGHT a sum of exp(), PARTS_SCORE
 // the best score, all f32 bits, and PARTS_TOKEN the token of the score, or else of the largest logit.
+// A segment with a logit that has overflowed (logit_range.wgsl) has HIGHEST for its largest and NO_TOKEN,
+// so that it wins over all others and its row draws nothing.
 
 const V: u32 = ${V}u;
 const M: u32 = ${M}u;
 const SEGMENT: u32 = ${SEGMENT}u;
 const PART_LANES: u32 = ${PART_LANES}u;
-/// Below every logit, and what a token that may not be drawn has for one.
-const LOWEST: f32 = -3.4e38;
 const NO_TOKEN: u32 = 0xffffffffu;
 
 struct Best { value: f32, token: u32 }
@@ -40,8 +40,11 @@ fn uniform_draw(sample: u32, token: u32) -> f32 {
   return (f32(v.x >> 9u) + 0.5) / 8388608.0;
 }
 
-/// Noise that makes the largest sum of it and a scaled logit a draw by weight (Gumbel-max).
-fn gumbel(sample: u32, token: u32) -> f32 { return -log(-log(uniform_draw(sample, token))); }
+/// Noise that makes the largest sum of it and a scaled logit a draw by weight (Gumbel-max). Near 1 a
+/// device's log may be off by 2^-21, and so have the wrong sign; the exact least of -log(u) is 6e-8.
+fn gumbel(sample: u32, token: u32) -> f32 {
+  return -log(max(-log(uniform_draw(sample, token)), 5e-8));
+}
 
 /// Whether a draw passes over the whole vocabulary: no filter but perhaps the nucleus.
 fn is_whole(sample: u32) -> bool {

@@ -52,7 +52,10 @@ export const SEQ_WORDS = 5;
 export const TILE = { seq: 0, firstRow: 1, numRows: 2, position: 3 } as const;
 export const TILE_WORDS = 4;
 
-/** One draw; temperature, top-p and min-p are f32 bits. `numLogprobs` is one more than asked, 0 for none. */
+/**
+ * One draw; temperature, top-p and min-p are f32 bits, none of them subnormal, and temperature is 0 or at
+ * least `MIN_TEMPERATURE`. `numLogprobs` is one more than asked, 0 for none.
+ */
 export const SAMPLE = {
   row: 0,
   temperature: 1,

@@ -1,3 +1,4 @@
+import type { KvCacheDtype } from "./engine_config.ts";
 import type { BlockId, SequenceId, TokenId } from "./ids.ts";
 
 /** What the sampler needs to draw one token; the logits are those of a chunk's last position. */
@@ -93,10 +94,31 @@ export interface TokenLogprob {
   readonly logprob: number;
 }
 
+/** Where the KV of a sequence first holds something that is not a finite number. */
+export interface KvDamage {
+  /** The first position with such KV in any layer. */
+  readonly position: number;
+  /** The first layer with such KV, which that of later layers comes of, and what it is stored in. */
+  readonly layer: number;
+  readonly dtype: KvCacheDtype;
+  /** Whether the layer's number was finite, and too large for `dtype`, which is f16 then. */
+  readonly isTooLarge: boolean;
+}
+
+/** No token can be drawn: a logit has overflowed or is NaN, or none is left that is not banned. */
+export interface DrawFailure {
+  /** Leading tokens of the sequence whose KV is known to be finite; 0 where nobody could look. */
+  readonly numSoundTokens: number;
+  /** Present where KV was looked at and is not all finite. */
+  readonly kvDamage?: KvDamage;
+}
+
 /** What the runner hands back for one chunk with a `sample`. */
 export interface SampledToken {
   readonly sequenceId: SequenceId;
+  /** Says nothing where there is a `failure`. */
   readonly token: TokenId;
+  readonly failure?: DrawFailure;
   /** Natural log-probability of `token`, before temperature and filters; present when asked for. */
   readonly logprob?: number;
   /** The likeliest tokens, best first; present when asked for. */

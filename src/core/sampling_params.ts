@@ -1,10 +1,13 @@
 import type { TokenId } from "./ids.ts";
 
+/** Temperatures below it are greedy: logits that differ at all would be further apart than any draw reaches. */
+export const MIN_TEMPERATURE = 1e-5;
+
 /** How one sequence draws its tokens and when it ends. Checked at the HTTP door, trusted inside. */
 export interface SamplingParams {
   /** Most tokens to generate; at least 1. */
   readonly maxTokens: number;
-  /** Divides the logits; 0 means greedy. */
+  /** Divides the logits; below {@link MIN_TEMPERATURE} the draw is greedy. */
   readonly temperature: number;
   /** Keep the `topK` most likely tokens; 0 keeps all. */
   readonly topK: number;

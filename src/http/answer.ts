@@ -1,4 +1,5 @@
 import type { Context } from "hono";
+import { RequestError } from "../core/errors.ts";
 import type { TokenId } from "../core/ids.ts";
 import { beamSearchOf } from "./beam_fields.ts";
 import { Collector } from "./collector.ts";
@@ -79,6 +80,11 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
         finish: texts.map(({ finish }) => finish?.reason ?? "none").join(","),
         ms: Math.round(meter.elapsedMs()),
       });
+    },
+    logFailure: (error) => {
+      if (!(error instanceof RequestError) || error.data.status < 500) return;
+      const { code, message: reason } = error.data;
+      services.log.warn("generation failed", { id, request_id: c.get("requestId"), code, reason });
     },
   };
 }

@@ -31,6 +31,7 @@ export function answerAsStream(
         if (isServerFailure(error)) {
           log.error("stream failed", { request_id: c.get("requestId"), error });
         }
+        run.logFailure(error);
         await sse.send([errorBody(data)]);
       }
       await sse.done();

@@ -24,6 +24,9 @@ export async function answerInOnePiece(
   let wholes: WholeText[];
   try {
     wholes = await collectWholes(collector, generation, job.sequences.length);
+  } catch (error) {
+    run.logFailure(error);
+    throw error;
   } finally {
     // Deno aborts the signal after a normal answer as well; by then nobody listens any more.
     signal.removeEventListener("abort", leave);

@@ -52,9 +52,13 @@ export function toErrorData(error: unknown): ErrorData {
   };
 }
 
-/** Whether `error` is the server's own failure, which belongs in the log with its stack. */
+/**
+ * Whether `error` is a bug of the server, which belongs in the log with its stack. What the engine says of
+ * one sequence is none, whatever its status.
+ */
 export function isServerFailure(error: unknown): boolean {
-  return toErrorData(error).status === STATUS_CODE.InternalServerError;
+  return !(error instanceof RequestError) &&
+    toErrorData(error).status === STATUS_CODE.InternalServerError;
 }
 
 /** Answers a request that ended in `error`, with the headers that middleware has set. */

@@ -208,6 +208,16 @@ export class BlockManager {
   }
 
   /**
+   * Frees sequence `id`, of whose `tokens` the first `numSound` have sound KV: what it has filled is not
+   * cached any more, nor what its tokens find beyond those, nor what hangs below. O(pool).
+   */
+  discard(id: SequenceId, tokens: Uint32Array, numSound: number): void {
+    const { table, path } = this.#holding(id);
+    path?.forget(table, tokens, Math.floor(numSound / this.blockSize));
+    this.free(id);
+  }
+
+  /**
    * Gives the pool `numBlocks` blocks, between two steps. Where that is fewer, cached blocks are evicted
    * as far as needed, and blocks that stay move below the new end; the device has to follow. O(pool).
    *
@@ -216,12 +226,8 @@ export class BlockManager {
    */
   resize(numBlocks: number): PoolResize {
     checkPoolSize(numBlocks, this);
-    return resizePool(numBlocks, {
-      pool: this.#pool,
-      cache: this.#cache,
-      copySources: this.#copySources,
-      holdings: this.#holdings.values(),
-    });
+    const held = { cache: this.#cache, copySources: this.#copySources };
+    return resizePool(numBlocks, { pool: this.#pool, ...held, holdings: this.#holdings.values() });
   }
 
   /** Forgets all cached blocks and pins; no sequence may have a table. */

@@ -34,8 +34,9 @@ export class CachedPath {
   readonly #options: CachingOptions;
   /** The last findable block of the table. */
   #tip: BlockId | undefined;
-  /** Leading blocks of the table that are findable. */
+  /** Leading blocks of the table that are findable, and those of them that were found. */
   #numBlocks: number;
+  readonly #numFound: number;
   #hasDuplicate = false;
   #tokens: Uint32Array = new Uint32Array();
   /** Leading blocks of the table that are full of computed tokens. */
@@ -46,7 +47,7 @@ export class CachedPath {
     this.#cache = cache;
     this.#options = options;
     this.#tip = found.at(-1);
-    this.#numBlocks = found.length;
+    this.#numFound = this.#numBlocks = found.length;
   }
 
   /**
@@ -56,6 +57,7 @@ export class CachedPath {
   extend(table: readonly BlockId[], tokens: Uint32Array, numComputed: number): void {
     this.#tokens = tokens;
     this.#numFull = Math.floor(numComputed / this.#cache.blockSize);
+    if (this.#isForgotten) return;
     while (!this.#hasDuplicate && this.#numBlocks < this.#numFull) {
       const own = table[this.#numBlocks]!;
       this.#hasDuplicate = this.#insert(own, { below: this.#tip, at: this.#numBlocks }) !== own;
@@ -75,7 +77,7 @@ export class CachedPath {
    * table's, each followed by the one that was found in its stead.
    */
   end(table: readonly BlockId[]): readonly BlockId[] {
-    if (!this.#hasDuplicate) return table;
+    if (!this.#hasDuplicate || this.#isForgotten) return table;
     const held = table.slice(0, this.#numBlocks);
     let below = this.#tip;
     let at = this.#numBlocks;
@@ -92,6 +94,24 @@ export class CachedPath {
       below = found;
     }
     return [...held, ...table.slice(at)];
+  }
+
+  /**
+   * Makes unfindable what cannot be trusted of a sequence's blocks: all that were filled here, and of
+   * those that its `tokens` find, all but the first `numSound`; with everything that hangs below them.
+   * Nothing becomes findable by it later.
+   */
+  forget(table: readonly BlockId[], tokens: Uint32Array, numSound: number): void {
+    const own = this.#numFound < this.#numBlocks ? table[this.#numFound] : undefined;
+    if (own !== undefined && this.#cache.has(own)) this.#cache.forget(own);
+    const found = this.#cache.match(this.#options.scope ?? SHARED_SCOPE, tokens, tokens.length);
+    if (found[numSound] !== undefined) this.#cache.forget(found[numSound]);
+    this.#numFull = 0;
+  }
+
+  /** Whether the last findable block of the table has been forgotten since: nothing can go below it. */
+  get #isForgotten(): boolean {
+    return this.#tip !== undefined && !this.#cache.has(this.#tip);
   }
 
   /** Not a block that another table holds as well: that one does not hold what is above it here. */

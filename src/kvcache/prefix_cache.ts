@@ -85,7 +85,7 @@ export class PrefixCache implements BlockSource {
     return this.#numEvicted;
   }
 
-  /** Blocks dropped so far by {@link clear}. */
+  /** Blocks dropped so far by {@link clear} and {@link forget}. */
   get numReset(): number {
     return this.#numReset;
   }
@@ -221,6 +221,19 @@ export class PrefixCache implements BlockSource {
     while (this.numIdle > 0) this.#drop(this.#policy.next());
     this.#evicted.clear();
     this.#listener?.cleared();
+  }
+
+  /** Makes block `id` and all below it unfindable; who holds them keeps them. O(1) for a leaf, else O(pool). */
+  forget(id: BlockId): void {
+    for (const block of this.#tree.subtreeOf(id)) {
+      this.#numReset++;
+      this.#listener?.removed({ key: this.#tree.keyOf(block), group: 0 });
+      if (this.#isIdle(block)) this.#drop(block);
+      else {
+        this.#tree.remove(block);
+        this.#pool.release([block]);
+      }
+    }
   }
 
   /** Evicts `count` idle blocks, in the policy's order; there must be as many. */

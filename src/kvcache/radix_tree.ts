@@ -140,6 +140,15 @@ export class RadixTree {
     this.#numBlocks--;
   }
 
+  /** Block `id` and all blocks below it, each before its parent. O(1) for a leaf, else O(pool). */
+  subtreeOf(id: BlockId): BlockId[] {
+    const blocks = [id];
+    if (this.isLeaf(id)) return blocks;
+    const children = Map.groupBy(this.#parents.keys(), (child) => this.#parents[child]!);
+    for (const block of blocks) blocks.push(...children.get(block) ?? []);
+    return blocks.reverse();
+  }
+
   /** The key of block `id`; made at the first call, then O(1). */
   keyOf(id: BlockId): BlockKey {
     const missing: BlockId[] = [];

@@ -1,7 +1,9 @@
+import type { KvShape } from "../../kernels/kv_cache.ts";
 import type { StepDims } from "../../kernels/step.ts";
 import type { Tuning } from "../../kernels/tuning.ts";
 import { kvFormat, layerDtypes } from "../core/kv_layout.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
+import { KvDiagnosis } from "./kv_diagnosis.ts";
 import { ModelRunner } from "./model_runner.ts";
 import { allocateMemory, type RunnerMemory, stepLimits } from "./runner_memory.ts";
 import { StepPacker } from "./step_packer.ts";
@@ -35,7 +37,15 @@ export async function buildRunner(
     step: activations.step,
     sampled: activations.sampled,
     vocabSize: inputs.model.vocabSize,
+    diagnosis: new KvDiagnosis(inputs.device, kvShapes(inputs)),
   });
+}
+
+/** How each layer's KV is stored. */
+function kvShapes({ engine, model }: RunnerInputs): KvShape[] {
+  const { numKvHeads: G, headDim: D } = model;
+  return layerDtypes({ ...model, ...kvFormat(engine) })
+    .map((KV_DTYPE) => ({ G, D, BLOCK_SIZE: engine.blockSize, KV_DTYPE }));
 }
 
 /**

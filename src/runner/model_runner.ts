@@ -1,9 +1,11 @@
+import { NO_TOKEN } from "../../kernels/segments.ts";
 import { SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Batch, BlockMove, SampledToken, TokenLogprob } from "../core/batch.ts";
 import type { Device, Program } from "../device/device.ts";
 import { bitsToF32 } from "../device/half.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
+import type { KvDiagnosis } from "./kv_diagnosis.ts";
 import type { KvStorage } from "./kv_storage.ts";
 import { likelyNext } from "./likely_next.ts";
 import type { PackedStep, StepPacker } from "./step_packer.ts";
@@ -23,6 +25,8 @@ export interface ModelRunnerParts {
   readonly step: DeviceBuffer;
   readonly sampled: DeviceBuffer;
   readonly vocabSize: number;
+  /** Says of a sequence that fails where its KV is no number. */
+  readonly diagnosis?: KvDiagnosis;
 }
 
 /**
@@ -57,12 +61,21 @@ export class ModelRunner {
   }
 
   /**
-   * Computes the batch's KV and draws its tokens: one result per chunk with a `sample`, in chunk order.
+   * Computes the batch's KV and draws its tokens: one result per chunk with a `sample`, in chunk order;
+   * where no token can be drawn it has a `failure`, which says where the sequence's KV is no number.
    * `onSubmitted` is called while the device computes.
    *
    * @throws {DeviceLostError} when the device is gone.
    */
   async run(batch: Batch, onSubmitted?: () => void): Promise<SampledToken[]> {
+    const results = await this.#runRounds(batch, onSubmitted);
+    if (results.every(({ failure }) => failure === undefined)) return results;
+    const diagnosed: SampledToken[] = [];
+    for (const result of results) diagnosed.push(await this.#diagnosed(batch, result));
+    return diagnosed;
+  }
+
+  async #runRounds(batch: Batch, onSubmitted?: () => void): Promise<SampledToken[]> {
     const rounds = roundsOf(batch, this.#parts.packer.limits);
     if (rounds.length === 1) return await this.#runRound(batch, { isWhole: true, onSubmitted });
     const results: SampledToken[] = [];
@@ -87,6 +100,18 @@ export class ModelRunner {
     const options = { nextDims, onSubmitted };
     const words = device.run(this.#program, packed.dims, { buffer: sampled, bytes }, options);
     return this.#results(batch, packed, words instanceof Promise ? await words : words);
+  }
+
+  /** The result with what can be said of its failure; the step's metadata are overwritten for that. */
+  async #diagnosed(batch: Batch, result: SampledToken): Promise<SampledToken> {
+    const { device, packer, storage, diagnosis } = this.#parts;
+    if (result.failure === undefined || diagnosis === undefined) return result;
+    const chunk = batch.chunks.find(({ sequenceId }) => sequenceId === result.sequenceId)!;
+    const { sample: _, ...rest } = chunk;
+    const { words } = packer.pack({ step: 0, chunks: [rest], numTokens: chunk.tokens.length });
+    device.write(this.#step, 0, words);
+    const numTokens = chunk.start + chunk.tokens.length;
+    return { ...result, failure: await diagnosis.failure(numTokens, this.#step, storage.buffers) };
   }
 
   /**
@@ -135,8 +160,10 @@ export class ModelRunner {
       const row = words.subarray(i * SAMPLED_WORDS, (i + 1) * SAMPLED_WORDS);
       const { sequenceId, sample } = batch.chunks[chunk]!;
       const token = row[SAMPLED.token]!;
-      // No token is the best where all logits are NaN: weights or KV are corrupt.
-      invariant(token < this.#parts.vocabSize, `sequence ${sequenceId}: logits are not numbers`);
+      if (token === NO_TOKEN) {
+        return { chunk, result: { sequenceId, token, failure: { numSoundTokens: 0 } } };
+      }
+      invariant(token < this.#parts.vocabSize, `sequence ${sequenceId} drew token ${token}`);
       const logprobs = sample!.numLogprobs === undefined
         ? {}
         : { logprob: bitsToF32(row[SAMPLED.logprob]!), topLogprobs: top(row, sample!.numLogprobs) };

@@ -14,6 +14,7 @@ import {
 import { invariant } from "../base/invariant.ts";
 import { ceilDiv } from "../base/math.ts";
 import type { Batch, BlockCopy, SampleRequest, ScheduledChunk } from "../core/batch.ts";
+import { MIN_TEMPERATURE } from "../core/sampling_params.ts";
 import { f32ToBits } from "../device/half.ts";
 import { adjustmentWords, putAdjustments } from "./adjustment_words.ts";
 import type { StepLimits } from "./step_limits.ts";
@@ -215,10 +216,12 @@ export class StepPacker {
 
   #putSample(sample: SampleRequest, at: number, row: number): void {
     this.#words[at + SAMPLE.row] = row;
-    this.#words[at + SAMPLE.temperature] = f32ToBits(sample.temperature);
+    this.#words[at + SAMPLE.temperature] = f32ToBits(
+      sample.temperature < MIN_TEMPERATURE ? 0 : sample.temperature,
+    );
     this.#words[at + SAMPLE.topK] = sample.topK;
-    this.#words[at + SAMPLE.topP] = f32ToBits(sample.topP);
-    this.#words[at + SAMPLE.minP] = f32ToBits(sample.minP);
+    this.#words[at + SAMPLE.topP] = normalF32Bits(sample.topP);
+    this.#words[at + SAMPLE.minP] = normalF32Bits(sample.minP);
     this.#words[at + SAMPLE.seedLow] = sample.seed % 2 ** 32;
     this.#words[at + SAMPLE.seedHigh] = Math.floor(sample.seed / 2 ** 32);
     this.#words[at + SAMPLE.outputIndex] = sample.outputIndex;
@@ -227,6 +230,14 @@ export class StepPacker {
       : sample.numLogprobs + 1;
     this.#words[at + SAMPLE.adjust] = 0;
   }
+}
+
+/** Smallest f32 that every device keeps: it may take what is nearer to 0 for 0, or not. */
+const MIN_NORMAL = 2 ** -126;
+
+/** The f32 nearest to a probability, as bits; 0 in place of a subnormal one. */
+function normalF32Bits(value: number): number {
+  return value < MIN_NORMAL ? 0 : f32ToBits(value);
 }
 
 /** Chunk indices, those of one token before the longer ones, each kind in batch order. */

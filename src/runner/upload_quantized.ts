@@ -2,8 +2,8 @@ import { StartupError } from "../core/errors.ts";
 import { type Quantization, quantizedDtype, quantizedLayout } from "../core/weight_format.ts";
 import { decodeToF32, DTYPE_BYTES } from "../weights/dtypes.ts";
 import { packRows, type QuantizedGroups } from "../weights/pack_rows.ts";
-import { quantize } from "../weights/quantize.ts";
-import type { TensorInfo } from "../weights/safetensors.ts";
+import { MAX_QUANTIZED_MAGNITUDE, quantize } from "../weights/quantize.ts";
+import { readFinite } from "../weights/read_finite.ts";
 import { byteRange } from "./tensor_rows.ts";
 import type { UploadTarget } from "./upload_target.ts";
 
@@ -31,8 +31,14 @@ export function uploadQuantized(
     const { begin, end } = byteRange(slice);
     for (let at = begin; at < end; at += chunkRows * rowBytes) {
       const raw = new Uint8Array(Math.min(chunkRows * rowBytes, end - at));
-      checkpoint.readRange(tensor.name, at, raw);
-      const groups = quantizeTensor(tensor, raw, columns, quantization);
+      readFinite(checkpoint, tensor, at, raw);
+      const values = new Float32Array(raw.byteLength / DTYPE_BYTES[tensor.dtype]);
+      decodeToF32(tensor.dtype, raw, values);
+      const groups = quantizeRows(values, columns, quantization, (index) => {
+        const path = checkpoint.fileOf(tensor.name);
+        const place = at / DTYPE_BYTES[tensor.dtype] + index;
+        return `${path}: tensor ${JSON.stringify(tensor.name)} at index ${place}`;
+      });
       const { codes, scales } = packRows(groups, columns, dtype);
       device.write(buffer, 4 * row * rowWords, codes);
       device.write(buffer, 4 * (scaleWord + row * scaleRowWords), scales);
@@ -42,18 +48,18 @@ export function uploadQuantized(
   }
 }
 
-function quantizeTensor(
-  { name, dtype }: TensorInfo,
-  raw: Uint8Array,
+/** `placeOf` names the element of an index in words, for the error. */
+function quantizeRows(
+  values: Float32Array,
   columns: number,
   quantization: Quantization,
+  placeOf: (index: number) => string,
 ): QuantizedGroups {
-  const values = new Float32Array(raw.byteLength / DTYPE_BYTES[dtype]);
-  decodeToF32(dtype, raw, values);
   try {
     return quantize(values, columns, quantization);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw new StartupError(`Tensor "${name}": ${error.message}`);
+    const index = values.findIndex((value) => Math.abs(value) > MAX_QUANTIZED_MAGNITUDE);
+    throw new StartupError(`${placeOf(index)}: ${error.message}`);
   }
 }

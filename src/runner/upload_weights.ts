@@ -8,6 +8,7 @@ import {
 } from "../core/weight_format.ts";
 import type { Device } from "../device/device.ts";
 import { decodeToF32 } from "../weights/dtypes.ts";
+import { readFinite } from "../weights/read_finite.ts";
 import type { TensorInfo, Weights } from "../weights/safetensors.ts";
 import { inPanels } from "./in_panels.ts";
 import { byteRange, rowsOfPart, type TensorRows } from "./tensor_rows.ts";
@@ -40,8 +41,8 @@ export interface UploadOptions {
  * Matrices keep their type, or are quantized piece by piece; vectors, and matrices stacked from
  * several types, become f32. A matrix that the device cannot bind whole is cut into several buffers.
  *
- * @throws {StartupError} for a tensor that is missing, of another shape, without room on the device, or
- * whose weights cannot be quantized.
+ * @throws {StartupError} for a tensor that is missing, of another shape, without room on the device, with a
+ * weight that is not a finite number, or whose weights cannot be quantized.
  */
 export async function uploadWeights(
   device: Device,
@@ -139,7 +140,7 @@ function uploadRows(
   let { offset } = to;
   for (let at = begin; at < end; at += CHUNK_BYTES) {
     const raw = new Uint8Array(Math.min(CHUNK_BYTES, end - at));
-    checkpoint.readRange(tensor.name, at, raw);
+    readFinite(checkpoint, tensor, at, raw);
     const data = convert ? widen(raw, tensor) : raw;
     device.write(buffer, offset, data);
     offset += data.byteLength;

@@ -6,6 +6,7 @@ import { seenBy, type TokensListener } from "./admissions.ts";
 import { answerEvents } from "./beam_answers.ts";
 import { Beam, type BeamGroup } from "./beam_group.ts";
 import type { Counters } from "./counters.ts";
+import { nonfiniteLogits } from "./draw_failure.ts";
 import { EventBuffer, type Report } from "./event_buffer.ts";
 import type { Answer, Sequence } from "./sequence.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
@@ -60,12 +61,12 @@ export class Progress {
   /** The step in flight has drawn `sampled`, one entry per chunk with a `sample`. */
   finish(batch: Batch, sampled: readonly SampledToken[]): void {
     const sequences = this.#inFlight;
-    this.#inFlight = [];
     let numTaken = 0;
-    batch.chunks.forEach((chunk, i) => {
-      const drawn = chunk.sample === undefined ? undefined : sampled[numTaken++];
-      this.#advance(sequences[i]!, chunk, drawn);
-    });
+    const draws = batch.chunks.map(({ sample }) => sample && sampled[numTaken++]);
+    // While all are in flight, so that the beams of a search that fails keep their tables for now.
+    sequences.forEach((sequence, i) => this.#endUndrawn(sequence, draws[i]));
+    this.#inFlight = [];
+    batch.chunks.forEach((chunk, i) => this.#advance(sequences[i]!, chunk, draws[i]));
     for (const group of groupsOf(sequences)) this.#advanceSearch(group);
   }
 
@@ -90,9 +91,20 @@ export class Progress {
     this.#options.onDecision?.({ type: "queue", requestId, sequenceId, index, numTokens });
   }
 
+  /** Ends the entry of a sequence for which no token could be drawn. */
+  #endUndrawn(sequence: Sequence, drawn: SampledToken | undefined): void {
+    if (drawn?.failure === undefined || sequence.state === "finished") return;
+    const entry = sequence instanceof Beam ? sequence.group : sequence;
+    this.end(entry, { finishReason: "error", error: nonfiniteLogits(drawn.failure) });
+  }
+
   #advance(sequence: Sequence, chunk: ScheduledChunk, drawn: SampledToken | undefined): void {
     const end = chunk.start + chunk.tokens.length;
     this.#counters.countChunk(sequence, chunk);
+    if (drawn?.failure !== undefined) {
+      this.#blocks.discard(sequence.id, sequence.allTokens, drawn.failure.numSoundTokens);
+      return;
+    }
     this.#blocks.markComputed(sequence.id, sequence.allTokens, end);
     if (sequence.state === "finished") {
       this.#blocks.free(sequence.id);

@@ -4,7 +4,7 @@ import type { Quantization } from "../core/weight_format.ts";
 import type { QuantizedGroups } from "./pack_rows.ts";
 
 /** Largest weight whose scale is certain to fit f16. */
-const MAX_MAGNITUDE = 65504;
+export const MAX_QUANTIZED_MAGNITUDE = 65504;
 
 /**
  * Reciprocals of an int4 group's first scales, as multiples of its largest weight: that weight lands
@@ -55,8 +55,10 @@ function peakOf(values: Float32Array, { begin, end }: Span): number {
   let peak = 0;
   for (let i = begin; i < end; i++) {
     const value = values[i]!;
-    if (!(Math.abs(value) <= MAX_MAGNITUDE)) {
-      throw new RangeError(`Cannot quantize ${value}: the limit is ${MAX_MAGNITUDE} in magnitude`);
+    if (!(Math.abs(value) <= MAX_QUANTIZED_MAGNITUDE)) {
+      throw new RangeError(
+        `Cannot quantize ${value}: the limit is ${MAX_QUANTIZED_MAGNITUDE} in magnitude`,
+      );
     }
     if (Math.abs(value) > Math.abs(peak)) peak = value;
   }

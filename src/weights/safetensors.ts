@@ -136,6 +136,11 @@ export class Weights {
     return this.#locate(name).info;
   }
 
+  /** Path of the file that holds a tensor. @throws {StartupError} when there is no such tensor. */
+  fileOf(name: string): string {
+    return this.#locate(name).shard.path;
+  }
+
   /** SHA-256 of each file's header, hexadecimal, in the files' order. */
   headerDigests(): string[] {
     return this.#shards.map((shard) => shard.headerDigest);

@@ -26,6 +26,7 @@ Deno.test("toErrorData() tells a client nothing of a failure's insides", () => {
   assert(!JSON.stringify(data).includes("secret"));
   assert(isServerFailure(new TypeError("x")));
   assert(!isServerFailure(new RequestError("x")));
+  assert(!isServerFailure(new RequestError("x", { status: 500 })));
   assert(!isServerFailure(new EngineUnavailableError("x")));
 });
 
@@ -54,6 +55,34 @@ Deno.test("errorResponse() answers an unavailable engine with 503 and Retry-Afte
     param: null,
     code: "engine_unavailable",
   });
+});
+
+Deno.test("errorResponse() passes on what the engine says of a sequence, logged as one line without a stack", async () => {
+  const server = testServer();
+  const error = {
+    ...{ status: 500, type: "server_error", code: "nonfinite_logits", param: null },
+    message: "Not finite",
+    details: { layer: 3 },
+  };
+  server.engine.override = ({ requestId }) => ({
+    requestId,
+    index: 0,
+    finishReason: "error",
+    error,
+  });
+  const { message, type, code, param } = error;
+  const body = { error: { layer: 3, message, type, param, code } };
+  const whole = await server.post("/v1/chat/completions", CHAT, { "x-request-id": "req-8" });
+  assertEquals([whole.status, await whole.json()], [500, body]);
+  const stream = await server.post("/v1/chat/completions", { ...CHAT, stream: true });
+  assert((await stream.text()).includes(`data: ${JSON.stringify(body)}`));
+  assertEquals(server.log.filter(({ level }) => level === "error"), []);
+  const lines = server.log.filter(({ message }) => message === "generation failed");
+  assertEquals(lines.map(({ level, code }) => [level, code]), [
+    ["warn", "nonfinite_logits"],
+    ["warn", "nonfinite_logits"],
+  ]);
+  assertEquals([lines[0]?.request_id, lines[0]?.reason], ["req-8", "Not finite"]);
 });
 
 Deno.test("errorResponse() hides a bug from the client and logs it under the request id", async () => {

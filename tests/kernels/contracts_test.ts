@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { adjustLogits } from "../../kernels/adjust_logits.ts";
 import { copyBlocks } from "../../kernels/copy_blocks.ts";
 import { embedTokens } from "../../kernels/embed_tokens.ts";
+import { findKvDamage } from "../../kernels/find_kv_damage.ts";
 import { gemm } from "../../kernels/gemm.ts";
 import { halveRows } from "../../kernels/halve_rows.ts";
 import { matrixGemm } from "../../kernels/matrix_gemm.ts";
@@ -30,6 +31,7 @@ const KERNELS = [
   adjustLogits,
   copyBlocks,
   embedTokens,
+  findKvDamage,
   gemm,
   halveRows,
   matmul,
@@ -81,7 +83,7 @@ Deno.test("every WGSL file is one kernel's or shared by several", async () => {
   }
   const attention = ["attend", "attend_shared", "attend_shared_memory", "join_splits"];
   const others = ["elements", "epilogue", "kv_elements", "matmul_tile", "packed_weights", "part"];
-  const more = ["quantize_span", "reduce", "segments"];
+  const more = ["logit_range", "quantize_span", "reduce", "segments"];
   const shared = [...attention, ...others, ...more];
   assertEquals(files.sort(), [...KERNELS.map(({ name }) => name), ...shared].sort());
   const ofSteps = KERNELS.filter(({ name }) => name !== panelWeights.name);

@@ -115,7 +115,9 @@ Deno.test("uploadWeights() quantizes a matrix of several pieces as if it were on
 });
 
 Deno.test("uploadWeights() names the tensor that cannot be quantized", async () => {
-  const broken = f32Tensor([1, 36], new Float32Array(36).fill(NaN));
+  const values = new Float32Array(2 * 36);
+  values[41] = -70000;
+  const broken = f32Tensor([2, 36], values);
   const error = await assertRejects(
     () =>
       upload({ a: TENSORS.a, broken }, { both: ["a", "broken"] }, {
@@ -124,9 +126,44 @@ Deno.test("uploadWeights() names the tensor that cannot be quantized", async () 
     StartupError,
   );
   assertEquals(
-    error.message,
-    'Tensor "broken": Cannot quantize NaN: the limit is 65504 in magnitude',
+    error.message.replace(/^\/.*\//, ""),
+    'model.safetensors: tensor "broken" at index 41: Cannot quantize -70000: the limit is 65504 in ' +
+      "magnitude",
   );
+});
+
+Deno.test("uploadWeights() names the weight that is no finite number, whatever becomes of its tensor", async () => {
+  const bits = { F32: 0x7fc00000, F16: 0xfc00, BF16: 0x7f80 } as const;
+  const values = { F32: "NaN", F16: "-Infinity", BF16: "Infinity" } as const;
+  for (const dtype of ["F32", "F16", "BF16"] as const) {
+    const elements = dtype === "F32" ? new Uint32Array(8 * 36) : new Uint16Array(8 * 36);
+    elements[5 * 36 + 7] = bits[dtype];
+    const bytes = new Uint8Array(elements.buffer);
+    const matrix = { dtype, shape: [8, 36], bytes };
+    const vector = { dtype, shape: [288], bytes };
+    const bounded = { device: new BoundedDevice(new ReferenceDevice(), 4 * 36 * 4) };
+    const quantizations = [{ method: "int8", groupSize: 32 }, { method: "int4", groupSize: 32 }];
+    const attempts: (readonly [TensorFixture, () => Promise<unknown>])[] = [
+      [matrix, () => upload({ w: matrix }, { w: ["w"] }, {})],
+      [matrix, () => upload({ w: matrix }, { w: ["w"] }, {}, bounded)],
+      [matrix, () => upload({ a: TENSORS.a, w: matrix }, { both: ["a", "w"] }, {})],
+      [vector, () => upload({ w: vector }, { w: ["w"] }, {})],
+      ...quantizations.map((quantization) =>
+        [
+          matrix,
+          () => upload({ w: matrix }, { w: ["w"] }, { quantization: quantization as Quantization }),
+        ] as const
+      ),
+    ];
+    for (const [{ shape }, attempt] of attempts) {
+      const error = await assertRejects(attempt, StartupError);
+      assertEquals(
+        error.message.replace(/^\/.*\//, ""),
+        `model.safetensors: tensor "w" has ${values[dtype]} at index 187 of shape ` +
+          `[${shape.join(", ")}]: weights must be finite numbers`,
+      );
+    }
+  }
 });
 
 /** The rows of a weight's parts one below the other, decoded. */

@@ -1,6 +1,7 @@
 import { loadModelConfig } from "../../models/model_config.ts";
 import { modelFamily } from "../../models/registry.ts";
 import type { Batch, SampledToken } from "../../src/core/batch.ts";
+import type { BeamSearchParams } from "../../src/core/beam_search_params.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { TokenId } from "../../src/core/ids.ts";
 import { kvFormat } from "../../src/core/kv_layout.ts";
@@ -60,6 +61,8 @@ export interface Arrival {
   readonly atStep?: number;
   /** Aborted after this many tokens. */
   readonly abortAfter?: number;
+  /** Searched for instead of drawn; the first answer is returned. */
+  readonly beamSearch?: BeamSearchParams;
 }
 
 /** What came of one sequence. */
@@ -67,6 +70,7 @@ export interface Outcome {
   readonly tokens: TokenId[];
   readonly sampled: Pick<SampledToken, "logprob" | "topLogprobs">[];
   finish?: TokenEvent["finishReason"];
+  error?: TokenEvent["error"];
 }
 
 /** A runner of the bundled model, or that of `overrides.modelDir`, and what it was made with. */
@@ -170,7 +174,13 @@ export class DemoEngine {
         waiting.delete(i);
         const prompt = Uint32Array.from(arrivals[i]!.prompt);
         const params = arrivals[i]!.params ?? GREEDY_64;
-        this.#scheduler.add({ id: String(i), sequences: [{ prompt, params }] });
+        const { beamSearch } = arrivals[i]!;
+        const sequences = Array.from(
+          { length: beamSearch?.width ?? 1 },
+          () => ({ prompt, params }),
+        );
+        const search = beamSearch === undefined ? {} : { beamSearch };
+        this.#scheduler.add({ id: String(i), sequences, ...search });
       }
       await beforeStep(step);
       const batch = this.#scheduler.schedule();
@@ -190,6 +200,7 @@ export class DemoEngine {
   }
 
   #take(event: TokenEvent, arrivals: readonly Arrival[], outcomes: Outcome[]): void {
+    if (event.index > 0) return;
     const outcome = outcomes[Number(event.requestId)]!;
     if (event.token !== undefined) {
       outcome.tokens.push(event.token);
@@ -200,6 +211,7 @@ export class DemoEngine {
       });
     }
     if (event.finishReason !== undefined) outcome.finish = event.finishReason;
+    if (event.error !== undefined) outcome.error = event.error;
     const { abortAfter } = arrivals[Number(event.requestId)]!;
     if (abortAfter === outcome.tokens.length) this.#scheduler.abort(event.requestId);
   }

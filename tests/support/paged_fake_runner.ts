@@ -17,6 +17,9 @@ export const FAKE_VOCAB_SIZE = 17;
 /** What no token writes: a slot read before it was written shows as a wrong token. */
 const POISON = 0xdeadbeef;
 
+/** What is drawn where nothing can be. */
+const NO_TOKEN = 0xffffffff;
+
 function mix(hash: number, value: number): number {
   const product = Math.imul(hash ^ value, 0x85ebca6b);
   return (product ^ (product >>> 13)) >>> 0;
@@ -139,6 +142,8 @@ export class PagedFakeRunner {
   #slots: Uint32Array;
   /** Refuses more blocks than this, as a device without room does. */
   maxNumBlocks = Infinity;
+  /** A token whose KV is no number, so that nothing can be drawn after it; default: there is none. */
+  poison: TokenId | undefined;
   readonly batches: Batch[] = [];
 
   /** Candidates are reported of `[0, vocabSize)`; draws are always of `FAKE_VOCAB_SIZE`. */
@@ -191,11 +196,25 @@ export class PagedFakeRunner {
       { length: contextLen },
       (_, position) => this.#slots[this.#slot(chunk, position)]!,
     );
+    const position = this.#poisonedPosition(kv);
+    if (position >= 0) {
+      const kvDamage = { position, layer: 0, dtype: "f16", isTooLarge: true } as const;
+      return {
+        sequenceId: chunk.sequenceId,
+        token: NO_TOKEN,
+        failure: { numSoundTokens: position, kvDamage },
+      };
+    }
     const drawn = { sequenceId: chunk.sequenceId, token: draw(kv, sample) };
     const { numLogprobs } = sample;
     return numLogprobs === undefined
       ? drawn
       : { ...drawn, topLogprobs: likeliest(kv, numLogprobs, this.#vocabSize) };
+  }
+
+  #poisonedPosition(kv: readonly number[]): number {
+    const { poison } = this;
+    return poison === undefined ? -1 : kv.findIndex((value, i) => value === kvOf(poison, i));
   }
 
   #slot(chunk: ScheduledChunk, position: number): number {

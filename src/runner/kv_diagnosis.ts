@@ -1,0 +1,69 @@
+import { findKvDamageCall, NO_DAMAGE } from "../../kernels/find_kv_damage.ts";
+import type { KvShape } from "../../kernels/kv_cache.ts";
+import type { DrawFailure, KvDamage } from "../core/batch.ts";
+import { KernelError } from "../core/errors.ts";
+import type { Device, Program } from "../device/device.ts";
+import type { DeviceBuffer } from "../device/kernel.ts";
+
+/**
+ * Looks through the KV of a sequence for what is not a finite number, after no token could be drawn.
+ *
+ * Nothing is made before it is asked for the first time; from then on it holds one word per layer.
+ */
+export class KvDiagnosis {
+  readonly #device: Device;
+  readonly #layers: readonly KvShape[];
+  #found: DeviceBuffer | undefined;
+
+  /** @param layers how each layer is stored, first to last. */
+  constructor(device: Device, layers: readonly KvShape[]) {
+    this.#device = device;
+    this.#layers = layers;
+  }
+
+  /**
+   * What is to be said of the failure of a sequence of `numTokens`. Where the device has no room for the
+   * diagnosis, or cannot compile it, that is nothing: what failed is one sequence, not the engine.
+   *
+   * @param step metadata on the device whose first sequence it is about.
+   * @param kv the pool's buffers by layer.
+   * @throws {DeviceLostError} when the device is gone.
+   */
+  async failure(
+    numTokens: number,
+    step: DeviceBuffer,
+    kv: readonly DeviceBuffer[],
+  ): Promise<DrawFailure> {
+    try {
+      const kvDamage = await this.#find(step, kv);
+      return kvDamage === undefined
+        ? { numSoundTokens: numTokens }
+        : { numSoundTokens: kvDamage.position, kvDamage };
+    } catch (error) {
+      if (error instanceof RangeError || error instanceof KernelError) return { numSoundTokens: 0 };
+      throw error;
+    }
+  }
+
+  async #find(step: DeviceBuffer, kv: readonly DeviceBuffer[]): Promise<KvDamage | undefined> {
+    const layers = this.#layers;
+    const bytes = 4 * layers.length;
+    const found = this.#found ??= await this.#device.createBuffer("kv damage", bytes);
+    this.#device.write(found, 0, new Uint32Array(layers.length).fill(NO_DAMAGE));
+    // Pipelines are cached by the device; bind groups are made anew, since the pool may have moved.
+    const program: Program<unknown> = await this.#device.compile(
+      layers.map((shape, LAYER) =>
+        findKvDamageCall({ ...shape, LAYER }, { step, kv: kv[LAYER]!, found })
+      ),
+    );
+    const words = await this.#device.run(program, undefined, { buffer: found, bytes });
+    return damageOf(words, layers);
+  }
+}
+
+function damageOf(words: Uint32Array, layers: readonly KvShape[]): KvDamage | undefined {
+  const layer = words.findIndex((word) => word !== NO_DAMAGE);
+  if (layer === -1) return undefined;
+  const position = words.reduce((first, word) => Math.min(first, word >>> 1), Infinity);
+  return { position, layer, dtype: layers[layer]!.KV_DTYPE, isTooLarge: words[layer]! % 2 === 0 };
+}
