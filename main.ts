@@ -13,6 +13,7 @@ import { PRESET_NAMES } from "./src/plan/presets.ts";
 import { banner } from "./src/server/banner.ts";
 import { listen } from "./src/server/listen.ts";
 import { planCommand } from "./src/server/plan_command.ts";
+import { exitFor, ProcessEnd } from "./src/server/process_end.ts";
 import { createServer, type Server } from "./src/server/server.ts";
 
 async function serve(config: Config): Promise<void> {
@@ -20,50 +21,43 @@ async function serve(config: Config): Promise<void> {
   let answer: (request: Request) => Response | Promise<Response> = starting;
   // Bound before the model is loaded: a busy port shows at once, and /health can say "starting".
   const door = listen(config, (request) => answer(request));
-  const server = await createServer(config, { onProgress: (phase) => console.log(`... ${phase}`) });
+  const end = endOf(config, door.shutdown);
+  const server = await createServer(config, {
+    onProgress: (phase) => console.log(`... ${phase}`),
+    onGivenUp: (reason) => end.giveUp(reason),
+  });
   answer = (request) => server.app.fetch(request);
-  stopOnSignals(server, door.shutdown, config.shutdownTimeout * 1000);
-  await announce(server, { url: door.url, began, config });
+  end.serves(server);
+  await announce(server, { url: door.url, began, config, end });
+}
+
+/** The end of the process, which a signal may ask for from now on. */
+function endOf(config: Config, shutdown: () => Promise<void>): ProcessEnd {
+  const end = new ProcessEnd({ shutdown, deadlineMs: config.shutdownTimeout * 1000 });
+  end.onSignals();
+  return end;
 }
 
 async function announce(
   { ready, modelName }: Server,
-  { url, began, config }: { url: string; began: number; config: Config },
+  { url, began, config, end }: { url: string; began: number; config: Config; end: ProcessEnd },
 ): Promise<void> {
-  const info = await ready;
+  const info = await ready.catch((error) => {
+    if (!end.hasBegun) throw error;
+  });
+  if (info === undefined) return;
   const seconds = (performance.now() - began) / 1000;
   const lacksDriver = config.device === "auto" && info.deviceKind === "cpu";
   console.log(`\n${banner(info, { url, modelName, seconds, lacksDriver })}`);
 }
 
 function starting(): Response {
-  const error = {
-    message: "The server is starting",
-    type: "server_error",
-    param: null,
-    code: null,
-  };
-  return Response.json({ error }, { status: 503, headers: { "retry-after": "1" } });
-}
-
-function after(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** The first signal lets running streams finish within the deadline, the second ends at once. */
-function stopOnSignals(server: Server, shutdown: () => Promise<void>, deadlineMs: number): void {
-  let stopping = false;
-  const stop = async () => {
-    if (stopping) Deno.exit(130);
-    stopping = true;
-    console.log(`\nStopping: running requests have ${deadlineMs / 1000} s to finish`);
-    const closed = shutdown();
-    await server.stop(deadlineMs);
-    await Promise.race([closed, after(1000)]);
-    Deno.exit(0);
-  };
-  Deno.addSignalListener("SIGINT", stop);
-  if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", stop);
+  const message = "The server is starting";
+  const error = { message, type: "server_error", param: null, code: "engine_unavailable" };
+  return Response.json(
+    { status: "unavailable", state: "starting", reason: message, error },
+    { status: 503, headers: { "retry-after": "1" } },
+  );
 }
 
 async function run(config: Config): Promise<void> {
@@ -102,8 +96,7 @@ async function orExit<T>(work: () => T | Promise<T>): Promise<T> {
     }
     return await work();
   } catch (error) {
-    console.error(error instanceof StartupError ? `error: ${error.message}` : error);
-    Deno.exit(1);
+    exitFor(error);
   }
 }
 
@@ -122,11 +115,12 @@ function handler(): Required<Deno.ServeDefaultExport> {
       const host = "hostname" in address ? address.hostname : "127.0.0.1";
       server = orExit(async () => {
         const config = { ...parseConfig(Deno.args, Deno.env.toObject()), host };
-        const created = await createServer(config);
-        const url = "port" in address ? `http://${host}:${address.port}` : "";
         // "deno serve" closes its own door on a signal, but would wait for the engine for ever.
-        stopOnSignals(created, () => Promise.resolve(), config.shutdownTimeout * 1000);
-        orExit(() => announce(created, { url, began, config }));
+        const end = endOf(config, () => Promise.resolve());
+        const created = await createServer(config, { onGivenUp: (reason) => end.giveUp(reason) });
+        end.serves(created);
+        const url = "port" in address ? `http://${host}:${address.port}` : "";
+        orExit(() => announce(created, { url, began, config, end }));
         return created;
       });
     },

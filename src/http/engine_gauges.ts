@@ -1,5 +1,5 @@
 import { Gauge, type Registry } from "prom-client";
-import type { EnginePort } from "../core/generation.ts";
+import { ENGINE_STATES, type EnginePort } from "../core/generation.ts";
 
 /** A gauge, and its value by value of its label; without a label the one under the empty name. */
 interface EngineGauge {
@@ -18,6 +18,12 @@ const GAUGES: Readonly<Record<string, EngineGauge>> = {
   "vllm:num_requests_waiting": {
     help: "Sequences waiting",
     read: ({ stats }) => ({ "": stats.numWaiting }),
+  },
+  "quire:engine_state": {
+    help: "1 for the state that the engine is in, else 0",
+    label: "state",
+    read: (engine) =>
+      Object.fromEntries(ENGINE_STATES.map((state) => [state, Number(state === engine.state)])),
   },
   "vllm:kv_cache_usage_perc": {
     help: "Share of KV blocks in use, 1 being all",
