@@ -68,6 +68,11 @@ export class ServerProcess {
     return ServerProcess.#spawn([...run, "serve", "--port", "0", ...args], env, READY);
   }
 
+  /** Starts a script of the tests that serves and says "Ready" as the server does; its path comes first. */
+  static startScript(args: readonly string[]) {
+    return ServerProcess.#spawn(["run", "--no-check", ...PERMISSIONS, ...args], {}, READY);
+  }
+
   /** Starts it under `deno serve`, which binds the port itself. */
   static startByDenoServe(port: number, args: readonly string[] = []) {
     const serve = ["serve", "--no-check", "--host", "127.0.0.1", "--port", String(port)];
