@@ -5,12 +5,6 @@ import type { ToEngine } from "./messages.ts";
 
 const MIB = 2 ** 20;
 
-/** What a thread may be given; each has a default. */
-export interface EngineThreadOptions {
-  /** Most MiB of its heap, buffers not counted; default: as many as this isolate may have. */
-  readonly heapMiB?: number;
-}
-
 /**
  * The engine isolate on a thread of its own.
  *
@@ -24,14 +18,15 @@ export class EngineThread implements EngineWorker {
   readonly #lifeline: InstanceType<typeof MessageChannel>["port1"];
 
   /** Starts a thread that runs the module at `entry`, which calls `serveIsolate`. */
-  constructor(entry: URL, { heapMiB = heapLimitMiB() }: EngineThreadOptions = {}) {
+  constructor(entry: URL) {
     const { port1, port2 } = new MessageChannel();
     this.#lifeline = port1;
     this.#worker = new Worker(entry, {
       name: "engine",
       workerData: { lifeline: port2 },
       transferList: [port2],
-      resourceLimits: { maxOldGenerationSizeMb: heapMiB },
+      // The limit that it has anyway: only a stated one ends the thread in place of the process.
+      resourceLimits: { maxOldGenerationSizeMb: heapLimitMiB() },
     });
   }
 
@@ -58,6 +53,7 @@ export function spawnEngineThread(): EngineWorker {
   return new EngineThread(new URL("./worker.ts", import.meta.url));
 }
 
+/** How large the heap of an isolate of this process may become. */
 function heapLimitMiB(): number {
   return Math.floor(getHeapStatistics().heap_size_limit / MIB);
 }

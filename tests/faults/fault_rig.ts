@@ -34,11 +34,11 @@ export interface FaultServer {
   start(): Promise<unknown>;
 }
 
-/** Makes one; nothing is started yet. Its heap is small, and a step of it takes 3 s at most. */
+/** Makes one, of which a step may take 3 s; nothing is started yet. */
 export function faultServer(options: EngineClientOptions = {}): FaultServer {
   const entry = new URL("./fault_worker.ts", import.meta.url);
   const client = new EngineClient({
-    spawn: () => new EngineThread(entry, { heapMiB: 64 }),
+    spawn: () => new EngineThread(entry),
     deadlines: { startMs: 60_000, stepMs: 3000 },
     ...options,
   });
@@ -125,8 +125,13 @@ export async function strike(url: string, fault: FaultName): Promise<void> {
   const numRunning = NUM_STREAMS + NUM_WHOLE;
   await until(async () => await metric(url, "vllm:num_requests_running") === numRunning);
   const culprit = complete(url, letterOf(fault), { max_tokens: ENDLESS });
-  for (const { text } of streams) assertBrokenOff(await text);
-  for (const answer of [...whole, culprit]) await assertRefused(await answer);
+  const texts = Promise.all(streams.map(({ text }) => text));
+  const answers = Promise.all([...whole, culprit]);
+  // Both at once, so that none rejects unseen.
+  await Promise.all([
+    texts.then((texts) => texts.forEach(assertBrokenOff)),
+    answers.then((answers) => Promise.all(answers.map(assertRefused))),
+  ]);
 }
 
 /** Checks that a request is answered. */

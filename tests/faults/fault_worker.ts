@@ -25,7 +25,7 @@ const ACTS: Readonly<Record<FaultName, () => unknown>> = {
   exit: () => Deno.exit(7),
   heap: () => {
     const hoard: unknown[] = [];
-    while (true) hoard.push(Array.from({ length: 1000 }, (_, i) => ({ i })));
+    while (true) hoard.push(new Array(100_000).fill(0.5));
   },
 };
 

@@ -29,6 +29,8 @@ for (const [fault, reason] of Object.entries(REASONS) as [FaultName, RegExp][]) 
     const { client, server } = faulty;
     const stateNow = async () => (await (await server.request("/health")).json()).state;
     await using door = listen(server);
+    // Before the door, which waits for what streams.
+    using _closed = { [Symbol.dispose]: () => client.close() };
     const { url } = door;
     const starting = faulty.start();
     assertEquals(await health(url), "starting");
@@ -48,6 +50,5 @@ for (const [fault, reason] of Object.entries(REASONS) as [FaultName, RegExp][]) 
     assertEquals(await metric(url, "quire:engine_restarts_total"), 1);
     assertEquals(await metric(url, 'quire:engine_state{state="ready"'), 1);
     assertEquals(await metric(url, 'quire:engine_state{state="restarting"'), 0);
-    client.close();
   });
 }

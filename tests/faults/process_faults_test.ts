@@ -3,11 +3,11 @@ import { EXIT_CODES } from "../../src/server/process_end.ts";
 import { ServerProcess } from "../support/server_process.ts";
 import { assertServes, metric, strike, untilReady } from "./fault_rig.ts";
 
-/** A server that fails on demand, at `port` or at a free one. */
+/** A server that fails on demand, at `port` or at a free one, each of whose isolates has a heap of 200 MiB. */
 function startFaulty(maxNumFailures: number, port = 0): Promise<ServerProcess> {
-  return ServerProcess.startScript(
-    ["tests/faults/fault_server.ts", String(maxNumFailures), String(port)],
-  );
+  const heap = "--v8-flags=--max-old-space-size=200";
+  const numbers = [maxNumFailures, port].map(String);
+  return ServerProcess.startScript([heap, "tests/faults/fault_server.ts", ...numbers]);
 }
 
 /** The child's pipes outlive the test that made them. */
@@ -17,7 +17,7 @@ Deno.test({
   name: "an engine whose heap is full answers all that is in flight and is ready again",
   ...CHILD,
   async fn() {
-    const server = await startFaulty(5);
+    using server = await startFaulty(5);
     await strike(server.url, "heap");
     await untilReady(server.url);
     await assertServes(server.url);
@@ -30,7 +30,7 @@ Deno.test({
   name: "an engine in a loop is replaced once; the second time the process ends for its supervisor",
   ...CHILD,
   async fn() {
-    const server = await startFaulty(9);
+    using server = await startFaulty(9);
     const port = Number(new URL(server.url).port);
     await strike(server.url, "loop");
     await untilReady(server.url);
@@ -38,7 +38,7 @@ Deno.test({
     await strike(server.url, "loop");
     assertEquals(await server.exitCode(), EXIT_CODES.engineFailed);
     assertStringIncludes(server.output, "2 threads of the engine hang and cannot be ended");
-    const successor = await startFaulty(9, port);
+    using successor = await startFaulty(9, port);
     await assertServes(successor.url);
     await successor.stop();
   },
@@ -48,7 +48,7 @@ Deno.test({
   name: "an engine that fails too often in a row ends the process, with every request answered",
   ...CHILD,
   async fn() {
-    const server = await startFaulty(2);
+    using server = await startFaulty(2);
     await strike(server.url, "throw");
     await untilReady(server.url);
     await strike(server.url, "exit");
@@ -61,7 +61,7 @@ Deno.test({
   name: "a signal ends a server whose engine is in a loop",
   ...CHILD,
   async fn() {
-    const server = await startFaulty(9);
+    using server = await startFaulty(9);
     await strike(server.url, "loop");
     await untilReady(server.url);
     await server.stop();

@@ -68,7 +68,7 @@ export class ServerProcess {
     return ServerProcess.#spawn([...run, "serve", "--port", "0", ...args], env, READY);
   }
 
-  /** Starts a script of the tests that serves and says "Ready" as the server does; its path comes first. */
+  /** Starts a script that serves and says "Ready" as `main.ts` does; its path and flags of Deno come first. */
   static startScript(args: readonly string[]) {
     return ServerProcess.#spawn(["run", "--no-check", ...PERMISSIONS, ...args], {}, READY);
   }
@@ -121,6 +121,16 @@ export class ServerProcess {
     const { code } = await this.#child.status;
     await this.#pumps;
     return code;
+  }
+
+  /** Ends it at once if it still runs. */
+  [Symbol.dispose](): void {
+    try {
+      this.#child.kill("SIGKILL");
+    } catch (error) {
+      // It has ended.
+      if (!(error instanceof TypeError)) throw error;
+    }
   }
 
   /** Ends it as Ctrl-C does, and checks that it ends well. */
