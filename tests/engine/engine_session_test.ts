@@ -280,3 +280,12 @@ Deno.test("EngineSession stops while idle, and as soon as it has started", async
   await untilStopped(starting);
   assertEquals(starting.outbox.types, ["progress", "stopped"]);
 });
+
+Deno.test("EngineSession answers a ping with its engine's pulse, and not before there is one", async () => {
+  const rig = new SessionRig(startFake);
+  rig.session.receive({ type: "ping" });
+  await rig.start();
+  rig.session.receive({ type: "ping" });
+  assertEquals(rig.outbox.messages.slice(1).map(({ type }) => type), ["ready", "pong"]);
+  await rig.end();
+});

@@ -127,3 +127,15 @@ Deno.test("ServingMetrics counts tokens and sorts ends and times into vLLM's buc
   ];
   for (const line of lines) assertStringIncludes(text, `${line}\n`);
 });
+
+Deno.test("ServingMetrics shows the engine's state as one of all that there are", async () => {
+  const engine = new FakeEngine();
+  const metrics = new ServingMetrics(engine, "m");
+  for (const now of ["starting", "restarting", "failed", "ready", "draining"] as const) {
+    engine.state = now;
+    const text = await metrics.text();
+    const values = [...text.matchAll(/^quire:engine_state\{state="(\w+)".*\} (\d)$/gm)];
+    assertEquals(values.filter(([, , value]) => value === "1").map(([, state]) => state), [now]);
+    assertEquals(values.length, 5);
+  }
+});
