@@ -115,8 +115,9 @@ function handler(): Required<Deno.ServeDefaultExport> {
       const host = "hostname" in address ? address.hostname : "127.0.0.1";
       server = orExit(async () => {
         const config = { ...parseConfig(Deno.args, Deno.env.toObject()), host };
-        // "deno serve" closes its own door on a signal, but would wait for the engine for ever.
-        const end = endOf(config, () => Promise.resolve());
+        // "deno serve" closes its own door on a signal, but would wait for the engine for ever, and
+        // does not say when the last answer has left: it is given the whole time for that.
+        const end = endOf(config, () => new Promise(() => {}));
         const created = await createServer(config, { onGivenUp: (reason) => end.giveUp(reason) });
         end.serves(created);
         const url = "port" in address ? `http://${host}:${address.port}` : "";

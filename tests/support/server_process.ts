@@ -39,20 +39,31 @@ export async function runMain(
   return { code, stdout: decode(stdout), stderr: decode(stderr) };
 }
 
+/** What a process has printed, and who hears of it. */
+interface Output {
+  text: string;
+  onText: (text: string) => void;
+}
+
+function denoServe(port: number, args: readonly string[]): string[] {
+  const serve = ["serve", "--no-check", "--host", "127.0.0.1", "--port", String(port)];
+  return [...serve, ...PERMISSIONS, "main.ts", ...args];
+}
+
 /** The real server as a process of its own, on a free port. */
 export class ServerProcess {
-  readonly url: string;
+  #url: string;
   #child: Deno.ChildProcess;
-  #output: { text: string };
+  #output: Output;
   #pumps: Promise<unknown>;
 
   private constructor(
     url: string,
     child: Deno.ChildProcess,
-    output: { text: string },
+    output: Output,
     pumps: Promise<unknown>,
   ) {
-    this.url = url;
+    this.#url = url;
     this.#child = child;
     this.#output = output;
     this.#pumps = pumps;
@@ -75,12 +86,19 @@ export class ServerProcess {
 
   /** Starts it under `deno serve`, which binds the port itself. */
   static startByDenoServe(port: number, args: readonly string[] = []) {
-    const serve = ["serve", "--no-check", "--host", "127.0.0.1", "--port", String(port)];
-    return ServerProcess.#spawn(
-      [...serve, ...PERMISSIONS, "main.ts", ...args],
-      {},
-      READY,
-    );
+    return ServerProcess.#spawn(denoServe(port, args), {}, READY);
+  }
+
+  /** Starts it at `port`, as one or the other, and waits only until it answers at all. */
+  static async startUnready(form: "run" | "serve", port: number, args: readonly string[]) {
+    const run = ["run", "--no-check", ...PERMISSIONS, "main.ts", "serve", "--port", String(port)];
+    const line = form === "run" ? [...run, ...args] : denoServe(port, args);
+    const server = ServerProcess.#launch(line, {}, `http://127.0.0.1:${port}`);
+    const answers = () => server.fetch("/health").then((response) => response.body?.cancel());
+    while (await answers().then(() => false, () => true)) {
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+    return server;
   }
 
   static async #spawn(
@@ -88,23 +106,37 @@ export class ServerProcess {
     env: Record<string, string>,
     ready: RegExp,
   ): Promise<ServerProcess> {
+    const server = ServerProcess.#launch(args, env, "");
+    const url = new Promise<string>((resolve) => {
+      server.#output.onText = (text) => {
+        const match = ready.exec(text);
+        if (match) resolve(match[1]!);
+      };
+    });
+    const died = server.#child.status.then(({ code }) => {
+      throw new Error(`the server ended with ${code}:\n${server.output}`);
+    });
+    died.catch(() => {});
+    server.#url = await Promise.race([url, died]);
+    return server;
+  }
+
+  static #launch(args: readonly string[], env: Record<string, string>, url: string): ServerProcess {
     const child = command(args, env).spawn();
-    const output = { text: "" };
-    let found: (url: string) => void = () => {};
-    const url = new Promise<string>((resolve) => found = resolve);
+    const output: Output = { text: "", onText: () => {} };
     const pump = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>) => {
       for await (const text of stream.pipeThrough(new TextDecoderStream())) {
         output.text += text;
-        const match = ready.exec(output.text);
-        if (match) found(match[1]!);
+        output.onText(output.text);
       }
     };
     const pumps = Promise.all([pump(child.stdout), pump(child.stderr)]);
-    const died = child.status.then(({ code }) => {
-      throw new Error(`the server ended with ${code}:\n${output.text}`);
-    });
-    died.catch(() => {});
-    return new ServerProcess(await Promise.race([url, died]), child, output, pumps);
+    return new ServerProcess(url, child, output, pumps);
+  }
+
+  /** Where it answers. */
+  get url(): string {
+    return this.#url;
   }
 
   /** Everything it has printed. */
