@@ -139,3 +139,11 @@ Deno.test("ServingMetrics shows the engine's state as one of all that there are"
     assertEquals(values.length, 5);
   }
 });
+
+Deno.test("ServingMetrics answers while the engine does not", async () => {
+  const engine = new FakeEngine();
+  engine.command = () => new Promise(() => {});
+  const text = await new ServingMetrics(engine, "m").text();
+  assertStringIncludes(text, 'quire:engine_state{state="ready"');
+  assertEquals(text.includes("quire:prefix_hit_rate_estimate{"), false);
+});
