@@ -11,85 +11,9 @@ import { parsePlanConfig, planHelp } from "./src/core/plan_config.ts";
 import { parseTuneConfig, tuneHelp } from "./src/core/tune_config.ts";
 import { TESTED_DENO_MAJOR, VERSION } from "./src/core/version.ts";
 import { PRESET_NAMES } from "./src/plan/presets.ts";
-import { banner } from "./src/server/banner.ts";
-import { affordableConnections } from "./src/server/descriptors.ts";
-import { readKeys } from "./src/server/keys.ts";
-import { DEFAULT_BOUNDS, listen, placeOf } from "./src/server/listen.ts";
 import { planCommand } from "./src/server/plan_command.ts";
-import { publicBindRefusal } from "./src/server/public_bind.ts";
-import { createServer, type Server } from "./src/server/server.ts";
-
-async function serve(config: Config): Promise<void> {
-  const began = performance.now();
-  const keys = readKeys(config);
-  const maxConnections = affordableConnections(config.maxConnections);
-  let answer: (request: Request) => Response | Promise<Response> = starting;
-  // Bound before the model is loaded: a busy port shows at once, and /health can say "starting".
-  const door = await listen(config, (request) => answer(request), {
-    ...DEFAULT_BOUNDS,
-    maxConnections,
-  });
-  const refusal = publicBindRefusal(door.address, { ...keys, ...config });
-  if (refusal !== undefined) throw new StartupError(refusal);
-  const server = await createServer(config, { address: door.address, keys }, {
-    onProgress: (phase) => console.log(`... ${phase}`),
-  });
-  if (maxConnections < config.maxConnections) {
-    server.log.warn("--max-connections is more than there are file descriptors for", {
-      asked: config.maxConnections,
-      used: maxConnections,
-    });
-  }
-  answer = (request) => server.app.fetch(request);
-  stopOnSignals(server, door.shutdown, config.shutdownTimeout * 1000);
-  await announce(server, { ...door, began, config, asksForKey: keys.apiKeys.length > 0 });
-}
-
-async function announce(
-  { ready, modelName }: Server,
-  { url, place, began, config, asksForKey }: {
-    url: string;
-    place: string;
-    began: number;
-    config: Config;
-    asksForKey: boolean;
-  },
-): Promise<void> {
-  const info = await ready;
-  const seconds = (performance.now() - began) / 1000;
-  const lacksDriver = config.device === "auto" && info.deviceKind === "cpu";
-  const words = { url, place, modelName, seconds, lacksDriver, asksForKey };
-  console.log(`\n${banner(info, words)}`);
-}
-
-function starting(): Response {
-  return unavailable("The server is starting");
-}
-
-function unavailable(message: string): Response {
-  const error = { message, type: "server_error", param: null, code: null };
-  return Response.json({ error }, { status: 503, headers: { "retry-after": "1" } });
-}
-
-function after(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** The first signal lets running streams finish within the deadline, the second ends at once. */
-function stopOnSignals(server: Server, shutdown: () => Promise<void>, deadlineMs: number): void {
-  let stopping = false;
-  const stop = async () => {
-    if (stopping) Deno.exit(130);
-    stopping = true;
-    console.log(`\nStopping: running requests have ${deadlineMs / 1000} s to finish`);
-    const closed = shutdown();
-    await server.stop(deadlineMs);
-    await Promise.race([closed, after(1000)]);
-    Deno.exit(0);
-  };
-  Deno.addSignalListener("SIGINT", stop);
-  if (Deno.build.os !== "windows") Deno.addSignalListener("SIGTERM", stop);
-}
+import { exitFor } from "./src/server/process_end.ts";
+import { serve, serveBound, starting } from "./src/server/serve.ts";
 
 async function run(config: Config): Promise<void> {
   switch (config.command) {
@@ -127,43 +51,13 @@ async function orExit<T>(work: () => T | Promise<T>): Promise<T> {
     }
     return await work();
   } catch (error) {
-    console.error(error instanceof StartupError ? `error: ${error.message}` : error);
-    Deno.exit(1);
+    exitFor(error);
   }
-}
-
-/** What `deno serve` has bound, once it says so. */
-interface Served {
-  readonly server?: Server;
-  /** Why it must not answer; then there is no server. */
-  readonly refusal?: string;
-}
-
-async function serveBound(address: Deno.Addr, began: number): Promise<Served> {
-  const config = parseConfig(Deno.args, processEnvironment());
-  const keys = readKeys(config);
-  // A socket in the file system is this machine's own.
-  const hostname = "hostname" in address ? address.hostname : address.transport;
-  const listensOn = hostname === "unix" ? "localhost" : hostname;
-  const port = "port" in address ? address.port : 0;
-  const refusal = publicBindRefusal(listensOn, { ...keys, ...config });
-  if (refusal !== undefined) {
-    console.error(`error: ${refusal}. Every request is refused until then`);
-    return { refusal };
-  }
-  const server = await createServer(config, { address: listensOn, keys });
-  const { url, place } = placeOf(listensOn, port);
-  // "deno serve" closes its own door on a signal, but would wait for the engine for ever.
-  stopOnSignals(server, () => Promise.resolve(), config.shutdownTimeout * 1000);
-  orExit(() =>
-    announce(server, { url, place, began, config, asksForKey: keys.apiKeys.length > 0 })
-  );
-  return { server };
 }
 
 /** The handler for `deno serve`, which binds the port itself. */
 function handler(): Required<Deno.ServeDefaultExport> {
-  let served: Promise<Served> | undefined;
+  let answer: ReturnType<typeof serveBound> | undefined;
   // Run directly: flags alone mean `serve`, nothing at all means help.
   const unserved = setTimeout(
     () => Deno.args.length > 0 ? runCommandLine() : console.log(configHelp()),
@@ -172,14 +66,9 @@ function handler(): Required<Deno.ServeDefaultExport> {
   return {
     onListen(address) {
       clearTimeout(unserved);
-      const began = performance.now();
-      served = orExit(() => serveBound(address, began));
+      answer = orExit(() => serveBound(address, parseConfig(Deno.args, processEnvironment())));
     },
-    async fetch(request) {
-      const { server, refusal } = await served ?? {};
-      if (refusal !== undefined) return unavailable(refusal);
-      return server?.app.fetch(request) ?? unavailable("The server is starting");
-    },
+    fetch: async (request) => (await answer)?.(request) ?? starting(),
   };
 }
 

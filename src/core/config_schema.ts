@@ -207,6 +207,25 @@ export const ConfigSchema = z.object({
     group: RUNTIME,
     value: "",
   }),
+  engineStepTimeout: z.int().min(1).max(86_400).optional().meta({
+    description: "How long a step of the engine may take before it counts as hung, in seconds",
+    group: RUNTIME,
+    value: "SECONDS",
+    defaultText: "120, or what the device's own speed asks for",
+  }),
+  engineStartTimeout: z.int().min(1).max(86_400).default(600).meta({
+    description: "How long a phase of the engine's start may take before it counts as hung, " +
+      "in seconds",
+    group: RUNTIME,
+    value: "SECONDS",
+  }),
+  maxEngineFailures: z.int().min(0).max(1000).default(5).meta({
+    description:
+      "Failures of the engine in a row, none followed by a minute of steps, after which " +
+      "the process exits with code 70; 0 tries for ever",
+    group: RUNTIME,
+    value: "FAILURES",
+  }),
   seed: z.int().min(0).optional().meta({
     description: "Seeds the requests that bring no seed of their own",
     group: RUNTIME,

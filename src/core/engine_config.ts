@@ -64,6 +64,9 @@ export interface EngineConfig {
   readonly maxNumWaitingSeqs: number;
 }
 
+/** The phase of a start that runs steps of every kind: its time shows how fast the device is. */
+export const WARM_UP_PHASE = "warm up";
+
 /** One phase of starting, as measured. */
 export interface StartupPhase {
   readonly name: string;

@@ -58,8 +58,11 @@ export interface Generation {
   abort(index?: number): void;
 }
 
+/** Where the engine isolate may be in its life. */
+export const ENGINE_STATES = ["starting", "ready", "restarting", "draining", "failed"] as const;
+
 /** Where the engine isolate is in its life. */
-export type EngineState = "starting" | "ready" | "restarting" | "draining" | "failed";
+export type EngineState = (typeof ENGINE_STATES)[number];
 
 /** What the rooms of the main isolate see of the engine. */
 export interface EnginePort {
@@ -74,6 +77,8 @@ export interface EnginePort {
   readonly decisions: ReplayLog<LoggedDecision>;
   /** Why the engine failed or restarts, one sentence. */
   readonly failure: string | undefined;
+  /** Isolates started so far in place of one that had died. */
+  readonly numRestarts: number;
   /** Requests handed to the engine that have neither ended nor been refused. */
   readonly numInFlight: number;
   /**

@@ -1,4 +1,4 @@
-import { type Clock, systemClock } from "../base/clock.ts";
+import { systemClock } from "../base/clock.ts";
 import { invariant } from "../base/invariant.ts";
 import { ReplayLog } from "../base/replay_log.ts";
 import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
@@ -8,40 +8,20 @@ import {
   type EngineStats,
   withPoolSize,
 } from "../core/engine_config.ts";
-import { EngineUnavailableError, type ErrorData, StartupError } from "../core/errors.ts";
+import { EngineUnavailableError, StartupError } from "../core/errors.ts";
 import type { EnginePort, EngineState, Generation, GenerationRequest } from "../core/generation.ts";
-import type { RequestId } from "../core/ids.ts";
 import type { LoggedDecision } from "../core/kv_decision.ts";
 import type { KvEvent } from "../core/kv_event.ts";
+import type { EngineClientOptions } from "./client_options.ts";
+import { spawnEngineThread } from "./engine_thread.ts";
+import { DEFAULT_RESTART, FailureCount } from "./failure_count.ts";
 import { InFlightRequests } from "./in_flight_requests.ts";
 import { LifetimeStats } from "./lifetime_stats.ts";
-import { type EngineWorker, IsolateHandle, spawnEngineWorker } from "./isolate_handle.ts";
+import { IsolateHandle } from "./isolate_handle.ts";
 import type { FromEngine } from "./messages.ts";
 import { PendingCommands } from "./pending_commands.ts";
-
-/** When to start a new isolate after one has died. */
-export interface RestartPolicy {
-  /** Deaths in a row, without a step in between, after which the engine is given up. */
-  readonly maxNumFailures: number;
-  /** Wait before the first restart; doubles with each further one. */
-  readonly initialDelayMs: number;
-}
-
-/** What a client may be given; each has a default. */
-export interface EngineClientOptions {
-  /** Starts the engine isolate. */
-  readonly spawn?: () => EngineWorker;
-  readonly restart?: RestartPolicy;
-  /** Called when a phase of starting begins, also of a restart. */
-  readonly onProgress?: (phase: string) => void;
-  /** Called when an isolate can serve, the first and each that replaces a dead one. */
-  readonly onReady?: (info: EngineInfo) => void;
-  /** Called when an isolate has died, with the reason and the state it leaves. */
-  readonly onFailure?: (reason: string, state: EngineState) => void;
-  /** Called before a request is handed to the isolate, so that work of no hurry can give way. */
-  readonly onSubmit?: (id: RequestId) => void;
-  readonly clock?: Clock;
-}
+import { ISOLATE_DIED, UNAVAILABLE, unavailable } from "./unavailable.ts";
+import { DEFAULT_DEADLINES, stepDeadlineMs, Watchdog } from "./watchdog.ts";
 
 /** KV events and decisions that are kept for readers. */
 const MAX_LOGGED = 65_536;
@@ -49,20 +29,24 @@ const MAX_LOGGED = 65_536;
 /** Time for an isolate to end its step and release its device; a step is far shorter. */
 const STOP_DEADLINE_MS = 10_000;
 
-const DEFAULT_RESTART: RestartPolicy = { maxNumFailures: 5, initialDelayMs: 500 };
+/** Threads that could not be ended, each in a loop or a driver's call, with which no other is started. */
+const MAX_STUCK_THREADS = 2;
 
 /**
- * The main isolate's handle on the engine: starts its Worker, streams its events, and starts another
- * when it dies.
+ * The main isolate's handle on the engine: starts its thread, streams its events, and starts another
+ * when it dies or hangs.
  *
  *     start -> starting -> ready <--> restarting -> failed
  *                            '--> draining            (close() leaves this state too)
  *
  * What is in flight when an isolate dies ends with an error: its KV cache is gone with it, and only
- * the caller knows whether a second answer may differ from the first.
+ * the caller knows whether a second answer may differ from the first. `failed` is final: after too many
+ * deaths in a row, or with too many threads that cannot be ended, another process has better prospects.
  */
 export class EngineClient implements EnginePort {
-  readonly #options: Required<EngineClientOptions>;
+  readonly #options: Required<Omit<EngineClientOptions, "restart">>;
+  readonly #failures: FailureCount;
+  readonly #watchdog: Watchdog;
   readonly #stats = new LifetimeStats();
   readonly #requests: InFlightRequests;
   readonly #commands = new PendingCommands();
@@ -74,13 +58,17 @@ export class EngineClient implements EnginePort {
   #info: EngineInfo | undefined;
   #failure: string | undefined;
   #settleStart: { resolve: (info: EngineInfo) => void; reject: (error: Error) => void } | undefined;
-  #numFailures = 0;
+  #numRestarts = 0;
+  /** Steps of the isolate that there is. */
+  #numSteps = 0;
+  /** Isolates that were told to end and whose threads may still run. */
+  #ending: IsolateHandle[] = [];
   #cancelRestart: () => void = () => {};
 
-  constructor(options: EngineClientOptions = {}) {
+  constructor({ restart, ...options }: EngineClientOptions = {}) {
     this.#options = {
-      spawn: spawnEngineWorker,
-      restart: DEFAULT_RESTART,
+      spawn: spawnEngineThread,
+      deadlines: DEFAULT_DEADLINES,
       onProgress: () => {},
       onReady: () => {},
       onFailure: () => {},
@@ -88,6 +76,13 @@ export class EngineClient implements EnginePort {
       clock: systemClock,
       ...options,
     };
+    const { clock } = this.#options;
+    this.#failures = new FailureCount({ ...DEFAULT_RESTART, ...restart }, clock);
+    this.#watchdog = new Watchdog({
+      clock,
+      ping: () => this.#isolate?.post({ type: "ping" }),
+      onSilence: (reason) => this.#onCrash(reason),
+    });
     this.#requests = new InFlightRequests((id, index) =>
       this.#isolate?.post({ type: "abort", id, ...(index === undefined ? {} : { index }) })
     );
@@ -107,6 +102,10 @@ export class EngineClient implements EnginePort {
 
   get failure(): string | undefined {
     return this.#failure;
+  }
+
+  get numRestarts(): number {
+    return this.#numRestarts;
   }
 
   get numInFlight(): number {
@@ -173,24 +172,29 @@ export class EngineClient implements EnginePort {
   /** Ends whatever somebody waits for. */
   #dropAll(): void {
     this.#cancelRestart();
+    this.#watchdog.cancel();
     this.#requests.failAll(unavailable("The server has shut down before the answer was complete"));
     this.#commands.failAll("The server has shut down before the command was carried out");
-    this.#settleStart?.reject(new Error("The engine was closed while it started"));
+    this.#settleStart?.reject(new EngineUnavailableError("The engine was closed while it started"));
     this.#settleStart = undefined;
   }
 
   #startIsolate(config: EngineConfig): void {
     this.#isolate = new IsolateHandle(this.#options.spawn(), {
       onMessage: (message) => this.#receive(message),
-      onCrash: (reason) => {
-        this.#endIsolate();
-        this.#onIsolateDeath(reason, false);
-      },
+      onCrash: (reason) => this.#onCrash(reason),
     });
+    this.#watchdog.watchStart(this.#options.deadlines.startMs);
     this.#isolate.post({ type: "start", config });
   }
 
+  #onCrash(reason: string): void {
+    this.#endIsolate();
+    this.#onIsolateDeath(reason, false);
+  }
+
   #endIsolate(): void {
+    if (this.#isolate !== undefined) this.#ending.push(this.#isolate);
     this.#isolate?.end();
     this.#isolate = undefined;
     this.#stats.endIsolate();
@@ -201,6 +205,7 @@ export class EngineClient implements EnginePort {
   #receive(message: FromEngine): void {
     switch (message.type) {
       case "progress":
+        if (this.#state !== "draining") this.#watchdog.watchStart(this.#options.deadlines.startMs);
         return this.#options.onProgress(message.phase);
       case "ready":
         return this.#onReady(message.info);
@@ -211,7 +216,8 @@ export class EngineClient implements EnginePort {
       case "answer":
         return this.#commands.settle(message.id, message.value, message.error);
       case "events":
-        this.#numFailures = 0;
+        if (message.stats.numSteps > this.#numSteps) this.#failures.stepped();
+        this.#numSteps = message.stats.numSteps;
         this.#stats.update(message.stats);
         this.#info = this.#info && withPoolSize(this.#info, message.stats.numBlocks);
         // Before the tokens they explain.
@@ -222,6 +228,8 @@ export class EngineClient implements EnginePort {
         // No other is started then and the process may end at once: its Worker stays, as after `drain`.
         if (this.#settleStart === undefined && this.#state !== "draining") this.#endIsolate();
         return this.#onIsolateDeath(message.message, message.atStart);
+      case "pong":
+        return this.#watchdog.hear(message);
       case "stopped":
         return;
     }
@@ -229,47 +237,59 @@ export class EngineClient implements EnginePort {
 
   #onReady(info: EngineInfo): void {
     this.#info = info;
-    if (this.#state !== "draining") this.#state = "ready";
     this.#failure = undefined;
     this.#settleStart?.resolve(info);
     this.#settleStart = undefined;
-    if (this.#state === "ready") this.#options.onReady(info);
+    if (this.#state === "draining") return;
+    this.#state = "ready";
+    this.#numSteps = 0;
+    this.#failures.ready();
+    this.#watchdog.watchSteps(this.#options.deadlines.stepMs ?? stepDeadlineMs(info));
+    this.#options.onReady(info);
   }
 
   /** `isUsersMistake`: another start would fail in the same way. */
   #onIsolateDeath(reason: string, isUsersMistake: boolean): void {
+    this.#watchdog.cancel();
     this.#failure = reason;
-    this.#numFailures++;
+    this.#failures.failed();
     const settleStart = this.#settleStart;
     this.#settleStart = undefined;
     if (this.#state !== "draining") {
-      const isFinal = isUsersMistake || settleStart !== undefined ||
-        this.#numFailures >= this.#options.restart.maxNumFailures;
+      const isHopeless = isUsersMistake && this.#failures.canGiveUp;
+      const isFinal = settleStart !== undefined || isHopeless || this.#failures.isTooMany;
       this.#state = isFinal ? "failed" : "restarting";
     }
+    const numRequests = this.#requests.size;
     this.#requests.failAll(ISOLATE_DIED);
     this.#commands.failAll("The engine stopped before it answered the command");
-    settleStart?.reject(isUsersMistake ? new StartupError(reason) : new Error(reason));
-    if (this.#state === "restarting") this.#scheduleRestart();
-    this.#options.onFailure(reason, this.#state);
+    settleStart?.reject(
+      isUsersMistake
+        ? new StartupError(reason)
+        : new EngineUnavailableError(`The engine could not be started: ${reason}`),
+    );
+    const pause = this.#state === "restarting" ? { pauseMs: this.#scheduleRestart() } : {};
+    this.#options.onFailure({ reason, state: this.#state, numRequests, ...pause });
   }
 
-  #scheduleRestart(): void {
-    const delayMs = this.#options.restart.initialDelayMs * 2 ** (this.#numFailures - 1);
-    const cancel = this.#options.clock.after(delayMs, () => this.#startIsolate(this.#config!));
-    this.#cancelRestart = cancel;
+  /** Returns the wait before the restart, ms. */
+  #scheduleRestart(): number {
+    const { pauseMs } = this.#failures;
+    this.#cancelRestart = this.#options.clock.after(pauseMs, () => this.#restart());
+    return pauseMs;
   }
-}
 
-const UNAVAILABLE: Readonly<Record<Exclude<EngineState, "ready">, string>> = {
-  starting: "The engine is still starting",
-  restarting: "The engine has stopped and is being restarted",
-  draining: "The server is shutting down",
-  failed: "The engine has stopped and could not be restarted",
-};
-
-const ISOLATE_DIED = unavailable("The engine stopped while it worked on this request; try again");
-
-function unavailable(message: string): ErrorData {
-  return { status: 503, type: "server_error", code: "engine_unavailable", message, param: null };
+  /** Starts another isolate, unless threads of those before hold the machine. */
+  #restart(): void {
+    this.#ending = this.#ending.filter(({ isGone }) => !isGone);
+    const numStuck = this.#ending.length;
+    if (numStuck >= MAX_STUCK_THREADS && this.#failures.canGiveUp) {
+      const reason = `${numStuck} threads of the engine hang and cannot be ended: ${this.#failure}`;
+      this.#state = "failed";
+      this.#failure = reason;
+      return this.#options.onFailure({ reason, state: "failed", numRequests: 0 });
+    }
+    this.#numRestarts++;
+    this.#startIsolate(this.#config!);
+  }
 }

@@ -13,6 +13,7 @@ import { ElasticPool, type ElasticRunner, resizePool } from "./elastic_pool.ts";
 import type { FromEngine } from "./messages.ts";
 import { pinPrefix } from "./pin_command.ts";
 import { type DeviceTimes, StepTimes } from "./step_times.ts";
+import type { Pulse } from "./watchdog.ts";
 
 /** Computes batches: the engine's view of the model and its device. */
 export interface Runner extends Partial<ElasticRunner>, DeviceTimes {
@@ -67,6 +68,8 @@ export class Engine {
   readonly #pool: ElasticPool | undefined;
   readonly #commands: { readonly id: number; readonly command: EngineCommand }[] = [];
   #isStopped = false;
+  #isAsleep = false;
+  #numAdvances = 0;
   #wake: () => void = () => {};
   /** What was last reported. */
   #unposted: FromEngine | undefined;
@@ -131,6 +134,12 @@ export class Engine {
     }
   }
 
+  /** Whether there is work, also such as the loop sleeps over, and how much has been completed. */
+  get pulse(): Pulse {
+    const isBusy = !this.#isAsleep || this.#scheduler.hasWork || this.#commands.length > 0;
+    return { numAdvances: this.#numAdvances, isBusy };
+  }
+
   /** Ends the loop after the step it is in. */
   stop(): void {
     this.#isStopped = true;
@@ -148,6 +157,7 @@ export class Engine {
     const answers: FromEngine[] = [];
     for (const { id, command } of this.#commands.splice(0)) {
       answers.push({ type: "answer", id, ...await this.#run(command) });
+      this.#numAdvances++;
     }
     // A command may have changed the statistics, and nothing else would tell them while idle. They go
     // before the answers, so that whoever has one sees what it speaks of.
@@ -193,6 +203,7 @@ export class Engine {
     const sampled = await this.#runner.run(batch, () => this.#flush());
     const events = this.#scheduler.commit(batch, sampled);
     this.#times.end();
+    this.#numAdvances++;
     this.#report(events);
   }
 
@@ -202,7 +213,9 @@ export class Engine {
     if (events.length > 0) this.#report(events);
     this.#flush();
     this.#scheduler.checkIntegrity();
+    this.#isAsleep = true;
     await new Promise<void>((resolve) => this.#wake = resolve);
+    this.#isAsleep = false;
     this.#wake = () => {};
   }
 

@@ -36,8 +36,6 @@ export interface EngineSessionOptions {
   readonly post: (message: FromEngine) => void;
   /** Shows whoever runs the server an error that nobody foresaw, with its stack. */
   readonly reportBug: (error: unknown) => void;
-  /** Ends the isolate. */
-  readonly close: () => void;
 }
 
 /**
@@ -65,6 +63,10 @@ export class EngineSession {
     if (message.type === "stop") {
       this.#mustStop = true;
       this.#engine?.stop();
+      return;
+    }
+    if (message.type === "ping") {
+      if (this.#engine !== undefined) this.#post({ type: "pong", ...this.#engine.pulse });
       return;
     }
     try {
@@ -135,10 +137,9 @@ export class EngineSession {
     // The main isolate may end this one when it reads its last words, so these come last.
     if (!isForeseen) this.#options.reportBug(error);
     this.#post({ type: "failed", message, atStart });
+    // The isolate stays until the main isolate ends it, so that nothing overtakes these words.
     this.#hasEnded = true;
-    if (this.#engine === undefined) return;
-    this.#engine.stop();
-    this.#options.close();
+    this.#engine?.stop();
   }
 }
 

@@ -1,46 +1,64 @@
 import type { Clock } from "../base/clock.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
 
-/** As much of a `Worker` as the main isolate needs. */
-export interface EngineWorker {
-  addEventListener(type: "message", listener: (event: MessageEvent<FromEngine>) => void): void;
-  addEventListener(type: "error", listener: (event: ErrorEvent) => void): void;
-  postMessage(message: ToEngine): void;
-  terminate(): void;
+/** Who hears of a thread. */
+export interface WorkerListener {
+  readonly onMessage: (message: FromEngine) => void;
+  /** Its code has thrown where nothing catches, or its heap is full. */
+  readonly onError: (reason: string) => void;
+  /** It is gone: it has ended by itself, or `terminate` has ended it. */
+  readonly onExit: () => void;
 }
 
-/** Starts the real engine isolate. */
-export function spawnEngineWorker(): EngineWorker {
-  return new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "engine" });
+/** A thread that runs an engine isolate. */
+export interface EngineWorker {
+  /** Called once, before anything else. */
+  listen(listener: WorkerListener): void;
+  postMessage(message: ToEngine): void;
+  /** Asks it to end; one that is in a loop or in a driver's call goes on. */
+  terminate(): void;
 }
 
 /** Who hears of an isolate. */
 export interface IsolateListener {
   /** It has said something. */
   readonly onMessage: (message: FromEngine) => void;
-  /** Its code has thrown where nothing catches. */
+  /** Its code has thrown where nothing catches, or it has ended without a word. */
   readonly onCrash: (reason: string) => void;
 }
+
+const ENDED_SILENTLY = "The engine's thread has ended without saying why";
 
 /** One engine isolate as the main isolate holds it, heard until it is ended and not beyond. */
 export class IsolateHandle {
   readonly #worker: EngineWorker;
   readonly #silenced = Promise.withResolvers<void>();
   #hasEnded = false;
+  #isGone = false;
 
   /** Listens to `worker`; what it says once it has been ended is dropped. */
   constructor(worker: EngineWorker, { onMessage, onCrash }: IsolateListener) {
     this.#worker = worker;
-    // A dead isolate may have left messages behind; they are not those of its successor.
-    worker.addEventListener("message", ({ data }) => {
-      if (this.#hasEnded) return;
-      if (data.type === "stopped" || data.type === "failed") this.#silenced.resolve();
-      onMessage(data);
+    worker.listen({
+      // A dead isolate may have left messages behind; they are not those of its successor.
+      onMessage: (message) => {
+        if (this.#hasEnded) return;
+        if (message.type === "stopped" || message.type === "failed") this.#silenced.resolve();
+        onMessage(message);
+      },
+      onError: (reason) => {
+        if (!this.#hasEnded) onCrash(reason);
+      },
+      onExit: () => {
+        this.#isGone = true;
+        if (!this.#hasEnded) onCrash(ENDED_SILENTLY);
+      },
     });
-    worker.addEventListener("error", (event) => {
-      event.preventDefault();
-      if (!this.#hasEnded) onCrash(event.message);
-    });
+  }
+
+  /** Whether its thread has ended; false for one that was told to end and does not. */
+  get isGone(): boolean {
+    return this.#isGone;
   }
 
   /** Sends it a message. */
@@ -62,7 +80,7 @@ export class IsolateHandle {
     cancelDeadline();
   }
 
-  /** Ends it at once, whatever it is doing. Idempotent. */
+  /** Ends it at once; see {@link EngineWorker.terminate}. Idempotent. */
   end(): void {
     this.#hasEnded = true;
     this.#silenced.resolve();

@@ -6,6 +6,7 @@ import type { RequestId } from "../core/ids.ts";
 import type { LoggedDecision } from "../core/kv_decision.ts";
 import type { KvEvent } from "../core/kv_event.ts";
 import type { TokenEvent } from "../core/token_event.ts";
+import type { Pulse } from "./watchdog.ts";
 
 /** From the main isolate to the engine isolate. */
 export type ToEngine =
@@ -14,6 +15,8 @@ export type ToEngine =
   /** Without `index`, every sequence of the request. Unknown ids are ignored: they have ended. */
   | { readonly type: "abort"; readonly id: RequestId; readonly index?: number }
   | { readonly type: "command"; readonly id: number; readonly command: EngineCommand }
+  /** Asks for the isolate's pulse, which shows whether it advances. */
+  | { readonly type: "ping" }
   /** End after the step in flight and release the device; what is not finished then is dropped. */
   | { readonly type: "stop" };
 
@@ -41,6 +44,8 @@ export type FromEngine =
     readonly kvEvents?: readonly KvEvent[];
     readonly decisions?: readonly LoggedDecision[];
   }
+  /** The answer to a `ping` once the engine is ready; it comes between two steps. */
+  | { readonly type: "pong" } & Pulse
   /** The last words after a `stop`: the device is released. */
   | { readonly type: "stopped" }
   /** The last words of an isolate that ends by itself. `atStart`: the user's mistake, not to be retried. */

@@ -2,10 +2,13 @@ import { Counter, type Registry } from "prom-client";
 import type { EngineStats } from "../core/engine_config.ts";
 import type { EnginePort } from "../core/generation.ts";
 
-/** A counter that the engine keeps: its help, and where the engine's statistics hold its value. */
+/** As much of the engine as its counters are read from. */
+type Counted = Pick<EnginePort, "stats" | "numRestarts">;
+
+/** A counter that the engine keeps: its help, and where its statistics, or it itself, hold the value. */
 interface EngineCounter {
   readonly help: string;
-  readonly read: (stats: EngineStats) => number;
+  readonly read: (stats: EngineStats, engine: Counted) => number;
 }
 
 /** A counter with one label, and its value by value of that label. */
@@ -52,6 +55,10 @@ const COUNTERS: Readonly<Record<string, EngineCounter>> = {
     help: "Times the KV pool has been resized on demand",
     read: ({ numPoolResizes }) => numPoolResizes,
   },
+  "quire:engine_restarts_total": {
+    help: "Engine isolates started in place of one that had died or hung",
+    read: (_stats, { numRestarts }) => numRestarts,
+  },
   "quire:steps_total": { help: "Engine steps", read: ({ numSteps }) => numSteps },
   "quire:step_seconds_total": {
     help: "Time of all steps",
@@ -95,10 +102,7 @@ const LABELLED: Readonly<Record<string, LabelledCounter>> = {
 };
 
 /** Adds what the engine counts to a registry, read at each scrape. */
-export function watchEngineCounters(
-  registry: Registry,
-  engine: Pick<EnginePort, "stats">,
-): void {
+export function watchEngineCounters(registry: Registry, engine: Counted): void {
   for (const [name, { help, read }] of Object.entries(COUNTERS)) {
     new Counter({
       name,
@@ -106,7 +110,7 @@ export function watchEngineCounters(
       registers: [registry],
       collect() {
         this.reset();
-        this.inc(read(engine.stats));
+        this.inc(read(engine.stats, engine));
       },
     });
   }

@@ -1,5 +1,6 @@
 import { Gauge, type Registry } from "prom-client";
-import type { EnginePort } from "../core/generation.ts";
+import type { CurvePoint } from "../core/engine_command.ts";
+import { ENGINE_STATES, type EnginePort } from "../core/generation.ts";
 
 /** A gauge, and its value by value of its label; without a label the one under the empty name. */
 interface EngineGauge {
@@ -7,6 +8,9 @@ interface EngineGauge {
   readonly label?: string;
   readonly read: (engine: EnginePort) => Values | Promise<Values>;
 }
+
+/** How long a scrape waits for what only the engine knows, which answers between two steps, ms. */
+const MAX_WAIT_MS = 2000;
 
 type Values = Readonly<Record<string, number>>;
 
@@ -18,6 +22,12 @@ const GAUGES: Readonly<Record<string, EngineGauge>> = {
   "vllm:num_requests_waiting": {
     help: "Sequences waiting",
     read: ({ stats }) => ({ "": stats.numWaiting }),
+  },
+  "quire:engine_state": {
+    help: "1 for the state that the engine is in, else 0",
+    label: "state",
+    read: (engine) =>
+      Object.fromEntries(ENGINE_STATES.map((state) => [state, Number(state === engine.state)])),
   },
   "vllm:kv_cache_usage_perc": {
     help: "Share of KV blocks in use, 1 being all",
@@ -64,9 +74,13 @@ export function watchEngineGauges(registry: Registry, engine: EnginePort): void 
   watchPool(registry, engine);
 }
 
-/** Nothing while the engine is away: a scrape must not fail with it. */
+/** Nothing while the engine is away or does not answer: a scrape must not fail or hang with it. */
 async function hitRates(engine: EnginePort): Promise<Values> {
-  const points = await engine.command({ type: "hit_rate_curve" }).catch(() => []);
+  const late = Promise.withResolvers<readonly CurvePoint[]>();
+  const timer = setTimeout(() => late.resolve([]), MAX_WAIT_MS);
+  const asked = engine.command({ type: "hit_rate_curve" }).catch(() => []);
+  const points = await Promise.race([asked, late.promise]);
+  clearTimeout(timer);
   return Object.fromEntries(points.map(({ multiple, hitRate }) => [
     Number.isFinite(multiple) ? `${multiple}x` : "infinite",
     hitRate,

@@ -34,7 +34,7 @@ export function toErrorData(error: unknown): ErrorData {
   if (error instanceof EngineUnavailableError) {
     return {
       status: STATUS_CODE.ServiceUnavailable,
-      type: "unavailable_error",
+      type: "server_error",
       code: "engine_unavailable",
       message: error.message,
       param: null,

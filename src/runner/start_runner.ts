@@ -1,5 +1,10 @@
 import { createLogger } from "../base/log.ts";
-import type { EngineConfig, EngineInfo, StartupPhase } from "../core/engine_config.ts";
+import {
+  type EngineConfig,
+  type EngineInfo,
+  type StartupPhase,
+  WARM_UP_PHASE,
+} from "../core/engine_config.ts";
 import { describeFeatures } from "../device/capabilities.ts";
 import type { Device } from "../device/device.ts";
 import { buildRunner } from "./build_runner.ts";
@@ -30,7 +35,7 @@ export async function startRunner(
     : undefined;
   const options = { memory, ...(tuning === undefined ? {} : { tuning }) };
   const runner = await phases.run("compile kernels", () => buildRunner(inputs, options));
-  await phases.run("warm up", () => warmUp(runner, inputs.engine, inputs.budget));
+  await phases.run(WARM_UP_PHASE, () => warmUp(runner, inputs.engine, inputs.budget));
   return { runner, info: engineInfo(inputs, phases.passed), modelFingerprint };
 }
 

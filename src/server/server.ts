@@ -6,6 +6,7 @@ import { type Config, toEngineConfig } from "../core/config.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
 import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
+import type { EngineClientOptions, EngineFailure } from "../engine/client_options.ts";
 import { createApp } from "../http/app.ts";
 import { createSeedSource } from "../http/seed_source.ts";
 import { DEFAULT_LIMITS, type SamplingDefaults, type ServedModel } from "../http/services.ts";
@@ -35,6 +36,8 @@ export interface Server {
 export interface ServerEvents {
   /** A phase of the engine's start has begun. */
   readonly onProgress?: (phase: string) => void;
+  /** The engine had been ready, and has failed for good; its requests are answered. */
+  readonly onGivenUp?: (reason: string) => void;
 }
 
 /**
@@ -46,16 +49,21 @@ export interface ServerEvents {
 export async function createServer(
   config: Config,
   { address, keys }: { readonly address: string; readonly keys: Keys },
-  { onProgress = () => {} }: ServerEvents = {},
+  { onProgress = () => {}, onGivenUp = () => {} }: ServerEvents = {},
 ): Promise<Server> {
   const log = createLogger({ format: config.logFormat });
   const directory = findModel(config.model);
   const text = await loadTextService(directory.dir);
   const engine = new EngineClient({
+    ...engineLimits(config),
     onProgress,
     // Each isolate starts with an empty cache.
     onReady: (info) => void memory.warmUp(info),
-    onFailure: (reason, state) => log.error("engine stopped", { reason, state }),
+    onFailure: (failure) => {
+      logFailure(log, failure);
+      // A start that fails is told to whoever waits for it.
+      if (failure.state === "failed" && engine.info !== undefined) onGivenUp(failure.reason);
+    },
     onSubmit: (id) => memory.giveWayTo(id),
   });
   const model = describeModel(config, directory, text);
@@ -101,12 +109,32 @@ export async function createServer(
     log,
     ready,
     async stop(deadlineMs) {
-      await memory.stopWarmUp();
+      // Not awaited before: a warm-up that waits for an engine that hangs ends with the drain only.
+      const warmUpEnded = memory.stopWarmUp();
       await engine.drain(deadlineMs);
+      await warmUpEnded;
       await memory.close();
       text.close();
     },
   };
+}
+
+/** How patient the main isolate is with the engine's. */
+function engineLimits(
+  { engineStartTimeout, engineStepTimeout, maxEngineFailures }: Config,
+): EngineClientOptions {
+  return {
+    restart: { maxNumFailures: maxEngineFailures },
+    deadlines: {
+      startMs: engineStartTimeout * 1000,
+      ...(engineStepTimeout === undefined ? {} : { stepMs: engineStepTimeout * 1000 }),
+    },
+  };
+}
+
+function logFailure(log: Logger, { reason, state, numRequests, pauseMs }: EngineFailure): void {
+  const pause = pauseMs === undefined ? {} : { restart_in_seconds: pauseMs / 1000 };
+  log.error("engine stopped", { reason, state, requests_failed: numRequests, ...pause });
 }
 
 function describeModel(

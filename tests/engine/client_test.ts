@@ -1,68 +1,8 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { EngineUnavailableError, RequestError, StartupError } from "../../src/core/errors.ts";
-import type { Generation } from "../../src/core/generation.ts";
-import { EngineClient } from "../../src/engine/client.ts";
-import { FAKE_INFO, FakeWorker, statsAfter } from "../support/fake_worker.ts";
-import { ManualClock } from "../support/manual_clock.ts";
+import { CLIENT_CONFIG as CONFIG, ClientRig, turns } from "../support/client_rig.ts";
+import { FAKE_INFO, statsAfter } from "../support/fake_worker.ts";
 import { requestOf } from "../support/requests.ts";
-
-const CONFIG: EngineConfig = {
-  modelDir: "models/fake",
-  device: "cpu",
-  blockSize: 2,
-  kvCacheDtype: "f32",
-  enablePrefixCaching: true,
-  maxNumSeqs: 4,
-  maxNumBatchedTokens: 8,
-  maxNumWaitingSeqs: 2,
-};
-
-/** Lets what is settled go on. */
-async function turns(): Promise<void> {
-  for (let i = 0; i < 20; i++) await Promise.resolve();
-}
-
-/** A client whose isolates are fakes and whose time stands still. */
-class ClientRig {
-  readonly workers: FakeWorker[] = [];
-  readonly clock = new ManualClock();
-  readonly phases: string[] = [];
-  readonly failures: string[] = [];
-  readonly submitted: string[] = [];
-  numReady = 0;
-  readonly client = new EngineClient({
-    spawn: () => {
-      this.workers.push(new FakeWorker());
-      return this.worker;
-    },
-    restart: { maxNumFailures: 3, initialDelayMs: 100 },
-    onProgress: (phase) => this.phases.push(phase),
-    onReady: () => this.numReady++,
-    onFailure: (reason, state) => this.failures.push(`${reason} -> ${state}`),
-    onSubmit: (id) => this.submitted.push(id),
-    clock: this.clock,
-  });
-
-  /** The isolate started last. */
-  get worker(): FakeWorker {
-    return this.workers.at(-1)!;
-  }
-
-  async start(): Promise<this> {
-    const starting = this.client.start(CONFIG);
-    this.worker.say({ type: "ready", info: FAKE_INFO });
-    await starting;
-    return this;
-  }
-
-  /** Submits a request that the isolate accepts. */
-  async submit(id: string): Promise<Generation> {
-    const answer = this.client.submit(requestOf(id, 1));
-    this.worker.say({ type: "accepted", id });
-    return await answer;
-  }
-}
 
 Deno.test("EngineClient tells of each request before the engine has it, and counts those in flight", async () => {
   const rig = await new ClientRig().start();
@@ -261,16 +201,34 @@ Deno.test("EngineClient waits longer after each failure in a row, and gives up",
   await assertRejects(() => rig.client.submit(requestOf("a", 1)), EngineUnavailableError, "not");
 });
 
-Deno.test("EngineClient forgives past failures once a step has been done", async () => {
+Deno.test("EngineClient forgives past failures once steps are done long after a start", async () => {
   const rig = await new ClientRig().start();
   for (let round = 0; round < 5; round++) {
+    rig.worker.sayEvents(1);
+    rig.clock.advance(1000);
+    rig.worker.sayEvents(2);
     rig.worker.crash("boom");
     assertEquals(rig.clock.pendingMs, [100]);
     rig.clock.advance(100);
     rig.worker.say({ type: "ready", info: FAKE_INFO });
-    rig.worker.sayEvents(1);
   }
-  assertEquals(rig.client.state, "ready");
+  assertEquals([rig.client.state, rig.client.numRestarts], ["ready", 5]);
+});
+
+Deno.test("EngineClient does not retry for ever what kills each isolate after its first step", async () => {
+  const rig = await new ClientRig().start();
+  for (const pauseMs of [100, 200]) {
+    rig.worker.sayEvents(1);
+    // Neither time without a step counts, nor a message that tells of none.
+    rig.clock.advance(1001);
+    rig.worker.sayEvents(1);
+    rig.worker.crash("poison");
+    assertEquals(rig.clock.pendingMs, [pauseMs]);
+    rig.clock.advance(pauseMs);
+    rig.worker.say({ type: "ready", info: FAKE_INFO });
+  }
+  rig.worker.crash("poison");
+  assertEquals([rig.client.state, rig.client.failure], ["failed", "poison"]);
 });
 
 Deno.test("EngineClient does not retry a restart that only the user can put right", async () => {

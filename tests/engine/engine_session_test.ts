@@ -24,7 +24,6 @@ const CONFIG: EngineConfig = {
 class SessionRig {
   readonly outbox = new Outbox();
   readonly bugs: unknown[] = [];
-  readonly closed = Promise.withResolvers<void>();
   readonly session: EngineSession;
 
   constructor(startRunner: StartRunner) {
@@ -32,7 +31,6 @@ class SessionRig {
       startRunner,
       post: this.outbox.post,
       reportBug: (error) => this.bugs.push(error),
-      close: () => this.closed.resolve(),
     });
   }
 
@@ -42,10 +40,15 @@ class SessionRig {
     await this.outbox.until(() => this.outbox.types.includes("ready"));
   }
 
-  /** Ends the session by breaking the rules, and waits until it has closed. */
+  /** Resolves with the session's last words. */
+  get failed(): Promise<void> {
+    return this.outbox.until(() => this.outbox.types.includes("failed"));
+  }
+
+  /** Ends the session by breaking the rules. */
   async end(): Promise<void> {
     this.session.receive({ type: "submit", request: { id: "end", sequences: [] } });
-    await this.closed.promise;
+    await this.failed;
   }
 }
 
@@ -160,7 +163,7 @@ Deno.test("EngineSession ends with a lost device, which is nobody's bug", async 
   const rig = new SessionRig(startBroken(new DeviceLostError("The GPU is gone")));
   await rig.start();
   rig.session.receive({ type: "submit", request: requestOf("a", 1) });
-  await rig.closed.promise;
+  await rig.failed;
   assertEquals(rig.outbox.messages.at(-1), {
     type: "failed",
     message: "The GPU is gone",
@@ -174,7 +177,7 @@ Deno.test("EngineSession reports an unforeseen error with its stack, and ends", 
   const rig = new SessionRig(startBroken(bug));
   await rig.start();
   rig.session.receive({ type: "submit", request: requestOf("a", 1) });
-  await rig.closed.promise;
+  await rig.failed;
   assertEquals(rig.bugs, [bug]);
   assertEquals(rig.outbox.types, ["ready", "accepted", "failed"]);
 });
@@ -276,4 +279,13 @@ Deno.test("EngineSession stops while idle, and as soon as it has started", async
   loaded.resolve();
   await untilStopped(starting);
   assertEquals(starting.outbox.types, ["progress", "stopped"]);
+});
+
+Deno.test("EngineSession answers a ping with its engine's pulse, and not before there is one", async () => {
+  const rig = new SessionRig(startFake);
+  rig.session.receive({ type: "ping" });
+  await rig.start();
+  rig.session.receive({ type: "ping" });
+  assertEquals(rig.outbox.messages.slice(1).map(({ type }) => type), ["ready", "pong"]);
+  await rig.end();
 });

@@ -369,3 +369,58 @@ Deno.test("Engine posts what it holds back before the pool grows, which may take
   assert(posted.some(([steps]) => steps > 0));
   for (const [steps, messages] of posted) assertEquals(messages, steps);
 });
+
+/** Lets the loop go on to its rest. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve));
+}
+
+Deno.test("Engine.pulse counts what is completed, and shows work that does not advance", async () => {
+  const started = Promise.withResolvers<void>();
+  const device = Promise.withResolvers<void>();
+  const paged = new SchedulerRig().runner;
+  const runner: Runner = {
+    async run(batch) {
+      if (batch.step === 1) {
+        started.resolve();
+        await device.promise;
+      }
+      return paged.run(batch);
+    },
+  };
+  const rig = new EngineRig({}, { runner });
+  rig.engine.command(0, { type: "check_integrity" });
+  await rig.outbox.until(() => rig.outbox.types.includes("answer"));
+  await turn();
+  assertEquals(rig.engine.pulse, { numAdvances: 1, isBusy: false });
+  rig.engine.submit(requestOf("a", 1, { maxTokens: 3 }));
+  await started.promise;
+  assertEquals(rig.engine.pulse, { numAdvances: 2, isBusy: true });
+  device.resolve();
+  await rig.outbox.untilEnd("a");
+  assertEquals(rig.engine.pulse.numAdvances, 4);
+  await rig.finish();
+});
+
+Deno.test("Engine.pulse shows a command that never ends as work", async () => {
+  const started = Promise.withResolvers<void>();
+  const device = Promise.withResolvers<void>();
+  const sizes = { numBlocks: 8, blockSize: 2, maxModelLen: 4 };
+  const { runner } = new SchedulerRig(sizes);
+  const slow: Runner = {
+    run: (batch) => runner.run(batch),
+    resizeKv: (...size) => {
+      started.resolve();
+      return device.promise.then(() => runner.resizeKv(...size));
+    },
+  };
+  const rig = new EngineRig(sizes, { runner: slow });
+  rig.engine.command(0, { type: "resize_kv", numBlocks: 6 });
+  await started.promise;
+  assertEquals(rig.engine.pulse, { numAdvances: 0, isBusy: true });
+  device.resolve();
+  await rig.outbox.until(() => rig.outbox.types.includes("answer"));
+  await turn();
+  assertEquals(rig.engine.pulse, { numAdvances: 1, isBusy: false });
+  await rig.finish();
+});

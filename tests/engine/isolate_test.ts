@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { EngineClient } from "../../src/engine/client.ts";
+import { EngineThread } from "../../src/engine/engine_thread.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { generateAlone } from "../support/paged_fake_runner.ts";
 import { requestOf } from "../support/requests.ts";
@@ -20,7 +21,7 @@ const CONFIG: EngineConfig = {
 /** A client whose isolates are real Workers around a fake model. */
 function clientOf(options: { clock?: ManualClock; onProgress?: (phase: string) => void } = {}) {
   const url = new URL("../support/fake_engine_worker.ts", import.meta.url);
-  return new EngineClient({ ...options, spawn: () => new Worker(url, { type: "module" }) });
+  return new EngineClient({ ...options, spawn: () => new EngineThread(url) });
 }
 
 Deno.test("serveIsolate() streams answers out of a real Worker", async () => {

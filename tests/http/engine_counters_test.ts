@@ -7,6 +7,7 @@ Deno.test("watchEngineCounters() reports look-ups, misses and evictions by reaso
   const engine = new FakeEngine();
   const registry = new Registry();
   watchEngineCounters(registry, engine);
+  engine.numRestarts = 3;
   engine.stats = {
     ...engine.stats,
     numQueriedTokens: 700,
@@ -19,6 +20,7 @@ Deno.test("watchEngineCounters() reports look-ups, misses and evictions by reaso
     numResetBlocks: 4,
   };
   const lines = [
+    "quire:engine_restarts_total 3",
     "vllm:prefix_cache_queries_total 700",
     "vllm:prefix_cache_hits_total 320",
     'quire:prefix_cache_missed_tokens_total{reason="no_match"} 300',

@@ -51,7 +51,7 @@ Deno.test("errorResponse() answers an unavailable engine with 503 and Retry-Afte
   assertEquals([response.status, response.headers.get("retry-after")], [503, "5"]);
   assertEquals((await response.json()).error, {
     message: "The engine is restarting",
-    type: "unavailable_error",
+    type: "server_error",
     param: null,
     code: "engine_unavailable",
   });

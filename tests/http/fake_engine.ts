@@ -72,6 +72,7 @@ export class FakeEngine implements EnginePort {
   info: EngineInfo | undefined = INFO;
   stats: EngineStats = STATS;
   failure: string | undefined;
+  numRestarts = 0;
   script: Script = () => bytesOf("Hello");
   /** Thrown by `submit` and `command`. */
   refusal: Error | undefined;

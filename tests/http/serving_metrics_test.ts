@@ -129,3 +129,23 @@ Deno.test("ServingMetrics sorts ends and times into vLLM's buckets", async () =>
   ];
   for (const line of lines) assertStringIncludes(text, `${line}\n`);
 });
+
+Deno.test("ServingMetrics shows the engine's state as one of all that there are", async () => {
+  const engine = new FakeEngine();
+  const metrics = new ServingMetrics(engine, "m");
+  for (const now of ["starting", "restarting", "failed", "ready", "draining"] as const) {
+    engine.state = now;
+    const text = await metrics.text();
+    const values = [...text.matchAll(/^quire:engine_state\{state="(\w+)".*\} (\d)$/gm)];
+    assertEquals(values.filter(([, , value]) => value === "1").map(([, state]) => state), [now]);
+    assertEquals(values.length, 5);
+  }
+});
+
+Deno.test("ServingMetrics answers while the engine does not", async () => {
+  const engine = new FakeEngine();
+  engine.command = () => new Promise(() => {});
+  const text = await new ServingMetrics(engine, "m").text();
+  assertStringIncludes(text, 'quire:engine_state{state="ready"');
+  assertEquals(text.includes("quire:prefix_hit_rate_estimate{"), false);
+});

@@ -56,6 +56,7 @@ class FakeEngine implements EnginePort {
   readonly info: EngineInfo = FAKE_INFO;
   readonly stats: EngineStats = statsAfter(0);
   readonly failure: string | undefined;
+  readonly numRestarts = 0;
   readonly kvEvents = new ReplayLog<KvEvent>(100);
   readonly runs: Run[] = [];
   /** Requests of others. */

@@ -1,6 +1,6 @@
 import type { EngineInfo, EngineStats } from "../../src/core/engine_config.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
-import type { EngineWorker } from "../../src/engine/isolate_handle.ts";
+import type { EngineWorker, WorkerListener } from "../../src/engine/isolate_handle.ts";
 import type { FromEngine, ToEngine } from "../../src/engine/messages.ts";
 
 /** What a fake isolate says of itself. */
@@ -57,13 +57,12 @@ export function statsAfter(numSteps: number): EngineStats {
 export class FakeWorker implements EngineWorker {
   readonly received: ToEngine[] = [];
   isTerminated = false;
-  readonly #target = new EventTarget();
+  /** Whether `terminate` does not end it. */
+  isStuck = false;
+  #listener: WorkerListener | undefined;
 
-  addEventListener(
-    type: "message" | "error",
-    listener: ((event: MessageEvent<FromEngine>) => void) | ((event: ErrorEvent) => void),
-  ): void {
-    this.#target.addEventListener(type, listener as EventListener);
+  listen(listener: WorkerListener): void {
+    this.#listener = listener;
   }
 
   postMessage(message: ToEngine): void {
@@ -72,11 +71,12 @@ export class FakeWorker implements EngineWorker {
 
   terminate(): void {
     this.isTerminated = true;
+    if (!this.isStuck) this.exit();
   }
 
   /** Delivers a message to the main isolate, as structured clone does. */
   say(message: FromEngine): void {
-    this.#target.dispatchEvent(new MessageEvent("message", { data: structuredClone(message) }));
+    this.#listener?.onMessage(structuredClone(message));
   }
 
   /** Delivers the events of one step. */
@@ -84,8 +84,14 @@ export class FakeWorker implements EngineWorker {
     this.say({ type: "events", events, stats: statsAfter(numSteps) });
   }
 
-  /** Dies as a Worker does whose code throws; returns whether the error was handled. */
+  /** Dies as a thread does whose code throws; returns whether somebody listened. */
   crash(message: string): boolean {
-    return !this.#target.dispatchEvent(new ErrorEvent("error", { message, cancelable: true }));
+    this.#listener?.onError(message);
+    return this.#listener !== undefined;
+  }
+
+  /** Its thread is gone. */
+  exit(): void {
+    this.#listener?.onExit();
   }
 }

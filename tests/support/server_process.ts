@@ -22,7 +22,7 @@ function options(env: Record<string, string>) {
   } as const;
 }
 
-function command(args: readonly string[], env: Record<string, string>): Deno.Command {
+function command(args: readonly string[], env: Record<string, string> = {}): Deno.Command {
   return new Deno.Command(Deno.execPath(), { args: [...args], ...options(env) });
 }
 
@@ -47,20 +47,31 @@ export async function runMain(
   return { code, stdout: decode(stdout), stderr: decode(stderr) };
 }
 
+/** What a process has printed, and who hears of it. */
+interface Output {
+  text: string;
+  onText: (text: string) => void;
+}
+
+function denoServe(port: number, args: readonly string[], host = "127.0.0.1"): string[] {
+  const serve = ["serve", "--no-check", "--host", host, "--port", String(port)];
+  return [...serve, ...PERMISSIONS, "main.ts", ...args];
+}
+
 /** The real server as a process of its own, on a free port. */
 export class ServerProcess {
-  readonly url: string;
+  #url: string;
   #child: Deno.ChildProcess;
-  #output: { text: string };
+  #output: Output;
   #pumps: Promise<unknown>;
 
   private constructor(
     url: string,
     child: Deno.ChildProcess,
-    output: { text: string },
+    output: Output,
     pumps: Promise<unknown>,
   ) {
-    this.url = url;
+    this.#url = url;
     this.#child = child;
     this.#output = output;
     this.#pumps = pumps;
@@ -73,7 +84,7 @@ export class ServerProcess {
     permissions: readonly string[] = [],
   ) {
     const run = ["run", "--no-check", ...PERMISSIONS, ...permissions, "main.ts"];
-    return ServerProcess.#spawn([...run, "serve", "--port", "0", ...args], env, READY);
+    return ServerProcess.#spawn(command([...run, "serve", "--port", "0", ...args], env), READY);
   }
 
   /** Starts a task of `deno.json` that serves, with the permissions that it gives. */
@@ -82,7 +93,7 @@ export class ServerProcess {
     args: readonly string[],
     env: Record<string, string>,
   ): Promise<ServerProcess> {
-    return ServerProcess.#spawn(["task", task, "--port", "0", ...args], env, READY);
+    return ServerProcess.#spawn(command(["task", task, "--port", "0", ...args], env), READY);
   }
 
   /** Starts it under `deno serve`, which binds the port itself; `ready` tells when it can be asked. */
@@ -91,45 +102,69 @@ export class ServerProcess {
     args: readonly string[] = [],
     { host = "127.0.0.1", ready = READY } = {},
   ) {
-    const serve = ["serve", "--no-check", "--host", host, "--port", String(port)];
-    return ServerProcess.#spawn([...serve, ...PERMISSIONS, "main.ts", ...args], {}, ready);
+    return ServerProcess.#spawn(command(denoServe(port, args, host)), ready);
   }
 
   /** Starts it with `numDescriptors` file descriptors at most. */
   static startWithDescriptors(numDescriptors: number, args: readonly string[] = []) {
     const run = ["run", "--no-check", ...PERMISSIONS, "main.ts", "serve", "--port", "0", ...args];
-    const child = new Deno.Command("sh", {
+    const shell = `ulimit -n ${numDescriptors}; exec "$0" "$@"`;
+    const limited = new Deno.Command("sh", {
       ...options({}),
-      args: ["-c", `ulimit -n ${numDescriptors}; exec "$0" "$@"`, Deno.execPath(), ...run],
-    }).spawn();
-    return ServerProcess.#follow(child, READY);
+      args: ["-c", shell, Deno.execPath(), ...run],
+    });
+    return ServerProcess.#spawn(limited, READY);
   }
 
-  static async #spawn(
-    args: readonly string[],
-    env: Record<string, string>,
-    ready: RegExp,
-  ): Promise<ServerProcess> {
-    return await ServerProcess.#follow(command(args, env).spawn(), ready);
+  /** Starts a script that serves and says "Ready" as `main.ts` does; its path and flags of Deno come first. */
+  static startScript(args: readonly string[]) {
+    return ServerProcess.#spawn(command(["run", "--no-check", ...PERMISSIONS, ...args]), READY);
   }
 
-  static async #follow(child: Deno.ChildProcess, ready: RegExp): Promise<ServerProcess> {
-    const output = { text: "" };
-    let found: (url: string) => void = () => {};
-    const url = new Promise<string>((resolve) => found = resolve);
+  /** Starts it at `port`, as one or the other, and waits only until it answers at all. */
+  static async startUnready(form: "run" | "serve", port: number, args: readonly string[]) {
+    const run = ["run", "--no-check", ...PERMISSIONS, "main.ts", "serve", "--port", String(port)];
+    const line = form === "run" ? [...run, ...args] : denoServe(port, args);
+    const server = ServerProcess.#launch(command(line), `http://127.0.0.1:${port}`);
+    const answers = () => server.fetch("/health").then((response) => response.body?.cancel());
+    while (await answers().then(() => false, () => true)) {
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+    return server;
+  }
+
+  static async #spawn(command: Deno.Command, ready: RegExp): Promise<ServerProcess> {
+    const server = ServerProcess.#launch(command, "");
+    const url = new Promise<string>((resolve) => {
+      server.#output.onText = (text) => {
+        const match = ready.exec(text);
+        if (match) resolve(match[1]!);
+      };
+    });
+    const died = server.#child.status.then(({ code }) => {
+      throw new Error(`the server ended with ${code}:\n${server.output}`);
+    });
+    died.catch(() => {});
+    server.#url = await Promise.race([url, died]);
+    return server;
+  }
+
+  static #launch(command: Deno.Command, url: string): ServerProcess {
+    const child = command.spawn();
+    const output: Output = { text: "", onText: () => {} };
     const pump = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>) => {
       for await (const text of stream.pipeThrough(new TextDecoderStream())) {
         output.text += text;
-        const match = ready.exec(output.text);
-        if (match) found(match[1]!);
+        output.onText(output.text);
       }
     };
     const pumps = Promise.all([pump(child.stdout), pump(child.stderr)]);
-    const died = child.status.then(({ code }) => {
-      throw new Error(`the server ended with ${code}:\n${output.text}`);
-    });
-    died.catch(() => {});
-    return new ServerProcess(await Promise.race([url, died]), child, output, pumps);
+    return new ServerProcess(url, child, output, pumps);
+  }
+
+  /** Where it answers. */
+  get url(): string {
+    return this.#url;
   }
 
   /** Everything it has printed. */
@@ -151,6 +186,16 @@ export class ServerProcess {
     const { code } = await this.#child.status;
     await this.#pumps;
     return code;
+  }
+
+  /** Ends it at once if it still runs. */
+  [Symbol.dispose](): void {
+    try {
+      this.#child.kill("SIGKILL");
+    } catch (error) {
+      // It has ended.
+      if (!(error instanceof TypeError)) throw error;
+    }
   }
 
   /** Ends it as Ctrl-C does, and checks that it ends well. */

@@ -1,0 +1,37 @@
+import type { Clock } from "../base/clock.ts";
+import type { EngineInfo } from "../core/engine_config.ts";
+import type { EngineState } from "../core/generation.ts";
+import type { RequestId } from "../core/ids.ts";
+import type { RestartPolicy } from "./failure_count.ts";
+import type { EngineWorker } from "./isolate_handle.ts";
+import type { EngineDeadlines } from "./watchdog.ts";
+
+/** What a death of an isolate has led to. */
+export interface EngineFailure {
+  /** Why it died, one sentence. */
+  readonly reason: string;
+  /** The state that it leaves; no other isolate is started after `failed`. */
+  readonly state: EngineState;
+  /** Requests that were answered with an error. */
+  readonly numRequests: number;
+  /** Wait before the next start, ms; absent when there is none. */
+  readonly pauseMs?: number;
+}
+
+/** What a client may be given; each has a default. */
+export interface EngineClientOptions {
+  /** Starts the engine isolate. */
+  readonly spawn?: () => EngineWorker;
+  /** What differs from a server's policy. */
+  readonly restart?: Partial<RestartPolicy>;
+  readonly deadlines?: EngineDeadlines;
+  /** Called when a phase of starting begins, also of a restart. */
+  readonly onProgress?: (phase: string) => void;
+  /** Called when an isolate can serve, the first and each that replaces a dead one. */
+  readonly onReady?: (info: EngineInfo) => void;
+  /** Called when an isolate has died and what was in flight is answered. */
+  readonly onFailure?: (failure: EngineFailure) => void;
+  /** Called before a request is handed to the isolate, so that work of no hurry can give way. */
+  readonly onSubmit?: (id: RequestId) => void;
+  readonly clock?: Clock;
+}

@@ -1,0 +1,63 @@
+import { MessageChannel, Worker } from "node:worker_threads";
+import { getHeapStatistics } from "node:v8";
+import type { EngineWorker, WorkerListener } from "./isolate_handle.ts";
+import type { ToEngine } from "./messages.ts";
+
+const MIB = 2 ** 20;
+
+/**
+ * The engine isolate on a thread of its own.
+ *
+ * A Worker of `node:worker_threads`, not of the Web: one whose heap is full ends alone there, while it
+ * takes the whole process along here. Its end shows on a port that it holds and nobody uses: the port
+ * closes when the isolate is gone, also after `close` or `exit`, and stays open while its thread is in
+ * a loop or in a driver's call that `terminate` cannot end.
+ */
+export class EngineThread implements EngineWorker {
+  readonly #worker: Worker;
+  readonly #lifeline: InstanceType<typeof MessageChannel>["port1"];
+
+  /** Starts a thread that runs the module at `entry`, which calls `serveIsolate`. */
+  constructor(entry: URL) {
+    const { port1, port2 } = new MessageChannel();
+    this.#lifeline = port1;
+    this.#worker = new Worker(entry, {
+      name: "engine",
+      workerData: { lifeline: port2 },
+      transferList: [port2],
+      // The limit that it has anyway: only a stated one ends the thread in place of the process.
+      resourceLimits: { maxOldGenerationSizeMb: heapLimitMiB() },
+    });
+  }
+
+  listen({ onMessage, onError, onExit }: WorkerListener): void {
+    this.#worker.on("message", onMessage);
+    this.#worker.on("error", (error) => onError(messageOf(error)));
+    // A port closes only for who reads it; it must not keep the process alive.
+    this.#lifeline.on("message", () => {});
+    this.#lifeline.on("close", onExit);
+    this.#lifeline.unref();
+  }
+
+  postMessage(message: ToEngine): void {
+    this.#worker.postMessage(message);
+  }
+
+  terminate(): void {
+    this.#worker.terminate().catch(() => {});
+  }
+}
+
+/** Starts the real engine isolate. */
+export function spawnEngineThread(): EngineWorker {
+  return new EngineThread(new URL("./worker.ts", import.meta.url));
+}
+
+/** How large the heap of an isolate of this process may become. */
+function heapLimitMiB(): number {
+  return Math.floor(getHeapStatistics().heap_size_limit / MIB);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

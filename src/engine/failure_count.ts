@@ -1,0 +1,70 @@
+import type { Clock } from "../base/clock.ts";
+
+/** When to start a new isolate after one has died. */
+export interface RestartPolicy {
+  /** Deaths in a row after which the engine is given up; 0: never. */
+  readonly maxNumFailures: number;
+  /** Wait before the first restart, ms; doubles with each further one. */
+  readonly initialDelayMs: number;
+  /** Longest wait, ms. */
+  readonly maxDelayMs: number;
+  /** How long after its start an isolate must still make steps for earlier deaths to be forgotten, ms. */
+  readonly forgiveAfterMs: number;
+}
+
+/** What a server does. */
+export const DEFAULT_RESTART: RestartPolicy = {
+  maxNumFailures: 5,
+  initialDelayMs: 500,
+  maxDelayMs: 30_000,
+  forgiveAfterMs: 60_000,
+};
+
+/**
+ * Deaths of the engine in a row.
+ *
+ * A step alone ends no row: a request that kills each isolate soon after its first step would be tried
+ * for ever. An isolate that makes a step `forgiveAfterMs` after it was ready has proved itself.
+ */
+export class FailureCount {
+  readonly #policy: RestartPolicy;
+  readonly #clock: Pick<Clock, "now">;
+  #count = 0;
+  #readyAt = 0;
+
+  constructor(policy: RestartPolicy, clock: Pick<Clock, "now">) {
+    this.#policy = policy;
+    this.#clock = clock;
+  }
+
+  /** Whether the engine may be given up at all. */
+  get canGiveUp(): boolean {
+    return this.#policy.maxNumFailures > 0;
+  }
+
+  /** Whether the engine is to be given up. */
+  get isTooMany(): boolean {
+    return this.canGiveUp && this.#count >= this.#policy.maxNumFailures;
+  }
+
+  /** How long to wait before the next start, ms. */
+  get pauseMs(): number {
+    const { initialDelayMs, maxDelayMs } = this.#policy;
+    return Math.min(maxDelayMs, initialDelayMs * 2 ** (this.#count - 1));
+  }
+
+  /** An isolate can serve. */
+  ready(): void {
+    this.#readyAt = this.#clock.now();
+  }
+
+  /** It has made a step. */
+  stepped(): void {
+    if (this.#clock.now() - this.#readyAt >= this.#policy.forgiveAfterMs) this.#count = 0;
+  }
+
+  /** It has died. */
+  failed(): void {
+    this.#count++;
+  }
+}

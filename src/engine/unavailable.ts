@@ -1,0 +1,20 @@
+import type { ErrorData } from "../core/errors.ts";
+import type { EngineState } from "../core/generation.ts";
+
+/** Why an engine takes no requests, by its state. */
+export const UNAVAILABLE: Readonly<Record<Exclude<EngineState, "ready">, string>> = {
+  starting: "The engine is still starting",
+  restarting: "The engine has stopped and is being restarted",
+  draining: "The server is shutting down",
+  failed: "The engine has stopped and could not be restarted",
+};
+
+/** What ends each request that was in flight when its isolate died. */
+export const ISOLATE_DIED: ErrorData = unavailable(
+  "The engine stopped while it worked on this request; try again",
+);
+
+/** An error that a client meets with a later try. */
+export function unavailable(message: string): ErrorData {
+  return { status: 503, type: "server_error", code: "engine_unavailable", message, param: null };
+}

@@ -1,0 +1,121 @@
+import type { Clock } from "../base/clock.ts";
+import { type EngineInfo, WARM_UP_PHASE } from "../core/engine_config.ts";
+
+/** How long an isolate may be silent. */
+export interface EngineDeadlines {
+  /** Most ms from one phase of its start to the next, or to the end of one. */
+  readonly startMs: number;
+  /** Most ms that a step may take; absent: what the device's own speed asks for. */
+  readonly stepMs?: number;
+}
+
+/** What a server allows. */
+export const DEFAULT_DEADLINES: EngineDeadlines = { startMs: 600_000 };
+
+/** Least that a step is allowed unless a time was given, ms. */
+const MIN_STEP_MS = 120_000;
+
+/** Tokens of the largest step of a warm-up, most of the time of which it takes. */
+const WARM_UP_TOKENS = 64;
+
+/** How much slower than in the warm-up a token may be, with a long context or on a busy machine. */
+const SLOWNESS = 4;
+
+/** Longest time between two looks, ms. */
+const MAX_TICK_MS = 1000;
+
+/** What an isolate answers to a ping. */
+export interface Pulse {
+  /** Steps and commands that it has completed. */
+  readonly numAdvances: number;
+  /** Whether it has something to do. */
+  readonly isBusy: boolean;
+}
+
+/** Who the watchdog works for. */
+export interface WatchdogOptions {
+  readonly clock: Clock;
+  /** Asks the isolate for its pulse. */
+  readonly ping: () => void;
+  /** The isolate has been silent for too long; told once, with a sentence. */
+  readonly onSilence: (reason: string) => void;
+}
+
+/**
+ * Notices an isolate that hangs: one that is in a loop, waits for what never comes, or has work and does
+ * not advance (Law 7).
+ *
+ * Its event loop stands still while the device computes, so that an answer to a ping may take as long as
+ * a step. What counts is that it advances, or has nothing to do. Silence is counted in looks, which come
+ * late where the process itself has been stopped: an isolate is not blamed for that.
+ */
+export class Watchdog {
+  readonly #options: WatchdogOptions;
+  #cancelTick: () => void = () => {};
+  #silentMs = 0;
+  #numAdvances = 0;
+  #isPinged = false;
+
+  constructor(options: WatchdogOptions) {
+    this.#options = options;
+  }
+
+  /** A phase of a start begins, which may take `deadlineMs`. */
+  watchStart(deadlineMs: number): void {
+    this.#watch(deadlineMs, `The engine has not got on with its start for ${words(deadlineMs)}`);
+  }
+
+  /** The isolate is ready; from now on a step may take `deadlineMs`. */
+  watchSteps(deadlineMs: number): void {
+    const reason = `The engine has not completed a step for ${words(deadlineMs)}`;
+    this.#isPinged = false;
+    this.#numAdvances = 0;
+    this.#watch(deadlineMs, reason, () => {
+      // One that has not answered yet is not asked again.
+      if (!this.#isPinged) this.#options.ping();
+      this.#isPinged = true;
+    });
+  }
+
+  /** The isolate has answered a ping. */
+  hear({ numAdvances, isBusy }: Pulse): void {
+    this.#isPinged = false;
+    if (!isBusy || numAdvances !== this.#numAdvances) this.#silentMs = 0;
+    this.#numAdvances = numAdvances;
+  }
+
+  /** Looks no more until it is told to watch again. Idempotent. */
+  cancel(): void {
+    this.#cancelTick();
+    this.#cancelTick = () => {};
+  }
+
+  #watch(deadlineMs: number, reason: string, onTick: () => void = () => {}): void {
+    this.cancel();
+    this.#silentMs = 0;
+    const { clock, onSilence } = this.#options;
+    const tickMs = Math.min(MAX_TICK_MS, deadlineMs / 4);
+    const wait = () => this.#cancelTick = clock.after(tickMs, tick);
+    const tick = () => {
+      this.#silentMs += tickMs;
+      if (this.#silentMs >= deadlineMs) return onSilence(reason);
+      wait();
+      onTick();
+    };
+    wait();
+  }
+}
+
+/**
+ * How long a step of an engine may take unless a time was given, ms: two minutes, or four times what its
+ * largest step would take at the speed of its warm-up, where that is longer.
+ */
+export function stepDeadlineMs({ phases, maxNumBatchedTokens }: EngineInfo): number {
+  const warmUp = phases.find(({ name }) => name === WARM_UP_PHASE)?.seconds ?? 0;
+  const largest = Math.max(1, maxNumBatchedTokens / WARM_UP_TOKENS) * warmUp * 1000;
+  return Math.max(MIN_STEP_MS, SLOWNESS * largest);
+}
+
+function words(ms: number): string {
+  return `${Number((ms / 1000).toPrecision(3))} s`;
+}

@@ -1,0 +1,110 @@
+// deno-lint-ignore-file no-console -- what the terminal shows of a server is written here
+import type { Config } from "../core/config.ts";
+import { StartupError } from "../core/errors.ts";
+import { banner } from "./banner.ts";
+import { affordableConnections } from "./descriptors.ts";
+import { readKeys } from "./keys.ts";
+import { DEFAULT_BOUNDS, listen, placeOf } from "./listen.ts";
+import { exitFor, ProcessEnd } from "./process_end.ts";
+import { publicBindRefusal } from "./public_bind.ts";
+import { createServer, type Server } from "./server.ts";
+
+/** What answers requests. */
+type Fetch = (request: Request) => Response | Promise<Response>;
+
+/** `quire serve`: binds the address, starts the engine and returns when it is ready. */
+export async function serve(config: Config): Promise<void> {
+  const began = performance.now();
+  const keys = readKeys(config);
+  const maxConnections = affordableConnections(config.maxConnections);
+  let answer: Fetch = starting;
+  // Bound before the model is loaded: a busy port shows at once, and /health can say "starting".
+  const bounds = { ...DEFAULT_BOUNDS, maxConnections };
+  const door = await listen(config, (request) => answer(request), bounds);
+  const refusal = publicBindRefusal(door.address, { ...keys, ...config });
+  if (refusal !== undefined) throw new StartupError(refusal);
+  const end = endOf(config, door.shutdown);
+  const server = await createServer(config, { address: door.address, keys }, {
+    onProgress: (phase) => console.log(`... ${phase}`),
+    onGivenUp: (reason) => end.giveUp(reason),
+  });
+  if (maxConnections < config.maxConnections) {
+    server.log.warn("--max-connections is more than there are file descriptors for", {
+      asked: config.maxConnections,
+      used: maxConnections,
+    });
+  }
+  answer = (request) => server.app.fetch(request);
+  end.serves(server);
+  await announce(server, { ...door, began, config, end, asksForKey: keys.apiKeys.length > 0 });
+}
+
+/**
+ * Serves behind a door that `deno serve` has bound; returns what answers there. Without a key, where other
+ * machines reach the address, that is a refusal: Deno has chosen the address, and the user knows nothing of it.
+ */
+export async function serveBound(address: Deno.Addr, config: Config): Promise<Fetch> {
+  const began = performance.now();
+  const keys = readKeys(config);
+  // A socket in the file system is this machine's own.
+  const hostname = "hostname" in address ? address.hostname : address.transport;
+  const listensOn = hostname === "unix" ? "localhost" : hostname;
+  const refusal = publicBindRefusal(listensOn, { ...keys, ...config });
+  if (refusal !== undefined) {
+    console.error(`error: ${refusal}. Every request is refused until then`);
+    return () => unavailable(refusal, "failed");
+  }
+  // "deno serve" closes its own door on a signal, but would wait for the engine for ever, and does not
+  // say when the last answer has left: it is given the whole time for that.
+  const end = endOf(config, () => new Promise(() => {}));
+  const server = await createServer(config, { address: listensOn, keys }, {
+    onGivenUp: (reason) => end.giveUp(reason),
+  });
+  end.serves(server);
+  const place = placeOf(listensOn, "port" in address ? address.port : 0);
+  const asksForKey = keys.apiKeys.length > 0;
+  announce(server, { ...place, began, config, end, asksForKey }).catch(exitFor);
+  return (request) => server.app.fetch(request);
+}
+
+/** The end of the process, which a signal may ask for from now on. */
+function endOf(config: Config, shutdown: () => Promise<void>): ProcessEnd {
+  const end = new ProcessEnd({ shutdown, deadlineMs: config.shutdownTimeout * 1000 });
+  end.onSignals();
+  return end;
+}
+
+/** Shows the banner as soon as the engine is ready. */
+async function announce(
+  { ready, modelName }: Server,
+  { url, place, began, config, end, asksForKey }: {
+    url: string;
+    place: string;
+    began: number;
+    config: Config;
+    end: ProcessEnd;
+    asksForKey: boolean;
+  },
+): Promise<void> {
+  const info = await ready.catch((error) => {
+    if (!end.hasBegun) throw error;
+  });
+  if (info === undefined) return;
+  const seconds = (performance.now() - began) / 1000;
+  const lacksDriver = config.device === "auto" && info.deviceKind === "cpu";
+  const words = { url, place, modelName, seconds, lacksDriver, asksForKey };
+  console.log(`\n${banner(info, words)}`);
+}
+
+/** What is answered before there is an app. */
+export function starting(): Response {
+  return unavailable("The server is starting", "starting");
+}
+
+function unavailable(message: string, state: string): Response {
+  const error = { message, type: "server_error", param: null, code: "engine_unavailable" };
+  return Response.json(
+    { status: "unavailable", state, reason: message, error },
+    { status: 503, headers: { "retry-after": "1" } },
+  );
+}
