@@ -25,6 +25,10 @@ function bytesOf(text: string): number[] {
   return [...new TextEncoder().encode(text)];
 }
 
+function parsed(text: string): number[] {
+  return text.split(/(<eos>|<bos>)/).flatMap((part) => SPECIAL_IDS.get(part) ?? bytesOf(part));
+}
+
 /** A tokenizer whose first 256 ids are bytes: no merges, so that every test can be read by eye. */
 export class FakeText implements TextService {
   readonly vocabSize = FIRST_PIECE + PIECES.length;
@@ -34,11 +38,10 @@ export class FakeText implements TextService {
     texts: readonly string[],
     { addSpecialTokens = true, parseSpecial = true } = {},
   ): Promise<readonly Uint32Array[]> {
-    const special = parseSpecial ? /(<eos>|<bos>)/ : /$^/;
     return Promise.resolve(texts.map((text) =>
       Uint32Array.from([
         ...(addSpecialTokens ? [BOS] : []),
-        ...text.split(special).flatMap((part) => SPECIAL_IDS.get(part) ?? bytesOf(part)),
+        ...(parseSpecial ? parsed(text) : bytesOf(text)),
       ])
     ));
   }
