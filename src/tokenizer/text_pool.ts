@@ -4,6 +4,7 @@ import { runTextJob, type TextJob, type TextLimits, type TextOutcome } from "./t
 import type { Tokenizer } from "./tokenizer.ts";
 import { type HostProblem, WorkerHost } from "./worker_host.ts";
 import type { HostedWorker } from "./worker_messages.ts";
+import { TurnBudget } from "./turn_budget.ts";
 import { WorkerLanes } from "./worker_lanes.ts";
 
 /** Settings of a {@link TextPool}; the defaults are meant for serving. */
@@ -12,7 +13,7 @@ export interface TextPoolOptions {
   readonly tokenizeDeadlineMs?: number;
   /** Longest text of one request, or all its texts together, UTF-16 code units. */
   readonly maxTextChars?: number;
-  /** Characters, or token ids, of a request that are worked on in this isolate. */
+  /** Characters, or token ids, that are worked on in this isolate in one turn of its event loop. */
   readonly maxInline?: number;
   readonly spawnTokenizer?: () => HostedWorker<string, TextJob, TextOutcome>;
 }
@@ -33,7 +34,8 @@ const CHARS_PER_ID = 4;
 
 /**
  * Tokenizes and detokenizes what requests bring, and never for long in the isolate that answers
- * them: more than a few thousand characters go to one of two Workers, by length. Each Worker loads
+ * them: a request's few thousand characters are worked on here, those of many requests in several
+ * turns, and more than that goes to one of two Workers, by length. Each Worker loads
  * the tokenizer when it is first needed, and then keeps it: for a vocabulary of 150,000 tokens some
  * second and 200 MB, for one of 32,000 a fifth of that.
  */
@@ -42,6 +44,7 @@ export class TextPool {
   readonly #lanes: WorkerLanes<string, TextJob, TextOutcome>;
   readonly #limits: TextLimits;
   readonly #maxInline: number;
+  readonly #turns: TurnBudget;
 
   /** @param dir the directory that `tokenizer` was loaded from. */
   constructor(dir: string, tokenizer: Tokenizer, options: TextPoolOptions = {}) {
@@ -55,6 +58,7 @@ export class TextPool {
       maxChars: options.maxTextChars ?? MAX_TEXT_CHARS,
     };
     this.#maxInline = options.maxInline ?? MAX_INLINE;
+    this.#turns = new TurnBudget(this.#maxInline);
   }
 
   /**
@@ -93,11 +97,13 @@ export class TextPool {
   /** Ends the Workers; jobs under way and waiting fail. Idempotent. */
   close(): void {
     this.#lanes.close();
+    this.#turns.close();
   }
 
   async #run(job: TextJob, size: number, numChars: number): Promise<TextOutcome | HostProblem> {
-    if (size <= this.#maxInline) return runTextJob(this.#tokenizer, job);
-    return await this.#lanes.run(job, numChars);
+    if (size > this.#maxInline) return await this.#lanes.run(job, numChars);
+    await this.#turns.take(size);
+    return runTextJob(this.#tokenizer, job);
   }
 }
 

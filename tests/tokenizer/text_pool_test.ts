@@ -75,6 +75,14 @@ Deno.test("TextPool leaves the isolate free for 1,024 prompts and for a million 
   });
 });
 
+Deno.test("TextPool has a turn for others between the texts of many small requests", async () => {
+  await withPool({}, async (pool) => {
+    const texts = Array.from({ length: 50 }, () => fill("abc", 4000));
+    const encoded = Promise.all(texts.map((text) => pool.encode([text])));
+    assertEquals(await orderOf({ encoded, turns: turns(5) }), ["turns", "encoded"]);
+  });
+});
+
 Deno.test("TextPool gives the same here and in a Worker", async () => {
   const texts = ["Once <|im_end|> upon", "", "語🦙 a  b"];
   const options = { addSpecialTokens: false, parseSpecial: false };
