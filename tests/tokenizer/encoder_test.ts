@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BPE, Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
 import fc from "fast-check";
 import { loadTokenizer, type Tokenizer } from "../../src/tokenizer/tokenizer.ts";
+import { withModelDir } from "../weights/checkpoint_files.ts";
 import { DEMO_DIR, testWithData } from "./shared_data.ts";
 
 const REAL = [
@@ -171,3 +172,45 @@ testWithData(
     assert(lengths.length >= 10_000 / 257 && Math.max(...lengths) <= 257);
   },
 );
+
+/** A vocabulary of a few letters, with its words marked as a pre-tokenizer says. */
+function tinyJson(preTokenizer: unknown, normalizer: unknown, space: string) {
+  const tokens = [...`abc.${space}`, "ab", "abc", `${space}a`, `${space}ab`, "<unk>"];
+  return {
+    added_tokens: [{ id: 9, content: "<unk>", special: true }],
+    normalizer,
+    pre_tokenizer: preTokenizer,
+    post_processor: null,
+    decoder: { type: space === "Ġ" ? "ByteLevel" : "Metaspace" },
+    model: {
+      type: "BPE",
+      unk_token: "<unk>",
+      fuse_unk: true,
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+      merges: ["a b", "ab c", `${space} a`, `${space}a b`],
+    },
+  };
+}
+
+const METASPACE = { type: "Metaspace", replacement: "▁" };
+const MARKING: Record<string, [preTokenizer: unknown, normalizer: unknown, space: string]> = {
+  "Metaspace, always": [{ ...METASPACE, prepend_scheme: "always" }, null, "▁"],
+  "Metaspace, first": [{ ...METASPACE, prepend_scheme: "first" }, null, "▁"],
+  "Metaspace, never": [{ ...METASPACE, prepend_scheme: "never" }, null, "▁"],
+  "ByteLevel with a prefix": [{ type: "ByteLevel", add_prefix_space: true }, null, "Ġ"],
+  "Gemma's split": [
+    { type: "Split", pattern: { String: " " }, behavior: "MergedWithPrevious", invert: false },
+    { type: "Replace", pattern: { String: " " }, content: "▁" },
+    "▁",
+  ],
+};
+
+for (const [name, rules] of Object.entries(MARKING)) {
+  Deno.test(`Encoder gives the library's ids of long texts with ${name}`, () => {
+    const files = { "tokenizer.json": JSON.stringify(tinyJson(...rules)) };
+    withModelDir(files, (dir) => {
+      const odd = "abcabc. xyz a b  abc ".repeat(4000);
+      checkAgainstLibrary(dir, ["ab abc. c ".repeat(8000), odd, `<unk>${odd}<unk> ${odd}`, "z z"]);
+    });
+  });
+}
