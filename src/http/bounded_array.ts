@@ -10,3 +10,18 @@ export function boundedArray<S extends z.ZodType>(
 ): z.ZodPipe<z.ZodArray<z.ZodUnknown>, z.ZodArray<S>> {
   return z.array(z.unknown()).min(min).max(max).pipe(z.array(element));
 }
+
+/**
+ * An array of up to `max` elements of any kind, which are not looked at: of a million, Zod looks for
+ * some hundredths of a second, in which no other request is answered.
+ */
+export function longArray(max: number): z.ZodType<readonly unknown[]> {
+  return z.unknown().superRefine((value, context) => {
+    if (!Array.isArray(value)) {
+      context.addIssue({ code: "invalid_type", expected: "array", input: value });
+    } else if (value.length > max) {
+      const bound = { origin: "array", maximum: max, inclusive: true } as const;
+      context.addIssue({ code: "too_big", ...bound, input: value });
+    }
+  }) as unknown as z.ZodType<readonly unknown[]>;
+}

@@ -15,7 +15,10 @@ import { requireReady, servedName } from "./served_model.ts";
 import type { Services } from "./services.ts";
 import { UNSUPPORTED_IN_CHAT } from "./unsupported_fields.ts";
 
-/** `POST /v1/chat/completions`. */
+/**
+ * `POST /v1/chat/completions`. What a message contains is text: a control token's name in it, such
+ * as `<|im_end|>`, stays that, and only the model's chat template writes control tokens.
+ */
 export function chatRoute(services: Services): Handler {
   const { engine, text, metrics, now } = services;
   return async (c) => {

@@ -13,7 +13,11 @@ import { UNSUPPORTED_IN_COMPLETIONS } from "./unsupported_fields.ts";
 /** OpenAI's default of `max_tokens`, which clients of this endpoint rely on. */
 const DEFAULT_MAX_TOKENS = 16;
 
-/** `POST /v1/completions`. */
+/**
+ * `POST /v1/completions`. Special tokens in a prompt's text become their ids, as in vLLM, so that a
+ * client can write whole conversations; `add_special_tokens: false` only leaves out those that the
+ * model puts around every text.
+ */
 export function completionsRoute(services: Services): Handler {
   const { engine, text, metrics, now } = services;
   return async (c) => {
@@ -31,7 +35,7 @@ export function completionsRoute(services: Services): Handler {
       checkPromptChars(prompt.length, "prompt", { maxModelLen, maxCharsPerToken });
     }
     const addSpecialTokens = request.add_special_tokens ?? true;
-    const prompts = given.map((prompt) => toTokenIds(prompt, text, addSpecialTokens));
+    const prompts = await toTokenIds(given, text, addSpecialTokens);
 
     const numLogprobs = request.logprobs ?? undefined;
     const sequences = prompts.flatMap((prompt) => {
@@ -49,20 +53,30 @@ export function completionsRoute(services: Services): Handler {
       sendsTokenIds: request.return_token_ids === true,
       prompts,
       numSamples: sequences.length / prompts.length,
-      ...(request.echo === true
-        ? { echoedTexts: given.map((prompt) => toText(prompt, text)) }
-        : {}),
+      ...(request.echo === true ? { echoedTexts: await toTexts(given, text) } : {}),
     });
     return await answer(c, services, { model, request, prompts, sequences, format, meter });
   };
 }
 
-function toTokenIds(prompt: Prompt, text: TextService, addSpecialTokens: boolean): Uint32Array {
-  return typeof prompt === "string"
-    ? text.encode(prompt, { addSpecialTokens })
-    : Uint32Array.from(prompt);
+/** Ids of each prompt; the texts among them are one job with one limit. */
+async function toTokenIds(
+  prompts: readonly Prompt[],
+  text: TextService,
+  addSpecialTokens: boolean,
+): Promise<Uint32Array[]> {
+  const encoded = await text.encode(prompts.filter((prompt) => typeof prompt === "string"), {
+    addSpecialTokens,
+  });
+  const next = encoded.values();
+  return prompts.map((prompt) =>
+    typeof prompt === "string" ? next.next().value! : Uint32Array.from(prompt)
+  );
 }
 
-function toText(prompt: Prompt, text: TextService): string {
-  return typeof prompt === "string" ? prompt : text.decode(prompt);
+/** The text of each prompt; those given as ids are one job with one limit. */
+async function toTexts(prompts: readonly Prompt[], text: TextService): Promise<string[]> {
+  const decoded = await text.decode(prompts.filter((prompt) => typeof prompt !== "string"));
+  const next = decoded.values();
+  return prompts.map((prompt) => typeof prompt === "string" ? prompt : next.next().value!);
 }

@@ -76,7 +76,10 @@ async function tokensOf(request: PinRequest, { text }: Services): Promise<Uint32
     // Without the opening of an answer: what follows the conversation is not part of the prefix.
     return await text.encodeChat(toChatMessages(messages), { addGenerationPrompt: false });
   }
-  if (typeof prompt === "string") return text.encode(prompt);
+  if (typeof prompt === "string") {
+    const [ids] = await text.encode([prompt]);
+    return ids!;
+  }
   if (prompt !== undefined && prompt !== null) {
     return Uint32Array.from(parseTokenIds(prompt, "prompt", text.vocabSize));
   }

@@ -11,6 +11,17 @@ export interface ChatMessage {
   readonly content: string;
 }
 
+/** How a plain text becomes ids. */
+export interface EncodeOptions {
+  /**
+   * Adds those that the model puts around every text, such as a beginning of sequence; the default.
+   * It says nothing about special tokens in the text itself.
+   */
+  readonly addSpecialTokens?: boolean;
+  /** Control tokens in the text, such as `<|im_end|>`, become their ids; the default. */
+  readonly parseSpecial?: boolean;
+}
+
 /** How a chat template closes the conversation. */
 export interface EncodeChatOptions {
   /** Open the assistant's turn; true unless told otherwise. */
@@ -51,11 +62,25 @@ export interface TextService {
   readonly vocabSize: number;
   /** Ids that end a sequence by the model's own account. */
   readonly eosTokenIds: readonly TokenId[];
-  /** Ids of a text; with those the model puts around one, such as a beginning of sequence, by default. */
-  encode(text: string, options?: { readonly addSpecialTokens?: boolean }): Uint32Array;
-  /** @throws {RequestError} when the template refuses the conversation. */
+  /**
+   * Ids of each text of a request. Long texts are worked on beside other requests.
+   *
+   * @throws {RequestError} when the texts are too long or take too long.
+   */
+  encode(texts: readonly string[], options?: EncodeOptions): Promise<readonly Uint32Array[]>;
+  /**
+   * Ids of a conversation. What a message contains is text, also where it reads like a control
+   * token: those come from the model's template alone.
+   *
+   * @throws {RequestError} when the template refuses the conversation, or as `encode` does.
+   */
   encodeChat(messages: readonly ChatMessage[], options?: EncodeChatOptions): Promise<Uint32Array>;
-  decode(ids: Iterable<TokenId>): string;
+  /**
+   * Text of each run of ids of a request, special tokens written out.
+   *
+   * @throws {RequestError} when the texts would be too long or take too long.
+   */
+  decode(batch: readonly Iterable<TokenId>[]): Promise<readonly string[]>;
   /** A detokenizer for one sequence. */
   createDetokenizer(options?: DetokenizerOptions): Detokenizer;
   /** A token for people; bytes that are not a character stand as an escape. */

@@ -1,14 +1,16 @@
 import type { Handler } from "hono";
 import { z } from "zod";
 import { RequestError } from "../core/errors.ts";
+import { longArray } from "./bounded_array.ts";
 import { Messages, toChatMessages, toEncodeChatOptions } from "./chat_schema.ts";
+import { longJson, LongList } from "./long_json.ts";
 import { readJson } from "./read_json.ts";
 import { servedName } from "./served_model.ts";
 import type { Services, TextService } from "./services.ts";
 import { parseTokenIds } from "./token_ids.ts";
 import { UNSUPPORTED_IN_CHAT, type UnsupportedFields } from "./unsupported_fields.ts";
 
-/** Longest text taken, in characters: tokenizing runs beside every other request. */
+/** Longest text taken, UTF-16 code units: more than the longest contexts of today hold. */
 const MAX_CHARS = 2 ** 22;
 const MAX_TOKENS = 2 ** 20;
 
@@ -23,6 +25,7 @@ const TokenizeRequest = z.looseObject({
   messages: Messages.nullish(),
   add_special_tokens: Flag,
   add_special: Flag,
+  parse_special: Flag,
   return_token_strs: Flag,
   with_pieces: Flag,
   add_generation_prompt: Flag,
@@ -32,7 +35,7 @@ type TokenizeRequest = z.output<typeof TokenizeRequest>;
 
 const DetokenizeRequest = z.looseObject({
   model: z.string().nullish(),
-  tokens: z.array(z.unknown()).max(MAX_TOKENS),
+  tokens: longArray(MAX_TOKENS),
 });
 
 /** What changes the tokens of a conversation and is not implemented. */
@@ -44,38 +47,52 @@ const UNSUPPORTED: UnsupportedFields = new Map(
 /**
  * `POST /tokenize` in vLLM's and llama.cpp's shape, answered with the union of both: `tokens`, `count`
  * and `max_model_len`; `token_strs` where asked for; ids with their texts where `with_pieces` is set.
+ *
+ * Special tokens in `prompt` and `content` become their ids; with `parse_special: false` control
+ * tokens in them are text. `add_special_tokens` and `add_special` only say whether those that the
+ * model puts around every text are added. In `messages`, control tokens are always text.
  */
 export function tokenizeRoute(services: Services): Handler {
   const { text, engine } = services;
   return async (c) => {
     const request = await readJson(c, TokenizeRequest, UNSUPPORTED);
     servedName(request.model, services.model);
-    const ids = [...await encode(request, text)];
+    const ids = await encode(request, text);
     const maxModelLen = engine.info?.maxModelLen;
-    return c.json({
-      count: ids.length,
+    const numTokens = ids.length;
+    const id = (i: number) => ids[i]!;
+    const piece = (i: number) => text.tokenText(ids[i]!);
+    return longJson(c, {
+      count: numTokens,
       ...(maxModelLen === undefined ? {} : { max_model_len: maxModelLen }),
       tokens: request.with_pieces === true
-        ? ids.map((id) => ({ id, piece: text.tokenText(id) }))
-        : ids,
-      ...(request.return_token_strs === true
-        ? { token_strs: ids.map((id) => text.tokenText(id)) }
-        : {}),
+        ? new LongList(numTokens, (i) => ({ id: id(i), piece: piece(i) }))
+        : new LongList(numTokens, id),
+      ...(request.return_token_strs === true ? { token_strs: new LongList(numTokens, piece) } : {}),
     });
   };
 }
 
 async function encode(request: TokenizeRequest, text: TextService): Promise<Uint32Array> {
   const { prompt, content } = request;
+  const parseSpecial = request.parse_special ?? true;
   if (request.messages !== undefined && request.messages !== null) {
+    if (request.parse_special === true) {
+      throw new RequestError(
+        "parse_special must not be true with messages: control tokens in them are text",
+        { code: "invalid_value", param: "parse_special" },
+      );
+    }
     const messages = toChatMessages(request.messages);
     return await text.encodeChat(messages, toEncodeChatOptions(request, messages));
   }
   if (typeof prompt === "string") {
-    return text.encode(prompt, { addSpecialTokens: request.add_special_tokens ?? true });
+    const addSpecialTokens = request.add_special_tokens ?? true;
+    return (await text.encode([prompt], { addSpecialTokens, parseSpecial }))[0]!;
   }
   if (typeof content === "string") {
-    return text.encode(content, { addSpecialTokens: request.add_special ?? false });
+    const addSpecialTokens = request.add_special ?? false;
+    return (await text.encode([content], { addSpecialTokens, parseSpecial }))[0]!;
   }
   throw new RequestError("prompt, messages or content is required", {
     code: "missing_required_parameter",
@@ -89,7 +106,7 @@ export function detokenizeRoute(services: Services): Handler {
   return async (c) => {
     const { model, tokens } = await readJson(c, DetokenizeRequest);
     servedName(model, services.model);
-    const content = text.decode(parseTokenIds(tokens, "tokens", text.vocabSize));
-    return c.json({ content, prompt: content });
+    const [content] = await text.decode([parseTokenIds(tokens, "tokens", text.vocabSize)]);
+    return longJson(c, { content, prompt: content });
   };
 }

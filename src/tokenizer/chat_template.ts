@@ -1,13 +1,17 @@
 import { z } from "zod";
 import { EngineUnavailableError, RequestError, StartupError } from "../core/errors.ts";
 import { modelFile, parseModelJson, readModelJson, readModelText } from "../core/model_json.ts";
-import { type RenderProblem, TemplateHost, type TemplateHostOptions } from "./template_host.ts";
+import { type Placeholders, withoutPlaceholders } from "./control_tokens.ts";
+import type {
+  ChatMessage,
+  ConversationOutcome,
+  RenderRequest,
+  TemplateSource,
+} from "./conversation.ts";
+import { type HostProblem, WorkerHost } from "./worker_host.ts";
+import { WorkerLanes } from "./worker_lanes.ts";
 
-/** One turn of a conversation. */
-export interface ChatMessage {
-  readonly role: string;
-  readonly content: string;
-}
+export type { ChatMessage } from "./conversation.ts";
 
 /** Where the rendered conversation ends. */
 export interface ChatOptions {
@@ -18,7 +22,7 @@ export interface ChatOptions {
 }
 
 /** Settings of a {@link ChatTemplate}; the defaults are meant for serving. */
-export interface ChatTemplateOptions extends TemplateHostOptions {
+export interface ChatTemplateOptions {
   /** Time for one render, ms. */
   readonly deadlineMs?: number;
   /** Longest rendered conversation, UTF-16 code units. */
@@ -44,6 +48,15 @@ const ConfigJson = z.object({
   ]).nullish(),
 });
 
+/** A rendered conversation in which some characters stand for others. */
+export interface MaskedText {
+  readonly text: string;
+  readonly placeholders: Placeholders;
+}
+
+type Lanes = WorkerLanes<TemplateSource, RenderRequest, ConversationOutcome>;
+type Problem = HostProblem | Exclude<ConversationOutcome, { type: "rendered" }>;
+
 /**
  * Put at the end of the message to be continued, to find its end in the rendered text: its own
  * words might occur again in what the template adds. The white space after it shows whether the
@@ -53,7 +66,7 @@ const END_MARK = "\u{f8ff}end-of-message\u{f8ff}";
 const TRIM_PROBE = "\t \t";
 
 /** A template and the name of the file it came from. */
-interface TemplateSource {
+interface FoundTemplate {
   readonly source: string;
   readonly file: string;
 }
@@ -61,20 +74,21 @@ interface TemplateSource {
 /**
  * A model's way of writing a conversation as one text, by its own Jinja template.
  *
- * Rendering happens in a Worker, one conversation at a time, within a deadline. Templates see
- * `messages`, `add_generation_prompt`, `bos_token`, `eos_token`, and `tools` and `documents` as none.
+ * Rendering happens in Workers, one for short conversations and one for long ones, each one at a
+ * time and within a deadline. Templates see `messages`, `add_generation_prompt`, `bos_token`,
+ * `eos_token`, and `tools` and `documents` as none.
  */
 export class ChatTemplate {
-  readonly #host: TemplateHost | undefined;
+  readonly #lanes: Lanes | undefined;
   readonly #tokens: Readonly<Record<string, string>>;
   readonly #options: Required<Pick<ChatTemplateOptions, "deadlineMs" | "maxChars" | "now">>;
 
   private constructor(
-    host: TemplateHost | undefined,
+    lanes: Lanes | undefined,
     tokens: Readonly<Record<string, string>>,
     options: ChatTemplateOptions,
   ) {
-    this.#host = host;
+    this.#lanes = lanes;
     this.#tokens = tokens;
     this.#options = {
       deadlineMs: options.deadlineMs ?? DEADLINE_MS,
@@ -88,37 +102,56 @@ export class ChatTemplate {
    * `tokenizer_config.json` (of several, the one named "default"). A model without one can be
    * loaded, but not chatted with.
    *
-   * @param tokens special tokens that templates name.
+   * @param tokens special tokens that templates name, and texts of control tokens, which are text
+   * in a message.
    * @throws {StartupError} naming the file, when the template is not valid Jinja.
    */
   static async load(
     dir: string,
-    tokens: { readonly bosToken?: string | undefined; readonly eosToken?: string | undefined },
+    tokens: {
+      readonly bosToken?: string | undefined;
+      readonly eosToken?: string | undefined;
+      readonly controlTokens?: readonly string[];
+    },
     options: ChatTemplateOptions = {},
   ): Promise<ChatTemplate> {
-    const { bosToken, eosToken } = tokens;
+    const { bosToken, eosToken, controlTokens = [] } = tokens;
     const named = {
       ...(bosToken === undefined ? {} : { bos_token: bosToken }),
       ...(eosToken === undefined ? {} : { eos_token: eosToken }),
     };
     const found = findTemplate(dir);
     if (found === undefined) return new ChatTemplate(undefined, named, options);
-    const host = new TemplateHost(found.source, options);
-    const problem = await host.load();
+    const load = { source: found.source, controlTokens };
+    const lanes: Lanes = new WorkerLanes(() => new WorkerHost(load, { spawn: spawnWorker }));
+    const problem = await lanes.load();
     if (problem !== undefined) {
-      host.close();
+      lanes.close();
       throw new StartupError(`Cannot use the chat template in ${found.file}: ${problem}`);
     }
-    return new ChatTemplate(host, named, options);
+    return new ChatTemplate(lanes, named, options);
   }
 
   /**
-   * The conversation as one text, special tokens included.
+   * The conversation as one text, special tokens included. In this text those of the template look
+   * like those in a message; {@link ChatTemplate.renderMasked} tells them apart.
    *
    * @throws {RequestError} when the model has no template, or the template refuses these messages,
    * fails on them, or takes too long or makes too much of them.
    */
   async render(messages: readonly ChatMessage[], options: ChatOptions = {}): Promise<string> {
+    const { text, placeholders } = await this.renderMasked(messages, options);
+    return withoutPlaceholders(text, placeholders);
+  }
+
+  /**
+   * As {@link ChatTemplate.render}, with placeholders in the control tokens that messages contain:
+   * those that are left are the template's own.
+   */
+  async renderMasked(
+    messages: readonly ChatMessage[],
+    options: ChatOptions = {},
+  ): Promise<MaskedText> {
     const { addGenerationPrompt, continueFinalMessage = false } = options;
     if (addGenerationPrompt && continueFinalMessage) {
       throw new RequestError(
@@ -127,26 +160,29 @@ export class ChatTemplate {
       );
     }
     if (!continueFinalMessage) return await this.#render(messages, addGenerationPrompt ?? true);
-    const marked = await this.#render(withEndMark(messages), false);
-    return cutAtEndMark(marked);
+    const { text, placeholders } = await this.#render(withEndMark(messages), false);
+    return { text: cutAtEndMark(text), placeholders };
   }
 
-  /** Ends the Worker; renders under way fail. Idempotent. */
+  /** Ends the Workers; renders under way fail. Idempotent. */
   close(): void {
-    this.#host?.close();
+    this.#lanes?.close();
   }
 
-  async #render(messages: readonly ChatMessage[], addGenerationPrompt: boolean): Promise<string> {
-    if (this.#host === undefined) {
+  async #render(
+    messages: readonly ChatMessage[],
+    addGenerationPrompt: boolean,
+  ): Promise<MaskedText> {
+    if (this.#lanes === undefined) {
       throw new RequestError(
         "The model has no chat template: use /v1/completions with a prompt",
         { code: "no_chat_template" },
       );
     }
     const { deadlineMs, maxChars, now } = this.#options;
-    const outcome = await this.#host.render({
+    const request = {
+      messages,
       variables: {
-        messages,
         add_generation_prompt: addGenerationPrompt,
         ...this.#tokens,
         tools: null,
@@ -154,16 +190,21 @@ export class ChatTemplate {
       },
       limits: { deadlineMs, maxChars },
       nowMs: now(),
-    });
-    if (outcome.type === "rendered") return outcome.text;
+    };
+    const numChars = messages.reduce((sum, { content }) => sum + content.length, 0);
+    const outcome = await this.#lanes.run(request, numChars);
+    if (outcome.type === "rendered") return outcome;
     throw toError(outcome);
   }
 }
 
-function toError({ type, message }: RenderProblem): Error {
+function toError({ type, message }: Problem): Error {
   if (type === "stopping") return new EngineUnavailableError(message);
   if (type === "busy") {
     return new RequestError(message, { status: 429, type: "rate_limit_error", code: "overloaded" });
+  }
+  if (type === "refused") {
+    return new RequestError(message, { param: "messages", code: "invalid_value" });
   }
   const reason = message.slice(0, MAX_REASON_CHARS);
   const sentence = {
@@ -177,7 +218,7 @@ function toError({ type, message }: RenderProblem): Error {
   });
 }
 
-function findTemplate(dir: string): TemplateSource | undefined {
+function findTemplate(dir: string): FoundTemplate | undefined {
   const source = readModelText(dir, TEMPLATE_FILE, MAX_TEMPLATE_BYTES);
   if (source !== undefined) return { source, file: modelFile(dir, TEMPLATE_FILE) };
   const file = modelFile(dir, CONFIG_FILE);
@@ -209,4 +250,9 @@ function cutAtEndMark(rendered: string): string {
   const text = rendered.slice(0, end);
   const keepsSpace = rendered.startsWith(TRIM_PROBE, end + END_MARK.length);
   return keepsSpace ? text : text.trimEnd();
+}
+
+/** Permissions stay the server's: to withhold them from a Worker needs an unstable flag. */
+function spawnWorker(): Worker {
+  return new Worker(new URL("./chat_template_worker.ts", import.meta.url), { type: "module" });
 }

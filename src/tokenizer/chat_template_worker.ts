@@ -3,28 +3,31 @@
  * model and is foreign code: it can be slow, endless or huge, but it can reach nothing from here,
  * since Jinja has no way to the runtime.
  */
-import type { FromRenderer, ToRenderer } from "./template_messages.ts";
-import { parseTemplate, renderTemplate } from "./template_renderer.ts";
+import {
+  Conversation,
+  type ConversationOutcome,
+  type RenderRequest,
+  type TemplateSource,
+} from "./conversation.ts";
+import type { FromWorker, ToWorker, WorkerScope } from "./worker_messages.ts";
 
-const scope = self as unknown as {
-  onmessage: ((event: MessageEvent<ToRenderer>) => void) | null;
-  postMessage(message: FromRenderer): void;
-};
+const scope = self as unknown as WorkerScope<TemplateSource, RenderRequest, ConversationOutcome>;
 
-let program: ReturnType<typeof parseTemplate> | undefined;
+let conversation: Conversation | undefined;
 
-function answer(message: ToRenderer): FromRenderer {
+function answer(
+  message: ToWorker<TemplateSource, RenderRequest>,
+): FromWorker<ConversationOutcome> {
   if (message.type === "load") {
     try {
-      program = parseTemplate(message.source);
+      conversation = new Conversation(message.load);
       return { type: "loaded" };
     } catch (error) {
       return { type: "refused", message: (error as Error).message };
     }
   }
-  const { variables, limits, nowMs } = message.request;
   // The host sends "load" first and waits for its answer.
-  return { type: "done", outcome: renderTemplate(program!, variables, limits, new Date(nowMs)) };
+  return { type: "done", outcome: conversation!.render(message.request) };
 }
 
 scope.onmessage = ({ data }) => scope.postMessage(answer(data));

@@ -5,6 +5,7 @@ import {
   type ChatTemplateOptions,
 } from "./chat_template.ts";
 import type { DetokenizeOptions } from "./detokenizer.ts";
+import { TextPool, type TextPoolOptions } from "./text_pool.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 
 /** Ids to text as a sequence grows; see `Detokenizer`. */
@@ -17,10 +18,20 @@ export interface IncrementalDetokenizer {
 
 /** Everything that the door needs to turn requests into ids and ids into answers. */
 export interface TextService {
-  /** Ids of a plain prompt, with the special tokens that belong around every text by default. */
-  encode(text: string, options?: { readonly addSpecialTokens?: boolean }): Uint32Array;
   /**
-   * Ids of a conversation, as the model's chat template writes it.
+   * Ids of each plain text of a request, with the special tokens that belong around every text by
+   * default. Special tokens in a text become their ids, as in vLLM, unless `parseSpecial` is false:
+   * then control tokens are text.
+   *
+   * @throws {RequestError} when the texts are too long, take too long, or too many others wait.
+   */
+  encode(
+    texts: readonly string[],
+    options?: { readonly addSpecialTokens?: boolean; readonly parseSpecial?: boolean },
+  ): Promise<readonly Uint32Array[]>;
+  /**
+   * Ids of a conversation, as the model's chat template writes it. What a message contains is text,
+   * also where it reads like a control token: those come from the template alone.
    *
    * @throws {RequestError} when the template is missing, refuses the messages or costs too much.
    */
@@ -31,17 +42,24 @@ export interface TextService {
   tokenText(id: number): string;
   /** A token's exact bytes; empty outside the vocabulary. */
   tokenBytes(id: number): Uint8Array;
-  /** Text of ids, special tokens written out. */
-  decode(ids: Iterable<number>): string;
+  /**
+   * Text of each run of ids, special tokens written out.
+   *
+   * @throws {RequestError} when the texts would be too long, or as `encode` does.
+   */
+  decode(batch: readonly Iterable<number>[]): Promise<readonly string[]>;
   /** One more than the tokenizer's highest id; the model's own vocabulary may be larger. */
   readonly vocabSize: number;
   /** Tokens that end an answer. */
   readonly eosTokenIds: readonly number[];
   /** A text of n UTF-16 code units has about n over this many tokens, or more. */
   readonly maxCharsPerToken: number;
-  /** Ends the template's Worker. */
+  /** Ends the Workers; what they have to do fails. */
   close(): void;
 }
+
+/** Settings of a {@link TextService}; the defaults are meant for serving. */
+export type TextServiceOptions = ChatTemplateOptions & TextPoolOptions;
 
 /**
  * Loads the tokenizer and the chat template of the model in `dir`.
@@ -50,25 +68,30 @@ export interface TextService {
  */
 export async function loadTextService(
   dir: string,
-  options: ChatTemplateOptions = {},
+  options: TextServiceOptions = {},
 ): Promise<TextService> {
   const tokenizer = loadTokenizer(dir);
   const template = await ChatTemplate.load(dir, tokenizer, options);
+  const pool = new TextPool(dir, tokenizer, options);
   return {
-    encode: (text, options) => tokenizer.encode(text, options),
+    encode: (texts, options) => pool.encode(texts, options),
     async encodeChat(messages, chatOptions) {
+      const { text, placeholders } = await template.renderMasked(messages, chatOptions);
       // The template has written the special tokens already, the first one included.
-      const text = await template.render(messages, chatOptions);
-      return tokenizer.encode(text, { addSpecialTokens: false });
+      const [ids] = await pool.encode([text], { addSpecialTokens: false, placeholders });
+      return ids!;
     },
     createDetokenizer: (options = {}) =>
       tokenizer.createDetokenizer({ skipSpecialTokens: true, ...options }),
     tokenText: (id) => tokenizer.tokenText(id),
     tokenBytes: (id) => tokenizer.tokenBytes(id),
-    decode: (ids) => tokenizer.decode([...ids]),
+    decode: (batch) => pool.decode(batch),
     vocabSize: tokenizer.vocabSize,
     eosTokenIds: tokenizer.eosTokenIds,
     maxCharsPerToken: tokenizer.maxCharsPerToken,
-    close: () => template.close(),
+    close() {
+      template.close();
+      pool.close();
+    },
   };
 }

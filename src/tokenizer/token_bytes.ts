@@ -26,6 +26,11 @@ function byteLevelAlphabet(): ReadonlyMap<string, number> {
   return byteOf;
 }
 
+/** The byte that a character of a byte-level vocabulary stands for; undefined outside its alphabet. */
+export function byteOfCharacter(character: string): number | undefined {
+  return BYTE_OF_CHARACTER.get(character);
+}
+
 const BYTE_LEVEL: TokenBytesScheme = {
   dropsLeadingSpace: false,
   bytesOf(token) {

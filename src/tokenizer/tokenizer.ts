@@ -1,8 +1,9 @@
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
-import { invariant } from "../base/invariant.ts";
 import { StartupError } from "../core/errors.ts";
 import { modelFile, readModelJson } from "../core/model_json.ts";
+import { isControlToken } from "./control_tokens.ts";
 import { type DetokenizeOptions, Detokenizer, joinBytes, type TokenTable } from "./detokenizer.ts";
+import { type EncodeOptions, Encoder } from "./encoder.ts";
 import { loadSpecialTokens, type SpecialTokens } from "./special_tokens.ts";
 import { loadTokenizerJson } from "./tokenizer_json.ts";
 import { parseTokenBytesScheme, type TokenBytesScheme } from "./token_bytes.ts";
@@ -24,7 +25,8 @@ export function loadTokenizer(dir: string): Tokenizer {
   try {
     const library = new LibraryTokenizer(json, config as object);
     const special = loadSpecialTokens(dir, (token) => library.token_to_id(token));
-    const tokenizer = new Tokenizer(library, scheme, special);
+    const encoder = new Encoder(library, json, config);
+    const tokenizer = new Tokenizer(library, encoder, scheme, special);
     // Rules that name tokens which do not exist show up here, not in the first request.
     tokenizer.encode("a");
     return tokenizer;
@@ -37,7 +39,7 @@ export function loadTokenizer(dir: string): Tokenizer {
 /**
  * Text to token ids and back, for one vocabulary.
  *
- * Encoding is the library's. Decoding is our own, over bytes: it streams, keeps ill-formed bytes
+ * Encoding is the library's, in windows (`Encoder`). Decoding is our own, over bytes: it streams, keeps ill-formed bytes
  * apart per token, and never tidies the spaces before punctuation
  * (`clean_up_tokenization_spaces`), which would change what the model wrote.
  */
@@ -54,19 +56,31 @@ export class Tokenizer implements TokenTable {
    */
   readonly maxCharsPerToken: number;
   readonly dropsLeadingSpace: boolean;
+  /** Texts of the tokens that steer the model; see `isControlToken`. */
+  readonly controlTokens: readonly string[];
   readonly #library: LibraryTokenizer;
   readonly #scheme: TokenBytesScheme;
   /** Added tokens by id: their text, and whether they are special. */
   readonly #added: ReadonlyMap<number, { readonly content: string; readonly special: boolean }>;
-  /** Start token to put first because the library leaves it out. */
-  readonly #missingBosId: number | undefined;
+  readonly #encoder: Encoder;
+  /** Ids that belong around every text, and what of them stays where none shall be added. */
+  readonly #around: { readonly before: number[]; readonly behind: number[] };
+  readonly #always: { readonly before: number[]; readonly behind: number[] };
   /** Bytes of the tokens asked for so far, by id. */
   readonly #bytes: (Uint8Array | undefined)[] = [];
 
-  constructor(library: LibraryTokenizer, scheme: TokenBytesScheme, special: SpecialTokens) {
+  constructor(
+    library: LibraryTokenizer,
+    encoder: Encoder,
+    scheme: TokenBytesScheme,
+    special: SpecialTokens,
+  ) {
     this.#library = library;
+    this.#encoder = encoder;
     this.#scheme = scheme;
     this.#added = library.get_added_tokens_decoder();
+    this.controlTokens = [...this.#added.values()].filter(isControlToken)
+      .map(({ content }) => content);
     this.dropsLeadingSpace = scheme.dropsLeadingSpace;
     this.eosTokenIds = special.eosTokenIds;
     this.bosToken = special.bosToken;
@@ -74,18 +88,23 @@ export class Tokenizer implements TokenTable {
     const ids = [...library.get_vocab().values()];
     this.vocabSize = ids.reduce((most, id) => Math.max(most, id), -1) + 1;
     this.maxCharsPerToken = this.#longestToken(ids);
-    this.#missingBosId = this.#findMissingBos(special);
+    const { before, behind } = encoder.around(true);
+    this.#around = { before: [...this.#missingBos(special, before), ...before], behind };
+    this.#always = encoder.around(false);
   }
 
-  /** Ids of `text`. Special tokens that belong around every text are added unless told not to. */
-  encode(text: string, options: { addSpecialTokens?: boolean } = {}): Uint32Array {
-    const addSpecialTokens = options.addSpecialTokens ?? true;
-    const { ids } = this.#library.encode(text, { add_special_tokens: addSpecialTokens });
-    const bos = addSpecialTokens && this.#missingBosId !== undefined ? [this.#missingBosId] : [];
-    return Uint32Array.from([...bos, ...ids], (id) => {
-      invariant(Number.isInteger(id) && id >= 0, "a token has no id");
-      return id;
-    });
+  /**
+   * Ids of `text`. Special tokens that belong around every text are added unless told not to, and
+   * those in the text itself become their ids unless told that they are text.
+   */
+  encode(text: string, options: EncodeOptions = {}): Uint32Array<ArrayBuffer> {
+    const { before, behind } = options.addSpecialTokens ?? true ? this.#around : this.#always;
+    const ids = this.#encoder.encode(text, options);
+    const result = new Uint32Array(before.length + ids.length + behind.length);
+    result.set(before);
+    result.set(ids, before.length);
+    result.set(behind, before.length + ids.length);
+    return result;
   }
 
   /** Text of `ids`, special tokens written out unless told otherwise. */
@@ -134,10 +153,10 @@ export class Tokenizer implements TokenTable {
   }
 
   /** Some tokenizer.json files rely on the loader to act on `add_bos_token`; the library does not. */
-  #findMissingBos({ addsBosToken, bosToken }: SpecialTokens): number | undefined {
-    if (!addsBosToken || bosToken === undefined) return undefined;
+  #missingBos({ addsBosToken, bosToken }: SpecialTokens, before: readonly number[]): number[] {
+    if (!addsBosToken || bosToken === undefined) return [];
     const id = this.#library.token_to_id(bosToken);
-    return this.#library.encode("a").ids[0] === id ? undefined : id;
+    return id === undefined || before[0] === id ? [] : [id];
   }
 }
 

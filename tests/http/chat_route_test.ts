@@ -88,7 +88,7 @@ Deno.test("chatRoute() continues the assistant's message when asked to", async (
   const messages = [...CHAT.messages, { role: "assistant", content: "Well," }];
   await server.post(PATH, { messages, continue_final_message: true });
   const { prompt } = server.engine.sequences[0]!;
-  assertEquals(new FakeText().decode(prompt), "user:Hi\nassistant:Well,");
+  assertEquals(new FakeText().textOf(prompt), "user:Hi\nassistant:Well,");
 });
 
 Deno.test("chatRoute() counts the tokens up to the one that completes a stop string", async () => {

@@ -1,7 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { bytesOf } from "./fake_engine.ts";
 import { BOS, EOS, FakeText } from "./fake_text.ts";
-import { DEFAULT_LIMITS } from "../../src/http/services.ts";
+import { DEFAULT_LIMITS, type EncodeOptions } from "../../src/http/services.ts";
 import { readEvents, testServer } from "./server.ts";
 
 const PATH = "/v1/completions";
@@ -110,9 +110,9 @@ Deno.test("completionsRoute() draws a fresh seed for each prompt that brings non
 Deno.test("completionsRoute() refuses more sequences than a request may queue, before it looks at a prompt", async () => {
   let numEncoded = 0;
   class CountingText extends FakeText {
-    override encode(...args: Parameters<FakeText["encode"]>) {
-      numEncoded++;
-      return super.encode(...args);
+    override encode(texts: readonly string[], options?: EncodeOptions) {
+      numEncoded += texts.length;
+      return super.encode(texts, options);
     }
   }
   const limits = { ...DEFAULT_LIMITS, maxNumSequences: 6 };

@@ -10,6 +10,7 @@ export const EOS = 256;
 /** Begins one, where special tokens are added. */
 export const BOS = 257;
 const SPECIAL_TEXTS = new Map([[EOS, "<eos>"], [BOS, "<bos>"]]);
+const SPECIAL_IDS = new Map([["<eos>", [EOS]], ["<bos>", [BOS]]]);
 /** Ids from here on stand for {@link PIECES}. */
 const FIRST_PIECE = 258;
 /** Tokens of more than one byte. */
@@ -20,28 +21,48 @@ export function pieceId(piece: (typeof PIECES)[number]): number {
   return FIRST_PIECE + PIECES.indexOf(piece);
 }
 
+function bytesOf(text: string): number[] {
+  return [...new TextEncoder().encode(text)];
+}
+
+function parsed(text: string): number[] {
+  return text.split(/(<eos>|<bos>)/).flatMap((part) => SPECIAL_IDS.get(part) ?? bytesOf(part));
+}
+
 /** A tokenizer whose first 256 ids are bytes: no merges, so that every test can be read by eye. */
 export class FakeText implements TextService {
   readonly vocabSize = FIRST_PIECE + PIECES.length;
   readonly eosTokenIds = [EOS];
 
-  encode(text: string, { addSpecialTokens = true } = {}): Uint32Array {
-    return Uint32Array.from([
-      ...(addSpecialTokens ? [BOS] : []),
-      ...new TextEncoder().encode(text),
-    ]);
+  encode(
+    texts: readonly string[],
+    { addSpecialTokens = true, parseSpecial = true } = {},
+  ): Promise<readonly Uint32Array[]> {
+    return Promise.resolve(texts.map((text) =>
+      Uint32Array.from([
+        ...(addSpecialTokens ? [BOS] : []),
+        ...(parseSpecial ? parsed(text) : bytesOf(text)),
+      ])
+    ));
   }
 
-  encodeChat(
+  async encodeChat(
     messages: readonly ChatMessage[],
     { addGenerationPrompt = true, continueFinalMessage = false } = {},
   ): Promise<Uint32Array> {
     const text = messages.map(({ role, content }) => `${role}:${content}`).join("\n");
     const close = continueFinalMessage ? "" : addGenerationPrompt ? "\nassistant:" : "\n";
-    return Promise.resolve(this.encode(text + close, { addSpecialTokens: false }));
+    const options = { addSpecialTokens: false, parseSpecial: false };
+    const [ids] = await this.encode([text + close], options);
+    return ids!;
   }
 
-  decode(ids: Iterable<number>): string {
+  decode(batch: readonly Iterable<number>[]): Promise<readonly string[]> {
+    return Promise.resolve(batch.map((ids) => this.textOf(ids)));
+  }
+
+  /** Text of ids, at once. */
+  textOf(ids: Iterable<number>): string {
     const bytes = [...ids].flatMap((id) => [...this.tokenBytes(id)]);
     return new TextDecoder().decode(Uint8Array.from(bytes));
   }

@@ -134,7 +134,7 @@ Deno.test("SequenceText agrees with cutting the whole text at the first stop str
       assertEquals(textOf(pieces), expected);
       assertEquals(typeof text.finish?.stopReason === "string", ends.length > 0);
       // Byte tokens: the reported tokens spell exactly the text.
-      assertEquals(vocabulary.decode(scored.map(({ token }) => token)), expected);
+      assertEquals(vocabulary.textOf(scored.map(({ token }) => token)), expected);
     }),
     { seed: 17, numRuns: 500 },
   );

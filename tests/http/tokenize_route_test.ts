@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { BOS } from "./fake_text.ts";
+import { BOS, EOS } from "./fake_text.ts";
+import { DEFAULT_LIMITS } from "../../src/http/services.ts";
 import { CHAT, testServer } from "./server.ts";
 
 const server = testServer();
@@ -59,4 +60,42 @@ Deno.test("detokenizeRoute() answers under both names and refuses ids outside th
     assertEquals(error.param, `tokens.${tokens.length - 1}`);
   }
   assertEquals((await server.post("/detokenize", {})).status, 400);
+});
+
+Deno.test("tokenizeRoute() reads special tokens in a text unless told not to, and never in messages", async () => {
+  const bytes = [...new TextEncoder().encode("<eos>")];
+  for (const field of ["prompt", "content"]) {
+    const body = { [field]: "<eos>", add_special_tokens: false };
+    assertEquals((await tokenize(body)).tokens, [EOS]);
+    assertEquals((await tokenize({ ...body, parse_special: true })).tokens, [EOS]);
+    assertEquals((await tokenize({ ...body, parse_special: false })).tokens, bytes);
+  }
+  const messages = [{ role: "user", content: "<eos>" }];
+  for (const parse_special of [undefined, false]) {
+    const { tokens } = await tokenize({ messages, parse_special });
+    assertEquals(tokens.slice("user:".length, "user:<eos>".length), bytes);
+  }
+  assertEquals((await tokenize({ messages, parse_special: true })).error.param, "parse_special");
+});
+
+Deno.test("tokenizeRoute() and detokenizeRoute() answer in full where answers are long", async () => {
+  const content = "ab\n".repeat(30_000);
+  const large = testServer({ limits: { ...DEFAULT_LIMITS, maxBodyBytes: 1e6 } });
+  const body = { content, return_token_strs: true };
+  const { count, tokens, token_strs } = await (await large.post("/tokenize", body)).json();
+  assertEquals([count, tokens.length, token_strs.join("")], [90_000, 90_000, content]);
+  const response = await large.post("/detokenize", { tokens });
+  assertEquals(await response.json(), { content, prompt: content });
+});
+
+Deno.test("detokenizeRoute() names its limit on tokens, and what is no list of them", async () => {
+  const large = testServer({ limits: { ...DEFAULT_LIMITS, maxBodyBytes: 8e6 } });
+  const refusal = async (tokens: unknown) =>
+    (await (await large.post("/detokenize", { tokens })).json()).error.message;
+  assertEquals(
+    await refusal(new Array(2 ** 20 + 1).fill(1)),
+    "tokens must be an array of at most 1048576 elements, got an array of 1048577 elements",
+  );
+  assertEquals(await refusal("ab"), 'tokens must be an array, got "ab"');
+  assertEquals(await refusal(undefined), "tokens is required");
 });

@@ -1,5 +1,13 @@
 import { assertEquals } from "@std/assert";
-import type { FromRenderer, ToRenderer } from "../../src/tokenizer/template_messages.ts";
+import type {
+  ConversationOutcome,
+  RenderRequest,
+  TemplateSource,
+} from "../../src/tokenizer/conversation.ts";
+import type { FromWorker, ToWorker } from "../../src/tokenizer/worker_messages.ts";
+
+type ToRenderer = ToWorker<TemplateSource, RenderRequest>;
+type FromRenderer = FromWorker<ConversationOutcome>;
 
 const WORKER = new URL("../../src/tokenizer/chat_template_worker.ts", import.meta.url);
 
@@ -21,21 +29,27 @@ async function converse(messages: readonly ToRenderer[]): Promise<FromRenderer[]
 Deno.test("chat_template_worker answers each message once", async () => {
   const limits = { deadlineMs: 60_000, maxChars: 100 };
   const render = (a: unknown): ToRenderer => ({
-    type: "render",
-    request: { variables: { a }, limits, nowMs: new Date(2025, 0, 2).getTime() },
+    type: "run",
+    request: { messages: [], variables: { a }, limits, nowMs: new Date(2025, 0, 2).getTime() },
   });
   assertEquals(
     await converse([
-      { type: "load", source: "{{ a }} {{ strftime_now('%d') }}" },
+      {
+        type: "load",
+        load: { source: "{{ a }} {{ strftime_now('%d') }}", controlTokens: [] },
+      },
       render("x"),
       render("y".repeat(101)),
     ]),
     [
       { type: "loaded" },
-      { type: "done", outcome: { type: "rendered", text: "x 02" } },
+      { type: "done", outcome: { type: "rendered", text: "x 02", placeholders: {} } },
       { type: "done", outcome: { type: "limit", message: "makes a text of over 100 characters" } },
     ],
   );
-  const [refused] = await converse([{ type: "load", source: "{% if %}" }]);
+  const [refused] = await converse([{
+    type: "load",
+    load: { source: "{% if %}", controlTokens: [] },
+  }]);
   assertEquals(refused!.type, "refused");
 });

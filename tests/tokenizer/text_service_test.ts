@@ -19,7 +19,9 @@ Deno.test("TextService makes the golden ids of every prompt, chat and raw", asyn
   await withService(DEMO_DIR, async (service) => {
     const kinds = new Set<string>();
     for (const { id, type, messages, prompt, prompt_ids } of GOLDEN_PROMPTS) {
-      const ids = type === "chat" ? await service.encodeChat(messages!) : service.encode(prompt);
+      const ids = type === "chat"
+        ? await service.encodeChat(messages!)
+        : (await service.encode([prompt]))[0]!;
       assertEquals([...ids], prompt_ids, id);
       kinds.add(type);
     }
@@ -28,13 +30,13 @@ Deno.test("TextService makes the golden ids of every prompt, chat and raw", asyn
 });
 
 Deno.test("TextService streams the golden continuations without their special tokens", async () => {
-  await withService(DEMO_DIR, (service) => {
+  await withService(DEMO_DIR, async (service) => {
     for (const { id, greedy_ids, greedy_text } of GOLDEN_PROMPTS) {
       const shown = service.createDetokenizer();
       const text = greedy_ids.map((token) => shown.push([token])).join("") + shown.flush();
       const special = /<\|(endoftext|im_start|im_end)\|>/g;
       assertEquals(text, greedy_text.replace(special, ""), id);
-      assertEquals(service.decode(greedy_ids), greedy_text, id);
+      assertEquals(await service.decode([greedy_ids]), [greedy_text], id);
       const whole = service.createDetokenizer({ skipSpecialTokens: false });
       assertEquals(whole.push(greedy_ids) + whole.flush(), greedy_text, id);
     }
@@ -46,7 +48,7 @@ Deno.test("TextService passes chat options on and names the vocabulary's facts",
     const messages = [{ role: "user", content: "Hi" }, { role: "assistant", content: "Yo" }];
     const render = async (
       options: { addGenerationPrompt?: boolean; continueFinalMessage?: boolean },
-    ) => service.decode(await service.encodeChat(messages, options));
+    ) => (await service.decode([await service.encodeChat(messages, options)]))[0];
     const open = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo";
     assertEquals(await render({ continueFinalMessage: true }), open);
     assertEquals(await render({ addGenerationPrompt: false }), `${open}<|im_end|>\n`);
@@ -64,7 +66,7 @@ testWithData(
       const count = (ids: Uint32Array) => ids.filter((id) => id === 128000).length;
       const chat = await service.encodeChat([{ role: "user", content: "Hi" }]);
       assertEquals([chat[0], count(chat)], [128000, 1]);
-      const text = service.encode("Hi");
-      assertEquals([text[0], count(text)], [128000, 1]);
+      const [text] = await service.encode(["Hi"]);
+      assertEquals([text![0], count(text!)], [128000, 1]);
     }),
 );

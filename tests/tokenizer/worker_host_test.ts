@@ -1,10 +1,19 @@
 import { assertEquals } from "@std/assert";
-import { TemplateHost, type TemplateHostOptions } from "../../src/tokenizer/template_host.ts";
-import type {
-  FromRenderer,
-  RenderWorker,
-  ToRenderer,
-} from "../../src/tokenizer/template_messages.ts";
+import { WorkerHost, type WorkerHostOptions } from "../../src/tokenizer/worker_host.ts";
+import { SHORT_JOB_UNITS, WorkerLanes } from "../../src/tokenizer/worker_lanes.ts";
+import type { FromWorker, HostedWorker, ToWorker } from "../../src/tokenizer/worker_messages.ts";
+
+interface Request {
+  readonly text: string;
+  readonly limits: { readonly deadlineMs: number };
+}
+interface Outcome {
+  readonly type: "rendered";
+  readonly text: string;
+}
+type ToRenderer = ToWorker<string, Request>;
+type FromRenderer = FromWorker<Outcome>;
+type RenderWorker = HostedWorker<string, Request, Outcome>;
 
 /** A Worker that answers by a script: undefined for no answer at all. */
 class FakeWorker implements RenderWorker {
@@ -34,7 +43,7 @@ class FakeWorker implements RenderWorker {
 /** Renders the text it is given, but hangs on "hang" and crashes on "crash". */
 function wellBehaved(message: ToRenderer): FromRenderer | "crash" | undefined {
   if (message.type === "load") return { type: "loaded" };
-  const text = String(message.request.variables["text"]);
+  const text = message.request.text;
   if (text === "hang") return undefined;
   if (text === "crash") return "crash";
   return { type: "done", outcome: { type: "rendered", text: text.toUpperCase() } };
@@ -42,7 +51,7 @@ function wellBehaved(message: ToRenderer): FromRenderer | "crash" | undefined {
 
 function createHost(
   script: (message: ToRenderer) => FromRenderer | "crash" | undefined = wellBehaved,
-  options: TemplateHostOptions = {},
+  options: Partial<WorkerHostOptions<string, Request, Outcome>> = {},
 ) {
   const workers: FakeWorker[] = [];
   const spawn = () => {
@@ -50,18 +59,18 @@ function createHost(
     workers.push(worker);
     return worker;
   };
-  return { host: new TemplateHost("source", { spawn, graceMs: 0, ...options }), workers };
+  return { host: new WorkerHost("source", { spawn, graceMs: 0, ...options }), workers };
 }
 
 function request(text: string) {
-  return { variables: { text }, limits: { deadlineMs: 1, maxChars: 100 }, nowMs: 0 };
+  return { text, limits: { deadlineMs: 1 } };
 }
 
-Deno.test("TemplateHost loads once and renders in order, one at a time", async () => {
+Deno.test("WorkerHost loads once and works in order, one at a time", async () => {
   const { host, workers } = createHost();
   assertEquals(await host.load(), undefined);
   const texts = ["a", "b", "c"];
-  const outcomes = await Promise.all(texts.map((text) => host.render(request(text))));
+  const outcomes = await Promise.all(texts.map((text) => host.run(request(text))));
   assertEquals(outcomes.map((outcome) => outcome.type === "rendered" && outcome.text), [
     "A",
     "B",
@@ -70,18 +79,18 @@ Deno.test("TemplateHost loads once and renders in order, one at a time", async (
   assertEquals(workers.length, 1);
   assertEquals(workers[0]!.received.map(({ type }) => type), [
     "load",
-    "render",
-    "render",
-    "render",
+    "run",
+    "run",
+    "run",
   ]);
   host.close();
   assertEquals(workers[0]!.terminated, true);
 });
 
-Deno.test("TemplateHost replaces a Worker that hangs, and those behind it are rendered", async () => {
+Deno.test("WorkerHost replaces a Worker that hangs, and those behind it are done", async () => {
   const { host, workers } = createHost();
   const texts = ["a", "hang", "b", "hang", "c"];
-  const outcomes = await Promise.all(texts.map((text) => host.render(request(text))));
+  const outcomes = await Promise.all(texts.map((text) => host.run(request(text))));
   const limit = { type: "limit", message: "takes longer than 1 ms" };
   assertEquals<unknown>(outcomes, [
     { type: "rendered", text: "A" },
@@ -94,9 +103,9 @@ Deno.test("TemplateHost replaces a Worker that hangs, and those behind it are re
   host.close();
 });
 
-Deno.test("TemplateHost replaces a Worker that crashes", async () => {
+Deno.test("WorkerHost replaces a Worker that crashes", async () => {
   const { host, workers } = createHost();
-  const outcomes = await Promise.all(["crash", "b"].map((text) => host.render(request(text))));
+  const outcomes = await Promise.all(["crash", "b"].map((text) => host.run(request(text))));
   assertEquals<unknown>(outcomes, [
     { type: "failed", message: "out of memory" },
     { type: "rendered", text: "B" },
@@ -105,51 +114,83 @@ Deno.test("TemplateHost replaces a Worker that crashes", async () => {
   host.close();
 });
 
-Deno.test("TemplateHost ignores what a Worker says after it was given up", async () => {
+Deno.test("WorkerHost ignores what a Worker says after it was given up", async () => {
   const { host, workers } = createHost();
-  await host.render(request("hang"));
+  await host.run(request("hang"));
   const stale = new MessageEvent("message", {
     data: { type: "done", outcome: { type: "rendered", text: "stale" } } as FromRenderer,
   });
-  const next = host.render(request("b"));
+  const next = host.run(request("b"));
   workers[0]!.onmessage?.(stale);
   assertEquals(await next, { type: "rendered", text: "B" });
   host.close();
 });
 
-Deno.test("TemplateHost.load() says why a template cannot be used", async () => {
+Deno.test("WorkerHost.load() says why a Worker cannot be used", async () => {
   const refused = createHost(() => ({ type: "refused", message: "bad syntax" }));
   assertEquals(await refused.host.load(), "bad syntax");
   const hanging = createHost(() => undefined, { loadDeadlineMs: 1 });
-  assertEquals(await hanging.host.load(), "parsing takes longer than 1 ms");
+  assertEquals(await hanging.host.load(), "loading takes longer than 1 ms");
   const crashing = createHost(() => "crash");
   assertEquals(await crashing.host.load(), "out of memory");
   assertEquals(crashing.workers[0]!.terminated, true);
   for (const { host } of [refused, hanging, crashing]) host.close();
 });
 
-Deno.test("TemplateHost fails the renders of a Worker that does not start, each by itself", async () => {
+Deno.test("WorkerHost fails the jobs of a Worker that does not start, each by itself", async () => {
   const { host, workers } = createHost(() => "crash");
-  const outcomes = await Promise.all(["a", "b"].map((text) => host.render(request(text))));
+  const outcomes = await Promise.all(["a", "b"].map((text) => host.run(request(text))));
   assertEquals(outcomes.map(({ type }) => type), ["failed", "failed"]);
   assertEquals(workers.length, 2);
   host.close();
 });
 
-Deno.test("TemplateHost refuses more renders than may wait", async () => {
+Deno.test("WorkerHost refuses more jobs than may wait", async () => {
   const { host } = createHost(wellBehaved, { maxWaiting: 2 });
   const texts = ["a", "b", "c", "d"];
-  const outcomes = await Promise.all(texts.map((text) => host.render(request(text))));
+  const outcomes = await Promise.all(texts.map((text) => host.run(request(text))));
   assertEquals(outcomes.map(({ type }) => type), ["rendered", "rendered", "rendered", "busy"]);
   host.close();
 });
 
-Deno.test("TemplateHost.close() ends renders under way, waiting and later", async () => {
+Deno.test("WorkerHost.close() ends jobs under way, waiting and later", async () => {
   const { host } = createHost();
-  const renders = ["hang", "b"].map((text) => host.render(request(text)));
+  const renders = ["hang", "b"].map((text) => host.run(request(text)));
   host.close();
   host.close();
-  renders.push(host.render(request("c")));
+  renders.push(host.run(request("c")));
   const outcomes = await Promise.all(renders);
   assertEquals(outcomes.map(({ type }) => type), ["stopping", "stopping", "stopping"]);
+});
+
+Deno.test("WorkerHost refuses a job whose text does not fit beside those that wait", async () => {
+  const { host } = createHost(wellBehaved, { maxWaitingUnits: 10 });
+  // The first is under way at once, and one alone may be as long as it likes.
+  const units = [5, 20, 1, 1];
+  const outcomes = await Promise.all(units.map((units) => host.run(request("a"), units)));
+  assertEquals(outcomes.map(({ type }) => type), ["rendered", "rendered", "busy", "busy"]);
+  assertEquals((await host.run(request("a"), 10)).type, "rendered");
+  host.close();
+});
+
+Deno.test("WorkerLanes does short jobs while a long one hangs, and starts a lane when needed", async () => {
+  const made: ReturnType<typeof createHost>[] = [];
+  const lanes = new WorkerLanes(() => {
+    made.push(createHost());
+    return made.at(-1)!.host;
+  });
+  const spawned = () => made.map(({ workers }) => workers.length);
+  assertEquals(await lanes.load(), undefined);
+  assertEquals(spawned(), [1, 0]);
+  const order: string[] = [];
+  const note = (name: string) => ({ type }: { type: string }) => order.push(`${name} ${type}`);
+  const long = lanes.run(request("hang"), SHORT_JOB_UNITS + 1).then(note("long"));
+  await Promise.all(
+    ["a", "b"].map((text) => lanes.run(request(text), SHORT_JOB_UNITS).then(note("short"))),
+  );
+  assertEquals(order, ["short rendered", "short rendered"]);
+  await long;
+  assertEquals([order.at(-1), spawned()], ["long limit", [1, 1]]);
+  lanes.close();
+  assertEquals((await lanes.run(request("a"), 1)).type, "stopping");
 });

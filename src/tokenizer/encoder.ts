@@ -1,0 +1,147 @@
+import { BPE, type Model, type Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
+import { invariant } from "../base/invariant.ts";
+import { type AddedTokens, addedTokensOf } from "./added_tokens.ts";
+import { type Placeholders, withoutPlaceholders } from "./control_tokens.ts";
+import { IdBuffer } from "./id_buffer.ts";
+import { createNormalizer } from "./normalizer.ts";
+import { isLowSurrogate, WordCuts } from "./word_cuts.ts";
+import { WINDOW_CHARS, Windows } from "./windows.ts";
+
+/** How a text becomes ids. */
+export interface EncodeOptions {
+  /** Adds the special tokens that belong around every text; the default. */
+  readonly addSpecialTokens?: boolean;
+  /** Control tokens in the text become their ids; the default. Otherwise they are text. */
+  readonly parseSpecial?: boolean;
+  /** Characters to put back once control tokens have been found. */
+  readonly placeholders?: Placeholders;
+  /** Called before every few thousand characters, so that it can stop the work by throwing. */
+  readonly onProgress?: () => void;
+}
+
+/** Words up to this length are encoded whole: they are cached by their text. UTF-16 code units. */
+const WHOLE_WORD_CHARS = 64;
+
+/** Stands for a text where only what is put around one is asked for. */
+const ANY_TEXT = "\0text";
+
+/**
+ * Text to token ids with a vocabulary of the library, at a cost that grows with the text's length
+ * and no faster, in memory of a few windows beside the ids.
+ *
+ * The parts (normalizer, pre-tokenizer, model) are the library's; this class hands them a text in
+ * windows ({@link Windows}) and long words in parts ({@link WordCuts}). The ids are the library's
+ * own, but for a text with a run of more than some 15,000 characters without a place to split (no
+ * space, no change from letters to digits or punctuation, whatever the vocabulary splits at) and
+ * where it may merge all neighbours: such a run is cut, and the tokens at the cut may differ.
+ */
+export class Encoder {
+  readonly #library: LibraryTokenizer;
+  readonly #model: Model;
+  readonly #normalize: (text: string) => string;
+  readonly #added: { readonly all: AddedTokens; readonly withoutControl: AddedTokens };
+  readonly #cuts: WordCuts | undefined;
+  readonly #keepsWholeWords: boolean;
+  readonly #windows: Windows;
+
+  /** @param file the tokenizer.json that `library` was made of. */
+  constructor(library: LibraryTokenizer, file: unknown, config: unknown) {
+    const { model } = library;
+    invariant(model !== null, "a tokenizer has no model");
+    this.#library = library;
+    this.#model = model;
+    this.#normalize = createNormalizer(library, file, config);
+    this.#added = addedTokensOf(library);
+    this.#cuts = cutsOf(model);
+    // Such a model prefers a token for the whole word to what merging makes of it.
+    this.#keepsWholeWords = model instanceof BPE && model.ignore_merges;
+    this.#windows = new Windows(library.pre_tokenizer, this.#cuts, file);
+  }
+
+  /** Ids of the special tokens that the vocabulary's own rules put before and behind every text. */
+  around(addSpecialTokens: boolean): { readonly before: number[]; readonly behind: number[] } {
+    const { post_processor: rules } = this.#library;
+    if (rules === null) return { before: [], behind: [] };
+    const { tokens } = rules.post_process([ANY_TEXT], null, addSpecialTokens);
+    const at = tokens.indexOf(ANY_TEXT);
+    const idsOf = (texts: string[]) => texts.map((text) => this.#idOf(text));
+    return { before: idsOf(tokens.slice(0, at)), behind: idsOf(tokens.slice(at + 1)) };
+  }
+
+  /** Ids of `text`, without what belongs around it. */
+  encode(text: string, options: Omit<EncodeOptions, "addSpecialTokens"> = {}): Uint32Array {
+    const { parseSpecial = true, placeholders = {}, onProgress = () => {} } = options;
+    const added = parseSpecial ? this.#added.all : this.#added.withoutControl;
+    const ids = new IdBuffer();
+    for (const [index, piece] of added.splitGiven(text).entries()) {
+      const id = added.idOf(piece);
+      if (id !== undefined) ids.push(id);
+      if (id !== undefined || piece === "") continue;
+      onProgress();
+      for (const part of added.splitNormalized(this.#normalize(piece))) {
+        const partId = added.idOf(part);
+        if (partId !== undefined) ids.push(partId);
+        else {
+          const section = withoutPlaceholders(part, placeholders);
+          this.#encodeSection(section, { index, ids, onProgress });
+        }
+      }
+    }
+    return ids.toArray();
+  }
+
+  /** Encodes normalized text without added tokens in it. */
+  #encodeSection(
+    text: string,
+    { index, ids, onProgress }: {
+      readonly index: number;
+      readonly ids: IdBuffer;
+      readonly onProgress: () => void;
+    },
+  ): void {
+    let unknown = false;
+    for (let at = 0; at < text.length;) {
+      onProgress();
+      let end = Math.min(text.length, at + WINDOW_CHARS);
+      if (end < text.length && isLowSurrogate(text.charCodeAt(end))) end--;
+      const isFirst = at === 0;
+      const { words, numChars } = this.#windows.read(text.slice(at, end), {
+        isLast: end === text.length,
+        ...(isFirst ? { sectionIndex: index } : {}),
+      });
+      unknown = this.#encodeWords(words, ids, unknown);
+      at += numChars;
+    }
+  }
+
+  /** @param unknown whether the section's last token so far is the unknown one; returns the same. */
+  #encodeWords(words: readonly string[], ids: IdBuffer, unknown: boolean): boolean {
+    const { unk_token_id: unknownId, fuse_unk: fuses } = this.#model;
+    let last = unknown;
+    for (const token of this.#model._call(words.flatMap((word) => this.#partsOf(word)))) {
+      const id = this.#idOf(token);
+      const isUnknown = id === unknownId;
+      if (!(isUnknown && last && fuses)) ids.push(id);
+      last = isUnknown;
+    }
+    return last;
+  }
+
+  #partsOf(word: string): string[] {
+    if (word.length <= WHOLE_WORD_CHARS || this.#keepsWholeWords) return [word];
+    return this.#cuts?.parts(word) ?? [word];
+  }
+
+  #idOf(token: string): number {
+    const id = this.#model.tokens_to_ids.get(token) ?? this.#model.unk_token_id;
+    invariant(id !== undefined && Number.isInteger(id) && id >= 0, "a token has no id");
+    return id;
+  }
+}
+
+/** Undefined for a model whose words cannot be cut without changing their tokens. */
+function cutsOf(model: Model): WordCuts | undefined {
+  if (!(model instanceof BPE)) return undefined;
+  const marksWords = Boolean(model.end_of_word_suffix) || Boolean(model.continuing_subword_suffix);
+  return marksWords ? undefined : new WordCuts(model.merges);
+}

@@ -1,0 +1,24 @@
+/** Token ids that grow in number; four bytes each, unlike an array's. */
+export class IdBuffer {
+  #ids = new Uint32Array(256);
+  #length = 0;
+
+  /** The last id, or undefined while there is none. */
+  get last(): number | undefined {
+    return this.#length === 0 ? undefined : this.#ids[this.#length - 1];
+  }
+
+  push(id: number): void {
+    if (this.#length === this.#ids.length) {
+      const larger = new Uint32Array(2 * this.#length);
+      larger.set(this.#ids);
+      this.#ids = larger;
+    }
+    this.#ids[this.#length++] = id;
+  }
+
+  /** A copy of exactly the ids so far. */
+  toArray(): Uint32Array<ArrayBuffer> {
+    return this.#ids.slice(0, this.#length);
+  }
+}

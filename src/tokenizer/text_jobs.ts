@@ -1,0 +1,89 @@
+import type { EncodeOptions } from "./encoder.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+/** What a text job may cost. */
+export interface TextLimits {
+  /** Time for the whole job, ms. */
+  readonly deadlineMs: number;
+  /** Longest text that ids may become, UTF-16 code units. */
+  readonly maxChars: number;
+}
+
+/** Texts to ids, or ids to texts; data, since it goes to a Worker. */
+export type TextJob =
+  & { readonly limits: TextLimits }
+  & (
+    | {
+      readonly type: "encode";
+      readonly texts: readonly string[];
+      readonly options: Omit<EncodeOptions, "onProgress">;
+    }
+    | { readonly type: "decode"; readonly batch: readonly Uint32Array[] }
+  );
+
+/** How a text job ended; data, since it comes from a Worker. */
+export type TextOutcome =
+  | { readonly type: "encoded"; readonly ids: readonly Uint32Array<ArrayBuffer>[] }
+  | { readonly type: "decoded"; readonly texts: readonly string[] }
+  /** `limit`: it would cost too much. */
+  | { readonly type: "limit"; readonly message: string };
+
+/** Ids that become text between two looks at the clock. */
+const DECODE_CHUNK = 8192;
+
+/** Ends a job from within; becomes an outcome in {@link runTextJob}. */
+class LimitError extends Error {}
+
+/**
+ * Does a text job, and stops at its limits.
+ *
+ * @param clock monotonic time, ms.
+ */
+export function runTextJob(
+  tokenizer: Tokenizer,
+  job: TextJob,
+  clock: () => number = () => performance.now(),
+): TextOutcome {
+  const { deadlineMs, maxChars } = job.limits;
+  const deadline = clock() + deadlineMs;
+  const checkTime = () => {
+    if (clock() > deadline) throw new LimitError(`takes longer than ${deadlineMs} ms`);
+  };
+  try {
+    if (job.type === "encode") {
+      const options = { ...job.options, onProgress: checkTime };
+      return { type: "encoded", ids: job.texts.map((text) => tokenizer.encode(text, options)) };
+    }
+    let left = maxChars;
+    const texts = job.batch.map((ids) => {
+      const text = decode(tokenizer, ids, (numChars) => {
+        checkTime();
+        if (numChars > left) throw new LimitError(`makes a text of over ${maxChars} characters`);
+      });
+      left -= text.length;
+      return text;
+    });
+    return { type: "decoded", texts };
+  } catch (error) {
+    if (!(error instanceof LimitError)) throw error;
+    return { type: "limit", message: error.message };
+  }
+}
+
+/** Text of ids, a chunk at a time; `check` gets the characters so far. */
+function decode(
+  tokenizer: Tokenizer,
+  ids: Uint32Array,
+  check: (numChars: number) => void,
+): string {
+  const detokenizer = tokenizer.createDetokenizer();
+  const parts: string[] = [];
+  let numChars = 0;
+  for (let at = 0; at < ids.length; at += DECODE_CHUNK) {
+    const part = detokenizer.push(ids.subarray(at, at + DECODE_CHUNK));
+    numChars += part.length;
+    check(numChars);
+    parts.push(part);
+  }
+  return parts.join("") + detokenizer.flush();
+}

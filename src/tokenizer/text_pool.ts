@@ -1,0 +1,134 @@
+import { EngineUnavailableError, RequestError } from "../core/errors.ts";
+import type { EncodeOptions } from "./encoder.ts";
+import { runTextJob, type TextJob, type TextLimits, type TextOutcome } from "./text_jobs.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+import { type HostProblem, WorkerHost } from "./worker_host.ts";
+import type { HostedWorker } from "./worker_messages.ts";
+import { TurnBudget } from "./turn_budget.ts";
+import { WorkerLanes } from "./worker_lanes.ts";
+
+/** Settings of a {@link TextPool}; the defaults are meant for serving. */
+export interface TextPoolOptions {
+  /** Time for one request's texts, ms, counted from when a Worker has them. */
+  readonly tokenizeDeadlineMs?: number;
+  /** Longest text of one request, or all its texts together, UTF-16 code units. */
+  readonly maxTextChars?: number;
+  /** Characters, or token ids, that are worked on in this isolate in one turn of its event loop. */
+  readonly maxInline?: number;
+  readonly spawnTokenizer?: () => HostedWorker<string, TextJob, TextOutcome>;
+}
+
+const DEADLINE_MS = 10_000;
+
+/** Twice what the longest contexts of today hold; what a body of 8 MiB can bring. */
+const MAX_TEXT_CHARS = 2 ** 23;
+
+/** Some ten milliseconds of work at most; most prompts are shorter. */
+const MAX_INLINE = 4096;
+
+/** Vocabularies of 35 MB on a busy machine. */
+const LOAD_DEADLINE_MS = 60_000;
+
+/** Characters that a token has on average, to compare runs of ids with texts. */
+const CHARS_PER_ID = 4;
+
+/**
+ * Tokenizes and detokenizes what requests bring, and never for long in the isolate that answers
+ * them: a request's few thousand characters are worked on here, those of many requests in several
+ * turns, and more than that goes to one of two Workers, by length. Each Worker loads
+ * the tokenizer when it is first needed, and then keeps it: for a vocabulary of 150,000 tokens some
+ * second and 200 MB, for one of 32,000 a fifth of that.
+ */
+export class TextPool {
+  readonly #tokenizer: Tokenizer;
+  readonly #lanes: WorkerLanes<string, TextJob, TextOutcome>;
+  readonly #limits: TextLimits;
+  readonly #maxInline: number;
+  readonly #turns: TurnBudget;
+
+  /** @param dir the directory that `tokenizer` was loaded from. */
+  constructor(dir: string, tokenizer: Tokenizer, options: TextPoolOptions = {}) {
+    const spawn = options.spawnTokenizer ?? spawnWorker;
+    this.#tokenizer = tokenizer;
+    this.#lanes = new WorkerLanes(() =>
+      new WorkerHost(dir, { spawn, loadDeadlineMs: LOAD_DEADLINE_MS })
+    );
+    this.#limits = {
+      deadlineMs: options.tokenizeDeadlineMs ?? DEADLINE_MS,
+      maxChars: options.maxTextChars ?? MAX_TEXT_CHARS,
+    };
+    this.#maxInline = options.maxInline ?? MAX_INLINE;
+    this.#turns = new TurnBudget(this.#maxInline);
+  }
+
+  /**
+   * Ids of each text of a request, all within one deadline.
+   *
+   * @throws {RequestError} 400 when the texts are too long together or take too long, 429 when too
+   * many others wait.
+   * @throws {EngineUnavailableError} when the Worker ended or the server is stopping.
+   */
+  async encode(
+    texts: readonly string[],
+    options: Omit<EncodeOptions, "onProgress"> = {},
+  ): Promise<readonly Uint32Array[]> {
+    const numChars = sumLengths(texts);
+    checkLength(numChars, this.#limits.maxChars);
+    const job: TextJob = { type: "encode", texts, options, limits: this.#limits };
+    const outcome = await this.#run(job, numChars, numChars);
+    if (outcome.type === "encoded") return outcome.ids;
+    throw toError(`Tokenizing ${numChars} characters`, outcome);
+  }
+
+  /**
+   * Text of each run of ids of a request, special tokens written out, all within one deadline.
+   *
+   * @throws as {@link TextPool.encode}; the limit on characters is on the texts made.
+   */
+  async decode(batch: readonly Iterable<number>[]): Promise<readonly string[]> {
+    const arrays = batch.map((ids) => Uint32Array.from(ids));
+    const numIds = sumLengths(arrays);
+    const job: TextJob = { type: "decode", batch: arrays, limits: this.#limits };
+    const outcome = await this.#run(job, numIds, numIds * CHARS_PER_ID);
+    if (outcome.type === "decoded") return outcome.texts;
+    throw toError(`Detokenizing ${numIds} tokens`, outcome);
+  }
+
+  /** Ends the Workers; jobs under way and waiting fail. Idempotent. */
+  close(): void {
+    this.#lanes.close();
+    this.#turns.close();
+  }
+
+  async #run(job: TextJob, size: number, numChars: number): Promise<TextOutcome | HostProblem> {
+    if (size > this.#maxInline) return await this.#lanes.run(job, numChars);
+    await this.#turns.take(size);
+    return runTextJob(this.#tokenizer, job);
+  }
+}
+
+function checkLength(numChars: number, maxChars: number): void {
+  if (numChars <= maxChars) return;
+  throw new RequestError(
+    `The texts of a request may have at most ${maxChars} characters together, got ${numChars}`,
+    { code: "text_too_long", details: { n_chars: numChars, max_chars: maxChars } },
+  );
+}
+
+function sumLengths(items: readonly { readonly length: number }[]): number {
+  return items.reduce((sum, { length }) => sum + length, 0);
+}
+
+function toError(what: string, { type, ...rest }: TextOutcome | HostProblem): Error {
+  const message = "message" in rest ? rest.message : type;
+  if (type === "stopping") return new EngineUnavailableError(message);
+  if (type === "busy") {
+    return new RequestError(message, { status: 429, type: "rate_limit_error", code: "overloaded" });
+  }
+  if (type === "limit") return new RequestError(`${what} ${message}`, { code: "text_limit" });
+  return new EngineUnavailableError(`${what} failed, please try again: ${message}`);
+}
+
+function spawnWorker(): Worker {
+  return new Worker(new URL("./tokenizer_worker.ts", import.meta.url), { type: "module" });
+}

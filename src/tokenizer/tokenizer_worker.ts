@@ -1,0 +1,32 @@
+/**
+ * Tokenizes long texts and detokenizes long runs of ids, away from the isolate that answers
+ * requests. It loads a tokenizer of its own: strings and ids cross between isolates, objects do not.
+ */
+import { runTextJob, type TextJob, type TextOutcome } from "./text_jobs.ts";
+import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
+import type { FromWorker, ToWorker, WorkerScope } from "./worker_messages.ts";
+
+/** `load` names the model's directory. */
+const scope = self as unknown as WorkerScope<string, TextJob, TextOutcome>;
+
+let tokenizer: Tokenizer | undefined;
+
+function answer(message: ToWorker<string, TextJob>): FromWorker<TextOutcome> {
+  if (message.type === "load") {
+    try {
+      tokenizer = loadTokenizer(message.load);
+      return { type: "loaded" };
+    } catch (error) {
+      return { type: "refused", message: (error as Error).message };
+    }
+  }
+  // The host sends "load" first and waits for its answer.
+  return { type: "done", outcome: runTextJob(tokenizer!, message.request) };
+}
+
+scope.onmessage = ({ data }) => {
+  const message = answer(data);
+  const isEncoded = message.type === "done" && message.outcome.type === "encoded";
+  const moved = isEncoded ? message.outcome.ids.map(({ buffer }) => buffer) : [];
+  scope.postMessage(message, moved);
+};
