@@ -53,6 +53,7 @@ function* inChunks(pieces: Iterable<string>): Generator<string, undefined> {
 function* pieces(fields: Readonly<Record<string, unknown>>): Generator<string> {
   let separator = "{";
   for (const [name, value] of Object.entries(fields)) {
+    if (value === undefined) continue;
     yield `${separator}${JSON.stringify(name)}:`;
     separator = ",";
     if (value instanceof LongList) yield* listPieces(value);

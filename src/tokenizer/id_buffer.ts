@@ -3,11 +3,6 @@ export class IdBuffer {
   #ids = new Uint32Array(256);
   #length = 0;
 
-  /** The last id, or undefined while there is none. */
-  get last(): number | undefined {
-    return this.#length === 0 ? undefined : this.#ids[this.#length - 1];
-  }
-
   push(id: number): void {
     if (this.#length === this.#ids.length) {
       const larger = new Uint32Array(2 * this.#length);

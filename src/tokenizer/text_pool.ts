@@ -35,9 +35,9 @@ const CHARS_PER_ID = 4;
 /**
  * Tokenizes and detokenizes what requests bring, and never for long in the isolate that answers
  * them: a request's few thousand characters are worked on here, those of many requests in several
- * turns, and more than that goes to one of two Workers, by length. Each Worker loads
- * the tokenizer when it is first needed, and then keeps it: for a vocabulary of 150,000 tokens some
- * second and 200 MB, for one of 32,000 a fifth of that.
+ * turns, and more than that goes to one of two Workers, by length. Each Worker loads the tokenizer
+ * when it is first needed, and then keeps it: a vocabulary of 150,000 tokens takes it a second or
+ * two and 130 to 190 MB, one of 32,000 half a second and 80 MB.
  */
 export class TextPool {
   readonly #tokenizer: Tokenizer;

@@ -9,7 +9,7 @@ async function answerOf(fields: Record<string, unknown>): Promise<Response> {
 Deno.test("longJson() writes what JSON.stringify() writes, short and long", async () => {
   const cases: Record<string, unknown>[] = [
     {},
-    { a: 1, b: null, c: 'x\n"y"', d: [1, { e: true }] },
+    { a: 1, b: null, c: 'x\n"y"', d: [1, { e: true }], gone: undefined },
     { text: "🦙\ud800é\n".repeat(40_000), odd: `x${"🦙".repeat(70_000)}` },
   ];
   for (const fields of cases) {
