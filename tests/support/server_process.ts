@@ -79,7 +79,7 @@ export class ServerProcess {
     return ServerProcess.#spawn([...run, "serve", "--port", "0", ...args], env, READY);
   }
 
-  /** Starts a script that serves and says "Ready" as `main.ts` does; its path and flags of Deno come first. */
+  /** Starts a script that serves and says "Ready" as `main.ts` does; flags of Deno come first. */
   static startScript(args: readonly string[]) {
     return ServerProcess.#spawn(["run", "--no-check", ...PERMISSIONS, ...args], {}, READY);
   }
