@@ -29,7 +29,7 @@ const MAX_LOGGED = 65_536;
 /** Time for an isolate to end its step and release its device; a step is far shorter. */
 const STOP_DEADLINE_MS = 10_000;
 
-/** Threads that could not be ended, each in a loop or a driver's call, with which no other is started. */
+/** As many threads that cannot be ended, in a loop or a driver's call, are the end: no other starts. */
 const MAX_STUCK_THREADS = 2;
 
 /**
@@ -40,8 +40,8 @@ const MAX_STUCK_THREADS = 2;
  *                            '--> draining            (close() leaves this state too)
  *
  * What is in flight when an isolate dies ends with an error: its KV cache is gone with it, and only
- * the caller knows whether a second answer may differ from the first. `failed` is final: after too many
- * deaths in a row, or with too many threads that cannot be ended, another process has better prospects.
+ * the caller knows whether a second answer may differ from the first. `failed` is final: after too
+ * many deaths in a row, or with too many threads that cannot be ended, only another process helps.
  */
 export class EngineClient implements EnginePort {
   readonly #options: Required<Omit<EngineClientOptions, "restart">>;

@@ -8,10 +8,10 @@ const MIB = 2 ** 20;
 /**
  * The engine isolate on a thread of its own.
  *
- * A Worker of `node:worker_threads`, not of the Web: one whose heap is full ends alone there, while it
- * takes the whole process along here. Its end shows on a port that it holds and nobody uses: the port
- * closes when the isolate is gone, also after `close` or `exit`, and stays open while its thread is in
- * a loop or in a driver's call that `terminate` cannot end.
+ * It is a Worker of `node:worker_threads`, which ends alone when its heap is full; a Worker of the
+ * Web takes the whole process along. Its end shows on a port that it holds and nobody uses: the port
+ * closes when the isolate is gone, also after `close` or `exit`, and stays open while the thread is
+ * in a loop or a driver's call that `terminate` cannot end.
  */
 export class EngineThread implements EngineWorker {
   readonly #worker: Worker;
@@ -33,7 +33,7 @@ export class EngineThread implements EngineWorker {
   listen({ onMessage, onError, onExit }: WorkerListener): void {
     this.#worker.on("message", onMessage);
     this.#worker.on("error", (error) => onError(messageOf(error)));
-    // A port closes only for who reads it; it must not keep the process alive.
+    // Only a port that is read tells of its end; this one must not keep the process alive.
     this.#lifeline.on("message", () => {});
     this.#lifeline.on("close", onExit);
     this.#lifeline.unref();

@@ -8,7 +8,7 @@ export interface RestartPolicy {
   readonly initialDelayMs: number;
   /** Longest wait, ms. */
   readonly maxDelayMs: number;
-  /** How long after its start an isolate must still make steps for earlier deaths to be forgotten, ms. */
+  /** Earlier deaths are forgotten when an isolate makes a step this long after it was ready, ms. */
   readonly forgiveAfterMs: number;
 }
 
@@ -23,8 +23,8 @@ export const DEFAULT_RESTART: RestartPolicy = {
 /**
  * Deaths of the engine in a row.
  *
- * A step alone ends no row: a request that kills each isolate soon after its first step would be tried
- * for ever. An isolate that makes a step `forgiveAfterMs` after it was ready has proved itself.
+ * A step alone ends no row, or a request that kills each isolate after its first step would be tried
+ * for ever: an isolate has to make one `forgiveAfterMs` after it was ready.
  */
 export class FailureCount {
   readonly #policy: RestartPolicy;

@@ -21,7 +21,7 @@ const WARM_UP_TOKENS = 64;
 /** How much slower than in the warm-up a token may be, with a long context or on a busy machine. */
 const SLOWNESS = 4;
 
-/** Longest time between two looks, ms. */
+/** Longest time between two ticks, ms. */
 const MAX_TICK_MS = 1000;
 
 /** What an isolate answers to a ping. */
@@ -42,12 +42,12 @@ export interface WatchdogOptions {
 }
 
 /**
- * Notices an isolate that hangs: one that is in a loop, waits for what never comes, or has work and does
- * not advance (Law 7).
+ * Notices an isolate that hangs: one that is in a loop, waits for what never comes, or has work and
+ * does not advance (Law 7).
  *
- * Its event loop stands still while the device computes, so that an answer to a ping may take as long as
- * a step. What counts is that it advances, or has nothing to do. Silence is counted in looks, which come
- * late where the process itself has been stopped: an isolate is not blamed for that.
+ * The isolate's event loop stands still while the device computes, so an answer to a ping may take as
+ * long as a step. What counts is that it advances, or has nothing to do. Silence is counted in ticks
+ * of a timer, not in time, which goes on while the whole process is stopped.
  */
 export class Watchdog {
   readonly #options: WatchdogOptions;
@@ -84,7 +84,7 @@ export class Watchdog {
     this.#numAdvances = numAdvances;
   }
 
-  /** Looks no more until it is told to watch again. Idempotent. */
+  /** Watches nothing until it is told to. Idempotent. */
   cancel(): void {
     this.#cancelTick();
     this.#cancelTick = () => {};
@@ -107,8 +107,8 @@ export class Watchdog {
 }
 
 /**
- * How long a step of an engine may take unless a time was given, ms: two minutes, or four times what its
- * largest step would take at the speed of its warm-up, where that is longer.
+ * How long a step of an engine may take unless a time was given, ms: two minutes, or four times what
+ * its largest step would take at the speed of its warm-up, where that is longer.
  */
 export function stepDeadlineMs({ phases, maxNumBatchedTokens }: EngineInfo): number {
   const warmUp = phases.find(({ name }) => name === WARM_UP_PHASE)?.seconds ?? 0;

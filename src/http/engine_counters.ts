@@ -5,7 +5,7 @@ import type { EnginePort } from "../core/generation.ts";
 /** As much of the engine as its counters are read from. */
 type Counted = Pick<EnginePort, "stats" | "numRestarts">;
 
-/** A counter that the engine keeps: its help, and where its statistics, or it itself, hold the value. */
+/** A counter that the engine keeps: its help, and where the engine holds the value. */
 interface EngineCounter {
   readonly help: string;
   readonly read: (stats: EngineStats, engine: Counted) => number;

@@ -77,7 +77,7 @@ export class ProcessEnd {
   }
 }
 
-/** Says why the process cannot go on, and ends it: a sentence where there is one, else the stack. */
+/** Ends the process with what went wrong: a sentence where there is one, else the stack. */
 export function exitFor(error: unknown): never {
   const isSentence = error instanceof StartupError || error instanceof EngineUnavailableError;
   console.error(isSentence ? `error: ${error.message}` : error);

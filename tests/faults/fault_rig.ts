@@ -113,8 +113,8 @@ async function assertRefused(response: Response): Promise<void> {
 }
 
 /**
- * Makes `fault` happen while 16 streams and 4 requests for whole answers are under way, and checks that
- * each is answered, as is the request that did it.
+ * Makes `fault` happen while 16 streams and 4 requests for whole answers are under way, and checks
+ * that each is answered, as is the request that did it.
  */
 export async function strike(url: string, fault: FaultName): Promise<void> {
   const streams = await Promise.all(Array.from({ length: NUM_STREAMS }, () => openStream(url)));

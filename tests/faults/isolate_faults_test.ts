@@ -4,7 +4,7 @@ import { listen } from "../http/server.ts";
 import type { FaultName } from "./fault_names.ts";
 import { assertServes, faultServer, health, metric, strike, untilReady } from "./fault_rig.ts";
 
-/** What each says of itself. Those that take a thread or the process along have a file of their own. */
+/** What each says of itself; those that may take a thread or the process along are not here. */
 const REASONS: Readonly<Partial<Record<FaultName, RegExp>>> = {
   throw: /a bug in the runner/,
   lost: /The fake device is gone/,

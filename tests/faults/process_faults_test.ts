@@ -3,7 +3,7 @@ import { EXIT_CODES } from "../../src/server/process_end.ts";
 import { ServerProcess } from "../support/server_process.ts";
 import { assertServes, metric, strike, untilReady } from "./fault_rig.ts";
 
-/** A server that fails on demand, at `port` or at a free one, each of whose isolates has a heap of 200 MiB. */
+/** A server that fails on demand, at `port` or a free one; heaps have 200 MiB. */
 function startFaulty(maxNumFailures: number, port = 0): Promise<ServerProcess> {
   const heap = "--v8-flags=--max-old-space-size=200";
   const numbers = [maxNumFailures, port].map(String);

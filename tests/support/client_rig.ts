@@ -36,7 +36,7 @@ export class ClientRig {
 
   readonly client: EngineClient;
 
-  /** Gives up at the third failure unless `restart` says otherwise; starts may take 8 s, steps 4 s. */
+  /** Gives up at the third failure unless told otherwise; a start may take 8 s, a step 4 s. */
   constructor(restart: Partial<RestartPolicy> = {}) {
     this.client = new EngineClient({
       spawn: () => {

@@ -116,7 +116,7 @@ export class ServerProcess {
     return ServerProcess.#spawn(limited, READY);
   }
 
-  /** Starts a script that serves and says "Ready" as `main.ts` does; its path and flags of Deno come first. */
+  /** Starts a script that serves and says "Ready" as `main.ts` does; flags of Deno come first. */
   static startScript(args: readonly string[]) {
     return ServerProcess.#spawn(command(["run", "--no-check", ...PERMISSIONS, ...args]), READY);
   }
