@@ -174,7 +174,7 @@ export const ConfigSchema = z.object({
     group: SCHEDULER,
     value: "TOKENS",
   }),
-  maxQueuedRequests: z.int().min(1).max(65_536).default(256).meta({
+  maxQueuedRequests: z.int().min(1).max(65_536).default(1024).meta({
     description: "Most sequences that one API key has waiting, and most of one request; more are " +
       "answered with 429 and 400. All keys together: this times their number",
     group: SCHEDULER,

@@ -137,7 +137,7 @@ export const DEFAULT_LIMITS: DoorLimits = {
   maxBodyBytes: 8 * 2 ** 20,
   maxUnfinishedBytes: 64 * 2 ** 20,
   bodyTimeoutMs: 60_000,
-  maxNumSequences: 256,
+  maxNumSequences: 1024,
   keepAliveMs: 30_000,
 };
 
