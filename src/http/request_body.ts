@@ -1,6 +1,7 @@
 import { STATUS_CODE } from "@std/http";
 import type { Context, MiddlewareHandler } from "hono";
 import { RequestError } from "../core/errors.ts";
+import { JsonCost } from "./json_cost.ts";
 
 /** Bounds of request bodies. */
 export interface BodyLimits {
@@ -8,6 +9,8 @@ export interface BodyLimits {
   readonly maxBodyBytes: number;
   /** Most bytes held of bodies that are not complete, all requests together. */
   readonly maxUnfinishedBytes: number;
+  /** Most that a body may cost to parse, in units of {@link JsonCost}. */
+  readonly maxJsonCost: number;
   /** Time for a body to arrive whole, in ms. */
   readonly bodyTimeoutMs: number;
 }
@@ -27,9 +30,9 @@ export function boundBodies(limits: BodyLimits): MiddlewareHandler {
 }
 
 /**
- * Reads the body of a request whole, as text.
+ * Reads the body of a request whole, as a text that is to be JSON.
  *
- * @throws {RequestError} 413 for a body beyond the limit, 408 for one that takes too long, 503 for the
+ * @throws {RequestError} 413 for a body beyond the limits of bytes or of values, 408 for one that takes too long, 503 for the
  * largest one where all unfinished bodies together are too many, 400 for one that breaks off.
  */
 export async function readBodyText(c: Context): Promise<string> {
@@ -55,7 +58,7 @@ export class RequestBodies {
 
   /** Reads one body; `length` is what its header announces. Errors as in {@link readBodyText}. */
   async read(stream: ReadableStream<Uint8Array> | null, length: number): Promise<Uint8Array> {
-    const { maxBodyBytes, bodyTimeoutMs } = this.#limits;
+    const { maxBodyBytes, maxJsonCost, bodyTimeoutMs } = this.#limits;
     if (length > maxBodyBytes) throw tooLarge(maxBodyBytes);
     if (stream === null) return new Uint8Array();
     const body = new UnfinishedBody(stream.getReader());
@@ -65,8 +68,10 @@ export class RequestBodies {
       for (;;) {
         const chunk = await body.next();
         if (chunk === undefined) return body.bytes;
+        body.cost.add(chunk);
         const isTooLarge = body.numBytes + chunk.byteLength > maxBodyBytes;
         if (isTooLarge) this.#refuse(body, tooLarge(maxBodyBytes));
+        else if (body.cost.total > maxJsonCost) this.#discard(body, chunk);
         else this.#append(body, chunk);
       }
     } finally {
@@ -79,6 +84,12 @@ export class RequestBodies {
   #refuse(body: UnfinishedBody, error: RequestError): void {
     this.#numBytes -= body.capacity;
     body.refuse(error);
+  }
+
+  /** Its bytes are within bounds, so the client may send them all, and is answered in peace. */
+  #discard(body: UnfinishedBody, chunk: Uint8Array): void {
+    this.#numBytes -= body.capacity;
+    body.discard(chunk.byteLength, tooManyValues(this.#limits.maxJsonCost));
   }
 
   #append(body: UnfinishedBody, chunk: Uint8Array): void {
@@ -97,6 +108,8 @@ class UnfinishedBody {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   #buffer = new Uint8Array();
   #refusal: RequestError | undefined;
+  #discardedFor: RequestError | undefined;
+  readonly cost = new JsonCost();
   numBytes = 0;
 
   constructor(reader: ReadableStreamDefaultReader<Uint8Array>) {
@@ -114,9 +127,10 @@ class UnfinishedBody {
 
   /** The next chunk, or undefined at the end. */
   async next(): Promise<Uint8Array | undefined> {
-    const result = await this.#read();
+    const { value } = await this.#read();
     if (this.#refusal !== undefined) throw this.#refusal;
-    return result.value;
+    if (value === undefined && this.#discardedFor !== undefined) throw this.#discardedFor;
+    return value;
   }
 
   append(chunk: Uint8Array): void {
@@ -129,6 +143,13 @@ class UnfinishedBody {
     }
     this.#buffer.set(chunk, this.numBytes);
     this.numBytes = size;
+  }
+
+  /** Keeps nothing of the body any more; its end brings `error`. */
+  discard(numBytes: number, error: RequestError): void {
+    this.#discardedFor ??= error;
+    this.#buffer = new Uint8Array();
+    this.numBytes += numBytes;
   }
 
   /** Gives the body up: what it holds is released now, and whoever reads it gets `error`. */
@@ -157,6 +178,14 @@ function tooLarge(maxBytes: number): RequestError {
     status: STATUS_CODE.ContentTooLarge,
     code: "request_too_large",
   });
+}
+
+function tooManyValues(maxCost: number): RequestError {
+  return new RequestError(
+    `The body has too many values: at most ${maxCost} elements of arrays, where each array counts as ` +
+      "4, each object as 8 and each field as 16",
+    { status: STATUS_CODE.ContentTooLarge, code: "request_too_large" },
+  );
 }
 
 function tooSlow(ms: number): RequestError {

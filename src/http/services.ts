@@ -136,6 +136,7 @@ export interface DoorLimits extends BodyLimits {
 export const DEFAULT_LIMITS: DoorLimits = {
   maxBodyBytes: 8 * 2 ** 20,
   maxUnfinishedBytes: 64 * 2 ** 20,
+  maxJsonCost: 2 ** 19,
   bodyTimeoutMs: 60_000,
   maxNumSequences: 1024,
   keepAliveMs: 30_000,

@@ -12,7 +12,7 @@ import { UNSUPPORTED_IN_CHAT, type UnsupportedFields } from "./unsupported_field
 
 /** Longest text taken, UTF-16 code units: more than the longest contexts of today hold. */
 const MAX_CHARS = 2 ** 22;
-const MAX_TOKENS = 2 ** 20;
+const MAX_TOKENS = 2 ** 18;
 
 const Text = z.string().max(MAX_CHARS).nullish();
 const Flag = z.boolean().nullish();

@@ -162,7 +162,11 @@ function describe(error: unknown, host: string, port: number): string {
   if (code === "EADDRINUSE") {
     return `Port ${port} on ${host} is in use; choose another with --port, or 0 for any free one`;
   }
-  if (code === "EACCES" || error instanceof Deno.errors.NotCapable) {
+  if (error instanceof Deno.errors.NotCapable) {
+    return `Deno's permissions do not allow listening on ${host}:${port}: "deno task start" listens ` +
+      `on 127.0.0.1 alone, "deno run -A main.ts serve" anywhere (--allow-net)`;
+  }
+  if (code === "EACCES") {
     return `Not allowed to listen on ${host}:${port}; choose a port above 1023 with --port`;
   }
   return `Cannot listen on ${host}:${port} (--host, --port): ${message}`;

@@ -153,7 +153,7 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
     logFormat: "text",
     maxNumSeqs: 64,
     maxNumBatchedTokens: 512,
-    maxNumWaitingSeqs: 256,
+    maxNumWaitingSeqs: 1024,
   });
   const args = ["--num-gpu-blocks-override", "9", "--kv-cache-memory-bytes", "1MiB"];
   const config = toEngineConfig(parseConfig([...args, "--max-model-len", "77"], {}), "m");

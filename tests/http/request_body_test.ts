@@ -3,7 +3,12 @@ import { RequestError } from "../../src/core/errors.ts";
 import { type BodyLimits, RequestBodies } from "../../src/http/request_body.ts";
 import { testServer } from "./server.ts";
 
-const LIMITS: BodyLimits = { maxBodyBytes: 1000, maxUnfinishedBytes: 1e6, bodyTimeoutMs: 60_000 };
+const LIMITS: BodyLimits = {
+  maxBodyBytes: 1000,
+  maxUnfinishedBytes: 1e6,
+  maxJsonCost: 1000,
+  bodyTimeoutMs: 60_000,
+};
 
 /** A body that a test sends piece by piece. */
 function openBody() {
@@ -122,4 +127,32 @@ Deno.test("a body that breaks off is the client's mistake, and no stack in the l
   const response = await asking;
   assertEquals([response.status, (await response.json()).error.code], [400, "invalid_body"]);
   assertEquals(server.log.filter(({ level }) => level === "error"), []);
+});
+
+Deno.test("a body of more values than may be parsed is refused as it comes", async () => {
+  const server = testServer();
+  const ask = async (body: string) => {
+    const headers = { "content-type": "application/json" };
+    const response = await server.request("/v1/completions", { method: "POST", headers, body });
+    return [response.status, (await response.json()).error.code];
+  };
+  const limits = { ...server.services.limits, maxBodyBytes: 8e6 };
+  const large = testServer({ limits });
+  for (const value of ["1", "{}", "[]", '"a"', '{"a":1}']) {
+    const body = `{"prompt":[${Array(700_000).fill(value).join()}]}`;
+    const response = await large.post("/v1/completions", JSON.parse('{"prompt":"a"}'));
+    assertEquals(response.status, 200);
+    await response.body?.cancel();
+    const refused = await large.request("/v1/completions", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body,
+    });
+    assertEquals([refused.status, (await refused.json()).error.code], [413, "request_too_large"]);
+  }
+  // Inside of a string nothing counts, whatever it looks like.
+  assertEquals(await ask(`{"prompt":"${'\\\\[{,:\\"'.repeat(8000)}"}`), [
+    400,
+    "context_length_exceeded",
+  ]);
 });

@@ -38,6 +38,7 @@ export function testServer(changes: Partial<Services> = {}): TestServer {
     limits: {
       maxBodyBytes: 100_000,
       maxUnfinishedBytes: 1_000_000,
+      maxJsonCost: 2 ** 19,
       bodyTimeoutMs: 60_000,
       maxNumSequences: 128,
       keepAliveMs: 15_000,
