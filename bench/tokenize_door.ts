@@ -11,6 +11,7 @@
 import { DEFAULT_LIMITS } from "../src/http/services.ts";
 import { loadTextService } from "../src/tokenizer/text_service.ts";
 import { INFO } from "../tests/http/fake_engine.ts";
+import { listen } from "../src/server/listen.ts";
 import { testServer } from "../tests/http/server.ts";
 
 const DEMO = new URL("../models/demo", import.meta.url).pathname;
@@ -73,9 +74,8 @@ async function serve(dir: string): Promise<void> {
   const text = await loadTextService(dir);
   const server = testServer({ text, limits: DEFAULT_LIMITS });
   server.engine.info = { ...INFO, maxModelLen: 2 ** 22, vocabSize: text.vocabSize };
-  const say = ({ port }: { port: number }) => Deno.stdout.writeSync(encode(`${port}\n`));
-  const options = { port: 0, hostname: "127.0.0.1", onListen: say };
-  await Deno.serve(options, server.app.fetch).finished;
+  const { url } = await listen({ host: "127.0.0.1", port: 0 }, server.app.fetch);
+  Deno.stdout.writeSync(encode(`${new URL(url).port}\n`));
 }
 
 function encode(text: string): Uint8Array {

@@ -3,6 +3,7 @@
  * `--max-engine-failures` and of the port.
  */
 // deno-lint-ignore-file no-console -- the parent reads where it listens
+import { listen } from "../../src/server/listen.ts";
 import { ProcessEnd } from "../../src/server/process_end.ts";
 import { faultServer } from "./fault_rig.ts";
 
@@ -14,12 +15,9 @@ const { client, server, start } = faultServer({
     if (state === "failed") end.giveUp(reason);
   },
 });
-const door = Deno.serve(
-  { hostname: "127.0.0.1", port: port!, onListen: () => {} },
-  server.app.fetch,
-);
+const door = await listen({ host: "127.0.0.1", port: port! }, server.app.fetch);
 const end = new ProcessEnd({ shutdown: () => door.shutdown(), deadlineMs: 30_000 });
 end.serves({ stop: (deadlineMs) => client.drain(deadlineMs) });
 end.onSignals();
 await start();
-console.log(`Ready http://127.0.0.1:${door.addr.port}`);
+console.log(`Ready ${door.url}`);

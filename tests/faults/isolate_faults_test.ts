@@ -28,7 +28,7 @@ for (const [fault, reason] of Object.entries(REASONS) as [FaultName, RegExp][]) 
     });
     const { client, server } = faulty;
     const stateNow = async () => (await (await server.request("/health")).json()).state;
-    await using door = listen(server);
+    await using door = await listen(server);
     // Before the door, which waits for what streams.
     using _closed = { [Symbol.dispose]: () => client.close() };
     const { url } = door;

@@ -156,7 +156,7 @@ Deno.test("answerAsStream() hides a bug behind a fixed message and logs it", asy
 Deno.test("answerAsStream() aborts the generation when the client's socket closes", async () => {
   const server = testServer();
   server.engine.isManual = true;
-  await using listening = listen(server);
+  await using listening = await listen(server);
   for (const numSteps of [0, 2]) {
     const abort = new AbortController();
     const response = await fetch(listening.url + PATH, {

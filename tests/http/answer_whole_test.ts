@@ -29,7 +29,7 @@ Deno.test("answerInOnePiece() aborts the generation when the client's socket clo
   for (const frame of Object.values(FRAMINGS)) {
     const server = testServer();
     server.engine.isManual = true;
-    await using listening = listen(server);
+    await using listening = await listen(server);
     const conn = await send(listening.port, frame(JSON.stringify({ ...CHAT, n: 2 })));
     await submitted(server);
     server.engine.run.step();
@@ -41,7 +41,7 @@ Deno.test("answerInOnePiece() aborts the generation when the client's socket clo
 
 Deno.test("answerInOnePiece() aborts nothing after a normal answer", async () => {
   const server = testServer();
-  await using listening = listen(server);
+  await using listening = await listen(server);
   const response = await fetch(listening.url + PATH, {
     method: "POST",
     body: JSON.stringify(CHAT),

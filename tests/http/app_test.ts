@@ -40,7 +40,7 @@ Deno.test("createApp() answers a wrong method with 405 and Allow", async () => {
 
 Deno.test("createApp() refuses a large body with 413, announced or not", async () => {
   const server = testServer();
-  await using listening = listen(server);
+  await using listening = await listen(server);
   const big = JSON.stringify({ ...CHAT, padding: "x".repeat(100_000) });
   const headers = { "content-type": "application/json" };
   const bodies = { announced: big, chunked: new Blob([big]).stream() };

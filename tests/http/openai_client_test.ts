@@ -15,7 +15,7 @@ async function withClient(
   apiKey = "key",
 ): Promise<void> {
   const server = testServer({ access: { apiKeys: ["key"], adminKeys: [], hostname: "127.0.0.1" } });
-  await using listening = listen(server);
+  await using listening = await listen(server);
   await use(new OpenAI({ baseURL: `${listening.url}/v1`, apiKey, maxRetries: 0 }), server);
 }
 

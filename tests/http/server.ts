@@ -3,6 +3,7 @@ import { createApp } from "../../src/http/app.ts";
 import { createSeedSource } from "../../src/http/seed_source.ts";
 import type { Services } from "../../src/http/services.ts";
 import { ServingMetrics } from "../../src/http/serving_metrics.ts";
+import { listen as openDoor } from "../../src/server/listen.ts";
 import { FakeEngine } from "./fake_engine.ts";
 import { FakeStopStrings, FakeText } from "./fake_text.ts";
 
@@ -76,8 +77,14 @@ export function testServer(changes: Partial<Services> = {}): TestServer {
   };
 }
 
-/** Serves the app on a free port until disposed of. */
-export function listen({ app }: TestServer) {
+/** Serves the app on a free port, as `quire serve` does, until disposed of. */
+export async function listen({ app }: TestServer) {
+  const { url, shutdown } = await openDoor({ host: "127.0.0.1", port: 0 }, app.fetch);
+  return { port: Number(new URL(url).port), url, [Symbol.asyncDispose]: shutdown };
+}
+
+/** The same, as `deno serve` does. */
+export function listenByDeno({ app }: TestServer) {
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, app.fetch);
   return {
     port: server.addr.port,

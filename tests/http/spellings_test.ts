@@ -1,7 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { listen as listenByNode } from "../../src/server/listen.ts";
 import { exchange } from "../support/raw_http.ts";
-import { listen as listenByDeno, testServer } from "./server.ts";
+import { listen, listenByDeno, testServer } from "./server.ts";
 
 /**
  * Ways to write a target so that one parser reads `path` in it and another one `/health`, the only
@@ -77,10 +76,10 @@ async function statusOf(port: number, method: string, target: string, host: stri
   return (await exchange(port, head)).status;
 }
 
-for (const [name, listen] of [["node:http", byNode], ["Deno.serve", byDeno]] as const) {
+for (const [name, open] of [["node:http", listen], ["Deno.serve", listenByDeno]] as const) {
   Deno.test(`no spelling of target or Host opens a route without its key (${name})`, async () => {
     const server = testServer({ access: ACCESS });
-    await using listening = await listen(server);
+    await using listening = await open(server);
     const routes = closedRoutes(server.app);
     assert(routes.length >= 17);
     assert(TARGETS.length + HOSTS.length >= 40);
@@ -100,13 +99,4 @@ for (const [name, listen] of [["node:http", byNode], ["Deno.serve", byDeno]] as 
     assertEquals(await statusOf(listening.port, "GET", "/v1/models", "localhost"), 401);
     assertEquals(await statusOf(listening.port, "GET", "/health", "localhost:1"), 200);
   });
-}
-
-async function byNode({ app }: ReturnType<typeof testServer>) {
-  const door = await listenByNode({ host: "127.0.0.1", port: 0 }, app.fetch);
-  return { port: Number(new URL(door.url).port), [Symbol.asyncDispose]: () => door.shutdown() };
-}
-
-function byDeno(server: ReturnType<typeof testServer>) {
-  return Promise.resolve(listenByDeno(server));
 }

@@ -8,7 +8,7 @@ const DEMO_DIR = new URL("../../models/demo", import.meta.url).pathname;
 Deno.test("The door answers /health and short texts while it tokenizes the longest ones", async () => {
   const text = await loadTextService(DEMO_DIR, { tokenizeDeadlineMs: 600_000 });
   const server = testServer({ text, limits: DEFAULT_LIMITS });
-  await using door = listen(server);
+  await using door = await listen(server);
   const post = async (path: string, body: unknown) => {
     const response = await fetch(door.url + path, {
       method: "POST",
