@@ -1,10 +1,10 @@
-import { copyBlocksCall } from "../kernels/copy_blocks.ts";
-import { embedTokensCalls } from "../kernels/embed_tokens.ts";
-import { kvBlockWords, type KvShape } from "../kernels/kv_cache.ts";
-import { pagedAttentionCalls } from "../kernels/paged_attention.ts";
-import { normProductCalls, productCalls } from "../kernels/product.ts";
-import { ropeStoreKvCall } from "../kernels/rope_store_kv.ts";
-import { samplingCalls } from "../kernels/sampling.ts";
+import { copyBlocksCall } from "../kernels/kv/copy_blocks.ts";
+import { embedTokensCalls } from "../kernels/weights/embed_tokens.ts";
+import { kvBlockWords, type KvShape } from "../kernels/kv/kv_cache.ts";
+import { pagedAttentionCalls } from "../kernels/attention/paged_attention.ts";
+import { normProductCalls, productCalls } from "../kernels/matmul/product.ts";
+import { ropeStoreKvCall } from "../kernels/kv/rope_store_kv.ts";
+import { samplingCalls } from "../kernels/sampling/sampling.ts";
 import type { StepDims } from "../kernels/step.ts";
 import { StartupError } from "../src/core/errors.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";

@@ -1,9 +1,9 @@
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import type { KvCacheDtype } from "../src/core/engine_config.ts";
 import type { StepDims } from "../kernels/step.ts";
-import type { Tuning } from "../kernels/tuning.ts";
-import type { WeightDtype } from "../kernels/weight_dtype.ts";
-import type { WeightPart } from "../kernels/weight_parts.ts";
+import type { Tuning } from "../kernels/tuning/tuning.ts";
+import type { WeightDtype } from "../kernels/weights/weight_dtype.ts";
+import type { WeightPart } from "../kernels/weights/weight_parts.ts";
 import type { ModelConfig } from "./model_config.ts";
 
 /** A vector or matrix of weights, and the checkpoint's tensors it is stacked from, row by row. */

@@ -1,8 +1,8 @@
-import { halvedRowsBytes } from "../../kernels/matrix_gemm.ts";
-import { quantizedRowsBytes } from "../../kernels/packed_product.ts";
-import { partsWords } from "../../kernels/sampling.ts";
+import { halvedRowsBytes } from "../../kernels/matmul/matrix_gemm.ts";
+import { quantizedRowsBytes } from "../../kernels/matmul/packed_product.ts";
+import { partsWords } from "../../kernels/sampling/sampling.ts";
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
-import { MAX_GRID, type Tuning } from "../../kernels/tuning.ts";
+import { MAX_GRID, type Tuning } from "../../kernels/tuning/tuning.ts";
 import type { ModelConfig } from "../../models/model_config.ts";
 import type { Activations } from "../../models/model_family.ts";
 import { ceilDiv } from "../base/math.ts";

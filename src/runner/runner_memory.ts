@@ -1,5 +1,5 @@
-import { attentionQueryTile } from "../../kernels/paged_attention.ts";
-import type { Tuning } from "../../kernels/tuning.ts";
+import { attentionQueryTile } from "../../kernels/attention/paged_attention.ts";
+import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import type { Activations } from "../../models/model_family.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { invariant } from "../base/invariant.ts";

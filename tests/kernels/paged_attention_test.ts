@@ -1,7 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
-import type { KvShape } from "../../kernels/kv_cache.ts";
-import { attentionQueryTile, pagedAttentionCalls } from "../../kernels/paged_attention.ts";
-import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
+import type { KvShape } from "../../kernels/kv/kv_cache.ts";
+import {
+  attentionQueryTile,
+  pagedAttentionCalls,
+} from "../../kernels/attention/paged_attention.ts";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
 import { filledKv } from "../support/kv_fixture.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { matrixTilesOf } from "../../kernels/matrix_tuning.ts";
+import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
 import {
   addsAlike,
   fits,
@@ -7,7 +7,7 @@ import {
   SOFTWARE_TUNING,
   type Tuning,
   tuningFor,
-} from "../../kernels/tuning.ts";
+} from "../../kernels/tuning/tuning.ts";
 import type { Capabilities } from "../../src/device/capabilities.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 

@@ -1,8 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
-import { kvBlockWords } from "../../kernels/kv_cache.ts";
-import { attentionQueryTile, pagedAttentionCalls } from "../../kernels/paged_attention.ts";
-import { ropeStoreKvCall } from "../../kernels/rope_store_kv.ts";
-import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
+import { kvBlockWords } from "../../kernels/kv/kv_cache.ts";
+import {
+  attentionQueryTile,
+  pagedAttentionCalls,
+} from "../../kernels/attention/paged_attention.ts";
+import { ropeStoreKvCall } from "../../kernels/kv/rope_store_kv.ts";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import type { KvCacheDtype } from "../../src/core/engine_config.ts";
 import type { Device } from "../../src/device/device.ts";

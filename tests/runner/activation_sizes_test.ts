@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { matrixTilesOf } from "../../kernels/matrix_tuning.ts";
-import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
+import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
 import { findShape, shapeConfig } from "../../bench/shapes.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { GPU_TUNING } from "../../kernels/tuning.ts";
+import { GPU_TUNING } from "../../kernels/tuning/tuning.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { allocateMemory, bindableSteps, stepLimits } from "../../src/runner/runner_memory.ts";
 import { withProperties } from "../support/acting_device.ts";
