@@ -14,7 +14,7 @@
 // idle: neighbouring splits may be of different sequences.
 // Method: PagedAttention (Kwon 2023, 2309.06180) with flash-decoding's splits, of fixed length, so that
 // a sequence's result does not depend on its batch. paged_attention_reduce joins the parts.
-// Reference: paged_attention.ts; error below 1e-5 * max |V| over both kernels.
+// Reference: paged_attention_definition.ts; error below 1e-5 * max |V| over both kernels.
 
 const H: u32 = ${H}u;
 const LANES_PER_SPLIT: u32 = ${H / G / HEADS}u;

@@ -13,7 +13,7 @@
 // A lane attends to each split of its context by itself and joins them in order, as paged_attention_decode
 // and paged_attention_reduce do it with the same text (_attend.wgsl, _join_splits.wgsl): a row has the same
 // bits here and there.
-// Reference: paged_attention.ts; error below 1e-5 * max |V|.
+// Reference: paged_attention_definition.ts; error below 1e-5 * max |V|.
 
 const H: u32 = ${H}u;
 const HEADS_PER_KV: u32 = ${H / G}u;

@@ -9,7 +9,7 @@
 //   3 out    f32 [T, H, D]
 // Dispatch: (ceil(H * D/4 / 64), S, 1), one lane per four dims, which joins all splits in their order
 // (_join_splits.wgsl).
-// Reference: paged_attention.ts, with paged_attention_decode.
+// Reference: paged_attention_definition.ts; 1e-5 * max |V| with paged_attention_decode.
 
 const H: u32 = ${H}u;
 const SPLIT_LEN: u32 = ${SPLIT_LEN}u;

@@ -8,7 +8,7 @@
 //   2 peaks  f32 of each decode [H, M, 2], peak and total
 //   3 out    f32 [T, H, D]
 // Dispatch: (H, S, 1). Lanes along D, ROWS splits at a time; weights of LANES splits are computed at once.
-// Reference: paged_attention_definition.ts, with paged_attention_decode_shared.
+// Reference: paged_attention_definition.ts; 1e-5 * max |V| with paged_attention_decode_shared.
 
 const H: u32 = ${H}u;
 const SPLIT_LEN: u32 = ${SPLIT_LEN}u;

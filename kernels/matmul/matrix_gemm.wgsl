@@ -29,7 +29,7 @@
 //
 // A staged row is 16 bytes longer than what it holds: that keeps rows on 16 bytes, which Vulkan asks for,
 // and puts the eight rows that are read together on different banks.
-// Reference: matrix_gemm.ts. Products of f16 are exact; sums are f32, rounded or cut off once per unit, in an
+// Reference: matrix_gemm.ts; products of f16 are exact; sums are f32, rounded or cut off once per unit, in an
 // order that is the device's: s is off by less than 2^-23 (K / UNIT_K + UNIT_K) * sum_k |x w|. Units of f16
 // add 2^-10 * sum_k |x w| for weights that are not f16 in memory, and 2^-14 * sum_k |x| where weights are
 // below 2^-14, if the device flushes subnormal halves; weights beyond 65,504, which no model has, count

@@ -1,66 +1,94 @@
 import { assert, assertEquals } from "@std/assert";
-import { adjustLogits } from "../../kernels/sampling/adjust_logits.ts";
-import { copyBlocks } from "../../kernels/kv/copy_blocks.ts";
-import { embedTokens } from "../../kernels/weights/embed_tokens.ts";
-import { findKvDamage } from "../../kernels/kv/find_kv_damage.ts";
-import { gemm } from "../../kernels/matmul/gemm.ts";
-import { halveRows } from "../../kernels/matmul/halve_rows.ts";
-import { matrixGemm } from "../../kernels/matmul/matrix_gemm.ts";
-import { matmul } from "../../kernels/matmul/matmul.ts";
-import { normMatmul } from "../../kernels/matmul/norm_matmul.ts";
-import { normQuantize } from "../../kernels/matmul/norm_quantize.ts";
-import { packedGemm } from "../../kernels/matmul/packed_gemm.ts";
-import { packedMatmul } from "../../kernels/matmul/packed_matmul.ts";
-import {
-  pagedAttentionDecode,
-  pagedAttentionPrefill,
-} from "../../kernels/attention/paged_attention.ts";
-import { pagedAttentionReduce } from "../../kernels/attention/paged_attention_reduce.ts";
-import {
-  pagedAttentionDecodeShared,
-  pagedAttentionPrefillShared,
-  pagedAttentionPrefillSplitsShared,
-  pagedAttentionReduceShared,
-} from "../../kernels/attention/paged_attention_shared.ts";
-import { panelWeights } from "../../kernels/weights/panel_weights.ts";
-import { quantizeRows } from "../../kernels/matmul/quantize_rows.ts";
-import { rmsNorm } from "../../kernels/norm/rms_norm.ts";
-import { ropeStoreKv, ropeStoreQuantizedKv } from "../../kernels/kv/rope_store_kv.ts";
-import { sampleParts } from "../../kernels/sampling/sample_parts.ts";
-import { sampleTokens } from "../../kernels/sampling/sample_tokens.ts";
-import { topLogprobs } from "../../kernels/sampling/top_logprobs.ts";
+import type { Kernel } from "../../src/device/kernel.ts";
 
-const KERNELS = [
-  adjustLogits,
-  copyBlocks,
-  embedTokens,
-  findKvDamage,
-  gemm,
-  halveRows,
-  matmul,
-  matrixGemm,
-  normMatmul,
-  normQuantize,
-  packedGemm,
-  packedMatmul,
-  pagedAttentionDecode,
-  pagedAttentionPrefill,
-  pagedAttentionReduce,
-  pagedAttentionDecodeShared,
-  pagedAttentionPrefillShared,
-  pagedAttentionPrefillSplitsShared,
-  pagedAttentionReduceShared,
-  panelWeights,
-  quantizeRows,
-  rmsNorm,
-  ropeStoreKv,
-  ropeStoreQuantizedKv,
-  sampleParts,
-  sampleTokens,
-  topLogprobs,
-];
+const KERNELS_FOLDER = new URL("../../kernels/", import.meta.url);
 
-for (const { name, source, bindings } of KERNELS) {
+/** A file below `kernels/`: its folder, and its name with and without `.wgsl` or `.ts`. */
+interface KernelFile {
+  readonly folder: URL;
+  readonly name: string;
+  readonly stem: string;
+}
+
+function* filesIn(folder: URL, extension: string): Generator<KernelFile> {
+  for (const { name, isDirectory } of Deno.readDirSync(folder)) {
+    if (isDirectory) yield* filesIn(new URL(`${name}/`, folder), extension);
+    else if (name.endsWith(extension)) yield { folder, name, stem: name.replace(extension, "") };
+  }
+}
+
+/** The kernels that a folder's modules export, by name. */
+async function kernelsIn(folder: URL): Promise<Map<string, Kernel<never>>> {
+  const kernels = new Map();
+  for (const { folder: room, name } of filesIn(folder, ".ts")) {
+    const module = await import(new URL(name, room).href);
+    for (const value of Object.values<Record<string, unknown>>(module)) {
+      if (typeof value === "object" && value !== null && "reference" in value) {
+        kernels.set(value.name, value);
+      }
+    }
+  }
+  return kernels;
+}
+
+const KERNELS = await kernelsIn(KERNELS_FOLDER);
+const WGSL_FILES = [...filesIn(KERNELS_FOLDER, ".wgsl")];
+/** Files whose names begin with an underscore are fragments, which kernels share. */
+const FRAGMENTS = WGSL_FILES.filter(({ stem }) => stem.startsWith("_"));
+const KERNEL_FILES = WGSL_FILES.filter(({ stem }) => !stem.startsWith("_"));
+const README = Deno.readTextFileSync(new URL("README.md", KERNELS_FOLDER));
+
+function textOf({ folder, name }: KernelFile): string {
+  return Deno.readTextFileSync(new URL(name, folder));
+}
+
+function isFile(path: URL): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+Deno.test("every WGSL file that is no fragment has a definition in its folder, and the reverse", async () => {
+  for (const { folder, stem } of KERNEL_FILES) {
+    const kernel = (await kernelsIn(folder)).get(stem);
+    assert(kernel, `no module beside ${stem}.wgsl exports a Kernel named ${stem}`);
+    assertEquals(typeof kernel.reference, "function", stem);
+  }
+  assertEquals([...KERNELS.keys()].sort(), KERNEL_FILES.map(({ stem }) => stem).sort());
+});
+
+Deno.test("every kernel's header names the file of its definition and its tolerance", () => {
+  for (const file of KERNEL_FILES) {
+    const [, definition, bound] = /^\/\/ Reference: (\w+\.ts); (.+)$/m.exec(textOf(file)) ?? [];
+    assert(bound, `${file.name} has no line "// Reference: FILE.ts; TOLERANCE"`);
+    assert(isFile(new URL(definition!, file.folder)), `${file.name}: there is no ${definition}`);
+  }
+});
+
+Deno.test("every kernel has one row, with its bound, in the table of kernels/README.md", () => {
+  const rows = [...README.matchAll(/^\| `(\w+)` +\| ([^|]*\S) +\| ([^|]*\S) +\|$/gm)];
+  assertEquals(rows.map(([, name]) => name).sort(), KERNEL_FILES.map(({ stem }) => stem).sort());
+});
+
+Deno.test("every fragment is part of a kernel, and no kernel itself", () => {
+  const sources = [...KERNELS.values()].map(({ source }) => source);
+  for (const file of FRAGMENTS) {
+    const text = textOf(file);
+    assert(!text.includes("@compute"), `${file.name} has an entry point: it is a kernel`);
+    assert(sources.some((source) => source.includes(text)), `no kernel includes ${file.name}`);
+  }
+});
+
+Deno.test("every kernel of a step reads the step's metadata by name", () => {
+  const others = [...KERNELS.values()].filter(({ source }) =>
+    !source.includes("const STEP_NUM_TOKENS")
+  );
+  assertEquals(others.map(({ name }) => name), ["panel_weights"]);
+});
+
+for (const { name, source, bindings } of KERNELS.values()) {
   Deno.test(`${name}: WGSL and contract agree on entry point and bindings`, () => {
     const declared = new Map<number, { name: string; access: string }>();
     const declaration = /@binding\((\d+)\) var<storage, (read|read_write)> (\w+)/g;
@@ -78,17 +106,3 @@ for (const { name, source, bindings } of KERNELS) {
     assertEquals([...source.matchAll(/@compute[^]*?fn (\w+)/g)].map(([, entry]) => entry), [name]);
   });
 }
-
-function* wgslFiles(folder: string): Generator<string> {
-  for (const { name, isDirectory } of Deno.readDirSync(new URL(folder, import.meta.url))) {
-    if (isDirectory) yield* wgslFiles(`${folder}${name}/`);
-    else if (name.endsWith(".wgsl")) yield name.replace(".wgsl", "");
-  }
-}
-
-Deno.test("every WGSL file is one kernel's, or a fragment with a leading underscore", () => {
-  const stems = [...wgslFiles("../../kernels/")].filter((stem) => !stem.startsWith("_"));
-  assertEquals(stems.sort(), KERNELS.map(({ name }) => name).sort());
-  const ofSteps = KERNELS.filter(({ name }) => name !== panelWeights.name);
-  assert(ofSteps.every(({ source }) => source.includes("const STEP_NUM_TOKENS")));
-});
