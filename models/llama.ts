@@ -120,7 +120,7 @@ function kvShape({ config, blockSize, kvDtypes }: GraphInputs, layer: number): K
 function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims>[] {
   const { config, activations: a, tuning, weight } = inputs;
   const { hiddenSize: E, numHeads: H, numKvHeads: G, headDim: D, rmsNormEps: eps } = config;
-  const { step, rope, qkv, parts, peaks, codes, scales } = a;
+  const { step, rope, qkv, partials, stats, codes, scales } = a;
   const kv = inputs.kv[layer]!;
   const [project, output] = [weight(`${layer}.qkv`), weight(`${layer}.o`)];
   const norms = config.normalizesHeads ? vector(inputs, `${layer}.head_norms`) : undefined;
@@ -137,7 +137,7 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
     ),
     ...pagedAttentionCalls(
       shape,
-      { step, qkv, kv, parts, peaks, out: a.attended },
+      { step, qkv, kv, partials, stats, out: a.attended },
       tuning,
     ),
     ...productCalls(

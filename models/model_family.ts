@@ -48,8 +48,8 @@ export interface Activations {
   /** f32 [T, I], inner feed-forward activations. */
   readonly inner: DeviceBuffer;
   /** f32 of each decode [H, M, D] and [H, M, 2], its own M: split attention. */
-  readonly parts: DeviceBuffer;
-  readonly peaks: DeviceBuffer;
+  readonly partials: DeviceBuffer;
+  readonly stats: DeviceBuffer;
   /** f32 [R, E], normalized rows that are drawn from. */
   readonly last: DeviceBuffer;
   /** f32 [R, V]. */

@@ -2,7 +2,7 @@
 //
 // Expects `kv_head`, `table` (word of the sequence's block table), `begin`, `end` (begin < end, begin a
 // multiple of POSITIONS), `limit` and q0_0.. (query row h in q<h>_0.., scaled, in registers); leaves the
-// unnormalized output in o<h>_0.., the maximum in `peak<h>` and the sum of weights in `total<h>`. Online
+// unnormalized output in o<h>_0.., the maximum in `max<h>` and the sum of weights in `total<h>`. Online
 // softmax after Milakov 2018 (1805.02867), over POSITIONS positions at a time: they share a block, since
 // POSITIONS divides its size. Positions in [end, limit) have weight 0, and what lies past `limit` is not
 // read: the last position is, in its place, with weight 0. A quantized position's scales multiply its
@@ -12,7 +12,7 @@
 // lane then loads a part of the POSITIONS vectors, and all have it from there, since where lanes are those
 // of a CPU's SIMD vector a load by all of them costs eight times one lane's, even of the same address.
 //# for h in 0..HEADS
-  var peak${h} = -3.4e38;
+  var max${h} = -3.4e38;
   var total${h} = 0.0;
 //# for d in 0..D/4
   var o${h}_${d} = vec4(0.0);
@@ -87,15 +87,15 @@
 //# end
 //# end
 //# for h in 0..HEADS
-    var new_peak${h} = peak${h};
+    var new_max${h} = max${h};
 //# for i in 0..POSITIONS
-    new_peak${h} = max(new_peak${h}, s${i}_${h});
+    new_max${h} = max(new_max${h}, s${i}_${h});
 //# end
-    let fade${h} = exp(peak${h} - new_peak${h});
-    peak${h} = new_peak${h};
-    total${h} *= fade${h};
+    let rescale${h} = exp(max${h} - new_max${h});
+    max${h} = new_max${h};
+    total${h} *= rescale${h};
 //# for i in 0..POSITIONS
-    let e${i}_${h} = select(0.0, exp(s${i}_${h} - new_peak${h}), lives${i});
+    let e${i}_${h} = select(0.0, exp(s${i}_${h} - new_max${h}), lives${i});
     total${h} += e${i}_${h};
 //# if KV_SCALED
     let w${i}_${h} = e${i}_${h} * v_scale${i};
@@ -107,7 +107,7 @@
 //# for w in 0..VECTOR_LOADS
 //# for u in 0..LOAD_QUADS
 //# for h in 0..HEADS
-    o${h}_${w * LOAD_QUADS + u} *= fade${h};
+    o${h}_${w * LOAD_QUADS + u} *= rescale${h};
 //# end
 //# end
 //# for i in 0..POSITIONS

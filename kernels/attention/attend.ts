@@ -12,7 +12,7 @@ export interface PagedContext {
 export interface Attended {
   readonly output: Float32Array;
   /** The largest score; weights are relative to it. */
-  readonly peak: number;
+  readonly max: number;
   readonly total: number;
 }
 
@@ -46,14 +46,14 @@ export function attendTo(
     for (let d = 0; d < D; d++) sum += query[d]! * vector[d]!;
     scores[p - begin] = sum / Math.sqrt(D);
   }
-  const peak = scores.reduce((top, score) => Math.max(top, score), -Infinity);
+  const max = scores.reduce((top, score) => Math.max(top, score), -Infinity);
   const output = new Float32Array(D);
   let total = 0;
   for (let p = begin; p < end; p++) {
-    const weight = Math.exp(scores[p - begin]! - peak);
+    const weight = Math.exp(scores[p - begin]! - max);
     loadKv(kv, { slot: slotOf(p), which: 1, head }, shape, vector);
     total += weight;
     for (let d = 0; d < D; d++) output[d]! += weight * vector[d]!;
   }
-  return { output, peak, total };
+  return { output, max, total };
 }

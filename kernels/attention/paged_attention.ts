@@ -6,7 +6,7 @@ import {
 } from "../../src/device/kernel.ts";
 import attend from "./_attend.wgsl" with { type: "text" };
 import { type KvConstants, kvConstants, type KvShape } from "../kv/kv_cache.ts";
-import joinSplits from "./_join_splits.wgsl" with { type: "text" };
+import combineSplits from "./_combine_splits.wgsl" with { type: "text" };
 import kvElements from "../kv/_kv_elements.wgsl" with { type: "text" };
 import decodeSource from "./paged_attention_decode.wgsl" with { type: "text" };
 import {
@@ -17,8 +17,8 @@ import {
   PREFILL_BINDINGS,
 } from "./paged_attention_definition.ts";
 import prefillSource from "./paged_attention_prefill.wgsl" with { type: "text" };
-import { pagedAttentionReduceCall } from "./paged_attention_reduce.ts";
-import { canShareAttention, sharedAttentionCalls } from "./paged_attention_shared.ts";
+import { pagedAttentionCombineCall } from "./paged_attention_combine.ts";
+import { canAttendByWorkgroup, workgroupAttentionCalls } from "./paged_attention_workgroup.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
 import type { Tuning } from "../tuning/tuning.ts";
 
@@ -35,7 +35,7 @@ type PrefillShape =
 /** What a lane takes at a time (`_attend.wgsl`). */
 type LaneShape = Readonly<{ HEADS: number; POSITIONS: number; SUBGROUPS: boolean }>;
 
-/** Attention of decodes, one partial result per split; `paged_attention_reduce` joins them. */
+/** Attention of decodes, one partial result per split; `paged_attention_combine` combines them. */
 export const pagedAttentionDecode: Kernel<DecodeShape> = {
   name: "paged_attention_decode",
   source: stepWgsl + kvElements + decodeSource.replace("${attend}", () => attend),
@@ -46,7 +46,7 @@ export const pagedAttentionDecode: Kernel<DecodeShape> = {
 /** Causal attention of chunks, tile by tile, of each row with the bits of a decode. */
 export const pagedAttentionPrefill: Kernel<PrefillShape> = {
   name: "paged_attention_prefill",
-  source: stepWgsl + kvElements + joinSplits + prefillSource.replace("${attend}", () => attend),
+  source: stepWgsl + kvElements + combineSplits + prefillSource.replace("${attend}", () => attend),
   bindings: PREFILL_BINDINGS,
   reference: attendTiles,
 };
@@ -77,12 +77,12 @@ export function attentionQueryTile(
 /** Attention of one layer: decodes by splits, longer chunks by tiles. */
 export function pagedAttentionCalls(
   shape: AttentionShape,
-  buffers: Readonly<Record<"step" | "qkv" | "kv" | "parts" | "peaks" | "out", DeviceBuffer>>,
+  buffers: Readonly<Record<"step" | "qkv" | "kv" | "partials" | "stats" | "out", DeviceBuffer>>,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   const QUERIES = attentionQueryTile(shape, tuning);
-  if (tuning.sharesAttention && canShareAttention(shape)) {
-    return sharedAttentionCalls(shape, buffers, { ...tuning, queryTile: QUERIES });
+  if (tuning.attendsByWorkgroup && canAttendByWorkgroup(shape)) {
+    return workgroupAttentionCalls(shape, buffers, { ...tuning, queryTile: QUERIES });
   }
   const { H, G, D, BLOCK_SIZE, KV_DTYPE } = shape;
   const { splitLen, positionTile: POSITIONS } = tuning;
@@ -101,7 +101,7 @@ export function pagedAttentionCalls(
       buffers,
       workgroups: ({ numSplits }: StepDims) => [Math.ceil(numSplits / splitsPerWorkgroup), G, 1],
     }),
-    pagedAttentionReduceCall(shape, buffers, splitLen),
+    pagedAttentionCombineCall(shape, buffers, splitLen),
     kernelCall(pagedAttentionPrefill, {
       constants: { ...base, SPLIT_LEN: splitLen, QUERIES, HEADS: 1, SUBGROUPS: shares },
       buffers,

@@ -1,19 +1,19 @@
 // paged_attention_decode: sequences with one new token, their context split among lanes.
 //
-//   for each split [b, e) of positions [0, L): peak = max_p s_p, total = sum_p exp(s_p - peak),
-//   part = sum_p exp(s_p - peak) * V[p], s_p = q . K[p] / sqrt(D)
+//   for each split [b, e) of positions [0, L): max = max_p s_p, total = sum_p exp(s_p - max),
+//   partial = sum_p exp(s_p - max) * V[p], s_p = q . K[p] / sqrt(D)
 //
 // S decodes, H query heads, G KV heads, D head dim, L context length, M splits of a context.
-//   0 step   u32 packed metadata (step.ts)
-//   1 qkv    f32 [T, H + 2G, D], queries rotated
-//   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts)
-//   3 parts  f32 of each decode [H, M, D], its own M
-//   4 peaks  f32 of each decode [H, M, 2], peak and total
+//   0 step      u32 packed metadata (step.ts)
+//   1 qkv       f32 [T, H + 2G, D], queries rotated
+//   2 kv        KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts)
+//   3 partials  f32 of each decode [H, M, D], its own M
+//   4 stats     f32 of each decode [H, M, 2], max and total
 // Dispatch: (ceil(splits of the step / SPLITS), G, 1). A lane is one split of HEADS query heads that share
 // a KV head (GQA, Ainslie 2023, 2305.13245); its other heads are neighbours. Ragged contexts leave no lane
 // idle: neighbouring splits may be of different sequences.
 // Method: PagedAttention (Kwon 2023, 2309.06180) with flash-decoding's splits, of fixed length, so that
-// a sequence's result does not depend on its batch. paged_attention_reduce joins the parts.
+// a sequence's result does not depend on its batch. paged_attention_combine combines the partials.
 // Reference: paged_attention_definition.ts; error below 1e-5 * max |V| over both kernels.
 
 const H: u32 = ${H}u;
@@ -23,8 +23,8 @@ const SPLIT_LEN: u32 = ${SPLIT_LEN}u;
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> kv: array<KvLoad>;
-@group(0) @binding(3) var<storage, read_write> parts: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> peaks: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read_write> partials: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> stats: array<vec2<f32>>;
 
 @compute @workgroup_size(${SPLITS * H / G / HEADS})
 fn paged_attention_decode(
@@ -52,10 +52,10 @@ fn paged_attention_decode(
 ${attend}
   let splits = (context_len + SPLIT_LEN - 1u) / SPLIT_LEN;
 //# for h in 0..HEADS
-  let part${h} = first_split * H + (head + ${h}u) * splits + split;
+  let at${h} = first_split * H + (head + ${h}u) * splits + split;
 //# for d in 0..D/4
-  parts[part${h} * ${D / 4}u + ${d}u] = o${h}_${d};
+  partials[at${h} * ${D / 4}u + ${d}u] = o${h}_${d};
 //# end
-  peaks[part${h}] = vec2(peak${h}, total${h});
+  stats[at${h}] = vec2(max${h}, total${h});
 //# end
 }

@@ -9,20 +9,20 @@ type Buffers = Readonly<Record<string, HostBuffer>>;
 /** H query heads over G KV heads of D dims. */
 export type AttentionShape = KvShape & Readonly<{ H: number }>;
 
-/** Buffers that attention reads and writes, in binding order; `parts` and `peaks` are the splits' results. */
+/** Buffers that attention reads and writes, in binding order; `partials` and `stats` are the splits' results. */
 export const DECODE_BINDINGS = [
   { name: "step", access: "read" },
   { name: "qkv", access: "read" },
   { name: "kv", access: "read" },
-  { name: "parts", access: "read_write" },
-  { name: "peaks", access: "read_write" },
+  { name: "partials", access: "read_write" },
+  { name: "stats", access: "read_write" },
 ] as const;
 
-/** As {@link DECODE_BINDINGS}, for what joins the splits. */
-export const REDUCE_BINDINGS = [
+/** As {@link DECODE_BINDINGS}, for what combines the splits. */
+export const COMBINE_BINDINGS = [
   { name: "step", access: "read" },
-  { name: "parts", access: "read" },
-  { name: "peaks", access: "read" },
+  { name: "partials", access: "read" },
+  { name: "stats", access: "read" },
   { name: "out", access: "read_write" },
 ] as const;
 
@@ -35,12 +35,12 @@ export const PREFILL_BINDINGS = [
 ] as const;
 
 /**
- * Attention of decodes, one partial result per split of `SPLIT_LEN` positions: `parts` f32 [M, D] and
- * `peaks` f32 [M, 2] of each sequence and head in turn, where M is what the sequence's context has of
+ * Attention of decodes, one partial result per split of `SPLIT_LEN` positions: `partials` f32 [M, D] and
+ * `stats` f32 [M, 2] of each sequence and head in turn, where M is what the sequence's context has of
  * splits. So their size follows from the step's splits, however ragged its contexts.
  */
 export function attendDecodes(
-  { step, qkv, kv, parts, peaks }: Buffers,
+  { step, qkv, kv, partials, stats }: Buffers,
   shape: AttentionShape & Readonly<{ SPLIT_LEN: number }>,
 ): void {
   const { H, G, D, SPLIT_LEN } = shape;
@@ -53,21 +53,21 @@ export function attendDecodes(
       const query = queryOf(qkv!, words[seq + SEQ.firstRow]!, h, shape);
       for (let split = 0; split < numSplits; split++) {
         const begin = split * SPLIT_LEN;
-        const part = words[seq + SEQ.firstSplit]! * H + h * numSplits + split;
+        const at = words[seq + SEQ.firstSplit]! * H + h * numSplits + split;
         const positions = [begin, Math.min(begin + SPLIT_LEN, contextLen)] as const;
         const context = { kv: kv!, words, table: words[seq + SEQ.table]! };
         const head = Math.floor(h / (H / G));
-        const { output, peak, total } = attendTo(query, context, head, positions, shape);
-        parts!.f32.set(output, part * D);
-        peaks!.f32.set([peak, total], part * 2);
+        const { output, max, total } = attendTo(query, context, head, positions, shape);
+        partials!.f32.set(output, at * D);
+        stats!.f32.set([max, total], at * 2);
       }
     }
   }
 }
 
 /** Joins the splits of each decode's heads. */
-export function reduceSplits(
-  { step, parts, peaks, out }: Buffers,
+export function combineAllSplits(
+  { step, partials, stats, out }: Buffers,
   { H, D, SPLIT_LEN }: Readonly<{ H: number; D: number; SPLIT_LEN: number }>,
 ): void {
   const words = step!.u32;
@@ -77,26 +77,26 @@ export function reduceSplits(
     for (let h = 0; h < H; h++) {
       const first = words[seq + SEQ.firstSplit]! * H + h * count;
       const splits = Array.from({ length: count }, (_, m): Attended => {
-        const [peak, total] = peaks!.f32.subarray((first + m) * 2);
-        const output = parts!.f32.subarray((first + m) * D, (first + m + 1) * D);
-        return { output, peak: peak!, total: total! };
+        const [max, total] = stats!.f32.subarray((first + m) * 2);
+        const output = partials!.f32.subarray((first + m) * D, (first + m + 1) * D);
+        return { output, max: max!, total: total! };
       });
-      out!.f32.set(joinSplits(splits), (words[seq + SEQ.firstRow]! * H + h) * D);
+      out!.f32.set(combineSplits(splits), (words[seq + SEQ.firstRow]! * H + h) * D);
     }
   }
 }
 
 /** The attention of a context from that of its splits, in the order of their positions; at least one. */
-function joinSplits(splits: readonly Attended[]): Float32Array {
-  const peak = Math.max(...splits.map((split) => split.peak));
-  const weights = splits.map((split) => Math.exp(split.peak - peak));
+function combineSplits(splits: readonly Attended[]): Float32Array {
+  const max = Math.max(...splits.map((split) => split.max));
+  const weights = splits.map((split) => Math.exp(split.max - max));
   const total = splits.reduce((sum, split, m) => sum + split.total * weights[m]!, 0);
   return splits[0]!.output.map((_, d) =>
     splits.reduce((sum, { output }, m) => sum + output[d]! * weights[m]!, 0) / total
   );
 }
 
-/** Causal attention of chunks: of each row as {@link attendDecodes} and {@link reduceSplits} do it, to the bit. */
+/** Causal attention of chunks: of each row as {@link attendDecodes} and {@link combineAllSplits} do it, to the bit. */
 export function attendTiles(
   { step, qkv, kv, out }: Buffers,
   shape: KvShape & Readonly<{ H: number; SPLIT_LEN: number }>,
@@ -116,11 +116,11 @@ export function attendTiles(
         const splits: Attended[] = [];
         for (let begin = 0; begin < end; begin += SPLIT_LEN) {
           const positions = [begin, Math.min(begin + SPLIT_LEN, end)] as const;
-          const { output, peak, total } = attendTo(query, context, head, positions, shape);
+          const { output, max, total } = attendTo(query, context, head, positions, shape);
           // As the buffer between the two keeps them.
-          splits.push({ output, peak: Math.fround(peak), total: Math.fround(total) });
+          splits.push({ output, max: Math.fround(max), total: Math.fround(total) });
         }
-        out!.f32.set(joinSplits(splits), (row * H + h) * D);
+        out!.f32.set(combineSplits(splits), (row * H + h) * D);
       }
     }
   }

@@ -10,8 +10,8 @@
 // Dispatch: (tiles, G, 1). A tile is at most QUERIES rows of one sequence, so a ragged batch is a list
 // of tiles; a lane is one row of one query head. All lanes of a workgroup walk the same blocks, so K
 // and V are read once per tile from memory (FlashAttention-2, Dao 2023, 2307.08691, without staging).
-// A lane attends to each split of its context by itself and joins them in order, as paged_attention_decode
-// and paged_attention_reduce do it with the same text (_attend.wgsl, _join_splits.wgsl): a row has the same
+// A lane attends to each split of its context by itself and combines them in order, as paged_attention_decode
+// and paged_attention_combine do it with the same text (_attend.wgsl, _combine_splits.wgsl): a row has the same
 // bits here and there.
 // Reference: paged_attention_definition.ts; error below 1e-5 * max |V|.
 
@@ -55,25 +55,25 @@ fn paged_attention_prefill(
 //# for d in 0..D/4
   let q0_${d} = qkv[q_row + ${d}u] * ${1 / Math.sqrt(D)};
 //# end
-  var joined_peak = -3.4e38;
-  var joined_total = 0.0;
+  var combined_max = -3.4e38;
+  var combined_total = 0.0;
 //# for d in 0..D/4
   var j${d} = vec4(0.0);
 //# end
-  // A split that begins past a lane's row has weight 0 there, and joining it changes nothing.
+  // A split that begins past a lane's row has weight 0 there, and combining it changes nothing.
   for (var begin = 0u; begin < tile_end; begin += SPLIT_LEN) {
     let end = min(begin + SPLIT_LEN, row_end);
     let limit = min(begin + SPLIT_LEN, tile_end);
 ${attend}
-    let factors = join_factors(joined_peak, peak0);
-    joined_peak = max(joined_peak, peak0);
-    joined_total = join_totals(joined_total, total0, factors);
+    let factors = rescale_factors(combined_max, max0);
+    combined_max = max(combined_max, max0);
+    combined_total = combine_totals(combined_total, total0, factors);
 //# for d in 0..D/4
-    j${d} = join_parts(j${d}, o0_${d}, factors);
+    j${d} = combine_outputs(j${d}, o0_${d}, factors);
 //# end
   }
   if (lane / HEADS_PER_KV >= num_rows) { return; }
 //# for d in 0..D/4
-  out[(row * H + head) * ${D / 4}u + ${d}u] = j${d} / joined_total;
+  out[(row * H + head) * ${D / 4}u + ${d}u] = j${d} / combined_total;
 //# end
 }

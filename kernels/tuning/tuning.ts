@@ -87,7 +87,7 @@ export interface Tuning extends ProductTiles {
   /** Splits per workgroup of decode attention. */
   readonly splitsPerWorkgroup: number;
   /** Attention by workgroups that share what they read, where the shape allows; else by lone lanes. */
-  readonly sharesAttention: boolean;
+  readonly attendsByWorkgroup: boolean;
   /** Whether lone lanes of prefill attention share their loads by subgroup operations. */
   readonly attentionSubgroups: boolean;
   /**
@@ -133,7 +133,7 @@ export const SOFTWARE_TUNING: Tuning = {
   fusedVocabSize: 8192,
   splitLen: 32,
   splitsPerWorkgroup: 8,
-  sharesAttention: false,
+  attendsByWorkgroup: false,
   attentionSubgroups: false,
   shuffleLanes: 1,
   queryTile: 8,
@@ -196,7 +196,7 @@ export const GPU_TUNING: Tuning = {
   fusedVocabSize: 8192,
   splitLen: 64,
   splitsPerWorkgroup: 16,
-  sharesAttention: true,
+  attendsByWorkgroup: true,
   attentionSubgroups: false,
   shuffleLanes: 1,
   queryTile: 32,
@@ -268,14 +268,14 @@ export function addsAlike(a: Tuning, b: Tuning): boolean {
 
 function orderOfAdditions(tuning: Tuning): string {
   const { matmulTiles, matmulRun, normLanes, sampleLanes, partLanes } = tuning;
-  const { fusedVocabSize, splitLen, sharesAttention, shuffleLanes, positionTile } = tuning;
+  const { fusedVocabSize, splitLen, attendsByWorkgroup, shuffleLanes, positionTile } = tuning;
   const { packedDot, packed } = tuning;
   const isShared = addsOverSubgroups(tuning);
   const lanes = matmulTiles.map((tile) => tile.slices * (isShared ? tile.lanes : 1));
   return JSON.stringify([
     ...[isShared, [...new Set(lanes)], matmulRun, normLanes],
     ...[tuning.gemmTiles.length > 0, tuning.matrixTiles.length > 0],
-    ...[sampleLanes, partLanes, fusedVocabSize, splitLen, sharesAttention, shuffleLanes],
+    ...[sampleLanes, partLanes, fusedVocabSize, splitLen, attendsByWorkgroup, shuffleLanes],
     ...[positionTile, packedDot, packed.slices],
   ]);
 }

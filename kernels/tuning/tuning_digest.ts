@@ -67,7 +67,7 @@ function sampleVariants(tier: Tier, tuning: Tuning): TuningVariant[] {
 
 const BUFFER_NAMES = [
   ...["step", "x", "norm", "normed", "codes", "scales", "w", "y"] as const,
-  ...["qkv", "kv", "parts", "peaks", "out", "logits", "sampled"] as const,
+  ...["qkv", "kv", "partials", "stats", "out", "parts", "logits", "sampled"] as const,
 ];
 
 /** Over no memory. */
@@ -91,7 +91,7 @@ function sampleCalls(tuning: Tuning): KernelCall<StepDims>[] {
     ...productCalls({ ...PRODUCT, epilogue: "add" }, buffers, tuning),
     ...pagedAttentionCalls(ATTENTION, buffers, tuning),
     // Some shapes cannot share even where the tuning does.
-    ...pagedAttentionCalls(ATTENTION, buffers, { ...tuning, sharesAttention: false }),
+    ...pagedAttentionCalls(ATTENTION, buffers, { ...tuning, attendsByWorkgroup: false }),
     ...samplingCalls(VOCAB_SIZE, buffers, tuning),
   ];
 }

@@ -64,8 +64,8 @@ gpuTest("paged attention reads every code of e4m3 as its value", async (gpu) => 
     step: STEP_OF_ONE.words,
     qkv: new Float32Array(3 * SHAPE.D),
     kv,
-    parts: new Float32Array(SHAPE.D),
-    peaks: new Float32Array(2),
+    partials: new Float32Array(SHAPE.D),
+    stats: new Float32Array(2),
     out: new Float32Array(SHAPE.D),
   };
   const calls = (b: object) => pagedAttentionCalls(SHAPE, b as never, TUNING);

@@ -78,7 +78,7 @@ Deno.test("addsAlike() holds deterministic tunings alike that differ in tiles al
   const lessSlices = one.matmulTiles.map((tile) => ({ ...tile, slices: 8 }));
   const unlike: Partial<Tuning>[] = [
     ...[{ matmulTiles: lessSlices }, { matmulRun: 1 }, { gemmTiles: GPU_TUNING.gemmTiles }],
-    ...[{ splitLen: 128 }, { sharesAttention: false }, { positionTile: 2 }, { normLanes: 32 }],
+    ...[{ splitLen: 128 }, { attendsByWorkgroup: false }, { positionTile: 2 }, { normLanes: 32 }],
     ...[{ packedDot: true }, { packed: { ...one.packed, slices: 1 } }],
     ...[{ shuffleLanes: 8 }, { matrixTiles }],
     ...[{ matmulSubgroups: true }, { isDeterministic: false }, { partLanes: 32 }],

@@ -49,8 +49,8 @@ async function attend(
     qkv,
     // What an earlier sequence has left behind.
     kv: new Uint32Array(31 * kvBlockWords(shape)).fill(0x7fc07e01),
-    parts: new Float32Array(Math.max(1, numSplits) * HEADS.H * HEADS.D),
-    peaks: new Float32Array(Math.max(1, numSplits) * HEADS.H * 2),
+    partials: new Float32Array(Math.max(1, numSplits) * HEADS.H * HEADS.D),
+    stats: new Float32Array(Math.max(1, numSplits) * HEADS.H * 2),
     out: new Float32Array(numTokens * HEADS.H * HEADS.D),
   };
   const calls = (b: object) => [

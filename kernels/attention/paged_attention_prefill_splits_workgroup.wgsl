@@ -1,4 +1,4 @@
-// paged_attention_prefill_splits_shared: paged_attention_prefill_shared with the bits of a decode.
+// paged_attention_prefill_splits_workgroup: paged_attention_prefill_workgroup with the bits of a decode.
 //
 //   out[t, h] = softmax(q[t, h] . K[0..p] / sqrt(D)) V[0..p],  p = position of t, itself included
 //
@@ -9,8 +9,8 @@
 //   3 out    f32 [T, H, D]
 // Dispatch: (tiles, G * QUERY_GROUPS, 1). A workgroup has HEADS pairs of a tile's row and one of the query
 // heads of one KV head.
-// Method: each split of the context as paged_attention_decode_shared does it, addition by addition
-// (_attend_shared.wgsl), then joined to those before it as paged_attention_reduce does it (_join_splits.wgsl).
+// Method: each split of the context as paged_attention_decode_workgroup does it, addition by addition
+// (_attend_workgroup.wgsl), then combined to those before it as paged_attention_combine does it (_combine_splits.wgsl).
 // So a row has the same bits here and there. K and V are read once for HEADS pairs instead of 64.
 // Reference: paged_attention_definition.ts; error below 1e-5 * max |V|, 0 to decode and reduction.
 
@@ -26,11 +26,11 @@ const QUADS: u32 = ${D / 4}u;
 @group(0) @binding(2) var<storage, read> kv: array<KvLoad>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
 
-/// Peak and total of each pair's split.
+/// Max and total of each pair's split.
 var<workgroup> splits: array<vec2<f32>, HEADS>;
 
 @compute @workgroup_size(${LANES})
-fn paged_attention_prefill_splits_shared(
+fn paged_attention_prefill_splits_workgroup(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
@@ -56,7 +56,7 @@ fn paged_attention_prefill_splits_shared(
   let last_end = first_end + min(first + HEADS - 1u, pairs - 1u) / HEADS_PER_KV;
 //# for h in 0..HEADS
   let end${h} = first_end + min(first + ${h}u, pairs - 1u) / HEADS_PER_KV;
-  var peak${h} = -3.4e38;
+  var max${h} = -3.4e38;
   var total${h} = 0.0;
 //# for u in 0..LOAD_QUADS
   var out${h}_${u} = vec4(0.0);
@@ -65,16 +65,16 @@ fn paged_attention_prefill_splits_shared(
   for (var begin = 0u; begin < last_end; begin += SPLIT_LEN) {
     let end = min(begin + SPLIT_LEN, last_end);
 ${attend}
-    if (leads) { splits[head] = vec2(peak, total); }
-    workgroupBarrier();  // every pair's peak and total are there
+    if (leads) { splits[head] = vec2(max_score, total); }
+    workgroupBarrier();  // every pair's max and total are there
 //# for h in 0..HEADS
     if (begin < end${h}) {
       let split = splits[${h}u];
-      let factors = join_factors(peak${h}, split.x);
-      peak${h} = max(peak${h}, split.x);
-      total${h} = join_totals(total${h}, split.y, factors);
+      let factors = rescale_factors(max${h}, split.x);
+      max${h} = max(max${h}, split.x);
+      total${h} = combine_totals(total${h}, split.y, factors);
 //# for u in 0..LOAD_QUADS
-      out${h}_${u} = join_parts(out${h}_${u}, part${h}_${u}, factors);
+      out${h}_${u} = combine_outputs(out${h}_${u}, sum${h}_${u}, factors);
 //# end
     }
 //# end

@@ -4,29 +4,29 @@ import {
   type KernelCall,
   kernelCall,
 } from "../../src/device/kernel.ts";
-import attend from "./_attend_shared.wgsl" with { type: "text" };
-import attendMemory from "./_attend_shared_memory.wgsl" with { type: "text" };
-import joinSplits from "./_join_splits.wgsl" with { type: "text" };
+import attend from "./_attend_workgroup.wgsl" with { type: "text" };
+import attendMemory from "./_attend_workgroup_memory.wgsl" with { type: "text" };
+import combineSplits from "./_combine_splits.wgsl" with { type: "text" };
 import { type KvConstants, kvConstants, type KvShape } from "../kv/kv_cache.ts";
 import kvElements from "../kv/_kv_elements.wgsl" with { type: "text" };
-import decodeSource from "./paged_attention_decode_shared.wgsl" with { type: "text" };
+import decodeSource from "./paged_attention_decode_workgroup.wgsl" with { type: "text" };
 import {
   attendDecodes,
   attendTiles,
   type AttentionShape,
+  COMBINE_BINDINGS,
+  combineAllSplits,
   DECODE_BINDINGS,
   PREFILL_BINDINGS,
-  REDUCE_BINDINGS,
-  reduceSplits,
 } from "./paged_attention_definition.ts";
-import prefillSource from "./paged_attention_prefill_shared.wgsl" with { type: "text" };
-import splitsSource from "./paged_attention_prefill_splits_shared.wgsl" with { type: "text" };
-import { pagedAttentionReduceCall } from "./paged_attention_reduce.ts";
-import reduceSource from "./paged_attention_reduce_shared.wgsl" with { type: "text" };
+import prefillSource from "./paged_attention_prefill_workgroup.wgsl" with { type: "text" };
+import splitsSource from "./paged_attention_prefill_splits_workgroup.wgsl" with { type: "text" };
+import { pagedAttentionCombineCall } from "./paged_attention_combine.ts";
+import reduceSource from "./paged_attention_combine_workgroup.wgsl" with { type: "text" };
 import { type StepDims, stepWgsl } from "../step.ts";
 import type { Tuning } from "../tuning/tuning.ts";
 
-/** How a workgroup attends to a split, see `_attend_shared.wgsl`. */
+/** How a workgroup attends to a split, see `_attend_workgroup.wgsl`. */
 type SplitShape = SplitLanes & Readonly<{ HEADS: number }>;
 type SplitLanes =
   & KvShape
@@ -39,37 +39,37 @@ type PrefillShape =
   & Readonly<{ H: number; SPLIT_LEN: number; ROW_GROUPS: number; ROW_LANES: number }>;
 
 /** Attention of decodes, the query heads of one KV head together, as GPUs like it. */
-export const pagedAttentionDecodeShared: Kernel<SplitShape> = {
-  name: "paged_attention_decode_shared",
+export const pagedAttentionDecodeWorkgroup: Kernel<SplitShape> = {
+  name: "paged_attention_decode_workgroup",
   source: stepWgsl + kvElements + attendMemory + decodeSource.replace("${attend}", () => attend),
   bindings: DECODE_BINDINGS,
   reference: attendDecodes,
 };
 
 /** Joins the splits of each decode's heads, many splits at a time. */
-export const pagedAttentionReduceShared: Kernel<
+export const pagedAttentionCombineWorkgroup: Kernel<
   Readonly<{ H: number; D: number; SPLIT_LEN: number; LANES: number }>
 > = {
-  name: "paged_attention_reduce_shared",
+  name: "paged_attention_combine_workgroup",
   source: stepWgsl + reduceSource,
-  bindings: REDUCE_BINDINGS,
-  reference: reduceSplits,
+  bindings: COMBINE_BINDINGS,
+  reference: combineAllSplits,
 };
 
 /** Causal attention of chunks, with tiles of K in shared memory. */
-export const pagedAttentionPrefillShared: Kernel<PrefillShape> = {
-  name: "paged_attention_prefill_shared",
+export const pagedAttentionPrefillWorkgroup: Kernel<PrefillShape> = {
+  name: "paged_attention_prefill_workgroup",
   source: stepWgsl + kvElements + prefillSource,
   bindings: PREFILL_BINDINGS,
   reference: attendTiles,
 };
 
-/** {@link pagedAttentionPrefillShared} that gives each row the bits it would have as a decode. */
-export const pagedAttentionPrefillSplitsShared: Kernel<
+/** {@link pagedAttentionPrefillWorkgroup} that gives each row the bits it would have as a decode. */
+export const pagedAttentionPrefillSplitsWorkgroup: Kernel<
   SplitShape & Readonly<{ QUERY_GROUPS: number }>
 > = {
-  name: "paged_attention_prefill_splits_shared",
-  source: stepWgsl + kvElements + attendMemory + joinSplits +
+  name: "paged_attention_prefill_splits_workgroup",
+  source: stepWgsl + kvElements + attendMemory + combineSplits +
     splitsSource.replace("${attend}", () => attend),
   bindings: PREFILL_BINDINGS,
   reference: attendTiles,
@@ -87,21 +87,21 @@ const MAX_SCORE_LANES = LANES / MAX_QUERIES;
 const PREFILL_ROWS = 64;
 
 /** Whether the kernels here take a shape: two lanes at least share a position's loads. */
-export function canShareAttention(shape: KvShape): boolean {
+export function canAttendByWorkgroup(shape: KvShape): boolean {
   return kvConstants(shape).VECTOR_LOADS % 2 === 0 && shape.D <= 4 * LANES;
 }
 
 type AttentionBuffers = Readonly<
-  Record<"step" | "qkv" | "kv" | "parts" | "peaks" | "out", DeviceBuffer>
+  Record<"step" | "qkv" | "kv" | "partials" | "stats" | "out", DeviceBuffer>
 >;
 
 /**
  * Attention of one layer on a GPU; `splitLen` is a multiple of 64. `queryTile` is the rows of a tile.
  *
- * `isDeterministic` joins splits in their order, and has chunks do as decodes do: the first costs
+ * `isDeterministic` combines splits in their order, and has chunks do as decodes do: the first costs
  * decodes a little, the second prompts more.
  */
-export function sharedAttentionCalls(
+export function workgroupAttentionCalls(
   shape: AttentionShape,
   buffers: AttentionBuffers,
   { splitLen, queryTile, shuffleLanes, isDeterministic }: Pick<
@@ -115,23 +115,23 @@ export function sharedAttentionCalls(
   const split = { ...base, LANES, ...lanesOf(layout.VECTOR_LOADS, shuffleLanes) };
   const HEADS = headsTogether(split);
   const ROW_GROUPS = Math.ceil(queryTile * H / G / PREFILL_ROWS);
-  const decode = kernelCall(pagedAttentionDecodeShared, {
+  const decode = kernelCall(pagedAttentionDecodeWorkgroup, {
     constants: { ...split, HEADS },
     buffers,
     workgroups: ({ numSplits }: StepDims) => [numSplits, H / HEADS, 1],
   });
   if (isDeterministic) {
-    const reduce = pagedAttentionReduceCall(shape, buffers, splitLen);
+    const reduce = pagedAttentionCombineCall(shape, buffers, splitLen);
     return [decode, reduce, prefillSplitsCall(split, buffers, queryTile)];
   }
   return [
     decode,
-    kernelCall(pagedAttentionReduceShared, {
+    kernelCall(pagedAttentionCombineWorkgroup, {
       constants: { H, D, SPLIT_LEN: splitLen, LANES },
       buffers,
       workgroups: ({ numDecodes }: StepDims) => [H, numDecodes, 1],
     }),
-    kernelCall(pagedAttentionPrefillShared, {
+    kernelCall(pagedAttentionPrefillWorkgroup, {
       constants: { ...base, ROW_GROUPS, ROW_LANES: rowLanes(layout.VECTOR_LOADS) },
       buffers,
       workgroups: ({ numTiles }: StepDims) => [numTiles, G * ROW_GROUPS, 1],
@@ -146,7 +146,7 @@ function prefillSplitsCall(
 ): KernelCall<StepDims> {
   const HEADS = queriesTogether(split);
   const QUERY_GROUPS = Math.ceil(queryTile * split.H / split.G / HEADS);
-  return kernelCall(pagedAttentionPrefillSplitsShared, {
+  return kernelCall(pagedAttentionPrefillSplitsWorkgroup, {
     constants: { ...split, HEADS, QUERY_GROUPS },
     buffers,
     workgroups: ({ numTiles }: StepDims) => [numTiles, split.G * QUERY_GROUPS, 1],

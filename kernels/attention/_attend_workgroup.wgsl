@@ -2,8 +2,8 @@
 //
 // Expects `lane`, `kv_head`, `table` (word of the sequence's block table), the scaled queries in `queries`,
 // positions [begin, end) (begin < end, at most SPLIT_LEN, the same for all lanes), and in lanes below
-// SCORE_LANES * HEADS `limit`: query lane / SCORE_LANES sees positions before it. Leaves `peak` and `total`
-// of query `head` in a lane that `leads` it, and in the lanes of row 0 the unnormalized outputs: part<h>_<u>
+// SCORE_LANES * HEADS `limit`: query lane / SCORE_LANES sees positions before it. Leaves `max_score` and `total`
+// of query `head` in a lane that `leads` it, and in the lanes of row 0 the unnormalized outputs: sum<h>_<u>
 // is query h's, quad u of load `column_of(lane)`. In a loop, a barrier has to come before the next use.
 // What one query gets does not depend on the others, to the bit: positions it does not see add 0.
 //
@@ -60,7 +60,7 @@
   let head = lane / SCORE_LANES;
   let share = lane % SCORE_LANES;
   let has_scores = head < HEADS;
-  var peak = -3.4e38;
+  var max_score = -3.4e38;
   var total = 0.0;
 //# for i in 0..SPLIT_LEN / SCORE_LANES
   var s${i} = -3.4e38;
@@ -75,19 +75,19 @@
     s${i} += partial[at + ${k}u];
 //# end
 //# end
-    peak = max(peak, s${i});
+    max_score = max(max_score, s${i});
   }
 //# end
 //# if SHUFFLE_LANES > 1
 //# for k in 0..Math.log2(SCORE_LANES)
-  peak = max(peak, subgroupShuffleXor(peak, ${1 << k}u));
+  max_score = max(max_score, subgroupShuffleXor(max_score, ${1 << k}u));
 //# end
 //# else
-  if (has_scores) { shares[lane].x = peak; }
+  if (has_scores) { shares[lane].x = max_score; }
   workgroupBarrier();  // each share's largest score is there
   if (has_scores) {
 //# for k in 0..SCORE_LANES
-    peak = max(peak, shares[head * SCORE_LANES + ${k}u].x);
+    max_score = max(max_score, shares[head * SCORE_LANES + ${k}u].x);
 //# end
   }
 //# end
@@ -95,7 +95,7 @@
 //# for i in 0..SPLIT_LEN / SCORE_LANES
     {
       let at = ${SCORE_LANES * i}u + share;
-      let weight = select(0.0, exp(s${i} - peak), begin + at < limit);
+      let weight = select(0.0, exp(s${i} - max_score), begin + at < limit);
       total += weight;
 //# if KV_SCALED
       let p = min(begin + at, end - 1u);
@@ -158,17 +158,17 @@
 //# for h in 0..HEADS
 //# for u in 0..LOAD_QUADS
 //# if SHUFFLE_LANES > 1
-  var part${h}_${u} = o${h}_${u};
+  var sum${h}_${u} = o${h}_${u};
 //# for k in 0..Math.log2(COLUMN_GROUPS)
-  part${h}_${u} += subgroupShuffleXor(part${h}_${u}, ${1 << k}u);
+  sum${h}_${u} += subgroupShuffleXor(sum${h}_${u}, ${1 << k}u);
 //# end
 //# else
   keep_sum(lane, o${h}_${u});
   workgroupBarrier();  // one query's sums are there
-  var part${h}_${u} = o${h}_${u};
+  var sum${h}_${u} = o${h}_${u};
   if (row == 0u) {
     for (var r = 1u; r < COLUMN_GROUPS; r++) {
-      part${h}_${u} += kept_sum(lane + r * ${VECTOR_LOADS}u);
+      sum${h}_${u} += kept_sum(lane + r * ${VECTOR_LOADS}u);
     }
   }
   workgroupBarrier();  // and read

@@ -1,4 +1,4 @@
-// paged_attention_prefill_shared: paged_attention_prefill for GPUs, K staged in shared memory.
+// paged_attention_prefill_workgroup: paged_attention_prefill for GPUs, K staged in shared memory.
 //
 //   out[t, h] = softmax(q[t, h] . K[0..p] / sqrt(D)) V[0..p],  p = position of t, itself included
 //
@@ -42,7 +42,7 @@ fn block_of(table: u32, p: u32) -> u32 {
 }
 
 @compute @workgroup_size(128)
-fn paged_attention_prefill_shared(
+fn paged_attention_prefill_workgroup(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
@@ -69,7 +69,7 @@ fn paged_attention_prefill_shared(
   let eighth = lane % 8u;
   let limits = vec4(position) + min(
     vec4(first + row_quad) + vec4(0u, 16u, 32u, 48u), vec4(rows - 1u)) / vec4(HEADS_PER_KV);
-  var peaks = vec4(-3.4e38);
+  var max_score = vec4(-3.4e38);
   var totals = vec4(0.0);
   // What it computes of the output.
   let column = lane % ${VECTOR_LOADS}u;
@@ -137,18 +137,18 @@ fn paged_attention_prefill_shared(
 //# end
     s${j} = select(vec4(-3.4e38), s${j}, vec4(p${j}) <= limits);
 //# end
-    workgroupBarrier();  // nobody reads the queries any more: their room is for peaks
+    workgroupBarrier();  // nobody reads the queries any more: their room is for maxima
     q_tile[eighth * 16u + row_quad] = max(max(s0, s1), max(s2, s3));
-    workgroupBarrier();  // every lane's peaks are there
-    var new_peaks = peaks;
+    workgroupBarrier();  // every lane's maxima are there
+    var new_max = max_score;
 //# for k in 0..8
-    new_peaks = max(new_peaks, q_tile[${16 * k}u + row_quad]);
+    new_max = max(new_max, q_tile[${16 * k}u + row_quad]);
 //# end
-    let fades = exp(peaks - new_peaks);
-    peaks = new_peaks;
-    totals *= fades;
+    let rescale = exp(max_score - new_max);
+    max_score = new_max;
+    totals *= rescale;
 //# for j in 0..4
-    let e${j} = select(vec4(0.0), exp(s${j} - peaks), vec4(p${j}) <= limits);
+    let e${j} = select(vec4(0.0), exp(s${j} - max_score), vec4(p${j}) <= limits);
     totals += e${j};
 //# if KV_SCALED
     let w${j} = e${j} * kv_scale(kv[scale${j} + ${G * BLOCK_SIZE}u]);
@@ -157,7 +157,7 @@ fn paged_attention_prefill_shared(
 //# end
     weights[(eighth + ${8 * j}u) * 16u + row_quad] = w${j};
 //# end
-    if (eighth == 0u) { factors[row_quad] = fades; }
+    if (eighth == 0u) { factors[row_quad] = rescale; }
     workgroupBarrier();  // the weights are there
 
     if (row_lane < ${ROW_LANES}u) {

@@ -1,4 +1,4 @@
-// Memory and helpers of _attend_shared.wgsl.
+// Memory and helpers of _attend_workgroup.wgsl.
 
 const LANES: u32 = ${LANES}u;
 const SLICES: u32 = ${SLICES}u;
