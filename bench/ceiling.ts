@@ -1,7 +1,7 @@
-import { type MatrixUnit, matrixUnitOf } from "../kernels/matrix_tuning.ts";
-import { productCalls } from "../kernels/product.ts";
+import { type MatrixUnit, matrixUnitOf } from "../kernels/tuning/matrix_tuning.ts";
+import { productCalls } from "../kernels/matmul/product.ts";
 import { HEADER_WORDS, NO_WORK, STEP } from "../kernels/step.ts";
-import { tuningFor } from "../kernels/tuning.ts";
+import { tuningFor } from "../kernels/tuning/tuning.ts";
 import type { Device } from "../src/device/device.ts";
 import { type DeviceBuffer, type Kernel, kernelCall } from "../src/device/kernel.ts";
 import { inPanels } from "../src/runner/in_panels.ts";

@@ -1,4 +1,4 @@
-import type { MatrixUnit } from "../kernels/matrix_tuning.ts";
+import type { MatrixUnit } from "../kernels/tuning/matrix_tuning.ts";
 import {
   type DeviceBuffer,
   type Kernel,

@@ -1,7 +1,7 @@
-import type { Tuning } from "../kernels/tuning.ts";
+import type { Tuning } from "../kernels/tuning/tuning.ts";
 import { createLogger } from "../src/base/log.ts";
 import type { Device } from "../src/device/device.ts";
-import { DEFAULT_VARIANT } from "../kernels/tuning_variants.ts";
+import { DEFAULT_VARIANT } from "../kernels/tuning/tuning_variants.ts";
 import { allocateMemory } from "../src/runner/runner_memory.ts";
 import { tuneKernels } from "../src/runner/tune_kernels.ts";
 import { rigInputs } from "./model_rig.ts";

@@ -1,10 +1,10 @@
-import { copyBlocksCall } from "../kernels/copy_blocks.ts";
-import { embedTokensCalls } from "../kernels/embed_tokens.ts";
-import { kvBlockWords, type KvShape } from "../kernels/kv_cache.ts";
-import { pagedAttentionCalls } from "../kernels/paged_attention.ts";
-import { normProductCalls, productCalls } from "../kernels/product.ts";
-import { ropeStoreKvCall } from "../kernels/rope_store_kv.ts";
-import { samplingCalls } from "../kernels/sampling.ts";
+import { copyBlocksCall } from "../kernels/kv/copy_blocks.ts";
+import { embedTokensCalls } from "../kernels/weights/embed_tokens.ts";
+import { kvBlockWords, type KvShape } from "../kernels/kv/kv_cache.ts";
+import { pagedAttentionCalls } from "../kernels/attention/paged_attention.ts";
+import { normProductCalls, productCalls } from "../kernels/matmul/product.ts";
+import { ropeStoreKvCall } from "../kernels/kv/rope_store_kv.ts";
+import { samplingCalls } from "../kernels/sampling/sampling.ts";
 import type { StepDims } from "../kernels/step.ts";
 import { StartupError } from "../src/core/errors.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
@@ -120,7 +120,7 @@ function kvShape({ config, blockSize, kvDtypes }: GraphInputs, layer: number): K
 function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims>[] {
   const { config, activations: a, tuning, weight } = inputs;
   const { hiddenSize: E, numHeads: H, numKvHeads: G, headDim: D, rmsNormEps: eps } = config;
-  const { step, rope, qkv, parts, peaks, codes, scales } = a;
+  const { step, rope, qkv, partials, stats, codes, scales } = a;
   const kv = inputs.kv[layer]!;
   const [project, output] = [weight(`${layer}.qkv`), weight(`${layer}.o`)];
   const norms = config.normalizesHeads ? vector(inputs, `${layer}.head_norms`) : undefined;
@@ -137,7 +137,7 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
     ),
     ...pagedAttentionCalls(
       shape,
-      { step, qkv, kv, parts, peaks, out: a.attended },
+      { step, qkv, kv, partials, stats, out: a.attended },
       tuning,
     ),
     ...productCalls(

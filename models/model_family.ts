@@ -1,9 +1,9 @@
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import type { KvCacheDtype } from "../src/core/engine_config.ts";
 import type { StepDims } from "../kernels/step.ts";
-import type { Tuning } from "../kernels/tuning.ts";
-import type { WeightDtype } from "../kernels/weight_dtype.ts";
-import type { WeightPart } from "../kernels/weight_parts.ts";
+import type { Tuning } from "../kernels/tuning/tuning.ts";
+import type { WeightDtype } from "../kernels/weights/weight_dtype.ts";
+import type { WeightPart } from "../kernels/weights/weight_parts.ts";
 import type { ModelConfig } from "./model_config.ts";
 
 /** A vector or matrix of weights, and the checkpoint's tensors it is stacked from, row by row. */
@@ -48,8 +48,8 @@ export interface Activations {
   /** f32 [T, I], inner feed-forward activations. */
   readonly inner: DeviceBuffer;
   /** f32 of each decode [H, M, D] and [H, M, 2], its own M: split attention. */
-  readonly parts: DeviceBuffer;
-  readonly peaks: DeviceBuffer;
+  readonly partials: DeviceBuffer;
+  readonly stats: DeviceBuffer;
   /** f32 [R, E], normalized rows that are drawn from. */
   readonly last: DeviceBuffer;
   /** f32 [R, V]. */

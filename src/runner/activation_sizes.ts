@@ -1,8 +1,8 @@
-import { halvedRowsBytes } from "../../kernels/matrix_gemm.ts";
-import { quantizedRowsBytes } from "../../kernels/packed_product.ts";
-import { partsWords } from "../../kernels/sampling.ts";
+import { halvedRowsBytes } from "../../kernels/matmul/matrix_gemm.ts";
+import { quantizedRowsBytes } from "../../kernels/matmul/packed_product.ts";
+import { partsWords } from "../../kernels/sampling/sampling.ts";
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
-import { MAX_GRID, type Tuning } from "../../kernels/tuning.ts";
+import { MAX_GRID, type Tuning } from "../../kernels/tuning/tuning.ts";
 import type { ModelConfig } from "../../models/model_config.ts";
 import type { Activations } from "../../models/model_family.ts";
 import { ceilDiv } from "../base/math.ts";
@@ -18,7 +18,7 @@ export interface ActivationSizes {
   >;
   readonly perSequence: Sizes<"last" | "logits" | "segments" | "sampled">;
   /** Per split of a decode's context. */
-  readonly perSplit: Sizes<"parts" | "peaks">;
+  readonly perSplit: Sizes<"partials" | "stats">;
 }
 
 /** The sizes for a model. */
@@ -44,7 +44,7 @@ export function activationSizes(model: ModelConfig, tuning: Tuning): ActivationS
       segments: partsWords(vocabSize, tuning),
       sampled: SAMPLED_WORDS,
     },
-    perSplit: { parts: numHeads * headDim, peaks: numHeads * 2 },
+    perSplit: { partials: numHeads * headDim, stats: numHeads * 2 },
   };
 }
 
@@ -109,7 +109,7 @@ function bound(
  * results come of 8 GiB of keys and values per layer, over the query heads of a KV head: 64 GiB in
  * Llama-3.1-8B, beside which another round's 15 GiB of weights show, but do not decide.
  */
-const MAX_PARTS_BYTES = 2 ** 27;
+const MAX_PARTIALS_BYTES = 2 ** 27;
 
 /**
  * Splits of decodes' contexts that a step has room for: those of `maxSeqs` sequences of `maxModelLen`
@@ -124,18 +124,18 @@ export function maxSplits(
   { perSplit }: Pick<ActivationSizes, "perSplit">,
   maxBindingBytes: number,
 ): number {
-  const { parts } = perSplit;
+  const { partials } = perSplit;
   const ofOne = ceilDiv(maxModelLen, splitLen);
   // A split may be a workgroup.
-  const bindable = Math.min(numBindable(parts, maxBindingBytes), MAX_GRID);
+  const bindable = Math.min(numBindable(partials, maxBindingBytes), MAX_GRID);
   if (ofOne > bindable) {
-    const [needed, most] = [ofOne, bindable].map((count) => 4 * parts * count);
+    const [needed, most] = [ofOne, bindable].map((count) => 4 * partials * count);
     throw new StartupError(
-      `Attention of one sequence of ${maxModelLen} tokens does not fit: "parts" needs ${needed} ` +
+      `Attention of one sequence of ${maxModelLen} tokens does not fit: "partials" needs ${needed} ` +
         `bytes, and this device binds at most ${most} of it; lower --max-model-len`,
     );
   }
-  const set = Math.max(ofOne, numBindable(parts, MAX_PARTS_BYTES));
+  const set = Math.max(ofOne, numBindable(partials, MAX_PARTIALS_BYTES));
   return Math.min(maxSeqs * ofOne, set, bindable);
 }
 

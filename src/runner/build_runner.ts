@@ -1,6 +1,6 @@
-import type { KvShape } from "../../kernels/kv_cache.ts";
+import type { KvShape } from "../../kernels/kv/kv_cache.ts";
 import type { StepDims } from "../../kernels/step.ts";
-import type { Tuning } from "../../kernels/tuning.ts";
+import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import { kvFormat, layerDtypes } from "../core/kv_layout.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
 import { KvDiagnosis } from "./kv_diagnosis.ts";

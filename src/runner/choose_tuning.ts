@@ -1,4 +1,4 @@
-import type { Tuning } from "../../kernels/tuning.ts";
+import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import { systemClock } from "../base/clock.ts";
 import type { Logger } from "../base/log.ts";
 import type { EngineConfig } from "../core/engine_config.ts";

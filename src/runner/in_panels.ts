@@ -1,6 +1,10 @@
-import { type PanelExtent, panelExtent, panelWeightsCall } from "../../kernels/panel_weights.ts";
-import { tuningFor } from "../../kernels/tuning.ts";
-import type { WeightPart } from "../../kernels/weight_parts.ts";
+import {
+  type PanelExtent,
+  panelExtent,
+  panelWeightsCall,
+} from "../../kernels/weights/panel_weights.ts";
+import { tuningFor } from "../../kernels/tuning/tuning.ts";
+import type { WeightPart } from "../../kernels/weights/weight_parts.ts";
 import type { DeviceWeight, WeightSpec } from "../../models/model_family.ts";
 import type { WeightDtype } from "../core/weight_format.ts";
 import type { Device } from "../device/device.ts";

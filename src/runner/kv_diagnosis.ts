@@ -1,5 +1,5 @@
-import { findKvDamageCall, NO_DAMAGE } from "../../kernels/find_kv_damage.ts";
-import type { KvShape } from "../../kernels/kv_cache.ts";
+import { findKvDamageCall, NO_DAMAGE } from "../../kernels/kv/find_kv_damage.ts";
+import type { KvShape } from "../../kernels/kv/kv_cache.ts";
 import type { DrawFailure, KvDamage } from "../core/batch.ts";
 import { KernelError } from "../core/errors.ts";
 import type { Device, Program } from "../device/device.ts";

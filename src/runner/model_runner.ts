@@ -1,4 +1,4 @@
-import { NO_TOKEN } from "../../kernels/segments.ts";
+import { NO_TOKEN } from "../../kernels/sampling/segments.ts";
 import { SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Batch, BlockMove, SampledToken, TokenLogprob } from "../core/batch.ts";

@@ -1,5 +1,5 @@
 import type { StepDims } from "../../kernels/step.ts";
-import type { Tuning } from "../../kernels/tuning.ts";
+import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import type { Logger } from "../base/log.ts";
 import { KernelError } from "../core/errors.ts";
 import type { KernelCall } from "../device/kernel.ts";

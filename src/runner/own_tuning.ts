@@ -1,4 +1,4 @@
-import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
+import { type Tuning, tuningFor } from "../../kernels/tuning/tuning.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import type { Device } from "../device/device.ts";
 

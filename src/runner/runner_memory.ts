@@ -1,5 +1,5 @@
-import { attentionQueryTile } from "../../kernels/paged_attention.ts";
-import type { Tuning } from "../../kernels/tuning.ts";
+import { attentionQueryTile } from "../../kernels/attention/paged_attention.ts";
+import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import type { Activations } from "../../models/model_family.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { invariant } from "../base/invariant.ts";
@@ -113,8 +113,8 @@ async function createActivations(inputs: RunnerInputs, tuning: Tuning): Promise<
     qkv: await ofTokens("qkv"),
     attended: await ofTokens("attended"),
     inner: await ofTokens("inner"),
-    parts: await ofSplits("parts"),
-    peaks: await ofSplits("peaks"),
+    partials: await ofSplits("partials"),
+    stats: await ofSplits("stats"),
     last: await ofSequences("last"),
     logits: await ofSequences("logits"),
     segments: await ofSequences("segments"),

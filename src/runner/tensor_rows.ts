@@ -1,4 +1,4 @@
-import type { WeightPart } from "../../kernels/weight_parts.ts";
+import type { WeightPart } from "../../kernels/weights/weight_parts.ts";
 import type { TensorInfo } from "../weights/safetensors.ts";
 
 /** Rows `[begin, end)` of one tensor of a checkpoint; a vector is one row. */

@@ -1,14 +1,14 @@
-import { packedVariants } from "../../kernels/packed_variants.ts";
-import { productOf } from "../../kernels/product.ts";
+import { packedVariants } from "../../kernels/tuning/packed_variants.ts";
+import { productOf } from "../../kernels/matmul/product.ts";
 import type { StepDims } from "../../kernels/step.ts";
-import type { Tuning } from "../../kernels/tuning.ts";
+import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import {
   partVariants,
   productVariants,
   ROW_CLASSES,
   type RowClass,
   type TuningVariant,
-} from "../../kernels/tuning_variants.ts";
+} from "../../kernels/tuning/tuning_variants.ts";
 import type { KernelCall } from "../device/kernel.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 import type { TuningStep } from "./tuning_step.ts";

@@ -1,5 +1,5 @@
-import type { Tuning } from "../../kernels/tuning.ts";
-import { DEFAULT_VARIANT, type TuningVariant } from "../../kernels/tuning_variants.ts";
+import type { Tuning } from "../../kernels/tuning/tuning.ts";
+import { DEFAULT_VARIANT, type TuningVariant } from "../../kernels/tuning/tuning_variants.ts";
 import type { TunedOperation } from "../state/tuning_store.ts";
 import { forwardGraph } from "./build_runner.ts";
 import { OperationTimer, type OperationTimerOptions } from "./operation_timer.ts";

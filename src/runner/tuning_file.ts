@@ -1,5 +1,5 @@
-import { tuningFor } from "../../kernels/tuning.ts";
-import { tuningDigest } from "../../kernels/tuning_digest.ts";
+import { tuningFor } from "../../kernels/tuning/tuning.ts";
+import { tuningDigest } from "../../kernels/tuning/tuning_digest.ts";
 import type { Logger } from "../base/log.ts";
 import { describeFeatures } from "../device/capabilities.ts";
 import type { Device } from "../device/device.ts";

@@ -1,4 +1,4 @@
-import type { WeightPart } from "../../kernels/weight_parts.ts";
+import type { WeightPart } from "../../kernels/weights/weight_parts.ts";
 import type { DeviceWeight, WeightSpec } from "../../models/model_family.ts";
 import { alignDown, ceilDiv } from "../base/math.ts";
 import { matrixBytes, type WeightDtype } from "../core/weight_format.ts";

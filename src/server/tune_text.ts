@@ -1,4 +1,4 @@
-import { DEFAULT_VARIANT } from "../../kernels/tuning_variants.ts";
+import { DEFAULT_VARIANT } from "../../kernels/tuning/tuning_variants.ts";
 import type { MeasuredTuning } from "../runner/measure_tuning.ts";
 import type { TunedOperation } from "../state/tuning_store.ts";
 

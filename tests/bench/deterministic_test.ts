@@ -18,7 +18,7 @@ Deno.test("compareStep() runs the kernels of both, and divides the medians", asy
   const step = { batch: 1, count: 12, context: 40 };
   const result = await compareStep(asGpu, shape, step, { rounds: 2, runMs: 0 });
   const runs = compiled.filter((names) => names.has("sample_tokens"));
-  const kernel = "paged_attention_prefill_splits_shared";
+  const kernel = "paged_attention_prefill_splits_workgroup";
   assertEquals(runs.map((names) => names.has(kernel)), [false, true]);
   assert(result.plainMs > 0);
   assertAlmostEquals(result.ratio, result.deterministicMs / result.plainMs, 1e-12);

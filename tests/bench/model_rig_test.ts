@@ -5,7 +5,7 @@ import { leastSeconds } from "../../bench/model_shapes.ts";
 import { type OpenShape, openShape } from "../../bench/open_shape.ts";
 import { findShape, shapeConfig, SHAPES } from "../../bench/shapes.ts";
 import { callTraffic, stepTraffic, weightElements } from "../../bench/traffic.ts";
-import { SOFTWARE_TUNING } from "../../kernels/tuning.ts";
+import { SOFTWARE_TUNING } from "../../kernels/tuning/tuning.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 
 async function openTiny(): Promise<{ device: ReferenceDevice; shape: OpenShape }> {

@@ -1,9 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
-import { adjustLogitsCall } from "../../kernels/adjust_logits.ts";
-import { partsWords, samplingCalls } from "../../kernels/sampling.ts";
-import { LOWEST } from "../../kernels/segments.ts";
+import { adjustLogitsCall } from "../../kernels/sampling/adjust_logits.ts";
+import { partsWords, samplingCalls } from "../../kernels/sampling/sampling.ts";
+import { LOWEST } from "../../kernels/sampling/segments.ts";
 import { SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
-import { SOFTWARE_TUNING } from "../../kernels/tuning.ts";
+import { SOFTWARE_TUNING } from "../../kernels/tuning/tuning.ts";
 import type { LogitAdjustment, SampleRequest } from "../../src/core/batch.ts";
 import type { Device } from "../../src/device/device.ts";
 import { bitsToF32 } from "../../src/device/half.ts";

@@ -1,63 +1,94 @@
 import { assert, assertEquals } from "@std/assert";
-import { adjustLogits } from "../../kernels/adjust_logits.ts";
-import { copyBlocks } from "../../kernels/copy_blocks.ts";
-import { embedTokens } from "../../kernels/embed_tokens.ts";
-import { findKvDamage } from "../../kernels/find_kv_damage.ts";
-import { gemm } from "../../kernels/gemm.ts";
-import { halveRows } from "../../kernels/halve_rows.ts";
-import { matrixGemm } from "../../kernels/matrix_gemm.ts";
-import { matmul } from "../../kernels/matmul.ts";
-import { normMatmul } from "../../kernels/norm_matmul.ts";
-import { normQuantize } from "../../kernels/norm_quantize.ts";
-import { packedGemm } from "../../kernels/packed_gemm.ts";
-import { packedMatmul } from "../../kernels/packed_matmul.ts";
-import { pagedAttentionDecode, pagedAttentionPrefill } from "../../kernels/paged_attention.ts";
-import { pagedAttentionReduce } from "../../kernels/paged_attention_reduce.ts";
-import {
-  pagedAttentionDecodeShared,
-  pagedAttentionPrefillShared,
-  pagedAttentionPrefillSplitsShared,
-  pagedAttentionReduceShared,
-} from "../../kernels/paged_attention_shared.ts";
-import { panelWeights } from "../../kernels/panel_weights.ts";
-import { quantizeRows } from "../../kernels/quantize_rows.ts";
-import { rmsNorm } from "../../kernels/rms_norm.ts";
-import { ropeStoreKv, ropeStoreQuantizedKv } from "../../kernels/rope_store_kv.ts";
-import { sampleParts } from "../../kernels/sample_parts.ts";
-import { sampleTokens } from "../../kernels/sample_tokens.ts";
-import { topLogprobs } from "../../kernels/top_logprobs.ts";
+import type { Kernel } from "../../src/device/kernel.ts";
 
-const KERNELS = [
-  adjustLogits,
-  copyBlocks,
-  embedTokens,
-  findKvDamage,
-  gemm,
-  halveRows,
-  matmul,
-  matrixGemm,
-  normMatmul,
-  normQuantize,
-  packedGemm,
-  packedMatmul,
-  pagedAttentionDecode,
-  pagedAttentionPrefill,
-  pagedAttentionReduce,
-  pagedAttentionDecodeShared,
-  pagedAttentionPrefillShared,
-  pagedAttentionPrefillSplitsShared,
-  pagedAttentionReduceShared,
-  panelWeights,
-  quantizeRows,
-  rmsNorm,
-  ropeStoreKv,
-  ropeStoreQuantizedKv,
-  sampleParts,
-  sampleTokens,
-  topLogprobs,
-];
+const KERNELS_FOLDER = new URL("../../kernels/", import.meta.url);
 
-for (const { name, source, bindings } of KERNELS) {
+/** A file below `kernels/`: its folder, and its name with and without `.wgsl` or `.ts`. */
+interface KernelFile {
+  readonly folder: URL;
+  readonly name: string;
+  readonly stem: string;
+}
+
+function* filesIn(folder: URL, extension: string): Generator<KernelFile> {
+  for (const { name, isDirectory } of Deno.readDirSync(folder)) {
+    if (isDirectory) yield* filesIn(new URL(`${name}/`, folder), extension);
+    else if (name.endsWith(extension)) yield { folder, name, stem: name.replace(extension, "") };
+  }
+}
+
+/** The kernels that a folder's modules export, by name. */
+async function kernelsIn(folder: URL): Promise<Map<string, Kernel<never>>> {
+  const kernels = new Map();
+  for (const { folder: room, name } of filesIn(folder, ".ts")) {
+    const module = await import(new URL(name, room).href);
+    for (const value of Object.values<Record<string, unknown>>(module)) {
+      if (typeof value === "object" && value !== null && "reference" in value) {
+        kernels.set(value.name, value);
+      }
+    }
+  }
+  return kernels;
+}
+
+const KERNELS = await kernelsIn(KERNELS_FOLDER);
+const WGSL_FILES = [...filesIn(KERNELS_FOLDER, ".wgsl")];
+/** Files whose names begin with an underscore are fragments, which kernels share. */
+const FRAGMENTS = WGSL_FILES.filter(({ stem }) => stem.startsWith("_"));
+const KERNEL_FILES = WGSL_FILES.filter(({ stem }) => !stem.startsWith("_"));
+const README = Deno.readTextFileSync(new URL("README.md", KERNELS_FOLDER));
+
+function textOf({ folder, name }: KernelFile): string {
+  return Deno.readTextFileSync(new URL(name, folder));
+}
+
+function isFile(path: URL): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}
+
+Deno.test("every WGSL file that is no fragment has a definition in its folder, and the reverse", async () => {
+  for (const { folder, stem } of KERNEL_FILES) {
+    const kernel = (await kernelsIn(folder)).get(stem);
+    assert(kernel, `no module beside ${stem}.wgsl exports a Kernel named ${stem}`);
+    assertEquals(typeof kernel.reference, "function", stem);
+  }
+  assertEquals([...KERNELS.keys()].sort(), KERNEL_FILES.map(({ stem }) => stem).sort());
+});
+
+Deno.test("every kernel's header names the file of its definition and its tolerance", () => {
+  for (const file of KERNEL_FILES) {
+    const [, definition, bound] = /^\/\/ Reference: (\w+\.ts); (.+)$/m.exec(textOf(file)) ?? [];
+    assert(bound, `${file.name} has no line "// Reference: FILE.ts; TOLERANCE"`);
+    assert(isFile(new URL(definition!, file.folder)), `${file.name}: there is no ${definition}`);
+  }
+});
+
+Deno.test("every kernel has one row, with its bound, in the table of kernels/README.md", () => {
+  const rows = [...README.matchAll(/^\| `(\w+)` +\| ([^|]*\S) +\| ([^|]*\S) +\|$/gm)];
+  assertEquals(rows.map(([, name]) => name).sort(), KERNEL_FILES.map(({ stem }) => stem).sort());
+});
+
+Deno.test("every fragment is part of a kernel, and no kernel itself", () => {
+  const sources = [...KERNELS.values()].map(({ source }) => source);
+  for (const file of FRAGMENTS) {
+    const text = textOf(file);
+    assert(!text.includes("@compute"), `${file.name} has an entry point: it is a kernel`);
+    assert(sources.some((source) => source.includes(text)), `no kernel includes ${file.name}`);
+  }
+});
+
+Deno.test("every kernel of a step reads the step's metadata by name", () => {
+  const others = [...KERNELS.values()].filter(({ source }) =>
+    !source.includes("const STEP_NUM_TOKENS")
+  );
+  assertEquals(others.map(({ name }) => name), ["panel_weights"]);
+});
+
+for (const { name, source, bindings } of KERNELS.values()) {
   Deno.test(`${name}: WGSL and contract agree on entry point and bindings`, () => {
     const declared = new Map<number, { name: string; access: string }>();
     const declaration = /@binding\((\d+)\) var<storage, (read|read_write)> (\w+)/g;
@@ -75,17 +106,3 @@ for (const { name, source, bindings } of KERNELS) {
     assertEquals([...source.matchAll(/@compute[^]*?fn (\w+)/g)].map(([, entry]) => entry), [name]);
   });
 }
-
-Deno.test("every WGSL file is one kernel's or shared by several", async () => {
-  const files = [];
-  for await (const { name } of Deno.readDir(new URL("../../kernels/", import.meta.url))) {
-    if (name.endsWith(".wgsl")) files.push(name.replace(".wgsl", ""));
-  }
-  const attention = ["attend", "attend_shared", "attend_shared_memory", "join_splits"];
-  const others = ["elements", "epilogue", "kv_elements", "matmul_tile", "packed_weights", "part"];
-  const more = ["logit_range", "quantize_span", "reduce", "segments"];
-  const shared = [...attention, ...others, ...more];
-  assertEquals(files.sort(), [...KERNELS.map(({ name }) => name), ...shared].sort());
-  const ofSteps = KERNELS.filter(({ name }) => name !== panelWeights.name);
-  assert(ofSteps.every(({ source }) => source.includes("const STEP_NUM_TOKENS")));
-});

@@ -1,7 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
-import type { KvShape } from "../../kernels/kv_cache.ts";
-import { attentionQueryTile, pagedAttentionCalls } from "../../kernels/paged_attention.ts";
-import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
+import type { KvShape } from "../../kernels/kv/kv_cache.ts";
+import {
+  attentionQueryTile,
+  pagedAttentionCalls,
+} from "../../kernels/attention/paged_attention.ts";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
 import type { ScheduledChunk } from "../../src/core/batch.ts";
 import type { HostBuffer } from "../../src/device/host_buffer.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";
@@ -78,8 +81,8 @@ async function attend(gpu: Parameters<typeof runBoth>[0], shape: Shape, tuning: 
       step: words,
       qkv,
       kv,
-      parts: new Float32Array(dims.numSplits * H * D).fill(NaN),
-      peaks: new Float32Array(dims.numSplits * H * 2).fill(NaN),
+      partials: new Float32Array(dims.numSplits * H * D).fill(NaN),
+      stats: new Float32Array(dims.numSplits * H * 2).fill(NaN),
       out: new Float32Array(dims.numTokens * H * D).fill(7),
     },
     (b) => pagedAttentionCalls(shape, b as never, tuning),

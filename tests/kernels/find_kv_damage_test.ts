@@ -1,8 +1,8 @@
 import { assertEquals } from "@std/assert";
-import { findKvDamageCall, NO_DAMAGE } from "../../kernels/find_kv_damage.ts";
-import { kvBlockWords, type KvVector, kvWords } from "../../kernels/kv_cache.ts";
-import { ropeStoreKvCall } from "../../kernels/rope_store_kv.ts";
-import { TOO_LARGE_F16 } from "../../kernels/store_kv.ts";
+import { findKvDamageCall, NO_DAMAGE } from "../../kernels/kv/find_kv_damage.ts";
+import { kvBlockWords, type KvVector, kvWords } from "../../kernels/kv/kv_cache.ts";
+import { ropeStoreKvCall } from "../../kernels/kv/rope_store_kv.ts";
+import { TOO_LARGE_F16 } from "../../kernels/kv/store_kv.ts";
 import { KV_CACHE_DTYPES } from "../../src/core/engine_config.ts";
 import { isQuantized } from "../../src/core/kv_layout.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";

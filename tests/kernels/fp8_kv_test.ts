@@ -1,10 +1,10 @@
 import { assertEquals } from "@std/assert";
-import { e4m3ToF32, f32ToE4m3 } from "../../kernels/e4m3.ts";
-import { kvBlockWords, kvWords } from "../../kernels/kv_cache.ts";
-import { pagedAttentionCalls } from "../../kernels/paged_attention.ts";
-import { ropeStoreKvCall } from "../../kernels/rope_store_kv.ts";
+import { e4m3ToF32, f32ToE4m3 } from "../../kernels/kv/e4m3.ts";
+import { kvBlockWords, kvWords } from "../../kernels/kv/kv_cache.ts";
+import { pagedAttentionCalls } from "../../kernels/attention/paged_attention.ts";
+import { ropeStoreKvCall } from "../../kernels/kv/rope_store_kv.ts";
 import { STEP } from "../../kernels/step.ts";
-import { SOFTWARE_TUNING } from "../../kernels/tuning.ts";
+import { SOFTWARE_TUNING } from "../../kernels/tuning/tuning.ts";
 import { gpuTest, runBoth } from "../support/agreement.ts";
 import { packStep } from "../support/step_fixture.ts";
 
@@ -64,8 +64,8 @@ gpuTest("paged attention reads every code of e4m3 as its value", async (gpu) => 
     step: STEP_OF_ONE.words,
     qkv: new Float32Array(3 * SHAPE.D),
     kv,
-    parts: new Float32Array(SHAPE.D),
-    peaks: new Float32Array(2),
+    partials: new Float32Array(SHAPE.D),
+    stats: new Float32Array(2),
     out: new Float32Array(SHAPE.D),
   };
   const calls = (b: object) => pagedAttentionCalls(SHAPE, b as never, TUNING);

@@ -1,8 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
-import { gemmCalls, gemmWorkgroupBytes } from "../../kernels/gemm.ts";
-import { type Epilogue, weightRows } from "../../kernels/matmul.ts";
-import { normProductCalls, productCalls } from "../../kernels/product.ts";
-import { type GemmTile, GPU_TUNING, SOFTWARE_TUNING, tuningFor } from "../../kernels/tuning.ts";
+import { gemmCalls, gemmWorkgroupBytes } from "../../kernels/matmul/gemm.ts";
+import { type Epilogue, weightRows } from "../../kernels/matmul/matmul.ts";
+import { normProductCalls, productCalls } from "../../kernels/matmul/product.ts";
+import {
+  type GemmTile,
+  GPU_TUNING,
+  SOFTWARE_TUNING,
+  tuningFor,
+} from "../../kernels/tuning/tuning.ts";
 import type { WeightDtype } from "../../src/core/weight_format.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { halveRowsCall, rowScale } from "../../kernels/halve_rows.ts";
+import { halveRowsCall, rowScale } from "../../kernels/matmul/halve_rows.ts";
 import { gpuTest, noise, runBoth } from "../support/agreement.ts";
 import { dimsOf, header } from "../support/product_fixture.ts";
 

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { e4m3ToF32 } from "../../kernels/e4m3.ts";
-import { CODE_MAX, decodeVector, encodeVector } from "../../kernels/kv_codes.ts";
+import { e4m3ToF32 } from "../../kernels/kv/e4m3.ts";
+import { CODE_MAX, decodeVector, encodeVector } from "../../kernels/kv/kv_codes.ts";
 import type { QuantizedDtype } from "../../src/core/kv_layout.ts";
 
 const DTYPES: readonly QuantizedDtype[] = ["int8", "fp8", "int4"];

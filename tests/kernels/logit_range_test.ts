@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { HIGHEST, isOverflow, logitRangeWgsl, LOWEST } from "../../kernels/logit_range.ts";
-import { partsWords, samplingCalls } from "../../kernels/sampling.ts";
+import { HIGHEST, isOverflow, logitRangeWgsl, LOWEST } from "../../kernels/sampling/logit_range.ts";
+import { partsWords, samplingCalls } from "../../kernels/sampling/sampling.ts";
 import { SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import type { LogitAdjustment, SampleRequest } from "../../src/core/batch.ts";
 import { MIN_TEMPERATURE } from "../../src/core/sampling_params.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { type Epilogue, matmulCalls } from "../../kernels/matmul.ts";
-import { normMatmulCalls } from "../../kernels/norm_matmul.ts";
+import { type Epilogue, matmulCalls } from "../../kernels/matmul/matmul.ts";
+import { normMatmulCalls } from "../../kernels/matmul/norm_matmul.ts";
 import {
   HEADER_WORDS,
   NO_WORK,
@@ -9,7 +9,7 @@ import {
   STEP,
   type StepDims,
 } from "../../kernels/step.ts";
-import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
 import { isQuantized, type WeightDtype } from "../../src/core/weight_format.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import { gpuTest, noise, runBoth, runOn, worstError } from "../support/agreement.ts";

@@ -1,21 +1,21 @@
 /** How calls of `matrix_gemm` come about, and its definition; `matrix_gemm_test.ts` runs the kernel. */
 import { assert, assertEquals } from "@std/assert";
-import { multiply, productConstants } from "../../kernels/matmul.ts";
+import { multiply, productConstants } from "../../kernels/matmul/matmul.ts";
 import {
   halvedRowsBytes,
   matrixGemmBytes,
   matrixGemmCalls,
   matrixLanes,
-} from "../../kernels/matrix_gemm.ts";
+} from "../../kernels/matmul/matrix_gemm.ts";
 import {
   MATRIX_SHAPES,
   type MatrixShape,
   type MatrixTile,
   matrixTilesOf,
   type MatrixUnit,
-} from "../../kernels/matrix_tuning.ts";
-import { normProductCalls, productCalls, productOf } from "../../kernels/product.ts";
-import { GPU_TUNING } from "../../kernels/tuning.ts";
+} from "../../kernels/tuning/matrix_tuning.ts";
+import { normProductCalls, productCalls, productOf } from "../../kernels/matmul/product.ts";
+import { GPU_TUNING } from "../../kernels/tuning/tuning.ts";
 import type { DeviceBuffer } from "../../src/device/kernel.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { expandWgsl } from "../../src/device/wgsl_template.ts";

@@ -4,15 +4,15 @@
  * written as a compiler wants them is `matrix_tint_test.ts`'s to say.
  */
 import { assert, assertEquals } from "@std/assert";
-import { type Epilogue, weightRows } from "../../kernels/matmul.ts";
-import { matrixGemmCalls } from "../../kernels/matrix_gemm.ts";
+import { type Epilogue, weightRows } from "../../kernels/matmul/matmul.ts";
+import { matrixGemmCalls } from "../../kernels/matmul/matrix_gemm.ts";
 import {
   MATRIX_SHAPES,
   type MatrixShape,
   type MatrixTile,
   type MatrixUnit,
-} from "../../kernels/matrix_tuning.ts";
-import { GPU_TUNING } from "../../kernels/tuning.ts";
+} from "../../kernels/tuning/matrix_tuning.ts";
+import { GPU_TUNING } from "../../kernels/tuning/tuning.ts";
 import type { WeightDtype } from "../../src/core/weight_format.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";

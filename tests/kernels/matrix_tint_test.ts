@@ -8,9 +8,9 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { matrixChainsCall } from "../../bench/ceiling_matrix.ts";
-import { matrixGemmCalls } from "../../kernels/matrix_gemm.ts";
-import { MATRIX_SHAPES, type MatrixTile } from "../../kernels/matrix_tuning.ts";
-import { GPU_TUNING } from "../../kernels/tuning.ts";
+import { matrixGemmCalls } from "../../kernels/matmul/matrix_gemm.ts";
+import { MATRIX_SHAPES, type MatrixTile } from "../../kernels/tuning/matrix_tuning.ts";
+import { GPU_TUNING } from "../../kernels/tuning/tuning.ts";
 import { wgslPreamble } from "../../src/device/capabilities.ts";
 import { dawnProvider } from "../../src/device/dawn_provider.ts";
 import { requestDevice } from "../../src/device/request_device.ts";

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
-import { matrixTilesOf, matrixUnitOf } from "../../kernels/matrix_tuning.ts";
-import { tilesOf } from "../../kernels/product_tiles.ts";
-import { tuningFor, type TuningOptions } from "../../kernels/tuning.ts";
+import { matrixTilesOf, matrixUnitOf } from "../../kernels/tuning/matrix_tuning.ts";
+import { tilesOf } from "../../kernels/tuning/product_tiles.ts";
+import { tuningFor, type TuningOptions } from "../../kernels/tuning/tuning.ts";
 import type { Capabilities, MatrixConfig } from "../../src/device/capabilities.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 

@@ -1,10 +1,18 @@
 import { assert, assertEquals } from "@std/assert";
-import { packedGemmBytes, packedGemmCalls, packedGemmLanes } from "../../kernels/packed_gemm.ts";
-import { packedMatmulCalls } from "../../kernels/packed_matmul.ts";
-import { isPacked } from "../../kernels/packed_product.ts";
-import { GPU_PACKED, type PackedTuning, SOFTWARE_PACKED } from "../../kernels/packed_tuning.ts";
-import { productCalls } from "../../kernels/product.ts";
-import { GPU_TUNING, type Tuning } from "../../kernels/tuning.ts";
+import {
+  packedGemmBytes,
+  packedGemmCalls,
+  packedGemmLanes,
+} from "../../kernels/matmul/packed_gemm.ts";
+import { packedMatmulCalls } from "../../kernels/matmul/packed_matmul.ts";
+import { isPacked } from "../../kernels/matmul/packed_product.ts";
+import {
+  GPU_PACKED,
+  type PackedTuning,
+  SOFTWARE_PACKED,
+} from "../../kernels/tuning/packed_tuning.ts";
+import { productCalls } from "../../kernels/matmul/product.ts";
+import { GPU_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import { gpuTest, noise, runBoth } from "../support/agreement.ts";
 import {

@@ -1,10 +1,10 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { packedGemmBytes, packedGemmLanes } from "../../kernels/packed_gemm.ts";
-import { packedVariants } from "../../kernels/packed_variants.ts";
-import { packedProductCodesCalls } from "../../kernels/packed_product.ts";
-import { packedTilesOf } from "../../kernels/product_tiles.ts";
-import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
-import { DEFAULT_VARIANT, ROW_CLASSES } from "../../kernels/tuning_variants.ts";
+import { packedGemmBytes, packedGemmLanes } from "../../kernels/matmul/packed_gemm.ts";
+import { packedVariants } from "../../kernels/tuning/packed_variants.ts";
+import { packedProductCodesCalls } from "../../kernels/matmul/packed_product.ts";
+import { packedTilesOf } from "../../kernels/tuning/product_tiles.ts";
+import { type Tuning, tuningFor } from "../../kernels/tuning/tuning.ts";
+import { DEFAULT_VARIANT, ROW_CLASSES } from "../../kernels/tuning/tuning_variants.ts";
 import type { Tier } from "../../src/device/capabilities.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { gpuTest } from "../support/agreement.ts";

@@ -1,7 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
-import type { KvShape } from "../../kernels/kv_cache.ts";
-import { attentionQueryTile, pagedAttentionCalls } from "../../kernels/paged_attention.ts";
-import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
+import type { KvShape } from "../../kernels/kv/kv_cache.ts";
+import {
+  attentionQueryTile,
+  pagedAttentionCalls,
+} from "../../kernels/attention/paged_attention.ts";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
 import { filledKv } from "../support/kv_fixture.ts";
@@ -62,8 +65,8 @@ function attend(
       qkv: noise(rows * (H + 2 * G) * D, 9, 4),
       kv: filledKv(shape, numBlocks, step.tables, contextLens),
       // Room for no split but the step's.
-      parts: new Float32Array(Math.max(1, step.dims.numSplits) * H * D).fill(NaN),
-      peaks: new Float32Array(Math.max(1, step.dims.numSplits) * H * 2).fill(NaN),
+      partials: new Float32Array(Math.max(1, step.dims.numSplits) * H * D).fill(NaN),
+      stats: new Float32Array(Math.max(1, step.dims.numSplits) * H * 2).fill(NaN),
       out: new Float32Array((rows + 1) * H * D).fill(7),
     },
     (b) => pagedAttentionCalls(shape, b as never, tuning),
@@ -141,8 +144,8 @@ gpuTest(
           step: step.words,
           qkv: queries.subarray(first * width),
           kv: filledKv(shape, 301, step.tables, [21]),
-          parts: new Float32Array(shape.H * shape.D),
-          peaks: new Float32Array(shape.H * 2),
+          partials: new Float32Array(shape.H * shape.D),
+          stats: new Float32Array(shape.H * 2),
           out,
         },
         (b) => pagedAttentionCalls(shape, b as never, SHARING_LOADS),

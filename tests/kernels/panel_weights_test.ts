@@ -1,10 +1,15 @@
 import { assert, assertEquals } from "@std/assert";
-import { embedTokensCalls } from "../../kernels/embed_tokens.ts";
-import { type Epilogue, matmulCalls } from "../../kernels/matmul.ts";
-import { packedMatmulCalls } from "../../kernels/packed_matmul.ts";
-import { PANEL_ROWS, panelExtent, panelWeights, unpanelled } from "../../kernels/panel_weights.ts";
+import { embedTokensCalls } from "../../kernels/weights/embed_tokens.ts";
+import { type Epilogue, matmulCalls } from "../../kernels/matmul/matmul.ts";
+import { packedMatmulCalls } from "../../kernels/matmul/packed_matmul.ts";
+import {
+  PANEL_ROWS,
+  panelExtent,
+  panelWeights,
+  unpanelled,
+} from "../../kernels/weights/panel_weights.ts";
 import { HEADER_WORDS, NO_WORK, STEP } from "../../kernels/step.ts";
-import { SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
+import { SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
 import { isQuantized } from "../../src/core/weight_format.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";

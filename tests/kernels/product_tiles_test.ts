@@ -1,20 +1,20 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { type MatrixTile, matrixTilesOf } from "../../kernels/matrix_tuning.ts";
+import { type MatrixTile, matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
 import {
   isGemmTile,
   isMatrixTile,
   type ProductTile,
   tilesOf,
   withTile,
-} from "../../kernels/product_tiles.ts";
+} from "../../kernels/tuning/product_tiles.ts";
 import {
   type GemmTile,
   GPU_TUNING,
   type MatmulTile,
   SOFTWARE_TUNING,
   type Tuning,
-} from "../../kernels/tuning.ts";
+} from "../../kernels/tuning/tuning.ts";
 
 /** The tiles of `label` that serve a number of rows. */
 function serving(tuning: Tuning, label: string, rows: number) {

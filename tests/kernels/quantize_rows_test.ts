@@ -1,7 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { normQuantizeCall } from "../../kernels/norm_quantize.ts";
-import { quantizeRowsCall, quantizeSpans, SPAN_INPUTS } from "../../kernels/quantize_rows.ts";
+import { normQuantizeCall } from "../../kernels/matmul/norm_quantize.ts";
+import {
+  quantizeRowsCall,
+  quantizeSpans,
+  SPAN_INPUTS,
+} from "../../kernels/matmul/quantize_rows.ts";
 import { numRows } from "../../kernels/rows.ts";
 import type { StepDims } from "../../kernels/step.ts";
 import type { KernelCall } from "../../src/device/kernel.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { kvBlockWords, type KvVector, kvWords, loadKv } from "../../kernels/kv_cache.ts";
-import { CODE_MAX } from "../../kernels/kv_codes.ts";
-import { ropeStoreKvCall, type RopeStoreShape } from "../../kernels/rope_store_kv.ts";
+import { kvBlockWords, type KvVector, kvWords, loadKv } from "../../kernels/kv/kv_cache.ts";
+import { CODE_MAX } from "../../kernels/kv/kv_codes.ts";
+import { ropeStoreKvCall, type RopeStoreShape } from "../../kernels/kv/rope_store_kv.ts";
 import { STEP } from "../../kernels/step.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { KV_CACHE_DTYPES, type KvCacheDtype } from "../../src/core/engine_config.ts";

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { copyBlocksCall } from "../../kernels/copy_blocks.ts";
-import { embedTokensCalls } from "../../kernels/embed_tokens.ts";
-import { rmsNormCall } from "../../kernels/rms_norm.ts";
+import { copyBlocksCall } from "../../kernels/kv/copy_blocks.ts";
+import { embedTokensCalls } from "../../kernels/weights/embed_tokens.ts";
+import { rmsNormCall } from "../../kernels/norm/rms_norm.ts";
 import { numRows } from "../../kernels/rows.ts";
 import { COPY_WORDS, HEADER_WORDS, NO_WORK, STEP } from "../../kernels/step.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { partsWords, samplingCalls } from "../../kernels/sampling.ts";
+import { partsWords, samplingCalls } from "../../kernels/sampling/sampling.ts";
 import { MAX_LOGPROBS, SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import type { SampleRequest } from "../../src/core/batch.ts";
 import type { Device } from "../../src/device/device.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { matrixTilesOf } from "../../kernels/matrix_tuning.ts";
+import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
 import {
   addsAlike,
   fits,
@@ -7,7 +7,7 @@ import {
   SOFTWARE_TUNING,
   type Tuning,
   tuningFor,
-} from "../../kernels/tuning.ts";
+} from "../../kernels/tuning/tuning.ts";
 import type { Capabilities } from "../../src/device/capabilities.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 
@@ -78,7 +78,7 @@ Deno.test("addsAlike() holds deterministic tunings alike that differ in tiles al
   const lessSlices = one.matmulTiles.map((tile) => ({ ...tile, slices: 8 }));
   const unlike: Partial<Tuning>[] = [
     ...[{ matmulTiles: lessSlices }, { matmulRun: 1 }, { gemmTiles: GPU_TUNING.gemmTiles }],
-    ...[{ splitLen: 128 }, { sharesAttention: false }, { positionTile: 2 }, { normLanes: 32 }],
+    ...[{ splitLen: 128 }, { attendsByWorkgroup: false }, { positionTile: 2 }, { normLanes: 32 }],
     ...[{ packedDot: true }, { packed: { ...one.packed, slices: 1 } }],
     ...[{ shuffleLanes: 8 }, { matrixTiles }],
     ...[{ matmulSubgroups: true }, { isDeterministic: false }, { partLanes: 32 }],

@@ -1,13 +1,13 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { gemm, gemmCalls, gemmWorkgroupBytes } from "../../kernels/gemm.ts";
-import { matrixTilesOf } from "../../kernels/matrix_tuning.ts";
-import { packedGemm } from "../../kernels/packed_gemm.ts";
-import { packedMatmul } from "../../kernels/packed_matmul.ts";
-import { tilesOf } from "../../kernels/product_tiles.ts";
-import { quantizeRows } from "../../kernels/quantize_rows.ts";
-import { partsWords } from "../../kernels/sampling.ts";
-import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
-import { tuningDigest } from "../../kernels/tuning_digest.ts";
+import { gemm, gemmCalls, gemmWorkgroupBytes } from "../../kernels/matmul/gemm.ts";
+import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
+import { packedGemm } from "../../kernels/matmul/packed_gemm.ts";
+import { packedMatmul } from "../../kernels/matmul/packed_matmul.ts";
+import { tilesOf } from "../../kernels/tuning/product_tiles.ts";
+import { quantizeRows } from "../../kernels/matmul/quantize_rows.ts";
+import { partsWords } from "../../kernels/sampling/sampling.ts";
+import { type Tuning, tuningFor } from "../../kernels/tuning/tuning.ts";
+import { tuningDigest } from "../../kernels/tuning/tuning_digest.ts";
 import {
   DEFAULT_VARIANT,
   partVariants,
@@ -15,7 +15,7 @@ import {
   ROW_CLASSES,
   type RowClass,
   type TuningVariant,
-} from "../../kernels/tuning_variants.ts";
+} from "../../kernels/tuning/tuning_variants.ts";
 import type { Tier } from "../../src/device/capabilities.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 

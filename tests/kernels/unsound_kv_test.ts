@@ -1,8 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
-import { kvBlockWords } from "../../kernels/kv_cache.ts";
-import { attentionQueryTile, pagedAttentionCalls } from "../../kernels/paged_attention.ts";
-import { ropeStoreKvCall } from "../../kernels/rope_store_kv.ts";
-import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
+import { kvBlockWords } from "../../kernels/kv/kv_cache.ts";
+import {
+  attentionQueryTile,
+  pagedAttentionCalls,
+} from "../../kernels/attention/paged_attention.ts";
+import { ropeStoreKvCall } from "../../kernels/kv/rope_store_kv.ts";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import type { KvCacheDtype } from "../../src/core/engine_config.ts";
 import type { Device } from "../../src/device/device.ts";
@@ -46,8 +49,8 @@ async function attend(
     qkv,
     // What an earlier sequence has left behind.
     kv: new Uint32Array(31 * kvBlockWords(shape)).fill(0x7fc07e01),
-    parts: new Float32Array(Math.max(1, numSplits) * HEADS.H * HEADS.D),
-    peaks: new Float32Array(Math.max(1, numSplits) * HEADS.H * 2),
+    partials: new Float32Array(Math.max(1, numSplits) * HEADS.H * HEADS.D),
+    stats: new Float32Array(Math.max(1, numSplits) * HEADS.H * 2),
     out: new Float32Array(numTokens * HEADS.H * HEADS.D),
   };
   const calls = (b: object) => [

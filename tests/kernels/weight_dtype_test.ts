@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { weightValues } from "../../kernels/weight_dtype.ts";
+import { weightValues } from "../../kernels/weights/weight_dtype.ts";
 import { quantizedFormat } from "../../src/core/weight_format.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { packRows } from "../../src/weights/pack_rows.ts";

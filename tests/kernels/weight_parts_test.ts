@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
-import { embedTokensCalls } from "../../kernels/embed_tokens.ts";
-import { type Epilogue, weightRows } from "../../kernels/matmul.ts";
-import { isPacked } from "../../kernels/packed_product.ts";
-import { normProductCalls, productCalls } from "../../kernels/product.ts";
+import { embedTokensCalls } from "../../kernels/weights/embed_tokens.ts";
+import { type Epilogue, weightRows } from "../../kernels/matmul/matmul.ts";
+import { isPacked } from "../../kernels/matmul/packed_product.ts";
+import { normProductCalls, productCalls } from "../../kernels/matmul/product.ts";
 import {
   HEADER_WORDS,
   NO_WORK,
@@ -11,8 +11,8 @@ import {
   STEP,
   type StepDims,
 } from "../../kernels/step.ts";
-import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
-import { partProducts, type WeightBuffers } from "../../kernels/weight_parts.ts";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
+import { partProducts, type WeightBuffers } from "../../kernels/weights/weight_parts.ts";
 import type { WeightDtype } from "../../src/core/weight_format.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import type { DeviceBuffer, KernelCall } from "../../src/device/kernel.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { tuningFor } from "../../kernels/tuning.ts";
+import { tuningFor } from "../../kernels/tuning/tuning.ts";
 import type { KernelCall } from "../../src/device/kernel.ts";
 import { actingAs, withProperties } from "../support/acting_device.ts";
 import { gpuTest } from "../support/agreement.ts";

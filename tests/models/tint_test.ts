@@ -8,7 +8,7 @@
  * a process of their own, since a process has one Vulkan.
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
+import { type Tuning, tuningFor } from "../../kernels/tuning/tuning.ts";
 import { loadModelConfig } from "../../models/model_config.ts";
 import type { Activations } from "../../models/model_family.ts";
 import { modelFamily } from "../../models/registry.ts";

@@ -1,11 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
-import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
+import { type Tuning, tuningFor } from "../../kernels/tuning/tuning.ts";
 import {
   partVariants,
   productVariants,
   ROW_CLASSES,
   type TuningVariant,
-} from "../../kernels/tuning_variants.ts";
+} from "../../kernels/tuning/tuning_variants.ts";
 import type { Tier } from "../../src/device/capabilities.ts";
 import type { Device } from "../../src/device/device.ts";
 import { actingAs } from "../support/acting_device.ts";

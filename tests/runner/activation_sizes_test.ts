@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { matrixTilesOf } from "../../kernels/matrix_tuning.ts";
-import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning.ts";
+import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
 import { findShape, shapeConfig } from "../../bench/shapes.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import {
@@ -14,7 +14,7 @@ import {
 const SIZES: ActivationSizes = {
   perToken: { hidden: 8, normed: 8, codes: 8, scales: 1, qkv: 24, attended: 8, inner: 32 },
   perSequence: { last: 8, logits: 100, segments: 12, sampled: 42 },
-  perSplit: { parts: 64, peaks: 4 },
+  perSplit: { partials: 64, stats: 4 },
 };
 const ASKED = { maxTokens: 512, maxSeqs: 64 };
 
@@ -107,11 +107,11 @@ Deno.test("maxSplits() has room for all splits there can be where these are few"
 
 Deno.test("maxSplits() sets no more aside for Llama-3.1-8B at 128k and 64 sequences than at 16k", () => {
   const sizes = activationSizes(shapeConfig(findShape("llama-3.1-8b")), GPU_TUNING);
-  assertEquals(sizes.perSplit, { parts: 32 * 128, peaks: 32 * 2 });
+  assertEquals(sizes.perSplit, { partials: 32 * 128, stats: 32 * 2 });
   for (const maxModelLen of [16_384, 131_072]) {
     for (const bindable of [128 * MIB, 2048 * MIB]) {
       const count = maxSplits({ ...LONG, maxModelLen }, sizes, bindable);
-      assertEquals([count, 4 * count * sizes.perSplit.parts], [8192, 128 * MIB]);
+      assertEquals([count, 4 * count * sizes.perSplit.partials], [8192, 128 * MIB]);
       const step = { maxTokens: 512, maxSeqs: LONG.maxSeqs };
       assertEquals(boundStep(step, sizes, bindable), { ...step, notices: [] });
     }
@@ -125,13 +125,13 @@ Deno.test("maxSplits() always has room for one sequence of the greatest length",
   assertThrows(
     () => maxSplits(long, sizes, 128 * MIB),
     StartupError,
-    'Attention of one sequence of 1048576 tokens does not fit: "parts" needs 536870912 bytes, and ' +
+    'Attention of one sequence of 1048576 tokens does not fit: "partials" needs 536870912 bytes, and ' +
       "this device binds at most 134217728 of it; lower --max-model-len",
   );
 });
 
 Deno.test("maxSplits() stays within one axis of workgroups", () => {
-  const sizes = { perSplit: { parts: 4, peaks: 2 } };
+  const sizes = { perSplit: { partials: 4, stats: 2 } };
   assertEquals(
     maxSplits({ maxSeqs: 64, maxModelLen: 65_536, splitLen: 32 }, sizes, 2048 * MIB),
     65_535,

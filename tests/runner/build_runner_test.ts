@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { tuningFor } from "../../kernels/tuning.ts";
+import { tuningFor } from "../../kernels/tuning/tuning.ts";
 import { forwardGraph } from "../../src/runner/build_runner.ts";
 import { allocateMemory } from "../../src/runner/runner_memory.ts";
 import { TimedDevice, timedInputs } from "../support/timed_device.ts";

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { tuningFor } from "../../kernels/tuning.ts";
-import { tuningDigest } from "../../kernels/tuning_digest.ts";
+import { tuningFor } from "../../kernels/tuning/tuning.ts";
+import { tuningDigest } from "../../kernels/tuning/tuning_digest.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { AUTOTUNE_LIMIT_MS, chooseTuning, mayTune } from "../../src/runner/choose_tuning.ts";

@@ -3,7 +3,7 @@ import type { Device } from "../../src/device/device.ts";
 import type { DeviceBuffer } from "../../src/device/kernel.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
-import { type WeightDtype, weightValues } from "../../kernels/weight_dtype.ts";
+import { type WeightDtype, weightValues } from "../../kernels/weights/weight_dtype.ts";
 import type { DeviceWeight } from "../../models/model_family.ts";
 import { inPanels } from "../../src/runner/in_panels.ts";
 import { noise } from "../support/agreement.ts";

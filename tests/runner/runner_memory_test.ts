@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { GPU_TUNING } from "../../kernels/tuning.ts";
+import { GPU_TUNING } from "../../kernels/tuning/tuning.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { allocateMemory, bindableSteps, stepLimits } from "../../src/runner/runner_memory.ts";
 import { withProperties } from "../support/acting_device.ts";
@@ -18,8 +18,8 @@ Deno.test("allocateMemory() sets aside what attention keeps of as many splits as
   const { numHeads, headDim } = inputs.model;
   const { maxSplits, splitLen } = stepLimits(inputs, GPU_TUNING);
   assertEquals([maxSplits, splitLen], [inputs.engine.maxNumSeqs * 512 / 64, 64]);
-  assertEquals(activations.parts.bytes, 4 * maxSplits * numHeads * headDim);
-  assertEquals(activations.peaks.bytes, 4 * maxSplits * numHeads * 2);
+  assertEquals(activations.partials.bytes, 4 * maxSplits * numHeads * headDim);
+  assertEquals(activations.stats.bytes, 4 * maxSplits * numHeads * 2);
 });
 
 Deno.test("bindableSteps() lowers no number of sequences for long contexts, but refuses too long ones", () => {

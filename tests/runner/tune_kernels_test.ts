@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import type { StepDims } from "../../kernels/step.ts";
-import { tilesOf } from "../../kernels/product_tiles.ts";
-import { type Tuning, tuningFor } from "../../kernels/tuning.ts";
+import { tilesOf } from "../../kernels/tuning/product_tiles.ts";
+import { type Tuning, tuningFor } from "../../kernels/tuning/tuning.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { KernelError } from "../../src/core/errors.ts";
 import type { KernelCall } from "../../src/device/kernel.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { weightValues } from "../../kernels/weight_dtype.ts";
+import { weightValues } from "../../kernels/weights/weight_dtype.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { matrixBytes, type Quantization, quantizedDtype } from "../../src/core/weight_format.ts";
 import type { Device } from "../../src/device/device.ts";

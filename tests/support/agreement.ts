@@ -1,4 +1,4 @@
-import { panelExtent, panelWeightsCall } from "../../kernels/panel_weights.ts";
+import { panelExtent, panelWeightsCall } from "../../kernels/weights/panel_weights.ts";
 import type { WeightDtype } from "../../src/core/weight_format.ts";
 import { dawnProvider } from "../../src/device/dawn_provider.ts";
 import type { Device } from "../../src/device/device.ts";

@@ -1,5 +1,5 @@
 import { assert } from "@std/assert";
-import { matrixGemm } from "../../kernels/matrix_gemm.ts";
+import { matrixGemm } from "../../kernels/matmul/matrix_gemm.ts";
 import type { KernelCall } from "../../src/device/kernel.ts";
 
 /**

@@ -1,4 +1,4 @@
-import { kvBlockWords, type KvShape, storeKv } from "../../kernels/kv_cache.ts";
+import { kvBlockWords, type KvShape, storeKv } from "../../kernels/kv/kv_cache.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { noise } from "./agreement.ts";
 

@@ -1,4 +1,4 @@
-import type { MatrixUnit } from "../../kernels/matrix_tuning.ts";
+import type { MatrixUnit } from "../../kernels/tuning/matrix_tuning.ts";
 
 /** What NVIDIA's GPUs have. */
 export const NVIDIA: MatrixUnit = { type: "f16", m: 16, n: 16, k: 16, lanes: 32 };

@@ -1,7 +1,7 @@
-import { type Epilogue, weightRows } from "../../kernels/matmul.ts";
-import type { packedMatmulCalls } from "../../kernels/packed_matmul.ts";
+import { type Epilogue, weightRows } from "../../kernels/matmul/matmul.ts";
+import type { packedMatmulCalls } from "../../kernels/matmul/packed_matmul.ts";
 import { HEADER_WORDS, NO_WORK, STEP, type StepDims } from "../../kernels/step.ts";
-import type { Tuning } from "../../kernels/tuning.ts";
+import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import type { QuantizedDtype } from "../../src/core/weight_format.ts";
 import type { HostBuffer } from "../../src/device/host_buffer.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";

@@ -1,4 +1,4 @@
-import { SOFTWARE_TUNING } from "../../kernels/tuning.ts";
+import { SOFTWARE_TUNING } from "../../kernels/tuning/tuning.ts";
 import type { ScheduledChunk } from "../../src/core/batch.ts";
 import type { PackedStep } from "../../src/runner/step_packer.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";

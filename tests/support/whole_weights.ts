@@ -1,4 +1,4 @@
-import type { WeightDtype } from "../../kernels/weight_dtype.ts";
+import type { WeightDtype } from "../../kernels/weights/weight_dtype.ts";
 import type { ModelConfig } from "../../models/model_config.ts";
 import type { DeviceWeight } from "../../models/model_family.ts";
 import { modelFamily } from "../../models/registry.ts";

@@ -1,0 +1,177 @@
+// A workgroup attends HEADS queries of one KV head to one split of their context, on GPUs.
+//
+// Expects `lane`, `kv_head`, `table` (word of the sequence's block table), the scaled queries in `queries`,
+// positions [begin, end) (begin < end, at most SPLIT_LEN, the same for all lanes), and in lanes below
+// SCORE_LANES * HEADS `limit`: query lane / SCORE_LANES sees positions before it. Leaves `max_score` and `total`
+// of query `head` in a lane that `leads` it, and in the lanes of row 0 the unnormalized outputs: sum<h>_<u>
+// is query h's, quad u of load `column_of(lane)`. In a loop, a barrier has to come before the next use.
+// What one query gets does not depend on the others, to the bit: positions it does not see add 0.
+//
+// SHUFFLE_LANES > 1: so many neighbouring lanes lie in one subgroup, whatever its size, and add up by
+// shuffles: the order of additions depends on SHUFFLE_LANES alone. The COLUMN_GROUPS lanes of a column are
+// then neighbours. For heads of 128 in f16, four queries and splits of 64 (32 KiB of K and V) that makes 2
+// barriers in place of 11 and 3 KiB of shared memory in place of 7.3, so that twice as many workgroups fit
+// where it is scarce; each lane does 56 shuffles to 512 multiply-adds. Every byte of K and V is still read
+// once, of K in runs of 32 bytes, of V in runs of 64 (subgroups of 32 lanes) in place of 256. Lanes are
+// taken to lie in subgroups in their order.
+  let slice = lane % SLICES;
+//# for j in 0..SPLIT_LEN * SLICES / LANES
+  {
+    let at = lane / SLICES + ${j}u * (LANES / SLICES);
+    let p = min(begin + at, end - 1u);
+    let block = block_of(table, p);
+    let vector = kv_head * ${BLOCK_SIZE}u + p % ${BLOCK_SIZE}u;
+    let k_base = block + vector * ${VECTOR_LOADS}u + slice;
+//# for h in 0..HEADS
+    var s${h} = 0.0;
+//# end
+//# for i in 0..VECTOR_LOADS / SLICES
+    let k${i} = kv[k_base + ${i}u * SLICES];
+//# end
+//# for i in 0..VECTOR_LOADS / SLICES
+//# for u in 0..LOAD_QUADS
+    let x${i}_${u} = kv_quad${u}(k${i});
+//# for h in 0..HEADS
+    s${h} += dot(queries[(${i}u * SLICES + slice) * ${LOAD_QUADS}u + ${u + h * D / 4}u], x${i}_${u});
+//# end
+//# end
+//# end
+//# if KV_SCALED
+    let scale = kv_scale(kv[block + ${2 * G * BLOCK_SIZE * VECTOR_LOADS}u + vector]);
+//# else
+    let scale = 1.0;
+//# end
+//# if SHUFFLE_LANES > 1
+//# for h in 0..HEADS
+//# for k in 0..Math.log2(SLICES)
+    s${h} += subgroupShuffleXor(s${h}, ${1 << k}u);
+//# end
+    if (slice == ${h % SLICES}u) { weights[${h}u * PITCH + at] = s${h} * scale; }
+//# end
+//# else
+//# for h in 0..HEADS
+    partial[(${h * SPLIT_LEN}u + at) * SLICES + slice] = s${h} * scale;
+//# end
+//# end
+  }
+//# end
+  workgroupBarrier();  // the scores are there
+
+  let head = lane / SCORE_LANES;
+  let share = lane % SCORE_LANES;
+  let has_scores = head < HEADS;
+  var max_score = -3.4e38;
+  var total = 0.0;
+//# for i in 0..SPLIT_LEN / SCORE_LANES
+  var s${i} = -3.4e38;
+  if (has_scores && begin + ${SCORE_LANES * i}u + share < limit) {
+//# if SHUFFLE_LANES > 1
+    // The place of its own weight.
+    s${i} = weights[head * PITCH + ${SCORE_LANES * i}u + share];
+//# else
+    let at = (head * SPLIT_LEN + ${SCORE_LANES * i}u + share) * SLICES;
+    s${i} = partial[at];
+//# for k in 1..SLICES
+    s${i} += partial[at + ${k}u];
+//# end
+//# end
+    max_score = max(max_score, s${i});
+  }
+//# end
+//# if SHUFFLE_LANES > 1
+//# for k in 0..Math.log2(SCORE_LANES)
+  max_score = max(max_score, subgroupShuffleXor(max_score, ${1 << k}u));
+//# end
+//# else
+  if (has_scores) { shares[lane].x = max_score; }
+  workgroupBarrier();  // each share's largest score is there
+  if (has_scores) {
+//# for k in 0..SCORE_LANES
+    max_score = max(max_score, shares[head * SCORE_LANES + ${k}u].x);
+//# end
+  }
+//# end
+  if (has_scores) {
+//# for i in 0..SPLIT_LEN / SCORE_LANES
+    {
+      let at = ${SCORE_LANES * i}u + share;
+      let weight = select(0.0, exp(s${i} - max_score), begin + at < limit);
+      total += weight;
+//# if KV_SCALED
+      let p = min(begin + at, end - 1u);
+      let vector = kv_head * ${BLOCK_SIZE}u + p % ${BLOCK_SIZE}u;
+      let scale = kv_scale(kv[block_of(table, p) + ${(2 * G * VECTOR_LOADS + G) * BLOCK_SIZE}u + vector]);
+      weights[head * PITCH + at] = weight * scale;
+//# else
+      weights[head * PITCH + at] = weight;
+//# end
+    }
+//# end
+//# if SHUFFLE_LANES == 1
+    shares[lane].y = total;
+//# end
+  }
+  workgroupBarrier();  // the weights are there
+  let leads = has_scores && share == 0u;
+//# if SHUFFLE_LANES > 1
+//# for k in 0..Math.log2(SCORE_LANES)
+  total += subgroupShuffleXor(total, ${1 << k}u);
+//# end
+//# else
+  if (leads) {
+    total = 0.0;
+//# for k in 0..SCORE_LANES
+    total += shares[lane + ${k}u].y;
+//# end
+  }
+//# end
+
+  let column = column_of(lane);
+  let row = row_of(lane);
+//# for h in 0..HEADS
+//# for u in 0..LOAD_QUADS
+  var o${h}_${u} = vec4(0.0);
+//# end
+//# end
+  if (row < COLUMN_GROUPS) {
+    for (var p = begin + row; p < end; p += 4u * COLUMN_GROUPS) {
+//# for i in 0..4
+      let p${i} = p + ${i}u * COLUMN_GROUPS;
+      let c${i} = min(p${i}, end - 1u);
+      let at${i} = select(SPLIT_LEN, p${i} - begin, p${i} < end);
+      let v${i} = kv[block_of(table, c${i}) + (kv_head * ${BLOCK_SIZE}u + c${i} % ${BLOCK_SIZE}u) *
+        ${VECTOR_LOADS}u + ${G * BLOCK_SIZE * VECTOR_LOADS}u + column];
+//# end
+//# for i in 0..4
+//# for u in 0..LOAD_QUADS
+      let y${i}_${u} = kv_quad${u}(v${i});
+//# end
+//# for h in 0..HEADS
+      let w${i}_${h} = weights[${h}u * PITCH + at${i}];
+//# for u in 0..LOAD_QUADS
+      o${h}_${u} += w${i}_${h} * y${i}_${u};
+//# end
+//# end
+//# end
+    }
+  }
+//# for h in 0..HEADS
+//# for u in 0..LOAD_QUADS
+//# if SHUFFLE_LANES > 1
+  var sum${h}_${u} = o${h}_${u};
+//# for k in 0..Math.log2(COLUMN_GROUPS)
+  sum${h}_${u} += subgroupShuffleXor(sum${h}_${u}, ${1 << k}u);
+//# end
+//# else
+  keep_sum(lane, o${h}_${u});
+  workgroupBarrier();  // one query's sums are there
+  var sum${h}_${u} = o${h}_${u};
+  if (row == 0u) {
+    for (var r = 1u; r < COLUMN_GROUPS; r++) {
+      sum${h}_${u} += kept_sum(lane + r * ${VECTOR_LOADS}u);
+    }
+  }
+  workgroupBarrier();  // and read
+//# end
+//# end
+//# end

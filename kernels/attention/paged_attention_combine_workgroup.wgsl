@@ -1,0 +1,81 @@
+// paged_attention_combine_workgroup: paged_attention_combine for GPUs, one workgroup per decode and head.
+//
+//   out[t, h] = sum_m partial_m * exp(max_m - P) / sum_m total_m * exp(max_m - P),  P = max_m max_m
+//
+// S decodes, H query heads, D head dim, M splits of a context.
+//   0 step      u32 packed metadata (step.ts)
+//   1 partials  f32 of each decode [H, M, D], its own M
+//   2 stats     f32 of each decode [H, M, 2], max and total
+//   3 out       f32 [T, H, D]
+// Dispatch: (H, S, 1). Lanes along D, ROWS splits at a time; weights of LANES splits are computed at once.
+// Reference: paged_attention_definition.ts; 1e-5 * max |V| with paged_attention_decode_workgroup.
+
+const H: u32 = ${H}u;
+const SPLIT_LEN: u32 = ${SPLIT_LEN}u;
+const LANES: u32 = ${LANES}u;
+const QUADS: u32 = ${D / 4}u;
+const ROWS: u32 = ${Math.floor(LANES / (D / 4))}u;
+
+@group(0) @binding(0) var<storage, read> step: array<u32>;
+@group(0) @binding(1) var<storage, read> partials: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> stats: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+
+var<workgroup> numbers: array<f32, ${LANES}>;
+var<workgroup> sums: array<vec4<f32>, ${LANES}>;
+
+@compute @workgroup_size(${LANES})
+fn paged_attention_combine_workgroup(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let seq = step[STEP_SEQS] + group.y * SEQ_WORDS;
+  let splits = (step[seq + SEQ_CONTEXT_LEN] + SPLIT_LEN - 1u) / SPLIT_LEN;
+  let first = step[seq + SEQ_FIRST_SPLIT] * H + group.x * splits;
+  var best = -3.4e38;
+  for (var m = lane; m < splits; m += LANES) { best = max(best, stats[first + m].x); }
+  numbers[lane] = best;
+  workgroupBarrier();  // every lane's maximum is there
+//# for k in 0..Math.log2(LANES)
+  if (lane < ${LANES >> (k + 1)}u) {
+    numbers[lane] = max(numbers[lane], numbers[lane + ${LANES >> (k + 1)}u]);
+  }
+  workgroupBarrier();  // of half as many lanes
+//# end
+  let max_score = numbers[0];
+  let column = lane % QUADS;
+  let row = lane / QUADS;
+  var sum = vec4(0.0);
+  var total = 0.0;
+  for (var m0 = 0u; m0 < splits; m0 += LANES) {
+    workgroupBarrier();  // nobody reads the last numbers any more
+    let m = m0 + lane;
+    var weight = 0.0;
+    if (m < splits) {
+      weight = exp(stats[first + m].x - max_score);
+      total += weight * stats[first + m].y;
+    }
+    numbers[lane] = weight;
+    workgroupBarrier();  // the weights are there
+    let end = min(LANES, splits - m0);
+    if (row < ROWS) {
+      for (var i = row; i < end; i += ROWS) {
+        sum += numbers[i] * partials[(first + m0 + i) * QUADS + column];
+      }
+    }
+  }
+  workgroupBarrier();  // nobody reads the weights any more
+  numbers[lane] = total;
+  sums[lane] = sum;
+  workgroupBarrier();  // every lane's sums are there
+//# for k in 0..Math.log2(LANES)
+  if (lane < ${LANES >> (k + 1)}u) { numbers[lane] += numbers[lane + ${LANES >> (k + 1)}u]; }
+  workgroupBarrier();  // of half as many lanes
+//# end
+  if (lane < QUADS) {
+//# for r in 1..Math.floor(LANES / (D / 4))
+    sum += sums[lane + ${r * D / 4}u];
+//# end
+    out[(step[seq + SEQ_FIRST_ROW] * H + group.x) * QUADS + lane] = sum / numbers[0];
+  }
+}

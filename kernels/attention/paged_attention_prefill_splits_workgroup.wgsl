@@ -1,0 +1,92 @@
+// paged_attention_prefill_splits_workgroup: paged_attention_prefill_workgroup with the bits of a decode.
+//
+//   out[t, h] = softmax(q[t, h] . K[0..p] / sqrt(D)) V[0..p],  p = position of t, itself included
+//
+// T tokens, H query heads, G KV heads, D head dim.
+//   0 step   u32 packed metadata (step.ts)
+//   1 qkv    f32 [T, H + 2G, D], queries rotated
+//   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts)
+//   3 out    f32 [T, H, D]
+// Dispatch: (tiles, G * QUERY_GROUPS, 1). A workgroup has HEADS pairs of a tile's row and one of the query
+// heads of one KV head.
+// Method: each split of the context as paged_attention_decode_workgroup does it, addition by addition
+// (_attend_workgroup.wgsl), then combined to those before it as paged_attention_combine does it (_combine_splits.wgsl).
+// So a row has the same bits here and there. K and V are read once for HEADS pairs instead of 64.
+// Reference: paged_attention_definition.ts; error below 1e-5 * max |V|, 0 to decode and reduction.
+
+const H: u32 = ${H}u;
+const HEADS_PER_KV: u32 = ${H / G}u;
+const HEADS: u32 = ${HEADS}u;
+const QUERY_GROUPS: u32 = ${QUERY_GROUPS}u;
+const SPLIT_LEN: u32 = ${SPLIT_LEN}u;
+const QUADS: u32 = ${D / 4}u;
+
+@group(0) @binding(0) var<storage, read> step: array<u32>;
+@group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> kv: array<KvLoad>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+
+/// Max and total of each pair's split.
+var<workgroup> splits: array<vec2<f32>, HEADS>;
+
+@compute @workgroup_size(${LANES})
+fn paged_attention_prefill_splits_workgroup(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let kv_head = group.y / QUERY_GROUPS;
+  let tile = step[STEP_TILES] + group.x * TILE_WORDS;
+  let pairs = step[tile + TILE_NUM_ROWS] * HEADS_PER_KV;
+  let first = group.y % QUERY_GROUPS * HEADS;
+  // The same for all lanes.
+  if (first >= pairs) { return; }
+  let first_row = step[tile + TILE_FIRST_ROW];
+  // What the first row sees; a row further down sees one position more.
+  let first_end = step[tile + TILE_POSITION] + 1u;
+  let table = step[step[STEP_SEQS] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
+  // Pairs past the last repeat it; they are computed and not stored.
+  for (var i = lane; i < HEADS * QUADS; i += LANES) {
+    let pair = min(first + i / QUADS, pairs - 1u);
+    let q_row = (first_row + pair / HEADS_PER_KV) * ${H + 2 * G}u + kv_head * HEADS_PER_KV +
+      pair % HEADS_PER_KV;
+    queries[i] = qkv[q_row * QUADS + i % QUADS] * ${1 / Math.sqrt(D)};
+  }
+  workgroupBarrier();  // the queries are staged
+  let limit = first_end + min(first + lane / SCORE_LANES, pairs - 1u) / HEADS_PER_KV;
+  let last_end = first_end + min(first + HEADS - 1u, pairs - 1u) / HEADS_PER_KV;
+//# for h in 0..HEADS
+  let end${h} = first_end + min(first + ${h}u, pairs - 1u) / HEADS_PER_KV;
+  var max${h} = -3.4e38;
+  var total${h} = 0.0;
+//# for u in 0..LOAD_QUADS
+  var out${h}_${u} = vec4(0.0);
+//# end
+//# end
+  for (var begin = 0u; begin < last_end; begin += SPLIT_LEN) {
+    let end = min(begin + SPLIT_LEN, last_end);
+${attend}
+    if (leads) { splits[head] = vec2(max_score, total); }
+    workgroupBarrier();  // every pair's max and total are there
+//# for h in 0..HEADS
+    if (begin < end${h}) {
+      let split = splits[${h}u];
+      let factors = rescale_factors(max${h}, split.x);
+      max${h} = max(max${h}, split.x);
+      total${h} = combine_totals(total${h}, split.y, factors);
+//# for u in 0..LOAD_QUADS
+      out${h}_${u} = combine_outputs(out${h}_${u}, sum${h}_${u}, factors);
+//# end
+    }
+//# end
+  }
+  if (row_of(lane) > 0u) { return; }
+//# for h in 0..HEADS
+  if (first + ${h}u < pairs) {
+    let pair = first + ${h}u;
+    let target_row = (first_row + pair / HEADS_PER_KV) * H + kv_head * HEADS_PER_KV + pair % HEADS_PER_KV;
+//# for u in 0..LOAD_QUADS
+    out[target_row * QUADS + column_of(lane) * ${LOAD_QUADS}u + ${u}u] = out${h}_${u} / total${h};
+//# end
+  }
+//# end
+}

@@ -1,0 +1,192 @@
+import {
+  type DeviceBuffer,
+  type Kernel,
+  type KernelCall,
+  kernelCall,
+} from "../../src/device/kernel.ts";
+import attend from "./_attend_workgroup.wgsl" with { type: "text" };
+import attendMemory from "./_attend_workgroup_memory.wgsl" with { type: "text" };
+import combineSplits from "./_combine_splits.wgsl" with { type: "text" };
+import { type KvConstants, kvConstants, type KvShape } from "../kv/kv_cache.ts";
+import kvElements from "../kv/_kv_elements.wgsl" with { type: "text" };
+import decodeSource from "./paged_attention_decode_workgroup.wgsl" with { type: "text" };
+import {
+  attendDecodes,
+  attendTiles,
+  type AttentionShape,
+  COMBINE_BINDINGS,
+  combineAllSplits,
+  DECODE_BINDINGS,
+  PREFILL_BINDINGS,
+} from "./paged_attention_definition.ts";
+import prefillSource from "./paged_attention_prefill_workgroup.wgsl" with { type: "text" };
+import splitsSource from "./paged_attention_prefill_splits_workgroup.wgsl" with { type: "text" };
+import { pagedAttentionCombineCall } from "./paged_attention_combine.ts";
+import reduceSource from "./paged_attention_combine_workgroup.wgsl" with { type: "text" };
+import { type StepDims, stepWgsl } from "../step.ts";
+import type { Tuning } from "../tuning/tuning.ts";
+
+/** How a workgroup attends to a split, see `_attend_workgroup.wgsl`. */
+type SplitShape = SplitLanes & Readonly<{ HEADS: number }>;
+type SplitLanes =
+  & KvShape
+  & KvConstants
+  & Readonly<{ H: number; SPLIT_LEN: number; LANES: number; SLICES: number }>
+  & Readonly<{ COLUMN_GROUPS: number; SCORE_LANES: number; SHUFFLE_LANES: number }>;
+type PrefillShape =
+  & KvShape
+  & KvConstants
+  & Readonly<{ H: number; SPLIT_LEN: number; ROW_GROUPS: number; ROW_LANES: number }>;
+
+/** Attention of decodes, the query heads of one KV head together, as GPUs like it. */
+export const pagedAttentionDecodeWorkgroup: Kernel<SplitShape> = {
+  name: "paged_attention_decode_workgroup",
+  source: stepWgsl + kvElements + attendMemory + decodeSource.replace("${attend}", () => attend),
+  bindings: DECODE_BINDINGS,
+  reference: attendDecodes,
+};
+
+/** Joins the splits of each decode's heads, many splits at a time. */
+export const pagedAttentionCombineWorkgroup: Kernel<
+  Readonly<{ H: number; D: number; SPLIT_LEN: number; LANES: number }>
+> = {
+  name: "paged_attention_combine_workgroup",
+  source: stepWgsl + reduceSource,
+  bindings: COMBINE_BINDINGS,
+  reference: combineAllSplits,
+};
+
+/** Causal attention of chunks, with tiles of K in shared memory. */
+export const pagedAttentionPrefillWorkgroup: Kernel<PrefillShape> = {
+  name: "paged_attention_prefill_workgroup",
+  source: stepWgsl + kvElements + prefillSource,
+  bindings: PREFILL_BINDINGS,
+  reference: attendTiles,
+};
+
+/** {@link pagedAttentionPrefillWorkgroup} that gives each row the bits it would have as a decode. */
+export const pagedAttentionPrefillSplitsWorkgroup: Kernel<
+  SplitShape & Readonly<{ QUERY_GROUPS: number }>
+> = {
+  name: "paged_attention_prefill_splits_workgroup",
+  source: stepWgsl + kvElements + attendMemory + combineSplits +
+    splitsSource.replace("${attend}", () => attend),
+  bindings: PREFILL_BINDINGS,
+  reference: attendTiles,
+};
+
+/** Lanes of each workgroup; a power of two, and at least `D / 4`. */
+const LANES = 128;
+/** What WebGPU promises of shared memory, bytes. */
+const MAX_SHARED_BYTES = 16_384;
+/** Queries whose sums a lane keeps in registers. */
+const MAX_QUERIES = 8;
+/** Lanes that share out a query's scores: of `LANES`, as many as `MAX_QUERIES` leave each. */
+const MAX_SCORE_LANES = LANES / MAX_QUERIES;
+/** Rows of a workgroup of prefill. */
+const PREFILL_ROWS = 64;
+
+/** Whether the kernels here take a shape: two lanes at least share a position's loads. */
+export function canAttendByWorkgroup(shape: KvShape): boolean {
+  return kvConstants(shape).VECTOR_LOADS % 2 === 0 && shape.D <= 4 * LANES;
+}
+
+type AttentionBuffers = Readonly<
+  Record<"step" | "qkv" | "kv" | "partials" | "stats" | "out", DeviceBuffer>
+>;
+
+/**
+ * Attention of one layer on a GPU; `splitLen` is a multiple of 64. `queryTile` is the rows of a tile.
+ *
+ * `isDeterministic` combines splits in their order, and has chunks do as decodes do: the first costs
+ * decodes a little, the second prompts more.
+ */
+export function workgroupAttentionCalls(
+  shape: AttentionShape,
+  buffers: AttentionBuffers,
+  { splitLen, queryTile, shuffleLanes, isDeterministic }: Pick<
+    Tuning,
+    "splitLen" | "queryTile" | "shuffleLanes" | "isDeterministic"
+  >,
+): KernelCall<StepDims>[] {
+  const { H, G, D, BLOCK_SIZE, KV_DTYPE } = shape;
+  const layout = kvConstants(shape);
+  const base = { H, G, D, BLOCK_SIZE, KV_DTYPE, ...layout, SPLIT_LEN: splitLen };
+  const split = { ...base, LANES, ...lanesOf(layout.VECTOR_LOADS, shuffleLanes) };
+  const HEADS = headsTogether(split);
+  const ROW_GROUPS = Math.ceil(queryTile * H / G / PREFILL_ROWS);
+  const decode = kernelCall(pagedAttentionDecodeWorkgroup, {
+    constants: { ...split, HEADS },
+    buffers,
+    workgroups: ({ numSplits }: StepDims) => [numSplits, H / HEADS, 1],
+  });
+  if (isDeterministic) {
+    const reduce = pagedAttentionCombineCall(shape, buffers, splitLen);
+    return [decode, reduce, prefillSplitsCall(split, buffers, queryTile)];
+  }
+  return [
+    decode,
+    kernelCall(pagedAttentionCombineWorkgroup, {
+      constants: { H, D, SPLIT_LEN: splitLen, LANES },
+      buffers,
+      workgroups: ({ numDecodes }: StepDims) => [H, numDecodes, 1],
+    }),
+    kernelCall(pagedAttentionPrefillWorkgroup, {
+      constants: { ...base, ROW_GROUPS, ROW_LANES: rowLanes(layout.VECTOR_LOADS) },
+      buffers,
+      workgroups: ({ numTiles }: StepDims) => [numTiles, G * ROW_GROUPS, 1],
+    }),
+  ];
+}
+
+function prefillSplitsCall(
+  split: SplitLanes,
+  buffers: AttentionBuffers,
+  queryTile: number,
+): KernelCall<StepDims> {
+  const HEADS = queriesTogether(split);
+  const QUERY_GROUPS = Math.ceil(queryTile * split.H / split.G / HEADS);
+  return kernelCall(pagedAttentionPrefillSplitsWorkgroup, {
+    constants: { ...split, HEADS, QUERY_GROUPS },
+    buffers,
+    workgroups: ({ numTiles }: StepDims) => [numTiles, split.G * QUERY_GROUPS, 1],
+  });
+}
+
+/** What each lane of a split's workgroup does, where `shuffleLanes` of a subgroup add up. */
+function lanesOf(
+  vectorLoads: number,
+  shuffleLanes: number,
+): Pick<SplitShape, "SLICES" | "COLUMN_GROUPS" | "SCORE_LANES" | "SHUFFLE_LANES"> {
+  const SLICES = vectorLoads % 4 === 0 ? 4 : 2;
+  const groups = Math.floor(LANES / vectorLoads);
+  const shuffled = Math.min(shuffleLanes, 2 ** Math.floor(Math.log2(groups)));
+  // Of short vectors few lanes would sum up V: better barriers than less than half of the lanes.
+  if (shuffleLanes >= SLICES && 2 * shuffled >= groups) {
+    const SCORE_LANES = Math.min(shuffleLanes, MAX_SCORE_LANES);
+    return { SLICES, COLUMN_GROUPS: shuffled, SCORE_LANES, SHUFFLE_LANES: shuffleLanes };
+  }
+  return { SLICES, COLUMN_GROUPS: groups, SCORE_LANES: 8, SHUFFLE_LANES: 1 };
+}
+
+/** Most query heads of one KV head that a workgroup takes together; divides their number. */
+function headsTogether(split: SplitLanes): number {
+  let heads = Math.min(queriesTogether(split), split.H / split.G);
+  while (split.H / split.G % heads > 0) heads--;
+  return heads;
+}
+
+/** Most queries that registers and shared memory hold. */
+function queriesTogether({ D, SPLIT_LEN, SLICES, SHUFFLE_LANES }: SplitLanes): number {
+  for (let queries = MAX_QUERIES; queries > 1; queries--) {
+    const partials = SHUFFLE_LANES > 1 ? 0 : Math.max(queries * SPLIT_LEN * SLICES, 4 * LANES);
+    const words = queries * D + partials + queries * (SPLIT_LEN + 1) + queries * (8 + 1) * 2;
+    if (4 * words <= MAX_SHARED_BYTES) return queries;
+  }
+  return 1;
+}
+
+/** Lanes along the rows of prefill's output: a power of two that fits beside those along D. */
+function rowLanes(vectorLoads: number): number {
+  return Math.min(16, 2 ** Math.floor(Math.log2(LANES / vectorLoads)));
+}

@@ -1,0 +1,106 @@
+import { invariant } from "../../src/base/invariant.ts";
+import type { KvCacheDtype } from "../../src/core/engine_config.ts";
+import { isQuantized, layerBytesPerToken, vectorBytes } from "../../src/core/kv_layout.ts";
+import { f16BitsToF32, f32ToF16Bits } from "../../src/device/half.ts";
+import type { HostBuffer } from "../../src/device/host_buffer.ts";
+import { decodeVector, encodeVector } from "./kv_codes.ts";
+
+/** What addresses one layer's KV buffer: G heads of D elements, blocks as `src/core/kv_layout.ts` has them. */
+export type KvShape = Readonly<
+  { G: number; D: number; BLOCK_SIZE: number; KV_DTYPE: KvCacheDtype }
+>;
+
+/** K (0) or V (1) of one KV head at one position's slot. */
+export interface KvVector {
+  readonly slot: number;
+  readonly which: 0 | 1;
+  readonly head: number;
+}
+
+/** u32 words of one block in one layer, its scales included; a multiple of 4. */
+export function kvBlockWords({ G, D, BLOCK_SIZE, KV_DTYPE }: KvShape): number {
+  const bytes = layerBytesPerToken({ numKvHeads: G, headDim: D, dtype: KV_DTYPE }) * BLOCK_SIZE;
+  invariant(bytes % 16 === 0, `a block of ${bytes} bytes is no multiple of 16`);
+  return bytes / 4;
+}
+
+/** u32 words `[first, end)` of a vector's elements, and that of its scale, which plain dtypes lack. */
+export function kvWords({ slot, which, head }: KvVector, shape: KvShape): {
+  first: number;
+  end: number;
+  scale: number;
+} {
+  const { G, BLOCK_SIZE } = shape;
+  const block = Math.floor(slot / BLOCK_SIZE) * kvBlockWords(shape);
+  const vector = (which * G + head) * BLOCK_SIZE + slot % BLOCK_SIZE;
+  const vectorWords = kvVectorWords(shape);
+  return {
+    first: block + vector * vectorWords,
+    end: block + (vector + 1) * vectorWords,
+    scale: block + 2 * G * BLOCK_SIZE * vectorWords + vector,
+  };
+}
+
+/** u32 words of one vector's elements. */
+export function kvVectorWords({ D, KV_DTYPE }: Pick<KvShape, "D" | "KV_DTYPE">): number {
+  return vectorBytes(D, KV_DTYPE) / 4;
+}
+
+/** Reads a vector's D elements into `values`. */
+export function loadKv(kv: HostBuffer, at: KvVector, shape: KvShape, values: Float32Array): void {
+  const { D, KV_DTYPE } = shape;
+  const { first, end, scale } = kvWords(at, shape);
+  if (KV_DTYPE === "f32") values.set(kv.f32.subarray(first, end));
+  else if (KV_DTYPE === "f16") {
+    for (let d = 0; d < D; d++) values[d] = f16BitsToF32(kv.u16[2 * first + d]!);
+  } else {
+    decodeVector(kv.u8.subarray(4 * first, 4 * end), KV_DTYPE, kv.f32[scale]!, values);
+  }
+}
+
+/** Writes a vector's D elements, rounded to the buffer's dtype, and its scale. */
+export function storeKv(kv: HostBuffer, at: KvVector, shape: KvShape, values: Float32Array): void {
+  const { KV_DTYPE } = shape;
+  const { first, end, scale } = kvWords(at, shape);
+  if (KV_DTYPE === "f32") kv.f32.set(values, first);
+  else if (KV_DTYPE === "f16") {
+    values.forEach((value, d) => kv.u16[2 * first + d] = f32ToF16Bits(value));
+  } else {
+    kv.f32[scale] = encodeVector(values, KV_DTYPE, kv.u8.subarray(4 * first, 4 * end));
+  }
+}
+
+/** What the WGSL of kernels that read the pool is expanded with, besides the shape itself. */
+export type KvConstants = Readonly<{
+  /** Loads of one vector's elements, and of one block; a load is one element of the WGSL array. */
+  VECTOR_LOADS: number;
+  BLOCK_LOADS: number;
+  /** Groups of four elements in one load. */
+  LOAD_QUADS: number;
+  KV_SCALED: boolean;
+}>;
+
+/** u32 words of one element of the WGSL array `kv` (`_kv_elements.wgsl`). */
+const LOAD_WORDS: Readonly<Record<KvCacheDtype, number>> = {
+  f16: 2,
+  f32: 4,
+  int8: 1,
+  fp8: 1,
+  int4: 1,
+};
+
+/** Words of a lane's widest load. */
+const WIDE_WORDS = 4;
+
+/** The constants that follow from a shape; with `isWide` f16 is loaded by 16 bytes, where a vector allows. */
+export function kvConstants(shape: KvShape, isWide = false): KvConstants {
+  const canBeWide = shape.KV_DTYPE === "f16" && kvVectorWords(shape) % WIDE_WORDS === 0;
+  const words = isWide && canBeWide ? WIDE_WORDS : LOAD_WORDS[shape.KV_DTYPE];
+  const loads = kvVectorWords(shape) / words;
+  return {
+    VECTOR_LOADS: loads,
+    BLOCK_LOADS: kvBlockWords(shape) / words,
+    LOAD_QUADS: shape.D / 4 / loads,
+    KV_SCALED: isQuantized(shape.KV_DTYPE),
+  };
+}

@@ -1,0 +1,43 @@
+import { isQuantized } from "../../src/core/kv_layout.ts";
+import { f16BitsToF32, f32ToF16Bits } from "../../src/device/half.ts";
+import type { HostBuffer } from "../../src/device/host_buffer.ts";
+import { type KvShape, type KvVector, kvWords, storeKv } from "./kv_cache.ts";
+
+/** The NaN that K has in f16 where a number is merely too large, in K or in V. */
+export const TOO_LARGE_F16 = 0x7fff;
+
+/**
+ * Writes K and V of one head at one position: D elements each, which it may change.
+ *
+ * An element that is not a finite number in the buffer's dtype, in K or in V, makes K's NaN and V's 0, in
+ * codes the whole of K and V: whoever attends to the position gets NaN, and nobody else does.
+ */
+export function storeKeyAndValue(
+  kv: HostBuffer,
+  { slot, head }: Pick<KvVector, "slot" | "head">,
+  shape: KvShape,
+  key: Float32Array,
+  value: Float32Array,
+): void {
+  const { KV_DTYPE } = shape;
+  const rounded = (x: number) => KV_DTYPE === "f16" ? f16BitsToF32(f32ToF16Bits(x)) : x;
+  const isBad = (x: number) => !Number.isFinite(rounded(x));
+  const all = [...key, ...value];
+  const tooLarge: number[] = [];
+  if (isQuantized(KV_DTYPE)) {
+    if (all.some(isBad)) key.fill(NaN);
+    if (value.some(isBad)) value.fill(0);
+  } else {
+    for (let d = 0; d < key.length; d++) {
+      const bad = [key[d]!, value[d]!].filter(isBad);
+      if (bad.some((x) => !Number.isNaN(x))) tooLarge.push(d);
+      if (bad.length > 0) key[d] = NaN;
+      if (isBad(value[d]!)) value[d] = 0;
+    }
+  }
+  storeKv(kv, { slot, which: 0, head }, shape, key);
+  storeKv(kv, { slot, which: 1, head }, shape, value);
+  if (KV_DTYPE !== "f16") return;
+  const { first } = kvWords({ slot, which: 0, head }, shape);
+  for (const d of tooLarge) kv.u16[2 * first + d] = TOO_LARGE_F16;
+}

@@ -1,0 +1,112 @@
+import {
+  type DeviceBuffer,
+  type Kernel,
+  type KernelCall,
+  kernelCall,
+} from "../../src/device/kernel.ts";
+import elements from "../weights/_elements.wgsl" with { type: "text" };
+import epilogue from "./_epilogue.wgsl" with { type: "text" };
+import source from "./gemm.wgsl" with { type: "text" };
+import {
+  matmul,
+  multiply,
+  type Product,
+  type ProductBuffers,
+  type ProductConstants,
+  productConstants,
+  weightRows,
+} from "./matmul.ts";
+import { numRows } from "../rows.ts";
+import { type StepDims, stepWgsl } from "../step.ts";
+import { foldGrid, type GemmTile, type Tuning } from "../tuning/tuning.ts";
+import { type WeightConstants, weightConstants, weightValues } from "../weights/weight_dtype.ts";
+import { partProducts } from "../weights/weight_parts.ts";
+
+type Shape =
+  & WeightConstants
+  & ProductConstants
+  & Readonly<{ STAGED: "f16" | "f32" }>
+  & Readonly<{ ROWS: number; COLUMNS: number; OUTPUTS: number; FOURS: number }>
+  & Readonly<{ TILE_R: number; TILE_M: number; TILE_N: number }>
+  & Readonly<{ LANES: number; SLICES: number; X_LOADS: number; W_LOADS: number }>;
+
+/** {@link matmul} for many rows: the same definition, by tiles in shared memory. */
+export const gemm: Kernel<Shape> = {
+  name: "gemm",
+  source: stepWgsl + elements + epilogue + source,
+  bindings: matmul.bindings,
+  reference({ step, x, w, y }, shape) {
+    const { N, K, WEIGHT_DTYPE, EPILOGUE } = shape;
+    const weights = weightValues(w!, WEIGHT_DTYPE, weightRows(N, EPILOGUE), K);
+    multiply({ rows: step!.u32[shape.ROWS_WORD]!, x: x!.f32, w: weights, y: y!.f32 }, shape);
+  },
+};
+
+/**
+ * One matrix product, as one call per part of its matrix and tile of `gemm`; each step runs those of the
+ * tile that fits its rows.
+ */
+export function gemmCalls(
+  product: Product,
+  { step, x, w: matrix, y }: ProductBuffers,
+  tuning: Tuning,
+): KernelCall<StepDims>[] {
+  return partProducts(product, matrix)
+    .flatMap(({ product, w }) => partCalls(product, { step, x, w, y }, tuning));
+}
+
+function partCalls(
+  product: Product,
+  buffers: Readonly<Record<"step" | "x" | "w" | "y", DeviceBuffer>>,
+  { gemmTiles, stageF16 }: Tuning,
+): KernelCall<StepDims>[] {
+  const { label, rows, n, k, dtype, epilogue = "store" } = product;
+  return gemmTiles.map((tile) => {
+    const outputs = epilogue === "silu" ? tile.columns / 2 : tile.columns;
+    const shape = tileConstants(tile, stageF16 && dtype === "f16" ? "f16" : "f32");
+    // Two fours of 16 bits are the widest load of a lane.
+    const load = dtype !== "f32" && k % 8 === 0 && shape.W_LOADS % 2 === 0 ? 2 : 1;
+    return kernelCall(gemm, {
+      label,
+      constants: {
+        ...shape,
+        ...weightConstants(dtype, weightRows(n, epilogue), k, load),
+        W_LOADS: shape.W_LOADS / load,
+        ...productConstants(product),
+        OUTPUTS: outputs,
+        TILE_N: epilogue === "silu" ? tile.laneColumns / 2 : tile.laneColumns,
+      },
+      buffers,
+      workgroups: (dims) => {
+        const count = numRows(rows, dims);
+        if (count < tile.minRows || count > tile.maxRows) return [0, 0, 0];
+        const [x, z] = foldGrid(Math.ceil(n / outputs));
+        return [x, Math.ceil(count / tile.rows), z];
+      },
+    });
+  });
+}
+
+/** What follows from a tile and the type in which weights are staged. */
+function tileConstants(tile: GemmTile, staged: "f16" | "f32") {
+  const lanes = tile.slices * tile.rows * tile.columns / (tile.laneRows * tile.laneColumns);
+  const fours = (staged === "f16" ? tile.inputs : tile.inputs / 2) / 4;
+  return {
+    STAGED: staged,
+    ROWS: tile.rows,
+    COLUMNS: tile.columns,
+    FOURS: fours,
+    TILE_R: tile.laneRows,
+    TILE_M: tile.laneColumns,
+    LANES: lanes,
+    SLICES: tile.slices,
+    X_LOADS: tile.rows * fours / lanes,
+    W_LOADS: tile.columns * fours / lanes,
+  };
+}
+
+/** Bytes of shared memory of a tile's workgroup; WebGPU promises 16,384. */
+export function gemmWorkgroupBytes(tile: GemmTile, staged: "f16" | "f32"): number {
+  const { ROWS, COLUMNS, FOURS } = tileConstants(tile, staged);
+  return (FOURS + 1) * (16 * ROWS + (staged === "f16" ? 8 : 16) * COLUMNS);
+}

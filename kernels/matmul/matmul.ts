@@ -1,0 +1,235 @@
+import {
+  type DeviceBuffer,
+  type Kernel,
+  type KernelCall,
+  kernelCall,
+  type Workgroups,
+} from "../../src/device/kernel.ts";
+import { isQuantized, quantizedFormat } from "../../src/core/weight_format.ts";
+import elements from "../weights/_elements.wgsl" with { type: "text" };
+import epilogue from "./_epilogue.wgsl" with { type: "text" };
+import source from "./matmul.wgsl" with { type: "text" };
+import tile from "./_matmul_tile.wgsl" with { type: "text" };
+import { numRows, type Rows, ROWS_WORD } from "../rows.ts";
+import { type StepDims, stepWgsl } from "../step.ts";
+import { fits, foldGrid, type MatmulTile, SOFTWARE_LANES, type Tuning } from "../tuning/tuning.ts";
+import {
+  type WeightConstants,
+  weightConstants,
+  type WeightDtype,
+  weightValues,
+} from "../weights/weight_dtype.ts";
+import { type OutputPlace, partProducts, type WeightBuffers } from "../weights/weight_parts.ts";
+
+/** What becomes of the sums: stored, added to what is there, or gates and ups joined (SwiGLU). */
+export type Epilogue = "store" | "add" | "silu";
+
+/** A product's shape, as the templates of all its kernels want it. */
+export type ProductConstants = Readonly<{
+  /** Outputs and inputs. */
+  N: number;
+  K: number;
+  /** Where output 0 goes in the rows of y, and how long these are. */
+  Y_FIRST: number;
+  Y_STRIDE: number;
+  ROWS_WORD: number;
+  EPILOGUE: Epilogue;
+}>;
+
+/** A product's shape and a tile's, as the template wants them. */
+export type MatmulShape =
+  & WeightConstants
+  & ProductConstants
+  & Readonly<{ NORM: boolean; GATHER: boolean }>
+  & Readonly<{ TILE_R: number; TILE_N: number; W: number }>
+  & Readonly<{ LANES: number; SLICES: number; SUBGROUPS: boolean; RUN: number; SPAN: number }>
+  /** Outputs from one of a lane to its next. */
+  & Readonly<{ STRIDE: number }>;
+
+/**
+ * `y = x w^T`, `y += x w^T`, or `y = silu(x gate^T) * (x up^T)` with w the gates over the ups.
+ *
+ * x f32 [R, K], w [N, K] or [2N, K], y f32 [R, N], or N columns of longer rows. K is a multiple of 4.
+ */
+export const matmul: Kernel<MatmulShape> = {
+  name: "matmul",
+  source: stepWgsl + elements + epilogue + tile + source,
+  bindings: [
+    { name: "step", access: "read" },
+    { name: "x", access: "read" },
+    { name: "w", access: "read" },
+    { name: "y", access: "read_write" },
+  ],
+  reference({ step, x, w, y }, shape) {
+    const { N, K, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE } = shape;
+    const weights = weightValues(w!, WEIGHT_DTYPE, weightRows(N, EPILOGUE), K);
+    multiply({ rows: step!.u32[ROWS_WORD]!, x: x!.f32, w: weights, y: y!.f32 }, shape);
+  },
+};
+
+/** Rows of the weight matrix behind `n` outputs. */
+export function weightRows(n: number, epilogue: Epilogue): number {
+  return epilogue === "silu" ? 2 * n : n;
+}
+
+/** The definition of {@link matmul}, over decoded weights. */
+export function multiply(
+  { rows, x, w, y }: { rows: number; x: Float32Array; w: Float32Array; y: Float32Array },
+  { N, K, Y_FIRST, Y_STRIDE, EPILOGUE }: Omit<ProductConstants, "ROWS_WORD">,
+): void {
+  const weightRow = (n: number) => w.subarray(n * K, (n + 1) * K);
+  for (let n = 0; n < N; n++) {
+    const first = weightRow(n);
+    const up = EPILOGUE === "silu" ? weightRow(N + n) : first;
+    for (let r = 0; r < rows; r++) {
+      const sum = dotProduct(x, r * K, first);
+      const at = r * Y_STRIDE + Y_FIRST + n;
+      if (EPILOGUE === "store") y[at] = sum;
+      else if (EPILOGUE === "add") y[at]! += sum;
+      else y[at] = sum / (1 + Math.exp(-sum)) * dotProduct(x, r * K, up);
+    }
+  }
+}
+
+/** `sum_k x[offset + k] * w[k]`, four sums at a time for the sake of the CPU's pipeline. */
+function dotProduct(x: Float32Array, offset: number, w: Float32Array): number {
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
+  for (let k = 0; k < w.length; k += 4) {
+    a += x[offset + k]! * w[k]!;
+    b += x[offset + k + 1]! * w[k + 1]!;
+    c += x[offset + k + 2]! * w[k + 2]!;
+    d += x[offset + k + 3]! * w[k + 3]!;
+  }
+  return a + b + (c + d);
+}
+
+/** One matrix product of a model: `n` outputs from `k` inputs of each row. */
+export interface Product {
+  readonly label: string;
+  readonly rows: Rows;
+  readonly n: number;
+  readonly k: number;
+  readonly dtype: WeightDtype;
+  /** "store" unless given. */
+  readonly epilogue?: Epilogue;
+  /** Rows of y hold these outputs alone unless given. */
+  readonly place?: OutputPlace;
+}
+
+/** What a product reads and writes. */
+export type ProductBuffers =
+  & Readonly<Record<"step" | "x" | "y", DeviceBuffer>>
+  & Readonly<{ w: WeightBuffers }>;
+
+/**
+ * One matrix product, as one call per part of its matrix and register tile; each step runs those of the
+ * tile that fits its rows.
+ */
+export function matmulCalls(
+  whole: Product,
+  { step, x, w: matrix, y }: ProductBuffers,
+  tuning: Tuning,
+): KernelCall<StepDims>[] {
+  return partProducts(whole, matrix).flatMap(({ product, w }) =>
+    tuning.matmulTiles.map((tile) =>
+      kernelCall(matmul, {
+        label: product.label,
+        constants: matmulShape(product, tile, tuning, w.isImage),
+        buffers: { step, x, w, y },
+        workgroups: (dims) => tileGrid(product, tile, dims),
+      })
+    )
+  );
+}
+
+/** The constants of one tile's call; `isImage` says so of the weights. */
+export function matmulShape(
+  product: Product,
+  tile: MatmulTile,
+  tuning: Pick<Tuning, "matmulRun" | "matmulSubgroups">,
+  isImage = false,
+): MatmulShape {
+  const { n, k, dtype, epilogue = "store" } = product;
+  const { RUN, SPAN, load } = summation({ dtype, k, isImage }, tile, tuning);
+  const outputs = tileOutputs(tile, epilogue);
+  return {
+    ...weightConstants(dtype, weightRows(n, epilogue), k, load),
+    WEIGHT_IMAGE: isImage,
+    ...productConstants(product),
+    NORM: false,
+    GATHER: false,
+    TILE_R: tile.rows,
+    TILE_N: outputs,
+    W: weightRows(outputs, epilogue),
+    LANES: tile.lanes,
+    SLICES: tile.slices,
+    STRIDE: tile.slices === 1 ? tile.lanes : 1,
+    SUBGROUPS: tuning.matmulSubgroups,
+    RUN,
+    SPAN,
+  };
+}
+
+/** The constants of a product that no tile changes. */
+export function productConstants(
+  { rows, n, k, epilogue = "store", place = { first: 0, stride: n } }: Product,
+): ProductConstants {
+  return {
+    N: n,
+    K: k,
+    Y_FIRST: place.first,
+    Y_STRIDE: place.stride,
+    ROWS_WORD: ROWS_WORD[rows],
+    EPILOGUE: epilogue,
+  };
+}
+
+/** Outputs per lane: two weight rows per output fill the registers that one would with twice as many. */
+function tileOutputs({ outputs }: MatmulTile, epilogue: Epilogue | undefined): number {
+  return epilogue === "silu" ? Math.max(1, outputs / 2) : outputs;
+}
+
+/** Inputs per scale that a lane among several takes at a time, in fours; no group is shorter. */
+const SHARED_SPAN = 8;
+
+/** Fours of inputs that are summed by themselves, how many of them are unrolled, and loaded at once. */
+function summation(
+  { dtype, k, isImage }: { dtype: WeightDtype; k: number; isImage: boolean },
+  { rows, lanes, slices }: MatmulTile,
+  { matmulRun }: Pick<Tuning, "matmulRun">,
+): { RUN: number; SPAN: number; load: number } {
+  if (!isQuantized(dtype)) {
+    // An image's loads are short: as many inputs at a time as the lanes can load
+    // one four each of, in a subgroup that may have no more of them.
+    const shared = Math.min(lanes, SOFTWARE_LANES) / rows;
+    const most = isImage && slices === 1 ? Math.max(matmulRun, shared) : matmulRun;
+    const run = runLength(k, most);
+    return { RUN: run, SPAN: run, load: Math.min(2, run) };
+  }
+  const { bits, groupSize } = quantizedFormat(dtype);
+  // As many bytes as of f16, whatever the rows: loads are dear on a CPU, too. Of an image, whole spans.
+  const most = isImage ? SHARED_SPAN : matmulRun * 16 / bits;
+  const run = runLength(k, Math.min(SHARED_SPAN, most));
+  const span = slices === 1 ? groupSize / 4 : SHARED_SPAN;
+  return { RUN: run, SPAN: span, load: Math.min(32 / bits, run) };
+}
+
+/** The longest run of fours, at most `most` (a power of two), that divides a row of `k` inputs. */
+function runLength(k: number, most: number): number {
+  return (k / 4) % most === 0 ? most : runLength(k, most / 2);
+}
+
+/** The workgroups of one tile's call; none unless the step's rows are what the tile is for. */
+export function tileGrid(
+  { rows, n, epilogue }: Product,
+  tile: MatmulTile,
+  dims: StepDims,
+): Workgroups {
+  const count = numRows(rows, dims);
+  if (!fits(tile, count)) return [0, 0, 0];
+  const [x, z] = foldGrid(Math.ceil(n / (tileOutputs(tile, epilogue) * tile.lanes)));
+  return [x, Math.ceil(count / tile.rows), z];
+}

@@ -1,0 +1,33 @@
+// matmul: rows times a weight matrix stored as in the checkpoint, and what follows it.
+//
+//   s[r, n] = sum_k x[r, k] * w[n, k]
+//   y[r, n] = s[r, n]                              EPILOGUE "store"
+//   y[r, n] += s[r, n]                             "add", the residual
+//   y[r, n] = silu(s[r, n]) * s[r, N + n]          "silu" (SwiGLU, Shazeer 2020, 2002.05202)
+//   silu(g) = g / (1 + exp(-g))
+//
+// R rows, N outputs, K inputs; M weight rows: 2N for "silu" (gates over ups), else N.
+//   0 step   u32 packed metadata (step.ts)
+//   1 x      f32 [R, K]
+//   2 w      WEIGHT_DTYPE [M, K], perhaps an image (panel_weights.ts)
+//   3 y      f32 [R, N], or of rows of Y_STRIDE the columns [Y_FIRST, Y_FIRST + N)
+// Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, ceil(R / TILE_R), ...), see matmul.ts.
+// Method: _matmul_tile.wgsl.
+// Reference: matmul.ts; s is off by less than 2e-6 * sum_k |x w|, where with a minimum |w| means
+// scale * code + |minimum|.
+
+@group(0) @binding(0) var<storage, read> step: array<u32>;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+//# if WEIGHT_IMAGE
+@group(0) @binding(2) var w: texture_storage_2d<rgba32uint, read>;
+//# else
+@group(0) @binding(2) var<storage, read> w: array<Weight>;
+//# end
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(THREADS)
+//# if SUBGROUPS
+fn matmul(at: Invocation, @builtin(subgroup_size) subgroup_size: u32) { tile(at, subgroup_size); }
+//# else
+fn matmul(at: Invocation) { tile(at, 0u); }
+//# end

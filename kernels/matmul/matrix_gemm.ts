@@ -1,0 +1,144 @@
+import {
+  type DeviceBuffer,
+  type Kernel,
+  type KernelCall,
+  kernelCall,
+} from "../../src/device/kernel.ts";
+import elements from "../weights/_elements.wgsl" with { type: "text" };
+import epilogue from "./_epilogue.wgsl" with { type: "text" };
+import { halveRowsCall } from "./halve_rows.ts";
+import {
+  type Epilogue,
+  multiply,
+  type Product,
+  type ProductBuffers,
+  type ProductConstants,
+  productConstants,
+  weightRows,
+} from "./matmul.ts";
+import source from "./matrix_gemm.wgsl" with { type: "text" };
+import { type MatrixTile, type MatrixUnit, stagedInputs } from "../tuning/matrix_tuning.ts";
+import type { QuantizedRows } from "./packed_product.ts";
+import { numRows } from "../rows.ts";
+import { type StepDims, stepWgsl } from "../step.ts";
+import { foldGrid, type Tuning } from "../tuning/tuning.ts";
+import { type WeightConstants, weightConstants, weightValues } from "../weights/weight_dtype.ts";
+import { partProducts } from "../weights/weight_parts.ts";
+
+type Shape =
+  & WeightConstants
+  & ProductConstants
+  & Readonly<{ UNIT_TYPE: MatrixUnit["type"]; UNIT_M: number; UNIT_N: number; UNIT_K: number }>
+  & Readonly<{ ROWS: number; COLUMNS: number; OUTPUTS: number; FOURS: number; LANES: number }>
+  & Readonly<{ SUB_ROWS: number; SUB_COLUMNS: number }>
+  /** Fours of inputs in one load of x, and loads of a lane. */
+  & Readonly<{ X_LOAD: number; X_LOADS: number; W_LOADS: number }>;
+
+/** {@link matmul} for many rows, by matrix units; their rows are f16 and scaled where the units' are. */
+export const matrixGemm: Kernel<Shape> = {
+  name: "matrix_gemm",
+  source: stepWgsl + elements + epilogue + source,
+  bindings: [
+    { name: "step", access: "read" },
+    { name: "x", access: "read" },
+    { name: "scales", access: "read" },
+    { name: "w", access: "read" },
+    { name: "y", access: "read_write" },
+  ],
+  reference({ step, x, scales, w, y }, shape) {
+    const { N, K, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE, UNIT_TYPE } = shape;
+    const rows = step!.u32[ROWS_WORD]!;
+    const values = UNIT_TYPE === "f32" ? x!.f32 : Float32Array.from(
+      new Float16Array(x!.u8.buffer, 0, rows * K),
+      (half, i) => half * scales!.f32[Math.floor(i / K)]!,
+    );
+    const weights = weightValues(w!, WEIGHT_DTYPE, weightRows(N, EPILOGUE), K);
+    multiply({ rows, x: values, w: weights, y: y!.f32 }, shape);
+  },
+};
+
+/** Bytes of {@link QuantizedRows} that `matrix_gemm` needs for so many rows of `k` inputs. */
+export function halvedRowsBytes(rows: number, k: number): { codes: number; scales: number } {
+  return { codes: 2 * rows * k, scales: 4 * rows };
+}
+
+/**
+ * One matrix product on matrix units, as one call per part of its matrix and tile; each step runs those of
+ * the tile that fits its rows. Where the units take f16, the rows become that first, in `codes`.
+ */
+export function matrixGemmCalls(
+  product: Product,
+  { step, x, codes, scales, w: matrix, y }: QuantizedRows & ProductBuffers,
+  { matrixTiles, normLanes: lanes }: Pick<Tuning, "matrixTiles" | "normLanes">,
+): KernelCall<StepDims>[] {
+  const { label, rows, k } = product;
+  const halved = matrixTiles.filter(({ unit }) => unit.type === "f16");
+  const includes = (count: number) => halved.some((tile) => serves(tile, count));
+  const halving = halved.length === 0
+    ? []
+    : [halveRowsCall({ label, rows, k, lanes, includes }, { step, x, halves: codes, scales })];
+  const products = partProducts(product, matrix).flatMap(({ product, w }) =>
+    matrixTiles.map((tile) => {
+      const values = tile.unit.type === "f16" ? codes : x;
+      return tileCall(product, { step, x: values, scales, w, y }, tile);
+    })
+  );
+  return [...halving, ...products];
+}
+
+function tileCall(
+  product: Product,
+  buffers: Readonly<Record<"step" | "x" | "scales" | "w" | "y", DeviceBuffer>>,
+  tile: MatrixTile,
+): KernelCall<StepDims> {
+  const { label, rows, n } = product;
+  const constants = tileConstants(product, tile);
+  return kernelCall(matrixGemm, {
+    label,
+    constants: { ...constants, ...productConstants(product) },
+    buffers,
+    workgroups: (dims) => {
+      const count = numRows(rows, dims);
+      if (!serves(tile, count)) return [0, 0, 0];
+      const [x, z] = foldGrid(Math.ceil(n / constants.OUTPUTS));
+      return [x, Math.ceil(count / tile.rows), z];
+    },
+  });
+}
+
+function serves({ minRows, maxRows }: MatrixTile, rows: number): boolean {
+  return minRows <= rows && rows <= maxRows;
+}
+
+/** What follows from a tile, its unit and the type of the weights. */
+function tileConstants({ n, k, dtype, epilogue = "store" }: Product, tile: MatrixTile) {
+  const { rows, columns, subgroupRows, subgroupColumns, unit } = tile;
+  const lanes = matrixLanes(tile);
+  const fours = stagedInputs(unit) / 4;
+  // 16 bytes are the widest load of a lane: two fours of 16 bits, or one of 32.
+  const widest = k % 8 === 0 ? 2 : 1;
+  const [xLoad, load] = [unit.type === "f16" ? widest : 1, dtype === "f32" ? 1 : widest];
+  return {
+    ...weightConstants(dtype, weightRows(n, epilogue), k, load),
+    ...{ UNIT_TYPE: unit.type, UNIT_M: unit.m, UNIT_N: unit.n, UNIT_K: unit.k },
+    ...{ ROWS: rows, COLUMNS: columns, OUTPUTS: epilogue === "silu" ? columns / 2 : columns },
+    ...{ SUB_ROWS: subgroupRows, SUB_COLUMNS: subgroupColumns, FOURS: fours, LANES: lanes },
+    X_LOAD: xLoad,
+    X_LOADS: Math.ceil(rows * fours / xLoad / lanes),
+    W_LOADS: Math.ceil(columns * fours / load / lanes),
+  };
+}
+
+/** Lanes of a tile's workgroup. */
+export function matrixLanes(tile: MatrixTile): number {
+  const { rows, columns, subgroupRows, subgroupColumns, unit } = tile;
+  return unit.lanes * rows * columns / (subgroupRows * subgroupColumns);
+}
+
+/** Bytes of shared memory of a tile's workgroup. */
+export function matrixGemmBytes(tile: MatrixTile, epilogue: Epilogue): number {
+  const { rows, columns, unit } = tile;
+  const staged = (unit.type === "f16" ? 2 : 4) * stagedInputs(unit) + 16;
+  const sums = 4 * unit.m * unit.n * matrixLanes(tile) / unit.lanes;
+  return (rows + columns) * staged + sums * (epilogue === "silu" ? 2 : 1);
+}

@@ -1,0 +1,90 @@
+import {
+  type DeviceBuffer,
+  type Kernel,
+  type KernelCall,
+  kernelCall,
+} from "../../src/device/kernel.ts";
+import elements from "../weights/_elements.wgsl" with { type: "text" };
+import epilogue from "./_epilogue.wgsl" with { type: "text" };
+import {
+  matmul,
+  type MatmulShape,
+  matmulShape,
+  multiply,
+  type Product,
+  type ProductBuffers,
+  tileGrid,
+  weightRows,
+} from "./matmul.ts";
+import tile from "./_matmul_tile.wgsl" with { type: "text" };
+import source from "./norm_matmul.wgsl" with { type: "text" };
+import { normalizeRow, rmsNormCall } from "../norm/rms_norm.ts";
+import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims, stepWgsl } from "../step.ts";
+import { fits, type Tuning } from "../tuning/tuning.ts";
+import { weightValues } from "../weights/weight_dtype.ts";
+import { partProducts } from "../weights/weight_parts.ts";
+
+type Shape = MatmulShape & Readonly<{ EPS: number }>;
+
+/** {@link matmul} of normalized rows; with `GATHER`, of those that are drawn from. */
+export const normMatmul: Kernel<Shape> = {
+  name: "norm_matmul",
+  source: stepWgsl + elements + epilogue + tile + source,
+  bindings: [
+    { name: "step", access: "read" },
+    { name: "x", access: "read" },
+    { name: "norm", access: "read" },
+    { name: "w", access: "read" },
+    { name: "y", access: "read_write" },
+  ],
+  reference({ step, x, norm, w, y }, shape) {
+    const { K, ROWS_WORD, GATHER, EPS } = shape;
+    const words = step!.u32;
+    const rows = words[ROWS_WORD]!;
+    const normed = new Float32Array(rows * K);
+    for (let r = 0; r < rows; r++) {
+      const row = GATHER ? words[words[STEP.samples]! + r * SAMPLE_WORDS + SAMPLE.row]! : r;
+      const from = x!.f32.subarray(row * K, (row + 1) * K);
+      normalizeRow(from, norm!.f32, EPS, normed.subarray(r * K, (r + 1) * K));
+    }
+    const weights = weightValues(w!, shape.WEIGHT_DTYPE, weightRows(shape.N, shape.EPILOGUE), K);
+    multiply({ rows, x: normed, w: weights, y: y!.f32 }, shape);
+  },
+};
+
+/** What a product of normalized rows reads and writes. */
+export type NormProductBuffers =
+  & ProductBuffers
+  & Readonly<Record<"norm" | "normed", DeviceBuffer>>;
+
+/**
+ * A matrix product of normalized rows: in one call for the tiles whose norm is fused, for the others
+ * by way of `normed`, f32 [R, K]. Rows that are drawn from are packed on the way.
+ */
+export function normMatmulCalls(
+  { eps, ...whole }: Product & { eps: number },
+  { step, x, norm, normed, w: matrix, y }: NormProductBuffers,
+  tuning: Tuning,
+): KernelCall<StepDims>[] {
+  const { label, rows, k } = whole;
+  const isFused = (count: number) =>
+    tuning.matmulTiles.some((tile) => tile.fusesNorm && fits(tile, count));
+  const norms = rmsNormCall(
+    { label, rows, E: k, EPS: eps, LANES: tuning.normLanes, skip: isFused },
+    { step, x, weight: norm, out: normed },
+  );
+  const products = partProducts(whole, matrix).flatMap(({ product, w }) =>
+    tuning.matmulTiles.map((tile) => {
+      const shape = matmulShape(product, tile, tuning, w.isImage);
+      const workgroups = (dims: StepDims) => tileGrid(product, tile, dims);
+      if (!tile.fusesNorm) {
+        const call = { label, constants: shape, buffers: { step, x: normed, w, y }, workgroups };
+        return kernelCall(matmul, call);
+      }
+      const constants = { ...shape, NORM: true, GATHER: rows === "samples", EPS: eps };
+      const buffers = { step, x, norm, w, y };
+      return kernelCall(normMatmul, { label, constants, buffers, workgroups });
+    })
+  );
+  return [norms, ...products];
+}

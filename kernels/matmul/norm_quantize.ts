@@ -1,0 +1,57 @@
+import {
+  type DeviceBuffer,
+  type Kernel,
+  type KernelCall,
+  kernelCall,
+} from "../../src/device/kernel.ts";
+import source from "./norm_quantize.wgsl" with { type: "text" };
+import { quantizeSpans } from "./quantize_rows.ts";
+import span from "./_quantize_span.wgsl" with { type: "text" };
+import { normalizeRow } from "../norm/rms_norm.ts";
+import { numRows, type Rows } from "../rows.ts";
+import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims, stepWgsl } from "../step.ts";
+
+type Shape = Readonly<{ K: number; EPS: number; GATHER: boolean; LANES: number }>;
+
+/** Normalized rows as `quantizeRows` gives them; with `GATHER`, those that are drawn from, packed. */
+export const normQuantize: Kernel<Shape> = {
+  name: "norm_quantize",
+  source: stepWgsl + span + source,
+  bindings: [
+    { name: "step", access: "read" },
+    { name: "x", access: "read" },
+    { name: "norm", access: "read" },
+    { name: "codes", access: "read_write" },
+    { name: "scales", access: "read_write" },
+  ],
+  reference({ step, x, norm, codes, scales }, { K, EPS, GATHER }) {
+    const words = step!.u32;
+    const rows = words[GATHER ? STEP.numSamples : STEP.numTokens]!;
+    const normed = new Float32Array(rows * K);
+    for (let r = 0; r < rows; r++) {
+      const row = GATHER ? words[words[STEP.samples]! + r * SAMPLE_WORDS + SAMPLE.row]! : r;
+      const from = x!.f32.subarray(row * K, (row + 1) * K);
+      normalizeRow(from, norm!.f32, EPS, normed.subarray(r * K, (r + 1) * K));
+    }
+    quantizeSpans(normed, new Int8Array(codes!.u8.buffer), scales!.f32);
+  },
+};
+
+/** Normalizes and quantizes every row of the step, or with `rows: "samples"` those that are drawn from. */
+export function normQuantizeCall(
+  { label, rows, k, eps, lanes }: {
+    label: string;
+    rows: Rows;
+    k: number;
+    eps: number;
+    lanes: number;
+  },
+  buffers: Readonly<Record<"step" | "x" | "norm" | "codes" | "scales", DeviceBuffer>>,
+): KernelCall<StepDims> {
+  return kernelCall(normQuantize, {
+    label,
+    constants: { K: k, EPS: eps, GATHER: rows === "samples", LANES: lanes },
+    buffers,
+    workgroups: (dims) => [numRows(rows, dims), 1, 1],
+  });
+}

@@ -1,0 +1,81 @@
+import { isQuantized, quantizedFormat } from "../../src/core/weight_format.ts";
+import type { DeviceBuffer, KernelCall } from "../../src/device/kernel.ts";
+import type { Product, ProductBuffers } from "./matmul.ts";
+import type { NormProductBuffers } from "./norm_matmul.ts";
+import { normQuantizeCall } from "./norm_quantize.ts";
+import { packedGemmCalls } from "./packed_gemm.ts";
+import { packedMatmulCalls, type PackedProductBuffers } from "./packed_matmul.ts";
+import { packedTilesOf } from "../tuning/product_tiles.ts";
+import { quantizeRowsCall, SPAN_INPUTS } from "./quantize_rows.ts";
+import type { StepDims } from "../step.ts";
+import type { Tuning } from "../tuning/tuning.ts";
+
+/**
+ * Whether a product quantizes its activations to int8 and multiplies integers: where the tuning says so,
+ * the weights are signed codes, and a row of them is whole spans. It never depends on the number of rows,
+ * which would make a sequence's numbers depend on its batch.
+ */
+export function isPacked(
+  { dtype, k }: Pick<Product, "dtype" | "k">,
+  { packedDot }: Pick<Tuning, "packedDot">,
+): boolean {
+  return packedDot && k % SPAN_INPUTS === 0 && isQuantized(dtype) &&
+    !quantizedFormat(dtype).hasMinimum;
+}
+
+/** Room for the quantized rows of one product: `codes` i8 [R, K] and `scales` f32 [R, K / 32]. */
+export type QuantizedRows = Readonly<Record<"codes" | "scales", DeviceBuffer>>;
+
+/** Bytes of {@link QuantizedRows} for so many rows of `k` inputs. */
+export function quantizedRowsBytes(rows: number, k: number): { codes: number; scales: number } {
+  return { codes: rows * k, scales: 4 * rows * Math.ceil(k / SPAN_INPUTS) };
+}
+
+/** A product that {@link isPacked}, of a step's tokens: one call, and one for each part of the matrix, runs in a step. */
+export function packedProductCalls(
+  product: Product,
+  { x, ...buffers }: QuantizedRows & ProductBuffers,
+  tuning: Tuning,
+): KernelCall<StepDims>[] {
+  const { label, k } = product;
+  const { step, codes, scales } = buffers;
+  const lanes = tuning.packed.quantizeLanes;
+  return [
+    quantizeRowsCall({ label, k, lanes }, { step, x, codes, scales }),
+    ...packedProductCodesCalls(product, buffers, tuning),
+  ];
+}
+
+/** {@link packedProductCalls} of normalized rows: the norm quantizes them. */
+export function packedNormProductCalls(
+  { eps, ...product }: Product & { eps: number },
+  { x, norm, ...buffers }: QuantizedRows & Omit<NormProductBuffers, "normed">,
+  tuning: Tuning,
+): KernelCall<StepDims>[] {
+  const { label, rows, k } = product;
+  const { step, codes, scales } = buffers;
+  return [
+    normQuantizeCall(
+      { label, rows, k, eps, lanes: tuning.normLanes },
+      { step, x, norm, codes, scales },
+    ),
+    ...packedProductCodesCalls(product, buffers, tuning),
+  ];
+}
+
+/** The calls of both kernels, of rows that are codes; exactly one for each part of the matrix runs in a step. */
+export function packedProductCodesCalls(
+  product: Product,
+  { step, codes, scales, w, y }: PackedProductBuffers,
+  tuning: Tuning,
+): KernelCall<StepDims>[] {
+  const buffers = { step, codes, scales, w, y };
+  const own = {
+    ...tuning,
+    packed: { ...tuning.packed, ...packedTilesOf(tuning, product.label) },
+  };
+  return [
+    ...packedMatmulCalls(product, buffers, own),
+    ...packedGemmCalls(product, buffers, own),
+  ];
+}

@@ -1,0 +1,53 @@
+// Shared by the kernels that draw: a row of V logits is cut into M segments, each scanned by one lane.
+// Segment s holds the tokens c * PART_LANES * SEGMENT + i * PART_LANES + l below V, with
+// c = s / PART_LANES, l = s % PART_LANES, i < SEGMENT: neighbouring lanes read neighbouring logits.
+//
+// parts u32 [R, PARTS_PLANES, M]: PARTS_PEAK the largest logit, PARTS_WEIGHT a sum of exp(), PARTS_SCORE
+// the best score, all f32 bits, and PARTS_TOKEN the token of the score, or else of the largest logit.
+// A segment with a logit that has overflowed (_logit_range.wgsl) has HIGHEST for its largest and NO_TOKEN,
+// so that it wins over all others and its row draws nothing.
+
+const V: u32 = ${V}u;
+const M: u32 = ${M}u;
+const SEGMENT: u32 = ${SEGMENT}u;
+const PART_LANES: u32 = ${PART_LANES}u;
+const NO_TOKEN: u32 = 0xffffffffu;
+
+struct Best { value: f32, token: u32 }
+
+/// The larger value; on a tie the lower token.
+fn better(a: Best, b: Best) -> Best {
+  if (b.value > a.value || (b.value == a.value && b.token < a.token)) { return b; }
+  return a;
+}
+
+fn first_token(segment: u32) -> u32 {
+  return (segment / PART_LANES) * PART_LANES * SEGMENT + segment % PART_LANES;
+}
+
+/// The end of the run of tokens that a segment shares with its neighbours.
+fn end_token(segment: u32) -> u32 {
+  return min((segment / PART_LANES + 1u) * PART_LANES * SEGMENT, V);
+}
+
+/// Uniform in (0, 1), by seed, output index and token.
+fn uniform_draw(sample: u32, token: u32) -> f32 {
+  var v = vec4(step[sample + SAMPLE_SEED_LOW], step[sample + SAMPLE_SEED_HIGH],
+    step[sample + SAMPLE_OUTPUT_INDEX], token) * 1664525u + 1013904223u;
+  v.x += v.y * v.w; v.y += v.z * v.x; v.z += v.x * v.y; v.w += v.y * v.z;
+  v ^= v >> vec4(16u);
+  v.x += v.y * v.w; v.y += v.z * v.x; v.z += v.x * v.y; v.w += v.y * v.z;
+  return (f32(v.x >> 9u) + 0.5) / 8388608.0;
+}
+
+/// Noise that makes the largest sum of it and a scaled logit a draw by weight (Gumbel-max). Near 1 a
+/// device's log may be off by 2^-21, and so have the wrong sign; the exact least of -log(u) is 6e-8.
+fn gumbel(sample: u32, token: u32) -> f32 {
+  return -log(max(-log(uniform_draw(sample, token)), 5e-8));
+}
+
+/// Whether a draw passes over the whole vocabulary: no filter but perhaps the nucleus.
+fn is_whole(sample: u32) -> bool {
+  let top_k = step[sample + SAMPLE_TOP_K];
+  return (top_k == 0u || top_k >= V) && bitcast<f32>(step[sample + SAMPLE_MIN_P]) <= 0.0;
+}

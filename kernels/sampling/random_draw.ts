@@ -1,0 +1,23 @@
+import { SAMPLE } from "../step.ts";
+
+/** The Gumbel noise of a token under a sample's seed and output index; largest `z + noise` is drawn. */
+export function gumbel(sample: Uint32Array, token: number): number {
+  return -Math.log(-Math.log(uniformDraw(sample, token)));
+}
+
+/** pcg4d of (seed, output index, token), mapped to (0, 1). */
+function uniformDraw(sample: Uint32Array, token: number): number {
+  const seeds = [
+    sample[SAMPLE.seedLow]!,
+    sample[SAMPLE.seedHigh]!,
+    sample[SAMPLE.outputIndex]!,
+    token,
+  ];
+  const v = Uint32Array.from(seeds, (word) => Math.imul(word, 1664525) + 1013904223);
+  const mix = (to: number, a: number, b: number) => v[to]! += Math.imul(v[a]!, v[b]!);
+  const round = () => [mix(0, 1, 3), mix(1, 2, 0), mix(2, 0, 1), mix(3, 1, 2)];
+  round();
+  for (let i = 0; i < 4; i++) v[i]! ^= v[i]! >>> 16;
+  round();
+  return ((v[0]! >>> 9) + 0.5) / 8388608;
+}

@@ -1,0 +1,211 @@
+// sample_tokens: the last phase of drawing, one token per row from what its segments say.
+//
+//   a row with a logit that has overflowed (_logit_range.wgsl), or without one above LOWEST: NO_TOKEN
+//   greedy (temperature 0): the largest logit, lowest id on a tie
+//   else: z = logits / temperature; keep z >= max z + log(min_p); of those the top_k largest (ties at
+//   the border stay); of those the smallest set of largest whose weight reaches top_p of theirs
+//   (Holtzman 2019, 1904.09751); draw among them by the Gumbel-max trick: argmax z + g,
+//   g = -log(-log u), u = hash(seed, output index, token). A draw so depends on nothing else.
+//   Its log-probability is that of the logits before they were adjusted, tempered and filtered.
+//
+// R rows, V vocabulary, M segments (_segments.wgsl).
+//   0 step     u32 packed metadata (step.ts), entries with their own logits (adjust_logits.wgsl)
+//   1 logits   f32 [R, V]
+//   2 parts    u32 [R, PARTS_PLANES, M], from sample_parts; with FUSED, written here first
+//   3 sampled  u32 [R, SAMPLED_WORDS]: the token is written; where log-probabilities are asked for,
+//              the logarithm of the sum of exp(logits) becomes the token's log-probability
+// Dispatch: (R, 1, 1), one workgroup of LANES lanes per row.
+// Method: a pass over the row looks only into segments whose largest logit reaches the border at hand.
+// The top_k border is found by bisection over the bits of logits in an order-preserving integer form.
+// The nucleus needs no border: its tokens are those with less than top_p of the weight above them, so
+// the token of the best score is drawn if that holds, and else all tokens up to it are outside, and
+// the best of the others is next; every try but the last shrinks what is left, and with top_p of the
+// weight inside, 1 / top_p tries are expected.
+// Hash: pcg4d (Jarzynski and Olano 2020, "Hash Functions for GPU Rendering").
+// Reference: sample_tokens.ts; the same token unless two candidates are within 1e-5.
+
+@group(0) @binding(0) var<storage, read> step: array<u32>;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(2) var<storage, read_write> parts: array<u32>;
+@group(0) @binding(3) var<storage, read_write> sampled: array<u32>;
+
+/// One row, as all of its lanes see it.
+struct Row {
+  logits: u32,
+  parts: u32,
+  sample: u32,
+  peak: f32,
+  inverse_t: f32,
+}
+
+@compute @workgroup_size(LANES)
+fn sample_tokens(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let sample = step[STEP_SAMPLES] + group.x * SAMPLE_WORDS;
+  //# if FUSED
+  for (var s = lane; s < M; s += LANES) { put_part(group.x, s, sample); }
+  storageBarrier();  // all segments are summed up
+  workgroupBarrier();
+  //# end
+  let temperature = bitcast<f32>(step[sample + SAMPLE_TEMPERATURE]);
+  var row = Row(group.x * V, group.x * PARTS_PLANES * M, sample, LOWEST, 1.0);
+  var mine = Best(LOWEST, NO_TOKEN);
+  for (var s = lane; s < M; s += LANES) {
+    mine = better(mine, Best(part_peak(row, s), parts[row.parts + PARTS_TOKEN * M + s]));
+  }
+  let top = reduce_best(lane, mine);
+  var chosen = top.token;
+  if (temperature > 0.0 && top.token != NO_TOKEN) {
+    row.peak = top.value;
+    row.inverse_t = 1.0 / temperature;
+    chosen = draw(lane, row);
+  }
+  let out = group.x * SAMPLED_WORDS;
+  if (lane == 0u) { sampled[out + SAMPLED_TOKEN] = chosen; }
+  if (step[sample + SAMPLE_NUM_LOGPROBS] > 0u) { put_logprob(lane, row, out, chosen); }
+}
+
+fn part_peak(row: Row, segment: u32) -> f32 {
+  return bitcast<f32>(parts[row.parts + PARTS_PEAK * M + segment]);
+}
+
+/// Maps floats to integers of the same order.
+fn order(value: f32) -> u32 {
+  let bits = bitcast<u32>(value);
+  return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
+}
+
+fn draw(lane: u32, row: Row) -> u32 {
+  let peak = order(row.peak);
+  let min_p = bitcast<f32>(step[row.sample + SAMPLE_MIN_P]);
+  let top_k = step[row.sample + SAMPLE_TOP_K];
+  let top_p = bitcast<f32>(step[row.sample + SAMPLE_TOP_P]);
+  let whole = is_whole(row.sample);
+  var lowest = 0u;
+  if (min_p > 0.0) { lowest = order(row.peak + log(min_p) / row.inverse_t); }
+  if (top_k > 0u && top_k < V) { lowest = kth_largest(lane, row, top_k, lowest); }
+  // The likeliest token always stays, whatever rounding does at the borders.
+  lowest = min(lowest, peak);
+  var goal = 0.0;
+  if (top_p < 1.0 && whole) { goal = top_p * whole_weight(lane, row); }
+  if (top_p < 1.0 && !whole) { goal = top_p * weight_from(lane, row, lowest); }
+  var chosen = NO_TOKEN;
+  if (whole) { chosen = whole_best(lane, row); } else { chosen = best_from(lane, row, lowest); }
+  while (top_p < 1.0) {
+    let value = order(logits[row.logits + min(chosen, V - 1u)]);
+    if (value >= peak || weight_from(lane, row, value + 1u) < goal) { break; }
+    chosen = best_from(lane, row, value + 1u);
+  }
+  return chosen;
+}
+
+/// The order of the k-th largest logit, or `lowest` when fewer reach that.
+fn kth_largest(lane: u32, row: Row, k: u32, lowest: u32) -> u32 {
+  // As many segments have a largest logit from here on, so as many logits are no less.
+  var low = lowest;
+  if (k <= M) { low = bisect(lane, row, k, lowest, false); }
+  return bisect(lane, row, k, low, true);
+}
+
+/// The largest border that k logits (`deep`) or k largest ones of segments reach, from `lowest` on.
+fn bisect(lane: u32, row: Row, k: u32, lowest: u32, deep: bool) -> u32 {
+  var low = lowest;
+  var high = order(row.peak);
+  while (low < high) {
+    let middle = high - (high - low) / 2u;
+    let count = count_from(lane, row, middle, deep);
+    if (count >= f32(k)) { low = middle; } else { high = middle - 1u; }
+    if (count == f32(k)) { break; }
+  }
+  return low;
+}
+
+/// How many logits, or largest ones of segments, are not below `lowest`; exact up to 2^24.
+fn count_from(lane: u32, row: Row, lowest: u32, deep: bool) -> f32 {
+  var count = 0.0;
+  for (var s = lane; s < M; s += LANES) {
+    if (order(part_peak(row, s)) >= lowest) {
+      if (!deep) { count += 1.0; }
+      let end = select(0u, end_token(s), deep);
+      for (var t = first_token(s); t < end; t += PART_LANES) {
+        count += select(0.0, 1.0, order(logits[row.logits + t]) >= lowest);
+      }
+    }
+  }
+  return reduce_sum(lane, count);
+}
+
+/// The sum of exp(z - max z) over logits that are not below `lowest`.
+fn weight_from(lane: u32, row: Row, lowest: u32) -> f32 {
+  var weight = 0.0;
+  for (var s = lane; s < M; s += LANES) {
+    if (order(part_peak(row, s)) >= lowest) {
+      for (var t = first_token(s); t < end_token(s); t += PART_LANES) {
+        let logit = logits[row.logits + t];
+        if (order(logit) >= lowest) { weight += exp((logit - row.peak) * row.inverse_t); }
+      }
+    }
+  }
+  return reduce_sum(lane, weight);
+}
+
+/// The token of the best score among those not below `lowest`.
+fn best_from(lane: u32, row: Row, lowest: u32) -> u32 {
+  var mine = Best(LOWEST, NO_TOKEN);
+  for (var s = lane; s < M; s += LANES) {
+    if (order(part_peak(row, s)) >= lowest) {
+      for (var t = first_token(s); t < end_token(s); t += PART_LANES) {
+        let logit = logits[row.logits + t];
+        if (order(logit) >= lowest) {
+          let score = (logit - row.peak) * row.inverse_t + gumbel(row.sample, t);
+          mine = better(mine, Best(score, t));
+        }
+      }
+    }
+  }
+  return reduce_best(lane, mine).token;
+}
+
+/// The same over the whole row, and its weight, from what the first phase found in each segment.
+fn whole_best(lane: u32, row: Row) -> u32 {
+  var mine = Best(LOWEST, NO_TOKEN);
+  for (var s = lane; s < M; s += LANES) {
+    let at = row.parts + s;
+    let score = (part_peak(row, s) - row.peak) * row.inverse_t +
+      bitcast<f32>(parts[at + PARTS_SCORE * M]);
+    mine = better(mine, Best(score, parts[at + PARTS_TOKEN * M]));
+  }
+  return reduce_best(lane, mine).token;
+}
+
+fn whole_weight(lane: u32, row: Row) -> f32 {
+  var weight = 0.0;
+  for (var s = lane; s < M; s += LANES) {
+    weight += bitcast<f32>(parts[row.parts + PARTS_WEIGHT * M + s]) *
+      exp((part_peak(row, s) - row.peak) * row.inverse_t);
+  }
+  return reduce_sum(lane, weight);
+}
+
+/// The chosen token's own logit is in its entry where it was adjusted.
+fn put_logprob(lane: u32, row: Row, out: u32, chosen: u32) {
+  let record = step[row.sample + SAMPLE_ADJUST];
+  var mine = Best(LOWEST, NO_TOKEN);
+  if (record != 0u) {
+    let count = step[record + ADJUST_NUM_TOKENS];
+    let tokens = step[record + ADJUST_TOKENS];
+    for (var i = lane; i < count; i += LANES) {
+      if (step[tokens + i] == chosen) {
+        mine = Best(bitcast<f32>(step[tokens + 2u * count + i]), chosen);
+      }
+    }
+  }
+  let own = reduce_best(lane, mine);
+  if (lane == 0u) {
+    let logit = select(logits[row.logits + min(chosen, V - 1u)], own.value, own.token == chosen);
+    let log_total = bitcast<f32>(sampled[out + SAMPLED_LOGPROB]);
+    sampled[out + SAMPLED_LOGPROB] = bitcast<u32>(logit - log_total);
+  }
+}

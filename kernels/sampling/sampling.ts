@@ -1,0 +1,58 @@
+import type { DeviceBuffer, KernelCall } from "../../src/device/kernel.ts";
+import { adjustLogitsCall } from "./adjust_logits.ts";
+import { samplePartsCall } from "./sample_parts.ts";
+import { sampleTokensCall } from "./sample_tokens.ts";
+import { PARTS_PLANES, segmentsOf } from "./segments.ts";
+import type { StepDims } from "../step.ts";
+import { topLogprobsCall } from "./top_logprobs.ts";
+import type { Tuning } from "../tuning/tuning.ts";
+
+/** Most lanes of a workgroup that every adapter allows. */
+const MAX_LANES = 256;
+
+type SamplingTuning = Pick<Tuning, "sampleLanes" | "partLanes" | "fusedVocabSize">;
+type SamplingBuffers = Readonly<Record<"step" | "logits" | "parts" | "sampled", DeviceBuffer>>;
+
+/** Words of `parts` that one row of `vocabSize` logits needs. */
+export function partsWords(vocabSize: number, tuning: SamplingTuning): number {
+  return PARTS_PLANES * segmentsOf(vocabSize, tuning.partLanes).M;
+}
+
+/**
+ * Draws every sample of the step: `logits` f32 [R, V] in, `sampled` u32 [R, SAMPLED_WORDS] out.
+ *
+ * What is reported is the model's own distribution, so that comes first; then the logits are adjusted,
+ * then drawn from. A large vocabulary is scanned by many workgroups per row first, a small one by that
+ * which draws. Steps in which nobody asks for the first or the second skip their calls.
+ */
+export function samplingCalls(
+  vocabSize: number,
+  buffers: SamplingBuffers,
+  tuning: SamplingTuning,
+): KernelCall<StepDims>[] {
+  const segments = segmentsOf(vocabSize, tuning.partLanes);
+  const last = {
+    ...segments,
+    LANES: lanesOf(vocabSize, tuning),
+    FUSED: vocabSize <= tuning.fusedVocabSize,
+  };
+  const first = (REPORT: boolean) =>
+    last.FUSED ? [] : [samplePartsCall({ ...segments, REPORT }, buffers)];
+  return [
+    ...first(true),
+    topLogprobsCall(last, buffers),
+    adjustLogitsCall({ V: vocabSize, LANES: tuning.partLanes }, buffers),
+    ...first(false),
+    sampleTokensCall(last, buffers),
+  ];
+}
+
+/**
+ * Lanes that share a row in the last phase. A lane looks at no more than 1,024 logits per pass: the
+ * software adapter ends all loops of a lane after 65,535 rounds together, and a draw may take some
+ * forty passes.
+ */
+function lanesOf(vocabSize: number, { sampleLanes }: SamplingTuning): number {
+  const needed = 2 ** Math.ceil(Math.log2(vocabSize / 1024));
+  return Math.min(Math.max(sampleLanes, needed), MAX_LANES);
+}

@@ -1,0 +1,89 @@
+// top_logprobs: what is reported of the distribution of a row as the model gave it.
+//
+//   log_total = log(sum(exp(logits))); the NUM_LOGPROBS - 1 likeliest tokens, lowest id on a tie, each
+//   with its logit - log_total
+//
+// R rows, V vocabulary, M segments (_segments.wgsl).
+//   0 step     u32 packed metadata (step.ts)
+//   1 logits   f32 [R, V]
+//   2 parts    u32 [R, PARTS_PLANES, M], from sample_parts with REPORT, or with FUSED written here
+//              first; the largest are taken out
+//   3 sampled  u32 [R, SAMPLED_WORDS]: log_total where the chosen token's log-probability will be
+//              (sample_tokens.wgsl), then pairs (token, log-probability)
+// Dispatch: (R, 1, 1), one workgroup of LANES lanes per row; rows that ask for none are passed over.
+// Method: a tournament: the winner's segment alone is searched for its next largest.
+// Reference: top_logprobs.ts; the same tokens, 2e-5.
+
+@group(0) @binding(0) var<storage, read> step: array<u32>;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(2) var<storage, read_write> parts: array<u32>;
+@group(0) @binding(3) var<storage, read_write> sampled: array<u32>;
+
+@compute @workgroup_size(LANES)
+fn top_logprobs(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let sample = step[STEP_SAMPLES] + group.x * SAMPLE_WORDS;
+  let wanted = step[sample + SAMPLE_NUM_LOGPROBS];
+  if (wanted == 0u) { return; }
+  //# if FUSED
+  for (var s = lane; s < M; s += LANES) { put_part(group.x, s, sample); }
+  storageBarrier();  // all segments are summed up
+  workgroupBarrier();
+  //# end
+  let base = group.x * PARTS_PLANES * M;
+  let out = group.x * SAMPLED_WORDS;
+  var last = best_part(lane, base);
+  let log_total = last.value + log(total(lane, base, last.value));
+  if (lane == 0u) { sampled[out + SAMPLED_LOGPROB] = bitcast<u32>(log_total); }
+  for (var i = 0u; i + 1u < wanted; i++) {
+    if (lane == 0u) {
+      sampled[out + SAMPLED_TOP + 2u * i] = last.token;
+      sampled[out + SAMPLED_TOP + 2u * i + 1u] = bitcast<u32>(last.value - log_total);
+    }
+    if (i + 2u < wanted) {
+      take_out(lane, group.x * V, base, last);
+      last = best_part(lane, base);
+    }
+  }
+}
+
+fn best_part(lane: u32, base: u32) -> Best {
+  var mine = Best(LOWEST, NO_TOKEN);
+  for (var s = lane; s < M; s += LANES) {
+    let peak = bitcast<f32>(parts[base + PARTS_PEAK * M + s]);
+    mine = better(mine, Best(peak, parts[base + PARTS_TOKEN * M + s]));
+  }
+  return reduce_best(lane, mine);
+}
+
+fn total(lane: u32, base: u32, peak: f32) -> f32 {
+  var weight = 0.0;
+  for (var s = lane; s < M; s += LANES) {
+    weight += bitcast<f32>(parts[base + PARTS_WEIGHT * M + s]) *
+      exp(bitcast<f32>(parts[base + PARTS_PEAK * M + s]) - peak);
+  }
+  return reduce_sum(lane, weight);
+}
+
+/// Puts the largest after `last`, in (value down, token up) order, in the place of `last`'s segment.
+fn take_out(lane: u32, row: u32, base: u32, last: Best) {
+  let token = min(last.token, V - 1u);
+  let segment = token / (PART_LANES * SEGMENT) * PART_LANES + token % PART_LANES;
+  var mine = Best(LOWEST, NO_TOKEN);
+  for (var t = first_token(segment) + lane * PART_LANES; t < end_token(segment);
+    t += PART_LANES * LANES) {
+    let logit = logits[row + t];
+    if (logit < last.value || (logit == last.value && t > last.token)) {
+      mine = better(mine, Best(logit, t));
+    }
+  }
+  let next = reduce_best(lane, mine);
+  if (lane == 0u) {
+    parts[base + PARTS_PEAK * M + segment] = bitcast<u32>(next.value);
+    parts[base + PARTS_TOKEN * M + segment] = next.token;
+  }
+  storageBarrier();  // the next round reads what lane 0 has written
+  workgroupBarrier();
+}

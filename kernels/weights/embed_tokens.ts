@@ -1,0 +1,58 @@
+import {
+  type DeviceBuffer,
+  type Kernel,
+  type KernelCall,
+  kernelCall,
+} from "../../src/device/kernel.ts";
+import elements from "./_elements.wgsl" with { type: "text" };
+import source from "./embed_tokens.wgsl" with { type: "text" };
+import { STEP, type StepDims, stepWgsl } from "../step.ts";
+import {
+  type WeightConstants,
+  weightConstants,
+  type WeightDtype,
+  weightValues,
+} from "./weight_dtype.ts";
+import { partsOf, type WeightBuffers } from "./weight_parts.ts";
+
+type Shape = WeightConstants & Readonly<{ V: number; E: number; BEGIN: number; END: number }>;
+
+/** `out[t, :] = w[tokens[t] - BEGIN, :]` for tokens in [BEGIN, END), rows of w; out is f32 [T, E]. */
+export const embedTokens: Kernel<Shape> = {
+  name: "embed_tokens",
+  source: stepWgsl + elements + source,
+  bindings: [
+    { name: "step", access: "read" },
+    { name: "w", access: "read" },
+    { name: "out", access: "read_write" },
+  ],
+  reference({ step, w, out }, { V, E, BEGIN, END, WEIGHT_DTYPE }) {
+    const words = step!.u32;
+    const weights = weightValues(w!, WEIGHT_DTYPE, END - BEGIN, E);
+    for (let t = 0; t < words[STEP.numTokens]!; t++) {
+      const token = Math.min(words[words[STEP.tokens]! + t]!, V - 1);
+      if (token < BEGIN || token >= END) continue;
+      out!.f32.set(weights.subarray((token - BEGIN) * E, (token - BEGIN + 1) * E), t * E);
+    }
+  },
+};
+
+/** Embeds all rows of the step: one call per part of the matrix, each for the tokens it has. */
+export function embedTokensCalls(
+  { V, E, dtype }: { V: number; E: number; dtype: WeightDtype },
+  { step, w, out }:
+    & Readonly<Record<"step" | "out", DeviceBuffer>>
+    & Readonly<{ w: WeightBuffers }>,
+): KernelCall<StepDims>[] {
+  return partsOf(w, V).map(({ buffer, begin, end }) =>
+    kernelCall(embedTokens, {
+      constants: {
+        ...weightConstants(dtype, end - begin, E, 1),
+        WEIGHT_IMAGE: buffer.isImage === true,
+        ...{ V, E, BEGIN: begin, END: end },
+      },
+      buffers: { step, w: buffer, out },
+      workgroups: ({ numTokens }) => [Math.ceil(E / 4 / 64), numTokens, 1],
+    })
+  );
+}

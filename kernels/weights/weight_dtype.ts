@@ -1,0 +1,175 @@
+import { invariant } from "../../src/base/invariant.ts";
+import {
+  isQuantized,
+  matrixBytes,
+  type QuantizedDtype,
+  quantizedFormat,
+  quantizedLayout,
+  type WeightDtype,
+} from "../../src/core/weight_format.ts";
+import { HostBuffer } from "../../src/device/host_buffer.ts";
+import { panelShape, unpanelled } from "./panel_weights.ts";
+
+export type { WeightDtype } from "../../src/core/weight_format.ts";
+
+/**
+ * What `_elements.wgsl` must know to load from a matrix; a plain element type has 0 bits here and nothing in the others.
+ */
+export type WeightConstants = Readonly<{
+  WEIGHT_DTYPE: WeightDtype;
+  /** Bits of a code. */
+  WEIGHT_BITS: number;
+  /** Inputs per scale. */
+  WEIGHT_GROUP: number;
+  /** Whether a minimum stands beside each scale. */
+  WEIGHT_MINIMUM: boolean;
+  /** `QuantizedLayout`, in words. */
+  WEIGHT_ROW: number;
+  WEIGHT_SCALES: number;
+  WEIGHT_SCALE_ROW: number;
+  /** Fours of inputs per load, a power of two that divides a row. */
+  LOAD: number;
+  /** Words of codes in one. */
+  LOAD_WORDS: number;
+  /** Whether the matrix is an image (`panel_weights.ts`). */
+  WEIGHT_IMAGE: boolean;
+}>;
+
+/** The constants of a weight matrix `w` of `rows` by `columns`, read by `load` fours at a time; no image. */
+export function weightConstants(
+  dtype: WeightDtype,
+  rows: number,
+  columns: number,
+  load: number,
+): WeightConstants {
+  const format = isQuantized(dtype) ? quantizedFormat(dtype) : undefined;
+  const layout = isQuantized(dtype) ? quantizedLayout(dtype, rows, columns) : undefined;
+  return {
+    WEIGHT_DTYPE: dtype,
+    WEIGHT_BITS: format?.bits ?? 0,
+    WEIGHT_GROUP: format?.groupSize ?? 0,
+    WEIGHT_MINIMUM: format?.hasMinimum ?? false,
+    WEIGHT_ROW: layout?.rowWords ?? 0,
+    WEIGHT_SCALES: layout?.scaleWord ?? 0,
+    WEIGHT_SCALE_ROW: layout?.scaleRowWords ?? 0,
+    LOAD: load,
+    LOAD_WORDS: Math.max(1, load * (format?.bits ?? 0) / 8),
+    WEIGHT_IMAGE: false,
+  };
+}
+
+/** A weight matrix [rows, columns] as f32, decoded once as `HostBuffer.decoded` says. */
+export function weightValues(
+  buffer: HostBuffer,
+  dtype: WeightDtype,
+  rows: number,
+  columns: number,
+): Float32Array {
+  if (!buffer.isImage && !isQuantized(dtype)) return buffer.asF32(dtype);
+  const key = `${dtype} [${rows}, ${columns}]`;
+  return buffer.decoded(key, () => {
+    const plain = unpanel(buffer, dtype, rows, columns);
+    return isQuantized(dtype) ? dequantize(plain, dtype, rows, columns) : plain.asF32(dtype);
+  });
+}
+
+/** A matrix as `QuantizedLayout` has it, or row after row, where it is an image. */
+function unpanel(buffer: HostBuffer, dtype: WeightDtype, rows: number, columns: number) {
+  if (!buffer.isImage) return buffer;
+  const plain = new HostBuffer(buffer.label, matrixBytes(dtype, rows, columns));
+  plain.write(0, unpanelled(buffer, panelShape(dtype, rows, columns)!));
+  return plain;
+}
+
+/** The definition of the quantized formats, code by code (`QuantizedLayout`). */
+function dequantize(
+  buffer: HostBuffer,
+  dtype: QuantizedDtype,
+  rows: number,
+  columns: number,
+): Float32Array {
+  const { groupSize, hasMinimum } = quantizedFormat(dtype);
+  const { scaleWord, scaleRowWords } = quantizedLayout(dtype, rows, columns);
+  const halves = new Float16Array(buffer.u8.buffer);
+  const values = codesOf(buffer, dtype, rows, columns);
+  for (let row = 0; row < rows; row++) {
+    const scales = halves.subarray(2 * (scaleWord + row * scaleRowWords));
+    for (let column = 0; column < columns; column++) {
+      const group = Math.floor(column / groupSize);
+      const at = row * columns + column;
+      values[at] = hasMinimum
+        ? scales[2 * group]! * values[at]! + scales[2 * group + 1]!
+        : scales[group]! * values[at]!;
+    }
+  }
+  return values;
+}
+
+/** The codes of a quantized matrix [rows, columns], decoded once as `HostBuffer.decoded` says. */
+export function codeValues(
+  buffer: HostBuffer,
+  dtype: WeightDtype,
+  rows: number,
+  columns: number,
+): Float32Array {
+  invariant(isQuantized(dtype), `${dtype} has no codes`);
+  const key = `codes of ${dtype} [${rows}, ${columns}]`;
+  return buffer.decoded(
+    key,
+    () => codesOf(unpanel(buffer, dtype, rows, columns), dtype, rows, columns),
+  );
+}
+
+/** The scales of a quantized matrix without minima, row after row, decoded once. */
+export function weightScales(
+  buffer: HostBuffer,
+  dtype: WeightDtype,
+  rows: number,
+  columns: number,
+): Float32Array {
+  invariant(isQuantized(dtype) && !quantizedFormat(dtype).hasMinimum, `${dtype} has minima`);
+  const key = `scales of ${dtype} [${rows}, ${columns}]`;
+  return buffer.decoded(key, () => {
+    const { scaleWord, scaleRowWords } = quantizedLayout(dtype, rows, columns);
+    const halves = new Float16Array(unpanel(buffer, dtype, rows, columns).u8.buffer);
+    const numGroups = Math.ceil(columns / quantizedFormat(dtype).groupSize);
+    return Float32Array.from({ length: rows * numGroups }, (_, i) => {
+      const row = Math.floor(i / numGroups);
+      return halves[2 * (scaleWord + row * scaleRowWords) + i % numGroups]!;
+    });
+  });
+}
+
+/** All codes of a matrix, row after row. */
+function codesOf(
+  buffer: HostBuffer,
+  dtype: QuantizedDtype,
+  rows: number,
+  columns: number,
+): Float32Array {
+  const { bits, hasMinimum } = quantizedFormat(dtype);
+  const { rowWords } = quantizedLayout(dtype, rows, columns);
+  const codeAt = CODES[bits][hasMinimum ? "unsigned" : "signed"];
+  const codes = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    const bytes = buffer.u8.subarray(4 * row * rowWords, 4 * (row + 1) * rowWords);
+    for (let column = 0; column < columns; column++) {
+      codes[row * columns + column] = codeAt(bytes, column);
+    }
+  }
+  return codes;
+}
+
+const nibble = (bytes: Uint8Array, i: number) => (bytes[(i >> 3) * 4 + (i & 3)]! >> (i & 4)) & 15;
+
+/** The code of input `i` of a row, by bits. */
+const CODES = {
+  8: {
+    signed: (bytes: Uint8Array, i: number) => (bytes[i]! << 24) >> 24,
+    unsigned: (bytes: Uint8Array, i: number) => bytes[i]!,
+  },
+  4: {
+    signed: (bytes: Uint8Array, i: number) => nibble(bytes, i) - 8,
+    unsigned: nibble,
+  },
+};
