@@ -62,6 +62,7 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
     gpuBackend: config.gpuBackend,
     autotune: config.autotune,
     logFormat: config.logFormat,
+    logLevel: config.logLevel,
     blockSize: config.blockSize,
     kvCacheDtype: config.kvCacheDtype === "auto" ? "f16" : config.kvCacheDtype,
     ...(config.kvCacheF16EdgeLayers === undefined

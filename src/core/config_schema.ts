@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { LOG_LEVELS } from "../base/log.ts";
 import { KV_CACHE_DTYPES } from "./engine_config.ts";
 import { StartupError } from "./errors.ts";
 
@@ -231,6 +232,11 @@ export const ConfigSchema = z.object({
     group: RUNTIME,
     value: "N",
     defaultText: "random",
+  }),
+  logLevel: z.enum(LOG_LEVELS).default("info").meta({
+    description: "Least urgent lines that are written; debug adds /health and /metrics requests",
+    group: RUNTIME,
+    value: "LEVEL",
   }),
   logFormat: z.enum(["text", "json"]).default("text").meta({
     description: "Lines for people, or one JSON object per line",

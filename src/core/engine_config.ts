@@ -1,3 +1,4 @@
+import type { LogLevel } from "../base/log.ts";
 import type { Int8Activations, Quantization } from "./weight_format.ts";
 
 /** Element types of K and V in the pool, in the order in which they are listed. */
@@ -35,6 +36,8 @@ export interface EngineConfig {
   readonly tuningStore?: string;
   /** How the isolate's log lines are written; default: `text`. */
   readonly logFormat?: "text" | "json";
+  /** Lowest level of the isolate's log lines; default: `info`. */
+  readonly logLevel?: LogLevel;
   /** Whether logits have the same bits alone and in any batch and chunk; default: false. */
   readonly isDeterministic?: boolean;
   /** Token positions per KV block. */

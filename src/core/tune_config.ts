@@ -25,6 +25,7 @@ export const TuneSchema = ConfigSchema.pick({
   gpuBackend: true,
   tuningStore: true,
   logFormat: true,
+  logLevel: true,
 }).extend({
   context: z.int().min(16).max(131_072).default(2048).meta({
     description: "Length of the sequences for which block sizes are compared, in tokens",

@@ -51,7 +51,7 @@ export async function createServer(
   { address, keys }: { readonly address: string; readonly keys: Keys },
   { onProgress = () => {}, onGivenUp = () => {} }: ServerEvents = {},
 ): Promise<Server> {
-  const log = createLogger({ format: config.logFormat });
+  const log = createLogger({ format: config.logFormat, level: config.logLevel });
   const directory = findModel(config.model);
   const text = await loadTextService(directory.dir);
   const engine = new EngineClient({
