@@ -10,8 +10,8 @@ const SCHEDULER = "Scheduler";
 const RUNTIME = "Device and diagnostics";
 
 /**
- * The one definition of every setting. Flags, `QUIRE_...` variables, bounds, defaults and `--help` are
- * derived from it (`flags.ts`, `help.ts`): a field added here is a flag everywhere.
+ * The one definition of every setting. Flags, `QUIRE_...` variables, bounds, defaults and `--help`
+ * are derived from it (`flags.ts`, `help.ts`): a field added here is a flag everywhere.
  */
 export const ConfigSchema = z.object({
   model: z.string().min(1).optional().meta({
@@ -254,7 +254,11 @@ export type Settings =
     readonly adminKey: readonly string[];
   };
 
-/** Refuses int8 activations beside plain weights: only codes are multiplied with codes. @throws {StartupError} */
+/**
+ * Refuses int8 activations beside plain weights: only codes are multiplied with codes.
+ *
+ * @throws {StartupError}
+ */
 export function checkInt8Activations(
   { quantization, int8Activations }: Pick<Settings, "quantization" | "int8Activations">,
 ): void {
