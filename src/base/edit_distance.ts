@@ -13,7 +13,9 @@ export function editDistance(a: string, b: string): number {
   return row[b.length]!;
 }
 
-/** The candidate closest to `name`, or undefined when even that one differs in most of its letters. */
+/**
+ * The candidate closest to `name`, or undefined when even that one differs in most of its letters.
+ */
 export function nearestName(name: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
   let bestDistance = Infinity;

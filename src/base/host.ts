@@ -10,8 +10,9 @@ const MAX_PORT = 65_535;
 
 /**
  * Takes a Host header or the authority of a URL apart, or returns undefined for anything that is no
- * plain `host[:port]` (RFC 9110 section 7.2): user info, odd characters, a port that does not exist,
- * and spellings of an IPv4 address other than four decimals, which parsers read in several ways.
+ * plain `host[:port]` (RFC 9110 section 7.2): user info, odd characters, a port that does not
+ * exist, and spellings of an IPv4 address other than four decimals, which parsers read in several
+ * ways.
  */
 export function parseHost(text: string): Host | undefined {
   const [, address, name, digits] = HOST.exec(text.toLowerCase()) ?? [];

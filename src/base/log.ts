@@ -1,5 +1,8 @@
+/** Levels of log lines, least urgent first. */
+export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
+
 /** How urgent a line is; a logger drops what lies below its level. */
-export type LogLevel = "debug" | "info" | "warn" | "error";
+export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** Values that stand beside a message; an `Error` is written with its stack. */
 export type LogFields = Readonly<Record<string, unknown>>;
@@ -29,15 +32,13 @@ const MAX_LINE_BYTES = 4096;
 const FIRST_TEXT_CHARS = 2048;
 const LEAST_TEXT_CHARS = 32;
 
-const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
-
 /** Makes a logger. Standard output stays free for results; lines go to standard error. */
 export function createLogger(options: LoggerOptions = {}): Logger {
   const { format = "text", level = "info", write = writeToStderr, now = () => new Date() } =
     options;
   const line = format === "json" ? jsonLine : textLine;
   function logAt(own: LogLevel): (message: string, fields?: LogFields) => void {
-    if (LEVELS.indexOf(own) < LEVELS.indexOf(level)) return () => {};
+    if (LOG_LEVELS.indexOf(own) < LOG_LEVELS.indexOf(level)) return () => {};
     return (message, fields = {}) =>
       write(boundedLine(line, { time: now(), level: own, message, fields }));
   }

@@ -16,8 +16,8 @@ const READ_AHEAD = 64;
  *     seq      ... 41 42 | 43 44 45 46 47 | 48        capacity 5
  *              forgotten |     kept       | next
  *
- * Appending costs O(1) per item. A reader sees items once and in order, straight from the ring: one that
- * is slower than the log turns over sees a jump in the numbers, and never makes the log grow.
+ * Appending costs O(1) per item. A reader sees items once and in order, straight from the ring: one
+ * that is slower than the log turns over sees a jump in the numbers, and never makes the log grow.
  */
 export class ReplayLog<T> {
   readonly #capacity: number;
@@ -63,7 +63,9 @@ export class ReplayLog<T> {
     }));
   }
 
-  /** The items kept from number `seq` on, then every later one as it comes, until `signal` aborts. */
+  /**
+   * The items kept from number `seq` on, then every later one as it comes, until `signal` aborts.
+   */
   async *follow(seq: number, signal: AbortSignal): AsyncGenerator<Numbered<T>, void> {
     const aborted = new Promise<void>((resolve) => {
       signal.addEventListener("abort", () => resolve(), { once: true });

@@ -8,7 +8,10 @@ export interface SampleRequest {
   readonly topP: number;
   readonly minP: number;
   readonly seed: number;
-  /** Index of the token to draw among the sequence's outputs, from 0; keeps draws independent of batching. */
+  /**
+   * Index of the token to draw among the sequence's outputs, from 0; keeps draws independent of
+   * batching.
+   */
   readonly outputIndex: number;
   /** How many log-probabilities to report beside the chosen token's; absent means none at all. */
   readonly numLogprobs?: number;
@@ -46,7 +49,10 @@ export interface LogitAdjustment {
   readonly allowedTokens?: Uint32Array;
 }
 
-/** `tokens.length` consecutive positions of one sequence, computed in one step. Decode is a chunk of one. */
+/**
+ * `tokens.length` consecutive positions of one sequence, computed in one step. Decode is a chunk of
+ * one.
+ */
 export interface ScheduledChunk {
   readonly sequenceId: SequenceId;
   /** Token ids at positions `[start, start + tokens.length)`. */
@@ -55,7 +61,9 @@ export interface ScheduledChunk {
   readonly start: number;
   /** The sequence's block table; covers at least `start + tokens.length` positions. */
   readonly blockTable: readonly BlockId[];
-  /** Present when the last position is the sequence's newest token, whose successor is to be drawn. */
+  /**
+   * Present when the last position is the sequence's newest token, whose successor is to be drawn.
+   */
   readonly sample?: SampleRequest;
 }
 
@@ -98,7 +106,9 @@ export interface TokenLogprob {
 export interface KvDamage {
   /** The first position with such KV in any layer. */
   readonly position: number;
-  /** The first layer with such KV, which that of later layers comes of, and what it is stored in. */
+  /**
+   * The first layer with such KV, which that of later layers comes of, and what it is stored in.
+   */
   readonly layer: number;
   readonly dtype: KvCacheDtype;
   /** Whether the layer's number was finite, and too large for `dtype`, which is f16 then. */

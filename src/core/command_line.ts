@@ -31,7 +31,8 @@ export interface CommandFlags {
 /**
  * Takes the arguments of one command and the environment twins of its flags.
  *
- * @throws {StartupError} on an unknown flag (with the nearest name) and on a flag without its value.
+ * @throws {StartupError} on an unknown flag (with the nearest name) and on a flag without its
+ * value.
  */
 export function readCommandLine(
   args: readonly string[],
@@ -109,7 +110,9 @@ function readFlag(token: OptionToken, { flags, answered }: CommandFlags): [Flag,
   throw new StartupError(`Unknown flag ${rawName}: ${hint}`);
 }
 
-/** The parser takes whatever follows as the value; another flag there means that it was forgotten. */
+/**
+ * The parser takes whatever follows as the value; another flag there means that it was forgotten.
+ */
 function flagText(flag: Flag, value: string | undefined, isInline: boolean | undefined): string {
   if (flag.kind === "switch") return value ?? "true";
   if (value === undefined || (isInline !== true && value.startsWith("--"))) {

@@ -54,7 +54,9 @@ export function configHelp(): string {
   return helpText([...FLAGS, ...PLAN_FLAGS, ...TUNE_FLAGS]);
 }
 
-/** The part of the configuration that the engine isolate needs, for a model whose files are local. */
+/**
+ * The part of the configuration that the engine isolate needs, for a model whose files are local.
+ */
 export function toEngineConfig(config: Settings, modelDir: string): EngineConfig {
   return {
     modelDir,
@@ -62,6 +64,7 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
     gpuBackend: config.gpuBackend,
     autotune: config.autotune,
     logFormat: config.logFormat,
+    logLevel: config.logLevel,
     blockSize: config.blockSize,
     kvCacheDtype: config.kvCacheDtype === "auto" ? "f16" : config.kvCacheDtype,
     ...(config.kvCacheF16EdgeLayers === undefined

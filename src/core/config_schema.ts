@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { LOG_LEVELS } from "../base/log.ts";
 import { KV_CACHE_DTYPES } from "./engine_config.ts";
 import { StartupError } from "./errors.ts";
 
@@ -9,8 +10,8 @@ const SCHEDULER = "Scheduler";
 const RUNTIME = "Device and diagnostics";
 
 /**
- * The one definition of every setting. Flags, `QUIRE_...` variables, bounds, defaults and `--help` are
- * derived from it (`flags.ts`, `help.ts`): a field added here is a flag everywhere.
+ * The one definition of every setting. Flags, `QUIRE_...` variables, bounds, defaults and `--help`
+ * are derived from it (`flags.ts`, `help.ts`): a field added here is a flag everywhere.
  */
 export const ConfigSchema = z.object({
   model: z.string().min(1).optional().meta({
@@ -232,6 +233,11 @@ export const ConfigSchema = z.object({
     value: "N",
     defaultText: "random",
   }),
+  logLevel: z.enum(LOG_LEVELS).default("info").meta({
+    description: "Least urgent lines that are written; debug adds /health and /metrics requests",
+    group: RUNTIME,
+    value: "LEVEL",
+  }),
   logFormat: z.enum(["text", "json"]).default("text").meta({
     description: "Lines for people, or one JSON object per line",
     group: RUNTIME,
@@ -248,7 +254,11 @@ export type Settings =
     readonly adminKey: readonly string[];
   };
 
-/** Refuses int8 activations beside plain weights: only codes are multiplied with codes. @throws {StartupError} */
+/**
+ * Refuses int8 activations beside plain weights: only codes are multiplied with codes.
+ *
+ * @throws {StartupError}
+ */
 export function checkInt8Activations(
   { quantization, int8Activations }: Pick<Settings, "quantization" | "int8Activations">,
 ): void {

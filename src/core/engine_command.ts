@@ -1,8 +1,13 @@
 /** What an operator may ask of the running engine; carried out between two steps. */
 export type EngineCommand =
-  /** Forget the KV of all earlier prompts; refused (409) while sequences run, unless they may be preempted. */
+  /**
+   * Forget the KV of all earlier prompts; refused (409) while sequences run, unless they may be
+   * preempted.
+   */
   | { readonly type: "reset_prefix_cache"; readonly preempt: boolean }
-  /** Keep what is cached of these tokens from eviction, under a name; refused (400) beyond the cap. */
+  /**
+   * Keep what is cached of these tokens from eviction, under a name; refused (400) beyond the cap.
+   */
   | {
     readonly type: "pin_prefix";
     readonly name: string;
@@ -13,13 +18,17 @@ export type EngineCommand =
   /** Let the prefix of that name be evicted again. */
   | { readonly type: "unpin_prefix"; readonly name: string }
   /**
-   * Give the KV pool another size; refused where what is in use would not fit (409), one sequence of the
-   * greatest length would not (400), or the device has no memory (409).
+   * Give the KV pool another size; refused where what is in use would not fit (409), one sequence
+   * of the greatest length would not (400), or the device has no memory (409).
    */
   | { readonly type: "resize_kv"; readonly numBlocks: number }
-  /** What hit rate the prefix cache would have with less or more memory, as far as has been seen. */
+  /**
+   * What hit rate the prefix cache would have with less or more memory, as far as has been seen.
+   */
   | { readonly type: "hit_rate_curve" }
-  /** Audit queues, block tables, pool and cache; the engine ends with an error if they are damaged. */
+  /**
+   * Audit queues, block tables, pool and cache; the engine ends with an error if they are damaged.
+   */
   | { readonly type: "check_integrity" };
 
 /** An estimate at one size of KV memory. */

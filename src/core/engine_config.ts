@@ -1,3 +1,4 @@
+import type { LogLevel } from "../base/log.ts";
 import type { Int8Activations, Quantization } from "./weight_format.ts";
 
 /** Element types of K and V in the pool, in the order in which they are listed. */
@@ -35,6 +36,8 @@ export interface EngineConfig {
   readonly tuningStore?: string;
   /** How the isolate's log lines are written; default: `text`. */
   readonly logFormat?: "text" | "json";
+  /** Lowest level of the isolate's log lines; default: `info`. */
+  readonly logLevel?: LogLevel;
   /** Whether logits have the same bits alone and in any batch and chunk; default: false. */
   readonly isDeterministic?: boolean;
   /** Token positions per KV block. */
@@ -46,13 +49,18 @@ export interface EngineConfig {
   /** Without a size: most bytes that the pool may grow to under load. */
   readonly maxKvCacheMemoryBytes?: number;
   readonly kvCacheDtype: KvCacheDtype;
-  /** Whether the first and the last layer keep f16 where the dtype is quantized; default: for int4. */
+  /**
+   * Whether the first and the last layer keep f16 where the dtype is quantized; default: for int4.
+   */
   readonly kvCacheF16EdgeLayers?: boolean;
   /** Whether prompts reuse the KV of earlier ones. */
   readonly enablePrefixCaching: boolean;
   /** Which blocks the prefix cache drops first; default: `lru`. */
   readonly evictionPolicy?: EvictionPolicyName;
-  /** Secret of the deployment that goes into the keys of cached blocks; default: a new one per start. */
+  /**
+   * Secret of the deployment that goes into the keys of cached blocks; default: a new one per
+   * start.
+   */
   readonly cacheSecret?: string;
   /** Most tokens of one sequence, prompt and output; absent means what model and pool allow. */
   readonly maxModelLen?: number;
@@ -60,7 +68,10 @@ export interface EngineConfig {
   readonly maxNumSeqs: number;
   /** Most tokens in one step (the chunked-prefill budget). */
   readonly maxNumBatchedTokens: number;
-  /** Most sequences of one owner waiting before its new requests are refused with 429, and of one request. */
+  /**
+   * Most sequences of one owner waiting before its new requests are refused with 429, and of one
+   * request.
+   */
   readonly maxNumWaitingSeqs: number;
 }
 
@@ -93,7 +104,9 @@ export interface EngineInfo {
   readonly numBlocks: number;
   /** Bytes of the whole KV pool. */
   readonly kvCacheBytes: number;
-  /** Blocks that the pool may grow to by itself; `numBlocks` of the start where its size was given. */
+  /**
+   * Blocks that the pool may grow to by itself; `numBlocks` of the start where its size was given.
+   */
   readonly growthLimit: number;
   readonly kvCacheDtype: KvCacheDtype;
   /** As in {@link EngineConfig}. */
@@ -126,17 +139,25 @@ export interface EngineStats {
   readonly numPreemptions: number;
   /** Prompt positions computed, recomputation after preemption included. */
   readonly numComputedPromptTokens: number;
-  /** Prompt tokens of the answers that have a token, cached ones included, once each; a warm-up's not. */
+  /**
+   * Prompt tokens of the answers that have a token, cached ones included, once each; a warm-up's
+   * not.
+   */
   readonly numPromptTokens: number;
   /** Tokens of answers, those of a search when it ends; a warm-up's not. */
   readonly numGeneratedTokens: number;
-  /** Prompt tokens looked up in the prefix cache, counted once at a sequence's first admission, a warm-up's not. */
+  /**
+   * Prompt tokens looked up in the prefix cache, counted once at a sequence's first admission, a
+   * warm-up's not.
+   */
   readonly numQueriedTokens: number;
   /** Those of them that were found. */
   readonly numHitTokens: number;
   /** Those that were cached once and have been evicted of late. */
   readonly numEvictedTokens: number;
-  /** Those that are never found: the last token, and what the prompt's last block holds beside it. */
+  /**
+   * Those that are never found: the last token, and what the prompt's last block holds beside it.
+   */
   readonly numUnsharableTokens: number;
   /** Tokens looked up when preempted sequences were admitted again, and those that were found. */
   readonly numRequeriedTokens: number;

@@ -105,8 +105,8 @@ const SWITCH_TEXTS: ReadonlyMap<string, boolean> = new Map([
 ]);
 
 /**
- * Turns the text of a flag or variable into the type that the schema checks. What has the wrong form
- * stays text, which the schema then refuses.
+ * Turns the text of a flag or variable into the type that the schema checks. What has the wrong
+ * form stays text, which the schema then refuses.
  */
 export function readFlagText(flag: Flag, texts: readonly string[]): unknown {
   if (flag.kind === "list") {
@@ -119,7 +119,9 @@ export function readFlagText(flag: Flag, texts: readonly string[]): unknown {
   return /^[+-]?\d+$/.test(text) ? Number(text) : text;
 }
 
-/** The error for a value that the schema refused: names the flag, what it must be, and what came. */
+/**
+ * The error for a value that the schema refused: names the flag, what it must be, and what came.
+ */
 export function refuseFlagText(flag: Flag, source: string, texts: readonly string[]): StartupError {
   const got = flag.secret === true ? "" : `, got ${JSON.stringify(texts.join(","))}`;
   const hint = source === flag.environment && /^\w+:\/\//.test(texts[0] ?? "")

@@ -27,21 +27,24 @@ export interface GenerationRequest {
   readonly id: RequestId;
   readonly sequences: readonly SequenceRequest[];
   /**
-   * Each run of `width` sequences, which are alike, is what one search answers, best first: all their
-   * events come when it ends. Absent: every sequence draws for itself.
+   * Each run of `width` sequences, which are alike, is what one search answers, best first: all
+   * their events come when it ends. Absent: every sequence draws for itself.
    */
   readonly beamSearch?: BeamSearchParams;
   /**
-   * Whose KV this request may share: blocks are found only within their own scope. The server derives
-   * it from the API key and the request's `cache_salt`; absent is the scope of all without either.
+   * Whose KV this request may share: blocks are found only within their own scope. The server
+   * derives it from the API key and the request's `cache_salt`; absent is the scope of all without
+   * either.
    */
   readonly cacheScope?: string;
   /**
-   * Who asks, an opaque name: owners take turns at admission, and each has a queue limit of its own.
-   * Absent: nobody in particular, who is an owner like others.
+   * Who asks, an opaque name: owners take turns at admission, and each has a queue limit of its
+   * own. Absent: nobody in particular, who is an owner like others.
    */
   readonly owner?: string;
-  /** Whether nobody asked for it but the server, to fill the cache: it is not counted as a look-up. */
+  /**
+   * Whether nobody asked for it but the server, to fill the cache: it is not counted as a look-up.
+   */
   readonly isWarmUp?: boolean;
   /** How much its blocks are to stay cached; counts with the eviction policy `priority` only. */
   readonly cacheRetention?: CacheRetention;
@@ -50,11 +53,13 @@ export interface GenerationRequest {
 /** An accepted request in flight. */
 export interface Generation {
   /**
-   * The request's token events in order, one array per engine step that touched it; ends after every
-   * sequence has reported a `finishReason`. Leaving the loop early aborts what still runs.
+   * The request's token events in order, one array per engine step that touched it; ends after
+   * every sequence has reported a `finishReason`. Leaving the loop early aborts what still runs.
    */
   readonly events: AsyncIterable<readonly TokenEvent[]>;
-  /** Stops sequence `index` (or all of them); their blocks are free at the next step. Idempotent. */
+  /**
+   * Stops sequence `index` (or all of them); their blocks are free at the next step. Idempotent.
+   */
   abort(index?: number): void;
 }
 
@@ -71,7 +76,9 @@ export interface EnginePort {
   readonly info: EngineInfo | undefined;
   /** The latest posted statistics; zeros before the first step. */
   readonly stats: EngineStats;
-  /** What the prefix cache stores and drops, the latest events; a step's arrive before its tokens. */
+  /**
+   * What the prefix cache stores and drops, the latest events; a step's arrive before its tokens.
+   */
   readonly kvEvents: ReplayLog<KvEvent>;
   /** Why sequences waited, were admitted, hit or were preempted, the latest decisions. */
   readonly decisions: ReplayLog<LoggedDecision>;
@@ -92,7 +99,8 @@ export interface EnginePort {
    * Has the engine carry out a command between two steps, and waits for its answer.
    *
    * @throws {RequestError} when the engine refuses it. Nothing has changed.
-   * @throws {EngineUnavailableError} while the engine is not ready, and when it ends before it answers.
+   * @throws {EngineUnavailableError} while the engine is not ready, and when it ends before it
+   * answers.
    */
   command<C extends EngineCommand>(command: C): Promise<AnswerOf<C>>;
 }

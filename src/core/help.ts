@@ -6,9 +6,11 @@ const PAGE_WIDTH = 96;
 const TEXT_COLUMN = 34;
 
 /**
- * Writes a page of help: what comes first, then every flag with meaning, bounds, default and variable.
+ * Writes a page of help: what comes first, then every flag with meaning, bounds, default and
+ * variable.
  *
- * @param head paragraphs, wrapped to the page's width line by line; by default, all commands' usage.
+ * @param head paragraphs, wrapped to the page's width line by line; by default, all commands'
+ * usage.
  */
 export function helpText(flags: readonly Flag[], head: readonly string[] = USAGE): string {
   const groups = new Map<string, Flag[]>();

@@ -64,7 +64,9 @@ export type KvDecision =
     readonly numWanted: number;
   };
 
-/** A decision with the step it was made for and the request it concerns, where that is still known. */
+/**
+ * A decision with the step it was made for and the request it concerns, where that is still known.
+ */
 export type LoggedDecision = KvDecision & {
   readonly step: number;
   readonly requestId?: RequestId;

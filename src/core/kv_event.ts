@@ -1,6 +1,6 @@
 /**
- * A change of what the prefix cache holds. Folding the events in order gives exactly the set of cached
- * keys; a block is removed before its room is used again.
+ * A change of what the prefix cache holds. Folding the events in order gives exactly the set of
+ * cached keys; a block is removed before its room is used again.
  */
 export type KvEvent =
   /** A run of blocks, each the parent of the next, has become findable. */

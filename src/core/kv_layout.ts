@@ -4,18 +4,20 @@ import type { EngineConfig, KvCacheDtype } from "./engine_config.ts";
 /** How K and V are stored. */
 export interface KvFormat {
   readonly dtype: KvCacheDtype;
-  /** Whether the first and the last layer keep f16 where `dtype` is quantized; default: for int4. */
+  /**
+   * Whether the first and the last layer keep f16 where `dtype` is quantized; default: for int4.
+   */
   readonly f16EdgeLayers?: boolean | undefined;
 }
 
 /**
  * What decides the size of the KV cache.
  *
- * One layer's buffer is `[block]` of `[K|V][kv_head][offset][head_dim]`, row-major, followed in each
- * block by the scales `[K|V][kv_head][offset]` in f32 where the layer's dtype is quantized. So a block is
- * one contiguous run of bytes that is copied, shared and dropped whole, and within it the positions of
- * one head follow each other, which is the order attention reads them in. `offset` counts positions
- * within the block. Layers may differ in dtype, and so in bytes per block.
+ * One layer's buffer is `[block]` of `[K|V][kv_head][offset][head_dim]`, row-major, followed in
+ * each block by the scales `[K|V][kv_head][offset]` in f32 where the layer's dtype is quantized. So
+ * a block is one contiguous run of bytes that is copied, shared and dropped whole, and within it
+ * the positions of one head follow each other, which is the order attention reads them in. `offset`
+ * counts positions within the block. Layers may differ in dtype, and so in bytes per block.
  */
 export interface KvGeometry extends KvFormat {
   readonly numLayers: number;
@@ -48,8 +50,8 @@ export function kvFormat(
 }
 
 /**
- * The dtype of one layer. The layers next to the embedding and to the output suffer most from coarse
- * K and V, so int4 keeps these two in f16 unless told otherwise.
+ * The dtype of one layer. The layers next to the embedding and to the output suffer most from
+ * coarse K and V, so int4 keeps these two in f16 unless told otherwise.
  */
 export function layerDtype(
   { dtype, f16EdgeLayers = dtype === "int4" }: KvFormat,
@@ -71,7 +73,9 @@ export function vectorBytes(headDim: number, dtype: KvCacheDtype): number {
   return ceilDiv(headDim * ELEMENT_BITS[dtype], 8);
 }
 
-/** Bytes that one token position takes in one layer of `dtype`: its K and its V, all heads, scales. */
+/**
+ * Bytes that one token position takes in one layer of `dtype`: its K and its V, all heads, scales.
+ */
 export function layerBytesPerToken(
   { numKvHeads, headDim, dtype }: Pick<KvGeometry, "numKvHeads" | "headDim" | "dtype">,
 ): number {
@@ -108,7 +112,9 @@ export function numBlocksForBytes(
   return Math.floor(budgetBytes / kvBytesPerBlock(geometry, blockSize));
 }
 
-/** Names all that decides what a block's bytes mean: blocks of another name are never taken for it. */
+/**
+ * Names all that decides what a block's bytes mean: blocks of another name are never taken for it.
+ */
 export function kvLayoutName(format: KvFormat): string {
   const edge = layerDtype(format, true);
   const dtypes = edge === format.dtype ? edge : `${format.dtype}, first and last layer ${edge}`;

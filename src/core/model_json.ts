@@ -11,7 +11,8 @@ export function modelFile(dir: string, name: string): string {
 /**
  * Text of one of a model's small files, or undefined where the model has none by that name.
  *
- * @throws {StartupError} when it is not a regular file, is larger than `maxBytes`, or cannot be read.
+ * @throws {StartupError} when it is not a regular file, is larger than `maxBytes`, or cannot be
+ * read.
  */
 export function readModelText(
   dir: string,

@@ -1,6 +1,9 @@
 import type { TokenId } from "./ids.ts";
 
-/** Temperatures below it are greedy: logits that differ at all would be further apart than any draw reaches. */
+/**
+ * Temperatures below it are greedy: logits that differ at all would be further apart than any draw
+ * reaches.
+ */
 export const MIN_TEMPERATURE = 1e-5;
 
 /** How one sequence draws its tokens and when it ends. Checked at the HTTP door, trusted inside. */
@@ -11,13 +14,18 @@ export interface SamplingParams {
   readonly temperature: number;
   /** Keep the `topK` most likely tokens; 0 keeps all. */
   readonly topK: number;
-  /** Keep the smallest set whose probability reaches `topP` (Holtzman 2019, 1904.09751); 1 keeps all. */
+  /**
+   * Keep the smallest set whose probability reaches `topP` (Holtzman 2019, 1904.09751); 1 keeps
+   * all.
+   */
   readonly topP: number;
   /** Keep tokens at least `minP` times as likely as the likeliest; 0 keeps all. */
   readonly minP: number;
   /** Non-negative safe integer; with the output index it decides every draw of this sequence. */
   readonly seed: number;
-  /** Tokens that end the sequence, the model's end-of-sequence ids included unless they are ignored. */
+  /**
+   * Tokens that end the sequence, the model's end-of-sequence ids included unless they are ignored.
+   */
   readonly stopTokenIds: readonly TokenId[];
   /** Log-probabilities of the chosen and this many likeliest tokens, 0 to 20; absent means none. */
   readonly numLogprobs?: number;
@@ -31,6 +39,8 @@ export interface SamplingParams {
   readonly repetitionPenalty?: number;
   /** What is added to the logits of tokens, each named once. */
   readonly logitBias?: readonly (readonly [token: TokenId, bias: number])[];
-  /** The tokens that may be drawn, bit `t % 32` of word `t / 32` for token `t`; absent allows all. */
+  /**
+   * The tokens that may be drawn, bit `t % 32` of word `t / 32` for token `t`; absent allows all.
+   */
   readonly allowedTokens?: Uint32Array;
 }

@@ -2,7 +2,9 @@ import type { TokenLogprob } from "./batch.ts";
 import type { ErrorData } from "./errors.ts";
 import type { RequestId, TokenId } from "./ids.ts";
 
-/** Why a sequence ended. `abort`: the client asked or went away. `error`: see `TokenEvent.error`. */
+/**
+ * Why a sequence ended. `abort`: the client asked or went away. `error`: see `TokenEvent.error`.
+ */
 export type FinishReason = "stop" | "length" | "abort" | "error";
 
 /** What the engine reports of one sequence in one step. */
@@ -16,7 +18,9 @@ export interface TokenEvent {
   readonly topLogprobs?: readonly TokenLogprob[];
   /** Prompt tokens whose KV came from the prefix cache; on the sequence's first event. */
   readonly numCachedTokens?: number;
-  /** Present on the sequence's last event. A stop token is reported in `token` with reason `stop`. */
+  /**
+   * Present on the sequence's last event. A stop token is reported in `token` with reason `stop`.
+   */
   readonly finishReason?: FinishReason;
   /** Present with reason `error`. */
   readonly error?: ErrorData;

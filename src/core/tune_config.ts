@@ -25,6 +25,7 @@ export const TuneSchema = ConfigSchema.pick({
   gpuBackend: true,
   tuningStore: true,
   logFormat: true,
+  logLevel: true,
 }).extend({
   context: z.int().min(16).max(131_072).default(2048).meta({
     description: "Length of the sequences for which block sizes are compared, in tokens",
@@ -44,7 +45,10 @@ const MODEL_FLAG = FLAGS.find(({ field }) => field === "model")!;
 /** Flags that neither `serve` nor `plan` has, for the page that shows all commands. */
 export const TUNE_FLAGS = FLAGS.filter(({ field }) => field === "context");
 
-/** What `quire tune` is asked to time, checked and frozen; what it has no flag for is as `serve` has it. */
+/**
+ * What `quire tune` is asked to time, checked and frozen; what it has no flag for is as `serve` has
+ * it.
+ */
 export type TuneConfig =
   & Settings
   & Readonly<Pick<z.output<typeof TuneSchema>, "context" | "json">>;

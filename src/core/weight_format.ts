@@ -27,8 +27,8 @@ export interface Quantization {
 }
 
 /**
- * Whether products of int8 and int4 weights quantize their activations to int8 as well; "auto" on GPUs
- * that have packed dot products and no matrix units.
+ * Whether products of int8 and int4 weights quantize their activations to int8 as well; "auto" on
+ * GPUs that have packed dot products and no matrix units.
  */
 export type Int8Activations = "auto" | "on" | "off";
 
@@ -38,18 +38,18 @@ export type Int8Activations = "auto" | "on" | "off";
  *     codes    N rows of `rowWords`         four int8 or eight int4 codes per word
  *     scales   N rows of `scaleRowWords`    f16, one per group, or pairs of scale and minimum
  *
- * Both regions begin every row at a word, so that any piece of rows can be written alone, and lie in
- * one buffer, since bindings are few. A group is `groupSize` consecutive inputs of one row, the last one
- * of a row what is left. A weight is
+ * Both regions begin every row at a word, so that any piece of rows can be written alone, and lie
+ * in one buffer, since bindings are few. A group is `groupSize` consecutive inputs of one row, the
+ * last one of a row what is left. A weight is
  *
  *     int8   scale * code                  code in [-128, 127]
  *     int4   scale * (code - 8)            code in [0, 15]
  *     uint8  scale * code + minimum        code in [0, 255]
  *     uint4  scale * code + minimum        code in [0, 15]
  *
- * Byte j of a word holds the 8-bit code of input j, or the 4-bit codes of inputs j (low half) and j + 4
- * (high half): a mask and one byte unpacking give four inputs in order. The 4-bit and int8 formats
- * hold GGUF's Q4_0, Q4_1 and Q8_0 without loss.
+ * Byte j of a word holds the 8-bit code of input j, or the 4-bit codes of inputs j (low half) and j
+ * + 4 (high half): a mask and one byte unpacking give four inputs in order. The 4-bit and int8
+ * formats hold GGUF's Q4_0, Q4_1 and Q8_0 without loss.
  */
 export interface QuantizedLayout {
   readonly rowWords: number;

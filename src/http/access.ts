@@ -8,10 +8,11 @@ import { hostsOf } from "./request_target.ts";
 import type { AccessRules } from "./services.ts";
 
 /**
- * Who may call a route: everyone; holders of an API key where there are keys; those who run the server.
+ * Who may call a route: everyone; holders of an API key where there are keys; those who run the
+ * server.
  *
- * Each route names its access in the table of `app.ts`, and its gate stands before its handler. So the
- * router's own match decides, and no other reading of the URL can open what it closes.
+ * Each route names its access in the table of `app.ts`, and its gate stands before its handler. So
+ * the router's own match decides, and no other reading of the URL can open what it closes.
  */
 export type Access = "public" | "key" | "admin";
 
@@ -22,9 +23,9 @@ const KEY = "apiKey";
 export type Gates = Readonly<Record<Access, MiddlewareHandler>>;
 
 /**
- * Makes the gates. A key comes in the header `Authorization: Bearer` or `x-api-key`; an admin key opens
- * what an API key opens. Without admin keys, admin routes answer on a loopback address without keys
- * only, where whoever reaches the server may as well read its memory.
+ * Makes the gates. A key comes in the header `Authorization: Bearer` or `x-api-key`; an admin key
+ * opens what an API key opens. Without admin keys, admin routes answer on a loopback address
+ * without keys only, where whoever reaches the server may as well read its memory.
  */
 export function createGates(rules: AccessRules): Gates {
   const apiKeys = new KeySet(rules.apiKeys);
@@ -63,8 +64,8 @@ export function presentedKey(c: Context): string | undefined {
 }
 
 /**
- * A set of secrets. Asked for one, it compares the SHA-256 digests of all of them each time, so that
- * the time taken tells nothing about how much of a key was right or which one it was.
+ * A set of secrets. Asked for one, it compares the SHA-256 digests of all of them each time, so
+ * that the time taken tells nothing about how much of a key was right or which one it was.
  */
 class KeySet {
   readonly #digests: readonly Uint8Array[];
@@ -114,9 +115,9 @@ function adminOnly(hasNoAdminKey: boolean): RequestError {
 }
 
 /**
- * Answers only to a loopback name in the Host header when the server listens on loopback. Otherwise a web
- * page could rebind its own name to 127.0.0.1 and read answers as same-origin (DNS rebinding, as in
- * CVE-2024-28224).
+ * Answers only to a loopback name in the Host header when the server listens on loopback. Otherwise
+ * a web page could rebind its own name to 127.0.0.1 and read answers as same-origin (DNS rebinding,
+ * as in CVE-2024-28224).
  */
 export function requireLocalHost(hostname: string): MiddlewareHandler {
   return async (c, next) => {
@@ -139,8 +140,8 @@ export function requireLocalHost(hostname: string): MiddlewareHandler {
 const SAFE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 
 /**
- * Refuses what would change something and comes from a foreign web page. A browser sends such a request
- * with the page's Origin even where the page may not read the answer.
+ * Refuses what would change something and comes from a foreign web page. A browser sends such a
+ * request with the page's Origin even where the page may not read the answer.
  */
 export function refuseForeignOrigins(): MiddlewareHandler {
   return async (c, next) => {
@@ -158,8 +159,8 @@ export function refuseForeignOrigins(): MiddlewareHandler {
 }
 
 /**
- * Lets pages of the server's own origin and of local origins read answers; answers preflights before
- * any key is asked for, since browsers send none with them. Never with credentials.
+ * Lets pages of the server's own origin and of local origins read answers; answers preflights
+ * before any key is asked for, since browsers send none with them. Never with credentials.
  */
 export function allowLocalOrigins(): MiddlewareHandler {
   return cors({

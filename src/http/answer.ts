@@ -13,10 +13,11 @@ import type { Services } from "./services.ts";
 import { type SamplingFields, stopsOf } from "./sampling_fields.ts";
 
 /**
- * Submits a job and answers with its text. Returns once the engine has admitted it: what can be refused
- * is refused with a status, before the first byte of a stream.
+ * Submits a job and answers with its text. Returns once the engine has admitted it: what can be
+ * refused is refused with a status, before the first byte of a stream.
  *
- * @throws {RequestError} what no search can do or the engine refuses, or a failure before an answer in one piece is complete.
+ * @throws {RequestError} what no search can do or the engine refuses, or a failure before an answer
+ * in one piece is complete.
  */
 export async function answer(c: Context, services: Services, job: Job): Promise<Response> {
   const id = `${job.format.idPrefix}${crypto.randomUUID().replaceAll("-", "")}`;

@@ -57,9 +57,9 @@ function routesOf(services: Services): readonly Route[] {
 /**
  * The server's HTTP surface: `createApp(services).fetch` answers requests.
  *
- * Checks run from the outside in: request id, request target and Host header, Origin, CORS preflight;
- * then the gate of the route that matches, and the route. What matches none is closed like a route for
- * API keys. Whatever goes wrong is answered in OpenAI's error shape.
+ * Checks run from the outside in: request id, request target and Host header, Origin, CORS
+ * preflight; then the gate of the route that matches, and the route. What matches none is closed
+ * like a route for API keys. Whatever goes wrong is answered in OpenAI's error shape.
  */
 export function createApp(services: Services): Hono {
   const { access, limits, log } = services;
@@ -86,7 +86,9 @@ export function createApp(services: Services): Hono {
   return app;
 }
 
-/** The body of a GET that nobody asks for ends here: a stream of events would never end by itself. */
+/**
+ * The body of a GET that nobody asks for ends here: a stream of events would never end by itself.
+ */
 const dropBodyOfHead: MiddlewareHandler = async (c, next) => {
   await next();
   if (c.req.method === "HEAD") await c.res.body?.cancel();

@@ -18,12 +18,12 @@ const NOT_SEARCHED: readonly (readonly [string, string | number])[] = [
 ];
 
 /**
- * The search that a request asks for with `use_beam_search`: of `n` beams, for the `n` best answers;
- * undefined when it draws. `temperature`, `top_p`, `top_k`, `min_p` and `seed` say how to draw and have no
- * meaning in a search.
+ * The search that a request asks for with `use_beam_search`: of `n` beams, for the `n` best
+ * answers; undefined when it draws. `temperature`, `top_p`, `top_k`, `min_p` and `seed` say how to
+ * draw and have no meaning in a search.
  *
- * @throws {RequestError} when it asks for more beams than candidates can be had for, or for something
- * that a search does not heed.
+ * @throws {RequestError} when it asks for more beams than candidates can be had for, or for
+ * something that a search does not heed.
  */
 export function beamSearchOf(request: SamplingFields): BeamSearchParams | undefined {
   if (request.use_beam_search !== true) return undefined;

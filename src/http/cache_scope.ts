@@ -5,10 +5,11 @@ import { presentedKey } from "./access.ts";
 /**
  * Names the scope in which a request may share KV with others, or undefined for the open scope.
  *
- * A cached prefix shows in the time to the first token and in `cached_tokens`, so who may find whose
- * prefixes is who may learn of them: each API key has a scope of its own, and a `cache_salt` narrows it
- * further. The name is an HMAC under the server's secret, since a salt that clients choose alone could be
- * guessed; both parts are tagged with their lengths, so that no two pairs read the same.
+ * A cached prefix shows in the time to the first token and in `cached_tokens`, so who may find
+ * whose prefixes is who may learn of them: each API key has a scope of its own, and a `cache_salt`
+ * narrows it further. The name is an HMAC under the server's secret, since a salt that clients
+ * choose alone could be guessed; both parts are tagged with their lengths, so that no two pairs
+ * read the same.
  */
 export function cacheScope(
   c: Context,

@@ -90,8 +90,8 @@ function unsupported(param: string, what: string): RequestError {
 /**
  * How the template closes the conversation.
  *
- * @throws {RequestError} when the last message shall be continued and closed at the same time, or is
- * not the assistant's.
+ * @throws {RequestError} when the last message shall be continued and closed at the same time, or
+ * is not the assistant's.
  */
 export function toEncodeChatOptions(
   request: Pick<ChatRequest, "add_generation_prompt" | "continue_final_message">,

@@ -4,7 +4,9 @@ import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { EngineUnavailableError, type ErrorData, RequestError } from "../core/errors.ts";
 
-/** Seconds after which a refused client may try again: a queue drains faster than an engine starts. */
+/**
+ * Seconds after which a refused client may try again: a queue drains faster than an engine starts.
+ */
 export const RETRY_AFTER_SECONDS: Readonly<Record<number, string>> = {
   [STATUS_CODE.TooManyRequests]: "1",
   [STATUS_CODE.ServiceUnavailable]: "5",
@@ -28,7 +30,9 @@ export function errorBody(data: ErrorData): ErrorBody {
   return { error: { ...details, message, type, param, code } };
 }
 
-/** What a client may know of `error`: all of a request's mistake, nothing of the insides of a bug. */
+/**
+ * What a client may know of `error`: all of a request's mistake, nothing of the insides of a bug.
+ */
 export function toErrorData(error: unknown): ErrorData {
   if (error instanceof RequestError) return error.data;
   if (error instanceof EngineUnavailableError) {
@@ -53,8 +57,8 @@ export function toErrorData(error: unknown): ErrorData {
 }
 
 /**
- * Whether `error` is a bug of the server, which belongs in the log with its stack. What the engine says of
- * one sequence is none, whatever its status.
+ * Whether `error` is a bug of the server, which belongs in the log with its stack. What the engine
+ * says of one sequence is none, whatever its status.
  */
 export function isServerFailure(error: unknown): boolean {
   return !(error instanceof RequestError) &&

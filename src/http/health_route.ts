@@ -5,7 +5,10 @@ import { errorBody, RETRY_AFTER_SECONDS, toErrorData } from "./error_response.ts
 import { unavailability } from "./served_model.ts";
 import type { Services } from "./services.ts";
 
-/** `GET /health`: 200 when a request would be taken, else 503 with the engine's state and the reason. */
+/**
+ * `GET /health`: 200 when a request would be taken, else 503 with the engine's state and the
+ * reason.
+ */
 export function healthRoute({ engine }: Services): Handler {
   return (c) => {
     const reason = unavailability(engine);

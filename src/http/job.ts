@@ -34,6 +34,8 @@ export interface Run {
   readonly explanation: () => Readonly<Record<string, unknown>>;
   /** Log line of the end; `status` as an access log would have it, 499 for a client that left. */
   readonly logEnd: (status: number) => void;
-  /** Log line of an answer that the engine has ended with an error of its own; nothing for others. */
+  /**
+   * Log line of an answer that the engine has ended with an error of its own; nothing for others.
+   */
   readonly logFailure: (error: unknown) => void;
 }

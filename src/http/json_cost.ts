@@ -10,8 +10,8 @@ const COST_OF_BYTE = Uint8Array.from(
 );
 
 /**
- * Adds up what a JSON text will cost to parse, while its bytes arrive: what stands outside of strings
- * makes values, and 8 MiB can make millions of them. Some 2 ns per byte.
+ * Adds up what a JSON text will cost to parse, while its bytes arrive: what stands outside of
+ * strings makes values, and 8 MiB can make millions of them. Some 2 ns per byte.
  */
 export class JsonCost {
   #total = 0;

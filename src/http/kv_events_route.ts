@@ -10,10 +10,11 @@ const Query = z.object({ from: z.coerce.number().int().min(0).optional() });
 /**
  * `GET /kv/events?from=SEQ`: what the prefix cache stores and drops, as server-sent events.
  *
- * Events are numbered from 0; numbers may be left out where nothing has changed. Without `from` the stream starts with the next one. What is
- * no longer kept is announced by `{"type": "gap", "first_seq": N}`, after which a reader must take its
- * picture of the cache as lost. Tokens are left out where the server asks for API keys: one client's
- * prompts are not another's to read.
+ * Events are numbered from 0; numbers may be left out where nothing has changed. Without `from` the
+ * stream starts with the next one. What is no longer kept is announced by
+ * `{"type": "gap", "first_seq": N}`, after which a reader must take its picture of the cache as
+ * lost. Tokens are left out where the server asks for API keys: one client's prompts are not
+ * another's to read.
  */
 export function kvEventsRoute({ engine, access, limits }: Services): Handler {
   return (c) => {

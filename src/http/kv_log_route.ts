@@ -13,8 +13,8 @@ const Query = z.object({
 });
 
 /**
- * `GET /admin/kv/log?from=SEQ&limit=N&request_id=ID`: why requests waited, were admitted, hit or were
- * preempted, oldest first; without `from`, the latest `limit` decisions that are kept.
+ * `GET /admin/kv/log?from=SEQ&limit=N&request_id=ID`: why requests waited, were admitted, hit or
+ * were preempted, oldest first; without `from`, the latest `limit` decisions that are kept.
  */
 export function kvLogRoute({ engine }: Services): Handler {
   return (c) => {

@@ -6,9 +6,10 @@ import { requireReady } from "./served_model.ts";
 import type { KvPlanner, Services } from "./services.ts";
 
 /**
- * `GET /admin/kv/plan?memory=8GiB&preset=NAME`: how many blocks, tokens and sequences KV memory of a
- * size holds, as `quire plan --json` prints it. Without `memory` the size is the running pool's,
- * without `preset` the model is the one served; blocks, steps and element type are the server's own.
+ * `GET /admin/kv/plan?memory=8GiB&preset=NAME`: how many blocks, tokens and sequences KV memory of
+ * a size holds, as `quire plan --json` prints it. Without `memory` the size is the running pool's,
+ * without `preset` the model is the one served; blocks, steps and element type are the server's
+ * own.
  */
 export function kvPlanRoute({ engine, kvPlanner }: Services): Handler {
   return (c) => {

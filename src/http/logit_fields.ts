@@ -6,7 +6,9 @@ import { parseTokenIds } from "./token_ids.ts";
 
 /** Most tokens that a request may bias: each travels to the device with every draw. */
 const MAX_BIASES = 1024;
-/** Largest bias either way, as OpenAI has it; at this size a token is as good as forced or banned. */
+/**
+ * Largest bias either way, as OpenAI has it; at this size a token is as good as forced or banned.
+ */
 const MAX_BIAS = 100;
 /** Largest factor of the repetition penalty, and one over the smallest: logits stay finite. */
 const MAX_REPETITION_PENALTY = 100;

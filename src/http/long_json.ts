@@ -13,8 +13,8 @@ export class LongList {
 }
 
 /**
- * Answers with an object that may hold very long texts and {@link LongList}s. It is written piece by
- * piece, and between two pieces other requests have their turn.
+ * Answers with an object that may hold very long texts and {@link LongList}s. It is written piece
+ * by piece, and between two pieces other requests have their turn.
  */
 export function longJson(c: Context, fields: Readonly<Record<string, unknown>>): Response {
   const chunks = inChunks(pieces(fields));

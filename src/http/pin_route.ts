@@ -23,8 +23,9 @@ const PinRequest = z.looseObject({
 type PinRequest = z.output<typeof PinRequest>;
 
 /**
- * `POST /admin/kv/pins`: keeps what is cached of a prompt or conversation from eviction, under a name and
- * in the caller's own scope. Answers how much of it was cached and is pinned now: send the prompt first.
+ * `POST /admin/kv/pins`: keeps what is cached of a prompt or conversation from eviction, under a
+ * name and in the caller's own scope. Answers how much of it was cached and is pinned now: send the
+ * prompt first.
  */
 export function pinRoute(services: Services): Handler {
   return async (c) => {

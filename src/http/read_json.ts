@@ -10,8 +10,8 @@ import { refuseUnsupported, type UnsupportedFields } from "./unsupported_fields.
  * Reads a request's body as JSON and checks it against `schema`.
  *
  * @throws {RequestError} 415 for another content type, 400 for a body that is not JSON, asks for a
- * feature listed in `unsupported`, or breaks the schema; the message names field, limit and value. And
- * what {@link readBodyText} throws.
+ * feature listed in `unsupported`, or breaks the schema; the message names field, limit and value.
+ * And what {@link readBodyText} throws.
  */
 export async function readJson<S extends z.ZodType>(
   c: Context,

@@ -32,8 +32,9 @@ export function boundBodies(limits: BodyLimits): MiddlewareHandler {
 /**
  * Reads the body of a request whole, as a text that is to be JSON.
  *
- * @throws {RequestError} 413 for a body beyond the limits of bytes or of values, 408 for one that takes too long, 503 for the
- * largest one where all unfinished bodies together are too many, 400 for one that breaks off.
+ * @throws {RequestError} 413 for a body beyond the limits of bytes or of values, 408 for one that
+ * takes too long, 503 for the largest one where all unfinished bodies together are too many, 400
+ * for one that breaks off.
  */
 export async function readBodyText(c: Context): Promise<string> {
   const bodies: RequestBodies = c.get(BODIES);
@@ -103,7 +104,10 @@ export class RequestBodies {
   }
 }
 
-/** A body as far as it has come, in one buffer: a view per chunk would weigh more than a small chunk. */
+/**
+ * A body as far as it has come, in one buffer: a view per chunk would weigh more than a small
+ * chunk.
+ */
 class UnfinishedBody {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   #buffer = new Uint8Array();

@@ -16,8 +16,8 @@ const BAD_ESCAPE = /%(?![0-9a-f]{2})/i;
 const RAW_URL = /^https?:\/\/([^/?#]*)(.*)$/s;
 
 /**
- * Refuses a request target that is no plain origin-form path and query (RFC 9112 section 3.2.1): every
- * parser has to read the same path in it, or one of them guards what another one opens.
+ * Refuses a request target that is no plain origin-form path and query (RFC 9112 section 3.2.1):
+ * every parser has to read the same path in it, or one of them guards what another one opens.
  *
  * @throws {RequestError} 400 `invalid_target`.
  */
@@ -47,7 +47,9 @@ export function checkHost(host: string): Host {
   );
 }
 
-/** Holds each request to {@link checkTarget} and {@link checkHost} before anything reads its URL. */
+/**
+ * Holds each request to {@link checkTarget} and {@link checkHost} before anything reads its URL.
+ */
 export function requirePlainTarget(): MiddlewareHandler {
   return async (c, next) => {
     const [, authority = "", target = ""] = RAW_URL.exec(c.req.url) ?? [];

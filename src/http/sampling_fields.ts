@@ -27,7 +27,9 @@ const StopTokenId = z.int().min(0).max(MAX_TOKENS);
 /** Most tokens to generate, as both endpoints take it. */
 export const MaxTokens = z.int().min(1).max(MAX_TOKENS).nullish();
 
-/** Fields with one meaning in `/v1/chat/completions` and `/v1/completions`; null counts as absent. */
+/**
+ * Fields with one meaning in `/v1/chat/completions` and `/v1/completions`; null counts as absent.
+ */
 export const SAMPLING_FIELDS = {
   model: z.string().nullish(),
   max_tokens: MaxTokens,
@@ -80,7 +82,8 @@ export function checkStreamOptions({ stream, stream_options }: SamplingFields): 
 }
 
 /**
- * Refuses more sequences, prompts times `n`, than one request may queue, before anything is made of them.
+ * Refuses more sequences, prompts times `n`, than one request may queue, before anything is made of
+ * them.
  *
  * @throws {RequestError} with the field, the limit and the number.
  */
@@ -115,7 +118,8 @@ export interface SamplingContext {
 }
 
 /**
- * Parameters of the samples of one prompt. The `i`-th of them draws with the request's seed plus `i`.
+ * Parameters of the samples of one prompt. The `i`-th of them draws with the request's seed plus
+ * `i`.
  *
  * @throws {RequestError} when a field is beyond the vocabulary or the length of the answer.
  */
@@ -151,7 +155,9 @@ export function toSamplingParams(
   }));
 }
 
-/** Negative seeds stay distinct from the others; -1 asks for a random one, as in vLLM and llama.cpp. */
+/**
+ * Negative seeds stay distinct from the others; -1 asks for a random one, as in vLLM and llama.cpp.
+ */
 function toSeed(seed: number | null | undefined): number | undefined {
   if (seed === undefined || seed === null || seed === -1) return undefined;
   return seed < 0 ? seed + NUM_SEEDS : seed;

@@ -47,9 +47,9 @@ export interface SequenceTextOptions {
 /**
  * Assembles the text of one sequence: detokenizer, then stop strings.
  *
- * A log-probability is reported together with the text of its token. So tokens that print nothing of
- * the answer, a stop token or those of a stop string, have none, and what is held back as a possible
- * stop string comes with its tokens or not at all. O(text of the event) per event.
+ * A log-probability is reported together with the text of its token. So tokens that print nothing
+ * of the answer, a stop token or those of a stop string, have none, and what is held back as a
+ * possible stop string comes with its tokens or not at all. O(text of the event) per event.
  */
 export class SequenceText {
   readonly #options: SequenceTextOptions;

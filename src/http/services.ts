@@ -26,7 +26,9 @@ export interface EncodeOptions {
 export interface EncodeChatOptions {
   /** Open the assistant's turn; true unless told otherwise. */
   readonly addGenerationPrompt?: boolean;
-  /** Leave the last message, the assistant's own, unfinished so that the model goes on writing it. */
+  /**
+   * Leave the last message, the assistant's own, unfinished so that the model goes on writing it.
+   */
   readonly continueFinalMessage?: boolean;
 }
 
@@ -126,9 +128,13 @@ export interface AccessRules {
 
 /** Bounds of the door that are no part of any one endpoint. */
 export interface DoorLimits extends BodyLimits {
-  /** Most sequences of one request, prompts times samples: as many as one owner may have waiting. */
+  /**
+   * Most sequences of one request, prompts times samples: as many as one owner may have waiting.
+   */
   readonly maxNumSequences: number;
-  /** Silence after which a stream sends a comment, so that proxies keep it open, in ms; 0: never. */
+  /**
+   * Silence after which a stream sends a comment, so that proxies keep it open, in ms; 0: never.
+   */
   readonly keepAliveMs: number;
 }
 

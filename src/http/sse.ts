@@ -18,9 +18,10 @@ export interface SseHandlers {
 }
 
 /**
- * Answers with server-sent events (WHATWG HTML section 9.2). After `keepAliveMs` without an event it
- * writes a comment, which clients skip and which keeps proxies from closing a quiet stream; never with
- * 0, and never before the first event, since some clients take what comes first for an answer.
+ * Answers with server-sent events (WHATWG HTML section 9.2). After `keepAliveMs` without an event
+ * it writes a comment, which clients skip and which keeps proxies from closing a quiet stream;
+ * never with 0, and never before the first event, since some clients take what comes first for an
+ * answer.
  */
 export function streamSse(c: Context, keepAliveMs: number, handlers: SseHandlers): Response {
   c.header("content-type", "text/event-stream; charset=utf-8");

@@ -45,8 +45,9 @@ const UNSUPPORTED: UnsupportedFields = new Map(
 );
 
 /**
- * `POST /tokenize` in vLLM's and llama.cpp's shape, answered with the union of both: `tokens`, `count`
- * and `max_model_len`; `token_strs` where asked for; ids with their texts where `with_pieces` is set.
+ * `POST /tokenize` in vLLM's and llama.cpp's shape, answered with the union of both: `tokens`,
+ * `count` and `max_model_len`; `token_strs` where asked for; ids with their texts where
+ * `with_pieces` is set.
  *
  * Special tokens in `prompt` and `content` become their ids; with `parse_special: false` control
  * tokens in them are text. `add_special_tokens` and `add_special` only say whether those that the

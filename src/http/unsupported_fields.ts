@@ -44,7 +44,10 @@ const ONLY_IN_A_SEARCH: Unsupported = {
   neutral: "1, or set use_beam_search",
 };
 
-/** Sampling and generation features beyond `SamplingParams`, in OpenAI's, vLLM's and llama.cpp's words. */
+/**
+ * Sampling and generation features beyond `SamplingParams`, in OpenAI's, vLLM's and llama.cpp's
+ * words.
+ */
 const GENERATION: readonly (readonly [string, Unsupported])[] = [
   ["bad_words", EMPTY],
   ["best_of", AS_MANY_AS_N],
@@ -107,7 +110,8 @@ export const UNSUPPORTED_IN_COMPLETIONS: UnsupportedFields = new Map([
 /**
  * Refuses what would otherwise be ignored in silence and change the answer's meaning.
  *
- * @throws {RequestError} naming the first field of `body` in `fields` with a value that asks for something.
+ * @throws {RequestError} naming the first field of `body` in `fields` with a value that asks for
+ * something.
  */
 export function refuseUnsupported(body: Body, fields: UnsupportedFields): void {
   for (const [name, { isNeutral, neutral }] of fields) {

@@ -77,7 +77,10 @@ export interface LoadedModel {
 export async function loadModel(
   config: EngineConfig,
   phases: StartupPhases,
-  log: Logger = createLogger({ format: config.logFormat ?? "text" }),
+  log: Logger = createLogger({
+    format: config.logFormat ?? "text",
+    level: config.logLevel ?? "info",
+  }),
 ): Promise<LoadedModel> {
   const device = await phases.run(
     "open device",

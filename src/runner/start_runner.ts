@@ -29,7 +29,10 @@ export async function startRunner(
   const { inputs, memory, modelFingerprint } = await loadModel(config, phases);
   const tuning = mayTune(inputs.device, config)
     ? await phases.run("tune kernels", (report) => {
-      const log = createLogger({ format: config.logFormat ?? "text" });
+      const log = createLogger({
+        format: config.logFormat ?? "text",
+        level: config.logLevel ?? "info",
+      });
       return chooseTuning({ inputs, memory, log, progress: report });
     })
     : undefined;

@@ -27,9 +27,9 @@ export interface ConnectionLimits {
 /**
  * The open connections of a server.
  *
- * At the limit, a new one takes the place of the one that has been idle longest: it waits for a request,
- * or for the rest of its header. Where all have requests under way, the new one is closed. So whoever
- * hoards idle connections loses these, and not the service of others.
+ * At the limit, a new one takes the place of the one that has been idle longest: it waits for a
+ * request, or for the rest of its header. Where all have requests under way, the new one is closed.
+ * So whoever hoards idle connections loses these, and not the service of others.
  */
 export class Connections {
   readonly #limits: ConnectionLimits;
@@ -80,7 +80,10 @@ export class Connections {
     this.#busy.delete(connection);
   }
 
-  /** Closes the connections whose clients have taken nothing of their answer for too long. O(connections). */
+  /**
+   * Closes the connections whose clients have taken nothing of their answer for too long.
+   * O(connections).
+   */
   closeStalled(nowMs: number): void {
     for (const [connection, activity] of [...this.#idle, ...this.#busy]) {
       const { bytesWritten, writableLength } = connection;

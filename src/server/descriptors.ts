@@ -1,10 +1,13 @@
-/** Descriptors left to the engine's files, driver and workers, and to connections about to be closed. */
+/**
+ * Descriptors left to the engine's files, driver and workers, and to connections about to be
+ * closed.
+ */
 const RESERVE = 128;
 const FEWEST_CONNECTIONS = 8;
 
 /**
- * How many of `maxConnections` the process has file descriptors for. Past its limit no connection can
- * be accepted any more, and Deno's listeners do not come back from that.
+ * How many of `maxConnections` the process has file descriptors for. Past its limit no connection
+ * can be accepted any more, and Deno's listeners do not come back from that.
  *
  * There is no way to ask for the limit, so this opens that many descriptors and closes them again
  * (a few ms); `open` opens one. Where it may not, the answer is `maxConnections`.

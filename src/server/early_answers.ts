@@ -31,8 +31,9 @@ export function writeError(response: ServerResponse, data: ErrorData): void {
 }
 
 /**
- * Answers on a connection whose request cannot be read to its end, and closes it; `latest` is the latest
- * answer begun there. One that is still to be given comes first, and one on its way ends with it.
+ * Answers on a connection whose request cannot be read to its end, and closes it; `latest` is the
+ * latest answer begun there. One that is still to be given comes first, and one on its way ends
+ * with it.
  */
 export function answerBrokenRequest(
   error: Error & { readonly code?: string },

@@ -14,11 +14,12 @@ export interface HalfClosed {
 }
 
 /**
- * Tells a client that has only finished sending from one that has left, while `response` is not complete.
+ * Tells a client that has only finished sending from one that has left, while `response` is not
+ * complete.
  *
- * Both have closed their side of the connection. One that still reads ignores what is written here: an
- * interim response (RFC 9110 section 15.2) or a comment in an event stream. One that has left answers
- * with a reset, which fails the second write and so closes the response.
+ * Both have closed their side of the connection. One that still reads ignores what is written here:
+ * an interim response (RFC 9110 section 15.2) or a comment in an event stream. One that has left
+ * answers with a reset, which fails the second write and so closes the response.
  */
 export function probeWhenHalfClosed(socket: Socket, halfClosed: HalfClosed): void {
   const { response, onBroken } = halfClosed;

@@ -17,8 +17,8 @@ export interface Keys {
 /**
  * All keys, those in files included.
  *
- * @throws {StartupError} on a file that cannot be read or holds no key, on a key with characters that
- * no header carries, and on a key that is both an API key and an admin key.
+ * @throws {StartupError} on a file that cannot be read or holds no key, on a key with characters
+ * that no header carries, and on a key that is both an API key and an admin key.
  */
 export function readKeys(settings: KeySettings): Keys {
   const apiKeys = keysOf("--api-key", settings.apiKey, settings.apiKeyFile);

@@ -33,7 +33,10 @@ export interface DoorBounds {
   readonly headersTimeoutMs: number;
   /** For a request as a whole; the app's own bound of bodies is shorter and has better words. */
   readonly requestTimeoutMs: number;
-  /** A connection may wait so long for its next request; proxies wait 60 s at most before they close. */
+  /**
+   * A connection may wait so long for its next request; proxies wait 60 s at most before they
+   * close.
+   */
   readonly idleTimeoutMs: number;
   /** A client with an answer to take must take some of it within this time. */
   readonly writeTimeoutMs: number;
@@ -54,8 +57,8 @@ const SPARE_CONNECTIONS = 32;
 /**
  * Binds `host:port` and answers with `fetch`.
  *
- * Connections are `node:http`'s, since Deno's own server bounds neither their number nor their time, and
- * ends the process when file descriptors run out.
+ * Connections are `node:http`'s, since Deno's own server bounds neither their number nor their
+ * time, and ends the process when file descriptors run out.
  *
  * @throws {StartupError} when the address cannot be bound, naming the flag to change.
  */

@@ -16,8 +16,8 @@ const MAX_LENGTHS_BYTES = 64 * 2 ** 20;
 /**
  * What `quire plan` prints.
  *
- * @throws {StartupError} on a model that is neither a preset nor a directory with a config.json, and on
- * a file of lengths that cannot be read.
+ * @throws {StartupError} on a model that is neither a preset nor a directory with a config.json,
+ * and on a file of lengths that cannot be read.
  */
 export function planCommand(config: PlanConfig): string {
   const { memory, blockSize, maxNumBatchedTokens, maxModelLen, lengths } = config;

@@ -45,8 +45,9 @@ export interface PrefixMemoryOptions {
 }
 
 /**
- * What makes a restarted server warm: records the prefixes in use as they show in KV events, and computes
- * the hottest again after a start. Without a store it does nothing, and each start has a new secret.
+ * What makes a restarted server warm: records the prefixes in use as they show in KV events, and
+ * computes the hottest again after a start. Without a store it does nothing, and each start has a
+ * new secret.
  */
 export class PrefixMemory {
   /** Secret of this deployment under which scopes are named; as old as the store. */
@@ -59,7 +60,8 @@ export class PrefixMemory {
   }
 
   /**
-   * Opens the store, before the engine starts, and records from then on. Says in one line when it cannot.
+   * Opens the store, before the engine starts, and records from then on. Says in one line when it
+   * cannot.
    *
    * @throws {StartupError} for model files that cannot be served.
    */
@@ -99,7 +101,10 @@ export class PrefixMemory {
     this.#parts?.warmUp.giveWayTo(id);
   }
 
-  /** Computes the hottest prefixes again, in idle moments; call it whenever the engine is ready, its cache being empty. */
+  /**
+   * Computes the hottest prefixes again, in idle moments; call it whenever the engine is ready, its
+   * cache being empty.
+   */
   async warmUp(info: EngineInfo): Promise<void> {
     if (this.#parts === undefined) return;
     const { hotPrefixes, warmUp } = this.#parts;

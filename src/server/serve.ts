@@ -40,8 +40,9 @@ export async function serve(config: Config): Promise<void> {
 }
 
 /**
- * Serves behind a door that `deno serve` has bound; returns what answers there. Without a key, where other
- * machines reach the address, that is a refusal: Deno has chosen the address, and the user knows nothing of it.
+ * Serves behind a door that `deno serve` has bound; returns what answers there. Without a key,
+ * where other machines reach the address, that is a refusal: Deno has chosen the address, and the
+ * user knows nothing of it.
  */
 export async function serveBound(address: Deno.Addr, config: Config): Promise<Fetch> {
   const began = performance.now();
@@ -54,8 +55,8 @@ export async function serveBound(address: Deno.Addr, config: Config): Promise<Fe
     console.error(`error: ${refusal}. Every request is refused until then`);
     return () => unavailable(refusal, "failed");
   }
-  // "deno serve" closes its own door on a signal, but would wait for the engine for ever, and does not
-  // say when the last answer has left: it is given the whole time for that.
+  // "deno serve" closes its own door on a signal, but would wait for the engine for ever, and does
+  // not say when the last answer has left: it is given the whole time for that.
   const end = endOf(config, () => new Promise(() => {}));
   const server = await createServer(config, { address: listensOn, keys }, {
     onGivenUp: (reason) => end.giveUp(reason),

@@ -9,7 +9,12 @@ import { EngineClient } from "../engine/client.ts";
 import type { EngineClientOptions, EngineFailure } from "../engine/client_options.ts";
 import { createApp } from "../http/app.ts";
 import { createSeedSource } from "../http/seed_source.ts";
-import { DEFAULT_LIMITS, type SamplingDefaults, type ServedModel } from "../http/services.ts";
+import {
+  DEFAULT_LIMITS,
+  type SamplingDefaults,
+  type ServedModel,
+  type Services,
+} from "../http/services.ts";
 import { ServingMetrics } from "../http/serving_metrics.ts";
 import { PREFIX_STORE, TUNING_STORE } from "../state/store_kinds.ts";
 import { checkStorePlace } from "../state/store_place.ts";
@@ -51,7 +56,7 @@ export async function createServer(
   { address, keys }: { readonly address: string; readonly keys: Keys },
   { onProgress = () => {}, onGivenUp = () => {} }: ServerEvents = {},
 ): Promise<Server> {
-  const log = createLogger({ format: config.logFormat });
+  const log = createLogger({ format: config.logFormat, level: config.logLevel });
   const directory = findModel(config.model);
   const text = await loadTextService(directory.dir);
   const engine = new EngineClient({
@@ -69,16 +74,8 @@ export async function createServer(
   const model = describeModel(config, directory, text);
   const base = toEngineConfig(config, directory.dir);
   const path = storePath(config.prefixStore, PREFIX_STORE.fileName);
-  const tuningStore = storePath(config.tuningStore, TUNING_STORE.fileName);
-  // Also where no kernel is timed: a flag that names another program's file is a mistake.
-  if (tuningStore !== undefined) checkStorePlace({ path: tuningStore, kind: TUNING_STORE });
+  const engineConfig = { ...base, ...tuningStoreOf(config) };
   const memory = await PrefixMemory.open({ path, engine, config: base, log });
-  // The same keys after a restart, so that what was remembered is recognised.
-  const engineConfig = {
-    ...base,
-    ...(tuningStore === undefined ? {} : { tuningStore }),
-    cacheSecret: memory.cacheSecret.toHex(),
-  };
   const metrics = new ServingMetrics(engine, model.names[0]!);
   metrics.watchWarmUp(() => memory.progress);
   const app = createApp({
@@ -88,11 +85,7 @@ export async function createServer(
     createStopStrings: (stops) => new StopStrings(stops),
     access: { ...keys, hostname: address },
     cacheSecret: memory.cacheSecret,
-    limits: {
-      ...DEFAULT_LIMITS,
-      maxNumSequences: config.maxQueuedRequests,
-      keepAliveMs: config.sseKeepAlive * 1000,
-    },
+    limits: limitsOf(config),
     metrics,
     kvPlanner: createKvPlanner({ ...directory, name: model.names[0]! }),
     log,
@@ -100,7 +93,8 @@ export async function createServer(
     nextSeed: createSeedSource(config.seed),
     now: () => performance.now(),
   });
-  const ready = engine.start(engineConfig);
+  // The same keys after a restart, so that what was remembered is recognised.
+  const ready = engine.start({ ...engineConfig, cacheSecret: memory.cacheSecret.toHex() });
   // A start that fails is told to whoever waits for it.
   ready.catch(() => {});
   return {
@@ -108,14 +102,41 @@ export async function createServer(
     modelName: model.names[0]!,
     log,
     ready,
-    async stop(deadlineMs) {
-      // Not awaited before: a warm-up that waits for an engine that hangs ends with the drain only.
-      const warmUpEnded = memory.stopWarmUp();
-      await engine.drain(deadlineMs);
-      await warmUpEnded;
-      await memory.close();
-      text.close();
-    },
+    stop: (deadlineMs) => stop({ engine, memory, text }, deadlineMs),
+  };
+}
+
+/** Ends what a server is made of, the engine within `deadlineMs`. */
+async function stop(
+  { engine, memory, text }: { engine: EngineClient; memory: PrefixMemory; text: TextService },
+  deadlineMs: number,
+): Promise<void> {
+  // Not awaited before: a warm-up that waits for an engine that hangs ends with the drain only.
+  const warmUpEnded = memory.stopWarmUp();
+  await engine.drain(deadlineMs);
+  await warmUpEnded;
+  await memory.close();
+  text.close();
+}
+
+/**
+ * Where the times of kernels are kept, if anywhere.
+ *
+ * @throws {StartupError} for another program's file, also where no kernel is timed.
+ */
+function tuningStoreOf({ tuningStore }: Config): { readonly tuningStore?: string } {
+  const path = storePath(tuningStore, TUNING_STORE.fileName);
+  if (path === undefined) return {};
+  checkStorePlace({ path, kind: TUNING_STORE });
+  return { tuningStore: path };
+}
+
+/** What the door allows one request, and one stream. */
+function limitsOf({ maxQueuedRequests, sseKeepAlive }: Config): Services["limits"] {
+  return {
+    ...DEFAULT_LIMITS,
+    maxNumSequences: maxQueuedRequests,
+    keepAliveMs: sseKeepAlive * 1000,
   };
 }
 

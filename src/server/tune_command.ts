@@ -23,10 +23,11 @@ export async function tuneCommand(
   const path = storePath(config.tuningStore, TUNING_STORE.fileName);
   // Before anything is timed, which takes minutes.
   if (path !== undefined) checkStorePlace({ path, kind: TUNING_STORE });
+  const log = createLogger({ format: config.logFormat, level: config.logLevel });
   const measured = await measureTuning({
     ...toEngineConfig(config, dir),
     ...(path === undefined ? {} : { tuningStore: path }),
-  }, { context: config.context, log: createLogger({ format: config.logFormat }), progress });
+  }, { context: config.context, log, progress });
   if (config.json) return JSON.stringify(tuneJson(measured));
   return tuneText(measured, { modelName: name, blockSize: config.blockSize, storePath: path });
 }

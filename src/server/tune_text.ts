@@ -2,7 +2,9 @@ import { DEFAULT_VARIANT } from "../../kernels/tuning/tuning_variants.ts";
 import type { MeasuredTuning } from "../runner/measure_tuning.ts";
 import type { TunedOperation } from "../state/tuning_store.ts";
 
-/** What `quire tune` prints for people: every variant of every operation, the chosen ones marked. */
+/**
+ * What `quire tune` prints for people: every variant of every operation, the chosen ones marked.
+ */
 export function tuneText(
   { device, operations, blockSizes }: MeasuredTuning,
   { modelName, blockSize, storePath }: {

@@ -1,4 +1,6 @@
-/** `@std/assert` by name and meaning over `node:assert/strict`; see the import map in `deno.json`. */
+/**
+ * `@std/assert` by name and meaning over `node:assert/strict`; see the import map in `deno.json`.
+ */
 import assertStrict, { AssertionError } from "node:assert/strict";
 
 export { AssertionError };

@@ -1,4 +1,6 @@
-/** The part of `@std/http` that Quire uses, by name and meaning; see the import map in `deno.json`. */
+/**
+ * The part of `@std/http` that Quire uses, by name and meaning; see the import map in `deno.json`.
+ */
 
 /** Status codes by name (RFC 9110 section 15). */
 export const STATUS_CODE = {

@@ -7,8 +7,8 @@ const CONTROL_SHAPE = /^<[|｜].*[|｜]>$/su;
 /**
  * Whether an added token steers the model, as the end of a turn does. Some vocabularies list such
  * tokens without `special` (DeepSeek's `<｜User｜>`), so the usual shape counts as well. What is left
- * is text that happens to be one token: `<think>`, which models write in their answers and templates
- * look for, or a run of spaces.
+ * is text that happens to be one token: `<think>`, which models write in their answers and
+ * templates look for, or a run of spaces.
  */
 export function isControlToken(
   { content, special }: { readonly content: string; readonly special: boolean },

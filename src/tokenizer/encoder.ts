@@ -114,7 +114,9 @@ export class Encoder {
     }
   }
 
-  /** @param unknown whether the section's last token so far is the unknown one; returns the same. */
+  /**
+   * @param unknown whether the section's last token so far is the unknown one; returns the same.
+   */
   #encodeWords(words: readonly string[], ids: IdBuffer, unknown: boolean): boolean {
     const { unk_token_id: unknownId, fuse_unk: fuses } = this.#model;
     let last = unknown;

@@ -2,8 +2,8 @@ import type { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
 
 /**
  * Longest run of combining marks that is normalized at once. Putting a run into canonical order
- * takes the square of its length, and no language has more than a handful (Unicode's own Stream-Safe
- * Text Format allows 30).
+ * takes the square of its length, and no language has more than a handful (Unicode's own
+ * Stream-Safe Text Format allows 30).
  */
 const MAX_MARKS = 256;
 const LONG_RUN = new RegExp(`\\p{M}{${MAX_MARKS}}`, "gu");

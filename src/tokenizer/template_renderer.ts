@@ -23,7 +23,9 @@ type Value = ReturnType<Interpreter["evaluate"]>;
 /** Most items of a list that a template makes. */
 const MAX_ITEMS = 100_000;
 
-/** Work between two looks at the clock, in units of some microsecond: a statement, a list's item. */
+/**
+ * Work between two looks at the clock, in units of some microsecond: a statement, a list's item.
+ */
 const UNITS_PER_CHECK = 64;
 
 /** Characters copied in one unit of work. */

@@ -26,7 +26,9 @@ function byteLevelAlphabet(): ReadonlyMap<string, number> {
   return byteOf;
 }
 
-/** The byte that a character of a byte-level vocabulary stands for; undefined outside its alphabet. */
+/**
+ * The byte that a character of a byte-level vocabulary stands for; undefined outside its alphabet.
+ */
 export function byteOfCharacter(character: string): number | undefined {
   return BYTE_OF_CHARACTER.get(character);
 }

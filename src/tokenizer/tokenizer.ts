@@ -39,8 +39,8 @@ export function loadTokenizer(dir: string): Tokenizer {
 /**
  * Text to token ids and back, for one vocabulary.
  *
- * Encoding is the library's, in windows (`Encoder`). Decoding is our own, over bytes: it streams, keeps ill-formed bytes
- * apart per token, and never tidies the spaces before punctuation
+ * Encoding is the library's, in windows (`Encoder`). Decoding is our own, over bytes: it streams,
+ * keeps ill-formed bytes apart per token, and never tidies the spaces before punctuation
  * (`clean_up_tokenization_spaces`), which would change what the model wrote.
  */
 export class Tokenizer implements TokenTable {
@@ -122,7 +122,9 @@ export class Tokenizer implements TokenTable {
     return new Detokenizer(this, options);
   }
 
-  /** A token's text by itself; U+FFFD where it is part of a character, empty outside the vocabulary. */
+  /**
+   * A token's text by itself; U+FFFD where it is part of a character, empty outside the vocabulary.
+   */
   tokenText(id: number): string {
     return decodeUtf8(this.tokenBytes(id));
   }
@@ -152,7 +154,9 @@ export class Tokenizer implements TokenTable {
     return longest;
   }
 
-  /** Some tokenizer.json files rely on the loader to act on `add_bos_token`; the library does not. */
+  /**
+   * Some tokenizer.json files rely on the loader to act on `add_bos_token`; the library does not.
+   */
   #missingBos({ addsBosToken, bosToken }: SpecialTokens, before: readonly number[]): number[] {
     if (!addsBosToken || bosToken === undefined) return [];
     const id = this.#library.token_to_id(bosToken);

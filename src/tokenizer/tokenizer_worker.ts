@@ -1,6 +1,7 @@
 /**
  * Tokenizes long texts and detokenizes long runs of ids, away from the isolate that answers
- * requests. It loads a tokenizer of its own: strings and ids cross between isolates, objects do not.
+ * requests. It loads a tokenizer of its own: strings and ids cross between isolates, objects do
+ * not.
  */
 import { runTextJob, type TextJob, type TextOutcome } from "./text_jobs.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";

@@ -13,7 +13,9 @@ export class TurnBudget {
     this.#perTurn = perTurn;
   }
 
-  /** Resolves when `units` of work may be done, in the order asked; at once where the turn has room. */
+  /**
+   * Resolves when `units` of work may be done, in the order asked; at once where the turn has room.
+   */
   async take(units: number): Promise<void> {
     if (this.#waiting.length > 0 || !this.#hasRoomFor(units)) {
       await new Promise<void>((begin) => this.#waiting.push({ units, begin }));

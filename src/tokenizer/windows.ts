@@ -22,8 +22,8 @@ interface Split {
 /**
  * Splits a text into words window by window. A window ends at the last split point that the
  * pre-tokenizer sets well before its end, and the next begins there, so that the words are those of
- * the whole text. A single word as long as a window ends at an exact cut ({@link WordCuts}) or, where
- * there is none near the window's end, just there.
+ * the whole text. A single word as long as a window ends at an exact cut ({@link WordCuts}) or,
+ * where there is none near the window's end, just there.
  */
 export class Windows {
   readonly #preTokenizer: PreTokenizer | null;

@@ -7,9 +7,9 @@ const MIN_PART_CHARS = 4;
 /**
  * Where a word may be cut so that byte-pair encoding makes the same tokens of its parts.
  *
- * A merge across a cut joins a token that ends with the character before it and one that begins with
- * the character behind it. Where no merge of the vocabulary does that for the two characters, the
- * parts never meet, and encoding them apart is exact. SentencePiece vocabularies never join a
+ * A merge across a cut joins a token that ends with the character before it and one that begins
+ * with the character behind it. Where no merge of the vocabulary does that for the two characters,
+ * the parts never meet, and encoding them apart is exact. SentencePiece vocabularies never join a
  * character with the mark of the next word's beginning, so that whole texts fall into their words.
  */
 export class WordCuts {

@@ -9,7 +9,9 @@ const LOAD_DEADLINE_MS = 10_000;
 /** Jobs that wait at most, so that requests cannot pile up behind a slow one. */
 const MAX_WAITING = 1024;
 
-/** Characters (or what else `units` counts) of the jobs that wait, in all: what they hold in memory. */
+/**
+ * Characters (or what else `units` counts) of the jobs that wait, in all: what they hold in memory.
+ */
 const MAX_WAITING_UNITS = 2 ** 24;
 
 /** A job that came to nothing: its host could not have it done. */
@@ -46,8 +48,8 @@ export interface WorkerHostOptions<Load, Request, Outcome> {
 }
 
 /**
- * A Worker that has loaded one thing (a template, a tokenizer), and the jobs that wait for it, first
- * come first served. The Worker starts with the first job, or with {@link WorkerHost.load}.
+ * A Worker that has loaded one thing (a template, a tokenizer), and the jobs that wait for it,
+ * first come first served. The Worker starts with the first job, or with {@link WorkerHost.load}.
  *
  * A job stops by itself at its deadline. Should the Worker not answer even then, it is given up and
  * the next job gets a new one: those behind a stuck job only wait longer. (Deno 2.9.6 does not stop

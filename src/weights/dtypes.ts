@@ -47,7 +47,8 @@ function f32BitsToF16(bits: number): number {
   if (exponent >= 31) return sign | 0x7c00;
   if (exponent < -10) return sign;
   if (exponent <= 0) return sign | roundedShift(mantissa | 0x800000, 14 - exponent);
-  // A carry out of the mantissa runs into the exponent, which is the right result, infinity included.
+  // A carry out of the mantissa runs into the exponent, which is the right result, infinity
+  // included.
   return sign | roundedShift((exponent << 23) | mantissa, 13);
 }
 

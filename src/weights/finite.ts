@@ -1,8 +1,8 @@
 import { decodeToF32, DTYPE_BYTES, type TensorDtype } from "./dtypes.ts";
 
 /**
- * How to tell elements that are not finite in a 32-bit word of them, by bits: without their signs they are
- * those from `infinity` on, so that adding `carry` to them sets the bit of the sign.
+ * How to tell elements that are not finite in a 32-bit word of them, by bits: without their signs
+ * they are those from `infinity` on, so that adding `carry` to them sets the bit of the sign.
  */
 interface WordTest {
   readonly magnitudes: number;
@@ -20,8 +20,8 @@ const WORD_TESTS: Readonly<Record<TensorDtype, WordTest>> = {
 const RUN_WORDS = 2048;
 
 /**
- * The index of the first element of `bytes`, little-endian, that is NaN or infinite, or -1. The bytes begin
- * at a multiple of 4. Some 0.8 ns per word.
+ * The index of the first element of `bytes`, little-endian, that is NaN or infinite, or -1. The
+ * bytes begin at a multiple of 4. Some 0.8 ns per word.
  */
 export function findNonFinite(dtype: TensorDtype, bytes: Uint8Array): number {
   const numWords = Math.floor(bytes.byteLength / 4);

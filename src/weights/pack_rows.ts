@@ -3,7 +3,9 @@ import { type QuantizedDtype, quantizedFormat, quantizedLayout } from "../core/w
 
 /** Rows of quantized weights before they are packed. */
 export interface QuantizedGroups {
-  /** One byte per weight, row by row, as `QuantizedLayout` numbers them; int8 in two's complement. */
+  /**
+   * One byte per weight, row by row, as `QuantizedLayout` numbers them; int8 in two's complement.
+   */
   readonly codes: Uint8Array;
   /** One per group, row by row. */
   readonly scales: Float16Array;

@@ -7,17 +7,18 @@ import type { QuantizedGroups } from "./pack_rows.ts";
 export const MAX_QUANTIZED_MAGNITUDE = 65504;
 
 /**
- * Reciprocals of an int4 group's first scales, as multiples of its largest weight: that weight lands
- * between code 0 and beyond it (clipped), or, with the other sign, on code 15.
+ * Reciprocals of an int4 group's first scales, as multiples of its largest weight: that weight
+ * lands between code 0 and beyond it (clipped), or, with the other sign, on code 15.
  */
 const INT4_REACHES = [-7, -7.5, -8, -8.5, -9, 7];
 
 /**
  * Quantizes rows of `columns` weights, each group of inputs for itself, rounding to nearest.
  *
- * int8: the scale is the largest magnitude over 127, rounded up to f16, so that nothing is clipped and
- * each error is at most half the scale. int4: a few scales are tried; for the codes that each gives,
- * the best scale is known in closed form (least squares), and the one of least squared error is kept.
+ * int8: the scale is the largest magnitude over 127, rounded up to f16, so that nothing is clipped
+ * and each error is at most half the scale. int4: a few scales are tried; for the codes that each
+ * gives, the best scale is known in closed form (least squares), and the one of least squared error
+ * is kept.
  *
  * Costs some 3 ns (int8) or 15 ns (int4) per weight and one byte each.
  *
@@ -101,8 +102,8 @@ function quantizeInt4(
 }
 
 /**
- * With codes c (signed), the scale s that minimizes the sum of (w - s c)^2 is sum(w c) / sum(c^2), and
- * leaves sum(w^2) - sum(w c)^2 / sum(c^2): the codes that make the last term largest are best.
+ * With codes c (signed), the scale s that minimizes the sum of (w - s c)^2 is sum(w c) / sum(c^2),
+ * and leaves sum(w^2) - sum(w c)^2 / sum(c^2): the codes that make the last term largest are best.
  */
 function bestInt4Scale(values: Float32Array, { begin, end }: Span, peak: number): number {
   let best = 0;

@@ -6,8 +6,8 @@ import type { TensorInfo, Weights } from "./safetensors.ts";
 /**
  * Fills `into`, which begins at a multiple of 4, with a tensor's bytes from `byteOffset` on.
  *
- * @throws {StartupError} naming file, tensor, index and value where an element is not a finite number; and
- * as `Weights.readRange`.
+ * @throws {StartupError} naming file, tensor, index and value where an element is not a finite
+ * number; and as `Weights.readRange`.
  */
 export function readFinite(
   checkpoint: Weights,

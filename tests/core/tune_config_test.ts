@@ -43,9 +43,9 @@ Deno.test("tuneHelp() shows every flag of the command, and configHelp() its own"
 });
 
 Deno.test("parseConfig() takes --autotune and --tuning-store on to the engine", () => {
-  const config = parseConfig(["serve", "--autotune", "off", "--log-format", "json"], {});
-  const { autotune, logFormat } = toEngineConfig(config, "dir");
-  assertEquals([autotune, logFormat], ["off", "json"]);
+  const args = ["serve", "--autotune", "off", "--log-format", "json", "--log-level", "warn"];
+  const { autotune, logFormat, logLevel } = toEngineConfig(parseConfig(args, {}), "dir");
+  assertEquals([autotune, logFormat, logLevel], ["off", "json", "warn"]);
   assertEquals(parseConfig(["--tuning-store", "none"], {}).tuningStore, "none");
   const { message } = assertThrows(() => parseConfig(["--autotune", "yes"], {}), StartupError);
   assertEquals(message, '--autotune must be one of auto, on, off, got "yes"');

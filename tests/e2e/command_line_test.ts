@@ -3,7 +3,7 @@ import { DEMO_DIR } from "../support/demo_engine.ts";
 import { runMain, ServerProcess } from "../support/server_process.ts";
 
 /** A copy of the demo model with some files replaced; `null` leaves one out. */
-async function brokenModel(files: Record<string, Uint8Array | string | null>): Promise<string> {
+async function alteredModel(files: Record<string, Uint8Array | string | null>): Promise<string> {
   const dir = await Deno.makeTempDir();
   for (
     const name of ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
@@ -63,18 +63,18 @@ Deno.test("mistaken flags are refused with the nearest name or the bounds", asyn
 Deno.test("broken model files are named with what is wrong", async () => {
   const weights = await Deno.readFile(`${DEMO_DIR}/model.safetensors`);
   const serve = (dir: string) => ["serve", "--device", "cpu", "--port", "0", "--model", dir];
-  const cut = await brokenModel({ "model.safetensors": weights.subarray(0, weights.length - 9) });
+  const cut = await alteredModel({ "model.safetensors": weights.subarray(0, weights.length - 9) });
   await fails(serve(cut), "model.safetensors");
-  const noConfig = await brokenModel({ "config.json": null });
+  const noConfig = await alteredModel({ "config.json": null });
   await fails(serve(noConfig), "config.json");
-  const other = await brokenModel({ "config.json": '{"model_type": "gpt_neox"}' });
+  const other = await alteredModel({ "config.json": '{"model_type": "gpt_neox"}' });
   await fails(serve(other), "gpt_neox", "llama");
   const config = JSON.parse(await Deno.readTextFile(`${DEMO_DIR}/config.json`));
-  const wide = await brokenModel({
+  const wide = await alteredModel({
     "config.json": JSON.stringify({ ...config, hidden_size: 256 }),
   });
   await fails(serve(wide), "model.embed_tokens.weight", "[2048, 192]", "[2048, 256]");
-  const noTokenizer = await brokenModel({ "tokenizer.json": "{" });
+  const noTokenizer = await alteredModel({ "tokenizer.json": "{" });
   await fails(serve(noTokenizer), "tokenizer.json");
   await fails(serve("/nowhere/at/all"), "/nowhere/at/all");
   for (const dir of [cut, noConfig, other, wide, noTokenizer]) {
@@ -178,6 +178,35 @@ Deno.test("a model that the process may not read is named, with the flag that le
   assertStringIncludes(stderr, `error: Not allowed to read --model "${dir}": start with`);
   await Deno.remove(dir);
 });
+
+for (
+  const [level, words] of [
+    ["debug", ["path=/health", "path=/version", "rope_parameters is empty"]],
+    ["info", ["path=/version", "rope_parameters is empty"]],
+    ["warn", ["rope_parameters is empty"]],
+    ["error", []],
+  ] as const
+) {
+  Deno.test({
+    name: `--log-level ${level} writes what is as urgent, of both isolates, and no more`,
+    sanitizeOps: false,
+    sanitizeResources: false,
+    async fn() {
+      const config = JSON.parse(await Deno.readTextFile(`${DEMO_DIR}/config.json`));
+      // The engine isolate warns of this while it loads the model.
+      const warned = JSON.stringify({ ...config, rope_parameters: {} });
+      const dir = await alteredModel({ "config.json": warned });
+      const args = ["--device", "cpu", "--model", dir, "--log-level", level];
+      const server = await ServerProcess.start(args);
+      for (const path of ["/health", "/version"]) await (await server.fetch(path)).body?.cancel();
+      server.signal("SIGTERM");
+      assertEquals(await server.exitCode(), 0, server.output);
+      const all = ["path=/health", "path=/version", "rope_parameters is empty"];
+      assertEquals(all.filter((word) => server.output.includes(word)), [...words], server.output);
+      await Deno.remove(dir, { recursive: true });
+    },
+  });
+}
 
 Deno.test({
   name: "deno serve main.ts serves the same app",
