@@ -33,6 +33,8 @@ export interface EngineConfig {
   readonly autotune?: Autotune;
   /** File with the times of kernels; absent: none. */
   readonly tuningStore?: string;
+  /** File that what is planned and drawn is appended to (`step_trace.ts`); absent: none. */
+  readonly traceSteps?: string;
   /** How the isolate's log lines are written; default: `text`. */
   readonly logFormat?: "text" | "json";
   /** Whether logits have the same bits alone and in any batch and chunk; default: false. */
