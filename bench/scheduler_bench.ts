@@ -1,5 +1,6 @@
 import { BlockManager } from "../src/kvcache/block_manager.ts";
 import { StepPacker } from "../src/runner/step_packer.ts";
+import { roundsOf } from "../src/runner/step_rounds.ts";
 import { Scheduler } from "../src/scheduler/scheduler.ts";
 import { GREEDY } from "./demo.ts";
 
@@ -22,6 +23,7 @@ function decoding(count: number, context: number): () => void {
     blockSize: 16,
     queryTile: 8,
     splitLen: 32,
+    // Longer contexts are packed in rounds, as the runner does it.
     maxSplits: 1 << 16,
   });
   const prompt = new Uint32Array(context);
@@ -30,7 +32,7 @@ function decoding(count: number, context: number): () => void {
   }
   const step = () => {
     const batch = scheduler.schedule()!;
-    packer.pack(batch);
+    for (const round of roundsOf(batch, packer.limits)) packer.pack(round);
     const drawn = batch.chunks.filter(({ sample }) => sample !== undefined);
     scheduler.commit(batch, drawn.map(({ sequenceId }) => ({ sequenceId, token: 5 })));
   };

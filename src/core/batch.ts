@@ -59,7 +59,7 @@ export interface ScheduledChunk {
   readonly tokens: Uint32Array;
   /** First position of the chunk; everything before it is in the KV pool already. */
   readonly start: number;
-  /** The sequence's block table; covers at least `start + tokens.length` positions. */
+  /** The sequence's block table, never changed; covers at least `start + tokens.length` positions. */
   readonly blockTable: readonly BlockId[];
   /**
    * Present when the last position is the sequence's newest token, whose successor is to be drawn.
@@ -81,7 +81,10 @@ export interface BlockMove {
   readonly to: BlockId;
 }
 
-/** The plan of one step: plain data that could be printed, saved and replayed (Law 3). */
+/**
+ * The plan of one step: plain data that is printed, saved and replayed (Law 3). It owns what it
+ * carries, or shares it with nobody who changes it: whoever keeps a plan keeps it as it was.
+ */
 export interface Batch {
   /** Counts the steps of this engine, from 0. */
   readonly step: number;

@@ -87,6 +87,7 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
       ? {}
       : { maxKvCacheMemoryBytes: config.maxKvCacheMemoryBytes }),
     ...(config.maxModelLen === undefined ? {} : { maxModelLen: config.maxModelLen }),
+    ...(config.traceSteps === undefined ? {} : { traceSteps: config.traceSteps }),
   };
 }
 

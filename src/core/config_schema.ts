@@ -238,6 +238,13 @@ export const ConfigSchema = z.object({
     group: RUNTIME,
     value: "LEVEL",
   }),
+  traceSteps: z.string().min(1).optional().meta({
+    description: "File that every request, plan and token is appended to as JSON lines, prompts " +
+      "included, so that bench/replay_steps.ts can run the steps again; it grows fast",
+    group: RUNTIME,
+    value: "PATH",
+    defaultText: "none",
+  }),
   logFormat: z.enum(["text", "json"]).default("text").meta({
     description: "Lines for people, or one JSON object per line",
     group: RUNTIME,

@@ -34,6 +34,8 @@ export interface EngineConfig {
   readonly autotune?: Autotune;
   /** File with the times of kernels; absent: none. */
   readonly tuningStore?: string;
+  /** File that what is planned and drawn is appended to (`step_trace.ts`); absent: none. */
+  readonly traceSteps?: string;
   /** How the isolate's log lines are written; default: `text`. */
   readonly logFormat?: "text" | "json";
   /** Lowest level of the isolate's log lines; default: `info`. */

@@ -5,6 +5,7 @@ import type { AnswerOf, CurvePoint, EngineCommand } from "../core/engine_command
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
+import type { TracedCommand } from "../core/step_trace.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import type { PinnedPrefixes } from "../kvcache/pinned_prefixes.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
@@ -13,6 +14,7 @@ import { ElasticPool, type ElasticRunner, resizePool } from "./elastic_pool.ts";
 import type { FromEngine } from "./messages.ts";
 import { pinPrefix } from "./pin_command.ts";
 import { type DeviceTimes, StepTimes } from "./step_times.ts";
+import type { StepTraceWriter } from "./step_trace_writer.ts";
 import type { Pulse } from "./watchdog.ts";
 
 /** Computes batches: the engine's view of the model and its device. */
@@ -37,6 +39,8 @@ export interface EngineOptions {
   readonly post: (message: FromEngine) => void;
   /** What it has collected goes along with each step's events. */
   readonly recorder?: KvRecorder;
+  /** Is told what decides the plans, and what comes of them. */
+  readonly trace?: StepTraceWriter | undefined;
   /** The prefix cache's, where there is one. */
   readonly pins?: PinnedPrefixes | undefined;
   /** Blocks that the pool may grow to by itself; default: none beyond those it has. */
@@ -62,6 +66,7 @@ export class Engine {
   readonly #post: (message: FromEngine) => void;
   readonly #times: StepTimes;
   readonly #recorder: KvRecorder | undefined;
+  readonly #trace: StepTraceWriter | undefined;
   readonly #curve: EngineOptions["curve"];
   readonly #pins: PinnedPrefixes | undefined;
   /** Absent where the runner's memory has one size. */
@@ -79,6 +84,7 @@ export class Engine {
     this.#runner = options.runner;
     this.#post = options.post;
     this.#recorder = options.recorder;
+    this.#trace = options.trace;
     this.#curve = options.curve;
     this.#pins = options.pins;
     this.#times = new StepTimes(options.runner, options.clock ?? systemClock);
@@ -97,12 +103,19 @@ export class Engine {
       this.#post({ type: "refused", id: request.id, error: error.data });
       return;
     }
+    this.#trace?.record({ type: "add", request });
     this.#post({ type: "accepted", id: request.id });
     this.#wake();
   }
 
   /** Ends sequence `index` of a request, or all of them; unknown ids are ignored. */
   abort(id: RequestId, index?: number): void {
+    this.#trace?.tick();
+    this.#trace?.record({
+      type: "abort",
+      requestId: id,
+      ...(index === undefined ? {} : { index }),
+    });
     this.#scheduler.abort(id, index);
     this.#wake();
   }
@@ -177,6 +190,8 @@ export class Engine {
 
   /** No step is in flight. */
   #carryOut(command: EngineCommand): AnswerOf<EngineCommand> | Promise<AnswerOf<EngineCommand>> {
+    this.#trace?.tick();
+    if (isTraced(command)) this.#trace?.record({ type: "command", command });
     switch (command.type) {
       case "reset_prefix_cache":
         return { numPreempted: this.#scheduler.resetPrefixCache(command.preempt) };
@@ -198,9 +213,13 @@ export class Engine {
 
   async #step(): Promise<void> {
     this.#times.begin();
+    this.#trace?.tick();
     const batch = this.#scheduler.schedule();
+    this.#trace?.record({ type: "plan", ...(batch === undefined ? {} : { batch }) });
     if (batch === undefined) return;
     const sampled = await this.#runner.run(batch, () => this.#flush());
+    this.#trace?.tick();
+    this.#trace?.record({ type: "results", step: batch.step, results: sampled });
     const events = this.#scheduler.commit(batch, sampled);
     this.#times.end();
     this.#numAdvances++;
@@ -232,6 +251,12 @@ export class Engine {
     this.#unposted = undefined;
     if (message !== undefined) this.#post(message);
   }
+}
+
+/** Whether a command changes plans to come; a resize is traced where the pool is resized. */
+function isTraced(command: EngineCommand): command is TracedCommand {
+  const { type } = command;
+  return type === "reset_prefix_cache" || type === "pin_prefix" || type === "unpin_prefix";
 }
 
 function isElastic(runner: Runner): runner is Runner & ElasticRunner {

@@ -3,12 +3,14 @@ import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
 import type { KvDecision } from "../core/kv_decision.ts";
 import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";
 import { DeviceLostError, KernelError, StartupError } from "../core/errors.ts";
+import type { TraceEntry } from "../core/step_trace.ts";
 import { BlockManager } from "../kvcache/block_manager.ts";
 import type { PrefixCacheOptions } from "../kvcache/prefix_cache_options.ts";
 import { PrefixCurve } from "../kvcache/prefix_curve.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import { Engine, type Runner } from "./engine.ts";
 import { KvRecorder } from "./kv_recorder.ts";
+import { StepTraceWriter } from "./step_trace_writer.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
 
 /** A model that is ready to run. */
@@ -80,12 +82,14 @@ export class EngineSession {
   }
 
   async #serve(config: EngineConfig): Promise<void> {
+    const { traceSteps } = config;
+    const trace = traceSteps === undefined ? undefined : StepTraceWriter.open(traceSteps);
     const started = await this.#options.startRunner(
       config,
       (phase) => this.#post({ type: "progress", phase }),
     );
     if (!this.#mustStop) {
-      this.#engine = this.#createEngine(config, started);
+      this.#engine = this.#createEngine(config, started, trace);
       this.#post({ type: "ready", info: started.info });
       await this.#engine.run();
     }
@@ -96,15 +100,24 @@ export class EngineSession {
     this.#hasEnded = true;
   }
 
-  #createEngine(config: EngineConfig, { runner, info, modelFingerprint }: StartedRunner): Engine {
+  #createEngine(
+    config: EngineConfig,
+    { runner, info, modelFingerprint }: StartedRunner,
+    trace: StepTraceWriter | undefined,
+  ): Engine {
     const { numBlocks, blockSize, maxModelLen, maxNumSeqs, maxNumBatchedTokens } = info;
+    const { maxNumWaitingSeqs } = config;
     const recorder = new KvRecorder();
-    const onDecision = (decision: KvDecision) => recorder.decided(decision, scheduler.numSteps);
+    const onDecision = (decision: KvDecision) => {
+      recorder.decided(decision, scheduler.numSteps);
+      if (decision.type === "resize") trace?.record(tracedResize(decision));
+    };
     const curve = new PrefixCurve(blockSize, () => blocks.numBlocks);
     const caching = config.enablePrefixCaching
       ? {
         prefixCache: {
           ...prefixCacheOptions(config, info, modelFingerprint),
+          ...(trace === undefined ? {} : { now: trace.now }),
           listener: recorder,
         },
       }
@@ -117,12 +130,13 @@ export class EngineSession {
       maxModelLen,
       maxNumSeqs,
       maxNumBatchedTokens,
-      maxNumWaitingSeqs: config.maxNumWaitingSeqs,
+      maxNumWaitingSeqs,
     });
+    trace?.record(tracedStart(config, info));
     const post = (message: FromEngine) => this.#post(message);
     const { growthLimit } = info;
     const { pins } = blocks;
-    return new Engine({ scheduler, runner, post, recorder, curve, pins, growthLimit });
+    return new Engine({ scheduler, runner, post, recorder, trace, curve, pins, growthLimit });
   }
 
   #post(message: FromEngine): void {
@@ -141,6 +155,20 @@ export class EngineSession {
     this.#hasEnded = true;
     this.#engine?.stop();
   }
+}
+
+/** The start of an engine, without what keys are made of. */
+function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineInfo): TraceEntry {
+  const { numBlocks, blockSize, maxModelLen, maxNumSeqs, maxNumBatchedTokens } = info;
+  const { maxNumWaitingSeqs, enablePrefixCaching, evictionPolicy = "lru" } = config;
+  const limits = { maxModelLen, maxNumSeqs, maxNumBatchedTokens, maxNumWaitingSeqs };
+  const caching = enablePrefixCaching ? { evictionPolicy } : {};
+  return { type: "start", sizes: { numBlocks, blockSize, ...limits, ...caching }, config };
+}
+
+function tracedResize({ numAfter, sequenceId }: KvDecision & { type: "resize" }): TraceEntry {
+  const grownFor = sequenceId === undefined ? {} : { grownFor: sequenceId };
+  return { type: "resize", numBlocks: numAfter, ...grownFor };
 }
 
 function prefixCacheOptions(

@@ -16,9 +16,9 @@ import { PrefixCache } from "./prefix_cache.ts";
  * The door of the KV cache: gives each admitted sequence a block table and takes it back.
  *
  * A block table lists the blocks of one sequence in order of position: position `p` lies in entry
- * `floor(p / blockSize)`. A table only ever grows, at its end, until it is freed whole; so a plan
- * that carries it stays true until the pool is resized, between two steps. The manager owns the tables and one reference to each block in them;
- * nobody else allocates. Whole blocks may be in several tables, and then nobody writes them again.
+ * `floor(p / blockSize)`. A table grows at its end until it is freed whole, by a new list each time,
+ * so a plan keeps its own. The manager owns one reference to each block in a table; nobody else
+ * allocates. Whole blocks may be in several tables, and then nobody writes them again.
  *
  * Every operation but a resize costs O(blocks moved or looked up), never O(pool).
  */
@@ -170,10 +170,10 @@ export class BlockManager {
 
   /** Makes the table of sequence `id` cover at least `numTokens` positions, or changes nothing. */
   tryExtend(id: SequenceId, numTokens: number): boolean {
-    const { table } = this.#holding(id);
-    const numMissing = this.numBlocksFor(numTokens) - table.length;
+    const holding = this.#holding(id);
+    const numMissing = this.numBlocksFor(numTokens) - holding.table.length;
     if (numMissing > this.#source.numAvailable) return false;
-    if (numMissing > 0) table.push(...this.#allocate(id, numMissing));
+    if (numMissing > 0) holding.table = holding.table.concat(this.#allocate(id, numMissing));
     return true;
   }
 
@@ -192,8 +192,8 @@ export class BlockManager {
   }
 
   /**
-   * The block table of sequence `id`, as it grows: later calls of `tryExtend` append to the same list,
-   * and `free` leaves it as it was.
+   * The block table of sequence `id` as it is now. The list never changes; as long as the table does not
+   * either, it is the same list.
    */
   blockTable(id: SequenceId): readonly BlockId[] {
     return this.#holding(id).table;

@@ -44,11 +44,6 @@ export class BlockRenaming {
     return ids.map((id) => this.idOf(id));
   }
 
-  /** As {@link idsOf}, in place. */
-  renameAll(ids: BlockId[]): void {
-    ids.forEach((id, i) => ids[i] = this.idOf(id));
-  }
-
   /**
    * A column of the new size in which each block that is still there has its `width` entries of `column`;
    * those of new blocks are `fill`. O(pool).

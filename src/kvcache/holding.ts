@@ -3,8 +3,8 @@ import type { CachedPath } from "./cached_path.ts";
 
 /** What one admitted sequence holds. */
 export interface Holding {
-  /** Its blocks in order of position, one reference to each. */
-  readonly table: BlockId[];
+  /** Its blocks in order of position, one reference to each; replaced, never changed. */
+  table: readonly BlockId[];
   /** Absent without a prefix cache. */
   readonly path: CachedPath | undefined;
 }

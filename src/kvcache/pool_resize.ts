@@ -73,9 +73,9 @@ export function resizePool(
   pool.resize(renaming);
   cache?.resize(renaming);
   copySources.rename(renaming);
-  for (const { table, path } of holdings) {
-    renaming.renameAll(table);
-    path?.rename(renaming);
+  for (const holding of holdings) {
+    holding.table = renaming.idsOf(holding.table);
+    holding.path?.rename(renaming);
   }
   return { numBefore, numAfter: numBlocks, numEvicted, moves: renaming.moves };
 }

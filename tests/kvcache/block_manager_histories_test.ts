@@ -162,13 +162,16 @@ class Pair {
   }
 
   #grow({ id, count }: Step): void {
-    const { tokens, blocks } = this.model.tables.get(id)!;
+    const table = this.model.tables.get(id)!;
+    const { tokens, blocks } = table;
     const before = [...blocks];
     const numNew = this.#numBlocksFor(tokens.length + count) - before.length;
     const hasRoom = numNew <= 0 || this.model.hasRoom(numNew, undefined);
     if (hasRoom) this.model.grow(Math.max(0, numNew));
     assertEquals(this.manager.tryExtend(id, tokens.length + count), hasRoom);
-    assertEquals(this.manager.blockTable(id).slice(0, before.length), before, "append only");
+    table.blocks = this.manager.blockTable(id);
+    assertEquals(blocks, before, "a list that was handed out never changes");
+    assertEquals(table.blocks.slice(0, before.length), before, "append only");
     if (hasRoom) { for (let i = 0; i < count; i++) tokens.push((tokens.length + count) % 2); }
   }
 

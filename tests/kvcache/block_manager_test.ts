@@ -55,13 +55,30 @@ Deno.test("BlockManager keeps one percent of the pool as watermark by default", 
 Deno.test("BlockManager.tryExtend() appends blocks only at a block boundary", () => {
   const blocks = new BlockManager({ numBlocks: 3, blockSize: 2 });
   blocks.tryAdmit(1, tokens(3));
-  const table = blocks.blockTable(1);
   assert(blocks.tryExtend(1, 4));
-  assertEquals(table, [0, 1]);
+  assertEquals(blocks.blockTable(1), [0, 1]);
   assert(blocks.tryExtend(1, 5));
-  assertEquals(table, [0, 1, 2]);
+  assertEquals(blocks.blockTable(1), [0, 1, 2]);
   assertEquals(blocks.tryExtend(1, 7), false);
-  assertEquals(table, [0, 1, 2]);
+  assertEquals(blocks.blockTable(1), [0, 1, 2]);
+});
+
+Deno.test("BlockManager.blockTable() is a list that growth, a resize and the end leave as it is", () => {
+  const blocks = new BlockManager({ numBlocks: 8, blockSize: 2 });
+  blocks.tryAdmit(1, tokens(4));
+  blocks.tryAdmit(2, tokens(3));
+  blocks.free(1);
+  const planned = blocks.blockTable(2);
+  assert(blocks.tryExtend(2, 4));
+  assertEquals(blocks.blockTable(2) === planned, true, "without growth it is not made anew");
+  assert(blocks.tryExtend(2, 5));
+  const grown = blocks.blockTable(2);
+  blocks.resize(3);
+  const moved = blocks.blockTable(2);
+  blocks.free(2);
+  assertEquals([planned, grown.length, moved.length], [[2, 3], 3, 3]);
+  assertEquals(grown.slice(0, 2), planned);
+  assert(Math.max(...grown) >= 3 && Math.max(...moved) < 3, `${grown} moved to ${moved}`);
 });
 
 Deno.test("BlockManager.free() returns the blocks and leaves a plan's table as it was", () => {

@@ -18,8 +18,8 @@ interface Table {
   readonly scope: string;
   readonly retention: CacheRetention | undefined;
   readonly tokens: number[];
-  /** The real table, which grows and is renamed by itself. */
-  readonly blocks: readonly BlockId[];
+  /** The real table as it is now. */
+  blocks: readonly BlockId[];
   numComputed: number;
   numFindable: number;
   hasDuplicate: boolean;
@@ -132,6 +132,9 @@ export class CacheModel {
     this.#numBlocks = numBlocks;
     for (const entry of this.cached.values()) {
       entry.block = idAfter(moves, entry.block);
+    }
+    for (const table of this.tables.values()) {
+      table.blocks = table.blocks.map((id) => idAfter(moves, id));
     }
     for (const [name, blocks] of this.pins) {
       this.pins.set(name, blocks.map((id) => idAfter(moves, id)));

@@ -1,0 +1,183 @@
+/**
+ * Runs the steps of a trace (`--trace-steps`) again: through the scheduler alone, whose plans have to be
+ * those of the trace, and with `--device` through the model as well, whose tokens have to be.
+ *
+ * Usage: `deno run -A bench/replay_steps.ts FILE [--device auto|webgpu|cpu] [--model DIR]`. The last
+ * line is JSON; the exit code is 1 at the first difference.
+ */
+// deno-lint-ignore-file no-console -- this is a command line program
+import { parseArgs } from "node:util";
+import { assertEquals } from "@std/assert";
+import type { Batch, BlockMove, SampledToken } from "../src/core/batch.ts";
+import type { DeviceChoice, EngineConfig } from "../src/core/engine_config.ts";
+import { RequestError } from "../src/core/errors.ts";
+import { parseTraceRecord, type TracedCommand, type TraceRecord } from "../src/core/step_trace.ts";
+import { pinPrefix } from "../src/engine/pin_command.ts";
+import { BlockManager } from "../src/kvcache/block_manager.ts";
+import { startRunner } from "../src/runner/start_runner.ts";
+import { Scheduler } from "../src/scheduler/scheduler.ts";
+
+/** Keys of cached blocks decide nothing but names. */
+const KEY_SPACE = { secret: new Uint8Array(32), modelFingerprint: "replay", layout: "replay" };
+
+/** What runs the batches of a replay: a model on its device. */
+export interface ReplayRunner {
+  run(batch: Batch): readonly SampledToken[] | Promise<readonly SampledToken[]>;
+  resizeKv(numBlocks: number, moves: readonly BlockMove[]): Promise<void>;
+}
+
+/** What has been run again, and found the same. */
+export interface Replayed {
+  readonly numEngines: number;
+  readonly numSteps: number;
+  /** Draws compared with those of a device; 0 where none ran. */
+  readonly numDraws: number;
+}
+
+/** How a replay gets a runner; absent: the scheduler runs alone. */
+type MakeRunner = (start: TraceRecord & { type: "start" }) => Promise<ReplayRunner>;
+
+/** One engine of a trace, run again. */
+class Replay {
+  readonly #blocks: BlockManager;
+  readonly #scheduler: Scheduler;
+  readonly #runner: ReplayRunner | undefined;
+  #ms: number;
+  #planned: Batch | undefined;
+  numSteps = 0;
+  numDraws = 0;
+
+  constructor({ sizes, ms }: TraceRecord & { type: "start" }, runner: ReplayRunner | undefined) {
+    const { evictionPolicy: policy } = sizes;
+    this.#ms = ms;
+    this.#runner = runner;
+    this.#blocks = new BlockManager({
+      ...sizes,
+      ...(policy === undefined
+        ? {}
+        : { prefixCache: { policy, keySpace: KEY_SPACE, now: () => this.#ms } }),
+    });
+    this.#scheduler = new Scheduler(this.#blocks, sizes);
+    // What had been refused is not in the trace.
+    this.#scheduler.pool.limitGrowth(Infinity);
+  }
+
+  async apply(record: TraceRecord): Promise<void> {
+    this.#ms = record.ms;
+    switch (record.type) {
+      case "add":
+        return this.#scheduler.add(record.request);
+      case "abort":
+        return this.#scheduler.abort(record.requestId, record.index);
+      case "command":
+        return this.#command(record.command);
+      case "resize": {
+        const { numBlocks, grownFor } = record;
+        const isGrowing = numBlocks > this.#blocks.numBlocks;
+        if (isGrowing) await this.#runner?.resizeKv(numBlocks, []);
+        const { moves } = this.#scheduler.pool.resize(numBlocks, grownFor);
+        if (!isGrowing) await this.#runner?.resizeKv(numBlocks, moves);
+        return;
+      }
+      case "plan":
+        this.#planned = this.#scheduler.schedule();
+        assertEquals(this.#planned, record.batch, "the plan is another");
+        return;
+      case "results":
+        return await this.#commit(record);
+    }
+  }
+
+  async #commit({ step, results }: TraceRecord & { type: "results" }): Promise<void> {
+    const planned = this.#planned!;
+    if (this.#runner !== undefined) {
+      const drawn = await this.#runner.run(planned);
+      assertEquals(drawn.map(drawOf), results.map(drawOf), `step ${step} draws something else`);
+      this.numDraws += drawn.length;
+    }
+    this.#scheduler.commit(planned, results);
+    this.numSteps++;
+  }
+
+  /** A command that was refused is refused again. */
+  #command(command: TracedCommand): void {
+    try {
+      if (command.type === "reset_prefix_cache") this.#scheduler.resetPrefixCache(command.preempt);
+      else if (command.type === "pin_prefix") pinPrefix(this.#blocks.pins, command);
+      else this.#blocks.pins?.remove(command.name);
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+    }
+  }
+}
+
+/** What has to be the same on every device; log-probabilities may differ in their last bits. */
+function drawOf({ sequenceId, token, failure }: SampledToken) {
+  return { sequenceId, token, failed: failure !== undefined };
+}
+
+/**
+ * Runs a trace again, engine by engine.
+ *
+ * @param lines of the trace, without their ends; a last line without an end may have been cut off.
+ * @throws {AssertionError} at the first plan, or the first draws, that are not the trace's.
+ */
+export async function replaySteps(
+  lines: Iterable<string>,
+  makeRunner?: MakeRunner,
+): Promise<Replayed> {
+  const replays: Replay[] = [];
+  for (const line of lines) {
+    const record = parseTraceRecord(line);
+    if (record.type === "start") replays.push(new Replay(record, await makeRunner?.(record)));
+    else await replays.at(-1)!.apply(record);
+  }
+  return {
+    numEngines: replays.length,
+    numSteps: replays.reduce((sum, { numSteps }) => sum + numSteps, 0),
+    numDraws: replays.reduce((sum, { numDraws }) => sum + numDraws, 0),
+  };
+}
+
+/** The lines of a trace; what an engine that died has left unfinished is no line. */
+export function traceLines(text: string): string[] {
+  return text.slice(0, text.lastIndexOf("\n")).split("\n");
+}
+
+/** The model of a trace, or another, with a pool as large as the trace's was. */
+async function openRunner(
+  { config, sizes }: TraceRecord & { type: "start" },
+  asked: Partial<EngineConfig>,
+): Promise<ReplayRunner> {
+  if (config === undefined) throw new Error("the trace names no model");
+  const { kvCacheMemoryBytes: _, maxKvCacheMemoryBytes: __, ...rest } = config;
+  const { numBlocks: numBlocksOverride, maxModelLen } = sizes;
+  const started = await startRunner(
+    { ...rest, maxModelLen, numBlocksOverride, ...asked },
+    () => {},
+  );
+  return started.runner;
+}
+
+if (import.meta.main) {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { device: { type: "string" }, model: { type: "string" } },
+  });
+  const { device, model } = values;
+  const asked = {
+    ...(device === undefined ? {} : { device: device as DeviceChoice }),
+    ...(model === undefined ? {} : { modelDir: model }),
+  };
+  const isAlone = device === undefined && model === undefined;
+  const lines = traceLines(Deno.readTextFileSync(positionals[0]!));
+  const began = performance.now();
+  const replayed = await replaySteps(
+    lines,
+    isAlone ? undefined : (start) => openRunner(start, asked),
+  );
+  const { numEngines, numSteps, numDraws } = replayed;
+  const seconds = (performance.now() - began) / 1000;
+  console.log(`${numEngines} engines, ${numSteps} steps planned alike, ${numDraws} draws alike`);
+  console.log(JSON.stringify({ ...replayed, seconds }));
+}

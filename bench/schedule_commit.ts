@@ -1,0 +1,76 @@
+/**
+ * What one decode step costs the scheduler and the cache, with the records of what they do: schedule
+ * and commit of so many running sequences, in processor time, V8's own threads included.
+ *
+ * Usage: `deno run -A bench/schedule_commit.ts [--quick]`. The last line is JSON.
+ */
+// deno-lint-ignore-file no-console -- this is a command line program
+import process from "node:process";
+import type { KvDecision } from "../src/core/kv_decision.ts";
+import { KvRecorder } from "../src/engine/kv_recorder.ts";
+import { BlockManager } from "../src/kvcache/block_manager.ts";
+import { Scheduler } from "../src/scheduler/scheduler.ts";
+import { GREEDY } from "./demo.ts";
+
+const COUNTS = [1, 32, 256, 1024];
+const CONTEXT = 128;
+const BLOCK_SIZE = 16;
+
+/** A scheduler with `count` sequences past their prompts, and a function that takes one step. */
+function decoding(count: number): () => void {
+  const recorder = new KvRecorder();
+  const onDecision = (decision: KvDecision) => recorder.decided(decision, scheduler.numSteps);
+  const prefixCache = {
+    policy: "lru",
+    listener: recorder,
+    keySpace: { secret: new Uint8Array(32), modelFingerprint: "bench", layout: "bench" },
+  } as const;
+  const sizes = { numBlocks: 1 << 18, blockSize: BLOCK_SIZE };
+  const blocks: BlockManager = new BlockManager({ ...sizes, prefixCache, onDecision });
+  const scheduler: Scheduler = new Scheduler(blocks, {
+    onDecision,
+    maxModelLen: 1 << 20,
+    maxNumSeqs: count,
+    maxNumBatchedTokens: 8192,
+    maxNumWaitingSeqs: count,
+  });
+  for (let i = 0; i < count; i++) {
+    const prompt = new Uint32Array(CONTEXT).fill(i);
+    scheduler.add({
+      id: String(i),
+      sequences: [{ prompt, params: { ...GREEDY, maxTokens: 1 << 19 } }],
+    });
+  }
+  let numSteps = 0;
+  const step = () => {
+    const batch = scheduler.schedule()!;
+    const drawn = batch.chunks.filter(({ sample }) => sample !== undefined);
+    const token = numSteps++ % 1000;
+    scheduler.commit(batch, drawn.map(({ sequenceId }) => ({ sequenceId, token })));
+    recorder.take();
+  };
+  while (scheduler.stats.numGeneratedTokens < count * 64) step();
+  return step;
+}
+
+/** Milliseconds of processor time of `step`, the median of `numRounds` rounds. */
+function processorMs(step: () => void, numSteps: number, numRounds: number): number {
+  const rounds = Array.from({ length: numRounds }, () => {
+    const before = process.cpuUsage();
+    for (let i = 0; i < numSteps; i++) step();
+    const { user, system } = process.cpuUsage(before);
+    return (user + system) / 1000 / numSteps;
+  });
+  return rounds.sort((a, b) => a - b)[Math.floor(numRounds / 2)]!;
+}
+
+const isQuick = Deno.args.includes("--quick");
+const rows = COUNTS.map((numSeqs) => {
+  const step = decoding(numSeqs);
+  const numSteps = Math.max(16, Math.ceil((isQuick ? 4096 : 32_768) / numSeqs));
+  return { numSeqs, ms: processorMs(step, numSteps, isQuick ? 1 : 5) };
+});
+for (const { numSeqs, ms } of rows) {
+  console.log(`${String(numSeqs).padStart(5)} sequences: ${ms.toFixed(4)} ms per step`);
+}
+console.log(JSON.stringify(rows));

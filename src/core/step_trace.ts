@@ -1,0 +1,64 @@
+import type { Batch, SampledToken } from "./batch.ts";
+import type { EngineCommand } from "./engine_command.ts";
+import type { EngineConfig, EvictionPolicyName } from "./engine_config.ts";
+import type { GenerationRequest } from "./generation.ts";
+import type { RequestId, SequenceId } from "./ids.ts";
+
+/** The sizes that decide which plans are made, with those of the pool at the start. */
+export interface TracedSizes {
+  readonly numBlocks: number;
+  /** Token positions per block. */
+  readonly blockSize: number;
+  /** Absent: the block manager's default. */
+  readonly numWatermarkBlocks?: number;
+  readonly maxModelLen: number;
+  readonly maxNumSeqs: number;
+  readonly maxNumBatchedTokens: number;
+  readonly maxNumWaitingSeqs: number;
+  /** Absent without a prefix cache. */
+  readonly evictionPolicy?: EvictionPolicyName;
+}
+
+/** A command that changes what is planned afterwards. */
+export type TracedCommand = Extract<
+  EngineCommand,
+  { readonly type: "reset_prefix_cache" | "pin_prefix" | "unpin_prefix" }
+>;
+
+/** One thing that happened in an engine, in order: all that its plans and its tokens depend on. */
+export type TraceEntry =
+  /** An engine begins; what stands before is another's. `config` is there where a model is loaded. */
+  | { readonly type: "start"; readonly sizes: TracedSizes; readonly config?: EngineConfig }
+  /** A request has been accepted. */
+  | { readonly type: "add"; readonly request: GenerationRequest }
+  | { readonly type: "abort"; readonly requestId: RequestId; readonly index?: number }
+  | { readonly type: "command"; readonly command: TracedCommand }
+  /** The pool has been resized; `grownFor` as the scheduler was told. */
+  | { readonly type: "resize"; readonly numBlocks: number; readonly grownFor?: SequenceId }
+  /** A step has been planned; without a `batch` there was none to plan. */
+  | { readonly type: "plan"; readonly batch?: Batch }
+  /** What the device has made of the latest plan. */
+  | { readonly type: "results"; readonly step: number; readonly results: readonly SampledToken[] };
+
+/** An entry with what the clock of the prefix cache showed as it happened, milliseconds. */
+export type TraceRecord = TraceEntry & { readonly ms: number };
+
+/** Fields that hold token ids or bits wherever they stand: `Uint32Array`s. */
+const UINT32_FIELDS: ReadonlySet<string> = new Set(["tokens", "prompt", "counts", "allowedTokens"]);
+
+/** The record as one line of JSON, without its end: typed arrays as lists, -Infinity as a text. */
+export function formatTraceRecord(record: TraceRecord): string {
+  return JSON.stringify(record, (_, value) => {
+    if (ArrayBuffer.isView(value)) return Array.from(value as Uint32Array | Float32Array);
+    return typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
+  });
+}
+
+/** Reads a line that {@link formatTraceRecord} has written. @throws {SyntaxError} on other text. */
+export function parseTraceRecord(line: string): TraceRecord {
+  return JSON.parse(line, (field, value) => {
+    if (UINT32_FIELDS.has(field)) return Uint32Array.from(value);
+    if (field === "biases") return Float32Array.from(value, Number);
+    return field === "logprob" ? Number(value) : value;
+  });
+}

@@ -1,0 +1,227 @@
+import { assert, assertEquals, AssertionError, assertRejects } from "@std/assert";
+import fc from "fast-check";
+import { replaySteps, traceLines } from "../../bench/replay_steps.ts";
+import type { Batch } from "../../src/core/batch.ts";
+import type { EngineCommand } from "../../src/core/engine_command.ts";
+import type { EngineConfig } from "../../src/core/engine_config.ts";
+import { RequestError } from "../../src/core/errors.ts";
+import { parseTraceRecord } from "../../src/core/step_trace.ts";
+import { EngineSession } from "../../src/engine/engine_session.ts";
+import { StepTraceWriter } from "../../src/engine/step_trace_writer.ts";
+import { startRunner } from "../../src/runner/start_runner.ts";
+import {
+  type SchedulerAction,
+  schedulerHistories,
+  tinyCachingRigs,
+} from "../support/arbitraries.ts";
+import { DEMO_DIR, goldenPrompts, GREEDY_64 } from "../support/demo_engine.ts";
+import { Outbox } from "../support/outbox.ts";
+import { PagedFakeRunner } from "../support/paged_fake_runner.ts";
+import { type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
+
+/** A rig that traces what is done to it, as the engine does. */
+class TracedRig {
+  readonly rig: SchedulerRig;
+  readonly lines: string[] = [];
+  readonly batches: Batch[] = [];
+  readonly #ids: string[] = [];
+  readonly #trace: StepTraceWriter;
+  #ms = 0;
+
+  constructor(options: RigOptions) {
+    const clock = { now: () => this.#ms++ };
+    this.#trace = new StepTraceWriter((line) => this.lines.push(line.trimEnd()), clock);
+    const { prefixCache } = options;
+    const caching = prefixCache && { prefixCache: { ...prefixCache, now: this.#trace.now } };
+    this.rig = new SchedulerRig({ ...options, ...caching });
+    const { numBlocks, blockSize, numWatermarkBlocks, ...limits } = this.rig.options;
+    const { maxModelLen, maxNumSeqs, maxNumBatchedTokens, maxNumWaitingSeqs } = limits;
+    const sizes = { numBlocks, blockSize, numWatermarkBlocks, maxModelLen, maxNumSeqs };
+    const policy = prefixCache && { evictionPolicy: prefixCache.policy! };
+    this.#trace.record({
+      type: "start",
+      sizes: { ...sizes, maxNumBatchedTokens, maxNumWaitingSeqs, ...policy },
+    });
+  }
+
+  apply(action: SchedulerAction): void {
+    const { scheduler } = this.rig;
+    this.#trace.tick();
+    switch (action.verb) {
+      case "submit":
+        return this.#submit(action);
+      case "abort": {
+        const requestId = this.#ids[action.pick];
+        if (requestId === undefined) return;
+        const index = action.index === undefined ? {} : { index: action.index };
+        this.#trace.record({ type: "abort", requestId, ...index });
+        return scheduler.abort(requestId, action.index);
+      }
+      case "reset": {
+        const command = { type: "reset_prefix_cache", preempt: true } as const;
+        this.#trace.record({ type: "command", command });
+        scheduler.resetPrefixCache(true);
+        return;
+      }
+      case "resize":
+        return this.#resize(action.numBlocks);
+      case "step":
+        return this.#step(action.inFlight);
+    }
+  }
+
+  #submit({ request }: SchedulerAction & { verb: "submit" }): void {
+    const added = { id: `r${this.#ids.length}`, ...request };
+    try {
+      this.rig.scheduler.add(added);
+    } catch (error) {
+      if (error instanceof RequestError) return;
+      throw error;
+    }
+    this.#ids.push(added.id);
+    this.#trace.record({ type: "add", request: added });
+  }
+
+  #resize(numBlocks: number): void {
+    if (numBlocks < this.rig.minNumBlocks) return;
+    this.rig.resize(numBlocks);
+    this.#trace.record({ type: "resize", numBlocks });
+  }
+
+  #step(inFlight: readonly SchedulerAction[]): void {
+    const batch = this.rig.scheduler.schedule();
+    this.#trace.record({ type: "plan", ...(batch === undefined ? {} : { batch }) });
+    if (batch === undefined) return;
+    this.batches.push(batch);
+    const results = this.rig.runner.run(batch);
+    for (const action of inFlight) this.apply(action);
+    this.#trace.tick();
+    this.#trace.record({ type: "results", step: batch.step, results });
+    this.rig.scheduler.commit(batch, results);
+  }
+}
+
+const STEP: SchedulerAction = { verb: "step", inFlight: [] };
+
+/** Plays a history to its end. */
+function traced(options: RigOptions, actions: readonly SchedulerAction[]): TracedRig {
+  const { forceMiss: _, ...caching } = options.prefixCache ?? {};
+  const rig = new TracedRig(options.prefixCache ? { ...options, prefixCache: caching } : options);
+  for (const action of actions) rig.apply(action);
+  while (rig.rig.scheduler.hasWork) rig.apply(STEP);
+  return rig;
+}
+
+Deno.test("replaySteps() plans as any history did, and a device draws the same of it", async () => {
+  let numSteps = 0;
+  let numPreemptions = 0;
+  let numHitTokens = 0;
+  await fc.assert(
+    fc.asyncProperty(tinyCachingRigs, schedulerHistories, async (options, actions) => {
+      const { lines, rig, batches } = traced(options, actions);
+      const alone = await replaySteps(lines);
+      const onDevice = await replaySteps(
+        lines,
+        ({ sizes }) => Promise.resolve(new PagedFakeRunner(sizes)),
+      );
+      assertEquals([alone.numSteps, onDevice.numSteps], [batches.length, batches.length]);
+      numSteps += alone.numSteps;
+      numPreemptions += rig.scheduler.stats.numPreemptions;
+      numHitTokens += rig.scheduler.stats.numHitTokens;
+      // A plan that is kept stays what it was when it was made, whatever has been done since.
+      const plans = lines.map((line) => parseTraceRecord(line));
+      assertEquals(
+        batches,
+        plans.flatMap((record) => record.type === "plan" && record.batch || []),
+      );
+    }),
+    { seed: 11, numRuns: 500 },
+  );
+  assert(
+    numSteps > 4000 && numPreemptions > 10 && numHitTokens > 200,
+    `${[numSteps, numPreemptions, numHitTokens]}`,
+  );
+});
+
+const REQUEST = {
+  sequences: [{ prompt: Uint32Array.of(1, 2, 3), params: { ...GREEDY_64, maxTokens: 4 } }],
+};
+
+Deno.test("replaySteps() fails where a plan or a draw is another", async () => {
+  const { lines } = traced({ numBlocks: 20 }, [{ verb: "submit", request: REQUEST }]);
+  await replaySteps(lines);
+  const plan = lines.findIndex((line) => line.includes('"start":3'));
+  const otherPlan = lines.with(
+    plan,
+    lines[plan]!.replace('"blockTable":[0,1]', '"blockTable":[0,2]'),
+  );
+  await assertRejects(() => replaySteps(otherPlan), AssertionError, "the plan is another");
+  const runner = new PagedFakeRunner({ numBlocks: 20, blockSize: 2 });
+  runner.poison = 2;
+  const failing = replaySteps(lines, () => Promise.resolve(runner));
+  await assertRejects(() => failing, AssertionError, "step 0 draws something else");
+});
+
+const CONFIG: EngineConfig = {
+  modelDir: DEMO_DIR,
+  device: "cpu",
+  blockSize: 8,
+  numBlocksOverride: 24,
+  kvCacheDtype: "f32",
+  enablePrefixCaching: true,
+  cacheSecret: "never written",
+  maxModelLen: 64,
+  maxNumSeqs: 4,
+  maxNumBatchedTokens: 16,
+  maxNumWaitingSeqs: 10,
+};
+
+Deno.test("a trace of the bundled model is planned and drawn alike again, after a restart too", async () => {
+  const traceSteps = Deno.makeTempFileSync();
+  const config = { ...CONFIG, traceSteps };
+  const prompt = Uint32Array.from(goldenPrompts()[0]!.prompt_ids).slice(0, 20);
+  const params = { ...GREEDY_64, maxTokens: 6, temperature: 1, topP: 0.9, numLogprobs: 1 };
+  for (const seed of [1, 2]) {
+    const outbox = new Outbox();
+    const session = new EngineSession({ startRunner, post: outbox.post, reportBug: () => {} });
+    session.receive({ type: "start", config });
+    await outbox.until(() => outbox.types.includes("ready"));
+    const sequences = [0, 1].map((i) => ({ prompt, params: { ...params, seed: seed + i } }));
+    session.receive({ type: "submit", request: { id: "a", sequences } });
+    await outbox.untilEnd("a");
+    const commands: EngineCommand[] = [
+      { type: "pin_prefix", name: "p", tokens: prompt },
+      { type: "resize_kv", numBlocks: 20 },
+      { type: "unpin_prefix", name: "p" },
+      { type: "reset_prefix_cache", preempt: false },
+    ];
+    commands.forEach((command, id) => session.receive({ type: "command", id, command }));
+    session.receive({ type: "submit", request: { id: "b", sequences: [sequences[0]!] } });
+    session.receive({ type: "submit", request: { id: "c", sequences: [sequences[1]!] } });
+    await outbox.until(() => outbox.tokensOf("c").length > 0);
+    session.receive({ type: "abort", id: "c" });
+    await outbox.untilEnd("b");
+    await outbox.untilEnd("c");
+    session.receive({ type: "stop" });
+    await outbox.until(() => outbox.types.includes("stopped"));
+  }
+  const text = Deno.readTextFileSync(traceSteps);
+  Deno.removeSync(traceSteps);
+  assertEquals(text.includes("never written"), false);
+  const replayed = await replaySteps(traceLines(`${text}{"cut of`), async () => {
+    const { runner } = await startRunner(CONFIG, () => {});
+    return runner;
+  });
+  const types = new Set(text.trimEnd().split("\n").map((line) => parseTraceRecord(line).type));
+  assertEquals([...types].sort(), [
+    "abort",
+    "add",
+    "command",
+    "plan",
+    "resize",
+    "results",
+    "start",
+  ]);
+  assertEquals(replayed.numEngines, 2);
+  assert(replayed.numSteps > 24 && replayed.numDraws > 36, JSON.stringify(replayed));
+});

@@ -1,0 +1,55 @@
+import { assertEquals } from "@std/assert";
+import {
+  formatTraceRecord,
+  parseTraceRecord,
+  type TraceRecord,
+} from "../../src/core/step_trace.ts";
+
+/** A step with everything that plain JSON would lose. */
+const PLAN: TraceRecord = {
+  type: "plan",
+  ms: 12.25,
+  batch: {
+    step: 3,
+    numTokens: 2,
+    copies: [{ from: 1, to: 2, numTokens: 5 }],
+    chunks: [{
+      sequenceId: 7,
+      tokens: Uint32Array.of(5, 0xffffffff),
+      start: 9,
+      blockTable: [4, 2, 0],
+      sample: {
+        ...{ temperature: 0.1, topK: 0, topP: 1, minP: 0, seed: 2 ** 53 - 1, outputIndex: 0 },
+        adjustment: {
+          ...{ repetitionPenalty: 1.5, frequencyPenalty: 0, presencePenalty: -1 },
+          tokens: Uint32Array.of(1, 2),
+          counts: Uint32Array.of(0, 3),
+          biases: Float32Array.of(-Infinity, 0.1),
+          allowedTokens: Uint32Array.of(0x80000001),
+        },
+      },
+    }],
+  },
+};
+
+Deno.test("parseTraceRecord() reads what formatTraceRecord() writes, typed arrays and infinities too", () => {
+  const results: TraceRecord = {
+    type: "results",
+    ms: 0,
+    step: 3,
+    results: [{
+      sequenceId: 7,
+      token: 5,
+      logprob: -Infinity,
+      topLogprobs: [{ token: 5, logprob: Math.fround(-0.1) }],
+    }],
+  };
+  const prompt = Uint32Array.of(1, 2);
+  const params = { maxTokens: 1, temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 };
+  const request = { id: "a", sequences: [{ prompt, params: { ...params, stopTokenIds: [1] } }] };
+  for (const record of [PLAN, results, { type: "add", ms: 1, request } satisfies TraceRecord]) {
+    const line = formatTraceRecord(record);
+    assertEquals(line.includes("\n"), false);
+    assertEquals(parseTraceRecord(line), record);
+  }
+});

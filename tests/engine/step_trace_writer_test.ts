@@ -1,0 +1,32 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { StartupError } from "../../src/core/errors.ts";
+import { parseTraceRecord } from "../../src/core/step_trace.ts";
+import { StepTraceWriter } from "../../src/engine/step_trace_writer.ts";
+
+Deno.test("StepTraceWriter's clock stands still between ticks, and records carry its time", () => {
+  const lines: string[] = [];
+  let ms = 5;
+  const trace = new StepTraceWriter((line) => lines.push(line), { now: () => ms });
+  ms = 7;
+  trace.record({ type: "abort", requestId: "a" });
+  assertEquals(trace.now(), 5);
+  trace.tick();
+  trace.record({ type: "abort", requestId: "b", index: 1 });
+  assertEquals([trace.now(), lines.every((line) => line.endsWith("\n"))], [7, true]);
+  assertEquals(lines.map((line) => parseTraceRecord(line)), [
+    { type: "abort", ms: 5, requestId: "a" },
+    { type: "abort", ms: 7, requestId: "b", index: 1 },
+  ]);
+});
+
+Deno.test("StepTraceWriter.open() appends to a file, and names the flag where it cannot", () => {
+  const path = Deno.makeTempFileSync();
+  for (const requestId of ["a", "b"]) {
+    StepTraceWriter.open(path).record({ type: "abort", requestId });
+  }
+  const lines = Deno.readTextFileSync(path).trimEnd().split("\n").map(parseTraceRecord);
+  assertEquals(lines.map((record) => record.type === "abort" && record.requestId), ["a", "b"]);
+  Deno.removeSync(path);
+  const missing = `${path}/none`;
+  assertThrows(() => StepTraceWriter.open(missing), StartupError, "--trace-steps: cannot write");
+});
