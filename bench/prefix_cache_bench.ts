@@ -1,6 +1,8 @@
 import type { BlockId } from "../src/core/ids.ts";
 import { BlockKeyer, type KeySpace } from "../src/kvcache/block_key.ts";
+import { KvRecorder } from "../src/engine/kv_recorder.ts";
 import { BlockPool } from "../src/kvcache/block_pool.ts";
+import type { CacheListener } from "../src/kvcache/cache_listener.ts";
 import { PrefixCache } from "../src/kvcache/prefix_cache.ts";
 
 const BLOCK_SIZE = 16;
@@ -35,11 +37,15 @@ function store(cache: PrefixCache, tokens: Uint32Array): void {
   cache.release([...found, ...own]);
 }
 
+function emptyCache(listener?: CacheListener): PrefixCache {
+  const pool = new BlockPool(TREE_BLOCKS + 2 * PROMPT_BLOCKS);
+  const options = { keySpace: KEY_SPACE, ...(listener === undefined ? {} : { listener }) };
+  return new PrefixCache(pool, BLOCK_SIZE, options);
+}
+
 /** A cache that holds `TREE_BLOCKS` blocks: prompts of 1024 tokens, half of them behind one of eight heads. */
-function filledCache(): PrefixCache {
-  const cache = new PrefixCache(new BlockPool(TREE_BLOCKS + 2 * PROMPT_BLOCKS), BLOCK_SIZE, {
-    keySpace: KEY_SPACE,
-  });
+function filledCache(listener?: CacheListener): PrefixCache {
+  const cache = emptyCache(listener);
   for (let seed = 0; cache.numCached < TREE_BLOCKS; seed++) {
     const prompt = tokensOf(1000 + seed, 1024);
     if (seed % 2 === 0) prompt.set(tokensOf(seed % 16, 512));
@@ -79,15 +85,31 @@ Deno.bench({ name: "PrefixCache.match()", group: look }, () => {
   if (cache.match("", prompt, PROMPT_LEN).length !== PROMPT_BLOCKS) throw new Error("a miss");
 });
 
+const stores = `store a cold prompt of ${PROMPT_LEN} tokens (${PROMPT_BLOCKS} blocks)`;
+const roomy = emptyCache();
+const recorder = new KvRecorder();
+const watched = filledCache(recorder);
 let seed = 1_000_000;
-Deno.bench({
-  name: "PrefixCache: allocate, insert, release",
-  group: `store a cold prompt of ${PROMPT_LEN} tokens, evicting as many blocks`,
-}, () => store(cache, tokensOf(seed++, PROMPT_LEN)));
-Deno.bench({
-  name: "drawing its tokens alone",
-  group: `store a cold prompt of ${PROMPT_LEN} tokens, evicting as many blocks`,
-}, () => void tokensOf(seed++, PROMPT_LEN));
+
+/** Times the store of a prompt that nothing begins like; its tokens are drawn before. */
+function benchStore(name: string, into: PrefixCache, before: () => void = () => {}): void {
+  Deno.bench({ name, group: stores, baseline: into === roomy }, (bench) => {
+    before();
+    const tokens = tokensOf(seed++, PROMPT_LEN);
+    const { numEvicted } = into;
+    bench.start();
+    store(into, tokens);
+    bench.end();
+    const expected = into === roomy ? 0 : PROMPT_BLOCKS;
+    if (into.numEvicted - numEvicted !== expected) throw new Error("not that many evicted");
+  });
+}
+
+while (cache.numAvailable > cache.numCached) store(cache, tokensOf(seed++, PROMPT_LEN));
+while (watched.numAvailable > watched.numCached) store(watched, tokensOf(seed++, PROMPT_LEN));
+benchStore("into free blocks", roomy, () => roomy.clear());
+benchStore("evicting as many", cache);
+benchStore("evicting as many, with keys and events", watched, () => recorder.take());
 
 const root = keyer.rootKey("");
 const block = prompt.subarray(0, BLOCK_SIZE);

@@ -1,7 +1,7 @@
 import type { KvDecision, LoggedDecision, WaitReason } from "../core/kv_decision.ts";
 import type { KvEvent } from "../core/kv_event.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
-import type { CacheListener, RemovedBlock, StoredBlock } from "../kvcache/cache_listener.ts";
+import type { CacheListener, RemovedBlocks, StoredBlock } from "../kvcache/cache_listener.ts";
 
 /** What has happened since the last `take`. */
 export interface KvRecords {
@@ -57,10 +57,10 @@ export class KvRecorder implements CacheListener {
     }
   }
 
-  removed({ key, group }: RemovedBlock): void {
+  removed({ keys, group }: RemovedBlocks): void {
     const last = this.#events.at(-1);
-    if (last?.type === "removed") last.keys.push(key);
-    else this.#events.push({ type: "removed", keys: [key], group });
+    if (last?.type === "removed") { for (const key of keys) last.keys.push(key); }
+    else this.#events.push({ type: "removed", keys: [...keys], group });
   }
 
   used(key: string): void {

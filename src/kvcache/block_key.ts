@@ -47,7 +47,7 @@ export class BlockKeyer {
     this.#preimage = new Uint8Array(256);
     this.#view = new DataView(this.#preimage.buffer);
     // Of any length, and never shorter than a full digest.
-    this.#preimage.set(hexToBytes(hash("sha256", space.secret, "hex")));
+    this.#preimage.set(Uint8Array.fromHex(hash("sha256", space.secret, "hex")));
   }
 
   /** The parent of the first blocks of `scope`. */
@@ -114,36 +114,31 @@ export class BlockKeyer {
   }
 }
 
-const KEY_WORDS = KEY_BYTES / 4;
-
 /**
  * Keys of blocks as columns, 17 bytes per block instead of a string each; a block has a key or none.
  */
 export class BlockKeyColumn {
-  #words: Uint32Array;
+  #bytes: Uint8Array;
   #isSet: Uint8Array;
+  /** The block whose key was set last, and that key: it is asked for again with the block below. */
+  #latest: { readonly id: number; readonly key: BlockKey } | undefined;
 
   constructor(numBlocks: number) {
-    this.#words = new Uint32Array(KEY_WORDS * numBlocks);
+    this.#bytes = new Uint8Array(KEY_BYTES * numBlocks);
     this.#isSet = new Uint8Array(numBlocks);
   }
 
   /** The key of block `id`; undefined when it has none. */
   get(id: number): BlockKey | undefined {
     if (this.#isSet[id] === 0) return undefined;
-    let key = "";
-    for (let i = 0; i < KEY_WORDS; i++) {
-      key += this.#words[KEY_WORDS * id + i]!.toString(16).padStart(8, "0");
-    }
-    return key;
+    return this.#latest?.id === id ? this.#latest.key : this.#bytesOf(id).toHex();
   }
 
   /** Gives block `id` a key. */
   set(id: number, key: BlockKey): void {
-    for (let i = 0; i < KEY_WORDS; i++) {
-      this.#words[KEY_WORDS * id + i] = parseInt(key.slice(8 * i, 8 * i + 8), 16);
-    }
+    this.#bytesOf(id).setFromHex(key);
     this.#isSet[id] = 1;
+    this.#latest = { id, key };
   }
 
   /** Takes the key of block `id` away. */
@@ -153,14 +148,12 @@ export class BlockKeyColumn {
 
   /** Follows blocks to their new ids. O(pool). */
   rename(renaming: BlockRenaming): void {
-    this.#words = renaming.column(this.#words, { width: KEY_WORDS });
+    this.#bytes = renaming.column(this.#bytes, { width: KEY_BYTES });
     this.#isSet = renaming.column(this.#isSet);
+    this.#latest = undefined;
   }
-}
 
-function hexToBytes(hex: string): Uint8Array {
-  return Uint8Array.from(
-    { length: hex.length / 2 },
-    (_, i) => parseInt(hex.slice(2 * i, 2 * i + 2), 16),
-  );
+  #bytesOf(id: number): Uint8Array {
+    return this.#bytes.subarray(KEY_BYTES * id, KEY_BYTES * (id + 1));
+  }
 }

@@ -14,9 +14,9 @@ export interface StoredBlock {
   readonly group: 0;
 }
 
-/** A block that can no longer be found. */
-export interface RemovedBlock {
-  readonly key: BlockKey;
+/** Blocks that can no longer be found, in the order in which they went. */
+export interface RemovedBlocks {
+  readonly keys: readonly BlockKey[];
   readonly group: 0;
 }
 
@@ -26,7 +26,7 @@ export interface RemovedBlock {
  */
 export interface CacheListener {
   stored(block: StoredBlock): void;
-  removed(block: RemovedBlock): void;
+  removed(blocks: RemovedBlocks): void;
   /** A prompt has found the block of this key and all before it. */
   used(key: BlockKey): void;
   /** Everything is gone. */

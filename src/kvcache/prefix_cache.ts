@@ -2,11 +2,11 @@ import { invariant } from "../base/invariant.ts";
 import { OutOfBlocksError } from "../core/errors.ts";
 import type { CacheRetention } from "../core/generation.ts";
 import type { BlockId } from "../core/ids.ts";
-import { BlockKeyer } from "./block_key.ts";
+import { type BlockKey, BlockKeyer } from "./block_key.ts";
 import type { BlockPool, BlockSource } from "./block_pool.ts";
 import type { BlockRenaming } from "./block_renaming.ts";
 import type { CacheListener } from "./cache_listener.ts";
-import { EvictedKeys } from "./evicted_keys.ts";
+import { EvictedBlocks } from "./evicted_blocks.ts";
 import { createEvictionPolicy } from "./create_eviction_policy.ts";
 import type { EvictionPolicy } from "./eviction_policy.ts";
 import { PinnedPrefixes } from "./pinned_prefixes.ts";
@@ -41,9 +41,8 @@ export class PrefixCache implements BlockSource {
   readonly blockSize: number;
   readonly pins: PinnedPrefixes;
   readonly #pool: BlockPool;
-  readonly #keyer: BlockKeyer;
   readonly #tree: RadixTree;
-  readonly #evicted = new EvictedKeys();
+  readonly #evicted = new EvictedBlocks();
   readonly #policy: EvictionPolicy;
   readonly #forceMiss: boolean;
   readonly #listener: CacheListener | undefined;
@@ -56,8 +55,7 @@ export class PrefixCache implements BlockSource {
     const { policy = "lru", now = () => performance.now() } = options;
     this.blockSize = blockSize;
     this.#pool = pool;
-    this.#keyer = new BlockKeyer(options.keySpace);
-    this.#tree = new RadixTree(numBlocks, blockSize, this.#keyer);
+    this.#tree = new RadixTree(numBlocks, blockSize, new BlockKeyer(options.keySpace));
     this.#policy = createEvictionPolicy(policy, numBlocks, now);
     this.#forceMiss = options.forceMiss ?? false;
     this.#listener = options.listener;
@@ -104,17 +102,18 @@ export class PrefixCache implements BlockSource {
 
   /**
    * How many tokens right behind `found`, which `tokens` begin with, are in whole blocks that were evicted
-   * of late. The last token does not count. O(1) where nothing was evicted, else 1 us per such block and one.
+   * of late. The last token does not count. O(1) where nothing was evicted, else O(such blocks and one).
    */
   countEvicted(scope: string, tokens: Uint32Array, found: readonly BlockId[]): number {
     if (this.#evicted.isEmpty || this.#forceMiss) return 0;
+    const { hasher } = this.#tree;
     const last = found.at(-1);
-    let key = last === undefined ? this.#keyer.rootKey(scope) : this.#tree.keyOf(last);
+    let hash = last === undefined ? hasher.root(scope) : this.#tree.hashOf(last);
     const start = found.length * this.blockSize;
     let end = start;
     while (end + this.blockSize < tokens.length) {
-      key = this.#keyer.childKey(key, tokens.subarray(end, end + this.blockSize));
-      if (!this.#evicted.has(key)) break;
+      hash = hasher.child(hash, tokens, end);
+      if (!this.#evicted.has(hash)) break;
       end += this.blockSize;
     }
     return end - start;
@@ -143,11 +142,7 @@ export class PrefixCache implements BlockSource {
   allocate(count: number): BlockId[] {
     if (count > this.numAvailable) throw new OutOfBlocksError(count, this.numAvailable);
     const ids = this.#pool.allocate(Math.min(count, this.#pool.numFree));
-    while (ids.length < count) {
-      this.#evict(this.#policy.next());
-      ids.push(...this.#pool.allocate(1));
-    }
-    return ids;
+    return ids.length === count ? ids : ids.concat(this.#evict(count - ids.length));
   }
 
   retain(ids: readonly BlockId[]): void {
@@ -180,10 +175,8 @@ export class PrefixCache implements BlockSource {
   }
 
   /**
-   * Makes block `id`, which the caller holds, findable at `place`, and returns the block that is
-   * found there: where another was faster it stays, and the caller's own block is not cached.
-   *
-   * The caller must hold what is above the place.
+   * Makes block `id` findable at `place`, and returns the block that is found there: where another was
+   * faster it stays, and `id` is not cached. The caller holds `id` and what is above the place.
    */
   insert(
     place: TreePlace,
@@ -218,27 +211,26 @@ export class PrefixCache implements BlockSource {
     const numInUse = this.numCached - this.numIdle;
     invariant(numInUse === 0, `${numInUse} of ${this.numCached} cached blocks are in use`);
     this.#numReset += this.numIdle;
-    while (this.numIdle > 0) this.#drop(this.#policy.next());
+    while (this.numIdle > 0) this.#pool.release([this.#drop(this.#policy.next())]);
     this.#evicted.clear();
     this.#listener?.cleared();
   }
 
   /** Makes block `id` and all below it unfindable; who holds them keeps them. O(1) for a leaf, else O(pool). */
   forget(id: BlockId): void {
-    for (const block of this.#tree.subtreeOf(id)) {
-      this.#numReset++;
-      this.#listener?.removed({ key: this.#tree.keyOf(block), group: 0 });
+    const blocks = this.#tree.subtreeOf(id);
+    this.#numReset += blocks.length;
+    this.#listener?.removed({ keys: blocks.map((block) => this.#tree.keyOf(block)), group: 0 });
+    for (const block of blocks) {
       if (this.#isIdle(block)) this.#drop(block);
-      else {
-        this.#tree.remove(block);
-        this.#pool.release([block]);
-      }
+      else this.#tree.remove(block);
+      this.#pool.release([block]);
     }
   }
 
   /** Evicts `count` idle blocks, in the policy's order; there must be as many. */
   evict(count: number): void {
-    for (let i = 0; i < count; i++) this.#evict(this.#policy.next());
+    this.#pool.release(this.#evict(count));
   }
 
   /** Takes the pool's new size and the blocks' new ids; what is cached stays so. O(pool). */
@@ -248,7 +240,7 @@ export class PrefixCache implements BlockSource {
     this.pins.resize(renaming);
   }
 
-  /** Adds the references of the cache and its pins to `counts`, one entry per block; for audits. */
+  /** Adds the references of cache and pins to `counts`, one entry per block; for audits. */
   countReferences(counts: Uint32Array): void {
     for (let id = 0; id < counts.length; id++) if (this.#tree.has(id)) counts[id]!++;
     this.pins.countReferences(counts);
@@ -261,13 +253,10 @@ export class PrefixCache implements BlockSource {
     for (let id = 0; id < this.#pool.numBlocks; id++) {
       if (!this.#tree.has(id)) continue;
       const parent = this.#tree.parentOf(id);
-      if (this.#isIdle(id)) numIdle++;
-      else {
-        invariant(
-          parent === undefined || !this.#isIdle(parent),
-          `block ${id} is held, and block ${parent} above it is not`,
-        );
-      }
+      const isIdle = this.#isIdle(id);
+      if (isIdle) numIdle++;
+      const isHeldAbove = isIdle || parent === undefined || !this.#isIdle(parent);
+      invariant(isHeldAbove, `block ${id} is held, and block ${parent} above it is not`);
     }
     invariant(numIdle === this.#numIdle, `${numIdle} blocks are idle, counted ${this.#numIdle}`);
     this.#policy.checkIntegrity(numIdle);
@@ -277,23 +266,33 @@ export class PrefixCache implements BlockSource {
     return this.#tree.has(id) && this.#pool.refCount(id) === 1;
   }
 
-  #evict(id: BlockId): void {
-    const key = this.#tree.keyOf(id);
-    this.#drop(id);
-    this.#numEvicted++;
-    this.#evicted.add(key);
-    this.#listener?.removed({ key, group: 0 });
+  /**
+   * Takes `count` idle blocks out of the cache, in the policy's order: the reference that the cache had
+   * to each is the caller's.
+   */
+  #evict(count: number): BlockId[] {
+    const ids: BlockId[] = [];
+    const keys: BlockKey[] = [];
+    while (ids.length < count) {
+      const id = this.#policy.next();
+      if (this.#listener !== undefined) keys.push(this.#tree.keyOf(id));
+      this.#evicted.add(this.#tree.hashOf(id));
+      ids.push(this.#drop(id));
+    }
+    this.#numEvicted += count;
+    if (keys.length > 0) this.#listener?.removed({ keys, group: 0 });
+    return ids;
   }
 
-  /** Takes an idle leaf out of the cache; its block becomes free. */
-  #drop(id: BlockId): void {
+  /** Takes an idle leaf out of the cache, and returns it with the reference that the cache had. */
+  #drop(id: BlockId): BlockId {
     const parent = this.#tree.parentOf(id);
     this.#policy.remove(id);
     this.#numIdle--;
     this.#tree.remove(id);
-    this.#pool.release([id]);
     if (parent !== undefined && this.#tree.isLeaf(parent) && this.#isIdle(parent)) {
       this.#policy.becomeLeaf(parent);
     }
+    return id;
   }
 }

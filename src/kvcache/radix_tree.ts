@@ -2,12 +2,14 @@ import { invariant } from "../base/invariant.ts";
 import type { BlockId } from "../core/ids.ts";
 import { type BlockKey, BlockKeyColumn, type BlockKeyer } from "./block_key.ts";
 import type { BlockRenaming } from "./block_renaming.ts";
+import { HashIndex } from "./hash_index.ts";
+import { PathHasher } from "./path_hash.ts";
 import { ScopeRoots } from "./scope_roots.ts";
 
 /** The parent of a block that is not in the tree. */
 const ABSENT = -1;
-/** End of a chain of the index. */
-const END = -1;
+/** What stands for no block where one is looked for. */
+const NONE = -1;
 
 /** Where a block is looked for or put: below `parent`, or below the root of `scope`. */
 export interface TreePlace {
@@ -26,12 +28,14 @@ export interface TreePlace {
  * therefore needs no split when a third leaves it midway; it gets a second child. A node is cached
  * or evicted by itself, and what the tree knows of it are entries of columns indexed by block id.
  *
- * A child is found by hash of (parent, its tokens) and by comparing every token, so a collision
- * costs time and never serves the KV of other tokens. All operations cost O(blocks walked); columns
- * take 33 bytes per block and 4 per token position.
+ * A child is found by the hash of its path, scope and all tokens to its end, and then by comparing
+ * parent and tokens, so a collision costs time and never serves the KV of other tokens. All operations
+ * cost O(blocks walked); columns take 37 bytes per block and 4 per token position.
  */
 export class RadixTree {
   readonly blockSize: number;
+  /** Makes the hashes that {@link hashOf} tells. */
+  readonly hasher: PathHasher;
   readonly #keyer: BlockKeyer;
   /** Block id, or `-2 - root id`, or ABSENT. */
   #parents: Int32Array;
@@ -39,23 +43,20 @@ export class RadixTree {
   #numChildren: Uint32Array;
   /** `[block][offset]`, valid for blocks in the tree. */
   #tokens: Uint32Array;
-  /** Chained hash table over all blocks: first of each bucket, next of each block. */
-  #buckets: Int32Array;
-  #nextInBucket: Int32Array;
-  /** Makes it hard to send prompts that all fall into one bucket; it decides no order. */
-  readonly #hashSeed = crypto.getRandomValues(new Uint32Array(1))[0]!;
+  /** The blocks by the hashes of their paths. */
+  readonly #index: HashIndex;
   readonly #keys: BlockKeyColumn;
   readonly #roots = new ScopeRoots();
   #numBlocks = 0;
 
   constructor(numBlocks: number, blockSize: number, keyer: BlockKeyer) {
     this.blockSize = blockSize;
+    this.hasher = new PathHasher(blockSize);
     this.#keyer = keyer;
     this.#parents = new Int32Array(numBlocks).fill(ABSENT);
     this.#numChildren = new Uint32Array(numBlocks);
     this.#tokens = new Uint32Array(numBlocks * blockSize);
-    this.#buckets = emptyBuckets(numBlocks);
-    this.#nextInBucket = new Int32Array(numBlocks).fill(END);
+    this.#index = new HashIndex(numBlocks);
     this.#keys = new BlockKeyColumn(numBlocks);
   }
 
@@ -94,9 +95,11 @@ export class RadixTree {
     const root = this.#roots.find(scope);
     if (root === undefined) return blocks;
     let parent = -2 - root;
+    let hash = this.hasher.root(scope);
     for (let start = 0; start + this.blockSize <= limit; start += this.blockSize) {
-      const block = this.#findChild(parent, tokens, start);
-      if (block === END) break;
+      hash = this.hasher.child(hash, tokens, start);
+      const block = this.#findChild({ parent, hash }, tokens, start);
+      if (block === NONE) break;
       blocks.push(block);
       parent = block;
     }
@@ -104,35 +107,29 @@ export class RadixTree {
   }
 
   /** The block at `place` that holds `tokens[start, start + blockSize)`, or undefined. */
-  find(place: TreePlace, tokens: Uint32Array, start: number): BlockId | undefined {
-    const root = this.#roots.find(place.scope);
+  find({ scope, parent }: TreePlace, tokens: Uint32Array, start: number): BlockId | undefined {
+    const root = this.#roots.find(scope);
     if (root === undefined) return undefined;
-    const block = this.#findChild(place.parent ?? -2 - root, tokens, start);
-    return block === END ? undefined : block;
+    const hash = this.hasher.child(this.#hashAbove(scope, parent), tokens, start);
+    const block = this.#findChild({ parent: parent ?? -2 - root, hash }, tokens, start);
+    return block === NONE ? undefined : block;
   }
 
   /** Puts block `id` at `place`, holding `tokens[start, start + blockSize)`, which is not there yet. */
-  insert(place: TreePlace, tokens: Uint32Array, start: number, id: BlockId): void {
+  insert({ scope, parent }: TreePlace, tokens: Uint32Array, start: number, id: BlockId): void {
     invariant(!this.has(id), `block ${id} is in the tree already`);
-    const parent = place.parent ?? -2 - this.#roots.addChild(place.scope);
     this.#tokens.set(tokens.subarray(start, start + this.blockSize), id * this.blockSize);
-    this.#parents[id] = parent;
-    if (parent >= 0) this.#numChildren[parent]!++;
-    this.#enterBucket(id, this.#bucketOf(parent, tokens, start));
+    this.#parents[id] = parent ?? -2 - this.#roots.addChild(scope);
+    if (parent !== undefined) this.#numChildren[parent]!++;
+    this.#index.add(id, this.hasher.child(this.#hashAbove(scope, parent), tokens, start));
     this.#numBlocks++;
   }
 
   /** Takes block `id`, a leaf, out of the tree. */
   remove(id: BlockId): void {
     invariant(this.has(id) && this.isLeaf(id), `block ${id} is not a leaf of the tree`);
+    this.#index.remove(id);
     const parent = this.#parents[id]!;
-    const bucket = this.#bucketOf(parent, this.#tokens, id * this.blockSize);
-    if (this.#buckets[bucket] === id) this.#buckets[bucket] = this.#nextInBucket[id]!;
-    else {
-      let before = this.#buckets[bucket]!;
-      while (this.#nextInBucket[before] !== id) before = this.#nextInBucket[before]!;
-      this.#nextInBucket[before] = this.#nextInBucket[id]!;
-    }
     this.#parents[id] = ABSENT;
     this.#keys.delete(id);
     if (parent >= 0) this.#numChildren[parent]!--;
@@ -173,22 +170,21 @@ export class RadixTree {
   }
 
   /**
-   * Takes the new size and ids; no block of the tree may be gone. O(pool), since a block's bucket depends
-   * on its parent's id.
+   * The 32-bit hash of block `id`'s path: its scope and all tokens up to its end. It names contents and
+   * outlives the block, within this tree alone.
    */
+  hashOf(id: BlockId): number {
+    return this.#index.hashOf(id);
+  }
+
+  /** Takes the new size and ids; no block of the tree may be gone. O(pool). */
   resize(renaming: BlockRenaming): void {
-    const { numBlocks } = renaming;
     const parents = renaming.column(this.#parents, { fill: ABSENT });
     this.#parents = parents.map((parent) => parent >= 0 ? renaming.idOf(parent) : parent);
     this.#numChildren = renaming.column(this.#numChildren);
     this.#tokens = renaming.column(this.#tokens, { width: this.blockSize });
     this.#keys.rename(renaming);
-    this.#buckets = emptyBuckets(numBlocks);
-    this.#nextInBucket = new Int32Array(numBlocks).fill(END);
-    this.#parents.forEach((parent, id) => {
-      if (parent === ABSENT) return;
-      this.#enterBucket(id, this.#bucketOf(parent, this.#tokens, id * this.blockSize));
-    });
+    this.#index.resize(renaming, (id) => this.has(id));
   }
 
   /** Audit: every block is found below its parent, and children are counted. O(pool). */
@@ -205,7 +201,12 @@ export class RadixTree {
         parent < 0 || this.has(parent),
         `block ${id} hangs below ${parent}, not in the tree`,
       );
-      const found = this.#findChild(parent, this.#tokens, id * this.blockSize);
+      const start = id * this.blockSize;
+      const above = parent >= 0
+        ? this.#index.hashOf(parent)
+        : this.hasher.root(this.#roots.scopeOf(-2 - parent));
+      const hash = this.hasher.child(above, this.#tokens, start);
+      const found = this.#findChild({ parent, hash }, this.#tokens, start);
       invariant(found === id, `block ${id} is looked for and ${found} is found`);
     });
     invariant(
@@ -220,17 +221,22 @@ export class RadixTree {
     );
   }
 
-  #findChild(parent: number, tokens: Uint32Array, start: number): number {
-    let id = this.#buckets[this.#bucketOf(parent, tokens, start)]!;
-    while (id !== END && !(this.#parents[id] === parent && this.#holds(id, tokens, start))) {
-      id = this.#nextInBucket[id]!;
+  /** The child of `parent` (a block, or `-2 - root id`) with that path hash and tokens, or NONE. */
+  #findChild(
+    { parent, hash }: { readonly parent: number; readonly hash: number },
+    tokens: Uint32Array,
+    start: number,
+  ): number {
+    let id = this.#index.first(hash);
+    while (id !== NONE && !(this.#parents[id] === parent && this.#holds(id, tokens, start))) {
+      id = this.#index.after(id);
     }
     return id;
   }
 
-  #enterBucket(id: BlockId, bucket: number): void {
-    this.#nextInBucket[id] = this.#buckets[bucket]!;
-    this.#buckets[bucket] = id;
+  /** The path hash of what stands above a place. */
+  #hashAbove(scope: string, parent: BlockId | undefined): number {
+    return parent === undefined ? this.hasher.root(scope) : this.#index.hashOf(parent);
   }
 
   #holds(id: BlockId, tokens: Uint32Array, start: number): boolean {
@@ -240,17 +246,4 @@ export class RadixTree {
     }
     return true;
   }
-
-  #bucketOf(parent: number, tokens: Uint32Array, start: number): number {
-    let hash = this.#hashSeed ^ Math.imul(parent, 0x9e3779b1);
-    for (let i = start; i < start + this.blockSize; i++) {
-      hash = Math.imul(hash ^ tokens[i]!, 0x85ebca6b);
-      hash ^= hash >>> 13;
-    }
-    return (hash ^ (hash >>> 16)) & (this.#buckets.length - 1);
-  }
-}
-
-function emptyBuckets(numBlocks: number): Int32Array {
-  return new Int32Array(2 ** Math.ceil(Math.log2(numBlocks))).fill(END);
 }

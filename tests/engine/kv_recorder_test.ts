@@ -20,12 +20,14 @@ Deno.test("KvRecorder makes one event of blocks stored along a path, and another
 Deno.test("KvRecorder keeps the order of stores, removals and resets", () => {
   const recorder = new KvRecorder();
   recorder.stored(stored("b", "a", 1));
-  recorder.removed({ key: "b", group: 0 });
-  recorder.removed({ key: "q", group: 0 });
+  recorder.removed({ keys: ["b", "p"], group: 0 });
+  recorder.removed({ keys: ["q"], group: 0 });
   recorder.cleared();
   recorder.stored(stored("b", "a", 1));
   recorder.used("b");
-  assertEquals(recorder.take()?.kvEvents.map(({ type }) => type), [
+  const events = recorder.take()!.kvEvents;
+  assertEquals(events[1], { type: "removed", keys: ["b", "p", "q"], group: 0 });
+  assertEquals(events.map(({ type }) => type), [
     "stored",
     "removed",
     "cleared",

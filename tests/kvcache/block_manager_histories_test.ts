@@ -85,7 +85,9 @@ class Pair {
             assert(!this.#keys.has(key), "stored twice");
             this.#keys.add(key);
           },
-          removed: ({ key }) => assert(this.#keys.delete(key), "removed and not there"),
+          removed: ({ keys }) => {
+            for (const key of keys) assert(this.#keys.delete(key), "removed and not there");
+          },
           used: (key) => assert(this.#keys.has(key), "used and not there"),
           cleared: () => this.#keys.clear(),
         },

@@ -191,7 +191,7 @@ Deno.test("BlockManager.resize() keeps pins within their share, and evicts in or
       keySpace: KEY_SPACE,
       listener: {
         stored: ({ key }) => stored.push(key),
-        removed: ({ key }) => removed.push(key),
+        removed: ({ keys }) => removed.push(...keys),
         used: () => {},
         cleared: () => {},
       },

@@ -4,6 +4,7 @@ import type { BlockId } from "../../src/core/ids.ts";
 import type { BlockManagerOptions } from "../../src/kvcache/admission.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import { BlockPool } from "../../src/kvcache/block_pool.ts";
+import type { CacheListener } from "../../src/kvcache/cache_listener.ts";
 import { PrefixCache } from "../../src/kvcache/prefix_cache.ts";
 import { KEY_SPACE } from "../support/scheduler_rig.ts";
 
@@ -218,6 +219,49 @@ Deno.test("PrefixCache evicts chains from their leaves, and nothing above what i
   assertEquals(serve(blocks, 3, [1, 2, 3]), 0);
   blocks.free(3);
   assertEquals(serve(blocks, 4, [1, 2, 3, 4]), 3, "what was evicted can be cached again");
+});
+
+Deno.test("PrefixCache records a run of evictions once, each block before its parent", () => {
+  const removals: (readonly string[])[] = [];
+  const stored: string[] = [];
+  const listener: CacheListener = {
+    stored: ({ key }) => void stored.push(key),
+    removed: ({ keys }) => void removals.push(keys),
+    used: () => {},
+    cleared: () => {},
+  };
+  const blocks = managerOf({ blockSize: 1, prefixCache: { keySpace: KEY_SPACE, listener } });
+  serve(blocks, 0, [1, 2, 3, 4]);
+  blocks.free(0);
+  serve(blocks, 1, [1, 2, 8, 9]);
+  blocks.free(1);
+  const [one, two, three, four, eight, nine] = stored;
+  // Six blocks are cached and four are free.
+  assertEquals(serve(blocks, 2, range(50, 8)), 0);
+  assertEquals(removals, [[four!, three!, nine!, eight!]]);
+  blocks.free(2);
+  assertEquals(serve(blocks, 3, range(70, 6)), 0);
+  assertEquals(removals[1], [two!, one!, ...stored.slice(10, 14).reverse()]);
+});
+
+Deno.test("BlockManager.tryAdmit() tells what of a prompt was evicted of late, in its scope", () => {
+  const cases = [
+    { tokens: [1, 2, 3], scope: "a", numEvictedTokens: 1 },
+    { tokens: [1, 2, 3, 4], scope: "a", numEvictedTokens: 2 },
+    { tokens: [1, 2, 4, 3], scope: "a", numEvictedTokens: 1 },
+    { tokens: [2, 3, 4], scope: "a", numEvictedTokens: 0 },
+    { tokens: [1, 2, 3, 4], scope: "b", numEvictedTokens: 0 },
+  ];
+  for (const { tokens, scope, numEvictedTokens } of cases) {
+    const blocks = managerOf({ blockSize: 1, numBlocks: 4 });
+    serve(blocks, 0, [1, 2, 3], "a");
+    blocks.free(0);
+    serve(blocks, 1, [7, 8, 9]);
+    blocks.free(1);
+    assertEquals(blocks.numEvicted, 2, "2 and 3 of the first");
+    const admission = blocks.tryAdmit(2, Uint32Array.from(tokens), { scope });
+    assertEquals(admission?.numEvictedTokens, numEvictedTokens, `${scope}: ${tokens}`);
+  }
 });
 
 Deno.test("PrefixCache never finds blocks of another scope", () => {

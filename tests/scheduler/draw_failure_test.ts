@@ -21,8 +21,10 @@ class Findable implements CacheListener {
   readonly blocks = new Map<string, readonly number[]>();
   stored = ({ key, tokens }: Parameters<CacheListener["stored"]>[0]) =>
     void this.blocks.set(String(key), [...tokens]);
-  removed = ({ key }: Parameters<CacheListener["removed"]>[0]) => {
-    assert(this.blocks.delete(String(key)), "a block is removed that was not stored");
+  removed = ({ keys }: Parameters<CacheListener["removed"]>[0]) => {
+    for (const key of keys) {
+      assert(this.blocks.delete(String(key)), "a block is removed that was not stored");
+    }
   };
   used = () => {};
   cleared = () => this.blocks.clear();
