@@ -59,7 +59,7 @@ export interface ScheduledChunk {
   readonly tokens: Uint32Array;
   /** First position of the chunk; everything before it is in the KV pool already. */
   readonly start: number;
-  /** The sequence's block table, never changed; covers `start + tokens.length` positions or more. */
+  /** The sequence's block table, never changed; covers at least `start + tokens.length` tokens. */
   readonly blockTable: readonly BlockId[];
   /**
    * Present when the last position is the sequence's newest token, whose successor is to be drawn.
