@@ -11,7 +11,7 @@ const IDLE = 0;
  *
  * Blocks join the end of one list as they become idle, and of those that one sequence leaves the
  * deepest first; so the list stands in order of last use, its first block is a leaf, and every
- * operation is O(1). Memory: 9 bytes per block.
+ * operation is O(1). Memory: 8 bytes per block.
  */
 export class LruPolicy implements EvictionPolicy {
   #lists: BlockLists;
