@@ -2,6 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { InvariantError } from "../../src/base/invariant.ts";
 import { BlockLists } from "../../src/kvcache/block_lists.ts";
+import { runs } from "../support/runs.ts";
 
 /** One list of `[0, numBlocks)` in order. */
 function fullList(numBlocks: number): BlockLists {
@@ -76,6 +77,6 @@ Deno.test("BlockLists agrees with arrays under any history", () => {
         }
       },
     ),
-    { seed: 1, numRuns: 300 },
+    { seed: 1, numRuns: runs(300) },
   );
 });

@@ -2,6 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { InvariantError } from "../../src/base/invariant.ts";
 import { BlockTournament } from "../../src/kvcache/block_tournament.ts";
+import { runs } from "../support/runs.ts";
 
 Deno.test("BlockTournament agrees with a sorted array under any history", () => {
   const step = fc.record({ id: fc.nat(15), rank: fc.nat(3) });
@@ -27,7 +28,7 @@ Deno.test("BlockTournament agrees with a sorted array under any history", () => 
         assertEquals([blocks.length, blocks.first], [model.length, model[0]]);
       }
     }),
-    { seed: 11, numRuns: 500 },
+    { seed: 11, numRuns: runs(500) },
   );
 });
 

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { createEvictionPolicy } from "../../src/kvcache/create_eviction_policy.ts";
 import { PriorityPolicy } from "../../src/kvcache/priority_policy.ts";
 import type { EvictionPolicy } from "../../src/kvcache/eviction_policy.ts";
+import { runs, times } from "../support/runs.ts";
 
 /** Takes all idle blocks, each as a leaf, in the order of eviction. */
 function drain(policy: EvictionPolicy, count: number): number[] {
@@ -143,7 +144,7 @@ Deno.test("PriorityPolicy counts in 32 bits: what starts anew changes no victim"
         both.forEach((policy) => policy.checkIntegrity(idle.size));
       }
     }),
-    { seed: 12, numRuns: 500 },
+    { seed: 12, numRuns: runs(500) },
   );
-  assert(numVictims > 500, `only ${numVictims} victims`);
+  assert(numVictims > times(500), `only ${numVictims} victims`);
 });
