@@ -58,7 +58,7 @@ export async function createServer(
     ...engineLimits(config),
     onProgress,
     // Each isolate starts with an empty cache.
-    onReady: (info) => void memory.warmUp(info),
+    onReady: (info) => void memory.reheat(info),
     onFailure: (failure) => {
       logFailure(log, failure);
       // A start that fails is told to whoever waits for it.
@@ -80,7 +80,7 @@ export async function createServer(
     cacheSecret: memory.cacheSecret.toHex(),
   };
   const metrics = new ServingMetrics(engine, model.names[0]!);
-  metrics.watchWarmUp(() => memory.progress);
+  metrics.watchReheat(() => memory.progress);
   const app = createApp({
     engine,
     text,
@@ -109,10 +109,10 @@ export async function createServer(
     log,
     ready,
     async stop(deadlineMs) {
-      // Not awaited before: a warm-up that waits for an engine that hangs ends with the drain only.
-      const warmUpEnded = memory.stopWarmUp();
+      // Not awaited before: a reheat that waits for an engine that hangs ends with the drain only.
+      const reheatEnded = memory.stopReheat();
       await engine.drain(deadlineMs);
-      await warmUpEnded;
+      await reheatEnded;
       await memory.close();
       text.close();
     },
