@@ -1,6 +1,6 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockId } from "../core/ids.ts";
-import type { BlockRenaming } from "./block_renaming.ts";
+import type { BlockRemap } from "./block_remap.ts";
 
 /** The list number of a block that is on no list, and that of a block on the only one. */
 const NONE = -1;
@@ -86,11 +86,11 @@ export class BlockLists {
   }
 
   /** The same lists in the same order under the blocks' new ids, without those that are gone. O(pool). */
-  renamed(renaming: BlockRenaming): BlockLists {
-    const lists = new BlockLists(renaming.numBlocks, this.#lengths.length);
+  remapped(remap: BlockRemap): BlockLists {
+    const lists = new BlockLists(remap.numBlocks, this.#lengths.length);
     for (const list of this.#lengths.keys()) {
       for (const id of this.ids(list)) {
-        if (renaming.keeps(id)) lists.putLast(list, renaming.idOf(id));
+        if (remap.keeps(id)) lists.putLast(list, remap.idOf(id));
       }
     }
     return lists;

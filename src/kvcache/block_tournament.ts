@@ -1,6 +1,6 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockId } from "../core/ids.ts";
-import type { BlockRenaming } from "./block_renaming.ts";
+import type { BlockRemap } from "./block_remap.ts";
 
 const NONE = -1;
 
@@ -70,10 +70,10 @@ export class BlockTournament {
   }
 
   /** Follows blocks to their new ids, under which `isBefore` has to know them already. O(pool). */
-  rename(renaming: BlockRenaming): void {
+  remap(remap: BlockRemap): void {
     const before = Array.from({ length: this.#numBlocks }, (_, id) => id);
-    const ids = renaming.idsOf(before.filter((id) => this.has(id)));
-    this.#numBlocks = renaming.numBlocks;
+    const ids = remap.idsOf(before.filter((id) => this.has(id)));
+    this.#numBlocks = remap.numBlocks;
     this.#firsts = new Int32Array(this.#numBlocks);
     this.#members = new Uint8Array(Math.ceil(this.#numBlocks / 8));
     this.#length = 0;

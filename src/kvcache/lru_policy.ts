@@ -1,7 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockId } from "../core/ids.ts";
 import { BlockLists } from "./block_lists.ts";
-import type { BlockRenaming } from "./block_renaming.ts";
+import type { BlockRemap } from "./block_remap.ts";
 import type { EvictionPolicy } from "./eviction_policy.ts";
 
 const IDLE = 0;
@@ -42,8 +42,8 @@ export class LruPolicy implements EvictionPolicy {
     return id;
   }
 
-  resize(renaming: BlockRenaming): void {
-    this.#lists = this.#lists.renamed(renaming);
+  resize(remap: BlockRemap): void {
+    this.#lists = this.#lists.remapped(remap);
   }
 
   checkIntegrity(numIdle: number): void {

@@ -2,7 +2,7 @@ import { invariant } from "../base/invariant.ts";
 import type { CacheRetention } from "../core/generation.ts";
 import type { BlockId } from "../core/ids.ts";
 
-import type { BlockRenaming } from "./block_renaming.ts";
+import type { BlockRemap } from "./block_remap.ts";
 import { BlockTournament } from "./block_tournament.ts";
 import type { EvictionPolicy } from "./eviction_policy.ts";
 
@@ -100,12 +100,12 @@ export class PriorityPolicy implements EvictionPolicy {
     return victim;
   }
 
-  resize(renaming: BlockRenaming): void {
-    this.#priorities = renaming.column(this.#priorities, { fill: DEFAULT_PRIORITY });
-    this.#expiries = renaming.column(this.#expiries, { fill: NEVER });
-    this.#stamps = renaming.column(this.#stamps);
-    this.#victims.rename(renaming);
-    this.#expiring.rename(renaming);
+  resize(remap: BlockRemap): void {
+    this.#priorities = remap.column(this.#priorities, { fill: DEFAULT_PRIORITY });
+    this.#expiries = remap.column(this.#expiries, { fill: NEVER });
+    this.#stamps = remap.column(this.#stamps);
+    this.#victims.remap(remap);
+    this.#expiring.remap(remap);
   }
 
   checkIntegrity(numIdle: number): void {
