@@ -45,7 +45,7 @@ export interface GenerationRequest {
   /**
    * Whether nobody asked for it but the server, to fill the cache: it is not counted as a look-up.
    */
-  readonly isWarmUp?: boolean;
+  readonly isReheat?: boolean;
   /** How much its blocks are to stay cached; counts with the eviction policy `priority` only. */
   readonly cacheRetention?: CacheRetention;
 }

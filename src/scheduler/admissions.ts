@@ -139,7 +139,7 @@ export class Admissions {
     else sequence.numComputedTokens = numCachedTokens;
     if (sequence.numPreemptions === 0) {
       // Siblings share one prompt without asking the cache.
-      const isPrompt = sequence.index === sequence.promptGroup && !sequence.isWarmUp;
+      const isPrompt = sequence.index === sequence.promptGroup && !sequence.isReheat;
       if (isPrompt) this.#limits.onPrompt?.(...seenBy(sequence));
       sequence.numCachedTokens = numCachedTokens;
       for (const answer of sequence.answers) answer.numCachedTokens = numCachedTokens;
@@ -152,7 +152,7 @@ export class Admissions {
   }
 
   #countLookup(entry: Sequence, { isLookup, ...found }: Admission): void {
-    if (!isLookup || entry.isWarmUp) return;
+    if (!isLookup || entry.isReheat) return;
     const { numCachedTokens: numHitTokens, numEvictedTokens } = found;
     const { numTokens } = entry.members[0]!;
     const lookup = { numTokens, numHitTokens, numEvictedTokens, blockSize: this.#blocks.blockSize };

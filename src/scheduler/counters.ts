@@ -97,8 +97,8 @@ export class Counters {
   }
 
   /** An answer to `entry` has a token more, which may be its first. Those of a warm-up do not count. */
-  countToken({ isWarmUp, numPromptTokens }: Sequence, isFirst: boolean): void {
-    if (isWarmUp) return;
+  countToken({ isReheat, numPromptTokens }: Sequence, isFirst: boolean): void {
+    if (isReheat) return;
     if (isFirst) this.#numPromptTokens += numPromptTokens;
     this.#numGeneratedTokens++;
   }

@@ -26,7 +26,7 @@ export function entriesOf(request: GenerationRequest, options: IntakeOptions): S
     index,
     owner: request.owner,
     caching,
-    isWarmUp: request.isWarmUp ?? false,
+    isReheat: request.isReheat ?? false,
   });
   const { sequences, beamSearch } = request;
   if (beamSearch === undefined) {

@@ -24,7 +24,7 @@ export interface SequenceIdentity {
   /** Default: the scope of all who name none. */
   readonly caching?: CachingOptions;
   /** Whether its look-ups are the server's own; default: false. */
-  readonly isWarmUp?: boolean;
+  readonly isReheat?: boolean;
 }
 
 /** One answer of a request, as its events name it. */
@@ -54,7 +54,7 @@ export class Sequence implements Answer {
   readonly promptGroup: number;
   readonly owner: string | undefined;
   readonly caching: CachingOptions;
-  readonly isWarmUp: boolean;
+  readonly isReheat: boolean;
   readonly params: SequenceRequest["params"];
   readonly numPromptTokens: number;
   /** What its parameters do to the logits of its draws; absent for most. */
@@ -77,7 +77,7 @@ export class Sequence implements Answer {
     this.promptGroup = identity.promptGroup ?? identity.index;
     this.owner = identity.owner;
     this.caching = identity.caching ?? {};
-    this.isWarmUp = identity.isWarmUp ?? false;
+    this.isReheat = identity.isReheat ?? false;
     this.params = request.params;
     this.numPromptTokens = request.prompt.length;
     this.#numTokens = request.prompt.length;

@@ -8,7 +8,7 @@ import { HotPrefixes } from "../prefix_store/hot_prefixes.ts";
 import { PrefixRecorder } from "../prefix_store/prefix_recorder.ts";
 import { PrefixStore, type StoreIdentity } from "../prefix_store/prefix_store.ts";
 import { StoreUnusableError } from "../state/store_errors.ts";
-import { WarmUp, type WarmUpProgress } from "../prefix_store/warm_up.ts";
+import { Reheat, type ReheatProgress } from "../prefix_store/reheat.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
 import { openWeights } from "../weights/safetensors.ts";
 
@@ -20,7 +20,7 @@ const FORGET_AFTER_MS = 8 * HALF_LIFE_MS;
 /** Share of the pool that is filled again after a start; the rest is for what comes. */
 const WARM_SHARE = 0.5;
 
-const NO_PROGRESS: WarmUpProgress = {
+const NO_PROGRESS: ReheatProgress = {
   numPrefixesDone: 0,
   numPrefixesLeft: 0,
   numTokensDone: 0,
@@ -32,7 +32,7 @@ interface Parts {
   readonly store: PrefixStore;
   readonly hotPrefixes: HotPrefixes;
   readonly recorder: PrefixRecorder;
-  readonly warmUp: WarmUp;
+  readonly reheat: Reheat;
 }
 
 /** Where prefixes are remembered, and for which engine. */
@@ -77,13 +77,13 @@ export class PrefixMemory {
       hotPrefixes.load(store.records, Date.now());
       hotPrefixes.forget(Date.now());
       log.info("prefix store is open", { path, blocks: hotPrefixes.size });
-      const maxTokens = () => engine.info === undefined ? 0 : warmTokens(engine.info);
-      const warmUp = new WarmUp({ engine, log, maxTokens });
-      const isWarmUp = (seq: number) => warmUp.hasCaused(seq);
+      const maxTokens = () => engine.info === undefined ? 0 : tokensToReheat(engine.info);
+      const reheat = new Reheat({ engine, log, maxTokens });
+      const isReheat = (seq: number) => reheat.hasCaused(seq);
       const { kvEvents } = engine;
-      const recorder = new PrefixRecorder({ hotPrefixes, store, kvEvents, isWarmUp, log });
+      const recorder = new PrefixRecorder({ hotPrefixes, store, kvEvents, isReheat, log });
       recorder.start();
-      return new PrefixMemory({ store, hotPrefixes, recorder, warmUp });
+      return new PrefixMemory({ store, hotPrefixes, recorder, reheat });
     } catch (error) {
       if (!(error instanceof StoreUnusableError)) throw error;
       log.warn("prefix store is off, the next start is cold", { reason: error.message });
@@ -91,34 +91,34 @@ export class PrefixMemory {
     }
   }
 
-  /** How far the warm-up is. */
-  get progress(): WarmUpProgress {
-    return this.#parts?.warmUp.progress ?? NO_PROGRESS;
+  /** How far the reheat is. */
+  get progress(): ReheatProgress {
+    return this.#parts?.reheat.progress ?? NO_PROGRESS;
   }
 
   /** Has to be told of every request before the engine has it. */
   giveWayTo(id: RequestId): void {
-    this.#parts?.warmUp.giveWayTo(id);
+    this.#parts?.reheat.giveWayTo(id);
   }
 
   /**
    * Computes the hottest prefixes again, in idle moments; call it whenever the engine is ready, its
    * cache being empty.
    */
-  async warmUp(info: EngineInfo): Promise<void> {
+  async reheat(info: EngineInfo): Promise<void> {
     if (this.#parts === undefined) return;
-    const { hotPrefixes, warmUp } = this.#parts;
+    const { hotPrefixes, reheat } = this.#parts;
     const limits = {
-      maxTokens: warmTokens(info),
+      maxTokens: tokensToReheat(info),
       // One position is for the token that ends the request.
       maxPathTokens: info.maxModelLen - 1,
     };
-    await warmUp.start(hotPrefixes.hottest(limits, Date.now()));
+    await reheat.start(hotPrefixes.hottest(limits, Date.now()));
   }
 
-  /** Ends a warm-up, so that the engine can drain. What other requests do is still recorded. */
-  async stopWarmUp(): Promise<void> {
-    await this.#parts?.warmUp.stop();
+  /** Ends a reheat, so that the engine can drain. What other requests do is still recorded. */
+  async stopReheat(): Promise<void> {
+    await this.#parts?.reheat.stop();
   }
 
   /** Writes what is not written yet and closes the store. */
@@ -128,8 +128,8 @@ export class PrefixMemory {
   }
 }
 
-/** Most tokens that a warm-up puts into the pool as it is. */
-function warmTokens({ numBlocks, blockSize }: EngineInfo): number {
+/** Most tokens that a reheat puts into the pool as it is. */
+function tokensToReheat({ numBlocks, blockSize }: EngineInfo): number {
   return WARM_SHARE * numBlocks * blockSize;
 }
 

@@ -63,7 +63,7 @@ export async function createServer(
     ...engineLimits(config),
     onProgress,
     // Each isolate starts with an empty cache.
-    onReady: (info) => void memory.warmUp(info),
+    onReady: (info) => void memory.reheat(info),
     onFailure: (failure) => {
       logFailure(log, failure);
       // A start that fails is told to whoever waits for it.
@@ -77,7 +77,7 @@ export async function createServer(
   const engineConfig = { ...base, ...tuningStoreOf(config) };
   const memory = await PrefixMemory.open({ path, engine, config: base, log });
   const metrics = new ServingMetrics(engine, model.names[0]!);
-  metrics.watchWarmUp(() => memory.progress);
+  metrics.watchReheat(() => memory.progress);
   const app = createApp({
     engine,
     text,
@@ -111,10 +111,10 @@ async function stop(
   { engine, memory, text }: { engine: EngineClient; memory: PrefixMemory; text: TextService },
   deadlineMs: number,
 ): Promise<void> {
-  // Not awaited before: a warm-up that waits for an engine that hangs ends with the drain only.
-  const warmUpEnded = memory.stopWarmUp();
+  // Not awaited before: a reheat that waits for an engine that hangs ends with the drain only.
+  const reheatEnded = memory.stopReheat();
   await engine.drain(deadlineMs);
-  await warmUpEnded;
+  await reheatEnded;
   await memory.close();
   text.close();
 }

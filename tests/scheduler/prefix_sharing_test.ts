@@ -185,7 +185,7 @@ Deno.test("Scheduler tells tokens that were evicted of late from those never see
   ask(range(0, 13));
   assertEquals(missesOf(rig), [59, 8, 4, 7], "what a reset has dropped was not evicted");
   assertEquals(rig.scheduler.stats.numEvictedBlocks, numEvictedBlocks);
-  rig.add({ ...samplesOf("w", range(0, 9)), isWarmUp: true });
+  rig.add({ ...samplesOf("w", range(0, 9)), isReheat: true });
   rig.finish();
   assertEquals(missesOf(rig), [59, 8, 4, 7], "a warm-up's look-ups are not counted");
 });

@@ -295,7 +295,7 @@ Deno.test("Scheduler.stats counts prompts and tokens of answers as they are draw
     const { numPromptTokens, numGeneratedTokens } = rig.scheduler.stats;
     return [numPromptTokens, numGeneratedTokens];
   };
-  rig.add(requestOf("a", 4, { maxTokens: 2 }), { ...requestOf("w", 4), isWarmUp: true });
+  rig.add(requestOf("a", 4, { maxTokens: 2 }), { ...requestOf("w", 4), isReheat: true });
   rig.add(requestOf("b", 2, { maxTokens: 4 }));
   assertEquals(counts(), [0, 0]);
   rig.step();
