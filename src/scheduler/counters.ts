@@ -2,6 +2,7 @@ import { alignDown } from "../base/math.ts";
 import type { EngineStats } from "../core/engine_config.ts";
 import type { ScheduledChunk } from "../core/batch.ts";
 import type { Sequence } from "./sequence.ts";
+import type { SequenceGroup } from "./sequence_group.ts";
 
 /** The counters among the engine's statistics that the scheduler keeps. */
 export type CounterStats = Pick<
@@ -96,8 +97,8 @@ export class Counters {
     this.#numComputedPromptTokens += Math.max(0, promptEnd - start);
   }
 
-  /** An answer to `entry` has a token more, which may be its first. Those of a warm-up do not count. */
-  countToken({ isWarmUp, numPromptTokens }: Sequence, isFirst: boolean): void {
+  /** An answer of a group has one more token, which may be its first. Those of a warm-up do not count. */
+  countToken({ isWarmUp, numPromptTokens }: SequenceGroup, isFirst: boolean): void {
     if (isWarmUp) return;
     if (isFirst) this.#numPromptTokens += numPromptTokens;
     this.#numGeneratedTokens++;

@@ -7,17 +7,14 @@ import type { TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { DecisionListener } from "../kvcache/cache_listener.ts";
 import { BatchPlan, checkSampled } from "./batch_plan.ts";
-import { Admissions, type TokensListener } from "./admissions.ts";
+import { AdmissionControl, type TokensListener } from "./admission_control.ts";
 import { checkHolders } from "./audit.ts";
 import { Counters } from "./counters.ts";
-import { BeamGroup } from "./beam_group.ts";
-import { addTo, tryGrow } from "./growth.ts";
-import { entriesOf } from "./intake.ts";
-import { outgrown } from "./outgrown.ts";
+import { makeSequenceGroups } from "./make_sequence_groups.ts";
 import { PoolSizing } from "./pool_sizing.ts";
-import { Progress } from "./progress.ts";
-import { holdersOf, type Sequence } from "./sequence.ts";
+import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
+import { StepCommit } from "./step_commit.ts";
 import {
   cacheInUse,
   checkFits,
@@ -70,15 +67,15 @@ export class Scheduler {
   #inFlight: Batch | undefined;
   #nextSequenceId: SequenceId = 0;
   readonly #counters = new Counters();
-  readonly #admissions: Admissions;
-  readonly #progress: Progress;
+  readonly #admissions: AdmissionControl;
+  readonly #commit: StepCommit;
 
   constructor(blocks: BlockManager, options: SchedulerOptions) {
     this.#blocks = blocks;
     this.#options = options;
     const shared = { queues: this.#queues, counters: this.#counters };
-    this.#admissions = new Admissions(blocks, options, shared);
-    this.#progress = new Progress(blocks, options, shared);
+    this.#admissions = new AdmissionControl(blocks, options, shared);
+    this.#commit = new StepCommit(blocks, options, shared);
     this.pool = new PoolSizing(blocks, options.maxModelLen, {
       ...shared,
       blocked: () => this.#admissions.blocked,
@@ -127,10 +124,10 @@ export class Scheduler {
     checkSearchFits(request, limits);
     checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), limits);
     const { maxModelLen } = limits;
-    const entries = entriesOf(request, { firstId: this.#nextSequenceId, maxModelLen });
+    const groups = makeSequenceGroups(request, { firstId: this.#nextSequenceId, maxModelLen });
     this.#nextSequenceId += request.sequences.length;
-    this.#queues.add(request.id, entries);
-    for (const entry of entries) this.#progress.reportQueued(entry);
+    this.#queues.add(request.id, groups);
+    for (const group of groups) this.#commit.reportQueued(group);
   }
 
   /**
@@ -138,9 +135,9 @@ export class Scheduler {
    * of one search end together.
    */
   abort(requestId: RequestId, index?: number): void {
-    for (const entry of [...this.#queues.ofRequest(requestId)]) {
-      if (index === undefined || entry.answers.some((answer) => answer.index === index)) {
-        this.#progress.end(entry, { finishReason: "abort" });
+    for (const group of [...this.#queues.ofRequest(requestId)]) {
+      if (index === undefined || group.answers.some((answer) => answer.index === index)) {
+        this.#commit.end(group, { finishReason: "abort" });
       }
     }
   }
@@ -157,8 +154,8 @@ export class Scheduler {
     this.#scheduleRunning(plan);
     // Blocks taken from a running sequence are for those that still run, not for a newcomer.
     if (this.#counters.numPreemptions === numPreemptions) this.#admissions.fill(plan);
-    for (const { sequence, error } of this.#admissions.takeImpossible()) {
-      this.#progress.end(sequence, { finishReason: "error", error });
+    for (const { group, error } of this.#admissions.takeImpossible()) {
+      this.#commit.end(group, { finishReason: "error", error });
     }
     if (plan.isEmpty) {
       const isStuck = numUnfinished > 0 && this.#queues.numUnfinished === numUnfinished;
@@ -167,7 +164,7 @@ export class Scheduler {
     }
     const batch = plan.toBatch(this.#counters.numSteps++);
     this.#inFlight = batch;
-    this.#progress.start(plan.sequences);
+    this.#commit.begin(plan);
     return batch;
   }
 
@@ -183,13 +180,13 @@ export class Scheduler {
     checkSampled(batch, sampled);
     this.#inFlight = undefined;
     this.#blocks.markCopied();
-    this.#progress.finish(batch, sampled);
+    this.#commit.updateFromOutput(batch, sampled);
     return this.takeEvents();
   }
 
   /** Takes the events that no commit has returned yet: ends by abort or error. */
   takeEvents(): TokenEvent[] {
-    return this.#progress.takeEvents();
+    return this.#commit.takeEvents();
   }
 
   /**
@@ -214,44 +211,42 @@ export class Scheduler {
   checkIntegrity(): void {
     this.#queues.checkIntegrity();
     this.#blocks.checkIntegrity();
-    const holders = [...this.#queues.running.flatMap(holdersOf), ...this.#progress.endedInFlight];
+    const holders = [...this.#queues.running.flatMap(holdersOf), ...this.#commit.endedInFlight];
     checkHolders(holders, this.#blocks, !this.hasWork);
   }
 
   #scheduleRunning(plan: BatchPlan): void {
     const { running } = this.#queues;
     for (let i = 0; i < running.length; i++) {
-      const entry = running[i]!;
-      if (this.#makeRoom(entry, plan)) addTo(plan, entry, this.#blocks);
+      const group = running[i]!;
+      if (this.#makeRoom(group, plan)) group.addTo(plan, this.#blocks);
     }
   }
 
   /**
-   * Whether a running entry has got the blocks for its next tokens.
+   * Whether a running group has got the blocks for its next tokens.
    *
-   * The latest admitted gives way, so no victim stands before `entry`, where those that have a chunk in
-   * this plan are; and the earliest admitted never does.
+   * The latest admitted is preempted, so no victim stands before `group`, where those that have a chunk
+   * in this plan are; and the earliest admitted never is.
    */
-  #makeRoom(entry: Sequence, plan: BatchPlan): boolean {
-    while (!tryGrow(entry, plan, this.#blocks)) {
+  #makeRoom(group: SequenceGroup, plan: BatchPlan): boolean {
+    while (!group.tryGrow(plan, this.#blocks)) {
       if (this.#queues.running.length === 1) {
-        const numTokens = entry.numComputedTokens + plan.countFor(entry);
-        const error = outgrown(entry, numTokens, this.#blocks);
-        this.#progress.end(entry, { finishReason: "error", error });
+        const error = group.outOfBlocks(this.#blocks, plan);
+        this.#commit.end(group, { finishReason: "error", error });
         return false;
       }
-      if (this.#preemptLast() === entry) return false;
+      if (this.#preemptLast() === group) return false;
     }
     return true;
   }
 
   /** Its tokens are kept, so its answer goes on where it was; what is not cached is computed again. */
-  #preemptLast(): Sequence {
+  #preemptLast(): SequenceGroup {
     const holders = holdersOf(this.#queues.running.at(-1)!);
     const victim = this.#queues.preemptLast();
     for (const { id } of holders) this.#blocks.free(id, "preempt");
-    if (victim instanceof BeamGroup) victim.giveBlocksBack();
-    victim.numComputedTokens = 0;
+    victim.preempt();
     victim.numPreemptions++;
     this.#counters.numPreemptions++;
     return victim;
