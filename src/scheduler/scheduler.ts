@@ -1,6 +1,6 @@
 import { invariant } from "../base/invariant.ts";
 import type { Batch, SampledToken } from "../core/batch.ts";
-import type { EngineStats } from "../core/engine_config.ts";
+import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
 import type { TokenEvent } from "../core/token_event.ts";
@@ -40,9 +40,6 @@ export interface SchedulerOptions {
   /** Is shown the computed tokens of each sequence as it gives its blocks back for good. */
   readonly onEnd?: TokensListener;
 }
-
-/** The scheduler's share of the engine's statistics. */
-export type SchedulerStats = Omit<EngineStats, "stepMs" | "hostMs" | "overlappedMs">;
 
 /**
  * Decides, step by step, which tokens of which sequences run next.
@@ -91,12 +88,13 @@ export class Scheduler {
 
   /** Number of the next step. */
   get numSteps(): number {
-    return this.#counters.numSteps;
+    return this.#counters.current.numSteps;
   }
 
-  /** Gauges and counters as of this moment. */
-  get stats(): SchedulerStats {
+  /** The engine's statistics as of this moment; times, which others measure, are 0. */
+  get stats(): EngineStats {
     return {
+      ...this.#counters.current,
       numRunning: this.#queues.running.reduce((sum, { members }) => sum + members.length, 0),
       numWaiting: this.#queues.numWaiting,
       numBlocks: this.#blocks.numBlocks,
@@ -105,7 +103,6 @@ export class Scheduler {
       numPinnedBlocks: this.#blocks.pins?.numBlocks ?? 0,
       numEvictedBlocks: this.#blocks.numEvicted,
       numResetBlocks: this.#blocks.numReset,
-      ...this.#counters.current,
     };
   }
 
@@ -149,11 +146,11 @@ export class Scheduler {
   schedule(): Batch | undefined {
     invariant(this.#inFlight === undefined, "schedule() while a step is in flight");
     const { numUnfinished } = this.#queues;
-    const { numPreemptions } = this.#counters;
+    const { numPreemptions } = this.#counters.current;
     const plan = new BatchPlan(this.#options.maxNumBatchedTokens);
     this.#scheduleRunning(plan);
     // Blocks taken from a running sequence are for those that still run, not for a newcomer.
-    if (this.#counters.numPreemptions === numPreemptions) this.#admissions.fill(plan);
+    if (this.#counters.current.numPreemptions === numPreemptions) this.#admissions.fill(plan);
     for (const { group, error } of this.#admissions.takeImpossible()) {
       this.#commit.end(group, { finishReason: "error", error });
     }
@@ -162,7 +159,7 @@ export class Scheduler {
       invariant(!isStuck, `no sequence advances or ends: ${JSON.stringify(this.stats)}`);
       return undefined;
     }
-    const batch = plan.toBatch(this.#counters.numSteps++);
+    const batch = plan.toBatch(this.#counters.countStep());
     this.#inFlight = batch;
     this.#commit.begin(plan);
     return batch;
@@ -248,7 +245,7 @@ export class Scheduler {
     for (const { id } of holders) this.#blocks.free(id, "preempt");
     victim.preempt();
     victim.numPreemptions++;
-    this.#counters.numPreemptions++;
+    this.#counters.countPreemption();
     return victim;
   }
 }

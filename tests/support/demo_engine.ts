@@ -3,6 +3,7 @@ import { modelFamily } from "../../models/registry.ts";
 import type { Batch, SampledToken } from "../../src/core/batch.ts";
 import type { BeamSearchParams } from "../../src/core/beam_search_params.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
+import type { EngineStats } from "../../src/core/engine_stats.ts";
 import type { TokenId } from "../../src/core/ids.ts";
 import { kvFormat } from "../../src/core/kv_layout.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
@@ -17,7 +18,7 @@ import { type KvBudget, kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { bindableSteps } from "../../src/runner/runner_memory.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
-import { Scheduler, type SchedulerStats } from "../../src/scheduler/scheduler.ts";
+import { Scheduler } from "../../src/scheduler/scheduler.ts";
 import { openWeights } from "../../src/weights/safetensors.ts";
 
 /** The bundled model's directory. */
@@ -147,7 +148,7 @@ export class DemoEngine {
     return new DemoEngine(runner, new Scheduler(blocks, { ...engine, ...budget }));
   }
 
-  get stats(): SchedulerStats {
+  get stats(): EngineStats {
     return this.#scheduler.stats;
   }
 
