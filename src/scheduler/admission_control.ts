@@ -2,7 +2,7 @@ import type { ErrorData } from "../core/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Admission } from "../kvcache/admission.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { WaitReason } from "../core/kv_decision.ts";
+import type { WaitCause } from "../core/kv_decision.ts";
 import type { DecisionListener } from "../kvcache/cache_listener.ts";
 import type { BatchPlan } from "./batch_plan.ts";
 import type { Counters } from "./counters.ts";
@@ -10,6 +10,7 @@ import { chooseSharing, type Sharing } from "./prefix_sharing.ts";
 import type { Sequence } from "./sequence.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
+import { WaitReporter } from "./wait_reporter.ts";
 
 /** A request that can never fit, even in an empty pool, and the error that it ends with. */
 export interface Impossible {
@@ -48,6 +49,7 @@ export class AdmissionControl {
   readonly #limits: AdmissionLimits;
   readonly #queues: SequenceQueues;
   readonly #counters: Counters;
+  readonly #waits: WaitReporter;
   #impossible: Impossible[] = [];
   #blocked: SequenceGroup | undefined;
 
@@ -61,11 +63,17 @@ export class AdmissionControl {
     this.#limits = limits;
     this.#queues = queues;
     this.#counters = counters;
+    this.#waits = new WaitReporter(limits.onDecision);
   }
 
   /** The group whose blocks the latest `fill` lacked, which ended it; undefined when none did. */
   get blocked(): SequenceGroup | undefined {
     return this.#blocked;
+  }
+
+  /** A group has been queued, or preempted. */
+  noteWaiting(group: SequenceGroup): void {
+    this.#waits.note(group);
   }
 
   /** Admits as many groups as seats, blocks and the rest of the plan's budget allow. */
@@ -75,18 +83,23 @@ export class AdmissionControl {
     this.#blocked = undefined;
     for (;;) {
       const group = turns.next;
-      if (group === undefined || plan.isFull) return;
-      if (!this.#hasSeats(group)) return;
+      if (group === undefined) return this.#waits.end();
+      const shortage = this.#shortage(group, plan);
+      if (shortage !== undefined) {
+        this.#waits.report(group, shortage);
+        return this.#waits.endAt(group, this.#queues.numWaiting);
+      }
       const siblings = this.#queues.ofRequest(group.requestId);
       const sharing = chooseSharing(group, { running, siblings }, this.#blocks);
       if (sharing.type === "wait") {
-        this.#reportWait(group, sharing.reason);
+        this.#waits.reportSharing(group, sharing.reason, this.#blocks);
         turns.passOver();
       } else {
         const admission = this.#tryAdmit(group, sharing);
         if (admission === undefined) {
           this.#blocked = group;
-          return;
+          if (this.#impossible.length > 0) return;
+          return this.#waits.endAt(group, this.#queues.numWaiting);
         }
         this.#start(group, admission, plan);
       }
@@ -100,14 +113,18 @@ export class AdmissionControl {
     return impossible;
   }
 
-  /** Whether all groups that run, and this one, can always advance in the same step. */
-  #hasSeats({ numSeats }: SequenceGroup): boolean {
+  /** What this group lacks to advance always in the same step as all that run, blocks apart. */
+  #shortage({ numSeats: numNeeded }: SequenceGroup, plan: BatchPlan): WaitCause | undefined {
     const { running } = this.#queues;
     const { maxNumSeqs, maxNumBatchedTokens } = this.#limits;
+    if (plan.isFull) return { reason: "tokens", limit: maxNumBatchedTokens };
+    const latest = running.at(-1);
     // What it computes again takes more tokens than seats, so it has to stay the latest.
-    if (running.at(-1)?.isCatchingUp) return false;
+    if (latest?.isCatchingUp) return { reason: "recomputation", searchId: latest.id };
     const numTaken = running.reduce((sum, other) => sum + other.numSeats, 0);
-    return numTaken + numSeats <= Math.min(maxNumSeqs, maxNumBatchedTokens);
+    const limit = Math.min(maxNumSeqs, maxNumBatchedTokens);
+    if (numTaken + numNeeded <= limit) return undefined;
+    return { reason: "seats", numNeeded, numTaken, limit };
   }
 
   #tryAdmit(group: SequenceGroup, sharing: Exclude<Sharing, { type: "wait" }>) {
@@ -158,12 +175,5 @@ export class AdmissionControl {
     const lookup = { numTokens, numHitTokens, numEvictedTokens, blockSize: this.#blocks.blockSize };
     if (group.numPreemptions === 0) this.#counters.countLookup(lookup);
     else this.#counters.countLookupAgain(lookup);
-  }
-
-  #reportWait({ id: sequenceId, numTokens }: SequenceGroup, reason: WaitReason): void {
-    const { numFree, numCached: numEvictable } = this.#blocks;
-    const numNeeded = this.#blocks.numBlocksFor(numTokens);
-    const numbers = { numNeeded, numFree, numEvictable };
-    this.#limits.onDecision?.({ type: "wait", sequenceId, reason, ...numbers });
   }
 }

@@ -1,7 +1,6 @@
 import { alignDown } from "../base/math.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { WaitReason } from "../core/kv_decision.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 
 /** How a waiting sequence comes to the KV of its prompt. */
@@ -11,7 +10,7 @@ export type Sharing =
   /** From this running sequence, which has computed the same prompt. */
   | { readonly type: "fork"; readonly source: SequenceGroup }
   /** Later: a running sequence is computing what it can then share. */
-  | { readonly type: "wait"; readonly reason: WaitReason };
+  | { readonly type: "wait"; readonly reason: "shared_prefix" | "sibling_prompt" };
 
 const ADMIT: Sharing = { type: "admit" };
 

@@ -124,7 +124,10 @@ export class Scheduler {
     const groups = makeSequenceGroups(request, { firstId: this.#nextSequenceId, maxModelLen });
     this.#nextSequenceId += request.sequences.length;
     this.#queues.add(request.id, groups);
-    for (const group of groups) this.#commit.reportQueued(group);
+    for (const group of groups) {
+      this.#commit.reportQueued(group);
+      this.#admissions.noteWaiting(group);
+    }
   }
 
   /**
@@ -244,6 +247,7 @@ export class Scheduler {
     const victim = this.#queues.preemptLast();
     for (const { id } of holders) this.#blocks.free(id, "preempt");
     victim.preempt();
+    this.#admissions.noteWaiting(victim);
     victim.numPreemptions++;
     this.#counters.countPreemption();
     return victim;
