@@ -2,7 +2,7 @@ import { invariant } from "../base/invariant.ts";
 import type {
   Batch,
   BlockCopy,
-  SampledToken,
+  ChunkResult,
   SampleRequest,
   ScheduledChunk,
 } from "../core/batch.ts";
@@ -92,17 +92,25 @@ function sampleRequest(sequence: Sequence): SampleRequest {
   };
 }
 
-/** Fails unless `sampled` has one entry per chunk with a `sample`, in the order of the chunks. */
-export function checkSampled(batch: Batch, sampled: readonly SampledToken[]): void {
-  const asked = batch.chunks.filter((chunk) => chunk.sample !== undefined);
-  invariant(
-    asked.length === sampled.length,
-    `step ${batch.step} drew ${sampled.length} tokens, asked were ${asked.length}`,
-  );
-  asked.forEach(({ sequenceId }, i) =>
+/** Fails unless there is one result with one output per chunk with a `sample`, in the chunks' order. */
+export function checkResults({ step, chunks }: Batch, results: readonly ChunkResult[]): void {
+  let numAsked = 0;
+  for (const { sample, sequenceId } of chunks) {
+    if (sample === undefined) continue;
+    const result = results[numAsked++];
+    if (result === undefined) continue;
     invariant(
-      sampled[i]!.sequenceId === sequenceId,
-      `step ${batch.step} drew for sequence ${sampled[i]!.sequenceId}, asked was ${sequenceId}`,
-    )
+      result.sequenceId === sequenceId,
+      `step ${step} has a result of sequence ${result.sequenceId}, asked was ${sequenceId}`,
+    );
+    const { length } = result.outputs;
+    invariant(
+      length === 1,
+      `step ${step} has ${length} outputs of sequence ${sequenceId}, asked was 1`,
+    );
+  }
+  invariant(
+    numAsked === results.length,
+    `step ${step} has ${results.length} results, asked were ${numAsked}`,
   );
 }

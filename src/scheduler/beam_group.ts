@@ -1,5 +1,5 @@
 import { invariant } from "../base/invariant.ts";
-import type { SampledToken, TokenLogprob } from "../core/batch.ts";
+import type { TokenLogprob, TokenOutput } from "../core/batch.ts";
 import { type BeamSearchParams, numCandidates } from "../core/beam_search_params.ts";
 import type { ErrorData } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
@@ -177,7 +177,7 @@ export class BeamGroup implements SequenceGroup {
     return beamsCannotGrow(beams, blocks, blocks.pins?.numBlocks ?? 0);
   }
 
-  update(beam: Sequence, { topLogprobs }: SampledToken): void {
+  update(beam: Sequence, { topLogprobs }: TokenOutput): void {
     invariant(topLogprobs !== undefined, `beam ${beam.id} has no candidates`);
     this.#candidates.set(beam, topLogprobs);
   }

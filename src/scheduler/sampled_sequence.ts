@@ -1,4 +1,4 @@
-import type { SampledToken } from "../core/batch.ts";
+import type { TokenOutput } from "../core/batch.ts";
 import type { ErrorData } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
@@ -61,7 +61,7 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
     this.numComputedTokens = 0;
   }
 
-  update(_: Sequence, { sequenceId: __, ...report }: SampledToken, sink: OutputSink): void {
+  update(_: Sequence, { type: __, ...report }: TokenOutput, sink: OutputSink): void {
     this.append(report.token);
     const reason = finishReason(this, report.token, sink.maxModelLen);
     if (reason === undefined) sink.report(this, this, report);

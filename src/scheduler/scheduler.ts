@@ -1,12 +1,12 @@
 import { invariant } from "../base/invariant.ts";
-import type { Batch, SampledToken } from "../core/batch.ts";
+import type { Batch, ChunkResult } from "../core/batch.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { DecisionListener } from "../kvcache/cache_listener.ts";
-import { BatchPlan, checkSampled } from "./batch_plan.ts";
+import { BatchPlan, checkResults } from "./batch_plan.ts";
 import { AdmissionControl, type TokensListener } from "./admission_control.ts";
 import { checkHolders } from "./audit.ts";
 import { Counters } from "./counters.ts";
@@ -169,18 +169,17 @@ export class Scheduler {
   }
 
   /**
-   * Takes in what a step has drawn, one entry per chunk with a `sample`, in the order of the
-   * chunks. Returns the events of this step and those since the last, in order.
+   * Takes in the results of a step, one per chunk with a `sample`, in the order of the chunks. Returns the events of this step and those since the last, in order.
    */
-  commit(batch: Batch, sampled: readonly SampledToken[]): TokenEvent[] {
+  commit(batch: Batch, results: readonly ChunkResult[]): TokenEvent[] {
     invariant(
       this.#inFlight === batch,
       `commit of step ${batch.step}, which is not in flight`,
     );
-    checkSampled(batch, sampled);
+    checkResults(batch, results);
     this.#inFlight = undefined;
     this.#blocks.markCopied();
-    this.#commit.updateFromOutput(batch, sampled);
+    this.#commit.updateFromOutput(batch, results);
     return this.takeEvents();
   }
 

@@ -1,4 +1,4 @@
-import type { BlockCopy, SampledToken } from "../core/batch.ts";
+import type { BlockCopy, TokenOutput } from "../core/batch.ts";
 import type { ErrorData } from "../core/errors.ts";
 import type { BlockId, RequestId, SequenceId } from "../core/ids.ts";
 import type { FinishReason } from "../core/token_event.ts";
@@ -95,8 +95,8 @@ export interface SequenceGroup {
   outOfBlocks(blocks: BlockManager, plan?: StepPlan): ErrorData;
   /** Its blocks have been taken back; it waits, and computes again what is not cached. */
   preempt(): void;
-  /** Takes what the newest token of a member has drawn. */
-  update(member: Sequence, drawn: SampledToken, sink: OutputSink): void;
+  /** Takes a token that was drawn for a member that runs. */
+  update(member: Sequence, drawn: TokenOutput, sink: OutputSink): void;
   /** All results of a step that had chunks of it are taken. */
   endStep(sink: OutputSink): void;
 }

@@ -1,4 +1,10 @@
-import type { Batch, SampledToken, ScheduledChunk } from "../core/batch.ts";
+import type {
+  Batch,
+  ChunkOutput,
+  ChunkResult,
+  DrawFailure,
+  ScheduledChunk,
+} from "../core/batch.ts";
 import type { FinishReason, TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { DecisionListener } from "../kvcache/cache_listener.ts";
@@ -22,6 +28,9 @@ export interface StepCommitOptions {
 
 /** The step in flight as far as its results are taken in by it: one group and sequence per chunk. */
 type InFlight = Pick<BatchPlan, "groups" | "sequences">;
+
+/** What a chunk hands back that asks for nothing. */
+const NO_OUTPUTS: readonly ChunkOutput[] = [];
 
 const NOTHING: InFlight = { groups: [], sequences: [] };
 
@@ -63,23 +72,28 @@ export class StepCommit implements OutputSink {
     this.#inFlight = plan;
   }
 
-  /** The step in flight has drawn `sampled`, one entry per chunk with a `sample`. */
-  updateFromOutput({ chunks }: Batch, sampled: readonly SampledToken[]): void {
+  /** The step in flight has these results, one per chunk with a `sample`. */
+  updateFromOutput({ chunks }: Batch, results: readonly ChunkResult[]): void {
     const { groups, sequences } = this.#inFlight;
     let numTaken = 0;
-    const draws = chunks.map(({ sample }) => sample && sampled[numTaken++]);
+    const outputs = chunks.map(({ sample }) => sample ? results[numTaken++]!.outputs : NO_OUTPUTS);
+    const failures = outputs.map(failureOf);
     // While all are in flight, so that the beams of a search that fails keep their tables for now.
-    draws.forEach((drawn, i) => {
-      if (drawn?.failure === undefined || sequences[i]!.state === "finished") return;
-      this.end(groups[i]!, { finishReason: "error", error: nonfiniteLogits(drawn.failure) });
+    failures.forEach((failure, i) => {
+      if (failure === undefined || sequences[i]!.state === "finished") return;
+      this.end(groups[i]!, { finishReason: "error", error: nonfiniteLogits(failure) });
     });
     this.#inFlight = NOTHING;
     chunks.forEach((chunk, i) => {
-      if (this.#takeChunk(sequences[i]!, chunk, draws[i])) {
-        groups[i]!.update(sequences[i]!, draws[i]!, this);
+      const sequence = sequences[i]!;
+      this.#takeChunk(sequence, chunk, failures[i]);
+      for (const output of outputs[i]!) {
+        const isTaken = output.type === "token" && sequence.state === "running";
+        if (isTaken) groups[i]!.update(sequence, output, this);
       }
     });
-    for (const [i, group] of groups.entries()) {
+    for (let i = 0; i < groups.length; i++) {
+      const group = groups[i]!;
       const isLastChunk = groups[i + 1] !== group;
       if (isLastChunk && group.state === "running") group.endStep(this);
     }
@@ -130,20 +144,22 @@ export class StepCommit implements OutputSink {
     this.#blocks.free(id);
   }
 
-  /** Notes what a chunk has computed; returns whether its sequence goes on with what it has drawn. */
-  #takeChunk(sequence: Sequence, chunk: ScheduledChunk, drawn: SampledToken | undefined): boolean {
+  /** Notes what a chunk has computed, and frees the blocks of a sequence that has ended meanwhile. */
+  #takeChunk(sequence: Sequence, chunk: ScheduledChunk, failure: DrawFailure | undefined): void {
     const end = chunk.start + chunk.tokens.length;
     this.#counters.countChunk(sequence, chunk);
-    if (drawn?.failure !== undefined) {
-      this.#blocks.discard(sequence.id, sequence.allTokens, drawn.failure.numSoundTokens);
-      return false;
+    if (failure !== undefined) {
+      this.#blocks.discard(sequence.id, sequence.allTokens, failure.numSoundTokens);
+      return;
     }
     this.#blocks.markComputed(sequence.id, sequence.allTokens, end);
-    if (sequence.state === "finished") {
-      this.#blocks.free(sequence.id);
-      return false;
-    }
-    sequence.numComputedTokens = end;
-    return drawn !== undefined;
+    if (sequence.state === "finished") this.#blocks.free(sequence.id);
+    else sequence.numComputedTokens = end;
   }
+}
+
+/** Why one of these could not be drawn; undefined if all were. */
+function failureOf(outputs: readonly ChunkOutput[]): DrawFailure | undefined {
+  for (const output of outputs) if (output.type === "failed") return output.failure;
+  return undefined;
 }

@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { InvariantError } from "../../src/base/invariant.ts";
-import { BatchPlan, checkSampled } from "../../src/scheduler/batch_plan.ts";
+import { BatchPlan, checkResults } from "../../src/scheduler/batch_plan.ts";
 import { SampledSequence } from "../../src/scheduler/sampled_sequence.ts";
 import { samplingParams } from "../support/requests.ts";
 
@@ -67,14 +67,19 @@ Deno.test("BatchPlan numbers a draw by the sequence's outputs, not by its positi
   assertEquals(Object.hasOwn(sample!, "numLogprobs"), false);
 });
 
-Deno.test("checkSampled() wants one draw per sampling chunk, in order", () => {
+Deno.test("checkResults() wants one result with one output per sampling chunk, in order", () => {
   const plan = new BatchPlan(4);
   put(plan, sequenceOf(1, 1), 1, [0]);
   put(plan, sequenceOf(2, 1), 1, [1]);
   put(plan, sequenceOf(3, 9), 2, [2]);
   const batch = plan.toBatch(0);
-  const [one, two] = [{ sequenceId: 1, token: 0 }, { sequenceId: 2, token: 0 }];
-  checkSampled(batch, [one, two]);
-  assertThrows(() => checkSampled(batch, [one]), InvariantError, "drew 1 tokens, asked were 2");
-  assertThrows(() => checkSampled(batch, [two, one]), InvariantError, "drew for sequence 2");
+  const outputs = [{ type: "token", token: 0 } as const];
+  const [one, two] = [{ sequenceId: 1, outputs }, { sequenceId: 2, outputs }];
+  checkResults(batch, [one, two]);
+  assertThrows(() => checkResults(batch, [one]), InvariantError, "has 1 results, asked were 2");
+  assertThrows(() => checkResults(batch, [two, one]), InvariantError, "of sequence 2, asked was 1");
+  const three = [one, two, { sequenceId: 3, outputs }];
+  assertThrows(() => checkResults(batch, three), InvariantError, "has 3 results, asked were 2");
+  const twice = { sequenceId: 2, outputs: [...outputs, ...outputs] };
+  assertThrows(() => checkResults(batch, [one, twice]), InvariantError, "2 outputs of sequence 2");
 });

@@ -136,7 +136,7 @@ Deno.test("Scheduler.commit() hands on log-probabilities and drops nothing", () 
   const batch = rig.scheduler.schedule()!;
   const topLogprobs = [{ token: 4, logprob: -0.1 }];
   const [event] = rig.scheduler.commit(batch, [
-    { sequenceId: 0, token: 4, logprob: -0.1, topLogprobs },
+    { sequenceId: 0, outputs: [{ type: "token", token: 4, logprob: -0.1, topLogprobs }] },
   ]);
   assertEquals(event, {
     requestId: "a",
@@ -154,7 +154,7 @@ Deno.test("Scheduler.commit() wants the batch that is in flight, and its draws",
   const batch = rig.scheduler.schedule()!;
   assertThrows(() => rig.scheduler.schedule(), InvariantError, "in flight");
   assertThrows(() => rig.scheduler.commit({ ...batch }, []), InvariantError, "not in flight");
-  assertThrows(() => rig.scheduler.commit(batch, []), InvariantError, "drew 0 tokens");
+  assertThrows(() => rig.scheduler.commit(batch, []), InvariantError, "0 results, asked were 1");
 });
 
 Deno.test("Scheduler.abort() of a waiting sequence ends it at once", () => {

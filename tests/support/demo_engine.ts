@@ -1,6 +1,6 @@
 import { loadModelConfig } from "../../models/model_config.ts";
 import { modelFamily } from "../../models/registry.ts";
-import type { Batch, SampledToken } from "../../src/core/batch.ts";
+import type { Batch, ChunkResult, TokenOutput } from "../../src/core/batch.ts";
 import type { BeamSearchParams } from "../../src/core/beam_search_params.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { EngineStats } from "../../src/core/engine_stats.ts";
@@ -69,7 +69,7 @@ export interface Arrival {
 /** What came of one sequence. */
 export interface Outcome {
   readonly tokens: TokenId[];
-  readonly sampled: Pick<SampledToken, "logprob" | "topLogprobs">[];
+  readonly sampled: Pick<TokenOutput, "logprob" | "topLogprobs">[];
   finish?: TokenEvent["finishReason"];
   error?: TokenEvent["error"];
 }
@@ -194,7 +194,7 @@ export class DemoEngine {
     return outcomes;
   }
 
-  async #run(batch: Batch, afterRun: (batch: Batch) => Promise<void>): Promise<SampledToken[]> {
+  async #run(batch: Batch, afterRun: (batch: Batch) => Promise<void>): Promise<ChunkResult[]> {
     const sampled = await this.#runner.run(batch);
     await afterRun(batch);
     return sampled;
