@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { ReplayLog } from "../../src/base/replay_log.ts";
-import type { EngineInfo, EngineStats } from "../../src/core/engine_config.ts";
+import type { EngineInfo } from "../../src/core/engine_config.ts";
+import type { EngineStats } from "../../src/core/engine_stats.ts";
 import { EngineUnavailableError, RequestError } from "../../src/core/errors.ts";
 import type {
   EnginePort,

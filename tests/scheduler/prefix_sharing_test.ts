@@ -331,7 +331,9 @@ Deno.test("Scheduler says who waits and why", () => {
   rig.add(samplesOf("c", range(50, 17)));
   rig.step();
   const waits = decisions.flatMap((decision) =>
-    decision.type === "wait" ? [[decision.sequenceId, decision.reason, decision.numNeeded]] : []
+    decision.type === "wait" && "numFree" in decision
+      ? [[decision.sequenceId, decision.reason, decision.numNeeded]]
+      : []
   );
   assertEquals(waits, [[1, "sibling_prompt", 3], [2, "shared_prefix", 3], [3, "blocks", 5]]);
   const types = decisions.map(({ type }) => type);
