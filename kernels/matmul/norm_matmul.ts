@@ -59,7 +59,7 @@ export type NormProductBuffers =
 
 /**
  * A matrix product of normalized rows: in one call for the tiles whose norm is fused, for the others
- * by way of `normed`, f32 [R, K]. Rows that are drawn from are packed on the way.
+ * by way of `normed`, f32 [R, K]. Rows that are drawn from are gathered on the way.
  */
 export function normMatmulCalls(
   { eps, ...whole }: Product & { eps: number },

@@ -13,7 +13,7 @@ import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims, stepWgsl } from "../step.ts"
 
 type Shape = Readonly<{ K: number; EPS: number; GATHER: boolean; LANES: number }>;
 
-/** Normalized rows as `quantizeRows` gives them; with `GATHER`, those that are drawn from, packed. */
+/** Normalized rows as `quantizeRows` gives them; with `GATHER`, those that are drawn from, gathered. */
 export const normQuantize: Kernel<Shape> = {
   name: "norm_quantize",
   source: stepWgsl + span + source,

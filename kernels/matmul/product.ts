@@ -1,16 +1,16 @@
 import type { KernelCall } from "../../src/device/kernel.ts";
 import { gemm, gemmCalls } from "./gemm.ts";
-import { matrixGemm, matrixGemmCalls } from "./matrix_gemm.ts";
+import { gemmSubgroupMatrix, gemmSubgroupMatrixCalls } from "./gemm_subgroup_matrix.ts";
 import { matmul, matmulCalls, type Product, type ProductBuffers } from "./matmul.ts";
 import { normMatmul, normMatmulCalls, type NormProductBuffers } from "./norm_matmul.ts";
-import { packedGemm } from "./packed_gemm.ts";
-import { packedMatmul } from "./packed_matmul.ts";
+import { w8a8Gemm } from "./w8a8_gemm.ts";
+import { w8a8Matmul } from "./w8a8_matmul.ts";
 import {
-  isPacked,
-  packedNormProductCalls,
-  packedProductCalls,
+  isW8a8,
   type QuantizedRows,
-} from "./packed_product.ts";
+  w8a8NormProductCalls,
+  w8a8ProductCalls,
+} from "./w8a8_product.ts";
 import { tilesOf } from "../tuning/product_tiles.ts";
 import { ROWS_WORD } from "../rows.ts";
 import type { StepDims } from "../step.ts";
@@ -18,8 +18,8 @@ import type { Tuning } from "../tuning/tuning.ts";
 
 /**
  * One matrix product for any number of rows: `matmul` for few, and where the tuning has tiles for them
- * `gemm` or `matrix_gemm` for many. Exactly one of their calls for each part of the matrix runs in a step.
- * All calls bear the product's label. Where the product {@link isPacked}, and for `matrix_gemm`, its rows
+ * `gemm` or `gemm_subgroup_matrix` for many. Exactly one of their calls for each part of the matrix runs in a step.
+ * All calls bear the product's label. Where the product {@link isW8a8}, and for `gemm_subgroup_matrix`, its rows
  * become `codes` and `scales` first, which products one after the other may share.
  */
 export function productCalls(
@@ -27,12 +27,12 @@ export function productCalls(
   buffers: QuantizedRows & ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  if (isPacked(product, tuning)) return packedProductCalls(product, buffers, tuning);
+  if (isW8a8(product, tuning)) return w8a8ProductCalls(product, buffers, tuning);
   const own = { ...tuning, ...tilesOf(tuning, product.label) };
   return [
     ...matmulCalls(product, buffers, own),
     ...gemmCalls(product, buffers, own),
-    ...matrixGemmCalls(product, buffers, own),
+    ...gemmSubgroupMatrixCalls(product, buffers, own),
   ];
 }
 
@@ -42,13 +42,13 @@ export function normProductCalls(
   buffers: QuantizedRows & NormProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  if (isPacked(product, tuning)) return packedNormProductCalls(product, buffers, tuning);
+  if (isW8a8(product, tuning)) return w8a8NormProductCalls(product, buffers, tuning);
   const { step, normed: x, codes, scales, w, y } = buffers;
   const own = { ...tuning, ...tilesOf(tuning, product.label) };
   return [
     ...normMatmulCalls(product, buffers, own),
     ...gemmCalls(product, { step, x, w, y }, own),
-    ...matrixGemmCalls(product, { step, x, codes, scales, w, y }, own),
+    ...gemmSubgroupMatrixCalls(product, { step, x, codes, scales, w, y }, own),
   ];
 }
 
@@ -56,20 +56,20 @@ export function normProductCalls(
 export interface ProductCall extends Pick<Product, "label" | "rows" | "n" | "k"> {
   readonly dtype: string;
   /** Whether its activations are int8. */
-  readonly isPacked: boolean;
+  readonly isW8a8: boolean;
 }
 
 /** The product that a call belongs to, the whole of it where its matrix is in parts; undefined for the call of another kernel. */
 export function productOf(
   { label, kernelName, constants }: KernelCall<StepDims>,
 ): ProductCall | undefined {
-  const isPacked = [packedMatmul.name, packedGemm.name].includes(kernelName);
-  const plain = [matmul.name, normMatmul.name, gemm.name, matrixGemm.name];
-  if (!isPacked && !plain.includes(kernelName)) {
+  const isW8a8 = [w8a8Matmul.name, w8a8Gemm.name].includes(kernelName);
+  const plain = [matmul.name, normMatmul.name, gemm.name, gemmSubgroupMatrix.name];
+  if (!isW8a8 && !plain.includes(kernelName)) {
     return undefined;
   }
   const { Y_STRIDE, K, WEIGHT_DTYPE, ROWS_WORD: word } = constants;
   const rows = word === ROWS_WORD.samples ? "samples" : "tokens";
   const [n, k, dtype] = [Number(Y_STRIDE), Number(K), String(WEIGHT_DTYPE)];
-  return { label, rows, n, k, dtype, isPacked };
+  return { label, rows, n, k, dtype, isW8a8 };
 }

@@ -55,7 +55,7 @@ function roundToEven(value: number): number {
   return nearest - value === 0.5 && nearest % 2 !== 0 ? nearest - 1 : nearest;
 }
 
-/** Quantizes the rows `x` of a step's tokens, f32 [T, K], for {@link packedMatmul} and `packed_gemm`. */
+/** Quantizes the rows `x` of a step's tokens, f32 [T, K], for {@link w8a8Matmul} and `w8a8_gemm`. */
 export function quantizeRowsCall(
   { label, k, lanes }: { label: string; k: number; lanes: number },
   buffers: Readonly<Record<"step" | "x" | "codes" | "scales", DeviceBuffer>>,

@@ -10,7 +10,7 @@ import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims, stepWgsl } from "../step.ts"
 
 type Shape = Readonly<{ E: number; EPS: number; GATHER: boolean; LANES: number }>;
 
-/** Normalizes rows; with `GATHER`, only those that are drawn from, packed together. */
+/** Normalizes rows; with `GATHER`, only those that are drawn from, gathered. */
 export const rmsNorm: Kernel<Shape> = {
   name: "rms_norm",
   source: stepWgsl + source,

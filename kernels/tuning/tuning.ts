@@ -1,7 +1,7 @@
 import type { Int8Activations } from "../../src/core/weight_format.ts";
 import type { Capabilities } from "../../src/device/capabilities.ts";
 import { type MatrixTile, matrixTilesOf, matrixUnitOf } from "./matrix_tuning.ts";
-import { GPU_PACKED, type PackedTuning, SOFTWARE_PACKED } from "./packed_tuning.ts";
+import { GPU_W8A8, SOFTWARE_W8A8, type W8a8Tuning } from "./w8a8_tuning.ts";
 
 /** A register tile of `matmul` and the number of rows it serves, `[minRows, maxRows]`. */
 export interface MatmulTile {
@@ -49,7 +49,7 @@ export interface ProductTiles {
   readonly matmulTiles: readonly MatmulTile[];
   /** From the least `minRows` of these on, `gemm` takes over from `matmul`; none for never. */
   readonly gemmTiles: readonly GemmTile[];
-  /** From the least `minRows` of these on, `matrix_gemm` takes over from `gemm`; none for never. */
+  /** From the least `minRows` of these on, `gemm_subgroup_matrix` takes over from `gemm`; none for never. */
   readonly matrixTiles: readonly MatrixTile[];
 }
 
@@ -69,9 +69,9 @@ export interface Tuning extends ProductTiles {
   /** `gemm` may stage weights that are f16 as f16. */
   readonly stageF16: boolean;
   /** Products of int8 and int4 weights quantize their activations and multiply integers. */
-  readonly packedDot: boolean;
+  readonly usesW8a8: boolean;
   /** The shapes of these. */
-  readonly packed: PackedTuning;
+  readonly w8a8: W8a8Tuning;
   /**
    * Lanes that reduce one row in `rms_norm` (as many as in a workgroup of tiles that fuse it), and at least
    * in the last phase of sampling; powers of two.
@@ -125,8 +125,8 @@ export const SOFTWARE_TUNING: Tuning = {
   gemmTiles: [],
   matrixTiles: [],
   stageF16: false,
-  packedDot: false,
-  packed: SOFTWARE_PACKED,
+  usesW8a8: false,
+  w8a8: SOFTWARE_W8A8,
   normLanes: 8,
   sampleLanes: 8,
   partLanes: 8,
@@ -188,8 +188,8 @@ export const GPU_TUNING: Tuning = {
   ],
   matrixTiles: [],
   stageF16: false,
-  packedDot: false,
-  packed: GPU_PACKED,
+  usesW8a8: false,
+  w8a8: GPU_W8A8,
   normLanes: 64,
   sampleLanes: 256,
   partLanes: 64,
@@ -232,7 +232,7 @@ export function tuningFor(
     stageF16: hasF16,
     matrixTiles,
     // Matrix units do many rows faster and without rounding to int8; few rows wait for weights anyway.
-    packedDot: int8Activations === "auto"
+    usesW8a8: int8Activations === "auto"
       ? capabilities.hasPackedDot && !isSoftware && matrixTiles.length === 0
       : int8Activations === "on",
   };
@@ -269,14 +269,14 @@ export function addsAlike(a: Tuning, b: Tuning): boolean {
 function orderOfAdditions(tuning: Tuning): string {
   const { matmulTiles, matmulRun, normLanes, sampleLanes, partLanes } = tuning;
   const { fusedVocabSize, splitLen, attendsByWorkgroup, shuffleLanes, positionTile } = tuning;
-  const { packedDot, packed } = tuning;
+  const { usesW8a8, w8a8 } = tuning;
   const isShared = addsOverSubgroups(tuning);
   const lanes = matmulTiles.map((tile) => tile.slices * (isShared ? tile.lanes : 1));
   return JSON.stringify([
     ...[isShared, [...new Set(lanes)], matmulRun, normLanes],
     ...[tuning.gemmTiles.length > 0, tuning.matrixTiles.length > 0],
     ...[sampleLanes, partLanes, fusedVocabSize, splitLen, attendsByWorkgroup, shuffleLanes],
-    ...[positionTile, packedDot, packed.slices],
+    ...[positionTile, usesW8a8, w8a8.slices],
   ]);
 }
 

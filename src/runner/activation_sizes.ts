@@ -1,5 +1,5 @@
-import { halvedRowsBytes } from "../../kernels/matmul/matrix_gemm.ts";
-import { quantizedRowsBytes } from "../../kernels/matmul/packed_product.ts";
+import { castRowsBytes } from "../../kernels/matmul/gemm_subgroup_matrix.ts";
+import { quantizedRowsBytes } from "../../kernels/matmul/w8a8_product.ts";
 import { partsWords } from "../../kernels/sampling/sampling.ts";
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
 import { MAX_GRID, type Tuning } from "../../kernels/tuning/tuning.ts";
@@ -25,15 +25,15 @@ export interface ActivationSizes {
 export function activationSizes(model: ModelConfig, tuning: Tuning): ActivationSizes {
   const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = model;
   const widest = Math.max(hiddenSize, numHeads * headDim, intermediateSize);
-  const quantized = quantizedRowsBytes(tuning.packedDot ? 1 : 0, widest);
-  const halves = tuning.matrixTiles.some(({ unit }) => unit.type === "f16");
-  const halved = halvedRowsBytes(halves ? 1 : 0, widest);
+  const quantized = quantizedRowsBytes(tuning.usesW8a8 ? 1 : 0, widest);
+  const usesF16Units = tuning.matrixTiles.some(({ unit }) => unit.type === "f16");
+  const cast = castRowsBytes(usesF16Units ? 1 : 0, widest);
   return {
     perToken: {
       hidden: hiddenSize,
       normed: hiddenSize,
-      codes: Math.max(quantized.codes, halved.codes) / 4,
-      scales: Math.max(quantized.scales, halved.scales) / 4,
+      codes: Math.max(quantized.codes, cast.codes) / 4,
+      scales: Math.max(quantized.scales, cast.scales) / 4,
       qkv: (numHeads + 2 * numKvHeads) * headDim,
       attended: numHeads * headDim,
       inner: intermediateSize,

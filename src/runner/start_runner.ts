@@ -62,7 +62,7 @@ function engineInfo(
 
 /** Whether there are quantized weights, and activations are quantized for them. */
 function multipliesInt8(device: Device, engine: EngineConfig): boolean {
-  return engine.quantization !== undefined && ownTuning(device, engine).packedDot;
+  return engine.quantization !== undefined && ownTuning(device, engine).usesW8a8;
 }
 
 /** What is as the configuration has it. */

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { embedTokensCalls } from "../../kernels/weights/embed_tokens.ts";
 import { type Epilogue, matmulCalls } from "../../kernels/matmul/matmul.ts";
-import { packedMatmulCalls } from "../../kernels/matmul/packed_matmul.ts";
+import { w8a8MatmulCalls } from "../../kernels/matmul/w8a8_matmul.ts";
 import {
   PANEL_ROWS,
   panelExtent,
@@ -14,7 +14,7 @@ import { isQuantized } from "../../src/core/weight_format.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { type Contents, gpuTest, noise, runBoth, runOn, worstError } from "../support/agreement.ts";
-import { runPacked } from "../support/packed_fixture.ts";
+import { runW8a8 } from "../support/w8a8_fixture.ts";
 import { packStep } from "../support/step_fixture.ts";
 import { weightFixture } from "../support/weight_fixture.ts";
 
@@ -148,15 +148,15 @@ Deno.test("a definition gives the same from an image as from a buffer", async ()
 });
 
 tuningTest(
-  "packed_matmul gives the same bits from an image as from a buffer",
+  "w8a8_matmul gives the same bits from an image as from a buffer",
   async (gpu, tuning) => {
-    const packed = { ...tuning, packedDot: true };
+    const w8a8 = { ...tuning, usesW8a8: true };
     for (const dtype of ["int8g32", "int4g128"] as const) {
       for (const rows of [1, 3, 9]) {
         const test = { n: 70, k: 288, rows, dtype, epilogue: "silu" } as const;
         const [fromBuffer, fromImage] = [
-          await runPacked(gpu, packedMatmulCalls, packed, test),
-          await runPacked(gpu, packedMatmulCalls, packed, { ...test, isImage: true }),
+          await runW8a8(gpu, w8a8MatmulCalls, w8a8, test),
+          await runW8a8(gpu, w8a8MatmulCalls, w8a8, { ...test, isImage: true }),
         ];
         assertEquals(fromImage.actual.u32, fromBuffer.actual.u32, `${dtype}, ${rows} rows`);
         assertEquals(fromImage.expected.u32, fromBuffer.expected.u32, `${dtype}, definition`);

@@ -21,7 +21,7 @@ Deno.test("tuningFor() multiplies int8 activations where that is asked for, or a
   const { capabilities } = new ReferenceDevice();
   const gpu = { ...capabilities, tier: "baseline" as const };
   const packs = (of: Partial<Capabilities>, int8Activations?: "auto" | "on" | "off") =>
-    tuningFor({ ...gpu, ...of }, int8Activations && { int8Activations }).packedDot;
+    tuningFor({ ...gpu, ...of }, int8Activations && { int8Activations }).usesW8a8;
   const can = { hasPackedDot: true };
   assertEquals([packs(can), packs(can, "off"), packs(can, "auto")], [false, false, true]);
   assertEquals([packs({}, "auto"), packs({}, "on")], [false, true]);
@@ -79,7 +79,7 @@ Deno.test("addsAlike() holds deterministic tunings alike that differ in tiles al
   const unlike: Partial<Tuning>[] = [
     ...[{ matmulTiles: lessSlices }, { matmulRun: 1 }, { gemmTiles: GPU_TUNING.gemmTiles }],
     ...[{ splitLen: 128 }, { attendsByWorkgroup: false }, { positionTile: 2 }, { normLanes: 32 }],
-    ...[{ packedDot: true }, { packed: { ...one.packed, slices: 1 } }],
+    ...[{ usesW8a8: true }, { w8a8: { ...one.w8a8, slices: 1 } }],
     ...[{ shuffleLanes: 8 }, { matrixTiles }],
     ...[{ matmulSubgroups: true }, { isDeterministic: false }, { partLanes: 32 }],
   ];

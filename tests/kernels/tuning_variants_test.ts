@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { gemm, gemmCalls, gemmWorkgroupBytes } from "../../kernels/matmul/gemm.ts";
 import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
-import { packedGemm } from "../../kernels/matmul/packed_gemm.ts";
-import { packedMatmul } from "../../kernels/matmul/packed_matmul.ts";
+import { w8a8Gemm } from "../../kernels/matmul/w8a8_gemm.ts";
+import { w8a8Matmul } from "../../kernels/matmul/w8a8_matmul.ts";
 import { tilesOf } from "../../kernels/tuning/product_tiles.ts";
 import { quantizeRows } from "../../kernels/matmul/quantize_rows.ts";
 import { partsWords } from "../../kernels/sampling/sampling.ts";
@@ -168,7 +168,7 @@ Deno.test("tuningDigest() is another for other tiers, features and tiles, else t
     ["baseline", { ...gpu, matrixTiles: matrixTilesOf({ ...UNIT, type: "f16" }) }],
     ["baseline", { ...gpu, matrixTiles: matrixTilesOf({ ...UNIT, type: "f32" }) }],
     ["baseline", { ...gpu, splitLen: 32 }],
-    ["baseline", { ...gpu, packed: { ...gpu.packed, quantizeLanes: 32 } }],
+    ["baseline", { ...gpu, w8a8: { ...gpu.w8a8, quantizeLanes: 32 } }],
     ["baseline", tuningOf("baseline", true)],
     ["baseline", { ...gpu, gemmTiles: gpu.gemmTiles.map((tile) => ({ ...tile, inputs: 128 })) }],
   ];
@@ -179,7 +179,7 @@ Deno.test("tuningDigest() is another for other tiers, features and tiles, else t
 Deno.test("tuningDigest() is another when a template is", () => {
   const gpu = tuningOf("baseline");
   const digest = tuningDigest("baseline", gpu);
-  for (const kernel of [gemm, packedGemm, packedMatmul, quantizeRows]) {
+  for (const kernel of [gemm, w8a8Gemm, w8a8Matmul, quantizeRows]) {
     const { source } = kernel;
     try {
       Object.assign(kernel, { source: source + "// another" });

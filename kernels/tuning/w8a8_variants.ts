@@ -1,11 +1,11 @@
 import type { Tier } from "../../src/device/capabilities.ts";
-import type { PackedGemmTile, PackedTile } from "./packed_tuning.ts";
-import { isPackedGemmTile, type PackedProductTile, withPackedTile } from "./product_tiles.ts";
+import type { W8a8GemmTile, W8a8Tile } from "./w8a8_tuning.ts";
+import { isW8a8GemmTile, type W8a8ProductTile, withW8a8Tile } from "./product_tiles.ts";
 import type { Tuning } from "./tuning.ts";
 import { ROW_CLASSES, type RowClass, type TuningVariant, withDefault } from "./tuning_variants.ts";
 
-type TileShape = Omit<PackedTile, "minRows" | "maxRows">;
-type GemmShape = Omit<PackedGemmTile, "minRows" | "maxRows">;
+type TileShape = Omit<W8a8Tile, "minRows" | "maxRows">;
+type GemmShape = Omit<W8a8GemmTile, "minRows" | "maxRows">;
 
 const tile = (rows: number, outputs: number, lanes: number, run = 1): TileShape => ({
   ...{ rows, outputs, lanes, run },
@@ -41,7 +41,7 @@ const GPU_TILES: readonly (readonly (TileShape | GemmShape)[])[] = [
  *
  * All add up in the same order, so that no choice among them shows in any bit.
  */
-export function packedVariants(
+export function w8a8Variants(
   tier: Tier,
   label: string,
   rows: RowClass,
@@ -50,15 +50,15 @@ export function packedVariants(
   const tiles = (tier === "software" ? SOFTWARE_TILES : GPU_TILES)[ROW_CLASSES.indexOf(rows)]!;
   return withDefault(tiles.map((shape) => ({
     name: tileName(shape),
-    apply: (to: Tuning) => withPackedTile(to, label, { ...shape, minRows, maxRows }),
+    apply: (to: Tuning) => withW8a8Tile(to, label, { ...shape, minRows, maxRows }),
   })));
 }
 
-function tileName(shape: Omit<PackedProductTile, "minRows" | "maxRows">): string {
-  if (isPackedGemmTile(shape)) {
+function tileName(shape: Omit<W8a8ProductTile, "minRows" | "maxRows">): string {
+  if (isW8a8GemmTile(shape)) {
     const { rows, columns, laneRows, laneColumns } = shape;
-    return `packed_gemm ${rows}x${columns} by ${laneRows}x${laneColumns}`;
+    return `w8a8_gemm ${rows}x${columns} by ${laneRows}x${laneColumns}`;
   }
-  const { rows, outputs, lanes, run } = shape as PackedTile;
-  return `packed_matmul ${rows}x${outputs}, ${lanes} lanes, ${run} spans in hand`;
+  const { rows, outputs, lanes, run } = shape as W8a8Tile;
+  return `w8a8_matmul ${rows}x${outputs}, ${lanes} lanes, ${run} spans in hand`;
 }

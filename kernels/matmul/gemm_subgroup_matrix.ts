@@ -6,7 +6,7 @@ import {
 } from "../../src/device/kernel.ts";
 import elements from "../weights/_elements.wgsl" with { type: "text" };
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
-import { halveRowsCall } from "./halve_rows.ts";
+import { castRowsF16Call } from "./cast_rows_f16.ts";
 import {
   type Epilogue,
   multiply,
@@ -16,9 +16,9 @@ import {
   productConstants,
   weightRows,
 } from "./matmul.ts";
-import source from "./matrix_gemm.wgsl" with { type: "text" };
+import source from "./gemm_subgroup_matrix.wgsl" with { type: "text" };
 import { type MatrixTile, type MatrixUnit, stagedInputs } from "../tuning/matrix_tuning.ts";
-import type { QuantizedRows } from "./packed_product.ts";
+import type { QuantizedRows } from "./w8a8_product.ts";
 import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
 import { foldGrid, type Tuning } from "../tuning/tuning.ts";
@@ -35,8 +35,8 @@ type Shape =
   & Readonly<{ X_LOAD: number; X_LOADS: number; W_LOADS: number }>;
 
 /** {@link matmul} for many rows, by matrix units; their rows are f16 and scaled where the units' are. */
-export const matrixGemm: Kernel<Shape> = {
-  name: "matrix_gemm",
+export const gemmSubgroupMatrix: Kernel<Shape> = {
+  name: "gemm_subgroup_matrix",
   source: stepWgsl + elements + epilogue + source,
   bindings: [
     { name: "step", access: "read" },
@@ -57,8 +57,8 @@ export const matrixGemm: Kernel<Shape> = {
   },
 };
 
-/** Bytes of {@link QuantizedRows} that `matrix_gemm` needs for so many rows of `k` inputs. */
-export function halvedRowsBytes(rows: number, k: number): { codes: number; scales: number } {
+/** Bytes of {@link QuantizedRows} that `gemm_subgroup_matrix` needs for so many rows of `k` inputs. */
+export function castRowsBytes(rows: number, k: number): { codes: number; scales: number } {
   return { codes: 2 * rows * k, scales: 4 * rows };
 }
 
@@ -66,24 +66,24 @@ export function halvedRowsBytes(rows: number, k: number): { codes: number; scale
  * One matrix product on matrix units, as one call per part of its matrix and tile; each step runs those of
  * the tile that fits its rows. Where the units take f16, the rows become that first, in `codes`.
  */
-export function matrixGemmCalls(
+export function gemmSubgroupMatrixCalls(
   product: Product,
   { step, x, codes, scales, w: matrix, y }: QuantizedRows & ProductBuffers,
   { matrixTiles, normLanes: lanes }: Pick<Tuning, "matrixTiles" | "normLanes">,
 ): KernelCall<StepDims>[] {
   const { label, rows, k } = product;
-  const halved = matrixTiles.filter(({ unit }) => unit.type === "f16");
-  const includes = (count: number) => halved.some((tile) => serves(tile, count));
-  const halving = halved.length === 0
+  const f16Tiles = matrixTiles.filter(({ unit }) => unit.type === "f16");
+  const includes = (count: number) => f16Tiles.some((tile) => serves(tile, count));
+  const casts = f16Tiles.length === 0
     ? []
-    : [halveRowsCall({ label, rows, k, lanes, includes }, { step, x, halves: codes, scales })];
+    : [castRowsF16Call({ label, rows, k, lanes, includes }, { step, x, halves: codes, scales })];
   const products = partProducts(product, matrix).flatMap(({ product, w }) =>
     matrixTiles.map((tile) => {
       const values = tile.unit.type === "f16" ? codes : x;
       return tileCall(product, { step, x: values, scales, w, y }, tile);
     })
   );
-  return [...halving, ...products];
+  return [...casts, ...products];
 }
 
 function tileCall(
@@ -93,7 +93,7 @@ function tileCall(
 ): KernelCall<StepDims> {
   const { label, rows, n } = product;
   const constants = tileConstants(product, tile);
-  return kernelCall(matrixGemm, {
+  return kernelCall(gemmSubgroupMatrix, {
     label,
     constants: { ...constants, ...productConstants(product) },
     buffers,
@@ -136,7 +136,7 @@ export function matrixLanes(tile: MatrixTile): number {
 }
 
 /** Bytes of shared memory of a tile's workgroup. */
-export function matrixGemmBytes(tile: MatrixTile, epilogue: Epilogue): number {
+export function subgroupMatrixBytes(tile: MatrixTile, epilogue: Epilogue): number {
   const { rows, columns, unit } = tile;
   const staged = (unit.type === "f16" ? 2 : 4) * stagedInputs(unit) + 16;
   const sums = 4 * unit.m * unit.n * matrixLanes(tile) / unit.lanes;

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { halveRowsCall, rowScale } from "../../kernels/matmul/halve_rows.ts";
+import { castRowsF16Call, rowScale } from "../../kernels/matmul/cast_rows_f16.ts";
 import { gpuTest, noise, runBoth } from "../support/agreement.ts";
 import { dimsOf, header } from "../support/product_fixture.ts";
 
@@ -25,7 +25,7 @@ Deno.test("rowScale() brings the largest magnitude of a row to [2^14, 2^15), by 
   assertEquals(rowScale(new Float32Array(4)), rowScale(Float32Array.of(1e-38)));
 });
 
-gpuTest("halve_rows agrees with the definition, and with what it halves", async (gpu) => {
+gpuTest("cast_rows_f16 agrees with the definition, and with what it halves", async (gpu) => {
   if (!gpu.capabilities.hasF16) {
     // deno-lint-ignore no-console -- a skip must say why
     return console.warn("skipped: this adapter does not grant shader-f16");
@@ -42,7 +42,7 @@ gpuTest("halve_rows agrees with the definition, and with what it halves", async 
   for (const lanes of [8, 64]) {
     const call = { label: "test", rows: "tokens", k: K, lanes, includes: () => true } as const;
     const run = (output: string) =>
-      runBoth(gpu, contents, (b) => [halveRowsCall(call, b as never)], dimsOf(rows), output);
+      runBoth(gpu, contents, (b) => [castRowsF16Call(call, b as never)], dimsOf(rows), output);
     const scales = await run("scales");
     assertEquals(scales.actual.f32, scales.expected.f32);
     assertEquals(scales.actual.f32[rows], 7);

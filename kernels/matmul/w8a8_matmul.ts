@@ -14,9 +14,9 @@ import {
   weightRows,
 } from "./matmul.ts";
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
-import source from "./packed_matmul.wgsl" with { type: "text" };
-import type { PackedTile } from "../tuning/packed_tuning.ts";
-import weights from "./_packed_weights.wgsl" with { type: "text" };
+import source from "./w8a8_matmul.wgsl" with { type: "text" };
+import type { W8a8Tile } from "../tuning/w8a8_tuning.ts";
+import weights from "./_w8a8_weights.wgsl" with { type: "text" };
 import { SPAN_INPUTS } from "./quantize_rows.ts";
 import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
@@ -30,15 +30,15 @@ import {
 import { partProducts } from "../weights/weight_parts.ts";
 
 /** A product's shape, as the templates of both kernels of int8 activations want it. */
-export type PackedConstants = WeightConstants & ProductConstants;
+export type W8a8Constants = WeightConstants & ProductConstants;
 
 type Shape =
-  & PackedConstants
+  & W8a8Constants
   & Readonly<{ TILE_R: number; TILE_N: number; W: number }>
   & Readonly<{ LANES: number; SLICES: number; SUBGROUPS: boolean; RUN: number }>;
 
 /** The buffers of a product of int8 activations: `codes` i8 [R, K] and `scales` f32 [R, K / 32] for x. */
-export type PackedProductBuffers =
+export type W8a8ProductBuffers =
   & Omit<ProductBuffers, "x">
   & Readonly<Record<"codes" | "scales", DeviceBuffer>>;
 
@@ -48,8 +48,8 @@ export type PackedProductBuffers =
  *
  * K is a multiple of 32, and w of a format without minima.
  */
-export const packedMatmul: Kernel<Shape> = {
-  name: "packed_matmul",
+export const w8a8Matmul: Kernel<Shape> = {
+  name: "w8a8_matmul",
   source: stepWgsl + weights + epilogue + source,
   bindings: [
     { name: "step", access: "read" },
@@ -61,10 +61,10 @@ export const packedMatmul: Kernel<Shape> = {
   reference: multiplyCodes,
 };
 
-/** The definition of {@link packedMatmul}; sums of spans are exact, and added up in f64. */
+/** The definition of {@link w8a8Matmul}; sums of spans are exact, and added up in f64. */
 export function multiplyCodes(
   { step, codes, scales, w, y }: Readonly<Record<string, HostBuffer>>,
-  { N, K, Y_FIRST, Y_STRIDE, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE }: PackedConstants,
+  { N, K, Y_FIRST, Y_STRIDE, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE }: W8a8Constants,
 ): void {
   const rows = step!.u32[ROWS_WORD]!;
   const x = { codes: new Int8Array(codes!.u8.buffer), scales: scales!.f32, spanGroup: 1 };
@@ -112,10 +112,10 @@ function groupOf(dtype: WeightDtype): number {
 }
 
 /** What a product with this matrix is to both kernels, whatever their tiles. */
-export function packedConstants(
+export function w8a8Constants(
   product: Product,
   { isImage = false }: Pick<DeviceBuffer, "isImage">,
-): PackedConstants {
+): W8a8Constants {
   const { n, k, dtype, epilogue = "store" } = product;
   // 16 bytes per load.
   const load = isQuantized(dtype) ? 32 / quantizedFormat(dtype).bits : 1;
@@ -130,9 +130,9 @@ export function packedConstants(
  * One product of int8 activations, as one call per part of its matrix and register tile; each step runs
  * those of the tile that fits.
  */
-export function packedMatmulCalls(
+export function w8a8MatmulCalls(
   product: Product,
-  { step, codes, scales, w: matrix, y }: PackedProductBuffers,
+  { step, codes, scales, w: matrix, y }: W8a8ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   return partProducts(product, matrix)
@@ -141,23 +141,23 @@ export function packedMatmulCalls(
 
 function partCalls(
   product: Product,
-  buffers: PackedProductBuffers & Readonly<{ w: DeviceBuffer }>,
-  { packed, matmulSubgroups }: Tuning,
+  buffers: W8a8ProductBuffers & Readonly<{ w: DeviceBuffer }>,
+  { w8a8, matmulSubgroups }: Tuning,
 ): KernelCall<StepDims>[] {
   const { label, rows, n, k, epilogue = "store" } = product;
-  return packed.tiles.map((tile) => {
+  return w8a8.tiles.map((tile) => {
     const outputs = epilogue === "silu" ? Math.max(1, tile.outputs / 2) : tile.outputs;
-    return kernelCall(packedMatmul, {
+    return kernelCall(w8a8Matmul, {
       label,
       constants: {
-        ...packedConstants(product, buffers.w),
+        ...w8a8Constants(product, buffers.w),
         TILE_R: tile.rows,
         TILE_N: outputs,
         W: weightRows(outputs, epilogue),
         LANES: tile.lanes,
-        SLICES: packed.slices,
+        SLICES: w8a8.slices,
         SUBGROUPS: matmulSubgroups,
-        RUN: spansInHand(k, tile, packed.slices),
+        RUN: spansInHand(k, tile, w8a8.slices),
       },
       buffers,
       workgroups: (dims) => {
@@ -171,6 +171,6 @@ function partCalls(
 }
 
 /** As many spans as the tile says where every lane of `slices` has a multiple of them, and else one. */
-function spansInHand(k: number, { run }: PackedTile, slices: number): number {
+function spansInHand(k: number, { run }: W8a8Tile, slices: number): number {
   return (k / SPAN_INPUTS) % (slices * run) === 0 ? run : 1;
 }

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { embedTokensCalls } from "../../kernels/weights/embed_tokens.ts";
 import { type Epilogue, weightRows } from "../../kernels/matmul/matmul.ts";
-import { isPacked } from "../../kernels/matmul/packed_product.ts";
+import { isW8a8 } from "../../kernels/matmul/w8a8_product.ts";
 import { normProductCalls, productCalls } from "../../kernels/matmul/product.ts";
 import {
   HEADER_WORDS,
@@ -34,29 +34,29 @@ function fewTiles(tuning: Tuning): Tuning {
 }
 
 /** Products of int8 activations, in one tile of either kernel. */
-function packedTiles(tuning: Tuning): Tuning {
-  const { tiles, gemmTiles } = tuning.packed;
+function w8a8Tiles(tuning: Tuning): Tuning {
+  const { tiles, gemmTiles } = tuning.w8a8;
   const maxRows = gemmTiles.length > 0 ? 8 : Infinity;
-  const packed = {
-    ...tuning.packed,
+  const w8a8 = {
+    ...tuning.w8a8,
     tiles: tiles.slice(1, 2).map((tile) => ({ ...tile, minRows: 1, maxRows })),
     gemmTiles: gemmTiles.slice(0, 1).map((tile) => ({ ...tile, maxRows: Infinity })),
   };
-  return { ...tuning, packedDot: true, packed };
+  return { ...tuning, usesW8a8: true, w8a8 };
 }
 
 const TUNINGS = { CPU: fewTiles(SOFTWARE_TUNING), GPU: fewTiles(GPU_TUNING) };
-const PACKED_TUNINGS = {
-  "int8 activations, CPU": packedTiles(SOFTWARE_TUNING),
-  "int8 activations, GPU": packedTiles(GPU_TUNING),
+const W8A8_TUNINGS = {
+  "int8 activations, CPU": w8a8Tiles(SOFTWARE_TUNING),
+  "int8 activations, GPU": w8a8Tiles(GPU_TUNING),
 };
 
 /** Every tuning under which a product of this type may run, and a number of inputs for it. */
 function tuningsFor(dtype: WeightDtype): (readonly [name: string, tuning: Tuning, k: number])[] {
   return [
     ...Object.entries(TUNINGS).map(([name, tuning]) => [name, tuning, 104] as const),
-    ...Object.entries(PACKED_TUNINGS)
-      .filter(([, tuning]) => isPacked({ dtype, k: 96 }, tuning))
+    ...Object.entries(W8A8_TUNINGS)
+      .filter(([, tuning]) => isW8a8({ dtype, k: 96 }, tuning))
       .map(([name, tuning]) => [name, tuning, 96] as const),
   ];
 }

@@ -1,11 +1,11 @@
 /**
- * `matrix_gemm` with its matrix instructions emulated (`emulated_matrices.ts`), since no software adapter
+ * `gemm_subgroup_matrix` with its matrix instructions emulated (`emulated_matrices.ts`), since no software adapter
  * has any: strides, tails, staging, epilogues and barriers are the kernel's own. That the instructions are
  * written as a compiler wants them is `matrix_tint_test.ts`'s to say.
  */
 import { assert, assertEquals } from "@std/assert";
 import { type Epilogue, weightRows } from "../../kernels/matmul/matmul.ts";
-import { matrixGemmCalls } from "../../kernels/matmul/matrix_gemm.ts";
+import { gemmSubgroupMatrixCalls } from "../../kernels/matmul/gemm_subgroup_matrix.ts";
 import {
   MATRIX_SHAPES,
   type MatrixShape,
@@ -92,7 +92,7 @@ async function check(gpu: WebGpuDevice, tile: MatrixTile, test: Case) {
   const { actual, expected } = await runBoth(
     gpu,
     contents,
-    (b) => emulateMatrices(matrixGemmCalls(product, b as never, tuning), subgroupSize),
+    (b) => emulateMatrices(gemmSubgroupMatrixCalls(product, b as never, tuning), subgroupSize),
     dimsOf(rows),
     "y",
   );
@@ -108,56 +108,65 @@ async function check(gpu: WebGpuDevice, tile: MatrixTile, test: Case) {
 for (const [name, unit, shape, variants] of TESTS) {
   const { rows: height, columns, subgroupRows, subgroupColumns } = shape;
   const tile = `${height} x ${columns} by ${subgroupRows} x ${subgroupColumns}`;
-  gpuTest(`matrix_gemm agrees with the definition: units of ${name}, ${tile}`, async (gpu) => {
-    if (!gpu.capabilities.hasF16) {
-      // deno-lint-ignore no-console -- a skip must say why
-      return console.warn("skipped: this adapter does not grant shader-f16");
-    }
-    for (const variant of variants) {
-      for (const rows of [1, height - 1, height, height + 1]) {
-        await check(gpu, tileOf(shape, unit), { ...variant, rows });
+  gpuTest(
+    `gemm_subgroup_matrix agrees with the definition: units of ${name}, ${tile}`,
+    async (gpu) => {
+      if (!gpu.capabilities.hasF16) {
+        // deno-lint-ignore no-console -- a skip must say why
+        return console.warn("skipped: this adapter does not grant shader-f16");
       }
-    }
-  });
+      for (const variant of variants) {
+        for (const rows of [1, height - 1, height, height + 1]) {
+          await check(gpu, tileOf(shape, unit), { ...variant, rows });
+        }
+      }
+    },
+  );
 }
 
-gpuTest("matrix_gemm writes a part's columns of longer rows, and no others", async (gpu) => {
-  const [rows, k] = [20, 36];
-  const product = {
-    label: "test",
-    rows: "tokens",
-    n: 30,
-    k,
-    dtype: "f32",
-    epilogue: "silu",
-  } as const;
-  const { actual, expected } = await runBoth(
-    gpu,
-    {
-      step: header(rows),
-      x: noise(rows * k, 1),
-      scales: new Float32Array(rows),
-      first: noise(2 * 20 * k, 2),
-      second: noise(2 * 10 * k, 3),
-      y: new Float32Array(rows * 30),
-    },
-    (b) => {
-      const buffers = { step: b.step!, x: b.x!, codes: b.x!, scales: b.scales!, y: b.y! };
-      const w = [
-        { buffer: b.first!, begin: 0, end: 20 },
-        { buffer: b.second!, begin: 20, end: 30 },
-      ];
-      const tuning = { ...GPU_TUNING, matrixTiles: [tileOf(few[0]!, APPLE)] };
-      return emulateMatrices(matrixGemmCalls(product, { ...buffers, w }, tuning), APPLE.lanes);
-    },
-    dimsOf(rows),
-    "y",
-  );
-  assert(worstError(actual.f32, expected.f32) < 2e-6 * k);
-  assert(expected.f32.every((value) => value !== 0));
-});
+gpuTest(
+  "gemm_subgroup_matrix writes a part's columns of longer rows, and no others",
+  async (gpu) => {
+    const [rows, k] = [20, 36];
+    const product = {
+      label: "test",
+      rows: "tokens",
+      n: 30,
+      k,
+      dtype: "f32",
+      epilogue: "silu",
+    } as const;
+    const { actual, expected } = await runBoth(
+      gpu,
+      {
+        step: header(rows),
+        x: noise(rows * k, 1),
+        scales: new Float32Array(rows),
+        first: noise(2 * 20 * k, 2),
+        second: noise(2 * 10 * k, 3),
+        y: new Float32Array(rows * 30),
+      },
+      (b) => {
+        const buffers = { step: b.step!, x: b.x!, codes: b.x!, scales: b.scales!, y: b.y! };
+        const w = [
+          { buffer: b.first!, begin: 0, end: 20 },
+          { buffer: b.second!, begin: 20, end: 30 },
+        ];
+        const tuning = { ...GPU_TUNING, matrixTiles: [tileOf(few[0]!, APPLE)] };
+        return emulateMatrices(
+          gemmSubgroupMatrixCalls(product, { ...buffers, w }, tuning),
+          APPLE.lanes,
+        );
+      },
+      dimsOf(rows),
+      "y",
+    );
+    assert(worstError(actual.f32, expected.f32) < 2e-6 * k);
+    assert(expected.f32.every((value) => value !== 0));
+  },
+);
 
-gpuTest("matrix_gemm takes weights beyond f16 for the largest of f16", async (gpu) => {
+gpuTest("gemm_subgroup_matrix takes weights beyond f16 for the largest of f16", async (gpu) => {
   if (!gpu.capabilities.hasF16) return;
   const product = { label: "test", rows: "tokens", n: 2, k: 4, dtype: "f32" } as const;
   const { actual } = await runBoth(
@@ -172,7 +181,7 @@ gpuTest("matrix_gemm takes weights beyond f16 for the largest of f16", async (gp
     },
     (b) => {
       const tuning = { ...GPU_TUNING, matrixTiles: [tileOf(few[0]!, NVIDIA)] };
-      return emulateMatrices(matrixGemmCalls(product, b as never, tuning), NVIDIA.lanes);
+      return emulateMatrices(gemmSubgroupMatrixCalls(product, b as never, tuning), NVIDIA.lanes);
     },
     dimsOf(1),
     "y",

@@ -1,12 +1,12 @@
-/** How calls of `matrix_gemm` come about, and its definition; `matrix_gemm_test.ts` runs the kernel. */
+/** How calls of `gemm_subgroup_matrix` come about, and its definition; `gemm_subgroup_matrix_test.ts` runs the kernel. */
 import { assert, assertEquals } from "@std/assert";
 import { multiply, productConstants } from "../../kernels/matmul/matmul.ts";
 import {
-  halvedRowsBytes,
-  matrixGemmBytes,
-  matrixGemmCalls,
+  castRowsBytes,
+  gemmSubgroupMatrixCalls,
   matrixLanes,
-} from "../../kernels/matmul/matrix_gemm.ts";
+  subgroupMatrixBytes,
+} from "../../kernels/matmul/gemm_subgroup_matrix.ts";
 import {
   MATRIX_SHAPES,
   type MatrixShape,
@@ -38,24 +38,28 @@ function* everyTile(): Generator<MatrixTile> {
   }
 }
 
-Deno.test("matrix_gemm's tiles fit shared memory and lanes that matrixUnitOf() asks for", () => {
+Deno.test("gemm_subgroup_matrix's tiles fit shared memory and lanes that matrixUnitOf() asks for", () => {
   for (const tile of everyTile()) {
     const { unit, subgroupRows, subgroupColumns } = tile;
-    assert(matrixGemmBytes(tile, "silu") <= 32_768, JSON.stringify(tile));
+    assert(subgroupMatrixBytes(tile, "silu") <= 32_768, JSON.stringify(tile));
     assert(matrixLanes(tile) <= 8 * unit.lanes && matrixLanes(tile) % unit.lanes === 0);
     // A subgroup holds the gates and the ups of the same outputs.
     assertEquals([subgroupRows % unit.m, subgroupColumns % (2 * unit.n)], [0, 0]);
   }
 });
 
-Deno.test("matrixGemmBytes() is what the template declares", () => {
+Deno.test("subgroupMatrixBytes() is what the template declares", () => {
   const buffer = { label: "any", bytes: 4 };
   const buffers = { step: buffer, x: buffer, codes: buffer, scales: buffer, w: buffer, y: buffer };
   const product = { label: "any", rows: "tokens", ...ODD, dtype: "f16" } as const;
   for (const tile of everyTile()) {
     for (const epilogue of ["store", "silu"] as const) {
       const tuning = { ...GPU_TUNING, matrixTiles: [tile] };
-      const { source, constants } = matrixGemmCalls({ ...product, epilogue }, buffers, tuning).at(
+      const { source, constants } = gemmSubgroupMatrixCalls(
+        { ...product, epilogue },
+        buffers,
+        tuning,
+      ).at(
         -1,
       )!;
       const text = expandWgsl(source, constants);
@@ -64,12 +68,12 @@ Deno.test("matrixGemmBytes() is what the template declares", () => {
       const elements = (value("ROWS") + value("COLUMNS")) * value("PITCH");
       const sums = value("SUBGROUPS") * value("SHARES") * value("AREA");
       const bytes = elements * (tile.unit.type === "f16" ? 2 : 4) + 4 * sums;
-      assertEquals(matrixGemmBytes(tile, epilogue), bytes);
+      assertEquals(subgroupMatrixBytes(tile, epilogue), bytes);
     }
   }
 });
 
-Deno.test("matrix_gemm's definition differs from matmul's by the rounding of its rows alone", async () => {
+Deno.test("gemm_subgroup_matrix's definition differs from matmul's by the rounding of its rows alone", async () => {
   const { n, k } = ODD;
   const rows = 40;
   for (const unit of [NVIDIA, APPLE]) {
@@ -80,7 +84,7 @@ Deno.test("matrix_gemm's definition differs from matmul's by the rounding of its
     const bytes = {
       step: step.byteLength,
       x: x.byteLength,
-      ...halvedRowsBytes(rows, k),
+      ...castRowsBytes(rows, k),
       w: w.byteLength,
     };
     const buffers: Record<string, DeviceBuffer> = {};
@@ -92,7 +96,9 @@ Deno.test("matrix_gemm's definition differs from matmul's by the rounding of its
     device.write(buffers.w!, 0, new Uint8Array(w.buffer));
     const product = { label: "any", rows: "tokens", n, k, dtype: "f32" } as const;
     const tuning = { ...GPU_TUNING, matrixTiles: [tileOf(few[0]!, unit)] };
-    const program = await device.compile(matrixGemmCalls(product, buffers as never, tuning));
+    const program = await device.compile(
+      gemmSubgroupMatrixCalls(product, buffers as never, tuning),
+    );
     await device.run(program, dimsOf(rows), { buffer: buffers.y!, bytes: 4 });
     const y = new Float32Array((await device.read(buffers.y!, 0, 4 * rows * n)).buffer);
     const expected = new Float32Array(rows * n);
@@ -149,19 +155,22 @@ Deno.test("productCalls() and normProductCalls() halve rows for the units, and o
   };
   assertEquals(kernelsAt(16, NVIDIA), [["gemm"], ["rms_norm", "gemm"]]);
   for (const rows of [17, 64, 65, 3000]) {
-    const halved = ["halve_rows", "matrix_gemm"];
+    const halved = ["cast_rows_f16", "gemm_subgroup_matrix"];
     assertEquals(kernelsAt(rows, NVIDIA), [halved, ["rms_norm", ...halved]]);
-    assertEquals(kernelsAt(rows, APPLE), [["matrix_gemm"], ["rms_norm", "matrix_gemm"]]);
+    assertEquals(kernelsAt(rows, APPLE), [["gemm_subgroup_matrix"], [
+      "rms_norm",
+      "gemm_subgroup_matrix",
+    ]]);
   }
 });
 
-Deno.test("productOf() knows a call of matrix_gemm, and that halve_rows is none", () => {
+Deno.test("productOf() knows a call of gemm_subgroup_matrix, and that cast_rows_f16 is none", () => {
   const buffer = { label: "any", bytes: 4 };
   const buffers = { step: buffer, x: buffer, codes: buffer, scales: buffer, w: buffer, y: buffer };
   const product = { label: "o", rows: "samples", ...ODD, dtype: "int4g32" } as const;
   const tuning = { ...GPU_TUNING, matrixTiles: matrixTilesOf(NVIDIA) };
-  const [halving, ...others] = matrixGemmCalls(product, buffers, tuning);
+  const [halving, ...others] = gemmSubgroupMatrixCalls(product, buffers, tuning);
   assertEquals(productOf(halving!), undefined);
-  const found = { ...product, isPacked: false };
+  const found = { ...product, isW8a8: false };
   assertEquals(others.map(productOf), [found, found]);
 });

@@ -1,4 +1,4 @@
-// halve_rows: rows of activations as f16, each divided by a power of two that brings it into range.
+// cast_rows_f16: rows of activations as f16, each divided by a power of two that brings it into range.
 //
 //   scales[r]    = 2^(e - 14),  2^e <= max_k |x[r, k]| < 2^(e + 1);  e at least -112
 //   halves[r, k] = f16(x[r, k] / scales[r])
@@ -12,7 +12,7 @@
 //   2 halves  f16 [R, K]
 //   3 scales  f32 [R]
 // Dispatch: (R, 1, 1), one workgroup of LANES lanes per row.
-// Reference: halve_rows.ts; scales are exact, and halves * scales differs from x by at most
+// Reference: cast_rows_f16.ts; scales are exact, and halves * scales differs from x by at most
 // 2^-10 |x| + 2^-28 max |x| of the row, whichever way the device rounds.
 
 const K4: u32 = ${K / 4}u;
@@ -26,7 +26,7 @@ const LANES: u32 = ${LANES}u;
 var<workgroup> peaks: array<f32, LANES>;
 
 @compute @workgroup_size(LANES)
-fn halve_rows(
+fn cast_rows_f16(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {

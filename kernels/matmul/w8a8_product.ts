@@ -3,9 +3,9 @@ import type { DeviceBuffer, KernelCall } from "../../src/device/kernel.ts";
 import type { Product, ProductBuffers } from "./matmul.ts";
 import type { NormProductBuffers } from "./norm_matmul.ts";
 import { normQuantizeCall } from "./norm_quantize.ts";
-import { packedGemmCalls } from "./packed_gemm.ts";
-import { packedMatmulCalls, type PackedProductBuffers } from "./packed_matmul.ts";
-import { packedTilesOf } from "../tuning/product_tiles.ts";
+import { w8a8GemmCalls } from "./w8a8_gemm.ts";
+import { w8a8MatmulCalls, type W8a8ProductBuffers } from "./w8a8_matmul.ts";
+import { w8a8TilesOf } from "../tuning/product_tiles.ts";
 import { quantizeRowsCall, SPAN_INPUTS } from "./quantize_rows.ts";
 import type { StepDims } from "../step.ts";
 import type { Tuning } from "../tuning/tuning.ts";
@@ -15,11 +15,11 @@ import type { Tuning } from "../tuning/tuning.ts";
  * the weights are signed codes, and a row of them is whole spans. It never depends on the number of rows,
  * which would make a sequence's numbers depend on its batch.
  */
-export function isPacked(
+export function isW8a8(
   { dtype, k }: Pick<Product, "dtype" | "k">,
-  { packedDot }: Pick<Tuning, "packedDot">,
+  { usesW8a8 }: Pick<Tuning, "usesW8a8">,
 ): boolean {
-  return packedDot && k % SPAN_INPUTS === 0 && isQuantized(dtype) &&
+  return usesW8a8 && k % SPAN_INPUTS === 0 && isQuantized(dtype) &&
     !quantizedFormat(dtype).hasMinimum;
 }
 
@@ -31,23 +31,23 @@ export function quantizedRowsBytes(rows: number, k: number): { codes: number; sc
   return { codes: rows * k, scales: 4 * rows * Math.ceil(k / SPAN_INPUTS) };
 }
 
-/** A product that {@link isPacked}, of a step's tokens: one call, and one for each part of the matrix, runs in a step. */
-export function packedProductCalls(
+/** A product that {@link isW8a8}, of a step's tokens: one call, and one for each part of the matrix, runs in a step. */
+export function w8a8ProductCalls(
   product: Product,
   { x, ...buffers }: QuantizedRows & ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   const { label, k } = product;
   const { step, codes, scales } = buffers;
-  const lanes = tuning.packed.quantizeLanes;
+  const lanes = tuning.w8a8.quantizeLanes;
   return [
     quantizeRowsCall({ label, k, lanes }, { step, x, codes, scales }),
-    ...packedProductCodesCalls(product, buffers, tuning),
+    ...w8a8CodesCalls(product, buffers, tuning),
   ];
 }
 
-/** {@link packedProductCalls} of normalized rows: the norm quantizes them. */
-export function packedNormProductCalls(
+/** {@link w8a8ProductCalls} of normalized rows: the norm quantizes them. */
+export function w8a8NormProductCalls(
   { eps, ...product }: Product & { eps: number },
   { x, norm, ...buffers }: QuantizedRows & Omit<NormProductBuffers, "normed">,
   tuning: Tuning,
@@ -59,23 +59,23 @@ export function packedNormProductCalls(
       { label, rows, k, eps, lanes: tuning.normLanes },
       { step, x, norm, codes, scales },
     ),
-    ...packedProductCodesCalls(product, buffers, tuning),
+    ...w8a8CodesCalls(product, buffers, tuning),
   ];
 }
 
 /** The calls of both kernels, of rows that are codes; exactly one for each part of the matrix runs in a step. */
-export function packedProductCodesCalls(
+export function w8a8CodesCalls(
   product: Product,
-  { step, codes, scales, w, y }: PackedProductBuffers,
+  { step, codes, scales, w, y }: W8a8ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   const buffers = { step, codes, scales, w, y };
   const own = {
     ...tuning,
-    packed: { ...tuning.packed, ...packedTilesOf(tuning, product.label) },
+    w8a8: { ...tuning.w8a8, ...w8a8TilesOf(tuning, product.label) },
   };
   return [
-    ...packedMatmulCalls(product, buffers, own),
-    ...packedGemmCalls(product, buffers, own),
+    ...w8a8MatmulCalls(product, buffers, own),
+    ...w8a8GemmCalls(product, buffers, own),
   ];
 }

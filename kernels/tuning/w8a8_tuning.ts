@@ -1,5 +1,7 @@
-/** A register tile of `packed_matmul` and the number of rows it serves, `[minRows, maxRows]`. */
-export interface PackedTile {
+// W8A8: products whose weights and activations are both codes of 8 bits at most; int4 weights count too.
+
+/** A register tile of `w8a8_matmul` and the number of rows it serves, `[minRows, maxRows]`. */
+export interface W8a8Tile {
   readonly minRows: number;
   readonly maxRows: number;
   /** Rows and outputs per lane. */
@@ -11,8 +13,8 @@ export interface PackedTile {
   readonly run: number;
 }
 
-/** A tile of `packed_gemm` and the number of rows it serves, `[minRows, maxRows]`. */
-export interface PackedGemmTile {
+/** A tile of `w8a8_gemm` and the number of rows it serves, `[minRows, maxRows]`. */
+export interface W8a8GemmTile {
   readonly minRows: number;
   readonly maxRows: number;
   /** Rows and weight rows of a workgroup's tile; each at least `laneRows * laneColumns`. */
@@ -24,30 +26,30 @@ export interface PackedGemmTile {
 }
 
 /** The tiles of a matrix product of int8 activations; exactly one serves any number of rows. */
-export interface PackedTiles {
-  readonly tiles: readonly PackedTile[];
-  /** These need {@link PACKED_SLICES} slices. */
-  readonly gemmTiles: readonly PackedGemmTile[];
+export interface W8a8Tiles {
+  readonly tiles: readonly W8a8Tile[];
+  /** These need {@link W8A8_SLICES} slices. */
+  readonly gemmTiles: readonly W8a8GemmTile[];
 }
 
 /** Shapes of the kernels that multiply int8 activations. */
-export interface PackedTuning extends PackedTiles {
+export interface W8a8Tuning extends W8a8Tiles {
   /**
-   * Sums into which the spans of an output are dealt out in turn, 1 or {@link PACKED_SLICES}. The same
-   * for all tiles, also those of `packed_gemm`, so that an output has the same bits whatever computes it.
+   * Sums into which the spans of an output are dealt out in turn, 1 or {@link W8A8_SLICES}. The same
+   * for all tiles, also those of `w8a8_gemm`, so that an output has the same bits whatever computes it.
    */
   readonly slices: number;
   /** Products, by their label, with tiles of their own. */
-  readonly productTiles?: Readonly<Record<string, PackedTiles>>;
+  readonly productTiles?: Readonly<Record<string, W8a8Tiles>>;
   /** Lanes per workgroup of `quantize_rows`. */
   readonly quantizeLanes: number;
 }
 
 /** Slices where lanes share a tile's inputs: a tree of two levels adds them up. */
-export const PACKED_SLICES = 4;
+export const W8A8_SLICES = 4;
 
 /** For adapters whose threads are CPU threads. */
-export const SOFTWARE_PACKED: PackedTuning = {
+export const SOFTWARE_W8A8: W8a8Tuning = {
   slices: 1,
   tiles: [
     { minRows: 1, maxRows: 1, rows: 1, outputs: 8, lanes: 8, run: 1 },
@@ -59,8 +61,8 @@ export const SOFTWARE_PACKED: PackedTuning = {
 };
 
 /** For GPUs: 16 tiles of four lanes, each lane with 128 bytes of weights under way. */
-export const GPU_PACKED: PackedTuning = {
-  slices: PACKED_SLICES,
+export const GPU_W8A8: W8a8Tuning = {
+  slices: W8A8_SLICES,
   tiles: [
     { minRows: 1, maxRows: 1, rows: 1, outputs: 1, lanes: 16, run: 4 },
     { minRows: 2, maxRows: 2, rows: 2, outputs: 2, lanes: 16, run: 2 },

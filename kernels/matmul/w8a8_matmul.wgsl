@@ -1,4 +1,4 @@
-// packed_matmul: matmul of int8 activations and int8 or int4 weights, for few rows.
+// w8a8_matmul: matmul of int8 activations and int8 or int4 weights, for few rows.
 //
 //   t[r, n, j] = f32(sum_i codes[r, 32 j + i] * code[n, 32 j + i]) * (scales[r, j] * scale[n, j])
 //   s[r, n]    = sum_j t[r, n, j]
@@ -13,7 +13,7 @@
 //   2 scales  f32 [R, J]
 //   3 w       WEIGHT_DTYPE [M, K], perhaps an image (panel_weights.ts)
 //   4 y       f32 [R, N], or N columns of longer rows as in matmul.wgsl
-// Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, ceil(R / TILE_R), ...), see packed_matmul.ts.
+// Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, ceil(R / TILE_R), ...), see w8a8_matmul.ts.
 //
 // Method: dot4I8Packed multiplies four codes at a time and adds up in i32, exactly; a span's sum is
 // scaled once. A lane keeps TILE_R * W sums, W = TILE_N weight rows or twice as many for "silu". Who takes
@@ -24,9 +24,9 @@
 //                         they read 128 bytes in a row; they add up through shared memory
 //     with SUBGROUPS      by shuffles within fours of lanes, without barrier
 // Slice i sums up spans i, i + SLICES, ... in this order, each by one fma; the four give
-// (0 + 1) + (2 + 3). That is all the order there is: packed_gemm has it too, so that one output has the
+// (0 + 1) + (2 + 3). That is all the order there is: w8a8_gemm has it too, so that one output has the
 // same bits from any tile of a tuning, in any batch.
-// Reference: packed_matmul.ts; s is off by less than 1e-6 * sum_j |t|.
+// Reference: w8a8_matmul.ts; s is off by less than 1e-6 * sum_j |t|.
 
 const N: u32 = ${N}u;
 const SPANS: u32 = ${K / 32}u;
@@ -57,7 +57,7 @@ var<workgroup> partial: array<f32, ${LANES * SLICES * TILE_R * W}>;
 //# end
 
 @compute @workgroup_size(${LANES * SLICES})
-fn packed_matmul(at: Invocation) {
+fn w8a8_matmul(at: Invocation) {
   let rows = step[${ROWS_WORD}u];
   let r0 = at.group.y * ${TILE_R}u;
 //# if SLICES == 1

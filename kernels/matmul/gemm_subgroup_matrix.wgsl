@@ -1,6 +1,6 @@
-// matrix_gemm: matmul's definition for many rows, on GPUs with matrix units.
+// gemm_subgroup_matrix: matmul's definition for many rows, on GPUs with matrix units.
 //
-//   s[r, n] = scales[r] * sum_k x[r, k] * w[n, k]        UNIT_TYPE "f16", x as halve_rows gives it
+//   s[r, n] = scales[r] * sum_k x[r, k] * w[n, k]        UNIT_TYPE "f16", x as cast_rows_f16 gives it
 //   s[r, n] = sum_k x[r, k] * w[n, k]                    "f32"
 //   y from s as in gemm.wgsl: stored, added to the residual, or gates and ups joined
 //
@@ -10,7 +10,7 @@
 //   2 scales  f32 [R], not read with "f32"
 //   3 w       WEIGHT_DTYPE [M, K]
 //   4 y       f32 [R, N], or N columns of longer rows as in matmul.wgsl
-// Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see matrix_gemm.ts.
+// Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see gemm_subgroup_matrix.ts.
 //
 // Method: gemm.wgsl's blocking with another core. A workgroup computes a tile of ROWS rows by COLUMNS
 // weight rows and stages FOURS * 4 inputs of each at a time in shared memory. Each of its SUBGROUPS computes
@@ -25,15 +25,15 @@
 // What that costs, with units of 16 x 16 x 16 and a tile of 64 x 64 by 32 x 32: per subgroup and 32 inputs,
 // 8 loads of matrices for 8 products; 16 KiB of shared memory are read for 131,072 multiply-adds, and 8 KiB
 // are written. Global bytes are gemm's, with half as many for x. Shared bytes: at most 32,768
-// (matrix_gemm.ts).
+// (gemm_subgroup_matrix.ts).
 //
 // A staged row is 16 bytes longer than what it holds: that keeps rows on 16 bytes, which Vulkan asks for,
 // and puts the eight rows that are read together on different banks.
-// Reference: matrix_gemm.ts; products of f16 are exact; sums are f32, rounded or cut off once per unit, in an
+// Reference: gemm_subgroup_matrix.ts; products of f16 are exact; sums are f32, rounded or cut off once per unit, in an
 // order that is the device's: s is off by less than 2^-23 (K / UNIT_K + UNIT_K) * sum_k |x w|. Units of f16
 // add 2^-10 * sum_k |x w| for weights that are not f16 in memory, and 2^-14 * sum_k |x| where weights are
 // below 2^-14, if the device flushes subnormal halves; weights beyond 65,504, which no model has, count
-// as that. What halve_rows rounds off x comes before.
+// as that. What cast_rows_f16 rounds off x comes before.
 
 const N: u32 = ${N}u;
 const K4: u32 = ${K / 4}u;
@@ -65,7 +65,7 @@ var<workgroup> w_tile: array<${UNIT_TYPE}, COLUMNS * PITCH>;
 var<workgroup> sums: array<f32, SUBGROUPS * SHARES * AREA>;
 
 @compute @workgroup_size(LANES)
-fn matrix_gemm(
+fn gemm_subgroup_matrix(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_id) id: vec3<u32>,

@@ -1,26 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
-import {
-  packedGemmBytes,
-  packedGemmCalls,
-  packedGemmLanes,
-} from "../../kernels/matmul/packed_gemm.ts";
-import { packedMatmulCalls } from "../../kernels/matmul/packed_matmul.ts";
-import { isPacked } from "../../kernels/matmul/packed_product.ts";
-import {
-  GPU_PACKED,
-  type PackedTuning,
-  SOFTWARE_PACKED,
-} from "../../kernels/tuning/packed_tuning.ts";
+import { w8a8GemmBytes, w8a8GemmCalls, w8a8GemmLanes } from "../../kernels/matmul/w8a8_gemm.ts";
+import { w8a8MatmulCalls } from "../../kernels/matmul/w8a8_matmul.ts";
+import { isW8a8 } from "../../kernels/matmul/w8a8_product.ts";
+import { GPU_W8A8, SOFTWARE_W8A8, type W8a8Tuning } from "../../kernels/tuning/w8a8_tuning.ts";
 import { productCalls } from "../../kernels/matmul/product.ts";
 import { GPU_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import { gpuTest, noise, runBoth } from "../support/agreement.ts";
-import {
-  type PackedCalls,
-  type PackedCase,
-  runPacked,
-  tokensStep,
-} from "../support/packed_fixture.ts";
+import { runW8a8, tokensStep, type W8a8Calls, type W8a8Case } from "../support/w8a8_fixture.ts";
 import { weightFixture } from "../support/weight_fixture.ts";
 
 /** Fewer spans than slices, all of a row in one turn; every epilogue. Of the shape alone, so once for all dtypes. */
@@ -39,8 +26,8 @@ const DTYPES = ["int8g32", "int8g128", "int4g32", "int4g128"] as const;
 const SUBGROUP_DTYPES: readonly string[] = ["int8g32", "int4g128"];
 
 const TUNINGS: Readonly<Record<string, Tuning>> = {
-  "CPU threads": { ...GPU_TUNING, packed: SOFTWARE_PACKED },
-  "CPU threads with subgroups": { ...GPU_TUNING, packed: SOFTWARE_PACKED, matmulSubgroups: true },
+  "CPU threads": { ...GPU_TUNING, w8a8: SOFTWARE_W8A8 },
+  "CPU threads with subgroups": { ...GPU_TUNING, w8a8: SOFTWARE_W8A8, matmulSubgroups: true },
   "GPU": GPU_TUNING,
   "GPU with subgroups": { ...GPU_TUNING, matmulSubgroups: true },
 };
@@ -51,11 +38,11 @@ const TUNINGS: Readonly<Record<string, Tuning>> = {
  */
 async function check(
   gpu: WebGpuDevice,
-  calls: PackedCalls,
+  calls: W8a8Calls,
   tuning: Tuning,
-  test: PackedCase,
+  test: W8a8Case,
 ) {
-  const { actual, expected } = await runPacked(gpu, calls, tuning, test);
+  const { actual, expected } = await runW8a8(gpu, calls, tuning, test);
   const bound = 1e-6 * test.k / 4;
   const numOutputs = test.rows * test.n;
   const name = JSON.stringify(test);
@@ -71,48 +58,48 @@ async function check(
 for (const [title, tuning] of Object.entries(TUNINGS)) {
   for (const dtype of DTYPES) {
     if (tuning.matmulSubgroups && !SUBGROUP_DTYPES.includes(dtype)) continue;
-    gpuTest(`packed_matmul agrees with the definition: ${title}, ${dtype}`, async (gpu) => {
+    gpuTest(`w8a8_matmul agrees with the definition: ${title}, ${dtype}`, async (gpu) => {
       if (tuning.matmulSubgroups && !gpu.capabilities.hasSubgroups) {
         // deno-lint-ignore no-console -- a skip must say why
         return console.warn("skipped: the adapter grants no subgroups");
       }
       for (const shape of dtype === "int8g32" ? SHAPES : LONG_SHAPES) {
         for (const rows of [1, 2, 3, 8]) {
-          await check(gpu, packedMatmulCalls, tuning, { ...shape, rows, dtype });
+          await check(gpu, w8a8MatmulCalls, tuning, { ...shape, rows, dtype });
         }
       }
     });
   }
 }
 
-for (const tile of GPU_PACKED.gemmTiles) {
+for (const tile of GPU_W8A8.gemmTiles) {
   for (const dtype of ["int8g32", "int4g128"] as const) {
-    gpuTest(`packed_gemm agrees with the definition: ${tile.rows} rows, ${dtype}`, async (gpu) => {
+    gpuTest(`w8a8_gemm agrees with the definition: ${tile.rows} rows, ${dtype}`, async (gpu) => {
       const only = withGemmTile({ ...tile, minRows: 1, maxRows: 99 });
       for (const shape of dtype === "int8g32" ? SHAPES : LONG_SHAPES) {
         for (const rows of [1, tile.rows, tile.rows + 1]) {
-          await check(gpu, packedGemmCalls, only, { ...shape, rows, dtype });
+          await check(gpu, w8a8GemmCalls, only, { ...shape, rows, dtype });
         }
       }
     });
   }
 }
 
-/** The GPU's tuning with one tile of `packed_gemm`. */
-function withGemmTile(tile: PackedTuning["gemmTiles"][number]): Tuning {
-  return { ...GPU_TUNING, packed: { ...GPU_PACKED, gemmTiles: [tile] } };
+/** The GPU's tuning with one tile of `w8a8_gemm`. */
+function withGemmTile(tile: W8a8Tuning["gemmTiles"][number]): Tuning {
+  return { ...GPU_TUNING, w8a8: { ...GPU_W8A8, gemmTiles: [tile] } };
 }
 
 for (const [title, tuning] of Object.entries(TUNINGS)) {
   gpuTest(`a row's sums of codes have the same bits from every tile: ${title}`, async (gpu) => {
     if (tuning.matmulSubgroups && !gpu.capabilities.hasSubgroups) return;
-    const calls: PackedCalls = (product, buffers, of) => [
-      ...packedMatmulCalls(product, buffers, of),
-      ...packedGemmCalls(product, buffers, of),
+    const calls: W8a8Calls = (product, buffers, of) => [
+      ...w8a8MatmulCalls(product, buffers, of),
+      ...w8a8GemmCalls(product, buffers, of),
     ];
     const test = { n: 70, k: 544, epilogue: "store", dtype: "int8g32" } as const;
     const firstRow = async (rows: number) => {
-      const { actual } = await runPacked(gpu, calls, tuning, { ...test, rows });
+      const { actual } = await runW8a8(gpu, calls, tuning, { ...test, rows });
       return [...actual.u32.subarray(0, test.n)];
     };
     const alone = await firstRow(1);
@@ -122,42 +109,42 @@ for (const [title, tuning] of Object.entries(TUNINGS)) {
   });
 }
 
-gpuTest("packed_matmul adds up in one order with subgroups and without", async (gpu) => {
+gpuTest("w8a8_matmul adds up in one order with subgroups and without", async (gpu) => {
   if (!gpu.capabilities.hasSubgroups) return;
   const test = { n: 70, k: 544, epilogue: "silu", dtype: "int4g32", rows: 2 } as const;
   const bitsOf = async (
     tuning: Tuning,
-  ) => [...(await runPacked(gpu, packedMatmulCalls, tuning, test)).actual.u32];
+  ) => [...(await runW8a8(gpu, w8a8MatmulCalls, tuning, test)).actual.u32];
   assertEquals(await bitsOf(TUNINGS["GPU with subgroups"]!), await bitsOf(TUNINGS["GPU"]!));
 });
 
-Deno.test("packed_gemm's tiles fit what every adapter has, and stage a span per lane at most", () => {
-  for (const tile of GPU_PACKED.gemmTiles) {
+Deno.test("w8a8_gemm's tiles fit what every adapter has, and stage a span per lane at most", () => {
+  for (const tile of GPU_W8A8.gemmTiles) {
     const name = `${tile.rows} x ${tile.columns}`;
-    assert(packedGemmBytes(tile) <= 16_384, name);
-    assert(packedGemmLanes(tile) <= 256, name);
-    assert(4 * Math.max(tile.rows, tile.columns) <= packedGemmLanes(tile), name);
+    assert(w8a8GemmBytes(tile) <= 16_384, name);
+    assert(w8a8GemmLanes(tile) <= 256, name);
+    assert(4 * Math.max(tile.rows, tile.columns) <= w8a8GemmLanes(tile), name);
     assert(tile.laneColumns % 4 === 0 && 8 * tile.laneRows >= tile.columns, name);
   }
 });
 
-for (const [name, packed] of Object.entries({ SOFTWARE_PACKED, GPU_PACKED })) {
+for (const [name, w8a8] of Object.entries({ SOFTWARE_W8A8, GPU_W8A8 })) {
   Deno.test(`${name} has one tile for any number of rows`, () => {
     for (let rows = 1; rows < 100; rows++) {
-      const serving = [...packed.tiles, ...packed.gemmTiles]
+      const serving = [...w8a8.tiles, ...w8a8.gemmTiles]
         .filter(({ minRows, maxRows }) => minRows <= rows && rows <= maxRows);
       assertEquals(serving.length, 1, `${rows} rows`);
     }
   });
 }
 
-Deno.test("isPacked() wants signed codes, whole spans, and a tuning that says so", () => {
-  const on = { packedDot: true };
-  assert(DTYPES.every((dtype) => isPacked({ dtype, k: 96 }, on)));
-  assert(!isPacked({ dtype: "int8g32", k: 100 }, on));
-  assert(!isPacked({ dtype: "int8g32", k: 96 }, { packedDot: false }));
+Deno.test("isW8a8() wants signed codes, whole spans, and a tuning that says so", () => {
+  const on = { usesW8a8: true };
+  assert(DTYPES.every((dtype) => isW8a8({ dtype, k: 96 }, on)));
+  assert(!isW8a8({ dtype: "int8g32", k: 100 }, on));
+  assert(!isW8a8({ dtype: "int8g32", k: 96 }, { usesW8a8: false }));
   for (const dtype of ["uint8g32", "uint4g128", "f16", "f32"] as const) {
-    assert(!isPacked({ dtype, k: 96 }, on), dtype);
+    assert(!isW8a8({ dtype, k: 96 }, on), dtype);
   }
 });
 
@@ -165,7 +152,7 @@ gpuTest("productCalls() quantizes rows where the tuning multiplies integers", as
   const [n, k, rows] = [12, 64, 3];
   const { words, dims } = tokensStep(rows);
   const w = weightFixture("int8g32", n, k);
-  const outputs = async (dtype: "int8g32" | "uint8g32", packedDot: boolean) => {
+  const outputs = async (dtype: "int8g32" | "uint8g32", usesW8a8: boolean) => {
     const product = { label: "test", rows: "tokens", n, k, dtype } as const;
     const contents = {
       step: words,
@@ -175,18 +162,18 @@ gpuTest("productCalls() quantizes rows where the tuning multiplies integers", as
       w,
       y: new Float32Array(rows * n),
     };
-    const tuning = { ...GPU_TUNING, packedDot };
+    const tuning = { ...GPU_TUNING, usesW8a8 };
     const calls = (b: object) => productCalls(product, b as never, tuning);
     return await runBoth(gpu, contents, calls, dims, "y");
   };
-  const [plain, packed] = [await outputs("int8g32", false), await outputs("int8g32", true)];
+  const [plain, w8a8] = [await outputs("int8g32", false), await outputs("int8g32", true)];
   for (let i = 0; i < rows * n; i++) {
-    const error = Math.abs(packed.actual.f32[i]! - plain.actual.f32[i]!);
+    const error = Math.abs(w8a8.actual.f32[i]! - plain.actual.f32[i]!);
     // Each input is off by at most half of its scale, 1 / 254, and each weight at most 1.
     assert(error < k / 254, `output ${i}: ${error}`);
   }
   assert(
-    packed.actual.f32.some((value, i) => value !== plain.actual.f32[i]),
+    w8a8.actual.f32.some((value, i) => value !== plain.actual.f32[i]),
     "nothing was quantized",
   );
 });

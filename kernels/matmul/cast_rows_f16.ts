@@ -4,15 +4,15 @@ import {
   type KernelCall,
   kernelCall,
 } from "../../src/device/kernel.ts";
-import source from "./halve_rows.wgsl" with { type: "text" };
+import source from "./cast_rows_f16.wgsl" with { type: "text" };
 import { numRows, type Rows, ROWS_WORD } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
 
 type Shape = Readonly<{ K: number; ROWS_WORD: number; LANES: number }>;
 
 /** Rows as f16, and for each the power of two that they were divided by. */
-export const halveRows: Kernel<Shape> = {
-  name: "halve_rows",
+export const castRowsF16: Kernel<Shape> = {
+  name: "cast_rows_f16",
   source: stepWgsl + source,
   bindings: [
     { name: "step", access: "read" },
@@ -32,7 +32,7 @@ export const halveRows: Kernel<Shape> = {
   },
 };
 
-/** The power of two by which {@link halveRows} divides a row: its largest magnitude then is 2^14 to 2^15. */
+/** The power of two by which {@link castRowsF16} divides a row: its largest magnitude then is 2^14 to 2^15. */
 export function rowScale(row: Float32Array): number {
   const peak = Float32Array.of(row.reduce((most, value) => Math.max(most, Math.abs(value)), 0));
   const exponent = new Uint32Array(peak.buffer)[0]! >>> 23;
@@ -40,7 +40,7 @@ export function rowScale(row: Float32Array): number {
 }
 
 /** Halves the rows `x`, f32 [R, K], in steps whose number of rows `includes` holds for. */
-export function halveRowsCall(
+export function castRowsF16Call(
   { label, rows, k, lanes, includes }: {
     label: string;
     rows: Rows;
@@ -50,7 +50,7 @@ export function halveRowsCall(
   },
   buffers: Readonly<Record<"step" | "x" | "halves" | "scales", DeviceBuffer>>,
 ): KernelCall<StepDims> {
-  return kernelCall(halveRows, {
+  return kernelCall(castRowsF16, {
     label,
     constants: { K: k, ROWS_WORD: ROWS_WORD[rows], LANES: lanes },
     buffers,

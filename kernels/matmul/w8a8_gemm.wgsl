@@ -1,7 +1,7 @@
-// packed_gemm: packed_matmul's definition for many rows, on GPUs.
+// w8a8_gemm: w8a8_matmul's definition for many rows, on GPUs.
 //
 //   t[r, n, j] = f32(sum_i codes[r, 32 j + i] * code[n, 32 j + i]) * (scales[r, j] * scale[n, j])
-//   s[r, n]    = sum_j t[r, n, j], and y from it as in packed_matmul.wgsl
+//   s[r, n]    = sum_j t[r, n, j], and y from it as in w8a8_matmul.wgsl
 //
 // R rows, N outputs, K inputs in J = K / 32 spans; M weight rows: 2N for "silu" (gates over ups), else N.
 //   0 step    u32 packed metadata (step.ts)
@@ -9,12 +9,12 @@
 //   2 scales  f32 [R, J]
 //   3 w       WEIGHT_DTYPE [M, K]
 //   4 y       f32 [R, N], or N columns of longer rows as in matmul.wgsl
-// Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see packed_gemm.ts.
+// Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see w8a8_gemm.ts.
 //
 // Method: gemm.wgsl's blocking, over codes. A workgroup computes a tile of ROWS rows by COLUMNS weight
 // rows and stages four spans of inputs of each at a time in shared memory; int4 codes become bytes on the
 // way. Four slices of lanes share the tile, each takes one of the staged spans, and a lane keeps
-// TILE_R * TILE_M sums. The slices are those of packed_matmul, and so is the order in which they meet.
+// TILE_R * TILE_M sums. The slices are those of w8a8_matmul, and so is the order in which they meet.
 //
 // What that costs, per staged span and lane: 2 * (TILE_R + TILE_M) loads of 16 bytes for
 // 8 * TILE_R * TILE_M dot products, 24 for 256 at 4 x 8, and as many conversions and fmas as there are
@@ -26,7 +26,7 @@
 //
 // A staged row is 16 bytes longer than what it holds, so that the addresses of lanes beside each other
 // fall on different banks.
-// Reference: packed_matmul.ts; s is off by less than 1e-6 * sum_j |t|, and bit-equal to packed_matmul.
+// Reference: w8a8_matmul.ts; s is off by less than 1e-6 * sum_j |t|, and bit-equal to w8a8_matmul.
 
 const N: u32 = ${N}u;
 const SPANS: u32 = ${K / 32}u;
@@ -50,7 +50,7 @@ var<workgroup> x_scales: array<f32, ${4 * ROWS}>;
 var<workgroup> w_scales: array<f32, ${4 * COLUMNS}>;
 
 @compute @workgroup_size(${LANES})
-fn packed_gemm(
+fn w8a8_gemm(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) index: u32,

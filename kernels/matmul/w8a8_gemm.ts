@@ -6,31 +6,31 @@ import {
 } from "../../src/device/kernel.ts";
 import type { Product } from "./matmul.ts";
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
-import source from "./packed_gemm.wgsl" with { type: "text" };
+import source from "./w8a8_gemm.wgsl" with { type: "text" };
 import {
   multiplyCodes,
-  type PackedConstants,
-  packedConstants,
-  packedMatmul,
-  type PackedProductBuffers,
-} from "./packed_matmul.ts";
-import { PACKED_SLICES, type PackedGemmTile } from "../tuning/packed_tuning.ts";
-import weights from "./_packed_weights.wgsl" with { type: "text" };
+  type W8a8Constants,
+  w8a8Constants,
+  w8a8Matmul,
+  type W8a8ProductBuffers,
+} from "./w8a8_matmul.ts";
+import { W8A8_SLICES, type W8a8GemmTile } from "../tuning/w8a8_tuning.ts";
+import weights from "./_w8a8_weights.wgsl" with { type: "text" };
 import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
 import { foldGrid, type Tuning } from "../tuning/tuning.ts";
 import { partProducts } from "../weights/weight_parts.ts";
 
 type Shape =
-  & PackedConstants
+  & W8a8Constants
   & Readonly<{ ROWS: number; COLUMNS: number; OUTPUTS: number; LANES: number }>
   & Readonly<{ TILE_R: number; TILE_M: number; TILE_N: number }>;
 
-/** {@link packedMatmul} for many rows: the same definition, bit by bit, by tiles in shared memory. */
-export const packedGemm: Kernel<Shape> = {
-  name: "packed_gemm",
+/** {@link w8a8Matmul} for many rows: the same definition, bit by bit, by tiles in shared memory. */
+export const w8a8Gemm: Kernel<Shape> = {
+  name: "w8a8_gemm",
   source: stepWgsl + weights + epilogue + source,
-  bindings: packedMatmul.bindings,
+  bindings: w8a8Matmul.bindings,
   reference: multiplyCodes,
 };
 
@@ -38,10 +38,10 @@ export const packedGemm: Kernel<Shape> = {
  * One product of int8 activations, as one call per part of its matrix and tile; each step runs those of
  * the tile that fits its rows.
  */
-export function packedGemmCalls(
+export function w8a8GemmCalls(
   product: Product,
-  { step, codes, scales, w: matrix, y }: PackedProductBuffers,
-  tuning: Pick<Tuning, "packed">,
+  { step, codes, scales, w: matrix, y }: W8a8ProductBuffers,
+  tuning: Pick<Tuning, "w8a8">,
 ): KernelCall<StepDims>[] {
   return partProducts(product, matrix)
     .flatMap(({ product, w }) => partCalls(product, { step, codes, scales, w, y }, tuning));
@@ -49,21 +49,21 @@ export function packedGemmCalls(
 
 function partCalls(
   product: Product,
-  buffers: PackedProductBuffers & Readonly<{ w: DeviceBuffer }>,
-  { packed }: Pick<Tuning, "packed">,
+  buffers: W8a8ProductBuffers & Readonly<{ w: DeviceBuffer }>,
+  { w8a8 }: Pick<Tuning, "w8a8">,
 ): KernelCall<StepDims>[] {
   const { label, rows, n, epilogue } = product;
-  return packed.gemmTiles.map((tile) => {
+  return w8a8.gemmTiles.map((tile) => {
     const share = epilogue === "silu" ? 2 : 1;
     const outputs = tile.columns / share;
-    return kernelCall(packedGemm, {
+    return kernelCall(w8a8Gemm, {
       label,
       constants: {
-        ...packedConstants(product, {}),
+        ...w8a8Constants(product, {}),
         ROWS: tile.rows,
         COLUMNS: tile.columns,
         OUTPUTS: outputs,
-        LANES: packedGemmLanes(tile),
+        LANES: w8a8GemmLanes(tile),
         TILE_R: tile.laneRows,
         TILE_M: tile.laneColumns,
         TILE_N: tile.laneColumns / share,
@@ -80,12 +80,12 @@ function partCalls(
 }
 
 /** Lanes of a tile's workgroup; WebGPU promises 256. */
-export function packedGemmLanes({ rows, columns, laneRows, laneColumns }: PackedGemmTile): number {
-  return PACKED_SLICES * rows * columns / (laneRows * laneColumns);
+export function w8a8GemmLanes({ rows, columns, laneRows, laneColumns }: W8a8GemmTile): number {
+  return W8A8_SLICES * rows * columns / (laneRows * laneColumns);
 }
 
 /** Bytes of shared memory of a tile's workgroup; WebGPU promises 16,384. */
-export function packedGemmBytes({ rows, columns }: PackedGemmTile): number {
-  const stagedRow = 16 * (2 * PACKED_SLICES + 1);
-  return (rows + columns) * (stagedRow + 4 * PACKED_SLICES);
+export function w8a8GemmBytes({ rows, columns }: W8a8GemmTile): number {
+  const stagedRow = 16 * (2 * W8A8_SLICES + 1);
+  return (rows + columns) * (stagedRow + 4 * W8A8_SLICES);
 }

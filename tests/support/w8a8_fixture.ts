@@ -1,5 +1,5 @@
 import { type Epilogue, weightRows } from "../../kernels/matmul/matmul.ts";
-import type { packedMatmulCalls } from "../../kernels/matmul/packed_matmul.ts";
+import type { w8a8MatmulCalls } from "../../kernels/matmul/w8a8_matmul.ts";
 import { HEADER_WORDS, NO_WORK, STEP, type StepDims } from "../../kernels/step.ts";
 import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import type { QuantizedDtype } from "../../src/core/weight_format.ts";
@@ -12,7 +12,7 @@ import { weightFixture } from "./weight_fixture.ts";
 const POISONED_ROWS = 3;
 
 /** A product of int8 activations. */
-export interface PackedCase {
+export interface W8a8Case {
   readonly n: number;
   readonly k: number;
   readonly rows: number;
@@ -23,7 +23,7 @@ export interface PackedCase {
 }
 
 /** What makes the calls of such a product. */
-export type PackedCalls = typeof packedMatmulCalls;
+export type W8a8Calls = typeof w8a8MatmulCalls;
 
 /** The header of a step of so many tokens, and its dimensions. */
 export function tokensStep(numTokens: number): { words: Uint32Array; dims: StepDims } {
@@ -43,11 +43,11 @@ function codedRows(rows: number, k: number) {
 }
 
 /** Runs `calls` on both devices and returns y, which was 7 before, and has rows that nobody may write. */
-export function runPacked(
+export function runW8a8(
   gpu: WebGpuDevice,
-  calls: PackedCalls,
+  calls: W8a8Calls,
   tuning: Tuning,
-  { n, k, rows, dtype, epilogue, isImage = false }: PackedCase,
+  { n, k, rows, dtype, epilogue, isImage = false }: W8a8Case,
 ): Promise<{ actual: HostBuffer; expected: HostBuffer }> {
   const product = { label: "test", rows: "tokens", n, k, dtype, epilogue } as const;
   const { words, dims } = tokensStep(rows);
