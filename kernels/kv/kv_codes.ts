@@ -9,7 +9,7 @@ export const CODE_MAX: Readonly<Record<QuantizedDtype, number>> = {
 };
 
 /** Vectors whose elements are all smaller than this are stored as zeros, so that no quotient overflows. */
-export const MIN_PEAK = 1e-30;
+export const MIN_ABSMAX = 1e-30;
 
 /**
  * Writes the codes of a vector and returns its scale, in f32: the largest magnitude over `CODE_MAX`.
@@ -23,8 +23,8 @@ export function encodeVector(
   dtype: QuantizedDtype,
   codes: Uint8Array,
 ): number {
-  const peak = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  const inverse = peak < MIN_PEAK ? 0 : Math.fround(CODE_MAX[dtype] / peak);
+  const absmax = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const inverse = absmax < MIN_ABSMAX ? 0 : Math.fround(CODE_MAX[dtype] / absmax);
   codes.fill(0);
   values.forEach((value, d) => {
     const scaled = Math.fround(value * inverse);
@@ -32,7 +32,7 @@ export function encodeVector(
     else if (dtype === "int8") codes[d] = signedRound(scaled, CODE_MAX.int8);
     else codes[int4Byte(d)]! |= (signedRound(scaled, CODE_MAX.int4) & 15) << int4Shift(d);
   });
-  return Math.fround(peak * Math.fround(1 / CODE_MAX[dtype]));
+  return Math.fround(absmax * Math.fround(1 / CODE_MAX[dtype]));
 }
 
 /** The elements of a vector from its codes and its scale. */

@@ -6,7 +6,7 @@ import {
 } from "../../src/device/kernel.ts";
 import { isQuantized } from "../../src/core/kv_layout.ts";
 import { type KvConstants, kvConstants, type KvShape } from "./kv_cache.ts";
-import { CODE_MAX, MIN_PEAK } from "./kv_codes.ts";
+import { CODE_MAX, MIN_ABSMAX } from "./kv_codes.ts";
 import quantizedSource from "./rope_store_quantized_kv.wgsl" with { type: "text" };
 import source from "./rope_store_kv.wgsl" with { type: "text" };
 import { storeKeyAndValue } from "./store_kv.ts";
@@ -57,7 +57,7 @@ export const ropeStoreKv: Kernel<Shape> = {
   },
 };
 
-type QuantizedShape = Shape & KvConstants & Readonly<{ CODE_MAX: number; MIN_PEAK: number }>;
+type QuantizedShape = Shape & KvConstants & Readonly<{ CODE_MAX: number; MIN_ABSMAX: number }>;
 
 /** The same for quantized pools. D is a multiple of 8, and of 16 in int4. */
 export const ropeStoreQuantizedKv: Kernel<QuantizedShape> = {
@@ -111,7 +111,7 @@ export function ropeStoreKvCall(
   return isQuantized(dtype)
     ? kernelCall(ropeStoreQuantizedKv, {
       ...call,
-      constants: { ...shape, ...layout, CODE_MAX: CODE_MAX[dtype], MIN_PEAK },
+      constants: { ...shape, ...layout, CODE_MAX: CODE_MAX[dtype], MIN_ABSMAX },
     })
     : kernelCall(ropeStoreKv, { ...call, constants: shape });
 }

@@ -137,13 +137,13 @@ fn rope_store_quantized_kv(
     return;
   }
   // As integers magnitudes have the same order, and NaN is the largest: max() of floats may pass over it.
-  var peaks = vec4(0u);
+  var lane_absmax = vec4(0u);
   for (var quad = 0u; quad < HALF; quad++) {
     let pairs = load_pairs(own, quad);
-    peaks = max(peaks, max(magnitudes(pairs.low), magnitudes(pairs.high)));
+    lane_absmax = max(lane_absmax, max(magnitudes(pairs.low), magnitudes(pairs.high)));
   }
-  let peak = bitcast<f32>(max(max(peaks.x, peaks.y), max(peaks.z, peaks.w)));
-  let inverse = select(${CODE_MAX}.0 / peak, 0.0, peak < ${MIN_PEAK});
+  let absmax = bitcast<f32>(max(max(lane_absmax.x, lane_absmax.y), max(lane_absmax.z, lane_absmax.w)));
+  let inverse = select(${CODE_MAX}.0 / absmax, 0.0, absmax < ${MIN_ABSMAX});
   let slot = step[step[STEP_SLOTS] + t];
   let which = select(0u, 1u, is_value);
   let vector = (which * G + head - H - which * G) * BLOCK_SIZE + slot % BLOCK_SIZE;
@@ -157,7 +157,7 @@ fn rope_store_quantized_kv(
   kv[word + LANES] = word_of(own0.high * inverse);
 //# end
   if (lane == 0u) {
-    var worst = bitcast<u32>(peak);
+    var worst = bitcast<u32>(absmax);
     if (!is_value) {
       for (var quad = 0u; quad < HALF; quad++) {
         let pairs = raw_pairs(row + G * QUADS, quad);
@@ -168,6 +168,6 @@ fn rope_store_quantized_kv(
     let stored = select(0x7fc00000u, 0u, is_value);
     let is_finite = worst < 0x7f800000u;
     kv[block + ${2 * G * BLOCK_SIZE * VECTOR_LOADS}u + vector] =
-      select(stored, bitcast<u32>(peak * ${1 / CODE_MAX}), is_finite);
+      select(stored, bitcast<u32>(absmax * ${1 / CODE_MAX}), is_finite);
   }
 }

@@ -104,8 +104,8 @@ fn tile(at: Invocation, subgroup_size: u32) {
     let n0 = (tile0 + lane) * ${TILE_N}u;
 //# end
 //# for m in 0..W
-//# if WEIGHT_IMAGE
-    // An image answers zero past its end.
+//# if WEIGHT_TEXTURE
+    // A texture answers zero past its end.
     let w${m} = n0 + ${m % TILE_N * STRIDE + Math.floor(m / TILE_N) * N}u;
 //# else
     let w${m} = min(n0 + ${m % TILE_N * STRIDE}u, N - 1u) + ${Math.floor(m / TILE_N)}u * N;

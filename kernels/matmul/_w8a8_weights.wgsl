@@ -1,5 +1,5 @@
 // Shared by the products of int8 activations: weights, by spans of 32 inputs, and what becomes of a sum.
-// The kernel declares w, array<vec4<u32>>, QuantizedLayout's words, or with WEIGHT_IMAGE an image as
+// The kernel declares w, array<vec4<u32>>, QuantizedLayout's words, or with WEIGHT_TEXTURE a texture as
 // panel_weights.wgsl fills it, and y, array<f32>.
 
 /// What dot4I8Packed makes of a span of weight row `row` is its sum times this.
@@ -8,9 +8,9 @@ const CODE_UNIT: f32 = ${WEIGHT_BITS == 8 ? "1.0" : "0.0625"};
 /// 32 codes of a weight row, four to a word.
 struct Span { first: vec4<u32>, second: vec4<u32> }
 
-/// The p-th 16 bytes of a row, whose scales follow upon its codes in an image.
+/// The p-th 16 bytes of a row, whose scales follow upon its codes in a texture.
 fn piece(row: u32, p: u32) -> vec4<u32> {
-//# if WEIGHT_IMAGE
+//# if WEIGHT_TEXTURE
   return textureLoad(w, vec2(p * 8u + row % 8u, row / 8u));
 //# else
   return w[row * ${WEIGHT_ROW / 4}u + p];
@@ -36,7 +36,7 @@ fn weight_span(row: u32, span: u32) -> Span {
 /// The scale of what `dot_span` makes of them.
 fn weight_scale(row: u32, span: u32) -> f32 {
   let group = span / ${WEIGHT_GROUP / 32}u;
-//# if WEIGHT_IMAGE
+//# if WEIGHT_TEXTURE
   let word = group >> 1u;
   let pair = piece(row, ${WEIGHT_ROW / 4}u + (word >> 2u))[word & 3u];
 //# else

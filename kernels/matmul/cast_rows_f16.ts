@@ -34,8 +34,8 @@ export const castRowsF16: Kernel<Shape> = {
 
 /** The power of two by which {@link castRowsF16} divides a row: its largest magnitude then is 2^14 to 2^15. */
 export function rowScale(row: Float32Array): number {
-  const peak = Float32Array.of(row.reduce((most, value) => Math.max(most, Math.abs(value)), 0));
-  const exponent = new Uint32Array(peak.buffer)[0]! >>> 23;
+  const absmax = Float32Array.of(row.reduce((most, value) => Math.max(most, Math.abs(value)), 0));
+  const exponent = new Uint32Array(absmax.buffer)[0]! >>> 23;
   return 2 ** (Math.min(Math.max(exponent, 15), 254) - 141);
 }
 

@@ -23,7 +23,7 @@ const LANES: u32 = ${LANES}u;
 @group(0) @binding(2) var<storage, read_write> halves: array<vec4<f16>>;
 @group(0) @binding(3) var<storage, read_write> scales: array<f32>;
 
-var<workgroup> peaks: array<f32, LANES>;
+var<workgroup> lane_absmax: array<f32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn cast_rows_f16(
@@ -34,12 +34,12 @@ fn cast_rows_f16(
   if (row >= step[${ROWS_WORD}u]) { return; }
   var fours = vec4<f32>();
   for (var k = lane; k < K4; k += LANES) { fours = max(fours, abs(x[row * K4 + k])); }
-  peaks[lane] = max(max(fours.x, fours.y), max(fours.z, fours.w));
-  workgroupBarrier();  // every lane reads every peak
-  var peak = 0.0;
-  for (var i = 0u; i < LANES; i++) { peak = max(peak, peaks[i]); }
+  lane_absmax[lane] = max(max(fours.x, fours.y), max(fours.z, fours.w));
+  workgroupBarrier();  // every lane reads every absmax
+  var absmax = 0.0;
+  for (var i = 0u; i < LANES; i++) { absmax = max(absmax, lane_absmax[i]); }
   // The exponent as f32 holds it, e + 127; that of infinity counts as the largest of a number.
-  let exponent = clamp(bitcast<u32>(peak) >> 23u, 15u, 254u);
+  let exponent = clamp(bitcast<u32>(absmax) >> 23u, 15u, 254u);
   let inverse = bitcast<f32>((268u - exponent) << 23u);
   if (lane == 0u) { scales[row] = bitcast<f32>((exponent - 14u) << 23u); }
   for (var k = lane; k < K4; k += LANES) {

@@ -20,7 +20,7 @@ import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
 import { foldGrid, type GemmTile, type Tuning } from "../tuning/tuning.ts";
 import { type WeightConstants, weightConstants, weightValues } from "../weights/weight_dtype.ts";
-import { partProducts } from "../weights/weight_parts.ts";
+import { shardProducts } from "../weights/weight_shards.ts";
 
 type Shape =
   & WeightConstants
@@ -43,7 +43,7 @@ export const gemm: Kernel<Shape> = {
 };
 
 /**
- * One matrix product, as one call per part of its matrix and tile of `gemm`; each step runs those of the
+ * One matrix product, as one call per shard of its matrix and tile of `gemm`; each step runs those of the
  * tile that fits its rows.
  */
 export function gemmCalls(
@@ -51,11 +51,11 @@ export function gemmCalls(
   { step, x, w: matrix, y }: ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  return partProducts(product, matrix)
-    .flatMap(({ product, w }) => partCalls(product, { step, x, w, y }, tuning));
+  return shardProducts(product, matrix)
+    .flatMap(({ product, w }) => shardCalls(product, { step, x, w, y }, tuning));
 }
 
-function partCalls(
+function shardCalls(
   product: Product,
   buffers: Readonly<Record<"step" | "x" | "w" | "y", DeviceBuffer>>,
   { gemmTiles, stageF16 }: Tuning,

@@ -23,7 +23,7 @@ import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
 import { foldGrid, type Tuning } from "../tuning/tuning.ts";
 import { type WeightConstants, weightConstants, weightValues } from "../weights/weight_dtype.ts";
-import { partProducts } from "../weights/weight_parts.ts";
+import { shardProducts } from "../weights/weight_shards.ts";
 
 type Shape =
   & WeightConstants
@@ -63,7 +63,7 @@ export function castRowsBytes(rows: number, k: number): { codes: number; scales:
 }
 
 /**
- * One matrix product on matrix units, as one call per part of its matrix and tile; each step runs those of
+ * One matrix product on matrix units, as one call per shard of its matrix and tile; each step runs those of
  * the tile that fits its rows. Where the units take f16, the rows become that first, in `codes`.
  */
 export function gemmSubgroupMatrixCalls(
@@ -77,7 +77,7 @@ export function gemmSubgroupMatrixCalls(
   const casts = f16Tiles.length === 0
     ? []
     : [castRowsF16Call({ label, rows, k, lanes, includes }, { step, x, halves: codes, scales })];
-  const products = partProducts(product, matrix).flatMap(({ product, w }) =>
+  const products = shardProducts(product, matrix).flatMap(({ product, w }) =>
     matrixTiles.map((tile) => {
       const values = tile.unit.type === "f16" ? codes : x;
       return tileCall(product, { step, x: values, scales, w, y }, tile);

@@ -22,7 +22,7 @@ import { normalizeRow, rmsNormCall } from "../norm/rms_norm.ts";
 import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims, stepWgsl } from "../step.ts";
 import { fits, type Tuning } from "../tuning/tuning.ts";
 import { weightValues } from "../weights/weight_dtype.ts";
-import { partProducts } from "../weights/weight_parts.ts";
+import { shardProducts } from "../weights/weight_shards.ts";
 
 type Shape = MatmulShape & Readonly<{ EPS: number }>;
 
@@ -73,9 +73,9 @@ export function normMatmulCalls(
     { label, rows, E: k, EPS: eps, LANES: tuning.normLanes, skip: isFused },
     { step, x, weight: norm, out: normed },
   );
-  const products = partProducts(whole, matrix).flatMap(({ product, w }) =>
+  const products = shardProducts(whole, matrix).flatMap(({ product, w }) =>
     tuning.matmulTiles.map((tile) => {
-      const shape = matmulShape(product, tile, tuning, w.isImage);
+      const shape = matmulShape(product, tile, tuning, w.isTexture);
       const workgroups = (dims: StepDims) => tileGrid(product, tile, dims);
       if (!tile.fusesNorm) {
         const call = { label, constants: shape, buffers: { step, x: normed, w, y }, workgroups };

@@ -18,7 +18,7 @@ import type { Tuning } from "../tuning/tuning.ts";
 
 /**
  * One matrix product for any number of rows: `matmul` for few, and where the tuning has tiles for them
- * `gemm` or `gemm_subgroup_matrix` for many. Exactly one of their calls for each part of the matrix runs in a step.
+ * `gemm` or `gemm_subgroup_matrix` for many. Exactly one of their calls for each shard of the matrix runs in a step.
  * All calls bear the product's label. Where the product {@link isW8a8}, and for `gemm_subgroup_matrix`, its rows
  * become `codes` and `scales` first, which products one after the other may share.
  */
@@ -59,7 +59,7 @@ export interface ProductCall extends Pick<Product, "label" | "rows" | "n" | "k">
   readonly isW8a8: boolean;
 }
 
-/** The product that a call belongs to, the whole of it where its matrix is in parts; undefined for the call of another kernel. */
+/** The product that a call belongs to, the whole of it where its matrix is in shards; undefined for the call of another kernel. */
 export function productOf(
   { label, kernelName, constants }: KernelCall<StepDims>,
 ): ProductCall | undefined {

@@ -42,9 +42,9 @@ export function quantizeSpans(values: Float32Array, codes: Int8Array, scales: Fl
   const share = fround(1 / 127);
   for (let begin = 0; begin < values.length; begin += SPAN_INPUTS) {
     const span = values.subarray(begin, begin + SPAN_INPUTS);
-    const peak = span.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    const inverse = peak < SMALLEST ? 0 : fround(127 / peak);
-    scales[begin / SPAN_INPUTS] = peak < SMALLEST ? 0 : peak * share;
+    const absmax = span.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const inverse = absmax < SMALLEST ? 0 : fround(127 / absmax);
+    scales[begin / SPAN_INPUTS] = absmax < SMALLEST ? 0 : absmax * share;
     span.forEach((value, i) => codes[begin + i] = roundToEven(fround(value * inverse)));
   }
 }

@@ -19,7 +19,7 @@ import weights from "./_w8a8_weights.wgsl" with { type: "text" };
 import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
 import { foldGrid, type Tuning } from "../tuning/tuning.ts";
-import { partProducts } from "../weights/weight_parts.ts";
+import { shardProducts } from "../weights/weight_shards.ts";
 
 type Shape =
   & W8a8Constants
@@ -35,7 +35,7 @@ export const w8a8Gemm: Kernel<Shape> = {
 };
 
 /**
- * One product of int8 activations, as one call per part of its matrix and tile; each step runs those of
+ * One product of int8 activations, as one call per shard of its matrix and tile; each step runs those of
  * the tile that fits its rows.
  */
 export function w8a8GemmCalls(
@@ -43,11 +43,11 @@ export function w8a8GemmCalls(
   { step, codes, scales, w: matrix, y }: W8a8ProductBuffers,
   tuning: Pick<Tuning, "w8a8">,
 ): KernelCall<StepDims>[] {
-  return partProducts(product, matrix)
-    .flatMap(({ product, w }) => partCalls(product, { step, codes, scales, w, y }, tuning));
+  return shardProducts(product, matrix)
+    .flatMap(({ product, w }) => shardCalls(product, { step, codes, scales, w, y }, tuning));
 }
 
-function partCalls(
+function shardCalls(
   product: Product,
   buffers: W8a8ProductBuffers & Readonly<{ w: DeviceBuffer }>,
   { w8a8 }: Pick<Tuning, "w8a8">,

@@ -27,7 +27,7 @@ import {
   weightConstants,
   weightScales,
 } from "../weights/weight_dtype.ts";
-import { partProducts } from "../weights/weight_parts.ts";
+import { shardProducts } from "../weights/weight_shards.ts";
 
 /** A product's shape, as the templates of both kernels of int8 activations want it. */
 export type W8a8Constants = WeightConstants & ProductConstants;
@@ -114,20 +114,20 @@ function groupOf(dtype: WeightDtype): number {
 /** What a product with this matrix is to both kernels, whatever their tiles. */
 export function w8a8Constants(
   product: Product,
-  { isImage = false }: Pick<DeviceBuffer, "isImage">,
+  { isTexture = false }: Pick<DeviceBuffer, "isTexture">,
 ): W8a8Constants {
   const { n, k, dtype, epilogue = "store" } = product;
   // 16 bytes per load.
   const load = isQuantized(dtype) ? 32 / quantizedFormat(dtype).bits : 1;
   return {
     ...weightConstants(dtype, weightRows(n, epilogue), k, load),
-    WEIGHT_IMAGE: isImage,
+    WEIGHT_TEXTURE: isTexture,
     ...productConstants(product),
   };
 }
 
 /**
- * One product of int8 activations, as one call per part of its matrix and register tile; each step runs
+ * One product of int8 activations, as one call per shard of its matrix and register tile; each step runs
  * those of the tile that fits.
  */
 export function w8a8MatmulCalls(
@@ -135,11 +135,11 @@ export function w8a8MatmulCalls(
   { step, codes, scales, w: matrix, y }: W8a8ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  return partProducts(product, matrix)
-    .flatMap(({ product, w }) => partCalls(product, { step, codes, scales, w, y }, tuning));
+  return shardProducts(product, matrix)
+    .flatMap(({ product, w }) => shardCalls(product, { step, codes, scales, w, y }, tuning));
 }
 
-function partCalls(
+function shardCalls(
   product: Product,
   buffers: W8a8ProductBuffers & Readonly<{ w: DeviceBuffer }>,
   { w8a8, matmulSubgroups }: Tuning,

@@ -11,7 +11,7 @@
 //   0 step    u32 packed metadata (step.ts)
 //   1 codes   i8 [R, K], as quantize_rows gives them
 //   2 scales  f32 [R, J]
-//   3 w       WEIGHT_DTYPE [M, K], perhaps an image (panel_weights.ts)
+//   3 w       WEIGHT_DTYPE [M, K], perhaps a texture (panel_weights.ts)
 //   4 y       f32 [R, N], or N columns of longer rows as in matmul.wgsl
 // Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, ceil(R / TILE_R), ...), see w8a8_matmul.ts.
 //
@@ -36,7 +36,7 @@ const SLICES: u32 = ${SLICES}u;
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> codes: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> scales: array<f32>;
-//# if WEIGHT_IMAGE
+//# if WEIGHT_TEXTURE
 @group(0) @binding(3) var w: texture_storage_2d<rgba32uint, read>;
 //# else
 @group(0) @binding(3) var<storage, read> w: array<vec4<u32>>;

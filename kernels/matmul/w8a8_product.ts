@@ -31,7 +31,7 @@ export function quantizedRowsBytes(rows: number, k: number): { codes: number; sc
   return { codes: rows * k, scales: 4 * rows * Math.ceil(k / SPAN_INPUTS) };
 }
 
-/** A product that {@link isW8a8}, of a step's tokens: one call, and one for each part of the matrix, runs in a step. */
+/** A product that {@link isW8a8}, of a step's tokens: one call, and one for each shard of the matrix, runs in a step. */
 export function w8a8ProductCalls(
   product: Product,
   { x, ...buffers }: QuantizedRows & ProductBuffers,
@@ -63,7 +63,7 @@ export function w8a8NormProductCalls(
   ];
 }
 
-/** The calls of both kernels, of rows that are codes; exactly one for each part of the matrix runs in a step. */
+/** The calls of both kernels, of rows that are codes; exactly one for each shard of the matrix runs in a step. */
 export function w8a8CodesCalls(
   product: Product,
   { step, codes, scales, w, y }: W8a8ProductBuffers,

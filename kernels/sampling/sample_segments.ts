@@ -5,14 +5,14 @@ import {
   type KernelCall,
   kernelCall,
 } from "../../src/device/kernel.ts";
-import part from "./_part.wgsl" with { type: "text" };
+import segmentSummary from "./_segment_summary.wgsl" with { type: "text" };
 import { gumbel } from "./random_draw.ts";
-import source from "./sample_parts.wgsl" with { type: "text" };
+import source from "./sample_segments.wgsl" with { type: "text" };
 import { HIGHEST, isOverflow, LOWEST } from "./logit_range.ts";
 import {
   NO_TOKEN,
-  PARTS,
-  PARTS_PLANES,
+  SEGMENT_PLANE,
+  SEGMENT_PLANES,
   type Segments,
   segmentsWgsl,
   tokensOf,
@@ -21,16 +21,16 @@ import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims } from "../step.ts";
 
 type Shape = Segments & Readonly<{ REPORT: boolean }>;
 
-/** Sums up each segment of each row of `logits` f32 [R, V] in `parts` u32 [R, PARTS_PLANES, M]. */
-export const sampleParts: Kernel<Shape> = {
-  name: "sample_parts",
-  source: segmentsWgsl + part + source,
+/** Sums up each segment of each row of `logits` f32 [R, V] in `segments` u32 [R, SEGMENT_PLANES, M]. */
+export const sampleSegments: Kernel<Shape> = {
+  name: "sample_segments",
+  source: segmentsWgsl + segmentSummary + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "logits", access: "read" },
-    { name: "parts", access: "read_write" },
+    { name: "segments", access: "read_write" },
   ],
-  reference({ step, logits, parts }, shape) {
+  reference({ step, logits, segments }, shape) {
     const { V, M, REPORT } = shape;
     const words = step!.u32;
     for (let r = 0; r < words[STEP.numSamples]!; r++) {
@@ -38,9 +38,9 @@ export const sampleParts: Kernel<Shape> = {
       if (REPORT && sample[SAMPLE.numLogprobs] === 0) continue;
       const row = logits!.f32.subarray(r * V, (r + 1) * V);
       for (let s = 0; s < M; s++) {
-        const out = r * PARTS_PLANES * M + s;
-        const put = (plane: keyof typeof PARTS, word: number) =>
-          parts!.u32[out + PARTS[plane] * M] = word;
+        const out = r * SEGMENT_PLANES * M + s;
+        const put = (plane: keyof typeof SEGMENT_PLANE, word: number) =>
+          segments!.u32[out + SEGMENT_PLANE[plane] * M] = word;
         sumUp(row, sample, tokensOf(s, shape), REPORT, put);
       }
     }
@@ -52,13 +52,13 @@ function sumUp(
   sample: Uint32Array,
   tokens: readonly number[],
   isReport: boolean,
-  put: (plane: keyof typeof PARTS, word: number) => void,
+  put: (plane: keyof typeof SEGMENT_PLANE, word: number) => void,
 ): void {
   const hasOverflow = tokens.some((token) => isOverflow(row[token]!));
   const largest = hasOverflow
     ? { token: NO_TOKEN, value: HIGHEST }
     : best(tokens, (token) => row[token]!);
-  put("peak", f32ToBits(largest.value));
+  put("max", f32ToBits(largest.value));
   put("token", largest.token);
   const weigh = (temperature: number) =>
     tokens.reduce((sum, t) => sum + Math.exp((row[t]! - largest.value) / temperature), 0);
@@ -91,17 +91,17 @@ function best(tokens: readonly number[], value: (token: number) => number) {
 }
 
 /** Sums up the rows of a step, or with `REPORT` only those whose log-probabilities are asked for. */
-export function samplePartsCall(
+export function sampleSegmentsCall(
   shape: Shape,
-  buffers: Readonly<Record<"step" | "logits" | "parts", DeviceBuffer>>,
+  buffers: Readonly<Record<"step" | "logits" | "segments", DeviceBuffer>>,
 ): KernelCall<StepDims> {
-  const { M, PART_LANES, REPORT } = shape;
-  return kernelCall(sampleParts, {
-    label: REPORT ? "sample_parts, report" : "sample_parts",
+  const { M, SEGMENT_LANES, REPORT } = shape;
+  return kernelCall(sampleSegments, {
+    label: REPORT ? "sample_segments, report" : "sample_segments",
     constants: shape,
     buffers,
     workgroups: ({ numSamples, numReports }) => [
-      M / PART_LANES,
+      M / SEGMENT_LANES,
       REPORT && numReports === 0 ? 0 : numSamples,
       1,
     ],

@@ -64,8 +64,8 @@ export interface Tuning extends ProductTiles {
   readonly matmulRun: number;
   /** Whether `matmul` uses subgroup operations, see `_matmul_tile.wgsl`. */
   readonly matmulSubgroups: boolean;
-  /** Whether matrices are kept as images in panels (`panel_weights.ts`), where the device has images. */
-  readonly panelsWeights: boolean;
+  /** Whether matrices are kept as textures in panels (`panel_weights.ts`), where the device has textures. */
+  readonly usesWeightTextures: boolean;
   /** `gemm` may stage weights that are f16 as f16. */
   readonly stageF16: boolean;
   /** Products of int8 and int4 weights quantize their activations and multiply integers. */
@@ -79,7 +79,7 @@ export interface Tuning extends ProductTiles {
   readonly normLanes: number;
   readonly sampleLanes: number;
   /** Lanes per workgroup of sampling's first phase. */
-  readonly partLanes: number;
+  readonly segmentLanes: number;
   /** Largest vocabulary that is sampled in one phase. */
   readonly fusedVocabSize: number;
   /** Positions per split of a decode's context; fixed, so that results do not depend on the batch. */
@@ -121,7 +121,7 @@ export const SOFTWARE_TUNING: Tuning = {
   ],
   matmulRun: 2,
   matmulSubgroups: false,
-  panelsWeights: true,
+  usesWeightTextures: true,
   gemmTiles: [],
   matrixTiles: [],
   stageF16: false,
@@ -129,7 +129,7 @@ export const SOFTWARE_TUNING: Tuning = {
   w8a8: SOFTWARE_W8A8,
   normLanes: 8,
   sampleLanes: 8,
-  partLanes: 8,
+  segmentLanes: 8,
   fusedVocabSize: 8192,
   splitLen: 32,
   splitsPerWorkgroup: 8,
@@ -152,7 +152,7 @@ export const GPU_TUNING: Tuning = {
   // 16 bytes of f16, the widest load of a lane.
   matmulRun: 2,
   matmulSubgroups: false,
-  panelsWeights: false,
+  usesWeightTextures: false,
   // Up to 64 rows the weights' bytes are what takes time: small tiles make more workgroups.
   gemmTiles: [
     {
@@ -192,7 +192,7 @@ export const GPU_TUNING: Tuning = {
   w8a8: GPU_W8A8,
   normLanes: 64,
   sampleLanes: 256,
-  partLanes: 64,
+  segmentLanes: 64,
   fusedVocabSize: 8192,
   splitLen: 64,
   splitsPerWorkgroup: 16,
@@ -267,7 +267,7 @@ export function addsAlike(a: Tuning, b: Tuning): boolean {
 }
 
 function orderOfAdditions(tuning: Tuning): string {
-  const { matmulTiles, matmulRun, normLanes, sampleLanes, partLanes } = tuning;
+  const { matmulTiles, matmulRun, normLanes, sampleLanes, segmentLanes } = tuning;
   const { fusedVocabSize, splitLen, attendsByWorkgroup, shuffleLanes, positionTile } = tuning;
   const { usesW8a8, w8a8 } = tuning;
   const isShared = addsOverSubgroups(tuning);
@@ -275,7 +275,7 @@ function orderOfAdditions(tuning: Tuning): string {
   return JSON.stringify([
     ...[isShared, [...new Set(lanes)], matmulRun, normLanes],
     ...[tuning.gemmTiles.length > 0, tuning.matrixTiles.length > 0],
-    ...[sampleLanes, partLanes, fusedVocabSize, splitLen, attendsByWorkgroup, shuffleLanes],
+    ...[sampleLanes, segmentLanes, fusedVocabSize, splitLen, attendsByWorkgroup, shuffleLanes],
     ...[positionTile, usesW8a8, w8a8.slices],
   ]);
 }

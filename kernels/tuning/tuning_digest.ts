@@ -8,10 +8,10 @@ import { samplingCalls } from "../sampling/sampling.ts";
 import type { StepDims } from "../step.ts";
 import type { Tuning } from "./tuning.ts";
 import {
-  partVariants,
   productVariants,
   ROW_CLASSES,
-  type TunedPart,
+  stageVariants,
+  type TunedStage,
   type TuningVariant,
 } from "./tuning_variants.ts";
 
@@ -22,7 +22,7 @@ const W8A8 = { ...PRODUCT, dtype: "int8g32" } as const;
 /** Two phases of sampling. */
 const VOCAB_SIZE = 65_536;
 const ATTENTION = { H: 4, G: 2, D: 64, BLOCK_SIZE: 16, KV_DTYPE: "f16" } as const;
-const PARTS: readonly TunedPart[] = ["decode", "prefill", "sampling"];
+const STAGES: readonly TunedStage[] = ["decode", "prefill", "sampling"];
 
 /**
  * SHA-256, hexadecimal, of everything that kernels are expanded from: the templates, and the constants
@@ -61,13 +61,13 @@ export function tuningDigest(tier: Tier, tuning: Tuning): string {
 function sampleVariants(tier: Tier, tuning: Tuning): TuningVariant[] {
   return [
     ...ROW_CLASSES.flatMap((rows) => productVariants(tier, tuning, PRODUCT.label, rows)),
-    ...PARTS.flatMap((part) => partVariants(tier, part)),
+    ...STAGES.flatMap((stage) => stageVariants(tier, stage)),
   ];
 }
 
 const BUFFER_NAMES = [
   ...["step", "x", "norm", "normed", "codes", "scales", "w", "y"] as const,
-  ...["qkv", "kv", "partials", "stats", "out", "parts", "logits", "sampled"] as const,
+  ...["qkv", "kv", "partials", "stats", "out", "segments", "logits", "sampled"] as const,
 ];
 
 /** Over no memory. */

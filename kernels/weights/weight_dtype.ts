@@ -31,11 +31,11 @@ export type WeightConstants = Readonly<{
   LOAD: number;
   /** Words of codes in one. */
   LOAD_WORDS: number;
-  /** Whether the matrix is an image (`panel_weights.ts`). */
-  WEIGHT_IMAGE: boolean;
+  /** Whether the matrix is a texture (`panel_weights.ts`). */
+  WEIGHT_TEXTURE: boolean;
 }>;
 
-/** The constants of a weight matrix `w` of `rows` by `columns`, read by `load` fours at a time; no image. */
+/** The constants of a weight matrix `w` of `rows` by `columns`, read by `load` fours at a time; no texture. */
 export function weightConstants(
   dtype: WeightDtype,
   rows: number,
@@ -54,7 +54,7 @@ export function weightConstants(
     WEIGHT_SCALE_ROW: layout?.scaleRowWords ?? 0,
     LOAD: load,
     LOAD_WORDS: Math.max(1, load * (format?.bits ?? 0) / 8),
-    WEIGHT_IMAGE: false,
+    WEIGHT_TEXTURE: false,
   };
 }
 
@@ -65,7 +65,7 @@ export function weightValues(
   rows: number,
   columns: number,
 ): Float32Array {
-  if (!buffer.isImage && !isQuantized(dtype)) return buffer.asF32(dtype);
+  if (!buffer.isTexture && !isQuantized(dtype)) return buffer.asF32(dtype);
   const key = `${dtype} [${rows}, ${columns}]`;
   return buffer.decoded(key, () => {
     const plain = unpanel(buffer, dtype, rows, columns);
@@ -73,9 +73,9 @@ export function weightValues(
   });
 }
 
-/** A matrix as `QuantizedLayout` has it, or row after row, where it is an image. */
+/** A matrix as `QuantizedLayout` has it, or row after row, where it is a texture. */
 function unpanel(buffer: HostBuffer, dtype: WeightDtype, rows: number, columns: number) {
-  if (!buffer.isImage) return buffer;
+  if (!buffer.isTexture) return buffer;
   const plain = new HostBuffer(buffer.label, matrixBytes(dtype, rows, columns));
   plain.write(0, unpanelled(buffer, panelShape(dtype, rows, columns)!));
   return plain;

@@ -3,10 +3,10 @@ import { productOf } from "../../kernels/matmul/product.ts";
 import type { StepDims } from "../../kernels/step.ts";
 import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import {
-  partVariants,
   productVariants,
   ROW_CLASSES,
   type RowClass,
+  stageVariants,
   type TuningVariant,
 } from "../../kernels/tuning/tuning_variants.ts";
 import type { KernelCall } from "../device/kernel.ts";
@@ -53,10 +53,10 @@ export function tunableOperations(
   const prefill = prefillAttention(inputs);
   return [
     ...products(single!),
-    { ...decodeAttention(inputs), variants: partVariants(tier, "decode") },
-    { ...sampling(inputs), variants: partVariants(tier, "sampling") },
+    { ...decodeAttention(inputs), variants: stageVariants(tier, "decode") },
+    { ...sampling(inputs), variants: stageVariants(tier, "sampling") },
     ...products(prompts),
-    ...prefill === undefined ? [] : [{ ...prefill, variants: partVariants(tier, "prefill") }],
+    ...prefill === undefined ? [] : [{ ...prefill, variants: stageVariants(tier, "prefill") }],
     ...batches.flatMap(products),
   ];
 }

@@ -4,7 +4,7 @@ import {
   panelWeightsCall,
 } from "../../kernels/weights/panel_weights.ts";
 import { tuningFor } from "../../kernels/tuning/tuning.ts";
-import type { WeightPart } from "../../kernels/weights/weight_parts.ts";
+import type { WeightShard } from "../../kernels/weights/weight_shards.ts";
 import type { DeviceWeight, WeightSpec } from "../../models/model_family.ts";
 import type { WeightDtype } from "../core/weight_format.ts";
 import type { Device } from "../device/device.ts";
@@ -12,45 +12,45 @@ import type { DeviceBuffer } from "../device/kernel.ts";
 import { weightShape } from "./weight_buffers.ts";
 
 /**
- * A weight as its device reads it fastest, called once its buffers are filled: matrices as images in
+ * A weight as its device reads it fastest, called once its buffers are filled: matrices as textures in
  * panels in place of buffers, which are freed then, or as they are, also where there is no room for both
- * at a time. Each part is an image of its own.
+ * at a time. Each shard is a texture of its own.
  */
-export async function inPanels(
+export async function asTextures(
   device: Device,
   spec: WeightSpec,
   weight: DeviceWeight,
 ): Promise<DeviceWeight> {
   const { dtype } = weight;
   const isVector = spec.shapes[0]!.length < 2;
-  if (isVector || !tuningFor(device.capabilities).panelsWeights) return weight;
+  if (isVector || !tuningFor(device.capabilities).usesWeightTextures) return weight;
   const { rowsPerOutput, columns } = weightShape(spec);
-  const parts: WeightPart[] = [];
-  for (const { buffer, begin, end } of weight.parts) {
+  const shards: WeightShard[] = [];
+  for (const { buffer, begin, end } of weight.shards) {
     const matrix = { dtype, rows: (end - begin) * rowsPerOutput, columns };
-    parts.push({ buffer: await partInPanels(device, buffer, matrix), begin, end });
+    shards.push({ buffer: await asTexture(device, buffer, matrix), begin, end });
   }
-  return { dtype, parts };
+  return { dtype, shards };
 }
 
-async function partInPanels(
+async function asTexture(
   device: Device,
   buffer: DeviceBuffer,
   matrix: { dtype: WeightDtype; rows: number; columns: number },
 ): Promise<DeviceBuffer> {
   const extent = panelExtent(matrix.dtype, matrix.rows, matrix.columns);
-  const image = extent && await createImage(device, buffer.label, extent);
-  if (image === undefined) return buffer;
-  const program = await device.compile([panelWeightsCall(matrix, { w: buffer, out: image })]);
+  const texture = extent && await createTexture(device, buffer.label, extent);
+  if (texture === undefined) return buffer;
+  const program = await device.compile([panelWeightsCall(matrix, { w: buffer, out: texture })]);
   await device.run(program, undefined, { buffer, bytes: 4 });
   device.destroyBuffer(buffer);
-  return image;
+  return texture;
 }
 
-async function createImage(device: Device, label: string, { width, height }: PanelExtent) {
-  if (Math.max(width, height) > device.capabilities.maxImageSide) return undefined;
+async function createTexture(device: Device, label: string, { width, height }: PanelExtent) {
+  if (Math.max(width, height) > device.capabilities.maxTextureSide) return undefined;
   try {
-    return await device.createImage(label, width, height);
+    return await device.createTexture(label, width, height);
   } catch (error) {
     if (error instanceof RangeError) return undefined;
     throw error;

@@ -84,7 +84,7 @@ Deno.test("panelWeights puts the scales of a row after its codes", () => {
 
 for (const dtype of [...PLAIN, ...QUANTIZED]) {
   const isPlain = !isQuantized(dtype);
-  tuningTest(`matmul agrees with the definition from an image: ${dtype}`, async (gpu, tuning) => {
+  tuningTest(`matmul agrees with the definition from a texture: ${dtype}`, async (gpu, tuning) => {
     const epilogues: Epilogue[] = dtype === "f16" ? ["store", "add", "silu"] : ["silu"];
     for (
       const { n, k, epilogue } of (isPlain ? SHAPES : QUANTIZED_SHAPES).flatMap((s) =>
@@ -112,7 +112,7 @@ for (const dtype of [...PLAIN, ...QUANTIZED]) {
     }
   });
 
-  gpuTest(`embed_tokens gives the rows of an image: ${dtype}`, async (gpu) => {
+  gpuTest(`embed_tokens gives the rows of a texture: ${dtype}`, async (gpu) => {
     const [V, E] = [50, isPlain ? 296 : 288];
     const step = packStep([{ start: 0, count: 19 }, { start: 7, count: 1 }], POOL);
     const { actual, expected } = await runBoth(
@@ -130,7 +130,7 @@ for (const dtype of [...PLAIN, ...QUANTIZED]) {
   });
 }
 
-Deno.test("a definition gives the same from an image as from a buffer", async () => {
+Deno.test("a definition gives the same from a texture as from a buffer", async () => {
   for (const dtype of ["f16", ...QUANTIZED] as const) {
     const [n, k] = [21, 288];
     const product = { label: "test", rows: "tokens", n, k, dtype } as const;
@@ -148,24 +148,24 @@ Deno.test("a definition gives the same from an image as from a buffer", async ()
 });
 
 tuningTest(
-  "w8a8_matmul gives the same bits from an image as from a buffer",
+  "w8a8_matmul gives the same bits from a texture as from a buffer",
   async (gpu, tuning) => {
     const w8a8 = { ...tuning, usesW8a8: true };
     for (const dtype of ["int8g32", "int4g128"] as const) {
       for (const rows of [1, 3, 9]) {
         const test = { n: 70, k: 288, rows, dtype, epilogue: "silu" } as const;
-        const [fromBuffer, fromImage] = [
+        const [fromBuffer, fromTexture] = [
           await runW8a8(gpu, w8a8MatmulCalls, w8a8, test),
-          await runW8a8(gpu, w8a8MatmulCalls, w8a8, { ...test, isImage: true }),
+          await runW8a8(gpu, w8a8MatmulCalls, w8a8, { ...test, isTexture: true }),
         ];
-        assertEquals(fromImage.actual.u32, fromBuffer.actual.u32, `${dtype}, ${rows} rows`);
-        assertEquals(fromImage.expected.u32, fromBuffer.expected.u32, `${dtype}, definition`);
+        assertEquals(fromTexture.actual.u32, fromBuffer.actual.u32, `${dtype}, ${rows} rows`);
+        assertEquals(fromTexture.expected.u32, fromBuffer.expected.u32, `${dtype}, definition`);
       }
     }
   },
 );
 
-tuningTest("a row's sums from an image have the same bits in any batch", async (gpu, tuning) => {
+tuningTest("a row's sums from a texture have the same bits in any batch", async (gpu, tuning) => {
   const [n, k] = [70, 288];
   const batch = noise(33 * k, 1, 3);
   for (

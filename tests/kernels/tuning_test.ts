@@ -81,7 +81,7 @@ Deno.test("addsAlike() holds deterministic tunings alike that differ in tiles al
     ...[{ splitLen: 128 }, { attendsByWorkgroup: false }, { positionTile: 2 }, { normLanes: 32 }],
     ...[{ usesW8a8: true }, { w8a8: { ...one.w8a8, slices: 1 } }],
     ...[{ shuffleLanes: 8 }, { matrixTiles }],
-    ...[{ matmulSubgroups: true }, { isDeterministic: false }, { partLanes: 32 }],
+    ...[{ matmulSubgroups: true }, { isDeterministic: false }, { segmentLanes: 32 }],
   ];
   for (const change of unlike) {
     assert(!addsAlike(one, { ...one, ...change }), JSON.stringify(change));

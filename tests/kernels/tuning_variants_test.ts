@@ -5,15 +5,15 @@ import { w8a8Gemm } from "../../kernels/matmul/w8a8_gemm.ts";
 import { w8a8Matmul } from "../../kernels/matmul/w8a8_matmul.ts";
 import { tilesOf } from "../../kernels/tuning/product_tiles.ts";
 import { quantizeRows } from "../../kernels/matmul/quantize_rows.ts";
-import { partsWords } from "../../kernels/sampling/sampling.ts";
+import { segmentsWords } from "../../kernels/sampling/sampling.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning/tuning.ts";
 import { tuningDigest } from "../../kernels/tuning/tuning_digest.ts";
 import {
   DEFAULT_VARIANT,
-  partVariants,
   productVariants,
   ROW_CLASSES,
   type RowClass,
+  stageVariants,
   type TuningVariant,
 } from "../../kernels/tuning/tuning_variants.ts";
 import type { Tier } from "../../src/device/capabilities.ts";
@@ -52,10 +52,10 @@ Deno.test("ROW_CLASSES hold every number of rows once", () => {
 for (const tier of TIERS) {
   const tuning = tuningOf(tier);
 
-  Deno.test(`productVariants() and partVariants() have the default first and no name twice: ${tier}`, () => {
+  Deno.test(`productVariants() and stageVariants() have the default first and no name twice: ${tier}`, () => {
     const lists = [
       ...ROW_CLASSES.map((rows) => productVariants(tier, tuning, "o", rows)),
-      ...PARTS.map((part) => partVariants(tier, part)),
+      ...PARTS.map((part) => stageVariants(tier, part)),
     ];
     for (const variants of lists) {
       assertEquals(variants[0]!.name, DEFAULT_VARIANT);
@@ -79,12 +79,12 @@ for (const tier of TIERS) {
     }
   });
 
-  Deno.test(`partVariants() take no more memory than the tuning, and keep the block's shape: ${tier}`, () => {
-    for (const { name, apply } of PARTS.flatMap((part) => partVariants(tier, part))) {
+  Deno.test(`stageVariants() take no more memory than the tuning, and keep the block's shape: ${tier}`, () => {
+    for (const { name, apply } of PARTS.flatMap((part) => stageVariants(tier, part))) {
       const tuned = apply(tuning);
       assert(tuned.splitLen >= tuning.splitLen, name);
       for (const vocabSize of [512, 8192, 49_152, 262_144]) {
-        assert(partsWords(vocabSize, tuned) <= partsWords(vocabSize, tuning), name);
+        assert(segmentsWords(vocabSize, tuned) <= segmentsWords(vocabSize, tuning), name);
       }
       assertEquals(tuned.positionTile, tuning.positionTile, name);
     }

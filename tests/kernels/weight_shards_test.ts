@@ -12,14 +12,14 @@ import {
   type StepDims,
 } from "../../kernels/step.ts";
 import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
-import { partProducts, type WeightBuffers } from "../../kernels/weights/weight_parts.ts";
+import { shardProducts, type WeightBuffers } from "../../kernels/weights/weight_shards.ts";
 import type { WeightDtype } from "../../src/core/weight_format.ts";
 import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import type { DeviceBuffer, KernelCall } from "../../src/device/kernel.ts";
 import { type Contents, gpuTest, noise, runBoth } from "../support/agreement.ts";
 import { fixtureRows, WEIGHT_DTYPES, weightFixture } from "../support/weight_fixture.ts";
 
-/** Where the parts of 70 outputs begin and end: one output, a tile and a bit, and the rest. */
+/** Where the shards of 70 outputs begin and end: one output, a tile and a bit, and the rest. */
 const CUTS = [0, 1, 42, 70];
 const N = 70;
 /** Draws of the step, whose rows a fused norm packs. */
@@ -88,25 +88,25 @@ interface Case {
   readonly k: number;
 }
 
-/** The parts of a matrix as contents `w0`, `w1`, ..., and the whole as `w`. */
+/** The shards of a matrix as contents `w0`, `w1`, ..., and the whole as `w`. */
 function cutContents({ dtype, rowsPerOutput, k }: Case): Contents {
   const numRows = N * rowsPerOutput;
   const w = weightFixture(dtype, numRows, k);
-  const parts = CUTS.slice(1).map((end, i) => {
+  const shards = CUTS.slice(1).map((end, i) => {
     const ranges = Array.from(
       { length: rowsPerOutput },
       (_, j) => [j * N + CUTS[i]!, j * N + end] as const,
     );
     return [`w${i}`, fixtureRows(w, { dtype, numRows, columns: k }, ranges)] as const;
   });
-  return { w, ...Object.fromEntries(parts) };
+  return { w, ...Object.fromEntries(shards) };
 }
 
-function parts(buffers: Record<string, DeviceBuffer>): WeightBuffers {
+function shards(buffers: Record<string, DeviceBuffer>): WeightBuffers {
   return CUTS.slice(1).map((end, i) => ({ buffer: buffers[`w${i}`]!, begin: CUTS[i]!, end }));
 }
 
-/** On both devices the parts must give every bit that the whole gives, and touch nothing else. */
+/** On both devices the shards must give every bit that the whole gives, and touch nothing else. */
 async function checkBits(
   gpu: WebGpuDevice,
   contents: Contents,
@@ -117,7 +117,7 @@ async function checkBits(
   ) => readonly KernelCall<StepDims>[],
 ): Promise<void> {
   const whole = await runBoth(gpu, contents, (b) => calls(b, b.w!), dims, "y");
-  const cut = await runBoth(gpu, contents, (b) => calls(b, parts(b)), dims, "y");
+  const cut = await runBoth(gpu, contents, (b) => calls(b, shards(b)), dims, "y");
   assertEquals(cut.actual.u32, whole.actual.u32, "on the GPU adapter");
   assertEquals(cut.expected.u32, whole.expected.u32, "by the definitions");
   assert(cut.actual.f32.subarray(0, N).every((value) => value !== 7), "outputs are missing");
@@ -128,7 +128,7 @@ const EVERY_EPILOGUE: readonly WeightDtype[] = ["f16", "int8g32", "uint4g128"];
 for (const dtype of WEIGHT_DTYPES) {
   for (const [name, tuning, k] of tuningsFor(dtype)) {
     gpuTest(
-      `productCalls() gives the same bits with a matrix in parts: ${dtype}, ${name}`,
+      `productCalls() gives the same bits with a matrix in shards: ${dtype}, ${name}`,
       async (gpu) => {
         const epilogues: readonly Epilogue[] = EVERY_EPILOGUE.includes(dtype)
           ? ["store", "add", "silu"]
@@ -161,7 +161,7 @@ for (const dtype of WEIGHT_DTYPES) {
 for (const rows of ["tokens", "samples"] as const) {
   for (const [name, tuning, k] of tuningsFor("int4g32")) {
     gpuTest(
-      `normProductCalls() gives the same bits with a matrix in parts: ${rows}, ${name}`,
+      `normProductCalls() gives the same bits with a matrix in shards: ${rows}, ${name}`,
       async (gpu) => {
         const dtype = "int4g32";
         const product = { label: "test", rows, n: N, k, dtype, eps: 1e-5 } as const;
@@ -204,15 +204,15 @@ for (const dtype of WEIGHT_DTYPES) {
   });
 }
 
-Deno.test("partProducts() places the outputs of each part in rows of the whole", () => {
+Deno.test("shardProducts() places the outputs of each part in rows of the whole", () => {
   const buffer = (label: string) => ({ label, bytes: 4 });
   const product = { n: 5 };
-  const whole = partProducts(product, buffer("w"));
+  const whole = shardProducts(product, buffer("w"));
   assertEquals(whole, [{
     product: { n: 5, place: { first: 0, stride: 5 } },
     w: buffer("w"),
   }]);
-  const cut = partProducts(product, [
+  const cut = shardProducts(product, [
     { buffer: buffer("a"), begin: 0, end: 2 },
     { buffer: buffer("b"), begin: 2, end: 5 },
   ]);

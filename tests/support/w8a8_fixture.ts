@@ -18,8 +18,8 @@ export interface W8a8Case {
   readonly rows: number;
   readonly epilogue: Epilogue;
   readonly dtype: QuantizedDtype;
-  /** Whether the weights are an image; default: false. */
-  readonly isImage?: boolean;
+  /** Whether the weights are a texture; default: false. */
+  readonly isTexture?: boolean;
 }
 
 /** What makes the calls of such a product. */
@@ -47,7 +47,7 @@ export function runW8a8(
   gpu: WebGpuDevice,
   calls: W8a8Calls,
   tuning: Tuning,
-  { n, k, rows, dtype, epilogue, isImage = false }: W8a8Case,
+  { n, k, rows, dtype, epilogue, isTexture = false }: W8a8Case,
 ): Promise<{ actual: HostBuffer; expected: HostBuffer }> {
   const product = { label: "test", rows: "tokens", n, k, dtype, epilogue } as const;
   const { words, dims } = tokensStep(rows);
@@ -56,7 +56,7 @@ export function runW8a8(
   const contents = {
     step: words,
     ...codedRows(rows, k),
-    w: isImage ? { ...matrix, values } : values,
+    w: isTexture ? { ...matrix, values } : values,
     y: new Float32Array((rows + POISONED_ROWS) * n).fill(7),
   };
   return runBoth(gpu, contents, (b) => calls(product, b as never, tuning), dims, "y");

@@ -17,31 +17,31 @@ export function splitsOf(
 }
 
 /**
- * Cuts a batch into batches whose decodes have at most `maxSplits` splits each: itself where it has no
- * more, else one after the other, in the order of its chunks. They may run one by one, since no chunk
- * reads what another of its batch writes; the copies, which some read, come with the first.
+ * Cuts a batch into sub-batches whose decodes have at most `maxSplits` splits each, in the order of its
+ * chunks; the batch itself where it has no more. Sub-batches run one after the other: no chunk reads what
+ * another chunk of its batch writes, and the block copies run with the first.
  *
- * A split is a fixed number of positions, so that the rounds change no sequence's numbers. A pool's
+ * A split is a fixed number of positions, so that cutting changes no sequence's numbers. A pool's
  * positions alone do not bound a step's splits: sequences that share blocks count them once each.
  */
-export function roundsOf(
+export function subBatches(
   batch: Batch,
   limits: Pick<StepLimits, "splitLen" | "maxSplits">,
 ): readonly Batch[] {
   const splits = batch.chunks.map((chunk) => splitsOf(chunk, limits));
   if (splits.reduce((sum, count) => sum + count, 0) <= limits.maxSplits) return [batch];
-  const rounds: ScheduledChunk[][] = [[]];
+  const groups: ScheduledChunk[][] = [[]];
   let numSplits = 0;
   batch.chunks.forEach((chunk, i) => {
     numSplits += splits[i]!;
     if (numSplits > limits.maxSplits) {
-      rounds.push([]);
+      groups.push([]);
       numSplits = splits[i]!;
     }
-    rounds.at(-1)!.push(chunk);
+    groups.at(-1)!.push(chunk);
   });
   const { copies, ...rest } = batch;
-  return rounds.map((chunks, i) => ({
+  return groups.map((chunks, i) => ({
     ...rest,
     ...(i === 0 && copies !== undefined ? { copies } : {}),
     chunks,
