@@ -13,8 +13,7 @@
 //   3 y      f32 [R, N], or of rows of Y_STRIDE the columns [Y_FIRST, Y_FIRST + N)
 // Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, ceil(R / TILE_R), ...), see matmul.ts.
 // Method: _matmul_tile.wgsl.
-// Reference: matmul.ts; s is off by less than 2e-6 * sum_k |x w|, where with a minimum |w| means
-// scale * code + |minimum|.
+// Reference: matmul.ts; s is off by less than 2e-6 * sum_k |x w|.
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;

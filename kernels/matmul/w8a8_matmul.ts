@@ -46,7 +46,7 @@ export type W8a8ProductBuffers =
  * What `matmul` computes, of rows that `quantize_rows` made codes of: integer sums over spans of inputs,
  * each scaled once.
  *
- * K is a multiple of 32, and w of a format without minima.
+ * K is a multiple of 32, and w is quantized.
  */
 export const w8a8Matmul: Kernel<Shape> = {
   name: "w8a8_matmul",

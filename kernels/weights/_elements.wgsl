@@ -7,7 +7,7 @@
 //   weights(row, k4)          LOAD fours of weights
 //   weight4, weight8          the same by name, where LOAD is 1 or 2
 //   codes(row, k4)            quantized: of codes, for sums that are scaled once per group
-//   group_scale(row, k4)      quantized: their scale, and the minimum where WEIGHT_MINIMUM
+//   group_scale(row, k4)      quantized: their scale
 // f16 goes through unpack2x16float, which every adapter has; bf16 is the upper half of an f32.
 alias Fours = array<vec4<f32>, ${LOAD}>;
 //# if WEIGHT_TEXTURE
@@ -93,11 +93,7 @@ fn scale_word(row: u32, i: u32) -> u32 {
 //# end
 //# if WEIGHT_BITS == 8
 fn code4(word: u32) -> vec4<f32> {
-//# if WEIGHT_MINIMUM
-  return vec4<f32>(unpack4xU8(word));
-//# else
   return vec4<f32>(unpack4xI8(word));
-//# end
 }
 fn codes(row: u32, k4: u32) -> Fours {
   let words = code_words(row, k4);
@@ -115,11 +111,7 @@ fn codes(row: u32, k4: u32) -> Fours {
 // Inputs 0 to 3 of a word are the low halves of its bytes, 4 to 7 the high ones.
 fn code4(halves: u32) -> vec4<f32> {
   let codes = vec4<f32>(unpack4xU8(halves & 0x0f0f0f0fu));
-//# if WEIGHT_MINIMUM
-  return codes;
-//# else
   return codes - 8.0;
-//# end
 }
 fn codes(row: u32, k4: u32) -> Fours {
   let words = code_words(row, k4 >> 1u);
@@ -138,18 +130,11 @@ fn codes(row: u32, k4: u32) -> Fours {
   );
 }
 //# end
-//# if WEIGHT_MINIMUM
-fn group_scale(row: u32, k4: u32) -> vec2<f32> {
-  let group = k4 / ${WEIGHT_GROUP / 4}u;
-  return unpack2x16float(scale_word(row, group));
-}
-//# else
 fn group_scale(row: u32, k4: u32) -> f32 {
   let group = k4 / ${WEIGHT_GROUP / 4}u;
   let pair = scale_word(row, group >> 1u);
   return unpack2x16float(pair >> ((group & 1u) << 4u)).x;
 }
-//# end
 //# end
 //# if WEIGHT_BITS > 0
 fn weights(row: u32, k4: u32) -> Fours {
@@ -157,11 +142,7 @@ fn weights(row: u32, k4: u32) -> Fours {
   let scale = group_scale(row, k4);
   return Fours(
 //# for i in 0..LOAD
-//# if WEIGHT_MINIMUM
-    fours[${i}] * scale.x + scale.y,
-//# else
     fours[${i}] * scale,
-//# end
 //# end
   );
 }

@@ -63,14 +63,14 @@ const TESTS:
       subgroupSize: 32,
     }]],
     ["16x16x16 of 64 lanes", AMD, many[1]!, [{ ...ODD, dtype: "int4g32", epilogue: "silu" }]],
-    ["8x16x16", INTEL, few[2]!, [{ ...ODD, k: 104, dtype: "uint4g32", epilogue: "silu" }]],
+    ["8x16x16", INTEL, few[2]!, [{ ...ODD, k: 104, dtype: "int4g32", epilogue: "silu" }]],
     ["8x16x16", INTEL, many[0]!, [{ ...ODD, dtype: "f32", epilogue: "add" }]],
     ["8x8x8 of f32", APPLE, few[0]!, [
       { ...ODD, dtype: "f32", epilogue: "silu" },
       { ...ODD, dtype: "f16", epilogue: "store", scale: 1e6 },
     ]],
     ["8x8x8 of f32", APPLE, many[0]!, [{ ...ODD, k: 104, dtype: "int4g32", epilogue: "add" }]],
-    ["16x8x8", UNEVEN, few[0]!, [{ ...ODD, k: 104, dtype: "uint8g128", epilogue: "silu" }]],
+    ["16x8x8", UNEVEN, few[0]!, [{ ...ODD, k: 104, dtype: "int8g128", epilogue: "silu" }]],
   ];
 
 function tileOf(shape: MatrixShape, unit: MatrixUnit): MatrixTile {

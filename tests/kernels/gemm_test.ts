@@ -37,9 +37,9 @@ const TYPES: readonly (readonly [WeightDtype, stageF16: boolean, readonly Varian
   ["bf16", true, [{ ...ODD, epilogue: "store" }]],
   // Groups that a row does not fill, and loads of one four and of two.
   ["int8g32", true, [{ ...ODD, epilogue: "store" }, { ...ODD, k: 104, epilogue: "silu" }]],
-  ["uint8g128", false, [{ ...ODD, k: 104, epilogue: "store" }]],
+  ["int8g128", false, [{ ...ODD, k: 104, epilogue: "store" }]],
   ["int4g32", true, [{ ...ODD, epilogue: "store" }, { ...ODD, k: 104, epilogue: "silu" }]],
-  ["uint4g32", false, [{ ...ODD, k: 104, epilogue: "add" }]],
+  ["int4g128", false, [{ ...ODD, k: 104, epilogue: "add" }]],
 ];
 
 interface Case {

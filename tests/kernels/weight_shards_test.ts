@@ -123,7 +123,7 @@ async function checkBits(
   assert(cut.actual.f32.subarray(0, N).every((value) => value !== 7), "outputs are missing");
 }
 
-const EVERY_EPILOGUE: readonly WeightDtype[] = ["f16", "int8g32", "uint4g128"];
+const EVERY_EPILOGUE: readonly WeightDtype[] = ["f16", "int8g32", "int4g128"];
 
 for (const dtype of WEIGHT_DTYPES) {
   for (const [name, tuning, k] of tuningsFor(dtype)) {
