@@ -6,7 +6,9 @@ import {
 } from "../../src/device/kernel.ts";
 import { isQuantized } from "../../src/core/kv_layout.ts";
 import { type KvConstants, kvConstants, type KvShape } from "./kv_cache.ts";
-import { CODE_MAX, MIN_ABSMAX } from "./kv_codes.ts";
+import { KV_DTYPES, kvStoreWgsl } from "./dtypes.ts";
+import inverseRms from "./_inverse_rms.wgsl" with { type: "text" };
+import { MIN_ABSMAX } from "./kv_codes.ts";
 import quantizedSource from "./rope_store_quantized_kv.wgsl" with { type: "text" };
 import source from "./rope_store_kv.wgsl" with { type: "text" };
 import { storeKeyAndValue } from "./store_kv.ts";
@@ -27,10 +29,13 @@ const BINDINGS = [
   { name: "norms", access: "read" },
 ] as const;
 
+/** Before either source. */
+const STORE_WGSL = `${stepWgsl}${kvStoreWgsl}//# if HAS_NORMS\n${inverseRms}//# end\n`;
+
 /** Rotates q in place and stores rotated k, and v, in a pool of f16 or f32. D is a multiple of 4. */
 export const ropeStoreKv: Kernel<Shape> = {
   name: "rope_store_kv",
-  source: stepWgsl + source,
+  source: STORE_WGSL + source,
   bindings: BINDINGS,
   reference({ step, rope, qkv, kv, norms }, shape) {
     const { H, G, D, HAS_NORMS, NORM_EPS } = shape;
@@ -62,7 +67,7 @@ type QuantizedShape = Shape & KvConstants & Readonly<{ CODE_MAX: number; MIN_ABS
 /** The same for quantized pools. D is a multiple of 8, and of 16 in int4. */
 export const ropeStoreQuantizedKv: Kernel<QuantizedShape> = {
   name: "rope_store_quantized_kv",
-  source: stepWgsl + quantizedSource,
+  source: STORE_WGSL + quantizedSource,
   bindings: BINDINGS,
   reference: ropeStoreKv.reference,
 };
@@ -111,7 +116,7 @@ export function ropeStoreKvCall(
   return isQuantized(dtype)
     ? kernelCall(ropeStoreQuantizedKv, {
       ...call,
-      constants: { ...shape, ...layout, CODE_MAX: CODE_MAX[dtype], MIN_ABSMAX },
+      constants: { ...shape, ...layout, CODE_MAX: KV_DTYPES[dtype].code.max, MIN_ABSMAX },
     })
     : kernelCall(ropeStoreKv, { ...call, constants: shape });
 }
