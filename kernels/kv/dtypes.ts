@@ -1,6 +1,7 @@
 import type { KvCacheDtype } from "../../src/core/engine_config.ts";
 import { KV_STORAGE, type KvStorageTraits, type QuantizedDtype } from "../../src/core/kv_layout.ts";
-import { E4M3_MAX, e4m3ToF32, f32ToE4m3, roundToEven } from "./e4m3.ts";
+import { E4M3_MAX, e4m3ToF32, f32ToE4m3 } from "./e4m3.ts";
+import { roundToEven } from "../rounding.ts";
 import loadF16 from "./_load_f16.wgsl" with { type: "text" };
 import loadF32 from "./_load_f32.wgsl" with { type: "text" };
 import loadFp8 from "./_load_fp8.wgsl" with { type: "text" };

@@ -11,6 +11,7 @@ import inverseRms from "./_inverse_rms.wgsl" with { type: "text" };
 import { MIN_ABSMAX } from "./kv_codes.ts";
 import quantizedSource from "./rope_store_quantized_kv.wgsl" with { type: "text" };
 import source from "./rope_store_kv.wgsl" with { type: "text" };
+import { normalizeRow } from "../norm/rms_norm.ts";
 import { storeKeyAndValue } from "./store_kv.ts";
 import { STEP, type StepDims, stepWgsl } from "../step.ts";
 
@@ -49,7 +50,7 @@ export const ropeStoreKv: Kernel<Shape> = {
         const weights = norms!.f32.subarray(which * D, (which + 1) * D);
         for (let first = 0; first < heads.length; first += D) {
           const head = heads.subarray(first, first + D);
-          if (HAS_NORMS) normalize(head, weights, NORM_EPS);
+          if (HAS_NORMS) normalizeRow(head, weights, NORM_EPS, head);
           rotate(head, angles);
         }
       }
@@ -71,13 +72,6 @@ export const ropeStoreQuantizedKv: Kernel<QuantizedShape> = {
   bindings: BINDINGS,
   reference: ropeStoreKv.reference,
 };
-
-/** RMSNorm (Zhang 2019, 1910.07467) of one head, in place. */
-function normalize(head: Float32Array, weights: Float32Array, eps: number): void {
-  const meanSquare = head.reduce((sum, value) => sum + value * value, 0) / head.length;
-  const scale = 1 / Math.sqrt(meanSquare + eps);
-  for (let d = 0; d < head.length; d++) head[d] = head[d]! * scale * weights[d]!;
-}
 
 /** Rotates dims `(i, i + D/2)` of one head by `angles[i] = (cos, sin)`. */
 function rotate(head: Float32Array, angles: Float32Array): void {

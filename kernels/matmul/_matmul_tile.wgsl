@@ -24,18 +24,6 @@ const THREADS: u32 = ${LANES * SLICES}u;
 const RUN: u32 = ${RUN}u;
 const SPAN: u32 = ${SPAN}u;
 
-struct Invocation {
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) index: u32,
-//# if SUBGROUPS
-  @builtin(subgroup_invocation_id) subgroup_lane: u32,
-//# end
-}
-
-//# if SLICES > 1 && !SUBGROUPS
-var<workgroup> partial: array<f32, ${LANES * SLICES * TILE_R * W}>;
-//# end
 //# if NORM
 var<workgroup> squares: array<f32, ${LANES * SLICES * TILE_R}>;
 //# end

@@ -6,6 +6,8 @@ import {
 } from "../../src/device/kernel.ts";
 import elements from "../weights/_elements.wgsl" with { type: "text" };
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
+import joinSlices from "./_gemm_join_slices.wgsl" with { type: "text" };
+import weightRow from "./_gemm_weight_row.wgsl" with { type: "text" };
 import source from "./gemm.wgsl" with { type: "text" };
 import {
   matmul,
@@ -18,6 +20,7 @@ import {
 } from "./matmul.ts";
 import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
+import { serves } from "../tuning/tiles.ts";
 import { foldGrid, type GemmTile, type Tuning } from "../tuning/tuning.ts";
 import { type WeightConstants, weightConstants, weightValues } from "../weights/weight_dtype.ts";
 import { shardProducts } from "../weights/weight_shards.ts";
@@ -33,7 +36,8 @@ type Shape =
 /** {@link matmul} for many rows: the same definition, by tiles in shared memory. */
 export const gemm: Kernel<Shape> = {
   name: "gemm",
-  source: stepWgsl + elements + epilogue + source,
+  source: stepWgsl + elements + epilogue + weightRow +
+    source.replace("${joinSlices}", () => joinSlices),
   bindings: matmul.bindings,
   reference({ step, x, w, y }, shape) {
     const { N, K, WEIGHT_DTYPE, EPILOGUE } = shape;
@@ -79,7 +83,7 @@ function shardCalls(
       buffers,
       workgroups: (dims) => {
         const count = numRows(rows, dims);
-        if (count < tile.minRows || count > tile.maxRows) return [0, 0, 0];
+        if (!serves(tile, count)) return [0, 0, 0];
         const [x, z] = foldGrid(Math.ceil(n / outputs));
         return [x, Math.ceil(count / tile.rows), z];
       },
@@ -103,10 +107,4 @@ function tileConstants(tile: GemmTile, staged: "f16" | "f32") {
     X_LOADS: tile.rows * fours / lanes,
     W_LOADS: tile.columns * fours / lanes,
   };
-}
-
-/** Bytes of shared memory of a tile's workgroup; WebGPU promises 16,384. */
-export function gemmWorkgroupBytes(tile: GemmTile, staged: "f16" | "f32"): number {
-  const { ROWS, COLUMNS, FOURS } = tileConstants(tile, staged);
-  return (FOURS + 1) * (16 * ROWS + (staged === "f16" ? 8 : 16) * COLUMNS);
 }

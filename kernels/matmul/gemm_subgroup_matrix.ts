@@ -8,7 +8,6 @@ import elements from "../weights/_elements.wgsl" with { type: "text" };
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
 import { castRowsF16Call } from "./cast_rows_f16.ts";
 import {
-  type Epilogue,
   multiply,
   type Product,
   type ProductBuffers,
@@ -21,6 +20,7 @@ import { type MatrixTile, type MatrixUnit, stagedInputs } from "../tuning/matrix
 import type { QuantizedRows } from "./w8a8_product.ts";
 import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
+import { serves } from "../tuning/tiles.ts";
 import { foldGrid, type Tuning } from "../tuning/tuning.ts";
 import { type WeightConstants, weightConstants, weightValues } from "../weights/weight_dtype.ts";
 import { shardProducts } from "../weights/weight_shards.ts";
@@ -106,10 +106,6 @@ function tileCall(
   });
 }
 
-function serves({ minRows, maxRows }: MatrixTile, rows: number): boolean {
-  return minRows <= rows && rows <= maxRows;
-}
-
 /** What follows from a tile, its unit and the type of the weights. */
 function tileConstants({ n, k, dtype, epilogue = "store" }: Product, tile: MatrixTile) {
   const { rows, columns, subgroupRows, subgroupColumns, unit } = tile;
@@ -133,12 +129,4 @@ function tileConstants({ n, k, dtype, epilogue = "store" }: Product, tile: Matri
 export function matrixLanes(tile: MatrixTile): number {
   const { rows, columns, subgroupRows, subgroupColumns, unit } = tile;
   return unit.lanes * rows * columns / (subgroupRows * subgroupColumns);
-}
-
-/** Bytes of shared memory of a tile's workgroup. */
-export function subgroupMatrixBytes(tile: MatrixTile, epilogue: Epilogue): number {
-  const { rows, columns, unit } = tile;
-  const staged = (unit.type === "f16" ? 2 : 4) * stagedInputs(unit) + 16;
-  const sums = 4 * unit.m * unit.n * matrixLanes(tile) / unit.lanes;
-  return (rows + columns) * staged + sums * (epilogue === "silu" ? 2 : 1);
 }

@@ -24,8 +24,7 @@
 //
 // What that costs, with units of 16 x 16 x 16 and a tile of 64 x 64 by 32 x 32: per subgroup and 32 inputs,
 // 8 loads of matrices for 8 products; 16 KiB of shared memory are read for 131,072 multiply-adds, and 8 KiB
-// are written. Global bytes are gemm's, with half as many for x. Shared bytes: at most 32,768
-// (gemm_subgroup_matrix.ts).
+// are written. Global bytes are gemm's, with half as many for x. Shared bytes: at most 32,768.
 //
 // A staged row is 16 bytes longer than what it holds: that keeps rows on 16 bytes, which Vulkan asks for,
 // and puts the eight rows that are read together on different banks.

@@ -9,10 +9,12 @@ import { isQuantized, quantizedFormat } from "../../src/core/weight_format.ts";
 import elements from "../weights/_elements.wgsl" with { type: "text" };
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
 import source from "./matmul.wgsl" with { type: "text" };
+import invocation from "./_invocation.wgsl" with { type: "text" };
 import tile from "./_matmul_tile.wgsl" with { type: "text" };
 import { numRows, type Rows, ROWS_WORD } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
-import { fits, foldGrid, type MatmulTile, SOFTWARE_LANES, type Tuning } from "../tuning/tuning.ts";
+import { serves } from "../tuning/tiles.ts";
+import { foldGrid, type MatmulTile, SOFTWARE_LANES, type Tuning } from "../tuning/tuning.ts";
 import {
   type WeightConstants,
   weightConstants,
@@ -53,7 +55,7 @@ export type MatmulShape =
  */
 export const matmul: Kernel<MatmulShape> = {
   name: "matmul",
-  source: stepWgsl + elements + epilogue + tile + source,
+  source: stepWgsl + elements + epilogue + invocation + tile + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },
@@ -229,7 +231,7 @@ export function tileGrid(
   dims: StepDims,
 ): Workgroups {
   const count = numRows(rows, dims);
-  if (!fits(tile, count)) return [0, 0, 0];
+  if (!serves(tile, count)) return [0, 0, 0];
   const [x, z] = foldGrid(Math.ceil(n / (tileOutputs(tile, epilogue) * tile.lanes)));
   return [x, Math.ceil(count / tile.rows), z];
 }

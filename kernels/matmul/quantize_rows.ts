@@ -6,6 +6,7 @@ import {
 } from "../../src/device/kernel.ts";
 import source from "./quantize_rows.wgsl" with { type: "text" };
 import span from "./_quantize_span.wgsl" with { type: "text" };
+import { roundToEven } from "../rounding.ts";
 import { STEP, type StepDims, stepWgsl } from "../step.ts";
 
 type Shape = Readonly<{ K: number; LANES: number }>;
@@ -47,12 +48,6 @@ export function quantizeSpans(values: Float32Array, codes: Int8Array, scales: Fl
     scales[begin / SPAN_INPUTS] = absmax < SMALLEST ? 0 : absmax * share;
     span.forEach((value, i) => codes[begin + i] = roundToEven(fround(value * inverse)));
   }
-}
-
-/** The nearest integer, of two the even one. */
-function roundToEven(value: number): number {
-  const nearest = Math.round(value);
-  return nearest - value === 0.5 && nearest % 2 !== 0 ? nearest - 1 : nearest;
 }
 
 /** Quantizes the rows `x` of a step's tokens, f32 [T, K], for {@link w8a8Matmul} and `w8a8_gemm`. */

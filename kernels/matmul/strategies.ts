@@ -1,6 +1,7 @@
 import type { KernelCall } from "../../src/device/kernel.ts";
 import type { StepDims } from "../step.ts";
-import { type RowRange, tilesOf, w8a8TilesOf } from "../tuning/product_tiles.ts";
+import { tilesOf, w8a8TilesOf } from "../tuning/product_tiles.ts";
+import type { RowRange } from "../tuning/tiles.ts";
 import type { Tuning } from "../tuning/tuning.ts";
 import { gemm, gemmCalls } from "./gemm.ts";
 import { gemmSubgroupMatrix, gemmSubgroupMatrixCalls } from "./gemm_subgroup_matrix.ts";
@@ -55,11 +56,11 @@ const normedBuffers = ({ normed, ...buffers }: QuantizedRows & NormProductBuffer
 /**
  * All strategies. Of those that take a product, exactly one has a tile for any number of rows, and runs.
  *
- *     strategy               takes                                           rows, unless tuned otherwise
- *     w8a8                   quantized weights, int8 activations, K % 32 = 0 all
- *     matmul                 the others                                      1 to 8; all on a software adapter
- *     gemm                   the others, on GPUs                             9 and more
- *     gemm_subgroup_matrix   the others, on GPUs with subgroup matrices      17 and more
+ *     strategy               takes                                             rows, unless tuned
+ *     w8a8                   quantized weights, int8 activations, K % 32 == 0  all
+ *     matmul                 the others                                        1 to 8, without gemm all
+ *     gemm                   the others, on GPUs                               9 and more
+ *     gemm_subgroup_matrix   the others, on GPUs with subgroup matrices        17 and more
  *
  * Deterministic tunings have no tiles for the last two. A gemm needs the norm before it: `norm_matmul`'s
  * calls write `normed` in all steps whose tile does not fuse it.

@@ -6,6 +6,8 @@ import {
 } from "../../src/device/kernel.ts";
 import type { Product } from "./matmul.ts";
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
+import joinSlices from "./_gemm_join_slices.wgsl" with { type: "text" };
+import weightRow from "./_gemm_weight_row.wgsl" with { type: "text" };
 import source from "./w8a8_gemm.wgsl" with { type: "text" };
 import {
   multiplyCodes,
@@ -18,18 +20,20 @@ import { W8A8_SLICES, type W8a8GemmTile } from "../tuning/w8a8_tuning.ts";
 import weights from "./_w8a8_weights.wgsl" with { type: "text" };
 import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
+import { serves } from "../tuning/tiles.ts";
 import { foldGrid, type Tuning } from "../tuning/tuning.ts";
 import { shardProducts } from "../weights/weight_shards.ts";
 
 type Shape =
   & W8a8Constants
-  & Readonly<{ ROWS: number; COLUMNS: number; OUTPUTS: number; LANES: number }>
+  & Readonly<{ ROWS: number; COLUMNS: number; OUTPUTS: number; LANES: number; SLICES: number }>
   & Readonly<{ TILE_R: number; TILE_M: number; TILE_N: number }>;
 
 /** {@link w8a8Matmul} for many rows: the same definition, bit by bit, by tiles in shared memory. */
 export const w8a8Gemm: Kernel<Shape> = {
   name: "w8a8_gemm",
-  source: stepWgsl + weights + epilogue + source,
+  source: stepWgsl + weights + epilogue + weightRow +
+    source.replace("${joinSlices}", () => joinSlices),
   bindings: w8a8Matmul.bindings,
   reference: multiplyCodes,
 };
@@ -63,6 +67,7 @@ function shardCalls(
         ROWS: tile.rows,
         COLUMNS: tile.columns,
         OUTPUTS: outputs,
+        SLICES: W8A8_SLICES,
         LANES: w8a8GemmLanes(tile),
         TILE_R: tile.laneRows,
         TILE_M: tile.laneColumns,
@@ -71,7 +76,7 @@ function shardCalls(
       buffers,
       workgroups: (dims) => {
         const count = numRows(rows, dims);
-        if (count < tile.minRows || count > tile.maxRows) return [0, 0, 0];
+        if (!serves(tile, count)) return [0, 0, 0];
         const [x, z] = foldGrid(Math.ceil(n / outputs));
         return [x, Math.ceil(count / tile.rows), z];
       },
@@ -82,10 +87,4 @@ function shardCalls(
 /** Lanes of a tile's workgroup; WebGPU promises 256. */
 export function w8a8GemmLanes({ rows, columns, laneRows, laneColumns }: W8a8GemmTile): number {
   return W8A8_SLICES * rows * columns / (laneRows * laneColumns);
-}
-
-/** Bytes of shared memory of a tile's workgroup; WebGPU promises 16,384. */
-export function w8a8GemmBytes({ rows, columns }: W8a8GemmTile): number {
-  const stagedRow = 16 * (2 * W8A8_SLICES + 1);
-  return (rows + columns) * (stagedRow + 4 * W8A8_SLICES);
 }

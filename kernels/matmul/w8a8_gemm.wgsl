@@ -31,7 +31,7 @@
 const N: u32 = ${N}u;
 const SPANS: u32 = ${K / 32}u;
 const LANES: u32 = ${LANES}u;
-const SLICES: u32 = 4u;
+const SLICES: u32 = ${SLICES}u;
 /// Of a staged row, in 16 bytes.
 const PITCH: u32 = 9u;
 /// Lanes along the outputs and along the rows of one slice.
@@ -123,33 +123,11 @@ fn w8a8_gemm(
 //# end
   }
 //# for r in 0..TILE_R
-  // Row ${r} of every lane: all slices write their sums, one adds them up.
-  workgroupBarrier();  // nobody reads the spans or the row before any more
-//# for q in 0..TILE_M / 4
-  x_tile[index * ${TILE_M / 4}u + ${q}u] = bitcast<vec4<u32>>(
-    vec4(a${r}_${4 * q}, a${r}_${4 * q + 1}, a${r}_${4 * q + 2}, a${r}_${4 * q + 3}));
-//# end
-  workgroupBarrier();  // the row's sums are there
-  if (slice == ${r % 4}u) {
-//# for q in 0..TILE_M / 4
-    let t${q} = slice_sum(lane, ${q}u);
-//# end
-//# for n in 0..TILE_N
-    finish(r0 + lane_r + ${r}u * LANES_R, n0 + lane_m + ${n}u * LANES_M, rows,
-      t${Math.floor(n / 4)}[${n % 4}], t${Math.floor((n + TILE_M - TILE_N) / 4)}[${(n + TILE_M - TILE_N) % 4}]);
-//# end
-  }
+${joinSlices}
 //# end
 }
 
-/// The weight row that is row `m` of the tile: with "silu", OUTPUTS gates and then as many ups.
-fn weight_row(n0: u32, m: u32) -> u32 {
-//# if EPILOGUE == "silu"
-  return min(n0 + m % ${OUTPUTS}u, N - 1u) + m / ${OUTPUTS}u * N;
-//# else
-  return min(n0 + m, N - 1u);
-//# end
-}
+fn put_sums(at: u32, sums: vec4<f32>) { x_tile[at] = bitcast<vec4<u32>>(sums); }
 
 /// The sums of one row's fours `q` over the four slices.
 fn slice_sum(lane: u32, q: u32) -> vec4<f32> {

@@ -14,12 +14,14 @@ import {
   weightRows,
 } from "./matmul.ts";
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
+import invocation from "./_invocation.wgsl" with { type: "text" };
 import source from "./w8a8_matmul.wgsl" with { type: "text" };
 import type { W8a8Tile } from "../tuning/w8a8_tuning.ts";
 import weights from "./_w8a8_weights.wgsl" with { type: "text" };
 import { SPAN_INPUTS } from "./quantize_rows.ts";
 import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
+import { serves } from "../tuning/tiles.ts";
 import { foldGrid, type Tuning } from "../tuning/tuning.ts";
 import {
   codeValues,
@@ -50,7 +52,7 @@ export type W8a8ProductBuffers =
  */
 export const w8a8Matmul: Kernel<Shape> = {
   name: "w8a8_matmul",
-  source: stepWgsl + weights + epilogue + source,
+  source: stepWgsl + weights + epilogue + invocation + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "codes", access: "read" },
@@ -162,7 +164,7 @@ function shardCalls(
       buffers,
       workgroups: (dims) => {
         const count = numRows(rows, dims);
-        if (count < tile.minRows || count > tile.maxRows) return [0, 0, 0];
+        if (!serves(tile, count)) return [0, 0, 0];
         const [x, z] = foldGrid(Math.ceil(n / (outputs * tile.lanes)));
         return [x, Math.ceil(count / tile.rows), z];
       },

@@ -43,19 +43,6 @@ const SLICES: u32 = ${SLICES}u;
 //# end
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
-struct Invocation {
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) index: u32,
-//# if SUBGROUPS
-  @builtin(subgroup_invocation_id) subgroup_lane: u32,
-//# end
-}
-
-//# if SLICES > 1 && !SUBGROUPS
-var<workgroup> partial: array<f32, ${LANES * SLICES * TILE_R * W}>;
-//# end
-
 @compute @workgroup_size(${LANES * SLICES})
 fn w8a8_matmul(at: Invocation) {
   let rows = step[${ROWS_WORD}u];

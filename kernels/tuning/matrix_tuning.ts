@@ -1,4 +1,5 @@
 import type { Capabilities, MatrixConfig } from "../../src/device/capabilities.ts";
+import type { RowRange } from "./tiles.ts";
 
 /**
  * The product of two small matrices that a device has an instruction for, as `gemm_subgroup_matrix` uses it: the
@@ -22,10 +23,8 @@ export interface MatrixShape {
   readonly subgroupColumns: number;
 }
 
-/** A tile of `gemm_subgroup_matrix` and the number of rows it serves, `[minRows, maxRows]`. */
-export interface MatrixTile extends MatrixShape {
-  readonly minRows: number;
-  readonly maxRows: number;
+/** A tile of `gemm_subgroup_matrix`, and the numbers of rows it serves. */
+export interface MatrixTile extends MatrixShape, RowRange {
   readonly unit: MatrixUnit;
 }
 

@@ -1,9 +1,7 @@
 import type { MatrixTile } from "./matrix_tuning.ts";
 import type { W8a8GemmTile, W8a8Tile, W8a8Tiles } from "./w8a8_tuning.ts";
+import type { RowRange } from "./tiles.ts";
 import type { GemmTile, MatmulTile, ProductTiles, Tuning } from "./tuning.ts";
-
-/** Numbers of rows, `[minRows, maxRows]`. */
-export type RowRange = Pick<MatmulTile, "minRows" | "maxRows">;
 
 /** A tile of any kernel of matrix products. */
 export type ProductTile = MatmulTile | GemmTile | MatrixTile;

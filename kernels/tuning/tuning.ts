@@ -1,18 +1,11 @@
 import type { Int8Activations } from "../../src/core/weight_format.ts";
 import type { Capabilities } from "../../src/device/capabilities.ts";
 import { type MatrixTile, matrixTilesOf, matrixUnitOf } from "./matrix_tuning.ts";
+import type { BlockTile, RegisterTile } from "./tiles.ts";
 import { GPU_W8A8, SOFTWARE_W8A8, type W8a8Tuning } from "./w8a8_tuning.ts";
 
-/** A register tile of `matmul` and the number of rows it serves, `[minRows, maxRows]`. */
-export interface MatmulTile {
-  readonly minRows: number;
-  readonly maxRows: number;
-  /** Rows per lane. */
-  readonly rows: number;
-  /** Outputs per lane. */
-  readonly outputs: number;
-  /** Lanes along the outputs per workgroup. */
-  readonly lanes: number;
+/** A tile of `matmul` and `norm_matmul`. */
+export interface MatmulTile extends RegisterTile {
   /**
    * Lanes that share one tile's inputs; 1 needs no barrier. The same for all tiles of a tuning: it
    * decides the order of additions, which must not depend on the number of rows. With subgroups,
@@ -23,21 +16,8 @@ export interface MatmulTile {
   readonly fusesNorm: boolean;
 }
 
-/** Whether a step of `rows` rows runs on this tile. */
-export function fits({ minRows, maxRows }: MatmulTile, rows: number): boolean {
-  return minRows <= rows && rows <= maxRows;
-}
-
-/** A tile of `gemm` and the number of rows it serves, `[minRows, maxRows]`. */
-export interface GemmTile {
-  readonly minRows: number;
-  readonly maxRows: number;
-  /** Rows and weight rows of a workgroup's tile. */
-  readonly rows: number;
-  readonly columns: number;
-  /** Rows and weight rows of a lane's sums; the latter a multiple of 4 where there are slices. */
-  readonly laneRows: number;
-  readonly laneColumns: number;
+/** A tile of `gemm`. */
+export interface GemmTile extends BlockTile {
   /** Sets of lanes that share the tile's inputs. */
   readonly slices: number;
   /** Inputs staged at a time when weights are staged as f16, a power of two; half of it as f32. */

@@ -1,12 +1,7 @@
 import type { Tier } from "../../src/device/capabilities.ts";
 import { MATRIX_SHAPES, type MatrixTile } from "./matrix_tuning.ts";
-import {
-  isGemmTile,
-  isMatrixTile,
-  type ProductTile,
-  type RowRange,
-  withTile,
-} from "./product_tiles.ts";
+import { isGemmTile, isMatrixTile, type ProductTile, withTile } from "./product_tiles.ts";
+import type { RowRange } from "./tiles.ts";
 import type { GemmTile, MatmulTile, Tuning } from "./tuning.ts";
 
 /** One way to run an operation. */

@@ -1,29 +1,18 @@
+import type { BlockTile, RegisterTile } from "./tiles.ts";
+
 // W8A8: products whose weights and activations are both codes of 8 bits at most; int4 weights count too.
 
-/** A register tile of `w8a8_matmul` and the number of rows it serves, `[minRows, maxRows]`. */
-export interface W8a8Tile {
-  readonly minRows: number;
-  readonly maxRows: number;
-  /** Rows and outputs per lane. */
-  readonly rows: number;
-  readonly outputs: number;
-  /** Tiles per workgroup, along the outputs. */
-  readonly lanes: number;
-  /** Spans of inputs that a lane has in hand at a time, a power of two; where a row allows. */
+/** A tile of `w8a8_matmul`. */
+export interface W8a8Tile extends RegisterTile {
+  /** Spans of inputs that a lane loads at a time, a power of two; where a row allows. */
   readonly run: number;
 }
 
-/** A tile of `w8a8_gemm` and the number of rows it serves, `[minRows, maxRows]`. */
-export interface W8a8GemmTile {
-  readonly minRows: number;
-  readonly maxRows: number;
-  /** Rows and weight rows of a workgroup's tile; each at least `laneRows * laneColumns`. */
-  readonly rows: number;
-  readonly columns: number;
-  /** Rows and weight rows of a lane's sums; the latter a multiple of 4, and at least columns / 8. */
-  readonly laneRows: number;
-  readonly laneColumns: number;
-}
+/**
+ * A tile of `w8a8_gemm`: `rows` and `columns` are at least `laneRows * laneColumns`, and `laneColumns` is a
+ * multiple of 4 and at least `columns / 8`.
+ */
+export type W8a8GemmTile = BlockTile;
 
 /** The tiles of a matrix product of int8 activations; exactly one serves any number of rows. */
 export interface W8a8Tiles {

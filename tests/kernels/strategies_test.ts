@@ -4,6 +4,7 @@ import { normProductCalls, productCalls } from "../../kernels/matmul/product.ts"
 import { MATMUL_STRATEGIES } from "../../kernels/matmul/strategies.ts";
 import { NO_WORK, type StepDims } from "../../kernels/step.ts";
 import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
+import { serves } from "../../kernels/tuning/tiles.ts";
 import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
 import type { KernelCall } from "../../src/device/kernel.ts";
 import { NVIDIA } from "../support/matrix_units.ts";
@@ -44,8 +45,7 @@ for (const [name, tuning] of TUNINGS) {
       const taking = MATMUL_STRATEGIES.filter(({ takes }) => takes(product, tuning));
       for (const rows of ROWS) {
         const [strategy, ...others] = taking.filter((strategy) =>
-          strategy.rows(tuning, product.label)
-            .some(({ minRows, maxRows }) => minRows <= rows && rows <= maxRows)
+          strategy.rows(tuning, product.label).some((range) => serves(range, rows))
         );
         assert(strategy && others.length === 0, `${product.label}, ${rows} rows`);
         for (const calls of [productCalls, normProductCalls]) {
@@ -62,8 +62,7 @@ Deno.test("w8a8 takes quantized weights of whole spans alone, and gemm only wher
   const nameAt = (product: Product, tuning: Tuning, rows: number) =>
     MATMUL_STRATEGIES.filter(({ takes }) => takes(product, tuning))
       .find((strategy) =>
-        strategy.rows(tuning, product.label)
-          .some(({ minRows, maxRows }) => minRows <= rows && rows <= maxRows)
+        strategy.rows(tuning, product.label).some((range) => serves(range, rows))
       )!.name;
   const w8a8 = { ...GPU_TUNING, usesW8a8: true };
   assertEquals([F16, INT8, ODD].map((p) => nameAt(p, w8a8, 1)), ["matmul", "w8a8", "matmul"]);

@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
+import { serves } from "../../kernels/tuning/tiles.ts";
 import {
   addsAlike,
-  fits,
   GPU_TUNING,
   SOFTWARE_TUNING,
   type Tuning,
@@ -93,7 +93,7 @@ Deno.test("addsAlike() holds deterministic tunings alike that differ in tiles al
 for (const [name, tuning] of Object.entries({ SOFTWARE_TUNING, GPU_TUNING })) {
   Deno.test(`${name} has one tile for any number of rows`, () => {
     for (let rows = 1; rows < 100; rows++) {
-      assertEquals(tuning.matmulTiles.filter((tile) => fits(tile, rows)).length, 1);
+      assertEquals(tuning.matmulTiles.filter((tile) => serves(tile, rows)).length, 1);
     }
   });
 

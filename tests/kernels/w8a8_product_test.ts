@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { w8a8GemmBytes, w8a8GemmCalls, w8a8GemmLanes } from "../../kernels/matmul/w8a8_gemm.ts";
+import { w8a8GemmCalls, w8a8GemmLanes } from "../../kernels/matmul/w8a8_gemm.ts";
 import { w8a8MatmulCalls } from "../../kernels/matmul/w8a8_matmul.ts";
 import { isW8a8 } from "../../kernels/matmul/w8a8_product.ts";
 import { GPU_W8A8, SOFTWARE_W8A8, type W8a8Tuning } from "../../kernels/tuning/w8a8_tuning.ts";
@@ -9,6 +9,7 @@ import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import { gpuTest, noise, runBoth } from "../support/agreement.ts";
 import { runW8a8, tokensStep, type W8a8Calls, type W8a8Case } from "../support/w8a8_fixture.ts";
 import { weightFixture } from "../support/weight_fixture.ts";
+import { workgroupBytes } from "../support/workgroup_memory.ts";
 
 /** Fewer spans than slices, all of a row in one turn; every epilogue. Of the shape alone, so once for all dtypes. */
 const SHORT_SHAPES = [
@@ -119,9 +120,14 @@ gpuTest("w8a8_matmul adds up in one order with subgroups and without", async (gp
 });
 
 Deno.test("w8a8_gemm's tiles fit what every adapter has, and stage a span per lane at most", () => {
+  const buffer = { label: "any", bytes: 4 };
+  const buffers = { step: buffer, codes: buffer, scales: buffer, w: buffer, y: buffer };
+  const product = { label: "any", rows: "tokens", n: 64, k: 96, dtype: "int8g32" } as const;
   for (const tile of GPU_W8A8.gemmTiles) {
     const name = `${tile.rows} x ${tile.columns}`;
-    assert(w8a8GemmBytes(tile) <= 16_384, name);
+    const own = { w8a8: { ...GPU_W8A8, gemmTiles: [tile] } };
+    const [bytes] = w8a8GemmCalls(product, buffers, own).map(workgroupBytes);
+    assert(bytes! > 0 && bytes! <= 16_384, name);
     assert(w8a8GemmLanes(tile) <= 256, name);
     assert(4 * Math.max(tile.rows, tile.columns) <= w8a8GemmLanes(tile), name);
     assert(tile.laneColumns % 4 === 0 && 8 * tile.laneRows >= tile.columns, name);

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { w8a8GemmBytes, w8a8GemmLanes } from "../../kernels/matmul/w8a8_gemm.ts";
+import { w8a8GemmCalls, w8a8GemmLanes } from "../../kernels/matmul/w8a8_gemm.ts";
 import { w8a8Variants } from "../../kernels/tuning/w8a8_variants.ts";
 import { w8a8CodesCalls } from "../../kernels/matmul/w8a8_product.ts";
 import { w8a8TilesOf } from "../../kernels/tuning/product_tiles.ts";
@@ -9,10 +9,14 @@ import type { Tier } from "../../src/device/capabilities.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { gpuTest } from "../support/agreement.ts";
 import { runW8a8 } from "../support/w8a8_fixture.ts";
+import { workgroupBytes } from "../support/workgroup_memory.ts";
 
 const { capabilities } = new ReferenceDevice();
 const TIERS: readonly Tier[] = ["software", "baseline"];
 const LABEL = "test";
+const PRODUCT = { label: LABEL, rows: "tokens", n: 64, k: 96, dtype: "int8g32" } as const;
+const BUFFER = { label: "any", bytes: 4 };
+const BUFFERS = { step: BUFFER, codes: BUFFER, scales: BUFFER, w: BUFFER, y: BUFFER };
 
 function tuningOf(tier: Tier): Tuning {
   return tuningFor({ ...capabilities, tier }, { int8Activations: "on" });
@@ -59,7 +63,10 @@ Deno.test("w8a8Variants() fit what GPUs have, and w8a8_gemm's stage a span per l
       }
       for (const tile of gemmTiles) {
         // Every GPU worth the name has twice what WebGPU promises.
-        assert(w8a8GemmBytes(tile) <= 32_768, name);
+        const { w8a8 } = tuningOf("baseline");
+        const own = { w8a8: { ...w8a8, gemmTiles: [tile] } };
+        const [bytes] = w8a8GemmCalls(PRODUCT, BUFFERS, own).map(workgroupBytes);
+        assert(bytes! > 0 && bytes! <= 32_768, name);
         assert(w8a8GemmLanes(tile) <= 256, name);
         assert(4 * Math.max(tile.rows, tile.columns) <= w8a8GemmLanes(tile), name);
         assert(tile.laneColumns % 4 === 0 && 8 * tile.laneRows >= tile.columns, name);
