@@ -4,7 +4,7 @@ import { HEADER_WORDS, NO_WORK, STEP } from "../kernels/step.ts";
 import { tuningFor } from "../kernels/tuning/tuning.ts";
 import type { Device } from "../src/device/device.ts";
 import { type DeviceBuffer, type Kernel, kernelCall } from "../src/device/kernel.ts";
-import { inPanels } from "../src/runner/in_panels.ts";
+import { asTextures } from "../src/runner/weight_textures.ts";
 import { createWeight } from "../src/runner/weight_buffers.ts";
 import { timeCalls } from "./dispatch_timing.ts";
 import { GEMM_CANDIDATES, gemmCall, type GemmShape } from "./ceiling_gemm.ts";
@@ -166,13 +166,13 @@ async function measureMatmul(device: Device, { M, N, K }: GemmShape): Promise<nu
   const sizes = { step: 4 * HEADER_WORDS, x: 4 * M * K, y: 4 * M * N };
   const spec = { name: "w", tensors: ["w"], shapes: [[N, K]] };
   // As models hold it: where that is faster, as an image.
-  const { parts } = await inPanels(device, spec, await createWeight(device, spec, "f16"));
+  const { shards } = await asTextures(device, spec, await createWeight(device, spec, "f16"));
   return await withBuffers(device, sizes, async (buffers) => {
     const header = new Uint32Array(HEADER_WORDS);
     header[STEP.numTokens] = M;
     device.write(buffers.step!, 0, header);
     const dims = { ...NO_WORK, numTokens: M };
-    const named = { ...buffers as Record<"step" | "x" | "y", DeviceBuffer>, w: parts };
+    const named = { ...buffers as Record<"step" | "x" | "y", DeviceBuffer>, w: shards };
     const calls = productCalls(
       { label: "ceiling", rows: "tokens", n: N, k: K, dtype: "f16" },
       // Products of f16 quantize nothing.
@@ -181,7 +181,7 @@ async function measureMatmul(device: Device, { M, N, K }: GemmShape): Promise<nu
     ).filter(({ workgroups }) => workgroups(dims).every((count) => count > 0));
     const seconds = await timeCalls(device, { calls, dims, readFrom: buffers.y! });
     return 2 * M * N * K / seconds / 1e9;
-  }).finally(() => parts.forEach(({ buffer }) => device.destroyBuffer(buffer)));
+  }).finally(() => shards.forEach(({ buffer }) => device.destroyBuffer(buffer)));
 }
 
 async function measurePlainGemm(device: Device, shape: GemmShape): Promise<number> {

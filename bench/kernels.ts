@@ -151,7 +151,7 @@ function print({ step, stepMs, rows }: StepRows, ceiling: Ceiling | undefined): 
         `${(100 * ms / total).toFixed(0).padStart(5)} %` +
         `${(inStepMs?.toFixed(3) ?? "-").padStart(10)}${(cpu?.toFixed(2) ?? "-").padStart(8)}` +
         `${of(gbps, ceiling?.copyGBps)}` +
-        of(gflops, kernel === "matrix_gemm" ? ceiling?.matrixGflops : ceiling?.gemmGflops),
+        of(gflops, kernel === "gemm_subgroup_matrix" ? ceiling?.matrixGflops : ceiling?.gemmGflops),
     );
   }
 }

@@ -24,8 +24,8 @@ export class NullDevice implements Device {
     return Promise.resolve({ label, bytes });
   }
 
-  createImage(label: string, width: number, height: number): Promise<DeviceBuffer> {
-    return Promise.resolve({ label, bytes: 16 * width * height, isImage: true });
+  createTexture(label: string, width: number, height: number): Promise<DeviceBuffer> {
+    return Promise.resolve({ label, bytes: 16 * width * height, isTexture: true });
   }
 
   copyBuffer(): void {}

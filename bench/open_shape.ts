@@ -59,7 +59,7 @@ export async function openModel(
     const weights = await randomWeights(device, family, config, dtype);
     const close = () => {
       for (const spec of family.weights(config)) {
-        for (const { buffer } of weights.weight(spec.name).parts) device.destroyBuffer(buffer);
+        for (const { buffer } of weights.weight(spec.name).shards) device.destroyBuffer(buffer);
       }
     };
     const size = { weightBytes: weights.bytes, numParameters: weights.numParameters };

@@ -3,7 +3,7 @@ import type { DeviceWeight, ModelFamily } from "../models/model_family.ts";
 import type { WeightDtype } from "../src/core/weight_format.ts";
 import type { Device } from "../src/device/device.ts";
 import { type DeviceBuffer, type Kernel, kernelCall } from "../src/device/kernel.ts";
-import { inPanels } from "../src/runner/in_panels.ts";
+import { asTextures } from "../src/runner/weight_textures.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
 import { createWeight, weightBytes } from "../src/runner/weight_buffers.ts";
 
@@ -90,18 +90,18 @@ export async function randomWeights(
       const isVector = spec.shapes[0]!.length === 1;
       let weight = await createWeight(device, spec, isVector ? "f32" : dtype);
       weights.set(spec.name, weight);
-      for (const [i, { buffer }] of weight.parts.entries()) {
+      for (const [i, { buffer }] of weight.shards.entries()) {
         if (isVector) device.write(buffer, 0, ones(count));
         else await fillBuffer(device, buffer, weights.size + (i << 16));
       }
-      weight = await inPanels(device, spec, weight);
+      weight = await asTextures(device, spec, weight);
       weights.set(spec.name, weight);
       bytes += weightBytes(weight);
       numParameters += count;
     }
   } catch (error) {
-    for (const { parts } of weights.values()) {
-      for (const { buffer } of parts) device.destroyBuffer(buffer);
+    for (const { shards } of weights.values()) {
+      for (const { buffer } of shards) device.destroyBuffer(buffer);
     }
     throw error;
   }

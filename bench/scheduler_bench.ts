@@ -1,6 +1,6 @@
 import { BlockManager } from "../src/kvcache/block_manager.ts";
 import { StepPacker } from "../src/runner/step_packer.ts";
-import { roundsOf } from "../src/runner/step_rounds.ts";
+import { subBatches } from "../src/runner/sub_batches.ts";
 import { Scheduler } from "../src/scheduler/scheduler.ts";
 import { GREEDY } from "./demo.ts";
 
@@ -23,7 +23,7 @@ function decoding(count: number, context: number): () => void {
     blockSize: 16,
     queryTile: 8,
     splitLen: 32,
-    // Longer contexts are packed in rounds, as the runner does it.
+    // Longer contexts are packed in sub-batches, as the runner does it.
     maxSplits: 1 << 16,
   });
   const prompt = new Uint32Array(context);
@@ -32,7 +32,7 @@ function decoding(count: number, context: number): () => void {
   }
   const step = () => {
     const batch = scheduler.schedule()!;
-    for (const round of roundsOf(batch, packer.limits)) packer.pack(round);
+    for (const part of subBatches(batch, packer.limits)) packer.pack(part);
     const drawn = batch.chunks.filter(({ sample }) => sample !== undefined);
     const outputs = [{ type: "token", token: 5 } as const];
     scheduler.commit(batch, drawn.map(({ sequenceId }) => ({ sequenceId, outputs })));

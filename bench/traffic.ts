@@ -26,7 +26,7 @@ export function weightElements(
   return new Map(
     family.weights(config).flatMap((spec) => {
       const { rowsPerOutput, columns } = weightShape(spec);
-      return weights.weight(spec.name).parts.map(({ buffer, begin, end }) =>
+      return weights.weight(spec.name).shards.map(({ buffer, begin, end }) =>
         [buffer, (end - begin) * rowsPerOutput * columns] as const
       );
     }),

@@ -52,8 +52,8 @@ export class WatchedDevice implements Device {
     return buffer;
   }
 
-  async createImage(label: string, width: number, height: number): Promise<DeviceBuffer> {
-    const image = await this.#device.createImage(label, width, height);
+  async createTexture(label: string, width: number, height: number): Promise<DeviceBuffer> {
+    const image = await this.#device.createTexture(label, width, height);
     this.#buffers.add(image);
     return image;
   }

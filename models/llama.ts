@@ -93,7 +93,7 @@ function llamaGraph(inputs: GraphInputs): KernelCall<StepDims>[] {
     ),
     ...embedTokensCalls(
       { V, E, dtype: embed.dtype },
-      { step: a.step, w: embed.parts, out: a.hidden },
+      { step: a.step, w: embed.shards, out: a.hidden },
     ),
     ...Array.from({ length: numLayers }, (_, layer) => [
       ...attentionCalls(inputs, layer),
@@ -101,12 +101,12 @@ function llamaGraph(inputs: GraphInputs): KernelCall<StepDims>[] {
     ]).flat(),
     ...normProductCalls(
       { label: "head", rows: "samples", n: V, k: E, dtype: head.dtype, eps },
-      { ...normed(inputs, "norm", a.last), w: head.parts, y: a.logits },
+      { ...normed(inputs, "norm", a.last), w: head.shards, y: a.logits },
       tuning,
     ),
     ...samplingCalls(
       V,
-      { step: a.step, logits: a.logits, parts: a.segments, sampled: a.sampled },
+      { step: a.step, logits: a.logits, segments: a.segments, sampled: a.sampled },
       tuning,
     ),
   ];
@@ -128,7 +128,7 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
   return [
     ...normProductCalls(
       { label: "qkv", rows: "tokens", n: (H + 2 * G) * D, k: E, dtype: project.dtype, eps },
-      { ...normed(inputs, `${layer}.attention_norm`), w: project.parts, y: qkv },
+      { ...normed(inputs, `${layer}.attention_norm`), w: project.shards, y: qkv },
       tuning,
     ),
     ropeStoreKvCall(
@@ -142,7 +142,7 @@ function attentionCalls(inputs: GraphInputs, layer: number): KernelCall<StepDims
     ),
     ...productCalls(
       { label: "o", rows: "tokens", n: E, k: H * D, dtype: output.dtype, epilogue: "add" },
-      { step, x: a.attended, codes, scales, w: output.parts, y: a.hidden },
+      { step, x: a.attended, codes, scales, w: output.shards, y: a.hidden },
       tuning,
     ),
   ];
@@ -156,12 +156,12 @@ function feedForwardCalls(inputs: GraphInputs, layer: number): KernelCall<StepDi
   return [
     ...normProductCalls(
       { label: "gate_up", rows: "tokens", n: I, k: E, dtype: gateUp.dtype, epilogue: "silu", eps },
-      { ...normed(inputs, `${layer}.mlp_norm`), w: gateUp.parts, y: a.inner },
+      { ...normed(inputs, `${layer}.mlp_norm`), w: gateUp.shards, y: a.inner },
       tuning,
     ),
     ...productCalls(
       { label: "down", rows: "tokens", n: E, k: I, dtype: down.dtype, epilogue: "add" },
-      { step, x: a.inner, codes, scales, w: down.parts, y: a.hidden },
+      { step, x: a.inner, codes, scales, w: down.shards, y: a.hidden },
       tuning,
     ),
   ];
@@ -169,7 +169,7 @@ function feedForwardCalls(inputs: GraphInputs, layer: number): KernelCall<StepDi
 
 /** Vectors are never cut. */
 function vector({ weight }: GraphInputs, name: string): DeviceBuffer {
-  return weight(name).parts[0]!.buffer;
+  return weight(name).shards[0]!.buffer;
 }
 
 /** The residual stream on its way through a norm; `into` holds the rows where that is not fused. */

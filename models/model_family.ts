@@ -3,7 +3,7 @@ import type { KvCacheDtype } from "../src/core/engine_config.ts";
 import type { StepDims } from "../kernels/step.ts";
 import type { Tuning } from "../kernels/tuning/tuning.ts";
 import type { WeightDtype } from "../kernels/weights/weight_dtype.ts";
-import type { WeightPart } from "../kernels/weights/weight_parts.ts";
+import type { WeightShard } from "../kernels/weights/weight_shards.ts";
 import type { ModelConfig } from "./model_config.ts";
 
 /** A vector or matrix of weights, and the checkpoint's tensors it is stacked from, row by row. */
@@ -24,7 +24,7 @@ export interface WeightSpec {
 /** A weight on the device. Vectors are f32; matrices keep the checkpoint's type or are quantized. */
 export interface DeviceWeight {
   /** All of it; more than one for a matrix that the device cannot bind whole. */
-  readonly parts: readonly WeightPart[];
+  readonly shards: readonly WeightShard[];
   readonly dtype: WeightDtype;
 }
 
@@ -54,7 +54,7 @@ export interface Activations {
   readonly last: DeviceBuffer;
   /** f32 [R, V]. */
   readonly logits: DeviceBuffer;
-  /** u32 [R, PARTS_PLANES, M], what sampling knows of the segments of each row. */
+  /** u32 [R, SEGMENT_PLANES, M], what sampling knows of the segments of each row. */
   readonly segments: DeviceBuffer;
   /** u32 [R, SAMPLED_WORDS]. */
   readonly sampled: DeviceBuffer;

@@ -7,7 +7,7 @@ import {
 import attend from "./_attend.wgsl" with { type: "text" };
 import { type KvConstants, kvConstants, type KvShape } from "../kv/kv_cache.ts";
 import combineSplits from "./_combine_splits.wgsl" with { type: "text" };
-import kvElements from "../kv/_kv_elements.wgsl" with { type: "text" };
+import { kvLoadWgsl } from "../kv/dtypes.ts";
 import decodeSource from "./paged_attention_decode.wgsl" with { type: "text" };
 import {
   attendDecodes,
@@ -38,7 +38,7 @@ type LaneShape = Readonly<{ HEADS: number; POSITIONS: number; SUBGROUPS: boolean
 /** Attention of decodes, one partial result per split; `paged_attention_combine` combines them. */
 export const pagedAttentionDecode: Kernel<DecodeShape> = {
   name: "paged_attention_decode",
-  source: stepWgsl + kvElements + decodeSource.replace("${attend}", () => attend),
+  source: stepWgsl + kvLoadWgsl + decodeSource.replace("${attend}", () => attend),
   bindings: DECODE_BINDINGS,
   reference: attendDecodes,
 };
@@ -46,7 +46,7 @@ export const pagedAttentionDecode: Kernel<DecodeShape> = {
 /** Causal attention of chunks, tile by tile, of each row with the bits of a decode. */
 export const pagedAttentionPrefill: Kernel<PrefillShape> = {
   name: "paged_attention_prefill",
-  source: stepWgsl + kvElements + combineSplits + prefillSource.replace("${attend}", () => attend),
+  source: stepWgsl + kvLoadWgsl + combineSplits + prefillSource.replace("${attend}", () => attend),
   bindings: PREFILL_BINDINGS,
   reference: attendTiles,
 };

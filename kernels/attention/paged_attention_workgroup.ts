@@ -8,7 +8,7 @@ import attend from "./_attend_workgroup.wgsl" with { type: "text" };
 import attendMemory from "./_attend_workgroup_memory.wgsl" with { type: "text" };
 import combineSplits from "./_combine_splits.wgsl" with { type: "text" };
 import { type KvConstants, kvConstants, type KvShape } from "../kv/kv_cache.ts";
-import kvElements from "../kv/_kv_elements.wgsl" with { type: "text" };
+import { kvLoadWgsl } from "../kv/dtypes.ts";
 import decodeSource from "./paged_attention_decode_workgroup.wgsl" with { type: "text" };
 import {
   attendDecodes,
@@ -41,7 +41,7 @@ type PrefillShape =
 /** Attention of decodes, the query heads of one KV head together, as GPUs like it. */
 export const pagedAttentionDecodeWorkgroup: Kernel<SplitShape> = {
   name: "paged_attention_decode_workgroup",
-  source: stepWgsl + kvElements + attendMemory + decodeSource.replace("${attend}", () => attend),
+  source: stepWgsl + kvLoadWgsl + attendMemory + decodeSource.replace("${attend}", () => attend),
   bindings: DECODE_BINDINGS,
   reference: attendDecodes,
 };
@@ -59,7 +59,7 @@ export const pagedAttentionCombineWorkgroup: Kernel<
 /** Causal attention of chunks, with tiles of K in shared memory. */
 export const pagedAttentionPrefillWorkgroup: Kernel<PrefillShape> = {
   name: "paged_attention_prefill_workgroup",
-  source: stepWgsl + kvElements + prefillSource,
+  source: stepWgsl + kvLoadWgsl + prefillSource,
   bindings: PREFILL_BINDINGS,
   reference: attendTiles,
 };
@@ -69,7 +69,7 @@ export const pagedAttentionPrefillSplitsWorkgroup: Kernel<
   SplitShape & Readonly<{ QUERY_GROUPS: number }>
 > = {
   name: "paged_attention_prefill_splits_workgroup",
-  source: stepWgsl + kvElements + attendMemory + combineSplits +
+  source: stepWgsl + kvLoadWgsl + attendMemory + combineSplits +
     splitsSource.replace("${attend}", () => attend),
   bindings: PREFILL_BINDINGS,
   reference: attendTiles,

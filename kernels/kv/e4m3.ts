@@ -1,3 +1,5 @@
+import { roundToEven } from "../rounding.ts";
+
 /** Largest finite value: 1.75 * 2^8. */
 export const E4M3_MAX = 448;
 /** Smallest normal value; below it values lie 2^-9 apart. */
@@ -25,13 +27,6 @@ export function f32ToE4m3(value: number): number {
   // A mantissa that rounds up to the next power of two carries into the exponent's bits.
   const mantissa = roundToEven((size / 2 ** exponent - 1) * 8);
   return sign | ((exponent + 7 << 3) + mantissa);
-}
-
-/** Rounds a number of at least 0 to the nearest integer, ties to even. */
-export function roundToEven(value: number): number {
-  const floor = Math.floor(value);
-  const rest = value - floor;
-  return floor + (rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? 1 : 0);
 }
 
 function decode(code: number): number {

@@ -1,8 +1,9 @@
 import { invariant } from "../../src/base/invariant.ts";
 import type { KvCacheDtype } from "../../src/core/engine_config.ts";
-import { isQuantized, layerBytesPerToken, vectorBytes } from "../../src/core/kv_layout.ts";
+import { layerBytesPerToken, vectorBytes } from "../../src/core/kv_layout.ts";
 import { f16BitsToF32, f32ToF16Bits } from "../../src/device/half.ts";
 import type { HostBuffer } from "../../src/device/host_buffer.ts";
+import { KV_DTYPES } from "./dtypes.ts";
 import { decodeVector, encodeVector } from "./kv_codes.ts";
 
 /** What addresses one layer's KV buffer: G heads of D elements, blocks as `src/core/kv_layout.ts` has them. */
@@ -80,27 +81,19 @@ export type KvConstants = Readonly<{
   KV_SCALED: boolean;
 }>;
 
-/** u32 words of one element of the WGSL array `kv` (`_kv_elements.wgsl`). */
-const LOAD_WORDS: Readonly<Record<KvCacheDtype, number>> = {
-  f16: 2,
-  f32: 4,
-  int8: 1,
-  fp8: 1,
-  int4: 1,
-};
-
 /** Words of a lane's widest load. */
 const WIDE_WORDS = 4;
 
-/** The constants that follow from a shape; with `isWide` f16 is loaded by 16 bytes, where a vector allows. */
+/** The constants that follow from a shape; with `isWide`, lanes load 16 bytes where the dtype and a vector allow. */
 export function kvConstants(shape: KvShape, isWide = false): KvConstants {
-  const canBeWide = shape.KV_DTYPE === "f16" && kvVectorWords(shape) % WIDE_WORDS === 0;
-  const words = isWide && canBeWide ? WIDE_WORDS : LOAD_WORDS[shape.KV_DTYPE];
+  const { loadWords, loadsWide, scaleBytes } = KV_DTYPES[shape.KV_DTYPE];
+  const canBeWide = loadsWide && kvVectorWords(shape) % WIDE_WORDS === 0;
+  const words = isWide && canBeWide ? WIDE_WORDS : loadWords;
   const loads = kvVectorWords(shape) / words;
   return {
     VECTOR_LOADS: loads,
     BLOCK_LOADS: kvBlockWords(shape) / words,
     LOAD_QUADS: shape.D / 4 / loads,
-    KV_SCALED: isQuantized(shape.KV_DTYPE),
+    KV_SCALED: scaleBytes > 0,
   };
 }

@@ -6,9 +6,12 @@ import {
 } from "../../src/device/kernel.ts";
 import { isQuantized } from "../../src/core/kv_layout.ts";
 import { type KvConstants, kvConstants, type KvShape } from "./kv_cache.ts";
-import { CODE_MAX, MIN_PEAK } from "./kv_codes.ts";
+import { KV_DTYPES, kvStoreWgsl } from "./dtypes.ts";
+import inverseRms from "./_inverse_rms.wgsl" with { type: "text" };
+import { MIN_ABSMAX } from "./kv_codes.ts";
 import quantizedSource from "./rope_store_quantized_kv.wgsl" with { type: "text" };
 import source from "./rope_store_kv.wgsl" with { type: "text" };
+import { normalizeRow } from "../norm/rms_norm.ts";
 import { storeKeyAndValue } from "./store_kv.ts";
 import { STEP, type StepDims, stepWgsl } from "../step.ts";
 
@@ -27,10 +30,13 @@ const BINDINGS = [
   { name: "norms", access: "read" },
 ] as const;
 
+/** Before either source. */
+const STORE_WGSL = `${stepWgsl}${kvStoreWgsl}//# if HAS_NORMS\n${inverseRms}//# end\n`;
+
 /** Rotates q in place and stores rotated k, and v, in a pool of f16 or f32. D is a multiple of 4. */
 export const ropeStoreKv: Kernel<Shape> = {
   name: "rope_store_kv",
-  source: stepWgsl + source,
+  source: STORE_WGSL + source,
   bindings: BINDINGS,
   reference({ step, rope, qkv, kv, norms }, shape) {
     const { H, G, D, HAS_NORMS, NORM_EPS } = shape;
@@ -44,7 +50,7 @@ export const ropeStoreKv: Kernel<Shape> = {
         const weights = norms!.f32.subarray(which * D, (which + 1) * D);
         for (let first = 0; first < heads.length; first += D) {
           const head = heads.subarray(first, first + D);
-          if (HAS_NORMS) normalize(head, weights, NORM_EPS);
+          if (HAS_NORMS) normalizeRow(head, weights, NORM_EPS, head);
           rotate(head, angles);
         }
       }
@@ -57,22 +63,15 @@ export const ropeStoreKv: Kernel<Shape> = {
   },
 };
 
-type QuantizedShape = Shape & KvConstants & Readonly<{ CODE_MAX: number; MIN_PEAK: number }>;
+type QuantizedShape = Shape & KvConstants & Readonly<{ CODE_MAX: number; MIN_ABSMAX: number }>;
 
 /** The same for quantized pools. D is a multiple of 8, and of 16 in int4. */
 export const ropeStoreQuantizedKv: Kernel<QuantizedShape> = {
   name: "rope_store_quantized_kv",
-  source: stepWgsl + quantizedSource,
+  source: STORE_WGSL + quantizedSource,
   bindings: BINDINGS,
   reference: ropeStoreKv.reference,
 };
-
-/** RMSNorm (Zhang 2019, 1910.07467) of one head, in place. */
-function normalize(head: Float32Array, weights: Float32Array, eps: number): void {
-  const meanSquare = head.reduce((sum, value) => sum + value * value, 0) / head.length;
-  const scale = 1 / Math.sqrt(meanSquare + eps);
-  for (let d = 0; d < head.length; d++) head[d] = head[d]! * scale * weights[d]!;
-}
 
 /** Rotates dims `(i, i + D/2)` of one head by `angles[i] = (cos, sin)`. */
 function rotate(head: Float32Array, angles: Float32Array): void {
@@ -111,7 +110,7 @@ export function ropeStoreKvCall(
   return isQuantized(dtype)
     ? kernelCall(ropeStoreQuantizedKv, {
       ...call,
-      constants: { ...shape, ...layout, CODE_MAX: CODE_MAX[dtype], MIN_PEAK },
+      constants: { ...shape, ...layout, CODE_MAX: KV_DTYPES[dtype].code.max, MIN_ABSMAX },
     })
     : kernelCall(ropeStoreKv, { ...call, constants: shape });
 }

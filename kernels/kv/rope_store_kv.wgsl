@@ -5,7 +5,8 @@
 //
 // Where an element of K or V is not a finite number in KV_DTYPE, K's is stored as NaN (0x7fff in f16 where it
 // is merely too large) and V's as 0: who attends to the position gets NaN, and nobody else does, since
-// attention masks scores, while it multiplies V by weights of 0, which NaN survives.
+// attention masks scores, while it multiplies V by weights of 0, which NaN survives. `marks(value)`
+// (_store_f16.wgsl, _store_f32.wgsl) is what K is stored as for such elements, by their bits; 0 for others.
 //
 // With HAS_NORMS, x of a query or key head becomes w * x / sqrt(mean(x^2) + eps) first (Qwen3's norms).
 //
@@ -24,55 +25,21 @@
 const H: u32 = ${H}u;
 const G: u32 = ${G}u;
 const D: u32 = ${D}u;
-const QUADS: u32 = ${D / 4}u;  // lanes per head
+const LANES: u32 = ${D / 4}u;  // per head
 const BLOCK_SIZE: u32 = ${BLOCK_SIZE}u;
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> rope: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> qkv: array<vec2<f32>>;
-//# if KV_DTYPE == "f16"
-@group(0) @binding(3) var<storage, read_write> kv: array<u32>;
-//# else
-@group(0) @binding(3) var<storage, read_write> kv: array<vec2<u32>>;
-//# end
+@group(0) @binding(3) var<storage, read_write> kv: array<KvPair>;
 
 //# if HAS_NORMS
 @group(0) @binding(4) var<storage, read> norms: array<vec2<f32>>;
-
-var<workgroup> squares: array<f32, ${WORKGROUP}>;
-
-/// 1 / RMS of the head that lane `local` belongs to, from each lane's share of its squares.
-fn inverse_rms(local: u32, share: f32) -> f32 {
-  squares[local] = share;
-  workgroupBarrier();
-  let first = local - local % QUADS;
-  var sum = 0.0;
-  for (var i = 0u; i < QUADS; i++) { sum += squares[first + i]; }
-  return inverseSqrt(sum / ${D}.0 + ${NORM_EPS});
-}
 //# end
-
-/// What K is stored as for numbers that are not finite in KV_DTYPE, by their bits; 0 for others.
-fn marks(value: vec2<f32>) -> vec2<u32> {
-  let magnitude = bitcast<vec2<u32>>(value) & vec2(0x7fffffffu);
-//# if KV_DTYPE == "f16"
-  // From 65,520 on, numbers are rounded to infinity.
-  let too_large = select(vec2(0u), vec2(0x7fffu), magnitude >= vec2(0x477ff000u));
-  return select(too_large, vec2(0x7e00u), magnitude > vec2(0x7f800000u));
-//# else
-  return select(vec2(0u), vec2(0x7fc00000u), magnitude >= vec2(0x7f800000u));
-//# end
-}
 
 /// Stores `value`, which has `own` marks, with `stored` in the place of marked elements.
 fn store_pair(at: u32, value: vec2<f32>, own: vec2<u32>, stored: vec2<u32>) {
-  let is_finite = (own | stored) == vec2(0u);
-//# if KV_DTYPE == "f16"
-  let packed = pack2x16float(select(vec2(0.0), value, is_finite));
-  kv[at] = packed | stored.x | (stored.y << 16u);
-//# else
-  kv[at] = select(stored, bitcast<vec2<u32>>(value), is_finite);
-//# end
+  kv[at] = pair_of(value, stored, (own | stored) == vec2(0u));
 }
 
 /// Row of one head's K (which 0) or V (1) at a slot, in units of D elements.
@@ -85,13 +52,13 @@ fn rope_store_kv(
   @builtin(global_invocation_id) id: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let head = id.x / QUADS;
+  let head = id.x / LANES;
 //# if !HAS_NORMS
   if (head >= H + 2u * G) { return; }
 //# end
   let t = id.y;
-  let low = id.x % QUADS;          // pair of dims 2 * low
-  let high = low + QUADS;          // their partners, D/2 on
+  let low = id.x % LANES;          // pair of dims 2 * low
+  let high = low + LANES;          // their partners, D/2 on
   let row = (t * (H + 2u * G) + min(head, H + 2u * G - 1u)) * (D / 2u);
   var a = qkv[row + low];
   var b = qkv[row + high];
@@ -105,7 +72,7 @@ fn rope_store_kv(
     a *= scale * norms[weights + low];
     b *= scale * norms[weights + high];
 //# end
-    let angles = rope[step[step[STEP_POSITIONS] + t] * QUADS + low];
+    let angles = rope[step[step[STEP_POSITIONS] + t] * LANES + low];
     let c = angles.xz;
     let s = angles.yw;
     let rotated = a * c - b * s;

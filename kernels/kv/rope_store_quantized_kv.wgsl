@@ -11,7 +11,7 @@
 //   4 norms  f32 [2, D], weights for queries and for keys, with HAS_NORMS
 // Dispatch: (ceil((H + 2G) * LANES / WORKGROUP), T, 1); a lane owns the dims of one word and their partners D/2
 // on. Each lane of a K or V head finds the head's largest magnitude by itself, which takes no barrier;
-// the loads are the same in all lanes.
+// the loads are the same in all lanes. `word_of` (_store_int8.wgsl and the like) makes codes a word.
 // Reference: rope_store_kv.ts; scales within 1e-6 relative, codes may differ by one step at a tie.
 
 const H: u32 = ${H}u;
@@ -28,18 +28,6 @@ const BLOCK_SIZE: u32 = ${BLOCK_SIZE}u;
 
 //# if HAS_NORMS
 @group(0) @binding(4) var<storage, read> norms: array<vec4<f32>>;
-
-var<workgroup> squares: array<f32, ${WORKGROUP}>;
-
-/// 1 / RMS of the head that lane `local` belongs to, from each lane's share of its squares.
-fn inverse_rms(local: u32, share: f32) -> f32 {
-  squares[local] = share;
-  workgroupBarrier();
-  let first = local - local % LANES;
-  var sum = 0.0;
-  for (var i = 0u; i < LANES; i++) { sum += squares[first + i]; }
-  return inverseSqrt(sum / ${D}.0 + ${NORM_EPS});
-}
 //# end
 
 /// Four dims of the lower half and their partners.
@@ -70,34 +58,6 @@ fn load_pairs(head: Head, quad: u32) -> Pairs {
   let s = vec4(first.yw, second.yw);
   return Pairs(a * c - b * s, b * c + a * s);
 }
-
-//# if KV_DTYPE == "fp8"
-/// Codes of e4m3, nearest even, at most 448: rounds the f32 bits, or counts the subnormal steps.
-fn encode(x: vec4<f32>) -> vec4<u32> {
-  let size = min(abs(x), vec4(448.0));
-  let bits = bitcast<vec4<u32>>(size);
-  let normal = ((bits + 0x7ffffu + ((bits >> vec4(20u)) & vec4(1u))) >> vec4(20u)) - 960u;
-  let subnormal = vec4<u32>(round(size * 512.0));
-  let code = select(normal, subnormal, size < vec4(0.015625));
-  return code | ((bitcast<vec4<u32>>(x) >> vec4(24u)) & vec4(0x80u));
-}
-
-fn word_of(a: vec4<f32>) -> u32 {
-  let code = encode(a);
-  return code.x | (code.y << 8u) | (code.z << 16u) | (code.w << 24u);
-}
-//# else
-fn encode(x: vec4<f32>) -> u32 {
-  return pack4xI8(vec4<i32>(clamp(round(x), vec4(-${CODE_MAX}.0), vec4(${CODE_MAX}.0))));
-}
-//# if KV_DTYPE == "int8"
-fn word_of(a: vec4<f32>) -> u32 { return encode(a); }
-//# else
-fn word_of(a: vec4<f32>, b: vec4<f32>) -> u32 {
-  return (encode(a) & 0x0f0f0f0fu) | ((encode(b) & 0x0f0f0f0fu) << 4u);
-}
-//# end
-//# end
 
 fn magnitudes(x: vec4<f32>) -> vec4<u32> { return bitcast<vec4<u32>>(x) & vec4(0x7fffffffu); }
 
@@ -137,13 +97,13 @@ fn rope_store_quantized_kv(
     return;
   }
   // As integers magnitudes have the same order, and NaN is the largest: max() of floats may pass over it.
-  var peaks = vec4(0u);
+  var lane_absmax = vec4(0u);
   for (var quad = 0u; quad < HALF; quad++) {
     let pairs = load_pairs(own, quad);
-    peaks = max(peaks, max(magnitudes(pairs.low), magnitudes(pairs.high)));
+    lane_absmax = max(lane_absmax, max(magnitudes(pairs.low), magnitudes(pairs.high)));
   }
-  let peak = bitcast<f32>(max(max(peaks.x, peaks.y), max(peaks.z, peaks.w)));
-  let inverse = select(${CODE_MAX}.0 / peak, 0.0, peak < ${MIN_PEAK});
+  let absmax = bitcast<f32>(max(max(lane_absmax.x, lane_absmax.y), max(lane_absmax.z, lane_absmax.w)));
+  let inverse = select(${CODE_MAX}.0 / absmax, 0.0, absmax < ${MIN_ABSMAX});
   let slot = step[step[STEP_SLOTS] + t];
   let which = select(0u, 1u, is_value);
   let vector = (which * G + head - H - which * G) * BLOCK_SIZE + slot % BLOCK_SIZE;
@@ -157,7 +117,7 @@ fn rope_store_quantized_kv(
   kv[word + LANES] = word_of(own0.high * inverse);
 //# end
   if (lane == 0u) {
-    var worst = bitcast<u32>(peak);
+    var worst = bitcast<u32>(absmax);
     if (!is_value) {
       for (var quad = 0u; quad < HALF; quad++) {
         let pairs = raw_pairs(row + G * QUADS, quad);
@@ -168,6 +128,6 @@ fn rope_store_quantized_kv(
     let stored = select(0x7fc00000u, 0u, is_value);
     let is_finite = worst < 0x7f800000u;
     kv[block + ${2 * G * BLOCK_SIZE * VECTOR_LOADS}u + vector] =
-      select(stored, bitcast<u32>(peak * ${1 / CODE_MAX}), is_finite);
+      select(stored, bitcast<u32>(absmax * ${1 / CODE_MAX}), is_finite);
   }
 }

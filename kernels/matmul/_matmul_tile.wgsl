@@ -4,7 +4,7 @@
 // A lane takes inputs in spans of SPAN fours, RUN of them unrolled and LOAD of them loaded at a time,
 // and sums each span by itself, but for plain weights without slices, where spans go on with one sum.
 // Quantized weights enter these sums as their codes; a span lies in one group, and the group's scale
-// multiplies its sum once. (A minimum multiplies the sum of the span's inputs.) Who takes what:
+// multiplies its sum once. Who takes what:
 //   SLICES 1              a lane sums all inputs of its tile, whose outputs are LANES apart; no barrier,
 //                         for software adapters
 //     with SUBGROUPS      each lane loads a four of some row's inputs, and the subgroup shares them:
@@ -24,18 +24,6 @@ const THREADS: u32 = ${LANES * SLICES}u;
 const RUN: u32 = ${RUN}u;
 const SPAN: u32 = ${SPAN}u;
 
-struct Invocation {
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) index: u32,
-//# if SUBGROUPS
-  @builtin(subgroup_invocation_id) subgroup_lane: u32,
-//# end
-}
-
-//# if SLICES > 1 && !SUBGROUPS
-var<workgroup> partial: array<f32, ${LANES * SLICES * TILE_R * W}>;
-//# end
 //# if NORM
 var<workgroup> squares: array<f32, ${LANES * SLICES * TILE_R}>;
 //# end
@@ -104,8 +92,8 @@ fn tile(at: Invocation, subgroup_size: u32) {
     let n0 = (tile0 + lane) * ${TILE_N}u;
 //# end
 //# for m in 0..W
-//# if WEIGHT_IMAGE
-    // An image answers zero past its end.
+//# if WEIGHT_TEXTURE
+    // A texture answers zero past its end.
     let w${m} = n0 + ${m % TILE_N * STRIDE + Math.floor(m / TILE_N) * N}u;
 //# else
     let w${m} = min(n0 + ${m % TILE_N * STRIDE}u, N - 1u) + ${Math.floor(m / TILE_N)}u * N;
@@ -127,9 +115,6 @@ fn tile(at: Invocation, subgroup_size: u32) {
 //# else
       var s${r}_${m} = 0.0;
 //# end
-//# end
-//# if WEIGHT_MINIMUM
-      var u${r} = 0.0;
 //# end
 //# end
 //# if SPAN > RUN
@@ -167,9 +152,6 @@ fn tile(at: Invocation, subgroup_size: u32) {
         let v${r}_${j}_${i} = x[x${r} + k + ${LOAD * j + i}u];
 //# end
 //# end
-//# if WEIGHT_MINIMUM
-        u${r} += dot(v${r}_${j}_${i}, vec4(1.0));
-//# end
 //# end
 //# for m in 0..W
 //# for i in 0..LOAD
@@ -189,11 +171,7 @@ fn tile(at: Invocation, subgroup_size: u32) {
 //# if WEIGHT_BITS == 0
       a${r}_${m} ${SLICES == 1 ? "=" : "+="} s${r}_${m};
 //# else
-//# if WEIGHT_MINIMUM
-      a${r}_${m} += scale${m}.x * s${r}_${m} + scale${m}.y * u${r};
-//# else
       a${r}_${m} += scale${m} * s${r}_${m};
-//# end
 //# end
 //# end
 //# end

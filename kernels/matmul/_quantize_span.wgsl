@@ -1,11 +1,11 @@
 // Shared by quantize_rows and norm_quantize: 32 inputs of a row as int8 codes and their scale.
 //
-//   peak  = max |x[i]|
-//   scale = peak * (1 / 127)
-//   code  = round(x[i] * (127 / peak)), ties to even
+//   absmax = max |x[i]|
+//   scale  = absmax * (1 / 127)
+//   code   = round(x[i] * (127 / absmax)), ties to even
 //
-// 127 / peak may be off by 2.5 units in the last place, which moves a code by one only where the exact
-// multiple lies that close to a half. A peak below SMALLEST, whose reciprocal might overflow, counts as 0.
+// 127 / absmax may be off by 2.5 units in the last place, which moves a code by one only where the exact
+// multiple lies that close to a half. An absmax below SMALLEST, whose reciprocal might overflow, counts as 0.
 // The kernel declares codes, array<vec4<u32>>, two per span, and scales, array<f32>.
 
 const SMALLEST: f32 = 1e-30;
@@ -21,12 +21,12 @@ fn store_span(
     max(max(abs(v0), abs(v1)), max(abs(v2), abs(v3))),
     max(max(abs(v4), abs(v5)), max(abs(v6), abs(v7))),
   );
-  let peak = max(max(fours.x, fours.y), max(fours.z, fours.w));
+  let absmax = max(max(fours.x, fours.y), max(fours.z, fours.w));
   var inverse = 0.0;
   var scale = 0.0;
-  if (peak >= SMALLEST) {
-    inverse = 127.0 / peak;
-    scale = peak * ${1 / 127};
+  if (absmax >= SMALLEST) {
+    inverse = 127.0 / absmax;
+    scale = absmax * ${1 / 127};
   }
   scales[span] = scale;
   codes[2u * span] = vec4(

@@ -6,6 +6,8 @@ import {
 } from "../../src/device/kernel.ts";
 import elements from "../weights/_elements.wgsl" with { type: "text" };
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
+import joinSlices from "./_gemm_join_slices.wgsl" with { type: "text" };
+import weightRow from "./_gemm_weight_row.wgsl" with { type: "text" };
 import source from "./gemm.wgsl" with { type: "text" };
 import {
   matmul,
@@ -18,9 +20,10 @@ import {
 } from "./matmul.ts";
 import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
+import { serves } from "../tuning/tiles.ts";
 import { foldGrid, type GemmTile, type Tuning } from "../tuning/tuning.ts";
 import { type WeightConstants, weightConstants, weightValues } from "../weights/weight_dtype.ts";
-import { partProducts } from "../weights/weight_parts.ts";
+import { shardProducts } from "../weights/weight_shards.ts";
 
 type Shape =
   & WeightConstants
@@ -33,7 +36,8 @@ type Shape =
 /** {@link matmul} for many rows: the same definition, by tiles in shared memory. */
 export const gemm: Kernel<Shape> = {
   name: "gemm",
-  source: stepWgsl + elements + epilogue + source,
+  source: stepWgsl + elements + epilogue + weightRow +
+    source.replace("${joinSlices}", () => joinSlices),
   bindings: matmul.bindings,
   reference({ step, x, w, y }, shape) {
     const { N, K, WEIGHT_DTYPE, EPILOGUE } = shape;
@@ -43,7 +47,7 @@ export const gemm: Kernel<Shape> = {
 };
 
 /**
- * One matrix product, as one call per part of its matrix and tile of `gemm`; each step runs those of the
+ * One matrix product, as one call per shard of its matrix and tile of `gemm`; each step runs those of the
  * tile that fits its rows.
  */
 export function gemmCalls(
@@ -51,11 +55,11 @@ export function gemmCalls(
   { step, x, w: matrix, y }: ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  return partProducts(product, matrix)
-    .flatMap(({ product, w }) => partCalls(product, { step, x, w, y }, tuning));
+  return shardProducts(product, matrix)
+    .flatMap(({ product, w }) => shardCalls(product, { step, x, w, y }, tuning));
 }
 
-function partCalls(
+function shardCalls(
   product: Product,
   buffers: Readonly<Record<"step" | "x" | "w" | "y", DeviceBuffer>>,
   { gemmTiles, stageF16 }: Tuning,
@@ -79,7 +83,7 @@ function partCalls(
       buffers,
       workgroups: (dims) => {
         const count = numRows(rows, dims);
-        if (count < tile.minRows || count > tile.maxRows) return [0, 0, 0];
+        if (!serves(tile, count)) return [0, 0, 0];
         const [x, z] = foldGrid(Math.ceil(n / outputs));
         return [x, Math.ceil(count / tile.rows), z];
       },
@@ -103,10 +107,4 @@ function tileConstants(tile: GemmTile, staged: "f16" | "f32") {
     X_LOADS: tile.rows * fours / lanes,
     W_LOADS: tile.columns * fours / lanes,
   };
-}
-
-/** Bytes of shared memory of a tile's workgroup; WebGPU promises 16,384. */
-export function gemmWorkgroupBytes(tile: GemmTile, staged: "f16" | "f32"): number {
-  const { ROWS, COLUMNS, FOURS } = tileConstants(tile, staged);
-  return (FOURS + 1) * (16 * ROWS + (staged === "f16" ? 8 : 16) * COLUMNS);
 }

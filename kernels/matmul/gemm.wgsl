@@ -27,7 +27,7 @@
 // global memory is before it. Global bytes per multiply-add of a 64 x 64 tile: (64 * 4 + 64 * 2) /
 // (64 * 64) = 0.09 with f16 weights, mostly from the L2 cache. Registers at 8 x 8 and 64 x 64 x 32: 64
 // sums and 64 for loads under way, some 150 with addresses, so 430 lanes on 65,536 registers: 6 to 7
-// workgroups, which hide each other's latency. Shared bytes: at most 16,384 (gemm.ts).
+// workgroups, which hide each other's latency. Shared bytes: at most 16,384.
 //
 // Lanes beside each other take rows and outputs beside each other, and a staged row is one four longer
 // than what it holds: so the eight addresses of a 128-byte access fall on different banks. Where w is
@@ -152,36 +152,14 @@ fn gemm(
     a${r}_${n}, a${r}_${n + TILE_M - TILE_N});
 //# end
 //# else
-  // Row ${r} of every lane: all slices write their sums, one adds them up.
-  workgroupBarrier();  // nobody reads the inputs or the row before any more
-//# for q in 0..TILE_M / 4
-  x_tile[index * ${TILE_M / 4}u + ${q}u] =
-    vec4(a${r}_${4 * q}, a${r}_${4 * q + 1}, a${r}_${4 * q + 2}, a${r}_${4 * q + 3});
+${joinSlices}
 //# end
-  workgroupBarrier();  // the row's sums are there
-  if (slice == ${r % SLICES}u) {
-//# for q in 0..TILE_M / 4
-    let t${q} = slice_sum(lane, ${q}u);
-//# end
-//# for n in 0..TILE_N
-    finish(r0 + lane_r + ${r}u * LANES_R, n0 + lane_m + ${n}u * LANES_M, rows,
-      t${Math.floor(n / 4)}[${n % 4}], t${Math.floor((n + TILE_M - TILE_N) / 4)}[${(n + TILE_M - TILE_N) % 4}]);
-//# end
-  }
-//# end
-//# end
-}
-
-/// The weight row that is row `m` of the tile: with "silu", OUTPUTS gates and then as many ups.
-fn weight_row(n0: u32, m: u32) -> u32 {
-//# if EPILOGUE == "silu"
-  return min(n0 + m % ${OUTPUTS}u, N - 1u) + m / ${OUTPUTS}u * N;
-//# else
-  return min(n0 + m, N - 1u);
 //# end
 }
 
 //# if SLICES > 1
+fn put_sums(at: u32, sums: vec4<f32>) { x_tile[at] = sums; }
+
 /// The sums of one row's fours `q` over all slices, in the order of slices.
 fn slice_sum(lane: u32, q: u32) -> vec4<f32> {
   var sum = x_tile[lane * ${TILE_M / 4}u + q];

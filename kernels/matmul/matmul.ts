@@ -9,17 +9,19 @@ import { isQuantized, quantizedFormat } from "../../src/core/weight_format.ts";
 import elements from "../weights/_elements.wgsl" with { type: "text" };
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
 import source from "./matmul.wgsl" with { type: "text" };
+import invocation from "./_invocation.wgsl" with { type: "text" };
 import tile from "./_matmul_tile.wgsl" with { type: "text" };
 import { numRows, type Rows, ROWS_WORD } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
-import { fits, foldGrid, type MatmulTile, SOFTWARE_LANES, type Tuning } from "../tuning/tuning.ts";
+import { serves } from "../tuning/tiles.ts";
+import { foldGrid, type MatmulTile, SOFTWARE_LANES, type Tuning } from "../tuning/tuning.ts";
 import {
   type WeightConstants,
   weightConstants,
   type WeightDtype,
   weightValues,
 } from "../weights/weight_dtype.ts";
-import { type OutputPlace, partProducts, type WeightBuffers } from "../weights/weight_parts.ts";
+import { type OutputPlace, shardProducts, type WeightBuffers } from "../weights/weight_shards.ts";
 
 /** What becomes of the sums: stored, added to what is there, or gates and ups joined (SwiGLU). */
 export type Epilogue = "store" | "add" | "silu";
@@ -53,7 +55,7 @@ export type MatmulShape =
  */
 export const matmul: Kernel<MatmulShape> = {
   name: "matmul",
-  source: stepWgsl + elements + epilogue + tile + source,
+  source: stepWgsl + elements + epilogue + invocation + tile + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },
@@ -125,7 +127,7 @@ export type ProductBuffers =
   & Readonly<{ w: WeightBuffers }>;
 
 /**
- * One matrix product, as one call per part of its matrix and register tile; each step runs those of the
+ * One matrix product, as one call per shard of its matrix and register tile; each step runs those of the
  * tile that fits its rows.
  */
 export function matmulCalls(
@@ -133,11 +135,11 @@ export function matmulCalls(
   { step, x, w: matrix, y }: ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  return partProducts(whole, matrix).flatMap(({ product, w }) =>
+  return shardProducts(whole, matrix).flatMap(({ product, w }) =>
     tuning.matmulTiles.map((tile) =>
       kernelCall(matmul, {
         label: product.label,
-        constants: matmulShape(product, tile, tuning, w.isImage),
+        constants: matmulShape(product, tile, tuning, w.isTexture),
         buffers: { step, x, w, y },
         workgroups: (dims) => tileGrid(product, tile, dims),
       })
@@ -145,19 +147,19 @@ export function matmulCalls(
   );
 }
 
-/** The constants of one tile's call; `isImage` says so of the weights. */
+/** The constants of one tile's call; `isTexture` says so of the weights. */
 export function matmulShape(
   product: Product,
   tile: MatmulTile,
   tuning: Pick<Tuning, "matmulRun" | "matmulSubgroups">,
-  isImage = false,
+  isTexture = false,
 ): MatmulShape {
   const { n, k, dtype, epilogue = "store" } = product;
-  const { RUN, SPAN, load } = summation({ dtype, k, isImage }, tile, tuning);
+  const { RUN, SPAN, load } = summation({ dtype, k, isTexture }, tile, tuning);
   const outputs = tileOutputs(tile, epilogue);
   return {
     ...weightConstants(dtype, weightRows(n, epilogue), k, load),
-    WEIGHT_IMAGE: isImage,
+    WEIGHT_TEXTURE: isTexture,
     ...productConstants(product),
     NORM: false,
     GATHER: false,
@@ -197,21 +199,21 @@ const SHARED_SPAN = 8;
 
 /** Fours of inputs that are summed by themselves, how many of them are unrolled, and loaded at once. */
 function summation(
-  { dtype, k, isImage }: { dtype: WeightDtype; k: number; isImage: boolean },
+  { dtype, k, isTexture }: { dtype: WeightDtype; k: number; isTexture: boolean },
   { rows, lanes, slices }: MatmulTile,
   { matmulRun }: Pick<Tuning, "matmulRun">,
 ): { RUN: number; SPAN: number; load: number } {
   if (!isQuantized(dtype)) {
-    // An image's loads are short: as many inputs at a time as the lanes can load
+    // A texture's loads are short: as many inputs at a time as the lanes can load
     // one four each of, in a subgroup that may have no more of them.
     const shared = Math.min(lanes, SOFTWARE_LANES) / rows;
-    const most = isImage && slices === 1 ? Math.max(matmulRun, shared) : matmulRun;
+    const most = isTexture && slices === 1 ? Math.max(matmulRun, shared) : matmulRun;
     const run = runLength(k, most);
     return { RUN: run, SPAN: run, load: Math.min(2, run) };
   }
   const { bits, groupSize } = quantizedFormat(dtype);
-  // As many bytes as of f16, whatever the rows: loads are dear on a CPU, too. Of an image, whole spans.
-  const most = isImage ? SHARED_SPAN : matmulRun * 16 / bits;
+  // As many bytes as of f16, whatever the rows: loads are dear on a CPU, too. Of a texture, whole spans.
+  const most = isTexture ? SHARED_SPAN : matmulRun * 16 / bits;
   const run = runLength(k, Math.min(SHARED_SPAN, most));
   const span = slices === 1 ? groupSize / 4 : SHARED_SPAN;
   return { RUN: run, SPAN: span, load: Math.min(32 / bits, run) };
@@ -229,7 +231,7 @@ export function tileGrid(
   dims: StepDims,
 ): Workgroups {
   const count = numRows(rows, dims);
-  if (!fits(tile, count)) return [0, 0, 0];
+  if (!serves(tile, count)) return [0, 0, 0];
   const [x, z] = foldGrid(Math.ceil(n / (tileOutputs(tile, epilogue) * tile.lanes)));
   return [x, Math.ceil(count / tile.rows), z];
 }

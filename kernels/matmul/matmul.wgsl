@@ -9,16 +9,15 @@
 // R rows, N outputs, K inputs; M weight rows: 2N for "silu" (gates over ups), else N.
 //   0 step   u32 packed metadata (step.ts)
 //   1 x      f32 [R, K]
-//   2 w      WEIGHT_DTYPE [M, K], perhaps an image (panel_weights.ts)
+//   2 w      WEIGHT_DTYPE [M, K], perhaps a texture (panel_weights.ts)
 //   3 y      f32 [R, N], or of rows of Y_STRIDE the columns [Y_FIRST, Y_FIRST + N)
 // Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, ceil(R / TILE_R), ...), see matmul.ts.
 // Method: _matmul_tile.wgsl.
-// Reference: matmul.ts; s is off by less than 2e-6 * sum_k |x w|, where with a minimum |w| means
-// scale * code + |minimum|.
+// Reference: matmul.ts; s is off by less than 2e-6 * sum_k |x w|.
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
-//# if WEIGHT_IMAGE
+//# if WEIGHT_TEXTURE
 @group(0) @binding(2) var w: texture_storage_2d<rgba32uint, read>;
 //# else
 @group(0) @binding(2) var<storage, read> w: array<Weight>;

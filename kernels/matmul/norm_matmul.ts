@@ -16,20 +16,22 @@ import {
   tileGrid,
   weightRows,
 } from "./matmul.ts";
+import invocation from "./_invocation.wgsl" with { type: "text" };
 import tile from "./_matmul_tile.wgsl" with { type: "text" };
 import source from "./norm_matmul.wgsl" with { type: "text" };
-import { normalizeRow, rmsNormCall } from "../norm/rms_norm.ts";
-import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims, stepWgsl } from "../step.ts";
-import { fits, type Tuning } from "../tuning/tuning.ts";
+import { normalizedRows, rmsNormCall } from "../norm/rms_norm.ts";
+import { type StepDims, stepWgsl } from "../step.ts";
+import { serves } from "../tuning/tiles.ts";
+import type { Tuning } from "../tuning/tuning.ts";
 import { weightValues } from "../weights/weight_dtype.ts";
-import { partProducts } from "../weights/weight_parts.ts";
+import { shardProducts } from "../weights/weight_shards.ts";
 
 type Shape = MatmulShape & Readonly<{ EPS: number }>;
 
 /** {@link matmul} of normalized rows; with `GATHER`, of those that are drawn from. */
 export const normMatmul: Kernel<Shape> = {
   name: "norm_matmul",
-  source: stepWgsl + elements + epilogue + tile + source,
+  source: stepWgsl + elements + epilogue + invocation + tile + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },
@@ -39,14 +41,9 @@ export const normMatmul: Kernel<Shape> = {
   ],
   reference({ step, x, norm, w, y }, shape) {
     const { K, ROWS_WORD, GATHER, EPS } = shape;
-    const words = step!.u32;
-    const rows = words[ROWS_WORD]!;
-    const normed = new Float32Array(rows * K);
-    for (let r = 0; r < rows; r++) {
-      const row = GATHER ? words[words[STEP.samples]! + r * SAMPLE_WORDS + SAMPLE.row]! : r;
-      const from = x!.f32.subarray(row * K, (row + 1) * K);
-      normalizeRow(from, norm!.f32, EPS, normed.subarray(r * K, (r + 1) * K));
-    }
+    const rows = step!.u32[ROWS_WORD]!;
+    const norms = { rows, k: K, eps: EPS, isGathered: GATHER };
+    const normed = normalizedRows(step!.u32, x!.f32, norm!.f32, norms);
     const weights = weightValues(w!, shape.WEIGHT_DTYPE, weightRows(shape.N, shape.EPILOGUE), K);
     multiply({ rows, x: normed, w: weights, y: y!.f32 }, shape);
   },
@@ -59,7 +56,7 @@ export type NormProductBuffers =
 
 /**
  * A matrix product of normalized rows: in one call for the tiles whose norm is fused, for the others
- * by way of `normed`, f32 [R, K]. Rows that are drawn from are packed on the way.
+ * by way of `normed`, f32 [R, K]. Rows that are drawn from are gathered on the way.
  */
 export function normMatmulCalls(
   { eps, ...whole }: Product & { eps: number },
@@ -68,14 +65,14 @@ export function normMatmulCalls(
 ): KernelCall<StepDims>[] {
   const { label, rows, k } = whole;
   const isFused = (count: number) =>
-    tuning.matmulTiles.some((tile) => tile.fusesNorm && fits(tile, count));
+    tuning.matmulTiles.some((tile) => tile.fusesNorm && serves(tile, count));
   const norms = rmsNormCall(
     { label, rows, E: k, EPS: eps, LANES: tuning.normLanes, skip: isFused },
     { step, x, weight: norm, out: normed },
   );
-  const products = partProducts(whole, matrix).flatMap(({ product, w }) =>
+  const products = shardProducts(whole, matrix).flatMap(({ product, w }) =>
     tuning.matmulTiles.map((tile) => {
-      const shape = matmulShape(product, tile, tuning, w.isImage);
+      const shape = matmulShape(product, tile, tuning, w.isTexture);
       const workgroups = (dims: StepDims) => tileGrid(product, tile, dims);
       if (!tile.fusesNorm) {
         const call = { label, constants: shape, buffers: { step, x: normed, w, y }, workgroups };

@@ -18,7 +18,7 @@
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> norm: array<vec4<f32>>;
-//# if WEIGHT_IMAGE
+//# if WEIGHT_TEXTURE
 @group(0) @binding(3) var w: texture_storage_2d<rgba32uint, read>;
 //# else
 @group(0) @binding(3) var<storage, read> w: array<Weight>;

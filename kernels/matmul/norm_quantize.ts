@@ -7,13 +7,13 @@ import {
 import source from "./norm_quantize.wgsl" with { type: "text" };
 import { quantizeSpans } from "./quantize_rows.ts";
 import span from "./_quantize_span.wgsl" with { type: "text" };
-import { normalizeRow } from "../norm/rms_norm.ts";
+import { normalizedRows } from "../norm/rms_norm.ts";
 import { numRows, type Rows } from "../rows.ts";
-import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims, stepWgsl } from "../step.ts";
+import { STEP, type StepDims, stepWgsl } from "../step.ts";
 
 type Shape = Readonly<{ K: number; EPS: number; GATHER: boolean; LANES: number }>;
 
-/** Normalized rows as `quantizeRows` gives them; with `GATHER`, those that are drawn from, packed. */
+/** Normalized rows as `quantizeRows` gives them; with `GATHER`, those that are drawn from, gathered. */
 export const normQuantize: Kernel<Shape> = {
   name: "norm_quantize",
   source: stepWgsl + span + source,
@@ -25,14 +25,9 @@ export const normQuantize: Kernel<Shape> = {
     { name: "scales", access: "read_write" },
   ],
   reference({ step, x, norm, codes, scales }, { K, EPS, GATHER }) {
-    const words = step!.u32;
-    const rows = words[GATHER ? STEP.numSamples : STEP.numTokens]!;
-    const normed = new Float32Array(rows * K);
-    for (let r = 0; r < rows; r++) {
-      const row = GATHER ? words[words[STEP.samples]! + r * SAMPLE_WORDS + SAMPLE.row]! : r;
-      const from = x!.f32.subarray(row * K, (row + 1) * K);
-      normalizeRow(from, norm!.f32, EPS, normed.subarray(r * K, (r + 1) * K));
-    }
+    const rows = step!.u32[GATHER ? STEP.numSamples : STEP.numTokens]!;
+    const norms = { rows, k: K, eps: EPS, isGathered: GATHER };
+    const normed = normalizedRows(step!.u32, x!.f32, norm!.f32, norms);
     quantizeSpans(normed, new Int8Array(codes!.u8.buffer), scales!.f32);
   },
 };

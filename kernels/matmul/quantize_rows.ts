@@ -6,6 +6,7 @@ import {
 } from "../../src/device/kernel.ts";
 import source from "./quantize_rows.wgsl" with { type: "text" };
 import span from "./_quantize_span.wgsl" with { type: "text" };
+import { roundToEven } from "../rounding.ts";
 import { STEP, type StepDims, stepWgsl } from "../step.ts";
 
 type Shape = Readonly<{ K: number; LANES: number }>;
@@ -42,20 +43,14 @@ export function quantizeSpans(values: Float32Array, codes: Int8Array, scales: Fl
   const share = fround(1 / 127);
   for (let begin = 0; begin < values.length; begin += SPAN_INPUTS) {
     const span = values.subarray(begin, begin + SPAN_INPUTS);
-    const peak = span.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    const inverse = peak < SMALLEST ? 0 : fround(127 / peak);
-    scales[begin / SPAN_INPUTS] = peak < SMALLEST ? 0 : peak * share;
+    const absmax = span.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const inverse = absmax < SMALLEST ? 0 : fround(127 / absmax);
+    scales[begin / SPAN_INPUTS] = absmax < SMALLEST ? 0 : absmax * share;
     span.forEach((value, i) => codes[begin + i] = roundToEven(fround(value * inverse)));
   }
 }
 
-/** The nearest integer, of two the even one. */
-function roundToEven(value: number): number {
-  const nearest = Math.round(value);
-  return nearest - value === 0.5 && nearest % 2 !== 0 ? nearest - 1 : nearest;
-}
-
-/** Quantizes the rows `x` of a step's tokens, f32 [T, K], for {@link packedMatmul} and `packed_gemm`. */
+/** Quantizes the rows `x` of a step's tokens, f32 [T, K], for {@link w8a8Matmul} and `w8a8_gemm`. */
 export function quantizeRowsCall(
   { label, k, lanes }: { label: string; k: number; lanes: number },
   buffers: Readonly<Record<"step" | "x" | "codes" | "scales", DeviceBuffer>>,

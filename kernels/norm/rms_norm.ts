@@ -10,7 +10,7 @@ import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims, stepWgsl } from "../step.ts"
 
 type Shape = Readonly<{ E: number; EPS: number; GATHER: boolean; LANES: number }>;
 
-/** Normalizes rows; with `GATHER`, only those that are drawn from, packed together. */
+/** Normalizes rows; with `GATHER`, only those that are drawn from, gathered. */
 export const rmsNorm: Kernel<Shape> = {
   name: "rms_norm",
   source: stepWgsl + source,
@@ -21,17 +21,32 @@ export const rmsNorm: Kernel<Shape> = {
     { name: "out", access: "read_write" },
   ],
   reference({ step, x, weight, out }, { E, EPS, GATHER }) {
-    const words = step!.u32;
-    const rows = words[GATHER ? STEP.numSamples : STEP.numTokens]!;
-    for (let r = 0; r < rows; r++) {
-      const row = GATHER ? words[words[STEP.samples]! + r * SAMPLE_WORDS + SAMPLE.row]! : r;
-      const from = x!.f32.subarray(row * E, (row + 1) * E);
-      normalizeRow(from, weight!.f32, EPS, out!.f32.subarray(r * E, (r + 1) * E));
-    }
+    const rows = step!.u32[GATHER ? STEP.numSamples : STEP.numTokens]!;
+    const shape = { rows, k: E, eps: EPS, isGathered: GATHER };
+    out!.f32.set(normalizedRows(step!.u32, x!.f32, weight!.f32, shape));
   },
 };
 
-/** The definition of {@link rmsNorm}, of one row. */
+/**
+ * The definition of {@link rmsNorm}: `rows` rows of `k` elements of x, f32 [T, k], normalized; with
+ * `isGathered`, those that the step of `words` draws from.
+ */
+export function normalizedRows(
+  words: Uint32Array,
+  x: Float32Array,
+  weight: Float32Array,
+  { rows, k, eps, isGathered }: { rows: number; k: number; eps: number; isGathered: boolean },
+): Float32Array {
+  const normed = new Float32Array(rows * k);
+  for (let r = 0; r < rows; r++) {
+    const row = isGathered ? words[words[STEP.samples]! + r * SAMPLE_WORDS + SAMPLE.row]! : r;
+    const from = x.subarray(row * k, (row + 1) * k);
+    normalizeRow(from, weight, eps, normed.subarray(r * k, (r + 1) * k));
+  }
+  return normed;
+}
+
+/** The same of one row (Zhang 2019, 1910.07467); `to` may be `from`. */
 export function normalizeRow(
   from: Float32Array,
   weight: Float32Array,

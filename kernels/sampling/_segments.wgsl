@@ -1,16 +1,16 @@
 // Shared by the kernels that draw: a row of V logits is cut into M segments, each scanned by one lane.
-// Segment s holds the tokens c * PART_LANES * SEGMENT + i * PART_LANES + l below V, with
-// c = s / PART_LANES, l = s % PART_LANES, i < SEGMENT: neighbouring lanes read neighbouring logits.
+// Segment s holds the tokens c * SEGMENT_LANES * SEGMENT + i * SEGMENT_LANES + l below V, with
+// c = s / SEGMENT_LANES, l = s % SEGMENT_LANES, i < SEGMENT: neighbouring lanes read neighbouring logits.
 //
-// parts u32 [R, PARTS_PLANES, M]: PARTS_PEAK the largest logit, PARTS_WEIGHT a sum of exp(), PARTS_SCORE
-// the best score, all f32 bits, and PARTS_TOKEN the token of the score, or else of the largest logit.
+// segments u32 [R, SEGMENT_PLANES, M]: SEGMENT_MAX the largest logit, SEGMENT_WEIGHT a sum of exp(), SEGMENT_SCORE
+// the best score, all f32 bits, and SEGMENT_TOKEN the token of the score, or else of the largest logit.
 // A segment with a logit that has overflowed (_logit_range.wgsl) has HIGHEST for its largest and NO_TOKEN,
 // so that it wins over all others and its row draws nothing.
 
 const V: u32 = ${V}u;
 const M: u32 = ${M}u;
 const SEGMENT: u32 = ${SEGMENT}u;
-const PART_LANES: u32 = ${PART_LANES}u;
+const SEGMENT_LANES: u32 = ${SEGMENT_LANES}u;
 const NO_TOKEN: u32 = 0xffffffffu;
 
 struct Best { value: f32, token: u32 }
@@ -22,12 +22,12 @@ fn better(a: Best, b: Best) -> Best {
 }
 
 fn first_token(segment: u32) -> u32 {
-  return (segment / PART_LANES) * PART_LANES * SEGMENT + segment % PART_LANES;
+  return (segment / SEGMENT_LANES) * SEGMENT_LANES * SEGMENT + segment % SEGMENT_LANES;
 }
 
 /// The end of the run of tokens that a segment shares with its neighbours.
 fn end_token(segment: u32) -> u32 {
-  return min((segment / PART_LANES + 1u) * PART_LANES * SEGMENT, V);
+  return min((segment / SEGMENT_LANES + 1u) * SEGMENT_LANES * SEGMENT, V);
 }
 
 /// Uniform in (0, 1), by seed, output index and token.

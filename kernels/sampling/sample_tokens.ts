@@ -6,7 +6,7 @@ import {
   kernelCall,
 } from "../../src/device/kernel.ts";
 import { isOverflow, LOWEST } from "./logit_range.ts";
-import part from "./_part.wgsl" with { type: "text" };
+import segmentSummary from "./_segment_summary.wgsl" with { type: "text" };
 import { gumbel } from "./random_draw.ts";
 import reduce from "./_reduce.wgsl" with { type: "text" };
 import source from "./sample_tokens.wgsl" with { type: "text" };
@@ -29,11 +29,11 @@ type Shape = Segments & Readonly<{ LANES: number; FUSED: boolean }>;
  */
 export const sampleTokens: Kernel<Shape & Readonly<{ REPORT: false }>> = {
   name: "sample_tokens",
-  source: segmentsWgsl + reduce + part + source,
+  source: segmentsWgsl + reduce + segmentSummary + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "logits", access: "read" },
-    { name: "parts", access: "read_write" },
+    { name: "segments", access: "read_write" },
     { name: "sampled", access: "read_write" },
   ],
   reference({ step, logits, sampled }, { V }) {
@@ -73,30 +73,30 @@ function draw(row: Float32Array, sample: Uint32Array): number {
   const temperature = bitsToF32(sample[SAMPLE.temperature]!);
   let kept = Array.from(row, (logit, token) => ({ token, z: logit / temperature }));
   kept.sort((a, b) => b.z - a.z || a.token - b.token);
-  const peak = kept[0]!.z;
+  const max = kept[0]!.z;
   const minP = bitsToF32(sample[SAMPLE.minP]!);
-  if (minP > 0) kept = kept.filter(({ z }) => z >= peak + Math.log(minP));
+  if (minP > 0) kept = kept.filter(({ z }) => z >= max + Math.log(minP));
   const topK = sample[SAMPLE.topK]!;
   if (topK > 0 && topK < kept.length) {
     const border = kept[topK - 1]!.z;
     kept = kept.filter(({ z }) => z >= border);
   }
   const topP = bitsToF32(sample[SAMPLE.topP]!);
-  if (topP < 1) kept = nucleus(kept, topP, peak);
+  if (topP < 1) kept = nucleus(kept, topP, max);
   let best = { token: kept[0]!.token, score: -Infinity };
   for (const { token, z } of kept) {
-    const score = z - peak + gumbel(sample, token);
+    const score = z - max + gumbel(sample, token);
     if (score > best.score) best = { token, score };
   }
   return best.token;
 }
 
 /** The shortest run of `sorted` whose weight reaches `topP` of the whole, with ties at its border. */
-function nucleus<T extends { z: number }>(sorted: T[], topP: number, peak: number): T[] {
-  const all = sorted.reduce((sum, { z }) => sum + Math.exp(z - peak), 0);
+function nucleus<T extends { z: number }>(sorted: T[], topP: number, max: number): T[] {
+  const all = sorted.reduce((sum, { z }) => sum + Math.exp(z - max), 0);
   let sum = 0;
   for (const { z } of sorted) {
-    sum += Math.exp(z - peak);
+    sum += Math.exp(z - max);
     if (sum >= topP * all) return sorted.filter((other) => other.z >= z);
   }
   return sorted;
@@ -120,7 +120,7 @@ function ownLogit(
 /** Draws every sample of the step from its segments' sums. */
 export function sampleTokensCall(
   shape: Shape,
-  buffers: Readonly<Record<"step" | "logits" | "parts" | "sampled", DeviceBuffer>>,
+  buffers: Readonly<Record<"step" | "logits" | "segments" | "sampled", DeviceBuffer>>,
 ): KernelCall<StepDims> {
   return kernelCall(sampleTokens, {
     constants: { ...shape, REPORT: false },

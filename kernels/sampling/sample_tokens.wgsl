@@ -11,7 +11,7 @@
 // R rows, V vocabulary, M segments (_segments.wgsl).
 //   0 step     u32 packed metadata (step.ts), entries with their own logits (adjust_logits.wgsl)
 //   1 logits   f32 [R, V]
-//   2 parts    u32 [R, PARTS_PLANES, M], from sample_parts; with FUSED, written here first
+//   2 segments    u32 [R, SEGMENT_PLANES, M], from sample_segments; with FUSED, written here first
 //   3 sampled  u32 [R, SAMPLED_WORDS]: the token is written; where log-probabilities are asked for,
 //              the logarithm of the sum of exp(logits) becomes the token's log-probability
 // Dispatch: (R, 1, 1), one workgroup of LANES lanes per row.
@@ -26,15 +26,15 @@
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
-@group(0) @binding(2) var<storage, read_write> parts: array<u32>;
+@group(0) @binding(2) var<storage, read_write> segments: array<u32>;
 @group(0) @binding(3) var<storage, read_write> sampled: array<u32>;
 
 /// One row, as all of its lanes see it.
 struct Row {
   logits: u32,
-  parts: u32,
+  segments: u32,
   sample: u32,
-  peak: f32,
+  max: f32,
   inverse_t: f32,
 }
 
@@ -45,20 +45,20 @@ fn sample_tokens(
 ) {
   let sample = step[STEP_SAMPLES] + group.x * SAMPLE_WORDS;
   //# if FUSED
-  for (var s = lane; s < M; s += LANES) { put_part(group.x, s, sample); }
+  for (var s = lane; s < M; s += LANES) { put_segment(group.x, s, sample); }
   storageBarrier();  // all segments are summed up
   workgroupBarrier();
   //# end
   let temperature = bitcast<f32>(step[sample + SAMPLE_TEMPERATURE]);
-  var row = Row(group.x * V, group.x * PARTS_PLANES * M, sample, LOWEST, 1.0);
+  var row = Row(group.x * V, group.x * SEGMENT_PLANES * M, sample, LOWEST, 1.0);
   var mine = Best(LOWEST, NO_TOKEN);
   for (var s = lane; s < M; s += LANES) {
-    mine = better(mine, Best(part_peak(row, s), parts[row.parts + PARTS_TOKEN * M + s]));
+    mine = better(mine, Best(segment_max(row, s), segments[row.segments + SEGMENT_TOKEN * M + s]));
   }
   let top = reduce_best(lane, mine);
   var chosen = top.token;
   if (temperature > 0.0 && top.token != NO_TOKEN) {
-    row.peak = top.value;
+    row.max = top.value;
     row.inverse_t = 1.0 / temperature;
     chosen = draw(lane, row);
   }
@@ -67,8 +67,8 @@ fn sample_tokens(
   if (step[sample + SAMPLE_NUM_LOGPROBS] > 0u) { put_logprob(lane, row, out, chosen); }
 }
 
-fn part_peak(row: Row, segment: u32) -> f32 {
-  return bitcast<f32>(parts[row.parts + PARTS_PEAK * M + segment]);
+fn segment_max(row: Row, segment: u32) -> f32 {
+  return bitcast<f32>(segments[row.segments + SEGMENT_MAX * M + segment]);
 }
 
 /// Maps floats to integers of the same order.
@@ -78,16 +78,16 @@ fn order(value: f32) -> u32 {
 }
 
 fn draw(lane: u32, row: Row) -> u32 {
-  let peak = order(row.peak);
+  let max_logit = order(row.max);
   let min_p = bitcast<f32>(step[row.sample + SAMPLE_MIN_P]);
   let top_k = step[row.sample + SAMPLE_TOP_K];
   let top_p = bitcast<f32>(step[row.sample + SAMPLE_TOP_P]);
   let whole = is_whole(row.sample);
   var lowest = 0u;
-  if (min_p > 0.0) { lowest = order(row.peak + log(min_p) / row.inverse_t); }
+  if (min_p > 0.0) { lowest = order(row.max + log(min_p) / row.inverse_t); }
   if (top_k > 0u && top_k < V) { lowest = kth_largest(lane, row, top_k, lowest); }
   // The likeliest token always stays, whatever rounding does at the borders.
-  lowest = min(lowest, peak);
+  lowest = min(lowest, max_logit);
   var goal = 0.0;
   if (top_p < 1.0 && whole) { goal = top_p * whole_weight(lane, row); }
   if (top_p < 1.0 && !whole) { goal = top_p * weight_from(lane, row, lowest); }
@@ -95,7 +95,7 @@ fn draw(lane: u32, row: Row) -> u32 {
   if (whole) { chosen = whole_best(lane, row); } else { chosen = best_from(lane, row, lowest); }
   while (top_p < 1.0) {
     let value = order(logits[row.logits + min(chosen, V - 1u)]);
-    if (value >= peak || weight_from(lane, row, value + 1u) < goal) { break; }
+    if (value >= max_logit || weight_from(lane, row, value + 1u) < goal) { break; }
     chosen = best_from(lane, row, value + 1u);
   }
   return chosen;
@@ -112,7 +112,7 @@ fn kth_largest(lane: u32, row: Row, k: u32, lowest: u32) -> u32 {
 /// The largest border that k logits (`deep`) or k largest ones of segments reach, from `lowest` on.
 fn bisect(lane: u32, row: Row, k: u32, lowest: u32, deep: bool) -> u32 {
   var low = lowest;
-  var high = order(row.peak);
+  var high = order(row.max);
   while (low < high) {
     let middle = high - (high - low) / 2u;
     let count = count_from(lane, row, middle, deep);
@@ -126,10 +126,10 @@ fn bisect(lane: u32, row: Row, k: u32, lowest: u32, deep: bool) -> u32 {
 fn count_from(lane: u32, row: Row, lowest: u32, deep: bool) -> f32 {
   var count = 0.0;
   for (var s = lane; s < M; s += LANES) {
-    if (order(part_peak(row, s)) >= lowest) {
+    if (order(segment_max(row, s)) >= lowest) {
       if (!deep) { count += 1.0; }
       let end = select(0u, end_token(s), deep);
-      for (var t = first_token(s); t < end; t += PART_LANES) {
+      for (var t = first_token(s); t < end; t += SEGMENT_LANES) {
         count += select(0.0, 1.0, order(logits[row.logits + t]) >= lowest);
       }
     }
@@ -141,10 +141,10 @@ fn count_from(lane: u32, row: Row, lowest: u32, deep: bool) -> f32 {
 fn weight_from(lane: u32, row: Row, lowest: u32) -> f32 {
   var weight = 0.0;
   for (var s = lane; s < M; s += LANES) {
-    if (order(part_peak(row, s)) >= lowest) {
-      for (var t = first_token(s); t < end_token(s); t += PART_LANES) {
+    if (order(segment_max(row, s)) >= lowest) {
+      for (var t = first_token(s); t < end_token(s); t += SEGMENT_LANES) {
         let logit = logits[row.logits + t];
-        if (order(logit) >= lowest) { weight += exp((logit - row.peak) * row.inverse_t); }
+        if (order(logit) >= lowest) { weight += exp((logit - row.max) * row.inverse_t); }
       }
     }
   }
@@ -155,11 +155,11 @@ fn weight_from(lane: u32, row: Row, lowest: u32) -> f32 {
 fn best_from(lane: u32, row: Row, lowest: u32) -> u32 {
   var mine = Best(LOWEST, NO_TOKEN);
   for (var s = lane; s < M; s += LANES) {
-    if (order(part_peak(row, s)) >= lowest) {
-      for (var t = first_token(s); t < end_token(s); t += PART_LANES) {
+    if (order(segment_max(row, s)) >= lowest) {
+      for (var t = first_token(s); t < end_token(s); t += SEGMENT_LANES) {
         let logit = logits[row.logits + t];
         if (order(logit) >= lowest) {
-          let score = (logit - row.peak) * row.inverse_t + gumbel(row.sample, t);
+          let score = (logit - row.max) * row.inverse_t + gumbel(row.sample, t);
           mine = better(mine, Best(score, t));
         }
       }
@@ -172,10 +172,10 @@ fn best_from(lane: u32, row: Row, lowest: u32) -> u32 {
 fn whole_best(lane: u32, row: Row) -> u32 {
   var mine = Best(LOWEST, NO_TOKEN);
   for (var s = lane; s < M; s += LANES) {
-    let at = row.parts + s;
-    let score = (part_peak(row, s) - row.peak) * row.inverse_t +
-      bitcast<f32>(parts[at + PARTS_SCORE * M]);
-    mine = better(mine, Best(score, parts[at + PARTS_TOKEN * M]));
+    let at = row.segments + s;
+    let score = (segment_max(row, s) - row.max) * row.inverse_t +
+      bitcast<f32>(segments[at + SEGMENT_SCORE * M]);
+    mine = better(mine, Best(score, segments[at + SEGMENT_TOKEN * M]));
   }
   return reduce_best(lane, mine).token;
 }
@@ -183,8 +183,8 @@ fn whole_best(lane: u32, row: Row) -> u32 {
 fn whole_weight(lane: u32, row: Row) -> f32 {
   var weight = 0.0;
   for (var s = lane; s < M; s += LANES) {
-    weight += bitcast<f32>(parts[row.parts + PARTS_WEIGHT * M + s]) *
-      exp((part_peak(row, s) - row.peak) * row.inverse_t);
+    weight += bitcast<f32>(segments[row.segments + SEGMENT_WEIGHT * M + s]) *
+      exp((segment_max(row, s) - row.max) * row.inverse_t);
   }
   return reduce_sum(lane, weight);
 }

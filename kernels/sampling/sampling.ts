@@ -1,8 +1,8 @@
 import type { DeviceBuffer, KernelCall } from "../../src/device/kernel.ts";
 import { adjustLogitsCall } from "./adjust_logits.ts";
-import { samplePartsCall } from "./sample_parts.ts";
+import { sampleSegmentsCall } from "./sample_segments.ts";
 import { sampleTokensCall } from "./sample_tokens.ts";
-import { PARTS_PLANES, segmentsOf } from "./segments.ts";
+import { SEGMENT_PLANES, segmentsOf } from "./segments.ts";
 import type { StepDims } from "../step.ts";
 import { topLogprobsCall } from "./top_logprobs.ts";
 import type { Tuning } from "../tuning/tuning.ts";
@@ -10,12 +10,12 @@ import type { Tuning } from "../tuning/tuning.ts";
 /** Most lanes of a workgroup that every adapter allows. */
 const MAX_LANES = 256;
 
-type SamplingTuning = Pick<Tuning, "sampleLanes" | "partLanes" | "fusedVocabSize">;
-type SamplingBuffers = Readonly<Record<"step" | "logits" | "parts" | "sampled", DeviceBuffer>>;
+type SamplingTuning = Pick<Tuning, "sampleLanes" | "segmentLanes" | "fusedVocabSize">;
+type SamplingBuffers = Readonly<Record<"step" | "logits" | "segments" | "sampled", DeviceBuffer>>;
 
-/** Words of `parts` that one row of `vocabSize` logits needs. */
-export function partsWords(vocabSize: number, tuning: SamplingTuning): number {
-  return PARTS_PLANES * segmentsOf(vocabSize, tuning.partLanes).M;
+/** Words of `segments` that one row of `vocabSize` logits needs. */
+export function segmentsWords(vocabSize: number, tuning: SamplingTuning): number {
+  return SEGMENT_PLANES * segmentsOf(vocabSize, tuning.segmentLanes).M;
 }
 
 /**
@@ -30,18 +30,18 @@ export function samplingCalls(
   buffers: SamplingBuffers,
   tuning: SamplingTuning,
 ): KernelCall<StepDims>[] {
-  const segments = segmentsOf(vocabSize, tuning.partLanes);
+  const segments = segmentsOf(vocabSize, tuning.segmentLanes);
   const last = {
     ...segments,
     LANES: lanesOf(vocabSize, tuning),
     FUSED: vocabSize <= tuning.fusedVocabSize,
   };
   const first = (REPORT: boolean) =>
-    last.FUSED ? [] : [samplePartsCall({ ...segments, REPORT }, buffers)];
+    last.FUSED ? [] : [sampleSegmentsCall({ ...segments, REPORT }, buffers)];
   return [
     ...first(true),
     topLogprobsCall(last, buffers),
-    adjustLogitsCall({ V: vocabSize, LANES: tuning.partLanes }, buffers),
+    adjustLogitsCall({ V: vocabSize, LANES: tuning.segmentLanes }, buffers),
     ...first(false),
     sampleTokensCall(last, buffers),
   ];

@@ -6,35 +6,36 @@ import { stepWgsl, wgslConstants } from "../step.ts";
 export { LOWEST } from "./logit_range.ts";
 
 /** How rows of `V` logits are cut into `M` segments (`_segments.wgsl`). */
-export type Segments = Readonly<{ V: number; M: number; SEGMENT: number; PART_LANES: number }>;
+export type Segments = Readonly<{ V: number; M: number; SEGMENT: number; SEGMENT_LANES: number }>;
 
-/** What is known of each segment: planes of `parts`, u32 [R, PARTS_PLANES, M]. */
-export const PARTS = { peak: 0, token: 1, weight: 2, score: 3 } as const;
-export const PARTS_PLANES = 4;
+/** What is known of each segment: planes of `segments`, u32 [R, SEGMENT_PLANES, M]. */
+export const SEGMENT_PLANE = { max: 0, token: 1, weight: 2, score: 3 } as const;
+export const SEGMENT_PLANES = 4;
 
 /** The token of a segment, or of a row, in which none can be drawn: all are banned, or it has overflowed. */
 export const NO_TOKEN = 0xffffffff;
 
-/** The step's constants, the planes of `parts` and the shared functions, before a kernel's source. */
+/** The step's constants, the planes of `segments` and the shared functions, before a kernel's source. */
 export const segmentsWgsl: string = stepWgsl + logitRangeWgsl +
-  wgslConstants("PARTS", { ...PARTS, planes: PARTS_PLANES }).join("\n") + "\n" + source;
+  wgslConstants("SEGMENT", { ...SEGMENT_PLANE, planes: SEGMENT_PLANES }).join("\n") + "\n" +
+  source;
 
 /**
- * Cuts rows of `V` logits for workgroups of `partLanes` lanes.
+ * Cuts rows of `V` logits for workgroups of `segmentLanes` lanes.
  *
  * There are about as many segments per lane as logits per segment, so that neither finding a segment
  * nor searching it dominates.
  */
-export function segmentsOf(V: number, partLanes: number): Segments {
-  const balanced = 2 ** Math.round(Math.log2(V / partLanes) / 2);
+export function segmentsOf(V: number, segmentLanes: number): Segments {
+  const balanced = 2 ** Math.round(Math.log2(V / segmentLanes) / 2);
   const SEGMENT = Math.min(Math.max(balanced, 16), 128);
-  const M = ceilDiv(V, partLanes * SEGMENT) * partLanes;
-  return { V, M, SEGMENT, PART_LANES: partLanes };
+  const M = ceilDiv(V, segmentLanes * SEGMENT) * segmentLanes;
+  return { V, M, SEGMENT, SEGMENT_LANES: segmentLanes };
 }
 
 /** The tokens of segment `s`, ascending. */
-export function tokensOf(s: number, { V, SEGMENT, PART_LANES }: Segments): number[] {
-  const first = Math.floor(s / PART_LANES) * PART_LANES * SEGMENT + s % PART_LANES;
-  const count = Math.max(0, Math.min(SEGMENT, ceilDiv(V - first, PART_LANES)));
-  return Array.from({ length: count }, (_, i) => first + i * PART_LANES);
+export function tokensOf(s: number, { V, SEGMENT, SEGMENT_LANES }: Segments): number[] {
+  const first = Math.floor(s / SEGMENT_LANES) * SEGMENT_LANES * SEGMENT + s % SEGMENT_LANES;
+  const count = Math.max(0, Math.min(SEGMENT, ceilDiv(V - first, SEGMENT_LANES)));
+  return Array.from({ length: count }, (_, i) => first + i * SEGMENT_LANES);
 }

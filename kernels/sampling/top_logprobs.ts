@@ -5,7 +5,7 @@ import {
   type KernelCall,
   kernelCall,
 } from "../../src/device/kernel.ts";
-import part from "./_part.wgsl" with { type: "text" };
+import segmentSummary from "./_segment_summary.wgsl" with { type: "text" };
 import reduce from "./_reduce.wgsl" with { type: "text" };
 import { type Segments, segmentsWgsl } from "./segments.ts";
 import { SAMPLE, SAMPLE_WORDS, SAMPLED, SAMPLED_WORDS, STEP, type StepDims } from "../step.ts";
@@ -19,11 +19,11 @@ type Shape = Segments & Readonly<{ LANES: number; FUSED: boolean }>;
  */
 export const topLogprobs: Kernel<Shape & Readonly<{ REPORT: true }>> = {
   name: "top_logprobs",
-  source: segmentsWgsl + reduce + part + source,
+  source: segmentsWgsl + reduce + segmentSummary + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "logits", access: "read" },
-    { name: "parts", access: "read_write" },
+    { name: "segments", access: "read_write" },
     { name: "sampled", access: "read_write" },
   ],
   reference({ step, logits, sampled }, { V }) {
@@ -39,10 +39,10 @@ export const topLogprobs: Kernel<Shape & Readonly<{ REPORT: true }>> = {
 
 function report(row: Float32Array, out: Uint32Array, count: number): void {
   const order = Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b);
-  const peak = row[order[0]!]!;
-  const sum = row.reduce((sum, logit) => sum + Math.exp(logit - peak), 0);
+  const max = row[order[0]!]!;
+  const sum = row.reduce((sum, logit) => sum + Math.exp(logit - max), 0);
   // As it is stored: the chosen token's log-probability, made of it later, is then the same as here.
-  const logTotal = Math.fround(peak + Math.log(sum));
+  const logTotal = Math.fround(max + Math.log(sum));
   out[SAMPLED.logprob] = f32ToBits(logTotal);
   for (const [i, best] of order.slice(0, count).entries()) {
     out[SAMPLED.top + 2 * i] = best;
@@ -53,7 +53,7 @@ function report(row: Float32Array, out: Uint32Array, count: number): void {
 /** Reports every sample of the step that asks for log-probabilities. */
 export function topLogprobsCall(
   shape: Shape,
-  buffers: Readonly<Record<"step" | "logits" | "parts" | "sampled", DeviceBuffer>>,
+  buffers: Readonly<Record<"step" | "logits" | "segments" | "sampled", DeviceBuffer>>,
 ): KernelCall<StepDims> {
   return kernelCall(topLogprobs, {
     constants: { ...shape, REPORT: true },

@@ -6,7 +6,7 @@
 // R rows, V vocabulary, M segments (_segments.wgsl).
 //   0 step     u32 packed metadata (step.ts)
 //   1 logits   f32 [R, V]
-//   2 parts    u32 [R, PARTS_PLANES, M], from sample_parts with REPORT, or with FUSED written here
+//   2 segments    u32 [R, SEGMENT_PLANES, M], from sample_segments with REPORT, or with FUSED written here
 //              first; the largest are taken out
 //   3 sampled  u32 [R, SAMPLED_WORDS]: log_total where the chosen token's log-probability will be
 //              (sample_tokens.wgsl), then pairs (token, log-probability)
@@ -16,7 +16,7 @@
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
-@group(0) @binding(2) var<storage, read_write> parts: array<u32>;
+@group(0) @binding(2) var<storage, read_write> segments: array<u32>;
 @group(0) @binding(3) var<storage, read_write> sampled: array<u32>;
 
 @compute @workgroup_size(LANES)
@@ -28,13 +28,13 @@ fn top_logprobs(
   let wanted = step[sample + SAMPLE_NUM_LOGPROBS];
   if (wanted == 0u) { return; }
   //# if FUSED
-  for (var s = lane; s < M; s += LANES) { put_part(group.x, s, sample); }
+  for (var s = lane; s < M; s += LANES) { put_segment(group.x, s, sample); }
   storageBarrier();  // all segments are summed up
   workgroupBarrier();
   //# end
-  let base = group.x * PARTS_PLANES * M;
+  let base = group.x * SEGMENT_PLANES * M;
   let out = group.x * SAMPLED_WORDS;
-  var last = best_part(lane, base);
+  var last = best_segment(lane, base);
   let log_total = last.value + log(total(lane, base, last.value));
   if (lane == 0u) { sampled[out + SAMPLED_LOGPROB] = bitcast<u32>(log_total); }
   for (var i = 0u; i + 1u < wanted; i++) {
@@ -44,25 +44,25 @@ fn top_logprobs(
     }
     if (i + 2u < wanted) {
       take_out(lane, group.x * V, base, last);
-      last = best_part(lane, base);
+      last = best_segment(lane, base);
     }
   }
 }
 
-fn best_part(lane: u32, base: u32) -> Best {
+fn best_segment(lane: u32, base: u32) -> Best {
   var mine = Best(LOWEST, NO_TOKEN);
   for (var s = lane; s < M; s += LANES) {
-    let peak = bitcast<f32>(parts[base + PARTS_PEAK * M + s]);
-    mine = better(mine, Best(peak, parts[base + PARTS_TOKEN * M + s]));
+    let max_logit = bitcast<f32>(segments[base + SEGMENT_MAX * M + s]);
+    mine = better(mine, Best(max_logit, segments[base + SEGMENT_TOKEN * M + s]));
   }
   return reduce_best(lane, mine);
 }
 
-fn total(lane: u32, base: u32, peak: f32) -> f32 {
+fn total(lane: u32, base: u32, max_logit: f32) -> f32 {
   var weight = 0.0;
   for (var s = lane; s < M; s += LANES) {
-    weight += bitcast<f32>(parts[base + PARTS_WEIGHT * M + s]) *
-      exp(bitcast<f32>(parts[base + PARTS_PEAK * M + s]) - peak);
+    weight += bitcast<f32>(segments[base + SEGMENT_WEIGHT * M + s]) *
+      exp(bitcast<f32>(segments[base + SEGMENT_MAX * M + s]) - max_logit);
   }
   return reduce_sum(lane, weight);
 }
@@ -70,10 +70,10 @@ fn total(lane: u32, base: u32, peak: f32) -> f32 {
 /// Puts the largest after `last`, in (value down, token up) order, in the place of `last`'s segment.
 fn take_out(lane: u32, row: u32, base: u32, last: Best) {
   let token = min(last.token, V - 1u);
-  let segment = token / (PART_LANES * SEGMENT) * PART_LANES + token % PART_LANES;
+  let segment = token / (SEGMENT_LANES * SEGMENT) * SEGMENT_LANES + token % SEGMENT_LANES;
   var mine = Best(LOWEST, NO_TOKEN);
-  for (var t = first_token(segment) + lane * PART_LANES; t < end_token(segment);
-    t += PART_LANES * LANES) {
+  for (var t = first_token(segment) + lane * SEGMENT_LANES; t < end_token(segment);
+    t += SEGMENT_LANES * LANES) {
     let logit = logits[row + t];
     if (logit < last.value || (logit == last.value && t > last.token)) {
       mine = better(mine, Best(logit, t));
@@ -81,8 +81,8 @@ fn take_out(lane: u32, row: u32, base: u32, last: Best) {
   }
   let next = reduce_best(lane, mine);
   if (lane == 0u) {
-    parts[base + PARTS_PEAK * M + segment] = bitcast<u32>(next.value);
-    parts[base + PARTS_TOKEN * M + segment] = next.token;
+    segments[base + SEGMENT_MAX * M + segment] = bitcast<u32>(next.value);
+    segments[base + SEGMENT_TOKEN * M + segment] = next.token;
   }
   storageBarrier();  // the next round reads what lane 0 has written
   workgroupBarrier();

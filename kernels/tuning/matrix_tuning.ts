@@ -1,7 +1,8 @@
 import type { Capabilities, MatrixConfig } from "../../src/device/capabilities.ts";
+import type { RowRange } from "./tiles.ts";
 
 /**
- * The product of two small matrices that a device has an instruction for, as `matrix_gemm` uses it: the
+ * The product of two small matrices that a device has an instruction for, as `gemm_subgroup_matrix` uses it: the
  * lanes of a subgroup multiply m x k by k x n elements of `type` and add the product to m x n sums in f32.
  */
 export interface MatrixUnit {
@@ -22,10 +23,8 @@ export interface MatrixShape {
   readonly subgroupColumns: number;
 }
 
-/** A tile of `matrix_gemm` and the number of rows it serves, `[minRows, maxRows]`. */
-export interface MatrixTile extends MatrixShape {
-  readonly minRows: number;
-  readonly maxRows: number;
+/** A tile of `gemm_subgroup_matrix`, and the numbers of rows it serves. */
+export interface MatrixTile extends MatrixShape, RowRange {
   readonly unit: MatrixUnit;
 }
 
@@ -84,7 +83,7 @@ function unitOf(config: MatrixConfig, lanes: number): MatrixUnit | undefined {
  * The tiles of products where a device has `unit`, none where it has none.
  *
  * From 17 rows on: at 16 the multiply-adds of `gemm` hide behind the weights' bytes (16 rows do 16
- * operations per byte of f16, and GPUs 30 to 80 in f32), and the rows would have to be halved first.
+ * operations per byte of f16, and GPUs 30 to 80 in f32), and the rows would have to be cast first.
  * Up to 64 rows, small tiles make more workgroups.
  */
 export function matrixTilesOf(unit: MatrixUnit | undefined): readonly MatrixTile[] {

@@ -1,9 +1,7 @@
 import type { MatrixTile } from "./matrix_tuning.ts";
-import type { PackedGemmTile, PackedTile, PackedTiles } from "./packed_tuning.ts";
+import type { W8a8GemmTile, W8a8Tile, W8a8Tiles } from "./w8a8_tuning.ts";
+import type { RowRange } from "./tiles.ts";
 import type { GemmTile, MatmulTile, ProductTiles, Tuning } from "./tuning.ts";
-
-/** Numbers of rows, `[minRows, maxRows]`. */
-export type RowRange = Pick<MatmulTile, "minRows" | "maxRows">;
 
 /** A tile of any kernel of matrix products. */
 export type ProductTile = MatmulTile | GemmTile | MatrixTile;
@@ -13,7 +11,7 @@ export function isGemmTile(tile: Omit<ProductTile, "minRows" | "maxRows">): tile
   return "laneRows" in tile;
 }
 
-/** Whether a tile is one of `matrix_gemm`'s. */
+/** Whether a tile is one of `gemm_subgroup_matrix`'s. */
 export function isMatrixTile(tile: Omit<ProductTile, "minRows" | "maxRows">): tile is MatrixTile {
   return "unit" in tile;
 }
@@ -52,29 +50,29 @@ function withMore(tiles: ProductTiles, tile: ProductTile): ProductTiles {
 }
 
 /** A tile of either kernel of products of int8 activations. */
-export type PackedProductTile = PackedTile | PackedGemmTile;
+export type W8a8ProductTile = W8a8Tile | W8a8GemmTile;
 
 /** {@link tilesOf} where its activations are int8. */
-export function packedTilesOf({ packed }: Pick<Tuning, "packed">, label: string): PackedTiles {
-  return packed.productTiles?.[label] ?? packed;
+export function w8a8TilesOf({ w8a8 }: Pick<Tuning, "w8a8">, label: string): W8a8Tiles {
+  return w8a8.productTiles?.[label] ?? w8a8;
 }
 
 /** {@link withTile} where its activations are int8. */
-export function withPackedTile(tuning: Tuning, label: string, tile: PackedProductTile): Tuning {
-  const { tiles, gemmTiles } = packedTilesOf(tuning, label);
+export function withW8a8Tile(tuning: Tuning, label: string, tile: W8a8ProductTile): Tuning {
+  const { tiles, gemmTiles } = w8a8TilesOf(tuning, label);
   const rest = { tiles: without(tiles, tile), gemmTiles: without(gemmTiles, tile) };
-  const own = isPackedGemmTile(tile)
+  const own = isW8a8GemmTile(tile)
     ? { ...rest, gemmTiles: [...rest.gemmTiles, tile] }
     : { ...rest, tiles: [...rest.tiles, tile] };
-  const { packed } = tuning;
-  const productTiles = { ...packed.productTiles, [label]: own };
-  return { ...tuning, packed: { ...packed, productTiles } };
+  const { w8a8 } = tuning;
+  const productTiles = { ...w8a8.productTiles, [label]: own };
+  return { ...tuning, w8a8: { ...w8a8, productTiles } };
 }
 
-/** Whether a tile is one of `packed_gemm`'s. */
-export function isPackedGemmTile(
-  tile: Omit<PackedProductTile, "minRows" | "maxRows">,
-): tile is PackedGemmTile {
+/** Whether a tile is one of `w8a8_gemm`'s. */
+export function isW8a8GemmTile(
+  tile: Omit<W8a8ProductTile, "minRows" | "maxRows">,
+): tile is W8a8GemmTile {
   return "laneRows" in tile;
 }
 

@@ -1,18 +1,11 @@
 import type { Int8Activations } from "../../src/core/weight_format.ts";
 import type { Capabilities } from "../../src/device/capabilities.ts";
 import { type MatrixTile, matrixTilesOf, matrixUnitOf } from "./matrix_tuning.ts";
-import { GPU_PACKED, type PackedTuning, SOFTWARE_PACKED } from "./packed_tuning.ts";
+import type { BlockTile, RegisterTile } from "./tiles.ts";
+import { GPU_W8A8, SOFTWARE_W8A8, type W8a8Tuning } from "./w8a8_tuning.ts";
 
-/** A register tile of `matmul` and the number of rows it serves, `[minRows, maxRows]`. */
-export interface MatmulTile {
-  readonly minRows: number;
-  readonly maxRows: number;
-  /** Rows per lane. */
-  readonly rows: number;
-  /** Outputs per lane. */
-  readonly outputs: number;
-  /** Lanes along the outputs per workgroup. */
-  readonly lanes: number;
+/** A tile of `matmul` and `norm_matmul`. */
+export interface MatmulTile extends RegisterTile {
   /**
    * Lanes that share one tile's inputs; 1 needs no barrier. The same for all tiles of a tuning: it
    * decides the order of additions, which must not depend on the number of rows. With subgroups,
@@ -23,21 +16,8 @@ export interface MatmulTile {
   readonly fusesNorm: boolean;
 }
 
-/** Whether a step of `rows` rows runs on this tile. */
-export function fits({ minRows, maxRows }: MatmulTile, rows: number): boolean {
-  return minRows <= rows && rows <= maxRows;
-}
-
-/** A tile of `gemm` and the number of rows it serves, `[minRows, maxRows]`. */
-export interface GemmTile {
-  readonly minRows: number;
-  readonly maxRows: number;
-  /** Rows and weight rows of a workgroup's tile. */
-  readonly rows: number;
-  readonly columns: number;
-  /** Rows and weight rows of a lane's sums; the latter a multiple of 4 where there are slices. */
-  readonly laneRows: number;
-  readonly laneColumns: number;
+/** A tile of `gemm`. */
+export interface GemmTile extends BlockTile {
   /** Sets of lanes that share the tile's inputs. */
   readonly slices: number;
   /** Inputs staged at a time when weights are staged as f16, a power of two; half of it as f32. */
@@ -49,7 +29,7 @@ export interface ProductTiles {
   readonly matmulTiles: readonly MatmulTile[];
   /** From the least `minRows` of these on, `gemm` takes over from `matmul`; none for never. */
   readonly gemmTiles: readonly GemmTile[];
-  /** From the least `minRows` of these on, `matrix_gemm` takes over from `gemm`; none for never. */
+  /** From the least `minRows` of these on, `gemm_subgroup_matrix` takes over from `gemm`; none for never. */
   readonly matrixTiles: readonly MatrixTile[];
 }
 
@@ -64,14 +44,14 @@ export interface Tuning extends ProductTiles {
   readonly matmulRun: number;
   /** Whether `matmul` uses subgroup operations, see `_matmul_tile.wgsl`. */
   readonly matmulSubgroups: boolean;
-  /** Whether matrices are kept as images in panels (`panel_weights.ts`), where the device has images. */
-  readonly panelsWeights: boolean;
+  /** Whether matrices are kept as textures in panels (`panel_weights.ts`), where the device has textures. */
+  readonly usesWeightTextures: boolean;
   /** `gemm` may stage weights that are f16 as f16. */
   readonly stageF16: boolean;
   /** Products of int8 and int4 weights quantize their activations and multiply integers. */
-  readonly packedDot: boolean;
+  readonly usesW8a8: boolean;
   /** The shapes of these. */
-  readonly packed: PackedTuning;
+  readonly w8a8: W8a8Tuning;
   /**
    * Lanes that reduce one row in `rms_norm` (as many as in a workgroup of tiles that fuse it), and at least
    * in the last phase of sampling; powers of two.
@@ -79,7 +59,7 @@ export interface Tuning extends ProductTiles {
   readonly normLanes: number;
   readonly sampleLanes: number;
   /** Lanes per workgroup of sampling's first phase. */
-  readonly partLanes: number;
+  readonly segmentLanes: number;
   /** Largest vocabulary that is sampled in one phase. */
   readonly fusedVocabSize: number;
   /** Positions per split of a decode's context; fixed, so that results do not depend on the batch. */
@@ -121,15 +101,15 @@ export const SOFTWARE_TUNING: Tuning = {
   ],
   matmulRun: 2,
   matmulSubgroups: false,
-  panelsWeights: true,
+  usesWeightTextures: true,
   gemmTiles: [],
   matrixTiles: [],
   stageF16: false,
-  packedDot: false,
-  packed: SOFTWARE_PACKED,
+  usesW8a8: false,
+  w8a8: SOFTWARE_W8A8,
   normLanes: 8,
   sampleLanes: 8,
-  partLanes: 8,
+  segmentLanes: 8,
   fusedVocabSize: 8192,
   splitLen: 32,
   splitsPerWorkgroup: 8,
@@ -152,7 +132,7 @@ export const GPU_TUNING: Tuning = {
   // 16 bytes of f16, the widest load of a lane.
   matmulRun: 2,
   matmulSubgroups: false,
-  panelsWeights: false,
+  usesWeightTextures: false,
   // Up to 64 rows the weights' bytes are what takes time: small tiles make more workgroups.
   gemmTiles: [
     {
@@ -188,11 +168,11 @@ export const GPU_TUNING: Tuning = {
   ],
   matrixTiles: [],
   stageF16: false,
-  packedDot: false,
-  packed: GPU_PACKED,
+  usesW8a8: false,
+  w8a8: GPU_W8A8,
   normLanes: 64,
   sampleLanes: 256,
-  partLanes: 64,
+  segmentLanes: 64,
   fusedVocabSize: 8192,
   splitLen: 64,
   splitsPerWorkgroup: 16,
@@ -232,7 +212,7 @@ export function tuningFor(
     stageF16: hasF16,
     matrixTiles,
     // Matrix units do many rows faster and without rounding to int8; few rows wait for weights anyway.
-    packedDot: int8Activations === "auto"
+    usesW8a8: int8Activations === "auto"
       ? capabilities.hasPackedDot && !isSoftware && matrixTiles.length === 0
       : int8Activations === "on",
   };
@@ -267,16 +247,16 @@ export function addsAlike(a: Tuning, b: Tuning): boolean {
 }
 
 function orderOfAdditions(tuning: Tuning): string {
-  const { matmulTiles, matmulRun, normLanes, sampleLanes, partLanes } = tuning;
+  const { matmulTiles, matmulRun, normLanes, sampleLanes, segmentLanes } = tuning;
   const { fusedVocabSize, splitLen, attendsByWorkgroup, shuffleLanes, positionTile } = tuning;
-  const { packedDot, packed } = tuning;
+  const { usesW8a8, w8a8 } = tuning;
   const isShared = addsOverSubgroups(tuning);
   const lanes = matmulTiles.map((tile) => tile.slices * (isShared ? tile.lanes : 1));
   return JSON.stringify([
     ...[isShared, [...new Set(lanes)], matmulRun, normLanes],
     ...[tuning.gemmTiles.length > 0, tuning.matrixTiles.length > 0],
-    ...[sampleLanes, partLanes, fusedVocabSize, splitLen, attendsByWorkgroup, shuffleLanes],
-    ...[positionTile, packedDot, packed.slices],
+    ...[sampleLanes, segmentLanes, fusedVocabSize, splitLen, attendsByWorkgroup, shuffleLanes],
+    ...[positionTile, usesW8a8, w8a8.slices],
   ]);
 }
 

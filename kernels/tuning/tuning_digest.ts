@@ -2,27 +2,27 @@ import { createHash } from "node:crypto";
 import type { Tier } from "../../src/device/capabilities.ts";
 import type { DeviceBuffer, KernelCall } from "../../src/device/kernel.ts";
 import { pagedAttentionCalls } from "../attention/paged_attention.ts";
-import { packedVariants } from "./packed_variants.ts";
+import { w8a8Variants } from "./w8a8_variants.ts";
 import { normProductCalls, productCalls } from "../matmul/product.ts";
 import { samplingCalls } from "../sampling/sampling.ts";
 import type { StepDims } from "../step.ts";
 import type { Tuning } from "./tuning.ts";
 import {
-  partVariants,
   productVariants,
   ROW_CLASSES,
-  type TunedPart,
+  stageVariants,
+  type TunedStage,
   type TuningVariant,
 } from "./tuning_variants.ts";
 
 /** A product of the sample; it has the epilogue that tiles differ by. */
 const PRODUCT = { label: "sample", rows: "tokens", n: 64, k: 256, dtype: "f16" } as const;
 /** Another, of int8 activations where the tuning has them. */
-const PACKED = { ...PRODUCT, dtype: "int8g32" } as const;
+const W8A8 = { ...PRODUCT, dtype: "int8g32" } as const;
 /** Two phases of sampling. */
 const VOCAB_SIZE = 65_536;
 const ATTENTION = { H: 4, G: 2, D: 64, BLOCK_SIZE: 16, KV_DTYPE: "f16" } as const;
-const PARTS: readonly TunedPart[] = ["decode", "prefill", "sampling"];
+const STAGES: readonly TunedStage[] = ["decode", "prefill", "sampling"];
 
 /**
  * SHA-256, hexadecimal, of everything that kernels are expanded from: the templates, and the constants
@@ -48,11 +48,11 @@ export function tuningDigest(tier: Tier, tuning: Tuning): string {
     addCalls(sampleCalls(apply(tuning)));
   }
   // Whether or not this server has int8 activations: another may share its file.
-  const packing = { ...tuning, packedDot: true };
+  const w8a8 = { ...tuning, usesW8a8: true };
   for (const rows of ROW_CLASSES) {
-    for (const { name, apply } of packedVariants(tier, PACKED.label, rows)) {
+    for (const { name, apply } of w8a8Variants(tier, W8A8.label, rows)) {
       add(name);
-      addCalls(samplePackedCalls(apply(packing)));
+      addCalls(sampleW8a8Calls(apply(w8a8)));
     }
   }
   return hash.digest("hex");
@@ -61,13 +61,13 @@ export function tuningDigest(tier: Tier, tuning: Tuning): string {
 function sampleVariants(tier: Tier, tuning: Tuning): TuningVariant[] {
   return [
     ...ROW_CLASSES.flatMap((rows) => productVariants(tier, tuning, PRODUCT.label, rows)),
-    ...PARTS.flatMap((part) => partVariants(tier, part)),
+    ...STAGES.flatMap((stage) => stageVariants(tier, stage)),
   ];
 }
 
 const BUFFER_NAMES = [
   ...["step", "x", "norm", "normed", "codes", "scales", "w", "y"] as const,
-  ...["qkv", "kv", "partials", "stats", "out", "parts", "logits", "sampled"] as const,
+  ...["qkv", "kv", "partials", "stats", "out", "segments", "logits", "sampled"] as const,
 ];
 
 /** Over no memory. */
@@ -76,10 +76,10 @@ const buffers = Object.fromEntries(
 ) as Record<typeof BUFFER_NAMES[number], DeviceBuffer>;
 
 /** The calls of products of int8 activations. */
-function samplePackedCalls(tuning: Tuning): KernelCall<StepDims>[] {
+function sampleW8a8Calls(tuning: Tuning): KernelCall<StepDims>[] {
   return [
-    ...normProductCalls({ ...PACKED, epilogue: "silu", eps: 1e-5 }, buffers, tuning),
-    ...productCalls({ ...PACKED, epilogue: "add" }, buffers, tuning),
+    ...normProductCalls({ ...W8A8, epilogue: "silu", eps: 1e-5 }, buffers, tuning),
+    ...productCalls({ ...W8A8, epilogue: "add" }, buffers, tuning),
   ];
 }
 

@@ -1,12 +1,7 @@
 import type { Tier } from "../../src/device/capabilities.ts";
 import { MATRIX_SHAPES, type MatrixTile } from "./matrix_tuning.ts";
-import {
-  isGemmTile,
-  isMatrixTile,
-  type ProductTile,
-  type RowRange,
-  withTile,
-} from "./product_tiles.ts";
+import { isGemmTile, isMatrixTile, type ProductTile, withTile } from "./product_tiles.ts";
+import type { RowRange } from "./tiles.ts";
 import type { GemmTile, MatmulTile, Tuning } from "./tuning.ts";
 
 /** One way to run an operation. */
@@ -94,29 +89,29 @@ type Changes = Partial<
     | "shuffleLanes"
     | "queryTile"
     | "sampleLanes"
-    | "partLanes"
+    | "segmentLanes"
   >
 >;
 
-const SOFTWARE_CHANGES: Readonly<Record<TunedPart, readonly Changes[]>> = {
+const SOFTWARE_CHANGES: Readonly<Record<TunedStage, readonly Changes[]>> = {
   decode: [{ splitLen: 64 }, { splitLen: 128 }, { splitsPerWorkgroup: 4 }],
   prefill: [{ queryTile: 4 }, { queryTile: 16 }],
-  sampling: [{ sampleLanes: 16 }, { partLanes: 4 }],
+  sampling: [{ sampleLanes: 16 }, { segmentLanes: 4 }],
 };
-const GPU_CHANGES: Readonly<Record<TunedPart, readonly Changes[]>> = {
+const GPU_CHANGES: Readonly<Record<TunedStage, readonly Changes[]>> = {
   decode: [{ splitLen: 128 }, { splitLen: 256 }, { splitsPerWorkgroup: 8 }],
   prefill: [{ queryTile: 16 }, { queryTile: 64 }],
-  sampling: [{ sampleLanes: 64 }, { sampleLanes: 128 }, { partLanes: 32 }],
+  sampling: [{ sampleLanes: 64 }, { sampleLanes: 128 }, { segmentLanes: 32 }],
 };
 
 /** Where lanes add up by shuffles: through shared memory instead. */
 const SUBGROUP_CHANGES: readonly Changes[] = [{ shuffleLanes: 1 }];
 
 /** What is tuned beside products: the attention of decodes and of longer chunks, and sampling. */
-export type TunedPart = "decode" | "prefill" | "sampling";
+export type TunedStage = "decode" | "prefill" | "sampling";
 
 /**
- * The ways to run the product `label` in steps of `rows` rows, the tuning's own first.
+ * The ways to run the product `label` in steps of `rows` rows, the default first.
  *
  * None changes how one output of `matmul` is summed up: tiles keep the tuning's slices, have no fewer
  * lanes than its own (a subgroup shares a tile), and fuse norms only where `rms_norm` has as many lanes.
@@ -161,11 +156,11 @@ function matrixVariants(
   ];
 }
 
-/** The ways to run attention or sampling, the tuning's own first. */
-export function partVariants(tier: Tier, part: TunedPart): readonly TuningVariant[] {
+/** The ways to run attention or sampling, the default first. */
+export function stageVariants(tier: Tier, stage: TunedStage): readonly TuningVariant[] {
   const changes = [
-    ...(tier === "software" ? SOFTWARE_CHANGES : GPU_CHANGES)[part],
-    ...tier === "subgroups" && part === "decode" ? SUBGROUP_CHANGES : [],
+    ...(tier === "software" ? SOFTWARE_CHANGES : GPU_CHANGES)[stage],
+    ...tier === "subgroups" && stage === "decode" ? SUBGROUP_CHANGES : [],
   ];
   return withDefault(changes.map((change) => ({
     name: Object.entries(change).map(([field, value]) => `${FIELD_WORDS[field]} ${value}`).join(),
@@ -179,7 +174,7 @@ const FIELD_WORDS: Readonly<Record<string, string>> = {
   shuffleLanes: "lanes that shuffle",
   queryTile: "query rows",
   sampleLanes: "lanes",
-  partLanes: "lanes of the first phase",
+  segmentLanes: "lanes of the first phase",
 } satisfies Record<keyof Changes, string>;
 
 /** The variant that changes nothing, and then the others. */

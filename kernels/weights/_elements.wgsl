@@ -1,22 +1,22 @@
 // Loads of consecutive weights as f32, whatever their type in memory. The kernel declares
 //   w     array<Weight>, rows of K4 fours, or for a quantized type QuantizedLayout's words; with
-//         WEIGHT_IMAGE a texture_storage_2d<rgba32uint, read> as panel_weights.wgsl fills it
+//         WEIGHT_TEXTURE a texture_storage_2d<rgba32uint, read> as panel_weights.wgsl fills it
 //   K4    u32, the row length in fours
 // and says how many fours it LOADs at once. With LOAD > 1, K4 and k4 are multiples of LOAD, which is
 // at most 2, 4 for 8-bit codes and 8 for 4-bit codes: 16 bytes, the widest load of a lane.
 //   weights(row, k4)          LOAD fours of weights
 //   weight4, weight8          the same by name, where LOAD is 1 or 2
 //   codes(row, k4)            quantized: of codes, for sums that are scaled once per group
-//   group_scale(row, k4)      quantized: their scale, and the minimum where WEIGHT_MINIMUM
+//   group_scale(row, k4)      quantized: their scale
 // f16 goes through unpack2x16float, which every adapter has; bf16 is the upper half of an f32.
 alias Fours = array<vec4<f32>, ${LOAD}>;
-//# if WEIGHT_IMAGE
+//# if WEIGHT_TEXTURE
 /// The p-th 16 bytes of a row.
 fn piece(row: u32, p: u32) -> vec4<u32> {
   return textureLoad(w, vec2(p * 8u + row % 8u, row / 8u));
 }
 //# end
-//# if WEIGHT_DTYPE == "f32" && WEIGHT_IMAGE
+//# if WEIGHT_DTYPE == "f32" && WEIGHT_TEXTURE
 fn weights(row: u32, k4: u32) -> Fours {
 //# if LOAD == 2
   return Fours(bitcast<vec4<f32>>(piece(row, k4)), bitcast<vec4<f32>>(piece(row, k4 + 1u)));
@@ -25,7 +25,7 @@ fn weights(row: u32, k4: u32) -> Fours {
 //# end
 }
 //# end
-//# if WEIGHT_DTYPE == "f32" && !WEIGHT_IMAGE
+//# if WEIGHT_DTYPE == "f32" && !WEIGHT_TEXTURE
 alias Weight = vec4<f32>;
 fn weights(row: u32, k4: u32) -> Fours {
   let at = row * K4 + k4;
@@ -48,7 +48,7 @@ fn widened(words: vec2<u32>) -> vec4<f32> {
 }
 //# end
 //# if WEIGHT_DTYPE == "f16" || WEIGHT_DTYPE == "bf16"
-//# if WEIGHT_IMAGE
+//# if WEIGHT_TEXTURE
 fn weights(row: u32, k4: u32) -> Fours {
   let words = piece(row, k4 >> 1u);
 //# if LOAD == 2
@@ -58,21 +58,21 @@ fn weights(row: u32, k4: u32) -> Fours {
 //# end
 }
 //# end
-//# if LOAD == 2 && !WEIGHT_IMAGE
+//# if LOAD == 2 && !WEIGHT_TEXTURE
 alias Weight = vec4<u32>;
 fn weights(row: u32, k4: u32) -> Fours {
   let words = w[row * (K4 / 2u) + (k4 >> 1u)];
   return Fours(widened(words.xy), widened(words.zw));
 }
 //# end
-//# if LOAD == 1 && !WEIGHT_IMAGE
+//# if LOAD == 1 && !WEIGHT_TEXTURE
 alias Weight = vec2<u32>;
 fn weights(row: u32, k4: u32) -> Fours { return Fours(widened(w[row * K4 + k4])); }
 //# end
 //# end
 //# if WEIGHT_BITS > 0
-//# if WEIGHT_IMAGE
-/// Of an image, one load is one word or the four of a texel.
+//# if WEIGHT_TEXTURE
+/// Of a texture, one load is one word or the four of a texel.
 fn code_words(row: u32, i: u32) -> ${LOAD_WORDS == 1 ? "u32" : "vec4<u32>"} {
   return piece(row, i >> 2u)${LOAD_WORDS == 1 ? "[i & 3u]" : ""};
 }
@@ -93,11 +93,7 @@ fn scale_word(row: u32, i: u32) -> u32 {
 //# end
 //# if WEIGHT_BITS == 8
 fn code4(word: u32) -> vec4<f32> {
-//# if WEIGHT_MINIMUM
-  return vec4<f32>(unpack4xU8(word));
-//# else
   return vec4<f32>(unpack4xI8(word));
-//# end
 }
 fn codes(row: u32, k4: u32) -> Fours {
   let words = code_words(row, k4);
@@ -115,11 +111,7 @@ fn codes(row: u32, k4: u32) -> Fours {
 // Inputs 0 to 3 of a word are the low halves of its bytes, 4 to 7 the high ones.
 fn code4(halves: u32) -> vec4<f32> {
   let codes = vec4<f32>(unpack4xU8(halves & 0x0f0f0f0fu));
-//# if WEIGHT_MINIMUM
-  return codes;
-//# else
   return codes - 8.0;
-//# end
 }
 fn codes(row: u32, k4: u32) -> Fours {
   let words = code_words(row, k4 >> 1u);
@@ -138,18 +130,11 @@ fn codes(row: u32, k4: u32) -> Fours {
   );
 }
 //# end
-//# if WEIGHT_MINIMUM
-fn group_scale(row: u32, k4: u32) -> vec2<f32> {
-  let group = k4 / ${WEIGHT_GROUP / 4}u;
-  return unpack2x16float(scale_word(row, group));
-}
-//# else
 fn group_scale(row: u32, k4: u32) -> f32 {
   let group = k4 / ${WEIGHT_GROUP / 4}u;
   let pair = scale_word(row, group >> 1u);
   return unpack2x16float(pair >> ((group & 1u) << 4u)).x;
 }
-//# end
 //# end
 //# if WEIGHT_BITS > 0
 fn weights(row: u32, k4: u32) -> Fours {
@@ -157,11 +142,7 @@ fn weights(row: u32, k4: u32) -> Fours {
   let scale = group_scale(row, k4);
   return Fours(
 //# for i in 0..LOAD
-//# if WEIGHT_MINIMUM
-    fours[${i}] * scale.x + scale.y,
-//# else
     fours[${i}] * scale,
-//# end
 //# end
   );
 }

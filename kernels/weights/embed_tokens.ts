@@ -13,7 +13,7 @@ import {
   type WeightDtype,
   weightValues,
 } from "./weight_dtype.ts";
-import { partsOf, type WeightBuffers } from "./weight_parts.ts";
+import { shardsOf, type WeightBuffers } from "./weight_shards.ts";
 
 type Shape = WeightConstants & Readonly<{ V: number; E: number; BEGIN: number; END: number }>;
 
@@ -37,18 +37,18 @@ export const embedTokens: Kernel<Shape> = {
   },
 };
 
-/** Embeds all rows of the step: one call per part of the matrix, each for the tokens it has. */
+/** Embeds all rows of the step: one call per shard of the matrix, each for the tokens it has. */
 export function embedTokensCalls(
   { V, E, dtype }: { V: number; E: number; dtype: WeightDtype },
   { step, w, out }:
     & Readonly<Record<"step" | "out", DeviceBuffer>>
     & Readonly<{ w: WeightBuffers }>,
 ): KernelCall<StepDims>[] {
-  return partsOf(w, V).map(({ buffer, begin, end }) =>
+  return shardsOf(w, V).map(({ buffer, begin, end }) =>
     kernelCall(embedTokens, {
       constants: {
         ...weightConstants(dtype, end - begin, E, 1),
-        WEIGHT_IMAGE: buffer.isImage === true,
+        WEIGHT_TEXTURE: buffer.isTexture === true,
         ...{ V, E, BEGIN: begin, END: end },
       },
       buffers: { step, w: buffer, out },

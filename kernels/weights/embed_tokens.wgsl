@@ -13,7 +13,7 @@ const K4: u32 = ${E / 4}u;
 const V: u32 = ${V}u;
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
-//# if WEIGHT_IMAGE
+//# if WEIGHT_TEXTURE
 @group(0) @binding(1) var w: texture_storage_2d<rgba32uint, read>;
 //# else
 @group(0) @binding(1) var<storage, read> w: array<Weight>;

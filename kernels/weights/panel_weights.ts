@@ -23,18 +23,18 @@ export type PanelShape = Readonly<{
   ROWS: number;
   /** Pieces of a row's weights or codes. */
   PIECES: number;
-  /** Words of a row's scales; in the image whole pieces after the codes. 0 for plain weights. */
+  /** Words of a row's scales; in the texture whole pieces after the codes. 0 for plain weights. */
   SCALE_WORDS: number;
 }>;
 
-/** Texels of the image of a matrix. */
+/** Texels of the texture of a matrix. */
 export interface PanelExtent {
   readonly width: number;
   readonly height: number;
 }
 
 /**
- * A matrix as an image in panels of {@link PANEL_ROWS} rows, the same piece of all of them side by side:
+ * A matrix as a texture in panels of {@link PANEL_ROWS} rows, the same piece of all of them side by side:
  * what eight lanes with a row each read at a time is then adjacent.
  */
 export const panelWeights: Kernel<PanelShape> = {
@@ -60,7 +60,7 @@ export function panelShape(
   return { ROWS: rows, PIECES: rowBytes / TEXEL_BYTES, SCALE_WORDS: layout?.scaleRowWords ?? 0 };
 }
 
-/** The image that a matrix fills; undefined for one whose rows are no whole texels. */
+/** The texture that a matrix fills; undefined for one whose rows are no whole texels. */
 export function panelExtent(
   dtype: WeightDtype,
   rows: number,
@@ -73,7 +73,7 @@ export function panelExtent(
   };
 }
 
-/** Fills the image `out`, of {@link panelExtent}, with the rows of `w`. */
+/** Fills the texture `out`, of {@link panelExtent}, with the rows of `w`. */
 export function panelWeightsCall(
   { dtype, rows, columns }: { dtype: WeightDtype; rows: number; columns: number },
   buffers: Readonly<Record<"w" | "out", DeviceBuffer>>,
@@ -86,15 +86,15 @@ export function panelWeightsCall(
   });
 }
 
-/** The matrix as it was in memory, from its image. */
-export function unpanelled(image: HostBuffer, shape: PanelShape): Uint8Array<ArrayBuffer> {
+/** The matrix as it was in memory, from its texture. */
+export function unpanelled(texture: HostBuffer, shape: PanelShape): Uint8Array<ArrayBuffer> {
   const { ROWS, PIECES, SCALE_WORDS } = shape;
   const bytes = new Uint8Array(ROWS * (PIECES * TEXEL_BYTES + 4 * SCALE_WORDS));
-  eachRow(shape, (from, to, length) => bytes.set(image.u8.subarray(to, to + length), from));
+  eachRow(shape, (from, to, length) => bytes.set(texture.u8.subarray(to, to + length), from));
   return bytes;
 }
 
-/** Calls `move` for what lies together of each row: from which byte in memory, to which of the image. */
+/** Calls `move` for what lies together of each row: from which byte in memory, to which of the texture. */
 function eachRow(
   shape: PanelShape,
   move: (from: number, to: number, bytes: number) => void,

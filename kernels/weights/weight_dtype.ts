@@ -21,8 +21,6 @@ export type WeightConstants = Readonly<{
   WEIGHT_BITS: number;
   /** Inputs per scale. */
   WEIGHT_GROUP: number;
-  /** Whether a minimum stands beside each scale. */
-  WEIGHT_MINIMUM: boolean;
   /** `QuantizedLayout`, in words. */
   WEIGHT_ROW: number;
   WEIGHT_SCALES: number;
@@ -31,11 +29,11 @@ export type WeightConstants = Readonly<{
   LOAD: number;
   /** Words of codes in one. */
   LOAD_WORDS: number;
-  /** Whether the matrix is an image (`panel_weights.ts`). */
-  WEIGHT_IMAGE: boolean;
+  /** Whether the matrix is a texture (`panel_weights.ts`). */
+  WEIGHT_TEXTURE: boolean;
 }>;
 
-/** The constants of a weight matrix `w` of `rows` by `columns`, read by `load` fours at a time; no image. */
+/** The constants of a weight matrix `w` of `rows` by `columns`, read by `load` fours at a time; no texture. */
 export function weightConstants(
   dtype: WeightDtype,
   rows: number,
@@ -48,13 +46,12 @@ export function weightConstants(
     WEIGHT_DTYPE: dtype,
     WEIGHT_BITS: format?.bits ?? 0,
     WEIGHT_GROUP: format?.groupSize ?? 0,
-    WEIGHT_MINIMUM: format?.hasMinimum ?? false,
     WEIGHT_ROW: layout?.rowWords ?? 0,
     WEIGHT_SCALES: layout?.scaleWord ?? 0,
     WEIGHT_SCALE_ROW: layout?.scaleRowWords ?? 0,
     LOAD: load,
     LOAD_WORDS: Math.max(1, load * (format?.bits ?? 0) / 8),
-    WEIGHT_IMAGE: false,
+    WEIGHT_TEXTURE: false,
   };
 }
 
@@ -65,7 +62,7 @@ export function weightValues(
   rows: number,
   columns: number,
 ): Float32Array {
-  if (!buffer.isImage && !isQuantized(dtype)) return buffer.asF32(dtype);
+  if (!buffer.isTexture && !isQuantized(dtype)) return buffer.asF32(dtype);
   const key = `${dtype} [${rows}, ${columns}]`;
   return buffer.decoded(key, () => {
     const plain = unpanel(buffer, dtype, rows, columns);
@@ -73,9 +70,9 @@ export function weightValues(
   });
 }
 
-/** A matrix as `QuantizedLayout` has it, or row after row, where it is an image. */
+/** A matrix as `QuantizedLayout` has it, or row after row, where it is a texture. */
 function unpanel(buffer: HostBuffer, dtype: WeightDtype, rows: number, columns: number) {
-  if (!buffer.isImage) return buffer;
+  if (!buffer.isTexture) return buffer;
   const plain = new HostBuffer(buffer.label, matrixBytes(dtype, rows, columns));
   plain.write(0, unpanelled(buffer, panelShape(dtype, rows, columns)!));
   return plain;
@@ -88,7 +85,7 @@ function dequantize(
   rows: number,
   columns: number,
 ): Float32Array {
-  const { groupSize, hasMinimum } = quantizedFormat(dtype);
+  const { groupSize } = quantizedFormat(dtype);
   const { scaleWord, scaleRowWords } = quantizedLayout(dtype, rows, columns);
   const halves = new Float16Array(buffer.u8.buffer);
   const values = codesOf(buffer, dtype, rows, columns);
@@ -97,9 +94,7 @@ function dequantize(
     for (let column = 0; column < columns; column++) {
       const group = Math.floor(column / groupSize);
       const at = row * columns + column;
-      values[at] = hasMinimum
-        ? scales[2 * group]! * values[at]! + scales[2 * group + 1]!
-        : scales[group]! * values[at]!;
+      values[at] = scales[group]! * values[at]!;
     }
   }
   return values;
@@ -120,14 +115,14 @@ export function codeValues(
   );
 }
 
-/** The scales of a quantized matrix without minima, row after row, decoded once. */
+/** The scales of a quantized matrix, row after row, decoded once. */
 export function weightScales(
   buffer: HostBuffer,
   dtype: WeightDtype,
   rows: number,
   columns: number,
 ): Float32Array {
-  invariant(isQuantized(dtype) && !quantizedFormat(dtype).hasMinimum, `${dtype} has minima`);
+  invariant(isQuantized(dtype), `${dtype} has no scales`);
   const key = `scales of ${dtype} [${rows}, ${columns}]`;
   return buffer.decoded(key, () => {
     const { scaleWord, scaleRowWords } = quantizedLayout(dtype, rows, columns);
@@ -147,9 +142,9 @@ function codesOf(
   rows: number,
   columns: number,
 ): Float32Array {
-  const { bits, hasMinimum } = quantizedFormat(dtype);
+  const { bits } = quantizedFormat(dtype);
   const { rowWords } = quantizedLayout(dtype, rows, columns);
-  const codeAt = CODES[bits][hasMinimum ? "unsigned" : "signed"];
+  const codeAt = CODES[bits];
   const codes = new Float32Array(rows * columns);
   for (let row = 0; row < rows; row++) {
     const bytes = buffer.u8.subarray(4 * row * rowWords, 4 * (row + 1) * rowWords);
@@ -160,16 +155,8 @@ function codesOf(
   return codes;
 }
 
-const nibble = (bytes: Uint8Array, i: number) => (bytes[(i >> 3) * 4 + (i & 3)]! >> (i & 4)) & 15;
-
 /** The code of input `i` of a row, by bits. */
 const CODES = {
-  8: {
-    signed: (bytes: Uint8Array, i: number) => (bytes[i]! << 24) >> 24,
-    unsigned: (bytes: Uint8Array, i: number) => bytes[i]!,
-  },
-  4: {
-    signed: (bytes: Uint8Array, i: number) => nibble(bytes, i) - 8,
-    unsigned: nibble,
-  },
+  8: (bytes: Uint8Array, i: number) => (bytes[i]! << 24) >> 24,
+  4: (bytes: Uint8Array, i: number) => (bytes[(i >> 3) * 4 + (i & 3)]! >> (i & 4) & 15) - 8,
 };

@@ -25,21 +25,31 @@ export interface KvGeometry extends KvFormat {
   readonly headDim: number;
 }
 
-const ELEMENT_BITS: Readonly<Record<KvCacheDtype, number>> = {
-  f16: 16,
-  f32: 32,
-  int8: 8,
-  fp8: 8,
-  int4: 4,
+/** What decides the room that a dtype takes. */
+export interface KvStorageTraits {
+  /** Of one element. */
+  readonly bits: number;
+  /** Of each vector's scale; 0 where elements are no codes. */
+  readonly scaleBytes: 0 | 4;
+  /** Elements of a head are a multiple: each half, which rotation pairs up, is whole words. */
+  readonly headDimMultiple: number;
+}
+
+/** The dtypes' rows as far as memory goes; `kernels/kv/dtypes.ts` has the rest of each. */
+export const KV_STORAGE: Readonly<Record<KvCacheDtype, KvStorageTraits>> = {
+  f16: { bits: 16, scaleBytes: 0, headDimMultiple: 4 },
+  f32: { bits: 32, scaleBytes: 0, headDimMultiple: 4 },
+  int8: { bits: 8, scaleBytes: 4, headDimMultiple: 8 },
+  fp8: { bits: 8, scaleBytes: 4, headDimMultiple: 8 },
+  int4: { bits: 4, scaleBytes: 4, headDimMultiple: 16 },
 };
-const SCALE_BYTES = 4;
 
 /** Dtypes whose elements are codes; an element is its code's value times its vector's scale. */
 export type QuantizedDtype = Exclude<KvCacheDtype, "f16" | "f32">;
 
 /** Whether elements are codes that a scale per token and head gives their size. */
 export function isQuantized(dtype: KvCacheDtype): dtype is QuantizedDtype {
-  return dtype === "int8" || dtype === "fp8" || dtype === "int4";
+  return KV_STORAGE[dtype].scaleBytes > 0;
 }
 
 /** The format that a configuration asks for. */
@@ -70,7 +80,7 @@ export function layerDtypes({ numLayers, ...format }: KvFormat & { numLayers: nu
 
 /** Bytes of one head's K, or V, at one position, without its scale. */
 export function vectorBytes(headDim: number, dtype: KvCacheDtype): number {
-  return ceilDiv(headDim * ELEMENT_BITS[dtype], 8);
+  return ceilDiv(headDim * KV_STORAGE[dtype].bits, 8);
 }
 
 /**
@@ -79,8 +89,7 @@ export function vectorBytes(headDim: number, dtype: KvCacheDtype): number {
 export function layerBytesPerToken(
   { numKvHeads, headDim, dtype }: Pick<KvGeometry, "numKvHeads" | "headDim" | "dtype">,
 ): number {
-  const scaleBytes = isQuantized(dtype) ? SCALE_BYTES : 0;
-  return 2 * numKvHeads * (vectorBytes(headDim, dtype) + scaleBytes);
+  return 2 * numKvHeads * (vectorBytes(headDim, dtype) + KV_STORAGE[dtype].scaleBytes);
 }
 
 /** Bytes that one token position takes in each layer, first to last. */

@@ -3,11 +3,8 @@ import { ceilDiv } from "../base/math.ts";
 /** Inputs of a row that share one scale. */
 export type GroupSize = 32 | 128;
 
-/**
- * Names a quantized format: bits per weight and inputs per group. `int` has a scale per group,
- * `uint` a scale and a minimum, as some published files do.
- */
-export type QuantizedDtype = `${"int" | "uint"}${4 | 8}g${GroupSize}`;
+/** Names a quantized format: bits per weight and inputs per group. */
+export type QuantizedDtype = `int${4 | 8}g${GroupSize}`;
 
 /** Element type of a weight matrix in device memory. */
 export type WeightDtype = "f32" | "f16" | "bf16" | QuantizedDtype;
@@ -16,8 +13,6 @@ export type WeightDtype = "f32" | "f16" | "bf16" | QuantizedDtype;
 export interface QuantizedFormat {
   readonly bits: 4 | 8;
   readonly groupSize: GroupSize;
-  /** Whether codes count up from a minimum per group; otherwise they are signed. */
-  readonly hasMinimum: boolean;
 }
 
 /** How weights are quantized as they are loaded. */
@@ -36,7 +31,7 @@ export type Int8Activations = "auto" | "on" | "off";
  * Where things lie in the buffer of a quantized matrix [N, K], in u32 words.
  *
  *     codes    N rows of `rowWords`         four int8 or eight int4 codes per word
- *     scales   N rows of `scaleRowWords`    f16, one per group, or pairs of scale and minimum
+ *     scales   N rows of `scaleRowWords`    f16, one per group
  *
  * Both regions begin every row at a word, so that any piece of rows can be written alone, and lie
  * in one buffer, since bindings are few. A group is `groupSize` consecutive inputs of one row, the
@@ -44,12 +39,10 @@ export type Int8Activations = "auto" | "on" | "off";
  *
  *     int8   scale * code                  code in [-128, 127]
  *     int4   scale * (code - 8)            code in [0, 15]
- *     uint8  scale * code + minimum        code in [0, 255]
- *     uint4  scale * code + minimum        code in [0, 15]
  *
- * Byte j of a word holds the 8-bit code of input j, or the 4-bit codes of inputs j (low half) and j
- * + 4 (high half): a mask and one byte unpacking give four inputs in order. The 4-bit and int8
- * formats hold GGUF's Q4_0, Q4_1 and Q8_0 without loss.
+ * Byte j of a word holds the 8-bit code of input j, or the 4-bit codes of inputs j (low half) and
+ * j + 4 (high half): a mask and one byte unpacking give four inputs in order. int4g32 and int8g32
+ * hold GGUF's Q4_0 and Q8_0 without loss.
  */
 export interface QuantizedLayout {
   readonly rowWords: number;
@@ -68,11 +61,10 @@ export function isQuantized(dtype: WeightDtype): dtype is QuantizedDtype {
 
 /** What the name of a quantized format says. */
 export function quantizedFormat(dtype: QuantizedDtype): QuantizedFormat {
-  const [, kind, bits, groupSize] = /^(u?int)(\d)g(\d+)$/.exec(dtype)!;
+  const [, bits, groupSize] = /^int(\d)g(\d+)$/.exec(dtype)!;
   return {
     bits: Number(bits) as 4 | 8,
     groupSize: Number(groupSize) as GroupSize,
-    hasMinimum: kind === "uint",
   };
 }
 
@@ -87,10 +79,9 @@ export function quantizedLayout(
   rows: number,
   columns: number,
 ): QuantizedLayout {
-  const { bits, groupSize, hasMinimum } = quantizedFormat(dtype);
+  const { bits, groupSize } = quantizedFormat(dtype);
   const rowWords = ceilDiv(columns * bits, 32);
-  const groups = ceilDiv(columns, groupSize);
-  const scaleRowWords = hasMinimum ? groups : ceilDiv(groups, 2);
+  const scaleRowWords = ceilDiv(ceilDiv(columns, groupSize), 2);
   const scaleWord = rows * rowWords;
   return { rowWords, scaleRowWords, scaleWord, words: scaleWord + rows * scaleRowWords };
 }

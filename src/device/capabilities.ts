@@ -45,8 +45,8 @@ export interface Capabilities {
   readonly maxWorkgroupBytes: number;
   /** Lanes per workgroup. */
   readonly maxWorkgroupLanes: number;
-  /** Texels along a side of an image (`Device.createImage`); 0 where kernels cannot read any. */
-  readonly maxImageSide: number;
+  /** Texels along a side of a texture (`Device.createTexture`); 0 where kernels cannot read any. */
+  readonly maxTextureSide: number;
 }
 
 /** The optional features in words, such as `subgroups of 8, f16, packed dot products`. */

@@ -54,13 +54,13 @@ export interface Device {
   createBuffer(label: string, bytes: number): Promise<DeviceBuffer>;
 
   /**
-   * Allocates a zeroed image of `width` by `height` texels of 16 bytes, rows one after the other: in WGSL
+   * Allocates a zeroed texture of `width` by `height` texels of 16 bytes, rows one after the other: in WGSL
    * a `texture_storage_2d<rgba32uint, A>`, A being `read` for bindings that are read and `write` for others.
-   * Only kernels read and write it; nothing else takes an image but `destroyBuffer`.
+   * Only kernels read and write it; nothing else takes a texture but `destroyBuffer`.
    *
-   * @throws {RangeError} when a side is longer than `capabilities.maxImageSide`, or there is no room.
+   * @throws {RangeError} when a side is longer than `capabilities.maxTextureSide`, or there is no room.
    */
-  createImage(label: string, width: number, height: number): Promise<DeviceBuffer>;
+  createTexture(label: string, width: number, height: number): Promise<DeviceBuffer>;
 
   /** Copies bytes `[0, bytes)` of one buffer into another, after all earlier runs. */
   copyBuffer(from: DeviceBuffer, to: DeviceBuffer, bytes: number): void;

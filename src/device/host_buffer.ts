@@ -7,7 +7,7 @@ export class HostBuffer {
   #decoded = new Map<string, Float32Array>();
 
   /** `bytes` is rounded up to a multiple of 4; the memory starts as zeros. */
-  constructor(readonly label: string, readonly bytes: number, readonly isImage = false) {
+  constructor(readonly label: string, readonly bytes: number, readonly isTexture = false) {
     const memory = new ArrayBuffer(Math.ceil(bytes / 4) * 4);
     this.u8 = new Uint8Array(memory);
     this.u16 = new Uint16Array(memory);

@@ -3,7 +3,7 @@ import type { HostBuffer } from "./host_buffer.ts";
 /** What a template may substitute or branch on; dimensions, tile shapes, element types. */
 export type Constants = Readonly<Record<string, number | boolean | string>>;
 
-/** One storage buffer of a kernel, or image in its place, in binding order from 0. */
+/** One storage buffer of a kernel, or texture in its place, in binding order from 0. */
 export interface Binding {
   /** The WGSL variable's name. */
   readonly name: string;
@@ -31,8 +31,8 @@ export interface Kernel<C extends Constants> {
 export interface DeviceBuffer {
   readonly label: string;
   readonly bytes: number;
-  /** Whether it was made by `Device.createImage`: kernels then declare a storage texture in its place. */
-  readonly isImage?: boolean;
+  /** Whether it was made by `Device.createTexture`: kernels then declare a storage texture in its place. */
+  readonly isTexture?: boolean;
 }
 
 /** A kernel with its constants and buffers; only the number of workgroups varies by step. */

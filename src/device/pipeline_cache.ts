@@ -2,8 +2,8 @@ import { KernelError } from "../core/errors.ts";
 import type { Binding, KernelCall } from "./kernel.ts";
 import { expandWgsl } from "./wgsl_template.ts";
 
-/** Texels of all images: four words. */
-export const IMAGE_FORMAT: GPUTextureFormat = "rgba32uint";
+/** Texels of all textures: four words. */
+export const TEXTURE_FORMAT: GPUTextureFormat = "rgba32uint";
 
 /** A compiled kernel and the layout its bind groups follow. */
 export interface CachedPipeline {
@@ -43,7 +43,7 @@ export class PipelineCache {
   async #compile<Dims>(call: KernelCall<Dims>, code: string): Promise<CachedPipeline> {
     const layout = this.#layout(call.bindings.map(({ access }, i) => ({
       access,
-      isImage: call.buffers[i]!.isImage === true,
+      isTexture: call.buffers[i]!.isTexture === true,
     })));
     // A driver's refusal of a sound kernel is an internal error.
     this.#device.pushErrorScope("internal");
@@ -62,7 +62,8 @@ export class PipelineCache {
   }
 
   #layout(bindings: readonly BindingForm[]): GPUBindGroupLayout {
-    const key = bindings.map(({ access, isImage }) => `${access}${isImage ? " image" : ""}`).join();
+    const key = bindings.map(({ access, isTexture }) => `${access}${isTexture ? " texture" : ""}`)
+      .join();
     let layout = this.#layouts.get(key);
     if (layout === undefined) {
       layout = this.#device.createBindGroupLayout({
@@ -80,13 +81,13 @@ export class PipelineCache {
 }
 
 /** What a bind group layout must know of a binding. */
-type BindingForm = Pick<Binding, "access"> & Readonly<{ isImage: boolean }>;
+type BindingForm = Pick<Binding, "access"> & Readonly<{ isTexture: boolean }>;
 
-function bindingLayout({ access, isImage }: BindingForm) {
-  if (!isImage) {
+function bindingLayout({ access, isTexture }: BindingForm) {
+  if (!isTexture) {
     const type: GPUBufferBindingType = access === "read" ? "read-only-storage" : "storage";
     return { buffer: { type } };
   }
-  const imageAccess: GPUStorageTextureAccess = access === "read" ? "read-only" : "write-only";
-  return { storageTexture: { access: imageAccess, format: IMAGE_FORMAT } };
+  const textureAccess: GPUStorageTextureAccess = access === "read" ? "read-only" : "write-only";
+  return { storageTexture: { access: textureAccess, format: TEXTURE_FORMAT } };
 }

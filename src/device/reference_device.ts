@@ -17,7 +17,7 @@ const CAPABILITIES: Capabilities = {
   hasTimestamps: false,
   maxWorkgroupBytes: 16384,
   maxWorkgroupLanes: 256,
-  maxImageSide: 0,
+  maxTextureSide: 0,
 };
 
 /**
@@ -43,8 +43,8 @@ export class ReferenceDevice implements Device {
     return Promise.try(() => new HostBuffer(label, bytes));
   }
 
-  /** Of any size: the definitions of kernels that use images can be tested here, although no one needs them. */
-  createImage(label: string, width: number, height: number): Promise<DeviceBuffer> {
+  /** Of any size: the definitions of kernels that use textures can be tested here, although no one needs them. */
+  createTexture(label: string, width: number, height: number): Promise<DeviceBuffer> {
     return Promise.try(() => new HostBuffer(label, 16 * width * height, true));
   }
 

@@ -10,9 +10,9 @@ const WANTED: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp
  */
 const MATRIX_UNITS = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
 
-/** The names by which WGSL tells that `dot4I8Packed` is there, and that images can be read. */
-const PACKED_DOT = "packed_4x8_integer_dot_product";
-const READ_IMAGES = "readonly_and_readwrite_storage_textures";
+/** The names by which WGSL tells that `dot4I8Packed` is there, and that textures can be read. */
+const W8A8_DOT = "packed_4x8_integer_dot_product";
+const READ_TEXTURES = "readonly_and_readwrite_storage_textures";
 
 /** An opened device, and what it granted. */
 export interface GrantedDevice {
@@ -54,12 +54,12 @@ export async function requestDevice(
       subgroupMinSize: hasSubgroups ? info.subgroupMinSize : 0,
       subgroupMaxSize: hasSubgroups ? info.subgroupMaxSize : 0,
       hasF16: device.features.has("shader-f16"),
-      hasPackedDot: known.has(PACKED_DOT),
+      hasPackedDot: known.has(W8A8_DOT),
       matrixConfigs: device.features.has(MATRIX_UNITS) ? matrixConfigs(info) : [],
       hasTimestamps: device.features.has("timestamp-query"),
       maxWorkgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
       maxWorkgroupLanes: device.limits.maxComputeInvocationsPerWorkgroup,
-      maxImageSide: known.has(READ_IMAGES) ? device.limits.maxTextureDimension2D : 0,
+      maxTextureSide: known.has(READ_TEXTURES) ? device.limits.maxTextureDimension2D : 0,
     },
   };
 }

@@ -34,22 +34,22 @@ export type RecordingDevice = Pick<
 type ExpectedRun = Omit<RecordedRun<unknown>, "calls"> & { readonly calls: readonly unknown[] };
 
 /**
- * Records runs as command buffers, if asked to before it is known whether they will come to pass.
+ * Records runs as command buffers, on request before it is certain that they will be submitted.
  *
  * Recording takes 1 to 2 us per call, all of which a GPU would be idle between two steps. The commands of
  * a run depend on its program and its workgroup counts alone, so those of the next step can be recorded
- * while this one is computed: "encode-ahead". At most one recording is kept. After one that was of no
- * use there is no other before an expectation has come true again, so that steps that cannot be foreseen
- * cost at most one recording in vain each time they begin.
+ * while this one is computed: "encode-ahead". At most one recording is kept. After a
+ * miss, nothing is encoded ahead until a prediction is right again, so that a run of steps that cannot be
+ * predicted costs one recording in vain.
  */
 export class StepRecorder {
   readonly #device: RecordingDevice;
   readonly #readback: Pick<Readback, "take" | "giveBack">;
-  /** What was last foreseen. */
+  /** The run predicted last. */
   #expected: ExpectedRun | undefined;
-  /** The recording of it. */
+  /** Its recording. */
   #ahead: Recording | undefined;
-  #isForeseeable = true;
+  #isPredictable = true;
 
   /** `readback` lends the staging buffers. */
   constructor(
@@ -66,17 +66,17 @@ export class StepRecorder {
    */
   take<Dims>(run: RecordedRun<Dims>): Recording {
     const { ahead, wasExpected } = { ahead: this.#ahead, wasExpected: this.#isExpected(run) };
-    if (this.#expected !== undefined) this.#isForeseeable = wasExpected;
+    if (this.#expected !== undefined) this.#isPredictable = wasExpected;
     if (!wasExpected) this.discard();
     this.#ahead = this.#expected = undefined;
     return wasExpected && ahead !== undefined ? ahead : this.#record(run);
   }
 
-  /** Foresees a run, to be called while the device works: the one that `take` is most likely asked for next. */
+  /** Predicts the run that `take` is asked for next; called while the device works. */
   expect<Dims>(run: RecordedRun<Dims>): void {
     this.discard();
     this.#expected = run;
-    if (this.#isForeseeable) this.#ahead = this.#record(run);
+    if (this.#isPredictable) this.#ahead = this.#record(run);
   }
 
   /** Forgets what was recorded ahead: before a buffer goes that it may name. */

@@ -6,7 +6,7 @@ import type { Device, Program, ReadRequest, RunOptions } from "./device.ts";
 import { denoProvider, type GpuProvider } from "./gpu_provider.ts";
 import type { DeviceBuffer, KernelCall } from "./kernel.ts";
 import { profilePasses } from "./pass_profile.ts";
-import { IMAGE_FORMAT, PipelineCache } from "./pipeline_cache.ts";
+import { PipelineCache, TEXTURE_FORMAT } from "./pipeline_cache.ts";
 import { Readback } from "./readback.ts";
 import { type GrantedDevice, requestDevice } from "./request_device.ts";
 import { type PreparedCall, StepRecorder } from "./step_recorder.ts";
@@ -18,8 +18,8 @@ class GpuDeviceBuffer implements DeviceBuffer {
   constructor(readonly label: string, readonly bytes: number, readonly gpu: GPUBuffer) {}
 }
 
-class GpuDeviceImage implements DeviceBuffer {
-  readonly isImage = true;
+class GpuDeviceTexture implements DeviceBuffer {
+  readonly isTexture = true;
   constructor(readonly label: string, readonly bytes: number, readonly gpu: GPUTexture) {}
 }
 
@@ -108,18 +108,18 @@ export class WebGpuDevice implements Device {
     return new GpuDeviceBuffer(label, bytes, await this.#allocate(label, size, make));
   }
 
-  async createImage(label: string, width: number, height: number): Promise<DeviceBuffer> {
-    const { maxImageSide } = this.capabilities;
-    if (Math.max(width, height) > maxImageSide) {
+  async createTexture(label: string, width: number, height: number): Promise<DeviceBuffer> {
+    const { maxTextureSide } = this.capabilities;
+    if (Math.max(width, height) > maxTextureSide) {
       throw new RangeError(
-        `${label} is ${width} by ${height} texels, but images here have ${maxImageSide} a side`,
+        `${label} is ${width} by ${height} texels, but textures here have ${maxTextureSide} a side`,
       );
     }
     const bytes = 16 * width * height;
     const usage = GPUTextureUsage.STORAGE_BINDING;
     const make = () =>
-      this.#device.createTexture({ label, size: [width, height], format: IMAGE_FORMAT, usage });
-    return new GpuDeviceImage(label, bytes, await this.#allocate(label, bytes, make));
+      this.#device.createTexture({ label, size: [width, height], format: TEXTURE_FORMAT, usage });
+    return new GpuDeviceTexture(label, bytes, await this.#allocate(label, bytes, make));
   }
 
   copyBuffer(from: DeviceBuffer, to: DeviceBuffer, bytes: number): void {
@@ -130,7 +130,7 @@ export class WebGpuDevice implements Device {
 
   destroyBuffer(buffer: DeviceBuffer): void {
     this.#recorder.discard();
-    if (buffer instanceof GpuDeviceImage) buffer.gpu.destroy();
+    if (buffer instanceof GpuDeviceTexture) buffer.gpu.destroy();
     else gpuBuffer(buffer).destroy();
   }
 
@@ -232,7 +232,7 @@ export class WebGpuDevice implements Device {
       layout,
       entries: call.buffers.map((buffer, binding) => ({
         binding,
-        resource: buffer instanceof GpuDeviceImage
+        resource: buffer instanceof GpuDeviceTexture
           ? buffer.gpu.createView()
           : { buffer: gpuBuffer(buffer) },
       })),

@@ -1,6 +1,6 @@
-import { halvedRowsBytes } from "../../kernels/matmul/matrix_gemm.ts";
-import { quantizedRowsBytes } from "../../kernels/matmul/packed_product.ts";
-import { partsWords } from "../../kernels/sampling/sampling.ts";
+import { castRowsBytes } from "../../kernels/matmul/gemm_subgroup_matrix.ts";
+import { quantizedRowsBytes } from "../../kernels/matmul/w8a8_product.ts";
+import { segmentsWords } from "../../kernels/sampling/sampling.ts";
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
 import { MAX_GRID, type Tuning } from "../../kernels/tuning/tuning.ts";
 import type { ModelConfig } from "../../models/model_config.ts";
@@ -25,15 +25,15 @@ export interface ActivationSizes {
 export function activationSizes(model: ModelConfig, tuning: Tuning): ActivationSizes {
   const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = model;
   const widest = Math.max(hiddenSize, numHeads * headDim, intermediateSize);
-  const quantized = quantizedRowsBytes(tuning.packedDot ? 1 : 0, widest);
-  const halves = tuning.matrixTiles.some(({ unit }) => unit.type === "f16");
-  const halved = halvedRowsBytes(halves ? 1 : 0, widest);
+  const quantized = quantizedRowsBytes(tuning.usesW8a8 ? 1 : 0, widest);
+  const usesF16Units = tuning.matrixTiles.some(({ unit }) => unit.type === "f16");
+  const cast = castRowsBytes(usesF16Units ? 1 : 0, widest);
   return {
     perToken: {
       hidden: hiddenSize,
       normed: hiddenSize,
-      codes: Math.max(quantized.codes, halved.codes) / 4,
-      scales: Math.max(quantized.scales, halved.scales) / 4,
+      codes: Math.max(quantized.codes, cast.codes) / 4,
+      scales: Math.max(quantized.scales, cast.scales) / 4,
       qkv: (numHeads + 2 * numKvHeads) * headDim,
       attended: numHeads * headDim,
       inner: intermediateSize,
@@ -41,7 +41,7 @@ export function activationSizes(model: ModelConfig, tuning: Tuning): ActivationS
     perSequence: {
       last: hiddenSize,
       logits: vocabSize,
-      segments: partsWords(vocabSize, tuning),
+      segments: segmentsWords(vocabSize, tuning),
       sampled: SAMPLED_WORDS,
     },
     perSplit: { partials: numHeads * headDim, stats: numHeads * 2 },
@@ -105,9 +105,9 @@ function bound(
 
 /**
  * Bytes that the splits' results take at most, unless one sequence needs more; a step with more of them
- * runs in rounds (`step_rounds.ts`), each of which reads the weights. With splits of 64 and f16 so many
+ * runs in sub-batches (`sub_batches.ts`), each of which reads the weights. With splits of 64 and f16 so many
  * results come of 8 GiB of keys and values per layer, over the query heads of a KV head: 64 GiB in
- * Llama-3.1-8B, beside which another round's 15 GiB of weights show, but do not decide.
+ * Llama-3.1-8B, beside which another sub-batch's 15 GiB of weights show, but do not decide.
  */
 const MAX_PARTIALS_BYTES = 2 ** 27;
 

@@ -1,6 +1,6 @@
 import type { RunnerInputs } from "./runner_inputs.ts";
 import { OperationTimer, type OperationTimerOptions } from "./operation_timer.ts";
-import { ownTuning } from "./own_tuning.ts";
+import { defaultTuning } from "./default_tuning.ts";
 import { stepLimits } from "./runner_memory.ts";
 import { maxStepWords } from "./step_packer.ts";
 import { decodeAttention } from "./tunable_operations.ts";
@@ -29,7 +29,7 @@ export async function compareBlockSizes(
 ): Promise<BlockSizeTimes> {
   const { inputs, memory } = options;
   const { device, engine } = inputs;
-  const tuning = ownTuning(device, engine);
+  const tuning = defaultTuning(device, engine);
   const sizes = [...new Set([engine.blockSize, ...SIZES])];
   const candidates = sizes.map((size) => ({
     name: String(size),

@@ -7,7 +7,7 @@ import { KvDiagnosis } from "./kv_diagnosis.ts";
 import { ModelRunner } from "./model_runner.ts";
 import { allocateMemory, type RunnerMemory, stepLimits } from "./runner_memory.ts";
 import { StepPacker } from "./step_packer.ts";
-import { ownTuning } from "./own_tuning.ts";
+import { defaultTuning } from "./default_tuning.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 
 /** What is there already, and what was chosen. */
@@ -25,7 +25,7 @@ export interface RunnerOptions {
  */
 export async function buildRunner(
   inputs: RunnerInputs,
-  { memory, tuning = ownTuning(inputs.device, inputs.engine) }: RunnerOptions = {},
+  { memory, tuning = defaultTuning(inputs.device, inputs.engine) }: RunnerOptions = {},
 ): Promise<ModelRunner> {
   const { activations, storage } = memory ?? await allocateMemory(inputs);
   return await ModelRunner.create({

@@ -7,7 +7,7 @@ import type { RunnerInputs } from "./runner_inputs.ts";
 import type { RunnerMemory } from "./runner_memory.ts";
 import { tuneKernels } from "./tune_kernels.ts";
 import { TuningFile } from "./tuning_file.ts";
-import { ownTuning } from "./own_tuning.ts";
+import { defaultTuning } from "./default_tuning.ts";
 
 /**
  * How long a start times kernels: no operation is begun later, and one takes a fraction of a second. What
@@ -27,7 +27,7 @@ export interface ChooseOptions {
 }
 
 /**
- * Whether anything but the device's own tuning may come of {@link chooseTuning}: kernels may be timed, or
+ * Whether anything but the device's default tuning may come of {@link chooseTuning}: kernels may be timed, or
  * there is a file with earlier times. Costs nothing, so that other starts are as quick as they were.
  */
 export function mayTune({ kind, isSoftware }: Device, config: EngineConfig): boolean {
@@ -43,11 +43,11 @@ export function mayTune({ kind, isSoftware }: Device, config: EngineConfig): boo
  * With `--autotune auto` only GPUs time kernels: on a software adapter, compiling the variants is what
  * takes long. Earlier times count in any case.
  *
- * @throws {KernelError} when a kernel of the device's own tuning does not compile.
+ * @throws {KernelError} when a kernel of the device's default tuning does not compile.
  */
 export async function chooseTuning(options: ChooseOptions): Promise<Tuning> {
   const { inputs: { device, engine }, log, progress, now = systemClock.now } = options;
-  if (!mayTune(device, engine)) return ownTuning(device, engine);
+  if (!mayTune(device, engine)) return defaultTuning(device, engine);
   const { tuningStore: path } = engine;
   const file = path === undefined ? undefined : new TuningFile(path, device, log);
   const known = await file?.read() ?? [];

@@ -1,7 +1,8 @@
-import type { EngineConfig, KvCacheDtype } from "../core/engine_config.ts";
+import type { EngineConfig } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
 import {
   bytesPerTokenByLayer,
+  KV_STORAGE,
   kvBytesPerBlock,
   type KvGeometry,
   numBlocksForBytes,
@@ -80,17 +81,8 @@ export function kvBudget(
   return { numBlocks, growthLimit, maxModelLen, bytes: numBlocks * blockBytes };
 }
 
-/** Each half of a head, which rotation pairs with the other, is stored in whole words. */
-const HEAD_DIM_MULTIPLE: Readonly<Record<KvCacheDtype, number>> = {
-  f16: 4,
-  f32: 4,
-  int8: 8,
-  fp8: 8,
-  int4: 16,
-};
-
 function checkHeadDim({ dtype, headDim }: KvGeometry): void {
-  const multiple = HEAD_DIM_MULTIPLE[dtype];
+  const multiple = KV_STORAGE[dtype].headDimMultiple;
   if (headDim % multiple === 0) return;
   throw new StartupError(
     `--kv-cache-dtype ${dtype} needs heads of a multiple of ${multiple} elements, but the model's ` +

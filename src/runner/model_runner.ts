@@ -7,12 +7,12 @@ import { bitsToF32 } from "../device/half.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
 import type { KvDiagnosis } from "./kv_diagnosis.ts";
 import type { KvStorage } from "./kv_storage.ts";
-import { likelyNext } from "./likely_next.ts";
+import { predictNextDims } from "./predict_next_dims.ts";
 import type { PackedStep, StepPacker } from "./step_packer.ts";
-import { roundsOf } from "./step_rounds.ts";
+import { subBatches } from "./sub_batches.ts";
 
 /** What a runner is made of; all of it exists before the first step. */
-export interface ModelRunnerParts {
+export interface RunnerComponents {
   readonly device: Device;
   readonly storage: KvStorage;
   /** The forward pass over a set of KV buffers, and the step metadata it reads. */
@@ -34,30 +34,30 @@ export interface ModelRunnerParts {
  * than attention has memory for, several of each. Never sees a queue.
  */
 export class ModelRunner {
-  readonly #parts: ModelRunnerParts;
+  readonly #components: RunnerComponents;
   #program: Program<StepDims>;
   #step: DeviceBuffer;
 
-  private constructor(parts: ModelRunnerParts, program: Program<StepDims>) {
-    this.#parts = parts;
+  private constructor(components: RunnerComponents, program: Program<StepDims>) {
+    this.#components = components;
     this.#program = program;
-    this.#step = parts.step;
+    this.#step = components.step;
   }
 
   /** Compiles the graph over the pool's buffers. */
-  static async create(parts: ModelRunnerParts): Promise<ModelRunner> {
-    const { device, graph, storage, step } = parts;
-    return new ModelRunner(parts, await device.compile(graph(storage.buffers, step)));
+  static async create(components: RunnerComponents): Promise<ModelRunner> {
+    const { device, graph, storage, step } = components;
+    return new ModelRunner(components, await device.compile(graph(storage.buffers, step)));
   }
 
   /** Milliseconds spent so far waiting for the device. */
   get waitedMs(): number {
-    return this.#parts.device.waitedMs;
+    return this.#components.device.waitedMs;
   }
 
   /** Milliseconds of host work so far done while the device worked. */
   get overlappedMs(): number {
-    return this.#parts.device.overlappedMs;
+    return this.#components.device.overlappedMs;
   }
 
   /**
@@ -68,35 +68,35 @@ export class ModelRunner {
    * @throws {DeviceLostError} when the device is gone.
    */
   async run(batch: Batch, onSubmitted?: () => void): Promise<ChunkResult[]> {
-    const results = await this.#runRounds(batch, onSubmitted);
+    const results = await this.#runSubBatches(batch, onSubmitted);
     if (!results.some(hasFailed)) return results;
     const diagnosed: ChunkResult[] = [];
     for (const result of results) diagnosed.push(await this.#diagnosed(batch, result));
     return diagnosed;
   }
 
-  async #runRounds(batch: Batch, onSubmitted?: () => void): Promise<ChunkResult[]> {
-    const rounds = roundsOf(batch, this.#parts.packer.limits);
-    if (rounds.length === 1) return await this.#runRound(batch, { isWhole: true, onSubmitted });
+  async #runSubBatches(batch: Batch, onSubmitted?: () => void): Promise<ChunkResult[]> {
+    const batches = subBatches(batch, this.#components.packer.limits);
+    if (batches.length === 1) return await this.#runSubBatch(batch, { isWhole: true, onSubmitted });
     const results: ChunkResult[] = [];
-    for (const [i, round] of rounds.entries()) {
+    for (const [i, subBatch] of batches.entries()) {
       const first = i === 0 ? { onSubmitted } : {};
-      results.push(...await this.#runRound(round, { isWhole: false, ...first }));
+      results.push(...await this.#runSubBatch(subBatch, { isWhole: false, ...first }));
     }
     return results;
   }
 
-  async #runRound(
+  async #runSubBatch(
     batch: Batch,
     { isWhole, onSubmitted }: { isWhole: boolean; onSubmitted?: (() => void) | undefined },
   ): Promise<ChunkResult[]> {
-    const { device, packer, sampled } = this.#parts;
+    const { device, packer, sampled } = this.#components;
     const packed = packer.pack(batch);
     if (packed.words.byteLength > this.#step.bytes) await this.#growStep(packed.words.byteLength);
     device.write(this.#step, 0, packed.words);
     const bytes = Math.max(4, packed.dims.numSamples * SAMPLED_WORDS * 4);
-    // What follows a part of a step is another part.
-    const nextDims = isWhole ? likelyNext(packed.dims) : undefined;
+    // What follows a sub-batch is the next sub-batch.
+    const nextDims = isWhole ? predictNextDims(packed.dims) : undefined;
     const options = { nextDims, onSubmitted };
     const words = device.run(this.#program, packed.dims, { buffer: sampled, bytes }, options);
     return this.#results(batch, packed, words instanceof Promise ? await words : words);
@@ -104,7 +104,7 @@ export class ModelRunner {
 
   /** The result with what can be said of its failure; the step's metadata are overwritten for that. */
   async #diagnosed(batch: Batch, result: ChunkResult): Promise<ChunkResult> {
-    const { device, packer, storage, diagnosis } = this.#parts;
+    const { device, packer, storage, diagnosis } = this.#components;
     if (!hasFailed(result) || diagnosis === undefined) return result;
     const chunk = batch.chunks.find(({ sequenceId }) => sequenceId === result.sequenceId)!;
     const { sample: _, ...rest } = chunk;
@@ -122,7 +122,7 @@ export class ModelRunner {
    * @throws {RangeError} when the device has no room; the pool is as it was. A smaller one always fits.
    */
   async resizeKv(numBlocks: number, moves: readonly BlockMove[] = []): Promise<void> {
-    const { device, storage, graph } = this.#parts;
+    const { device, storage, graph } = this.#components;
     await this.#move(moves);
     try {
       await storage.resize(numBlocks);
@@ -134,12 +134,12 @@ export class ModelRunner {
 
   /** Releases the device and everything on it; nothing can be run afterwards. Idempotent. */
   destroy(): void {
-    this.#parts.device.destroy();
+    this.#components.device.destroy();
   }
 
   /** Carries moves out in steps that compute nothing. */
   async #move(moves: readonly BlockMove[]): Promise<void> {
-    const { maxSeqs: most, blockSize: numTokens } = this.#parts.packer.limits;
+    const { maxSeqs: most, blockSize: numTokens } = this.#components.packer.limits;
     for (let at = 0; at < moves.length; at += most) {
       const copies = moves.slice(at, at + most).map((move) => ({ ...move, numTokens }));
       await this.run({ step: 0, copies, chunks: [], numTokens: 0 });
@@ -148,7 +148,7 @@ export class ModelRunner {
 
   /** Between two steps: at least doubles the metadata's buffer, so that this is done a few times at most. */
   async #growStep(bytes: number): Promise<void> {
-    const { device, graph, storage } = this.#parts;
+    const { device, graph, storage } = this.#components;
     const old = this.#step;
     const step = await device.createBuffer(old.label, Math.max(bytes, 2 * old.bytes));
     this.#program = await device.compile(graph(storage.buffers, step));
@@ -165,7 +165,7 @@ export class ModelRunner {
         const failed: ChunkOutput = { type: "failed", failure: { numSoundTokens: 0 } };
         return { chunk, result: { sequenceId, outputs: [failed] } };
       }
-      invariant(token < this.#parts.vocabSize, `sequence ${sequenceId} drew token ${token}`);
+      invariant(token < this.#components.vocabSize, `sequence ${sequenceId} drew token ${token}`);
       const logprobs = sample!.numLogprobs === undefined
         ? {}
         : { logprob: bitsToF32(row[SAMPLED.logprob]!), topLogprobs: top(row, sample!.numLogprobs) };

@@ -8,7 +8,7 @@ import type { RunnerInputs } from "./runner_inputs.ts";
 import { timeCandidates, type TimedCalls } from "./call_timing.ts";
 import { type RunnerMemory, stepLimits } from "./runner_memory.ts";
 import { StepPacker } from "./step_packer.ts";
-import { roundsOf } from "./step_rounds.ts";
+import { subBatches } from "./sub_batches.ts";
 import type { TimedOperation } from "./tunable_operations.ts";
 import { tuningBatch, type TuningStep } from "./tuning_step.ts";
 
@@ -102,8 +102,8 @@ export class OperationTimer {
     const { blockSize } = inputs.engine;
     const packer = new StepPacker(stepLimits(inputs, tuning));
     const numBlocks = inputs.budget.numBlocks;
-    // Of a step whose contexts are too long for one round, the first stands for all.
-    const [batch] = roundsOf(tuningBatch(step, { blockSize, numBlocks }), packer.limits);
+    // Of a step whose contexts are too long for one sub-batch, the first stands for all.
+    const [batch] = subBatches(tuningBatch(step, { blockSize, numBlocks }), packer.limits);
     const { words, dims } = packer.pack(batch!);
     const kv = storage.buffers.slice(0, numLayers);
     const calls = forwardGraph(inputs, { activations, kv }, tuning)

@@ -10,7 +10,7 @@ import type { RunnerInputs } from "./runner_inputs.ts";
 import { KvStorage } from "./kv_storage.ts";
 import { maxStepWords } from "./step_packer.ts";
 import type { StepLimits } from "./step_limits.ts";
-import { ownTuning } from "./own_tuning.ts";
+import { defaultTuning } from "./default_tuning.ts";
 
 /** Everything on the device that a step touches beside the weights. */
 export interface RunnerMemory {
@@ -19,14 +19,14 @@ export interface RunnerMemory {
 }
 
 /**
- * Allocates the KV pool and the activations, large enough for the device's own tuning and for all of
+ * Allocates the KV pool and the activations, large enough for the device's default tuning and for all of
  * its variants, which take no more.
  *
  * @throws {RangeError} when the device has no room.
  */
 export async function allocateMemory(inputs: RunnerInputs): Promise<RunnerMemory> {
   const { device, engine, model, budget } = inputs;
-  const activations = await createActivations(inputs, ownTuning(device, engine));
+  const activations = await createActivations(inputs, defaultTuning(device, engine));
   const storage = await KvStorage.create(device, {
     numBlocks: budget.numBlocks,
     layerBlockBytes: bytesPerTokenByLayer({ ...model, ...kvFormat(engine) })
@@ -45,7 +45,7 @@ export function bindableSteps(
   inputs: Pick<RunnerInputs, "device" | "engine" | "model" | "budget">,
 ): { engine: EngineConfig; notices: readonly string[] } {
   const { device, engine, model } = inputs;
-  const tuning = ownTuning(device, engine);
+  const tuning = defaultTuning(device, engine);
   // Refuses contexts that attention has no room for, before anything is loaded.
   stepLimits(inputs, tuning);
   const { maxTokens, maxSeqs, notices } = boundStep(

@@ -12,7 +12,7 @@ import type { RunnerInputs } from "./runner_inputs.ts";
 import { chooseTuning, mayTune } from "./choose_tuning.ts";
 import { loadModel, StartupPhases } from "./load_model.ts";
 import type { ModelRunner } from "./model_runner.ts";
-import { ownTuning } from "./own_tuning.ts";
+import { defaultTuning } from "./default_tuning.ts";
 import { warmUp } from "./warm_up.ts";
 
 /**
@@ -65,7 +65,7 @@ function engineInfo(
 
 /** Whether there are quantized weights, and activations are quantized for them. */
 function multipliesInt8(device: Device, engine: EngineConfig): boolean {
-  return engine.quantization !== undefined && ownTuning(device, engine).packedDot;
+  return engine.quantization !== undefined && defaultTuning(device, engine).usesW8a8;
 }
 
 /** What is as the configuration has it. */

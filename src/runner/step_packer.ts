@@ -18,7 +18,7 @@ import { MIN_TEMPERATURE } from "../core/sampling_params.ts";
 import { f32ToBits } from "../device/half.ts";
 import { adjustmentWords, putAdjustments } from "./adjustment_words.ts";
 import type { StepLimits } from "./step_limits.ts";
-import { isDecode, splitsOf } from "./step_rounds.ts";
+import { isDecode, splitsOf } from "./sub_batches.ts";
 
 /** One step as the kernels read it. */
 export interface PackedStep {

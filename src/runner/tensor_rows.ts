@@ -1,4 +1,4 @@
-import type { WeightPart } from "../../kernels/weights/weight_parts.ts";
+import type { WeightShard } from "../../kernels/weights/weight_shards.ts";
 import type { TensorInfo } from "../weights/safetensors.ts";
 
 /** Rows `[begin, end)` of one tensor of a checkpoint; a vector is one row. */
@@ -9,12 +9,12 @@ export interface TensorRows {
 }
 
 /**
- * The rows of stacked tensors that make up a part of their matrix, in the order in which it has them: of
+ * The rows of stacked tensors that make up a shard of their matrix, in the order in which it has them: of
  * paired tensors the same rows of each, else those of the stack.
  */
-export function rowsOfPart(
+export function rowsOfShard(
   tensors: readonly TensorInfo[],
-  { begin, end }: Pick<WeightPart, "begin" | "end">,
+  { begin, end }: Pick<WeightShard, "begin" | "end">,
   isPaired: boolean,
 ): TensorRows[] {
   if (isPaired) return tensors.map((tensor) => ({ tensor, begin, end }));

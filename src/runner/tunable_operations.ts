@@ -1,12 +1,12 @@
-import { packedVariants } from "../../kernels/tuning/packed_variants.ts";
+import { w8a8Variants } from "../../kernels/tuning/w8a8_variants.ts";
 import { productOf } from "../../kernels/matmul/product.ts";
 import type { StepDims } from "../../kernels/step.ts";
 import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import {
-  partVariants,
   productVariants,
   ROW_CLASSES,
   type RowClass,
+  stageVariants,
   type TuningVariant,
 } from "../../kernels/tuning/tuning_variants.ts";
 import type { KernelCall } from "../device/kernel.ts";
@@ -53,10 +53,10 @@ export function tunableOperations(
   const prefill = prefillAttention(inputs);
   return [
     ...products(single!),
-    { ...decodeAttention(inputs), variants: partVariants(tier, "decode") },
-    { ...sampling(inputs), variants: partVariants(tier, "sampling") },
+    { ...decodeAttention(inputs), variants: stageVariants(tier, "decode") },
+    { ...sampling(inputs), variants: stageVariants(tier, "sampling") },
     ...products(prompts),
-    ...prefill === undefined ? [] : [{ ...prefill, variants: partVariants(tier, "prefill") }],
+    ...prefill === undefined ? [] : [{ ...prefill, variants: stageVariants(tier, "prefill") }],
     ...batches.flatMap(products),
   ];
 }
@@ -71,15 +71,15 @@ function productOperations(
   const products = calls.map(productOf).filter((product) => product !== undefined);
   const byLabel = [...Map.groupBy(products, ({ label }) => label).values()];
   return byLabel.flatMap(([first]) => {
-    const { label, n, k, dtype, rows: of, isPacked } = first!;
+    const { label, n, k, dtype, rows: of, isW8a8 } = first!;
     const step = of === "samples" ? decodes(inputs, rows) : tokens(inputs, rows);
     if (step === undefined) return [];
     const { tier } = inputs.device.capabilities;
     return [{
-      name: `${label} ${n}x${k} ${dtype}${isPacked ? " by int8" : ""}, ${rowWords(rows)}`,
+      name: `${label} ${n}x${k} ${dtype}${isW8a8 ? " by int8" : ""}, ${rowWords(rows)}`,
       steps: [step],
-      variants: isPacked
-        ? packedVariants(tier, label, rows)
+      variants: isW8a8
+        ? w8a8Variants(tier, label, rows)
         : productVariants(tier, tuning, label, rows),
       includes: (call: KernelCall<StepDims>) => call.label === label,
     }];

@@ -3,7 +3,7 @@ import { DEFAULT_VARIANT, type TuningVariant } from "../../kernels/tuning/tuning
 import type { TunedOperation } from "../state/tuning_store.ts";
 import { forwardGraph } from "./build_runner.ts";
 import { OperationTimer, type OperationTimerOptions } from "./operation_timer.ts";
-import { ownTuning } from "./own_tuning.ts";
+import { defaultTuning } from "./default_tuning.ts";
 import { type TunableOperation, tunableOperations } from "./tunable_operations.ts";
 
 /** What is known of a model's operations before, and how long more may be learned. */
@@ -33,11 +33,11 @@ const LEAST_GAIN = 0.03;
 /**
  * Chooses for every operation of a model the fastest variant: as it was chosen before, or by timing all.
  *
- * @throws {KernelError} when a kernel of the device's own tuning does not compile.
+ * @throws {KernelError} when a kernel of the device's default tuning does not compile.
  */
 export async function tuneKernels(options: TuneOptions): Promise<TunedKernels> {
   const { inputs, memory, known, limitMs, now, onProgress = () => {} } = options;
-  const tuning = ownTuning(inputs.device, inputs.engine);
+  const tuning = defaultTuning(inputs.device, inputs.engine);
   const { activations, storage } = memory;
   const graph = forwardGraph(inputs, { activations, kv: storage.buffers }, tuning);
   const before = new Map(known.map((record) => [record.operation, record]));

@@ -10,8 +10,8 @@ import type { Device } from "../device/device.ts";
 import { decodeToF32 } from "../weights/dtypes.ts";
 import { readFinite } from "../weights/read_finite.ts";
 import type { TensorInfo, Weights } from "../weights/safetensors.ts";
-import { inPanels } from "./in_panels.ts";
-import { byteRange, rowsOfPart, type TensorRows } from "./tensor_rows.ts";
+import { asTextures } from "./weight_textures.ts";
+import { byteRange, rowsOfShard, type TensorRows } from "./tensor_rows.ts";
 import { uploadQuantized } from "./upload_quantized.ts";
 import type { UploadTarget } from "./upload_target.ts";
 import { createWeight, weightBytes } from "./weight_buffers.ts";
@@ -59,13 +59,13 @@ export async function uploadWeights(
   for (const { spec, tensors } of checked) {
     const dtype = deviceDtype(tensors, quantization);
     const weight = await allocate(device, spec, dtype);
-    for (const { buffer, ...range } of weight.parts) {
-      const rows = rowsOfPart(tensors, range, spec.isPaired === true);
+    for (const { buffer, ...range } of weight.shards) {
+      const rows = rowsOfShard(tensors, range, spec.isPaired === true);
       const target = { device, checkpoint, rows, buffer, onBytes };
       if (isQuantized(dtype)) uploadQuantized(target, quantization!);
       else uploadPlain(target, dtype);
     }
-    const held = await inPanels(device, spec, weight);
+    const held = await asTextures(device, spec, weight);
     weights.set(spec.name, held);
     bytes += weightBytes(held);
     numParameters += tensors.reduce((sum, { numElements }) => sum + numElements, 0);

@@ -1,4 +1,4 @@
-import type { WeightPart } from "../../kernels/weights/weight_parts.ts";
+import type { WeightShard } from "../../kernels/weights/weight_shards.ts";
 import type { DeviceWeight, WeightSpec } from "../../models/model_family.ts";
 import { alignDown, ceilDiv } from "../base/math.ts";
 import { matrixBytes, type WeightDtype } from "../core/weight_format.ts";
@@ -25,7 +25,7 @@ export function weightShape({ name, shapes, isPaired = false }: WeightSpec): Wei
 const BUFFER_ALIGNMENT = 16;
 
 /**
- * Cuts a weight into as few parts of at most `maxBytes` as there can be, about equal: ranges
+ * Cuts a weight into as few shards of at most `maxBytes` as there can be, about equal: ranges
  * `[begin, end)` of outputs, in order.
  *
  * @throws {RangeError} when one output alone is larger.
@@ -34,7 +34,7 @@ export function cutOutputs(
   { name, numOutputs, rowsPerOutput, columns }: WeightShape,
   dtype: WeightDtype,
   maxBytes: number,
-): Pick<WeightPart, "begin" | "end">[] {
+): Pick<WeightShard, "begin" | "end">[] {
   // Every format takes so many bytes per row, its scales included, wherever the row lies.
   const outputBytes = matrixBytes(dtype, rowsPerOutput, columns);
   const most = Math.floor(alignDown(maxBytes, BUFFER_ALIGNMENT) / outputBytes);
@@ -62,7 +62,7 @@ export async function createWeight(
   dtype: WeightDtype,
 ): Promise<DeviceWeight> {
   const shape = weightShape(spec);
-  const parts: WeightPart[] = [];
+  const shards: WeightShard[] = [];
   try {
     for (const range of cutOutputs(shape, dtype, device.maxBindingBytes)) {
       const rows = (range.end - range.begin) * shape.rowsPerOutput;
@@ -70,16 +70,16 @@ export async function createWeight(
         ? spec.name
         : `${spec.name} [${range.begin}, ${range.end})`;
       const buffer = await device.createBuffer(label, matrixBytes(dtype, rows, shape.columns));
-      parts.push({ ...range, buffer });
+      shards.push({ ...range, buffer });
     }
   } catch (error) {
-    for (const { buffer } of parts) device.destroyBuffer(buffer);
+    for (const { buffer } of shards) device.destroyBuffer(buffer);
     throw error;
   }
-  return { dtype, parts };
+  return { dtype, shards };
 }
 
 /** Bytes of a weight on its device. */
-export function weightBytes({ parts }: DeviceWeight): number {
-  return parts.reduce((sum, { buffer }) => sum + buffer.bytes, 0);
+export function weightBytes({ shards }: DeviceWeight): number {
+  return shards.reduce((sum, { buffer }) => sum + buffer.bytes, 0);
 }

@@ -9,8 +9,6 @@ export interface QuantizedGroups {
   readonly codes: Uint8Array;
   /** One per group, row by row. */
   readonly scales: Float16Array;
-  /** One per group, for the formats that have them. */
-  readonly minima?: Float16Array;
 }
 
 /** Packed rows: pieces of the two regions of `QuantizedLayout`. */
@@ -37,15 +35,11 @@ export function packRows(
     const source = groups.codes.subarray(row * columns, (row + 1) * columns);
     if (format.bits === 8) bytes.set(source, row * 4 * rowWords);
     else packNibbles(source, bytes.subarray(row * 4 * rowWords));
-    const to = row * 2 * scaleRowWords;
-    for (let i = 0; i < groupsPerRow; i++) {
-      const scale = groups.scales[row * groupsPerRow + i]!;
-      if (groups.minima === undefined) halves[to + i] = scale;
-      else {
-        halves[to + 2 * i] = scale;
-        halves[to + 2 * i + 1] = groups.minima[row * groupsPerRow + i]!;
-      }
-    }
+    const firstGroup = row * groupsPerRow;
+    halves.set(
+      groups.scales.subarray(firstGroup, firstGroup + groupsPerRow),
+      row * 2 * scaleRowWords,
+    );
   }
   return { codes, scales };
 }

@@ -8,24 +8,22 @@ import {
   type WeightDtype,
 } from "../../src/core/weight_format.ts";
 
-Deno.test("matrixBytes() counts codes and scales: 8.5, 4.5, 4.125 and, with minima, 5 bits per weight", () => {
+Deno.test("matrixBytes() counts codes and scales: 8.5, 4.5 or 4.125 bits per weight", () => {
   const bits = (dtype: WeightDtype) => matrixBytes(dtype, 4096, 4096) * 8 / 4096 ** 2;
   assertEquals(
     (["f32", "f16", "bf16", "int8g32", "int8g128", "int4g32", "int4g128"] as const).map(bits),
     [32, 16, 16, 8.5, 8.125, 4.5, 4.125],
   );
-  assertEquals((["uint8g32", "uint4g32", "uint4g128"] as const).map(bits), [9, 5, 4.25]);
 });
 
 Deno.test("quantizedLayout() begins every row of codes and of scales at a word", () => {
-  // 36 codes of 4 bits are 4.5 words; two groups' scales are one word, or two with minima.
+  // 36 codes of 4 bits are 4.5 words; two groups' scales are one word.
   assertEquals(quantizedLayout("int4g32", 3, 36), {
     rowWords: 5,
     scaleRowWords: 1,
     scaleWord: 15,
     words: 18,
   });
-  assertEquals(quantizedLayout("uint4g32", 3, 36).scaleRowWords, 2);
   // Five groups, the last short: two and a half words.
   assertEquals(quantizedLayout("int8g128", 2, 516), {
     rowWords: 129,
@@ -38,7 +36,7 @@ Deno.test("quantizedLayout() begins every row of codes and of scales at a word",
 Deno.test("quantizedFormat() reads what quantizedDtype() names", () => {
   const dtype = quantizedDtype({ method: "int4", groupSize: 128 });
   assertEquals(dtype, "int4g128");
-  assertEquals(quantizedFormat(dtype), { bits: 4, groupSize: 128, hasMinimum: false });
-  assertEquals(quantizedFormat("uint8g32"), { bits: 8, groupSize: 32, hasMinimum: true });
+  assertEquals(quantizedFormat(dtype), { bits: 4, groupSize: 128 });
+  assertEquals(quantizedFormat("int8g32"), { bits: 8, groupSize: 32 });
   assertEquals([isQuantized(dtype), isQuantized("bf16")], [true, false]);
 });

@@ -17,7 +17,7 @@ const NONE: Capabilities = {
   hasTimestamps: false,
   maxWorkgroupBytes: 16384,
   maxWorkgroupLanes: 256,
-  maxImageSide: 0,
+  maxTextureSide: 0,
 };
 const SUBGROUPS: Capabilities = {
   ...NONE,

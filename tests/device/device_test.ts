@@ -88,10 +88,10 @@ gpuTest(
 );
 
 gpuTest(
-  "WebGpuDevice.createImage() refuses a side that is too long, with the numbers",
+  "WebGpuDevice.createTexture() refuses a side that is too long, with the numbers",
   async (gpu) => {
-    const side = gpu.capabilities.maxImageSide + 1;
-    await assertRejects(() => gpu.createImage("huge", 1, side), RangeError, `1 by ${side}`);
+    const side = gpu.capabilities.maxTextureSide + 1;
+    await assertRejects(() => gpu.createTexture("huge", 1, side), RangeError, `1 by ${side}`);
   },
 );
 

@@ -94,13 +94,13 @@ Deno.test("requestDevice() tells tier, subgroup sizes, dot products and limits",
     hasTimestamps: false,
     maxWorkgroupBytes: 32768,
     maxWorkgroupLanes: 1024,
-    maxImageSide: 16384,
+    maxTextureSide: 16384,
   });
   const bare = await requestDevice(fakeAdapter([]).adapter, { ...NAGA, gpu: {} as GPU });
   assertEquals(bare.capabilities.tier, "baseline");
   assertEquals(bare.capabilities.subgroupMaxSize, 0);
   assertEquals(bare.capabilities.hasPackedDot, false);
-  assertEquals(bare.capabilities.maxImageSide, 0);
+  assertEquals(bare.capabilities.maxTextureSide, 0);
   const software = await requestDevice(
     fakeAdapter(["subgroups"], { isFallbackAdapter: true }).adapter,
     NAGA,

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { adjustLogitsCall } from "../../kernels/sampling/adjust_logits.ts";
-import { partsWords, samplingCalls } from "../../kernels/sampling/sampling.ts";
+import { samplingCalls, segmentsWords } from "../../kernels/sampling/sampling.ts";
 import { LOWEST } from "../../kernels/sampling/segments.ts";
 import { SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import { SOFTWARE_TUNING } from "../../kernels/tuning/tuning.ts";
@@ -159,7 +159,7 @@ async function drawAdjusted(device: Device, V: number) {
     {
       step: words,
       logits,
-      parts: new Uint32Array(samples.length * partsWords(V, SOFTWARE_TUNING)),
+      segments: new Uint32Array(samples.length * segmentsWords(V, SOFTWARE_TUNING)),
       sampled: new Uint32Array(samples.length * SAMPLED_WORDS),
     },
     (b) => samplingCalls(V, b as never, SOFTWARE_TUNING),

@@ -1,5 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
+import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
+import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
+import { loadModelConfig } from "../../models/model_config.ts";
+import type { Activations } from "../../models/model_family.ts";
+import { modelFamily } from "../../models/registry.ts";
 import type { Kernel } from "../../src/device/kernel.ts";
+import { NVIDIA } from "../support/matrix_units.ts";
+import { wholeWeights } from "../support/whole_weights.ts";
 
 const KERNELS_FOLDER = new URL("../../kernels/", import.meta.url);
 
@@ -106,3 +113,40 @@ for (const { name, source, bindings } of KERNELS.values()) {
     assertEquals([...source.matchAll(/@compute[^]*?fn (\w+)/g)].map(([, entry]) => entry), [name]);
   });
 }
+
+/** The kernels that a model's graph calls under these tunings. */
+function kernelsOf(tunings: readonly Tuning[]): Set<string> {
+  const config = loadModelConfig(new URL("../../models/demo", import.meta.url).pathname);
+  const buffer = { label: "any", bytes: 4 };
+  const names = new Set<string>();
+  for (const tuning of tunings) {
+    for (const dtype of ["f16", "int8g32"] as const) {
+      const calls = modelFamily(config.modelType).graph({
+        config,
+        weight: wholeWeights(config, { buffer, dtype }),
+        activations: new Proxy({}, { get: () => buffer }) as Activations,
+        kv: Array.from({ length: config.numLayers }, () => buffer),
+        blockSize: 16,
+        kvDtypes: Array.from({ length: config.numLayers }, () => "f16" as const),
+        tuning,
+      });
+      for (const { kernelName } of calls) names.add(kernelName);
+    }
+  }
+  return names;
+}
+
+Deno.test("kernels that GPUs alone run are marked while no result of a GPU is kept", () => {
+  const matrixTiles = matrixTilesOf(NVIDIA);
+  const variants = (tuning: Tuning) => [
+    ...[tuning, { ...tuning, usesW8a8: true }, { ...tuning, isDeterministic: true }],
+  ];
+  const everywhere = kernelsOf(variants(SOFTWARE_TUNING));
+  const onGpus = kernelsOf(variants({ ...GPU_TUNING, matrixTiles }));
+  const gpuOnly = [...onGpus].filter((name) => !everywhere.has(name)).sort();
+  const [, section] = /## What no GPU has run([^]*?)\n## /.exec(README)!;
+  const marked = [...section!.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name!).sort();
+  const results = [...Deno.readDirSync(new URL("../../bench/results/", import.meta.url))];
+  if (results.every(({ name }) => name.includes("llvmpipe"))) assertEquals(marked, gpuOnly);
+  else assertEquals(marked.filter((name) => !gpuOnly.includes(name)), []);
+});

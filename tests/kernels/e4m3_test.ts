@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { E4M3_MAX, e4m3ToF32, f32ToE4m3, roundToEven } from "../../kernels/kv/e4m3.ts";
+import { E4M3_MAX, e4m3ToF32, f32ToE4m3 } from "../../kernels/kv/e4m3.ts";
+import { roundToEven } from "../../kernels/rounding.ts";
 
 const CODES = Array.from({ length: 256 }, (_, code) => code);
 const isNanCode = (code: number) => (code & 0x7f) === 0x7f;

@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { e4m3ToF32 } from "../../kernels/kv/e4m3.ts";
-import { CODE_MAX, decodeVector, encodeVector } from "../../kernels/kv/kv_codes.ts";
+import { KV_DTYPES } from "../../kernels/kv/dtypes.ts";
+import { decodeVector, encodeVector } from "../../kernels/kv/kv_codes.ts";
 import type { QuantizedDtype } from "../../src/core/kv_layout.ts";
 
 const DTYPES: readonly QuantizedDtype[] = ["int8", "fp8", "int4"];
@@ -30,8 +31,8 @@ for (const dtype of DTYPES) {
         const { decoded } = roundTrip(values, dtype);
         values.forEach((value, d) => {
           const step = dtype === "fp8"
-            ? Math.max(Math.abs(value) / 8, peak / CODE_MAX.fp8 / 512)
-            : peak / CODE_MAX[dtype];
+            ? Math.max(Math.abs(value) / 8, peak / KV_DTYPES.fp8.code.max / 512)
+            : peak / KV_DTYPES[dtype].code.max;
           const bound = peak < 1e-29 ? peak : step * (0.5 + 1e-4);
           assert(Math.abs(decoded[d]! - value) <= bound, `${value} became ${decoded[d]}`);
           if (Math.abs(value) === peak && peak > 1e-29) {

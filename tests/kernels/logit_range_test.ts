@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { HIGHEST, isOverflow, logitRangeWgsl, LOWEST } from "../../kernels/sampling/logit_range.ts";
-import { partsWords, samplingCalls } from "../../kernels/sampling/sampling.ts";
+import { samplingCalls, segmentsWords } from "../../kernels/sampling/sampling.ts";
 import { SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import type { LogitAdjustment, SampleRequest } from "../../src/core/batch.ts";
 import { MIN_TEMPERATURE } from "../../src/core/sampling_params.ts";
@@ -13,8 +13,8 @@ import { gpuTest, noise, runOn } from "../support/agreement.ts";
 const V = 300;
 const NONE = 0xffffffff;
 const TUNINGS = [
-  { sampleLanes: 8, partLanes: 8, fusedVocabSize: Infinity },
-  { sampleLanes: 8, partLanes: 8, fusedVocabSize: 0 },
+  { sampleLanes: 8, segmentLanes: 8, fusedVocabSize: Infinity },
+  { sampleLanes: 8, segmentLanes: 8, fusedVocabSize: 0 },
 ];
 const GREEDY = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 7, outputIndex: 0 };
 
@@ -53,7 +53,7 @@ async function draw(
   const contents = {
     step: words.slice(),
     logits,
-    parts: new Uint32Array(rows.length * partsWords(V, tuning)),
+    segments: new Uint32Array(rows.length * segmentsWords(V, tuning)),
     sampled: new Uint32Array(rows.length * SAMPLED_WORDS),
   };
   const calls = (b: object) => samplingCalls(V, b as never, tuning);

@@ -1,5 +1,5 @@
 /**
- * `matrix_gemm` through Tint, Dawn's compiler, which alone knows matrix instructions: every type of
+ * `gemm_subgroup_matrix` through Tint, Dawn's compiler, which alone knows matrix instructions: every type of
  * weights, epilogue, tile and kind of unit.
  *
  * Dawn's null backend grants them without any hardware, compiles and runs nothing. So all these tests need
@@ -8,7 +8,7 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { matrixChainsCall } from "../../bench/ceiling_matrix.ts";
-import { matrixGemmCalls } from "../../kernels/matmul/matrix_gemm.ts";
+import { gemmSubgroupMatrixCalls } from "../../kernels/matmul/gemm_subgroup_matrix.ts";
 import { MATRIX_SHAPES, type MatrixTile } from "../../kernels/tuning/matrix_tuning.ts";
 import { GPU_TUNING } from "../../kernels/tuning/tuning.ts";
 import { wgslPreamble } from "../../src/device/capabilities.ts";
@@ -25,7 +25,7 @@ const UNITS = [NVIDIA, AMD, INTEL, APPLE, UNEVEN];
 
 const buffer = { label: "any", bytes: 4 };
 
-/** The distinct texts of `matrix_gemm` and `halve_rows`. */
+/** The distinct texts of `gemm_subgroup_matrix` and `cast_rows_f16`. */
 function kernelTexts(): Set<string> {
   const buffers = { step: buffer, x: buffer, codes: buffer, scales: buffer, w: buffer, y: buffer };
   const product = { label: "any", rows: "tokens", n: 70, k: 104 } as const;
@@ -40,7 +40,9 @@ function kernelTexts(): Set<string> {
       .map((shape) => ({ ...shape, unit, minRows: 17, maxRows: Infinity }))
   );
   return new Set(
-    products.flatMap((product) => matrixGemmCalls(product, buffers, { ...GPU_TUNING, matrixTiles }))
+    products.flatMap((product) =>
+      gemmSubgroupMatrixCalls(product, buffers, { ...GPU_TUNING, matrixTiles })
+    )
       .map(({ source, constants }) => expandWgsl(source, constants)),
   );
 }
@@ -62,7 +64,7 @@ if (Deno.env.has(CHILD)) {
     return (await tint.device.popErrorScope())?.message;
   };
 
-  Deno.test("Tint accepts matrix_gemm for all weights, epilogues, tiles and units", async () => {
+  Deno.test("Tint accepts gemm_subgroup_matrix for all weights, epilogues, tiles and units", async () => {
     const texts = kernelTexts();
     assert(texts.size > 300, `${texts.size} texts`);
     const complaints = new Set<string>();
@@ -88,9 +90,9 @@ if (Deno.env.has(CHILD)) {
 } else {
   const missing = await dawnProvider(ROOT).then(() => undefined, (error: Error) => error.message);
   // deno-lint-ignore no-console -- a skip must say why
-  if (missing !== undefined) console.warn(`skipped: matrix_gemm through Tint: ${missing}`);
+  if (missing !== undefined) console.warn(`skipped: gemm_subgroup_matrix through Tint: ${missing}`);
   Deno.test({
-    name: "Tint accepts matrix_gemm, and refuses it in divergent control flow",
+    name: "Tint accepts gemm_subgroup_matrix, and refuses it in divergent control flow",
     ignore: missing !== undefined,
     fn: async () => {
       const { success, stdout } = await new Deno.Command(Deno.execPath(), {

@@ -84,7 +84,7 @@ Deno.test("matrixTilesOf() serve every number of rows from 17 on once", () => {
   assertEquals(bounds, [16, 64, 64, Infinity]);
 });
 
-Deno.test("tuningFor() has matrix_gemm take over where the device has units, but not deterministically", () => {
+Deno.test("tuningFor() has gemm_subgroup_matrix take over where the device has units, but not deterministically", () => {
   const capabilities = { ...GPU, matrixConfigs: NVIDIA };
   const { matmulTiles, gemmTiles, matrixTiles } = tilesOf(tuningFor(capabilities), "any");
   assertEquals(matmulTiles.at(-1)!.maxRows, 8);
@@ -95,12 +95,12 @@ Deno.test("tuningFor() has matrix_gemm take over where the device has units, but
 });
 
 Deno.test("tuningFor() leaves activations as they are where matrix units multiply them", () => {
-  const isPacked = (
+  const isW8a8 = (
     matrixConfigs: readonly MatrixConfig[],
     options: Pick<TuningOptions, "isDeterministic" | "int8Activations">,
-  ) => tuningFor({ ...GPU, matrixConfigs }, options).packedDot;
-  assertEquals(isPacked([], { int8Activations: "auto" }), true);
-  assertEquals(isPacked(NVIDIA, { int8Activations: "auto" }), false);
-  assertEquals(isPacked(NVIDIA, { int8Activations: "on" }), true);
-  assertEquals(isPacked(NVIDIA, { int8Activations: "auto", isDeterministic: true }), true);
+  ) => tuningFor({ ...GPU, matrixConfigs }, options).usesW8a8;
+  assertEquals(isW8a8([], { int8Activations: "auto" }), true);
+  assertEquals(isW8a8(NVIDIA, { int8Activations: "auto" }), false);
+  assertEquals(isW8a8(NVIDIA, { int8Activations: "on" }), true);
+  assertEquals(isW8a8(NVIDIA, { int8Activations: "auto", isDeterministic: true }), true);
 });

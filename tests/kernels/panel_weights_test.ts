@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { embedTokensCalls } from "../../kernels/weights/embed_tokens.ts";
 import { type Epilogue, matmulCalls } from "../../kernels/matmul/matmul.ts";
-import { packedMatmulCalls } from "../../kernels/matmul/packed_matmul.ts";
+import { w8a8MatmulCalls } from "../../kernels/matmul/w8a8_matmul.ts";
 import {
   PANEL_ROWS,
   panelExtent,
@@ -14,13 +14,13 @@ import { isQuantized } from "../../src/core/weight_format.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { type Contents, gpuTest, noise, runBoth, runOn, worstError } from "../support/agreement.ts";
-import { runPacked } from "../support/packed_fixture.ts";
+import { runW8a8 } from "../support/w8a8_fixture.ts";
 import { packStep } from "../support/step_fixture.ts";
 import { weightFixture } from "../support/weight_fixture.ts";
 
 const PLAIN = ["f32", "f16", "bf16"] as const;
-/** Codes of each width, groups of each size, with minima and without. */
-const QUANTIZED = ["int8g32", "int4g128", "uint8g128", "uint4g32"] as const;
+/** Codes of each width, groups of each size. */
+const QUANTIZED = ["int8g32", "int4g128", "int8g128", "int4g32"] as const;
 const POOL = { blockSize: 8, numBlocks: 31, queryTile: 8 };
 /** Runs of eight fours and of less; outputs that fill no panel, no tile, and several. */
 const SHAPES = [{ n: 5, k: 8 }, { n: 70, k: 40 }, { n: 130, k: 264 }];
@@ -52,7 +52,7 @@ Deno.test("panelExtent() leaves out what has rows of no whole texels, and adds w
   assertEquals(panelExtent("int4g32", 8, 48), undefined);
   assertEquals(panelExtent("int8g32", 8, 64), { width: 40, height: 1 });
   assertEquals(panelExtent("int4g32", 9, 288), { width: 88, height: 2 });
-  assertEquals(panelExtent("uint8g32", 8, 160), { width: 96, height: 1 });
+  assertEquals(panelExtent("int8g32", 8, 320), { width: 176, height: 1 });
   assertEquals(panelExtent("f16", 8, 36), undefined);
   assertEquals(panelExtent("f16", 9, 40), { width: 40, height: 2 });
   assertEquals(panelExtent("f32", 8, 36), { width: 72, height: 1 });
@@ -84,7 +84,7 @@ Deno.test("panelWeights puts the scales of a row after its codes", () => {
 
 for (const dtype of [...PLAIN, ...QUANTIZED]) {
   const isPlain = !isQuantized(dtype);
-  tuningTest(`matmul agrees with the definition from an image: ${dtype}`, async (gpu, tuning) => {
+  tuningTest(`matmul agrees with the definition from a texture: ${dtype}`, async (gpu, tuning) => {
     const epilogues: Epilogue[] = dtype === "f16" ? ["store", "add", "silu"] : ["silu"];
     for (
       const { n, k, epilogue } of (isPlain ? SHAPES : QUANTIZED_SHAPES).flatMap((s) =>
@@ -112,7 +112,7 @@ for (const dtype of [...PLAIN, ...QUANTIZED]) {
     }
   });
 
-  gpuTest(`embed_tokens gives the rows of an image: ${dtype}`, async (gpu) => {
+  gpuTest(`embed_tokens gives the rows of a texture: ${dtype}`, async (gpu) => {
     const [V, E] = [50, isPlain ? 296 : 288];
     const step = packStep([{ start: 0, count: 19 }, { start: 7, count: 1 }], POOL);
     const { actual, expected } = await runBoth(
@@ -130,7 +130,7 @@ for (const dtype of [...PLAIN, ...QUANTIZED]) {
   });
 }
 
-Deno.test("a definition gives the same from an image as from a buffer", async () => {
+Deno.test("a definition gives the same from a texture as from a buffer", async () => {
   for (const dtype of ["f16", ...QUANTIZED] as const) {
     const [n, k] = [21, 288];
     const product = { label: "test", rows: "tokens", n, k, dtype } as const;
@@ -148,24 +148,24 @@ Deno.test("a definition gives the same from an image as from a buffer", async ()
 });
 
 tuningTest(
-  "packed_matmul gives the same bits from an image as from a buffer",
+  "w8a8_matmul gives the same bits from a texture as from a buffer",
   async (gpu, tuning) => {
-    const packed = { ...tuning, packedDot: true };
+    const w8a8 = { ...tuning, usesW8a8: true };
     for (const dtype of ["int8g32", "int4g128"] as const) {
       for (const rows of [1, 3, 9]) {
         const test = { n: 70, k: 288, rows, dtype, epilogue: "silu" } as const;
-        const [fromBuffer, fromImage] = [
-          await runPacked(gpu, packedMatmulCalls, packed, test),
-          await runPacked(gpu, packedMatmulCalls, packed, { ...test, isImage: true }),
+        const [fromBuffer, fromTexture] = [
+          await runW8a8(gpu, w8a8MatmulCalls, w8a8, test),
+          await runW8a8(gpu, w8a8MatmulCalls, w8a8, { ...test, isTexture: true }),
         ];
-        assertEquals(fromImage.actual.u32, fromBuffer.actual.u32, `${dtype}, ${rows} rows`);
-        assertEquals(fromImage.expected.u32, fromBuffer.expected.u32, `${dtype}, definition`);
+        assertEquals(fromTexture.actual.u32, fromBuffer.actual.u32, `${dtype}, ${rows} rows`);
+        assertEquals(fromTexture.expected.u32, fromBuffer.expected.u32, `${dtype}, definition`);
       }
     }
   },
 );
 
-tuningTest("a row's sums from an image have the same bits in any batch", async (gpu, tuning) => {
+tuningTest("a row's sums from a texture have the same bits in any batch", async (gpu, tuning) => {
   const [n, k] = [70, 288];
   const batch = noise(33 * k, 1, 3);
   for (
@@ -173,7 +173,7 @@ tuningTest("a row's sums from an image have the same bits in any batch", async (
       ["f16", "store"],
       ["f16", "silu"],
       ["int8g32", "store"],
-      ["uint4g128", "store"],
+      ["int4g128", "store"],
     ] as const
   ) {
     const product = { label: "test", rows: "tokens", n, k, dtype, epilogue } as const;

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { kvBlockWords, type KvVector, kvWords, loadKv } from "../../kernels/kv/kv_cache.ts";
-import { CODE_MAX } from "../../kernels/kv/kv_codes.ts";
+import { KV_DTYPES } from "../../kernels/kv/dtypes.ts";
 import { ropeStoreKvCall, type RopeStoreShape } from "../../kernels/kv/rope_store_kv.ts";
 import { STEP } from "../../kernels/step.ts";
 import { ropeTable } from "../../models/rope_table.ts";
@@ -22,9 +22,9 @@ function roundingError(dtype: KvCacheDtype, value: number, peak: number): number
   if (dtype === "f16") return 1e-6 + Math.abs(value) * 2 ** -11;
   // Half a step: of three bits of mantissa in fp8, of equal steps up to the peak in the others.
   if (dtype === "fp8") {
-    return 1e-5 * peak + Math.max(Math.abs(value) / 16, peak / CODE_MAX.fp8 / 1024);
+    return 1e-5 * peak + Math.max(Math.abs(value) / 16, peak / KV_DTYPES.fp8.code.max / 1024);
   }
-  return 1e-5 * peak + peak / CODE_MAX[dtype] / 2;
+  return 1e-5 * peak + peak / KV_DTYPES[dtype].code.max / 2;
 }
 
 /** Weights of the norms of queries and of keys, for heads of up to 128. */

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { partsWords, samplingCalls } from "../../kernels/sampling/sampling.ts";
+import { samplingCalls, segmentsWords } from "../../kernels/sampling/sampling.ts";
 import { MAX_LOGPROBS, SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import type { SampleRequest } from "../../src/core/batch.ts";
 import type { Device } from "../../src/device/device.ts";
@@ -10,9 +10,9 @@ import { gpuTest, noise, runBoth } from "../support/agreement.ts";
 
 /** One phase and two, few lanes and many. */
 const TUNINGS = {
-  "one phase, 8 lanes": { sampleLanes: 8, partLanes: 8, fusedVocabSize: Infinity },
-  "two phases, 8 lanes": { sampleLanes: 8, partLanes: 8, fusedVocabSize: 0 },
-  "two phases, 256 lanes": { sampleLanes: 256, partLanes: 64, fusedVocabSize: 0 },
+  "one phase, 8 lanes": { sampleLanes: 8, segmentLanes: 8, fusedVocabSize: Infinity },
+  "two phases, 8 lanes": { sampleLanes: 8, segmentLanes: 8, fusedVocabSize: 0 },
+  "two phases, 256 lanes": { sampleLanes: 256, segmentLanes: 64, fusedVocabSize: 0 },
 } as const;
 type SamplingTuning = (typeof TUNINGS)[keyof typeof TUNINGS];
 const FEW_LANES = TUNINGS["two phases, 8 lanes"];
@@ -77,7 +77,7 @@ async function checkAgreement(
     {
       step: words,
       logits,
-      parts: new Uint32Array(samples.length * partsWords(V, tuning)),
+      segments: new Uint32Array(samples.length * segmentsWords(V, tuning)),
       sampled: new Uint32Array(samples.length * SAMPLED_WORDS),
     },
     (b) => samplingCalls(V, b as never, tuning),
@@ -160,10 +160,13 @@ async function tokensOf(
   const step = await device.createBuffer("step", words.byteLength);
   const rows = await device.createBuffer("logits", logits.byteLength);
   const sampled = await device.createBuffer("sampled", samples.length * SAMPLED_WORDS * 4);
-  const parts = await device.createBuffer("parts", samples.length * partsWords(V, FEW_LANES) * 4);
+  const segments = await device.createBuffer(
+    "segments",
+    samples.length * segmentsWords(V, FEW_LANES) * 4,
+  );
   device.write(step, 0, words.slice());
   device.write(rows, 0, new Uint8Array(logits.buffer));
-  const calls = samplingCalls(V, { step, logits: rows, parts, sampled }, FEW_LANES);
+  const calls = samplingCalls(V, { step, logits: rows, segments, sampled }, FEW_LANES);
   const program = await device.compile(calls);
   await device.run(program, dims, { buffer: sampled, bytes: 4 });
   const out = new Uint32Array((await device.read(sampled, 0, sampled.bytes)).buffer);

@@ -1,8 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
+import { serves } from "../../kernels/tuning/tiles.ts";
 import {
   addsAlike,
-  fits,
   GPU_TUNING,
   SOFTWARE_TUNING,
   type Tuning,
@@ -21,7 +21,7 @@ Deno.test("tuningFor() multiplies int8 activations where that is asked for, or a
   const { capabilities } = new ReferenceDevice();
   const gpu = { ...capabilities, tier: "baseline" as const };
   const packs = (of: Partial<Capabilities>, int8Activations?: "auto" | "on" | "off") =>
-    tuningFor({ ...gpu, ...of }, int8Activations && { int8Activations }).packedDot;
+    tuningFor({ ...gpu, ...of }, int8Activations && { int8Activations }).usesW8a8;
   const can = { hasPackedDot: true };
   assertEquals([packs(can), packs(can, "off"), packs(can, "auto")], [false, false, true]);
   assertEquals([packs({}, "auto"), packs({}, "on")], [false, true]);
@@ -79,9 +79,9 @@ Deno.test("addsAlike() holds deterministic tunings alike that differ in tiles al
   const unlike: Partial<Tuning>[] = [
     ...[{ matmulTiles: lessSlices }, { matmulRun: 1 }, { gemmTiles: GPU_TUNING.gemmTiles }],
     ...[{ splitLen: 128 }, { attendsByWorkgroup: false }, { positionTile: 2 }, { normLanes: 32 }],
-    ...[{ packedDot: true }, { packed: { ...one.packed, slices: 1 } }],
+    ...[{ usesW8a8: true }, { w8a8: { ...one.w8a8, slices: 1 } }],
     ...[{ shuffleLanes: 8 }, { matrixTiles }],
-    ...[{ matmulSubgroups: true }, { isDeterministic: false }, { partLanes: 32 }],
+    ...[{ matmulSubgroups: true }, { isDeterministic: false }, { segmentLanes: 32 }],
   ];
   for (const change of unlike) {
     assert(!addsAlike(one, { ...one, ...change }), JSON.stringify(change));
@@ -93,7 +93,7 @@ Deno.test("addsAlike() holds deterministic tunings alike that differ in tiles al
 for (const [name, tuning] of Object.entries({ SOFTWARE_TUNING, GPU_TUNING })) {
   Deno.test(`${name} has one tile for any number of rows`, () => {
     for (let rows = 1; rows < 100; rows++) {
-      assertEquals(tuning.matmulTiles.filter((tile) => fits(tile, rows)).length, 1);
+      assertEquals(tuning.matmulTiles.filter((tile) => serves(tile, rows)).length, 1);
     }
   });
 

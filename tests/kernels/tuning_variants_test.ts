@@ -1,23 +1,24 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import { gemm, gemmCalls, gemmWorkgroupBytes } from "../../kernels/matmul/gemm.ts";
+import { gemm, gemmCalls } from "../../kernels/matmul/gemm.ts";
 import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
-import { packedGemm } from "../../kernels/matmul/packed_gemm.ts";
-import { packedMatmul } from "../../kernels/matmul/packed_matmul.ts";
+import { w8a8Gemm } from "../../kernels/matmul/w8a8_gemm.ts";
+import { w8a8Matmul } from "../../kernels/matmul/w8a8_matmul.ts";
 import { tilesOf } from "../../kernels/tuning/product_tiles.ts";
 import { quantizeRows } from "../../kernels/matmul/quantize_rows.ts";
-import { partsWords } from "../../kernels/sampling/sampling.ts";
+import { segmentsWords } from "../../kernels/sampling/sampling.ts";
 import { type Tuning, tuningFor } from "../../kernels/tuning/tuning.ts";
 import { tuningDigest } from "../../kernels/tuning/tuning_digest.ts";
 import {
   DEFAULT_VARIANT,
-  partVariants,
   productVariants,
   ROW_CLASSES,
   type RowClass,
+  stageVariants,
   type TuningVariant,
 } from "../../kernels/tuning/tuning_variants.ts";
 import type { Tier } from "../../src/device/capabilities.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
+import { workgroupBytes } from "../support/workgroup_memory.ts";
 
 const { capabilities } = new ReferenceDevice();
 const TIERS: readonly Tier[] = ["software", "baseline", "subgroups"];
@@ -52,10 +53,10 @@ Deno.test("ROW_CLASSES hold every number of rows once", () => {
 for (const tier of TIERS) {
   const tuning = tuningOf(tier);
 
-  Deno.test(`productVariants() and partVariants() have the default first and no name twice: ${tier}`, () => {
+  Deno.test(`productVariants() and stageVariants() have the default first and no name twice: ${tier}`, () => {
     const lists = [
       ...ROW_CLASSES.map((rows) => productVariants(tier, tuning, "o", rows)),
-      ...PARTS.map((part) => partVariants(tier, part)),
+      ...PARTS.map((part) => stageVariants(tier, part)),
     ];
     for (const variants of lists) {
       assertEquals(variants[0]!.name, DEFAULT_VARIANT);
@@ -79,12 +80,12 @@ for (const tier of TIERS) {
     }
   });
 
-  Deno.test(`partVariants() take no more memory than the tuning, and keep the block's shape: ${tier}`, () => {
-    for (const { name, apply } of PARTS.flatMap((part) => partVariants(tier, part))) {
+  Deno.test(`stageVariants() take no more memory than the tuning, and keep the block's shape: ${tier}`, () => {
+    for (const { name, apply } of PARTS.flatMap((part) => stageVariants(tier, part))) {
       const tuned = apply(tuning);
       assert(tuned.splitLen >= tuning.splitLen, name);
       for (const vocabSize of [512, 8192, 49_152, 262_144]) {
-        assert(partsWords(vocabSize, tuned) <= partsWords(vocabSize, tuning), name);
+        assert(segmentsWords(vocabSize, tuned) <= segmentsWords(vocabSize, tuning), name);
       }
       assertEquals(tuned.positionTile, tuning.positionTile, name);
     }
@@ -146,11 +147,10 @@ Deno.test("productVariants() have tiles of gemm that its template can stage and 
         // The sums of a row over all slices meet where its inputs were staged.
         const room = Number(ROWS) * (Number(FOURS) + 1);
         if (Number(SLICES) > 1) assert(Number(LANES) * Number(TILE_M) / 4 <= room, name);
+        // Every GPU worth the name has twice what WebGPU promises.
+        const bytes = workgroupBytes(call);
+        assert(bytes > 0 && bytes <= 32_768, name);
         numTiles++;
-      }
-      // Every GPU worth the name has twice what WebGPU promises.
-      for (const tile of tiles) {
-        assert(gemmWorkgroupBytes(tile, stageF16 ? "f16" : "f32") <= 32_768, name);
       }
     }
   }
@@ -168,7 +168,7 @@ Deno.test("tuningDigest() is another for other tiers, features and tiles, else t
     ["baseline", { ...gpu, matrixTiles: matrixTilesOf({ ...UNIT, type: "f16" }) }],
     ["baseline", { ...gpu, matrixTiles: matrixTilesOf({ ...UNIT, type: "f32" }) }],
     ["baseline", { ...gpu, splitLen: 32 }],
-    ["baseline", { ...gpu, packed: { ...gpu.packed, quantizeLanes: 32 } }],
+    ["baseline", { ...gpu, w8a8: { ...gpu.w8a8, quantizeLanes: 32 } }],
     ["baseline", tuningOf("baseline", true)],
     ["baseline", { ...gpu, gemmTiles: gpu.gemmTiles.map((tile) => ({ ...tile, inputs: 128 })) }],
   ];
@@ -179,7 +179,7 @@ Deno.test("tuningDigest() is another for other tiers, features and tiles, else t
 Deno.test("tuningDigest() is another when a template is", () => {
   const gpu = tuningOf("baseline");
   const digest = tuningDigest("baseline", gpu);
-  for (const kernel of [gemm, packedGemm, packedMatmul, quantizeRows]) {
+  for (const kernel of [gemm, w8a8Gemm, w8a8Matmul, quantizeRows]) {
     const { source } = kernel;
     try {
       Object.assign(kernel, { source: source + "// another" });

@@ -56,6 +56,9 @@ gpuTest("a model whose prompts run on matrix units gives the golden ids", async 
   });
   assert(numCompared > 4 * PROMPTS.length, `${numCompared} ids were compared`);
   for (const label of ["qkv", "o", "gate_up", "down", "head"]) {
-    assert(compiled.has(`${label}: matrix_gemm`) && compiled.has(`${label}: halve_rows`), label);
+    assert(
+      compiled.has(`${label}: gemm_subgroup_matrix`) && compiled.has(`${label}: cast_rows_f16`),
+      label,
+    );
   }
 });

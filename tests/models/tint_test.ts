@@ -69,13 +69,13 @@ function kernelTexts(tint: TintDevice): Map<string, string> {
   const config = loadModelConfig(`${ROOT}models/demo`);
   const family = modelFamily(config.modelType);
   const buffer = { label: "any", bytes: 4 };
-  const image = { ...buffer, isImage: true };
+  const texture = { ...buffer, isTexture: true };
   const activations = new Proxy({}, { get: () => buffer }) as Activations;
   const seen = new Set<string>();
   const texts = new Map<string, string>();
   for (const tuning of tunings(tint)) {
     for (const dtype of WEIGHT_DTYPES) {
-      const held = tuning.panelsWeights && !isQuantized(dtype) ? [buffer, image] : [buffer];
+      const held = tuning.usesWeightTextures && !isQuantized(dtype) ? [buffer, texture] : [buffer];
       for (
         const [kvDtype, matrix] of KV_CACHE_DTYPES.flatMap((kv) =>
           held.map((m) => [kv, m] as const)

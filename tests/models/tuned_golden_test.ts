@@ -1,9 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { type Tuning, tuningFor } from "../../kernels/tuning/tuning.ts";
 import {
-  partVariants,
   productVariants,
   ROW_CLASSES,
+  stageVariants,
   type TuningVariant,
 } from "../../kernels/tuning/tuning_variants.ts";
 import type { Tier } from "../../src/device/capabilities.ts";
@@ -33,7 +33,7 @@ function* tunings(tier: Tier, device: Device): Generator<readonly [string, Tunin
       ROW_CLASSES.map((rows) => productVariants(tier, tuning, label, rows))
     ),
     // Those of attention and sampling know nothing of subgroups: once for both kinds of GPU.
-    ...tier === "subgroups" ? [] : PARTS.map((part) => partVariants(tier, part)),
+    ...tier === "subgroups" ? [] : PARTS.map((part) => stageVariants(tier, part)),
   ];
   const most = Math.max(...lists.map((variants) => variants.length));
   for (let i = 1; i < most; i++) {

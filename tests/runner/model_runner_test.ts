@@ -4,7 +4,7 @@ import type { Device } from "../../src/device/device.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { buildRunner, forwardGraph } from "../../src/runner/build_runner.ts";
 import { ModelRunner } from "../../src/runner/model_runner.ts";
-import { ownTuning } from "../../src/runner/own_tuning.ts";
+import { defaultTuning } from "../../src/runner/default_tuning.ts";
 import { allocateMemory, stepLimits } from "../../src/runner/runner_memory.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";
 import { withProperties } from "../support/acting_device.ts";
@@ -54,7 +54,7 @@ async function runBothWays(device: Device, maxSplits: number) {
     },
   });
   const inputs = await demoInputs(counting, { numBlocksOverride: 64 });
-  const tuning = ownTuning(counting, inputs.engine);
+  const tuning = defaultTuning(counting, inputs.engine);
   const memory = await allocateMemory(inputs);
   const whole = await buildRunner(inputs, { memory });
   const narrow = await ModelRunner.create({
@@ -81,11 +81,11 @@ async function runBothWays(device: Device, maxSplits: number) {
     return { results, count: runs.length, numSubmitted, numForeseen };
   };
   // First, while the block that is copied to holds nothing yet.
-  const inRounds = await countOf(narrow);
-  return { narrow: inRounds, whole: await countOf(whole) };
+  const inSubBatches = await countOf(narrow);
+  return { narrow: inSubBatches, whole: await countOf(whole) };
 }
 
-async function checkRounds(device: Device): Promise<void> {
+async function checkSubBatches(device: Device): Promise<void> {
   const { whole, narrow } = await runBothWays(device, 5);
   assertEquals([whole.count, narrow.count], [1, 3]);
   assertEquals([whole.numSubmitted, narrow.numSubmitted], [1, 1]);
@@ -99,8 +99,11 @@ async function checkRounds(device: Device): Promise<void> {
   assert(new Set(logprobs).size === 5 && !logprobs.includes(undefined));
 }
 
-gpuTest("ModelRunner.run() gives the same bits in one round and in several on WebGPU", checkRounds);
+gpuTest(
+  "ModelRunner.run() gives the same bits in one batch and in several sub-batches on WebGPU",
+  checkSubBatches,
+);
 
-Deno.test("ModelRunner.run() gives the same bits in one round and in several on the CPU", async () => {
-  await checkRounds(new ReferenceDevice());
+Deno.test("ModelRunner.run() gives the same bits in one batch and in several sub-batches on the CPU", async () => {
+  await checkSubBatches(new ReferenceDevice());
 });

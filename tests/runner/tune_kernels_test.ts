@@ -67,15 +67,15 @@ Deno.test("tuneKernels() gives a product the tile that was fastest for its rows,
 Deno.test("tuneKernels() gives a product of int8 activations a tile for these, where they are on", async () => {
   const quantization = { method: "int8", groupSize: 32 } as const;
   const cost = costs(({ label, kernelName, constants }) =>
-    label === "down" && kernelName === "packed_gemm" && constants.COLUMNS === 64 &&
+    label === "down" && kernelName === "w8a8_gemm" && constants.COLUMNS === 64 &&
     constants.ROWS === 64
   );
   const on = await tune(cost, {}, { quantization, int8Activations: "on" });
-  const { productTiles, ...rest } = on.tuning.packed;
-  assertEquals({ ...on.tuning, packed: rest }, { ...on.usual, packedDot: true });
+  const { productTiles, ...rest } = on.tuning.w8a8;
+  assertEquals({ ...on.tuning, w8a8: rest }, { ...on.usual, usesW8a8: true });
   assertEquals(Object.keys(productTiles!), ["down"]);
   const { tiles, gemmTiles } = productTiles!.down!;
-  assertEquals(tiles, on.usual.packed.tiles);
+  assertEquals(tiles, on.usual.w8a8.tiles);
   assertEquals(gemmTiles.map(({ minRows, columns }) => [minRows, columns]), [[9, 32], [17, 32], [
     65,
     64,

@@ -79,11 +79,11 @@ for (const method of ["int8", "int4"] as const) {
       const widened = Float32Array.from(B, (value) => bf16(value));
       assertEquals(weight("ab").dtype, dtype);
       assertEquals(
-        [...weightValues(weight("ab").parts[0]!.buffer as HostBuffer, dtype, 8, 36)],
+        [...weightValues(weight("ab").shards[0]!.buffer as HostBuffer, dtype, 8, 36)],
         [A, widened].flatMap((values) => [...quantizedAlone(values, 36, quantization)]),
       );
       assertEquals(weight("norm").dtype, "f32");
-      assertEquals((weight("norm").parts[0]!.buffer as HostBuffer).f32, NORM);
+      assertEquals((weight("norm").shards[0]!.buffer as HostBuffer).f32, NORM);
       assertEquals([bytes, numParameters], [matrixBytes(dtype, 8, 36) + 4 * 36, 9 * 36]);
     });
   }
@@ -107,7 +107,7 @@ Deno.test("uploadWeights() quantizes a matrix of several pieces as if it were on
     onProgress: (share) => shares.push(share),
   });
   const { codes, scales } = packRows(quantize(values, columns, quantization), columns, "int8g32");
-  const { u32 } = weight("w").parts[0]!.buffer as HostBuffer;
+  const { u32 } = weight("w").shards[0]!.buffer as HostBuffer;
   const isWhole = codes.every((word, i) => word === u32[i]) &&
     scales.every((word, i) => word === u32[codes.length + i]);
   assert(isWhole, "pieces differ from the whole");
@@ -166,13 +166,13 @@ Deno.test("uploadWeights() names the weight that is no finite number, whatever b
   }
 });
 
-/** The rows of a weight's parts one below the other, decoded. */
+/** The rows of a weight's shards one below the other, decoded. */
 function rowsOf(
-  { parts, dtype }: DeviceWeight,
+  { shards, dtype }: DeviceWeight,
   rowsPerOutput: number,
   columns: number,
 ): number[][] {
-  return parts.flatMap(({ buffer, begin, end }) => {
+  return shards.flatMap(({ buffer, begin, end }) => {
     const numRows = (end - begin) * rowsPerOutput;
     const values = weightValues(buffer as HostBuffer, dtype, numRows, columns);
     return Array.from({ length: numRows }, (_, row) => [
@@ -210,7 +210,7 @@ for (const [name, tensors] of Object.entries({ MIXED, ALIKE, HALVES })) {
         const shares: number[] = [];
         const onProgress = (share: number) => shares.push(share);
         const cut = await upload(tensors, specs, { ...options, onProgress }, { device });
-        assert(cut.weight("w").parts.length > 1, "nothing was cut");
+        assert(cut.weight("w").shards.length > 1, "nothing was cut");
         assertEquals(rowsOf(cut.weight("w"), 1, COLUMNS), expected);
         assertEquals([cut.bytes, cut.numParameters], [whole.bytes, whole.numParameters]);
         assertEquals(shares.at(-1), 1);
@@ -229,7 +229,7 @@ for (const quantization of FORMATS as readonly (Quantization | undefined)[]) {
     const bytes = matrixBytes(whole.weight("w").dtype, 2 * 3, COLUMNS);
     const device = new BoundedDevice(new ReferenceDevice(), Math.ceil(bytes / 16) * 16);
     const cut = await upload(ALIKE, specs, options, { device, isPaired: true });
-    assertEquals(cut.weight("w").parts.map(({ begin, end }) => [begin, end]), [[0, 2], [2, 4]]);
+    assertEquals(cut.weight("w").shards.map(({ begin, end }) => [begin, end]), [[0, 2], [2, 4]]);
     const order = [0, 1, 4, 5, 2, 3, 6, 7];
     assertEquals(rowsOf(cut.weight("w"), 2, COLUMNS), order.map((row) => expected[row]!));
   });

@@ -26,7 +26,7 @@ Deno.test("weightShape() counts rows of stacked tensors, and pairs those that be
   assertEquals(weightShape(norm), { name: "norm", numOutputs: 1, rowsPerOutput: 1, columns: 36 });
 });
 
-Deno.test("cutOutputs() covers every output once, in as few parts as the limit allows", () => {
+Deno.test("cutOutputs() covers every output once, in as few shards as the limit allows", () => {
   fc.assert(
     fc.property(
       fc.constantFrom(...WEIGHT_DTYPES),
@@ -39,19 +39,19 @@ Deno.test("cutOutputs() covers every output once, in as few parts as the limit a
         const shape = { name: "w", numOutputs, rowsPerOutput, columns };
         const bytesOf = (count: number) => matrixBytes(dtype, count * rowsPerOutput, columns);
         const maxBytes = bytesOf(1) + 16 + room;
-        const parts = cutOutputs(shape, dtype, maxBytes);
-        assertEquals(parts[0]!.begin, 0);
-        assertEquals(parts.at(-1)!.end, numOutputs);
-        parts.forEach(({ begin, end }, i) => {
+        const shards = cutOutputs(shape, dtype, maxBytes);
+        assertEquals(shards[0]!.begin, 0);
+        assertEquals(shards.at(-1)!.end, numOutputs);
+        shards.forEach(({ begin, end }, i) => {
           assert(begin < end, "an empty part");
-          if (i > 0) assertEquals(begin, parts[i - 1]!.end);
+          if (i > 0) assertEquals(begin, shards[i - 1]!.end);
           assert(Math.ceil(bytesOf(end - begin) / 16) * 16 <= maxBytes, "cannot be bound");
         });
         const usable = Math.floor(maxBytes / 16) * 16;
         const most = Math.floor(usable / bytesOf(1));
-        assertEquals(parts.length, Math.ceil(numOutputs / most));
-        const sizes = parts.slice(0, -1).map(({ begin, end }) => end - begin);
-        assert(sizes.every((size) => size === sizes[0]), "parts of one size share their kernels");
+        assertEquals(shards.length, Math.ceil(numOutputs / most));
+        const sizes = shards.slice(0, -1).map(({ begin, end }) => end - begin);
+        assert(sizes.every((size) => size === sizes[0]), "shards of one size share their kernels");
       },
     ),
     { seed: 11, numRuns: 500 },
@@ -78,12 +78,12 @@ Deno.test("createWeight() names each part by its outputs and counts all of their
   const device = new BoundedDevice(new ReferenceDevice(), 200);
   const weight = await createWeight(device, spec, "f16");
   assertEquals(
-    weight.parts.map(({ buffer, begin, end }) => [buffer.label, buffer.bytes, begin, end]),
+    weight.shards.map(({ buffer, begin, end }) => [buffer.label, buffer.bytes, begin, end]),
     [["gate_up [0, 5)", 160, 0, 5], ["gate_up [5, 10)", 160, 5, 10]],
   );
   assertEquals(weightBytes(weight), 320);
   const whole = await createWeight(new ReferenceDevice(), spec, "f16");
-  assertEquals(whole.parts.map(({ buffer }) => buffer.label), ["gate_up"]);
+  assertEquals(whole.shards.map(({ buffer }) => buffer.label), ["gate_up"]);
 });
 
 Deno.test("createWeight() keeps no part where the device has no room for all", async () => {

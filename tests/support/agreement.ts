@@ -42,8 +42,8 @@ export function gpuTest(name: string, run: (device: WebGpuDevice) => Promise<voi
 
 type Elements = Float32Array | Uint32Array | Uint16Array;
 
-/** A matrix that is put on the device as an image in panels. */
-export interface PanelledMatrix {
+/** A matrix that is put on the device as a texture in panels. */
+export interface TextureMatrix {
   readonly values: Elements;
   readonly dtype: WeightDtype;
   readonly rows: number;
@@ -51,7 +51,7 @@ export interface PanelledMatrix {
 }
 
 /** Buffers by binding name, given as the bytes they start with. */
-export type Contents = Readonly<Record<string, Elements | PanelledMatrix>>;
+export type Contents = Readonly<Record<string, Elements | TextureMatrix>>;
 
 /**
  * Runs the calls on `device` and on the reference device over equal contents, and returns the buffer
@@ -82,7 +82,7 @@ export async function runOn<Dims>(
   const buffers: Record<string, DeviceBuffer> = {};
   for (const [name, data] of Object.entries(contents)) {
     buffers[name] = "dtype" in data
-      ? await panelledOn(device, name, data)
+      ? await textureOn(device, name, data)
       : await bufferOn(device, name, data);
   }
   const program = await device.compile(calls(buffers));
@@ -102,14 +102,14 @@ async function bufferOn(device: Device, name: string, data: Elements): Promise<D
   return buffer;
 }
 
-async function panelledOn(
+async function textureOn(
   device: Device,
   name: string,
-  matrix: PanelledMatrix,
+  matrix: TextureMatrix,
 ): Promise<DeviceBuffer> {
   const w = await bufferOn(device, name, matrix.values);
   const { width, height } = panelExtent(matrix.dtype, matrix.rows, matrix.columns)!;
-  const out = await device.createImage(name, width, height);
+  const out = await device.createTexture(name, width, height);
   const program = await device.compile([panelWeightsCall(matrix, { w, out })]);
   await device.run(program, undefined, { buffer: w, bytes: 4 });
   device.destroyBuffer(w);

@@ -1,5 +1,5 @@
 import { assert } from "@std/assert";
-import { matrixGemm } from "../../kernels/matmul/matrix_gemm.ts";
+import { gemmSubgroupMatrix } from "../../kernels/matmul/gemm_subgroup_matrix.ts";
 import type { KernelCall } from "../../src/device/kernel.ts";
 
 /**
@@ -47,10 +47,10 @@ fn store_sums(at: u32, elements: Sums, pitch: u32) {
 `;
 
 const source = REPLACED.reduce((text, [pattern, replacement]) => {
-  assert(text.search(pattern) >= 0, `${pattern} is not in matrix_gemm.wgsl`);
+  assert(text.search(pattern) >= 0, `${pattern} is not in gemm_subgroup_matrix.wgsl`);
   return text.replace(pattern, () => replacement);
-}, matrixGemm.source) + EMULATION;
-assert(!/subgroup_|subgroupMatrix/.test(source));
+}, gemmSubgroupMatrix.source) + EMULATION;
+assert(!/subgroup_|subgroupMatrix/.test(source.replaceAll(gemmSubgroupMatrix.name, "")));
 
 /**
  * Calls that run on any device with f16 in place of those that need matrix units; others as they are.
@@ -61,7 +61,7 @@ export function emulateMatrices<Dims>(
   subgroupSize: number,
 ): KernelCall<Dims>[] {
   return calls.map((call) => {
-    if (call.kernelName !== matrixGemm.name) return call;
+    if (call.kernelName !== gemmSubgroupMatrix.name) return call;
     return { ...call, source, constants: { ...call.constants, SUBGROUP: subgroupSize } };
   });
 }

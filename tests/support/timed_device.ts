@@ -51,7 +51,7 @@ export class TimedDevice implements Device {
     return Promise.resolve(new HostBuffer(label, bytes));
   }
 
-  createImage(label: string, width: number, height: number): Promise<DeviceBuffer> {
+  createTexture(label: string, width: number, height: number): Promise<DeviceBuffer> {
     return Promise.resolve(new HostBuffer(label, 16 * width * height, true));
   }
 

@@ -15,7 +15,7 @@ export const WEIGHT_DTYPES: readonly WeightDtype[] = [
   "f16",
   "bf16",
   ...([8, 4] as const).flatMap((bits) =>
-    ([32, 128] as const).flatMap((size) => [`int${bits}g${size}`, `uint${bits}g${size}`] as const)
+    ([32, 128] as const).map((size) => `int${bits}g${size}` as const)
   ),
 ];
 
@@ -37,17 +37,15 @@ function quantizedFixture(
   rows: number,
   columns: number,
 ): Uint32Array {
-  const { bits, groupSize, hasMinimum } = quantizedFormat(dtype);
+  const { bits, groupSize } = quantizedFormat(dtype);
   const numGroups = rows * Math.ceil(columns / groupSize);
-  // Signed codes reach half as far; with a minimum, each of the two is at most one half.
-  const reach = hasMinimum ? 2 ** (bits + 1) : 2 ** (bits - 1);
+  const reach = 2 ** (bits - 1);
   const codes = Uint8Array.from(
     noise(rows * columns, 2),
     (value) => Math.floor((value + 1) / 2 * 2 ** bits),
   );
   const scales = new Float16Array(noise(numGroups, 3, 1 / reach));
-  const minima = new Float16Array(noise(numGroups, 4, 0.5));
-  const packed = packRows({ codes, scales, ...(hasMinimum ? { minima } : {}) }, columns, dtype);
+  const packed = packRows({ codes, scales }, columns, dtype);
   const words = new Uint32Array(packed.codes.length + packed.scales.length);
   words.set(packed.codes);
   words.set(packed.scales, packed.codes.length);

@@ -1,0 +1,14 @@
+// Who a lane is, and where the sums of lanes that share a tile meet: LANES tiles of SLICES lanes each.
+struct Invocation {
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) index: u32,
+//# if SUBGROUPS
+  @builtin(subgroup_invocation_id) subgroup_lane: u32,
+//# end
+}
+
+//# if SLICES > 1 && !SUBGROUPS
+var<workgroup> partial: array<f32, ${LANES * SLICES * TILE_R * W}>;
+//# end
+

@@ -1,0 +1,51 @@
+// Shared by the kernels that scan segments: what one lane can say about one of them.
+// With REPORT, the sum of exp() is that of the logits as they are; else of the draw's.
+
+/// Writes what a draw, or a report, needs to know of segment `segment` of row `r`.
+fn put_segment(r: u32, segment: u32, sample: u32) {
+  let row = r * V;
+  let first = first_token(segment);
+  let end = end_token(segment);
+  var best = Best(LOWEST, NO_TOKEN);
+  var has_overflow = false;
+  for (var t = first; t < end; t += SEGMENT_LANES) {
+    let logit = logits[row + t];
+    has_overflow = has_overflow || is_overflow(bitcast<u32>(logit));
+    if (logit > best.value) { best = Best(logit, t); }
+  }
+  if (has_overflow) { best = Best(HIGHEST, NO_TOKEN); }
+  let out = r * SEGMENT_PLANES * M + segment;
+  segments[out + SEGMENT_MAX * M] = bitcast<u32>(best.value);
+  segments[out + SEGMENT_TOKEN * M] = best.token;
+
+  //# if REPORT
+  segments[out + SEGMENT_WEIGHT * M] = bitcast<u32>(weigh(row, first, end, best.value, 1.0));
+  //# else
+  let temperature = bitcast<f32>(step[sample + SAMPLE_TEMPERATURE]);
+  if (!(temperature > 0.0) || !is_whole(sample)) { return; }
+  if (best.token == NO_TOKEN) {
+    segments[out + SEGMENT_SCORE * M] = bitcast<u32>(LOWEST);
+    segments[out + SEGMENT_WEIGHT * M] = 0u;
+    return;
+  }
+  var highest = Best(LOWEST, NO_TOKEN);
+  for (var t = first; t < end; t += SEGMENT_LANES) {
+    let score = (logits[row + t] - best.value) / temperature + gumbel(sample, t);
+    if (score > highest.value) { highest = Best(score, t); }
+  }
+  segments[out + SEGMENT_TOKEN * M] = highest.token;
+  segments[out + SEGMENT_SCORE * M] = bitcast<u32>(highest.value);
+  if (bitcast<f32>(step[sample + SAMPLE_TOP_P]) < 1.0) {
+    let weight = weigh(row, first, end, best.value, 1.0 / temperature);
+    segments[out + SEGMENT_WEIGHT * M] = bitcast<u32>(weight);
+  }
+  //# end
+}
+
+fn weigh(row: u32, first: u32, end: u32, max_logit: f32, inverse_t: f32) -> f32 {
+  var weight = 0.0;
+  for (var t = first; t < end; t += SEGMENT_LANES) {
+    weight += exp((logits[row + t] - max_logit) * inverse_t);
+  }
+  return weight;
+}

@@ -1,0 +1,109 @@
+import { bitsToF32, f32ToBits } from "../../src/device/half.ts";
+import {
+  type DeviceBuffer,
+  type Kernel,
+  type KernelCall,
+  kernelCall,
+} from "../../src/device/kernel.ts";
+import segmentSummary from "./_segment_summary.wgsl" with { type: "text" };
+import { gumbel } from "./random_draw.ts";
+import source from "./sample_segments.wgsl" with { type: "text" };
+import { HIGHEST, isOverflow, LOWEST } from "./logit_range.ts";
+import {
+  NO_TOKEN,
+  SEGMENT_PLANE,
+  SEGMENT_PLANES,
+  type Segments,
+  segmentsWgsl,
+  tokensOf,
+} from "./segments.ts";
+import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims } from "../step.ts";
+
+type Shape = Segments & Readonly<{ REPORT: boolean }>;
+
+/** Sums up each segment of each row of `logits` f32 [R, V] in `segments` u32 [R, SEGMENT_PLANES, M]. */
+export const sampleSegments: Kernel<Shape> = {
+  name: "sample_segments",
+  source: segmentsWgsl + segmentSummary + source,
+  bindings: [
+    { name: "step", access: "read" },
+    { name: "logits", access: "read" },
+    { name: "segments", access: "read_write" },
+  ],
+  reference({ step, logits, segments }, shape) {
+    const { V, M, REPORT } = shape;
+    const words = step!.u32;
+    for (let r = 0; r < words[STEP.numSamples]!; r++) {
+      const sample = words.subarray(words[STEP.samples]! + r * SAMPLE_WORDS);
+      if (REPORT && sample[SAMPLE.numLogprobs] === 0) continue;
+      const row = logits!.f32.subarray(r * V, (r + 1) * V);
+      for (let s = 0; s < M; s++) {
+        const out = r * SEGMENT_PLANES * M + s;
+        const put = (plane: keyof typeof SEGMENT_PLANE, word: number) =>
+          segments!.u32[out + SEGMENT_PLANE[plane] * M] = word;
+        sumUp(row, sample, tokensOf(s, shape), REPORT, put);
+      }
+    }
+  },
+};
+
+function sumUp(
+  row: Float32Array,
+  sample: Uint32Array,
+  tokens: readonly number[],
+  isReport: boolean,
+  put: (plane: keyof typeof SEGMENT_PLANE, word: number) => void,
+): void {
+  const hasOverflow = tokens.some((token) => isOverflow(row[token]!));
+  const largest = hasOverflow
+    ? { token: NO_TOKEN, value: HIGHEST }
+    : best(tokens, (token) => row[token]!);
+  put("max", f32ToBits(largest.value));
+  put("token", largest.token);
+  const weigh = (temperature: number) =>
+    tokens.reduce((sum, t) => sum + Math.exp((row[t]! - largest.value) / temperature), 0);
+  const temperature = bitsToF32(sample[SAMPLE.temperature]!);
+  if (isReport) return void put("weight", f32ToBits(weigh(1)));
+  if (temperature <= 0 || !isWhole(sample, row.length)) return;
+  if (largest.token === NO_TOKEN) {
+    put("score", f32ToBits(LOWEST));
+    return void put("weight", 0);
+  }
+  const score = (t: number) => (row[t]! - largest.value) / temperature + gumbel(sample, t);
+  const highest = best(tokens, score);
+  put("token", highest.token);
+  put("score", f32ToBits(highest.value));
+  if (bitsToF32(sample[SAMPLE.topP]!) < 1) put("weight", f32ToBits(weigh(temperature)));
+}
+
+/** Whether a draw passes over the whole vocabulary: no filter but perhaps the nucleus. */
+function isWhole(sample: Uint32Array, vocabSize: number): boolean {
+  const topK = sample[SAMPLE.topK]!;
+  return (topK === 0 || topK >= vocabSize) && bitsToF32(sample[SAMPLE.minP]!) <= 0;
+}
+
+function best(tokens: readonly number[], value: (token: number) => number) {
+  let best = { token: NO_TOKEN, value: LOWEST };
+  for (const token of tokens) {
+    if (value(token) > best.value) best = { token, value: value(token) };
+  }
+  return best;
+}
+
+/** Sums up the rows of a step, or with `REPORT` only those whose log-probabilities are asked for. */
+export function sampleSegmentsCall(
+  shape: Shape,
+  buffers: Readonly<Record<"step" | "logits" | "segments", DeviceBuffer>>,
+): KernelCall<StepDims> {
+  const { M, SEGMENT_LANES, REPORT } = shape;
+  return kernelCall(sampleSegments, {
+    label: REPORT ? "sample_segments, report" : "sample_segments",
+    constants: shape,
+    buffers,
+    workgroups: ({ numSamples, numReports }) => [
+      M / SEGMENT_LANES,
+      REPORT && numReports === 0 ? 0 : numSamples,
+      1,
+    ],
+  });
+}

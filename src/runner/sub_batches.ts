@@ -1,0 +1,50 @@
+import { ceilDiv } from "../base/math.ts";
+import type { Batch, ScheduledChunk } from "../core/batch.ts";
+import type { StepLimits } from "./step_limits.ts";
+
+/** Whether a chunk is one token, whose attention is a decode's: by splits of its context. */
+export function isDecode({ tokens }: ScheduledChunk): boolean {
+  return tokens.length === 1;
+}
+
+/** Splits that a chunk's context takes in a step, or `numTokens` further on; 0 unless it is a decode. */
+export function splitsOf(
+  chunk: ScheduledChunk,
+  { splitLen }: Pick<StepLimits, "splitLen">,
+  numTokens = 0,
+): number {
+  return isDecode(chunk) ? ceilDiv(chunk.start + 1 + numTokens, splitLen) : 0;
+}
+
+/**
+ * Cuts a batch into sub-batches whose decodes have at most `maxSplits` splits each, in the order of its
+ * chunks; the batch itself where it has no more. Sub-batches run one after the other: no chunk reads what
+ * another chunk of its batch writes, and the block copies run with the first.
+ *
+ * A split is a fixed number of positions, so that cutting changes no sequence's numbers. A pool's
+ * positions alone do not bound a step's splits: sequences that share blocks count them once each.
+ */
+export function subBatches(
+  batch: Batch,
+  limits: Pick<StepLimits, "splitLen" | "maxSplits">,
+): readonly Batch[] {
+  const splits = batch.chunks.map((chunk) => splitsOf(chunk, limits));
+  if (splits.reduce((sum, count) => sum + count, 0) <= limits.maxSplits) return [batch];
+  const groups: ScheduledChunk[][] = [[]];
+  let numSplits = 0;
+  batch.chunks.forEach((chunk, i) => {
+    numSplits += splits[i]!;
+    if (numSplits > limits.maxSplits) {
+      groups.push([]);
+      numSplits = splits[i]!;
+    }
+    groups.at(-1)!.push(chunk);
+  });
+  const { copies, ...rest } = batch;
+  return groups.map((chunks, i) => ({
+    ...rest,
+    ...(i === 0 && copies !== undefined ? { copies } : {}),
+    chunks,
+    numTokens: chunks.reduce((sum, { tokens }) => sum + tokens.length, 0),
+  }));
+}
