@@ -81,7 +81,7 @@ export interface Tuning extends ProductTiles {
   readonly positionTile: number;
   /**
    * Whether a row's numbers have the same bits alone and in any batch, as a decode and in any chunk.
-   * What chooses other shapes by measuring must then keep to those that {@link addsAlike}.
+   * Nothing is then chosen by measuring, since times would decide about the order of additions.
    */
   readonly isDeterministic: boolean;
 }
@@ -184,11 +184,12 @@ export const GPU_TUNING: Tuning = {
   isDeterministic: false,
 };
 
-/** What the user decides of a tuning. */
+/** The user's options of a tuning. */
 export interface TuningOptions {
   /**
-   * Leaves out what adds up in an order that depends on the step: `gemm`, matrix units, sums over subgroups whose size
-   * the driver chooses for each kernel, and attention of its own for chunks on GPUs. Prompts take longer.
+   * Leaves out every kernel whose order of additions depends on the step: `gemm`, subgroup matrices, sums
+   * over subgroups whose size the driver chooses per kernel, and the GPUs' own attention for chunks. Prompts
+   * take longer.
    */
   readonly isDeterministic?: boolean;
   /** Default: "off". */
@@ -226,7 +227,7 @@ export function tuningFor(
   };
 }
 
-/** Lanes that are in one subgroup whatever size the driver chooses; more than 32 are of no use. */
+/** Lanes that every subgroup size of the driver holds, at most 32: more gain nothing. */
 function shuffleLanesOf(subgroupMinSize: number): number {
   return Math.min(32, 2 ** Math.floor(Math.log2(Math.max(1, subgroupMinSize))));
 }
@@ -234,30 +235,6 @@ function shuffleLanesOf(subgroupMinSize: number): number {
 /** Lone lanes only pass inputs on through subgroups; several add up through them. */
 function addsOverSubgroups({ matmulTiles, matmulSubgroups }: Tuning): boolean {
   return matmulSubgroups && matmulTiles.some(({ slices }) => slices > 1);
-}
-
-/**
- * Whether two deterministic tunings add in the same order, so that every number of a step has the same
- * bits under both: what autotuning may choose among where answers must not depend on its timings. Free
- * are rows, outputs and lanes of matmul's tiles (lanes not where these add up through subgroups), and
- * attention's rows per tile and splits per workgroup.
- */
-export function addsAlike(a: Tuning, b: Tuning): boolean {
-  return a.isDeterministic && b.isDeterministic && orderOfAdditions(a) === orderOfAdditions(b);
-}
-
-function orderOfAdditions(tuning: Tuning): string {
-  const { matmulTiles, matmulRun, normLanes, sampleLanes, segmentLanes } = tuning;
-  const { fusedVocabSize, splitLen, attendsByWorkgroup, shuffleLanes, positionTile } = tuning;
-  const { usesW8a8, w8a8 } = tuning;
-  const isShared = addsOverSubgroups(tuning);
-  const lanes = matmulTiles.map((tile) => tile.slices * (isShared ? tile.lanes : 1));
-  return JSON.stringify([
-    ...[isShared, [...new Set(lanes)], matmulRun, normLanes],
-    ...[tuning.gemmTiles.length > 0, tuning.matrixTiles.length > 0],
-    ...[sampleLanes, segmentLanes, fusedVocabSize, splitLen, attendsByWorkgroup, shuffleLanes],
-    ...[positionTile, usesW8a8, w8a8.slices],
-  ]);
 }
 
 /** Most workgroups along one axis that every adapter allows. */
