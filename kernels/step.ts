@@ -101,7 +101,7 @@ export const MAX_LOGPROBS = 20;
 export const SAMPLED = { token: 0, logprob: 1, top: 2 } as const;
 export const SAMPLED_WORDS = SAMPLED.top + 2 * MAX_LOGPROBS;
 
-/** How large a step is: decides the workgroups of every call. */
+/** The dimensions of a step, from which the workgroups of every call follow. */
 export interface StepDims {
   readonly numTokens: number;
   readonly numDecodes: number;
@@ -114,7 +114,7 @@ export interface StepDims {
   readonly numAdjusts: number;
   readonly maxAdjustEntries: number;
   readonly numBitmasks: number;
-  /** Splits of the decodes' contexts, together, and as many as these have one token further. */
+  /** Splits of all decodes' contexts together, now and with one more token each. */
   readonly numSplits: number;
   readonly numNextSplits: number;
 }

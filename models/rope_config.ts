@@ -89,7 +89,7 @@ function isEmpty(object: object): boolean {
   return Object.keys(object).length === 0;
 }
 
-/** What is said without a type: nothing tells what it means. */
+/** The warning about settings without a type. */
 function warnOfNoType(
   type: unknown,
   rope: Readonly<Record<string, unknown>>,

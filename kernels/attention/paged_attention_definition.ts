@@ -37,7 +37,7 @@ export const PREFILL_BINDINGS = [
 /**
  * Attention of decodes, one partial result per split of `SPLIT_LEN` positions: `partials` f32 [M, D] and
  * `stats` f32 [M, 2] of each sequence and head in turn, where M is what the sequence's context has of
- * splits. So their size follows from the step's splits, however ragged its contexts.
+ * splits. So their size follows from the step's number of splits, also where contexts are ragged.
  */
 export function attendDecodes(
   { step, qkv, kv, partials, stats }: Buffers,

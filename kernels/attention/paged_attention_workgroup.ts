@@ -38,7 +38,7 @@ type PrefillShape =
   & KvConstants
   & Readonly<{ H: number; SPLIT_LEN: number; ROW_GROUPS: number; ROW_LANES: number }>;
 
-/** Attention of decodes, the query heads of one KV head together, as GPUs like it. */
+/** Attention of decodes by a workgroup per split, for several query heads of one KV head at once. */
 export const pagedAttentionDecodeWorkgroup: Kernel<SplitShape> = {
   name: "paged_attention_decode_workgroup",
   source: stepWgsl + kvLoadWgsl + attendMemory + decodeSource.replace("${attend}", () => attend),
@@ -77,7 +77,7 @@ export const pagedAttentionPrefillSplitsWorkgroup: Kernel<
 
 /** Lanes of each workgroup; a power of two, and at least `D / 4`. */
 const LANES = 128;
-/** What WebGPU promises of shared memory, bytes. */
+/** Workgroup memory that every WebGPU device has, bytes. */
 const MAX_SHARED_BYTES = 16_384;
 /** Queries whose sums a lane keeps in registers. */
 const MAX_QUERIES = 8;

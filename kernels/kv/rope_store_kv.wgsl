@@ -4,7 +4,7 @@
 //   (a, b) at dims (i, i + D/2) becomes (a cos - b sin, b cos + a sin), angle = position * frequency_i
 //
 // Where an element of K or V is not a finite number in KV_DTYPE, K's is stored as NaN (0x7fff in f16 where it
-// is merely too large) and V's as 0: who attends to the position gets NaN, and nobody else does, since
+// is merely too large) and V's as 0: rows that attend to the position get NaN, and no others, since
 // attention masks scores, while it multiplies V by weights of 0, which NaN survives. `marks(value)`
 // (_store_f16.wgsl, _store_f32.wgsl) is what K is stored as for such elements, by their bits; 0 for others.
 //

@@ -1,4 +1,4 @@
-// epilogue: what becomes of a product's sums, the same in all kernels of products.
+// epilogue: stores, adds or gates a product's sums; the same in all kernels of products.
 //
 // A kernel that includes this declares N, and y as array<f32>; EPILOGUE, Y_STRIDE and Y_FIRST are its
 // constants: how a sum is stored, and where the rows of y and the outputs of this shard of the matrix lie.

@@ -4,7 +4,7 @@
 // A lane takes inputs in spans of SPAN fours, RUN of them unrolled and LOAD of them loaded at a time,
 // and sums each span by itself, but for plain weights without slices, where spans go on with one sum.
 // Quantized weights enter these sums as their codes; a span lies in one group, and the group's scale
-// multiplies its sum once. Who takes what:
+// multiplies its sum once. How lanes share the work:
 //   SLICES 1              a lane sums all inputs of its tile, whose outputs are LANES apart; no barrier,
 //                         for software adapters
 //     with SUBGROUPS      each lane loads a four of some row's inputs, and the subgroup shares them:

@@ -39,7 +39,7 @@ export function rowScale(row: Float32Array): number {
   return 2 ** (Math.min(Math.max(exponent, 15), 254) - 141);
 }
 
-/** Halves the rows `x`, f32 [R, K], in steps whose number of rows `includes` holds for. */
+/** Casts the rows `x`, f32 [R, K], in steps whose number of rows `includes` accepts. */
 export function castRowsF16Call(
   { label, rows, k, lanes, includes }: {
     label: string;

@@ -26,7 +26,7 @@
 // neither waits for the other, at 4 x 4 shared memory is the limit, which few rows hardly reach since
 // global memory is before it. Global bytes per multiply-add of a 64 x 64 tile: (64 * 4 + 64 * 2) /
 // (64 * 64) = 0.09 with f16 weights, mostly from the L2 cache. Registers at 8 x 8 and 64 x 64 x 32: 64
-// sums and 64 for loads under way, some 150 with addresses, so 430 lanes on 65,536 registers: 6 to 7
+// sums and 64 for loads in flight, some 150 with addresses, so 430 lanes on 65,536 registers: 6 to 7
 // workgroups, which hide each other's latency. Shared bytes: at most 16,384.
 //
 // Lanes beside each other take rows and outputs beside each other, and a staged row is one four longer
@@ -86,7 +86,7 @@ fn gemm(
 //# end
 //# end
   for (var k0 = 0u; k0 < K4; k0 += FOURS) {
-    // All loads first, so that they are under way together. Inputs past the end are zeros in both.
+    // All loads first, so that they are in flight together. Inputs past the end are zeros in both.
 //# for j in 0..X_LOADS
     var p${j} = vec4<f32>();
 //# end

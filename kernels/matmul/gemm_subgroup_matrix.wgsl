@@ -16,11 +16,11 @@
 // weight rows and stages FOURS * 4 inputs of each at a time in shared memory. Each of its SUBGROUPS computes
 // SUB_ROWS by SUB_COLUMNS of it, as sums of products of matrices of UNIT_M x UNIT_K and UNIT_K x UNIT_N
 // elements, for which the device has an instruction (Markidis 2018, 1803.04014). While these run, the loads
-// of the next inputs are under way. Weights lie row by row in memory, which is their transpose's columns.
+// of the next inputs are in flight. Weights lie row by row in memory, which is their transpose's columns.
 //
 // A workgroup has lanes for SUBGROUPS of the widest kind; where the driver makes narrower ones, the surplus
-// only stages. A subgroup's sums go to memory by way of shared memory, one matrix after the other, since
-// which lane holds which element is the device's secret.
+// only stages. A subgroup stores its sums through shared memory, one matrix after the other, since which
+// lane holds which element is implementation-defined.
 //
 // What that costs, with units of 16 x 16 x 16 and a tile of 64 x 64 by 32 x 32: per subgroup and 32 inputs,
 // 8 loads of matrices for 8 products; 16 KiB of shared memory are read for 131,072 multiply-adds, and 8 KiB
@@ -29,7 +29,7 @@
 // A staged row is 16 bytes longer than what it holds: that keeps rows on 16 bytes, which Vulkan asks for,
 // and puts the eight rows that are read together on different banks.
 // Reference: gemm_subgroup_matrix.ts; products of f16 are exact; sums are f32, rounded or cut off once per unit, in an
-// order that is the device's: s is off by less than 2^-23 (K / UNIT_K + UNIT_K) * sum_k |x w|. Units of f16
+// implementation-defined order: s is off by less than 2^-23 (K / UNIT_K + UNIT_K) * sum_k |x w|. Units of f16
 // add 2^-10 * sum_k |x w| for weights that are not f16 in memory, and 2^-14 * sum_k |x| where weights are
 // below 2^-14, if the device flushes subnormal halves; weights beyond 65,504, which no model has, count
 // as that. What cast_rows_f16 rounds off x comes before.

@@ -23,22 +23,22 @@ import {
 } from "../weights/weight_dtype.ts";
 import { type OutputPlace, shardProducts, type WeightBuffers } from "../weights/weight_shards.ts";
 
-/** What becomes of the sums: stored, added to what is there, or gates and ups joined (SwiGLU). */
+/** What a product does with its sums: store them, add them to y, or gate the ups (SwiGLU). */
 export type Epilogue = "store" | "add" | "silu";
 
-/** A product's shape, as the templates of all its kernels want it. */
+/** A product's shape: the constants that all its kernels share. */
 export type ProductConstants = Readonly<{
   /** Outputs and inputs. */
   N: number;
   K: number;
-  /** Where output 0 goes in the rows of y, and how long these are. */
+  /** Column of output 0 in the rows of y, and elements of such a row. */
   Y_FIRST: number;
   Y_STRIDE: number;
   ROWS_WORD: number;
   EPILOGUE: Epilogue;
 }>;
 
-/** A product's shape and a tile's, as the template wants them. */
+/** The template's constants: a product's shape and a tile's. */
 export type MatmulShape =
   & WeightConstants
   & ProductConstants
@@ -93,7 +93,7 @@ export function multiply(
   }
 }
 
-/** `sum_k x[offset + k] * w[k]`, four sums at a time for the sake of the CPU's pipeline. */
+/** `sum_k x[offset + k] * w[k]`, in four sums, which a CPU's pipeline overlaps. */
 function dotProduct(x: Float32Array, offset: number, w: Float32Array): number {
   let a = 0;
   let b = 0;
@@ -204,15 +204,14 @@ function summation(
   { matmulRun }: Pick<Tuning, "matmulRun">,
 ): { RUN: number; SPAN: number; load: number } {
   if (!isQuantized(dtype)) {
-    // A texture's loads are short: as many inputs at a time as the lanes can load
-    // one four each of, in a subgroup that may have no more of them.
+    // A texture's loads are short: each lane loads one vec4 per round, in a subgroup of eight lanes.
     const shared = Math.min(lanes, SOFTWARE_LANES) / rows;
     const most = isTexture && slices === 1 ? Math.max(matmulRun, shared) : matmulRun;
     const run = runLength(k, most);
     return { RUN: run, SPAN: run, load: Math.min(2, run) };
   }
   const { bits, groupSize } = quantizedFormat(dtype);
-  // As many bytes as of f16, whatever the rows: loads are dear on a CPU, too. Of a texture, whole spans.
+  // As many bytes per load as of f16, since a CPU's loads are dear too; of a texture, whole spans.
   const most = isTexture ? SHARED_SPAN : matmulRun * 16 / bits;
   const run = runLength(k, Math.min(SHARED_SPAN, most));
   const span = slices === 1 ? groupSize / 4 : SHARED_SPAN;
@@ -224,7 +223,7 @@ function runLength(k: number, most: number): number {
   return (k / 4) % most === 0 ? most : runLength(k, most / 2);
 }
 
-/** The workgroups of one tile's call; none unless the step's rows are what the tile is for. */
+/** The workgroups of one tile's call; none where the tile does not serve the step's rows. */
 export function tileGrid(
   { rows, n, epilogue }: Product,
   tile: MatmulTile,

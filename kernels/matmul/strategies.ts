@@ -41,7 +41,7 @@ export interface MatmulStrategy {
 /** Whether a product's activations stay as they are. */
 const keepsActivations: MatmulStrategy["takes"] = (product, tuning) => !isW8a8(product, tuning);
 
-/** A product's tuning with the tiles of its label in place of everybody's. */
+/** The tuning with the tiles of one product, by its label. */
 const ownTiles = (tuning: Tuning, label: string): Tuning => ({
   ...tuning,
   ...tilesOf(tuning, label),

@@ -79,7 +79,7 @@ fn w8a8_gemm(
 //# end
   for (var span0 = 0u; span0 < SPANS; span0 += SLICES) {
     let span = span0 + index % SLICES;
-    // All loads first, so that they are under way together. Spans past the end are zeros in both.
+    // All loads first, so that they are in flight together. Spans past the end are zeros in both.
     var x_codes = Span();
     var x_scale = 0.0;
     var w_codes = Span();

@@ -113,7 +113,7 @@ function groupOf(dtype: WeightDtype): number {
   return isQuantized(dtype) ? quantizedFormat(dtype).groupSize : SPAN_INPUTS;
 }
 
-/** What a product with this matrix is to both kernels, whatever their tiles. */
+/** The constants of a product that both kernels share and no tile changes. */
 export function w8a8Constants(
   product: Product,
   { isTexture = false }: Pick<DeviceBuffer, "isTexture">,

@@ -16,8 +16,8 @@
 // Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, ceil(R / TILE_R), ...), see w8a8_matmul.ts.
 //
 // Method: dot4I8Packed multiplies four codes at a time and adds up in i32, exactly; a span's sum is
-// scaled once. A lane keeps TILE_R * W sums, W = TILE_N weight rows or twice as many for "silu". Who takes
-// what:
+// scaled once. A lane keeps TILE_R * W sums, W = TILE_N weight rows or twice as many for "silu". How lanes share
+// the work:
 //   SLICES 1              a lane sums all spans of its tile; no barrier, for software adapters.
 //     with SUBGROUPS      one lane loads a row's codes and the subgroup shares them (_matmul_tile.wgsl)
 //   SLICES 4              four lanes beside each other share a tile and take every fourth span, so that

@@ -1,4 +1,4 @@
-// sample_segments: the first phase of drawing, what one lane can say about its segment of a row.
+// sample_segments: the first phase of drawing, in which a lane summarizes its segment of a row.
 //
 //   always:              the largest logit, lowest id on a tie; NO_TOKEN where all are banned, or one has
 //                        overflowed, which makes HIGHEST the largest; nothing else is said of it then

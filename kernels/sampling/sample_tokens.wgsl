@@ -1,4 +1,4 @@
-// sample_tokens: the last phase of drawing, one token per row from what its segments say.
+// sample_tokens: the last phase of drawing, one token per row from the summaries of its segments.
 //
 //   a row with a logit that has overflowed (_logit_range.wgsl), or without one above LOWEST: NO_TOKEN
 //   greedy (temperature 0): the largest logit, lowest id on a tie
@@ -29,7 +29,7 @@
 @group(0) @binding(2) var<storage, read_write> segments: array<u32>;
 @group(0) @binding(3) var<storage, read_write> sampled: array<u32>;
 
-/// One row, as all of its lanes see it.
+/// A row's offsets and constants, the same in all of its lanes.
 struct Row {
   logits: u32,
   segments: u32,
@@ -86,7 +86,7 @@ fn draw(lane: u32, row: Row) -> u32 {
   var lowest = 0u;
   if (min_p > 0.0) { lowest = order(row.max + log(min_p) / row.inverse_t); }
   if (top_k > 0u && top_k < V) { lowest = kth_largest(lane, row, top_k, lowest); }
-  // The likeliest token always stays, whatever rounding does at the borders.
+  // The likeliest token always stays: rounding at a border must not drop it.
   lowest = min(lowest, max_logit);
   var goal = 0.0;
   if (top_p < 1.0 && whole) { goal = top_p * whole_weight(lane, row); }

@@ -8,7 +8,7 @@ export { LOWEST } from "./logit_range.ts";
 /** How rows of `V` logits are cut into `M` segments (`_segments.wgsl`). */
 export type Segments = Readonly<{ V: number; M: number; SEGMENT: number; SEGMENT_LANES: number }>;
 
-/** What is known of each segment: planes of `segments`, u32 [R, SEGMENT_PLANES, M]. */
+/** The summary of each segment: planes of `segments`, u32 [R, SEGMENT_PLANES, M]. */
 export const SEGMENT_PLANE = { max: 0, token: 1, weight: 2, score: 3 } as const;
 export const SEGMENT_PLANES = 4;
 

@@ -1,4 +1,4 @@
-// top_logprobs: what is reported of the distribution of a row as the model gave it.
+// top_logprobs: log-probabilities of a row's likeliest tokens, before any adjustment.
 //
 //   log_total = log(sum(exp(logits))); the NUM_LOGPROBS - 1 likeliest tokens, lowest id on a tie, each
 //   with its logit - log_total

@@ -16,7 +16,7 @@ export function isMatrixTile(tile: Omit<ProductTile, "minRows" | "maxRows">): ti
   return "unit" in tile;
 }
 
-/** The tiles of the product `label`, exactly one for any number of rows: its own, or everybody's. */
+/** The tiles of the product `label`, exactly one for any number of rows: its own, or the tuning's. */
 export function tilesOf(tuning: Tuning, label: string): ProductTiles {
   const own = tuning.productTiles?.[label];
   if (own !== undefined) return own;

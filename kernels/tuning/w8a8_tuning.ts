@@ -25,7 +25,7 @@ export interface W8a8Tiles {
 export interface W8a8Tuning extends W8a8Tiles {
   /**
    * Sums into which the spans of an output are dealt out in turn, 1 or {@link W8A8_SLICES}. The same
-   * for all tiles, also those of `w8a8_gemm`, so that an output has the same bits whatever computes it.
+   * for all tiles, also those of `w8a8_gemm`, so that every tile gives an output the same bits.
    */
   readonly slices: number;
   /** Products, by their label, with tiles of their own. */
@@ -49,7 +49,7 @@ export const SOFTWARE_W8A8: W8a8Tuning = {
   quantizeLanes: 8,
 };
 
-/** For GPUs: 16 tiles of four lanes, each lane with 128 bytes of weights under way. */
+/** For GPUs: 16 tiles of four lanes, each lane with 128 bytes of weights in flight. */
 export const GPU_W8A8: W8a8Tuning = {
   slices: W8A8_SLICES,
   tiles: [

@@ -1,4 +1,4 @@
-// Loads of consecutive weights as f32, whatever their type in memory. The kernel declares
+// Loads consecutive weights of any element type as f32. The kernel declares
 //   w     array<Weight>, rows of K4 fours, or for a quantized type QuantizedLayout's words; with
 //         WEIGHT_TEXTURE a texture_storage_2d<rgba32uint, read> as panel_weights.wgsl fills it
 //   K4    u32, the row length in fours

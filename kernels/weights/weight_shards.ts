@@ -33,8 +33,8 @@ export interface ShardProduct<P> {
 }
 
 /**
- * A product with `n` outputs as products with the shards of its matrix. Each output is summed up by one
- * of them, in the order in which the whole would be: to the bit the same.
+ * A product with `n` outputs as products with the shards of its matrix. Each output is summed by one of
+ * them, in the order of the whole product: the bits are the same.
  */
 export function shardProducts<P extends { readonly n: number }>(
   product: P,

@@ -6,7 +6,7 @@ export const DAWN_PACKAGE = "webgpu@0.6.2";
 
 const INSTALL = `"npm install --no-save ${DAWN_PACKAGE}"`;
 
-/** What of the package's exports is used. */
+/** The exports of the package that are used. */
 interface DawnModule {
   create(options: readonly string[]): GPU;
 }

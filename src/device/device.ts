@@ -6,17 +6,17 @@ export interface Program<Dims> {
   readonly calls: readonly KernelCall<Dims>[];
 }
 
-/** Bytes `[0, bytes)` of a buffer, wanted back after a program has run. */
+/** Bytes `[0, bytes)` of a buffer to read back after a program has run. */
 export interface ReadRequest {
   readonly buffer: DeviceBuffer;
   readonly bytes: number;
 }
 
-/** What a caller has to say of a run beside what it computes. */
+/** Options of a run. */
 export interface RunOptions<Dims> {
   /**
-   * The sizes with which the same program is most likely to be run next, reading as much: a device may
-   * make that run ready while it works. Being wrong costs time and nothing else.
+   * The predicted dimensions of the program's next run, with a readback of the same size: a device may
+   * encode that run while it works. A wrong prediction costs time and nothing else.
    */
   readonly nextDims?: Dims | undefined;
   /** Is called once the work is submitted, before its results are waited for. */
@@ -41,8 +41,8 @@ export interface Device {
   /** Milliseconds spent so far waiting for results; grows with each `run`. */
   readonly waitedMs: number;
   /**
-   * Milliseconds so far between submissions and the beginning of the waits for their results: what the
-   * host did meanwhile delayed nothing. Of runs whose results were there by then, nothing is counted.
+   * Milliseconds so far between submissions and the waits for their results, in which the host's work
+   * delayed nothing. Runs whose results were complete before the wait are not counted.
    */
   readonly overlappedMs: number;
 

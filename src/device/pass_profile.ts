@@ -9,7 +9,7 @@ const TIMESTAMP_BYTES = 8;
  * clock, ns, from the end of the pass before to its own: all of them together are the whole step. The device
  * must have granted `timestamp-query`.
  *
- * For benches: what passes of their own cost more than calls within one pass is in the figures. llvmpipe
+ * For benches: the figures include the extra cost of separate passes. llvmpipe
  * notes some ends only when the next pass has run (seen with Mesa 22.3): there the sum alone means something.
  *
  * @throws {RangeError} beyond 4,095 calls.

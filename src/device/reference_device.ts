@@ -23,7 +23,7 @@ const CAPABILITIES: Capabilities = {
 /**
  * Runs kernels by their definitions, in plain TypeScript on the CPU.
  *
- * It is what serves where there is no GPU adapter, and what every WGSL kernel is tested against.
+ * It serves where there is no GPU adapter, and every WGSL kernel is tested against it.
  */
 export class ReferenceDevice implements Device {
   readonly kind = "cpu";

@@ -1,7 +1,7 @@
 import type { Capabilities, MatrixConfig } from "./capabilities.ts";
 import type { GpuProvider } from "./gpu_provider.ts";
 
-/** What kernels can make use of, and benches (timestamps). */
+/** Features that kernels, and benches (timestamps), can use. */
 const WANTED: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
 
 /**

@@ -40,7 +40,7 @@ type ExpectedRun = Omit<RecordedRun<unknown>, "calls"> & { readonly calls: reado
  * a run depend on its program and its workgroup counts alone, so those of the next step can be recorded
  * while this one is computed: "encode-ahead". At most one recording is kept. After a
  * miss, nothing is encoded ahead until a prediction is right again, so that a run of steps that cannot be
- * predicted costs one recording in vain.
+ * predicted wastes one recording.
  */
 export class StepRecorder {
   readonly #device: RecordingDevice;

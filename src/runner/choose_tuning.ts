@@ -27,8 +27,8 @@ export interface ChooseOptions {
 }
 
 /**
- * Whether anything but the device's default tuning may come of {@link chooseTuning}: kernels may be timed, or
- * there is a file with earlier times. Costs nothing, so that other starts are as quick as they were.
+ * Whether {@link chooseTuning} may return anything but the device's default tuning: kernels may be timed, or
+ * there is a file with earlier times. Asking costs nothing.
  */
 export function mayTune({ kind, isSoftware }: Device, config: EngineConfig): boolean {
   // Timings decide about the order of additions, and bits must not depend on timings.
@@ -75,7 +75,7 @@ function isFile(path: string | undefined): boolean {
   try {
     return path !== undefined && Deno.statSync(path).isFile;
   } catch {
-    // Not there, or not to be read: its times are not to be had.
+    // The file is absent or unreadable: there are no earlier times.
     return false;
   }
 }

@@ -1,4 +1,4 @@
-/** What is taken for free where this process may not ask. */
+/** Assumed free memory where this process has no permission to ask. */
 const UNKNOWN_FREE_BYTES = 2 ** 31;
 
 /**

@@ -14,8 +14,8 @@ const DEFAULT_SEQUENCES = 32;
 /** ... but with no more than this: WebGPU does not say how much memory there is. It grows under load. */
 const DEFAULT_START_BYTES = 2 ** 30;
 /**
- * Share of the host's free memory that a pool may grow to where the device's memory is the host's. The
- * rest is for weights, activations and everybody else; a software adapter never refuses.
+ * Share of the host's free memory that a pool may grow to where the device uses the host's memory. The
+ * rest is for weights, activations and other processes; a software adapter never refuses memory.
  */
 const HOST_SHARE = 0.5;
 
@@ -113,7 +113,7 @@ function poolSizes(
     DEFAULT_SEQUENCES * numBlocksForTokens(config.maxModelLen ?? modelMaxLen, blockSize),
     inBytes(DEFAULT_START_BYTES),
   );
-  // A length that was asked for is not to fail for want of what the pool may have.
+  // The pool starts large enough for the length asked for, within its growth limit.
   const asked = numBlocksForTokens(config.maxModelLen ?? 0, blockSize);
   return { numBlocks: Math.min(Math.max(modest, asked), growthLimit), growthLimit };
 }

@@ -11,7 +11,7 @@ import { predictNextDims } from "./predict_next_dims.ts";
 import type { PackedStep, StepPacker } from "./step_packer.ts";
 import { subBatches } from "./sub_batches.ts";
 
-/** What a runner is made of; all of it exists before the first step. */
+/** The components of a runner; all of them exist before the first step. */
 export interface RunnerComponents {
   readonly device: Device;
   readonly storage: KvStorage;
@@ -25,7 +25,7 @@ export interface RunnerComponents {
   readonly step: DeviceBuffer;
   readonly sampled: DeviceBuffer;
   readonly vocabSize: number;
-  /** Says of a sequence that fails where its KV is no number. */
+  /** Finds where the KV of a failed sequence is not a number. */
   readonly diagnosis?: KvDiagnosis;
 }
 
@@ -102,7 +102,7 @@ export class ModelRunner {
     return this.#results(batch, packed, words instanceof Promise ? await words : words);
   }
 
-  /** The result with what can be said of its failure; the step's metadata are overwritten for that. */
+  /** The result with its failure described, which overwrites the step's metadata. */
   async #diagnosed(batch: Batch, result: SampledToken): Promise<SampledToken> {
     const { device, packer, storage, diagnosis } = this.#components;
     if (result.failure === undefined || diagnosis === undefined) return result;

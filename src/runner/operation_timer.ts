@@ -12,7 +12,7 @@ import { subBatches } from "./sub_batches.ts";
 import type { TimedOperation } from "./tunable_operations.ts";
 import { tuningBatch, type TuningStep } from "./tuning_step.ts";
 
-/** What a model's operations are timed with. */
+/** The model, memory and clock with which operations are timed. */
 export interface OperationTimerOptions {
   readonly inputs: RunnerInputs;
   /** Weights, KV pool and activations in which the model will run; what they hold is written over. */

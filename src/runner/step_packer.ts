@@ -29,10 +29,10 @@ export interface PackedStep {
   readonly sampledChunks: readonly number[];
 }
 
-/** Words per sequence that adjustments of its draw find without growth: some 170 tokens. */
+/** Words reserved per sequence for the adjustments of its draw: some 170 tokens. */
 const ADJUSTMENT_ROOM = 512;
 
-/** What a step has of each region whose size the batch's counts do not tell. */
+/** Sizes of the regions that are computed while packing. */
 type RegionCounts = Pick<StepDims, "numDecodes" | "numSplits" | "numTiles" | "numSamples">;
 
 /**
@@ -207,7 +207,7 @@ export class StepPacker {
     return at;
   }
 
-  /** Only the blocks that hold context: what the table has beyond is not for this step. */
+  /** Only the blocks that hold context; later entries of the table are not for this step. */
   #putTable({ tokens, start, blockTable }: ScheduledChunk, at: number): number {
     const numBlocks = ceilDiv(start + tokens.length, this.#limits.blockSize);
     for (let i = 0; i < numBlocks; i++) this.#words[at + i] = blockTable[i]!;

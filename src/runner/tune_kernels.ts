@@ -6,7 +6,7 @@ import { OperationTimer, type OperationTimerOptions } from "./operation_timer.ts
 import { defaultTuning } from "./default_tuning.ts";
 import { type TunableOperation, tunableOperations } from "./tunable_operations.ts";
 
-/** What is known of a model's operations before, and how long more may be learned. */
+/** Earlier choices for a model's operations, and how long more may be timed. */
 export interface TuneOptions extends OperationTimerOptions {
   /** Earlier choices; an operation that is named here is not timed. */
   readonly known: readonly TunedOperation[];
@@ -16,7 +16,7 @@ export interface TuneOptions extends OperationTimerOptions {
   readonly onProgress?: (numDone: number, numAll: number) => void;
 }
 
-/** What came of tuning a model. */
+/** The result of tuning a model. */
 export interface TunedKernels {
   readonly tuning: Tuning;
   /** All choices that the tuning consists of, in order of weight. */
@@ -27,7 +27,7 @@ export interface TunedKernels {
   readonly numLeft: number;
 }
 
-/** Of its time, what a variant must save to be chosen over the tuning's own: less may be noise. */
+/** Share of its time that a variant must save to be chosen over the default: less may be noise. */
 const LEAST_GAIN = 0.03;
 
 /**

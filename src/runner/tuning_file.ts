@@ -50,8 +50,8 @@ export class TuningFile {
 }
 
 /**
- * What times on a device depend on. WebGPU names the adapter, some drivers with their version; the compiler
- * of the kernels comes with Deno.
+ * Identifies what times depend on: the adapter, which some drivers name with their version; Deno, which
+ * brings the compiler of the kernels; and the kernels.
  */
 export function tuningIdentity({ description, capabilities }: Device): TuningIdentity {
   return {

@@ -31,7 +31,7 @@ export interface UploadedWeights {
 export interface UploadOptions {
   /** Matrices keep the checkpoint's type without it. */
   readonly quantization?: Quantization;
-  /** Is told the share of the checkpoint's bytes that is done, in (0, 1]. */
+  /** Called with the share of the checkpoint's bytes that is uploaded, in (0, 1]. */
   readonly onProgress?: (share: number) => void;
 }
 
