@@ -66,7 +66,10 @@ function headsPerLane({ H, G, D }: Readonly<{ H: number; G: number; D: number }>
   return heads;
 }
 
-/** Query rows of a prefill tile, which the step is packed in: the H / G heads of a KV head sit together. */
+/**
+ * Query rows of a prefill tile, which the step is packed in: the H / G heads of a KV head sit
+ * together.
+ */
 export function attentionQueryTile(
   { H, G }: Readonly<{ H: number; G: number }>,
   tuning: Tuning,

@@ -38,7 +38,9 @@ type PrefillShape =
   & KvConstants
   & Readonly<{ H: number; SPLIT_LEN: number; ROW_GROUPS: number; ROW_LANES: number }>;
 
-/** Attention of decodes by a workgroup per split, for several query heads of one KV head at once. */
+/**
+ * Attention of decodes by a workgroup per split, for several query heads of one KV head at once.
+ */
 export const pagedAttentionDecodeWorkgroup: Kernel<SplitShape> = {
   name: "paged_attention_decode_workgroup",
   source: stepWgsl + kvLoadWgsl + attendMemory + decodeSource.replace("${attend}", () => attend),
@@ -64,7 +66,9 @@ export const pagedAttentionPrefillWorkgroup: Kernel<PrefillShape> = {
   reference: attendTiles,
 };
 
-/** {@link pagedAttentionPrefillWorkgroup} that gives each row the bits it would have as a decode. */
+/**
+ * {@link pagedAttentionPrefillWorkgroup} that gives each row the bits it would have as a decode.
+ */
 export const pagedAttentionPrefillSplitsWorkgroup: Kernel<
   SplitShape & Readonly<{ QUERY_GROUPS: number }>
 > = {
@@ -96,10 +100,11 @@ type AttentionBuffers = Readonly<
 >;
 
 /**
- * Attention of one layer on a GPU; `splitLen` is a multiple of 64. `queryTile` is the rows of a tile.
+ * Attention of one layer on a GPU; `splitLen` is a multiple of 64. `queryTile` is the rows of a
+ * tile.
  *
- * `isDeterministic` combines splits in their order, and has chunks do as decodes do: the first costs
- * decodes a little, the second prompts more.
+ * `isDeterministic` combines splits in their order, and has chunks do as decodes do: the first
+ * costs decodes a little, the second prompts more.
  */
 export function workgroupAttentionCalls(
   shape: AttentionShape,

@@ -29,9 +29,9 @@ type Shape =
 export const NO_DAMAGE = 0xffffffff;
 
 /**
- * Finds where the KV of the step's first sequence first holds what is not a finite number, in one layer:
- * `found` u32 [layers] gets twice the position, plus 1 unless a number was merely too large for f16 there;
- * {@link NO_DAMAGE} stays where all is finite.
+ * Finds where the KV of the step's first sequence first holds what is not a finite number, in one
+ * layer: `found` u32 [layers] gets twice the position, plus 1 unless a number was merely too large
+ * for f16 there; {@link NO_DAMAGE} stays where all is finite.
  */
 export const findKvDamage: Kernel<Shape> = {
   name: "find_kv_damage",

@@ -32,7 +32,10 @@ export const castRowsF16: Kernel<Shape> = {
   },
 };
 
-/** The power of two by which {@link castRowsF16} divides a row: its largest magnitude then is 2^14 to 2^15. */
+/**
+ * The power of two by which {@link castRowsF16} divides a row: its largest magnitude then is 2^14
+ * to 2^15.
+ */
 export function rowScale(row: Float32Array): number {
   const absmax = Float32Array.of(row.reduce((most, value) => Math.max(most, Math.abs(value)), 0));
   const exponent = new Uint32Array(absmax.buffer)[0]! >>> 23;

@@ -47,8 +47,8 @@ export const gemm: Kernel<Shape> = {
 };
 
 /**
- * One matrix product, as one call per shard of its matrix and tile of `gemm`; each step runs those of the
- * tile that fits its rows.
+ * One matrix product, as one call per shard of its matrix and tile of `gemm`; each step runs those
+ * of the tile that fits its rows.
  */
 export function gemmCalls(
   product: Product,

@@ -51,7 +51,8 @@ export type MatmulShape =
 /**
  * `y = x w^T`, `y += x w^T`, or `y = silu(x gate^T) * (x up^T)` with w the gates over the ups.
  *
- * x f32 [R, K], w [N, K] or [2N, K], y f32 [R, N], or N columns of longer rows. K is a multiple of 4.
+ * x f32 [R, K], w [N, K] or [2N, K], y f32 [R, N], or N columns of longer rows. K is a multiple of
+ * 4.
  */
 export const matmul: Kernel<MatmulShape> = {
   name: "matmul",
@@ -127,8 +128,8 @@ export type ProductBuffers =
   & Readonly<{ w: WeightBuffers }>;
 
 /**
- * One matrix product, as one call per shard of its matrix and register tile; each step runs those of the
- * tile that fits its rows.
+ * One matrix product, as one call per shard of its matrix and register tile; each step runs those
+ * of the tile that fits its rows.
  */
 export function matmulCalls(
   whole: Product,
@@ -189,7 +190,10 @@ export function productConstants(
   };
 }
 
-/** Outputs per lane: two weight rows per output fill the registers that one would with twice as many. */
+/**
+ * Outputs per lane: two weight rows per output fill the registers that one would with twice as
+ * many.
+ */
 function tileOutputs({ outputs }: MatmulTile, epilogue: Epilogue | undefined): number {
   return epilogue === "silu" ? Math.max(1, outputs / 2) : outputs;
 }
@@ -197,14 +201,17 @@ function tileOutputs({ outputs }: MatmulTile, epilogue: Epilogue | undefined): n
 /** Inputs per scale that a lane among several takes at a time, in fours; no group is shorter. */
 const SHARED_SPAN = 8;
 
-/** Fours of inputs that are summed by themselves, how many of them are unrolled, and loaded at once. */
+/**
+ * Fours of inputs that are summed by themselves, how many of them are unrolled, and loaded at once.
+ */
 function summation(
   { dtype, k, isTexture }: { dtype: WeightDtype; k: number; isTexture: boolean },
   { rows, lanes, slices }: MatmulTile,
   { matmulRun }: Pick<Tuning, "matmulRun">,
 ): { RUN: number; SPAN: number; load: number } {
   if (!isQuantized(dtype)) {
-    // A texture's loads are short: each lane loads one vec4 per round, in a subgroup of eight lanes.
+    // A texture's loads are short: each lane loads one vec4 per round, in a subgroup of eight
+    // lanes.
     const shared = Math.min(lanes, SOFTWARE_LANES) / rows;
     const most = isTexture && slices === 1 ? Math.max(matmulRun, shared) : matmulRun;
     const run = runLength(k, most);

@@ -55,8 +55,8 @@ export type NormProductBuffers =
   & Readonly<Record<"norm" | "normed", DeviceBuffer>>;
 
 /**
- * A matrix product of normalized rows: in one call for the tiles that fuse the norm, for the others through
- * `normed`, f32 [R, K]. Rows that are drawn from are gathered with the norm.
+ * A matrix product of normalized rows: in one call for the tiles that fuse the norm, for the others
+ * through `normed`, f32 [R, K]. Rows that are drawn from are gathered with the norm.
  */
 export function normMatmulCalls(
   { eps, ...whole }: Product & { eps: number },

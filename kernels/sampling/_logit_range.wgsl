@@ -1,5 +1,6 @@
-// What counts as a logit: LOWEST <= logit < HIGHEST, or -infinity. NaN, +infinity and what is as large
-// as HIGHEST are overflows of the model. Told by bits, since compilers may assume that no value is one.
+// What counts as a logit: LOWEST <= logit < HIGHEST, or -infinity. NaN, +infinity and what is as
+// large as HIGHEST are overflows of the model. Told by bits, since compilers may assume that no
+// value is one.
 
 /// Below every logit that may be drawn; the logit of a banned token.
 const LOWEST: f32 = -3.4e38;

@@ -80,7 +80,10 @@ const GPU_GEMM_TILES: readonly (readonly GemmShape[])[] = [
   ],
 ];
 
-/** What may be changed of attention and sampling: nothing that takes more memory, nor a block's shape. */
+/**
+ * What may be changed of attention and sampling: nothing that takes more memory, nor a block's
+ * shape.
+ */
 type Changes = Partial<
   Pick<
     Tuning,
@@ -113,10 +116,11 @@ export type TunedStage = "decode" | "prefill" | "sampling";
 /**
  * The ways to run the product `label` in steps of `rows` rows, the default first.
  *
- * None changes how one output of `matmul` is summed up: tiles keep the tuning's slices, have no fewer
- * lanes than its own (a subgroup shares a tile), and fuse norms only where `rms_norm` has as many lanes.
- * So up to eight rows a tuned model computes the same bits as one that is not. Tiles of `gemm` and of
- * matrix units are offered where the tuning uses them at all, which a deterministic one does not.
+ * None changes how one output of `matmul` is summed up: tiles keep the tuning's slices, have no
+ * fewer lanes than its own (a subgroup shares a tile), and fuse norms only where `rms_norm` has as
+ * many lanes. So up to eight rows a tuned model computes the same bits as one that is not. Tiles of
+ * `gemm` and of matrix units are offered where the tuning uses them at all, which a deterministic
+ * one does not.
  */
 export function productVariants(
   tier: Tier,
@@ -139,8 +143,8 @@ export function productVariants(
 }
 
 /**
- * Where matrix units run such rows, their other shapes and, that there be no more than a handful, one of
- * `gemm`: what would run without them. Undefined where they do not.
+ * Where matrix units run such rows, their other shapes and, that there be no more than a handful,
+ * one of `gemm`: what would run without them. Undefined where they do not.
  */
 function matrixVariants(
   { matrixTiles, gemmTiles }: Tuning,

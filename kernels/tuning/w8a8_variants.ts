@@ -37,7 +37,8 @@ const GPU_TILES: readonly (readonly (TileShape | GemmShape)[])[] = [
 ];
 
 /**
- * The ways to run the product `label` of int8 activations in steps of `rows` rows, the default first.
+ * The ways to run the product `label` of int8 activations in steps of `rows` rows, the default
+ * first.
  *
  * All add up in the same order, so that no choice among them shows in any bit.
  */

@@ -2,8 +2,8 @@
 //   w     array<Weight>, rows of K4 fours, or for a quantized type QuantizedLayout's words; with
 //         WEIGHT_TEXTURE a texture_storage_2d<rgba32uint, read> as panel_weights.wgsl fills it
 //   K4    u32, the row length in fours
-// and says how many fours it LOADs at once. With LOAD > 1, K4 and k4 are multiples of LOAD, which is
-// at most 2, 4 for 8-bit codes and 8 for 4-bit codes: 16 bytes, the widest load of a lane.
+// and says how many fours it LOADs at once. With LOAD > 1, K4 and k4 are multiples of LOAD, which
+// is at most 2, 4 for 8-bit codes and 8 for 4-bit codes: 16 bytes, the widest load of a lane.
 //   weights(row, k4)          LOAD fours of weights
 //   weight4, weight8          the same by name, where LOAD is 1 or 2
 //   codes(row, k4)            quantized: of codes, for sums that are scaled once per group

@@ -42,7 +42,10 @@ export class HostBuffer {
   }
 }
 
-/** bf16 as f32. A loop, since `from()` lists its values first and ends the process beyond 2^27 of them. */
+/**
+ * bf16 as f32. A loop, since `from()` lists its values first and ends the process beyond 2^27 of
+ * them.
+ */
 function widened(halves: Uint16Array): Float32Array {
   const bits = new Uint32Array(halves.length);
   for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16;

@@ -3,7 +3,8 @@ import type { GpuProvider } from "./gpu_provider.ts";
 
 /**
  * Deno versions on which `mapAsync` has been seen to return only when the queue is idle, with the
- * buffer already mapped. Awaiting its promise instead costs at least 10 ms, also where the GPU is done.
+ * buffer already mapped. Awaiting its promise instead costs at least 10 ms, also where the GPU is
+ * done.
  */
 const TESTED_DENO = /^2\.9\./;
 
@@ -11,8 +12,8 @@ const TESTED_DENO = /^2\.9\./;
 const INITIAL_BYTES = 256 * 1024;
 
 /**
- * Results that arrive sooner than this after the request were complete before it: the device was idle. The
- * request alone takes some 10 us.
+ * Results that arrive sooner than this after the request were complete before it: the device was
+ * idle. The request alone takes some 10 us.
  */
 const READY_MS = 0.05;
 /** One for the step in flight, and one for the step that is encoded ahead. */
@@ -52,7 +53,9 @@ export class Readback {
     this.#synchronous = mode === "blocking" && TESTED_DENO.test(Deno.version.deno);
   }
 
-  /** Makes the staging buffers and maps each once: an unmapped one may not be read synchronously. */
+  /**
+   * Makes the staging buffers and maps each once: an unmapped one may not be read synchronously.
+   */
   static async create(
     device: GPUDevice,
     mode: GpuProvider["readback"],
@@ -79,8 +82,8 @@ export class Readback {
   }
 
   /**
-   * A buffer to copy `bytes` into; `read` or `giveBack` gives it back. One is made where earlier reads
-   * are still awaited, which a step loop that waits for its steps never does.
+   * A buffer to copy `bytes` into; `read` or `giveBack` gives it back. One is made where earlier
+   * reads are still awaited, which a step loop that waits for its steps never does.
    *
    * @throws {RangeError} beyond the size made at creation.
    */

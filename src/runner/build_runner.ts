@@ -49,8 +49,8 @@ function kvShapes({ engine, model }: RunnerInputs): KvShape[] {
 }
 
 /**
- * The forward pass over a set of KV buffers, as a tuning shapes it: of the model's first layers, as many
- * as there are buffers.
+ * The forward pass over a set of KV buffers, as a tuning shapes it: of the model's first layers, as
+ * many as there are buffers.
  */
 export function forwardGraph(
   inputs: RunnerInputs,

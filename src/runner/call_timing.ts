@@ -29,9 +29,9 @@ const LEAST_SHARE = 1 / 20;
 /**
  * Seconds the device takes for all calls of each candidate once.
  *
- * Runs many passes in one submission and takes off what a submission without calls costs; the cost of
- * the dispatches themselves remains, as it does in a step. Candidates take turns, so that what disturbs
- * the machine for a while disturbs all of them.
+ * Runs many passes in one submission and takes off what a submission without calls costs; the cost
+ * of the dispatches themselves remains, as it does in a step. Candidates take turns, so that what
+ * disturbs the machine for a while disturbs all of them.
  *
  * @throws {KernelError} when a call does not compile.
  */

@@ -2,7 +2,8 @@
 const UNKNOWN_FREE_BYTES = 2 ** 31;
 
 /**
- * Bytes of memory that the host can still give, as the system says; a container's own limit is not seen.
+ * Bytes of memory that the host can still give, as the system says; a container's own limit is not
+ * seen.
  */
 export function hostFreeBytes(): number {
   try {

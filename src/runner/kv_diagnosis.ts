@@ -22,8 +22,8 @@ export class KvDiagnosis {
   }
 
   /**
-   * Describes the failure of a sequence of `numTokens`. Where the device has no room for the diagnosis, or
-   * cannot compile it, the description is empty: one sequence failed, not the engine.
+   * Describes the failure of a sequence of `numTokens`. Where the device has no room for the
+   * diagnosis, or cannot compile it, the description is empty: one sequence failed, not the engine.
    *
    * @param step metadata on the device whose first sequence it is about.
    * @param kv the pool's buffers by layer.

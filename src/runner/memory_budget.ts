@@ -9,13 +9,19 @@ import {
   numBlocksForTokens,
 } from "../core/kv_layout.ts";
 
-/** Without a size given, the pool starts with room for this many sequences of the longest length ... */
+/**
+ * Without a size given, the pool starts with room for this many sequences of the longest length ...
+ */
 const DEFAULT_SEQUENCES = 32;
-/** ... but with no more than this: WebGPU does not say how much memory there is. It grows under load. */
+/**
+ * ... but with no more than this: WebGPU does not say how much memory there is. It grows under
+ * load.
+ */
 const DEFAULT_START_BYTES = 2 ** 30;
 /**
- * Share of the host's free memory that a pool may grow to where the device uses the host's memory. The
- * rest is for weights, activations and other processes; a software adapter never refuses memory.
+ * Share of the host's free memory that a pool may grow to where the device uses the host's memory.
+ * The rest is for weights, activations and other processes; a software adapter never refuses
+ * memory.
  */
 const HOST_SHARE = 0.5;
 
@@ -36,7 +42,10 @@ export interface BudgetLimits {
   readonly modelMaxLen: number;
   /** Largest buffer that a kernel can bind whole, bytes. */
   readonly maxBindingBytes: number;
-  /** Free memory of the host where the device uses it, in bytes; absent where it has memory of its own. */
+  /**
+   * Free memory of the host where the device uses it, in bytes; absent where it has memory of its
+   * own.
+   */
   readonly hostFreeBytes?: number;
 }
 
@@ -44,8 +53,8 @@ export interface BudgetLimits {
  * Decides the pool's size from what the user gave, the model, the device's binding limit and, for a
  * device without memory of its own, the host's.
  *
- * @throws {StartupError} when one sequence of `--max-model-len` cannot fit, naming what would, and when
- * the model's heads cannot be stored in the dtype asked for.
+ * @throws {StartupError} when one sequence of `--max-model-len` cannot fit, naming what would, and
+ * when the model's heads cannot be stored in the dtype asked for.
  */
 export function kvBudget(
   config: EngineConfig,

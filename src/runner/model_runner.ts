@@ -30,8 +30,8 @@ export interface RunnerComponents {
 }
 
 /**
- * Runs one batch: one metadata upload, one program, one small readback; of decodes with longer contexts
- * than attention has memory for, several of each. Never sees a queue.
+ * Runs one batch: one metadata upload, one program, one small readback; of decodes with longer
+ * contexts than attention has memory for, several of each. Never sees a queue.
  */
 export class ModelRunner {
   readonly #components: RunnerComponents;
@@ -61,9 +61,9 @@ export class ModelRunner {
   }
 
   /**
-   * Computes the batch's KV and draws its tokens: one result per chunk with a `sample`, in chunk order;
-   * where no token can be drawn it has a `failure`, which says where the sequence's KV is no number.
-   * `onSubmitted` is called while the device computes.
+   * Computes the batch's KV and draws its tokens: one result per chunk with a `sample`, in chunk
+   * order; where no token can be drawn it has a `failure`, which says where the sequence's KV is no
+   * number. `onSubmitted` is called while the device computes.
    *
    * @throws {DeviceLostError} when the device is gone.
    */
@@ -115,10 +115,13 @@ export class ModelRunner {
   }
 
   /**
-   * Gives the KV pool `numBlocks` blocks between two steps; those below both sizes keep their contents.
+   * Gives the KV pool `numBlocks` blocks between two steps; those below both sizes keep their
+   * contents.
    *
-   * @param moves carried out before memory goes: blocks beyond the new end, and where they go below it.
-   * @throws {RangeError} when the device has no room; the pool is as it was. A smaller one always fits.
+   * @param moves carried out before memory goes: blocks beyond the new end, and where they go below
+   * it.
+   * @throws {RangeError} when the device has no room; the pool is as it was. A smaller one always
+   * fits.
    */
   async resizeKv(numBlocks: number, moves: readonly BlockMove[] = []): Promise<void> {
     const { device, storage, graph } = this.#components;
@@ -145,7 +148,10 @@ export class ModelRunner {
     }
   }
 
-  /** Between two steps: at least doubles the metadata's buffer, so that this is done a few times at most. */
+  /**
+   * Between two steps: at least doubles the metadata's buffer, so that this is done a few times at
+   * most.
+   */
   async #growStep(bytes: number): Promise<void> {
     const { device, graph, storage } = this.#components;
     const old = this.#step;

@@ -15,7 +15,9 @@ import { tuningBatch, type TuningStep } from "./tuning_step.ts";
 /** The model, memory and clock with which operations are timed. */
 export interface OperationTimerOptions {
   readonly inputs: RunnerInputs;
-  /** Weights, KV pool and activations in which the model will run; what they hold is written over. */
+  /**
+   * Weights, KV pool and activations in which the model will run; what they hold is written over.
+   */
   readonly memory: RunnerMemory;
   readonly log: Logger;
   /** Milliseconds that never go back. */
@@ -29,7 +31,10 @@ export interface TimingCandidate {
   readonly tuning: Tuning;
 }
 
-/** Runs long enough to be told apart, and short enough for a handful of each of some fifty operations. */
+/**
+ * Runs long enough to be told apart, and short enough for a handful of each of some fifty
+ * operations.
+ */
 const RUN_MS = 5;
 const NUM_ROUNDS = 5;
 
@@ -44,8 +49,8 @@ export class OperationTimer {
   /**
    * Microseconds that the operation takes in one layer, by candidate, its steps added up.
    *
-   * The first candidate must compile; of the others, those that do not are left out with a line in the
-   * log, and those that come to the same calls as an earlier one without.
+   * The first candidate must compile; of the others, those that do not are left out with a line in
+   * the log, and those that come to the same calls as an earlier one without.
    *
    * @throws {KernelError} when the first candidate does not compile.
    */

@@ -36,8 +36,8 @@ const ADJUSTMENT_ROOM = 512;
 type RegionCounts = Pick<StepDims, "numDecodes" | "numSplits" | "numTiles" | "numSamples">;
 
 /**
- * Words of metadata that a step of these limits needs at most, as long as the adjustments of its draws
- * take no more than 512 words per sequence. Larger ones make the packer's words grow.
+ * Words of metadata that a step of these limits needs at most, as long as the adjustments of its
+ * draws take no more than 512 words per sequence. Larger ones make the packer's words grow.
  */
 export function maxStepWords(
   { maxTokens, maxSeqs, maxBlocksPerSeq, maxSplits }: StepLimits,
@@ -49,8 +49,8 @@ export function maxStepWords(
 /**
  * Writes batches as packed step metadata (`kernels/step.ts`) into one reused array.
  *
- * Beside {@link maxStepWords}, a step can need 3 words per token that is penalized or biased, at most
- * those of a sequence's context plus what its request names, and one word per 32 tokens of the
+ * Beside {@link maxStepWords}, a step can need 3 words per token that is penalized or biased, at
+ * most those of a sequence's context plus what its request names, and one word per 32 tokens of the
  * vocabulary for each bitmask.
  */
 export class StepPacker {

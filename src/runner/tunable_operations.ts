@@ -38,8 +38,8 @@ const TIMED_ROWS = 16;
  * What can be tuned of a model whose graph under `tuning` has `calls`, what counts most first: one
  * sequence's decode, then prompts, then batches.
  *
- * Products are found by their calls and named by their shapes. A product whose shape differs by layer is
- * tuned for the first.
+ * Products are found by their calls and named by their shapes. A product whose shape differs by
+ * layer is tuned for the first.
  */
 export function tunableOperations(
   inputs: RunnerInputs,

@@ -31,7 +31,8 @@ export interface TunedKernels {
 const LEAST_GAIN = 0.03;
 
 /**
- * Chooses for every operation of a model the fastest variant: as it was chosen before, or by timing all.
+ * Chooses for every operation of a model the fastest variant: as it was chosen before, or by timing
+ * all.
  *
  * @throws {KernelError} when a kernel of the device's default tuning does not compile.
  */

@@ -11,8 +11,8 @@ const BIASED: LogitAdjustment = {
 };
 
 /**
- * Runs one step of every kind, so that drivers compile, and memory is cleared, before the first request
- * rather than in it.
+ * Runs one step of every kind, so that drivers compile, and memory is cleared, before the first
+ * request rather than in it.
  *
  * Writes KV into the first blocks, which no sequence holds yet.
  */

@@ -12,8 +12,9 @@ import type { DeviceBuffer } from "../device/kernel.ts";
 import { weightShape } from "./weight_buffers.ts";
 
 /**
- * Moves a weight's matrices from filled buffers to textures in panels of rows, where the device reads these
- * faster, and frees the buffers. A buffer stays where the device has no room for both at a time. Each shard is a texture of its own.
+ * Moves a weight's matrices from filled buffers to textures in panels of rows, where the device
+ * reads these faster, and frees the buffers. A buffer stays where the device has no room for both
+ * at a time. Each shard is a texture of its own.
  */
 export async function asTextures(
   device: Device,
