@@ -39,7 +39,7 @@ export interface ModelConfig {
   readonly attentionBias: boolean;
   /** Whether the MLP's projections have biases. */
   readonly mlpBias: boolean;
-  /** What of config.json is ignored, one sentence each; absent where nothing is. */
+  /** The fields of config.json that are ignored, one sentence each; absent without any. */
   readonly warnings?: readonly string[];
 }
 

@@ -62,7 +62,7 @@ export interface Activations {
   readonly sampled: DeviceBuffer;
 }
 
-/** What a forward graph is built from. */
+/** The inputs of a forward graph. */
 export interface GraphInputs {
   readonly config: ModelConfig;
   readonly weight: (name: string) => DeviceWeight;

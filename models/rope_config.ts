@@ -56,7 +56,7 @@ export interface RopeSettings {
   readonly theta: number;
   /** Absent: the frequencies are used as they are. */
   readonly scaling: RopeScaling | undefined;
-  /** What of the file is ignored, one sentence each. */
+  /** The fields of the file that are ignored, one sentence each. */
   readonly warnings: readonly string[];
 }
 

@@ -10,7 +10,7 @@
 // 0. A quantized position's scales multiply its score and its weight, not its elements.
 //
 // SUBGROUPS: subgroups of eight lanes at least, all active, agree on kv_head, table, begin and
-// limit. Each lane then loads a part of the POSITIONS vectors, and all have it from there, since
+// limit. Each lane then loads a share of the POSITIONS vectors and broadcasts it, since
 // where lanes are those of a CPU's SIMD vector a load by all of them costs eight times one lane's,
 // even of the same address.
 //# for h in 0..HEADS

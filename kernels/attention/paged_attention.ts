@@ -32,7 +32,7 @@ type PrefillShape =
   & KvConstants
   & Readonly<{ H: number; SPLIT_LEN: number; QUERIES: number }>
   & LaneShape;
-/** What a lane takes at a time (`_attend.wgsl`). */
+/** The work of a lane at a time (`_attend.wgsl`). */
 type LaneShape = Readonly<{ HEADS: number; POSITIONS: number; SUBGROUPS: boolean }>;
 
 /** Attention of decodes, one partial result per split; `paged_attention_combine` combines them. */

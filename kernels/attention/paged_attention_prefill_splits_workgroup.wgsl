@@ -43,7 +43,7 @@ fn paged_attention_prefill_splits_workgroup(
   // The same for all lanes.
   if (first >= pairs) { return; }
   let first_row = step[tile + TILE_FIRST_ROW];
-  // What the first row sees; a row further down sees one position more.
+  // The end of the first row's context; each row further down sees one position more.
   let first_end = step[tile + TILE_POSITION] + 1u;
   let table = step[step[STEP_SEQS] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
   // Pairs past the last repeat it; they are computed and not stored.

@@ -58,7 +58,7 @@ fn paged_attention_prefill_workgroup(
   let table = step[step[STEP_SEQS] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
   let end = position + (min(first + 64u, rows) - 1u) / HEADS_PER_KV + 1u;
 
-  // What this lane stages: quad `lane % 4` of two rows and of one position. Rows past the last
+  // The lane's staging: quad `lane % 4` of two rows and of one position. Rows past the last
   // repeat it.
   let staged = lane / 4u;
 //# for j in 0..2
@@ -66,14 +66,14 @@ fn paged_attention_prefill_workgroup(
   let q_row${j} = ((first_row + i${j} / HEADS_PER_KV) * ${H + 2 * G}u + kv_head * HEADS_PER_KV +
     i${j} % HEADS_PER_KV) * QUADS;
 //# end
-  // What it computes of the scores, and the last position that each of its rows sees.
+  // Its share of the scores, and the last position that each of its rows sees.
   let row_quad = lane / 8u;
   let eighth = lane % 8u;
   let limits = vec4(position) + min(
     vec4(first + row_quad) + vec4(0u, 16u, 32u, 48u), vec4(rows - 1u)) / vec4(HEADS_PER_KV);
   var max_score = vec4(-3.4e38);
   var totals = vec4(0.0);
-  // What it computes of the output.
+  // Its share of the output.
   let column = lane % ${VECTOR_LOADS}u;
   let row_lane = lane / ${VECTOR_LOADS}u;
 //# for k in 0..16 / ROW_LANES

@@ -26,7 +26,7 @@ import reduceSource from "./paged_attention_combine_workgroup.wgsl" with { type:
 import { type StepDims, stepWgsl } from "../step.ts";
 import type { Tuning } from "../tuning/tuning.ts";
 
-/** How a workgroup attends to a split, see `_attend_workgroup.wgsl`. */
+/** Constants of a workgroup that attends to a split (`_attend_workgroup.wgsl`). */
 type SplitShape = SplitLanes & Readonly<{ HEADS: number }>;
 type SplitLanes =
   & KvShape
@@ -158,7 +158,7 @@ function prefillSplitsCall(
   });
 }
 
-/** What each lane of a split's workgroup does, where `shuffleLanes` of a subgroup add up. */
+/** The work of each lane of a split's workgroup, where `shuffleLanes` of a subgroup add up. */
 function lanesOf(
   vectorLoads: number,
   shuffleLanes: number,

@@ -25,7 +25,7 @@ type Shape =
     IS_F16: boolean;
   }>;
 
-/** What `found` holds before, and where all is finite. */
+/** The value of `found` before the search, and where all numbers are finite. */
 export const NO_DAMAGE = 0xffffffff;
 
 /**
@@ -57,7 +57,7 @@ export const findKvDamage: Kernel<Shape> = {
   },
 };
 
-/** Of a vector 0 where a number was too large for f16, 1 where one is not finite, else no bound. */
+/** 0 for a vector with a number too large for f16, 1 with one that is not finite, else infinity. */
 function damage(
   kv: HostBuffer,
   { first, end, scale }: ReturnType<typeof kvWords>,

@@ -17,7 +17,8 @@ const GROUPS: u32 = ${GROUPS}u;
 const LANES: u32 = ${LANES}u;
 const BLOCK_SIZE: u32 = ${BLOCK_SIZE}u;
 const BLOCK_WORDS: u32 = ${BLOCK_WORDS}u;
-// What is looked at of each block: CHECKED words from FIRST on, VECTOR of each position and head.
+// The words of each block that are checked: CHECKED of them from FIRST on, VECTOR of each position
+// and head.
 const FIRST: u32 = ${FIRST}u;
 const CHECKED: u32 = ${CHECKED}u;
 const VECTOR: u32 = ${VECTOR}u;

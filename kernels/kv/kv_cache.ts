@@ -7,7 +7,7 @@ import { KV_DTYPES } from "./dtypes.ts";
 import { decodeVector, encodeVector } from "./kv_codes.ts";
 
 /**
- * What addresses one layer's KV buffer: G heads of D elements, blocks as `src/core/kv_layout.ts`
+ * The shape of one layer's KV buffer: G heads of D elements, blocks as `src/core/kv_layout.ts`
  * has them.
  */
 export type KvShape = Readonly<
@@ -76,7 +76,7 @@ export function storeKv(kv: HostBuffer, at: KvVector, shape: KvShape, values: Fl
   }
 }
 
-/** What the WGSL of kernels that read the pool is expanded with, besides the shape itself. */
+/** Constants of kernels that read the pool, besides the shape itself. */
 export type KvConstants = Readonly<{
   /** Loads of one vector's elements, and of one block; a load is one element of the WGSL array. */
   VECTOR_LOADS: number;

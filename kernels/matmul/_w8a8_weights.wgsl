@@ -1,8 +1,8 @@
-// Shared by the products of int8 activations: weights, by spans of 32 inputs, and what becomes of a
-// sum. The kernel declares w, array<vec4<u32>>, QuantizedLayout's words, or with WEIGHT_TEXTURE a
+// Shared by the products of int8 activations: loads of weights by spans of 32 inputs. The
+// kernel declares w, array<vec4<u32>>, QuantizedLayout's words, or with WEIGHT_TEXTURE a
 // texture as panel_weights.wgsl fills it, and y, array<f32>.
 
-/// What dot4I8Packed makes of a span of weight row `row` is its sum times this.
+/// Scales the sums of dot4I8Packed: int4 codes enter it 16 times as large.
 const CODE_UNIT: f32 = ${WEIGHT_BITS == 8 ? "1.0" : "0.0625"};
 
 /// 32 codes of a weight row, four to a word.

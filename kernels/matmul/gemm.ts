@@ -91,7 +91,7 @@ function shardCalls(
   });
 }
 
-/** What follows from a tile and the type in which weights are staged. */
+/** The constants of a tile and of the type in which weights are staged. */
 function tileConstants(tile: GemmTile, staged: "f16" | "f32") {
   const lanes = tile.slices * tile.rows * tile.columns / (tile.laneRows * tile.laneColumns);
   const fours = (staged === "f16" ? tile.inputs : tile.inputs / 2) / 4;

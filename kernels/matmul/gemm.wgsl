@@ -20,7 +20,7 @@
 // SLICES-th four of the staged inputs, which gives a small tile lanes enough to keep loads in
 // flight; their sums meet in shared memory at the end.
 //
-// What that costs, per staged four and lane: TILE_R + TILE_M loads of 16 bytes for 4 * TILE_R *
+// Cost, per staged four and lane: TILE_R + TILE_M loads of 16 bytes for 4 * TILE_R *
 // TILE_M multiply-adds; 16 for 256 at 8 x 8, 8 for 64 at 4 x 4. Shared memory feeds a
 // multiprocessor 32 words per cycle to its 128 multiply-adds, and a row's load is one for the lanes
 // beside each other: at 8 x 8 neither waits for the other, at 4 x 4 shared memory is the limit,
@@ -68,7 +68,7 @@ fn gemm(
   let lane = index % (LANES_R * LANES_M);
   let lane_r = lane / LANES_M;
   let lane_m = lane % LANES_M;
-  // What this lane stages of x: four `x_column` of every ${LANES / FOURS}-th row from row
+  // The lane's staging of x: four `x_column` of every ${LANES / FOURS}-th row from row
   // `x_first`; of w so many fours as one load takes.
   let x_column = index % FOURS;
   let x_first = index / FOURS;

@@ -112,7 +112,7 @@ function tileCall(
   });
 }
 
-/** What follows from a tile, its unit and the type of the weights. */
+/** The constants of a tile, its unit and the type of the weights. */
 function tileConstants({ n, k, dtype, epilogue = "store" }: Product, tile: MatrixTile) {
   const { rows, columns, subgroupRows, subgroupColumns, unit } = tile;
   const lanes = matrixLanes(tile);

@@ -24,7 +24,7 @@
 // surplus only stages. A subgroup stores its sums through shared memory, one matrix after the
 // other, since which lane holds which element is implementation-defined.
 //
-// What that costs, with units of 16 x 16 x 16 and a tile of 64 x 64 by 32 x 32: per subgroup and 32
+// Cost, with units of 16 x 16 x 16 and a tile of 64 x 64 by 32 x 32: per subgroup and 32
 // inputs, 8 loads of matrices for 8 products; 16 KiB of shared memory are read for 131,072
 // multiply-adds, and 8 KiB are written. Global bytes are gemm's, with half as many for x. Shared
 // bytes: at most 32,768.
@@ -43,7 +43,7 @@ const K4: u32 = ${K / 4}u;
 const ROWS: u32 = ${ROWS}u;
 const COLUMNS: u32 = ${COLUMNS}u;
 const FOURS: u32 = ${FOURS}u;
-/// Of a staged row, in elements.
+/// Elements from one staged row to the next.
 const PITCH: u32 = ${FOURS * 4 + (UNIT_TYPE == "f16" ? 8 : 4)}u;
 const LANES: u32 = ${LANES}u;
 const SUBGROUPS: u32 = ${ROWS / SUB_ROWS * COLUMNS / SUB_COLUMNS}u;
@@ -80,10 +80,10 @@ fn gemm_subgroup_matrix(
   let n0 = (group.z * groups.x + group.x) * ${OUTPUTS}u;
   // The same for all lanes: the surplus of a folded grid.
   if (n0 >= N) { return; }
-  // The subgroup's part of the staged inputs.
+  // The subgroup's share of the staged inputs.
   let x_part = subgroup / SUBGROUPS_M * ${SUB_ROWS}u * PITCH;
   let w_part = subgroup % SUBGROUPS_M * ${SUB_COLUMNS}u * PITCH;
-  // What this lane stages, in units of one load; rows and outputs past the end repeat the last one,
+  // The lane's staging, in units of one load; rows and outputs past the end repeat the last one,
   // they are computed and not stored.
 //# for j in 0..X_LOADS
   let x_row${j} = (index + ${j}u * LANES) / ${FOURS / X_LOAD}u;

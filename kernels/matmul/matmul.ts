@@ -122,7 +122,7 @@ export interface Product {
   readonly place?: OutputPlace;
 }
 
-/** What a product reads and writes. */
+/** The buffers of a product. */
 export type ProductBuffers =
   & Readonly<Record<"step" | "x" | "y", DeviceBuffer>>
   & Readonly<{ w: WeightBuffers }>;

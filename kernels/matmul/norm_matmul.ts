@@ -49,7 +49,7 @@ export const normMatmul: Kernel<Shape> = {
   },
 };
 
-/** What a product of normalized rows reads and writes. */
+/** The buffers of a product of normalized rows. */
 export type NormProductBuffers =
   & ProductBuffers
   & Readonly<Record<"norm" | "normed", DeviceBuffer>>;

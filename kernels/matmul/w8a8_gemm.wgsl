@@ -18,7 +18,7 @@
 // lane keeps TILE_R * TILE_M sums. The slices are those of w8a8_matmul, and so is the order in
 // which they meet.
 //
-// What that costs, per staged span and lane: 2 * (TILE_R + TILE_M) loads of 16 bytes for 8 * TILE_R
+// Cost, per staged span and lane: 2 * (TILE_R + TILE_M) loads of 16 bytes for 8 * TILE_R
 // * TILE_M dot products, 24 for 256 at 4 x 8, and as many conversions and fmas as there are sums,
 // 32. Where a multiprocessor does 64 dot products a cycle (256 multiply-adds; NVIDIA since 2016), a
 // warp's take 128 cycles and its loads at most 96; gemm needs twice the cycles for the same in
@@ -35,7 +35,7 @@ const N: u32 = ${N}u;
 const SPANS: u32 = ${K / 32}u;
 const LANES: u32 = ${LANES}u;
 const SLICES: u32 = ${SLICES}u;
-/// Of a staged row, in 16 bytes.
+/// From one staged row to the next, in 16 bytes.
 const PITCH: u32 = 9u;
 /// Lanes along the outputs and along the rows of one slice.
 const LANES_M: u32 = ${COLUMNS / TILE_M}u;

@@ -48,7 +48,7 @@ export type W8a8ProductBuffers =
   & Readonly<Record<"codes" | "scales", DeviceBuffer>>;
 
 /**
- * What `matmul` computes, of rows that `quantize_rows` made codes of: integer sums over spans of
+ * `matmul` of rows that `quantize_rows` turned into codes: integer sums over spans of
  * inputs, each scaled once.
  *
  * K is a multiple of 32, and w is quantized.

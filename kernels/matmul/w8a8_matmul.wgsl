@@ -140,7 +140,7 @@ fn w8a8_matmul(at: Invocation) {
 }
 
 //# if SLICES > 1 && !SUBGROUPS
-/// The sum of four slices, whose parts lie a lane's sums apart.
+/// The sum of four slices, which lie as many words apart as a lane has sums.
 fn slice_sum(p: u32) -> f32 {
   return (partial[p] + partial[p + ${TILE_R * W}u])
     + (partial[p + ${2 * TILE_R * W}u] + partial[p + ${3 * TILE_R * W}u]);

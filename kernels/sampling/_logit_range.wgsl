@@ -1,4 +1,4 @@
-// What counts as a logit: LOWEST <= logit < HIGHEST, or -infinity. NaN, +infinity and what is as
+// The range of logits: LOWEST <= logit < HIGHEST, or -infinity. NaN, +infinity and what is as
 // large as HIGHEST are overflows of the model. Told by bits, since compilers may assume that no
 // value is one.
 

@@ -103,7 +103,7 @@ fn draw(lane: u32, row: Row) -> u32 {
 
 /// The order of the k-th largest logit, or `lowest` when fewer reach that.
 fn kth_largest(lane: u32, row: Row, k: u32, lowest: u32) -> u32 {
-  // As many segments have a largest logit from here on, so as many logits are no less.
+  // Where k segments have their largest logit at or above a border, so do at least k logits.
   var low = lowest;
   if (k <= M) { low = bisect(lane, row, k, lowest, false); }
   return bisect(lane, row, k, low, true);

@@ -101,7 +101,7 @@ const shape = (
   [subgroupRows, subgroupColumns]: readonly [number, number],
 ): MatrixShape => ({ rows, columns, subgroupRows, subgroupColumns });
 
-/** What is worth trying for 17 to 64 rows and for more, the default first. */
+/** Shapes to try for 17 to 64 rows and for more, the default first. */
 export const MATRIX_SHAPES: Readonly<Record<"few" | "many", readonly MatrixShape[]>> = {
   few: [shape([32, 64], [16, 32]), shape([32, 32], [16, 32]), shape([64, 64], [32, 32])],
   many: [shape([64, 64], [32, 32]), shape([128, 64], [32, 32]), shape([64, 128], [32, 64])],

@@ -6,7 +6,7 @@ import type { GemmTile, MatmulTile, Tuning } from "./tuning.ts";
 
 /** One way to run an operation. */
 export interface TuningVariant {
-  /** Tells what it changes; unique among the variants of one operation. */
+  /** Names the change; unique among the variants of one operation. */
   readonly name: string;
   /** The tuning with this operation run this way, all else as it was. */
   readonly apply: (tuning: Tuning) => Tuning;
@@ -81,8 +81,8 @@ const GPU_GEMM_TILES: readonly (readonly GemmShape[])[] = [
 ];
 
 /**
- * What may be changed of attention and sampling: nothing that takes more memory, nor a block's
- * shape.
+ * The changes to attention and sampling that variants may make: none takes more memory, or changes
+ * a block's shape.
  */
 type Changes = Partial<
   Pick<
@@ -110,7 +110,7 @@ const GPU_CHANGES: Readonly<Record<TunedStage, readonly Changes[]>> = {
 /** Where lanes add up by shuffles: through shared memory instead. */
 const SUBGROUP_CHANGES: readonly Changes[] = [{ shuffleLanes: 1 }];
 
-/** What is tuned beside products: the attention of decodes and of longer chunks, and sampling. */
+/** The stages that are tuned beside products: attention of decodes and of chunks, and sampling. */
 export type TunedStage = "decode" | "prefill" | "sampling";
 
 /**

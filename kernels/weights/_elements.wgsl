@@ -72,7 +72,7 @@ fn weights(row: u32, k4: u32) -> Fours { return Fours(widened(w[row * K4 + k4]))
 //# end
 //# if WEIGHT_BITS > 0
 //# if WEIGHT_TEXTURE
-/// Of a texture, one load is one word or the four of a texel.
+/// A load from a texture is one word or the four of a texel.
 fn code_words(row: u32, i: u32) -> ${LOAD_WORDS == 1 ? "u32" : "vec4<u32>"} {
   return piece(row, i >> 2u)${LOAD_WORDS == 1 ? "[i & 3u]" : ""};
 }

@@ -15,16 +15,16 @@ export type Tier = "software" | "baseline" | "subgroups";
  * adds the product to M x N sums. Named as WebGPU's `GPUSubgroupMatrixConfig` names them.
  */
 export interface MatrixConfig {
-  /** What is multiplied: "f16", "f32", "i8" and so on. */
+  /** Type of the factors: "f16", "f32", "i8" and so on. */
   readonly componentType: string;
-  /** What it is added up in. */
+  /** Type of the sums. */
   readonly resultComponentType: string;
   readonly M: number;
   readonly N: number;
   readonly K: number;
 }
 
-/** What a device granted, as plain data, from which tunings are chosen. */
+/** The features and limits that a device granted, from which tunings are chosen. */
 export interface Capabilities {
   readonly tier: Tier;
   readonly dialect: WgslDialect;

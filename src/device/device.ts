@@ -34,7 +34,7 @@ export interface Device {
   readonly kind: "webgpu" | "cpu";
   /** The device in words, for people. */
   readonly description: string;
-  /** What kernels may use here; tunings are chosen from it. */
+  /** Features and limits for kernels, from which tunings are chosen. */
   readonly capabilities: Capabilities;
   /** True where "GPU" threads are CPU threads: kernels are then tuned for that. */
   readonly isSoftware: boolean;

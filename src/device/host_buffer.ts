@@ -32,7 +32,7 @@ export class HostBuffer {
   }
 
   /**
-   * What `decode` makes of the memory, called once per `format` and kept until the next `write`.
+   * The memory decoded by `decode`, called once per `format`, and kept until the next `write`.
    * For buffers that kernels only read, such as weights; costs 4 bytes per element.
    */
   decoded(format: string, decode: () => Float32Array): Float32Array {

@@ -1,6 +1,6 @@
 import type { HostBuffer } from "./host_buffer.ts";
 
-/** What a template may substitute or branch on; dimensions, tile shapes, element types. */
+/** Values that a template substitutes or branches on: dimensions, tile shapes, element types. */
 export type Constants = Readonly<Record<string, number | boolean | string>>;
 
 /** One storage buffer of a kernel, or texture in its place, in binding order from 0. */

@@ -19,7 +19,7 @@ const READY_MS = 0.05;
 /** One for the step in flight, and one for the step that is encoded ahead. */
 const NUM_STAGING = 2;
 
-/** How a readback may differ from that of a server. */
+/** Options of a readback, for tests and benches. */
 export interface ReadbackOptions {
   /** Most bytes of one result. */
   readonly bytes?: number;

@@ -24,7 +24,7 @@ export interface Recording {
   readonly staging: GPUBuffer;
 }
 
-/** What recording needs of a device. */
+/** The members of a device that recording uses. */
 export type RecordingDevice = Pick<
   GPUDevice,
   "createCommandEncoder" | "queue" | "pushErrorScope" | "popErrorScope"

@@ -1,7 +1,7 @@
 import type { Device, Program } from "../device/device.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
 
-/** What is timed: calls that run one after the other, with the sizes of one step. */
+/** Calls to time, one after the other, with the dimensions of one step. */
 export interface TimedCalls<Dims> {
   readonly calls: readonly KernelCall<Dims>[];
   readonly dims: Dims;
@@ -54,7 +54,7 @@ export async function timeCandidates<Dims>(
   const trains: Train<Dims>[] = [];
   for (const candidate of candidates) {
     const single = await makeTrain(device, candidate, 1);
-    // What drivers compile at first use is compiled here.
+    // Drivers that compile at first use do so here.
     await seconds(single);
     const once = withoutOverhead(await seconds(single), overhead!);
     const most = Math.max(1, Math.floor(MAX_DISPATCHES / candidate.calls.length));

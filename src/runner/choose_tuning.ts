@@ -20,7 +20,7 @@ export interface ChooseOptions {
   readonly inputs: RunnerInputs;
   readonly memory: RunnerMemory;
   readonly log: Logger;
-  /** Is told how far the timing is, in words. */
+  /** Called with the progress of the timing, in words. */
   readonly progress: (words: string) => void;
   /** Milliseconds that never go back; default: this machine's. */
   readonly now?: () => number;

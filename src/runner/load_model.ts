@@ -25,12 +25,12 @@ export class StartupPhases {
     this.#progress = progress;
   }
 
-  /** Tells what should be known, beside the phases. */
+  /** Reports a notice, beside the phases. */
   tell(notice: string): void {
     this.#progress(notice);
   }
 
-  /** Those that have ended, in order. */
+  /** The phases that have ended, in order. */
   get passed(): readonly StartupPhase[] {
     return this.#passed;
   }
@@ -48,9 +48,7 @@ export class StartupPhases {
   }
 }
 
-/**
- * Tells of a long phase at most once in so many milliseconds, and not of one that takes no time.
- */
+/** Milliseconds between two reports of one phase, and before its first. */
 const REPORT_EVERY_MS = 1000;
 
 function seldom(tell: (words: string) => void): (words: string) => void {

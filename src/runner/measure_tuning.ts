@@ -23,7 +23,7 @@ export interface MeasureOptions {
   /** Longest sequences for which block sizes are compared, in tokens. */
   readonly context: number;
   readonly log: Logger;
-  /** Is told each phase as it begins, and how far it is. */
+  /** Called with each phase as it begins, and with its progress. */
   readonly progress: (words: string) => void;
 }
 

@@ -36,7 +36,7 @@ export interface KvBudget {
   readonly bytes: number;
 }
 
-/** What model and machine allow. */
+/** The limits of model and machine. */
 export interface BudgetLimits {
   /** Tokens the model was made for. */
   readonly modelMaxLen: number;

@@ -95,7 +95,7 @@ export class ModelRunner {
     if (packed.words.byteLength > this.#step.bytes) await this.#growStep(packed.words.byteLength);
     device.write(this.#step, 0, packed.words);
     const bytes = Math.max(4, packed.dims.numSamples * SAMPLED_WORDS * 4);
-    // What follows a sub-batch is the next sub-batch.
+    // A sub-batch is followed by the next one, not by a step like it.
     const nextDims = isWhole ? predictNextDims(packed.dims) : undefined;
     const options = { nextDims, onSubmitted };
     const words = device.run(this.#program, packed.dims, { buffer: sampled, bytes }, options);

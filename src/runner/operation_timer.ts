@@ -84,7 +84,7 @@ export class OperationTimer {
     return Object.fromEntries(names.map((name, i) => [name, micros[i]!]));
   }
 
-  /** As many layers as take about one run; all of them where they take less. */
+  /** The number of layers that take about one run; all of them where they take less. */
   async #numLayers(operation: TimedOperation, candidate: TimingCandidate): Promise<number> {
     let seconds = 0;
     for (const step of operation.steps) {
@@ -107,7 +107,7 @@ export class OperationTimer {
     const { blockSize } = inputs.engine;
     const packer = new StepPacker(stepLimits(inputs, tuning));
     const numBlocks = inputs.budget.numBlocks;
-    // Of a step whose contexts are too long for one sub-batch, the first stands for all.
+    // Where contexts are too long for one sub-batch, the first stands for all.
     const [batch] = subBatches(tuningBatch(step, { blockSize, numBlocks }), packer.limits);
     const { words, dims } = packer.pack(batch!);
     const kv = storage.buffers.slice(0, numLayers);
@@ -152,7 +152,7 @@ function numCalls(timed: readonly TimedCalls<StepDims>[]): number {
   return timed.reduce((sum, { calls }) => sum + calls.length, 0);
 }
 
-/** What tells one candidate's calls of a step from another's. */
+/** A candidate's calls of a step as data, equal where two candidates do the same. */
 function describe({ calls, dims }: TimedCalls<StepDims>): unknown {
   return calls.map(({ kernelName, constants, workgroups }: KernelCall<StepDims>) => [
     ...[kernelName, constants, workgroups(dims)],

@@ -12,7 +12,7 @@ export interface TuneOptions extends OperationTimerOptions {
   readonly known: readonly TunedOperation[];
   /** No operation is begun after so many milliseconds; one takes up to some hundred. */
   readonly limitMs: number;
-  /** Is told how many operations there are to time, and how many of them have been. */
+  /** Called with the number of operations timed so far, and of those to time. */
   readonly onProgress?: (numDone: number, numAll: number) => void;
 }
 
@@ -21,7 +21,7 @@ export interface TunedKernels {
   readonly tuning: Tuning;
   /** All choices that the tuning consists of, in order of weight. */
   readonly operations: readonly TunedOperation[];
-  /** Those that were timed. */
+  /** The choices that were timed now. */
   readonly timed: readonly TunedOperation[];
   /** Operations that there was no time for: they run as the device's tuning has them. */
   readonly numLeft: number;

@@ -22,7 +22,7 @@ export class TuningFile {
   }
 
   /**
-   * What was timed on this adapter with these kernels. Nothing, and a line in the log, without a
+   * Earlier times on this adapter with these kernels; none, and a line in the log, without a
    * store.
    */
   async read(): Promise<readonly TunedOperation[]> {
