@@ -8,7 +8,7 @@
  *     positions [T]                  position of each row in its sequence
  *     slots     [T]                  block * blockSize + offset, where the row's K and V go
  *     seqs      [S, SEQ_WORDS]       sequences with one row (decodes) first
- *     splits    [M]                  index into `seqs` of each split of the decodes' contexts, in order
+ *     splits    [M]                  index into `seqs` of each split of decodes' contexts, in order
  *     tiles     [N, TILE_WORDS]      runs of at most `queryTile` rows of one longer chunk
  *     samples   [R, SAMPLE_WORDS]    rows whose logits are drawn from
  *     copies    [C, COPY_WORDS]      blocks to copy before anything else
@@ -42,8 +42,8 @@ export const STEP = {
 export const HEADER_WORDS = 20;
 
 /**
- * One sequence: its first row, its rows, its context length after this step, its table's first word, and
- * of a decode its first split among those of the step.
+ * One sequence: its first row, its rows, its context length after this step, its table's first
+ * word, and of a decode its first split among those of the step.
  */
 export const SEQ = { firstRow: 0, numRows: 1, contextLen: 2, table: 3, firstSplit: 4 } as const;
 export const SEQ_WORDS = 5;
@@ -53,8 +53,8 @@ export const TILE = { seq: 0, firstRow: 1, numRows: 2, position: 3 } as const;
 export const TILE_WORDS = 4;
 
 /**
- * One draw; temperature, top-p and min-p are f32 bits, none of them subnormal, and temperature is 0 or at
- * least `MIN_TEMPERATURE`. `numLogprobs` is one more than asked, 0 for none.
+ * One draw; temperature, top-p and min-p are f32 bits, none of them subnormal, and temperature is 0
+ * or at least `MIN_TEMPERATURE`. `numLogprobs` is one more than asked, 0 for none.
  */
 export const SAMPLE = {
   row: 0,
@@ -78,9 +78,9 @@ export const COPY_WORDS = 2;
 /**
  * One adjustment: its sample, penalties as f32 bits, and where its entries and its bitmask begin.
  *
- * Entries are `numTokens` token ids, then as many words `2 * times drawn + (in the prompt ? 1 : 0)`,
- * then as many biases, f32 bits. The bitmask is `numAllowed` words, bit `t % 32` of word `t / 32` for
- * token `t`; 0 words allow all.
+ * Entries are `numTokens` token ids, then as many words `2 * times drawn + (in the prompt ? 1 :
+ * 0)`, then as many biases, f32 bits. The bitmask is `numAllowed` words, bit `t % 32` of word `t /
+ * 32` for token `t`; 0 words allow all.
  */
 export const ADJUST = {
   sample: 0,
@@ -97,11 +97,13 @@ export const ADJUST_WORDS = 8;
 /** Most log-probabilities per token besides the chosen one's. */
 export const MAX_LOGPROBS = 20;
 
-/** One drawn token: id, its log-probability (f32 bits), then `MAX_LOGPROBS` pairs of id and bits. */
+/**
+ * One drawn token: id, its log-probability (f32 bits), then `MAX_LOGPROBS` pairs of id and bits.
+ */
 export const SAMPLED = { token: 0, logprob: 1, top: 2 } as const;
 export const SAMPLED_WORDS = SAMPLED.top + 2 * MAX_LOGPROBS;
 
-/** How large a step is: decides the workgroups of every call. */
+/** The dimensions of a step, from which the workgroups of every call follow. */
 export interface StepDims {
   readonly numTokens: number;
   readonly numDecodes: number;
@@ -110,11 +112,13 @@ export interface StepDims {
   readonly numCopies: number;
   /** Samples with log-probabilities. */
   readonly numReports: number;
-  /** Samples whose logits are adjusted, the most entries of one of them, and those with a bitmask. */
+  /**
+   * Samples whose logits are adjusted, the most entries of one of them, and those with a bitmask.
+   */
   readonly numAdjusts: number;
   readonly maxAdjustEntries: number;
   readonly numBitmasks: number;
-  /** Splits of the decodes' contexts, together, and as many as these have one token further. */
+  /** Splits of all decodes' contexts together, now and with one more token each. */
   readonly numSplits: number;
   readonly numNextSplits: number;
 }

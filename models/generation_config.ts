@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { modelFile, parseModelJson, readModelJson } from "../src/core/model_json.ts";
 
-/** What a model's makers recommend for sampling; absent fields have no recommendation. */
+/** Sampling defaults that a model's makers recommend; absent fields have none. */
 export interface GenerationConfig {
   /** Tokens that end an answer; empty when the file does not say. */
   readonly eosTokenIds: readonly number[];

@@ -36,7 +36,7 @@ function llamaWeights(config: ModelConfig): WeightSpec[] {
   ];
 }
 
-/** What these kernels do not do yet, refused by name. */
+/** Options of a config.json that these kernels lack, refused by name. */
 function checkShape(config: ModelConfig): void {
   if (config.attentionBias || config.mlpBias) {
     const field = config.attentionBias ? "attention_bias" : "mlp_bias";

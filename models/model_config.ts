@@ -31,13 +31,15 @@ export interface ModelConfig {
   readonly rmsNormEps: number;
   /** Whether the output projection is the embedding table. */
   readonly tieWordEmbeddings: boolean;
-  /** Whether each head's queries and keys are RMS-normalized before they are rotated, as in Qwen3. */
+  /**
+   * Whether each head's queries and keys are RMS-normalized before they are rotated, as in Qwen3.
+   */
   readonly normalizesHeads: boolean;
   /** Whether the attention projections have biases. */
   readonly attentionBias: boolean;
   /** Whether the MLP's projections have biases. */
   readonly mlpBias: boolean;
-  /** What of config.json is ignored, one sentence each; absent where nothing is. */
+  /** The fields of config.json that are ignored, one sentence each; absent without any. */
   readonly warnings?: readonly string[];
 }
 

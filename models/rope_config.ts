@@ -5,7 +5,9 @@ import { parseModelJson } from "../src/core/model_json.ts";
 /** How rotary frequencies are changed for contexts longer than those first trained on. */
 export type RopeScaling = Llama3RopeScaling | LinearRopeScaling;
 
-/** Llama 3.1's: long wavelengths are stretched by `factor`, short ones kept, those between mixed. */
+/**
+ * Llama 3.1's: long wavelengths are stretched by `factor`, short ones kept, those between mixed.
+ */
 export interface Llama3RopeScaling {
   readonly type: "llama3";
   readonly factor: number;
@@ -54,7 +56,7 @@ export interface RopeSettings {
   readonly theta: number;
   /** Absent: the frequencies are used as they are. */
   readonly scaling: RopeScaling | undefined;
-  /** What of the file is ignored, one sentence each. */
+  /** The fields of the file that are ignored, one sentence each. */
   readonly warnings: readonly string[];
 }
 
@@ -89,7 +91,7 @@ function isEmpty(object: object): boolean {
   return Object.keys(object).length === 0;
 }
 
-/** What is said without a type: nothing tells what it means. */
+/** The warning about settings without a type. */
 function warnOfNoType(
   type: unknown,
   rope: Readonly<Record<string, unknown>>,

@@ -1,16 +1,18 @@
-// The inner loop of both attention kernels: one lane attends HEADS query rows to positions [begin, end).
+// The inner loop of both attention kernels: one lane attends HEADS query rows to positions [begin,
+// end).
 //
-// Expects `kv_head`, `table` (word of the sequence's block table), `begin`, `end` (begin < end, begin a
-// multiple of POSITIONS), `limit` and q0_0.. (query row h in q<h>_0.., scaled, in registers); leaves the
-// unnormalized output in o<h>_0.., the maximum in `max<h>` and the sum of weights in `total<h>`. Online
-// softmax after Milakov 2018 (1805.02867), over POSITIONS positions at a time: they share a block, since
-// POSITIONS divides its size. Positions in [end, limit) have weight 0, and what lies past `limit` is not
-// read: the last position is, in its place, with weight 0. A quantized position's scales multiply its
-// score and its weight, not its elements.
+// Expects `kv_head`, `table` (word of the sequence's block table), `begin`, `end` (begin < end,
+// begin a multiple of POSITIONS), `limit` and q0_0.. (query row h in q<h>_0.., scaled, in
+// registers); leaves the unnormalized output in o<h>_0.., the maximum in `max<h>` and the sum of
+// weights in `total<h>`. Online softmax after Milakov 2018 (1805.02867), over POSITIONS positions
+// at a time: they share a block, since POSITIONS divides its size. Positions in [end, limit) have
+// weight 0, and what lies past `limit` is not read: the last position is, in its place, with weight
+// 0. A quantized position's scales multiply its score and its weight, not its elements.
 //
-// SUBGROUPS: subgroups of eight lanes at least, all active, agree on kv_head, table, begin and limit. Each
-// lane then loads a part of the POSITIONS vectors, and all have it from there, since where lanes are those
-// of a CPU's SIMD vector a load by all of them costs eight times one lane's, even of the same address.
+// SUBGROUPS: subgroups of eight lanes at least, all active, agree on kv_head, table, begin and
+// limit. Each lane then loads a share of the POSITIONS vectors and broadcasts it, since
+// where lanes are those of a CPU's SIMD vector a load by all of them costs eight times one lane's,
+// even of the same address.
 //# for h in 0..HEADS
   var max${h} = -3.4e38;
   var total${h} = 0.0;

@@ -1,19 +1,20 @@
 // A workgroup attends HEADS queries of one KV head to one split of their context, on GPUs.
 //
-// Expects `lane`, `kv_head`, `table` (word of the sequence's block table), the scaled queries in `queries`,
-// positions [begin, end) (begin < end, at most SPLIT_LEN, the same for all lanes), and in lanes below
-// SCORE_LANES * HEADS `limit`: query lane / SCORE_LANES sees positions before it. Leaves `max_score` and `total`
-// of query `head` in a lane that `leads` it, and in the lanes of row 0 the unnormalized outputs: sum<h>_<u>
-// is query h's, quad u of load `column_of(lane)`. In a loop, a barrier has to come before the next use.
-// What one query gets does not depend on the others, to the bit: positions it does not see add 0.
+// Expects `lane`, `kv_head`, `table` (word of the sequence's block table), the scaled queries in
+// `queries`, positions [begin, end) (begin < end, at most SPLIT_LEN, the same for all lanes), and
+// in lanes below SCORE_LANES * HEADS `limit`: query lane / SCORE_LANES sees positions before it.
+// Leaves `max_score` and `total` of query `head` in a lane that `leads` it, and in the lanes of row
+// 0 the unnormalized outputs: sum<h>_<u> is query h's, quad u of load `column_of(lane)`. In a loop,
+// a barrier has to come before the next use. What one query gets does not depend on the others, to
+// the bit: positions it does not see add 0.
 //
-// SHUFFLE_LANES > 1: so many neighbouring lanes lie in one subgroup, whatever its size, and add up by
-// shuffles: the order of additions depends on SHUFFLE_LANES alone. The COLUMN_GROUPS lanes of a column are
-// then neighbours. For heads of 128 in f16, four queries and splits of 64 (32 KiB of K and V) that makes 2
-// barriers in place of 11 and 3 KiB of shared memory in place of 7.3, so that twice as many workgroups fit
-// where it is scarce; each lane does 56 shuffles to 512 multiply-adds. Every byte of K and V is still read
-// once, of K in runs of 32 bytes, of V in runs of 64 (subgroups of 32 lanes) in place of 256. Lanes are
-// taken to lie in subgroups in their order.
+// SHUFFLE_LANES > 1: so many neighbouring lanes lie in one subgroup, whatever its size, and add up
+// by shuffles: the order of additions depends on SHUFFLE_LANES alone. The COLUMN_GROUPS lanes of a
+// column are then neighbours. For heads of 128 in f16, four queries and splits of 64 (32 KiB of K
+// and V) that makes 2 barriers in place of 11 and 3 KiB of shared memory in place of 7.3, so that
+// twice as many workgroups fit where it is scarce; each lane does 56 shuffles to 512 multiply-adds.
+// Every byte of K and V is still read once, of K in runs of 32 bytes, of V in runs of 64 (subgroups
+// of 32 lanes) in place of 256. Lanes are taken to lie in subgroups in their order.
   let slice = lane % SLICES;
 //# for j in 0..SPLIT_LEN * SLICES / LANES
   {

@@ -28,7 +28,8 @@ fn kept_sum(lane: u32) -> vec4<f32> {
 }
 //# end
 
-/// The load of V's vectors that a lane sums up, and which of COLUMN_GROUPS lanes that do so it is; more if none.
+/// The load of V's vectors that a lane sums up, and which of COLUMN_GROUPS lanes that do so it is;
+/// more if none.
 //# if SHUFFLE_LANES > 1
 fn column_of(lane: u32) -> u32 { return lane / COLUMN_GROUPS; }
 fn row_of(lane: u32) -> u32 {

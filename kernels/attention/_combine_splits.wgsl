@@ -1,5 +1,5 @@
-// Combines the splits of a context, one after the other in the order of their positions. The result has
-// the same bits in paged_attention_combine and in a prefill.
+// Combines the splits of a context, one after the other in the order of their positions. The result
+// has the same bits in paged_attention_combine and in a prefill.
 //
 //   P' = max(P, max_m),  total' = total * exp(P - P') + total_m * exp(max_m - P'),  out' likewise
 //

@@ -8,7 +8,7 @@ export interface PagedContext {
   readonly table: number;
 }
 
-/** One query row's attention before it is divided by `total`, the sum of its weights. */
+/** The attention of one query row, not yet divided by `total`, the sum of its weights. */
 export interface Attended {
   readonly output: Float32Array;
   /** The largest score; weights are relative to it. */

@@ -32,7 +32,7 @@ type PrefillShape =
   & KvConstants
   & Readonly<{ H: number; SPLIT_LEN: number; QUERIES: number }>
   & LaneShape;
-/** What a lane takes at a time (`_attend.wgsl`). */
+/** The work of a lane at a time (`_attend.wgsl`). */
 type LaneShape = Readonly<{ HEADS: number; POSITIONS: number; SUBGROUPS: boolean }>;
 
 /** Attention of decodes, one partial result per split; `paged_attention_combine` combines them. */
@@ -66,7 +66,10 @@ function headsPerLane({ H, G, D }: Readonly<{ H: number; G: number; D: number }>
   return heads;
 }
 
-/** Query rows of a prefill tile, which the step is packed in: the H / G heads of a KV head sit together. */
+/**
+ * Query rows of a prefill tile, which the step is packed in: the H / G heads of a KV head sit
+ * together.
+ */
 export function attentionQueryTile(
   { H, G }: Readonly<{ H: number; G: number }>,
   tuning: Tuning,

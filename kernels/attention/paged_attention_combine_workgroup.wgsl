@@ -1,4 +1,5 @@
-// paged_attention_combine_workgroup: paged_attention_combine for GPUs, one workgroup per decode and head.
+// paged_attention_combine_workgroup: paged_attention_combine for GPUs, one workgroup per decode and
+// head.
 //
 //   out[t, h] = sum_m partial_m * exp(max_m - P) / sum_m total_m * exp(max_m - P),  P = max_m max_m
 //
@@ -7,7 +8,8 @@
 //   1 partials  f32 of each decode [H, M, D], its own M
 //   2 stats     f32 of each decode [H, M, 2], max and total
 //   3 out       f32 [T, H, D]
-// Dispatch: (H, S, 1). Lanes along D, ROWS splits at a time; weights of LANES splits are computed at once.
+// Dispatch: (H, S, 1). Lanes along D, ROWS splits at a time; weights of LANES splits are computed
+// at once.
 // Reference: paged_attention_definition.ts; 1e-5 * max |V| with paged_attention_decode_workgroup.
 
 const H: u32 = ${H}u;

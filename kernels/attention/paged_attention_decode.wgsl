@@ -9,11 +9,12 @@
 //   2 kv        KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts)
 //   3 partials  f32 of each decode [H, M, D], its own M
 //   4 stats     f32 of each decode [H, M, 2], max and total
-// Dispatch: (ceil(splits of the step / SPLITS), G, 1). A lane is one split of HEADS query heads that share
-// a KV head (GQA, Ainslie 2023, 2305.13245); its other heads are neighbours. Ragged contexts leave no lane
-// idle: neighbouring splits may be of different sequences.
-// Method: PagedAttention (Kwon 2023, 2309.06180) with flash-decoding's splits, of fixed length, so that
-// a sequence's result does not depend on its batch. paged_attention_combine combines the partials.
+// Dispatch: (ceil(splits of the step / SPLITS), G, 1). A lane is one split of HEADS query heads
+// that share a KV head (GQA, Ainslie 2023, 2305.13245); its other heads are neighbours. Ragged
+// contexts leave no lane idle: neighbouring splits may be of different sequences.
+// Method: PagedAttention (Kwon 2023, 2309.06180) with flash-decoding's splits, of fixed length, so
+// that a sequence's result does not depend on its batch. paged_attention_combine combines the
+// partials.
 // Reference: paged_attention_definition.ts; error below 1e-5 * max |V| over both kernels.
 
 const H: u32 = ${H}u;

@@ -1,4 +1,5 @@
-// paged_attention_decode_workgroup: paged_attention_decode for GPUs, one workgroup per split and KV head.
+// paged_attention_decode_workgroup: paged_attention_decode for GPUs, one workgroup per split and KV
+// head.
 //
 //   for each split [b, e) of positions [0, L): max = max_p s_p, total = sum_p exp(s_p - max),
 //   partial = sum_p exp(s_p - max) * V[p], s_p = q . K[p] / sqrt(D)
@@ -9,14 +10,17 @@
 //   2 kv        KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts)
 //   3 partials  f32 of each decode [H, M, D], its own M
 //   4 stats     f32 of each decode [H, M, 2], max and total
-// Dispatch: (splits of the step, G * HEAD_GROUPS, 1), none of them empty. HEADS query heads of one KV head
-// are computed together, so that each K and V is read once for all of them (GQA, Ainslie 2023, 2305.13245).
-// Method: flash-decoding's splits over PagedAttention's blocks (Kwon 2023, 2309.06180), of fixed length, so
-// that a sequence's result does not depend on its batch. Scores: SLICES lanes per position, next to each
-// other in memory. Softmax: SCORE_LANES lanes per head. Output: lanes along D, COLUMN_GROUPS positions at a
-// time. Lanes add up through shared memory or by subgroup shuffles (_attend_workgroup.wgsl).
-// Traffic per KV head: 512 bytes per position in f16 with D 128, and 4 D + 8 per split and query head, which
-// the reduction reads again: an eighth of the former with four heads and splits of 64, less with longer ones.
+// Dispatch: (splits of the step, G * HEAD_GROUPS, 1), none of them empty. HEADS query heads of one
+// KV head are computed together, so that each K and V is read once for all of them (GQA, Ainslie
+// 2023, 2305.13245).
+// Method: flash-decoding's splits over PagedAttention's blocks (Kwon 2023, 2309.06180), of fixed
+// length, so that a sequence's result does not depend on its batch. Scores: SLICES lanes per
+// position, next to each other in memory. Softmax: SCORE_LANES lanes per head. Output: lanes along
+// D, COLUMN_GROUPS positions at a time. Lanes add up through shared memory or by subgroup shuffles
+// (_attend_workgroup.wgsl).
+// Traffic per KV head: 512 bytes per position in f16 with D 128, and 4 D + 8 per split and query
+// head, which the reduction reads again: an eighth of the former with four heads and splits of 64,
+// less with longer ones.
 // Reference: paged_attention_definition.ts; error below 1e-5 * max |V| with the reduction.
 
 const H: u32 = ${H}u;

@@ -9,7 +9,10 @@ type Buffers = Readonly<Record<string, HostBuffer>>;
 /** H query heads over G KV heads of D dims. */
 export type AttentionShape = KvShape & Readonly<{ H: number }>;
 
-/** Buffers that attention reads and writes, in binding order; `partials` and `stats` are the splits' results. */
+/**
+ * Buffers that attention reads and writes, in binding order; `partials` and `stats` are the splits'
+ * results.
+ */
 export const DECODE_BINDINGS = [
   { name: "step", access: "read" },
   { name: "qkv", access: "read" },
@@ -35,9 +38,10 @@ export const PREFILL_BINDINGS = [
 ] as const;
 
 /**
- * Attention of decodes, one partial result per split of `SPLIT_LEN` positions: `partials` f32 [M, D] and
- * `stats` f32 [M, 2] of each sequence and head in turn, where M is what the sequence's context has of
- * splits. So their size follows from the step's splits, however ragged its contexts.
+ * Attention of decodes, one partial result per split of `SPLIT_LEN` positions: `partials` f32 [M,
+ * D] and `stats` f32 [M, 2] of each sequence and head in turn, where M is what the sequence's
+ * context has of splits. So their size follows from the step's number of splits, also where
+ * contexts are ragged.
  */
 export function attendDecodes(
   { step, qkv, kv, partials, stats }: Buffers,
@@ -86,7 +90,10 @@ export function combineAllSplits(
   }
 }
 
-/** The attention of a context from that of its splits, in the order of their positions; at least one. */
+/**
+ * The attention of a context from that of its splits, in the order of their positions; at least
+ * one.
+ */
 function combineSplits(splits: readonly Attended[]): Float32Array {
   const max = Math.max(...splits.map((split) => split.max));
   const weights = splits.map((split) => Math.exp(split.max - max));
@@ -96,7 +103,10 @@ function combineSplits(splits: readonly Attended[]): Float32Array {
   );
 }
 
-/** Causal attention of chunks: of each row as {@link attendDecodes} and {@link combineAllSplits} do it, to the bit. */
+/**
+ * Causal attention of chunks: of each row as {@link attendDecodes} and {@link combineAllSplits} do
+ * it, to the bit.
+ */
 export function attendTiles(
   { step, qkv, kv, out }: Buffers,
   shape: KvShape & Readonly<{ H: number; SPLIT_LEN: number }>,

@@ -5,14 +5,14 @@
 // T tokens, H query heads, G KV heads, D head dim.
 //   0 step   u32 packed metadata (step.ts)
 //   1 qkv    f32 [T, H + 2G, D], queries rotated
-//   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts); the chunk's own K and V are in it
+//   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts), with the chunk's
 //   3 out    f32 [T, H, D]
-// Dispatch: (tiles, G, 1). A tile is at most QUERIES rows of one sequence, so a ragged batch is a list
-// of tiles; a lane is one row of one query head. All lanes of a workgroup walk the same blocks, so K
-// and V are read once per tile from memory (FlashAttention-2, Dao 2023, 2307.08691, without staging).
-// A lane attends to each split of its context by itself and combines them in order, as paged_attention_decode
-// and paged_attention_combine do it with the same text (_attend.wgsl, _combine_splits.wgsl): a row has the same
-// bits here and there.
+// Dispatch: (tiles, G, 1). A tile is at most QUERIES rows of one sequence, so a ragged batch is a
+// list of tiles; a lane is one row of one query head. All lanes of a workgroup walk the same
+// blocks, so K and V are read once per tile from memory (FlashAttention-2, Dao 2023, 2307.08691,
+// without staging). A lane attends to each split of its context by itself and combines them in
+// order, as paged_attention_decode and paged_attention_combine do it with the same text
+// (_attend.wgsl, _combine_splits.wgsl): a row has the same bits here and there.
 // Reference: paged_attention_definition.ts; error below 1e-5 * max |V|.
 
 const H: u32 = ${H}u;

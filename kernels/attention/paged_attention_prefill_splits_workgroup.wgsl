@@ -1,4 +1,5 @@
-// paged_attention_prefill_splits_workgroup: paged_attention_prefill_workgroup with the bits of a decode.
+// paged_attention_prefill_splits_workgroup: paged_attention_prefill_workgroup with the bits of a
+// decode.
 //
 //   out[t, h] = softmax(q[t, h] . K[0..p] / sqrt(D)) V[0..p],  p = position of t, itself included
 //
@@ -7,11 +8,12 @@
 //   1 qkv    f32 [T, H + 2G, D], queries rotated
 //   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts)
 //   3 out    f32 [T, H, D]
-// Dispatch: (tiles, G * QUERY_GROUPS, 1). A workgroup has HEADS pairs of a tile's row and one of the query
-// heads of one KV head.
-// Method: each split of the context as paged_attention_decode_workgroup does it, addition by addition
-// (_attend_workgroup.wgsl), then combined to those before it as paged_attention_combine does it (_combine_splits.wgsl).
-// So a row has the same bits here and there. K and V are read once for HEADS pairs instead of 64.
+// Dispatch: (tiles, G * QUERY_GROUPS, 1). A workgroup has HEADS pairs of a tile's row and one of
+// the query heads of one KV head.
+// Method: each split of the context as paged_attention_decode_workgroup does it, addition by
+// addition (_attend_workgroup.wgsl), then combined to those before it as paged_attention_combine
+// does it (_combine_splits.wgsl). So a row has the same bits here and there. K and V are read once
+// for HEADS pairs instead of 64.
 // Reference: paged_attention_definition.ts; error below 1e-5 * max |V|, 0 to decode and reduction.
 
 const H: u32 = ${H}u;
@@ -41,7 +43,7 @@ fn paged_attention_prefill_splits_workgroup(
   // The same for all lanes.
   if (first >= pairs) { return; }
   let first_row = step[tile + TILE_FIRST_ROW];
-  // What the first row sees; a row further down sees one position more.
+  // The end of the first row's context; each row further down sees one position more.
   let first_end = step[tile + TILE_POSITION] + 1u;
   let table = step[step[STEP_SEQS] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
   // Pairs past the last repeat it; they are computed and not stored.

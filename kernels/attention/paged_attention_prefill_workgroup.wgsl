@@ -7,13 +7,14 @@
 //   1 qkv    f32 [T, H + 2G, D], queries rotated
 //   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts)
 //   3 out    f32 [T, H, D]
-// Dispatch: (tiles, G * ROW_GROUPS, 1). The rows of a workgroup are 64 pairs of a tile's query and one of
-// the query heads of one KV head, which read the same K and V.
+// Dispatch: (tiles, G * ROW_GROUPS, 1). The rows of a workgroup are 64 pairs of a tile's query and
+// one of the query heads of one KV head, which read the same K and V.
 // Method: FlashAttention-2 (Dao 2023, 2307.08691) over the block table. 32 positions at a time:
-//   scores   as a matrix product, 16 dims of q and K staged at a time; a lane has 4 rows x 4 positions
+//   scores   as a matrix product, 16 dims of q and K staged at a time; 4 x 4 per lane
 //   softmax  online (Milakov 2018, 1805.02867); the eight lanes of a row meet in shared memory
-//   output   lanes along D, each with 64 / ROW_LANES rows; V straight from memory, neighbours side by side
-// Row r of row quad q is 16 r + q, which keeps the lanes' reads of staged queries on different banks.
+//   output   lanes along D, each with 64 / ROW_LANES rows; neighbours read neighbouring V
+// Row r of row quad q is 16 r + q, which keeps the lanes' reads of staged queries on different
+// banks.
 // Shared memory: 16,128 bytes whatever the shape; WebGPU promises 16,384.
 // Reference: paged_attention_definition.ts; error below 1e-5 * max |V|.
 
@@ -57,21 +58,22 @@ fn paged_attention_prefill_workgroup(
   let table = step[step[STEP_SEQS] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
   let end = position + (min(first + 64u, rows) - 1u) / HEADS_PER_KV + 1u;
 
-  // What this lane stages: quad `lane % 4` of two rows and of one position. Rows past the last repeat it.
+  // The lane's staging: quad `lane % 4` of two rows and of one position. Rows past the last
+  // repeat it.
   let staged = lane / 4u;
 //# for j in 0..2
   let i${j} = min(first + staged + ${32 * j}u, rows - 1u);
   let q_row${j} = ((first_row + i${j} / HEADS_PER_KV) * ${H + 2 * G}u + kv_head * HEADS_PER_KV +
     i${j} % HEADS_PER_KV) * QUADS;
 //# end
-  // What it computes of the scores, and the last position that each of its rows sees.
+  // Its share of the scores, and the last position that each of its rows sees.
   let row_quad = lane / 8u;
   let eighth = lane % 8u;
   let limits = vec4(position) + min(
     vec4(first + row_quad) + vec4(0u, 16u, 32u, 48u), vec4(rows - 1u)) / vec4(HEADS_PER_KV);
   var max_score = vec4(-3.4e38);
   var totals = vec4(0.0);
-  // What it computes of the output.
+  // Its share of the output.
   let column = lane % ${VECTOR_LOADS}u;
   let row_lane = lane / ${VECTOR_LOADS}u;
 //# for k in 0..16 / ROW_LANES

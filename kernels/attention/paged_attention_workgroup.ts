@@ -26,7 +26,7 @@ import reduceSource from "./paged_attention_combine_workgroup.wgsl" with { type:
 import { type StepDims, stepWgsl } from "../step.ts";
 import type { Tuning } from "../tuning/tuning.ts";
 
-/** How a workgroup attends to a split, see `_attend_workgroup.wgsl`. */
+/** Constants of a workgroup that attends to a split (`_attend_workgroup.wgsl`). */
 type SplitShape = SplitLanes & Readonly<{ HEADS: number }>;
 type SplitLanes =
   & KvShape
@@ -38,7 +38,9 @@ type PrefillShape =
   & KvConstants
   & Readonly<{ H: number; SPLIT_LEN: number; ROW_GROUPS: number; ROW_LANES: number }>;
 
-/** Attention of decodes, the query heads of one KV head together, as GPUs like it. */
+/**
+ * Attention of decodes by a workgroup per split, for several query heads of one KV head at once.
+ */
 export const pagedAttentionDecodeWorkgroup: Kernel<SplitShape> = {
   name: "paged_attention_decode_workgroup",
   source: stepWgsl + kvLoadWgsl + attendMemory + decodeSource.replace("${attend}", () => attend),
@@ -64,7 +66,9 @@ export const pagedAttentionPrefillWorkgroup: Kernel<PrefillShape> = {
   reference: attendTiles,
 };
 
-/** {@link pagedAttentionPrefillWorkgroup} that gives each row the bits it would have as a decode. */
+/**
+ * {@link pagedAttentionPrefillWorkgroup} that gives each row the bits it would have as a decode.
+ */
 export const pagedAttentionPrefillSplitsWorkgroup: Kernel<
   SplitShape & Readonly<{ QUERY_GROUPS: number }>
 > = {
@@ -77,7 +81,7 @@ export const pagedAttentionPrefillSplitsWorkgroup: Kernel<
 
 /** Lanes of each workgroup; a power of two, and at least `D / 4`. */
 const LANES = 128;
-/** What WebGPU promises of shared memory, bytes. */
+/** Workgroup memory that every WebGPU device has, bytes. */
 const MAX_SHARED_BYTES = 16_384;
 /** Queries whose sums a lane keeps in registers. */
 const MAX_QUERIES = 8;
@@ -96,10 +100,11 @@ type AttentionBuffers = Readonly<
 >;
 
 /**
- * Attention of one layer on a GPU; `splitLen` is a multiple of 64. `queryTile` is the rows of a tile.
+ * Attention of one layer on a GPU; `splitLen` is a multiple of 64. `queryTile` is the rows of a
+ * tile.
  *
- * `isDeterministic` combines splits in their order, and has chunks do as decodes do: the first costs
- * decodes a little, the second prompts more.
+ * `isDeterministic` combines splits in their order, and has chunks do as decodes do: the first
+ * costs decodes a little, the second prompts more.
  */
 export function workgroupAttentionCalls(
   shape: AttentionShape,
@@ -153,7 +158,7 @@ function prefillSplitsCall(
   });
 }
 
-/** What each lane of a split's workgroup does, where `shuffleLanes` of a subgroup add up. */
+/** The work of each lane of a split's workgroup, where `shuffleLanes` of a subgroup add up. */
 function lanesOf(
   vectorLoads: number,
   shuffleLanes: number,

@@ -1,5 +1,5 @@
-/// Sums of squares of a workgroup's lanes. The kernel declares LANES, the lanes of a head, which lie side
-/// by side in one workgroup.
+/// Sums of squares of a workgroup's lanes. The kernel declares LANES, the lanes of a head, which
+/// lie side by side in one workgroup.
 var<workgroup> squares: array<f32, ${WORKGROUP}>;
 
 /// 1 / RMS of the head that lane `local` belongs to, from each lane's share of its squares.

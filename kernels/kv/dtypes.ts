@@ -32,7 +32,8 @@ export interface KvDtype extends KvStorageTraits {
   readonly loadsWide: boolean;
   /**
    * WGSL of loads: `KvLoad`, an element of the array; `kv_quad0(load)` and, with two LOAD_QUADS,
-   * `kv_quad1(load)`, four consecutive elements as f32; of codes without their scale, times 1 / KV_UNIT.
+   * `kv_quad1(load)`, four consecutive elements as f32; of codes without their scale, times 1 /
+   * KV_UNIT.
    */
   readonly loadWgsl: string;
   /** WGSL of stores, for `rope_store_kv`, or of codes for `rope_store_quantized_kv`. */
@@ -45,9 +46,9 @@ export interface KvDtype extends KvStorageTraits {
 export type QuantizedKvDtype = KvDtype & Readonly<{ code: KvCode }>;
 
 /**
- * The element types of K and V, one row each: bits, scale and multiple of a head's elements (`KV_STORAGE`,
- * which planning and budgets read without kernels), codes, loads and WGSL. A new type is a row here, a row
- * there and two fragments.
+ * The element types of K and V, one row each: bits, scale and multiple of a head's elements
+ * (`KV_STORAGE`, which planning and budgets read without kernels), codes, loads and WGSL. A new
+ * type is a row here, a row there and two fragments.
  */
 export const KV_DTYPES:
   & Readonly<Record<Exclude<KvCacheDtype, QuantizedDtype>, KvDtype>>
@@ -90,7 +91,10 @@ export const KV_DTYPES:
     },
   };
 
-/** Loads from the KV pool, before the source of a kernel with {@link KvConstants}; and `kv_scale(load)`. */
+/**
+ * Loads from the KV pool, before the source of a kernel with {@link KvConstants}; and
+ * `kv_scale(load)`.
+ */
 export const kvLoadWgsl: string = ofEachDtype(({ loadWgsl }) => loadWgsl) + kvScale;
 
 /** Stores to the KV pool, before a kernel's source. */
@@ -103,8 +107,8 @@ function ofEachDtype(wgsl: (dtype: KvDtype) => string): string {
 }
 
 /**
- * In int4, a word holds elements `[8w, 8w + 8)`: the low nibbles of its bytes the first four, the high
- * ones the last four, so that either four are unpacked as signed bytes at once.
+ * In int4, a word holds elements `[8w, 8w + 8)`: the low nibbles of its bytes the first four, the
+ * high ones the last four, so that either four are unpacked as signed bytes at once.
  */
 function int4Byte(d: number): number {
   return (d >> 3) * 4 + d % 4;

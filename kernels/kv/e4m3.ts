@@ -10,8 +10,8 @@ const NAN_CODE = 0x7f;
 const VALUES = Float32Array.from({ length: 256 }, (_, code) => decode(code));
 
 /**
- * The value of an fp8 code: sign, four bits of exponent with bias 7, three of mantissa, no infinities
- * (E4M3 of Micikevicius 2022, 2209.05433).
+ * The value of an fp8 code: sign, four bits of exponent with bias 7, three of mantissa, no
+ * infinities (E4M3 of Micikevicius 2022, 2209.05433).
  */
 export function e4m3ToF32(code: number): number {
   return VALUES[code]!;

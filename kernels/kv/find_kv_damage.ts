@@ -25,13 +25,13 @@ type Shape =
     IS_F16: boolean;
   }>;
 
-/** What `found` holds before, and where all is finite. */
+/** The value of `found` before the search, and where all numbers are finite. */
 export const NO_DAMAGE = 0xffffffff;
 
 /**
- * Finds where the KV of the step's first sequence first holds what is not a finite number, in one layer:
- * `found` u32 [layers] gets twice the position, plus 1 unless a number was merely too large for f16 there;
- * {@link NO_DAMAGE} stays where all is finite.
+ * Finds where the KV of the step's first sequence first holds what is not a finite number, in one
+ * layer: `found` u32 [layers] gets twice the position, plus 1 unless a number was merely too large
+ * for f16 there; {@link NO_DAMAGE} stays where all is finite.
  */
 export const findKvDamage: Kernel<Shape> = {
   name: "find_kv_damage",
@@ -57,7 +57,7 @@ export const findKvDamage: Kernel<Shape> = {
   },
 };
 
-/** Of a vector 0 where a number was too large for f16, 1 where one is not finite, else no bound. */
+/** 0 for a vector with a number too large for f16, 1 with one that is not finite, else infinity. */
 function damage(
   kv: HostBuffer,
   { first, end, scale }: ReturnType<typeof kvWords>,

@@ -1,12 +1,15 @@
-// find_kv_damage: where the KV of the step's first sequence first holds what is not a finite number, in
-// one layer. For diagnosis: it reads all KV of the sequence, or all scales where dtypes have them.
+// find_kv_damage: where the KV of the step's first sequence first holds what is not a finite
+// number, in one layer. For diagnosis: it reads all KV of the sequence, or all scales where dtypes
+// have them.
 //
-//   found[layer] = min of 2 p + (0 if too large for f16, else 1) over positions p of the context, K and V, heads, dims
+//   found[layer] = min of 2 p + (0 if too large for f16, else 1)
+//   over positions p of the context, K and V, heads, dims
 //
 //   0 step   u32 packed metadata (step.ts)
 //   1 kv     one layer's buffer, as words (kv_cache.ts)
 //   2 found  u32 [layers]; 0xffffffff before, and where all is finite
-// Dispatch: (GROUPS, layer + 1, 1), LANES lanes each; only the last y works. So layers share a pipeline.
+// Dispatch: (GROUPS, layer + 1, 1), LANES lanes each; only the last y works. So layers share a
+// pipeline.
 // Method: a lane per word of the sequence's blocks, then the next so many further on.
 // Reference: find_kv_damage.ts; exact.
 
@@ -14,7 +17,8 @@ const GROUPS: u32 = ${GROUPS}u;
 const LANES: u32 = ${LANES}u;
 const BLOCK_SIZE: u32 = ${BLOCK_SIZE}u;
 const BLOCK_WORDS: u32 = ${BLOCK_WORDS}u;
-// What is looked at of each block: CHECKED words from FIRST on, VECTOR of each position and head.
+// The words of each block that are checked: CHECKED of them from FIRST on, VECTOR of each position
+// and head.
 const FIRST: u32 = ${FIRST}u;
 const CHECKED: u32 = ${CHECKED}u;
 const VECTOR: u32 = ${VECTOR}u;
@@ -24,7 +28,8 @@ const FINITE: u32 = 0xffffffffu;
 @group(0) @binding(1) var<storage, read> kv: array<u32>;
 @group(0) @binding(2) var<storage, read_write> found: array<atomic<u32>>;
 
-/// FINITE if all of the word's numbers are; else 0 if one was too large for f16 (rope_store_kv.wgsl), or 1.
+/// FINITE if all of the word's numbers are; else 0 if one was too large for f16
+/// (rope_store_kv.wgsl), or 1.
 fn damage(word: u32) -> u32 {
 //# if IS_F16
   let low = word & 0x7fffu;

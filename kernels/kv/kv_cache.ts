@@ -6,7 +6,10 @@ import type { HostBuffer } from "../../src/device/host_buffer.ts";
 import { KV_DTYPES } from "./dtypes.ts";
 import { decodeVector, encodeVector } from "./kv_codes.ts";
 
-/** What addresses one layer's KV buffer: G heads of D elements, blocks as `src/core/kv_layout.ts` has them. */
+/**
+ * The shape of one layer's KV buffer: G heads of D elements, blocks as `src/core/kv_layout.ts`
+ * has them.
+ */
 export type KvShape = Readonly<
   { G: number; D: number; BLOCK_SIZE: number; KV_DTYPE: KvCacheDtype }
 >;
@@ -25,7 +28,9 @@ export function kvBlockWords({ G, D, BLOCK_SIZE, KV_DTYPE }: KvShape): number {
   return bytes / 4;
 }
 
-/** u32 words `[first, end)` of a vector's elements, and that of its scale, which plain dtypes lack. */
+/**
+ * u32 words `[first, end)` of a vector's elements, and that of its scale, which plain dtypes lack.
+ */
 export function kvWords({ slot, which, head }: KvVector, shape: KvShape): {
   first: number;
   end: number;
@@ -71,7 +76,7 @@ export function storeKv(kv: HostBuffer, at: KvVector, shape: KvShape, values: Fl
   }
 }
 
-/** What the WGSL of kernels that read the pool is expanded with, besides the shape itself. */
+/** Constants of kernels that read the pool, besides the shape itself. */
 export type KvConstants = Readonly<{
   /** Loads of one vector's elements, and of one block; a load is one element of the WGSL array. */
   VECTOR_LOADS: number;
@@ -84,7 +89,10 @@ export type KvConstants = Readonly<{
 /** Words of a lane's widest load. */
 const WIDE_WORDS = 4;
 
-/** The constants that follow from a shape; with `isWide`, lanes load 16 bytes where the dtype and a vector allow. */
+/**
+ * The constants that follow from a shape; with `isWide`, lanes load 16 bytes where the dtype and a
+ * vector allow.
+ */
 export function kvConstants(shape: KvShape, isWide = false): KvConstants {
   const { loadWords, loadsWide, scaleBytes } = KV_DTYPES[shape.KV_DTYPE];
   const canBeWide = loadsWide && kvVectorWords(shape) % WIDE_WORDS === 0;

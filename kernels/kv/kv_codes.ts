@@ -1,15 +1,19 @@
 import type { QuantizedDtype } from "../../src/core/kv_layout.ts";
 import { KV_DTYPES } from "./dtypes.ts";
 
-/** Vectors whose elements are all smaller than this are stored as zeros, so that no quotient overflows. */
+/**
+ * Vectors whose elements are all smaller than this are stored as zeros, so that no quotient
+ * overflows.
+ */
 export const MIN_ABSMAX = 1e-30;
 
 /**
- * Writes the codes of a vector and returns its scale, in f32: the largest magnitude over the code's `max`.
+ * Writes the codes of a vector and returns its scale, in f32: the largest magnitude over the code's
+ * `max`.
  *
- * Symmetric, rounded to nearest even. One scale per token and head needs nothing of other tokens, so that
- * a position is written once and never again; scales per channel of K (KIVI, Liu 2024, 2402.02750) fit its
- * outliers better, but only once a group of positions is complete.
+ * Symmetric, rounded to nearest even. One scale per token and head needs nothing of other tokens,
+ * so that a position is written once and never again; scales per channel of K (KIVI, Liu 2024,
+ * 2402.02750) fit its outliers better, but only once a group of positions is complete.
  */
 export function encodeVector(
   values: Float32Array,

@@ -15,7 +15,10 @@ import { normalizeRow } from "../norm/rms_norm.ts";
 import { storeKeyAndValue } from "./store_kv.ts";
 import { STEP, type StepDims, stepWgsl } from "../step.ts";
 
-/** A layer's heads; with `NORM_EPS`, queries and keys are RMS-normalized over D before they are rotated. */
+/**
+ * A layer's heads; with `NORM_EPS`, queries and keys are RMS-normalized over D before they are
+ * rotated.
+ */
 export type RopeStoreShape = KvShape & Readonly<{ H: number; NORM_EPS?: number }>;
 
 type Shape =
@@ -33,7 +36,9 @@ const BINDINGS = [
 /** Before either source. */
 const STORE_WGSL = `${stepWgsl}${kvStoreWgsl}//# if HAS_NORMS\n${inverseRms}//# end\n`;
 
-/** Rotates q in place and stores rotated k, and v, in a pool of f16 or f32. D is a multiple of 4. */
+/**
+ * Rotates q in place and stores rotated k, and v, in a pool of f16 or f32. D is a multiple of 4.
+ */
 export const ropeStoreKv: Kernel<Shape> = {
   name: "rope_store_kv",
   source: STORE_WGSL + source,
@@ -85,7 +90,8 @@ function rotate(head: Float32Array, angles: Float32Array): void {
 }
 
 /**
- * Normalizes where the shape says so, rotates and stores every row of the step, for one layer's KV buffer.
+ * Normalizes where the shape says so, rotates and stores every row of the step, for one layer's KV
+ * buffer.
  *
  * @param buffers `norms`, f32 [2, D], weights for queries and for keys; only read with `NORM_EPS`.
  */

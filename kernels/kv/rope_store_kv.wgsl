@@ -1,14 +1,17 @@
 // rope_store_kv: rotates queries and keys by their positions (RoPE, Su 2021, 2104.09864) and writes
 // keys and values to their slots in the paged KV pool.
 //
-//   (a, b) at dims (i, i + D/2) becomes (a cos - b sin, b cos + a sin), angle = position * frequency_i
+//   (a, b) at dims (i, i + D/2) becomes (a cos - b sin, b cos + a sin),
+//   angle = position * frequency_i
 //
-// Where an element of K or V is not a finite number in KV_DTYPE, K's is stored as NaN (0x7fff in f16 where it
-// is merely too large) and V's as 0: who attends to the position gets NaN, and nobody else does, since
-// attention masks scores, while it multiplies V by weights of 0, which NaN survives. `marks(value)`
-// (_store_f16.wgsl, _store_f32.wgsl) is what K is stored as for such elements, by their bits; 0 for others.
+// Where an element of K or V is not a finite number in KV_DTYPE, K's is stored as NaN (0x7fff in
+// f16 where it is merely too large) and V's as 0: rows that attend to the position get NaN, and no
+// others, since attention masks scores, while it multiplies V by weights of 0, which NaN survives.
+// `marks(value)` (_store_f16.wgsl, _store_f32.wgsl) is what K is stored as for such elements, by
+// their bits; 0 for others.
 //
-// With HAS_NORMS, x of a query or key head becomes w * x / sqrt(mean(x^2) + eps) first (Qwen3's norms).
+// With HAS_NORMS, x of a query or key head becomes w * x / sqrt(mean(x^2) + eps) first (Qwen3's
+// norms).
 //
 // T tokens, H query heads, G KV heads, D head dim.
 //   0 step   u32 packed metadata (step.ts)
@@ -16,9 +19,9 @@
 //   2 qkv    f32 [T, H + 2G, D]: queries are rotated in place
 //   3 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D] (kv_cache.ts)
 //   4 norms  f32 [2, D], weights for queries and for keys
-// Dispatch: (ceil((H + 2G) * D/4 / WORKGROUP), T, 1); a lane owns dims 2j, 2j+1 and their partners D/2
-// on, so that f16 pairs are written as whole words. A workgroup has whole heads, whose lanes share
-// their sums of squares.
+// Dispatch: (ceil((H + 2G) * D/4 / WORKGROUP), T, 1); a lane owns dims 2j, 2j+1 and their partners
+// D/2 on, so that f16 pairs are written as whole words. A workgroup has whole heads, whose lanes
+// share their sums of squares.
 // Reference: rope_store_kv.ts; error below 1e-6 of the head's largest magnitude before rounding to
 // KV_DTYPE, 2e-6 with norms.
 

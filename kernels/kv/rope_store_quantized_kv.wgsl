@@ -1,7 +1,8 @@
 // rope_store_quantized_kv: as rope_store_kv, for pools of codes with a scale per token and head.
 //
 //   scale = max_d |x[d]| / CODE_MAX,  code[d] = round(x[d] / scale) in int8, fp8 (e4m3) or int4
-//   of a position with NaN or infinity in K or V of a head, K's scale is NaN and V's 0 (rope_store_kv.wgsl)
+//   of a position with NaN or infinity in K or V of a head, K's scale is NaN and V's 0, as in
+//   rope_store_kv.wgsl
 //
 // T tokens, H query heads, G KV heads, D head dim.
 //   0 step   u32 packed metadata (step.ts)
@@ -9,9 +10,10 @@
 //   2 qkv    f32 [T, H + 2G, D]: queries are rotated in place
 //   3 kv     u32 [block] of [2, G, BLOCK_SIZE, D] codes and [2, G, BLOCK_SIZE] scales (kv_cache.ts)
 //   4 norms  f32 [2, D], weights for queries and for keys, with HAS_NORMS
-// Dispatch: (ceil((H + 2G) * LANES / WORKGROUP), T, 1); a lane owns the dims of one word and their partners D/2
-// on. Each lane of a K or V head finds the head's largest magnitude by itself, which takes no barrier;
-// the loads are the same in all lanes. `word_of` (_store_int8.wgsl and the like) makes codes a word.
+// Dispatch: (ceil((H + 2G) * LANES / WORKGROUP), T, 1); a lane owns the dims of one word and their
+// partners D/2 on. Each lane of a K or V head finds the head's largest magnitude by itself, which
+// takes no barrier; the loads are the same in all lanes. `word_of` (_store_int8.wgsl and the like)
+// makes codes a word.
 // Reference: rope_store_kv.ts; scales within 1e-6 relative, codes may differ by one step at a tie.
 
 const H: u32 = ${H}u;
@@ -96,7 +98,8 @@ fn rope_store_quantized_kv(
 //# end
     return;
   }
-  // As integers magnitudes have the same order, and NaN is the largest: max() of floats may pass over it.
+  // As integers magnitudes have the same order, and NaN is the largest: max() of floats may pass
+  // over it.
   var lane_absmax = vec4(0u);
   for (var quad = 0u; quad < HALF; quad++) {
     let pairs = load_pairs(own, quad);

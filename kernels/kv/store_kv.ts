@@ -9,8 +9,8 @@ export const TOO_LARGE_F16 = 0x7fff;
 /**
  * Writes K and V of one head at one position: D elements each, which it may change.
  *
- * An element that is not a finite number in the buffer's dtype, in K or in V, makes K's NaN and V's 0, in
- * codes the whole of K and V: whoever attends to the position gets NaN, and nobody else does.
+ * An element that is not a finite number in the buffer's dtype, in K or in V, makes K's NaN and V's
+ * 0, in codes the whole of K and V: rows that attend to the position get NaN, and no others.
  */
 export function storeKeyAndValue(
   kv: HostBuffer,

@@ -1,4 +1,5 @@
-// Who a lane is, and where the sums of lanes that share a tile meet: LANES tiles of SLICES lanes each.
+// The builtins of a lane, and the memory in which lanes that share a tile add up their sums: LANES
+// tiles of SLICES lanes each.
 struct Invocation {
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,

@@ -1,20 +1,20 @@
-// The body of matmul and norm_matmul: a register tile of TILE_R rows by TILE_N outputs per lane, from
-// W weight rows (twice TILE_N for "silu").
+// The body of matmul and norm_matmul: a register tile of TILE_R rows by TILE_N outputs per lane,
+// from W weight rows (twice TILE_N for "silu").
 //
-// A lane takes inputs in spans of SPAN fours, RUN of them unrolled and LOAD of them loaded at a time,
-// and sums each span by itself, but for plain weights without slices, where spans go on with one sum.
-// Quantized weights enter these sums as their codes; a span lies in one group, and the group's scale
-// multiplies its sum once. Who takes what:
-//   SLICES 1              a lane sums all inputs of its tile, whose outputs are LANES apart; no barrier,
-//                         for software adapters
-//     with SUBGROUPS      each lane loads a four of some row's inputs, and the subgroup shares them:
-//                         there, a load by all lanes costs as much as if each had its own address
-//   SLICES > 1            SLICES lanes share a tile and take every SLICES-th span, so that their loads
-//                         are adjacent, and add up through shared memory
-//     with SUBGROUPS      the lanes of a subgroup do, whatever its size, and add up without barrier;
-//                         the workgroup's subgroups take its LANES tiles in turn
-// The order of additions depends on SPAN (not where spans share a sum), SLICES and the subgroup size
-// alone, never on the other rows of the step.
+// A lane takes inputs in spans of SPAN fours, RUN of them unrolled and LOAD of them loaded at a
+// time, and sums each span by itself, but for plain weights without slices, where spans go on with
+// one sum. Quantized weights enter these sums as their codes; a span lies in one group, and the
+// group's scale multiplies its sum once. How lanes share the work:
+//   SLICES 1              a lane sums all inputs of its tile, whose outputs are LANES apart; no
+//                         barrier, for software adapters
+//     with SUBGROUPS      each lane loads a four of some row's inputs for the whole subgroup,
+//                         since a load by all lanes costs as much as one address per lane
+//   SLICES > 1            SLICES lanes share a tile and take every SLICES-th span, so that their
+//                         loads are adjacent, and add up through shared memory
+//     with SUBGROUPS      the lanes of a subgroup do, of any size, and add up without barrier; the
+//                         workgroup's subgroups take its LANES tiles in turn
+// The order of additions depends on SPAN (not where spans share a sum), SLICES and the subgroup
+// size alone, never on the other rows of the step.
 
 const N: u32 = ${N}u;
 const K4: u32 = ${K / 4}u;
@@ -28,8 +28,8 @@ const SPAN: u32 = ${SPAN}u;
 var<workgroup> squares: array<f32, ${LANES * SLICES * TILE_R}>;
 //# end
 
-/// `subgroup_size` is not in `at`, whose other members differ by lane: a compiler that checks that whole
-/// subgroups reach subgroup operations (Tint) judges a structure as one. 0 without subgroups.
+/// `subgroup_size` is not in `at`, whose other members differ by lane: a compiler that checks that
+/// whole subgroups reach subgroup operations (Tint) judges a structure as one. 0 without subgroups.
 fn tile(at: Invocation, subgroup_size: u32) {
   let rows = step[${ROWS_WORD}u];
   let r0 = at.group.y * ${TILE_R}u;

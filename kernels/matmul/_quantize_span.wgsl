@@ -4,9 +4,10 @@
 //   scale  = absmax * (1 / 127)
 //   code   = round(x[i] * (127 / absmax)), ties to even
 //
-// 127 / absmax may be off by 2.5 units in the last place, which moves a code by one only where the exact
-// multiple lies that close to a half. An absmax below SMALLEST, whose reciprocal might overflow, counts as 0.
-// The kernel declares codes, array<vec4<u32>>, two per span, and scales, array<f32>.
+// 127 / absmax may be off by 2.5 units in the last place, which moves a code by one only where the
+// exact multiple lies that close to a half. An absmax below SMALLEST, whose reciprocal might
+// overflow, counts as 0. The kernel declares codes, array<vec4<u32>>, two per span, and scales,
+// array<f32>.
 
 const SMALLEST: f32 = 1e-30;
 

@@ -1,8 +1,8 @@
-// Shared by the products of int8 activations: weights, by spans of 32 inputs, and what becomes of a sum.
-// The kernel declares w, array<vec4<u32>>, QuantizedLayout's words, or with WEIGHT_TEXTURE a texture as
-// panel_weights.wgsl fills it, and y, array<f32>.
+// Shared by the products of int8 activations: loads of weights by spans of 32 inputs. The
+// kernel declares w, array<vec4<u32>>, QuantizedLayout's words, or with WEIGHT_TEXTURE a
+// texture as panel_weights.wgsl fills it, and y, array<f32>.
 
-/// What dot4I8Packed makes of a span of weight row `row` is its sum times this.
+/// Scales the sums of dot4I8Packed: int4 codes enter it 16 times as large.
 const CODE_UNIT: f32 = ${WEIGHT_BITS == 8 ? "1.0" : "0.0625"};
 
 /// 32 codes of a weight row, four to a word.
@@ -22,7 +22,8 @@ fn weight_span(row: u32, span: u32) -> Span {
   return Span(piece(row, 2u * span), piece(row, 2u * span + 1u));
 //# else
   // Moved to the high half of a byte, code - 8 is a signed byte, 16 times as large: its highest bit
-  // turned over makes two's complement of it. Inputs 0 to 3 of a word are the low halves of its bytes.
+  // turned over makes two's complement of it. Inputs 0 to 3 of a word are the low halves of its
+  // bytes.
   let words = piece(row, span);
   let low = ((words << vec4(4u)) & vec4(0xf0f0f0f0u)) ^ vec4(0x80808080u);
   let high = (words & vec4(0xf0f0f0f0u)) ^ vec4(0x80808080u);

@@ -32,14 +32,17 @@ export const castRowsF16: Kernel<Shape> = {
   },
 };
 
-/** The power of two by which {@link castRowsF16} divides a row: its largest magnitude then is 2^14 to 2^15. */
+/**
+ * The power of two by which {@link castRowsF16} divides a row: its largest magnitude then is 2^14
+ * to 2^15.
+ */
 export function rowScale(row: Float32Array): number {
   const absmax = Float32Array.of(row.reduce((most, value) => Math.max(most, Math.abs(value)), 0));
   const exponent = new Uint32Array(absmax.buffer)[0]! >>> 23;
   return 2 ** (Math.min(Math.max(exponent, 15), 254) - 141);
 }
 
-/** Halves the rows `x`, f32 [R, K], in steps whose number of rows `includes` holds for. */
+/** Casts the rows `x`, f32 [R, K], in steps whose number of rows `includes` accepts. */
 export function castRowsF16Call(
   { label, rows, k, lanes, includes }: {
     label: string;

@@ -1,10 +1,12 @@
-// cast_rows_f16: rows of activations as f16, each divided by a power of two that brings it into range.
+// cast_rows_f16: rows of activations as f16, each divided by a power of two that brings it into
+// range.
 //
 //   scales[r]    = 2^(e - 14),  2^e <= max_k |x[r, k]| < 2^(e + 1);  e at least -112
 //   halves[r, k] = f16(x[r, k] / scales[r])
 //
-// The largest magnitude of a row comes to lie in [2^14, 2^15): f16 ends at 65,504, which activations pass,
-// and loses bits below 2^-14, which is 2^-28 of that magnitude. The division is exact.
+// The largest magnitude of a row comes to lie in [2^14, 2^15): f16 ends at 65,504, which
+// activations pass, and loses bits below 2^-14, which is 2^-28 of that magnitude. The division is
+// exact.
 //
 // R rows, K inputs, a multiple of 4.
 //   0 step    u32 packed metadata (step.ts)

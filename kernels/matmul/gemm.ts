@@ -47,8 +47,8 @@ export const gemm: Kernel<Shape> = {
 };
 
 /**
- * One matrix product, as one call per shard of its matrix and tile of `gemm`; each step runs those of the
- * tile that fits its rows.
+ * One matrix product, as one call per shard of its matrix and tile of `gemm`; each step runs those
+ * of the tile that fits its rows.
  */
 export function gemmCalls(
   product: Product,
@@ -91,7 +91,7 @@ function shardCalls(
   });
 }
 
-/** What follows from a tile and the type in which weights are staged. */
+/** The constants of a tile and of the type in which weights are staged. */
 function tileConstants(tile: GemmTile, staged: "f16" | "f32") {
   const lanes = tile.slices * tile.rows * tile.columns / (tile.laneRows * tile.laneColumns);
   const fours = (staged === "f16" ? tile.inputs : tile.inputs / 2) / 4;

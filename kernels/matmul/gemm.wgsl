@@ -13,26 +13,27 @@
 //   3 y      f32 [R, N], or of rows of Y_STRIDE the columns [Y_FIRST, Y_FIRST + N)
 // Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see gemm.ts.
 //
-// Method: the textbook blocking of a matrix product (Volkov and Demmel 2008, "Benchmarking GPUs to tune
-// dense linear algebra"). A workgroup computes a tile of ROWS rows by COLUMNS weight rows. It stages
-// FOURS * 4 inputs of each at a time in shared memory, read from global memory once; a lane keeps
-// TILE_R * TILE_M sums in registers. SLICES sets of lanes share the tile and take every SLICES-th four
-// of the staged inputs, which gives a small tile lanes enough to keep loads in flight; their sums meet
-// in shared memory at the end.
+// Method: the textbook blocking of a matrix product (Volkov and Demmel 2008, "Benchmarking GPUs to
+// tune dense linear algebra"). A workgroup computes a tile of ROWS rows by COLUMNS weight rows. It
+// stages FOURS * 4 inputs of each at a time in shared memory, read from global memory once; a lane
+// keeps TILE_R * TILE_M sums in registers. SLICES sets of lanes share the tile and take every
+// SLICES-th four of the staged inputs, which gives a small tile lanes enough to keep loads in
+// flight; their sums meet in shared memory at the end.
 //
-// What that costs, per staged four and lane: TILE_R + TILE_M loads of 16 bytes for 4 * TILE_R * TILE_M
-// multiply-adds; 16 for 256 at 8 x 8, 8 for 64 at 4 x 4. Shared memory feeds a multiprocessor 32 words
-// per cycle to its 128 multiply-adds, and a row's load is one for the lanes beside each other: at 8 x 8
-// neither waits for the other, at 4 x 4 shared memory is the limit, which few rows hardly reach since
-// global memory is before it. Global bytes per multiply-add of a 64 x 64 tile: (64 * 4 + 64 * 2) /
-// (64 * 64) = 0.09 with f16 weights, mostly from the L2 cache. Registers at 8 x 8 and 64 x 64 x 32: 64
-// sums and 64 for loads under way, some 150 with addresses, so 430 lanes on 65,536 registers: 6 to 7
-// workgroups, which hide each other's latency. Shared bytes: at most 16,384.
+// Cost, per staged four and lane: TILE_R + TILE_M loads of 16 bytes for 4 * TILE_R *
+// TILE_M multiply-adds; 16 for 256 at 8 x 8, 8 for 64 at 4 x 4. Shared memory feeds a
+// multiprocessor 32 words per cycle to its 128 multiply-adds, and a row's load is one for the lanes
+// beside each other: at 8 x 8 neither waits for the other, at 4 x 4 shared memory is the limit,
+// which few rows hardly reach since global memory is before it. Global bytes per multiply-add of a
+// 64 x 64 tile: (64 * 4 + 64 * 2) / (64 * 64) = 0.09 with f16 weights, mostly from the L2 cache.
+// Registers at 8 x 8 and 64 x 64 x 32: 64 sums and 64 for loads in flight, some 150 with addresses,
+// so 430 lanes on 65,536 registers: 6 to 7 workgroups, which hide each other's latency. Shared
+// bytes: at most 16,384.
 //
-// Lanes beside each other take rows and outputs beside each other, and a staged row is one four longer
-// than what it holds: so the eight addresses of a 128-byte access fall on different banks. Where w is
-// f16 and so are the staged weights, nothing is rounded (a GPU may flush subnormal halves, here as
-// anywhere); sums are always f32.
+// Lanes beside each other take rows and outputs beside each other, and a staged row is one four
+// longer than what it holds: so the eight addresses of a 128-byte access fall on different banks.
+// Where w is f16 and so are the staged weights, nothing is rounded (a GPU may flush subnormal
+// halves, here as anywhere); sums are always f32.
 // Reference: matmul.ts; s is off by less than 2e-6 * sum_k |x w|.
 
 const N: u32 = ${N}u;
@@ -67,8 +68,8 @@ fn gemm(
   let lane = index % (LANES_R * LANES_M);
   let lane_r = lane / LANES_M;
   let lane_m = lane % LANES_M;
-  // What this lane stages of x: four `x_column` of every ${LANES / FOURS}-th row from row `x_first`;
-  // of w so many fours as one load takes.
+  // The lane's staging of x: four `x_column` of every ${LANES / FOURS}-th row from row
+  // `x_first`; of w so many fours as one load takes.
   let x_column = index % FOURS;
   let x_first = index / FOURS;
   let w_column = index % ${FOURS / LOAD}u * ${LOAD}u;
@@ -86,7 +87,7 @@ fn gemm(
 //# end
 //# end
   for (var k0 = 0u; k0 < K4; k0 += FOURS) {
-    // All loads first, so that they are under way together. Inputs past the end are zeros in both.
+    // All loads first, so that they are in flight together. Inputs past the end are zeros in both.
 //# for j in 0..X_LOADS
     var p${j} = vec4<f32>();
 //# end

@@ -34,7 +34,10 @@ type Shape =
   /** Fours of inputs in one load of x, and loads of a lane. */
   & Readonly<{ X_LOAD: number; X_LOADS: number; W_LOADS: number }>;
 
-/** {@link matmul} for many rows, by matrix units; their rows are f16 and scaled where the units' are. */
+/**
+ * {@link matmul} for many rows, by matrix units; their rows are f16 and scaled where the units'
+ * are.
+ */
 export const gemmSubgroupMatrix: Kernel<Shape> = {
   name: "gemm_subgroup_matrix",
   source: stepWgsl + elements + epilogue + source,
@@ -57,14 +60,17 @@ export const gemmSubgroupMatrix: Kernel<Shape> = {
   },
 };
 
-/** Bytes of {@link QuantizedRows} that `gemm_subgroup_matrix` needs for so many rows of `k` inputs. */
+/**
+ * Bytes of {@link QuantizedRows} that `gemm_subgroup_matrix` needs for so many rows of `k` inputs.
+ */
 export function castRowsBytes(rows: number, k: number): { codes: number; scales: number } {
   return { codes: 2 * rows * k, scales: 4 * rows };
 }
 
 /**
- * One matrix product on matrix units, as one call per shard of its matrix and tile; each step runs those of
- * the tile that fits its rows. Where the units take f16, the rows become that first, in `codes`.
+ * One matrix product on matrix units, as one call per shard of its matrix and tile; each step runs
+ * those of the tile that fits its rows. Where the units take f16, the rows become that first, in
+ * `codes`.
  */
 export function gemmSubgroupMatrixCalls(
   product: Product,
@@ -106,7 +112,7 @@ function tileCall(
   });
 }
 
-/** What follows from a tile, its unit and the type of the weights. */
+/** The constants of a tile, its unit and the type of the weights. */
 function tileConstants({ n, k, dtype, epilogue = "store" }: Product, tile: MatrixTile) {
   const { rows, columns, subgroupRows, subgroupColumns, unit } = tile;
   const lanes = matrixLanes(tile);

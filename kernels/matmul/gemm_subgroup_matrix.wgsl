@@ -1,7 +1,7 @@
 // gemm_subgroup_matrix: matmul's definition for many rows, on GPUs with matrix units.
 //
-//   s[r, n] = scales[r] * sum_k x[r, k] * w[n, k]        UNIT_TYPE "f16", x as cast_rows_f16 gives it
-//   s[r, n] = sum_k x[r, k] * w[n, k]                    "f32"
+//   s[r, n] = scales[r] * sum_k x[r, k] * w[n, k]   UNIT_TYPE "f16", x from cast_rows_f16
+//   s[r, n] = sum_k x[r, k] * w[n, k]               "f32"
 //   y from s as in gemm.wgsl: stored, added to the residual, or gates and ups joined
 //
 // R rows, N outputs, K inputs; M weight rows: 2N for "silu" (gates over ups), else N.
@@ -10,36 +10,40 @@
 //   2 scales  f32 [R], not read with "f32"
 //   3 w       WEIGHT_DTYPE [M, K]
 //   4 y       f32 [R, N], or N columns of longer rows as in matmul.wgsl
-// Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see gemm_subgroup_matrix.ts.
+// Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see
+// gemm_subgroup_matrix.ts.
 //
-// Method: gemm.wgsl's blocking with another core. A workgroup computes a tile of ROWS rows by COLUMNS
-// weight rows and stages FOURS * 4 inputs of each at a time in shared memory. Each of its SUBGROUPS computes
-// SUB_ROWS by SUB_COLUMNS of it, as sums of products of matrices of UNIT_M x UNIT_K and UNIT_K x UNIT_N
-// elements, for which the device has an instruction (Markidis 2018, 1803.04014). While these run, the loads
-// of the next inputs are under way. Weights lie row by row in memory, which is their transpose's columns.
+// Method: gemm.wgsl's blocking with another core. A workgroup computes a tile of ROWS rows by
+// COLUMNS weight rows and stages FOURS * 4 inputs of each at a time in shared memory. Each of its
+// SUBGROUPS computes SUB_ROWS by SUB_COLUMNS of it, as sums of products of matrices of UNIT_M x
+// UNIT_K and UNIT_K x UNIT_N elements, for which the device has an instruction (Markidis 2018,
+// 1803.04014). While these run, the loads of the next inputs are in flight. Weights lie row by row
+// in memory, which is their transpose's columns.
 //
-// A workgroup has lanes for SUBGROUPS of the widest kind; where the driver makes narrower ones, the surplus
-// only stages. A subgroup's sums go to memory by way of shared memory, one matrix after the other, since
-// which lane holds which element is the device's secret.
+// A workgroup has lanes for SUBGROUPS of the widest kind; where the driver makes narrower ones, the
+// surplus only stages. A subgroup stores its sums through shared memory, one matrix after the
+// other, since which lane holds which element is implementation-defined.
 //
-// What that costs, with units of 16 x 16 x 16 and a tile of 64 x 64 by 32 x 32: per subgroup and 32 inputs,
-// 8 loads of matrices for 8 products; 16 KiB of shared memory are read for 131,072 multiply-adds, and 8 KiB
-// are written. Global bytes are gemm's, with half as many for x. Shared bytes: at most 32,768.
+// Cost, with units of 16 x 16 x 16 and a tile of 64 x 64 by 32 x 32: per subgroup and 32
+// inputs, 8 loads of matrices for 8 products; 16 KiB of shared memory are read for 131,072
+// multiply-adds, and 8 KiB are written. Global bytes are gemm's, with half as many for x. Shared
+// bytes: at most 32,768.
 //
-// A staged row is 16 bytes longer than what it holds: that keeps rows on 16 bytes, which Vulkan asks for,
-// and puts the eight rows that are read together on different banks.
-// Reference: gemm_subgroup_matrix.ts; products of f16 are exact; sums are f32, rounded or cut off once per unit, in an
-// order that is the device's: s is off by less than 2^-23 (K / UNIT_K + UNIT_K) * sum_k |x w|. Units of f16
-// add 2^-10 * sum_k |x w| for weights that are not f16 in memory, and 2^-14 * sum_k |x| where weights are
-// below 2^-14, if the device flushes subnormal halves; weights beyond 65,504, which no model has, count
-// as that. What cast_rows_f16 rounds off x comes before.
+// A staged row is 16 bytes longer than what it holds: that keeps rows on 16 bytes, which Vulkan
+// asks for, and puts the eight rows that are read together on different banks.
+// Reference: gemm_subgroup_matrix.ts; products of f16 are exact; sums are f32, rounded or cut off
+// once per unit, in an implementation-defined order: s is off by less than 2^-23 (K / UNIT_K +
+// UNIT_K) * sum_k |x w|. Units of f16 add 2^-10 * sum_k |x w| for weights that are not f16 in
+// memory, and 2^-14 * sum_k |x| where weights are below 2^-14, if the device flushes subnormal
+// halves; weights beyond 65,504, which no model has, count as that. What cast_rows_f16 rounds off x
+// comes before.
 
 const N: u32 = ${N}u;
 const K4: u32 = ${K / 4}u;
 const ROWS: u32 = ${ROWS}u;
 const COLUMNS: u32 = ${COLUMNS}u;
 const FOURS: u32 = ${FOURS}u;
-/// Of a staged row, in elements.
+/// Elements from one staged row to the next.
 const PITCH: u32 = ${FOURS * 4 + (UNIT_TYPE == "f16" ? 8 : 4)}u;
 const LANES: u32 = ${LANES}u;
 const SUBGROUPS: u32 = ${ROWS / SUB_ROWS * COLUMNS / SUB_COLUMNS}u;
@@ -76,11 +80,11 @@ fn gemm_subgroup_matrix(
   let n0 = (group.z * groups.x + group.x) * ${OUTPUTS}u;
   // The same for all lanes: the surplus of a folded grid.
   if (n0 >= N) { return; }
-  // The subgroup's part of the staged inputs.
+  // The subgroup's share of the staged inputs.
   let x_part = subgroup / SUBGROUPS_M * ${SUB_ROWS}u * PITCH;
   let w_part = subgroup % SUBGROUPS_M * ${SUB_COLUMNS}u * PITCH;
-  // What this lane stages, in units of one load; rows and outputs past the end repeat the last one, they
-  // are computed and not stored.
+  // The lane's staging, in units of one load; rows and outputs past the end repeat the last one,
+  // they are computed and not stored.
 //# for j in 0..X_LOADS
   let x_row${j} = (index + ${j}u * LANES) / ${FOURS / X_LOAD}u;
   let x_column${j} = (index + ${j}u * LANES) % ${FOURS / X_LOAD}u * ${X_LOAD}u;
@@ -97,8 +101,9 @@ fn gemm_subgroup_matrix(
 //# end
 //# end
   for (var k0 = 0u; ; k0 += FOURS) {
-    // The next inputs, and none in the last turn. Past a row's end its last ones are loaded, and zeros taken
-    // for those of x: no lane goes a way of its own here, since what follows wants whole subgroups.
+    // The next inputs, and none in the last turn. Past a row's end its last ones are loaded, and
+    // zeros taken for those of x: no lane goes a way of its own here, since what follows wants
+    // whole subgroups.
 //# for j in 0..X_LOADS
 //# for i in 0..X_LOAD
     var p${j}_${i} = vec4<${UNIT_TYPE}>();
@@ -191,8 +196,8 @@ fn inside(k4: u32, load: u32) -> u32 {
 //# end
 }
 
-/// The weight row that is row `m` of the tile: with "silu", of each subgroup's columns the first half are
-/// gates and the second half their ups.
+/// The weight row that is row `m` of the tile: with "silu", of each subgroup's columns the first
+/// half are gates and the second half their ups.
 fn weight_row(n0: u32, m: u32) -> u32 {
 //# if EPILOGUE == "silu"
   let column = m % ${SUB_COLUMNS}u;
@@ -220,7 +225,8 @@ fn stage_w(at: u32, four: vec4<f32>) {
 //# end
 }
 
-/// Stores the matrix that each subgroup put down; that of the first begins at row `r0` and output `n0`.
+/// Stores the matrix that each subgroup put down; that of the first begins at row `r0` and output
+/// `n0`.
 fn finish_matrices(index: u32, r0: u32, n0: u32, rows: u32) {
   for (var i = index; i < SUBGROUPS * AREA; i += LANES) {
     let subgroup = i / AREA;

@@ -23,22 +23,22 @@ import {
 } from "../weights/weight_dtype.ts";
 import { type OutputPlace, shardProducts, type WeightBuffers } from "../weights/weight_shards.ts";
 
-/** What becomes of the sums: stored, added to what is there, or gates and ups joined (SwiGLU). */
+/** What a product does with its sums: store them, add them to y, or gate the ups (SwiGLU). */
 export type Epilogue = "store" | "add" | "silu";
 
-/** A product's shape, as the templates of all its kernels want it. */
+/** A product's shape: the constants that all its kernels share. */
 export type ProductConstants = Readonly<{
   /** Outputs and inputs. */
   N: number;
   K: number;
-  /** Where output 0 goes in the rows of y, and how long these are. */
+  /** Column of output 0 in the rows of y, and elements of such a row. */
   Y_FIRST: number;
   Y_STRIDE: number;
   ROWS_WORD: number;
   EPILOGUE: Epilogue;
 }>;
 
-/** A product's shape and a tile's, as the template wants them. */
+/** The template's constants: a product's shape and a tile's. */
 export type MatmulShape =
   & WeightConstants
   & ProductConstants
@@ -51,7 +51,8 @@ export type MatmulShape =
 /**
  * `y = x w^T`, `y += x w^T`, or `y = silu(x gate^T) * (x up^T)` with w the gates over the ups.
  *
- * x f32 [R, K], w [N, K] or [2N, K], y f32 [R, N], or N columns of longer rows. K is a multiple of 4.
+ * x f32 [R, K], w [N, K] or [2N, K], y f32 [R, N], or N columns of longer rows. K is a multiple of
+ * 4.
  */
 export const matmul: Kernel<MatmulShape> = {
   name: "matmul",
@@ -93,7 +94,7 @@ export function multiply(
   }
 }
 
-/** `sum_k x[offset + k] * w[k]`, four sums at a time for the sake of the CPU's pipeline. */
+/** `sum_k x[offset + k] * w[k]`, in four sums, which a CPU's pipeline overlaps. */
 function dotProduct(x: Float32Array, offset: number, w: Float32Array): number {
   let a = 0;
   let b = 0;
@@ -121,14 +122,14 @@ export interface Product {
   readonly place?: OutputPlace;
 }
 
-/** What a product reads and writes. */
+/** The buffers of a product. */
 export type ProductBuffers =
   & Readonly<Record<"step" | "x" | "y", DeviceBuffer>>
   & Readonly<{ w: WeightBuffers }>;
 
 /**
- * One matrix product, as one call per shard of its matrix and register tile; each step runs those of the
- * tile that fits its rows.
+ * One matrix product, as one call per shard of its matrix and register tile; each step runs those
+ * of the tile that fits its rows.
  */
 export function matmulCalls(
   whole: Product,
@@ -189,7 +190,10 @@ export function productConstants(
   };
 }
 
-/** Outputs per lane: two weight rows per output fill the registers that one would with twice as many. */
+/**
+ * Outputs per lane: two weight rows per output fill the registers that one would with twice as
+ * many.
+ */
 function tileOutputs({ outputs }: MatmulTile, epilogue: Epilogue | undefined): number {
   return epilogue === "silu" ? Math.max(1, outputs / 2) : outputs;
 }
@@ -197,22 +201,24 @@ function tileOutputs({ outputs }: MatmulTile, epilogue: Epilogue | undefined): n
 /** Inputs per scale that a lane among several takes at a time, in fours; no group is shorter. */
 const SHARED_SPAN = 8;
 
-/** Fours of inputs that are summed by themselves, how many of them are unrolled, and loaded at once. */
+/**
+ * Fours of inputs that are summed by themselves, how many of them are unrolled, and loaded at once.
+ */
 function summation(
   { dtype, k, isTexture }: { dtype: WeightDtype; k: number; isTexture: boolean },
   { rows, lanes, slices }: MatmulTile,
   { matmulRun }: Pick<Tuning, "matmulRun">,
 ): { RUN: number; SPAN: number; load: number } {
   if (!isQuantized(dtype)) {
-    // A texture's loads are short: as many inputs at a time as the lanes can load
-    // one four each of, in a subgroup that may have no more of them.
+    // A texture's loads are short: each lane loads one vec4 per round, in a subgroup of eight
+    // lanes.
     const shared = Math.min(lanes, SOFTWARE_LANES) / rows;
     const most = isTexture && slices === 1 ? Math.max(matmulRun, shared) : matmulRun;
     const run = runLength(k, most);
     return { RUN: run, SPAN: run, load: Math.min(2, run) };
   }
   const { bits, groupSize } = quantizedFormat(dtype);
-  // As many bytes as of f16, whatever the rows: loads are dear on a CPU, too. Of a texture, whole spans.
+  // As many bytes per load as of f16, since a CPU's loads are dear too; of a texture, whole spans.
   const most = isTexture ? SHARED_SPAN : matmulRun * 16 / bits;
   const run = runLength(k, Math.min(SHARED_SPAN, most));
   const span = slices === 1 ? groupSize / 4 : SHARED_SPAN;
@@ -224,7 +230,7 @@ function runLength(k: number, most: number): number {
   return (k / 4) % most === 0 ? most : runLength(k, most / 2);
 }
 
-/** The workgroups of one tile's call; none unless the step's rows are what the tile is for. */
+/** The workgroups of one tile's call; none where the tile does not serve the step's rows. */
 export function tileGrid(
   { rows, n, epilogue }: Product,
   tile: MatmulTile,

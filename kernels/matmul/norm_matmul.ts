@@ -49,14 +49,14 @@ export const normMatmul: Kernel<Shape> = {
   },
 };
 
-/** What a product of normalized rows reads and writes. */
+/** The buffers of a product of normalized rows. */
 export type NormProductBuffers =
   & ProductBuffers
   & Readonly<Record<"norm" | "normed", DeviceBuffer>>;
 
 /**
- * A matrix product of normalized rows: in one call for the tiles whose norm is fused, for the others
- * by way of `normed`, f32 [R, K]. Rows that are drawn from are gathered on the way.
+ * A matrix product of normalized rows: in one call for the tiles that fuse the norm, for the others
+ * through `normed`, f32 [R, K]. Rows that are drawn from are gathered with the norm.
  */
 export function normMatmulCalls(
   { eps, ...whole }: Product & { eps: number },

@@ -11,8 +11,8 @@
 //   3 w      WEIGHT_DTYPE [M, K]
 //   4 y      f32 [R, N], or N columns of longer rows as in matmul.wgsl
 // Dispatch: as matmul.
-// Method: each workgroup computes the scale of its rows again, which their few cached bytes allow; it
-// saves a dispatch and its barrier. _matmul_tile.wgsl has the rest.
+// Method: each workgroup computes the scale of its rows again, which their few cached bytes allow;
+// it saves a dispatch and its barrier. _matmul_tile.wgsl has the rest.
 // Reference: norm_matmul.ts; bit-equal to rms_norm and matmul of one tuning, one after the other.
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;

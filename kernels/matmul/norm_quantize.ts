@@ -13,7 +13,9 @@ import { STEP, type StepDims, stepWgsl } from "../step.ts";
 
 type Shape = Readonly<{ K: number; EPS: number; GATHER: boolean; LANES: number }>;
 
-/** Normalized rows as `quantizeRows` gives them; with `GATHER`, those that are drawn from, gathered. */
+/**
+ * Normalized rows as `quantizeRows` gives them; with `GATHER`, those that are drawn from, gathered.
+ */
 export const normQuantize: Kernel<Shape> = {
   name: "norm_quantize",
   source: stepWgsl + span + source,
@@ -32,7 +34,10 @@ export const normQuantize: Kernel<Shape> = {
   },
 };
 
-/** Normalizes and quantizes every row of the step, or with `rows: "samples"` those that are drawn from. */
+/**
+ * Normalizes and quantizes every row of the step, or with `rows: "samples"` those that are drawn
+ * from.
+ */
 export function normQuantizeCall(
   { label, rows, k, eps, lanes }: {
     label: string;

@@ -11,8 +11,8 @@
 //   3 codes   i8 [R, K]
 //   4 scales  f32 [R, K / 32]
 // Dispatch: (R, 1, 1), one workgroup of LANES lanes per row.
-// Reference: norm_quantize.ts; relative error of a scale below 1e-5, and a code is off by at most one,
-// where the exact multiple lies within 127e-5 of a half.
+// Reference: norm_quantize.ts; relative error of a scale below 1e-5, and a code is off by at most
+// one, where the exact multiple lies within 127e-5 of a half.
 
 const K4: u32 = ${K / 4}u;
 const SPANS: u32 = ${K / 32}u;

@@ -8,9 +8,9 @@ import { MATMUL_STRATEGIES } from "./strategies.ts";
 import type { QuantizedRows } from "./w8a8_product.ts";
 
 /**
- * One matrix product for any number of rows: the calls of every strategy that takes it, of which exactly
- * one for each shard of the matrix runs in a step. All bear the product's label. Strategies that convert
- * the rows use `codes` and `scales`, which products one after the other may share.
+ * One matrix product for any number of rows: the calls of every strategy that takes it, of which
+ * exactly one for each shard of the matrix runs in a step. All bear the product's label. Strategies
+ * that convert the rows use `codes` and `scales`, which products one after the other may share.
  */
 export function productCalls(
   product: Product,
@@ -21,7 +21,10 @@ export function productCalls(
     .flatMap(({ calls }) => calls(product, buffers, tuning));
 }
 
-/** {@link productCalls} of normalized rows: `normed`, f32 [R, K], holds them where that is not fused. */
+/**
+ * {@link productCalls} of normalized rows: `normed`, f32 [R, K], holds them where that is not
+ * fused.
+ */
 export function normProductCalls(
   product: Product & { eps: number },
   buffers: QuantizedRows & NormProductBuffers,
@@ -38,7 +41,10 @@ export interface ProductCall extends Pick<Product, "label" | "rows" | "n" | "k">
   readonly isW8a8: boolean;
 }
 
-/** The product of a call, the whole of it where its matrix is in shards; undefined for other kernels' calls. */
+/**
+ * The product of a call, the whole of it where its matrix is in shards; undefined for other
+ * kernels' calls.
+ */
 export function productOf(
   { label, kernelName, constants }: KernelCall<StepDims>,
 ): ProductCall | undefined {

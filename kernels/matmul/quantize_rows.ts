@@ -34,9 +34,9 @@ export const quantizeRows: Kernel<Shape> = {
 };
 
 /**
- * The definition of {@link quantizeRows}: codes to `codes` and scales to `scales`, each from their begin.
- * `values.length` is a multiple of {@link SPAN_INPUTS}. Every operation is rounded to f32, as a device
- * rounds it.
+ * The definition of {@link quantizeRows}: codes to `codes` and scales to `scales`, each from their
+ * begin. `values.length` is a multiple of {@link SPAN_INPUTS}. Every operation is rounded to f32,
+ * as a device rounds it.
  */
 export function quantizeSpans(values: Float32Array, codes: Int8Array, scales: Float32Array): void {
   const { fround } = Math;
@@ -50,7 +50,9 @@ export function quantizeSpans(values: Float32Array, codes: Int8Array, scales: Fl
   }
 }
 
-/** Quantizes the rows `x` of a step's tokens, f32 [T, K], for {@link w8a8Matmul} and `w8a8_gemm`. */
+/**
+ * Quantizes the rows `x` of a step's tokens, f32 [T, K], for {@link w8a8Matmul} and `w8a8_gemm`.
+ */
 export function quantizeRowsCall(
   { label, k, lanes }: { label: string; k: number; lanes: number },
   buffers: Readonly<Record<"step" | "x" | "codes" | "scales", DeviceBuffer>>,

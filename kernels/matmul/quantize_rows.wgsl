@@ -1,6 +1,6 @@
 // quantize_rows: rows of activations as int8 codes, with a scale per span of 32 inputs.
 //
-//   x[r, k] ~ scales[r, k / 32] * codes[r, k]      symmetric, the largest magnitude of a span is code 127
+//   x[r, k] ~ scales[r, k / 32] * codes[r, k]      a span's largest magnitude is code 127
 //
 // R rows, K inputs, a multiple of 32.
 //   0 step    u32 packed metadata (step.ts)

@@ -30,7 +30,10 @@ export interface MatmulStrategy {
     buffers: QuantizedRows & ProductBuffers,
     tuning: Tuning,
   ) => KernelCall<StepDims>[];
-  /** The calls for rows that are normalized first: into `normed`, f32 [R, K], where that is not fused. */
+  /**
+   * The calls for rows that are normalized first: into `normed`, f32 [R, K], where that is not
+   * fused.
+   */
   readonly normCalls: (
     product: Product & { eps: number },
     buffers: QuantizedRows & NormProductBuffers,
@@ -41,7 +44,7 @@ export interface MatmulStrategy {
 /** Whether a product's activations stay as they are. */
 const keepsActivations: MatmulStrategy["takes"] = (product, tuning) => !isW8a8(product, tuning);
 
-/** A product's tuning with the tiles of its label in place of everybody's. */
+/** The tuning with the tiles of one product, by its label. */
 const ownTiles = (tuning: Tuning, label: string): Tuning => ({
   ...tuning,
   ...tilesOf(tuning, label),
@@ -54,16 +57,17 @@ const normedBuffers = ({ normed, ...buffers }: QuantizedRows & NormProductBuffer
 });
 
 /**
- * All strategies. Of those that take a product, exactly one has a tile for any number of rows, and runs.
+ * All strategies. Of those that take a product, exactly one has a tile for any number of rows, and
+ * runs.
  *
- *     strategy               takes                                             rows, unless tuned
- *     w8a8                   quantized weights, int8 activations, K % 32 == 0  all
- *     matmul                 the others                                        1 to 8, without gemm all
- *     gemm                   the others, on GPUs                               9 and more
- *     gemm_subgroup_matrix   the others, on GPUs with subgroup matrices        17 and more
+ *     strategy              takes                                            rows, unless tuned
+ *     w8a8                  quantized weights, int8 activations, K % 32 == 0 all
+ *     matmul                the others                                       1 to 8, or all
+ *     gemm                  the others, on GPUs                              9 and more
+ *     gemm_subgroup_matrix  the others, on GPUs with subgroup matrices       17 and more
  *
- * Deterministic tunings have no tiles for the last two. A gemm needs the norm before it: `norm_matmul`'s
- * calls write `normed` in all steps whose tile does not fuse it.
+ * Deterministic tunings have no tiles for the last two. A gemm needs the norm before it:
+ * `norm_matmul`'s calls write `normed` in all steps whose tile does not fuse it.
  */
 export const MATMUL_STRATEGIES: readonly MatmulStrategy[] = [
   {

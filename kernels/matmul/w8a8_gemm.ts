@@ -39,8 +39,8 @@ export const w8a8Gemm: Kernel<Shape> = {
 };
 
 /**
- * One product of int8 activations, as one call per shard of its matrix and tile; each step runs those of
- * the tile that fits its rows.
+ * One product of int8 activations, as one call per shard of its matrix and tile; each step runs
+ * those of the tile that fits its rows.
  */
 export function w8a8GemmCalls(
   product: Product,

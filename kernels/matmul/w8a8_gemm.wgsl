@@ -3,7 +3,8 @@
 //   t[r, n, j] = f32(sum_i codes[r, 32 j + i] * code[n, 32 j + i]) * (scales[r, j] * scale[n, j])
 //   s[r, n]    = sum_j t[r, n, j], and y from it as in w8a8_matmul.wgsl
 //
-// R rows, N outputs, K inputs in J = K / 32 spans; M weight rows: 2N for "silu" (gates over ups), else N.
+// R rows, N outputs, K inputs in J = K / 32 spans; M weight rows: 2N for "silu" (gates over ups),
+// else N.
 //   0 step    u32 packed metadata (step.ts)
 //   1 codes   i8 [R, K], as quantize_rows gives them
 //   2 scales  f32 [R, J]
@@ -11,28 +12,30 @@
 //   4 y       f32 [R, N], or N columns of longer rows as in matmul.wgsl
 // Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see w8a8_gemm.ts.
 //
-// Method: gemm.wgsl's blocking, over codes. A workgroup computes a tile of ROWS rows by COLUMNS weight
-// rows and stages four spans of inputs of each at a time in shared memory; int4 codes become bytes on the
-// way. Four slices of lanes share the tile, each takes one of the staged spans, and a lane keeps
-// TILE_R * TILE_M sums. The slices are those of w8a8_matmul, and so is the order in which they meet.
+// Method: gemm.wgsl's blocking, over codes. A workgroup computes a tile of ROWS rows by COLUMNS
+// weight rows and stages four spans of inputs of each at a time in shared memory; int4 codes become
+// bytes on the way. Four slices of lanes share the tile, each takes one of the staged spans, and a
+// lane keeps TILE_R * TILE_M sums. The slices are those of w8a8_matmul, and so is the order in
+// which they meet.
 //
-// What that costs, per staged span and lane: 2 * (TILE_R + TILE_M) loads of 16 bytes for
-// 8 * TILE_R * TILE_M dot products, 24 for 256 at 4 x 8, and as many conversions and fmas as there are
-// sums, 32. Where a multiprocessor does 64 dot products a cycle (256 multiply-adds; NVIDIA since 2016), a
-// warp's take 128 cycles and its loads at most 96; gemm needs twice the cycles for the same in fmas. Where
-// a dot product is as fast as an fma (Intel Xe, AMD RDNA 2 and later), gemm needs four times. Registers
-// at 4 x 8: 32 sums, 40 for codes and some 20 for addresses, so that two workgroups of 256 lanes fit
-// 65,536. Shared bytes: a quarter of gemm's per input, 15,360 at 64 x 32.
+// Cost, per staged span and lane: 2 * (TILE_R + TILE_M) loads of 16 bytes for 8 * TILE_R
+// * TILE_M dot products, 24 for 256 at 4 x 8, and as many conversions and fmas as there are sums,
+// 32. Where a multiprocessor does 64 dot products a cycle (256 multiply-adds; NVIDIA since 2016), a
+// warp's take 128 cycles and its loads at most 96; gemm needs twice the cycles for the same in
+// fmas. Where a dot product is as fast as an fma (Intel Xe, AMD RDNA 2 and later), gemm needs four
+// times. Registers at 4 x 8: 32 sums, 40 for codes and some 20 for addresses, so that two
+// workgroups of 256 lanes fit 65,536. Shared bytes: a quarter of gemm's per input, 15,360 at 64 x
+// 32.
 //
-// A staged row is 16 bytes longer than what it holds, so that the addresses of lanes beside each other
-// fall on different banks.
+// A staged row is 16 bytes longer than what it holds, so that the addresses of lanes beside each
+// other fall on different banks.
 // Reference: w8a8_matmul.ts; s is off by less than 1e-6 * sum_j |t|, and bit-equal to w8a8_matmul.
 
 const N: u32 = ${N}u;
 const SPANS: u32 = ${K / 32}u;
 const LANES: u32 = ${LANES}u;
 const SLICES: u32 = ${SLICES}u;
-/// Of a staged row, in 16 bytes.
+/// From one staged row to the next, in 16 bytes.
 const PITCH: u32 = 9u;
 /// Lanes along the outputs and along the rows of one slice.
 const LANES_M: u32 = ${COLUMNS / TILE_M}u;
@@ -79,7 +82,7 @@ fn w8a8_gemm(
 //# end
   for (var span0 = 0u; span0 < SPANS; span0 += SLICES) {
     let span = span0 + index % SLICES;
-    // All loads first, so that they are under way together. Spans past the end are zeros in both.
+    // All loads first, so that they are in flight together. Spans past the end are zeros in both.
     var x_codes = Span();
     var x_scale = 0.0;
     var w_codes = Span();

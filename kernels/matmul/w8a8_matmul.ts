@@ -39,14 +39,17 @@ type Shape =
   & Readonly<{ TILE_R: number; TILE_N: number; W: number }>
   & Readonly<{ LANES: number; SLICES: number; SUBGROUPS: boolean; RUN: number }>;
 
-/** The buffers of a product of int8 activations: `codes` i8 [R, K] and `scales` f32 [R, K / 32] for x. */
+/**
+ * The buffers of a product of int8 activations: `codes` i8 [R, K] and `scales` f32 [R, K / 32] for
+ * x.
+ */
 export type W8a8ProductBuffers =
   & Omit<ProductBuffers, "x">
   & Readonly<Record<"codes" | "scales", DeviceBuffer>>;
 
 /**
- * What `matmul` computes, of rows that `quantize_rows` made codes of: integer sums over spans of inputs,
- * each scaled once.
+ * `matmul` of rows that `quantize_rows` turned into codes: integer sums over spans of
+ * inputs, each scaled once.
  *
  * K is a multiple of 32, and w is quantized.
  */
@@ -87,7 +90,10 @@ export function multiplyCodes(
   }
 }
 
-/** Rows of codes, and a scale per group of `spanGroup` spans; the last group of a row may be shorter. */
+/**
+ * Rows of codes, and a scale per group of `spanGroup` spans; the last group of a row may be
+ * shorter.
+ */
 interface CodedRows {
   readonly codes: Int8Array | Float32Array;
   readonly scales: Float32Array;
@@ -113,7 +119,7 @@ function groupOf(dtype: WeightDtype): number {
   return isQuantized(dtype) ? quantizedFormat(dtype).groupSize : SPAN_INPUTS;
 }
 
-/** What a product with this matrix is to both kernels, whatever their tiles. */
+/** The constants of a product that both kernels share and no tile changes. */
 export function w8a8Constants(
   product: Product,
   { isTexture = false }: Pick<DeviceBuffer, "isTexture">,
@@ -129,8 +135,8 @@ export function w8a8Constants(
 }
 
 /**
- * One product of int8 activations, as one call per shard of its matrix and register tile; each step runs
- * those of the tile that fits.
+ * One product of int8 activations, as one call per shard of its matrix and register tile; each step
+ * runs those of the tile that fits.
  */
 export function w8a8MatmulCalls(
   product: Product,
@@ -172,7 +178,9 @@ function shardCalls(
   });
 }
 
-/** As many spans as the tile says where every lane of `slices` has a multiple of them, and else one. */
+/**
+ * As many spans as the tile says where every lane of `slices` has a multiple of them, and else one.
+ */
 function spansInHand(k: number, { run }: W8a8Tile, slices: number): number {
   return (k / SPAN_INPUTS) % (slices * run) === 0 ? run : 1;
 }

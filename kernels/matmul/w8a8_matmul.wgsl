@@ -7,25 +7,28 @@
 //   y[r, n] = silu(s[r, n]) * s[r, N + n]          "silu" (SwiGLU, Shazeer 2020, 2002.05202)
 //   silu(g) = g / (1 + exp(-g))
 //
-// R rows, N outputs, K inputs in J = K / 32 spans; M weight rows: 2N for "silu" (gates over ups), else N.
+// R rows, N outputs, K inputs in J = K / 32 spans; M weight rows: 2N for "silu" (gates over ups),
+// else N.
 //   0 step    u32 packed metadata (step.ts)
 //   1 codes   i8 [R, K], as quantize_rows gives them
 //   2 scales  f32 [R, J]
 //   3 w       WEIGHT_DTYPE [M, K], perhaps a texture (panel_weights.ts)
 //   4 y       f32 [R, N], or N columns of longer rows as in matmul.wgsl
-// Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, ceil(R / TILE_R), ...), see w8a8_matmul.ts.
+// Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, ceil(R / TILE_R), ...), see
+// w8a8_matmul.ts.
 //
 // Method: dot4I8Packed multiplies four codes at a time and adds up in i32, exactly; a span's sum is
-// scaled once. A lane keeps TILE_R * W sums, W = TILE_N weight rows or twice as many for "silu". Who takes
-// what:
+// scaled once. A lane keeps TILE_R * W sums, W = TILE_N weight rows or twice as many for "silu".
+// How lanes share the work:
 //   SLICES 1              a lane sums all spans of its tile; no barrier, for software adapters.
-//     with SUBGROUPS      one lane loads a row's codes and the subgroup shares them (_matmul_tile.wgsl)
-//   SLICES 4              four lanes beside each other share a tile and take every fourth span, so that
-//                         they read 128 bytes in a row; they add up through shared memory
+//     with SUBGROUPS      one lane loads a row's codes and the subgroup shares them, as in
+//                         _matmul_tile.wgsl
+//   SLICES 4              four lanes beside each other share a tile and take every fourth span, so
+//                         that they read 128 bytes in a row; they add up through shared memory
 //     with SUBGROUPS      by shuffles within fours of lanes, without barrier
-// Slice i sums up spans i, i + SLICES, ... in this order, each by one fma; the four give
-// (0 + 1) + (2 + 3). That is all the order there is: w8a8_gemm has it too, so that one output has the
-// same bits from any tile of a tuning, in any batch.
+// Slice i sums up spans i, i + SLICES, ... in this order, each by one fma; the four give (0 + 1) +
+// (2 + 3). That is all the order there is: w8a8_gemm has it too, so that one output has the same
+// bits from any tile of a tuning, in any batch.
 // Reference: w8a8_matmul.ts; s is off by less than 1e-6 * sum_j |t|.
 
 const N: u32 = ${N}u;
@@ -137,7 +140,7 @@ fn w8a8_matmul(at: Invocation) {
 }
 
 //# if SLICES > 1 && !SUBGROUPS
-/// The sum of four slices, whose parts lie a lane's sums apart.
+/// The sum of four slices, which lie as many words apart as a lane has sums.
 fn slice_sum(p: u32) -> f32 {
   return (partial[p] + partial[p + ${TILE_R * W}u])
     + (partial[p + ${2 * TILE_R * W}u] + partial[p + ${3 * TILE_R * W}u]);

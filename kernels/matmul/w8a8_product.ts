@@ -11,9 +11,9 @@ import type { StepDims } from "../step.ts";
 import type { Tuning } from "../tuning/tuning.ts";
 
 /**
- * Whether a product quantizes its activations to int8 and multiplies integers: where the tuning says so,
- * the weights are quantized, and a row of them is whole spans. It never depends on the number of rows,
- * which would make a sequence's numbers depend on its batch.
+ * Whether a product quantizes its activations to int8 and multiplies integers: where the tuning
+ * says so, the weights are quantized, and a row of them is whole spans. It never depends on the
+ * number of rows, which would make a sequence's numbers depend on its batch.
  */
 export function isW8a8(
   { dtype, k }: Pick<Product, "dtype" | "k">,
@@ -30,7 +30,10 @@ export function quantizedRowsBytes(rows: number, k: number): { codes: number; sc
   return { codes: rows * k, scales: 4 * rows * Math.ceil(k / SPAN_INPUTS) };
 }
 
-/** A product that {@link isW8a8}, of a step's tokens: one call, and one for each shard of the matrix, runs in a step. */
+/**
+ * A product that {@link isW8a8}, of a step's tokens: one call, and one for each shard of the
+ * matrix, runs in a step.
+ */
 export function w8a8ProductCalls(
   product: Product,
   { x, ...buffers }: QuantizedRows & ProductBuffers,
@@ -62,7 +65,10 @@ export function w8a8NormProductCalls(
   ];
 }
 
-/** The calls of both kernels, of rows that are codes; exactly one for each shard of the matrix runs in a step. */
+/**
+ * The calls of both kernels, of rows that are codes; exactly one for each shard of the matrix runs
+ * in a step.
+ */
 export function w8a8CodesCalls(
   product: Product,
   { step, codes, scales, w, y }: W8a8ProductBuffers,

@@ -58,8 +58,8 @@ export function normalizeRow(
 }
 
 /**
- * Normalizes every row of the step, or with `rows: "samples"` the rows that are drawn from; nothing in
- * steps whose number of rows `skip` holds for.
+ * Normalizes every row of the step, or with `rows: "samples"` the rows that are drawn from; nothing
+ * in steps whose number of rows `skip` holds for.
  */
 export function rmsNormCall(
   { label, rows, skip = () => false, ...shape }: Omit<Shape, "GATHER"> & {

@@ -1,7 +1,8 @@
-// What counts as a logit: LOWEST <= logit < HIGHEST, or -infinity. NaN, +infinity and what is as large
-// as HIGHEST are overflows of the model. Told by bits, since compilers may assume that no value is one.
+// The range of logits: LOWEST <= logit < HIGHEST, or -infinity. NaN, +infinity and what is as
+// large as HIGHEST are overflows of the model. Told by bits, since compilers may assume that no
+// value is one.
 
-/// Below every logit that may be drawn, and what a token that may not be drawn has for one.
+/// Below every logit that may be drawn; the logit of a banned token.
 const LOWEST: f32 = -3.4e38;
 /// Above every logit; no token has it.
 const HIGHEST: f32 = 3.4e38;

@@ -1,6 +1,7 @@
-// Shared by the kernels with one workgroup of LANES lanes per row: what its lanes hold, made one.
-// Two levels of REDUCE_WIDTH and LANES / REDUCE_WIDTH; the order of additions is fixed. What comes out is
-// the same for all lanes and Tint knows it, so that loops with reductions in them may depend on it.
+// Shared by the kernels with one workgroup of LANES lanes per row: reductions over its lanes. Two
+// levels of REDUCE_WIDTH and LANES / REDUCE_WIDTH; the order of additions is fixed. The result is
+// uniform over the workgroup, which Tint can prove, so that loops with reductions in them may
+// depend on it.
 
 const LANES: u32 = ${LANES}u;
 const REDUCE_WIDTH: u32 = ${2 ** Math.ceil(Math.log2(LANES) / 2)}u;

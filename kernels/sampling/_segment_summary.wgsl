@@ -1,7 +1,7 @@
-// Shared by the kernels that scan segments: what one lane can say about one of them.
+// Shared by the kernels that scan segments: one lane summarizes one segment.
 // With REPORT, the sum of exp() is that of the logits as they are; else of the draw's.
 
-/// Writes what a draw, or a report, needs to know of segment `segment` of row `r`.
+/// Writes the summary that a draw, or a report, needs of segment `segment` of row `r`.
 fn put_segment(r: u32, segment: u32, sample: u32) {
   let row = r * V;
   let first = first_token(segment);

@@ -1,11 +1,12 @@
-// Shared by the kernels that draw: a row of V logits is cut into M segments, each scanned by one lane.
-// Segment s holds the tokens c * SEGMENT_LANES * SEGMENT + i * SEGMENT_LANES + l below V, with
-// c = s / SEGMENT_LANES, l = s % SEGMENT_LANES, i < SEGMENT: neighbouring lanes read neighbouring logits.
+// Shared by the kernels that draw: a row of V logits is cut into M segments, each scanned by one
+// lane. Segment s holds the tokens c * SEGMENT_LANES * SEGMENT + i * SEGMENT_LANES + l below V,
+// with c = s / SEGMENT_LANES, l = s % SEGMENT_LANES, i < SEGMENT: neighbouring lanes read
+// neighbouring logits.
 //
-// segments u32 [R, SEGMENT_PLANES, M]: SEGMENT_MAX the largest logit, SEGMENT_WEIGHT a sum of exp(), SEGMENT_SCORE
-// the best score, all f32 bits, and SEGMENT_TOKEN the token of the score, or else of the largest logit.
-// A segment with a logit that has overflowed (_logit_range.wgsl) has HIGHEST for its largest and NO_TOKEN,
-// so that it wins over all others and its row draws nothing.
+// segments u32 [R, SEGMENT_PLANES, M]: SEGMENT_MAX the largest logit, SEGMENT_WEIGHT a sum of
+// exp(), SEGMENT_SCORE the best score, all f32 bits, and SEGMENT_TOKEN the token of the score, or
+// else of the largest logit. A segment with a logit that has overflowed (_logit_range.wgsl) has
+// HIGHEST for its largest and NO_TOKEN, so that it wins over all others and its row draws nothing.
 
 const V: u32 = ${V}u;
 const M: u32 = ${M}u;
@@ -40,8 +41,9 @@ fn uniform_draw(sample: u32, token: u32) -> f32 {
   return (f32(v.x >> 9u) + 0.5) / 8388608.0;
 }
 
-/// Noise that makes the largest sum of it and a scaled logit a draw by weight (Gumbel-max). Near 1 a
-/// device's log may be off by 2^-21, and so have the wrong sign; the exact least of -log(u) is 6e-8.
+/// Noise that makes the largest sum of it and a scaled logit a draw by weight (Gumbel-max). Near 1
+/// a device's log may be off by 2^-21, and so have the wrong sign; the exact least of -log(u) is
+/// 6e-8.
 fn gumbel(sample: u32, token: u32) -> f32 {
   return -log(max(-log(uniform_draw(sample, token)), 5e-8));
 }

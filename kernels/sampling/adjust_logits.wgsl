@@ -1,18 +1,19 @@
 // adjust_logits: penalties, biases and bans, before a row is drawn from.
 //
 //   of each listed token t, drawn c times, and perhaps in the prompt:
-//     l = l > 0 ? l / repetition : l * repetition    where c > 0 or the prompt has t (Keskar 2019, CTRL,
-//                                                    1909.05858, with HF's sign rule)
+//     l = l > 0 ? l / repetition : l * repetition    where c > 0 or the prompt has t (CTRL, Keskar
+//                                                    2019, 1909.05858, with HF's sign rule)
 //     l -= frequency * c + (c > 0 ? presence : 0)    (OpenAI)
 //     l += bias                                      a bias of -infinity bans t
-//   where a row has a bitmask, all tokens whose bit is 0 are banned; a banned token's logit is LOWEST
-//   what comes out lies in [LOWEST, LARGEST_ADJUSTED]; a logit that has overflowed (_logit_range.wgsl)
+//   where a row has a bitmask, tokens whose bit is 0 are banned; a banned token's logit is LOWEST
+//   results lie in [LOWEST, LARGEST_ADJUSTED]; a logit that has overflowed (_logit_range.wgsl)
 //   stays, banned or not, for the draw to see
 //
 // A adjusted rows, V vocabulary.
 //   0 step    u32 packed metadata (step.ts); each entry's own logit is left in place of its bias
 //   1 logits  f32 [R, V], in place
-// Dispatch: (ceil(widest / ADJUST_CHUNK), A, 1), LANES lanes each; widest: entries, or V with a bitmask.
+// Dispatch: (ceil(widest / ADJUST_CHUNK), A, 1), LANES lanes each; widest: entries, or V with a
+// bitmask.
 // Method: a lane per entry, and one per token of the bitmask; their writes are apart, since entries
 // that the bitmask bans are passed over.
 // Reference: adjust_logits.ts; 1e-6 relative.

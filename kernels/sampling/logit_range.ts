@@ -1,6 +1,6 @@
 import source from "./_logit_range.wgsl" with { type: "text" };
 
-/** Below every logit that may be drawn, and what a token that may not be drawn has for one. */
+/** Below every logit that may be drawn; the logit of a banned token. */
 export const LOWEST: number = Math.fround(-3.4e38);
 
 /** Above every logit: a row with one that is not below it, or NaN, has overflowed. */

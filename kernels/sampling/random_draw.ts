@@ -1,6 +1,8 @@
 import { SAMPLE } from "../step.ts";
 
-/** The Gumbel noise of a token under a sample's seed and output index; largest `z + noise` is drawn. */
+/**
+ * The Gumbel noise of a token under a sample's seed and output index; largest `z + noise` is drawn.
+ */
 export function gumbel(sample: Uint32Array, token: number): number {
   return -Math.log(-Math.log(uniformDraw(sample, token)));
 }

@@ -21,7 +21,9 @@ import { SAMPLE, SAMPLE_WORDS, STEP, type StepDims } from "../step.ts";
 
 type Shape = Segments & Readonly<{ REPORT: boolean }>;
 
-/** Sums up each segment of each row of `logits` f32 [R, V] in `segments` u32 [R, SEGMENT_PLANES, M]. */
+/**
+ * Sums up each segment of each row of `logits` f32 [R, V] in `segments` u32 [R, SEGMENT_PLANES, M].
+ */
 export const sampleSegments: Kernel<Shape> = {
   name: "sample_segments",
   source: segmentsWgsl + segmentSummary + source,
@@ -90,7 +92,9 @@ function best(tokens: readonly number[], value: (token: number) => number) {
   return best;
 }
 
-/** Sums up the rows of a step, or with `REPORT` only those whose log-probabilities are asked for. */
+/**
+ * Sums up the rows of a step, or with `REPORT` only those whose log-probabilities are asked for.
+ */
 export function sampleSegmentsCall(
   shape: Shape,
   buffers: Readonly<Record<"step" | "logits" | "segments", DeviceBuffer>>,

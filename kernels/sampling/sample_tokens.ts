@@ -24,8 +24,8 @@ import {
 type Shape = Segments & Readonly<{ LANES: number; FUSED: boolean }>;
 
 /**
- * Draws one token per row of `logits` f32 [R, V] into `sampled` u32 [R, SAMPLED_WORDS]; NO_TOKEN where
- * the row has overflowed or all of its tokens are banned.
+ * Draws one token per row of `logits` f32 [R, V] into `sampled` u32 [R, SAMPLED_WORDS]; NO_TOKEN
+ * where the row has overflowed or all of its tokens are banned.
  */
 export const sampleTokens: Kernel<Shape & Readonly<{ REPORT: false }>> = {
   name: "sample_tokens",
@@ -91,7 +91,9 @@ function draw(row: Float32Array, sample: Uint32Array): number {
   return best.token;
 }
 
-/** The shortest run of `sorted` whose weight reaches `topP` of the whole, with ties at its border. */
+/**
+ * The shortest run of `sorted` whose weight reaches `topP` of the whole, with ties at its border.
+ */
 function nucleus<T extends { z: number }>(sorted: T[], topP: number, max: number): T[] {
   const all = sorted.reduce((sum, { z }) => sum + Math.exp(z - max), 0);
   let sum = 0;

@@ -1,26 +1,26 @@
-// sample_tokens: the last phase of drawing, one token per row from what its segments say.
+// sample_tokens: the last phase of drawing, one token per row from the summaries of its segments.
 //
-//   a row with a logit that has overflowed (_logit_range.wgsl), or without one above LOWEST: NO_TOKEN
+//   a row with a logit that has overflowed (_logit_range.wgsl), or none above LOWEST: NO_TOKEN
 //   greedy (temperature 0): the largest logit, lowest id on a tie
-//   else: z = logits / temperature; keep z >= max z + log(min_p); of those the top_k largest (ties at
-//   the border stay); of those the smallest set of largest whose weight reaches top_p of theirs
+//   else: z = logits / temperature; keep z >= max z + log(min_p); of those the top_k largest (ties
+//   at the border stay); of those the smallest set of largest whose weight reaches top_p of theirs
 //   (Holtzman 2019, 1904.09751); draw among them by the Gumbel-max trick: argmax z + g,
 //   g = -log(-log u), u = hash(seed, output index, token). A draw so depends on nothing else.
 //   Its log-probability is that of the logits before they were adjusted, tempered and filtered.
 //
 // R rows, V vocabulary, M segments (_segments.wgsl).
-//   0 step     u32 packed metadata (step.ts), entries with their own logits (adjust_logits.wgsl)
-//   1 logits   f32 [R, V]
-//   2 segments    u32 [R, SEGMENT_PLANES, M], from sample_segments; with FUSED, written here first
-//   3 sampled  u32 [R, SAMPLED_WORDS]: the token is written; where log-probabilities are asked for,
-//              the logarithm of the sum of exp(logits) becomes the token's log-probability
+//   0 step      u32 packed metadata (step.ts), entries with their own logits (adjust_logits.wgsl)
+//   1 logits    f32 [R, V]
+//   2 segments  u32 [R, SEGMENT_PLANES, M], from sample_segments; with FUSED, written here first
+//   3 sampled   u32 [R, SAMPLED_WORDS]: the token; where log-probabilities are asked for, the
+//               logarithm of the sum of exp(logits) becomes the token's log-probability
 // Dispatch: (R, 1, 1), one workgroup of LANES lanes per row.
-// Method: a pass over the row looks only into segments whose largest logit reaches the border at hand.
-// The top_k border is found by bisection over the bits of logits in an order-preserving integer form.
-// The nucleus needs no border: its tokens are those with less than top_p of the weight above them, so
-// the token of the best score is drawn if that holds, and else all tokens up to it are outside, and
-// the best of the others is next; every try but the last shrinks what is left, and with top_p of the
-// weight inside, 1 / top_p tries are expected.
+// Method: a pass over the row looks only into segments whose largest logit reaches the border at
+// hand. The top_k border is found by bisection over the bits of logits in an order-preserving
+// integer form. The nucleus needs no border: its tokens are those with less than top_p of the
+// weight above them, so the token of the best score is drawn if that holds, and else all tokens up
+// to it are outside, and the best of the others is next; every try but the last shrinks what is
+// left, and with top_p of the weight inside, 1 / top_p tries are expected.
 // Hash: pcg4d (Jarzynski and Olano 2020, "Hash Functions for GPU Rendering").
 // Reference: sample_tokens.ts; the same token unless two candidates are within 1e-5.
 
@@ -29,7 +29,7 @@
 @group(0) @binding(2) var<storage, read_write> segments: array<u32>;
 @group(0) @binding(3) var<storage, read_write> sampled: array<u32>;
 
-/// One row, as all of its lanes see it.
+/// A row's offsets and constants, the same in all of its lanes.
 struct Row {
   logits: u32,
   segments: u32,
@@ -86,7 +86,7 @@ fn draw(lane: u32, row: Row) -> u32 {
   var lowest = 0u;
   if (min_p > 0.0) { lowest = order(row.max + log(min_p) / row.inverse_t); }
   if (top_k > 0u && top_k < V) { lowest = kth_largest(lane, row, top_k, lowest); }
-  // The likeliest token always stays, whatever rounding does at the borders.
+  // The likeliest token always stays: rounding at a border must not drop it.
   lowest = min(lowest, max_logit);
   var goal = 0.0;
   if (top_p < 1.0 && whole) { goal = top_p * whole_weight(lane, row); }
@@ -103,7 +103,7 @@ fn draw(lane: u32, row: Row) -> u32 {
 
 /// The order of the k-th largest logit, or `lowest` when fewer reach that.
 fn kth_largest(lane: u32, row: Row, k: u32, lowest: u32) -> u32 {
-  // As many segments have a largest logit from here on, so as many logits are no less.
+  // Where k segments have their largest logit at or above a border, so do at least k logits.
   var low = lowest;
   if (k <= M) { low = bisect(lane, row, k, lowest, false); }
   return bisect(lane, row, k, low, true);

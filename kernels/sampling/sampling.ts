@@ -21,9 +21,9 @@ export function segmentsWords(vocabSize: number, tuning: SamplingTuning): number
 /**
  * Draws every sample of the step: `logits` f32 [R, V] in, `sampled` u32 [R, SAMPLED_WORDS] out.
  *
- * What is reported is the model's own distribution, so that comes first; then the logits are adjusted,
- * then drawn from. A large vocabulary is scanned by many workgroups per row first, a small one by that
- * which draws. Steps in which nobody asks for the first or the second skip their calls.
+ * Reports the model's own distribution, then adjusts the logits, then draws. A large vocabulary is
+ * first scanned by many workgroups per row, a small one by the workgroup that draws. Steps without
+ * reports or without adjustments skip those calls.
  */
 export function samplingCalls(
   vocabSize: number,

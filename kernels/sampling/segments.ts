@@ -8,14 +8,20 @@ export { LOWEST } from "./logit_range.ts";
 /** How rows of `V` logits are cut into `M` segments (`_segments.wgsl`). */
 export type Segments = Readonly<{ V: number; M: number; SEGMENT: number; SEGMENT_LANES: number }>;
 
-/** What is known of each segment: planes of `segments`, u32 [R, SEGMENT_PLANES, M]. */
+/** The summary of each segment: planes of `segments`, u32 [R, SEGMENT_PLANES, M]. */
 export const SEGMENT_PLANE = { max: 0, token: 1, weight: 2, score: 3 } as const;
 export const SEGMENT_PLANES = 4;
 
-/** The token of a segment, or of a row, in which none can be drawn: all are banned, or it has overflowed. */
+/**
+ * The token of a segment, or of a row, in which none can be drawn: all are banned, or it has
+ * overflowed.
+ */
 export const NO_TOKEN = 0xffffffff;
 
-/** The step's constants, the planes of `segments` and the shared functions, before a kernel's source. */
+/**
+ * The step's constants, the planes of `segments` and the shared functions, before a kernel's
+ * source.
+ */
 export const segmentsWgsl: string = stepWgsl + logitRangeWgsl +
   wgslConstants("SEGMENT", { ...SEGMENT_PLANE, planes: SEGMENT_PLANES }).join("\n") + "\n" +
   source;
@@ -23,8 +29,8 @@ export const segmentsWgsl: string = stepWgsl + logitRangeWgsl +
 /**
  * Cuts rows of `V` logits for workgroups of `segmentLanes` lanes.
  *
- * There are about as many segments per lane as logits per segment, so that neither finding a segment
- * nor searching it dominates.
+ * There are about as many segments per lane as logits per segment, so that neither finding a
+ * segment nor searching it dominates.
  */
 export function segmentsOf(V: number, segmentLanes: number): Segments {
   const balanced = 2 ** Math.round(Math.log2(V / segmentLanes) / 2);

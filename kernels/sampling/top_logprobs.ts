@@ -14,8 +14,9 @@ import source from "./top_logprobs.wgsl" with { type: "text" };
 type Shape = Segments & Readonly<{ LANES: number; FUSED: boolean }>;
 
 /**
- * Reports the likeliest tokens of rows of `logits` f32 [R, V] in `sampled` u32 [R, SAMPLED_WORDS], and
- * leaves the logarithm of the sum of exp(logits) where `sample_tokens` will put the chosen token's.
+ * Reports the likeliest tokens of rows of `logits` f32 [R, V] in `sampled` u32 [R, SAMPLED_WORDS],
+ * and leaves the logarithm of the sum of exp(logits) where `sample_tokens` will put the chosen
+ * token's.
  */
 export const topLogprobs: Kernel<Shape & Readonly<{ REPORT: true }>> = {
   name: "top_logprobs",
@@ -41,7 +42,8 @@ function report(row: Float32Array, out: Uint32Array, count: number): void {
   const order = Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b);
   const max = row[order[0]!]!;
   const sum = row.reduce((sum, logit) => sum + Math.exp(logit - max), 0);
-  // As it is stored: the chosen token's log-probability, made of it later, is then the same as here.
+  // As it is stored: the chosen token's log-probability, made of it later, is then the same as
+  // here.
   const logTotal = Math.fround(max + Math.log(sum));
   out[SAMPLED.logprob] = f32ToBits(logTotal);
   for (const [i, best] of order.slice(0, count).entries()) {

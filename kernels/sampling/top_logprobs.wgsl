@@ -1,16 +1,17 @@
-// top_logprobs: what is reported of the distribution of a row as the model gave it.
+// top_logprobs: log-probabilities of a row's likeliest tokens, before any adjustment.
 //
-//   log_total = log(sum(exp(logits))); the NUM_LOGPROBS - 1 likeliest tokens, lowest id on a tie, each
-//   with its logit - log_total
+//   log_total = log(sum(exp(logits))); the NUM_LOGPROBS - 1 likeliest tokens, lowest id on a tie,
+//   each with its logit - log_total
 //
 // R rows, V vocabulary, M segments (_segments.wgsl).
-//   0 step     u32 packed metadata (step.ts)
-//   1 logits   f32 [R, V]
-//   2 segments    u32 [R, SEGMENT_PLANES, M], from sample_segments with REPORT, or with FUSED written here
-//              first; the largest are taken out
-//   3 sampled  u32 [R, SAMPLED_WORDS]: log_total where the chosen token's log-probability will be
-//              (sample_tokens.wgsl), then pairs (token, log-probability)
-// Dispatch: (R, 1, 1), one workgroup of LANES lanes per row; rows that ask for none are passed over.
+//   0 step      u32 packed metadata (step.ts)
+//   1 logits    f32 [R, V]
+//   2 segments  u32 [R, SEGMENT_PLANES, M], from sample_segments with REPORT, or with FUSED written
+//               here first; the largest are taken out
+//   3 sampled   u32 [R, SAMPLED_WORDS]: log_total where the chosen token's log-probability will be
+//               (sample_tokens.wgsl), then pairs (token, log-probability)
+// Dispatch: (R, 1, 1), one workgroup of LANES lanes per row; rows that ask for none are passed
+// over.
 // Method: a tournament: the winner's segment alone is searched for its next largest.
 // Reference: top_logprobs.ts; the same tokens, 2e-5.
 
@@ -67,7 +68,8 @@ fn total(lane: u32, base: u32, max_logit: f32) -> f32 {
   return reduce_sum(lane, weight);
 }
 
-/// Puts the largest after `last`, in (value down, token up) order, in the place of `last`'s segment.
+/// Puts the largest after `last`, in (value down, token up) order, in the place of `last`'s
+/// segment.
 fn take_out(lane: u32, row: u32, base: u32, last: Best) {
   let token = min(last.token, V - 1u);
   let segment = token / (SEGMENT_LANES * SEGMENT) * SEGMENT_LANES + token % SEGMENT_LANES;

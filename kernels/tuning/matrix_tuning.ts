@@ -2,8 +2,9 @@ import type { Capabilities, MatrixConfig } from "../../src/device/capabilities.t
 import type { RowRange } from "./tiles.ts";
 
 /**
- * The product of two small matrices that a device has an instruction for, as `gemm_subgroup_matrix` uses it: the
- * lanes of a subgroup multiply m x k by k x n elements of `type` and add the product to m x n sums in f32.
+ * The product of two small matrices that a device has an instruction for, as `gemm_subgroup_matrix`
+ * uses it: the lanes of a subgroup multiply m x k by k x n elements of `type` and add the product
+ * to m x n sums in f32.
  */
 export interface MatrixUnit {
   readonly type: "f16" | "f32";
@@ -42,9 +43,9 @@ export function stagedInputs({ type }: Pick<MatrixUnit, "type">): number {
 /**
  * The unit that a device's products use; undefined where none fits.
  *
- * f16 with sums in f32 comes first. Sums in f16 are not used: they overflow at 65,504 and lose what a sum
- * of thousands needs. Where only these are offered beside f32 (Apple), f32 is as fast and rounds nothing.
- * Of several sizes the largest is taken, since it loads least per product.
+ * f16 with sums in f32 comes first. Sums in f16 are not used: they overflow at 65,504 and lose what
+ * a sum of thousands needs. Where only these are offered beside f32 (Apple), f32 is as fast and
+ * rounds nothing. Of several sizes the largest is taken, since it loads least per product.
  */
 export function matrixUnitOf(
   { tier, hasF16, hasSubgroups, subgroupMaxSize, matrixConfigs, ...limits }: Pick<
@@ -100,7 +101,7 @@ const shape = (
   [subgroupRows, subgroupColumns]: readonly [number, number],
 ): MatrixShape => ({ rows, columns, subgroupRows, subgroupColumns });
 
-/** What is worth trying for 17 to 64 rows and for more, the default first. */
+/** Shapes to try for 17 to 64 rows and for more, the default first. */
 export const MATRIX_SHAPES: Readonly<Record<"few" | "many", readonly MatrixShape[]>> = {
   few: [shape([32, 64], [16, 32]), shape([32, 32], [16, 32]), shape([64, 64], [32, 32])],
   many: [shape([64, 64], [32, 32]), shape([128, 64], [32, 32]), shape([64, 128], [32, 64])],

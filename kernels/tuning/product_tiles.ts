@@ -16,7 +16,9 @@ export function isMatrixTile(tile: Omit<ProductTile, "minRows" | "maxRows">): ti
   return "unit" in tile;
 }
 
-/** The tiles of the product `label`, exactly one for any number of rows: its own, or everybody's. */
+/**
+ * The tiles of the product `label`, exactly one for any number of rows: its own, or the tuning's.
+ */
 export function tilesOf(tuning: Tuning, label: string): ProductTiles {
   const own = tuning.productTiles?.[label];
   if (own !== undefined) return own;
@@ -32,7 +34,10 @@ export function tilesOf(tuning: Tuning, label: string): ProductTiles {
   };
 }
 
-/** The tuning in which the product `label` runs on `tile` wherever that fits, and on its others elsewhere. */
+/**
+ * The tuning in which the product `label` runs on `tile` wherever that fits, and on its others
+ * elsewhere.
+ */
 export function withTile(tuning: Tuning, label: string, tile: ProductTile): Tuning {
   const own = tilesOf(tuning, label);
   const rest = {

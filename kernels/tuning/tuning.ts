@@ -29,22 +29,28 @@ export interface ProductTiles {
   readonly matmulTiles: readonly MatmulTile[];
   /** From the least `minRows` of these on, `gemm` takes over from `matmul`; none for never. */
   readonly gemmTiles: readonly GemmTile[];
-  /** From the least `minRows` of these on, `gemm_subgroup_matrix` takes over from `gemm`; none for never. */
+  /**
+   * From the least `minRows` of these on, `gemm_subgroup_matrix` takes over from `gemm`; none for
+   * never.
+   */
   readonly matrixTiles: readonly MatrixTile[];
 }
 
 /** Shapes of workgroups and tiles. They change speed and rounding, never meaning. */
 export interface Tuning extends ProductTiles {
   /**
-   * Products, by their label, with tiles of their own. In these exactly one tile serves any number of
-   * rows, whichever kernel's it is; see `product_tiles.ts`.
+   * Products, by their label, with tiles of their own. In these exactly one tile serves any number
+   * of rows, whichever kernel's it is; see `product_tiles.ts`.
    */
   readonly productTiles?: Readonly<Record<string, ProductTiles>>;
   /** Fours of inputs that a lane takes in a row, a power of two; where a row allows. */
   readonly matmulRun: number;
   /** Whether `matmul` uses subgroup operations, see `_matmul_tile.wgsl`. */
   readonly matmulSubgroups: boolean;
-  /** Whether matrices are kept as textures in panels (`panel_weights.ts`), where the device has textures. */
+  /**
+   * Whether matrices are kept as textures in panels (`panel_weights.ts`), where the device has
+   * textures.
+   */
   readonly usesWeightTextures: boolean;
   /** `gemm` may stage weights that are f16 as f16. */
   readonly stageF16: boolean;
@@ -53,8 +59,8 @@ export interface Tuning extends ProductTiles {
   /** The shapes of these. */
   readonly w8a8: W8a8Tuning;
   /**
-   * Lanes that reduce one row in `rms_norm` (as many as in a workgroup of tiles that fuse it), and at least
-   * in the last phase of sampling; powers of two.
+   * Lanes that reduce one row in `rms_norm` (as many as in a workgroup of tiles that fuse it), and
+   * at least in the last phase of sampling; powers of two.
    */
   readonly normLanes: number;
   readonly sampleLanes: number;
@@ -62,17 +68,21 @@ export interface Tuning extends ProductTiles {
   readonly segmentLanes: number;
   /** Largest vocabulary that is sampled in one phase. */
   readonly fusedVocabSize: number;
-  /** Positions per split of a decode's context; fixed, so that results do not depend on the batch. */
+  /**
+   * Positions per split of a decode's context; fixed, so that results do not depend on the batch.
+   */
   readonly splitLen: number;
   /** Splits per workgroup of decode attention. */
   readonly splitsPerWorkgroup: number;
-  /** Attention by workgroups that share what they read, where the shape allows; else by lone lanes. */
+  /**
+   * Attention by workgroups that share what they read, where the shape allows; else by lone lanes.
+   */
   readonly attendsByWorkgroup: boolean;
   /** Whether lone lanes of prefill attention share their loads by subgroup operations. */
   readonly attentionSubgroups: boolean;
   /**
-   * Neighbouring lanes of workgroups that share K and V that add up by subgroup shuffles, where heads are
-   * long enough: a power of two, which every subgroup holds; 1 for none.
+   * Neighbouring lanes of workgroups that share K and V that add up by subgroup shuffles, where
+   * heads are long enough: a power of two, which every subgroup holds; 1 for none.
    */
   readonly shuffleLanes: number;
   /** Query rows per tile of prefill attention. */
@@ -80,18 +90,22 @@ export interface Tuning extends ProductTiles {
   /** Positions of one softmax update in attention; divides the block size. */
   readonly positionTile: number;
   /**
-   * Whether a row's numbers have the same bits alone and in any batch, as a decode and in any chunk.
-   * What chooses other shapes by measuring must then keep to those that {@link addsAlike}.
+   * Whether a row's numbers have the same bits alone and in any batch, as a decode and in any
+   * chunk. Nothing is then chosen by measuring, since times would decide about the order of
+   * additions.
    */
   readonly isDeterministic: boolean;
 }
 
-/** Lanes of a workgroup of the tiles below, which share out what they load: a subgroup must hold them. */
+/**
+ * Lanes of a workgroup of the tiles below, which share out what they load: a subgroup must hold
+ * them.
+ */
 export const SOFTWARE_LANES = 8;
 
 /**
- * For adapters whose threads are CPU threads: one SIMD vector of lanes, no barriers, little code, since
- * wake-ups, coroutines and compilation are what costs there.
+ * For adapters whose threads are CPU threads: one SIMD vector of lanes, no barriers, little code,
+ * since wake-ups, coroutines and compilation are what costs there.
  */
 export const SOFTWARE_TUNING: Tuning = {
   matmulTiles: [
@@ -184,11 +198,12 @@ export const GPU_TUNING: Tuning = {
   isDeterministic: false,
 };
 
-/** What the user decides of a tuning. */
+/** The user's options of a tuning. */
 export interface TuningOptions {
   /**
-   * Leaves out what adds up in an order that depends on the step: `gemm`, matrix units, sums over subgroups whose size
-   * the driver chooses for each kernel, and attention of its own for chunks on GPUs. Prompts take longer.
+   * Leaves out every kernel whose order of additions depends on the step: `gemm`, subgroup
+   * matrices, sums over subgroups whose size the driver chooses per kernel, and the GPUs' own
+   * attention for chunks. Prompts take longer.
    */
   readonly isDeterministic?: boolean;
   /** Default: "off". */
@@ -211,7 +226,8 @@ export function tuningFor(
     shuffleLanes: !isSoftware && hasSubgroups ? shuffleLanesOf(subgroupMinSize) : 1,
     stageF16: hasF16,
     matrixTiles,
-    // Matrix units do many rows faster and without rounding to int8; few rows wait for weights anyway.
+    // Matrix units do many rows faster and without rounding to int8; few rows wait for weights
+    // anyway.
     usesW8a8: int8Activations === "auto"
       ? capabilities.hasPackedDot && !isSoftware && matrixTiles.length === 0
       : int8Activations === "on",
@@ -226,7 +242,7 @@ export function tuningFor(
   };
 }
 
-/** Lanes that are in one subgroup whatever size the driver chooses; more than 32 are of no use. */
+/** Lanes that every subgroup size of the driver holds, at most 32: more gain nothing. */
 function shuffleLanesOf(subgroupMinSize: number): number {
   return Math.min(32, 2 ** Math.floor(Math.log2(Math.max(1, subgroupMinSize))));
 }
@@ -234,30 +250,6 @@ function shuffleLanesOf(subgroupMinSize: number): number {
 /** Lone lanes only pass inputs on through subgroups; several add up through them. */
 function addsOverSubgroups({ matmulTiles, matmulSubgroups }: Tuning): boolean {
   return matmulSubgroups && matmulTiles.some(({ slices }) => slices > 1);
-}
-
-/**
- * Whether two deterministic tunings add in the same order, so that every number of a step has the same
- * bits under both: what autotuning may choose among where answers must not depend on its timings. Free
- * are rows, outputs and lanes of matmul's tiles (lanes not where these add up through subgroups), and
- * attention's rows per tile and splits per workgroup.
- */
-export function addsAlike(a: Tuning, b: Tuning): boolean {
-  return a.isDeterministic && b.isDeterministic && orderOfAdditions(a) === orderOfAdditions(b);
-}
-
-function orderOfAdditions(tuning: Tuning): string {
-  const { matmulTiles, matmulRun, normLanes, sampleLanes, segmentLanes } = tuning;
-  const { fusedVocabSize, splitLen, attendsByWorkgroup, shuffleLanes, positionTile } = tuning;
-  const { usesW8a8, w8a8 } = tuning;
-  const isShared = addsOverSubgroups(tuning);
-  const lanes = matmulTiles.map((tile) => tile.slices * (isShared ? tile.lanes : 1));
-  return JSON.stringify([
-    ...[isShared, [...new Set(lanes)], matmulRun, normLanes],
-    ...[tuning.gemmTiles.length > 0, tuning.matrixTiles.length > 0],
-    ...[sampleLanes, segmentLanes, fusedVocabSize, splitLen, attendsByWorkgroup, shuffleLanes],
-    ...[positionTile, usesW8a8, w8a8.slices],
-  ]);
 }
 
 /** Most workgroups along one axis that every adapter allows. */

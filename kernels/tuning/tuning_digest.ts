@@ -25,9 +25,10 @@ const ATTENTION = { H: 4, G: 2, D: 64, BLOCK_SIZE: 16, KV_DTYPE: "f16" } as cons
 const STAGES: readonly TunedStage[] = ["decode", "prefill", "sampling"];
 
 /**
- * SHA-256, hexadecimal, of everything that kernels are expanded from: the templates, and the constants
- * that each variant of a small sample model gives them. Times taken under one digest say nothing of
- * kernels under another. Templates are not expanded for it, so that it costs milliseconds.
+ * SHA-256, hexadecimal, of everything that kernels are expanded from: the templates, and the
+ * constants that each variant of a small sample model gives them. Times taken under one digest say
+ * nothing of kernels under another. Templates are not expanded for it, so that it costs
+ * milliseconds.
  */
 export function tuningDigest(tier: Tier, tuning: Tuning): string {
   const hash = createHash("sha256");

@@ -6,7 +6,7 @@ import type { GemmTile, MatmulTile, Tuning } from "./tuning.ts";
 
 /** One way to run an operation. */
 export interface TuningVariant {
-  /** Tells what it changes; unique among the variants of one operation. */
+  /** Names the change; unique among the variants of one operation. */
   readonly name: string;
   /** The tuning with this operation run this way, all else as it was. */
   readonly apply: (tuning: Tuning) => Tuning;
@@ -80,7 +80,10 @@ const GPU_GEMM_TILES: readonly (readonly GemmShape[])[] = [
   ],
 ];
 
-/** What may be changed of attention and sampling: nothing that takes more memory, nor a block's shape. */
+/**
+ * The changes to attention and sampling that variants may make: none takes more memory, or changes
+ * a block's shape.
+ */
 type Changes = Partial<
   Pick<
     Tuning,
@@ -107,16 +110,17 @@ const GPU_CHANGES: Readonly<Record<TunedStage, readonly Changes[]>> = {
 /** Where lanes add up by shuffles: through shared memory instead. */
 const SUBGROUP_CHANGES: readonly Changes[] = [{ shuffleLanes: 1 }];
 
-/** What is tuned beside products: the attention of decodes and of longer chunks, and sampling. */
+/** The stages that are tuned beside products: attention of decodes and of chunks, and sampling. */
 export type TunedStage = "decode" | "prefill" | "sampling";
 
 /**
  * The ways to run the product `label` in steps of `rows` rows, the default first.
  *
- * None changes how one output of `matmul` is summed up: tiles keep the tuning's slices, have no fewer
- * lanes than its own (a subgroup shares a tile), and fuse norms only where `rms_norm` has as many lanes.
- * So up to eight rows a tuned model computes the same bits as one that is not. Tiles of `gemm` and of
- * matrix units are offered where the tuning uses them at all, which a deterministic one does not.
+ * None changes how one output of `matmul` is summed up: tiles keep the tuning's slices, have no
+ * fewer lanes than its own (a subgroup shares a tile), and fuse norms only where `rms_norm` has as
+ * many lanes. So up to eight rows a tuned model computes the same bits as one that is not. Tiles of
+ * `gemm` and of matrix units are offered where the tuning uses them at all, which a deterministic
+ * one does not.
  */
 export function productVariants(
   tier: Tier,
@@ -139,8 +143,8 @@ export function productVariants(
 }
 
 /**
- * Where matrix units run such rows, their other shapes and, that there be no more than a handful, one of
- * `gemm`: what would run without them. Undefined where they do not.
+ * Where matrix units run such rows, their other shapes and, that there be no more than a handful,
+ * one of `gemm`: what would run without them. Undefined where they do not.
  */
 function matrixVariants(
   { matrixTiles, gemmTiles }: Tuning,

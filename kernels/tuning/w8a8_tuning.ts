@@ -1,6 +1,7 @@
 import type { BlockTile, RegisterTile } from "./tiles.ts";
 
-// W8A8: products whose weights and activations are both codes of 8 bits at most; int4 weights count too.
+// W8A8: products whose weights and activations are both codes of 8 bits at most; int4 weights count
+// too.
 
 /** A tile of `w8a8_matmul`. */
 export interface W8a8Tile extends RegisterTile {
@@ -9,8 +10,8 @@ export interface W8a8Tile extends RegisterTile {
 }
 
 /**
- * A tile of `w8a8_gemm`: `rows` and `columns` are at least `laneRows * laneColumns`, and `laneColumns` is a
- * multiple of 4 and at least `columns / 8`.
+ * A tile of `w8a8_gemm`: `rows` and `columns` are at least `laneRows * laneColumns`, and
+ * `laneColumns` is a multiple of 4 and at least `columns / 8`.
  */
 export type W8a8GemmTile = BlockTile;
 
@@ -24,8 +25,9 @@ export interface W8a8Tiles {
 /** Shapes of the kernels that multiply int8 activations. */
 export interface W8a8Tuning extends W8a8Tiles {
   /**
-   * Sums into which the spans of an output are dealt out in turn, 1 or {@link W8A8_SLICES}. The same
-   * for all tiles, also those of `w8a8_gemm`, so that an output has the same bits whatever computes it.
+   * Sums into which the spans of an output are dealt out in turn, 1 or {@link W8A8_SLICES}. The
+   * same for all tiles, also those of `w8a8_gemm`, so that every tile gives an output the same
+   * bits.
    */
   readonly slices: number;
   /** Products, by their label, with tiles of their own. */
@@ -49,7 +51,7 @@ export const SOFTWARE_W8A8: W8a8Tuning = {
   quantizeLanes: 8,
 };
 
-/** For GPUs: 16 tiles of four lanes, each lane with 128 bytes of weights under way. */
+/** For GPUs: 16 tiles of four lanes, each lane with 128 bytes of weights in flight. */
 export const GPU_W8A8: W8a8Tuning = {
   slices: W8A8_SLICES,
   tiles: [

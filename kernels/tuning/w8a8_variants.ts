@@ -25,7 +25,7 @@ const SOFTWARE_TILES: readonly (readonly TileShape[])[] = [
   [tile(8, 8, 8), tile(4, 8, 8)],
 ];
 const GPU_TILES: readonly (readonly (TileShape | GemmShape)[])[] = [
-  // More bytes of a row under way, more rows of weights, smaller and larger workgroups.
+  // More bytes of a row in flight, more rows of weights, smaller and larger workgroups.
   [tile(1, 2, 16, 2), tile(1, 4, 16), tile(1, 1, 8, 4), tile(1, 1, 32, 4)],
   [tile(4, 1, 16, 2), tile(4, 4, 16), tile(2, 2, 16, 2)],
   [tile(8, 1, 16), tile(8, 4, 16), tile(4, 2, 16)],
@@ -37,7 +37,8 @@ const GPU_TILES: readonly (readonly (TileShape | GemmShape)[])[] = [
 ];
 
 /**
- * The ways to run the product `label` of int8 activations in steps of `rows` rows, the default first.
+ * The ways to run the product `label` of int8 activations in steps of `rows` rows, the default
+ * first.
  *
  * All add up in the same order, so that no choice among them shows in any bit.
  */

@@ -1,9 +1,9 @@
-// Loads of consecutive weights as f32, whatever their type in memory. The kernel declares
+// Loads consecutive weights of any element type as f32. The kernel declares
 //   w     array<Weight>, rows of K4 fours, or for a quantized type QuantizedLayout's words; with
 //         WEIGHT_TEXTURE a texture_storage_2d<rgba32uint, read> as panel_weights.wgsl fills it
 //   K4    u32, the row length in fours
-// and says how many fours it LOADs at once. With LOAD > 1, K4 and k4 are multiples of LOAD, which is
-// at most 2, 4 for 8-bit codes and 8 for 4-bit codes: 16 bytes, the widest load of a lane.
+// and says how many fours it LOADs at once. With LOAD > 1, K4 and k4 are multiples of LOAD, which
+// is at most 2, 4 for 8-bit codes and 8 for 4-bit codes: 16 bytes, the widest load of a lane.
 //   weights(row, k4)          LOAD fours of weights
 //   weight4, weight8          the same by name, where LOAD is 1 or 2
 //   codes(row, k4)            quantized: of codes, for sums that are scaled once per group
@@ -72,7 +72,7 @@ fn weights(row: u32, k4: u32) -> Fours { return Fours(widened(w[row * K4 + k4]))
 //# end
 //# if WEIGHT_BITS > 0
 //# if WEIGHT_TEXTURE
-/// Of a texture, one load is one word or the four of a texel.
+/// A load from a texture is one word or the four of a texel.
 fn code_words(row: u32, i: u32) -> ${LOAD_WORDS == 1 ? "u32" : "vec4<u32>"} {
   return piece(row, i >> 2u)${LOAD_WORDS == 1 ? "[i & 3u]" : ""};
 }

@@ -17,7 +17,9 @@ import { shardsOf, type WeightBuffers } from "./weight_shards.ts";
 
 type Shape = WeightConstants & Readonly<{ V: number; E: number; BEGIN: number; END: number }>;
 
-/** `out[t, :] = w[tokens[t] - BEGIN, :]` for tokens in [BEGIN, END), rows of w; out is f32 [T, E]. */
+/**
+ * `out[t, :] = w[tokens[t] - BEGIN, :]` for tokens in [BEGIN, END), rows of w; out is f32 [T, E].
+ */
 export const embedTokens: Kernel<Shape> = {
   name: "embed_tokens",
   source: stepWgsl + elements + source,

@@ -18,7 +18,10 @@ export const PANEL_ROWS = 8;
 /** Bytes of a texel. */
 const TEXEL_BYTES = 16;
 
-/** A matrix in 16-byte pieces: in memory rows of codes or weights, and below them the scales of each row. */
+/**
+ * A matrix in 16-byte pieces: in memory rows of codes or weights, and below them the scales of each
+ * row.
+ */
 export type PanelShape = Readonly<{
   ROWS: number;
   /** Pieces of a row's weights or codes. */
@@ -34,8 +37,8 @@ export interface PanelExtent {
 }
 
 /**
- * A matrix as a texture in panels of {@link PANEL_ROWS} rows, the same piece of all of them side by side:
- * what eight lanes with a row each read at a time is then adjacent.
+ * A matrix as a texture in panels of {@link PANEL_ROWS} rows, the same piece of all of them side by
+ * side: what eight lanes with a row each read at a time is then adjacent.
  */
 export const panelWeights: Kernel<PanelShape> = {
   name: "panel_weights",
@@ -94,7 +97,10 @@ export function unpanelled(texture: HostBuffer, shape: PanelShape): Uint8Array<A
   return bytes;
 }
 
-/** Calls `move` for what lies together of each row: from which byte in memory, to which of the texture. */
+/**
+ * Calls `move` for what lies together of each row: from which byte in memory, to which of the
+ * texture.
+ */
 function eachRow(
   shape: PanelShape,
   move: (from: number, to: number, bytes: number) => void,

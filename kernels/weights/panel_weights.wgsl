@@ -4,8 +4,8 @@
 //
 // ROWS rows of PIECES times 16 bytes, and below them in w as many rows of SCALE_WORDS words.
 //   0 w      u32 [ROWS, PIECES, 4] and [ROWS, SCALE_WORDS]
-//   1 out    texture [ceil(ROWS / 8), 8 (PIECES + ceil(SCALE_WORDS / 4))]; rows of the last panel past the
-//            end, and words past a row's scales, stay or are zero
+//   1 out    texture [ceil(ROWS / 8), 8 (PIECES + ceil(SCALE_WORDS / 4))]; rows of the last panel
+//            past the end, and words past a row's scales, stay or are zero
 // Dispatch: (PIECES + ceil(SCALE_WORDS / 4), ceil(ROWS / 8), 1), one lane per texel.
 // Reference: panel_weights.ts; exact.
 

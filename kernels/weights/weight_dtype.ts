@@ -13,7 +13,8 @@ import { panelShape, unpanelled } from "./panel_weights.ts";
 export type { WeightDtype } from "../../src/core/weight_format.ts";
 
 /**
- * What `_elements.wgsl` must know to load from a matrix; a plain element type has 0 bits here and nothing in the others.
+ * The constants of `_elements.wgsl`, by which kernels load from a matrix; all but the first are 0
+ * for plain element types.
  */
 export type WeightConstants = Readonly<{
   WEIGHT_DTYPE: WeightDtype;
@@ -33,7 +34,10 @@ export type WeightConstants = Readonly<{
   WEIGHT_TEXTURE: boolean;
 }>;
 
-/** The constants of a weight matrix `w` of `rows` by `columns`, read by `load` fours at a time; no texture. */
+/**
+ * The constants of a weight matrix `w` of `rows` by `columns`, read by `load` fours at a time; no
+ * texture.
+ */
 export function weightConstants(
   dtype: WeightDtype,
   rows: number,

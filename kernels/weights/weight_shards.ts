@@ -4,7 +4,8 @@ import type { DeviceBuffer } from "../../src/device/kernel.ts";
  * Outputs `[begin, end)` of a weight matrix, in a buffer of their own.
  *
  * An output is a row of the matrix, or with SwiGLU a gate and its up: the buffer then holds gates
- * `[begin, end)` over the ups of the same numbers, and is itself a matrix such as the whole would be.
+ * `[begin, end)` over the ups of the same numbers, and is itself a matrix such as the whole would
+ * be.
  */
 export interface WeightShard {
   readonly buffer: DeviceBuffer;
@@ -12,7 +13,10 @@ export interface WeightShard {
   readonly end: number;
 }
 
-/** A matrix on a device: one buffer, or shards in order and without gaps where it cannot be bound whole. */
+/**
+ * A matrix on a device: one buffer, or shards in order and without gaps where it cannot be bound
+ * whole.
+ */
 export type WeightBuffers = DeviceBuffer | readonly WeightShard[];
 
 /** Where a product's outputs go in the rows of y: from `first` on in rows of `stride`. */
@@ -33,8 +37,8 @@ export interface ShardProduct<P> {
 }
 
 /**
- * A product with `n` outputs as products with the shards of its matrix. Each output is summed up by one
- * of them, in the order in which the whole would be: to the bit the same.
+ * A product with `n` outputs as products with the shards of its matrix. Each output is summed by
+ * one of them, in the order of the whole product: the bits are the same.
  */
 export function shardProducts<P extends { readonly n: number }>(
   product: P,

@@ -1,30 +1,30 @@
 /**
- * Who compiles the WGSL: naga (Deno's own WebGPU) or Tint (Dawn). Both take the same language but for
- * the directives that switch subgroup operations on.
+ * The compiler of the WGSL: naga (Deno's own WebGPU) or Tint (Dawn). They differ in the directives
+ * that enable subgroup operations.
  */
 export type WgslDialect = "naga" | "tint";
 
 /**
- * Which family of kernel variants fits: threads of a CPU, a GPU of which nothing is known, or a GPU with
- * subgroup operations. Element types and dot products are apart from it, see {@link Capabilities}.
+ * The family of kernel variants for a device: CPU threads, any GPU, or a GPU with subgroup
+ * operations. Element types and dot products are independent of it, see {@link Capabilities}.
  */
 export type Tier = "software" | "baseline" | "subgroups";
 
 /**
- * One product that a device's matrix units do: a subgroup multiplies M x K by K x N elements and adds the
- * product to M x N sums. Named as WebGPU's `GPUSubgroupMatrixConfig` names them.
+ * One product that a device's matrix units do: a subgroup multiplies M x K by K x N elements and
+ * adds the product to M x N sums. Named as WebGPU's `GPUSubgroupMatrixConfig` names them.
  */
 export interface MatrixConfig {
-  /** What is multiplied: "f16", "f32", "i8" and so on. */
+  /** Type of the factors: "f16", "f32", "i8" and so on. */
   readonly componentType: string;
-  /** What it is added up in. */
+  /** Type of the sums. */
   readonly resultComponentType: string;
   readonly M: number;
   readonly N: number;
   readonly K: number;
 }
 
-/** What a device granted, as plain data; tunings are chosen from it and people are told. */
+/** The features and limits that a device granted, from which tunings are chosen. */
 export interface Capabilities {
   readonly tier: Tier;
   readonly dialect: WgslDialect;
@@ -37,7 +37,9 @@ export interface Capabilities {
   readonly hasF16: boolean;
   /** `dot4I8Packed` and its kin may be used, which GPUs mostly have an instruction for (DP4A). */
   readonly hasPackedDot: boolean;
-  /** What the matrix units do, where kernels may use them (through Dawn only); else nothing. */
+  /**
+   * The products of the device's matrix units; empty where kernels may not use them (without Dawn).
+   */
   readonly matrixConfigs: readonly MatrixConfig[];
   /** Passes can be timed on the device. */
   readonly hasTimestamps: boolean;

@@ -6,21 +6,25 @@ export const DAWN_PACKAGE = "webgpu@0.6.2";
 
 const INSTALL = `"npm install --no-save ${DAWN_PACKAGE}"`;
 
-/** What of the package's exports is used. */
+/** The exports of the package that are used. */
 interface DawnModule {
   create(options: readonly string[]): GPU;
 }
 
-/** Dawn tells of matrix units only where experimental features are allowed; none is used unasked. */
+/**
+ * Dawn tells of matrix units only where experimental features are allowed; none is used unasked.
+ */
 const OPTIONS = ["enable-dawn-features=allow_unsafe_apis"];
 
 /**
- * Dawn, Chrome's WebGPU, from the npm package `webgpu` that the user installed in `directory` or above.
+ * Dawn, Chrome's WebGPU, from the npm package `webgpu` that the user installed in `directory` or
+ * above.
  *
  * The package is no dependency of Quire: it is looked up in `node_modules` when this is called, and
- * nothing is downloaded. Against Deno's own WebGPU it can wait for results without blocking, and Tint
- * refuses barriers in control flow that is not uniform, which naga does not see. It grants the use of
- * matrix units. `options` are further ones of the package's `create`, such as `backend=null`.
+ * nothing is downloaded. Against Deno's own WebGPU it can wait for results without blocking, and
+ * Tint refuses barriers in control flow that is not uniform, which naga does not see. It grants the
+ * use of matrix units. `options` are further ones of the package's `create`, such as
+ * `backend=null`.
  *
  * @throws {StartupError} where it is not installed or may not be loaded, saying how to go on.
  */

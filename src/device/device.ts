@@ -1,22 +1,24 @@
 import type { Capabilities } from "./capabilities.ts";
 import type { DeviceBuffer, KernelCall } from "./kernel.ts";
 
-/** Kernel calls made ready to run: pipelines compiled, bind groups built. Opaque outside its device. */
+/**
+ * Kernel calls made ready to run: pipelines compiled, bind groups built. Opaque outside its device.
+ */
 export interface Program<Dims> {
   readonly calls: readonly KernelCall<Dims>[];
 }
 
-/** Bytes `[0, bytes)` of a buffer, wanted back after a program has run. */
+/** Bytes `[0, bytes)` of a buffer to read back after a program has run. */
 export interface ReadRequest {
   readonly buffer: DeviceBuffer;
   readonly bytes: number;
 }
 
-/** What a caller has to say of a run beside what it computes. */
+/** Options of a run. */
 export interface RunOptions<Dims> {
   /**
-   * The sizes with which the same program is most likely to be run next, reading as much: a device may
-   * make that run ready while it works. Being wrong costs time and nothing else.
+   * The predicted dimensions of the program's next run, with a readback of the same size: a device
+   * may encode that run while it works. A wrong prediction costs time and nothing else.
    */
   readonly nextDims?: Dims | undefined;
   /** Is called once the work is submitted, before its results are waited for. */
@@ -32,7 +34,7 @@ export interface Device {
   readonly kind: "webgpu" | "cpu";
   /** The device in words, for people. */
   readonly description: string;
-  /** What kernels may use here; tunings are chosen from it. */
+  /** Features and limits for kernels, from which tunings are chosen. */
   readonly capabilities: Capabilities;
   /** True where "GPU" threads are CPU threads: kernels are then tuned for that. */
   readonly isSoftware: boolean;
@@ -41,8 +43,8 @@ export interface Device {
   /** Milliseconds spent so far waiting for results; grows with each `run`. */
   readonly waitedMs: number;
   /**
-   * Milliseconds so far between submissions and the beginning of the waits for their results: what the
-   * host did meanwhile delayed nothing. Of runs whose results were there by then, nothing is counted.
+   * Milliseconds so far between submissions and the waits for their results, in which the host's
+   * work delayed nothing. Runs whose results were complete before the wait are not counted.
    */
   readonly overlappedMs: number;
 
@@ -54,11 +56,13 @@ export interface Device {
   createBuffer(label: string, bytes: number): Promise<DeviceBuffer>;
 
   /**
-   * Allocates a zeroed texture of `width` by `height` texels of 16 bytes, rows one after the other: in WGSL
-   * a `texture_storage_2d<rgba32uint, A>`, A being `read` for bindings that are read and `write` for others.
-   * Only kernels read and write it; nothing else takes a texture but `destroyBuffer`.
+   * Allocates a zeroed texture of `width` by `height` texels of 16 bytes, rows one after the other:
+   * in WGSL a `texture_storage_2d<rgba32uint, A>`, A being `read` for bindings that are read and
+   * `write` for others. Only kernels read and write it; nothing else takes a texture but
+   * `destroyBuffer`.
    *
-   * @throws {RangeError} when a side is longer than `capabilities.maxTextureSide`, or there is no room.
+   * @throws {RangeError} when a side is longer than `capabilities.maxTextureSide`, or there is no
+   * room.
    */
   createTexture(label: string, width: number, height: number): Promise<DeviceBuffer>;
 
@@ -72,8 +76,8 @@ export interface Device {
   write(buffer: DeviceBuffer, byteOffset: number, data: Uint8Array | Uint32Array): void;
 
   /**
-   * Prepares calls; nothing is created per run afterwards. A call that occurs several times is prepared
-   * once.
+   * Prepares calls; nothing is created per run afterwards. A call that occurs several times is
+   * prepared once.
    *
    * @throws {KernelError} naming the kernel that does not compile or bind.
    */
@@ -94,8 +98,9 @@ export interface Device {
   ): Uint32Array | Promise<Uint32Array>;
 
   /**
-   * Runs a program for one step like `run`, and returns how long each of its calls took by the device's own
-   * clock, ns. For benches, where `capabilities.hasTimestamps`; of a software adapter only the sum is right.
+   * Runs a program for one step like `run`, and returns how long each of its calls took by the
+   * device's own clock, ns. For benches, where `capabilities.hasTimestamps`; of a software adapter
+   * only the sum is right.
    */
   profile?<Dims>(program: Program<Dims>, dims: Dims): Promise<Float64Array<ArrayBuffer>>;
 

@@ -13,7 +13,10 @@ export interface GpuProvider {
   readonly readback: "blocking" | "awaited";
 }
 
-/** Deno's own WebGPU (wgpu and naga); undefined where this process has none. On Linux it uses Vulkan alone. */
+/**
+ * Deno's own WebGPU (wgpu and naga); undefined where this process has none. On Linux it uses Vulkan
+ * alone.
+ */
 export function denoProvider(): GpuProvider | undefined {
   preferVulkan();
   const gpu: GPU | undefined = navigator.gpu;
@@ -27,8 +30,9 @@ const BACKENDS = "DENO_WEBGPU_BACKEND";
 /**
  * Has Deno ask for Vulkan alone on Linux, unless the user has chosen.
  *
- * Otherwise OpenGL's libEGL is loaded for its adapters, which serve no purpose here, and about one exit
- * in 150 aborts on a corrupt heap: libEGL's end frees what belongs to threads that end at that moment.
+ * Otherwise OpenGL's libEGL is loaded for its adapters, which serve no purpose here, and about one
+ * exit in 150 aborts on a corrupt heap: libEGL's end frees what belongs to threads that end at that
+ * moment.
  */
 function preferVulkan(): void {
   if (Deno.build.os !== "linux") return;

@@ -32,7 +32,7 @@ export class HostBuffer {
   }
 
   /**
-   * What `decode` makes of the memory, called once per `format` and kept until the next `write`.
+   * The memory decoded by `decode`, called once per `format`, and kept until the next `write`.
    * For buffers that kernels only read, such as weights; costs 4 bytes per element.
    */
   decoded(format: string, decode: () => Float32Array): Float32Array {
@@ -42,7 +42,10 @@ export class HostBuffer {
   }
 }
 
-/** bf16 as f32. A loop, since `from()` lists its values first and ends the process beyond 2^27 of them. */
+/**
+ * bf16 as f32. A loop, since `from()` lists its values first and ends the process beyond 2^27 of
+ * them.
+ */
 function widened(halves: Uint16Array): Float32Array {
   const bits = new Uint32Array(halves.length);
   for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16;

@@ -1,6 +1,6 @@
 import type { HostBuffer } from "./host_buffer.ts";
 
-/** What a template may substitute or branch on; dimensions, tile shapes, element types. */
+/** Values that a template substitutes or branches on: dimensions, tile shapes, element types. */
 export type Constants = Readonly<Record<string, number | boolean | string>>;
 
 /** One storage buffer of a kernel, or texture in its place, in binding order from 0. */
@@ -16,8 +16,8 @@ export type Workgroups = readonly [x: number, y: number, z: number];
 /**
  * One operation, written twice (Law 2): as a WGSL template and as a plain TypeScript definition.
  *
- * The template is expanded with the call's constants (`wgsl_template.ts`); its entry point bears the
- * kernel's name, its bindings are storage buffers of group 0 in the order of `bindings`.
+ * The template is expanded with the call's constants (`wgsl_template.ts`); its entry point bears
+ * the kernel's name, its bindings are storage buffers of group 0 in the order of `bindings`.
  */
 export interface Kernel<C extends Constants> {
   readonly name: string;
@@ -31,7 +31,10 @@ export interface Kernel<C extends Constants> {
 export interface DeviceBuffer {
   readonly label: string;
   readonly bytes: number;
-  /** Whether it was made by `Device.createTexture`: kernels then declare a storage texture in its place. */
+  /**
+   * Whether it was made by `Device.createTexture`: kernels then declare a storage texture in its
+   * place.
+   */
   readonly isTexture?: boolean;
 }
 

@@ -5,12 +5,12 @@ const MAX_TIMESTAMPS = 4096;
 const TIMESTAMP_BYTES = 8;
 
 /**
- * Runs the calls of a step, each in a pass of its own, and returns how long each took by the device's
- * clock, ns, from the end of the pass before to its own: all of them together are the whole step. The device
- * must have granted `timestamp-query`.
+ * Runs the calls of a step, each in a pass of its own, and returns how long each took by the
+ * device's clock, ns, from the end of the pass before to its own: all of them together are the
+ * whole step. The device must have granted `timestamp-query`.
  *
- * For benches: what passes of their own cost more than calls within one pass is in the figures. llvmpipe
- * notes some ends only when the next pass has run (seen with Mesa 22.3): there the sum alone means something.
+ * For benches: the figures include the extra cost of separate passes. llvmpipe notes some ends only
+ * when the next pass has run (seen with Mesa 22.3): there the sum alone means something.
  *
  * @throws {RangeError} beyond 4,095 calls.
  */

@@ -80,7 +80,7 @@ export class PipelineCache {
   }
 }
 
-/** What a bind group layout must know of a binding. */
+/** The members of a binding that a bind group layout depends on. */
 type BindingForm = Pick<Binding, "access"> & Readonly<{ isTexture: boolean }>;
 
 function bindingLayout({ access, isTexture }: BindingForm) {

@@ -3,7 +3,8 @@ import type { GpuProvider } from "./gpu_provider.ts";
 
 /**
  * Deno versions on which `mapAsync` has been seen to return only when the queue is idle, with the
- * buffer already mapped. Awaiting its promise instead costs at least 10 ms, whatever the GPU does.
+ * buffer already mapped. Awaiting its promise instead costs at least 10 ms, also where the GPU is
+ * done.
  */
 const TESTED_DENO = /^2\.9\./;
 
@@ -11,14 +12,14 @@ const TESTED_DENO = /^2\.9\./;
 const INITIAL_BYTES = 256 * 1024;
 
 /**
- * Results that are there sooner than this after they were asked for were there before: the device had
- * nothing left to do. Asking alone takes some 10 us.
+ * Results that arrive sooner than this after the request were complete before it: the device was
+ * idle. The request alone takes some 10 us.
  */
 const READY_MS = 0.05;
-/** One for the step in flight, and one for the step that is recorded meanwhile. */
+/** One for the step in flight, and one for the step that is encoded ahead. */
 const NUM_STAGING = 2;
 
-/** How a readback may differ from that of a server. */
+/** Options of a readback, for tests and benches. */
 export interface ReadbackOptions {
   /** Most bytes of one result. */
   readonly bytes?: number;
@@ -30,7 +31,7 @@ export interface ReadbackOptions {
 export class Readback {
   readonly #device: GPUDevice;
   readonly #bytes: number;
-  /** Those that no read is under way in. */
+  /** Those without a read in flight. */
   readonly #free: GPUBuffer[];
   /** Deno aborts the process over others that are read without waiting for their promise. */
   readonly #mappedBefore: WeakSet<GPUBuffer>;
@@ -52,7 +53,9 @@ export class Readback {
     this.#synchronous = mode === "blocking" && TESTED_DENO.test(Deno.version.deno);
   }
 
-  /** Makes the staging buffers and maps each once: an unmapped one may not be read synchronously. */
+  /**
+   * Makes the staging buffers and maps each once: an unmapped one may not be read synchronously.
+   */
   static async create(
     device: GPUDevice,
     mode: GpuProvider["readback"],
@@ -79,8 +82,8 @@ export class Readback {
   }
 
   /**
-   * A buffer to copy `bytes` into; `read` or `giveBack` gives it back. One is made where earlier reads
-   * are still awaited, which a step loop that waits for its steps never does.
+   * A buffer to copy `bytes` into; `read` or `giveBack` gives it back. One is made where earlier
+   * reads are still awaited, which a step loop that waits for its steps never does.
    *
    * @throws {RangeError} beyond the size made at creation.
    */

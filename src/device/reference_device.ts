@@ -23,7 +23,7 @@ const CAPABILITIES: Capabilities = {
 /**
  * Runs kernels by their definitions, in plain TypeScript on the CPU.
  *
- * It is what serves where there is no GPU adapter, and what every WGSL kernel is tested against.
+ * It serves where there is no GPU adapter, and every WGSL kernel is tested against it.
  */
 export class ReferenceDevice implements Device {
   readonly kind = "cpu";
@@ -43,7 +43,10 @@ export class ReferenceDevice implements Device {
     return Promise.try(() => new HostBuffer(label, bytes));
   }
 
-  /** Of any size: the definitions of kernels that use textures can be tested here, although no one needs them. */
+  /**
+   * Of any size: the definitions of kernels that use textures can be tested here, although no one
+   * needs them.
+   */
   createTexture(label: string, width: number, height: number): Promise<DeviceBuffer> {
     return Promise.try(() => new HostBuffer(label, 16 * width * height, true));
   }

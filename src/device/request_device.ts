@@ -1,12 +1,12 @@
 import type { Capabilities, MatrixConfig } from "./capabilities.ts";
 import type { GpuProvider } from "./gpu_provider.ts";
 
-/** What kernels can make use of, and benches (timestamps). */
+/** Features that kernels, and benches (timestamps), can use. */
 const WANTED: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
 
 /**
- * Dawn's name for the use of matrix units. It is asked for only where the adapter lists it, which Deno's
- * never does, since each feature doubles the number of tries below.
+ * Dawn's name for the use of matrix units. It is asked for only where the adapter lists it, which
+ * Deno's never does, since each feature doubles the number of tries below.
  */
 const MATRIX_UNITS = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
 
@@ -23,8 +23,8 @@ export interface GrantedDevice {
 /**
  * Requests a device with the adapter's limits and as many of the wanted features as it grants.
  *
- * Features are tried, not looked up: Deno grants `subgroups` without listing it. A refusal is answered
- * before a driver is asked, so that the few tries cost nothing.
+ * Features are tried, not looked up: Deno grants `subgroups` without listing it. A refusal is
+ * answered before a driver is asked, so that the few tries cost nothing.
  */
 export async function requestDevice(
   adapter: GPUAdapter,

@@ -24,7 +24,7 @@ export interface Recording {
   readonly staging: GPUBuffer;
 }
 
-/** What recording needs of a device. */
+/** The members of a device that recording uses. */
 export type RecordingDevice = Pick<
   GPUDevice,
   "createCommandEncoder" | "queue" | "pushErrorScope" | "popErrorScope"
@@ -36,11 +36,11 @@ type ExpectedRun = Omit<RecordedRun<unknown>, "calls"> & { readonly calls: reado
 /**
  * Records runs as command buffers, on request before it is certain that they will be submitted.
  *
- * Recording takes 1 to 2 us per call, all of which a GPU would be idle between two steps. The commands of
- * a run depend on its program and its workgroup counts alone, so those of the next step can be recorded
- * while this one is computed: "encode-ahead". At most one recording is kept. After a
- * miss, nothing is encoded ahead until a prediction is right again, so that a run of steps that cannot be
- * predicted costs one recording in vain.
+ * Recording takes 1 to 2 us per call, all of which a GPU would be idle between two steps. The
+ * commands of a run depend on its program and its workgroup counts alone, so those of the next step
+ * can be recorded while this one is computed: "encode-ahead". At most one recording is kept. After
+ * a miss, nothing is encoded ahead until a prediction is right again, so that a run of steps that
+ * cannot be predicted wastes one recording.
  */
 export class StepRecorder {
   readonly #device: RecordingDevice;
@@ -61,8 +61,8 @@ export class StepRecorder {
   }
 
   /**
-   * The recording of a run: the one made ahead where its commands are the same, else a new one. It must
-   * be submitted, and its staging buffer read.
+   * The recording of a run: the one made ahead where its commands are the same, else a new one. It
+   * must be submitted, and its staging buffer read.
    */
   take<Dims>(run: RecordedRun<Dims>): Recording {
     const { ahead, wasExpected } = { ahead: this.#ahead, wasExpected: this.#isExpected(run) };
@@ -89,9 +89,9 @@ export class StepRecorder {
   }
 
   /**
-   * Frees commands that will not be run. Left to the garbage collector, which does not see their size, they
-   * pile up. A submission that names commands twice is refused (by wgpu and by Dawn), runs nothing, and
-   * invalidates all it names.
+   * Frees commands that will not be run. Left to the garbage collector, which does not see their
+   * size, they pile up. A submission that names commands twice is refused (by wgpu and by Dawn),
+   * runs nothing, and invalidates all it names.
    */
   #invalidate(commands: GPUCommandBuffer): void {
     this.#device.pushErrorScope("validation");
@@ -128,7 +128,10 @@ export class StepRecorder {
   }
 }
 
-/** Whether two sizes of one program are equal field by field: a few comparisons instead of all counts. */
+/**
+ * Whether two sizes of one program are equal field by field: a few comparisons instead of all
+ * counts.
+ */
 function sameFields<Dims>(some: Dims, others: Dims): boolean {
   if (some === null || typeof some !== "object") return some === others;
   return (Object.keys(some) as (keyof Dims)[]).every((field) => some[field] === others[field]);

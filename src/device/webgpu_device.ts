@@ -33,9 +33,9 @@ class GpuProgram<Dims> implements Program<Dims> {
 /**
  * Runs kernels on a WebGPU adapter.
  *
- * One run is one command encoder, one compute pass, one copy, one submission and one map; no buffer,
- * bind group or pipeline is created in it. The commands of the next run are recorded while the device
- * works, where the caller says what that will be.
+ * One run is one command encoder, one compute pass, one copy, one submission and one map; no
+ * buffer, bind group or pipeline is created in it. The commands of the next run are recorded while
+ * the device works, where the caller says what that will be.
  */
 export class WebGpuDevice implements Device {
   readonly kind = "webgpu";
@@ -77,7 +77,9 @@ export class WebGpuDevice implements Device {
     });
   }
 
-  /** Opens an adapter, by default of Deno's own WebGPU, or returns undefined where there is none. */
+  /**
+   * Opens an adapter, by default of Deno's own WebGPU, or returns undefined where there is none.
+   */
   static async open(
     provider: GpuProvider | undefined = denoProvider(),
   ): Promise<WebGpuDevice | undefined> {

@@ -1,16 +1,16 @@
 import type { Constants } from "./kernel.ts";
 
 /**
- * Expands a WGSL template: naga checks every dynamic index into private arrays, so register tiles are
- * written as loops here and unrolled into named scalars before the compiler sees them.
+ * Expands a WGSL template: naga checks every dynamic index into private arrays, so register tiles
+ * are written as loops here and unrolled into named scalars before the compiler sees them.
  *
  *     //# for t in 0..TILE        repeats its lines with t = 0, 1, ... TILE - 1
  *     //# if KV_DTYPE == "f16"    keeps its lines when the expression holds; `//# else` may follow
  *     //# end                     closes the innermost for or if
  *     acc${t}                     the value of an expression over constants and loop variables
  *
- * Expressions are JavaScript over numbers, booleans and strings. Templates are our own source files,
- * never input.
+ * Expressions are JavaScript over numbers, booleans and strings. Templates are our own source
+ * files, never input.
  *
  * @throws {SyntaxError} naming the line for an unknown directive, name or missing end.
  */

@@ -11,7 +11,10 @@ import type { StepLimits } from "./step_limits.ts";
 
 type Sizes<Name extends keyof Activations> = Readonly<Record<Name, number>>;
 
-/** Words (4 bytes each) of the buffers that a step's activations pass through, by what they grow with. */
+/**
+ * Words (4 bytes each) of the buffers that a step's activations pass through, by what they grow
+ * with.
+ */
 export interface ActivationSizes {
   readonly perToken: Sizes<
     "hidden" | "normed" | "codes" | "scales" | "qkv" | "attended" | "inner"
@@ -58,8 +61,8 @@ export interface BoundStep extends StepSize {
 }
 
 /**
- * Lowers the limits of a step to what a device can bind: each activation is one buffer, made for the
- * largest step. A limit is the most that a step may have, so that lower ones change no answer.
+ * Lowers the limits of a step to what a device can bind: each activation is one buffer, made for
+ * the largest step. A limit is the most that a step may have, so that lower ones change no answer.
  *
  * @throws {StartupError} when one token or one sequence is too much, with the numbers.
  */
@@ -104,16 +107,17 @@ function bound(
 }
 
 /**
- * Bytes that the splits' results take at most, unless one sequence needs more; a step with more of them
- * runs in sub-batches (`sub_batches.ts`), each of which reads the weights. With splits of 64 and f16 so many
- * results come of 8 GiB of keys and values per layer, over the query heads of a KV head: 64 GiB in
- * Llama-3.1-8B, beside which another sub-batch's 15 GiB of weights show, but do not decide.
+ * Bytes that the splits' results take at most, unless one sequence needs more; a step with more of
+ * them runs in sub-batches (`sub_batches.ts`), each of which reads the weights. With splits of 64
+ * and f16 so many results come of 8 GiB of keys and values per layer, over the query heads of a KV
+ * head: 64 GiB in Llama-3.1-8B, beside which another sub-batch's 15 GiB of weights show, but do not
+ * decide.
  */
 const MAX_PARTIALS_BYTES = 2 ** 27;
 
 /**
- * Splits of decodes' contexts that a step has room for: those of `maxSeqs` sequences of `maxModelLen`
- * tokens, or of as many as memory is set aside for, but always those of one.
+ * Splits of decodes' contexts that a step has room for: those of `maxSeqs` sequences of
+ * `maxModelLen` tokens, or of as many as memory is set aside for, but always those of one.
  *
  * @throws {StartupError} when the device cannot bind the results of one sequence, with the numbers.
  */

@@ -33,7 +33,9 @@ export function adjustmentWords(samples: readonly SampleRequest[]): number {
   return numWords;
 }
 
-/** Writes the adjustments of a step's draws from word `at` on, and names them in header and samples. */
+/**
+ * Writes the adjustments of a step's draws from word `at` on, and names them in header and samples.
+ */
 export function putAdjustments(
   words: Uint32Array<ArrayBuffer>,
   at: number,

@@ -20,8 +20,8 @@ export interface BlockSizeTimes {
 const SIZES = [8, 16, 32];
 
 /**
- * Times decode attention at contexts of up to `context` tokens with blocks of 8, 16 and 32 tokens and of
- * the size in use. It says what would be fastest; the pool stays as it is.
+ * Times decode attention at contexts of up to `context` tokens with blocks of 8, 16 and 32 tokens
+ * and of the size in use. It says what would be fastest; the pool stays as it is.
  */
 export async function compareBlockSizes(
   options: OperationTimerOptions,

@@ -10,7 +10,7 @@ import { StepPacker } from "./step_packer.ts";
 import { defaultTuning } from "./default_tuning.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 
-/** What is there already, and what was chosen. */
+/** Memory and tuning that exist already. */
 export interface RunnerOptions {
   /** Allocated unless given. */
   readonly memory?: RunnerMemory;
@@ -19,7 +19,7 @@ export interface RunnerOptions {
 }
 
 /**
- * Allocates the KV pool and activations, compiles the forward graph and ties them to a runner.
+ * Allocates the KV pool and activations, compiles the forward graph and builds a runner of them.
  *
  * Everything the step loop touches is made here.
  */
@@ -49,8 +49,8 @@ function kvShapes({ engine, model }: RunnerInputs): KvShape[] {
 }
 
 /**
- * The forward pass over a set of KV buffers, as a tuning shapes it: of the model's first layers, as many
- * as there are buffers.
+ * The forward pass over a set of KV buffers, as a tuning shapes it: of the model's first layers, as
+ * many as there are buffers.
  */
 export function forwardGraph(
   inputs: RunnerInputs,

@@ -1,7 +1,7 @@
 import type { Device, Program } from "../device/device.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
 
-/** What is timed: calls that run one after the other, with the sizes of one step. */
+/** Calls to time, one after the other, with the dimensions of one step. */
 export interface TimedCalls<Dims> {
   readonly calls: readonly KernelCall<Dims>[];
   readonly dims: Dims;
@@ -29,9 +29,9 @@ const LEAST_SHARE = 1 / 20;
 /**
  * Seconds the device takes for all calls of each candidate once.
  *
- * Runs many passes in one submission and takes off what a submission without calls costs; the cost of
- * the dispatches themselves remains, as it does in a step. Candidates take turns, so that what disturbs
- * the machine for a while disturbs all of them.
+ * Runs many passes in one submission and takes off what a submission without calls costs; the cost
+ * of the dispatches themselves remains, as it does in a step. Candidates take turns, so that what
+ * disturbs the machine for a while disturbs all of them.
  *
  * @throws {KernelError} when a call does not compile.
  */
@@ -54,7 +54,7 @@ export async function timeCandidates<Dims>(
   const trains: Train<Dims>[] = [];
   for (const candidate of candidates) {
     const single = await makeTrain(device, candidate, 1);
-    // What drivers compile at first use is compiled here.
+    // Drivers that compile at first use do so here.
     await seconds(single);
     const once = withoutOverhead(await seconds(single), overhead!);
     const most = Math.max(1, Math.floor(MAX_DISPATCHES / candidate.calls.length));

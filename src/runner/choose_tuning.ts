@@ -10,8 +10,8 @@ import { TuningFile } from "./tuning_file.ts";
 import { defaultTuning } from "./default_tuning.ts";
 
 /**
- * How long a start times kernels: no operation is begun later, and one takes a fraction of a second. What
- * is left is timed at the next start.
+ * How long a start times kernels: no operation is begun later, and one takes a fraction of a
+ * second. What is left is timed at the next start.
  */
 export const AUTOTUNE_LIMIT_MS = 20_000;
 
@@ -20,15 +20,15 @@ export interface ChooseOptions {
   readonly inputs: RunnerInputs;
   readonly memory: RunnerMemory;
   readonly log: Logger;
-  /** Is told how far the timing is, in words. */
+  /** Called with the progress of the timing, in words. */
   readonly progress: (words: string) => void;
   /** Milliseconds that never go back; default: this machine's. */
   readonly now?: () => number;
 }
 
 /**
- * Whether anything but the device's default tuning may come of {@link chooseTuning}: kernels may be timed, or
- * there is a file with earlier times. Costs nothing, so that other starts are as quick as they were.
+ * Whether {@link chooseTuning} may return anything but the device's default tuning: kernels may be
+ * timed, or there is a file with earlier times. Asking costs nothing.
  */
 export function mayTune({ kind, isSoftware }: Device, config: EngineConfig): boolean {
   // Timings decide about the order of additions, and bits must not depend on timings.
@@ -37,11 +37,11 @@ export function mayTune({ kind, isSoftware }: Device, config: EngineConfig): boo
 }
 
 /**
- * The tuning for a model on its device: each operation in the variant that was fastest when it was timed,
- * at an earlier start or now.
+ * The tuning for a model on its device: each operation in the variant that was fastest when it was
+ * timed, at an earlier start or now.
  *
- * With `--autotune auto` only GPUs time kernels: on a software adapter, compiling the variants is what
- * takes long. Earlier times count in any case.
+ * With `--autotune auto` only GPUs time kernels: on a software adapter, compiling the variants is
+ * what takes long. Earlier times count in any case.
  *
  * @throws {KernelError} when a kernel of the device's default tuning does not compile.
  */
@@ -75,7 +75,7 @@ function isFile(path: string | undefined): boolean {
   try {
     return path !== undefined && Deno.statSync(path).isFile;
   } catch {
-    // Not there, or not to be read: its times are not to be had.
+    // The file is absent or unreadable: there are no earlier times.
     return false;
   }
 }

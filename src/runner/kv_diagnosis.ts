@@ -6,7 +6,7 @@ import type { Device, Program } from "../device/device.ts";
 import type { DeviceBuffer } from "../device/kernel.ts";
 
 /**
- * Looks through the KV of a sequence for what is not a finite number, after no token could be drawn.
+ * Searches the KV of a sequence for numbers that are not finite, after a draw without a token.
  *
  * Nothing is made before it is asked for the first time; from then on it holds one word per layer.
  */
@@ -22,8 +22,8 @@ export class KvDiagnosis {
   }
 
   /**
-   * What is to be said of the failure of a sequence of `numTokens`. Where the device has no room for the
-   * diagnosis, or cannot compile it, that is nothing: what failed is one sequence, not the engine.
+   * Describes the failure of a sequence of `numTokens`. Where the device has no room for the
+   * diagnosis, or cannot compile it, the description is empty: one sequence failed, not the engine.
    *
    * @param step metadata on the device whose first sequence it is about.
    * @param kv the pool's buffers by layer.

@@ -11,7 +11,8 @@ export interface KvStorageShape {
 /**
  * The KV pool's memory: one buffer per layer, of blocks as `src/core/kv_layout.ts` has them.
  *
- * Owns the buffers, and knows nothing of what is in them; a block id addresses the same place in each.
+ * Owns the buffers, and knows nothing of what is in them; a block id addresses the same place in
+ * each.
  */
 export class KvStorage {
   readonly #device: Device;
@@ -47,11 +48,12 @@ export class KvStorage {
   /**
    * Gives the pool `numBlocks` blocks; those below both sizes keep their contents.
    *
-   * WebGPU has no virtual memory, so each layer is copied into a buffer of the new size, one layer at a
-   * time: beyond the two sizes it takes one layer's buffer. Call it between steps.
+   * WebGPU has no virtual memory, so each layer is copied into a buffer of the new size, one layer
+   * at a time: beyond the two sizes it takes one layer's buffer. Call it between steps.
    *
-   * @throws {RangeError} when the device has no room to grow, or cannot bind a layer so large. The pool
-   * keeps its size and contents; a layer that had grown stays larger only if it cannot be put back.
+   * @throws {RangeError} when the device has no room to grow, or cannot bind a layer so large. The
+   * pool keeps its size and contents; a layer that had grown stays larger only if it cannot be put
+   * back.
    */
   async resize(numBlocks: number): Promise<void> {
     const numBefore = this.#numBlocks;
@@ -75,7 +77,9 @@ export class KvStorage {
     this.#numBlocks = numBlocks;
   }
 
-  /** Cannot fail: a layer whose new buffer finds no room keeps one that is larger than it need be. */
+  /**
+   * Cannot fail: a layer whose new buffer finds no room keeps one that is larger than it need be.
+   */
   async #shrink(numBlocks: number): Promise<void> {
     for (const [layer, blockBytes] of this.#layerBlockBytes.entries()) {
       try {

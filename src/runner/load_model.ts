@@ -25,12 +25,12 @@ export class StartupPhases {
     this.#progress = progress;
   }
 
-  /** Tells what should be known, beside the phases. */
+  /** Reports a notice, beside the phases. */
   tell(notice: string): void {
     this.#progress(notice);
   }
 
-  /** Those that have ended, in order. */
+  /** The phases that have ended, in order. */
   get passed(): readonly StartupPhase[] {
     return this.#passed;
   }
@@ -48,7 +48,7 @@ export class StartupPhases {
   }
 }
 
-/** Tells of a long phase at most once in so many milliseconds, and not of one that takes no time. */
+/** Milliseconds between two reports of one phase, and before its first. */
 const REPORT_EVERY_MS = 1000;
 
 function seldom(tell: (words: string) => void): (words: string) => void {
@@ -69,8 +69,8 @@ export interface LoadedModel {
 }
 
 /**
- * Opens the device, loads the weights and allocates the KV pool. The log is told what of the model's
- * files is not used.
+ * Opens the device, loads the weights and allocates the KV pool. The log is told what of the
+ * model's files is not used.
  *
  * @throws {StartupError} for what the user can fix: files, flags, memory.
  */
@@ -121,7 +121,9 @@ export async function loadModel(
   return { inputs, memory, modelFingerprint: fingerprint };
 }
 
-/** Says what to lower where the device has no room for a start. @throws {StartupError} in that case. */
+/**
+ * Says what to lower where the device has no room for a start. @throws {StartupError} in that case.
+ */
 export function outOfMemory(error: unknown): never {
   if (!(error instanceof RangeError)) throw error;
   throw new StartupError(

@@ -11,8 +11,8 @@ const HARMLESS = [/(^|\.)rotary_emb\.inv_freq$/];
 const TIED_HEAD = "lm_head.weight";
 
 /**
- * The tensors of a checkpoint that no weight of the model is made of, in the checkpoint's order, without
- * those known to be harmless. They hint at a config.json that is not the checkpoint's.
+ * The tensors of a checkpoint that no weight of the model is made of, in the checkpoint's order,
+ * without those known to be harmless. They hint at a config.json that is not the checkpoint's.
  */
 export function unusedTensors(
   names: readonly string[],
@@ -26,7 +26,9 @@ export function unusedTensors(
   );
 }
 
-/** Names unused tensors in one line of the log, the first few and their number; none without any. */
+/**
+ * Names unused tensors in one line of the log, the first few and their number; none without any.
+ */
 export function warnOfUnused(log: Logger, unused: readonly string[]): void {
   if (unused.length === 0) return;
   const names = unused.slice(0, MAX_NAMES).join(", ");

@@ -10,7 +10,7 @@ import { describeDevice } from "./start_runner.ts";
 import { tuneKernels } from "./tune_kernels.ts";
 import { TuningFile } from "./tuning_file.ts";
 
-/** What measuring a model's kernels on this machine gave. */
+/** The times of a model's kernels on this machine. */
 export interface MeasuredTuning {
   /** The device in words. */
   readonly device: string;
@@ -18,17 +18,17 @@ export interface MeasuredTuning {
   readonly blockSizes: BlockSizeTimes;
 }
 
-/** What is measured beside the kernels, and who is told. */
+/** How far block sizes are compared, and where progress goes. */
 export interface MeasureOptions {
   /** Longest sequences for which block sizes are compared, in tokens. */
   readonly context: number;
   readonly log: Logger;
-  /** Is told each phase as it begins, and how far it is. */
+  /** Called with each phase as it begins, and with its progress. */
   readonly progress: (words: string) => void;
 }
 
 /**
- * Times every variant of a model's operations anew, whatever is known, and keeps the times.
+ * Times every variant of a model's operations anew and keeps the times; earlier ones are ignored.
  *
  * @throws {StartupError} where there is no adapter, and as `startRunner`.
  */

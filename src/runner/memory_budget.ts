@@ -9,13 +9,19 @@ import {
   numBlocksForTokens,
 } from "../core/kv_layout.ts";
 
-/** Without a size given, the pool starts with room for this many sequences of the longest length ... */
+/**
+ * Without a size given, the pool starts with room for this many sequences of the longest length ...
+ */
 const DEFAULT_SEQUENCES = 32;
-/** ... but with no more than this: WebGPU does not say how much memory there is. It grows under load. */
+/**
+ * ... but with no more than this: WebGPU does not say how much memory there is. It grows under
+ * load.
+ */
 const DEFAULT_START_BYTES = 2 ** 30;
 /**
- * Share of the host's free memory that a pool may grow to where the device's memory is the host's. The
- * rest is for weights, activations and everybody else; a software adapter never refuses.
+ * Share of the host's free memory that a pool may grow to where the device uses the host's memory.
+ * The rest is for weights, activations and other processes; a software adapter never refuses
+ * memory.
  */
 const HOST_SHARE = 0.5;
 
@@ -30,13 +36,16 @@ export interface KvBudget {
   readonly bytes: number;
 }
 
-/** What model and machine allow. */
+/** The limits of model and machine. */
 export interface BudgetLimits {
   /** Tokens the model was made for. */
   readonly modelMaxLen: number;
   /** Largest buffer that a kernel can bind whole, bytes. */
   readonly maxBindingBytes: number;
-  /** Free memory of the host where the device uses it, in bytes; absent where it has memory of its own. */
+  /**
+   * Free memory of the host where the device uses it, in bytes; absent where it has memory of its
+   * own.
+   */
   readonly hostFreeBytes?: number;
 }
 
@@ -44,8 +53,8 @@ export interface BudgetLimits {
  * Decides the pool's size from what the user gave, the model, the device's binding limit and, for a
  * device without memory of its own, the host's.
  *
- * @throws {StartupError} when one sequence of `--max-model-len` cannot fit, naming what would, and when
- * the model's heads cannot be stored in the dtype asked for.
+ * @throws {StartupError} when one sequence of `--max-model-len` cannot fit, naming what would, and
+ * when the model's heads cannot be stored in the dtype asked for.
  */
 export function kvBudget(
   config: EngineConfig,
@@ -113,7 +122,7 @@ function poolSizes(
     DEFAULT_SEQUENCES * numBlocksForTokens(config.maxModelLen ?? modelMaxLen, blockSize),
     inBytes(DEFAULT_START_BYTES),
   );
-  // A length that was asked for is not to fail for want of what the pool may have.
+  // The pool starts large enough for the length asked for, within its growth limit.
   const asked = numBlocksForTokens(config.maxModelLen ?? 0, blockSize);
   return { numBlocks: Math.min(Math.max(modest, asked), growthLimit), growthLimit };
 }

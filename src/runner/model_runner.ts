@@ -11,7 +11,7 @@ import { predictNextDims } from "./predict_next_dims.ts";
 import type { PackedStep, StepPacker } from "./step_packer.ts";
 import { subBatches } from "./sub_batches.ts";
 
-/** What a runner is made of; all of it exists before the first step. */
+/** The components of a runner; all of them exist before the first step. */
 export interface RunnerComponents {
   readonly device: Device;
   readonly storage: KvStorage;
@@ -25,13 +25,13 @@ export interface RunnerComponents {
   readonly step: DeviceBuffer;
   readonly sampled: DeviceBuffer;
   readonly vocabSize: number;
-  /** Says of a sequence that fails where its KV is no number. */
+  /** Finds where the KV of a failed sequence is not a number. */
   readonly diagnosis?: KvDiagnosis;
 }
 
 /**
- * Runs one batch: one metadata upload, one program, one small readback; of decodes with longer contexts
- * than attention has memory for, several of each. Never sees a queue.
+ * Runs one batch: one metadata upload, one program, one small readback; of decodes with longer
+ * contexts than attention has memory for, several of each. Never sees a queue.
  */
 export class ModelRunner {
   readonly #components: RunnerComponents;
@@ -61,8 +61,8 @@ export class ModelRunner {
   }
 
   /**
-   * Computes the batch's KV and draws its tokens: one result per chunk with a `sample`, in chunk order;
-   * where no token can be drawn it has failed, and says where the sequence's KV is no number.
+   * Computes the batch's KV and draws its tokens: one result per chunk with a `sample`, in chunk
+   * order; where no token can be drawn it has failed, and says where the sequence's KV is no number.
    * `onSubmitted` is called while the device computes.
    *
    * @throws {DeviceLostError} when the device is gone.
@@ -95,14 +95,14 @@ export class ModelRunner {
     if (packed.words.byteLength > this.#step.bytes) await this.#growStep(packed.words.byteLength);
     device.write(this.#step, 0, packed.words);
     const bytes = Math.max(4, packed.dims.numSamples * SAMPLED_WORDS * 4);
-    // What follows a sub-batch is the next sub-batch.
+    // A sub-batch is followed by the next one, not by a step like it.
     const nextDims = isWhole ? predictNextDims(packed.dims) : undefined;
     const options = { nextDims, onSubmitted };
     const words = device.run(this.#program, packed.dims, { buffer: sampled, bytes }, options);
     return this.#results(batch, packed, words instanceof Promise ? await words : words);
   }
 
-  /** The result with what can be said of its failure; the step's metadata are overwritten for that. */
+  /** The result with its failure described, which overwrites the step's metadata. */
   async #diagnosed(batch: Batch, result: ChunkResult): Promise<ChunkResult> {
     const { device, packer, storage, diagnosis } = this.#components;
     if (!hasFailed(result) || diagnosis === undefined) return result;
@@ -116,10 +116,13 @@ export class ModelRunner {
   }
 
   /**
-   * Gives the KV pool `numBlocks` blocks between two steps; those below both sizes keep their contents.
+   * Gives the KV pool `numBlocks` blocks between two steps; those below both sizes keep their
+   * contents.
    *
-   * @param moves carried out before memory goes: blocks beyond the new end, and where they go below it.
-   * @throws {RangeError} when the device has no room; the pool is as it was. A smaller one always fits.
+   * @param moves carried out before memory goes: blocks beyond the new end, and where they go below
+   * it.
+   * @throws {RangeError} when the device has no room; the pool is as it was. A smaller one always
+   * fits.
    */
   async resizeKv(numBlocks: number, moves: readonly BlockMove[] = []): Promise<void> {
     const { device, storage, graph } = this.#components;
@@ -146,7 +149,10 @@ export class ModelRunner {
     }
   }
 
-  /** Between two steps: at least doubles the metadata's buffer, so that this is done a few times at most. */
+  /**
+   * Between two steps: at least doubles the metadata's buffer, so that this is done a few times at
+   * most.
+   */
   async #growStep(bytes: number): Promise<void> {
     const { device, graph, storage } = this.#components;
     const old = this.#step;

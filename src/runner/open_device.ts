@@ -13,7 +13,8 @@ export const DRIVER_HINT =
 /**
  * Opens the device asked for.
  *
- * @throws {StartupError} when `webgpu` or another backend than Deno's is asked for and is not there.
+ * @throws {StartupError} when `webgpu` or another backend than Deno's is asked for and is not
+ * there.
  */
 export async function openDevice(
   choice: DeviceChoice,

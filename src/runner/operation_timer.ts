@@ -12,10 +12,12 @@ import { subBatches } from "./sub_batches.ts";
 import type { TimedOperation } from "./tunable_operations.ts";
 import { tuningBatch, type TuningStep } from "./tuning_step.ts";
 
-/** What a model's operations are timed with. */
+/** The model, memory and clock with which operations are timed. */
 export interface OperationTimerOptions {
   readonly inputs: RunnerInputs;
-  /** Weights, KV pool and activations in which the model will run; what they hold is written over. */
+  /**
+   * Weights, KV pool and activations in which the model will run; what they hold is written over.
+   */
   readonly memory: RunnerMemory;
   readonly log: Logger;
   /** Milliseconds that never go back. */
@@ -29,7 +31,10 @@ export interface TimingCandidate {
   readonly tuning: Tuning;
 }
 
-/** Runs long enough to be told apart, and short enough for a handful of each of some fifty operations. */
+/**
+ * Runs long enough to be told apart, and short enough for a handful of each of some fifty
+ * operations.
+ */
 const RUN_MS = 5;
 const NUM_ROUNDS = 5;
 
@@ -44,8 +49,8 @@ export class OperationTimer {
   /**
    * Microseconds that the operation takes in one layer, by candidate, its steps added up.
    *
-   * The first candidate must compile; of the others, those that do not are left out with a line in the
-   * log, and those that come to the same calls as an earlier one without.
+   * The first candidate must compile; of the others, those that do not are left out with a line in
+   * the log, and those that come to the same calls as an earlier one without.
    *
    * @throws {KernelError} when the first candidate does not compile.
    */
@@ -79,7 +84,7 @@ export class OperationTimer {
     return Object.fromEntries(names.map((name, i) => [name, micros[i]!]));
   }
 
-  /** As many layers as take about one run; all of them where they take less. */
+  /** The number of layers that take about one run; all of them where they take less. */
   async #numLayers(operation: TimedOperation, candidate: TimingCandidate): Promise<number> {
     let seconds = 0;
     for (const step of operation.steps) {
@@ -102,7 +107,7 @@ export class OperationTimer {
     const { blockSize } = inputs.engine;
     const packer = new StepPacker(stepLimits(inputs, tuning));
     const numBlocks = inputs.budget.numBlocks;
-    // Of a step whose contexts are too long for one sub-batch, the first stands for all.
+    // Where contexts are too long for one sub-batch, the first stands for all.
     const [batch] = subBatches(tuningBatch(step, { blockSize, numBlocks }), packer.limits);
     const { words, dims } = packer.pack(batch!);
     const kv = storage.buffers.slice(0, numLayers);
@@ -147,7 +152,7 @@ function numCalls(timed: readonly TimedCalls<StepDims>[]): number {
   return timed.reduce((sum, { calls }) => sum + calls.length, 0);
 }
 
-/** What tells one candidate's calls of a step from another's. */
+/** A candidate's calls of a step as data, equal where two candidates do the same. */
 function describe({ calls, dims }: TimedCalls<StepDims>): unknown {
   return calls.map(({ kernelName, constants, workgroups }: KernelCall<StepDims>) => [
     ...[kernelName, constants, workgroups(dims)],

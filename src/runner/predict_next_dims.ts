@@ -1,12 +1,13 @@
 import type { StepDims } from "../../kernels/step.ts";
 
 /**
- * Predicts the dimensions of the next step from a step of decodes alone: the same sequences, one token
- * further, without block copies. Undefined after a step with a prefill or without decodes, since the next
- * one then depends on the queue.
+ * Predicts the dimensions of the next step from a step of decodes alone: the same sequences, one
+ * token further, without block copies. Undefined after a step with a prefill or without decodes,
+ * since the next one then depends on the queue.
  *
- * `numNextSplits` and the entries of penalties are taken to stay as they are. A wrong guess rarely changes
- * the workgroup counts, and the device checks these before it submits what it encoded ahead.
+ * `numNextSplits` and the entries of penalties are taken to stay as they are. A wrong guess rarely
+ * changes the workgroup counts, and the device checks these before it submits what it encoded
+ * ahead.
  */
 export function predictNextDims(dims: StepDims): StepDims | undefined {
   if (dims.numDecodes === 0 || dims.numTiles > 0) return undefined;

@@ -5,7 +5,7 @@ import type { Device } from "../device/device.ts";
 import type { KvBudget } from "./memory_budget.ts";
 import type { UploadedWeights } from "./upload_weights.ts";
 
-/** What a runner is put together from: a model on its device, and what it may take there. */
+/** The inputs of a runner: a model on its device, and its memory budget there. */
 export interface RunnerInputs {
   readonly device: Device;
   readonly engine: EngineConfig;

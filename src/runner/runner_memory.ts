@@ -19,8 +19,8 @@ export interface RunnerMemory {
 }
 
 /**
- * Allocates the KV pool and the activations, large enough for the device's default tuning and for all of
- * its variants, which take no more.
+ * Allocates the KV pool and the activations, large enough for the device's default tuning and for
+ * all of its variants, which take no more.
  *
  * @throws {RangeError} when the device has no room.
  */

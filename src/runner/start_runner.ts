@@ -68,7 +68,7 @@ function multipliesInt8(device: Device, engine: EngineConfig): boolean {
   return engine.quantization !== undefined && defaultTuning(device, engine).usesW8a8;
 }
 
-/** What is as the configuration has it. */
+/** The fields that the configuration decides. */
 function askedFor(config: EngineConfig) {
   const { quantization, kvCacheF16EdgeLayers, isDeterministic } = config;
   const { blockSize, kvCacheDtype, maxNumSeqs, maxNumBatchedTokens } = config;

@@ -29,15 +29,15 @@ export interface PackedStep {
   readonly sampledChunks: readonly number[];
 }
 
-/** Words per sequence that adjustments of its draw find without growth: some 170 tokens. */
+/** Words reserved per sequence for the adjustments of its draw: some 170 tokens. */
 const ADJUSTMENT_ROOM = 512;
 
-/** What a step has of each region whose size the batch's counts do not tell. */
+/** Sizes of the regions that are computed while packing. */
 type RegionCounts = Pick<StepDims, "numDecodes" | "numSplits" | "numTiles" | "numSamples">;
 
 /**
- * Words of metadata that a step of these limits needs at most, as long as the adjustments of its draws
- * take no more than 512 words per sequence. Larger ones make the packer's words grow.
+ * Words of metadata that a step of these limits needs at most, as long as the adjustments of its
+ * draws take no more than 512 words per sequence. Larger ones make the packer's words grow.
  */
 export function maxStepWords(
   { maxTokens, maxSeqs, maxBlocksPerSeq, maxSplits }: StepLimits,
@@ -49,8 +49,8 @@ export function maxStepWords(
 /**
  * Writes batches as packed step metadata (`kernels/step.ts`) into one reused array.
  *
- * Beside {@link maxStepWords}, a step can need 3 words per token that is penalized or biased, at most
- * those of a sequence's context plus what its request names, and one word per 32 tokens of the
+ * Beside {@link maxStepWords}, a step can need 3 words per token that is penalized or biased, at
+ * most those of a sequence's context plus what its request names, and one word per 32 tokens of the
  * vocabulary for each bitmask.
  */
 export class StepPacker {
@@ -207,7 +207,7 @@ export class StepPacker {
     return at;
   }
 
-  /** Only the blocks that hold context: what the table has beyond is not for this step. */
+  /** Only the blocks that hold context; later entries of the table are not for this step. */
   #putTable({ tokens, start, blockTable }: ScheduledChunk, at: number): number {
     const numBlocks = ceilDiv(start + tokens.length, this.#limits.blockSize);
     for (let i = 0; i < numBlocks; i++) this.#words[at + i] = blockTable[i]!;

@@ -7,7 +7,10 @@ export function isDecode({ tokens }: ScheduledChunk): boolean {
   return tokens.length === 1;
 }
 
-/** Splits that a chunk's context takes in a step, or `numTokens` further on; 0 unless it is a decode. */
+/**
+ * Splits that a chunk's context takes in a step, or `numTokens` further on; 0 unless it is a
+ * decode.
+ */
 export function splitsOf(
   chunk: ScheduledChunk,
   { splitLen }: Pick<StepLimits, "splitLen">,
@@ -17,9 +20,9 @@ export function splitsOf(
 }
 
 /**
- * Cuts a batch into sub-batches whose decodes have at most `maxSplits` splits each, in the order of its
- * chunks; the batch itself where it has no more. Sub-batches run one after the other: no chunk reads what
- * another chunk of its batch writes, and the block copies run with the first.
+ * Cuts a batch into sub-batches whose decodes have at most `maxSplits` splits each, in the order of
+ * its chunks; the batch itself where it has no more. Sub-batches run one after the other: no chunk
+ * reads what another chunk of its batch writes, and the block copies run with the first.
  *
  * A split is a fixed number of positions, so that cutting changes no sequence's numbers. A pool's
  * positions alone do not bound a step's splits: sequences that share blocks count them once each.

@@ -9,8 +9,8 @@ export interface TensorRows {
 }
 
 /**
- * The rows of stacked tensors that make up a shard of their matrix, in the order in which it has them: of
- * paired tensors the same rows of each, else those of the stack.
+ * The rows of stacked tensors that make up a shard of their matrix, in the order in which it has
+ * them: of paired tensors the same rows of each, else those of the stack.
  */
 export function rowsOfShard(
   tensors: readonly TensorInfo[],

@@ -35,11 +35,11 @@ const TIMED_SEQS = 8;
 const TIMED_ROWS = 16;
 
 /**
- * What can be tuned of a model whose graph under `tuning` has `calls`, what counts most first: one
- * sequence's decode, then prompts, then batches.
+ * The operations to tune of a model whose graph under `tuning` has `calls`, the most important
+ * first: one sequence's decode, then prompts, then batches.
  *
- * Products are found by their calls and named by their shapes. A product whose shape differs by layer is
- * tuned for the first.
+ * Products are found by their calls and named by their shapes. A product whose shape differs by
+ * layer is tuned for the first.
  */
 export function tunableOperations(
   inputs: RunnerInputs,
@@ -144,7 +144,9 @@ function longest({ budget, engine }: RunnerInputs): number {
   return Math.min(budget.maxModelLen, budget.numBlocks * engine.blockSize);
 }
 
-/** As many sequences with one token each; undefined where a step may not have so many. */
+/**
+ * A step of `timedRows` sequences with one token each; undefined where a step may not have so many.
+ */
 function decodes(
   { engine }: RunnerInputs,
   { minRows, timedRows }: RowClass,
@@ -153,7 +155,7 @@ function decodes(
   return numSeqs < minRows ? undefined : { numSeqs, count: 1, context: 1 };
 }
 
-/** As many tokens, of one sequence; undefined where a step may not have so many. */
+/** A step of `timedRows` tokens of one sequence; undefined where a step may not have so many. */
 function tokens(inputs: RunnerInputs, { minRows, timedRows }: RowClass): TuningStep | undefined {
   const count = Math.min(timedRows, inputs.engine.maxNumBatchedTokens, longest(inputs));
   return count < minRows ? undefined : { numSeqs: 1, count, context: count };

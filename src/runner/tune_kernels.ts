@@ -6,32 +6,33 @@ import { OperationTimer, type OperationTimerOptions } from "./operation_timer.ts
 import { defaultTuning } from "./default_tuning.ts";
 import { type TunableOperation, tunableOperations } from "./tunable_operations.ts";
 
-/** What is known of a model's operations before, and how long more may be learned. */
+/** Earlier choices for a model's operations, and how long more may be timed. */
 export interface TuneOptions extends OperationTimerOptions {
   /** Earlier choices; an operation that is named here is not timed. */
   readonly known: readonly TunedOperation[];
   /** No operation is begun after so many milliseconds; one takes up to some hundred. */
   readonly limitMs: number;
-  /** Is told how many operations there are to time, and how many of them have been. */
+  /** Called with the number of operations timed so far, and of those to time. */
   readonly onProgress?: (numDone: number, numAll: number) => void;
 }
 
-/** What came of tuning a model. */
+/** The result of tuning a model. */
 export interface TunedKernels {
   readonly tuning: Tuning;
   /** All choices that the tuning consists of, in order of weight. */
   readonly operations: readonly TunedOperation[];
-  /** Those that were timed. */
+  /** The choices that were timed now. */
   readonly timed: readonly TunedOperation[];
   /** Operations that there was no time for: they run as the device's tuning has them. */
   readonly numLeft: number;
 }
 
-/** Of its time, what a variant must save to be chosen over the tuning's own: less may be noise. */
+/** Share of its time that a variant must save to be chosen over the default: less may be noise. */
 const LEAST_GAIN = 0.03;
 
 /**
- * Chooses for every operation of a model the fastest variant: as it was chosen before, or by timing all.
+ * Chooses for every operation of a model the fastest variant: as it was chosen before, or by timing
+ * all.
  *
  * @throws {KernelError} when a kernel of the device's default tuning does not compile.
  */

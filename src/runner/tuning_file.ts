@@ -7,8 +7,8 @@ import { StoreUnusableError } from "../state/store_errors.ts";
 import { type TunedOperation, type TuningIdentity, TuningStore } from "../state/tuning_store.ts";
 
 /**
- * The times of earlier starts in the file of a {@link TuningStore}, which is open only while it is read
- * or written: several servers may share it.
+ * The times of earlier starts in the file of a {@link TuningStore}, which is open only while it is
+ * read or written: several servers may share it.
  */
 export class TuningFile {
   readonly #path: string;
@@ -21,7 +21,10 @@ export class TuningFile {
     this.#log = log;
   }
 
-  /** What was timed on this adapter with these kernels. Nothing, and a line in the log, without a store. */
+  /**
+   * Earlier times on this adapter with these kernels; none, and a line in the log, without a
+   * store.
+   */
   async read(): Promise<readonly TunedOperation[]> {
     return await this.#use("kernels are tuned without it", (store) => store.operations) ?? [];
   }
@@ -50,8 +53,8 @@ export class TuningFile {
 }
 
 /**
- * What times on a device depend on. WebGPU names the adapter, some drivers with their version; the compiler
- * of the kernels comes with Deno.
+ * Identifies what times depend on: the adapter, which some drivers name with their version; Deno,
+ * which brings the compiler of the kernels; and the kernels.
  */
 export function tuningIdentity({ description, capabilities }: Device): TuningIdentity {
   return {

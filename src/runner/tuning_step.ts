@@ -11,8 +11,8 @@ export interface TuningStep {
 }
 
 /**
- * The batch of such a step, over blocks of the pool that lie scattered, as after some time of serving.
- * Sequences share blocks where the pool is small. Half of the draws are greedy.
+ * The batch of such a step, over blocks of the pool that lie scattered, as after some time of
+ * serving. Sequences share blocks where the pool is small. Half of the draws are greedy.
  */
 export function tuningBatch(
   { numSeqs, count, context }: TuningStep,

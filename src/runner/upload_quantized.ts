@@ -7,7 +7,7 @@ import { readFinite } from "../weights/read_finite.ts";
 import { byteRange } from "./tensor_rows.ts";
 import type { UploadTarget } from "./upload_target.ts";
 
-/** Weights in hand at a time: 32 MiB with all their forms, a fraction of a second of work. */
+/** Weights converted at a time: 32 MiB with all their forms, a fraction of a second of work. */
 const CHUNK_WEIGHTS = 4 * 2 ** 20;
 
 /**

@@ -3,13 +3,13 @@ import type { DeviceBuffer } from "../device/kernel.ts";
 import type { Weights } from "../weights/safetensors.ts";
 import type { TensorRows } from "./tensor_rows.ts";
 
-/** Where the rows of one buffer come from and go to. */
+/** The source and target of the rows of one buffer. */
 export interface UploadTarget {
   readonly device: Device;
   readonly checkpoint: Weights;
   /** All rows of the buffer, in order. */
   readonly rows: readonly TensorRows[];
   readonly buffer: DeviceBuffer;
-  /** Is told the bytes of the checkpoint that each piece has used up. */
+  /** Called with the checkpoint's bytes that each piece has consumed. */
   readonly onBytes: (count: number) => void;
 }

@@ -31,7 +31,7 @@ export interface UploadedWeights {
 export interface UploadOptions {
   /** Matrices keep the checkpoint's type without it. */
   readonly quantization?: Quantization;
-  /** Is told the share of the checkpoint's bytes that is done, in (0, 1]. */
+  /** Called with the share of the checkpoint's bytes that is uploaded, in (0, 1]. */
   readonly onProgress?: (share: number) => void;
 }
 
@@ -39,10 +39,11 @@ export interface UploadOptions {
  * Copies a checkpoint's tensors to the device, stacked as the model's specs say.
  *
  * Matrices keep their type, or are quantized piece by piece; vectors, and matrices stacked from
- * several types, become f32. A matrix that the device cannot bind whole is cut into several buffers.
+ * several types, become f32. A matrix that the device cannot bind whole is cut into several
+ * buffers.
  *
- * @throws {StartupError} for a tensor that is missing, of another shape, without room on the device, with a
- * weight that is not a finite number, or whose weights cannot be quantized.
+ * @throws {StartupError} for a tensor that is missing, of another shape, without room on the
+ * device, with a weight that is not a finite number, or whose weights cannot be quantized.
  */
 export async function uploadWeights(
   device: Device,

@@ -11,8 +11,8 @@ const BIASED: LogitAdjustment = {
 };
 
 /**
- * Runs steps of every kind once, so that drivers that compile at first use and memory that is cleared
- * at first use are paid for before the first request.
+ * Runs one step of every kind, so that drivers compile, and memory is cleared, before the first
+ * request rather than in it.
  *
  * Writes KV into the first blocks, which no sequence holds yet.
  */

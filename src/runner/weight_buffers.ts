@@ -13,7 +13,7 @@ export interface WeightShape {
   readonly columns: number;
 }
 
-/** What a spec's tensors make when they are stacked. */
+/** The shape of a spec's tensors, stacked. */
 export function weightShape({ name, shapes, isPaired = false }: WeightSpec): WeightShape {
   const columns = shapes[0]!.at(-1)!;
   const rows = shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b) / columns, 0);

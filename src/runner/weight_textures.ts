@@ -12,8 +12,8 @@ import type { DeviceBuffer } from "../device/kernel.ts";
 import { weightShape } from "./weight_buffers.ts";
 
 /**
- * A weight as its device reads it fastest, called once its buffers are filled: matrices as textures in
- * panels in place of buffers, which are freed then, or as they are, also where there is no room for both
+ * Moves a weight's matrices from filled buffers to textures in panels of rows, where the device
+ * reads these faster, and frees the buffers. A buffer stays where the device has no room for both
  * at a time. Each shard is a texture of its own.
  */
 export async function asTextures(

@@ -31,35 +31,6 @@ export function bf16ToF32(source: Uint16Array, into: Float32Array): void {
   for (let i = 0; i < source.length; i++) bits[i] = source[i]! << 16;
 }
 
-/** Rounds f32 to f16 bit patterns, to nearest, ties to even; too large becomes infinity. */
-export function f32ToF16(source: Float32Array, into: Uint16Array): void {
-  requireLength(into.length, source.length);
-  const bits = new Uint32Array(source.buffer, source.byteOffset, source.length);
-  for (let i = 0; i < bits.length; i++) into[i] = f32BitsToF16(bits[i]!);
-}
-
-function f32BitsToF16(bits: number): number {
-  const sign = (bits >>> 16) & 0x8000;
-  const mantissa = bits & 0x7fffff;
-  const exponent = ((bits >>> 23) & 0xff) - 112;
-  // A NaN keeps its upper payload bits and becomes quiet, so that it cannot turn into infinity.
-  if (exponent === 143) return sign | 0x7c00 | (mantissa === 0 ? 0 : 0x200 | (mantissa >>> 13));
-  if (exponent >= 31) return sign | 0x7c00;
-  if (exponent < -10) return sign;
-  if (exponent <= 0) return sign | roundedShift(mantissa | 0x800000, 14 - exponent);
-  // A carry out of the mantissa runs into the exponent, which is the right result, infinity
-  // included.
-  return sign | roundedShift((exponent << 23) | mantissa, 13);
-}
-
-/** `value / 2^shift` rounded to nearest, ties to even. */
-function roundedShift(value: number, shift: number): number {
-  const floor = value >>> shift;
-  const rest = value & ((1 << shift) - 1);
-  const half = 1 << (shift - 1);
-  return rest > half || (rest === half && (floor & 1) === 1) ? floor + 1 : floor;
-}
-
 /**
  * Widens the little-endian elements in `bytes` to f32, whatever their type.
  *

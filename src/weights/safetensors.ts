@@ -126,11 +126,6 @@ export class Weights {
     return [...this.#tensors.keys()];
   }
 
-  /** Whether the checkpoint has a tensor of that name. */
-  has(name: string): boolean {
-    return this.#tensors.has(name);
-  }
-
   /** @throws {StartupError} when the checkpoint has no such tensor. */
   tensor(name: string): TensorInfo {
     return this.#locate(name).info;
@@ -144,24 +139,6 @@ export class Weights {
   /** SHA-256 of each file's header, hexadecimal, in the files' order. */
   headerDigests(): string[] {
     return this.#shards.map((shard) => shard.headerDigest);
-  }
-
-  /**
-   * All bytes of a tensor, in `into` when given.
-   *
-   * @throws {RangeError} when `into` does not have exactly the tensor's size.
-   * @throws {StartupError} when there is no such tensor or its file has been cut short.
-   */
-  read(name: string, into?: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-    const { bytes } = this.tensor(name);
-    const target = into ?? new Uint8Array(bytes);
-    if (target.byteLength !== bytes) {
-      throw new RangeError(
-        `Cannot read tensor ${name} of ${bytes} bytes into ${target.byteLength} bytes`,
-      );
-    }
-    this.readRange(name, 0, target);
-    return target;
   }
 
   /**

@@ -150,3 +150,13 @@ Deno.test("kernels that GPUs alone run are marked while no result of a GPU is ke
   if (results.every(({ name }) => name.includes("llvmpipe"))) assertEquals(marked, gpuOnly);
   else assertEquals(marked.filter((name) => !gpuOnly.includes(name)), []);
 });
+
+Deno.test("comments of kernels wrap at 100 columns", () => {
+  const files = [...WGSL_FILES, ...filesIn(KERNELS_FOLDER, ".ts")];
+  const long = files.flatMap((file) =>
+    textOf(file).split("\n")
+      .filter((line) => line.length > 100 && /^\s*(\/\/[^#]|\/\*\*|\*)/.test(line))
+      .map((line) => `${file.name}: ${line}`)
+  );
+  assertEquals(long, []);
+});

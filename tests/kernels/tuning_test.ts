@@ -1,13 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
 import { serves } from "../../kernels/tuning/tiles.ts";
-import {
-  addsAlike,
-  GPU_TUNING,
-  SOFTWARE_TUNING,
-  type Tuning,
-  tuningFor,
-} from "../../kernels/tuning/tuning.ts";
+import { GPU_TUNING, SOFTWARE_TUNING, tuningFor } from "../../kernels/tuning/tuning.ts";
 import type { Capabilities } from "../../src/device/capabilities.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 
@@ -64,30 +57,6 @@ Deno.test("tuningFor() has nothing deterministic add up over subgroups whose siz
   assertEquals(subgroups("subgroups", 16), false);
   // There, subgroups only pass inputs on.
   assertEquals(subgroups("software", 8), true);
-});
-
-Deno.test("addsAlike() holds deterministic tunings alike that differ in tiles alone", () => {
-  const one = { ...GPU_TUNING, gemmTiles: [], isDeterministic: true };
-  const lessOutputs = one.matmulTiles.map((tile) => ({ ...tile, outputs: 2, lanes: 8 }));
-  const alike: Partial<Tuning>[] = [
-    { matmulTiles: lessOutputs, queryTile: 8, splitsPerWorkgroup: 4 },
-    { matmulTiles: one.matmulTiles.map((tile) => ({ ...tile, fusesNorm: false })) },
-  ];
-  for (const change of alike) assert(addsAlike(one, { ...one, ...change }), JSON.stringify(change));
-  const matrixTiles = matrixTilesOf({ type: "f16", m: 16, n: 16, k: 16, lanes: 32 });
-  const lessSlices = one.matmulTiles.map((tile) => ({ ...tile, slices: 8 }));
-  const unlike: Partial<Tuning>[] = [
-    ...[{ matmulTiles: lessSlices }, { matmulRun: 1 }, { gemmTiles: GPU_TUNING.gemmTiles }],
-    ...[{ splitLen: 128 }, { attendsByWorkgroup: false }, { positionTile: 2 }, { normLanes: 32 }],
-    ...[{ usesW8a8: true }, { w8a8: { ...one.w8a8, slices: 1 } }],
-    ...[{ shuffleLanes: 8 }, { matrixTiles }],
-    ...[{ matmulSubgroups: true }, { isDeterministic: false }, { segmentLanes: 32 }],
-  ];
-  for (const change of unlike) {
-    assert(!addsAlike(one, { ...one, ...change }), JSON.stringify(change));
-  }
-  const overSubgroups = { ...one, matmulSubgroups: true };
-  assert(!addsAlike(overSubgroups, { ...overSubgroups, matmulTiles: lessOutputs }));
 });
 
 for (const [name, tuning] of Object.entries({ SOFTWARE_TUNING, GPU_TUNING })) {

@@ -1,6 +1,7 @@
 import { modelFile } from "../../src/core/model_json.ts";
 import { openWeights } from "../../src/weights/safetensors.ts";
 import { DEMO_DIR } from "./demo_engine.ts";
+import { readTensor } from "./read_tensor.ts";
 
 /** The token whose V overflows f16. */
 export const OVERFLOWING_TOKEN = 1999;
@@ -50,7 +51,7 @@ export function writeEditedDemo(dir: string, editOf: (name: string) => Edit | un
   for (const name of weights.names()) {
     const edit = editOf(name);
     if (edit === undefined) continue;
-    const bytes = weights.read(name);
+    const bytes = readTensor(weights, name);
     edit(new Uint16Array(bytes.buffer));
     file.set(bytes, dataStart + header[name].data_offsets[0]);
   }

@@ -5,6 +5,7 @@ import { writeSafetensors } from "../../../bench/peers/safetensors_writer.ts";
 import { findShape, shapeConfig } from "../../../bench/shapes.ts";
 import { llama } from "../../../models/llama.ts";
 import { openWeights } from "../../../src/weights/safetensors.ts";
+import { readTensor } from "../../support/read_tensor.ts";
 
 const SHAPE = findShape("tiny");
 const CONFIG = shapeConfig(SHAPE);
@@ -91,7 +92,7 @@ Deno.test("writeSafetensors() writes what Quire reads", () =>
     const weights = openWeights(dir);
     for (const { name, shape, values } of TENSORS) {
       assertEquals(weights.tensor(name).shape, shape, name);
-      assertEquals(new Uint16Array(weights.read(name).buffer), values(), name);
+      assertEquals(new Uint16Array(readTensor(weights, name).buffer), values(), name);
     }
     weights.close();
   }));

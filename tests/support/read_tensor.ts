@@ -1,0 +1,8 @@
+import type { Weights } from "../../src/weights/safetensors.ts";
+
+/** All bytes of a tensor. */
+export function readTensor(weights: Weights, name: string): Uint8Array<ArrayBuffer> {
+  const into = new Uint8Array(weights.tensor(name).bytes);
+  weights.readRange(name, 0, into);
+  return into;
+}
