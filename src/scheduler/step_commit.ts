@@ -152,7 +152,7 @@ export class StepCommit implements OutputSink {
       this.#blocks.discard(sequence.id, sequence.allTokens, failure.numSoundTokens);
       return;
     }
-    this.#blocks.markComputed(sequence.id, sequence.allTokens, end);
+    this.#blocks.markComputed(sequence.id, sequence.tokenStore, end);
     if (sequence.state === "finished") this.#blocks.free(sequence.id);
     else sequence.numComputedTokens = end;
   }
