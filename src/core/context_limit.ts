@@ -4,8 +4,8 @@ import { RequestError } from "./errors.ts";
 export type PromptSource = "messages" | "prompt";
 
 /**
- * Tokens that a prompt leaves for its answer in the model's context: the one rule for the length of a
- * prompt, which the HTTP door and the engine share.
+ * Tokens that a prompt leaves for its answer in the model's context: the one rule for the length of
+ * a prompt, which the HTTP door and the engine share.
  *
  * @throws {RequestError} 400 `context_length_exceeded` when there is no room for one token, and
  * `invalid_value` when the prompt is empty.

@@ -8,8 +8,8 @@ export interface StatDeclaration {
 }
 
 /**
- * What the engine counts. A counter that is declared here is part of its statistics, is summed over the
- * lives of its isolates, and is shown by its metric: all that is left is to count it.
+ * What the engine counts. A counter that is declared here is part of its statistics, is summed over
+ * the lives of its isolates, and is shown by its metric: all that is left is to count it.
  */
 export const ENGINE_COUNTERS = {
   numSteps: { metric: "quire:steps_total", help: "Engine steps" },
@@ -70,8 +70,8 @@ export const ENGINE_COUNTERS = {
 } as const satisfies Readonly<Record<string, StatDeclaration>>;
 
 /**
- * What the engine has at a moment. `numPinnedBlocks` counts a block that two pins share twice, and is
- * part of those in use; `numCachedBlocks` are blocks that the prefix cache alone holds.
+ * What the engine has at a moment. `numPinnedBlocks` counts a block that two pins share twice, and
+ * is part of those in use; `numCachedBlocks` are blocks that the prefix cache alone holds.
  */
 export const ENGINE_GAUGES = {
   numRunning: { metric: "vllm:num_requests_running", help: "Sequences running" },

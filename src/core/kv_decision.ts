@@ -26,7 +26,9 @@ export type WaitCause =
   | { readonly reason: "tokens"; readonly limit: number }
   /** The beams of a search are computed again after a preemption, whose first is `searchId`. */
   | { readonly reason: "recomputation"; readonly searchId: SequenceId }
-  /** The head of the queue waits, one of `numWaiting`, and sequences are admitted in their order. */
+  /**
+   * The head of the queue waits, one of `numWaiting`, and sequences are admitted in their order.
+   */
   | { readonly reason: "queue"; readonly headId: SequenceId; readonly numWaiting: number };
 
 /** Why a sequence is not admitted in this step. */
@@ -79,7 +81,9 @@ export type KvDecision =
     readonly numWanted: number;
   };
 
-/** A decision with the step it was made for and the request it concerns, where that is still known. */
+/**
+ * A decision with the step it was made for and the request it concerns, where that is still known.
+ */
 export type LoggedDecision = KvDecision & {
   readonly step: number;
   readonly requestId?: RequestId;

@@ -15,7 +15,8 @@ export interface ContextLimits {
 }
 
 /**
- * Refuses a text that cannot fit whatever its tokens are, so that nobody makes the server tokenize it.
+ * Refuses a text that cannot fit whatever its tokens are, so that nobody makes the server tokenize
+ * it.
  *
  * @throws {RequestError} 400 `context_length_exceeded`; the tokens it names are a lower bound.
  */
@@ -30,8 +31,8 @@ export function checkPromptChars(
 }
 
 /**
- * Decides how many tokens a sequence may generate: what was asked for, else `fallback`, which is cut to
- * what the context leaves. What was asked for is never cut in silence.
+ * Decides how many tokens a sequence may generate: what was asked for, else `fallback`, which is
+ * cut to what the context leaves. What was asked for is never cut in silence.
  *
  * @throws {RequestError} 400 `context_length_exceeded` when prompt and output do not fit.
  */

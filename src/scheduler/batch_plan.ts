@@ -97,7 +97,9 @@ function sampleRequest(sequence: Sequence): SampleRequest {
   };
 }
 
-/** Fails unless there is one result with one output per chunk with a `sample`, in the chunks' order. */
+/**
+ * Fails unless there is one result with one output per chunk with a `sample`, in the chunks' order.
+ */
 export function checkResults({ step, chunks }: Batch, results: readonly ChunkResult[]): void {
   let numAsked = 0;
   for (const { sample, sequenceId } of chunks) {

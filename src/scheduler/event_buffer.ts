@@ -1,7 +1,7 @@
 import type { TokenEvent } from "../core/token_event.ts";
 import type { Answer } from "./sequence.ts";
 
-/** What there is to say of an answer, apart from whose it is. */
+/** An event of an answer, without its identity. */
 export type Report = Omit<TokenEvent, "requestId" | "index" | "numCachedTokens">;
 
 /** The events since they were last taken, in order. */

@@ -6,7 +6,7 @@ import { promptGroups } from "./prefix_sharing.ts";
 import { SampledSequence } from "./sampled_sequence.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 
-/** What the groups of a request are made with. */
+/** The numbers that the groups of a request are made with. */
 export interface SequenceGroupOptions {
   /** The request's sequences have this id and those that follow, one each. */
   readonly firstId: SequenceId;

@@ -9,14 +9,14 @@ export type Sharing =
   | { readonly type: "admit" }
   /** From this running sequence, which has computed the same prompt. */
   | { readonly type: "fork"; readonly source: SequenceGroup }
-  /** Later: a running sequence is computing what it can then share. */
+  /** Later: a running sequence is computing a prefix that it can share then. */
   | { readonly type: "wait"; readonly reason: "shared_prefix" | "sibling_prompt" };
 
 const ADMIT: Sharing = { type: "admit" };
 
 /**
- * Numbers the sequences of a request by prompt: those with equal prompts have the index of the first
- * of them. O(sequences * distinct prompts), where most comparisons end early.
+ * Numbers the sequences of a request by prompt: those with equal prompts have the index of the
+ * first of them. O(sequences * distinct prompts), where most comparisons end early.
  */
 export function promptGroups(sequences: readonly SequenceRequest[]): number[] {
   const groups: number[] = [];
@@ -33,8 +33,9 @@ export function promptGroups(sequences: readonly SequenceRequest[]): number[] {
  * Decides how a waiting group starts, given those that run and those of its own request.
  *
  * Of several sequences with one prompt the first computes it, and the others branch off; of several
- * requests that begin alike the first computes the common blocks, and the others wait and find them.
- * Waiting ends when that sequence has got there or runs no more, so it never outlasts its cause.
+ * requests that begin alike the first computes the common blocks, and the others wait and find
+ * them. Waiting ends when that sequence has got there or runs no more, so it never outlasts its
+ * cause.
  */
 export function chooseSharing(
   group: SequenceGroup,

@@ -10,7 +10,7 @@ const INITIAL_OUTPUT_CAPACITY = 256;
 /** Waiting for admission, holding a block table, or ended. A preempted sequence waits again. */
 export type SequenceState = "waiting" | "running" | "finished";
 
-/** Who a sequence is: its number in this isolate and its place in a request. */
+/** The identity of a sequence: its number in this isolate and its place in a request. */
 export interface SequenceIdentity {
   /** Also the order of arrival: a later sequence has a higher id. */
   readonly id: SequenceId;
@@ -19,9 +19,9 @@ export interface SequenceIdentity {
   readonly index: number;
   /** Index of the request's first sequence with the same prompt; default: its own. */
   readonly promptGroup?: number;
-  /** Who asks for it; default: nobody in particular, who is an owner like others. */
+  /** Its owner; requests without one share the default owner. */
   readonly owner?: string | undefined;
-  /** Default: the scope of all who name none. */
+  /** Default: the scope of requests that name none. */
   readonly caching?: CachingOptions;
   /** Whether its look-ups are the server's own; default: false. */
   readonly isWarmUp?: boolean;
@@ -54,7 +54,7 @@ export class Sequence {
   readonly caching: CachingOptions;
   readonly params: SequenceRequest["params"];
   readonly numPromptTokens: number;
-  /** What its parameters do to the logits of its draws; absent for most. */
+  /** Penalties, biases and bans of its draws; absent for most. */
   readonly adjuster: LogitAdjuster | undefined;
   state: SequenceState = "waiting";
   /** Leading positions whose KV is in the pool; 0 whenever the sequence waits. */
@@ -102,16 +102,16 @@ export class Sequence {
   }
 
   /**
-   * As {@link allTokens}, perhaps with more behind them: without a new view, for those who know how many
-   * they want.
+   * As {@link allTokens}, perhaps with more behind them: without a new view, for callers that pass
+   * the number along.
    */
   get tokenStore(): Uint32Array {
     return this.#tokens;
   }
 
   /**
-   * The tokens at positions `[start, end)`, which never change: a view, which takes a fraction of the
-   * time of a copy. Not to be written.
+   * The tokens at positions `[start, end)`, which never change: a view, which takes a fraction of
+   * the time of a copy. Not to be written.
    */
   tokens(start: number, end: number): Uint32Array {
     if (end > this.#numTokens) {
