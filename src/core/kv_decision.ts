@@ -141,8 +141,8 @@ function describeWait(cause: WaitCause): string {
     case "sibling_prompt":
       return `its sibling computes the prompt for both (${blockNumbers(cause)})`;
     case "seats":
-      return `${cause.numNeeded} of the step's ${cause.limit} sequences needed, ` +
-        `${cause.numTaken} taken (--max-num-seqs)`;
+      return `${cause.numNeeded} sequences of a step needed, ` +
+        `${cause.numTaken} of ${cause.limit} taken (--max-num-seqs)`;
     case "tokens":
       return `all ${cause.limit} tokens of the step are taken (--max-num-batched-tokens)`;
     case "recomputation":

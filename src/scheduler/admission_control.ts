@@ -151,7 +151,7 @@ export class AdmissionControl {
     group.start(numCachedTokens);
     if (group.numPreemptions === 0) {
       // Siblings share one prompt without asking the cache.
-      const isPrompt = group.index === group.promptGroup && !group.isWarmUp;
+      const isPrompt = group.index === group.promptIndex && !group.isWarmUp;
       if (isPrompt) this.#limits.onPrompt?.(...seenBy(group));
       for (const answer of group.answers) answer.numCachedTokens = numCachedTokens;
     }

@@ -38,7 +38,7 @@ export class BeamGroup implements SequenceGroup {
   readonly id: SequenceId;
   readonly requestId: RequestId;
   readonly index: number;
-  readonly promptGroup: number;
+  readonly promptIndex: number;
   readonly owner: string | undefined;
   readonly caching: CachingOptions;
   readonly isWarmUp: boolean;
@@ -74,7 +74,7 @@ export class BeamGroup implements SequenceGroup {
     this.#identity = identity;
     this.id = id;
     this.requestId = requestId;
-    this.index = this.promptGroup = index;
+    this.index = this.promptIndex = index;
     this.owner = owner;
     this.caching = caching;
     this.isWarmUp = isWarmUp;

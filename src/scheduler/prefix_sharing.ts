@@ -18,15 +18,15 @@ const ADMIT: Sharing = { type: "admit" };
  * Numbers the sequences of a request by prompt: those with equal prompts have the index of the
  * first of them. O(sequences * distinct prompts), where most comparisons end early.
  */
-export function promptGroups(sequences: readonly SequenceRequest[]): number[] {
-  const groups: number[] = [];
+export function promptIndices(sequences: readonly SequenceRequest[]): number[] {
+  const indices: number[] = [];
   const firsts: number[] = [];
   sequences.forEach(({ prompt }, index) => {
     const first = firsts.find((other) => isEqual(sequences[other]!.prompt, prompt));
     if (first === undefined) firsts.push(index);
-    groups.push(first ?? index);
+    indices.push(first ?? index);
   });
-  return groups;
+  return indices;
 }
 
 /**
@@ -46,7 +46,7 @@ export function chooseSharing(
   blocks: BlockManager,
 ): Sharing {
   const sibling = others.siblings.find((other) =>
-    other.state === "running" && other.promptGroup === group.promptGroup
+    other.state === "running" && other.promptIndex === group.promptIndex
   );
   // All but the last prompt position, which every branch computes to draw its own first token.
   const numShared = group.numPromptTokens - 1;

@@ -10,7 +10,7 @@ import { cannotAdmit, cannotGrow } from "./submission.ts";
 
 /** A sequence that draws its tokens one after the other: a group of one, and its own answer. */
 export class SampledSequence extends Sequence implements SequenceGroup, Answer {
-  readonly promptGroup: number;
+  readonly promptIndex: number;
   readonly owner: string | undefined;
   readonly isWarmUp: boolean;
   readonly members: readonly [SampledSequence];
@@ -22,7 +22,7 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
 
   constructor(identity: SequenceIdentity, request: SequenceRequest) {
     super(identity, request);
-    this.promptGroup = identity.promptGroup ?? identity.index;
+    this.promptIndex = identity.promptIndex ?? identity.index;
     this.owner = identity.owner;
     this.isWarmUp = identity.isWarmUp ?? false;
     this.members = [this];

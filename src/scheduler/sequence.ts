@@ -18,7 +18,7 @@ export interface SequenceIdentity {
   /** Which of the request's sequences, from 0. */
   readonly index: number;
   /** Index of the request's first sequence with the same prompt; default: its own. */
-  readonly promptGroup?: number;
+  readonly promptIndex?: number;
   /** Its owner; requests without one share the default owner. */
   readonly owner?: string | undefined;
   /** Default: the scope of requests that name none. */

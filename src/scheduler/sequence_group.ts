@@ -54,7 +54,7 @@ export interface SequenceGroup {
   /** The first of its request's sequences that it answers, from 0. */
   readonly index: number;
   /** Index of the request's first sequence with the same prompt. */
-  readonly promptGroup: number;
+  readonly promptIndex: number;
   /** Its owner; requests without one share the owner `undefined`. */
   readonly owner: string | undefined;
   readonly caching: CachingOptions;
