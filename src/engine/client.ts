@@ -57,7 +57,7 @@ export class EngineClient implements EnginePort {
   #failure: string | undefined;
   #settleStart: { resolve: (info: EngineInfo) => void; reject: (error: Error) => void } | undefined;
   #numRestarts = 0;
-  /** Steps of the isolate that there is. */
+  /** Steps of the current isolate. */
   #numSteps = 0;
   /** Isolates that were told to end and whose threads may still run. */
   #ending: IsolateHandle[] = [];
@@ -141,8 +141,8 @@ export class EngineClient implements EnginePort {
   }
 
   /**
-   * Stops gracefully: refuses what is new, waits at most `deadlineMs` for what streams, and has the
-   * isolate release its device.
+   * Stops gracefully: refuses new requests, waits at most `deadlineMs` for those in flight, and has
+   * the isolate release its device.
    *
    * Its Worker stays, doing nothing, until `close` or the end of the process: a thread that is
    * being torn down while the process exits may crash it (seen with the software adapter, whose

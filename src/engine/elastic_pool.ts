@@ -15,8 +15,7 @@ export interface ElasticRunner {
 }
 
 /**
- * Beyond this share of the pool, no smaller growth is tried where the device has refused a larger
- * one.
+ * Smallest growth, as a share of the pool, that is tried after the device has refused a larger one.
  */
 const MIN_GROWTH = 1 / 8;
 
@@ -71,8 +70,7 @@ export class ElasticPool {
   }
 
   /**
-   * Resizes the pool on demand; it grows no more by itself then.
-   * No step is in flight.
+   * Resizes the pool on demand; it grows no more by itself then. No step is in flight.
    *
    * @throws {RequestError} when the blocks in use would not fit (409), one sequence of the greatest
    * length would not (400), or the device has no room (409). Nothing has changed.

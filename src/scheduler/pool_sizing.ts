@@ -23,7 +23,7 @@ export interface BlockShortage {
 export interface PoolSizingParts {
   readonly queues: SequenceQueues;
   readonly counters: Counters;
-  /** The group that the latest step lacked the blocks to admit. */
+  /** The head of the queue, if it was not admitted to the latest step for lack of blocks. */
   readonly blocked: () => SequenceGroup | undefined;
   /** Fails while a step is in flight. */
   readonly checkBetweenSteps: (action: string) => void;
@@ -117,7 +117,7 @@ export class PoolSizing {
     this.#parts.onDecision?.({ type: "refuse_growth", sequenceId, numBlocks, numWanted });
   }
 
-  /** So that whatever was accepted can end: no sequence becomes longer than that. */
+  /** Every accepted sequence can end in such a pool: none becomes longer than `maxModelLen`. */
   #checkHoldsLongest(numBlocks: number): void {
     const numNeeded = this.#blocks.numBlocksFor(this.#maxModelLen);
     if (numBlocks >= Math.min(numNeeded, this.#blocks.numBlocks)) return;
