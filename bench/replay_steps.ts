@@ -1,9 +1,9 @@
 /**
- * Runs the steps of a trace (`--trace-steps`) again: through the scheduler alone, whose plans have to be
- * those of the trace, and with `--device` through the model as well, whose tokens have to be.
+ * Runs the steps of a trace (`--trace-steps`) again: through the scheduler alone, whose plans have
+ * to be those of the trace, and with `--device` through the model as well, whose tokens have to be.
  *
- * Usage: `deno run -A bench/replay_steps.ts FILE [--device auto|webgpu|cpu] [--model DIR]`. The last
- * line is JSON; the exit code is 1 at the first difference.
+ * Usage: `deno run -A bench/replay_steps.ts FILE [--device auto|webgpu|cpu] [--model DIR]`. The
+ * last line is JSON; the exit code is 1 at the first difference.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import { parseArgs } from "node:util";

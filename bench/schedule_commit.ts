@@ -1,6 +1,6 @@
 /**
- * What one decode step costs the scheduler and the cache, with the records of what they do: schedule
- * and commit of so many running sequences, in processor time, V8's own threads included.
+ * What one decode step costs the scheduler and the cache, with the records of what they do:
+ * schedule and commit of so many running sequences, in processor time, V8's own threads included.
  *
  * Usage: `deno run -A bench/schedule_commit.ts [--quick]`. The last line is JSON.
  */

@@ -3,7 +3,10 @@ export class InvariantError extends Error {
   override name = "InvariantError";
 }
 
-/** Throws {@link InvariantError} unless `condition` holds. */
+/**
+ * Throws {@link InvariantError} unless `condition` holds. Where each sequence of each step passes, throw
+ * it yourself: a message costs more than what it guards.
+ */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new InvariantError(message);
 }

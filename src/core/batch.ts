@@ -1,7 +1,7 @@
 import type { KvCacheDtype } from "./engine_config.ts";
 import type { BlockId, SequenceId, TokenId } from "./ids.ts";
 
-/** What the sampler needs to draw one token; the logits are those of a chunk's last position. */
+/** The draw of one token from the logits of a chunk's last position. */
 export interface SampleRequest {
   readonly temperature: number;
   readonly topK: number;
@@ -15,7 +15,7 @@ export interface SampleRequest {
   readonly outputIndex: number;
   /** How many log-probabilities to report beside the chosen token's; absent means none at all. */
   readonly numLogprobs?: number;
-  /** What is done to the logits before the draw; absent leaves them as the model gave them. */
+  /** Changes of the logits before the draw; absent: none. */
   readonly adjustment?: LogitAdjustment;
 }
 
@@ -59,7 +59,9 @@ export interface ScheduledChunk {
   readonly tokens: Uint32Array;
   /** First position of the chunk; everything before it is in the KV pool already. */
   readonly start: number;
-  /** The sequence's block table, never changed; covers at least `start + tokens.length` tokens. */
+  /**
+   * The sequence's block table, never changed; covers at least `start + tokens.length` positions.
+   */
   readonly blockTable: readonly BlockId[];
   /**
    * Present when the last position is the sequence's newest token, whose successor is to be drawn.
@@ -83,7 +85,7 @@ export interface BlockMove {
 
 /**
  * The plan of one step: plain data that is printed, saved and replayed (Law 3). It owns what it
- * carries, or shares it with nobody who changes it: whoever keeps a plan keeps it as it was.
+ * carries, or shares what never changes: a plan that is kept stays as it was.
  */
 export interface Batch {
   /** Counts the steps of this engine, from 0. */
@@ -145,7 +147,9 @@ export interface FailedOutput {
 /** One thing that a step makes of a chunk; more kinds of them are more members here. */
 export type ChunkOutput = TokenOutput | FailedOutput;
 
-/** What the runner hands back for one chunk that asks for something, in the order it asks. */
+/**
+ * What the runner hands back for one chunk that asks for something, in the order in which it asks.
+ */
 export interface ChunkResult {
   readonly sequenceId: SequenceId;
   readonly outputs: readonly ChunkOutput[];

@@ -26,7 +26,9 @@ export type WaitCause =
   | { readonly reason: "tokens"; readonly limit: number }
   /** The beams of a search are computed again after a preemption, whose first is `searchId`. */
   | { readonly reason: "recomputation"; readonly searchId: SequenceId }
-  /** The head of the queue waits, one of `numWaiting`; sequences are admitted in their order. */
+  /**
+   * The head of the queue waits, one of `numWaiting`, and sequences are admitted in their order.
+   */
   | { readonly reason: "queue"; readonly headId: SequenceId; readonly numWaiting: number };
 
 /** Why a sequence is not admitted in this step. */
@@ -139,8 +141,8 @@ function describeWait(cause: WaitCause): string {
     case "sibling_prompt":
       return `its sibling computes the prompt for both (${blockNumbers(cause)})`;
     case "seats":
-      return `${cause.numNeeded} of the step's ${cause.limit} sequences needed, ` +
-        `${cause.numTaken} taken (--max-num-seqs)`;
+      return `${cause.numNeeded} sequences of a step needed, ` +
+        `${cause.numTaken} of ${cause.limit} taken (--max-num-seqs)`;
     case "tokens":
       return `all ${cause.limit} tokens of the step are taken (--max-num-batched-tokens)`;
     case "recomputation":

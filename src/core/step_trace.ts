@@ -27,7 +27,9 @@ export type TracedCommand = Extract<
 
 /** One thing that happened in an engine, in order: all that its plans and its tokens depend on. */
 export type TraceEntry =
-  /** An engine begins; what stands before is another's. `config`: where a model is loaded. */
+  /**
+   * An engine begins; what stands before is another's. `config` is there where a model is loaded.
+   */
   | { readonly type: "start"; readonly sizes: TracedSizes; readonly config?: EngineConfig }
   /** A request has been accepted. */
   | { readonly type: "add"; readonly request: GenerationRequest }

@@ -25,17 +25,19 @@ const MAX_LOGGED = 65_536;
 /** Time for an isolate to end its step and release its device; a step is far shorter. */
 const STOP_DEADLINE_MS = 10_000;
 
-/** As many threads that cannot be ended, in a loop or a driver's call, are the end: no other starts. */
+/**
+ * As many threads that cannot be ended, in a loop or a driver's call, are the end: no other starts.
+ */
 const MAX_STUCK_THREADS = 2;
 
 /**
- * The main isolate's handle on the engine: starts its thread, streams its events, and starts another
- * when it dies or hangs.
+ * The main isolate's handle on the engine: starts its thread, streams its events, and starts
+ * another when it dies or hangs.
  *
  *     start -> starting -> ready <--> restarting -> failed
  *                            '--> draining            (close() leaves this state too)
  *
- * What is in flight when an isolate dies ends with an error: its KV cache is gone with it, and only
+ * Requests in flight when an isolate dies end with an error: its KV cache is gone with it, and only
  * the caller knows whether a second answer may differ from the first. `failed` is final: after too
  * many deaths in a row, or with too many threads that cannot be ended, only another process helps.
  */
@@ -55,7 +57,7 @@ export class EngineClient implements EnginePort {
   #failure: string | undefined;
   #settleStart: { resolve: (info: EngineInfo) => void; reject: (error: Error) => void } | undefined;
   #numRestarts = 0;
-  /** Steps of the isolate that there is. */
+  /** Steps of the current isolate. */
   #numSteps = 0;
   /** Isolates that were told to end and whose threads may still run. */
   #ending: IsolateHandle[] = [];
@@ -111,7 +113,7 @@ export class EngineClient implements EnginePort {
   /**
    * Starts the engine and waits until it can serve; call it once.
    *
-   * @throws {StartupError} when the user can put right what went wrong. Any failure of the first
+   * @throws {StartupError} for a mistake that the user can put right. Any failure of the first
    * start is final: the state is `failed`.
    */
   start(config: EngineConfig): Promise<EngineInfo> {
@@ -139,12 +141,12 @@ export class EngineClient implements EnginePort {
   }
 
   /**
-   * Stops gracefully: refuses what is new, waits at most `deadlineMs` for what streams, and has the isolate
-   * release its device.
+   * Stops gracefully: refuses new requests, waits at most `deadlineMs` for those in flight, and has
+   * the isolate release its device.
    *
-   * Its Worker stays, doing nothing, until `close` or the end of the process: a thread that is being torn
-   * down while the process exits may crash it (seen with the software adapter, whose threads outlive the
-   * device: one exit in twenty).
+   * Its Worker stays, doing nothing, until `close` or the end of the process: a thread that is
+   * being torn down while the process exits may crash it (seen with the software adapter, whose
+   * threads outlive the device: one exit in twenty).
    */
   async drain(deadlineMs: number): Promise<void> {
     if (this.#state !== "failed") this.#state = "draining";
@@ -158,14 +160,14 @@ export class EngineClient implements EnginePort {
     await this.#isolate?.stop(STOP_DEADLINE_MS, this.#options.clock);
   }
 
-  /** Ends the isolate at once; what is in flight ends with an error. Idempotent. */
+  /** Ends the isolate at once; requests in flight end with an error. Idempotent. */
   close(): void {
     if (this.#state !== "failed") this.#state = "draining";
     this.#dropAll();
     this.#endIsolate();
   }
 
-  /** Ends whatever somebody waits for. */
+  /** Ends everything that callers wait for: the start, requests and commands. */
   #dropAll(): void {
     this.#cancelRestart();
     this.#watchdog.cancel();
@@ -221,7 +223,8 @@ export class EngineClient implements EnginePort {
         this.decisions.append(message.decisions ?? []);
         return this.#requests.deliver(message.events);
       case "failed":
-        // No other is started then and the process may end at once: its Worker stays, as after `drain`.
+        // No other is started then and the process may end at once: its Worker stays, as after
+        // `drain`.
         if (this.#settleStart === undefined && this.#state !== "draining") this.#endIsolate();
         return this.#onIsolateDeath(message.message, message.atStart);
       case "pong":

@@ -6,7 +6,7 @@ import type { RestartPolicy } from "./failure_count.ts";
 import type { EngineWorker } from "./isolate_handle.ts";
 import type { EngineDeadlines } from "./watchdog.ts";
 
-/** What a death of an isolate has led to. */
+/** The death of an isolate and its consequences. */
 export interface EngineFailure {
   /** Why it died, one sentence. */
   readonly reason: string;
@@ -18,20 +18,20 @@ export interface EngineFailure {
   readonly pauseMs?: number;
 }
 
-/** What a client may be given; each has a default. */
+/** Options of a client; each has a default. */
 export interface EngineClientOptions {
   /** Starts the engine isolate. */
   readonly spawn?: () => EngineWorker;
-  /** What differs from a server's policy. */
+  /** Deviations from a server's policy. */
   readonly restart?: Partial<RestartPolicy>;
   readonly deadlines?: EngineDeadlines;
   /** Called when a phase of starting begins, also of a restart. */
   readonly onProgress?: (phase: string) => void;
   /** Called when an isolate can serve, the first and each that replaces a dead one. */
   readonly onReady?: (info: EngineInfo) => void;
-  /** Called when an isolate has died and what was in flight is answered. */
+  /** Called when an isolate has died and its requests in flight are answered. */
   readonly onFailure?: (failure: EngineFailure) => void;
-  /** Called before a request is handed to the isolate, so that work of no hurry can give way. */
+  /** Called before a request is handed to the isolate, so that low-priority work can give way. */
   readonly onSubmit?: (id: RequestId) => void;
   readonly clock?: Clock;
 }

@@ -3,26 +3,29 @@ import { RequestError } from "../core/errors.ts";
 import type { BlockMove } from "../core/batch.ts";
 import type { BlockShortage, PoolSizing } from "../scheduler/pool_sizing.ts";
 
-/** Whose memory the pool is. */
+/** The owner of the memory that the pool is in. */
 export interface ElasticRunner {
   /**
-   * Gives the KV memory `numBlocks` blocks, after `moves` have been carried out. A smaller size always fits.
+   * Gives the KV memory `numBlocks` blocks, after `moves` have been carried out. A smaller size
+   * always fits.
    *
    * @throws {RangeError} when the device has no room; the memory is as it was.
    */
   resizeKv(numBlocks: number, moves: readonly BlockMove[]): Promise<void>;
 }
 
-/** Beyond this share of the pool, no smaller growth is tried where the device has refused a larger one. */
+/**
+ * Smallest growth, as a share of the pool, that is tried after the device has refused a larger one.
+ */
 const MIN_GROWTH = 1 / 8;
 
 /**
  * Resizes the pool and its memory together, between two steps: on demand, and by itself under load.
  *
- * It grows when a sequence would have to be preempted or waits for blocks, to twice its size at a time,
- * until a limit or until the device refuses. After a refusal half of that is tried the next time, or at
- * once for who would end otherwise; one that would not add an eighth says that this is all there is. It
- * never shrinks by itself.
+ * It grows when a sequence would have to be preempted or waits for blocks, to twice its size at a
+ * time, until a limit or until the device refuses. After a refusal half of that is tried the next
+ * time, or at once for a sequence that would end otherwise; when even an eighth is refused, the
+ * pool has reached its limit. It never shrinks by itself.
  */
 export class ElasticPool {
   readonly #sizing: PoolSizing;
@@ -36,7 +39,10 @@ export class ElasticPool {
     sizing.limitGrowth(limit);
   }
 
-  /** For whom the pool ought to grow before the next step; undefined when it need not, or cannot. */
+  /**
+   * The shortage that the pool is to grow for before the next step; undefined without one or at the
+   * limit.
+   */
   shortage(): BlockShortage | undefined {
     const { numBlocks, growthLimit } = this.#sizing;
     return numBlocks < growthLimit ? this.#sizing.shortage() : undefined;
@@ -64,11 +70,10 @@ export class ElasticPool {
   }
 
   /**
-   * Gives the pool the size that somebody asked for, which then is its size: it grows no more by itself.
-   * No step is in flight.
+   * Resizes the pool on demand; it grows no more by itself then. No step is in flight.
    *
-   * @throws {RequestError} when what is in use would not fit (409), one sequence of the greatest length
-   * would not (400), or the device has no room (409). Nothing has changed.
+   * @throws {RequestError} when the blocks in use would not fit (409), one sequence of the greatest
+   * length would not (400), or the device has no room (409). Nothing has changed.
    */
   async resize(numBlocks: number): Promise<PoolResized> {
     const numBefore = this.#sizing.numBlocks;
@@ -81,7 +86,7 @@ export class ElasticPool {
   }
 }
 
-/** What is told when the device has no room for a larger pool. */
+/** The refusal when the device has no room for a larger pool. */
 function refuse(numBlocks: number, numBefore: number): (error: unknown) => never {
   return (error) => {
     if (!(error instanceof RangeError)) throw error;
@@ -98,7 +103,7 @@ function refuse(numBlocks: number, numBefore: number): (error: unknown) => never
   };
 }
 
-/** Carries out a resize that somebody asked for; see {@link ElasticPool.resize}. */
+/** Carries out a resize on demand; see {@link ElasticPool.resize}. */
 export function resizePool(pool: ElasticPool | undefined, numBlocks: number): Promise<PoolResized> {
   if (pool !== undefined) return pool.resize(numBlocks);
   throw new RequestError("The KV pool of this engine has one size", { code: "kv_pool_fixed" });

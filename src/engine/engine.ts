@@ -20,8 +20,8 @@ import type { Pulse } from "./watchdog.ts";
 /** Computes batches: the engine's view of the model and its device. */
 export interface Runner extends Partial<ElasticRunner>, DeviceTimes {
   /**
-   * Computes one batch and returns one result per chunk with a `sample`, in the order of the chunks.
-   * `onSubmitted` may be called once while the device computes.
+   * Computes one batch and returns one result per chunk with a `sample`, in the order of the
+   * chunks. `onSubmitted` may be called once while the device computes.
    */
   run(
     batch: Batch,
@@ -31,15 +31,15 @@ export interface Runner extends Partial<ElasticRunner>, DeviceTimes {
   destroy?(): void;
 }
 
-/** What an engine is made of. */
+/** The parts of an engine. */
 export interface EngineOptions {
   readonly scheduler: Scheduler;
   readonly runner: Runner;
   /** Sends a message to the main isolate. */
   readonly post: (message: FromEngine) => void;
-  /** What it has collected goes along with each step's events. */
+  /** Its records are posted with each step's events. */
   readonly recorder?: KvRecorder;
-  /** Is told what decides the plans, and what comes of them. */
+  /** Records requests, plans and results. */
   readonly trace?: StepTraceWriter | undefined;
   /** The prefix cache's, where there is one. */
   readonly pins?: PinnedPrefixes | undefined;
@@ -53,12 +53,12 @@ export interface EngineOptions {
 /**
  * The step loop: schedule, run, commit, post.
  *
- * What a step has to tell is posted while the device computes the next one, which does not have to wait
- * for it then; without waiting where there is no next one.
+ * The events of a step are posted while the device computes the next one, so that the device does
+ * not wait for the post; without a next step, at once.
  *
- * `submit`, `abort` and `command` may be called at any time, also while a step is in flight; the loop
- * lets the event loop turn between steps so that they are. Commands are kept for the end of the step.
- * Without work it sleeps until it is asked for something.
+ * `submit`, `abort` and `command` may be called at any time, also while a step is in flight; the
+ * loop lets the event loop turn between steps so that they are. Commands are kept for the end of
+ * the step. Without work it sleeps until it is asked for something.
  */
 export class Engine {
   readonly #scheduler: Scheduler;
@@ -76,7 +76,7 @@ export class Engine {
   #isAsleep = false;
   #numAdvances = 0;
   #wake: () => void = () => {};
-  /** What was last reported. */
+  /** The latest report, until it is posted. */
   #unposted: FromEngine | undefined;
 
   constructor(options: EngineOptions) {
@@ -172,8 +172,8 @@ export class Engine {
       answers.push({ type: "answer", id, ...await this.#run(command) });
       this.#numAdvances++;
     }
-    // A command may have changed the statistics, and nothing else would tell them while idle. They go
-    // before the answers, so that whoever has one sees what it speaks of.
+    // A command may have changed the statistics, and nothing else would tell them while idle. They
+    // go before the answers, so that the caller sees the numbers that its answer speaks of.
     this.#report(this.#scheduler.takeEvents());
     this.#flush();
     for (const answer of answers) this.#post(answer);
@@ -245,7 +245,7 @@ export class Engine {
     this.#unposted = { type: "events", events, stats, ...this.#recorder?.take() };
   }
 
-  /** Posts what was last reported, unless that has been done. */
+  /** Posts the latest report, once. */
   #flush(): void {
     const message = this.#unposted;
     this.#unposted = undefined;

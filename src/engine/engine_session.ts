@@ -24,19 +24,19 @@ export interface StartedRunner {
 /**
  * Loads a model and makes it ready to run; `progress` names each phase as it begins.
  *
- * Throws a `StartupError` for what the user can put right.
+ * Throws a `StartupError` for a mistake that the user can put right.
  */
 export type StartRunner = (
   config: EngineConfig,
   progress: (phase: string) => void,
 ) => Promise<StartedRunner>;
 
-/** What a session needs of the isolate it lives in. */
+/** The services of the isolate that a session lives in. */
 export interface EngineSessionOptions {
   readonly startRunner: StartRunner;
   /** Sends a message to the main isolate. */
   readonly post: (message: FromEngine) => void;
-  /** Shows whoever runs the server an error that nobody foresaw, with its stack. */
+  /** Shows the operator an unforeseen error, with its stack. */
   readonly reportBug: (error: unknown) => void;
 }
 
@@ -157,7 +157,7 @@ export class EngineSession {
   }
 }
 
-/** The start of an engine, without what keys are made of. */
+/** The start of an engine, without the secret of its cache keys. */
 function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineInfo): TraceEntry {
   const { numBlocks, blockSize, maxModelLen, maxNumSeqs, maxNumBatchedTokens } = info;
   const { maxNumWaitingSeqs, enablePrefixCaching, evictionPolicy = "lru" } = config;

@@ -12,7 +12,7 @@ export interface RestartPolicy {
   readonly forgiveAfterMs: number;
 }
 
-/** What a server does. */
+/** A server's policy. */
 export const DEFAULT_RESTART: RestartPolicy = {
   maxNumFailures: 5,
   initialDelayMs: 500,
@@ -23,8 +23,8 @@ export const DEFAULT_RESTART: RestartPolicy = {
 /**
  * Deaths of the engine in a row.
  *
- * A step alone ends no row, or a request that kills each isolate after its first step would be tried
- * for ever: an isolate has to make one `forgiveAfterMs` after it was ready.
+ * A step alone ends no row, or a request that kills each isolate after its first step would be
+ * tried for ever: an isolate has to make one `forgiveAfterMs` after it was ready.
  */
 export class FailureCount {
   readonly #policy: RestartPolicy;

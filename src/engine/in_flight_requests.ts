@@ -18,7 +18,7 @@ interface InFlightRequest {
  * The requests that the main isolate has handed to the engine and that have not ended: it turns the
  * engine's messages into one stream of events per request.
  *
- * A request stays until each of its sequences has ended, also when nobody listens to it any more.
+ * A request stays until each of its sequences has ended, even when its listener has gone.
  */
 export class InFlightRequests {
   readonly #abort: (id: RequestId, index?: number) => void;
@@ -91,7 +91,10 @@ export class InFlightRequests {
     }
   }
 
-  /** Ends everything: each unfinished sequence with `error`, and who waits for an answer is refused. */
+  /**
+   * Ends everything: each unfinished sequence with `error`; submissions without an answer are
+   * refused.
+   */
   failAll(error: ErrorData): void {
     for (const [requestId, { isAccepted, refuse, unfinished }] of [...this.#requests]) {
       if (isAccepted) {

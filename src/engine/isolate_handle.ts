@@ -1,7 +1,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
 
-/** Who hears of a thread. */
+/** The listener of a thread. */
 export interface WorkerListener {
   readonly onMessage: (message: FromEngine) => void;
   /** Its code has thrown where nothing catches, or its heap is full. */
@@ -19,7 +19,7 @@ export interface EngineWorker {
   terminate(): void;
 }
 
-/** Who hears of an isolate. */
+/** The listener of an isolate. */
 export interface IsolateListener {
   /** It has said something. */
   readonly onMessage: (message: FromEngine) => void;
@@ -36,7 +36,7 @@ export class IsolateHandle {
   #hasEnded = false;
   #isGone = false;
 
-  /** Listens to `worker`; what it says once it has been ended is dropped. */
+  /** Listens to `worker`; its messages after its end are dropped. */
   constructor(worker: EngineWorker, { onMessage, onCrash }: IsolateListener) {
     this.#worker = worker;
     worker.listen({
@@ -68,7 +68,8 @@ export class IsolateHandle {
 
   /**
    * Has it release its device, and waits until it has, until it has failed or been ended, or for
-   * `deadlineMs`: a Worker that is torn down while it uses a GPU may take the whole process with it.
+   * `deadlineMs`: a Worker that is torn down while it uses a GPU may take the whole process with
+   * it.
    */
   async stop(deadlineMs: number, clock: Clock): Promise<void> {
     this.post({ type: "stop" });

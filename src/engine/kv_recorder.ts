@@ -3,7 +3,7 @@ import type { KvEvent } from "../core/kv_event.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
 import type { CacheListener, RemovedBlocks, StoredBlock } from "../kvcache/cache_listener.ts";
 
-/** What has happened since the last `take`. */
+/** The events and decisions since the last `take`. */
 export interface KvRecords {
   readonly kvEvents: readonly KvEvent[];
   readonly decisions: readonly LoggedDecision[];
@@ -32,8 +32,8 @@ interface KnownSequence {
 /**
  * Collects what the KV cache does and why, step by step, as plain data for the main isolate.
  *
- * Blocks stored or removed one after the other become one event. Costs O(1) per block and decision, and
- * nothing is kept once taken but which request each unfinished sequence is of.
+ * Blocks stored or removed one after the other become one event. Costs O(1) per block and decision,
+ * and nothing is kept once taken but which request each unfinished sequence is of.
  */
 export class KvRecorder implements CacheListener {
   #events: OpenEvent[] = [];
@@ -72,8 +72,8 @@ export class KvRecorder implements CacheListener {
   }
 
   /**
-   * Notes a decision made for step number `step`; a wait only when it begins or its reason changes. Every
-   * sequence has a first ("queue") and a last one ("free" or "end").
+   * Notes a decision made for step number `step`; a wait only when it begins or its reason changes.
+   * Every sequence has a first ("queue") and a last one ("free" or "end").
    */
   decided(decision: KvDecision, step: number): void {
     const { type, sequenceId } = decision;
@@ -91,7 +91,7 @@ export class KvRecorder implements CacheListener {
     if (type === "free" || type === "end") this.#sequences.delete(decision.sequenceId);
   }
 
-  /** Hands over what has been collected and starts anew; undefined when there is nothing. */
+  /** Returns the records so far and forgets them; undefined when there are none. */
   take(): KvRecords | undefined {
     if (this.#events.length === 0 && this.#decisions.length === 0) return undefined;
     const records = { kvEvents: this.#events, decisions: this.#decisions };

@@ -1,8 +1,8 @@
 import { COUNTER_NAMES, type EngineStats, zeroStats } from "../core/engine_stats.ts";
 
 /**
- * The engine's statistics over all its lives: each isolate counts from 0, but a counter that goes
- * down is no counter to whoever reads the metrics.
+ * The engine's statistics over all its lives: each isolate counts from 0, but Prometheus takes a
+ * counter that goes down for a restart of the process.
  */
 export class LifetimeStats {
   /** The counters at the end of the isolate before this one; its gauges do not matter. */
@@ -19,7 +19,7 @@ export class LifetimeStats {
     this.#current = { ...this.#current, numBlocks, numFreeBlocks: numBlocks };
   }
 
-  /** Takes in what an isolate has posted. */
+  /** Takes in the statistics that an isolate has posted. */
   update(posted: EngineStats): void {
     const totals = COUNTER_NAMES.map((name) => [name, this.#before[name] + posted[name]]);
     this.#current = { ...posted, ...Object.fromEntries(totals) };

@@ -18,7 +18,7 @@ export type ToEngine =
   | { readonly type: "command"; readonly id: number; readonly command: EngineCommand }
   /** Asks for the isolate's pulse, which shows whether it advances. */
   | { readonly type: "ping" }
-  /** End after the step in flight and release the device; what is not finished then is dropped. */
+  /** End after the step in flight and release the device; unfinished sequences are dropped. */
   | { readonly type: "stop" };
 
 /** From the engine isolate to the main isolate. */
@@ -41,7 +41,7 @@ export type FromEngine =
     readonly type: "events";
     readonly events: readonly TokenEvent[];
     readonly stats: EngineStats;
-    /** What the prefix cache did, and what was decided, since the last of these messages. */
+    /** Events of the prefix cache and decisions since the last of these messages. */
     readonly kvEvents?: readonly KvEvent[];
     readonly decisions?: readonly LoggedDecision[];
   }
@@ -49,5 +49,8 @@ export type FromEngine =
   | { readonly type: "pong" } & Pulse
   /** The last words after a `stop`: the device is released. */
   | { readonly type: "stopped" }
-  /** The last words of an isolate that ends by itself. `atStart`: the user's mistake, not to be retried. */
+  /**
+   * The last words of an isolate that ends by itself. `atStart`: the user's mistake, not to be
+   * retried.
+   */
   | { readonly type: "failed"; readonly message: string; readonly atStart: boolean };

@@ -1,6 +1,6 @@
 import { EngineUnavailableError, type ErrorData, RequestError } from "../core/errors.ts";
 
-/** Whoever waits for an answer. */
+/** A caller that waits for an answer. */
 interface Waiting {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;

@@ -6,7 +6,7 @@ import type { PinnedPrefixes } from "../kvcache/pinned_prefixes.ts";
 type PinCommand = Extract<EngineCommand, { type: "pin_prefix" }>;
 
 /**
- * Keeps what is cached of a prefix from eviction, in place of what its name kept.
+ * Pins the cached blocks of a prefix against eviction; the name's former pin goes.
  *
  * @param pins of the prefix cache; undefined without one.
  * @throws {RequestError} when there is no cache, or the cap would be exceeded. Nothing has changed.

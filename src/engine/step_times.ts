@@ -1,7 +1,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 
-/** What a runner tells of its time; what is absent is unknown, and counts as nothing. */
+/** Times that a runner measures; an absent one counts as 0. */
 export interface DeviceTimes {
   /** Milliseconds spent waiting for the device in all steps so far. */
   readonly waitedMs?: number;
@@ -23,7 +23,10 @@ export class StepTimes {
     this.#clock = clock;
   }
 
-  /** The time of all steps: in all, of the host while the device had nothing to do, and while it had. */
+  /**
+   * The time of all steps: in all, of the host while the device had nothing to do, and while it
+   * had.
+   */
   get totals(): Pick<EngineStats, "stepMs" | "hostMs" | "overlappedMs"> {
     return { stepMs: this.#stepMs, hostMs: this.#hostMs, overlappedMs: this.#overlappedMs };
   }

@@ -5,8 +5,8 @@ import { formatTraceRecord, type TraceEntry } from "../core/step_trace.ts";
 /**
  * Writes down what an engine is asked for, plans and gets from its device, as JSON lines.
  *
- * Its clock is the prefix cache's, and stands still between two ticks, so that a replay that sets its
- * clock to each record's sees the same times.
+ * Its clock is the prefix cache's, and stands still between two ticks, so that a replay that sets
+ * its clock to each record's sees the same times.
  */
 export class StepTraceWriter {
   readonly #write: (line: string) => void;

@@ -9,7 +9,7 @@ export const UNAVAILABLE: Readonly<Record<Exclude<EngineState, "ready">, string>
   failed: "The engine has stopped and could not be restarted",
 };
 
-/** What ends each request that was in flight when its isolate died. */
+/** The error of each request in flight when its isolate died. */
 export const ISOLATE_DIED: ErrorData = unavailable(
   "The engine stopped while it worked on this request; try again",
 );

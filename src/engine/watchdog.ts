@@ -5,11 +5,11 @@ import { type EngineInfo, WARM_UP_PHASE } from "../core/engine_config.ts";
 export interface EngineDeadlines {
   /** Most ms from one phase of its start to the next, or to the end of one. */
   readonly startMs: number;
-  /** Most ms that a step may take; absent: what the device's own speed asks for. */
+  /** Most ms that a step may take; absent: derived from the device's own speed. */
   readonly stepMs?: number;
 }
 
-/** What a server allows. */
+/** A server's deadlines. */
 export const DEFAULT_DEADLINES: EngineDeadlines = { startMs: 600_000 };
 
 /** Least that a step is allowed unless a time was given, ms. */
@@ -24,7 +24,7 @@ const SLOWNESS = 4;
 /** Longest time between two ticks, ms. */
 const MAX_TICK_MS = 1000;
 
-/** What an isolate answers to a ping. */
+/** The answer of an isolate to a ping. */
 export interface Pulse {
   /** Steps and commands that it has completed. */
   readonly numAdvances: number;
@@ -32,7 +32,7 @@ export interface Pulse {
   readonly isBusy: boolean;
 }
 
-/** Who the watchdog works for. */
+/** The client of the watchdog. */
 export interface WatchdogOptions {
   readonly clock: Clock;
   /** Asks the isolate for its pulse. */
@@ -45,9 +45,9 @@ export interface WatchdogOptions {
  * Notices an isolate that hangs: one that is in a loop, waits for what never comes, or has work and
  * does not advance (Law 7).
  *
- * The isolate's event loop stands still while the device computes, so an answer to a ping may take as
- * long as a step. What counts is that it advances, or has nothing to do. Silence is counted in ticks
- * of a timer, not in time, which goes on while the whole process is stopped.
+ * The isolate's event loop stands still while the device computes, so an answer to a ping may take
+ * as long as a step. What counts is that it advances, or has nothing to do. Silence is counted in
+ * ticks of a timer, not in time, which goes on while the whole process is stopped.
  */
 export class Watchdog {
   readonly #options: WatchdogOptions;
@@ -107,8 +107,8 @@ export class Watchdog {
 }
 
 /**
- * How long a step of an engine may take unless a time was given, ms: two minutes, or four times what
- * its largest step would take at the speed of its warm-up, where that is longer.
+ * How long a step of an engine may take unless a time was given, ms: two minutes, or four times
+ * what its largest step would take at the speed of its warm-up, where that is longer.
  */
 export function stepDeadlineMs({ phases, maxNumBatchedTokens }: EngineInfo): number {
   const warmUp = phases.find(({ name }) => name === WARM_UP_PHASE)?.seconds ?? 0;

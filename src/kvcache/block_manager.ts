@@ -1,4 +1,4 @@
-import { invariant } from "../base/invariant.ts";
+import { invariant, InvariantError } from "../base/invariant.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import { numBlocksForTokens } from "../core/kv_layout.ts";
 import type { Admission, AdmissionOptions, BlockManagerOptions, Fork } from "./admission.ts";
@@ -293,7 +293,7 @@ export class BlockManager {
 
   #blocksOf(id: SequenceId): SequenceBlocks {
     const blocks = this.#sequences.get(id);
-    invariant(blocks !== undefined, `sequence ${id} has no block table`);
+    if (blocks === undefined) throw new InvariantError(`sequence ${id} has no block table`);
     return blocks;
   }
 }

@@ -21,7 +21,7 @@ export interface Impossible {
 /** Is shown the tokens of a sequence and the scope they may be found in (empty: the open one). */
 export type TokensListener = (scope: string, tokens: Uint32Array) => void;
 
-/** What a listener is shown of a sequence. */
+/** The scope and the tokens of a sequence, as listeners take them. */
 export function seenBy(
   { caching, allTokens }: Pick<Sequence, "caching" | "allTokens">,
 ): Parameters<TokensListener> {
@@ -113,13 +113,13 @@ export class AdmissionControl {
     return impossible;
   }
 
-  /** What this group lacks to advance always in the same step as all that run, blocks apart. */
+  /** The seats or tokens that a group lacks to advance in each step beside all that run. */
   #shortage({ numSeats: numNeeded }: SequenceGroup, plan: BatchPlan): WaitCause | undefined {
     const { running } = this.#queues;
     const { maxNumSeqs, maxNumBatchedTokens } = this.#limits;
     if (plan.isFull) return { reason: "tokens", limit: maxNumBatchedTokens };
     const latest = running.at(-1);
-    // What it computes again takes more tokens than seats, so it has to stay the latest.
+    // Its recomputation takes more tokens than seats, so it has to stay the latest admitted.
     if (latest?.isCatchingUp) return { reason: "recomputation", searchId: latest.id };
     const numTaken = running.reduce((sum, other) => sum + other.numSeats, 0);
     const limit = Math.min(maxNumSeqs, maxNumBatchedTokens);
@@ -151,7 +151,7 @@ export class AdmissionControl {
     group.start(numCachedTokens);
     if (group.numPreemptions === 0) {
       // Siblings share one prompt without asking the cache.
-      const isPrompt = group.index === group.promptGroup && !group.isReheat;
+      const isPrompt = group.index === group.promptIndex && !group.isReheat;
       if (isPrompt) this.#limits.onPrompt?.(...seenBy(group));
       for (const answer of group.answers) answer.numCachedTokens = numCachedTokens;
     }

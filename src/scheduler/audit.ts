@@ -3,7 +3,7 @@ import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { Sequence } from "./sequence.ts";
 
 /**
- * Audit: exactly `holders` have block tables, each long enough for what it has computed; without any
+ * Audit: exactly `holders` have block tables, each long enough for its computed tokens; without any
  * sequence left, only pins use blocks. O(holders).
  */
 export function checkHolders(

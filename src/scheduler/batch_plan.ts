@@ -1,4 +1,4 @@
-import { invariant } from "../base/invariant.ts";
+import { invariant, InvariantError } from "../base/invariant.ts";
 import type {
   Batch,
   BlockCopy,
@@ -51,22 +51,24 @@ export class BatchPlan implements StepPlan {
     count: number,
     blockTable: readonly BlockId[],
   ): void {
-    invariant(
-      count > 0 && count <= this.countFor(sequence),
-      `a chunk of ${count} tokens of sequence ${sequence.id}, ${this.countFor(sequence)} possible`,
-    );
+    const limit = this.countFor(sequence);
+    if (count <= 0 || count > limit) {
+      throw new InvariantError(
+        `a chunk of ${count} tokens of sequence ${sequence.id}, ${limit} possible`,
+      );
+    }
     const start = sequence.numComputedTokens;
     const end = start + count;
     this.#numTokens += count;
     this.sequences.push(sequence);
     this.groups.push(group);
-    this.#chunks.push({
-      sequenceId: sequence.id,
-      tokens: sequence.tokens(start, end),
-      start,
-      blockTable,
-      ...(end === sequence.numTokens ? { sample: sampleRequest(sequence) } : {}),
-    });
+    const { id: sequenceId } = sequence;
+    const tokens = sequence.tokens(start, end);
+    this.#chunks.push(
+      end === sequence.numTokens
+        ? { sequenceId, tokens, start, blockTable, sample: sampleRequest(sequence) }
+        : { sequenceId, tokens, start, blockTable },
+    );
   }
 
   addCopy(copy: BlockCopy): void {
@@ -85,27 +87,33 @@ function sampleRequest(sequence: Sequence): SampleRequest {
   const { temperature, topK, topP, minP, seed, numLogprobs } = sequence.params;
   const outputIndex = sequence.numOutputTokens;
   const adjustment = sequence.adjuster?.adjustment();
+  const draw = { temperature, topK, topP, minP, seed, outputIndex };
+  // Most ask for no more, and a spread costs as much as the rest of a chunk.
+  if (numLogprobs === undefined && adjustment === undefined) return draw;
   return {
-    ...{ temperature, topK, topP, minP, seed, outputIndex },
+    ...draw,
     ...(numLogprobs === undefined ? {} : { numLogprobs }),
     ...(adjustment === undefined ? {} : { adjustment }),
   };
 }
 
-/** Fails unless there is one result with one output per chunk with a `sample`, in the chunks' order. */
+/**
+ * Fails unless there is one result with one output per chunk with a `sample`, in the chunks' order.
+ */
 export function checkResults({ step, chunks }: Batch, results: readonly ChunkResult[]): void {
   let numAsked = 0;
   for (const { sample, sequenceId } of chunks) {
     if (sample === undefined) continue;
     const result = results[numAsked++];
     if (result === undefined) continue;
-    invariant(
-      result.sequenceId === sequenceId,
-      `step ${step} has a result of sequence ${result.sequenceId}, asked was ${sequenceId}`,
-    );
+    if (result.sequenceId !== sequenceId) {
+      throw new InvariantError(
+        `step ${step} has a result of sequence ${result.sequenceId}, asked was ${sequenceId}`,
+      );
+    }
     const { length } = result.outputs;
-    invariant(
-      length === 1,
+    if (length === 1) continue;
+    throw new InvariantError(
       `step ${step} has ${length} outputs of sequence ${sequenceId}, asked was 1`,
     );
   }

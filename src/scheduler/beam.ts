@@ -6,11 +6,13 @@ import { Sequence, type SequenceIdentity } from "./sequence.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 
 /**
- * One beam of a search: a sequence with an id and a block table of its own. Its `state` says whether
- * it has that table ("running") or is still to branch off another beam ("waiting").
+ * One beam of a search: a sequence with an id and a block table of its own. Its `state` says
+ * whether it has that table ("running") or is still to branch off another beam ("waiting").
  */
 export class Beam extends Sequence {
-  /** The beam in `slot` of `[0, width)` of the search `identity`, whose answer so far is `outputs`. */
+  /**
+   * The beam in `slot` of `[0, width)` of the search `identity`, whose answer so far is `outputs`.
+   */
   constructor(
     { id, index, ...identity }: SequenceIdentity,
     request: SequenceRequest,
@@ -27,7 +29,9 @@ export class Beam extends Sequence {
   }
 }
 
-/** A beam that can branch off another now: the source has computed all that the two have in common. */
+/**
+ * A beam that can branch off another now: the source has computed all that the two have in common.
+ */
 export interface Branch {
   readonly beam: Beam;
   readonly source: Beam;
@@ -43,13 +47,19 @@ export function startBranch(
   const { id, numTokens, caching } = beam;
   const fork = { source: source.id, numTokens, numShared, isGrowth: true };
   const admission = blocks.tryFork(id, fork, caching);
-  invariant(admission !== undefined, `beam ${id} finds no block, and there were enough`);
+  invariant(
+    admission !== undefined,
+    `beam ${id} branches off with ${numTokens} tokens, ${numShared} of them shared, and lacks ` +
+      `blocks: ${blocks.numFree} are free and ${blocks.numCached} cached`,
+  );
   beam.state = "running";
   beam.numComputedTokens = numShared;
   return admission.copy;
 }
 
-/** Length of the common prefix of two beams of a group; they share the prompt and differ at the end. */
+/**
+ * Length of the common prefix of two beams of a group; they share the prompt and differ at the end.
+ */
 export function numCommonTokens(a: Beam, b: Beam): number {
   const limit = Math.min(a.numTokens, b.numTokens) - 1;
   const [ofA, ofB] = [a.allTokens, b.allTokens];

@@ -1,7 +1,7 @@
 import { type Hypothesis, tokensOf } from "./beam_search.ts";
 import type { Report } from "./event_buffer.ts";
 
-/** What each answer of a search that is done reports, all its tokens, the best answer first. */
+/** The reports of each answer of a finished search, one per token, the best answer first. */
 export function answerReports(
   hypotheses: readonly Hypothesis[],
   numLogprobs: number | undefined,

@@ -13,7 +13,7 @@ import type { Answer, Sequence, SequenceIdentity, SequenceState } from "./sequen
 import type { OutputSink, SequenceGroup, StepPlan } from "./sequence_group.ts";
 import { beamsCannotGrow } from "./submission.ts";
 
-/** What a group is made for. */
+/** The search that a group is made for. */
 export interface BeamGroupOptions {
   readonly beamSearch: BeamSearchParams;
   /** Most tokens of one sequence, prompt and output. */
@@ -30,15 +30,15 @@ export interface BeamGroupOptions {
  *           c  [ 0 | 1 | 4 ]                      block 3, which b fills on, is copied to 4
  *
  * Beams differ in tokens, so two share exactly the whole blocks of the tokens that they have in
- * common. After a preemption they come back to the same tables: the likeliest is computed first, then
- * one after the other branches off the computed one that it has most in common with. All advance
- * together, once every one has all but its newest token computed.
+ * common. After a preemption they come back to the same tables: the likeliest is computed first,
+ * then one after the other branches off the computed one that it has most in common with. All
+ * advance together, once every one has all but its newest token computed.
  */
 export class BeamGroup implements SequenceGroup {
   readonly id: SequenceId;
   readonly requestId: RequestId;
   readonly index: number;
-  readonly promptGroup: number;
+  readonly promptIndex: number;
   readonly owner: string | undefined;
   readonly caching: CachingOptions;
   readonly isReheat: boolean;
@@ -61,8 +61,8 @@ export class BeamGroup implements SequenceGroup {
   readonly #candidates = new Map<Sequence, readonly TokenLogprob[]>();
 
   /**
-   * @param identity of its first beam and first answer; the ids and indices up to `width` further are
-   * the group's as well.
+   * @param identity of its first beam and first answer; the ids and indices up to `width` further
+   * are the group's as well.
    */
   constructor(
     identity: SequenceIdentity,
@@ -74,7 +74,7 @@ export class BeamGroup implements SequenceGroup {
     this.#identity = identity;
     this.id = id;
     this.requestId = requestId;
-    this.index = this.promptGroup = index;
+    this.index = this.promptIndex = index;
     this.owner = owner;
     this.caching = caching;
     this.isReheat = isReheat;
@@ -118,7 +118,7 @@ export class BeamGroup implements SequenceGroup {
     return this.#beams[0]!;
   }
 
-  /** What the other beams do not share with the leader, or what the first branching takes. */
+  /** Blocks of the other beams that the leader does not share, or those of the first branching. */
   numReservedBlocks(blocks: BlockManager): number {
     if (this.#beams.length === 1) return this.#search.canBranch ? this.#width - 1 : 0;
     const numOwn = this.#beams.slice(1).map((beam, i) => {
@@ -134,7 +134,7 @@ export class BeamGroup implements SequenceGroup {
     this.#leader.numComputedTokens = numComputedTokens;
   }
 
-  /** Makes all tables cover what is known of their beams, and branches those off that can be. */
+  /** Makes all tables cover their beams' tokens, and branches off each beam that can be. */
   tryGrow(plan: StepPlan, blocks: BlockManager): boolean {
     const branches = this.#branches();
     if (!blocks.canGrow(this.blockDemand(blocks, branches))) return false;
@@ -157,7 +157,7 @@ export class BeamGroup implements SequenceGroup {
     return [...numMissing, ...numOfBranches].reduce((sum, count) => sum + count, 0);
   }
 
-  /** Plans the next token of every beam, or what is to be computed again before that. */
+  /** Plans the next token of every beam, or its recomputation, which comes first. */
   addTo(plan: StepPlan, blocks: BlockManager): void {
     const { isCatchingUp } = this;
     for (const beam of this.#beams) {
@@ -178,7 +178,10 @@ export class BeamGroup implements SequenceGroup {
   }
 
   update(beam: Sequence, { topLogprobs }: TokenOutput): void {
-    invariant(topLogprobs !== undefined, `beam ${beam.id} has no candidates`);
+    invariant(
+      topLogprobs !== undefined,
+      `beam ${beam.id} of ${this.#beams.length} has no candidates`,
+    );
     this.#candidates.set(beam, topLogprobs);
   }
 
@@ -214,7 +217,7 @@ export class BeamGroup implements SequenceGroup {
       appends.push(() => beam.append(token));
       return beam;
     });
-    // Only now, since branches begin with what their parents were.
+    // Only now, since branches begin with the tokens that their parents had.
     for (const append of appends) append();
     for (const beam of dropped) sink.drop(beam);
     for (const beam of added) sink.reportQueued(beam);
@@ -242,7 +245,7 @@ export class BeamGroup implements SequenceGroup {
     return Array.from(Array(this.#width).keys()).filter((slot) => !taken.has(slot));
   }
 
-  /** Beams without a table whose best source is computed; another's time comes when its source is. */
+  /** Beams without a table whose best source is computed; the others branch off later. */
   #branches(): Branch[] {
     return this.#beams.flatMap((beam, i) => {
       if (beam.state === "running") return [];

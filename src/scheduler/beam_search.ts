@@ -8,7 +8,7 @@ import type { TokenId } from "../core/ids.ts";
 export interface ScoredPath {
   readonly token: TokenId;
   readonly logprob: number;
-  /** What the token was chosen from, best first. */
+  /** The candidates that the token was chosen from, best first. */
   readonly candidates: readonly TokenLogprob[];
   readonly previous: ScoredPath | undefined;
 }
@@ -26,7 +26,7 @@ export interface Continuation {
   readonly token: TokenId;
 }
 
-/** What a search looks for and when it ends. */
+/** The parameters of a search, and its ends. */
 export interface BeamSearchOptions extends BeamSearchParams {
   readonly stopTokenIds: readonly TokenId[];
   /** Most tokens of a hypothesis, at least 1. */
@@ -47,10 +47,11 @@ type Line = Pick<Candidate, "sum"> & { readonly path: ScoredPath | undefined };
  *
  * Of all candidates for the next token of all beams, the `width` likeliest that do not end are the
  * next beams. A candidate that ends (a stop token) becomes a hypothesis if it is among the `width`
- * likeliest of all, so that a search of width 1 is greedy decoding. There are never fewer than `width`
- * beams and hypotheses together. Hypotheses compete by score: the sum of their log-probabilities,
- * those of stop tokens included, over a power of their length, since each further token lowers the
- * sum (Wu et al. 2016, arXiv:1609.08144, section 7, here without its constant and coverage).
+ * likeliest of all, so that a search of width 1 is greedy decoding. There are never fewer than
+ * `width` beams and hypotheses together. Hypotheses compete by score: the sum of their
+ * log-probabilities, those of stop tokens included, over a power of their length, since each
+ * further token lowers the sum (Wu et al. 2016, arXiv:1609.08144, section 7, here without its
+ * constant and coverage).
  *
  * It knows nothing of blocks or steps. `advance` costs O(width^2 log width).
  */
@@ -87,8 +88,8 @@ export class BeamSearch {
    * Takes every beam one token further, or ends the search.
    *
    * @param candidates for each beam, in their order, its likeliest next tokens, best first.
-   * @returns the beams from now on, likeliest first; none once the search is done. Among equals, those
-   * of the likelier beam come first.
+   * @returns the beams from now on, likeliest first; none once the search is done. Among equals,
+   * those of the likelier beam come first.
    */
   advance(candidates: readonly (readonly TokenLogprob[])[]): readonly Continuation[] {
     const { width, maxNumTokens } = this.#options;
@@ -136,7 +137,8 @@ export class BeamSearch {
     if (next.length === 0) return true;
     if (this.#hypotheses.length < width) return false;
     if (earlyStopping) return true;
-    // Sums only fall. Length helps a negative sum if it is penalized for, so the longest scores best.
+    // Sums only fall. Length helps a negative sum if it is penalized for, so the longest scores
+    // best.
     const shortest = Math.min(this.#numTokens + 1, maxNumTokens);
     const bestLength = lengthPenalty > 0 ? maxNumTokens : shortest;
     return this.#score(next[0]!.sum, bestLength) <= this.#hypotheses.at(-1)!.score;

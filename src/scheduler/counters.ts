@@ -4,7 +4,7 @@ import type { ScheduledChunk } from "../core/batch.ts";
 import type { Sequence } from "./sequence.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 
-/** What a look-up in the prefix cache has found. */
+/** The outcome of a look-up in the prefix cache. */
 export interface Lookup {
   readonly numTokens: number;
   readonly numHitTokens: number;
@@ -14,7 +14,7 @@ export interface Lookup {
   readonly blockSize: number;
 }
 
-/** What the scheduler counts; the counts of others among them stay 0. */
+/** The scheduler's counters; those that others count stay 0. */
 export class Counters {
   readonly #counts = zeroCounts();
 
@@ -41,13 +41,15 @@ export class Counters {
     this.#counts.numUnsharableTokens += numTokens - alignDown(numTokens - 1, blockSize);
   }
 
-  /** A preempted sequence has looked up what it had computed. */
+  /** A preempted sequence has looked up its computed tokens. */
   countLookupAgain({ numTokens, numHitTokens }: Lookup): void {
     this.#counts.numRequeriedTokens += numTokens;
     this.#counts.numRehitTokens += numHitTokens;
   }
 
-  /** The pool has got another size, by itself or because somebody asked for it, and dropped cached blocks. */
+  /**
+   * The pool has been resized, by itself or on demand, and has evicted `numEvicted` cached blocks.
+   */
   countResize(isGrowth: boolean, numEvicted: number): void {
     this.#counts.numShrinkEvictedBlocks += numEvicted;
     if (isGrowth) this.#counts.numPoolGrowths++;
@@ -60,7 +62,10 @@ export class Counters {
     this.#counts.numComputedPromptTokens += Math.max(0, promptEnd - start);
   }
 
-  /** An answer of a group has one more token, which may be its first. Those of a reheat do not count. */
+  /**
+   * An answer of a group has one more token, which may be its first. Those of a reheat do not
+   * count.
+   */
   countToken({ isReheat, numPromptTokens }: SequenceGroup, isFirst: boolean): void {
     if (isReheat) return;
     if (isFirst) this.#counts.numPromptTokens += numPromptTokens;

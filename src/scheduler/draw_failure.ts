@@ -4,7 +4,7 @@ import type { ErrorData } from "../core/errors.ts";
 /** Largest number in f16. */
 const MAX_F16 = 65504;
 
-/** What a sequence is told of which no token can be drawn, and what its server could do about it. */
+/** The error of a sequence for which no token can be drawn, and the remedy on the server. */
 export function nonfiniteLogits(failure: DrawFailure): ErrorData {
   const { kvDamage } = failure;
   const details = kvDamage === undefined

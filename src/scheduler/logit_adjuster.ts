@@ -9,13 +9,14 @@ const INITIAL_CAPACITY = 128;
 const NEUTRAL = { repetitionPenalty: 1, frequencyPenalty: 0, presencePenalty: 0 };
 
 /**
- * What the parameters of one sequence do to the logits of its draws.
+ * The effect of one sequence's parameters on the logits of its draws.
  *
  * Tokens are counted as they are drawn, never again: each has one entry, made when it is first
  * concerned. Being part of the sequence, the counts outlast a preemption, and where the KV of the
  * tokens came from makes no difference.
  *
- * At most one entry for each different token of prompt and output, bias and stop token; 12 bytes each.
+ * At most one entry for each different token of prompt and output, bias and stop token; 12 bytes
+ * each.
  */
 export class LogitAdjuster {
   readonly #params: SamplingParams;
@@ -39,7 +40,10 @@ export class LogitAdjuster {
     for (const token of prompt) this.#counts[this.#entry(token)]! |= 1;
   }
 
-  /** The adjuster of a sequence about to begin, or undefined where its logits stay as they are. O(prompt). */
+  /**
+   * The adjuster of a sequence about to begin, or undefined where its logits stay as they are.
+   * O(prompt).
+   */
   static create(params: SamplingParams, prompt: Uint32Array): LogitAdjuster | undefined {
     const isNeeded = hasPenalties(params) || numTokensUntilStop(params) > 0 ||
       (params.logitBias ?? []).length > 0 || params.allowedTokens !== undefined;
@@ -53,7 +57,7 @@ export class LogitAdjuster {
   }
 
   /**
-   * A copy of what is done to the logits of the next draw; undefined when nothing is. O(entries), the
+   * A copy of the adjustment of the next draw; undefined without one. O(entries), the
    * bitmask is shared.
    */
   adjustment(): LogitAdjustment | undefined {
@@ -72,7 +76,10 @@ export class LogitAdjuster {
     };
   }
 
-  /** Not before the first token where drawn ones are penalized; not after bans that were all there was. */
+  /**
+   * Not before the first token where drawn ones are penalized; not after bans that were all there
+   * was.
+   */
   get #hasEffect(): boolean {
     const { logitBias = [], allowedTokens } = this.#params;
     const hasOutputs = this.#countsOutputs && this.#entryOf.size > 0;

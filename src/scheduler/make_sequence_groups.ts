@@ -2,11 +2,11 @@ import { invariant } from "../base/invariant.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { SequenceId } from "../core/ids.ts";
 import { BeamGroup } from "./beam_group.ts";
-import { promptGroups } from "./prefix_sharing.ts";
+import { promptIndices } from "./prefix_sharing.ts";
 import { SampledSequence } from "./sampled_sequence.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 
-/** What the groups of a request are made with. */
+/** The numbers that the groups of a request are made with. */
 export interface SequenceGroupOptions {
   /** The request's sequences have this id and those that follow, one each. */
   readonly firstId: SequenceId;
@@ -34,9 +34,9 @@ export function makeSequenceGroups(
   });
   const { sequences, beamSearch } = request;
   if (beamSearch === undefined) {
-    const groups = promptGroups(sequences);
+    const promptIndex = promptIndices(sequences);
     return sequences.map((sequence, index) =>
-      new SampledSequence({ ...identity(index), promptGroup: groups[index]! }, sequence)
+      new SampledSequence({ ...identity(index), promptIndex: promptIndex[index]! }, sequence)
     );
   }
   const { width } = beamSearch;

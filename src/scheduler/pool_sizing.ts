@@ -1,4 +1,3 @@
-import { invariant } from "../base/invariant.ts";
 import { RequestError } from "../core/errors.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
@@ -14,17 +13,20 @@ export interface BlockShortage {
   readonly sequenceId: SequenceId;
   /** Blocks missing beside those that are free or can be evicted; at least 1. */
   readonly numMissing: number;
-  /** Whether it would end with an error instead: no other group runs that could give blocks back. */
+  /**
+   * Whether it would end with an error instead: no other group runs that could give blocks back.
+   */
   readonly isLone: boolean;
 }
 
-/** What the pool's sizing needs of a scheduler. */
+/** The parts of a scheduler that the pool's sizing works on. */
 export interface PoolSizingParts {
   readonly queues: SequenceQueues;
   readonly counters: Counters;
-  /** The group that the latest step lacked the blocks to admit. */
+  /** The head of the queue, if it was not admitted to the latest step for lack of blocks. */
   readonly blocked: () => SequenceGroup | undefined;
-  readonly isInFlight: () => boolean;
+  /** Fails while a step is in flight. */
+  readonly checkBetweenSteps: (action: string) => void;
   readonly onDecision: DecisionListener | undefined;
 }
 
@@ -52,14 +54,15 @@ export class PoolSizing {
     return this.#growthLimit;
   }
 
-  /** Says how large the pool may get by itself, from now on; who can give it memory knows. */
+  /** Sets the limit of growth by itself, from now on; the owner of the memory knows it. */
   limitGrowth(numBlocks: number): void {
     this.#growthLimit = numBlocks;
   }
 
   /**
-   * The blocks that the next step lacks: it would preempt, or leave the head of the queue unadmitted;
-   * undefined while there are enough. O(running groups), and O(blocks of a prompt) while one waits.
+   * The blocks that the next step lacks: it would preempt, or leave the head of the queue
+   * unadmitted; undefined while there are enough. O(running groups), and O(blocks of a prompt)
+   * while one waits.
    */
   shortage(): BlockShortage | undefined {
     const { queues } = this.#parts;
@@ -72,7 +75,8 @@ export class PoolSizing {
     if (numMissing > 0) {
       return { sequenceId: running.at(-1)!.id, numMissing, isLone: running.length === 1 };
     }
-    // A group that would be alone is tried here first: a pool whose blocks are pinned would refuse it.
+    // A group that would be alone is tried here first: a pool whose blocks are pinned would refuse
+    // it.
     const group = running.length === 0 ? queues.takeTurns().next : this.#parts.blocked();
     if (group?.state !== "waiting") return undefined;
     const numLacked = numBlocksMissing(group, this.#blocks);
@@ -82,15 +86,15 @@ export class PoolSizing {
   }
 
   /**
-   * Gives the pool `numBlocks` blocks; the device has to have them before a step uses them, and to carry
-   * out the moves before it gives any up.
+   * Gives the pool `numBlocks` blocks; the device has to have them before a step uses them, and to
+   * carry out the moves before it gives any up.
    *
-   * @param grownFor the sequence for which the pool grows by itself; absent when somebody asked for it.
-   * @throws {RequestError} with the numbers when blocks in use or pinned would have to go (409), or one
-   * sequence of the greatest length would not fit (400). Nothing has changed.
+   * @param grownFor the sequence for which the pool grows by itself; absent on demand.
+   * @throws {RequestError} with the numbers when blocks in use or pinned would have to go (409), or
+   * one sequence of the greatest length would not fit (400). Nothing has changed.
    */
   resize(numBlocks: number, grownFor?: SequenceId): PoolResize {
-    invariant(!this.#parts.isInFlight(), "the pool is resized while a step is in flight");
+    this.#parts.checkBetweenSteps(`resize to ${numBlocks} blocks`);
     this.#checkHoldsLongest(numBlocks);
     const resize = this.#blocks.resize(numBlocks);
     const { numBefore, numAfter, numEvicted } = resize;
@@ -113,7 +117,7 @@ export class PoolSizing {
     this.#parts.onDecision?.({ type: "refuse_growth", sequenceId, numBlocks, numWanted });
   }
 
-  /** So that whatever was accepted can end: no sequence becomes longer than that. */
+  /** Every accepted sequence can end in such a pool: none becomes longer than `maxModelLen`. */
   #checkHoldsLongest(numBlocks: number): void {
     const numNeeded = this.#blocks.numBlocksFor(this.#maxModelLen);
     if (numBlocks >= Math.min(numNeeded, this.#blocks.numBlocks)) return;

@@ -9,32 +9,33 @@ export type Sharing =
   | { readonly type: "admit" }
   /** From this running sequence, which has computed the same prompt. */
   | { readonly type: "fork"; readonly source: SequenceGroup }
-  /** Later: a running sequence is computing what it can then share. */
+  /** Later: a running sequence is computing a prefix that it can share then. */
   | { readonly type: "wait"; readonly reason: "shared_prefix" | "sibling_prompt" };
 
 const ADMIT: Sharing = { type: "admit" };
 
 /**
- * Numbers the sequences of a request by prompt: those with equal prompts have the index of the first
- * of them. O(sequences * distinct prompts), where most comparisons end early.
+ * Numbers the sequences of a request by prompt: those with equal prompts have the index of the
+ * first of them. O(sequences * distinct prompts), where most comparisons end early.
  */
-export function promptGroups(sequences: readonly SequenceRequest[]): number[] {
-  const groups: number[] = [];
+export function promptIndices(sequences: readonly SequenceRequest[]): number[] {
+  const indices: number[] = [];
   const firsts: number[] = [];
   sequences.forEach(({ prompt }, index) => {
     const first = firsts.find((other) => isEqual(sequences[other]!.prompt, prompt));
     if (first === undefined) firsts.push(index);
-    groups.push(first ?? index);
+    indices.push(first ?? index);
   });
-  return groups;
+  return indices;
 }
 
 /**
  * Decides how a waiting group starts, given those that run and those of its own request.
  *
  * Of several sequences with one prompt the first computes it, and the others branch off; of several
- * requests that begin alike the first computes the common blocks, and the others wait and find them.
- * Waiting ends when that sequence has got there or runs no more, so it never outlasts its cause.
+ * requests that begin alike the first computes the common blocks, and the others wait and find
+ * them. Waiting ends when that sequence has got there or runs no more, so it never outlasts its
+ * cause.
  */
 export function chooseSharing(
   group: SequenceGroup,
@@ -45,7 +46,7 @@ export function chooseSharing(
   blocks: BlockManager,
 ): Sharing {
   const sibling = others.siblings.find((other) =>
-    other.state === "running" && other.promptGroup === group.promptGroup
+    other.state === "running" && other.promptIndex === group.promptIndex
   );
   // All but the last prompt position, which every branch computes to draw its own first token.
   const numShared = group.numPromptTokens - 1;

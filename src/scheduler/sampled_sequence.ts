@@ -2,6 +2,7 @@ import type { TokenOutput } from "../core/batch.ts";
 import type { ErrorData } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
+import type { Report } from "./event_buffer.ts";
 import { type Answer, Sequence, type SequenceIdentity } from "./sequence.ts";
 import type { OutputSink, SequenceGroup, StepPlan } from "./sequence_group.ts";
 import { finishReason } from "./stopping.ts";
@@ -9,7 +10,7 @@ import { cannotAdmit, cannotGrow } from "./submission.ts";
 
 /** A sequence that draws its tokens one after the other: a group of one, and its own answer. */
 export class SampledSequence extends Sequence implements SequenceGroup, Answer {
-  readonly promptGroup: number;
+  readonly promptIndex: number;
   readonly owner: string | undefined;
   readonly isReheat: boolean;
   readonly members: readonly [SampledSequence];
@@ -21,7 +22,7 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
 
   constructor(identity: SequenceIdentity, request: SequenceRequest) {
     super(identity, request);
-    this.promptGroup = identity.promptGroup ?? identity.index;
+    this.promptIndex = identity.promptIndex ?? identity.index;
     this.owner = identity.owner;
     this.isReheat = identity.isReheat ?? false;
     this.members = [this];
@@ -61,13 +62,25 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
     this.numComputedTokens = 0;
   }
 
-  update(_: Sequence, { type: __, ...report }: TokenOutput, sink: OutputSink): void {
-    this.append(report.token);
-    const reason = finishReason(this, report.token, sink.maxModelLen);
+  update(_: Sequence, drawn: TokenOutput, sink: OutputSink): void {
+    const { token } = drawn;
+    this.append(token);
+    const reason = finishReason(this, token, sink.maxModelLen);
+    const report = reportOf(drawn);
     if (reason === undefined) sink.report(this, this, report);
     else sink.end(this, { ...report, finishReason: reason });
   }
 
   /** Each of its draws stands for itself. */
   endStep(): void {}
+}
+
+/** A drawn token as an answer reports it. */
+function reportOf({ token, logprob, topLogprobs }: TokenOutput): Report {
+  if (logprob === undefined && topLogprobs === undefined) return { token };
+  return {
+    token,
+    ...(logprob === undefined ? {} : { logprob }),
+    ...(topLogprobs === undefined ? {} : { topLogprobs }),
+  };
 }

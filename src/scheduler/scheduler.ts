@@ -1,4 +1,4 @@
-import { invariant } from "../base/invariant.ts";
+import { invariant, InvariantError } from "../base/invariant.ts";
 import type { Batch, ChunkResult } from "../core/batch.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
@@ -33,7 +33,7 @@ export interface SchedulerOptions {
   readonly maxNumBatchedTokens: number;
   /** Most sequences of one owner waiting for admission, and so the most of one request. */
   readonly maxNumWaitingSeqs: number;
-  /** Is told why sequences wait, beside what the block manager tells. */
+  /** Is told why sequences wait, beside the block manager's own decisions. */
   readonly onDecision?: DecisionListener;
   /** Is shown each prompt as it is first admitted, siblings that share one only once. */
   readonly onPrompt?: TokensListener;
@@ -48,12 +48,13 @@ export interface SchedulerOptions {
  * ends, without waiting for others (Orca, Yu et al. 2022, OSDI).
  *
  * Every running sequence advances in every step unless it is preempted. An admission needs a token
- * of budget left over by those that run, so these never outnumber the tokens of a step; and one that
- * spends the budget ends the admissions, so only the latest admitted can have more than one token
- * to compute.
+ * of budget left over by those that run, so these never outnumber the tokens of a step; and one
+ * that spends the budget ends the admissions, so only the latest admitted can have more than one
+ * token to compute.
  *
- * Between `schedule` and `commit` the step is in flight. Requests may be added and aborted then, but
- * the blocks of a sequence in flight are freed at the commit, since the device still writes them.
+ * Between `schedule` and `commit` the step is in flight. Requests may be added and aborted then,
+ * but the blocks of a sequence in flight are freed at the commit, since the device still writes
+ * them.
  */
 export class Scheduler {
   /** When the pool is too small, and how it gets another size. */
@@ -76,7 +77,7 @@ export class Scheduler {
     this.pool = new PoolSizing(blocks, options.maxModelLen, {
       ...shared,
       blocked: () => this.#admissions.blocked,
-      isInFlight: () => this.#inFlight !== undefined,
+      checkBetweenSteps: (action) => this.#checkBetweenSteps(action),
       onDecision: options.onDecision,
     });
   }
@@ -109,8 +110,8 @@ export class Scheduler {
   /**
    * Queues all sequences of a request.
    *
-   * @throws {RequestError} when they are too many for any queue or one of them could never run (400),
-   * or too many of the same owner wait (429). Nothing has been queued.
+   * @throws {RequestError} when they are too many for any queue or one of them could never run
+   * (400), or too many of the same owner wait (429). Nothing has been queued.
    */
   add(request: GenerationRequest): void {
     const { numBlocks, blockSize } = this.#blocks;
@@ -131,8 +132,8 @@ export class Scheduler {
   }
 
   /**
-   * Ends sequence `index` of a request, or all of them; those that have ended are left alone. The answers
-   * of one search end together.
+   * Ends sequence `index` of a request, or all of them; those that have ended are left alone. The
+   * answers of one search end together.
    */
   abort(requestId: RequestId, index?: number): void {
     for (const group of [...this.#queues.ofRequest(requestId)]) {
@@ -144,10 +145,10 @@ export class Scheduler {
 
   /**
    * Plans the next step, or returns undefined when there is none: no sequence is queued, or the one
-   * that ran had to be ended (see {@link takeEvents}). Fails if nobody advances and nobody ends.
+   * that ran had to be ended (see {@link takeEvents}). Fails if no group advances and none ends.
    */
   schedule(): Batch | undefined {
-    invariant(this.#inFlight === undefined, "schedule() while a step is in flight");
+    this.#checkBetweenSteps("schedule()");
     const { numUnfinished } = this.#queues;
     const { numPreemptions } = this.#counters.current;
     const plan = new BatchPlan(this.#options.maxNumBatchedTokens);
@@ -169,12 +170,13 @@ export class Scheduler {
   }
 
   /**
-   * Takes in the results of a step, one per chunk with a `sample`, in the order of the chunks. Returns the events of this step and those since the last, in order.
+   * Takes in the results of a step, one per chunk with a `sample`, in the order of the chunks.
+   * Returns the events of this step and those since the last, in order.
    */
   commit(batch: Batch, results: readonly ChunkResult[]): TokenEvent[] {
     invariant(
       this.#inFlight === batch,
-      `commit of step ${batch.step}, which is not in flight`,
+      `commit of step ${batch.step}, which is not in flight: ${this.#inFlight?.step ?? "none"} is`,
     );
     checkResults(batch, results);
     this.#inFlight = undefined;
@@ -191,13 +193,14 @@ export class Scheduler {
   /**
    * Forgets the KV of all earlier prompts, and all pins. Not while a step is in flight.
    *
-   * @param preempt whether sequences that run give their blocks back and wait again, in their order.
+   * @param preempt whether sequences that run give their blocks back and wait again, in their
+   * order.
    * @returns how many sequences did.
    * @throws {RequestError} with their number (409) when some run and may not be preempted. Nothing
    * has changed.
    */
   resetPrefixCache(preempt: boolean): number {
-    invariant(this.#inFlight === undefined, "the prefix cache is reset while a step is in flight");
+    this.#checkBetweenSteps("reset of the prefix cache");
     const { running } = this.#queues;
     const numRunning = running.length;
     if (numRunning > 0 && !preempt) throw cacheInUse(numRunning);
@@ -214,6 +217,11 @@ export class Scheduler {
     checkHolders(holders, this.#blocks, !this.hasWork);
   }
 
+  #checkBetweenSteps(action: string): void {
+    if (this.#inFlight === undefined) return;
+    throw new InvariantError(`${action} while step ${this.#inFlight.step} is in flight`);
+  }
+
   #scheduleRunning(plan: BatchPlan): void {
     const { running } = this.#queues;
     for (let i = 0; i < running.length; i++) {
@@ -225,8 +233,8 @@ export class Scheduler {
   /**
    * Whether a running group has got the blocks for its next tokens.
    *
-   * The latest admitted is preempted, so no victim stands before `group`, where those that have a chunk
-   * in this plan are; and the earliest admitted never is.
+   * The latest admitted is preempted, so no victim stands before `group`, where those that have a
+   * chunk in this plan are; and the earliest admitted never is.
    */
   #makeRoom(group: SequenceGroup, plan: BatchPlan): boolean {
     while (!group.tryGrow(plan, this.#blocks)) {
@@ -240,7 +248,7 @@ export class Scheduler {
     return true;
   }
 
-  /** Its tokens are kept, so its answer goes on where it was; what is not cached is computed again. */
+  /** Its tokens are kept, so its answer goes on where it was; uncached ones are computed again. */
   #preemptLast(): SequenceGroup {
     const holders = holdersOf(this.#queues.running.at(-1)!);
     const victim = this.#queues.preemptLast();

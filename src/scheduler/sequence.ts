@@ -1,4 +1,4 @@
-import { invariant } from "../base/invariant.ts";
+import { InvariantError } from "../base/invariant.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
 import { LogitAdjuster } from "./logit_adjuster.ts";
@@ -10,7 +10,7 @@ const INITIAL_OUTPUT_CAPACITY = 256;
 /** Waiting for admission, holding a block table, or ended. A preempted sequence waits again. */
 export type SequenceState = "waiting" | "running" | "finished";
 
-/** Who a sequence is: its number in this isolate and its place in a request. */
+/** The identity of a sequence: its number in this isolate and its place in a request. */
 export interface SequenceIdentity {
   /** Also the order of arrival: a later sequence has a higher id. */
   readonly id: SequenceId;
@@ -18,10 +18,10 @@ export interface SequenceIdentity {
   /** Which of the request's sequences, from 0. */
   readonly index: number;
   /** Index of the request's first sequence with the same prompt; default: its own. */
-  readonly promptGroup?: number;
-  /** Who asks for it; default: nobody in particular, who is an owner like others. */
+  readonly promptIndex?: number;
+  /** Its owner; requests without one share the default owner. */
   readonly owner?: string | undefined;
-  /** Default: the scope of all who name none. */
+  /** Default: the scope of requests that name none. */
   readonly caching?: CachingOptions;
   /** Whether its look-ups are the server's own; default: false. */
   readonly isReheat?: boolean;
@@ -54,7 +54,7 @@ export class Sequence {
   readonly caching: CachingOptions;
   readonly params: SequenceRequest["params"];
   readonly numPromptTokens: number;
-  /** What its parameters do to the logits of its draws; absent for most. */
+  /** Penalties, biases and bans of its draws; absent for most. */
   readonly adjuster: LogitAdjuster | undefined;
   state: SequenceState = "waiting";
   /** Leading positions whose KV is in the pool; 0 whenever the sequence waits. */
@@ -101,10 +101,23 @@ export class Sequence {
     return this.#tokens.slice(this.numPromptTokens, this.#numTokens);
   }
 
-  /** A copy of the tokens at positions `[start, end)`. */
+  /**
+   * As {@link allTokens}, perhaps with more behind them: without a new view, for callers that pass
+   * the number along.
+   */
+  get tokenStore(): Uint32Array {
+    return this.#tokens;
+  }
+
+  /**
+   * The tokens at positions `[start, end)`, which never change: a view, which takes a fraction of
+   * the time of a copy. Not to be written.
+   */
   tokens(start: number, end: number): Uint32Array {
-    invariant(end <= this.#numTokens, `position ${end} of ${this.#numTokens} tokens`);
-    return this.#tokens.slice(start, end);
+    if (end > this.#numTokens) {
+      throw new InvariantError(`position ${end} of ${this.#numTokens} tokens`);
+    }
+    return this.#tokens.subarray(start, end);
   }
 
   /** Adds a drawn token at the end. Amortized O(1). */

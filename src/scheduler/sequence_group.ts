@@ -9,7 +9,9 @@ import type { Answer, Sequence, SequenceState } from "./sequence.ts";
 
 /** The step that is being planned, as a group sees it. */
 export interface StepPlan {
-  /** How many of the next tokens of `sequence` the rest of the budget allows; 0 when it is spent. */
+  /**
+   * How many of the next tokens of `sequence` the rest of the budget allows; 0 when it is spent.
+   */
   countFor(sequence: Sequence): number;
   /** Adds the next `count` tokens of a member of `group`; `blockTable` covers them. */
   add(
@@ -22,7 +24,7 @@ export interface StepPlan {
   addCopy(copy: BlockCopy): void;
 }
 
-/** What a group tells as the results of a step come in. */
+/** The receiver of reports as the results of a step come in. */
 export interface OutputSink {
   /** Most tokens of one sequence, prompt and output. */
   readonly maxModelLen: number;
@@ -39,8 +41,8 @@ export interface OutputSink {
 }
 
 /**
- * What the scheduler queues, admits, plans, preempts and ends as a whole: one sequence that draws its
- * tokens, or the beams of one search.
+ * The unit that is queued, admitted, planned, preempted and ended as a whole: one sequence that
+ * draws its tokens, or the beams of one search.
  *
  * Its `numTokens`, `allTokens` and `numComputedTokens` are those that other groups may share: of a
  * sequence all it has, of a search the prompt.
@@ -52,8 +54,8 @@ export interface SequenceGroup {
   /** The first of its request's sequences that it answers, from 0. */
   readonly index: number;
   /** Index of the request's first sequence with the same prompt. */
-  readonly promptGroup: number;
-  /** Who asks for it; undefined: nobody in particular, who is an owner like others. */
+  readonly promptIndex: number;
+  /** Its owner; requests without one share the owner `undefined`. */
   readonly owner: string | undefined;
   readonly caching: CachingOptions;
   /** Whether its look-ups are the server's own. */
@@ -73,7 +75,9 @@ export interface SequenceGroup {
   readonly answers: readonly Answer[];
   /** Most members at any time, each with a token in a step. */
   readonly numSeats: number;
-  /** Whether its next steps compute more tokens than it has seats, so nobody is admitted behind it. */
+  /**
+   * Whether its next steps compute more tokens than it has seats, so none is admitted behind it.
+   */
   readonly isCatchingUp: boolean;
 
   /** Blocks that it takes soon after its admission, beside those of its first member. */
@@ -83,17 +87,20 @@ export interface SequenceGroup {
   /** Additional blocks that its next step needs if the budget allows all of it. */
   blockDemand(blocks: BlockManager): number;
   /**
-   * Makes its tables cover what the rest of the plan's budget lets it compute; the plan gets the copies
-   * that it needs.
+   * Makes its tables cover the tokens that the rest of the plan's budget allows; the plan gets the
+   * copies that it needs.
    *
    * @returns false when there are too few blocks. Nothing has changed.
    */
   tryGrow(plan: StepPlan, blocks: BlockManager): boolean;
   /** Adds its next tokens, which its tables cover, to the plan. */
   addTo(plan: StepPlan, blocks: BlockManager): void;
-  /** Out-of-blocks error of the only group: of one that runs with its `plan`, else of one that waits. */
+  /**
+   * Out-of-blocks error of the only group: of one that runs with its `plan`, else of one that
+   * waits.
+   */
   outOfBlocks(blocks: BlockManager, plan?: StepPlan): ErrorData;
-  /** Its blocks have been taken back; it waits, and computes again what is not cached. */
+  /** Its blocks have been taken back; it waits, and recomputes its uncached tokens later. */
   preempt(): void;
   /** Takes a token that was drawn for a member that runs. */
   update(member: Sequence, drawn: TokenOutput, sink: OutputSink): void;
@@ -106,7 +113,9 @@ export function holdersOf({ members }: SequenceGroup): readonly Sequence[] {
   return members.filter(({ state }) => state === "running");
 }
 
-/** Blocks that a group would lack if it were admitted now; 0 if it fits. O(blocks of its tokens). */
+/**
+ * Blocks that a group would lack if it were admitted now; 0 if it fits. O(blocks of its tokens).
+ */
 export function numBlocksMissing(group: SequenceGroup, blocks: BlockManager): number {
   const { allTokens } = group.members[0]!;
   const numReserved = group.numReservedBlocks(blocks);

@@ -4,7 +4,7 @@ import type { SequenceGroup } from "./sequence_group.ts";
 import { type AdmissionTurns, WaitingQueue } from "./waiting_queue.ts";
 
 /**
- * Who waits and who runs.
+ * The groups that wait and those that run.
  *
  *     add -> waiting ---- admit -----> running -- end --> finished
  *               ^----- preemptLast ------'
@@ -102,7 +102,8 @@ export class SequenceQueues {
     invariant(
       waiting.length === this.#numWaiting && queued.size === this.numUnfinished &&
         queued.size === unfinished.length && unfinished.every((group) => queued.has(group)),
-      `${this.numUnfinished} places in queues, ${unfinished.length} unfinished groups`,
+      `${waiting.length} groups wait, counted are ${this.#numWaiting}; ${queued.size} stand in ` +
+        `${this.numUnfinished} places of queues, ${unfinished.length} are unfinished`,
     );
   }
 }

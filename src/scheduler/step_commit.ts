@@ -17,7 +17,7 @@ import type { Answer, Sequence } from "./sequence.ts";
 import type { OutputSink, SequenceGroup } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 
-/** The limit that answers end at, and who is told of their ends. */
+/** The limit that answers end at, and the listeners of their ends. */
 export interface StepCommitOptions {
   /** Most tokens of one sequence, prompt and output. */
   readonly maxModelLen: number;
@@ -26,10 +26,12 @@ export interface StepCommitOptions {
   readonly onEnd?: TokensListener;
 }
 
-/** The step in flight as far as its results are taken in by it: one group and sequence per chunk. */
+/**
+ * The step in flight as far as its results are taken in by it: one group and sequence per chunk.
+ */
 type InFlight = Pick<BatchPlan, "groups" | "sequences">;
 
-/** What a chunk hands back that asks for nothing. */
+/** The outputs of a chunk without a `sample`. */
 const NO_OUTPUTS: readonly ChunkOutput[] = [];
 
 const NOTHING: InFlight = { groups: [], sequences: [] };
@@ -37,8 +39,8 @@ const NOTHING: InFlight = { groups: [], sequences: [] };
 /**
  * Takes groups further by the results of steps, and ends them.
  *
- * Blocks of a sequence in flight are freed when its step is committed, since the device still writes
- * them.
+ * Blocks of a sequence in flight are freed when its step is committed, since the device still
+ * writes them.
  */
 export class StepCommit implements OutputSink {
   readonly maxModelLen: number;
@@ -144,7 +146,10 @@ export class StepCommit implements OutputSink {
     this.#blocks.free(id);
   }
 
-  /** Notes what a chunk has computed, and frees the blocks of a sequence that has ended meanwhile. */
+  /**
+   * Notes the computed tokens of a chunk, and frees the blocks of a sequence that has ended
+   * meanwhile.
+   */
   #takeChunk(sequence: Sequence, chunk: ScheduledChunk, failure: DrawFailure | undefined): void {
     const end = chunk.start + chunk.tokens.length;
     this.#counters.countChunk(sequence, chunk);
@@ -152,7 +157,7 @@ export class StepCommit implements OutputSink {
       this.#blocks.discard(sequence.id, sequence.allTokens, failure.numSoundTokens);
       return;
     }
-    this.#blocks.markComputed(sequence.id, sequence.allTokens, end);
+    this.#blocks.markComputed(sequence.id, sequence.tokenStore, end);
     if (sequence.state === "finished") this.#blocks.free(sequence.id);
     else sequence.numComputedTokens = end;
   }

@@ -26,7 +26,7 @@ export interface SubmissionLimits extends PoolSize {
 /**
  * Refuses a request of which some sequence could never run, however long it waited.
  *
- * What counts is the prompt: how long the answer gets is known only when it ends.
+ * Only the prompt counts: the length of the answer is known when it ends.
  *
  * @throws {RequestError} with the numbers.
  */
@@ -51,8 +51,9 @@ export function checkFits(request: GenerationRequest, limits: SubmissionLimits):
 /**
  * Refuses a search whose beams could never advance in one step, or never hold their blocks at once.
  *
- * As for prompts, what counts is the least: each beam shares the whole blocks of the prompt and has one
- * more of its own. Unlike one prompt, which the pool holds at any size, they may need it to grow first.
+ * As for prompts, what counts is the least: each beam shares the whole blocks of the prompt and has
+ * one more of its own. Unlike one prompt, which the pool holds at any size, they may need it to
+ * grow first.
  *
  * @throws {RequestError} with the numbers.
  */
@@ -93,13 +94,13 @@ export function cacheInUse(numSequences: number): RequestError {
   );
 }
 
-/** What a sequence is told that is alone and for whose next token the pool has no room. */
+/** The pool is too small for the next token of the only running sequence. */
 export function cannotGrow(numTokens: number, pool: PoolSize, numPinnedBlocks: number): ErrorData {
   const what = `The sequence has grown to ${numTokens} tokens`;
   return outOfRoom(what, numTokens, { pool, numPinnedBlocks });
 }
 
-/** What a sequence is told that would be alone and finds no room, since prefixes are pinned. */
+/** The pool is too small for a sequence that would run alone, since prefixes are pinned. */
 export function cannotAdmit(numTokens: number, pool: PoolSize, numPinnedBlocks: number): ErrorData {
   return outOfRoom(`The sequence has ${numTokens} tokens`, numTokens, { pool, numPinnedBlocks });
 }
@@ -113,7 +114,7 @@ export interface BeamsInBlocks {
   readonly numNeeded: number;
 }
 
-/** What a search is told that is alone and for whose beams the pool has no room. */
+/** The pool is too small for the beams of the only running search. */
 export function beamsCannotGrow(
   beams: BeamsInBlocks,
   pool: PoolSize,
@@ -159,7 +160,8 @@ function describePool({ numBlocks, blockSize }: PoolSize): string {
 }
 
 /**
- * Refuses a request that has more sequences than may ever wait. It looks at nothing but their number.
+ * Refuses a request that has more sequences than may ever wait. It looks at nothing but their
+ * number.
  *
  * @throws {RequestError} with status 400 and the numbers.
  */

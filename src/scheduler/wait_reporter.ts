@@ -29,7 +29,7 @@ export class WaitReporter {
     this.#told.add(group);
   }
 
-  /** A group waits until another has computed what it can share. */
+  /** A group waits until another has computed a prefix that it can share. */
   reportSharing(
     group: SequenceGroup,
     reason: "shared_prefix" | "sibling_prompt",
@@ -40,7 +40,10 @@ export class WaitReporter {
     this.report(group, { reason, numNeeded, numFree, numEvictable });
   }
 
-  /** The step's admissions have ended at `head`, which waits; so do all behind it, `numWaiting` with it. */
+  /**
+   * The step's admissions have ended at `head`, which waits; so do all behind it, `numWaiting` with
+   * it.
+   */
   endAt(head: SequenceGroup, numWaiting: number): void {
     this.#told.add(head);
     for (const group of this.#untold) {

@@ -1,7 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 
-/** What one owner has in the engine. */
+/** The groups of one owner in the engine. */
 interface Share {
   /** Its groups that have never run, in order of arrival. */
   readonly waiting: SequenceGroup[];
@@ -12,7 +12,7 @@ interface Share {
 }
 
 /**
- * The groups that wait, and whose turn it is to be admitted.
+ * The groups that wait, and the order in which they are admitted.
  *
  *     preempted  [ 7 | 9 ]                  first, in their order: they have run before
  *     owner a    [ 12 | 13 | 14 ]  3 seats
@@ -21,8 +21,8 @@ interface Share {
  *
  * An owner whose next group does not fit is overtaken only by earlier arrivals and by owners with
  * fewer seats, so at the latest when its own running groups have ended: no group waits for ever.
- * With one owner the order is that of arrival. A turn costs O(owners with work in the engine), leaving
- * the queue O(its owner's waiting groups).
+ * With one owner the order is that of arrival. A turn costs O(owners with work in the engine),
+ * leaving the queue O(its owner's waiting groups).
  */
 export class WaitingQueue {
   /** Next to be admitted first. */
@@ -75,7 +75,7 @@ export class WaitingQueue {
     if (share.numWaitingAnswers === 0 && share.numSeats === 0) this.#shares.delete(owner);
   }
 
-  /** Audit: what is counted per owner is what waits and what is in `running`. O(groups). */
+  /** Audit: the counts per owner are those of the groups that wait and of `running`. O(groups). */
   checkIntegrity(running: readonly SequenceGroup[]): void {
     const waitingOf = Map.groupBy(this.groups, ({ owner }) => owner);
     const runningOf = Map.groupBy(running, ({ owner }) => owner);

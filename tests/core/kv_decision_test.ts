@@ -26,7 +26,7 @@ Deno.test("describeDecision() says who, when and with which numbers", () => {
     ],
     [
       { ...named, type: "wait", reason: "seats", numNeeded: 4, numTaken: 5, limit: 8 },
-      "step 3: r[1] waits: 4 of the step's 8 sequences needed, 5 taken (--max-num-seqs)",
+      "step 3: r[1] waits: 4 sequences of a step needed, 5 of 8 taken (--max-num-seqs)",
     ],
     [
       { ...named, type: "wait", reason: "tokens", limit: 512 },

@@ -3,7 +3,7 @@ import { RequestError } from "../../src/core/errors.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
 import type { KvDecision } from "../../src/core/kv_decision.ts";
-import { promptGroups } from "../../src/scheduler/prefix_sharing.ts";
+import { promptIndices } from "../../src/scheduler/prefix_sharing.ts";
 import { generateAlone } from "../support/paged_fake_runner.ts";
 import { samplingParams } from "../support/requests.ts";
 import { chunksOf, type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
@@ -283,10 +283,10 @@ Deno.test("Scheduler lets samples start by themselves when the first has ended a
   checkAnswers(rig, request);
 });
 
-Deno.test("promptGroups() numbers sequences by the first with an equal prompt", () => {
+Deno.test("promptIndices() numbers sequences by the first with an equal prompt", () => {
   const prompts = [[1, 2], [1], [1, 2], [1, 3], [1], [1, 2, 3]];
   const sequences = prompts.flatMap((prompt) => samplesOf("a", prompt).sequences);
-  assertEquals(promptGroups(sequences), [0, 1, 0, 3, 1, 5]);
+  assertEquals(promptIndices(sequences), [0, 1, 0, 3, 1, 5]);
 });
 
 Deno.test("Scheduler.resetPrefixCache() refuses while blocks are held, or preempts in order (S21)", () => {
