@@ -17,9 +17,9 @@ import { PrefixCache } from "./prefix_cache.ts";
  *
  * A block table lists the blocks of one sequence in order of position: position `p` lies in entry
  * `floor(p / blockSize)`. A table only ever grows, at its end, until it is freed whole; so a plan
- * that carries it stays true until the pool is resized, between two steps. The manager owns the tables
- * and one reference to each block in them; nobody else allocates. A whole block may be in several
- * tables, and is then written by no sequence.
+ * that carries it stays true until the pool is resized, between two steps. The manager owns the
+ * tables and one reference to each block in them; nothing else allocates. A whole block may be in
+ * several tables, and is then written by no sequence.
  *
  * Every operation but a resize costs O(blocks moved or looked up), never O(pool).
  */
@@ -97,8 +97,8 @@ export class BlockManager {
   }
 
   /**
-   * How many leading tokens an admission would find computed. The last token is never among them: it
-   * must be computed to draw its successor.
+   * How many leading tokens an admission would find computed. The last token is never among them:
+   * it must be computed to draw its successor.
    */
   numTokensCached(tokens: Uint32Array, scope: string = SHARED_SCOPE): number {
     return this.#match(tokens, scope).length * this.blockSize;
@@ -112,8 +112,8 @@ export class BlockManager {
   }
 
   /**
-   * Gives sequence `id` a table that covers `tokens`, beginning with the cached blocks of its longest
-   * known prefix, or undefined and nothing.
+   * Gives sequence `id` a table that covers `tokens`, beginning with the cached blocks of its
+   * longest known prefix, or undefined and nothing.
    */
   tryAdmit(
     id: SequenceId,
@@ -140,9 +140,9 @@ export class BlockManager {
   }
 
   /**
-   * Gives sequence `id` a table that shares the whole blocks of another's first `numShared` positions,
-   * or undefined and nothing. The block that those positions fill in part is copied, since both
-   * sequences write into theirs.
+   * Gives sequence `id` a table that shares the whole blocks of another's first `numShared`
+   * positions, or undefined and nothing. The block that those positions fill in part is copied,
+   * since both sequences write into theirs.
    */
   tryFork(id: SequenceId, fork: Fork, options: CachingOptions = {}): Admission | undefined {
     const { table: source } = this.#blocksOf(fork.source);
@@ -179,8 +179,8 @@ export class BlockManager {
   }
 
   /**
-   * Notes that the KV of the first `numComputedTokens` of `tokens` is in the blocks of sequence `id`,
-   * so that others may find those that are full.
+   * Notes that the KV of the first `numComputedTokens` of `tokens` is in the blocks of sequence
+   * `id`, so that others may find those that are full.
    */
   markComputed(id: SequenceId, tokens: Uint32Array, numComputedTokens: number): void {
     const { table, path } = this.#blocksOf(id);
@@ -192,7 +192,7 @@ export class BlockManager {
     this.#copySources.release();
   }
 
-  /** The block table of sequence `id`: `tryExtend` appends to this list, `free` leaves it as it is. */
+  /** The block table of sequence `id`: `tryExtend` appends to this list, `free` leaves it be. */
   blockTable(id: SequenceId): readonly BlockId[] {
     return this.#blocksOf(id).table;
   }
@@ -206,8 +206,8 @@ export class BlockManager {
   }
 
   /**
-   * Frees sequence `id`, of whose `tokens` the first `numSound` have sound KV: what it has filled is not
-   * cached any more, nor what its tokens find beyond those, nor what hangs below. O(pool).
+   * Frees sequence `id`, of whose `tokens` the first `numSound` have sound KV: what it has filled
+   * is not cached any more, nor what its tokens find beyond those, nor what hangs below. O(pool).
    */
   discard(id: SequenceId, tokens: Uint32Array, numSound: number): void {
     const { table, path } = this.#blocksOf(id);
@@ -216,11 +216,11 @@ export class BlockManager {
   }
 
   /**
-   * Gives the pool `numBlocks` blocks, between two steps. Where that is fewer, cached blocks are evicted
-   * as far as needed, and blocks that stay move below the new end; the device has to follow. O(pool).
+   * Gives the pool `numBlocks` blocks, between two steps. Where that is fewer, cached blocks are
+   * evicted as needed and the rest moves below the new end; the device has to follow. O(pool).
    *
-   * @throws {RequestError} with the numbers (409) when more are in use, or more pinned than may be then.
-   * Nothing has changed.
+   * @throws {RequestError} with the numbers (409) when more are in use, or more are pinned than may
+   * be in that size. Nothing has changed.
    */
   resize(numBlocks: number): PoolResize {
     checkPoolSize(numBlocks, this);
@@ -250,10 +250,10 @@ export class BlockManager {
   }
 
   /**
-   * Blocks that an admission may take beside the `numIdleFound` idle ones that it has found.
+   * Blocks that an admission may take on top of the `numIdleFound` idle ones that it has found.
    *
-   * The watermark does not apply to the first: nobody else could grow into those blocks, and a
-   * sequence that needs the whole pool would wait for ever.
+   * The watermark does not apply to the first table: no other sequence could grow into those
+   * blocks, and one that needs the whole pool would wait for ever.
    */
   #numAdmissible(numIdleFound: number): number {
     const watermark = this.#fixedWatermark ?? Math.floor(this.numBlocks / 100);

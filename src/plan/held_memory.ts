@@ -42,11 +42,11 @@ export interface HeldMemoryOptions {
 }
 
 /**
- * Compares what allocators hold for the same requests, over the requests' lives: the prompt is there
- * when a life begins, which lasts one unit of time per output token, while the sequence grows evenly
- * by one position per unit. So each request weighs as many steps as it decodes, and what is compared
- * is a server's memory at a random moment (Kwon et al. 2023, arXiv:2309.06180, figure 2). Space lost
- * between the pieces of a contiguous allocator is not counted, in its favour.
+ * Compares what allocators hold for the same requests, over the requests' lives: the prompt is
+ * there when a life begins, which lasts one unit of time per output token, while the sequence grows
+ * evenly by one position per unit. So each request weighs as many steps as it decodes, and what is
+ * compared is a server's memory at a random moment (Kwon et al. 2023, arXiv:2309.06180, figure 2).
+ * Space lost between the pieces of a contiguous allocator is not counted, in its favour.
  *
  * O(requests * allocators), closed forms throughout. Empty for no requests.
  */
@@ -98,7 +98,9 @@ function pagedArea(
   });
 }
 
-/** Integral of `min(most, x rounded up to a block)` for x from 0 to `len`; `most` is whole blocks. */
+/**
+ * Integral of `min(most, x rounded up to a block)` for x from 0 to `len`; `most` is whole blocks.
+ */
 function areaOfBlocks(len: number, blockSize: number, most: number): number {
   if (len > most) return areaOfBlocks(most, blockSize, most) + most * (len - most);
   const numFull = Math.floor(len / blockSize);

@@ -68,7 +68,9 @@ export interface KvPlan {
   readonly maxModelLen: number;
   readonly maxNumBatchedTokens: number;
   readonly numLayers: number;
-  /** Bytes of the weights by format, which are not in `memoryBytes`; empty where they are not known. */
+  /**
+   * Bytes of the weights by format, which are not in `memoryBytes`; empty where they are not known.
+   */
   readonly weights: readonly PlannedWeights[];
   readonly groups: readonly LayerGroup[];
   /** Part of a sequence of `maxModelLen` that windows make unread; 0 without windows. */

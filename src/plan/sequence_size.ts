@@ -14,9 +14,10 @@ export interface PoolSettings extends KvFormat {
 /**
  * Blocks of one group that a sequence of `numTokens` holds at the most, from its first chunk on.
  *
- * Full attention keeps every position. A sliding window of W keeps the W - 1 positions before a chunk
- * and the chunk; one block more, since a window rarely starts where a block does. Chunked-local
- * attention keeps the chunk of W that it is in, which starts at a block, and the step's chunk.
+ * Full attention keeps every position. A sliding window of W keeps the W - 1 positions before a
+ * chunk and the chunk; one block more, since a window rarely starts where a block does.
+ * Chunked-local attention keeps the chunk of W that it is in, which starts at a block, and the
+ * step's chunk.
  */
 export function groupBlocks(
   group: LayerGroup,

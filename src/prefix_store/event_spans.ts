@@ -1,6 +1,6 @@
 /**
- * Stretches `[from, until)` of a numbered log, to tell whose doing its events are. Both stretches and
- * questions come in rising order, so only stretches that are not passed yet are kept.
+ * Stretches `[from, until)` of a numbered log, to tell whose doing its events are. Both stretches
+ * and questions come in rising order, so only stretches that are not passed yet are kept.
  */
 export class EventSpans {
   readonly #spans: { readonly from: number; until: number }[] = [];
