@@ -17,8 +17,10 @@ const NUM_NAMED = 8;
 const SOFTWARE_ADAPTER = ["mesa-vulkan-drivers", "libvulkan1"];
 const PROBE = "Deno.exit((await navigator.gpu?.requestAdapter()) ? 0 : 1)";
 
-/** Two settings of the software adapter: run kernels on the calling thread, keep compiled ones. */
+/** For the software adapter: run kernels on the calling thread, keep compiled ones. */
 const ENVIRONMENT: Readonly<Record<string, string>> = {
+  // One file more than processors, since some wait for timers or for another process.
+  DENO_JOBS: Deno.env.get("DENO_JOBS") ?? String(navigator.hardwareConcurrency + 1),
   XDG_RUNTIME_DIR: Deno.env.get("XDG_RUNTIME_DIR") ?? "/tmp",
   LP_NUM_THREADS: Deno.env.get("LP_NUM_THREADS") ?? "0",
 };

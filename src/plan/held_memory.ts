@@ -15,18 +15,18 @@ export const COMPARED_BLOCK_SIZES: readonly number[] = [8, 16, 32, 64, 128, 256]
 /** Layers that share a window, by their part of the bytes of a token; all parts add up to 1. */
 export interface WindowShare {
   readonly share: number;
-  /** Positions that the layers read back, absent for all. */
+  /** Positions that the layers read back; absent where they read all. */
   readonly window?: number;
 }
 
 const ALL_FULL: readonly WindowShare[] = [{ share: 1 }];
 
-/** What traffic needs of memory under one allocator; lengths in positions of all layers. */
+/** Memory that one allocator holds for some traffic; lengths in positions of all layers. */
 export interface HeldMemory {
   readonly allocator: Allocator;
   /** Of `paged` alone. */
   readonly blockSize?: number;
-  /** Part of the memory held that keys and values still to be read lie in, in [0, 1]. */
+  /** Share of the held memory whose keys and values will still be read, in [0, 1]. */
   readonly usefulShare: number;
   /** Positions that a running sequence holds on average. */
   readonly meanHeldLen: number;

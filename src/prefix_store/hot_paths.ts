@@ -1,6 +1,6 @@
 import type { LiveRecord, RankedRecord } from "./record_ranking.ts";
 
-/** What of a set of prefixes is to be computed again. */
+/** Limits of what is computed again of a set of prefixes. */
 export interface HotPathLimits {
   /** Most tokens of all chosen prefixes together; what they share counts once. */
   readonly maxTokens: number;

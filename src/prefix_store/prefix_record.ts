@@ -22,7 +22,7 @@ export interface PrefixRecord {
   readonly lastUsed: number;
 }
 
-/** What has to be written for a store to be up to date. */
+/** Changes to be written to a store. */
 export interface RecordChanges {
   /** Parents before their children. */
   readonly put: readonly PrefixRecord[];

@@ -10,12 +10,12 @@ const WRITE_EVERY_MS = 5_000;
 /** Time between two looks for prefixes to forget, in ms. */
 const FORGET_EVERY_MS = 3_600_000;
 
-/** As much of a store as a recorder needs. */
+/** The part of a store that a recorder uses. */
 export interface RecordWriter {
   write(changes: RecordChanges): Promise<void>;
 }
 
-/** What a recorder ties together. */
+/** Inputs of a recorder. */
 export interface PrefixRecorderOptions {
   readonly hotPrefixes: HotPrefixes;
   readonly store: RecordWriter;
