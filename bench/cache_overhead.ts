@@ -2,10 +2,10 @@
  * What the prefix cache, its records and the curve that watches it cost when nothing hits: the same
  * unrelated prompts with all of them and with none, in alternating rounds on the device found.
  *
- * The cost is processor time of all threads while the host adds, schedules and commits, garbage collection
- * included, so other processes do not count; it is told as a share of a step, whose time is the
- * processor's too where the processor computes the model, and the clock's beside a GPU. Medians over
- * pairs of rounds, with their quartiles. The last line is the same as JSON.
+ * The cost is processor time of all threads while the host adds, schedules and commits, garbage
+ * collection included, so other processes do not count; it is told as a share of a step, whose time
+ * is the processor's too where the processor computes the model, and the clock's beside a GPU.
+ * Medians over pairs of rounds, with their quartiles. The last line is the same as JSON.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import process from "node:process";
@@ -118,7 +118,10 @@ function schedulerOf(info: EngineInfo, recorder: KvRecorder | undefined): Schedu
   });
 }
 
-/** Runs both modes in turn; each goes first every other time, so that no drift counts for one of them. */
+/**
+ * Runs both modes in turn; each goes first every other time, so that no drift counts for one of
+ * them.
+ */
 async function measure(modes: readonly Mode[], runner: ModelRunner): Promise<void> {
   for (let round = 0; round < WARM_UP_ROUNDS + ROUNDS; round++) {
     for (const mode of round % 2 === 0 ? modes : modes.toReversed()) {

@@ -1,7 +1,8 @@
 // deno-lint-ignore-file no-console -- a benchmark prints
 /**
- * How many requests fit into the same KV memory at once, by how it is divided between layers that do
- * not cache the same. Allocates for real, with every prompt prefilled chunk by chunk; no model runs.
+ * How many requests fit into the same KV memory at once, by how it is divided between layers that
+ * do not cache the same. Allocates for real, with every prompt prefilled chunk by chunk; no model
+ * runs.
  *
  *     deno run bench/hybrid_pool.ts
  */

@@ -43,7 +43,10 @@ function emptyCache(listener?: CacheListener): PrefixCache {
   return new PrefixCache(pool, BLOCK_SIZE, options);
 }
 
-/** A cache that holds `TREE_BLOCKS` blocks: prompts of 1024 tokens, half of them behind one of eight heads. */
+/**
+ * A cache that holds `TREE_BLOCKS` blocks: prompts of 1024 tokens, half of them behind one of eight
+ * heads.
+ */
 function filledCache(listener?: CacheListener): PrefixCache {
   const cache = emptyCache(listener);
   for (let seed = 0; cache.numCached < TREE_BLOCKS; seed++) {

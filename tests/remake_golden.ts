@@ -1,6 +1,6 @@
 /**
- * `deno task golden [NAME ...]`: makes the golden files anew, each by its script, and says for each whether
- * it has changed, or what it needs that is not there. `--check` writes none.
+ * `deno task golden [NAME ...]`: makes the golden files anew, each by its script, and says for each
+ * whether it has changed, or what it needs that is not there. `--check` writes none.
  *
  *     qwen3_golden           python3 with numpy 2
  *     chat_template_digests  python3 with Jinja2 3.1.6, and real chat templates in ../shared/data
@@ -54,7 +54,9 @@ async function run(command: string, args: readonly string[], env: Record<string,
   return new TextDecoder().decode(stdout);
 }
 
-/** Encodes the prompts of the present file with `verify.mjs`, and continues them with `verify.py`. */
+/**
+ * Encodes the prompts of the present file with `verify.mjs`, and continues them with `verify.py`.
+ */
 async function makeDemoGolden(): Promise<string> {
   const out = await Deno.makeTempDir({ prefix: "quire_golden_" });
   try {
@@ -95,7 +97,10 @@ async function succeeds(command: string, args: readonly string[]): Promise<boole
   }
 }
 
-/** Makes one file anew; returns whether that could be done, and with `isCheck` whether it is unchanged. */
+/**
+ * Makes one file anew; returns whether that could be done, and with `isCheck` whether it is
+ * unchanged.
+ */
 async function remake(golden: Golden, isCheck: boolean): Promise<boolean> {
   const path = `${HERE}/${golden.name}.json`;
   const missing = await missingFor(golden);

@@ -1,11 +1,12 @@
 /**
- * `deno task test`: type-check, lint, formatting, then all tests, on a GPU adapter where there is one.
- * `deno task test:quick [ROOM]`: the tests of one room, or of all, with few runs of each property.
+ * `deno task test`: type-check, lint, formatting, then all tests, on a GPU adapter where there is
+ * one. `deno task test:quick [ROOM]`: the tests of one room, or of all, with few runs of each
+ * property.
  *
  * Without an adapter it installs the software one where it can (Linux, apt-get, root) and says so;
- * elsewhere the tests that need one are skipped, with the reason printed. Set `QUIRE_REQUIRE_GPU` to
- * fail instead. The files that take longest start first, and are named at the end. Other arguments are
- * passed on to `deno test`; paths among them are all that runs.
+ * elsewhere the tests that need one are skipped, with the reason printed. Set `QUIRE_REQUIRE_GPU`
+ * to fail instead. The files that take longest start first, and are named at the end. Other
+ * arguments are passed on to `deno test`; paths among them are all that runs.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import { fileTimes, slowestFirst, testFilesIn, testFolderOf } from "./support/test_files.ts";
@@ -16,8 +17,10 @@ const NUM_NAMED = 8;
 const SOFTWARE_ADAPTER = ["mesa-vulkan-drivers", "libvulkan1"];
 const PROBE = "Deno.exit((await navigator.gpu?.requestAdapter()) ? 0 : 1)";
 
-/** Two settings of the software adapter: run kernels on the calling thread, keep compiled ones. */
+/** For the software adapter: run kernels on the calling thread, keep compiled ones. */
 const ENVIRONMENT: Readonly<Record<string, string>> = {
+  // One file more than processors, since some wait for timers or for another process.
+  DENO_JOBS: Deno.env.get("DENO_JOBS") ?? String(navigator.hardwareConcurrency + 1),
   XDG_RUNTIME_DIR: Deno.env.get("XDG_RUNTIME_DIR") ?? "/tmp",
   LP_NUM_THREADS: Deno.env.get("LP_NUM_THREADS") ?? "0",
 };
@@ -66,7 +69,10 @@ async function ensureAdapter(): Promise<boolean> {
   return !Deno.env.has("QUIRE_REQUIRE_GPU");
 }
 
-/** Runs the tests, shows their output, names the slowest files and repeats the totals on one plain line. */
+/**
+ * Runs the tests, shows their output, names the slowest files and repeats the totals on one plain
+ * line.
+ */
 async function test(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   const junit = await Deno.makeTempFile({ prefix: "quire_tests_", suffix: ".xml" });
   try {

@@ -42,7 +42,9 @@ export interface Fork {
   readonly source: SequenceId;
   /** Tokens of the branch. */
   readonly numTokens: number;
-  /** Leading tokens of the source, which has computed them; default: all but the last of the branch. */
+  /**
+   * Leading tokens of the source, which has computed them; default: all but the last of the branch.
+   */
   readonly numShared?: number;
   /** Whether a group that runs already grows by it, so that the watermark is not kept. */
   readonly isGrowth?: boolean;

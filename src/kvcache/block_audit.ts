@@ -3,15 +3,15 @@ import type { SequenceId } from "../core/ids.ts";
 import type { BlockPool } from "./block_pool.ts";
 import type { SequenceBlocks } from "./sequence_blocks.ts";
 
-/** Whoever holds references to blocks beside the tables. */
+/** A holder of references to blocks other than the tables. */
 export interface BlockHolder {
   /** Adds its references to `counts`, one entry per block. */
   countReferences(counts: Uint32Array): void;
 }
 
 /**
- * Audit: no table holds a block twice, and every block's count equals the number of tables that hold it
- * and of the references of `others`. O(pool + tables).
+ * Audit: no table holds a block twice, and every block's count equals the number of tables that
+ * hold it and of the references of `others`. O(pool + tables).
  */
 export function checkTables(
   pool: BlockPool,

@@ -7,7 +7,7 @@ export type BlockKey = string;
 
 /** What all keys of one deployment have in common. */
 export interface KeySpace {
-  /** Kept by the deployment: without it nobody can tell which prompts a key stands for. */
+  /** The deployment keeps it: without it no reader can tell which prompts a key stands for. */
   readonly secret: Uint8Array;
   /** Tells one set of weights from another. */
   readonly modelFingerprint: string;
@@ -115,7 +115,8 @@ export class BlockKeyer {
 }
 
 /**
- * Keys of blocks as columns, 17 bytes per block instead of a string each; a block has a key or none.
+ * Keys of blocks as columns, 17 bytes per block instead of a string each; a block has a key or
+ * none.
  */
 export class BlockKeyColumn {
   #bytes: Uint8Array;

@@ -85,7 +85,10 @@ export class BlockLists {
     for (let id = this.#next[sentinel]!; id !== sentinel; id = this.#next[id]!) yield id;
   }
 
-  /** The same lists in the same order under the blocks' new ids, without those that are gone. O(pool). */
+  /**
+   * The same lists in the same order under the blocks' new ids, without those that are gone.
+   * O(pool).
+   */
   remapped(remap: BlockRemap): BlockLists {
     const lists = new BlockLists(remap.numBlocks, this.#lengths.length);
     for (const list of this.#lengths.keys()) {

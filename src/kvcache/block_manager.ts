@@ -16,9 +16,9 @@ import { PrefixCache } from "./prefix_cache.ts";
  * The door of the KV cache: gives each admitted sequence a block table and takes it back.
  *
  * A block table lists the blocks of one sequence in order of position: position `p` lies in entry
- * `floor(p / blockSize)`. A table grows at its end until it is freed whole, by a new list each time,
- * so a plan keeps its own. The manager owns one reference to each block in a table; nobody else
- * allocates. Whole blocks may be in several tables, and then nobody writes them again.
+ * `floor(p / blockSize)`. A table grows at its end until it is freed whole, by a new list each
+ * time, so a plan keeps its own. The manager owns one reference to each block in a table; nothing
+ * else allocates. Whole blocks may be in several tables, and then no sequence writes them again.
  *
  * Every operation but a resize costs O(blocks moved or looked up), never O(pool).
  */
@@ -96,8 +96,8 @@ export class BlockManager {
   }
 
   /**
-   * How many leading tokens an admission would find computed. The last token is never among them: it
-   * must be computed to draw its successor.
+   * How many leading tokens an admission would find computed. The last token is never among them:
+   * it must be computed to draw its successor.
    */
   numTokensCached(tokens: Uint32Array, scope: string = SHARED_SCOPE): number {
     return this.#match(tokens, scope).length * this.blockSize;
@@ -111,8 +111,8 @@ export class BlockManager {
   }
 
   /**
-   * Gives sequence `id` a table that covers `tokens`, beginning with the cached blocks of its longest
-   * known prefix, or undefined and nothing.
+   * Gives sequence `id` a table that covers `tokens`, beginning with the cached blocks of its
+   * longest known prefix, or undefined and nothing.
    */
   tryAdmit(
     id: SequenceId,
@@ -139,9 +139,9 @@ export class BlockManager {
   }
 
   /**
-   * Gives sequence `id` a table that shares the whole blocks of another's first `numShared` positions,
-   * or undefined and nothing. The block that those positions fill in part is copied, since both
-   * sequences write into theirs.
+   * Gives sequence `id` a table that shares the whole blocks of another's first `numShared`
+   * positions, or undefined and nothing. The block that those positions fill in part is copied,
+   * since both sequences write into theirs.
    */
   tryFork(id: SequenceId, fork: Fork, options: CachingOptions = {}): Admission | undefined {
     const { table: source } = this.#blocksOf(fork.source);
@@ -178,8 +178,8 @@ export class BlockManager {
   }
 
   /**
-   * Notes that the KV of the first `numComputedTokens` of `tokens` is in the blocks of sequence `id`,
-   * so that others may find those that are full.
+   * Notes that the KV of the first `numComputedTokens` of `tokens` is in the blocks of sequence
+   * `id`, so that others may find those that are full.
    */
   markComputed(id: SequenceId, tokens: Uint32Array, numComputedTokens: number): void {
     const { table, path } = this.#blocksOf(id);
@@ -192,8 +192,8 @@ export class BlockManager {
   }
 
   /**
-   * The block table of sequence `id` as it is now. The list never changes; as long as the table does not
-   * either, it is the same list.
+   * The block table of sequence `id` as it is now. The list never changes; as long as the table does
+   * not either, it is the same list.
    */
   blockTable(id: SequenceId): readonly BlockId[] {
     return this.#blocksOf(id).table;
@@ -208,8 +208,8 @@ export class BlockManager {
   }
 
   /**
-   * Frees sequence `id`, of whose `tokens` the first `numSound` have sound KV: what it has filled is not
-   * cached any more, nor what its tokens find beyond those, nor what hangs below. O(pool).
+   * Frees sequence `id`, of whose `tokens` the first `numSound` have sound KV: what it has filled
+   * is not cached any more, nor what its tokens find beyond those, nor what hangs below. O(pool).
    */
   discard(id: SequenceId, tokens: Uint32Array, numSound: number): void {
     const { table, path } = this.#blocksOf(id);
@@ -218,11 +218,11 @@ export class BlockManager {
   }
 
   /**
-   * Gives the pool `numBlocks` blocks, between two steps. Where that is fewer, cached blocks are evicted
-   * as far as needed, and blocks that stay move below the new end; the device has to follow. O(pool).
+   * Gives the pool `numBlocks` blocks, between two steps. Where that is fewer, cached blocks are
+   * evicted as needed and the rest moves below the new end; the device has to follow. O(pool).
    *
-   * @throws {RequestError} with the numbers (409) when more are in use, or more pinned than may be then.
-   * Nothing has changed.
+   * @throws {RequestError} with the numbers (409) when more are in use, or more are pinned than may
+   * be in that size. Nothing has changed.
    */
   resize(numBlocks: number): PoolResize {
     checkPoolSize(numBlocks, this);
@@ -252,10 +252,10 @@ export class BlockManager {
   }
 
   /**
-   * Blocks that an admission may take beside the `numIdleFound` idle ones that it has found.
+   * Blocks that an admission may take on top of the `numIdleFound` idle ones that it has found.
    *
-   * The watermark does not apply to the first: nobody else could grow into those blocks, and a
-   * sequence that needs the whole pool would wait for ever.
+   * The watermark does not apply to the first table: no other sequence could grow into those
+   * blocks, and one that needs the whole pool would wait for ever.
    */
   #numAdmissible(numIdleFound: number): number {
     const watermark = this.#fixedWatermark ?? Math.floor(this.numBlocks / 100);

@@ -8,7 +8,9 @@ import { BlockRemap } from "./block_remap.ts";
 /** The only list of the pool. */
 const FREE = 0;
 
-/** Where block tables get their blocks: the pool itself, or a prefix cache that makes room in it. */
+/**
+ * Where block tables get their blocks: the pool itself, or a prefix cache that makes room in it.
+ */
 export interface BlockSource {
   /** Blocks that `allocate` can hand out. */
   readonly numAvailable: number;
@@ -32,8 +34,8 @@ export interface BlockSource {
  * buffer, and those belong to the device.
  *
  * Every operation but a resize costs O(blocks passed), never O(pool); no object exists per block. A
- * call that throws has changed nothing. Paging after Kwon et al. 2023, "PagedAttention" (arXiv:2309.06180),
- * section 4.2.
+ * call that throws has changed nothing. Paging after Kwon et al. 2023, "PagedAttention"
+ * (arXiv:2309.06180), section 4.2.
  */
 export class BlockPool implements BlockSource {
   #refCounts: Uint32Array;
@@ -105,8 +107,8 @@ export class BlockPool implements BlockSource {
   }
 
   /**
-   * How the blocks that are not free fit into a pool of `numBlocks`, which are enough for them: those at
-   * or above that go to the lowest free ids. Changes nothing. O(pool).
+   * How the blocks that are not free fit into a pool of `numBlocks`, which are enough for them:
+   * those at or above that go to the lowest free ids. Changes nothing. O(pool).
    */
   planResize(numBlocks: number): BlockRemap {
     const moves: BlockMove[] = [];

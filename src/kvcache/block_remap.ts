@@ -11,8 +11,9 @@ type Column = Int8Array | Uint8Array | Int32Array | Uint32Array | Float64Array;
  *     numBlocks 4    before  [ A ][ . ][ B ][ . ][ C ][ . ][ D ]
  *     moves 4>1 6>3  after   [ A ][ C ][ B ][ D ]
  *
- * Blocks below the new end keep their ids. Those at or above it that are still needed move to free ids
- * below it, each to its own; all others at or above it are gone. A pool that grows moves nothing.
+ * Blocks below the new end keep their ids. Those at or above it that are still needed move to free
+ * ids below it, each to its own; all others at or above it are gone. A pool that grows moves
+ * nothing.
  */
 export class BlockRemap {
   /** Blocks of the pool afterwards. */
@@ -45,8 +46,8 @@ export class BlockRemap {
   }
 
   /**
-   * A column of the new size in which each block that is still there has its `width` entries of `column`;
-   * those of new blocks are `fill`. O(pool).
+   * A column of the new size in which each block that is still there has its `width` entries of
+   * `column`; those of new blocks are `fill`. O(pool).
    */
   column<T extends Column>(
     column: T,

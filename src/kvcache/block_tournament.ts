@@ -12,8 +12,8 @@ const NONE = -1;
  *     nodes 2, 3     0     2         nodes from numBlocks on are the blocks themselves
  *     blocks        0 1   2 .        block 3 has not entered
  *
- * What `isBefore` compares must not change while a block is in. `first` is O(1), `push` and `remove`
- * O(log blocks); memory is 4 bytes and one bit per block.
+ * What `isBefore` compares must not change while a block is in. `first` is O(1), `push` and
+ * `remove` O(log blocks); memory is 4 bytes and one bit per block.
  */
 export class BlockTournament {
   readonly #isBefore: (a: BlockId, b: BlockId) => boolean;

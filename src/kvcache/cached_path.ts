@@ -6,7 +6,7 @@ import type { TreePlace } from "./radix_tree.ts";
 
 /** How a sequence's blocks are cached. */
 export interface CachingOptions {
-  /** Whose blocks may be found and by whom these are; default: the scope of all who name none. */
+  /** The scope in which blocks are looked for and become findable; default: the shared one. */
   readonly scope?: string;
   readonly retention?: CacheRetention;
 }
@@ -24,10 +24,10 @@ export const SHARED_SCOPE = "";
  * How far the blocks of one table are findable in the prefix cache.
  *
  *     table   [ 7 , 3 , 9 , 5 ]        blocks 7 and 3 were found, 9 and 5 were filled here
- *     tree      7 - 3 - 8              8 holds the same tokens as 9: somebody was faster
+ *     tree      7 - 3 - 8              8 holds the same tokens as 9, and was first
  *
  * From the first such duplicate on, blocks become findable only when the table ends: 5 would hang
- * below 8, which this table does not hold, so 8 would take up room that nobody could evict.
+ * below 8, which this table does not hold, so 8 would take up room and could not be evicted.
  */
 export class CachedPath {
   readonly #cache: PrefixCache;
@@ -51,8 +51,9 @@ export class CachedPath {
   }
 
   /**
-   * Makes the blocks of `table` findable that the first `numComputed` of `tokens` fill, as long as
-   * nobody was faster; `tokens` is kept and must not change in that range. O(blocks that were not).
+   * Makes the blocks of `table` findable that the first `numComputed` of `tokens` fill, up to the
+   * first of which the tree has a duplicate; `tokens` is kept and must not change in that range.
+   * O(blocks that become findable).
    */
   extend(table: readonly BlockId[], tokens: Uint32Array, numComputed: number): void {
     this.#tokens = tokens;
@@ -97,9 +98,9 @@ export class CachedPath {
   }
 
   /**
-   * Makes unfindable what cannot be trusted of a sequence's blocks: all that were filled here, and of
-   * those that its `tokens` find, all but the first `numSound`; with everything that hangs below them.
-   * Nothing becomes findable by it later.
+   * Makes unfindable what cannot be trusted of a sequence's blocks: all that were filled here, and
+   * of those that its `tokens` find, all but the first `numSound`; with everything that hangs below
+   * them. Nothing becomes findable by it later.
    */
   forget(table: readonly BlockId[], tokens: Uint32Array, numSound: number): void {
     const own = this.#numFound < this.#numBlocks ? table[this.#numFound] : undefined;
@@ -109,12 +110,14 @@ export class CachedPath {
     this.#numFull = 0;
   }
 
-  /** Whether the last findable block of the table has been forgotten since: nothing can go below it. */
+  /**
+   * Whether the last findable block of the table has been forgotten since: nothing can go below it.
+   */
   get #isForgotten(): boolean {
     return this.#tip !== undefined && !this.#cache.has(this.#tip);
   }
 
-  /** Not a block that another table holds as well: that one does not hold what is above it here. */
+  /** Skips a block that another table shares: that table does not hold what is above the place. */
   #insertUnshared(own: BlockId, place: PathPlace): BlockId | undefined {
     const isFindable = this.#cache.isUnshared(own) || this.#find(place) !== undefined;
     return isFindable ? this.#insert(own, place) : undefined;

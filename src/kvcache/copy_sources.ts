@@ -3,8 +3,8 @@ import type { BlockSource } from "./block_pool.ts";
 import type { BlockRemap } from "./block_remap.ts";
 
 /**
- * What the copies of the step in flight read: one reference to each source and to the blocks before it
- * in its table, so that neither is given away while the device still reads it.
+ * What the copies of the step in flight read: one reference to each source and to the blocks before
+ * it in its table, so that neither is given away while the device still reads it.
  */
 export class CopySources {
   readonly #owner: BlockSource;

@@ -7,7 +7,8 @@ const MAX_BLOCKS = 1 << 15;
  * The path hashes of blocks that were evicted of late, so that a look-up can tell what it comes too
  * late for from what was never there. O(1) per operation; the oldest are forgotten first.
  *
- * For statistics: two paths share their 32 bits now and then, so one answer in 100,000 may be wrong.
+ * For statistics: two paths share their 32 bits now and then, so one answer in 100,000 may be
+ * wrong.
  */
 export class EvictedBlocks {
   readonly #maxBlocks: number;

@@ -3,7 +3,7 @@ import type { BlockId } from "../core/ids.ts";
 import type { BlockRemap } from "./block_remap.ts";
 
 /**
- * Decides in which order cached blocks that nobody uses are evicted.
+ * Decides in which order idle cached blocks are evicted.
  *
  * A block is idle when only the prefix cache holds it and everything below it in the tree is idle.
  * Blocks are added as they become idle, children before parents, and a parent leaves no later than
@@ -13,7 +13,9 @@ import type { BlockRemap } from "./block_remap.ts";
 export interface EvictionPolicy {
   /** A block has been cached; whatever was known of its id before is void. */
   start(id: BlockId): void;
-  /** The prompt of a newly admitted sequence has been found to start with this block, among others. */
+  /**
+   * The prompt of a newly admitted sequence has been found to start with this block, among others.
+   */
   hit(id: BlockId): void;
   /** A request asks for its blocks to be kept in this way; the latest wish counts. Not idle. */
   setRetention(id: BlockId, retention: CacheRetention): void;

@@ -9,7 +9,8 @@ const END = -1;
  *     buckets   [ . , 4 , . , . ]      entries 4 and 0 fall into bucket 1
  *     next      4 -> 0 -> END
  *
- * Every operation but a resize is O(1) expected and allocates nothing; memory is 12 bytes per entry.
+ * Every operation but a resize is O(1) expected and allocates nothing; memory is 12 bytes per
+ * entry.
  */
 export class HashIndex {
   /** Valid for entries in the table. */
@@ -63,7 +64,10 @@ export class HashIndex {
     this.#buckets.fill(END);
   }
 
-  /** Takes the new size and ids of blocks, of which those for which `isIn` holds are entries. O(pool). */
+  /**
+   * Takes the new size and ids of blocks, of which those for which `isIn` holds are entries.
+   * O(pool).
+   */
   resize(remap: BlockRemap, isIn: (id: number) => boolean): void {
     this.#hashes = remap.column(this.#hashes);
     this.#buckets = emptyBuckets(remap.numBlocks);

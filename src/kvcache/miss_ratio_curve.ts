@@ -10,15 +10,16 @@ const KEY_SPACE = 2 ** 53;
 /**
  * What the prefix cache's hit rate would be with less or more memory, estimated as requests come.
  *
- * An LRU cache of c blocks hits exactly the accesses whose reuse distance (distinct blocks touched since
- * the last access) is below c (Mattson 1970), so one pass over the accesses gives all capacities at once.
- * Only a fixed number of keys is followed: those with the smallest hashes, a uniform sample of all
- * (SHARDS, Waldspurger 2015, FAST). A distance among samples, over the sampling rate, estimates the real
- * one; with the default sample, hit rates come out within about 0.03. Holds the keys of at most
- * `maxSamples` blocks; an access costs O(1) when not sampled, else O(log maxSamples).
+ * An LRU cache of c blocks hits exactly the accesses whose reuse distance (distinct blocks touched
+ * since the last access) is below c (Mattson 1970), so one pass over the accesses gives all
+ * capacities at once. Only a fixed number of keys is followed: those with the smallest hashes, a
+ * uniform sample of all (SHARDS, Waldspurger 2015, FAST). A distance among samples, over the
+ * sampling rate, estimates the real one; with the default sample, hit rates come out within about
+ * 0.03. Holds the keys of at most `maxSamples` blocks; an access costs O(1) when not sampled, else
+ * O(log maxSamples).
  *
- *     time ->   . a . b . c . . a        distance of the second a: distinct samples after the first: b, c
- *     marks     0 0 0 1 0 1 0 0 1        one mark per sampled key, at its last access; a Fenwick tree sums
+ *     time ->   . a . b . c . . a     distance of the second a: b and c, two distinct samples
+ *     marks     0 0 0 1 0 1 0 0 1     one per sampled key, at its last access, in a Fenwick tree
  */
 export class MissRatioCurve {
   readonly #capacity: () => number;
@@ -83,8 +84,8 @@ export class MissRatioCurve {
 
   /** The curve as estimated so far, by rising capacity; all zero before the first access. */
   estimate(): CurvePoint[] {
-    // A block that is accessed very often weighs much when it is sampled and is missed when not. Such
-    // accesses are hits at any capacity, so the difference is counted as those ("SHARDS-adj").
+    // A block that is accessed very often weighs much when it is sampled and is missed when not.
+    // Such accesses are hits at any capacity, so the difference is counted as those ("SHARDS-adj").
     const correction = this.#numAccesses - this.#sampledWeight;
     const share = (hits: number) =>
       this.#numAccesses === 0 ? 0 : Math.min(1, Math.max(0, hits + correction) / this.#numAccesses);

@@ -14,11 +14,13 @@ export interface PoolResize {
   readonly numAfter: number;
   /** Cached blocks dropped for it. */
   readonly numEvicted: number;
-  /** Contents to be moved before memory beyond the new end goes; no block is both left and moved to. */
+  /**
+   * Contents to be moved before memory beyond the new end goes; no block is both left and moved to.
+   */
   readonly moves: readonly BlockMove[];
 }
 
-/** What a pool cannot do without. */
+/** What must fit into a pool. */
 export interface PoolNeeds {
   readonly numBlocks: number;
   /** Blocks that tables, pins or copies need. */
@@ -27,7 +29,7 @@ export interface PoolNeeds {
 }
 
 /**
- * Refuses a size of the pool at which something in use would have to go.
+ * Refuses a size of the pool that is too small for what is in use or pinned.
  *
  * @throws {RequestError} with status 409 and the numbers.
  */
@@ -53,7 +55,7 @@ export function checkPoolSize(numBlocks: number, pool: PoolNeeds): void {
   }
 }
 
-/** All that knows blocks by their ids. */
+/** All that knows blocks by id. */
 interface BlockHolders {
   readonly pool: BlockPool;
   readonly cache: PrefixCache | undefined;
@@ -61,7 +63,10 @@ interface BlockHolders {
   readonly sequences: Iterable<SequenceBlocks>;
 }
 
-/** Gives a pool that may have it the size of `numBlocks`, and everyone the ids that go with it. O(pool). */
+/**
+ * Resizes the pool to `numBlocks`, a size that it may have, and remaps all that knows blocks by id.
+ * O(pool).
+ */
 export function resizePool(
   numBlocks: number,
   { pool, cache, copySources, sequences }: BlockHolders,

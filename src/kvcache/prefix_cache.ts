@@ -26,9 +26,9 @@ const DEFAULT_MAX_PINNED_SHARE = 0.5;
  * Keeps blocks after the sequences that filled them, so that later prompts with the same beginning
  * find them.
  *
- * The cache holds one reference to each block in its tree. Whoever else holds a cached block holds
- * all blocks above it too; so a block with the cache's reference alone is **idle**, everything below
- * it is idle as well, and it can be evicted as soon as it is a leaf:
+ * The cache holds one reference to each block in its tree. Any other holder of a cached block holds
+ * all blocks above it too; so a block with the cache's reference alone is **idle**, everything
+ * below it is idle as well, and it can be evicted as soon as it is a leaf:
  *
  *     references   2    2    1    1         a sequence holds 1 and 2
  *                 [1]--[2]--[3]--[4]        3 and 4 are idle: 4 can be evicted, then 3
@@ -68,7 +68,7 @@ export class PrefixCache implements BlockSource {
     return !this.#forceMiss;
   }
 
-  /** Blocks that nobody but the cache holds and that can be evicted. */
+  /** Idle blocks: the cache alone holds them, and they can be evicted. */
   get numIdle(): number {
     return this.#numIdle;
   }
@@ -101,8 +101,8 @@ export class PrefixCache implements BlockSource {
   }
 
   /**
-   * How many tokens right behind `found`, which `tokens` begin with, are in whole blocks that were evicted
-   * of late. The last token does not count. O(1) where nothing was evicted, else O(such blocks and one).
+   * How many tokens right behind `found`, which `tokens` begin with, are in whole blocks that were
+   * evicted of late. The last token does not count. O(1) after no eviction, else O(such blocks).
    */
   countEvicted(scope: string, tokens: Uint32Array, found: readonly BlockId[]): number {
     if (this.#evicted.isEmpty || this.#forceMiss) return 0;
@@ -175,8 +175,8 @@ export class PrefixCache implements BlockSource {
   }
 
   /**
-   * Makes block `id` findable at `place`, and returns the block that is found there: where another was
-   * faster it stays, and `id` is not cached. The caller holds `id` and what is above the place.
+   * Makes block `id` findable at `place`, and returns the block that is found there: one that is
+   * there already stays, and `id` is not cached. The caller holds `id` and what is above the place.
    */
   insert(
     place: TreePlace,
@@ -205,7 +205,7 @@ export class PrefixCache implements BlockSource {
     return id;
   }
 
-  /** Forgets everything; nobody but pins, which are taken back, may hold a cached block. */
+  /** Forgets everything and takes all pins back; no table or copy may hold a cached block. */
   clear(): void {
     this.pins.removeAll();
     const numInUse = this.numCached - this.numIdle;
@@ -216,7 +216,7 @@ export class PrefixCache implements BlockSource {
     this.#listener?.cleared();
   }
 
-  /** Makes block `id` and all below it unfindable; who holds them keeps them. O(1) for a leaf, else O(pool). */
+  /** Makes block `id` and all below it unfindable; holders keep them. O(1) for a leaf or O(pool). */
   forget(id: BlockId): void {
     const blocks = this.#tree.subtreeOf(id);
     this.#numReset += blocks.length;
@@ -246,7 +246,7 @@ export class PrefixCache implements BlockSource {
     this.pins.countReferences(counts);
   }
 
-  /** Audit: tree and policy are whole, and whoever holds a block holds what is above it. O(pool). */
+  /** Audit: tree and policy are whole, and a holder of a block holds what is above it. O(pool). */
   checkIntegrity(): void {
     this.#tree.checkIntegrity();
     let numIdle = 0;
@@ -267,8 +267,8 @@ export class PrefixCache implements BlockSource {
   }
 
   /**
-   * Takes `count` idle blocks out of the cache, in the policy's order: the reference that the cache had
-   * to each is the caller's.
+   * Takes `count` idle blocks out of the cache, in the policy's order: the reference that the cache
+   * had to each is the caller's.
    */
   #evict(count: number): BlockId[] {
     const ids: BlockId[] = [];

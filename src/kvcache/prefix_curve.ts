@@ -1,11 +1,12 @@
 import { MissRatioCurve } from "./miss_ratio_curve.ts";
 
 /**
- * Watches prompts come and sequences end, and estimates what hit rate other sizes of KV memory would have.
+ * Watches prompts come and sequences end, and estimates what hit rate other sizes of KV memory
+ * would have.
  *
- * It sees blocks as the prefix cache does: by scope and by all tokens up to their end. It works the same
- * whether or not there is a cache, and keeps a sample of hashes only, no tokens. About 40 integer
- * operations per token.
+ * It sees blocks as the prefix cache does: by scope and by all tokens up to their end. It works the
+ * same whether or not there is a cache, and keeps a sample of hashes only, no tokens. About 40
+ * integer operations per token.
  */
 export class PrefixCurve {
   readonly #blockSize: number;
@@ -22,7 +23,9 @@ export class PrefixCurve {
     return this.#curve.estimate();
   }
 
-  /** A prompt of `tokens` is looked up. Its last token is always computed, so it is not looked for. */
+  /**
+   * A prompt of `tokens` is looked up. Its last token is always computed, so it is not looked for.
+   */
   lookUp(scope: string, tokens: Uint32Array): void {
     const keys = this.#keys(scope, tokens, tokens.length - 1);
     for (const key of keys.reverse()) this.#curve.access(key);

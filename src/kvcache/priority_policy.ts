@@ -6,7 +6,7 @@ import type { BlockRemap } from "./block_remap.ts";
 import { BlockTournament } from "./block_tournament.ts";
 import type { EvictionPolicy } from "./eviction_policy.ts";
 
-/** Priority of blocks that nobody has asked to keep. */
+/** Priority of blocks without a retention request. */
 export const DEFAULT_PRIORITY = 35;
 
 /** The time of a priority that does not revert. */
@@ -19,12 +19,12 @@ const LIMITS = { maxStamp: 2 ** 32 - 1, maxElapsedMs: 2 ** 31 };
  * Evicts the idle leaf of least priority, and among equals the one idle longest.
  *
  * A priority may hold for a while only; then it reverts to the default, whether that is lower or
- * higher. Time decides when, in whole milliseconds and never early; the order of events decides ties. A
- * parent waits until its children are gone, whatever its own priority: without its KV theirs cannot be
- * found.
+ * higher. Time decides when, in whole milliseconds and never early; the order of events decides
+ * ties. A parent waits until its children are gone, whatever its own priority: without its KV
+ * theirs cannot be found.
  *
- * Operations cost O(log blocks), and O(pool) once in 2^32 events or 24 days. Memory: 17.25 bytes per
- * block.
+ * Operations cost O(log blocks), and O(pool) once in 2^32 events or 24 days. Memory: 17.25 bytes
+ * per block.
  */
 export class PriorityPolicy implements EvictionPolicy {
   readonly #now: () => number;

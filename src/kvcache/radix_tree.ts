@@ -29,8 +29,8 @@ export interface TreePlace {
  * or evicted by itself, and what the tree knows of it are entries of columns indexed by block id.
  *
  * A child is found by the hash of its path, scope and all tokens to its end, and then by comparing
- * parent and tokens, so a collision costs time and never serves the KV of other tokens. All operations
- * cost O(blocks walked); columns take 37 bytes per block and 4 per token position.
+ * parent and tokens, so a collision costs time and never serves the KV of other tokens. All
+ * operations cost O(blocks walked); columns take 37 bytes per block and 4 per token position.
  */
 export class RadixTree {
   readonly blockSize: number;
@@ -115,7 +115,9 @@ export class RadixTree {
     return block === NONE ? undefined : block;
   }
 
-  /** Puts block `id` at `place`, holding `tokens[start, start + blockSize)`, which is not there yet. */
+  /**
+   * Puts block `id` at `place`, holding `tokens[start, start + blockSize)`, which is not there yet.
+   */
   insert({ scope, parent }: TreePlace, tokens: Uint32Array, start: number, id: BlockId): void {
     invariant(!this.has(id), `block ${id} is in the tree already`);
     this.#tokens.set(tokens.subarray(start, start + this.blockSize), id * this.blockSize);
@@ -170,8 +172,8 @@ export class RadixTree {
   }
 
   /**
-   * The 32-bit hash of block `id`'s path: its scope and all tokens up to its end. It names contents and
-   * outlives the block, within this tree alone.
+   * The 32-bit hash of block `id`'s path: its scope and all tokens up to its end. It names contents
+   * and outlives the block, within this tree alone.
    */
   hashOf(id: BlockId): number {
     return this.#index.hashOf(id);

@@ -15,18 +15,18 @@ export const COMPARED_BLOCK_SIZES: readonly number[] = [8, 16, 32, 64, 128, 256]
 /** Layers that share a window, by their part of the bytes of a token; all parts add up to 1. */
 export interface WindowShare {
   readonly share: number;
-  /** Positions that the layers read back, absent for all. */
+  /** Positions that the layers read back; absent where they read all. */
   readonly window?: number;
 }
 
 const ALL_FULL: readonly WindowShare[] = [{ share: 1 }];
 
-/** What traffic needs of memory under one allocator; lengths in positions of all layers. */
+/** Memory that one allocator holds for some traffic; lengths in positions of all layers. */
 export interface HeldMemory {
   readonly allocator: Allocator;
   /** Of `paged` alone. */
   readonly blockSize?: number;
-  /** Part of the memory held that keys and values still to be read lie in, in [0, 1]. */
+  /** Share of the held memory whose keys and values will still be read, in [0, 1]. */
   readonly usefulShare: number;
   /** Positions that a running sequence holds on average. */
   readonly meanHeldLen: number;
@@ -42,11 +42,11 @@ export interface HeldMemoryOptions {
 }
 
 /**
- * Compares what allocators hold for the same requests, over the requests' lives: the prompt is there
- * when a life begins, which lasts one unit of time per output token, while the sequence grows evenly
- * by one position per unit. So each request weighs as many steps as it decodes, and what is compared
- * is a server's memory at a random moment (Kwon et al. 2023, arXiv:2309.06180, figure 2). Space lost
- * between the pieces of a contiguous allocator is not counted, in its favour.
+ * Compares what allocators hold for the same requests, over the requests' lives: the prompt is
+ * there when a life begins, which lasts one unit of time per output token, while the sequence grows
+ * evenly by one position per unit. So each request weighs as many steps as it decodes, and what is
+ * compared is a server's memory at a random moment (Kwon et al. 2023, arXiv:2309.06180, figure 2).
+ * Space lost between the pieces of a contiguous allocator is not counted, in its favour.
  *
  * O(requests * allocators), closed forms throughout. Empty for no requests.
  */
@@ -98,7 +98,9 @@ function pagedArea(
   });
 }
 
-/** Integral of `min(most, x rounded up to a block)` for x from 0 to `len`; `most` is whole blocks. */
+/**
+ * Integral of `min(most, x rounded up to a block)` for x from 0 to `len`; `most` is whole blocks.
+ */
 function areaOfBlocks(len: number, blockSize: number, most: number): number {
   if (len > most) return areaOfBlocks(most, blockSize, most) + most * (len - most);
   const numFull = Math.floor(len / blockSize);

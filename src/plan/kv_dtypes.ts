@@ -8,7 +8,10 @@ export interface LayersOfDtype {
   readonly dtype: KvCacheDtype;
 }
 
-/** The dtypes of each group's layers: one entry, or two where the model's first or last layer differ. */
+/**
+ * The dtypes of each group's layers: one entry, or two where the model's first or last layer
+ * differ.
+ */
 export function dtypesByGroup(shape: ModelShape, format: KvFormat): LayersOfDtype[][] {
   const { groups, lastGroup = groups.length - 1 } = shape;
   return groups.map(({ numLayers }, index) => {
@@ -20,7 +23,10 @@ export function dtypesByGroup(shape: ModelShape, format: KvFormat): LayersOfDtyp
   });
 }
 
-/** Bytes that one token position takes in one layer of a group: K and V of all heads, with the scales. */
+/**
+ * Bytes that one token position takes in one layer of a group: K and V of all heads, with the
+ * scales.
+ */
 export function layerBytes(
   group: Pick<LayerGroup, "numKvHeads" | "headDim">,
   dtype: KvCacheDtype,

@@ -13,7 +13,7 @@ import {
 import { planTraffic, type Traffic, type TrafficPlan, typicalTraffic } from "./traffic_plan.ts";
 import { type PlannedWeights, plannedWeights } from "./weight_bytes.ts";
 
-/** What a plan is made for. */
+/** Inputs of a plan. */
 export interface PlanOptions {
   /** Bytes of the KV pool, all layers together. */
   readonly memoryBytes: number;
@@ -60,7 +60,7 @@ export interface DtypePlan {
   }[];
 }
 
-/** Everything `quire plan` says, as plain data. */
+/** All that `quire plan` prints, as plain data. */
 export interface KvPlan {
   readonly model: string;
   readonly memoryBytes: number;
@@ -68,7 +68,9 @@ export interface KvPlan {
   readonly maxModelLen: number;
   readonly maxNumBatchedTokens: number;
   readonly numLayers: number;
-  /** Bytes of the weights by format, which are not in `memoryBytes`; empty where they are not known. */
+  /**
+   * Bytes of the weights by format, which are not in `memoryBytes`; empty where they are not known.
+   */
   readonly weights: readonly PlannedWeights[];
   readonly groups: readonly LayerGroup[];
   /** Part of a sequence of `maxModelLen` that windows make unread; 0 without windows. */

@@ -27,8 +27,9 @@ const PATTERNS: Readonly<Record<string, number>> = { gemma2: 2, gemma3: 6, gemma
 
 /**
  * The kind of each layer, first to last. `layer_types` decides where there is one; else every
- * `sliding_window_pattern`-th layer is full; else the layers from `max_window_layers` on slide where
- * that is given together with `use_sliding_window`; else all slide, where there is a window in use.
+ * `sliding_window_pattern`-th layer is full; else the layers from `max_window_layers` on slide
+ * where that is given together with `use_sliding_window`; else all slide, where there is a window
+ * in use.
  *
  * @throws {StartupError} on a layer that keeps no keys and values, and on a window that is missing.
  */

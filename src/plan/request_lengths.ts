@@ -58,8 +58,8 @@ const MAX_REQUESTS = 1_000_000;
 const MAX_LEN = 16_777_216;
 
 /**
- * Reads one request per line, `PROMPT OUTPUT` in tokens, separated by spaces, a tab or a comma. Empty
- * lines and what follows a `#` do not count.
+ * Reads one request per line, `PROMPT OUTPUT` in tokens, separated by spaces, a tab or a comma.
+ * Empty lines and what follows a `#` do not count.
  *
  * @param file what error messages call it.
  * @throws {StartupError} naming the line and what it must be, or when there is no request.

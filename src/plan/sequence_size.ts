@@ -3,7 +3,7 @@ import { type KvFormat, numBlocksForTokens } from "../core/kv_layout.ts";
 import { bytesPerToken, bytesPerTokenByGroup } from "./kv_dtypes.ts";
 import type { LayerGroup, ModelShape } from "./model_shape.ts";
 
-/** How a pool is cut, what is in it, and how it is used. */
+/** Block size, layer groups and step size of a pool. */
 export interface PoolSettings extends KvFormat {
   /** Token positions per block. */
   readonly blockSize: number;
@@ -14,9 +14,10 @@ export interface PoolSettings extends KvFormat {
 /**
  * Blocks of one group that a sequence of `numTokens` holds at the most, from its first chunk on.
  *
- * Full attention keeps every position. A sliding window of W keeps the W - 1 positions before a chunk
- * and the chunk; one block more, since a window rarely starts where a block does. Chunked-local
- * attention keeps the chunk of W that it is in, which starts at a block, and the step's chunk.
+ * Full attention keeps every position. A sliding window of W keeps the W - 1 positions before a
+ * chunk and the chunk; one block more, since a window rarely starts where a block does.
+ * Chunked-local attention keeps the chunk of W that it is in, which starts at a block, and the
+ * step's chunk.
  */
 export function groupBlocks(
   group: LayerGroup,

@@ -6,7 +6,7 @@ import type { LayerGroup, ModelShape } from "./model_shape.ts";
 
 const count = (max: number) => z.int().min(1).max(max);
 
-/** What sizes need of a config.json, whatever the model's family. */
+/** Fields of a config.json that KV sizes depend on, in any family. */
 const ShapeJson = z.object({
   num_hidden_layers: count(512),
   num_attention_heads: count(1024),
@@ -18,7 +18,7 @@ const ShapeJson = z.object({
     .optional(),
 });
 
-/** What weights need on top; only families whose matrices are those of Llama. */
+/** Further fields that weight sizes depend on, in families with Llama's matrices. */
 const WeightsJson = z.object({
   model_type: z.enum(["llama", "mistral", "qwen2", "qwen3"]),
   hidden_size: count(65_536),

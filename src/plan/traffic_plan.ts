@@ -31,7 +31,7 @@ export interface TrafficPlan {
 const NUM_SAMPLES = 20_000;
 const SEED = 1;
 
-/** The part of a plan's settings that allocators are compared under. */
+/** Settings of a comparison of allocators. */
 export interface TrafficOptions extends KvFormat {
   /** Bytes of the KV pool, all layers together. */
   readonly memoryBytes: number;

@@ -6,7 +6,9 @@ export interface PlannedWeights {
   /** f16 as most checkpoints store them; the others quantized in the default groups of 32. */
   readonly format: "f16" | "int8" | "int4";
   readonly bytes: number;
-  /** Of the largest matrix, which is cut into several buffers where the device cannot bind it whole. */
+  /**
+   * Of the largest matrix, which is cut into several buffers where the device cannot bind it whole.
+   */
   readonly largestMatrixBytes: number;
 }
 

@@ -1,6 +1,6 @@
 import type { LiveRecord, RankedRecord } from "./record_ranking.ts";
 
-/** What of a set of prefixes is to be computed again. */
+/** Limits of what is computed again of a set of prefixes. */
 export interface HotPathLimits {
   /** Most tokens of all chosen prefixes together; what they share counts once. */
   readonly maxTokens: number;
@@ -24,9 +24,9 @@ export interface HotPath {
  * The prefixes to compute again, hottest first: those whose blocks would save most tokens within a
  * budget.
  *
- * A block saves its tokens at each use, so the best set of blocks takes them in their ranking as long
- * as they fit, and a block never comes before its parent. The prefixes are the paths to the leaves of
- * that set, so none is the beginning of another.
+ * A block saves its tokens at each use, so the best set of blocks takes them in their ranking as
+ * long as they fit, and a block never comes before its parent. The prefixes are the paths to the
+ * leaves of that set, so none is the beginning of another.
  */
 export function chooseHotPaths(ranked: readonly RankedRecord[], limits: HotPathLimits): HotPath[] {
   const chosen = new Map<LiveRecord, RankedRecord>();

@@ -10,7 +10,7 @@ export interface HotPrefixesOptions {
   readonly maxRecords: number;
   /** Time in which hits lose half their weight, in ms. */
   readonly halfLifeMs: number;
-  /** A prefix that nobody used for so long is forgotten, in ms. */
+  /** A prefix unused for so long is forgotten, in ms. */
   readonly forgetAfterMs: number;
   /** Whether prefixes of a scope may be remembered at all; all may unless given. */
   readonly mayRecord?: (scope: string) => boolean;
@@ -24,9 +24,9 @@ type StoredEvent = KvEvent & { readonly type: "stored" };
 /**
  * Which prefixes prompts have in common, learned from the events of the prefix cache.
  *
- * Records form a forest, each block below the one before it, and no record is without its parent. What
- * leaves the cache stays here: to be computed again it need not be cached. An event costs O(blocks in
- * it), and now and then, when a bound is reached, O(records log records).
+ * Records form a forest, each block below the one before it, and no record is without its parent.
+ * What leaves the cache stays here: to be computed again it need not be cached. An event costs
+ * O(blocks in it), and now and then, when a bound is reached, O(records log records).
  */
 export class HotPrefixes {
   readonly #options: HotPrefixesOptions;
@@ -66,7 +66,8 @@ export class HotPrefixes {
       queue.push(...children.get(place.key) ?? []);
     }
     this.#changed.clear();
-    // Forbidden scopes, and in a damaged store circles of parents, which no path from a root enters.
+    // Forbidden scopes, and in a damaged store circles of parents, which no path from a root
+    // enters.
     for (const { key } of all) if (!this.#records.has(key)) this.#changed.set(key, 0);
     this.#trim(now);
   }
@@ -79,7 +80,7 @@ export class HotPrefixes {
     this.#trim(now);
   }
 
-  /** Drops what nobody has used for too long. */
+  /** Drops prefixes that have been unused for too long. */
   forget(now: number): void {
     const ranked = rankRecords(this.#records.values(), now, this.#options.halfLifeMs);
     const oldest = now - this.#options.forgetAfterMs;
@@ -101,7 +102,10 @@ export class HotPrefixes {
     return this.#records.values();
   }
 
-  /** Takes what has changed since the last call; hand it to {@link returnChanges} if it is not written. */
+  /**
+   * Takes what has changed since the last call; hand it to {@link returnChanges} if it is not
+   * written.
+   */
   takeChanges(): RecordChanges {
     const changed = [...this.#changed].sort(([, a], [, b]) => a - b);
     this.#changed.clear();
@@ -139,7 +143,8 @@ export class HotPrefixes {
           parent,
           now,
         );
-      // A prompt had to compute again what was known: a use, of the last block and so of all before.
+      // A prompt had to compute again what was known: a use, of the last block and so of all
+      // before.
       if (known !== undefined && i === keys.length - 1 && !isReheat) this.#use(key, 0, now);
     }
   }

@@ -1,7 +1,7 @@
 /**
- * What is remembered of one block of a prompt, so that its KV can be computed again. It says nothing of
- * whether the block is cached at this moment, or where its bytes lie: a tier that holds them adds a
- * field here, and raises the store's format version.
+ * What is remembered of one block of a prompt, so that its KV can be computed again. It says
+ * nothing of whether the block is cached at this moment, or where its bytes lie: a tier that holds
+ * them adds a field here, and raises the store's format version.
  */
 export interface PrefixRecord {
   /** The block's key in the prefix cache. */
@@ -13,15 +13,16 @@ export interface PrefixRecord {
   /** Tokens of this block alone. */
   readonly tokens: Uint32Array;
   /**
-   * Prompts whose cached prefix ended with this block, halved once per half-life up to `lastUsed`. Those
-   * that went on to a child count there: the uses of a block are the hits of its whole subtree.
+   * Prompts whose cached prefix ended with this block, halved once per half-life up to `lastUsed`.
+   * Those that went on to a child count there: the uses of a block are the hits of its whole
+   * subtree.
    */
   readonly hits: number;
   /** When a prompt last ended here, or the block was computed; milliseconds since the epoch. */
   readonly lastUsed: number;
 }
 
-/** What has to be written for a store to be up to date. */
+/** Changes to be written to a store. */
 export interface RecordChanges {
   /** Parents before their children. */
   readonly put: readonly PrefixRecord[];

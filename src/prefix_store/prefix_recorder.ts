@@ -10,17 +10,20 @@ const WRITE_EVERY_MS = 5_000;
 /** Time between two looks for prefixes to forget, in ms. */
 const FORGET_EVERY_MS = 3_600_000;
 
-/** As much of a store as a recorder needs. */
+/** The part of a store that a recorder uses. */
 export interface RecordWriter {
   write(changes: RecordChanges): Promise<void>;
 }
 
-/** What a recorder ties together. */
+/** Inputs of a recorder. */
 export interface PrefixRecorderOptions {
   readonly hotPrefixes: HotPrefixes;
   readonly store: RecordWriter;
   readonly kvEvents: ReplayLog<KvEvent>;
-  /** Whether the event of this number is the doing of a reheat, which is no use; asked in order. */
+  /**
+   * Whether a reheat caused the event of this number, which then counts as no use; asked in rising
+   * order.
+   */
   readonly isReheat: (seq: number) => boolean;
   readonly log: Logger;
   readonly clock?: Clock;
@@ -29,8 +32,9 @@ export interface PrefixRecorderOptions {
 }
 
 /**
- * Feeds the events of the prefix cache to {@link HotPrefixes} as they come, and writes what has changed
- * behind, every few seconds and at the end. A write that fails is tried again with the next.
+ * Feeds the events of the prefix cache to {@link HotPrefixes} as they come, and writes what has
+ * changed behind, every few seconds and at the end. A write that fails is tried again with the
+ * next.
  */
 export class PrefixRecorder {
   readonly #options: Required<PrefixRecorderOptions>;

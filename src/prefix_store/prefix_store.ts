@@ -6,7 +6,7 @@ import { KvFile } from "../state/kv_file.ts";
 import { UnfitStoreError } from "../state/store_errors.ts";
 import { PREFIX_STORE } from "../state/store_kinds.ts";
 
-/** What prefixes depend on beside their tokens: a store of anything else is of no use. */
+/** What prefixes depend on besides their tokens; a store made for other values is set aside. */
 export interface StoreIdentity {
   readonly modelFingerprint: string;
   /** Element type and order of a block's bytes. */
@@ -47,8 +47,8 @@ interface Contents {
  *     ["cache_secret"]     the deployment's secret: scopes and block keys are named with it
  *     ["prefixes", KEY]    one record per block
  *
- * At any moment, also that of a crash, every record's parent is in the store: batches are atomic, put
- * parents first and remove children first.
+ * At any moment, also that of a crash, every record's parent is in the store: batches are atomic,
+ * put parents first and remove children first.
  */
 export class PrefixStore {
   readonly #file: KvFile<Contents>;
@@ -58,8 +58,8 @@ export class PrefixStore {
   }
 
   /**
-   * Opens the store at `path`, or makes one. One that is damaged or of another model counts as empty, with
-   * a line in the log, and is set aside by the first write.
+   * Opens the store at `path`, or makes one. One that is damaged or of another model counts as
+   * empty, with a line in the log, and is set aside by the first write.
    *
    * @throws {StartupError} when what lies there is no store of this kind.
    * @throws {StoreUnusableError} when there can be none at this path.

@@ -10,7 +10,7 @@ export interface LiveRecord extends PrefixRecord {
   readonly depth: number;
 }
 
-/** A record with what its whole subtree says of it. */
+/** A record with the totals of its subtree. */
 export interface RankedRecord {
   readonly record: LiveRecord;
   /**

@@ -8,14 +8,17 @@ import type { FinishReason } from "../core/token_event.ts";
 import { EventSpans } from "./event_spans.ts";
 import type { HotPath } from "./hot_paths.ts";
 
-/** Silence after a request before the engine counts as idle, so that a conversation is not chased. */
+/**
+ * Silence after a request before the engine counts as idle: the next turn of a conversation may
+ * come.
+ */
 const QUIET_MS = 500;
 /** Time between two looks whether the engine is idle. */
 const POLL_MS = 100;
 /** Time between two lines of progress in the log. */
 const REPORT_EVERY_MS = 10_000;
 
-/** Nothing of the answer matters; one token makes the engine compute the whole prompt. */
+/** One token makes the engine compute the whole prompt; the answer is thrown away. */
 const PARAMS: SamplingParams = {
   maxTokens: 1,
   temperature: 0,
@@ -34,7 +37,7 @@ export interface ReheatProgress {
   readonly numTokensLeft: number;
 }
 
-/** The owner of its requests, whose queue is nobody else's. */
+/** The owner of its requests: they queue apart from those of API keys. */
 const OWNER = "reheat";
 
 /** What a reheat works with. */
@@ -42,7 +45,10 @@ export interface ReheatOptions {
   readonly engine: EnginePort;
   readonly log: Logger;
   readonly clock?: Clock;
-  /** Most tokens to compute, what prefixes share once; asked before each prefix. Default: any number. */
+  /**
+   * Most tokens to compute, what prefixes share once; asked before each prefix. Default: any
+   * number.
+   */
   readonly maxTokens?: () => number;
 }
 
@@ -61,7 +67,7 @@ export class Reheat {
   #progress = { numPrefixesDone: 0, numPrefixesLeft: 0, numTokensDone: 0, numTokensLeft: 0 };
   #currentId: RequestId | undefined;
   #current: Generation | undefined;
-  /** Someone else wants the engine, or the server stops: the current attempt is to end. */
+  /** Another request came, or the server stops: the current attempt is to end. */
   #mustYield = false;
   #isStopped = false;
   #lastRequestMs = -Infinity;
@@ -79,8 +85,9 @@ export class Reheat {
   }
 
   /**
-   * Begins with the first of `paths` once nothing is left of an earlier start; resolves when none is left, or
-   * at {@link stop}. What has been left out before is left out again: it may have ended the engine.
+   * Begins with the first of `paths` once nothing is left of an earlier start; resolves when none
+   * is left, or at {@link stop}. What has been left out before is left out again: it may have ended
+   * the engine.
    */
   start(paths: readonly HotPath[]): Promise<void> {
     const wanted = paths.filter((path) => !this.#leftOut.has(nameOf(path)));
@@ -89,7 +96,7 @@ export class Reheat {
     return this.#running = this.#running.then(() => this.#run(wanted));
   }
 
-  /** Has to be told of every request before the engine has it; its own do not matter. */
+  /** To be called with every request before the engine has it; its own are ignored. */
   giveWayTo(id: RequestId): void {
     if (id === this.#currentId) return;
     this.#lastRequestMs = this.#options.clock.now();
@@ -230,7 +237,10 @@ function isQueueFull(error: unknown): boolean {
   return error instanceof RequestError && error.data.status === 429;
 }
 
-/** A store that passes all checks may still hold a spoiled number; a kernel would read out of bounds. */
+/**
+ * A store that passes all checks may still hold a spoiled number; a kernel would read out of
+ * bounds.
+ */
 function checkTokens(tokens: Uint32Array, vocabSize: number): void {
   const wrong = tokens.find((token) => token >= vocabSize);
   if (wrong !== undefined) throw new RangeError(`token ${wrong} of a vocabulary of ${vocabSize}`);

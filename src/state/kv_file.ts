@@ -54,8 +54,9 @@ export class KvFile<T> {
   }
 
   /**
-   * Opens the file, or makes one. The contents of one that is damaged, or that `format` finds unfit, are
-   * those of a new store; the first write sets the file aside, so that a start that fails moves nothing.
+   * Opens the file, or makes one. The contents of one that is damaged, or that `format` finds
+   * unfit, are those of a new store; the first write sets the file aside, so that a start that
+   * fails moves nothing.
    *
    * @throws {StartupError} when what lies there is not ours.
    * @throws {StoreUnusableError} when there can be no store at this place.

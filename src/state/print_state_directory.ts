@@ -1,6 +1,6 @@
 /**
- * Prints the state directory of this user, for the permissions of `deno task start`. Where there is none,
- * nothing is stored, and what is printed stands for a folder that nobody makes.
+ * Prints the state directory of this user, for the permissions of `deno task start`. Where there is
+ * none, nothing is stored, and the folder that is printed is never made.
  */
 import { currentStateDirectory } from "./state_directory.ts";
 

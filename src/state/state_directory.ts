@@ -1,8 +1,8 @@
 import { type Environment, processEnvironment } from "../core/environment.ts";
 
 /**
- * The folder for what Quire itself remembers on this machine, by the platform's custom; undefined where
- * the environment names none.
+ * The folder for what Quire itself remembers on this machine, by the platform's custom; undefined
+ * where the environment names none.
  */
 export function stateDirectory(
   env: Environment,

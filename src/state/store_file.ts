@@ -12,8 +12,8 @@ const KV_TABLES = ["kv", "migration_state"];
 const COMPANIONS = ["-wal", "-shm"];
 
 /**
- * The file of a store, claimed for this process alone: two servers that write one file would each take
- * the other's records for its own. The claim ends with the process, however that ends.
+ * The file of a store, claimed for this process alone: two servers that write one file would each
+ * take the other's records for its own. The claim ends with the process, however that ends.
  */
 export class StoreFile {
   readonly #place: StorePlace;
@@ -30,11 +30,11 @@ export class StoreFile {
   }
 
   /**
-   * Claims a place, creating its folder and an empty file where they are missing, for the owner's eyes
-   * alone: what it learned from prompts is no one else's business.
+   * Claims a place, creating its folder and an empty file where they are missing, for the owner's
+   * eyes alone: what it learned from prompts is no one else's business.
    *
    * @throws {StartupError} when what lies there is not ours; it stays as it is.
-   * @throws {StoreUnusableError} when writing is not allowed or not possible, or another process has it.
+   * @throws {StoreUnusableError} when it cannot be written, or another process has it open.
    */
   static claim(asked: StorePlace): StoreFile {
     const { kind, kind: { flag } } = asked;
@@ -59,8 +59,8 @@ export class StoreFile {
   }
 
   /**
-   * Audits the file as SQLite, and marks it as ours. Deno KV ends the whole process when it finds a page
-   * damaged while it runs, so that is found out before.
+   * Audits the file as SQLite, and marks it as ours. Deno KV ends the whole process when it finds a
+   * page damaged while it runs, so that is found out before.
    *
    * @throws {UnfitStoreError} when it is damaged, or a database of something else.
    */
@@ -128,7 +128,7 @@ function auditTables(path: string): string[] {
   }
 }
 
-/** Asked beforehand, since Deno would put the question to whoever sits at the terminal. */
+/** Asked beforehand, since Deno would otherwise prompt at the terminal. */
 function requirePermission(dir: string, flag: string): void {
   for (const name of ["read", "write"] as const) {
     if (Deno.permissions.querySync({ name, path: dir }).state === "granted") continue;
@@ -142,7 +142,7 @@ function openPrivate(path: string): Deno.FsFile {
   return Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 });
 }
 
-/** Whether nobody may write the file, by its mode: the superuser could all the same. */
+/** Whether the file is read-only by its mode, which would not stop the superuser. */
 function isReadOnly(path: string): boolean {
   const mode = exists(path) ? Deno.statSync(path).mode : null;
   return mode !== null && (mode & 0o222) === 0;

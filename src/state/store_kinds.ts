@@ -7,8 +7,8 @@ export interface StoreKind {
   /** Its file in Quire's own state directory. */
   readonly fileName: string;
   /**
-   * SQLite's `application_id` of its files, bytes 68 to 71 of the header: it tells a store of ours, also
-   * a damaged one, from everybody else's files.
+   * SQLite's `application_id` of its files, bytes 68 to 71 of the header: it tells a store of ours,
+   * also a damaged one, from everybody else's files.
    */
   readonly mark: number;
 }

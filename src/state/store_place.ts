@@ -20,8 +20,9 @@ const HEADER_KEY = "0268656164657200";
 const SECRET_KEY = "0263616368655f73656372657400";
 
 /**
- * Makes sure that what lies at a place may be used and moved away: nothing, an empty file, a store of
- * ours by its mark, or any file under our own name in Quire's own state directory. Changes nothing.
+ * Makes sure that what lies at a place may be used and moved away: nothing, an empty file, a store
+ * of ours by its mark, or any file under our own name in Quire's own state directory. Changes
+ * nothing.
  *
  * @returns the path to use: that of the file behind a symbolic link.
  * @throws {StartupError} for everything else, which stays as it is; says flag, path and what it is.

@@ -54,11 +54,11 @@ export class TuningStore {
   }
 
   /**
-   * Opens the store at `path`, or makes one. One that is damaged or of another version counts as empty,
-   * with a line in the log, and is set aside by the first write.
+   * Opens the store at `path`, or makes one. One that is damaged or of another version counts as
+   * empty, with a line in the log, and is set aside by the first write.
    *
    * @throws {StartupError} when what lies there is no store of this kind.
-   * @throws {StoreUnusableError} when there can be none at this path, or another process has it open.
+   * @throws {StoreUnusableError} when none can be made at this path, or another process has it.
    */
   static async open(path: string, identity: TuningIdentity, log: Logger): Promise<TuningStore> {
     const format = {

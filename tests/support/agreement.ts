@@ -54,8 +54,8 @@ export interface TextureMatrix {
 export type Contents = Readonly<Record<string, Elements | TextureMatrix>>;
 
 /**
- * Runs the calls on `device` and on the reference device over equal contents, and returns the buffer
- * `output` of both as raw words.
+ * Runs the calls on `device` and on the reference device over equal contents, and returns the
+ * buffer `output` of both as raw words.
  */
 export async function runBoth<Dims>(
   device: Device,

@@ -24,8 +24,8 @@ export interface ReferenceQuery extends BeamSearchParams {
 }
 
 /**
- * Beam search as simply as can be: whole lists of tokens, every candidate scored and sorted, and without
- * early stopping every step is made and every hypothesis kept to the end.
+ * Beam search as simply as can be: whole lists of tokens, every candidate scored and sorted, and
+ * without early stopping every step is made and every hypothesis kept to the end.
  *
  * @returns the answers, best first, and the beams that each step computed, after the first.
  */

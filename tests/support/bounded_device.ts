@@ -2,7 +2,10 @@ import { WatchedDevice } from "../../bench/watched_device.ts";
 import type { Device } from "../../src/device/device.ts";
 import type { DeviceBuffer } from "../../src/device/kernel.ts";
 
-/** A device that binds less than the one behind it; the buffers made through it are freed by `close()`. */
+/**
+ * A device that binds less than the one behind it; the buffers made through it are freed by
+ * `close()`.
+ */
 export class BoundedDevice extends WatchedDevice {
   readonly #maxBindingBytes: number;
 

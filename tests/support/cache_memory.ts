@@ -1,6 +1,6 @@
 /**
- * Prints what a pool of a million blocks takes, all of them cached, under the eviction policy that the
- * argument names; run with `--expose-gc`.
+ * Prints what a pool of a million blocks takes, all of them cached, under the eviction policy that
+ * the argument names; run with `--expose-gc`.
  */
 import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import type { BlockId } from "../../src/core/ids.ts";

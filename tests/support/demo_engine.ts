@@ -159,8 +159,8 @@ export class DemoEngine {
 
   /**
    * Runs all arrivals to their ends, checks that nothing leaked, and returns them in order.
-   * `beforeStep` is called with each step's number before it is planned, `afterRun` with its plan when it
-   * has run.
+   * `beforeStep` is called with each step's number before it is planned, `afterRun` with its plan
+   * when it has run.
    */
   async generate(
     arrivals: readonly Arrival[],

@@ -3,10 +3,10 @@ import { gemmSubgroupMatrix } from "../../kernels/matmul/gemm_subgroup_matrix.ts
 import type { KernelCall } from "../../src/device/kernel.ts";
 
 /**
- * What stands in the text for what a device with matrix units has, in plain WGSL. SUBGROUP lanes beside
- * each other are a subgroup and share out a matrix of sums, as a device does. A factor is where it lies in
- * shared memory, which does not change until it was multiplied. So all but the instructions themselves runs
- * as it is written.
+ * What stands in the text for what a device with matrix units has, in plain WGSL. SUBGROUP lanes
+ * beside each other are a subgroup and share out a matrix of sums, as a device does. A factor is
+ * where it lies in shared memory, which does not change until it was multiplied. So all but the
+ * instructions themselves runs as it is written.
  */
 const REPLACED: readonly (readonly [RegExp, string])[] = [
   [/@builtin\(subgroup_id\) subgroup: u32/, "@builtin(local_invocation_index) emulated: u32"],
@@ -53,8 +53,9 @@ const source = REPLACED.reduce((text, [pattern, replacement]) => {
 assert(!/subgroup_|subgroupMatrix/.test(source.replaceAll(gemmSubgroupMatrix.name, "")));
 
 /**
- * Calls that run on any device with f16 in place of those that need matrix units; others as they are.
- * Subgroups have `subgroupSize` lanes; where that is fewer than the tile's unit says, some are surplus.
+ * Calls that run on any device with f16 in place of those that need matrix units; others as they
+ * are. Subgroups have `subgroupSize` lanes; where that is fewer than the tile's unit says, some are
+ * surplus.
  */
 export function emulateMatrices<Dims>(
   calls: readonly KernelCall<Dims>[],

@@ -15,8 +15,8 @@ interface Known {
 }
 
 /**
- * Holds every admission of a scheduler against the rule of fair shares, by its decisions alone. Searches
- * apart, where one sequence is not one seat.
+ * Holds every admission of a scheduler against the rule of fair shares, by its decisions alone.
+ * Searches apart, where one sequence is not one seat.
  */
 export class FairShareModel {
   readonly #owners = new Map<string, string | undefined>();

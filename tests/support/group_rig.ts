@@ -29,8 +29,8 @@ interface Sequence extends DeviceSequence {
 }
 
 /**
- * A group manager, a device that knows what each block holds, and a plain account of what is cached.
- * Keys are the tokens themselves.
+ * A group manager, a device that knows what each block holds, and a plain account of what is
+ * cached. Keys are the tokens themselves.
  */
 export class GroupRig {
   readonly manager: GroupManager;

@@ -8,7 +8,9 @@ export interface HashedModel {
   readonly tensors: readonly (readonly [name: string, shape: readonly number[]])[];
 }
 
-/** Writes the checkpoint of `model` to `dir`, the weights those of `tests/golden/qwen3_golden.py`. */
+/**
+ * Writes the checkpoint of `model` to `dir`, the weights those of `tests/golden/qwen3_golden.py`.
+ */
 export function writeHashedModel(dir: string, { config, tensors }: HashedModel): Promise<void> {
   return writeSafetensors(
     dir,

@@ -3,8 +3,8 @@ import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { noise } from "./agreement.ts";
 
 /**
- * One layer's KV of sequences by their block tables, and poison wherever none of them has written, unused
- * blocks and slots past a context's end: NaN in f16 and f32, and as the scales of codes.
+ * One layer's KV of sequences by their block tables, and poison wherever none of them has written,
+ * unused blocks and slots past a context's end: NaN in f16 and f32, and as the scales of codes.
  */
 export function filledKv(
   shape: KvShape,

@@ -90,7 +90,10 @@ function tensors(buffer: ArrayBuffer, header: Header): Tensor[] {
   return all;
 }
 
-/** llama2.c rotates neighbours (2i, 2i + 1), these checkpoints (i, i + headDim / 2): reorders the rows. */
+/**
+ * llama2.c rotates neighbours (2i, 2i + 1), these checkpoints (i, i + headDim / 2): reorders the
+ * rows.
+ */
 function halvePairs(weights: Float32Array, headDim: number, columns: number): Float32Array {
   const rows = weights.length / columns;
   const out = new Float32Array(weights.length);

@@ -4,7 +4,10 @@ import type { Device } from "../../src/device/device.ts";
 import type { DeviceBuffer } from "../../src/device/kernel.ts";
 import { withProperties } from "./acting_device.ts";
 
-/** Raw words of each row of logits, by `SEED/INDEX`: its sequence's seed, and which of its tokens it gave. */
+/**
+ * Raw words of each row of logits, by `SEED/INDEX`: its sequence's seed, and which of its tokens it
+ * gave.
+ */
 export type LogitsByDraw = ReadonlyMap<string, Uint32Array>;
 
 /** Reads all logits of a runner back, step by step. */

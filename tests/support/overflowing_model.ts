@@ -17,9 +17,9 @@ const F16_LARGE = 0x7b53;
 type Edit = (bits: Uint16Array) => void;
 
 /**
- * Writes the bundled model to `dir`, so changed that V of {@link OVERFLOWING_TOKEN} is some 800,000 in
- * `layer`, with all weights finite. Other tokens lack one dim of the hidden state, and nothing else is
- * changed for them: what they compute does not depend on `layer`.
+ * Writes the bundled model to `dir`, so changed that V of {@link OVERFLOWING_TOKEN} is some 800,000
+ * in `layer`, with all weights finite. Other tokens lack one dim of the hidden state, and nothing
+ * else is changed for them: what they compute does not depend on `layer`.
  */
 export function writeOverflowingModel(dir: string, layer: number): void {
   writeEditedDemo(dir, (name) => {

@@ -40,8 +40,8 @@ function draw(
 }
 
 /**
- * The fake model's likeliest next tokens of `[0, vocabSize)`, best first, from the KV of all tokens so
- * far. Few different probabilities, so that ties are common.
+ * The fake model's likeliest next tokens of `[0, vocabSize)`, best first, from the KV of all tokens
+ * so far. Few different probabilities, so that ties are common.
  */
 function likeliest(kv: Iterable<number>, count: number, vocabSize: number): TokenLogprob[] {
   let hash = 0x2545f491;
@@ -140,7 +140,9 @@ export class PagedFakeRunner {
   #slots: Uint32Array;
   /** Refuses more blocks than this, as a device without room does. */
   maxNumBlocks = Infinity;
-  /** A token whose KV is no number, so that nothing can be drawn after it; default: there is none. */
+  /**
+   * A token whose KV is no number, so that nothing can be drawn after it; default: there is none.
+   */
   poison: TokenId | undefined;
   readonly batches: Batch[] = [];
 
@@ -176,7 +178,9 @@ export class PagedFakeRunner {
     );
   }
 
-  /** As a device does it: what is not below the new end is gone, whether or not it has been moved. */
+  /**
+   * As a device does it: what is not below the new end is gone, whether or not it has been moved.
+   */
   resizeKv(numBlocks: number, moves: readonly BlockMove[]): Promise<void> {
     if (numBlocks > this.maxNumBlocks) return Promise.reject(new RangeError("no room"));
     const size = this.#blockSize;

@@ -47,9 +47,10 @@ export class Scorer {
   }
 
   /**
-   * Scores tokens `[first, tokens.length)` of a sequence; `first` is 1 or more. The tokens before them are
-   * a prompt, computed in chunks. After it a step's rows are consecutive positions, each a chunk of its
-   * own: the step stores all their K and V before any of them attends, so that each sees those before it.
+   * Scores tokens `[first, tokens.length)` of a sequence; `first` is 1 or more. The tokens before
+   * them are a prompt, computed in chunks. After it a step's rows are consecutive positions, each a
+   * chunk of its own: the step stores all their K and V before any of them attends, so that each
+   * sees those before it.
    */
   async score(tokens: ArrayLike<TokenId>, first = 1): Promise<TokenScores> {
     const numScores = tokens.length - first;
@@ -97,7 +98,10 @@ export function perplexity(scores: readonly TokenScores[]): number {
   return Math.exp(-logprobs.reduce((sum, logprob) => sum + logprob, 0) / logprobs.length);
 }
 
-/** Perplexity per token of the eight stories in the bundled model's evaluation set, or the first `count`. */
+/**
+ * Perplexity per token of the eight stories in the bundled model's evaluation set, or the first
+ * `count`.
+ */
 export async function storyPerplexity(scorer: Scorer, count = Infinity): Promise<number> {
   const scores: TokenScores[] = [];
   for (const story of evaluationStories().slice(0, count)) scores.push(await scorer.score(story));
@@ -105,8 +109,8 @@ export async function storyPerplexity(scorer: Scorer, count = Infinity): Promise
 }
 
 /**
- * Share of the golden greedy ids, or of those of the first `count` prompts, that are the likeliest after the
- * golden tokens before them, 0 to 1.
+ * Share of the golden greedy ids, or of those of the first `count` prompts, that are the likeliest
+ * after the golden tokens before them, 0 to 1.
  */
 export async function goldenAgreement(scorer: Scorer, count = Infinity): Promise<number> {
   let [numEqual, numIds] = [0, 0];

@@ -6,7 +6,9 @@ export interface Exchange {
   readonly text: string;
 }
 
-/** Sends bytes as they are, Latin-1, and reads until the other side closes or is silent too long. */
+/**
+ * Sends bytes as they are, Latin-1, and reads until the other side closes or is silent too long.
+ */
 export async function exchange(
   port: number,
   request: string,

@@ -8,8 +8,8 @@ interface Case {
 }
 
 /**
- * Share of whole greedy answers that are exactly right, 0 to 1, by task of the evaluation set: of all
- * tasks and their 100 cases, or of one task's first `count`.
+ * Share of whole greedy answers that are exactly right, 0 to 1, by task of the evaluation set: of
+ * all tasks and their 100 cases, or of one task's first `count`.
  */
 export async function recallByTask(
   engine: DemoEngine,

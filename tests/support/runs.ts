@@ -1,8 +1,9 @@
 /**
  * How often property tests run: the one place from which `deno task test:quick` makes them few.
  *
- * A full run takes the numbers as they stand in the tests. With `QUIRE_TEST_QUICK` set, each property
- * runs a twentieth as often, with the same seed, and what has to have happened meanwhile shrinks along.
+ * A full run takes the numbers as they stand in the tests. With `QUIRE_TEST_QUICK` set, each
+ * property runs a twentieth as often, with the same seed, and what has to have happened meanwhile
+ * shrinks along.
  */
 const IS_QUICK = Deno.env.has("QUIRE_TEST_QUICK");
 const QUICK_SHARE = 1 / 20;

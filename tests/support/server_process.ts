@@ -77,7 +77,9 @@ export class ServerProcess {
     this.#pumps = pumps;
   }
 
-  /** Starts it and waits for its "Ready" line. `permissions` are Deno flags beyond the usual ones. */
+  /**
+   * Starts it and waits for its "Ready" line. `permissions` are Deno flags beyond the usual ones.
+   */
   static start(
     args: readonly string[] = [],
     env: Record<string, string> = {},
@@ -96,7 +98,9 @@ export class ServerProcess {
     return ServerProcess.#spawn(command(["task", task, "--port", "0", ...args], env), READY);
   }
 
-  /** Starts it under `deno serve`, which binds the port itself; `ready` tells when it can be asked. */
+  /**
+   * Starts it under `deno serve`, which binds the port itself; `ready` tells when it can be asked.
+   */
   static startByDenoServe(
     port: number,
     args: readonly string[] = [],

@@ -43,8 +43,8 @@ export function slowestFirst(files: readonly string[]): string[] {
 }
 
 /**
- * The folder with the tests of a room, which is named as a folder of `tests`, or by its path: `kvcache`,
- * `src/kvcache`, `kernels`.
+ * The folder with the tests of a room, which is named as a folder of `tests`, or by its path:
+ * `kvcache`, `src/kvcache`, `kernels`.
  *
  * @throws {RangeError} with the rooms that there are.
  */

@@ -32,7 +32,10 @@ export function tokensStep(numTokens: number): { words: Uint32Array; dims: StepD
   return { words, dims: { ...NO_WORK, numTokens } };
 }
 
-/** Rows of codes from -127 to 127 and scales, and after them rows that make every sum they enter NaN. */
+/**
+ * Rows of codes from -127 to 127 and scales, and after them rows that make every sum they enter
+ * NaN.
+ */
 function codedRows(rows: number, k: number) {
   const all = rows + POISONED_ROWS;
   const codes = new Int8Array(all * k).fill(127);
@@ -42,7 +45,10 @@ function codedRows(rows: number, k: number) {
   return { codes: new Uint32Array(codes.buffer), scales };
 }
 
-/** Runs `calls` on both devices and returns y, which was 7 before, and has rows that nobody may write. */
+/**
+ * Runs `calls` on both devices and returns y, which was 7 before, and has rows that nobody may
+ * write.
+ */
 export function runW8a8(
   gpu: WebGpuDevice,
   calls: W8a8Calls,

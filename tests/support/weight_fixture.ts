@@ -19,7 +19,9 @@ export const WEIGHT_DTYPES: readonly WeightDtype[] = [
   ),
 ];
 
-/** A matrix of weights in [-1, 1] as it lies in device memory, every code and sign of scale in it. */
+/**
+ * A matrix of weights in [-1, 1] as it lies in device memory, every code and sign of scale in it.
+ */
 export function weightFixture(
   dtype: WeightDtype,
   rows: number,
@@ -52,7 +54,10 @@ function quantizedFixture(
   return words;
 }
 
-/** Rows of a matrix of `columns`, `[begin, end)` of `numRows`, as a matrix of their own in device memory. */
+/**
+ * Rows of a matrix of `columns`, `[begin, end)` of `numRows`, as a matrix of their own in device
+ * memory.
+ */
 export function fixtureRows(
   matrix: Float32Array | Uint16Array | Uint32Array,
   { dtype, numRows, columns }: { dtype: WeightDtype; numRows: number; columns: number },

@@ -5,7 +5,9 @@ import { modelFamily } from "../../models/registry.ts";
 import type { DeviceBuffer } from "../../src/device/kernel.ts";
 import { weightShape } from "../../src/runner/weight_buffers.ts";
 
-/** The weights of a model, all of them one buffer and none in shards: for graphs that are not run. */
+/**
+ * The weights of a model, all of them one buffer and none in shards: for graphs that are not run.
+ */
 export function wholeWeights(
   config: ModelConfig,
   { buffer, dtype }: { buffer: DeviceBuffer; dtype: WeightDtype },

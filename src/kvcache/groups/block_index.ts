@@ -3,18 +3,20 @@ import type { BlockId } from "../../core/ids.ts";
 
 /**
  * Names the content of a block: the chained key of everything up to the block's end, or an encoder
- * input's content hash. Whoever makes keys sees to it that equal keys mean equal content.
+ * input's content hash. The maker of the keys guarantees that equal keys mean equal content.
  */
 export type ContentKey = string | bigint;
 
-/** Per group, the keys of a sequence's blocks from its start: entry `i` ends at `(i + 1)` blocks. */
+/**
+ * Per group, the keys of a sequence's blocks from its start: entry `i` ends at `(i + 1)` blocks.
+ */
 export type ContentKeys = readonly (readonly ContentKey[])[];
 
 /**
  * Which block holds which content, per group.
  *
- * A key names one block of a group at most: who computes a content that is there already keeps a
- * private block, which is free once it is released. Every operation is O(1).
+ * A key names at most one block of a group: a sequence that computes a content which is there
+ * already keeps a private block, which is free once it is released. Every operation is O(1).
  */
 export class BlockIndex {
   readonly #blocks: readonly Map<ContentKey, BlockId>[];

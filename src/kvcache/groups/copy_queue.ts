@@ -9,10 +9,11 @@ export interface GroupCopy {
 }
 
 /**
- * Copies that the device has to make, as data, from the moment they are decided until they are done.
+ * Copies for the device to make, as data: from the decision until they are finished.
  *
- * Whoever adds one holds a reference to both ends until it is finished, so that neither is handed
- * out before. Copies are made in the order in which they were added, ahead of the step's chunks.
+ * The caller of `add` holds a reference to both ends until the copy is finished, so that neither is
+ * handed out before. Copies are made in the order in which they were added, ahead of the step's
+ * chunks.
  */
 export class CopyQueue {
   #waiting: GroupCopy[] = [];

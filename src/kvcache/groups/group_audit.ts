@@ -18,7 +18,7 @@ export interface GroupsState {
  *
  * A block's count is the number of tables, encoder inputs and unfinished copies that hold it; it is
  * marked exactly if it has a key or belongs to an encoder entry; and no byte is used or cached
- * beyond those. Without sequences and copies every slab is to be had. O(pool + tables).
+ * beyond those. Without sequences and copies every slab is available. O(pool + tables).
  */
 export function checkGroups(groups: readonly GroupSpec[], state: GroupsState): void {
   const { copies, sequences } = state;

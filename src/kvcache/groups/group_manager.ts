@@ -19,7 +19,7 @@ export interface GroupManagerOptions {
   readonly poolBytes: number;
   /** Most positions of one sequence that are in flight at a time: the token budget of its steps. */
   readonly maxInFlightTokens: number;
-  /** Slabs that an admission leaves to be had while other sequences hold some. Default 0. */
+  /** Slabs that an admission leaves available while other sequences hold some. Default 0. */
   readonly numWatermarkSlabs?: number;
   readonly layout?: SlabLayoutOptions;
   /** Learns which content a hit no longer finds. */
@@ -88,7 +88,7 @@ export class GroupManager {
     return numSlabs.reduce((a, b) => a + b, 0) <= this.#pool.numSlabs;
   }
 
-  /** How much of a prompt of `numTokens` is cached: at most all but the last, whose logits are wanted. */
+  /** How much of a prompt is cached: at most all tokens but the last, whose logits are wanted. */
   match(keys: ContentKeys, numTokens: number): HybridHit {
     return longestHit(this.#groups, numTokens - 1, (group, index) => {
       const key = keys[group]?.[index];
@@ -167,8 +167,8 @@ export class GroupManager {
   }
 
   /**
-   * Lets others hit the whole blocks of `id` that have been dispatched and have keys. A step that is
-   * ordered later may read them.
+   * Lets others hit the whole blocks of `id` that have been dispatched and have keys. A step that
+   * is ordered later may read them.
    */
   publish(id: SequenceId, keys: ContentKeys): void {
     const sequence = this.#sequence(id);
@@ -184,7 +184,7 @@ export class GroupManager {
     });
   }
 
-  /** Lets others use the encoder's output for `key`, once the step that computes it is dispatched. */
+  /** Lets others use the encoder's output for `key`, once the step that makes it is dispatched. */
   publishInput(id: SequenceId, key: ContentKey): void {
     for (const { group, key: own, blocks } of this.#sequence(id).inputs) {
       if (own === key) this.#cache.publishInput(group, key, blocks);
@@ -192,8 +192,8 @@ export class GroupManager {
   }
 
   /**
-   * Keeps the states of `id` as they are after all dispatched positions, for others to hit; false and
-   * nothing when there is no room. The positions must end a block of every state space group.
+   * Keeps the states of `id` as they are after all dispatched positions, for others to hit; false
+   * and nothing when there is no room. The positions must end a block of every state space group.
    *
    * A state is overwritten in place, so this queues a copy, to be made before the sequence goes on.
    */
@@ -219,7 +219,7 @@ export class GroupManager {
     return taken !== undefined;
   }
 
-  /** Hands out the copies to be made before the next step, in order; give them to `finishCopies`. */
+  /** Hands out, in order, the copies to make before the next step; `finishCopies` takes them. */
   takeCopies(): readonly GroupCopy[] {
     return this.#copies.take();
   }
@@ -243,7 +243,7 @@ export class GroupManager {
       ?.blocks;
   }
 
-  /** The logical moment at which the content of `key` was last released; undefined while used or gone. */
+  /** The logical time of the last release of `key`'s content; undefined while used or gone. */
   lastUsed(group: number, key: ContentKey): number | undefined {
     const id = this.#cache.index.find(group, key);
     const isCached = id !== undefined && this.#pool.refCount(group, id) === 0;

@@ -6,7 +6,9 @@ interface GroupBase {
   readonly name: string;
   /** Token positions per block; for a state space group, positions between two snapshots. */
   readonly tokensPerBlock: number;
-  /** Bytes of one block, all layers of the group together (`kvBytesPerBlock`, {@link stateBytes}). */
+  /**
+   * Bytes of one block, all layers of the group together (`kvBytesPerBlock`, {@link stateBytes}).
+   */
   readonly blockBytes: number;
 }
 
@@ -16,8 +18,9 @@ export interface FullAttentionSpec extends GroupBase {
 }
 
 /**
- * Layers whose query at position `p` reads `[p - windowTokens + 1, p]`, and the first `numSinkTokens`
- * positions for ever where given (attention sinks, Xiao et al. 2023, arXiv:2309.17453).
+ * Layers whose query at position `p` reads `[p - windowTokens + 1, p]`, and the first
+ * `numSinkTokens` positions for ever where given (attention sinks, Xiao et al. 2023,
+ * arXiv:2309.17453).
  */
 export interface SlidingWindowSpec extends GroupBase {
   readonly kind: "sliding-window";
@@ -96,7 +99,9 @@ export function numLiveBlocks({ numSinkBlocks, start, end }: LiveBlocks): number
   return numSinkBlocks + end - start;
 }
 
-/** Blocks to add to a table so that a sequence grows from `numTokens` to `newNumTokens` positions. */
+/**
+ * Blocks to add to a table so that a sequence grows from `numTokens` to `newNumTokens` positions.
+ */
 export function blocksToGrow(spec: GroupSpec, numTokens: number, newNumTokens: number): number {
   if (spec.kind === "encoder") return 0;
   if (spec.kind === "state-space") return numTokens === 0 && newNumTokens > 0 ? 1 : 0;

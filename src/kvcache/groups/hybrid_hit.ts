@@ -3,7 +3,7 @@ import type { BlockId } from "../../core/ids.ts";
 import { type GroupSpec, liveBlocks } from "./group_spec.ts";
 import { leastCommonMultipleOf } from "./slab_layout.ts";
 
-/** Stands in a table for a block that is dead or was never needed; nobody reads that entry. */
+/** Stands in a table for a block that is dead or was never needed; no kernel reads that entry. */
 export const NO_BLOCK: BlockId = -1;
 
 /** How much of a prompt is in the cache, for all groups together and for each alone. */
@@ -15,7 +15,10 @@ export interface HybridHit {
    * {@link NO_BLOCK} elsewhere. For a state space group the last entry is the state to copy.
    */
   readonly blocks: readonly (readonly BlockId[])[];
-  /** The longest hit of each group alone, in tokens; undefined for encoder groups, which set no limit. */
+  /**
+   * The longest hit of each group alone, in tokens; undefined for encoder groups, which set no
+   * limit.
+   */
   readonly groupTokens: readonly (number | undefined)[];
   /**
    * By how much the group with the longest hit is ahead of all together. Above 0, a chunk that ends

@@ -19,7 +19,9 @@ import { SlabStates } from "./slab_states.ts";
  */
 export class SlabBlocks {
   readonly slabs: SlabStates;
-  /** Most blocks of a slab, whichever group has it: block `i` of slab `s` is slot `s * room + i`. */
+  /**
+   * Most blocks of a slab, whichever group has it: block `i` of slab `s` is slot `s * room + i`.
+   */
   readonly #room: number;
   readonly #refCounts: Uint32Array;
   readonly #isMarked: Uint8Array;
@@ -40,7 +42,9 @@ export class SlabBlocks {
     this.#cached = new IndexLists(this.#room > 1 ? numSlots : 0, blocksPerSlab.length);
   }
 
-  /** Starts the next moment of the one logical clock; what is released until then shares this one. */
+  /**
+   * Starts the next moment of the one logical clock; what is released until then shares this one.
+   */
   tick(): void {
     this.#clock++;
   }

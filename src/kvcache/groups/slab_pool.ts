@@ -15,7 +15,7 @@ export interface Demand {
 /** Where the bytes of the pool are; the first four add up to the last. */
 export interface PoolUsage {
   readonly freeBytes: number;
-  /** Content that nobody uses and a hit may still find. */
+  /** Unused content that a hit may still find. */
   readonly cachedBytes: number;
   readonly usedBytes: number;
   /** What strides add to used and cached blocks, and the pool's end that is less than a slab. */
@@ -74,7 +74,7 @@ export class SlabPool {
     return this.#blocks.slabs.numOwners;
   }
 
-  /** Most blocks that `group` could still get if nobody else asked. */
+  /** Most blocks that `group` could still get if no other group took any. */
   numAvailable(group: number): number {
     const { blocksPerSlab } = this.#blocks.slabs;
     return this.numAvailableSlabs * blocksPerSlab[group]! + this.#numInUsed(group);
@@ -118,7 +118,7 @@ export class SlabPool {
   }
 
   /**
-   * Whether {@link tryAllocate} would succeed and leave `numKeptSlabs` slabs to be had. Changes
+   * Whether {@link tryAllocate} would succeed and leave `numKeptSlabs` slabs available. Changes
    * nothing. O(hits).
    */
   canAllocate(demand: Demand, numKeptSlabs = 0): boolean {
@@ -143,8 +143,8 @@ export class SlabPool {
   }
 
   /**
-   * Retains `demand.hits` and then takes `demand.counts` free blocks for `owner`, in all groups or in
-   * none; returns the blocks taken, per group.
+   * Retains `demand.hits` and then takes `demand.counts` free blocks for `owner`, in all groups or
+   * in none; returns the blocks taken, per group.
    *
    * Two phases, so that no group evicts what another is about to use. A group that could do with
    * fewer slabs leaves those that another cannot do without.
@@ -182,7 +182,9 @@ export class SlabPool {
     for (const id of ids) this.#blocks.retain(group, id);
   }
 
-  /** Starts the next moment of the one clock. What is released until then counts as used together. */
+  /**
+   * Starts the next moment of the one clock. What is released until then counts as used together.
+   */
   tick(): void {
     this.#blocks.tick();
   }
@@ -195,12 +197,12 @@ export class SlabPool {
     this.#blocks.release(group, id);
   }
 
-  /** Lets the content of a used block be hit, now and when nobody uses it any more. */
+  /** Lets the content of a used block be hit, now and after its last use. */
   mark(group: number, id: BlockId): void {
     this.#blocks.mark(group, id);
   }
 
-  /** Ends that; a block that nobody uses is free at once. The listener is not called. */
+  /** Ends that; an unused block is free at once. The listener is not called. */
   unmark(group: number, id: BlockId): void {
     this.#blocks.unmark(group, id);
   }
@@ -221,7 +223,7 @@ export class SlabPool {
     );
   }
 
-  /** Blocks of `group` to be had without a slab. */
+  /** Blocks of `group` that are available without opening a slab. */
   #numInUsed(group: number): number {
     return this.#blocks.slabs.numFreeInUsed(group) + this.#blocks.slabs.numCachedInUsed(group);
   }
@@ -255,7 +257,9 @@ export class SlabPool {
     return this.#blocks.take(group, slab);
   }
 
-  /** Unmarks the cached blocks among `[start, end)` of a slab, and tells the listener when all are. */
+  /**
+   * Unmarks the cached blocks among `[start, end)` of a slab, and tells the listener when all are.
+   */
   #evict(group: number, start: BlockId, end: BlockId): void {
     const cached: BlockId[] = [];
     for (let id = start; id < end; id++) if (this.#blocks.isMarked(group, id)) cached.push(id);

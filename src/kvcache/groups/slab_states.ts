@@ -7,7 +7,7 @@ const FREE = 0;
 const EVICTABLE = 1;
 const PARTIAL = 2;
 
-/** Group of a slab that belongs to nobody. */
+/** Group of a slab that belongs to none. */
 const NO_GROUP = -1;
 
 /**
@@ -28,7 +28,9 @@ export class SlabStates {
   readonly #groups: Int16Array;
   readonly #numUsed: Uint32Array;
   readonly #numCached: Uint32Array;
-  /** For whom a slab was opened; empty where a slab is one block and so never partial. */
+  /**
+   * The owner for which a slab was opened; empty where a slab is one block and so never partial.
+   */
   readonly #owners: Float64Array;
   /** Per owner and group, the partial slabs that were opened for that owner. */
   readonly #partials = new Map<SequenceId, Set<number>[]>();
@@ -122,7 +124,9 @@ export class SlabStates {
     return slab;
   }
 
-  /** Changes how many blocks of `slab` are used and cached, and puts it on the list of its state. */
+  /**
+   * Changes how many blocks of `slab` are used and cached, and puts it on the list of its state.
+   */
   change(slab: number, numUsed: number, numCached: number): void {
     const group = this.#groups[slab]!;
     // A used slab of one block has nothing in it that is free or cached.

@@ -11,7 +11,9 @@ import {
 } from "../../support/group_specs.ts";
 import { runs, times } from "../../support/runs.ts";
 
-/** The hit where group `g` has cached the blocks that are `T` in `cached[g]`; block `i` has id `i`. */
+/**
+ * The hit where group `g` has cached the blocks that are `T` in `cached[g]`; block `i` has id `i`.
+ */
 function hitOf(specs: readonly GroupSpec[], cached: readonly string[], maxTokens: number) {
   return longestHit(specs, maxTokens, (group, i) => cached[group]?.[i] === "T" ? i : undefined);
 }
