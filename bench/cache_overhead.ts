@@ -1,7 +1,7 @@
 /**
  * What the prefix cache, its records and the curve that watches it cost when nothing hits: the same
  * unrelated prompts with all of them and with none, in alternating runs on the device found. Prints the host's time per step for both, and the difference as a
- * share of a step; the last line is the same as JSON.
+ * share of a step; the last line is the same as JSON. `--quick` runs one round.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import { parseArgs } from "node:util";
@@ -83,7 +83,10 @@ function schedulerOf(info: EngineInfo, recorder: KvRecorder | undefined): Schedu
 async function main(): Promise<void> {
   const { values } = parseArgs({
     args: Deno.args,
-    options: { device: { type: "string", default: "auto" } },
+    options: {
+      device: { type: "string", default: "auto" },
+      quick: { type: "boolean" },
+    },
   });
   const { runner, info } = await startRunner(demoConfig(values.device), () => {});
   const modes = [undefined, new KvRecorder()].map((recorder) => ({
@@ -91,7 +94,8 @@ async function main(): Promise<void> {
     scheduler: schedulerOf(info, recorder),
     times: { stepMs: 0, hostMs: 0, numSteps: 0 },
   }));
-  for (let round = 0; round < ROUNDS; round++) {
+  const numRounds = values.quick ? 1 : ROUNDS;
+  for (let round = 0; round < numRounds; round++) {
     // Each mode goes first in turn, so that a drift of the machine does not count for one of them.
     for (const mode of round % 2 === 0 ? modes : modes.toReversed()) {
       await serve(mode, runner, round);
