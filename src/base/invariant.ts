@@ -1,4 +1,4 @@
-/** A bug of ours, not of a caller or the world: nobody catches it, the isolate dies loudly. */
+/** A bug in this program, not a mistake of a caller: nobody catches it, and it ends the isolate. */
 export class InvariantError extends Error {
   override name = "InvariantError";
 }
