@@ -20,7 +20,7 @@ export type CompletionsRequest = z.output<typeof CompletionsRequest>;
 /** One prompt: text, or the ids of one. */
 export type Prompt = string | readonly TokenId[];
 
-/** How many prompts a request has, before a look at any of them: a list of ids is one. */
+/** The number of prompts of a request, without a check of any; a list of ids is one prompt. */
 export function numPromptsOf({ prompt }: CompletionsRequest): number {
   return typeof prompt === "string" || typeof prompt[0] === "number" ? 1 : prompt.length;
 }

@@ -1,7 +1,7 @@
 import { ceilDiv } from "../base/math.ts";
 import { RequestError } from "../core/errors.ts";
 
-/** Where a prompt came from, for the words and the `param` of a refusal. */
+/** The field that a prompt came from, for the text and the `param` of a refusal. */
 export type PromptSource = "messages" | "prompt";
 
 /** The context a prompt and its output must fit in together. */
@@ -13,8 +13,7 @@ export interface ContextLimits {
 }
 
 /**
- * Refuses a text that cannot fit whatever its tokens are, so that nobody makes the server tokenize
- * it.
+ * Refuses a text that is too long for any tokenization to fit, without tokenizing it.
  *
  * @throws {RequestError} 400 `context_length_exceeded`; the tokens it names are a lower bound.
  */
@@ -29,8 +28,8 @@ export function checkPromptChars(
 }
 
 /**
- * Decides how many tokens a sequence may generate: what was asked for, else `fallback`, which is
- * cut to what the context leaves. What was asked for is never cut in silence.
+ * The number of tokens that a sequence may generate: the requested one, or else `fallback`, cut to
+ * what the context leaves. A requested number is refused rather than cut.
  *
  * @throws {RequestError} 400 `context_length_exceeded` when prompt and output do not fit.
  */

@@ -33,9 +33,9 @@ export interface FinishedSequence {
 
 /**
  * What `/metrics` reports, under vLLM's names and with its labels `model_name` and `engine`, so
- * that its dashboards, autoscalers and routers work unchanged. Gauges and what the engine counts,
- * tokens above all, are read from its latest statistics at each scrape, so that they advance with
- * its steps and not with whoever reads the answers; ends and histograms are fed by the routes.
+ * that its dashboards, autoscalers and routers work unchanged. Gauges and the engine's counters are
+ * read from its latest statistics at each scrape, so that they advance with its steps and not with
+ * the clients' reading; finished requests and histograms are fed by the routes.
  */
 export class ServingMetrics {
   #registry = new Registry();
@@ -112,7 +112,7 @@ export class ServingMetrics {
     this.#generationLength.observe(numGeneratedTokens);
   }
 
-  /** Reports how far a warm-up is, too. */
+  /** Adds the progress of a warm-up. */
   watchWarmUp(read: () => WarmUpProgress): void {
     watchWarmUp(this.#registry, read);
   }
