@@ -34,9 +34,19 @@ export class RequestError extends Error {
   }
 }
 
-/** The engine isolate is starting, restarting or draining: 503 with Retry-After. */
+/** The engine isolate is starting, restarting, draining or gone: 503 with Retry-After. */
 export class EngineUnavailableError extends Error {
   override name = "EngineUnavailableError";
+
+  /** The answer that a client gets. */
+  get data(): ErrorData {
+    return engineUnavailable(this.message);
+  }
+}
+
+/** The error of a request that no engine serves now; a later try may succeed. */
+export function engineUnavailable(message: string): ErrorData {
+  return { status: 503, type: "server_error", code: "engine_unavailable", message, param: null };
 }
 
 /** The user's mistake at start: a flag, a model file, a port. Printed as one sentence, exit 1. */

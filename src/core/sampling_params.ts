@@ -6,6 +6,9 @@ import type { TokenId } from "./ids.ts";
  */
 export const MIN_TEMPERATURE = 1e-5;
 
+/** Most log-probabilities per token beside the chosen one's. */
+export const MAX_LOGPROBS = 20;
+
 /** How one sequence draws its tokens and when it ends. Checked at the HTTP door, trusted inside. */
 export interface SamplingParams {
   /** Most tokens to generate; at least 1. */
@@ -27,7 +30,10 @@ export interface SamplingParams {
    * Tokens that end the sequence, the model's end-of-sequence ids included unless they are ignored.
    */
   readonly stopTokenIds: readonly TokenId[];
-  /** Log-probabilities of the chosen and this many likeliest tokens, 0 to 20; absent means none. */
+  /**
+   * Likeliest tokens to report beside the chosen one, 0 to {@link MAX_LOGPROBS}; absent: no
+   * log-probabilities.
+   */
   readonly numLogprobs?: number;
   /** Tokens that must be drawn before a stop token may be; absent means 0. */
   readonly minTokens?: number;

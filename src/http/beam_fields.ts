@@ -1,6 +1,7 @@
 import { type BeamSearchParams, numCandidates } from "../core/beam_search_params.ts";
 import { RequestError } from "../core/errors.ts";
-import { MAX_LOGPROBS, type SamplingFields } from "./sampling_fields.ts";
+import { MAX_LOGPROBS } from "../core/sampling_params.ts";
+import type { SamplingFields } from "./sampling_fields.ts";
 
 /** Fields that a search does not support, each with its neutral value. */
 const NOT_SEARCHED: readonly (readonly [string, string | number])[] = [

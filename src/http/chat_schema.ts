@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { RequestError } from "../core/errors.ts";
+import { MAX_LOGPROBS } from "../core/sampling_params.ts";
 import { boundedArray } from "./bounded_array.ts";
-import { MAX_LOGPROBS, MaxTokens, SAMPLING_FIELDS } from "./sampling_fields.ts";
+import { MaxTokens, SAMPLING_FIELDS } from "./sampling_fields.ts";
 import type { ChatMessage, EncodeChatOptions } from "./services.ts";
 
 /** Most messages of a conversation, over which a chat template loops. */

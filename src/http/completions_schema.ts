@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { RequestError } from "../core/errors.ts";
 import type { TokenId } from "../core/ids.ts";
-import { MAX_LOGPROBS, SAMPLING_FIELDS } from "./sampling_fields.ts";
+import { MAX_LOGPROBS } from "../core/sampling_params.ts";
+import { SAMPLING_FIELDS } from "./sampling_fields.ts";
 import { parseTokenIds } from "./token_ids.ts";
 
 /** Most prompts of one request, as in vLLM. */

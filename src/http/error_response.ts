@@ -32,16 +32,7 @@ export function errorBody(data: ErrorData): ErrorBody {
 
 /** The part of `error` for clients: everything of a refusal, nothing of a bug's internals. */
 export function toErrorData(error: unknown): ErrorData {
-  if (error instanceof RequestError) return error.data;
-  if (error instanceof EngineUnavailableError) {
-    return {
-      status: STATUS_CODE.ServiceUnavailable,
-      type: "server_error",
-      code: "engine_unavailable",
-      message: error.message,
-      param: null,
-    };
-  }
+  if (error instanceof RequestError || error instanceof EngineUnavailableError) return error.data;
   if (error instanceof HTTPException && error.status < 500) {
     return new RequestError(error.message, { status: error.status }).data;
   }

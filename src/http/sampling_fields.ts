@@ -10,8 +10,6 @@ import type { DoorLimits, SamplingDefaults, TextService } from "./services.ts";
  * Most samples of one prompt: without a bound, one request could take all memory (CVE-2026-34756).
  */
 export const MAX_SAMPLES = 64;
-/** Most log-probabilities per position. */
-export const MAX_LOGPROBS = 20;
 /** Largest exponent of a search's length penalty; beyond it, only the length counts in a score. */
 const MAX_LENGTH_PENALTY = 10;
 /** Largest number of tokens a request may name; the context is the real limit. */

@@ -1,6 +1,6 @@
 // deno-lint-ignore-file no-console -- what the terminal shows of a server is written here
 import type { Config } from "../core/config.ts";
-import { StartupError } from "../core/errors.ts";
+import { engineUnavailable, StartupError } from "../core/errors.ts";
 import { banner } from "./banner.ts";
 import { affordableConnections } from "./descriptors.ts";
 import { readKeys } from "./keys.ts";
@@ -103,9 +103,9 @@ export function starting(): Response {
 }
 
 function unavailable(message: string, state: string): Response {
-  const error = { message, type: "server_error", param: null, code: "engine_unavailable" };
+  const { status, ...error } = engineUnavailable(message);
   return Response.json(
     { status: "unavailable", state, reason: message, error },
-    { status: 503, headers: { "retry-after": "1" } },
+    { status, headers: { "retry-after": "1" } },
   );
 }
