@@ -1,9 +1,14 @@
 /**
  * What the prefix cache, its records and the curve that watches it cost when nothing hits: the same
- * unrelated prompts with all of them and with none, in alternating runs on the device found. Prints the host's time per step for both, and the difference as a
- * share of a step; the last line is the same as JSON. `--quick` runs one round.
+ * unrelated prompts with all of them and with none, in alternating rounds on the device found.
+ *
+ * The cost is processor time of all threads while the host adds, schedules and commits, garbage collection
+ * included, so other processes do not count; it is told as a share of a step, whose time is the
+ * processor's too where the processor computes the model, and the clock's beside a GPU. Medians over
+ * pairs of rounds, with their quartiles. The last line is the same as JSON. `--quick` runs one pair.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
+import process from "node:process";
 import { parseArgs } from "node:util";
 import type { EngineInfo } from "../src/core/engine_config.ts";
 import type { KvDecision } from "../src/core/kv_decision.ts";
@@ -18,50 +23,83 @@ import { demoConfig, GREEDY } from "./demo.ts";
 const BATCH = 16;
 const PROMPT_TOKENS = 160;
 const OUTPUT_TOKENS = 32;
-const ROUNDS = 8;
+/** Pairs of rounds that count, after those in which the compiler makes up its mind. */
+const FULL = { warmUpRounds: 4, rounds: 14 };
+const QUICK = { warmUpRounds: 0, rounds: 1 };
 
 const KEY_SPACE = { secret: new Uint8Array(32), modelFingerprint: "bench", layout: "bench" };
 
-interface Times {
-  /** All steps, and the part not spent waiting for the device, ms. */
-  stepMs: number;
-  hostMs: number;
-  numSteps: number;
+/** What one round of a mode took, ms per step. */
+interface RoundTimes {
+  /** Processor time of the host's own work. */
+  readonly hostMs: number;
+  /** The whole step by the clock, and in processor time. */
+  readonly clockMs: number;
+  readonly processorMs: number;
 }
 
 interface Mode {
   readonly scheduler: Scheduler;
   readonly recorder: KvRecorder | undefined;
-  readonly times: Times;
+  readonly rounds: RoundTimes[];
+}
+
+/** Processor time that this process has taken, all threads together, ms. */
+function processorMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 /** Serves one batch of prompts that no earlier one begins like. */
-async function serve(
-  { scheduler, recorder, times }: Mode,
-  runner: ModelRunner,
-  round: number,
-): Promise<void> {
-  for (let i = 0; i < BATCH; i++) {
-    const first = round * BATCH + i;
-    const prompt = Uint32Array.from(
-      { length: PROMPT_TOKENS },
-      (_, j) => 3 + (first * 37 + j * (1 + first % 11)) % 2000,
-    );
-    prompt[0] = 3 + first % 2000;
-    const params = { ...GREEDY, maxTokens: OUTPUT_TOKENS };
-    scheduler.add({ id: `${first}`, sequences: [{ prompt, params }] });
-  }
+async function serve({ scheduler, recorder }: Mode, runner: ModelRunner, round: number) {
+  let hostMs = 0;
+  let numSteps = 0;
+  const onHost = <T>(work: () => T): T => {
+    const began = processorMs();
+    const result = work();
+    hostMs += processorMs() - began;
+    return result;
+  };
+  const began = { clockMs: performance.now(), processorMs: processorMs() };
+  const prompts = promptsOf(round);
+  onHost(() => {
+    for (const [i, prompt] of prompts.entries()) {
+      const params = { ...GREEDY, maxTokens: OUTPUT_TOKENS };
+      scheduler.add({ id: `${round}-${i}`, sequences: [{ prompt, params }] });
+    }
+  });
   while (scheduler.hasWork) {
-    const began = performance.now();
-    const waited = runner.waitedMs;
-    const batch = scheduler.schedule()!;
-    scheduler.commit(batch, await runner.run(batch));
-    recorder?.take();
-    const ms = performance.now() - began;
-    times.stepMs += ms;
-    times.hostMs += ms - (runner.waitedMs - waited);
-    times.numSteps++;
+    const batch = onHost(() => scheduler.schedule()!);
+    const sampled = await runner.run(batch);
+    onHost(() => {
+      scheduler.commit(batch, sampled);
+      recorder?.take();
+    });
+    numSteps++;
   }
+  return {
+    hostMs: hostMs / numSteps,
+    clockMs: (performance.now() - began.clockMs) / numSteps,
+    processorMs: (processorMs() - began.processorMs) / numSteps,
+  };
+}
+
+/** Prompts whose first tokens say the round and their place in it. */
+function promptsOf(round: number): Uint32Array[] {
+  return Array.from({ length: BATCH }, (_, i) => {
+    const first = round * BATCH + i;
+    const token = (_: unknown, j: number) => 3 + (first * 37 + j * (1 + first % 11)) % 2000;
+    const prompt = Uint32Array.from({ length: PROMPT_TOKENS }, token);
+    prompt[0] = 3 + first % 2000;
+    return prompt;
+  });
+}
+
+/** The quartiles of `values`; the second is the median. */
+function quartiles(values: readonly number[]): [number, number, number] {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))]!;
+  return [at(0.25), at(0.5), at(0.75)];
 }
 
 /** As the engine builds it: with the cache also its records and the curve, or with none of them. */
@@ -80,6 +118,27 @@ function schedulerOf(info: EngineInfo, recorder: KvRecorder | undefined): Schedu
   });
 }
 
+/** Runs both modes in turn; each goes first every other time, so that no drift counts for one of them. */
+async function measure(
+  modes: readonly Mode[],
+  runner: ModelRunner,
+  { warmUpRounds, rounds }: { warmUpRounds: number; rounds: number },
+): Promise<void> {
+  for (let round = 0; round < warmUpRounds + rounds; round++) {
+    for (const mode of round % 2 === 0 ? modes : modes.toReversed()) {
+      const times = await serve(mode, runner, round);
+      if (round >= warmUpRounds) mode.rounds.push(times);
+    }
+  }
+}
+
+/** Medians of one mode. */
+function summaryOf({ rounds }: Mode, isHostDevice: boolean) {
+  const [, stepMs] = quartiles(rounds.map((r) => isHostDevice ? r.processorMs : r.clockMs));
+  const [, hostMs] = quartiles(rounds.map((r) => r.hostMs));
+  return { stepMs, hostMs };
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     args: Deno.args,
@@ -89,32 +148,30 @@ async function main(): Promise<void> {
     },
   });
   const { runner, info } = await startRunner(demoConfig(values.device), () => {});
-  const modes = [undefined, new KvRecorder()].map((recorder) => ({
+  const modes = [undefined, new KvRecorder()].map((recorder): Mode => ({
     recorder,
     scheduler: schedulerOf(info, recorder),
-    times: { stepMs: 0, hostMs: 0, numSteps: 0 },
+    rounds: [],
   }));
-  const numRounds = values.quick ? 1 : ROUNDS;
-  for (let round = 0; round < numRounds; round++) {
-    // Each mode goes first in turn, so that a drift of the machine does not count for one of them.
-    for (const mode of round % 2 === 0 ? modes : modes.toReversed()) {
-      await serve(mode, runner, round);
-    }
-  }
-  const [off, on] = modes.map(({ times }) => ({
-    stepMs: times.stepMs / times.numSteps,
-    hostMs: times.hostMs / times.numSteps,
-  }));
+  const effort = values.quick ? QUICK : FULL;
+  await measure(modes, runner, effort);
+  const isHostDevice = !info.device.includes("WebGPU") || info.device.includes("software");
+  const [off, on] = modes.map((mode) => summaryOf(mode, isHostDevice));
   const { numHitTokens, numQueriedTokens } = modes[1]!.scheduler.stats;
-  const share = (on!.hostMs - off!.hostMs) / off!.stepMs;
+  const costs = modes[1]!.rounds.map(({ hostMs }, i) => hostMs - modes[0]!.rounds[i]!.hostMs);
+  const [low, share, high] = quartiles(costs).map((cost) => cost / off!.stepMs);
+  const percent = (value: number) => (100 * value).toFixed(2);
   console.log(`Device  ${info.device}`);
   console.log(`Hits    ${numHitTokens} of ${numQueriedTokens} prompt tokens\n`);
-  console.log("cache   step ms   host ms");
+  console.log(`cache   step ms   host ms, ${isHostDevice ? "both" : "host"} in processor time`);
   console.log(`off   ${off!.stepMs.toFixed(3).padStart(9)}${off!.hostMs.toFixed(3).padStart(10)}`);
   console.log(`on    ${on!.stepMs.toFixed(3).padStart(9)}${on!.hostMs.toFixed(3).padStart(10)}`);
-  console.log(`\nCache, records and curve cost ${(100 * share).toFixed(2)} % of a step at no hits`);
+  console.log(
+    `\nCache, records and curve cost ${percent(share!)} % of a step at no hits ` +
+      `(middle half of ${effort.rounds} pairs: ${percent(low!)} to ${percent(high!)} %)`,
+  );
   const { device } = info;
-  const result = { bench: "cache_overhead", device, off, on, share, numHitTokens };
+  const result = { bench: "cache_overhead", device, off, on, share, low, high, numHitTokens };
   console.log(`\n${JSON.stringify(result)}`);
   Deno.exit(0);
 }

@@ -8,7 +8,7 @@
 // deno-lint-ignore-file no-console -- this is a command line program
 import { parseArgs } from "node:util";
 import { assertEquals } from "@std/assert";
-import type { Batch, BlockMove, SampledToken } from "../src/core/batch.ts";
+import type { Batch, BlockMove, ChunkResult } from "../src/core/batch.ts";
 import type { DeviceChoice, EngineConfig } from "../src/core/engine_config.ts";
 import { RequestError } from "../src/core/errors.ts";
 import { parseTraceRecord, type TracedCommand, type TraceRecord } from "../src/core/step_trace.ts";
@@ -22,7 +22,7 @@ const KEY_SPACE = { secret: new Uint8Array(32), modelFingerprint: "replay", layo
 
 /** What runs the batches of a replay: a model on its device. */
 export interface ReplayRunner {
-  run(batch: Batch): readonly SampledToken[] | Promise<readonly SampledToken[]>;
+  run(batch: Batch): readonly ChunkResult[] | Promise<readonly ChunkResult[]>;
   resizeKv(numBlocks: number, moves: readonly BlockMove[]): Promise<void>;
 }
 
@@ -112,8 +112,11 @@ class Replay {
 }
 
 /** What has to be the same on every device; log-probabilities may differ in their last bits. */
-function drawOf({ sequenceId, token, failure }: SampledToken) {
-  return { sequenceId, token, failed: failure !== undefined };
+function drawOf({ sequenceId, outputs }: ChunkResult) {
+  return {
+    sequenceId,
+    drawn: outputs.map((output) => output.type === "token" ? output.token : output.type),
+  };
 }
 
 /**

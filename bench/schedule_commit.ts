@@ -46,7 +46,8 @@ function decoding(count: number): () => void {
     const batch = scheduler.schedule()!;
     const drawn = batch.chunks.filter(({ sample }) => sample !== undefined);
     const token = numSteps++ % 1000;
-    scheduler.commit(batch, drawn.map(({ sequenceId }) => ({ sequenceId, token })));
+    const outputs = [{ type: "token", token } as const];
+    scheduler.commit(batch, drawn.map(({ sequenceId }) => ({ sequenceId, outputs })));
     recorder.take();
   };
   while (scheduler.stats.numGeneratedTokens < count * 64) step();

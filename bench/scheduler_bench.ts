@@ -34,7 +34,8 @@ function decoding(count: number, context: number): () => void {
     const batch = scheduler.schedule()!;
     for (const round of roundsOf(batch, packer.limits)) packer.pack(round);
     const drawn = batch.chunks.filter(({ sample }) => sample !== undefined);
-    scheduler.commit(batch, drawn.map(({ sequenceId }) => ({ sequenceId, token: 5 })));
+    const outputs = [{ type: "token", token: 5 } as const];
+    scheduler.commit(batch, drawn.map(({ sequenceId }) => ({ sequenceId, outputs })));
   };
   const numPrefills = Math.ceil(count * context / LIMITS.maxNumBatchedTokens);
   for (let i = 0; i < numPrefills + 100; i++) step();

@@ -1,11 +1,17 @@
 /**
  * `deno task test`: type-check, lint, formatting, then all tests, on a GPU adapter where there is one.
+ * `deno task test:quick [ROOM]`: the tests of one room, or of all, with few runs of each property.
  *
  * Without an adapter it installs the software one where it can (Linux, apt-get, root) and says so;
  * elsewhere the tests that need one are skipped, with the reason printed. Set `QUIRE_REQUIRE_GPU` to
- * fail instead. Arguments are passed on to `deno test`.
+ * fail instead. The files that take longest start first, and are named at the end. Other arguments are
+ * passed on to `deno test`; paths among them are all that runs.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
+import { fileTimes, slowestFirst, testFilesIn, testFolderOf } from "./support/test_files.ts";
+
+/** Files named at the end. */
+const NUM_NAMED = 8;
 
 const SOFTWARE_ADAPTER = ["mesa-vulkan-drivers", "libvulkan1"];
 const PROBE = "Deno.exit((await navigator.gpu?.requestAdapter()) ? 0 : 1)";
@@ -60,31 +66,70 @@ async function ensureAdapter(): Promise<boolean> {
   return !Deno.env.has("QUIRE_REQUIRE_GPU");
 }
 
-/** Runs the tests, shows their output and repeats the totals on one plain line. */
-async function test(args: readonly string[]): Promise<boolean> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["test", "-A", "--no-check", "--parallel", ...args],
-    env: { ...ENVIRONMENT, NO_COLOR: "1" },
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  let tail = "";
-  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
-    Deno.stdout.writeSync(new TextEncoder().encode(text));
-    tail = (tail + text).slice(-4096);
+/** Runs the tests, shows their output, names the slowest files and repeats the totals on one plain line. */
+async function test(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const junit = await Deno.makeTempFile({ prefix: "quire_tests_", suffix: ".xml" });
+  try {
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["test", "-A", "--no-check", "--parallel", `--junit-path=${junit}`, ...args],
+      env: { ...ENVIRONMENT, ...env, NO_COLOR: "1" },
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    let tail = "";
+    for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+      Deno.stdout.writeSync(new TextEncoder().encode(text));
+      tail = (tail + text).slice(-4096);
+    }
+    const { success } = await child.status;
+    nameSlowest(await Deno.readTextFile(junit));
+    return success && hasPassed(tail);
+  } finally {
+    await Deno.remove(junit);
   }
-  const { success } = await child.status;
+}
+
+function nameSlowest(junit: string): void {
+  console.log("Longest files, seconds:");
+  for (const { file, seconds } of fileTimes(junit).slice(0, NUM_NAMED)) {
+    console.log(`${seconds.toFixed(1).padStart(7)}  ${file}`);
+  }
+}
+
+/** Prints the totals in the last lines of `deno test`; whether some test has passed. */
+function hasPassed(tail: string): boolean {
   const [, passed, failed] = /(\d+) passed.*?\| (\d+) failed/.exec(tail) ?? [];
   const [, ignored] = /(\d+) ignored/.exec(tail) ?? [];
   const skipped = ignored === undefined ? "" : `, ${ignored} skipped`;
   if (passed !== undefined) console.log(`${passed} passed, ${failed} failed${skipped}`);
-  return success && passed !== undefined && Number(passed) > 0;
+  return passed !== undefined && Number(passed) > 0;
 }
 
-async function main(): Promise<boolean> {
+async function testAll(args: readonly string[]): Promise<boolean> {
   if (!await ensureAdapter()) return false;
+  const files = args.some((arg) => !arg.startsWith("-")) ? [] : slowestFirst(testFilesIn("tests"));
   return await deno("check", "-q") && await deno("lint", "-q") &&
-    await deno("fmt", "--check", "-q") && await test(Deno.args);
+    await deno("fmt", "--check", "-q") && await test([...args, ...files]);
 }
 
-if (import.meta.main) Deno.exit(await main() ? 0 : 1);
+async function testQuickly(args: readonly string[]): Promise<boolean> {
+  const rooms = args.filter((arg) => !arg.startsWith("-"));
+  const folders = rooms.length === 0 ? ["tests"] : rooms.map(testFolderOf);
+  const files = slowestFirst(folders.flatMap(testFilesIn));
+  const flags = args.filter((arg) => arg.startsWith("-"));
+  return await test([...flags, ...files], { QUIRE_TEST_QUICK: "1" });
+}
+
+function main([first, ...others]: readonly string[]): Promise<boolean> {
+  return first === "--quick" ? testQuickly(others) : testAll(Deno.args);
+}
+
+if (import.meta.main) {
+  try {
+    Deno.exit(await main(Deno.args) ? 0 : 1);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    console.error(error.message);
+    Deno.exit(1);
+  }
+}

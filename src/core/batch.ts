@@ -124,14 +124,27 @@ export interface DrawFailure {
   readonly kvDamage?: KvDamage;
 }
 
-/** The runner's result for one chunk with a `sample`. */
-export interface SampledToken {
-  readonly sequenceId: SequenceId;
-  /** Meaningless where there is a `failure`. */
+/** A token drawn from the logits of a chunk's last position, as its `sample` asks. */
+export interface TokenOutput {
+  readonly type: "token";
   readonly token: TokenId;
-  readonly failure?: DrawFailure;
   /** Natural log-probability of `token`, before temperature and filters; present when asked for. */
   readonly logprob?: number;
   /** The likeliest tokens, best first; present when asked for. */
   readonly topLogprobs?: readonly TokenLogprob[];
+}
+
+/** In place of a token that cannot be drawn. */
+export interface FailedOutput {
+  readonly type: "failed";
+  readonly failure: DrawFailure;
+}
+
+/** One thing that a step makes of a chunk; more kinds of them are more members here. */
+export type ChunkOutput = TokenOutput | FailedOutput;
+
+/** What the runner hands back for one chunk that asks for something, in the order it asks. */
+export interface ChunkResult {
+  readonly sequenceId: SequenceId;
+  readonly outputs: readonly ChunkOutput[];
 }

@@ -1,7 +1,8 @@
 import type { ReplayLog } from "../base/replay_log.ts";
 import type { BeamSearchParams } from "./beam_search_params.ts";
 import type { AnswerOf, EngineCommand } from "./engine_command.ts";
-import type { EngineInfo, EngineStats } from "./engine_config.ts";
+import type { EngineInfo } from "./engine_config.ts";
+import type { EngineStats } from "./engine_stats.ts";
 import type { RequestId } from "./ids.ts";
 import type { LoggedDecision } from "./kv_decision.ts";
 import type { KvEvent } from "./kv_event.ts";
@@ -46,7 +47,7 @@ export interface GenerationRequest {
    * Whether the server itself makes the request, to fill the cache; it is left out of the
    * statistics of look-ups.
    */
-  readonly isWarmUp?: boolean;
+  readonly isReheat?: boolean;
   /** How firmly its blocks stay cached; only the eviction policy `priority` uses it. */
   readonly cacheRetention?: CacheRetention;
 }
@@ -75,7 +76,7 @@ export interface EnginePort {
   readonly state: EngineState;
   /** Present once the engine has been ready; survives a restart. */
   readonly info: EngineInfo | undefined;
-  /** The latest posted statistics; zeros before the first step. */
+  /** The latest posted statistics; before the first step, those of a free pool. */
   readonly stats: EngineStats;
   /**
    * What the prefix cache stores and drops, the latest events; a step's arrive before its tokens.

@@ -1,14 +1,36 @@
 import type { BlockId, RequestId, SequenceId } from "./ids.ts";
 import type { FinishReason } from "./token_event.ts";
 
+/** Why a sequence is not admitted in this step, with the numbers. */
+export type WaitCause =
+  | {
+    readonly reason:
+      /** Its blocks do not fit; none behind it is admitted either. */
+      | "blocks"
+      /** A running sequence computes a prefix that it can share as soon as that is done. */
+      | "shared_prefix"
+      /** A sequence of the same request and prompt computes that prompt for both. */
+      | "sibling_prompt";
+    readonly numNeeded: number;
+    readonly numFree: number;
+    readonly numEvictable: number;
+  }
+  /** The sequences that run leave too few of the `limit` that a step may have. */
+  | {
+    readonly reason: "seats";
+    readonly numNeeded: number;
+    readonly numTaken: number;
+    readonly limit: number;
+  }
+  /** The sequences that run use all `limit` tokens of the step. */
+  | { readonly reason: "tokens"; readonly limit: number }
+  /** The beams of a search are computed again after a preemption, whose first is `searchId`. */
+  | { readonly reason: "recomputation"; readonly searchId: SequenceId }
+  /** The head of the queue waits, one of `numWaiting`; sequences are admitted in their order. */
+  | { readonly reason: "queue"; readonly headId: SequenceId; readonly numWaiting: number };
+
 /** Why a sequence is not admitted in this step. */
-export type WaitReason =
-  /** Its blocks do not fit; nobody behind it is admitted either. */
-  | "blocks"
-  /** A running sequence computes a prefix that it can share as soon as that is done. */
-  | "shared_prefix"
-  /** A sequence of the same request and prompt computes that prompt for both. */
-  | "sibling_prompt";
+export type WaitReason = WaitCause["reason"];
 
 /** One decision about KV memory, with the numbers it was made on. Counts are blocks. */
 export type KvDecision =
@@ -19,14 +41,7 @@ export type KvDecision =
     readonly index: number;
     readonly numTokens: number;
   }
-  | {
-    readonly type: "wait";
-    readonly sequenceId: SequenceId;
-    readonly reason: WaitReason;
-    readonly numNeeded: number;
-    readonly numFree: number;
-    readonly numEvictable: number;
-  }
+  | { readonly type: "wait"; readonly sequenceId: SequenceId } & WaitCause
   | {
     readonly type: "admit";
     readonly sequenceId: SequenceId;
@@ -115,16 +130,28 @@ function describeAction(decision: KvDecision): string {
   }
 }
 
-function describeWait(
-  { reason, numNeeded, numFree, numEvictable }: KvDecision & { readonly type: "wait" },
-): string {
-  const numbers = `${numNeeded} blocks needed, ${numFree} free, ${numEvictable} evictable`;
-  switch (reason) {
+function describeWait(cause: WaitCause): string {
+  switch (cause.reason) {
     case "blocks":
-      return numbers;
+      return blockNumbers(cause);
     case "shared_prefix":
-      return `another sequence computes a prefix it can share (${numbers})`;
+      return `another sequence computes a prefix it can share (${blockNumbers(cause)})`;
     case "sibling_prompt":
-      return `its sibling computes the prompt for both (${numbers})`;
+      return `its sibling computes the prompt for both (${blockNumbers(cause)})`;
+    case "seats":
+      return `${cause.numNeeded} of the step's ${cause.limit} sequences needed, ` +
+        `${cause.numTaken} taken (--max-num-seqs)`;
+    case "tokens":
+      return `all ${cause.limit} tokens of the step are taken (--max-num-batched-tokens)`;
+    case "recomputation":
+      return `the beams of sequence ${cause.searchId} are computed again first`;
+    case "queue":
+      return `sequence ${cause.headId} is the head of the queue of ${cause.numWaiting}`;
   }
+}
+
+function blockNumbers(
+  { numNeeded, numFree, numEvictable }: Extract<WaitCause, { readonly numFree: number }>,
+): string {
+  return `${numNeeded} blocks needed, ${numFree} free, ${numEvictable} evictable`;
 }

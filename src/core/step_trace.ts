@@ -1,4 +1,4 @@
-import type { Batch, SampledToken } from "./batch.ts";
+import type { Batch, ChunkResult } from "./batch.ts";
 import type { EngineCommand } from "./engine_command.ts";
 import type { EngineConfig, EvictionPolicyName } from "./engine_config.ts";
 import type { GenerationRequest } from "./generation.ts";
@@ -38,7 +38,7 @@ export type TraceEntry =
   /** A step has been planned; without a `batch` there was none to plan. */
   | { readonly type: "plan"; readonly batch?: Batch }
   /** What the device has made of the latest plan. */
-  | { readonly type: "results"; readonly step: number; readonly results: readonly SampledToken[] };
+  | { readonly type: "results"; readonly step: number; readonly results: readonly ChunkResult[] };
 
 /** An entry with what the clock of the prefix cache showed as it happened, milliseconds. */
 export type TraceRecord = TraceEntry & { readonly ms: number };

@@ -2,12 +2,8 @@ import { systemClock } from "../base/clock.ts";
 import { invariant } from "../base/invariant.ts";
 import { ReplayLog } from "../base/replay_log.ts";
 import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
-import {
-  type EngineConfig,
-  type EngineInfo,
-  type EngineStats,
-  withPoolSize,
-} from "../core/engine_config.ts";
+import { type EngineConfig, type EngineInfo, withPoolSize } from "../core/engine_config.ts";
+import type { EngineStats } from "../core/engine_stats.ts";
 import { engineUnavailable, EngineUnavailableError, StartupError } from "../core/errors.ts";
 import type { EnginePort, EngineState, Generation, GenerationRequest } from "../core/generation.ts";
 import type { LoggedDecision } from "../core/kv_decision.ts";
@@ -239,6 +235,7 @@ export class EngineClient implements EnginePort {
 
   #onReady(info: EngineInfo): void {
     this.#info = info;
+    this.#stats.beginIsolate(info.numBlocks);
     this.#failure = undefined;
     this.#settleStart?.resolve(info);
     this.#settleStart = undefined;

@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { EventLoopPing } from "../base/event_loop_ping.ts";
-import type { Batch, SampledToken } from "../core/batch.ts";
+import type { Batch, ChunkResult } from "../core/batch.ts";
 import type { AnswerOf, CurvePoint, EngineCommand } from "../core/engine_command.ts";
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
@@ -20,13 +20,13 @@ import type { Pulse } from "./watchdog.ts";
 /** Computes batches: the engine's view of the model and its device. */
 export interface Runner extends Partial<ElasticRunner>, DeviceTimes {
   /**
-   * Computes one batch and returns one draw per chunk with a `sample`, in the order of the chunks.
+   * Computes one batch and returns one result per chunk with a `sample`, in the order of the chunks.
    * `onSubmitted` may be called once while the device computes.
    */
   run(
     batch: Batch,
     onSubmitted: () => void,
-  ): readonly SampledToken[] | Promise<readonly SampledToken[]>;
+  ): readonly ChunkResult[] | Promise<readonly ChunkResult[]>;
   /** Releases the device; nothing is run afterwards. */
   destroy?(): void;
 }
@@ -217,10 +217,10 @@ export class Engine {
     const batch = this.#scheduler.schedule();
     this.#trace?.record({ type: "plan", ...(batch === undefined ? {} : { batch }) });
     if (batch === undefined) return;
-    const sampled = await this.#runner.run(batch, () => this.#flush());
+    const results = await this.#runner.run(batch, () => this.#flush());
     this.#trace?.tick();
-    this.#trace?.record({ type: "results", step: batch.step, results: sampled });
-    const events = this.#scheduler.commit(batch, sampled);
+    this.#trace?.record({ type: "results", step: batch.step, results });
+    const events = this.#scheduler.commit(batch, results);
     this.#times.end();
     this.#numAdvances++;
     this.#report(events);

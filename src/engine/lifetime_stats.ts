@@ -1,55 +1,4 @@
-import type { EngineStats } from "../core/engine_config.ts";
-
-const ZERO: EngineStats = {
-  numRunning: 0,
-  numWaiting: 0,
-  numBlocks: 0,
-  numFreeBlocks: 0,
-  numCachedBlocks: 0,
-  numPinnedBlocks: 0,
-  numSteps: 0,
-  numPreemptions: 0,
-  numComputedPromptTokens: 0,
-  numPromptTokens: 0,
-  numGeneratedTokens: 0,
-  numQueriedTokens: 0,
-  numHitTokens: 0,
-  numEvictedTokens: 0,
-  numUnsharableTokens: 0,
-  numRequeriedTokens: 0,
-  numRehitTokens: 0,
-  numEvictedBlocks: 0,
-  numResetBlocks: 0,
-  numPoolGrowths: 0,
-  numPoolResizes: 0,
-  numShrinkEvictedBlocks: 0,
-  stepMs: 0,
-  hostMs: 0,
-  overlappedMs: 0,
-};
-
-/** Everything else is a gauge. */
-const COUNTERS = [
-  "numSteps",
-  "numPreemptions",
-  "numComputedPromptTokens",
-  "numPromptTokens",
-  "numGeneratedTokens",
-  "numQueriedTokens",
-  "numHitTokens",
-  "numEvictedTokens",
-  "numUnsharableTokens",
-  "numRequeriedTokens",
-  "numRehitTokens",
-  "numEvictedBlocks",
-  "numResetBlocks",
-  "numPoolGrowths",
-  "numPoolResizes",
-  "numShrinkEvictedBlocks",
-  "stepMs",
-  "hostMs",
-  "overlappedMs",
-] as const satisfies readonly (keyof EngineStats)[];
+import { COUNTER_NAMES, type EngineStats, zeroStats } from "../core/engine_stats.ts";
 
 /**
  * The engine's statistics over all its lives: each isolate counts from 0, but a counter that goes
@@ -57,17 +6,22 @@ const COUNTERS = [
  */
 export class LifetimeStats {
   /** The counters at the end of the isolate before this one; its gauges do not matter. */
-  #before: EngineStats = ZERO;
-  #current: EngineStats = ZERO;
+  #before: EngineStats = zeroStats();
+  #current: EngineStats = zeroStats();
 
   /** Gauges as last posted, counters over all isolates. */
   get current(): EngineStats {
     return this.#current;
   }
 
+  /** An isolate is ready, whose pool of `numBlocks` blocks is free. */
+  beginIsolate(numBlocks: number): void {
+    this.#current = { ...this.#current, numBlocks, numFreeBlocks: numBlocks };
+  }
+
   /** Takes in what an isolate has posted. */
   update(posted: EngineStats): void {
-    const totals = COUNTERS.map((name) => [name, this.#before[name] + posted[name]]);
+    const totals = COUNTER_NAMES.map((name) => [name, this.#before[name] + posted[name]]);
     this.#current = { ...posted, ...Object.fromEntries(totals) };
   }
 

@@ -1,5 +1,6 @@
 import type { EngineCommand } from "../core/engine_command.ts";
-import type { EngineConfig, EngineInfo, EngineStats } from "../core/engine_config.ts";
+import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
+import type { EngineStats } from "../core/engine_stats.ts";
 import type { ErrorData } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";

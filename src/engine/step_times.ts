@@ -1,5 +1,5 @@
 import type { Clock } from "../base/clock.ts";
-import type { EngineStats } from "../core/engine_config.ts";
+import type { EngineStats } from "../core/engine_stats.ts";
 
 /** What a runner tells of its time; what is absent is unknown, and counts as nothing. */
 export interface DeviceTimes {

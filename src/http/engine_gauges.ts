@@ -1,5 +1,6 @@
 import { Gauge, type Registry } from "prom-client";
 import type { CurvePoint } from "../core/engine_command.ts";
+import { ENGINE_GAUGES, type GaugeName, type StatDeclaration } from "../core/engine_stats.ts";
 import { ENGINE_STATES, type EnginePort } from "../core/generation.ts";
 
 /** A gauge, and its value by value of its label; without a label the one under the empty name. */
@@ -14,15 +15,17 @@ const MAX_WAIT_MS = 2000;
 
 type Values = Readonly<Record<string, number>>;
 
+/** Those of the declared gauges that have a metric, by its name. */
+const DECLARED: Readonly<Record<string, EngineGauge>> = Object.fromEntries(
+  Object.entries<StatDeclaration>(ENGINE_GAUGES).flatMap(([name, { metric, help }]) =>
+    metric === undefined
+      ? []
+      : [[metric, { help, read: ({ stats }: EnginePort) => ({ "": stats[name as GaugeName] }) }]]
+  ),
+);
+
 const GAUGES: Readonly<Record<string, EngineGauge>> = {
-  "vllm:num_requests_running": {
-    help: "Sequences running",
-    read: ({ stats }) => ({ "": stats.numRunning }),
-  },
-  "vllm:num_requests_waiting": {
-    help: "Sequences waiting",
-    read: ({ stats }) => ({ "": stats.numWaiting }),
-  },
+  ...DECLARED,
   "quire:engine_state": {
     help: "1 for the state that the engine is in, else 0",
     label: "state",
@@ -43,10 +46,6 @@ const GAUGES: Readonly<Record<string, EngineGauge>> = {
       cached: numCachedBlocks,
       free: numFreeBlocks,
     }),
-  },
-  "quire:pinned_blocks": {
-    help: "KV blocks that pins keep from eviction, a shared one counted for each",
-    read: ({ stats }) => ({ "": stats.numPinnedBlocks }),
   },
   "quire:prefix_hit_rate_estimate": {
     help: "Estimated share of blocks found with KV memory of a multiple of the pool",

@@ -1,8 +1,10 @@
 import { ceilDiv } from "../base/math.ts";
-import { RequestError } from "../core/errors.ts";
-
-/** The field that a prompt came from, for the text and the `param` of a refusal. */
-export type PromptSource = "messages" | "prompt";
+import {
+  answerRoom,
+  answerTooLong,
+  type PromptSource,
+  promptTooLong,
+} from "../core/context_limit.ts";
 
 /** The context a prompt and its output must fit in together. */
 export interface ContextLimits {
@@ -24,7 +26,7 @@ export function checkPromptChars(
 ): void {
   const numTokens = ceilDiv(numChars, maxCharsPerToken);
   if (numTokens < maxModelLen) return;
-  throw contextExceeded(source, numTokens, maxModelLen, `at least ${numTokens} tokens`);
+  throw promptTooLong(source, numTokens, maxModelLen, `at least ${numTokens} tokens`);
 }
 
 /**
@@ -39,55 +41,9 @@ export function fitMaxTokens(
   maxModelLen: number,
   asked: { readonly maxTokens: number | null | undefined; readonly fallback: number },
 ): number {
-  if (numPromptTokens === 0) {
-    throw new RequestError(`${source} must hold at least one token, got none`, {
-      code: "invalid_value",
-      param: source,
-    });
-  }
-  const room = maxModelLen - numPromptTokens;
-  if (room < 1) {
-    throw contextExceeded(source, numPromptTokens, maxModelLen, `${numPromptTokens} tokens`);
-  }
+  const room = answerRoom(numPromptTokens, source, maxModelLen);
   const { maxTokens, fallback } = asked;
   if (maxTokens === undefined || maxTokens === null) return Math.min(fallback, room);
   if (maxTokens <= room) return maxTokens;
-  throw overflow(
-    `This model's maximum context length is ${maxModelLen} tokens. However, you requested ` +
-      `${
-        numPromptTokens + maxTokens
-      } tokens (${numPromptTokens} in the ${source}, ${maxTokens} in the ` +
-      `completion). Please reduce the length of the ${source} or completion.`,
-    source,
-    numPromptTokens,
-    maxModelLen,
-  );
-}
-
-function contextExceeded(
-  source: PromptSource,
-  numTokens: number,
-  maxModelLen: number,
-  length: string,
-): RequestError {
-  return overflow(
-    `This model's maximum context length is ${maxModelLen} tokens. However, your ${source} resulted ` +
-      `in ${length}, which leaves no room for an answer. Please reduce the length of the ${source}.`,
-    source,
-    numTokens,
-    maxModelLen,
-  );
-}
-
-function overflow(
-  message: string,
-  param: PromptSource,
-  numPromptTokens: number,
-  maxModelLen: number,
-): RequestError {
-  return new RequestError(message, {
-    code: "context_length_exceeded",
-    param,
-    details: { n_prompt_tokens: numPromptTokens, n_ctx: maxModelLen },
-  });
+  throw answerTooLong(source, numPromptTokens, maxModelLen, maxTokens);
 }

@@ -3,7 +3,7 @@ import type { EnginePort } from "../core/generation.ts";
 import type { FinishReason } from "../core/token_event.ts";
 import { watchEngineCounters } from "./engine_counters.ts";
 import { watchEngineGauges } from "./engine_gauges.ts";
-import { type WarmUpProgress, watchWarmUp } from "./warm_up_metrics.ts";
+import { type ReheatProgress, watchReheat } from "./reheat_metrics.ts";
 
 /** Bucket bounds are vLLM's, so that its dashboards and their quantiles read the same. */
 const TTFT_BUCKETS = [
@@ -112,9 +112,9 @@ export class ServingMetrics {
     this.#generationLength.observe(numGeneratedTokens);
   }
 
-  /** Adds the progress of a warm-up. */
-  watchWarmUp(read: () => WarmUpProgress): void {
-    watchWarmUp(this.#registry, read);
+  /** Adds the progress of a reheat. */
+  watchReheat(read: () => ReheatProgress): void {
+    watchReheat(this.#registry, read);
   }
 
   #histogram(name: string, help: string, buckets: number[]): Histogram {

@@ -1,7 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { BlockPool } from "./block_pool.ts";
-import type { Holding } from "./holding.ts";
+import type { SequenceBlocks } from "./sequence_blocks.ts";
 
 /** Whoever holds references to blocks beside the tables. */
 export interface BlockHolder {
@@ -15,11 +15,11 @@ export interface BlockHolder {
  */
 export function checkTables(
   pool: BlockPool,
-  holdings: ReadonlyMap<SequenceId, Holding>,
+  sequences: ReadonlyMap<SequenceId, SequenceBlocks>,
   others: readonly (BlockHolder | undefined)[],
 ): void {
   const numHolders = new Uint32Array(pool.numBlocks);
-  for (const [id, { table }] of holdings) {
+  for (const [id, { table }] of sequences) {
     invariant(new Set(table).size === table.length, `sequence ${id} holds a block twice`);
     for (const block of table) {
       invariant(block < pool.numBlocks, `sequence ${id} holds block ${block}, which there is not`);

@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import { invariant } from "../base/invariant.ts";
-import type { BlockRenaming } from "./block_renaming.ts";
+import type { BlockRemap } from "./block_remap.ts";
 
 /** Names one cached block by everything its KV depends on: 128 bits as 32 hexadecimal digits. */
 export type BlockKey = string;
@@ -147,9 +147,9 @@ export class BlockKeyColumn {
   }
 
   /** Follows blocks to their new ids. O(pool). */
-  rename(renaming: BlockRenaming): void {
-    this.#bytes = renaming.column(this.#bytes, { width: KEY_BYTES });
-    this.#isSet = renaming.column(this.#isSet);
+  remap(remap: BlockRemap): void {
+    this.#bytes = remap.column(this.#bytes, { width: KEY_BYTES });
+    this.#isSet = remap.column(this.#isSet);
     this.#latest = undefined;
   }
 

@@ -1,9 +1,10 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockId } from "../core/ids.ts";
-import type { BlockRenaming } from "./block_renaming.ts";
+import type { BlockRemap } from "./block_remap.ts";
 
-/** The list number of a block that is on no list. */
+/** The list number of a block that is on no list, and that of a block on the only one. */
 const NONE = -1;
+const ONLY = 0;
 
 /**
  * A few ordered lists of blocks, each block on at most one of them.
@@ -16,14 +17,14 @@ const NONE = -1;
  *
  * So a block can leave from the middle without a search, which is what a prefix cache needs to take
  * back a block that could be evicted but is wanted again. Every operation is O(1) and allocates
- * nothing; memory is 9 bytes per block, however many lists.
+ * nothing; memory is 8 bytes per block for one list, 9 for several.
  */
 export class BlockLists {
   readonly #numBlocks: number;
   readonly #next: Int32Array;
   readonly #prev: Int32Array;
-  /** Which list each block is on, or NONE. */
-  readonly #lists: Int8Array;
+  /** Which list each block is on, or NONE; absent for one list. */
+  readonly #lists: Int8Array | undefined;
   readonly #lengths: Uint32Array;
 
   /** `numLists` empty lists (at most 127) for the blocks `[0, numBlocks)`. */
@@ -31,7 +32,7 @@ export class BlockLists {
     this.#numBlocks = numBlocks;
     this.#next = Int32Array.from({ length: numBlocks + numLists }, (_, id) => id);
     this.#prev = this.#next.slice();
-    this.#lists = new Int8Array(numBlocks).fill(NONE);
+    this.#lists = numLists === 1 ? undefined : new Int8Array(numBlocks).fill(NONE);
     this.#lengths = new Uint32Array(numLists);
   }
 
@@ -42,12 +43,13 @@ export class BlockLists {
 
   /** Whether block `id` is on any list. */
   has(id: BlockId): boolean {
-    return this.#lists[id] !== NONE;
+    return this.#next[id] !== id;
   }
 
   /** The number of the list that block `id` is on, or -1. */
   listOf(id: BlockId): number {
-    return this.#lists[id]!;
+    if (this.#lists !== undefined) return this.#lists[id]!;
+    return this.has(id) ? ONLY : NONE;
   }
 
   /** The first block of `list`; undefined when it is empty. */
@@ -72,8 +74,9 @@ export class BlockLists {
   remove(id: BlockId): void {
     invariant(this.has(id), `block ${id} is on no list`);
     this.#link(this.#prev[id]!, this.#next[id]!);
-    this.#lengths[this.#lists[id]!]!--;
-    this.#lists[id] = NONE;
+    this.#lengths[this.listOf(id)]!--;
+    this.#link(id, id);
+    if (this.#lists !== undefined) this.#lists[id] = NONE;
   }
 
   /** The blocks of `list` in order; the list must not change meanwhile. */
@@ -83,11 +86,11 @@ export class BlockLists {
   }
 
   /** The same lists in the same order under the blocks' new ids, without those that are gone. O(pool). */
-  renamed(renaming: BlockRenaming): BlockLists {
-    const lists = new BlockLists(renaming.numBlocks, this.#lengths.length);
+  remapped(remap: BlockRemap): BlockLists {
+    const lists = new BlockLists(remap.numBlocks, this.#lengths.length);
     for (const list of this.#lengths.keys()) {
       for (const id of this.ids(list)) {
-        if (renaming.keeps(id)) lists.putLast(list, renaming.idOf(id));
+        if (remap.keeps(id)) lists.putLast(list, remap.idOf(id));
       }
     }
     return lists;
@@ -100,7 +103,7 @@ export class BlockLists {
       let before = this.#numBlocks + list;
       // Links that bypass the sentinel make an endless ring, so the walk ends with the length.
       for (const id of this.ids(list)) {
-        if (this.#prev[id] !== before || this.#lists[id] !== list || numSeen === length) break;
+        if (this.#prev[id] !== before || this.listOf(id) !== list || numSeen === length) break;
         numSeen++;
         before = id;
       }
@@ -109,16 +112,23 @@ export class BlockLists {
         `list ${list} of ${length} blocks breaks after ${numSeen}, at block ${before}`,
       );
     });
-    const numListed = this.#lists.reduce((count, list) => count + (list === NONE ? 0 : 1), 0);
+    let numListed = 0;
+    for (let id = 0; id < this.#numBlocks; id++) {
+      if (this.listOf(id) !== NONE) numListed++;
+      invariant(
+        (this.listOf(id) === NONE) !== this.has(id),
+        `block ${id} is linked and not listed`,
+      );
+    }
     const numLinked = this.#lengths.reduce((sum, length) => sum + length, 0);
     invariant(numListed === numLinked, `${numListed} blocks say they are listed, ${numLinked} are`);
   }
 
   #insert(list: number, id: BlockId, place: { after: number; before: number }): void {
-    invariant(!this.has(id), `block ${id} is on list ${this.#lists[id]} already`);
+    invariant(!this.has(id), `block ${id} is on list ${this.listOf(id)} already`);
     this.#link(place.after, id);
     this.#link(id, place.before);
-    this.#lists[id] = list;
+    if (this.#lists !== undefined) this.#lists[id] = list;
     this.#lengths[list]!++;
   }
 

@@ -7,7 +7,7 @@ import { checkTables } from "./block_audit.ts";
 import type { DecisionListener } from "./cache_listener.ts";
 import { CachedPath, type CachingOptions, SHARED_SCOPE } from "./cached_path.ts";
 import { CopySources } from "./copy_sources.ts";
-import type { Holding } from "./holding.ts";
+import type { SequenceBlocks } from "./sequence_blocks.ts";
 import type { PinnedPrefixes } from "./pinned_prefixes.ts";
 import { checkPoolSize, type PoolResize, resizePool } from "./pool_resize.ts";
 import { PrefixCache } from "./prefix_cache.ts";
@@ -28,10 +28,10 @@ export class BlockManager {
   readonly #fixedWatermark: number | undefined;
   readonly #pool: BlockPool;
   readonly #cache: PrefixCache | undefined;
-  /** Whom blocks are taken from and given back to. */
+  /** The cache where there is one, else the pool. */
   readonly #source: BlockSource;
   readonly #onDecision: DecisionListener | undefined;
-  readonly #holdings = new Map<SequenceId, Holding>();
+  readonly #sequences = new Map<SequenceId, SequenceBlocks>();
   readonly #copySources: CopySources;
 
   constructor(options: BlockManagerOptions) {
@@ -77,7 +77,7 @@ export class BlockManager {
 
   /** Sequences with a block table. */
   get numTables(): number {
-    return this.#holdings.size;
+    return this.#sequences.size;
   }
 
   /** Whether an admission may find blocks of earlier sequences. */
@@ -144,7 +144,7 @@ export class BlockManager {
    * sequences write into theirs.
    */
   tryFork(id: SequenceId, fork: Fork, options: CachingOptions = {}): Admission | undefined {
-    const { table: source } = this.#holding(fork.source);
+    const { table: source } = this.#blocksOf(fork.source);
     const { numTokens, numShared = numTokens - 1, isGrowth = false } = fork;
     const numBlocks = Math.floor(numShared / this.blockSize);
     const numCopied = numShared % this.blockSize;
@@ -170,10 +170,10 @@ export class BlockManager {
 
   /** Makes the table of sequence `id` cover at least `numTokens` positions, or changes nothing. */
   tryExtend(id: SequenceId, numTokens: number): boolean {
-    const holding = this.#holding(id);
-    const numMissing = this.numBlocksFor(numTokens) - holding.table.length;
+    const sequence = this.#blocksOf(id);
+    const numMissing = this.numBlocksFor(numTokens) - sequence.table.length;
     if (numMissing > this.#source.numAvailable) return false;
-    if (numMissing > 0) holding.table = holding.table.concat(this.#allocate(id, numMissing));
+    if (numMissing > 0) sequence.table = sequence.table.concat(this.#allocate(id, numMissing));
     return true;
   }
 
@@ -182,7 +182,7 @@ export class BlockManager {
    * so that others may find those that are full.
    */
   markComputed(id: SequenceId, tokens: Uint32Array, numComputedTokens: number): void {
-    const { table, path } = this.#holding(id);
+    const { table, path } = this.#blocksOf(id);
     path?.extend(table, tokens, numComputedTokens);
   }
 
@@ -196,14 +196,14 @@ export class BlockManager {
    * either, it is the same list.
    */
   blockTable(id: SequenceId): readonly BlockId[] {
-    return this.#holding(id).table;
+    return this.#blocksOf(id).table;
   }
 
   /** Takes the table of sequence `id` back; its blocks stay cached, or are free. */
   free(id: SequenceId, reason: "free" | "preempt" = "free"): void {
-    const { table, path } = this.#holding(id);
+    const { table, path } = this.#blocksOf(id);
     this.#source.release(path?.end(table) ?? table);
-    this.#holdings.delete(id);
+    this.#sequences.delete(id);
     this.#onDecision?.({ type: reason, sequenceId: id, numBlocks: table.length });
   }
 
@@ -212,7 +212,7 @@ export class BlockManager {
    * cached any more, nor what its tokens find beyond those, nor what hangs below. O(pool).
    */
   discard(id: SequenceId, tokens: Uint32Array, numSound: number): void {
-    const { table, path } = this.#holding(id);
+    const { table, path } = this.#blocksOf(id);
     path?.forget(table, tokens, Math.floor(numSound / this.blockSize));
     this.free(id);
   }
@@ -226,8 +226,8 @@ export class BlockManager {
    */
   resize(numBlocks: number): PoolResize {
     checkPoolSize(numBlocks, this);
-    const held = { cache: this.#cache, copySources: this.#copySources };
-    return resizePool(numBlocks, { pool: this.#pool, ...held, holdings: this.#holdings.values() });
+    const held = { copySources: this.#copySources, sequences: this.#sequences.values() };
+    return resizePool(numBlocks, { pool: this.#pool, cache: this.#cache, ...held });
   }
 
   /** Forgets all cached blocks and pins; no sequence may have a table. */
@@ -243,7 +243,7 @@ export class BlockManager {
    */
   checkIntegrity(): void {
     this.#pool.checkIntegrity();
-    checkTables(this.#pool, this.#holdings, [this.#copySources, this.#cache]);
+    checkTables(this.#pool, this.#sequences, [this.#copySources, this.#cache]);
     this.#cache?.checkIntegrity();
   }
 
@@ -259,13 +259,13 @@ export class BlockManager {
    */
   #numAdmissible(numIdleFound: number): number {
     const watermark = this.#fixedWatermark ?? Math.floor(this.numBlocks / 100);
-    const numKept = this.#holdings.size === 0 ? 0 : watermark;
+    const numKept = this.#sequences.size === 0 ? 0 : watermark;
     return this.#source.numAvailable - numIdleFound - numKept;
   }
 
   /** Whether an admission may take `numNeeded` blocks; tells why it waits if it may not. */
   #hasRoom(id: SequenceId, numNeeded: number, numIdleFound: number): boolean {
-    invariant(!this.#holdings.has(id), `sequence ${id} has a block table already`);
+    invariant(!this.#sequences.has(id), `sequence ${id} has a block table already`);
     if (numNeeded <= this.#numAdmissible(numIdleFound)) return true;
     const wait = { type: "wait", sequenceId: id, reason: "blocks" } as const;
     const numEvictable = this.numCached - numIdleFound;
@@ -282,8 +282,8 @@ export class BlockManager {
     return blocks;
   }
 
-  #admit(id: SequenceId, holding: Holding, numTokens: number, numCachedTokens: number): void {
-    this.#holdings.set(id, holding);
+  #admit(id: SequenceId, blocks: SequenceBlocks, numTokens: number, numCachedTokens: number): void {
+    this.#sequences.set(id, blocks);
     this.#onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
   }
 
@@ -291,9 +291,9 @@ export class BlockManager {
     return this.#cache && new CachedPath(this.#cache, found, options);
   }
 
-  #holding(id: SequenceId): Holding {
-    const holding = this.#holdings.get(id);
-    invariant(holding !== undefined, `sequence ${id} has no block table`);
-    return holding;
+  #blocksOf(id: SequenceId): SequenceBlocks {
+    const blocks = this.#sequences.get(id);
+    invariant(blocks !== undefined, `sequence ${id} has no block table`);
+    return blocks;
   }
 }

@@ -3,7 +3,7 @@ import type { BlockMove } from "../core/batch.ts";
 import { OutOfBlocksError } from "../core/errors.ts";
 import type { BlockId } from "../core/ids.ts";
 import { BlockLists } from "./block_lists.ts";
-import { BlockRenaming } from "./block_renaming.ts";
+import { BlockRemap } from "./block_remap.ts";
 
 /** The only list of the pool. */
 const FREE = 0;
@@ -108,7 +108,7 @@ export class BlockPool implements BlockSource {
    * How the blocks that are not free fit into a pool of `numBlocks`, which are enough for them: those at
    * or above that go to the lowest free ids. Changes nothing. O(pool).
    */
-  planResize(numBlocks: number): BlockRenaming {
+  planResize(numBlocks: number): BlockRemap {
     const moves: BlockMove[] = [];
     let to = 0;
     for (let from = numBlocks; from < this.numBlocks; from++) {
@@ -117,16 +117,16 @@ export class BlockPool implements BlockSource {
       invariant(to < numBlocks, `no room for block ${from} among ${numBlocks}`);
       moves.push({ from, to: to++ });
     }
-    return new BlockRenaming(numBlocks, moves);
+    return new BlockRemap(numBlocks, moves);
   }
 
   /** Takes the new size and ids. Blocks that are new are handed out after all others. O(pool). */
-  resize(renaming: BlockRenaming): void {
+  resize(remap: BlockRemap): void {
     const numBefore = this.numBlocks;
-    for (const { to } of renaming.moves) this.#free.remove(to);
-    this.#refCounts = renaming.column(this.#refCounts);
-    this.#free = this.#free.renamed(renaming);
-    for (let id = numBefore; id < renaming.numBlocks; id++) this.#free.putLast(FREE, id);
+    for (const { to } of remap.moves) this.#free.remove(to);
+    this.#refCounts = remap.column(this.#refCounts);
+    this.#free = this.#free.remapped(remap);
+    for (let id = numBefore; id < remap.numBlocks; id++) this.#free.putLast(FREE, id);
   }
 
   /** The free blocks in the order in which they would be handed out; for audits. */

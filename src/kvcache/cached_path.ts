@@ -1,6 +1,6 @@
 import type { CacheRetention } from "../core/generation.ts";
 import type { BlockId } from "../core/ids.ts";
-import type { BlockRenaming } from "./block_renaming.ts";
+import type { BlockRemap } from "./block_remap.ts";
 import type { BlockContent, PrefixCache } from "./prefix_cache.ts";
 import type { TreePlace } from "./radix_tree.ts";
 
@@ -68,8 +68,8 @@ export class CachedPath {
   }
 
   /** Follows its blocks to their new ids. */
-  rename(renaming: BlockRenaming): void {
-    if (this.#tip !== undefined) this.#tip = renaming.idOf(this.#tip);
+  remap(remap: BlockRemap): void {
+    if (this.#tip !== undefined) this.#tip = remap.idOf(this.#tip);
   }
 
   /**

@@ -1,6 +1,6 @@
 import type { BlockId } from "../core/ids.ts";
 import type { BlockSource } from "./block_pool.ts";
-import type { BlockRenaming } from "./block_renaming.ts";
+import type { BlockRemap } from "./block_remap.ts";
 
 /**
  * What the copies of the step in flight read: one reference to each source and to the blocks before it
@@ -28,8 +28,8 @@ export class CopySources {
   }
 
   /** Follows blocks to their new ids. */
-  rename(renaming: BlockRenaming): void {
-    this.#held = this.#held.map((ids) => renaming.idsOf(ids));
+  remap(remap: BlockRemap): void {
+    this.#held = this.#held.map((ids) => remap.idsOf(ids));
   }
 
   /** Adds the references held to `counts`, one entry per block; for audits. */

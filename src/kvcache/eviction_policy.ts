@@ -1,6 +1,6 @@
 import type { CacheRetention } from "../core/generation.ts";
 import type { BlockId } from "../core/ids.ts";
-import type { BlockRenaming } from "./block_renaming.ts";
+import type { BlockRemap } from "./block_remap.ts";
 
 /**
  * Decides in which order cached blocks that nobody uses are evicted.
@@ -26,7 +26,7 @@ export interface EvictionPolicy {
   /** The idle block to evict next; there must be one. */
   next(): BlockId;
   /** The pool has another size, and blocks that stay may have other ids. O(pool). */
-  resize(renaming: BlockRenaming): void;
+  resize(remap: BlockRemap): void;
   /** Audit, with the number of idle blocks. O(pool). */
   checkIntegrity(numIdle: number): void;
 }

@@ -1,4 +1,4 @@
-import type { BlockRenaming } from "./block_renaming.ts";
+import type { BlockRemap } from "./block_remap.ts";
 
 /** The end of a chain. */
 const END = -1;
@@ -64,10 +64,10 @@ export class HashIndex {
   }
 
   /** Takes the new size and ids of blocks, of which those for which `isIn` holds are entries. O(pool). */
-  resize(renaming: BlockRenaming, isIn: (id: number) => boolean): void {
-    this.#hashes = renaming.column(this.#hashes);
-    this.#buckets = emptyBuckets(renaming.numBlocks);
-    this.#next = new Int32Array(renaming.numBlocks).fill(END);
+  resize(remap: BlockRemap, isIn: (id: number) => boolean): void {
+    this.#hashes = remap.column(this.#hashes);
+    this.#buckets = emptyBuckets(remap.numBlocks);
+    this.#next = new Int32Array(remap.numBlocks).fill(END);
     this.#hashes.forEach((hash, id) => isIn(id) && this.add(id, hash));
   }
 

@@ -1,7 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockId } from "../core/ids.ts";
 import { BlockLists } from "./block_lists.ts";
-import type { BlockRenaming } from "./block_renaming.ts";
+import type { BlockRemap } from "./block_remap.ts";
 import type { EvictionPolicy } from "./eviction_policy.ts";
 
 const IDLE = 0;
@@ -11,7 +11,7 @@ const IDLE = 0;
  *
  * Blocks join the end of one list as they become idle, and of those that one sequence leaves the
  * deepest first; so the list stands in order of last use, its first block is a leaf, and every
- * operation is O(1). Memory: 9 bytes per block.
+ * operation is O(1). Memory: 8 bytes per block.
  */
 export class LruPolicy implements EvictionPolicy {
   #lists: BlockLists;
@@ -42,8 +42,8 @@ export class LruPolicy implements EvictionPolicy {
     return id;
   }
 
-  resize(renaming: BlockRenaming): void {
-    this.#lists = this.#lists.renamed(renaming);
+  resize(remap: BlockRemap): void {
+    this.#lists = this.#lists.remapped(remap);
   }
 
   checkIntegrity(numIdle: number): void {

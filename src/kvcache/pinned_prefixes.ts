@@ -1,7 +1,7 @@
 import { RequestError } from "../core/errors.ts";
 import type { BlockId } from "../core/ids.ts";
 import type { BlockSource } from "./block_pool.ts";
-import type { BlockRenaming } from "./block_renaming.ts";
+import type { BlockRemap } from "./block_remap.ts";
 
 /** What pins need of the cache they keep blocks in. */
 export interface PinnableCache extends BlockSource {
@@ -95,9 +95,9 @@ export class PinnedPrefixes {
   }
 
   /** Takes the pool's new size, which the pins fit, and the blocks' new ids. O(blocks pinned). */
-  resize(renaming: BlockRenaming): void {
-    this.#maxNumBlocks = Math.floor(this.#maxShare * renaming.numBlocks);
-    for (const [name, blocks] of this.#pins) this.#pins.set(name, renaming.idsOf(blocks));
+  resize(remap: BlockRemap): void {
+    this.#maxNumBlocks = Math.floor(this.#maxShare * remap.numBlocks);
+    for (const [name, blocks] of this.#pins) this.#pins.set(name, remap.idsOf(blocks));
   }
 
   /** Adds the references of all pins to `counts`, one entry per block; for audits. */

@@ -3,7 +3,7 @@ import type { BlockMove } from "../core/batch.ts";
 import { RequestError } from "../core/errors.ts";
 import type { BlockPool } from "./block_pool.ts";
 import type { CopySources } from "./copy_sources.ts";
-import type { Holding } from "./holding.ts";
+import type { SequenceBlocks } from "./sequence_blocks.ts";
 import type { PinnedPrefixes } from "./pinned_prefixes.ts";
 import type { PrefixCache } from "./prefix_cache.ts";
 
@@ -58,24 +58,24 @@ interface BlockHolders {
   readonly pool: BlockPool;
   readonly cache: PrefixCache | undefined;
   readonly copySources: CopySources;
-  readonly holdings: Iterable<Holding>;
+  readonly sequences: Iterable<SequenceBlocks>;
 }
 
 /** Gives a pool that may have it the size of `numBlocks`, and everyone the ids that go with it. O(pool). */
 export function resizePool(
   numBlocks: number,
-  { pool, cache, copySources, holdings }: BlockHolders,
+  { pool, cache, copySources, sequences }: BlockHolders,
 ): PoolResize {
   const numBefore = pool.numBlocks;
   const numEvicted = Math.max(0, numBefore - pool.numFree - numBlocks);
   cache?.evict(numEvicted);
-  const renaming = pool.planResize(numBlocks);
-  pool.resize(renaming);
-  cache?.resize(renaming);
-  copySources.rename(renaming);
-  for (const holding of holdings) {
-    holding.table = renaming.idsOf(holding.table);
-    holding.path?.rename(renaming);
+  const remap = pool.planResize(numBlocks);
+  pool.resize(remap);
+  cache?.resize(remap);
+  copySources.remap(remap);
+  for (const sequence of sequences) {
+    sequence.table = remap.idsOf(sequence.table);
+    sequence.path?.remap(remap);
   }
-  return { numBefore, numAfter: numBlocks, numEvicted, moves: renaming.moves };
+  return { numBefore, numAfter: numBlocks, numEvicted, moves: remap.moves };
 }

@@ -4,7 +4,7 @@ import type { CacheRetention } from "../core/generation.ts";
 import type { BlockId } from "../core/ids.ts";
 import { type BlockKey, BlockKeyer } from "./block_key.ts";
 import type { BlockPool, BlockSource } from "./block_pool.ts";
-import type { BlockRenaming } from "./block_renaming.ts";
+import type { BlockRemap } from "./block_remap.ts";
 import type { CacheListener } from "./cache_listener.ts";
 import { EvictedBlocks } from "./evicted_blocks.ts";
 import { createEvictionPolicy } from "./create_eviction_policy.ts";
@@ -234,10 +234,10 @@ export class PrefixCache implements BlockSource {
   }
 
   /** Takes the pool's new size and the blocks' new ids; what is cached stays so. O(pool). */
-  resize(renaming: BlockRenaming): void {
-    this.#tree.resize(renaming);
-    this.#policy.resize(renaming);
-    this.pins.resize(renaming);
+  resize(remap: BlockRemap): void {
+    this.#tree.resize(remap);
+    this.#policy.resize(remap);
+    this.pins.resize(remap);
   }
 
   /** Adds the references of cache and pins to `counts`, one entry per block; for audits. */

@@ -1,7 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockId } from "../core/ids.ts";
 import { type BlockKey, BlockKeyColumn, type BlockKeyer } from "./block_key.ts";
-import type { BlockRenaming } from "./block_renaming.ts";
+import type { BlockRemap } from "./block_remap.ts";
 import { HashIndex } from "./hash_index.ts";
 import { PathHasher } from "./path_hash.ts";
 import { ScopeRoots } from "./scope_roots.ts";
@@ -178,13 +178,13 @@ export class RadixTree {
   }
 
   /** Takes the new size and ids; no block of the tree may be gone. O(pool). */
-  resize(renaming: BlockRenaming): void {
-    const parents = renaming.column(this.#parents, { fill: ABSENT });
-    this.#parents = parents.map((parent) => parent >= 0 ? renaming.idOf(parent) : parent);
-    this.#numChildren = renaming.column(this.#numChildren);
-    this.#tokens = renaming.column(this.#tokens, { width: this.blockSize });
-    this.#keys.rename(renaming);
-    this.#index.resize(renaming, (id) => this.has(id));
+  resize(remap: BlockRemap): void {
+    const parents = remap.column(this.#parents, { fill: ABSENT });
+    this.#parents = parents.map((parent) => parent >= 0 ? remap.idOf(parent) : parent);
+    this.#numChildren = remap.column(this.#numChildren);
+    this.#tokens = remap.column(this.#tokens, { width: this.blockSize });
+    this.#keys.remap(remap);
+    this.#index.resize(remap, (id) => this.has(id));
   }
 
   /** Audit: every block is found below its parent, and children are counted. O(pool). */

@@ -1,7 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockId } from "../core/ids.ts";
 import { BlockLists } from "./block_lists.ts";
-import type { BlockRenaming } from "./block_renaming.ts";
+import type { BlockRemap } from "./block_remap.ts";
 import type { EvictionPolicy } from "./eviction_policy.ts";
 
 const PROBATION = 0;
@@ -58,10 +58,10 @@ export class SlruPolicy implements EvictionPolicy {
     return id;
   }
 
-  resize(renaming: BlockRenaming): void {
-    this.#lists = this.#lists.renamed(renaming);
-    this.#wasHit = renaming.column(this.#wasHit);
-    this.#maxNumProtected = Math.floor(PROTECTED_SHARE * renaming.numBlocks);
+  resize(remap: BlockRemap): void {
+    this.#lists = this.#lists.remapped(remap);
+    this.#wasHit = remap.column(this.#wasHit);
+    this.#maxNumProtected = Math.floor(PROTECTED_SHARE * remap.numBlocks);
     this.#demote();
   }
 

@@ -71,10 +71,10 @@ export class HotPrefixes {
     this.#trim(now);
   }
 
-  /** Takes in one event. `isWarmUp`: the server's own doing, which is no use of a prefix. */
-  fold(event: KvEvent, now: number, isWarmUp = false): void {
-    if (event.type === "stored") this.#store(event, now, isWarmUp);
-    if (event.type === "used" && !isWarmUp) this.#use(event.key, 1, now);
+  /** Takes in one event. `isReheat`: the server's own doing, which is no use of a prefix. */
+  fold(event: KvEvent, now: number, isReheat = false): void {
+    if (event.type === "stored") this.#store(event, now, isReheat);
+    if (event.type === "used" && !isReheat) this.#use(event.key, 1, now);
     if (event.type === "cleared") this.#roots.clear();
     this.#trim(now);
   }
@@ -123,7 +123,7 @@ export class HotPrefixes {
     }
   }
 
-  #store({ keys, parentKey, tokens, scope, group }: StoredEvent, now: number, isWarmUp: boolean) {
+  #store({ keys, parentKey, tokens, scope, group }: StoredEvent, now: number, isReheat: boolean) {
     if (group !== 0 || keys.length === 0 || !this.#mayRecord(scope)) return;
     const blockLen = tokens.length / keys.length;
     invariant(Number.isInteger(blockLen), `${tokens.length} tokens in ${keys.length} blocks`);
@@ -140,7 +140,7 @@ export class HotPrefixes {
           now,
         );
       // A prompt had to compute again what was known: a use, of the last block and so of all before.
-      if (known !== undefined && i === keys.length - 1 && !isWarmUp) this.#use(key, 0, now);
+      if (known !== undefined && i === keys.length - 1 && !isReheat) this.#use(key, 0, now);
     }
   }
 

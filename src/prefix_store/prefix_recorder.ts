@@ -20,8 +20,8 @@ export interface PrefixRecorderOptions {
   readonly hotPrefixes: HotPrefixes;
   readonly store: RecordWriter;
   readonly kvEvents: ReplayLog<KvEvent>;
-  /** Whether the event of this number is the doing of a warm-up, which is no use; asked in order. */
-  readonly isWarmUp: (seq: number) => boolean;
+  /** Whether the event of this number is the doing of a reheat, which is no use; asked in order. */
+  readonly isReheat: (seq: number) => boolean;
   readonly log: Logger;
   readonly clock?: Clock;
   /** Milliseconds since the epoch. */
@@ -70,8 +70,8 @@ export class PrefixRecorder {
   }
 
   #fold(seq: number, event: KvEvent): void {
-    const { hotPrefixes, isWarmUp, now } = this.#options;
-    hotPrefixes.fold(event, now(), isWarmUp(seq));
+    const { hotPrefixes, isReheat, now } = this.#options;
+    hotPrefixes.fold(event, now(), isReheat(seq));
     this.#nextSeq = seq + 1;
   }
 

@@ -1,7 +1,7 @@
 import { NO_TOKEN } from "../../kernels/sampling/segments.ts";
 import { SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import { invariant } from "../base/invariant.ts";
-import type { Batch, BlockMove, SampledToken, TokenLogprob } from "../core/batch.ts";
+import type { Batch, BlockMove, ChunkOutput, ChunkResult, TokenLogprob } from "../core/batch.ts";
 import type { Device, Program } from "../device/device.ts";
 import { bitsToF32 } from "../device/half.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
@@ -62,23 +62,23 @@ export class ModelRunner {
 
   /**
    * Computes the batch's KV and draws its tokens: one result per chunk with a `sample`, in chunk order;
-   * where no token can be drawn it has a `failure`, which says where the sequence's KV is no number.
+   * where no token can be drawn it has failed, and says where the sequence's KV is no number.
    * `onSubmitted` is called while the device computes.
    *
    * @throws {DeviceLostError} when the device is gone.
    */
-  async run(batch: Batch, onSubmitted?: () => void): Promise<SampledToken[]> {
+  async run(batch: Batch, onSubmitted?: () => void): Promise<ChunkResult[]> {
     const results = await this.#runRounds(batch, onSubmitted);
-    if (results.every(({ failure }) => failure === undefined)) return results;
-    const diagnosed: SampledToken[] = [];
+    if (!results.some(hasFailed)) return results;
+    const diagnosed: ChunkResult[] = [];
     for (const result of results) diagnosed.push(await this.#diagnosed(batch, result));
     return diagnosed;
   }
 
-  async #runRounds(batch: Batch, onSubmitted?: () => void): Promise<SampledToken[]> {
+  async #runRounds(batch: Batch, onSubmitted?: () => void): Promise<ChunkResult[]> {
     const rounds = roundsOf(batch, this.#parts.packer.limits);
     if (rounds.length === 1) return await this.#runRound(batch, { isWhole: true, onSubmitted });
-    const results: SampledToken[] = [];
+    const results: ChunkResult[] = [];
     for (const [i, round] of rounds.entries()) {
       const first = i === 0 ? { onSubmitted } : {};
       results.push(...await this.#runRound(round, { isWhole: false, ...first }));
@@ -89,7 +89,7 @@ export class ModelRunner {
   async #runRound(
     batch: Batch,
     { isWhole, onSubmitted }: { isWhole: boolean; onSubmitted?: (() => void) | undefined },
-  ): Promise<SampledToken[]> {
+  ): Promise<ChunkResult[]> {
     const { device, packer, sampled } = this.#parts;
     const packed = packer.pack(batch);
     if (packed.words.byteLength > this.#step.bytes) await this.#growStep(packed.words.byteLength);
@@ -103,15 +103,16 @@ export class ModelRunner {
   }
 
   /** The result with what can be said of its failure; the step's metadata are overwritten for that. */
-  async #diagnosed(batch: Batch, result: SampledToken): Promise<SampledToken> {
+  async #diagnosed(batch: Batch, result: ChunkResult): Promise<ChunkResult> {
     const { device, packer, storage, diagnosis } = this.#parts;
-    if (result.failure === undefined || diagnosis === undefined) return result;
+    if (!hasFailed(result) || diagnosis === undefined) return result;
     const chunk = batch.chunks.find(({ sequenceId }) => sequenceId === result.sequenceId)!;
     const { sample: _, ...rest } = chunk;
     const { words } = packer.pack({ step: 0, chunks: [rest], numTokens: chunk.tokens.length });
     device.write(this.#step, 0, words);
     const numTokens = chunk.start + chunk.tokens.length;
-    return { ...result, failure: await diagnosis.failure(numTokens, this.#step, storage.buffers) };
+    const failure = await diagnosis.failure(numTokens, this.#step, storage.buffers);
+    return { ...result, outputs: [{ type: "failed", failure }] };
   }
 
   /**
@@ -155,22 +156,28 @@ export class ModelRunner {
     device.destroyBuffer(old);
   }
 
-  #results(batch: Batch, { sampledChunks }: PackedStep, words: Uint32Array): SampledToken[] {
+  #results(batch: Batch, { sampledChunks }: PackedStep, words: Uint32Array): ChunkResult[] {
     const results = sampledChunks.map((chunk, i) => {
       const row = words.subarray(i * SAMPLED_WORDS, (i + 1) * SAMPLED_WORDS);
       const { sequenceId, sample } = batch.chunks[chunk]!;
       const token = row[SAMPLED.token]!;
       if (token === NO_TOKEN) {
-        return { chunk, result: { sequenceId, token, failure: { numSoundTokens: 0 } } };
+        const failed: ChunkOutput = { type: "failed", failure: { numSoundTokens: 0 } };
+        return { chunk, result: { sequenceId, outputs: [failed] } };
       }
       invariant(token < this.#parts.vocabSize, `sequence ${sequenceId} drew token ${token}`);
       const logprobs = sample!.numLogprobs === undefined
         ? {}
         : { logprob: bitsToF32(row[SAMPLED.logprob]!), topLogprobs: top(row, sample!.numLogprobs) };
-      return { chunk, result: { sequenceId, token, ...logprobs } };
+      const drawn: ChunkOutput = { type: "token", token, ...logprobs };
+      return { chunk, result: { sequenceId, outputs: [drawn] } };
     });
     return results.sort((a, b) => a.chunk - b.chunk).map(({ result }) => result);
   }
+}
+
+function hasFailed({ outputs }: ChunkResult): boolean {
+  return outputs.some(({ type }) => type === "failed");
 }
 
 function top(row: Uint32Array, count: number): TokenLogprob[] {

@@ -2,12 +2,13 @@ import { invariant } from "../base/invariant.ts";
 import type {
   Batch,
   BlockCopy,
-  SampledToken,
+  ChunkResult,
   SampleRequest,
   ScheduledChunk,
 } from "../core/batch.ts";
 import type { BlockId } from "../core/ids.ts";
 import type { Sequence } from "./sequence.ts";
+import type { SequenceGroup, StepPlan } from "./sequence_group.ts";
 
 /**
  * One step in the making: chunks of sequences within one token budget.
@@ -16,8 +17,10 @@ import type { Sequence } from "./sequence.ts";
  * long prompt fills what the running answers leave over (Agrawal 2024, "Sarathi-Serve",
  * arXiv:2403.02310).
  */
-export class BatchPlan {
+export class BatchPlan implements StepPlan {
+  /** Whose tokens each chunk has, and the groups that these are of. */
   readonly sequences: Sequence[] = [];
+  readonly groups: SequenceGroup[] = [];
   readonly #chunks: ScheduledChunk[] = [];
   readonly #copies: BlockCopy[] = [];
   readonly #maxNumTokens: number;
@@ -33,13 +36,21 @@ export class BatchPlan {
     return this.#chunks.length === 0;
   }
 
-  /** How many of the next tokens of `sequence` the rest of the budget allows; 0 when it is spent. */
+  /** Whether the budget is spent. */
+  get isFull(): boolean {
+    return this.#numTokens === this.#maxNumTokens;
+  }
+
   countFor(sequence: Sequence): number {
     return Math.min(sequence.numUncomputedTokens, this.#maxNumTokens - this.#numTokens);
   }
 
-  /** Adds the next `count` tokens of `sequence`; `blockTable` covers them. */
-  add(sequence: Sequence, count: number, blockTable: readonly BlockId[]): void {
+  add(
+    group: SequenceGroup,
+    sequence: Sequence,
+    count: number,
+    blockTable: readonly BlockId[],
+  ): void {
     invariant(
       count > 0 && count <= this.countFor(sequence),
       `a chunk of ${count} tokens of sequence ${sequence.id}, ${this.countFor(sequence)} possible`,
@@ -48,6 +59,7 @@ export class BatchPlan {
     const end = start + count;
     this.#numTokens += count;
     this.sequences.push(sequence);
+    this.groups.push(group);
     this.#chunks.push({
       sequenceId: sequence.id,
       tokens: sequence.tokens(start, end),
@@ -57,7 +69,6 @@ export class BatchPlan {
     });
   }
 
-  /** Adds a copy that a sequence of this plan needs before it is computed. */
   addCopy(copy: BlockCopy): void {
     this.#copies.push(copy);
   }
@@ -81,17 +92,25 @@ function sampleRequest(sequence: Sequence): SampleRequest {
   };
 }
 
-/** Fails unless `sampled` has one entry per chunk with a `sample`, in the order of the chunks. */
-export function checkSampled(batch: Batch, sampled: readonly SampledToken[]): void {
-  const asked = batch.chunks.filter((chunk) => chunk.sample !== undefined);
-  invariant(
-    asked.length === sampled.length,
-    `step ${batch.step} drew ${sampled.length} tokens, asked were ${asked.length}`,
-  );
-  asked.forEach(({ sequenceId }, i) =>
+/** Fails unless there is one result with one output per chunk with a `sample`, in the chunks' order. */
+export function checkResults({ step, chunks }: Batch, results: readonly ChunkResult[]): void {
+  let numAsked = 0;
+  for (const { sample, sequenceId } of chunks) {
+    if (sample === undefined) continue;
+    const result = results[numAsked++];
+    if (result === undefined) continue;
     invariant(
-      sampled[i]!.sequenceId === sequenceId,
-      `step ${batch.step} drew for sequence ${sampled[i]!.sequenceId}, asked was ${sequenceId}`,
-    )
+      result.sequenceId === sequenceId,
+      `step ${step} has a result of sequence ${result.sequenceId}, asked was ${sequenceId}`,
+    );
+    const { length } = result.outputs;
+    invariant(
+      length === 1,
+      `step ${step} has ${length} outputs of sequence ${sequenceId}, asked was 1`,
+    );
+  }
+  invariant(
+    numAsked === results.length,
+    `step ${step} has ${results.length} results, asked were ${numAsked}`,
   );
 }

@@ -1,12 +1,17 @@
 import { invariant } from "../base/invariant.ts";
-import type { BlockCopy, SampledToken, TokenLogprob } from "../core/batch.ts";
+import type { TokenLogprob, TokenOutput } from "../core/batch.ts";
 import { type BeamSearchParams, numCandidates } from "../core/beam_search_params.ts";
+import type { ErrorData } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
-import type { TokenId } from "../core/ids.ts";
+import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { BatchPlan } from "./batch_plan.ts";
-import { BeamSearch, type Hypothesis } from "./beam_search.ts";
-import { type Answer, Sequence, type SequenceIdentity } from "./sequence.ts";
+import type { CachingOptions } from "../kvcache/cached_path.ts";
+import { Beam, type Branch, numCommonTokens, startBranch } from "./beam.ts";
+import { answerReports } from "./beam_answers.ts";
+import { BeamSearch, type Continuation } from "./beam_search.ts";
+import type { Answer, Sequence, SequenceIdentity, SequenceState } from "./sequence.ts";
+import type { OutputSink, SequenceGroup, StepPlan } from "./sequence_group.ts";
+import { beamsCannotGrow } from "./submission.ts";
 
 /** What a group is made for. */
 export interface BeamGroupOptions {
@@ -16,37 +21,7 @@ export interface BeamGroupOptions {
 }
 
 /**
- * One beam: a sequence of its group with an id and a block table of its own. Its `state` says whether
- * it has that table ("running") or is still to branch off another beam ("waiting").
- */
-export class Beam extends Sequence {
-  /** The search it belongs to. */
-  readonly group: BeamGroup;
-
-  /** A beam in `slot` of `[0, width)` whose answer so far is `outputs`. */
-  constructor(group: BeamGroup, slot: number, outputs: Iterable<TokenId>) {
-    const { id, requestId, index, caching, prompt, beamParams: params } = group;
-    super({ id: id + slot, requestId, index: index + slot, caching }, { prompt, params });
-    this.group = group;
-    for (const token of outputs) this.append(token);
-  }
-
-  /** Whether all but the newest token is computed. */
-  get isReady(): boolean {
-    return this.state === "running" && this.numUncomputedTokens === 1;
-  }
-}
-
-/** A beam that can branch off another now: the source has computed all that the two have in common. */
-interface Branch {
-  readonly beam: Beam;
-  readonly source: Beam;
-  readonly numShared: number;
-}
-
-/**
- * The beams of one search as the scheduler sees them: one entry of its queues, whose own tokens are the
- * prompt, and which is admitted, planned, preempted and ended as a whole.
+ * The beams of one search: a group whose own tokens are the prompt.
  *
  *     step        tables                          commit: the two best continuations are b's
  *     n     a  [ 0 | 1 | 2 ]                      a is dropped, its last block is free
@@ -59,17 +34,31 @@ interface Branch {
  * one after the other branches off the computed one that it has most in common with. All advance
  * together, once every one has all but its newest token computed.
  */
-export class BeamGroup extends Sequence {
-  readonly prompt: Uint32Array;
-  /** As the request's, but that candidates are reported instead of drawing. */
-  readonly beamParams: SequenceRequest["params"];
+export class BeamGroup implements SequenceGroup {
+  readonly id: SequenceId;
+  readonly requestId: RequestId;
+  readonly index: number;
+  readonly promptGroup: number;
+  readonly owner: string | undefined;
+  readonly caching: CachingOptions;
+  readonly isReheat: boolean;
+  readonly numPromptTokens: number;
+  readonly numOutputTokens = 0;
+  readonly allTokens: Uint32Array;
+  readonly answers: readonly Answer[];
+  state: SequenceState = "waiting";
+  numComputedTokens = 0;
+  numPreemptions = 0;
+  readonly #identity: SequenceIdentity;
+  /** As it was made, but that candidates are reported instead of drawing. */
+  readonly #request: SequenceRequest;
+  readonly #numLogprobs: number | undefined;
   readonly #width: number;
-  readonly #answers: readonly Answer[];
   readonly #search: BeamSearch;
   /** Likeliest first; at least one, at most `width`. */
   #beams: readonly Beam[];
   /** Candidates of the step that is being committed. */
-  readonly #candidates = new Map<Beam, readonly TokenLogprob[]>();
+  readonly #candidates = new Map<Sequence, readonly TokenLogprob[]>();
 
   /**
    * @param identity of its first beam and first answer; the ids and indices up to `width` further are
@@ -80,35 +69,43 @@ export class BeamGroup extends Sequence {
     request: SequenceRequest,
     { beamSearch, maxModelLen }: BeamGroupOptions,
   ) {
-    super(identity, request);
     const { prompt, params } = request;
-    const { requestId, index, numCachedTokens } = this;
-    this.prompt = prompt;
+    const { id, requestId, index, owner, caching = {}, isReheat = false } = identity;
+    this.#identity = identity;
+    this.id = id;
+    this.requestId = requestId;
+    this.index = this.promptGroup = index;
+    this.owner = owner;
+    this.caching = caching;
+    this.isReheat = isReheat;
+    this.allTokens = prompt;
+    this.numPromptTokens = prompt.length;
+    this.#numLogprobs = params.numLogprobs;
     const numLogprobs = Math.max(numCandidates(beamSearch), params.numLogprobs ?? 0);
-    this.beamParams = { ...params, temperature: 0, numLogprobs };
+    this.#request = { prompt, params: { ...params, temperature: 0, numLogprobs } };
     this.#width = beamSearch.width;
-    this.#answers = Array.from(
+    this.answers = Array.from(
       { length: beamSearch.width },
-      (_, i) => ({ requestId, index: index + i, numCachedTokens, hasReported: false }),
+      (_, i) => ({ requestId, index: index + i, numCachedTokens: 0, hasReported: false }),
     );
     this.#search = new BeamSearch({
       ...beamSearch,
       stopTokenIds: params.stopTokenIds,
       maxNumTokens: Math.min(params.maxTokens, maxModelLen - prompt.length),
     });
-    this.#beams = [new Beam(this, 0, [])];
+    this.#beams = [this.#makeBeam(0, [])];
   }
 
-  override get numSeats(): number {
+  get numTokens(): number {
+    return this.numPromptTokens;
+  }
+
+  get numSeats(): number {
     return this.#width;
   }
 
-  override get members(): readonly Beam[] {
+  get members(): readonly Beam[] {
     return this.#beams;
-  }
-
-  override get answers(): readonly Answer[] {
-    return this.#answers;
   }
 
   /** Whether some beams wait until others are computed again. */
@@ -116,26 +113,13 @@ export class BeamGroup extends Sequence {
     return this.#beams.length > 1 && !this.#beams.every(({ isReady }) => isReady);
   }
 
-  /** Whether the answers are found. */
-  get isDone(): boolean {
-    return this.#search.isDone;
-  }
-
-  /** The answers, best first. */
-  get hypotheses(): readonly Hypothesis[] {
-    return this.#search.hypotheses;
-  }
-
   /** The first to get a block table: the likeliest beam. */
-  get leader(): Beam {
+  get #leader(): Beam {
     return this.#beams[0]!;
   }
 
-  /**
-   * Blocks that the group takes beside those of its leader when it is admitted: what the other beams do
-   * not share, or what the first branching takes.
-   */
-  numBlocksBesideLeader(blocks: BlockManager): number {
+  /** What the other beams do not share with the leader, or what the first branching takes. */
+  numReservedBlocks(blocks: BlockManager): number {
     if (this.#beams.length === 1) return this.#search.canBranch ? this.#width - 1 : 0;
     const numOwn = this.#beams.slice(1).map((beam, i) => {
       const common = this.#beams.slice(0, i + 1).map((other) => numCommonTokens(beam, other));
@@ -145,22 +129,15 @@ export class BeamGroup extends Sequence {
     return numOwn.reduce((sum, count) => sum + count, 0);
   }
 
-  /** The leader has a table whose first `numComputedTokens` are computed. */
-  startLeader(numComputedTokens: number): void {
-    this.leader.state = "running";
-    this.leader.numComputedTokens = numComputedTokens;
+  start(numComputedTokens: number): void {
+    this.#leader.state = "running";
+    this.#leader.numComputedTokens = numComputedTokens;
   }
 
-  /**
-   * Makes all tables cover what is known of their beams, and branches those off that can be: all or
-   * nothing.
-   *
-   * @param plan gets the copies that the branches need.
-   * @returns false when there are too few blocks. Nothing has changed.
-   */
-  tryGrow(plan: BatchPlan, blocks: BlockManager): boolean {
+  /** Makes all tables cover what is known of their beams, and branches those off that can be. */
+  tryGrow(plan: StepPlan, blocks: BlockManager): boolean {
     const branches = this.#branches();
-    if (!blocks.canGrow(this.numBlocksToGrow(blocks, branches))) return false;
+    if (!blocks.canGrow(this.blockDemand(blocks, branches))) return false;
     for (const { id, numTokens } of this.#holders) blocks.tryExtend(id, numTokens);
     for (const branch of branches) {
       const copy = startBranch(branch, blocks);
@@ -170,7 +147,7 @@ export class BeamGroup extends Sequence {
   }
 
   /** Blocks that the tables of its beams lack, those of beams to be branched off included. */
-  numBlocksToGrow(blocks: BlockManager, branches: readonly Branch[] = this.#branches()): number {
+  blockDemand(blocks: BlockManager, branches: readonly Branch[] = this.#branches()): number {
     const numMissing = this.#holders.map(({ id, numTokens }) =>
       blocks.numBlocksFor(numTokens) - blocks.blockTable(id).length
     );
@@ -181,7 +158,7 @@ export class BeamGroup extends Sequence {
   }
 
   /** Plans the next token of every beam, or what is to be computed again before that. */
-  addTo(plan: BatchPlan, blocks: BlockManager): void {
+  addTo(plan: StepPlan, blocks: BlockManager): void {
     const { isCatchingUp } = this;
     for (const beam of this.#beams) {
       const isIdle = beam.state === "waiting" || (isCatchingUp && beam.isReady);
@@ -189,29 +166,39 @@ export class BeamGroup extends Sequence {
       // The newest token draws candidates, which all beams do in the same step.
       const limit = beam.numUncomputedTokens - (isCatchingUp ? 1 : 0);
       const count = Math.min(limit, plan.countFor(beam));
-      if (count > 0) plan.add(beam, count, blocks.blockTable(beam.id));
+      if (count > 0) plan.add(this, beam, count, blocks.blockTable(beam.id));
     }
   }
 
-  /** Takes what a beam's newest token has drawn. */
-  take(beam: Beam, { topLogprobs }: SampledToken): void {
+  outOfBlocks(blocks: BlockManager): ErrorData {
+    const { numTokens } = this.#leader;
+    const numNeeded = blocks.numBlocksFor(numTokens) + this.numReservedBlocks(blocks);
+    const beams = { numBeams: this.#beams.length, numTokens, numNeeded };
+    return beamsCannotGrow(beams, blocks, blocks.pins?.numBlocks ?? 0);
+  }
+
+  update(beam: Sequence, { topLogprobs }: TokenOutput): void {
     invariant(topLogprobs !== undefined, `beam ${beam.id} has no candidates`);
     this.#candidates.set(beam, topLogprobs);
   }
 
-  /**
-   * Replaces the beams by the best of their continuations once every one has its candidates; until then,
-   * and when the search is done, nothing happens to them.
-   *
-   * @returns the beams that are no more, whose tables are to be freed, and the new ones, which have none.
-   */
-  advance(): { readonly dropped: readonly Beam[]; readonly added: readonly Beam[] } {
-    this.numComputedTokens = Math.min(this.leader.numComputedTokens, this.numPromptTokens - 1);
-    if (this.#candidates.size < this.#beams.length) return { dropped: [], added: [] };
+  /** Goes on once every beam has its candidates; until then nothing happens to them. */
+  endStep(sink: OutputSink): void {
+    this.numComputedTokens = Math.min(this.#leader.numComputedTokens, this.numPromptTokens - 1);
+    if (this.#candidates.size < this.#beams.length) return;
     const parents = this.#beams;
     const next = this.#search.advance(parents.map((beam) => this.#candidates.get(beam)!));
     this.#candidates.clear();
-    if (this.isDone) return { dropped: [], added: [] };
+    if (!this.#search.isDone) return this.#replaceBeams(next, sink);
+    answerReports(this.#search.hypotheses, this.#numLogprobs).forEach((reports, rank) => {
+      for (const report of reports) sink.report(this, this.answers[rank]!, report);
+    });
+    sink.release(this);
+  }
+
+  /** Replaces the beams by the best of their continuations. */
+  #replaceBeams(next: readonly Continuation[], sink: OutputSink): void {
+    const parents = this.#beams;
     const kept = new Set(next.map(({ parent }) => parents[parent]!));
     const dropped = parents.filter((beam) => !kept.has(beam));
     const slots = this.#freeSlots(kept);
@@ -222,23 +209,27 @@ export class BeamGroup extends Sequence {
       const parent = parents[rank]!;
       const isFirst = !goesOn.has(parent);
       goesOn.add(parent);
-      const beam = isFirst ? parent : new Beam(this, slots.shift()!, parent.outputs);
+      const beam = isFirst ? parent : this.#makeBeam(slots.shift()!, parent.outputs);
       if (!isFirst) added.push(beam);
       appends.push(() => beam.append(token));
       return beam;
     });
     // Only now, since branches begin with what their parents were.
     for (const append of appends) append();
-    return { dropped, added };
+    for (const beam of dropped) sink.drop(beam);
+    for (const beam of added) sink.reportQueued(beam);
   }
 
-  /** The blocks of all beams are gone. */
-  giveBlocksBack(): void {
+  preempt(): void {
     this.numComputedTokens = 0;
     for (const beam of this.#beams) {
       beam.state = "waiting";
       beam.numComputedTokens = 0;
     }
+  }
+
+  #makeBeam(slot: number, outputs: Iterable<TokenId>): Beam {
+    return new Beam(this.#identity, this.#request, slot, outputs);
   }
 
   /** Beams with a table. */
@@ -267,27 +258,4 @@ export class BeamGroup extends Sequence {
       return best?.source.isReady ? [best] : [];
     });
   }
-}
-
-/** Gives a beam its table, and returns the copy that it needs, if any. */
-function startBranch(
-  { beam, source, numShared }: Branch,
-  blocks: BlockManager,
-): BlockCopy | undefined {
-  const { id, numTokens, caching } = beam;
-  const fork = { source: source.id, numTokens, numShared, isGrowth: true };
-  const admission = blocks.tryFork(id, fork, caching);
-  invariant(admission !== undefined, `beam ${id} finds no block, and there were enough`);
-  beam.state = "running";
-  beam.numComputedTokens = numShared;
-  return admission.copy;
-}
-
-/** Length of the common prefix of two beams of a group; they share the prompt and differ at the end. */
-function numCommonTokens(a: Beam, b: Beam): number {
-  const limit = Math.min(a.numTokens, b.numTokens) - 1;
-  const [ofA, ofB] = [a.allTokens, b.allTokens];
-  let i = a.numPromptTokens;
-  while (i < limit && ofA[i] === ofB[i]) i++;
-  return i;
 }

@@ -1,26 +1,8 @@
 import { alignDown } from "../base/math.ts";
-import type { EngineStats } from "../core/engine_config.ts";
+import { type EngineCounts, zeroCounts } from "../core/engine_stats.ts";
 import type { ScheduledChunk } from "../core/batch.ts";
 import type { Sequence } from "./sequence.ts";
-
-/** The counters among the engine's statistics that the scheduler keeps. */
-export type CounterStats = Pick<
-  EngineStats,
-  | "numSteps"
-  | "numPreemptions"
-  | "numComputedPromptTokens"
-  | "numPromptTokens"
-  | "numGeneratedTokens"
-  | "numQueriedTokens"
-  | "numHitTokens"
-  | "numEvictedTokens"
-  | "numUnsharableTokens"
-  | "numRequeriedTokens"
-  | "numRehitTokens"
-  | "numPoolGrowths"
-  | "numPoolResizes"
-  | "numShrinkEvictedBlocks"
->;
+import type { SequenceGroup } from "./sequence_group.ts";
 
 /** What a look-up in the prefix cache has found. */
 export interface Lookup {
@@ -32,74 +14,56 @@ export interface Lookup {
   readonly blockSize: number;
 }
 
-/** What the scheduler counts; the counters never go down. */
+/** What the scheduler counts; the counts of others among them stay 0. */
 export class Counters {
-  numSteps = 0;
-  numPreemptions = 0;
-  #numComputedPromptTokens = 0;
-  #numPromptTokens = 0;
-  #numGeneratedTokens = 0;
-  #numQueriedTokens = 0;
-  #numHitTokens = 0;
-  #numEvictedTokens = 0;
-  #numUnsharableTokens = 0;
-  #numRequeriedTokens = 0;
-  #numRehitTokens = 0;
-  #numPoolGrowths = 0;
-  #numPoolResizes = 0;
-  #numShrinkEvictedBlocks = 0;
+  readonly #counts = zeroCounts();
 
-  /** The counters under the names that the statistics give them. */
-  get current(): CounterStats {
-    return {
-      numSteps: this.numSteps,
-      numPreemptions: this.numPreemptions,
-      numComputedPromptTokens: this.#numComputedPromptTokens,
-      numPromptTokens: this.#numPromptTokens,
-      numGeneratedTokens: this.#numGeneratedTokens,
-      numQueriedTokens: this.#numQueriedTokens,
-      numHitTokens: this.#numHitTokens,
-      numEvictedTokens: this.#numEvictedTokens,
-      numUnsharableTokens: this.#numUnsharableTokens,
-      numRequeriedTokens: this.#numRequeriedTokens,
-      numRehitTokens: this.#numRehitTokens,
-      numPoolGrowths: this.#numPoolGrowths,
-      numPoolResizes: this.#numPoolResizes,
-      numShrinkEvictedBlocks: this.#numShrinkEvictedBlocks,
-    };
+  /** All counts as of now; the same object each time. */
+  get current(): EngineCounts {
+    return this.#counts;
+  }
+
+  /** A step has been planned; returns how many there were before. */
+  countStep(): number {
+    return this.#counts.numSteps++;
+  }
+
+  /** A group has lost its blocks. */
+  countPreemption(): void {
+    this.#counts.numPreemptions++;
   }
 
   /** A prompt has been looked up in the prefix cache at its first admission. */
   countLookup({ numTokens, numHitTokens, numEvictedTokens, blockSize }: Lookup): void {
-    this.#numQueriedTokens += numTokens;
-    this.#numHitTokens += numHitTokens;
-    this.#numEvictedTokens += numEvictedTokens;
-    this.#numUnsharableTokens += numTokens - alignDown(numTokens - 1, blockSize);
+    this.#counts.numQueriedTokens += numTokens;
+    this.#counts.numHitTokens += numHitTokens;
+    this.#counts.numEvictedTokens += numEvictedTokens;
+    this.#counts.numUnsharableTokens += numTokens - alignDown(numTokens - 1, blockSize);
   }
 
   /** A preempted sequence has looked up what it had computed. */
   countLookupAgain({ numTokens, numHitTokens }: Lookup): void {
-    this.#numRequeriedTokens += numTokens;
-    this.#numRehitTokens += numHitTokens;
+    this.#counts.numRequeriedTokens += numTokens;
+    this.#counts.numRehitTokens += numHitTokens;
   }
 
   /** The pool has got another size, by itself or because somebody asked for it, and dropped cached blocks. */
   countResize(isGrowth: boolean, numEvicted: number): void {
-    this.#numShrinkEvictedBlocks += numEvicted;
-    if (isGrowth) this.#numPoolGrowths++;
-    else this.#numPoolResizes++;
+    this.#counts.numShrinkEvictedBlocks += numEvicted;
+    if (isGrowth) this.#counts.numPoolGrowths++;
+    else this.#counts.numPoolResizes++;
   }
 
   /** A chunk has been computed. */
   countChunk(sequence: Sequence, { start, tokens }: ScheduledChunk): void {
     const promptEnd = Math.min(start + tokens.length, sequence.numPromptTokens);
-    this.#numComputedPromptTokens += Math.max(0, promptEnd - start);
+    this.#counts.numComputedPromptTokens += Math.max(0, promptEnd - start);
   }
 
-  /** An answer to `entry` has a token more, which may be its first. Those of a warm-up do not count. */
-  countToken({ isWarmUp, numPromptTokens }: Sequence, isFirst: boolean): void {
-    if (isWarmUp) return;
-    if (isFirst) this.#numPromptTokens += numPromptTokens;
-    this.#numGeneratedTokens++;
+  /** An answer of a group has one more token, which may be its first. Those of a reheat do not count. */
+  countToken({ isReheat, numPromptTokens }: SequenceGroup, isFirst: boolean): void {
+    if (isReheat) return;
+    if (isFirst) this.#counts.numPromptTokens += numPromptTokens;
+    this.#counts.numGeneratedTokens++;
   }
 }

@@ -5,17 +5,16 @@ import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { DecisionListener } from "../kvcache/cache_listener.ts";
 import type { PoolResize } from "../kvcache/pool_resize.ts";
 import type { Counters } from "./counters.ts";
-import { numBlocksMissing, numBlocksToGrow } from "./growth.ts";
-import type { Sequence } from "./sequence.ts";
+import { numBlocksMissing, type SequenceGroup } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 
-/** Whom the pool is too small for, and by how much. */
+/** The request that lacks blocks, and how many. */
 export interface BlockShortage {
-  /** The sequence that would be preempted or go on waiting. */
+  /** The first sequence of the group that would be preempted or go on waiting. */
   readonly sequenceId: SequenceId;
   /** Blocks missing beside those that are free or can be evicted; at least 1. */
   readonly numMissing: number;
-  /** Whether it would end with an error instead: nobody else runs who could give blocks back. */
+  /** Whether it would end with an error instead: no other group runs that could give blocks back. */
   readonly isLone: boolean;
 }
 
@@ -23,8 +22,8 @@ export interface BlockShortage {
 export interface PoolSizingParts {
   readonly queues: SequenceQueues;
   readonly counters: Counters;
-  /** The sequence that the latest step could not admit for want of blocks. */
-  readonly blocked: () => Sequence | undefined;
+  /** The group that the latest step lacked the blocks to admit. */
+  readonly blocked: () => SequenceGroup | undefined;
   readonly isInFlight: () => boolean;
   readonly onDecision: DecisionListener | undefined;
 }
@@ -59,27 +58,27 @@ export class PoolSizing {
   }
 
   /**
-   * What the next step lacks: it would have to preempt, or leave the first that waits waiting; undefined
-   * while there is enough. O(running sequences), and O(blocks of a prompt) while one waits for blocks.
+   * The blocks that the next step lacks: it would preempt, or leave the head of the queue unadmitted;
+   * undefined while there are enough. O(running groups), and O(blocks of a prompt) while one waits.
    */
   shortage(): BlockShortage | undefined {
     const { queues } = this.#parts;
     const { running } = queues;
     const numGrowing = running.reduce(
-      (sum, entry) => sum + numBlocksToGrow(entry, this.#blocks),
+      (sum, group) => sum + group.blockDemand(this.#blocks),
       0,
     );
     const numMissing = numGrowing - this.#blocks.numFree - this.#blocks.numCached;
     if (numMissing > 0) {
       return { sequenceId: running.at(-1)!.id, numMissing, isLone: running.length === 1 };
     }
-    // Who would be alone is tried here first: a pool whose blocks are pinned would have to refuse it.
-    const sequence = running.length === 0 ? queues.takeTurns().next : this.#parts.blocked();
-    if (sequence?.state !== "waiting") return undefined;
-    const numLacked = numBlocksMissing(sequence, this.#blocks);
+    // A group that would be alone is tried here first: a pool whose blocks are pinned would refuse it.
+    const group = running.length === 0 ? queues.takeTurns().next : this.#parts.blocked();
+    if (group?.state !== "waiting") return undefined;
+    const numLacked = numBlocksMissing(group, this.#blocks);
     if (numLacked === 0) return undefined;
     const isLone = running.length === 0;
-    return { sequenceId: sequence.id, numMissing: numLacked + numGrowing, isLone };
+    return { sequenceId: group.id, numMissing: numLacked + numGrowing, isLone };
   }
 
   /**

@@ -1,17 +1,16 @@
 import { alignDown } from "../base/math.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { WaitReason } from "../core/kv_decision.ts";
-import type { Sequence } from "./sequence.ts";
+import type { SequenceGroup } from "./sequence_group.ts";
 
 /** How a waiting sequence comes to the KV of its prompt. */
 export type Sharing =
   /** By itself, from whatever the prefix cache has. */
   | { readonly type: "admit" }
   /** From this running sequence, which has computed the same prompt. */
-  | { readonly type: "fork"; readonly source: Sequence }
+  | { readonly type: "fork"; readonly source: SequenceGroup }
   /** Later: a running sequence is computing what it can then share. */
-  | { readonly type: "wait"; readonly reason: WaitReason };
+  | { readonly type: "wait"; readonly reason: "shared_prefix" | "sibling_prompt" };
 
 const ADMIT: Sharing = { type: "admit" };
 
@@ -31,49 +30,52 @@ export function promptGroups(sequences: readonly SequenceRequest[]): number[] {
 }
 
 /**
- * Decides how a waiting sequence starts, given those that run and those of its own request.
+ * Decides how a waiting group starts, given those that run and those of its own request.
  *
  * Of several sequences with one prompt the first computes it, and the others branch off; of several
  * requests that begin alike the first computes the common blocks, and the others wait and find them.
  * Waiting ends when that sequence has got there or runs no more, so it never outlasts its cause.
  */
 export function chooseSharing(
-  sequence: Sequence,
-  others: { readonly running: readonly Sequence[]; readonly siblings: readonly Sequence[] },
+  group: SequenceGroup,
+  others: {
+    readonly running: readonly SequenceGroup[];
+    readonly siblings: readonly SequenceGroup[];
+  },
   blocks: BlockManager,
 ): Sharing {
   const sibling = others.siblings.find((other) =>
-    other.state === "running" && other.promptGroup === sequence.promptGroup
+    other.state === "running" && other.promptGroup === group.promptGroup
   );
   // All but the last prompt position, which every branch computes to draw its own first token.
-  const numShared = sequence.numPromptTokens - 1;
-  if (sibling !== undefined && sequence.numOutputTokens === 0 && numShared > 0) {
+  const numShared = group.numPromptTokens - 1;
+  if (sibling !== undefined && group.numOutputTokens === 0 && numShared > 0) {
     if (sibling.numComputedTokens >= numShared) return { type: "fork", source: sibling };
     return { type: "wait", reason: "sibling_prompt" };
   }
-  if (blocks.isSearched && isPrefixOnItsWay(sequence, others.running, blocks)) {
+  if (blocks.isSearched && isPrefixOnItsWay(group, others.running, blocks)) {
     return { type: "wait", reason: "shared_prefix" };
   }
   return ADMIT;
 }
 
-/** Whether a running sequence is to compute a block that `sequence` could use and cannot find yet. */
+/** Whether a running sequence is to compute a block that `group` could use and cannot find yet. */
 function isPrefixOnItsWay(
-  sequence: Sequence,
-  running: readonly Sequence[],
+  group: SequenceGroup,
+  running: readonly SequenceGroup[],
   blocks: BlockManager,
 ): boolean {
-  const limit = alignDown(sequence.numTokens - 1, blocks.blockSize);
+  const limit = alignDown(group.numTokens - 1, blocks.blockSize);
   // Only blocks beyond what the other has computed are on their way, and most have none.
   const ahead = running.filter((other) =>
-    other.caching.scope === sequence.caching.scope &&
+    other.caching.scope === group.caching.scope &&
     Math.min(limit, alignDown(other.numTokens, blocks.blockSize)) > other.numComputedTokens
   );
   if (ahead.length === 0) return false;
-  const numCached = blocks.numTokensCached(sequence.allTokens, sequence.caching.scope);
+  const numCached = blocks.numTokensCached(group.allTokens, group.caching.scope);
   return ahead.some((other) => {
     const end = Math.min(limit, other.numTokens);
-    const common = commonLength(sequence.allTokens, other.allTokens, end);
+    const common = commonLength(group.allTokens, other.allTokens, end);
     return alignDown(common, blocks.blockSize) > Math.max(numCached, other.numComputedTokens);
   });
 }

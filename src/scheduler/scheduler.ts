@@ -1,23 +1,20 @@
 import { invariant } from "../base/invariant.ts";
-import type { Batch, SampledToken } from "../core/batch.ts";
-import type { EngineStats } from "../core/engine_config.ts";
+import type { Batch, ChunkResult } from "../core/batch.ts";
+import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { DecisionListener } from "../kvcache/cache_listener.ts";
-import { BatchPlan, checkSampled } from "./batch_plan.ts";
-import { Admissions, type TokensListener } from "./admissions.ts";
+import { BatchPlan, checkResults } from "./batch_plan.ts";
+import { AdmissionControl, type TokensListener } from "./admission_control.ts";
 import { checkHolders } from "./audit.ts";
 import { Counters } from "./counters.ts";
-import { BeamGroup } from "./beam_group.ts";
-import { addTo, tryGrow } from "./growth.ts";
-import { entriesOf } from "./intake.ts";
-import { outgrown } from "./outgrown.ts";
+import { makeSequenceGroups } from "./make_sequence_groups.ts";
 import { PoolSizing } from "./pool_sizing.ts";
-import { Progress } from "./progress.ts";
-import { holdersOf, type Sequence } from "./sequence.ts";
+import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
+import { StepCommit } from "./step_commit.ts";
 import {
   cacheInUse,
   checkFits,
@@ -44,9 +41,6 @@ export interface SchedulerOptions {
   readonly onEnd?: TokensListener;
 }
 
-/** The scheduler's share of the engine's statistics. */
-export type SchedulerStats = Omit<EngineStats, "stepMs" | "hostMs" | "overlappedMs">;
-
 /**
  * Decides, step by step, which tokens of which sequences run next.
  *
@@ -70,15 +64,15 @@ export class Scheduler {
   #inFlight: Batch | undefined;
   #nextSequenceId: SequenceId = 0;
   readonly #counters = new Counters();
-  readonly #admissions: Admissions;
-  readonly #progress: Progress;
+  readonly #admissions: AdmissionControl;
+  readonly #commit: StepCommit;
 
   constructor(blocks: BlockManager, options: SchedulerOptions) {
     this.#blocks = blocks;
     this.#options = options;
     const shared = { queues: this.#queues, counters: this.#counters };
-    this.#admissions = new Admissions(blocks, options, shared);
-    this.#progress = new Progress(blocks, options, shared);
+    this.#admissions = new AdmissionControl(blocks, options, shared);
+    this.#commit = new StepCommit(blocks, options, shared);
     this.pool = new PoolSizing(blocks, options.maxModelLen, {
       ...shared,
       blocked: () => this.#admissions.blocked,
@@ -94,12 +88,13 @@ export class Scheduler {
 
   /** Number of the next step. */
   get numSteps(): number {
-    return this.#counters.numSteps;
+    return this.#counters.current.numSteps;
   }
 
-  /** Gauges and counters as of this moment. */
-  get stats(): SchedulerStats {
+  /** The engine's statistics as of this moment; times, which others measure, are 0. */
+  get stats(): EngineStats {
     return {
+      ...this.#counters.current,
       numRunning: this.#queues.running.reduce((sum, { members }) => sum + members.length, 0),
       numWaiting: this.#queues.numWaiting,
       numBlocks: this.#blocks.numBlocks,
@@ -108,7 +103,6 @@ export class Scheduler {
       numPinnedBlocks: this.#blocks.pins?.numBlocks ?? 0,
       numEvictedBlocks: this.#blocks.numEvicted,
       numResetBlocks: this.#blocks.numReset,
-      ...this.#counters.current,
     };
   }
 
@@ -127,10 +121,13 @@ export class Scheduler {
     checkSearchFits(request, limits);
     checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), limits);
     const { maxModelLen } = limits;
-    const entries = entriesOf(request, { firstId: this.#nextSequenceId, maxModelLen });
+    const groups = makeSequenceGroups(request, { firstId: this.#nextSequenceId, maxModelLen });
     this.#nextSequenceId += request.sequences.length;
-    this.#queues.add(request.id, entries);
-    for (const entry of entries) this.#progress.reportQueued(entry);
+    this.#queues.add(request.id, groups);
+    for (const group of groups) {
+      this.#commit.reportQueued(group);
+      this.#admissions.noteWaiting(group);
+    }
   }
 
   /**
@@ -138,9 +135,9 @@ export class Scheduler {
    * of one search end together.
    */
   abort(requestId: RequestId, index?: number): void {
-    for (const entry of [...this.#queues.ofRequest(requestId)]) {
-      if (index === undefined || entry.answers.some((answer) => answer.index === index)) {
-        this.#progress.end(entry, { finishReason: "abort" });
+    for (const group of [...this.#queues.ofRequest(requestId)]) {
+      if (index === undefined || group.answers.some((answer) => answer.index === index)) {
+        this.#commit.end(group, { finishReason: "abort" });
       }
     }
   }
@@ -152,44 +149,43 @@ export class Scheduler {
   schedule(): Batch | undefined {
     invariant(this.#inFlight === undefined, "schedule() while a step is in flight");
     const { numUnfinished } = this.#queues;
-    const { numPreemptions } = this.#counters;
+    const { numPreemptions } = this.#counters.current;
     const plan = new BatchPlan(this.#options.maxNumBatchedTokens);
     this.#scheduleRunning(plan);
     // Blocks taken from a running sequence are for those that still run, not for a newcomer.
-    if (this.#counters.numPreemptions === numPreemptions) this.#admissions.fill(plan);
-    for (const { sequence, error } of this.#admissions.takeImpossible()) {
-      this.#progress.end(sequence, { finishReason: "error", error });
+    if (this.#counters.current.numPreemptions === numPreemptions) this.#admissions.fill(plan);
+    for (const { group, error } of this.#admissions.takeImpossible()) {
+      this.#commit.end(group, { finishReason: "error", error });
     }
     if (plan.isEmpty) {
       const isStuck = numUnfinished > 0 && this.#queues.numUnfinished === numUnfinished;
       invariant(!isStuck, `no sequence advances or ends: ${JSON.stringify(this.stats)}`);
       return undefined;
     }
-    const batch = plan.toBatch(this.#counters.numSteps++);
+    const batch = plan.toBatch(this.#counters.countStep());
     this.#inFlight = batch;
-    this.#progress.start(plan.sequences);
+    this.#commit.begin(plan);
     return batch;
   }
 
   /**
-   * Takes in what a step has drawn, one entry per chunk with a `sample`, in the order of the
-   * chunks. Returns the events of this step and those since the last, in order.
+   * Takes in the results of a step, one per chunk with a `sample`, in the order of the chunks. Returns the events of this step and those since the last, in order.
    */
-  commit(batch: Batch, sampled: readonly SampledToken[]): TokenEvent[] {
+  commit(batch: Batch, results: readonly ChunkResult[]): TokenEvent[] {
     invariant(
       this.#inFlight === batch,
       `commit of step ${batch.step}, which is not in flight`,
     );
-    checkSampled(batch, sampled);
+    checkResults(batch, results);
     this.#inFlight = undefined;
     this.#blocks.markCopied();
-    this.#progress.finish(batch, sampled);
+    this.#commit.updateFromOutput(batch, results);
     return this.takeEvents();
   }
 
   /** Takes the events that no commit has returned yet: ends by abort or error. */
   takeEvents(): TokenEvent[] {
-    return this.#progress.takeEvents();
+    return this.#commit.takeEvents();
   }
 
   /**
@@ -214,46 +210,45 @@ export class Scheduler {
   checkIntegrity(): void {
     this.#queues.checkIntegrity();
     this.#blocks.checkIntegrity();
-    const holders = [...this.#queues.running.flatMap(holdersOf), ...this.#progress.endedInFlight];
+    const holders = [...this.#queues.running.flatMap(holdersOf), ...this.#commit.endedInFlight];
     checkHolders(holders, this.#blocks, !this.hasWork);
   }
 
   #scheduleRunning(plan: BatchPlan): void {
     const { running } = this.#queues;
     for (let i = 0; i < running.length; i++) {
-      const entry = running[i]!;
-      if (this.#makeRoom(entry, plan)) addTo(plan, entry, this.#blocks);
+      const group = running[i]!;
+      if (this.#makeRoom(group, plan)) group.addTo(plan, this.#blocks);
     }
   }
 
   /**
-   * Whether a running entry has got the blocks for its next tokens.
+   * Whether a running group has got the blocks for its next tokens.
    *
-   * The latest admitted gives way, so no victim stands before `entry`, where those that have a chunk in
-   * this plan are; and the earliest admitted never does.
+   * The latest admitted is preempted, so no victim stands before `group`, where those that have a chunk
+   * in this plan are; and the earliest admitted never is.
    */
-  #makeRoom(entry: Sequence, plan: BatchPlan): boolean {
-    while (!tryGrow(entry, plan, this.#blocks)) {
+  #makeRoom(group: SequenceGroup, plan: BatchPlan): boolean {
+    while (!group.tryGrow(plan, this.#blocks)) {
       if (this.#queues.running.length === 1) {
-        const numTokens = entry.numComputedTokens + plan.countFor(entry);
-        const error = outgrown(entry, numTokens, this.#blocks);
-        this.#progress.end(entry, { finishReason: "error", error });
+        const error = group.outOfBlocks(this.#blocks, plan);
+        this.#commit.end(group, { finishReason: "error", error });
         return false;
       }
-      if (this.#preemptLast() === entry) return false;
+      if (this.#preemptLast() === group) return false;
     }
     return true;
   }
 
   /** Its tokens are kept, so its answer goes on where it was; what is not cached is computed again. */
-  #preemptLast(): Sequence {
+  #preemptLast(): SequenceGroup {
     const holders = holdersOf(this.#queues.running.at(-1)!);
     const victim = this.#queues.preemptLast();
     for (const { id } of holders) this.#blocks.free(id, "preempt");
-    if (victim instanceof BeamGroup) victim.giveBlocksBack();
-    victim.numComputedTokens = 0;
+    victim.preempt();
+    this.#admissions.noteWaiting(victim);
     victim.numPreemptions++;
-    this.#counters.numPreemptions++;
+    this.#counters.countPreemption();
     return victim;
   }
 }

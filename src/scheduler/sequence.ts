@@ -24,7 +24,7 @@ export interface SequenceIdentity {
   /** Default: the scope of all who name none. */
   readonly caching?: CachingOptions;
   /** Whether its look-ups are the server's own; default: false. */
-  readonly isWarmUp?: boolean;
+  readonly isReheat?: boolean;
 }
 
 /** One answer of a request, as its events name it. */
@@ -47,14 +47,11 @@ export interface Answer {
  * The newest token is never computed yet: its KV is written in the step that draws its successor.
  * The scheduler owns the sequence and is the only one to change `state` and `numComputedTokens`.
  */
-export class Sequence implements Answer {
+export class Sequence {
   readonly id: SequenceId;
   readonly requestId: RequestId;
   readonly index: number;
-  readonly promptGroup: number;
-  readonly owner: string | undefined;
   readonly caching: CachingOptions;
-  readonly isWarmUp: boolean;
   readonly params: SequenceRequest["params"];
   readonly numPromptTokens: number;
   /** What its parameters do to the logits of its draws; absent for most. */
@@ -62,10 +59,6 @@ export class Sequence implements Answer {
   state: SequenceState = "waiting";
   /** Leading positions whose KV is in the pool; 0 whenever the sequence waits. */
   numComputedTokens = 0;
-  numCachedTokens = 0;
-  /** How often it has lost its blocks. */
-  numPreemptions = 0;
-  hasReported = false;
   /** Entries `[0, #numTokens)` are live. */
   #tokens: Uint32Array;
   #numTokens: number;
@@ -74,31 +67,13 @@ export class Sequence implements Answer {
     this.id = identity.id;
     this.requestId = identity.requestId;
     this.index = identity.index;
-    this.promptGroup = identity.promptGroup ?? identity.index;
-    this.owner = identity.owner;
     this.caching = identity.caching ?? {};
-    this.isWarmUp = identity.isWarmUp ?? false;
     this.params = request.params;
     this.numPromptTokens = request.prompt.length;
     this.#numTokens = request.prompt.length;
     this.#tokens = new Uint32Array(request.prompt.length + INITIAL_OUTPUT_CAPACITY);
     this.#tokens.set(request.prompt);
     this.adjuster = LogitAdjuster.create(request.params, request.prompt);
-  }
-
-  /** The sequences with block tables that it stands for in the queues: itself, or the beams of a search. */
-  get members(): readonly Sequence[] {
-    return [this];
-  }
-
-  /** The answers that its end decides. */
-  get answers(): readonly Answer[] {
-    return [this];
-  }
-
-  /** Most members at any time, each with a token in a step. */
-  get numSeats(): number {
-    return 1;
   }
 
   /** Prompt and output tokens together. */
@@ -142,9 +117,4 @@ export class Sequence implements Answer {
     this.#tokens[this.#numTokens++] = token;
     this.adjuster?.count(token);
   }
-}
-
-/** The members of an entry that have a block table. */
-export function holdersOf({ members }: Sequence): readonly Sequence[] {
-  return members.filter(({ state }) => state === "running");
 }

@@ -1,6 +1,6 @@
 import { invariant } from "../base/invariant.ts";
 import type { RequestId } from "../core/ids.ts";
-import type { Sequence } from "./sequence.ts";
+import type { SequenceGroup } from "./sequence_group.ts";
 import { type AdmissionTurns, WaitingQueue } from "./waiting_queue.ts";
 
 /**
@@ -9,24 +9,24 @@ import { type AdmissionTurns, WaitingQueue } from "./waiting_queue.ts";
  *     add -> waiting ---- admit -----> running -- end --> finished
  *               ^----- preemptLast ------'
  *
- * Every unfinished sequence stands in exactly one of the two queues and under its request; its
- * `state` says where. Running sequences stand in order of admission; whose turn it is among those that
+ * Every unfinished group stands in exactly one of the two queues and under its request; its
+ * `state` says where. Running groups stand in order of admission; whose turn it is among those that
  * wait, {@link WaitingQueue} says. Ending or admitting one costs O(queue of its owner).
  */
 export class SequenceQueues {
   readonly #waiting = new WaitingQueue();
   #numWaiting = 0;
-  readonly #running: Sequence[] = [];
-  readonly #requests = new Map<RequestId, Sequence[]>();
+  readonly #running: SequenceGroup[] = [];
+  readonly #requests = new Map<RequestId, SequenceGroup[]>();
 
-  /** The admitted sequences, earliest admission first; it changes as they are preempted and end. */
-  get running(): readonly Sequence[] {
+  /** The admitted groups, earliest admission first; it changes as they are preempted and end. */
+  get running(): readonly SequenceGroup[] {
     return this.#running;
   }
 
-  /** Those that wait: the preempted ones, then owner by owner. O(sequences). */
-  get waiting(): readonly Sequence[] {
-    return this.#waiting.sequences;
+  /** Those that wait: the preempted ones, then owner by owner. O(groups). */
+  get waiting(): readonly SequenceGroup[] {
+    return this.#waiting.groups;
   }
 
   /** Entries that wait, preempted ones included. */
@@ -40,7 +40,7 @@ export class SequenceQueues {
   }
 
   /** Answers of an owner that wait, preempted ones and all those of a search included. */
-  numAnswersWaiting(owner: Sequence["owner"]): number {
+  numAnswersWaiting(owner: SequenceGroup["owner"]): number {
     return this.#waiting.numAnswersOf(owner);
   }
 
@@ -49,75 +49,75 @@ export class SequenceQueues {
     return this.#waiting.takeTurns();
   }
 
-  /** The unfinished sequences of a request; none if it is unknown or has ended. */
-  ofRequest(requestId: RequestId): readonly Sequence[] {
+  /** The unfinished groups of a request; none if it is unknown or has ended. */
+  ofRequest(requestId: RequestId): readonly SequenceGroup[] {
     return this.#requests.get(requestId) ?? [];
   }
 
-  /** Puts the sequences of one request at the end of those that wait. */
-  add(requestId: RequestId, sequences: readonly Sequence[]): void {
+  /** Puts the groups of one request at the end of those that wait. */
+  add(requestId: RequestId, groups: readonly SequenceGroup[]): void {
     invariant(!this.#requests.has(requestId), `request ${requestId} is in the engine already`);
-    invariant(sequences.length > 0, `request ${requestId} has no sequences`);
-    this.#requests.set(requestId, [...sequences]);
-    for (const sequence of sequences) this.#waiting.add(sequence);
-    this.#numWaiting += sequences.length;
+    invariant(groups.length > 0, `request ${requestId} has no sequences`);
+    this.#requests.set(requestId, [...groups]);
+    for (const group of groups) this.#waiting.add(group);
+    this.#numWaiting += groups.length;
   }
 
-  /** Moves a sequence that waits to the end of those that run. */
-  admit(sequence: Sequence): void {
-    this.#waiting.admit(sequence);
+  /** Moves a group that waits to the end of those that run. */
+  admit(group: SequenceGroup): void {
+    this.#waiting.admit(group);
     this.#numWaiting--;
-    sequence.state = "running";
-    this.#running.push(sequence);
+    group.state = "running";
+    this.#running.push(group);
   }
 
   /** Moves the latest admitted to the front of those that wait, and returns it. */
-  preemptLast(): Sequence {
-    const sequence = this.#running.pop()!;
-    sequence.state = "waiting";
-    this.#waiting.preempt(sequence);
+  preemptLast(): SequenceGroup {
+    const group = this.#running.pop()!;
+    group.state = "waiting";
+    this.#waiting.preempt(group);
     this.#numWaiting++;
-    return sequence;
+    return group;
   }
 
-  /** Forgets a sequence, wherever it stands. */
-  end(sequence: Sequence): void {
-    const siblings = this.#requests.get(sequence.requestId)!;
-    remove(siblings, sequence);
-    if (siblings.length === 0) this.#requests.delete(sequence.requestId);
-    this.#waiting.end(sequence);
-    if (sequence.state === "running") remove(this.#running, sequence);
+  /** Forgets a group, wherever it stands. */
+  end(group: SequenceGroup): void {
+    const siblings = this.#requests.get(group.requestId)!;
+    remove(siblings, group);
+    if (siblings.length === 0) this.#requests.delete(group.requestId);
+    this.#waiting.end(group);
+    if (group.state === "running") remove(this.#running, group);
     else this.#numWaiting--;
-    sequence.state = "finished";
+    group.state = "finished";
   }
 
-  /** Audit: each unfinished sequence stands once, where its state says. O(sequences). */
+  /** Audit: each unfinished group stands once, where its state says. O(groups). */
   checkIntegrity(): void {
     const { waiting } = this;
-    for (const sequence of waiting) checkState(sequence, "waiting");
-    for (const sequence of this.#running) checkState(sequence, "running");
+    for (const group of waiting) checkState(group, "waiting");
+    for (const group of this.#running) checkState(group, "running");
     this.#waiting.checkIntegrity(this.#running);
     const queued = new Set([...waiting, ...this.#running]);
     const unfinished = [...this.#requests.values()].flat();
     invariant(
       waiting.length === this.#numWaiting && queued.size === this.numUnfinished &&
-        queued.size === unfinished.length && unfinished.every((sequence) => queued.has(sequence)),
-      `${this.numUnfinished} places in queues, ${unfinished.length} unfinished sequences`,
+        queued.size === unfinished.length && unfinished.every((group) => queued.has(group)),
+      `${this.numUnfinished} places in queues, ${unfinished.length} unfinished groups`,
     );
   }
 }
 
-function checkState(sequence: Sequence, expected: Sequence["state"]): void {
-  const { id, state, numComputedTokens, numTokens } = sequence;
-  invariant(state === expected, `sequence ${id} is ${state} and stands among the ${expected}`);
+function checkState(group: SequenceGroup, expected: SequenceGroup["state"]): void {
+  const { id, state, numComputedTokens, numTokens } = group;
+  invariant(state === expected, `group ${id} is ${state} and stands among the ${expected}`);
   invariant(
     numComputedTokens < (state === "waiting" ? 1 : numTokens),
-    `sequence ${id} is ${state} with ${numComputedTokens} of ${numTokens} tokens computed`,
+    `group ${id} is ${state} with ${numComputedTokens} of ${numTokens} tokens computed`,
   );
 }
 
-function remove(list: Sequence[], sequence: Sequence): void {
-  const at = list.indexOf(sequence);
-  invariant(at >= 0, `sequence ${sequence.id} is not where its state ${sequence.state} says`);
+function remove(list: SequenceGroup[], group: SequenceGroup): void {
+  const at = list.indexOf(group);
+  invariant(at >= 0, `group ${group.id} is not where its state ${group.state} says`);
   list.splice(at, 1);
 }

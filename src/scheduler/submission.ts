@@ -1,3 +1,4 @@
+import { answerRoom } from "../core/context_limit.ts";
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 
@@ -33,21 +34,7 @@ export function checkFits(request: GenerationRequest, limits: SubmissionLimits):
   const { maxModelLen, numBlocks, blockSize } = limits;
   for (const { prompt } of request.sequences) {
     const numPromptTokens = prompt.length;
-    if (numPromptTokens === 0) {
-      throw new RequestError("The prompt has no tokens: at least 1 is needed", {
-        code: "empty_prompt",
-      });
-    }
-    if (numPromptTokens >= maxModelLen) {
-      throw new RequestError(
-        `This model's maximum context length is ${maxModelLen} tokens, but the prompt has ` +
-          `${numPromptTokens} and at least 1 is needed for the answer`,
-        {
-          code: "context_length_exceeded",
-          details: { n_prompt_tokens: numPromptTokens, n_ctx: maxModelLen },
-        },
-      );
-    }
+    answerRoom(numPromptTokens, "prompt", maxModelLen);
     const numPoolTokens = numBlocks * blockSize;
     if (numPromptTokens > numPoolTokens) {
       throw new RequestError(

@@ -8,7 +8,7 @@ import { HotPrefixes } from "../prefix_store/hot_prefixes.ts";
 import { PrefixRecorder } from "../prefix_store/prefix_recorder.ts";
 import { PrefixStore, type StoreIdentity } from "../prefix_store/prefix_store.ts";
 import { StoreUnusableError } from "../state/store_errors.ts";
-import { WarmUp, type WarmUpProgress } from "../prefix_store/warm_up.ts";
+import { Reheat, type ReheatProgress } from "../prefix_store/reheat.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
 import { openWeights } from "../weights/safetensors.ts";
 
@@ -17,10 +17,10 @@ const MAX_RECORDS = 32_768;
 const MAX_TOKENS = 2 ** 20;
 const HALF_LIFE_MS = 24 * 3_600_000;
 const FORGET_AFTER_MS = 8 * HALF_LIFE_MS;
-/** Share of the pool that a warm-up fills; the rest is left to new requests. */
+/** Share of the pool that a reheat fills; the rest is left to new requests. */
 const WARM_SHARE = 0.5;
 
-const NO_PROGRESS: WarmUpProgress = {
+const NO_PROGRESS: ReheatProgress = {
   numPrefixesDone: 0,
   numPrefixesLeft: 0,
   numTokensDone: 0,
@@ -32,7 +32,7 @@ interface Parts {
   readonly store: PrefixStore;
   readonly hotPrefixes: HotPrefixes;
   readonly recorder: PrefixRecorder;
-  readonly warmUp: WarmUp;
+  readonly reheat: Reheat;
 }
 
 /** The options of a prefix memory. */
@@ -76,13 +76,13 @@ export class PrefixMemory {
       hotPrefixes.load(store.records, Date.now());
       hotPrefixes.forget(Date.now());
       log.info("prefix store is open", { path, blocks: hotPrefixes.size });
-      const maxTokens = () => engine.info === undefined ? 0 : warmTokens(engine.info);
-      const warmUp = new WarmUp({ engine, log, maxTokens });
-      const isWarmUp = (seq: number) => warmUp.hasCaused(seq);
+      const maxTokens = () => engine.info === undefined ? 0 : tokensToReheat(engine.info);
+      const reheat = new Reheat({ engine, log, maxTokens });
+      const isReheat = (seq: number) => reheat.hasCaused(seq);
       const { kvEvents } = engine;
-      const recorder = new PrefixRecorder({ hotPrefixes, store, kvEvents, isWarmUp, log });
+      const recorder = new PrefixRecorder({ hotPrefixes, store, kvEvents, isReheat, log });
       recorder.start();
-      return new PrefixMemory({ store, hotPrefixes, recorder, warmUp });
+      return new PrefixMemory({ store, hotPrefixes, recorder, reheat });
     } catch (error) {
       if (!(error instanceof StoreUnusableError)) throw error;
       log.warn("prefix store is off, the next start is cold", { reason: error.message });
@@ -90,34 +90,34 @@ export class PrefixMemory {
     }
   }
 
-  /** Progress of the warm-up. */
-  get progress(): WarmUpProgress {
-    return this.#parts?.warmUp.progress ?? NO_PROGRESS;
+  /** Progress of the reheat. */
+  get progress(): ReheatProgress {
+    return this.#parts?.reheat.progress ?? NO_PROGRESS;
   }
 
   /** Must be called for every request before the engine gets it. */
   giveWayTo(id: RequestId): void {
-    this.#parts?.warmUp.giveWayTo(id);
+    this.#parts?.reheat.giveWayTo(id);
   }
 
   /**
    * Computes the hottest prefixes again, in idle moments; call it whenever the engine is ready, its
    * cache being empty.
    */
-  async warmUp(info: EngineInfo): Promise<void> {
+  async reheat(info: EngineInfo): Promise<void> {
     if (this.#parts === undefined) return;
-    const { hotPrefixes, warmUp } = this.#parts;
+    const { hotPrefixes, reheat } = this.#parts;
     const limits = {
-      maxTokens: warmTokens(info),
+      maxTokens: tokensToReheat(info),
       // One position is left for the token that ends the request.
       maxPathTokens: info.maxModelLen - 1,
     };
-    await warmUp.start(hotPrefixes.hottest(limits, Date.now()));
+    await reheat.start(hotPrefixes.hottest(limits, Date.now()));
   }
 
-  /** Ends a warm-up, so that the engine can drain. Other requests are still recorded. */
-  async stopWarmUp(): Promise<void> {
-    await this.#parts?.warmUp.stop();
+  /** Ends a reheat, so that the engine can drain. Other requests are still recorded. */
+  async stopReheat(): Promise<void> {
+    await this.#parts?.reheat.stop();
   }
 
   /** Writes pending records and closes the store. */
@@ -127,8 +127,8 @@ export class PrefixMemory {
   }
 }
 
-/** Most tokens that a warm-up computes into the pool at its present size. */
-function warmTokens({ numBlocks, blockSize }: EngineInfo): number {
+/** Most tokens that a reheat computes into the pool at its present size. */
+function tokensToReheat({ numBlocks, blockSize }: EngineInfo): number {
   return WARM_SHARE * numBlocks * blockSize;
 }
 

@@ -64,7 +64,7 @@ export async function createServer(
     ...engineLimits(config),
     onProgress,
     // Each isolate starts with an empty cache.
-    onReady: (info) => void memory.warmUp(info),
+    onReady: (info) => void memory.reheat(info),
     onFailure: (failure) => {
       logFailure(log, failure);
       // A start that fails is told to whoever waits for it.
@@ -78,7 +78,7 @@ export async function createServer(
   const engineConfig = { ...base, ...tuningStoreOf(config) };
   const memory = await PrefixMemory.open({ path, engine, config: base, log });
   const metrics = new ServingMetrics(engine, model.names[0]!);
-  metrics.watchWarmUp(() => memory.progress);
+  metrics.watchReheat(() => memory.progress);
   const app = createApp({
     engine,
     text,
@@ -112,10 +112,10 @@ async function stop(
   { engine, memory, text }: { engine: EngineClient; memory: PrefixMemory; text: TextService },
   deadlineMs: number,
 ): Promise<void> {
-  // Awaited after the drain only: a warm-up that waits for a hung engine ends with the drain.
-  const warmUpEnded = memory.stopWarmUp();
+  // Awaited after the drain only: a reheat that waits for a hung engine ends with the drain.
+  const reheatEnded = memory.stopReheat();
   await engine.drain(deadlineMs);
-  await warmUpEnded;
+  await reheatEnded;
   await memory.close();
   text.close();
 }

@@ -25,6 +25,22 @@ Deno.test("describeDecision() says who, when and with which numbers", () => {
       "(4 blocks needed, 2 free, 1 evictable)",
     ],
     [
+      { ...named, type: "wait", reason: "seats", numNeeded: 4, numTaken: 5, limit: 8 },
+      "step 3: r[1] waits: 4 of the step's 8 sequences needed, 5 taken (--max-num-seqs)",
+    ],
+    [
+      { ...named, type: "wait", reason: "tokens", limit: 512 },
+      "step 3: r[1] waits: all 512 tokens of the step are taken (--max-num-batched-tokens)",
+    ],
+    [
+      { ...named, type: "wait", reason: "recomputation", searchId: 2 },
+      "step 3: r[1] waits: the beams of sequence 2 are computed again first",
+    ],
+    [
+      { ...named, type: "wait", reason: "queue", headId: 2, numWaiting: 7 },
+      "step 3: r[1] waits: sequence 2 is the head of the queue of 7",
+    ],
+    [
       { ...named, type: "copy", from: 7, to: 8, numTokens: 3 },
       "step 3: r[1] copies 3 tokens of block 7 to block 8",
     ],

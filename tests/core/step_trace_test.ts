@@ -39,9 +39,12 @@ Deno.test("parseTraceRecord() reads what formatTraceRecord() writes, typed array
     step: 3,
     results: [{
       sequenceId: 7,
-      token: 5,
-      logprob: -Infinity,
-      topLogprobs: [{ token: 5, logprob: Math.fround(-0.1) }],
+      outputs: [{
+        type: "token",
+        token: 5,
+        logprob: -Infinity,
+        topLogprobs: [{ token: 5, logprob: Math.fround(-0.1) }],
+      }, { type: "failed", failure: { numSoundTokens: 3 } }],
     }],
   };
   const prompt = Uint32Array.of(1, 2);

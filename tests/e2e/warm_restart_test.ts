@@ -67,7 +67,7 @@ function kill(server: ServerProcess): void {
 }
 
 Deno.test({
-  name: "a server that was killed reports, after its warm-up, the cached tokens it would have had",
+  name: "a server that was killed reports, after its reheat, the cached tokens it would have had",
   sanitizeOps: false,
   sanitizeResources: false,
   async fn() {
@@ -90,7 +90,7 @@ Deno.test({
 
       const after = await start();
       await until(
-        "the warm-up ends",
+        "the reheat ends",
         async () =>
           await after.metric('quire:warm_up_prefixes{state="left"') === 0 &&
           await after.metric('quire:warm_up_prefixes{state="done"') > 0,

@@ -57,6 +57,12 @@ Deno.test("EngineClient.start() rejects when the isolate cannot even load", asyn
   assertEquals([rig.client.state, rig.worker.isTerminated], ["failed", true]);
 });
 
+Deno.test("EngineClient's statistics have the whole pool free before the first step", async () => {
+  const { client } = await new ClientRig().start();
+  const { numBlocks, numFreeBlocks, numSteps } = client.stats;
+  assertEquals([numBlocks, numFreeBlocks, numSteps], [32, 32, 0]);
+});
+
 Deno.test("EngineClient streams the events of a request and keeps the statistics", async () => {
   const rig = await new ClientRig().start();
   const generation = await rig.submit("a");

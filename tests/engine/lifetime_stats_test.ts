@@ -6,6 +6,18 @@ Deno.test("LifetimeStats is all zeros before the first step", () => {
   assertEquals(new Set(Object.values(new LifetimeStats().current)), new Set([0]));
 });
 
+Deno.test("LifetimeStats has the free pool of an isolate that is ready, before its first step", () => {
+  const stats = new LifetimeStats();
+  stats.beginIsolate(32);
+  const { numBlocks, numFreeBlocks, numSteps } = stats.current;
+  assertEquals([numBlocks, numFreeBlocks, numSteps], [32, 32, 0]);
+  stats.update(statsAfter(3));
+  stats.endIsolate();
+  stats.beginIsolate(16);
+  const later = stats.current;
+  assertEquals([later.numBlocks, later.numFreeBlocks, later.numSteps], [16, 16, 3]);
+});
+
 Deno.test("LifetimeStats is what was posted last, in the first isolate", () => {
   const stats = new LifetimeStats();
   stats.update(statsAfter(1));

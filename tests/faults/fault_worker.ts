@@ -1,6 +1,6 @@
 import { DeviceLostError } from "../../src/core/errors.ts";
 import { serveIsolate } from "../../src/engine/isolate.ts";
-import type { Batch, SampledToken } from "../../src/core/batch.ts";
+import type { Batch, ChunkResult } from "../../src/core/batch.ts";
 import { FAULT_INFO, type FaultName, FAULTS } from "./fault_names.ts";
 
 /** What the fake model draws, always. */
@@ -30,14 +30,17 @@ const ACTS: Readonly<Record<FaultName, () => unknown>> = {
 };
 
 /** A step takes a moment in which the event loop turns, as with a device that is waited for. */
-async function run({ chunks }: Batch): Promise<SampledToken[]> {
+async function run({ chunks }: Batch): Promise<ChunkResult[]> {
   await new Promise((resolve) => setTimeout(resolve, 1));
   for (const { tokens } of chunks) {
     const name = [...tokens].map((token) => FAULTS.get(token)).find((fault) => fault);
     if (name !== undefined) await ACTS[name]();
   }
   const drawn = chunks.filter(({ sample }) => sample !== undefined);
-  return drawn.map(({ sequenceId }) => ({ sequenceId, token: LETTER }));
+  return drawn.map(({ sequenceId }) => ({
+    sequenceId,
+    outputs: [{ type: "token", token: LETTER }],
+  }));
 }
 
 serveIsolate(() =>

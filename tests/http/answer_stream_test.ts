@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { bytesOf } from "./fake_engine.ts";
 import { EOS, pieceId } from "./fake_text.ts";
 import { CHAT, listen, readEvents, testServer } from "./server.ts";
+import { runs } from "../support/runs.ts";
 
 const PATH = "/v1/chat/completions";
 
@@ -204,6 +205,6 @@ Deno.test("answerAsStream() follows the grammar of a stream for any tokens and o
         assertEquals(streamed, logprobs?.content ?? []);
       }
     }),
-    { seed: 23, numRuns: 100 },
+    { seed: 23, numRuns: runs(100) },
   );
 });

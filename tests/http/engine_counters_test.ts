@@ -1,6 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
 import { Registry } from "prom-client";
+import {
+  ENGINE_COUNTERS,
+  ENGINE_GAUGES,
+  type StatDeclaration,
+  zeroStats,
+} from "../../src/core/engine_stats.ts";
 import { watchEngineCounters } from "../../src/http/engine_counters.ts";
+import { watchEngineGauges } from "../../src/http/engine_gauges.ts";
 import { FakeEngine } from "./fake_engine.ts";
 
 Deno.test("watchEngineCounters() reports look-ups, misses and evictions by reason, at each scrape", async () => {
@@ -38,4 +45,25 @@ Deno.test("watchEngineCounters() reports look-ups, misses and evictions by reaso
   engine.stats = { ...engine.stats, numResetBlocks: 5 };
   const later = await registry.metrics();
   assertEquals(later.match(/reason="reset"\} (\d+)/)?.[1], "5");
+});
+
+Deno.test("every declared counter and gauge that has a metric is shown under it, in the metric's unit", async () => {
+  const engine = new FakeEngine();
+  const registry = new Registry();
+  watchEngineCounters(registry, engine);
+  watchEngineGauges(registry, engine);
+  const all = Object.entries<StatDeclaration>({ ...ENGINE_COUNTERS, ...ENGINE_GAUGES });
+  // Each is more than all that follow it, so that none of what is made of several is negative.
+  const valueOf = (i: number) => 1000 * 2 ** (all.length - i);
+  const values = all.map(([name], i) => [name, valueOf(i)]);
+  engine.stats = { ...zeroStats(), ...Object.fromEntries(values) };
+  const lines = (await registry.metrics()).split("\n");
+  const shown = all.flatMap(([, { metric, help, perUnit = 1 }], i) =>
+    metric === undefined ? [] : [
+      `# HELP ${metric} ${help}`,
+      `${metric} ${valueOf(i) / perUnit}`,
+    ]
+  );
+  assertEquals(shown.filter((line) => !lines.includes(line)), []);
+  assert(shown.length > 30, `${shown.length} lines`);
 });

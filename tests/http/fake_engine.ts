@@ -1,5 +1,6 @@
 import type { AnswerOf, CommandAnswers, EngineCommand } from "../../src/core/engine_command.ts";
-import type { EngineInfo, EngineStats } from "../../src/core/engine_config.ts";
+import type { EngineInfo } from "../../src/core/engine_config.ts";
+import type { EngineStats } from "../../src/core/engine_stats.ts";
 import type {
   EnginePort,
   EngineState,

@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { RequestError } from "../../src/core/errors.ts";
 import { testServer } from "./server.ts";
+import { runs } from "../support/runs.ts";
 
 const STATUSES = new Set([200, 400, 404, 405, 413, 415, 429, 503]);
 
@@ -147,7 +148,7 @@ Deno.test("createApp() answers any mutated request with a known status and a wel
       } else JSON.parse(text);
       assertEquals((await server.request("/health")).status, 200);
     }),
-    { seed: 29, numRuns: 1500 },
+    { seed: 29, numRuns: runs(1500) },
   );
   assertEquals(server.log.filter(({ level }) => level === "error"), []);
   // A property that only ever saw refusals would prove little.

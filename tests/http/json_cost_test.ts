@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { JsonCost } from "../../src/http/json_cost.ts";
+import { runs } from "../support/runs.ts";
 
 /** What a value costs, counted on the value. */
 function costOf(value: unknown): number {
@@ -21,6 +22,6 @@ Deno.test("JsonCost counts the values of any JSON, however its bytes are cut", (
       for (let at = 0; at < bytes.length; at += size) cost.add(bytes.subarray(at, at + size));
       assertEquals(cost.total, costOf(value));
     }),
-    { seed: 5, numRuns: 2000 },
+    { seed: 5, numRuns: runs(2000) },
   );
 });

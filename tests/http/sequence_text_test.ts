@@ -4,6 +4,7 @@ import type { TokenEvent } from "../../src/core/token_event.ts";
 import { SequenceText, type TextPiece } from "../../src/http/sequence_text.ts";
 import { bytesOf } from "./fake_engine.ts";
 import { EOS, FakeStopStrings, FakeText, pieceId } from "./fake_text.ts";
+import { runs } from "../support/runs.ts";
 
 const vocabulary = new FakeText();
 
@@ -136,6 +137,6 @@ Deno.test("SequenceText agrees with cutting the whole text at the first stop str
       // Byte tokens: the reported tokens spell exactly the text.
       assertEquals(vocabulary.textOf(scored.map(({ token }) => token)), expected);
     }),
-    { seed: 17, numRuns: 500 },
+    { seed: 17, numRuns: runs(500) },
   );
 });

@@ -2,6 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { InvariantError } from "../../src/base/invariant.ts";
 import { BlockLists } from "../../src/kvcache/block_lists.ts";
+import { runs } from "../support/runs.ts";
 
 /** One list of `[0, numBlocks)` in order. */
 function fullList(numBlocks: number): BlockLists {
@@ -43,32 +44,39 @@ Deno.test("BlockLists agrees with arrays under any history", () => {
     pick: fc.nat(99),
     list: fc.nat(1),
   });
+  const sizes = fc.integer({ min: 1, max: 2 });
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 8 }), fc.array(step), (numBlocks, history) => {
-      const lists = new BlockLists(numBlocks, 2);
-      const models: number[][] = [[], []];
-      for (const { verb, pick, list } of history) {
-        const id = pick % numBlocks;
-        const home = models.findIndex((model) => model.includes(id));
-        if (verb === "first" && home < 0) {
-          lists.putFirst(list, id);
-          models[list]!.unshift(id);
+    fc.property(
+      fc.integer({ min: 1, max: 8 }),
+      sizes,
+      fc.array(step),
+      (numBlocks, numLists, history) => {
+        const lists = new BlockLists(numBlocks, numLists);
+        const models: number[][] = Array.from({ length: numLists }, () => []);
+        for (const { verb, pick, list: pickedList } of history) {
+          const list = pickedList % numLists;
+          const id = pick % numBlocks;
+          const home = models.findIndex((model) => model.includes(id));
+          if (verb === "first" && home < 0) {
+            lists.putFirst(list, id);
+            models[list]!.unshift(id);
+          }
+          if (verb === "last" && home < 0) {
+            lists.putLast(list, id);
+            models[list]!.push(id);
+          }
+          if (verb === "remove" && home >= 0) {
+            lists.remove(id);
+            models[home]!.splice(models[home]!.indexOf(id), 1);
+          }
+          lists.checkIntegrity();
+          models.forEach((model, i) => {
+            assertEquals([...lists.ids(i)], model);
+            assertEquals([lists.length(i), lists.first(i)], [model.length, model[0]]);
+          });
         }
-        if (verb === "last" && home < 0) {
-          lists.putLast(list, id);
-          models[list]!.push(id);
-        }
-        if (verb === "remove" && home >= 0) {
-          lists.remove(id);
-          models[home]!.splice(models[home]!.indexOf(id), 1);
-        }
-        lists.checkIntegrity();
-        models.forEach((model, i) => {
-          assertEquals([...lists.ids(i)], model);
-          assertEquals([lists.length(i), lists.first(i)], [model.length, model[0]]);
-        });
-      }
-    }),
-    { seed: 1, numRuns: 300 },
+      },
+    ),
+    { seed: 1, numRuns: runs(300) },
   );
 });

@@ -8,6 +8,7 @@ import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import { type BlockKey, BlockKeyer } from "../../src/kvcache/block_key.ts";
 import { CacheModel } from "../support/cache_model.ts";
 import { KEY_SPACE } from "../support/scheduler_rig.ts";
+import { runs, times } from "../support/runs.ts";
 
 interface Sizes {
   readonly numBlocks: number;
@@ -310,11 +311,17 @@ for (const [i, policy] of (["lru", "slru", "priority"] as const).entries()) {
           numEvicted += pair.manager.numEvicted;
         },
       ),
-      { seed: 20 + i, numRuns: 4000 },
+      { seed: 20 + i, numRuns: runs(4000) },
     );
-    assert(numSteps >= 200_000, `only ${numSteps} steps`);
-    assert(numMoves > 3000 && numRefusals > 500, `${numMoves} moves, ${numRefusals} refusals`);
-    assert(numHits > 5000 && numEvicted > 10_000, `${numHits} hits, ${numEvicted} evictions`);
+    assert(numSteps >= times(200_000), `only ${numSteps} steps`);
+    assert(
+      numMoves > times(3000) && numRefusals > times(500),
+      `${numMoves} moves, ${numRefusals} refusals`,
+    );
+    assert(
+      numHits > times(5000) && numEvicted > times(10_000),
+      `${numHits} hits, ${numEvicted} evictions`,
+    );
   });
 }
 
@@ -327,6 +334,6 @@ Deno.test("BlockManager makes the same decisions and tables from the same histor
       assertEquals(second.decisions, first.decisions);
       assert(first.decisions.length > 0);
     }),
-    { seed: 30, numRuns: 100 },
+    { seed: 30, numRuns: runs(100) },
   );
 });

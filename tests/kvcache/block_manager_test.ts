@@ -6,6 +6,7 @@ import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import type { KvDecision } from "../../src/core/kv_decision.ts";
 import { KEY_SPACE } from "../support/scheduler_rig.ts";
+import { runs } from "../support/runs.ts";
 
 /** `count` tokens of which the values do not matter. */
 function tokens(count: number): Uint32Array {
@@ -285,6 +286,6 @@ Deno.test("BlockManager agrees with a map of lengths under any history", () => {
         assertEquals(blocks.numFree, options.numBlocks - tables.flat().length);
       }
     }),
-    { seed: 3, numRuns: 300 },
+    { seed: 3, numRuns: runs(300) },
   );
 });

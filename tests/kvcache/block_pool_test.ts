@@ -4,6 +4,7 @@ import { InvariantError } from "../../src/base/invariant.ts";
 import { OutOfBlocksError } from "../../src/core/errors.ts";
 import type { BlockId } from "../../src/core/ids.ts";
 import { BlockPool } from "../../src/kvcache/block_pool.ts";
+import { runs } from "../support/runs.ts";
 
 Deno.test("BlockPool.allocate() hands out ascending ids from a fresh pool", () => {
   assertEquals(new BlockPool(4).allocate(3), [0, 1, 2]);
@@ -115,6 +116,6 @@ Deno.test("BlockPool agrees with a list of references under any history", () => 
         history,
       );
     }),
-    { seed: 2, numRuns: 200 },
+    { seed: 2, numRuns: runs(200) },
   );
 });

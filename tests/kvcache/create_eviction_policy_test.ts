@@ -1,6 +1,9 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
+import fc from "fast-check";
 import { createEvictionPolicy } from "../../src/kvcache/create_eviction_policy.ts";
+import { PriorityPolicy } from "../../src/kvcache/priority_policy.ts";
 import type { EvictionPolicy } from "../../src/kvcache/eviction_policy.ts";
+import { runs, times } from "../support/runs.ts";
 
 /** Takes all idle blocks, each as a leaf, in the order of eviction. */
 function drain(policy: EvictionPolicy, count: number): number[] {
@@ -100,4 +103,48 @@ Deno.test("PriorityPolicy forgets the priority of what a block held before", () 
   policy.start(1);
   idle(policy, 0, 1);
   assertEquals(policy.next(), 0);
+});
+
+Deno.test("PriorityPolicy counts in 32 bits: what starts anew changes no victim", () => {
+  const step = fc.record({
+    verb: fc.constantFrom("idle", "use", "wait", "evict"),
+    id: fc.nat(7),
+    priority: fc.nat(100),
+    durationMs: fc.option(fc.integer({ min: 1, max: 40 }), { nil: undefined }),
+    waitedMs: fc.nat(30),
+  });
+  let numVictims = 0;
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 20, maxLength: 60, size: "max" }), (history) => {
+      let now = 1e6 + 0.25;
+      const plain = new PriorityPolicy(8, () => now);
+      const short = new PriorityPolicy(8, () => now, { maxStamp: 9, maxElapsedMs: 20 });
+      const both = [plain, short];
+      const idle = new Set<number>();
+      for (const { verb, id, priority, durationMs, waitedMs } of history) {
+        if (verb === "wait") now += waitedMs;
+        else if (verb === "idle" && !idle.has(id)) {
+          for (const policy of both) {
+            policy.start(id);
+            policy.setRetention(
+              id,
+              durationMs === undefined ? { priority } : { priority, durationMs },
+            );
+            policy.add(id, true);
+          }
+          idle.add(id);
+        } else if (verb === "use" && idle.delete(id)) both.forEach((policy) => policy.remove(id));
+        else if (verb === "evict" && idle.size > 0) {
+          const [victim, other] = both.map((policy) => policy.next());
+          assertEquals(other, victim);
+          both.forEach((policy) => policy.remove(victim!));
+          idle.delete(victim!);
+          numVictims++;
+        }
+        both.forEach((policy) => policy.checkIntegrity(idle.size));
+      }
+    }),
+    { seed: 12, numRuns: runs(500) },
+  );
+  assert(numVictims > times(500), `only ${numVictims} victims`);
 });

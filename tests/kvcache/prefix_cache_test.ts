@@ -297,20 +297,22 @@ Deno.test("PrefixCache.insert() wants what is above the place to be held", () =>
   );
 });
 
-Deno.test("PrefixCache keeps a million blocks in less than 64 MiB beside their tokens, and no object for any", async () => {
-  const probe = new URL("../support/cache_memory.ts", import.meta.url);
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-check", "--v8-flags=--expose-gc", probe.href],
-  }).output();
-  assert(success, new TextDecoder().decode(stderr));
-  const { numBlocks, tokenBytes, columnBytes, heapBytes } = JSON.parse(
-    new TextDecoder().decode(stdout),
-  );
-  assertEquals(numBlocks, 1_000_000);
-  assert(
-    columnBytes > tokenBytes + 40 * numBlocks,
-    `${columnBytes} bytes: columns are not counted`,
-  );
-  assert(columnBytes - tokenBytes < 64 * 2 ** 20, `${columnBytes - tokenBytes} bytes`);
-  assert(heapBytes < numBlocks, `${heapBytes} bytes of heap for ${numBlocks} cached blocks`);
-});
+for (const policy of ["lru", "slru", "priority"]) {
+  Deno.test(`PrefixCache keeps a million blocks in less than 64 MiB beside their tokens, and no object for any (${policy})`, async () => {
+    const probe = new URL("../support/cache_memory.ts", import.meta.url);
+    const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "--no-check", "--v8-flags=--expose-gc", probe.href, policy],
+    }).output();
+    assert(success, new TextDecoder().decode(stderr));
+    const { numBlocks, tokenBytes, columnBytes, heapBytes } = JSON.parse(
+      new TextDecoder().decode(stdout),
+    );
+    assertEquals(numBlocks, 1_000_000);
+    assert(
+      columnBytes > tokenBytes + 40 * numBlocks,
+      `${columnBytes} bytes: columns are not counted`,
+    );
+    assert(columnBytes - tokenBytes < 64 * 2 ** 20, `${columnBytes - tokenBytes} bytes`);
+    assert(heapBytes < numBlocks, `${heapBytes} bytes of heap for ${numBlocks} cached blocks`);
+  });
+}

@@ -5,6 +5,7 @@ import type { BlockId } from "../../src/core/ids.ts";
 import { BlockKeyer } from "../../src/kvcache/block_key.ts";
 import { RadixTree } from "../../src/kvcache/radix_tree.ts";
 import { KEY_SPACE } from "../support/scheduler_rig.ts";
+import { runs } from "../support/runs.ts";
 
 function treeOf(blockSize: number, numBlocks = 64): RadixTree {
   return new RadixTree(numBlocks, blockSize, new BlockKeyer(KEY_SPACE));
@@ -131,6 +132,6 @@ Deno.test("RadixTree agrees with a map of prefixes, however few hash buckets the
         for (const id of model.values()) assert(tree.has(id));
       }
     }),
-    { seed: 10, numRuns: 500 },
+    { seed: 10, numRuns: runs(500) },
   );
 });

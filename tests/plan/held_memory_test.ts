@@ -6,6 +6,7 @@ import {
   type RequestLengths,
   sampleLengths,
 } from "../../src/plan/request_lengths.ts";
+import { runs } from "../support/runs.ts";
 
 /** Percent of useful memory by allocator, for R1's traffic: 200,000 requests of at most 2,048. */
 function usefulPercent(name: string): Record<string, number> {
@@ -117,7 +118,7 @@ Deno.test("heldMemory() agrees with a sum over every step, with windows and with
       return Math.abs(paged.usefulShare - useful / held) < 1e-9 &&
         Math.abs(paged.meanHeldLen - held / lifetime) < 1e-6;
     }),
-    { seed: 13, numRuns: 500 },
+    { seed: 13, numRuns: runs(500) },
   );
 });
 
@@ -130,6 +131,6 @@ Deno.test("heldMemory() keeps shares within 0 and 1, and oracles above reservati
         contiguous!.usefulShare <= powerOfTwo!.usefulShare &&
         powerOfTwo!.usefulShare <= exact!.usefulShare;
     }),
-    { seed: 14, numRuns: 300 },
+    { seed: 14, numRuns: runs(300) },
   );
 });

@@ -10,6 +10,7 @@ import {
   sequenceBytes,
   shareUnread,
 } from "../../src/plan/sequence_size.ts";
+import { runs } from "../support/runs.ts";
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
@@ -122,7 +123,7 @@ Deno.test("groupBlocks() covers what a window's chunks read, wherever they start
       }
       return held <= groupBlocks(FULL, len, pool);
     }),
-    { seed: 11, numRuns: 500 },
+    { seed: 11, numRuns: runs(500) },
   );
 });
 
@@ -136,7 +137,7 @@ Deno.test("longestSequence() fits, and one token more does not", () => {
       const fits = (len: number) => sequenceBytes(shape, len, POOL) <= bytes;
       return (longest === 0 || fits(longest)) && (longest === limit || !fits(longest + 1));
     }),
-    { seed: 12, numRuns: 300 },
+    { seed: 12, numRuns: runs(300) },
   );
 });
 

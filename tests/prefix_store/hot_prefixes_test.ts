@@ -4,6 +4,7 @@ import type { KvEvent } from "../../src/core/kv_event.ts";
 import { HotPrefixes, type HotPrefixesOptions } from "../../src/prefix_store/hot_prefixes.ts";
 import type { PrefixRecord } from "../../src/prefix_store/prefix_record.ts";
 import { BLOCK, keyOf, recordOf, stored, tokensOf, used } from "./prefix_events.ts";
+import { runs } from "../support/runs.ts";
 
 const HALF_LIFE_MS = 1000;
 
@@ -254,7 +255,7 @@ Deno.test("HotPrefixes agrees with a list of all uses, restarts included", () =>
       assertEquals(keysOf(hot), [...model.paths].map((path) => keyOf(path)).sort());
       checkChoice(hot, model, numBudgetBlocks, now);
     }),
-    { seed: 8, numRuns: 500 },
+    { seed: 8, numRuns: runs(500) },
   );
 });
 
@@ -328,7 +329,7 @@ Deno.test("HotPrefixes holds its bound, whole prefixes and every use, whatever c
       write(store, hot);
       assertEquals(sorted(store.values()), sorted(hot.records()));
     }),
-    { seed: 9, numRuns: 500 },
+    { seed: 9, numRuns: runs(500) },
   );
 });
 

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { BATCH_LIMITS, toBatches } from "../../src/prefix_store/kv_batches.ts";
+import { runs } from "../support/runs.ts";
 
 Deno.test("toBatches() keeps all items in order, within both limits, and fills its batches", () => {
   const sizes = fc.array(fc.integer({ min: 1, max: 70_000 }), { maxLength: 900 });
@@ -22,7 +23,7 @@ Deno.test("toBatches() keeps all items in order, within both limits, and fills i
         );
       }
     }),
-    { seed: 10, numRuns: 200 },
+    { seed: 10, numRuns: runs(200) },
   );
 });
 

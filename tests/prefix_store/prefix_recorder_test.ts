@@ -21,7 +21,7 @@ class RecorderRig {
   readonly kvEvents = new ReplayLog<KvEvent>(100);
   readonly clock = new ManualClock();
   readonly written: RecordChanges[] = [];
-  readonly warmUps = new Set<number>();
+  readonly reheats = new Set<number>();
   readonly lines: Record<string, unknown>[];
   failure: Error | undefined;
   readonly recorder: PrefixRecorder;
@@ -39,7 +39,7 @@ class RecorderRig {
         },
       },
       kvEvents: this.kvEvents,
-      isWarmUp: (seq) => this.warmUps.has(seq),
+      isReheat: (seq) => this.reheats.has(seq),
       log,
       clock: this.clock,
       now: () => this.clock.now(),
@@ -84,9 +84,9 @@ Deno.test("PrefixRecorder.stop() takes in and writes what has come until then", 
   assertEquals(rig.puts, [[[":a", 1]]]);
 });
 
-Deno.test("PrefixRecorder counts no use by a warm-up", async () => {
+Deno.test("PrefixRecorder counts no use by a reheat", async () => {
   const rig = new RecorderRig();
-  rig.warmUps.add(1);
+  rig.reheats.add(1);
   rig.kvEvents.append([stored("a"), used("a"), used("a")]);
   await rig.recorder.stop();
   assertEquals(rig.puts, [[[":a", 1]]]);

@@ -1,21 +1,26 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { InvariantError } from "../../src/base/invariant.ts";
-import { BatchPlan, checkSampled } from "../../src/scheduler/batch_plan.ts";
-import { Sequence } from "../../src/scheduler/sequence.ts";
+import { BatchPlan, checkResults } from "../../src/scheduler/batch_plan.ts";
+import { SampledSequence } from "../../src/scheduler/sampled_sequence.ts";
 import { samplingParams } from "../support/requests.ts";
 
-function sequenceOf(id: number, numTokens: number, numLogprobs?: number): Sequence {
+function sequenceOf(id: number, numTokens: number, numLogprobs?: number): SampledSequence {
   const prompt = Uint32Array.from({ length: numTokens }, (_, i) => 10 * id + i);
   const params = samplingParams({ seed: 6, ...(numLogprobs === undefined ? {} : { numLogprobs }) });
-  return new Sequence({ id, requestId: "r", index: 0 }, { prompt, params });
+  return new SampledSequence({ id, requestId: "r", index: 0 }, { prompt, params });
+}
+
+/** Adds tokens of a sequence that is a group of its own. */
+function put(plan: BatchPlan, sequence: SampledSequence, count: number, table: number[]): void {
+  plan.add(sequence, sequence, count, table);
 }
 
 Deno.test("BatchPlan cuts a chunk where the budget ends", () => {
   const plan = new BatchPlan(5);
   const [a, b, c] = [sequenceOf(1, 3), sequenceOf(2, 9), sequenceOf(3, 1)];
-  plan.add(a, plan.countFor(a), [0, 1]);
+  put(plan, a, plan.countFor(a), [0, 1]);
   assertEquals(plan.countFor(b), 2);
-  plan.add(b, 2, [2, 3]);
+  put(plan, b, 2, [2, 3]);
   assertEquals(plan.countFor(c), 0);
   const batch = plan.toBatch(7);
   assertEquals([batch.step, batch.numTokens], [7, 5]);
@@ -25,19 +30,19 @@ Deno.test("BatchPlan cuts a chunk where the budget ends", () => {
 
 Deno.test("BatchPlan refuses a chunk beyond the budget or beyond the sequence", () => {
   const sequence = sequenceOf(1, 3);
-  assertThrows(() => new BatchPlan(2).add(sequence, 3, [0]), InvariantError, "2 possible");
-  assertThrows(() => new BatchPlan(9).add(sequence, 4, [0]), InvariantError, "3 possible");
-  assertThrows(() => new BatchPlan(9).add(sequence, 0, [0]), InvariantError, "chunk of 0");
+  assertThrows(() => put(new BatchPlan(2), sequence, 3, [0]), InvariantError, "2 possible");
+  assertThrows(() => put(new BatchPlan(9), sequence, 4, [0]), InvariantError, "3 possible");
+  assertThrows(() => put(new BatchPlan(9), sequence, 0, [0]), InvariantError, "chunk of 0");
 });
 
 Deno.test("BatchPlan asks for a draw only where the chunk reaches the newest token", () => {
   const sequence = sequenceOf(1, 4, 3);
   const first = new BatchPlan(3);
-  first.add(sequence, 3, [0, 1]);
+  put(first, sequence, 3, [0, 1]);
   assertEquals(first.toBatch(0).chunks[0]!.sample, undefined);
   sequence.numComputedTokens = 3;
   const second = new BatchPlan(3);
-  second.add(sequence, 1, [0, 1]);
+  put(second, sequence, 1, [0, 1]);
   const { start, sample } = second.toBatch(1).chunks[0]!;
   assertEquals(start, 3);
   assertEquals(sample, {
@@ -56,20 +61,25 @@ Deno.test("BatchPlan numbers a draw by the sequence's outputs, not by its positi
   sequence.append(5);
   sequence.append(5);
   const plan = new BatchPlan(9);
-  plan.add(sequence, 4, [0, 1]);
+  put(plan, sequence, 4, [0, 1]);
   const { sample } = plan.toBatch(0).chunks[0]!;
   assertEquals(sample?.outputIndex, 2);
   assertEquals(Object.hasOwn(sample!, "numLogprobs"), false);
 });
 
-Deno.test("checkSampled() wants one draw per sampling chunk, in order", () => {
+Deno.test("checkResults() wants one result with one output per sampling chunk, in order", () => {
   const plan = new BatchPlan(4);
-  plan.add(sequenceOf(1, 1), 1, [0]);
-  plan.add(sequenceOf(2, 1), 1, [1]);
-  plan.add(sequenceOf(3, 9), 2, [2]);
+  put(plan, sequenceOf(1, 1), 1, [0]);
+  put(plan, sequenceOf(2, 1), 1, [1]);
+  put(plan, sequenceOf(3, 9), 2, [2]);
   const batch = plan.toBatch(0);
-  const [one, two] = [{ sequenceId: 1, token: 0 }, { sequenceId: 2, token: 0 }];
-  checkSampled(batch, [one, two]);
-  assertThrows(() => checkSampled(batch, [one]), InvariantError, "drew 1 tokens, asked were 2");
-  assertThrows(() => checkSampled(batch, [two, one]), InvariantError, "drew for sequence 2");
+  const outputs = [{ type: "token", token: 0 } as const];
+  const [one, two] = [{ sequenceId: 1, outputs }, { sequenceId: 2, outputs }];
+  checkResults(batch, [one, two]);
+  assertThrows(() => checkResults(batch, [one]), InvariantError, "has 1 results, asked were 2");
+  assertThrows(() => checkResults(batch, [two, one]), InvariantError, "of sequence 2, asked was 1");
+  const three = [one, two, { sequenceId: 3, outputs }];
+  assertThrows(() => checkResults(batch, three), InvariantError, "has 3 results, asked were 2");
+  const twice = { sequenceId: 2, outputs: [...outputs, ...outputs] };
+  assertThrows(() => checkResults(batch, [one, twice]), InvariantError, "2 outputs of sequence 2");
 });

@@ -10,6 +10,7 @@ import { type Model, searchAlone } from "../support/beam_reference.ts";
 import { generateAlone, likeliestAfter } from "../support/paged_fake_runner.ts";
 import { requestOf, samplingParams } from "../support/requests.ts";
 import { chunksOf, type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
+import { runs, times } from "../support/runs.ts";
 
 const VOCAB_SIZE = 7;
 const model: Model = (tokens, count) => likeliestAfter(tokens, count, VOCAB_SIZE);
@@ -101,7 +102,7 @@ Deno.test("Scheduler runs a search's beams together, each block held once and co
         checkAnswers(rig, request);
       },
     ),
-    { seed: 33, numRuns: 1500 },
+    { seed: 33, numRuns: runs(1500) },
   );
 });
 
@@ -223,12 +224,15 @@ Deno.test("Scheduler answers searches and draws alike in tiny pools, with preemp
       for (const { request } of accepted) checkOutcome(rig, request, totals);
       totals.preemptions += rig.scheduler.stats.numPreemptions;
     }),
-    { seed: 34, numRuns: 6000 },
+    { seed: 34, numRuns: runs(6000) },
   );
   const { preemptions, restored, answered, errors, aborts, copies } = totals;
-  assert(preemptions > 500 && restored > 200, `${preemptions} preemptions, ${restored} chunks`);
-  assert(answered > 8000 && copies > 4000, `${answered} answers, ${copies} copies`);
-  assert(errors > 50 && aborts > 500, `${errors} errors, ${aborts} aborts`);
+  assert(
+    preemptions > times(500) && restored > times(200),
+    `${preemptions} preemptions, ${restored} chunks`,
+  );
+  assert(answered > times(8000) && copies > times(4000), `${answered} answers, ${copies} copies`);
+  assert(errors > times(50) && aborts > times(500), `${errors} errors, ${aborts} aborts`);
 });
 
 function checkOutcome(

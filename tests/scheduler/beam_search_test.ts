@@ -10,6 +10,7 @@ import {
 } from "../../src/scheduler/beam_search.ts";
 import { type Model, searchAlone } from "../support/beam_reference.ts";
 import { likeliestAfter } from "../support/paged_fake_runner.ts";
+import { runs, times } from "../support/runs.ts";
 
 const OPTIONS: BeamSearchOptions = {
   width: 2,
@@ -125,10 +126,10 @@ Deno.test("BeamSearch answers as plain search does, for any widths, penalties an
         if (!query.earlyStopping) numSaved += query.maxNumTokens - numSteps;
       },
     ),
-    { seed: 31, numRuns: 4000 },
+    { seed: 31, numRuns: runs(4000) },
   );
-  assert(numStops > 1000, `only ${numStops} answers end with a stop token`);
-  assert(numSaved > 500, `only ${numSaved} steps were found to be in vain`);
+  assert(numStops > times(1000), `only ${numStops} answers end with a stop token`);
+  assert(numSaved > times(500), `only ${numSaved} steps were found to be in vain`);
 });
 
 Deno.test("BeamSearch of width 1 is greedy decoding", () => {
@@ -142,7 +143,7 @@ Deno.test("BeamSearch of width 1 is greedy decoding", () => {
       }
       assertEquals(plain(hypotheses).map(({ outputs }) => outputs), [greedy]);
     }),
-    { seed: 32, numRuns: 200 },
+    { seed: 32, numRuns: runs(200) },
   );
 });
 

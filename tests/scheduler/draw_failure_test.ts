@@ -12,6 +12,7 @@ import {
 import { generateAlone } from "../support/paged_fake_runner.ts";
 import { samplingParams } from "../support/requests.ts";
 import { type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
+import { runs, times } from "../support/runs.ts";
 
 /** The token after which nothing can be drawn; those of other prompts are below it. */
 const POISON = 99;
@@ -267,10 +268,13 @@ Deno.test("under any history only those sequences fail of which nothing can be d
       numClean++;
       assert(!findable.has(poison), "what is unsound can be found");
     }),
-    { seed: 5, numRuns: 3000 },
+    { seed: 5, numRuns: runs(3000) },
   );
-  assert(numFailed > 2000 && numDrawnPoison > 100, `${numFailed} and ${numDrawnPoison} failed`);
-  assert(numClean > 300, `only ${numClean} histories without aborts`);
+  assert(
+    numFailed > times(2000) && numDrawnPoison > times(100),
+    `${numFailed} and ${numDrawnPoison} failed`,
+  );
+  assert(numClean > times(300), `only ${numClean} histories without aborts`);
 });
 
 Deno.test("nonfiniteLogits() says where, and which --kv-cache-dtype to try", () => {

@@ -6,6 +6,7 @@ import { prefixCaches, requestSequences } from "../support/arbitraries.ts";
 import { generateAlone } from "../support/paged_fake_runner.ts";
 import { samplingParams } from "../support/requests.ts";
 import { type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
+import { runs, times } from "../support/runs.ts";
 
 /** The longest prompt and the longest answer of `sequenceRequests` together. */
 const MAX_NUM_TOKENS = 20;
@@ -83,7 +84,7 @@ function checkEquivalence(
       totals.numEvictedBlocks += numEvictedBlocks;
       totals.numCopies += rig.runner.batches.flatMap(({ copies = [] }) => copies).length;
     }),
-    { seed, numRuns: 300 },
+    { seed, numRuns: runs(300) },
   );
   return totals;
 }
@@ -106,7 +107,7 @@ Deno.test("Scheduler gives the same answers with and without preemption", () => 
     numBlocks: fc.integer({ min: MAX_NUM_TOKENS, max: MAX_NUM_TOKENS + 10 }),
   });
   const { numPreemptions } = checkEquivalence(tight, 8);
-  assert(numPreemptions > 50, `only ${numPreemptions} preemptions: the pools are not tight`);
+  assert(numPreemptions > times(50), `only ${numPreemptions} preemptions: the pools are not tight`);
 });
 
 Deno.test("Scheduler gives the same answers under all limits together", () => {
@@ -118,7 +119,7 @@ Deno.test("Scheduler gives the same answers under all limits together", () => {
     maxNumBatchedTokens: fc.integer({ min: 1, max: 12 }),
   });
   const { numPreemptions } = checkEquivalence(all, 9);
-  assert(numPreemptions > 20, `only ${numPreemptions} preemptions: the pools are not tight`);
+  assert(numPreemptions > times(20), `only ${numPreemptions} preemptions: the pools are not tight`);
 });
 
 Deno.test("Scheduler gives the same answers with the prefix cache on, off and force-missed", () => {
@@ -128,7 +129,10 @@ Deno.test("Scheduler gives the same answers with the prefix cache on, off and fo
     prefixCache: fc.constantFrom({}, { forceMiss: true }),
   });
   const { numHitTokens, numCopies } = checkEquivalence(rigs, 12);
-  assert(numHitTokens > 500 && numCopies > 100, `${numHitTokens} tokens hit, ${numCopies} copies`);
+  assert(
+    numHitTokens > times(500) && numCopies > times(100),
+    `${numHitTokens} tokens hit, ${numCopies} copies`,
+  );
 });
 
 Deno.test("Scheduler gives the same answers under eviction pressure, for every policy", () => {
@@ -139,7 +143,7 @@ Deno.test("Scheduler gives the same answers under eviction pressure, for every p
     prefixCache: prefixCaches.map((cache) => cache ?? {}),
   });
   const { numHitTokens, numEvictedBlocks, numPreemptions } = checkEquivalence(rigs, 13);
-  assert(numHitTokens > 200 && numEvictedBlocks > 200 && numPreemptions > 50);
+  assert(numHitTokens > times(200) && numEvictedBlocks > times(200) && numPreemptions > times(50));
 });
 
 Deno.test("Scheduler gives the same answers while the pool shrinks and grows, with and without a cache", () => {
@@ -159,8 +163,11 @@ Deno.test("Scheduler gives the same answers while the pool shrinks and grows, wi
     return rig.resize(numBlocks).moves.length;
   });
   const { numMoves, numHitTokens, numPreemptions, numEvictedBlocks } = totals;
-  assert(numMoves > 1000 && numHitTokens > 200, `${numMoves} moves, ${numHitTokens} tokens hit`);
-  assert(numPreemptions > 20 && numEvictedBlocks > 100);
+  assert(
+    numMoves > times(1000) && numHitTokens > times(200),
+    `${numMoves} moves, ${numHitTokens} tokens hit`,
+  );
+  assert(numPreemptions > times(20) && numEvictedBlocks > times(100));
 });
 
 Deno.test("a wrong block shows as a wrong token: the fake model without its copies, and with another table", () => {

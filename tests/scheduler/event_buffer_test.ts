@@ -1,10 +1,10 @@
 import { assertEquals } from "@std/assert";
 import { EventBuffer } from "../../src/scheduler/event_buffer.ts";
-import { Sequence } from "../../src/scheduler/sequence.ts";
+import { SampledSequence } from "../../src/scheduler/sampled_sequence.ts";
 import { requestOf } from "../support/requests.ts";
 
-function sequenceOf(requestId: string): Sequence {
-  return new Sequence({ id: 0, requestId, index: 2 }, requestOf(requestId, 1).sequences[0]!);
+function sequenceOf(requestId: string): SampledSequence {
+  return new SampledSequence({ id: 0, requestId, index: 2 }, requestOf(requestId, 1).sequences[0]!);
 }
 
 Deno.test("EventBuffer says of each sequence once how much of its prompt was cached", () => {

@@ -185,7 +185,7 @@ Deno.test("Scheduler tells tokens that were evicted of late from those never see
   ask(range(0, 13));
   assertEquals(missesOf(rig), [59, 8, 4, 7], "what a reset has dropped was not evicted");
   assertEquals(rig.scheduler.stats.numEvictedBlocks, numEvictedBlocks);
-  rig.add({ ...samplesOf("w", range(0, 9)), isWarmUp: true });
+  rig.add({ ...samplesOf("w", range(0, 9)), isReheat: true });
   rig.finish();
   assertEquals(missesOf(rig), [59, 8, 4, 7], "a warm-up's look-ups are not counted");
 });
@@ -331,7 +331,9 @@ Deno.test("Scheduler says who waits and why", () => {
   rig.add(samplesOf("c", range(50, 17)));
   rig.step();
   const waits = decisions.flatMap((decision) =>
-    decision.type === "wait" ? [[decision.sequenceId, decision.reason, decision.numNeeded]] : []
+    decision.type === "wait" && "numFree" in decision
+      ? [[decision.sequenceId, decision.reason, decision.numNeeded]]
+      : []
   );
   assertEquals(waits, [[1, "sibling_prompt", 3], [2, "shared_prefix", 3], [3, "blocks", 5]]);
   const types = decisions.map(({ type }) => type);

@@ -13,6 +13,7 @@ import {
 import { FairShareModel } from "../support/fair_share_model.ts";
 import { generateAlone } from "../support/paged_fake_runner.ts";
 import { type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
+import { runs, times } from "../support/runs.ts";
 
 /** Plays one history on a rig and keeps what was asked of it. */
 class History {
@@ -213,13 +214,16 @@ Deno.test("Scheduler ends every accepted sequence once and rightly, keeps turns,
       numPreemptions += rig.scheduler.stats.numPreemptions;
       rig.events.forEach(({ finishReason }) => reasons.add(finishReason ?? "token"));
     }),
-    { seed: 4, numRuns: 20_000 },
+    { seed: 4, numRuns: runs(20_000) },
   );
-  assert(numPreemptions > 100, `the histories preempted only ${numPreemptions} times`);
-  assert(numActions >= 200_000, `only ${numActions} actions`);
-  assert(numHitTokens > 8000, `the histories hit only ${numHitTokens} tokens`);
-  assert(numMoves > 50 && numResizes > 5000, `${numMoves} moves in ${numResizes} resizes`);
-  assert(numCopies > 2000, `the histories copied only ${numCopies} times`);
-  assert(numContested > 5000, `only ${numContested} turns were contested`);
+  assert(numPreemptions > times(100), `the histories preempted only ${numPreemptions} times`);
+  assert(numActions >= times(200_000), `only ${numActions} actions`);
+  assert(numHitTokens > times(8000), `the histories hit only ${numHitTokens} tokens`);
+  assert(
+    numMoves > times(50) && numResizes > times(5000),
+    `${numMoves} moves in ${numResizes} resizes`,
+  );
+  assert(numCopies > times(2000), `the histories copied only ${numCopies} times`);
+  assert(numContested > times(5000), `only ${numContested} turns were contested`);
   assertEquals([...reasons].sort(), ["abort", "error", "length", "stop", "token"]);
 });

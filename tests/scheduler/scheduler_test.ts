@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { InvariantError } from "../../src/base/invariant.ts";
 import { RequestError } from "../../src/core/errors.ts";
-import type { KvDecision } from "../../src/core/kv_decision.ts";
+import type { KvDecision, WaitCause } from "../../src/core/kv_decision.ts";
 import { requestOf, samplingParams } from "../support/requests.ts";
 import { chunksOf, SchedulerRig } from "../support/scheduler_rig.ts";
 
@@ -136,7 +136,7 @@ Deno.test("Scheduler.commit() hands on log-probabilities and drops nothing", () 
   const batch = rig.scheduler.schedule()!;
   const topLogprobs = [{ token: 4, logprob: -0.1 }];
   const [event] = rig.scheduler.commit(batch, [
-    { sequenceId: 0, token: 4, logprob: -0.1, topLogprobs },
+    { sequenceId: 0, outputs: [{ type: "token", token: 4, logprob: -0.1, topLogprobs }] },
   ]);
   assertEquals(event, {
     requestId: "a",
@@ -154,7 +154,7 @@ Deno.test("Scheduler.commit() wants the batch that is in flight, and its draws",
   const batch = rig.scheduler.schedule()!;
   assertThrows(() => rig.scheduler.schedule(), InvariantError, "in flight");
   assertThrows(() => rig.scheduler.commit({ ...batch }, []), InvariantError, "not in flight");
-  assertThrows(() => rig.scheduler.commit(batch, []), InvariantError, "drew 0 tokens");
+  assertThrows(() => rig.scheduler.commit(batch, []), InvariantError, "0 results, asked were 1");
 });
 
 Deno.test("Scheduler.abort() of a waiting sequence ends it at once", () => {
@@ -295,7 +295,7 @@ Deno.test("Scheduler.stats counts prompts and tokens of answers as they are draw
     const { numPromptTokens, numGeneratedTokens } = rig.scheduler.stats;
     return [numPromptTokens, numGeneratedTokens];
   };
-  rig.add(requestOf("a", 4, { maxTokens: 2 }), { ...requestOf("w", 4), isWarmUp: true });
+  rig.add(requestOf("a", 4, { maxTokens: 2 }), { ...requestOf("w", 4), isReheat: true });
   rig.add(requestOf("b", 2, { maxTokens: 4 }));
   assertEquals(counts(), [0, 0]);
   rig.step();
@@ -315,6 +315,37 @@ Deno.test("Scheduler.checkIntegrity() finds blocks that no sequence holds", () =
   const error = assertThrows(() => rig.scheduler.checkIntegrity(), InvariantError);
   assertStringIncludes(error.message, "1 block tables, 0 sequences");
   assert(!rig.scheduler.hasWork);
+});
+
+Deno.test("Scheduler says who waits for a seat, for tokens of the step, and behind the head", () => {
+  const decisions: KvDecision[] = [];
+  const rig = new SchedulerRig({
+    maxNumSeqs: 1,
+    maxNumBatchedTokens: 4,
+    onDecision: (decision) => decisions.push(decision),
+  });
+  const waits = () => decisions.splice(0).filter(({ type }) => type === "wait");
+  const wait = (sequenceId: number, cause: WaitCause): KvDecision => ({
+    type: "wait",
+    sequenceId,
+    ...cause,
+  });
+  rig.add(...["a", "b", "c"].map((id) => requestOf(id, 5, { maxTokens: 2 })));
+  rig.step();
+  const seats: WaitCause = { reason: "seats", numNeeded: 1, numTaken: 1, limit: 1 };
+  assertEquals(waits(), [
+    wait(1, { reason: "tokens", limit: 4 }),
+    wait(2, { reason: "queue", headId: 1, numWaiting: 2 }),
+  ]);
+  rig.step();
+  assertEquals(waits(), [wait(1, seats)]);
+  rig.add(requestOf("d", 1));
+  rig.step();
+  assertEquals(waits(), [
+    wait(1, seats),
+    wait(3, { reason: "queue", headId: 1, numWaiting: 3 }),
+  ]);
+  rig.finish();
 });
 
 Deno.test("Scheduler has a last decision for each sequence, also for those that end while they wait", () => {

@@ -1,12 +1,12 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { InvariantError } from "../../src/base/invariant.ts";
-import { Sequence } from "../../src/scheduler/sequence.ts";
+import { SampledSequence } from "../../src/scheduler/sampled_sequence.ts";
 import { SequenceQueues } from "../../src/scheduler/sequence_queues.ts";
 import { requestOf } from "../support/requests.ts";
 
-function sequencesOf(requestId: string, ...ids: number[]): Sequence[] {
+function sequencesOf(requestId: string, ...ids: number[]): SampledSequence[] {
   return ids.map((id, index) =>
-    new Sequence({ id, requestId, index }, requestOf(requestId, 2).sequences[0]!)
+    new SampledSequence({ id, requestId, index }, requestOf(requestId, 2).sequences[0]!)
   );
 }
 

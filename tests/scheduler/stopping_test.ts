@@ -1,12 +1,12 @@
 import { assertEquals } from "@std/assert";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
-import { Sequence } from "../../src/scheduler/sequence.ts";
+import { SampledSequence } from "../../src/scheduler/sampled_sequence.ts";
 import { finishReason } from "../../src/scheduler/stopping.ts";
 import { samplingParams } from "../support/requests.ts";
 
 /** The reason after a prompt of two tokens and `outputs`. */
 function reasonAfter(outputs: number[], overrides: Partial<SamplingParams>, maxModelLen = 100) {
-  const sequence = new Sequence({ id: 0, requestId: "r", index: 0 }, {
+  const sequence = new SampledSequence({ id: 0, requestId: "r", index: 0 }, {
     prompt: Uint32Array.of(8, 9),
     params: samplingParams(overrides),
   });

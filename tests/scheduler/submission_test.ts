@@ -1,5 +1,6 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { RequestError } from "../../src/core/errors.ts";
+import { fitMaxTokens } from "../../src/http/prompt_limits.ts";
 import {
   beamsCannotGrow,
   cacheInUse,
@@ -47,7 +48,17 @@ Deno.test("checkFits() looks at every sequence of a request", () => {
 });
 
 Deno.test("checkFits() refuses an empty prompt", () => {
-  assertThrows(() => checkFits(requestOf("a", 0), LIMITS), RequestError, "no tokens");
+  assertThrows(() => checkFits(requestOf("a", 0), LIMITS), RequestError, "got none");
+});
+
+Deno.test("checkFits() refuses a prompt's length as the HTTP door does, word for word", () => {
+  for (const count of [0, 10, 11]) {
+    const asked = { maxTokens: undefined, fallback: 1 };
+    const limits = { ...LIMITS, maxModelLen: 10 };
+    const atDoor = assertThrows(() => fitMaxTokens(count, "prompt", 10, asked), RequestError);
+    const inEngine = assertThrows(() => checkFits(requestOf("a", count), limits), RequestError);
+    assertEquals(inEngine.data, atDoor.data);
+  }
 });
 
 Deno.test("checkQueueHasRoom() refuses with 429 and the numbers what would exceed the limit", () => {

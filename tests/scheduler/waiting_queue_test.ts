@@ -2,7 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { InvariantError } from "../../src/base/invariant.ts";
 import { BeamGroup } from "../../src/scheduler/beam_group.ts";
-import { Sequence } from "../../src/scheduler/sequence.ts";
+import { SampledSequence } from "../../src/scheduler/sampled_sequence.ts";
 import { SequenceQueues } from "../../src/scheduler/sequence_queues.ts";
 import { requestOf } from "../support/requests.ts";
 
@@ -12,7 +12,7 @@ const { sequences: [REQUEST] } = requestOf("a", 2);
 function queuesOf(...owners: (string | undefined)[]) {
   const queues = new SequenceQueues();
   const sequences = owners.map((owner, id) =>
-    new Sequence({ id, requestId: `r${id}`, index: 0, owner }, REQUEST!)
+    new SampledSequence({ id, requestId: `r${id}`, index: 0, owner }, REQUEST!)
   );
   for (const sequence of sequences) queues.add(sequence.requestId, [sequence]);
   return { queues, sequences };
@@ -56,14 +56,18 @@ Deno.test("AdmissionTurns give a search as many seats as it has beams, and its o
   assertEquals(queues.numAnswersWaiting("a"), 2);
   queues.admit(group);
   assertEquals(queues.numAnswersWaiting("a"), 0);
-  queues.add("r4", [new Sequence({ id: 4, requestId: "r4", index: 0, owner: "a" }, REQUEST!)]);
+  queues.add("r4", [
+    new SampledSequence({ id: 4, requestId: "r4", index: 0, owner: "a" }, REQUEST!),
+  ]);
   assertEquals(drain(queues), [0, 1, 2, 4]);
 });
 
 Deno.test("AdmissionTurns name preempted sequences first, in their order, whoever owns them", () => {
   const { queues } = queuesOf("a", "a", "b");
   drain(queues);
-  queues.add("late", [new Sequence({ id: 9, requestId: "late", index: 0, owner: "c" }, REQUEST!)]);
+  queues.add("late", [
+    new SampledSequence({ id: 9, requestId: "late", index: 0, owner: "c" }, REQUEST!),
+  ]);
   assertEquals([queues.preemptLast().id, queues.preemptLast().id], [1, 2]);
   assertEquals([queues.numAnswersWaiting("a"), queues.numAnswersWaiting("b")], [1, 1]);
   assertEquals(drain(queues), [2, 1, 9]);
@@ -74,7 +78,9 @@ Deno.test("AdmissionTurns.passOver() lets those behind have their turn, preempte
   drain(queues);
   queues.preemptLast();
   queues.preemptLast();
-  queues.add("late", [new Sequence({ id: 9, requestId: "late", index: 0, owner: "c" }, REQUEST!)]);
+  queues.add("late", [
+    new SampledSequence({ id: 9, requestId: "late", index: 0, owner: "c" }, REQUEST!),
+  ]);
   const turns = queues.takeTurns();
   const ids: (number | undefined)[] = [];
   for (let i = 0; i < 4; i++, turns.passOver()) ids.push(turns.next?.id);
@@ -115,7 +121,7 @@ Deno.test("WaitingQueue is one list, first come, first served, where there is on
         if (did.verb === "add") {
           const id = nextId++;
           const requestId = `r${id}`;
-          queues.add(requestId, [new Sequence({ id, requestId, index: 0 }, REQUEST!)]);
+          queues.add(requestId, [new SampledSequence({ id, requestId, index: 0 }, REQUEST!)]);
           waiting.push(id);
         } else if (did.verb === "preempt") {
           if (queues.running.length > 0) waiting.unshift(queues.preemptLast().id);

@@ -59,14 +59,14 @@ Deno.test("PrefixMemory computes after a restart what was hot before, within hal
     const { memory, engine, lines } = await open(path);
     assertEquals(memory.cacheSecret, before.memory.cacheSecret);
     assertEquals(lines[0]!.blocks, 56);
-    await memory.warmUp(INFO);
+    await memory.reheat(INFO);
     const asked = engine.requests.map((
       { sequences, cacheScope },
     ) => [sequences[0]!.prompt.length / 16, cacheScope]);
     assertEquals(asked[0], [15, "scope"]);
     assertEquals(asked.reduce((sum, [numBlocks]) => sum + Number(numBlocks), 0), 32);
     assertEquals(memory.progress.numTokensDone, 32 * 16);
-    await memory.stopWarmUp();
+    await memory.stopReheat();
     await memory.close();
   }));
 
@@ -105,9 +105,9 @@ Deno.test("PrefixMemory does without a store where there is none, with a secret 
     assertEquals(memory.cacheSecret.length, 32);
     assertNotEquals(memory.cacheSecret, (await open(undefined)).memory.cacheSecret);
     memory.giveWayTo("a request");
-    await memory.warmUp(INFO);
+    await memory.reheat(INFO);
     assertEquals([engine.requests, memory.progress.numPrefixesLeft], [[], 0]);
-    await memory.stopWarmUp();
+    await memory.stopReheat();
     await memory.close();
   }
 });

@@ -1,4 +1,8 @@
-/** Prints what a pool of a million blocks takes, all of them cached; run with `--expose-gc`. */
+/**
+ * Prints what a pool of a million blocks takes, all of them cached, under the eviction policy that the
+ * argument names; run with `--expose-gc`.
+ */
+import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import type { BlockId } from "../../src/core/ids.ts";
 import { BlockPool } from "../../src/kvcache/block_pool.ts";
 import { PrefixCache } from "../../src/kvcache/prefix_cache.ts";
@@ -14,6 +18,7 @@ const before = Deno.memoryUsage();
 const pool = new BlockPool(numBlocks);
 const cache = new PrefixCache(pool, blockSize, {
   keySpace: { secret, modelFingerprint: "", layout: "" },
+  policy: Deno.args[0] as EvictionPolicyName,
 });
 const tokens = new Uint32Array(blockSize);
 let parent: BlockId | undefined;

@@ -1,8 +1,9 @@
 import { loadModelConfig } from "../../models/model_config.ts";
 import { modelFamily } from "../../models/registry.ts";
-import type { Batch, SampledToken } from "../../src/core/batch.ts";
+import type { Batch, ChunkResult, TokenOutput } from "../../src/core/batch.ts";
 import type { BeamSearchParams } from "../../src/core/beam_search_params.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
+import type { EngineStats } from "../../src/core/engine_stats.ts";
 import type { TokenId } from "../../src/core/ids.ts";
 import { kvFormat } from "../../src/core/kv_layout.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
@@ -17,7 +18,7 @@ import { type KvBudget, kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { bindableSteps } from "../../src/runner/runner_memory.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
-import { Scheduler, type SchedulerStats } from "../../src/scheduler/scheduler.ts";
+import { Scheduler } from "../../src/scheduler/scheduler.ts";
 import { openWeights } from "../../src/weights/safetensors.ts";
 
 /** The bundled model's directory. */
@@ -68,7 +69,7 @@ export interface Arrival {
 /** What came of one sequence. */
 export interface Outcome {
   readonly tokens: TokenId[];
-  readonly sampled: Pick<SampledToken, "logprob" | "topLogprobs">[];
+  readonly sampled: Pick<TokenOutput, "logprob" | "topLogprobs">[];
   finish?: TokenEvent["finishReason"];
   error?: TokenEvent["error"];
 }
@@ -147,7 +148,7 @@ export class DemoEngine {
     return new DemoEngine(runner, new Scheduler(blocks, { ...engine, ...budget }));
   }
 
-  get stats(): SchedulerStats {
+  get stats(): EngineStats {
     return this.#scheduler.stats;
   }
 
@@ -193,7 +194,7 @@ export class DemoEngine {
     return outcomes;
   }
 
-  async #run(batch: Batch, afterRun: (batch: Batch) => Promise<void>): Promise<SampledToken[]> {
+  async #run(batch: Batch, afterRun: (batch: Batch) => Promise<void>): Promise<ChunkResult[]> {
     const sampled = await this.#runner.run(batch);
     await afterRun(batch);
     return sampled;

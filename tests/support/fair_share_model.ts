@@ -1,7 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
-import type { KvDecision } from "../../src/core/kv_decision.ts";
+import type { KvDecision, WaitReason } from "../../src/core/kv_decision.ts";
+
+/** Reasons of a sequence to wait that let others overtake it. */
+const PREFIX_REASONS: ReadonlySet<WaitReason> = new Set(["shared_prefix", "sibling_prompt"]);
 
 /** What the model knows of a sequence that has not ended. */
 interface Known {
@@ -39,9 +42,20 @@ export class FairShareModel {
       const owner = this.#owners.get(decision.requestId);
       this.#sequences.set(sequenceId!, { owner, state: "new", isPassed: false });
     }
-    if (type === "wait" || type === "admit") this.#checkTurn(sequenceId!);
     const known = this.#sequences.get(sequenceId!);
-    if (type === "wait" && decision.reason !== "blocks") known!.isPassed = true;
+    if (type === "wait" && decision.reason === "queue") {
+      this.#checkTurn(decision.headId);
+      assert(
+        known!.state !== "running" && sequenceId !== decision.headId,
+        "it is not behind another",
+      );
+      return;
+    }
+    const isContested = (type === "wait" || type === "admit") && this.#checkTurn(sequenceId!);
+    const isForSeat = type === "wait" && !("numFree" in decision);
+    if (isContested && !isForSeat) this.numContested++;
+    const isForPrefix = type === "wait" && PREFIX_REASONS.has(decision.reason);
+    if (isForPrefix) known!.isPassed = true;
     if (type === "admit") known!.state = "running";
     if (type === "preempt") known!.state = "preempted";
     if (type === "free" || type === "end") this.#sequences.delete(sequenceId!);
@@ -53,20 +67,21 @@ export class FairShareModel {
     return running.filter((known) => known.owner === owner).length;
   }
 
-  #checkTurn(id: SequenceId): void {
+  /** Returns whether it was a turn among several owners. */
+  #checkTurn(id: SequenceId): boolean {
     const waits = ([, { state, isPassed }]: [SequenceId, Known]) =>
       state !== "running" && !isPassed;
     const waiting = [...this.#sequences].filter(waits);
     const preempted = waiting.filter(([, { state }]) => state === "preempted");
     if (preempted.length > 0) {
       assert(preempted.some(([other]) => other === id), `${id} overtakes a preempted sequence`);
-      return;
+      return false;
     }
     const firsts = new Map(waiting.toReversed().map(([other, { owner }]) => [owner, other]));
     const inTurn = [...firsts].sort(([ownerA, a], [ownerB, b]) =>
       this.#numRunning(ownerA) - this.#numRunning(ownerB) || a - b
     );
     assertEquals(id, inTurn[0]?.[1], `the turn is not that of sequence ${id}`);
-    if (inTurn.length > 1) this.numContested++;
+    return inTurn.length > 1;
   }
 }

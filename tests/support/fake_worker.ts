@@ -1,4 +1,5 @@
-import type { EngineInfo, EngineStats } from "../../src/core/engine_config.ts";
+import type { EngineInfo } from "../../src/core/engine_config.ts";
+import type { EngineStats } from "../../src/core/engine_stats.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import type { EngineWorker, WorkerListener } from "../../src/engine/isolate_handle.ts";
 import type { FromEngine, ToEngine } from "../../src/engine/messages.ts";

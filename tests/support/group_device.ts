@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { BlockId } from "../../src/core/ids.ts";
-import type { BlockCopy } from "../../src/kvcache/groups/copy_queue.ts";
+import type { GroupCopy } from "../../src/kvcache/groups/copy_queue.ts";
 import type { GroupManager } from "../../src/kvcache/groups/group_manager.ts";
 import { type GroupSpec, liveBlocks } from "../../src/kvcache/groups/group_spec.ts";
 
@@ -35,7 +35,7 @@ export class GroupDevice {
   }
 
   /** Makes copies. */
-  copy(copies: readonly BlockCopy[]): void {
+  copy(copies: readonly GroupCopy[]): void {
     for (const { group, from, to } of copies) {
       this.#contents.set(nameOf(group, to), this.#contents.get(nameOf(group, from))!);
     }

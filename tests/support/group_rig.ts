@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { BlockId } from "../../src/core/ids.ts";
-import type { BlockKey, BlockKeys } from "../../src/kvcache/groups/block_index.ts";
-import type { BlockCopy } from "../../src/kvcache/groups/copy_queue.ts";
+import type { ContentKey, ContentKeys } from "../../src/kvcache/groups/block_index.ts";
+import type { GroupCopy } from "../../src/kvcache/groups/copy_queue.ts";
 import { GroupManager } from "../../src/kvcache/groups/group_manager.ts";
 import { type GroupSpec, liveBlocks } from "../../src/kvcache/groups/group_spec.ts";
 import { type HybridHit, NO_BLOCK } from "../../src/kvcache/groups/hybrid_hit.ts";
@@ -38,8 +38,8 @@ export class GroupRig {
   readonly sequences: Sequence[] = [];
   readonly #device: GroupDevice;
   /** What must be hit, per group; encoder inputs too. */
-  readonly #cached: Set<BlockKey>[];
-  readonly #copying: (readonly BlockCopy[])[] = [];
+  readonly #cached: Set<ContentKey>[];
+  readonly #copying: (readonly GroupCopy[])[] = [];
   #nextId = 0;
   numHits = 0;
   numFailures = 0;
@@ -181,7 +181,7 @@ export class GroupRig {
     return result;
   }
 
-  #keys(tokens: string): BlockKeys {
+  #keys(tokens: string): ContentKeys {
     return this.#groups.map(({ tokensPerBlock }) =>
       Array.from(
         { length: Math.floor(tokens.length / tokensPerBlock) },

@@ -1,8 +1,9 @@
 import type {
   Batch,
   BlockMove,
+  ChunkOutput,
+  ChunkResult,
   LogitAdjustment,
-  SampledToken,
   SampleRequest,
   ScheduledChunk,
   TokenLogprob,
@@ -16,9 +17,6 @@ export const FAKE_VOCAB_SIZE = 17;
 
 /** What no token writes: a slot read before it was written shows as a wrong token. */
 const POISON = 0xdeadbeef;
-
-/** What is drawn where nothing can be. */
-const NO_TOKEN = 0xffffffff;
 
 function mix(hash: number, value: number): number {
   const product = Math.imul(hash ^ value, 0x85ebca6b);
@@ -159,7 +157,7 @@ export class PagedFakeRunner {
     this.#slots = new Uint32Array(numBlocks * blockSize).fill(POISON);
   }
 
-  run(batch: Batch): SampledToken[] {
+  run(batch: Batch): ChunkResult[] {
     this.batches.push(batch);
     for (const { from, to, numTokens } of batch.copies ?? []) {
       const start = from * this.#blockSize;
@@ -172,7 +170,9 @@ export class PagedFakeRunner {
       });
     }
     return batch.chunks.flatMap((chunk) =>
-      chunk.sample === undefined ? [] : [this.#sample(chunk, chunk.sample)]
+      chunk.sample === undefined
+        ? []
+        : [{ sequenceId: chunk.sequenceId, outputs: [this.#sample(chunk, chunk.sample)] }]
     );
   }
 
@@ -190,7 +190,7 @@ export class PagedFakeRunner {
     return Promise.resolve();
   }
 
-  #sample(chunk: ScheduledChunk, sample: SampleRequest): SampledToken {
+  #sample(chunk: ScheduledChunk, sample: SampleRequest): ChunkOutput {
     const contextLen = chunk.start + chunk.tokens.length;
     const kv = Array.from(
       { length: contextLen },
@@ -199,13 +199,9 @@ export class PagedFakeRunner {
     const position = this.#poisonedPosition(kv);
     if (position >= 0) {
       const kvDamage = { position, layer: 0, dtype: "f16", isTooLarge: true } as const;
-      return {
-        sequenceId: chunk.sequenceId,
-        token: NO_TOKEN,
-        failure: { numSoundTokens: position, kvDamage },
-      };
+      return { type: "failed", failure: { numSoundTokens: position, kvDamage } };
     }
-    const drawn = { sequenceId: chunk.sequenceId, token: draw(kv, sample) };
+    const drawn = { type: "token", token: draw(kv, sample) } as const;
     const { numLogprobs } = sample;
     return numLogprobs === undefined
       ? drawn

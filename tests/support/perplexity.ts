@@ -76,9 +76,9 @@ export class Scorer {
       const sampled = await this.#runner.run({ step: 0, chunks, numTokens });
       const logits = await this.#readLogits();
       const vocabSize = logits.length / ROWS;
-      sampled.forEach(({ token }, row) => {
+      sampled.forEach(({ outputs: [output] }, row) => {
         const ofRow = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
-        scores.best[done + row] = token;
+        if (output?.type === "token") scores.best[done + row] = output.token;
         scores.logprobs[done + row] = logprobOf(ofRow, tokens[start + row + 1]!);
       });
     }

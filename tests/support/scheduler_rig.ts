@@ -1,4 +1,4 @@
-import type { Batch, SampledToken } from "../../src/core/batch.ts";
+import type { Batch, ChunkResult } from "../../src/core/batch.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import type { KeySpace } from "../../src/kvcache/block_key.ts";
@@ -89,10 +89,10 @@ export class SchedulerRig {
       this.events.push(...this.scheduler.takeEvents());
       return undefined;
     }
-    const sampled: SampledToken[] = this.runner.run(batch);
+    const results: ChunkResult[] = this.runner.run(batch);
     whileInFlight(batch);
     this.scheduler.checkIntegrity();
-    this.events.push(...this.scheduler.commit(batch, sampled));
+    this.events.push(...this.scheduler.commit(batch, results));
     this.scheduler.checkIntegrity();
     return batch;
   }

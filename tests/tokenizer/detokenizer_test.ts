@@ -8,6 +8,7 @@ import {
 } from "../../src/tokenizer/detokenizer.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { DEMO_DIR, testWithData } from "./shared_data.ts";
+import { runs } from "../support/runs.ts";
 
 /** Cuts ids into pieces at the given fractions, pushes them and joins what comes out. */
 function inPieces(
@@ -84,7 +85,7 @@ Deno.test("Detokenizer equals one TextDecoder over any bytes, well-formed or not
       const expected = new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(bytes));
       assertEquals(inPieces(BYTES, bytes, cuts), expected);
     }),
-    { seed: 5, numRuns: 5000 },
+    { seed: 5, numRuns: runs(5000) },
   );
 });
 

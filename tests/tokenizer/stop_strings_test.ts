@@ -2,6 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { InvariantError } from "../../src/base/invariant.ts";
 import { StopStrings } from "../../src/tokenizer/stop_strings.ts";
+import { runs } from "../support/runs.ts";
 
 /** The same, said slowly: try every end, and for it every stop string, the longest first. */
 function cutWhole(stops: readonly string[], text: string): { text: string; matched?: string } {
@@ -38,7 +39,7 @@ Deno.test("StopStrings equals a search in the whole text, for any split", () => 
         assertEquals(cutInPieces(stops, pieces), cutWhole(stops, pieces.join("")));
       },
     ),
-    { seed: 11, numRuns: 20_000 },
+    { seed: 11, numRuns: runs(20_000) },
   );
 });
 
@@ -69,7 +70,7 @@ Deno.test("StopStrings emits each character as soon as no stop string can begin 
         assertEquals(shown, seen.slice(0, seen.length - held));
       }
     }),
-    { seed: 2, numRuns: 3000 },
+    { seed: 2, numRuns: runs(3000) },
   );
 });
 

@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { TextTrie } from "../../src/tokenizer/text_trie.ts";
+import { runs } from "../support/runs.ts";
 
 Deno.test("TextTrie.split() finds the leftmost texts, the longest of each place", () => {
   const trie = new TextTrie(["<a>", "<a>>", "b", "🦙"]);
@@ -29,6 +30,6 @@ Deno.test("TextTrie.split() loses nothing and splits as a regular expression doe
       const found = text.match(new RegExp(longestFirst.join("|"), "g")) ?? [];
       assertEquals(pieces.filter((piece) => texts.includes(piece)), [...found]);
     }),
-    { seed: 5, numRuns: 300 },
+    { seed: 5, numRuns: runs(300) },
   );
 });

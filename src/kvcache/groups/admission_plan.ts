@@ -1,5 +1,5 @@
 import type { BlockId } from "../../core/ids.ts";
-import type { BlockKey } from "./block_index.ts";
+import type { ContentKey } from "./block_index.ts";
 import type { EncoderEntries } from "./encoder_entries.ts";
 import {
   type GroupSpec,
@@ -15,7 +15,7 @@ import type { Demand } from "./slab_pool.ts";
 /** An image, a sound or a text that an encoder turns into positions of its own. */
 export interface EncoderInput {
   /** Hash of the content, and of whatever else decides what the encoder makes of it. */
-  readonly key: BlockKey;
+  readonly key: ContentKey;
   /** Positions of the encoder's output; not the number of placeholders, which may differ. */
   readonly numTokens: number;
   /** The placeholders that read it lie before this position of the sequence. */
@@ -84,8 +84,8 @@ export function planAdmission(
 }
 
 /** One input per content, read until the last of its placeholders. */
-function latestOfEach(inputs: readonly EncoderInput[]): Map<BlockKey, EncoderInput> {
-  const byKey = new Map<BlockKey, EncoderInput>();
+function latestOfEach(inputs: readonly EncoderInput[]): Map<ContentKey, EncoderInput> {
+  const byKey = new Map<ContentKey, EncoderInput>();
   for (const input of inputs) {
     const before = byKey.get(input.key)?.placeholderEnd ?? 0;
     const placeholderEnd = Math.max(before, input.placeholderEnd);

@@ -5,10 +5,10 @@ import type { BlockId } from "../../core/ids.ts";
  * Names the content of a block: the chained key of everything up to the block's end, or an encoder
  * input's content hash. Whoever makes keys sees to it that equal keys mean equal content.
  */
-export type BlockKey = string | bigint;
+export type ContentKey = string | bigint;
 
 /** Per group, the keys of a sequence's blocks from its start: entry `i` ends at `(i + 1)` blocks. */
-export type BlockKeys = readonly (readonly BlockKey[])[];
+export type ContentKeys = readonly (readonly ContentKey[])[];
 
 /**
  * Which block holds which content, per group.
@@ -17,8 +17,8 @@ export type BlockKeys = readonly (readonly BlockKey[])[];
  * private block, which is free once it is released. Every operation is O(1).
  */
 export class BlockIndex {
-  readonly #blocks: readonly Map<BlockKey, BlockId>[];
-  readonly #keys: readonly Map<BlockId, BlockKey>[];
+  readonly #blocks: readonly Map<ContentKey, BlockId>[];
+  readonly #keys: readonly Map<BlockId, ContentKey>[];
 
   constructor(numGroups: number) {
     this.#blocks = Array.from({ length: numGroups }, () => new Map());
@@ -26,12 +26,12 @@ export class BlockIndex {
   }
 
   /** The block of `group` with this content, or undefined. */
-  find(group: number, key: BlockKey): BlockId | undefined {
+  find(group: number, key: ContentKey): BlockId | undefined {
     return this.#blocks[group]!.get(key);
   }
 
   /** Whether `id` now holds the content of `key`; false when another block does. */
-  insert(group: number, key: BlockKey, id: BlockId): boolean {
+  insert(group: number, key: ContentKey, id: BlockId): boolean {
     if (this.#blocks[group]!.has(key)) return false;
     invariant(!this.#keys[group]!.has(id), `block ${id} of group ${group} has a key already`);
     this.#blocks[group]!.set(key, id);
@@ -40,7 +40,7 @@ export class BlockIndex {
   }
 
   /** Forgets what block `id` holds, and returns its key; undefined if it had none. */
-  remove(group: number, id: BlockId): BlockKey | undefined {
+  remove(group: number, id: BlockId): ContentKey | undefined {
     const key = this.#keys[group]!.get(id);
     if (key === undefined) return undefined;
     this.#keys[group]!.delete(id);

@@ -2,7 +2,7 @@ import { invariant } from "../../base/invariant.ts";
 import type { BlockId } from "../../core/ids.ts";
 
 /** One block of a group to be copied to another by the device. */
-export interface BlockCopy {
+export interface GroupCopy {
   readonly group: number;
   readonly from: BlockId;
   readonly to: BlockId;
@@ -15,8 +15,8 @@ export interface BlockCopy {
  * out before. Copies are made in the order in which they were added, ahead of the step's chunks.
  */
 export class CopyQueue {
-  #waiting: BlockCopy[] = [];
-  readonly #taken = new Set<BlockCopy>();
+  #waiting: GroupCopy[] = [];
+  readonly #taken = new Set<GroupCopy>();
 
   /** Copies that are not finished yet. */
   get numUnfinished(): number {
@@ -24,7 +24,7 @@ export class CopyQueue {
   }
 
   /** Appends a copy. */
-  add(copy: BlockCopy): void {
+  add(copy: GroupCopy): void {
     this.#waiting.push(copy);
   }
 
@@ -36,7 +36,7 @@ export class CopyQueue {
   }
 
   /** Hands out the copies that wait, to go with the next step. */
-  take(): readonly BlockCopy[] {
+  take(): readonly GroupCopy[] {
     const copies = this.#waiting;
     this.#waiting = [];
     for (const copy of copies) this.#taken.add(copy);
@@ -44,7 +44,7 @@ export class CopyQueue {
   }
 
   /** Ends copies that were taken and that the device has made. */
-  finish(copies: readonly BlockCopy[]): void {
+  finish(copies: readonly GroupCopy[]): void {
     for (const copy of copies) {
       const isTaken = this.#taken.delete(copy);
       invariant(isTaken, `copy of block ${copy.from} to ${copy.to} is finished, not taken`);
@@ -52,7 +52,7 @@ export class CopyQueue {
   }
 
   /** The copies that are not finished yet. */
-  *unfinished(): Generator<BlockCopy> {
+  *unfinished(): Generator<GroupCopy> {
     yield* this.#taken;
     yield* this.#waiting;
   }

@@ -1,6 +1,6 @@
 import { invariant } from "../../base/invariant.ts";
 import type { BlockId } from "../../core/ids.ts";
-import type { BlockKey } from "./block_index.ts";
+import type { ContentKey } from "./block_index.ts";
 
 /**
  * Which blocks hold the encoder's output for which input, per group.
@@ -9,8 +9,8 @@ import type { BlockKey } from "./block_index.ts";
  * references are its blocks': those that use it retain and release all of them together.
  */
 export class EncoderEntries {
-  readonly #entries: readonly Map<BlockKey, readonly BlockId[]>[];
-  readonly #keys: readonly Map<BlockId, BlockKey>[];
+  readonly #entries: readonly Map<ContentKey, readonly BlockId[]>[];
+  readonly #keys: readonly Map<BlockId, ContentKey>[];
 
   constructor(numGroups: number) {
     this.#entries = Array.from({ length: numGroups }, () => new Map());
@@ -18,12 +18,12 @@ export class EncoderEntries {
   }
 
   /** The blocks with the output for the input of this content hash, in order; or undefined. */
-  find(group: number, key: BlockKey): readonly BlockId[] | undefined {
+  find(group: number, key: ContentKey): readonly BlockId[] | undefined {
     return this.#entries[group]!.get(key);
   }
 
   /** Whether `blocks` now are the entry of `key`; false when there is one already. */
-  insert(group: number, key: BlockKey, blocks: readonly BlockId[]): boolean {
+  insert(group: number, key: ContentKey, blocks: readonly BlockId[]): boolean {
     if (this.#entries[group]!.has(key)) return false;
     this.#entries[group]!.set(key, blocks);
     for (const id of blocks) this.#keys[group]!.set(id, key);
@@ -31,7 +31,7 @@ export class EncoderEntries {
   }
 
   /** Ends the entry that block `id` belongs to, and returns its key and blocks. */
-  remove(group: number, id: BlockId): { key: BlockKey; blocks: readonly BlockId[] } | undefined {
+  remove(group: number, id: BlockId): { key: ContentKey; blocks: readonly BlockId[] } | undefined {
     const key = this.#keys[group]!.get(id);
     if (key === undefined) return undefined;
     const blocks = this.#entries[group]!.get(key)!;

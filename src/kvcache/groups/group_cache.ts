@@ -1,11 +1,11 @@
 import type { BlockId } from "../../core/ids.ts";
-import { BlockIndex, type BlockKey } from "./block_index.ts";
+import { BlockIndex, type ContentKey } from "./block_index.ts";
 import { EncoderEntries } from "./encoder_entries.ts";
 import type { SlabLayout } from "./slab_layout.ts";
 import { SlabPool } from "./slab_pool.ts";
 
 /** Learns which content of a group a hit no longer finds. */
-export type ForgetListener = (group: number, key: BlockKey) => void;
+export type ForgetListener = (group: number, key: ContentKey) => void;
 
 /**
  * A pool together with the names of what its marked blocks hold: a block is marked exactly while it
@@ -25,12 +25,12 @@ export class GroupCache {
   }
 
   /** Lets the content of a used block be hit under `key`, unless another block has it already. */
-  publish(group: number, key: BlockKey, id: BlockId): void {
+  publish(group: number, key: ContentKey, id: BlockId): void {
     if (this.index.insert(group, key, id)) this.pool.mark(group, id);
   }
 
   /** Lets an encoder's output in used blocks be hit, unless others have it already. */
-  publishInput(group: number, key: BlockKey, blocks: readonly BlockId[]): void {
+  publishInput(group: number, key: ContentKey, blocks: readonly BlockId[]): void {
     if (blocks.length === 0 || !this.entries.insert(group, key, blocks)) return;
     for (const id of blocks) this.pool.mark(group, id);
   }

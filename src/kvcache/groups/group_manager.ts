@@ -2,8 +2,8 @@ import { invariant } from "../../base/invariant.ts";
 import { ceilDiv } from "../../base/math.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
 import { type AdmissionRequest, placeInputs, planAdmission } from "./admission_plan.ts";
-import type { BlockKey, BlockKeys } from "./block_index.ts";
-import { type BlockCopy, CopyQueue } from "./copy_queue.ts";
+import type { ContentKey, ContentKeys } from "./block_index.ts";
+import { CopyQueue, type GroupCopy } from "./copy_queue.ts";
 import { checkGroups } from "./group_audit.ts";
 import { type ForgetListener, GroupCache } from "./group_cache.ts";
 import { blocksToGrow, checkGroupSpec, type GroupSpec, maxLiveBlocks } from "./group_spec.ts";
@@ -31,7 +31,7 @@ export interface GroupAdmission {
   /** Leading positions that are cached in every group. */
   readonly numCachedTokens: number;
   /** Contents whose encoder output was not there and has to be computed. */
-  readonly missingInputs: readonly BlockKey[];
+  readonly missingInputs: readonly ContentKey[];
 }
 
 /**
@@ -89,7 +89,7 @@ export class GroupManager {
   }
 
   /** How much of a prompt of `numTokens` is cached: at most all but the last, whose logits are wanted. */
-  match(keys: BlockKeys, numTokens: number): HybridHit {
+  match(keys: ContentKeys, numTokens: number): HybridHit {
     return longestHit(this.#groups, numTokens - 1, (group, index) => {
       const key = keys[group]?.[index];
       return key === undefined ? undefined : this.#cache.index.find(group, key);
@@ -170,7 +170,7 @@ export class GroupManager {
    * Lets others hit the whole blocks of `id` that have been dispatched and have keys. A step that is
    * ordered later may read them.
    */
-  publish(id: SequenceId, keys: BlockKeys): void {
+  publish(id: SequenceId, keys: ContentKeys): void {
     const sequence = this.#sequence(id);
     this.#groups.forEach((spec, group) => {
       if (spec.kind === "encoder" || spec.kind === "state-space") return;
@@ -185,7 +185,7 @@ export class GroupManager {
   }
 
   /** Lets others use the encoder's output for `key`, once the step that computes it is dispatched. */
-  publishInput(id: SequenceId, key: BlockKey): void {
+  publishInput(id: SequenceId, key: ContentKey): void {
     for (const { group, key: own, blocks } of this.#sequence(id).inputs) {
       if (own === key) this.#cache.publishInput(group, key, blocks);
     }
@@ -197,7 +197,7 @@ export class GroupManager {
    *
    * A state is overwritten in place, so this queues a copy, to be made before the sequence goes on.
    */
-  trySnapshot(id: SequenceId, keys: BlockKeys): boolean {
+  trySnapshot(id: SequenceId, keys: ContentKeys): boolean {
     const { numComputedTokens, tables } = this.#sequence(id);
     const wanted = this.#groups.map((spec, group) => {
       if (spec.kind !== "state-space") return undefined;
@@ -220,12 +220,12 @@ export class GroupManager {
   }
 
   /** Hands out the copies to be made before the next step, in order; give them to `finishCopies`. */
-  takeCopies(): readonly BlockCopy[] {
+  takeCopies(): readonly GroupCopy[] {
     return this.#copies.take();
   }
 
   /** Says that the device has made these copies. */
-  finishCopies(copies: readonly BlockCopy[]): void {
+  finishCopies(copies: readonly GroupCopy[]): void {
     this.#copies.finish(copies);
     this.#release(
       copies.flatMap(({ group, from, to }) => [{ group, id: to }, { group, id: from }]),
@@ -238,13 +238,13 @@ export class GroupManager {
   }
 
   /** The blocks with the encoder's output for an input of `id`, in one group. */
-  inputBlocks(id: SequenceId, group: number, key: BlockKey): readonly BlockId[] | undefined {
+  inputBlocks(id: SequenceId, group: number, key: ContentKey): readonly BlockId[] | undefined {
     return this.#sequence(id).inputs.find((input) => input.group === group && input.key === key)
       ?.blocks;
   }
 
   /** The logical moment at which the content of `key` was last released; undefined while used or gone. */
-  lastUsed(group: number, key: BlockKey): number | undefined {
+  lastUsed(group: number, key: ContentKey): number | undefined {
     const id = this.#cache.index.find(group, key);
     const isCached = id !== undefined && this.#pool.refCount(group, id) === 0;
     return isCached ? this.#pool.lastUsed(group, id) : undefined;

@@ -1,13 +1,13 @@
 import { invariant } from "../../base/invariant.ts";
 import type { BlockId } from "../../core/ids.ts";
-import type { BlockKey } from "./block_index.ts";
+import type { ContentKey } from "./block_index.ts";
 import { type GroupSpec, liveBlocks } from "./group_spec.ts";
 import { NO_BLOCK } from "./hybrid_hit.ts";
 
 /** An encoder input of a sequence, and the blocks that hold its output in one group. */
 export interface InputBlocks {
   readonly group: number;
-  readonly key: BlockKey;
+  readonly key: ContentKey;
   /** The placeholders that read the output lie before this position. */
   readonly placeholderEnd: number;
   readonly blocks: readonly BlockId[];

@@ -10,6 +10,7 @@ import {
   stateGroup,
   windowGroup,
 } from "../../support/group_specs.ts";
+import { runs, times } from "../../support/runs.ts";
 
 const NUM_OPERATIONS = 200_000;
 const HISTORY_LENGTH = 100;
@@ -81,8 +82,11 @@ Deno.test("GroupManager never lets a step read wrong contents, whatever is share
         numFailures += rig.numFailures;
       },
     ),
-    { seed: 47, numRuns: NUM_OPERATIONS / HISTORY_LENGTH },
+    { seed: 47, numRuns: runs(NUM_OPERATIONS / HISTORY_LENGTH) },
   );
-  assert(numOperations >= NUM_OPERATIONS);
-  assert(numHits > 4000 && numFailures > 10_000, `${numHits} hits, ${numFailures} failures`);
+  assert(numOperations >= times(NUM_OPERATIONS));
+  assert(
+    numHits > times(4000) && numFailures > times(10_000),
+    `${numHits} hits, ${numFailures} failures`,
+  );
 });

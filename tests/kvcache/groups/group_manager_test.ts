@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { InvariantError } from "../../../src/base/invariant.ts";
-import type { BlockKey, BlockKeys } from "../../../src/kvcache/groups/block_index.ts";
+import type { ContentKey, ContentKeys } from "../../../src/kvcache/groups/block_index.ts";
 import { GroupManager } from "../../../src/kvcache/groups/group_manager.ts";
 import type { GroupSpec } from "../../../src/kvcache/groups/group_spec.ts";
 import { NO_BLOCK } from "../../../src/kvcache/groups/hybrid_hit.ts";
@@ -8,7 +8,7 @@ import { chunkGroup, fullGroup, stateGroup, windowGroup } from "../../support/gr
 
 /** A manager of `numBlocks` blocks of 4 bytes, with a log of what is evicted. */
 function manager(groups: readonly GroupSpec[], numBlocks: number, maxInFlightTokens = 1000) {
-  const evicted: [number, BlockKey][] = [];
+  const evicted: [number, ContentKey][] = [];
   const blocks = new GroupManager({
     groups,
     poolBytes: 4 * numBlocks,
@@ -19,7 +19,7 @@ function manager(groups: readonly GroupSpec[], numBlocks: number, maxInFlightTok
 }
 
 /** Keys of the whole blocks of a text, whose every letter stands for 16 tokens. */
-function keysOf(text: string, numGroups = 1): BlockKeys {
+function keysOf(text: string, numGroups = 1): ContentKeys {
   const keys = Array.from(text, (_, i) => text.slice(0, i + 1));
   return Array.from({ length: numGroups }, () => keys);
 }
@@ -221,7 +221,7 @@ Deno.test("GroupManager evicts a prefix in all groups at one age, the deepest bl
     assertEquals(age, Array(2).fill((i < 2 ? first : second)![0]));
   }
   blocks.tryAdmit(2, { numTokens: 64 });
-  const ofGroups = (key: string): [number, BlockKey][] => [[0, key], [1, key]];
+  const ofGroups = (key: string): [number, ContentKey][] => [[0, key], [1, key]];
   assertEquals(evicted, ["xy", "x", "ab", "a"].flatMap(ofGroups));
 });
 

@@ -10,6 +10,7 @@ import {
   numLiveBlocks,
   stateBytes,
 } from "../../../src/kvcache/groups/group_spec.ts";
+import { runs } from "../../support/runs.ts";
 
 function full(tokensPerBlock: number): GroupSpec {
   return { kind: "full", name: "full", tokensPerBlock, blockBytes: 4 };
@@ -90,7 +91,7 @@ Deno.test("liveBlocks() hold just the blocks of positions that a later query rea
       }
       assertEquals(numLiveBlocks({ numSinkBlocks, start, end }), numSinkBlocks + end - start);
     }),
-    { seed: 43, numRuns: 3000 },
+    { seed: 43, numRuns: runs(3000) },
   );
 });
 
@@ -123,7 +124,7 @@ Deno.test("maxLiveBlocks() is never passed, whatever is in flight", () => {
       const most = maxLiveBlocks(spec, settled + inFlight, inFlight);
       assertEquals(numHeld <= most, true, `${numHeld} > ${most} for ${JSON.stringify(spec)}`);
     }),
-    { seed: 44, numRuns: 5000 },
+    { seed: 44, numRuns: runs(5000) },
   );
 });
 

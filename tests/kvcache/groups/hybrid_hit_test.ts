@@ -9,6 +9,7 @@ import {
   stateGroup,
   windowGroup,
 } from "../../support/group_specs.ts";
+import { runs, times } from "../../support/runs.ts";
 
 /** The hit where group `g` has cached the blocks that are `T` in `cached[g]`; block `i` has id `i`. */
 function hitOf(specs: readonly GroupSpec[], cached: readonly string[], maxTokens: number) {
@@ -163,7 +164,7 @@ Deno.test("longestHit() is the longest length that brute force finds valid in al
         if (all > 0) numHits++;
       },
     ),
-    { seed: 46, numRuns: 20_000 },
+    { seed: 46, numRuns: runs(20_000) },
   );
-  assert(numHits > 5000, `only ${numHits} hits`);
+  assert(numHits > times(5000), `only ${numHits} hits`);
 });

@@ -2,6 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { InvariantError } from "../../../src/base/invariant.ts";
 import { IndexLists, NO_LIST } from "../../../src/kvcache/groups/index_lists.ts";
+import { runs } from "../../support/runs.ts";
 
 Deno.test("S1: IndexLists takes from the front, the middle and the end, down to none", () => {
   const lists = new IndexLists(5, 2);
@@ -52,6 +53,6 @@ Deno.test("IndexLists agrees with arrays under any history", () => {
         assertEquals(model.map((_, l) => lists.count(l)), model.map((items) => items.length));
       }
     }),
-    { seed: 45, numRuns: 1000 },
+    { seed: 45, numRuns: runs(1000) },
   );
 });

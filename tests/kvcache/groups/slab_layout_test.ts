@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { leastCommonMultipleOf, planSlabs } from "../../../src/kvcache/groups/slab_layout.ts";
+import { runs } from "../../support/runs.ts";
 
 Deno.test("planSlabs() makes a slab of one block where all sizes are equal", () => {
   const cut = { blockBytes: 4096, strideBytes: 4096, blocksPerSlab: 1 };
@@ -61,6 +62,6 @@ Deno.test("planSlabs() cuts every slab without a rest, in bounds, however the si
       const multiple = leastCommonMultipleOf(aligned);
       if (multiple <= 64 * Math.min(...aligned)) assert(isExact && slabBytes === multiple);
     }),
-    { seed: 40, numRuns: 2000 },
+    { seed: 40, numRuns: runs(2000) },
   );
 });

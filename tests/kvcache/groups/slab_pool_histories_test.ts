@@ -4,6 +4,7 @@ import type { BlockId } from "../../../src/core/ids.ts";
 import { planSlabs } from "../../../src/kvcache/groups/slab_layout.ts";
 import { type Demand, SlabPool } from "../../../src/kvcache/groups/slab_pool.ts";
 import { type Named, SlabModel } from "../../support/slab_model.ts";
+import { runs, times } from "../../support/runs.ts";
 
 const NUM_OPERATIONS = 200_000;
 const HISTORY_LENGTH = 100;
@@ -141,9 +142,9 @@ Deno.test("SlabPool agrees with a model that looks for everything, in states and
       for (const { group, id } of rig.held.splice(0)) rig.pool.release(group, id);
       assertEquals(rig.pool.numAvailableSlabs, numSlabs, "idle, and a slab is lost (I16)");
     }),
-    { seed: 41, numRuns: NUM_OPERATIONS / HISTORY_LENGTH },
+    { seed: 41, numRuns: runs(NUM_OPERATIONS / HISTORY_LENGTH) },
   );
-  assert(numOperations >= NUM_OPERATIONS);
+  assert(numOperations >= times(NUM_OPERATIONS));
 });
 
 Deno.test("SlabPool.tryAllocate() that fails leaves nothing behind, not even in an order (I6, I7, I15)", () => {
@@ -164,7 +165,10 @@ Deno.test("SlabPool.tryAllocate() that fails leaves nothing behind, not even in 
         numOperations++;
       }
     }),
-    { seed: 42, numRuns: NUM_OPERATIONS / HISTORY_LENGTH },
+    { seed: 42, numRuns: runs(NUM_OPERATIONS / HISTORY_LENGTH) },
   );
-  assert(numOperations >= NUM_OPERATIONS && numFailures > NUM_OPERATIONS / 100, `${numFailures}`);
+  assert(
+    numOperations >= times(NUM_OPERATIONS) && numFailures > times(NUM_OPERATIONS / 100),
+    `${numFailures}`,
+  );
 });

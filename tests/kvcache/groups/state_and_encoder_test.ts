@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { InvariantError } from "../../../src/base/invariant.ts";
-import type { BlockKey } from "../../../src/kvcache/groups/block_index.ts";
+import type { ContentKey } from "../../../src/kvcache/groups/block_index.ts";
 import { GroupManager } from "../../../src/kvcache/groups/group_manager.ts";
 import { NO_BLOCK } from "../../../src/kvcache/groups/hybrid_hit.ts";
 import { encoderGroup, fullGroup, stateGroup } from "../../support/group_specs.ts";
@@ -14,7 +14,7 @@ function withStates(numBlocks: number): GroupManager {
 }
 
 /** Keys of the whole blocks of a text, whose every letter stands for 16 tokens. */
-function keysOf(text: string): BlockKey[][] {
+function keysOf(text: string): ContentKey[][] {
   const keys = Array.from(text, (_, i) => text.slice(0, i + 1));
   return [keys, keys];
 }
@@ -126,7 +126,7 @@ Deno.test("S54: GroupManager makes a longer hit of a junction that kept its stat
 
 Deno.test("S58: GroupManager loses a state without the KV beside it, and the other way round", () => {
   const groups = [fullGroup(16), stateGroup(16)];
-  const gone: [number, BlockKey][] = [];
+  const gone: [number, ContentKey][] = [];
   const options = { groups, poolBytes: 4 * 8, maxInFlightTokens: 1000 };
   const blocks = new GroupManager({ ...options, onEvict: (group, key) => gone.push([group, key]) });
   blocks.tryAdmit(0, { numTokens: 48 });
@@ -145,7 +145,7 @@ Deno.test("S58: GroupManager loses a state without the KV beside it, and the oth
 
 function withEncoder(lifetime: "sequence" | "placeholders", numBlocks: number) {
   const groups = [fullGroup(16), encoderGroup(4, lifetime)];
-  const gone: BlockKey[] = [];
+  const gone: ContentKey[] = [];
   const options = { groups, poolBytes: 4 * numBlocks, maxInFlightTokens: 1000 };
   const blocks = new GroupManager({ ...options, onEvict: (_, key) => gone.push(key) });
   return { blocks, gone };

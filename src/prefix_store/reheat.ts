@@ -26,8 +26,8 @@ const PARAMS: SamplingParams = {
   stopTokenIds: [],
 };
 
-/** How far a warm-up is. Tokens are those of whole prefixes; what they share counts in each. */
-export interface WarmUpProgress {
+/** How far a reheat is. Tokens are those of whole prefixes; what they share counts in each. */
+export interface ReheatProgress {
   readonly numPrefixesDone: number;
   readonly numPrefixesLeft: number;
   readonly numTokensDone: number;
@@ -35,10 +35,10 @@ export interface WarmUpProgress {
 }
 
 /** The owner of its requests, whose queue is nobody else's. */
-const OWNER = "warm-up";
+const OWNER = "reheat";
 
-/** What a warm-up works with. */
-export interface WarmUpOptions {
+/** What a reheat works with. */
+export interface ReheatOptions {
   readonly engine: EnginePort;
   readonly log: Logger;
   readonly clock?: Clock;
@@ -52,8 +52,8 @@ export interface WarmUpOptions {
  * Any other request makes it give way: its own is aborted, and tried again when the engine has been
  * idle for a moment; the blocks that were computed by then are found in the cache.
  */
-export class WarmUp {
-  readonly #options: Required<WarmUpOptions>;
+export class Reheat {
+  readonly #options: Required<ReheatOptions>;
   readonly #spans = new EventSpans();
   /** Prefixes that could not be computed, by name. */
   readonly #leftOut = new Set<string>();
@@ -69,12 +69,12 @@ export class WarmUp {
   #running: Promise<void> = Promise.resolve();
   #wake: () => void = () => {};
 
-  constructor(options: WarmUpOptions) {
+  constructor(options: ReheatOptions) {
     this.#options = { clock: systemClock, maxTokens: () => Infinity, ...options };
   }
 
   /** How far it is; all 0 before it starts. */
-  get progress(): WarmUpProgress {
+  get progress(): ReheatProgress {
     return this.#progress;
   }
 
@@ -96,7 +96,7 @@ export class WarmUp {
     this.#yield();
   }
 
-  /** Whether event `seq` of the KV log came while a warm-up was computing. Ask in rising order. */
+  /** Whether event `seq` of the KV log came while a reheat was computing. Ask in rising order. */
   hasCaused(seq: number): boolean {
     return this.#spans.includes(seq);
   }
@@ -114,7 +114,7 @@ export class WarmUp {
     const { clock, log } = this.#options;
     const beganMs = this.#lastReportMs = clock.now();
     const { numPrefixesLeft: prefixes, numTokensLeft: tokens } = this.#progress;
-    log.info("warm-up of the prefix cache starts", { prefixes, tokens });
+    log.info("reheat of the prefix cache starts", { prefixes, tokens });
     let numOwnTokens = 0;
     for (const path of paths) {
       numOwnTokens += path.numOwnTokens;
@@ -129,7 +129,7 @@ export class WarmUp {
       }
       this.#count(path, isDone);
     }
-    log.info("warm-up of the prefix cache is done", {
+    log.info("reheat of the prefix cache is done", {
       prefixes: this.#progress.numPrefixesDone,
       tokens: this.#progress.numTokensDone,
       seconds: (clock.now() - beganMs) / 1000,
@@ -142,7 +142,7 @@ export class WarmUp {
     // A request may have come between the look and this call; from here to submit() none can.
     if (!this.#isIdle()) return undefined;
     const prompt = path.toTokens();
-    const id = this.#currentId = `warm-up-${this.#numAttempts++}`;
+    const id = this.#currentId = `reheat-${this.#numAttempts++}`;
     const span = this.#spans.open(engine.kvEvents.nextSeq);
     this.#mustYield = false;
     try {
@@ -150,7 +150,7 @@ export class WarmUp {
       const reason = await this.#finish({
         id,
         sequences: [{ prompt, params: PARAMS }],
-        isWarmUp: true,
+        isReheat: true,
         owner: OWNER,
         ...(path.scope === "" ? {} : { cacheScope: path.scope }),
       });
@@ -162,7 +162,7 @@ export class WarmUp {
       if (error instanceof EngineUnavailableError || isQueueFull(error)) return undefined;
       const reason = error instanceof Error ? error.message : String(error);
       this.#leftOut.add(nameOf(path));
-      log.warn("warm-up leaves a prefix out", { tokens: path.numTokens, reason });
+      log.warn("reheat leaves a prefix out", { tokens: path.numTokens, reason });
       return false;
     } finally {
       span.until = engine.kvEvents.nextSeq;
@@ -199,7 +199,7 @@ export class WarmUp {
       return;
     }
     this.#lastReportMs = clock.now();
-    log.info("warm-up of the prefix cache goes on", {
+    log.info("reheat of the prefix cache goes on", {
       prefixes_done: progress.numPrefixesDone,
       prefixes_left: progress.numPrefixesLeft,
     });

@@ -3,18 +3,22 @@ import type { GenerationRequest } from "../core/generation.ts";
 import type { SequenceId } from "../core/ids.ts";
 import { BeamGroup } from "./beam_group.ts";
 import { promptGroups } from "./prefix_sharing.ts";
-import { Sequence } from "./sequence.ts";
+import { SampledSequence } from "./sampled_sequence.ts";
+import type { SequenceGroup } from "./sequence_group.ts";
 
-/** What makes sequences of a request. */
-export interface IntakeOptions {
-  /** Its sequences have this id and those that follow, one each. */
+/** What the groups of a request are made with. */
+export interface SequenceGroupOptions {
+  /** The request's sequences have this id and those that follow, one each. */
   readonly firstId: SequenceId;
   /** Most tokens of one sequence, prompt and output. */
   readonly maxModelLen: number;
 }
 
-/** The entries that a request makes in the queues: one per sequence, or one per search. */
-export function entriesOf(request: GenerationRequest, options: IntakeOptions): Sequence[] {
+/** The groups of a request: one per sequence, or one per search. */
+export function makeSequenceGroups(
+  request: GenerationRequest,
+  options: SequenceGroupOptions,
+): SequenceGroup[] {
   const { cacheScope: scope, cacheRetention: retention } = request;
   const caching = {
     ...(scope === undefined ? {} : { scope }),
@@ -26,13 +30,13 @@ export function entriesOf(request: GenerationRequest, options: IntakeOptions): S
     index,
     owner: request.owner,
     caching,
-    isWarmUp: request.isWarmUp ?? false,
+    isReheat: request.isReheat ?? false,
   });
   const { sequences, beamSearch } = request;
   if (beamSearch === undefined) {
     const groups = promptGroups(sequences);
     return sequences.map((sequence, index) =>
-      new Sequence({ ...identity(index), promptGroup: groups[index]! }, sequence)
+      new SampledSequence({ ...identity(index), promptGroup: groups[index]! }, sequence)
     );
   }
   const { width } = beamSearch;

@@ -1,7 +1,7 @@
 import { Gauge, type Registry } from "prom-client";
 
 /** Progress of the recomputation of remembered prefixes after a start. */
-export interface WarmUpProgress {
+export interface ReheatProgress {
   readonly numPrefixesDone: number;
   readonly numPrefixesLeft: number;
   readonly numTokensDone: number;
@@ -9,11 +9,11 @@ export interface WarmUpProgress {
 }
 
 /** Adds `quire:warm_up_prefixes` and `quire:warm_up_tokens` to a registry, read at each scrape. */
-export function watchWarmUp(registry: Registry, read: () => WarmUpProgress): void {
+export function watchReheat(registry: Registry, read: () => ReheatProgress): void {
   const gauge = (
     name: string,
     help: string,
-    values: (progress: WarmUpProgress) => { done: number; left: number },
+    values: (progress: ReheatProgress) => { done: number; left: number },
   ) =>
     new Gauge({
       name,

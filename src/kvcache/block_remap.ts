@@ -14,7 +14,7 @@ type Column = Int8Array | Uint8Array | Int32Array | Uint32Array | Float64Array;
  * Blocks below the new end keep their ids. Those at or above it that are still needed move to free ids
  * below it, each to its own; all others at or above it are gone. A pool that grows moves nothing.
  */
-export class BlockRenaming {
+export class BlockRemap {
   /** Blocks of the pool afterwards. */
   readonly numBlocks: number;
   /** In no particular order: no block is both left and moved to. */
@@ -34,9 +34,9 @@ export class BlockRenaming {
 
   /** The new id of block `id`, which is still there. */
   idOf(id: BlockId): BlockId {
-    const renamed = id < this.numBlocks ? id : this.#targets.get(id);
-    invariant(renamed !== undefined, `block ${id} is needed in a pool of ${this.numBlocks} blocks`);
-    return renamed;
+    const target = id < this.numBlocks ? id : this.#targets.get(id);
+    invariant(target !== undefined, `block ${id} is needed in a pool of ${this.numBlocks} blocks`);
+    return target;
   }
 
   /** The new ids of `ids`, in their order. */

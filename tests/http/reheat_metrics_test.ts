@@ -1,11 +1,11 @@
 import { assertStringIncludes } from "@std/assert";
 import { Registry } from "prom-client";
-import { watchWarmUp } from "../../src/http/warm_up_metrics.ts";
+import { watchReheat } from "../../src/http/reheat_metrics.ts";
 
-Deno.test("watchWarmUp() reports prefixes and tokens, as they are at each scrape", async () => {
+Deno.test("watchReheat() reports prefixes and tokens, as they are at each scrape", async () => {
   const registry = new Registry();
   let progress = { numPrefixesDone: 0, numPrefixesLeft: 3, numTokensDone: 0, numTokensLeft: 48 };
-  watchWarmUp(registry, () => progress);
+  watchReheat(registry, () => progress);
   assertStringIncludes(await registry.metrics(), 'quire:warm_up_prefixes{state="left"} 3');
   progress = { numPrefixesDone: 2, numPrefixesLeft: 1, numTokensDone: 32, numTokensLeft: 16 };
   const text = await registry.metrics();

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { ReplayLog } from "../../src/base/replay_log.ts";
-import type { EngineInfo, EngineStats } from "../../src/core/engine_config.ts";
+import type { EngineInfo } from "../../src/core/engine_config.ts";
+import type { EngineStats } from "../../src/core/engine_stats.ts";
 import { EngineUnavailableError, RequestError } from "../../src/core/errors.ts";
 import type {
   EnginePort,
@@ -12,7 +13,7 @@ import type { LoggedDecision } from "../../src/core/kv_decision.ts";
 import type { KvEvent } from "../../src/core/kv_event.ts";
 import type { FinishReason, TokenEvent } from "../../src/core/token_event.ts";
 import type { HotPath } from "../../src/prefix_store/hot_paths.ts";
-import { WarmUp } from "../../src/prefix_store/warm_up.ts";
+import { Reheat } from "../../src/prefix_store/reheat.ts";
 import { FAKE_INFO, statsAfter } from "../support/fake_worker.ts";
 import { logLines } from "../support/log_lines.ts";
 import { ManualClock } from "../support/manual_clock.ts";
@@ -50,7 +51,7 @@ class Run {
 class FakeEngine implements EnginePort {
   readonly decisions = new ReplayLog<LoggedDecision>(1);
   command(): Promise<never> {
-    return Promise.reject(new Error("a warm-up gives no commands"));
+    return Promise.reject(new Error("a reheat gives no commands"));
   }
   state: EngineState = "ready";
   readonly info: EngineInfo = FAKE_INFO;
@@ -97,18 +98,18 @@ function pathOf(
   };
 }
 
-class WarmUpRig {
+class ReheatRig {
   readonly engine = new FakeEngine();
   readonly clock = new ManualClock();
   readonly lines: Record<string, unknown>[];
-  readonly warmUp: WarmUp;
+  readonly reheat: Reheat;
   maxTokens = Infinity;
 
   constructor() {
     const { log, lines } = logLines();
     this.lines = lines;
     const maxTokens = () => this.maxTokens;
-    this.warmUp = new WarmUp({ engine: this.engine, log, clock: this.clock, maxTokens });
+    this.reheat = new Reheat({ engine: this.engine, log, clock: this.clock, maxTokens });
   }
 
   /** Lets everything that waits go on, then moves time and does so again. */
@@ -125,27 +126,27 @@ class WarmUpRig {
 
   /** Someone else's request arrives. */
   arrive(): void {
-    this.warmUp.giveWayTo("a request");
+    this.reheat.giveWayTo("a request");
     this.engine.numOthers++;
   }
 
   get left(): [number, number, number, number] {
-    const { numPrefixesDone, numPrefixesLeft, numTokensDone, numTokensLeft } = this.warmUp.progress;
+    const { numPrefixesDone, numPrefixesLeft, numTokensDone, numTokensLeft } = this.reheat.progress;
     return [numPrefixesDone, numPrefixesLeft, numTokensDone, numTokensLeft];
   }
 }
 
-Deno.test("WarmUp computes prefixes one at a time, in order, each in its scope", async () => {
-  const rig = new WarmUpRig();
-  const done = rig.warmUp.start([pathOf([1, 2, 3, 4]), pathOf([5, 6], "s")]);
+Deno.test("Reheat computes prefixes one at a time, in order, each in its scope", async () => {
+  const rig = new ReheatRig();
+  const done = rig.reheat.start([pathOf([1, 2, 3, 4]), pathOf([5, 6], "s")]);
   await rig.advance();
   assertEquals(rig.engine.runs.map(({ tokens }) => tokens), [[1, 2, 3, 4]]);
   const { sequences, cacheScope } = rig.engine.run.request;
   assertEquals([sequences.length, sequences[0]!.params.maxTokens, cacheScope], [1, 1, undefined]);
-  assertEquals(rig.engine.run.request.isWarmUp, true);
+  assertEquals(rig.engine.run.request.isReheat, true);
   assertEquals(
     rig.engine.run.request.owner,
-    "warm-up",
+    "reheat",
     "no request of others finds its queue full",
   );
   assertEquals(rig.left, [0, 2, 0, 6]);
@@ -157,14 +158,14 @@ Deno.test("WarmUp computes prefixes one at a time, in order, each in its scope",
   assertEquals(rig.left, [2, 0, 6, 0]);
   assertEquals(new Set(rig.engine.runs.map(({ request }) => request.id)).size, 2);
   assertEquals(rig.lines.map(({ message }) => message), [
-    "warm-up of the prefix cache starts",
-    "warm-up of the prefix cache is done",
+    "reheat of the prefix cache starts",
+    "reheat of the prefix cache is done",
   ]);
 });
 
-Deno.test("WarmUp leaves the coldest out when the pool has become too small for them", async () => {
-  const rig = new WarmUpRig();
-  const done = rig.warmUp.start([
+Deno.test("Reheat leaves the coldest out when the pool has become too small for them", async () => {
+  const rig = new ReheatRig();
+  const done = rig.reheat.start([
     pathOf([1, 2, 3, 4]),
     pathOf([1, 2, 3, 5], "", 1),
     pathOf([6, 7]),
@@ -180,14 +181,14 @@ Deno.test("WarmUp leaves the coldest out when the pool has become too small for 
   assertEquals([rig.engine.runs.length, rig.left], [2, [2, 0, 8, 0]]);
 });
 
-Deno.test("WarmUp starts anew for another engine, without what it had to leave out", async () => {
-  const rig = new WarmUpRig();
-  const first = rig.warmUp.start([pathOf([1, 2]), pathOf([3, 4])]);
+Deno.test("Reheat starts anew for another engine, without what it had to leave out", async () => {
+  const rig = new ReheatRig();
+  const first = rig.reheat.start([pathOf([1, 2]), pathOf([3, 4])]);
   await rig.advance();
   const paths = [pathOf([1, 2]), pathOf([3, 4]), pathOf([1, 2], "s")];
   rig.engine.run.end("error");
   await rig.advance(1000);
-  const second = rig.warmUp.start(paths);
+  const second = rig.reheat.start(paths);
   await rig.end();
   await first;
   await rig.end();
@@ -198,10 +199,10 @@ Deno.test("WarmUp starts anew for another engine, without what it had to leave o
   assertEquals(rig.left, [3, 0, 6, 0]);
 });
 
-Deno.test("WarmUp waits until the engine is ready and has nothing in flight", async () => {
-  const rig = new WarmUpRig();
+Deno.test("Reheat waits until the engine is ready and has nothing in flight", async () => {
+  const rig = new ReheatRig();
   rig.engine.numOthers = 1;
-  rig.warmUp.start([pathOf([1, 2])]);
+  rig.reheat.start([pathOf([1, 2])]);
   await rig.advance(1000);
   assertEquals(rig.engine.runs, []);
   rig.engine.numOthers = 0;
@@ -211,44 +212,44 @@ Deno.test("WarmUp waits until the engine is ready and has nothing in flight", as
   rig.engine.state = "ready";
   await rig.advance(1000);
   assertEquals(rig.engine.runs.length, 1);
-  await rig.warmUp.stop();
+  await rig.reheat.stop();
 });
 
-Deno.test("WarmUp gives way to a request that comes just before it begins", async () => {
-  const rig = new WarmUpRig();
-  rig.warmUp.start([pathOf([1, 2])]);
+Deno.test("Reheat gives way to a request that comes just before it begins", async () => {
+  const rig = new ReheatRig();
+  rig.reheat.start([pathOf([1, 2])]);
   rig.arrive();
   await rig.advance(1000);
   assertEquals(rig.engine.runs, []);
-  await rig.warmUp.stop();
+  await rig.reheat.stop();
 });
 
-Deno.test("WarmUp gives way to a request at once, and tries again after a silence", async () => {
-  const rig = new WarmUpRig();
-  rig.warmUp.start([pathOf([1, 2]), pathOf([3, 4])]);
+Deno.test("Reheat gives way to a request at once, and tries again after a silence", async () => {
+  const rig = new ReheatRig();
+  rig.reheat.start([pathOf([1, 2]), pathOf([3, 4])]);
   await rig.advance();
-  rig.warmUp.giveWayTo(rig.engine.run.request.id);
+  rig.reheat.giveWayTo(rig.engine.run.request.id);
   assert(!rig.engine.run.hasEnded, "it gives way to itself");
   rig.arrive();
   assert(rig.engine.run.hasEnded, "it does not give way");
   await rig.advance(5000);
   assertEquals([rig.engine.runs.length, rig.left], [1, [0, 2, 0, 4]]);
   rig.engine.numOthers = 0;
-  rig.warmUp.giveWayTo("another, short one");
+  rig.reheat.giveWayTo("another, short one");
   for (let i = 0; i < 4; i++) await rig.advance(100);
   assertEquals(rig.engine.runs.length, 1);
   await rig.advance(100);
   assertEquals(rig.engine.runs.map(({ tokens }) => tokens), [[1, 2], [1, 2]]);
   await rig.end();
   assertEquals(rig.engine.run.tokens, [3, 4]);
-  await rig.warmUp.stop();
+  await rig.reheat.stop();
 });
 
-Deno.test("WarmUp gives way also while the engine has not answered its submission", async () => {
-  const rig = new WarmUpRig();
+Deno.test("Reheat gives way also while the engine has not answered its submission", async () => {
+  const rig = new ReheatRig();
   const gate = Promise.withResolvers<void>();
   rig.engine.gate = gate.promise;
-  rig.warmUp.start([pathOf([1, 2])]);
+  rig.reheat.start([pathOf([1, 2])]);
   await rig.advance();
   assertEquals(rig.engine.runs.length, 1);
   rig.arrive();
@@ -256,35 +257,35 @@ Deno.test("WarmUp gives way also while the engine has not answered its submissio
   gate.resolve();
   await rig.advance();
   assert(rig.engine.run.hasEnded, "it does not give way");
-  await rig.warmUp.stop();
+  await rig.reheat.stop();
 });
 
-Deno.test("WarmUp.stop() ends an attempt, or the wait for one, and leaves the rest", async () => {
-  const running = new WarmUpRig();
-  const done = running.warmUp.start([pathOf([1, 2]), pathOf([3, 4])]);
+Deno.test("Reheat.stop() ends an attempt, or the wait for one, and leaves the rest", async () => {
+  const running = new ReheatRig();
+  const done = running.reheat.start([pathOf([1, 2]), pathOf([3, 4])]);
   await running.advance();
-  await running.warmUp.stop();
+  await running.reheat.stop();
   await done;
   assertEquals([running.engine.runs.length, running.engine.run.hasEnded], [1, true]);
   assertEquals(running.left, [0, 2, 0, 4]);
 
-  const waiting = new WarmUpRig();
+  const waiting = new ReheatRig();
   waiting.engine.numOthers = 1;
-  waiting.warmUp.start([pathOf([1, 2])]);
+  waiting.reheat.start([pathOf([1, 2])]);
   await waiting.advance();
-  await waiting.warmUp.stop();
+  await waiting.reheat.stop();
   assertEquals([waiting.engine.runs, waiting.clock.pendingMs], [[], []]);
 });
 
-Deno.test("WarmUp leaves out what the engine refuses or fails on, and goes on", async () => {
-  const rig = new WarmUpRig();
+Deno.test("Reheat leaves out what the engine refuses or fails on, and goes on", async () => {
+  const rig = new ReheatRig();
   rig.engine.refusals = [
     new RequestError("too long"),
     new RequestError("queue full", { status: 429 }),
     new EngineUnavailableError("restarting"),
   ];
   const vocabSize = FAKE_INFO.vocabSize;
-  const done = rig.warmUp.start([pathOf([1]), pathOf([vocabSize]), pathOf([2]), pathOf([3])]);
+  const done = rig.reheat.start([pathOf([1]), pathOf([vocabSize]), pathOf([2]), pathOf([3])]);
   await rig.advance(200);
   assertEquals(rig.engine.runs.map(({ tokens }) => tokens), [[2]]);
   await rig.end("error");
@@ -299,31 +300,31 @@ Deno.test("WarmUp leaves out what the engine refuses or fails on, and goes on", 
   ]);
 });
 
-Deno.test("WarmUp ends with an engine that has failed for good", async () => {
-  const rig = new WarmUpRig();
+Deno.test("Reheat ends with an engine that has failed for good", async () => {
+  const rig = new ReheatRig();
   rig.engine.state = "failed";
-  const done = rig.warmUp.start([pathOf([1])]);
+  const done = rig.reheat.start([pathOf([1])]);
   await rig.advance(100);
   await done;
   assertEquals(rig.engine.runs, []);
 });
 
-Deno.test("WarmUp.hasCaused() knows the KV events of its own attempts", async () => {
-  const rig = new WarmUpRig();
+Deno.test("Reheat.hasCaused() knows the KV events of its own attempts", async () => {
+  const rig = new ReheatRig();
   const { kvEvents } = rig.engine;
   kvEvents.append([stored("a")]);
-  const done = rig.warmUp.start([pathOf([1])]);
+  const done = rig.reheat.start([pathOf([1])]);
   await rig.advance();
   kvEvents.append([stored("b"), stored("c")]);
   await rig.end();
   await done;
   kvEvents.append([stored("d")]);
-  assertEquals([0, 1, 2, 3].map((seq) => rig.warmUp.hasCaused(seq)), [false, true, true, false]);
+  assertEquals([0, 1, 2, 3].map((seq) => rig.reheat.hasCaused(seq)), [false, true, true, false]);
 });
 
-Deno.test("WarmUp says how far it is every ten seconds, and nothing where there is nothing", async () => {
-  const rig = new WarmUpRig();
-  rig.warmUp.start([1, 2, 3, 4].map((token) => pathOf([token])));
+Deno.test("Reheat says how far it is every ten seconds, and nothing where there is nothing", async () => {
+  const rig = new ReheatRig();
+  rig.reheat.start([1, 2, 3, 4].map((token) => pathOf([token])));
   for (const ms of [0, 9_999, 1]) {
     await rig.advance(ms);
     await rig.end();
@@ -332,8 +333,8 @@ Deno.test("WarmUp says how far it is every ten seconds, and nothing where there 
     rig.lines.slice(1).map(({ prefixes_done, prefixes_left }) => [prefixes_done, prefixes_left]),
     [[3, 1]],
   );
-  await rig.warmUp.stop();
-  const idle = new WarmUpRig();
-  await idle.warmUp.start([]);
+  await rig.reheat.stop();
+  const idle = new ReheatRig();
+  await idle.reheat.start([]);
   assertEquals(idle.lines, []);
 });

@@ -1,0 +1,179 @@
+import type { ErrorData } from "../core/errors.ts";
+import { invariant } from "../base/invariant.ts";
+import type { Admission } from "../kvcache/admission.ts";
+import type { BlockManager } from "../kvcache/block_manager.ts";
+import type { WaitCause } from "../core/kv_decision.ts";
+import type { DecisionListener } from "../kvcache/cache_listener.ts";
+import type { BatchPlan } from "./batch_plan.ts";
+import type { Counters } from "./counters.ts";
+import { chooseSharing, type Sharing } from "./prefix_sharing.ts";
+import type { Sequence } from "./sequence.ts";
+import type { SequenceGroup } from "./sequence_group.ts";
+import type { SequenceQueues } from "./sequence_queues.ts";
+import { WaitReporter } from "./wait_reporter.ts";
+
+/** A request that can never fit, even in an empty pool, and the error that it ends with. */
+export interface Impossible {
+  readonly group: SequenceGroup;
+  readonly error: ErrorData;
+}
+
+/** Is shown the tokens of a sequence and the scope they may be found in (empty: the open one). */
+export type TokensListener = (scope: string, tokens: Uint32Array) => void;
+
+/** What a listener is shown of a sequence. */
+export function seenBy(
+  { caching, allTokens }: Pick<Sequence, "caching" | "allTokens">,
+): Parameters<TokensListener> {
+  return [caching.scope ?? "", allTokens];
+}
+
+/** The limits that admissions keep. */
+export interface AdmissionLimits {
+  /** Most sequences in one step. */
+  readonly maxNumSeqs: number;
+  /** Most tokens in one step. */
+  readonly maxNumBatchedTokens: number;
+  readonly onDecision?: DecisionListener;
+  readonly onPrompt?: TokensListener;
+}
+
+/**
+ * Admits groups that wait: owners take turns, and each owner's are served in order of arrival.
+ *
+ * Strict FCFS: a group that does not fit blocks those behind it, so that no smaller one takes its
+ * blocks. Only a group that waits for a prefix which is being computed is overtaken.
+ */
+export class AdmissionControl {
+  readonly #blocks: BlockManager;
+  readonly #limits: AdmissionLimits;
+  readonly #queues: SequenceQueues;
+  readonly #counters: Counters;
+  readonly #waits: WaitReporter;
+  #impossible: Impossible[] = [];
+  #blocked: SequenceGroup | undefined;
+
+  /** Works on the scheduler's own queues and counters. */
+  constructor(
+    blocks: BlockManager,
+    limits: AdmissionLimits,
+    { queues, counters }: { readonly queues: SequenceQueues; readonly counters: Counters },
+  ) {
+    this.#blocks = blocks;
+    this.#limits = limits;
+    this.#queues = queues;
+    this.#counters = counters;
+    this.#waits = new WaitReporter(limits.onDecision);
+  }
+
+  /** The group whose blocks the latest `fill` lacked, which ended it; undefined when none did. */
+  get blocked(): SequenceGroup | undefined {
+    return this.#blocked;
+  }
+
+  /** A group has been queued, or preempted. */
+  noteWaiting(group: SequenceGroup): void {
+    this.#waits.note(group);
+  }
+
+  /** Admits as many groups as seats, blocks and the rest of the plan's budget allow. */
+  fill(plan: BatchPlan): void {
+    const { running } = this.#queues;
+    const turns = this.#queues.takeTurns();
+    this.#blocked = undefined;
+    for (;;) {
+      const group = turns.next;
+      if (group === undefined) return this.#waits.end();
+      const shortage = this.#shortage(group, plan);
+      if (shortage !== undefined) {
+        this.#waits.report(group, shortage);
+        return this.#waits.endAt(group, this.#queues.numWaiting);
+      }
+      const siblings = this.#queues.ofRequest(group.requestId);
+      const sharing = chooseSharing(group, { running, siblings }, this.#blocks);
+      if (sharing.type === "wait") {
+        this.#waits.reportSharing(group, sharing.reason, this.#blocks);
+        turns.passOver();
+      } else {
+        const admission = this.#tryAdmit(group, sharing);
+        if (admission === undefined) {
+          this.#blocked = group;
+          if (this.#impossible.length > 0) return;
+          return this.#waits.endAt(group, this.#queues.numWaiting);
+        }
+        this.#start(group, admission, plan);
+      }
+    }
+  }
+
+  /** Returns those found impossible, once; the caller ends them. */
+  takeImpossible(): readonly Impossible[] {
+    const impossible = this.#impossible;
+    this.#impossible = [];
+    return impossible;
+  }
+
+  /** What this group lacks to advance always in the same step as all that run, blocks apart. */
+  #shortage({ numSeats: numNeeded }: SequenceGroup, plan: BatchPlan): WaitCause | undefined {
+    const { running } = this.#queues;
+    const { maxNumSeqs, maxNumBatchedTokens } = this.#limits;
+    if (plan.isFull) return { reason: "tokens", limit: maxNumBatchedTokens };
+    const latest = running.at(-1);
+    // What it computes again takes more tokens than seats, so it has to stay the latest.
+    if (latest?.isCatchingUp) return { reason: "recomputation", searchId: latest.id };
+    const numTaken = running.reduce((sum, other) => sum + other.numSeats, 0);
+    const limit = Math.min(maxNumSeqs, maxNumBatchedTokens);
+    if (numTaken + numNeeded <= limit) return undefined;
+    return { reason: "seats", numNeeded, numTaken, limit };
+  }
+
+  #tryAdmit(group: SequenceGroup, sharing: Exclude<Sharing, { type: "wait" }>) {
+    const { id, numTokens, caching } = group;
+    const admission = sharing.type === "fork"
+      ? this.#blocks.tryFork(id, { source: sharing.source.id, numTokens }, caching)
+      : this.#tryAdmitAlone(group);
+    if (admission === undefined && this.#queues.running.length === 0) {
+      // No group runs that would give blocks back.
+      this.#impossible.push({ group, error: group.outOfBlocks(this.#blocks) });
+    }
+    return admission;
+  }
+
+  #tryAdmitAlone(group: SequenceGroup): Admission | undefined {
+    const { id, allTokens } = group.members[0]!;
+    const numReserved = group.numReservedBlocks(this.#blocks);
+    return this.#blocks.tryAdmit(id, allTokens, { ...group.caching, numReserved });
+  }
+
+  #start(group: SequenceGroup, admission: Admission, plan: BatchPlan): void {
+    const { numCachedTokens, copy } = admission;
+    this.#queues.admit(group);
+    group.start(numCachedTokens);
+    if (group.numPreemptions === 0) {
+      // Siblings share one prompt without asking the cache.
+      const isPrompt = group.index === group.promptGroup && !group.isReheat;
+      if (isPrompt) this.#limits.onPrompt?.(...seenBy(group));
+      for (const answer of group.answers) answer.numCachedTokens = numCachedTokens;
+    }
+    this.#countLookup(group, admission);
+    if (copy !== undefined) plan.addCopy(copy);
+    const hasGrown = group.tryGrow(plan, this.#blocks);
+    invariant(
+      hasGrown,
+      `group ${group.id} is admitted and lacks blocks: it needs ${
+        group.blockDemand(this.#blocks)
+      }, ` +
+        `${this.#blocks.numFree} are free and ${this.#blocks.numCached} cached`,
+    );
+    group.addTo(plan, this.#blocks);
+  }
+
+  #countLookup(group: SequenceGroup, { isLookup, ...found }: Admission): void {
+    if (!isLookup || group.isReheat) return;
+    const { numCachedTokens: numHitTokens, numEvictedTokens } = found;
+    const { numTokens } = group.members[0]!;
+    const lookup = { numTokens, numHitTokens, numEvictedTokens, blockSize: this.#blocks.blockSize };
+    if (group.numPreemptions === 0) this.#counters.countLookup(lookup);
+    else this.#counters.countLookupAgain(lookup);
+  }
+}

@@ -1,0 +1,59 @@
+import { invariant } from "../base/invariant.ts";
+import type { BlockCopy } from "../core/batch.ts";
+import type { TokenId } from "../core/ids.ts";
+import type { BlockManager } from "../kvcache/block_manager.ts";
+import { Sequence, type SequenceIdentity } from "./sequence.ts";
+import type { SequenceRequest } from "../core/generation.ts";
+
+/**
+ * One beam of a search: a sequence with an id and a block table of its own. Its `state` says whether
+ * it has that table ("running") or is still to branch off another beam ("waiting").
+ */
+export class Beam extends Sequence {
+  /** The beam in `slot` of `[0, width)` of the search `identity`, whose answer so far is `outputs`. */
+  constructor(
+    { id, index, ...identity }: SequenceIdentity,
+    request: SequenceRequest,
+    slot: number,
+    outputs: Iterable<TokenId>,
+  ) {
+    super({ ...identity, id: id + slot, index: index + slot }, request);
+    for (const token of outputs) this.append(token);
+  }
+
+  /** Whether all but the newest token is computed. */
+  get isReady(): boolean {
+    return this.state === "running" && this.numUncomputedTokens === 1;
+  }
+}
+
+/** A beam that can branch off another now: the source has computed all that the two have in common. */
+export interface Branch {
+  readonly beam: Beam;
+  readonly source: Beam;
+  /** Leading tokens that the two have in common. */
+  readonly numShared: number;
+}
+
+/** Gives a beam its table, and returns the copy that it needs, if any. */
+export function startBranch(
+  { beam, source, numShared }: Branch,
+  blocks: BlockManager,
+): BlockCopy | undefined {
+  const { id, numTokens, caching } = beam;
+  const fork = { source: source.id, numTokens, numShared, isGrowth: true };
+  const admission = blocks.tryFork(id, fork, caching);
+  invariant(admission !== undefined, `beam ${id} finds no block, and there were enough`);
+  beam.state = "running";
+  beam.numComputedTokens = numShared;
+  return admission.copy;
+}
+
+/** Length of the common prefix of two beams of a group; they share the prompt and differ at the end. */
+export function numCommonTokens(a: Beam, b: Beam): number {
+  const limit = Math.min(a.numTokens, b.numTokens) - 1;
+  const [ofA, ofB] = [a.allTokens, b.allTokens];
+  let i = a.numPromptTokens;
+  while (i < limit && ofA[i] === ofB[i]) i++;
+  return i;
+}

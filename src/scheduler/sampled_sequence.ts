@@ -1,0 +1,73 @@
+import type { TokenOutput } from "../core/batch.ts";
+import type { ErrorData } from "../core/errors.ts";
+import type { SequenceRequest } from "../core/generation.ts";
+import type { BlockManager } from "../kvcache/block_manager.ts";
+import { type Answer, Sequence, type SequenceIdentity } from "./sequence.ts";
+import type { OutputSink, SequenceGroup, StepPlan } from "./sequence_group.ts";
+import { finishReason } from "./stopping.ts";
+import { cannotAdmit, cannotGrow } from "./submission.ts";
+
+/** A sequence that draws its tokens one after the other: a group of one, and its own answer. */
+export class SampledSequence extends Sequence implements SequenceGroup, Answer {
+  readonly promptGroup: number;
+  readonly owner: string | undefined;
+  readonly isReheat: boolean;
+  readonly members: readonly [SampledSequence];
+  readonly numSeats = 1;
+  readonly isCatchingUp = false;
+  numPreemptions = 0;
+  numCachedTokens = 0;
+  hasReported = false;
+
+  constructor(identity: SequenceIdentity, request: SequenceRequest) {
+    super(identity, request);
+    this.promptGroup = identity.promptGroup ?? identity.index;
+    this.owner = identity.owner;
+    this.isReheat = identity.isReheat ?? false;
+    this.members = [this];
+  }
+
+  get answers(): readonly Answer[] {
+    return this.members;
+  }
+
+  numReservedBlocks(): number {
+    return 0;
+  }
+
+  start(numComputedTokens: number): void {
+    this.numComputedTokens = numComputedTokens;
+  }
+
+  blockDemand(blocks: BlockManager): number {
+    return Math.max(0, blocks.numBlocksFor(this.numTokens) - blocks.blockTable(this.id).length);
+  }
+
+  tryGrow(plan: StepPlan, blocks: BlockManager): boolean {
+    return blocks.tryExtend(this.id, this.numComputedTokens + plan.countFor(this));
+  }
+
+  addTo(plan: StepPlan, blocks: BlockManager): void {
+    plan.add(this, this, plan.countFor(this), blocks.blockTable(this.id));
+  }
+
+  outOfBlocks(blocks: BlockManager, plan?: StepPlan): ErrorData {
+    const numPinned = blocks.pins?.numBlocks ?? 0;
+    if (plan === undefined) return cannotAdmit(this.numTokens, blocks, numPinned);
+    return cannotGrow(this.numComputedTokens + plan.countFor(this), blocks, numPinned);
+  }
+
+  preempt(): void {
+    this.numComputedTokens = 0;
+  }
+
+  update(_: Sequence, { type: __, ...report }: TokenOutput, sink: OutputSink): void {
+    this.append(report.token);
+    const reason = finishReason(this, report.token, sink.maxModelLen);
+    if (reason === undefined) sink.report(this, this, report);
+    else sink.end(this, { ...report, finishReason: reason });
+  }
+
+  /** Each of its draws stands for itself. */
+  endStep(): void {}
+}

@@ -1,0 +1,165 @@
+import type {
+  Batch,
+  ChunkOutput,
+  ChunkResult,
+  DrawFailure,
+  ScheduledChunk,
+} from "../core/batch.ts";
+import type { FinishReason, TokenEvent } from "../core/token_event.ts";
+import type { BlockManager } from "../kvcache/block_manager.ts";
+import type { DecisionListener } from "../kvcache/cache_listener.ts";
+import { seenBy, type TokensListener } from "./admission_control.ts";
+import type { BatchPlan } from "./batch_plan.ts";
+import type { Counters } from "./counters.ts";
+import { nonfiniteLogits } from "./draw_failure.ts";
+import { EventBuffer, type Report } from "./event_buffer.ts";
+import type { Answer, Sequence } from "./sequence.ts";
+import type { OutputSink, SequenceGroup } from "./sequence_group.ts";
+import type { SequenceQueues } from "./sequence_queues.ts";
+
+/** The limit that answers end at, and who is told of their ends. */
+export interface StepCommitOptions {
+  /** Most tokens of one sequence, prompt and output. */
+  readonly maxModelLen: number;
+  readonly onDecision?: DecisionListener;
+  /** Is shown the computed tokens of each sequence as it gives its blocks back for good. */
+  readonly onEnd?: TokensListener;
+}
+
+/** The step in flight as far as its results are taken in by it: one group and sequence per chunk. */
+type InFlight = Pick<BatchPlan, "groups" | "sequences">;
+
+/** What a chunk hands back that asks for nothing. */
+const NO_OUTPUTS: readonly ChunkOutput[] = [];
+
+const NOTHING: InFlight = { groups: [], sequences: [] };
+
+/**
+ * Takes groups further by the results of steps, and ends them.
+ *
+ * Blocks of a sequence in flight are freed when its step is committed, since the device still writes
+ * them.
+ */
+export class StepCommit implements OutputSink {
+  readonly maxModelLen: number;
+  readonly #blocks: BlockManager;
+  readonly #options: StepCommitOptions;
+  readonly #queues: SequenceQueues;
+  readonly #counters: Counters;
+  readonly #events = new EventBuffer();
+  #inFlight: InFlight = NOTHING;
+
+  /** Works on the scheduler's own queues and counters. */
+  constructor(
+    blocks: BlockManager,
+    options: StepCommitOptions,
+    { queues, counters }: { readonly queues: SequenceQueues; readonly counters: Counters },
+  ) {
+    this.maxModelLen = options.maxModelLen;
+    this.#blocks = blocks;
+    this.#options = options;
+    this.#queues = queues;
+    this.#counters = counters;
+  }
+
+  /** Sequences that have ended while their step is in flight, and still hold blocks. */
+  get endedInFlight(): readonly Sequence[] {
+    return this.#inFlight.sequences.filter(({ state }) => state === "finished");
+  }
+
+  /** The step of this plan is in flight. */
+  begin(plan: InFlight): void {
+    this.#inFlight = plan;
+  }
+
+  /** The step in flight has these results, one per chunk with a `sample`. */
+  updateFromOutput({ chunks }: Batch, results: readonly ChunkResult[]): void {
+    const { groups, sequences } = this.#inFlight;
+    let numTaken = 0;
+    const outputs = chunks.map(({ sample }) => sample ? results[numTaken++]!.outputs : NO_OUTPUTS);
+    const failures = outputs.map(failureOf);
+    // While all are in flight, so that the beams of a search that fails keep their tables for now.
+    failures.forEach((failure, i) => {
+      if (failure === undefined || sequences[i]!.state === "finished") return;
+      this.end(groups[i]!, { finishReason: "error", error: nonfiniteLogits(failure) });
+    });
+    this.#inFlight = NOTHING;
+    chunks.forEach((chunk, i) => {
+      const sequence = sequences[i]!;
+      this.#takeChunk(sequence, chunk, failures[i]);
+      for (const output of outputs[i]!) {
+        const isTaken = output.type === "token" && sequence.state === "running";
+        if (isTaken) groups[i]!.update(sequence, output, this);
+      }
+    });
+    for (let i = 0; i < groups.length; i++) {
+      const group = groups[i]!;
+      const isLastChunk = groups[i + 1] !== group;
+      if (isLastChunk && group.state === "running") group.endStep(this);
+    }
+  }
+
+  end(group: SequenceGroup, report: Report & { readonly finishReason: FinishReason }): void {
+    for (const answer of group.answers) this.report(group, answer, report);
+    const { finishReason: reason } = report;
+    const waiting = group.members.filter(({ state }) => state === "waiting");
+    for (const { id: sequenceId } of waiting) {
+      this.#options.onDecision?.({ type: "end", sequenceId, reason });
+    }
+    this.release(group);
+  }
+
+  /** Returns the events so far, in order, and forgets them. */
+  takeEvents(): TokenEvent[] {
+    return this.#events.take();
+  }
+
+  reportQueued(
+    { id: sequenceId, requestId, index, numTokens }: Pick<
+      Sequence,
+      "id" | "requestId" | "index" | "numTokens"
+    >,
+  ): void {
+    this.#options.onDecision?.({ type: "queue", requestId, sequenceId, index, numTokens });
+  }
+
+  report(group: SequenceGroup, answer: Answer, report: Report): void {
+    if (report.token !== undefined) this.#counters.countToken(group, !answer.hasReported);
+    this.#events.add(answer, report);
+  }
+
+  release(group: SequenceGroup): void {
+    const { members } = group;
+    for (const member of members) {
+      const isInFlight = this.#inFlight.sequences.includes(member);
+      if (member.state === "running" && !isInFlight) this.#blocks.free(member.id);
+      const [scope, tokens] = seenBy(member);
+      this.#options.onEnd?.(scope, tokens.subarray(0, member.numComputedTokens));
+    }
+    this.#queues.end(group);
+    for (const member of members) member.state = "finished";
+  }
+
+  drop({ id }: Sequence): void {
+    this.#blocks.free(id);
+  }
+
+  /** Notes what a chunk has computed, and frees the blocks of a sequence that has ended meanwhile. */
+  #takeChunk(sequence: Sequence, chunk: ScheduledChunk, failure: DrawFailure | undefined): void {
+    const end = chunk.start + chunk.tokens.length;
+    this.#counters.countChunk(sequence, chunk);
+    if (failure !== undefined) {
+      this.#blocks.discard(sequence.id, sequence.allTokens, failure.numSoundTokens);
+      return;
+    }
+    this.#blocks.markComputed(sequence.id, sequence.allTokens, end);
+    if (sequence.state === "finished") this.#blocks.free(sequence.id);
+    else sequence.numComputedTokens = end;
+  }
+}
+
+/** Why one of these could not be drawn; undefined if all were. */
+function failureOf(outputs: readonly ChunkOutput[]): DrawFailure | undefined {
+  for (const output of outputs) if (output.type === "failed") return output.failure;
+  return undefined;
+}
