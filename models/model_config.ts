@@ -31,7 +31,9 @@ export interface ModelConfig {
   readonly rmsNormEps: number;
   /** Whether the output projection is the embedding table. */
   readonly tieWordEmbeddings: boolean;
-  /** Whether each head's queries and keys are RMS-normalized before they are rotated, as in Qwen3. */
+  /**
+   * Whether each head's queries and keys are RMS-normalized before they are rotated, as in Qwen3.
+   */
   readonly normalizesHeads: boolean;
   /** Whether the attention projections have biases. */
   readonly attentionBias: boolean;

@@ -15,13 +15,15 @@ export interface WeightSpec {
   /** Shape of each of them. */
   readonly shapes: readonly (readonly number[])[];
   /**
-   * Whether row i of one tensor and row i of the others give one output, as gates and ups do: where a
-   * matrix is cut, they stay together. All have as many rows.
+   * Whether row i of one tensor and row i of the others give one output, as gates and ups do: where
+   * a matrix is cut, they stay together. All have as many rows.
    */
   readonly isPaired?: boolean;
 }
 
-/** A weight on the device. Vectors are f32; matrices keep the checkpoint's type or are quantized. */
+/**
+ * A weight on the device. Vectors are f32; matrices keep the checkpoint's type or are quantized.
+ */
 export interface DeviceWeight {
   /** All of it; more than one for a matrix that the device cannot bind whole. */
   readonly parts: readonly WeightPart[];

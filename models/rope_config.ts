@@ -5,7 +5,9 @@ import { parseModelJson } from "../src/core/model_json.ts";
 /** How rotary frequencies are changed for contexts longer than those first trained on. */
 export type RopeScaling = Llama3RopeScaling | LinearRopeScaling;
 
-/** Llama 3.1's: long wavelengths are stretched by `factor`, short ones kept, those between mixed. */
+/**
+ * Llama 3.1's: long wavelengths are stretched by `factor`, short ones kept, those between mixed.
+ */
 export interface Llama3RopeScaling {
   readonly type: "llama3";
   readonly factor: number;

@@ -3,8 +3,8 @@ import type { RopeScaling } from "./rope_config.ts";
 /**
  * Cosines and sines of every position, f32 `[maxPositions, headDim / 2, 2]`, row-major.
  *
- * Computed once in f64: WGSL promises the accuracy of `sin` only within one turn, and positions run to
- * many thousands (RoPE, Su 2021, 2104.09864).
+ * Computed once in f64: WGSL promises the accuracy of `sin` only within one turn, and positions run
+ * to many thousands (RoPE, Su 2021, 2104.09864).
  */
 export function ropeTable({ headDim, theta, scaling, maxPositions }: {
   headDim: number;
@@ -31,8 +31,8 @@ export function ropeTable({ headDim, theta, scaling, maxPositions }: {
 /**
  * Stretches a frequency for contexts longer than the model was trained on.
  *
- * `linear` divides all alike; `llama3` leaves wavelengths well inside the original context as they are,
- * divides those beyond it, and goes over from one to the other between (Llama 3.1 model card).
+ * `linear` divides all alike; `llama3` leaves wavelengths well inside the original context as they
+ * are, divides those beyond it, and goes over from one to the other between (Llama 3.1 model card).
  */
 function scaleFrequency(frequency: number, scaling: RopeScaling | undefined): number {
   if (scaling === undefined) return frequency;

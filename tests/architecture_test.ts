@@ -63,6 +63,7 @@ const WRAPPED = [
   "src/server",
   "src/tokenizer",
   "src/weights",
+  "models",
 ];
 
 const ROOT = new URL("../", import.meta.url);

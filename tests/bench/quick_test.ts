@@ -1,24 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
+import {
+  DEMO_BENCHES,
+  HOST_BENCHES,
+  resultOf,
+  SHAPE_BENCHES,
+  testQuickly,
+} from "../support/bench_process.ts";
 
 const ROOT = new URL("../../", import.meta.url);
-const TINY = ["--quick", "--device", "cpu", "--shape", "tiny"];
-
-/** How each bench is run quickly; the first device found, unless the model's shape is what counts. */
-const QUICK: Readonly<Record<string, readonly string[]>> = {
-  "cache_overhead.ts": ["--quick"],
-  "deterministic.ts": TINY,
-  "door.ts": ["--quick"],
-  "encode_ahead.ts": TINY,
-  "hybrid_pool.ts": [],
-  "kernels.ts": TINY,
-  "kv_memory.ts": ["--quick"],
-  "kv_quality.ts": ["--quick", "int8"],
-  "model.ts": ["--quick"],
-  "model_shapes.ts": TINY,
-  "schedule_commit.ts": ["--quick"],
-  "tokenize_door.ts": ["--quick"],
-  "weight_quality.ts": ["--quick", "int8g32"],
-};
 
 /** Commands that are no bench, or that a test of their own runs, or that need what is not here. */
 const APART: Readonly<Record<string, string>> = {
@@ -28,18 +17,6 @@ const APART: Readonly<Record<string, string>> = {
   "replay_steps.ts": "runs a trace again; tests/engine has its test",
   "trace_replay.ts": "needs a folder of traces, below",
 };
-
-/** Runs a script and returns the result on its last line. */
-async function resultOf(file: string, args: readonly string[]): Promise<unknown> {
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", file, ...args],
-    cwd: ROOT,
-    env: { NO_COLOR: "1" },
-  }).output();
-  const text = new TextDecoder().decode(stdout);
-  assert(success, `${text}\n${new TextDecoder().decode(stderr)}`);
-  return JSON.parse(text.trimEnd().split("\n").at(-1)!);
-}
 
 function benches(): string[] {
   return [...Deno.readDirSync(new URL("bench/", ROOT))].map(({ name }) => name).sort();
@@ -52,17 +29,13 @@ function isCommand(name: string): boolean {
   return /^(if \(import\.meta\.main\)|main\(\);|console\.log)/m.test(text);
 }
 
-Deno.test("every bench is run below", () => {
+Deno.test("every bench is run by a test", () => {
   const commands = benches().filter(isCommand);
-  assertEquals(commands, [...Object.keys(QUICK), ...Object.keys(APART)].sort());
+  const tested = [...HOST_BENCHES, ...DEMO_BENCHES, ...SHAPE_BENCHES].map(([file]) => file);
+  assertEquals(commands, [...tested, ...Object.keys(APART)].sort());
 });
 
-for (const [name, args] of Object.entries(QUICK)) {
-  Deno.test(`bench/${name} works (${args.join(" ")})`, async () => {
-    const result = await resultOf(`bench/${name}`, args);
-    assert(typeof result === "object" && result !== null);
-  });
-}
+testQuickly(HOST_BENCHES);
 
 for (const name of benches().filter((name) => name.endsWith("_bench.ts"))) {
   Deno.test(`bench/${name} works, each of its benches once`, async () => {
