@@ -6,6 +6,7 @@
  * collection included, so other processes do not count; it is told as a share of a step, whose time
  * is the processor's too where the processor computes the model, and the clock's beside a GPU.
  * Medians over pairs of rounds, with their quartiles. The last line is the same as JSON.
+ * `--quick` runs one pair.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import process from "node:process";
@@ -24,8 +25,8 @@ const BATCH = 16;
 const PROMPT_TOKENS = 160;
 const OUTPUT_TOKENS = 32;
 /** Pairs of rounds that count, after those in which the compiler makes up its mind. */
-const ROUNDS = 14;
-const WARM_UP_ROUNDS = 4;
+const FULL = { warmUpRounds: 4, rounds: 14 };
+const QUICK = { warmUpRounds: 0, rounds: 1 };
 
 const KEY_SPACE = { secret: new Uint8Array(32), modelFingerprint: "bench", layout: "bench" };
 
@@ -122,11 +123,15 @@ function schedulerOf(info: EngineInfo, recorder: KvRecorder | undefined): Schedu
  * Runs both modes in turn; each goes first every other time, so that no drift counts for one of
  * them.
  */
-async function measure(modes: readonly Mode[], runner: ModelRunner): Promise<void> {
-  for (let round = 0; round < WARM_UP_ROUNDS + ROUNDS; round++) {
+async function measure(
+  modes: readonly Mode[],
+  runner: ModelRunner,
+  { warmUpRounds, rounds }: { warmUpRounds: number; rounds: number },
+): Promise<void> {
+  for (let round = 0; round < warmUpRounds + rounds; round++) {
     for (const mode of round % 2 === 0 ? modes : modes.toReversed()) {
       const times = await serve(mode, runner, round);
-      if (round >= WARM_UP_ROUNDS) mode.rounds.push(times);
+      if (round >= warmUpRounds) mode.rounds.push(times);
     }
   }
 }
@@ -141,7 +146,10 @@ function summaryOf({ rounds }: Mode, isHostDevice: boolean) {
 async function main(): Promise<void> {
   const { values } = parseArgs({
     args: Deno.args,
-    options: { device: { type: "string", default: "auto" } },
+    options: {
+      device: { type: "string", default: "auto" },
+      quick: { type: "boolean" },
+    },
   });
   const { runner, info } = await startRunner(demoConfig(values.device), () => {});
   const modes = [undefined, new KvRecorder()].map((recorder): Mode => ({
@@ -149,7 +157,8 @@ async function main(): Promise<void> {
     scheduler: schedulerOf(info, recorder),
     rounds: [],
   }));
-  await measure(modes, runner);
+  const effort = values.quick ? QUICK : FULL;
+  await measure(modes, runner, effort);
   const isHostDevice = !info.device.includes("WebGPU") || info.device.includes("software");
   const [off, on] = modes.map((mode) => summaryOf(mode, isHostDevice));
   const { numHitTokens, numQueriedTokens } = modes[1]!.scheduler.stats;
@@ -163,7 +172,7 @@ async function main(): Promise<void> {
   console.log(`on    ${on!.stepMs.toFixed(3).padStart(9)}${on!.hostMs.toFixed(3).padStart(10)}`);
   console.log(
     `\nCache, records and curve cost ${percent(share!)} % of a step at no hits ` +
-      `(middle half of ${ROUNDS} pairs: ${percent(low!)} to ${percent(high!)} %)`,
+      `(middle half of ${effort.rounds} pairs: ${percent(low!)} to ${percent(high!)} %)`,
   );
   const { device } = info;
   const result = { bench: "cache_overhead", device, off, on, share, low, high, numHitTokens };

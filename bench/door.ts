@@ -3,16 +3,17 @@
  * bounded, and through Deno's own server, the ceiling here, in alternating runs. The clients share the
  * process, so the rates are far below what either does by itself; the ratio is what counts.
  *
- *     deno run -A bench/door.ts
+ *     deno run -A bench/door.ts [--quick]
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import { listen } from "../src/server/listen.ts";
 
-const NUM_ROUNDS = 5;
+const isQuick = Deno.args.includes("--quick");
+const NUM_ROUNDS = isQuick ? 1 : 5;
 const NUM_CLIENTS = 16;
-const NUM_REQUESTS = 2000;
-const NUM_STREAMS = 64;
-const NUM_EVENTS = 500;
+const NUM_REQUESTS = isQuick ? 50 : 2000;
+const NUM_STREAMS = isQuick ? 16 : 64;
+const NUM_EVENTS = isQuick ? 5 : 500;
 
 const EVENT = new TextEncoder().encode(`data: ${JSON.stringify({ text: "x".repeat(150) })}\n\n`);
 

@@ -54,7 +54,6 @@ const STEPS: readonly StepShape[] = [
   { batch: 1, count: 512, context: 512 },
 ];
 const QUICK_STEPS: readonly StepShape[] = [
-  { batch: 1, count: 1, context: 128 },
   { batch: 8, count: 1, context: 128 },
   { batch: 1, count: 64, context: 64 },
 ];

@@ -1,7 +1,8 @@
 /**
  * How much of the KV memory that running sequences hold is of use, by allocator: over the requests'
  * lives, on lengths like those of ShareGPT and Alpaca, at most 2,048 tokens. No device takes part,
- * and the numbers are the same on every machine; the last line is the same as JSON.
+ * and the numbers are the same on every machine; the last line is the same as JSON. `--quick` draws fewer
+ * requests.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import { heldMemory } from "../src/plan/held_memory.ts";
@@ -13,8 +14,9 @@ const NUM_REQUESTS = 200_000;
 const SEED = 1;
 
 function main(): void {
+  const numRequests = Deno.args.includes("--quick") ? 2000 : NUM_REQUESTS;
   const columns = LENGTH_DISTRIBUTIONS.map((distribution) => {
-    const requests = sampleLengths(distribution, { numRequests: NUM_REQUESTS, seed: SEED })
+    const requests = sampleLengths(distribution, { numRequests, seed: SEED })
       .filter(({ promptLen, outputLen }) => promptLen + outputLen <= MAX_MODEL_LEN);
     return { name: distribution.name, rows: heldMemory(requests, { maxModelLen: MAX_MODEL_LEN }) };
   });
@@ -39,7 +41,7 @@ function main(): void {
       ]),
     ),
   ]));
-  const settings = { maxModelLen: MAX_MODEL_LEN, numRequests: NUM_REQUESTS, seed: SEED };
+  const settings = { maxModelLen: MAX_MODEL_LEN, numRequests, seed: SEED };
   console.log(`\n${JSON.stringify({ bench: "kv_memory", ...settings, shares })}`);
 }
 

@@ -3,7 +3,7 @@
  *
  * Perplexity of the evaluation stories, share of the golden greedy ids that stay the likeliest, and exact
  * answers in the recall and table tasks, on the device found; the last line is the same as JSON. Arguments
- * such as `int8 int4` choose among the element types.
+ * such as `int8 int4` choose among the element types; `--quick` takes one case of each.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import type { EngineConfig, KvCacheDtype } from "../src/core/engine_config.ts";
@@ -14,6 +14,13 @@ import { openDevice } from "../src/runner/open_device.ts";
 import { DemoEngine } from "../tests/support/demo_engine.ts";
 import { goldenAgreement, Scorer, storyPerplexity } from "../tests/support/perplexity.ts";
 import { recallByTask } from "../tests/support/recall.ts";
+
+const isQuick = Deno.args.includes("--quick");
+const chosen = Deno.args.filter((argument) => argument !== "--quick");
+/** Cases that are looked at. */
+const NUM_CASES = isQuick
+  ? { stories: 1, prompts: 1, questions: 1 }
+  : { stories: Infinity, prompts: Infinity, questions: Infinity };
 
 const FORMATS: readonly (readonly [KvCacheDtype, f16EdgeLayers: boolean])[] = [
   ["f32", false],
@@ -35,10 +42,11 @@ async function measure(dtype: KvCacheDtype, f16EdgeLayers: boolean) {
     dtype,
     f16EdgeLayers,
     bytesPerToken: bytesPerToken(findPreset(DEMO_PRESET)!, { dtype, f16EdgeLayers }),
-    perplexity: await storyPerplexity(scorer),
-    agreement: await goldenAgreement(scorer),
+    perplexity: await storyPerplexity(scorer, NUM_CASES.stories),
+    agreement: await goldenAgreement(scorer, NUM_CASES.prompts),
     recall: await recallByTask(
       await DemoEngine.create(device, { ...config, numBlocksOverride: 2048 }),
+      { count: NUM_CASES.questions },
     ),
   };
   device.destroy();
@@ -47,7 +55,7 @@ async function measure(dtype: KvCacheDtype, f16EdgeLayers: boolean) {
 
 const results = [];
 for (const [dtype, f16EdgeLayers] of FORMATS) {
-  if (Deno.args.length > 0 && !Deno.args.includes(dtype)) continue;
+  if (chosen.length > 0 && !chosen.includes(dtype)) continue;
   const result = await measure(dtype, f16EdgeLayers);
   results.push(result);
   console.log(JSON.stringify(result));

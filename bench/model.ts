@@ -3,7 +3,7 @@
  *
  * Prints prefill and decode rates, the host's share of a step, and the device's measured ceilings in
  * the same run; the last line is the same as JSON. `--device cpu` measures the reference device,
- * `--write` keeps the result in `bench/results/`.
+ * `--write` keeps the result in `bench/results/`, `--quick` takes few steps once.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import { parseArgs } from "node:util";
@@ -18,10 +18,14 @@ import { fileName } from "./results.ts";
 
 /** Tokens of context before decode is measured. */
 const CONTEXT = 128;
-const DECODE_STEPS = 48;
 const PREFILL_TOKENS = 1024;
-/** Each figure is the best of this many runs: other work on the machine only ever slows one down. */
-const REPEATS = 3;
+/**
+ * Runs of which the best counts, since other work on the machine only ever slows one down; sequences
+ * of the decodes, and their steps.
+ */
+type Effort = readonly [repeats: number, batches: readonly number[], numSteps: number];
+const FULL: Effort = [3, [1, 8, 32], 48];
+const QUICK: Effort = [1, [1, 8], 3];
 
 interface Measured {
   readonly tokensPerSecond: number;
@@ -85,20 +89,26 @@ function median(values: number[]): number {
   return values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 }
 
-async function best(runner: Runner, info: EngineInfo, work: Workload): Promise<Measured> {
+/** The best of `repeats` runs. */
+async function best(
+  runner: Runner,
+  info: EngineInfo,
+  work: Workload,
+  repeats: number,
+): Promise<Measured> {
   let result = await measure(runner, info, work);
-  for (let i = 1; i < REPEATS; i++) {
+  for (let i = 1; i < repeats; i++) {
     const next = await measure(runner, info, work);
     if (next.tokensPerSecond > result.tokensPerSecond) result = next;
   }
   return result;
 }
 
-function decode(batch: number): Workload {
+function decode(batch: number, numSteps: number): Workload {
   return {
     batch,
     prompt: CONTEXT,
-    output: DECODE_STEPS,
+    output: numSteps,
     counts: (numTokens) => numTokens === batch,
   };
 }
@@ -122,9 +132,7 @@ function report(
     const { copyGBps, fmaGflops } = ceiling;
     console.log(`Ceiling ${copyGBps.toFixed(1)} GB/s copy, ${fmaGflops.toFixed(1)} GFLOP/s fma`);
   }
-  console.log(
-    `Model   ${(info.numParameters / 1e6).toFixed(1)} M parameters, best of ${REPEATS}\n`,
-  );
+  console.log(`Model   ${(info.numParameters / 1e6).toFixed(1)} M parameters\n`);
   console.log("                 tokens/s   of bound   step ms   host ms   host share   ahead ms");
   for (const [name, { tokensPerSecond, stepMs, hostMs, aheadMs }] of Object.entries(rows)) {
     const perStep = name === "prefill" ? info.maxNumBatchedTokens : Number(name.split(" ")[1]);
@@ -152,16 +160,21 @@ async function keep(device: string, json: string): Promise<void> {
 async function main(): Promise<void> {
   const { values } = parseArgs({
     args: Deno.args,
-    options: { device: { type: "string", default: "auto" }, write: { type: "boolean" } },
+    options: {
+      device: { type: "string", default: "auto" },
+      write: { type: "boolean" },
+      quick: { type: "boolean" },
+    },
   });
+  const [repeats, batches, numSteps] = values.quick ? QUICK : FULL;
   const engine = demoConfig(values.device);
   const probe = await openDevice(engine.device);
   const ceiling = await measureCeiling(probe);
   probe.destroy();
   const { runner, info } = await startRunner(engine, () => {});
-  const rows: Record<string, Measured> = { prefill: await best(runner, info, PREFILL) };
-  for (const batch of [1, 8, 32]) {
-    rows[`decode ${batch}`] = await best(runner, info, decode(batch));
+  const rows: Record<string, Measured> = { prefill: await best(runner, info, PREFILL, repeats) };
+  for (const batch of batches) {
+    rows[`decode ${batch}`] = await best(runner, info, decode(batch, numSteps), repeats);
   }
   report(rows, ceiling, info);
   const { device, numParameters } = info;

@@ -1,7 +1,7 @@
 /**
  * Replays published request traces through the prefix cache, block by block, and prints hit rates.
  *
- * Usage: `deno run -A bench/trace_replay.ts [FOLDER]`, where the folder holds the Mooncake traces
+ * Usage: `deno run -A bench/trace_replay.ts [FOLDER] [--quick]`, where the folder holds the Mooncake traces
  * (Qin et al. 2025, FAST; JSONL with one `hash_ids` list per request, 512 tokens per id). The last
  * line is JSON.
  */
@@ -14,6 +14,8 @@ import { PrefixCache } from "../src/kvcache/prefix_cache.ts";
 const DEFAULT_FOLDER = new URL("../../shared/data/traces/", import.meta.url);
 const TRACES = ["conversation", "synthetic"] as const;
 const POLICIES: readonly EvictionPolicyName[] = ["lru", "slru"];
+/** Requests of each trace, and capacities, that `--quick` replays. */
+const QUICK = { numRequests: 300, capacities: [1000] };
 /** Capacities in blocks of 512 tokens: 50 million tokens down to half a million. */
 const CAPACITIES = [100_000, 97_656, 50_000, 30_000, 10_000, 5_860, 3_000, 1_000];
 const KEY_SPACE = { secret: new Uint8Array(), modelFingerprint: "trace", layout: "trace" };
@@ -69,12 +71,16 @@ function hitRate(
   return numFound / numAsked;
 }
 
-function replay(trace: string, requests: readonly Request[]): Row[] {
+function replay(
+  trace: string,
+  requests: readonly Request[],
+  capacities: readonly number[],
+): Row[] {
   const numBlocks = requests.reduce((sum, { length }) => sum + length, 0);
   const unlimited = { trace, policy: "lru" as const, capacity: null };
   const rows: Row[] = [{ ...unlimited, hitRate: hitRate(requests, numBlocks, "lru") }];
   for (const policy of POLICIES) {
-    for (const capacity of CAPACITIES) {
+    for (const capacity of capacities) {
       rows.push({ trace, policy, capacity, hitRate: hitRate(requests, capacity, policy) });
     }
   }
@@ -82,18 +88,20 @@ function replay(trace: string, requests: readonly Request[]): Row[] {
 }
 
 function main(): void {
-  const folder = Deno.args[0] === undefined
+  const isQuick = Deno.args.includes("--quick");
+  const [given] = Deno.args.filter((argument) => argument !== "--quick");
+  const folder = given === undefined
     ? DEFAULT_FOLDER
-    : new URL(`${Deno.args[0].replace(/\/?$/, "/")}`, `file://${Deno.cwd()}/`);
+    : new URL(given.replace(/\/?$/, "/"), `file://${Deno.cwd()}/`);
   const rows: Row[] = [];
   for (const trace of TRACES) {
-    const requests = readTrace(folder, trace);
+    const requests = readTrace(folder, trace)?.slice(0, isQuick ? QUICK.numRequests : Infinity);
     if (requests === undefined) {
       console.log(`${trace}_trace.jsonl is not in ${folder.pathname}: nothing to replay`);
       continue;
     }
     console.log(`${trace}: ${requests.length} requests`);
-    for (const row of replay(trace, requests)) {
+    for (const row of replay(trace, requests, isQuick ? QUICK.capacities : CAPACITIES)) {
       const capacity = row.capacity === null ? "unlimited" : String(row.capacity);
       console.log(`  ${row.policy.padEnd(6)}${capacity.padStart(10)}  ${row.hitRate.toFixed(4)}`);
       rows.push(row);

@@ -4,7 +4,7 @@
  * Perplexity of the evaluation stories, share of the golden greedy ids that stay the likeliest, and exact
  * answers in the recall and table tasks, on the device found; the last line is the same as JSON. KV is in f32
  * for the first two, so that weights alone are measured, and in f16 for the tasks. Arguments such as
- * `int8g32 int4g32+int8` choose among the formats; `+int8` is int8 activations.
+ * `int8g32 int4g32+int8` choose among the formats; `+int8` is int8 activations; `--quick` takes one case of each.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import type { EngineConfig } from "../src/core/engine_config.ts";
@@ -14,6 +14,13 @@ import { openDevice } from "../src/runner/open_device.ts";
 import { DemoEngine } from "../tests/support/demo_engine.ts";
 import { goldenAgreement, Scorer, storyPerplexity } from "../tests/support/perplexity.ts";
 import { recallByTask } from "../tests/support/recall.ts";
+
+const isQuick = Deno.args.includes("--quick");
+const chosen = Deno.args.filter((argument) => argument !== "--quick");
+/** Cases that are looked at. */
+const NUM_CASES = isQuick
+  ? { stories: 1, prompts: 1, questions: 1 }
+  : { stories: Infinity, prompts: Infinity, questions: Infinity };
 
 type Format = Pick<EngineConfig, "quantization" | "int8Activations">;
 
@@ -42,9 +49,9 @@ async function measure(format: Format) {
   const engine = await DemoEngine.create(device, { ...format, numBlocksOverride: 2048 });
   const result = {
     weights: nameOf(format),
-    perplexity: await storyPerplexity(scorer),
-    agreement: await goldenAgreement(scorer),
-    recall: await recallByTask(engine),
+    perplexity: await storyPerplexity(scorer, NUM_CASES.stories),
+    agreement: await goldenAgreement(scorer, NUM_CASES.prompts),
+    recall: await recallByTask(engine, { count: NUM_CASES.questions }),
   };
   device.destroy();
   return result;
@@ -52,7 +59,7 @@ async function measure(format: Format) {
 
 const results = [];
 for (const format of FORMATS) {
-  if (Deno.args.length > 0 && !Deno.args.includes(nameOf(format))) continue;
+  if (chosen.length > 0 && !chosen.includes(nameOf(format))) continue;
   const result = await measure(format);
   results.push(result);
   console.log(JSON.stringify(result));

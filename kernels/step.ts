@@ -1,3 +1,5 @@
+import { MAX_LOGPROBS } from "../src/core/sampling_params.ts";
+
 /**
  * The packed metadata of one step: a header of word offsets and counts, then ragged regions.
  *
@@ -93,9 +95,6 @@ export const ADJUST = {
   allowed: 7,
 } as const;
 export const ADJUST_WORDS = 8;
-
-/** Most log-probabilities per token besides the chosen one's. */
-export const MAX_LOGPROBS = 20;
 
 /**
  * One drawn token: id, its log-probability (f32 bits), then `MAX_LOGPROBS` pairs of id and bits.

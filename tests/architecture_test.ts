@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 
 /** Rooms from the ground up. A file may import from its own room and from those listed for it. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
@@ -63,6 +63,7 @@ const WRAPPED = [
   "src/server",
   "src/tokenizer",
   "src/weights",
+  "models",
 ];
 
 const ROOT = new URL("../", import.meta.url);
@@ -127,31 +128,25 @@ Deno.test("every source file lies in a known room", () => {
   assertEquals(homeless, []);
 });
 
+/** Calls `visitor`, by kind of node, for the syntax tree of a file. */
+function walk({ path, text }: SourceFile, visitor: Deno.lint.LintVisitor): void {
+  const rules = { all: { create: () => visitor } };
+  Deno.lint.runPlugin({ name: "architecture", rules }, path, text);
+}
+
 /** Functions of a file, as they are written, with their lengths in lines. */
-function functionsOf(
-  { path, text }: SourceFile,
-): { readonly place: string; readonly lines: number }[] {
+function functionsOf(file: SourceFile): { readonly place: string; readonly lines: number }[] {
+  const { path, text } = file;
   const found: { place: string; lines: number }[] = [];
   const visit = ({ range: [begin, end] }: { range: [number, number] }) => {
     const line = text.slice(0, begin).split("\n").length;
     found.push({ place: `${path}:${line}`, lines: text.slice(begin, end).split("\n").length });
   };
-  Deno.lint.runPlugin(
-    {
-      name: "lengths",
-      rules: {
-        functions: {
-          create: () => ({
-            FunctionDeclaration: visit,
-            FunctionExpression: visit,
-            ArrowFunctionExpression: visit,
-          }),
-        },
-      },
-    },
-    path,
-    text,
-  );
+  walk(file, {
+    FunctionDeclaration: visit,
+    FunctionExpression: visit,
+    ArrowFunctionExpression: visit,
+  });
   return found;
 }
 
@@ -181,6 +176,34 @@ Deno.test("every kind of function is measured", () => {
     assertEquals(longFunctions({ path, text }), [`a.ts:1 has ${MAX_FUNCTION_LINES + 1} lines`]);
     assertEquals(longFunctions({ path, text: text.replace("  f();\n", "") }), []);
   }
+});
+
+/** The types of the errors that a file makes, by code; an error without a type is the client's. */
+function errorTypes(file: SourceFile): [code: string, type: string][] {
+  const found: [string, string][] = [];
+  walk(file, {
+    ObjectExpression({ properties }) {
+      const literals = properties.flatMap((property) =>
+        property.type === "Property" && property.key.type === "Identifier" &&
+          property.value.type === "Literal"
+          ? [[property.key.name, String(property.value.value)] as const]
+          : []
+      );
+      const { code, type = "invalid_request_error" } = Object.fromEntries(literals);
+      if (code !== undefined) found.push([code, type]);
+    },
+  });
+  return found;
+}
+
+Deno.test("an error code has one type", () => {
+  const files = product().filter(({ path }) => path.startsWith("src/") && path.endsWith(".ts"));
+  const types = new Map<string, Set<string>>();
+  for (const [code, type] of files.flatMap(errorTypes)) {
+    types.set(code, (types.get(code) ?? new Set()).add(type));
+  }
+  assert(types.get("engine_unavailable")?.has("server_error"));
+  assertEquals([...types].filter(([, { size }]) => size > 1), []);
 });
 
 /** Lines of a file whose comment goes beyond the last column. */

@@ -122,3 +122,31 @@ Deno.test("every room has a README of a page that the root README links to", () 
     assert(readme.includes(`(${room}/README.md)`), `README.md does not link to ${room}/README.md`);
   }
 });
+
+/** Source files that a page names as code, placeholders such as `NAME.ts` aside. */
+function filesNamedIn(text: string): string[] {
+  return [...text.matchAll(/`([\w/.-]+\.(?:ts|wgsl|py|conf|sh))`/g)].map(([, name]) => name!)
+    .filter((name) => !name.includes("NAME"));
+}
+
+function* filesIn(folder: string): Generator<string> {
+  for (const { name, isDirectory } of Deno.readDirSync(new URL(`./${folder}`, ROOT))) {
+    const path = `${folder}${name}`;
+    if (SKIPPED.test(path)) continue;
+    if (isDirectory) yield* filesIn(`${path}/`);
+    else yield path;
+  }
+}
+
+Deno.test("a page names no source file that is not there, and a room's README none of elsewhere", () => {
+  const paths = new Set(filesIn(""));
+  const names = new Set([...paths].map((path) => path.split("/").at(-1)!));
+  const wrong = [...pagesIn("")].flatMap(({ path, text }) => {
+    const folder = path.slice(0, path.lastIndexOf("/") + 1);
+    const exists = (file: string) =>
+      paths.has(file) || paths.has(`${folder}${file}`) ||
+      !folder.startsWith("src/") && names.has(file.split("/").at(-1)!);
+    return filesNamedIn(text).filter((file) => !exists(file)).map((file) => `${path}: ${file}`);
+  });
+  assertEquals(wrong, []);
+});

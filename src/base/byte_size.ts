@@ -9,7 +9,8 @@ const FACTORS: ReadonlyMap<string, number> = new Map([
 
 /**
  * Bytes that a text such as `4096`, `512MiB` or `1.5 GiB` means, rounded down, or undefined when it
- * has another form. Decimal units (`GB`) have another form: they are mistaken for binary ones.
+ * has another form. Decimal units (`GB`) are not accepted, since people mistake them for binary
+ * ones.
  */
 export function parseByteSize(text: string): number | undefined {
   const [, digits, unit] = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text.trim()) ?? [];

@@ -1,5 +1,5 @@
 /**
- * Lets the event loop turn once, so that messages and timers that are due get their say.
+ * Lets the event loop turn once, so that due messages and timers are handled.
  *
  * A message to oneself takes about 25 us; `setTimeout(0)` takes 2 ms, as long as a whole step of a
  * small model. An open ping keeps its isolate alive.

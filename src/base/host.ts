@@ -1,4 +1,4 @@
-/** A `host[:port]` taken apart. */
+/** A parsed `host[:port]`. */
 export interface Host {
   /** Lower case; an IPv6 address without its brackets. */
   readonly name: string;
@@ -9,10 +9,9 @@ const HOST = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?\.?))(?:
 const MAX_PORT = 65_535;
 
 /**
- * Takes a Host header or the authority of a URL apart, or returns undefined for anything that is no
- * plain `host[:port]` (RFC 9110 section 7.2): user info, odd characters, a port that does not
- * exist, and spellings of an IPv4 address other than four decimals, which parsers read in several
- * ways.
+ * Parses a Host header or the authority of a URL. Undefined for anything but a plain `host[:port]`
+ * (RFC 9110 section 7.2): user info, odd characters, a port out of range, and IPv4 addresses not
+ * written as four decimals, which parsers read differently.
  */
 export function parseHost(text: string): Host | undefined {
   const [, address, name, digits] = HOST.exec(text.toLowerCase()) ?? [];
@@ -23,7 +22,7 @@ export function parseHost(text: string): Host | undefined {
   return { name: (address ?? name)!, ...(port === undefined ? {} : { port }) };
 }
 
-/** URL parsers take a name whose last label is a number for an IPv4 address in some spelling. */
+/** A name whose last label is a number: URL parsers read it as an IPv4 address. */
 function isPlainName(name: string): boolean {
   const last = name.replace(/\.$/, "").split(".").at(-1)!;
   return !/^(\d+|0x[0-9a-f]*)$/.test(last) || canonicalName(name) === name;
@@ -33,7 +32,7 @@ function isIpv6(address: string): boolean {
   return URL.canParse(`http://[${address}]`);
 }
 
-/** The one spelling of a host name or address that URL parsers give it; undefined for none. */
+/** A host name or address as URL parsers normalize it; undefined for anything else. */
 function canonicalName(name: string): string | undefined {
   const bracketed = name.includes(":") && !name.startsWith("[") ? `[${name}]` : name;
   return URL.parse(`http://${bracketed}`)?.hostname;

@@ -1,11 +1,11 @@
-/** A bug of ours, not of a caller or the world: nobody catches it, the isolate dies loudly. */
+/** A bug in this program, not a mistake of a caller: nobody catches it, and it ends the isolate. */
 export class InvariantError extends Error {
   override name = "InvariantError";
 }
 
 /**
- * Throws {@link InvariantError} unless `condition` holds. Where each sequence of each step passes, throw
- * it yourself: a message costs more than what it guards.
+ * Throws {@link InvariantError} unless `condition` holds. Code that runs for each sequence of each
+ * step throws it itself: making the message costs more than the check.
  */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new InvariantError(message);

@@ -15,7 +15,7 @@ export interface SampleRequest {
   readonly outputIndex: number;
   /** How many log-probabilities to report beside the chosen token's; absent means none at all. */
   readonly numLogprobs?: number;
-  /** Changes of the logits before the draw; absent: none. */
+  /** Changes the logits before the draw; absent leaves them as the model computed them. */
   readonly adjustment?: LogitAdjustment;
 }
 
@@ -36,11 +36,11 @@ export interface LogitAdjustment {
   readonly frequencyPenalty: number;
   /** 0 changes nothing. */
   readonly presencePenalty: number;
-  /** The tokens concerned, each once, in any order; ids beyond the vocabulary are passed over. */
+  /** The affected tokens, each once, in any order; ids beyond the vocabulary are ignored. */
   readonly tokens: Uint32Array;
-  /** Of each, how often it was drawn, times two, plus one where the prompt has it. */
+  /** For each, twice the number of times it was drawn, plus one where the prompt has it. */
   readonly counts: Uint32Array;
-  /** What is added to the logit of each; -Infinity bans the token. */
+  /** Added to each one's logit; -Infinity bans the token. */
   readonly biases: Float32Array;
   /**
    * Bit `t % 32` of word `t / 32` says whether token `t` may be drawn; `ceil(V / 32)` words, tokens
@@ -69,7 +69,7 @@ export interface ScheduledChunk {
   readonly sample?: SampleRequest;
 }
 
-/** The KV of some positions, to be put into another block: all layers, keys and values. */
+/** A copy of the KV of some positions into another block: all layers, keys and values. */
 export interface BlockCopy {
   readonly from: BlockId;
   readonly to: BlockId;
@@ -77,7 +77,7 @@ export interface BlockCopy {
   readonly numTokens: number;
 }
 
-/** The KV of one whole block, to be put into another: all layers, keys and values. */
+/** A move of one whole block's KV into another block: all layers, keys and values. */
 export interface BlockMove {
   readonly from: BlockId;
   readonly to: BlockId;
@@ -95,7 +95,7 @@ export interface Batch {
    * and written by copies, and none is written twice. Absent when there are none.
    */
   readonly copies?: readonly BlockCopy[];
-  /** At most one chunk per sequence; none only where copies are all there is to do. */
+  /** At most one chunk per sequence; empty only in a plan of copies alone. */
   readonly chunks: readonly ScheduledChunk[];
   /** Sum of the chunks' lengths, at most the token budget. */
   readonly numTokens: number;
@@ -111,20 +111,18 @@ export interface TokenLogprob {
 export interface KvDamage {
   /** The first position with such KV in any layer. */
   readonly position: number;
-  /**
-   * The first layer with such KV, which that of later layers comes of, and what it is stored in.
-   */
+  /** The first layer with such KV, from which that of later layers follows, and its dtype. */
   readonly layer: number;
   readonly dtype: KvCacheDtype;
-  /** Whether the layer's number was finite, and too large for `dtype`, which is f16 then. */
+  /** Whether the layer computed a finite number too large for `dtype`; only f16 has that limit. */
   readonly isTooLarge: boolean;
 }
 
-/** No token can be drawn: a logit has overflowed or is NaN, or none is left that is not banned. */
+/** No token can be drawn: a logit has overflowed or is NaN, or every token is banned. */
 export interface DrawFailure {
-  /** Leading tokens of the sequence whose KV is known to be finite; 0 where nobody could look. */
+  /** Leading tokens of the sequence whose KV is known to be finite; 0 where it was not examined. */
   readonly numSoundTokens: number;
-  /** Present where KV was looked at and is not all finite. */
+  /** Present where the KV was examined and is not finite everywhere. */
   readonly kvDamage?: KvDamage;
 }
 

@@ -1,19 +1,17 @@
-/** How the answers of one prompt are searched for instead of drawn. */
+/** A beam search over one prompt, in place of draws. */
 export interface BeamSearchParams {
-  /**
-   * Beams followed at once, and answers; at least 1, which is greedy decoding while
-   * `earlyStopping`.
-   */
+  /** Number of beams, and of answers; at least 1, which with `earlyStopping` is greedy decoding. */
   readonly width: number;
   /** A hypothesis of n tokens scores the sum of their log-probabilities over n to this power. */
   readonly lengthPenalty: number;
   /**
-   * Whether `width` finished hypotheses end the search; else all must be out of reach of the rest.
+   * Whether the search ends with `width` finished hypotheses; otherwise it goes on while a running
+   * one could still score better.
    */
   readonly earlyStopping: boolean;
 }
 
-/** Candidates taken of each beam: enough for all its continuations when `width` of them end it. */
+/** Candidates per beam: `width` of them may end it, and as many may continue. */
 export function numCandidates({ width }: BeamSearchParams): number {
   return 2 * width;
 }

@@ -5,15 +5,15 @@ import type { Environment } from "./environment.ts";
 import { StartupError } from "./errors.ts";
 import { type Flag, readFlagText, refuseFlagText } from "./flags.ts";
 
-/** The texts given for one flag, and where they stood: a flag, a variable, an argument. */
+/** The texts given for one flag, and their source: a flag, a variable or an argument. */
 export interface Given {
   readonly source: string;
   readonly texts: readonly string[];
 }
 
-/** A command line taken apart, its values not yet checked. */
+/** A parsed command line, its values not yet checked. */
 export interface CommandLine {
-  /** What is neither a flag nor the value of one, in order. */
+  /** Positional arguments, in order. */
   readonly positionals: string[];
   /** By flag; a flag on the command line beats its variable, an empty variable counts as absent. */
   readonly given: Map<Flag, Given>;
@@ -24,12 +24,12 @@ export interface CommandLine {
 /** What a command accepts. */
 export interface CommandFlags {
   readonly flags: readonly Flag[];
-  /** Flags known from elsewhere that are refused, each with the sentence that says why. */
+  /** Flags of other programs that are refused, each with the reason. */
   readonly answered?: ReadonlyMap<string, string>;
 }
 
 /**
- * Takes the arguments of one command and the environment twins of its flags.
+ * Parses the arguments of one command and the environment twins of its flags.
  *
  * @throws {StartupError} on an unknown flag (with the nearest name) and on a flag without its
  * value.
@@ -96,7 +96,7 @@ function tokensOf(args: readonly string[], { flags, answered }: CommandFlags): r
   }).tokens;
 }
 
-/** The flag that a token means, and its value's text; `--no-NAME` turns a switch off. */
+/** The flag that an argument names, and its value's text; `--no-NAME` turns a switch off. */
 function readFlag(token: OptionToken, { flags, answered }: CommandFlags): [Flag, string] {
   const { name, rawName, value, inlineValue } = token;
   const answer = answered?.get(name);

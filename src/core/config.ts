@@ -32,7 +32,7 @@ export type Config = Settings & { readonly command: Command };
 
 /**
  * Reads the command line and its environment twins into a frozen configuration. A flag beats its
- * variable; an empty variable counts as absent. `serve` is meant where no command is given.
+ * variable; an empty variable counts as absent. Without a command it is `serve`.
  *
  * @throws {StartupError} on an unknown command or flag (with the nearest name), and on a value
  * outside its bounds (with flag, bounds and value).
@@ -120,7 +120,7 @@ function checkBudget({ maxNumBatchedTokens, maxNumSeqs }: Settings): void {
   );
 }
 
-/** A size that was given is the pool's size. */
+/** Refuses a growth limit beside a fixed size: a pool whose size is given does not grow. */
 function checkPoolSize(values: Settings): void {
   const { maxKvCacheMemoryBytes, numGpuBlocksOverride, kvCacheMemoryBytes } = values;
   if (maxKvCacheMemoryBytes === undefined) return;

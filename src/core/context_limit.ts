@@ -1,6 +1,6 @@
 import { RequestError } from "./errors.ts";
 
-/** Where a prompt came from, for the words and the `param` of a refusal. */
+/** The field that a prompt came from, for the text and the `param` of a refusal. */
 export type PromptSource = "messages" | "prompt";
 
 /**

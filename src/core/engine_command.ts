@@ -12,10 +12,10 @@ export type EngineCommand =
     readonly type: "pin_prefix";
     readonly name: string;
     readonly tokens: Uint32Array;
-    /** As the `cacheScope` of a request. */
+    /** The cache scope to look in, as in a request. */
     readonly cacheScope?: string;
   }
-  /** Let the prefix of that name be evicted again. */
+  /** Allow the prefix of that name to be evicted again. */
   | { readonly type: "unpin_prefix"; readonly name: string }
   /**
    * Give the KV pool another size; refused where what is in use would not fit (409), one sequence
@@ -23,7 +23,7 @@ export type EngineCommand =
    */
   | { readonly type: "resize_kv"; readonly numBlocks: number }
   /**
-   * What hit rate the prefix cache would have with less or more memory, as far as has been seen.
+   * Estimate the hit rate of the prefix cache with less or more memory, from the prompts so far.
    */
   | { readonly type: "hit_rate_curve" }
   /**
@@ -43,24 +43,24 @@ export interface CurvePoint {
 export interface PoolResized {
   readonly numBefore: number;
   readonly numAfter: number;
-  /** Cached blocks dropped for it. */
+  /** Cached blocks that were evicted to make it fit. */
   readonly numEvicted: number;
-  /** Blocks whose contents lie elsewhere now. */
+  /** Blocks that were moved to another id. */
   readonly numMoved: number;
 }
 
-/** What each command answers, by its type. */
+/** The answer to each command, by its type. */
 export interface CommandAnswers {
   readonly reset_prefix_cache: { readonly numPreempted: number };
   readonly pin_prefix: {
     /** Blocks of this prefix that are pinned, and the tokens they hold. */
     readonly numBlocks: number;
     readonly numTokens: number;
-    /** Blocks that all pins hold, and most they may. */
+    /** Blocks held by all pins, and the most that they may hold. */
     readonly numPinned: number;
     readonly maxNumPinned: number;
   };
-  /** Whether there was such a pin. */
+  /** Whether a pin of that name existed. */
   readonly unpin_prefix: { readonly wasPinned: boolean };
   readonly resize_kv: PoolResized;
   readonly hit_rate_curve: readonly CurvePoint[];

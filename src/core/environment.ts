@@ -2,8 +2,8 @@
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * The variables of this process, each read when it is asked for; one that Deno's permissions do not
- * let it read counts as absent, and nobody is asked for the permission.
+ * The variables of this process, each read on access. A variable that Deno's permissions withhold
+ * counts as absent; no permission is requested.
  */
 export function processEnvironment(): Environment {
   return new Proxy<Environment>({}, {

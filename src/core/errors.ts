@@ -9,11 +9,11 @@ export interface ErrorData {
   readonly message: string;
   /** Dotted path of the offending field, or null. */
   readonly param: string | null;
-  /** Numbers worth reading by programs, such as `n_prompt_tokens`. */
+  /** Values for programs to read, such as `n_prompt_tokens`. */
   readonly details?: Readonly<Record<string, number | string>>;
 }
 
-/** The client's mistake: becomes a 4xx with OpenAI's error body (`error_response.ts`). */
+/** A refused request: becomes an answer of its `status` with OpenAI's error body. */
 export class RequestError extends Error {
   override name = "RequestError";
   readonly data: ErrorData;
@@ -34,9 +34,19 @@ export class RequestError extends Error {
   }
 }
 
-/** The engine isolate is starting, restarting or draining: 503 with Retry-After. */
+/** The engine isolate is starting, restarting, draining or gone: 503 with Retry-After. */
 export class EngineUnavailableError extends Error {
   override name = "EngineUnavailableError";
+
+  /** The answer that a client gets. */
+  get data(): ErrorData {
+    return engineUnavailable(this.message);
+  }
+}
+
+/** The error of a request that no engine serves now; a later try may succeed. */
+export function engineUnavailable(message: string): ErrorData {
+  return { status: 503, type: "server_error", code: "engine_unavailable", message, param: null };
 }
 
 /** The user's mistake at start: a flag, a model file, a port. Printed as one sentence, exit 1. */
@@ -57,7 +67,7 @@ export class DeviceLostError extends Error {
   override name = "DeviceLostError";
 }
 
-/** A kernel did not compile or a call was refused by the device. */
+/** A kernel does not compile, or the device refuses a call. */
 export class KernelError extends Error {
   override name = "KernelError";
   constructor(readonly kernel: string, message: string) {

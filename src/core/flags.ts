@@ -2,7 +2,7 @@ import { z } from "zod";
 import { parseByteSize } from "../base/byte_size.ts";
 import { StartupError } from "./errors.ts";
 
-/** What a schema field says of itself beyond its type, through zod's `.meta()`. */
+/** What a schema field declares beyond its type, through zod's `.meta()`. */
 export interface FlagMeta {
   /** One sentence for `--help`, the unit included. */
   readonly description: string;
@@ -14,7 +14,7 @@ export interface FlagMeta {
   readonly bytes?: boolean;
   /** Never printed, neither in errors nor in logs. */
   readonly secret?: boolean;
-  /** Words for a default that the schema does not hold. */
+  /** Describes a default that is not in the schema. */
   readonly defaultText?: string;
 }
 

@@ -15,7 +15,7 @@ export interface SequenceRequest {
   readonly params: SamplingParams;
 }
 
-/** How much a request wants its blocks to stay in the prefix cache. */
+/** How firmly a request's blocks stay in the prefix cache. */
 export interface CacheRetention {
   /** From 0, first to be evicted, to 100; others have 35. */
   readonly priority: number;
@@ -28,26 +28,27 @@ export interface GenerationRequest {
   readonly id: RequestId;
   readonly sequences: readonly SequenceRequest[];
   /**
-   * Each run of `width` sequences, which are alike, is what one search answers, best first: all
-   * their events come when it ends. Absent: every sequence draws for itself.
+   * Each run of `width` identical sequences is one beam search: they are its answers, best first,
+   * and all their events come at its end. Absent: sequences draw.
    */
   readonly beamSearch?: BeamSearchParams;
   /**
-   * Whose KV this request may share: blocks are found only within their own scope. The server
-   * derives it from the API key and the request's `cache_salt`; absent is the scope of all without
-   * either.
+   * The cache scope: blocks are found only within the scope that cached them. The server derives it
+   * from the API key and the request's `cache_salt`; absent is the scope of all requests that have
+   * neither.
    */
   readonly cacheScope?: string;
   /**
-   * Who asks, an opaque name: owners take turns at admission, and each has a queue limit of its
-   * own. Absent: nobody in particular, who is an owner like others.
+   * The client as an opaque name: owners take turns at admission, and each has a queue limit of its
+   * own. Requests without a name form one owner together.
    */
   readonly owner?: string;
   /**
-   * Whether nobody asked for it but the server, to fill the cache: it is not counted as a look-up.
+   * Whether the server itself makes the request, to fill the cache; it is left out of the
+   * statistics of look-ups.
    */
   readonly isReheat?: boolean;
-  /** How much its blocks are to stay cached; counts with the eviction policy `priority` only. */
+  /** How firmly its blocks stay cached; only the eviction policy `priority` uses it. */
   readonly cacheRetention?: CacheRetention;
 }
 
@@ -70,7 +71,7 @@ export const ENGINE_STATES = ["starting", "ready", "restarting", "draining", "fa
 /** Where the engine isolate is in its life. */
 export type EngineState = (typeof ENGINE_STATES)[number];
 
-/** What the rooms of the main isolate see of the engine. */
+/** The engine as the rooms of the main isolate see it. */
 export interface EnginePort {
   readonly state: EngineState;
   /** Present once the engine has been ready; survives a restart. */
@@ -97,7 +98,7 @@ export interface EnginePort {
    */
   submit(request: GenerationRequest): Promise<Generation>;
   /**
-   * Has the engine carry out a command between two steps, and waits for its answer.
+   * Sends a command, which the engine carries out between two steps, and waits for the answer.
    *
    * @throws {RequestError} when the engine refuses it. Nothing has changed.
    * @throws {EngineUnavailableError} while the engine is not ready, and when it ends before it

@@ -6,8 +6,7 @@ const PAGE_WIDTH = 96;
 const TEXT_COLUMN = 34;
 
 /**
- * Writes a page of help: what comes first, then every flag with meaning, bounds, default and
- * variable.
+ * Formats a page of help: the head, then every flag with meaning, bounds, default and variable.
  *
  * @param head paragraphs, wrapped to the page's width line by line; by default, all commands'
  * usage.
@@ -57,7 +56,7 @@ function describeFlag(flag: Flag): string[] {
   return text.map((line, i) => (i === 0 ? head.padEnd(TEXT_COLUMN) : indent) + line);
 }
 
-/** Wraps each line; what goes on stands under the column of descriptions. */
+/** Wraps each line; continuation lines are indented to the column of descriptions. */
 function wrapLines(paragraph: string): string {
   return paragraph.split("\n").flatMap((line) => {
     if (line.length <= PAGE_WIDTH) return [line];

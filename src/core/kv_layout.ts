@@ -122,7 +122,8 @@ export function numBlocksForBytes(
 }
 
 /**
- * Names all that decides what a block's bytes mean: blocks of another name are never taken for it.
+ * Names everything that gives a block's bytes their meaning, so that blocks of another layout are
+ * never taken for its own.
  */
 export function kvLayoutName(format: KvFormat): string {
   const edge = layerDtype(format, true);

@@ -45,7 +45,7 @@ const MODEL_FLAG = FLAGS.find(({ field }) => field === "model")!;
 /** Flags that `serve` does not have, for the page that shows all commands. */
 export const PLAN_FLAGS = FLAGS.filter(({ field }) => !(field in ConfigSchema.shape));
 
-/** What `quire plan` is asked to plan, checked and frozen. */
+/** The settings of `quire plan`, checked and frozen. */
 export type PlanConfig = Readonly<z.output<typeof PlanSchema>>;
 
 /**

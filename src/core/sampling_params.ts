@@ -1,10 +1,13 @@
 import type { TokenId } from "./ids.ts";
 
 /**
- * Temperatures below it are greedy: logits that differ at all would be further apart than any draw
- * reaches.
+ * Temperatures below it are greedy: divided by it, two different logits are too far apart for a
+ * draw to choose the smaller.
  */
 export const MIN_TEMPERATURE = 1e-5;
+
+/** Most log-probabilities per token beside the chosen one's. */
+export const MAX_LOGPROBS = 20;
 
 /** How one sequence draws its tokens and when it ends. Checked at the HTTP door, trusted inside. */
 export interface SamplingParams {
@@ -27,17 +30,20 @@ export interface SamplingParams {
    * Tokens that end the sequence, the model's end-of-sequence ids included unless they are ignored.
    */
   readonly stopTokenIds: readonly TokenId[];
-  /** Log-probabilities of the chosen and this many likeliest tokens, 0 to 20; absent means none. */
+  /**
+   * Likeliest tokens to report beside the chosen one, 0 to {@link MAX_LOGPROBS}; absent: no
+   * log-probabilities.
+   */
   readonly numLogprobs?: number;
-  /** The stop tokens may not be drawn before so many others have been; absent means 0. */
+  /** Tokens that must be drawn before a stop token may be; absent means 0. */
   readonly minTokens?: number;
-  /** Taken from a token's logit for each time it has been drawn; absent means 0. */
+  /** Subtracted from a token's logit for each time it was drawn; absent means 0. */
   readonly frequencyPenalty?: number;
-  /** Taken from the logits of tokens that have been drawn; absent means 0. */
+  /** Subtracted from the logits of tokens that were drawn; absent means 0. */
   readonly presencePenalty?: number;
   /** Divides positive logits of tokens in prompt or output, multiplies others; absent means 1. */
   readonly repetitionPenalty?: number;
-  /** What is added to the logits of tokens, each named once. */
+  /** Added to the logits of tokens, each named once. */
   readonly logitBias?: readonly (readonly [token: TokenId, bias: number])[];
   /**
    * The tokens that may be drawn, bit `t % 32` of word `t / 32` for token `t`; absent allows all.

@@ -46,8 +46,8 @@ const MODEL_FLAG = FLAGS.find(({ field }) => field === "model")!;
 export const TUNE_FLAGS = FLAGS.filter(({ field }) => field === "context");
 
 /**
- * What `quire tune` is asked to time, checked and frozen; what it has no flag for is as `serve` has
- * it.
+ * The settings of `quire tune`, checked and frozen; those without a flag here have `serve`'s
+ * defaults.
  */
 export type TuneConfig =
   & Settings

@@ -4,7 +4,7 @@ import { ReplayLog } from "../base/replay_log.ts";
 import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
 import { type EngineConfig, type EngineInfo, withPoolSize } from "../core/engine_config.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
-import { EngineUnavailableError, StartupError } from "../core/errors.ts";
+import { engineUnavailable, EngineUnavailableError, StartupError } from "../core/errors.ts";
 import type { EnginePort, EngineState, Generation, GenerationRequest } from "../core/generation.ts";
 import type { LoggedDecision } from "../core/kv_decision.ts";
 import type { KvEvent } from "../core/kv_event.ts";
@@ -16,7 +16,7 @@ import { LifetimeStats } from "./lifetime_stats.ts";
 import { IsolateHandle } from "./isolate_handle.ts";
 import type { FromEngine } from "./messages.ts";
 import { PendingCommands } from "./pending_commands.ts";
-import { ISOLATE_DIED, UNAVAILABLE, unavailable } from "./unavailable.ts";
+import { ISOLATE_DIED, UNAVAILABLE } from "./unavailable.ts";
 import { DEFAULT_DEADLINES, stepDeadlineMs, Watchdog } from "./watchdog.ts";
 
 /** KV events and decisions that are kept for readers. */
@@ -171,7 +171,9 @@ export class EngineClient implements EnginePort {
   #dropAll(): void {
     this.#cancelRestart();
     this.#watchdog.cancel();
-    this.#requests.failAll(unavailable("The server has shut down before the answer was complete"));
+    this.#requests.failAll(
+      engineUnavailable("The server has shut down before the answer was complete"),
+    );
     this.#commands.failAll("The server has shut down before the command was carried out");
     this.#settleStart?.reject(new EngineUnavailableError("The engine was closed while it started"));
     this.#settleStart = undefined;

@@ -1,4 +1,4 @@
-import type { ErrorData } from "../core/errors.ts";
+import { engineUnavailable, type ErrorData } from "../core/errors.ts";
 import type { EngineState } from "../core/generation.ts";
 
 /** Why an engine takes no requests, by its state. */
@@ -10,11 +10,6 @@ export const UNAVAILABLE: Readonly<Record<Exclude<EngineState, "ready">, string>
 };
 
 /** The error of each request in flight when its isolate died. */
-export const ISOLATE_DIED: ErrorData = unavailable(
+export const ISOLATE_DIED: ErrorData = engineUnavailable(
   "The engine stopped while it worked on this request; try again",
 );
-
-/** An error that a client meets with a later try. */
-export function unavailable(message: string): ErrorData {
-  return { status: 503, type: "server_error", code: "engine_unavailable", message, param: null };
-}

@@ -8,15 +8,15 @@ import { hostsOf } from "./request_target.ts";
 import type { AccessRules } from "./services.ts";
 
 /**
- * Who may call a route: everyone; holders of an API key where there are keys; those who run the
- * server.
+ * Who may call a route: everyone; holders of an API key, where there are keys; holders of an admin
+ * key.
  *
- * Each route names its access in the table of `app.ts`, and its gate stands before its handler. So
- * the router's own match decides, and no other reading of the URL can open what it closes.
+ * Each route names its access in the table of `app.ts`, and its gate runs before its handler. The
+ * router's own match decides, so no second reading of the URL can open what it closes.
  */
 export type Access = "public" | "key" | "admin";
 
-/** Where a request's context keeps the key it was let in with. */
+/** Name under which a request's context keeps the key that it was admitted with. */
 const KEY = "apiKey";
 
 /** The gate of each kind of route. */
@@ -24,8 +24,8 @@ export type Gates = Readonly<Record<Access, MiddlewareHandler>>;
 
 /**
  * Makes the gates. A key comes in the header `Authorization: Bearer` or `x-api-key`; an admin key
- * opens what an API key opens. Without admin keys, admin routes answer on a loopback address
- * without keys only, where whoever reaches the server may as well read its memory.
+ * opens what an API key opens. Without admin keys, admin routes answer only on a loopback address
+ * without API keys: only programs of this machine reach the server there.
  */
 export function createGates(rules: AccessRules): Gates {
   const apiKeys = new KeySet(rules.apiKeys);
@@ -58,7 +58,7 @@ export function createGates(rules: AccessRules): Gates {
   };
 }
 
-/** The key that let this request in; undefined where the server asks for none. */
+/** The key that this request was admitted with; undefined where the server asks for none. */
 export function presentedKey(c: Context): string | undefined {
   return c.get(KEY);
 }
@@ -140,8 +140,8 @@ export function requireLocalHost(hostname: string): MiddlewareHandler {
 const SAFE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 
 /**
- * Refuses what would change something and comes from a foreign web page. A browser sends such a
- * request with the page's Origin even where the page may not read the answer.
+ * Refuses requests of foreign web pages that would change something. A browser sends them, with the
+ * page's Origin, even where the page may not read the answer.
  */
 export function refuseForeignOrigins(): MiddlewareHandler {
   return async (c, next) => {

@@ -3,8 +3,8 @@ import { RequestError } from "../core/errors.ts";
 import type { Services } from "./services.ts";
 
 /**
- * `POST /reset_prefix_cache?preempt=true|false`: forgets the KV of all earlier prompts. Refused
- * with the number of sequences that run (409) unless these may be preempted.
+ * `POST /reset_prefix_cache?preempt=true|false`: forgets the KV of all earlier prompts. While
+ * sequences run it is refused with their number (409), unless they may be preempted.
  */
 export function resetPrefixCacheRoute({ engine, log }: Services): Handler {
   return async (c) => {
@@ -25,8 +25,8 @@ export function resetPrefixCacheRoute({ engine, log }: Services): Handler {
 }
 
 /**
- * `GET /admin/kv/curve`: the estimated share of looked-up blocks that less or more KV memory would
- * find, as multiples of the pool; counted also while the cache is off.
+ * `GET /admin/kv/curve`: the estimated share of looked-up blocks that smaller and larger pools
+ * would find, by multiples of the pool's size; also while the cache is off.
  */
 export function kvCurveRoute({ engine }: Services): Handler {
   return async (c) => {

@@ -13,11 +13,11 @@ import type { Services } from "./services.ts";
 import { type SamplingFields, stopsOf } from "./sampling_fields.ts";
 
 /**
- * Submits a job and answers with its text. Returns once the engine has admitted it: what can be
- * refused is refused with a status, before the first byte of a stream.
+ * Submits a job and answers with its text. Returns once the engine has accepted it, so that every
+ * refusal has a status of its own, also of a stream.
  *
- * @throws {RequestError} what no search can do or the engine refuses, or a failure before an answer
- * in one piece is complete.
+ * @throws {RequestError} for a field that a search does not support, a refusal of the engine, or a
+ * failure before an answer in one piece is complete.
  */
 export async function answer(c: Context, services: Services, job: Job): Promise<Response> {
   const id = `${job.format.idPrefix}${crypto.randomUUID().replaceAll("-", "")}`;
@@ -90,7 +90,7 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
   };
 }
 
-/** How long the request wants its blocks kept, which the eviction policy `priority` heeds. */
+/** How firmly the request's blocks stay cached, for the eviction policy `priority`. */
 function retentionOf({ cache_retention: asked }: SamplingFields) {
   if (asked === undefined || asked === null) return {};
   const { priority, duration_ms: durationMs } = asked;

@@ -1,7 +1,7 @@
 import type { TokenId } from "../core/ids.ts";
 import type { ScoredToken, SequenceFinish, TextPiece } from "./sequence_text.ts";
 
-/** All of one sequence, for an answer in one piece. */
+/** A whole sequence, for an answer in one piece. */
 export interface WholeText {
   readonly index: number;
   readonly text: string;
@@ -14,7 +14,7 @@ export interface WholeText {
 export type Choice = Readonly<Record<string, unknown>>;
 
 /**
- * How an endpoint words its answers. Everything else, from admission to usage, is the same for all
+ * The shape of an endpoint's answers. Everything else, from admission to usage, is shared
  * (`answer.ts`).
  */
 export interface AnswerFormat {
@@ -27,9 +27,9 @@ export interface AnswerFormat {
   readonly firstFields: Readonly<Record<string, unknown>>;
   /** Whether the answer goes on from the prompt's text rather than beginning a turn of its own. */
   readonly continuesPrompt: boolean;
-  /** Whether a piece without text is worth a chunk. */
+  /** Whether a piece without text becomes a chunk. */
   readonly sendsTokenIds: boolean;
-  /** What a sequence's first chunk says before any text, if anything. */
+  /** The delta of a sequence's first chunk, before any text; absent for none. */
   openingChoice(index: number): Choice | undefined;
   textChoice(piece: TextPiece): Choice;
   finishChoice(index: number, finish: SequenceFinish): Choice;

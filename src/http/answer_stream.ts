@@ -7,7 +7,7 @@ import type { TextPiece } from "./sequence_text.ts";
 import type { Services } from "./services.ts";
 import { type SseWriter, streamSse } from "./sse.ts";
 
-/** Streams a generation as chunks; a client that leaves ends it. */
+/** Streams a generation as chunks, and aborts it when the client disconnects. */
 export function answerAsStream(
   c: Context,
   { limits, log }: Services,
@@ -25,7 +25,7 @@ export function answerAsStream(
       try {
         await writeChunks(sse, run, generation);
       } catch (error) {
-        // The status line is out already: the error travels as an event, which clients raise.
+        // The status line has been sent: the error goes out as an event, which clients raise.
         const data = toErrorData(error);
         status = data.status;
         if (isServerFailure(error)) {
@@ -69,7 +69,7 @@ async function writeChunks(
   }
 }
 
-/** The chunks' choices that a piece is worth: an opening, its text, its finish, or none. */
+/** The choices that a piece becomes: an opening, its text, its finish, or none. */
 function choicesOf(piece: TextPiece, { job }: Run, started: Set<number>): Choice[] {
   const { format } = job;
   const choices: (Choice | undefined)[] = [];

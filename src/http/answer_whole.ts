@@ -6,7 +6,7 @@ import type { Collector } from "./collector.ts";
 import type { Run } from "./job.ts";
 import type { ScoredToken, SequenceFinish } from "./sequence_text.ts";
 
-/** Collects a generation and answers with all of it; a client that leaves meanwhile ends it. */
+/** Collects a generation and answers with all of it; aborts it when the client disconnects. */
 export async function answerInOnePiece(
   c: Context,
   run: Run,

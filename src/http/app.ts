@@ -27,10 +27,10 @@ import { requirePlainTarget } from "./request_target.ts";
 import type { Services } from "./services.ts";
 import { detokenizeRoute, tokenizeRoute } from "./tokenize_route.ts";
 
-/** A route: how it is asked for, who may ask, and what answers. */
+/** A route: method and path, who may call it, and its handler. */
 type Route = readonly [method: "GET" | "POST" | "DELETE", path: string, Access, Handler];
 
-/** Everything that this server answers. */
+/** Every route of this server. */
 function routesOf(services: Services): readonly Route[] {
   return [
     ["POST", "/v1/chat/completions", "key", chatRoute(services)],
@@ -58,8 +58,8 @@ function routesOf(services: Services): readonly Route[] {
  * The server's HTTP surface: `createApp(services).fetch` answers requests.
  *
  * Checks run from the outside in: request id, request target and Host header, Origin, CORS
- * preflight; then the gate of the route that matches, and the route. What matches none is closed
- * like a route for API keys. Whatever goes wrong is answered in OpenAI's error shape.
+ * preflight; then the gate of the route that matches, and the route. A path without a route is
+ * closed like a route for API keys. Every error is answered in OpenAI's shape.
  */
 export function createApp(services: Services): Hono {
   const { access, limits, log } = services;
@@ -86,9 +86,7 @@ export function createApp(services: Services): Hono {
   return app;
 }
 
-/**
- * The body of a GET that nobody asks for ends here: a stream of events would never end by itself.
- */
+/** Cancels the body of an answer to HEAD: a stream of events would never end by itself. */
 const dropBodyOfHead: MiddlewareHandler = async (c, next) => {
   await next();
   if (c.req.method === "HEAD") await c.res.body?.cancel();

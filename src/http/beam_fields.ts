@@ -1,10 +1,11 @@
 import { type BeamSearchParams, numCandidates } from "../core/beam_search_params.ts";
 import { RequestError } from "../core/errors.ts";
-import { MAX_LOGPROBS, type SamplingFields } from "./sampling_fields.ts";
+import { MAX_LOGPROBS } from "../core/sampling_params.ts";
+import type { SamplingFields } from "./sampling_fields.ts";
 
-/** Fields that ask for what a search does not do, with the value of each that asks for nothing. */
+/** Fields that a search does not support, each with its neutral value. */
 const NOT_SEARCHED: readonly (readonly [string, string | number])[] = [
-  // Beams are tokens to the engine, which knows no text.
+  // The engine searches over tokens and knows no text.
   ["stop", ""],
   // Candidates are ranked by the model's own probabilities.
   ["frequency_penalty", 0],
@@ -18,12 +19,12 @@ const NOT_SEARCHED: readonly (readonly [string, string | number])[] = [
 ];
 
 /**
- * The search that a request asks for with `use_beam_search`: of `n` beams, for the `n` best
- * answers; undefined when it draws. `temperature`, `top_p`, `top_k`, `min_p` and `seed` say how to
- * draw and have no meaning in a search.
+ * The search that a request asks for with `use_beam_search`, of `n` beams for the `n` best answers;
+ * undefined when it draws. `temperature`, `top_p`, `top_k`, `min_p` and `seed` belong to draws and
+ * are ignored.
  *
- * @throws {RequestError} when it asks for more beams than candidates can be had for, or for
- * something that a search does not heed.
+ * @throws {RequestError} when it asks for more beams than there are candidates for, or uses a field
+ * that a search does not support.
  */
 export function beamSearchOf(request: SamplingFields): BeamSearchParams | undefined {
   if (request.use_beam_search !== true) return undefined;

@@ -12,8 +12,8 @@ export function boundedArray<S extends z.ZodType>(
 }
 
 /**
- * An array of up to `max` elements of any kind, which are not looked at: of a million, Zod looks
- * for some hundredths of a second, in which no other request is answered.
+ * An array of up to `max` elements, whose elements are not checked: Zod takes some hundredths of a
+ * second for a million, and no other request is answered meanwhile.
  */
 export function longArray(max: number): z.ZodType<readonly unknown[]> {
   return z.unknown().superRefine((value, context) => {

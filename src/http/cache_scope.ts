@@ -5,11 +5,11 @@ import { presentedKey } from "./access.ts";
 /**
  * Names the scope in which a request may share KV with others, or undefined for the open scope.
  *
- * A cached prefix shows in the time to the first token and in `cached_tokens`, so who may find
- * whose prefixes is who may learn of them: each API key has a scope of its own, and a `cache_salt`
- * narrows it further. The name is an HMAC under the server's secret, since a salt that clients
- * choose alone could be guessed; both parts are tagged with their lengths, so that no two pairs
- * read the same.
+ * A cached prefix shows in the time to the first token and in `cached_tokens`: a client that may
+ * find a prefix may learn that somebody sent it. So each API key has a scope of its own, and a
+ * `cache_salt` narrows it further. The name is an HMAC under the server's secret, since a salt
+ * alone could be guessed; key and salt are tagged with their lengths, so that no two pairs give the
+ * same input.
  */
 export function cacheScope(
   c: Context,
@@ -22,8 +22,8 @@ export function cacheScope(
 }
 
 /**
- * Names who asks, so that API keys share the engine fairly: one name per key, whatever the salt.
- * Undefined where the server asks for no key. The name tells nobody the key.
+ * Names the owner of a request, so that API keys share the engine fairly: one name per key,
+ * whatever the salt; undefined where the server asks for no key. The name does not reveal the key.
  */
 export function requestOwner(c: Context, secret: Uint8Array): string | undefined {
   const key = presentedKey(c);

@@ -4,11 +4,11 @@ import { chatLogprobs } from "./openai_logprobs.ts";
 import type { ScoredToken } from "./sequence_text.ts";
 import type { TextService } from "./services.ts";
 
-/** What a chat request asked to have in its answer. */
+/** The options of a chat request that shape its answer. */
 export interface ChatFormatOptions {
   readonly text: TextService;
   readonly hasLogprobs: boolean;
-  /** Present when token ids shall be reported. */
+  /** Present when token ids are to be reported. */
   readonly promptTokenIds?: Uint32Array;
 }
 

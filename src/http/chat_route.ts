@@ -16,8 +16,8 @@ import type { Services } from "./services.ts";
 import { UNSUPPORTED_IN_CHAT } from "./unsupported_fields.ts";
 
 /**
- * `POST /v1/chat/completions`. What a message contains is text: a control token's name in it, such
- * as `<|im_end|>`, stays that, and only the model's chat template writes control tokens.
+ * `POST /v1/chat/completions`. The content of a message is text, even where it spells a control
+ * token such as `<|im_end|>`: only the model's chat template writes control tokens.
  */
 export function chatRoute(services: Services): Handler {
   const { engine, text, metrics, now } = services;

@@ -1,10 +1,11 @@
 import { z } from "zod";
 import { RequestError } from "../core/errors.ts";
+import { MAX_LOGPROBS } from "../core/sampling_params.ts";
 import { boundedArray } from "./bounded_array.ts";
-import { MAX_LOGPROBS, MaxTokens, SAMPLING_FIELDS } from "./sampling_fields.ts";
+import { MaxTokens, SAMPLING_FIELDS } from "./sampling_fields.ts";
 import type { ChatMessage, EncodeChatOptions } from "./services.ts";
 
-/** Bounds what a chat template is made to loop over. */
+/** Most messages of a conversation, over which a chat template loops. */
 const MAX_MESSAGES = 4096;
 const MAX_PARTS = 1024;
 
@@ -34,7 +35,7 @@ export type ChatRequest = z.output<typeof ChatRequest>;
 /**
  * The conversation as the chat template reads it.
  *
- * @throws {RequestError} on anything but text, and on traces of tool calls.
+ * @throws {RequestError} on content other than text, and on tool calls.
  */
 export function toChatMessages(messages: z.output<typeof Messages>): ChatMessage[] {
   return messages.map((message, i) => {
@@ -61,7 +62,7 @@ export function toChatMessages(messages: z.output<typeof Messages>): ChatMessage
   });
 }
 
-/** Text parts become lines, as vLLM gives them to templates that want a string. */
+/** Joins text parts as lines, as vLLM does for templates that take a string. */
 function joinParts(parts: readonly z.output<typeof Part>[], messageIndex: number): string {
   return parts.map(({ type, text }, i) => {
     const path = `messages.${messageIndex}.content.${i}`;
@@ -90,8 +91,8 @@ function unsupported(param: string, what: string): RequestError {
 /**
  * How the template closes the conversation.
  *
- * @throws {RequestError} when the last message shall be continued and closed at the same time, or
- * is not the assistant's.
+ * @throws {RequestError} when the last message is to be continued and closed at once, or is to be
+ * continued and is not the assistant's.
  */
 export function toEncodeChatOptions(
   request: Pick<ChatRequest, "add_generation_prompt" | "continue_final_message">,

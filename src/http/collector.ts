@@ -20,9 +20,9 @@ export interface CollectorShape {
 }
 
 /**
- * Turns the events of one request into pieces of text and exact counts; the one path of chat and
- * completions, streamed or not. A sequence whose stop string is found is aborted at once, and what
- * the engine still reports of it is dropped.
+ * Turns the events of one request into pieces of text and exact counts, for chat and completions,
+ * streamed or not. A sequence whose stop string is found is aborted at once, and its later events
+ * are dropped.
  */
 export class Collector {
   readonly #shape: CollectorShape;
@@ -43,11 +43,10 @@ export class Collector {
   /**
    * Yields the pieces of each engine step until every sequence has ended.
    *
-   * @throws {RequestError} with the engine's account of a sequence that failed; the others are
-   * aborted.
+   * @throws {RequestError} with the error of a sequence that failed; the others are aborted.
    */
   async *pieces(generation: Generation): AsyncGenerator<readonly TextPiece[]> {
-    // Leaving the loop early is the client's doing, an exception the engine's.
+    // The loop is left early by a client that disconnects, or by a failure of the engine.
     let lastReason: FinishReason = "abort";
     try {
       for await (const events of generation.events) {

@@ -4,7 +4,7 @@ import { completionLogprobs } from "./openai_logprobs.ts";
 import type { ScoredToken } from "./sequence_text.ts";
 import type { TextService } from "./services.ts";
 
-/** What a completions request asked to have in its answer. */
+/** The options of a completions request that shape its answer. */
 export interface CompletionsFormatOptions {
   readonly text: TextService;
   readonly hasLogprobs: boolean;

@@ -59,7 +59,7 @@ export function completionsRoute(services: Services): Handler {
   };
 }
 
-/** Ids of each prompt; the texts among them are one job with one limit. */
+/** Ids of each prompt; texts are tokenized as one job with one limit. */
 async function toTokenIds(
   prompts: readonly Prompt[],
   text: TextService,
@@ -74,7 +74,7 @@ async function toTokenIds(
   );
 }
 
-/** The text of each prompt; those given as ids are one job with one limit. */
+/** The text of each prompt; ids are detokenized as one job with one limit. */
 async function toTexts(prompts: readonly Prompt[], text: TextService): Promise<string[]> {
   const decoded = await text.decode(prompts.filter((prompt) => typeof prompt !== "string"));
   const next = decoded.values();

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { RequestError } from "../core/errors.ts";
 import type { TokenId } from "../core/ids.ts";
-import { MAX_LOGPROBS, SAMPLING_FIELDS } from "./sampling_fields.ts";
+import { MAX_LOGPROBS } from "../core/sampling_params.ts";
+import { SAMPLING_FIELDS } from "./sampling_fields.ts";
 import { parseTokenIds } from "./token_ids.ts";
 
 /** Most prompts of one request, as in vLLM. */
@@ -20,7 +21,7 @@ export type CompletionsRequest = z.output<typeof CompletionsRequest>;
 /** One prompt: text, or the ids of one. */
 export type Prompt = string | readonly TokenId[];
 
-/** How many prompts a request has, before a look at any of them: a list of ids is one. */
+/** The number of prompts of a request, without a check of any; a list of ids is one prompt. */
 export function numPromptsOf({ prompt }: CompletionsRequest): number {
   return typeof prompt === "string" || typeof prompt[0] === "number" ? 1 : prompt.length;
 }

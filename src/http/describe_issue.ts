@@ -3,7 +3,7 @@ import type { z } from "zod";
 type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
 
-/** What is wrong with a request body, in the words of an error answer. */
+/** A fault of a request body, as an error answer reports it. */
 export interface IssueDescription {
   /** Dotted path of the field, such as `messages.0.role`; empty for the body itself. */
   readonly param: string;
@@ -34,8 +34,9 @@ export function describeIssue(issue: Issue, body: unknown): IssueDescription {
 }
 
 /**
- * A union fails with the issues of every branch, their paths relative to it. A branch that took
- * the value's type is the one its sender meant; where none did, the union itself is wrong.
+ * A union fails with the issues of every branch, their paths relative to it. The branch that
+ * accepts the value's type is the one that the client meant; where none does, the issue is the
+ * union's.
  */
 function narrowUnion(issue: Issue, path: Path): [Issue, Path] {
   if (issue.code !== "invalid_union") return [issue, path];

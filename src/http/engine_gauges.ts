@@ -10,7 +10,7 @@ interface EngineGauge {
   readonly read: (engine: EnginePort) => Values | Promise<Values>;
 }
 
-/** How long a scrape waits for what only the engine knows, which answers between two steps, ms. */
+/** How long a scrape waits for the engine, which answers between two steps, ms. */
 const MAX_WAIT_MS = 2000;
 
 type Values = Readonly<Record<string, number>>;
@@ -73,7 +73,7 @@ export function watchEngineGauges(registry: Registry, engine: EnginePort): void 
   watchPool(registry, engine);
 }
 
-/** Nothing while the engine is away or does not answer: a scrape must not fail or hang with it. */
+/** Empty while the engine is away or does not answer: a scrape must not fail or hang with it. */
 async function hitRates(engine: EnginePort): Promise<Values> {
   const late = Promise.withResolvers<readonly CurvePoint[]>();
   const timer = setTimeout(() => late.resolve([]), MAX_WAIT_MS);

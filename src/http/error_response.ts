@@ -30,20 +30,9 @@ export function errorBody(data: ErrorData): ErrorBody {
   return { error: { ...details, message, type, param, code } };
 }
 
-/**
- * What a client may know of `error`: all of a request's mistake, nothing of the insides of a bug.
- */
+/** The part of `error` for clients: everything of a refusal, nothing of a bug's internals. */
 export function toErrorData(error: unknown): ErrorData {
-  if (error instanceof RequestError) return error.data;
-  if (error instanceof EngineUnavailableError) {
-    return {
-      status: STATUS_CODE.ServiceUnavailable,
-      type: "server_error",
-      code: "engine_unavailable",
-      message: error.message,
-      param: null,
-    };
-  }
+  if (error instanceof RequestError || error instanceof EngineUnavailableError) return error.data;
   if (error instanceof HTTPException && error.status < 500) {
     return new RequestError(error.message, { status: error.status }).data;
   }
@@ -57,8 +46,8 @@ export function toErrorData(error: unknown): ErrorData {
 }
 
 /**
- * Whether `error` is a bug of the server, which belongs in the log with its stack. What the engine
- * says of one sequence is none, whatever its status.
+ * Whether `error` is a bug of the server, which belongs in the log with its stack. An error that
+ * the engine reports of one sequence is no bug, whatever its status.
  */
 export function isServerFailure(error: unknown): boolean {
   return !(error instanceof RequestError) &&

@@ -17,7 +17,7 @@ export class GenerationMeter {
     this.#arrivedMs = now();
   }
 
-  /** Takes a token event of a sequence, before its text is assembled. */
+  /** Records a token event of a sequence, before its text is assembled. */
   observeEvent({ index, token }: TokenEvent): void {
     if (token === undefined) return;
     const now = this.#now();
@@ -27,7 +27,7 @@ export class GenerationMeter {
     else this.#metrics.observeNextToken((now - last) / 1000);
   }
 
-  /** Takes a sequence that has ended for `reason`. */
+  /** Records that a sequence has ended for `reason`. */
   observeEnd(
     { numTokens }: Pick<SequenceText, "numTokens">,
     reason: FinishReason,
@@ -41,7 +41,7 @@ export class GenerationMeter {
     });
   }
 
-  /** Since the request arrived. */
+  /** Milliseconds since the request arrived. */
   elapsedMs(): number {
     return this.#now() - this.#arrivedMs;
   }

@@ -6,7 +6,7 @@ import { unavailability } from "./served_model.ts";
 import type { Services } from "./services.ts";
 
 /**
- * `GET /health`: 200 when a request would be taken, else 503 with the engine's state and the
+ * `GET /health`: 200 when the engine takes requests, else 503 with the engine's state and the
  * reason.
  */
 export function healthRoute({ engine }: Services): Handler {

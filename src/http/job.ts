@@ -30,12 +30,12 @@ export interface Run {
   readonly job: Job;
   readonly envelope: Envelope;
   readonly collector: Collector;
-  /** Why the request went as it did, for those who asked with `explain`; else nothing. */
+  /** The decisions about the request, where it set `explain`; otherwise empty. */
   readonly explanation: () => Readonly<Record<string, unknown>>;
-  /** Log line of the end; `status` as an access log would have it, 499 for a client that left. */
-  readonly logEnd: (status: number) => void;
   /**
-   * Log line of an answer that the engine has ended with an error of its own; nothing for others.
+   * Log line of the end, with the `status` of an access log: 499 for a client that disconnected.
    */
+  readonly logEnd: (status: number) => void;
+  /** Log line of an answer that ended with an error of the engine; no line for others. */
   readonly logFailure: (error: unknown) => void;
 }

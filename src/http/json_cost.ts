@@ -1,4 +1,4 @@
-/** What parsing and checking cost, in units of an element of an array: some 50 ns. */
+/** Cost of parsing and checking by character, in units of an array's element, some 50 ns. */
 const COSTS: Readonly<Record<string, number>> = { ",": 1, "[": 4, "{": 8, ":": 16 };
 
 const QUOTE = 0x22;
@@ -10,8 +10,8 @@ const COST_OF_BYTE = Uint8Array.from(
 );
 
 /**
- * Adds up what a JSON text will cost to parse, while its bytes arrive: what stands outside of
- * strings makes values, and 8 MiB can make millions of them. Some 2 ns per byte.
+ * Adds up the cost of parsing a JSON text while its bytes arrive, from the characters outside of
+ * strings: 8 MiB can hold millions of values. Some 2 ns per byte.
  */
 export class JsonCost {
   #total = 0;

@@ -10,11 +10,10 @@ const Query = z.object({ from: z.coerce.number().int().min(0).optional() });
 /**
  * `GET /kv/events?from=SEQ`: what the prefix cache stores and drops, as server-sent events.
  *
- * Events are numbered from 0; numbers may be left out where nothing has changed. Without `from` the
- * stream starts with the next one. What is no longer kept is announced by
- * `{"type": "gap", "first_seq": N}`, after which a reader must take its picture of the cache as
- * lost. Tokens are left out where the server asks for API keys: one client's prompts are not
- * another's to read.
+ * Events are numbered from 0, with gaps where nothing has changed. Without `from` the stream starts
+ * with the next one. Where events are no longer kept, `{"type": "gap", "first_seq": N}` says so,
+ * and a reader must discard its picture of the cache. Tokens are left out where the server asks for
+ * API keys: clients must not read each other's prompts.
  */
 export function kvEventsRoute({ engine, access, limits }: Services): Handler {
   return (c) => {

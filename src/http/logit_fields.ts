@@ -4,7 +4,7 @@ import type { TokenId } from "../core/ids.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
 import { parseTokenIds } from "./token_ids.ts";
 
-/** Most tokens that a request may bias: each travels to the device with every draw. */
+/** Most tokens that a request may bias: each is uploaded with every draw. */
 const MAX_BIASES = 1024;
 /**
  * Largest bias either way, as OpenAI has it; at this size a token is as good as forced or banned.
@@ -22,7 +22,7 @@ export const LOGIT_FIELDS = {
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   presence_penalty: z.number().min(-2).max(2).nullish(),
   repetition_penalty: RepetitionPenalty,
-  /** As llama.cpp spells it; here too it looks at the whole of prompt and output. */
+  /** llama.cpp's name for it; it still covers the whole prompt and output. */
   repeat_penalty: RepetitionPenalty,
   logit_bias: z.custom<Readonly<Record<string, unknown>>>(
     (value) => typeof value === "object" && value !== null && !Array.isArray(value),
@@ -36,7 +36,7 @@ const LogitFields = z.looseObject(LOGIT_FIELDS);
 /** The checked values of {@link LOGIT_FIELDS}. */
 export type LogitFields = z.output<typeof LogitFields>;
 
-/** What the limits of these fields depend on. */
+/** The context of these fields' limits. */
 export interface LogitLimits {
   readonly vocabSize: number;
   /** Most tokens of the answer. */
@@ -44,7 +44,7 @@ export interface LogitLimits {
   readonly stopTokenIds: readonly TokenId[];
 }
 
-/** What these fields are where a request says nothing: that of the model's makers, or nothing. */
+/** Values of absent fields: the model's recommendations, or neutral ones. */
 export interface LogitDefaults {
   readonly repetitionPenalty?: number;
 }
@@ -60,7 +60,7 @@ type LogitParams = Pick<
 >;
 
 /**
- * The parameters that these fields ask for; those that would change nothing are left out.
+ * The parameters of these fields, without those that would change nothing.
  *
  * @throws {RequestError} naming the field, its limit and the value.
  */

@@ -1,9 +1,9 @@
 import type { Context } from "hono";
 
-/** Written in one go, characters: some milliseconds of work. */
+/** Characters written at once: some milliseconds of work. */
 const CHUNK_CHARS = 2 ** 16;
 
-/** Elements looked at in one go. */
+/** Elements written at once. */
 const CHUNK_ELEMENTS = 4096;
 
 /** An array whose elements are made as they are written. */
@@ -13,8 +13,8 @@ export class LongList {
 }
 
 /**
- * Answers with an object that may hold very long texts and {@link LongList}s. It is written piece
- * by piece, and between two pieces other requests have their turn.
+ * Answers with an object that may hold very long texts and {@link LongList}s, written in pieces;
+ * between two pieces, other requests are handled.
  */
 export function longJson(c: Context, fields: Readonly<Record<string, unknown>>): Response {
   const chunks = inChunks(pieces(fields));
@@ -33,12 +33,12 @@ async function* spread(
   for (const chunk of made) yield encoder.encode(chunk);
   for (const chunk of rest) {
     yield encoder.encode(chunk);
-    // A turn of the event loop: a reader in this isolate asks for the next chunk at once.
+    // Waits for a turn of the event loop: a reader in this isolate asks for the next chunk at once.
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
 }
 
-/** Short pieces together, so that few chunks are sent. */
+/** Joins short pieces, so that few chunks are sent. */
 function* inChunks(pieces: Iterable<string>): Generator<string, undefined> {
   let chunk = "";
   for (const piece of pieces) {

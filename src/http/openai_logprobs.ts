@@ -4,7 +4,7 @@ import type { TextService } from "./services.ts";
 
 type Vocabulary = Pick<TextService, "tokenText" | "tokenBytes">;
 
-/** Stands for minus infinity, which JSON cannot say; OpenAI's and vLLM's choice. */
+/** Stands for minus infinity, which JSON lacks; the value that OpenAI and vLLM use. */
 const LOWEST_LOGPROB = -9999;
 
 function finite(logprob: number): number {

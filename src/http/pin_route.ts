@@ -10,7 +10,7 @@ import { parseTokenIds } from "./token_ids.ts";
 const MAX_CHARS = 2 ** 22;
 const MAX_TOKENS = 2 ** 20;
 
-/** Names go into paths. */
+/** A pin's name, which is also a segment of a path. */
 const Name = z.string().regex(/^[\w.-]{1,100}$/, "1 to 100 letters, digits, '.', '_' or '-'");
 
 const PinRequest = z.looseObject({
@@ -24,8 +24,8 @@ type PinRequest = z.output<typeof PinRequest>;
 
 /**
  * `POST /admin/kv/pins`: keeps what is cached of a prompt or conversation from eviction, under a
- * name and in the caller's own scope. Answers how much of it was cached and is pinned now: send the
- * prompt first.
+ * name and in the caller's own scope. Answers with the number of cached and now pinned tokens; send
+ * the prompt first.
  */
 export function pinRoute(services: Services): Handler {
   return async (c) => {
@@ -66,7 +66,7 @@ export function unpinRoute(services: Services): Handler {
   };
 }
 
-/** Pins of one key are not another's to replace or take back. */
+/** Puts pins of different keys apart, so that no key replaces or removes another's. */
 function pinName(c: Context, { cacheSecret }: Services, name: string): string {
   return `${cacheScope(c, cacheSecret, undefined) ?? ""}/${name}`;
 }
@@ -74,7 +74,7 @@ function pinName(c: Context, { cacheSecret }: Services, name: string): string {
 async function tokensOf(request: PinRequest, { text }: Services): Promise<Uint32Array> {
   const { prompt, messages } = request;
   if (messages !== undefined && messages !== null) {
-    // Without the opening of an answer: what follows the conversation is not part of the prefix.
+    // Without the opening of an answer, which is not part of the prefix.
     return await text.encodeChat(toChatMessages(messages), { addGenerationPrompt: false });
   }
   if (typeof prompt === "string") {

@@ -15,8 +15,7 @@ export interface ContextLimits {
 }
 
 /**
- * Refuses a text that cannot fit whatever its tokens are, so that nobody makes the server tokenize
- * it.
+ * Refuses a text that is too long for any tokenization to fit, without tokenizing it.
  *
  * @throws {RequestError} 400 `context_length_exceeded`; the tokens it names are a lower bound.
  */
@@ -31,8 +30,8 @@ export function checkPromptChars(
 }
 
 /**
- * Decides how many tokens a sequence may generate: what was asked for, else `fallback`, which is
- * cut to what the context leaves. What was asked for is never cut in silence.
+ * The number of tokens that a sequence may generate: the requested one, or else `fallback`, cut to
+ * what the context leaves. A requested number is refused rather than cut.
  *
  * @throws {RequestError} 400 `context_length_exceeded` when prompt and output do not fit.
  */

@@ -11,7 +11,7 @@ import { refuseUnsupported, type UnsupportedFields } from "./unsupported_fields.
  *
  * @throws {RequestError} 415 for another content type, 400 for a body that is not JSON, asks for a
  * feature listed in `unsupported`, or breaks the schema; the message names field, limit and value.
- * And what {@link readBodyText} throws.
+ * Also the errors of {@link readBodyText}.
  */
 export async function readJson<S extends z.ZodType>(
   c: Context,

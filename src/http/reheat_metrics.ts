@@ -1,6 +1,6 @@
 import { Gauge, type Registry } from "prom-client";
 
-/** How far the recomputation of remembered prefixes is after a start. */
+/** Progress of the recomputation of remembered prefixes after a start. */
 export interface ReheatProgress {
   readonly numPrefixesDone: number;
   readonly numPrefixesLeft: number;

@@ -7,7 +7,7 @@ import { JsonCost } from "./json_cost.ts";
 export interface BodyLimits {
   /** Largest body accepted, in bytes. */
   readonly maxBodyBytes: number;
-  /** Most bytes held of bodies that are not complete, all requests together. */
+  /** Most bytes of unfinished bodies, all requests together. */
   readonly maxUnfinishedBytes: number;
   /** Most that a body may cost to parse, in units of {@link JsonCost}. */
   readonly maxJsonCost: number;
@@ -15,12 +15,12 @@ export interface BodyLimits {
   readonly bodyTimeoutMs: number;
 }
 
-/** Where a request's context keeps the reader of its body. */
+/** Name under which a request's context keeps the reader of its body. */
 const BODIES = "bodies";
 
 const FIRST_CAPACITY = 16 * 2 ** 10;
 
-/** Has the bodies of all requests read within one set of limits. */
+/** Bounds the bodies of all requests together. */
 export function boundBodies(limits: BodyLimits): MiddlewareHandler {
   const bodies = new RequestBodies(limits);
   return async (c, next) => {
@@ -87,7 +87,7 @@ export class RequestBodies {
     body.refuse(error);
   }
 
-  /** Its bytes are within bounds, so the client may send them all, and is answered in peace. */
+  /** The body is within the bound of bytes, so it is read to its end and then refused. */
   #discard(body: UnfinishedBody, chunk: Uint8Array): void {
     this.#numBytes -= body.capacity;
     body.discard(chunk.byteLength, tooManyValues(this.#limits.maxJsonCost));
@@ -105,8 +105,8 @@ export class RequestBodies {
 }
 
 /**
- * A body as far as it has come, in one buffer: a view per chunk would weigh more than a small
- * chunk.
+ * The part of a body that has arrived, in one buffer: a view per chunk would take more memory than
+ * a small chunk.
  */
 class UnfinishedBody {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
@@ -149,14 +149,14 @@ class UnfinishedBody {
     this.numBytes = size;
   }
 
-  /** Keeps nothing of the body any more; its end brings `error`. */
+  /** Drops the body's bytes; reading it to its end gives `error`. */
   discard(numBytes: number, error: RequestError): void {
     this.#discardedFor ??= error;
     this.#buffer = new Uint8Array();
     this.numBytes += numBytes;
   }
 
-  /** Gives the body up: what it holds is released now, and whoever reads it gets `error`. */
+  /** Gives the body up: its memory is released now, and its reader gets `error`. */
   refuse(error: RequestError): void {
     this.#refusal ??= error;
     this.#buffer = new Uint8Array();

@@ -2,22 +2,22 @@ import type { Context, MiddlewareHandler } from "hono";
 import { type Host, parseHost } from "../base/host.ts";
 import { RequestError } from "../core/errors.ts";
 
-/** Where a request's context keeps the hosts that it names. */
+/** Name under which a request's context keeps the hosts that it names. */
 const HOSTS = "hosts";
 
 /** Characters of a path or query (RFC 3986), and those that browsers leave unescaped in a query. */
 const ORIGIN_FORM =
   /^\/(?!\/)[\w!$%&'()*+,\-.\/:;=@[\]~|^]*(?:\?[\w!$%&'()*+,\-.\/:;=@[\]~|^?{}]*)?$/;
-/** A segment that parsers take for the folder itself or the one above, escaped or not. */
+/** A dot segment, escaped or not, which parsers resolve to the folder itself or the one above. */
 const DOT_SEGMENT = /^(?:\.|%2e){1,2}$/i;
 const BAD_ESCAPE = /%(?![0-9a-f]{2})/i;
 
-/** A URL as it came: authority, then target. No parser has tidied it. */
+/** A URL as received: authority, then target, not normalized by any parser. */
 const RAW_URL = /^https?:\/\/([^/?#]*)(.*)$/s;
 
 /**
- * Refuses a request target that is no plain origin-form path and query (RFC 9112 section 3.2.1):
- * every parser has to read the same path in it, or one of them guards what another one opens.
+ * Refuses a request target other than a plain origin-form path and query (RFC 9112 section 3.2.1):
+ * parsers that read different paths in one target could check one and open the other.
  *
  * @throws {RequestError} 400 `invalid_target`.
  */
@@ -34,7 +34,7 @@ export function checkTarget(target: string): void {
 }
 
 /**
- * Takes a Host header apart.
+ * Parses a Host header.
  *
  * @throws {RequestError} 400 `invalid_host` when it is no plain `host[:port]`.
  */

@@ -6,11 +6,11 @@ import { LOGIT_FIELDS, toLogitParams } from "./logit_fields.ts";
 import { NUM_SEEDS, seedOfSample } from "./seed_source.ts";
 import type { DoorLimits, SamplingDefaults, TextService } from "./services.ts";
 
-/** Most samples of one prompt: unbounded, one request could claim all memory (CVE-2026-34756). */
+/**
+ * Most samples of one prompt: without a bound, one request could take all memory (CVE-2026-34756).
+ */
 export const MAX_SAMPLES = 64;
-/** Most log-probabilities per position. */
-export const MAX_LOGPROBS = 20;
-/** Largest exponent of a search's length penalty; beyond it, scores say nothing but the length. */
+/** Largest exponent of a search's length penalty; beyond it, only the length counts in a score. */
 const MAX_LENGTH_PENALTY = 10;
 /** Largest number of tokens a request may name; the context is the real limit. */
 const MAX_TOKENS = 2 ** 31 - 1;
@@ -82,8 +82,7 @@ export function checkStreamOptions({ stream, stream_options }: SamplingFields): 
 }
 
 /**
- * Refuses more sequences, prompts times `n`, than one request may queue, before anything is made of
- * them.
+ * Refuses more sequences, prompts times `n`, than one request may queue, before any is made.
  *
  * @throws {RequestError} with the field, the limit and the number.
  */
@@ -107,7 +106,7 @@ export function checkNumSequences(
   });
 }
 
-/** What a request's parameters depend on besides its own fields. */
+/** The context of a request's parameters, beside its own fields. */
 export interface SamplingContext {
   readonly defaults: SamplingDefaults;
   readonly text: Pick<TextService, "eosTokenIds">;

@@ -19,7 +19,7 @@ export interface SequenceFinish {
   readonly stopReason: string | number | null;
 }
 
-/** What one token event adds to a sequence. */
+/** The piece that one token event adds to a sequence. */
 export interface TextPiece {
   /** Which of the request's sequences, from 0. */
   readonly index: number;
@@ -47,26 +47,26 @@ export interface SequenceTextOptions {
 /**
  * Assembles the text of one sequence: detokenizer, then stop strings.
  *
- * A log-probability is reported together with the text of its token. So tokens that print nothing
- * of the answer, a stop token or those of a stop string, have none, and what is held back as a
- * possible stop string comes with its tokens or not at all. O(text of the event) per event.
+ * A log-probability is reported together with the text of its token. So a stop token and the tokens
+ * of a stop string, which are not part of the answer, have none, and text held back as a possible
+ * stop string is released together with its tokens. O(text of the event) per event.
  */
 export class SequenceText {
   readonly #options: SequenceTextOptions;
   #numTokens = 0;
   #finish: SequenceFinish | undefined;
-  /** Characters out of the detokenizer, held back ones included. */
+  /** Characters from the detokenizer, held back ones included. */
   #numDetokenizedChars = 0;
-  /** Characters handed out. */
+  /** Characters released. */
   #numReleasedChars = 0;
-  /** Tokens whose text is not out yet, in order. */
+  /** Tokens whose text is not released yet, in order. */
   #pending: ScoredToken[] = [];
 
   constructor(options: SequenceTextOptions) {
     this.#options = options;
   }
 
-  /** Tokens taken, the one that completed a stop string and a stop token included. */
+  /** Number of tokens so far, with a stop token and the token that completed a stop string. */
   get numTokens(): number {
     return this.#numTokens;
   }
@@ -113,7 +113,7 @@ export class SequenceText {
     return this.#options.includeStop ? released + matched : released;
   }
 
-  /** Prints what was held back; it may complete a stop string after all. */
+  /** Releases the text held back, which may still complete a stop string. */
   #end(reason: SequenceFinish["reason"], token: TokenId | undefined): string {
     const text = this.#filter(this.#options.detokenizer.flush());
     if (this.#finish !== undefined) return text;

@@ -35,7 +35,7 @@ export function unavailability({ state, failure, info }: EnginePort): string | u
 }
 
 /**
- * What the engine told of itself when it became ready.
+ * What the engine reported when it became ready.
  *
  * @throws {EngineUnavailableError} while it takes no requests.
  */

@@ -14,8 +14,8 @@ export interface ChatMessage {
 /** How a plain text becomes ids. */
 export interface EncodeOptions {
   /**
-   * Adds those that the model puts around every text, such as a beginning of sequence; the default.
-   * It says nothing about special tokens in the text itself.
+   * Adds the special tokens that the model puts around every text, such as a beginning of sequence;
+   * the default. It says nothing about special tokens in the text itself.
    */
   readonly addSpecialTokens?: boolean;
   /** Control tokens in the text, such as `<|im_end|>`, become their ids; the default. */
@@ -44,18 +44,19 @@ export interface DetokenizerOptions {
 export interface Detokenizer {
   /** Text that is complete after these ids; never half a character, possibly empty. */
   push(ids: readonly TokenId[]): string;
-  /** What is left at the end of the sequence. */
+  /** The remaining text at the end of the sequence. */
   flush(): string;
 }
 
 /** Finds the first stop string in a text that comes in pieces. */
 export interface StopStrings {
   /**
-   * Takes the next piece and returns what cannot be part of a stop string any more. With `matched`,
-   * that stop string is complete, `text` ends before it, and nothing may be pushed afterwards.
+   * Takes the next piece and returns the text that can no longer be part of a stop string. With
+   * `matched`, that stop string is complete, `text` ends before it, and nothing may be pushed
+   * afterwards.
    */
   push(text: string): { readonly text: string; readonly matched?: string };
-  /** What was held back as the possible beginning of a stop string. */
+  /** The text held back as the possible beginning of a stop string. */
   flush(): string;
 }
 
@@ -65,14 +66,15 @@ export interface TextService {
   /** Ids that end a sequence by the model's own account. */
   readonly eosTokenIds: readonly TokenId[];
   /**
-   * Ids of each text of a request. Long texts are worked on beside other requests.
+   * Ids of each text of a request. Long texts are tokenized in Workers, so that other requests go
+   * on.
    *
    * @throws {RequestError} when the texts are too long or take too long.
    */
   encode(texts: readonly string[], options?: EncodeOptions): Promise<readonly Uint32Array[]>;
   /**
-   * Ids of a conversation. What a message contains is text, also where it reads like a control
-   * token: those come from the model's template alone.
+   * Ids of a conversation. The content of a message is text, even where it spells a control token:
+   * only the model's template writes those.
    *
    * @throws {RequestError} when the template refuses the conversation, or as `encode` does.
    */
@@ -91,7 +93,7 @@ export interface TextService {
   tokenBytes(id: TokenId): Uint8Array;
 }
 
-/** What a request gets where it says nothing, from the model's generation_config.json. */
+/** Defaults of absent sampling fields, from the model's generation_config.json. */
 export interface SamplingDefaults {
   readonly temperature?: number;
   readonly topP?: number;
@@ -120,20 +122,21 @@ export interface ServedModel {
 export interface AccessRules {
   /** Accepted keys; empty lets everyone in. */
   readonly apiKeys: readonly string[];
-  /** Keys of those who run the server; none opens admin routes on loopback without keys only. */
+  /** Admin keys; without any, admin routes answer only on loopback without API keys. */
   readonly adminKeys: readonly string[];
   /** Address the server listens on; a loopback address turns the check of the Host header on. */
   readonly hostname: string;
 }
 
-/** Bounds of the door that are no part of any one endpoint. */
+/** Bounds that apply to all endpoints. */
 export interface DoorLimits extends BodyLimits {
   /**
    * Most sequences of one request, prompts times samples: as many as one owner may have waiting.
    */
   readonly maxNumSequences: number;
   /**
-   * Silence after which a stream sends a comment, so that proxies keep it open, in ms; 0: never.
+   * Milliseconds of silence after which a stream sends a comment, so that proxies keep it open; 0:
+   * never.
    */
   readonly keepAliveMs: number;
 }
@@ -148,7 +151,7 @@ export const DEFAULT_LIMITS: DoorLimits = {
   keepAliveMs: 30_000,
 };
 
-/** What a plan of KV memory is asked for. */
+/** The options of a plan of KV memory. */
 export interface KvPlanQuery {
   /** One of the planner's presets; the served model where absent. */
   readonly preset?: string;
@@ -156,18 +159,18 @@ export interface KvPlanQuery {
   readonly memoryBytes: number;
   readonly blockSize: number;
   readonly maxNumBatchedTokens: number;
-  /** Most tokens of one sequence; what the model is made for where absent. */
+  /** Most tokens of one sequence; absent: the length that the model was trained for. */
   readonly maxModelLen?: number;
   readonly dtype: KvCacheDtype;
   /** Whether quantized types keep the first and the last layer in f16; default: int4 does. */
   readonly f16EdgeLayers?: boolean;
 }
 
-/** The arithmetic of `quire plan`; it looks at no pool and changes none. */
+/** The arithmetic of `quire plan`, independent of the running pool. */
 export interface KvPlanner {
   /** Names that a query's `preset` takes, in any case. */
   readonly presets: readonly string[];
-  /** The plan as it goes into an answer, or undefined for a preset there is not. */
+  /** The plan as JSON, or undefined for an unknown preset. */
   plan(query: KvPlanQuery): Readonly<Record<string, unknown>> | undefined;
 }
 

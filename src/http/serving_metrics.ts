@@ -33,9 +33,9 @@ export interface FinishedSequence {
 
 /**
  * What `/metrics` reports, under vLLM's names and with its labels `model_name` and `engine`, so
- * that its dashboards, autoscalers and routers work unchanged. The engine's gauges and counters are
+ * that its dashboards, autoscalers and routers work unchanged. Gauges and the engine's counters are
  * read from its latest statistics at each scrape, so that they advance with its steps and not with
- * the clients that read the answers; ends and histograms are fed by the routes.
+ * the clients' reading; finished requests and histograms are fed by the routes.
  */
 export class ServingMetrics {
   #registry = new Registry();
@@ -112,7 +112,7 @@ export class ServingMetrics {
     this.#generationLength.observe(numGeneratedTokens);
   }
 
-  /** Reports how far a reheat is, too. */
+  /** Adds the progress of a reheat. */
   watchReheat(read: () => ReheatProgress): void {
     watchReheat(this.#registry, read);
   }

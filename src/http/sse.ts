@@ -9,9 +9,9 @@ export interface SseWriter {
   done(): Promise<void>;
 }
 
-/** What a stream of server-sent events does. */
+/** The source of a stream of server-sent events. */
 export interface SseHandlers {
-  /** Writes the stream; it ends when this ends. */
+  /** Writes the stream, which ends when this promise settles. */
   readonly write: (sse: SseWriter) => Promise<void>;
   /** The client has gone away; further writes do nothing. */
   readonly onGone: () => void;
@@ -20,7 +20,7 @@ export interface SseHandlers {
 /**
  * Answers with server-sent events (WHATWG HTML section 9.2). After `keepAliveMs` without an event
  * it writes a comment, which clients skip and which keeps proxies from closing a quiet stream;
- * never with 0, and never before the first event, since some clients take what comes first for an
+ * never with 0, and never before the first event, since some clients take the first line for an
  * answer.
  */
 export function streamSse(c: Context, keepAliveMs: number, handlers: SseHandlers): Response {

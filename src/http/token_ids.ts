@@ -2,7 +2,7 @@ import { RequestError } from "../core/errors.ts";
 import type { TokenId } from "../core/ids.ts";
 
 /**
- * Token ids sent by a client; stops at the first that is none.
+ * Checks the token ids that a client sent, up to the first that is none.
  *
  * @throws {RequestError} naming it by its place under `param`.
  */

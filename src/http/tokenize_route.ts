@@ -38,7 +38,7 @@ const DetokenizeRequest = z.looseObject({
   tokens: longArray(MAX_TOKENS),
 });
 
-/** What changes the tokens of a conversation and is not implemented. */
+/** Fields that would change the tokens of a conversation and are not implemented. */
 const UNSUPPORTED: UnsupportedFields = new Map(
   ["tools", "chat_template", "chat_template_kwargs"]
     .map((name) => [name, UNSUPPORTED_IN_CHAT.get(name)!]),
@@ -50,8 +50,8 @@ const UNSUPPORTED: UnsupportedFields = new Map(
  * `with_pieces` is set.
  *
  * Special tokens in `prompt` and `content` become their ids; with `parse_special: false` control
- * tokens in them are text. `add_special_tokens` and `add_special` only say whether those that the
- * model puts around every text are added. In `messages`, control tokens are always text.
+ * tokens in them are text. `add_special_tokens` and `add_special` only concern the tokens that the
+ * model puts around every text. In `messages`, control tokens are always text.
  */
 export function tokenizeRoute(services: Services): Handler {
   const { text, engine } = services;

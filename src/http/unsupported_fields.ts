@@ -4,7 +4,7 @@ type Body = Readonly<Record<string, unknown>>;
 
 /** A field of the API that this server knows and does not implement. */
 interface Unsupported {
-  /** Whether a value asks for nothing, so that it may be there. Null and absence always may. */
+  /** Whether a value changes nothing and is accepted. Null and absence always are. */
   readonly isNeutral: (value: unknown, body: Body) => boolean;
   /** The neutral value in words. */
   readonly neutral: string;
@@ -34,7 +34,7 @@ const ONLY_TEXT: Unsupported = {
   isNeutral: (value) => Array.isArray(value) && value.every((modality) => modality === "text"),
   neutral: '["text"]',
 };
-/** As many candidates as answers: nothing to choose from. */
+/** As many candidates as answers, so that none is dropped. */
 const AS_MANY_AS_N: Unsupported = {
   isNeutral: (value, body) => value === (body.n ?? 1),
   neutral: "the value of n",
@@ -100,7 +100,7 @@ export const UNSUPPORTED_IN_COMPLETIONS: UnsupportedFields = new Map([
   ...GENERATION,
   ["suffix", only("")],
   ["prompt_embeds", NOTHING],
-  // Scoring a prompt needs its log-probabilities; echoing its text alone is honoured.
+  // Scoring a prompt needs its log-probabilities; echoing its text alone is supported.
   ["echo", {
     isNeutral: (value, { logprobs }) => value !== true || typeof logprobs !== "number",
     neutral: "false, or leave logprobs out",
@@ -108,10 +108,9 @@ export const UNSUPPORTED_IN_COMPLETIONS: UnsupportedFields = new Map([
 ]);
 
 /**
- * Refuses what would otherwise be ignored in silence and change the answer's meaning.
+ * Refuses fields that, if ignored, would change the answer's meaning in silence.
  *
- * @throws {RequestError} naming the first field of `body` in `fields` with a value that asks for
- * something.
+ * @throws {RequestError} naming the first of `fields` that has a value other than a neutral one.
  */
 export function refuseUnsupported(body: Body, fields: UnsupportedFields): void {
   for (const [name, { isNeutral, neutral }] of fields) {

@@ -11,7 +11,7 @@ export function banner(
   { url, place, modelName, seconds, lacksDriver, asksForKey }: {
     /** Where a client on this machine reaches the server. */
     url: string;
-    /** Where it listens, in words. */
+    /** The place it listens at, in words. */
     place: string;
     modelName: string;
     seconds: number;
@@ -51,7 +51,7 @@ export function banner(
   ].join("\n");
 }
 
-/** A request that works as pasted into a POSIX shell, once a key stands where one is needed. */
+/** A request to paste into a POSIX shell, after filling in a key where one is needed. */
 export function curlLine(url: string, modelName: string, asksForKey: boolean): string {
   const body = JSON.stringify({
     model: modelName,
@@ -72,7 +72,7 @@ function describeWeights(info: EngineInfo): string {
   return `${size} (${quantization.method}, groups of ${quantization.groupSize}${activations})`;
 }
 
-/** How far the pool may grow; empty where its size was given. */
+/** The size that the pool may grow to; empty where its size was given. */
 function describeGrowth({ numBlocks, growthLimit, kvCacheBytes }: EngineInfo): string {
   if (growthLimit <= numBlocks) return "";
   const bytes = growthLimit / numBlocks * kvCacheBytes;

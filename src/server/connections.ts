@@ -1,18 +1,18 @@
-/** As much of a socket as its keeper needs. */
+/** The part of a socket that {@link Connections} uses. */
 export interface Connection {
-  /** Bytes handed to it so far, and those of them that the client has not taken yet. */
+  /** Bytes written to it so far, and those of them that the client has not received yet. */
   readonly bytesWritten: number;
   readonly writableLength: number;
   destroy(): void;
 }
 
-/** What a connection is doing. */
+/** The state of a connection. */
 interface Activity {
   /** Requests that are not answered yet. */
   numRequests: number;
-  /** Bytes that the client has taken, as of the last look. */
+  /** Bytes that the client had received at the last check. */
   numTaken: number;
-  /** When it last took one, or had nothing to take, in ms. */
+  /** When it last received one, or had nothing to receive, in ms. */
   takenMs: number;
 }
 
@@ -20,7 +20,7 @@ interface Activity {
 export interface ConnectionLimits {
   /** Most open connections. */
   readonly maxConnections: number;
-  /** Time in which a client that has an answer to take must take some of it, in ms. */
+  /** Time within which a client must receive some of an answer that waits for it, in ms. */
   readonly writeTimeoutMs: number;
 }
 
@@ -29,7 +29,7 @@ export interface ConnectionLimits {
  *
  * At the limit, a new one takes the place of the one that has been idle longest: it waits for a
  * request, or for the rest of its header. Where all have requests under way, the new one is closed.
- * So whoever hoards idle connections loses these, and not the service of others.
+ * So a client that hoards idle connections loses those, and others are still served.
  */
 export class Connections {
   readonly #limits: ConnectionLimits;
@@ -45,7 +45,7 @@ export class Connections {
     return this.#idle.size + this.#busy.size;
   }
 
-  /** A client has connected at `nowMs`; returns whether it may stay. */
+  /** Adds a connection made at `nowMs`; returns whether it may stay. */
   add(connection: Connection, nowMs: number): boolean {
     if (this.size >= this.#limits.maxConnections) {
       const [longest] = this.#idle.keys();
@@ -81,7 +81,7 @@ export class Connections {
   }
 
   /**
-   * Closes the connections whose clients have taken nothing of their answer for too long.
+   * Closes the connections whose clients have received nothing of their answer for too long.
    * O(connections).
    */
   closeStalled(nowMs: number): void {

@@ -1,16 +1,16 @@
 /**
- * Descriptors left to the engine's files, driver and workers, and to connections about to be
- * closed.
+ * Descriptors reserved for the engine's files, driver and workers, and for connections that are
+ * being closed.
  */
 const RESERVE = 128;
 const FEWEST_CONNECTIONS = 8;
 
 /**
- * How many of `maxConnections` the process has file descriptors for. Past its limit no connection
- * can be accepted any more, and Deno's listeners do not come back from that.
+ * The number of connections, up to `maxConnections`, that the process has file descriptors for.
+ * Beyond that limit no connection can be accepted, and Deno's listeners do not recover.
  *
- * There is no way to ask for the limit, so this opens that many descriptors and closes them again
- * (a few ms); `open` opens one. Where it may not, the answer is `maxConnections`.
+ * The limit cannot be queried, so this opens that many descriptors and closes them again (a few
+ * ms); `open` opens one. Without permission to open files, the result is `maxConnections`.
  */
 export function affordableConnections(
   maxConnections: number,

@@ -4,7 +4,7 @@ import { type ErrorData, RequestError } from "../core/errors.ts";
 import { errorBody } from "../http/error_response.ts";
 import { checkHost, checkTarget } from "../http/request_target.ts";
 
-/** Why a request is refused before its URL is read by anything else; undefined for a plain one. */
+/** Why a request is refused before anything else reads its URL; undefined for a plain one. */
 export function refusalOf(
   { url = "", headersDistinct: { host: hosts = [] }, httpVersion }: IncomingMessage,
 ): ErrorData | undefined {
@@ -19,7 +19,9 @@ export function refusalOf(
   }
 }
 
-/** Answers with an error, and closes the connection: what follows on it may be no request. */
+/**
+ * Answers with an error and closes the connection, since what follows on it may not be a request.
+ */
 export function writeError(response: ServerResponse, data: ErrorData): void {
   const body = JSON.stringify(errorBody(data));
   response.writeHead(data.status, {
@@ -32,8 +34,8 @@ export function writeError(response: ServerResponse, data: ErrorData): void {
 
 /**
  * Answers on a connection whose request cannot be read to its end, and closes it; `latest` is the
- * latest answer begun there. One that is still to be given comes first, and one on its way ends
- * with it.
+ * latest answer begun there. If that answer has not begun it is sent first; if it is being sent, it
+ * ends with the connection.
  */
 export function answerBrokenRequest(
   error: Error & { readonly code?: string },
@@ -47,7 +49,7 @@ export function answerBrokenRequest(
   } else endWith(socket, describe(error));
 }
 
-/** The error of a client that closes its side of the connection in the midst of a request. */
+/** A client has closed its side of the connection before its request was complete. */
 export class UnfinishedRequestError extends Error {
   readonly code = "UNFINISHED";
 }

@@ -1,6 +1,6 @@
 import { StartupError } from "../core/errors.ts";
 
-/** What the command line says of keys. */
+/** The settings about keys. */
 export interface KeySettings {
   readonly apiKey: readonly string[];
   readonly apiKeyFile?: string | undefined;
@@ -15,10 +15,10 @@ export interface Keys {
 }
 
 /**
- * All keys, those in files included.
+ * Reads all keys, those in files included.
  *
  * @throws {StartupError} on a file that cannot be read or holds no key, on a key with characters
- * that no header carries, and on a key that is both an API key and an admin key.
+ * that a header cannot carry, and on a key that is both an API key and an admin key.
  */
 export function readKeys(settings: KeySettings): Keys {
   const apiKeys = keysOf("--api-key", settings.apiKey, settings.apiKeyFile);

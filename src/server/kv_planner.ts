@@ -6,7 +6,7 @@ import { findPreset, PRESET_NAMES } from "../plan/presets.ts";
 import { loadShape } from "../plan/shape_config.ts";
 import type { ModelDirectory } from "./model_directory.ts";
 
-/** The planner of a server of the model in `directory`, whose config.json the first plan reads. */
+/** The planner for the model in `directory`; reads its config.json at the first plan. */
 export function createKvPlanner({ dir, name }: ModelDirectory): KvPlanner {
   let served: ModelShape | undefined;
   return {

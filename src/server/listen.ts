@@ -18,31 +18,31 @@ export interface Listening {
   readonly address: string;
   /** Where a client on this machine reaches it. */
   readonly url: string;
-  /** Where it listens, in words. */
+  /** The place it listens at, in words. */
   readonly place: string;
   /** Open connections. */
   readonly numConnections: () => number;
-  /** Takes no further connections and waits for the open ones. */
+  /** Stops accepting connections and waits for the open ones. */
   shutdown(): Promise<void>;
 }
 
 /** Bounds of the connections, times in ms. */
 export interface DoorBounds {
   readonly maxConnections: number;
-  /** For the header of a request, counted from its first byte, or from connecting. */
+  /** Limit for the header of a request, from its first byte or from connecting. */
   readonly headersTimeoutMs: number;
-  /** For a request as a whole; the app's own bound of bodies is shorter and has better words. */
+  /** Limit for a whole request; the app's own limit for bodies is shorter and explains itself. */
   readonly requestTimeoutMs: number;
   /**
-   * A connection may wait so long for its next request; proxies wait 60 s at most before they
-   * close.
+   * Time that a connection may wait for its next request; longer than proxies wait, which is 60 s
+   * at most, so that they close first.
    */
   readonly idleTimeoutMs: number;
-  /** A client with an answer to take must take some of it within this time. */
+  /** Time within which a client must receive some of an answer that waits for it. */
   readonly writeTimeoutMs: number;
 }
 
-/** Bounds of a server in the open; tests pass smaller ones. */
+/** Bounds of a real server; tests pass smaller ones. */
 export const DEFAULT_BOUNDS: DoorBounds = {
   maxConnections: 1024,
   headersTimeoutMs: 10_000,
@@ -148,7 +148,7 @@ function bind(server: Server, host: string, port: number): Promise<void> {
   });
 }
 
-/** Where a client on this machine reaches `host:port`, and where that listens, in words. */
+/** The URL by which a client on this machine reaches `host:port`, and the place in words. */
 export function placeOf(host: string, port: number): { url: string; place: string } {
   const place = urlOf(host, port);
   if (!isEveryAddress(host)) return { url: place, place };

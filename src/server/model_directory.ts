@@ -1,16 +1,16 @@
 import { StartupError } from "../core/errors.ts";
 
-/** The model that is served unless another is asked for. */
+/** The bundled model, the default. */
 const DEMO = { dir: new URL("../../models/demo/", import.meta.url), name: "quire-demo" };
 
-/** Where a model's files are and what it is called unless `--served-model-name` says otherwise. */
+/** The folder of a model's files, and its name unless `--served-model-name` gives another. */
 export interface ModelDirectory {
   readonly dir: string;
   readonly name: string;
 }
 
 /**
- * Finds the model that `--model` means: a directory, or the bundled model when absent.
+ * Finds the model of `--model`: a directory, or the bundled model when absent.
  *
  * @throws {StartupError} when there is no such directory, or this process may not read it.
  */

@@ -17,7 +17,7 @@ const MAX_RECORDS = 32_768;
 const MAX_TOKENS = 2 ** 20;
 const HALF_LIFE_MS = 24 * 3_600_000;
 const FORGET_AFTER_MS = 8 * HALF_LIFE_MS;
-/** Share of the pool that is filled again after a start; the rest is for what comes. */
+/** Share of the pool that a reheat fills; the rest is left to new requests. */
 const WARM_SHARE = 0.5;
 
 const NO_PROGRESS: ReheatProgress = {
@@ -27,7 +27,7 @@ const NO_PROGRESS: ReheatProgress = {
   numTokensLeft: 0,
 };
 
-/** The parts that work together where there is a store. */
+/** The parts of a prefix memory with a store. */
 interface Parts {
   readonly store: PrefixStore;
   readonly hotPrefixes: HotPrefixes;
@@ -35,9 +35,9 @@ interface Parts {
   readonly reheat: Reheat;
 }
 
-/** Where prefixes are remembered, and for which engine. */
+/** The options of a prefix memory. */
 export interface PrefixMemoryOptions {
-  /** File of the store; undefined remembers nothing. */
+  /** File of the store; undefined for none. */
   readonly path: string | undefined;
   readonly engine: EnginePort;
   readonly config: EngineConfig;
@@ -45,9 +45,8 @@ export interface PrefixMemoryOptions {
 }
 
 /**
- * What makes a restarted server warm: records the prefixes in use as they show in KV events, and
- * computes the hottest again after a start. Without a store it does nothing, and each start has a
- * new secret.
+ * Keeps a server warm over restarts: records the prefixes that KV events show, and computes the
+ * hottest again after a start. Without a store it does nothing, and each start has a new secret.
  */
 export class PrefixMemory {
   /** Secret of this deployment under which scopes are named; as old as the store. */
@@ -60,8 +59,8 @@ export class PrefixMemory {
   }
 
   /**
-   * Opens the store, before the engine starts, and records from then on. Says in one line when it
-   * cannot.
+   * Opens the store, before the engine starts, and records from then on. A store that cannot be
+   * opened is reported in one line.
    *
    * @throws {StartupError} for model files that cannot be served.
    */
@@ -91,12 +90,12 @@ export class PrefixMemory {
     }
   }
 
-  /** How far the reheat is. */
+  /** Progress of the reheat. */
   get progress(): ReheatProgress {
     return this.#parts?.reheat.progress ?? NO_PROGRESS;
   }
 
-  /** Has to be told of every request before the engine has it. */
+  /** Must be called for every request before the engine gets it. */
   giveWayTo(id: RequestId): void {
     this.#parts?.reheat.giveWayTo(id);
   }
@@ -110,25 +109,25 @@ export class PrefixMemory {
     const { hotPrefixes, reheat } = this.#parts;
     const limits = {
       maxTokens: tokensToReheat(info),
-      // One position is for the token that ends the request.
+      // One position is left for the token that ends the request.
       maxPathTokens: info.maxModelLen - 1,
     };
     await reheat.start(hotPrefixes.hottest(limits, Date.now()));
   }
 
-  /** Ends a reheat, so that the engine can drain. What other requests do is still recorded. */
+  /** Ends a reheat, so that the engine can drain. Other requests are still recorded. */
   async stopReheat(): Promise<void> {
     await this.#parts?.reheat.stop();
   }
 
-  /** Writes what is not written yet and closes the store. */
+  /** Writes pending records and closes the store. */
   async close(): Promise<void> {
     await this.#parts?.recorder.stop();
     this.#parts?.store.close();
   }
 }
 
-/** Most tokens that a reheat puts into the pool as it is. */
+/** Most tokens that a reheat computes into the pool at its present size. */
 function tokensToReheat({ numBlocks, blockSize }: EngineInfo): number {
   return WARM_SHARE * numBlocks * blockSize;
 }

@@ -17,12 +17,12 @@ export const EXIT_CODES = { stopped: 0, mistake: 1, engineFailed: 70, interrupte
 /** Time for the last answers to leave, and for files to be closed, ms. */
 const FLUSH_MS = 1000;
 
-/** As much of a server as its end needs. */
+/** The part of a server that is needed to end it. */
 type Stoppable = Pick<Server, "stop">;
 
-/** What the end of the process depends on. */
+/** The options of {@link ProcessEnd}. */
 export interface ProcessEndOptions {
-  /** Takes no further connections, and waits for the open ones. */
+  /** Stops accepting connections, and waits for the open ones. */
   readonly shutdown: () => Promise<void>;
   /** How long running requests may finish after a signal, ms. */
   readonly deadlineMs: number;
@@ -38,12 +38,12 @@ export class ProcessEnd {
     this.#options = options;
   }
 
-  /** Whether the process is ending: what fails now fails because of that. */
+  /** Whether the process is ending; later failures follow from that. */
   get hasBegun(): boolean {
     return this.#hasBegun;
   }
 
-  /** From now on there is a server to stop. */
+  /** Sets the server to stop. */
   serves(server: Stoppable): void {
     this.#server = server;
   }
@@ -77,7 +77,7 @@ export class ProcessEnd {
   }
 }
 
-/** Ends the process with what went wrong: a sentence where there is one, else the stack. */
+/** Ends the process with an error: one sentence for a mistake of the user's, else the stack. */
 export function exitFor(error: unknown): never {
   const isSentence = error instanceof StartupError || error instanceof EngineUnavailableError;
   console.error(isSentence ? `error: ${error.message}` : error);

@@ -2,8 +2,9 @@ import { isLoopback } from "../base/host.ts";
 import type { Keys } from "./keys.ts";
 
 /**
- * Why a server that listens on `address` must not answer: whoever reaches the machine could use it.
- * Undefined where a key is asked for, or nobody else reaches it, or the user allows it.
+ * Why a server that listens on `address` must not answer: everyone who reaches the machine could
+ * use it. Undefined where a key is required, only this machine reaches it, or `--allow-public` is
+ * set.
  */
 export function publicBindRefusal(
   address: string,

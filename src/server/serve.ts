@@ -1,6 +1,6 @@
 // deno-lint-ignore-file no-console -- what the terminal shows of a server is written here
 import type { Config } from "../core/config.ts";
-import { StartupError } from "../core/errors.ts";
+import { engineUnavailable, StartupError } from "../core/errors.ts";
 import { banner } from "./banner.ts";
 import { affordableConnections } from "./descriptors.ts";
 import { readKeys } from "./keys.ts";
@@ -9,7 +9,7 @@ import { exitFor, ProcessEnd } from "./process_end.ts";
 import { publicBindRefusal } from "./public_bind.ts";
 import { createServer, type Server } from "./server.ts";
 
-/** What answers requests. */
+/** Handles requests. */
 type Fetch = (request: Request) => Response | Promise<Response>;
 
 /** `quire serve`: binds the address, starts the engine and returns when it is ready. */
@@ -40,14 +40,14 @@ export async function serve(config: Config): Promise<void> {
 }
 
 /**
- * Serves behind a door that `deno serve` has bound; returns what answers there. Without a key,
- * where other machines reach the address, that is a refusal: Deno has chosen the address, and the
- * user knows nothing of it.
+ * Serves behind a door that `deno serve` has bound; returns what answers there. Without a key, on
+ * an address that other machines reach, that handler refuses every request: Deno chose the address,
+ * so the user may not know it.
  */
 export async function serveBound(address: Deno.Addr, config: Config): Promise<Fetch> {
   const began = performance.now();
   const keys = readKeys(config);
-  // A socket in the file system is this machine's own.
+  // Only this machine reaches a socket in the file system.
   const hostname = "hostname" in address ? address.hostname : address.transport;
   const listensOn = hostname === "unix" ? "localhost" : hostname;
   const refusal = publicBindRefusal(listensOn, { ...keys, ...config });
@@ -55,8 +55,8 @@ export async function serveBound(address: Deno.Addr, config: Config): Promise<Fe
     console.error(`error: ${refusal}. Every request is refused until then`);
     return () => unavailable(refusal, "failed");
   }
-  // "deno serve" closes its own door on a signal, but would wait for the engine for ever, and does
-  // not say when the last answer has left: it is given the whole time for that.
+  // On a signal "deno serve" stops accepting connections, but would wait for the engine for ever,
+  // and does not report when the last answer is sent: it gets the whole time for that.
   const end = endOf(config, () => new Promise(() => {}));
   const server = await createServer(config, { address: listensOn, keys }, {
     onGivenUp: (reason) => end.giveUp(reason),
@@ -68,7 +68,7 @@ export async function serveBound(address: Deno.Addr, config: Config): Promise<Fe
   return (request) => server.app.fetch(request);
 }
 
-/** The end of the process, which a signal may ask for from now on. */
+/** The end of the process; a signal triggers it from now on. */
 function endOf(config: Config, shutdown: () => Promise<void>): ProcessEnd {
   const end = new ProcessEnd({ shutdown, deadlineMs: config.shutdownTimeout * 1000 });
   end.onSignals();
@@ -97,15 +97,15 @@ async function announce(
   console.log(`\n${banner(info, words)}`);
 }
 
-/** What is answered before there is an app. */
+/** The answer to every request before there is an app. */
 export function starting(): Response {
   return unavailable("The server is starting", "starting");
 }
 
 function unavailable(message: string, state: string): Response {
-  const error = { message, type: "server_error", param: null, code: "engine_unavailable" };
+  const { status, ...error } = engineUnavailable(message);
   return Response.json(
     { status: "unavailable", state, reason: message, error },
-    { status: 503, headers: { "retry-after": "1" } },
+    { status, headers: { "retry-after": "1" } },
   );
 }

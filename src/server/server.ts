@@ -26,22 +26,22 @@ import { findModel } from "./model_directory.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
 import { storePath } from "./store_path.ts";
 
-/** A server whose door answers while its engine still starts. */
+/** A server, which answers while its engine still starts. */
 export interface Server {
   readonly app: Hono;
   readonly modelName: string;
   readonly log: Logger;
   /** Settles when the engine is ready, or could not be started. */
   readonly ready: Promise<EngineInfo>;
-  /** Lets what streams finish, at most `deadlineMs`, and ends the engine. */
+  /** Waits for running requests, at most `deadlineMs`, and ends the engine. */
   stop(deadlineMs: number): Promise<void>;
 }
 
-/** What `createServer` tells its caller as it goes. */
+/** Callbacks of `createServer`. */
 export interface ServerEvents {
   /** A phase of the engine's start has begun. */
   readonly onProgress?: (phase: string) => void;
-  /** The engine had been ready, and has failed for good; its requests are answered. */
+  /** The engine was ready and has failed for good; its requests have been answered. */
   readonly onGivenUp?: (reason: string) => void;
 }
 
@@ -49,7 +49,8 @@ export interface ServerEvents {
  * Wires the rooms together: text service, engine isolate and HTTP door for one model.
  *
  * @param address the server listens on, and the keys it asks for.
- * @throws {StartupError} for model files that cannot be served, and stores that are none of ours.
+ * @throws {StartupError} for model files that cannot be served, and for files that are no stores of
+ * Quire's.
  */
 export async function createServer(
   config: Config,
@@ -106,12 +107,12 @@ export async function createServer(
   };
 }
 
-/** Ends what a server is made of, the engine within `deadlineMs`. */
+/** Ends the parts of a server, the engine within `deadlineMs`. */
 async function stop(
   { engine, memory, text }: { engine: EngineClient; memory: PrefixMemory; text: TextService },
   deadlineMs: number,
 ): Promise<void> {
-  // Not awaited before: a reheat that waits for an engine that hangs ends with the drain only.
+  // Awaited after the drain only: a reheat that waits for a hung engine ends with the drain.
   const reheatEnded = memory.stopReheat();
   await engine.drain(deadlineMs);
   await reheatEnded;
@@ -120,7 +121,7 @@ async function stop(
 }
 
 /**
- * Where the times of kernels are kept, if anywhere.
+ * The file that keeps the times of kernels, if any.
  *
  * @throws {StartupError} for another program's file, also where no kernel is timed.
  */
@@ -131,7 +132,7 @@ function tuningStoreOf({ tuningStore }: Config): { readonly tuningStore?: string
   return { tuningStore: path };
 }
 
-/** What the door allows one request, and one stream. */
+/** Limits of one request and of one stream. */
 function limitsOf({ maxQueuedRequests, sseKeepAlive }: Config): Services["limits"] {
   return {
     ...DEFAULT_LIMITS,
@@ -140,7 +141,7 @@ function limitsOf({ maxQueuedRequests, sseKeepAlive }: Config): Services["limits
   };
 }
 
-/** How patient the main isolate is with the engine's. */
+/** Deadlines and restarts of the engine isolate. */
 function engineLimits(
   { engineStartTimeout, engineStepTimeout, maxEngineFailures }: Config,
 ): EngineClientOptions {

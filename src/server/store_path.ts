@@ -1,8 +1,8 @@
 import { currentStateDirectory } from "../state/state_directory.ts";
 
 /**
- * Where a store lies whose flag was given as `flag`; undefined for nowhere, which the flag says
- * with `none` and an environment that names no home without a flag.
+ * The path of a store whose flag has the value `flag`; undefined for no store: where the flag is
+ * `none`, or there is no flag and the environment names no home directory.
  */
 export function storePath(flag: string | undefined, fileName: string): string | undefined {
   if (flag === "none") return undefined;

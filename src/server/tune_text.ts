@@ -9,9 +9,9 @@ export function tuneText(
   { device, operations, blockSizes }: MeasuredTuning,
   { modelName, blockSize, storePath }: {
     modelName: string;
-    /** The one in use. */
+    /** The block size in use. */
     blockSize: number;
-    /** Where the times are kept; undefined where they are not. */
+    /** File that keeps the times; undefined for none. */
     storePath: string | undefined;
   },
 ): string {
@@ -40,7 +40,7 @@ function variantLines({ variant, micros }: TunedOperation): string[] {
   );
 }
 
-/** How many times as fast as the default. */
+/** Speed relative to the default. */
 function gainOver(base: number, micros: number): string {
   return `${(base / micros).toFixed(2)}x`;
 }

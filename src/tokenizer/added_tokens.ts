@@ -6,9 +6,9 @@ type AddedToken = ReturnType<LibraryTokenizer["get_added_tokens_decoder"]> exten
   Map<number, infer Token> ? Token : never;
 
 /**
- * The added tokens that are looked for in a text before its words are: all of them, or all but the
- * control tokens. The order and the rules are the library's: texts as given first, and those that
- * are `normalized` in the normalized text between.
+ * Finds added tokens in a text before it is split into words: all of them, or all but the control
+ * tokens. Order and rules are the library's: first in the text as given, then, for tokens with
+ * `normalized`, in the normalized text between those found.
  */
 export class AddedTokens {
   readonly #asGiven: TextTrie;
@@ -38,12 +38,14 @@ export class AddedTokens {
     return this.#byText.get(text)?.id;
   }
 
-  /** A text before normalization: added tokens and what lies between, which may be empty. */
+  /**
+   * Splits a text before normalization into added tokens and the text between, which may be empty.
+   */
   splitGiven(text: string): string[] {
     return this.#trimAround(this.#asGiven.split(text));
   }
 
-  /** The same of a normalized text. */
+  /** Splits a normalized text in the same way. */
   splitNormalized(text: string): string[] {
     return this.#trimAround(this.#normalized.split(text));
   }
@@ -59,7 +61,7 @@ export class AddedTokens {
   }
 }
 
-/** All added tokens of a vocabulary, and those that are left where control tokens count as text. */
+/** All added tokens of a vocabulary, and those without the control tokens. */
 export function addedTokensOf(
   library: LibraryTokenizer,
 ): { readonly all: AddedTokens; readonly withoutControl: AddedTokens } {

@@ -35,7 +35,7 @@ const DEADLINE_MS = 2000;
 const MAX_CHARS = 4 * 1024 * 1024;
 const MAX_TEMPLATE_BYTES = 1024 * 1024;
 
-/** A template's own words in an error message. */
+/** Longest part of a template's own error message that is repeated, in characters. */
 const MAX_REASON_CHARS = 500;
 
 const TEMPLATE_FILE = "chat_template.jinja";
@@ -48,7 +48,7 @@ const ConfigJson = z.object({
   ]).nullish(),
 });
 
-/** A rendered conversation in which some characters stand for others. */
+/** A rendered conversation with placeholders for some characters. */
 export interface MaskedText {
   readonly text: string;
   readonly placeholders: Placeholders;
@@ -58,9 +58,9 @@ type Lanes = WorkerLanes<TemplateSource, RenderRequest, ConversationOutcome>;
 type Problem = HostProblem | Exclude<ConversationOutcome, { type: "rendered" }>;
 
 /**
- * Put at the end of the message to be continued, to find its end in the rendered text: its own
- * words might occur again in what the template adds. The white space after it shows whether the
- * template trims contents.
+ * Appended to the message to be continued, to find its end in the rendered text; its own words
+ * might occur again in the template's text. The white space after it shows whether the template
+ * trims contents.
  */
 const END_MARK = "\u{f8ff}end-of-message\u{f8ff}";
 const TRIM_PROBE = "\t \t";
@@ -102,8 +102,7 @@ export class ChatTemplate {
    * `tokenizer_config.json` (of several, the one named "default"). A model without one can be
    * loaded, but not chatted with.
    *
-   * @param tokens special tokens that templates name, and texts of control tokens, which are text
-   * in a message.
+   * @param tokens special tokens that templates name, and the texts of control tokens.
    * @throws {StartupError} naming the file, when the template is not valid Jinja.
    */
   static async load(
@@ -133,11 +132,11 @@ export class ChatTemplate {
   }
 
   /**
-   * The conversation as one text, special tokens included. In this text those of the template look
-   * like those in a message; {@link ChatTemplate.renderMasked} tells them apart.
+   * The conversation as one text, special tokens included. In it, the template's control tokens
+   * look like those spelled in a message; {@link ChatTemplate.renderMasked} distinguishes them.
    *
    * @throws {RequestError} when the model has no template, or the template refuses these messages,
-   * fails on them, or takes too long or makes too much of them.
+   * fails on them, takes too long or renders too long a text.
    */
   async render(messages: readonly ChatMessage[], options: ChatOptions = {}): Promise<string> {
     const { text, placeholders } = await this.renderMasked(messages, options);
@@ -145,8 +144,8 @@ export class ChatTemplate {
   }
 
   /**
-   * As {@link ChatTemplate.render}, with placeholders in the control tokens that messages contain:
-   * those that are left are the template's own.
+   * As {@link ChatTemplate.render}, with placeholders in the control tokens that messages spell:
+   * the others are the template's own.
    */
   async renderMasked(
     messages: readonly ChatMessage[],
@@ -252,7 +251,7 @@ function cutAtEndMark(rendered: string): string {
   return keepsSpace ? text : text.trimEnd();
 }
 
-/** Permissions stay the server's: to withhold them from a Worker needs an unstable flag. */
+/** The Worker has the server's permissions: restricting them needs an unstable flag. */
 function spawnWorker(): Worker {
   return new Worker(new URL("./chat_template_worker.ts", import.meta.url), { type: "module" });
 }

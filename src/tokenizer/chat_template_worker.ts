@@ -1,7 +1,7 @@
 /**
  * Renders one chat template, away from the isolate that answers requests. A template comes with a
- * model and is foreign code: it can be slow, endless or huge, but it can reach nothing from here,
- * since Jinja has no way to the runtime.
+ * model and is foreign code: it can be slow, endless or huge, but it cannot reach the runtime
+ * through Jinja.
  */
 import {
   Conversation,

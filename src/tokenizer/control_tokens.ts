@@ -6,9 +6,9 @@ const CONTROL_SHAPE = /^<[|｜].*[|｜]>$/su;
 
 /**
  * Whether an added token steers the model, as the end of a turn does. Some vocabularies list such
- * tokens without `special` (DeepSeek's `<｜User｜>`), so the usual shape counts as well. What is left
- * is text that happens to be one token: `<think>`, which models write in their answers and
- * templates look for, or a run of spaces.
+ * tokens without `special` (DeepSeek's `<｜User｜>`), so the usual shape counts as well. Other added
+ * tokens are text that happens to be one token: `<think>`, which models write in their answers and
+ * templates search for, or a run of spaces.
  */
 export function isControlToken(
   { content, special }: { readonly content: string; readonly special: boolean },
@@ -17,12 +17,12 @@ export function isControlToken(
 }
 
 /**
- * Characters that stand in a text for others: each key, one UTF-16 code unit, for its value. No
- * control token is found where one stands.
+ * Placeholders in a text: each key, one UTF-16 code unit, stands for its value and hides a control
+ * token.
  */
 export type Placeholders = Readonly<Record<string, string>>;
 
-/** `text` with the characters that its placeholders stand for. */
+/** `text` with its placeholders replaced by the original characters. */
 export function withoutPlaceholders(text: string, placeholders: Placeholders): string {
   let result = text;
   for (const [placeholder, character] of Object.entries(placeholders)) {
@@ -52,10 +52,10 @@ export class ControlTokenMask {
   }
 
   /**
-   * The texts, masked, and what their placeholders stand for. A placeholder occurs in none of the
-   * texts and not in `around`, which holds whatever else may come into the rendered text.
+   * The masked texts and the meaning of their placeholders. A placeholder occurs in none of the
+   * texts and not in `around`, which holds all other text that may be rendered.
    *
-   * @throws {RequestError} 400 when the texts leave no private-use character to stand for others.
+   * @throws {RequestError} 400 when the texts leave no private-use character unused.
    */
   mask(
     texts: readonly string[],

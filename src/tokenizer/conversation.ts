@@ -13,7 +13,7 @@ export interface ChatMessage {
   readonly content: string;
 }
 
-/** What a Worker that renders conversations holds. */
+/** The template that a Worker loads. */
 export interface TemplateSource {
   /** The template, in Jinja. */
   readonly source: string;
@@ -24,7 +24,7 @@ export interface TemplateSource {
 /** One render: what the template sees. */
 export interface RenderRequest {
   readonly messages: readonly ChatMessage[];
-  /** Everything else that the template sees. */
+  /** The other variables of the template. */
   readonly variables: Readonly<Record<string, unknown>>;
   readonly limits: RenderLimits;
   /** The time that `strftime_now` tells, ms since 1970. */
@@ -34,7 +34,7 @@ export interface RenderRequest {
 /** How the render of a conversation ended; data, since it crosses from a Worker. */
 export type ConversationOutcome =
   | { readonly type: "rendered"; readonly text: string; readonly placeholders: Placeholders }
-  /** `refused`: not the template but this server says no, in a sentence of its own. */
+  /** `refused`: this server refuses, not the template, with a sentence of its own. */
   | { readonly type: "refused"; readonly message: string }
   | Exclude<RenderOutcome, { type: "rendered" }>;
 
@@ -42,8 +42,8 @@ export type ConversationOutcome =
  * A parsed template that renders conversations.
  *
  * Control tokens in a message are text: the template gets the content with placeholders in them and
- * writes the real ones around it, so that only those can be told apart in the result. Contents
- * without control tokens are handed over as they are. Roles are the server's own words.
+ * writes the real ones around it, so that only the real ones are found in the result. Contents
+ * without control tokens are passed unchanged. Roles come from the server's schema.
  */
 export class Conversation {
   readonly #program: ReturnType<typeof parseTemplate>;

@@ -1,4 +1,4 @@
-/** What turning ids into text needs to know of a vocabulary. */
+/** The part of a vocabulary that detokenizing needs. */
 export interface TokenTable {
   /** Exact bytes of a token; empty for an id outside the vocabulary. */
   tokenBytes(id: number): Uint8Array;
@@ -13,8 +13,8 @@ export interface DetokenizeOptions {
   /** Leaves special tokens out. */
   readonly skipSpecialTokens?: boolean;
   /**
-   * The ids continue a text that the caller has already, so a space at their start is kept. Only
-   * SentencePiece vocabularies mark the start of a text with a space; others do not mind.
+   * The ids continue a text, so a space at their start is kept. Only SentencePiece vocabularies
+   * mark the start of a text with a space; for others this changes nothing.
    */
   readonly continuesText?: boolean;
 }
@@ -57,7 +57,7 @@ export class Detokenizer {
     return this.#decoder.decode(bytes.subarray(0, complete));
   }
 
-  /** What is left at the end of a sequence: nothing, or U+FFFD for a character cut short. */
+  /** The remaining text at the end of a sequence: empty, or U+FFFD for an incomplete character. */
   flush(): string {
     const rest = this.#pending;
     this.#pending = NO_BYTES;

@@ -19,21 +19,21 @@ export interface EncodeOptions {
   readonly onProgress?: () => void;
 }
 
-/** Words up to this length are encoded whole: they are cached by their text. UTF-16 code units. */
+/** Longest word that is encoded whole and cached by its text, UTF-16 code units. */
 const WHOLE_WORD_CHARS = 64;
 
-/** Stands for a text where only what is put around one is asked for. */
+/** A sample text, to find the special tokens that are put around every text. */
 const ANY_TEXT = "\0text";
 
 /**
- * Text to token ids with a vocabulary of the library, at a cost that grows with the text's length
- * and no faster, in memory of a few windows beside the ids.
+ * Text to token ids with the library's parts, in time linear in the text's length and memory for a
+ * few windows beside the ids.
  *
  * The parts (normalizer, pre-tokenizer, model) are the library's; this class hands them a text in
  * windows ({@link Windows}) and long words in parts ({@link WordCuts}). The ids are the library's
- * own, but for a text with a run of more than some 15,000 characters without a place to split (no
- * space, no change from letters to digits or punctuation, whatever the vocabulary splits at) and
- * where it may merge all neighbours: such a run is cut, and the tokens at the cut may differ.
+ * own, with one exception: a run of more than some 15,000 characters without a split point (a
+ * space, a change from letters to digits or punctuation) in which all neighbours may merge is cut,
+ * and the tokens at the cut may differ.
  */
 export class Encoder {
   readonly #library: LibraryTokenizer;
@@ -53,7 +53,7 @@ export class Encoder {
     this.#normalize = createNormalizer(library, file, config);
     this.#added = addedTokensOf(library);
     this.#cuts = cutsOf(model);
-    // Such a model prefers a token for the whole word to what merging makes of it.
+    // Such a model prefers a token for the whole word over the result of merging.
     this.#keepsWholeWords = model instanceof BPE && model.ignore_merges;
     this.#windows = new Windows(library.pre_tokenizer, this.#cuts, file);
   }
@@ -68,7 +68,7 @@ export class Encoder {
     return { before: idsOf(tokens.slice(0, at)), behind: idsOf(tokens.slice(at + 1)) };
   }
 
-  /** Ids of `text`, without what belongs around it. */
+  /** Ids of `text`, without the special tokens around it. */
   encode(text: string, options: Omit<EncodeOptions, "addSpecialTokens"> = {}): Uint32Array {
     const { parseSpecial = true, placeholders = {}, onProgress = () => {} } = options;
     const added = parseSpecial ? this.#added.all : this.#added.withoutControl;

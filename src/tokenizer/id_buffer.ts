@@ -1,4 +1,4 @@
-/** Token ids that grow in number; four bytes each, unlike an array's. */
+/** A growing list of token ids, four bytes each. */
 export class IdBuffer {
   #ids = new Uint32Array(256);
   #length = 0;

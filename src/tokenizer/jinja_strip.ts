@@ -29,9 +29,9 @@ export function stripCharacters(
 }
 
 /**
- * The method of a text that `text.strip`, `.lstrip` or `.rstrip` names, which heeds its argument.
- * The library's own drops the argument and strips all white space, so `lstrip("\n")`, which the
- * templates of Qwen3 and SmolLM3 use, would take the spaces of a message too.
+ * The method of a text for `text.strip`, `.lstrip` or `.rstrip`, with its argument. The library's
+ * own drops the argument and strips all white space, so `lstrip("\n")`, which the templates of
+ * Qwen3 and SmolLM3 use, would take the spaces of a message too.
  *
  * @returns undefined for every other expression; the library evaluates those.
  */
@@ -53,7 +53,7 @@ export function stripMethod(
   if (typeof target.value !== "string" || method === undefined) return undefined;
   const text = target.value;
   const plain = method.value as (args: Value[], scope: Environment) => Value;
-  // The table of methods belongs to this one value, so that changing an entry reaches no other.
+  // Each value has a table of methods of its own, so that this changes no other value.
   method.value = (args: Value[], scope: Environment) => {
     const chars = args[0]?.value;
     if (typeof chars !== "string") return plain(args, scope);

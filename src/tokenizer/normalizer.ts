@@ -16,7 +16,7 @@ interface OldRules {
 }
 
 /**
- * The normalizer of a vocabulary. Its cost grows with the text's length and no faster.
+ * The normalizer of a vocabulary, in time linear in the text's length.
  *
  * @param file the tokenizer.json that `library` was made of.
  * @param config the tokenizer_config.json.

@@ -1,13 +1,15 @@
 import { z } from "zod";
 import { modelFile, parseModelJson, readModelJson } from "../core/model_json.ts";
 
-/** What a model's small files say about its special tokens. */
+/** A model's special tokens, from its small files. */
 export interface SpecialTokens {
   /** Text of the token that starts a sequence. */
   readonly bosToken?: string;
   /** Text of the token that ends one. */
   readonly eosToken?: string;
-  /** Whether the start token goes before every text even if the tokenizer's own rules forget it. */
+  /**
+   * Whether the start token is put before every text, also where the tokenizer's own rules omit it.
+   */
   readonly addsBosToken: boolean;
   /** Ids that end an answer, by the first file that names any; see {@link loadSpecialTokens}. */
   readonly eosTokenIds: readonly number[];

@@ -39,8 +39,8 @@ export class StopStrings {
   }
 
   /**
-   * Takes the next piece of text and returns what can be shown of the text so far and has not been.
-   * Once a stop string is matched, every later call returns it again with no text.
+   * Takes the next piece of text and returns the part that has become safe to show. Once a stop
+   * string is matched, every later call returns it again with no text.
    */
   push(text: string): StopStringsResult {
     if (this.#matched !== undefined) return { text: "", matched: this.#matched };
@@ -58,7 +58,7 @@ export class StopStrings {
     return { text: whole.slice(0, shown) };
   }
 
-  /** What was held back, when the text ends without a stop string. */
+  /** The text held back, at the end of a text without a stop string. */
   flush(): string {
     const rest = this.#held;
     this.#held = "";

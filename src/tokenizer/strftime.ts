@@ -16,8 +16,8 @@ const DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", 
 const DAY_MS = 86_400_000;
 
 /**
- * Formats local time by C's `strftime` directives, names in English whatever the locale: prompts
- * must not depend on where the server stands. A directive that is not known stays as it is.
+ * Formats local time by C's `strftime` directives, with English names in every locale: prompts must
+ * not depend on the server's settings. A directive that is not known stays as it is.
  */
 export function strftime(format: string, date: Date): string {
   return format.replace(/%(-?)([A-Za-z%])/g, (directive, minus: string, letter: string) => {

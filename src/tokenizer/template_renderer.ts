@@ -6,14 +6,14 @@ import { strftime } from "./strftime.ts";
 export interface RenderLimits {
   /** Time for one render, ms. */
   readonly deadlineMs: number;
-  /** Longest result, and longest text on the way to it, UTF-16 code units. */
+  /** Longest result, and longest intermediate text, UTF-16 code units. */
   readonly maxChars: number;
 }
 
 /** How a render ended; data, since it crosses from a Worker. */
 export type RenderOutcome =
   | { readonly type: "rendered"; readonly text: string }
-  /** `raised`: the template says no; `limit`: it costs too much; `failed`: it is broken. */
+  /** `raised`: the template refuses; `limit`: it costs too much; `failed`: it has an error. */
   | { readonly type: "raised" | "limit" | "failed"; readonly message: string };
 
 type Program = ReturnType<typeof parse>;
@@ -24,7 +24,7 @@ type Value = ReturnType<Interpreter["evaluate"]>;
 const MAX_ITEMS = 100_000;
 
 /**
- * Work between two looks at the clock, in units of some microsecond: a statement, a list's item.
+ * Work between two checks of the clock, in units of some microsecond: a statement, a list's item.
  */
 const UNITS_PER_CHECK = 64;
 
@@ -39,8 +39,8 @@ class Refusal extends Error {
 }
 
 /**
- * Evaluates as the library does, but looks at the clock and at the size of every value. A Worker in
- * a busy loop cannot be killed (Deno 2.9.6: `terminate()` leaves it running), so a template that
+ * Evaluates as the library does, and checks the clock and the size of every value. A Worker in a
+ * busy loop cannot be killed (Deno 2.9.6: `terminate()` leaves it running), so a template that
  * takes too long has to be stopped from inside.
  */
 class LimitedInterpreter extends Interpreter {
@@ -68,7 +68,7 @@ class LimitedInterpreter extends Interpreter {
       this.#spend(1 + value.length / CHARS_PER_UNIT);
     } else if (Array.isArray(value)) {
       requireItems(value.length);
-      // Whoever has the list is about to walk through it.
+      // The list is about to be iterated.
       this.#spend(1 + value.length);
     } else {
       this.#spend(1);
@@ -76,7 +76,7 @@ class LimitedInterpreter extends Interpreter {
     return result;
   }
 
-  /** Counts work done, and looks at the clock after every so much of it. */
+  /** Counts work, and checks the clock after every {@link UNITS_PER_CHECK} units. */
   #spend(units: number): void {
     this.#work += units;
     if (this.#work < UNITS_PER_CHECK) return;

@@ -5,7 +5,7 @@ import type { Tokenizer } from "./tokenizer.ts";
 export interface TextLimits {
   /** Time for the whole job, ms. */
   readonly deadlineMs: number;
-  /** Longest text that ids may become, UTF-16 code units. */
+  /** Longest text that ids may be turned into, UTF-16 code units. */
   readonly maxChars: number;
 }
 
@@ -28,7 +28,7 @@ export type TextOutcome =
   /** `limit`: it would cost too much. */
   | { readonly type: "limit"; readonly message: string };
 
-/** Ids that become text between two looks at the clock. */
+/** Ids that are turned into text between two checks of the clock. */
 const DECODE_CHUNK = 8192;
 
 /** Ends a job from within; becomes an outcome in {@link runTextJob}. */
@@ -70,7 +70,7 @@ export function runTextJob(
   }
 }
 
-/** Text of ids, a chunk at a time; `check` gets the characters so far. */
+/** Text of ids, made chunk by chunk; `check` gets the number of characters so far. */
 function decode(
   tokenizer: Tokenizer,
   ids: Uint32Array,

@@ -11,9 +11,9 @@ import { WorkerLanes } from "./worker_lanes.ts";
 export interface TextPoolOptions {
   /** Time for one request's texts, ms, counted from when a Worker has them. */
   readonly tokenizeDeadlineMs?: number;
-  /** Longest text of one request, or all its texts together, UTF-16 code units. */
+  /** Most UTF-16 code units of one request's texts together. */
   readonly maxTextChars?: number;
-  /** Characters, or token ids, that are worked on in this isolate in one turn of its event loop. */
+  /** Characters, or token ids, that this isolate handles in one turn of its event loop. */
   readonly maxInline?: number;
   readonly spawnTokenizer?: () => HostedWorker<string, TextJob, TextOutcome>;
 }
@@ -26,18 +26,18 @@ const MAX_TEXT_CHARS = 2 ** 23;
 /** Some ten milliseconds of work at most; most prompts are shorter. */
 const MAX_INLINE = 4096;
 
-/** Vocabularies of 35 MB on a busy machine. */
+/** Enough for a vocabulary of 35 MB on a busy machine. */
 const LOAD_DEADLINE_MS = 60_000;
 
 /** Characters that a token has on average, to compare runs of ids with texts. */
 const CHARS_PER_ID = 4;
 
 /**
- * Tokenizes and detokenizes what requests bring, and never for long in the isolate that answers
- * them: a request's few thousand characters are worked on here, those of many requests in several
- * turns, and more than that goes to one of two Workers, by length. Each Worker loads the tokenizer
- * when it is first needed, and then keeps it: a vocabulary of 150,000 tokens takes it a second or
- * two and 130 to 190 MB, one of 32,000 half a second and 80 MB.
+ * Tokenizes and detokenizes for requests without holding up the isolate that answers them: a few
+ * thousand characters are handled here, those of many requests in several turns of the event loop;
+ * longer texts go to one of two Workers, by length. A Worker loads the tokenizer at its first job:
+ * with 150,000 tokens that takes a second or two and 130 to 190 MB, with 32,000 half a second and
+ * 80 MB.
  */
 export class TextPool {
   readonly #tokenizer: Tokenizer;

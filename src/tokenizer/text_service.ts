@@ -12,11 +12,11 @@ import { loadTokenizer } from "./tokenizer.ts";
 export interface IncrementalDetokenizer {
   /** The text that `ids` complete; may be empty. */
   push(ids: readonly number[]): string;
-  /** What is left when the sequence has ended. */
+  /** The remaining text at the end of the sequence. */
   flush(): string;
 }
 
-/** Everything that the door needs to turn requests into ids and ids into answers. */
+/** Turns the texts of requests into ids, and ids into the texts of answers. */
 export interface TextService {
   /**
    * Ids of each plain text of a request, with the special tokens that belong around every text by
@@ -30,8 +30,8 @@ export interface TextService {
     options?: { readonly addSpecialTokens?: boolean; readonly parseSpecial?: boolean },
   ): Promise<readonly Uint32Array[]>;
   /**
-   * Ids of a conversation, as the model's chat template writes it. What a message contains is text,
-   * also where it reads like a control token: those come from the template alone.
+   * Ids of a conversation, as the model's chat template writes it. The content of a message is
+   * text, even where it spells a control token: only the template writes those.
    *
    * @throws {RequestError} when the template is missing, refuses the messages or costs too much.
    */
@@ -52,9 +52,12 @@ export interface TextService {
   readonly vocabSize: number;
   /** Tokens that end an answer. */
   readonly eosTokenIds: readonly number[];
-  /** A text of n UTF-16 code units has about n over this many tokens, or more. */
+  /**
+   * Most UTF-16 code units that one token stands for, so that a text of n has at least about n over
+   * this many tokens.
+   */
   readonly maxCharsPerToken: number;
-  /** Ends the Workers; what they have to do fails. */
+  /** Ends the Workers; their jobs fail. */
   close(): void;
 }
 

@@ -5,8 +5,8 @@ interface Node {
 }
 
 /**
- * A set of texts that are looked for in longer ones, all at once: a position costs at most as many
- * steps as the longest of them has UTF-16 code units, however many there are.
+ * Finds a set of texts in longer ones, all at once: a position costs at most as many steps as the
+ * longest of them has UTF-16 code units, whatever their number.
  */
 export class TextTrie {
   readonly #root: Node = { next: new Map(), length: 0 };

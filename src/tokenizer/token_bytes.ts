@@ -1,6 +1,6 @@
 import { StartupError } from "../core/errors.ts";
 
-/** How a vocabulary writes text in its tokens: the exact bytes of each token follow from it. */
+/** The encoding of text in a vocabulary's tokens, which gives the exact bytes of each token. */
 export interface TokenBytesScheme {
   /** Bytes that a token of the vocabulary (not an added one) stands for. */
   bytesOf(token: string): Uint8Array;
@@ -65,7 +65,7 @@ function sentencePiece(
   };
 }
 
-/** One entry of `decoder` in tokenizer.json; the keys read below, everything else unknown. */
+/** One entry of `decoder` in tokenizer.json, with the keys that are read below. */
 interface DecoderStep {
   readonly type?: unknown;
   readonly pattern?: { readonly String?: unknown };
@@ -124,7 +124,7 @@ function parseSentencePiece(steps: readonly DecoderStep[], file: string): TokenB
   return sentencePiece(space, byteFallback, dropsLeadingSpace);
 }
 
-/** The steps of a decoder in order; sequences in sequences are laid out flat. */
+/** The steps of a decoder in order, with nested sequences flattened. */
 function flatten(decoder: DecoderStep | null, depth = 0): DecoderStep[] {
   if (decoder === null || typeof decoder !== "object" || depth > 8) return [];
   if (decoder.type !== "Sequence" || !Array.isArray(decoder.decoders)) return [decoder];

@@ -27,7 +27,7 @@ export function loadTokenizer(dir: string): Tokenizer {
     const special = loadSpecialTokens(dir, (token) => library.token_to_id(token));
     const encoder = new Encoder(library, json, config);
     const tokenizer = new Tokenizer(library, encoder, scheme, special);
-    // Rules that name tokens which do not exist show up here, not in the first request.
+    // Rules that name unknown tokens fail here, and not in the first request.
     tokenizer.encode("a");
     return tokenizer;
   } catch (error) {
@@ -40,8 +40,8 @@ export function loadTokenizer(dir: string): Tokenizer {
  * Text to token ids and back, for one vocabulary.
  *
  * Encoding is the library's, in windows (`Encoder`). Decoding is our own, over bytes: it streams,
- * keeps ill-formed bytes apart per token, and never tidies the spaces before punctuation
- * (`clean_up_tokenization_spaces`), which would change what the model wrote.
+ * keeps ill-formed bytes apart per token, and keeps the spaces before punctuation, whose removal
+ * (`clean_up_tokenization_spaces`) would change the model's text.
  */
 export class Tokenizer implements TokenTable {
   /** One more than the highest id. A model's own vocabulary may be padded beyond it. */
@@ -63,7 +63,7 @@ export class Tokenizer implements TokenTable {
   /** Added tokens by id: their text, and whether they are special. */
   readonly #added: ReadonlyMap<number, { readonly content: string; readonly special: boolean }>;
   readonly #encoder: Encoder;
-  /** Ids that belong around every text, and what of them stays where none shall be added. */
+  /** Ids that belong around every text, and those that stay when none are to be added. */
   readonly #around: { readonly before: number[]; readonly behind: number[] };
   readonly #always: { readonly before: number[]; readonly behind: number[] };
   /** Bytes of the tokens asked for so far, by id. */
@@ -94,8 +94,8 @@ export class Tokenizer implements TokenTable {
   }
 
   /**
-   * Ids of `text`. Special tokens that belong around every text are added unless told not to, and
-   * those in the text itself become their ids unless told that they are text.
+   * Ids of `text`. By default, the special tokens that belong around every text are added, and
+   * those spelled in the text become their ids.
    */
   encode(text: string, options: EncodeOptions = {}): Uint32Array<ArrayBuffer> {
     const { before, behind } = options.addSpecialTokens ?? true ? this.#around : this.#always;
@@ -155,7 +155,8 @@ export class Tokenizer implements TokenTable {
   }
 
   /**
-   * Some tokenizer.json files rely on the loader to act on `add_bos_token`; the library does not.
+   * Some tokenizer.json files rely on the loader to apply `add_bos_token`, which the library does
+   * not.
    */
   #missingBos({ addsBosToken, bosToken }: SpecialTokens, before: readonly number[]): number[] {
     if (!addsBosToken || bosToken === undefined) return [];

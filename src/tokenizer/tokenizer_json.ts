@@ -16,7 +16,7 @@ export interface TokenizerJson {
 
 /**
  * Reads `tokenizer.json` in `dir` and checks that ids are in bounds and tokens are text: the
- * library takes both on trust, and an id of some billions would have it fill an array of that size.
+ * library checks neither, and would fill an array of billions of elements for an id of that size.
  *
  * @throws {StartupError} naming the file and what is wrong.
  */

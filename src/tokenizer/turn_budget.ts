@@ -1,6 +1,6 @@
 /**
- * Lets so much work be done in one turn of the event loop, and the rest in later ones: many small
- * pieces of work that come at once hold nothing else up for longer than one turn's share.
+ * Bounds the work done in one turn of the event loop and defers the rest: many small pieces that
+ * arrive at once hold up nothing else for longer than one turn's share.
  */
 export class TurnBudget {
   readonly #perTurn: number;
@@ -14,7 +14,8 @@ export class TurnBudget {
   }
 
   /**
-   * Resolves when `units` of work may be done, in the order asked; at once where the turn has room.
+   * Resolves when `units` of work may be done, in order of the calls; at once where the turn has
+   * room.
    */
   async take(units: number): Promise<void> {
     if (this.#waiting.length > 0 || !this.#hasRoomFor(units)) {
@@ -24,7 +25,7 @@ export class TurnBudget {
     }
   }
 
-  /** Ends the turn, and lets all that waits begin. */
+  /** Ends the turn and admits waiting work. */
   close(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

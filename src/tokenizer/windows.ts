@@ -6,14 +6,14 @@ import type { WordCuts } from "./word_cuts.ts";
 export const WINDOW_CHARS = 16_384;
 
 /**
- * Text behind a split point that has to be seen to trust it: rules look ahead over a run of white
- * space, and a word may go on behind the window.
+ * Text that must follow a split point before it counts: rules look ahead over a run of white space,
+ * and a word may continue beyond the window.
  */
 const LOOKAHEAD_CHARS = 1024;
 
-/** What became of one window. */
+/** The result of one window. */
 interface Split {
-  /** Words as the model takes them. */
+  /** Words in the form that the model takes. */
   readonly words: readonly string[];
   /** The part of the window that they cover: the next one begins behind it. */
   readonly numChars: number;
@@ -48,7 +48,7 @@ export class Windows {
     const words = this.#split(window, sectionIndex === undefined ? {} : { sectionIndex });
     if (isLast) return { words, numChars: window.length };
     const surplus = lengthOf(words, this.#isByteLevel) - window.length;
-    // Words that do not spell the window's text tell no place in it.
+    // Words that do not spell the window's text give no position in it.
     if (surplus !== 0 && surplus !== 1) return { words, numChars: window.length };
     return this.#atSplit(words, window) ?? this.#inLongWord(words, window) ??
       { words, numChars: window.length };

@@ -1,7 +1,7 @@
 /** More than any Unicode code point. */
 const CODE_POINTS = 2 ** 21;
 
-/** Parts are no shorter where they can be chosen: a part costs more than a character. */
+/** Shortest part, where there is a choice: a part costs more than a character. */
 const MIN_PART_CHARS = 4;
 
 /**
@@ -10,7 +10,7 @@ const MIN_PART_CHARS = 4;
  * A merge across a cut joins a token that ends with the character before it and one that begins
  * with the character behind it. Where no merge of the vocabulary does that for the two characters,
  * the parts never meet, and encoding them apart is exact. SentencePiece vocabularies never join a
- * character with the mark of the next word's beginning, so that whole texts fall into their words.
+ * character with the mark of the next word's beginning, so whole texts are cut at their words.
  */
 export class WordCuts {
   readonly #joined: ReadonlySet<number>;

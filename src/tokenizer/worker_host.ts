@@ -9,12 +9,10 @@ const LOAD_DEADLINE_MS = 10_000;
 /** Jobs that wait at most, so that requests cannot pile up behind a slow one. */
 const MAX_WAITING = 1024;
 
-/**
- * Characters (or what else `units` counts) of the jobs that wait, in all: what they hold in memory.
- */
+/** Most characters (or other `units`) of all waiting jobs, a bound on their memory. */
 const MAX_WAITING_UNITS = 2 ** 24;
 
-/** A job that came to nothing: its host could not have it done. */
+/** The failure of a job outside of the job itself. */
 export interface HostProblem {
   /** `limit`: it took too long; `failed`: the Worker did not start, or ended. */
   readonly type: "busy" | "stopping" | "limit" | "failed";
@@ -51,10 +49,10 @@ export interface WorkerHostOptions<Load, Request, Outcome> {
  * A Worker that has loaded one thing (a template, a tokenizer), and the jobs that wait for it,
  * first come first served. The Worker starts with the first job, or with {@link WorkerHost.load}.
  *
- * A job stops by itself at its deadline. Should the Worker not answer even then, it is given up and
- * the next job gets a new one: those behind a stuck job only wait longer. (Deno 2.9.6 does not stop
- * a Worker's busy loop on `terminate()`, so a stuck one costs a thread until exit.) The clock of a
- * job starts when the Worker gets it, not while it waits.
+ * A job stops by itself at its deadline. If the Worker does not answer even then, it is given up
+ * and the next job gets a new one, so that jobs behind a stuck one only wait longer. (Deno 2.9.6
+ * does not stop a Worker's busy loop on `terminate()`, so a stuck one costs a thread until exit.)
+ * The clock of a job starts when the Worker gets it, not while it waits.
  */
 export class WorkerHost<Load, Request extends HostedRequest, Outcome> {
   readonly #load: Load;
@@ -64,7 +62,7 @@ export class WorkerHost<Load, Request extends HostedRequest, Outcome> {
   #current: Job<Request, Outcome> | undefined;
   #worker: HostedWorker<Load, Request, Outcome> | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** Resolves once the current Worker has loaded, or to why it has not. */
+  /** Resolves once the current Worker has loaded, or to the reason why it cannot. */
   #loaded: Promise<string | undefined> | undefined;
   #settleLoad: ((problem: string | undefined) => void) | undefined;
   #closed = false;
@@ -161,7 +159,7 @@ export class WorkerHost<Load, Request extends HostedRequest, Outcome> {
     this.#worker!.postMessage({ type: "run", request });
   }
 
-  /** Drops the Worker: what it has to do ends with `problem`, and what waits gets a new one. */
+  /** Drops the Worker: its job ends with `problem`, and waiting jobs get a new one. */
   #giveUpWorker(problem: HostProblem): void {
     clearTimeout(this.#timer);
     this.#worker?.terminate();

@@ -4,7 +4,7 @@ import type { HostedRequest, HostProblem, WorkerHost } from "./worker_host.ts";
 export const SHORT_JOB_UNITS = 2 ** 16;
 
 /**
- * Two Workers of one kind, one for short jobs and one for long ones, so that nobody's short text
+ * Two Workers of one kind, one for short jobs and one for long ones, so that a short job never
  * waits behind a long one. Each starts when it is first needed.
  */
 export class WorkerLanes<Load, Request extends HostedRequest, Outcome> {

@@ -17,7 +17,7 @@ export interface HostedWorker<Load, Request, Outcome> {
   terminate(): void;
 }
 
-/** The global scope of a Worker, as far as it serves its host. */
+/** The part of a Worker's global scope that serves its host. */
 export interface WorkerScope<Load, Request, Outcome> {
   onmessage: ((event: MessageEvent<ToWorker<Load, Request>>) => void) | null;
   postMessage(message: FromWorker<Outcome>, transfer?: Transferable[]): void;

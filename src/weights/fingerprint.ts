@@ -9,10 +9,10 @@ const SAMPLE_BYTES = 256;
  * SHA-256, hexadecimal, that tells one model from another, for keys of cached KV blocks.
  *
  * Covers config.json's text, every header (names, types, shapes) and samples of every tensor: its
- * first, middle and last 256 bytes. Headers alone would not do, since all fine-tunes of a model
- * share them. Reading every byte would, at the price of reading the checkpoint twice; so this is an
- * identity for one's own models, not a proof that no byte was changed. Quantized, a model computes
- * other KV than it does in its own type, and so is another.
+ * first, middle and last 256 bytes. Headers alone are not enough, since all fine-tunes of a model
+ * share them; hashing every byte would read the checkpoint twice. So this identifies one's own
+ * models and does not prove that no byte was changed. A quantized model computes other KV, and so
+ * has another fingerprint.
  */
 export function modelFingerprint(
   configText: string,

@@ -1,8 +1,8 @@
 import { decodeToF32, DTYPE_BYTES, type TensorDtype } from "./dtypes.ts";
 
 /**
- * How to tell elements that are not finite in a 32-bit word of them, by bits: without their signs
- * they are those from `infinity` on, so that adding `carry` to them sets the bit of the sign.
+ * A bit test of a 32-bit word of elements for those that are not finite: without their signs, these
+ * are the values from `infinity` on, so that adding `carry` sets the bit of the sign.
  */
 interface WordTest {
   readonly magnitudes: number;
@@ -16,7 +16,7 @@ const WORD_TESTS: Readonly<Record<TensorDtype, WordTest>> = {
   BF16: { magnitudes: 0x7fff7fff, carry: 0x00800080, signs: 0x80008000 },
 };
 
-/** Words looked at before the sum of their findings is: a few kilobytes. */
+/** Words tested before the collected result is checked: a few kilobytes. */
 const RUN_WORDS = 2048;
 
 /**
@@ -46,7 +46,7 @@ function hasNonFinite(
   return (seen & signs) !== 0;
 }
 
-/** Looks at one element after the other from byte `offset` on. */
+/** Checks one element after the other from byte `offset` on. */
 function firstNonFinite(dtype: TensorDtype, bytes: Uint8Array, offset: number): number {
   const size = DTYPE_BYTES[dtype];
   for (let at = offset; at < bytes.byteLength; at += size) {

@@ -11,7 +11,7 @@ export interface QuantizedGroups {
   readonly scales: Float16Array;
 }
 
-/** Packed rows: pieces of the two regions of `QuantizedLayout`. */
+/** Packed rows of codes and of scales, for the two regions of `QuantizedLayout`. */
 export interface PackedRows {
   readonly codes: Uint32Array<ArrayBuffer>;
   readonly scales: Uint32Array<ArrayBuffer>;

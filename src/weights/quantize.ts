@@ -7,8 +7,9 @@ import type { QuantizedGroups } from "./pack_rows.ts";
 export const MAX_QUANTIZED_MAGNITUDE = 65504;
 
 /**
- * Reciprocals of an int4 group's first scales, as multiples of its largest weight: that weight
- * lands between code 0 and beyond it (clipped), or, with the other sign, on code 15.
+ * Reciprocals of the scales that are tried for an int4 group, as multiples of its largest weight:
+ * that weight lands on code 1, on code 0 or below, where it is clipped, or, with the other sign, on
+ * code 15.
  */
 const INT4_REACHES = [-7, -7.5, -8, -8.5, -9, 7];
 
@@ -45,7 +46,7 @@ export function quantize(
   return { codes, scales };
 }
 
-/** Places `[begin, end)` of one group. */
+/** Indices `[begin, end)` of one group. */
 interface Span {
   readonly begin: number;
   readonly end: number;

@@ -92,7 +92,7 @@ function openShard(path: string): Shard {
   }
 }
 
-/** Fills `into` from byte `offset` on. A file that has become shorter is the user's to mend. */
+/** Fills `into` from byte `offset` on. A file that has become shorter is a `StartupError`. */
 function readFully(file: Deno.FsFile, offset: number, into: Uint8Array, path: string): void {
   file.seekSync(offset, Deno.SeekMode.Start);
   let filled = 0;

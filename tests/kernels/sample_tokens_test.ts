@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { samplingCalls, segmentsWords } from "../../kernels/sampling/sampling.ts";
-import { MAX_LOGPROBS, SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
+import { MAX_LOGPROBS } from "../../src/core/sampling_params.ts";
+import { SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import type { SampleRequest } from "../../src/core/batch.ts";
 import type { Device } from "../../src/device/device.ts";
 import { bitsToF32 } from "../../src/device/half.ts";

@@ -1,0 +1,3 @@
+import { DEMO_BENCHES, testQuickly } from "../support/bench_process.ts";
+
+testQuickly(DEMO_BENCHES);

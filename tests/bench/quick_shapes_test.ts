@@ -1,0 +1,3 @@
+import { SHAPE_BENCHES, testQuickly } from "../support/bench_process.ts";
+
+testQuickly(SHAPE_BENCHES);
