@@ -136,8 +136,8 @@ export class Encoder {
 
   #idOf(token: string): number {
     const id = this.#model.tokens_to_ids.get(token) ?? this.#model.unk_token_id;
-    const isId = id !== undefined && Number.isInteger(id) && id >= 0;
-    invariant(isId, `a token has the id ${id}`);
+    // Also a tokenizer.json that names unknown tokens, which is refused with this sentence.
+    invariant(id !== undefined && Number.isInteger(id) && id >= 0, "a token has no id");
     return id;
   }
 }
