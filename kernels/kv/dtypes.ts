@@ -1,5 +1,9 @@
 import type { KvCacheDtype } from "../../src/core/engine_config.ts";
-import { KV_STORAGE, type KvStorageTraits, type QuantizedDtype } from "../../src/core/kv_layout.ts";
+import {
+  KV_STORAGE,
+  type KvStorageTraits,
+  type QuantizedKvCacheDtype,
+} from "../../src/core/kv_layout.ts";
 import { E4M3_MAX, e4m3ToF32, f32ToE4m3 } from "./e4m3.ts";
 import { roundToEven } from "../rounding.ts";
 import loadF16 from "./_load_f16.wgsl" with { type: "text" };
@@ -51,8 +55,8 @@ export type QuantizedKvDtype = KvDtype & Readonly<{ code: KvCode }>;
  * type is a row here, a row there and two fragments.
  */
 export const KV_DTYPES:
-  & Readonly<Record<Exclude<KvCacheDtype, QuantizedDtype>, KvDtype>>
-  & Readonly<Record<QuantizedDtype, QuantizedKvDtype>> = {
+  & Readonly<Record<Exclude<KvCacheDtype, QuantizedKvCacheDtype>, KvDtype>>
+  & Readonly<Record<QuantizedKvCacheDtype, QuantizedKvDtype>> = {
     f16: {
       ...KV_STORAGE.f16,
       ...{ loadWords: 2, loadsWide: true, loadWgsl: loadF16, storeWgsl: storeF16 },

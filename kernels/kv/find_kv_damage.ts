@@ -4,7 +4,7 @@ import {
   type KernelCall,
   kernelCall,
 } from "../../src/device/kernel.ts";
-import { isQuantized } from "../../src/core/kv_layout.ts";
+import { isQuantizedKv } from "../../src/core/kv_layout.ts";
 import { f16BitsToF32 } from "../../src/device/half.ts";
 import type { HostBuffer } from "../../src/device/host_buffer.ts";
 import source from "./find_kv_damage.wgsl" with { type: "text" };
@@ -64,7 +64,7 @@ function damage(
   { KV_DTYPE }: KvShape,
 ): number {
   const isFinite = (x: number) => Number.isFinite(x);
-  if (isQuantized(KV_DTYPE)) return isFinite(kv.f32[scale]!) ? Infinity : 1;
+  if (isQuantizedKv(KV_DTYPE)) return isFinite(kv.f32[scale]!) ? Infinity : 1;
   if (KV_DTYPE === "f32") return kv.f32.subarray(first, end).every(isFinite) ? Infinity : 1;
   const halves = kv.u16.subarray(2 * first, 2 * end);
   if (halves.some((bits) => (bits & 0x7fff) === TOO_LARGE_F16)) return 0;
@@ -77,7 +77,7 @@ export function findKvDamageCall(
   buffers: Readonly<Record<"step" | "kv" | "found", DeviceBuffer>>,
 ): KernelCall<unknown> {
   const { BLOCK_SIZE, G, KV_DTYPE, LAYER } = shape;
-  const isScaled = isQuantized(KV_DTYPE);
+  const isScaled = isQuantizedKv(KV_DTYPE);
   const vectorWords = kvVectorWords(shape);
   const numVectors = 2 * G * BLOCK_SIZE;
   const GROUPS = 64;

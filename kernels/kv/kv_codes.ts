@@ -1,4 +1,4 @@
-import type { QuantizedDtype } from "../../src/core/kv_layout.ts";
+import type { QuantizedKvCacheDtype } from "../../src/core/kv_layout.ts";
 import { KV_DTYPES } from "./dtypes.ts";
 
 /**
@@ -17,7 +17,7 @@ export const MIN_ABSMAX = 1e-30;
  */
 export function encodeVector(
   values: Float32Array,
-  dtype: QuantizedDtype,
+  dtype: QuantizedKvCacheDtype,
   codes: Uint8Array,
 ): number {
   const { max, encode } = KV_DTYPES[dtype].code;
@@ -31,7 +31,7 @@ export function encodeVector(
 /** The elements of a vector from its codes and its scale. */
 export function decodeVector(
   codes: Uint8Array,
-  dtype: QuantizedDtype,
+  dtype: QuantizedKvCacheDtype,
   scale: number,
   values: Float32Array,
 ): void {

@@ -4,7 +4,7 @@ import {
   type KernelCall,
   kernelCall,
 } from "../../src/device/kernel.ts";
-import { isQuantized } from "../../src/core/kv_layout.ts";
+import { isQuantizedKv } from "../../src/core/kv_layout.ts";
 import { type KvConstants, kvConstants, type KvShape } from "./kv_cache.ts";
 import { KV_DTYPES, kvStoreWgsl } from "./dtypes.ts";
 import inverseRms from "./_inverse_rms.wgsl" with { type: "text" };
@@ -103,7 +103,7 @@ export function ropeStoreKvCall(
 ): KernelCall<StepDims> {
   const { H, G, D, KV_DTYPE: dtype } = heads;
   const layout = kvConstants(heads);
-  const lanesPerHead = isQuantized(dtype) ? layout.VECTOR_LOADS / 2 : D / 4;
+  const lanesPerHead = isQuantizedKv(dtype) ? layout.VECTOR_LOADS / 2 : D / 4;
   // Whole heads, whose lanes have to meet for a norm.
   const WORKGROUP = Math.max(1, Math.floor(64 / lanesPerHead)) * lanesPerHead;
   const shape = { ...heads, HAS_NORMS: NORM_EPS !== undefined, NORM_EPS: NORM_EPS ?? 0, WORKGROUP };
@@ -113,7 +113,7 @@ export function ropeStoreKvCall(
     workgroups: ({ numTokens }: StepDims) =>
       [Math.ceil((H + 2 * G) * lanesPerHead / WORKGROUP), numTokens, 1] as const,
   };
-  return isQuantized(dtype)
+  return isQuantizedKv(dtype)
     ? kernelCall(ropeStoreQuantizedKv, {
       ...call,
       constants: { ...shape, ...layout, CODE_MAX: KV_DTYPES[dtype].code.max, MIN_ABSMAX },

@@ -1,4 +1,4 @@
-import { isQuantized } from "../../src/core/kv_layout.ts";
+import { isQuantizedKv } from "../../src/core/kv_layout.ts";
 import { f16BitsToF32, f32ToF16Bits } from "../../src/device/half.ts";
 import type { HostBuffer } from "../../src/device/host_buffer.ts";
 import { type KvShape, type KvVector, kvWords, storeKv } from "./kv_cache.ts";
@@ -24,7 +24,7 @@ export function storeKeyAndValue(
   const isBad = (x: number) => !Number.isFinite(rounded(x));
   const all = [...key, ...value];
   const tooLarge: number[] = [];
-  if (isQuantized(KV_DTYPE)) {
+  if (isQuantizedKv(KV_DTYPE)) {
     if (all.some(isBad)) key.fill(NaN);
     if (value.some(isBad)) value.fill(0);
   } else {

@@ -45,10 +45,10 @@ export const KV_STORAGE: Readonly<Record<KvCacheDtype, KvStorageTraits>> = {
 };
 
 /** Dtypes whose elements are codes; an element is its code's value times its vector's scale. */
-export type QuantizedDtype = Exclude<KvCacheDtype, "f16" | "f32">;
+export type QuantizedKvCacheDtype = Exclude<KvCacheDtype, "f16" | "f32">;
 
 /** Whether elements are codes that a scale per token and head gives their size. */
-export function isQuantized(dtype: KvCacheDtype): dtype is QuantizedDtype {
+export function isQuantizedKv(dtype: KvCacheDtype): dtype is QuantizedKvCacheDtype {
   return KV_STORAGE[dtype].scaleBytes > 0;
 }
 
@@ -67,7 +67,7 @@ export function layerDtype(
   { dtype, f16EdgeLayers = dtype === "int4" }: KvFormat,
   isEdge: boolean,
 ): KvCacheDtype {
-  return isEdge && f16EdgeLayers && isQuantized(dtype) ? "f16" : dtype;
+  return isEdge && f16EdgeLayers && isQuantizedKv(dtype) ? "f16" : dtype;
 }
 
 /** The dtype of each layer, first to last. */
@@ -129,5 +129,5 @@ export function kvLayoutName(format: KvFormat): string {
   const edge = layerDtype(format, true);
   const dtypes = edge === format.dtype ? edge : `${format.dtype}, first and last layer ${edge}`;
   return `${dtypes} [block][K|V][kv_head][offset][head_dim]` +
-    (isQuantized(format.dtype) ? " [K|V][kv_head][offset] f32 scales" : "");
+    (isQuantizedKv(format.dtype) ? " [K|V][kv_head][offset] f32 scales" : "");
 }

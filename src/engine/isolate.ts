@@ -10,7 +10,7 @@ export function serveIsolate(startRunner: StartRunner): void {
   const session = new EngineSession({
     startRunner,
     post: (message) => port.postMessage(message),
-    // deno-lint-ignore no-console -- a stack for the operator; the isolate ends before any log could
+    // deno-lint-ignore no-console -- a stack for the operator, since the isolate ends now
     reportBug: (error) => console.error(error),
   });
   port.on("message", (message: ToEngine) => session.receive(message));

@@ -192,8 +192,8 @@ export class BlockManager {
   }
 
   /**
-   * The block table of sequence `id` as it is now. The list never changes; as long as the table does
-   * not either, it is the same list.
+   * The block table of sequence `id` as it is now. The list never changes; as long as the table
+   * does not either, it is the same list.
    */
   blockTable(id: SequenceId): readonly BlockId[] {
     return this.#blocksOf(id).table;

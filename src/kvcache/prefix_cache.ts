@@ -216,7 +216,9 @@ export class PrefixCache implements BlockSource {
     this.#listener?.cleared();
   }
 
-  /** Makes block `id` and all below it unfindable; holders keep them. O(1) for a leaf or O(pool). */
+  /**
+   * Makes block `id` and all below it unfindable; holders keep them. O(1) for a leaf or O(pool).
+   */
   forget(id: BlockId): void {
     const blocks = this.#tree.subtreeOf(id);
     this.#numReset += blocks.length;

@@ -62,8 +62,8 @@ export class ModelRunner {
 
   /**
    * Computes the batch's KV and draws its tokens: one result per chunk with a `sample`, in chunk
-   * order; where no token can be drawn it has failed, and says where the sequence's KV is no number.
-   * `onSubmitted` is called while the device computes.
+   * order; where no token can be drawn it has failed, and says where the sequence's KV is no
+   * number. `onSubmitted` is called while the device computes.
    *
    * @throws {DeviceLostError} when the device is gone.
    */

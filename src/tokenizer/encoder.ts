@@ -136,7 +136,8 @@ export class Encoder {
 
   #idOf(token: string): number {
     const id = this.#model.tokens_to_ids.get(token) ?? this.#model.unk_token_id;
-    invariant(id !== undefined && Number.isInteger(id) && id >= 0, "a token has no id");
+    const isId = id !== undefined && Number.isInteger(id) && id >= 0;
+    invariant(isId, `a token has the id ${id}`);
     return id;
   }
 }

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { KV_CACHE_DTYPES } from "../../src/core/engine_config.ts";
 import {
   bytesPerTokenByLayer,
-  isQuantized,
+  isQuantizedKv,
   kvBytesPerBlock,
   kvBytesPerToken,
   kvFormat,
@@ -52,7 +52,7 @@ Deno.test("layerBytesPerToken() counts a scale for each K and V where elements a
     layerBytesPerToken({ numKvHeads: 3, headDim: 64, dtype })
   );
   assertEquals(sizes, [6 * 128, 6 * 256, 6 * (64 + 4), 6 * (64 + 4), 6 * (32 + 4)]);
-  assertEquals(KV_CACHE_DTYPES.filter(isQuantized), ["int8", "fp8", "int4"]);
+  assertEquals(KV_CACHE_DTYPES.filter(isQuantizedKv), ["int8", "fp8", "int4"]);
 });
 
 Deno.test("layerDtypes() keeps f16 at the edges for int4, for others where asked, never for f32", () => {

@@ -4,7 +4,7 @@ import { kvBlockWords, type KvVector, kvWords } from "../../kernels/kv/kv_cache.
 import { ropeStoreKvCall } from "../../kernels/kv/rope_store_kv.ts";
 import { TOO_LARGE_F16 } from "../../kernels/kv/store_kv.ts";
 import { KV_CACHE_DTYPES } from "../../src/core/engine_config.ts";
-import { isQuantized } from "../../src/core/kv_layout.ts";
+import { isQuantizedKv } from "../../src/core/kv_layout.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";
 import { gpuTest, noise, runBoth } from "../support/agreement.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
@@ -38,15 +38,15 @@ for (const KV_DTYPE of KV_CACHE_DTYPES) {
     const spoil = (kv: HostBuffer, at: KvVector, isNaN: boolean) => {
       const { first, scale } = kvWords(at, shape);
       if (isF16) kv.u16[2 * first + 5] = isNaN ? 0xfe01 : TOO_LARGE_F16;
-      else kv.u32[isQuantized(KV_DTYPE) ? scale : first + 7] = isNaN ? 0xff800001 : 0xff800000;
+      else kv.u32[isQuantizedKv(KV_DTYPE) ? scale : first + 7] = isNaN ? 0xff800001 : 0xff800000;
     };
     const tooLarge = isF16 ? 0 : 1;
     const find = async (spoiled: readonly (readonly [number, boolean])[], LAYER: number) => {
       const kv = new HostBuffer("kv", NUM_BLOCKS * kvBlockWords(shape) * 4);
       // Of the codes any bits are fine, of numbers those that are finite.
       kv.u32.set(Uint32Array.from(noise(kv.u32.length, 3), (x) => Math.abs(x) * 2 ** 31 | 0));
-      if (!isQuantized(KV_DTYPE)) kv.u32.forEach((word, i) => kv.u32[i] = word & 0x33ff33ff);
-      for (let slot = 0; isQuantized(KV_DTYPE) && slot < NUM_BLOCKS * 8; slot++) {
+      if (!isQuantizedKv(KV_DTYPE)) kv.u32.forEach((word, i) => kv.u32[i] = word & 0x33ff33ff);
+      for (let slot = 0; isQuantizedKv(KV_DTYPE) && slot < NUM_BLOCKS * 8; slot++) {
         for (const which of [0, 1] as const) {
           for (const head of [0, 1]) kv.f32[kvWords({ slot, which, head }, shape).scale] = 3e38;
         }

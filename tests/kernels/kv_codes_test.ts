@@ -3,12 +3,12 @@ import fc from "fast-check";
 import { e4m3ToF32 } from "../../kernels/kv/e4m3.ts";
 import { KV_DTYPES } from "../../kernels/kv/dtypes.ts";
 import { decodeVector, encodeVector } from "../../kernels/kv/kv_codes.ts";
-import type { QuantizedDtype } from "../../src/core/kv_layout.ts";
+import type { QuantizedKvCacheDtype } from "../../src/core/kv_layout.ts";
 
-const DTYPES: readonly QuantizedDtype[] = ["int8", "fp8", "int4"];
+const DTYPES: readonly QuantizedKvCacheDtype[] = ["int8", "fp8", "int4"];
 
 /** A vector as the pool gives it back, with its codes and scale. */
-function roundTrip(values: Float32Array, dtype: QuantizedDtype) {
+function roundTrip(values: Float32Array, dtype: QuantizedKvCacheDtype) {
   const codes = new Uint8Array(values.length / (dtype === "int4" ? 2 : 1)).fill(0xff);
   const scale = encodeVector(values, dtype, codes);
   const decoded = new Float32Array(values.length);

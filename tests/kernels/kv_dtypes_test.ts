@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { KV_DTYPES, kvLoadWgsl, kvStoreWgsl } from "../../kernels/kv/dtypes.ts";
 import { KV_CACHE_DTYPES } from "../../src/core/engine_config.ts";
-import { isQuantized, vectorBytes } from "../../src/core/kv_layout.ts";
+import { isQuantizedKv, vectorBytes } from "../../src/core/kv_layout.ts";
 import { expandWgsl } from "../../src/device/wgsl_template.ts";
 
 const ROOT = new URL("../../", import.meta.url);
@@ -36,7 +36,7 @@ Deno.test("kernels get the loads and stores of their KV dtype alone", () => {
 Deno.test("the rows agree with each other: codes are scaled, and half a head is whole words", () => {
   for (const dtype of KV_CACHE_DTYPES) {
     const traits = KV_DTYPES[dtype];
-    assertEquals(traits.code !== undefined, isQuantized(dtype), dtype);
+    assertEquals(traits.code !== undefined, isQuantizedKv(dtype), dtype);
     assertEquals(vectorBytes(traits.headDimMultiple / 2, dtype) % 4, 0, dtype);
   }
 });

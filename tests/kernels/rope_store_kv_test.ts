@@ -5,7 +5,7 @@ import { ropeStoreKvCall, type RopeStoreShape } from "../../kernels/kv/rope_stor
 import { STEP } from "../../kernels/step.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { KV_CACHE_DTYPES, type KvCacheDtype } from "../../src/core/engine_config.ts";
-import { isQuantized } from "../../src/core/kv_layout.ts";
+import { isQuantizedKv } from "../../src/core/kv_layout.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
 import { packStep } from "../support/step_fixture.ts";
@@ -72,7 +72,7 @@ function checkPool(
       });
       const { first, end, scale } = kvWords(at, shape);
       for (let word = first; word < end; word++) untouched.delete(word);
-      if (isQuantized(shape.KV_DTYPE)) untouched.delete(scale);
+      if (isQuantizedKv(shape.KV_DTYPE)) untouched.delete(scale);
     }
   }
   assert(untouched.size > 0);
