@@ -1,5 +1,11 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { fileTimes, slowestFirst, testFilesIn, testFolderOf } from "./support/test_files.ts";
+import {
+  fileTimes,
+  quickFiles,
+  slowestFirst,
+  testFilesIn,
+  testFolderOf,
+} from "./support/test_files.ts";
 
 Deno.test("testFilesIn() finds every test file, and slowestFirst() loses none", () => {
   const files = testFilesIn("tests");
@@ -14,6 +20,14 @@ Deno.test("testFilesIn() finds every test file, and slowestFirst() loses none", 
   ]);
 });
 
+Deno.test("quickFiles() leaves out some files and tells which", () => {
+  const files = testFilesIn("tests");
+  const { run, leftOut } = quickFiles(files);
+  assertEquals([...run, ...leftOut].toSorted(), files.toSorted());
+  assertEquals(leftOut.includes("tests/e2e/recall_test.ts"), true);
+  assertEquals(leftOut.some((file) => file.startsWith("tests/kvcache/")), false);
+});
+
 Deno.test("testFolderOf() knows a room by its name and by its path, and names the rooms otherwise", () => {
   for (const room of ["kvcache", "src/kvcache", "src/kvcache/", "./src/kvcache", "tests/kvcache"]) {
     assertEquals(testFolderOf(room), "tests/kvcache");
@@ -24,15 +38,18 @@ Deno.test("testFolderOf() knows a room by its name and by its path, and names th
   assertEquals(error.message.includes("kernels, kvcache, models"), true, error.message);
 });
 
-Deno.test("fileTimes() adds up the tests of each file of a report", () => {
-  const report = `<testsuites name="deno test" tests="3" failures="0" errors="0" time="9.5">
-    <testsuite name="./tests/a_test.ts" tests="2" disabled="0" errors="0" failures="0">
-        <testcase name="one" classname="./tests/a_test.ts" time="0.250" line="4" col="6">
-        <testcase name="time=&quot;7&quot;" classname="./tests/a_test.ts" time="1.5" line="9" col="6">
-    <testsuite name="./tests/b_test.ts" tests="1" disabled="0" errors="0" failures="0">
-        <testcase name="two" classname="./tests/b_test.ts" time="2.000" line="4" col="6">`;
-  assertEquals(fileTimes(report), [
-    { file: "tests/b_test.ts", seconds: 2 },
-    { file: "tests/a_test.ts", seconds: 1.75 },
+Deno.test("fileTimes() adds up the tests of each file, however they are printed", () => {
+  const parallel = [
+    "./tests/a_test.ts => one (of two) ... ok (250ms)",
+    "./tests/b_test.ts => takes (3s) ... FAILED (1m15s)",
+    "./tests/a_test.ts => two ... ok (2s)",
+    "./tests/a_test.ts => three ... ignored (0ms)",
+    "ok | 3 passed | 1 failed (1m19s)",
+  ];
+  assertEquals(fileTimes(parallel.join("\n")), [
+    { file: "tests/b_test.ts", seconds: 75 },
+    { file: "tests/a_test.ts", seconds: 2.25 },
   ]);
+  const alone = ["running 2 tests from ./tests/c_test.ts", "one ... ok (5s)", "two ... ok (1s)"];
+  assertEquals(fileTimes(alone.join("\n")), [{ file: "tests/c_test.ts", seconds: 6 }]);
 });

@@ -3,7 +3,7 @@ import { type KvFormat, numBlocksForTokens } from "../core/kv_layout.ts";
 import { bytesPerToken, bytesPerTokenByGroup } from "./kv_dtypes.ts";
 import type { LayerGroup, ModelShape } from "./model_shape.ts";
 
-/** Block size, layer groups and step size of a pool. */
+/** KV format, block size and step size of a pool. */
 export interface PoolSettings extends KvFormat {
   /** Token positions per block. */
   readonly blockSize: number;

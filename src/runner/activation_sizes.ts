@@ -107,11 +107,10 @@ function bound(
 }
 
 /**
- * Bytes that the splits' results take at most, unless one sequence needs more; a step with more of
- * them runs in sub-batches (`sub_batches.ts`), each of which reads the weights. With splits of 64
- * and f16 so many results come of 8 GiB of keys and values per layer, over the query heads of a KV
- * head: 64 GiB in Llama-3.1-8B, beside which another sub-batch's 15 GiB of weights show, but do not
- * decide.
+ * Most bytes of `partials`, unless one sequence needs more; a step with more splits runs in
+ * sub-batches (`sub_batches.ts`), each of which reads the weights again. With splits of 64 and f16,
+ * this many partials belong to 8 GiB of K and V per layer over the query heads of a KV head. In
+ * Llama-3.1-8B that is 64 GiB of KV per sub-batch, next to 15 GiB of weights.
  */
 const MAX_PARTIALS_BYTES = 2 ** 27;
 

@@ -48,7 +48,7 @@ export async function compareBlockSizes(
   return { context: operation.steps[0]!.context, micros, best };
 }
 
-/** The same pool in blocks of another size, what is left of it unused. */
+/** The same pool in blocks of another size; a remainder stays unused. */
 export function withBlockSize(inputs: RunnerInputs, blockSize: number): RunnerInputs {
   const { engine, budget } = inputs;
   const numBlocks = Math.floor(budget.numBlocks * engine.blockSize / blockSize);

@@ -23,13 +23,13 @@ export interface TimingOptions {
 
 /** Most dispatches in one run. */
 const MAX_DISPATCHES = 2000;
-/** The least of a submission's time that its calls are taken for, where noise hides them. */
+/** Least share of a submission's time that counts as its calls', where noise hides them. */
 const LEAST_SHARE = 1 / 20;
 
 /**
  * Seconds the device takes for all calls of each candidate once.
  *
- * Runs many passes in one submission and takes off what a submission without calls costs; the cost
+ * Runs many passes in one submission and subtracts the time of a submission without calls; the cost
  * of the dispatches themselves remains, as it does in a step. Candidates take turns, so that what
  * disturbs the machine for a while disturbs all of them.
  *

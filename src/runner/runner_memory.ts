@@ -36,8 +36,8 @@ export async function allocateMemory(inputs: RunnerInputs): Promise<RunnerMemory
 }
 
 /**
- * The configuration with steps whose activations the device can bind: `maxNumSeqs` and
- * `maxNumBatchedTokens` as they are, or lower. `notices` says in words what was lowered, and why.
+ * The configuration with `maxNumSeqs` and `maxNumBatchedTokens` lowered until the device can bind a
+ * step's activations. `notices` says in words what was lowered, and why.
  *
  * @throws {StartupError} when it cannot even bind those of one token or one sequence.
  */

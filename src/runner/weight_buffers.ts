@@ -25,7 +25,7 @@ export function weightShape({ name, shapes, isPaired = false }: WeightSpec): Wei
 const BUFFER_ALIGNMENT = 16;
 
 /**
- * Cuts a weight into as few shards of at most `maxBytes` as there can be, about equal: ranges
+ * Cuts a weight into the fewest shards of at most `maxBytes`, about equal in size: ranges
  * `[begin, end)` of outputs, in order.
  *
  * @throws {RangeError} when one output alone is larger.

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { RequestError } from "../../src/core/errors.ts";
 import { testServer } from "./server.ts";
-import { runs } from "../support/runs.ts";
+import { runs, times } from "../support/runs.ts";
 
 const STATUSES = new Set([200, 400, 404, 405, 413, 415, 429, 503]);
 
@@ -152,5 +152,7 @@ Deno.test("createApp() answers any mutated request with a known status and a wel
   );
   assertEquals(server.log.filter(({ level }) => level === "error"), []);
   // A property that only ever saw refusals would prove little.
-  for (const status of [200, 400, 404, 405, 415, 429]) assert(seen.has(status), `no ${status}`);
+  for (const status of [200, 400, 404, 405, 415, 429]) {
+    assert(seen.has(status) || times(1) === 0, `no ${status}`);
+  }
 });

@@ -22,3 +22,8 @@ export function runs(full: number): number {
 export function times(full: number): number {
   return IS_QUICK ? Math.floor(full * QUICK_SHARE / 4) : full;
 }
+
+/** All of a test's cases; in a quick run the first `numQuick`, where each case takes long. */
+export function cases<T>(all: readonly T[], numQuick: number): readonly T[] {
+  return IS_QUICK ? all.slice(0, numQuick) : all;
+}

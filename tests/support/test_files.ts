@@ -8,16 +8,45 @@ const SLOWEST = [
   "tests/e2e/recall_test.ts",
   "tests/e2e/numeric_edges_test.ts",
   "tests/e2e/prefix_cache_test.ts",
-  "tests/e2e/command_line_test.ts",
-  "tests/e2e/engine_failure_test.ts",
   "tests/e2e/elastic_pool_test.ts",
+  "tests/e2e/engine_failure_test.ts",
   "tests/e2e/raw_fuzz_test.ts",
+  "tests/e2e/command_line_test.ts",
+  "tests/models/deterministic_test.ts",
   "tests/models/equivalence_test.ts",
   "tests/models/demo_golden_test.ts",
+  "tests/models/quality_test.ts",
+  "tests/models/cut_weights_test.ts",
+  "tests/models/tuned_golden_test.ts",
+  "tests/models/overflow_test.ts",
+  "tests/kernels/matmul_test.ts",
+  "tests/tokenizer/text_pool_test.ts",
+  "tests/tokenizer/encoder_test.ts",
   "tests/kvcache/block_manager_histories_test.ts",
   "tests/kvcache/groups/slab_pool_histories_test.ts",
   "tests/kvcache/groups/group_histories_test.ts",
   "tests/scheduler/scheduler_histories_test.ts",
+];
+
+/**
+ * Files that compute whole answers of the bundled model again and again, which takes most of a room's
+ * time: a quick run leaves them out, and says so.
+ */
+const FULL_RUN_ONLY = [
+  "tests/e2e/recall_test.ts",
+  "tests/e2e/numeric_edges_test.ts",
+  "tests/e2e/prefix_cache_test.ts",
+  "tests/models/deterministic_test.ts",
+  "tests/models/equivalence_test.ts",
+  "tests/models/demo_golden_test.ts",
+  "tests/models/quality_test.ts",
+  "tests/models/tuned_golden_test.ts",
+  "tests/models/cut_weights_test.ts",
+  "tests/models/overflow_test.ts",
+  "tests/models/matrix_golden_test.ts",
+  "tests/models/logit_adjustment_test.ts",
+  "tests/models/weight_quality_test.ts",
+  "tests/tokenizer/text_pool_test.ts",
 ];
 
 /** A file and the sum of its tests' times. */
@@ -42,6 +71,12 @@ export function slowestFirst(files: readonly string[]): string[] {
   return [...slow, ...files.filter((file) => !slow.includes(file))];
 }
 
+/** The files of a quick run, and those that it leaves out. */
+export function quickFiles(files: readonly string[]): { run: string[]; leftOut: string[] } {
+  const leftOut = FULL_RUN_ONLY.filter((file) => files.includes(file));
+  return { run: files.filter((file) => !leftOut.includes(file)), leftOut };
+}
+
 /**
  * The folder with the tests of a room, which is named as a folder of `tests`, or by its path:
  * `kvcache`, `src/kvcache`, `kernels`.
@@ -61,12 +96,28 @@ function rooms(): string[] {
   ).map(({ name }) => name).sort();
 }
 
-/** How long each file of a JUnit report of `deno test` took, the longest first. */
-export function fileTimes(junit: string): FileTime[] {
+/**
+ * How long each file took, the longest first, as `deno test` prints it: the sum of its tests, each to
+ * the second or, below one, to the millisecond. (Its JUnit report names the file that calls `Deno.test`,
+ * which for many tests is a helper.)
+ */
+export function fileTimes(output: string): FileTime[] {
   const seconds = new Map<string, number>();
-  for (const [, file, time] of junit.matchAll(/ classname="(?:\.\/)?([^"]+)" time="([\d.]+)"/g)) {
-    seconds.set(file!, (seconds.get(file!) ?? 0) + Number(time));
+  let current = "";
+  for (const line of output.split("\n")) {
+    current = /^running \d+ tests? from \.\/(\S+)/.exec(line)?.[1] ?? current;
+    const [, named, time] = /^(?:\.\/(\S+) => )?.* \.\.\. \w+ \(([\dmsµ]+)\)$/.exec(line) ?? [];
+    if (time === undefined) continue;
+    const file = named ?? current;
+    seconds.set(file, (seconds.get(file) ?? 0) + secondsOf(time));
   }
   return [...seconds].map(([file, seconds]) => ({ file, seconds }))
     .sort((a, b) => b.seconds - a.seconds);
+}
+
+/** Of a time such as `1m15s`, `3s`, `782ms` or `26µs`. */
+function secondsOf(time: string): number {
+  const unitSeconds: Record<string, number> = { m: 60, s: 1, ms: 1e-3, "µs": 1e-6 };
+  return [...time.matchAll(/(\d+)(ms|µs|m|s)/g)]
+    .reduce((sum, [, count, unit]) => sum + Number(count) * unitSeconds[unit!]!, 0);
 }

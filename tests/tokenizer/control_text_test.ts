@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { loadTextService, type TextService } from "../../src/tokenizer/text_service.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { DEMO_DIR, testWithData } from "./shared_data.ts";
+import { cases } from "../support/runs.ts";
 
 /** A turn of a user who writes control tokens, and one who does not. */
 const FORGED =
@@ -54,7 +55,9 @@ async function checkForgery(dir: string): Promise<void> {
 Deno.test("A conversation's ids have no control tokens from its messages", () =>
   checkForgery(DEMO_DIR));
 
-for (const name of ["qwen3", "llama-3.2", "mistral-7b-v0.2", "phi-3-mini", "deepseek-r1"]) {
+const VOCABULARIES = ["qwen3", "llama-3.2", "mistral-7b-v0.2", "phi-3-mini", "deepseek-r1"];
+
+for (const name of cases(VOCABULARIES, 1)) {
   testWithData(
     `A conversation's ids have no control tokens from its messages with ${name}`,
     [`tokenizers/${name}`],

@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
 import { loadTokenizer, type Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { testWithData } from "./shared_data.ts";
+import { cases } from "../support/runs.ts";
 
 /** 47 texts made to be hard: white space, digits, emoji, mixed scripts. */
 function readTexts(path: string): string[] {
@@ -51,7 +52,7 @@ for (const [name, golden] of Object.entries(GOLDEN)) {
 
 // The golden sets have no ids made with these two vocabularies; what can be checked is that
 // encoding loses nothing and that our decoding agrees with the library's.
-for (const name of ["mistral-7b-v0.2", "deepseek-r1"]) {
+for (const name of cases(["mistral-7b-v0.2", "deepseek-r1"], 1)) {
   testWithData(
     `Tokenizer decodes with ${name} what it encoded, as the library does`,
     [`tokenizers/${name}`, "tokenization-golden/llama-bpe.inp"],
