@@ -29,8 +29,8 @@ const SLOWEST = [
 ];
 
 /**
- * Files that compute whole answers of the bundled model again and again, which takes most of a room's
- * time: a quick run leaves them out, and says so.
+ * Files that compute whole answers of the bundled model again and again, or a kernel in all its
+ * variants, which takes most of a room's time: a quick run leaves them out, and says so.
  */
 const FULL_RUN_ONLY = [
   "tests/e2e/recall_test.ts",
@@ -47,6 +47,11 @@ const FULL_RUN_ONLY = [
   "tests/models/logit_adjustment_test.ts",
   "tests/models/weight_quality_test.ts",
   "tests/tokenizer/text_pool_test.ts",
+  "tests/kernels/sample_tokens_test.ts",
+  "tests/kernels/panel_weights_test.ts",
+  "tests/kernels/weight_parts_test.ts",
+  "tests/kernels/packed_product_test.ts",
+  "tests/kernels/deterministic_attention_test.ts",
 ];
 
 /** A file and the sum of its tests' times. */
