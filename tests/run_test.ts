@@ -1,7 +1,9 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import {
   fileTimes,
+  FULL_RUN_ONLY,
   quickFiles,
+  SLOWEST,
   slowestFirst,
   testFilesIn,
   testFolderOf,
@@ -52,4 +54,9 @@ Deno.test("fileTimes() adds up the tests of each file, however they are printed"
   ]);
   const alone = ["running 2 tests from ./tests/c_test.ts", "one ... ok (5s)", "two ... ok (1s)"];
   assertEquals(fileTimes(alone.join("\n")), [{ file: "tests/c_test.ts", seconds: 6 }]);
+});
+
+Deno.test("the lists of long test files name files that there are", () => {
+  const files = testFilesIn("tests");
+  assertEquals([...SLOWEST, ...FULL_RUN_ONLY].filter((file) => !files.includes(file)), []);
 });

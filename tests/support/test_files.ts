@@ -4,7 +4,7 @@
  * Files that take longest, the longest first: they start first, so that none is left over while the
  * other processors are idle. Deno keeps this order among folders, and within each.
  */
-const SLOWEST = [
+export const SLOWEST: readonly string[] = [
   "tests/e2e/recall_test.ts",
   "tests/e2e/numeric_edges_test.ts",
   "tests/e2e/prefix_cache_test.ts",
@@ -32,10 +32,14 @@ const SLOWEST = [
  * Files that compute whole answers of the bundled model again and again, or a kernel in all its
  * variants, which takes most of a room's time: a quick run leaves them out, and says so.
  */
-const FULL_RUN_ONLY = [
+export const FULL_RUN_ONLY: readonly string[] = [
   "tests/e2e/recall_test.ts",
   "tests/e2e/numeric_edges_test.ts",
   "tests/e2e/prefix_cache_test.ts",
+  "tests/e2e/engine_failure_test.ts",
+  "tests/e2e/warm_restart_test.ts",
+  "tests/e2e/elastic_pool_test.ts",
+  "tests/e2e/raw_fuzz_test.ts",
   "tests/models/deterministic_test.ts",
   "tests/models/equivalence_test.ts",
   "tests/models/demo_golden_test.ts",
@@ -48,9 +52,10 @@ const FULL_RUN_ONLY = [
   "tests/models/weight_quality_test.ts",
   "tests/tokenizer/text_pool_test.ts",
   "tests/kernels/sample_tokens_test.ts",
+  "tests/kernels/matmul_test.ts",
   "tests/kernels/panel_weights_test.ts",
-  "tests/kernels/weight_parts_test.ts",
-  "tests/kernels/packed_product_test.ts",
+  "tests/kernels/weight_shards_test.ts",
+  "tests/kernels/w8a8_product_test.ts",
   "tests/kernels/deterministic_attention_test.ts",
 ];
 
