@@ -14,6 +14,9 @@ import type { Server } from "./server.ts";
  */
 export const EXIT_CODES = { stopped: 0, mistake: 1, engineFailed: 70, interrupted: 130 } as const;
 
+/** A signal that follows the first so soon is the same one, passed on by another process. */
+const SAME_SIGNAL_MS = 500;
+
 /** Time for the last answers to leave, and for files to be closed, ms. */
 const FLUSH_MS = 1000;
 
@@ -48,9 +51,14 @@ export class ProcessEnd {
     this.#server = server;
   }
 
-  /** The first SIGINT or SIGTERM lets running requests finish, the second ends at once. */
+  /** The first SIGINT or SIGTERM lets running requests finish, a later one ends at once. */
   onSignals(): void {
+    let firstMs: number | undefined;
     const stop = () => {
+      const now = performance.now();
+      // Ctrl-C under "deno task" arrives twice: from the terminal, and from the task.
+      if (firstMs !== undefined && now - firstMs < SAME_SIGNAL_MS) return;
+      firstMs ??= now;
       if (this.#hasBegun) Deno.exit(EXIT_CODES.interrupted);
       const { deadlineMs } = this.#options;
       console.log(`\nStopping: running requests have ${deadlineMs / 1000} s to finish`);

@@ -225,3 +225,32 @@ Deno.test({
     assertEquals(await server.exitCode(), 0, server.output);
   },
 });
+
+Deno.test({
+  name: "a signal that arrives twice lets running requests finish, and a later one does not",
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn() {
+    for (const isLater of [false, true]) {
+      using server = await ServerProcess.start(["--device", "cpu"]);
+      // The later signal finds an answer that is far from its end.
+      const max_tokens = isLater ? 1500 : 100;
+      const body = { prompt: "Once upon a time", max_tokens, ignore_eos: true, stream: true };
+      const response = await server.post("/v1/completions", body);
+      const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+      let text = (await reader.read()).value ?? "";
+      server.signal("SIGINT");
+      if (isLater) await new Promise((resolve) => setTimeout(resolve, 700));
+      server.signal("SIGINT");
+      try {
+        for (let part = await reader.read(); !part.done; part = await reader.read()) {
+          text += part.value;
+        }
+      } catch {
+        // The connection broke off.
+      }
+      assertEquals(text.endsWith("data: [DONE]\n\n"), !isLater);
+      assertEquals(await server.exitCode(), isLater ? 130 : 0, server.output);
+    }
+  },
+});
