@@ -8,7 +8,7 @@ import type { Services } from "./services.ts";
 import { parseTokenIds } from "./token_ids.ts";
 
 const MAX_CHARS = 2 ** 22;
-const MAX_TOKENS = 2 ** 20;
+const MAX_TOKENS = 2 ** 18;
 
 /** A pin's name, which is also a segment of a path. */
 const Name = z.string().regex(/^[\w.-]{1,100}$/, "1 to 100 letters, digits, '.', '_' or '-'");

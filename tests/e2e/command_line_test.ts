@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { DEMO_DIR } from "../support/demo_engine.ts";
-import { runMain, ServerProcess } from "../support/server_process.ts";
+import { freePort, runMain, ServerProcess } from "../support/server_process.ts";
 
 /** A copy of the demo model with some files replaced; `null` leaves one out. */
 async function alteredModel(files: Record<string, Uint8Array | string | null>): Promise<string> {
@@ -213,10 +213,7 @@ Deno.test({
   sanitizeOps: false,
   sanitizeResources: false,
   async fn() {
-    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const { port } = listener.addr;
-    listener.close();
-    const server = await ServerProcess.startByDenoServe(port, ["--device", "cpu"]);
+    const server = await ServerProcess.startByDenoServe(freePort(), ["--device", "cpu"]);
     assertEquals((await server.fetch("/health")).status, 200);
     const body = { prompt: "Once upon a time", max_tokens: 4 };
     const answer = await (await server.post("/v1/completions", body)).json();
@@ -240,7 +237,8 @@ Deno.test({
       const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
       let text = (await reader.read()).value ?? "";
       server.signal("SIGINT");
-      if (isLater) await new Promise((resolve) => setTimeout(resolve, 700));
+      // Two that are pending at once would reach the process as one.
+      await new Promise((resolve) => setTimeout(resolve, isLater ? 700 : 100));
       server.signal("SIGINT");
       try {
         for (let part = await reader.read(); !part.done; part = await reader.read()) {

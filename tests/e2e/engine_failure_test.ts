@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { DEMO_DIR } from "../support/demo_engine.ts";
-import { ServerProcess } from "../support/server_process.ts";
+import { freePort, ServerProcess } from "../support/server_process.ts";
 
 /** The child's pipes outlive the test that made them. */
 const CHILD = { sanitizeOps: false, sanitizeResources: false };
@@ -12,11 +12,6 @@ const IMPATIENT = [
 ];
 
 const FORMS = ["run", "serve"] as const;
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
 
 /** The demo model with weights that never come: whoever reads them waits. */
 async function endlessModel(): Promise<string> {

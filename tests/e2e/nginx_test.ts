@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { exchange, send } from "../support/raw_http.ts";
-import { ServerProcess } from "../support/server_process.ts";
+import { freePort, ServerProcess } from "../support/server_process.ts";
 
 const CONFIG = new URL("../../src/server/proxy/nginx.conf", import.meta.url);
 const HAS_NGINX = await hasNginx();
@@ -15,12 +15,6 @@ async function hasNginx(): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  listener.close();
-  return listener.addr.port;
 }
 
 /** nginx with Quire's configuration, its places changed to ones that a test may use. */

@@ -180,6 +180,7 @@ async function residentMiB(pid: number): Promise<number> {
 
 Deno.test({
   name: "20,000 raw requests: no 5xx, no hang, no way past the key, no growth",
+  // The memory of another process is read in /proc.
   ignore: Deno.build.os !== "linux",
   sanitizeOps: false,
   sanitizeResources: false,

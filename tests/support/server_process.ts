@@ -26,6 +26,13 @@ function command(args: readonly string[], env: Record<string, string> = {}): Den
   return new Deno.Command(Deno.execPath(), { args: [...args], ...options(env) });
 }
 
+/** A port of 127.0.0.1 that nothing listens on. */
+export function freePort(): number {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  listener.close();
+  return listener.addr.port;
+}
+
 /**
  * Runs `main.ts` with `args` to its end; for command lines that are expected to end by themselves.
  *
