@@ -71,6 +71,14 @@ export const ENGINE_STATES = ["starting", "ready", "restarting", "draining", "fa
 /** Where the engine isolate is in its life. */
 export type EngineState = (typeof ENGINE_STATES)[number];
 
+/** Why an engine takes no requests, by its state, in a sentence for clients. */
+export const UNAVAILABLE: Readonly<Record<Exclude<EngineState, "ready">, string>> = {
+  starting: "The engine is starting: the model is being loaded",
+  restarting: "The engine is restarting after a failure",
+  draining: "The server is shutting down and takes no further requests",
+  failed: "The engine has failed and could not be restarted",
+};
+
 /** The engine as the rooms of the main isolate see it. */
 export interface EnginePort {
   readonly state: EngineState;

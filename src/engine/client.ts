@@ -5,7 +5,13 @@ import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
 import { type EngineConfig, type EngineInfo, withPoolSize } from "../core/engine_config.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import { engineUnavailable, EngineUnavailableError, StartupError } from "../core/errors.ts";
-import type { EnginePort, EngineState, Generation, GenerationRequest } from "../core/generation.ts";
+import {
+  type EnginePort,
+  type EngineState,
+  type Generation,
+  type GenerationRequest,
+  UNAVAILABLE,
+} from "../core/generation.ts";
 import type { LoggedDecision } from "../core/kv_decision.ts";
 import type { KvEvent } from "../core/kv_event.ts";
 import type { EngineClientOptions } from "./client_options.ts";
@@ -16,7 +22,7 @@ import { LifetimeStats } from "./lifetime_stats.ts";
 import { IsolateHandle } from "./isolate_handle.ts";
 import type { FromEngine } from "./messages.ts";
 import { PendingCommands } from "./pending_commands.ts";
-import { ISOLATE_DIED, UNAVAILABLE } from "./unavailable.ts";
+import { ISOLATE_DIED } from "./unavailable.ts";
 import { DEFAULT_DEADLINES, stepDeadlineMs, Watchdog } from "./watchdog.ts";
 
 /** KV events and decisions that are kept for readers. */

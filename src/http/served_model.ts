@@ -1,7 +1,7 @@
 import { STATUS_CODE } from "@std/http";
 import type { EngineInfo } from "../core/engine_config.ts";
 import { EngineUnavailableError, RequestError } from "../core/errors.ts";
-import type { EnginePort, EngineState } from "../core/generation.ts";
+import { type EnginePort, UNAVAILABLE } from "../core/generation.ts";
 import type { ServedModel } from "./services.ts";
 
 /**
@@ -19,19 +19,12 @@ export function servedName(name: string | null | undefined, { names }: ServedMod
   );
 }
 
-const WORDS: Readonly<Record<Exclude<EngineState, "ready">, string>> = {
-  starting: "The engine is starting: the model is being loaded",
-  restarting: "The engine is restarting after a failure",
-  draining: "The server is shutting down and takes no further requests",
-  failed: "The engine has failed and does not restart by itself",
-};
-
 /** Why the engine takes no requests, in a sentence for clients; undefined when it does. */
 export function unavailability({ state, failure, info }: EnginePort): string | undefined {
   if (state !== "ready") {
-    return failure === undefined ? WORDS[state] : `${WORDS[state]}: ${failure}`;
+    return failure === undefined ? UNAVAILABLE[state] : `${UNAVAILABLE[state]}: ${failure}`;
   }
-  return info === undefined ? WORDS.starting : undefined;
+  return info === undefined ? UNAVAILABLE.starting : undefined;
 }
 
 /**
