@@ -1,0 +1,213 @@
+import { alignDown, ceilDiv } from "../base/math.ts";
+
+/**
+ * What a layer keeps of the positions before the next: all of them, the last so many, those of its
+ * own chunk, one state that sums them up, or the output of an encoder.
+ */
+export type CacheKind = "full" | "sliding_window" | "chunked_local" | "state" | "encoder";
+
+/** Keys and values of so many heads, each of so many elements, per position and layer. */
+export interface KvHeads {
+  readonly numKvHeads: number;
+  /** Elements of one head's key, and of its value. */
+  readonly headDim: number;
+}
+
+/** A layer whose queries read every earlier position. */
+export interface FullCache extends KvHeads {
+  readonly kind: "full";
+}
+
+/**
+ * A layer whose query at position `p` reads `[p - window + 1, p]`, and the first `numSinkTokens`
+ * positions for ever where given (attention sinks, Xiao et al. 2023, arXiv:2309.17453).
+ */
+export interface SlidingWindowCache extends KvHeads {
+  readonly kind: "sliding_window";
+  /** Positions that a query reads, its own included. */
+  readonly window: number;
+  readonly numSinkTokens?: number;
+}
+
+/** A layer whose query at `p` reads `[p - p mod window, p]`: nothing left of its own chunk. */
+export interface ChunkedLocalCache extends KvHeads {
+  readonly kind: "chunked_local";
+  /** Positions of a chunk. */
+  readonly window: number;
+}
+
+/** A layer with one state per sequence, which each position overwrites in place. */
+export interface StateCache {
+  readonly kind: "state";
+  /** Of one state of one layer: recurrent state and convolution window together. */
+  readonly stateBytes: number;
+}
+
+/**
+ * A layer that reads an encoder's positions, whose number is set by the input. They live as long as
+ * the sequence (keys and values for cross-attention) or until the placeholders that they fill are
+ * computed (embeddings).
+ */
+export interface EncoderCache extends KvHeads {
+  readonly kind: "encoder";
+  readonly lifetime: "sequence" | "placeholders";
+}
+
+/** What one layer keeps. */
+export type LayerCache =
+  | FullCache
+  | SlidingWindowCache
+  | ChunkedLocalCache
+  | StateCache
+  | EncoderCache;
+
+/** Layers that keep the same, and so share block tables. */
+export type CacheGroup = LayerCache & {
+  /** Names the group in plans, events and errors, such as `full` or `sliding_window of 512`. */
+  readonly name: string;
+  /** The layers, ascending. One that reads an earlier layer's KV keeps nothing, and is in none. */
+  readonly layers: readonly number[];
+};
+
+/** Stands in a block table for a block that is dead or was never needed; no kernel reads it. */
+export const NO_BLOCK = -1;
+
+/**
+ * The groups of a model whose layers keep these; `undefined` for a layer that keeps nothing of its
+ * own. Those of full attention come first, the others in the order of their first layers.
+ */
+export function groupLayers(layers: readonly (LayerCache | undefined)[]): CacheGroup[] {
+  const byGeometry = new Map<string, { cache: LayerCache; layers: number[] }>();
+  layers.forEach((cache, layer) => {
+    if (cache === undefined) return;
+    const key = JSON.stringify(Object.entries(cache).sort());
+    const group = byGeometry.get(key);
+    if (group === undefined) byGeometry.set(key, { cache, layers: [layer] });
+    else group.layers.push(layer);
+  });
+  const groups = [...byGeometry.values()];
+  const isFull = ({ cache }: { cache: LayerCache }) => cache.kind === "full";
+  const ordered = [...groups.filter(isFull), ...groups.filter((group) => !isFull(group))];
+  return ordered.map((group) => ({
+    ...group.cache,
+    name: groupName(group.cache, ordered.map(({ cache }) => cache)),
+    layers: group.layers,
+  }));
+}
+
+/** Its kind, with what tells it from the others of its kind. */
+function groupName(cache: LayerCache, all: readonly LayerCache[]): string {
+  const alike = all.filter(({ kind }) => kind === cache.kind);
+  const { kind } = cache;
+  if (kind === "state") return alike.length === 1 ? kind : `${kind} of ${cache.stateBytes} bytes`;
+  const window = kind === "sliding_window" || kind === "chunked_local" ? ` of ${cache.window}` : "";
+  if (alike.length === 1) return kind + window;
+  return `${kind}${window}, ${cache.numKvHeads} heads of ${cache.headDim}`;
+}
+
+/** Indices into a sequence's table: `[0, numSinkBlocks)` and `[start, end)`, never overlapping. */
+export interface LiveRange {
+  readonly numSinkBlocks: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * The blocks that a sequence still reads once `numTokens` positions are computed and no step that
+ * computes them is in flight, the one being filled included. All others are dead.
+ *
+ * For a `numTokens` on a block boundary these are also exactly the cached blocks that a hit of that
+ * length needs: whatever goes on from there reads the same. For a state it is the one at that
+ * length. Encoder blocks are named by their content, not by positions, so there are none here.
+ */
+export function liveRange(cache: LayerCache, numTokens: number, blockSize: number): LiveRange {
+  const end = ceilDiv(numTokens, blockSize);
+  switch (cache.kind) {
+    case "full":
+      return { numSinkBlocks: 0, start: 0, end };
+    case "sliding_window": {
+      const firstRead = Math.max(0, numTokens - cache.window + 1);
+      const start = Math.min(end, Math.floor(firstRead / blockSize));
+      return { numSinkBlocks: Math.min(sinkBlocks(cache, blockSize), start), start, end };
+    }
+    case "chunked_local": {
+      const firstRead = alignDown(numTokens, cache.window);
+      return { numSinkBlocks: 0, start: Math.floor(firstRead / blockSize), end };
+    }
+    case "state":
+      return { numSinkBlocks: 0, start: Math.max(0, end - 1), end };
+    case "encoder":
+      return { numSinkBlocks: 0, start: 0, end: 0 };
+  }
+}
+
+/** How many blocks {@link liveRange} names. */
+export function numLiveBlocks({ numSinkBlocks, start, end }: LiveRange): number {
+  return numSinkBlocks + end - start;
+}
+
+/** Block size and step size of a pool. */
+export interface StepGrain {
+  /** Token positions per block. */
+  readonly blockSize: number;
+  /** Most positions of one sequence that are computed at a time: a step's token budget. */
+  readonly maxInFlightTokens: number;
+}
+
+/**
+ * Most blocks that a sequence of up to `numTokens` positions ever holds at once, however it is cut
+ * into chunks, if the dead ones are freed when the step that read them last is done. Exact; a
+ * snapshot of a state is not counted, nor are encoder blocks.
+ */
+export function maxLiveBlocks(
+  cache: LayerCache,
+  numTokens: number,
+  { blockSize, maxInFlightTokens }: StepGrain,
+): number {
+  const whole = ceilDiv(numTokens, blockSize);
+  switch (cache.kind) {
+    case "full":
+      return whole;
+    case "sliding_window": {
+      // What a step reads and writes begins, at worst, at the last position of a block.
+      const spanTokens = cache.window - 1 + maxInFlightTokens;
+      const ofWindow = 1 + ceilDiv(spanTokens - 1, blockSize);
+      return Math.min(whole, sinkBlocks(cache, blockSize) + ofWindow);
+    }
+    case "chunked_local": {
+      // A step at a chunk's last position writes up to this far from the chunk's first one.
+      const spanTokens = cache.window - 1 + maxInFlightTokens;
+      let most = 0;
+      // The places of chunks within blocks recur after as many chunks as a block has positions.
+      for (let chunk = 0; chunk < blockSize && chunk * cache.window < numTokens; chunk++) {
+        const first = chunk * cache.window;
+        const end = ceilDiv(Math.min(numTokens, first + spanTokens), blockSize);
+        most = Math.max(most, end - Math.floor(first / blockSize));
+      }
+      return most;
+    }
+    case "state":
+      return Math.min(whole, 1);
+    case "encoder":
+      return 0;
+  }
+}
+
+/**
+ * Blocks to add to a table so that a sequence grows from `numTokens` to `newNumTokens` positions.
+ */
+export function blocksToGrow(
+  cache: LayerCache,
+  numTokens: number,
+  newNumTokens: number,
+  blockSize: number,
+): number {
+  if (cache.kind === "encoder") return 0;
+  if (cache.kind === "state") return numTokens === 0 && newNumTokens > 0 ? 1 : 0;
+  return Math.max(0, ceilDiv(newNumTokens, blockSize) - ceilDiv(numTokens, blockSize));
+}
+
+/** Blocks that attention sinks take. */
+function sinkBlocks({ numSinkTokens = 0 }: SlidingWindowCache, blockSize: number): number {
+  return ceilDiv(numSinkTokens, blockSize);
+}
