@@ -1,4 +1,4 @@
-import { BlockPool } from "../src/kvcache/block_pool.ts";
+import { BlockPool } from "../src/kvcache/pool/block_pool.ts";
 import { planSlabs } from "../src/kvcache/groups/slab_layout.ts";
 import { SlabPool } from "../src/kvcache/groups/slab_pool.ts";
 
