@@ -300,7 +300,7 @@ Deno.test("PrefixCache.insert() wants what is above the place to be held", () =>
 
 for (const policy of cases(["priority", "lru", "slru"], 1)) {
   Deno.test(`PrefixCache keeps a million blocks in less than 64 MiB beside their tokens, and no object for any (${policy})`, async () => {
-    const probe = new URL("../support/cache_memory.ts", import.meta.url);
+    const probe = new URL("../../support/cache_memory.ts", import.meta.url);
     const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "--no-check", "--v8-flags=--expose-gc", probe.href, policy],
     }).output();
