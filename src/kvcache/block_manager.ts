@@ -160,7 +160,7 @@ export class BlockManager {
     this.#copySources.hold(source.slice(0, numBlocks + 1));
     const copy = { from: source[numBlocks]!, to: table[numBlocks]!, numTokens: numCopied };
     this.#onDecision?.({ type: "copy", sequenceId: id, ...copy });
-    return { ...admission, copy };
+    return { ...admission, copy: { group: 0, ...copy } };
   }
 
   /** Whether sequences that run can get `count` more blocks among them. */

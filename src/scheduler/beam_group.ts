@@ -166,7 +166,7 @@ export class BeamGroup implements SequenceGroup {
       // The newest token draws candidates, which all beams do in the same step.
       const limit = beam.numUncomputedTokens - (isCatchingUp ? 1 : 0);
       const count = Math.min(limit, plan.countFor(beam));
-      if (count > 0) plan.add(this, beam, count, blocks.blockTable(beam.id));
+      if (count > 0) plan.add(this, beam, count, [blocks.blockTable(beam.id)]);
     }
   }
 

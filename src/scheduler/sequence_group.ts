@@ -13,12 +13,12 @@ export interface StepPlan {
    * How many of the next tokens of `sequence` the rest of the budget allows; 0 when it is spent.
    */
   countFor(sequence: Sequence): number;
-  /** Adds the next `count` tokens of a member of `group`; `blockTable` covers them. */
+  /** Adds the next `count` tokens of a member of `group`; `blockTables` cover them. */
   add(
     group: SequenceGroup,
     sequence: Sequence,
     count: number,
-    blockTable: readonly BlockId[],
+    blockTables: readonly (readonly BlockId[])[],
   ): void;
   /** Adds a copy that a sequence of this plan needs before it is computed. */
   addCopy(copy: BlockCopy): void;

@@ -154,6 +154,7 @@ class Pair {
     assertEquals(
       admission.copy,
       numTokensCopied === 0 ? undefined : {
+        group: 0,
         from: source.blocks[numShared]!,
         to: table[numShared]!,
         numTokens: numTokensCopied,

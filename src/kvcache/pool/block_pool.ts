@@ -117,7 +117,7 @@ export class BlockPool implements BlockSource {
       if (this.#refCounts[from] === 0) continue;
       while (this.#refCounts[to] !== 0) to++;
       invariant(to < numBlocks, `no room for block ${from} among ${numBlocks}`);
-      moves.push({ from, to: to++ });
+      moves.push({ group: 0, from, to: to++ });
     }
     return new BlockRemap(numBlocks, moves);
   }

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { leastCommonMultipleOf, planSlabs } from "../../../src/kvcache/groups/slab_layout.ts";
-import { runs } from "../../support/runs.ts";
+import { leastCommonMultipleOf, planSlabs } from "../../src/core/slab_layout.ts";
+import { runs } from "../support/runs.ts";
 
 Deno.test("planSlabs() makes a slab of one block where all sizes are equal", () => {
   const cut = { blockBytes: 4096, strideBytes: 4096, blocksPerSlab: 1 };

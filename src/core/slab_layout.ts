@@ -1,4 +1,4 @@
-import { alignUp } from "../../base/math.ts";
+import { alignUp } from "../base/math.ts";
 
 /** How one group's blocks lie in a slab. */
 export interface SlabCut {
