@@ -1,3 +1,4 @@
+import type { LayerCache } from "./cache_group.ts";
 import type { LogLevel } from "../base/log.ts";
 import type { Int8Activations, Quantization } from "./weight_format.ts";
 
@@ -60,6 +61,10 @@ export interface EngineConfig {
   /** Which blocks the prefix cache drops first; default: `lru`. */
   readonly evictionPolicy?: EvictionPolicyName;
   /**
+   * Every so many tokens of a prompt states are kept; absent: at its end and where prompts part.
+   */
+  readonly stateCheckpointInterval?: number;
+  /**
    * Secret of the deployment that goes into the keys of cached blocks; default: a new one per
    * start.
    */
@@ -102,8 +107,12 @@ export interface EngineInfo {
   readonly vocabSize: number;
   readonly maxModelLen: number;
   readonly blockSize: number;
-  /** Blocks of the KV pool, as it is now; it may be resized. */
+  /** Blocks of the KV pool, as it is now; it may be resized. Slabs, where these are cut. */
   readonly numBlocks: number;
+  /** What the model's layers keep, group by group; absent: one group of full attention. */
+  readonly cacheGroups?: readonly LayerCache[];
+  /** Blocks of each group that a slab is cut into; absent: a slab is a block. */
+  readonly blocksPerSlab?: readonly number[];
   /** Bytes of the whole KV pool. */
   readonly kvCacheBytes: number;
   /**

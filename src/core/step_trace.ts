@@ -1,4 +1,5 @@
 import type { Batch, ChunkResult } from "./batch.ts";
+import type { LayerCache } from "./cache_group.ts";
 import type { EngineCommand } from "./engine_command.ts";
 import type { EngineConfig, EvictionPolicyName } from "./engine_config.ts";
 import type { GenerationRequest } from "./generation.ts";
@@ -9,6 +10,10 @@ export interface TracedSizes {
   readonly numBlocks: number;
   /** Token positions per block. */
   readonly blockSize: number;
+  /** Absent: one group of full attention, where a slab is a block. */
+  readonly groups?: readonly LayerCache[];
+  readonly blocksPerSlab?: readonly number[];
+  readonly stateCheckpointInterval?: number;
   /** Absent: the block manager's default. */
   readonly numWatermarkBlocks?: number;
   readonly maxModelLen: number;

@@ -122,7 +122,10 @@ export class EngineSession {
         },
       }
       : {};
-    const blocks: BlockManager = new BlockManager({ numBlocks, blockSize, onDecision, ...caching });
+    const blocks: BlockManager = new BlockManager({
+      ...{ numBlocks, blockSize, onDecision, ...caching, ...groupSizes(info, config) },
+      maxInFlightTokens: maxNumBatchedTokens,
+    });
     const scheduler: Scheduler = new Scheduler(blocks, {
       onDecision,
       onPrompt: (scope, tokens) => curve.lookUp(scope, tokens),
@@ -163,7 +166,20 @@ function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineIn
   const { maxNumWaitingSeqs, enablePrefixCaching, evictionPolicy = "lru" } = config;
   const limits = { maxModelLen, maxNumSeqs, maxNumBatchedTokens, maxNumWaitingSeqs };
   const caching = enablePrefixCaching ? { evictionPolicy } : {};
-  return { type: "start", sizes: { numBlocks, blockSize, ...limits, ...caching }, config };
+  const sizes = { numBlocks, blockSize, ...groupSizes(info, config), ...limits, ...caching };
+  return { type: "start", sizes, config };
+}
+
+/** The model's cache groups, where it has others than one of full attention. */
+function groupSizes(
+  { cacheGroups, blocksPerSlab }: EngineInfo,
+  { stateCheckpointInterval }: Pick<EngineConfig, "stateCheckpointInterval">,
+) {
+  return {
+    ...(stateCheckpointInterval === undefined ? {} : { stateCheckpointInterval }),
+    ...(cacheGroups === undefined ? {} : { groups: cacheGroups }),
+    ...(blocksPerSlab === undefined ? {} : { blocksPerSlab }),
+  };
 }
 
 function tracedResize({ numAfter, sequenceId }: KvDecision & { type: "resize" }): TraceEntry {
