@@ -1,0 +1,71 @@
+import { formatByteSize } from "../base/byte_size.ts";
+import type { FileProgress, ProgressState } from "./download_progress.ts";
+
+/** Files with a bar of their own; of more, the first unfinished ones have one. */
+const MAX_BARS = 8;
+const MIN_BAR = 10;
+const MAX_BAR = 40;
+const LEAST_NAME = 12;
+
+/** Bars for a terminal of `width` columns: a line for each file on its way, and the total. */
+export function progressBars(state: ProgressState, width: number): string[] {
+  const { files, total } = state;
+  const shown = files.filter(({ size, done }) => done < size).slice(0, MAX_BARS);
+  const facts = `${amountOf(total)}${rateOf(state)}`;
+  const rows = [
+    ...shown.map((file) => ({ label: file.name, part: file, text: amountOf(file) })),
+    { label: `Total of ${files.length}`, part: total, text: facts },
+  ];
+  const longestText = Math.max(...rows.map(({ text }) => text.length));
+  const longestLabel = Math.max(...rows.map(({ label }) => label.length));
+  // Two spaces, "[", "]", a space, "100 %" and two spaces.
+  const room = width - 1 - longestText - 12;
+  const nameWidth = Math.max(LEAST_NAME, Math.min(longestLabel, room - MIN_BAR));
+  const barWidth = Math.max(0, Math.min(MAX_BAR, room - nameWidth));
+  return rows.map(({ label, part, text }) => {
+    const percent = `${percentOf(part)} %`.padStart(5);
+    const bar = barWidth < MIN_BAR ? "" : `[${barOf(part, barWidth)}] `;
+    return `${fit(label, nameWidth)}  ${bar}${percent}  ${text}`.slice(0, width - 1);
+  });
+}
+
+/** The same on one line, for a log: `34 % of 1.2 GiB, 45 MiB/s, 21 s left`. */
+export function progressLine(state: ProgressState): string {
+  const { total } = state;
+  return `${percentOf(total)} % of ${formatByteSize(total.size)}${rateOf(state)}`;
+}
+
+type Part = Pick<FileProgress, "size" | "done">;
+
+/** A whole number that is 100 only when everything is there. */
+function percentOf({ size, done }: Part): number {
+  return size === 0 ? 100 : Math.floor(100 * done / size);
+}
+
+function amountOf({ size, done }: Part): string {
+  return `${formatByteSize(done)} of ${formatByteSize(size)}`;
+}
+
+function rateOf({ rate, secondsLeft }: ProgressState): string {
+  if (rate === undefined) return "";
+  const left = secondsLeft === undefined ? "" : `, ${durationOf(secondsLeft)} left`;
+  return `, ${formatByteSize(Math.round(rate))}/s${left}`;
+}
+
+function durationOf(seconds: number): string {
+  const whole = Math.ceil(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor(whole % 3600 / 60)} min`;
+}
+
+function barOf({ size, done }: Part, width: number): string {
+  const numFilled = size === 0 ? width : Math.floor(width * done / size);
+  return "#".repeat(numFilled) + "-".repeat(width - numFilled);
+}
+
+/** A name in exactly `width` columns; of a longer one its end, where parts differ. */
+function fit(name: string, width: number): string {
+  if (name.length <= width) return name.padEnd(width);
+  return `...${name.slice(name.length - width + 3)}`;
+}
