@@ -41,28 +41,33 @@ async function explainStatus(
   reference: ModelReference,
 ): Promise<HubError> {
   const { repo } = reference;
-  const { status, code, message } = failure;
+  const { status, code, message, isRedirected } = failure;
   const { endpoint, token } = client.settings;
-  if (status !== 401 && status !== 403 && status !== 404) {
-    return unreachableError(endpoint, failure);
-  }
-  if (code === "GatedRepo" || status === 403 && code === undefined) {
+  if (isRedirected || ![401, 403, 404].includes(status)) return unreachableError(endpoint, failure);
+  if (code === "GatedRepo") {
+    const state = token === undefined ? "none is set" : "the one that is set is refused";
     return new HubError(
       "gated",
       `${repo} is gated: accept its licence at ${endpoint}/${repo}, then set HF_TOKEN to a token ` +
-        `with read access (${
-          token === undefined ? "none is set" : "the one that is set is refused"
-        })`,
+        `with read access (${state})`,
     );
   }
   if (code === "RevisionNotFound") return await missingRevision(client, reference);
   if (code === "EntryNotFound") {
     return new HubError("no-file", `${repo} has no file that was asked for (${message})`);
   }
-  if (status === 401 && code !== "RepoNotFound" && token !== undefined) {
+  const isTokenBad = status === 401 && token !== undefined && code !== "RepoNotFound" ||
+    /invalid credentials/i.test(message);
+  if (isTokenBad) {
     return new HubError(
       "refused-token",
       `${endpoint} refuses the token: set HF_TOKEN to a valid one, or unset it for public models`,
+    );
+  }
+  if (status === 403) {
+    return new HubError(
+      "refused-token",
+      `${endpoint} gives no access to ${repo} (${message}): set HF_TOKEN to a token that may read it`,
     );
   }
   return await missingRepo(client, reference);

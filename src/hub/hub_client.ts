@@ -19,7 +19,8 @@ export interface FileMetadata {
   readonly commit: string;
   /** The name of its blob in the cache. */
   readonly etag: string;
-  readonly size: number;
+  /** Bytes; absent where the hub does not say. */
+  readonly size?: number;
 }
 
 /** A revision, resolved. */
@@ -96,7 +97,7 @@ export class HubClient {
   /**
    * What the hub says of a file; undefined where the commit has no such file.
    *
-   * @throws {ProtocolError} for an answer without commit, etag or size: not from a hub.
+   * @throws {ProtocolError} for an answer without commit or etag: not from a hub.
    */
   async metadata(repo: string, revision: string, path: string): Promise<FileMetadata | undefined> {
     const response = await this.http.send({
@@ -178,10 +179,14 @@ function toMetadata({ status, headers }: HubResponse, path: string): FileMetadat
   const etag = headers.get("x-linked-etag") ?? headers.get("etag");
   const size = headers.get("x-linked-size") ?? (isRedirect ? null : headers.get("content-length"));
   const commit = headers.get("x-repo-commit") ?? "";
-  if (!CommitId.safeParse(commit).success || etag === null || !/^\d{1,15}$/.test(size ?? "")) {
-    throw new ProtocolError(`the answer for ${path} lacks X-Repo-Commit, an etag or a size`);
+  if (!CommitId.safeParse(commit).success || etag === null) {
+    throw new ProtocolError(`the answer for ${path} lacks X-Repo-Commit or an etag`);
   }
-  return { commit, etag: etag.replace(/^W\//, "").replaceAll('"', ""), size: Number(size) };
+  return {
+    commit,
+    etag: etag.replace(/^W\//, "").replaceAll('"', ""),
+    ...(/^\d{1,15}$/.test(size ?? "") ? { size: Number(size) } : {}),
+  };
 }
 
 /** A missing file is an answer; a missing repository or revision is an error. */

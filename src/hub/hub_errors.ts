@@ -27,14 +27,20 @@ export class HubError extends StartupError {
 export class HttpFailure extends Error {
   override name = "HttpFailure";
   readonly status: number;
+  /** Who answers. */
+  readonly host: string;
+  /** Whether that is another one than was asked: where the hub keeps what is large. */
+  readonly isRedirected: boolean;
   /** The hub's own word: `GatedRepo`, `RepoNotFound`, `RevisionNotFound`, `EntryNotFound`. */
   readonly code: string | undefined;
   /** How long the server asks to wait, ms. */
   readonly retryAfterMs: number | undefined;
 
   constructor(
-    { status, code, retryAfterMs, message }: {
+    { status, host, isRedirected = false, code, retryAfterMs, message }: {
       readonly status: number;
+      readonly host: string;
+      readonly isRedirected?: boolean;
       readonly code?: string | undefined;
       readonly retryAfterMs?: number | undefined;
       readonly message: string;
@@ -42,6 +48,8 @@ export class HttpFailure extends Error {
   ) {
     super(message);
     this.status = status;
+    this.host = host;
+    this.isRedirected = isRedirected;
     this.code = code;
     this.retryAfterMs = retryAfterMs;
   }
@@ -61,7 +69,10 @@ const TRANSIENT_STATUSES = [408, 425, 429, 500, 502, 503, 504];
 
 /** Whether the same request may succeed a little later. */
 export function isTransient(error: unknown): boolean {
-  if (error instanceof HttpFailure) return TRANSIENT_STATUSES.includes(error.status);
+  if (error instanceof HttpFailure) {
+    // Addresses of large files carry a signature that expires; the next redirect has a new one.
+    return TRANSIENT_STATUSES.includes(error.status) || error.isRedirected && error.status === 403;
+  }
   // Deno tells cut connections and failed look-ups as TypeErrors.
   return error instanceof StallError || error instanceof TypeError;
 }
@@ -79,16 +90,25 @@ export function reasonOf(error: unknown): string {
 
 /** The sentence for a hub that cannot be reached, or that does not stop failing. */
 export function unreachableError(endpoint: string, error: unknown): HubError {
-  const reason = reasonOf(error).replace(/^.*\(Connect\): /, "").replace(/ for url \([^)]*\)/, "");
   if (error instanceof HttpFailure) {
     const wait = error.retryAfterMs === undefined
       ? "try again later"
       : `it asks to wait ${Math.ceil(error.retryAfterMs / 1000)} s`;
-    return new HubError("server", `${endpoint} answers with ${error.status}: ${wait}`);
+    const place = placeOf(error.host, endpoint);
+    return new HubError("server", `${place} answers with ${error.status}: ${wait}`);
   }
+  const reason = reasonOf(error);
+  const host = URL.parse(/for url \((\S+)\)/.exec(reason)?.[1] ?? "")?.host;
+  const words = reason.replace(/^.*\(Connect\): /, "").replace(/ for url \(\S+\)/, "");
   return new HubError(
     "network",
-    `Cannot reach ${endpoint} (${reason}): check the network, the proxy and HF_ENDPOINT, or set ` +
-      "HF_HUB_OFFLINE=1 to use what is in the cache",
+    `Cannot reach ${placeOf(host, endpoint)} (${words}): check the network, the proxy and ` +
+      "HF_ENDPOINT, or set HF_HUB_OFFLINE=1 to use what is in the cache",
   );
+}
+
+/** The endpoint, or a host that it redirects to. */
+function placeOf(host: string | undefined, endpoint: string): string {
+  if (host === undefined || host === new URL(endpoint).host) return endpoint;
+  return `${host}, to which ${endpoint} redirects,`;
 }

@@ -106,7 +106,7 @@ export class HubHttp {
       const response = await this.#fetch(url, request);
       const location = response.headers.get("location");
       const isRedirect = response.status >= 300 && response.status < 400 && location !== null;
-      if (!isRedirect) return await checked(response);
+      if (!isRedirect) return await checked(response, request.url);
       const target = URL.parse(location, url);
       if (target === null) throw new ProtocolError(`a redirect to ${JSON.stringify(location)}`);
       if (request.follow !== "all" && target.origin !== url.origin) return response;
@@ -202,12 +202,14 @@ function hubResponse(
 }
 
 /** Turns an answer that refuses into an error. */
-async function checked(response: HubResponse): Promise<HubResponse> {
-  const { status, headers } = response;
+async function checked(response: HubResponse, asked: URL): Promise<HubResponse> {
+  const { status, headers, url } = response;
   if (status >= 200 && status < 300) return response;
   await response.cancel();
   throw new HttpFailure({
     status,
+    host: url.host,
+    isRedirected: url.origin !== asked.origin,
     code: headers.get("x-error-code") ?? undefined,
     retryAfterMs: retryAfterOf(headers.get("retry-after")),
     message: headers.get("x-error-message") ?? `status ${status}`,

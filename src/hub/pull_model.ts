@@ -97,9 +97,13 @@ export async function pullFile(
       writeWhole(cache.noExistPath(commit, path), "");
       return undefined;
     }
-    await new Pull(client, reference, {}).fetch({ path, size: metadata.size }, metadata);
-    cache.writeRef(revision, metadata.commit);
-    return cache.snapshotDir(metadata.commit);
+    const { commit, size } = metadata;
+    const [file] = size === undefined
+      ? filesNamed(await listFiles(client, cache, commit), [path], reference)
+      : [{ path, size }];
+    await new Pull(client, reference, {}).fetch(file!, metadata);
+    cache.writeRef(revision, commit);
+    return cache.snapshotDir(commit);
   } catch (error) {
     throw await explainFailure(error, client, reference);
   }
@@ -182,33 +186,39 @@ class Pull {
     file: Pick<RepoFile, "path" | "size" | "sha256">,
     metadata: FileMetadata,
   ): Promise<void> {
-    const { path } = file;
-    const { commit, etag, size } = metadata;
+    const { path, size } = file;
+    const { commit, etag } = metadata;
     const { progress, note } = this.#options;
     const { signal } = this.#client.http;
-    if (size !== file.size) {
-      throw new HubError("server", `The hub gives two sizes for ${path}: ${file.size}, ${size}`);
+    if (metadata.size !== undefined && metadata.size !== size) {
+      throw new HubError(
+        "server",
+        `The hub gives two sizes for ${path}: ${size}, ${metadata.size}`,
+      );
     }
     const blob = this.#cache.blobPath(etag);
     const onWait = () => note?.(`Another process downloads ${path}: waiting for it`);
     await withLock(this.#cache.lockPath(etag), async () => {
       const isNew = statIfThere(blob) === undefined && !this.#isThere(commit, path);
-      if (isNew) await this.#download(path, metadata, digestOf(file, etag));
+      if (isNew) await this.#download(file, metadata);
       const { usesSymlinks } = this.#client.settings;
       placeFile(this.#cache, { commit, path, etag }, { usesSymlinks, isNew });
     }, { signal, onWait });
     progress?.finish(path);
   }
 
-  async #download(path: string, metadata: FileMetadata, digest?: Digest): Promise<void> {
+  async #download(
+    file: Pick<RepoFile, "path" | "size" | "sha256">,
+    { commit, etag }: FileMetadata,
+  ): Promise<void> {
     const { repo } = this.#reference;
-    const { commit, etag, size } = metadata;
+    const { path, size } = file;
     await downloadBlob({
       name: `${repo}: ${path}`,
       url: this.#client.fileUrl(repo, commit, path),
       path: this.#cache.blobPath(etag),
       size,
-      digest,
+      digest: digestOf(file, etag),
     }, {
       http: this.#client.http,
       timeoutMs: this.#client.settings.downloadTimeoutMs,

@@ -3,7 +3,7 @@ import { isLocked } from "./blob_lock.ts";
 import { HubError } from "./hub_errors.ts";
 import { repoBytes } from "./list_models.ts";
 import { formatModelReference, type ModelReference } from "./model_reference.ts";
-import { requireCacheAccess } from "./permissions.ts";
+import { requireCacheAccess, requireCacheReadable } from "./permissions.ts";
 import { cachedRepos, filesBelow, RepoCache, statIfThere } from "./repo_cache.ts";
 
 /** What was removed. */
@@ -24,9 +24,10 @@ export interface Removed {
  * downloads it.
  */
 export function removeModel(cacheDir: string, reference: ModelReference): Removed {
-  requireCacheAccess(cacheDir);
+  requireCacheReadable(cacheDir);
   const cache = new RepoCache(cacheDir, reference.repo);
   if (statIfThere(cache.folder) === undefined) throw notThere(cacheDir, reference);
+  requireCacheAccess(cacheDir);
   refuseWhileBusy(cache);
   const before = repoBytes(cache);
   const commits = reference.revision === undefined

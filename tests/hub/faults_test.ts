@@ -54,7 +54,7 @@ Deno.test("a download that is cut anywhere, any number of times, resumes and arr
         }
       },
     ),
-    { numRuns: runs(30), seed: 7 },
+    { numRuns: runs(12), seed: 7 },
   );
 });
 
@@ -197,6 +197,46 @@ Deno.test("gated models say where the licence is, and whether there is a token",
   assertStringIncludes(withOne, licence);
   assertStringIncludes(withOne, "the one that is set is refused");
   assert(!withOne.includes("hf_other"));
+});
+
+Deno.test("a refused token and a forbidden model are told from a missing one", async () => {
+  await using rig = await HubRig.start();
+  rig.hub.commit("acme/tiny", tinyRepo());
+  const message = "Invalid credentials in Authorization header";
+  rig.hub.fault = () => ({ status: 401, headers: { "x-error-message": message } });
+  assertEquals(
+    await refusal(pullModel(rig.client({ token: "hf_other" }), TINY), "refused-token"),
+    `${rig.hub.url} refuses the token: set HF_TOKEN to a valid one, or unset it for public models`,
+  );
+  rig.hub.fault = () => ({ status: 403, headers: { "x-error-message": "Disabled" } });
+  assertEquals(
+    await refusal(pullModel(rig.client(), TINY), "refused-token"),
+    `${rig.hub.url} gives no access to acme/tiny (Disabled): set HF_TOKEN to a token that may read it`,
+  );
+});
+
+Deno.test("an expired address of a large file is asked for anew, and its host named", async () => {
+  await using rig = await faultyRig(pattern(100), [{ status: 403 }, { status: 403 }]);
+  await pullModel(rig.client(), TINY);
+  rig.hub.commit("acme/tiny", tinyRepo(pattern(200)));
+  rig.hub.fault = ({ host }) => host === "cdn" ? { status: 403 } : undefined;
+  const { host } = new URL(rig.hub.cdnUrl);
+  assertEquals(
+    await refusal(pullModel(rig.client(), TINY), "server"),
+    `${host}, to which ${rig.hub.url} redirects, answers with 403: try again later`,
+  );
+});
+
+Deno.test("a model that has moved is found where it is now", async () => {
+  await using rig = await HubRig.start();
+  rig.hub.commit("acme/new", tinyRepo());
+  rig.hub.fault = ({ path }) =>
+    path.includes("acme/old")
+      ? { status: 307, headers: { location: path.replace("acme/old", "acme/new") } }
+      : undefined;
+  const { dir } = await pullModel(rig.client(), parseModelReference("acme/old"));
+  assertStringIncludes(dir, "models--acme--old");
+  assertEquals(await Deno.readFile(`${dir}/model.safetensors`), pattern(5000));
 });
 
 Deno.test("a missing model names the nearest in the cache and on the hub", async () => {

@@ -26,6 +26,8 @@ export type Fault =
   | { readonly stallAfter: number }
   /** Other bytes of the same length. */
   | { readonly garble: true }
+  /** The answer, but not before this settles. */
+  | { readonly after: Promise<void> }
   /** The whole body, whatever range was asked for. */
   | { readonly ignoreRange: true };
 
@@ -125,10 +127,14 @@ export class FakeHub implements AsyncDisposable {
     };
     this.seen.push(seen);
     const fault = this.fault(seen);
+    const answer = () => {
+      if (host === "cdn") this.#answerBlob(seen, response, fault);
+      else this.#answerHub(seen, response, fault);
+    };
     if (fault !== undefined && "status" in fault) {
       response.writeHead(fault.status, fault.headers ?? {}).end();
-    } else if (host === "cdn") this.#answerBlob(seen, response, fault);
-    else this.#answerHub(seen, response, fault);
+    } else if (fault !== undefined && "after" in fault) fault.after.then(answer);
+    else answer();
   }
 
   #answerHub(seen: SeenRequest, response: ServerResponse, fault: Fault | undefined): void {
