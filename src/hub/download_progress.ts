@@ -8,8 +8,10 @@ export interface FileProgress {
 
 /** A download as far as it is. */
 export interface ProgressState {
-  /** In the order in which they began. */
+  /** Those that have begun, in that order. */
   readonly files: readonly FileProgress[];
+  /** All that are to be fetched. */
+  readonly numFiles: number;
   readonly total: { readonly size: number; readonly done: number };
   /** Bytes per second over the last ten seconds; undefined before there is a measure. */
   readonly rate: number | undefined;
@@ -66,6 +68,7 @@ export class DownloadProgress {
     const begun = files.filter(({ began }) => began < Infinity).sort((a, b) => a.began - b.began);
     return {
       files: begun.map(({ name, size, done }) => ({ name, size, done })),
+      numFiles: files.length,
       total,
       rate,
       secondsLeft: rate === undefined || rate === 0 ? undefined : (total.size - total.done) / rate,

@@ -6,33 +6,41 @@ const MAX_BARS = 8;
 const MIN_BAR = 10;
 const MAX_BAR = 40;
 const LEAST_NAME = 12;
+/** Columns of "999.9 KiB of 99.99 MiB", so that bars keep their length while amounts grow. */
+const LEAST_AMOUNT = 22;
 
-/** Bars for a terminal of `width` columns: a line for each file on its way, and the total. */
+/**
+ * Bars for a terminal of `width` columns: a line for each file on its way, the total, and below it
+ * the rate.
+ */
 export function progressBars(state: ProgressState, width: number): string[] {
-  const { files, total } = state;
+  const { files, numFiles, total } = state;
   const shown = files.filter(({ size, done }) => done < size).slice(0, MAX_BARS);
-  const facts = `${amountOf(total)}${rateOf(state)}`;
   const rows = [
-    ...shown.map((file) => ({ label: file.name, part: file, text: amountOf(file) })),
-    { label: `Total of ${files.length}`, part: total, text: facts },
+    ...shown.map((file) => ({ label: file.name, part: file })),
+    { label: `Total of ${numFiles}`, part: total },
   ];
-  const longestText = Math.max(...rows.map(({ text }) => text.length));
+  const longestAmount = Math.max(LEAST_AMOUNT, ...rows.map(({ part }) => amountOf(part).length));
   const longestLabel = Math.max(...rows.map(({ label }) => label.length));
   // Two spaces, "[", "]", a space, "100 %" and two spaces.
-  const room = width - 1 - longestText - 12;
+  const room = width - 1 - longestAmount - 12;
   const nameWidth = Math.max(LEAST_NAME, Math.min(longestLabel, room - MIN_BAR));
   const barWidth = Math.max(0, Math.min(MAX_BAR, room - nameWidth));
-  return rows.map(({ label, part, text }) => {
+  const bars = rows.map(({ label, part }) => {
     const percent = `${percentOf(part)} %`.padStart(5);
     const bar = barWidth < MIN_BAR ? "" : `[${barOf(part, barWidth)}] `;
-    return `${fit(label, nameWidth)}  ${bar}${percent}  ${text}`.slice(0, width - 1);
+    return `${fit(label, nameWidth)}  ${bar}${percent}  ${amountOf(part)}`;
   });
+  const rate = rateOf(state);
+  const lines = rate === "" ? bars : [...bars, rate];
+  return lines.map((line) => line.slice(0, width - 1));
 }
 
 /** The same on one line, for a log: `34 % of 1.2 GiB, 45 MiB/s, 21 s left`. */
 export function progressLine(state: ProgressState): string {
   const { total } = state;
-  return `${percentOf(total)} % of ${formatByteSize(total.size)}${rateOf(state)}`;
+  const amount = `${percentOf(total)} % of ${formatByteSize(total.size)}`;
+  return [amount, rateOf(state)].filter((part) => part !== "").join(", ");
 }
 
 type Part = Pick<FileProgress, "size" | "done">;
@@ -49,7 +57,7 @@ function amountOf({ size, done }: Part): string {
 function rateOf({ rate, secondsLeft }: ProgressState): string {
   if (rate === undefined) return "";
   const left = secondsLeft === undefined ? "" : `, ${durationOf(secondsLeft)} left`;
-  return `, ${formatByteSize(Math.round(rate))}/s${left}`;
+  return `${formatByteSize(Math.round(rate))}/s${left}`;
 }
 
 function durationOf(seconds: number): string {

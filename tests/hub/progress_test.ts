@@ -36,19 +36,20 @@ Deno.test("a terminal gets a bar for each file on its way, and the total", () =>
   progress.expect("model-00001-of-00002.safetensors", 600 * MIB);
   progress.expect("model-00002-of-00002.safetensors", 400 * MIB);
   progress.expect("config.json", 100);
+  progress.expect("later", 10 * MIB);
   progress.finish("config.json");
   progress.advance("model-00001-of-00002.safetensors", 0);
   wait(1000);
   progress.advance("model-00001-of-00002.safetensors", 150 * MIB);
   progress.advance("model-00002-of-00002.safetensors", 399.9999 * MIB);
   assertEquals(progressBars(progress.state, 100), [
-    "model-00001-of-00002.safetensors  [###------------]  25 %  150 MiB of 600 MiB",
-    "model-00002-of-00002.safetensors  [##############-]  99 %  400 MiB of 400 MiB",
-    "Total of 3                        [########-------]  54 %  " +
-    "550 MiB of 1000 MiB, 550 MiB/s, 1 s left",
+    "model-00001-of-00002.safetensors  [########-------------------------]  25 %  150 MiB of 600 MiB",
+    "model-00002-of-00002.safetensors  [################################-]  99 %  400 MiB of 400 MiB",
+    "Total of 4                        [#################----------------]  54 %  550 MiB of 1010 MiB",
+    "550 MiB/s, 1 s left",
   ]);
-  const [narrow] = progressBars(progress.state, 80);
-  assertEquals(narrow, "...02.safetensors  [##--------]  25 %  150 MiB of 600 MiB");
+  const [narrow] = progressBars(progress.state, 60);
+  assertEquals(narrow, "....safetensors  [##--------]  25 %  150 MiB of 600 MiB");
   for (const line of progressBars(progress.state, 40)) assertEquals(line.length < 40, true);
 });
 

@@ -153,7 +153,9 @@ export class FakeHub implements AsyncDisposable {
     const commit = repo.refs.get(revision) ?? revision;
     const files = repo.commits.get(commit);
     if (files === undefined) return refuse(response, 404, "RevisionNotFound");
-    if (api !== null && api[2] === "revision") return this.#revision(commit, files, url, response);
+    if (api !== null && api[2] === "revision") {
+      return this.#revision({ id: name!, sha: commit }, files, url, response);
+    }
     if (api !== null) return this.#tree(files, url, response);
     if (repo.gate === "gated" && !isAllowed) {
       return refuse(response, seen.authorization === undefined ? 401 : 403, "GatedRepo");
@@ -234,13 +236,13 @@ export class FakeHub implements AsyncDisposable {
   }
 
   #revision(
-    commit: string,
+    model: { readonly id: string; readonly sha: string },
     files: ReadonlyMap<string, Uint8Array>,
     url: URL,
     response: ServerResponse,
   ): void {
     const siblings = [...files.keys()].map((rfilename) => ({ rfilename }));
-    this.#json(url, { sha: commit, siblings }, response);
+    this.#json(url, { ...model, siblings }, response);
   }
 
   #tree(files: ReadonlyMap<string, Uint8Array>, url: URL, response: ServerResponse): void {
