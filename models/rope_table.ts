@@ -1,26 +1,33 @@
 import type { RopeScaling } from "./rope_config.ts";
 
+/** A table of rotary angles. */
+export interface RopeTableSpec {
+  /** Elements of a head that are rotated; even. */
+  readonly rotaryDim: number;
+  /** Base of the frequencies. */
+  readonly theta: number;
+  /** Absent: the frequencies are used as they are. */
+  readonly scaling?: RopeScaling | undefined;
+}
+
 /**
- * Cosines and sines of every position, f32 `[maxPositions, headDim / 2, 2]`, row-major.
+ * Cosines and sines of every position, f32 `[maxPositions, rotaryDim / 2, 2]`, row-major.
  *
  * Computed once in f64: WGSL promises the accuracy of `sin` only within one turn, and positions run
  * to many thousands (RoPE, Su 2021, 2104.09864).
  */
-export function ropeTable({ headDim, theta, scaling, maxPositions }: {
-  headDim: number;
-  theta: number;
-  scaling: RopeScaling | undefined;
-  maxPositions: number;
-}): Float32Array<ArrayBuffer> {
-  const half = headDim / 2;
+export function ropeTable(
+  { rotaryDim, theta, scaling, maxPositions }: RopeTableSpec & { readonly maxPositions: number },
+): Float32Array<ArrayBuffer> {
+  const half = rotaryDim / 2;
   const frequencies = Float64Array.from(
     { length: half },
     (_, i) => scaleFrequency(theta ** (-i / half), scaling),
   );
-  const table = new Float32Array(maxPositions * headDim);
+  const table = new Float32Array(maxPositions * rotaryDim);
   for (let position = 0; position < maxPositions; position++) {
     for (let i = 0; i < half; i++) {
-      const at = position * headDim + 2 * i;
+      const at = position * rotaryDim + 2 * i;
       table[at] = Math.cos(position * frequencies[i]!);
       table[at + 1] = Math.sin(position * frequencies[i]!);
     }

@@ -1,4 +1,4 @@
-import type { DeviceWeight, WeightSpec } from "../../models/model_family.ts";
+import type { DeviceWeight, WeightSpec } from "../../models/model.ts";
 import { StartupError } from "../core/errors.ts";
 import {
   isQuantized,

@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { StartupError } from "../../src/core/errors.ts";
-import { parseModelConfig } from "../../models/model_config.ts";
+import { parseModel } from "../../models/registry.ts";
 import { configJson } from "./config_fixtures.ts";
 
 const LLAMA3 = {
@@ -19,8 +19,8 @@ const LLAMA3_PARSED = {
 };
 
 function rope(changes: Record<string, unknown>) {
-  const { ropeTheta, ropeScaling } = parseModelConfig(configJson(changes));
-  return { ropeTheta, ropeScaling: ropeScaling as unknown };
+  const { theta, scaling } = parseModel(configJson(changes)).positionTables.rope!;
+  return { ropeTheta: theta, ropeScaling: scaling as unknown };
 }
 
 Deno.test("parseRope() reads rope_theta and rope_scaling", () => {
@@ -53,7 +53,7 @@ Deno.test("parseRope() reads the older key type, rope_type first", () => {
 });
 
 function refuses(changes: Record<string, unknown>, part: string): void {
-  assertThrows(() => parseModelConfig(configJson(changes)), StartupError, part);
+  assertThrows(() => parseModel(configJson(changes)), StartupError, part);
 }
 
 Deno.test("parseRope() refuses other scalings by name", () => {
@@ -84,7 +84,7 @@ Deno.test("parseRope() refuses settings it would have to ignore", () => {
 });
 
 function warningsOf(changes: Record<string, unknown>): readonly string[] {
-  return parseModelConfig(configJson(changes)).warnings ?? [];
+  return parseModel(configJson(changes)).warnings;
 }
 
 Deno.test("parseRope() warns of a rope_scaling without a type, and says what it goes without", () => {

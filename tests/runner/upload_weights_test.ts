@@ -9,7 +9,7 @@ import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { packRows } from "../../src/weights/pack_rows.ts";
 import { quantize } from "../../src/weights/quantize.ts";
 import { openWeights } from "../../src/weights/safetensors.ts";
-import type { DeviceWeight } from "../../models/model_family.ts";
+import type { DeviceWeight } from "../../models/model.ts";
 import { noise } from "../support/agreement.ts";
 import { BoundedDevice } from "../support/bounded_device.ts";
 import { safetensorsFile, type TensorFixture } from "../weights/checkpoint_files.ts";
