@@ -126,5 +126,5 @@ export interface ShapeSizes extends DecoderSizes {
 export function shapeSizes({ name, config }: BenchShape): ShapeSizes {
   const file = `shape ${name}`;
   const sizes = decoderSizes(parseModelJson(z.object(DECODER_FIELDS), config, file), file);
-  return { ...sizes, ropeTheta: parseRope(config, file).theta };
+  return { ...sizes, ropeTheta: parseRope(config, file, sizes).table.theta };
 }

@@ -23,19 +23,19 @@ const LlamaJson = z.object({
  */
 export const llama: ModelFamily = (json, file) => {
   const sizes = decoderSizes(parseModelJson(LlamaJson, json, file), file);
-  const { warnings, ...rope } = parseRope(json, file);
+  const rope = parseRope(json, file, sizes);
   return decoder({
     modelType: "llama",
     vocabSize: sizes.vocabSize,
-    maxPositionEmbeddings: sizes.maxPositionEmbeddings,
+    maxPositionEmbeddings: rope.maxPositionEmbeddings,
     embed: embedding(sizes),
     layers: Array.from({ length: sizes.numLayers }, (_, layer) => [
       attention({ layer, ...sizes, rope: "rope" }),
       feedForward({ layer, ...sizes }),
     ]),
     head: head(sizes),
-    positionTables: { rope: { rotaryDim: sizes.headDim, ...rope } },
+    positionTables: { rope: rope.table },
     ignoredTensors: ignoredTensors(sizes),
-    warnings,
+    warnings: rope.warnings,
   });
 };

@@ -20,6 +20,8 @@ export interface WeightSpec {
    * a matrix is cut, they stay together. All have as many rows.
    */
   readonly isPaired?: boolean;
+  /** Added to each element of a vector when it is loaded: 1 where the checkpoint has `w - 1`. */
+  readonly addend?: number;
 }
 
 /**

@@ -19,19 +19,19 @@ const Qwen3Json = z.object({
  */
 export const qwen3: ModelFamily = (json, file) => {
   const sizes = decoderSizes(parseModelJson(Qwen3Json, json, file), file);
-  const { warnings, ...rope } = parseRope(json, file);
+  const rope = parseRope(json, file, sizes);
   return decoder({
     modelType: "qwen3",
     vocabSize: sizes.vocabSize,
-    maxPositionEmbeddings: sizes.maxPositionEmbeddings,
+    maxPositionEmbeddings: rope.maxPositionEmbeddings,
     embed: embedding(sizes),
     layers: Array.from({ length: sizes.numLayers }, (_, layer) => [
       attention({ layer, ...sizes, rope: "rope", normalizesHeads: true }),
       feedForward({ layer, ...sizes }),
     ]),
     head: head(sizes),
-    positionTables: { rope: { rotaryDim: sizes.headDim, ...rope } },
+    positionTables: { rope: rope.table },
     ignoredTensors: ignoredTensors(sizes),
-    warnings,
+    warnings: rope.warnings,
   });
 };
