@@ -5,7 +5,7 @@ import type { ErrorData } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { CachingOptions } from "../kvcache/cached_path.ts";
+import type { CachingOptions } from "../kvcache/tables/cached_path.ts";
 import { Beam, type Branch, numCommonTokens, startBranch } from "./beam.ts";
 import { answerReports } from "./beam_answers.ts";
 import { BeamSearch, type Continuation } from "./beam_search.ts";

@@ -3,7 +3,7 @@ import type { ErrorData } from "../core/errors.ts";
 import type { BlockId, RequestId, SequenceId } from "../core/ids.ts";
 import type { FinishReason } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { CachingOptions } from "../kvcache/cached_path.ts";
+import type { CachingOptions } from "../kvcache/tables/cached_path.ts";
 import type { Report } from "./event_buffer.ts";
 import type { Answer, Sequence, SequenceState } from "./sequence.ts";
 
