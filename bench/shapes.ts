@@ -1,4 +1,9 @@
-import { type ModelConfig, parseModelConfig } from "../models/model_config.ts";
+import { z } from "zod";
+import { DECODER_FIELDS, type DecoderSizes, decoderSizes } from "../models/config_fields.ts";
+import type { Model } from "../models/model.ts";
+import { parseRope } from "../models/rope_config.ts";
+import { parseModel } from "../models/registry.ts";
+import { parseModelJson } from "../src/core/model_json.ts";
 
 /** A model that benches measure by its shape alone, with random weights. */
 export interface BenchShape {
@@ -108,6 +113,18 @@ export function findShape(name: string): BenchShape {
 }
 
 /** The shape as model code reads it. */
-export function shapeConfig({ name, config }: BenchShape): ModelConfig {
-  return parseModelConfig(config, `shape ${name}`);
+export function shapeModel({ name, config }: BenchShape): Model {
+  return parseModel(config, `shape ${name}`);
+}
+
+/** The sizes of a shape's layers, and the base of its rotary frequencies. */
+export interface ShapeSizes extends DecoderSizes {
+  readonly ropeTheta: number;
+}
+
+/** The sizes that the shape's config.json states. */
+export function shapeSizes({ name, config }: BenchShape): ShapeSizes {
+  const file = `shape ${name}`;
+  const sizes = decoderSizes(parseModelJson(z.object(DECODER_FIELDS), config, file), file);
+  return { ...sizes, ropeTheta: parseRope(config, file, sizes).table.theta };
 }

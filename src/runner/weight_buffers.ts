@@ -1,5 +1,5 @@
 import type { WeightShard } from "../../kernels/weights/weight_shards.ts";
-import type { DeviceWeight, WeightSpec } from "../../models/model_family.ts";
+import type { DeviceWeight, WeightSpec } from "../../models/model.ts";
 import { alignDown, ceilDiv } from "../base/math.ts";
 import { matrixBytes, type WeightDtype } from "../core/weight_format.ts";
 import type { Device } from "../device/device.ts";

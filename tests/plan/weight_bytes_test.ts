@@ -1,6 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { loadModelConfig } from "../../models/model_config.ts";
-import { modelFamily } from "../../models/registry.ts";
+import { readModel } from "../../models/registry.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { findPreset, PRESET_NAMES } from "../../src/plan/presets.ts";
 import { plannedWeights } from "../../src/plan/weight_bytes.ts";
@@ -10,7 +9,7 @@ import { openWeights } from "../../src/weights/safetensors.ts";
 
 Deno.test("plannedWeights() counts what the bundled model takes on a device, to the byte", async () => {
   const dir = "models/demo";
-  const model = loadModelConfig(dir);
+  const model = readModel(dir);
   const checkpoint = openWeights(dir);
   const taken = [];
   const largest = [];
@@ -18,7 +17,7 @@ Deno.test("plannedWeights() counts what the bundled model takes on a device, to 
     const options = method === undefined
       ? {}
       : { quantization: { method, groupSize: 32 } as const };
-    const specs = modelFamily(model.modelType).weights(model);
+    const specs = model.weights;
     const { bytes, weight } = await uploadWeights(
       new ReferenceDevice(),
       checkpoint,

@@ -61,7 +61,7 @@ export class Scorer {
     );
     for (let start = 0; start < first - 1; start += ROWS) {
       const chunk = Uint32Array.from(tokens).slice(start, Math.min(start + ROWS, first - 1));
-      const chunks = [{ sequenceId: 0, tokens: chunk, start, blockTable }];
+      const chunks = [{ sequenceId: 0, tokens: chunk, start, blockTables: [blockTable] }];
       await this.#runner.run({ step: 0, chunks, numTokens: chunk.length });
     }
     for (let done = 0; done < numScores; done += ROWS) {
@@ -71,7 +71,7 @@ export class Scorer {
         sequenceId: row,
         tokens: Uint32Array.of(tokens[start + row]!),
         start: start + row,
-        blockTable,
+        blockTables: [blockTable],
         sample: GREEDY_DRAW,
       }));
       const sampled = await this.#runner.run({ step: 0, chunks, numTokens });
