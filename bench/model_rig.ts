@@ -175,10 +175,10 @@ function batchesOf(step: StepShape, vocabSize: number): Batch[] {
     tokens: Uint32Array.from({ length: count }, (_, i) => (31 * sequenceId + 7 * i) % vocabSize),
     start: context - count,
     // Blocks lie scattered over the pool, as they do after some time of serving.
-    blockTable: Array.from(
+    blockTables: [Array.from(
       { length: perSequence },
       (_, i) => (sequenceId * perSequence + i) * stride % total,
-    ),
+    )],
     sample: { ...GREEDY, outputIndex: 0 },
   }));
   const numSteps = count === 1 ? Math.min(MAX_STEPS, context) : 1;

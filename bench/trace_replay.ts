@@ -8,8 +8,8 @@
 // deno-lint-ignore-file no-console -- this is a command line program
 import type { EvictionPolicyName } from "../src/core/engine_config.ts";
 import type { BlockId } from "../src/core/ids.ts";
-import { BlockPool } from "../src/kvcache/block_pool.ts";
-import { PrefixCache } from "../src/kvcache/prefix_cache.ts";
+import { BlockPool } from "../src/kvcache/pool/block_pool.ts";
+import { PrefixCache } from "../src/kvcache/prefix/prefix_cache.ts";
 
 const DEFAULT_FOLDER = new URL("../../shared/data/traces/", import.meta.url);
 const TRACES = ["conversation", "synthetic"] as const;

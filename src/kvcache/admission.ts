@@ -1,8 +1,8 @@
 import type { BlockCopy } from "../core/batch.ts";
 import type { SequenceId } from "../core/ids.ts";
-import type { DecisionListener } from "./cache_listener.ts";
-import type { CachingOptions } from "./cached_path.ts";
-import type { PrefixCacheOptions } from "./prefix_cache_options.ts";
+import type { DecisionListener } from "./prefix/cache_listener.ts";
+import type { CachingOptions } from "./tables/cached_path.ts";
+import type { PrefixCacheOptions } from "./prefix/prefix_cache_options.ts";
 
 /** The sizes of the KV pool, as decided at start, and how it is shared. */
 export interface BlockManagerOptions {

@@ -2,15 +2,15 @@ import { invariant, InvariantError } from "../base/invariant.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import { numBlocksForTokens } from "../core/kv_layout.ts";
 import type { Admission, AdmissionOptions, BlockManagerOptions, Fork } from "./admission.ts";
-import { BlockPool, type BlockSource } from "./block_pool.ts";
-import { checkTables } from "./block_audit.ts";
-import type { DecisionListener } from "./cache_listener.ts";
-import { CachedPath, type CachingOptions, SHARED_SCOPE } from "./cached_path.ts";
-import { CopySources } from "./copy_sources.ts";
-import type { SequenceBlocks } from "./sequence_blocks.ts";
-import type { PinnedPrefixes } from "./pinned_prefixes.ts";
+import { BlockPool, type BlockSource } from "./pool/block_pool.ts";
+import { checkTables } from "./tables/block_audit.ts";
+import type { DecisionListener } from "./prefix/cache_listener.ts";
+import { CachedPath, type CachingOptions, SHARED_SCOPE } from "./tables/cached_path.ts";
+import { CopySources } from "./tables/copy_sources.ts";
+import type { SequenceBlocks } from "./tables/sequence_blocks.ts";
+import type { PinnedPrefixes } from "./prefix/pinned_prefixes.ts";
 import { checkPoolSize, type PoolResize, resizePool } from "./pool_resize.ts";
-import { PrefixCache } from "./prefix_cache.ts";
+import { PrefixCache } from "./prefix/prefix_cache.ts";
 
 /**
  * The door of the KV cache: gives each admitted sequence a block table and takes it back.
@@ -160,7 +160,7 @@ export class BlockManager {
     this.#copySources.hold(source.slice(0, numBlocks + 1));
     const copy = { from: source[numBlocks]!, to: table[numBlocks]!, numTokens: numCopied };
     this.#onDecision?.({ type: "copy", sequenceId: id, ...copy });
-    return { ...admission, copy };
+    return { ...admission, copy: { group: 0, ...copy } };
   }
 
   /** Whether sequences that run can get `count` more blocks among them. */

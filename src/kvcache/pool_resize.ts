@@ -1,11 +1,11 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockMove } from "../core/batch.ts";
 import { RequestError } from "../core/errors.ts";
-import type { BlockPool } from "./block_pool.ts";
-import type { CopySources } from "./copy_sources.ts";
-import type { SequenceBlocks } from "./sequence_blocks.ts";
-import type { PinnedPrefixes } from "./pinned_prefixes.ts";
-import type { PrefixCache } from "./prefix_cache.ts";
+import type { BlockPool } from "./pool/block_pool.ts";
+import type { CopySources } from "./tables/copy_sources.ts";
+import type { SequenceBlocks } from "./tables/sequence_blocks.ts";
+import type { PinnedPrefixes } from "./prefix/pinned_prefixes.ts";
+import type { PrefixCache } from "./prefix/prefix_cache.ts";
 
 /** What a resize of the pool has done, and what the device has to do for it. */
 export interface PoolResize {

@@ -3,7 +3,7 @@ import { invariant } from "../base/invariant.ts";
 import type { Admission } from "../kvcache/admission.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { WaitCause } from "../core/kv_decision.ts";
-import type { DecisionListener } from "../kvcache/cache_listener.ts";
+import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { BatchPlan } from "./batch_plan.ts";
 import type { Counters } from "./counters.ts";
 import { chooseSharing, type Sharing } from "./prefix_sharing.ts";

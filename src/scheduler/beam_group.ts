@@ -5,7 +5,7 @@ import type { ErrorData } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { CachingOptions } from "../kvcache/cached_path.ts";
+import type { CachingOptions } from "../kvcache/tables/cached_path.ts";
 import { Beam, type Branch, numCommonTokens, startBranch } from "./beam.ts";
 import { answerReports } from "./beam_answers.ts";
 import { BeamSearch, type Continuation } from "./beam_search.ts";
@@ -166,7 +166,7 @@ export class BeamGroup implements SequenceGroup {
       // The newest token draws candidates, which all beams do in the same step.
       const limit = beam.numUncomputedTokens - (isCatchingUp ? 1 : 0);
       const count = Math.min(limit, plan.countFor(beam));
-      if (count > 0) plan.add(this, beam, count, blocks.blockTable(beam.id));
+      if (count > 0) plan.add(this, beam, count, [blocks.blockTable(beam.id)]);
     }
   }
 

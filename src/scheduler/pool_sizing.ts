@@ -1,7 +1,7 @@
 import { RequestError } from "../core/errors.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { DecisionListener } from "../kvcache/cache_listener.ts";
+import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { PoolResize } from "../kvcache/pool_resize.ts";
 import type { Counters } from "./counters.ts";
 import { numBlocksMissing, type SequenceGroup } from "./sequence_group.ts";

@@ -49,7 +49,7 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   }
 
   addTo(plan: StepPlan, blocks: BlockManager): void {
-    plan.add(this, this, plan.countFor(this), blocks.blockTable(this.id));
+    plan.add(this, this, plan.countFor(this), [blocks.blockTable(this.id)]);
   }
 
   outOfBlocks(blocks: BlockManager, plan?: StepPlan): ErrorData {

@@ -3,7 +3,7 @@ import type { ErrorData } from "../core/errors.ts";
 import type { BlockId, RequestId, SequenceId } from "../core/ids.ts";
 import type { FinishReason } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { CachingOptions } from "../kvcache/cached_path.ts";
+import type { CachingOptions } from "../kvcache/tables/cached_path.ts";
 import type { Report } from "./event_buffer.ts";
 import type { Answer, Sequence, SequenceState } from "./sequence.ts";
 
@@ -13,12 +13,12 @@ export interface StepPlan {
    * How many of the next tokens of `sequence` the rest of the budget allows; 0 when it is spent.
    */
   countFor(sequence: Sequence): number;
-  /** Adds the next `count` tokens of a member of `group`; `blockTable` covers them. */
+  /** Adds the next `count` tokens of a member of `group`; `blockTables` cover them. */
   add(
     group: SequenceGroup,
     sequence: Sequence,
     count: number,
-    blockTable: readonly BlockId[],
+    blockTables: readonly (readonly BlockId[])[],
   ): void;
   /** Adds a copy that a sequence of this plan needs before it is computed. */
   addCopy(copy: BlockCopy): void;

@@ -5,7 +5,7 @@ import { RequestError } from "../../src/core/errors.ts";
 import type { CacheRetention } from "../../src/core/generation.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
-import { type BlockKey, BlockKeyer } from "../../src/kvcache/block_key.ts";
+import { type BlockKey, BlockKeyer } from "../../src/kvcache/prefix/block_key.ts";
 import { CacheModel } from "../support/cache_model.ts";
 import { KEY_SPACE } from "../support/scheduler_rig.ts";
 import { runs, times } from "../support/runs.ts";
@@ -154,6 +154,7 @@ class Pair {
     assertEquals(
       admission.copy,
       numTokensCopied === 0 ? undefined : {
+        group: 0,
         from: source.blocks[numShared]!,
         to: table[numShared]!,
         numTokens: numTokensCopied,

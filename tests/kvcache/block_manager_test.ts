@@ -97,7 +97,7 @@ Deno.test("BlockManager.tryFork() shares whole blocks and has the rest copied", 
   blocks.tryAdmit(1, tokens(11));
   const admission = blocks.tryFork(2, { source: 1, numTokens: 11 });
   assertEquals(blocks.blockTable(2), [0, 1, 3]);
-  const copy = { from: 2, to: 3, numTokens: 2 };
+  const copy = { group: 0, from: 2, to: 3, numTokens: 2 };
   assertEquals(admission, { numCachedTokens: 10, numEvictedTokens: 0, isLookup: false, copy });
   blocks.checkIntegrity();
   blocks.markCopied();
@@ -156,7 +156,7 @@ Deno.test("BlockManager.resize() moves what stays below the new end, sources of 
   blocks.free(2);
   const { moves, ...counts } = blocks.resize(4);
   assertEquals(counts, { numBefore: 8, numAfter: 4, numEvicted: 0 });
-  assertEquals(moves, [{ from: 4, to: 0 }, { from: 5, to: 1 }]);
+  assertEquals(moves, [{ group: 0, from: 4, to: 0 }, { group: 0, from: 5, to: 1 }]);
   assertEquals(blocks.blockTable(3), [3, 1]);
   blocks.checkIntegrity();
   blocks.markCopied();
