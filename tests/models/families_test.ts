@@ -4,7 +4,7 @@
  * way to run a sequence (Law 8), with KV in f32.
  */
 import { assert, assertEquals } from "@std/assert";
-import { KNOWN_MODEL_TYPES } from "../../models/model_config.ts";
+import { KNOWN_MODEL_TYPES } from "../../models/registry.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { Device } from "../../src/device/device.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
