@@ -71,10 +71,10 @@ export class Scorer {
 
   /** Computes positions `[0, end)` in chunks. */
   async #prefill(tokens: ArrayLike<TokenId>, end: number): Promise<void> {
-    const blockTables = [this.#blockTable(tokens.length)];
+    const blockTable = this.#blockTable(tokens.length);
     for (let start = 0; start < end; start += ROWS) {
       const chunk = Uint32Array.from(tokens).slice(start, Math.min(start + ROWS, end));
-      const chunks = [{ sequenceId: 0, tokens: chunk, start, blockTables }];
+      const chunks = [{ sequenceId: 0, tokens: chunk, start, blockTables: [blockTable] }];
       await this.#runner.run({ step: 0, chunks, numTokens: chunk.length });
     }
   }
@@ -90,14 +90,14 @@ export class Scorer {
     end: number,
     onRow: (position: number, logits: Float32Array, best: TokenId) => void,
   ): Promise<void> {
-    const blockTables = [this.#blockTable(tokens.length)];
+    const blockTable = this.#blockTable(tokens.length);
     for (let start = first; start < end; start += ROWS) {
       const numTokens = Math.min(ROWS, end - start);
       const chunks = Array.from({ length: numTokens }, (_, row): ScheduledChunk => ({
         sequenceId: row,
         tokens: Uint32Array.of(tokens[start + row]!),
         start: start + row,
-        blockTables,
+        blockTables: [blockTable],
         sample: GREEDY_DRAW,
       }));
       const sampled = await this.#runner.run({ step: 0, chunks, numTokens });
