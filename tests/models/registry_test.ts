@@ -68,6 +68,17 @@ Deno.test("parseModel() refuses an unknown model_type by name", () => {
   refuses({ model_type: undefined }, 'field "model_type" is missing');
 });
 
+Deno.test("parseModel() refuses models of several modalities, and names the text model it knows", () => {
+  const text = configJson();
+  refuses(
+    { model_type: "pictures", text_config: text },
+    'model_type is "pictures", of several modalities, which are not supported; its text model ' +
+      'alone, "llama", would be',
+  );
+  refuses({ model_type: "pictures", text_config: { model_type: "x" } }, "known are llama");
+  refuses({ model_type: "pictures", text_config: 7 }, "known are llama");
+});
+
 Deno.test("parseModel() refuses numbers out of bounds, naming the field", () => {
   const bounded: Record<string, unknown[]> = {
     hidden_size: [0, -64, 1.5, "64", 65_540, 65, null],
