@@ -62,7 +62,7 @@ export function layerWindows(
   });
 }
 
-/** Fields by which Qwen's dense models choose the layers with a window, all of them off at first. */
+/** Fields by which Qwen's dense models choose the layers with a window; none at first. */
 export const QWEN_WINDOW_FIELDS = {
   ...WINDOW_FIELDS,
   use_sliding_window: z.boolean().default(false),
