@@ -23,7 +23,7 @@ import {
   vector,
 } from "./residual.ts";
 
-/** `hidden = scale * embed(tokens)`: f32 [T, E], the residual stream. The scale is 1 unless given. */
+/** `hidden = scale * embed(tokens)`: f32 [T, E], the residual stream; the scale is 1 by default. */
 export function embedding(
   { vocabSize: V, hiddenSize: E }: Pick<DecoderSizes, "vocabSize" | "hiddenSize">,
   { scale = 1 }: { readonly scale?: number } = {},

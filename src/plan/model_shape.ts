@@ -1,6 +1,6 @@
 import { type CacheGroup, groupLayers, type LayerCache } from "../core/cache_group.ts";
 
-/** A weight on the device: a matrix, or vectors of one length, row by row. */
+/** A weight on the device: a matrix, or vectors, one after the other, as one row. */
 export interface WeightShape {
   readonly rows: number;
   readonly columns: number;

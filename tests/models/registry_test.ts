@@ -127,6 +127,14 @@ Deno.test("parseModel() takes Qwen3, whose heads are normalized, but no sliding 
   refuses({ ...qwen3, use_sliding_window: true }, "sliding windows are not supported");
 });
 
+Deno.test("parseModel() takes Qwen2 with its biases of queries, keys and values", () => {
+  const qwen2 = { model_type: "qwen2", num_key_value_heads: 2, use_sliding_window: false };
+  const biases = parseModel(configJson(qwen2)).weights.find(({ name }) => name === "1.qkv_bias")!;
+  assertEquals(biases.shapes, [[64], [16], [16]]);
+  assertEquals(biases.tensors[2], "model.layers.1.self_attn.v_proj.bias");
+  refuses({ ...qwen2, hidden_act: "gelu" }, 'field "hidden_act" is "gelu": known are silu');
+});
+
 Deno.test("parseModel() refuses what is not an object", () => {
   for (const json of [null, [], "llama", 7]) {
     assertThrows(() => parseModel(json), StartupError, "config.json: the whole file is");
