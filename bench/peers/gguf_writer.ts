@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../../models/model_config.ts";
+import type { ShapeSizes } from "../shapes.ts";
 import { LittleEndianWriter } from "./little_endian_writer.ts";
 import type { RandomTensor } from "./random_checkpoint.ts";
 import { writeFully } from "./write_fully.ts";
@@ -33,7 +33,7 @@ const TOKEN_TYPE = { normal: 1, unknown: 2, control: 3, byte: 6 } as const;
  */
 export async function writeGguf(
   path: string,
-  config: ModelConfig,
+  config: ShapeSizes,
   tensors: readonly RandomTensor[],
 ): Promise<void> {
   using file = await Deno.create(path);
@@ -49,7 +49,7 @@ export async function writeGguf(
   }
 }
 
-function metadata(config: ModelConfig): Record<string, Metadata> {
+function metadata(config: ShapeSizes): Record<string, Metadata> {
   return {
     "general.architecture": "llama",
     "general.alignment": { u32: ALIGNMENT },
@@ -91,7 +91,7 @@ function vocabulary(size: number): Record<string, Metadata> {
 }
 
 /** Everything before the first tensor's data, whose offsets count from its aligned end. */
-function ggufHeader(config: ModelConfig, tensors: readonly RandomTensor[]): Uint8Array {
+function ggufHeader(config: ShapeSizes, tensors: readonly RandomTensor[]): Uint8Array {
   const out = new LittleEndianWriter();
   const pairs = Object.entries(metadata(config));
   out.u32(MAGIC).u32(VERSION).u64(tensors.length).u64(pairs.length);

@@ -1,4 +1,5 @@
-import type { DeviceWeight, WeightSpec } from "../../models/model_family.ts";
+import type { DeviceWeight, WeightSpec } from "../../models/model.ts";
+import { invariant } from "../base/invariant.ts";
 import { StartupError } from "../core/errors.ts";
 import {
   isQuantized,
@@ -64,7 +65,7 @@ export async function uploadWeights(
       const rows = rowsOfShard(tensors, range, spec.isPaired === true);
       const target = { device, checkpoint, rows, buffer, onBytes };
       if (isQuantized(dtype)) uploadQuantized(target, quantization!);
-      else uploadPlain(target, dtype);
+      else uploadPlain(target, { dtype, addend: spec.addend ?? 0 });
     }
     const held = await asTextures(device, spec, weight);
     weights.set(spec.name, held);
@@ -84,7 +85,11 @@ function named(weights: ReadonlyMap<string, DeviceWeight>, name: string): Device
   return found;
 }
 
-function checkedTensors(checkpoint: Weights, { tensors, shapes }: WeightSpec): TensorInfo[] {
+function checkedTensors(
+  checkpoint: Weights,
+  { name, tensors, shapes, addend }: WeightSpec,
+): TensorInfo[] {
+  invariant(addend === undefined || shapes[0]!.length === 1, `${name} is no vector to add to`);
   return tensors.map((name, i) => {
     const tensor = checkpoint.tensor(name);
     const shape = shapes[i]!;
@@ -124,25 +129,32 @@ async function allocate(
   }
 }
 
-function uploadPlain(target: UploadTarget, dtype: WeightDtype): void {
+/** How elements are stored that are not quantized. */
+interface PlainFormat {
+  readonly dtype: WeightDtype;
+  /** Added to each element; 0 unless the dtype is f32. */
+  readonly addend: number;
+}
+
+function uploadPlain(target: UploadTarget, format: PlainFormat): void {
   let offset = 0;
-  for (const rows of target.rows) offset = uploadRows(target, rows, { offset, dtype });
+  for (const rows of target.rows) offset = uploadRows(target, rows, { offset, ...format });
 }
 
 /** Returns the offset at which the next rows go. */
 function uploadRows(
   { device, checkpoint, buffer, onBytes }: UploadTarget,
   rows: TensorRows,
-  to: { offset: number; dtype: WeightDtype },
+  to: PlainFormat & { offset: number },
 ): number {
   const { tensor } = rows;
-  const convert = tensor.dtype.toLowerCase() !== to.dtype;
+  const convert = tensor.dtype.toLowerCase() !== to.dtype || to.addend !== 0;
   const { begin, end } = byteRange(rows);
   let { offset } = to;
   for (let at = begin; at < end; at += CHUNK_BYTES) {
     const raw = new Uint8Array(Math.min(CHUNK_BYTES, end - at));
     readFinite(checkpoint, tensor, at, raw);
-    const data = convert ? widen(raw, tensor) : raw;
+    const data = convert ? widen(raw, tensor, to.addend) : raw;
     device.write(buffer, offset, data);
     offset += data.byteLength;
     onBytes(raw.byteLength);
@@ -150,8 +162,13 @@ function uploadRows(
   return offset;
 }
 
-function widen(raw: Uint8Array, { dtype, bytes, numElements }: TensorInfo): Uint8Array {
+function widen(
+  raw: Uint8Array,
+  { dtype, bytes, numElements }: TensorInfo,
+  addend: number,
+): Uint8Array {
   const values = new Float32Array(raw.byteLength / (bytes / numElements));
   decodeToF32(dtype, raw, values);
+  if (addend !== 0) values.forEach((value, i) => values[i] = value + addend);
   return new Uint8Array(values.buffer);
 }

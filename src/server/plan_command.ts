@@ -5,11 +5,11 @@ import { planKv } from "../plan/kv_plan.ts";
 import type { ModelShape } from "../plan/model_shape.ts";
 import { planJson } from "../plan/plan_json.ts";
 import { planText } from "../plan/plan_text.ts";
-import { DEMO_PRESET, findPreset, PRESET_NAMES } from "../plan/presets.ts";
+import { DEMO_PRESET, PRESET_NAMES } from "../plan/presets.ts";
 import { parseLengths } from "../plan/request_lengths.ts";
-import { loadShape } from "../plan/shape_config.ts";
 import type { Traffic } from "../plan/traffic_plan.ts";
 import { isModelDirectory, type ModelDirectory, modelInDirectory } from "./model_directory.ts";
+import { loadShape, presetShape } from "./model_shape.ts";
 
 /** Largest file of lengths that is read, in bytes. */
 const MAX_LENGTHS_BYTES = 64 * 2 ** 20;
@@ -39,7 +39,7 @@ export function planCommand(config: PlanConfig, named?: ModelDirectory): string 
 }
 
 function findShape(model: string): ModelShape {
-  const preset = findPreset(model);
+  const preset = presetShape(model);
   if (preset !== undefined) return preset;
   if (isModelDirectory(model)) return loadShape(model, modelInDirectory(model).name);
   const nearest = nearestName(model.toLowerCase(), PRESET_NAMES);

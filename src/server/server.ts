@@ -1,6 +1,6 @@
 import type { Hono } from "hono";
 import { loadGenerationConfig } from "../../models/generation_config.ts";
-import { loadModelConfig } from "../../models/model_config.ts";
+import { readModel } from "../../models/registry.ts";
 import { createLogger, type Logger } from "../base/log.ts";
 import { type Config, toEngineConfig } from "../core/config.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
@@ -170,7 +170,7 @@ function describeModel(
   return {
     names: config.servedModelName.length > 0 ? config.servedModelName : [name],
     created: Math.floor(Date.now() / 1000),
-    numContextTokensTrained: loadModelConfig(dir).maxPositionEmbeddings,
+    numContextTokensTrained: readModel(dir).maxPositionEmbeddings,
     maxCharsPerToken: text.maxCharsPerToken,
     defaults: samplingDefaults(dir),
   };

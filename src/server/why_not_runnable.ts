@@ -1,10 +1,10 @@
-import { parseModelConfig } from "../../models/model_config.ts";
+import { parseModel } from "../../models/registry.ts";
 import { StartupError } from "../core/errors.ts";
 
 /** Why this build cannot run what a parsed config.json describes; undefined where it can. */
 export function whyNotRunnable(config: unknown): string | undefined {
   try {
-    parseModelConfig(config);
+    parseModel(config);
     return undefined;
   } catch (error) {
     if (error instanceof StartupError) return error.message;

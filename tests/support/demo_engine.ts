@@ -1,11 +1,9 @@
-import { loadModelConfig } from "../../models/model_config.ts";
-import { modelFamily } from "../../models/registry.ts";
+import { readModel } from "../../models/registry.ts";
 import type { Batch, ChunkResult, TokenOutput } from "../../src/core/batch.ts";
 import type { BeamSearchParams } from "../../src/core/beam_search_params.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { EngineStats } from "../../src/core/engine_stats.ts";
 import type { TokenId } from "../../src/core/ids.ts";
-import { kvFormat } from "../../src/core/kv_layout.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import type { Device } from "../../src/device/device.ts";
@@ -14,6 +12,7 @@ import type { PoolResized } from "../../src/core/engine_command.ts";
 import { ElasticPool } from "../../src/engine/elastic_pool.ts";
 import { buildRunner, type RunnerOptions } from "../../src/runner/build_runner.ts";
 import type { RunnerInputs } from "../../src/runner/runner_inputs.ts";
+import { kvGeometry } from "../../src/runner/kv_geometry.ts";
 import { type KvBudget, kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { bindableSteps } from "../../src/runner/runner_memory.ts";
@@ -106,19 +105,18 @@ export async function demoInputs(
     numBlocksOverride: 512,
     ...overrides,
   };
-  const model = loadModelConfig(config.modelDir);
-  const family = modelFamily(model.modelType);
+  const model = readModel(config.modelDir);
   const checkpoint = openWeights(config.modelDir);
   const { quantization } = config;
   const upload = quantization === undefined ? {} : { quantization };
-  const weights = await uploadWeights(device, checkpoint, family.weights(model), upload);
+  const weights = await uploadWeights(device, checkpoint, model.weights, upload);
   checkpoint.close();
-  const budget = kvBudget(config, { ...model, ...kvFormat(config) }, {
+  const budget = kvBudget(config, kvGeometry(model, config), {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
   });
   const { engine } = bindableSteps({ device, engine: config, model, budget });
-  return { device, engine, model, family, weights, budget };
+  return { device, engine, model, weights, budget };
 }
 
 const KEY_SPACE = { secret: new Uint8Array(32), modelFingerprint: "demo", layout: "demo" };
