@@ -1,5 +1,5 @@
 import { embedTokensCalls } from "../kernels/weights/embed_tokens.ts";
-import type { KvShape } from "../kernels/kv/kv_cache.ts";
+import type { AttentionLayer } from "../kernels/kv/attention_layer.ts";
 import { pagedAttentionCalls } from "../kernels/attention/paged_attention.ts";
 import { normProductCalls, productCalls } from "../kernels/matmul/product.ts";
 import { ropeStoreKvCall } from "../kernels/kv/rope_store_kv.ts";
@@ -187,11 +187,11 @@ function layerWeight(
 
 /** The layer's KV: its buffer, and how heads lie in it. */
 function layerKv(
-  { kv, blockSize, kvDtypes }: GraphInputs,
-  { layer, numHeads: H, numKvHeads: G, headDim: D }: AttentionOptions,
-): { kv: DeviceBuffer; shape: KvShape & Readonly<{ H: number }> } {
-  const shape = { H, G, D, BLOCK_SIZE: blockSize, KV_DTYPE: kvDtypes[layer]! };
-  return { kv: kv[layer]!, shape };
+  { kv }: GraphInputs,
+  { layer, numHeads: H }: AttentionOptions,
+): { kv: DeviceBuffer; shape: AttentionLayer } {
+  const { buffer, shape } = kv[layer]!;
+  return { kv: buffer, shape: { H, ...shape } };
 }
 
 /** A buffer or position table that the model declares. */
