@@ -1,24 +1,39 @@
+import type { Activation } from "../kernels/matmul/epilogue.ts";
 import { embedTokensCalls } from "../kernels/weights/embed_tokens.ts";
 import type { AttentionLayer } from "../kernels/kv/attention_layer.ts";
 import { pagedAttentionCalls } from "../kernels/attention/paged_attention.ts";
-import { normProductCalls, productCalls } from "../kernels/matmul/product.ts";
+import { normPartsCall } from "../kernels/norm/norm_parts.ts";
+import { normProductCalls } from "../kernels/matmul/product.ts";
 import { ropeStoreKvCall } from "../kernels/kv/rope_store_kv.ts";
-import { invariant } from "../src/base/invariant.ts";
-import type { DeviceBuffer } from "../src/device/kernel.ts";
+import type { StepDims } from "../kernels/step.ts";
+import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import type { DecoderSizes } from "./config_fields.ts";
 import type { Block } from "./decoder.ts";
 import type { AttentionHeads, GraphInputs, WeightSpec } from "./model.ts";
+import {
+  addCalls,
+  type BlockNorms,
+  type BlockOptions,
+  declared,
+  layerNorm,
+  layerWeight,
+  readCalls,
+  type ResidualBlock,
+  residualParts,
+  vector,
+} from "./residual.ts";
 
-/** `hidden = embed(tokens)`: f32 [T, E], the residual stream. */
+/** `hidden = scale * embed(tokens)`: f32 [T, E], the residual stream; the scale is 1 by default. */
 export function embedding(
   { vocabSize: V, hiddenSize: E }: Pick<DecoderSizes, "vocabSize" | "hiddenSize">,
+  { scale = 1 }: { readonly scale?: number } = {},
 ): Block {
   return {
     weights: [{ name: "embed", tensors: ["model.embed_tokens.weight"], shapes: [[V, E]] }],
     buffers: { hidden: { per: "token", words: E } },
     calls: (inputs) => {
       const embed = inputs.weight("embed");
-      return embedTokensCalls({ V, E, dtype: embed.dtype }, {
+      return embedTokensCalls({ V, E, dtype: embed.dtype, scale }, {
         step: inputs.activations.step,
         w: embed.shards,
         out: declared(inputs, "hidden"),
@@ -28,136 +43,174 @@ export function embedding(
 }
 
 /** The block of grouped-query attention of one layer. */
-export interface AttentionOptions extends AttentionHeads {
-  readonly layer: number;
-  readonly hiddenSize: number;
-  readonly rmsNormEps: number;
+export interface AttentionOptions extends AttentionHeads, BlockOptions {
   /** The position table by which queries and keys are rotated. */
   readonly rope: string;
-  /** Whether each head's queries and keys are RMS-normalized before they are rotated. */
-  readonly normalizesHeads?: boolean;
+  /** One before, `input_layernorm`, unless given. */
+  readonly norms?: BlockNorms;
+  /**
+   * What is RMS-normalized of queries and of keys before they are rotated: each head (Qwen3), or
+   * all heads of a row together (OLMo 2).
+   */
+  readonly normalizes?: "heads" | "rows";
+  /** Whether queries, keys and values have biases. */
+  readonly hasBiases?: boolean;
+  /** Whether the output has biases. */
+  readonly hasOutputBias?: boolean;
 }
 
 /** `hidden += o(attention(rope(qkv(norm(hidden)))))` (GQA: Ainslie 2023, arXiv:2305.13245). */
 export function attention(options: AttentionOptions): Block {
-  const { layer, hiddenSize: E, numHeads: H, numKvHeads: G, headDim: D } = options;
-  const { normalizesHeads = false, rmsNormEps: eps } = options;
+  const { numHeads: H, numKvHeads: G, headDim: D } = options;
+  const { norms = { before: "input_layernorm" } } = options;
+  const block: ResidualBlock = { ...options, block: "attention", norms };
   const [queries, keys] = [H * D, G * D];
-  const name = (part: string) => `${layer}.${part}`;
+  const { before, after, buffers } = residualParts(block);
   return {
     heads: { numHeads: H, numKvHeads: G, headDim: D },
     cache: { kind: "full", numKvHeads: G, headDim: D },
-    weights: [
-      layerWeight(layer, "attention_norm", [["input_layernorm", [E]]]),
-      layerWeight(layer, "qkv", [
-        ["self_attn.q_proj", [queries, E]],
-        ["self_attn.k_proj", [keys, E]],
-        ["self_attn.v_proj", [keys, E]],
-      ]),
-      ...normalizesHeads
-        ? [layerWeight(layer, "head_norms", [
-          ["self_attn.q_norm", [D]],
-          ["self_attn.k_norm", [D]],
-        ])]
-        : [],
-      layerWeight(layer, "o", [["self_attn.o_proj", [E, queries]]]),
-    ],
+    weights: [...before, ...attentionWeights(options), ...after],
     buffers: {
-      normed: { per: "token", words: E },
+      ...buffers,
       qkv: { per: "token", words: queries + 2 * keys },
       attended: { per: "token", words: queries },
     },
     calls: (inputs) => {
-      const { activations: { step, partials, stats, codes, scales }, tuning, weight } = inputs;
-      const [project, output] = [weight(name("qkv")), weight(name("o"))];
-      const [rope, qkv] = [declared(inputs, options.rope), declared(inputs, "qkv")];
-      const attended = declared(inputs, "attended");
+      const { activations: { step, partials, stats }, tuning } = inputs;
+      const [qkv, attended] = [declared(inputs, "qkv"), declared(inputs, "attended")];
       const { kv, shape } = layerKv(inputs, options);
-      const norms = normalizesHeads ? vector(inputs, name("head_norms")) : undefined;
+      const project = { name: "qkv", bias: options.hasBiases ? "qkv_bias" : undefined };
+      const output = { name: "o", bias: options.hasOutputBias ? "o_bias" : undefined };
       return [
-        ...normProductCalls(
-          { label: "qkv", rows: "tokens", n: queries + 2 * keys, k: E, dtype: project.dtype, eps },
-          { ...normed(inputs, name("attention_norm")), w: project.shards, y: qkv },
-          tuning,
-        ),
-        ropeStoreKvCall(
-          norms === undefined ? shape : { ...shape, NORM_EPS: eps },
-          { step, rope, qkv, kv, norms },
-        ),
+        ...readCalls(inputs, block, { ...project, n: queries + 2 * keys }, qkv),
+        ...positionCalls(inputs, options),
         ...pagedAttentionCalls(shape, { step, qkv, kv, partials, stats, out: attended }, tuning),
-        ...productCalls(
-          { label: "o", rows: "tokens", n: E, k: queries, dtype: output.dtype, epilogue: "add" },
-          { step, x: attended, codes, scales, w: output.shards, y: declared(inputs, "hidden") },
-          tuning,
-        ),
+        ...addCalls(inputs, block, { ...output, k: queries }, attended),
       ];
     },
   };
+}
+
+function attentionWeights(
+  { layer, hiddenSize: E, numHeads: H, numKvHeads: G, headDim: D, ...options }: AttentionOptions,
+): WeightSpec[] {
+  const { normalizes, normAddend, hasBiases, hasOutputBias } = options;
+  const [queries, keys] = [H * D, G * D];
+  const [q, k] = normalizes === "rows" ? [queries, keys] : [D, D];
+  const projections = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"] as const;
+  const widths = [queries, keys, keys];
+  const stacked = (...inputs: number[]) =>
+    projections.map((tensor, i) => [tensor, [widths[i]!, ...inputs]] as const);
+  const norms = [["self_attn.q_norm", [q]], ["self_attn.k_norm", [k]]] as const;
+  return [
+    layerWeight(layer, "qkv", stacked(E)),
+    ...hasBiases ? [layerWeight(layer, "qkv_bias", stacked(), "bias")] : [],
+    ...normalizes === undefined ? [] : [layerNorm(layer, "head_norms", norms, normAddend)],
+    layerWeight(layer, "o", [["self_attn.o_proj", [E, queries]]]),
+    ...hasOutputBias ? [layerWeight(layer, "o_bias", [["self_attn.o_proj", [E]]], "bias")] : [],
+  ];
+}
+
+/** Normalizes queries and keys where asked, rotates them, and stores keys and values. */
+function positionCalls(inputs: GraphInputs, options: AttentionOptions): KernelCall<StepDims>[] {
+  const { layer, rmsNormEps: eps, numHeads: H, numKvHeads: G, headDim: D } = options;
+  const { activations: { step }, tuning } = inputs;
+  const [rope, qkv] = [declared(inputs, options.rope), declared(inputs, "qkv")];
+  const { kv, shape } = layerKv(inputs, options);
+  const norms = options.normalizes === undefined
+    ? undefined
+    : vector(inputs, `${layer}.head_norms`);
+  if (options.normalizes !== "rows" || norms === undefined) {
+    const own = norms === undefined ? shape : { ...shape, NORM_EPS: eps };
+    return [ropeStoreKvCall(own, { step, rope, qkv, kv, norms })];
+  }
+  const lengths = [H * D, G * D] as const;
+  return [
+    normPartsCall(
+      { lengths, stride: (H + 2 * G) * D, eps, lanes: tuning.normLanes },
+      { step, weight: norms, rows: qkv },
+    ),
+    ropeStoreKvCall(shape, { step, rope, qkv, kv }),
+  ];
 }
 
 /** The block of a gated feed-forward layer. */
-export interface FeedForwardOptions {
-  readonly layer: number;
-  readonly hiddenSize: number;
+export interface FeedForwardOptions extends BlockOptions {
   readonly intermediateSize: number;
-  readonly rmsNormEps: number;
+  /** What gates go through; SiLU unless given. */
+  readonly activation?: Activation;
+  /** One before, `post_attention_layernorm`, unless given. */
+  readonly norms?: BlockNorms;
+  /** Whether gates, ups and the output have biases. */
+  readonly hasBiases?: boolean;
 }
 
 /** `hidden += down(silu(gate(x)) * up(x))` of `x = norm(hidden)` (Shazeer 2020, 2002.05202). */
-export function feedForward(
-  { layer, hiddenSize: E, intermediateSize: I, rmsNormEps: eps }: FeedForwardOptions,
-): Block {
+export function feedForward(options: FeedForwardOptions): Block {
+  const { intermediateSize: I, activation = "silu", hasBiases = false } = options;
+  const { norms = { before: "post_attention_layernorm" } } = options;
+  const block: ResidualBlock = { ...options, block: "mlp", norms };
+  const { before, after, buffers } = residualParts(block);
+  const biasOf = (name: string) => hasBiases ? `${name}_bias` : undefined;
   return {
-    weights: [
-      layerWeight(layer, "mlp_norm", [["post_attention_layernorm", [E]]]),
-      {
-        ...layerWeight(layer, "gate_up", [["mlp.gate_proj", [I, E]], ["mlp.up_proj", [I, E]]]),
-        isPaired: true,
-      },
-      layerWeight(layer, "down", [["mlp.down_proj", [E, I]]]),
-    ],
-    buffers: { normed: { per: "token", words: E }, inner: { per: "token", words: I } },
+    weights: [...before, ...feedForwardWeights(options), ...after],
+    buffers: { ...buffers, inner: { per: "token", words: I } },
     calls: (inputs) => {
-      const { activations: { step, codes, scales }, tuning, weight } = inputs;
-      const [gateUp, down] = [weight(`${layer}.gate_up`), weight(`${layer}.down`)];
-      const gate = { n: I, k: E, dtype: gateUp.dtype, epilogue: "silu", eps } as const;
       const inner = declared(inputs, "inner");
+      const gate = { name: "gate_up", bias: biasOf("gate_up"), n: I, epilogue: activation };
+      const down = { name: "down", bias: biasOf("down"), k: I };
       return [
-        ...normProductCalls(
-          { label: "gate_up", rows: "tokens", ...gate },
-          { ...normed(inputs, `${layer}.mlp_norm`), w: gateUp.shards, y: inner },
-          tuning,
-        ),
-        ...productCalls(
-          { label: "down", rows: "tokens", n: E, k: I, dtype: down.dtype, epilogue: "add" },
-          { step, x: inner, codes, scales, w: down.shards, y: declared(inputs, "hidden") },
-          tuning,
-        ),
+        ...readCalls(inputs, block, gate, inner),
+        ...addCalls(inputs, block, down, inner),
       ];
     },
   };
 }
 
+function feedForwardWeights(
+  { layer, hiddenSize: E, intermediateSize: I, hasBiases = false }: FeedForwardOptions,
+): WeightSpec[] {
+  const gateUp = (shape: readonly number[]) =>
+    [["mlp.gate_proj", shape], ["mlp.up_proj", shape]] as const;
+  return [
+    { ...layerWeight(layer, "gate_up", gateUp([I, E])), isPaired: true },
+    ...hasBiases ? [layerWeight(layer, "gate_up_bias", gateUp([I]), "bias")] : [],
+    layerWeight(layer, "down", [["mlp.down_proj", [E, I]]]),
+    ...hasBiases ? [layerWeight(layer, "down_bias", [["mlp.down_proj", [E]]], "bias")] : [],
+  ];
+}
+
+/** How a head makes logits of the last hidden states. */
+export interface HeadOptions
+  extends Pick<DecoderSizes, "vocabSize" | "hiddenSize" | "rmsNormEps" | "tieWordEmbeddings"> {
+  /** Added to the norm's weights: 1 where a checkpoint has `w - 1`. */
+  readonly normAddend?: number;
+  /** Multiplies logits (Granite); 1 unless given. */
+  readonly logitScale?: number;
+  /** Soft cap of logits (Gemma 2): `c tanh(l / c)`, before anything is drawn or reported. */
+  readonly softCap?: number | undefined;
+}
+
 /** `logits = head(norm(hidden))`, on the rows that are drawn from. */
-export function head(
-  { vocabSize: V, hiddenSize: E, rmsNormEps: eps, tieWordEmbeddings }: Pick<
-    DecoderSizes,
-    "vocabSize" | "hiddenSize" | "rmsNormEps" | "tieWordEmbeddings"
-  >,
-): Block {
+export function head(options: HeadOptions): Block {
+  const { vocabSize: V, hiddenSize: E, rmsNormEps: eps, tieWordEmbeddings } = options;
+  const { normAddend, logitScale = 1, softCap } = options;
   const name = tieWordEmbeddings ? "embed" : "head";
+  const norm = { name: "norm", tensors: ["model.norm.weight"], shapes: [[E]] };
   return {
     weights: [
-      { name: "norm", tensors: ["model.norm.weight"], shapes: [[E]] },
+      normAddend === undefined ? norm : { ...norm, addend: normAddend },
       ...tieWordEmbeddings ? [] : [{ name, tensors: [HEAD_TENSOR], shapes: [[V, E]] }],
     ],
     buffers: { last: { per: "draw", words: E } },
     calls: (inputs) => {
-      const { weight, activations, tuning } = inputs;
-      const { dtype, shards } = weight(name);
+      const { weight, activations: { step, codes, scales, logits: y }, tuning } = inputs;
+      const { dtype, shards: w } = weight(name);
+      const rows = { x: declared(inputs, "hidden"), normed: declared(inputs, "last") };
+      const product = { label: "head", rows: "samples", n: V, k: E, dtype, eps } as const;
       return normProductCalls(
-        { label: "head", rows: "samples", n: V, k: E, dtype, eps },
-        { ...normed(inputs, "norm", "last"), w: shards, y: activations.logits },
+        { ...product, scale: logitScale, softCap },
+        { step, codes, scales, ...rows, norm: vector(inputs, "norm"), w, y },
         tuning,
       );
     },
@@ -173,18 +226,6 @@ export function ignoredTensors(
   return tieWordEmbeddings ? [HEAD_TENSOR] : [];
 }
 
-function layerWeight(
-  layer: number,
-  name: string,
-  stacked: readonly (readonly [tensor: string, shape: readonly number[]])[],
-): WeightSpec {
-  return {
-    name: `${layer}.${name}`,
-    tensors: stacked.map(([tensor]) => `model.layers.${layer}.${tensor}.weight`),
-    shapes: stacked.map(([, shape]) => shape),
-  };
-}
-
 /** The layer's KV: its buffer, and how heads lie in it. */
 function layerKv(
   { kv }: GraphInputs,
@@ -192,23 +233,4 @@ function layerKv(
 ): { kv: DeviceBuffer; shape: AttentionLayer } {
   const { buffer, shape } = kv[layer]!;
   return { kv: buffer, shape: { H, ...shape } };
-}
-
-/** A buffer or position table that the model declares. */
-function declared({ activations }: GraphInputs, name: string): DeviceBuffer {
-  const buffer = activations.declared[name];
-  invariant(buffer !== undefined, `the model declares no buffer ${name}`);
-  return buffer;
-}
-
-/** Vectors are never cut. */
-function vector({ weight }: GraphInputs, name: string): DeviceBuffer {
-  return weight(name).shards[0]!.buffer;
-}
-
-/** The residual stream on its way through a norm; `into` holds the rows where that is not fused. */
-function normed(inputs: GraphInputs, norm: string, into: "normed" | "last" = "normed") {
-  const { step, codes, scales } = inputs.activations;
-  const rows = { x: declared(inputs, "hidden"), normed: declared(inputs, into) };
-  return { step, codes, scales, ...rows, norm: vector(inputs, norm) };
 }

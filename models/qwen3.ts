@@ -26,7 +26,7 @@ export const qwen3: ModelFamily = (json, file) => {
     maxPositionEmbeddings: rope.maxPositionEmbeddings,
     embed: embedding(sizes),
     layers: Array.from({ length: sizes.numLayers }, (_, layer) => [
-      attention({ layer, ...sizes, rope: "rope", normalizesHeads: true }),
+      attention({ layer, ...sizes, rope: "rope", normalizes: "heads" }),
       feedForward({ layer, ...sizes }),
     ]),
     head: head(sizes),

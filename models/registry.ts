@@ -3,18 +3,23 @@ import { StartupError } from "../src/core/errors.ts";
 import { modelFile, parseModelJson, readModelJson } from "../src/core/model_json.ts";
 import { llama } from "./llama.ts";
 import type { Model, ModelFamily } from "./model.ts";
+import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 
 /** The families by the `model_type` of their config.json. */
 const FAMILIES: ReadonlyMap<string, ModelFamily> = new Map([
   ["llama", llama],
+  ["qwen2", qwen2],
   ["qwen3", qwen3],
 ]);
 
 /** Values of `model_type` in config.json for which there is model code. */
 export const KNOWN_MODEL_TYPES: readonly string[] = [...FAMILIES.keys()];
 
-const ModelTypeJson = z.object({ model_type: z.string() });
+const ModelTypeJson = z.object({
+  model_type: z.string(),
+  text_config: z.object({ model_type: z.string().optional() }).nullish().catch(undefined),
+});
 
 /**
  * Reads and checks `config.json` of the model in `dir`.
@@ -35,8 +40,14 @@ export function readModel(dir: string): Model {
  * @throws {StartupError} as {@link readModel}.
  */
 export function parseModel(json: unknown, file = "config.json"): Model {
-  const { model_type: modelType } = parseModelJson(ModelTypeJson, json, file);
+  const { model_type: modelType, text_config: text } = parseModelJson(ModelTypeJson, json, file);
   const family = FAMILIES.get(modelType);
+  if (text?.model_type !== undefined && FAMILIES.has(text.model_type)) {
+    throw new StartupError(
+      `${file}: model_type is ${JSON.stringify(modelType)}, of several modalities, which are not ` +
+        `supported; its text model alone, ${JSON.stringify(text.model_type)}, would be`,
+    );
+  }
   if (family !== undefined) return family(json, file);
   throw new StartupError(
     `${file}: model_type is ${JSON.stringify(modelType)}: known are ${

@@ -68,6 +68,17 @@ Deno.test("parseModel() refuses an unknown model_type by name", () => {
   refuses({ model_type: undefined }, 'field "model_type" is missing');
 });
 
+Deno.test("parseModel() refuses models of several modalities, and names the text model it knows", () => {
+  const text = configJson();
+  refuses(
+    { model_type: "pictures", text_config: text },
+    'model_type is "pictures", of several modalities, which are not supported; its text model ' +
+      'alone, "llama", would be',
+  );
+  refuses({ model_type: "pictures", text_config: { model_type: "x" } }, "known are llama");
+  refuses({ model_type: "pictures", text_config: 7 }, "known are llama");
+});
+
 Deno.test("parseModel() refuses numbers out of bounds, naming the field", () => {
   const bounded: Record<string, unknown[]> = {
     hidden_size: [0, -64, 1.5, "64", 65_540, 65, null],
@@ -114,6 +125,14 @@ Deno.test("parseModel() takes Qwen3, whose heads are normalized, but no sliding 
     "model.layers.1.self_attn.k_norm.weight",
   ]);
   refuses({ ...qwen3, use_sliding_window: true }, "sliding windows are not supported");
+});
+
+Deno.test("parseModel() takes Qwen2 with its biases of queries, keys and values", () => {
+  const qwen2 = { model_type: "qwen2", num_key_value_heads: 2, use_sliding_window: false };
+  const biases = parseModel(configJson(qwen2)).weights.find(({ name }) => name === "1.qkv_bias")!;
+  assertEquals(biases.shapes, [[64], [16], [16]]);
+  assertEquals(biases.tensors[2], "model.layers.1.self_attn.v_proj.bias");
+  refuses({ ...qwen2, hidden_act: "gelu" }, 'field "hidden_act" is "gelu": known are silu');
 });
 
 Deno.test("parseModel() refuses what is not an object", () => {
