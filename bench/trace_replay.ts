@@ -56,7 +56,7 @@ function hitRate(
     numAsked += tokens.length;
     numFound += found.length;
     cache.retain(found);
-    cache.noteHit(found);
+    cache.noteHit({ nodes: found, blocks: [found], numKnown: found.length });
     const held = [...found];
     // A request larger than the whole cache keeps what fits of its start.
     while (held.length < tokens.length && cache.numAvailable > 0) {

@@ -1,6 +1,6 @@
 import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
 import { RequestError } from "../core/errors.ts";
-import { SHARED_SCOPE } from "../kvcache/tables/cached_path.ts";
+import { SHARED_SCOPE } from "../kvcache/tables/sequence_path.ts";
 import type { PinnedPrefixes } from "../kvcache/prefix/pinned_prefixes.ts";
 
 type PinCommand = Extract<EngineCommand, { type: "pin_prefix" }>;

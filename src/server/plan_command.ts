@@ -8,6 +8,7 @@ import { planText } from "../plan/plan_text.ts";
 import { DEMO_PRESET, PRESET_NAMES } from "../plan/presets.ts";
 import { parseLengths } from "../plan/request_lengths.ts";
 import type { Traffic } from "../plan/traffic_plan.ts";
+import { isModelDirectory, type ModelDirectory, modelInDirectory } from "./model_directory.ts";
 import { loadShape, presetShape } from "./model_shape.ts";
 
 /** Largest file of lengths that is read, in bytes. */
@@ -16,13 +17,17 @@ const MAX_LENGTHS_BYTES = 64 * 2 ** 20;
 /**
  * What `quire plan` prints.
  *
+ * @param named the folder with the config.json, for a model by name.
  * @throws {StartupError} on a model that is neither a preset nor a directory with a config.json,
  * and on a file of lengths that cannot be read.
  */
-export function planCommand(config: PlanConfig): string {
+export function planCommand(config: PlanConfig, named?: ModelDirectory): string {
   const { memory, blockSize, maxNumBatchedTokens, maxModelLen, lengths } = config;
   const { kvCacheF16EdgeLayers: f16EdgeLayers } = config;
-  const plan = planKv(findShape(config.model ?? DEMO_PRESET), {
+  const shape = named === undefined
+    ? findShape(config.model ?? DEMO_PRESET)
+    : loadShape(named.dir, named.name);
+  const plan = planKv(shape, {
     memoryBytes: memory,
     blockSize,
     maxNumBatchedTokens,
@@ -36,10 +41,7 @@ export function planCommand(config: PlanConfig): string {
 function findShape(model: string): ModelShape {
   const preset = presetShape(model);
   if (preset !== undefined) return preset;
-  if (statOf(model)?.isDirectory === true) {
-    const name = Deno.realPathSync(model).split(/[\\/]/).filter(Boolean).at(-1);
-    return loadShape(model, name ?? "model");
-  }
+  if (isModelDirectory(model)) return loadShape(model, modelInDirectory(model).name);
   const nearest = nearestName(model.toLowerCase(), PRESET_NAMES);
   throw new StartupError(
     `--model ${JSON.stringify(model)} is neither a directory with a config.json nor a preset: ` +

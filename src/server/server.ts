@@ -22,7 +22,7 @@ import { StopStrings } from "../tokenizer/stop_strings.ts";
 import { loadTextService, type TextService } from "../tokenizer/text_service.ts";
 import type { Keys } from "./keys.ts";
 import { createKvPlanner } from "./kv_planner.ts";
-import { findModel } from "./model_directory.ts";
+import type { ModelDirectory } from "./model_directory.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
 import { storePath } from "./store_path.ts";
 
@@ -48,17 +48,20 @@ export interface ServerEvents {
 /**
  * Wires the rooms together: text service, engine isolate and HTTP door for one model.
  *
- * @param address the server listens on, and the keys it asks for.
+ * @param place the address the server listens on, the keys it asks for, and the model's folder.
  * @throws {StartupError} for model files that cannot be served, and for files that are no stores of
  * Quire's.
  */
 export async function createServer(
   config: Config,
-  { address, keys }: { readonly address: string; readonly keys: Keys },
+  { address, keys, directory }: {
+    readonly address: string;
+    readonly keys: Keys;
+    readonly directory: ModelDirectory;
+  },
   { onProgress = () => {}, onGivenUp = () => {} }: ServerEvents = {},
 ): Promise<Server> {
   const log = createLogger({ format: config.logFormat, level: config.logLevel });
-  const directory = findModel(config.model);
   const text = await loadTextService(directory.dir);
   const engine = new EngineClient({
     ...engineLimits(config),

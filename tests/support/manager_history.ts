@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
+import type { Admission } from "../../src/kvcache/admission.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import { KEY_SPACE } from "./scheduler_rig.ts";
 
@@ -116,13 +117,13 @@ export class ManagerHistory {
     const priority = this.#draws.below(100);
     const options = {
       scope,
-      numReserved: this.#draws.below(2),
+      reserved: [this.#draws.below(2)],
       ...(priority < 40 ? { retention: { priority, durationMs: 5 } } : {}),
     };
     this.#see(this.#manager.numTokensCached(prompt, scope));
     this.#see(this.#manager.numBlocksMissing(prompt, options));
     const admission = this.#manager.tryAdmit(id, prompt, options);
-    this.#see(admission ?? "no room");
+    this.#see(admission === undefined ? "no room" : asRecorded(admission));
     if (admission === undefined) return;
     const numComputed = admission.numCachedTokens;
     this.numHitTokens += numComputed;
@@ -137,7 +138,7 @@ export class ManagerHistory {
     const fork = { source: source.id, numTokens: numShared + 1, numShared, isGrowth };
     const { scope } = source;
     const admission = this.#manager.tryFork(id, fork, { scope });
-    this.#see(admission ?? "no room");
+    this.#see(admission === undefined ? "no room" : asRecorded(admission));
     if (admission === undefined) return;
     const tokens = source.tokens.slice();
     tokens[numShared] = this.#draws.below(2);
@@ -209,12 +210,17 @@ export class ManagerHistory {
   }
 
   #seeTable({ id }: Held): void {
-    this.#see(this.#manager.blockTable(id));
+    this.#see(this.#manager.blockTables(id)[0]!);
   }
 
   #see(what: unknown): void {
     this.#hash.update(JSON.stringify(what, withoutGroup));
   }
+}
+
+/** An admission as it was when there was one copy at most, and it had that name. */
+function asRecorded({ copies, ...admission }: Admission): unknown {
+  return copies.length === 0 ? admission : { ...admission, copy: copies[0] };
 }
 
 /** The one group there is may be named or not. */

@@ -1,6 +1,11 @@
 import { invariant } from "../../base/invariant.ts";
-import type { BlockMove } from "../../core/batch.ts";
 import type { BlockId } from "../../core/ids.ts";
+
+/** A block that gets another id. */
+export interface IdChange {
+  readonly from: BlockId;
+  readonly to: BlockId;
+}
 
 /** What is known of blocks, some entries for each. */
 type Column = Int8Array | Uint8Array | Int32Array | Uint32Array | Float64Array;
@@ -19,10 +24,10 @@ export class BlockRemap {
   /** Blocks of the pool afterwards. */
   readonly numBlocks: number;
   /** In no particular order: no block is both left and moved to. */
-  readonly moves: readonly BlockMove[];
+  readonly moves: readonly IdChange[];
   readonly #targets: ReadonlyMap<BlockId, BlockId>;
 
-  constructor(numBlocks: number, moves: readonly BlockMove[]) {
+  constructor(numBlocks: number, moves: readonly IdChange[]) {
     this.numBlocks = numBlocks;
     this.moves = moves;
     this.#targets = new Map(moves.map(({ from, to }) => [from, to]));

@@ -11,13 +11,13 @@ export interface StoredBlock {
   /** The scope it can be found in; empty is the open one. */
   readonly scope: string;
   /** Cache group; 0 is full attention. */
-  readonly group: 0;
+  readonly group: number;
 }
 
 /** Blocks that can no longer be found, in the order in which they went. */
 export interface RemovedBlocks {
   readonly keys: readonly BlockKey[];
-  readonly group: 0;
+  readonly group: number;
 }
 
 /**

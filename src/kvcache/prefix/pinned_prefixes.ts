@@ -1,13 +1,25 @@
 import { RequestError } from "../../core/errors.ts";
 import type { BlockId } from "../../core/ids.ts";
-import type { BlockSource } from "../pool/block_pool.ts";
+import { NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
+import type { Hit } from "./longest_hit.ts";
 
 /** What pins need of the cache they keep blocks in. */
-export interface PinnableCache extends BlockSource {
+export interface PinnableCache {
   /** Token positions per block. */
   readonly blockSize: number;
-  match(scope: string, tokens: Uint32Array, limit: number): BlockId[];
+  lookUp(scope: string, tokens: Uint32Array, limit: number): Hit;
+  /** Slabs that the blocks of a hit fill. */
+  numSlabsOf(hit: Hit): number;
+  retain(ids: readonly BlockId[]): void;
+  release(ids: readonly BlockId[]): void;
+}
+
+/** What one name holds. */
+interface Pin {
+  /** Of all groups, each group's from the first positions on. */
+  readonly ids: readonly BlockId[];
+  readonly numBlocks: number;
 }
 
 /**
@@ -22,7 +34,7 @@ export class PinnedPrefixes {
   /** Share of the pool that may be pinned, from 0 to 1. */
   readonly #maxShare: number;
   #maxNumBlocks: number;
-  readonly #pins = new Map<string, readonly BlockId[]>();
+  readonly #pins = new Map<string, Pin>();
   #numBlocks = 0;
 
   /** No pins; at most `maxShare` of a pool that has `numPoolBlocks` now. */
@@ -42,7 +54,9 @@ export class PinnedPrefixes {
     return this.#cache.blockSize;
   }
 
-  /** Blocks that pins hold, one that two of them share counted twice. */
+  /**
+   * Blocks that pins hold, one that two of them share counted twice; slabs, where these are cut.
+   */
   get numBlocks(): number {
     return this.#numBlocks;
   }
@@ -54,33 +68,35 @@ export class PinnedPrefixes {
    * @throws {RequestError} with the numbers when the cap would be exceeded. Nothing has changed.
    */
   pin(name: string, scope: string, tokens: Uint32Array): number {
-    const blocks = this.#cache.match(scope, tokens, tokens.length);
-    const numBefore = this.#pins.get(name)?.length ?? 0;
-    const numAfter = this.#numBlocks - numBefore + blocks.length;
+    const hit = this.#cache.lookUp(scope, tokens, tokens.length);
+    const numBlocks = this.#cache.numSlabsOf(hit);
+    const numBefore = this.#pins.get(name)?.numBlocks ?? 0;
+    const numAfter = this.#numBlocks - numBefore + numBlocks;
     if (numAfter > this.maxNumBlocks) {
       throw new RequestError(
-        `Cannot pin ${blocks.length} blocks: ${this.#numBlocks - numBefore} are pinned and at ` +
+        `Cannot pin ${numBlocks} blocks: ${this.#numBlocks - numBefore} are pinned and at ` +
           `most ${this.maxNumBlocks} may be`,
         {
           code: "pin_limit_exceeded",
-          details: { n_blocks: blocks.length, n_pinned: this.#numBlocks, limit: this.maxNumBlocks },
+          details: { n_blocks: numBlocks, n_pinned: this.#numBlocks, limit: this.maxNumBlocks },
         },
       );
     }
-    this.#cache.retain(blocks);
+    const ids = hit.blocks.flatMap((blocks) => blocks.filter((id) => id !== NO_BLOCK));
+    this.#cache.retain(ids);
     this.remove(name);
-    this.#pins.set(name, blocks);
-    this.#numBlocks += blocks.length;
-    return blocks.length;
+    this.#pins.set(name, { ids, numBlocks });
+    this.#numBlocks += numBlocks;
+    return numBlocks;
   }
 
   /** Takes the pin of that name back; returns whether there was one. */
   remove(name: string): boolean {
-    const blocks = this.#pins.get(name);
-    if (blocks === undefined) return false;
-    this.#cache.release(blocks);
+    const pin = this.#pins.get(name);
+    if (pin === undefined) return false;
+    this.#cache.release(pin.ids);
     this.#pins.delete(name);
-    this.#numBlocks -= blocks.length;
+    this.#numBlocks -= pin.numBlocks;
     return true;
   }
 
@@ -95,13 +111,15 @@ export class PinnedPrefixes {
   }
 
   /** Takes the pool's new size, which the pins fit, and the blocks' new ids. O(blocks pinned). */
-  resize(remap: BlockRemap): void {
-    this.#maxNumBlocks = Math.floor(this.#maxShare * remap.numBlocks);
-    for (const [name, blocks] of this.#pins) this.#pins.set(name, remap.idsOf(blocks));
+  resize(remap: BlockRemap, numPoolBlocks: number): void {
+    this.#maxNumBlocks = Math.floor(this.#maxShare * numPoolBlocks);
+    for (const [name, { ids, numBlocks }] of this.#pins) {
+      this.#pins.set(name, { ids: remap.idsOf(ids), numBlocks });
+    }
   }
 
   /** Adds the references of all pins to `counts`, one entry per block; for audits. */
   countReferences(counts: Uint32Array): void {
-    for (const blocks of this.#pins.values()) for (const id of blocks) counts[id]!++;
+    for (const { ids } of this.#pins.values()) for (const id of ids) counts[id]!++;
   }
 }

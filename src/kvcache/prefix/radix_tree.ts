@@ -1,7 +1,7 @@
 import { invariant } from "../../base/invariant.ts";
 import type { BlockId } from "../../core/ids.ts";
 import { type BlockKey, BlockKeyColumn, type BlockKeyer } from "./block_key.ts";
-import type { BlockRemap } from "../pool/block_remap.ts";
+import { BlockRemap } from "../pool/block_remap.ts";
 import { HashIndex } from "./hash_index.ts";
 import { PathHasher } from "./path_hash.ts";
 import { ScopeRoots } from "./scope_roots.ts";
@@ -63,6 +63,11 @@ export class RadixTree {
   /** Blocks in the tree. */
   get numBlocks(): number {
     return this.#numBlocks;
+  }
+
+  /** Places of blocks. */
+  get capacity(): number {
+    return this.#parents.length;
   }
 
   /** Whether block `id` is in the tree. */
@@ -177,6 +182,11 @@ export class RadixTree {
    */
   hashOf(id: BlockId): number {
     return this.#index.hashOf(id);
+  }
+
+  /** Makes room for the ids below `numBlocks`, which are more than before. O(pool). */
+  grow(numBlocks: number): void {
+    this.resize(new BlockRemap(numBlocks, []));
   }
 
   /** Takes the new size and ids; no block of the tree may be gone. O(pool). */

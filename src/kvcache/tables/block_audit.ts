@@ -1,6 +1,7 @@
 import { invariant } from "../../base/invariant.ts";
 import type { SequenceId } from "../../core/ids.ts";
-import type { BlockPool } from "../pool/block_pool.ts";
+import { NO_BLOCK } from "../../core/cache_group.ts";
+import type { Pool } from "../pool/pool.ts";
 import type { SequenceBlocks } from "./sequence_blocks.ts";
 
 /** A holder of references to blocks other than the tables. */
@@ -14,12 +15,13 @@ export interface BlockHolder {
  * hold it and of the references of `others`. O(pool + tables).
  */
 export function checkTables(
-  pool: BlockPool,
+  pool: Pool,
   sequences: ReadonlyMap<SequenceId, SequenceBlocks>,
   others: readonly (BlockHolder | undefined)[],
 ): void {
   const numHolders = new Uint32Array(pool.numBlocks);
-  for (const [id, { table }] of sequences) {
+  for (const [id, { tables }] of sequences) {
+    const table = tables.flat().filter((block) => block !== NO_BLOCK);
     invariant(new Set(table).size === table.length, `sequence ${id} holds a block twice`);
     for (const block of table) {
       invariant(block < pool.numBlocks, `sequence ${id} holds block ${block}, which there is not`);

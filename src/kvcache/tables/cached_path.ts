@@ -1,15 +1,9 @@
-import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 import type { BlockContent, PrefixCache } from "../prefix/prefix_cache.ts";
 import type { TreePlace } from "../prefix/radix_tree.ts";
-
-/** How a sequence's blocks are cached. */
-export interface CachingOptions {
-  /** The scope in which blocks are looked for and become findable; default: the shared one. */
-  readonly scope?: string;
-  readonly retention?: CacheRetention;
-}
+import type { BlockTables } from "./block_tables.ts";
+import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./sequence_path.ts";
 
 /** Where a block of a path goes in the tree, and which block of the table it is. */
 interface PathPlace {
@@ -17,11 +11,8 @@ interface PathPlace {
   readonly at: number;
 }
 
-/** The scope of requests that name none. */
-export const SHARED_SCOPE = "";
-
 /**
- * How far the blocks of one table are findable in the prefix cache.
+ * How far the blocks of one table are findable, with one group of full attention.
  *
  *     table   [ 7 , 3 , 9 , 5 ]        blocks 7 and 3 were found, 9 and 5 were filled here
  *     tree      7 - 3 - 8              8 holds the same tokens as 9, and was first
@@ -29,7 +20,7 @@ export const SHARED_SCOPE = "";
  * From the first such duplicate on, blocks become findable only when the table ends: 5 would hang
  * below 8, which this table does not hold, so 8 would take up room and could not be evicted.
  */
-export class CachedPath {
+export class CachedPath implements SequencePath {
   readonly #cache: PrefixCache;
   readonly #options: CachingOptions;
   /** The last findable block of the table. */
@@ -50,17 +41,13 @@ export class CachedPath {
     this.#numFound = this.#numBlocks = found.length;
   }
 
-  /**
-   * Makes the blocks of `table` findable that the first `numComputed` of `tokens` fill, up to the
-   * first of which the tree has a duplicate; `tokens` is kept and must not change in that range.
-   * O(blocks that become findable).
-   */
-  extend(table: readonly BlockId[], tokens: Uint32Array, numComputed: number): void {
+  /** Up to the first block of which the tree has a duplicate. */
+  extend([table]: BlockTables, tokens: Uint32Array, numComputed: number): void {
     this.#tokens = tokens;
     this.#numFull = Math.floor(numComputed / this.#cache.blockSize);
     if (this.#isForgotten) return;
     while (!this.#hasDuplicate && this.#numBlocks < this.#numFull) {
-      const own = table[this.#numBlocks]!;
+      const own = table![this.#numBlocks]!;
       this.#hasDuplicate = this.#insert(own, { below: this.#tip, at: this.#numBlocks }) !== own;
       if (this.#hasDuplicate) return;
       this.#tip = own;
@@ -73,12 +60,10 @@ export class CachedPath {
     if (this.#tip !== undefined) this.#tip = remap.idOf(this.#tip);
   }
 
-  /**
-   * Makes the rest findable, and returns the blocks that the holder of `table` is to release: the
-   * table's, each followed by the one that was found in its stead.
-   */
-  end(table: readonly BlockId[]): readonly BlockId[] {
-    if (!this.#hasDuplicate || this.#isForgotten) return table;
+  /** The table's blocks, each followed by the one that was found in its stead. */
+  end(tables: BlockTables): readonly (readonly BlockId[])[] {
+    if (!this.#hasDuplicate || this.#isForgotten) return tables;
+    const table = tables[0]!;
     const held = table.slice(0, this.#numBlocks);
     let below = this.#tip;
     let at = this.#numBlocks;
@@ -94,16 +79,19 @@ export class CachedPath {
       }
       below = found;
     }
-    return [...held, ...table.slice(at)];
+    return [[...held, ...table.slice(at)]];
   }
 
-  /**
-   * Makes unfindable what cannot be trusted of a sequence's blocks: all that were filled here, and
-   * of those that its `tokens` find, all but the first `numSound`; with everything that hangs below
-   * them. Nothing becomes findable by it later.
-   */
-  forget(table: readonly BlockId[], tokens: Uint32Array, numSound: number): void {
-    const own = this.#numFound < this.#numBlocks ? table[this.#numFound] : undefined;
+  /** Nothing leaves the table before its end. */
+  dropPassed(): void {}
+
+  /** It holds nothing but what the table does. */
+  close(): void {}
+
+  countNodes(): void {}
+
+  forget([table]: BlockTables, tokens: Uint32Array, numSound: number): void {
+    const own = this.#numFound < this.#numBlocks ? table![this.#numFound] : undefined;
     if (own !== undefined && this.#cache.has(own)) this.#cache.forget(own);
     const found = this.#cache.match(this.#options.scope ?? SHARED_SCOPE, tokens, tokens.length);
     if (found[numSound] !== undefined) this.#cache.forget(found[numSound]);

@@ -1,5 +1,5 @@
 import type { BlockId } from "../../core/ids.ts";
-import type { BlockSource } from "../pool/block_pool.ts";
+import type { BlockSource } from "../pool/pool.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 
 /**

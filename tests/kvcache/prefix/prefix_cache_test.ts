@@ -43,7 +43,7 @@ function serve(blocks: BlockManager, id: number, tokens: readonly number[], scop
 }
 
 function tableOf(blocks: BlockManager, id: number): BlockId[] {
-  return [...blocks.blockTable(id)];
+  return [...blocks.blockTables(id)[0]!];
 }
 
 const COMMON = [...run(0, 16), ...run(1, 16), ...run(2, 16)];

@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { InvariantError } from "../../../src/base/invariant.ts";
-import { FreeStacks } from "../../../src/kvcache/groups/free_stacks.ts";
+import { FreeStacks } from "../../../src/kvcache/pool/free_stacks.ts";
 
 Deno.test("FreeStacks.pop() gives a slab's first block first, and what was pushed last", () => {
   const stacks = new FreeStacks(2, 3);
