@@ -6,6 +6,8 @@ import { normPartsCall } from "../kernels/norm/norm_parts.ts";
 import { normProductCalls } from "../kernels/matmul/product.ts";
 import { ropeStoreKvCall } from "../kernels/kv/rope_store_kv.ts";
 import type { StepDims } from "../kernels/step.ts";
+import { invariant } from "../src/base/invariant.ts";
+import type { LayerCache } from "../src/core/cache_group.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import type { DecoderSizes } from "./config_fields.ts";
 import type { Block } from "./decoder.ts";
@@ -44,8 +46,21 @@ export function embedding(
 
 /** The block of grouped-query attention of one layer. */
 export interface AttentionOptions extends AttentionHeads, BlockOptions {
-  /** The position table by which queries and keys are rotated. */
-  readonly rope: string;
+  /** The position table by which queries and keys are rotated; absent: they are not. */
+  readonly rope?: string;
+  /** Elements of a head that the table rotates, the first ones; `headDim` unless given. */
+  readonly rotaryDim?: number;
+  /** Positions that a query reads, its own included; absent: all. */
+  readonly window?: number | undefined;
+  /** Multiplies scores; `1 / sqrt(headDim)` unless given. */
+  readonly scale?: number;
+  /** Soft cap of scores (Gemma 2): `c tanh(s / c)`. */
+  readonly softCap?: number | undefined;
+  /**
+   * The earlier layer whose keys and values are read, in place of own ones: the layer has queries
+   * alone, keeps nothing and reads as far back as that one.
+   */
+  readonly kvLayer?: number;
   /** One before, `input_layernorm`, unless given. */
   readonly norms?: BlockNorms;
   /**
@@ -64,15 +79,16 @@ export function attention(options: AttentionOptions): Block {
   const { numHeads: H, numKvHeads: G, headDim: D } = options;
   const { norms = { before: "input_layernorm" } } = options;
   const block: ResidualBlock = { ...options, block: "attention", norms };
-  const [queries, keys] = [H * D, G * D];
+  const queries = H * D;
+  const words = projectionWidths(options).reduce((sum, width) => sum + width);
   const { before, after, buffers } = residualParts(block);
   return {
     heads: { numHeads: H, numKvHeads: G, headDim: D },
-    cache: { kind: "full", numKvHeads: G, headDim: D },
+    ...options.kvLayer === undefined ? { cache: layerCache(options) } : {},
     weights: [...before, ...attentionWeights(options), ...after],
     buffers: {
       ...buffers,
-      qkv: { per: "token", words: queries + 2 * keys },
+      qkv: { per: "token", words },
       attended: { per: "token", words: queries },
     },
     calls: (inputs) => {
@@ -82,7 +98,7 @@ export function attention(options: AttentionOptions): Block {
       const project = { name: "qkv", bias: options.hasBiases ? "qkv_bias" : undefined };
       const output = { name: "o", bias: options.hasOutputBias ? "o_bias" : undefined };
       return [
-        ...readCalls(inputs, block, { ...project, n: queries + 2 * keys }, qkv),
+        ...readCalls(inputs, block, { ...project, n: words }, qkv),
         ...positionCalls(inputs, options),
         ...pagedAttentionCalls(shape, { step, qkv, kv, partials, stats, out: attended }, tuning),
         ...addCalls(inputs, block, { ...output, k: queries }, attended),
@@ -91,21 +107,39 @@ export function attention(options: AttentionOptions): Block {
   };
 }
 
-function attentionWeights(
-  { layer, hiddenSize: E, numHeads: H, numKvHeads: G, headDim: D, ...options }: AttentionOptions,
-): WeightSpec[] {
-  const { normalizes, normAddend, hasBiases, hasOutputBias } = options;
-  const [queries, keys] = [H * D, G * D];
-  const [q, k] = normalizes === "rows" ? [queries, keys] : [D, D];
-  const projections = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"] as const;
-  const widths = [queries, keys, keys];
+function layerCache({ numKvHeads, headDim, window }: AttentionOptions): LayerCache {
+  return window === undefined
+    ? { kind: "full", numKvHeads, headDim }
+    : { kind: "sliding_window", window, numKvHeads, headDim };
+}
+
+/** Columns of queries, keys and values in a row of `qkv`. */
+function projectionWidths({ numHeads, numKvHeads, headDim, kvLayer }: AttentionOptions): number[] {
+  const heads = kvLayer === undefined ? [numHeads, numKvHeads, numKvHeads] : [numHeads];
+  return heads.map((count) => count * headDim);
+}
+
+/** Elements of queries, and of keys, that are normalized as one; none of either without norms. */
+function normWidths({ normalizes, headDim, ...options }: AttentionOptions): number[] {
+  const widths = projectionWidths({ ...options, headDim }).slice(0, 2);
+  if (normalizes === undefined) return [];
+  return normalizes === "rows" ? widths : widths.map(() => headDim);
+}
+
+function attentionWeights(options: AttentionOptions): WeightSpec[] {
+  const { layer, hiddenSize: E, numHeads, headDim } = options;
+  const { normAddend, hasBiases, hasOutputBias } = options;
+  const queries = numHeads * headDim;
   const stacked = (...inputs: number[]) =>
-    projections.map((tensor, i) => [tensor, [widths[i]!, ...inputs]] as const);
-  const norms = [["self_attn.q_norm", [q]], ["self_attn.k_norm", [k]]] as const;
+    projectionWidths(options).map((width, i) =>
+      [`self_attn.${"qkv"[i]}_proj`, [width, ...inputs]] as const
+    );
+  const norms = normWidths(options)
+    .map((width, i) => [`self_attn.${"qk"[i]}_norm`, [width]] as const);
   return [
     layerWeight(layer, "qkv", stacked(E)),
     ...hasBiases ? [layerWeight(layer, "qkv_bias", stacked(), "bias")] : [],
-    ...normalizes === undefined ? [] : [layerNorm(layer, "head_norms", norms, normAddend)],
+    ...norms.length === 0 ? [] : [layerNorm(layer, "head_norms", norms, normAddend)],
     layerWeight(layer, "o", [["self_attn.o_proj", [E, queries]]]),
     ...hasOutputBias ? [layerWeight(layer, "o_bias", [["self_attn.o_proj", [E]]], "bias")] : [],
   ];
@@ -113,9 +147,10 @@ function attentionWeights(
 
 /** Normalizes queries and keys where asked, rotates them, and stores keys and values. */
 function positionCalls(inputs: GraphInputs, options: AttentionOptions): KernelCall<StepDims>[] {
-  const { layer, rmsNormEps: eps, numHeads: H, numKvHeads: G, headDim: D } = options;
+  const { layer, rmsNormEps: eps } = options;
   const { activations: { step }, tuning } = inputs;
-  const [rope, qkv] = [declared(inputs, options.rope), declared(inputs, "qkv")];
+  const rope = options.rope === undefined ? undefined : declared(inputs, options.rope);
+  const qkv = declared(inputs, "qkv");
   const { kv, shape } = layerKv(inputs, options);
   const norms = options.normalizes === undefined
     ? undefined
@@ -124,10 +159,12 @@ function positionCalls(inputs: GraphInputs, options: AttentionOptions): KernelCa
     const own = norms === undefined ? shape : { ...shape, NORM_EPS: eps };
     return [ropeStoreKvCall(own, { step, rope, qkv, kv, norms })];
   }
-  const lengths = [H * D, G * D] as const;
+  const [queries, keys] = normWidths(options);
+  const lengths = keys === undefined ? [queries!] as const : [queries!, keys] as const;
+  const stride = projectionWidths(options).reduce((sum, width) => sum + width);
   return [
     normPartsCall(
-      { lengths, stride: (H + 2 * G) * D, eps, lanes: tuning.normLanes },
+      { lengths, stride, eps, lanes: tuning.normLanes },
       { step, weight: norms, rows: qkv },
     ),
     ropeStoreKvCall(shape, { step, rope, qkv, kv }),
@@ -226,11 +263,21 @@ export function ignoredTensors(
   return tieWordEmbeddings ? [HEAD_TENSOR] : [];
 }
 
-/** The layer's KV: its buffer, and how heads lie in it. */
+/** The layer's KV: its buffer, or an earlier layer's, and how it attends to it. */
 function layerKv(
   { kv }: GraphInputs,
-  { layer, numHeads: H }: AttentionOptions,
+  options: AttentionOptions,
 ): { kv: DeviceBuffer; shape: AttentionLayer } {
-  const { buffer, shape } = kv[layer]!;
-  return { kv: buffer, shape: { H, ...shape } };
+  const { layer, kvLayer, numHeads: H, headDim, rope, scale, softCap } = options;
+  const held = kv[kvLayer ?? layer];
+  invariant(held !== undefined, `layer ${layer} reads keys and values that no layer keeps`);
+  const shape = {
+    H,
+    ...held.shape,
+    QUERIES_ONLY: kvLayer !== undefined,
+    ROTARY_DIM: rope === undefined ? 0 : options.rotaryDim ?? headDim,
+    ...scale === undefined ? {} : { SCALE: scale },
+    ...softCap === undefined ? {} : { SOFT_CAP: softCap },
+  };
+  return { kv: held.buffer, shape };
 }
