@@ -13,7 +13,7 @@ const MistralJson = z.object({
   hidden_act: oneOf("silu"),
 });
 
-/** Mistral's decoder (2310.06825): Llama's, with a sliding window in all layers where it has one. */
+/** Mistral's decoder (2310.06825): Llama's, with a window in all layers where it has one. */
 export const mistral: ModelFamily = (json, file) => {
   const fields = parseModelJson(MistralJson, json, file);
   const sizes = decoderSizes(fields, file);
