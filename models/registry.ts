@@ -3,12 +3,14 @@ import { StartupError } from "../src/core/errors.ts";
 import { modelFile, parseModelJson, readModelJson } from "../src/core/model_json.ts";
 import { llama } from "./llama.ts";
 import type { Model, ModelFamily } from "./model.ts";
+import { olmo2 } from "./olmo2.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 
 /** The families by the `model_type` of their config.json. */
 const FAMILIES: ReadonlyMap<string, ModelFamily> = new Map([
   ["llama", llama],
+  ["olmo2", olmo2],
   ["qwen2", qwen2],
   ["qwen3", qwen3],
 ]);
