@@ -4,6 +4,7 @@ import { modelFile, parseModelJson, readModelJson } from "../src/core/model_json
 import { llama } from "./llama.ts";
 import type { Model, ModelFamily } from "./model.ts";
 import { mistral } from "./mistral.ts";
+import { olmo2 } from "./olmo2.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 
@@ -11,6 +12,7 @@ import { qwen3 } from "./qwen3.ts";
 const FAMILIES: ReadonlyMap<string, ModelFamily> = new Map([
   ["llama", llama],
   ["mistral", mistral],
+  ["olmo2", olmo2],
   ["qwen2", qwen2],
   ["qwen3", qwen3],
 ]);
