@@ -1,6 +1,11 @@
 import { z } from "zod";
 import { StartupError } from "../src/core/errors.ts";
-import { modelFile, parseModelJson, readModelJson } from "../src/core/model_json.ts";
+import {
+  modelFile,
+  type ModelFiles,
+  parseModelJson,
+  readModelJson,
+} from "../src/core/model_json.ts";
 import { parseRope, type RopeScaling } from "./rope_config.ts";
 
 /** Values of `model_type` in config.json for which there is model code. */
@@ -65,13 +70,13 @@ const ConfigJson = z.object({
 });
 
 /**
- * Reads and checks `config.json` of the model in `dir`.
+ * Reads and checks a model's `config.json`.
  *
  * @throws {StartupError} naming the file, the field, its value and what it must be.
  */
-export function loadModelConfig(dir: string): ModelConfig {
-  const file = modelFile(dir, "config.json");
-  const json = readModelJson(dir, "config.json");
+export function loadModelConfig(files: ModelFiles): ModelConfig {
+  const file = modelFile(files, "config.json");
+  const json = readModelJson(files, "config.json");
   if (json === undefined) throw new StartupError(`${file} is missing: not a model directory`);
   return parseModelConfig(json, file);
 }

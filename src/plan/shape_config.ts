@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { StartupError } from "../core/errors.ts";
-import { modelFile, parseModelJson, readModelJson } from "../core/model_json.ts";
+import { modelFile, type ModelFiles, parseModelJson, readModelJson } from "../core/model_json.ts";
 import { layerKinds, LayerKindsJson } from "./layer_kinds.ts";
 import type { LayerGroup, ModelShape } from "./model_shape.ts";
 
@@ -29,13 +29,13 @@ const WeightsJson = z.object({
 });
 
 /**
- * Reads the shape of the model in `dir` from its config.json, whether the server can run it or not.
+ * Reads the shape of a model from its config.json, whether the server can run it or not.
  *
  * @throws {StartupError} naming the file, the field, its value and what it must be.
  */
-export function loadShape(dir: string, name: string): ModelShape {
-  const file = modelFile(dir, "config.json");
-  const json = readModelJson(dir, "config.json");
+export function loadShape(files: ModelFiles, name: string): ModelShape {
+  const file = modelFile(files, "config.json");
+  const json = readModelJson(files, "config.json");
   if (json === undefined) throw new StartupError(`${file} is missing: not a model directory`);
   return parseShape(json, name, file);
 }
