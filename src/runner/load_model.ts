@@ -6,7 +6,8 @@ import { StartupError } from "../core/errors.ts";
 import { kvFormat } from "../core/kv_layout.ts";
 import { readModelText } from "../core/model_json.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
-import { openWeights } from "../weights/safetensors.ts";
+import { findModelSource } from "../weights/model_source.ts";
+import { blockNotices } from "./device_dtypes.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 import { hostFreeBytes } from "./host_memory.ts";
 import { unusedTensors, warnOfUnused } from "./load_warnings.ts";
@@ -86,7 +87,9 @@ export async function loadModel(
     "open device",
     () => openDevice(config.device, config.gpuBackend),
   );
-  const model = loadModelConfig(config.modelDir);
+  const source = findModelSource(config.modelDir);
+  const files = source.configFiles();
+  const model = loadModelConfig(files);
   for (const warning of model.warnings ?? []) log.warn(warning);
   const family = modelFamily(model.modelType);
   const budget = kvBudget(config, { ...model, ...kvFormat(config) }, {
@@ -102,12 +105,13 @@ export async function loadModel(
     ? "load weights"
     : `quantize weights to ${quantization.method}`;
   const weights = await phases.run(loadPhase, async (report) => {
-    const checkpoint = openWeights(config.modelDir);
+    const checkpoint = source.openWeights();
     try {
-      const configText = readModelText(config.modelDir, "config.json") ?? "";
+      const configText = readModelText(files, "config.json") ?? "";
       fingerprint = modelFingerprint(configText, checkpoint, quantization);
       const specs = family.weights(model);
       warnOfUnused(log, unusedTensors(checkpoint.names(), specs, model));
+      blockNotices(checkpoint, specs, quantization).forEach((notice) => phases.tell(notice));
       return await uploadWeights(device, checkpoint, specs, {
         ...(quantization === undefined ? {} : { quantization }),
         onProgress: (share) => report(`${Math.floor(100 * share)} %`),

@@ -1,15 +1,11 @@
 import type { DeviceWeight, WeightSpec } from "../../models/model_family.ts";
 import { StartupError } from "../core/errors.ts";
-import {
-  isQuantized,
-  type Quantization,
-  quantizedDtype,
-  type WeightDtype,
-} from "../core/weight_format.ts";
+import { isQuantized, type Quantization, type WeightDtype } from "../core/weight_format.ts";
 import type { Device } from "../device/device.ts";
 import { decodeToF32 } from "../weights/dtypes.ts";
 import { readFinite } from "../weights/read_finite.ts";
-import type { TensorInfo, Weights } from "../weights/safetensors.ts";
+import type { TensorInfo, Weights } from "../weights/weights.ts";
+import { deviceDtype } from "./device_dtypes.ts";
 import { asTextures } from "./weight_textures.ts";
 import { byteRange, rowsOfShard, type TensorRows } from "./tensor_rows.ts";
 import { uploadQuantized } from "./upload_quantized.ts";
@@ -29,7 +25,7 @@ export interface UploadedWeights {
 
 /** How weights are loaded. */
 export interface UploadOptions {
-  /** Matrices keep the checkpoint's type without it. */
+  /** Without it, matrices keep the checkpoint's type; those in blocks get the nearest format. */
   readonly quantization?: Quantization;
   /** Called with the share of the checkpoint's bytes that is uploaded, in (0, 1]. */
   readonly onProgress?: (share: number) => void;
@@ -39,8 +35,8 @@ export interface UploadOptions {
  * Copies a checkpoint's tensors to the device, stacked as the model's specs say.
  *
  * Matrices keep their type, or are quantized piece by piece; vectors, and matrices stacked from
- * several types, become f32. A matrix that the device cannot bind whole is cut into several
- * buffers.
+ * several types, become f32 (`deviceDtype`). A matrix that the device cannot bind whole is cut into
+ * several buffers.
  *
  * @throws {StartupError} for a tensor that is missing, of another shape, without room on the
  * device, with a weight that is not a finite number, or whose weights cannot be quantized.
@@ -63,7 +59,7 @@ export async function uploadWeights(
     for (const { buffer, ...range } of weight.shards) {
       const rows = rowsOfShard(tensors, range, spec.isPaired === true);
       const target = { device, checkpoint, rows, buffer, onBytes };
-      if (isQuantized(dtype)) uploadQuantized(target, quantization!);
+      if (isQuantized(dtype)) uploadQuantized(target, dtype);
       else uploadPlain(target, dtype);
     }
     const held = await asTextures(device, spec, weight);
@@ -98,17 +94,6 @@ function checkedTensors(checkpoint: Weights, { tensors, shapes }: WeightSpec): T
 
 function bytesOf(tensors: readonly TensorInfo[]): number {
   return tensors.reduce((sum, { bytes }) => sum + bytes, 0);
-}
-
-function deviceDtype(
-  tensors: readonly TensorInfo[],
-  quantization: Quantization | undefined,
-): WeightDtype {
-  const [first] = tensors;
-  if (first!.shape.length < 2) return "f32";
-  if (quantization !== undefined) return quantizedDtype(quantization);
-  const alike = tensors.every(({ dtype }) => dtype === first!.dtype);
-  return alike ? first!.dtype.toLowerCase() as WeightDtype : "f32";
 }
 
 async function allocate(

@@ -8,6 +8,9 @@ import { planText } from "../plan/plan_text.ts";
 import { DEMO_PRESET, findPreset, PRESET_NAMES } from "../plan/presets.ts";
 import { parseLengths } from "../plan/request_lengths.ts";
 import { loadShape } from "../plan/shape_config.ts";
+import { isGgufPath } from "../weights/gguf/gguf_file.ts";
+import { findModelSource } from "../weights/model_source.ts";
+import { findModel } from "./model_directory.ts";
 import type { Traffic } from "../plan/traffic_plan.ts";
 
 /** Largest file of lengths that is read, in bytes. */
@@ -16,8 +19,8 @@ const MAX_LENGTHS_BYTES = 64 * 2 ** 20;
 /**
  * What `quire plan` prints.
  *
- * @throws {StartupError} on a model that is neither a preset nor a directory with a config.json,
- * and on a file of lengths that cannot be read.
+ * @throws {StartupError} on a model that is neither a preset nor on disk, and on a file of lengths
+ * that cannot be read.
  */
 export function planCommand(config: PlanConfig): string {
   const { memory, blockSize, maxNumBatchedTokens, maxModelLen, lengths } = config;
@@ -36,13 +39,16 @@ export function planCommand(config: PlanConfig): string {
 function findShape(model: string): ModelShape {
   const preset = findPreset(model);
   if (preset !== undefined) return preset;
-  if (statOf(model)?.isDirectory === true) {
-    const name = Deno.realPathSync(model).split(/[\\/]/).filter(Boolean).at(-1);
-    return loadShape(model, name ?? "model");
+  const { isDirectory, isFile } = statOf(model) ?? {};
+  if (isDirectory === true || (isFile === true && isGgufPath(model))) {
+    const { dir, name } = findModel(model);
+    return loadShape(findModelSource(dir).configFiles(), name);
   }
   const nearest = nearestName(model.toLowerCase(), PRESET_NAMES);
   throw new StartupError(
-    `--model ${JSON.stringify(model)} is neither a directory with a config.json nor a preset: ` +
+    `--model ${
+      JSON.stringify(model)
+    } is neither a directory with a config.json, nor a GGUF file, nor a preset: ` +
       (nearest === undefined
         ? `presets are ${PRESET_NAMES.join(", ")}`
         : `did you mean ${nearest}?`),
