@@ -52,8 +52,8 @@ export class ByteCursor {
     const left = this.#file.size - this.position;
     if (BigInt(count) * BigInt(bytes) > BigInt(left)) {
       throw new StartupError(
-        `${this.#file.path}: ${what} at byte ${this.position} has ${count} of at least ${bytes} ` +
-          `bytes each, but ${left} bytes are left in the file`,
+        `${this.#file.path}: ${what} at byte ${this.position} has ${count} items of ${bytes} or ` +
+          `more bytes, but ${left} bytes are left in the file`,
       );
     }
     return Number(count);

@@ -2,6 +2,7 @@ import { StartupError } from "../../core/errors.ts";
 import { ArchitectureKeys, architectureOf } from "./architectures.ts";
 import type { GgufFile } from "./gguf_file.ts";
 import { ropeScaling } from "./rope_scaling.ts";
+import { shortNumber } from "./short_number.ts";
 
 /** A JSON object. */
 type Json = Readonly<Record<string, unknown>>;
@@ -43,7 +44,10 @@ export function configJson(gguf: GgufFile): Json {
 
 /** Sampling defaults that the metadata recommends, as generation_config.json has them. */
 export function generationConfigJson({ metadata }: GgufFile, eosTokenIds: readonly number[]): Json {
-  const number = (name: string) => metadata.number(`general.sampling.${name}`);
+  const number = (name: string) => {
+    const value = metadata.number(`general.sampling.${name}`);
+    return value === undefined ? undefined : shortNumber(value);
+  };
   return definedFields({
     eos_token_id: eosTokenIds.length === 0 ? undefined : eosTokenIds,
     temperature: number("temp"),

@@ -1,3 +1,6 @@
+/** Longest piece that is cut, UTF-16 code units: SentencePiece's own pieces have 16 by default. */
+const MAX_PIECE_CHARS = 128;
+
 /**
  * The merges of a SentencePiece BPE vocabulary (Kudo and Richardson 2018, 1808.06226).
  *
@@ -14,6 +17,7 @@ export function pieceMerges(
 ): [left: string, right: string][] {
   const merges: { left: string; right: string; score: number; ids: [number, number] }[] = [];
   for (const [piece, { score }] of pieces) {
+    if (piece.length > MAX_PIECE_CHARS) continue;
     for (let cut = 1; cut < piece.length; cut++) {
       // Not between the halves of a surrogate pair.
       if ((piece.charCodeAt(cut) & 0xfc00) === 0xdc00) continue;

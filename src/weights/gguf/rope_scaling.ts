@@ -63,20 +63,14 @@ function yarn(
     throw new StartupError(`${metadata.file}: metadata lacks ${key("factor")}`);
   }
   const [fast, slow] = ["fast", "slow"].map((name) => metadata.number(key(`yarn_beta_${name}`)));
-  const attention = metadata.number(key("yarn_attn_factor")) ??
-    metadata.number(key("attn_factor"));
   return {
     rope_type: "yarn",
     factor: shortNumber(factor),
     ...(original === undefined ? {} : { original_max_position_embeddings: original }),
     ...(fast === undefined ? {} : { beta_fast: shortNumber(fast) }),
     ...(slow === undefined ? {} : { beta_slow: shortNumber(slow) }),
-    // The file's is a factor to YaRN's own, config.json's stands in its place.
-    ...attentionFactor(
-      attention === undefined || attention === 1
-        ? undefined
-        : attention * (1 + 0.1 * Math.log(factor)),
-    ),
+    // Converters write config.json's own factor here.
+    ...attentionFactor(metadata.number(key("attn_factor"))),
   };
 }
 

@@ -18,6 +18,9 @@ export interface Vocabulary {
   readonly types: readonly number[];
 }
 
+/** Longest token, UTF-16 code units; the longest runs of spaces have some hundreds. */
+const MAX_TOKEN_CHARS = 4096;
+
 /** Most tokens; several times what any published vocabulary has. */
 const MAX_TOKENS = 1 << 20;
 
@@ -42,6 +45,11 @@ export function readVocabulary(metadata: Metadata): Vocabulary {
   const tokens = listed.map((token, id) => token === "" ? `[EMPTY_${id}]` : token);
   const idOf = new Map<string, number>();
   for (const [id, token] of tokens.entries()) {
+    if (token.length > MAX_TOKEN_CHARS) {
+      throw new StartupError(
+        `${file}: token ${id} has ${token.length} characters: at most ${MAX_TOKEN_CHARS}`,
+      );
+    }
     const other = idOf.get(token);
     if (other !== undefined) {
       throw new StartupError(
