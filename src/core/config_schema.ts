@@ -15,7 +15,7 @@ const RUNTIME = "Device and diagnostics";
  */
 export const ConfigSchema = z.object({
   model: z.string().min(1).optional().meta({
-    description: "Model to serve: a local directory, or a model name",
+    description: "Model to serve: a local directory, a GGUF file, or a model name",
     group: MODEL,
     value: "MODEL",
     defaultText: "the bundled demo model",

@@ -8,7 +8,8 @@ import { IQ4_LEVELS } from "./small_blocks.ts";
  * Products of those scales and the codes are exact in f64, so that storing a result rounds it to
  * f32 once, as the rule in f32 does.
  */
-const BLOCK = 256;
+const GROUPS_OF_16 = 16;
+const GROUPS_OF_32 = 8;
 
 /**
  * Q2_K: groups of 16. Bytes: scale (low half) and minimum (high half) of each group [16]; codes of
@@ -18,10 +19,14 @@ const BLOCK = 256;
 export const decodeQ2_K: DecodeBlock = (bytes, at, into, to) => {
   const unit = halfAt(bytes, at + 80);
   const unitOfMinima = halfAt(bytes, at + 82);
-  for (let i = 0; i < BLOCK; i++) {
-    const group = bytes[at + (i >> 4)]!;
-    const code = pairOf(bytes, at + 16, i);
-    into[to + i] = unit * (group & 15) * code - unitOfMinima * (group >> 4);
+  for (let group = 0; group < GROUPS_OF_16; group++) {
+    const scale = unit * (bytes[at + group]! & 15);
+    const minimum = unitOfMinima * (bytes[at + group]! >> 4);
+    const codes = at + 16 + pairByte(group);
+    const shift = pairShift(group);
+    for (let j = 0; j < 16; j++) {
+      into[to + 16 * group + j] = scale * ((bytes[codes + j]! >> shift) & 3) - minimum;
+    }
   }
 };
 
@@ -31,11 +36,14 @@ export const decodeQ2_K: DecodeBlock = (bytes, at, into, to) => {
  */
 export const decodeQ3_K: DecodeBlock = (bytes, at, into, to) => {
   const unit = halfAt(bytes, at + 108);
-  for (let group = 0; group < 16; group++) {
+  for (let group = 0; group < GROUPS_OF_16; group++) {
     const scale = unit * (scaleOfQ3(bytes, at + 96, group) - 32);
-    for (let i = 16 * group; i < 16 * group + 16; i++) {
-      const third = (bytes[at + (i & 31)]! >> (i >> 5)) & 1;
-      into[to + i] = scale * (pairOf(bytes, at + 32, i) + 4 * third - 4);
+    const thirds = at + 16 * (group & 1);
+    const codes = at + 32 + pairByte(group);
+    const shift = pairShift(group);
+    for (let j = 0; j < 16; j++) {
+      const third = (bytes[thirds + j]! >> (group >> 1)) & 1;
+      into[to + 16 * group + j] = scale * (((bytes[codes + j]! >> shift) & 3) + 4 * third - 4);
     }
   }
 };
@@ -47,9 +55,14 @@ function scaleOfQ3(bytes: Uint8Array, at: number, group: number): number {
   return low | (high << 4);
 }
 
-/** The 2-bit code of number `i`, of codes that begin at byte `at`. */
-function pairOf(bytes: Uint8Array, at: number, i: number): number {
-  return (bytes[at + 32 * (i >> 7) + (i & 31)]! >> (2 * ((i >> 5) & 3))) & 3;
+/** First byte of a group of 16 whose bit pairs lie as in Q2_K. */
+function pairByte(group: number): number {
+  return 32 * (group >> 3) + 16 * (group & 1);
+}
+
+/** Lowest bit of its pairs in these bytes. */
+function pairShift(group: number): number {
+  return 2 * ((group >> 1) & 3);
 }
 
 /**
@@ -57,24 +70,31 @@ function pairOf(bytes: Uint8Array, at: number, i: number): number {
  * of 4 bits [128], of which 32 bytes hold two groups, one in the low halves and one in the high.
  */
 export const decodeQ4_K: DecodeBlock = (bytes, at, into, to) => {
-  for (let group = 0; group < 8; group++) {
-    const scale = halfAt(bytes, at) * scaleOfK(bytes, at + 4, group);
-    const minimum = halfAt(bytes, at + 2) * minimumOfK(bytes, at + 4, group);
+  const unit = halfAt(bytes, at);
+  const unitOfMinima = halfAt(bytes, at + 2);
+  for (let group = 0; group < GROUPS_OF_32; group++) {
+    const scale = unit * scaleOfK(bytes, at + 4, group);
+    const minimum = unitOfMinima * minimumOfK(bytes, at + 4, group);
+    const codes = at + 16 + 32 * (group >> 1);
+    const shift = 4 * (group & 1);
     for (let j = 0; j < 32; j++) {
-      const code = nibbleOf(bytes, at + 16, group, j);
-      into[to + 32 * group + j] = scale * code - minimum;
+      into[to + 32 * group + j] = scale * ((bytes[codes + j]! >> shift) & 15) - minimum;
     }
   }
 };
 
 /** Q5_K: as Q4_K, with the fifth bits of the codes [32] first, a bit of byte j for each group. */
 export const decodeQ5_K: DecodeBlock = (bytes, at, into, to) => {
-  for (let group = 0; group < 8; group++) {
-    const scale = halfAt(bytes, at) * scaleOfK(bytes, at + 4, group);
-    const minimum = halfAt(bytes, at + 2) * minimumOfK(bytes, at + 4, group);
+  const unit = halfAt(bytes, at);
+  const unitOfMinima = halfAt(bytes, at + 2);
+  for (let group = 0; group < GROUPS_OF_32; group++) {
+    const scale = unit * scaleOfK(bytes, at + 4, group);
+    const minimum = unitOfMinima * minimumOfK(bytes, at + 4, group);
+    const fifths = at + 16;
+    const codes = at + 48 + 32 * (group >> 1);
+    const shift = 4 * (group & 1);
     for (let j = 0; j < 32; j++) {
-      const fifth = (bytes[at + 16 + j]! >> group) & 1;
-      const code = nibbleOf(bytes, at + 48, group, j) + 16 * fifth;
+      const code = ((bytes[codes + j]! >> shift) & 15) | (((bytes[fifths + j]! >> group) & 1) << 4);
       into[to + 32 * group + j] = scale * code - minimum;
     }
   }
@@ -91,11 +111,6 @@ function minimumOfK(bytes: Uint8Array, at: number, group: number): number {
   return (bytes[at + group + 4]! >> 4) | ((bytes[at + group]! >> 6) << 4);
 }
 
-/** The 4-bit code of number `j` of a group of 32. */
-function nibbleOf(bytes: Uint8Array, at: number, group: number, j: number): number {
-  return (bytes[at + 32 * (group >> 1) + j]! >> (4 * (group & 1))) & 15;
-}
-
 /**
  * Q6_K: groups of 16. Bytes: low halves of the codes [128]; their upper pairs [64]; scales in two's
  * complement [16]; unit. Codes less 32. Of 128 numbers, 64 bytes hold the low halves of number j
@@ -103,11 +118,16 @@ function nibbleOf(bytes: Uint8Array, at: number, group: number, j: number): numb
  */
 export const decodeQ6_K: DecodeBlock = (bytes, at, into, to) => {
   const unit = halfAt(bytes, at + 208);
-  for (let group = 0; group < 16; group++) {
+  for (let group = 0; group < GROUPS_OF_16; group++) {
     const scale = unit * signedAt(bytes, at + 192 + group);
-    for (let i = 16 * group; i < 16 * group + 16; i++) {
-      const low = (bytes[at + 64 * (i >> 7) + (i & 63)]! >> (4 * ((i >> 6) & 1))) & 15;
-      into[to + i] = scale * ((low | (pairOf(bytes, at + 128, i) << 4)) - 32);
+    const lows = at + 64 * (group >> 3) + 16 * (group & 3);
+    const lowShift = 4 * ((group >> 2) & 1);
+    const highs = at + 128 + pairByte(group);
+    const highShift = pairShift(group);
+    for (let j = 0; j < 16; j++) {
+      const low = (bytes[lows + j]! >> lowShift) & 15;
+      const high = (bytes[highs + j]! >> highShift) & 3;
+      into[to + 16 * group + j] = scale * ((low | (high << 4)) - 32);
     }
   }
 };
@@ -118,7 +138,7 @@ export const decodeQ6_K: DecodeBlock = (bytes, at, into, to) => {
  */
 export const decodeIQ4_XS: DecodeBlock = (bytes, at, into, to) => {
   const unit = halfAt(bytes, at);
-  for (let group = 0; group < 8; group++) {
+  for (let group = 0; group < GROUPS_OF_32; group++) {
     const high = (bytes[at + 2 + (group >> 2)]! >> (2 * (group & 3))) & 3;
     const low = (bytes[at + 4 + (group >> 1)]! >> (4 * (group & 1))) & 15;
     const scale = unit * ((low | (high << 4)) - 32);
