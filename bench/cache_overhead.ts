@@ -15,7 +15,7 @@ import type { EngineInfo } from "../src/core/engine_config.ts";
 import type { KvDecision } from "../src/core/kv_decision.ts";
 import { KvRecorder } from "../src/engine/kv_recorder.ts";
 import { BlockManager } from "../src/kvcache/block_manager.ts";
-import { PrefixCurve } from "../src/kvcache/prefix_curve.ts";
+import { PrefixCurve } from "../src/kvcache/prefix/prefix_curve.ts";
 import type { ModelRunner } from "../src/runner/model_runner.ts";
 import { startRunner } from "../src/runner/start_runner.ts";
 import { Scheduler } from "../src/scheduler/scheduler.ts";

@@ -1,5 +1,5 @@
-import { BlockPool } from "../src/kvcache/block_pool.ts";
-import { planSlabs } from "../src/kvcache/groups/slab_layout.ts";
+import { BlockPool } from "../src/kvcache/pool/block_pool.ts";
+import { planSlabs } from "../src/core/slab_layout.ts";
 import { SlabPool } from "../src/kvcache/groups/slab_pool.ts";
 
 const NUM_BLOCKS = 100_000;

@@ -1,4 +1,4 @@
-import { BlockPool } from "../src/kvcache/block_pool.ts";
+import { BlockPool } from "../src/kvcache/pool/block_pool.ts";
 
 const NUM_BLOCKS = 100_000;
 const COUNT = 1000;

@@ -1,11 +1,12 @@
 import type { StepDims } from "../kernels/step.ts";
-import type { ModelConfig } from "../models/model_config.ts";
+import type { Model } from "../models/model.ts";
 import type { Batch, ScheduledChunk } from "../src/core/batch.ts";
 import type { EngineConfig } from "../src/core/engine_config.ts";
 import { kvBytesPerBlock } from "../src/core/kv_layout.ts";
 import type { Device } from "../src/device/device.ts";
 import type { KernelCall } from "../src/device/kernel.ts";
 import { buildRunner, type RunnerOptions } from "../src/runner/build_runner.ts";
+import { kvGeometry } from "../src/runner/kv_geometry.ts";
 import type { RunnerInputs } from "../src/runner/runner_inputs.ts";
 import type { TimedCalls } from "../src/runner/call_timing.ts";
 import type { ModelRunner } from "../src/runner/model_runner.ts";
@@ -41,12 +42,13 @@ export function numBlocks({ batch, context }: StepShape): number {
 }
 
 /** Bytes of KV that the step's sequences hold, all layers together. */
-export function kvBytes(config: ModelConfig, step: StepShape): number {
-  return numBlocks(step) * kvBytesPerBlock({ ...config, dtype: "f16" }, BLOCK_SIZE);
+export function kvBytes(model: Model, step: StepShape): number {
+  const geometry = kvGeometry(model, { kvCacheDtype: "f16" });
+  return numBlocks(step) * kvBytesPerBlock(geometry, BLOCK_SIZE);
 }
 
 /** The parts of an open shape that a runner is made of. */
-type RigModel = Pick<RunnerInputs, "family" | "weights"> & { readonly config: ModelConfig };
+type RigModel = Pick<RunnerInputs, "model" | "weights">;
 
 /**
  * What a runner for steps of one shape is made of; `overrides` stand in place of what the bundled model
@@ -54,7 +56,7 @@ type RigModel = Pick<RunnerInputs, "family" | "weights"> & { readonly config: Mo
  */
 export function rigInputs(
   device: Device,
-  { family, config, weights }: RigModel,
+  { model, weights }: RigModel,
   step: StepShape,
   overrides: Partial<EngineConfig> = {},
 ): RunnerInputs {
@@ -62,7 +64,7 @@ export function rigInputs(
     numBlocks: numBlocks(step),
     growthLimit: numBlocks(step),
     maxModelLen: step.context,
-    bytes: kvBytes(config, step),
+    bytes: kvBytes(model, step),
   };
   const engine: EngineConfig = {
     ...demoConfig("auto"),
@@ -71,7 +73,7 @@ export function rigInputs(
     maxNumBatchedTokens: step.batch * step.count,
     ...overrides,
   };
-  return { device, engine, model: config, family, weights, budget };
+  return { device, engine, model, weights, budget };
 }
 
 /**
@@ -115,7 +117,7 @@ export class ModelRig {
         if (buffer.label.startsWith("kv ")) await fillBuffer(watched, buffer, i);
       }
       watched.calls = calls;
-      const rig = new ModelRig(watched, runner, batchesOf(step, shape.config.vocabSize));
+      const rig = new ModelRig(watched, runner, batchesOf(step, shape.model.vocabSize));
       // Compiles what drivers compile at first use, and leaves this step's metadata on the device.
       await rig.run();
       return rig;
@@ -173,10 +175,10 @@ function batchesOf(step: StepShape, vocabSize: number): Batch[] {
     tokens: Uint32Array.from({ length: count }, (_, i) => (31 * sequenceId + 7 * i) % vocabSize),
     start: context - count,
     // Blocks lie scattered over the pool, as they do after some time of serving.
-    blockTable: Array.from(
+    blockTables: [Array.from(
       { length: perSequence },
       (_, i) => (sequenceId * perSequence + i) * stride % total,
-    ),
+    )],
     sample: { ...GREEDY, outputIndex: 0 },
   }));
   const numSteps = count === 1 ? Math.min(MAX_STEPS, context) : 1;

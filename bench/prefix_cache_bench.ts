@@ -1,9 +1,9 @@
 import type { BlockId } from "../src/core/ids.ts";
-import { BlockKeyer, type KeySpace } from "../src/kvcache/block_key.ts";
+import { BlockKeyer, type KeySpace } from "../src/kvcache/prefix/block_key.ts";
 import { KvRecorder } from "../src/engine/kv_recorder.ts";
-import { BlockPool } from "../src/kvcache/block_pool.ts";
-import type { CacheListener } from "../src/kvcache/cache_listener.ts";
-import { PrefixCache } from "../src/kvcache/prefix_cache.ts";
+import { BlockPool } from "../src/kvcache/pool/block_pool.ts";
+import type { CacheListener } from "../src/kvcache/prefix/cache_listener.ts";
+import { PrefixCache } from "../src/kvcache/prefix/prefix_cache.ts";
 
 const BLOCK_SIZE = 16;
 const TREE_BLOCKS = 100_000;

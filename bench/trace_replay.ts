@@ -8,8 +8,8 @@
 // deno-lint-ignore-file no-console -- this is a command line program
 import type { EvictionPolicyName } from "../src/core/engine_config.ts";
 import type { BlockId } from "../src/core/ids.ts";
-import { BlockPool } from "../src/kvcache/block_pool.ts";
-import { PrefixCache } from "../src/kvcache/prefix_cache.ts";
+import { BlockPool } from "../src/kvcache/pool/block_pool.ts";
+import { PrefixCache } from "../src/kvcache/prefix/prefix_cache.ts";
 
 const DEFAULT_FOLDER = new URL("../../shared/data/traces/", import.meta.url);
 const TRACES = ["conversation", "synthetic"] as const;
@@ -56,7 +56,7 @@ function hitRate(
     numAsked += tokens.length;
     numFound += found.length;
     cache.retain(found);
-    cache.noteHit(found);
+    cache.noteHit({ nodes: found, blocks: [found], numKnown: found.length });
     const held = [...found];
     // A request larger than the whole cache keeps what fits of its start.
     while (held.length < tokens.length && cache.numAvailable > 0) {

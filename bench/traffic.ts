@@ -1,6 +1,5 @@
 import type { StepDims } from "../kernels/step.ts";
-import type { ModelConfig } from "../models/model_config.ts";
-import type { ModelFamily } from "../models/model_family.ts";
+import type { Model } from "../models/model.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
 import { weightBytes, weightShape } from "../src/runner/weight_buffers.ts";
@@ -14,17 +13,13 @@ export interface Traffic {
   readonly flops: number;
 }
 
-/** Numbers in the weight, or the part of one, that a buffer holds. */
+/** Numbers in the matrix, or the part of one, that a buffer holds. */
 export type Elements = ReadonlyMap<DeviceBuffer, number>;
 
-/** How many numbers each buffer of a model's weights has. */
-export function weightElements(
-  family: ModelFamily,
-  config: ModelConfig,
-  weights: UploadedWeights,
-): Elements {
+/** How many numbers each buffer of a model's matrices has; vectors are small. */
+export function weightElements(model: Model, weights: UploadedWeights): Elements {
   return new Map(
-    family.weights(config).flatMap((spec) => {
+    model.weights.filter(({ shapes }) => shapes[0]!.length > 1).flatMap((spec) => {
       const { rowsPerOutput, columns } = weightShape(spec);
       return weights.weight(spec.name).shards.map(({ buffer, begin, end }) =>
         [buffer, (end - begin) * rowsPerOutput * columns] as const
@@ -42,8 +37,8 @@ function attendedPairs({ batch, count, context }: StepShape): number {
 /** What one call of a step's graph moves and computes; undefined for glue that does neither. */
 export function callTraffic(
   call: KernelCall<StepDims>,
-  { config, elements, step, dims }: {
-    config: ModelConfig;
+  { model, elements, step, dims }: {
+    model: Model;
     elements: Elements;
     step: StepShape;
     dims: StepDims;
@@ -51,14 +46,14 @@ export function callTraffic(
 ): Traffic | undefined {
   const readsKv = call.bindings.some(({ name, access }) => name === "kv" && access === "read");
   if (readsKv) {
-    const { numHeads, headDim, numLayers } = config;
+    const { H, D } = call.constants;
     return {
-      bytes: kvBytes(config, step) / numLayers,
-      flops: 4 * numHeads * headDim * attendedPairs(step),
+      bytes: kvBytes(model, step) / model.caches.length,
+      flops: 4 * Number(H) * Number(D) * attendedPairs(step),
     };
   }
-  // Vectors are small, and the embedding is read a few rows at a time.
-  const matrices = call.buffers.filter((buffer) => (elements.get(buffer) ?? 0) > config.hiddenSize);
+  // The embedding is read a few rows at a time.
+  const matrices = call.buffers.filter((buffer) => elements.has(buffer));
   if (matrices.length === 0 || call.kernelName.startsWith("embed")) return undefined;
   const rows = call.label === "head" ? dims.numSamples : dims.numTokens;
   return {
@@ -67,28 +62,23 @@ export function callTraffic(
   };
 }
 
-function headElements({ vocabSize, hiddenSize }: ModelConfig): number {
-  return vocabSize * hiddenSize;
-}
-
 /** What a whole step moves and computes. */
 export function stepTraffic(
-  config: ModelConfig,
+  model: Model,
   weights: UploadedWeights,
   elements: Elements,
   step: StepShape,
 ): Traffic {
-  const { numHeads, headDim, numLayers, tieWordEmbeddings } = config;
-  const embedBytes = weightBytes(weights.weight("embed"));
-  // The norms' vectors are read, and multiplied with, but not by a matrix product.
-  const matrices = [...elements.values()].filter((count) => count > config.hiddenSize);
-  const all = matrices.reduce((a, b) => a + b, 0);
-  const head = headElements(config);
-  const inLayers = all - head * (tieWordEmbeddings ? 1 : 2);
+  const embed = weights.weight("embed");
+  const isTied = !model.weights.some(({ name }) => name === "head");
+  const all = [...elements.values()].reduce((a, b) => a + b, 0);
+  const head = embed.shards.reduce((sum, { buffer }) => sum + elements.get(buffer)!, 0);
+  const inLayers = all - head * (isTied ? 1 : 2);
   const rows = step.batch * step.count;
+  const queries = model.attention
+    .reduce((sum, heads) => sum + (heads === undefined ? 0 : heads.numHeads * heads.headDim), 0);
   return {
-    bytes: weights.bytes - (tieWordEmbeddings ? 0 : embedBytes) + kvBytes(config, step),
-    flops: 2 * rows * inLayers + 2 * step.batch * head +
-      4 * numHeads * headDim * numLayers * attendedPairs(step),
+    bytes: weights.bytes - (isTied ? 0 : weightBytes(embed)) + kvBytes(model, step),
+    flops: 2 * rows * inLayers + 2 * step.batch * head + 4 * queries * attendedPairs(step),
   };
 }

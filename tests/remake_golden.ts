@@ -3,6 +3,7 @@
  * whether it has changed, or what it needs that is not there. `--check` writes none.
  *
  *     qwen3_golden           python3 with numpy 2
+ *     families_golden        python3 with numpy and torch 2
  *     chat_template_digests  python3 with Jinja2 3.1.6, and real chat templates in ../shared/data
  *     demo_eval              python3
  *     demo_golden            python3 with numpy and torch 2; the prompts are kept, all else is made anew
@@ -35,6 +36,11 @@ const GOLDEN: readonly Golden[] = [
     name: "qwen3_golden",
     packages: ["numpy"],
     make: () => run("python3", [`${HERE}/qwen3_golden.py`]),
+  },
+  {
+    name: "families_golden",
+    packages: ["numpy", "torch"],
+    make: () => run("python3", [`${HERE}/families.py`]),
   },
   {
     name: "chat_template_digests",

@@ -1,4 +1,3 @@
-import type { ModelConfig } from "../../models/model_config.ts";
 import {
   GGUF_ALIGNMENT,
   GGUF_TYPE,
@@ -7,6 +6,7 @@ import {
   interleaveRows,
   type Metadata,
 } from "../../tests/support/gguf_writer.ts";
+import type { ShapeSizes } from "../shapes.ts";
 import type { RandomTensor } from "./random_checkpoint.ts";
 import { writeFully } from "./write_fully.ts";
 
@@ -23,7 +23,7 @@ const TOKEN_TYPE = { normal: 1, unknown: 2, control: 3, byte: 6 } as const;
  */
 export async function writeGguf(
   path: string,
-  config: ModelConfig,
+  config: ShapeSizes,
   tensors: readonly RandomTensor[],
 ): Promise<void> {
   using file = await Deno.create(path);
@@ -39,7 +39,7 @@ export async function writeGguf(
   }
 }
 
-function metadata(config: ModelConfig): Record<string, Metadata> {
+function metadata(config: ShapeSizes): Record<string, Metadata> {
   return {
     "general.architecture": "llama",
     "general.alignment": { u32: GGUF_ALIGNMENT },

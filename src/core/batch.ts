@@ -60,25 +60,30 @@ export interface ScheduledChunk {
   /** First position of the chunk; everything before it is in the KV pool already. */
   readonly start: number;
   /**
-   * The sequence's block table, never changed; covers at least `start + tokens.length` positions.
+   * The sequence's block tables, never changed: entry `g` is that of cache group `g` and covers at
+   * least `start + tokens.length` positions, with `NO_BLOCK` where nothing is read any more.
    */
-  readonly blockTable: readonly BlockId[];
+  readonly blockTables: readonly (readonly BlockId[])[];
   /**
    * Present when the last position is the sequence's newest token, whose successor is to be drawn.
    */
   readonly sample?: SampleRequest;
 }
 
-/** A copy of the KV of some positions into another block: all layers, keys and values. */
+/** A copy of what some positions of a block hold into another block: all layers of its group. */
 export interface BlockCopy {
+  /** Index of the cache group that both blocks are of. */
+  readonly group: number;
   readonly from: BlockId;
   readonly to: BlockId;
   /** Positions `[0, numTokens)` of the block; all of them where blocks move. */
   readonly numTokens: number;
 }
 
-/** A move of one whole block's KV into another block: all layers, keys and values. */
+/** A move of one whole block's contents into another block: all layers of its group. */
 export interface BlockMove {
+  /** Index of the cache group that both blocks are of. */
+  readonly group: number;
   readonly from: BlockId;
   readonly to: BlockId;
 }

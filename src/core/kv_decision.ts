@@ -56,6 +56,8 @@ export type KvDecision =
   | {
     readonly type: "copy";
     readonly sequenceId: SequenceId;
+    /** Cache group of both blocks. */
+    readonly group: number;
     readonly from: BlockId;
     readonly to: BlockId;
     readonly numTokens: number;

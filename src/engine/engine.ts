@@ -7,7 +7,7 @@ import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
 import type { TracedCommand } from "../core/step_trace.ts";
 import type { TokenEvent } from "../core/token_event.ts";
-import type { PinnedPrefixes } from "../kvcache/pinned_prefixes.ts";
+import type { PinnedPrefixes } from "../kvcache/prefix/pinned_prefixes.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import type { KvRecorder } from "./kv_recorder.ts";
 import { ElasticPool, type ElasticRunner, resizePool } from "./elastic_pool.ts";

@@ -1,7 +1,11 @@
 import type { KvDecision, LoggedDecision, WaitReason } from "../core/kv_decision.ts";
 import type { KvEvent } from "../core/kv_event.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
-import type { CacheListener, RemovedBlocks, StoredBlock } from "../kvcache/cache_listener.ts";
+import type {
+  CacheListener,
+  RemovedBlocks,
+  StoredBlock,
+} from "../kvcache/prefix/cache_listener.ts";
 
 /** The events and decisions since the last `take`. */
 export interface KvRecords {

@@ -1,7 +1,7 @@
 import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
 import { RequestError } from "../core/errors.ts";
-import { SHARED_SCOPE } from "../kvcache/cached_path.ts";
-import type { PinnedPrefixes } from "../kvcache/pinned_prefixes.ts";
+import { SHARED_SCOPE } from "../kvcache/tables/sequence_path.ts";
+import type { PinnedPrefixes } from "../kvcache/prefix/pinned_prefixes.ts";
 
 type PinCommand = Extract<EngineCommand, { type: "pin_prefix" }>;
 

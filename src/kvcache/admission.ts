@@ -1,14 +1,25 @@
 import type { BlockCopy } from "../core/batch.ts";
 import type { SequenceId } from "../core/ids.ts";
-import type { DecisionListener } from "./cache_listener.ts";
-import type { CachingOptions } from "./cached_path.ts";
-import type { PrefixCacheOptions } from "./prefix_cache_options.ts";
+import type { DecisionListener } from "./prefix/cache_listener.ts";
+import type { CachingOptions } from "./tables/sequence_path.ts";
+import type { LayerCache } from "../core/cache_group.ts";
+import type { Demand } from "./pool/pool.ts";
+import type { PrefixCacheOptions } from "./prefix/prefix_cache_options.ts";
 
 /** The sizes of the KV pool, as decided at start, and how it is shared. */
 export interface BlockManagerOptions {
   readonly numBlocks: number;
   /** Token positions per block. */
   readonly blockSize: number;
+  /** What layers keep, group by group. Default: one group of full attention. */
+  readonly groups?: readonly LayerCache[];
+  /**
+   * Blocks that a slab is cut into, by group; `numBlocks` counts slabs. Default: a slab is a block,
+   * whichever group has it.
+   */
+  readonly blocksPerSlab?: readonly number[];
+  /** Most positions of one sequence that a step computes: its token budget. Default: no limit. */
+  readonly maxInFlightTokens?: number;
   /**
    * Blocks an admission leaves free while other sequences hold some, so that those can grow for a
    * while before one must be preempted. Default: one percent of the pool.
@@ -21,8 +32,11 @@ export interface BlockManagerOptions {
 
 /** How a sequence is admitted. */
 export interface AdmissionOptions extends CachingOptions {
-  /** Blocks that others of its group take soon: they must be there too, and stay. Default: none. */
-  readonly numReserved?: number;
+  /**
+   * Blocks of each group that others of its request take soon: they must be there too, and stay.
+   * Default: none.
+   */
+  readonly reserved?: Demand;
 }
 
 /** What an admitted sequence starts with. */
@@ -34,7 +48,7 @@ export interface Admission {
   /** Whether the prefix cache was searched for them. */
   readonly isLookup: boolean;
   /** To be carried out before the sequence's first step writes anything. */
-  readonly copy?: BlockCopy;
+  readonly copies: readonly BlockCopy[];
 }
 
 /** Which sequence to branch off, and where. */

@@ -1,66 +1,86 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
+import type { BlockCopy } from "../core/batch.ts";
+import { type LayerCache, maxLiveBlocks, type StepGrain } from "../core/cache_group.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
-import { numBlocksForTokens } from "../core/kv_layout.ts";
 import type { Admission, AdmissionOptions, BlockManagerOptions, Fork } from "./admission.ts";
-import { BlockPool, type BlockSource } from "./block_pool.ts";
-import { checkTables } from "./block_audit.ts";
-import type { DecisionListener } from "./cache_listener.ts";
-import { CachedPath, type CachingOptions, SHARED_SCOPE } from "./cached_path.ts";
-import { CopySources } from "./copy_sources.ts";
-import type { SequenceBlocks } from "./sequence_blocks.ts";
-import type { PinnedPrefixes } from "./pinned_prefixes.ts";
+import { createPool } from "./pool/create_pool.ts";
+import { addDemands, type BlockSource, type Demand, type Pool } from "./pool/pool.ts";
 import { checkPoolSize, type PoolResize, resizePool } from "./pool_resize.ts";
-import { PrefixCache } from "./prefix_cache.ts";
+import type { DecisionListener } from "./prefix/cache_listener.ts";
+import { type Hit, noHit } from "./prefix/longest_hit.ts";
+import type { PinnedPrefixes } from "./prefix/pinned_prefixes.ts";
+import { PrefixCache } from "./prefix/prefix_cache.ts";
+import { checkTables } from "./tables/block_audit.ts";
+import { CopySources } from "./tables/copy_sources.ts";
+import { createPath } from "./tables/create_path.ts";
+import { admissionDemand, growthDemand } from "./tables/demands.ts";
+import { type ForkPlan, planFork } from "./tables/fork_plan.ts";
+import { type BlockTables, liveBlocksOf } from "./tables/block_tables.ts";
+import { SequenceBlocks } from "./tables/sequence_blocks.ts";
+import { type CachingOptions, SHARED_SCOPE } from "./tables/sequence_path.ts";
+
+/** The group of a manager that is told of none. */
+const ONE_FULL_GROUP: readonly LayerCache[] = [{ kind: "full", numKvHeads: 1, headDim: 1 }];
 
 /**
- * The door of the KV cache: gives each admitted sequence a block table and takes it back.
+ * The door of the KV cache: gives each admitted sequence a block table per group and takes them
+ * back.
  *
  * A block table lists the blocks of one sequence in order of position: position `p` lies in entry
  * `floor(p / blockSize)`. A table grows at its end until it is freed whole, by a new list each
  * time, so a plan keeps its own. The manager owns one reference to each block in a table; nothing
  * else allocates. Whole blocks may be in several tables, and then no sequence writes them again.
  *
- * Every operation but a resize costs O(blocks moved or looked up), never O(pool).
+ * Sizes of the pool, what is free, cached and in use, are counted in slabs; where slabs are not
+ * cut, these are blocks. Every operation but a resize costs O(blocks moved or looked up), never
+ * O(pool).
  */
 export class BlockManager {
   readonly blockSize: number;
+  readonly groups: readonly LayerCache[];
+  readonly #grain: StepGrain;
   /** Absent: a share of the pool. */
   readonly #fixedWatermark: number | undefined;
-  readonly #pool: BlockPool;
+  readonly #pool: Pool;
   readonly #cache: PrefixCache | undefined;
   /** The cache where there is one, else the pool. */
   readonly #source: BlockSource;
   readonly #onDecision: DecisionListener | undefined;
   readonly #sequences = new Map<SequenceId, SequenceBlocks>();
   readonly #copySources: CopySources;
+  readonly #isCut: boolean;
 
   constructor(options: BlockManagerOptions) {
-    const { numBlocks, blockSize, prefixCache } = options;
+    const { numBlocks, blockSize, prefixCache, groups = ONE_FULL_GROUP } = options;
+    const { blocksPerSlab = groups.map(() => 1), maxInFlightTokens = Infinity } = options;
     this.blockSize = blockSize;
+    this.groups = groups;
+    this.#grain = { blockSize, maxInFlightTokens };
     this.#fixedWatermark = options.numWatermarkBlocks;
-    this.#pool = new BlockPool(numBlocks);
-    this.#cache = prefixCache && new PrefixCache(this.#pool, blockSize, prefixCache);
+    this.#pool = createPool(numBlocks, blocksPerSlab);
+    this.#isCut = blocksPerSlab.some((count) => count > 1);
+    this.#cache = prefixCache && new PrefixCache(this.#pool, blockSize, prefixCache, groups);
     this.#source = this.#cache ?? this.#pool;
     this.#copySources = new CopySources(this.#source);
     this.#onDecision = options.onDecision;
   }
 
-  /** Blocks in the pool. */
+  /** Slabs in the pool. */
   get numBlocks(): number {
-    return this.#pool.numBlocks;
+    return this.#pool.numSlabs;
   }
 
-  /** Blocks that hold nothing. */
+  /** Slabs that hold nothing. */
   get numFree(): number {
     return this.#pool.numFree;
   }
 
-  /** Blocks that the prefix cache alone holds and that can be evicted. */
+  /** Slabs that the prefix cache alone holds and that can be evicted. */
   get numCached(): number {
-    return this.#cache?.numIdle ?? 0;
+    return this.#pool.numIdle;
   }
 
-  /** Blocks that tables, pins or copies need. */
+  /** Slabs that tables, pins or copies need. */
   get numInUse(): number {
     return this.numBlocks - this.numFree - this.numCached;
   }
@@ -75,7 +95,7 @@ export class BlockManager {
     return this.#cache?.numReset ?? 0;
   }
 
-  /** Sequences with a block table. */
+  /** Sequences with block tables. */
   get numTables(): number {
     return this.#sequences.size;
   }
@@ -90,9 +110,17 @@ export class BlockManager {
     return this.#cache?.pins;
   }
 
-  /** Blocks that `numTokens` positions take. */
+  /** Slabs that a sequence of `numTokens` positions fills, when it holds most. */
   numBlocksFor(numTokens: number): number {
-    return numBlocksForTokens(numTokens, this.blockSize);
+    const { groups } = this;
+    return this.#pool.numSlabsFor(
+      groups.map((cache) => maxLiveBlocks(cache, numTokens, this.#grain)),
+    );
+  }
+
+  /** Slabs that so many blocks fill. */
+  numSlabsFor(demand: Demand): number {
+    return this.#pool.numSlabsFor(demand);
   }
 
   /**
@@ -100,19 +128,19 @@ export class BlockManager {
    * it must be computed to draw its successor.
    */
   numTokensCached(tokens: Uint32Array, scope: string = SHARED_SCOPE): number {
-    return this.#match(tokens, scope).length * this.blockSize;
+    return this.#lookUp(tokens, scope).nodes.length * this.blockSize;
   }
 
-  /** Blocks that an admission of `tokens` would lack now; 0 when it would be given a table. */
+  /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */
   numBlocksMissing(tokens: Uint32Array, options: AdmissionOptions = {}): number {
-    const found = this.#match(tokens, options.scope ?? SHARED_SCOPE);
-    const numNew = this.numBlocksFor(tokens.length) - found.length + (options.numReserved ?? 0);
-    return Math.max(0, numNew - this.#numAdmissible(this.#cache?.countIdle(found) ?? 0));
+    const hit = this.#lookUp(tokens, options.scope ?? SHARED_SCOPE);
+    const counts = this.#withReserved(this.#admissionDemand(tokens.length, hit), options);
+    return Math.max(0, this.#countMissing(counts, blocksOf(hit)));
   }
 
   /**
-   * Gives sequence `id` a table that covers `tokens`, beginning with the cached blocks of its
-   * longest known prefix, or undefined and nothing.
+   * Gives sequence `id` tables that cover `tokens`, as far as it holds so much at once, beginning
+   * with the cached blocks of its longest known prefix, or undefined and nothing.
    */
   tryAdmit(
     id: SequenceId,
@@ -120,70 +148,95 @@ export class BlockManager {
     options: AdmissionOptions = {},
   ): Admission | undefined {
     const scope = options.scope ?? SHARED_SCOPE;
-    const found = this.#match(tokens, scope);
-    // Found blocks that are idle now are no room any more once they are held.
-    const numIdleFound = this.#cache?.countIdle(found) ?? 0;
-    const numNew = this.numBlocksFor(tokens.length) - found.length;
-    if (!this.#hasRoom(id, numNew + (options.numReserved ?? 0), numIdleFound)) return undefined;
-    const numEvictedTokens = this.#cache?.countEvicted(scope, tokens, found) ?? 0;
-    this.#source.retain(found);
-    this.#cache?.noteHit(found, options.retention);
-    if (found.length > 0) {
-      this.#onDecision?.({ type: "hit", sequenceId: id, numBlocks: found.length });
+    const hit = this.#lookUp(tokens, scope);
+    const counts = this.#admissionDemand(tokens.length, hit);
+    if (!this.#hasRoom(id, this.#withReserved(counts, options), hit)) return undefined;
+    const numEvictedTokens = this.#cache?.countEvicted(scope, tokens, hit.nodes) ?? 0;
+    for (const ids of hit.blocks) this.#source.retain(liveBlocksOf(ids));
+    const numCachedTokens = hit.nodes.length * this.blockSize;
+    const path = createPath(this.#cache, options, { hit, numTokens: tokens.length });
+    this.#cache?.noteHit(hit, options.retention);
+    if (hit.nodes.length > 0) {
+      this.#onDecision?.({ type: "hit", sequenceId: id, numBlocks: hit.nodes.length });
     }
-    const table = [...found, ...this.#allocate(id, numNew)];
-    const numCachedTokens = found.length * this.blockSize;
-    const path = this.#pathFrom(found, options);
-    this.#admit(id, { table, path }, tokens.length, numCachedTokens);
-    return { numCachedTokens, numEvictedTokens, isLookup: this.isSearched };
+    const taken = this.#allocate(id, counts);
+    const tables = hit.blocks.map((found, group) => [...found, ...taken[group]!]);
+    this.#sequences.set(id, new SequenceBlocks(tables, numCachedTokens, path));
+    const numTokens = tokens.length;
+    this.#onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
+    return { numCachedTokens, numEvictedTokens, isLookup: this.isSearched, copies: [] };
+  }
+
+  /** Whether the first `numShared` positions of a sequence are still there for a branch. */
+  canFork(source: SequenceId, numShared: number): boolean {
+    return this.#planFork({ source, numTokens: numShared + 1, numShared }) !== undefined;
   }
 
   /**
-   * Gives sequence `id` a table that shares the whole blocks of another's first `numShared`
+   * Gives sequence `id` tables that share the whole blocks of another's first `numShared`
    * positions, or undefined and nothing. The block that those positions fill in part is copied,
    * since both sequences write into theirs.
    */
   tryFork(id: SequenceId, fork: Fork, options: CachingOptions = {}): Admission | undefined {
-    const { table: source } = this.#blocksOf(fork.source);
     const { numTokens, numShared = numTokens - 1, isGrowth = false } = fork;
+    const plan = this.#planFork(fork);
+    if (plan === undefined) return undefined;
+    if (!(isGrowth ? this.canGrow(plan.counts) : this.#hasRoom(id, plan.counts))) return undefined;
+    for (const ids of plan.shared) this.#source.retain(liveBlocksOf(ids));
+    const taken = this.#allocate(id, plan.counts);
+    const tables = plan.shared.map((ids, group) => [...ids, ...taken[group]!]);
+    const { path: source } = this.#blocksOf(fork.source);
     const numBlocks = Math.floor(numShared / this.blockSize);
-    const numCopied = numShared % this.blockSize;
-    const numNew = this.numBlocksFor(numTokens) - numBlocks;
-    if (!(isGrowth ? this.canGrow(numNew) : this.#hasRoom(id, numNew, 0))) return undefined;
-    const shared = source.slice(0, numBlocks);
-    this.#source.retain(shared);
-    const table = [...shared, ...this.#allocate(id, numNew)];
-    const path = this.#pathFrom([], options);
-    this.#admit(id, { table, path }, numTokens, numShared);
-    const admission = { numCachedTokens: numShared, numEvictedTokens: 0, isLookup: false };
-    if (numCopied === 0) return admission;
-    this.#copySources.hold(source.slice(0, numBlocks + 1));
-    const copy = { from: source[numBlocks]!, to: table[numBlocks]!, numTokens: numCopied };
-    this.#onDecision?.({ type: "copy", sequenceId: id, ...copy });
-    return { ...admission, copy };
+    const hit = noHit(this.groups.length);
+    const path = createPath(this.#cache, options, { hit, numTokens, source, numBlocks });
+    this.#sequences.set(id, new SequenceBlocks(tables, numShared, path));
+    this.#onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens: numShared });
+    const copies = this.#copy(id, fork.source, plan, numShared);
+    return { numCachedTokens: numShared, numEvictedTokens: 0, isLookup: false, copies };
   }
 
-  /** Whether sequences that run can get `count` more blocks among them. */
-  canGrow(count: number): boolean {
-    return count <= this.#source.numAvailable;
+  /** Blocks that a branch of `numTokens` tokens takes which shares the first `numShared`. */
+  forkDemand(numTokens: number, numShared: number): Demand {
+    const numWhole = numShared - numShared % this.blockSize;
+    return admissionDemand(this.groups, numTokens, numWhole, this.#grain);
   }
 
-  /** Makes the table of sequence `id` cover at least `numTokens` positions, or changes nothing. */
+  /** Blocks that sequence `id` lacks to cover `numTokens` positions. */
+  growthDemand(id: SequenceId, numTokens: number): Demand {
+    return growthDemand(this.groups, this.#blocksOf(id).tables, numTokens, this.blockSize);
+  }
+
+  /** Whether sequences that run can get so many more blocks among them. */
+  canGrow(demand: Demand): boolean {
+    return this.numMissing(demand) <= 0;
+  }
+
+  /** Slabs that running sequences lack to get so many more blocks; 0 or less where they do not. */
+  numMissing(demand: Demand): number {
+    return this.#source.countMissing({ counts: demand });
+  }
+
+  /** Makes the tables of sequence `id` cover at least `numTokens` positions, or changes nothing. */
   tryExtend(id: SequenceId, numTokens: number): boolean {
     const sequence = this.#blocksOf(id);
-    const numMissing = this.numBlocksFor(numTokens) - sequence.table.length;
-    if (numMissing > this.#source.numAvailable) return false;
-    if (numMissing > 0) sequence.table = sequence.table.concat(this.#allocate(id, numMissing));
+    const demand = growthDemand(this.groups, sequence.tables, numTokens, this.blockSize);
+    if (demand.every((count) => count === 0)) return true;
+    if (!this.canGrow(demand)) return false;
+    sequence.append(this.#allocate(id, demand));
     return true;
   }
 
   /**
    * Notes that the KV of the first `numComputedTokens` of `tokens` is in the blocks of sequence
-   * `id`, so that others may find those that are full.
+   * `id`, and no step that computes it is in flight: others may find what is full of it, and what
+   * nothing reads any more goes back.
    */
   markComputed(id: SequenceId, tokens: Uint32Array, numComputedTokens: number): void {
-    const { table, path } = this.#blocksOf(id);
-    path?.extend(table, tokens, numComputedTokens);
+    const sequence = this.#blocksOf(id);
+    sequence.numComputedTokens = numComputedTokens;
+    sequence.path?.extend(sequence.tables, tokens, numComputedTokens);
+    for (const dead of sequence.takeDead(this.groups, this.blockSize)) this.#source.release(dead);
+    sequence.path?.dropPassed();
   }
 
   /** Notes that the copies asked for so far have been carried out. */
@@ -192,19 +245,23 @@ export class BlockManager {
   }
 
   /**
-   * The block table of sequence `id` as it is now. The list never changes; as long as the table
-   * does not either, it is the same list.
+   * The block tables of sequence `id` as they are now, one per group, by the ids of each group. A
+   * list never changes; as long as a table does not either, it is the same list.
    */
-  blockTable(id: SequenceId): readonly BlockId[] {
-    return this.#blocksOf(id).table;
+  blockTables(id: SequenceId): BlockTables {
+    const sequence = this.#blocksOf(id);
+    return this.#isCut ? sequence.tablesOf(this.#pool) : sequence.tables;
   }
 
-  /** Takes the table of sequence `id` back; its blocks stay cached, or are free. */
+  /** Takes the tables of sequence `id` back; its blocks stay cached, or are free. */
   free(id: SequenceId, reason: "free" | "preempt" = "free"): void {
-    const { table, path } = this.#blocksOf(id);
-    this.#source.release(path?.end(table) ?? table);
+    const { tables, path } = this.#blocksOf(id);
+    for (const ids of path?.end(tables) ?? tables.map(liveBlocksOf)) this.#source.release(ids);
+    path?.close();
+    this.#pool.forgetOwner(id);
     this.#sequences.delete(id);
-    this.#onDecision?.({ type: reason, sequenceId: id, numBlocks: table.length });
+    const numBlocks = tables.reduce((sum, table) => sum + liveBlocksOf(table).length, 0);
+    this.#onDecision?.({ type: reason, sequenceId: id, numBlocks });
   }
 
   /**
@@ -212,13 +269,13 @@ export class BlockManager {
    * is not cached any more, nor what its tokens find beyond those, nor what hangs below. O(pool).
    */
   discard(id: SequenceId, tokens: Uint32Array, numSound: number): void {
-    const { table, path } = this.#blocksOf(id);
-    path?.forget(table, tokens, Math.floor(numSound / this.blockSize));
+    const { tables, path } = this.#blocksOf(id);
+    path?.forget(tables, tokens, Math.floor(numSound / this.blockSize));
     this.free(id);
   }
 
   /**
-   * Gives the pool `numBlocks` blocks, between two steps. Where that is fewer, cached blocks are
+   * Gives the pool `numBlocks` slabs, between two steps. Where that is fewer, cached blocks are
    * evicted as needed and the rest moves below the new end; the device has to follow. O(pool).
    *
    * @throws {RequestError} with the numbers (409) when more are in use, or more are pinned than may
@@ -226,7 +283,7 @@ export class BlockManager {
    */
   resize(numBlocks: number): PoolResize {
     checkPoolSize(numBlocks, this);
-    const held = { copySources: this.#copySources, sequences: this.#sequences.values() };
+    const held = { copySources: this.#copySources, sequences: [...this.#sequences.values()] };
     return resizePool(numBlocks, { pool: this.#pool, cache: this.#cache, ...held });
   }
 
@@ -238,57 +295,87 @@ export class BlockManager {
   }
 
   /**
-   * Audit: every block's count equals the number of tables, copies and pins that hold it, plus one
-   * if it is cached; so free, idle and held blocks add up to the pool. O(pool + tables).
+   * Audit: every block's count equals the number of tables, copies and pins that hold it, and it is
+   * marked exactly if it is cached; so free, idle and held blocks add up to the pool. O(pool +
+   * tables).
    */
   checkIntegrity(): void {
     this.#pool.checkIntegrity();
     checkTables(this.#pool, this.#sequences, [this.#copySources, this.#cache]);
     this.#cache?.checkIntegrity();
+    this.#cache?.checkPaths(this.#sequences.values().map(({ path }) => path));
   }
 
-  #match(tokens: Uint32Array, scope: string): readonly BlockId[] {
-    return this.#cache?.match(scope, tokens, tokens.length - 1) ?? [];
+  #lookUp(tokens: Uint32Array, scope: string): Hit {
+    return this.#cache?.lookUp(scope, tokens, tokens.length - 1) ?? noHit(this.groups.length);
+  }
+
+  #admissionDemand(numTokens: number, { nodes }: Hit): Demand {
+    return admissionDemand(this.groups, numTokens, nodes.length * this.blockSize, this.#grain);
+  }
+
+  #withReserved(counts: Demand, { reserved }: AdmissionOptions): Demand {
+    return reserved === undefined ? counts : addDemands(counts, reserved);
+  }
+
+  #planFork({ source, numTokens, numShared = numTokens - 1 }: Fork): ForkPlan | undefined {
+    return planFork(this.groups, this.#blocksOf(source), { numTokens, numShared }, this.#grain);
   }
 
   /**
-   * Blocks that an admission may take on top of the `numIdleFound` idle ones that it has found.
+   * Slabs that an admission lacks which finds `hits`.
    *
    * The watermark does not apply to the first table: no other sequence could grow into those
    * blocks, and one that needs the whole pool would wait for ever.
    */
-  #numAdmissible(numIdleFound: number): number {
+  #countMissing(counts: Demand, hits: readonly BlockId[]): number {
     const watermark = this.#fixedWatermark ?? Math.floor(this.numBlocks / 100);
     const numKept = this.#sequences.size === 0 ? 0 : watermark;
-    return this.#source.numAvailable - numIdleFound - numKept;
+    return this.#source.countMissing({ counts, hits, numKept });
   }
 
-  /** Whether an admission may take `numNeeded` blocks; tells why it waits if it may not. */
-  #hasRoom(id: SequenceId, numNeeded: number, numIdleFound: number): boolean {
+  /** Whether an admission may take so many blocks; tells why it waits if it may not. */
+  #hasRoom(id: SequenceId, counts: Demand, hit?: Hit): boolean {
     invariant(!this.#sequences.has(id), `sequence ${id} has a block table already`);
-    if (numNeeded <= this.#numAdmissible(numIdleFound)) return true;
+    const hits = hit === undefined ? [] : blocksOf(hit);
+    if (this.#countMissing(counts, hits) <= 0) return true;
+    if (this.#onDecision === undefined) return false;
     const wait = { type: "wait", sequenceId: id, reason: "blocks" } as const;
-    const numEvictable = this.numCached - numIdleFound;
-    this.#onDecision?.({ ...wait, numNeeded, numFree: this.numFree, numEvictable });
+    const numNeeded = this.#pool.numSlabsFor(counts);
+    const idle = hits.filter((block) => this.#pool.isIdle(block));
+    const numEvictable = this.numCached - (this.#isCut ? 0 : idle.length);
+    this.#onDecision({ ...wait, numNeeded, numFree: this.numFree, numEvictable });
     return false;
   }
 
-  #allocate(id: SequenceId, count: number): BlockId[] {
+  #allocate(id: SequenceId, counts: Demand): BlockId[][] {
     const { numEvicted } = this;
-    const blocks = this.#source.allocate(count);
+    const blocks = this.#source.take(counts, id);
     const numBlocks = this.numEvicted - numEvicted;
     if (numBlocks > 0) this.#onDecision?.({ type: "evict", sequenceId: id, numBlocks });
-    if (count > 0) this.#onDecision?.({ type: "allocate", sequenceId: id, numBlocks: count });
+    const numTaken = counts.reduce((sum, count) => sum + count, 0);
+    if (numTaken > 0) this.#onDecision?.({ type: "allocate", sequenceId: id, numBlocks: numTaken });
     return blocks;
   }
 
-  #admit(id: SequenceId, blocks: SequenceBlocks, numTokens: number, numCachedTokens: number): void {
-    this.#sequences.set(id, blocks);
-    this.#onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
-  }
-
-  #pathFrom(found: readonly BlockId[], options: CachingOptions): CachedPath | undefined {
-    return this.#cache && new CachedPath(this.#cache, found, options);
+  /** Asks for the copies of a branch, and keeps what they read until they are done. */
+  #copy(id: SequenceId, source: SequenceId, plan: ForkPlan, numShared: number): BlockCopy[] {
+    const { tables } = this.#blocksOf(id);
+    const from = this.#blocksOf(source).tables;
+    const numBlocks = Math.floor(numShared / this.blockSize);
+    return plan.copied.flatMap((block, group) => {
+      if (block === undefined) return [];
+      const isState = this.groups[group]!.kind === "state";
+      const isFull = this.groups[group]!.kind === "full";
+      this.#copySources.hold(isFull ? from[group]!.slice(0, numBlocks + 1) : [block]);
+      const copy = {
+        from: this.#pool.idInGroup(block, group),
+        to: this.#pool.idInGroup(tables[group]![isState ? 0 : numBlocks]!, group),
+        numTokens: isState ? this.blockSize : numShared % this.blockSize,
+      };
+      this.#onDecision?.({ type: "copy", sequenceId: id, group, ...copy });
+      return [{ group, ...copy }];
+    });
   }
 
   #blocksOf(id: SequenceId): SequenceBlocks {
@@ -296,4 +383,9 @@ export class BlockManager {
     if (blocks === undefined) throw new InvariantError(`sequence ${id} has no block table`);
     return blocks;
   }
+}
+
+/** All blocks of a hit. */
+function blocksOf({ blocks }: Hit): readonly BlockId[] {
+  return blocks.length === 1 ? liveBlocksOf(blocks[0]!) : blocks.flatMap(liveBlocksOf);
 }

@@ -1,11 +1,12 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockMove } from "../core/batch.ts";
 import { RequestError } from "../core/errors.ts";
-import type { BlockPool } from "./block_pool.ts";
-import type { CopySources } from "./copy_sources.ts";
-import type { SequenceBlocks } from "./sequence_blocks.ts";
-import type { PinnedPrefixes } from "./pinned_prefixes.ts";
-import type { PrefixCache } from "./prefix_cache.ts";
+import type { BlockId } from "../core/ids.ts";
+import type { Pool } from "./pool/pool.ts";
+import type { CopySources } from "./tables/copy_sources.ts";
+import type { SequenceBlocks } from "./tables/sequence_blocks.ts";
+import type { PinnedPrefixes } from "./prefix/pinned_prefixes.ts";
+import type { PrefixCache } from "./prefix/prefix_cache.ts";
 
 /** What a resize of the pool has done, and what the device has to do for it. */
 export interface PoolResize {
@@ -57,30 +58,49 @@ export function checkPoolSize(numBlocks: number, pool: PoolNeeds): void {
 
 /** All that knows blocks by id. */
 interface BlockHolders {
-  readonly pool: BlockPool;
+  readonly pool: Pool;
   readonly cache: PrefixCache | undefined;
   readonly copySources: CopySources;
   readonly sequences: Iterable<SequenceBlocks>;
 }
 
 /**
- * Resizes the pool to `numBlocks`, a size that it may have, and remaps all that knows blocks by id.
+ * Resizes the pool to `numSlabs`, a size that it may have, and remaps all that knows blocks by id.
  * O(pool).
  */
-export function resizePool(
-  numBlocks: number,
-  { pool, cache, copySources, sequences }: BlockHolders,
-): PoolResize {
-  const numBefore = pool.numBlocks;
-  const numEvicted = Math.max(0, numBefore - pool.numFree - numBlocks);
-  cache?.evict(numEvicted);
-  const remap = pool.planResize(numBlocks);
+export function resizePool(numSlabs: number, holders: BlockHolders): PoolResize {
+  const { pool, cache, copySources, sequences } = holders;
+  const numBefore = pool.numSlabs;
+  const numEvictedBefore = cache?.numEvicted ?? 0;
+  cache?.evictUntilFree(numBefore - numSlabs);
+  const remap = pool.planResize(numSlabs);
+  const groupOf = groupsOfBlocks(remap.moves.length, holders);
   pool.resize(remap);
   cache?.resize(remap);
   copySources.remap(remap);
-  for (const sequence of sequences) {
-    sequence.table = remap.idsOf(sequence.table);
-    sequence.path?.remap(remap);
+  for (const sequence of sequences) sequence.remap(remap);
+  const moves = remap.moves.map(({ from, to }) => {
+    const group = groupOf(from);
+    return { group, from: pool.idInGroup(from, group), to: pool.idInGroup(to, group) };
+  });
+  const numEvicted = (cache?.numEvicted ?? 0) - numEvictedBefore;
+  return { numBefore, numAfter: numSlabs, numEvicted, moves };
+}
+
+/** Tells which group has a block; one that none has any more may be moved as any group's. */
+function groupsOfBlocks(
+  numMoves: number,
+  { pool, cache, sequences }: BlockHolders,
+): (id: BlockId) => number {
+  const groups = new Map<BlockId, number>();
+  const columns = cache?.columns;
+  if (numMoves > 0 && columns !== undefined) {
+    for (const { tables } of sequences) {
+      tables.forEach((table, group) => table.forEach((id) => groups.set(id, group)));
+    }
   }
-  return { numBefore, numAfter: numBlocks, numEvicted, moves: remap.moves };
+  return (id) => {
+    const cached = columns !== undefined && pool.isMarked(id) ? columns.groupOf(id) : undefined;
+    return pool.groupOf(id) ?? groups.get(id) ?? cached ?? 0;
+  };
 }

@@ -1,8 +1,9 @@
+import type { LayerCache } from "../core/cache_group.ts";
 import { KV_CACHE_DTYPES, type KvCacheDtype } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
 import { type KvFormat, layerDtype } from "../core/kv_layout.ts";
 import { bytesPerToken, bytesPerTokenByGroup, dtypesByGroup, layerBytes } from "./kv_dtypes.ts";
-import { type LayerGroup, type ModelShape, numLayersOf } from "./model_shape.ts";
+import { groupsOf, type ModelShape } from "./model_shape.ts";
 import {
   concurrency,
   longestSequence,
@@ -60,6 +61,9 @@ export interface DtypePlan {
   }[];
 }
 
+/** Layers that keep the same, and how many they are. */
+export type PlannedGroup = LayerCache & { readonly name: string; readonly numLayers: number };
+
 /** All that `quire plan` prints, as plain data. */
 export interface KvPlan {
   readonly model: string;
@@ -72,7 +76,7 @@ export interface KvPlan {
    * Bytes of the weights by format, which are not in `memoryBytes`; empty where they are not known.
    */
   readonly weights: readonly PlannedWeights[];
-  readonly groups: readonly LayerGroup[];
+  readonly groups: readonly PlannedGroup[];
   /** Part of a sequence of `maxModelLen` that windows make unread; 0 without windows. */
   readonly shareUnread: number;
   readonly dtypes: readonly DtypePlan[];
@@ -101,9 +105,9 @@ export function planKv(shape: ModelShape, options: PlanOptions): KvPlan {
     blockSize,
     maxModelLen,
     maxNumBatchedTokens,
-    numLayers: numLayersOf(shape),
+    numLayers: shape.caches.length,
     weights: plannedWeights(shape),
-    groups: shape.groups,
+    groups: groupsOf(shape).map(({ layers, ...group }) => ({ ...group, numLayers: layers.length })),
     shareUnread: shareUnread(shape, maxModelLen, { ...options, dtype }),
     dtypes: KV_CACHE_DTYPES.map((planned) => planDtype(shape, planned, limits)),
     dtype,
@@ -131,7 +135,7 @@ function planDtype(shape: ModelShape, dtype: KvCacheDtype, limits: Limits): Dtyp
     numTokens: numBlocks * blockSize,
     layerBufferBytes: numBlocks * blockSize * largestLayerBytes(shape, format),
     longestLen: longestSequence(shape, memoryBytes, { ...pool, limit: maxModelLen }),
-    groups: shape.groups.map((group, index) => ({
+    groups: groupsOf(shape).map((group, index) => ({
       bytesPerTokenAndLayer: layerBytes(group, dtype),
       bytesPerToken: byGroup[index]!,
     })),
@@ -145,8 +149,9 @@ function planDtype(shape: ModelShape, dtype: KvCacheDtype, limits: Limits): Dtyp
 
 /** Bytes per token position of the layer that takes most. */
 function largestLayerBytes(shape: ModelShape, format: KvFormat): number {
+  const groups = groupsOf(shape);
   const layers = dtypesByGroup(shape, format).flatMap((ofGroup, index) =>
-    ofGroup.map(({ dtype }) => layerBytes(shape.groups[index]!, dtype))
+    ofGroup.map(({ dtype }) => layerBytes(groups[index]!, dtype))
   );
   return Math.max(...layers);
 }

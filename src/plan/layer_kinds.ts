@@ -1,6 +1,5 @@
 import { z } from "zod";
 import { StartupError } from "../core/errors.ts";
-import type { LayerGroup } from "./model_shape.ts";
 
 const span = z.int().min(1).max(16_777_216).nullish();
 const layerCount = z.int().min(1).max(512).nullish();
@@ -18,7 +17,9 @@ export const LayerKindsJson = z.object({
 type LayerKindsJson = z.output<typeof LayerKindsJson>;
 
 /** The kind of one layer. */
-export type LayerKind = Pick<LayerGroup, "kind" | "window">;
+export type LayerKind =
+  | { readonly kind: "full" }
+  | { readonly kind: "sliding_window" | "chunked_local"; readonly window: number };
 
 const FULL: LayerKind = { kind: "full" };
 
@@ -64,7 +65,10 @@ function fromLayerTypes(
         `"num_hidden_layers", ${numLayers}`,
     );
   }
-  const windowed = (kind: LayerKind["kind"], field: "sliding_window" | "attention_chunk_size") => {
+  const windowed = (
+    kind: "sliding_window" | "chunked_local",
+    field: "sliding_window" | "attention_chunk_size",
+  ) => {
     const window = json[field];
     if (window !== undefined && window !== null) return { kind, window };
     throw new StartupError(`${file}: field "${field}" is missing, which "layer_types" asks for`);

@@ -1,7 +1,7 @@
-import { ceilDiv } from "../base/math.ts";
-import { type KvFormat, numBlocksForTokens } from "../core/kv_layout.ts";
+import { maxLiveBlocks } from "../core/cache_group.ts";
+import type { KvFormat } from "../core/kv_layout.ts";
 import { bytesPerToken, bytesPerTokenByGroup } from "./kv_dtypes.ts";
-import type { LayerGroup, ModelShape } from "./model_shape.ts";
+import { groupsOf, type ModelShape, windowOf } from "./model_shape.ts";
 
 /** KV format, block size and step size of a pool. */
 export interface PoolSettings extends KvFormat {
@@ -12,37 +12,23 @@ export interface PoolSettings extends KvFormat {
 }
 
 /**
- * Blocks of one group that a sequence of `numTokens` holds at the most, from its first chunk on.
- *
- * Full attention keeps every position. A sliding window of W keeps the W - 1 positions before a
- * chunk and the chunk; one block more, since a window rarely starts where a block does.
- * Chunked-local attention keeps the chunk of W that it is in, which starts at a block, and the
- * step's chunk.
+ * Most bytes of the blocks that a sequence of `numTokens` ever holds at once, from its first chunk
+ * on, all groups together; of layers with a state, the state.
  */
-export function groupBlocks(
-  group: LayerGroup,
-  numTokens: number,
-  { blockSize, maxNumBatchedTokens }: Pick<PoolSettings, "blockSize" | "maxNumBatchedTokens">,
-): number {
-  const whole = numBlocksForTokens(numTokens, blockSize);
-  if (group.window === undefined) return whole;
-  const kept = group.kind === "sliding_window"
-    ? ceilDiv(group.window - 1 + maxNumBatchedTokens, blockSize) + 1
-    : ceilDiv(group.window + maxNumBatchedTokens, blockSize);
-  return Math.min(whole, kept);
-}
-
-/** Bytes of the blocks that a sequence of `numTokens` holds, all groups together. */
 export function sequenceBytes(
-  shape: ModelShape,
+  shape: Pick<ModelShape, "caches">,
   numTokens: number,
   settings: PoolSettings,
 ): number {
+  const { blockSize, maxNumBatchedTokens: maxInFlightTokens } = settings;
   const bytes = bytesPerTokenByGroup(shape, settings);
   return sum(
-    shape.groups.map((group, index) =>
-      groupBlocks(group, numTokens, settings) * settings.blockSize * bytes[index]!
-    ),
+    groupsOf(shape).map((group, index) => {
+      const blockBytes = group.kind === "state"
+        ? group.layers.length * group.stateBytes
+        : blockSize * bytes[index]!;
+      return maxLiveBlocks(group, numTokens, { blockSize, maxInFlightTokens }) * blockBytes;
+    }),
   );
 }
 
@@ -79,8 +65,8 @@ export function longestSequence(
  */
 export function shareUnread(shape: ModelShape, numTokens: number, format: KvFormat): number {
   const bytes = bytesPerTokenByGroup(shape, format);
-  const read = shape.groups.map(({ window = numTokens }, index) =>
-    bytes[index]! * Math.min(numTokens, window)
+  const read = groupsOf(shape).map((group, index) =>
+    bytes[index]! * Math.min(numTokens, windowOf(group) ?? numTokens)
   );
   return 1 - sum(read) / (numTokens * bytesPerToken(shape, format));
 }

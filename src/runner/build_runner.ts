@@ -1,8 +1,11 @@
-import type { KvShape } from "../../kernels/kv/kv_cache.ts";
+import { kvBlockWords, type KvShape } from "../../kernels/kv/kv_cache.ts";
+import { copyBlocksCall } from "../../kernels/kv/copy_blocks.ts";
+import { samplingCalls } from "../../kernels/sampling/sampling.ts";
 import type { StepDims } from "../../kernels/step.ts";
 import type { Tuning } from "../../kernels/tuning/tuning.ts";
-import { kvFormat, layerDtypes } from "../core/kv_layout.ts";
+import { layerDtypes } from "../core/kv_layout.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
+import { kvGeometry } from "./kv_geometry.ts";
 import { KvDiagnosis } from "./kv_diagnosis.ts";
 import { ModelRunner } from "./model_runner.ts";
 import { allocateMemory, type RunnerMemory, stepLimits } from "./runner_memory.ts";
@@ -42,29 +45,38 @@ export async function buildRunner(
 }
 
 /** How each layer's KV is stored. */
-function kvShapes({ engine, model }: RunnerInputs): KvShape[] {
-  const { numKvHeads: G, headDim: D } = model;
-  return layerDtypes({ ...model, ...kvFormat(engine) })
+function kvShapes({ engine, model }: Pick<RunnerInputs, "engine" | "model">): KvShape[] {
+  const geometry = kvGeometry(model, engine);
+  const { numKvHeads: G, headDim: D } = geometry;
+  return layerDtypes(geometry)
     .map((KV_DTYPE) => ({ G, D, BLOCK_SIZE: engine.blockSize, KV_DTYPE }));
 }
 
 /**
- * The forward pass over a set of KV buffers, as a tuning shapes it: of the model's first layers, as
- * many as there are buffers.
+ * A step over a set of KV buffers, as a tuning shapes it: block copies, the forward pass of the
+ * model's first layers, as many as there are buffers, and the draws.
  */
 export function forwardGraph(
-  inputs: RunnerInputs,
+  inputs: Pick<RunnerInputs, "engine" | "model" | "weights">,
   { activations, kv }: Pick<RunnerMemory, "activations"> & { readonly kv: readonly DeviceBuffer[] },
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  const { engine, model, family, weights } = inputs;
-  return family.graph({
-    config: { ...model, numLayers: kv.length },
-    weight: weights.weight,
-    activations,
-    kv,
-    blockSize: engine.blockSize,
-    kvDtypes: layerDtypes({ ...model, ...kvFormat(engine) }).slice(0, kv.length),
-    tuning,
-  });
+  const { engine, model, weights } = inputs;
+  const { step, logits, segments, sampled } = activations;
+  const shapes = kvShapes(inputs).slice(0, kv.length);
+  return [
+    ...shapes.map((shape, layer) =>
+      copyBlocksCall({ WORDS: kvBlockWords(shape) }, { step, kv: kv[layer]! })
+    ),
+    ...model.graph({
+      weight: weights.weight,
+      activations,
+      numLayers: kv.length,
+      kv,
+      blockSize: engine.blockSize,
+      kvDtypes: shapes.map(({ KV_DTYPE }) => KV_DTYPE),
+      tuning,
+    }),
+    ...samplingCalls(model.vocabSize, { step, logits, segments, sampled }, tuning),
+  ];
 }

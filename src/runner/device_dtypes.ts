@@ -1,4 +1,4 @@
-import type { WeightSpec } from "../../models/model_family.ts";
+import type { WeightSpec } from "../../models/model.ts";
 import {
   isQuantized,
   matrixBytes,

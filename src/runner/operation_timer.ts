@@ -91,7 +91,7 @@ export class OperationTimer {
       const [once] = await this.#seconds([this.#timed(operation, candidate, step, 1)], 0, 1);
       seconds = Math.max(seconds, once!);
     }
-    const most = this.#options.inputs.model.numLayers;
+    const most = this.#options.inputs.model.caches.length;
     return Math.max(1, Math.min(most, Math.floor(RUN_MS / 1000 / seconds)));
   }
 

@@ -172,12 +172,12 @@ export class StepPacker {
     return table;
   }
 
-  #putRows({ tokens, start, blockTable }: ScheduledChunk, row: number, header: Uint32Array): void {
+  #putRows({ tokens, start, blockTables }: ScheduledChunk, row: number, header: Uint32Array): void {
     const { blockSize } = this.#limits;
     this.#words.set(tokens, header[STEP.tokens]! + row);
     for (let i = 0; i < tokens.length; i++) {
       const position = start + i;
-      const block = blockTable[Math.floor(position / blockSize)];
+      const block = blockTables[0]![Math.floor(position / blockSize)];
       invariant(block !== undefined, `position ${position} is beyond its block table`);
       this.#words[header[STEP.positions]! + row + i] = position;
       this.#words[header[STEP.slots]! + row + i] = block * blockSize + position % blockSize;
@@ -208,9 +208,9 @@ export class StepPacker {
   }
 
   /** Only the blocks that hold context; later entries of the table are not for this step. */
-  #putTable({ tokens, start, blockTable }: ScheduledChunk, at: number): number {
+  #putTable({ tokens, start, blockTables }: ScheduledChunk, at: number): number {
     const numBlocks = ceilDiv(start + tokens.length, this.#limits.blockSize);
-    for (let i = 0; i < numBlocks; i++) this.#words[at + i] = blockTable[i]!;
+    for (let i = 0; i < numBlocks; i++) this.#words[at + i] = blockTables[0]![i]!;
     return at + numBlocks;
   }
 

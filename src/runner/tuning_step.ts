@@ -23,10 +23,10 @@ export function tuningBatch(
     sequenceId,
     tokens: new Uint32Array(count),
     start: context - count,
-    blockTable: Array.from(
+    blockTables: [Array.from(
       { length: perSequence },
       (_, i) => (sequenceId * perSequence + i) * SCATTER % numBlocks,
-    ),
+    )],
     sample: {
       ...{ temperature: sequenceId % 2, topK: 0, topP: 1, minP: 0 },
       ...{ seed: sequenceId, outputIndex: 0 },

@@ -1,4 +1,5 @@
-import type { DeviceWeight, WeightSpec } from "../../models/model_family.ts";
+import type { DeviceWeight, WeightSpec } from "../../models/model.ts";
+import { invariant } from "../base/invariant.ts";
 import { StartupError } from "../core/errors.ts";
 import { isQuantized, type Quantization, type WeightDtype } from "../core/weight_format.ts";
 import type { Device } from "../device/device.ts";
@@ -35,8 +36,8 @@ export interface UploadOptions {
  * Copies a checkpoint's tensors to the device, stacked as the model's specs say.
  *
  * Matrices keep their type, or are quantized piece by piece; vectors, and matrices stacked from
- * several types, become f32 (`deviceDtype`). A matrix that the device cannot bind whole is cut into
- * several buffers.
+ * several types, become f32. A matrix that the device cannot bind whole is cut into several
+ * buffers.
  *
  * @throws {StartupError} for a tensor that is missing, of another shape, without room on the
  * device, with a weight that is not a finite number, or whose weights cannot be quantized.
@@ -60,7 +61,7 @@ export async function uploadWeights(
       const rows = rowsOfShard(tensors, range, spec.isPaired === true);
       const target = { device, checkpoint, rows, buffer, onBytes };
       if (isQuantized(dtype)) uploadQuantized(target, dtype);
-      else uploadPlain(target, dtype);
+      else uploadPlain(target, { dtype, addend: spec.addend ?? 0 });
     }
     const held = await asTextures(device, spec, weight);
     weights.set(spec.name, held);
@@ -80,7 +81,11 @@ function named(weights: ReadonlyMap<string, DeviceWeight>, name: string): Device
   return found;
 }
 
-function checkedTensors(checkpoint: Weights, { tensors, shapes }: WeightSpec): TensorInfo[] {
+function checkedTensors(
+  checkpoint: Weights,
+  { name, tensors, shapes, addend }: WeightSpec,
+): TensorInfo[] {
+  invariant(addend === undefined || shapes[0]!.length === 1, `${name} is no vector to add to`);
   return tensors.map((name, i) => {
     const tensor = checkpoint.tensor(name);
     const shape = shapes[i]!;
@@ -109,25 +114,32 @@ async function allocate(
   }
 }
 
-function uploadPlain(target: UploadTarget, dtype: WeightDtype): void {
+/** How elements are stored that are not quantized. */
+interface PlainFormat {
+  readonly dtype: WeightDtype;
+  /** Added to each element; 0 unless the dtype is f32. */
+  readonly addend: number;
+}
+
+function uploadPlain(target: UploadTarget, format: PlainFormat): void {
   let offset = 0;
-  for (const rows of target.rows) offset = uploadRows(target, rows, { offset, dtype });
+  for (const rows of target.rows) offset = uploadRows(target, rows, { offset, ...format });
 }
 
 /** Returns the offset at which the next rows go. */
 function uploadRows(
   { device, checkpoint, buffer, onBytes }: UploadTarget,
   rows: TensorRows,
-  to: { offset: number; dtype: WeightDtype },
+  to: PlainFormat & { offset: number },
 ): number {
   const { tensor } = rows;
-  const convert = tensor.dtype.toLowerCase() !== to.dtype;
+  const convert = tensor.dtype.toLowerCase() !== to.dtype || to.addend !== 0;
   const { begin, end } = byteRange(rows);
   let { offset } = to;
   for (let at = begin; at < end; at += CHUNK_BYTES) {
     const raw = new Uint8Array(Math.min(CHUNK_BYTES, end - at));
     readFinite(checkpoint, tensor, at, raw);
-    const data = convert ? widen(raw, tensor) : raw;
+    const data = convert ? widen(raw, tensor, to.addend) : raw;
     device.write(buffer, offset, data);
     offset += data.byteLength;
     onBytes(raw.byteLength);
@@ -135,8 +147,13 @@ function uploadRows(
   return offset;
 }
 
-function widen(raw: Uint8Array, { dtype, bytes, numElements }: TensorInfo): Uint8Array {
+function widen(
+  raw: Uint8Array,
+  { dtype, bytes, numElements }: TensorInfo,
+  addend: number,
+): Uint8Array {
   const values = new Float32Array(raw.byteLength / (bytes / numElements));
   decodeToF32(dtype, raw, values);
+  if (addend !== 0) values.forEach((value, i) => values[i] = value + addend);
   return new Uint8Array(values.buffer);
 }

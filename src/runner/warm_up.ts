@@ -27,7 +27,7 @@ export async function warmUp(
     sequenceId,
     tokens: new Uint32Array(length),
     start: 0,
-    blockTable: Array.from({ length: Math.ceil(length / blockSize) }, (_, i) => i),
+    blockTables: [Array.from({ length: Math.ceil(length / blockSize) }, (_, i) => i)],
     sample: {
       ...{ ...draw, temperature: sequenceId % 2, topK: 2, topP: 0.5, numLogprobs: 1 },
       ...(sequenceId === 0 ? { adjustment: BIASED } : {}),
@@ -38,7 +38,7 @@ export async function warmUp(
   for (const length of [2, 5, Math.min(64, most)]) {
     if (length <= most) plans.push([chunk(0, length)]);
   }
-  const copies = numBlocks > 1 ? [{ from: 0, to: 1, numTokens: 1 }] : [];
+  const copies = numBlocks > 1 ? [{ group: 0, from: 0, to: 1, numTokens: 1 }] : [];
   for (const chunks of plans) {
     const numTokens = chunks.reduce((sum, { tokens }) => sum + tokens.length, 0);
     if (numTokens > maxNumBatchedTokens) continue;

@@ -3,12 +3,12 @@ import { invariant } from "../base/invariant.ts";
 import type { Admission } from "../kvcache/admission.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { WaitCause } from "../core/kv_decision.ts";
-import type { DecisionListener } from "../kvcache/cache_listener.ts";
+import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { BatchPlan } from "./batch_plan.ts";
 import type { Counters } from "./counters.ts";
 import { chooseSharing, type Sharing } from "./prefix_sharing.ts";
 import type { Sequence } from "./sequence.ts";
-import type { SequenceGroup } from "./sequence_group.ts";
+import { admissionOptions, type SequenceGroup } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 import { WaitReporter } from "./wait_reporter.ts";
 
@@ -141,12 +141,11 @@ export class AdmissionControl {
 
   #tryAdmitAlone(group: SequenceGroup): Admission | undefined {
     const { id, allTokens } = group.members[0]!;
-    const numReserved = group.numReservedBlocks(this.#blocks);
-    return this.#blocks.tryAdmit(id, allTokens, { ...group.caching, numReserved });
+    return this.#blocks.tryAdmit(id, allTokens, admissionOptions(group, this.#blocks));
   }
 
   #start(group: SequenceGroup, admission: Admission, plan: BatchPlan): void {
-    const { numCachedTokens, copy } = admission;
+    const { numCachedTokens, copies } = admission;
     this.#queues.admit(group);
     group.start(numCachedTokens);
     if (group.numPreemptions === 0) {
@@ -156,7 +155,7 @@ export class AdmissionControl {
       for (const answer of group.answers) answer.numCachedTokens = numCachedTokens;
     }
     this.#countLookup(group, admission);
-    if (copy !== undefined) plan.addCopy(copy);
+    for (const copy of copies) plan.addCopy(copy);
     const hasGrown = group.tryGrow(plan, this.#blocks);
     invariant(
       hasGrown,

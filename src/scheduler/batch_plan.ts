@@ -49,7 +49,7 @@ export class BatchPlan implements StepPlan {
     group: SequenceGroup,
     sequence: Sequence,
     count: number,
-    blockTable: readonly BlockId[],
+    blockTables: readonly (readonly BlockId[])[],
   ): void {
     const limit = this.countFor(sequence);
     if (count <= 0 || count > limit) {
@@ -66,8 +66,8 @@ export class BatchPlan implements StepPlan {
     const tokens = sequence.tokens(start, end);
     this.#chunks.push(
       end === sequence.numTokens
-        ? { sequenceId, tokens, start, blockTable, sample: sampleRequest(sequence) }
-        : { sequenceId, tokens, start, blockTable },
+        ? { sequenceId, tokens, start, blockTables, sample: sampleRequest(sequence) }
+        : { sequenceId, tokens, start, blockTables },
     );
   }
 

@@ -39,11 +39,11 @@ export interface Branch {
   readonly numShared: number;
 }
 
-/** Gives a beam its table, and returns the copy that it needs, if any. */
+/** Gives a beam its tables, and returns the copies that it needs. */
 export function startBranch(
   { beam, source, numShared }: Branch,
   blocks: BlockManager,
-): BlockCopy | undefined {
+): readonly BlockCopy[] {
   const { id, numTokens, caching } = beam;
   const fork = { source: source.id, numTokens, numShared, isGrowth: true };
   const admission = blocks.tryFork(id, fork, caching);
@@ -54,7 +54,7 @@ export function startBranch(
   );
   beam.state = "running";
   beam.numComputedTokens = numShared;
-  return admission.copy;
+  return admission.copies;
 }
 
 /**

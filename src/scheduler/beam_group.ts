@@ -5,7 +5,8 @@ import type { ErrorData } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { CachingOptions } from "../kvcache/cached_path.ts";
+import { addDemands, type Demand } from "../kvcache/pool/pool.ts";
+import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 import { Beam, type Branch, numCommonTokens, startBranch } from "./beam.ts";
 import { answerReports } from "./beam_answers.ts";
 import { BeamSearch, type Continuation } from "./beam_search.ts";
@@ -119,14 +120,16 @@ export class BeamGroup implements SequenceGroup {
   }
 
   /** Blocks of the other beams that the leader does not share, or those of the first branching. */
-  numReservedBlocks(blocks: BlockManager): number {
-    if (this.#beams.length === 1) return this.#search.canBranch ? this.#width - 1 : 0;
-    const numOwn = this.#beams.slice(1).map((beam, i) => {
+  reservedDemand(blocks: BlockManager): Demand {
+    if (this.#beams.length === 1) {
+      const numBranches = this.#search.canBranch ? this.#width - 1 : 0;
+      return blocks.groups.map(() => numBranches);
+    }
+    const demands = this.#beams.slice(1).map((beam, i) => {
       const common = this.#beams.slice(0, i + 1).map((other) => numCommonTokens(beam, other));
-      return blocks.numBlocksFor(beam.numTokens) -
-        Math.floor(Math.max(...common) / blocks.blockSize);
+      return blocks.forkDemand(beam.numTokens, Math.max(...common));
     });
-    return numOwn.reduce((sum, count) => sum + count, 0);
+    return demands.reduce(addDemands);
   }
 
   start(numComputedTokens: number): void {
@@ -136,25 +139,23 @@ export class BeamGroup implements SequenceGroup {
 
   /** Makes all tables cover their beams' tokens, and branches off each beam that can be. */
   tryGrow(plan: StepPlan, blocks: BlockManager): boolean {
-    const branches = this.#branches();
+    const branches = this.#branches(blocks);
     if (!blocks.canGrow(this.blockDemand(blocks, branches))) return false;
     for (const { id, numTokens } of this.#holders) blocks.tryExtend(id, numTokens);
     for (const branch of branches) {
-      const copy = startBranch(branch, blocks);
-      if (copy !== undefined) plan.addCopy(copy);
+      for (const copy of startBranch(branch, blocks)) plan.addCopy(copy);
     }
     return true;
   }
 
   /** Blocks that the tables of its beams lack, those of beams to be branched off included. */
-  blockDemand(blocks: BlockManager, branches: readonly Branch[] = this.#branches()): number {
-    const numMissing = this.#holders.map(({ id, numTokens }) =>
-      blocks.numBlocksFor(numTokens) - blocks.blockTable(id).length
+  blockDemand(blocks: BlockManager, branches: readonly Branch[] = this.#branches(blocks)): Demand {
+    const growing = this.#holders.map(({ id, numTokens }) => blocks.growthDemand(id, numTokens));
+    const branching = branches.map(({ beam, numShared }) =>
+      blocks.forkDemand(beam.numTokens, numShared)
     );
-    const numOfBranches = branches.map(({ beam, numShared }) =>
-      blocks.numBlocksFor(beam.numTokens) - Math.floor(numShared / blocks.blockSize)
-    );
-    return [...numMissing, ...numOfBranches].reduce((sum, count) => sum + count, 0);
+    const none: Demand = blocks.groups.map(() => 0);
+    return [...growing, ...branching].reduce(addDemands, none);
   }
 
   /** Plans the next token of every beam, or its recomputation, which comes first. */
@@ -166,13 +167,14 @@ export class BeamGroup implements SequenceGroup {
       // The newest token draws candidates, which all beams do in the same step.
       const limit = beam.numUncomputedTokens - (isCatchingUp ? 1 : 0);
       const count = Math.min(limit, plan.countFor(beam));
-      if (count > 0) plan.add(this, beam, count, blocks.blockTable(beam.id));
+      if (count > 0) plan.add(this, beam, count, blocks.blockTables(beam.id));
     }
   }
 
   outOfBlocks(blocks: BlockManager): ErrorData {
     const { numTokens } = this.#leader;
-    const numNeeded = blocks.numBlocksFor(numTokens) + this.numReservedBlocks(blocks);
+    const numNeeded = blocks.numBlocksFor(numTokens) +
+      blocks.numSlabsFor(this.reservedDemand(blocks));
     const beams = { numBeams: this.#beams.length, numTokens, numNeeded };
     return beamsCannotGrow(beams, blocks, blocks.pins?.numBlocks ?? 0);
   }
@@ -246,7 +248,7 @@ export class BeamGroup implements SequenceGroup {
   }
 
   /** Beams without a table whose best source is computed; the others branch off later. */
-  #branches(): Branch[] {
+  #branches(blocks: BlockManager): Branch[] {
     return this.#beams.flatMap((beam, i) => {
       if (beam.state === "running") return [];
       const sources = this.#beams.filter((other, j) => j < i || other.state === "running");
@@ -258,7 +260,10 @@ export class BeamGroup implements SequenceGroup {
           best = { beam, source, numShared };
         }
       }
-      return best?.source.isReady ? [best] : [];
+      if (!best?.source.isReady) return [];
+      // What a window has let go is computed again.
+      const isThere = blocks.canFork(best.source.id, best.numShared);
+      return [isThere ? best : { ...best, numShared: 0 }];
     });
   }
 }

@@ -1,7 +1,8 @@
 import { RequestError } from "../core/errors.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { DecisionListener } from "../kvcache/cache_listener.ts";
+import { addDemands, type Demand } from "../kvcache/pool/pool.ts";
+import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { PoolResize } from "../kvcache/pool_resize.ts";
 import type { Counters } from "./counters.ts";
 import { numBlocksMissing, type SequenceGroup } from "./sequence_group.ts";
@@ -67,11 +68,12 @@ export class PoolSizing {
   shortage(): BlockShortage | undefined {
     const { queues } = this.#parts;
     const { running } = queues;
-    const numGrowing = running.reduce(
-      (sum, group) => sum + group.blockDemand(this.#blocks),
-      0,
+    const none: Demand = this.#blocks.groups.map(() => 0);
+    const growing = running.reduce(
+      (sum, group) => addDemands(sum, group.blockDemand(this.#blocks)),
+      none,
     );
-    const numMissing = numGrowing - this.#blocks.numFree - this.#blocks.numCached;
+    const numMissing = this.#blocks.numMissing(growing);
     if (numMissing > 0) {
       return { sequenceId: running.at(-1)!.id, numMissing, isLone: running.length === 1 };
     }
@@ -82,7 +84,11 @@ export class PoolSizing {
     const numLacked = numBlocksMissing(group, this.#blocks);
     if (numLacked === 0) return undefined;
     const isLone = running.length === 0;
-    return { sequenceId: group.id, numMissing: numLacked + numGrowing, isLone };
+    return {
+      sequenceId: group.id,
+      numMissing: numLacked + this.#blocks.numSlabsFor(growing),
+      isLone,
+    };
   }
 
   /**

@@ -51,8 +51,9 @@ export function chooseSharing(
   // All but the last prompt position, which every branch computes to draw its own first token.
   const numShared = group.numPromptTokens - 1;
   if (sibling !== undefined && group.numOutputTokens === 0 && numShared > 0) {
-    if (sibling.numComputedTokens >= numShared) return { type: "fork", source: sibling };
-    return { type: "wait", reason: "sibling_prompt" };
+    if (sibling.numComputedTokens < numShared) return { type: "wait", reason: "sibling_prompt" };
+    // A window or a state may have moved on; then the cache has what it kept at the prompt's end.
+    if (blocks.canFork(sibling.id, numShared)) return { type: "fork", source: sibling };
   }
   if (blocks.isSearched && isPrefixOnItsWay(group, others.running, blocks)) {
     return { type: "wait", reason: "shared_prefix" };

@@ -2,6 +2,7 @@ import type { TokenOutput } from "../core/batch.ts";
 import type { ErrorData } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
+import type { Demand } from "../kvcache/pool/pool.ts";
 import type { Report } from "./event_buffer.ts";
 import { type Answer, Sequence, type SequenceIdentity } from "./sequence.ts";
 import type { OutputSink, SequenceGroup, StepPlan } from "./sequence_group.ts";
@@ -32,16 +33,16 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
     return this.members;
   }
 
-  numReservedBlocks(): number {
-    return 0;
+  reservedDemand(): undefined {
+    return undefined;
   }
 
   start(numComputedTokens: number): void {
     this.numComputedTokens = numComputedTokens;
   }
 
-  blockDemand(blocks: BlockManager): number {
-    return Math.max(0, blocks.numBlocksFor(this.numTokens) - blocks.blockTable(this.id).length);
+  blockDemand(blocks: BlockManager): Demand {
+    return blocks.growthDemand(this.id, this.numTokens);
   }
 
   tryGrow(plan: StepPlan, blocks: BlockManager): boolean {
@@ -49,7 +50,7 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   }
 
   addTo(plan: StepPlan, blocks: BlockManager): void {
-    plan.add(this, this, plan.countFor(this), blocks.blockTable(this.id));
+    plan.add(this, this, plan.countFor(this), blocks.blockTables(this.id));
   }
 
   outOfBlocks(blocks: BlockManager, plan?: StepPlan): ErrorData {

@@ -5,7 +5,7 @@ import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { DecisionListener } from "../kvcache/cache_listener.ts";
+import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import { BatchPlan, checkResults } from "./batch_plan.ts";
 import { AdmissionControl, type TokensListener } from "./admission_control.ts";
 import { checkHolders } from "./audit.ts";

@@ -2,7 +2,7 @@ import { InvariantError } from "../base/invariant.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
 import { LogitAdjuster } from "./logit_adjuster.ts";
-import type { CachingOptions } from "../kvcache/cached_path.ts";
+import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 
 /** Room for outputs before the tokens are first copied; most answers of a chat fit. */
 const INITIAL_OUTPUT_CAPACITY = 256;

@@ -2,8 +2,10 @@ import type { BlockCopy, TokenOutput } from "../core/batch.ts";
 import type { ErrorData } from "../core/errors.ts";
 import type { BlockId, RequestId, SequenceId } from "../core/ids.ts";
 import type { FinishReason } from "../core/token_event.ts";
+import type { AdmissionOptions } from "../kvcache/admission.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { CachingOptions } from "../kvcache/cached_path.ts";
+import type { Demand } from "../kvcache/pool/pool.ts";
+import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 import type { Report } from "./event_buffer.ts";
 import type { Answer, Sequence, SequenceState } from "./sequence.ts";
 
@@ -13,12 +15,12 @@ export interface StepPlan {
    * How many of the next tokens of `sequence` the rest of the budget allows; 0 when it is spent.
    */
   countFor(sequence: Sequence): number;
-  /** Adds the next `count` tokens of a member of `group`; `blockTable` covers them. */
+  /** Adds the next `count` tokens of a member of `group`; `blockTables` cover them. */
   add(
     group: SequenceGroup,
     sequence: Sequence,
     count: number,
-    blockTable: readonly BlockId[],
+    blockTables: readonly (readonly BlockId[])[],
   ): void;
   /** Adds a copy that a sequence of this plan needs before it is computed. */
   addCopy(copy: BlockCopy): void;
@@ -80,12 +82,15 @@ export interface SequenceGroup {
    */
   readonly isCatchingUp: boolean;
 
-  /** Blocks that it takes soon after its admission, beside those of its first member. */
-  numReservedBlocks(blocks: BlockManager): number;
+  /**
+   * Blocks that it takes soon after its admission, beside those of its first member; undefined
+   * where it takes none.
+   */
+  reservedDemand(blocks: BlockManager): Demand | undefined;
   /** Its first member has a table whose first `numComputedTokens` positions are computed. */
   start(numComputedTokens: number): void;
   /** Additional blocks that its next step needs if the budget allows all of it. */
-  blockDemand(blocks: BlockManager): number;
+  blockDemand(blocks: BlockManager): Demand;
   /**
    * Makes its tables cover the tokens that the rest of the plan's budget allows; the plan gets the
    * copies that it needs.
@@ -113,11 +118,16 @@ export function holdersOf({ members }: SequenceGroup): readonly Sequence[] {
   return members.filter(({ state }) => state === "running");
 }
 
+/** How a group's first member is admitted. */
+export function admissionOptions(group: SequenceGroup, blocks: BlockManager): AdmissionOptions {
+  const reserved = group.reservedDemand(blocks);
+  return reserved === undefined ? group.caching : { ...group.caching, reserved };
+}
+
 /**
  * Blocks that a group would lack if it were admitted now; 0 if it fits. O(blocks of its tokens).
  */
 export function numBlocksMissing(group: SequenceGroup, blocks: BlockManager): number {
   const { allTokens } = group.members[0]!;
-  const numReserved = group.numReservedBlocks(blocks);
-  return blocks.numBlocksMissing(allTokens, { ...group.caching, numReserved });
+  return blocks.numBlocksMissing(allTokens, admissionOptions(group, blocks));
 }

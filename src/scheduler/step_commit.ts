@@ -7,7 +7,7 @@ import type {
 } from "../core/batch.ts";
 import type { FinishReason, TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { DecisionListener } from "../kvcache/cache_listener.ts";
+import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import { seenBy, type TokensListener } from "./admission_control.ts";
 import type { BatchPlan } from "./batch_plan.ts";
 import type { Counters } from "./counters.ts";

@@ -1,6 +1,6 @@
 import type { WaitCause } from "../core/kv_decision.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { DecisionListener } from "../kvcache/cache_listener.ts";
+import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 
 /**

@@ -11,36 +11,40 @@ export interface ModelDirectory {
   readonly name: string;
 }
 
+/** The model that is served where none is asked for. */
+export function bundledModel(): ModelDirectory {
+  return { dir: toPath(DEMO.dir), name: DEMO.name };
+}
+
 /**
- * Finds the model of `--model`: a directory, a GGUF file, or the bundled model when absent.
+ * The model in a local directory, or in a GGUF file, under its name.
  *
  * @throws {StartupError} when there is neither of that name, or this process may not read it.
  */
-export function findModel(model: string | undefined): ModelDirectory {
-  if (model === undefined) return { dir: toPath(DEMO.dir), name: DEMO.name };
-  if (Deno.permissions.querySync({ name: "read", path: model }).state !== "granted") {
+export function modelInDirectory(path: string): ModelDirectory {
+  if (!mayRead(path)) {
     throw new StartupError(
-      `Not allowed to read --model ${
-        JSON.stringify(model)
-      }: start with "deno run -A main.ts serve", ` +
-        `or with --allow-read=${model}`,
+      `Not allowed to read --model ${JSON.stringify(path)}: start with ` +
+        `"deno run -A main.ts serve", or with --allow-read=${path}`,
     );
   }
-  const { isDirectory, isFile } = statOf(model) ?? {};
-  if (isFile === true && isGgufPath(model)) return { dir: model, name: ggufName(model) };
-  if (isDirectory !== true) {
-    throw new StartupError(
-      `--model ${JSON.stringify(model)} is neither a GGUF file nor a directory; that must hold ` +
-        `config.json, tokenizer.json and model.safetensors`,
-    );
+  const { isDirectory } = statOf(path) ?? {};
+  if (isDirectory === true) {
+    const dir = Deno.realPathSync(path);
+    return { dir, name: lastPart(dir) };
   }
-  const dir = Deno.realPathSync(model);
-  return { dir, name: lastPart(dir) };
+  // Its path as it is: the parts of a split file lie beside the link, and not beside its target.
+  if (isModelPath(path)) return { dir: path, name: ggufName(path) };
+  throw new StartupError(
+    `--model ${JSON.stringify(path)} is not a directory or GGUF file; a directory must hold ` +
+      `config.json, tokenizer.json and model.safetensors, and a name is one such as Qwen/Qwen3-0.6B`,
+  );
 }
 
-function toPath(url: URL): string {
-  const path = decodeURIComponent(url.pathname).replace(/\/$/, "");
-  return Deno.build.os === "windows" ? path.replace(/^\//, "") : path;
+/** Whether a path is a directory or a GGUF file that this process may read. */
+export function isModelPath(path: string): boolean {
+  const { isDirectory, isFile } = statOf(path) ?? {};
+  return isDirectory === true || (isFile === true && isGgufPath(path));
 }
 
 /** The file's name without its ending and, of a split file, the part's number. */
@@ -52,10 +56,24 @@ function lastPart(path: string): string {
   return path.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
 }
 
+/** Whether something lies at a path that this process may read. */
+export function isExistingPath(path: string): boolean {
+  return statOf(path) !== undefined;
+}
+
 function statOf(path: string): Deno.FileInfo | undefined {
   try {
-    return Deno.statSync(path);
+    return mayRead(path) ? Deno.statSync(path) : undefined;
   } catch {
     return undefined;
   }
+}
+
+function mayRead(path: string): boolean {
+  return Deno.permissions.querySync({ name: "read", path }).state === "granted";
+}
+
+function toPath(url: URL): string {
+  const path = decodeURIComponent(url.pathname).replace(/\/$/, "");
+  return Deno.build.os === "windows" ? path.replace(/^\//, "") : path;
 }

@@ -1,6 +1,6 @@
 import type { Hono } from "hono";
 import { loadGenerationConfig } from "../../models/generation_config.ts";
-import { loadModelConfig } from "../../models/model_config.ts";
+import { readModel } from "../../models/registry.ts";
 import { createLogger, type Logger } from "../base/log.ts";
 import { type Config, toEngineConfig } from "../core/config.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
@@ -24,7 +24,7 @@ import { loadTextService, type TextService } from "../tokenizer/text_service.ts"
 import { findModelSource } from "../weights/model_source.ts";
 import type { Keys } from "./keys.ts";
 import { createKvPlanner } from "./kv_planner.ts";
-import { findModel } from "./model_directory.ts";
+import type { ModelDirectory } from "./model_directory.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
 import { storePath } from "./store_path.ts";
 
@@ -50,17 +50,20 @@ export interface ServerEvents {
 /**
  * Wires the rooms together: text service, engine isolate and HTTP door for one model.
  *
- * @param address the server listens on, and the keys it asks for.
+ * @param place the address the server listens on, the keys it asks for, and the model.
  * @throws {StartupError} for model files that cannot be served, and for files that are no stores of
  * Quire's.
  */
 export async function createServer(
   config: Config,
-  { address, keys }: { readonly address: string; readonly keys: Keys },
+  { address, keys, directory }: {
+    readonly address: string;
+    readonly keys: Keys;
+    readonly directory: ModelDirectory;
+  },
   { onProgress = () => {}, onGivenUp = () => {} }: ServerEvents = {},
 ): Promise<Server> {
   const log = createLogger({ format: config.logFormat, level: config.logLevel });
-  const directory = findModel(config.model);
   const files = findModelSource(directory.dir).textFiles();
   const text = await loadTextService(files);
   const engine = new EngineClient({
@@ -170,7 +173,7 @@ function describeModel(
   return {
     names: config.servedModelName.length > 0 ? config.servedModelName : [name],
     created: Math.floor(Date.now() / 1000),
-    numContextTokensTrained: loadModelConfig(files).maxPositionEmbeddings,
+    numContextTokensTrained: readModel(files).maxPositionEmbeddings,
     maxCharsPerToken: text.maxCharsPerToken,
     defaults: samplingDefaults(files),
   };

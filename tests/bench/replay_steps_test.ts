@@ -153,7 +153,7 @@ Deno.test("replaySteps() fails where a plan or a draw is another", async () => {
   const plan = lines.findIndex((line) => line.includes('"start":3'));
   const otherPlan = lines.with(
     plan,
-    lines[plan]!.replace('"blockTable":[0,1]', '"blockTable":[0,2]'),
+    lines[plan]!.replace('"blockTables":[[0,1]]', '"blockTables":[[0,2]]'),
   );
   await assertRejects(() => replaySteps(otherPlan), AssertionError, "the plan is another");
   const runner = new PagedFakeRunner({ numBlocks: 20, blockSize: 2 });

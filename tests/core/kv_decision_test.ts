@@ -41,7 +41,7 @@ Deno.test("describeDecision() says who, when and with which numbers", () => {
       "step 3: r[1] waits: sequence 2 is the head of the queue of 7",
     ],
     [
-      { ...named, type: "copy", from: 7, to: 8, numTokens: 3 },
+      { ...named, type: "copy", group: 0, from: 7, to: 8, numTokens: 3 },
       "step 3: r[1] copies 3 tokens of block 7 to block 8",
     ],
     [

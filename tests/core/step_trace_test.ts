@@ -12,12 +12,12 @@ const PLAN: TraceRecord = {
   batch: {
     step: 3,
     numTokens: 2,
-    copies: [{ from: 1, to: 2, numTokens: 5 }],
+    copies: [{ group: 0, from: 1, to: 2, numTokens: 5 }],
     chunks: [{
       sequenceId: 7,
       tokens: Uint32Array.of(5, 0xffffffff),
       start: 9,
-      blockTable: [4, 2, 0],
+      blockTables: [[4, 2, 0]],
       sample: {
         ...{ temperature: 0.1, topK: 0, topP: 1, minP: 0, seed: 2 ** 53 - 1, outputIndex: 0 },
         adjustment: {

@@ -39,7 +39,7 @@ function pack(samples: readonly SampleRequest[]): { words: Uint32Array; dims: St
     sequenceId: i,
     tokens: Uint32Array.of(1),
     start: 0,
-    blockTable: [i],
+    blockTables: [[i]],
     sample,
   }));
   return packer.pack({ step: 0, numTokens: samples.length, chunks });

@@ -47,7 +47,7 @@ function chunksAndDecodes(shape: Shape, tuning: Tuning) {
     sequenceId: 0,
     tokens: new Uint32Array(count),
     start,
-    blockTable: tables[s]!,
+    blockTables: [tables[s]!],
   });
   const decodes = CHUNKS.flatMap(({ start, count }, s) =>
     Array.from({ length: count }, (_, i) => rowsOf(start + i, 1, s))

@@ -20,7 +20,7 @@ function packed(start: number, count: number) {
     ...{ maxTokens: 32, maxSeqs: 1, maxSplits: 8 },
   });
   const tokens = new Uint32Array(count);
-  const chunk = { sequenceId: 0, tokens, start, blockTable: TABLE };
+  const chunk = { sequenceId: 0, tokens, start, blockTables: [TABLE] };
   return packer.pack({ step: 0, chunks: [chunk], numTokens: count });
 }
 

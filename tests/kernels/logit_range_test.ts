@@ -35,7 +35,7 @@ function pack(samples: readonly SampleRequest[]): { words: Uint32Array; dims: St
     ...{ maxTokens: length, maxSeqs: length, maxSplits: length },
   });
   const chunks = samples.map((sample, sequenceId) => ({
-    ...{ sequenceId, tokens: Uint32Array.of(1), start: 0, blockTable: [sequenceId], sample },
+    ...{ sequenceId, tokens: Uint32Array.of(1), start: 0, blockTables: [[sequenceId]], sample },
   }));
   return packer.pack({ step: 0, numTokens: length, chunks });
 }

@@ -113,7 +113,7 @@ for (const KV_DTYPE of KV_CACHE_DTYPES) {
       qkv.fill(0, shape.H * shape.D, (shape.H + 1) * shape.D);
       const contents = {
         step: step.words,
-        rope: ropeTable({ headDim: shape.D, theta: 1e4, scaling: undefined, maxPositions: 64 }),
+        rope: ropeTable({ rotaryDim: shape.D, theta: 1e4, scaling: undefined, maxPositions: 64 }),
         qkv,
         norms: NORMS.subarray(0, 2 * shape.D),
         kv: new Uint32Array(POOL.numBlocks * kvBlockWords(shape)).fill(POISON),

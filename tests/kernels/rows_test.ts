@@ -32,6 +32,33 @@ for (const dtype of WEIGHT_DTYPES) {
   });
 }
 
+gpuTest("embed_tokens multiplies by a factor", async (gpu) => {
+  const [V, E] = [50, 36];
+  const step = packStep(CHUNKS, POOL);
+  for (const dtype of ["f32", "bf16", "int8g32"] as const) {
+    for (const scale of [Math.sqrt(E * 7), 12]) {
+      const { actual, expected } = await runBoth(
+        gpu,
+        {
+          step: step.words,
+          w: weightFixture(dtype, V, E),
+          out: new Float32Array((step.dims.numTokens + 1) * E).fill(7),
+        },
+        (b) => embedTokensCalls({ V, E, dtype, scale }, b as never),
+        step.dims,
+        "out",
+      );
+      // Where a weight is a product itself, a compiler may multiply in another order.
+      actual.f32.forEach((value, i) => {
+        const error = Math.abs(value - expected.f32[i]!);
+        assert(error <= 2 ** -22 * Math.abs(expected.f32[i]!), `${dtype}, ${i}: ${error}`);
+      });
+      if (dtype !== "int8g32") assertEquals(actual.f32, expected.f32);
+      assert(actual.f32.some((value) => Math.abs(value) > 8), "no factor");
+    }
+  }
+});
+
 for (const rows of ["tokens", "samples"] as const) {
   for (const LANES of [8, 64]) {
     gpuTest(`rms_norm agrees with the definition: ${rows}, ${LANES} lanes`, async (gpu) => {

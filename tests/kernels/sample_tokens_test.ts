@@ -34,7 +34,7 @@ function sampleStep(samples: readonly SampleRequest[]): { words: Uint32Array; di
       sequenceId: i,
       tokens: Uint32Array.of(1),
       start: 0,
-      blockTable: [i],
+      blockTables: [[i]],
       sample,
     })),
   });

@@ -45,7 +45,7 @@ async function attend(
   const { numTokens, numSplits } = step.dims;
   const contents = {
     step: step.words,
-    rope: ropeTable({ headDim: HEADS.D, theta: 1e4, scaling: undefined, maxPositions: 64 }),
+    rope: ropeTable({ rotaryDim: HEADS.D, theta: 1e4, scaling: undefined, maxPositions: 64 }),
     qkv,
     // What an earlier sequence has left behind.
     kv: new Uint32Array(31 * kvBlockWords(shape)).fill(0x7fc07e01),

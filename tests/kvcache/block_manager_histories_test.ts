@@ -5,7 +5,7 @@ import { RequestError } from "../../src/core/errors.ts";
 import type { CacheRetention } from "../../src/core/generation.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
-import { type BlockKey, BlockKeyer } from "../../src/kvcache/block_key.ts";
+import { type BlockKey, BlockKeyer } from "../../src/kvcache/prefix/block_key.ts";
 import { CacheModel } from "../support/cache_model.ts";
 import { KEY_SPACE } from "../support/scheduler_rig.ts";
 import { runs, times } from "../support/runs.ts";
@@ -125,9 +125,9 @@ class Pair {
     assertEquals(admission !== undefined, hasRoom);
     if (admission === undefined) return;
     this.numHits += found.length;
-    this.decisions.push([...this.manager.blockTable(id)]);
+    this.decisions.push([...this.manager.blockTables(id)[0]!]);
     assertEquals(admission.numCachedTokens, found.length * this.#sizes.blockSize);
-    const table = this.manager.blockTable(id);
+    const table = this.manager.blockTables(id)[0]!;
     assertEquals(table.slice(0, found.length), found);
     this.model.admit(id, tokens, { scope, retention }, { found, table, isHit: true });
   }
@@ -148,16 +148,17 @@ class Pair {
     assertEquals(admission !== undefined, hasRoom);
     if (admission === undefined) return;
     assertEquals(admission.numCachedTokens, numTokens - 1);
-    const table = this.manager.blockTable(id);
+    const table = this.manager.blockTables(id)[0]!;
     assertEquals(table.slice(0, numShared), shared);
     const numTokensCopied = (numTokens - 1) % blockSize;
     assertEquals(
-      admission.copy,
-      numTokensCopied === 0 ? undefined : {
+      admission.copies,
+      numTokensCopied === 0 ? [] : [{
+        group: 0,
         from: source.blocks[numShared]!,
         to: table[numShared]!,
         numTokens: numTokensCopied,
-      },
+      }],
     );
     this.manager.checkIntegrity();
     this.manager.markCopied();
@@ -172,7 +173,7 @@ class Pair {
     const hasRoom = numNew <= 0 || this.model.hasRoom(numNew, undefined);
     if (hasRoom) this.model.grow(Math.max(0, numNew));
     assertEquals(this.manager.tryExtend(id, tokens.length + count), hasRoom);
-    table.blocks = this.manager.blockTable(id);
+    table.blocks = this.manager.blockTables(id)[0]!;
     assertEquals(blocks, before, "a list that was handed out never changes");
     assertEquals(table.blocks.slice(0, before.length), before, "append only");
     if (hasRoom) { for (let i = 0; i < count; i++) tokens.push((tokens.length + count) % 2); }
@@ -228,7 +229,10 @@ class Pair {
     this.numMoves += resize.moves.length;
     const after = new Map(resize.moves.map(({ from, to }) => [from, to]));
     for (const [id, before] of tables) {
-      assertEquals([...manager.blockTable(id)], before.map((block) => after.get(block) ?? block));
+      assertEquals(
+        [...manager.blockTables(id)[0]!],
+        before.map((block) => after.get(block) ?? block),
+      );
     }
   }
 

@@ -19,8 +19,9 @@ Deno.test("BlockManager.tryAdmit() covers the tokens, the last block perhaps in 
     numCachedTokens: 0,
     numEvictedTokens: 0,
     isLookup: false,
+    copies: [],
   });
-  assertEquals(blocks.blockTable(7), [0, 1, 2]);
+  assertEquals(blocks.blockTables(7)[0]!, [0, 1, 2]);
   assertEquals([blocks.numFree, blocks.numTables], [5, 1]);
 });
 
@@ -57,25 +58,25 @@ Deno.test("BlockManager.tryExtend() appends blocks only at a block boundary", ()
   const blocks = new BlockManager({ numBlocks: 3, blockSize: 2 });
   blocks.tryAdmit(1, tokens(3));
   assert(blocks.tryExtend(1, 4));
-  assertEquals(blocks.blockTable(1), [0, 1]);
+  assertEquals(blocks.blockTables(1)[0]!, [0, 1]);
   assert(blocks.tryExtend(1, 5));
-  assertEquals(blocks.blockTable(1), [0, 1, 2]);
+  assertEquals(blocks.blockTables(1)[0]!, [0, 1, 2]);
   assertEquals(blocks.tryExtend(1, 7), false);
-  assertEquals(blocks.blockTable(1), [0, 1, 2]);
+  assertEquals(blocks.blockTables(1)[0]!, [0, 1, 2]);
 });
 
-Deno.test("BlockManager.blockTable() is a list that growth, a resize and the end leave as it is", () => {
+Deno.test("BlockManager.blockTables()[0]! is a list that growth, a resize and the end leave as it is", () => {
   const blocks = new BlockManager({ numBlocks: 8, blockSize: 2 });
   blocks.tryAdmit(1, tokens(4));
   blocks.tryAdmit(2, tokens(3));
   blocks.free(1);
-  const planned = blocks.blockTable(2);
+  const planned = blocks.blockTables(2)[0]!;
   assert(blocks.tryExtend(2, 4));
-  assertEquals(blocks.blockTable(2) === planned, true, "without growth it is not made anew");
+  assertEquals(blocks.blockTables(2)[0]! === planned, true, "without growth it is not made anew");
   assert(blocks.tryExtend(2, 5));
-  const grown = blocks.blockTable(2);
+  const grown = blocks.blockTables(2)[0]!;
   blocks.resize(3);
-  const moved = blocks.blockTable(2);
+  const moved = blocks.blockTables(2)[0]!;
   blocks.free(2);
   assertEquals([planned, grown.length, moved.length], [[2, 3], 3, 3]);
   assertEquals(grown.slice(0, 2), planned);
@@ -85,7 +86,7 @@ Deno.test("BlockManager.blockTable() is a list that growth, a resize and the end
 Deno.test("BlockManager.free() returns the blocks and leaves a plan's table as it was", () => {
   const blocks = new BlockManager({ numBlocks: 3, blockSize: 2 });
   blocks.tryAdmit(1, tokens(6));
-  const table = blocks.blockTable(1);
+  const table = blocks.blockTables(1)[0]!;
   blocks.free(1);
   assertEquals(blocks.numFree, 3);
   assertEquals(table, [0, 1, 2]);
@@ -96,9 +97,9 @@ Deno.test("BlockManager.tryFork() shares whole blocks and has the rest copied", 
   const blocks = new BlockManager({ numBlocks: 8, blockSize: 4 });
   blocks.tryAdmit(1, tokens(11));
   const admission = blocks.tryFork(2, { source: 1, numTokens: 11 });
-  assertEquals(blocks.blockTable(2), [0, 1, 3]);
-  const copy = { from: 2, to: 3, numTokens: 2 };
-  assertEquals(admission, { numCachedTokens: 10, numEvictedTokens: 0, isLookup: false, copy });
+  assertEquals(blocks.blockTables(2)[0]!, [0, 1, 3]);
+  const copies = [{ group: 0, from: 2, to: 3, numTokens: 2 }];
+  assertEquals(admission, { numCachedTokens: 10, numEvictedTokens: 0, isLookup: false, copies });
   blocks.checkIntegrity();
   blocks.markCopied();
   blocks.free(1);
@@ -125,13 +126,13 @@ for (
     const blocks = new BlockManager({ numBlocks: 8, blockSize: 4, ...caching });
     blocks.tryAdmit(1, tokens(12));
     blocks.markComputed(1, tokens(12), 12);
-    const { copy } = blocks.tryFork(2, { source: 1, numTokens: 12 })!;
+    const [copy] = blocks.tryFork(2, { source: 1, numTokens: 12 })!.copies;
     blocks.free(1);
     blocks.free(2);
     blocks.checkIntegrity();
     assertEquals(blocks.numInUse, 3);
     blocks.tryAdmit(3, tokens(20).fill(9));
-    assertEquals(blocks.blockTable(3).includes(copy!.from), false);
+    assertEquals(blocks.blockTables(3)[0]!.includes(copy!.from), false);
     blocks.markCopied();
     blocks.free(3);
     blocks.checkIntegrity();
@@ -150,14 +151,14 @@ Deno.test("BlockManager.resize() moves what stays below the new end, sources of 
   blocks.tryAdmit(2, source);
   blocks.markComputed(2, source, 6);
   blocks.tryFork(3, { source: 2, numTokens: 7 });
-  assertEquals([1, 2, 3].map((id) => [...blocks.blockTable(id)]), [[0, 1, 2], [3, 4], [3, 5]]);
+  assertEquals([1, 2, 3].map((id) => [...blocks.blockTables(id)[0]!]), [[0, 1, 2], [3, 4], [3, 5]]);
   blocks.free(1);
   // The copy of the forked block is under way, and its source still held.
   blocks.free(2);
   const { moves, ...counts } = blocks.resize(4);
   assertEquals(counts, { numBefore: 8, numAfter: 4, numEvicted: 0 });
-  assertEquals(moves, [{ from: 4, to: 0 }, { from: 5, to: 1 }]);
-  assertEquals(blocks.blockTable(3), [3, 1]);
+  assertEquals(moves, [{ group: 0, from: 4, to: 0 }, { group: 0, from: 5, to: 1 }]);
+  assertEquals(blocks.blockTables(3)[0]!, [3, 1]);
   blocks.checkIntegrity();
   blocks.markCopied();
   blocks.checkIntegrity();
@@ -270,17 +271,17 @@ Deno.test("BlockManager agrees with a map of lengths under any history", () => {
         if (verb === "extend" && length !== undefined) {
           const longer = Math.max(length, numTokens);
           const fits = blocksOf(longer) - blocksOf(length) <= numFree;
-          const before = [...blocks.blockTable(id)];
+          const before = [...blocks.blockTables(id)[0]!];
           assertEquals(blocks.tryExtend(id, numTokens), fits);
           if (fits) lengths.set(id, longer);
-          assertEquals(blocks.blockTable(id).slice(0, before.length), before);
+          assertEquals(blocks.blockTables(id)[0]!.slice(0, before.length), before);
         }
         if (verb === "free" && length !== undefined) {
           blocks.free(id);
           lengths.delete(id);
         }
         blocks.checkIntegrity();
-        const tables = [...lengths.keys()].map((key) => blocks.blockTable(key));
+        const tables = [...lengths.keys()].map((key) => blocks.blockTables(key)[0]!);
         assertEquals(tables.map((t) => t.length), [...lengths.values()].map(blocksOf));
         assertEquals(new Set(tables.flat()).size, tables.flat().length, "a block in two tables");
         assertEquals(blocks.numFree, options.numBlocks - tables.flat().length);

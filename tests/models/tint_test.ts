@@ -9,9 +9,7 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { type Tuning, tuningFor } from "../../kernels/tuning/tuning.ts";
-import { loadModelConfig } from "../../models/model_config.ts";
-import type { Activations } from "../../models/model_family.ts";
-import { modelFamily } from "../../models/registry.ts";
+import { readModel } from "../../models/registry.ts";
 import { KV_CACHE_DTYPES } from "../../src/core/engine_config.ts";
 import { isQuantized } from "../../src/core/weight_format.ts";
 import { wgslPreamble } from "../../src/device/capabilities.ts";
@@ -20,7 +18,7 @@ import type { GpuProvider } from "../../src/device/gpu_provider.ts";
 import { type GrantedDevice, requestDevice } from "../../src/device/request_device.ts";
 import { expandWgsl } from "../../src/device/wgsl_template.ts";
 import { WEIGHT_DTYPES } from "../support/weight_fixture.ts";
-import { wholeWeights } from "../support/whole_weights.ts";
+import { modelGraph } from "../support/model_graph.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 const ICD = Deno.env.get("QUIRE_SWIFTSHADER_ICD") ?? "/usr/lib/chromium/vk_swiftshader_icd.json";
@@ -66,11 +64,9 @@ function* tunings({ capabilities }: TintDevice): Generator<Tuning> {
 
 /** The distinct texts of all kernels that the bundled model's architecture can call. */
 function kernelTexts(tint: TintDevice): Map<string, string> {
-  const config = loadModelConfig(`${ROOT}models/demo`);
-  const family = modelFamily(config.modelType);
+  const model = readModel(`${ROOT}models/demo`);
   const buffer = { label: "any", bytes: 4 };
   const texture = { ...buffer, isTexture: true };
-  const activations = new Proxy({}, { get: () => buffer }) as Activations;
   const seen = new Set<string>();
   const texts = new Map<string, string>();
   for (const tuning of tunings(tint)) {
@@ -81,15 +77,7 @@ function kernelTexts(tint: TintDevice): Map<string, string> {
           held.map((m) => [kv, m] as const)
         )
       ) {
-        const calls = family.graph({
-          config,
-          weight: wholeWeights(config, { buffer: matrix, dtype }),
-          activations,
-          kv: Array.from({ length: config.numLayers }, () => buffer),
-          blockSize: 16,
-          kvDtypes: Array.from({ length: config.numLayers }, () => kvDtype),
-          tuning,
-        });
+        const calls = modelGraph(model, { matrix, dtype, kvDtype, tuning });
         for (const { source, constants, kernelName } of calls) {
           const key = kernelName + JSON.stringify(constants);
           if (seen.has(key)) continue;

@@ -5,7 +5,7 @@ import { layerKinds, LayerKindsJson } from "../../src/plan/layer_kinds.ts";
 /** One letter per layer: full, sliding, chunked; and the windows met. */
 function kinds(json: Record<string, unknown>, numLayers: number): [string, number[]] {
   const layers = layerKinds(LayerKindsJson.parse(json), numLayers, "config.json");
-  const windows = new Set(layers.flatMap(({ window }) => window ?? []));
+  const windows = new Set(layers.flatMap((layer) => "window" in layer ? layer.window : []));
   return [layers.map(({ kind }) => kind[0]).join(""), [...windows]];
 }
 

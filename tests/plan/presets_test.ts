@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { bytesPerToken } from "../../src/plan/kv_dtypes.ts";
 import { findPreset, PRESET_NAMES } from "../../src/plan/presets.ts";
+import { presetShape } from "../../src/server/model_shape.ts";
 
 Deno.test("findPreset() knows each preset in any case, and no other name", () => {
   for (const name of PRESET_NAMES) assertEquals(findPreset(name.toUpperCase())?.name, name);
@@ -9,7 +10,7 @@ Deno.test("findPreset() knows each preset in any case, and no other name", () =>
 
 Deno.test("PRESETS have the published sizes per token in f16 and the published contexts", () => {
   const rows = PRESET_NAMES.map((name) => {
-    const shape = findPreset(name)!;
+    const shape = presetShape(name)!;
     return [name, bytesPerToken(shape, { dtype: "f16" }) / 1024, shape.maxModelLen];
   });
   assertEquals(rows, [

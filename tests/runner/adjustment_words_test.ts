@@ -73,7 +73,7 @@ Deno.test("StepPacker grows for adjustments beyond what its limits set aside", (
   };
   const packer = new StepPacker(limits);
   const chunk = (adjustment?: LogitAdjustment) => ({
-    ...{ sequenceId: 0, tokens: Uint32Array.of(3), start: 0, blockTable: [0] },
+    ...{ sequenceId: 0, tokens: Uint32Array.of(3), start: 0, blockTables: [[0]] },
     sample: adjustment === undefined ? DRAW : { ...DRAW, adjustment },
   });
   const tokens = Uint32Array.from({ length: 5000 }, (_, i) => i);

@@ -32,7 +32,7 @@ function chunkOf(i: number, start: number): ScheduledChunk {
     sequenceId: i,
     tokens: Uint32Array.from({ length: length - start }, (_, p) => 300 + 37 * i + 11 * (start + p)),
     start,
-    blockTable: Array.from({ length: BLOCKS_PER_SEQ }, (_, b) => BLOCKS_PER_SEQ * i + b),
+    blockTables: [Array.from({ length: BLOCKS_PER_SEQ }, (_, b) => BLOCKS_PER_SEQ * i + b)],
     sample: DRAW,
   };
 }
@@ -68,10 +68,10 @@ async function runBothWays(device: Device, maxSplits: number) {
   for (const i of LENGTHS.keys()) await whole.run(batchOf([chunkOf(i, 0)]));
   const batch = {
     ...batchOf([0, 1, 2, 3, 4].map((i) => chunkOf(i, i === 2 ? 20 : LENGTHS[i]! - 1))),
-    copies: [{ from: 4 * BLOCKS_PER_SEQ, to: 60, numTokens: 16 }],
+    copies: [{ group: 0, from: 4 * BLOCKS_PER_SEQ, to: 60, numTokens: 16 }],
   };
   const last = batch.chunks[4]!;
-  const copied = { ...last, blockTable: [60, ...last.blockTable.slice(1)] };
+  const copied = { ...last, blockTables: [[60, ...last.blockTables[0]!.slice(1)]] };
   const step = { ...batch, chunks: [...batch.chunks.slice(0, 4), copied] };
   const countOf = async (runner: ModelRunner) => {
     runs.length = 0;

@@ -36,17 +36,17 @@ const BATCH: Batch = {
       sequenceId: 10,
       tokens: Uint32Array.of(1, 2, 3, 4, 5, 6),
       start: 6,
-      blockTable: [7, 3],
+      blockTables: [[7, 3]],
       sample: DRAW,
     },
     {
       sequenceId: 11,
       tokens: Uint32Array.of(40),
       start: 16,
-      blockTable: [9, 8, 5],
+      blockTables: [[9, 8, 5]],
       sample: { ...DRAW, numLogprobs: 0 },
     },
-    { sequenceId: 12, tokens: Uint32Array.of(50, 51), start: 0, blockTable: [1, 2] },
+    { sequenceId: 12, tokens: Uint32Array.of(50, 51), start: 0, blockTables: [[1, 2]] },
   ],
 };
 
@@ -156,9 +156,9 @@ Deno.test("StepPacker.pack() leaves nothing of an earlier step in the header", (
 
 Deno.test("StepPacker.pack() refuses steps beyond its limits and positions beyond a table", () => {
   const packer = new StepPacker(LIMITS);
-  const long = { ...BATCH.chunks[2]!, tokens: new Uint32Array(33), blockTable: [0, 1, 2, 3, 4] };
+  const long = { ...BATCH.chunks[2]!, tokens: new Uint32Array(33), blockTables: [[0, 1, 2, 3, 4]] };
   assertThrows(() => packer.pack({ step: 0, numTokens: 33, chunks: [long] }), InvariantError, "33");
-  const lost = { ...BATCH.chunks[1]!, blockTable: [9, 8] };
+  const lost = { ...BATCH.chunks[1]!, blockTables: [[9, 8]] };
   assertThrows(() => packer.pack({ step: 0, numTokens: 1, chunks: [lost] }), InvariantError, "16");
   const many = [0, 1, 2].map((i) => ({ ...BATCH.chunks[1]!, sequenceId: i }));
   const splits = { step: 0, numTokens: 3, chunks: many };
@@ -171,18 +171,26 @@ Deno.test("maxStepWords covers the largest step", () => {
     sequenceId: i,
     tokens: new Uint32Array([10, 10, 12][i]!),
     start: 32 - [10, 10, 12][i]!,
-    blockTable: [1, 2, 3, 4],
+    blockTables: [[1, 2, 3, 4]],
   }));
   const { words } = new StepPacker(LIMITS).pack({ step: 0, numTokens: 32, chunks });
   assertEquals(words.length <= maxStepWords(LIMITS), true);
 });
 
 Deno.test("StepPacker.pack() lists the blocks to copy, before the tables", () => {
-  const copies = [{ from: 4, to: 9, numTokens: 3 }, { from: 5, to: 2, numTokens: 8 }];
+  const copies = [{ group: 0, from: 4, to: 9, numTokens: 3 }, {
+    group: 0,
+    from: 5,
+    to: 2,
+    numTokens: 8,
+  }];
   const { words, dims } = new StepPacker(LIMITS).pack({ ...BATCH, copies });
   assertEquals([dims.numCopies, words[STEP.numCopies]], [2, 2]);
   assertEquals(region(words, words[STEP.copies]!, 4), [4, 9, 5, 2]);
   assertEquals(region(words, words[words[STEP.seqs]! + SEQ.table]!, 3), [9, 8, 5]);
-  const many = Array.from({ length: 4 }, (_, i) => ({ from: i, to: i + 4, numTokens: 1 }));
+  const many = Array.from(
+    { length: 4 },
+    (_, i) => ({ group: 0, from: i, to: i + 4, numTokens: 1 }),
+  );
   assertThrows(() => new StepPacker(LIMITS).pack({ ...BATCH, copies: many }), InvariantError, "4");
 });

@@ -5,12 +5,17 @@ import { splitsOf, subBatches } from "../../src/runner/sub_batches.ts";
 
 /** A chunk whose context has `contextLen` positions after the step, `count` of them new. */
 function chunkOf(sequenceId: number, contextLen: number, count = 1): ScheduledChunk {
-  return { sequenceId, tokens: new Uint32Array(count), start: contextLen - count, blockTable: [] };
+  return {
+    sequenceId,
+    tokens: new Uint32Array(count),
+    start: contextLen - count,
+    blockTables: [[]],
+  };
 }
 
 function batchOf(chunks: readonly ScheduledChunk[]): Batch {
   const numTokens = chunks.reduce((sum, { tokens }) => sum + tokens.length, 0);
-  return { step: 7, copies: [{ from: 1, to: 2, numTokens: 3 }], chunks, numTokens };
+  return { step: 7, copies: [{ group: 0, from: 1, to: 2, numTokens: 3 }], chunks, numTokens };
 }
 
 const idsOf = (batches: readonly Batch[]) =>

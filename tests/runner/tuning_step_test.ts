@@ -16,7 +16,8 @@ Deno.test("tuningBatch() has the sequences of the step over blocks of the pool",
         const { chunks, numTokens } = tuningBatch(step, { blockSize, numBlocks });
         assertEquals(chunks.length, numSeqs);
         assertEquals(numTokens, chunks.reduce((sum, { tokens }) => sum + tokens.length, 0));
-        for (const { tokens, start, blockTable } of chunks) {
+        for (const { tokens, start, blockTables } of chunks) {
+          const blockTable = blockTables[0]!;
           assertEquals([tokens.length, start], [count, before]);
           assertEquals(blockTable.length, Math.ceil((before + count) / blockSize));
           assert(blockTable.every((id) => Number.isInteger(id) && id >= 0 && id < numBlocks));
@@ -32,5 +33,5 @@ Deno.test("tuningBatch() gives sequences blocks of their own where the pool has 
     blockSize: 16,
     numBlocks: 32,
   });
-  assertEquals(new Set(chunks.flatMap(({ blockTable }) => blockTable)).size, 16);
+  assertEquals(new Set(chunks.flatMap(({ blockTables }) => blockTables[0]!)).size, 16);
 });

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { weightValues } from "../../kernels/weights/weight_dtype.ts";
-import type { WeightSpec } from "../../models/model_family.ts";
+import type { WeightSpec } from "../../models/model.ts";
 import {
   type Quantization,
   type QuantizedDtype,

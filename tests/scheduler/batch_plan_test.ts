@@ -12,7 +12,7 @@ function sequenceOf(id: number, numTokens: number, numLogprobs?: number): Sample
 
 /** Adds tokens of a sequence that is a group of its own. */
 function put(plan: BatchPlan, sequence: SampledSequence, count: number, table: number[]): void {
-  plan.add(sequence, sequence, count, table);
+  plan.add(sequence, sequence, count, [table]);
 }
 
 Deno.test("BatchPlan cuts a chunk where the budget ends", () => {

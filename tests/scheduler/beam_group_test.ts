@@ -93,7 +93,7 @@ Deno.test("Scheduler runs a search's beams together, each block held once and co
           ]);
           const numCopies = numComputed % blockSize === 0 ? 0 : beams.length - parents.size;
           assertEquals(batch.copies?.length ?? 0, numCopies);
-          const held = new Set(batch.chunks.flatMap(({ blockTable }) => blockTable));
+          const held = new Set(batch.chunks.flatMap(({ blockTables }) => blockTables[0]!));
           const tokens = beams.map(({ outputs }) => [...prompt, ...outputs]);
           assertEquals(held.size, numTrieBlocks(tokens, blockSize));
         }
@@ -284,7 +284,7 @@ Deno.test("Scheduler preempts a search as a whole and takes it up where it was, 
     while (draws(batch).length === 0) batch = rig.step();
     assertEquals(draws(batch).map(({ start }) => start), steps[8]!.map(() => 3 + 8));
     const tokens = steps[8]!.map(({ outputs }) => [1, 2, 0, ...outputs]);
-    const distinct = new Set(batch!.chunks.flatMap(({ blockTable }) => blockTable)).size;
+    const distinct = new Set(batch!.chunks.flatMap(({ blockTables }) => blockTables[0]!)).size;
     assertEquals(distinct, numTrieBlocks(tokens, 2));
     assert(distinct <= numHeld + 2, `${distinct} blocks, ${numHeld} before`);
     rig.finish();

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { RequestError } from "../../src/core/errors.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
-import type { CacheListener } from "../../src/kvcache/cache_listener.ts";
+import type { CacheListener } from "../../src/kvcache/prefix/cache_listener.ts";
 import { nonfiniteLogits } from "../../src/scheduler/draw_failure.ts";
 import {
   type SchedulerAction,

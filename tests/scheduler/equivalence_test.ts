@@ -182,9 +182,9 @@ Deno.test("a wrong block shows as a wrong token: the fake model without its copi
     ({ chunks, ...rest }) => ({
       ...rest,
       chunks: chunks.map((chunk) => {
-        const [first, second, ...others] = chunk.blockTable;
+        const [first, second, ...others] = chunk.blockTables[0]!;
         if (chunk.sequenceId === 0 || second === undefined) return chunk;
-        return { ...chunk, blockTable: [second, first!, ...others] };
+        return { ...chunk, blockTables: [[second, first!, ...others]] };
       }),
     }),
   ];

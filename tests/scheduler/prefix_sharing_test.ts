@@ -223,14 +223,14 @@ for (const [title, caching] of [["without", {}], ["with", { prefixCache: {} }]] 
     assertEquals(chunksOf(rig.step()), [[0, 0, 11]]);
     const batch = rig.step()!;
     assertEquals(chunksOf(batch), [[0, 11, 1], [1, 10, 1], [2, 10, 1]]);
-    const [tableA, tableB, tableC] = batch.chunks.map(({ blockTable }) => blockTable);
+    const [tableA, tableB, tableC] = batch.chunks.map(({ blockTables }) => blockTables[0]);
     assertEquals([tableB!.slice(0, 2), tableC!.slice(0, 2)], [
       tableA!.slice(0, 2),
       tableA!.slice(0, 2),
     ]);
     assertEquals(batch.copies, [
-      { from: tableA![2]!, to: tableB![2]!, numTokens: 2 },
-      { from: tableA![2]!, to: tableC![2]!, numTokens: 2 },
+      { group: 0, from: tableA![2]!, to: tableB![2]!, numTokens: 2 },
+      { group: 0, from: tableA![2]!, to: tableC![2]!, numTokens: 2 },
     ]);
     assertEquals(decisions.filter(({ type }) => type === "copy").length, 2);
     checkAnswers(rig, request);

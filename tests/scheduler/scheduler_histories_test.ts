@@ -111,7 +111,8 @@ function checkBatch(
   assertEquals(numTokens, chunks.reduce((sum, { tokens }) => sum + tokens.length, 0));
   assert(numTokens <= options.maxNumBatchedTokens, `${numTokens} tokens`);
   assertEquals(new Set(chunks.map(({ sequenceId }) => sequenceId)).size, chunks.length);
-  for (const { tokens, start, blockTable } of chunks) {
+  for (const { tokens, start, blockTables } of chunks) {
+    const blockTable = blockTables[0]!;
     assert(tokens.length > 0 && start >= 0);
     assert(blockTable.length * options.blockSize >= start + tokens.length, "table too short");
   }
@@ -123,9 +124,9 @@ function checkBatch(
 
 /** That blocks are shared to be read only: whoever writes a block has it alone. */
 function checkSharing({ chunks, copies = [] }: Batch, blockSize: number): void {
-  const numTables = Map.groupBy(chunks.flatMap(({ blockTable }) => blockTable), (id) => id);
-  const written = chunks.flatMap(({ start, tokens, blockTable }) =>
-    blockTable.slice(
+  const numTables = Map.groupBy(chunks.flatMap(({ blockTables }) => blockTables[0]!), (id) => id);
+  const written = chunks.flatMap(({ start, tokens, blockTables }) =>
+    blockTables[0]!.slice(
       Math.floor(start / blockSize),
       Math.ceil((start + tokens.length) / blockSize),
     )

@@ -4,8 +4,8 @@
  */
 import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import type { BlockId } from "../../src/core/ids.ts";
-import { BlockPool } from "../../src/kvcache/block_pool.ts";
-import { PrefixCache } from "../../src/kvcache/prefix_cache.ts";
+import { BlockPool } from "../../src/kvcache/pool/block_pool.ts";
+import { PrefixCache } from "../../src/kvcache/prefix/prefix_cache.ts";
 
 declare const gc: () => void;
 

@@ -1,11 +1,9 @@
-import { loadModelConfig } from "../../models/model_config.ts";
-import { modelFamily } from "../../models/registry.ts";
+import { readModel } from "../../models/registry.ts";
 import type { Batch, ChunkResult, TokenOutput } from "../../src/core/batch.ts";
 import type { BeamSearchParams } from "../../src/core/beam_search_params.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { EngineStats } from "../../src/core/engine_stats.ts";
 import type { TokenId } from "../../src/core/ids.ts";
-import { kvFormat } from "../../src/core/kv_layout.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import type { Device } from "../../src/device/device.ts";
@@ -14,6 +12,7 @@ import type { PoolResized } from "../../src/core/engine_command.ts";
 import { ElasticPool } from "../../src/engine/elastic_pool.ts";
 import { buildRunner, type RunnerOptions } from "../../src/runner/build_runner.ts";
 import type { RunnerInputs } from "../../src/runner/runner_inputs.ts";
+import { kvGeometry } from "../../src/runner/kv_geometry.ts";
 import { type KvBudget, kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { bindableSteps } from "../../src/runner/runner_memory.ts";
@@ -107,19 +106,18 @@ export async function demoInputs(
     ...overrides,
   };
   const source = findModelSource(config.modelDir);
-  const model = loadModelConfig(source.configFiles());
-  const family = modelFamily(model.modelType);
+  const model = readModel(source.configFiles());
   const checkpoint = source.openWeights();
   const { quantization } = config;
   const upload = quantization === undefined ? {} : { quantization };
-  const weights = await uploadWeights(device, checkpoint, family.weights(model), upload);
+  const weights = await uploadWeights(device, checkpoint, model.weights, upload);
   checkpoint.close();
-  const budget = kvBudget(config, { ...model, ...kvFormat(config) }, {
+  const budget = kvBudget(config, kvGeometry(model, config), {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
   });
   const { engine } = bindableSteps({ device, engine: config, model, budget });
-  return { device, engine, model, family, weights, budget };
+  return { device, engine, model, weights, budget };
 }
 
 const KEY_SPACE = { secret: new Uint8Array(32), modelFingerprint: "demo", layout: "demo" };

@@ -1,4 +1,3 @@
-import { loadModelConfig } from "../../models/model_config.ts";
 import { decodeToF32 } from "../../src/weights/dtypes.ts";
 import { openWeights } from "../../src/weights/safetensors.ts";
 import {
@@ -26,7 +25,9 @@ export function toGguf(
   vocabulary: Readonly<Record<string, Metadata>>,
   change: (rows: Float32Array, columns: number) => Float32Array = (rows) => rows,
 ): Uint8Array<ArrayBuffer> {
-  const config = loadModelConfig(dir);
+  const config = JSON.parse(Deno.readTextFileSync(`${dir}/config.json`));
+  const { num_attention_heads: numHeads, num_key_value_heads: numKvHeads } = config;
+  const headDim = config.head_dim ?? config.hidden_size / numHeads;
   const weights = openWeights(dir);
   const tensors: Record<string, GgufTensorData> = {};
   for (const name of weights.names()) {
@@ -34,9 +35,9 @@ export function toGguf(
     const values = new Float32Array(numElements);
     decodeToF32(dtype, readTensor(weights, name), values);
     const heads = name.includes("q_proj")
-      ? config.numHeads
+      ? numHeads
       : name.includes("k_proj")
-      ? config.numKvHeads
+      ? numKvHeads
       : undefined;
     const rows = heads === undefined ? values : interleaveRows(values, shape, heads);
     tensors[ggufName(name)] = tensorOf(
@@ -48,16 +49,16 @@ export function toGguf(
   weights.close();
   const metadata: Record<string, Metadata> = {
     "general.architecture": "llama",
-    "llama.context_length": { u32: config.maxPositionEmbeddings },
-    "llama.embedding_length": { u32: config.hiddenSize },
-    "llama.block_count": { u32: config.numLayers },
-    "llama.feed_forward_length": { u32: config.intermediateSize },
-    "llama.attention.head_count": { u32: config.numHeads },
-    "llama.attention.head_count_kv": { u32: config.numKvHeads },
-    "llama.attention.key_length": { u32: config.headDim },
-    "llama.attention.layer_norm_rms_epsilon": { f32: config.rmsNormEps },
-    "llama.rope.freq_base": { f32: config.ropeTheta },
-    "llama.rope.dimension_count": { u32: config.headDim },
+    "llama.context_length": { u32: config.max_position_embeddings },
+    "llama.embedding_length": { u32: config.hidden_size },
+    "llama.block_count": { u32: config.num_hidden_layers },
+    "llama.feed_forward_length": { u32: config.intermediate_size },
+    "llama.attention.head_count": { u32: numHeads },
+    "llama.attention.head_count_kv": { u32: numKvHeads },
+    "llama.attention.key_length": { u32: headDim },
+    "llama.attention.layer_norm_rms_epsilon": { f32: config.rms_norm_eps },
+    "llama.rope.freq_base": { f32: config.rope_theta },
+    "llama.rope.dimension_count": { u32: headDim },
     ...vocabulary,
   };
   return ggufFile(metadata, tensors);

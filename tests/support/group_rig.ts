@@ -5,7 +5,7 @@ import type { GroupCopy } from "../../src/kvcache/groups/copy_queue.ts";
 import { GroupManager } from "../../src/kvcache/groups/group_manager.ts";
 import { type GroupSpec, liveBlocks } from "../../src/kvcache/groups/group_spec.ts";
 import { type HybridHit, NO_BLOCK } from "../../src/kvcache/groups/hybrid_hit.ts";
-import { leastCommonMultipleOf } from "../../src/kvcache/groups/slab_layout.ts";
+import { leastCommonMultipleOf } from "../../src/core/slab_layout.ts";
 import { type DeviceSequence, GroupDevice, nameOf } from "./group_device.ts";
 
 /** Encoder inputs by key, in positions of the encoder's output. */

@@ -218,7 +218,7 @@ export class PagedFakeRunner {
   }
 
   #slot(chunk: ScheduledChunk, position: number): number {
-    const block = chunk.blockTable[Math.floor(position / this.#blockSize)];
+    const block = chunk.blockTables[0]![Math.floor(position / this.#blockSize)];
     if (block === undefined) throw new Error(`position ${position} lies outside the block table`);
     return block * this.#blockSize + position % this.#blockSize;
   }

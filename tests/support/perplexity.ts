@@ -1,3 +1,4 @@
+import { assert } from "@std/assert";
 import type { ScheduledChunk } from "../../src/core/batch.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { TokenId } from "../../src/core/ids.ts";
@@ -48,42 +49,73 @@ export class Scorer {
 
   /**
    * Scores tokens `[first, tokens.length)` of a sequence; `first` is 1 or more. The tokens before
-   * them are a prompt, computed in chunks. After it a step's rows are consecutive positions, each a
-   * chunk of its own: the step stores all their K and V before any of them attends, so that each
-   * sees those before it.
+   * them are a prompt, computed in chunks.
    */
   async score(tokens: ArrayLike<TokenId>, first = 1): Promise<TokenScores> {
     const numScores = tokens.length - first;
     const scores = { logprobs: new Float64Array(numScores), best: new Uint32Array(numScores) };
-    const blockTable = Array.from(
-      { length: Math.ceil(tokens.length / this.#blockSize) },
-      (_, block) => block,
-    );
-    for (let start = 0; start < first - 1; start += ROWS) {
-      const chunk = Uint32Array.from(tokens).slice(start, Math.min(start + ROWS, first - 1));
-      const chunks = [{ sequenceId: 0, tokens: chunk, start, blockTable }];
+    await this.#prefill(tokens, first - 1);
+    await this.#decode(tokens, first - 1, tokens.length - 1, (position, logits, best) => {
+      scores.best[position + 1 - first] = best;
+      scores.logprobs[position + 1 - first] = logprobOf(logits, tokens[position + 1]!);
+    });
+    return scores;
+  }
+
+  /** Logits after each of the tokens of a sequence, all of which are computed as decodes. */
+  async logits(tokens: ArrayLike<TokenId>): Promise<Float32Array[]> {
+    const rows: Float32Array[] = [];
+    await this.#decode(tokens, 0, tokens.length, (_, logits) => rows.push(logits));
+    return rows;
+  }
+
+  /** Computes positions `[0, end)` in chunks. */
+  async #prefill(tokens: ArrayLike<TokenId>, end: number): Promise<void> {
+    const blockTable = this.#blockTable(tokens.length);
+    for (let start = 0; start < end; start += ROWS) {
+      const chunk = Uint32Array.from(tokens).slice(start, Math.min(start + ROWS, end));
+      const chunks = [{ sequenceId: 0, tokens: chunk, start, blockTables: [blockTable] }];
       await this.#runner.run({ step: 0, chunks, numTokens: chunk.length });
     }
-    for (let done = 0; done < numScores; done += ROWS) {
-      const numTokens = Math.min(ROWS, numScores - done);
-      const start = first - 1 + done;
+  }
+
+  /**
+   * Computes positions `[first, end)`. A step's rows are consecutive positions, each a chunk of its
+   * own: the step stores all their K and V before any of them attends, so that each sees those
+   * before it.
+   */
+  async #decode(
+    tokens: ArrayLike<TokenId>,
+    first: number,
+    end: number,
+    onRow: (position: number, logits: Float32Array, best: TokenId) => void,
+  ): Promise<void> {
+    const blockTable = this.#blockTable(tokens.length);
+    for (let start = first; start < end; start += ROWS) {
+      const numTokens = Math.min(ROWS, end - start);
       const chunks = Array.from({ length: numTokens }, (_, row): ScheduledChunk => ({
         sequenceId: row,
         tokens: Uint32Array.of(tokens[start + row]!),
         start: start + row,
-        blockTable,
+        blockTables: [blockTable],
         sample: GREEDY_DRAW,
       }));
       const sampled = await this.#runner.run({ step: 0, chunks, numTokens });
       const logits = await this.#readLogits();
       const vocabSize = logits.length / ROWS;
       sampled.forEach(({ outputs: [output] }, row) => {
-        const ofRow = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
-        if (output?.type === "token") scores.best[done + row] = output.token;
-        scores.logprobs[done + row] = logprobOf(ofRow, tokens[start + row + 1]!);
+        assert(output?.type === "token", `position ${start + row} drew no token`);
+        onRow(
+          start + row,
+          logits.subarray(row * vocabSize, (row + 1) * vocabSize),
+          output.token,
+        );
       });
     }
-    return scores;
+  }
+
+  #blockTable(numTokens: number): number[] {
+    return Array.from({ length: Math.ceil(numTokens / this.#blockSize) }, (_, block) => block);
   }
 
   async #readLogits(): Promise<Float32Array> {

@@ -1,11 +1,11 @@
 import type { Batch, ChunkResult } from "../../src/core/batch.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
-import type { KeySpace } from "../../src/kvcache/block_key.ts";
+import type { KeySpace } from "../../src/kvcache/prefix/block_key.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
-import type { DecisionListener } from "../../src/kvcache/cache_listener.ts";
+import type { DecisionListener } from "../../src/kvcache/prefix/cache_listener.ts";
 import type { PoolResize } from "../../src/kvcache/pool_resize.ts";
-import type { PrefixCacheOptions } from "../../src/kvcache/prefix_cache_options.ts";
+import type { PrefixCacheOptions } from "../../src/kvcache/prefix/prefix_cache_options.ts";
 import { Scheduler } from "../../src/scheduler/scheduler.ts";
 import { PagedFakeRunner } from "./paged_fake_runner.ts";
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { BlockId, SequenceId } from "../../src/core/ids.ts";
-import type { SlabLayout } from "../../src/kvcache/groups/slab_layout.ts";
+import type { SlabLayout } from "../../src/core/slab_layout.ts";
 import type { Demand, SlabPool } from "../../src/kvcache/groups/slab_pool.ts";
 
 interface ModelBlock {

@@ -43,7 +43,7 @@ export function packStep(
     tokens: Uint32Array.from({ length: count }, (_, j) => i * 31 + j),
     start,
     // Entries beyond the context are poison: nothing may read them.
-    blockTable: [...tables[i]!, 0xffffffff, 0xffffffff],
+    blockTables: [[...tables[i]!, 0xffffffff, 0xffffffff]],
     ...(sampled
       ? { sample: { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 } }
       : {}),

@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { loadGenerationConfig } from "../../models/generation_config.ts";
-import { loadModelConfig } from "../../models/model_config.ts";
+import { readModel } from "../../models/registry.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { loadTokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { findModelSource } from "../../src/weights/model_source.ts";
@@ -43,9 +43,9 @@ Deno.test("a directory with one GGUF file alone is that file, and several are na
 Deno.test("a GGUF file has config, sampling defaults, tokenizer and weights", () => {
   withModelDir({ "small.gguf": smallGguf({ "general.sampling.top_k": { u32: 5 } }) }, (dir) => {
     const source = findModelSource(`${dir}/small.gguf`);
-    assertEquals(loadModelConfig(source.configFiles()).hiddenSize, 32);
+    assertEquals(readModel(source.configFiles()).attention[0]!.headDim, 16);
     const files = source.textFiles();
-    assertEquals(loadModelConfig(files).vocabSize, 259);
+    assertEquals(readModel(files).vocabSize, 259);
     assertEquals(loadGenerationConfig(files), { eosTokenIds: [258], topK: 5 });
     const tokenizer = loadTokenizer(files);
     assertEquals([tokenizer.vocabSize, tokenizer.eosTokenIds], [259, [258]]);

@@ -1,7 +1,7 @@
 import type { BlockId } from "../../core/ids.ts";
 import { BlockIndex, type ContentKey } from "./block_index.ts";
 import { EncoderEntries } from "./encoder_entries.ts";
-import type { SlabLayout } from "./slab_layout.ts";
+import type { SlabLayout } from "../../core/slab_layout.ts";
 import { SlabPool } from "./slab_pool.ts";
 
 /** Learns which content of a group a hit no longer finds. */

@@ -9,7 +9,7 @@ import { type ForgetListener, GroupCache } from "./group_cache.ts";
 import { blocksToGrow, checkGroupSpec, type GroupSpec, maxLiveBlocks } from "./group_spec.ts";
 import { GroupTables } from "./group_tables.ts";
 import { type HybridHit, longestHit, NO_BLOCK } from "./hybrid_hit.ts";
-import { planSlabs, type SlabLayoutOptions } from "./slab_layout.ts";
+import { planSlabs, type SlabLayoutOptions } from "../../core/slab_layout.ts";
 import type { PoolUsage, SlabPool } from "./slab_pool.ts";
 
 /** What a group manager is made of. */

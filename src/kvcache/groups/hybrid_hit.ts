@@ -1,7 +1,7 @@
 import { alignDown } from "../../base/math.ts";
 import type { BlockId } from "../../core/ids.ts";
 import { type GroupSpec, liveBlocks } from "./group_spec.ts";
-import { leastCommonMultipleOf } from "./slab_layout.ts";
+import { leastCommonMultipleOf } from "../../core/slab_layout.ts";
 
 /** Stands in a table for a block that is dead or was never needed; no kernel reads that entry. */
 export const NO_BLOCK: BlockId = -1;

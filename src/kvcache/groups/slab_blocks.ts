@@ -1,6 +1,6 @@
 import { invariant, InvariantError } from "../../base/invariant.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
-import { FreeStacks } from "./free_stacks.ts";
+import { FreeStacks } from "../pool/free_stacks.ts";
 import { IndexLists } from "./index_lists.ts";
 import { SlabStates } from "./slab_states.ts";
 

@@ -2,7 +2,7 @@ import { invariant } from "../../base/invariant.ts";
 import { ceilDiv } from "../../base/math.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
 import { SlabBlocks } from "./slab_blocks.ts";
-import type { SlabLayout } from "./slab_layout.ts";
+import type { SlabLayout } from "../../core/slab_layout.ts";
 
 /** What a sequence asks of the pool in one go, per group. */
 export interface Demand {

@@ -1,7 +1,7 @@
 import { assert } from "@std/assert";
 import fc from "fast-check";
 import type { GroupSpec } from "../../../src/kvcache/groups/group_spec.ts";
-import { planSlabs } from "../../../src/kvcache/groups/slab_layout.ts";
+import { planSlabs } from "../../../src/core/slab_layout.ts";
 import { GroupRig } from "../../support/group_rig.ts";
 import {
   chunkGroup,

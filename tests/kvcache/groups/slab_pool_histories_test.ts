@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { BlockId } from "../../../src/core/ids.ts";
-import { planSlabs } from "../../../src/kvcache/groups/slab_layout.ts";
+import { planSlabs } from "../../../src/core/slab_layout.ts";
 import { type Demand, SlabPool } from "../../../src/kvcache/groups/slab_pool.ts";
 import { type Named, SlabModel } from "../../support/slab_model.ts";
 import { runs, times } from "../../support/runs.ts";

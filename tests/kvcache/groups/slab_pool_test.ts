@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { InvariantError } from "../../../src/base/invariant.ts";
 import type { BlockId } from "../../../src/core/ids.ts";
-import { planSlabs } from "../../../src/kvcache/groups/slab_layout.ts";
+import { planSlabs } from "../../../src/core/slab_layout.ts";
 import { SlabPool } from "../../../src/kvcache/groups/slab_pool.ts";
 
 /** Small blocks are two to a slab, large ones one; with a log of what is evicted. */

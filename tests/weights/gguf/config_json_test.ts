@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
-import { parseModelConfig } from "../../../models/model_config.ts";
+import { parseModel } from "../../../models/registry.ts";
 import { StartupError } from "../../../src/core/errors.ts";
 import { configJson, generationConfigJson } from "../../../src/weights/gguf/config_json.ts";
 import { openGguf } from "../../../src/weights/gguf/gguf_file.ts";
@@ -85,8 +85,9 @@ Deno.test("a Llama's metadata gives the config that its parser takes", () => {
     bos_token_id: 257,
     eos_token_id: 258,
   });
-  const parsed = parseModelConfig(config);
-  assertEquals([parsed.headDim, parsed.ropeTheta, parsed.rmsNormEps], [8, 500_000, 1e-5]);
+  const { attention, positionTables } = parseModel(config);
+  assertEquals(attention[0], { numHeads: 4, numKvHeads: 2, headDim: 8 });
+  assertEquals(positionTables["rope"]!.theta, 500_000);
 });
 
 Deno.test("every architecture becomes the config of its family", () => {

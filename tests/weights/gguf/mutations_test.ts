@@ -1,8 +1,7 @@
 import { assert } from "@std/assert";
 import fc from "fast-check";
 import { loadGenerationConfig } from "../../../models/generation_config.ts";
-import { loadModelConfig } from "../../../models/model_config.ts";
-import { modelFamily } from "../../../models/registry.ts";
+import { readModel } from "../../../models/registry.ts";
 import { StartupError } from "../../../src/core/errors.ts";
 import { ReferenceDevice } from "../../../src/device/reference_device.ts";
 import { uploadWeights } from "../../../src/runner/upload_weights.ts";
@@ -85,7 +84,7 @@ async function load(path: string): Promise<boolean> {
   try {
     const source = findModelSource(path);
     const files = source.textFiles();
-    const model = loadModelConfig(files);
+    const model = readModel(files);
     loadGenerationConfig(files);
     loadTokenizer(files);
     const weights = source.openWeights();
@@ -93,7 +92,7 @@ async function load(path: string): Promise<boolean> {
       await uploadWeights(
         new ReferenceDevice(),
         weights,
-        modelFamily(model.modelType).weights(model),
+        model.weights,
       );
     } finally {
       weights.close();

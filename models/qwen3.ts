@@ -1,0 +1,37 @@
+import { z } from "zod";
+import { parseModelJson } from "../src/core/model_json.ts";
+import { DECODER_FIELDS, decoderSizes, off, oneOf } from "./config_fields.ts";
+import { decoder } from "./decoder.ts";
+import { attention, embedding, feedForward, head, ignoredTensors } from "./layers.ts";
+import type { ModelFamily } from "./model.ts";
+import { parseRope } from "./rope_config.ts";
+
+const Qwen3Json = z.object({
+  ...DECODER_FIELDS,
+  hidden_act: oneOf("silu"),
+  attention_bias: off("biases are"),
+  use_sliding_window: off("sliding windows are"),
+});
+
+/**
+ * The dense decoder of Qwen3 (2505.09388): Llama's, with an RMSNorm on each head's queries and keys
+ * before they are rotated.
+ */
+export const qwen3: ModelFamily = (json, file) => {
+  const sizes = decoderSizes(parseModelJson(Qwen3Json, json, file), file);
+  const rope = parseRope(json, file, sizes);
+  return decoder({
+    modelType: "qwen3",
+    vocabSize: sizes.vocabSize,
+    maxPositionEmbeddings: rope.maxPositionEmbeddings,
+    embed: embedding(sizes),
+    layers: Array.from({ length: sizes.numLayers }, (_, layer) => [
+      attention({ layer, ...sizes, rope: "rope", normalizes: "heads" }),
+      feedForward({ layer, ...sizes }),
+    ]),
+    head: head(sizes),
+    positionTables: { rope: rope.table },
+    ignoredTensors: ignoredTensors(sizes),
+    warnings: rope.warnings,
+  });
+};

@@ -1,0 +1,34 @@
+import type { CacheRetention } from "../../core/generation.ts";
+import type { BlockId } from "../../core/ids.ts";
+import type { BlockRemap } from "../pool/block_remap.ts";
+
+/**
+ * Decides in which order idle cached blocks are evicted.
+ *
+ * A block is idle when only the prefix cache holds it and everything below it in the tree is idle.
+ * Blocks are added as they become idle, children before parents, and a parent leaves no later than
+ * its child. The victim is always a leaf, so the end of a prompt goes before its start. Ties are
+ * broken by the order of events, never by the time of day.
+ */
+export interface EvictionPolicy {
+  /** A block has been cached; whatever was known of its id before is void. */
+  start(id: BlockId): void;
+  /**
+   * The prompt of a newly admitted sequence has been found to start with this block, among others.
+   */
+  hit(id: BlockId): void;
+  /** A request asks for its blocks to be kept in this way; the latest wish counts. Not idle. */
+  setRetention(id: BlockId, retention: CacheRetention): void;
+  /** A block has become idle. */
+  add(id: BlockId, isLeaf: boolean): void;
+  /** An idle block has lost its last child. */
+  becomeLeaf(id: BlockId): void;
+  /** An idle block is used again, or gone. */
+  remove(id: BlockId): void;
+  /** The idle block to evict next; there must be one. */
+  next(): BlockId;
+  /** The pool has another size, and blocks that stay may have other ids. O(pool). */
+  resize(remap: BlockRemap): void;
+  /** Audit, with the number of idle blocks. O(pool). */
+  checkIntegrity(numIdle: number): void;
+}

@@ -1,0 +1,36 @@
+import { alignDown } from "../../base/math.ts";
+import type { BlockId } from "../../core/ids.ts";
+import type { Hit } from "../prefix/longest_hit.ts";
+import type { PrefixCache } from "../prefix/prefix_cache.ts";
+import { CachedPath } from "./cached_path.ts";
+import { GroupPath } from "./group_path.ts";
+import type { CachingOptions, SequencePath } from "./sequence_path.ts";
+
+/** How a sequence begins. */
+export interface SequenceStart {
+  readonly hit: Hit;
+  /** Tokens known at that time, of the prompt in most cases. */
+  readonly numTokens: number;
+  /** The path of the sequence that it branches off, and how many whole blocks it shares. */
+  readonly source?: SequencePath | undefined;
+  readonly numBlocks?: number;
+}
+
+/**
+ * The path of a new sequence; undefined without a prefix cache.
+ *
+ * Two lengths of it are kept for later hits: the last that the same tokens can find, and, where
+ * they part from others behind the hit, that junction (Marconi, arXiv:2411.19379).
+ */
+export function createPath(
+  cache: PrefixCache | undefined,
+  options: CachingOptions,
+  { hit, numTokens, source, numBlocks = 0 }: SequenceStart,
+): SequencePath | undefined {
+  if (cache === undefined) return undefined;
+  if (cache.columns === undefined) return new CachedPath(cache, hit.nodes as BlockId[], options);
+  const keep = [alignDown(numTokens - 1, cache.blockSize)];
+  if (hit.numKnown > hit.nodes.length) keep.unshift(hit.numKnown * cache.blockSize);
+  const branch = source instanceof GroupPath ? { source: { path: source, numBlocks } } : {};
+  return new GroupPath(cache, options, { hit, keep, ...branch });
+}

@@ -1,0 +1,52 @@
+import {
+  type LayerCache,
+  type LiveRange,
+  liveRange,
+  maxLiveBlocks,
+  numLiveBlocks,
+  type StepGrain,
+} from "../../core/cache_group.ts";
+import { ceilDiv } from "../../base/math.ts";
+import type { Demand } from "../pool/pool.ts";
+import type { BlockTables } from "./block_tables.ts";
+
+/**
+ * Blocks to take for a sequence of `numTokens` of which the first `numCached`, a block boundary,
+ * are shared with others, per group.
+ *
+ * A group gets the blocks of all known tokens, but never more than the sequence holds at once: as a
+ * window moves on, the blocks that die behind it pay for those ahead. A state is never shared.
+ */
+export function admissionDemand(
+  groups: readonly LayerCache[],
+  numTokens: number,
+  numCached: number,
+  grain: StepGrain,
+): Demand {
+  return groups.map((cache) => {
+    const most = maxLiveBlocks(cache, numTokens, grain);
+    if (cache.kind === "state" || cache.kind === "encoder") return most;
+    const numNew = ceilDiv(numTokens, grain.blockSize) - numCached / grain.blockSize;
+    const numShared = numLiveBlocks(liveRange(cache, numCached, grain.blockSize));
+    return Math.max(0, Math.min(numNew, most - numShared));
+  });
+}
+
+/** Blocks that tables lack to cover the first `numTokens` positions, per group. */
+export function growthDemand(
+  groups: readonly LayerCache[],
+  tables: BlockTables,
+  numTokens: number,
+  blockSize: number,
+): Demand {
+  return groups.map(({ kind }, group) =>
+    kind === "state" || kind === "encoder"
+      ? 0
+      : Math.max(0, ceilDiv(numTokens, blockSize) - tables[group]!.length)
+  );
+}
+
+/** Whether block `index` is one of those that a range names. */
+export function isInRange({ numSinkBlocks, start, end }: LiveRange, index: number): boolean {
+  return index < numSinkBlocks || (index >= start && index < end);
+}

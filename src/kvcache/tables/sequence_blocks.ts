@@ -1,0 +1,85 @@
+import { type LayerCache, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
+import type { BlockId } from "../../core/ids.ts";
+import type { BlockRemap } from "../pool/block_remap.ts";
+import type { Pool } from "../pool/pool.ts";
+import type { BlockTables } from "./block_tables.ts";
+import type { SequencePath } from "./sequence_path.ts";
+
+/**
+ * The blocks of one admitted sequence in every group.
+ *
+ *     position           0        16        32        48        64
+ *     full attention     [   9    ][   4    ][   7    ][   8    ]
+ *     window of 20       [   -    ][   -    ][   3    ][   1    ]     64 computed: [0, 45) is dead
+ *     state                                            [   2    ]     its one state
+ *
+ * Entry `i` of a table has the positions from `i * blockSize` on; that of a state is the one block
+ * in which its state is computed. A table grows at its end, and an entry dies once. Lists that are
+ * handed out never change: a table that does is another list.
+ */
+export class SequenceBlocks {
+  tables: BlockTables;
+  /** Leading positions whose KV is in the blocks. */
+  numComputedTokens: number;
+  /** Absent without a prefix cache. */
+  readonly path: SequencePath | undefined;
+  /** Per group, the first entry behind the sinks that is not dead. */
+  readonly #firstLive: number[];
+  /** The latest tables by the ids of each group, and of which tables they are. */
+  #named: { readonly of: BlockTables; readonly tables: BlockTables } = { of: [], tables: [] };
+
+  /** One reference to each block in `tables` is the sequence's. */
+  constructor(tables: BlockTables, numComputedTokens: number, path: SequencePath | undefined) {
+    this.tables = tables;
+    this.numComputedTokens = numComputedTokens;
+    this.path = path;
+    this.#firstLive = tables.map(() => 0);
+  }
+
+  /** Adds blocks to the ends of the tables. */
+  append(taken: readonly (readonly BlockId[])[]): void {
+    this.tables = this.tables.map((table, group) =>
+      taken[group]!.length === 0 ? table : table.concat(taken[group]!)
+    );
+  }
+
+  /**
+   * Takes the blocks out that nothing reads any more, per group; no step that reads them may be in
+   * flight. O(blocks taken), and O(table) where there are any.
+   */
+  takeDead(groups: readonly LayerCache[], blockSize: number): BlockId[][] {
+    return groups.map((cache, group) => {
+      if (cache.kind !== "sliding_window" && cache.kind !== "chunked_local") return [];
+      const { numSinkBlocks, start } = liveRange(cache, this.numComputedTokens, blockSize);
+      const first = Math.max(numSinkBlocks, this.#firstLive[group]!);
+      if (start <= first) return [];
+      this.#firstLive[group] = start;
+      const table = [...this.tables[group]!];
+      const dead = table.slice(first, start).filter((id) => id !== NO_BLOCK);
+      if (dead.length === 0) return dead;
+      table.fill(NO_BLOCK, first, start);
+      this.tables = this.tables.map((other, i) => i === group ? table : other);
+      return dead;
+    });
+  }
+
+  /** The tables by the ids of each group; the same lists as long as tables do not change. */
+  tablesOf(pool: Pool): BlockTables {
+    if (this.#named.of === this.tables) return this.#named.tables;
+    const { of, tables: before } = this.#named;
+    const tables = this.tables.map((table, group) => {
+      if (of[group] === table) return before[group]!;
+      return table.map((id) => id === NO_BLOCK ? id : pool.idInGroup(id, group));
+    });
+    this.#named = { of: this.tables, tables };
+    return tables;
+  }
+
+  /** Follows its blocks to their new ids. */
+  remap(remap: BlockRemap): void {
+    this.tables = this.tables.map((table) =>
+      table.map((id) => id === NO_BLOCK ? id : remap.idOf(id))
+    );
+    this.path?.remap(remap);
+  }
+}

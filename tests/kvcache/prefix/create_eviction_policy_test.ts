@@ -1,0 +1,150 @@
+import { assert, assertEquals } from "@std/assert";
+import fc from "fast-check";
+import { createEvictionPolicy } from "../../../src/kvcache/prefix/create_eviction_policy.ts";
+import { PriorityPolicy } from "../../../src/kvcache/prefix/priority_policy.ts";
+import type { EvictionPolicy } from "../../../src/kvcache/prefix/eviction_policy.ts";
+import { runs, times } from "../../support/runs.ts";
+
+/** Takes all idle blocks, each as a leaf, in the order of eviction. */
+function drain(policy: EvictionPolicy, count: number): number[] {
+  return Array.from({ length: count }, () => {
+    const id = policy.next();
+    policy.remove(id);
+    return id;
+  });
+}
+
+function idle(policy: EvictionPolicy, ...ids: number[]): void {
+  for (const id of ids) policy.add(id, true);
+}
+
+Deno.test("LruPolicy evicts in the order of last use", () => {
+  const policy = createEvictionPolicy("lru", 4, () => 0);
+  idle(policy, 2, 0, 3, 1);
+  policy.remove(2);
+  idle(policy, 2);
+  policy.checkIntegrity(4);
+  assertEquals(drain(policy, 4), [0, 3, 1, 2]);
+});
+
+Deno.test("SlruPolicy evicts what was never hit first, and bounds what it protects", () => {
+  const policy = createEvictionPolicy("slru", 5, () => 0);
+  for (const id of [0, 1, 2, 3]) policy.start(id);
+  for (const id of [0, 1]) policy.hit(id);
+  idle(policy, 0, 1, 2, 3);
+  policy.checkIntegrity(4);
+  assertEquals(drain(policy, 4), [2, 3, 0, 1]);
+  for (const id of [0, 1, 2, 3, 4]) policy.hit(id);
+  idle(policy, 4, 3, 2, 1, 0);
+  policy.checkIntegrity(5);
+  policy.remove(3);
+  policy.start(3);
+  idle(policy, 3);
+  // Four of five may be protected: block 4 fell out, and 3 holds something else by then.
+  assertEquals(drain(policy, 5), [4, 3, 2, 1, 0]);
+});
+
+Deno.test("SlruPolicy lets a block that fell out of the protected segment earn its place again", () => {
+  const policy = createEvictionPolicy("slru", 2, () => 0);
+  for (const id of [0, 1]) policy.hit(id);
+  idle(policy, 0, 1);
+  policy.remove(0);
+  idle(policy, 0);
+  assertEquals(policy.next(), 0, "used again without a hit");
+  policy.remove(0);
+  policy.hit(0);
+  idle(policy, 0);
+  assertEquals(policy.next(), 1);
+});
+
+Deno.test("PriorityPolicy evicts by priority, then by last use; the default is 35", () => {
+  const policy = createEvictionPolicy("priority", 6, () => 0);
+  for (const id of [0, 1, 2, 3, 4, 5]) policy.start(id);
+  policy.setRetention(0, { priority: 90 });
+  policy.setRetention(1, { priority: 0 });
+  policy.setRetention(2, { priority: 36 });
+  policy.setRetention(3, { priority: 34 });
+  idle(policy, 0, 5, 1, 2, 3, 4);
+  policy.checkIntegrity(6);
+  assertEquals(drain(policy, 6), [1, 3, 5, 4, 2, 0]);
+});
+
+Deno.test("PriorityPolicy lets a priority that has expired revert to 35, up or down (S131-S137)", () => {
+  let now = 0;
+  const policy = createEvictionPolicy("priority", 4, () => now);
+  for (const id of [0, 1, 2, 3]) policy.start(id);
+  policy.setRetention(0, { priority: 100, durationMs: 10 });
+  policy.setRetention(1, { priority: 0, durationMs: 10 });
+  policy.setRetention(2, { priority: 50 });
+  idle(policy, 0, 2, 3, 1);
+  assertEquals(policy.next(), 1);
+  now = 9;
+  assertEquals(policy.next(), 1);
+  now = 10;
+  assertEquals(drain(policy, 4), [0, 3, 1, 2]);
+});
+
+Deno.test("PriorityPolicy keeps a parent until its children are gone, whatever its priority", () => {
+  const policy = createEvictionPolicy("priority", 2, () => 0);
+  policy.setRetention(0, { priority: 0 });
+  policy.setRetention(1, { priority: 100 });
+  policy.add(1, true);
+  policy.add(0, false);
+  assertEquals(policy.next(), 1);
+  policy.remove(1);
+  policy.becomeLeaf(0);
+  assertEquals(policy.next(), 0);
+});
+
+Deno.test("PriorityPolicy forgets the priority of what a block held before", () => {
+  const policy = createEvictionPolicy("priority", 2, () => 0);
+  policy.setRetention(0, { priority: 100 });
+  policy.start(0);
+  policy.start(1);
+  idle(policy, 0, 1);
+  assertEquals(policy.next(), 0);
+});
+
+Deno.test("PriorityPolicy counts in 32 bits: what starts anew changes no victim", () => {
+  const step = fc.record({
+    verb: fc.constantFrom("idle", "use", "wait", "evict"),
+    id: fc.nat(7),
+    priority: fc.nat(100),
+    durationMs: fc.option(fc.integer({ min: 1, max: 40 }), { nil: undefined }),
+    waitedMs: fc.nat(30),
+  });
+  let numVictims = 0;
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 20, maxLength: 60, size: "max" }), (history) => {
+      let now = 1e6 + 0.25;
+      const plain = new PriorityPolicy(8, () => now);
+      const short = new PriorityPolicy(8, () => now, { maxStamp: 9, maxElapsedMs: 20 });
+      const both = [plain, short];
+      const idle = new Set<number>();
+      for (const { verb, id, priority, durationMs, waitedMs } of history) {
+        if (verb === "wait") now += waitedMs;
+        else if (verb === "idle" && !idle.has(id)) {
+          for (const policy of both) {
+            policy.start(id);
+            policy.setRetention(
+              id,
+              durationMs === undefined ? { priority } : { priority, durationMs },
+            );
+            policy.add(id, true);
+          }
+          idle.add(id);
+        } else if (verb === "use" && idle.delete(id)) both.forEach((policy) => policy.remove(id));
+        else if (verb === "evict" && idle.size > 0) {
+          const [victim, other] = both.map((policy) => policy.next());
+          assertEquals(other, victim);
+          both.forEach((policy) => policy.remove(victim!));
+          idle.delete(victim!);
+          numVictims++;
+        }
+        both.forEach((policy) => policy.checkIntegrity(idle.size));
+      }
+    }),
+    { seed: 12, numRuns: runs(500) },
+  );
+  assert(numVictims > times(500), `only ${numVictims} victims`);
+});

@@ -1,0 +1,22 @@
+import { assertEquals } from "@std/assert";
+import { EvictedBlocks } from "../../../src/kvcache/prefix/evicted_blocks.ts";
+
+Deno.test("EvictedBlocks remembers the latest, and none after a clear", () => {
+  const blocks = new EvictedBlocks(4);
+  assertEquals(blocks.isEmpty, true);
+  // All but -7 fall into one bucket, so that a chain loses its middle as well as its ends.
+  for (const hash of [4, 8, 4, -7, 12, 16]) blocks.add(hash);
+  assertEquals([4, 8, -7, 12, 16].map((hash) => blocks.has(hash)), [true, false, true, true, true]);
+  blocks.add(20);
+  assertEquals([4, -7, 12, 16, 20].map((hash) => blocks.has(hash)), [
+    false,
+    true,
+    true,
+    true,
+    true,
+  ]);
+  blocks.clear();
+  assertEquals([blocks.isEmpty, blocks.has(20)], [true, false]);
+  blocks.add(4);
+  assertEquals([4, 8, 20].map((hash) => blocks.has(hash)), [true, false, false]);
+});

@@ -1,0 +1,275 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { alignDown } from "../../src/base/math.ts";
+import type { BlockCopy } from "../../src/core/batch.ts";
+import { type LayerCache, liveRange, NO_BLOCK } from "../../src/core/cache_group.ts";
+import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
+import { RequestError } from "../../src/core/errors.ts";
+import type { SequenceId } from "../../src/core/ids.ts";
+import { BlockManager } from "../../src/kvcache/block_manager.ts";
+import { BlockKeyer } from "../../src/kvcache/prefix/block_key.ts";
+import { KvDevice, prefixOf } from "./kv_device.ts";
+import { KEY_SPACE } from "./scheduler_rig.ts";
+
+/** The sizes of a rig. */
+export interface GroupRigOptions {
+  readonly groups: readonly LayerCache[];
+  readonly blocksPerSlab: readonly number[];
+  readonly numBlocks: number;
+  readonly blockSize: number;
+  readonly maxInFlightTokens: number;
+  readonly policy: EvictionPolicyName;
+}
+
+/** A sequence as the rig knows it. */
+interface Sequence {
+  readonly id: SequenceId;
+  readonly scope: string;
+  readonly tokens: number[];
+  numComputed: number;
+}
+
+/**
+ * A manager with any groups, a device that knows what each block holds, and a plain account of what is
+ * cached, folded from events. After every operation all of them are compared.
+ */
+export class KvGroupRig {
+  readonly manager: BlockManager;
+  readonly #options: GroupRigOptions;
+  readonly #device: KvDevice;
+  readonly sequences: Sequence[] = [];
+  /** Per group, the cached blocks by scope and all tokens up to their ends. */
+  readonly #cached: Set<string>[];
+  readonly #names = new Map<string, string>();
+  readonly #keys = new Map<string, string>();
+  readonly #keyer = new BlockKeyer(KEY_SPACE);
+  readonly #log: unknown[] = [];
+  #copies: BlockCopy[] = [];
+  #nextId = 0;
+  numHits = 0;
+  numHitTokens = 0;
+  numFailures = 0;
+  numMoves = 0;
+  numForks = 0;
+
+  constructor(options: GroupRigOptions) {
+    this.#options = options;
+    this.#device = new KvDevice(options.groups, options.blockSize);
+    this.#cached = options.groups.map(() => new Set());
+    this.manager = new BlockManager({
+      ...options,
+      numWatermarkBlocks: 0,
+      onDecision: (decision) => this.#log.push(decision),
+      prefixCache: {
+        keySpace: KEY_SPACE,
+        policy: options.policy,
+        now: () => 0,
+        listener: {
+          stored: ({ key, group }) => {
+            const name = this.#names.get(key);
+            assert(name !== undefined, "a key that no tokens have");
+            assert(!this.#cached[group]!.has(name), `${name} is stored twice in group ${group}`);
+            this.#cached[group]!.add(name);
+          },
+          removed: ({ keys, group }) => {
+            for (const key of keys) {
+              const name = this.#names.get(key)!;
+              assert(this.#cached[group]!.delete(name), `${name} is not in group ${group}`);
+            }
+          },
+          used: () => {},
+          cleared: () => this.#cached.forEach((names) => names.clear()),
+        },
+      },
+    });
+  }
+
+  /** What has happened so far, and the tables as they are. */
+  get history(): unknown[] {
+    return [...this.#log, ...this.sequences.map(({ id }) => this.manager.blockTables(id))];
+  }
+
+  /** Blocks in use, cached and free, in every way they are counted. */
+  get #state(): string {
+    const { numFree, numCached, numEvicted, numTables } = this.manager;
+    const cached = this.#cached.map((names) => [...names]);
+    const tables = this.sequences.map(({ id }) => this.manager.blockTables(id));
+    return JSON.stringify([numFree, numCached, numEvicted, numTables, cached, tables]);
+  }
+
+  admit(tokens: readonly number[], scope: string): Sequence | undefined {
+    const all = Uint32Array.from(tokens);
+    const expected = this.expectedHit(tokens, scope);
+    assertEquals(this.manager.numTokensCached(all, scope), expected, `hit of ${tokens}`);
+    const id = this.#nextId++;
+    const hasRoom = this.manager.numBlocksMissing(all, { scope }) === 0;
+    const admission = this.#attempt(() => this.manager.tryAdmit(id, all, { scope }));
+    assertEquals(admission !== undefined, hasRoom, "as was foretold");
+    if (admission === undefined) return undefined;
+    assertEquals(admission.numCachedTokens, expected);
+    if (expected > 0) this.numHits++;
+    this.numHitTokens += expected;
+    return this.#begin({ id, scope, tokens: [...tokens], numComputed: expected }, admission.copies);
+  }
+
+  /** Branches off a sequence, which has computed all but the branch's last token. */
+  fork(source: Sequence, numShared: number, next: number): void {
+    if (numShared < 1 || numShared > source.numComputed) return;
+    this.#flush();
+    if (!this.manager.canFork(source.id, numShared)) {
+      const isFull = this.#options.groups.every(({ kind }) => kind === "full");
+      assert(!isFull && numShared < source.numComputed, "all that was just computed is there");
+      return;
+    }
+    const id = this.#nextId++;
+    const fork = { source: source.id, numTokens: numShared + 1, numShared };
+    const { scope } = source;
+    const admission = this.#attempt(() => this.manager.tryFork(id, fork, { scope }));
+    if (admission === undefined) return;
+    this.numForks++;
+    const tokens = [...source.tokens.slice(0, numShared), next];
+    this.#begin({ id, scope, tokens, numComputed: numShared }, admission.copies);
+  }
+
+  /** Computes up to `count` more tokens of a sequence in a step of its own. */
+  compute(sequence: Sequence, count: number, next: number): void {
+    const { id, tokens, numComputed: start } = sequence;
+    const numLeft = tokens.length - start;
+    const end = start + Math.min(count, numLeft, this.#options.maxInFlightTokens);
+    if (!this.#attempt(() => this.manager.tryExtend(id, end) || undefined)) return;
+    this.#device.copy(this.#copies);
+    this.#copies = [];
+    this.#device.compute(tokens, start, end, this.manager.blockTables(id));
+    this.manager.markCopied();
+    sequence.numComputed = end;
+    this.manager.markComputed(id, Uint32Array.from(tokens), end);
+    if (end === tokens.length) tokens.push(next);
+    this.#nameKeys(sequence);
+  }
+
+  /** No sequence ends between its admission and the step that this leads to. */
+  free(sequence: Sequence, reason: "free" | "preempt"): void {
+    this.#flush();
+    this.manager.free(sequence.id, reason);
+    this.sequences.splice(this.sequences.indexOf(sequence), 1);
+  }
+
+  discard(sequence: Sequence, numSound: number): void {
+    this.#flush();
+    this.manager.discard(sequence.id, Uint32Array.from(sequence.tokens), numSound);
+    this.sequences.splice(this.sequences.indexOf(sequence), 1);
+  }
+
+  pin(name: string, tokens: readonly number[]): void {
+    try {
+      this.manager.pins!.pin(name, "", Uint32Array.from(tokens));
+    } catch (error) {
+      assert(error instanceof RequestError, `${error}`);
+    }
+  }
+
+  resize(numBlocks: number): void {
+    const before = this.#state;
+    this.#flush();
+    if (numBlocks < this.manager.numInUse || !this.manager.pins!.fits(numBlocks)) {
+      assertThrows(() => this.manager.resize(numBlocks), RequestError);
+      assertEquals(this.#state, before, "a refusal changes nothing");
+      return;
+    }
+    const { moves } = this.manager.resize(numBlocks);
+    this.numMoves += moves.length;
+    this.#device.resize(moves, this.#options.blocksPerSlab.map((count) => count * numBlocks));
+    assertEquals(this.manager.numBlocks, numBlocks);
+  }
+
+  /** Ends everything: nothing is in use then; and nothing is left once the cache is cleared. */
+  drain(): void {
+    for (const sequence of [...this.sequences]) this.free(sequence, "free");
+    this.manager.pins!.removeAll();
+    this.#flush();
+    this.check();
+    assertEquals(this.manager.numInUse, 0);
+    this.manager.clearCache();
+    this.check();
+    assertEquals(this.manager.numFree, this.manager.numBlocks);
+  }
+
+  check(): void {
+    this.manager.checkIntegrity();
+    const { numFree, numCached, numInUse, numBlocks } = this.manager;
+    assert(numInUse >= 0 && numFree + numCached + numInUse === numBlocks);
+    for (const sequence of this.sequences) this.#checkTables(sequence);
+  }
+
+  /** The longest length at which every group has all it needs, tried one by one. */
+  expectedHit(tokens: readonly number[], scope: string): number {
+    const { groups, blockSize } = this.#options;
+    for (let length = alignDown(tokens.length - 1, blockSize); length > 0; length -= blockSize) {
+      const isValid = groups.every((cache, group) => {
+        const { numSinkBlocks, start, end } = liveRange(cache, length, blockSize);
+        return Array.from({ length: end }, (_, i) => i)
+          .filter((i) => i < numSinkBlocks || i >= start)
+          .every((i) => {
+            const name = `${scope}: ${prefixOf(tokens, (i + 1) * blockSize)}`;
+            return this.#cached[group]!.has(name);
+          });
+      });
+      const isKnown = groups.every(({ kind }, group) =>
+        kind !== "full" || this.#cached[group]!.has(`${scope}: ${prefixOf(tokens, length)}`)
+      );
+      if (isValid && isKnown) return length;
+    }
+    return 0;
+  }
+
+  #begin(sequence: Sequence, copies: readonly BlockCopy[]): Sequence {
+    this.sequences.push(sequence);
+    this.#nameKeys(sequence);
+    this.#copies.push(...copies);
+    return sequence;
+  }
+
+  /** Learns the keys of all whole blocks of a sequence. */
+  #nameKeys({ scope, tokens }: Sequence): void {
+    const { blockSize } = this.#options;
+    let key = this.#keyer.rootKey(scope);
+    for (let end = blockSize; end <= tokens.length; end += blockSize) {
+      const name = `${scope}: ${prefixOf(tokens, end)}`;
+      const known = this.#keys.get(name);
+      key = known ??
+        this.#keyer.childKey(key, Uint32Array.from(tokens.slice(end - blockSize, end)));
+      this.#keys.set(name, key);
+      this.#names.set(key, name);
+    }
+  }
+
+  /** Carries out what copies wait, as a step does that computes something else. */
+  #flush(): void {
+    this.#device.copy(this.#copies);
+    this.#copies = [];
+    this.manager.markCopied();
+  }
+
+  /** Tables have what the next step reads, and no more than the sequence may hold. */
+  #checkTables({ id, numComputed }: Sequence): void {
+    const tables = this.manager.blockTables(id);
+    this.#options.groups.forEach((cache, group) => {
+      if (cache.kind === "state") return assertEquals(tables[group]!.length, 1);
+      const range = liveRange(cache, numComputed, this.#options.blockSize);
+      tables[group]!.forEach((block, i) => {
+        const isRead = i < range.numSinkBlocks || i >= range.start;
+        assertEquals(block !== NO_BLOCK, isRead, `block ${i} of group ${group} at ${numComputed}`);
+      });
+    });
+  }
+
+  /** Asserts that a call which fails leaves everything as it was. */
+  #attempt<T>(call: () => T | undefined): T | undefined {
+    const before = this.#state;
+    const result = call();
+    if (result === undefined) {
+      assertEquals(this.#state, before, "a failed call has changed something");
+      this.numFailures++;
+    }
+    return result;
+  }
+}

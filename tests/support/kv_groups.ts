@@ -1,0 +1,18 @@
+import type { LayerCache } from "../../src/core/cache_group.ts";
+
+const HEADS = { numKvHeads: 1, headDim: 1 };
+
+/** Groups as models have them, with sizes that do not matter here. */
+export const FULL: LayerCache = { kind: "full", ...HEADS };
+export const STATE: LayerCache = { kind: "state", stateBytes: 4 };
+
+/** A sliding window, perhaps with sinks. */
+export function windowOf(window: number, numSinkTokens?: number): LayerCache {
+  const sinks = numSinkTokens === undefined ? {} : { numSinkTokens };
+  return { kind: "sliding_window", window, ...sinks, ...HEADS };
+}
+
+/** Attention within chunks. */
+export function chunksOf(window: number): LayerCache {
+  return { kind: "chunked_local", window, ...HEADS };
+}
