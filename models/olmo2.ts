@@ -2,8 +2,7 @@ import { z } from "zod";
 import { parseModelJson } from "../src/core/model_json.ts";
 import { DECODER_FIELDS, decoderSizes, off, oneOf } from "./config_fields.ts";
 import { decoder } from "./decoder.ts";
-import { attention } from "./attention.ts";
-import { embedding, feedForward, head, ignoredTensors } from "./layers.ts";
+import { attention, embedding, feedForward, head, ignoredTensors } from "./layers.ts";
 import type { ModelFamily } from "./model.ts";
 import { parseRope } from "./rope_config.ts";
 
