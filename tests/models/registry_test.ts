@@ -164,6 +164,19 @@ Deno.test("parseModel() takes Qwen2 with its biases of queries, keys and values"
   refuses({ ...qwen2, hidden_act: "gelu" }, 'field "hidden_act" is "gelu": known are silu');
 });
 
+Deno.test("parseModel() takes OLMo 2, with norms after blocks and over whole rows of queries and keys", () => {
+  const olmo2 = { model_type: "olmo2", num_key_value_heads: 2 };
+  const { weights } = parseModel(configJson(olmo2));
+  const norms = weights.filter(({ name }) => /^1\..*norm/.test(name));
+  assertEquals(norms.map(({ tensors, shapes }) => [tensors, shapes]), [
+    [["q_norm", "k_norm"].map((name) => `model.layers.1.self_attn.${name}.weight`), [[64], [16]]],
+    [["model.layers.1.post_attention_layernorm.weight"], [[64]]],
+    [["model.layers.1.post_feedforward_layernorm.weight"], [[64]]],
+  ]);
+  refuses({ ...olmo2, attention_bias: true }, "biases are not supported");
+  refuses({ ...olmo2, hidden_act: "gelu" }, 'field "hidden_act" is "gelu": known are silu');
+});
+
 Deno.test("parseModel() refuses what is not an object", () => {
   for (const json of [null, [], "llama", 7]) {
     assertThrows(() => parseModel(json), StartupError, "config.json: the whole file is");
