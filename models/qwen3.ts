@@ -9,7 +9,7 @@ import { parseRope } from "./rope_config.ts";
 const Qwen3Json = z.object({
   ...DECODER_FIELDS,
   hidden_act: oneOf("silu"),
-  attention_bias: off("biases are"),
+  attention_bias: z.boolean().default(false),
   use_sliding_window: off("sliding windows are"),
 });
 
@@ -18,7 +18,9 @@ const Qwen3Json = z.object({
  * before they are rotated.
  */
 export const qwen3: ModelFamily = (json, file) => {
-  const sizes = decoderSizes(parseModelJson(Qwen3Json, json, file), file);
+  const fields = parseModelJson(Qwen3Json, json, file);
+  const { attention_bias: hasBiases } = fields;
+  const sizes = decoderSizes(fields, file);
   const rope = parseRope(json, file, sizes);
   return decoder({
     modelType: "qwen3",
@@ -26,7 +28,10 @@ export const qwen3: ModelFamily = (json, file) => {
     maxPositionEmbeddings: rope.maxPositionEmbeddings,
     embed: embedding(sizes),
     layers: Array.from({ length: sizes.numLayers }, (_, layer) => [
-      attention({ layer, ...sizes, rope: "rope", normalizes: "heads" }),
+      attention({
+        ...{ layer, ...sizes, rope: "rope", normalizes: "heads" },
+        ...{ hasBiases, hasOutputBias: hasBiases },
+      }),
       feedForward({ layer, ...sizes }),
     ]),
     head: head(sizes),

@@ -111,8 +111,7 @@ Deno.test("parseModel() refuses what the model code would get wrong", () => {
   refuses({ partial_rotary_factor: 0.5 }, 'field "partial_rotary_factor" is 0.5');
   refuses({ hidden_act: "gelu" }, "known are silu");
   refuses({ quantization_config: { bits: 4 } }, "quantized checkpoints are not supported");
-  refuses({ attention_bias: true }, 'field "attention_bias" is true: biases are not supported');
-  refuses({ mlp_bias: true }, 'field "mlp_bias" is true: biases are not supported');
+  refuses({ attention_bias: "yes" }, 'field "attention_bias" is "yes"');
   parseModel(configJson({ quantization_config: null }));
 });
 
@@ -125,6 +124,19 @@ Deno.test("parseModel() takes Qwen3, whose heads are normalized, but no sliding 
     "model.layers.1.self_attn.k_norm.weight",
   ]);
   refuses({ ...qwen3, use_sliding_window: true }, "sliding windows are not supported");
+});
+
+Deno.test("parseModel() takes a Llama with biases of attention, of feed-forward layers, or of both", () => {
+  const biasesOf = (changes: Record<string, unknown>) =>
+    parseModel(configJson({ num_hidden_layers: 1, ...changes })).weights
+      .flatMap(({ tensors }) => tensors.filter((tensor) => tensor.endsWith(".bias")))
+      .map((tensor) => tensor.split(".").at(-2)!);
+  const attention = ["q_proj", "k_proj", "v_proj", "o_proj"];
+  const mlp = ["gate_proj", "up_proj", "down_proj"];
+  assertEquals(biasesOf({}), []);
+  assertEquals(biasesOf({ attention_bias: true }), attention);
+  assertEquals(biasesOf({ mlp_bias: true }), mlp);
+  assertEquals(biasesOf({ attention_bias: true, mlp_bias: true }), [...attention, ...mlp]);
 });
 
 Deno.test("parseModel() takes Qwen2 with its biases of queries, keys and values", () => {
