@@ -1,6 +1,6 @@
 import type { Activation } from "../kernels/matmul/epilogue.ts";
 import { embedTokensCalls } from "../kernels/weights/embed_tokens.ts";
-import type { KvShape } from "../kernels/kv/kv_cache.ts";
+import type { AttentionLayer } from "../kernels/kv/attention_layer.ts";
 import { pagedAttentionCalls } from "../kernels/attention/paged_attention.ts";
 import { normPartsCall } from "../kernels/norm/norm_parts.ts";
 import { normProductCalls } from "../kernels/matmul/product.ts";
@@ -228,9 +228,9 @@ export function ignoredTensors(
 
 /** The layer's KV: its buffer, and how heads lie in it. */
 function layerKv(
-  { kv, blockSize, kvDtypes }: GraphInputs,
-  { layer, numHeads: H, numKvHeads: G, headDim: D }: AttentionOptions,
-): { kv: DeviceBuffer; shape: KvShape & Readonly<{ H: number }> } {
-  const shape = { H, G, D, BLOCK_SIZE: blockSize, KV_DTYPE: kvDtypes[layer]! };
-  return { kv: kv[layer]!, shape };
+  { kv }: GraphInputs,
+  { layer, numHeads: H }: AttentionOptions,
+): { kv: DeviceBuffer; shape: AttentionLayer } {
+  const { buffer, shape } = kv[layer]!;
+  return { kv: buffer, shape: { H, ...shape } };
 }

@@ -7,7 +7,6 @@ import { modelFingerprint } from "../weights/fingerprint.ts";
 import { openWeights } from "../weights/safetensors.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 import { hostFreeBytes } from "./host_memory.ts";
-import { kvGeometry } from "./kv_geometry.ts";
 import { unusedTensors, warnOfUnused } from "./load_warnings.ts";
 import { kvBudget } from "./memory_budget.ts";
 import { openDevice } from "./open_device.ts";
@@ -87,7 +86,7 @@ export async function loadModel(
   );
   const model = readModel(config.modelDir);
   for (const warning of model.warnings) log.warn(warning);
-  const budget = kvBudget(config, kvGeometry(model, config), {
+  const budget = kvBudget(config, model, {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
     ...(device.isSoftware ? { hostFreeBytes: hostFreeBytes() } : {}),

@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { kvBlockWords, type KvVector, kvWords, loadKv } from "../../kernels/kv/kv_cache.ts";
 import { KV_DTYPES } from "../../kernels/kv/dtypes.ts";
-import { ropeStoreKvCall, type RopeStoreShape } from "../../kernels/kv/rope_store_kv.ts";
+import type { AttentionLayer } from "../../kernels/kv/attention_layer.ts";
+import { ropeStoreKvCall } from "../../kernels/kv/rope_store_kv.ts";
 import { STEP } from "../../kernels/step.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { KV_CACHE_DTYPES, type KvCacheDtype } from "../../src/core/engine_config.ts";
@@ -14,7 +15,7 @@ const CHUNKS = [{ start: 40, count: 1 }, { start: 0, count: 19 }, { start: 7, co
 const POOL = { blockSize: 8, numBlocks: 31, queryTile: 8 };
 const POISON = 0xffffffff;
 
-type Shape = RopeStoreShape;
+type Shape = AttentionLayer;
 
 /** Largest error of an element by rounding, where its vector's largest magnitude is `peak`. */
 function roundingError(dtype: KvCacheDtype, value: number, peak: number): number {
