@@ -1,16 +1,17 @@
 import { z } from "zod";
 import { parseModelJson } from "../src/core/model_json.ts";
-import { DECODER_FIELDS, decoderSizes, off, oneOf } from "./config_fields.ts";
+import { DECODER_FIELDS, decoderSizes, oneOf } from "./config_fields.ts";
 import { decoder } from "./decoder.ts";
+import { QWEN_WINDOW_FIELDS, qwenWindows } from "./layer_windows.ts";
 import { attention, embedding, feedForward, head, ignoredTensors } from "./layers.ts";
 import type { ModelFamily } from "./model.ts";
 import { parseRope } from "./rope_config.ts";
 
 const Qwen3Json = z.object({
   ...DECODER_FIELDS,
+  ...QWEN_WINDOW_FIELDS,
   hidden_act: oneOf("silu"),
   attention_bias: z.boolean().default(false),
-  use_sliding_window: off("sliding windows are"),
 });
 
 /**
@@ -27,10 +28,10 @@ export const qwen3: ModelFamily = (json, file) => {
     vocabSize: sizes.vocabSize,
     maxPositionEmbeddings: rope.maxPositionEmbeddings,
     embed: embedding(sizes),
-    layers: Array.from({ length: sizes.numLayers }, (_, layer) => [
+    layers: qwenWindows(fields, file).map((window, layer) => [
       attention({
         ...{ layer, ...sizes, rope: "rope", normalizes: "heads" },
-        ...{ hasBiases, hasOutputBias: hasBiases },
+        ...{ window, hasBiases, hasOutputBias: hasBiases },
       }),
       feedForward({ layer, ...sizes }),
     ]),

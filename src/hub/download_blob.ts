@@ -135,6 +135,8 @@ class BlobDownload {
   /** One request for what is missing, until it ends. */
   async #fetchRest(): Promise<void> {
     const { http, timeoutMs } = this.#options;
+    // A write that failed half-way has moved on.
+    await this.#file.seek(this.#offset, Deno.SeekMode.Start);
     const range = this.#offset > 0 ? { range: `bytes=${this.#offset}-` } : undefined;
     const response = await http.sendOnce({
       url: this.#task.url,
@@ -165,7 +167,6 @@ class BlobDownload {
     if (this.#offset + bytes.length > this.#task.size) {
       throw new ProtocolError(`${this.#task.name} is longer than ${this.#task.size} bytes`);
     }
-    await this.#file.seek(this.#offset, Deno.SeekMode.Start);
     for (let begin = 0; begin < bytes.length;) begin += await this.#write(bytes.subarray(begin));
     this.#hash.update(bytes);
     this.#offset += bytes.length;

@@ -371,6 +371,46 @@ Deno.test("a listing that never ends is ended", async () => {
   assertEquals(rig.hub.paths().filter((path) => path.includes("/tree/")).length, 2);
 });
 
+Deno.test("a listing of pages without end is ended, and so is one that leads elsewhere", async () => {
+  await using rig = await HubRig.start();
+  rig.hub.commit("acme/tiny", tinyRepo());
+  const tree = (headers: Record<string, string>) => {
+    rig.hub.fault = ({ path }) =>
+      path.includes("/tree/") ? { status: 200, headers, body: "[]" } : undefined;
+  };
+  tree({ link: '</api/models/acme/tiny/tree/next>; rel="next"' });
+  assertStringIncludes(
+    await refusal(pullModel(rig.client(), TINY), "server"),
+    "more than 200 pages of files",
+  );
+  tree({ link: `<${rig.hub.cdnUrl}/api/models>; rel="next"` });
+  assertStringIncludes(
+    await refusal(pullModel(rig.client(), TINY), "server"),
+    "the next page lies on another host",
+  );
+  assertEquals(rig.hub.paths("cdn"), []);
+});
+
+Deno.test("names that would act on a terminal are not shown, and large small files not fetched", async () => {
+  await using rig = await HubRig.start();
+  rig.hub.commit("acme/tiny", { "\x1b[2Jevil.gguf": pattern(9), "good-Q8_0.gguf": pattern(9) });
+  const pull = (name: string) => pullModel(rig.client(), parseModelReference(name));
+  assertEquals(
+    await refusal(pull("acme/tiny:Q2_K"), "no-file"),
+    "acme/tiny has no GGUF file of Q2_K: it has Q8_0",
+  );
+  rig.hub.commit("acme/tiny", tinyRepo());
+  rig.hub.alter = (path, json) =>
+    path.includes("/tree/")
+      ? (json as { path: string }[]).map((entry) => ({ ...entry, size: 2 ** 40 }))
+      : json;
+  assertEquals(
+    await refusal(pull("acme/tiny"), "server"),
+    "acme/tiny: config.json has 1 TiB, over the limit of 128 MiB for files beside the weights",
+  );
+  assertEquals(rig.hub.seen.filter(({ method }) => method === "HEAD"), []);
+});
+
 Deno.test("an answer without bounds is ended, and a file with two sizes refused", async () => {
   await using rig = await HubRig.start();
   rig.hub.commit("acme/tiny", tinyRepo());

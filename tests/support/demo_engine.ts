@@ -17,7 +17,7 @@ import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { bindableSteps } from "../../src/runner/runner_memory.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { Scheduler } from "../../src/scheduler/scheduler.ts";
-import { openWeights } from "../../src/weights/safetensors.ts";
+import { findModelSource } from "../../src/weights/model_source.ts";
 
 /** The bundled model's directory. */
 export const DEMO_DIR: string = new URL("../../models/demo", import.meta.url).pathname;
@@ -104,8 +104,9 @@ export async function demoInputs(
     numBlocksOverride: 512,
     ...overrides,
   };
-  const model = readModel(config.modelDir);
-  const checkpoint = openWeights(config.modelDir);
+  const source = findModelSource(config.modelDir);
+  const model = readModel(source.configFiles());
+  const checkpoint = source.openWeights();
   const { quantization } = config;
   const upload = quantization === undefined ? {} : { quantization };
   const weights = await uploadWeights(device, checkpoint, model.weights, upload);
