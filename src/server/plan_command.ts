@@ -18,7 +18,7 @@ const MAX_LENGTHS_BYTES = 64 * 2 ** 20;
 /**
  * What `quire plan` prints.
  *
- * @param named the folder with the config.json, for a model by name.
+ * @param named the folder with the config.json, or the GGUF file, for a model by name.
  * @throws {StartupError} on a model that is neither a preset nor on disk, and on a file of lengths
  * that cannot be read.
  */
@@ -27,7 +27,7 @@ export function planCommand(config: PlanConfig, named?: ModelDirectory): string 
   const { kvCacheF16EdgeLayers: f16EdgeLayers } = config;
   const shape = named === undefined
     ? findShape(config.model ?? DEMO_PRESET)
-    : loadShape(named.dir, named.name);
+    : loadShape(findModelSource(named.dir).configFiles(), named.name);
   const plan = planKv(shape, {
     memoryBytes: memory,
     blockSize,

@@ -1,22 +1,9 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { DEMO_DIR, goldenPrompts } from "../support/demo_engine.ts";
-import { byteLevelVocabulary, type MatrixType, toGguf } from "../support/gguf_checkpoint.ts";
+import { goldenPrompts } from "../support/demo_engine.ts";
+import { demoGguf } from "../support/gguf_checkpoint.ts";
 import { runMain, ServerProcess } from "../support/server_process.ts";
 
 const NUM_TOKENS = 24;
-
-/** The bundled model as a GGUF file. */
-async function writeDemo(path: string, type: MatrixType): Promise<void> {
-  const read = async (name: string) => JSON.parse(await Deno.readTextFile(`${DEMO_DIR}/${name}`));
-  const { chat_template: template } = await read("tokenizer_config.json");
-  // Its words are split as Qwen's are, without a normalizer before.
-  const vocabulary = byteLevelVocabulary(await read("tokenizer.json"), "stablelm2", {
-    "tokenizer.ggml.bos_token_id": { u32: 0 },
-    "tokenizer.ggml.eos_token_id": { u32: 2 },
-    "tokenizer.chat_template": template,
-  });
-  await Deno.writeFile(path, toGguf(DEMO_DIR, type, vocabulary));
-}
 
 function e2e(name: string, run: (dir: string) => Promise<void>): void {
   Deno.test({
@@ -55,7 +42,7 @@ async function answerTo(server: ServerProcess, path: string, body: Record<string
 
 e2e("the bundled model as a GGUF file of f16 gives its golden tokens", async (dir) => {
   const file = `${dir}/demo-F16.gguf`;
-  await writeDemo(file, "F16");
+  await Deno.writeFile(file, demoGguf("F16"));
   await withServer([file], async (server) => {
     const { data } = await (await server.fetch("/v1/models")).json();
     assertEquals(data[0].id, "demo-F16");
@@ -78,7 +65,7 @@ e2e("the bundled model as a GGUF file of f16 gives its golden tokens", async (di
 });
 
 e2e("a quantized GGUF file says what its blocks become, in a directory of its own", async (dir) => {
-  await writeDemo(`${dir}/demo-Q4_0.gguf`, "Q4_0");
+  await Deno.writeFile(`${dir}/demo-Q4_0.gguf`, demoGguf("Q4_0"));
   await withServer(["--model", dir], async (server) => {
     assertStringIncludes(
       server.output,
@@ -99,8 +86,7 @@ e2e("GGUF files that cannot be served are refused in a sentence", async (dir) =>
     return stderr;
   };
   const file = `${dir}/demo.gguf`;
-  await writeDemo(file, "F16");
-  const bytes = await Deno.readFile(file);
+  const bytes = demoGguf("F16");
   await Deno.writeFile(file, bytes.subarray(0, bytes.length - 100));
   assertStringIncludes(await serve(file), "demo.gguf: tensor");
   await Deno.writeTextFile(`${dir}/other.gguf`, "no such thing");

@@ -8,6 +8,7 @@ import {
   interleaveRows,
   type Metadata,
 } from "./gguf_writer.ts";
+import { DEMO_DIR } from "./demo_engine.ts";
 import { readTensor } from "./read_tensor.ts";
 
 /** Types that matrices are written in. */
@@ -192,4 +193,17 @@ export function llama2cVocabulary(file: string, size: number): Record<string, Me
     "tokenizer.ggml.eos_token_id": { u32: 2 },
     "tokenizer.ggml.unknown_token_id": { u32: 0 },
   };
+}
+
+/** The bundled model as a GGUF file, its tokenizer and template in the metadata. */
+export function demoGguf(type: MatrixType): Uint8Array<ArrayBuffer> {
+  const read = (name: string) => JSON.parse(Deno.readTextFileSync(`${DEMO_DIR}/${name}`));
+  const { chat_template: template } = read("tokenizer_config.json");
+  // Its words are split as Qwen's are, without a normalizer before.
+  const vocabulary = byteLevelVocabulary(read("tokenizer.json"), "stablelm2", {
+    "tokenizer.ggml.bos_token_id": { u32: 0 },
+    "tokenizer.ggml.eos_token_id": { u32: 2 },
+    "tokenizer.chat_template": template,
+  });
+  return toGguf(DEMO_DIR, type, vocabulary);
 }

@@ -7,7 +7,8 @@ type Fields = Readonly<Record<string, unknown>>;
 
 /** Llama 3.1's own bounds; its converters store the factors that come of them, and not these. */
 const LLAMA3 = { low_freq_factor: 1, high_freq_factor: 4 };
-const LLAMA3_CONTEXTS = [8192, 4096, 2048, 16384, 32768];
+/** The context that Llama 3 was first trained on. */
+const LLAMA3_CONTEXT = 8192;
 /** The file's factors are f32, of a formula in f32 or f64. */
 const TOLERANCE = 1e-4;
 
@@ -85,20 +86,23 @@ function frequencyFactors(
 ): Fields | undefined {
   if (factors.every((factor) => factor === 1)) return undefined;
   const theta = metadata.number(`${architecture}.rope.freq_base`) ?? 10_000;
-  const context = metadata.count(`${architecture}.context_length`);
   const factor = shortNumber(factors.reduce((most, each) => Math.max(most, each)));
-  for (const original of [...LLAMA3_CONTEXTS, ...(context === undefined ? [] : [context])]) {
-    const expected = llama3Factors(factors.length, { theta, factor, original });
-    if (expected.every((each, i) => Math.abs(factors[i]! / each - 1) < TOLERANCE)) {
-      return {
-        rope_type: "llama3",
-        factor,
-        ...LLAMA3,
-        original_max_position_embeddings: original,
-      };
-    }
+  const original = originalContext(factors, theta, factor);
+  const expected = llama3Factors(factors.length, { theta, factor, original });
+  if (!expected.every((each, i) => Math.abs(factors[i]! / each - 1) < TOLERANCE)) {
+    return longrope(factors, factors, { ...attentionFactor(1) });
   }
-  return longrope(factors, factors, { ...attentionFactor(1) });
+  return { rope_type: "llama3", factor, ...LLAMA3, original_max_position_embeddings: original };
+}
+
+/** The context before the stretch, from a frequency that is neither kept nor stretched in full. */
+function originalContext(factors: Float32Array, theta: number, factor: number): number {
+  const mixed = factors.findIndex((each) => each > 1 && each < factor);
+  if (mixed === -1) return LLAMA3_CONTEXT;
+  const { low_freq_factor: low, high_freq_factor: high } = LLAMA3;
+  const smooth = (1 / factors[mixed]! - 1 / factor) / (1 - 1 / factor);
+  const turns = low + smooth * (high - low);
+  return Math.round(turns * 2 * Math.PI * theta ** (mixed / factors.length));
 }
 
 /** What Llama 3.1 divides each frequency by (Llama 3.1 model card). */
