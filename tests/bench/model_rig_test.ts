@@ -2,8 +2,8 @@ import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { groupCalls } from "../../bench/kernels.ts";
 import { coprimeStride, kvBytes, ModelRig } from "../../bench/model_rig.ts";
 import { leastSeconds } from "../../bench/model_shapes.ts";
-import { type OpenShape, openShape } from "../../bench/open_shape.ts";
-import { findShape, SHAPES, shapeSizes } from "../../bench/shapes.ts";
+import { openModel, type OpenShape, openShape } from "../../bench/open_shape.ts";
+import { type BenchShape, findShape, SHAPES, shapeSizes } from "../../bench/shapes.ts";
 import { callTraffic, stepTraffic, weightElements } from "../../bench/traffic.ts";
 import { SOFTWARE_TUNING } from "../../kernels/tuning/tuning.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
@@ -51,22 +51,45 @@ Deno.test("coprimeStride() visits every block once", () => {
   }
 });
 
-Deno.test("callTraffic() of all calls adds up to stepTraffic()", async () => {
-  const { device, shape } = await openTiny();
-  const { model, weights } = shape;
+/** The tiny shape with a window in its layers, or in every other one. */
+const WINDOWED: readonly BenchShape[] = ["full_attention", "sliding_attention"].map((first) => {
+  const { config } = findShape("tiny");
+  const layer_types = [first, "sliding_attention"];
+  const fields = { model_type: "mistral", sliding_window: 20, layer_types };
+  return { name: `tiny, ${first} first`, config: { ...config, ...fields } };
+});
+
+for (const shape of [findShape("tiny"), ...WINDOWED]) {
+  Deno.test(`callTraffic() of all calls adds up to stepTraffic(): ${shape.name}`, async () => {
+    const device = new ReferenceDevice();
+    const open = await openModel(device, shape) as OpenShape;
+    const { model, weights } = open;
+    const elements = weightElements(model, weights);
+    const steps = [{ batch: 2, count: 1, context: 33 }, { batch: 1, count: 20, context: 52 }];
+    for (const step of steps) {
+      const rig = await ModelRig.create(device, open, step);
+      const known = { elements, step, dims: rig.dims };
+      const each = groupCalls(rig.calls.filter(({ workgroups }) => workgroups(rig.dims)[0] > 0))
+        .flat().map((call) => callTraffic(call, known) ?? { bytes: 0, flops: 0 });
+      const whole = stepTraffic(model, weights, elements, step);
+      assertEquals(each.reduce((sum, { flops }) => sum + flops, 0), whole.flops);
+      // All but the norms: two per layer and one at the end, f32.
+      const norms = 4 * 64 * (2 * model.caches.length + 1);
+      assertEquals(each.reduce((sum, { bytes }) => sum + bytes, 0), whole.bytes - norms);
+      rig.close();
+    }
+  });
+}
+
+Deno.test("stepTraffic() of a window is that of a context as long, and of whole blocks", async () => {
+  const device = new ReferenceDevice();
+  const { model, weights } = await openModel(device, WINDOWED[1]!) as OpenShape;
   const elements = weightElements(model, weights);
-  for (const step of [{ batch: 2, count: 1, context: 33 }, { batch: 1, count: 20, context: 52 }]) {
-    const rig = await ModelRig.create(device, shape, step);
-    const known = { model, elements, step, dims: rig.dims };
-    const each = groupCalls(rig.calls.filter(({ workgroups }) => workgroups(rig.dims)[0] > 0))
-      .flat().map((call) => callTraffic(call, known) ?? { bytes: 0, flops: 0 });
-    const whole = stepTraffic(model, weights, elements, step);
-    assertEquals(each.reduce((sum, { flops }) => sum + flops, 0), whole.flops);
-    // All but the norms: two per layer and one at the end, f32.
-    const norms = 4 * 64 * (2 * model.caches.length + 1);
-    assertEquals(each.reduce((sum, { bytes }) => sum + bytes, 0), whole.bytes - norms);
-    rig.close();
-  }
+  const of = (context: number) =>
+    stepTraffic(model, weights, elements, { batch: 1, count: 1, context });
+  // A decode at position 47 reads 28 to 47: two of three blocks, as at position 19.
+  assertEquals(of(48), of(20));
+  assert(of(48).bytes > of(16).bytes);
 });
 
 Deno.test("leastSeconds() is what the tighter of two ceilings allows", () => {
