@@ -7,12 +7,24 @@
 import { type Config, configHelp, parseConfig } from "./src/core/config.ts";
 import { processEnvironment } from "./src/core/environment.ts";
 import { StartupError } from "./src/core/errors.ts";
+import {
+  modelsHelp,
+  parseModelsConfig,
+  parsePullConfig,
+  parseRemoveConfig,
+  pullHelp,
+  removeHelp,
+} from "./src/core/hub_config.ts";
 import { parsePlanConfig, planHelp } from "./src/core/plan_config.ts";
 import { parseTuneConfig, tuneHelp } from "./src/core/tune_config.ts";
 import { TESTED_DENO_MAJOR, VERSION } from "./src/core/version.ts";
 import { PRESET_NAMES } from "./src/plan/presets.ts";
+import { findConfig } from "./src/server/find_model.ts";
+import { modelsCommand } from "./src/server/models_command.ts";
 import { planCommand } from "./src/server/plan_command.ts";
 import { exitFor } from "./src/server/process_end.ts";
+import { pullCommand } from "./src/server/pull_command.ts";
+import { removeCommand } from "./src/server/remove_command.ts";
 import { serve, serveBound, starting } from "./src/server/serve.ts";
 
 async function run(config: Config): Promise<void> {
@@ -26,9 +38,11 @@ async function run(config: Config): Promise<void> {
   }
 }
 
-function plan(args: readonly string[]): void {
+async function plan(args: readonly string[]): Promise<void> {
   const config = parsePlanConfig(args, processEnvironment());
-  console.log(config === undefined ? planHelp(PRESET_NAMES) : planCommand(config));
+  if (config === undefined) return console.log(planHelp(PRESET_NAMES));
+  const named = config.model === undefined ? undefined : await findConfig(config.model);
+  console.log(planCommand(config, named));
 }
 
 async function tune(args: readonly string[]): Promise<void> {
@@ -39,6 +53,31 @@ async function tune(args: readonly string[]): Promise<void> {
   console.log(await tuneCommand(config, (words) => console.error(`... ${words}`)));
   Deno.exit(0);
 }
+
+async function pull(args: readonly string[]): Promise<void> {
+  const config = parsePullConfig(args, processEnvironment());
+  console.log(config === undefined ? pullHelp() : await pullCommand(config));
+  Deno.exit(0);
+}
+
+function models(args: readonly string[]): void {
+  const config = parseModelsConfig(args, processEnvironment());
+  console.log(config === undefined ? modelsHelp() : modelsCommand(config));
+}
+
+function remove(args: readonly string[]): void {
+  const config = parseRemoveConfig(args);
+  console.log(config === undefined ? removeHelp() : removeCommand(config));
+}
+
+/** Commands with flags of their own, by name. */
+const COMMANDS: ReadonlyMap<string, (args: readonly string[]) => void | Promise<void>> = new Map([
+  ["plan", plan],
+  ["tune", tune],
+  ["pull", pull],
+  ["models", models],
+  ["rm", remove],
+]);
 
 /** A mistake the user can put right is one sentence; anything else keeps its stack. */
 async function orExit<T>(work: () => T | Promise<T>): Promise<T> {
@@ -74,11 +113,10 @@ function handler(): Required<Deno.ServeDefaultExport> {
 
 function runCommandLine(): Promise<void> {
   const [command, ...rest] = Deno.args;
-  return orExit(() => {
-    if (command === "plan") return plan(rest);
-    if (command === "tune") return tune(rest);
-    return run(parseConfig(Deno.args, processEnvironment()));
-  });
+  const ofItsOwn = COMMANDS.get(command ?? "");
+  return orExit(() =>
+    ofItsOwn === undefined ? run(parseConfig(Deno.args, processEnvironment())) : ofItsOwn(rest)
+  );
 }
 
 /** A command stands first; `deno serve main.ts --flag` has none. */

@@ -1,6 +1,6 @@
 import type { DeviceChoice, EngineConfig } from "../src/core/engine_config.ts";
 import type { SamplingParams } from "../src/core/sampling_params.ts";
-import { findModel } from "../src/server/model_directory.ts";
+import { bundledModel } from "../src/server/model_directory.ts";
 
 /** Greedy draws that end by `maxTokens` alone. */
 export const GREEDY: Omit<SamplingParams, "maxTokens"> = {
@@ -15,7 +15,7 @@ export const GREEDY: Omit<SamplingParams, "maxTokens"> = {
 /** The bundled model with the limits that all benches use, on the device asked for. */
 export function demoConfig(device: string): EngineConfig {
   return {
-    modelDir: findModel(undefined).dir,
+    modelDir: bundledModel().dir,
     device: device as DeviceChoice,
     blockSize: 16,
     kvCacheDtype: "f16",

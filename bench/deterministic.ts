@@ -7,8 +7,7 @@
  * what a GPU makes of them. The last line is JSON.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
-import { loadModelConfig } from "../models/model_config.ts";
-import { modelFamily } from "../models/registry.ts";
+import { readModel } from "../models/registry.ts";
 import type { Device } from "../src/device/device.ts";
 import { openDevice } from "../src/runner/open_device.ts";
 import { uploadWeights } from "../src/runner/upload_weights.ts";
@@ -68,13 +67,12 @@ function median(values: number[]): number {
 /** The bundled model with its own weights. */
 async function openDemo(device: Device): Promise<OpenShape> {
   const { modelDir } = demoConfig("auto");
-  const config = loadModelConfig(modelDir);
-  const family = modelFamily(config.modelType);
+  const model = readModel(modelDir);
   const checkpoint = openWeights(modelDir);
-  const weights = await uploadWeights(device, checkpoint, family.weights(config));
+  const weights = await uploadWeights(device, checkpoint, model.weights);
   checkpoint.close();
   const size = { weightBytes: weights.bytes, numParameters: weights.numParameters };
-  return { name: "demo", note: undefined, family, config, weights, size, close: () => {} };
+  return { name: "demo", note: undefined, model, weights, size, close: () => {} };
 }
 
 function open(device: Device, name: string): Promise<OpenShape | SkippedShape> {

@@ -54,11 +54,11 @@ export async function hostShares(
   for (const { name } of SHAPES) {
     const shape = await openShape(device, name);
     if ("skipped" in shape) throw new Error(`${name}: ${shape.skipped}`);
-    const { config, family, weights } = shape;
+    const { model, weights } = shape;
     const rig = await ModelRig.create(device, shape, step);
     const numCalls = rig.calls.length;
     rig.close();
-    const { bytes } = stepTraffic(config, weights, weightElements(family, config, weights), step);
+    const { bytes } = stepTraffic(model, weights, weightElements(model, weights), step);
     const deviceMs = bytes / (gbps * 1e6);
     const cost = ({ perStep, perCall }: HostCost) => perStep + perCall * numCalls;
     const hostMs = cost(between) + Math.max(0, cost(overlapped) - deviceMs);

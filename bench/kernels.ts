@@ -95,13 +95,13 @@ function sumOf<T>(items: readonly T[], value: (item: T) => number): number {
 async function measureStep(device: Device, shape: OpenShape, step: StepShape): Promise<StepRows> {
   const rig = await ModelRig.create(device, shape, step);
   try {
-    const elements = weightElements(shape.family, shape.config, shape.weights);
+    const elements = weightElements(shape.model, shape.weights);
     const inStep = await timeInStep(device, rig);
     const rows: KernelRow[] = [];
     for (const calls of groupCalls(rig.calls)) {
       const timed = rig.timed(calls);
       const seconds = await timeCalls(device, timed);
-      const known = { config: shape.config, elements, step, dims: rig.dims };
+      const known = { elements, step, dims: rig.dims };
       const traffic = callTraffic(calls[0]!, known);
       rows.push({
         label: calls[0]!.label,

@@ -8,7 +8,8 @@
 // deno-lint-ignore-file no-console -- this is a command line program
 import type { EngineConfig, KvCacheDtype } from "../src/core/engine_config.ts";
 import { bytesPerToken } from "../src/plan/kv_dtypes.ts";
-import { DEMO_PRESET, findPreset } from "../src/plan/presets.ts";
+import { DEMO_PRESET } from "../src/plan/presets.ts";
+import { presetShape } from "../src/server/model_shape.ts";
 import { table } from "../src/plan/plan_text.ts";
 import { openDevice } from "../src/runner/open_device.ts";
 import { DemoEngine } from "../tests/support/demo_engine.ts";
@@ -41,7 +42,7 @@ async function measure(dtype: KvCacheDtype, f16EdgeLayers: boolean) {
   const result = {
     dtype,
     f16EdgeLayers,
-    bytesPerToken: bytesPerToken(findPreset(DEMO_PRESET)!, { dtype, f16EdgeLayers }),
+    bytesPerToken: bytesPerToken(presetShape(DEMO_PRESET)!, { dtype, f16EdgeLayers }),
     perplexity: await storyPerplexity(scorer, NUM_CASES.stories),
     agreement: await goldenAgreement(scorer, NUM_CASES.prompts),
     recall: await recallByTask(

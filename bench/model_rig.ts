@@ -1,11 +1,12 @@
 import type { StepDims } from "../kernels/step.ts";
-import type { ModelConfig } from "../models/model_config.ts";
+import type { Model } from "../models/model.ts";
 import type { Batch, ScheduledChunk } from "../src/core/batch.ts";
 import type { EngineConfig } from "../src/core/engine_config.ts";
-import { kvBytesPerBlock } from "../src/core/kv_layout.ts";
+import { slabBytesOf } from "../src/core/slot_layout.ts";
 import type { Device } from "../src/device/device.ts";
 import type { KernelCall } from "../src/device/kernel.ts";
 import { buildRunner, type RunnerOptions } from "../src/runner/build_runner.ts";
+import { kvMemory } from "../src/runner/kv_memory.ts";
 import type { RunnerInputs } from "../src/runner/runner_inputs.ts";
 import type { TimedCalls } from "../src/runner/call_timing.ts";
 import type { ModelRunner } from "../src/runner/model_runner.ts";
@@ -14,7 +15,8 @@ import { fillBuffer } from "./random_weights.ts";
 
 import { WatchedDevice } from "./watched_device.ts";
 
-const BLOCK_SIZE = 16;
+/** Token positions per block. */
+export const BLOCK_SIZE = 16;
 /** Decodes follow one another this often before they begin anew. */
 const MAX_STEPS = 16;
 
@@ -35,18 +37,27 @@ export interface StepTimes {
   readonly aheadMs: number;
 }
 
-/** The blocks of all sequences of a step. */
-export function numBlocks({ batch, context }: StepShape): number {
+/** Blocks of all sequences of a step, in each cache group. */
+function numBlocks({ batch, context }: StepShape): number {
   return batch * Math.ceil(context / BLOCK_SIZE);
 }
 
+/** The pool of a step's sequences, which keep all positions in every cache group. */
+function poolOf(model: Model, step: StepShape) {
+  const { layout } = kvMemory(model, { blockSize: BLOCK_SIZE, kvCacheDtype: "f16" });
+  const { blocksPerSlab } = layout;
+  const slabs = blocksPerSlab.map((perSlab) => Math.ceil(numBlocks(step) / perSlab));
+  const numSlabs = slabs.reduce((sum, count) => sum + count, 0);
+  return { blocksPerSlab, slabs, numSlabs, bytes: numSlabs * slabBytesOf(layout) };
+}
+
 /** Bytes of KV that the step's sequences hold, all layers together. */
-export function kvBytes(config: ModelConfig, step: StepShape): number {
-  return numBlocks(step) * kvBytesPerBlock({ ...config, dtype: "f16" }, BLOCK_SIZE);
+export function kvBytes(model: Model, step: StepShape): number {
+  return poolOf(model, step).bytes;
 }
 
 /** The parts of an open shape that a runner is made of. */
-type RigModel = Pick<RunnerInputs, "family" | "weights"> & { readonly config: ModelConfig };
+type RigModel = Pick<RunnerInputs, "model" | "weights">;
 
 /**
  * What a runner for steps of one shape is made of; `overrides` stand in place of what the bundled model
@@ -54,15 +65,14 @@ type RigModel = Pick<RunnerInputs, "family" | "weights"> & { readonly config: Mo
  */
 export function rigInputs(
   device: Device,
-  { family, config, weights }: RigModel,
+  { model, weights }: RigModel,
   step: StepShape,
   overrides: Partial<EngineConfig> = {},
 ): RunnerInputs {
+  const { numSlabs, bytes } = poolOf(model, step);
   const budget = {
-    numBlocks: numBlocks(step),
-    growthLimit: numBlocks(step),
-    maxModelLen: step.context,
-    bytes: kvBytes(config, step),
+    ...{ numBlocks: numSlabs, growthLimit: numSlabs },
+    ...{ maxModelLen: step.context, bytes },
   };
   const engine: EngineConfig = {
     ...demoConfig("auto"),
@@ -71,7 +81,7 @@ export function rigInputs(
     maxNumBatchedTokens: step.batch * step.count,
     ...overrides,
   };
-  return { device, engine, model: config, family, weights, budget };
+  return { device, engine, model, weights, budget };
 }
 
 /**
@@ -115,7 +125,7 @@ export class ModelRig {
         if (buffer.label.startsWith("kv ")) await fillBuffer(watched, buffer, i);
       }
       watched.calls = calls;
-      const rig = new ModelRig(watched, runner, batchesOf(step, shape.config.vocabSize));
+      const rig = new ModelRig(watched, runner, batchesOf(step, shape.model));
       // Compiles what drivers compile at first use, and leaves this step's metadata on the device.
       await rig.run();
       return rig;
@@ -163,20 +173,17 @@ export class ModelRig {
 }
 
 /** Up to the given one: its predecessors where it is a decode. */
-function batchesOf(step: StepShape, vocabSize: number): Batch[] {
+function batchesOf(step: StepShape, model: Model): Batch[] {
   const { batch, count, context } = step;
-  const perSequence = Math.ceil(context / BLOCK_SIZE);
-  const total = numBlocks(step);
-  const stride = coprimeStride(total);
+  const tables = tablesOf(step, model);
   const chunks = Array.from({ length: batch }, (_, sequenceId): ScheduledChunk => ({
     sequenceId,
-    tokens: Uint32Array.from({ length: count }, (_, i) => (31 * sequenceId + 7 * i) % vocabSize),
+    tokens: Uint32Array.from(
+      { length: count },
+      (_, i) => (31 * sequenceId + 7 * i) % model.vocabSize,
+    ),
     start: context - count,
-    // Blocks lie scattered over the pool, as they do after some time of serving.
-    blockTables: [Array.from(
-      { length: perSequence },
-      (_, i) => (sequenceId * perSequence + i) * stride % total,
-    )],
+    blockTables: tables[sequenceId]!,
     sample: { ...GREEDY, outputIndex: 0 },
   }));
   const numSteps = count === 1 ? Math.min(MAX_STEPS, context) : 1;
@@ -185,6 +192,25 @@ function batchesOf(step: StepShape, vocabSize: number): Batch[] {
     chunks: chunks.map((chunk) => ({ ...chunk, start: chunk.start - (numSteps - 1 - i) })),
     numTokens: batch * count,
   }));
+}
+
+/**
+ * The block tables of each sequence, one per cache group. Blocks lie scattered over their group's part
+ * of the pool, as they do after some time of serving.
+ */
+function tablesOf(step: StepShape, model: Model): number[][][] {
+  const { blocksPerSlab, slabs } = poolOf(model, step);
+  const perSequence = Math.ceil(step.context / BLOCK_SIZE);
+  const total = numBlocks(step);
+  const stride = coprimeStride(total);
+  return Array.from({ length: step.batch }, (_, sequence) =>
+    blocksPerSlab.map((perSlab, group) => {
+      const first = perSlab * slabs.slice(0, group).reduce((sum, count) => sum + count, 0);
+      return Array.from(
+        { length: perSequence },
+        (_, i) => first + (sequence * perSequence + i) * stride % total,
+      );
+    }));
 }
 
 /** A step through all of `total` blocks that visits each once. */

@@ -82,8 +82,8 @@ async function measure(
   const head = { kind: count > 1 ? "prefill" : "decode", batch, context } as const;
   const room = findRoom(device, shape, step);
   if (room !== undefined) return { ...head, skipped: room };
-  const { config, weights, family } = shape;
-  const traffic = stepTraffic(config, weights, weightElements(family, config, weights), step);
+  const { model, weights } = shape;
+  const traffic = stepTraffic(model, weights, weightElements(model, weights), step);
   const least = ceiling && leastSeconds(traffic, ceiling);
   if (least !== undefined && least > LONGEST_STEP) {
     return { ...head, skipped: `a step takes ${least.toFixed(1)} s at the ceiling` };

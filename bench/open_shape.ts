@@ -1,20 +1,17 @@
-import { modelFamily } from "../models/registry.ts";
-import type { ModelConfig } from "../models/model_config.ts";
-import type { ModelFamily } from "../models/model_family.ts";
+import type { Model } from "../models/model.ts";
 import type { Device } from "../src/device/device.ts";
 import { matrixBytes, type WeightDtype } from "../src/core/weight_format.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
 import { weightShape } from "../src/runner/weight_buffers.ts";
 import { kvBytes, type StepShape } from "./model_rig.ts";
 import { randomWeights } from "./random_weights.ts";
-import { type BenchShape, findShape, shapeConfig } from "./shapes.ts";
+import { type BenchShape, findShape, shapeModel } from "./shapes.ts";
 
 /** A model of random weights on a device. */
 export interface OpenShape {
   readonly name: string;
   readonly note: string | undefined;
-  readonly family: ModelFamily;
-  readonly config: ModelConfig;
+  readonly model: Model;
   readonly weights: UploadedWeights;
   /** Bytes on the device, and how many numbers these are. */
   readonly size: { readonly weightBytes: number; readonly numParameters: number };
@@ -51,19 +48,18 @@ export async function openModel(
   dtype: WeightDtype = "f16",
 ): Promise<OpenShape | SkippedShape> {
   const { name, note } = shape;
-  const config = shapeConfig(shape);
-  const family = modelFamily(config.modelType);
-  const problem = lackOfRoom(device, plannedBytes(family, config, dtype), "its weights");
+  const model = shapeModel(shape);
+  const problem = lackOfRoom(device, plannedBytes(model, dtype), "its weights");
   if (problem !== undefined) return { name, note, skipped: problem };
   try {
-    const weights = await randomWeights(device, family, config, dtype);
+    const weights = await randomWeights(device, model, dtype);
     const close = () => {
-      for (const spec of family.weights(config)) {
+      for (const spec of model.weights) {
         for (const { buffer } of weights.weight(spec.name).shards) device.destroyBuffer(buffer);
       }
     };
     const size = { weightBytes: weights.bytes, numParameters: weights.numParameters };
-    return { name, note, family, config, weights, size, close };
+    return { name, note, model, weights, size, close };
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     return { name, note, skipped: error.message };
@@ -73,15 +69,15 @@ export async function openModel(
 /** Why a step of this shape cannot be measured, with the numbers; undefined when it seems it can. */
 export function findRoom(
   device: Device,
-  { config }: OpenShape,
+  { model }: OpenShape,
   step: StepShape,
 ): string | undefined {
   const what = `batch ${step.batch} at context ${step.context}`;
-  if (step.context > config.maxPositionEmbeddings) {
-    return `${what}: the model ends at ${config.maxPositionEmbeddings} tokens`;
+  if (step.context > model.maxPositionEmbeddings) {
+    return `${what}: the model ends at ${model.maxPositionEmbeddings} tokens`;
   }
-  const bytes = kvBytes(config, step);
-  const layerBytes = bytes / config.numLayers;
+  const bytes = kvBytes(model, step);
+  const layerBytes = bytes / model.caches.length;
   if (layerBytes > device.maxBindingBytes) {
     return `${what}: one layer's KV takes ${inMiB(layerBytes)}, and ` +
       `${inMiB(device.maxBindingBytes)} can be bound`;
@@ -101,8 +97,8 @@ function inMiB(bytes: number): string {
 }
 
 /** Bytes of all matrices; vectors are small. */
-function plannedBytes(family: ModelFamily, config: ModelConfig, dtype: WeightDtype): number {
-  return family.weights(config).map(weightShape).reduce(
+function plannedBytes(model: Model, dtype: WeightDtype): number {
+  return model.weights.map(weightShape).reduce(
     (sum, { numOutputs, rowsPerOutput, columns }) =>
       sum + matrixBytes(dtype, numOutputs * rowsPerOutput, columns),
     0,

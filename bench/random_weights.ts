@@ -1,5 +1,4 @@
-import type { ModelConfig } from "../models/model_config.ts";
-import type { DeviceWeight, ModelFamily } from "../models/model_family.ts";
+import type { DeviceWeight, Model } from "../models/model.ts";
 import type { WeightDtype } from "../src/core/weight_format.ts";
 import type { Device } from "../src/device/device.ts";
 import { type DeviceBuffer, type Kernel, kernelCall } from "../src/device/kernel.ts";
@@ -78,14 +77,13 @@ export async function fillBuffer(
  */
 export async function randomWeights(
   device: Device,
-  family: ModelFamily,
-  config: ModelConfig,
+  model: Model,
   dtype: WeightDtype = "f16",
 ): Promise<UploadedWeights> {
   const weights = new Map<string, DeviceWeight>();
   let [bytes, numParameters] = [0, 0];
   try {
-    for (const spec of family.weights(config)) {
+    for (const spec of model.weights) {
       const count = spec.shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0);
       const isVector = spec.shapes[0]!.length === 1;
       let weight = await createWeight(device, spec, isVector ? "f32" : dtype);

@@ -1,15 +1,21 @@
-import { type ModelConfig, parseModelConfig } from "../models/model_config.ts";
+import { z } from "zod";
+import { DECODER_FIELDS, type DecoderSizes, decoderSizes } from "../models/config_fields.ts";
+import type { Model } from "../models/model.ts";
+import { parseRope } from "../models/rope_config.ts";
+import { parseModel } from "../models/registry.ts";
+import { parseModelJson } from "../src/core/model_json.ts";
+import { findPreset } from "../src/plan/presets.ts";
 
 /** A model that benches measure by its shape alone, with random weights. */
 export interface BenchShape {
   readonly name: string;
   /** The content of a config.json of this shape. */
-  readonly config: Readonly<Record<string, number | string | boolean>>;
+  readonly config: Readonly<Record<string, unknown>>;
   /** What the shape leaves out of the model it is named after. */
   readonly note?: string;
 }
 
-const LLAMA = { model_type: "llama", rms_norm_eps: 1e-5 };
+const PLAIN_ROPE = "with plain rotary frequencies";
 
 /** Shapes as the models' published config.json files state them, smallest first. */
 export const SHAPES: readonly BenchShape[] = [
@@ -17,7 +23,8 @@ export const SHAPES: readonly BenchShape[] = [
     name: "tiny",
     note: "of no model: small enough to prove that a bench works",
     config: {
-      ...LLAMA,
+      model_type: "llama",
+      rms_norm_eps: 1e-5,
       hidden_size: 64,
       num_hidden_layers: 2,
       num_attention_heads: 4,
@@ -30,74 +37,21 @@ export const SHAPES: readonly BenchShape[] = [
       tie_word_embeddings: true,
     },
   },
-  {
-    name: "smollm2-135m",
-    config: {
-      ...LLAMA,
-      hidden_size: 576,
-      num_hidden_layers: 30,
-      num_attention_heads: 9,
-      num_key_value_heads: 3,
-      head_dim: 64,
-      intermediate_size: 1536,
-      vocab_size: 49_152,
-      max_position_embeddings: 8192,
-      rope_theta: 100_000,
-      tie_word_embeddings: true,
-    },
-  },
-  {
-    name: "qwen3-0.6b",
-    config: {
-      model_type: "qwen3",
-      rms_norm_eps: 1e-6,
-      hidden_size: 1024,
-      num_hidden_layers: 28,
-      num_attention_heads: 16,
-      num_key_value_heads: 8,
-      head_dim: 128,
-      intermediate_size: 3072,
-      vocab_size: 151_936,
-      max_position_embeddings: 40_960,
-      rope_theta: 1_000_000,
-      tie_word_embeddings: true,
-    },
-  },
-  {
-    name: "llama-3.2-1b",
-    note: "with plain rotary frequencies",
-    config: {
-      ...LLAMA,
-      hidden_size: 2048,
-      num_hidden_layers: 16,
-      num_attention_heads: 32,
-      num_key_value_heads: 8,
-      head_dim: 64,
-      intermediate_size: 8192,
-      vocab_size: 128_256,
-      max_position_embeddings: 131_072,
-      rope_theta: 500_000,
-      tie_word_embeddings: true,
-    },
-  },
-  {
-    name: "llama-3.1-8b",
-    note: "with plain rotary frequencies",
-    config: {
-      ...LLAMA,
-      hidden_size: 4096,
-      num_hidden_layers: 32,
-      num_attention_heads: 32,
-      num_key_value_heads: 8,
-      head_dim: 128,
-      intermediate_size: 14_336,
-      vocab_size: 128_256,
-      max_position_embeddings: 131_072,
-      rope_theta: 500_000,
-      tie_word_embeddings: false,
-    },
-  },
+  published("smollm2-135m", { rms_norm_eps: 1e-5, rope_theta: 100_000 }),
+  published("qwen3-0.6b", { rms_norm_eps: 1e-6, rope_theta: 1_000_000 }),
+  published("llama-3.2-1b", { rms_norm_eps: 1e-5, rope_theta: 500_000 }, PLAIN_ROPE),
+  published("llama-3.1-8b", { rms_norm_eps: 1e-5, rope_theta: 500_000 }, PLAIN_ROPE),
 ];
+
+/** A model that the planner has as a preset, too. */
+function published(
+  name: string,
+  fields: Readonly<Record<string, number>>,
+  note?: string,
+): BenchShape {
+  const config = { ...findPreset(name)!.config, ...fields };
+  return { name, config, ...(note === undefined ? {} : { note }) };
+}
 
 /** The shape of that name in any case. @throws {RangeError} naming those there are. */
 export function findShape(name: string): BenchShape {
@@ -108,6 +62,18 @@ export function findShape(name: string): BenchShape {
 }
 
 /** The shape as model code reads it. */
-export function shapeConfig({ name, config }: BenchShape): ModelConfig {
-  return parseModelConfig(config, `shape ${name}`);
+export function shapeModel({ name, config }: BenchShape): Model {
+  return parseModel(config, `shape ${name}`);
+}
+
+/** The sizes of a shape's layers, and the base of its rotary frequencies. */
+export interface ShapeSizes extends DecoderSizes {
+  readonly ropeTheta: number;
+}
+
+/** The sizes that the shape's config.json states. */
+export function shapeSizes({ name, config }: BenchShape): ShapeSizes {
+  const file = `shape ${name}`;
+  const sizes = decoderSizes(parseModelJson(z.object(DECODER_FIELDS), config, file), file);
+  return { ...sizes, ropeTheta: parseRope(config, file, sizes).table.theta };
 }

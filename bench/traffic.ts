@@ -1,10 +1,10 @@
 import type { StepDims } from "../kernels/step.ts";
-import type { ModelConfig } from "../models/model_config.ts";
-import type { ModelFamily } from "../models/model_family.ts";
+import type { Model } from "../models/model.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
+import { layerBytesPerToken } from "../src/core/kv_layout.ts";
 import { weightBytes, weightShape } from "../src/runner/weight_buffers.ts";
-import { kvBytes, type StepShape } from "./model_rig.ts";
+import { BLOCK_SIZE, type StepShape } from "./model_rig.ts";
 
 /** What an operation moves and computes at the least, whatever its kernel does. */
 export interface Traffic {
@@ -14,17 +14,13 @@ export interface Traffic {
   readonly flops: number;
 }
 
-/** Numbers in the weight, or the part of one, that a buffer holds. */
+/** Numbers in the matrix, or the part of one, that a buffer holds. */
 export type Elements = ReadonlyMap<DeviceBuffer, number>;
 
-/** How many numbers each buffer of a model's weights has. */
-export function weightElements(
-  family: ModelFamily,
-  config: ModelConfig,
-  weights: UploadedWeights,
-): Elements {
+/** How many numbers each buffer of a model's matrices has; vectors are small. */
+export function weightElements(model: Model, weights: UploadedWeights): Elements {
   return new Map(
-    family.weights(config).flatMap((spec) => {
+    model.weights.filter(({ shapes }) => shapes[0]!.length > 1).flatMap((spec) => {
       const { rowsPerOutput, columns } = weightShape(spec);
       return weights.weight(spec.name).shards.map(({ buffer, begin, end }) =>
         [buffer, (end - begin) * rowsPerOutput * columns] as const
@@ -33,17 +29,36 @@ export function weightElements(
   );
 }
 
-/** Query positions times the positions they look at, over the whole step. */
-function attendedPairs({ batch, count, context }: StepShape): number {
-  // Rows at positions [context - count, context), each attending to itself and all before.
-  return batch * count * (2 * context - count + 1) / 2;
+/** Heads of one layer's attention, and the positions that a query reads; 0: all. */
+interface LayerAttention {
+  readonly numHeads: number;
+  readonly numKvHeads: number;
+  readonly headDim: number;
+  readonly window: number;
+}
+
+/** What one layer's attention reads of f16 KV, in whole blocks, and computes, over the whole step. */
+function attentionTraffic(
+  { numHeads, numKvHeads, headDim, window }: LayerAttention,
+  { batch, count, context }: StepShape,
+): Traffic {
+  const seen = (position: number) => window === 0 ? position + 1 : Math.min(position + 1, window);
+  // Rows at positions [context - count, context), each attending to itself and those before it.
+  let pairs = 0;
+  for (let position = context - count; position < context; position++) pairs += seen(position);
+  const first = context - count + 1 - seen(context - count);
+  const numBlocks = Math.ceil(context / BLOCK_SIZE) - Math.floor(first / BLOCK_SIZE);
+  const tokenBytes = layerBytesPerToken({ numKvHeads, headDim, dtype: "f16" });
+  return {
+    bytes: batch * numBlocks * BLOCK_SIZE * tokenBytes,
+    flops: 4 * numHeads * headDim * batch * pairs,
+  };
 }
 
 /** What one call of a step's graph moves and computes; undefined for glue that does neither. */
 export function callTraffic(
   call: KernelCall<StepDims>,
-  { config, elements, step, dims }: {
-    config: ModelConfig;
+  { elements, step, dims }: {
     elements: Elements;
     step: StepShape;
     dims: StepDims;
@@ -51,14 +66,15 @@ export function callTraffic(
 ): Traffic | undefined {
   const readsKv = call.bindings.some(({ name, access }) => name === "kv" && access === "read");
   if (readsKv) {
-    const { numHeads, headDim, numLayers } = config;
-    return {
-      bytes: kvBytes(config, step) / numLayers,
-      flops: 4 * numHeads * headDim * attendedPairs(step),
-    };
+    const [numHeads, numKvHeads, headDim, window] = ["H", "G", "D", "WINDOW"]
+      .map((name) => Number(call.constants[name]));
+    return attentionTraffic(
+      { numHeads: numHeads!, numKvHeads: numKvHeads!, headDim: headDim!, window: window! },
+      step,
+    );
   }
-  // Vectors are small, and the embedding is read a few rows at a time.
-  const matrices = call.buffers.filter((buffer) => (elements.get(buffer) ?? 0) > config.hiddenSize);
+  // The embedding is read a few rows at a time.
+  const matrices = call.buffers.filter((buffer) => elements.has(buffer));
   if (matrices.length === 0 || call.kernelName.startsWith("embed")) return undefined;
   const rows = call.label === "head" ? dims.numSamples : dims.numTokens;
   return {
@@ -67,28 +83,28 @@ export function callTraffic(
   };
 }
 
-function headElements({ vocabSize, hiddenSize }: ModelConfig): number {
-  return vocabSize * hiddenSize;
-}
-
 /** What a whole step moves and computes. */
 export function stepTraffic(
-  config: ModelConfig,
+  model: Model,
   weights: UploadedWeights,
   elements: Elements,
   step: StepShape,
 ): Traffic {
-  const { numHeads, headDim, numLayers, tieWordEmbeddings } = config;
-  const embedBytes = weightBytes(weights.weight("embed"));
-  // The norms' vectors are read, and multiplied with, but not by a matrix product.
-  const matrices = [...elements.values()].filter((count) => count > config.hiddenSize);
-  const all = matrices.reduce((a, b) => a + b, 0);
-  const head = headElements(config);
-  const inLayers = all - head * (tieWordEmbeddings ? 1 : 2);
+  const embed = weights.weight("embed");
+  const isTied = !model.weights.some(({ name }) => name === "head");
+  const all = [...elements.values()].reduce((a, b) => a + b, 0);
+  const head = embed.shards.reduce((sum, { buffer }) => sum + elements.get(buffer)!, 0);
+  const inLayers = all - head * (isTied ? 1 : 2);
   const rows = step.batch * step.count;
+  const attention = model.attention.flatMap((heads, layer) => {
+    if (heads === undefined) return [];
+    const cache = model.caches[layer];
+    const window = cache?.kind === "sliding_window" ? cache.window : 0;
+    return [attentionTraffic({ ...heads, window }, step)];
+  });
+  const total = (name: keyof Traffic) => attention.reduce((sum, each) => sum + each[name], 0);
   return {
-    bytes: weights.bytes - (tieWordEmbeddings ? 0 : embedBytes) + kvBytes(config, step),
-    flops: 2 * rows * inLayers + 2 * step.batch * head +
-      4 * numHeads * headDim * numLayers * attendedPairs(step),
+    bytes: weights.bytes - (isTied ? 0 : weightBytes(embed)) + total("bytes"),
+    flops: 2 * rows * inLayers + 2 * step.batch * head + total("flops"),
   };
 }

@@ -1,18 +1,70 @@
+import { z } from "zod";
 import { StartupError } from "../src/core/errors.ts";
+import {
+  modelFile,
+  type ModelFiles,
+  parseModelJson,
+  readModelJson,
+} from "../src/core/model_json.ts";
+import { gemma2 } from "./gemma2.ts";
+import { gemma3 } from "./gemma3.ts";
 import { llama } from "./llama.ts";
-import { KNOWN_MODEL_TYPES } from "./model_config.ts";
-import type { ModelFamily } from "./model_family.ts";
+import type { Model, ModelFamily } from "./model.ts";
+import { mistral } from "./mistral.ts";
+import { olmo2 } from "./olmo2.ts";
+import { qwen2 } from "./qwen2.ts";
+import { qwen3 } from "./qwen3.ts";
 
-const FAMILIES: Readonly<Record<(typeof KNOWN_MODEL_TYPES)[number], ModelFamily>> = {
-  llama,
-  qwen3: llama,
-};
+/** The families by the `model_type` of their config.json. */
+const FAMILIES: ReadonlyMap<string, ModelFamily> = new Map([
+  ["llama", llama],
+  ["gemma2", gemma2],
+  ["gemma3_text", gemma3],
+  ["mistral", mistral],
+  ["olmo2", olmo2],
+  ["qwen2", qwen2],
+  ["qwen3", qwen3],
+]);
 
-/** The architecture of a `model_type`. @throws {StartupError} naming the known ones. */
-export function modelFamily(modelType: string): ModelFamily {
-  const family = (FAMILIES as Readonly<Record<string, ModelFamily>>)[modelType];
-  if (family !== undefined) return family;
+/** Values of `model_type` in config.json for which there is model code. */
+export const KNOWN_MODEL_TYPES: readonly string[] = [...FAMILIES.keys()];
+
+const ModelTypeJson = z.object({
+  model_type: z.string(),
+  text_config: z.object({ model_type: z.string().optional() }).nullish().catch(undefined),
+});
+
+/**
+ * Reads and checks a model's `config.json`.
+ *
+ * @throws {StartupError} naming the file, the field, its value and what it must be.
+ */
+export function readModel(files: ModelFiles): Model {
+  const file = modelFile(files, "config.json");
+  const json = readModelJson(files, "config.json");
+  if (json === undefined) throw new StartupError(`${file} is missing: not a model directory`);
+  return parseModel(json, file);
+}
+
+/**
+ * The model that the parsed content of a config.json describes.
+ *
+ * @param file what error messages call it.
+ * @throws {StartupError} as {@link readModel}.
+ */
+export function parseModel(json: unknown, file = "config.json"): Model {
+  const { model_type: modelType, text_config: text } = parseModelJson(ModelTypeJson, json, file);
+  const family = FAMILIES.get(modelType);
+  if (text?.model_type !== undefined && FAMILIES.has(text.model_type)) {
+    throw new StartupError(
+      `${file}: model_type is ${JSON.stringify(modelType)}, of several modalities, which are not ` +
+        `supported; its text model alone, ${JSON.stringify(text.model_type)}, would be`,
+    );
+  }
+  if (family !== undefined) return family(json, file);
   throw new StartupError(
-    `model_type "${modelType}" is not supported; known are ${KNOWN_MODEL_TYPES.join(", ")}`,
+    `${file}: model_type is ${JSON.stringify(modelType)}: known are ${
+      KNOWN_MODEL_TYPES.join(", ")
+    }`,
   );
 }

@@ -1,61 +1,43 @@
 import { z } from "zod";
 import { StartupError } from "../src/core/errors.ts";
 import { parseModelJson } from "../src/core/model_json.ts";
-
-/** How rotary frequencies are changed for contexts longer than those first trained on. */
-export type RopeScaling = Llama3RopeScaling | LinearRopeScaling;
-
-/**
- * Llama 3.1's: long wavelengths are stretched by `factor`, short ones kept, those between mixed.
- */
-export interface Llama3RopeScaling {
-  readonly type: "llama3";
-  readonly factor: number;
-  readonly lowFreqFactor: number;
-  /** Greater than `lowFreqFactor`. */
-  readonly highFreqFactor: number;
-  /** Context length before the stretch, tokens. */
-  readonly originalMaxPositionEmbeddings: number;
-}
-
-/** Position interpolation (Chen et al. 2023, arXiv:2306.15595): every frequency over `factor`. */
-export interface LinearRopeScaling {
-  readonly type: "linear";
-  readonly factor: number;
-}
+import { parseScaling } from "./rope_scaling.ts";
+import type { RopeTableSpec } from "./rope_table.ts";
 
 const Theta = z.number().min(1).max(1e12);
-const Factor = z.number().min(1).max(1024);
 
-/** The whole head is rotated; models that rotate a part of it say so here. */
-const RotaryFactor = z.literal(1).nullish();
+/** The share of a head that is rotated. */
+const RotaryFactor = z.number().gt(0).max(1).nullish();
 
 const Places = z.object({
   rope_theta: Theta.nullish(),
   rope_scaling: z.record(z.string(), z.unknown()).nullish(),
   rope_parameters: z.record(z.string(), z.unknown()).nullish(),
   partial_rotary_factor: RotaryFactor,
+  max_position_embeddings: z.int().min(1),
 });
 
 const Inner = z.object({ rope_theta: Theta.nullish(), partial_rotary_factor: RotaryFactor });
 
-const Llama3 = z.object({
-  factor: Factor,
-  low_freq_factor: z.number().gt(0).max(1024),
-  high_freq_factor: z.number().gt(0).max(1024),
-  original_max_position_embeddings: z.int().min(1).max(16_777_216),
-}).refine((rope) => rope.high_freq_factor > rope.low_freq_factor, {
-  path: ["high_freq_factor"],
-  message: "must be greater than low_freq_factor",
-});
+type Settings = Readonly<Record<string, unknown>>;
 
-const Linear = z.object({ factor: Factor });
+/** The heads that a table rotates. */
+export interface RopeOptions {
+  readonly headDim: number;
+  /**
+   * The kind of layer, as `layer_types` names it, in families whose `rope_parameters` may have
+   * settings for each; without it such settings are refused.
+   */
+  readonly kind?: string;
+  /** Whether the family takes tables for a part of a head; without it they are refused. */
+  readonly allowsPart?: boolean;
+}
 
 /** The rotary settings of a config.json. */
 export interface RopeSettings {
-  readonly theta: number;
-  /** Absent: the frequencies are used as they are. */
-  readonly scaling: RopeScaling | undefined;
+  readonly table: RopeTableSpec;
+  /** Longest context that the settings are made for: that of the file, or as YaRN stretches it. */
+  readonly maxPositionEmbeddings: number;
   /** The fields of the file that are ignored, one sentence each. */
   readonly warnings: readonly string[];
 }
@@ -67,24 +49,75 @@ export interface RopeSettings {
  *
  * @throws {StartupError} for a scaling that is not known, by its name, or a number out of bounds.
  */
-export function parseRope(json: unknown, file: string): RopeSettings {
+export function parseRope(
+  json: unknown,
+  file: string,
+  { headDim, kind, allowsPart = false }: RopeOptions,
+): RopeSettings {
   const places = parseModelJson(Places, json, file);
   const { rope_parameters: parameters } = places;
   const place = parameters && !isEmpty(parameters) ? "rope_parameters" : "rope_scaling";
-  const rope = places[place] ?? undefined;
-  const where = `${file} ${place}`;
-  const { rope_theta: inner } = parseModelJson(Inner, rope ?? {}, where);
-  const theta = inner ?? places.rope_theta ?? 10_000;
+  const { rope, where } = ofKind(places[place] ?? undefined, `${file} ${place}`, kind);
+  const inner = parseModelJson(Inner, rope ?? {}, where);
+  const share = inner.partial_rotary_factor ?? places.partial_rotary_factor ?? 1;
   // The key was "type" before it was "rope_type"; files in transition have both.
   const type = rope?.["rope_type"] ?? rope?.["type"];
-  const scaling = parseScaling(type, rope ?? {}, where);
+  const table = {
+    rotaryDim: rotaryDim(share, { headDim, allowsPart }, file),
+    theta: inner.rope_theta ?? places.rope_theta ?? 10_000,
+    scaling: parseScaling(type, rope ?? {}, where, places.max_position_embeddings),
+  };
   const warnings = [
     ...parameters && isEmpty(parameters)
       ? [`${file} rope_parameters is empty and counts as absent`]
       : [],
     ...rope === undefined ? [] : warnOfNoType(type, rope, where),
   ];
-  return { theta, scaling, warnings };
+  const { scaling } = table;
+  const stretched = scaling?.type === "yarn"
+    ? Math.floor(scaling.originalMaxPositionEmbeddings * scaling.factor)
+    : 0;
+  const maxPositionEmbeddings = Math.max(places.max_position_embeddings, stretched);
+  return { table: Object.freeze(table), maxPositionEmbeddings, warnings };
+}
+
+/** Elements of a head that are rotated: whole fours, as kernels take them. */
+function rotaryDim(
+  share: number,
+  { headDim, allowsPart }: Required<Pick<RopeOptions, "headDim" | "allowsPart">>,
+  file: string,
+): number {
+  const elements = Math.trunc(share * headDim);
+  if (elements === headDim || allowsPart && elements > 0 && elements % 4 === 0) return elements;
+  throw new StartupError(
+    `${file}: field "partial_rotary_factor" is ${share}, ${elements} of ${headDim} elements: must ` +
+      `be ${allowsPart ? "a multiple of 4 above 0" : "1 in this family"}`,
+  );
+}
+
+/** Whether a config.json has rotary settings for each kind of layer. */
+export function hasRopeByKind(json: unknown, file: string): boolean {
+  const { rope_parameters: parameters } = parseModelJson(Places, json, file);
+  return Object.values(parameters ?? {}).some(isSettings);
+}
+
+/** The settings of one kind of layer, where they are by kind. */
+function ofKind(
+  rope: Settings | undefined,
+  where: string,
+  kind: string | undefined,
+): { rope: Settings | undefined; where: string } {
+  if (rope === undefined || !Object.values(rope).some(isSettings)) return { rope, where };
+  if (kind === undefined) {
+    throw new StartupError(`${where}: settings per kind of layer are not supported`);
+  }
+  const own = rope[kind];
+  if (isSettings(own)) return { rope: own, where: `${where}.${kind}` };
+  throw new StartupError(`${where}: field "${kind}" is missing, which other kinds of layer have`);
+}
+
+function isSettings(value: unknown): value is Settings {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isEmpty(object: object): boolean {
@@ -92,45 +125,11 @@ function isEmpty(object: object): boolean {
 }
 
 /** The warning about settings without a type. */
-function warnOfNoType(
-  type: unknown,
-  rope: Readonly<Record<string, unknown>>,
-  where: string,
-): string[] {
+function warnOfNoType(type: unknown, rope: Settings, where: string): string[] {
   if (type !== undefined && type !== null) return [];
   const ignored = Object.keys(rope).filter((name) => !(name in Inner.shape) && !/type$/.test(name));
   // A base alone is a whole answer in rope_parameters, and none in rope_scaling.
-  if (ignored.length === 0 && where.endsWith("rope_parameters")) return [];
+  if (ignored.length === 0 && where.includes(" rope_parameters")) return [];
   const without = ignored.length === 0 ? "" : `, without ${ignored.join(", ")}`;
   return [`${where} has no type and counts as "default"${without}`];
-}
-
-function parseScaling(type: unknown, rope: unknown, where: string): RopeScaling | undefined {
-  switch (type) {
-    case undefined:
-    case null:
-    case "default":
-      if (Object.values(rope as object).some((value) => typeof value === "object" && value)) {
-        throw new StartupError(`${where}: settings per kind of layer are not supported`);
-      }
-      return undefined;
-    case "linear": {
-      const { factor } = parseModelJson(Linear, rope, where);
-      return Object.freeze({ type: "linear", factor });
-    }
-    case "llama3": {
-      const fields = parseModelJson(Llama3, rope, where);
-      return Object.freeze({
-        type: "llama3",
-        factor: fields.factor,
-        lowFreqFactor: fields.low_freq_factor,
-        highFreqFactor: fields.high_freq_factor,
-        originalMaxPositionEmbeddings: fields.original_max_position_embeddings,
-      });
-    }
-    default:
-      throw new StartupError(
-        `${where}: type is ${JSON.stringify(type)}: known are default, linear, llama3`,
-      );
-  }
 }

@@ -17,7 +17,7 @@
 // deno-lint-ignore-file no-console -- this is a command line program
 import { parseArgs } from "node:util";
 import { currentCommit } from "../demo.ts";
-import { findShape, shapeConfig } from "../shapes.ts";
+import { findShape, shapeSizes } from "../shapes.ts";
 import { compareAnswers } from "./agreement.ts";
 import { writeGguf } from "./gguf_writer.ts";
 import { installLlama } from "./install_llama.ts";
@@ -34,7 +34,7 @@ const CHECK: PeerTask = { batch: 4, promptLen: 40, outputLen: 8, seed: 1, wantsL
 
 async function writeModels(dir: string, shapeName: string): Promise<void> {
   const shape = findShape(shapeName);
-  const config = shapeConfig(shape);
+  const config = shapeSizes(shape);
   const tensors = randomCheckpoint(config, SEED);
   await Deno.mkdir(dir, { recursive: true });
   await writeGguf(`${dir}/model.gguf`, config, tensors);

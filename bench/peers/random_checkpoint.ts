@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../../models/model_config.ts";
+import type { ShapeSizes } from "../shapes.ts";
 
 /** A tensor of a random checkpoint; its numbers are made when asked for, the same each time. */
 export interface RandomTensor {
@@ -22,7 +22,7 @@ const TABLE_SIZE = 4096;
  * looks at few positions, and depends on where these are; embeddings are small beside what the layers
  * add. So a mistake in any part of the forward pass shows in the logits.
  */
-export function randomCheckpoint(config: ModelConfig, seed: number): RandomTensor[] {
+export function randomCheckpoint(config: ShapeSizes, seed: number): RandomTensor[] {
   const { hiddenSize: e, numHeads, numKvHeads, headDim, intermediateSize: inner } = config;
   const [queries, keys] = [numHeads * headDim, numKvHeads * headDim];
   let next = seed;

@@ -1,16 +1,15 @@
-import type { BenchShape } from "../shapes.ts";
 import type { RandomTensor } from "./random_checkpoint.ts";
 import { writeFully } from "./write_fully.ts";
 
 /**
- * Writes `config.json` and `model.safetensors` of a shape to `dir`, f16 throughout.
+ * Writes `config.json` and `model.safetensors` of a model to `dir`, f16 throughout.
  *
  * The format: the length of a JSON header as u64, the header with each tensor's type, shape and byte
  * range, then the data. One tensor is held in memory at a time.
  */
 export async function writeSafetensors(
   dir: string,
-  { config }: BenchShape,
+  { config }: { readonly config: Readonly<Record<string, unknown>> },
   tensors: readonly RandomTensor[],
 ): Promise<void> {
   await Deno.writeTextFile(`${dir}/config.json`, JSON.stringify(config));

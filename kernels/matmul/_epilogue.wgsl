@@ -1,20 +1,85 @@
-// epilogue: stores, adds or gates a product's sums; the same in all kernels of products.
+// epilogue: what becomes of a product's sums; the same in all kernels of products.
 //
-// A kernel that includes this declares N, and y as array<f32>; EPILOGUE, Y_STRIDE and Y_FIRST are
-// its constants: how a sum is stored, and where the rows of y and the outputs of this shard of the
-// matrix lie.
+//   s = sum_k x[r, k] * w[n, k], with HAS_BIAS + bias[n]; u the same of weight row N + n
+//   y[r, n]  = cap(SCALE * s)                        EPILOGUE "store"
+//   y[r, n] += SCALE * s                             "add", to the residual
+//   y[r, n]  = f(s) * u                              GATED: EPILOGUE is f, w the gates over the ups
+//   silu(g)      = g / (1 + exp(-g))                               (Shazeer 2020, 2002.05202)
+//   gelu(g)      = g / 2 * (1 + erf(g / sqrt(2)))                  (Hendrycks 2016, 1606.08415)
+//   gelu_tanh(g) = g / 2 * (1 + tanh(sqrt(2 / pi) * (g + 0.044715 * g^3)))          (the same)
+//   cap(l) = SOFT_CAP * tanh(l / SOFT_CAP); l where SOFT_CAP is 0 or l is not finite
+//
+// A kernel that includes this declares N, y as array<f32>, and with HAS_BIAS bias as array<f32>:
+// of all outputs of the matrix, and after them of all ups. EPILOGUE, GATED, HAS_BIAS, SCALE,
+// SOFT_CAP, Y_STRIDE and Y_FIRST are its constants; the last two say where the rows of y and the
+// outputs of this shard of the matrix lie.
+//
+// tanh and erf go by exp, with arguments whose exp is finite: WGSL promises no more than 1e-5 of
+// its own tanh, which overflows to NaN on some drivers.
+// Reference: epilogue.ts; f is off by less than 1e-6 |g|, cap by less than 1e-6 * SOFT_CAP.
 
-/// Stores output n of row r from its sum, and with "silu" the sum of weight row N + n.
+//# if SCALE != 1
+const SCALE: f32 = ${SCALE};
+//# end
+
+/// Stores output n of row r from its sum, and where it is gated the sum of weight row N + n.
 fn finish(r: u32, n: u32, rows: u32, sum: f32, up: f32) {
   if (r >= rows || n >= N) { return; }
   let at = r * ${Y_STRIDE}u + ${Y_FIRST}u + n;
-//# if EPILOGUE == "store"
-  y[at] = sum;
+//# if HAS_BIAS
+  let s = sum + bias[${Y_FIRST}u + n];
+//# else
+  let s = sum;
+//# end
+//# if HAS_BIAS && GATED
+  let u = up + bias[${Y_STRIDE + Y_FIRST}u + n];
+//# else
+  let u = up;
+//# end
+//# if EPILOGUE == "store" && SOFT_CAP > 0
+  y[at] = soft_cap(s${SCALE == 1 ? "" : " * SCALE"});
+//# end
+//# if EPILOGUE == "store" && SOFT_CAP == 0
+  y[at] = s${SCALE == 1 ? "" : " * SCALE"};
 //# end
 //# if EPILOGUE == "add"
-  y[at] += sum;
+  y[at] += s${SCALE == 1 ? "" : " * SCALE"};
 //# end
 //# if EPILOGUE == "silu"
-  y[at] = sum / (1.0 + exp(-sum)) * up;
+  y[at] = s / (1.0 + exp(-s)) * u;
+//# end
+//# if GATED && EPILOGUE != "silu"
+  y[at] = ${EPILOGUE}(s) * u;
 //# end
 }
+//# if EPILOGUE == "gelu_tanh"
+
+/// (1 + tanh(z)) / 2 = 1 / (1 + exp(-2 z)).
+fn gelu_tanh(g: f32) -> f32 {
+  let z = ${Math.sqrt(2 / Math.PI)} * g * (1.0 + 0.044715 * g * g);
+  return g / (1.0 + exp(min(-2.0 * z, 87.0)));
+}
+//# end
+//# if EPILOGUE == "gelu"
+
+/// 1 - erf(z) for z >= 0 by a polynomial in 1 / (1 + p z), which is off by less than 1.5e-7
+/// (Abramowitz and Stegun 1964, "Handbook of Mathematical Functions", 7.1.26).
+fn gelu(g: f32) -> f32 {
+  let z = ${Math.SQRT1_2} * min(abs(g), 12.0);
+  let t = 1.0 / (1.0 + 0.3275911 * z);
+  let p = t * (0.254829592
+    + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+  let tail = 0.5 * g * p * exp(-z * z);
+  return select(tail, g - tail, g > 0.0);
+}
+//# end
+//# if SOFT_CAP > 0
+
+/// tanh(z) = (1 - exp(-2 z)) / (1 + exp(-2 z)). A logit that has overflowed stays as it is, told by
+/// its bits, for whoever draws to see.
+fn soft_cap(l: f32) -> f32 {
+  let t = exp(abs(l) * ${-2 / SOFT_CAP});
+  let capped = sign(l) * (${SOFT_CAP} * (1.0 - t) / (1.0 + t));
+  return select(capped, l, (bitcast<u32>(l) & 0x7fffffffu) >= 0x7f800000u);
+}
+//# end

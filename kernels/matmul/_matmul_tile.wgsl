@@ -1,5 +1,5 @@
 // The body of matmul and norm_matmul: a register tile of TILE_R rows by TILE_N outputs per lane,
-// from W weight rows (twice TILE_N for "silu").
+// from W weight rows (twice TILE_N where GATED).
 //
 // A lane takes inputs in spans of SPAN fours, RUN of them unrolled and LOAD of them loaded at a
 // time, and sums each span by itself, but for plain weights without slices, where spans go on with

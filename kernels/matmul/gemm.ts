@@ -6,23 +6,23 @@ import {
 } from "../../src/device/kernel.ts";
 import elements from "../weights/_elements.wgsl" with { type: "text" };
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
+import { weightRows } from "./epilogue.ts";
 import joinSlices from "./_gemm_join_slices.wgsl" with { type: "text" };
 import weightRow from "./_gemm_weight_row.wgsl" with { type: "text" };
 import source from "./gemm.wgsl" with { type: "text" };
 import {
   matmul,
-  multiply,
+  multiplyRows,
   type Product,
   type ProductBuffers,
   type ProductConstants,
   productConstants,
-  weightRows,
 } from "./matmul.ts";
 import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
 import { serves } from "../tuning/tiles.ts";
 import { foldGrid, type GemmTile, type Tuning } from "../tuning/tuning.ts";
-import { type WeightConstants, weightConstants, weightValues } from "../weights/weight_dtype.ts";
+import { type WeightConstants, weightConstants } from "../weights/weight_dtype.ts";
 import { shardProducts } from "../weights/weight_shards.ts";
 
 type Shape =
@@ -39,11 +39,7 @@ export const gemm: Kernel<Shape> = {
   source: stepWgsl + elements + epilogue + weightRow +
     source.replace("${joinSlices}", () => joinSlices),
   bindings: matmul.bindings,
-  reference({ step, x, w, y }, shape) {
-    const { N, K, WEIGHT_DTYPE, EPILOGUE } = shape;
-    const weights = weightValues(w!, WEIGHT_DTYPE, weightRows(N, EPILOGUE), K);
-    multiply({ rows: step!.u32[shape.ROWS_WORD]!, x: x!.f32, w: weights, y: y!.f32 }, shape);
-  },
+  reference: multiplyRows,
 };
 
 /**
@@ -52,21 +48,21 @@ export const gemm: Kernel<Shape> = {
  */
 export function gemmCalls(
   product: Product,
-  { step, x, w: matrix, y }: ProductBuffers,
+  { step, x, w: matrix, y, bias }: ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   return shardProducts(product, matrix)
-    .flatMap(({ product, w }) => shardCalls(product, { step, x, w, y }, tuning));
+    .flatMap(({ product, w }) => shardCalls(product, { step, x, w, y, bias }, tuning));
 }
 
 function shardCalls(
   product: Product,
-  buffers: Readonly<Record<"step" | "x" | "w" | "y", DeviceBuffer>>,
+  { bias, ...buffers }: ProductBuffers & Readonly<{ w: DeviceBuffer }>,
   { gemmTiles, stageF16 }: Tuning,
 ): KernelCall<StepDims>[] {
   const { label, rows, n, k, dtype, epilogue = "store" } = product;
   return gemmTiles.map((tile) => {
-    const outputs = epilogue === "silu" ? tile.columns / 2 : tile.columns;
+    const outputs = tile.columns / weightRows(1, epilogue);
     const shape = tileConstants(tile, stageF16 && dtype === "f16" ? "f16" : "f32");
     // Two fours of 16 bits are the widest load of a lane.
     const load = dtype !== "f32" && k % 8 === 0 && shape.W_LOADS % 2 === 0 ? 2 : 1;
@@ -76,11 +72,11 @@ function shardCalls(
         ...shape,
         ...weightConstants(dtype, weightRows(n, epilogue), k, load),
         W_LOADS: shape.W_LOADS / load,
-        ...productConstants(product),
+        ...productConstants(product, bias),
         OUTPUTS: outputs,
-        TILE_N: epilogue === "silu" ? tile.laneColumns / 2 : tile.laneColumns,
+        TILE_N: tile.laneColumns / weightRows(1, epilogue),
       },
-      buffers,
+      buffers: { ...buffers, bias: bias ?? buffers.step },
       workgroups: (dims) => {
         const count = numRows(rows, dims);
         if (!serves(tile, count)) return [0, 0, 0];

@@ -1,16 +1,14 @@
 // gemm: matmul's definition for many rows, on GPUs.
 //
 //   s[r, n] = sum_k x[r, k] * w[n, k]
-//   y[r, n] = s[r, n]                              EPILOGUE "store"
-//   y[r, n] += s[r, n]                             "add", the residual
-//   y[r, n] = silu(s[r, n]) * s[r, N + n]          "silu" (SwiGLU, Shazeer 2020, 2002.05202)
-//   silu(g) = g / (1 + exp(-g))
+//   y from s as in _epilogue.wgsl: stored, added to the residual, or gates and ups joined
 //
-// R rows, N outputs, K inputs; M weight rows: 2N for "silu" (gates over ups), else N.
+// R rows, N outputs, K inputs; M weight rows: 2N where GATED (gates over ups), else N.
 //   0 step   u32 packed metadata (step.ts)
 //   1 x      f32 [R, K]
 //   2 w      WEIGHT_DTYPE [M, K]
 //   3 y      f32 [R, N], or of rows of Y_STRIDE the columns [Y_FIRST, Y_FIRST + N)
+//   4 bias   f32 of all outputs of y's rows and, where GATED, of their ups; with HAS_BIAS
 // Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see gemm.ts.
 //
 // Method: the textbook blocking of a matrix product (Volkov and Demmel 2008, "Benchmarking GPUs to
@@ -49,6 +47,9 @@ const LANES_R: u32 = ${ROWS / TILE_R}u;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> w: array<Weight>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
+//# if HAS_BIAS
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
+//# end
 
 var<workgroup> x_tile: array<vec4<f32>, ${ROWS * (FOURS + 1)}>;
 var<workgroup> w_tile: array<vec4<${STAGED}>, ${COLUMNS * (FOURS + 1)}>;

@@ -6,6 +6,7 @@ import {
 } from "../../src/device/kernel.ts";
 import elements from "../weights/_elements.wgsl" with { type: "text" };
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
+import { weightRows } from "./epilogue.ts";
 import { castRowsF16Call } from "./cast_rows_f16.ts";
 import {
   multiply,
@@ -13,7 +14,6 @@ import {
   type ProductBuffers,
   type ProductConstants,
   productConstants,
-  weightRows,
 } from "./matmul.ts";
 import source from "./gemm_subgroup_matrix.wgsl" with { type: "text" };
 import { type MatrixTile, type MatrixUnit, stagedInputs } from "../tuning/matrix_tuning.ts";
@@ -47,8 +47,9 @@ export const gemmSubgroupMatrix: Kernel<Shape> = {
     { name: "scales", access: "read" },
     { name: "w", access: "read" },
     { name: "y", access: "read_write" },
+    { name: "bias", access: "read" },
   ],
-  reference({ step, x, scales, w, y }, shape) {
+  reference({ step, x, scales, w, y, bias }, shape) {
     const { N, K, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE, UNIT_TYPE } = shape;
     const rows = step!.u32[ROWS_WORD]!;
     const values = UNIT_TYPE === "f32" ? x!.f32 : Float32Array.from(
@@ -56,7 +57,7 @@ export const gemmSubgroupMatrix: Kernel<Shape> = {
       (half, i) => half * scales!.f32[Math.floor(i / K)]!,
     );
     const weights = weightValues(w!, WEIGHT_DTYPE, weightRows(N, EPILOGUE), K);
-    multiply({ rows, x: values, w: weights, y: y!.f32 }, shape);
+    multiply({ rows, x: values, w: weights }, { y: y!.f32, bias: bias!.f32 }, shape);
   },
 };
 
@@ -74,7 +75,7 @@ export function castRowsBytes(rows: number, k: number): { codes: number; scales:
  */
 export function gemmSubgroupMatrixCalls(
   product: Product,
-  { step, x, codes, scales, w: matrix, y }: QuantizedRows & ProductBuffers,
+  { step, x, codes, scales, w: matrix, y, bias }: QuantizedRows & ProductBuffers,
   { matrixTiles, normLanes: lanes }: Pick<Tuning, "matrixTiles" | "normLanes">,
 ): KernelCall<StepDims>[] {
   const { label, rows, k } = product;
@@ -86,7 +87,7 @@ export function gemmSubgroupMatrixCalls(
   const products = shardProducts(product, matrix).flatMap(({ product, w }) =>
     matrixTiles.map((tile) => {
       const values = tile.unit.type === "f16" ? codes : x;
-      return tileCall(product, { step, x: values, scales, w, y }, tile);
+      return tileCall(product, { step, x: values, scales, w, y, bias }, tile);
     })
   );
   return [...casts, ...products];
@@ -94,15 +95,15 @@ export function gemmSubgroupMatrixCalls(
 
 function tileCall(
   product: Product,
-  buffers: Readonly<Record<"step" | "x" | "scales" | "w" | "y", DeviceBuffer>>,
+  { bias, ...buffers }: ProductBuffers & Readonly<{ w: DeviceBuffer; scales: DeviceBuffer }>,
   tile: MatrixTile,
 ): KernelCall<StepDims> {
   const { label, rows, n } = product;
   const constants = tileConstants(product, tile);
   return kernelCall(gemmSubgroupMatrix, {
     label,
-    constants: { ...constants, ...productConstants(product) },
-    buffers,
+    constants: { ...constants, ...productConstants(product, bias) },
+    buffers: { ...buffers, bias: bias ?? buffers.step },
     workgroups: (dims) => {
       const count = numRows(rows, dims);
       if (!serves(tile, count)) return [0, 0, 0];
@@ -123,7 +124,7 @@ function tileConstants({ n, k, dtype, epilogue = "store" }: Product, tile: Matri
   return {
     ...weightConstants(dtype, weightRows(n, epilogue), k, load),
     ...{ UNIT_TYPE: unit.type, UNIT_M: unit.m, UNIT_N: unit.n, UNIT_K: unit.k },
-    ...{ ROWS: rows, COLUMNS: columns, OUTPUTS: epilogue === "silu" ? columns / 2 : columns },
+    ...{ ROWS: rows, COLUMNS: columns, OUTPUTS: columns / weightRows(1, epilogue) },
     ...{ SUB_ROWS: subgroupRows, SUB_COLUMNS: subgroupColumns, FOURS: fours, LANES: lanes },
     X_LOAD: xLoad,
     X_LOADS: Math.ceil(rows * fours / xLoad / lanes),

@@ -2,14 +2,15 @@
 //
 //   s[r, n] = scales[r] * sum_k x[r, k] * w[n, k]   UNIT_TYPE "f16", x from cast_rows_f16
 //   s[r, n] = sum_k x[r, k] * w[n, k]               "f32"
-//   y from s as in gemm.wgsl: stored, added to the residual, or gates and ups joined
+//   y from s as in _epilogue.wgsl: stored, added to the residual, or gates and ups joined
 //
-// R rows, N outputs, K inputs; M weight rows: 2N for "silu" (gates over ups), else N.
+// R rows, N outputs, K inputs; M weight rows: 2N where GATED (gates over ups), else N.
 //   0 step    u32 packed metadata (step.ts)
 //   1 x       UNIT_TYPE [R, K]
 //   2 scales  f32 [R], not read with "f32"
 //   3 w       WEIGHT_DTYPE [M, K]
 //   4 y       f32 [R, N], or N columns of longer rows as in matmul.wgsl
+//   5 bias    as in matmul.wgsl
 // Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see
 // gemm_subgroup_matrix.ts.
 //
@@ -62,6 +63,9 @@ alias Sums = subgroup_matrix_result<f32, ${UNIT_N}, ${UNIT_M}>;
 @group(0) @binding(2) var<storage, read> scales: array<f32>;
 @group(0) @binding(3) var<storage, read> w: array<Weight>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
+//# if HAS_BIAS
+@group(0) @binding(5) var<storage, read> bias: array<f32>;
+//# end
 
 var<workgroup> x_tile: array<${UNIT_TYPE}, ROWS * PITCH>;
 var<workgroup> w_tile: array<${UNIT_TYPE}, COLUMNS * PITCH>;
@@ -176,7 +180,7 @@ fn gemm_subgroup_matrix(
   workgroupBarrier();  // nobody reads the sums before these any more
   if (subgroup < SUBGROUPS) {
     subgroupMatrixStore<row_major>(&sums, subgroup * SHARES * AREA, a${m}_${n}, ${UNIT_N}u);
-//# if EPILOGUE == "silu"
+//# if GATED
     subgroupMatrixStore<row_major>(
       &sums, subgroup * SHARES * AREA + AREA, a${m}_${n + SUB_COLUMNS / UNIT_N / 2}, ${UNIT_N}u);
 //# end
@@ -196,10 +200,10 @@ fn inside(k4: u32, load: u32) -> u32 {
 //# end
 }
 
-/// The weight row that is row `m` of the tile: with "silu", of each subgroup's columns the first
+/// The weight row that is row `m` of the tile: where GATED, of each subgroup's columns the first
 /// half are gates and the second half their ups.
 fn weight_row(n0: u32, m: u32) -> u32 {
-//# if EPILOGUE == "silu"
+//# if GATED
   let column = m % ${SUB_COLUMNS}u;
   let n = n0 + m / ${SUB_COLUMNS}u * ${SUB_COLUMNS / 2}u + column % ${SUB_COLUMNS / 2}u;
   return min(n, N - 1u) + column / ${SUB_COLUMNS / 2}u * N;
@@ -238,7 +242,7 @@ fn finish_matrices(index: u32, r0: u32, n0: u32, rows: u32) {
 //# else
     let scale = 1.0;
 //# end
-//# if EPILOGUE == "silu"
+//# if GATED
     finish(r, n, rows, sums[own] * scale, sums[own + AREA] * scale);
 //# else
     finish(r, n, rows, sums[own] * scale, 0.0);

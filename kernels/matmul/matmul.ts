@@ -1,3 +1,4 @@
+import type { HostBuffer } from "../../src/device/host_buffer.ts";
 import {
   type DeviceBuffer,
   type Kernel,
@@ -8,6 +9,15 @@ import {
 import { isQuantized, quantizedFormat } from "../../src/core/weight_format.ts";
 import elements from "../weights/_elements.wgsl" with { type: "text" };
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
+import {
+  type Epilogue,
+  type Finish,
+  type FinishConstants,
+  finishConstants,
+  finishOutput,
+  type Outputs,
+  weightRows,
+} from "./epilogue.ts";
 import source from "./matmul.wgsl" with { type: "text" };
 import invocation from "./_invocation.wgsl" with { type: "text" };
 import tile from "./_matmul_tile.wgsl" with { type: "text" };
@@ -21,22 +31,17 @@ import {
   type WeightDtype,
   weightValues,
 } from "../weights/weight_dtype.ts";
-import { type OutputPlace, shardProducts, type WeightBuffers } from "../weights/weight_shards.ts";
-
-/** What a product does with its sums: store them, add them to y, or gate the ups (SwiGLU). */
-export type Epilogue = "store" | "add" | "silu";
+import { shardProducts, type WeightBuffers } from "../weights/weight_shards.ts";
 
 /** A product's shape: the constants that all its kernels share. */
-export type ProductConstants = Readonly<{
-  /** Outputs and inputs. */
-  N: number;
-  K: number;
-  /** Column of output 0 in the rows of y, and elements of such a row. */
-  Y_FIRST: number;
-  Y_STRIDE: number;
-  ROWS_WORD: number;
-  EPILOGUE: Epilogue;
-}>;
+export type ProductConstants =
+  & FinishConstants
+  & Readonly<{
+    /** Outputs and inputs. */
+    N: number;
+    K: number;
+    ROWS_WORD: number;
+  }>;
 
 /** The template's constants: a product's shape and a tile's. */
 export type MatmulShape =
@@ -49,10 +54,11 @@ export type MatmulShape =
   & Readonly<{ STRIDE: number }>;
 
 /**
- * `y = x w^T`, `y += x w^T`, or `y = silu(x gate^T) * (x up^T)` with w the gates over the ups.
+ * `y = x w^T`, `y += x w^T`, or `y = f(x gate^T) * (x up^T)` with w the gates over the ups and f an
+ * activation, each with biases or without.
  *
- * x f32 [R, K], w [N, K] or [2N, K], y f32 [R, N], or N columns of longer rows. K is a multiple of
- * 4.
+ * x f32 [R, K], w [N, K] or [2N, K], y f32 [R, N], or N columns of longer rows; bias f32 of all
+ * outputs of y's rows, and of as many ups after them. K is a multiple of 4.
  */
 export const matmul: Kernel<MatmulShape> = {
   name: "matmul",
@@ -62,34 +68,36 @@ export const matmul: Kernel<MatmulShape> = {
     { name: "x", access: "read" },
     { name: "w", access: "read" },
     { name: "y", access: "read_write" },
+    { name: "bias", access: "read" },
   ],
-  reference({ step, x, w, y }, shape) {
-    const { N, K, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE } = shape;
-    const weights = weightValues(w!, WEIGHT_DTYPE, weightRows(N, EPILOGUE), K);
-    multiply({ rows: step!.u32[ROWS_WORD]!, x: x!.f32, w: weights, y: y!.f32 }, shape);
-  },
+  reference: multiplyRows,
 };
 
-/** Rows of the weight matrix behind `n` outputs. */
-export function weightRows(n: number, epilogue: Epilogue): number {
-  return epilogue === "silu" ? 2 * n : n;
+/** The definition of {@link matmul}. */
+export function multiplyRows(
+  { step, x, w, y, bias }: Readonly<Record<string, HostBuffer>>,
+  shape: WeightConstants & ProductConstants,
+): void {
+  const { N, K, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE } = shape;
+  const weights = weightValues(w!, WEIGHT_DTYPE, weightRows(N, EPILOGUE), K);
+  const out = { y: y!.f32, bias: bias!.f32 };
+  multiply({ rows: step!.u32[ROWS_WORD]!, x: x!.f32, w: weights }, out, shape);
 }
 
-/** The definition of {@link matmul}, over decoded weights. */
+/** The same over decoded weights. */
 export function multiply(
-  { rows, x, w, y }: { rows: number; x: Float32Array; w: Float32Array; y: Float32Array },
-  { N, K, Y_FIRST, Y_STRIDE, EPILOGUE }: Omit<ProductConstants, "ROWS_WORD">,
+  { rows, x, w }: { rows: number; x: Float32Array; w: Float32Array },
+  out: Outputs,
+  shape: Omit<ProductConstants, "ROWS_WORD">,
 ): void {
+  const { N, K, GATED } = shape;
   const weightRow = (n: number) => w.subarray(n * K, (n + 1) * K);
   for (let n = 0; n < N; n++) {
     const first = weightRow(n);
-    const up = EPILOGUE === "silu" ? weightRow(N + n) : first;
+    const second = GATED ? weightRow(N + n) : first;
     for (let r = 0; r < rows; r++) {
       const sum = dotProduct(x, r * K, first);
-      const at = r * Y_STRIDE + Y_FIRST + n;
-      if (EPILOGUE === "store") y[at] = sum;
-      else if (EPILOGUE === "add") y[at]! += sum;
-      else y[at] = sum / (1 + Math.exp(-sum)) * dotProduct(x, r * K, up);
+      finishOutput(shape, out, r, n, sum, GATED ? dotProduct(x, r * K, second) : 0);
     }
   }
 }
@@ -110,22 +118,18 @@ function dotProduct(x: Float32Array, offset: number, w: Float32Array): number {
 }
 
 /** One matrix product of a model: `n` outputs from `k` inputs of each row. */
-export interface Product {
+export interface Product extends Finish {
   readonly label: string;
   readonly rows: Rows;
   readonly n: number;
   readonly k: number;
   readonly dtype: WeightDtype;
-  /** "store" unless given. */
-  readonly epilogue?: Epilogue;
-  /** Rows of y hold these outputs alone unless given. */
-  readonly place?: OutputPlace;
 }
 
-/** The buffers of a product. */
+/** The buffers of a product; without `bias` there is none. */
 export type ProductBuffers =
   & Readonly<Record<"step" | "x" | "y", DeviceBuffer>>
-  & Readonly<{ w: WeightBuffers }>;
+  & Readonly<{ w: WeightBuffers; bias?: DeviceBuffer | undefined }>;
 
 /**
  * One matrix product, as one call per shard of its matrix and register tile; each step runs those
@@ -133,27 +137,27 @@ export type ProductBuffers =
  */
 export function matmulCalls(
   whole: Product,
-  { step, x, w: matrix, y }: ProductBuffers,
+  { step, x, w: matrix, y, bias }: ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   return shardProducts(whole, matrix).flatMap(({ product, w }) =>
     tuning.matmulTiles.map((tile) =>
       kernelCall(matmul, {
         label: product.label,
-        constants: matmulShape(product, tile, tuning, w.isTexture),
-        buffers: { step, x, w, y },
+        constants: matmulShape(product, tile, tuning, { w, bias }),
+        buffers: { step, x, w, y, bias: bias ?? step },
         workgroups: (dims) => tileGrid(product, tile, dims),
       })
     )
   );
 }
 
-/** The constants of one tile's call; `isTexture` says so of the weights. */
+/** The constants of one tile's call over these weights. */
 export function matmulShape(
   product: Product,
   tile: MatmulTile,
   tuning: Pick<Tuning, "matmulRun" | "matmulSubgroups">,
-  isTexture = false,
+  { w: { isTexture = false }, bias }: { w: DeviceBuffer; bias: DeviceBuffer | undefined },
 ): MatmulShape {
   const { n, k, dtype, epilogue = "store" } = product;
   const { RUN, SPAN, load } = summation({ dtype, k, isTexture }, tile, tuning);
@@ -161,7 +165,7 @@ export function matmulShape(
   return {
     ...weightConstants(dtype, weightRows(n, epilogue), k, load),
     WEIGHT_TEXTURE: isTexture,
-    ...productConstants(product),
+    ...productConstants(product, bias),
     NORM: false,
     GATHER: false,
     TILE_R: tile.rows,
@@ -176,26 +180,24 @@ export function matmulShape(
   };
 }
 
-/** The constants of a product that no tile changes. */
+/**
+ * The constants of a product that no tile changes. The kernels of products declare `bias` only
+ * where there is one; without it the binding names another buffer.
+ */
 export function productConstants(
-  { rows, n, k, epilogue = "store", place = { first: 0, stride: n } }: Product,
+  product: Product,
+  bias: DeviceBuffer | undefined,
 ): ProductConstants {
-  return {
-    N: n,
-    K: k,
-    Y_FIRST: place.first,
-    Y_STRIDE: place.stride,
-    ROWS_WORD: ROWS_WORD[rows],
-    EPILOGUE: epilogue,
-  };
+  const { n, k, rows } = product;
+  return { N: n, K: k, ROWS_WORD: ROWS_WORD[rows], ...finishConstants(product, bias) };
 }
 
 /**
  * Outputs per lane: two weight rows per output fill the registers that one would with twice as
  * many.
  */
-function tileOutputs({ outputs }: MatmulTile, epilogue: Epilogue | undefined): number {
-  return epilogue === "silu" ? Math.max(1, outputs / 2) : outputs;
+function tileOutputs({ outputs }: MatmulTile, epilogue: Epilogue = "store"): number {
+  return Math.max(1, outputs / weightRows(1, epilogue));
 }
 
 /** Inputs per scale that a lane among several takes at a time, in fours; no group is shorter. */

@@ -1,16 +1,14 @@
 // matmul: rows times a weight matrix stored as in the checkpoint, and what follows it.
 //
 //   s[r, n] = sum_k x[r, k] * w[n, k]
-//   y[r, n] = s[r, n]                              EPILOGUE "store"
-//   y[r, n] += s[r, n]                             "add", the residual
-//   y[r, n] = silu(s[r, n]) * s[r, N + n]          "silu" (SwiGLU, Shazeer 2020, 2002.05202)
-//   silu(g) = g / (1 + exp(-g))
+//   y from s as in _epilogue.wgsl: stored, added to the residual, or gates and ups joined
 //
-// R rows, N outputs, K inputs; M weight rows: 2N for "silu" (gates over ups), else N.
+// R rows, N outputs, K inputs; M weight rows: 2N where GATED (gates over ups), else N.
 //   0 step   u32 packed metadata (step.ts)
 //   1 x      f32 [R, K]
 //   2 w      WEIGHT_DTYPE [M, K], perhaps a texture (panel_weights.ts)
 //   3 y      f32 [R, N], or of rows of Y_STRIDE the columns [Y_FIRST, Y_FIRST + N)
+//   4 bias   f32 of all outputs of y's rows and, where GATED, of their ups; with HAS_BIAS
 // Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, ceil(R / TILE_R), ...), see matmul.ts.
 // Method: _matmul_tile.wgsl.
 // Reference: matmul.ts; s is off by less than 2e-6 * sum_k |x w|.
@@ -23,6 +21,9 @@
 @group(0) @binding(2) var<storage, read> w: array<Weight>;
 //# end
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
+//# if HAS_BIAS
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
+//# end
 
 @compute @workgroup_size(THREADS)
 //# if SUBGROUPS

@@ -6,6 +6,7 @@ import {
 } from "../../src/device/kernel.ts";
 import elements from "../weights/_elements.wgsl" with { type: "text" };
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
+import { weightRows } from "./epilogue.ts";
 import {
   matmul,
   type MatmulShape,
@@ -14,7 +15,6 @@ import {
   type Product,
   type ProductBuffers,
   tileGrid,
-  weightRows,
 } from "./matmul.ts";
 import invocation from "./_invocation.wgsl" with { type: "text" };
 import tile from "./_matmul_tile.wgsl" with { type: "text" };
@@ -38,14 +38,15 @@ export const normMatmul: Kernel<Shape> = {
     { name: "norm", access: "read" },
     { name: "w", access: "read" },
     { name: "y", access: "read_write" },
+    { name: "bias", access: "read" },
   ],
-  reference({ step, x, norm, w, y }, shape) {
+  reference({ step, x, norm, w, y, bias }, shape) {
     const { K, ROWS_WORD, GATHER, EPS } = shape;
     const rows = step!.u32[ROWS_WORD]!;
     const norms = { rows, k: K, eps: EPS, isGathered: GATHER };
     const normed = normalizedRows(step!.u32, x!.f32, norm!.f32, norms);
     const weights = weightValues(w!, shape.WEIGHT_DTYPE, weightRows(shape.N, shape.EPILOGUE), K);
-    multiply({ rows, x: normed, w: weights, y: y!.f32 }, shape);
+    multiply({ rows, x: normed, w: weights }, { y: y!.f32, bias: bias!.f32 }, shape);
   },
 };
 
@@ -60,7 +61,7 @@ export type NormProductBuffers =
  */
 export function normMatmulCalls(
   { eps, ...whole }: Product & { eps: number },
-  { step, x, norm, normed, w: matrix, y }: NormProductBuffers,
+  { step, x, norm, normed, w: matrix, y, bias }: NormProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   const { label, rows, k } = whole;
@@ -72,15 +73,16 @@ export function normMatmulCalls(
   );
   const products = shardProducts(whole, matrix).flatMap(({ product, w }) =>
     tuning.matmulTiles.map((tile) => {
-      const shape = matmulShape(product, tile, tuning, w.isTexture);
+      const shape = matmulShape(product, tile, tuning, { w, bias });
       const workgroups = (dims: StepDims) => tileGrid(product, tile, dims);
+      const buffers = { step, w, y, bias: bias ?? step };
       if (!tile.fusesNorm) {
-        const call = { label, constants: shape, buffers: { step, x: normed, w, y }, workgroups };
+        const call = { label, constants: shape, buffers: { ...buffers, x: normed }, workgroups };
         return kernelCall(matmul, call);
       }
       const constants = { ...shape, NORM: true, GATHER: rows === "samples", EPS: eps };
-      const buffers = { step, x, norm, w, y };
-      return kernelCall(normMatmul, { label, constants, buffers, workgroups });
+      const call = { label, constants, buffers: { ...buffers, x, norm }, workgroups };
+      return kernelCall(normMatmul, call);
     })
   );
   return [norms, ...products];

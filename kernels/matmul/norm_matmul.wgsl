@@ -1,7 +1,7 @@
 // norm_matmul: matmul of rows that are normalized on the way in (rms_norm.wgsl), for few rows.
 //
 //   u[r, k] = x[s, k] / sqrt(mean(x[s, :]^2) + EPS) * norm[k]
-//   y[r, n] = sum_k u[r, k] * w[n, k], or what matmul's other epilogues make of it
+//   y[r, n] = sum_k u[r, k] * w[n, k], or what else _epilogue.wgsl makes of it
 //   s = r, or the row of draw r when GATHER
 //
 // R rows, N outputs, K inputs; M weight rows as in matmul.wgsl.
@@ -10,6 +10,7 @@
 //   2 norm   f32 [K]
 //   3 w      WEIGHT_DTYPE [M, K]
 //   4 y      f32 [R, N], or N columns of longer rows as in matmul.wgsl
+//   5 bias   as in matmul.wgsl
 // Dispatch: as matmul.
 // Method: each workgroup computes the scale of its rows again, which their few cached bytes allow;
 // it saves a dispatch and its barrier. _matmul_tile.wgsl has the rest.
@@ -24,6 +25,9 @@
 @group(0) @binding(3) var<storage, read> w: array<Weight>;
 //# end
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
+//# if HAS_BIAS
+@group(0) @binding(5) var<storage, read> bias: array<f32>;
+//# end
 
 @compute @workgroup_size(THREADS)
 //# if SUBGROUPS

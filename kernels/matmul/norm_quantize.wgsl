@@ -24,8 +24,6 @@ const LANES: u32 = ${LANES}u;
 @group(0) @binding(3) var<storage, read_write> codes: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read_write> scales: array<f32>;
 
-var<workgroup> partial: array<f32, LANES>;
-
 @compute @workgroup_size(LANES)
 fn norm_quantize(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -43,11 +41,7 @@ fn norm_quantize(
     let v = x[source + e];
     sum += dot(v, v);
   }
-  partial[lane] = sum;
-  workgroupBarrier();  // every lane reads every partial sum
-  var total = 0.0;
-  for (var i = 0u; i < LANES; i++) { total += partial[i]; }
-  let scale = inverseSqrt(total / ${K}.0 + ${EPS});
+  let scale = row_scale(lane, sum, ${K}.0);
   for (var span = lane; span < SPANS; span += LANES) {
     store_span(
       row * SPANS + span,

@@ -6,6 +6,7 @@ import {
 } from "../../src/device/kernel.ts";
 import type { Product } from "./matmul.ts";
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
+import { weightRows } from "./epilogue.ts";
 import joinSlices from "./_gemm_join_slices.wgsl" with { type: "text" };
 import weightRow from "./_gemm_weight_row.wgsl" with { type: "text" };
 import source from "./w8a8_gemm.wgsl" with { type: "text" };
@@ -44,11 +45,11 @@ export const w8a8Gemm: Kernel<Shape> = {
  */
 export function w8a8GemmCalls(
   product: Product,
-  { step, codes, scales, w: matrix, y }: W8a8ProductBuffers,
+  { step, codes, scales, w: matrix, y, bias }: W8a8ProductBuffers,
   tuning: Pick<Tuning, "w8a8">,
 ): KernelCall<StepDims>[] {
   return shardProducts(product, matrix)
-    .flatMap(({ product, w }) => shardCalls(product, { step, codes, scales, w, y }, tuning));
+    .flatMap(({ product, w }) => shardCalls(product, { step, codes, scales, w, y, bias }, tuning));
 }
 
 function shardCalls(
@@ -56,14 +57,14 @@ function shardCalls(
   buffers: W8a8ProductBuffers & Readonly<{ w: DeviceBuffer }>,
   { w8a8 }: Pick<Tuning, "w8a8">,
 ): KernelCall<StepDims>[] {
-  const { label, rows, n, epilogue } = product;
+  const { label, rows, n, epilogue = "store" } = product;
   return w8a8.gemmTiles.map((tile) => {
-    const share = epilogue === "silu" ? 2 : 1;
+    const share = weightRows(1, epilogue);
     const outputs = tile.columns / share;
     return kernelCall(w8a8Gemm, {
       label,
       constants: {
-        ...w8a8Constants(product, {}),
+        ...w8a8Constants(product, buffers),
         ROWS: tile.rows,
         COLUMNS: tile.columns,
         OUTPUTS: outputs,
@@ -73,7 +74,7 @@ function shardCalls(
         TILE_M: tile.laneColumns,
         TILE_N: tile.laneColumns / share,
       },
-      buffers,
+      buffers: { ...buffers, bias: buffers.bias ?? buffers.step },
       workgroups: (dims) => {
         const count = numRows(rows, dims);
         if (!serves(tile, count)) return [0, 0, 0];

@@ -3,13 +3,14 @@
 //   t[r, n, j] = f32(sum_i codes[r, 32 j + i] * code[n, 32 j + i]) * (scales[r, j] * scale[n, j])
 //   s[r, n]    = sum_j t[r, n, j], and y from it as in w8a8_matmul.wgsl
 //
-// R rows, N outputs, K inputs in J = K / 32 spans; M weight rows: 2N for "silu" (gates over ups),
+// R rows, N outputs, K inputs in J = K / 32 spans; M weight rows: 2N where GATED (gates over ups),
 // else N.
 //   0 step    u32 packed metadata (step.ts)
 //   1 codes   i8 [R, K], as quantize_rows gives them
 //   2 scales  f32 [R, J]
 //   3 w       WEIGHT_DTYPE [M, K]
 //   4 y       f32 [R, N], or N columns of longer rows as in matmul.wgsl
+//   5 bias    as in matmul.wgsl
 // Dispatch: (ceil(N / OUTPUTS) folded over x and z, ceil(R / ROWS), ...), see w8a8_gemm.ts.
 //
 // Method: gemm.wgsl's blocking, over codes. A workgroup computes a tile of ROWS rows by COLUMNS
@@ -46,6 +47,9 @@ const LANES_R: u32 = ${ROWS / TILE_R}u;
 @group(0) @binding(2) var<storage, read> scales: array<f32>;
 @group(0) @binding(3) var<storage, read> w: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
+//# if HAS_BIAS
+@group(0) @binding(5) var<storage, read> bias: array<f32>;
+//# end
 
 var<workgroup> x_tile: array<vec4<u32>, ${9 * ROWS}>;
 var<workgroup> w_tile: array<vec4<u32>, ${9 * COLUMNS}>;

@@ -11,9 +11,9 @@ import {
   type ProductBuffers,
   type ProductConstants,
   productConstants,
-  weightRows,
 } from "./matmul.ts";
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
+import { finishOutput, weightRows } from "./epilogue.ts";
 import invocation from "./_invocation.wgsl" with { type: "text" };
 import source from "./w8a8_matmul.wgsl" with { type: "text" };
 import type { W8a8Tile } from "../tuning/w8a8_tuning.ts";
@@ -62,15 +62,17 @@ export const w8a8Matmul: Kernel<Shape> = {
     { name: "scales", access: "read" },
     { name: "w", access: "read" },
     { name: "y", access: "read_write" },
+    { name: "bias", access: "read" },
   ],
   reference: multiplyCodes,
 };
 
 /** The definition of {@link w8a8Matmul}; sums of spans are exact, and added up in f64. */
 export function multiplyCodes(
-  { step, codes, scales, w, y }: Readonly<Record<string, HostBuffer>>,
-  { N, K, Y_FIRST, Y_STRIDE, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE }: W8a8Constants,
+  { step, codes, scales, w, y, bias }: Readonly<Record<string, HostBuffer>>,
+  shape: W8a8Constants,
 ): void {
+  const { N, K, ROWS_WORD, WEIGHT_DTYPE, EPILOGUE, GATED } = shape;
   const rows = step!.u32[ROWS_WORD]!;
   const x = { codes: new Int8Array(codes!.u8.buffer), scales: scales!.f32, spanGroup: 1 };
   const matrix = {
@@ -78,14 +80,11 @@ export function multiplyCodes(
     scales: weightScales(w!, WEIGHT_DTYPE, weightRows(N, EPILOGUE), K),
     spanGroup: groupOf(WEIGHT_DTYPE) / SPAN_INPUTS,
   };
-  const out = y!.f32;
+  const out = { y: y!.f32, bias: bias!.f32 };
   for (let n = 0; n < N; n++) {
     for (let r = 0; r < rows; r++) {
       const sum = spanSums(x, r, matrix, n, K);
-      const at = r * Y_STRIDE + Y_FIRST + n;
-      if (EPILOGUE === "store") out[at] = sum;
-      else if (EPILOGUE === "add") out[at]! += sum;
-      else out[at] = sum / (1 + Math.exp(-sum)) * spanSums(x, r, matrix, N + n, K);
+      finishOutput(shape, out, r, n, sum, GATED ? spanSums(x, r, matrix, N + n, K) : 0);
     }
   }
 }
@@ -122,7 +121,7 @@ function groupOf(dtype: WeightDtype): number {
 /** The constants of a product that both kernels share and no tile changes. */
 export function w8a8Constants(
   product: Product,
-  { isTexture = false }: Pick<DeviceBuffer, "isTexture">,
+  { w: { isTexture = false }, bias }: { w: DeviceBuffer; bias?: DeviceBuffer | undefined },
 ): W8a8Constants {
   const { n, k, dtype, epilogue = "store" } = product;
   // 16 bytes per load.
@@ -130,7 +129,7 @@ export function w8a8Constants(
   return {
     ...weightConstants(dtype, weightRows(n, epilogue), k, load),
     WEIGHT_TEXTURE: isTexture,
-    ...productConstants(product),
+    ...productConstants(product, bias),
   };
 }
 
@@ -140,11 +139,11 @@ export function w8a8Constants(
  */
 export function w8a8MatmulCalls(
   product: Product,
-  { step, codes, scales, w: matrix, y }: W8a8ProductBuffers,
+  { step, codes, scales, w: matrix, y, bias }: W8a8ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   return shardProducts(product, matrix)
-    .flatMap(({ product, w }) => shardCalls(product, { step, codes, scales, w, y }, tuning));
+    .flatMap(({ product, w }) => shardCalls(product, { step, codes, scales, w, y, bias }, tuning));
 }
 
 function shardCalls(
@@ -154,11 +153,11 @@ function shardCalls(
 ): KernelCall<StepDims>[] {
   const { label, rows, n, k, epilogue = "store" } = product;
   return w8a8.tiles.map((tile) => {
-    const outputs = epilogue === "silu" ? Math.max(1, tile.outputs / 2) : tile.outputs;
+    const outputs = Math.max(1, tile.outputs / weightRows(1, epilogue));
     return kernelCall(w8a8Matmul, {
       label,
       constants: {
-        ...w8a8Constants(product, buffers.w),
+        ...w8a8Constants(product, buffers),
         TILE_R: tile.rows,
         TILE_N: outputs,
         W: weightRows(outputs, epilogue),
@@ -167,7 +166,7 @@ function shardCalls(
         SUBGROUPS: matmulSubgroups,
         RUN: spansInHand(k, tile, w8a8.slices),
       },
-      buffers,
+      buffers: { ...buffers, bias: buffers.bias ?? buffers.step },
       workgroups: (dims) => {
         const count = numRows(rows, dims);
         if (!serves(tile, count)) return [0, 0, 0];

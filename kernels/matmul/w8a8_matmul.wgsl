@@ -2,23 +2,21 @@
 //
 //   t[r, n, j] = f32(sum_i codes[r, 32 j + i] * code[n, 32 j + i]) * (scales[r, j] * scale[n, j])
 //   s[r, n]    = sum_j t[r, n, j]
-//   y[r, n] = s[r, n]                              EPILOGUE "store"
-//   y[r, n] += s[r, n]                             "add", the residual
-//   y[r, n] = silu(s[r, n]) * s[r, N + n]          "silu" (SwiGLU, Shazeer 2020, 2002.05202)
-//   silu(g) = g / (1 + exp(-g))
+//   y from s as in _epilogue.wgsl: stored, added to the residual, or gates and ups joined
 //
-// R rows, N outputs, K inputs in J = K / 32 spans; M weight rows: 2N for "silu" (gates over ups),
+// R rows, N outputs, K inputs in J = K / 32 spans; M weight rows: 2N where GATED (gates over ups),
 // else N.
 //   0 step    u32 packed metadata (step.ts)
 //   1 codes   i8 [R, K], as quantize_rows gives them
 //   2 scales  f32 [R, J]
 //   3 w       WEIGHT_DTYPE [M, K], perhaps a texture (panel_weights.ts)
 //   4 y       f32 [R, N], or N columns of longer rows as in matmul.wgsl
+//   5 bias    as in matmul.wgsl
 // Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, ceil(R / TILE_R), ...), see
 // w8a8_matmul.ts.
 //
 // Method: dot4I8Packed multiplies four codes at a time and adds up in i32, exactly; a span's sum is
-// scaled once. A lane keeps TILE_R * W sums, W = TILE_N weight rows or twice as many for "silu".
+// scaled once. A lane keeps TILE_R * W sums, W = TILE_N weight rows or twice as many where GATED.
 // How lanes share the work:
 //   SLICES 1              a lane sums all spans of its tile; no barrier, for software adapters.
 //     with SUBGROUPS      one lane loads a row's codes and the subgroup shares them, as in
@@ -45,6 +43,9 @@ const SLICES: u32 = ${SLICES}u;
 @group(0) @binding(3) var<storage, read> w: array<vec4<u32>>;
 //# end
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
+//# if HAS_BIAS
+@group(0) @binding(5) var<storage, read> bias: array<f32>;
+//# end
 
 @compute @workgroup_size(${LANES * SLICES})
 fn w8a8_matmul(at: Invocation) {

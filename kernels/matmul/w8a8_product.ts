@@ -71,10 +71,9 @@ export function w8a8NormProductCalls(
  */
 export function w8a8CodesCalls(
   product: Product,
-  { step, codes, scales, w, y }: W8a8ProductBuffers,
+  buffers: W8a8ProductBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  const buffers = { step, codes, scales, w, y };
   const own = {
     ...tuning,
     w8a8: { ...tuning.w8a8, ...w8a8TilesOf(tuning, product.label) },

@@ -19,8 +19,6 @@ const LANES: u32 = ${LANES}u;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
 
-var<workgroup> partial: array<f32, LANES>;
-
 @compute @workgroup_size(LANES)
 fn rms_norm(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -37,11 +35,7 @@ fn rms_norm(
     let v = x[source * E4 + e];
     sum += dot(v, v);
   }
-  partial[lane] = sum;
-  workgroupBarrier();  // every lane reads every partial sum
-  var total = 0.0;
-  for (var i = 0u; i < LANES; i++) { total += partial[i]; }
-  let scale = inverseSqrt(total / ${E}.0 + ${EPS});
+  let scale = row_scale(lane, sum, ${E}.0);
   for (var e = lane; e < E4; e += LANES) {
     out[row * E4 + e] = x[source * E4 + e] * scale * weight[e];
   }

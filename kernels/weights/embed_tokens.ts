@@ -15,10 +15,13 @@ import {
 } from "./weight_dtype.ts";
 import { shardsOf, type WeightBuffers } from "./weight_shards.ts";
 
-type Shape = WeightConstants & Readonly<{ V: number; E: number; BEGIN: number; END: number }>;
+type Shape =
+  & WeightConstants
+  & Readonly<{ V: number; E: number; SCALE: number; BEGIN: number; END: number }>;
 
 /**
- * `out[t, :] = w[tokens[t] - BEGIN, :]` for tokens in [BEGIN, END), rows of w; out is f32 [T, E].
+ * `out[t, :] = SCALE w[tokens[t] - BEGIN, :]` for tokens in [BEGIN, END), rows of w; out is f32 [T,
+ * E].
  */
 export const embedTokens: Kernel<Shape> = {
   name: "embed_tokens",
@@ -28,20 +31,27 @@ export const embedTokens: Kernel<Shape> = {
     { name: "w", access: "read" },
     { name: "out", access: "read_write" },
   ],
-  reference({ step, w, out }, { V, E, BEGIN, END, WEIGHT_DTYPE }) {
+  reference({ step, w, out }, { V, E, SCALE, BEGIN, END, WEIGHT_DTYPE }) {
     const words = step!.u32;
     const weights = weightValues(w!, WEIGHT_DTYPE, END - BEGIN, E);
     for (let t = 0; t < words[STEP.numTokens]!; t++) {
       const token = Math.min(words[words[STEP.tokens]! + t]!, V - 1);
       if (token < BEGIN || token >= END) continue;
-      out!.f32.set(weights.subarray((token - BEGIN) * E, (token - BEGIN + 1) * E), t * E);
+      const row = weights.subarray((token - BEGIN) * E, (token - BEGIN + 1) * E);
+      out!.f32.set(row.map((value) => SCALE * value), t * E);
     }
   },
 };
 
-/** Embeds all rows of the step: one call per shard of the matrix, each for the tokens it has. */
+/**
+ * Embeds all rows of the step: one call per shard of the matrix, each for the tokens it has.
+ *
+ * @param scale 1 unless given. It is an f32 as everything here is: implementations that compute in
+ * bf16 round it to that (Gemma's sqrt(3584), 59.87, becomes 59.75), which belongs to their dtype
+ * and not to the model.
+ */
 export function embedTokensCalls(
-  { V, E, dtype }: { V: number; E: number; dtype: WeightDtype },
+  { V, E, dtype, scale = 1 }: { V: number; E: number; dtype: WeightDtype; scale?: number },
   { step, w, out }:
     & Readonly<Record<"step" | "out", DeviceBuffer>>
     & Readonly<{ w: WeightBuffers }>,
@@ -51,7 +61,7 @@ export function embedTokensCalls(
       constants: {
         ...weightConstants(dtype, end - begin, E, 1),
         WEIGHT_TEXTURE: buffer.isTexture === true,
-        ...{ V, E, BEGIN: begin, END: end },
+        ...{ V, E, SCALE: Math.fround(scale), BEGIN: begin, END: end },
       },
       buffers: { step, w: buffer, out },
       workgroups: ({ numTokens }) => [Math.ceil(E / 4 / 64), numTokens, 1],

@@ -1,13 +1,13 @@
 // embed_tokens: rows of the embedding matrix.
 //
-//   out[t, :] = w[tokens[t] - BEGIN, :]     for tokens in [BEGIN, END), those of w
+//   out[t, :] = SCALE * w[tokens[t] - BEGIN, :]     for tokens in [BEGIN, END), those of w
 //
 // T tokens, V vocabulary, E hidden. Other rows of out are another call's.
 //   0 step   u32 packed metadata (step.ts)
 //   1 w      WEIGHT_DTYPE [END - BEGIN, E]
 //   2 out    f32 [T, E]
 // Dispatch: (ceil(E / 4 / 64), T, 1), one lane per four elements.
-// Reference: embed_tokens.ts; exact.
+// Reference: embed_tokens.ts; exact without a factor, else 2^-22 relative.
 
 const K4: u32 = ${E / 4}u;
 const V: u32 = ${V}u;
@@ -27,5 +27,9 @@ fn embed_tokens(@builtin(global_invocation_id) id: vec3<u32>) {
 //# if BEGIN > 0 || END < V
   if (token < ${BEGIN}u || token >= ${END}u) { return; }
 //# end
+//# if SCALE == 1
   out[id.y * K4 + id.x] = weight4(token - ${BEGIN}u, id.x);
+//# else
+  out[id.y * K4 + id.x] = f32(${SCALE}) * weight4(token - ${BEGIN}u, id.x);
+//# end
 }

@@ -14,7 +14,7 @@ export type Command = "serve" | "help" | "version";
 
 const COMMANDS: readonly Command[] = ["serve", "help", "version"];
 /** Commands with flags of their own, which stand first on the command line. */
-const OTHER_COMMANDS: readonly string[] = ["plan", "tune"];
+const OTHER_COMMANDS: readonly string[] = ["plan", "tune", "pull", "models", "rm"];
 const FLAGS = flagsOf(ConfigSchema);
 const MODEL_FLAG = FLAGS.find(({ field }) => field === "model")!;
 

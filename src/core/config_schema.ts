@@ -15,10 +15,17 @@ const RUNTIME = "Device and diagnostics";
  */
 export const ConfigSchema = z.object({
   model: z.string().min(1).optional().meta({
-    description: "Model to serve: a local directory, or a model name",
+    description:
+      "Model to serve: a local directory, a GGUF file, or a name on Hugging Face's hub " +
+      "such as Qwen/Qwen3-0.6B, looked for in the cache first",
     group: MODEL,
     value: "MODEL",
     defaultText: "the bundled demo model",
+  }),
+  yes: z.boolean().default(false).meta({
+    description: "Download a model that is not in the cache without asking",
+    group: MODEL,
+    value: "",
   }),
   servedModelName: z.array(z.string().min(1)).default([]).meta({
     description: 'Name(s) clients use in "model"; the first is the one reported',

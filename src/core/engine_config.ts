@@ -1,4 +1,4 @@
-import type { LayerCache } from "./cache_group.ts";
+import type { PoolGroups } from "./cache_group.ts";
 import type { LogLevel } from "../base/log.ts";
 import type { Int8Activations, Quantization } from "./weight_format.ts";
 
@@ -22,10 +22,13 @@ export type Autotune = "auto" | "on" | "off";
 
 /** What the engine isolate needs to know; a plain object, since it is posted to a Worker. */
 export interface EngineConfig {
-  /** Directory with `config.json`, `*.safetensors` and the tokenizer's files. */
+  /** A directory with `config.json`, `*.safetensors` and the tokenizer's files, or a GGUF file. */
   readonly modelDir: string;
   readonly device: DeviceChoice;
-  /** How weight matrices are quantized; absent, they keep the type they are stored in. */
+  /**
+   * How weight matrices are quantized; absent, they keep the type they are stored in, or get the
+   * nearest format to it.
+   */
   readonly quantization?: Quantization;
   /** Default: `off`. */
   readonly int8Activations?: Int8Activations;
@@ -60,9 +63,7 @@ export interface EngineConfig {
   readonly enablePrefixCaching: boolean;
   /** Which blocks the prefix cache drops first; default: `lru`. */
   readonly evictionPolicy?: EvictionPolicyName;
-  /**
-   * Every so many tokens of a prompt states are kept; absent: at its end and where prompts part.
-   */
+  /** Every so many tokens of a prompt states are kept; absent: at its end and where prompts part. */
   readonly stateCheckpointInterval?: number;
   /**
    * Secret of the deployment that goes into the keys of cached blocks; default: a new one per
@@ -92,7 +93,7 @@ export interface StartupPhase {
 }
 
 /** What the engine tells the main isolate once it can serve. */
-export interface EngineInfo {
+export interface EngineInfo extends PoolGroups {
   /** The device in words, for people. */
   readonly device: string;
   readonly deviceKind: "webgpu" | "cpu";
@@ -107,12 +108,8 @@ export interface EngineInfo {
   readonly vocabSize: number;
   readonly maxModelLen: number;
   readonly blockSize: number;
-  /** Blocks of the KV pool, as it is now; it may be resized. Slabs, where these are cut. */
+  /** Blocks of the KV pool, as it is now; it may be resized. Slabs, where groups share it. */
   readonly numBlocks: number;
-  /** What the model's layers keep, group by group; absent: one group of full attention. */
-  readonly cacheGroups?: readonly LayerCache[];
-  /** Blocks of each group that a slab is cut into; absent: a slab is a block. */
-  readonly blocksPerSlab?: readonly number[];
   /** Bytes of the whole KV pool. */
   readonly kvCacheBytes: number;
   /**

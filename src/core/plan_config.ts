@@ -10,7 +10,8 @@ const PLAN = "Plan (quire plan)";
 /** The settings of `quire plan`: those of `serve` that decide sizes, and its own. */
 export const PlanSchema = z.object({
   model: ConfigSchema.shape.model.meta({
-    description: "Model to plan for: a directory with a config.json, or a preset",
+    description:
+      "Model to plan for: a preset, a directory with a config.json, a GGUF file, or a name on the hub",
     group: PLAN,
     value: "MODEL",
     defaultText: "the bundled demo model",

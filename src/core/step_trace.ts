@@ -1,18 +1,15 @@
 import type { Batch, ChunkResult } from "./batch.ts";
-import type { LayerCache } from "./cache_group.ts";
+import type { PoolGroups } from "./cache_group.ts";
 import type { EngineCommand } from "./engine_command.ts";
 import type { EngineConfig, EvictionPolicyName } from "./engine_config.ts";
 import type { GenerationRequest } from "./generation.ts";
 import type { RequestId, SequenceId } from "./ids.ts";
 
 /** The sizes that decide which plans are made, with those of the pool at the start. */
-export interface TracedSizes {
+export interface TracedSizes extends PoolGroups {
   readonly numBlocks: number;
   /** Token positions per block. */
   readonly blockSize: number;
-  /** Absent: one group of full attention, where a slab is a block. */
-  readonly groups?: readonly LayerCache[];
-  readonly blocksPerSlab?: readonly number[];
   readonly stateCheckpointInterval?: number;
   /** Absent: the block manager's default. */
   readonly numWatermarkBlocks?: number;

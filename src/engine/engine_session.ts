@@ -1,4 +1,5 @@
 import { invariant } from "../base/invariant.ts";
+import type { PoolGroups } from "../core/cache_group.ts";
 import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
 import type { KvDecision } from "../core/kv_decision.ts";
 import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";
@@ -123,8 +124,10 @@ export class EngineSession {
       }
       : {};
     const blocks: BlockManager = new BlockManager({
-      ...{ numBlocks, blockSize, onDecision, ...caching, ...groupSizes(info, config) },
-      maxInFlightTokens: maxNumBatchedTokens,
+      ...{ numBlocks, blockSize, onDecision, maxInFlightTokens: maxNumBatchedTokens },
+      ...poolGroups(info),
+      ...checkpoints(config),
+      ...caching,
     });
     const scheduler: Scheduler = new Scheduler(blocks, {
       onDecision,
@@ -166,20 +169,23 @@ function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineIn
   const { maxNumWaitingSeqs, enablePrefixCaching, evictionPolicy = "lru" } = config;
   const limits = { maxModelLen, maxNumSeqs, maxNumBatchedTokens, maxNumWaitingSeqs };
   const caching = enablePrefixCaching ? { evictionPolicy } : {};
-  const sizes = { numBlocks, blockSize, ...groupSizes(info, config), ...limits, ...caching };
+  const sizes = {
+    numBlocks,
+    blockSize,
+    ...poolGroups(info),
+    ...checkpoints(config),
+    ...limits,
+    ...caching,
+  };
   return { type: "start", sizes, config };
 }
 
-/** The model's cache groups, where it has others than one of full attention. */
-function groupSizes(
-  { cacheGroups, blocksPerSlab }: EngineInfo,
-  { stateCheckpointInterval }: Pick<EngineConfig, "stateCheckpointInterval">,
-) {
-  return {
-    ...(stateCheckpointInterval === undefined ? {} : { stateCheckpointInterval }),
-    ...(cacheGroups === undefined ? {} : { groups: cacheGroups }),
-    ...(blocksPerSlab === undefined ? {} : { blocksPerSlab }),
-  };
+function checkpoints({ stateCheckpointInterval }: Pick<EngineConfig, "stateCheckpointInterval">) {
+  return stateCheckpointInterval === undefined ? {} : { stateCheckpointInterval };
+}
+
+function poolGroups({ groups, blocksPerSlab }: EngineInfo): PoolGroups {
+  return groups === undefined || blocksPerSlab === undefined ? {} : { groups, blocksPerSlab };
 }
 
 function tracedResize({ numAfter, sequenceId }: KvDecision & { type: "resize" }): TraceEntry {

@@ -1,6 +1,7 @@
+import type { LayerCache } from "../core/cache_group.ts";
 import type { KvCacheDtype } from "../core/engine_config.ts";
 import { type KvFormat, layerBytesPerToken, layerDtype } from "../core/kv_layout.ts";
-import type { LayerGroup, ModelShape } from "./model_shape.ts";
+import { groupsOf, type ModelShape } from "./model_shape.ts";
 
 /** How many of a group's layers are of which dtype. */
 export interface LayersOfDtype {
@@ -12,39 +13,43 @@ export interface LayersOfDtype {
  * The dtypes of each group's layers: one entry, or two where the model's first or last layer
  * differ.
  */
-export function dtypesByGroup(shape: ModelShape, format: KvFormat): LayersOfDtype[][] {
-  const { groups, lastGroup = groups.length - 1 } = shape;
-  return groups.map(({ numLayers }, index) => {
-    const numEdges = Math.min(numLayers, Number(index === 0) + Number(index === lastGroup));
+export function dtypesByGroup(
+  shape: Pick<ModelShape, "caches">,
+  format: KvFormat,
+): LayersOfDtype[][] {
+  const last = shape.caches.length - 1;
+  return groupsOf(shape).map(({ layers }) => {
+    const numEdges = layers.filter((layer) => layer === 0 || layer === last).length;
     return [
-      { numLayers: numLayers - numEdges, dtype: layerDtype(format, false) },
+      { numLayers: layers.length - numEdges, dtype: layerDtype(format, false) },
       { numLayers: numEdges, dtype: layerDtype(format, true) },
     ].filter(({ numLayers }) => numLayers > 0);
   });
 }
 
 /**
- * Bytes that one token position takes in one layer of a group: K and V of all heads, with the
- * scales.
+ * Bytes that one token position takes in one layer: K and V of all heads, with the scales. None in
+ * a layer whose state no position makes larger.
  */
-export function layerBytes(
-  group: Pick<LayerGroup, "numKvHeads" | "headDim">,
-  dtype: KvCacheDtype,
-): number {
-  return layerBytesPerToken({ ...group, dtype });
+export function layerBytes(cache: LayerCache, dtype: KvCacheDtype): number {
+  return cache.kind === "state" ? 0 : layerBytesPerToken({ ...cache, dtype });
 }
 
 /** Bytes that one token position takes in all layers of each group. */
-export function bytesPerTokenByGroup(shape: ModelShape, format: KvFormat): number[] {
+export function bytesPerTokenByGroup(
+  shape: Pick<ModelShape, "caches">,
+  format: KvFormat,
+): number[] {
+  const groups = groupsOf(shape);
   return dtypesByGroup(shape, format).map((layers, index) =>
     layers.reduce(
-      (sum, { numLayers, dtype }) => sum + numLayers * layerBytes(shape.groups[index]!, dtype),
+      (sum, { numLayers, dtype }) => sum + numLayers * layerBytes(groups[index]!, dtype),
       0,
     )
   );
 }
 
 /** Bytes that one token position takes in all layers of a model. */
-export function bytesPerToken(shape: ModelShape, format: KvFormat): number {
+export function bytesPerToken(shape: Pick<ModelShape, "caches">, format: KvFormat): number {
   return bytesPerTokenByGroup(shape, format).reduce((sum, bytes) => sum + bytes, 0);
 }

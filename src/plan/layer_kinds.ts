@@ -1,13 +1,11 @@
 import { z } from "zod";
 import { StartupError } from "../core/errors.ts";
-import type { LayerGroup } from "./model_shape.ts";
 
 const span = z.int().min(1).max(16_777_216).nullish();
 const layerCount = z.int().min(1).max(512).nullish();
 
 /** Fields of a config.json that say how far back each layer reads; families use different ones. */
 export const LayerKindsJson = z.object({
-  model_type: z.string().optional(),
   layer_types: z.array(z.string()).max(512).nullish(),
   sliding_window: span,
   use_sliding_window: z.boolean().nullish(),
@@ -18,12 +16,11 @@ export const LayerKindsJson = z.object({
 type LayerKindsJson = z.output<typeof LayerKindsJson>;
 
 /** The kind of one layer. */
-export type LayerKind = Pick<LayerGroup, "kind" | "window">;
+export type LayerKind =
+  | { readonly kind: "full" }
+  | { readonly kind: "sliding_window" | "chunked_local"; readonly window: number };
 
 const FULL: LayerKind = { kind: "full" };
-
-/** Every so many layers one is full in families whose older files leave the pattern out. */
-const PATTERNS: Readonly<Record<string, number>> = { gemma2: 2, gemma3: 6, gemma3_text: 6 };
 
 /**
  * The kind of each layer, first to last. `layer_types` decides where there is one; else every
@@ -45,8 +42,8 @@ export function layerKinds(
   const { sliding_window: window, use_sliding_window: inUse } = json;
   if (window === undefined || window === null || inUse === false) return layers.map(() => FULL);
   const sliding: LayerKind = { kind: "sliding_window", window };
-  const pattern = json.sliding_window_pattern ?? PATTERNS[json.model_type ?? ""];
-  if (pattern !== undefined) {
+  const pattern = json.sliding_window_pattern;
+  if (pattern !== undefined && pattern !== null) {
     return layers.map((layer) => (layer + 1) % pattern === 0 ? FULL : sliding);
   }
   const firstSliding = inUse === true ? json.max_window_layers ?? 0 : 0;
@@ -64,7 +61,10 @@ function fromLayerTypes(
         `"num_hidden_layers", ${numLayers}`,
     );
   }
-  const windowed = (kind: LayerKind["kind"], field: "sliding_window" | "attention_chunk_size") => {
+  const windowed = (
+    kind: "sliding_window" | "chunked_local",
+    field: "sliding_window" | "attention_chunk_size",
+  ) => {
     const window = json[field];
     if (window !== undefined && window !== null) return { kind, window };
     throw new StartupError(`${file}: field "${field}" is missing, which "layer_types" asks for`);

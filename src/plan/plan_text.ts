@@ -1,7 +1,8 @@
 import { formatByteSize } from "../base/byte_size.ts";
 import type { HeldMemory } from "./held_memory.ts";
-import type { DtypePlan, KvPlan } from "./kv_plan.ts";
-import type { LayerGroup } from "./model_shape.ts";
+import type { CacheKind } from "../core/cache_group.ts";
+import type { DtypePlan, KvPlan, PlannedGroup } from "./kv_plan.ts";
+import { windowOf } from "./model_shape.ts";
 import type { TrafficPlan } from "./traffic_plan.ts";
 
 /** Columns of lengths in a table; the plan's JSON has all lengths. */
@@ -47,17 +48,26 @@ function describeMatrices(weights: KvPlan["weights"]): string {
   return `up to ${sizes.join(", ")}; cut where a device binds less`;
 }
 
-const ATTENTION: Readonly<Record<LayerGroup["kind"], string>> = {
+const LAYERS: Readonly<Record<CacheKind, string>> = {
   full: "full attention",
   sliding_window: "sliding window",
   chunked_local: "chunked-local",
+  state: "state",
+  encoder: "encoder",
 };
 
-function describeGroup(group: LayerGroup, { dtype, dtypes }: KvPlan, index: number): string {
-  const { kind, numLayers, numKvHeads, headDim, window } = group;
+function describeGroup(group: PlannedGroup, { dtype, dtypes }: KvPlan, index: number): string {
+  const { kind, numLayers } = group;
+  if (kind === "state") {
+    return `${numLayers} ${LAYERS[kind]}: ${
+      formatByteSize(group.stateBytes)
+    } per sequence and layer`;
+  }
+  const { numKvHeads, headDim } = group;
+  const window = windowOf(group);
   const bytes = dtypes.find((row) => row.dtype === dtype)!.groups[index]!;
   const reach = window === undefined ? "" : ` of ${count(window)}`;
-  return `${numLayers} ${ATTENTION[kind]}${reach}, KV heads ${numKvHeads} x ${headDim}: ` +
+  return `${numLayers} ${LAYERS[kind]}${reach}, KV heads ${numKvHeads} x ${headDim}: ` +
     `${formatByteSize(bytes.bytesPerTokenAndLayer)} per token and layer, ` +
     `${formatByteSize(bytes.bytesPerToken)} per token (${dtype})`;
 }

@@ -1,12 +1,12 @@
 import { z } from "zod";
 import { StartupError } from "../core/errors.ts";
-import { modelFile, parseModelJson, readModelJson } from "../core/model_json.ts";
+import { parseModelJson } from "../core/model_json.ts";
 import { layerKinds, LayerKindsJson } from "./layer_kinds.ts";
-import type { LayerGroup, ModelShape } from "./model_shape.ts";
+import type { ModelShape } from "./model_shape.ts";
 
 const count = (max: number) => z.int().min(1).max(max);
 
-/** Fields of a config.json that KV sizes depend on, in any family. */
+/** Fields of a config.json that KV sizes depend on, in most families. */
 const ShapeJson = z.object({
   num_hidden_layers: count(512),
   num_attention_heads: count(1024),
@@ -18,38 +18,20 @@ const ShapeJson = z.object({
     .optional(),
 });
 
-/** Further fields that weight sizes depend on, in families with Llama's matrices. */
-const WeightsJson = z.object({
-  model_type: z.enum(["llama", "mistral", "qwen2", "qwen3"]),
-  hidden_size: count(65_536),
-  num_attention_heads: count(1024),
-  intermediate_size: count(1_048_576),
-  vocab_size: count(1_048_576),
-  tie_word_embeddings: z.boolean().default(false),
-});
-
 /**
- * Reads the shape of the model in `dir` from its config.json, whether the server can run it or not.
- *
- * @throws {StartupError} naming the file, the field, its value and what it must be.
- */
-export function loadShape(dir: string, name: string): ModelShape {
-  const file = modelFile(dir, "config.json");
-  const json = readModelJson(dir, "config.json");
-  if (json === undefined) throw new StartupError(`${file} is missing: not a model directory`);
-  return parseShape(json, name, file);
-}
-
-/**
- * The shape that the parsed content of a config.json describes. A model of several modalities is
- * planned for by its `text_config`.
+ * The shape that the parsed content of a config.json describes, in the fields that most families
+ * share: the KV of each layer, but no weights. For families that the server cannot run, whose own
+ * files would say more.
  *
  * @param file what error messages call it.
- * @throws {StartupError} as {@link loadShape}.
+ * @throws {StartupError} naming the file, the field, its value and what it must be.
  */
-export function parseShape(json: unknown, name: string, file = "config.json"): ModelShape {
-  const text = textConfig(json);
-  const fields = parseModelJson(ShapeJson, text, file);
+export function parseGenericShape(
+  json: unknown,
+  name: string,
+  file = "config.json",
+): ModelShape {
+  const fields = parseModelJson(ShapeJson, json, file);
   const numHeads = fields.num_attention_heads;
   const headDim = fields.head_dim ?? fields.hidden_size / numHeads;
   if (!Number.isInteger(headDim)) {
@@ -60,41 +42,13 @@ export function parseShape(json: unknown, name: string, file = "config.json"): M
   }
   const heads = { numKvHeads: fields.num_key_value_heads ?? numHeads, headDim };
   const kinds = layerKinds(
-    parseModelJson(LayerKindsJson, text, file),
+    parseModelJson(LayerKindsJson, json, file),
     fields.num_hidden_layers,
     file,
   );
-  const groups = new Map<string, LayerGroup>();
-  for (const { kind, window } of kinds) {
-    const numLayers = (groups.get(kind)?.numLayers ?? 0) + 1;
-    groups.set(kind, { kind, numLayers, ...heads, ...(window === undefined ? {} : { window }) });
-  }
-  const lastGroup = [...groups.keys()].indexOf(kinds.at(-1)!.kind);
   return {
     name,
     maxModelLen: fields.max_position_embeddings,
-    groups: [...groups.values()],
-    ...(lastGroup === groups.size - 1 ? {} : { lastGroup }),
-    ...weightShape(text),
+    caches: kinds.map((kind) => ({ ...kind, ...heads })),
   };
-}
-
-/** The sizes of weights where the family is one whose matrices are known. */
-function weightShape(text: unknown): Pick<ModelShape, "weights"> {
-  const { data } = WeightsJson.safeParse(text);
-  if (data === undefined) return {};
-  return {
-    weights: {
-      hiddenSize: data.hidden_size,
-      numHeads: data.num_attention_heads,
-      intermediateSize: data.intermediate_size,
-      vocabSize: data.vocab_size,
-      tieWordEmbeddings: data.tie_word_embeddings,
-    },
-  };
-}
-
-function textConfig(json: unknown): unknown {
-  if (typeof json !== "object" || json === null || "num_hidden_layers" in json) return json;
-  return "text_config" in json ? json.text_config : json;
 }

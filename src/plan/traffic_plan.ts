@@ -6,7 +6,7 @@ import {
   type WindowShare,
 } from "./held_memory.ts";
 import { bytesPerToken, bytesPerTokenByGroup } from "./kv_dtypes.ts";
-import type { ModelShape } from "./model_shape.ts";
+import { groupsOf, type ModelShape, windowOf } from "./model_shape.ts";
 import { LENGTH_DISTRIBUTIONS, type RequestLengths, sampleLengths } from "./request_lengths.ts";
 
 /** Requests under a name. */
@@ -50,10 +50,11 @@ export function planTraffic(
   const fitting = requests.filter((r) => r.promptLen + r.outputLen <= maxModelLen);
   const perToken = bytesPerToken(shape, format);
   const byGroup = bytesPerTokenByGroup(shape, format);
-  const windows = shape.groups.map((group, index): WindowShare => ({
-    share: byGroup[index]! / perToken,
-    ...(group.window === undefined ? {} : { window: group.window }),
-  }));
+  const windows = groupsOf(shape).map((group, index): WindowShare => {
+    const window = windowOf(group);
+    const share = byGroup[index]! / perToken;
+    return window === undefined ? { share } : { share, window };
+  });
   const blockSizes = [...new Set([...COMPARED_BLOCK_SIZES, blockSize])].sort((a, b) => a - b);
   return {
     name,

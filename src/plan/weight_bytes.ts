@@ -1,5 +1,5 @@
 import { matrixBytes, type WeightDtype } from "../core/weight_format.ts";
-import { type ModelShape, numLayersOf } from "./model_shape.ts";
+import type { ModelShape } from "./model_shape.ts";
 
 /** Bytes of all weights as one setting of `--quantization` holds them. */
 export interface PlannedWeights {
@@ -19,33 +19,19 @@ const DTYPES: Readonly<Record<PlannedWeights["format"], WeightDtype>> = {
 };
 
 /**
- * Sizes of a model's weights on the device, in f16 first; empty where the shape does not say.
- *
- * Counts the matrices and norms of the Llama family: what the server allocates, to the byte. What
- * other families add (biases, norms of queries and keys) is too small to show.
+ * Sizes of a model's weights on the device, to the byte, in f16 first; empty where its family's are
+ * not known.
  */
-export function plannedWeights(shape: ModelShape): PlannedWeights[] {
-  if (shape.weights === undefined) return [];
-  const { hiddenSize, numHeads, intermediateSize, vocabSize, tieWordEmbeddings } = shape.weights;
-  const { numKvHeads, headDim } = shape.groups[0]!;
-  const numLayers = numLayersOf(shape);
-  const queries = numHeads * headDim;
-  const matrices: readonly (readonly [count: number, rows: number, columns: number])[] = [
-    [tieWordEmbeddings ? 1 : 2, vocabSize, hiddenSize],
-    [numLayers, queries + 2 * numKvHeads * headDim, hiddenSize],
-    [numLayers, hiddenSize, queries],
-    [numLayers, 2 * intermediateSize, hiddenSize],
-    [numLayers, hiddenSize, intermediateSize],
-  ];
-  const normBytes = matrixBytes("f32", 2 * numLayers + 1, hiddenSize);
-  return Object.entries(DTYPES).map(([format, dtype]) => ({
-    format: format as PlannedWeights["format"],
-    bytes: matrices.reduce(
-      (sum, [count, rows, columns]) => sum + count * matrixBytes(dtype, rows, columns),
-      normBytes,
-    ),
-    largestMatrixBytes: Math.max(
-      ...matrices.map(([, rows, columns]) => matrixBytes(dtype, rows, columns)),
-    ),
-  }));
+export function plannedWeights({ weights }: Pick<ModelShape, "weights">): PlannedWeights[] {
+  if (weights === undefined) return [];
+  return Object.entries(DTYPES).map(([format, dtype]) => {
+    const sizes = weights.map(({ rows, columns, isVector }) =>
+      matrixBytes(isVector ? "f32" : dtype, rows, columns)
+    );
+    return {
+      format: format as PlannedWeights["format"],
+      bytes: sizes.reduce((sum, bytes) => sum + bytes, 0),
+      largestMatrixBytes: Math.max(...sizes.filter((_, i) => !weights[i]!.isVector)),
+    };
+  });
 }

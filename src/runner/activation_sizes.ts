@@ -3,52 +3,68 @@ import { quantizedRowsBytes } from "../../kernels/matmul/w8a8_product.ts";
 import { segmentsWords } from "../../kernels/sampling/sampling.ts";
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
 import { MAX_GRID, type Tuning } from "../../kernels/tuning/tuning.ts";
-import type { ModelConfig } from "../../models/model_config.ts";
-import type { Activations } from "../../models/model_family.ts";
+import type {
+  AttentionHeads,
+  BufferSpec,
+  BufferSpecs,
+  Model,
+  WeightSpec,
+} from "../../models/model.ts";
 import { ceilDiv } from "../base/math.ts";
 import { StartupError } from "../core/errors.ts";
 import type { StepLimits } from "./step_limits.ts";
 
-type Sizes<Name extends keyof Activations> = Readonly<Record<Name, number>>;
+/** Words (4 bytes each) of buffers by name. */
+type Sizes = Readonly<Record<string, number>>;
 
-/**
- * Words (4 bytes each) of the buffers that a step's activations pass through, by what they grow
- * with.
- */
+/** Words of the buffers that a step's activations pass through, by what they grow with. */
 export interface ActivationSizes {
-  readonly perToken: Sizes<
-    "hidden" | "normed" | "codes" | "scales" | "qkv" | "attended" | "inner"
-  >;
-  readonly perSequence: Sizes<"last" | "logits" | "segments" | "sampled">;
+  readonly perToken: Sizes & Readonly<Record<"codes" | "scales", number>>;
+  readonly perSequence: Sizes & Readonly<Record<"logits" | "segments" | "sampled", number>>;
   /** Per split of a decode's context. */
-  readonly perSplit: Sizes<"partials" | "stats">;
+  readonly perSplit: Readonly<Record<"partials" | "stats", number>>;
 }
 
-/** The sizes for a model. */
-export function activationSizes(model: ModelConfig, tuning: Tuning): ActivationSizes {
-  const { hiddenSize, numHeads, numKvHeads, headDim, intermediateSize, vocabSize } = model;
-  const widest = Math.max(hiddenSize, numHeads * headDim, intermediateSize);
+/** The sizes for a model: of the buffers that it declares, and of the runner's own. */
+export function activationSizes(
+  { vocabSize, buffers, weights, attention }: Pick<
+    Model,
+    "vocabSize" | "buffers" | "weights" | "attention"
+  >,
+  tuning: Tuning,
+): ActivationSizes {
+  const widest = Math.max(...weights.filter(isMatrix).map(({ shapes }) => shapes[0]!.at(-1)!));
   const quantized = quantizedRowsBytes(tuning.usesW8a8 ? 1 : 0, widest);
   const usesF16Units = tuning.matrixTiles.some(({ unit }) => unit.type === "f16");
   const cast = castRowsBytes(usesF16Units ? 1 : 0, widest);
+  const largest = (words: (heads: AttentionHeads) => number) =>
+    Math.max(...attention.map((heads) => heads === undefined ? 0 : words(heads)));
   return {
     perToken: {
-      hidden: hiddenSize,
-      normed: hiddenSize,
+      ...declared(buffers, "token"),
       codes: Math.max(quantized.codes, cast.codes) / 4,
       scales: Math.max(quantized.scales, cast.scales) / 4,
-      qkv: (numHeads + 2 * numKvHeads) * headDim,
-      attended: numHeads * headDim,
-      inner: intermediateSize,
     },
     perSequence: {
-      last: hiddenSize,
+      ...declared(buffers, "draw"),
       logits: vocabSize,
       segments: segmentsWords(vocabSize, tuning),
       sampled: SAMPLED_WORDS,
     },
-    perSplit: { partials: numHeads * headDim, stats: numHeads * 2 },
+    perSplit: {
+      partials: largest(({ numHeads, headDim }) => numHeads * headDim),
+      stats: largest(({ numHeads }) => numHeads * 2),
+    },
   };
+}
+
+function isMatrix({ shapes }: WeightSpec): boolean {
+  return shapes[0]!.length > 1;
+}
+
+function declared(buffers: BufferSpecs, per: BufferSpec["per"]): Sizes {
+  const entries = Object.entries(buffers).filter(([, spec]) => spec.per === per);
+  return Object.fromEntries(entries.map(([name, { words }]) => [name, words]));
 }
 
 /** Most rows and sequences of a step. */
@@ -84,7 +100,7 @@ export function boundStep(
 function bound(
   unit: "tokens" | "sequences",
   asked: number,
-  sizes: Readonly<Record<string, number>>,
+  sizes: Sizes,
   maxBindingBytes: number,
 ): { count: number; notices: string[] } {
   const [name, words] = Object.entries(sizes).reduce((a, b) => b[1] > a[1] ? b : a);

@@ -1,8 +1,10 @@
-import type { KvShape } from "../../kernels/kv/kv_cache.ts";
+import { copyBlocksCalls } from "../../kernels/kv/copy_blocks.ts";
+import { samplingCalls } from "../../kernels/sampling/sampling.ts";
 import type { StepDims } from "../../kernels/step.ts";
 import type { Tuning } from "../../kernels/tuning/tuning.ts";
-import { kvFormat, layerDtypes } from "../core/kv_layout.ts";
-import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
+import type { GraphInputs } from "../../models/model.ts";
+import type { KernelCall } from "../device/kernel.ts";
+import { layerKvs } from "./kv_memory.ts";
 import { KvDiagnosis } from "./kv_diagnosis.ts";
 import { ModelRunner } from "./model_runner.ts";
 import { allocateMemory, type RunnerMemory, stepLimits } from "./runner_memory.ts";
@@ -31,40 +33,37 @@ export async function buildRunner(
   return await ModelRunner.create({
     device: inputs.device,
     storage,
+    layers: (slots) => layerKvs(inputs.model, inputs.engine, slots),
     graph: (kv, step) =>
       forwardGraph(inputs, { activations: { ...activations, step }, kv }, tuning),
     packer: new StepPacker(stepLimits(inputs, tuning)),
     step: activations.step,
     sampled: activations.sampled,
     vocabSize: inputs.model.vocabSize,
-    diagnosis: new KvDiagnosis(inputs.device, kvShapes(inputs)),
+    diagnosis: new KvDiagnosis(inputs.device),
   });
-}
-
-/** How each layer's KV is stored. */
-function kvShapes({ engine, model }: RunnerInputs): KvShape[] {
-  const { numKvHeads: G, headDim: D } = model;
-  return layerDtypes({ ...model, ...kvFormat(engine) })
-    .map((KV_DTYPE) => ({ G, D, BLOCK_SIZE: engine.blockSize, KV_DTYPE }));
 }
 
 /**
- * The forward pass over a set of KV buffers, as a tuning shapes it: of the model's first layers, as
- * many as there are buffers.
+ * A step over the KV of a model's first layers, as a tuning shapes it: block copies, the forward
+ * pass of so many layers, and the draws.
  */
 export function forwardGraph(
-  inputs: RunnerInputs,
-  { activations, kv }: Pick<RunnerMemory, "activations"> & { readonly kv: readonly DeviceBuffer[] },
+  inputs: Pick<RunnerInputs, "model" | "weights">,
+  { activations, kv }: Pick<RunnerMemory, "activations"> & { readonly kv: GraphInputs["kv"] },
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  const { engine, model, family, weights } = inputs;
-  return family.graph({
-    config: { ...model, numLayers: kv.length },
-    weight: weights.weight,
-    activations,
-    kv,
-    blockSize: engine.blockSize,
-    kvDtypes: layerDtypes({ ...model, ...kvFormat(engine) }).slice(0, kv.length),
-    tuning,
-  });
+  const { model, weights } = inputs;
+  const { step, logits, segments, sampled } = activations;
+  return [
+    ...copyBlocksCalls(kv.filter((layer) => layer !== undefined), step),
+    ...model.graph({
+      weight: weights.weight,
+      activations,
+      numLayers: kv.length,
+      kv,
+      tuning,
+    }),
+    ...samplingCalls(model.vocabSize, { step, logits, segments, sampled }, tuning),
+  ];
 }

@@ -1,12 +1,11 @@
-import { loadModelConfig } from "../../models/model_config.ts";
-import { modelFamily } from "../../models/registry.ts";
+import { readModel } from "../../models/registry.ts";
 import type { EngineConfig, StartupPhase } from "../core/engine_config.ts";
 import { createLogger, type Logger } from "../base/log.ts";
 import { StartupError } from "../core/errors.ts";
-import { kvFormat } from "../core/kv_layout.ts";
 import { readModelText } from "../core/model_json.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
-import { openWeights } from "../weights/safetensors.ts";
+import { findModelSource } from "../weights/model_source.ts";
+import { blockNotices } from "./device_dtypes.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 import { hostFreeBytes } from "./host_memory.ts";
 import { unusedTensors, warnOfUnused } from "./load_warnings.ts";
@@ -86,10 +85,11 @@ export async function loadModel(
     "open device",
     () => openDevice(config.device, config.gpuBackend),
   );
-  const model = loadModelConfig(config.modelDir);
-  for (const warning of model.warnings ?? []) log.warn(warning);
-  const family = modelFamily(model.modelType);
-  const budget = kvBudget(config, { ...model, ...kvFormat(config) }, {
+  const source = findModelSource(config.modelDir);
+  const files = source.configFiles();
+  const model = readModel(files);
+  for (const warning of model.warnings) log.warn(warning);
+  const budget = kvBudget(config, model, {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
     ...(device.isSoftware ? { hostFreeBytes: hostFreeBytes() } : {}),
@@ -102,13 +102,14 @@ export async function loadModel(
     ? "load weights"
     : `quantize weights to ${quantization.method}`;
   const weights = await phases.run(loadPhase, async (report) => {
-    const checkpoint = openWeights(config.modelDir);
+    const checkpoint = source.openWeights();
     try {
-      const configText = readModelText(config.modelDir, "config.json") ?? "";
+      const configText = readModelText(files, "config.json") ?? "";
       fingerprint = modelFingerprint(configText, checkpoint, quantization);
-      const specs = family.weights(model);
-      warnOfUnused(log, unusedTensors(checkpoint.names(), specs, model));
-      return await uploadWeights(device, checkpoint, specs, {
+      warnOfUnused(log, unusedTensors(checkpoint.names(), model));
+      const notices = blockNotices(checkpoint, model.weights, quantization);
+      notices.forEach((notice) => phases.tell(notice));
+      return await uploadWeights(device, checkpoint, model.weights, {
         ...(quantization === undefined ? {} : { quantization }),
         onProgress: (share) => report(`${Math.floor(100 * share)} %`),
       });
@@ -116,7 +117,7 @@ export async function loadModel(
       checkpoint.close();
     }
   });
-  const inputs = { device, engine, model, family, weights, budget };
+  const inputs = { device, engine, model, weights, budget };
   const memory = await allocateMemory(inputs).catch(outOfMemory);
   return { inputs, memory, modelFingerprint: fingerprint };
 }

@@ -1,5 +1,4 @@
-import type { ModelConfig } from "../../models/model_config.ts";
-import type { WeightSpec } from "../../models/model_family.ts";
+import type { Model } from "../../models/model.ts";
 import type { Logger } from "../base/log.ts";
 
 /** Most names of tensors in one line of the log. */
@@ -7,22 +6,19 @@ const MAX_NAMES = 5;
 
 /** Tensors that checkpoints carry and every implementation computes or ignores. */
 const HARMLESS = [/(^|\.)rotary_emb\.inv_freq$/];
-/** The output projection, which a tied model has as its embedding table. */
-const TIED_HEAD = "lm_head.weight";
 
 /**
  * The tensors of a checkpoint that no weight of the model is made of, in the checkpoint's order,
- * without those known to be harmless. They hint at a config.json that is not the checkpoint's.
+ * without those that the model, or every implementation, leaves aside. They hint at a config.json
+ * that is not the checkpoint's.
  */
 export function unusedTensors(
   names: readonly string[],
-  specs: readonly WeightSpec[],
-  { tieWordEmbeddings }: Pick<ModelConfig, "tieWordEmbeddings">,
+  { weights, ignoredTensors }: Pick<Model, "weights" | "ignoredTensors">,
 ): string[] {
-  const used = new Set(specs.flatMap(({ tensors }) => tensors));
+  const known = new Set([...weights.flatMap(({ tensors }) => tensors), ...ignoredTensors]);
   return names.filter((name) =>
-    !used.has(name) && !HARMLESS.some((pattern) => pattern.test(name)) &&
-    !(tieWordEmbeddings && name === TIED_HEAD)
+    !known.has(name) && !HARMLESS.some((pattern) => pattern.test(name))
   );
 }
 

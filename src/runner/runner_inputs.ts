@@ -1,5 +1,4 @@
-import type { ModelConfig } from "../../models/model_config.ts";
-import type { ModelFamily } from "../../models/model_family.ts";
+import type { Model } from "../../models/model.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import type { Device } from "../device/device.ts";
 import type { KvBudget } from "./memory_budget.ts";
@@ -9,8 +8,7 @@ import type { UploadedWeights } from "./upload_weights.ts";
 export interface RunnerInputs {
   readonly device: Device;
   readonly engine: EngineConfig;
-  readonly model: ModelConfig;
-  readonly family: ModelFamily;
+  readonly model: Model;
   readonly weights: UploadedWeights;
   readonly budget: KvBudget;
 }

@@ -1,12 +1,15 @@
 import { attentionQueryTile } from "../../kernels/attention/paged_attention.ts";
 import type { Tuning } from "../../kernels/tuning/tuning.ts";
-import type { Activations } from "../../models/model_family.ts";
+import type { Activations, Model } from "../../models/model.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { invariant } from "../base/invariant.ts";
-import { bytesPerTokenByLayer, kvFormat, numBlocksForTokens } from "../core/kv_layout.ts";
+import { numBlocksForTokens } from "../core/kv_layout.ts";
+import { readSpan } from "../core/read_span.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import { activationSizes, boundStep, maxSplits } from "./activation_sizes.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
+import type { DeviceBuffer } from "../device/kernel.ts";
+import { kvMemory } from "./kv_memory.ts";
 import { KvStorage } from "./kv_storage.ts";
 import { maxStepWords } from "./step_packer.ts";
 import type { StepLimits } from "./step_limits.ts";
@@ -18,6 +21,11 @@ export interface RunnerMemory {
   readonly storage: KvStorage;
 }
 
+/** What the runner itself keeps beside the buffers that models declare. */
+const OWN_BUFFERS = [
+  ...["step", "codes", "scales", "partials", "stats", "logits", "segments", "sampled"] as const,
+];
+
 /**
  * Allocates the KV pool and the activations, large enough for the device's default tuning and for
  * all of its variants, which take no more.
@@ -27,11 +35,8 @@ export interface RunnerMemory {
 export async function allocateMemory(inputs: RunnerInputs): Promise<RunnerMemory> {
   const { device, engine, model, budget } = inputs;
   const activations = await createActivations(inputs, defaultTuning(device, engine));
-  const storage = await KvStorage.create(device, {
-    numBlocks: budget.numBlocks,
-    layerBlockBytes: bytesPerTokenByLayer({ ...model, ...kvFormat(engine) })
-      .map((bytes) => bytes * engine.blockSize),
-  });
+  const { slabBytes } = kvMemory(model, engine).layout;
+  const storage = await KvStorage.create(device, { numSlabs: budget.numBlocks, slabBytes });
   return { activations, storage };
 }
 
@@ -82,42 +87,36 @@ export function stepLimits(
     ),
     maxBlocksPerSeq: numBlocksForTokens(budget.maxModelLen, engine.blockSize),
     blockSize: engine.blockSize,
-    queryTile: attentionQueryTile({ H: model.numHeads, G: model.numKvHeads }, tuning),
+    queryTile: queryTile(model, tuning),
+    spans: kvMemory(model, engine).groups.map(readSpan),
   };
+}
+
+/** Rows of a prefill tile, which all layers have room for. */
+function queryTile({ attention }: Pick<Model, "attention">, tuning: Tuning): number {
+  const heads = attention.filter((each) => each !== undefined);
+  return Math.min(
+    ...heads.map(({ numHeads: H, numKvHeads: G }) => attentionQueryTile({ H, G }, tuning)),
+  );
 }
 
 async function createActivations(inputs: RunnerInputs, tuning: Tuning): Promise<Activations> {
   const { device, model, budget } = inputs;
   const limits = stepLimits(inputs, tuning);
-  const { perToken, perSequence, perSplit } = activationSizes(model, tuning);
+  const sizes = activationSizes(model, tuning);
   const words = (label: string, count: number) => device.createBuffer(label, 4 * count);
-  const ofTokens = (name: keyof typeof perToken) => words(name, limits.maxTokens * perToken[name]);
-  const ofSequences = (name: keyof typeof perSequence) =>
-    words(name, limits.maxSeqs * perSequence[name]);
-  const ofSplits = (name: keyof typeof perSplit) => words(name, limits.maxSplits * perSplit[name]);
-  const rope = ropeTable({
-    headDim: model.headDim,
-    theta: model.ropeTheta,
-    scaling: model.ropeScaling,
-    maxPositions: budget.maxModelLen,
-  });
-  const ropeBuffer = await words("rope", rope.length);
-  device.write(ropeBuffer, 0, new Uint8Array(rope.buffer));
-  return {
-    step: await words("step", maxStepWords(limits)),
-    rope: ropeBuffer,
-    hidden: await ofTokens("hidden"),
-    normed: await ofTokens("normed"),
-    codes: await ofTokens("codes"),
-    scales: await ofTokens("scales"),
-    qkv: await ofTokens("qkv"),
-    attended: await ofTokens("attended"),
-    inner: await ofTokens("inner"),
-    partials: await ofSplits("partials"),
-    stats: await ofSplits("stats"),
-    last: await ofSequences("last"),
-    logits: await ofSequences("logits"),
-    segments: await ofSequences("segments"),
-    sampled: await ofSequences("sampled"),
+  const buffers: Record<string, DeviceBuffer> = { step: await words("step", maxStepWords(limits)) };
+  const add = async (of: Readonly<Record<string, number>>, count: number) => {
+    for (const [name, size] of Object.entries(of)) buffers[name] = await words(name, count * size);
   };
+  for (const [name, spec] of Object.entries(model.positionTables)) {
+    const table = ropeTable({ ...spec, maxPositions: budget.maxModelLen });
+    buffers[name] = await words(name, table.length);
+    device.write(buffers[name], 0, new Uint8Array(table.buffer));
+  }
+  await add(sizes.perToken, limits.maxTokens);
+  await add(sizes.perSplit, limits.maxSplits);
+  await add(sizes.perSequence, limits.maxSeqs);
+  const own = Object.fromEntries(OWN_BUFFERS.map((name) => [name, buffers[name]!]));
+  return { ...own as Record<typeof OWN_BUFFERS[number], DeviceBuffer>, declared: buffers };
 }

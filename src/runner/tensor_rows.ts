@@ -1,5 +1,5 @@
 import type { WeightShard } from "../../kernels/weights/weight_shards.ts";
-import type { TensorInfo } from "../weights/safetensors.ts";
+import type { TensorInfo } from "../weights/weights.ts";
 
 /** Rows `[begin, end)` of one tensor of a checkpoint; a vector is one row. */
 export interface TensorRows {
@@ -10,13 +10,14 @@ export interface TensorRows {
 
 /**
  * The rows of stacked tensors that make up a shard of their matrix, in the order in which it has
- * them: of paired tensors the same rows of each, else those of the stack.
+ * them: of paired tensors the same rows of each, else those of the stack. Vectors are never cut.
  */
 export function rowsOfShard(
   tensors: readonly TensorInfo[],
   { begin, end }: Pick<WeightShard, "begin" | "end">,
   isPaired: boolean,
 ): TensorRows[] {
+  if (tensors[0]!.shape.length < 2) return tensors.map((tensor) => ({ tensor, begin: 0, end: 1 }));
   if (isPaired) return tensors.map((tensor) => ({ tensor, begin, end }));
   const rows: TensorRows[] = [];
   let first = 0;

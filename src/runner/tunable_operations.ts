@@ -124,8 +124,9 @@ function isAttention({ kernelName }: KernelCall<StepDims>): boolean {
   return kernelName.startsWith("paged_attention");
 }
 
+/** Heads of the first layer that has any, for all: they are timed together. */
 function attentionWords({ model, engine }: RunnerInputs): string {
-  const { numHeads, numKvHeads, headDim } = model;
+  const { numHeads, numKvHeads, headDim } = model.attention.find((heads) => heads !== undefined)!;
   return `${numHeads} heads over ${numKvHeads} of ${headDim}, ${engine.kvCacheDtype} in blocks of ` +
     engine.blockSize;
 }

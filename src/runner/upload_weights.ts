@@ -1,15 +1,12 @@
-import type { DeviceWeight, WeightSpec } from "../../models/model_family.ts";
+import type { DeviceWeight, WeightSpec } from "../../models/model.ts";
+import { invariant } from "../base/invariant.ts";
 import { StartupError } from "../core/errors.ts";
-import {
-  isQuantized,
-  type Quantization,
-  quantizedDtype,
-  type WeightDtype,
-} from "../core/weight_format.ts";
+import { isQuantized, type Quantization, type WeightDtype } from "../core/weight_format.ts";
 import type { Device } from "../device/device.ts";
 import { decodeToF32 } from "../weights/dtypes.ts";
 import { readFinite } from "../weights/read_finite.ts";
-import type { TensorInfo, Weights } from "../weights/safetensors.ts";
+import type { TensorInfo, Weights } from "../weights/weights.ts";
+import { deviceDtype } from "./device_dtypes.ts";
 import { asTextures } from "./weight_textures.ts";
 import { byteRange, rowsOfShard, type TensorRows } from "./tensor_rows.ts";
 import { uploadQuantized } from "./upload_quantized.ts";
@@ -29,7 +26,7 @@ export interface UploadedWeights {
 
 /** How weights are loaded. */
 export interface UploadOptions {
-  /** Matrices keep the checkpoint's type without it. */
+  /** Without it, matrices keep the checkpoint's type; those in blocks get the nearest format. */
   readonly quantization?: Quantization;
   /** Called with the share of the checkpoint's bytes that is uploaded, in (0, 1]. */
   readonly onProgress?: (share: number) => void;
@@ -63,8 +60,8 @@ export async function uploadWeights(
     for (const { buffer, ...range } of weight.shards) {
       const rows = rowsOfShard(tensors, range, spec.isPaired === true);
       const target = { device, checkpoint, rows, buffer, onBytes };
-      if (isQuantized(dtype)) uploadQuantized(target, quantization!);
-      else uploadPlain(target, dtype);
+      if (isQuantized(dtype)) uploadQuantized(target, dtype);
+      else uploadPlain(target, { dtype, addend: spec.addend ?? 0 });
     }
     const held = await asTextures(device, spec, weight);
     weights.set(spec.name, held);
@@ -84,7 +81,11 @@ function named(weights: ReadonlyMap<string, DeviceWeight>, name: string): Device
   return found;
 }
 
-function checkedTensors(checkpoint: Weights, { tensors, shapes }: WeightSpec): TensorInfo[] {
+function checkedTensors(
+  checkpoint: Weights,
+  { name, tensors, shapes, addend }: WeightSpec,
+): TensorInfo[] {
+  invariant(addend === undefined || shapes[0]!.length === 1, `${name} is no vector to add to`);
   return tensors.map((name, i) => {
     const tensor = checkpoint.tensor(name);
     const shape = shapes[i]!;
@@ -100,17 +101,6 @@ function bytesOf(tensors: readonly TensorInfo[]): number {
   return tensors.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-function deviceDtype(
-  tensors: readonly TensorInfo[],
-  quantization: Quantization | undefined,
-): WeightDtype {
-  const [first] = tensors;
-  if (first!.shape.length < 2) return "f32";
-  if (quantization !== undefined) return quantizedDtype(quantization);
-  const alike = tensors.every(({ dtype }) => dtype === first!.dtype);
-  return alike ? first!.dtype.toLowerCase() as WeightDtype : "f32";
-}
-
 async function allocate(
   device: Device,
   spec: WeightSpec,
@@ -124,25 +114,32 @@ async function allocate(
   }
 }
 
-function uploadPlain(target: UploadTarget, dtype: WeightDtype): void {
+/** How elements are stored that are not quantized. */
+interface PlainFormat {
+  readonly dtype: WeightDtype;
+  /** Added to each element; 0 unless the dtype is f32. */
+  readonly addend: number;
+}
+
+function uploadPlain(target: UploadTarget, format: PlainFormat): void {
   let offset = 0;
-  for (const rows of target.rows) offset = uploadRows(target, rows, { offset, dtype });
+  for (const rows of target.rows) offset = uploadRows(target, rows, { offset, ...format });
 }
 
 /** Returns the offset at which the next rows go. */
 function uploadRows(
   { device, checkpoint, buffer, onBytes }: UploadTarget,
   rows: TensorRows,
-  to: { offset: number; dtype: WeightDtype },
+  to: PlainFormat & { offset: number },
 ): number {
   const { tensor } = rows;
-  const convert = tensor.dtype.toLowerCase() !== to.dtype;
+  const convert = tensor.dtype.toLowerCase() !== to.dtype || to.addend !== 0;
   const { begin, end } = byteRange(rows);
   let { offset } = to;
   for (let at = begin; at < end; at += CHUNK_BYTES) {
     const raw = new Uint8Array(Math.min(CHUNK_BYTES, end - at));
     readFinite(checkpoint, tensor, at, raw);
-    const data = convert ? widen(raw, tensor) : raw;
+    const data = convert ? widen(raw, tensor, to.addend) : raw;
     device.write(buffer, offset, data);
     offset += data.byteLength;
     onBytes(raw.byteLength);
@@ -150,8 +147,13 @@ function uploadRows(
   return offset;
 }
 
-function widen(raw: Uint8Array, { dtype, bytes, numElements }: TensorInfo): Uint8Array {
+function widen(
+  raw: Uint8Array,
+  { dtype, bytes, numElements }: TensorInfo,
+  addend: number,
+): Uint8Array {
   const values = new Float32Array(raw.byteLength / (bytes / numElements));
   decodeToF32(dtype, raw, values);
+  if (addend !== 0) values.forEach((value, i) => values[i] = value + addend);
   return new Uint8Array(values.buffer);
 }

@@ -1,10 +1,10 @@
 import type { WeightShard } from "../../kernels/weights/weight_shards.ts";
-import type { DeviceWeight, WeightSpec } from "../../models/model_family.ts";
+import type { DeviceWeight, WeightSpec } from "../../models/model.ts";
 import { alignDown, ceilDiv } from "../base/math.ts";
 import { matrixBytes, type WeightDtype } from "../core/weight_format.ts";
 import type { Device } from "../device/device.ts";
 
-/** A weight as products see it; a vector is one output of one row. */
+/** A weight as products see it; vectors, one after the other, are one output of one row. */
 export interface WeightShape {
   readonly name: string;
   readonly numOutputs: number;
@@ -15,8 +15,12 @@ export interface WeightShape {
 
 /** The shape of a spec's tensors, stacked. */
 export function weightShape({ name, shapes, isPaired = false }: WeightSpec): WeightShape {
+  const numElements = shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0);
+  if (shapes[0]!.length < 2) {
+    return { name, numOutputs: 1, rowsPerOutput: 1, columns: numElements };
+  }
   const columns = shapes[0]!.at(-1)!;
-  const rows = shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b) / columns, 0);
+  const rows = numElements / columns;
   const rowsPerOutput = isPaired ? shapes.length : 1;
   return { name, numOutputs: rows / rowsPerOutput, rowsPerOutput, columns };
 }

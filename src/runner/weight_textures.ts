@@ -5,7 +5,7 @@ import {
 } from "../../kernels/weights/panel_weights.ts";
 import { tuningFor } from "../../kernels/tuning/tuning.ts";
 import type { WeightShard } from "../../kernels/weights/weight_shards.ts";
-import type { DeviceWeight, WeightSpec } from "../../models/model_family.ts";
+import type { DeviceWeight, WeightSpec } from "../../models/model.ts";
 import type { WeightDtype } from "../core/weight_format.ts";
 import type { Device } from "../device/device.ts";
 import type { DeviceBuffer } from "../device/kernel.ts";

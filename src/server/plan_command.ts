@@ -5,10 +5,12 @@ import { planKv } from "../plan/kv_plan.ts";
 import type { ModelShape } from "../plan/model_shape.ts";
 import { planJson } from "../plan/plan_json.ts";
 import { planText } from "../plan/plan_text.ts";
-import { DEMO_PRESET, findPreset, PRESET_NAMES } from "../plan/presets.ts";
+import { DEMO_PRESET, PRESET_NAMES } from "../plan/presets.ts";
 import { parseLengths } from "../plan/request_lengths.ts";
-import { loadShape } from "../plan/shape_config.ts";
 import type { Traffic } from "../plan/traffic_plan.ts";
+import { findModelSource } from "../weights/model_source.ts";
+import { isModelPath, type ModelDirectory, modelInDirectory } from "./model_directory.ts";
+import { loadShape, presetShape } from "./model_shape.ts";
 
 /** Largest file of lengths that is read, in bytes. */
 const MAX_LENGTHS_BYTES = 64 * 2 ** 20;
@@ -16,13 +18,17 @@ const MAX_LENGTHS_BYTES = 64 * 2 ** 20;
 /**
  * What `quire plan` prints.
  *
- * @throws {StartupError} on a model that is neither a preset nor a directory with a config.json,
- * and on a file of lengths that cannot be read.
+ * @param named the folder with the config.json, or the GGUF file, for a model by name.
+ * @throws {StartupError} on a model that is neither a preset nor on disk, and on a file of lengths
+ * that cannot be read.
  */
-export function planCommand(config: PlanConfig): string {
+export function planCommand(config: PlanConfig, named?: ModelDirectory): string {
   const { memory, blockSize, maxNumBatchedTokens, maxModelLen, lengths } = config;
   const { kvCacheF16EdgeLayers: f16EdgeLayers } = config;
-  const plan = planKv(findShape(config.model ?? DEMO_PRESET), {
+  const shape = named === undefined
+    ? findShape(config.model ?? DEMO_PRESET)
+    : loadShape(findModelSource(named.dir).configFiles(), named.name);
+  const plan = planKv(shape, {
     memoryBytes: memory,
     blockSize,
     maxNumBatchedTokens,
@@ -34,15 +40,17 @@ export function planCommand(config: PlanConfig): string {
 }
 
 function findShape(model: string): ModelShape {
-  const preset = findPreset(model);
+  const preset = presetShape(model);
   if (preset !== undefined) return preset;
-  if (statOf(model)?.isDirectory === true) {
-    const name = Deno.realPathSync(model).split(/[\\/]/).filter(Boolean).at(-1);
-    return loadShape(model, name ?? "model");
+  if (isModelPath(model)) {
+    const { dir, name } = modelInDirectory(model);
+    return loadShape(findModelSource(dir).configFiles(), name);
   }
   const nearest = nearestName(model.toLowerCase(), PRESET_NAMES);
   throw new StartupError(
-    `--model ${JSON.stringify(model)} is neither a directory with a config.json nor a preset: ` +
+    `--model ${
+      JSON.stringify(model)
+    } is neither a directory with a config.json, nor a GGUF file, nor a preset: ` +
       (nearest === undefined
         ? `presets are ${PRESET_NAMES.join(", ")}`
         : `did you mean ${nearest}?`),

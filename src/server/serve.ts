@@ -3,6 +3,7 @@ import type { Config } from "../core/config.ts";
 import { engineUnavailable, StartupError } from "../core/errors.ts";
 import { banner } from "./banner.ts";
 import { affordableConnections } from "./descriptors.ts";
+import { consentOf, findModel } from "./find_model.ts";
 import { readKeys } from "./keys.ts";
 import { DEFAULT_BOUNDS, listen, placeOf } from "./listen.ts";
 import { exitFor, ProcessEnd } from "./process_end.ts";
@@ -18,13 +19,14 @@ export async function serve(config: Config): Promise<void> {
   const keys = readKeys(config);
   const maxConnections = affordableConnections(config.maxConnections);
   let answer: Fetch = starting;
-  // Bound before the model is loaded: a busy port shows at once, and /health can say "starting".
+  // Bound before the model is there: a busy port shows at once, and /health can say "starting".
   const bounds = { ...DEFAULT_BOUNDS, maxConnections };
   const door = await listen(config, (request) => answer(request), bounds);
   const refusal = publicBindRefusal(door.address, { ...keys, ...config });
   if (refusal !== undefined) throw new StartupError(refusal);
   const end = endOf(config, door.shutdown);
-  const server = await createServer(config, { address: door.address, keys }, {
+  const directory = await findModel(config.model, consentOf(config));
+  const server = await createServer(config, { address: door.address, keys, directory }, {
     onProgress: (phase) => console.log(`... ${phase}`),
     onGivenUp: (reason) => end.giveUp(reason),
   });
@@ -58,7 +60,8 @@ export async function serveBound(address: Deno.Addr, config: Config): Promise<Fe
   // On a signal "deno serve" stops accepting connections, but would wait for the engine for ever,
   // and does not report when the last answer is sent: it gets the whole time for that.
   const end = endOf(config, () => new Promise(() => {}));
-  const server = await createServer(config, { address: listensOn, keys }, {
+  const directory = await findModel(config.model, consentOf(config));
+  const server = await createServer(config, { address: listensOn, keys, directory }, {
     onGivenUp: (reason) => end.giveUp(reason),
   });
   end.serves(server);

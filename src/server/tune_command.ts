@@ -2,7 +2,7 @@ import { createLogger } from "../base/log.ts";
 import { toEngineConfig } from "../core/config.ts";
 import type { TuneConfig } from "../core/tune_config.ts";
 import { measureTuning } from "../runner/measure_tuning.ts";
-import { findModel } from "./model_directory.ts";
+import { findLocalModel } from "./find_model.ts";
 import { TUNING_STORE } from "../state/store_kinds.ts";
 import { checkStorePlace } from "../state/store_place.ts";
 import { storePath } from "./store_path.ts";
@@ -19,7 +19,7 @@ export async function tuneCommand(
   config: TuneConfig,
   progress: (words: string) => void,
 ): Promise<string> {
-  const { dir, name } = findModel(config.model);
+  const { dir, name } = findLocalModel(config.model);
   const path = storePath(config.tuningStore, TUNING_STORE.fileName);
   // Before anything is timed, which takes minutes.
   if (path !== undefined) checkStorePlace({ path, kind: TUNING_STORE });

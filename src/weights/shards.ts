@@ -63,7 +63,8 @@ function parseIndex(index: unknown, file: string): Map<string, string> {
 /**
  * Path of a shard with links resolved, which must still lie in the model's directory. The cache
  * of the Hugging Face hub is the one exception: there `models--*\/snapshots/<revision>/<file>` is
- * a link to `models--*\/blobs/<digest>`.
+ * a link to `models--*\/blobs/<digest>`, which newer Python clients make a link to
+ * `blobs/<xx>/<digest>` beside the repositories.
  *
  * @throws {StartupError} when it is missing or leads elsewhere.
  */
@@ -79,11 +80,18 @@ export function resolveShard(dir: string, file: string): string {
     throw new StartupError(`Weights file ${path} ${reason}`);
   }
   if (parentOf(target) === home) return target;
-  const snapshots = parentOf(home);
-  const inHubCache = snapshots.endsWith("/snapshots") &&
-    parentOf(target) === `${parentOf(snapshots)}/blobs`;
-  if (!inHubCache) throw new StartupError(`Weights file ${path} is a link out of its directory`);
-  return target;
+  if (isInHubCache(target, parentOf(home))) return target;
+  throw new StartupError(`Weights file ${path} is a link out of its directory`);
+}
+
+/** Whether a file is a blob of the repository that has the folder of snapshots, or a shared one. */
+function isInHubCache(target: string, snapshots: string): boolean {
+  if (!snapshots.endsWith("/snapshots")) return false;
+  const repo = parentOf(snapshots);
+  if (parentOf(target) === `${repo}/blobs`) return true;
+  const shared = `${parentOf(repo)}/blobs/`;
+  return target.startsWith(shared) &&
+    /^[0-9a-f]{2}\/[0-9a-f]{64}$/.test(target.slice(shared.length));
 }
 
 function parentOf(path: string): string {

@@ -2,8 +2,8 @@ import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { groupCalls } from "../../bench/kernels.ts";
 import { coprimeStride, kvBytes, ModelRig } from "../../bench/model_rig.ts";
 import { leastSeconds } from "../../bench/model_shapes.ts";
-import { type OpenShape, openShape } from "../../bench/open_shape.ts";
-import { findShape, shapeConfig, SHAPES } from "../../bench/shapes.ts";
+import { openModel, type OpenShape, openShape } from "../../bench/open_shape.ts";
+import { type BenchShape, findShape, SHAPES, shapeSizes } from "../../bench/shapes.ts";
 import { callTraffic, stepTraffic, weightElements } from "../../bench/traffic.ts";
 import { SOFTWARE_TUNING } from "../../kernels/tuning/tuning.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
@@ -15,7 +15,7 @@ async function openTiny(): Promise<{ device: ReferenceDevice; shape: OpenShape }
 
 Deno.test("SHAPES are models that model code takes, with the sizes of their names", () => {
   const parameters = (name: string) => {
-    const c = shapeConfig(findShape(name));
+    const c = shapeSizes(findShape(name));
     const [queries, keys] = [c.numHeads * c.headDim, c.numKvHeads * c.headDim];
     const layer = c.hiddenSize * (2 * queries + 2 * keys + 3 * c.intermediateSize);
     const tables = c.vocabSize * c.hiddenSize * (c.tieWordEmbeddings ? 1 : 2);
@@ -35,10 +35,10 @@ Deno.test("ModelRig measures the graph at any context, on KV that is not zero", 
   const step = { batch: 3, count: 1, context: 40 };
   const rig = await ModelRig.create(device, shape, step);
   assertEquals(rig.dims.numDecodes, 3);
-  assertEquals(rig.dims.numSplits, 3 * Math.ceil(40 / SOFTWARE_TUNING.splitLen));
+  assertEquals(rig.dims.numSplits, [3 * Math.ceil(40 / SOFTWARE_TUNING.splitLen)]);
   const kv = rig.calls.find(({ kernelName }) => kernelName === "paged_attention_decode")!;
   const buffer = kv.buffers[kv.bindings.findIndex(({ name }) => name === "kv")]!;
-  assertEquals(buffer.bytes, kvBytes(shape.config, step) / shape.config.numLayers);
+  assertEquals(buffer.bytes, kvBytes(shape.model, step) / shape.model.caches.length);
   const bytes = await device.read(buffer, 0, buffer.bytes);
   assert(new Uint32Array(bytes.buffer).filter((word) => word !== 0).length > 100);
   rig.close();
@@ -51,22 +51,45 @@ Deno.test("coprimeStride() visits every block once", () => {
   }
 });
 
-Deno.test("callTraffic() of all calls adds up to stepTraffic()", async () => {
-  const { device, shape } = await openTiny();
-  const { config, family, weights } = shape;
-  const elements = weightElements(family, config, weights);
-  for (const step of [{ batch: 2, count: 1, context: 33 }, { batch: 1, count: 20, context: 52 }]) {
-    const rig = await ModelRig.create(device, shape, step);
-    const known = { config, elements, step, dims: rig.dims };
-    const each = groupCalls(rig.calls.filter(({ workgroups }) => workgroups(rig.dims)[0] > 0))
-      .flat().map((call) => callTraffic(call, known) ?? { bytes: 0, flops: 0 });
-    const whole = stepTraffic(config, weights, elements, step);
-    assertEquals(each.reduce((sum, { flops }) => sum + flops, 0), whole.flops);
-    // All but the norms: two per layer and one at the end, f32.
-    const norms = 4 * config.hiddenSize * (2 * config.numLayers + 1);
-    assertEquals(each.reduce((sum, { bytes }) => sum + bytes, 0), whole.bytes - norms);
-    rig.close();
-  }
+/** The tiny shape with a window in its layers, or in every other one. */
+const WINDOWED: readonly BenchShape[] = ["full_attention", "sliding_attention"].map((first) => {
+  const { config } = findShape("tiny");
+  const layer_types = [first, "sliding_attention"];
+  const fields = { model_type: "mistral", sliding_window: 20, layer_types };
+  return { name: `tiny, ${first} first`, config: { ...config, ...fields } };
+});
+
+for (const shape of [findShape("tiny"), ...WINDOWED]) {
+  Deno.test(`callTraffic() of all calls adds up to stepTraffic(): ${shape.name}`, async () => {
+    const device = new ReferenceDevice();
+    const open = await openModel(device, shape) as OpenShape;
+    const { model, weights } = open;
+    const elements = weightElements(model, weights);
+    const steps = [{ batch: 2, count: 1, context: 33 }, { batch: 1, count: 20, context: 52 }];
+    for (const step of steps) {
+      const rig = await ModelRig.create(device, open, step);
+      const known = { elements, step, dims: rig.dims };
+      const each = groupCalls(rig.calls.filter(({ workgroups }) => workgroups(rig.dims)[0] > 0))
+        .flat().map((call) => callTraffic(call, known) ?? { bytes: 0, flops: 0 });
+      const whole = stepTraffic(model, weights, elements, step);
+      assertEquals(each.reduce((sum, { flops }) => sum + flops, 0), whole.flops);
+      // All but the norms: two per layer and one at the end, f32.
+      const norms = 4 * 64 * (2 * model.caches.length + 1);
+      assertEquals(each.reduce((sum, { bytes }) => sum + bytes, 0), whole.bytes - norms);
+      rig.close();
+    }
+  });
+}
+
+Deno.test("stepTraffic() of a window is that of a context as long, and of whole blocks", async () => {
+  const device = new ReferenceDevice();
+  const { model, weights } = await openModel(device, WINDOWED[1]!) as OpenShape;
+  const elements = weightElements(model, weights);
+  const of = (context: number) =>
+    stepTraffic(model, weights, elements, { batch: 1, count: 1, context });
+  // A decode at position 47 reads 28 to 47: two of three blocks, as at position 19.
+  assertEquals(of(48), of(20));
+  assert(of(48).bytes > of(16).bytes);
 });
 
 Deno.test("leastSeconds() is what the tighter of two ceilings allows", () => {

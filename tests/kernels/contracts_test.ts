@@ -1,12 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
 import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
-import { loadModelConfig } from "../../models/model_config.ts";
-import type { Activations } from "../../models/model_family.ts";
-import { modelFamily } from "../../models/registry.ts";
+import { readModel } from "../../models/registry.ts";
 import type { Kernel } from "../../src/device/kernel.ts";
 import { NVIDIA } from "../support/matrix_units.ts";
-import { wholeWeights } from "../support/whole_weights.ts";
+import { modelGraph } from "../support/model_graph.ts";
 
 const KERNELS_FOLDER = new URL("../../kernels/", import.meta.url);
 
@@ -116,20 +114,11 @@ for (const { name, source, bindings } of KERNELS.values()) {
 
 /** The kernels that a model's graph calls under these tunings. */
 function kernelsOf(tunings: readonly Tuning[]): Set<string> {
-  const config = loadModelConfig(new URL("../../models/demo", import.meta.url).pathname);
-  const buffer = { label: "any", bytes: 4 };
+  const model = readModel(new URL("../../models/demo", import.meta.url).pathname);
   const names = new Set<string>();
   for (const tuning of tunings) {
     for (const dtype of ["f16", "int8g32"] as const) {
-      const calls = modelFamily(config.modelType).graph({
-        config,
-        weight: wholeWeights(config, { buffer, dtype }),
-        activations: new Proxy({}, { get: () => buffer }) as Activations,
-        kv: Array.from({ length: config.numLayers }, () => buffer),
-        blockSize: 16,
-        kvDtypes: Array.from({ length: config.numLayers }, () => "f16" as const),
-        tuning,
-      });
+      const calls = modelGraph(model, { dtype, tuning });
       for (const { kernelName } of calls) names.add(kernelName);
     }
   }

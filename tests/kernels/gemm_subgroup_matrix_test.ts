@@ -4,7 +4,7 @@
  * written as a compiler wants them is `matrix_tint_test.ts`'s to say.
  */
 import { assert, assertEquals } from "@std/assert";
-import { type Epilogue, weightRows } from "../../kernels/matmul/matmul.ts";
+import { type Epilogue, weightRows } from "../../kernels/matmul/epilogue.ts";
 import { gemmSubgroupMatrixCalls } from "../../kernels/matmul/gemm_subgroup_matrix.ts";
 import {
   MATRIX_SHAPES,

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { gemmCalls } from "../../kernels/matmul/gemm.ts";
-import { type Epilogue, weightRows } from "../../kernels/matmul/matmul.ts";
+import { type Epilogue, weightRows } from "../../kernels/matmul/epilogue.ts";
 import { normProductCalls, productCalls } from "../../kernels/matmul/product.ts";
 import {
   type GemmTile,

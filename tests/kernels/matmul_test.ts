@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { type Epilogue, matmulCalls } from "../../kernels/matmul/matmul.ts";
+import type { Epilogue } from "../../kernels/matmul/epilogue.ts";
+import { matmulCalls } from "../../kernels/matmul/matmul.ts";
 import { normMatmulCalls } from "../../kernels/matmul/norm_matmul.ts";
 import {
   HEADER_WORDS,

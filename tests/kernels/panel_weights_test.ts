@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { embedTokensCalls } from "../../kernels/weights/embed_tokens.ts";
-import { type Epilogue, matmulCalls } from "../../kernels/matmul/matmul.ts";
+import type { Epilogue } from "../../kernels/matmul/epilogue.ts";
+import { matmulCalls } from "../../kernels/matmul/matmul.ts";
 import { w8a8MatmulCalls } from "../../kernels/matmul/w8a8_matmul.ts";
 import {
   PANEL_ROWS,

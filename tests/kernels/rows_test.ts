@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { copyBlocksCall } from "../../kernels/kv/copy_blocks.ts";
+import { copyBlocksCalls } from "../../kernels/kv/copy_blocks.ts";
 import { embedTokensCalls } from "../../kernels/weights/embed_tokens.ts";
 import { rmsNormCall } from "../../kernels/norm/rms_norm.ts";
 import { numRows } from "../../kernels/rows.ts";
@@ -31,6 +31,33 @@ for (const dtype of WEIGHT_DTYPES) {
     assert(step.words[step.words[STEP.tokens]! + 1]! >= V, "no id beyond the matrix is tested");
   });
 }
+
+gpuTest("embed_tokens multiplies by a factor", async (gpu) => {
+  const [V, E] = [50, 36];
+  const step = packStep(CHUNKS, POOL);
+  for (const dtype of ["f32", "bf16", "int8g32"] as const) {
+    for (const scale of [Math.sqrt(E * 7), 12]) {
+      const { actual, expected } = await runBoth(
+        gpu,
+        {
+          step: step.words,
+          w: weightFixture(dtype, V, E),
+          out: new Float32Array((step.dims.numTokens + 1) * E).fill(7),
+        },
+        (b) => embedTokensCalls({ V, E, dtype, scale }, b as never),
+        step.dims,
+        "out",
+      );
+      // Where a weight is a product itself, a compiler may multiply in another order.
+      actual.f32.forEach((value, i) => {
+        const error = Math.abs(value - expected.f32[i]!);
+        assert(error <= 2 ** -22 * Math.abs(expected.f32[i]!), `${dtype}, ${i}: ${error}`);
+      });
+      if (dtype !== "int8g32") assertEquals(actual.f32, expected.f32);
+      assert(actual.f32.some((value) => Math.abs(value) > 8), "no factor");
+    }
+  }
+});
 
 for (const rows of ["tokens", "samples"] as const) {
   for (const LANES of [8, 64]) {
@@ -64,11 +91,12 @@ gpuTest("copy_blocks copies the listed blocks, whole and exactly, and no other",
   words[STEP.copies] = HEADER_WORDS;
   words.set([4, 8, 0, 3], HEADER_WORDS);
   const kv = new Uint32Array(numBlocks * WORDS).map((_, i) => i * 2654435761);
-  const dims = { ...NO_WORK, numCopies: 2 };
+  const dims = { ...NO_WORK, numCopies: [2] };
+  const shape = { G: 1, D: 32, BLOCK_SIZE: 1, KV_DTYPE: "f16", STRIDE: WORDS } as const;
   const { actual, expected } = await runBoth(
     gpu,
     { step: words, kv },
-    (b) => [copyBlocksCall({ WORDS }, b as never)],
+    ({ step, kv }) => copyBlocksCalls([{ buffer: kv!, shape }], step!),
     dims,
     "kv",
   );

@@ -42,10 +42,10 @@ async function attend(
   const queryTile = attentionQueryTile(shape, tuning);
   const pool = { blockSize: HEADS.BLOCK_SIZE, numBlocks: 31, queryTile };
   const step = packStep(CHUNKS, { ...pool, splitLen: tuning.splitLen });
-  const { numTokens, numSplits } = step.dims;
+  const { numTokens, numSplits: [numSplits = 0] } = step.dims;
   const contents = {
     step: step.words,
-    rope: ropeTable({ headDim: HEADS.D, theta: 1e4, scaling: undefined, maxPositions: 64 }),
+    rope: ropeTable({ rotaryDim: HEADS.D, theta: 1e4, scaling: undefined, maxPositions: 64 }),
     qkv,
     // What an earlier sequence has left behind.
     kv: new Uint32Array(31 * kvBlockWords(shape)).fill(0x7fc07e01),

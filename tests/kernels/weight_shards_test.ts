@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { embedTokensCalls } from "../../kernels/weights/embed_tokens.ts";
-import { type Epilogue, weightRows } from "../../kernels/matmul/matmul.ts";
+import { type Epilogue, weightRows } from "../../kernels/matmul/epilogue.ts";
 import { isW8a8 } from "../../kernels/matmul/w8a8_product.ts";
 import { normProductCalls, productCalls } from "../../kernels/matmul/product.ts";
 import {

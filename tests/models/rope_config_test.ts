@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { StartupError } from "../../src/core/errors.ts";
-import { parseModelConfig } from "../../models/model_config.ts";
+import { parseRope } from "../../models/rope_config.ts";
+import { parseModel } from "../../models/registry.ts";
 import { configJson } from "./config_fixtures.ts";
 
 const LLAMA3 = {
@@ -19,8 +20,8 @@ const LLAMA3_PARSED = {
 };
 
 function rope(changes: Record<string, unknown>) {
-  const { ropeTheta, ropeScaling } = parseModelConfig(configJson(changes));
-  return { ropeTheta, ropeScaling: ropeScaling as unknown };
+  const { theta, scaling } = parseModel(configJson(changes)).positionTables.rope!;
+  return { ropeTheta: theta, ropeScaling: scaling as unknown };
 }
 
 Deno.test("parseRope() reads rope_theta and rope_scaling", () => {
@@ -53,15 +54,16 @@ Deno.test("parseRope() reads the older key type, rope_type first", () => {
 });
 
 function refuses(changes: Record<string, unknown>, part: string): void {
-  assertThrows(() => parseModelConfig(configJson(changes)), StartupError, part);
+  assertThrows(() => parseModel(configJson(changes)), StartupError, part);
 }
 
 Deno.test("parseRope() refuses other scalings by name", () => {
-  for (const type of ["yarn", "dynamic", "longrope", 7]) {
+  for (const type of ["dynamic", "longrope", "su", "toString", 7]) {
     const name = JSON.stringify(type);
     refuses({ rope_scaling: { type, factor: 2 } }, `config.json rope_scaling: type is ${name}`);
     refuses({ rope_parameters: { rope_type: type } }, `config.json rope_parameters: type is`);
   }
+  refuses({ rope_scaling: { type: "longrope" } }, "known are default, linear, llama3, yarn");
 });
 
 Deno.test("parseRope() refuses numbers out of bounds", () => {
@@ -83,8 +85,80 @@ Deno.test("parseRope() refuses settings it would have to ignore", () => {
   refuses({ rope_scaling: "linear" }, 'field "rope_scaling" is "linear"');
 });
 
+Deno.test("parseRope() reads a part of a head in families that rotate one, and refuses it in others", () => {
+  const partOf = (changes: Record<string, unknown>, allowsPart = true) =>
+    parseRope(configJson(changes), "config.json", { headDim: 32, allowsPart }).table.rotaryDim;
+  assertEquals(partOf({ partial_rotary_factor: 0.25 }), 8);
+  assertEquals(partOf({ rope_parameters: { partial_rotary_factor: 0.5 } }), 16);
+  assertEquals(partOf({ partial_rotary_factor: 1 }, false), 32);
+  assertEquals(partOf({}), 32);
+  for (const share of [0.2, 0.01]) {
+    const config = { partial_rotary_factor: share };
+    assertThrows(() => partOf(config), StartupError, "must be a multiple of 4 above 0");
+  }
+  refuses({ partial_rotary_factor: 0.5 }, "4 of 8 elements: must be 1 in this family");
+  refuses({ partial_rotary_factor: 1.5 }, 'field "partial_rotary_factor" is 1.5');
+});
+
+Deno.test("parseRope() takes the settings of one kind of layer, where they are by kind", () => {
+  const rope_parameters = {
+    full_attention: { rope_type: "linear", factor: 8, rope_theta: 1e6 },
+    sliding_attention: { rope_theta: 1e4 },
+  };
+  const settings = (kind: string, parameters: unknown = rope_parameters) =>
+    parseRope(configJson({ rope_parameters: parameters }), "file", { headDim: 8, kind }).table;
+  assertEquals(settings("full_attention"), {
+    ...{ rotaryDim: 8, theta: 1e6, scaling: { type: "linear", factor: 8 } },
+  });
+  assertEquals(settings("sliding_attention"), { rotaryDim: 8, theta: 1e4, scaling: undefined });
+  assertThrows(
+    () => settings("chunked_attention"),
+    StartupError,
+    'file rope_parameters: field "chunked_attention" is missing',
+  );
+  const { full_attention: flat } = rope_parameters;
+  assertEquals(settings("sliding_attention", flat), settings("full_attention"));
+});
+
+const YARN = { rope_type: "yarn", factor: 4, original_max_position_embeddings: 2048 };
+const YARN_PARSED = {
+  ...{ type: "yarn", factor: 4, originalMaxPositionEmbeddings: 2048 },
+  ...{ betaFast: 32, betaSlow: 1, isTruncated: true },
+  attentionFactor: 0.1 * Math.log(4) + 1,
+};
+
+Deno.test("parseRope() reads YaRN, whose attention factor follows from the factor unless it is given", () => {
+  const scaling = (changes: Record<string, unknown>) =>
+    rope({ rope_scaling: { ...YARN, ...changes } }).ropeScaling;
+  assertEquals(scaling({}), YARN_PARSED);
+  assertEquals(scaling({ attention_factor: 1.5 }), { ...YARN_PARSED, attentionFactor: 1.5 });
+  assertEquals(scaling({ beta_fast: 16, beta_slow: 2, truncate: false }), {
+    ...{ ...YARN_PARSED, betaFast: 16, betaSlow: 2, isTruncated: false },
+  });
+  // A ratio of two temperatures where both are given, as DeepSeek's models have them.
+  const ratio = (0.1 * 0.5 * Math.log(4) + 1) / (0.1 * 0.25 * Math.log(4) + 1);
+  assertEquals(scaling({ mscale: 0.5, mscale_all_dim: 0.25 }), {
+    ...{ ...YARN_PARSED, attentionFactor: ratio },
+  });
+  assertEquals(scaling({ mscale: 0.5 }), YARN_PARSED);
+  assertEquals(scaling({ original_max_position_embeddings: null }), {
+    ...{ ...YARN_PARSED, originalMaxPositionEmbeddings: 512 },
+  });
+});
+
+Deno.test("parseRope() refuses a YaRN that cannot be, and makes it as long as it stretches", () => {
+  refuses({ rope_scaling: { type: "yarn" } }, 'field "factor" is missing');
+  refuses({ rope_scaling: { ...YARN, beta_slow: 33 } }, "must not be less than beta_slow");
+  refuses({ rope_scaling: { ...YARN, attention_factor: 0 } }, 'field "attention_factor" is 0');
+  const lengthOf = (changes: Record<string, unknown>) =>
+    parseModel(configJson(changes)).maxPositionEmbeddings;
+  assertEquals(lengthOf({ rope_scaling: YARN }), 8192);
+  assertEquals(lengthOf({ rope_scaling: YARN, max_position_embeddings: 9000 }), 9000);
+  assertEquals(lengthOf({ rope_scaling: { type: "linear", factor: 4 } }), 512);
+});
+
 function warningsOf(changes: Record<string, unknown>): readonly string[] {
-  return parseModelConfig(configJson(changes)).warnings ?? [];
+  return parseModel(configJson(changes)).warnings;
 }
 
 Deno.test("parseRope() warns of a rope_scaling without a type, and says what it goes without", () => {
@@ -103,7 +177,7 @@ Deno.test("parseRope() warns of empty rope_parameters, which hide no rope_scalin
   const json = { rope_parameters: {}, rope_scaling: LLAMA3 };
   assertEquals(warningsOf(json), ["config.json rope_parameters is empty and counts as absent"]);
   assertEquals(rope(json).ropeScaling, LLAMA3_PARSED);
-  refuses({ rope_parameters: {}, rope_scaling: { type: "yarn", factor: 2 } }, 'type is "yarn"');
+  refuses({ rope_parameters: {}, rope_scaling: { type: "longrope" } }, 'type is "longrope"');
 });
 
 Deno.test("parseRope() warns of nothing that is complete", () => {

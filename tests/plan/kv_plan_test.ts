@@ -1,20 +1,28 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import type { LayerCache } from "../../src/core/cache_group.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { KV_CACHE_DTYPES } from "../../src/core/engine_config.ts";
 import { bytesPerTokenByLayer, numBlocksForBytes } from "../../src/core/kv_layout.ts";
 import { type DtypePlan, type KvPlan, planKv } from "../../src/plan/kv_plan.ts";
 import type { ModelShape } from "../../src/plan/model_shape.ts";
-import { findPreset } from "../../src/plan/presets.ts";
+import { presetShape } from "../../src/server/model_shape.ts";
 
 const GIB = 2 ** 30;
 const OPTIONS = { memoryBytes: 8 * GIB, blockSize: 16, maxNumBatchedTokens: 512, traffic: [] };
-const LLAMA = findPreset("llama-2-7b")!;
+const LLAMA = presetShape("llama-2-7b")!;
+const SLIDING: LayerCache = {
+  kind: "sliding_window",
+  window: 1024,
+  numKvHeads: 2,
+  headDim: 64,
+};
+const FULL: LayerCache = { kind: "full", numKvHeads: 4, headDim: 64 };
 const HYBRID: ModelShape = {
   name: "hybrid",
   maxModelLen: 8192,
-  groups: [
-    { kind: "sliding_window", numLayers: 2, window: 1024, numKvHeads: 2, headDim: 64 },
-    { kind: "full", numLayers: 2, numKvHeads: 4, headDim: 64 },
+  caches: [
+    ...[SLIDING, SLIDING],
+    ...[FULL, FULL],
   ],
 };
 
@@ -40,7 +48,7 @@ Deno.test("planKv() counts as many blocks as the server makes of the same memory
   for (const memoryBytes of [1, 10_000_000, GIB - 1, GIB]) {
     const plan = planKv(LLAMA, { ...OPTIONS, memoryBytes });
     for (const dtype of KV_CACHE_DTYPES) {
-      const geometry = { ...LLAMA.groups[0]!, dtype };
+      const geometry = { numLayers: 32, numKvHeads: 32, headDim: 128, dtype };
       const { numBlocks, layerBufferBytes } = rowOf(plan, dtype);
       assertEquals(numBlocks, numBlocksForBytes(memoryBytes, geometry, 16));
       const largest = Math.max(...bytesPerTokenByLayer(geometry));
@@ -74,20 +82,23 @@ Deno.test("planKv() keeps the first and the last layer in f16 for int4, or where
 
 Deno.test("planKv() fits more long sequences where windows let blocks go", () => {
   const plan = planKv(HYBRID, OPTIONS);
-  const allFull = HYBRID.groups.map(({ window: _, ...group }) => ({
-    ...group,
-    kind: "full" as const,
-  }));
-  const whole = planKv({ ...HYBRID, groups: allFull }, OPTIONS);
+  const whole = planKv({
+    ...HYBRID,
+    caches: [SLIDING, SLIDING, FULL, FULL].map((cache) => ({
+      ...FULL,
+      ...("numKvHeads" in cache ? { numKvHeads: cache.numKvHeads } : {}),
+    })),
+  }, OPTIONS);
   const [windowed, full] = [rowOf(plan, "f16"), rowOf(whole, "f16")];
   assertEquals(windowed.bytesPerToken, 2 * (2 * 2 * 64 * 2) + 2 * (2 * 4 * 64 * 2));
   assertEquals([windowed.numBlocks, windowed.lengths[0]], [full.numBlocks, full.lengths[0]]);
-  // A third of the bytes slides; 1,535 positions and a block of 8,192 stay.
-  assertEquals(windowed.lengths.at(-1)!.bytes, 8192 * 2048 + (1536 + 16) * 1024);
+  // In each of two slots a slab is one full block or two of the window. Of 8,192 positions 512 full
+  // blocks stay, and of the window 1,535 positions in 97 blocks: 49 slabs.
+  assertEquals(windowed.lengths.at(-1)!.bytes, (512 + 49) * 2 * 16 * 1024);
   assert(windowed.lengths.at(-1)!.numSequences > full.lengths.at(-1)!.numSequences);
   assertEquals([plan.shareUnread.toFixed(4), whole.shareUnread], ["0.2917", 0]);
-  // The largest buffer is one of a full layer's, which has more heads.
-  assertEquals(windowed.layerBufferBytes, windowed.numTokens * 1024);
+  // The pool is two buffers, each of a full layer and one with a window.
+  assertEquals(windowed.layerBufferBytes, OPTIONS.memoryBytes / 2);
 });
 
 Deno.test("planKv() plans for the length asked for, and refuses one beyond the model's", () => {

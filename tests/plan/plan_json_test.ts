@@ -1,10 +1,10 @@
 import { assertEquals } from "@std/assert";
 import { planKv } from "../../src/plan/kv_plan.ts";
 import { planJson } from "../../src/plan/plan_json.ts";
-import { findPreset } from "../../src/plan/presets.ts";
+import { presetShape } from "../../src/server/model_shape.ts";
 
 const REQUESTS = [{ promptLen: 3, outputLen: 4 }];
-const PLAN = planKv(findPreset("llama-2-7b")!, {
+const PLAN = planKv(presetShape("llama-2-7b")!, {
   memoryBytes: 2 ** 30,
   blockSize: 16,
   maxNumBatchedTokens: 512,

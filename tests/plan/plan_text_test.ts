@@ -2,12 +2,12 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 import { planKv } from "../../src/plan/kv_plan.ts";
 import type { ModelShape } from "../../src/plan/model_shape.ts";
 import { planText, table } from "../../src/plan/plan_text.ts";
-import { findPreset } from "../../src/plan/presets.ts";
+import { presetShape } from "../../src/server/model_shape.ts";
 
 const OPTIONS = { memoryBytes: 8 * 2 ** 30, blockSize: 16, maxNumBatchedTokens: 512, traffic: [] };
 
 Deno.test("planText() says for what it plans and what fits, in aligned columns", () => {
-  assertEquals(planText(planKv(findPreset("llama-2-7b")!, OPTIONS)).split("\n").slice(0, 13), [
+  assertEquals(planText(planKv(presetShape("llama-2-7b")!, OPTIONS)).split("\n").slice(0, 13), [
     "Model    llama-2-7b, 32 layers, at most 4,096 tokens per sequence",
     "Weights  12.6 GiB in f16, 6.67 GiB in int8, 3.53 GiB in int4",
     "Matrices up to 250 MiB in f16, 132.8 MiB in int8, 70.3 MiB in int4; cut where a device binds less",
@@ -25,7 +25,7 @@ Deno.test("planText() says for what it plans and what fits, in aligned columns",
 });
 
 Deno.test("planText() shows at most six lengths, the longest among them", () => {
-  const text = planText(planKv(findPreset("llama-3.1-8b")!, OPTIONS));
+  const text = planText(planKv(presetShape("llama-3.1-8b")!, OPTIONS));
   assertStringIncludes(text, "KV dtype  512  1,024  2,048  4,096  8,192  131,072\n");
   assertStringIncludes(text, "\nf16       128     64     32     16      8        0\n");
 });
@@ -35,9 +35,9 @@ Deno.test("planText() shows each group, and what windows leave unread", () => {
   const shape: ModelShape = {
     name: "hybrid",
     maxModelLen: 8192,
-    groups: [
-      { kind: "full", numLayers: 1, ...heads },
-      { kind: "sliding_window", numLayers: 1, window: 4096, ...heads },
+    caches: [
+      { kind: "full", ...heads },
+      { kind: "sliding_window", window: 4096, ...heads },
     ],
   };
   const text = planText(planKv(shape, OPTIONS));
@@ -51,7 +51,7 @@ Deno.test("planText() shows allocators for each traffic, and what is left out", 
     { name: "mine", requests: [[10, 20], [4000, 97]].map(toLengths) },
     { name: "long", requests: [toLengths([4000, 97])] },
   ];
-  const text = planText(planKv(findPreset("llama-2-7b")!, { ...OPTIONS, traffic }));
+  const text = planText(planKv(presetShape("llama-2-7b")!, { ...OPTIONS, traffic }));
   assertStringIncludes(
     text,
     "mine (requests 1, mean prompt 10, mean output 20, f16; longer, left out: 1):\n",

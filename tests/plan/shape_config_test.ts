@@ -1,7 +1,6 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { StartupError } from "../../src/core/errors.ts";
-import { DEMO_PRESET, findPreset } from "../../src/plan/presets.ts";
-import { loadShape, parseShape } from "../../src/plan/shape_config.ts";
+import { parseGenericShape } from "../../src/plan/shape_config.ts";
 
 /** The fields that sizes need, with `changes` made to them. */
 function json(changes: Record<string, unknown> = {}): Record<string, unknown> {
@@ -16,55 +15,43 @@ function json(changes: Record<string, unknown> = {}): Record<string, unknown> {
 }
 
 function refusal(changes: Record<string, unknown>): string {
-  return assertThrows(() => parseShape(json(changes), "m"), StartupError).message;
+  return assertThrows(() => parseGenericShape(json(changes), "m"), StartupError).message;
 }
 
-Deno.test("loadShape() reads the bundled model as its preset states it", () => {
-  assertEquals(loadShape("models/demo", DEMO_PRESET), findPreset(DEMO_PRESET));
-});
-
-Deno.test("loadShape() says when there is no config.json", () => {
-  const error = assertThrows(() => loadShape("tests/plan", "m"), StartupError);
-  assertEquals(error.message, "tests/plan/config.json is missing: not a model directory");
-});
-
-Deno.test("parseShape() takes an unknown family, its KV heads and head width implied", () => {
-  assertEquals(parseShape(json(), "m"), {
+Deno.test("parseGenericShape() takes an unknown family, its KV heads and head width implied", () => {
+  assertEquals(parseGenericShape(json(), "m"), {
     name: "m",
     maxModelLen: 512,
-    groups: [{ kind: "full", numLayers: 4, numKvHeads: 8, headDim: 8 }],
+    caches: Array.from({ length: 4 }, () => ({ kind: "full", numKvHeads: 8, headDim: 8 } as const)),
   });
 });
 
-Deno.test("parseShape() prefers the KV heads and head width that are stated", () => {
-  const [group] = parseShape(json({ num_key_value_heads: 2, head_dim: 32 }), "m").groups;
-  assertEquals([group?.numKvHeads, group?.headDim], [2, 32]);
+Deno.test("parseGenericShape() prefers the KV heads and head width that are stated", () => {
+  const shape = parseGenericShape(json({ num_key_value_heads: 2, head_dim: 32 }), "m");
+  assertEquals(shape.caches[0], { kind: "full", numKvHeads: 2, headDim: 32 });
 });
 
-Deno.test("parseShape() groups layers by kind, in the order of their first layers", () => {
-  const types = ["sliding_attention", "sliding_attention", "full_attention", "sliding_attention"];
-  const { groups, lastGroup } = parseShape(
-    json({ layer_types: types, sliding_window: 128 }),
+Deno.test("parseGenericShape() tells layers by their kinds", () => {
+  const types = ["sliding_attention", "sliding_attention", "full_attention", "chunked_attention"];
+  const { caches } = parseGenericShape(
+    json({ layer_types: types, sliding_window: 128, attention_chunk_size: 64 }),
     "m",
   );
-  assertEquals(groups, [
-    { kind: "sliding_window", numLayers: 3, window: 128, numKvHeads: 8, headDim: 8 },
-    { kind: "full", numLayers: 1, numKvHeads: 8, headDim: 8 },
+  const heads = { numKvHeads: 8, headDim: 8 };
+  assertEquals(caches, [
+    { kind: "sliding_window", window: 128, ...heads },
+    { kind: "sliding_window", window: 128, ...heads },
+    { kind: "full", ...heads },
+    { kind: "chunked_local", window: 64, ...heads },
   ]);
-  assertEquals(lastGroup, 0);
 });
 
-Deno.test("parseShape() plans a model of several modalities by its text_config", () => {
-  const wrapped = { model_type: "pictures", text_config: json({ num_hidden_layers: 3 }) };
-  assertEquals(parseShape(wrapped, "m").groups[0]?.numLayers, 3);
-});
-
-Deno.test("parseShape() refuses missing and impossible sizes by field and value", () => {
+Deno.test("parseGenericShape() refuses missing and impossible sizes by field and value", () => {
   assertStringIncludes(refusal({ num_hidden_layers: undefined }), '"num_hidden_layers" is missing');
   assertStringIncludes(refusal({ num_key_value_heads: 0 }), '"num_key_value_heads" is 0');
   assertStringIncludes(refusal({ num_attention_heads: 5 }), "gives heads of 12.8");
   assertStringIncludes(refusal({ kv_lora_rank: 512 }), "latent attention");
   for (const value of [null, 7, [], "x"]) {
-    assertThrows(() => parseShape(value, "m"), StartupError);
+    assertThrows(() => parseGenericShape(value, "m"), StartupError);
   }
 });

@@ -1,9 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import type { ModelShape } from "../../src/plan/model_shape.ts";
-import { findPreset } from "../../src/plan/presets.ts";
+import { presetShape } from "../../src/server/model_shape.ts";
 import { planTraffic, typicalTraffic } from "../../src/plan/traffic_plan.ts";
 
-const QWEN = findPreset("qwen3-0.6b")!;
+const QWEN = presetShape("qwen3-0.6b")!;
 const OPTIONS = { memoryBytes: 2 ** 30, blockSize: 16, maxModelLen: 2048, dtype: "f16" } as const;
 
 Deno.test("planTraffic() gives each allocator the sequences that its mean reservation allows", () => {
@@ -42,9 +42,12 @@ Deno.test("planTraffic() holds less for layers with a window", () => {
   const shape: ModelShape = {
     name: "hybrid",
     maxModelLen: 4096,
-    groups: [
-      { kind: "sliding_window", numLayers: 3, window: 32, ...heads },
-      { kind: "full", numLayers: 1, ...heads },
+    caches: [
+      ...Array.from(
+        { length: 3 },
+        () => ({ kind: "sliding_window", window: 32, ...heads }) as const,
+      ),
+      { kind: "full", ...heads },
     ],
   };
   const traffic = { name: "one", requests: [{ promptLen: 1600, outputLen: 16 }] };

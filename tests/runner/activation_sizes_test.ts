@@ -2,7 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
 import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
-import { findShape, shapeConfig } from "../../bench/shapes.ts";
+import { findShape, shapeModel } from "../../bench/shapes.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import {
   type ActivationSizes,
@@ -76,7 +76,8 @@ Deno.test("boundStep() refuses a device that cannot bind one token or one sequen
 });
 
 Deno.test("activationSizes() makes room for Gemma's vocabulary with the default of 64 sequences", () => {
-  const model = { ...shapeConfig(findShape("llama-3.2-1b")), vocabSize: 262_144 };
+  const shape = findShape("llama-3.2-1b");
+  const model = shapeModel({ ...shape, config: { ...shape.config, vocab_size: 262_144 } });
   const sizes = activationSizes(model, SOFTWARE_TUNING);
   assertEquals(sizes.perSequence.logits, 262_144);
   const limit = 2 ** 27;
@@ -86,14 +87,14 @@ Deno.test("activationSizes() makes room for Gemma's vocabulary with the default 
 });
 
 Deno.test("activationSizes() has room for the rows of each token as f16 where matrix units take them", () => {
-  const model = shapeConfig(findShape("qwen3-0.6b"));
+  const model = shapeModel(findShape("qwen3-0.6b"));
   const sizesWith = (matrixTiles: Tuning["matrixTiles"]) => {
     const tuning = { ...SOFTWARE_TUNING, matrixTiles };
     const { codes, scales } = activationSizes(model, tuning).perToken;
     return [codes, scales];
   };
   const unit = { type: "f16", m: 16, n: 16, k: 16, lanes: 32 } as const;
-  assertEquals(sizesWith(matrixTilesOf(unit)), [model.intermediateSize / 2, 1]);
+  assertEquals(sizesWith(matrixTilesOf(unit)), [model.buffers.inner!.words / 2, 1]);
   assertEquals(sizesWith(matrixTilesOf({ ...unit, type: "f32" })), [0, 0]);
   assertEquals(sizesWith([]), [0, 0]);
 });
@@ -106,7 +107,7 @@ Deno.test("maxSplits() has room for all splits there can be where these are few"
 });
 
 Deno.test("maxSplits() sets no more aside for Llama-3.1-8B at 128k and 64 sequences than at 16k", () => {
-  const sizes = activationSizes(shapeConfig(findShape("llama-3.1-8b")), GPU_TUNING);
+  const sizes = activationSizes(shapeModel(findShape("llama-3.1-8b")), GPU_TUNING);
   assertEquals(sizes.perSplit, { partials: 32 * 128, stats: 32 * 2 });
   for (const maxModelLen of [16_384, 131_072]) {
     for (const bindable of [128 * MIB, 2048 * MIB]) {
@@ -119,7 +120,7 @@ Deno.test("maxSplits() sets no more aside for Llama-3.1-8B at 128k and 64 sequen
 });
 
 Deno.test("maxSplits() always has room for one sequence of the greatest length", () => {
-  const sizes = activationSizes(shapeConfig(findShape("llama-3.1-8b")), SOFTWARE_TUNING);
+  const sizes = activationSizes(shapeModel(findShape("llama-3.1-8b")), SOFTWARE_TUNING);
   const long = { maxSeqs: 64, maxModelLen: 1 << 20, splitLen: 32 };
   assertEquals(maxSplits(long, sizes, 2048 * MIB), 32_768);
   assertThrows(
@@ -139,7 +140,7 @@ Deno.test("maxSplits() stays within one axis of workgroups", () => {
 });
 
 Deno.test("maxSplits() needs no more under a tuning with longer splits", () => {
-  const { perSplit } = activationSizes(shapeConfig(findShape("qwen3-0.6b")), GPU_TUNING);
+  const { perSplit } = activationSizes(shapeModel(findShape("qwen3-0.6b")), GPU_TUNING);
   for (const maxModelLen of [1, 100, 40_960]) {
     const counts = [64, 128, 256].map((splitLen) =>
       maxSplits({ maxSeqs: 64, maxModelLen, splitLen }, { perSplit }, 128 * MIB)

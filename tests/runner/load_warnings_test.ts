@@ -1,11 +1,11 @@
 import { assertEquals } from "@std/assert";
-import type { WeightSpec } from "../../models/model_family.ts";
+import type { WeightSpec } from "../../models/model.ts";
 import { loadModel, StartupPhases } from "../../src/runner/load_model.ts";
 import { unusedTensors, warnOfUnused } from "../../src/runner/load_warnings.ts";
 import { DEMO_DIR } from "../support/demo_engine.ts";
 import { logLines } from "../support/log_lines.ts";
 
-const SPECS: WeightSpec[] = [
+const WEIGHTS: WeightSpec[] = [
   { name: "qkv", tensors: ["q", "k"], shapes: [[4, 4], [4, 4]] },
   { name: "norm", tensors: ["norm"], shapes: [[4]] },
 ];
@@ -20,8 +20,11 @@ Deno.test("unusedTensors() names what no weight is made of, without what is know
     "k",
     "inv_freq",
   ];
-  assertEquals(unusedTensors(names, SPECS, { tieWordEmbeddings: true }), ["q.bias", "inv_freq"]);
-  assertEquals(unusedTensors(names, SPECS, { tieWordEmbeddings: false }), [
+  assertEquals(unusedTensors(names, { weights: WEIGHTS, ignoredTensors: ["lm_head.weight"] }), [
+    "q.bias",
+    "inv_freq",
+  ]);
+  assertEquals(unusedTensors(names, { weights: WEIGHTS, ignoredTensors: [] }), [
     "q.bias",
     "lm_head.weight",
     "inv_freq",

@@ -15,7 +15,7 @@ function inputsFor(maxModelLen: number, maxBindingBytes: number) {
 Deno.test("allocateMemory() sets aside what attention keeps of as many splits as a step may have", async () => {
   const inputs = inputsFor(512, 2 ** 27);
   const { activations } = await allocateMemory(inputs);
-  const { numHeads, headDim } = inputs.model;
+  const { numHeads, headDim } = inputs.model.attention[0]!;
   const { maxSplits, splitLen } = stepLimits(inputs, GPU_TUNING);
   assertEquals([maxSplits, splitLen], [inputs.engine.maxNumSeqs * 512 / 64, 64]);
   assertEquals(activations.partials.bytes, 4 * maxSplits * numHeads * headDim);
@@ -24,7 +24,8 @@ Deno.test("allocateMemory() sets aside what attention keeps of as many splits as
 
 Deno.test("bindableSteps() lowers no number of sequences for long contexts, but refuses too long ones", () => {
   const { engine, model } = inputsFor(512, 2 ** 27);
-  const splitBytes = 4 * model.numHeads * model.headDim;
+  const { numHeads, headDim } = model.attention[0]!;
+  const splitBytes = 4 * numHeads * headDim;
   const limit = 2 ** 22;
   const longest = 64 * Math.floor(limit / splitBytes);
   const long = inputsFor(longest, limit);

@@ -9,7 +9,7 @@ import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { packRows } from "../../src/weights/pack_rows.ts";
 import { quantize } from "../../src/weights/quantize.ts";
 import { openWeights } from "../../src/weights/safetensors.ts";
-import type { DeviceWeight } from "../../models/model_family.ts";
+import type { DeviceWeight, WeightSpec } from "../../models/model.ts";
 import { noise } from "../support/agreement.ts";
 import { BoundedDevice } from "../support/bounded_device.ts";
 import { safetensorsFile, type TensorFixture } from "../weights/checkpoint_files.ts";
@@ -23,10 +23,9 @@ async function upload(
   tensors: Record<string, TensorFixture>,
   specs: Readonly<Record<string, readonly string[]>>,
   options: Parameters<typeof uploadWeights>[3],
-  { device = new ReferenceDevice(), isPaired = false }: {
-    device?: Device;
-    isPaired?: boolean;
-  } = {},
+  { device = new ReferenceDevice(), ...fields }:
+    & { device?: Device }
+    & Pick<WeightSpec, "isPaired" | "addend"> = {},
 ) {
   const dir = await Deno.makeTempDir({ prefix: "quire-weights-" });
   await Deno.writeFile(`${dir}/model.safetensors`, safetensorsFile(tensors));
@@ -36,7 +35,7 @@ async function upload(
       name,
       tensors: names,
       shapes: names.map((tensor) => tensors[tensor]!.shape),
-      isPaired,
+      ...fields,
     }));
     return await uploadWeights(device, checkpoint, stacked, options);
   } finally {
@@ -112,6 +111,25 @@ Deno.test("uploadWeights() quantizes a matrix of several pieces as if it were on
     scales.every((word, i) => word === u32[codes.length + i]);
   assert(isWhole, "pieces differ from the whole");
   assertEquals(shares, [2 / 3, 1]);
+});
+
+Deno.test("uploadWeights() adds to vectors what their spec says, and to no matrix", async () => {
+  // Of another length: vectors lie one after the other.
+  const few = NORM.slice(0, 20);
+  const short = { dtype: "BF16", shape: [20], bytes: bf16Bytes(few) };
+  const tensors = { ...TENSORS, short };
+  const device = new ReferenceDevice();
+  const { weight } = await upload(tensors, { norms: ["norm", "short"] }, {}, { device, addend: 1 });
+  const { dtype, shards } = weight("norms");
+  assertEquals(dtype, "f32");
+  const bytes = await device.read(shards[0]!.buffer, 0, shards[0]!.buffer.bytes);
+  const expected = [...NORM, ...few.map(bf16)].map((value) => Math.fround(value + 1));
+  assertEquals([...new Float32Array(bytes.buffer).subarray(0, 56)], expected);
+  await assertRejects(
+    () => upload(tensors, { m: ["a"] }, {}, { addend: 1 }),
+    Error,
+    "is no vector",
+  );
 });
 
 Deno.test("uploadWeights() names the tensor that cannot be quantized", async () => {

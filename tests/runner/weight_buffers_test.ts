@@ -24,6 +24,10 @@ Deno.test("weightShape() counts rows of stacked tensors, and pairs those that be
   });
   const norm = { name: "norm", tensors: ["n"], shapes: [[36]] };
   assertEquals(weightShape(norm), { name: "norm", numOutputs: 1, rowsPerOutput: 1, columns: 36 });
+  const biases = { name: "qkv", tensors: ["q", "k", "v"], shapes: [[96], [32], [32]] };
+  assertEquals(weightShape(biases), {
+    ...{ name: "qkv", numOutputs: 1, rowsPerOutput: 1, columns: 160 },
+  });
 });
 
 Deno.test("cutOutputs() covers every output once, in as few shards as the limit allows", () => {

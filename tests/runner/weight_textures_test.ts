@@ -4,7 +4,7 @@ import type { DeviceBuffer } from "../../src/device/kernel.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { type WeightDtype, weightValues } from "../../kernels/weights/weight_dtype.ts";
-import type { DeviceWeight } from "../../models/model_family.ts";
+import type { DeviceWeight } from "../../models/model.ts";
 import { asTextures } from "../../src/runner/weight_textures.ts";
 import { noise } from "../support/agreement.ts";
 

@@ -1,8 +1,11 @@
+import { assert } from "@std/assert";
 import type { ScheduledChunk } from "../../src/core/batch.ts";
+import { readModel } from "../../models/registry.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { TokenId } from "../../src/core/ids.ts";
 import type { Device } from "../../src/device/device.ts";
 import type { DeviceBuffer } from "../../src/device/kernel.ts";
+import { kvMemory } from "../../src/runner/kv_memory.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { loadTokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { DEMO_DIR, demoRunner, goldenPrompts } from "./demo_engine.ts";
@@ -25,17 +28,20 @@ export class Scorer {
   readonly #runner: ModelRunner;
   readonly #logits: DeviceBuffer;
   readonly #blockSize: number;
+  /** Blocks of each cache group in a slab. */
+  readonly #blocksPerSlab: readonly number[];
 
   private constructor(
     device: Device,
     runner: ModelRunner,
     logits: DeviceBuffer,
-    blockSize: number,
+    { blockSize, blocksPerSlab }: { blockSize: number; blocksPerSlab: readonly number[] },
   ) {
     this.#device = device;
     this.#runner = runner;
     this.#logits = logits;
     this.#blockSize = blockSize;
+    this.#blocksPerSlab = blocksPerSlab;
   }
 
   /** The bundled model, or that of `overrides.modelDir`, on `device`. */
@@ -43,47 +49,87 @@ export class Scorer {
     const buffers = new Map<string, DeviceBuffer>();
     const config = { ...overrides, maxNumSeqs: ROWS, maxNumBatchedTokens: ROWS };
     const { runner, engine } = await demoRunner(recordingBuffers(device, buffers), config);
-    return new Scorer(device, runner, buffers.get("logits")!, engine.blockSize);
+    const { blockSize, modelDir } = engine;
+    const { blocksPerSlab } = kvMemory(readModel(modelDir), engine).layout;
+    return new Scorer(device, runner, buffers.get("logits")!, { blockSize, blocksPerSlab });
   }
 
   /**
    * Scores tokens `[first, tokens.length)` of a sequence; `first` is 1 or more. The tokens before
-   * them are a prompt, computed in chunks. After it a step's rows are consecutive positions, each a
-   * chunk of its own: the step stores all their K and V before any of them attends, so that each
-   * sees those before it.
+   * them are a prompt, computed in chunks.
    */
   async score(tokens: ArrayLike<TokenId>, first = 1): Promise<TokenScores> {
     const numScores = tokens.length - first;
     const scores = { logprobs: new Float64Array(numScores), best: new Uint32Array(numScores) };
-    const blockTable = Array.from(
-      { length: Math.ceil(tokens.length / this.#blockSize) },
-      (_, block) => block,
-    );
-    for (let start = 0; start < first - 1; start += ROWS) {
-      const chunk = Uint32Array.from(tokens).slice(start, Math.min(start + ROWS, first - 1));
-      const chunks = [{ sequenceId: 0, tokens: chunk, start, blockTables: [blockTable] }];
+    await this.#prefill(tokens, first - 1);
+    await this.#decode(tokens, first - 1, tokens.length - 1, (position, logits, best) => {
+      scores.best[position + 1 - first] = best;
+      scores.logprobs[position + 1 - first] = logprobOf(logits, tokens[position + 1]!);
+    });
+    return scores;
+  }
+
+  /** Logits after each of the tokens of a sequence, all of which are computed as decodes. */
+  async logits(tokens: ArrayLike<TokenId>): Promise<Float32Array[]> {
+    const rows: Float32Array[] = [];
+    await this.#decode(tokens, 0, tokens.length, (_, logits) => rows.push(logits));
+    return rows;
+  }
+
+  /** Computes positions `[0, end)` in chunks. */
+  async #prefill(tokens: ArrayLike<TokenId>, end: number): Promise<void> {
+    const blockTables = this.#blockTables(tokens.length);
+    for (let start = 0; start < end; start += ROWS) {
+      const chunk = Uint32Array.from(tokens).slice(start, Math.min(start + ROWS, end));
+      const chunks = [{ sequenceId: 0, tokens: chunk, start, blockTables }];
       await this.#runner.run({ step: 0, chunks, numTokens: chunk.length });
     }
-    for (let done = 0; done < numScores; done += ROWS) {
-      const numTokens = Math.min(ROWS, numScores - done);
-      const start = first - 1 + done;
+  }
+
+  /**
+   * Computes positions `[first, end)`. A step's rows are consecutive positions, each a chunk of its
+   * own: the step stores all their K and V before any of them attends, so that each sees those
+   * before it.
+   */
+  async #decode(
+    tokens: ArrayLike<TokenId>,
+    first: number,
+    end: number,
+    onRow: (position: number, logits: Float32Array, best: TokenId) => void,
+  ): Promise<void> {
+    const blockTables = this.#blockTables(tokens.length);
+    for (let start = first; start < end; start += ROWS) {
+      const numTokens = Math.min(ROWS, end - start);
       const chunks = Array.from({ length: numTokens }, (_, row): ScheduledChunk => ({
         sequenceId: row,
         tokens: Uint32Array.of(tokens[start + row]!),
         start: start + row,
-        blockTables: [blockTable],
+        blockTables,
         sample: GREEDY_DRAW,
       }));
       const sampled = await this.#runner.run({ step: 0, chunks, numTokens });
       const logits = await this.#readLogits();
       const vocabSize = logits.length / ROWS;
       sampled.forEach(({ outputs: [output] }, row) => {
-        const ofRow = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
-        if (output?.type === "token") scores.best[done + row] = output.token;
-        scores.logprobs[done + row] = logprobOf(ofRow, tokens[start + row + 1]!);
+        assert(output?.type === "token", `position ${start + row} drew no token`);
+        onRow(
+          start + row,
+          logits.subarray(row * vocabSize, (row + 1) * vocabSize),
+          output.token,
+        );
       });
     }
-    return scores;
+  }
+
+  /** Of each cache group as many blocks as positions ask for, from the slabs after the others'. */
+  #blockTables(numTokens: number): number[][] {
+    const numBlocks = Math.ceil(numTokens / this.#blockSize);
+    let firstSlab = 0;
+    return this.#blocksPerSlab.map((perSlab) => {
+      const first = firstSlab * perSlab;
+      firstSlab += Math.ceil(numBlocks / perSlab);
+      return Array.from({ length: numBlocks }, (_, i) => first + i);
+    });
   }
 
   async #readLogits(): Promise<Float32Array> {

@@ -1,7 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { STEP, type StepDims } from "../../kernels/step.ts";
-import { loadModelConfig } from "../../models/model_config.ts";
-import { modelFamily } from "../../models/registry.ts";
+import { readModel } from "../../models/registry.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { quantizedDtype } from "../../src/core/weight_format.ts";
 import { KernelError } from "../../src/core/errors.ts";
@@ -106,7 +105,7 @@ export function timedInputs(device: Device, overrides: Partial<EngineConfig> = {
     maxNumWaitingSeqs: 10,
     ...overrides,
   };
-  const model = loadModelConfig(DEMO_DIR);
+  const model = readModel(DEMO_DIR);
   const buffer = new HostBuffer("weight", 4);
   const { quantization } = engine;
   const dtype = quantization === undefined ? "f16" : quantizedDtype(quantization);
@@ -114,7 +113,6 @@ export function timedInputs(device: Device, overrides: Partial<EngineConfig> = {
     device,
     engine,
     model,
-    family: modelFamily(model.modelType),
     weights: {
       weight: wholeWeights(model, { buffer, dtype }),
       bytes: 4,

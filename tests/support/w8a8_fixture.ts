@@ -1,4 +1,4 @@
-import { type Epilogue, weightRows } from "../../kernels/matmul/matmul.ts";
+import { type Epilogue, type Finish, weightRows } from "../../kernels/matmul/epilogue.ts";
 import type { w8a8MatmulCalls } from "../../kernels/matmul/w8a8_matmul.ts";
 import { HEADER_WORDS, NO_WORK, STEP, type StepDims } from "../../kernels/step.ts";
 import type { Tuning } from "../../kernels/tuning/tuning.ts";
@@ -12,7 +12,7 @@ import { weightFixture } from "./weight_fixture.ts";
 const POISONED_ROWS = 3;
 
 /** A product of int8 activations. */
-export interface W8a8Case {
+export interface W8a8Case extends Omit<Finish, "epilogue" | "place"> {
   readonly n: number;
   readonly k: number;
   readonly rows: number;
@@ -20,6 +20,8 @@ export interface W8a8Case {
   readonly dtype: QuantizedDtype;
   /** Whether the weights are a texture; default: false. */
   readonly isTexture?: boolean;
+  /** Absent: none. */
+  readonly bias?: Float32Array;
 }
 
 /** What makes the calls of such a product. */
@@ -53,9 +55,10 @@ export function runW8a8(
   gpu: WebGpuDevice,
   calls: W8a8Calls,
   tuning: Tuning,
-  { n, k, rows, dtype, epilogue, isTexture = false }: W8a8Case,
+  { rows, isTexture = false, bias, ...shape }: W8a8Case,
 ): Promise<{ actual: HostBuffer; expected: HostBuffer }> {
-  const product = { label: "test", rows: "tokens", n, k, dtype, epilogue } as const;
+  const { n, k, dtype, epilogue } = shape;
+  const product = { label: "test", rows: "tokens", ...shape } as const;
   const { words, dims } = tokensStep(rows);
   const matrix = { dtype, rows: weightRows(n, epilogue), columns: k };
   const values = weightFixture(dtype, matrix.rows, k);
@@ -64,6 +67,7 @@ export function runW8a8(
     ...codedRows(rows, k),
     w: isTexture ? { ...matrix, values } : values,
     y: new Float32Array((rows + POISONED_ROWS) * n).fill(7),
+    ...(bias === undefined ? {} : { bias }),
   };
   return runBoth(gpu, contents, (b) => calls(product, b as never, tuning), dims, "y");
 }

@@ -95,3 +95,30 @@ Deno.test("resolveShard() follows the links of a hub cache, and only those", () 
     assertThrows(() => resolveShard(snapshot, "n.safetensors"), StartupError, "link out of");
   });
 });
+
+Deno.test("resolveShard() follows the links to contents that repositories share", () => {
+  withModelDir({}, (cache) => {
+    const repo = `${cache}/models--a--b`;
+    const digest = "c".repeat(64);
+    for (const dir of [`${repo}/snapshots/abc`, `${repo}/blobs`, `${cache}/blobs/cc`]) {
+      Deno.mkdirSync(dir, { recursive: true });
+    }
+    for (const name of [`cc/${digest}`, "cc/short", "other"]) {
+      Deno.writeTextFileSync(`${cache}/blobs/${name}`, "");
+    }
+    const resolve = (target: string) => {
+      Deno.symlinkSync(`../../blobs/${target}`, `${repo}/blobs/123`);
+      Deno.symlinkSync("../../blobs/123", `${repo}/snapshots/abc/m.safetensors`);
+      try {
+        return resolveShard(`${repo}/snapshots/abc`, "m.safetensors");
+      } finally {
+        Deno.removeSync(`${repo}/blobs/123`);
+        Deno.removeSync(`${repo}/snapshots/abc/m.safetensors`);
+      }
+    };
+    assertEquals(resolve(`cc/${digest}`), Deno.realPathSync(`${cache}/blobs/cc/${digest}`));
+    for (const elsewhere of ["cc/short", "other"]) {
+      assertThrows(() => resolve(elsewhere), StartupError, "link out of");
+    }
+  });
+});

@@ -2,13 +2,12 @@ import { assert, assertEquals } from "@std/assert";
 import { writeGguf } from "../../../bench/peers/gguf_writer.ts";
 import { randomCheckpoint } from "../../../bench/peers/random_checkpoint.ts";
 import { writeSafetensors } from "../../../bench/peers/safetensors_writer.ts";
-import { findShape, shapeConfig } from "../../../bench/shapes.ts";
-import { llama } from "../../../models/llama.ts";
+import { findShape, shapeModel, shapeSizes } from "../../../bench/shapes.ts";
 import { openWeights } from "../../../src/weights/safetensors.ts";
 import { readTensor } from "../../support/read_tensor.ts";
 
 const SHAPE = findShape("tiny");
-const CONFIG = shapeConfig(SHAPE);
+const CONFIG = shapeSizes(SHAPE);
 const TENSORS = randomCheckpoint(CONFIG, 5);
 
 /** A tensor of a GGUF file: extents slowest first, type id and the numbers. */
@@ -71,7 +70,7 @@ async function inTempDir(run: (dir: string) => Promise<void>): Promise<void> {
 }
 
 Deno.test("randomCheckpoint() has all weights of the model, the same each time, f16 and finite", () => {
-  const wanted = llama.weights(CONFIG).flatMap(({ tensors, shapes }) =>
+  const wanted = shapeModel(SHAPE).weights.flatMap(({ tensors, shapes }) =>
     tensors.map((name, i) => `${name} ${shapes[i]!.join()}`)
   );
   const made = TENSORS.map(({ name, shape }) => `${name} ${shape.join()}`);

@@ -1,0 +1,12 @@
+// Shared by the kernels that normalize rows: 1 / RMS of a row whose squares a workgroup's lanes
+// sum up. The kernel declares LANES; all of its lanes call this.
+var<workgroup> partial: array<f32, LANES>;
+
+/// 1 / sqrt(mean of squares + EPS) of a row of `width` elements, from each lane's sum of squares.
+fn row_scale(lane: u32, sum: f32, width: f32) -> f32 {
+  partial[lane] = sum;
+  workgroupBarrier();  // every lane reads every partial sum
+  var total = 0.0;
+  for (var i = 0u; i < LANES; i++) { total += partial[i]; }
+  return inverseSqrt(total / width + ${EPS});
+}

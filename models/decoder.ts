@@ -1,0 +1,75 @@
+import { invariant } from "../src/base/invariant.ts";
+import type { LayerCache } from "../src/core/cache_group.ts";
+import type { KernelCall } from "../src/device/kernel.ts";
+import type { StepDims } from "../kernels/step.ts";
+import type {
+  AttentionHeads,
+  BufferSpec,
+  BufferSpecs,
+  GraphInputs,
+  Model,
+  WeightSpec,
+} from "./model.ts";
+
+/** A part of a forward pass (a layer block, say), with the weights and buffers its calls name. */
+export interface Block {
+  readonly weights: readonly WeightSpec[];
+  readonly buffers: BufferSpecs;
+  readonly calls: (inputs: GraphInputs) => KernelCall<StepDims>[];
+  /** The heads of a block of attention. */
+  readonly heads?: AttentionHeads;
+  /** What the block keeps of earlier positions, where it keeps any of its own. */
+  readonly cache?: LayerCache;
+}
+
+/** The parts of a decoder; the other fields are the model's own. */
+export interface DecoderParts extends
+  Pick<
+    Model,
+    | "modelType"
+    | "vocabSize"
+    | "maxPositionEmbeddings"
+    | "positionTables"
+    | "ignoredTensors"
+    | "warnings"
+  > {
+  readonly embed: Block;
+  /** The blocks of each layer; at most one has heads, and at most one a cache. */
+  readonly layers: readonly (readonly Block[])[];
+  readonly head: Block;
+}
+
+/**
+ * A model that runs its blocks one after the other: `embed`, each layer's, `head`. Blocks share the
+ * buffers that bear one name; each is as large as the block that needs most of it.
+ */
+export function decoder({ embed, layers, head, ...model }: DecoderParts): Model {
+  const blocks = [embed, ...layers.flat(), head];
+  return Object.freeze({
+    ...model,
+    caches: Object.freeze(layers.map((layer) => only(layer.map(({ cache }) => cache)))),
+    attention: Object.freeze(layers.map((layer) => only(layer.map(({ heads }) => heads)))),
+    weights: Object.freeze(blocks.flatMap(({ weights }) => weights)),
+    buffers: sharedBuffers(blocks, Object.keys(model.positionTables)),
+    graph: (inputs: GraphInputs) =>
+      [embed, ...layers.slice(0, inputs.numLayers).flat(), head]
+        .flatMap(({ calls }) => calls(inputs)),
+  });
+}
+
+function only<T>(values: readonly (T | undefined)[]): T | undefined {
+  const [value, ...others] = values.filter((each) => each !== undefined);
+  invariant(others.length === 0, "a layer has more than one block of attention or state");
+  return value;
+}
+
+function sharedBuffers(blocks: readonly Block[], tables: readonly string[]): BufferSpecs {
+  const shared: Record<string, BufferSpec> = {};
+  for (const [name, spec] of blocks.flatMap(({ buffers }) => Object.entries(buffers))) {
+    const { per, words } = shared[name] ?? spec;
+    invariant(per === spec.per, `buffer ${name} grows per ${per} and per ${spec.per}`);
+    invariant(!tables.includes(name), `buffer ${name} is a position table, too`);
+    shared[name] = { per, words: Math.max(words, spec.words) };
+  }
+  return Object.freeze(shared);
+}

@@ -1,0 +1,130 @@
+import type { Activation } from "../kernels/matmul/epilogue.ts";
+import { normProductCalls } from "../kernels/matmul/product.ts";
+import { embedTokensCalls } from "../kernels/weights/embed_tokens.ts";
+import type { DecoderSizes } from "./config_fields.ts";
+import type { Block } from "./decoder.ts";
+import type { WeightSpec } from "./model.ts";
+import {
+  addCalls,
+  type BlockNorms,
+  type BlockOptions,
+  declared,
+  layerWeight,
+  readCalls,
+  type ResidualBlock,
+  residualParts,
+  vector,
+} from "./residual.ts";
+
+export { attention, type AttentionOptions } from "./attention.ts";
+
+/** `hidden = scale * embed(tokens)`: f32 [T, E], the residual stream; the scale is 1 by default. */
+export function embedding(
+  { vocabSize: V, hiddenSize: E }: Pick<DecoderSizes, "vocabSize" | "hiddenSize">,
+  { scale = 1 }: { readonly scale?: number } = {},
+): Block {
+  return {
+    weights: [{ name: "embed", tensors: ["model.embed_tokens.weight"], shapes: [[V, E]] }],
+    buffers: { hidden: { per: "token", words: E } },
+    calls: (inputs) => {
+      const embed = inputs.weight("embed");
+      return embedTokensCalls({ V, E, dtype: embed.dtype, scale }, {
+        step: inputs.activations.step,
+        w: embed.shards,
+        out: declared(inputs, "hidden"),
+      });
+    },
+  };
+}
+
+/** The block of a gated feed-forward layer. */
+export interface FeedForwardOptions extends BlockOptions {
+  readonly intermediateSize: number;
+  /** What gates go through; SiLU unless given. */
+  readonly activation?: Activation;
+  /** One before, `post_attention_layernorm`, unless given. */
+  readonly norms?: BlockNorms;
+  /** Whether gates, ups and the output have biases. */
+  readonly hasBiases?: boolean;
+}
+
+/** `hidden += down(silu(gate(x)) * up(x))` of `x = norm(hidden)` (Shazeer 2020, 2002.05202). */
+export function feedForward(options: FeedForwardOptions): Block {
+  const { intermediateSize: I, activation = "silu", hasBiases = false } = options;
+  const { norms = { before: "post_attention_layernorm" } } = options;
+  const block: ResidualBlock = { ...options, block: "mlp", norms };
+  const { before, after, buffers } = residualParts(block);
+  const biasOf = (name: string) => hasBiases ? `${name}_bias` : undefined;
+  return {
+    weights: [...before, ...feedForwardWeights(options), ...after],
+    buffers: { ...buffers, inner: { per: "token", words: I } },
+    calls: (inputs) => {
+      const inner = declared(inputs, "inner");
+      const gate = { name: "gate_up", bias: biasOf("gate_up"), n: I, epilogue: activation };
+      const down = { name: "down", bias: biasOf("down"), k: I };
+      return [
+        ...readCalls(inputs, block, gate, inner),
+        ...addCalls(inputs, block, down, inner),
+      ];
+    },
+  };
+}
+
+function feedForwardWeights(
+  { layer, hiddenSize: E, intermediateSize: I, hasBiases = false }: FeedForwardOptions,
+): WeightSpec[] {
+  const gateUp = (shape: readonly number[]) =>
+    [["mlp.gate_proj", shape], ["mlp.up_proj", shape]] as const;
+  return [
+    { ...layerWeight(layer, "gate_up", gateUp([I, E])), isPaired: true },
+    ...hasBiases ? [layerWeight(layer, "gate_up_bias", gateUp([I]), "bias")] : [],
+    layerWeight(layer, "down", [["mlp.down_proj", [E, I]]]),
+    ...hasBiases ? [layerWeight(layer, "down_bias", [["mlp.down_proj", [E]]], "bias")] : [],
+  ];
+}
+
+/** How a head makes logits of the last hidden states. */
+export interface HeadOptions
+  extends Pick<DecoderSizes, "vocabSize" | "hiddenSize" | "rmsNormEps" | "tieWordEmbeddings"> {
+  /** Added to the norm's weights: 1 where a checkpoint has `w - 1`. */
+  readonly normAddend?: number;
+  /** Multiplies logits (Granite); 1 unless given. */
+  readonly logitScale?: number;
+  /** Soft cap of logits (Gemma 2): `c tanh(l / c)`, before anything is drawn or reported. */
+  readonly softCap?: number | undefined;
+}
+
+/** `logits = head(norm(hidden))`, on the rows that are drawn from. */
+export function head(options: HeadOptions): Block {
+  const { vocabSize: V, hiddenSize: E, rmsNormEps: eps, tieWordEmbeddings } = options;
+  const { normAddend, logitScale = 1, softCap } = options;
+  const name = tieWordEmbeddings ? "embed" : "head";
+  const norm = { name: "norm", tensors: ["model.norm.weight"], shapes: [[E]] };
+  return {
+    weights: [
+      normAddend === undefined ? norm : { ...norm, addend: normAddend },
+      ...tieWordEmbeddings ? [] : [{ name, tensors: [HEAD_TENSOR], shapes: [[V, E]] }],
+    ],
+    buffers: { last: { per: "draw", words: E } },
+    calls: (inputs) => {
+      const { weight, activations: { step, codes, scales, logits: y }, tuning } = inputs;
+      const { dtype, shards: w } = weight(name);
+      const rows = { x: declared(inputs, "hidden"), normed: declared(inputs, "last") };
+      const product = { label: "head", rows: "samples", n: V, k: E, dtype, eps } as const;
+      return normProductCalls(
+        { ...product, scale: logitScale, softCap },
+        { step, codes, scales, ...rows, norm: vector(inputs, "norm"), w, y },
+        tuning,
+      );
+    },
+  };
+}
+
+const HEAD_TENSOR = "lm_head.weight";
+
+/** What checkpoints of a model may carry beside its weights: a tied model's output projection. */
+export function ignoredTensors(
+  { tieWordEmbeddings }: Pick<DecoderSizes, "tieWordEmbeddings">,
+): readonly string[] {
+  return tieWordEmbeddings ? [HEAD_TENSOR] : [];
+}

@@ -1,0 +1,72 @@
+import type { Model } from "../../models/model.ts";
+import { KNOWN_MODEL_TYPES, parseModel } from "../../models/registry.ts";
+import { StartupError } from "../core/errors.ts";
+import { modelFile, type ModelFiles, readModelJson } from "../core/model_json.ts";
+import type { ModelShape, WeightShape } from "../plan/model_shape.ts";
+import { findPreset } from "../plan/presets.ts";
+import { parseGenericShape } from "../plan/shape_config.ts";
+import { weightShape } from "../runner/weight_buffers.ts";
+
+/**
+ * Reads the shape of a model from its config.json, whether the server can run it or not.
+ *
+ * @throws {StartupError} naming the file, the field, its value and what it must be.
+ */
+export function loadShape(files: ModelFiles, name: string): ModelShape {
+  const file = modelFile(files, "config.json");
+  const json = readModelJson(files, "config.json");
+  if (json === undefined) throw new StartupError(`${file} is missing: not a model directory`);
+  return parseShape(json, name, file);
+}
+
+/** The shape of the preset of that name in any case, or undefined. */
+export function presetShape(name: string): ModelShape | undefined {
+  const preset = findPreset(name);
+  return preset && parseShape(preset.config, preset.name, `preset ${preset.name}`);
+}
+
+/**
+ * The shape that the parsed content of a config.json describes: as its family declares it, or in
+ * the fields that most families share, without weights, where the server cannot run it. A model of
+ * several modalities is planned for by its `text_config`.
+ *
+ * @param file what error messages call it.
+ * @throws {StartupError} as {@link loadShape}.
+ */
+export function parseShape(json: unknown, name: string, file = "config.json"): ModelShape {
+  const text = textConfig(json);
+  const model = runnableModel(text, file);
+  return model === undefined ? parseGenericShape(text, name, file) : declaredShape(model, name);
+}
+
+/** What a family's declarations say of sizes. */
+function declaredShape(model: Model, name: string): ModelShape {
+  const weights = model.weights.map((spec): WeightShape => {
+    const { numOutputs, rowsPerOutput, columns } = weightShape(spec);
+    const isVector = spec.shapes[0]!.length < 2;
+    return { rows: numOutputs * rowsPerOutput, columns, isVector };
+  });
+  return { name, maxModelLen: model.maxPositionEmbeddings, caches: model.caches, weights };
+}
+
+/** The model, where its family is known and takes all of its fields. */
+function runnableModel(json: unknown, file: string): Model | undefined {
+  const isKnown = isObject(json) && "model_type" in json &&
+    KNOWN_MODEL_TYPES.some((modelType) => modelType === json.model_type);
+  if (!isKnown) return undefined;
+  try {
+    return parseModel(json, file);
+  } catch (error) {
+    if (error instanceof StartupError) return undefined;
+    throw error;
+  }
+}
+
+function textConfig(json: unknown): unknown {
+  if (!isObject(json) || "num_hidden_layers" in json) return json;
+  return "text_config" in json ? json.text_config : json;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}

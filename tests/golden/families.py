@@ -1,0 +1,456 @@
+"""Logits and greedy tokens of a tiny model of each family, in torch, by the families' published formulas.
+
+    python3 families.py > families_golden.json      (torch 2, numpy 2)
+    python3 families.py NAME                        figures of one case, for choosing its numbers
+
+No outside weights: element i of a tensor is a hash of i and the tensor's number, exact in f16. tests/support/hashed_checkpoint.ts makes the same.
+
+A case is a config.json as its family's checkpoints have it, with the family's quirks active: a window shorter than the prompt, scaled rotary frequencies, odd
+numbers of heads, a head size that is not hidden size over heads. Each quirk is switched off in turn, which has to change some logit by MIN_EFFECT, so that an
+implementation without it cannot agree by chance. The logits are computed in float32 and in float64, which must agree; those written are float64's, rounded to
+multiples of 2^-12, so that every machine writes the same file.
+"""
+import base64
+import json
+import math
+import sys
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+NUM_PROMPT_TOKENS = 200
+NUM_TOKENS = 32
+STEPS_PER_UNIT = 4096
+MIN_EFFECT = 0.05
+MIN_MARGIN = 0.02
+MIN_DISTINCT = 12
+MAX_FLOAT32_ERROR = 1e-4
+
+
+# The formulas
+
+@dataclass(frozen=True)
+class Rope:
+    """Rotary positions (Su 2021, arXiv:2104.09864) with a base and a scaling, as in config.json."""
+
+    theta: float
+    scaling: dict | None = None
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A decoder, quirk by quirk. A name of a norm is None where the family has no norm in that place."""
+
+    hidden: int
+    inner: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    eps: float
+    windows: tuple  # per layer: None or the positions that a query reads, its own included
+    ropes: tuple  # per layer
+    scale: float  # of attention scores
+    is_tied: bool
+    attention_in: str | None = "input_layernorm"
+    attention_out: str | None = None
+    mlp_in: str | None = "post_attention_layernorm"
+    mlp_out: str | None = None
+    norm_offset: float = 0  # a norm multiplies by norm_offset + weight
+    qk_norm: str | None = None  # over each "head", or over the whole "projection"
+    has_biases: bool = False  # of q, k and v
+    has_output_bias: bool = False  # of o
+    has_mlp_biases: bool = False
+    attention_cap: float | None = None
+    logit_cap: float | None = None
+    embed_scale: float = 1
+    activation: str = "silu"
+    sharpness: float = 1  # this file multiplies q and k by it, so that attention is not flat
+    fading: float = 1  # it divides embeddings by this, and multiplies the last norm: or a tied head answers each token with itself
+
+
+def rms_norm(x, weight, spec):
+    """Zhang and Sennrich 2019, arXiv:1910.07467; with an offset of 1 as in Gemma (arXiv:2403.08295)."""
+    return x / torch.sqrt((x * x).mean(-1, keepdim=True) + spec.eps) * (spec.norm_offset + weight)
+
+
+def frequencies(rope, head_dim):
+    """Radians per position of each pair of dims, and the factor of their cosines and sines."""
+    half = head_dim // 2
+    plain = torch.tensor([rope.theta ** (-i / half) for i in range(half)], dtype=torch.float64)
+    s = rope.scaling
+    kind = "default" if s is None else s["rope_type"]
+    if kind == "default":
+        return plain, 1
+    if kind == "linear":  # Chen 2023, arXiv:2306.15595
+        return plain / s["factor"], 1
+    turns = s["original_max_position_embeddings"] * plain / (2 * math.pi)
+    if kind == "llama3":  # Llama 3.1 (arXiv:2407.21783): as they are, divided, or between the two
+        low, high = s["low_freq_factor"], s["high_freq_factor"]
+        kept = ((turns - low) / (high - low)).clamp(0, 1)
+        return kept * plain + (1 - kept) * plain / s["factor"], 1
+    if kind == "yarn":  # Peng 2023, arXiv:2309.00071; the ramp is linear in the pair's index, between whole indices, as in the authors' code
+        def index_of(turns):
+            return half * math.log(s["original_max_position_embeddings"] / (turns * 2 * math.pi)) / math.log(rope.theta)
+
+        first = max(math.floor(index_of(s["beta_fast"])), 0)
+        last = min(math.ceil(index_of(s["beta_slow"])), head_dim - 1)
+        divided = ((torch.arange(half, dtype=torch.float64) - first) / (last - first)).clamp(0, 1)
+        return (1 - divided) * plain + divided * plain / s["factor"], 0.1 * math.log(s["factor"]) + 1
+    raise ValueError(kind)
+
+
+def rotate(x, rope):
+    """x [T, heads, D]: dims (i, i + D/2) turned by position times frequency i."""
+    speed, factor = frequencies(rope, x.shape[-1])
+    angle = torch.arange(x.shape[0], dtype=torch.float64)[:, None, None] * speed
+    cos, sin = (factor * torch.cos(angle)).to(x.dtype), (factor * torch.sin(angle)).to(x.dtype)
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+
+
+def cap(x, limit):
+    """A soft cap (Gemma 2, arXiv:2408.00118)."""
+    return x if limit is None else limit * torch.tanh(x / limit)
+
+
+def activate(x, spec):
+    if spec.activation == "silu":
+        return x * torch.sigmoid(x)
+    # GELU by its tanh approximation (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def attention(w, at, y, spec, layer):
+    """Grouped queries (Ainslie 2023, arXiv:2305.13245), causal, in some layers over a window only."""
+    n, d = y.shape[0], spec.head_dim
+
+    def project(name, heads):
+        x = y @ w[f"{at}{name}_proj.weight"].T
+        if spec.has_biases:
+            x = x + w[f"{at}{name}_proj.bias"]
+        is_normed = name != "v" and spec.qk_norm is not None
+        if is_normed and spec.qk_norm == "projection":  # OLMo 2, arXiv:2501.00656
+            x = rms_norm(x, w[f"{at}{name}_norm.weight"], spec)
+        x = x.reshape(n, heads, d)
+        if is_normed and spec.qk_norm == "head":  # Qwen3, arXiv:2505.09388; Gemma 3, arXiv:2503.19786
+            x = rms_norm(x, w[f"{at}{name}_norm.weight"].reshape(-1)[:d], spec)
+        return x
+
+    q = rotate(project("q", spec.heads), spec.ropes[layer])
+    k = rotate(project("k", spec.kv_heads), spec.ropes[layer])
+    v = project("v", spec.kv_heads)
+    k, v = (x.repeat_interleave(spec.heads // spec.kv_heads, dim=1) for x in (k, v))
+    scores = cap(torch.einsum("qhd,khd->hqk", q, k) * spec.scale, spec.attention_cap)
+    distance = torch.arange(n)[:, None] - torch.arange(n)[None, :]
+    window = n if spec.windows[layer] is None else spec.windows[layer]
+    scores = scores.masked_fill((distance < 0) | (distance >= window), -math.inf)
+    attended = torch.einsum("hqk,khd->qhd", torch.softmax(scores, -1), v)
+    out = attended.reshape(n, spec.heads * d) @ w[f"{at}o_proj.weight"].T
+    return out + w[f"{at}o_proj.bias"] if spec.has_output_bias else out
+
+
+def feed_forward(w, at, y, spec):
+    def project(name, x):
+        out = x @ w[f"{at}{name}_proj.weight"].T
+        return out + w[f"{at}{name}_proj.bias"] if spec.has_mlp_biases else out
+
+    return project("down", activate(project("gate", y), spec) * project("up", y))
+
+
+def logits(w, spec, ids):
+    """[T, V], of every position."""
+    x = w["model.embed_tokens.weight"][ids] * spec.embed_scale
+    for layer in range(len(spec.windows)):
+        at = f"model.layers.{layer}."
+
+        def norm(y, name):
+            return y if name is None else rms_norm(y, w[f"{at}{name}.weight"], spec)
+
+        x = x + norm(attention(w, at + "self_attn.", norm(x, spec.attention_in), spec, layer), spec.attention_out)
+        x = x + norm(feed_forward(w, at + "mlp.", norm(x, spec.mlp_in), spec), spec.mlp_out)
+    head = w["model.embed_tokens.weight" if spec.is_tied else "lm_head.weight"]
+    return cap(rms_norm(x, w["model.norm.weight"], spec) @ head.T, spec.logit_cap)
+
+
+# The weights
+
+def tensors(spec):
+    """Name, shape, center and spread of every tensor of the checkpoint, in the order in which they are numbered."""
+    e, inner, d = spec.hidden, spec.inner, spec.head_dim
+    widths = {"q": spec.heads * d, "k": spec.kv_heads * d, "v": spec.kv_heads * d}
+
+    def matrix(name, rows, columns, spread=0.25):
+        return name + ".weight", (rows, columns), 0, spread
+
+    def norm(name, width, size=1):
+        return name + ".weight", (width,), size - spec.norm_offset, size / 2
+
+    yield matrix("model.embed_tokens", spec.vocab, e, 0.25 / spec.fading)
+    for layer in range(len(spec.windows)):
+        p = f"model.layers.{layer}."
+        for name in (spec.attention_in, spec.attention_out, spec.mlp_in, spec.mlp_out):
+            if name is not None:
+                yield norm(p + name, e)
+        for name, width in widths.items():
+            is_normed = name != "v" and spec.qk_norm is not None
+            yield matrix(f"{p}self_attn.{name}_proj", width, e, 0.25 * (1 if name == "v" or is_normed else spec.sharpness))
+            if spec.has_biases:
+                yield f"{p}self_attn.{name}_proj.bias", (width,), 0, 0.5
+            if is_normed:
+                yield norm(f"{p}self_attn.{name}_norm", d if spec.qk_norm == "head" else width, spec.sharpness)
+        yield matrix(p + "self_attn.o_proj", e, widths["q"])
+        if spec.has_output_bias:
+            yield p + "self_attn.o_proj.bias", (e,), 0, 0.5
+        for name, rows, columns in (("gate", inner, e), ("up", inner, e), ("down", e, inner)):
+            yield matrix(f"{p}mlp.{name}_proj", rows, columns)
+            if spec.has_mlp_biases:
+                yield f"{p}mlp.{name}_proj.bias", (rows,), 0, 0.5
+    yield norm("model.norm", e, spec.fading)
+    if not spec.is_tied:
+        yield matrix("lm_head", spec.vocab, e)
+
+
+def hashes(count, number):
+    """The finalizer of MurmurHash3."""
+    h = np.arange(count, dtype=np.uint32) + np.uint32(number << 20)
+    h ^= h >> np.uint32(16)
+    h *= np.uint32(0x85EBCA6B)
+    h ^= h >> np.uint32(13)
+    h *= np.uint32(0xC2B2AE35)
+    return h ^ (h >> np.uint32(16))
+
+
+def hashed(number, shape, center, spread):
+    """Evenly in [center - spread, center + spread), on 2^11 values around 0 and 2^10 around others, which f16 holds exactly."""
+    bits = 11 if center == 0 else 10
+    unit = (hashes(math.prod(shape), number) >> np.uint32(32 - bits)).astype(np.float64) / 2 ** (bits - 1) - 1
+    return torch.from_numpy((center + spread * unit).reshape(shape))
+
+
+# The families: each reads its config.json, and names what switching off each of its quirks replaces
+
+def dense(c, **quirks):
+    """What all configurations say alike."""
+    layers, heads = c["num_hidden_layers"], c["num_attention_heads"]
+    d = c.get("head_dim", c["hidden_size"] // heads)
+    rope = Rope(c["rope_theta"], c.get("rope_scaling"))
+    spec = Spec(
+        hidden=c["hidden_size"], inner=c["intermediate_size"], heads=heads, kv_heads=c["num_key_value_heads"], head_dim=d, vocab=c["vocab_size"],
+        eps=c["rms_norm_eps"], windows=(None,) * layers, ropes=(rope,) * layers, scale=d**-0.5, is_tied=c["tie_word_embeddings"],
+    )
+    return replace(spec, **quirks)
+
+
+def everywhere(spec, **rope):
+    """The spec with another rope in all layers."""
+    return {"ropes": tuple(replace(each, **rope) for each in spec.ropes)}
+
+
+def llama(c):
+    """Llama 3.1, arXiv:2407.21783; its configuration has switches for biases, which some checkpoints of other makers use."""
+    attention_bias, mlp_bias = c["attention_bias"], c["mlp_bias"]
+    spec = dense(c, sharpness=2, has_biases=attention_bias, has_output_bias=attention_bias, has_mlp_biases=mlp_bias)
+    off = {}
+    if attention_bias:
+        off |= {"biases of q, k and v": {"has_biases": False}, "bias of o": {"has_output_bias": False}}
+    if mlp_bias:
+        off["biases of the MLP"] = {"has_mlp_biases": False}
+    if spec.ropes[0].scaling is not None:
+        off["rope scaling"] = everywhere(spec, scaling=None)
+    return spec, off
+
+
+def qwen2(c):
+    """Qwen2, arXiv:2407.10671."""
+    return dense(c, has_biases=True, sharpness=2), {"biases": {"has_biases": False}}
+
+
+def qwen3(c):
+    """Qwen3, arXiv:2505.09388."""
+    return dense(c, qk_norm="head", sharpness=2, fading=4), {"head norms": {"qk_norm": None}}
+
+
+def mistral(c):
+    """Mistral 7B, arXiv:2310.06825."""
+    window, layers = c["sliding_window"], c["num_hidden_layers"]
+    spec = dense(c, windows=(window,) * layers, sharpness=2)
+    off = {} if window is None else {
+        "window": {"windows": (None,) * layers},
+        "window's end": {"windows": (window + 1,) * layers},
+    }
+    if spec.ropes[0].scaling is not None:
+        scaling = spec.ropes[0].scaling
+        off["rope scaling"] = everywhere(spec, scaling=None)
+        off["interpolation by parts"] = everywhere(spec, scaling={**scaling, "beta_fast": 1e9, "beta_slow": 5e8})
+        off["attention temperature"] = {"scale": spec.scale / (0.1 * math.log(scaling["factor"]) + 1) ** 2}
+    return spec, off
+
+
+def gemma2(c):
+    """Gemma 2, arXiv:2408.00118: every other layer, from the first, reads a window."""
+    window, layers = c["sliding_window"], c["num_hidden_layers"]
+    spec = dense(
+        c, windows=tuple(window if i % 2 == 0 else None for i in range(layers)), scale=c["query_pre_attn_scalar"] ** -0.5, is_tied=True,
+        attention_out="post_attention_layernorm", mlp_in="pre_feedforward_layernorm", mlp_out="post_feedforward_layernorm", norm_offset=1,
+        attention_cap=c["attn_logit_softcapping"], logit_cap=c["final_logit_softcapping"], embed_scale=math.sqrt(c["hidden_size"]),
+        activation="gelu_tanh", sharpness=2, fading=4,
+    )
+    return spec, {
+        "windows": {"windows": (None,) * layers},
+        "full layers": {"windows": (window,) * layers},
+        "order of windows": {"windows": spec.windows[1:] + spec.windows[:1]},
+        "window's end": {"windows": tuple(each and each + 1 for each in spec.windows)},
+        "attention cap": {"attention_cap": None},
+        "logit cap": {"logit_cap": None},
+        "query scale": {"scale": spec.head_dim**-0.5},
+        "norms after": {"attention_out": None, "mlp_out": None},
+        "norm offset": {"norm_offset": 0},
+        "embedding scale": {"embed_scale": 1},
+        "GELU": {"activation": "silu"},
+    }
+
+
+def gemma3(c):
+    """Gemma 3, arXiv:2503.19786: five layers of windows with a rope of their own, then a full one."""
+    window, layers = c["sliding_window"], c["num_hidden_layers"]
+    windows = tuple(window if (i + 1) % c["sliding_window_pattern"] else None for i in range(layers))
+    full, local = Rope(c["rope_theta"], c["rope_scaling"]), Rope(c["rope_local_base_freq"])
+    spec = dense(
+        c, windows=windows, ropes=tuple(full if each is None else local for each in windows), scale=c["query_pre_attn_scalar"] ** -0.5, is_tied=True,
+        attention_out="post_attention_layernorm", mlp_in="pre_feedforward_layernorm", mlp_out="post_feedforward_layernorm", norm_offset=1,
+        qk_norm="head", embed_scale=math.sqrt(c["hidden_size"]), activation="gelu_tanh", fading=4,
+    )
+    return spec, {
+        "windows": {"windows": (None,) * layers},
+        "full layer": {"windows": (window,) * layers},
+        "window's end": {"windows": tuple(each and each + 1 for each in windows)},
+        "local rope": {"ropes": (full,) * layers},
+        "global rope": {"ropes": (local,) * layers},
+        "rope scaling": everywhere(spec, scaling=None),
+        "query scale": {"scale": spec.head_dim**-0.5},
+        "head norms": {"qk_norm": None},
+        "norms after": {"attention_out": None, "mlp_out": None},
+        "embedding scale": {"embed_scale": 1},
+        "GELU": {"activation": "silu"},
+    }
+
+
+def olmo2(c):
+    """OLMo 2, arXiv:2501.00656: norms after, and over whole projections of queries and keys."""
+    spec = dense(c, attention_in=None, attention_out="post_attention_layernorm", mlp_in=None, mlp_out="post_feedforward_layernorm", qk_norm="projection", sharpness=2)
+    return spec, {
+        "norms after": {"attention_out": None, "mlp_out": None},
+        "norms before": {"attention_in": spec.attention_out, "attention_out": None, "mlp_in": spec.mlp_out, "mlp_out": None},
+        "norms of q and k": {"qk_norm": None},
+        "whole projections": {"qk_norm": "head"},
+    }
+
+
+FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2}
+
+
+# The cases
+
+def config(model_type, hidden, layers, heads, head_dim, **others):
+    return {
+        "model_type": model_type, "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads[0], "num_key_value_heads": heads[1],
+        "head_dim": head_dim, "intermediate_size": 2 * hidden, "vocab_size": 96, "max_position_embeddings": 512, "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0, "tie_word_embeddings": False, **others,
+    }
+
+
+GEMMA = {"tie_word_embeddings": True, "hidden_activation": "gelu_pytorch_tanh", "attention_bias": False}
+
+# Name, seed of the prompt, config.json.
+CASES = [
+    ("llama", 8, config(
+        "llama", 64, 3, (5, 1), 32, rms_norm_eps=1e-5, rope_theta=500000.0, hidden_act="silu", attention_bias=False, mlp_bias=False,
+        rope_scaling={"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64},
+    )),
+    ("llama with biases", 10, config("llama", 48, 2, (3, 1), 16, hidden_act="silu", attention_bias=True, mlp_bias=True)),
+    ("qwen2", 8, config(
+        "qwen2", 48, 3, (6, 2), 16, rope_theta=1000000.0, hidden_act="silu", use_sliding_window=False, sliding_window=64, max_window_layers=3,
+    )),
+    ("qwen3", 10, config(
+        "qwen3", 48, 3, (3, 3), 32, rope_theta=1000000.0, hidden_act="silu", attention_bias=False, use_sliding_window=False, tie_word_embeddings=True,
+    )),
+    ("mistral", 5, config("mistral", 64, 3, (6, 2), 16, rms_norm_eps=1e-5, hidden_act="silu", sliding_window=28)),
+    ("mistral with YaRN", 9, config(
+        "mistral", 48, 3, (3, 1), 32, rms_norm_eps=1e-5, hidden_act="silu", sliding_window=None, rope_theta=1000000.0,
+        rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128, "beta_fast": 8.0, "beta_slow": 1.0},
+    )),
+    ("gemma2", 13, config(
+        "gemma2", 72, 4, (6, 2), 16, sliding_window=26, query_pre_attn_scalar=24, attn_logit_softcapping=12.0, final_logit_softcapping=5.0, **GEMMA,
+    )),
+    ("gemma3_text", 2, config(
+        "gemma3_text", 56, 7, (5, 1), 16, sliding_window=37, sliding_window_pattern=6, query_pre_attn_scalar=4, rope_theta=1000000.0,
+        rope_local_base_freq=10000.0, rope_scaling={"rope_type": "linear", "factor": 8.0}, **GEMMA,
+    )),
+    ("olmo2", 8, config("olmo2", 64, 3, (3, 3), 32, rope_theta=500000.0, hidden_act="silu", attention_bias=False)),
+]
+
+
+def continue_greedily(w, spec, prompt):
+    """Greedy tokens, and how much larger than the next logit each one's was at least."""
+    tokens, margin = [], math.inf
+    for _ in range(NUM_TOKENS):
+        best = logits(w, spec, prompt + tokens)[-1].topk(2)
+        tokens.append(int(best.indices[0]))
+        margin = min(margin, float(best.values[0] - best.values[1]))
+    return tokens, margin
+
+
+def effects(w, spec, prompt, off):
+    """By how much a logit changes at most, without each quirk."""
+    whole = logits(w, spec, prompt)
+    return {quirk: float((logits(w, replace(spec, **change), prompt) - whole).abs().max()) for quirk, change in off.items()}
+
+
+def compute(name, seed, c):
+    spec, off = FAMILIES[c["model_type"]](c)
+    numbered = list(tensors(spec))
+    w = {tensor: hashed(i, *rest) for i, (tensor, *rest) in enumerate(numbered)}
+    prompt = [int(h) % spec.vocab for h in hashes(NUM_PROMPT_TOKENS, 4095 - seed)]
+    whole = logits(w, spec, prompt)
+    error = float((logits({key: x.float() for key, x in w.items()}, spec, prompt) - whole).abs().max())
+    tokens, margin = continue_greedily(w, spec, prompt)
+    figures = {
+        "effects": effects(w, spec, prompt, off), "margin": margin, "distinct": len(set(tokens)), "largest": float(whole.abs().max()),
+        "float32 error": error,
+    }
+    steps = (whole * STEPS_PER_UNIT).round().numpy()
+    golden = {
+        "name": name, "config": c, "tensors": [[tensor, list(shape), center, spread] for tensor, shape, center, spread in numbered],
+        "prompt": prompt, "tokens": tokens, "least_margin": round(margin, 4), "steps_per_unit": STEPS_PER_UNIT,
+        "logits": base64.b64encode(steps.astype("<i2").tobytes()).decode(),
+    }
+    return figures, golden
+
+
+def check(name, figures):
+    weak = [quirk for quirk, effect in figures["effects"].items() if not effect > MIN_EFFECT]
+    assert not weak, f"{name}: switching off {weak} changes next to nothing: {figures['effects']}"
+    assert figures["margin"] > MIN_MARGIN, f"{name}: the closest call is {figures['margin']}"
+    assert figures["distinct"] >= MIN_DISTINCT, f"{name}: {figures['distinct']} different tokens"
+    assert figures["largest"] * STEPS_PER_UNIT < 2**15, f"{name}: a logit of {figures['largest']}"
+    assert figures["float32 error"] < MAX_FLOAT32_ERROR, f"{name}: float32 is off by {figures['float32 error']}"
+
+
+def main(names):
+    torch.set_num_threads(1)
+    if names:
+        for name, seed, c in (case for case in CASES if case[0] in names):
+            print(name, json.dumps(compute(name, seed, c)[0], indent=1))
+        return
+    lines = []
+    for name, seed, c in CASES:
+        figures, golden = compute(name, seed, c)
+        check(name, figures)
+        lines.append(json.dumps(golden))
+    print("[\n" + ",\n".join(lines) + "\n]")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

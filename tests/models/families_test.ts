@@ -1,0 +1,154 @@
+/**
+ * Every family against an implementation of its published formulas in PyTorch
+ * (`tests/golden/families.py`): all logits of a prompt on both devices, and greedy tokens in every
+ * way to run a sequence (Law 8), with KV in f32.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { KNOWN_MODEL_TYPES } from "../../models/registry.ts";
+import type { EngineConfig } from "../../src/core/engine_config.ts";
+import type { Device } from "../../src/device/device.ts";
+import { ReferenceDevice } from "../../src/device/reference_device.ts";
+import { gpuTest, worstError } from "../support/agreement.ts";
+import { type Arrival, DemoEngine, GREEDY_64 } from "../support/demo_engine.ts";
+import {
+  decodedLogits,
+  expectedLogits,
+  type FamilyGolden,
+  familyGoldens,
+  prefilledLogits,
+  withFamily,
+} from "../support/family_golden.ts";
+
+/** Most that a logit may be off: sums in f32 in any order, through up to seven layers. */
+const LOGIT_ERROR = 2e-3;
+
+const GOLDENS = familyGoldens();
+
+function checkLogits(name: string, actual: readonly Float32Array[], golden: FamilyGolden): void {
+  const expected = expectedLogits(golden);
+  assertEquals(actual.length, expected.length);
+  for (const [position, row] of actual.entries()) {
+    assertEquals(row.length, expected[position]!.length);
+    const error = worstError(row, expected[position]!);
+    assert(error < LOGIT_ERROR, `${name}: logits after position ${position} are off by ${error}`);
+  }
+}
+
+/** A sequence with the tokens that it must give. */
+interface Expected extends Arrival {
+  readonly tokens: readonly number[];
+}
+
+function expectedFrom({ prompt, tokens }: FamilyGolden, numGiven: number, atStep = 0): Expected {
+  const left = tokens.slice(numGiven);
+  return {
+    prompt: [...prompt, ...tokens.slice(0, numGiven)],
+    tokens: left,
+    params: { ...GREEDY_64, maxTokens: left.length },
+    atStep,
+  };
+}
+
+/** Runs sequences to their ends and compares their tokens. */
+async function checkTokens(engine: DemoEngine, sequences: readonly Expected[]): Promise<void> {
+  const outcomes = await engine.generate(sequences);
+  outcomes.forEach(({ tokens }, i) => assertEquals(tokens, sequences[i]!.tokens, `sequence ${i}`));
+}
+
+/** One way to run a case's sequences. */
+type Way = (create: Create, golden: FamilyGolden) => Promise<void>;
+type Create = (config: Partial<EngineConfig>) => Promise<DemoEngine>;
+
+/** Alone, its prompt whole, and nothing cached. */
+const alone: Way = async (create, golden) => {
+  const engine = await create({ enablePrefixCaching: false, maxNumSeqs: 1 });
+  await checkTokens(engine, [expectedFrom(golden, 0)]);
+  assertEquals(engine.stats.numHitTokens, 0);
+};
+
+/** Three at once, which share a prompt that is computed in chunks and found. */
+const chunked = (maxNumBatchedTokens: number, blockSize: number): Way => async (create, golden) => {
+  const engine = await create({
+    maxNumBatchedTokens,
+    maxNumSeqs: Math.min(16, maxNumBatchedTokens),
+    blockSize,
+    numBlocksOverride: 2048 / blockSize,
+  });
+  await checkTokens(engine, [0, 16, 9].map((numGiven) => expectedFrom(golden, numGiven)));
+};
+
+/** In a pool that the longest sequence all but fills, whose neighbour shares nothing with it. */
+const preempted: Way = async (create, golden) => {
+  const first = expectedFrom(golden, 0);
+  const neighbour = { ...first, prompt: [...first.prompt].reverse(), tokens: [] };
+  const blockSize = 8;
+  const longest = Math.ceil((first.prompt.length + first.tokens.length) / blockSize);
+  const engine = await create({
+    maxNumBatchedTokens: 64,
+    blockSize,
+    numBlocksOverride: longest + 26,
+  });
+  const [, outcome] = await engine.generate([neighbour, first]);
+  assertEquals(outcome!.tokens, first.tokens);
+  assert(engine.stats.numPreemptions > 0, "nothing was preempted");
+};
+
+/** Again when all is over, with more and more of the answer in the prompt: a window's tail is hit. */
+const found: Way = async (create, golden) => {
+  const engine = await create({});
+  let numHitTokens = 0;
+  for (const numGiven of [0, 0, 16, 31, 8]) {
+    await checkTokens(engine, [expectedFrom(golden, numGiven)]);
+    const numFound = engine.stats.numHitTokens - numHitTokens;
+    numHitTokens += numFound;
+    const least = engine.stats.numHitTokens === 0 ? 0 : golden.prompt.length / 2;
+    assert(numFound >= least, `${numFound} tokens were found`);
+  }
+  assert(numHitTokens > 0, "nothing was found");
+};
+
+const WAYS: Readonly<Record<string, Way>> = {
+  "alone": alone,
+  "in chunks of 7, in blocks of 8": chunked(7, 8),
+  "in chunks of 16, in blocks of 32": chunked(16, 32),
+  "in chunks of 64, in blocks of 16": chunked(64, 16),
+  "preempted": preempted,
+  "found in the prefix cache": found,
+};
+
+async function checkWays(device: Device, golden: FamilyGolden, ways: readonly string[]) {
+  await withFamily(golden, async (modelDir) => {
+    for (const way of ways) {
+      const create: Create = (config) =>
+        DemoEngine.create(device, {
+          modelDir,
+          kvCacheDtype: "f32",
+          enablePrefixCaching: true,
+          ...config,
+        });
+      await WAYS[way]!(create, golden);
+    }
+  });
+}
+
+async function checkGolden(device: Device, golden: FamilyGolden): Promise<void> {
+  await withFamily(golden, async (modelDir) => {
+    checkLogits("decodes", await decodedLogits(device, modelDir, golden), golden);
+    checkLogits("prefills", await prefilledLogits(device, modelDir, golden), golden);
+  });
+}
+
+for (const golden of GOLDENS) {
+  const { name } = golden;
+  if (!KNOWN_MODEL_TYPES.some((type) => type === golden.config["model_type"])) {
+    Deno.test.ignore(`${name}: there is no such family yet`, () => {});
+    continue;
+  }
+  gpuTest(`${name}: the logits of its formulas on WebGPU`, (gpu) => checkGolden(gpu, golden));
+  Deno.test(`${name}: the logits of its formulas on the reference device`, () =>
+    checkGolden(new ReferenceDevice(), golden));
+  for (const way of Object.keys(WAYS)) {
+    Deno.test(`${name}: the greedy tokens of its formulas ${way}`, () =>
+      checkWays(new ReferenceDevice(), golden, [way]));
+  }
+}

@@ -1,0 +1,184 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { StartupError } from "../../src/core/errors.ts";
+import { parseModel, readModel } from "../../models/registry.ts";
+import { configJson } from "./config_fixtures.ts";
+
+const DEMO = new URL("../../models/demo", import.meta.url).pathname;
+
+function refuses(changes: Record<string, unknown>, part: string): void {
+  const error = assertThrows(() => parseModel(configJson(changes)), StartupError, part);
+  assertEquals(error.message.startsWith("config.json: "), true);
+}
+
+Deno.test("readModel() reads the bundled model's config.json", () => {
+  const model = readModel(DEMO);
+  assertEquals([model.modelType, model.vocabSize, model.maxPositionEmbeddings], [
+    ...["llama", 2048, 2048],
+  ]);
+  const heads = { numKvHeads: 2, headDim: 32 };
+  assertEquals(model.caches, Array.from({ length: 6 }, () => ({ kind: "full", ...heads })));
+  assertEquals(model.attention, Array.from({ length: 6 }, () => ({ numHeads: 6, ...heads })));
+  assertEquals(model.buffers, {
+    hidden: { per: "token", words: 192 },
+    normed: { per: "token", words: 192 },
+    qkv: { per: "token", words: (6 + 2 * 2) * 32 },
+    attended: { per: "token", words: 6 * 32 },
+    inner: { per: "token", words: 512 },
+    last: { per: "draw", words: 192 },
+  });
+  assertEquals(model.positionTables, {
+    rope: { rotaryDim: 32, theta: 10_000, scaling: undefined },
+  });
+  // Tied: the embedding is the head, which a checkpoint may carry all the same.
+  assertEquals(model.ignoredTensors, ["lm_head.weight"]);
+  assertEquals(model.warnings, []);
+});
+
+Deno.test("readModel() says when there is no config.json", () => {
+  assertThrows(() => readModel(`${DEMO}/none`), StartupError, "config.json is missing");
+});
+
+Deno.test("parseModel() fills in what Llama configs leave out", () => {
+  const model = parseModel(configJson());
+  assertEquals(model.attention[0], { numHeads: 8, numKvHeads: 8, headDim: 8 });
+  assertEquals(model.positionTables.rope!.theta, 10_000);
+  assertEquals(model.positionTables.rope!.scaling, undefined);
+  // Untied: a matrix of its own.
+  assertEquals(model.weights.at(-1)!.tensors, ["lm_head.weight"]);
+  assertEquals(model.ignoredTensors, []);
+  assertEquals(parseModel(configJson({ head_dim: null })).attention[0]!.headDim, 8);
+});
+
+Deno.test("parseModel() lets head_dim differ from hidden_size over heads", () => {
+  assertEquals(parseModel(configJson({ head_dim: 32 })).attention[0]!.headDim, 32);
+  const odd = parseModel(configJson({ head_dim: 32, hidden_size: 68 }));
+  assertEquals(odd.buffers.hidden!.words, 68);
+  assertEquals(odd.buffers.attended!.words, 8 * 32);
+});
+
+Deno.test("parseModel() returns a frozen object", () => {
+  const model = parseModel(configJson());
+  assertThrows(() => Object.assign(model, { vocabSize: 9 }), TypeError);
+  assertThrows(() => Object.assign(model.buffers, { hidden: 9 }), TypeError);
+});
+
+Deno.test("parseModel() refuses an unknown model_type by name", () => {
+  refuses({ model_type: "mamba" }, 'model_type is "mamba": known are llama');
+  refuses({ model_type: 3 }, 'field "model_type" is 3');
+  refuses({ model_type: undefined }, 'field "model_type" is missing');
+});
+
+Deno.test("parseModel() refuses models of several modalities, and names the text model it knows", () => {
+  const text = configJson();
+  refuses(
+    { model_type: "pictures", text_config: text },
+    'model_type is "pictures", of several modalities, which are not supported; its text model ' +
+      'alone, "llama", would be',
+  );
+  refuses({ model_type: "pictures", text_config: { model_type: "x" } }, "known are llama");
+  refuses({ model_type: "pictures", text_config: 7 }, "known are llama");
+});
+
+Deno.test("parseModel() refuses numbers out of bounds, naming the field", () => {
+  const bounded: Record<string, unknown[]> = {
+    hidden_size: [0, -64, 1.5, "64", 65_540, 65, null],
+    num_hidden_layers: [0, 513],
+    num_attention_heads: [0, 1025],
+    num_key_value_heads: [0, 2000],
+    head_dim: [0, 7, 6, 516],
+    intermediate_size: [0, 2 ** 21, 127],
+    vocab_size: [0, 2 ** 20 + 1],
+    max_position_embeddings: [0, 2 ** 24 + 1],
+    rms_norm_eps: [0, -1, 1],
+    rope_theta: [0, 1e13, "10000"],
+    tie_word_embeddings: ["true"],
+  };
+  for (const [field, values] of Object.entries(bounded)) {
+    for (const value of values) refuses({ [field]: value }, `field "${field}" is `);
+  }
+  refuses({ vocab_size: undefined }, 'field "vocab_size" is missing');
+});
+
+Deno.test("parseModel() refuses heads that do not fit together", () => {
+  refuses({ num_key_value_heads: 3 }, "is 8: must be a multiple of");
+  refuses({ hidden_size: 60 }, "gives heads of 7.5");
+  refuses({ hidden_size: 56 }, "gives heads of 7:");
+  refuses({ hidden_size: 8192 }, "gives heads of 1024");
+});
+
+Deno.test("parseModel() refuses what the model code would get wrong", () => {
+  refuses({ hidden_act: "gelu" }, 'field "hidden_act" is "gelu"');
+  refuses({ partial_rotary_factor: 0.5 }, 'field "partial_rotary_factor" is 0.5');
+  refuses({ hidden_act: "gelu" }, "known are silu");
+  refuses({ quantization_config: { bits: 4 } }, "quantized checkpoints are not supported");
+  refuses({ attention_bias: "yes" }, 'field "attention_bias" is "yes"');
+  parseModel(configJson({ quantization_config: null }));
+});
+
+Deno.test("parseModel() takes Qwen3, whose heads are normalized", () => {
+  const qwen3 = { model_type: "qwen3", head_dim: 128, use_sliding_window: false };
+  const norms = parseModel(configJson(qwen3)).weights.filter(({ name }) => /head_norms/.test(name));
+  assertEquals(norms.map(({ shapes }) => shapes), [[[128], [128]], [[128], [128]]]);
+  assertEquals(norms[1]!.tensors, [
+    "model.layers.1.self_attn.q_norm.weight",
+    "model.layers.1.self_attn.k_norm.weight",
+  ]);
+});
+
+Deno.test("parseModel() gives layers of Qwen and of Mistral the windows that their files ask for", () => {
+  const windowsOf = (changes: Record<string, unknown>) =>
+    parseModel(configJson({ num_hidden_layers: 3, ...changes })).caches
+      .map((cache) => cache?.kind === "sliding_window" ? cache.window : cache?.kind);
+  for (const model_type of ["qwen2", "qwen3"]) {
+    const qwen = { model_type, sliding_window: 64, max_window_layers: 1 };
+    assertEquals(windowsOf(qwen), ["full", "full", "full"]);
+    assertEquals(windowsOf({ ...qwen, use_sliding_window: true }), ["full", 64, 64]);
+  }
+  const model_type = "mistral";
+  assertEquals(windowsOf({ model_type, sliding_window: 64 }), [64, 64, 64]);
+  assertEquals(windowsOf({ model_type, sliding_window: null }), ["full", "full", "full"]);
+  // Mistral's first checkpoints have windows of 4,096 that their files need not say.
+  assertEquals(windowsOf({ model_type }), [4096, 4096, 4096]);
+  refuses({ model_type, sliding_window: 0 }, 'field "sliding_window" is 0');
+  refuses({ model_type, layer_types: ["linear_attention"] }, "known are full_attention");
+});
+
+Deno.test("parseModel() takes a Llama with biases of attention, of feed-forward layers, or of both", () => {
+  const biasesOf = (changes: Record<string, unknown>) =>
+    parseModel(configJson({ num_hidden_layers: 1, ...changes })).weights
+      .flatMap(({ tensors }) => tensors.filter((tensor) => tensor.endsWith(".bias")))
+      .map((tensor) => tensor.split(".").at(-2)!);
+  const attention = ["q_proj", "k_proj", "v_proj", "o_proj"];
+  const mlp = ["gate_proj", "up_proj", "down_proj"];
+  assertEquals(biasesOf({}), []);
+  assertEquals(biasesOf({ attention_bias: true }), attention);
+  assertEquals(biasesOf({ mlp_bias: true }), mlp);
+  assertEquals(biasesOf({ attention_bias: true, mlp_bias: true }), [...attention, ...mlp]);
+});
+
+Deno.test("parseModel() takes Qwen2 with its biases of queries, keys and values", () => {
+  const qwen2 = { model_type: "qwen2", num_key_value_heads: 2, use_sliding_window: false };
+  const biases = parseModel(configJson(qwen2)).weights.find(({ name }) => name === "1.qkv_bias")!;
+  assertEquals(biases.shapes, [[64], [16], [16]]);
+  assertEquals(biases.tensors[2], "model.layers.1.self_attn.v_proj.bias");
+  refuses({ ...qwen2, hidden_act: "gelu" }, 'field "hidden_act" is "gelu": known are silu');
+});
+
+Deno.test("parseModel() takes OLMo 2, with norms after blocks and over whole rows of queries and keys", () => {
+  const olmo2 = { model_type: "olmo2", num_key_value_heads: 2 };
+  const { weights } = parseModel(configJson(olmo2));
+  const norms = weights.filter(({ name }) => /^1\..*norm/.test(name));
+  assertEquals(norms.map(({ tensors, shapes }) => [tensors, shapes]), [
+    [["q_norm", "k_norm"].map((name) => `model.layers.1.self_attn.${name}.weight`), [[64], [16]]],
+    [["model.layers.1.post_attention_layernorm.weight"], [[64]]],
+    [["model.layers.1.post_feedforward_layernorm.weight"], [[64]]],
+  ]);
+  refuses({ ...olmo2, attention_bias: true }, "biases are not supported");
+  refuses({ ...olmo2, hidden_act: "gelu" }, 'field "hidden_act" is "gelu": known are silu');
+});
+
+Deno.test("parseModel() refuses what is not an object", () => {
+  for (const json of [null, [], "llama", 7]) {
+    assertThrows(() => parseModel(json), StartupError, "config.json: the whole file is");
+  }
+});
