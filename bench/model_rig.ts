@@ -2,11 +2,11 @@ import type { StepDims } from "../kernels/step.ts";
 import type { Model } from "../models/model.ts";
 import type { Batch, ScheduledChunk } from "../src/core/batch.ts";
 import type { EngineConfig } from "../src/core/engine_config.ts";
-import { kvBytesPerBlock } from "../src/core/kv_layout.ts";
+import { slabBytesOf } from "../src/core/slot_layout.ts";
 import type { Device } from "../src/device/device.ts";
 import type { KernelCall } from "../src/device/kernel.ts";
 import { buildRunner, type RunnerOptions } from "../src/runner/build_runner.ts";
-import { kvGeometry } from "../src/runner/kv_geometry.ts";
+import { kvMemory } from "../src/runner/kv_memory.ts";
 import type { RunnerInputs } from "../src/runner/runner_inputs.ts";
 import type { TimedCalls } from "../src/runner/call_timing.ts";
 import type { ModelRunner } from "../src/runner/model_runner.ts";
@@ -43,8 +43,8 @@ export function numBlocks({ batch, context }: StepShape): number {
 
 /** Bytes of KV that the step's sequences hold, all layers together. */
 export function kvBytes(model: Model, step: StepShape): number {
-  const geometry = kvGeometry(model, { kvCacheDtype: "f16" });
-  return numBlocks(step) * kvBytesPerBlock(geometry, BLOCK_SIZE);
+  const { layout } = kvMemory(model, { blockSize: BLOCK_SIZE, kvCacheDtype: "f16" });
+  return numBlocks(step) * slabBytesOf(layout);
 }
 
 /** The parts of an open shape that a runner is made of. */

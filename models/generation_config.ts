@@ -1,5 +1,10 @@
 import { z } from "zod";
-import { modelFile, parseModelJson, readModelJson } from "../src/core/model_json.ts";
+import {
+  modelFile,
+  type ModelFiles,
+  parseModelJson,
+  readModelJson,
+} from "../src/core/model_json.ts";
 
 /** Sampling defaults that a model's makers recommend; absent fields have none. */
 export interface GenerationConfig {
@@ -24,14 +29,14 @@ const GenerationConfigJson = z.object({
 });
 
 /**
- * Reads `generation_config.json` of the model in `dir`; a model without one recommends nothing.
+ * Reads a model's `generation_config.json`; a model without one recommends nothing.
  *
  * @throws {StartupError} naming the file, the field and its value.
  */
-export function loadGenerationConfig(dir: string): GenerationConfig {
-  const json = readModelJson(dir, "generation_config.json");
+export function loadGenerationConfig(files: ModelFiles): GenerationConfig {
+  const json = readModelJson(files, "generation_config.json");
   if (json === undefined) return Object.freeze({ eosTokenIds: [] });
-  const file = modelFile(dir, "generation_config.json");
+  const file = modelFile(files, "generation_config.json");
   const fields = parseModelJson(GenerationConfigJson, json, file);
   const eos = fields.eos_token_id ?? [];
   const temperature = fields.do_sample === false ? 0 : fields.temperature;

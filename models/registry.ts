@@ -1,8 +1,16 @@
 import { z } from "zod";
 import { StartupError } from "../src/core/errors.ts";
-import { modelFile, parseModelJson, readModelJson } from "../src/core/model_json.ts";
+import {
+  modelFile,
+  type ModelFiles,
+  parseModelJson,
+  readModelJson,
+} from "../src/core/model_json.ts";
+import { gemma2 } from "./gemma2.ts";
+import { gemma3 } from "./gemma3.ts";
 import { llama } from "./llama.ts";
 import type { Model, ModelFamily } from "./model.ts";
+import { mistral } from "./mistral.ts";
 import { olmo2 } from "./olmo2.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
@@ -10,6 +18,9 @@ import { qwen3 } from "./qwen3.ts";
 /** The families by the `model_type` of their config.json. */
 const FAMILIES: ReadonlyMap<string, ModelFamily> = new Map([
   ["llama", llama],
+  ["gemma2", gemma2],
+  ["gemma3_text", gemma3],
+  ["mistral", mistral],
   ["olmo2", olmo2],
   ["qwen2", qwen2],
   ["qwen3", qwen3],
@@ -24,13 +35,13 @@ const ModelTypeJson = z.object({
 });
 
 /**
- * Reads and checks `config.json` of the model in `dir`.
+ * Reads and checks a model's `config.json`.
  *
  * @throws {StartupError} naming the file, the field, its value and what it must be.
  */
-export function readModel(dir: string): Model {
-  const file = modelFile(dir, "config.json");
-  const json = readModelJson(dir, "config.json");
+export function readModel(files: ModelFiles): Model {
+  const file = modelFile(files, "config.json");
+  const json = readModelJson(files, "config.json");
   if (json === undefined) throw new StartupError(`${file} is missing: not a model directory`);
   return parseModel(json, file);
 }

@@ -7,6 +7,8 @@
  *     chat_template_digests  python3 with Jinja2 3.1.6, and real chat templates in ../shared/data
  *     demo_eval              python3
  *     demo_golden            python3 with numpy and torch 2; the prompts are kept, all else is made anew
+ *     gguf_blocks            the folder where npm has installed @node-llama-cpp/linux-x64@3.22.1, which
+ *                            the variable QUIRE_LLAMA_CPP names
  *
  * Exits with 1 where a file named cannot be made, or where `--check` finds that one would change.
  */
@@ -15,6 +17,8 @@
 const ROOT = new URL("../", import.meta.url).pathname;
 const HERE = `${ROOT}tests/golden`;
 const DEMO = `${ROOT}models/demo`;
+const LLAMA_CPP = Deno.env.get("QUIRE_LLAMA_CPP") ?? "that QUIRE_LLAMA_CPP would name";
+const LIBGGML = "node_modules/@node-llama-cpp/linux-x64/bins/linux-x64/libggml-base.so";
 const TEMPLATES = `${ROOT}../shared/data/chat-templates`;
 
 /** A golden file, and how it is made. */
@@ -46,6 +50,13 @@ const GOLDEN: readonly Golden[] = [
   },
   { name: "demo_eval", packages: [], make: () => run("python3", [`${HERE}/demo_eval.py`]) },
   { name: "demo_golden", packages: ["numpy", "torch"], make: makeDemoGolden },
+  {
+    name: "gguf_blocks",
+    packages: [],
+    directory: LLAMA_CPP,
+    make: () =>
+      run(Deno.execPath(), ["run", "-A", `${HERE}/gguf_blocks.ts`, `${LLAMA_CPP}/${LIBGGML}`]),
+  },
 ];
 
 /** What a command prints; it must end well. Its errors are shown as they are. */

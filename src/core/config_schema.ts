@@ -15,8 +15,9 @@ const RUNTIME = "Device and diagnostics";
  */
 export const ConfigSchema = z.object({
   model: z.string().min(1).optional().meta({
-    description: "Model to serve: a local directory, or a name on Hugging Face's hub such as " +
-      "Qwen/Qwen3-0.6B, looked for in the cache first",
+    description:
+      "Model to serve: a local directory, a GGUF file, or a name on Hugging Face's hub " +
+      "such as Qwen/Qwen3-0.6B, looked for in the cache first",
     group: MODEL,
     value: "MODEL",
     defaultText: "the bundled demo model",

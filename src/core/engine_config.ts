@@ -21,10 +21,13 @@ export type Autotune = "auto" | "on" | "off";
 
 /** What the engine isolate needs to know; a plain object, since it is posted to a Worker. */
 export interface EngineConfig {
-  /** Directory with `config.json`, `*.safetensors` and the tokenizer's files. */
+  /** A directory with `config.json`, `*.safetensors` and the tokenizer's files, or a GGUF file. */
   readonly modelDir: string;
   readonly device: DeviceChoice;
-  /** How weight matrices are quantized; absent, they keep the type they are stored in. */
+  /**
+   * How weight matrices are quantized; absent, they keep the type they are stored in, or get the
+   * nearest format to it.
+   */
   readonly quantization?: Quantization;
   /** Default: `off`. */
   readonly int8Activations?: Int8Activations;

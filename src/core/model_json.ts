@@ -3,9 +3,24 @@ import { StartupError } from "./errors.ts";
 
 const MIB = 1024 * 1024;
 
-/** Path of a model's file for opening and for error messages. */
-export function modelFile(dir: string, name: string): string {
-  return `${dir.replace(/[\\/]+$/, "")}/${name}`;
+/**
+ * A model's small files: the path of their directory, or their texts where they are made from
+ * another format. Plain data, so that it crosses between isolates.
+ */
+export type ModelFiles = string | ModelTexts;
+
+/** The small files that a model in another format stands for. */
+export interface ModelTexts {
+  /** The file they are made from. */
+  readonly path: string;
+  /** By name, such as `config.json`. */
+  readonly texts: Readonly<Record<string, string>>;
+}
+
+/** What one of a model's files is called in error messages; in a directory, its path. */
+export function modelFile(files: ModelFiles, name: string): string {
+  if (typeof files !== "string") return `${files.path} (as ${name})`;
+  return `${files.replace(/[\\/]+$/, "")}/${name}`;
 }
 
 /**
@@ -15,11 +30,20 @@ export function modelFile(dir: string, name: string): string {
  * read.
  */
 export function readModelText(
-  dir: string,
+  files: ModelFiles,
   name: string,
   maxBytes: number = 16 * MIB,
 ): string | undefined {
-  const path = modelFile(dir, name);
+  const path = modelFile(files, name);
+  if (typeof files !== "string") {
+    const text = Object.hasOwn(files.texts, name) ? files.texts[name] : undefined;
+    if (text !== undefined && text.length > maxBytes) {
+      throw new StartupError(
+        `${path} has ${text.length} characters, over the limit of ${maxBytes}`,
+      );
+    }
+    return text;
+  }
   try {
     const { isFile, size } = Deno.statSync(path);
     if (!isFile) throw new StartupError(`${path} is not a regular file`);
@@ -39,14 +63,14 @@ export function readModelText(
  *
  * @throws {StartupError} also when the text is not JSON.
  */
-export function readModelJson(dir: string, name: string, maxBytes?: number): unknown {
-  const text = readModelText(dir, name, maxBytes);
+export function readModelJson(files: ModelFiles, name: string, maxBytes?: number): unknown {
+  const text = readModelText(files, name, maxBytes);
   if (text === undefined) return undefined;
   try {
     return JSON.parse(text);
   } catch (error) {
     throw new StartupError(
-      `${modelFile(dir, name)} is not valid JSON: ${(error as Error).message}`,
+      `${modelFile(files, name)} is not valid JSON: ${(error as Error).message}`,
     );
   }
 }

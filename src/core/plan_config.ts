@@ -11,7 +11,7 @@ const PLAN = "Plan (quire plan)";
 export const PlanSchema = z.object({
   model: ConfigSchema.shape.model.meta({
     description:
-      "Model to plan for: a preset, a directory with a config.json, or a name on the hub",
+      "Model to plan for: a preset, a directory with a config.json, a GGUF file, or a name on the hub",
     group: PLAN,
     value: "MODEL",
     defaultText: "the bundled demo model",

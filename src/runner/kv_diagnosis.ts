@@ -1,5 +1,5 @@
 import { findKvDamageCall, NO_DAMAGE } from "../../kernels/kv/find_kv_damage.ts";
-import type { KvShape } from "../../kernels/kv/kv_cache.ts";
+import type { LayerKv } from "../../kernels/kv/kv_cache.ts";
 import type { DrawFailure, KvDamage } from "../core/batch.ts";
 import { KernelError } from "../core/errors.ts";
 import type { Device, Program } from "../device/device.ts";
@@ -12,13 +12,10 @@ import type { DeviceBuffer } from "../device/kernel.ts";
  */
 export class KvDiagnosis {
   readonly #device: Device;
-  readonly #layers: readonly KvShape[];
   #found: DeviceBuffer | undefined;
 
-  /** @param layers how each layer is stored, first to last. */
-  constructor(device: Device, layers: readonly KvShape[]) {
+  constructor(device: Device) {
     this.#device = device;
-    this.#layers = layers;
   }
 
   /**
@@ -26,13 +23,13 @@ export class KvDiagnosis {
    * diagnosis, or cannot compile it, the description is empty: one sequence failed, not the engine.
    *
    * @param step metadata on the device whose first sequence it is about.
-   * @param kv the pool's buffers by layer.
+   * @param kv where each layer's KV lies, first to last.
    * @throws {DeviceLostError} when the device is gone.
    */
   async failure(
     numTokens: number,
     step: DeviceBuffer,
-    kv: readonly DeviceBuffer[],
+    kv: readonly (LayerKv | undefined)[],
   ): Promise<DrawFailure> {
     try {
       const kvDamage = await this.#find(step, kv);
@@ -45,25 +42,37 @@ export class KvDiagnosis {
     }
   }
 
-  async #find(step: DeviceBuffer, kv: readonly DeviceBuffer[]): Promise<KvDamage | undefined> {
-    const layers = this.#layers;
-    const bytes = 4 * layers.length;
+  async #find(
+    step: DeviceBuffer,
+    kv: readonly (LayerKv | undefined)[],
+  ): Promise<KvDamage | undefined> {
+    const bytes = 4 * kv.length;
     const found = this.#found ??= await this.#device.createBuffer("kv damage", bytes);
-    this.#device.write(found, 0, new Uint32Array(layers.length).fill(NO_DAMAGE));
+    this.#device.write(found, 0, new Uint32Array(kv.length).fill(NO_DAMAGE));
     // Pipelines are cached by the device; bind groups are made anew, since the pool may have moved.
     const program: Program<unknown> = await this.#device.compile(
-      layers.map((shape, LAYER) =>
-        findKvDamageCall({ ...shape, LAYER }, { step, kv: kv[LAYER]!, found })
+      kv.flatMap((layer, LAYER) =>
+        layer === undefined
+          ? []
+          : findKvDamageCall({ ...layer.shape, LAYER }, { step, kv: layer.buffer, found })
       ),
     );
     const words = await this.#device.run(program, undefined, { buffer: found, bytes });
-    return damageOf(words, layers);
+    return damageOf(words, kv);
   }
 }
 
-function damageOf(words: Uint32Array, layers: readonly KvShape[]): KvDamage | undefined {
+function damageOf(
+  words: Uint32Array,
+  layers: readonly (LayerKv | undefined)[],
+): KvDamage | undefined {
   const layer = words.findIndex((word) => word !== NO_DAMAGE);
   if (layer === -1) return undefined;
   const position = words.reduce((first, word) => Math.min(first, word >>> 1), Infinity);
-  return { position, layer, dtype: layers[layer]!.KV_DTYPE, isTooLarge: words[layer]! % 2 === 0 };
+  return {
+    position,
+    layer,
+    dtype: layers[layer]!.shape.KV_DTYPE,
+    isTooLarge: words[layer]! % 2 === 0,
+  };
 }

@@ -4,10 +4,10 @@ import { createLogger, type Logger } from "../base/log.ts";
 import { StartupError } from "../core/errors.ts";
 import { readModelText } from "../core/model_json.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
-import { openWeights } from "../weights/safetensors.ts";
+import { findModelSource } from "../weights/model_source.ts";
+import { blockNotices } from "./device_dtypes.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 import { hostFreeBytes } from "./host_memory.ts";
-import { kvGeometry } from "./kv_geometry.ts";
 import { unusedTensors, warnOfUnused } from "./load_warnings.ts";
 import { kvBudget } from "./memory_budget.ts";
 import { openDevice } from "./open_device.ts";
@@ -85,9 +85,11 @@ export async function loadModel(
     "open device",
     () => openDevice(config.device, config.gpuBackend),
   );
-  const model = readModel(config.modelDir);
+  const source = findModelSource(config.modelDir);
+  const files = source.configFiles();
+  const model = readModel(files);
   for (const warning of model.warnings) log.warn(warning);
-  const budget = kvBudget(config, kvGeometry(model, config), {
+  const budget = kvBudget(config, model, {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
     ...(device.isSoftware ? { hostFreeBytes: hostFreeBytes() } : {}),
@@ -100,11 +102,13 @@ export async function loadModel(
     ? "load weights"
     : `quantize weights to ${quantization.method}`;
   const weights = await phases.run(loadPhase, async (report) => {
-    const checkpoint = openWeights(config.modelDir);
+    const checkpoint = source.openWeights();
     try {
-      const configText = readModelText(config.modelDir, "config.json") ?? "";
+      const configText = readModelText(files, "config.json") ?? "";
       fingerprint = modelFingerprint(configText, checkpoint, quantization);
       warnOfUnused(log, unusedTensors(checkpoint.names(), model));
+      const notices = blockNotices(checkpoint, model.weights, quantization);
+      notices.forEach((notice) => phases.tell(notice));
       return await uploadWeights(device, checkpoint, model.weights, {
         ...(quantization === undefined ? {} : { quantization }),
         onProgress: (share) => report(`${Math.floor(100 * share)} %`),

@@ -1,5 +1,5 @@
 import type { WeightShard } from "../../kernels/weights/weight_shards.ts";
-import type { TensorInfo } from "../weights/safetensors.ts";
+import type { TensorInfo } from "../weights/weights.ts";
 
 /** Rows `[begin, end)` of one tensor of a checkpoint; a vector is one row. */
 export interface TensorRows {

@@ -1,6 +1,6 @@
 import type { Device } from "../device/device.ts";
 import type { DeviceBuffer } from "../device/kernel.ts";
-import type { Weights } from "../weights/safetensors.ts";
+import type { Weights } from "../weights/weights.ts";
 import type { TensorRows } from "./tensor_rows.ts";
 
 /** The source and target of the rows of one buffer. */

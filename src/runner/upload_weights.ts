@@ -1,16 +1,12 @@
 import type { DeviceWeight, WeightSpec } from "../../models/model.ts";
 import { invariant } from "../base/invariant.ts";
 import { StartupError } from "../core/errors.ts";
-import {
-  isQuantized,
-  type Quantization,
-  quantizedDtype,
-  type WeightDtype,
-} from "../core/weight_format.ts";
+import { isQuantized, type Quantization, type WeightDtype } from "../core/weight_format.ts";
 import type { Device } from "../device/device.ts";
 import { decodeToF32 } from "../weights/dtypes.ts";
 import { readFinite } from "../weights/read_finite.ts";
-import type { TensorInfo, Weights } from "../weights/safetensors.ts";
+import type { TensorInfo, Weights } from "../weights/weights.ts";
+import { deviceDtype } from "./device_dtypes.ts";
 import { asTextures } from "./weight_textures.ts";
 import { byteRange, rowsOfShard, type TensorRows } from "./tensor_rows.ts";
 import { uploadQuantized } from "./upload_quantized.ts";
@@ -30,7 +26,7 @@ export interface UploadedWeights {
 
 /** How weights are loaded. */
 export interface UploadOptions {
-  /** Matrices keep the checkpoint's type without it. */
+  /** Without it, matrices keep the checkpoint's type; those in blocks get the nearest format. */
   readonly quantization?: Quantization;
   /** Called with the share of the checkpoint's bytes that is uploaded, in (0, 1]. */
   readonly onProgress?: (share: number) => void;
@@ -64,7 +60,7 @@ export async function uploadWeights(
     for (const { buffer, ...range } of weight.shards) {
       const rows = rowsOfShard(tensors, range, spec.isPaired === true);
       const target = { device, checkpoint, rows, buffer, onBytes };
-      if (isQuantized(dtype)) uploadQuantized(target, quantization!);
+      if (isQuantized(dtype)) uploadQuantized(target, dtype);
       else uploadPlain(target, { dtype, addend: spec.addend ?? 0 });
     }
     const held = await asTextures(device, spec, weight);
@@ -103,17 +99,6 @@ function checkedTensors(
 
 function bytesOf(tensors: readonly TensorInfo[]): number {
   return tensors.reduce((sum, { bytes }) => sum + bytes, 0);
-}
-
-function deviceDtype(
-  tensors: readonly TensorInfo[],
-  quantization: Quantization | undefined,
-): WeightDtype {
-  const [first] = tensors;
-  if (first!.shape.length < 2) return "f32";
-  if (quantization !== undefined) return quantizedDtype(quantization);
-  const alike = tensors.every(({ dtype }) => dtype === first!.dtype);
-  return alike ? first!.dtype.toLowerCase() as WeightDtype : "f32";
 }
 
 async function allocate(

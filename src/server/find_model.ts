@@ -1,4 +1,5 @@
 import { formatByteSize } from "../base/byte_size.ts";
+import { invariant } from "../base/invariant.ts";
 import { processEnvironment } from "../core/environment.ts";
 import { StartupError } from "../core/errors.ts";
 import { type CachedModel, findCached } from "../hub/cached_model.ts";
@@ -10,9 +11,11 @@ import {
   type ModelReference,
   parseModelReference,
 } from "../hub/model_reference.ts";
-import { requireCacheReadable } from "../hub/permissions.ts";
+import { mayReadCache, requireCacheReadable } from "../hub/permissions.ts";
 import { pullFile } from "../hub/pull_model.ts";
+import { cachedRepos } from "../hub/repo_cache.ts";
 import { CONFIG_FILE } from "../hub/select_files.ts";
+import { isGgufPath } from "../weights/gguf/gguf_file.ts";
 import {
   bundledModel,
   isExistingPath,
@@ -31,8 +34,8 @@ export interface Consent {
 }
 
 /**
- * Finds the model to serve: the bundled one, a directory, a whole model in the cache, or one on the
- * hub, which is downloaded where that is agreed to.
+ * Finds the model to serve: the bundled one, a directory or GGUF file, a whole model in the cache,
+ * or one on the hub, which is downloaded where that is agreed to.
  *
  * @throws {StartupError} for a name that is none of these, or is not to be downloaded.
  */
@@ -48,7 +51,8 @@ export async function findModel(
 }
 
 /**
- * Finds a model without a download: the bundled one, a directory, or a whole one in the cache.
+ * Finds a model without a download: the bundled one, a directory or GGUF file, or a whole one in
+ * the cache.
  *
  * @throws {StartupError} for any other, with the command that fetches it.
  */
@@ -62,13 +66,16 @@ export function findLocalModel(model: string | undefined): ModelDirectory {
 
 /**
  * The folder with the config.json of a model by name, which is fetched alone where the cache lacks
- * it; undefined for what is no name of a model.
+ * it, or its GGUF file in the cache; undefined for what is no name of a model.
  *
- * @throws {StartupError} for a model without a config.json.
+ * @throws {StartupError} for a model without a config.json, and for a GGUF file that is not in the
+ * cache.
  */
 export async function findConfig(model: string): Promise<ModelDirectory | undefined> {
   if (!isNameOnHub(model)) return undefined;
   const reference = parseModelReference(model);
+  // Its config is in its header.
+  if (namesFile(reference)) return findLocalModel(model);
   const settings = hubSettings(processEnvironment());
   requireCacheReadable(settings.cacheDir);
   const dir = await pullFile(new HubClient(settings), reference, CONFIG_FILE);
@@ -100,9 +107,23 @@ function localModel(model: string | undefined): ModelDirectory | undefined {
   return isNameOnHub(model) ? undefined : modelInDirectory(model);
 }
 
-/** Whether a text has the form of a name and is no path of this machine. */
+/**
+ * Whether a text has the form of a name and is no path of this machine. A name without an
+ * organization, as the oldest models have, counts where the cache has it.
+ */
 function isNameOnHub(model: string): boolean {
-  return looksLikeModelName(model) && !isExistingPath(model);
+  if (isExistingPath(model)) return false;
+  return looksLikeModelName(model) || !/[\\/]/.test(model) && isCached(model);
+}
+
+function isCached(model: string): boolean {
+  try {
+    const { repo } = parseModelReference(model);
+    const { cacheDir } = hubSettings(processEnvironment());
+    return mayReadCache(cacheDir) && cachedRepos(cacheDir).includes(repo);
+  } catch {
+    return false;
+  }
 }
 
 /** A name, and what the cache has of it. */
@@ -114,7 +135,7 @@ interface LookUp {
 
 function lookUp(model: string): LookUp {
   const reference = parseModelReference(model);
-  refuseGguf(model, reference);
+  refuseShard(model, reference);
   const settings = hubSettings(processEnvironment());
   requireCacheReadable(settings.cacheDir);
   return { reference, settings, found: findCached(settings.cacheDir, reference) };
@@ -124,16 +145,20 @@ function isWhole(found: CachedModel | undefined): found is CachedModel {
   return found !== undefined && found.missing.length === 0;
 }
 
-function toDirectory({ repo }: ModelReference, { dir }: Pick<CachedModel, "dir">): ModelDirectory {
-  return { dir, name: repo };
+function toDirectory({ repo }: ModelReference, { dir, ggufFile }: CachedModel): ModelDirectory {
+  return { dir: ggufFile === undefined ? dir : `${dir}/${ggufFile}`, name: repo };
 }
 
-/** Of what is served today, before anything is fetched. */
-function refuseGguf(model: string, { file, quant }: ModelReference): void {
-  if (quant === undefined && file === undefined) return;
+function namesFile({ file, quant }: ModelReference): boolean {
+  return file !== undefined || quant !== undefined;
+}
+
+/** Before anything is fetched: a safetensors file is no model without the others. */
+function refuseShard(model: string, { file }: ModelReference): void {
+  if (file === undefined || isGgufPath(file)) return;
   throw new StartupError(
-    `--model ${model} names a file: this build serves the safetensors of a whole repository, and ` +
-      "quire pull alone takes files and quantizations",
+    `--model ${model} names a safetensors file, which quire pull alone takes: name the repository, ` +
+      "or a GGUF file",
   );
 }
 
@@ -159,7 +184,7 @@ async function download(
     const { message } = notThere(model, settings, found);
     throw new StartupError(`${message}, or serve it with --yes`);
   }
-  const pulled = await pullShown(settings, reference, {
+  await pullShown(settings, reference, {
     async beforeWeights({ config, numBytes }) {
       const why = whyTextNotRunnable(config);
       if (why !== undefined) throw new StartupError(`${reference.repo} cannot run here: ${why}`);
@@ -169,5 +194,7 @@ async function download(
       throw new StartupError(`${model} is not downloaded: quire pull ${model} does that later`);
     },
   });
-  return toDirectory(reference, pulled);
+  const found = findCached(settings.cacheDir, reference);
+  invariant(isWhole(found), `${model} is not whole after its download`);
+  return toDirectory(reference, found);
 }

@@ -1,10 +1,12 @@
 import { StartupError } from "../core/errors.ts";
+import { isGgufPath } from "../weights/gguf/gguf_file.ts";
 
 /** The bundled model, the default. */
 const DEMO = { dir: new URL("../../models/demo/", import.meta.url), name: "quire-demo" };
 
-/** The folder of a model's files, and its name unless `--served-model-name` gives another. */
+/** Where a model lies, and its name unless `--served-model-name` gives another. */
 export interface ModelDirectory {
+  /** The folder of its files, or its GGUF file. */
   readonly dir: string;
   readonly name: string;
 }
@@ -15,9 +17,9 @@ export function bundledModel(): ModelDirectory {
 }
 
 /**
- * The model in a local directory, under the directory's name.
+ * The model in a local directory, or in a GGUF file, under its name.
  *
- * @throws {StartupError} when there is no such directory, or this process may not read it.
+ * @throws {StartupError} when there is neither of that name, or this process may not read it.
  */
 export function modelInDirectory(path: string): ModelDirectory {
   if (!mayRead(path)) {
@@ -26,19 +28,32 @@ export function modelInDirectory(path: string): ModelDirectory {
         `"deno run -A main.ts serve", or with --allow-read=${path}`,
     );
   }
-  if (!isModelDirectory(path)) {
-    throw new StartupError(
-      `--model ${JSON.stringify(path)} is not a directory; it must hold config.json, ` +
-        `tokenizer.json and model.safetensors, or be a name such as Qwen/Qwen3-0.6B`,
-    );
+  const { isDirectory } = statOf(path) ?? {};
+  if (isDirectory === true) {
+    const dir = Deno.realPathSync(path);
+    return { dir, name: lastPart(dir) };
   }
-  const dir = Deno.realPathSync(path);
-  return { dir, name: dir.split(/[\\/]/).filter(Boolean).at(-1) ?? "model" };
+  // Its path as it is: the parts of a split file lie beside the link, and not beside its target.
+  if (isModelPath(path)) return { dir: path, name: ggufName(path) };
+  throw new StartupError(
+    `--model ${JSON.stringify(path)} is not a directory or GGUF file; a directory must hold ` +
+      `config.json, tokenizer.json and model.safetensors, and a name is one such as Qwen/Qwen3-0.6B`,
+  );
 }
 
-/** Whether a path is a directory that this process may read. */
-export function isModelDirectory(path: string): boolean {
-  return statOf(path)?.isDirectory === true;
+/** Whether a path is a directory or a GGUF file that this process may read. */
+export function isModelPath(path: string): boolean {
+  const { isDirectory, isFile } = statOf(path) ?? {};
+  return isDirectory === true || (isFile === true && isGgufPath(path));
+}
+
+/** The file's name without its ending and, of a split file, the part's number. */
+function ggufName(path: string): string {
+  return lastPart(path).replace(/(-00001-of-\d{5})?\.gguf$/i, "") || "model";
+}
+
+function lastPart(path: string): string {
+  return path.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
 }
 
 /** Whether something lies at a path that this process may read. */

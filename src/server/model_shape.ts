@@ -1,20 +1,20 @@
 import type { Model } from "../../models/model.ts";
 import { KNOWN_MODEL_TYPES, parseModel } from "../../models/registry.ts";
 import { StartupError } from "../core/errors.ts";
-import { modelFile, readModelJson } from "../core/model_json.ts";
+import { modelFile, type ModelFiles, readModelJson } from "../core/model_json.ts";
 import type { ModelShape, WeightShape } from "../plan/model_shape.ts";
 import { findPreset } from "../plan/presets.ts";
 import { parseGenericShape } from "../plan/shape_config.ts";
 import { weightShape } from "../runner/weight_buffers.ts";
 
 /**
- * Reads the shape of the model in `dir` from its config.json, whether the server can run it or not.
+ * Reads the shape of a model from its config.json, whether the server can run it or not.
  *
  * @throws {StartupError} naming the file, the field, its value and what it must be.
  */
-export function loadShape(dir: string, name: string): ModelShape {
-  const file = modelFile(dir, "config.json");
-  const json = readModelJson(dir, "config.json");
+export function loadShape(files: ModelFiles, name: string): ModelShape {
+  const file = modelFile(files, "config.json");
+  const json = readModelJson(files, "config.json");
   if (json === undefined) throw new StartupError(`${file} is missing: not a model directory`);
   return parseShape(json, name, file);
 }

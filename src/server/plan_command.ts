@@ -8,7 +8,8 @@ import { planText } from "../plan/plan_text.ts";
 import { DEMO_PRESET, PRESET_NAMES } from "../plan/presets.ts";
 import { parseLengths } from "../plan/request_lengths.ts";
 import type { Traffic } from "../plan/traffic_plan.ts";
-import { isModelDirectory, type ModelDirectory, modelInDirectory } from "./model_directory.ts";
+import { findModelSource } from "../weights/model_source.ts";
+import { isModelPath, type ModelDirectory, modelInDirectory } from "./model_directory.ts";
 import { loadShape, presetShape } from "./model_shape.ts";
 
 /** Largest file of lengths that is read, in bytes. */
@@ -17,16 +18,16 @@ const MAX_LENGTHS_BYTES = 64 * 2 ** 20;
 /**
  * What `quire plan` prints.
  *
- * @param named the folder with the config.json, for a model by name.
- * @throws {StartupError} on a model that is neither a preset nor a directory with a config.json,
- * and on a file of lengths that cannot be read.
+ * @param named the folder with the config.json, or the GGUF file, for a model by name.
+ * @throws {StartupError} on a model that is neither a preset nor on disk, and on a file of lengths
+ * that cannot be read.
  */
 export function planCommand(config: PlanConfig, named?: ModelDirectory): string {
   const { memory, blockSize, maxNumBatchedTokens, maxModelLen, lengths } = config;
   const { kvCacheF16EdgeLayers: f16EdgeLayers } = config;
   const shape = named === undefined
     ? findShape(config.model ?? DEMO_PRESET)
-    : loadShape(named.dir, named.name);
+    : loadShape(findModelSource(named.dir).configFiles(), named.name);
   const plan = planKv(shape, {
     memoryBytes: memory,
     blockSize,
@@ -41,10 +42,15 @@ export function planCommand(config: PlanConfig, named?: ModelDirectory): string 
 function findShape(model: string): ModelShape {
   const preset = presetShape(model);
   if (preset !== undefined) return preset;
-  if (isModelDirectory(model)) return loadShape(model, modelInDirectory(model).name);
+  if (isModelPath(model)) {
+    const { dir, name } = modelInDirectory(model);
+    return loadShape(findModelSource(dir).configFiles(), name);
+  }
   const nearest = nearestName(model.toLowerCase(), PRESET_NAMES);
   throw new StartupError(
-    `--model ${JSON.stringify(model)} is neither a directory with a config.json nor a preset: ` +
+    `--model ${
+      JSON.stringify(model)
+    } is neither a directory with a config.json, nor a GGUF file, nor a preset: ` +
       (nearest === undefined
         ? `presets are ${PRESET_NAMES.join(", ")}`
         : `did you mean ${nearest}?`),

@@ -10,7 +10,7 @@ import { PrefixStore, type StoreIdentity } from "../prefix_store/prefix_store.ts
 import { StoreUnusableError } from "../state/store_errors.ts";
 import { Reheat, type ReheatProgress } from "../prefix_store/reheat.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
-import { openWeights } from "../weights/safetensors.ts";
+import { findModelSource } from "../weights/model_source.ts";
 
 /** Most blocks remembered, and most tokens of them all: 4 MiB. */
 const MAX_RECORDS = 32_768;
@@ -134,9 +134,10 @@ function tokensToReheat({ numBlocks, blockSize }: EngineInfo): number {
 
 function identityOf(config: EngineConfig): StoreIdentity {
   const { modelDir, blockSize, quantization } = config;
-  const weights = openWeights(modelDir);
+  const source = findModelSource(modelDir);
+  const configText = readModelText(source.configFiles(), "config.json") ?? "";
+  const weights = source.openWeights();
   try {
-    const configText = readModelText(modelDir, "config.json") ?? "";
     return {
       modelFingerprint: modelFingerprint(configText, weights, quantization),
       kvLayout: kvLayoutName(kvFormat(config)),

@@ -4,6 +4,7 @@ import { readModel } from "../../models/registry.ts";
 import { createLogger, type Logger } from "../base/log.ts";
 import { type Config, toEngineConfig } from "../core/config.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
+import type { ModelFiles } from "../core/model_json.ts";
 import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
 import type { EngineClientOptions, EngineFailure } from "../engine/client_options.ts";
@@ -20,6 +21,7 @@ import { PREFIX_STORE, TUNING_STORE } from "../state/store_kinds.ts";
 import { checkStorePlace } from "../state/store_place.ts";
 import { StopStrings } from "../tokenizer/stop_strings.ts";
 import { loadTextService, type TextService } from "../tokenizer/text_service.ts";
+import { findModelSource } from "../weights/model_source.ts";
 import type { Keys } from "./keys.ts";
 import { createKvPlanner } from "./kv_planner.ts";
 import type { ModelDirectory } from "./model_directory.ts";
@@ -48,7 +50,7 @@ export interface ServerEvents {
 /**
  * Wires the rooms together: text service, engine isolate and HTTP door for one model.
  *
- * @param place the address the server listens on, the keys it asks for, and the model's folder.
+ * @param place the address the server listens on, the keys it asks for, and the model.
  * @throws {StartupError} for model files that cannot be served, and for files that are no stores of
  * Quire's.
  */
@@ -62,7 +64,8 @@ export async function createServer(
   { onProgress = () => {}, onGivenUp = () => {} }: ServerEvents = {},
 ): Promise<Server> {
   const log = createLogger({ format: config.logFormat, level: config.logLevel });
-  const text = await loadTextService(directory.dir);
+  const files = findModelSource(directory.dir).textFiles();
+  const text = await loadTextService(files);
   const engine = new EngineClient({
     ...engineLimits(config),
     onProgress,
@@ -75,7 +78,7 @@ export async function createServer(
     },
     onSubmit: (id) => memory.giveWayTo(id),
   });
-  const model = describeModel(config, directory, text);
+  const model = describeModel(config, { files, name: directory.name }, text);
   const base = toEngineConfig(config, directory.dir);
   const path = storePath(config.prefixStore, PREFIX_STORE.fileName);
   const engineConfig = { ...base, ...tuningStoreOf(config) };
@@ -91,7 +94,7 @@ export async function createServer(
     cacheSecret: memory.cacheSecret,
     limits: limitsOf(config),
     metrics,
-    kvPlanner: createKvPlanner({ ...directory, name: model.names[0]! }),
+    kvPlanner: createKvPlanner({ files, name: model.names[0]! }),
     log,
     version: VERSION,
     nextSeed: createSeedSource(config.seed),
@@ -164,19 +167,19 @@ function logFailure(log: Logger, { reason, state, numRequests, pauseMs }: Engine
 
 function describeModel(
   config: Config,
-  { dir, name }: { dir: string; name: string },
+  { files, name }: { files: ModelFiles; name: string },
   text: TextService,
 ): ServedModel {
   return {
     names: config.servedModelName.length > 0 ? config.servedModelName : [name],
     created: Math.floor(Date.now() / 1000),
-    numContextTokensTrained: readModel(dir).maxPositionEmbeddings,
+    numContextTokensTrained: readModel(files).maxPositionEmbeddings,
     maxCharsPerToken: text.maxCharsPerToken,
-    defaults: samplingDefaults(dir),
+    defaults: samplingDefaults(files),
   };
 }
 
-function samplingDefaults(dir: string): SamplingDefaults {
-  const { eosTokenIds: _, ...defaults } = loadGenerationConfig(dir);
+function samplingDefaults(files: ModelFiles): SamplingDefaults {
+  const { eosTokenIds: _, ...defaults } = loadGenerationConfig(files);
   return defaults;
 }

@@ -1,5 +1,8 @@
 import { parseModel } from "../../models/registry.ts";
 import { StartupError } from "../core/errors.ts";
+import { readModelJson } from "../core/model_json.ts";
+import { CONFIG_FILE } from "../hub/select_files.ts";
+import { findModelSource } from "../weights/model_source.ts";
 
 /** Why this build cannot run what a parsed config.json describes; undefined where it can. */
 export function whyNotRunnable(config: unknown): string | undefined {
@@ -12,9 +15,21 @@ export function whyNotRunnable(config: unknown): string | undefined {
   }
 }
 
-/** The same for the text of a config.json, or for none. */
+/** The same for the model in a GGUF file. */
+export function whyGgufNotRunnable(path: string): string | undefined {
+  try {
+    const { openWeights, configFiles } = findModelSource(path);
+    openWeights().close();
+    return whyNotRunnable(readModelJson(configFiles(), CONFIG_FILE));
+  } catch (error) {
+    if (error instanceof StartupError) return error.message;
+    throw error;
+  }
+}
+
+/** The same for the text of a config.json; none, as GGUF files have none, is not judged. */
 export function whyTextNotRunnable(text: string | undefined): string | undefined {
-  if (text === undefined) return "GGUF files are not read yet, only safetensors";
+  if (text === undefined) return undefined;
   try {
     return whyNotRunnable(JSON.parse(text));
   } catch (error) {

@@ -1,6 +1,12 @@
 import { z } from "zod";
 import { EngineUnavailableError, RequestError, StartupError } from "../core/errors.ts";
-import { modelFile, parseModelJson, readModelJson, readModelText } from "../core/model_json.ts";
+import {
+  modelFile,
+  type ModelFiles,
+  parseModelJson,
+  readModelJson,
+  readModelText,
+} from "../core/model_json.ts";
 import { type Placeholders, withoutPlaceholders } from "./control_tokens.ts";
 import type {
   ChatMessage,
@@ -98,7 +104,7 @@ export class ChatTemplate {
   }
 
   /**
-   * Loads the template of the model in `dir`: `chat_template.jinja`, or else the one in
+   * Loads the template of a model: `chat_template.jinja`, or else the one in
    * `tokenizer_config.json` (of several, the one named "default"). A model without one can be
    * loaded, but not chatted with.
    *
@@ -106,7 +112,7 @@ export class ChatTemplate {
    * @throws {StartupError} naming the file, when the template is not valid Jinja.
    */
   static async load(
-    dir: string,
+    files: ModelFiles,
     tokens: {
       readonly bosToken?: string | undefined;
       readonly eosToken?: string | undefined;
@@ -119,7 +125,7 @@ export class ChatTemplate {
       ...(bosToken === undefined ? {} : { bos_token: bosToken }),
       ...(eosToken === undefined ? {} : { eos_token: eosToken }),
     };
-    const found = findTemplate(dir);
+    const found = findTemplate(files);
     if (found === undefined) return new ChatTemplate(undefined, named, options);
     const load = { source: found.source, controlTokens };
     const lanes: Lanes = new WorkerLanes(() => new WorkerHost(load, { spawn: spawnWorker }));
@@ -217,11 +223,11 @@ function toError({ type, message }: Problem): Error {
   });
 }
 
-function findTemplate(dir: string): FoundTemplate | undefined {
-  const source = readModelText(dir, TEMPLATE_FILE, MAX_TEMPLATE_BYTES);
-  if (source !== undefined) return { source, file: modelFile(dir, TEMPLATE_FILE) };
-  const file = modelFile(dir, CONFIG_FILE);
-  const json = readModelJson(dir, CONFIG_FILE) ?? {};
+function findTemplate(files: ModelFiles): FoundTemplate | undefined {
+  const source = readModelText(files, TEMPLATE_FILE, MAX_TEMPLATE_BYTES);
+  if (source !== undefined) return { source, file: modelFile(files, TEMPLATE_FILE) };
+  const file = modelFile(files, CONFIG_FILE);
+  const json = readModelJson(files, CONFIG_FILE) ?? {};
   const { chat_template: template } = parseModelJson(ConfigJson, json, file);
   if (typeof template === "string") return { source: template, file };
   const named = template?.find(({ name }) => name === "default");

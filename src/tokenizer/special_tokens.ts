@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { modelFile, parseModelJson, readModelJson } from "../core/model_json.ts";
+import { modelFile, type ModelFiles, parseModelJson, readModelJson } from "../core/model_json.ts";
 
 /** A model's special tokens, from its small files. */
 export interface SpecialTokens {
@@ -30,20 +30,20 @@ const TokenizerConfigJson = z.object({
 });
 
 /**
- * Collects the special tokens of the model in `dir`. End tokens come from generation_config.json
+ * Collects the special tokens of a model. End tokens come from generation_config.json
  * (chat models end on several), or else config.json, or else tokenizer_config.json.
  *
  * @param idOf the id of a token's text, undefined when it has none.
  * @throws {StartupError} naming the file, the field and its value.
  */
 export function loadSpecialTokens(
-  dir: string,
+  files: ModelFiles,
   idOf: (token: string) => number | undefined,
 ): SpecialTokens {
   const config = parseModelJson(
     TokenizerConfigJson,
-    readModelJson(dir, "tokenizer_config.json") ?? {},
-    modelFile(dir, "tokenizer_config.json"),
+    readModelJson(files, "tokenizer_config.json") ?? {},
+    modelFile(files, "tokenizer_config.json"),
   );
   const bosToken = textOf(config.bos_token);
   const eosToken = textOf(config.eos_token);
@@ -52,16 +52,16 @@ export function loadSpecialTokens(
     ...(eosToken === undefined ? {} : { eosToken }),
     addsBosToken: config.add_bos_token ?? false,
     eosTokenIds: Object.freeze(
-      eosIdsIn(dir, "generation_config.json") ?? eosIdsIn(dir, "config.json") ??
+      eosIdsIn(files, "generation_config.json") ?? eosIdsIn(files, "config.json") ??
         idsOf(eosToken, idOf),
     ),
   };
 }
 
-function eosIdsIn(dir: string, name: string): number[] | undefined {
-  const json = readModelJson(dir, name);
+function eosIdsIn(files: ModelFiles, name: string): number[] | undefined {
+  const json = readModelJson(files, name);
   if (json === undefined) return undefined;
-  const { eos_token_id: ids } = parseModelJson(IdsJson, json, modelFile(dir, name));
+  const { eos_token_id: ids } = parseModelJson(IdsJson, json, modelFile(files, name));
   if (ids === null || ids === undefined) return undefined;
   return typeof ids === "number" ? [ids] : [...new Set(ids)];
 }

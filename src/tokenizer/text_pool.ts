@@ -1,4 +1,5 @@
 import { EngineUnavailableError, RequestError } from "../core/errors.ts";
+import type { ModelFiles } from "../core/model_json.ts";
 import type { EncodeOptions } from "./encoder.ts";
 import { runTextJob, type TextJob, type TextLimits, type TextOutcome } from "./text_jobs.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -15,7 +16,7 @@ export interface TextPoolOptions {
   readonly maxTextChars?: number;
   /** Characters, or token ids, that this isolate handles in one turn of its event loop. */
   readonly maxInline?: number;
-  readonly spawnTokenizer?: () => HostedWorker<string, TextJob, TextOutcome>;
+  readonly spawnTokenizer?: () => HostedWorker<ModelFiles, TextJob, TextOutcome>;
 }
 
 const DEADLINE_MS = 10_000;
@@ -41,17 +42,17 @@ const CHARS_PER_ID = 4;
  */
 export class TextPool {
   readonly #tokenizer: Tokenizer;
-  readonly #lanes: WorkerLanes<string, TextJob, TextOutcome>;
+  readonly #lanes: WorkerLanes<ModelFiles, TextJob, TextOutcome>;
   readonly #limits: TextLimits;
   readonly #maxInline: number;
   readonly #turns: TurnBudget;
 
-  /** @param dir the directory that `tokenizer` was loaded from. */
-  constructor(dir: string, tokenizer: Tokenizer, options: TextPoolOptions = {}) {
+  /** @param files those that `tokenizer` was loaded from. */
+  constructor(files: ModelFiles, tokenizer: Tokenizer, options: TextPoolOptions = {}) {
     const spawn = options.spawnTokenizer ?? spawnWorker;
     this.#tokenizer = tokenizer;
     this.#lanes = new WorkerLanes(() =>
-      new WorkerHost(dir, { spawn, loadDeadlineMs: LOAD_DEADLINE_MS })
+      new WorkerHost(files, { spawn, loadDeadlineMs: LOAD_DEADLINE_MS })
     );
     this.#limits = {
       deadlineMs: options.tokenizeDeadlineMs ?? DEADLINE_MS,

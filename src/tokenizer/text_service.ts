@@ -4,6 +4,7 @@ import {
   ChatTemplate,
   type ChatTemplateOptions,
 } from "./chat_template.ts";
+import type { ModelFiles } from "../core/model_json.ts";
 import type { DetokenizeOptions } from "./detokenizer.ts";
 import { TextPool, type TextPoolOptions } from "./text_pool.ts";
 import { loadTokenizer } from "./tokenizer.ts";
@@ -65,17 +66,17 @@ export interface TextService {
 export type TextServiceOptions = ChatTemplateOptions & TextPoolOptions;
 
 /**
- * Loads the tokenizer and the chat template of the model in `dir`.
+ * Loads the tokenizer and the chat template of a model.
  *
  * @throws {StartupError} naming the file and what is wrong with it.
  */
 export async function loadTextService(
-  dir: string,
+  files: ModelFiles,
   options: TextServiceOptions = {},
 ): Promise<TextService> {
-  const tokenizer = loadTokenizer(dir);
-  const template = await ChatTemplate.load(dir, tokenizer, options);
-  const pool = new TextPool(dir, tokenizer, options);
+  const tokenizer = loadTokenizer(files);
+  const template = await ChatTemplate.load(files, tokenizer, options);
+  const pool = new TextPool(files, tokenizer, options);
   return {
     encode: (texts, options) => pool.encode(texts, options),
     async encodeChat(messages, chatOptions) {

@@ -1,6 +1,6 @@
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
 import { StartupError } from "../core/errors.ts";
-import { modelFile, readModelJson } from "../core/model_json.ts";
+import { modelFile, type ModelFiles, readModelJson } from "../core/model_json.ts";
 import { isControlToken } from "./control_tokens.ts";
 import { type DetokenizeOptions, Detokenizer, joinBytes, type TokenTable } from "./detokenizer.ts";
 import { type EncodeOptions, Encoder } from "./encoder.ts";
@@ -12,19 +12,19 @@ const NO_BYTES = new Uint8Array();
 const ENCODER = new TextEncoder();
 
 /**
- * Loads the tokenizer of the model in `dir` from `tokenizer.json`, with what
+ * Loads the tokenizer of a model from its `tokenizer.json`, with what
  * `tokenizer_config.json`, `config.json` and `generation_config.json` say of its special tokens.
  *
  * @throws {StartupError} naming the file and what is wrong with it.
  */
-export function loadTokenizer(dir: string): Tokenizer {
-  const file = modelFile(dir, "tokenizer.json");
-  const json = loadTokenizerJson(dir);
+export function loadTokenizer(files: ModelFiles): Tokenizer {
+  const file = modelFile(files, "tokenizer.json");
+  const json = loadTokenizerJson(files);
   const scheme = parseTokenBytesScheme(json.decoder, file);
-  const config = readModelJson(dir, "tokenizer_config.json") ?? {};
+  const config = readModelJson(files, "tokenizer_config.json") ?? {};
   try {
     const library = new LibraryTokenizer(json, config as object);
-    const special = loadSpecialTokens(dir, (token) => library.token_to_id(token));
+    const special = loadSpecialTokens(files, (token) => library.token_to_id(token));
     const encoder = new Encoder(library, json, config);
     const tokenizer = new Tokenizer(library, encoder, scheme, special);
     // Rules that name unknown tokens fail here, and not in the first request.

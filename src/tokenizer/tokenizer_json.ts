@@ -1,5 +1,5 @@
 import { StartupError } from "../core/errors.ts";
-import { modelFile, readModelJson } from "../core/model_json.ts";
+import { modelFile, type ModelFiles, readModelJson } from "../core/model_json.ts";
 
 /** The largest vocabularies have files of some 35 MB. */
 const MAX_FILE_BYTES = 128 * 1024 * 1024;
@@ -15,14 +15,14 @@ export interface TokenizerJson {
 }
 
 /**
- * Reads `tokenizer.json` in `dir` and checks that ids are in bounds and tokens are text: the
+ * Reads a model's `tokenizer.json` and checks that ids are in bounds and tokens are text: the
  * library checks neither, and would fill an array of billions of elements for an id of that size.
  *
  * @throws {StartupError} naming the file and what is wrong.
  */
-export function loadTokenizerJson(dir: string): TokenizerJson {
-  const file = modelFile(dir, "tokenizer.json");
-  const json = readModelJson(dir, "tokenizer.json", MAX_FILE_BYTES);
+export function loadTokenizerJson(files: ModelFiles): TokenizerJson {
+  const file = modelFile(files, "tokenizer.json");
+  const json = readModelJson(files, "tokenizer.json", MAX_FILE_BYTES);
   if (json === undefined) throw new StartupError(`${file} is missing`);
   if (!isObject(json)) throw new StartupError(`${file} is not a JSON object`);
   checkVocab(isObject(json["model"]) ? json["model"]["vocab"] : undefined, file);

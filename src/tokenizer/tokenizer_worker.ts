@@ -3,16 +3,17 @@
  * requests. It loads a tokenizer of its own: strings and ids cross between isolates, objects do
  * not.
  */
+import type { ModelFiles } from "../core/model_json.ts";
 import { runTextJob, type TextJob, type TextOutcome } from "./text_jobs.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 import type { FromWorker, ToWorker, WorkerScope } from "./worker_messages.ts";
 
-/** `load` names the model's directory. */
-const scope = self as unknown as WorkerScope<string, TextJob, TextOutcome>;
+/** `load` are the model's files. */
+const scope = self as unknown as WorkerScope<ModelFiles, TextJob, TextOutcome>;
 
 let tokenizer: Tokenizer | undefined;
 
-function answer(message: ToWorker<string, TextJob>): FromWorker<TextOutcome> {
+function answer(message: ToWorker<ModelFiles, TextJob>): FromWorker<TextOutcome> {
   if (message.type === "load") {
     try {
       tokenizer = loadTokenizer(message.load);

@@ -7,6 +7,13 @@ export const DTYPE_BYTES: Readonly<Record<TensorDtype, number>> = { F32: 4, F16:
 /** Bits of the f32 equal to each of the 65,536 f16 bit patterns; every f16 is exact in f32. */
 const F16_TO_F32_BITS = Uint32Array.from({ length: 0x10000 }, (_, half) => f16ToF32Bits(half));
 
+const F16_VALUES = new Float32Array(F16_TO_F32_BITS.buffer);
+
+/** The number that an f16 bit pattern stands for. */
+export function f16Value(half: number): number {
+  return F16_VALUES[half]!;
+}
+
 function f16ToF32Bits(half: number): number {
   const sign = (half & 0x8000) << 16;
   const exponent = (half >>> 10) & 0x1f;

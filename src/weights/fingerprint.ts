@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import type { Quantization } from "../core/weight_format.ts";
-import type { Weights } from "./safetensors.ts";
+import { type Quantization, quantizedDtype } from "../core/weight_format.ts";
+import type { Weights } from "./weights.ts";
 
 /** Bytes hashed at each sampled place of a tensor. */
 const SAMPLE_BYTES = 256;
@@ -12,7 +12,7 @@ const SAMPLE_BYTES = 256;
  * first, middle and last 256 bytes. Headers alone are not enough, since all fine-tunes of a model
  * share them; hashing every byte would read the checkpoint twice. So this identifies one's own
  * models and does not prove that no byte was changed. A quantized model computes other KV, and so
- * has another fingerprint.
+ * has another fingerprint; a GGUF file's covers the formats that its blocks become.
  */
 export function modelFingerprint(
   configText: string,
@@ -26,7 +26,8 @@ export function modelFingerprint(
   hash.update(`${configText.length}\0${configText}\0${weights.headerDigests().join("\0")}`);
   const sample = new Uint8Array(SAMPLE_BYTES);
   for (const name of weights.names()) {
-    const { bytes } = weights.tensor(name);
+    const { bytes, blocks } = weights.tensor(name);
+    if (blocks !== undefined) hash.update(`${name} as ${quantizedDtype(blocks.nearest)}\0`);
     const count = Math.min(SAMPLE_BYTES, bytes);
     const last = bytes - count;
     for (const offset of new Set([0, Math.floor(last / 2), last])) {

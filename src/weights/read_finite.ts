@@ -1,7 +1,7 @@
 import { StartupError } from "../core/errors.ts";
 import { DTYPE_BYTES } from "./dtypes.ts";
 import { elementAt, findNonFinite } from "./finite.ts";
-import type { TensorInfo, Weights } from "./safetensors.ts";
+import type { TensorInfo, Weights } from "./weights.ts";
 
 /**
  * Fills `into`, which begins at a multiple of 4, with a tensor's bytes from `byteOffset` on.

@@ -1,19 +1,17 @@
 import { createHash } from "node:crypto";
 import { invariant } from "../base/invariant.ts";
 import { StartupError } from "../core/errors.ts";
+import { openFile, readFully } from "./file_ranges.ts";
 import {
   HEADER_PREFIX_BYTES,
   headerBytes,
   parseHeader,
   type PlacedTensor,
-  type TensorInfo,
 } from "./safetensors_header.ts";
 import { findShards, resolveShard } from "./shards.ts";
+import type { TensorInfo, Weights } from "./weights.ts";
 
-export type { TensorInfo } from "./safetensors_header.ts";
-
-/** Most bytes asked of the file system at once. */
-const MAX_READ_BYTES = 16 * 1024 * 1024;
+export type { TensorInfo, Weights } from "./weights.ts";
 
 /** An open file of a checkpoint. */
 interface Shard {
@@ -34,7 +32,7 @@ export function openWeights(dir: string): Weights {
   const shards = new Map<string, Shard>();
   try {
     for (const file of files) shards.set(file, openShard(resolveShard(dir, file)));
-    return new Weights([...shards.values()], chooseTensors(shards, fileOfTensor));
+    return new SafetensorsWeights([...shards.values()], chooseTensors(shards, fileOfTensor));
   } catch (error) {
     for (const shard of shards.values()) shard.file.close();
     throw error;
@@ -71,19 +69,12 @@ function chooseTensors(
 }
 
 function openShard(path: string): Shard {
-  let file: Deno.FsFile;
+  const { file, size } = openFile(path);
   try {
-    file = Deno.openSync(path, { read: true });
-  } catch (error) {
-    throw new StartupError(`Cannot open weights file ${path}: ${(error as Error).message}`);
-  }
-  try {
-    const { isFile, size } = file.statSync();
-    if (!isFile) throw new StartupError(`${path} is not a regular file`);
     const prefix = new Uint8Array(Math.min(size, HEADER_PREFIX_BYTES));
-    readFully(file, 0, prefix, path);
+    readFully({ path, file }, 0, prefix);
     const json = new Uint8Array(headerBytes(prefix, size, path));
-    readFully(file, HEADER_PREFIX_BYTES, json, path);
+    readFully({ path, file }, HEADER_PREFIX_BYTES, json);
     const headerDigest = createHash("sha256").update(json).digest("hex");
     return { path, file, tensors: parseHeader(json, size, path), headerDigest };
   } catch (error) {
@@ -92,26 +83,10 @@ function openShard(path: string): Shard {
   }
 }
 
-/** Fills `into` from byte `offset` on. A file that has become shorter is a `StartupError`. */
-function readFully(file: Deno.FsFile, offset: number, into: Uint8Array, path: string): void {
-  file.seekSync(offset, Deno.SeekMode.Start);
-  let filled = 0;
-  while (filled < into.byteLength) {
-    const count = file.readSync(into.subarray(filled, filled + MAX_READ_BYTES));
-    if (count === null) {
-      throw new StartupError(`${path} ends at byte ${offset + filled}: it has been cut short`);
-    }
-    filled += count;
-  }
-}
-
 /**
- * An open checkpoint: what tensors it has, and their bytes.
- *
- * Owns its files until `close()`. Reading seeks and copies straight into the caller's array, in
- * pieces of at most 16 MiB; nothing is kept in memory but the headers.
+ * The tensors of safetensors files. Reading seeks and copies straight into the caller's array.
  */
-export class Weights {
+class SafetensorsWeights implements Weights {
   readonly #shards: readonly Shard[];
   readonly #tensors: ReadonlyMap<string, Located>;
   #open = true;
@@ -121,32 +96,23 @@ export class Weights {
     this.#tensors = tensors;
   }
 
-  /** Names of all tensors, in the order of their headers or of the index. */
+  /** In the order of their headers or of the index. */
   names(): string[] {
     return [...this.#tensors.keys()];
   }
 
-  /** @throws {StartupError} when the checkpoint has no such tensor. */
   tensor(name: string): TensorInfo {
     return this.#locate(name).info;
   }
 
-  /** Path of the file that holds a tensor. @throws {StartupError} when there is no such tensor. */
   fileOf(name: string): string {
     return this.#locate(name).shard.path;
   }
 
-  /** SHA-256 of each file's header, hexadecimal, in the files' order. */
   headerDigests(): string[] {
     return this.#shards.map((shard) => shard.headerDigest);
   }
 
-  /**
-   * Fills `into` with the tensor's bytes `[byteOffset, byteOffset + into.byteLength)`.
-   *
-   * @throws {RangeError} when the range does not lie in the tensor.
-   * @throws {StartupError} when there is no such tensor or its file has been cut short.
-   */
   readRange(name: string, byteOffset: number, into: Uint8Array): void {
     invariant(this.#open, "weights are read after close()");
     const { shard, begin, info } = this.#locate(name);
@@ -156,10 +122,12 @@ export class Weights {
         `Cannot read bytes [${byteOffset}, ${end}) of tensor ${name}: it has ${info.bytes}`,
       );
     }
-    readFully(shard.file, begin + byteOffset, into, shard.path);
+    readFully(shard, begin + byteOffset, into);
   }
 
-  /** Closes the files; idempotent. */
+  /** Safetensors has no codes. */
+  readGroups(): undefined {}
+
   close(): void {
     if (!this.#open) return;
     this.#open = false;

@@ -1,16 +1,6 @@
 import { StartupError } from "../core/errors.ts";
 import { DTYPE_BYTES, type TensorDtype } from "./dtypes.ts";
-
-/** One tensor of a checkpoint; its elements are dense, row-major, little-endian. */
-export interface TensorInfo {
-  readonly name: string;
-  readonly dtype: TensorDtype;
-  /** Extents, slowest dimension first; empty for a scalar. */
-  readonly shape: readonly number[];
-  readonly numElements: number;
-  /** Size of the data: `numElements` times the element's size. */
-  readonly bytes: number;
-}
+import type { TensorInfo } from "./weights.ts";
 
 /** A tensor and where its data lies in its file. */
 export interface PlacedTensor {

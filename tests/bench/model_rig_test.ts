@@ -35,7 +35,7 @@ Deno.test("ModelRig measures the graph at any context, on KV that is not zero", 
   const step = { batch: 3, count: 1, context: 40 };
   const rig = await ModelRig.create(device, shape, step);
   assertEquals(rig.dims.numDecodes, 3);
-  assertEquals(rig.dims.numSplits, 3 * Math.ceil(40 / SOFTWARE_TUNING.splitLen));
+  assertEquals(rig.dims.numSplits, [3 * Math.ceil(40 / SOFTWARE_TUNING.splitLen)]);
   const kv = rig.calls.find(({ kernelName }) => kernelName === "paged_attention_decode")!;
   const buffer = kv.buffers[kv.bindings.findIndex(({ name }) => name === "kv")]!;
   assertEquals(buffer.bytes, kvBytes(shape.model, step) / shape.model.caches.length);

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { DEMO_DIR } from "../support/demo_engine.ts";
+import { demoGguf } from "../support/gguf_checkpoint.ts";
 import { HubRig, pattern, tinyRepo } from "../support/fake_hub.ts";
 import { MainProcess } from "../support/main_process.ts";
 import { ServerProcess } from "../support/server_process.ts";
@@ -113,6 +114,35 @@ Deno.test("a model that cannot run here is refused before its weights, and liste
   const [model] = JSON.parse(json).models;
   assertEquals([model.name, model.type, model.runs], ["acme/odd", "gpt_neox", false]);
   assertStringIncludes(model.reason, "gpt_neox");
+});
+
+Deno.test("a GGUF file is pulled, listed, planned for and served by its quantization", async () => {
+  await using rig = await HubRig.start();
+  rig.hub.commit("acme/demo-GGUF", { "demo-F16.gguf": demoGguf("F16"), "demo-Q8_0.gguf": "later" });
+  const name = "acme/demo-GGUF:F16";
+  const missing = await failing(["plan", name], rig.env);
+  assertStringIncludes(missing, `fetch it with quire pull ${name}`);
+  const [code, , stderr] = await run(["pull", name], rig.env);
+  assertEquals(code, 0);
+  assert(!stderr.includes("cannot run"), stderr);
+  const [, table] = await run(["models"], rig.env);
+  assertStringIncludes(table, `yes, as ${name}`);
+  const [, json] = await run(["models", "--json"], rig.env);
+  const [{ gguf, runs }] = JSON.parse(json).models;
+  assertEquals([gguf, runs], [["F16"], true]);
+  const [, plan] = await run(["plan", name], rig.env);
+  assertStringIncludes(plan, "Model    acme/demo-GGUF, 6 layers");
+  rig.hub.seen.length = 0;
+  const server = await ServerProcess.start([name], rig.env);
+  try {
+    assertEquals(await ask(server), {
+      id: "acme/demo-GGUF",
+      text: " a time there was a clever boy named",
+    });
+  } finally {
+    await server.stop();
+  }
+  assertEquals(rig.hub.seen, []);
 });
 
 Deno.test("quire plan fetches the config alone", async () => {

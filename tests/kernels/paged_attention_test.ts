@@ -65,8 +65,8 @@ function attend(
       qkv: noise(rows * (H + 2 * G) * D, 9, 4),
       kv: filledKv(shape, numBlocks, step.tables, contextLens),
       // Room for no split but the step's.
-      partials: new Float32Array(Math.max(1, step.dims.numSplits) * H * D).fill(NaN),
-      stats: new Float32Array(Math.max(1, step.dims.numSplits) * H * 2).fill(NaN),
+      partials: new Float32Array(Math.max(1, step.dims.numSplits[0]!) * H * D).fill(NaN),
+      stats: new Float32Array(Math.max(1, step.dims.numSplits[0]!) * H * 2).fill(NaN),
       out: new Float32Array((rows + 1) * H * D).fill(7),
     },
     (b) => pagedAttentionCalls(shape, b as never, tuning),

@@ -1,8 +1,8 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import type { EngineConfig, KvCacheDtype } from "../../src/core/engine_config.ts";
 import { StartupError } from "../../src/core/errors.ts";
-import type { KvGeometry } from "../../src/core/kv_layout.ts";
-import { kvBudget } from "../../src/runner/memory_budget.ts";
+import type { LayerCache } from "../../src/core/cache_group.ts";
+import { kvBudget as budgetOf } from "../../src/runner/memory_budget.ts";
 
 const CONFIG: EngineConfig = {
   modelDir: "",
@@ -15,7 +15,22 @@ const CONFIG: EngineConfig = {
   maxNumWaitingSeqs: 10,
 };
 /** 1,536 bytes per token, 24,576 per block of 16. */
-const GEOMETRY: KvGeometry = { numLayers: 6, numKvHeads: 2, headDim: 32, dtype: "f16" };
+const GEOMETRY = { numLayers: 6, numKvHeads: 2, headDim: 32 };
+
+/** A model with layers of full attention, all alike. */
+function modelOf({ numLayers, ...heads }: typeof GEOMETRY): { caches: LayerCache[] } {
+  return { caches: Array.from({ length: numLayers }, () => ({ kind: "full", ...heads })) };
+}
+
+/** The budget of such a model. */
+function kvBudget(
+  config: EngineConfig,
+  geometry: typeof GEOMETRY,
+  limits: Parameters<typeof budgetOf>[2],
+) {
+  return budgetOf(config, modelOf(geometry), limits);
+}
+
 const DEVICE = { modelMaxLen: 2048, maxBindingBytes: 2 ** 27 };
 
 Deno.test("kvBudget holds 32 longest sequences unless told otherwise", () => {
@@ -82,7 +97,8 @@ Deno.test("kvBudget stays within what one binding can hold", () => {
 Deno.test("kvBudget holds more blocks of smaller dtypes, bound by the largest layer's buffer", () => {
   const config = { ...CONFIG, kvCacheMemoryBytes: 1000 * 24576 };
   const blocks = (dtype: KvCacheDtype, maxBindingBytes = DEVICE.maxBindingBytes) =>
-    kvBudget(config, { ...GEOMETRY, dtype }, { ...DEVICE, maxBindingBytes }).numBlocks;
+    kvBudget({ ...config, kvCacheDtype: dtype }, GEOMETRY, { ...DEVICE, maxBindingBytes })
+      .numBlocks;
   // Heads of 32: 64 bytes in f16, 36 in int8 and fp8, 20 in int4, whose edges are two of six layers.
   assertEquals(blocks("int8"), Math.floor(1000 * 64 / 36));
   assertEquals(blocks("fp8"), Math.floor(1000 * 64 / 36));
@@ -93,7 +109,7 @@ Deno.test("kvBudget holds more blocks of smaller dtypes, bound by the largest la
 Deno.test("kvBudget refuses a dtype whose words the model's heads do not fill", () => {
   for (const [dtype, headDim] of [["int4", 24], ["int8", 20], ["fp8", 12]] as const) {
     const error = assertThrows(
-      () => kvBudget(CONFIG, { ...GEOMETRY, dtype, headDim }, DEVICE),
+      () => kvBudget({ ...CONFIG, kvCacheDtype: dtype }, { ...GEOMETRY, headDim }, DEVICE),
       StartupError,
     );
     assertStringIncludes(error.message, `--kv-cache-dtype ${dtype}`);

@@ -63,13 +63,13 @@ Deno.test("StepPacker.pack() lays decodes before prefills, each row with its slo
     numDecodes: 1,
     numTiles: 3,
     numSamples: 2,
-    numCopies: 0,
+    numCopies: [0],
     numReports: 1,
     numAdjusts: 0,
     maxAdjustEntries: 0,
     numBitmasks: 0,
-    numSplits: 3,
-    numNextSplits: 3,
+    numSplits: [3],
+    numNextSplits: [3],
   });
   assertEquals(sampledChunks, [1, 0]);
   assertEquals(region(words, words[STEP.tokens]!, 9), [40, 1, 2, 3, 4, 5, 6, 50, 51]);
@@ -104,19 +104,19 @@ Deno.test("StepPacker.pack() lists the splits of decodes, sequence after sequenc
     numTokens: 9,
     chunks: [prefill!, ...decodes],
   });
-  assertEquals([dims.numSplits, words[STEP.numSplits]], [7, 7]);
+  assertEquals([dims.numSplits[0], words[STEP.numSplits]], [7, 7]);
   assertEquals(region(words, words[STEP.splits]!, 7), [0, 0, 0, 0, 1, 2, 2]);
   const firsts = [0, 1, 2].map((n) => words[words[STEP.seqs]! + n * SEQ_WORDS + SEQ.firstSplit]);
   assertEquals(firsts, [0, 4, 5]);
-  const [tiles, splits] = [words[STEP.tiles]!, words[STEP.splits]!];
-  assertEquals(tiles - splits, 7);
+  const [copies, splits] = [words[STEP.copies]!, words[STEP.splits]!];
+  assertEquals(copies - splits, 7);
 });
 
 Deno.test("StepPacker.pack() counts the splits that the decodes have one token further", () => {
   const splitsAt = (...starts: number[]) => {
     const chunks = starts.map((start, i) => ({ ...BATCH.chunks[1]!, sequenceId: i, start }));
     const { dims } = new StepPacker(LIMITS).pack({ step: 0, numTokens: 3, chunks });
-    return [dims.numSplits, dims.numNextSplits];
+    return [dims.numSplits[0], dims.numNextSplits[0]];
   };
   // Positions 0 to 5 are one split.
   assertEquals(splitsAt(0, 4, 6), [4, 4]);
@@ -185,7 +185,7 @@ Deno.test("StepPacker.pack() lists the blocks to copy, before the tables", () =>
     numTokens: 8,
   }];
   const { words, dims } = new StepPacker(LIMITS).pack({ ...BATCH, copies });
-  assertEquals([dims.numCopies, words[STEP.numCopies]], [2, 2]);
+  assertEquals([dims.numCopies[0], words[STEP.numCopies]], [2, 2]);
   assertEquals(region(words, words[STEP.copies]!, 4), [4, 9, 5, 2]);
   assertEquals(region(words, words[words[STEP.seqs]! + SEQ.table]!, 3), [9, 8, 5]);
   const many = Array.from(

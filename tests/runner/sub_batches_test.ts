@@ -22,9 +22,9 @@ const idsOf = (batches: readonly Batch[]) =>
   batches.map(({ chunks }) => chunks.map(({ sequenceId }) => sequenceId));
 
 Deno.test("splitsOf() counts begun splits of decodes, none of longer chunks", () => {
-  const counts = [1, 32, 33, 64, 65].map((n) => splitsOf(chunkOf(0, n), { splitLen: 32 }));
+  const counts = [1, 32, 33, 64, 65].map((n) => splitsOf(chunkOf(0, n), 32));
   assertEquals(counts, [1, 1, 2, 2, 3]);
-  assertEquals(splitsOf(chunkOf(0, 65, 2), { splitLen: 32 }), 0);
+  assertEquals(splitsOf(chunkOf(0, 65, 2), 32), 0);
 });
 
 Deno.test("subBatches() gives a batch as it is where its splits have room", () => {
@@ -58,11 +58,13 @@ Deno.test("subBatches() loses no chunk, keeps their order and fills each sub-bat
       assertEquals(batches.flatMap(({ chunks }) => chunks), batch.chunks);
       assertEquals(batches.reduce((sum, { numTokens }) => sum + numTokens, 0), batch.numTokens);
       const sizes = batches.map(({ chunks }) =>
-        chunks.reduce((sum, each) => sum + splitsOf(each, limits), 0)
+        chunks.reduce((sum, each) => sum + splitsOf(each, limits.splitLen), 0)
       );
       sizes.forEach((size, i) => {
         assert(size <= maxSplits);
-        if (i > 0) assert(sizes[i - 1]! + splitsOf(batches[i]!.chunks[0]!, limits) > maxSplits);
+        if (i > 0) {
+          assert(sizes[i - 1]! + splitsOf(batches[i]!.chunks[0]!, limits.splitLen) > maxSplits);
+        }
       });
     }),
     { seed: 11, numRuns: 500 },

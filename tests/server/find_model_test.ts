@@ -1,9 +1,11 @@
 import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { StartupError } from "../../src/core/errors.ts";
 import { findConfig, findLocalModel, findModel } from "../../src/server/find_model.ts";
+import { whyGgufNotRunnable } from "../../src/server/why_not_runnable.ts";
 import { DEMO_DIR } from "../support/demo_engine.ts";
 import { tinyRepo } from "../support/fake_hub.ts";
 import { writePythonCache } from "../support/python_cache.ts";
+import { smallGguf } from "../weights/gguf/small_gguf.ts";
 
 /** Runs `work` with an offline cache, in which `acme/tiny` is whole. */
 async function withCache(work: (cacheDir: string) => Promise<void>): Promise<void> {
@@ -32,6 +34,8 @@ Deno.test("a model is the bundled one, a directory, or a name in the cache", asy
     assertEquals(tiny.name, "acme/tiny");
     assertStringIncludes(tiny.dir, `${cacheDir}/models--acme--tiny/snapshots/`);
     assertEquals(findLocalModel("acme/tiny"), tiny);
+    writePythonCache(cacheDir, "gpt2", tinyRepo());
+    assertEquals(findLocalModel("gpt2").name, "gpt2");
     assertEquals(await findConfig("acme/tiny"), tiny);
     assertEquals(await findConfig("models/demo"), undefined);
     assertEquals(await findConfig("llama-2-7b"), undefined);
@@ -61,7 +65,31 @@ Deno.test("what is not whole in the cache is fetched by a command, and not offli
     assertStringIncludes(part, "not whole (its weights) in the cache");
     const offline = await assertRejects(() => findModel("acme/none", { yes: true }), StartupError);
     assertStringIncludes(offline.message, "HF_HUB_OFFLINE forbids to fetch it");
-    const gguf = await assertRejects(() => findModel("acme/a:Q4_0", { yes: true }), StartupError);
-    assertStringIncludes(gguf.message, "names a file: this build serves the safetensors");
+    const shard = await assertRejects(
+      () => findModel("acme/a:b.safetensors", { yes: true }),
+      StartupError,
+    );
+    assertStringIncludes(shard.message, "names a safetensors file, which quire pull alone takes");
+  });
+});
+
+Deno.test("a GGUF file is found by its path, and in the cache by its quantization", async () => {
+  await withCache(async (cacheDir) => {
+    const files = { "m-Q8_0.gguf": smallGguf(), "m-Q4_0-00001-of-00002.gguf": "part" };
+    writePythonCache(cacheDir, "acme/m", files);
+    const found = await findModel("acme/m:Q8_0", { yes: false });
+    assertEquals(found.name, "acme/m");
+    assertEquals(found.dir.split("/").at(-1), "m-Q8_0.gguf");
+    assertEquals(findLocalModel("acme/m:m-Q8_0.gguf"), found);
+    assertEquals(await findConfig("acme/m:Q8_0"), found);
+    const part = assertThrows(() => findLocalModel("acme/m:Q4_0"), StartupError).message;
+    assertStringIncludes(part, "not whole (");
+    const link = `${cacheDir}/other-00001-of-00001.gguf`;
+    Deno.symlinkSync(found.dir, link);
+    assertEquals(findLocalModel(link), { dir: link, name: "other" });
+    assertEquals(whyGgufNotRunnable(found.dir), undefined);
+    const broken = `${cacheDir}/broken.gguf`;
+    Deno.writeTextFileSync(broken, "GGUF");
+    assertEquals(whyGgufNotRunnable(broken), `${broken} is not a GGUF file`);
   });
 });

@@ -10,14 +10,14 @@ const QUERY = {
 } as const;
 
 Deno.test("createKvPlanner() plans for the served model under its name, with what is asked", () => {
-  const plan = createKvPlanner({ dir: "models/demo", name: "served" }).plan(QUERY);
+  const plan = createKvPlanner({ files: "models/demo", name: "served" }).plan(QUERY);
   assertEquals([plan?.model, plan?.max_model_len, plan?.dtype], ["served", 1024, "f32"]);
   const [f16] = plan?.dtypes as Record<string, unknown>[];
   assertEquals([f16?.bytes_per_token, f16?.num_blocks], [1536, Math.floor(2 ** 20 / 24_576)]);
 });
 
 Deno.test("createKvPlanner() plans for its presets, and for no others", () => {
-  const planner = createKvPlanner({ dir: "nowhere", name: "served" });
+  const planner = createKvPlanner({ files: "nowhere", name: "served" });
   for (const preset of planner.presets) {
     assertEquals(planner.plan({ ...QUERY, preset })?.model, preset);
   }

@@ -2,6 +2,8 @@ import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { StartupError } from "../../src/core/errors.ts";
 import { parsePlanConfig } from "../../src/core/plan_config.ts";
 import { planCommand } from "../../src/server/plan_command.ts";
+import { withModelDir } from "../weights/checkpoint_files.ts";
+import { smallGguf } from "../weights/gguf/small_gguf.ts";
 
 function run(...args: string[]): string {
   return planCommand(parsePlanConfig(args, {})!);
@@ -15,6 +17,15 @@ Deno.test("planCommand() plans for the bundled model, a preset or a directory", 
   assertStringIncludes(run(), "Model    quire-demo, 6 layers, at most 2,048 tokens");
   assertStringIncludes(run("Qwen3-0.6B"), "Model    qwen3-0.6b, 28 layers");
   assertStringIncludes(run("models/demo/"), "Model    demo, 6 layers");
+});
+
+Deno.test("planCommand() plans for a GGUF file, and for the one in a directory", () => {
+  withModelDir({ "small-Q8_0.gguf": smallGguf() }, (dir) => {
+    const line = "Model    small-Q8_0, 1 layers, at most 64 tokens";
+    assertStringIncludes(run(`${dir}/small-Q8_0.gguf`), line);
+    assertStringIncludes(run(dir), ", 1 layers, at most 64 tokens");
+    assertStringIncludes(refusal(`${dir}/missing.gguf`), "nor a GGUF file, nor a preset");
+  });
 });
 
 Deno.test("planCommand() passes every setting on and prints JSON on one line", () => {
@@ -47,7 +58,7 @@ Deno.test("planCommand() compares allocators on a file of lengths", () => {
 Deno.test("planCommand() refuses an unknown model with the nearest preset or all of them", () => {
   assertEquals(
     refusal("llama-2-8b"),
-    '--model "llama-2-8b" is neither a directory with a config.json nor a preset: ' +
+    '--model "llama-2-8b" is neither a directory with a config.json, nor a GGUF file, nor a preset: ' +
       "did you mean llama-2-7b?",
   );
   assertStringIncludes(refusal("./nowhere/to/be/found/at/all"), "presets are quire-demo, smollm2");

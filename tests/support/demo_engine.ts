@@ -12,13 +12,12 @@ import type { PoolResized } from "../../src/core/engine_command.ts";
 import { ElasticPool } from "../../src/engine/elastic_pool.ts";
 import { buildRunner, type RunnerOptions } from "../../src/runner/build_runner.ts";
 import type { RunnerInputs } from "../../src/runner/runner_inputs.ts";
-import { kvGeometry } from "../../src/runner/kv_geometry.ts";
 import { type KvBudget, kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { bindableSteps } from "../../src/runner/runner_memory.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { Scheduler } from "../../src/scheduler/scheduler.ts";
-import { openWeights } from "../../src/weights/safetensors.ts";
+import { findModelSource } from "../../src/weights/model_source.ts";
 
 /** The bundled model's directory. */
 export const DEMO_DIR: string = new URL("../../models/demo", import.meta.url).pathname;
@@ -105,13 +104,14 @@ export async function demoInputs(
     numBlocksOverride: 512,
     ...overrides,
   };
-  const model = readModel(config.modelDir);
-  const checkpoint = openWeights(config.modelDir);
+  const source = findModelSource(config.modelDir);
+  const model = readModel(source.configFiles());
+  const checkpoint = source.openWeights();
   const { quantization } = config;
   const upload = quantization === undefined ? {} : { quantization };
   const weights = await uploadWeights(device, checkpoint, model.weights, upload);
   checkpoint.close();
-  const budget = kvBudget(config, kvGeometry(model, config), {
+  const budget = kvBudget(config, model, {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
   });

@@ -2,6 +2,10 @@
 export class LittleEndianWriter {
   readonly #pieces: Uint8Array[] = [];
 
+  u8(value: number): this {
+    return this.#put(1, (view) => view.setUint8(0, value));
+  }
+
   /** A negative number is written in two's complement. */
   u32(value: number): this {
     return this.#put(4, (view) => view.setUint32(0, value, true));

@@ -1,0 +1,184 @@
+import { invariant } from "../../base/invariant.ts";
+import { StartupError } from "../../core/errors.ts";
+import { type QuantizedDtype, quantizedDtype } from "../../core/weight_format.ts";
+import { decodeToF32, DTYPE_BYTES } from "../dtypes.ts";
+import { readFully } from "../file_ranges.ts";
+import type { QuantizedGroups } from "../pack_rows.ts";
+import type { RowRange, TensorInfo, Weights } from "../weights.ts";
+import { type GgufFile, type LocatedTensor, openGguf } from "./gguf_file.ts";
+import { storedGroups } from "./stored_groups.ts";
+import { checkpointTensors, type TensorView } from "./tensor_names.ts";
+import { dequantize } from "./tensor_types.ts";
+
+/**
+ * Opens the tensors of a GGUF file under the names and in the order of rows that Hugging Face
+ * checkpoints have.
+ *
+ * @throws {StartupError} as `openGguf`, and for an architecture that is not known.
+ */
+export function openGgufWeights(path: string): Weights {
+  const gguf = openGguf(path);
+  try {
+    return new GgufWeights(gguf);
+  } catch (error) {
+    gguf.close();
+    throw error;
+  }
+}
+
+/**
+ * Tensors of a GGUF file. Those in quantized blocks are read as f32, dequantized piece by piece as
+ * they are asked for; nothing is kept in memory but headers.
+ */
+class GgufWeights implements Weights {
+  readonly #gguf: GgufFile;
+  readonly #tensors: ReadonlyMap<string, { readonly info: TensorInfo; readonly view: TensorView }>;
+  #open = true;
+
+  constructor(gguf: GgufFile) {
+    this.#gguf = gguf;
+    this.#tensors = new Map(
+      [...checkpointTensors(gguf)].map((
+        [name, view],
+      ) => [name, { info: infoOf(name, view), view }]),
+    );
+  }
+
+  names(): string[] {
+    return [...this.#tensors.keys()];
+  }
+
+  tensor(name: string): TensorInfo {
+    return this.#locate(name).info;
+  }
+
+  fileOf(name: string): string {
+    return this.#locate(name).view.tensor.file.path;
+  }
+
+  headerDigests(): string[] {
+    return [...this.#gguf.digests];
+  }
+
+  readRange(name: string, byteOffset: number, into: Uint8Array): void {
+    invariant(this.#open, "weights are read after close()");
+    const { info, view } = this.#locate(name);
+    const end = byteOffset + into.byteLength;
+    if (!Number.isSafeInteger(byteOffset) || byteOffset < 0 || end > info.bytes) {
+      throw new RangeError(
+        `Cannot read bytes [${byteOffset}, ${end}) of tensor ${name}: it has ${info.bytes}`,
+      );
+    }
+    if (into.byteLength === 0) return;
+    const { blockSize } = view.tensor.type;
+    const unit = DTYPE_BYTES[info.dtype] * blockSize;
+    const first = Math.floor(byteOffset / unit);
+    const count = Math.ceil(end / unit) - first;
+    const bytes = elementBytes(view, readBlocks(view, first, count), count * blockSize);
+    into.set(bytes.subarray(byteOffset - first * unit, end - first * unit));
+  }
+
+  readGroups(
+    name: string,
+    { begin, end }: RowRange,
+    dtype: QuantizedDtype,
+  ): QuantizedGroups | undefined {
+    invariant(this.#open, "weights are read after close()");
+    const { info, view } = this.#locate(name);
+    const { type, shape } = view.tensor;
+    if (info.blocks === undefined || quantizedDtype(info.blocks.nearest) !== dtype) return;
+    const perRow = shape.at(-1)! / type.blockSize;
+    const groups = storedGroups(
+      type.name,
+      () => readBlocks(view, begin * perRow, (end - begin) * perRow),
+    );
+    const at = groups?.scales.findIndex((scale) => !Number.isFinite(scale)) ?? -1;
+    if (at === -1) return groups;
+    throw new StartupError(
+      `${this.fileOf(name)}: tensor ${JSON.stringify(name)} has a scale of ` +
+        `${groups!.scales[at]} in row ${begin + Math.floor(at / perRow)}: weights must be finite ` +
+        `numbers`,
+    );
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#gguf.close();
+  }
+
+  #locate(name: string) {
+    const located = this.#tensors.get(name);
+    if (located === undefined) {
+      throw new StartupError(`The weights have no tensor ${JSON.stringify(name)}`);
+    }
+    return located;
+  }
+}
+
+function infoOf(name: string, { tensor, addend }: TensorView): TensorInfo {
+  const { type, shape, numElements } = tensor;
+  const dtype = type.decode === undefined && addend === undefined ? type.name : "F32";
+  const isMatrix = type.decode !== undefined && shape.length > 1;
+  return Object.freeze({
+    name,
+    dtype,
+    shape,
+    numElements,
+    bytes: numElements * DTYPE_BYTES[dtype],
+    ...(isMatrix ? { blocks: { name: type.name, nearest: type.nearest } } : {}),
+  });
+}
+
+/** Blocks `[first, first + count)` as they lie in the file, rows in the checkpoint's order. */
+function readBlocks({ tensor, pairedRows }: TensorView, first: number, count: number): Uint8Array {
+  const { type: { blockBytes }, begin, file } = tensor;
+  const bytes = new Uint8Array(count * blockBytes);
+  if (pairedRows === undefined) readFully(file, begin + first * blockBytes, bytes);
+  else readPairedRows(tensor, pairedRows, { first, bytes });
+  return bytes;
+}
+
+/**
+ * Reads rows that were reordered within each head, a head at a time: the checkpoint's rows i and
+ * i + D/2 of a head are rows 2i and 2i + 1 of the file.
+ */
+function readPairedRows(
+  { type, shape, begin, file }: LocatedTensor,
+  headRows: number,
+  { first, bytes }: { readonly first: number; readonly bytes: Uint8Array },
+): void {
+  const columns = shape.length === 1 ? 1 : shape.at(-1)!;
+  const rowBytes = columns / type.blockSize * type.blockBytes;
+  const head = new Uint8Array(headRows * rowBytes);
+  const from = first * type.blockBytes;
+  const to = from + bytes.byteLength;
+  for (let at = Math.floor(from / head.byteLength) * head.byteLength; at < to;) {
+    readFully(file, begin + at, head);
+    for (let row = 0; row < headRows; row++) {
+      const half = headRows / 2;
+      const source = row < half ? 2 * row : 2 * (row - half) + 1;
+      const skipped = Math.max(0, from - at);
+      const taken = Math.min(rowBytes, to - at);
+      if (skipped < taken) {
+        const rowOf = source * rowBytes;
+        bytes.set(head.subarray(rowOf + skipped, rowOf + taken), at + skipped - from);
+      }
+      at += rowBytes;
+    }
+  }
+}
+
+/** The elements of whole blocks, as the tensor's info types them. */
+function elementBytes(
+  { tensor: { type }, addend }: TensorView,
+  raw: Uint8Array,
+  numElements: number,
+): Uint8Array {
+  if (type.decode === undefined && addend === undefined) return raw;
+  const values = new Float32Array(numElements);
+  if (type.decode === undefined) decodeToF32(type.name, raw, values);
+  else dequantize(type, raw, values);
+  if (addend !== undefined) values.forEach((value, i) => values[i] = value + addend);
+  return new Uint8Array(values.buffer);
+}

@@ -1,0 +1,92 @@
+/**
+ * Every family that a converter writes as GGUF: the file gives the config and the tensors of the
+ * checkpoint that it was made from, and a family that runs gives the golden logits.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { KNOWN_MODEL_TYPES } from "../../models/registry.ts";
+import { readModelJson } from "../../src/core/model_json.ts";
+import { ReferenceDevice } from "../../src/device/reference_device.ts";
+import { decodeToF32 } from "../../src/weights/dtypes.ts";
+import { findModelSource } from "../../src/weights/model_source.ts";
+import type { Weights } from "../../src/weights/weights.ts";
+import { worstError } from "../support/agreement.ts";
+import {
+  decodedLogits,
+  expectedLogits,
+  type FamilyGolden,
+  familyGoldens,
+  withFamily,
+} from "../support/family_golden.ts";
+import { familyGguf, hasConverter } from "../support/gguf_family.ts";
+import { readTensor } from "../support/read_tensor.ts";
+
+/** As in `families_test.ts`. */
+const LOGIT_ERROR = 2e-3;
+/** Tokens of the prompt whose logits are compared. */
+const NUM_TOKENS = 48;
+
+/** Fields that converters leave out, as they say what all models of the family do. */
+const IMPLIED = [
+  ...["hidden_act", "attention_bias", "mlp_bias", "use_sliding_window", "max_window_layers"],
+  // The list of kinds of layers says it.
+  "sliding_window_pattern",
+];
+
+/** Fields that GGUF gives another value than these configs have, which are no published ones. */
+function changed({ config }: FamilyGolden): Record<string, unknown> {
+  if (config["model_type"] === "mistral" && config["sliding_window"] === null) {
+    return { model_type: "llama", sliding_window: undefined };
+  }
+  if (config["model_type"] === "qwen2") return { sliding_window: undefined };
+  // Not in the file: a head's size, but for two published models.
+  if ("query_pre_attn_scalar" in config) return { query_pre_attn_scalar: config["head_dim"] };
+  return {};
+}
+
+function numbersOf(weights: Weights, name: string): Float32Array {
+  const { dtype, numElements } = weights.tensor(name);
+  const values = new Float32Array(numElements);
+  decodeToF32(dtype, readTensor(weights, name), values);
+  return values;
+}
+
+/** Compares a GGUF file with the checkpoint that it was made from. */
+function checkFile(file: string, modelDir: string, golden: FamilyGolden): void {
+  const [gguf, directory] = [findModelSource(file), findModelSource(modelDir)];
+  const config = readModelJson(gguf.configFiles(), "config.json") as Record<string, unknown>;
+  const expected = { ...golden.config, ...changed(golden) };
+  for (const [field, value] of Object.entries(expected)) {
+    if (!IMPLIED.includes(field)) assertEquals(config[field], value, `${golden.name}: ${field}`);
+  }
+  const [made, given] = [gguf.openWeights(), directory.openWeights()];
+  try {
+    assertEquals(made.names().toSorted(), given.names().toSorted());
+    for (const name of given.names()) {
+      assertEquals(made.tensor(name).shape, given.tensor(name).shape, name);
+      assertEquals(numbersOf(made, name), numbersOf(given, name), `${golden.name}: ${name}`);
+    }
+  } finally {
+    made.close();
+    given.close();
+  }
+}
+
+for (const golden of familyGoldens()) {
+  const modelType = golden.config["model_type"];
+  if (!hasConverter(modelType)) continue;
+  Deno.test(`${golden.name} as a GGUF file is the model that it was made from`, () =>
+    withFamily(golden, async (modelDir) => {
+      const file = `${modelDir}/model.gguf`;
+      await Deno.writeFile(file, familyGguf(modelDir));
+      checkFile(file, modelDir, golden);
+      const runs = KNOWN_MODEL_TYPES.includes(String({ modelType, ...changed(golden) }.modelType));
+      if (!runs || "query_pre_attn_scalar" in changed(golden)) return;
+      const prompt = golden.prompt.slice(0, NUM_TOKENS);
+      const logits = await decodedLogits(new ReferenceDevice(), file, { ...golden, prompt });
+      const expected = expectedLogits(golden);
+      for (const [position, row] of logits.slice(0, NUM_TOKENS).entries()) {
+        const error = worstError(row, expected[position]!);
+        assert(error < LOGIT_ERROR, `after position ${position} logits are off by ${error}`);
+      }
+    }));
+}

@@ -1,0 +1,178 @@
+import { decodeToF32 } from "../../src/weights/dtypes.ts";
+import { openWeights } from "../../src/weights/safetensors.ts";
+import {
+  GGUF_TYPE,
+  ggufFile,
+  type GgufTensorData,
+  interleaveRows,
+  type Metadata,
+} from "./gguf_writer.ts";
+import { readTensor } from "./read_tensor.ts";
+
+/** A config.json. */
+type Config = Readonly<Record<string, unknown>>;
+
+/** How the converter of a family differs from that of Llama. */
+interface Converter {
+  readonly architecture: string;
+  /** Whether rows of q and k are paired. */
+  readonly pairs?: boolean;
+  /** Whether 1 is added to norms. */
+  readonly addsOne?: boolean;
+}
+
+const CONVERTERS: Readonly<Record<string, Converter>> = {
+  llama: { architecture: "llama", pairs: true },
+  mistral: { architecture: "llama", pairs: true },
+  qwen2: { architecture: "qwen2" },
+  qwen3: { architecture: "qwen3" },
+  gemma2: { architecture: "gemma2", addsOne: true },
+  gemma3_text: { architecture: "gemma3", addsOne: true },
+  olmo2: { architecture: "olmo2" },
+};
+
+/** Names of parts of a layer; of norms, those of families with norms before each part alone. */
+const PARTS: Readonly<Record<string, string>> = {
+  "self_attn.q_proj": "attn_q",
+  "self_attn.k_proj": "attn_k",
+  "self_attn.v_proj": "attn_v",
+  "self_attn.o_proj": "attn_output",
+  "self_attn.q_norm": "attn_q_norm",
+  "self_attn.k_norm": "attn_k_norm",
+  "mlp.gate_proj": "ffn_gate",
+  "mlp.up_proj": "ffn_up",
+  "mlp.down_proj": "ffn_down",
+  "input_layernorm": "attn_norm",
+  "post_attention_layernorm": "ffn_norm",
+};
+
+/** Names of norms in families that have some behind the parts of a layer. */
+const NORMS_BEHIND: Readonly<Record<string, string>> = {
+  "post_attention_layernorm": "post_attention_norm",
+  "pre_feedforward_layernorm": "ffn_norm",
+  "post_feedforward_layernorm": "post_ffw_norm",
+};
+
+/** Whether `familyGguf` knows how a family is converted. */
+export function hasConverter(modelType: unknown): boolean {
+  return Object.hasOwn(CONVERTERS, String(modelType));
+}
+
+/**
+ * The model in a directory as llama.cpp's converters write it: names, order of rows, norms, and the
+ * metadata of its config.json; matrices f16, vectors f32.
+ */
+export function familyGguf(dir: string): Uint8Array<ArrayBuffer> {
+  const config: Config = JSON.parse(Deno.readTextFileSync(`${dir}/config.json`));
+  const converter = CONVERTERS[String(config["model_type"])]!;
+  const weights = openWeights(dir);
+  const names = weights.names();
+  const isBehind = names.some((name) => name.includes("post_feedforward_layernorm"));
+  const tensors: Record<string, GgufTensorData> = {};
+  for (const name of names) {
+    const { dtype, shape, numElements } = weights.tensor(name);
+    const values = new Float32Array(numElements);
+    decodeToF32(dtype, readTensor(weights, name), values);
+    const [rows, columns = 1] = shape;
+    const heads = converter.pairs && /\.q_proj\./.test(name)
+      ? config["num_attention_heads"]
+      : converter.pairs && /\.k_proj\./.test(name)
+      ? config["num_key_value_heads"]
+      : undefined;
+    const ordered = heads === undefined
+      ? values
+      : interleaveRows(values, [rows!, columns], Number(heads));
+    const isNorm = name.endsWith("norm.weight");
+    const stored = converter.addsOne && isNorm ? ordered.map((value) => value + 1) : ordered;
+    const isMatrix = shape.length > 1;
+    tensors[ggufName(name, isBehind)] = {
+      shape,
+      type: isMatrix ? GGUF_TYPE.F16 : GGUF_TYPE.F32,
+      bytes: new Uint8Array(isMatrix ? Float16Array.from(stored).buffer : stored.slice().buffer),
+    };
+  }
+  weights.close();
+  return ggufFile(metadataOf(config, converter), { ...tensors, ...llama3Factors(config) });
+}
+
+function ggufName(name: string, isBehind: boolean): string {
+  if (name === "model.embed_tokens.weight") return "token_embd.weight";
+  if (name === "model.norm.weight") return "output_norm.weight";
+  if (name === "lm_head.weight") return "output.weight";
+  const [, layer, part, kind] = /^model\.layers\.(\d+)\.(.+)\.(weight|bias)$/.exec(name)!;
+  const known = (isBehind ? NORMS_BEHIND[part!] : undefined) ?? PARTS[part!];
+  if (known === undefined) throw new TypeError(`Cannot name tensor "${name}" in GGUF`);
+  return `blk.${layer}.${known}.${kind}`;
+}
+
+function metadataOf(config: Config, { architecture }: Converter): Record<string, Metadata> {
+  const u32 = (field: string) => ({ u32: Number(config[field]) });
+  const f32 = (field: string) => ({ f32: Number(config[field]) });
+  const present = (key: string, field: string, value: Metadata) =>
+    config[field] === undefined || config[field] === null ? {} : { [key]: value };
+  const keys: Record<string, Metadata> = {
+    "context_length": u32("max_position_embeddings"),
+    "embedding_length": u32("hidden_size"),
+    "block_count": u32("num_hidden_layers"),
+    "feed_forward_length": u32("intermediate_size"),
+    "attention.head_count": u32("num_attention_heads"),
+    "attention.head_count_kv": u32("num_key_value_heads"),
+    "attention.key_length": u32("head_dim"),
+    "attention.value_length": u32("head_dim"),
+    "attention.layer_norm_rms_epsilon": f32("rms_norm_eps"),
+    "rope.dimension_count": u32("head_dim"),
+    "rope.freq_base": f32("rope_theta"),
+    ...architecture === "qwen2"
+      ? {}
+      : present("attention.sliding_window", "sliding_window", u32("sliding_window")),
+    ...present("attn_logit_softcapping", "attn_logit_softcapping", f32("attn_logit_softcapping")),
+    ...present(
+      "final_logit_softcapping",
+      "final_logit_softcapping",
+      f32("final_logit_softcapping"),
+    ),
+    ...scalingKeys(config),
+  };
+  const prefixed = Object.entries(keys).map(([key, value]) => [`${architecture}.${key}`, value]);
+  return { "general.architecture": architecture, ...Object.fromEntries(prefixed) };
+}
+
+/** Keys of linear scaling and YaRN; Llama 3's is in a tensor. */
+function scalingKeys(config: Config): Record<string, Metadata> {
+  const scaling = config["rope_scaling"] as Record<string, number | string> | undefined;
+  if (scaling === undefined || scaling === null || scaling["rope_type"] === "llama3") return {};
+  const number = (field: string) => Number(scaling[field]);
+  return {
+    "rope.scaling.type": String(scaling["rope_type"]),
+    "rope.scaling.factor": { f32: number("factor") },
+    ...scaling["rope_type"] !== "yarn" ? {} : {
+      "rope.scaling.original_context_length": { u32: number("original_max_position_embeddings") },
+      "rope.scaling.yarn_beta_fast": { f32: number("beta_fast") },
+      "rope.scaling.yarn_beta_slow": { f32: number("beta_slow") },
+    },
+  };
+}
+
+/** What Llama 3 divides its frequencies by, as a tensor. */
+function llama3Factors(config: Config): Record<string, GgufTensorData> {
+  const scaling = config["rope_scaling"] as Record<string, number | string> | undefined;
+  if (scaling?.["rope_type"] !== "llama3") return {};
+  const [factor, low, high, original] = [
+    ...["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"],
+  ].map((field) => Number(scaling[field]));
+  const half = Number(config["head_dim"]) / 2;
+  const factors = Float32Array.from({ length: half }, (_, i) => {
+    const wavelength = 2 * Math.PI * Number(config["rope_theta"]) ** (i / half);
+    if (wavelength < original! / high!) return 1;
+    if (wavelength > original! / low!) return factor!;
+    const smooth = (original! / wavelength - low!) / (high! - low!);
+    return 1 / ((1 - smooth) / factor! + smooth);
+  });
+  return {
+    "rope_freqs.weight": {
+      shape: [half],
+      type: GGUF_TYPE.F32,
+      bytes: new Uint8Array(factors.buffer),
+    },
+  };
+}
