@@ -13,6 +13,7 @@ export const HOST_BENCHES: readonly QuickBench[] = [
   ["door.ts", "--quick"],
   ["hybrid_pool.ts"],
   ["kv_memory.ts", "--quick"],
+  ["window_attention.ts", "--quick", "--device", "cpu"],
   ["tokenize_door.ts", "--quick"],
 ];
 
