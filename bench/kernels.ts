@@ -101,7 +101,7 @@ async function measureStep(device: Device, shape: OpenShape, step: StepShape): P
     for (const calls of groupCalls(rig.calls)) {
       const timed = rig.timed(calls);
       const seconds = await timeCalls(device, timed);
-      const known = { model: shape.model, elements, step, dims: rig.dims };
+      const known = { elements, step, dims: rig.dims };
       const traffic = callTraffic(calls[0]!, known);
       rows.push({
         label: calls[0]!.label,

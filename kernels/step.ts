@@ -8,18 +8,20 @@ import { MAX_LOGPROBS } from "../src/core/sampling_params.ts";
  *     header    STEP.* below, u32
  *     tokens    [T]                  token id of each row
  *     positions [T]                  position of each row in its sequence
- *     slots     [T]                  block * blockSize + offset, where the row's K and V go
- *     seqs      [S, SEQ_WORDS]       sequences with one row (decodes) first
- *     splits    [M]                  index into `seqs` of each split of decodes' contexts, in order
  *     tiles     [N, TILE_WORDS]      runs of at most `queryTile` rows of one longer chunk
  *     samples   [R, SAMPLE_WORDS]    rows whose logits are drawn from
- *     copies    [C, COPY_WORDS]      blocks to copy before anything else
- *     tables                         block ids, one run per sequence
+ *     and for each cache group:
+ *       slots   [T]                  block * blockSize + offset, where the row's K and V go
+ *       seqs    [S, SEQ_WORDS]       sequences with one row (decodes) first
+ *       splits  [M]                  index into `seqs` of each split of decodes' contexts, in order
+ *       copies  [C, COPY_WORDS]      blocks to copy before anything else
+ *       tables                       block ids, one run per sequence
  *     adjusts   [A, ADJUST_WORDS]    samples whose logits are adjusted before the draw
  *                                    then the entries and bitmasks that these name, ragged
  *
  * A row is one token of the step; T rows, S sequences, M splits, N tiles, R samples,
- * C copies, A adjusted samples.
+ * C copies, A adjusted samples. The last GROUP_WORDS words of the header are those of group 0, and
+ * those of each further group follow.
  */
 export const STEP = {
   numTokens: 0,
@@ -29,23 +31,35 @@ export const STEP = {
   numSamples: 4,
   tokens: 5,
   positions: 6,
-  slots: 7,
-  seqs: 8,
-  tiles: 9,
-  samples: 10,
-  numCopies: 11,
-  copies: 12,
-  numAdjusts: 13,
-  adjusts: 14,
-  numSplits: 15,
+  tiles: 7,
+  samples: 8,
+  numAdjusts: 9,
+  adjusts: 10,
+  // Of group 0, and GROUP_WORDS further on of the next.
+  slots: 14,
+  seqs: 15,
   splits: 16,
+  numSplits: 17,
+  copies: 18,
+  numCopies: 19,
 } as const;
 
+/** Words of the header of a step with one cache group. */
 export const HEADER_WORDS = 20;
+/** Words of the header that each cache group has. */
+export const GROUP_WORDS = HEADER_WORDS - STEP.slots;
+
+/** Words of the header of a step with so many cache groups. */
+export function headerWords(numGroups: number): number {
+  return HEADER_WORDS + (numGroups - 1) * GROUP_WORDS;
+}
 
 /**
- * One sequence: its first row, its rows, its context length after this step, its table's first
- * word, and of a decode its first split among those of the step.
+ * One sequence: its first row, its rows, its context length after this step, the word of its
+ * table's entry for its first block, and of a decode its first split among those of the step.
+ *
+ * Entries of dead blocks before the first live one need not be there, so that the word modulo 2^32
+ * may lie before the table's own.
  */
 export const SEQ = { firstRow: 0, numRows: 1, contextLen: 2, table: 3, firstSplit: 4 } as const;
 export const SEQ_WORDS = 5;
@@ -108,7 +122,8 @@ export interface StepDims {
   readonly numDecodes: number;
   readonly numTiles: number;
   readonly numSamples: number;
-  readonly numCopies: number;
+  /** Blocks to copy in each cache group. */
+  readonly numCopies: readonly number[];
   /** Samples with log-probabilities. */
   readonly numReports: number;
   /**
@@ -117,9 +132,12 @@ export interface StepDims {
   readonly numAdjusts: number;
   readonly maxAdjustEntries: number;
   readonly numBitmasks: number;
-  /** Splits of all decodes' contexts together, now and with one more token each. */
-  readonly numSplits: number;
-  readonly numNextSplits: number;
+  /**
+   * Splits of all decodes' contexts together that are read in each cache group, now and with one
+   * more token each.
+   */
+  readonly numSplits: readonly number[];
+  readonly numNextSplits: readonly number[];
 }
 
 /** A step that does nothing. */
@@ -128,14 +146,24 @@ export const NO_WORK: StepDims = {
   numDecodes: 0,
   numTiles: 0,
   numSamples: 0,
-  numCopies: 0,
+  numCopies: [],
   numReports: 0,
   numAdjusts: 0,
   maxAdjustEntries: 0,
   numBitmasks: 0,
-  numSplits: 0,
-  numNextSplits: 0,
+  numSplits: [],
+  numNextSplits: [],
 };
+
+/** A number of one cache group, of a step that may have nothing of it. */
+export function ofGroup(numbers: readonly number[], group: number): number {
+  return numbers[group] ?? 0;
+}
+
+/** The entry of a sequence's block table for its `index`th block; `table` is its `SEQ.table`. */
+export function tableEntry(words: Uint32Array, table: number, index: number): number {
+  return words[(table + index) % 2 ** 32]!;
+}
 
 /** The same word indices as WGSL constants, named `STEP_NUM_TOKENS`, `SEQ_TABLE` and so on. */
 export const stepWgsl: string = [
@@ -148,6 +176,13 @@ export const stepWgsl: string = [
   ...wgslConstants("SAMPLED", { ...SAMPLED, words: SAMPLED_WORDS }),
   "",
 ].join("\n");
+
+/**
+ * Template of the same and, for kernels of a cache group with the constant GROUP, of where the
+ * group's words lie in the header: `STEP_SLOTS + GROUP_AT` and so on.
+ */
+export const groupStepWgsl: string =
+  `${stepWgsl}const GROUP_AT: u32 = \${GROUP * ${GROUP_WORDS}}u;\n`;
 
 /** `values` as WGSL constants of type u32, their names in upper snake case after `prefix`. */
 export function wgslConstants(prefix: string, words: Readonly<Record<string, number>>): string[] {

@@ -11,7 +11,7 @@ import type {
   WeightSpec,
 } from "./model.ts";
 
-/** A part of a forward pass, with the weights and buffers that its calls name. */
+/** A part of a forward pass (a layer block, say), with the weights and buffers its calls name. */
 export interface Block {
   readonly weights: readonly WeightSpec[];
   readonly buffers: BufferSpecs;

@@ -1,27 +1,22 @@
 import type { Activation } from "../kernels/matmul/epilogue.ts";
-import { embedTokensCalls } from "../kernels/weights/embed_tokens.ts";
-import type { KvShape } from "../kernels/kv/kv_cache.ts";
-import { pagedAttentionCalls } from "../kernels/attention/paged_attention.ts";
-import { normPartsCall } from "../kernels/norm/norm_parts.ts";
 import { normProductCalls } from "../kernels/matmul/product.ts";
-import { ropeStoreKvCall } from "../kernels/kv/rope_store_kv.ts";
-import type { StepDims } from "../kernels/step.ts";
-import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
+import { embedTokensCalls } from "../kernels/weights/embed_tokens.ts";
 import type { DecoderSizes } from "./config_fields.ts";
 import type { Block } from "./decoder.ts";
-import type { AttentionHeads, GraphInputs, WeightSpec } from "./model.ts";
+import type { WeightSpec } from "./model.ts";
 import {
   addCalls,
   type BlockNorms,
   type BlockOptions,
   declared,
-  layerNorm,
   layerWeight,
   readCalls,
   type ResidualBlock,
   residualParts,
   vector,
 } from "./residual.ts";
+
+export { attention, type AttentionOptions } from "./attention.ts";
 
 /** `hidden = scale * embed(tokens)`: f32 [T, E], the residual stream; the scale is 1 by default. */
 export function embedding(
@@ -40,98 +35,6 @@ export function embedding(
       });
     },
   };
-}
-
-/** The block of grouped-query attention of one layer. */
-export interface AttentionOptions extends AttentionHeads, BlockOptions {
-  /** The position table by which queries and keys are rotated. */
-  readonly rope: string;
-  /** One before, `input_layernorm`, unless given. */
-  readonly norms?: BlockNorms;
-  /**
-   * What is RMS-normalized of queries and of keys before they are rotated: each head (Qwen3), or
-   * all heads of a row together (OLMo 2).
-   */
-  readonly normalizes?: "heads" | "rows";
-  /** Whether queries, keys and values have biases. */
-  readonly hasBiases?: boolean;
-  /** Whether the output has biases. */
-  readonly hasOutputBias?: boolean;
-}
-
-/** `hidden += o(attention(rope(qkv(norm(hidden)))))` (GQA: Ainslie 2023, arXiv:2305.13245). */
-export function attention(options: AttentionOptions): Block {
-  const { numHeads: H, numKvHeads: G, headDim: D } = options;
-  const { norms = { before: "input_layernorm" } } = options;
-  const block: ResidualBlock = { ...options, block: "attention", norms };
-  const [queries, keys] = [H * D, G * D];
-  const { before, after, buffers } = residualParts(block);
-  return {
-    heads: { numHeads: H, numKvHeads: G, headDim: D },
-    cache: { kind: "full", numKvHeads: G, headDim: D },
-    weights: [...before, ...attentionWeights(options), ...after],
-    buffers: {
-      ...buffers,
-      qkv: { per: "token", words: queries + 2 * keys },
-      attended: { per: "token", words: queries },
-    },
-    calls: (inputs) => {
-      const { activations: { step, partials, stats }, tuning } = inputs;
-      const [qkv, attended] = [declared(inputs, "qkv"), declared(inputs, "attended")];
-      const { kv, shape } = layerKv(inputs, options);
-      const project = { name: "qkv", bias: options.hasBiases ? "qkv_bias" : undefined };
-      const output = { name: "o", bias: options.hasOutputBias ? "o_bias" : undefined };
-      return [
-        ...readCalls(inputs, block, { ...project, n: queries + 2 * keys }, qkv),
-        ...positionCalls(inputs, options),
-        ...pagedAttentionCalls(shape, { step, qkv, kv, partials, stats, out: attended }, tuning),
-        ...addCalls(inputs, block, { ...output, k: queries }, attended),
-      ];
-    },
-  };
-}
-
-function attentionWeights(
-  { layer, hiddenSize: E, numHeads: H, numKvHeads: G, headDim: D, ...options }: AttentionOptions,
-): WeightSpec[] {
-  const { normalizes, normAddend, hasBiases, hasOutputBias } = options;
-  const [queries, keys] = [H * D, G * D];
-  const [q, k] = normalizes === "rows" ? [queries, keys] : [D, D];
-  const projections = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"] as const;
-  const widths = [queries, keys, keys];
-  const stacked = (...inputs: number[]) =>
-    projections.map((tensor, i) => [tensor, [widths[i]!, ...inputs]] as const);
-  const norms = [["self_attn.q_norm", [q]], ["self_attn.k_norm", [k]]] as const;
-  return [
-    layerWeight(layer, "qkv", stacked(E)),
-    ...hasBiases ? [layerWeight(layer, "qkv_bias", stacked(), "bias")] : [],
-    ...normalizes === undefined ? [] : [layerNorm(layer, "head_norms", norms, normAddend)],
-    layerWeight(layer, "o", [["self_attn.o_proj", [E, queries]]]),
-    ...hasOutputBias ? [layerWeight(layer, "o_bias", [["self_attn.o_proj", [E]]], "bias")] : [],
-  ];
-}
-
-/** Normalizes queries and keys where asked, rotates them, and stores keys and values. */
-function positionCalls(inputs: GraphInputs, options: AttentionOptions): KernelCall<StepDims>[] {
-  const { layer, rmsNormEps: eps, numHeads: H, numKvHeads: G, headDim: D } = options;
-  const { activations: { step }, tuning } = inputs;
-  const [rope, qkv] = [declared(inputs, options.rope), declared(inputs, "qkv")];
-  const { kv, shape } = layerKv(inputs, options);
-  const norms = options.normalizes === undefined
-    ? undefined
-    : vector(inputs, `${layer}.head_norms`);
-  if (options.normalizes !== "rows" || norms === undefined) {
-    const own = norms === undefined ? shape : { ...shape, NORM_EPS: eps };
-    return [ropeStoreKvCall(own, { step, rope, qkv, kv, norms })];
-  }
-  const lengths = [H * D, G * D] as const;
-  return [
-    normPartsCall(
-      { lengths, stride: (H + 2 * G) * D, eps, lanes: tuning.normLanes },
-      { step, weight: norms, rows: qkv },
-    ),
-    ropeStoreKvCall(shape, { step, rope, qkv, kv }),
-  ];
 }
 
 /** The block of a gated feed-forward layer. */
@@ -224,13 +127,4 @@ export function ignoredTensors(
   { tieWordEmbeddings }: Pick<DecoderSizes, "tieWordEmbeddings">,
 ): readonly string[] {
   return tieWordEmbeddings ? [HEAD_TENSOR] : [];
-}
-
-/** The layer's KV: its buffer, and how heads lie in it. */
-function layerKv(
-  { kv, blockSize, kvDtypes }: GraphInputs,
-  { layer, numHeads: H, numKvHeads: G, headDim: D }: AttentionOptions,
-): { kv: DeviceBuffer; shape: KvShape & Readonly<{ H: number }> } {
-  const shape = { H, G, D, BLOCK_SIZE: blockSize, KV_DTYPE: kvDtypes[layer]! };
-  return { kv: kv[layer]!, shape };
 }

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { parseModelJson } from "../src/core/model_json.ts";
-import { DECODER_FIELDS, decoderSizes, off, oneOf } from "./config_fields.ts";
+import { DECODER_FIELDS, decoderSizes, oneOf } from "./config_fields.ts";
 import { decoder } from "./decoder.ts";
 import { attention, embedding, feedForward, head, ignoredTensors } from "./layers.ts";
 import type { ModelFamily } from "./model.ts";
@@ -9,8 +9,8 @@ import { parseRope } from "./rope_config.ts";
 const LlamaJson = z.object({
   ...DECODER_FIELDS,
   hidden_act: oneOf("silu"),
-  attention_bias: off("biases are"),
-  mlp_bias: off("biases are"),
+  attention_bias: z.boolean().default(false),
+  mlp_bias: z.boolean().default(false),
 });
 
 /**
@@ -22,7 +22,9 @@ const LlamaJson = z.object({
  *     logits = head(norm(hidden)), on the rows that are drawn from
  */
 export const llama: ModelFamily = (json, file) => {
-  const sizes = decoderSizes(parseModelJson(LlamaJson, json, file), file);
+  const fields = parseModelJson(LlamaJson, json, file);
+  const { attention_bias: hasBiases, mlp_bias: hasMlpBiases } = fields;
+  const sizes = decoderSizes(fields, file);
   const rope = parseRope(json, file, sizes);
   return decoder({
     modelType: "llama",
@@ -30,8 +32,8 @@ export const llama: ModelFamily = (json, file) => {
     maxPositionEmbeddings: rope.maxPositionEmbeddings,
     embed: embedding(sizes),
     layers: Array.from({ length: sizes.numLayers }, (_, layer) => [
-      attention({ layer, ...sizes, rope: "rope" }),
-      feedForward({ layer, ...sizes }),
+      attention({ layer, ...sizes, rope: "rope", hasBiases, hasOutputBias: hasBiases }),
+      feedForward({ layer, ...sizes, hasBiases: hasMlpBiases }),
     ]),
     head: head(sizes),
     positionTables: { rope: rope.table },

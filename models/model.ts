@@ -1,6 +1,6 @@
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import type { LayerCache } from "../src/core/cache_group.ts";
-import type { KvCacheDtype } from "../src/core/engine_config.ts";
+import type { LayerKv } from "../kernels/kv/kv_cache.ts";
 import type { StepDims } from "../kernels/step.ts";
 import type { Tuning } from "../kernels/tuning/tuning.ts";
 import type { WeightDtype } from "../kernels/weights/weight_dtype.ts";
@@ -82,11 +82,11 @@ export interface GraphInputs {
   readonly activations: Activations;
   /** How many of the model's first layers are computed: all of them, except to time a few. */
   readonly numLayers: number;
-  /** One KV buffer per layer. */
-  readonly kv: readonly DeviceBuffer[];
-  readonly blockSize: number;
-  /** Element type of each of them. */
-  readonly kvDtypes: readonly KvCacheDtype[];
+  /**
+   * Where each layer's KV lies, how, and what of it a query reads, first to last; `undefined` for a
+   * layer that keeps none of its own.
+   */
+  readonly kv: readonly (LayerKv | undefined)[];
   readonly tuning: Tuning;
 }
 

@@ -1,15 +1,16 @@
 import { z } from "zod";
 import { parseModelJson } from "../src/core/model_json.ts";
-import { DECODER_FIELDS, decoderSizes, off, oneOf } from "./config_fields.ts";
+import { DECODER_FIELDS, decoderSizes, oneOf } from "./config_fields.ts";
 import { decoder } from "./decoder.ts";
+import { QWEN_WINDOW_FIELDS, qwenWindows } from "./layer_windows.ts";
 import { attention, embedding, feedForward, head, ignoredTensors } from "./layers.ts";
 import type { ModelFamily } from "./model.ts";
 import { parseRope } from "./rope_config.ts";
 
 const Qwen2Json = z.object({
   ...DECODER_FIELDS,
+  ...QWEN_WINDOW_FIELDS,
   hidden_act: oneOf("silu"),
-  use_sliding_window: off("sliding windows are"),
 });
 
 /**
@@ -17,15 +18,16 @@ const Qwen2Json = z.object({
  * keys and values.
  */
 export const qwen2: ModelFamily = (json, file) => {
-  const sizes = decoderSizes(parseModelJson(Qwen2Json, json, file), file);
+  const fields = parseModelJson(Qwen2Json, json, file);
+  const sizes = decoderSizes(fields, file);
   const rope = parseRope(json, file, sizes);
   return decoder({
     modelType: "qwen2",
     vocabSize: sizes.vocabSize,
     maxPositionEmbeddings: rope.maxPositionEmbeddings,
     embed: embedding(sizes),
-    layers: Array.from({ length: sizes.numLayers }, (_, layer) => [
-      attention({ layer, ...sizes, rope: "rope", hasBiases: true }),
+    layers: qwenWindows(fields, file).map((window, layer) => [
+      attention({ layer, ...sizes, rope: "rope", window, hasBiases: true }),
       feedForward({ layer, ...sizes }),
     ]),
     head: head(sizes),

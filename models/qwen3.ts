@@ -1,16 +1,17 @@
 import { z } from "zod";
 import { parseModelJson } from "../src/core/model_json.ts";
-import { DECODER_FIELDS, decoderSizes, off, oneOf } from "./config_fields.ts";
+import { DECODER_FIELDS, decoderSizes, oneOf } from "./config_fields.ts";
 import { decoder } from "./decoder.ts";
+import { QWEN_WINDOW_FIELDS, qwenWindows } from "./layer_windows.ts";
 import { attention, embedding, feedForward, head, ignoredTensors } from "./layers.ts";
 import type { ModelFamily } from "./model.ts";
 import { parseRope } from "./rope_config.ts";
 
 const Qwen3Json = z.object({
   ...DECODER_FIELDS,
+  ...QWEN_WINDOW_FIELDS,
   hidden_act: oneOf("silu"),
-  attention_bias: off("biases are"),
-  use_sliding_window: off("sliding windows are"),
+  attention_bias: z.boolean().default(false),
 });
 
 /**
@@ -18,15 +19,20 @@ const Qwen3Json = z.object({
  * before they are rotated.
  */
 export const qwen3: ModelFamily = (json, file) => {
-  const sizes = decoderSizes(parseModelJson(Qwen3Json, json, file), file);
+  const fields = parseModelJson(Qwen3Json, json, file);
+  const { attention_bias: hasBiases } = fields;
+  const sizes = decoderSizes(fields, file);
   const rope = parseRope(json, file, sizes);
   return decoder({
     modelType: "qwen3",
     vocabSize: sizes.vocabSize,
     maxPositionEmbeddings: rope.maxPositionEmbeddings,
     embed: embedding(sizes),
-    layers: Array.from({ length: sizes.numLayers }, (_, layer) => [
-      attention({ layer, ...sizes, rope: "rope", normalizes: "heads" }),
+    layers: qwenWindows(fields, file).map((window, layer) => [
+      attention({
+        ...{ layer, ...sizes, rope: "rope", normalizes: "heads" },
+        ...{ window, hasBiases, hasOutputBias: hasBiases },
+      }),
       feedForward({ layer, ...sizes }),
     ]),
     head: head(sizes),

@@ -6,8 +6,8 @@ import type { RopeTableSpec } from "./rope_table.ts";
 
 const Theta = z.number().min(1).max(1e12);
 
-/** The whole head is rotated; models that rotate a part of it say so here. */
-const RotaryFactor = z.literal(1).nullish();
+/** The share of a head that is rotated. */
+const RotaryFactor = z.number().gt(0).max(1).nullish();
 
 const Places = z.object({
   rope_theta: Theta.nullish(),
@@ -29,6 +29,8 @@ export interface RopeOptions {
    * settings for each; without it such settings are refused.
    */
   readonly kind?: string;
+  /** Whether the family takes tables for a part of a head; without it they are refused. */
+  readonly allowsPart?: boolean;
 }
 
 /** The rotary settings of a config.json. */
@@ -50,18 +52,19 @@ export interface RopeSettings {
 export function parseRope(
   json: unknown,
   file: string,
-  { headDim, kind }: RopeOptions,
+  { headDim, kind, allowsPart = false }: RopeOptions,
 ): RopeSettings {
   const places = parseModelJson(Places, json, file);
   const { rope_parameters: parameters } = places;
   const place = parameters && !isEmpty(parameters) ? "rope_parameters" : "rope_scaling";
   const { rope, where } = ofKind(places[place] ?? undefined, `${file} ${place}`, kind);
-  const { rope_theta: inner } = parseModelJson(Inner, rope ?? {}, where);
+  const inner = parseModelJson(Inner, rope ?? {}, where);
+  const share = inner.partial_rotary_factor ?? places.partial_rotary_factor ?? 1;
   // The key was "type" before it was "rope_type"; files in transition have both.
   const type = rope?.["rope_type"] ?? rope?.["type"];
   const table = {
-    rotaryDim: headDim,
-    theta: inner ?? places.rope_theta ?? 10_000,
+    rotaryDim: rotaryDim(share, { headDim, allowsPart }, file),
+    theta: inner.rope_theta ?? places.rope_theta ?? 10_000,
     scaling: parseScaling(type, rope ?? {}, where, places.max_position_embeddings),
   };
   const warnings = [
@@ -76,6 +79,20 @@ export function parseRope(
     : 0;
   const maxPositionEmbeddings = Math.max(places.max_position_embeddings, stretched);
   return { table: Object.freeze(table), maxPositionEmbeddings, warnings };
+}
+
+/** Elements of a head that are rotated: whole fours, as kernels take them. */
+function rotaryDim(
+  share: number,
+  { headDim, allowsPart }: Required<Pick<RopeOptions, "headDim" | "allowsPart">>,
+  file: string,
+): number {
+  const elements = Math.trunc(share * headDim);
+  if (elements === headDim || allowsPart && elements > 0 && elements % 4 === 0) return elements;
+  throw new StartupError(
+    `${file}: field "partial_rotary_factor" is ${share}, ${elements} of ${headDim} elements: must ` +
+      `be ${allowsPart ? "a multiple of 4 above 0" : "1 in this family"}`,
+  );
 }
 
 /** Whether a config.json has rotary settings for each kind of layer. */

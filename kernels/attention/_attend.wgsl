@@ -9,6 +9,10 @@
 // weight 0, and what lies past `limit` is not read: the last position is, in its place, with weight
 // 0. A quantized position's scales multiply its score and its weight, not its elements.
 //
+// With WINDOW > 0 it expects `first`, the query's first_read, and `first_live`, the least of those
+// of the lanes that share their loads: what no lane reads is skipped, and what this one does not
+// read has weight 0, which changes no bit.
+//
 // SUBGROUPS: subgroups of eight lanes at least, all active, agree on kv_head, table, begin and
 // limit. Each lane then loads a share of the POSITIONS vectors and broadcasts it, since
 // where lanes are those of a CPU's SIMD vector a load by all of them costs eight times one lane's,
@@ -25,8 +29,13 @@
   let own${c} = subgroup_lane % 8u + ${8 * c}u;
 //# end
 //# end
+//# if WINDOW > 0
+  for (var p = skip_dead(begin, first_live, ${POSITIONS}u); p < limit;
+    p = skip_dead(p + ${POSITIONS}u, first_live, ${POSITIONS}u)) {
+//# else
   for (var p = begin; p < limit; p += ${POSITIONS}u) {
-    let block = step[table + p / ${BLOCK_SIZE}u] * ${BLOCK_LOADS}u;
+//# end
+    let block = step[table + p / ${BLOCK_SIZE}u] * ${STRIDE_LOADS}u + ${ROW_LOADS}u;
     let vector = kv_head * ${BLOCK_SIZE}u + p % ${BLOCK_SIZE}u;
     let k_base = block + vector * ${VECTOR_LOADS}u;
     let v_base = k_base + ${G * BLOCK_SIZE * VECTOR_LOADS}u;
@@ -80,10 +89,17 @@
     let v_scale${i} = kv_scale(kv[scaled${i} + ${G * BLOCK_SIZE}u]);
 //# end
 //# end
+//# if WINDOW > 0
+    let lives${i} = p + ${i}u < end && is_read(p + ${i}u, first);
+//# else
     let lives${i} = p + ${i}u < end;
+//# end
 //# for h in 0..HEADS
 //# if KV_SCALED
     s${i}_${h} *= k_scale${i};
+//# end
+//# if SOFT_CAP > 0
+    s${i}_${h} = soft_cap(s${i}_${h});
 //# end
     s${i}_${h} = select(-3.4e38, s${i}_${h}, lives${i});
 //# end

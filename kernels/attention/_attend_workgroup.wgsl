@@ -8,6 +8,9 @@
 // a barrier has to come before the next use. What one query gets does not depend on the others, to
 // the bit: positions it does not see add 0.
 //
+// With WINDOW > 0 it expects `first`, the first_read of the lane's query, where it expects `limit`,
+// and for all lanes `first_live`, the least of all queries'. What none reads is not loaded.
+//
 // SHUFFLE_LANES > 1: so many neighbouring lanes lie in one subgroup, whatever its size, and add up
 // by shuffles: the order of additions depends on SHUFFLE_LANES alone. The COLUMN_GROUPS lanes of a
 // column are then neighbours. For heads of 128 in f16, four queries and splits of 64 (32 KiB of K
@@ -19,7 +22,11 @@
 //# for j in 0..SPLIT_LEN * SLICES / LANES
   {
     let at = lane / SLICES + ${j}u * (LANES / SLICES);
+//# if WINDOW > 0
+    let p = live_position(min(begin + at, end - 1u), first_live);
+//# else
     let p = min(begin + at, end - 1u);
+//# end
     let block = block_of(table, p);
     let vector = kv_head * ${BLOCK_SIZE}u + p % ${BLOCK_SIZE}u;
     let k_base = block + vector * ${VECTOR_LOADS}u + slice;
@@ -65,7 +72,13 @@
   var total = 0.0;
 //# for i in 0..SPLIT_LEN / SCORE_LANES
   var s${i} = -3.4e38;
-  if (has_scores && begin + ${SCORE_LANES * i}u + share < limit) {
+//# if WINDOW > 0
+  let sees${i} = begin + ${SCORE_LANES * i}u + share < limit &&
+    is_read(begin + ${SCORE_LANES * i}u + share, first);
+//# else
+  let sees${i} = begin + ${SCORE_LANES * i}u + share < limit;
+//# end
+  if (has_scores && sees${i}) {
 //# if SHUFFLE_LANES > 1
     // The place of its own weight.
     s${i} = weights[head * PITCH + ${SCORE_LANES * i}u + share];
@@ -75,6 +88,9 @@
 //# for k in 1..SLICES
     s${i} += partial[at + ${k}u];
 //# end
+//# end
+//# if SOFT_CAP > 0
+    s${i} = soft_cap(s${i});
 //# end
     max_score = max(max_score, s${i});
   }
@@ -96,10 +112,14 @@
 //# for i in 0..SPLIT_LEN / SCORE_LANES
     {
       let at = ${SCORE_LANES * i}u + share;
-      let weight = select(0.0, exp(s${i} - max_score), begin + at < limit);
+      let weight = select(0.0, exp(s${i} - max_score), sees${i});
       total += weight;
 //# if KV_SCALED
+//# if WINDOW > 0
+      let p = live_position(min(begin + at, end - 1u), first_live);
+//# else
       let p = min(begin + at, end - 1u);
+//# end
       let vector = kv_head * ${BLOCK_SIZE}u + p % ${BLOCK_SIZE}u;
       let scale = kv_scale(kv[block_of(table, p) + ${(2 * G * VECTOR_LOADS + G) * BLOCK_SIZE}u + vector]);
       weights[head * PITCH + at] = weight * scale;
@@ -138,7 +158,11 @@
     for (var p = begin + row; p < end; p += 4u * COLUMN_GROUPS) {
 //# for i in 0..4
       let p${i} = p + ${i}u * COLUMN_GROUPS;
+//# if WINDOW > 0
+      let c${i} = live_position(min(p${i}, end - 1u), first_live);
+//# else
       let c${i} = min(p${i}, end - 1u);
+//# end
       let at${i} = select(SPLIT_LEN, p${i} - begin, p${i} < end);
       let v${i} = kv[block_of(table, c${i}) + (kv_head * ${BLOCK_SIZE}u + c${i} % ${BLOCK_SIZE}u) *
         ${VECTOR_LOADS}u + ${G * BLOCK_SIZE * VECTOR_LOADS}u + column];

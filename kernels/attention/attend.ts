@@ -1,7 +1,8 @@
 import type { HostBuffer } from "../../src/device/host_buffer.ts";
 import { type KvShape, loadKv } from "../kv/kv_cache.ts";
+import { tableEntry } from "../step.ts";
 
-/** A sequence's context in the pool: its block table begins at word `table` of the step. */
+/** A sequence's context in the pool, with its `SEQ.table` of the step. */
 export interface PagedContext {
   readonly kv: HostBuffer;
   readonly words: Uint32Array;
@@ -16,41 +17,50 @@ export interface Attended {
   readonly total: number;
 }
 
-/** One query head's row of `qkv` f32 [T, H + 2G, D]. */
+/** How scores come of queries and keys. */
+export type Scoring = Readonly<{
+  /** Factor of the dot product. */
+  SCALE: number;
+  /** 0 for none. */
+  SOFT_CAP: number;
+}>;
+
+/** One query head's row of `qkv` f32 [T, QKV_HEADS, D]. */
 export function queryOf(
   qkv: HostBuffer,
   row: number,
   head: number,
-  { H, G, D }: { H: number; G: number; D: number },
+  { QKV_HEADS, D }: { QKV_HEADS: number; D: number },
 ): Float32Array {
-  const first = (row * (H + 2 * G) + head) * D;
+  const first = (row * QKV_HEADS + head) * D;
   return qkv.f32.subarray(first, first + D);
 }
 
-/** The definition: softmax in two passes over positions `[begin, end)` of one KV head. */
+/** The definition: softmax in two passes over these positions, at least one, of one KV head. */
 export function attendTo(
   query: Float32Array,
   { kv, words, table }: PagedContext,
   head: number,
-  [begin, end]: readonly [number, number],
-  shape: KvShape,
+  positions: readonly number[],
+  shape: KvShape & Scoring,
 ): Attended {
-  const { D, BLOCK_SIZE } = shape;
+  const { D, BLOCK_SIZE, SCALE, SOFT_CAP } = shape;
   const slotOf = (p: number) =>
-    words[table + Math.floor(p / BLOCK_SIZE)]! * BLOCK_SIZE + p % BLOCK_SIZE;
+    tableEntry(words, table, Math.floor(p / BLOCK_SIZE)) * BLOCK_SIZE + p % BLOCK_SIZE;
   const vector = new Float32Array(D);
-  const scores = new Float32Array(end - begin);
-  for (let p = begin; p < end; p++) {
+  const scores = new Float32Array(positions.length);
+  for (const [i, p] of positions.entries()) {
     loadKv(kv, { slot: slotOf(p), which: 0, head }, shape, vector);
     let sum = 0;
     for (let d = 0; d < D; d++) sum += query[d]! * vector[d]!;
-    scores[p - begin] = sum / Math.sqrt(D);
+    const score = sum * SCALE;
+    scores[i] = SOFT_CAP > 0 ? SOFT_CAP * Math.tanh(score / SOFT_CAP) : score;
   }
   const max = scores.reduce((top, score) => Math.max(top, score), -Infinity);
   const output = new Float32Array(D);
   let total = 0;
-  for (let p = begin; p < end; p++) {
-    const weight = Math.exp(scores[p - begin]! - max);
+  for (const [i, p] of positions.entries()) {
+    const weight = Math.exp(scores[i]! - max);
     loadKv(kv, { slot: slotOf(p), which: 1, head }, shape, vector);
     total += weight;
     for (let d = 0; d < D; d++) output[d]! += weight * vector[d]!;

@@ -4,8 +4,12 @@ import {
   type KernelCall,
   kernelCall,
 } from "../../src/device/kernel.ts";
+import reads from "../kv/_reads.wgsl" with { type: "text" };
+import softCap from "./_soft_cap.wgsl" with { type: "text" };
+import splits from "./_splits.wgsl" with { type: "text" };
 import attend from "./_attend.wgsl" with { type: "text" };
-import { type KvConstants, kvConstants, type KvShape } from "../kv/kv_cache.ts";
+import type { AttentionLayer } from "../kv/attention_layer.ts";
+import { type KvConstants, kvConstants } from "../kv/kv_cache.ts";
 import combineSplits from "./_combine_splits.wgsl" with { type: "text" };
 import { kvLoadWgsl } from "../kv/dtypes.ts";
 import decodeSource from "./paged_attention_decode.wgsl" with { type: "text" };
@@ -13,32 +17,28 @@ import {
   attendDecodes,
   attendTiles,
   type AttentionShape,
+  attentionShape,
   DECODE_BINDINGS,
   PREFILL_BINDINGS,
 } from "./paged_attention_definition.ts";
 import prefillSource from "./paged_attention_prefill.wgsl" with { type: "text" };
 import { pagedAttentionCombineCall } from "./paged_attention_combine.ts";
 import { canAttendByWorkgroup, workgroupAttentionCalls } from "./paged_attention_workgroup.ts";
-import { type StepDims, stepWgsl } from "../step.ts";
+import { groupStepWgsl, ofGroup, type StepDims } from "../step.ts";
 import type { Tuning } from "../tuning/tuning.ts";
 
-type DecodeShape =
-  & AttentionShape
-  & KvConstants
-  & Readonly<{ SPLIT_LEN: number; SPLITS: number }>
-  & LaneShape;
-type PrefillShape =
-  & KvShape
-  & KvConstants
-  & Readonly<{ H: number; SPLIT_LEN: number; QUERIES: number }>
-  & LaneShape;
+type DecodeShape = AttentionShape & KvConstants & Readonly<{ SPLITS: number }> & LaneShape;
+type PrefillShape = AttentionShape & KvConstants & Readonly<{ QUERIES: number }> & LaneShape;
 /** The work of a lane at a time (`_attend.wgsl`). */
 type LaneShape = Readonly<{ HEADS: number; POSITIONS: number; SUBGROUPS: boolean }>;
+
+/** Before all sources. */
+const SHARED_WGSL = groupStepWgsl + kvLoadWgsl + reads + softCap;
 
 /** Attention of decodes, one partial result per split; `paged_attention_combine` combines them. */
 export const pagedAttentionDecode: Kernel<DecodeShape> = {
   name: "paged_attention_decode",
-  source: stepWgsl + kvLoadWgsl + decodeSource.replace("${attend}", () => attend),
+  source: SHARED_WGSL + splits + decodeSource.replace("${attend}", () => attend),
   bindings: DECODE_BINDINGS,
   reference: attendDecodes,
 };
@@ -46,7 +46,7 @@ export const pagedAttentionDecode: Kernel<DecodeShape> = {
 /** Causal attention of chunks, tile by tile, of each row with the bits of a decode. */
 export const pagedAttentionPrefill: Kernel<PrefillShape> = {
   name: "paged_attention_prefill",
-  source: stepWgsl + kvLoadWgsl + combineSplits + prefillSource.replace("${attend}", () => attend),
+  source: SHARED_WGSL + combineSplits + splits + prefillSource.replace("${attend}", () => attend),
   bindings: PREFILL_BINDINGS,
   reference: attendTiles,
 };
@@ -77,36 +77,53 @@ export function attentionQueryTile(
   return Math.min(tuning.queryTile, Math.floor(MAX_LANES * G / H));
 }
 
-/** Attention of one layer: decodes by splits, longer chunks by tiles. */
+/** The buffers of a layer's attention; KV and step as its shape says. */
+export type AttentionBuffers =
+  & Readonly<Record<"step" | "qkv" | "kv" | "partials" | "stats" | "out", DeviceBuffer>>
+  & {
+    /**
+     * f32 [H]: a score of each head that takes its share of the weights and has no value (learned
+     * attention sinks, gpt-oss, arXiv:2508.10925); absent for none.
+     */
+    readonly sinks?: DeviceBuffer | undefined;
+  };
+
+/**
+ * Attention of one layer: decodes by splits, longer chunks by tiles. `out` f32 [T, H, D] becomes
+ * `softmax(soft_cap(SCALE * q . K)) V` over what the layer's queries read.
+ */
 export function pagedAttentionCalls(
-  shape: AttentionShape,
-  buffers: Readonly<Record<"step" | "qkv" | "kv" | "partials" | "stats" | "out", DeviceBuffer>>,
+  layer: AttentionLayer,
+  { sinks, ...others }: AttentionBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  const QUERIES = attentionQueryTile(shape, tuning);
+  const QUERIES = attentionQueryTile(layer, tuning);
+  const { splitLen: SPLIT_LEN, positionTile: POSITIONS } = tuning;
+  const shape = attentionShape(layer, { SPLIT_LEN, HAS_SINKS: sinks !== undefined });
+  // Every binding names a buffer; without sinks the kernels do not declare theirs.
+  const buffers = { ...others, sinks: sinks ?? others.step };
   if (tuning.attendsByWorkgroup && canAttendByWorkgroup(shape)) {
     return workgroupAttentionCalls(shape, buffers, { ...tuning, queryTile: QUERIES });
   }
-  const { H, G, D, BLOCK_SIZE, KV_DTYPE } = shape;
-  const { splitLen, positionTile: POSITIONS } = tuning;
-  const base = { H, G, D, BLOCK_SIZE, KV_DTYPE, ...kvConstants(shape, true), POSITIONS };
+  const { H, G, GROUP } = shape;
+  const base = { ...shape, ...kvConstants(shape, true), POSITIONS };
   const splitsPerWorkgroup = Math.min(tuning.splitsPerWorkgroup, Math.floor(MAX_LANES * G / H));
   const shares = tuning.attentionSubgroups && QUERIES * H / G % SHARING_LANES === 0;
   return [
     kernelCall(pagedAttentionDecode, {
       constants: {
         ...base,
-        SPLIT_LEN: splitLen,
         SPLITS: splitsPerWorkgroup,
         HEADS: headsPerLane(shape),
         SUBGROUPS: false,
       },
       buffers,
-      workgroups: ({ numSplits }: StepDims) => [Math.ceil(numSplits / splitsPerWorkgroup), G, 1],
+      workgroups: ({ numSplits }: StepDims) =>
+        [Math.ceil(ofGroup(numSplits, GROUP) / splitsPerWorkgroup), G, 1] as const,
     }),
-    pagedAttentionCombineCall(shape, buffers, splitLen),
+    pagedAttentionCombineCall(shape, buffers),
     kernelCall(pagedAttentionPrefill, {
-      constants: { ...base, SPLIT_LEN: splitLen, QUERIES, HEADS: 1, SUBGROUPS: shares },
+      constants: { ...base, QUERIES, HEADS: 1, SUBGROUPS: shares },
       buffers,
       workgroups: ({ numTiles }: StepDims) => [numTiles, G, 1],
     }),

@@ -2,18 +2,19 @@
 // head.
 //
 //   out[t, h] = sum_m partial_m * exp(max_m - P) / sum_m total_m * exp(max_m - P),  P = max_m max_m
+//   with HAS_SINKS over one more m: max sinks[h], total 1, partial 0 (gpt-oss, 2508.10925)
 //
 // S decodes, H query heads, D head dim, M splits of a context.
 //   0 step      u32 packed metadata (step.ts)
 //   1 partials  f32 of each decode [H, M, D], its own M
 //   2 stats     f32 of each decode [H, M, 2], max and total
 //   3 out       f32 [T, H, D]
+//   4 sinks     f32 [H], with HAS_SINKS
 // Dispatch: (H, S, 1). Lanes along D, ROWS splits at a time; weights of LANES splits are computed
 // at once.
 // Reference: paged_attention_definition.ts; 1e-5 * max |V| with paged_attention_decode_workgroup.
 
 const H: u32 = ${H}u;
-const SPLIT_LEN: u32 = ${SPLIT_LEN}u;
 const LANES: u32 = ${LANES}u;
 const QUADS: u32 = ${D / 4}u;
 const ROWS: u32 = ${Math.floor(LANES / (D / 4))}u;
@@ -23,6 +24,10 @@ const ROWS: u32 = ${Math.floor(LANES / (D / 4))}u;
 @group(0) @binding(2) var<storage, read> stats: array<vec2<f32>>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
 
+//# if HAS_SINKS
+@group(0) @binding(4) var<storage, read> sinks: array<f32>;
+//# end
+
 var<workgroup> numbers: array<f32, ${LANES}>;
 var<workgroup> sums: array<vec4<f32>, ${LANES}>;
 
@@ -31,10 +36,14 @@ fn paged_attention_combine_workgroup(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let seq = step[STEP_SEQS] + group.y * SEQ_WORDS;
-  let splits = (step[seq + SEQ_CONTEXT_LEN] + SPLIT_LEN - 1u) / SPLIT_LEN;
+  let seq = step[STEP_SEQS + GROUP_AT] + group.y * SEQ_WORDS;
+  let splits = num_splits(step[seq + SEQ_CONTEXT_LEN]);
   let first = step[seq + SEQ_FIRST_SPLIT] * H + group.x * splits;
+//# if HAS_SINKS
+  var best = sinks[group.x];
+//# else
   var best = -3.4e38;
+//# end
   for (var m = lane; m < splits; m += LANES) { best = max(best, stats[first + m].x); }
   numbers[lane] = best;
   workgroupBarrier();  // every lane's maximum is there
@@ -49,6 +58,9 @@ fn paged_attention_combine_workgroup(
   let row = lane / QUADS;
   var sum = vec4(0.0);
   var total = 0.0;
+//# if HAS_SINKS
+  if (lane == 0u) { total = exp(sinks[group.x] - max_score); }
+//# end
   for (var m0 = 0u; m0 < splits; m0 += LANES) {
     workgroupBarrier();  // nobody reads the last numbers any more
     let m = m0 + lane;

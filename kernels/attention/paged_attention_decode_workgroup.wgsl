@@ -2,11 +2,11 @@
 // head.
 //
 //   for each split [b, e) of positions [0, L): max = max_p s_p, total = sum_p exp(s_p - max),
-//   partial = sum_p exp(s_p - max) * V[p], s_p = q . K[p] / sqrt(D)
+//   partial = sum_p exp(s_p - max) * V[p], s_p = soft_cap(SCALE * q . K[p])
 //
 // S decodes, H query heads, G KV heads, D head dim, L context length, M splits of a context.
 //   0 step      u32 packed metadata (step.ts)
-//   1 qkv       f32 [T, H + 2G, D], queries rotated
+//   1 qkv       f32 [T, QKV_HEADS, D], queries rotated
 //   2 kv        KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts)
 //   3 partials  f32 of each decode [H, M, D], its own M
 //   4 stats     f32 of each decode [H, M, 2], max and total
@@ -26,7 +26,6 @@
 const H: u32 = ${H}u;
 const HEADS: u32 = ${HEADS}u;
 const HEAD_GROUPS: u32 = ${H / G / HEADS}u;
-const SPLIT_LEN: u32 = ${SPLIT_LEN}u;
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
@@ -42,28 +41,32 @@ fn paged_attention_decode_workgroup(
   let kv_head = group.y / HEAD_GROUPS;
   let first_head = group.y * HEADS;
   // The same for all lanes.
-  let seq = step[STEP_SEQS] + step[step[STEP_SPLITS] + group.x] * SEQ_WORDS;
-  let first_split = step[seq + SEQ_FIRST_SPLIT];
+  let seq = step[STEP_SEQS + GROUP_AT] + step[step[STEP_SPLITS + GROUP_AT] + group.x] * SEQ_WORDS;
+  let first_in_step = step[seq + SEQ_FIRST_SPLIT];
   let context_len = step[seq + SEQ_CONTEXT_LEN];
-  let split = group.x - first_split;
-  let begin = split * SPLIT_LEN;
+  let split = group.x - first_in_step;
+  let begin = split_begin(context_len, split);
   let end = min(begin + SPLIT_LEN, context_len);
   let table = step[seq + SEQ_TABLE];
-  let q_row = (step[seq + SEQ_FIRST_ROW] * ${H + 2 * G}u + first_head) * ${D / 4}u;
+//# if WINDOW > 0
+  let first = first_read(context_len - 1u);
+  let first_live = first;
+//# end
+  let q_row = (step[seq + SEQ_FIRST_ROW] * ${QKV_HEADS}u + first_head) * ${D / 4}u;
   for (var i = lane; i < ${HEADS * D / 4}u; i += LANES) {
-    queries[i] = qkv[q_row + i] * ${1 / Math.sqrt(D)};
+    queries[i] = qkv[q_row + i] * f32(${SCALE});
   }
   workgroupBarrier();  // the queries are staged
   let limit = end;
 ${attend}
-  let splits = (context_len + SPLIT_LEN - 1u) / SPLIT_LEN;
-  let first = first_split * H + first_head * splits + split;
+  let splits = num_splits(context_len);
+  let first_partial = first_in_step * H + first_head * splits + split;
   if (leads) {
-    stats[first + head * splits] = vec2(max_score, total);
+    stats[first_partial + head * splits] = vec2(max_score, total);
   }
   if (row == 0u) {
 //# for h in 0..HEADS
-    let at${h} = (first + ${h}u * splits) * ${D / 4}u + column * ${LOAD_QUADS}u;
+    let at${h} = (first_partial + ${h}u * splits) * ${D / 4}u + column * ${LOAD_QUADS}u;
 //# for u in 0..LOAD_QUADS
     partials[at${h} + ${u}u] = sum${h}_${u};
 //# end

@@ -1,13 +1,60 @@
+import { numSplitsOf, splitBegin, splitRange } from "../../src/core/read_span.ts";
 import type { HostBuffer } from "../../src/device/host_buffer.ts";
-import { type Attended, attendTo, queryOf } from "./attend.ts";
-import type { KvShape } from "../kv/kv_cache.ts";
-import { SEQ, SEQ_WORDS, STEP, TILE, TILE_WORDS } from "../step.ts";
+import { type Attended, attendTo, queryOf, type Scoring } from "./attend.ts";
+import { type AttentionLayer, qkvHeads } from "../kv/attention_layer.ts";
+import {
+  type KvPlace,
+  kvPlace,
+  type KvReads,
+  kvReads,
+  type KvShape,
+  positionsRead,
+  spanOf,
+} from "../kv/kv_cache.ts";
+import { GROUP_WORDS, SEQ, SEQ_WORDS, STEP, TILE, TILE_WORDS } from "../step.ts";
 
 /** Buffers by binding name. */
 type Buffers = Readonly<Record<string, HostBuffer>>;
 
-/** H query heads over G KV heads of D dims. */
-export type AttentionShape = KvShape & Readonly<{ H: number }>;
+/** Constants of all kernels of a layer's attention. */
+export type AttentionShape =
+  & Required<KvShape>
+  & Scoring
+  & Readonly<{
+    H: number;
+    /** Heads of a row of `qkv`. */
+    QKV_HEADS: number;
+    /** Positions per split. */
+    SPLIT_LEN: number;
+    /** Whether `sinks` has a score of each head that takes weight and has no value. */
+    HAS_SINKS: boolean;
+  }>;
+
+/** What the combination of splits depends on. */
+export type CombineShape =
+  & Pick<KvPlace, "GROUP">
+  & KvReads
+  & Pick<AttentionShape, "H" | "D" | "SPLIT_LEN" | "HAS_SINKS">;
+
+/** The constants of a layer. */
+export function attentionShape(
+  layer: AttentionLayer,
+  { SPLIT_LEN, HAS_SINKS }: Pick<AttentionShape, "SPLIT_LEN" | "HAS_SINKS">,
+): AttentionShape {
+  const { H, G, D, BLOCK_SIZE, KV_DTYPE, SCALE = 1 / Math.sqrt(D), SOFT_CAP = 0 } = layer;
+  return {
+    ...{ H, G, D, BLOCK_SIZE, KV_DTYPE, SCALE, SOFT_CAP, SPLIT_LEN, HAS_SINKS },
+    ...kvPlace(layer),
+    ...kvReads(layer),
+    QKV_HEADS: qkvHeads(layer),
+  };
+}
+
+/** The constants of the combination among those of a layer. */
+export function combineShape(shape: AttentionShape): CombineShape {
+  const { GROUP, H, D, SPLIT_LEN, HAS_SINKS } = shape;
+  return { GROUP, H, D, SPLIT_LEN, HAS_SINKS, ...kvReads(shape) };
+}
 
 /**
  * Buffers that attention reads and writes, in binding order; `partials` and `stats` are the splits'
@@ -21,45 +68,54 @@ export const DECODE_BINDINGS = [
   { name: "stats", access: "read_write" },
 ] as const;
 
-/** As {@link DECODE_BINDINGS}, for what combines the splits. */
+/** As {@link DECODE_BINDINGS}, for what combines the splits; `sinks` only with HAS_SINKS. */
 export const COMBINE_BINDINGS = [
   { name: "step", access: "read" },
   { name: "partials", access: "read" },
   { name: "stats", access: "read" },
   { name: "out", access: "read_write" },
+  { name: "sinks", access: "read" },
 ] as const;
 
-/** As {@link DECODE_BINDINGS}, for chunks. */
+/** As {@link DECODE_BINDINGS}, for chunks; `sinks` only with HAS_SINKS. */
 export const PREFILL_BINDINGS = [
   { name: "step", access: "read" },
   { name: "qkv", access: "read" },
   { name: "kv", access: "read" },
   { name: "out", access: "read_write" },
+  { name: "sinks", access: "read" },
 ] as const;
+
+/** Word of the `s`th sequence of a layer's cache group. */
+function seqWord(words: Uint32Array, s: number, GROUP: number): number {
+  return words[STEP.seqs + GROUP * GROUP_WORDS]! + s * SEQ_WORDS;
+}
 
 /**
  * Attention of decodes, one partial result per split of `SPLIT_LEN` positions: `partials` f32 [M,
- * D] and `stats` f32 [M, 2] of each sequence and head in turn, where M is what the sequence's
- * context has of splits. So their size follows from the step's number of splits, also where
- * contexts are ragged.
+ * D] and `stats` f32 [M, 2] of each sequence and head in turn, where M is what the sequence's query
+ * reads of splits. So their size follows from the step's number of splits, also where contexts are
+ * ragged.
  */
 export function attendDecodes(
   { step, qkv, kv, partials, stats }: Buffers,
-  shape: AttentionShape & Readonly<{ SPLIT_LEN: number }>,
+  shape: AttentionShape,
 ): void {
-  const { H, G, D, SPLIT_LEN } = shape;
+  const { H, G, D, SPLIT_LEN, GROUP } = shape;
   const words = step!.u32;
   for (let s = 0; s < words[STEP.numDecodes]!; s++) {
-    const seq = words[STEP.seqs]! + s * SEQ_WORDS;
+    const seq = seqWord(words, s, GROUP);
     const contextLen = words[seq + SEQ.contextLen]!;
-    const numSplits = Math.ceil(contextLen / SPLIT_LEN);
-    for (let h = 0; h < H; h++) {
-      const query = queryOf(qkv!, words[seq + SEQ.firstRow]!, h, shape);
-      for (let split = 0; split < numSplits; split++) {
-        const begin = split * SPLIT_LEN;
+    const range = splitRange(spanOf(shape), contextLen, SPLIT_LEN);
+    const numSplits = numSplitsOf(range);
+    for (let split = 0; split < numSplits; split++) {
+      const begin = splitBegin(range, split, SPLIT_LEN);
+      const ends = [begin, Math.min(begin + SPLIT_LEN, contextLen)] as const;
+      const positions = positionsRead(shape, contextLen - 1, ends);
+      const context = { kv: kv!, words, table: words[seq + SEQ.table]! };
+      for (let h = 0; h < H; h++) {
+        const query = queryOf(qkv!, words[seq + SEQ.firstRow]!, h, shape);
         const at = words[seq + SEQ.firstSplit]! * H + h * numSplits + split;
-        const positions = [begin, Math.min(begin + SPLIT_LEN, contextLen)] as const;
-        const context = { kv: kv!, words, table: words[seq + SEQ.table]! };
         const head = Math.floor(h / (H / G));
         const { output, max, total } = attendTo(query, context, head, positions, shape);
         partials!.f32.set(output, at * D);
@@ -71,13 +127,15 @@ export function attendDecodes(
 
 /** Joins the splits of each decode's heads. */
 export function combineAllSplits(
-  { step, partials, stats, out }: Buffers,
-  { H, D, SPLIT_LEN }: Readonly<{ H: number; D: number; SPLIT_LEN: number }>,
+  { step, partials, stats, out, sinks }: Buffers,
+  shape: CombineShape,
 ): void {
+  const { H, D, SPLIT_LEN, GROUP, HAS_SINKS } = shape;
   const words = step!.u32;
   for (let s = 0; s < words[STEP.numDecodes]!; s++) {
-    const seq = words[STEP.seqs]! + s * SEQ_WORDS;
-    const count = Math.ceil(words[seq + SEQ.contextLen]! / SPLIT_LEN);
+    const seq = seqWord(words, s, GROUP);
+    const contextLen = words[seq + SEQ.contextLen]!;
+    const count = numSplitsOf(splitRange(spanOf(shape), contextLen, SPLIT_LEN));
     for (let h = 0; h < H; h++) {
       const first = words[seq + SEQ.firstSplit]! * H + h * count;
       const splits = Array.from({ length: count }, (_, m): Attended => {
@@ -85,19 +143,21 @@ export function combineAllSplits(
         const output = partials!.f32.subarray((first + m) * D, (first + m + 1) * D);
         return { output, max: max!, total: total! };
       });
-      out!.f32.set(combineSplits(splits), (words[seq + SEQ.firstRow]! * H + h) * D);
+      const sink = HAS_SINKS ? sinks!.f32[h]! : undefined;
+      out!.f32.set(combineSplits(splits, sink), (words[seq + SEQ.firstRow]! * H + h) * D);
     }
   }
 }
 
 /**
  * The attention of a context from that of its splits, in the order of their positions; at least
- * one.
+ * one. A `sink` is the score of what takes weight and has no value.
  */
-function combineSplits(splits: readonly Attended[]): Float32Array {
-  const max = Math.max(...splits.map((split) => split.max));
+function combineSplits(splits: readonly Attended[], sink: number | undefined): Float32Array {
+  const max = Math.max(...splits.map((split) => split.max), sink ?? -Infinity);
   const weights = splits.map((split) => Math.exp(split.max - max));
-  const total = splits.reduce((sum, split, m) => sum + split.total * weights[m]!, 0);
+  const ofSink = sink === undefined ? 0 : Math.exp(sink - max);
+  const total = splits.reduce((sum, split, m) => sum + split.total * weights[m]!, ofSink);
   return splits[0]!.output.map((_, d) =>
     splits.reduce((sum, { output }, m) => sum + output[d]! * weights[m]!, 0) / total
   );
@@ -107,31 +167,37 @@ function combineSplits(splits: readonly Attended[]): Float32Array {
  * Causal attention of chunks: of each row as {@link attendDecodes} and {@link combineAllSplits} do
  * it, to the bit.
  */
-export function attendTiles(
-  { step, qkv, kv, out }: Buffers,
-  shape: KvShape & Readonly<{ H: number; SPLIT_LEN: number }>,
-): void {
-  const { H, G, D, SPLIT_LEN } = shape;
+export function attendTiles({ step, qkv, kv, out, sinks }: Buffers, shape: AttentionShape): void {
+  const { H, G, D, GROUP, HAS_SINKS } = shape;
   const words = step!.u32;
   for (let n = 0; n < words[STEP.numTiles]!; n++) {
     const tile = words[STEP.tiles]! + n * TILE_WORDS;
-    const seq = words[STEP.seqs]! + words[tile + TILE.seq]! * SEQ_WORDS;
+    const seq = seqWord(words, words[tile + TILE.seq]!, GROUP);
     const context = { kv: kv!, words, table: words[seq + SEQ.table]! };
     for (let i = 0; i < words[tile + TILE.numRows]!; i++) {
       const row = words[tile + TILE.firstRow]! + i;
-      const end = words[tile + TILE.position]! + i + 1;
+      const runs = splitsRead(shape, words[tile + TILE.position]! + i);
       for (let h = 0; h < H; h++) {
         const query = queryOf(qkv!, row, h, shape);
-        const head = Math.floor(h / (H / G));
-        const splits: Attended[] = [];
-        for (let begin = 0; begin < end; begin += SPLIT_LEN) {
-          const positions = [begin, Math.min(begin + SPLIT_LEN, end)] as const;
+        const splits = runs.map((positions) => {
+          const head = Math.floor(h / (H / G));
           const { output, max, total } = attendTo(query, context, head, positions, shape);
           // As the buffer between the two keeps them.
-          splits.push({ output, max: Math.fround(max), total: Math.fround(total) });
-        }
-        out!.f32.set(combineSplits(splits), (row * H + h) * D);
+          return { output, max: Math.fround(max), total: Math.fround(total) };
+        });
+        const sink = HAS_SINKS ? sinks!.f32[h]! : undefined;
+        out!.f32.set(combineSplits(splits, sink), (row * H + h) * D);
       }
     }
   }
+}
+
+/** The positions that the query at `position` reads, split by split. */
+function splitsRead(shape: AttentionShape, position: number): number[][] {
+  const { SPLIT_LEN } = shape;
+  const range = splitRange(spanOf(shape), position + 1, SPLIT_LEN);
+  return Array.from({ length: numSplitsOf(range) }, (_, i) => {
+    const begin = splitBegin(range, i, SPLIT_LEN);
+    return positionsRead(shape, position, [begin, Math.min(begin + SPLIT_LEN, position + 1)]);
+  });
 }

@@ -1,12 +1,15 @@
 // paged_attention_prefill: chunks of several new tokens against their paged, causal context.
 //
-//   out[t, h] = softmax(q[t, h] . K[0..p] / sqrt(D)) V[0..p],  p = position of t, itself included
+//   out[t, h] = softmax(soft_cap(SCALE * q[t, h] . K[P])) V[P]
+//   P: the positions that t's reads, its own included (_reads.wgsl); with HAS_SINKS the softmax
+//   has one more score, sinks[h], whose value is 0
 //
 // T tokens, H query heads, G KV heads, D head dim.
 //   0 step   u32 packed metadata (step.ts)
-//   1 qkv    f32 [T, H + 2G, D], queries rotated
+//   1 qkv    f32 [T, QKV_HEADS, D], queries rotated
 //   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts), with the chunk's
 //   3 out    f32 [T, H, D]
+//   4 sinks  f32 [H], with HAS_SINKS
 // Dispatch: (tiles, G, 1). A tile is at most QUERIES rows of one sequence, so a ragged batch is a
 // list of tiles; a lane is one row of one query head. All lanes of a workgroup walk the same
 // blocks, so K and V are read once per tile from memory (FlashAttention-2, Dao 2023, 2307.08691,
@@ -17,12 +20,15 @@
 
 const H: u32 = ${H}u;
 const HEADS_PER_KV: u32 = ${H / G}u;
-const SPLIT_LEN: u32 = ${SPLIT_LEN}u;
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> kv: array<KvLoad>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+
+//# if HAS_SINKS
+@group(0) @binding(4) var<storage, read> sinks: array<f32>;
+//# end
 
 @compute @workgroup_size(${QUERIES * H / G})
 fn paged_attention_prefill(
@@ -50,18 +56,35 @@ fn paged_attention_prefill(
 //# else
   let tile_end = row_end;
 //# end
-  let table = step[step[STEP_SEQS] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
-  let q_row = (row * ${H + 2 * G}u + head) * ${D / 4}u;
+  let table = step[step[STEP_SEQS + GROUP_AT] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
+  let q_row = (row * ${QKV_HEADS}u + head) * ${D / 4}u;
 //# for d in 0..D/4
-  let q0_${d} = qkv[q_row + ${d}u] * ${1 / Math.sqrt(D)};
+  let q0_${d} = qkv[q_row + ${d}u] * f32(${SCALE});
 //# end
+//# if HAS_SINKS
+  var combined_max = sinks[head];
+  var combined_total = 1.0;
+//# else
   var combined_max = -3.4e38;
   var combined_total = 0.0;
+//# end
 //# for d in 0..D/4
   var j${d} = vec4(0.0);
 //# end
-  // A split that begins past a lane's row has weight 0 there, and combining it changes nothing.
+  // A split that begins past a lane's row has weight 0 there, and combining it changes nothing; nor
+  // does one that ends before what the row reads.
+//# if WINDOW > 0
+  let first = first_read(row_end - 1u);
+//# if SUBGROUPS
+  let first_live = first_read(step[tile + TILE_POSITION]);
+//# else
+  let first_live = first;
+//# end
+  for (var begin = skip_dead(0u, first_live, SPLIT_LEN); begin < tile_end;
+    begin = skip_dead(begin + SPLIT_LEN, first_live, SPLIT_LEN)) {
+//# else
   for (var begin = 0u; begin < tile_end; begin += SPLIT_LEN) {
+//# end
     let end = min(begin + SPLIT_LEN, row_end);
     let limit = min(begin + SPLIT_LEN, tile_end);
 ${attend}

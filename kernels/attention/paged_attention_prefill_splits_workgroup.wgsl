@@ -1,13 +1,16 @@
 // paged_attention_prefill_splits_workgroup: paged_attention_prefill_workgroup with the bits of a
 // decode.
 //
-//   out[t, h] = softmax(q[t, h] . K[0..p] / sqrt(D)) V[0..p],  p = position of t, itself included
+//   out[t, h] = softmax(soft_cap(SCALE * q[t, h] . K[P])) V[P]
+//   P: the positions that t's reads, its own included (_reads.wgsl); with HAS_SINKS the softmax
+//   has one more score, sinks[h], whose value is 0
 //
 // T tokens, H query heads, G KV heads, D head dim.
 //   0 step   u32 packed metadata (step.ts)
-//   1 qkv    f32 [T, H + 2G, D], queries rotated
+//   1 qkv    f32 [T, QKV_HEADS, D], queries rotated
 //   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts)
 //   3 out    f32 [T, H, D]
+//   4 sinks  f32 [H], with HAS_SINKS
 // Dispatch: (tiles, G * QUERY_GROUPS, 1). A workgroup has HEADS pairs of a tile's row and one of
 // the query heads of one KV head.
 // Method: each split of the context as paged_attention_decode_workgroup does it, addition by
@@ -20,13 +23,16 @@ const H: u32 = ${H}u;
 const HEADS_PER_KV: u32 = ${H / G}u;
 const HEADS: u32 = ${HEADS}u;
 const QUERY_GROUPS: u32 = ${QUERY_GROUPS}u;
-const SPLIT_LEN: u32 = ${SPLIT_LEN}u;
 const QUADS: u32 = ${D / 4}u;
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> kv: array<KvLoad>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+
+//# if HAS_SINKS
+@group(0) @binding(4) var<storage, read> sinks: array<f32>;
+//# end
 
 /// Max and total of each pair's split.
 var<workgroup> splits: array<vec2<f32>, HEADS>;
@@ -39,32 +45,44 @@ fn paged_attention_prefill_splits_workgroup(
   let kv_head = group.y / QUERY_GROUPS;
   let tile = step[STEP_TILES] + group.x * TILE_WORDS;
   let pairs = step[tile + TILE_NUM_ROWS] * HEADS_PER_KV;
-  let first = group.y % QUERY_GROUPS * HEADS;
+  let first_pair = group.y % QUERY_GROUPS * HEADS;
   // The same for all lanes.
-  if (first >= pairs) { return; }
+  if (first_pair >= pairs) { return; }
   let first_row = step[tile + TILE_FIRST_ROW];
   // The end of the first row's context; each row further down sees one position more.
   let first_end = step[tile + TILE_POSITION] + 1u;
-  let table = step[step[STEP_SEQS] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
+  let table = step[step[STEP_SEQS + GROUP_AT] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
   // Pairs past the last repeat it; they are computed and not stored.
   for (var i = lane; i < HEADS * QUADS; i += LANES) {
-    let pair = min(first + i / QUADS, pairs - 1u);
-    let q_row = (first_row + pair / HEADS_PER_KV) * ${H + 2 * G}u + kv_head * HEADS_PER_KV +
+    let pair = min(first_pair + i / QUADS, pairs - 1u);
+    let q_row = (first_row + pair / HEADS_PER_KV) * ${QKV_HEADS}u + kv_head * HEADS_PER_KV +
       pair % HEADS_PER_KV;
-    queries[i] = qkv[q_row * QUADS + i % QUADS] * ${1 / Math.sqrt(D)};
+    queries[i] = qkv[q_row * QUADS + i % QUADS] * f32(${SCALE});
   }
   workgroupBarrier();  // the queries are staged
-  let limit = first_end + min(first + lane / SCORE_LANES, pairs - 1u) / HEADS_PER_KV;
-  let last_end = first_end + min(first + HEADS - 1u, pairs - 1u) / HEADS_PER_KV;
+  let limit = first_end + min(first_pair + lane / SCORE_LANES, pairs - 1u) / HEADS_PER_KV;
+  let last_end = first_end + min(first_pair + HEADS - 1u, pairs - 1u) / HEADS_PER_KV;
 //# for h in 0..HEADS
-  let end${h} = first_end + min(first + ${h}u, pairs - 1u) / HEADS_PER_KV;
+  let end${h} = first_end + min(first_pair + ${h}u, pairs - 1u) / HEADS_PER_KV;
+//# if HAS_SINKS
+  var max${h} = sinks[kv_head * HEADS_PER_KV + min(first_pair + ${h}u, pairs - 1u) % HEADS_PER_KV];
+  var total${h} = 1.0;
+//# else
   var max${h} = -3.4e38;
   var total${h} = 0.0;
+//# end
 //# for u in 0..LOAD_QUADS
   var out${h}_${u} = vec4(0.0);
 //# end
 //# end
+//# if WINDOW > 0
+  let first = first_read(limit - 1u);
+  let first_live = first_read(first_end - 1u + first_pair / HEADS_PER_KV);
+  for (var begin = skip_dead(0u, first_live, SPLIT_LEN); begin < last_end;
+    begin = skip_dead(begin + SPLIT_LEN, first_live, SPLIT_LEN)) {
+//# else
   for (var begin = 0u; begin < last_end; begin += SPLIT_LEN) {
+//# end
     let end = min(begin + SPLIT_LEN, last_end);
 ${attend}
     if (leads) { splits[head] = vec2(max_score, total); }
@@ -83,8 +101,8 @@ ${attend}
   }
   if (row_of(lane) > 0u) { return; }
 //# for h in 0..HEADS
-  if (first + ${h}u < pairs) {
-    let pair = first + ${h}u;
+  if (first_pair + ${h}u < pairs) {
+    let pair = first_pair + ${h}u;
     let target_row = (first_row + pair / HEADS_PER_KV) * H + kv_head * HEADS_PER_KV + pair % HEADS_PER_KV;
 //# for u in 0..LOAD_QUADS
     out[target_row * QUADS + column_of(lane) * ${LOAD_QUADS}u + ${u}u] = out${h}_${u} / total${h};

@@ -1,12 +1,15 @@
 // paged_attention_prefill_workgroup: paged_attention_prefill for GPUs, K staged in shared memory.
 //
-//   out[t, h] = softmax(q[t, h] . K[0..p] / sqrt(D)) V[0..p],  p = position of t, itself included
+//   out[t, h] = softmax(soft_cap(SCALE * q[t, h] . K[P])) V[P]
+//   P: the positions that t's reads, its own included (_reads.wgsl); with HAS_SINKS the softmax
+//   has one more score, sinks[h], whose value is 0
 //
 // T tokens, H query heads, G KV heads, D head dim.
 //   0 step   u32 packed metadata (step.ts)
-//   1 qkv    f32 [T, H + 2G, D], queries rotated
+//   1 qkv    f32 [T, QKV_HEADS, D], queries rotated
 //   2 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D], perhaps scales (kv_cache.ts)
 //   3 out    f32 [T, H, D]
+//   4 sinks  f32 [H], with HAS_SINKS
 // Dispatch: (tiles, G * ROW_GROUPS, 1). The rows of a workgroup are 64 pairs of a tile's query and
 // one of the query heads of one KV head, which read the same K and V.
 // Method: FlashAttention-2 (Dao 2023, 2307.08691) over the block table. 32 positions at a time:
@@ -30,6 +33,10 @@ const PITCH: u32 = 5u;
 @group(0) @binding(2) var<storage, read> kv: array<KvLoad>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
 
+//# if HAS_SINKS
+@group(0) @binding(4) var<storage, read> sinks: array<f32>;
+//# end
+
 var<workgroup> q_tile: array<vec4<f32>, ${64 * 5}>;
 var<workgroup> k_tile: array<vec4<f32>, ${32 * 5}>;
 /// [position][row quad]
@@ -39,7 +46,7 @@ var<workgroup> factors: array<vec4<f32>, 16>;
 
 /// First load of position `p`'s block.
 fn block_of(table: u32, p: u32) -> u32 {
-  return step[table + p / ${BLOCK_SIZE}u] * ${BLOCK_LOADS}u;
+  return step[table + p / ${BLOCK_SIZE}u] * ${STRIDE_LOADS}u + ${ROW_LOADS}u;
 }
 
 @compute @workgroup_size(128)
@@ -55,7 +62,7 @@ fn paged_attention_prefill_workgroup(
   if (first >= rows) { return; }
   let first_row = step[tile + TILE_FIRST_ROW];
   let position = step[tile + TILE_POSITION];
-  let table = step[step[STEP_SEQS] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
+  let table = step[step[STEP_SEQS + GROUP_AT] + step[tile + TILE_SEQ] * SEQ_WORDS + SEQ_TABLE];
   let end = position + (min(first + 64u, rows) - 1u) / HEADS_PER_KV + 1u;
 
   // The lane's staging: quad `lane % 4` of two rows and of one position. Rows past the last
@@ -63,7 +70,7 @@ fn paged_attention_prefill_workgroup(
   let staged = lane / 4u;
 //# for j in 0..2
   let i${j} = min(first + staged + ${32 * j}u, rows - 1u);
-  let q_row${j} = ((first_row + i${j} / HEADS_PER_KV) * ${H + 2 * G}u + kv_head * HEADS_PER_KV +
+  let q_row${j} = ((first_row + i${j} / HEADS_PER_KV) * ${QKV_HEADS}u + kv_head * HEADS_PER_KV +
     i${j} % HEADS_PER_KV) * QUADS;
 //# end
   // Its share of the scores, and the last position that each of its rows sees.
@@ -71,8 +78,21 @@ fn paged_attention_prefill_workgroup(
   let eighth = lane % 8u;
   let limits = vec4(position) + min(
     vec4(first + row_quad) + vec4(0u, 16u, 32u, 48u), vec4(rows - 1u)) / vec4(HEADS_PER_KV);
+//# if WINDOW > 0
+  let firsts = vec4(first_read(limits.x), first_read(limits.y), first_read(limits.z),
+    first_read(limits.w));
+  let first_live = first_read(position + first / HEADS_PER_KV);
+//# end
+//# if HAS_SINKS
+  let row_heads = vec4(kv_head * HEADS_PER_KV) + min(
+    vec4(first + row_quad) + vec4(0u, 16u, 32u, 48u), vec4(rows - 1u)) % vec4(HEADS_PER_KV);
+  var max_score = vec4(sinks[row_heads.x], sinks[row_heads.y], sinks[row_heads.z],
+    sinks[row_heads.w]);
+  var totals = vec4(select(0.0, 1.0, eighth == 0u));
+//# else
   var max_score = vec4(-3.4e38);
   var totals = vec4(0.0);
+//# end
   // Its share of the output.
   let column = lane % ${VECTOR_LOADS}u;
   let row_lane = lane / ${VECTOR_LOADS}u;
@@ -84,8 +104,14 @@ fn paged_attention_prefill_workgroup(
 //# end
 //# end
 
+//# if WINDOW > 0
+  for (var start = skip_dead(0u, first_live, 32u); start < end;
+    start = skip_dead(start + 32u, first_live, 32u)) {
+    let k_position = live_position(min(start + staged, end - 1u), first_live);
+//# else
   for (var start = 0u; start < end; start += 32u) {
     let k_position = min(start + staged, end - 1u);
+//# end
     let k_base = block_of(table, k_position) +
       (kv_head * ${BLOCK_SIZE}u + k_position % ${BLOCK_SIZE}u) * ${VECTOR_LOADS}u;
 //# for j in 0..4
@@ -103,8 +129,8 @@ fn paged_attention_prefill_workgroup(
       var q_b = vec4(0.0);
       var k_a = vec4(0.0);
       if (is_inside) {
-        q_a = qkv[q_row0 + quad] * ${1 / Math.sqrt(D)};
-        q_b = qkv[q_row1 + quad] * ${1 / Math.sqrt(D)};
+        q_a = qkv[q_row0 + quad] * f32(${SCALE});
+        q_b = qkv[q_row1 + quad] * f32(${SCALE});
 //# if LOAD_QUADS == 1
         k_a = kv_quad0(kv[k_base + quad]);
 //# else
@@ -132,12 +158,28 @@ fn paged_attention_prefill_workgroup(
 //# for j in 0..4
     let p${j} = start + eighth + ${8 * j}u;
 //# if KV_SCALED
+//# if WINDOW > 0
+    let c${j} = live_position(min(p${j}, end - 1u), first_live);
+//# else
     let c${j} = min(p${j}, end - 1u);
+//# end
     let scale${j} = block_of(table, c${j}) + ${2 * G * BLOCK_SIZE * VECTOR_LOADS}u +
       kv_head * ${BLOCK_SIZE}u + c${j} % ${BLOCK_SIZE}u;
     s${j} *= kv_scale(kv[scale${j}]);
 //# end
-    s${j} = select(vec4(-3.4e38), s${j}, vec4(p${j}) <= limits);
+//# if SOFT_CAP > 0
+    s${j} = vec4(soft_cap(s${j}.x), soft_cap(s${j}.y), soft_cap(s${j}.z), soft_cap(s${j}.w));
+//# end
+//# if WINDOW > 0
+//# if NUM_SINKS > 0
+    let sees${j} = (vec4(p${j}) <= limits) & ((vec4(p${j}) >= firsts) | vec4(p${j} < NUM_SINKS));
+//# else
+    let sees${j} = (vec4(p${j}) <= limits) & (vec4(p${j}) >= firsts);
+//# end
+//# else
+    let sees${j} = vec4(p${j}) <= limits;
+//# end
+    s${j} = select(vec4(-3.4e38), s${j}, sees${j});
 //# end
     workgroupBarrier();  // nobody reads the queries any more: their room is for maxima
     q_tile[eighth * 16u + row_quad] = max(max(s0, s1), max(s2, s3));
@@ -150,7 +192,7 @@ fn paged_attention_prefill_workgroup(
     max_score = new_max;
     totals *= rescale;
 //# for j in 0..4
-    let e${j} = select(vec4(0.0), exp(s${j} - max_score), vec4(p${j}) <= limits);
+    let e${j} = select(vec4(0.0), exp(s${j} - max_score), sees${j});
     totals += e${j};
 //# if KV_SCALED
     let w${j} = e${j} * kv_scale(kv[scale${j} + ${G * BLOCK_SIZE}u]);
@@ -174,7 +216,11 @@ fn paged_attention_prefill_workgroup(
       for (var i = 0u; i < min(32u, end - start); i += 2u) {
 //# for j in 0..2
         // Past the end weights are 0, and there are 32 of them.
+//# if WINDOW > 0
+        let p_${j} = live_position(min(start + i + ${j}u, end - 1u), first_live);
+//# else
         let p_${j} = min(start + i + ${j}u, end - 1u);
+//# end
         let v${j} = kv[block_of(table, p_${j}) + (kv_head * ${BLOCK_SIZE}u + p_${j} % ${BLOCK_SIZE}u) *
           ${VECTOR_LOADS}u + ${G * BLOCK_SIZE * VECTOR_LOADS}u + column];
 //# end

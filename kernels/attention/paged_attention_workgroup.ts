@@ -4,6 +4,9 @@ import {
   type KernelCall,
   kernelCall,
 } from "../../src/device/kernel.ts";
+import reads from "../kv/_reads.wgsl" with { type: "text" };
+import softCap from "./_soft_cap.wgsl" with { type: "text" };
+import splits from "./_splits.wgsl" with { type: "text" };
 import attend from "./_attend_workgroup.wgsl" with { type: "text" };
 import attendMemory from "./_attend_workgroup_memory.wgsl" with { type: "text" };
 import combineSplits from "./_combine_splits.wgsl" with { type: "text" };
@@ -16,6 +19,8 @@ import {
   type AttentionShape,
   COMBINE_BINDINGS,
   combineAllSplits,
+  type CombineShape,
+  combineShape,
   DECODE_BINDINGS,
   PREFILL_BINDINGS,
 } from "./paged_attention_definition.ts";
@@ -23,37 +28,38 @@ import prefillSource from "./paged_attention_prefill_workgroup.wgsl" with { type
 import splitsSource from "./paged_attention_prefill_splits_workgroup.wgsl" with { type: "text" };
 import { pagedAttentionCombineCall } from "./paged_attention_combine.ts";
 import reduceSource from "./paged_attention_combine_workgroup.wgsl" with { type: "text" };
-import { type StepDims, stepWgsl } from "../step.ts";
+import { groupStepWgsl, ofGroup, type StepDims } from "../step.ts";
 import type { Tuning } from "../tuning/tuning.ts";
+
+/** Before all sources of attention to K and V. */
+const SHARED_WGSL = groupStepWgsl + kvLoadWgsl + reads + softCap;
 
 /** Constants of a workgroup that attends to a split (`_attend_workgroup.wgsl`). */
 type SplitShape = SplitLanes & Readonly<{ HEADS: number }>;
 type SplitLanes =
-  & KvShape
+  & AttentionShape
   & KvConstants
-  & Readonly<{ H: number; SPLIT_LEN: number; LANES: number; SLICES: number }>
+  & Readonly<{ LANES: number; SLICES: number }>
   & Readonly<{ COLUMN_GROUPS: number; SCORE_LANES: number; SHUFFLE_LANES: number }>;
 type PrefillShape =
-  & KvShape
+  & AttentionShape
   & KvConstants
-  & Readonly<{ H: number; SPLIT_LEN: number; ROW_GROUPS: number; ROW_LANES: number }>;
+  & Readonly<{ ROW_GROUPS: number; ROW_LANES: number }>;
 
 /**
  * Attention of decodes by a workgroup per split, for several query heads of one KV head at once.
  */
 export const pagedAttentionDecodeWorkgroup: Kernel<SplitShape> = {
   name: "paged_attention_decode_workgroup",
-  source: stepWgsl + kvLoadWgsl + attendMemory + decodeSource.replace("${attend}", () => attend),
+  source: SHARED_WGSL + splits + attendMemory + decodeSource.replace("${attend}", () => attend),
   bindings: DECODE_BINDINGS,
   reference: attendDecodes,
 };
 
 /** Joins the splits of each decode's heads, many splits at a time. */
-export const pagedAttentionCombineWorkgroup: Kernel<
-  Readonly<{ H: number; D: number; SPLIT_LEN: number; LANES: number }>
-> = {
+export const pagedAttentionCombineWorkgroup: Kernel<CombineShape & Readonly<{ LANES: number }>> = {
   name: "paged_attention_combine_workgroup",
-  source: stepWgsl + reduceSource,
+  source: groupStepWgsl + reads + splits + reduceSource,
   bindings: COMBINE_BINDINGS,
   reference: combineAllSplits,
 };
@@ -61,7 +67,7 @@ export const pagedAttentionCombineWorkgroup: Kernel<
 /** Causal attention of chunks, with tiles of K in shared memory. */
 export const pagedAttentionPrefillWorkgroup: Kernel<PrefillShape> = {
   name: "paged_attention_prefill_workgroup",
-  source: stepWgsl + kvLoadWgsl + prefillSource,
+  source: SHARED_WGSL + prefillSource,
   bindings: PREFILL_BINDINGS,
   reference: attendTiles,
 };
@@ -73,7 +79,7 @@ export const pagedAttentionPrefillSplitsWorkgroup: Kernel<
   SplitShape & Readonly<{ QUERY_GROUPS: number }>
 > = {
   name: "paged_attention_prefill_splits_workgroup",
-  source: stepWgsl + kvLoadWgsl + attendMemory + combineSplits +
+  source: SHARED_WGSL + splits + attendMemory + combineSplits +
     splitsSource.replace("${attend}", () => attend),
   bindings: PREFILL_BINDINGS,
   reference: attendTiles,
@@ -96,11 +102,11 @@ export function canAttendByWorkgroup(shape: KvShape): boolean {
 }
 
 type AttentionBuffers = Readonly<
-  Record<"step" | "qkv" | "kv" | "partials" | "stats" | "out", DeviceBuffer>
+  Record<"step" | "qkv" | "kv" | "partials" | "stats" | "out" | "sinks", DeviceBuffer>
 >;
 
 /**
- * Attention of one layer on a GPU; `splitLen` is a multiple of 64. `queryTile` is the rows of a
+ * Attention of one layer on a GPU; SPLIT_LEN is a multiple of 64. `queryTile` is the rows of a
  * tile.
  *
  * `isDeterministic` combines splits in their order, and has chunks do as decodes do: the first
@@ -109,30 +115,30 @@ type AttentionBuffers = Readonly<
 export function workgroupAttentionCalls(
   shape: AttentionShape,
   buffers: AttentionBuffers,
-  { splitLen, queryTile, shuffleLanes, isDeterministic }: Pick<
+  { queryTile, shuffleLanes, isDeterministic }: Pick<
     Tuning,
-    "splitLen" | "queryTile" | "shuffleLanes" | "isDeterministic"
+    "queryTile" | "shuffleLanes" | "isDeterministic"
   >,
 ): KernelCall<StepDims>[] {
-  const { H, G, D, BLOCK_SIZE, KV_DTYPE } = shape;
+  const { H, G, GROUP } = shape;
   const layout = kvConstants(shape);
-  const base = { H, G, D, BLOCK_SIZE, KV_DTYPE, ...layout, SPLIT_LEN: splitLen };
+  const base = { ...shape, ...layout };
   const split = { ...base, LANES, ...lanesOf(layout.VECTOR_LOADS, shuffleLanes) };
   const HEADS = headsTogether(split);
   const ROW_GROUPS = Math.ceil(queryTile * H / G / PREFILL_ROWS);
   const decode = kernelCall(pagedAttentionDecodeWorkgroup, {
     constants: { ...split, HEADS },
     buffers,
-    workgroups: ({ numSplits }: StepDims) => [numSplits, H / HEADS, 1],
+    workgroups: ({ numSplits }: StepDims) => [ofGroup(numSplits, GROUP), H / HEADS, 1],
   });
   if (isDeterministic) {
-    const reduce = pagedAttentionCombineCall(shape, buffers, splitLen);
+    const reduce = pagedAttentionCombineCall(shape, buffers);
     return [decode, reduce, prefillSplitsCall(split, buffers, queryTile)];
   }
   return [
     decode,
     kernelCall(pagedAttentionCombineWorkgroup, {
-      constants: { H, D, SPLIT_LEN: splitLen, LANES },
+      constants: { ...combineShape(shape), LANES },
       buffers,
       workgroups: ({ numDecodes }: StepDims) => [H, numDecodes, 1],
     }),

@@ -5,37 +5,61 @@ import {
   kernelCall,
 } from "../../src/device/kernel.ts";
 import source from "./copy_blocks.wgsl" with { type: "text" };
-import { COPY, COPY_WORDS, STEP, type StepDims, stepWgsl } from "../step.ts";
+import {
+  COPY,
+  COPY_WORDS,
+  GROUP_WORDS,
+  groupStepWgsl,
+  ofGroup,
+  STEP,
+  type StepDims,
+} from "../step.ts";
+import { kvPlace, type LayerKv } from "./kv_cache.ts";
 
-/** `WORDS`: u32 words of one block in one layer, a multiple of 4. */
-type Shape = Readonly<{ WORDS: number }>;
+/** `WORDS`: u32 words from one block of the cache group GROUP to the next, a multiple of 4. */
+type Shape = Readonly<{ WORDS: number; GROUP: number }>;
 
-/** Copies the step's listed blocks within one layer's KV buffer. */
+/** Copies the step's listed blocks of a cache group within one buffer, all layers' rows there. */
 export const copyBlocks: Kernel<Shape> = {
   name: "copy_blocks",
-  source: stepWgsl + source,
+  source: groupStepWgsl + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "kv", access: "read_write" },
   ],
-  reference({ step, kv }, { WORDS }) {
+  reference({ step, kv }, { WORDS, GROUP }) {
     const words = step!.u32;
-    for (let c = 0; c < words[STEP.numCopies]!; c++) {
-      const copy = words[STEP.copies]! + c * COPY_WORDS;
+    const group = GROUP * GROUP_WORDS;
+    for (let c = 0; c < words[STEP.numCopies + group]!; c++) {
+      const copy = words[STEP.copies + group]! + c * COPY_WORDS;
       const from = words[copy + COPY.from]! * WORDS;
       kv!.u32.copyWithin(words[copy + COPY.to]! * WORDS, from, from + WORDS);
     }
   },
 };
 
-/** Copies before anything else in the step reads or writes the layer's KV. */
-export function copyBlocksCall(
-  shape: Shape,
-  buffers: Readonly<Record<"step" | "kv", DeviceBuffer>>,
-): KernelCall<StepDims> {
-  return kernelCall(copyBlocks, {
-    constants: shape,
-    buffers,
-    workgroups: ({ numCopies }) => [Math.ceil(shape.WORDS / 4 / 64), numCopies, 1],
-  });
+/**
+ * Copies before anything else in the step reads or writes KV: one call per cache group and buffer
+ * that these layers lie in.
+ */
+export function copyBlocksCalls(
+  layers: readonly LayerKv[],
+  step: DeviceBuffer,
+): KernelCall<StepDims>[] {
+  const calls: KernelCall<StepDims>[] = [];
+  const seen = new Map<number, Set<DeviceBuffer>>();
+  for (const { buffer: kv, shape } of layers) {
+    const { GROUP, STRIDE: WORDS } = kvPlace(shape);
+    const buffers = seen.get(GROUP) ?? new Set();
+    seen.set(GROUP, buffers);
+    if (buffers.has(kv)) continue;
+    buffers.add(kv);
+    calls.push(kernelCall(copyBlocks, {
+      constants: { WORDS, GROUP },
+      buffers: { step, kv },
+      workgroups: ({ numCopies }: StepDims) =>
+        [Math.ceil(WORDS / 4 / 64), ofGroup(numCopies, GROUP), 1] as const,
+    }));
+  }
+  return calls;
 }

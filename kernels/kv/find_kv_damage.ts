@@ -8,17 +8,28 @@ import { isQuantizedKv } from "../../src/core/kv_layout.ts";
 import { f16BitsToF32 } from "../../src/device/half.ts";
 import type { HostBuffer } from "../../src/device/host_buffer.ts";
 import source from "./find_kv_damage.wgsl" with { type: "text" };
-import { kvBlockWords, type KvShape, kvVectorWords, kvWords } from "./kv_cache.ts";
-import { SEQ, STEP, stepWgsl } from "../step.ts";
+import {
+  type KvPlace,
+  kvPlace,
+  type KvReads,
+  kvReads,
+  type KvShape,
+  kvVectorWords,
+  kvWords,
+  positionsRead,
+} from "./kv_cache.ts";
+import reads from "./_reads.wgsl" with { type: "text" };
+import { GROUP_WORDS, groupStepWgsl, SEQ, STEP, tableEntry } from "../step.ts";
 import { TOO_LARGE_F16 } from "./store_kv.ts";
 
 type Shape =
   & KvShape
+  & KvPlace
+  & KvReads
   & Readonly<{
     LAYER: number;
     GROUPS: number;
     LANES: number;
-    BLOCK_WORDS: number;
     FIRST: number;
     CHECKED: number;
     VECTOR: number;
@@ -29,13 +40,13 @@ type Shape =
 export const NO_DAMAGE = 0xffffffff;
 
 /**
- * Finds where the KV of the step's first sequence first holds what is not a finite number, in one
- * layer: `found` u32 [layers] gets twice the position, plus 1 unless a number was merely too large
- * for f16 there; {@link NO_DAMAGE} stays where all is finite.
+ * Finds where the KV that the rows of the step's first sequence read first holds what is not a
+ * finite number, in one layer: `found` u32 [layers] gets twice the position, plus 1 unless a number
+ * was merely too large for f16 there; {@link NO_DAMAGE} stays where all is finite.
  */
 export const findKvDamage: Kernel<Shape> = {
   name: "find_kv_damage",
-  source: stepWgsl + source,
+  source: groupStepWgsl + reads + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "kv", access: "read" },
@@ -43,10 +54,11 @@ export const findKvDamage: Kernel<Shape> = {
   ],
   reference({ step, kv, found }, shape) {
     const words = step!.u32;
-    const seq = words.subarray(words[STEP.seqs]!);
-    const { BLOCK_SIZE, G, LAYER } = shape;
-    for (let position = 0; position < seq[SEQ.contextLen]!; position++) {
-      const block = words[seq[SEQ.table]! + Math.floor(position / BLOCK_SIZE)]!;
+    const { BLOCK_SIZE, G, LAYER, GROUP } = shape;
+    const seq = words.subarray(words[STEP.seqs + GROUP * GROUP_WORDS]!);
+    const contextLen = seq[SEQ.contextLen]!;
+    for (const position of positionsRead(shape, contextLen - seq[SEQ.numRows]!, [0, contextLen])) {
+      const block = tableEntry(words, seq[SEQ.table]!, Math.floor(position / BLOCK_SIZE));
       const slot = block * BLOCK_SIZE + position % BLOCK_SIZE;
       for (let vector = 0; vector < 2 * G; vector++) {
         const at = { slot, which: vector < G ? 0 : 1, head: vector % G } as const;
@@ -84,7 +96,9 @@ export function findKvDamageCall(
   return kernelCall(findKvDamage, {
     constants: {
       ...shape,
-      ...{ GROUPS, LANES: 64, BLOCK_WORDS: kvBlockWords(shape), IS_F16: KV_DTYPE === "f16" },
+      ...{ GROUPS, LANES: 64, IS_F16: KV_DTYPE === "f16" },
+      ...kvPlace(shape),
+      ...kvReads(shape),
       FIRST: isScaled ? numVectors * vectorWords : 0,
       CHECKED: numVectors * (isScaled ? 1 : vectorWords),
       VECTOR: isScaled ? 1 : vectorWords,

@@ -3,7 +3,7 @@
 // have them.
 //
 //   found[layer] = min of 2 p + (0 if too large for f16, else 1)
-//   over positions p of the context, K and V, heads, dims
+//   over the positions p that the sequence's rows read (_reads.wgsl), K and V, heads, dims
 //
 //   0 step   u32 packed metadata (step.ts)
 //   1 kv     one layer's buffer, as words (kv_cache.ts)
@@ -16,10 +16,10 @@
 const GROUPS: u32 = ${GROUPS}u;
 const LANES: u32 = ${LANES}u;
 const BLOCK_SIZE: u32 = ${BLOCK_SIZE}u;
-const BLOCK_WORDS: u32 = ${BLOCK_WORDS}u;
+const STRIDE: u32 = ${STRIDE}u;
 // The words of each block that are checked: CHECKED of them from FIRST on, VECTOR of each position
 // and head.
-const FIRST: u32 = ${FIRST}u;
+const FIRST: u32 = ${ROW + FIRST}u;
 const CHECKED: u32 = ${CHECKED}u;
 const VECTOR: u32 = ${VECTOR}u;
 const FINITE: u32 = 0xffffffffu;
@@ -49,15 +49,23 @@ fn find_kv_damage(
 ) {
   let layer = groups.y - 1u;
   if (group.y != layer) { return; }
-  let context_len = step[step[STEP_SEQS] + SEQ_CONTEXT_LEN];
-  let table = step[step[STEP_SEQS] + SEQ_TABLE];
+  let seq = step[STEP_SEQS + GROUP_AT];
+  let context_len = step[seq + SEQ_CONTEXT_LEN];
+  let table = step[seq + SEQ_TABLE];
+//# if WINDOW > 0
+  let first_position = first_read(context_len - step[seq + SEQ_NUM_ROWS]);
+//# end
   let end = (context_len + BLOCK_SIZE - 1u) / BLOCK_SIZE * CHECKED;
   var first = FINITE;
   for (var i = group.x * LANES + lane; i < end; i += GROUPS * LANES) {
     let block = i / CHECKED;
     let position = block * BLOCK_SIZE + i % CHECKED / VECTOR % BLOCK_SIZE;
-    let kind = damage(kv[step[table + block] * BLOCK_WORDS + FIRST + i % CHECKED]);
-    if (position < context_len && kind != FINITE) { first = min(first, 2u * position + kind); }
+    if (position >= context_len) { continue; }
+//# if WINDOW > 0
+    if (!is_read(position, first_position)) { continue; }
+//# end
+    let kind = damage(kv[step[table + block] * STRIDE + FIRST + i % CHECKED]);
+    if (kind != FINITE) { first = min(first, 2u * position + kind); }
   }
   if (first != FINITE) { atomicMin(&found[layer], first); }
 }

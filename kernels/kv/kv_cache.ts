@@ -2,23 +2,94 @@ import { invariant } from "../../src/base/invariant.ts";
 import type { KvCacheDtype } from "../../src/core/engine_config.ts";
 import { layerBytesPerToken, vectorBytes } from "../../src/core/kv_layout.ts";
 import { f16BitsToF32, f32ToF16Bits } from "../../src/device/half.ts";
+import { firstRead, type ReadSpan } from "../../src/core/read_span.ts";
 import type { HostBuffer } from "../../src/device/host_buffer.ts";
+import type { DeviceBuffer } from "../../src/device/kernel.ts";
 import { KV_DTYPES } from "./dtypes.ts";
 import { decodeVector, encodeVector } from "./kv_codes.ts";
 
 /**
- * The shape of one layer's KV buffer: G heads of D elements, blocks as `src/core/kv_layout.ts`
- * has them.
+ * One layer's KV: G heads of D elements, blocks as `src/core/kv_layout.ts` has them, where they lie
+ * in a buffer, and which of them a query reads.
  */
-export type KvShape = Readonly<
-  { G: number; D: number; BLOCK_SIZE: number; KV_DTYPE: KvCacheDtype }
->;
+export type KvShape =
+  & Readonly<{ G: number; D: number; BLOCK_SIZE: number; KV_DTYPE: KvCacheDtype }>
+  & Partial<KvPlace>
+  & Partial<KvReads>;
+
+/**
+ * Where a layer's blocks lie: block `id` begins `id * STRIDE + ROW` words into the buffer. Several
+ * layers of a group may share a buffer, each with a row of its own in every block.
+ */
+export type KvPlace = Readonly<{
+  /** Index of the layer's cache group, whose tables and slots these are; default 0. */
+  GROUP: number;
+  /** u32 words from one block to the next, a multiple of 4; default: those of one block. */
+  STRIDE: number;
+  /** u32 words from there to the layer's own, a multiple of 4; default 0. */
+  ROW: number;
+}>;
+
+/** Which positions a query reads, as `ReadSpan` (`src/core/read_span.ts`) has them. */
+export type KvReads = Readonly<{
+  /** How many of the last ones, its own included; default, and 0: all of them. */
+  WINDOW: number;
+  /** Whether these are those of its own chunk of WINDOW positions, in place of the last ones. */
+  IS_CHUNKED: boolean;
+  /** First positions that every query reads besides; default 0. */
+  NUM_SINKS: number;
+}>;
+
+/** A layer's KV on a device, as kernels take it. */
+export interface LayerKv {
+  readonly buffer: DeviceBuffer;
+  readonly shape: KvShape;
+}
+
+/** The place of a shape's blocks, checked. */
+export function kvPlace(shape: KvShape): KvPlace {
+  const { GROUP = 0, STRIDE = kvBlockWords(shape), ROW = 0 } = shape;
+  const end = ROW + kvBlockWords(shape);
+  invariant(
+    STRIDE % 4 === 0 && ROW % 4 === 0 && end <= STRIDE,
+    `a row of words ${ROW} to ${end} in blocks of ${STRIDE} words`,
+  );
+  return { GROUP, STRIDE, ROW };
+}
+
+/** What queries of a shape read. */
+export function kvReads(
+  { WINDOW = 0, IS_CHUNKED = false, NUM_SINKS = 0 }: Partial<KvReads>,
+): KvReads {
+  return { WINDOW, IS_CHUNKED, NUM_SINKS };
+}
+
+/** The same as {@link kvReads}, as definitions take it. */
+export function spanOf(reads: Partial<KvReads>): ReadSpan {
+  const { WINDOW: window, IS_CHUNKED: isChunked, NUM_SINKS: numSinkTokens } = kvReads(reads);
+  return { window, isChunked, numSinkTokens };
+}
 
 /** K (0) or V (1) of one KV head at one position's slot. */
 export interface KvVector {
   readonly slot: number;
   readonly which: 0 | 1;
   readonly head: number;
+}
+
+/** Positions `[begin, end)` that the query at `position` reads, ascending. */
+export function positionsRead(
+  reads: Partial<KvReads>,
+  position: number,
+  [begin, end]: readonly [number, number],
+): number[] {
+  const span = spanOf(reads);
+  const first = firstRead(span, position);
+  const positions: number[] = [];
+  for (let p = begin; p < end; p++) {
+    if (p >= first || p < span.numSinkTokens) positions.push(p);
+  }
+  return positions;
 }
 
 /** u32 words of one block in one layer, its scales included; a multiple of 4. */
@@ -37,7 +108,8 @@ export function kvWords({ slot, which, head }: KvVector, shape: KvShape): {
   scale: number;
 } {
   const { G, BLOCK_SIZE } = shape;
-  const block = Math.floor(slot / BLOCK_SIZE) * kvBlockWords(shape);
+  const { STRIDE = kvBlockWords(shape), ROW = 0 } = shape;
+  const block = Math.floor(slot / BLOCK_SIZE) * STRIDE + ROW;
   const vector = (which * G + head) * BLOCK_SIZE + slot % BLOCK_SIZE;
   const vectorWords = kvVectorWords(shape);
   return {
@@ -78,9 +150,11 @@ export function storeKv(kv: HostBuffer, at: KvVector, shape: KvShape, values: Fl
 
 /** Constants of kernels that read the pool, besides the shape itself. */
 export type KvConstants = Readonly<{
-  /** Loads of one vector's elements, and of one block; a load is one element of the WGSL array. */
+  /** Loads of one vector's elements; a load is one element of the WGSL array. */
   VECTOR_LOADS: number;
-  BLOCK_LOADS: number;
+  /** Loads from one block to the next, and to the layer's row in each. */
+  STRIDE_LOADS: number;
+  ROW_LOADS: number;
   /** Groups of four elements in one load. */
   LOAD_QUADS: number;
   KV_SCALED: boolean;
@@ -98,9 +172,11 @@ export function kvConstants(shape: KvShape, isWide = false): KvConstants {
   const canBeWide = loadsWide && kvVectorWords(shape) % WIDE_WORDS === 0;
   const words = isWide && canBeWide ? WIDE_WORDS : loadWords;
   const loads = kvVectorWords(shape) / words;
+  const { STRIDE, ROW } = kvPlace(shape);
   return {
     VECTOR_LOADS: loads,
-    BLOCK_LOADS: kvBlockWords(shape) / words,
+    STRIDE_LOADS: STRIDE / words,
+    ROW_LOADS: ROW / words,
     LOAD_QUADS: shape.D / 4 / loads,
     KV_SCALED: scaleBytes > 0,
   };

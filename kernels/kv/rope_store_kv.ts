@@ -4,8 +4,10 @@ import {
   type KernelCall,
   kernelCall,
 } from "../../src/device/kernel.ts";
-import { isQuantizedKv } from "../../src/core/kv_layout.ts";
-import { type KvConstants, kvConstants, type KvShape } from "./kv_cache.ts";
+import { invariant } from "../../src/base/invariant.ts";
+import { isQuantizedKv, KV_STORAGE } from "../../src/core/kv_layout.ts";
+import { type AttentionLayer, qkvHeads } from "./attention_layer.ts";
+import { type KvConstants, kvConstants, type KvPlace, kvPlace, type KvShape } from "./kv_cache.ts";
 import { KV_DTYPES, kvStoreWgsl } from "./dtypes.ts";
 import inverseRms from "./_inverse_rms.wgsl" with { type: "text" };
 import { MIN_ABSMAX } from "./kv_codes.ts";
@@ -13,17 +15,13 @@ import quantizedSource from "./rope_store_quantized_kv.wgsl" with { type: "text"
 import source from "./rope_store_kv.wgsl" with { type: "text" };
 import { normalizeRow } from "../norm/rms_norm.ts";
 import { storeKeyAndValue } from "./store_kv.ts";
-import { STEP, type StepDims, stepWgsl } from "../step.ts";
-
-/**
- * A layer's heads; with `NORM_EPS`, queries and keys are RMS-normalized over D before they are
- * rotated.
- */
-export type RopeStoreShape = KvShape & Readonly<{ H: number; NORM_EPS?: number }>;
+import { GROUP_WORDS, groupStepWgsl, STEP, type StepDims } from "../step.ts";
 
 type Shape =
   & KvShape
-  & Readonly<{ H: number; HAS_NORMS: boolean; NORM_EPS: number; WORKGROUP: number }>;
+  & KvPlace
+  & Readonly<{ H: number; HEADS: number; ROTARY_DIM: number; NORM_EPS: number; WORKGROUP: number }>
+  & Readonly<{ HAS_NORMS: boolean; HAS_BIASES: boolean; STORES: boolean }>;
 
 const BINDINGS = [
   { name: "step", access: "read" },
@@ -31,37 +29,42 @@ const BINDINGS = [
   { name: "qkv", access: "read_write" },
   { name: "kv", access: "read_write" },
   { name: "norms", access: "read" },
+  { name: "biases", access: "read" },
 ] as const;
 
 /** Before either source. */
-const STORE_WGSL = `${stepWgsl}${kvStoreWgsl}//# if HAS_NORMS\n${inverseRms}//# end\n`;
+const STORE_WGSL = `${groupStepWgsl}${kvStoreWgsl}//# if HAS_NORMS\n${inverseRms}//# end\n`;
 
 /**
- * Rotates q in place and stores rotated k, and v, in a pool of f16 or f32. D is a multiple of 4.
+ * Adds biases, normalizes, rotates q in place and stores rotated k, and v, in a pool of f16 or f32;
+ * each where the shape says so. D is a multiple of 4.
  */
 export const ropeStoreKv: Kernel<Shape> = {
   name: "rope_store_kv",
   source: STORE_WGSL + source,
   bindings: BINDINGS,
-  reference({ step, rope, qkv, kv, norms }, shape) {
-    const { H, G, D, HAS_NORMS, NORM_EPS } = shape;
+  reference({ step, rope, qkv, kv, norms, biases }, shape) {
+    const { G, D, H, HEADS, ROTARY_DIM, HAS_NORMS, HAS_BIASES, NORM_EPS, STORES, GROUP } = shape;
     const words = step!.u32;
     for (let t = 0; t < words[STEP.numTokens]!; t++) {
-      const rows = qkv!.f32.subarray(t * (H + 2 * G) * D, (t + 1) * (H + 2 * G) * D);
-      const angles = rope!.f32.subarray(words[words[STEP.positions]! + t]! * D);
-      const keysAndValues = rows.slice(H * D);
-      const [queries, keys] = [rows.subarray(0, H * D), keysAndValues.subarray(0, G * D)];
-      for (const [which, heads] of [queries, keys].entries()) {
-        const weights = norms!.f32.subarray(which * D, (which + 1) * D);
-        for (let first = 0; first < heads.length; first += D) {
-          const head = heads.subarray(first, first + D);
-          if (HAS_NORMS) normalizeRow(head, weights, NORM_EPS, head);
-          rotate(head, angles);
-        }
+      const rows = qkv!.f32.subarray(t * HEADS * D, (t + 1) * HEADS * D);
+      const position = words[words[STEP.positions]! + t]!;
+      const angles = rope!.f32.subarray(position * ROTARY_DIM);
+      // What the pool gets does not pass through `qkv`.
+      const computed = rows.slice();
+      if (HAS_BIASES) computed.forEach((x, i) => computed[i] = x + biases!.f32[i]!);
+      for (let head = 0; head < Math.min(HEADS, H + G); head++) {
+        const row = computed.subarray(head * D, (head + 1) * D);
+        const weights = norms!.f32.subarray(head < H ? 0 : D).subarray(0, D);
+        if (HAS_NORMS) normalizeRow(row, weights, NORM_EPS, row);
+        rotate(row.subarray(0, ROTARY_DIM), angles);
       }
-      const slot = words[words[STEP.slots]! + t]!;
+      rows.set(computed.subarray(0, H * D));
+      if (!STORES) continue;
+      const slot = words[words[STEP.slots + GROUP * GROUP_WORDS]! + t]!;
       for (let head = 0; head < G; head++) {
-        const [key, value] = [head, head + G].map((g) => keysAndValues.slice(g * D, (g + 1) * D));
+        const [key, value] = [H + head, H + G + head]
+          .map((h) => computed.slice(h * D, (h + 1) * D));
         storeKeyAndValue(kv!, { slot, head }, shape, key!, value!);
       }
     }
@@ -78,45 +81,72 @@ export const ropeStoreQuantizedKv: Kernel<QuantizedShape> = {
   reference: ropeStoreKv.reference,
 };
 
-/** Rotates dims `(i, i + D/2)` of one head by `angles[i] = (cos, sin)`. */
-function rotate(head: Float32Array, angles: Float32Array): void {
-  const half = head.length / 2;
+/** Rotates dims `(i, i + half)` of the rotary part of a head by `angles[i] = (cos, sin)`. */
+function rotate(part: Float32Array, angles: Float32Array): void {
+  const half = part.length / 2;
   for (let i = 0; i < half; i++) {
-    const [a, b] = [head[i]!, head[i + half]!];
+    const [a, b] = [part[i]!, part[i + half]!];
     const [cos, sin] = [angles[2 * i]!, angles[2 * i + 1]!];
-    head[i] = a * cos - b * sin;
-    head[i + half] = b * cos + a * sin;
+    part[i] = a * cos - b * sin;
+    part[i + half] = b * cos + a * sin;
   }
 }
 
+/** The buffers of {@link ropeStoreKvCall}; with queries alone `kv` is bound, and not touched. */
+export type RopeStoreBuffers =
+  & Readonly<Record<"step" | "qkv" | "kv", DeviceBuffer>>
+  & {
+    /** f32 [P, ROTARY_DIM / 2, 2], cosines and sines by position; needed unless nothing rotates. */
+    readonly rope?: DeviceBuffer | undefined;
+    /** f32 [2, D], weights for queries and for keys; read with NORM_EPS alone. */
+    readonly norms?: DeviceBuffer | undefined;
+    /** f32, as long as a row of `qkv`, which they are added to before all else; absent for none. */
+    readonly biases?: DeviceBuffer | undefined;
+  };
+
 /**
- * Normalizes where the shape says so, rotates and stores every row of the step, for one layer's KV
- * buffer.
- *
- * @param buffers `norms`, f32 [2, D], weights for queries and for keys; only read with `NORM_EPS`.
+ * Of every row of the step, for one layer: adds biases, normalizes, rotates and stores, as far as
+ * the layer does each. Queries stay in `qkv`; keys and values go to their slots.
  */
 export function ropeStoreKvCall(
-  { NORM_EPS, ...heads }: RopeStoreShape,
-  { norms, ...buffers }:
-    & Readonly<Record<"step" | "rope" | "qkv" | "kv", DeviceBuffer>>
-    & { readonly norms?: DeviceBuffer | undefined },
+  layer: AttentionLayer,
+  { rope, norms, biases, ...buffers }: RopeStoreBuffers,
 ): KernelCall<StepDims> {
-  const { H, G, D, KV_DTYPE: dtype } = heads;
-  const layout = kvConstants(heads);
-  const lanesPerHead = isQuantizedKv(dtype) ? layout.VECTOR_LOADS / 2 : D / 4;
+  const { H, G, D, BLOCK_SIZE, KV_DTYPE, QUERIES_ONLY = false, ROTARY_DIM = D } = layer;
+  checkRotaryDim(layer);
+  invariant(ROTARY_DIM === 0 || rope !== undefined, "a layer with positions has no rotary table");
+  invariant(layer.NORM_EPS === undefined || norms !== undefined, "norms of heads have no weights");
+  const layout = kvConstants(layer);
+  const lanesPerHead = isQuantizedKv(KV_DTYPE) ? layout.VECTOR_LOADS / 2 : D / 4;
   // Whole heads, whose lanes have to meet for a norm.
   const WORKGROUP = Math.max(1, Math.floor(64 / lanesPerHead)) * lanesPerHead;
-  const shape = { ...heads, HAS_NORMS: NORM_EPS !== undefined, NORM_EPS: NORM_EPS ?? 0, WORKGROUP };
-  const call = {
-    // Every binding names a buffer; without norms the kernel does not declare the last one.
-    buffers: { ...buffers, norms: norms ?? buffers.rope },
-    workgroups: ({ numTokens }: StepDims) =>
-      [Math.ceil((H + 2 * G) * lanesPerHead / WORKGROUP), numTokens, 1] as const,
+  const HEADS = qkvHeads(layer);
+  const shape = {
+    ...{ H, G, D, BLOCK_SIZE, KV_DTYPE, HEADS, ROTARY_DIM, WORKGROUP, STORES: !QUERIES_ONLY },
+    ...{ HAS_NORMS: layer.NORM_EPS !== undefined, NORM_EPS: layer.NORM_EPS ?? 0 },
+    HAS_BIASES: biases !== undefined,
+    ...kvPlace(layer),
   };
-  return isQuantizedKv(dtype)
+  const { step } = buffers;
+  const call = {
+    // Every binding names a buffer; the kernel declares those alone that it reads.
+    buffers: { ...buffers, rope: rope ?? step, norms: norms ?? step, biases: biases ?? step },
+    workgroups: ({ numTokens }: StepDims) =>
+      [Math.ceil(HEADS * lanesPerHead / WORKGROUP), numTokens, 1] as const,
+  };
+  return isQuantizedKv(KV_DTYPE)
     ? kernelCall(ropeStoreQuantizedKv, {
       ...call,
-      constants: { ...shape, ...layout, CODE_MAX: KV_DTYPES[dtype].code.max, MIN_ABSMAX },
+      constants: { ...shape, ...layout, CODE_MAX: KV_DTYPES[KV_DTYPE].code.max, MIN_ABSMAX },
     })
     : kernelCall(ropeStoreKv, { ...call, constants: shape });
+}
+
+/** Both parts of a head, the rotated and the other, are whole words of each of their halves. */
+function checkRotaryDim({ D, KV_DTYPE, ROTARY_DIM = D }: AttentionLayer): void {
+  const multiple = KV_STORAGE[KV_DTYPE].headDimMultiple;
+  invariant(
+    ROTARY_DIM <= D && ROTARY_DIM % multiple === 0,
+    `${ROTARY_DIM} of ${D} elements are rotated, not a multiple of ${multiple} in ${KV_DTYPE}`,
+  );
 }

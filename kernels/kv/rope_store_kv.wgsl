@@ -1,8 +1,8 @@
 // rope_store_kv: rotates queries and keys by their positions (RoPE, Su 2021, 2104.09864) and writes
 // keys and values to their slots in the paged KV pool.
 //
-//   (a, b) at dims (i, i + D/2) becomes (a cos - b sin, b cos + a sin),
-//   angle = position * frequency_i
+//   (a, b) at dims (i, i + R/2) becomes (a cos - b sin, b cos + a sin),  i < R/2,
+//   angle = position * frequency_i; dims from R on stay as they are
 //
 // Where an element of K or V is not a finite number in KV_DTYPE, K's is stored as NaN (0x7fff in
 // f16 where it is merely too large) and V's as 0: rows that attend to the position get NaN, and no
@@ -10,44 +10,73 @@
 // `marks(value)` (_store_f16.wgsl, _store_f32.wgsl) is what K is stored as for such elements, by
 // their bits; 0 for others.
 //
-// With HAS_NORMS, x of a query or key head becomes w * x / sqrt(mean(x^2) + eps) first (Qwen3's
-// norms).
+// Before the rotation, with HAS_BIASES x becomes x + bias, and then with HAS_NORMS x of a query or
+// key head becomes w * x / sqrt(mean(x^2) + eps) (Qwen3's norms). Without STORES there are queries
+// alone.
 //
-// T tokens, H query heads, G KV heads, D head dim.
-//   0 step   u32 packed metadata (step.ts)
-//   1 rope   f32 [P, D/2, 2], cos and sin per position
-//   2 qkv    f32 [T, H + 2G, D]: queries are rotated in place
-//   3 kv     KV_DTYPE [block, 2, G, BLOCK_SIZE, D] (kv_cache.ts)
-//   4 norms  f32 [2, D], weights for queries and for keys
-// Dispatch: (ceil((H + 2G) * D/4 / WORKGROUP), T, 1); a lane owns dims 2j, 2j+1 and their partners
-// D/2 on, so that f16 pairs are written as whole words. A workgroup has whole heads, whose lanes
-// share their sums of squares.
+// T tokens, H query heads, G KV heads, HEADS of both or queries alone, D head dim, R rotary dims.
+//   0 step    u32 packed metadata (step.ts)
+//   1 rope    f32 [P, R/2, 2], cos and sin per position, with R > 0
+//   2 qkv     f32 [T, HEADS, D]: queries are rotated in place
+//   3 kv      KV_DTYPE [block, 2, G, BLOCK_SIZE, D] (kv_cache.ts), with STORES
+//   4 norms   f32 [2, D], weights for queries and for keys, with HAS_NORMS
+//   5 biases  f32 [HEADS, D], with HAS_BIASES
+// Dispatch: (ceil(HEADS * D/4 / WORKGROUP), T, 1); a lane owns dims 2j, 2j+1 and their partners R/2
+// on, or of the dims past R any two and two, so that f16 pairs are written as whole words. A
+// workgroup has whole heads, whose lanes share their sums of squares.
 // Reference: rope_store_kv.ts; error below 1e-6 of the head's largest magnitude before rounding to
 // KV_DTYPE, 2e-6 with norms.
 
 const H: u32 = ${H}u;
 const G: u32 = ${G}u;
+const HEADS: u32 = ${HEADS}u;
 const D: u32 = ${D}u;
 const LANES: u32 = ${D / 4}u;  // per head
 const BLOCK_SIZE: u32 = ${BLOCK_SIZE}u;
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
+//# if ROTARY_DIM > 0
 @group(0) @binding(1) var<storage, read> rope: array<vec4<f32>>;
+//# end
 @group(0) @binding(2) var<storage, read_write> qkv: array<vec2<f32>>;
+
+//# if STORES
 @group(0) @binding(3) var<storage, read_write> kv: array<KvPair>;
+//# end
 
 //# if HAS_NORMS
 @group(0) @binding(4) var<storage, read> norms: array<vec2<f32>>;
 //# end
 
+//# if HAS_BIASES
+@group(0) @binding(5) var<storage, read> biases: array<vec2<f32>>;
+//# end
+
+//# if STORES
 /// Stores `value`, which has `own` marks, with `stored` in the place of marked elements.
 fn store_pair(at: u32, value: vec2<f32>, own: vec2<u32>, stored: vec2<u32>) {
   kv[at] = pair_of(value, stored, (own | stored) == vec2(0u));
 }
 
-/// Row of one head's K (which 0) or V (1) at a slot, in units of D elements.
+/// First pair of one head's K (which 0) or V (1) at a slot.
 fn kv_row(slot: u32, which: u32, head: u32) -> u32 {
-  return ((slot / BLOCK_SIZE * 2u + which) * G + head) * BLOCK_SIZE + slot % BLOCK_SIZE;
+  let vector = (which * G + head) * BLOCK_SIZE + slot % BLOCK_SIZE;
+//# if KV_DTYPE == "f16"
+  return slot / BLOCK_SIZE * ${STRIDE}u + ${ROW}u + vector * (D / 2u);
+//# else
+  return slot / BLOCK_SIZE * ${STRIDE / 2}u + ${ROW / 2}u + vector * (D / 2u);
+//# end
+}
+//# end
+
+/// Pair `pair` of head `head` of row `t`, with its bias.
+fn load_pair(t: u32, head: u32, pair: u32) -> vec2<f32> {
+  let at = head * (D / 2u) + pair;
+//# if HAS_BIASES
+  return qkv[t * (HEADS * (D / 2u)) + at] + biases[at];
+//# else
+  return qkv[t * (HEADS * (D / 2u)) + at];
+//# end
 }
 
 @compute @workgroup_size(${WORKGROUP})
@@ -57,17 +86,24 @@ fn rope_store_kv(
 ) {
   let head = id.x / LANES;
 //# if !HAS_NORMS
-  if (head >= H + 2u * G) { return; }
+  if (head >= HEADS) { return; }
 //# end
   let t = id.y;
-  let low = id.x % LANES;          // pair of dims 2 * low
-  let high = low + LANES;          // their partners, D/2 on
-  let row = (t * (H + 2u * G) + min(head, H + 2u * G - 1u)) * (D / 2u);
-  var a = qkv[row + low];
-  var b = qkv[row + high];
+  let lane = id.x % LANES;
+//# if ROTARY_DIM > 0 && ROTARY_DIM < D
+  let rotates = lane < ${ROTARY_DIM / 4}u;
+  let low = select(lane + ${ROTARY_DIM / 4}u, lane, rotates);
+  let high = low + select(${(D - ROTARY_DIM) / 4}u, ${ROTARY_DIM / 4}u, rotates);
+//# else
+  let low = lane;            // pair of dims 2 * low
+  let high = low + LANES;    // their partners, D/2 on
+//# end
+  let own = min(head, HEADS - 1u);
+  var a = load_pair(t, own, low);
+  var b = load_pair(t, own, high);
 //# if HAS_NORMS
   let scale = inverse_rms(local, dot(a, a) + dot(b, b));
-  if (head >= H + 2u * G) { return; }
+  if (head >= HEADS) { return; }
 //# end
   if (head < H + G) {
 //# if HAS_NORMS
@@ -75,28 +111,38 @@ fn rope_store_kv(
     a *= scale * norms[weights + low];
     b *= scale * norms[weights + high];
 //# end
-    let angles = rope[step[step[STEP_POSITIONS] + t] * LANES + low];
+//# if ROTARY_DIM > 0
+//# if ROTARY_DIM < D
+    if (rotates) {
+//# end
+    let angles = rope[step[step[STEP_POSITIONS] + t] * ${ROTARY_DIM / 4}u + low];
     let c = angles.xz;
     let s = angles.yw;
     let rotated = a * c - b * s;
     b = b * c + a * s;
     a = rotated;
+//# if ROTARY_DIM < D
+    }
+//# end
+//# end
   }
   if (head < H) {
+    let row = (t * HEADS + head) * (D / 2u);
     qkv[row + low] = a;
     qkv[row + high] = b;
     return;
   }
-  let slot = step[step[STEP_SLOTS] + t];
+//# if STORES
+  let slot = step[step[STEP_SLOTS + GROUP_AT] + t];
   let which = select(0u, 1u, head >= H + G);
-  let target_row = kv_row(slot, which, head - H - which * G) * (D / 2u);
+  let target_row = kv_row(slot, which, head - H - which * G);
   var stored_a = vec2(0u);
   var stored_b = vec2(0u);
   if (which == 0u) {
-    let values = row + G * (D / 2u);
-    stored_a = marks(a) | marks(qkv[values + low]);
-    stored_b = marks(b) | marks(qkv[values + high]);
+    stored_a = marks(a) | marks(load_pair(t, head + G, low));
+    stored_b = marks(b) | marks(load_pair(t, head + G, high));
   }
   store_pair(target_row + low, a, marks(a), stored_a);
   store_pair(target_row + high, b, marks(b), stored_b);
+//# end
 }

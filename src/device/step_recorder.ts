@@ -129,12 +129,13 @@ export class StepRecorder {
 }
 
 /**
- * Whether two sizes of one program are equal field by field: a few comparisons instead of all
- * counts.
+ * Whether two sizes of one program are equal field by field, and lists item by item: a few
+ * comparisons instead of all counts.
  */
 function sameFields<Dims>(some: Dims, others: Dims): boolean {
   if (some === null || typeof some !== "object") return some === others;
-  return (Object.keys(some) as (keyof Dims)[]).every((field) => some[field] === others[field]);
+  return (Object.keys(some) as (keyof Dims)[])
+    .every((field) => sameFields(some[field], others[field]));
 }
 
 function sameCounts([x, y, z]: Workgroups, others: Workgroups): boolean {

@@ -8,12 +8,16 @@ export interface BackoffOptions {
   readonly random?: () => number;
   /** Failures in a row, without progress, after which the last one is thrown. */
   readonly maxNumFailures?: number;
+  /** A pause that a user would wonder about begins, ms. */
+  readonly onLongPause?: (ms: number, error: unknown) => void;
 }
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 20_000;
 /** A server that asks to wait longer is not waited for. */
-const LONGEST_RETRY_AFTER_MS = 120_000;
+const LONGEST_RETRY_AFTER_MS = 300_000;
+/** A pause from here on is told. */
+const LONG_PAUSE_MS = 5000;
 const MAX_NUM_FAILURES = 5;
 
 /**
@@ -25,12 +29,14 @@ export class Backoff {
   readonly #pause: Pause;
   readonly #random: () => number;
   readonly #maxNumFailures: number;
+  readonly #onLongPause: (ms: number, error: unknown) => void;
   #numFailures = 0;
 
   constructor(options: BackoffOptions = {}) {
     this.#pause = options.pause ?? pauseFor;
     this.#random = options.random ?? Math.random;
     this.#maxNumFailures = options.maxNumFailures ?? MAX_NUM_FAILURES;
+    this.#onLongPause = options.onLongPause ?? (() => {});
   }
 
   /** Something arrived: earlier failures count no more. */
@@ -56,7 +62,9 @@ export class Backoff {
     if (this.#numFailures >= Math.min(maxNumFailures, this.#maxNumFailures)) throw error;
     if (retryAfterMs > LONGEST_RETRY_AFTER_MS) throw error;
     const full = Math.min(FIRST_PAUSE_MS * 2 ** (this.#numFailures - 1), LONGEST_PAUSE_MS);
-    await this.#pause(Math.max(retryAfterMs, full * (1 + this.#random()) / 2), signal);
+    const ms = Math.max(retryAfterMs, full * (1 + this.#random()) / 2);
+    if (ms >= LONG_PAUSE_MS) this.#onLongPause(ms, error);
+    await this.#pause(ms, signal);
   }
 }
 

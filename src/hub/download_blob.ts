@@ -1,5 +1,5 @@
 import { beginHash, type ContentHash, type Digest } from "./content_hash.ts";
-import { HubError, ProtocolError } from "./hub_errors.ts";
+import { HubError, NetworkError, ProtocolError } from "./hub_errors.ts";
 import type { HubHttp, HubResponse } from "./hub_http.ts";
 import { parentOf, statIfThere } from "./repo_cache.ts";
 
@@ -39,7 +39,7 @@ export const INCOMPLETE = ".incomplete";
  * the same bytes to the same places, and the first to finish gives the file its name.
  *
  * @throws {HubError} of kind `hash`; the file is deleted then.
- * @throws {HttpFailure | StallError | TypeError} after repeated tries without progress.
+ * @throws {HttpFailure | StallError | NetworkError} after repeated tries without progress.
  */
 export async function downloadBlob(task: BlobTask, options: BlobOptions): Promise<void> {
   Deno.mkdirSync(parentOf(task.path), { recursive: true });
@@ -114,7 +114,7 @@ class BlobDownload {
       const before = this.#offset;
       try {
         await this.#fetchRest();
-        if (this.#offset < size) throw new TypeError("the body ended early");
+        if (this.#offset < size) throw new NetworkError("the body ended early");
       } catch (error) {
         if (this.#offset > before) backoff.progress();
         await this.#options.http.afterFailure(error, backoff);
@@ -135,6 +135,8 @@ class BlobDownload {
   /** One request for what is missing, until it ends. */
   async #fetchRest(): Promise<void> {
     const { http, timeoutMs } = this.#options;
+    // A write that failed half-way has moved on.
+    await this.#file.seek(this.#offset, Deno.SeekMode.Start);
     const range = this.#offset > 0 ? { range: `bytes=${this.#offset}-` } : undefined;
     const response = await http.sendOnce({
       url: this.#task.url,
@@ -165,7 +167,6 @@ class BlobDownload {
     if (this.#offset + bytes.length > this.#task.size) {
       throw new ProtocolError(`${this.#task.name} is longer than ${this.#task.size} bytes`);
     }
-    await this.#file.seek(this.#offset, Deno.SeekMode.Start);
     for (let begin = 0; begin < bytes.length;) begin += await this.#write(bytes.subarray(begin));
     this.#hash.update(bytes);
     this.#offset += bytes.length;

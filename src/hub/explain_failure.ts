@@ -3,6 +3,7 @@ import type { HubClient } from "./hub_client.ts";
 import {
   HttpFailure,
   HubError,
+  NetworkError,
   ProtocolError,
   StallError,
   unreachableError,
@@ -29,8 +30,16 @@ export async function explainFailure(
         "HF_ENDPOINT and the proxy",
     );
   }
-  if (error instanceof StallError || error instanceof TypeError) {
+  if (error instanceof StallError || error instanceof NetworkError) {
     return unreachableError(endpoint, error);
+  }
+  // What the file system refuses has the system's own code.
+  if (error instanceof Error && "code" in error && /^E[A-Z]+$/.test(String(error.code))) {
+    return new HubError(
+      "disk",
+      `Cannot use the cache ${client.settings.cacheDir} (${error.message}): make room and access ` +
+        "there, or set HF_HOME to another folder",
+    );
   }
   return error;
 }

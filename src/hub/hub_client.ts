@@ -34,7 +34,7 @@ export interface Revision {
 const MAX_JSON_BYTES = 32 * 2 ** 20;
 /** Most files of a repository that are listed; then the listing ends with an error. */
 const MAX_NUM_FILES = 100_000;
-const MAX_NUM_PAGES = 1000;
+const MAX_NUM_PAGES = 200;
 
 const CommitId = z.string().regex(/^[0-9a-f]{40}$/);
 const size = z.int().min(0);
@@ -69,7 +69,7 @@ export class HubClient {
   async revision(repo: string, revision: string): Promise<Revision> {
     const path = `/api/models/${repo}/revision/${encodeURIComponent(revision)}`;
     const { sha, siblings } = await this.#json(RevisionJson, path);
-    return { commit: sha, paths: siblings.map(({ rfilename }) => rfilename) };
+    return { commit: sha, paths: siblings.map(({ rfilename }) => rfilename).filter(isPrintable) };
   }
 
   /**
@@ -84,7 +84,7 @@ export class HubClient {
       if (i >= MAX_NUM_PAGES) throw new ProtocolError(`more than ${MAX_NUM_PAGES} pages of files`);
       const response = await this.#get(next);
       for (const entry of await parseBody(TreeJson, response)) {
-        if (entry.type === "file") files.push(toRepoFile(entry));
+        if (entry.type === "file" && isPrintable(entry.path)) files.push(toRepoFile(entry));
       }
       if (files.length > MAX_NUM_FILES) {
         throw new ProtocolError(`more than ${MAX_NUM_FILES} files`);
@@ -120,13 +120,13 @@ export class HubClient {
   /** Names of models that resemble `text`, the best first. */
   async search(text: string): Promise<string[]> {
     const path = `/api/models?search=${encodeURIComponent(text)}&limit=20`;
-    return (await this.#json(SearchJson, path)).map(({ id }) => id);
+    return (await this.#json(SearchJson, path)).map(({ id }) => id).filter(isPrintable);
   }
 
   /** Names of the branches and tags. */
   async revisions(repo: string): Promise<string[]> {
     const { branches, tags } = await this.#json(RefsJson, `/api/models/${repo}/refs`);
-    return [...branches, ...tags].map(({ name }) => name);
+    return [...branches, ...tags].map(({ name }) => name).filter(isPrintable);
   }
 
   #url(path: string): URL {
@@ -163,6 +163,11 @@ async function parseBody<T extends z.ZodType>(
 function toRepoFile({ path, size, oid, lfs }: z.output<typeof TreeJson>[number]): RepoFile {
   if (lfs === undefined || lfs === null) return { path, size, blobId: oid };
   return { path, size: lfs.size, blobId: oid, sha256: lfs.oid };
+}
+
+/** Whether a name can be shown at a terminal; none that is needed has control characters. */
+function isPrintable(name: string): boolean {
+  return !/\p{C}/u.test(name);
 }
 
 /** The page that a `Link` header calls the next, at the same place alone. */

@@ -55,6 +55,17 @@ export class HttpFailure extends Error {
   }
 }
 
+/** No connection, or one that was cut; the message is the system's reason. */
+export class NetworkError extends Error {
+  override name = "NetworkError";
+
+  /** What `fetch`, or the body of its answer, has thrown. */
+  static of(error: unknown): NetworkError {
+    const { message, cause } = error as Error;
+    return new NetworkError(cause instanceof Error ? cause.message : message, { cause: error });
+  }
+}
+
 /** A server that sends nothing for too long. */
 export class StallError extends Error {
   override name = "StallError";
@@ -73,23 +84,16 @@ export function isTransient(error: unknown): boolean {
     // Addresses of large files carry a signature that expires; the next redirect has a new one.
     return TRANSIENT_STATUSES.includes(error.status) || error.isRedirected && error.status === 403;
   }
-  // Deno tells cut connections and failed look-ups as TypeErrors.
-  return error instanceof StallError || error instanceof TypeError;
+  return error instanceof StallError || error instanceof NetworkError;
 }
 
 /** Whether no connection came about: nothing listens, no such host, no network. */
 export function isUnreachable(error: unknown): boolean {
-  return error instanceof TypeError && /\(Connect\)/.test(reasonOf(error));
-}
-
-/** Why a request failed, in a few words of the system's. */
-export function reasonOf(error: unknown): string {
-  const { message, cause } = error as Error;
-  return cause instanceof Error ? cause.message : message;
+  return error instanceof NetworkError && /\(Connect\)/.test(error.message);
 }
 
 /** The sentence for a hub that cannot be reached, or that does not stop failing. */
-export function unreachableError(endpoint: string, error: unknown): HubError {
+export function unreachableError(endpoint: string, error: Error): HubError {
   if (error instanceof HttpFailure) {
     const wait = error.retryAfterMs === undefined
       ? "try again later"
@@ -97,7 +101,7 @@ export function unreachableError(endpoint: string, error: unknown): HubError {
     const place = placeOf(error.host, endpoint);
     return new HubError("server", `${place} answers with ${error.status}: ${wait}`);
   }
-  const reason = reasonOf(error);
+  const reason = error.message;
   const host = URL.parse(/for url \((\S+)\)/.exec(reason)?.[1] ?? "")?.host;
   const words = reason.replace(/^.*\(Connect\): /, "").replace(/ for url \(\S+\)/, "");
   return new HubError(

@@ -1,9 +1,11 @@
+import { VERSION } from "../core/version.ts";
 import { Backoff, type BackoffOptions } from "./backoff.ts";
 import {
   HttpFailure,
   HubError,
   isTransient,
   isUnreachable,
+  NetworkError,
   ProtocolError,
   StallError,
 } from "./hub_errors.ts";
@@ -37,6 +39,8 @@ export interface HubHttpOptions extends BackoffOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Whole files are wanted as they are: sizes and ranges count their own bytes. */
+const COMMON_HEADERS = { "accept-encoding": "identity", "user-agent": `quire/${VERSION}` };
 const MAX_REDIRECTS = 8;
 /** Tries of a request to a place where nothing answers, at the start. */
 const MAX_NUM_UNREACHABLE = 2;
@@ -67,7 +71,7 @@ export class HubHttp {
    * Sends a request until it is answered.
    *
    * @throws {HttpFailure} for a status other than 2xx (and 3xx with `follow: "hub"`).
-   * @throws {StallError | TypeError} when there is no answer, after repeated tries.
+   * @throws {StallError | NetworkError} when there is no answer, after repeated tries.
    */
   async send(request: HubRequest): Promise<HubResponse> {
     const backoff = this.backoff();
@@ -125,13 +129,16 @@ export class HubHttp {
     try {
       const response = await fetch(url, {
         method,
-        headers: { ...headers, "accept-encoding": "identity", ...this.#authorization(url) },
+        headers: { ...headers, ...COMMON_HEADERS, ...this.#authorization(url) },
         redirect: "manual",
         signal: signal === undefined
           ? controller.signal
           : AbortSignal.any([signal, controller.signal]),
       });
       return hubResponse(response, { url, timeoutMs, controller });
+    } catch (error) {
+      // Deno tells cut connections and failed look-ups as TypeErrors.
+      throw error instanceof TypeError ? NetworkError.of(error) : error;
     } finally {
       clearTimeout(timer);
     }
@@ -185,7 +192,8 @@ function hubResponse(
         yield value;
       }
     } catch (error) {
-      throw controller.signal.aborted ? controller.signal.reason : error;
+      if (controller.signal.aborted) throw controller.signal.reason;
+      throw error instanceof TypeError ? NetworkError.of(error) : error;
     } finally {
       await reader.cancel().catch(() => {});
     }
@@ -211,7 +219,8 @@ async function checked(response: HubResponse, asked: URL): Promise<HubResponse> 
     host: url.host,
     isRedirected: url.origin !== asked.origin,
     code: headers.get("x-error-code") ?? undefined,
-    retryAfterMs: retryAfterOf(headers.get("retry-after")),
+    retryAfterMs: retryAfterOf(headers.get("retry-after")) ??
+      (status === 429 ? resetAfterOf(headers.get("ratelimit")) : undefined),
     message: headers.get("x-error-message") ?? `status ${status}`,
   });
 }
@@ -224,9 +233,16 @@ function retryAfterOf(text: string | null): number | undefined {
   return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now());
 }
 
+/** Time until a limit ends, ms, as in `"api";r=0;t=55` (IETF draft httpapi-ratelimit-headers). */
+function resetAfterOf(text: string | null): number | undefined {
+  const [, seconds] = /;\s*t\s*=\s*(\d+)/.exec(text ?? "") ?? [];
+  return seconds === undefined ? undefined : Number(seconds) * 1000;
+}
+
 /** Asked beforehand, since Deno would otherwise prompt at the terminal. */
-function requireNet({ host }: URL): void {
-  if (Deno.permissions.querySync({ name: "net", host }).state === "granted") return;
+function requireNet({ host, hostname, port, protocol }: URL): void {
+  const asked = `${hostname}:${port || (protocol === "https:" ? 443 : 80)}`;
+  if (Deno.permissions.querySync({ name: "net", host: asked }).state === "granted") return;
   throw new HubError(
     "permission",
     `Not allowed to reach ${host}: start with "deno run -A main.ts", or with --allow-net=${host}`,

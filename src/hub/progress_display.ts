@@ -12,6 +12,7 @@ export interface ProgressOutput {
 
 const BARS_MS = 100;
 const LINES_MS = 5000;
+const DEFAULT_COLUMNS = 80;
 
 /** Shows a download while it runs: bars on a terminal, elsewhere a line every five seconds. */
 export class ProgressDisplay {
@@ -65,7 +66,8 @@ export class ProgressDisplay {
 export function standardError(hasBars: boolean): ProgressOutput {
   return {
     isTerminal: hasBars && Deno.stderr.isTerminal(),
-    width: () => Deno.consoleSize().columns,
+    // A terminal that does not know its width says 0.
+    width: () => Deno.consoleSize().columns || DEFAULT_COLUMNS,
     write: (text) => void Deno.stderr.writeSync(new TextEncoder().encode(text)),
   };
 }

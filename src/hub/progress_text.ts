@@ -8,6 +8,8 @@ const MAX_BAR = 40;
 const LEAST_NAME = 12;
 /** Columns of "999.9 KiB of 99.99 MiB", so that bars keep their length while amounts grow. */
 const LEAST_AMOUNT = 22;
+/** A longer wait is a rate that was measured too early. */
+const LONGEST_LEFT_SECONDS = 100 * 3600;
 
 /**
  * Bars for a terminal of `width` columns: a line for each file on its way, the total, and below it
@@ -56,7 +58,8 @@ function amountOf({ size, done }: Part): string {
 
 function rateOf({ rate, secondsLeft }: ProgressState): string {
   if (rate === undefined) return "";
-  const left = secondsLeft === undefined ? "" : `, ${durationOf(secondsLeft)} left`;
+  const isKnown = secondsLeft !== undefined && secondsLeft < LONGEST_LEFT_SECONDS;
+  const left = !isKnown ? "" : `, ${durationOf(secondsLeft)} left`;
   return `${formatByteSize(Math.round(rate))}/s${left}`;
 }
 

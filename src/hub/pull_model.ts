@@ -1,16 +1,15 @@
+import { formatByteSize } from "../base/byte_size.ts";
 import { cachedSnapshot, findCached } from "./cached_model.ts";
-import { withLock } from "./blob_lock.ts";
-import { type Digest, digestOfEtag } from "./content_hash.ts";
 import { checkDiskSpace, type FreeBytes } from "./disk_space.ts";
-import { downloadBlob, INCOMPLETE } from "./download_blob.ts";
+import { INCOMPLETE } from "./download_blob.ts";
 import type { DownloadProgress } from "./download_progress.ts";
 import { explainFailure } from "./explain_failure.ts";
-import type { FileMetadata, HubClient, RepoFile } from "./hub_client.ts";
+import { FileFetcher, isFileThere } from "./fetch_file.ts";
+import type { HubClient, RepoFile } from "./hub_client.ts";
 import { HubError } from "./hub_errors.ts";
 import { DEFAULT_REVISION, formatModelReference, type ModelReference } from "./model_reference.ts";
 import { forEachParallel } from "./parallel.ts";
 import { requireCacheAccess } from "./permissions.ts";
-import { placeFile } from "./place_file.ts";
 import { readTextIfThere, RepoCache, statIfThere, writeWhole } from "./repo_cache.ts";
 import { CONFIG_FILE, selectFiles, type Selection, shardsOf } from "./select_files.ts";
 import { listFiles } from "./tree_cache.ts";
@@ -47,6 +46,8 @@ export interface PulledModel {
 
 /** Files that are fetched at once. */
 const MAX_PARALLEL = 4;
+/** Largest file beside the weights; the largest tokenizers have 35 MiB. */
+const MAX_SMALL_BYTES = 128 * 2 ** 20;
 
 /**
  * Brings a model into the cache: what is there is used, what is missing fetched, checked and put
@@ -85,7 +86,7 @@ export async function pullFile(
   const cache = new RepoCache(cacheDir, repo);
   const known = cache.commitOf(revision);
   if (known !== undefined) {
-    if (statIfThere(cache.filePath(known, path))?.isFile) return cache.snapshotDir(known);
+    if (isFileThere(cache, known, path)) return cache.snapshotDir(known);
     if (statIfThere(cache.noExistPath(known, path))?.isFile) return undefined;
   }
   requireCacheAccess(cacheDir);
@@ -101,7 +102,8 @@ export async function pullFile(
     const [file] = size === undefined
       ? filesNamed(await listFiles(client, cache, commit), [path], reference)
       : [{ path, size }];
-    await new Pull(client, reference, {}).fetch(file!, metadata);
+    refuseLarge([file!], reference);
+    await new FileFetcher(client, cache).fetch(file!, metadata);
     cache.writeRef(revision, commit);
     return cache.snapshotDir(commit);
   } catch (error) {
@@ -115,13 +117,14 @@ class Pull {
   readonly #reference: ModelReference;
   readonly #options: PullOptions;
   readonly #cache: RepoCache;
-  #numFetched = 0;
+  readonly #fetcher: FileFetcher;
 
   constructor(client: HubClient, reference: ModelReference, options: PullOptions) {
     this.#client = client;
     this.#reference = reference;
     this.#options = options;
     this.#cache = new RepoCache(client.settings.cacheDir, reference.repo);
+    this.#fetcher = new FileFetcher(client, this.#cache, options);
   }
 
   async run(): Promise<PulledModel> {
@@ -129,7 +132,7 @@ class Pull {
     const { commit, paths } = await this.#client.revision(repo, revision);
     if (!this.#isWhole(commit, paths)) await this.#fetchMissing(commit);
     this.#cache.writeRef(revision, commit);
-    return { dir: this.#cache.snapshotDir(commit), commit, numFetched: this.#numFetched };
+    return { dir: this.#cache.snapshotDir(commit), commit, numFetched: this.#fetcher.numFetched };
   }
 
   /** Whether everything that the hub lists and the reference needs lies in the snapshot. */
@@ -138,16 +141,17 @@ class Pull {
     const found = cachedSnapshot(this.#cache, commit, this.#reference);
     if (found === undefined || found.missing.length > 0 || paths.length === 0) return false;
     const { small, weights } = selectFiles(paths, this.#reference);
-    return [...small, ...weights].every((path) => this.#isThere(commit, path));
+    return [...small, ...weights].every((path) => isFileThere(this.#cache, commit, path));
   }
 
   async #fetchMissing(commit: string): Promise<void> {
     const files = await listFiles(this.#client, this.#cache, commit);
     const selection = selectFiles(files.map(({ path }) => path), this.#reference);
     const small = filesNamed(files, selection.small, this.#reference);
+    refuseLarge(small, this.#reference);
     await this.#fetchAll(commit, small);
     const weights = filesNamed(files, this.#weightsOf(commit, selection), this.#reference)
-      .filter(({ path }) => !this.#isThere(commit, path));
+      .filter(({ path }) => !isFileThere(this.#cache, commit, path));
     const numBytes = weights.reduce((sum, file) => sum + this.#numMissing(file), 0);
     const config = small.some(({ path }) => path === CONFIG_FILE)
       ? readTextIfThere(this.#cache.filePath(commit, CONFIG_FILE))
@@ -171,72 +175,16 @@ class Pull {
   }
 
   async #fetchAll(commit: string, files: readonly RepoFile[]): Promise<void> {
-    const missing = files.filter(({ path }) => !this.#isThere(commit, path));
+    const missing = files.filter(({ path }) => !isFileThere(this.#cache, commit, path));
     for (const { path, size } of missing) this.#options.progress?.expect(path, size);
     await forEachParallel(missing, MAX_PARALLEL, async (file) => {
       const { repo } = this.#reference;
       const metadata = await this.#client.metadata(repo, commit, file.path);
       if (metadata === undefined) throw missingFile(repo, file.path);
-      await this.fetch(file, metadata);
+      // A mirror may name the branch's commit here, while this one was asked for.
+      await this.#fetcher.fetch(file, { ...metadata, commit });
     });
   }
-
-  /** Brings one file into the snapshot. While another process fetches it, this one waits. */
-  async fetch(
-    file: Pick<RepoFile, "path" | "size" | "sha256">,
-    metadata: FileMetadata,
-  ): Promise<void> {
-    const { path, size } = file;
-    const { commit, etag } = metadata;
-    const { progress, note } = this.#options;
-    const { signal } = this.#client.http;
-    if (metadata.size !== undefined && metadata.size !== size) {
-      throw new HubError(
-        "server",
-        `The hub gives two sizes for ${path}: ${size}, ${metadata.size}`,
-      );
-    }
-    const blob = this.#cache.blobPath(etag);
-    const onWait = () => note?.(`Another process downloads ${path}: waiting for it`);
-    await withLock(this.#cache.lockPath(etag), async () => {
-      const isNew = statIfThere(blob) === undefined && !this.#isThere(commit, path);
-      if (isNew) await this.#download(file, metadata);
-      const { usesSymlinks } = this.#client.settings;
-      placeFile(this.#cache, { commit, path, etag }, { usesSymlinks, isNew });
-    }, { signal, onWait });
-    progress?.finish(path);
-  }
-
-  async #download(
-    file: Pick<RepoFile, "path" | "size" | "sha256">,
-    { commit, etag }: FileMetadata,
-  ): Promise<void> {
-    const { repo } = this.#reference;
-    const { path, size } = file;
-    await downloadBlob({
-      name: `${repo}: ${path}`,
-      url: this.#client.fileUrl(repo, commit, path),
-      path: this.#cache.blobPath(etag),
-      size,
-      digest: digestOf(file, etag),
-    }, {
-      http: this.#client.http,
-      timeoutMs: this.#client.settings.downloadTimeoutMs,
-      onBytes: (count, isNew) => {
-        if (isNew) this.#numFetched += count;
-        this.#options.progress?.advance(path, count, isNew);
-      },
-    });
-  }
-
-  #isThere(commit: string, path: string): boolean {
-    return statIfThere(this.#cache.filePath(commit, path))?.isFile === true;
-  }
-}
-
-/** What the content must hash to: as the listing says, or else as the etag is. */
-function digestOf({ sha256 }: Pick<RepoFile, "sha256">, etag: string): Digest | undefined {
-  return sha256 === undefined ? digestOfEtag(etag) : { kind: "sha256", hex: sha256 };
 }
 
 function filesNamed(
@@ -250,6 +198,20 @@ function filesNamed(
     if (file === undefined) throw missingFile(repo, name);
     return file;
   });
+}
+
+/** What is fetched before anyone is asked, and read as a whole, is small. */
+function refuseLarge(
+  files: readonly Pick<RepoFile, "path" | "size">[],
+  { repo }: ModelReference,
+): void {
+  const large = files.find(({ size }) => size > MAX_SMALL_BYTES);
+  if (large === undefined) return;
+  throw new HubError(
+    "server",
+    `${repo}: ${large.path} has ${formatByteSize(large.size)}, over the limit of ` +
+      `${formatByteSize(MAX_SMALL_BYTES)} for files beside the weights`,
+  );
 }
 
 function missingFile(repo: string, path: string): HubError {

@@ -2,12 +2,13 @@ import type { LayerCache } from "../core/cache_group.ts";
 import { KV_CACHE_DTYPES, type KvCacheDtype } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
 import { type KvFormat, layerDtype } from "../core/kv_layout.ts";
-import { bytesPerToken, bytesPerTokenByGroup, dtypesByGroup, layerBytes } from "./kv_dtypes.ts";
+import { bytesPerToken, bytesPerTokenByGroup, layerBytes } from "./kv_dtypes.ts";
 import { groupsOf, type ModelShape } from "./model_shape.ts";
 import {
   concurrency,
+  largestBufferBytes,
   longestSequence,
-  type PoolSettings,
+  planPool,
   sequenceBytes,
   shareUnread,
 } from "./sequence_size.ts";
@@ -43,7 +44,7 @@ export interface DtypePlan {
   /** Blocks of all layers; a window's layers need fewer, which `lengths` takes into account. */
   readonly numBlocks: number;
   readonly numTokens: number;
-  /** Bytes of the largest buffer, one layer's; a device limits what can be bound. */
+  /** Bytes of the largest buffer, of one layer or a slot; a device limits what can be bound. */
   readonly layerBufferBytes: number;
   /** Most tokens of one sequence that has the pool to itself, at most `maxModelLen`. */
   readonly longestLen: number;
@@ -122,7 +123,7 @@ type Limits = PlanOptions & { readonly maxModelLen: number };
 function planDtype(shape: ModelShape, dtype: KvCacheDtype, limits: Limits): DtypePlan {
   const { memoryBytes, blockSize, maxModelLen, maxNumBatchedTokens } = limits;
   const format: KvFormat = { dtype, f16EdgeLayers: limits.f16EdgeLayers };
-  const pool: PoolSettings = { blockSize, maxNumBatchedTokens, ...format };
+  const pool = planPool(shape, { blockSize, maxNumBatchedTokens, ...format });
   const perToken = bytesPerToken(shape, format);
   const byGroup = bytesPerTokenByGroup(shape, format);
   const numBlocks = Math.floor(memoryBytes / (perToken * blockSize));
@@ -133,27 +134,18 @@ function planDtype(shape: ModelShape, dtype: KvCacheDtype, limits: Limits): Dtyp
     bytesPerBlock: perToken * blockSize,
     numBlocks,
     numTokens: numBlocks * blockSize,
-    layerBufferBytes: numBlocks * blockSize * largestLayerBytes(shape, format),
-    longestLen: longestSequence(shape, memoryBytes, { ...pool, limit: maxModelLen }),
+    layerBufferBytes: largestBufferBytes(pool, memoryBytes),
+    longestLen: longestSequence(pool, memoryBytes, maxModelLen),
     groups: groupsOf(shape).map((group, index) => ({
       bytesPerTokenAndLayer: layerBytes(group, dtype),
       bytesPerToken: byGroup[index]!,
     })),
     lengths: plannedLengths(maxModelLen).map((len) => ({
       len,
-      bytes: sequenceBytes(shape, len, pool),
-      numSequences: Math.floor(concurrency(shape, memoryBytes, { ...pool, numTokens: len })),
+      bytes: sequenceBytes(pool, len),
+      numSequences: Math.floor(concurrency(pool, memoryBytes, len)),
     })),
   };
-}
-
-/** Bytes per token position of the layer that takes most. */
-function largestLayerBytes(shape: ModelShape, format: KvFormat): number {
-  const groups = groupsOf(shape);
-  const layers = dtypesByGroup(shape, format).flatMap((ofGroup, index) =>
-    ofGroup.map(({ dtype }) => layerBytes(groups[index]!, dtype))
-  );
-  return Math.max(...layers);
 }
 
 /** Powers of two from 512 up to `maxModelLen`, and that itself. */

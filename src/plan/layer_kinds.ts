@@ -6,7 +6,6 @@ const layerCount = z.int().min(1).max(512).nullish();
 
 /** Fields of a config.json that say how far back each layer reads; families use different ones. */
 export const LayerKindsJson = z.object({
-  model_type: z.string().optional(),
   layer_types: z.array(z.string()).max(512).nullish(),
   sliding_window: span,
   use_sliding_window: z.boolean().nullish(),
@@ -22,9 +21,6 @@ export type LayerKind =
   | { readonly kind: "sliding_window" | "chunked_local"; readonly window: number };
 
 const FULL: LayerKind = { kind: "full" };
-
-/** Every so many layers one is full in families whose older files leave the pattern out. */
-const PATTERNS: Readonly<Record<string, number>> = { gemma2: 2, gemma3: 6, gemma3_text: 6 };
 
 /**
  * The kind of each layer, first to last. `layer_types` decides where there is one; else every
@@ -46,8 +42,8 @@ export function layerKinds(
   const { sliding_window: window, use_sliding_window: inUse } = json;
   if (window === undefined || window === null || inUse === false) return layers.map(() => FULL);
   const sliding: LayerKind = { kind: "sliding_window", window };
-  const pattern = json.sliding_window_pattern ?? PATTERNS[json.model_type ?? ""];
-  if (pattern !== undefined) {
+  const pattern = json.sliding_window_pattern;
+  if (pattern !== undefined && pattern !== null) {
     return layers.map((layer) => (layer + 1) % pattern === 0 ? FULL : sliding);
   }
   const firstSliding = inUse === true ? json.max_window_layers ?? 0 : 0;

@@ -1,5 +1,12 @@
-import { maxLiveBlocks } from "../core/cache_group.ts";
+import { type CacheGroup, maxLiveBlocks, type StepGrain } from "../core/cache_group.ts";
 import type { KvFormat } from "../core/kv_layout.ts";
+import {
+  groupMemory,
+  numSlabsFor,
+  planSlots,
+  slabBytesOf,
+  type SlotLayout,
+} from "../core/slot_layout.ts";
 import { bytesPerToken, bytesPerTokenByGroup } from "./kv_dtypes.ts";
 import { groupsOf, type ModelShape, windowOf } from "./model_shape.ts";
 
@@ -11,52 +18,64 @@ export interface PoolSettings extends KvFormat {
   readonly maxNumBatchedTokens: number;
 }
 
+/** A pool as the server cuts it for a model. */
+export interface PlannedPool {
+  readonly groups: readonly CacheGroup[];
+  readonly layout: SlotLayout;
+  readonly grain: StepGrain;
+  /** Of one slab, in all slots together; of one block, where there is one group. */
+  readonly slabBytes: number;
+}
+
+/** The pool of a model in a KV format. */
+export function planPool(
+  shape: Pick<ModelShape, "caches">,
+  { blockSize, maxNumBatchedTokens, ...format }: PoolSettings,
+): PlannedPool {
+  const groups = groupsOf(shape);
+  const sizes = { numLayers: shape.caches.length, blockSize };
+  const layout = planSlots(groupMemory(groups, format, sizes));
+  const grain = { blockSize, maxInFlightTokens: maxNumBatchedTokens };
+  return { groups, layout, grain, slabBytes: slabBytesOf(layout) };
+}
+
 /**
- * Most bytes of the blocks that a sequence of `numTokens` ever holds at once, from its first chunk
- * on, all groups together; of layers with a state, the state.
+ * Most bytes that a sequence of `numTokens` ever holds at once, from its first chunk on, in whole
+ * slabs of each group: exact, as `maxLiveBlocks` is.
  */
 export function sequenceBytes(
-  shape: Pick<ModelShape, "caches">,
+  { groups, layout, grain, slabBytes }: PlannedPool,
   numTokens: number,
-  settings: PoolSettings,
 ): number {
-  const { blockSize, maxNumBatchedTokens: maxInFlightTokens } = settings;
-  const bytes = bytesPerTokenByGroup(shape, settings);
-  return sum(
-    groupsOf(shape).map((group, index) => {
-      const blockBytes = group.kind === "state"
-        ? group.layers.length * group.stateBytes
-        : blockSize * bytes[index]!;
-      return maxLiveBlocks(group, numTokens, { blockSize, maxInFlightTokens }) * blockBytes;
-    }),
-  );
+  const blocks = groups.map((group) => maxLiveBlocks(group, numTokens, grain));
+  return numSlabsFor(layout, blocks) * slabBytes;
 }
 
 /** Sequences of `numTokens` each that `memoryBytes` hold at once, the last one perhaps in part. */
-export function concurrency(
-  shape: ModelShape,
-  memoryBytes: number,
-  { numTokens, ...settings }: PoolSettings & { readonly numTokens: number },
-): number {
-  return memoryBytes / sequenceBytes(shape, numTokens, settings);
+export function concurrency(pool: PlannedPool, memoryBytes: number, numTokens: number): number {
+  return memoryBytes / sequenceBytes(pool, numTokens);
 }
 
 /**
- * Longest sequence, at most `limit` tokens, whose blocks fit into `memoryBytes`; 0 where none does.
- * O(log limit): a sequence never shrinks as it grows longer.
+ * Longest sequence, at most `limit` tokens, that fits into `memoryBytes`; 0 where none does. O(log
+ * limit): a sequence never shrinks as it grows longer.
  */
-export function longestSequence(
-  shape: ModelShape,
-  memoryBytes: number,
-  { limit, ...settings }: PoolSettings & { readonly limit: number },
-): number {
+export function longestSequence(pool: PlannedPool, memoryBytes: number, limit: number): number {
   let [fits, fails] = [0, limit + 1];
   while (fails - fits > 1) {
     const middle = Math.floor((fits + fails) / 2);
-    if (sequenceBytes(shape, middle, settings) <= memoryBytes) fits = middle;
+    if (sequenceBytes(pool, middle) <= memoryBytes) fits = middle;
     else fails = middle;
   }
   return fits;
+}
+
+/** Bytes of the largest buffer of a pool of `memoryBytes`. */
+export function largestBufferBytes(
+  { layout, slabBytes }: PlannedPool,
+  memoryBytes: number,
+): number {
+  return Math.floor(memoryBytes / slabBytes) * Math.max(...layout.slabBytes);
 }
 
 /**
@@ -68,9 +87,6 @@ export function shareUnread(shape: ModelShape, numTokens: number, format: KvForm
   const read = groupsOf(shape).map((group, index) =>
     bytes[index]! * Math.min(numTokens, windowOf(group) ?? numTokens)
   );
-  return 1 - sum(read) / (numTokens * bytesPerToken(shape, format));
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
+  const total = read.reduce((sum, count) => sum + count, 0);
+  return 1 - total / (numTokens * bytesPerToken(shape, format));
 }

@@ -1,11 +1,10 @@
-import { kvBlockWords, type KvShape } from "../../kernels/kv/kv_cache.ts";
-import { copyBlocksCall } from "../../kernels/kv/copy_blocks.ts";
+import { copyBlocksCalls } from "../../kernels/kv/copy_blocks.ts";
 import { samplingCalls } from "../../kernels/sampling/sampling.ts";
 import type { StepDims } from "../../kernels/step.ts";
 import type { Tuning } from "../../kernels/tuning/tuning.ts";
-import { layerDtypes } from "../core/kv_layout.ts";
-import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
-import { kvGeometry } from "./kv_geometry.ts";
+import type { GraphInputs } from "../../models/model.ts";
+import type { KernelCall } from "../device/kernel.ts";
+import { layerKvs } from "./kv_memory.ts";
 import { KvDiagnosis } from "./kv_diagnosis.ts";
 import { ModelRunner } from "./model_runner.ts";
 import { allocateMemory, type RunnerMemory, stepLimits } from "./runner_memory.ts";
@@ -34,47 +33,35 @@ export async function buildRunner(
   return await ModelRunner.create({
     device: inputs.device,
     storage,
+    layers: (slots) => layerKvs(inputs.model, inputs.engine, slots),
     graph: (kv, step) =>
       forwardGraph(inputs, { activations: { ...activations, step }, kv }, tuning),
     packer: new StepPacker(stepLimits(inputs, tuning)),
     step: activations.step,
     sampled: activations.sampled,
     vocabSize: inputs.model.vocabSize,
-    diagnosis: new KvDiagnosis(inputs.device, kvShapes(inputs)),
+    diagnosis: new KvDiagnosis(inputs.device),
   });
 }
 
-/** How each layer's KV is stored. */
-function kvShapes({ engine, model }: Pick<RunnerInputs, "engine" | "model">): KvShape[] {
-  const geometry = kvGeometry(model, engine);
-  const { numKvHeads: G, headDim: D } = geometry;
-  return layerDtypes(geometry)
-    .map((KV_DTYPE) => ({ G, D, BLOCK_SIZE: engine.blockSize, KV_DTYPE }));
-}
-
 /**
- * A step over a set of KV buffers, as a tuning shapes it: block copies, the forward pass of the
- * model's first layers, as many as there are buffers, and the draws.
+ * A step over the KV of a model's first layers, as a tuning shapes it: block copies, the forward
+ * pass of so many layers, and the draws.
  */
 export function forwardGraph(
-  inputs: Pick<RunnerInputs, "engine" | "model" | "weights">,
-  { activations, kv }: Pick<RunnerMemory, "activations"> & { readonly kv: readonly DeviceBuffer[] },
+  inputs: Pick<RunnerInputs, "model" | "weights">,
+  { activations, kv }: Pick<RunnerMemory, "activations"> & { readonly kv: GraphInputs["kv"] },
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
-  const { engine, model, weights } = inputs;
+  const { model, weights } = inputs;
   const { step, logits, segments, sampled } = activations;
-  const shapes = kvShapes(inputs).slice(0, kv.length);
   return [
-    ...shapes.map((shape, layer) =>
-      copyBlocksCall({ WORDS: kvBlockWords(shape) }, { step, kv: kv[layer]! })
-    ),
+    ...copyBlocksCalls(kv.filter((layer) => layer !== undefined), step),
     ...model.graph({
       weight: weights.weight,
       activations,
       numLayers: kv.length,
       kv,
-      blockSize: engine.blockSize,
-      kvDtypes: shapes.map(({ KV_DTYPE }) => KV_DTYPE),
       tuning,
     }),
     ...samplingCalls(model.vocabSize, { step, logits, segments, sampled }, tuning),

@@ -8,7 +8,6 @@ import { findModelSource } from "../weights/model_source.ts";
 import { blockNotices } from "./device_dtypes.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 import { hostFreeBytes } from "./host_memory.ts";
-import { kvGeometry } from "./kv_geometry.ts";
 import { unusedTensors, warnOfUnused } from "./load_warnings.ts";
 import { kvBudget } from "./memory_budget.ts";
 import { openDevice } from "./open_device.ts";
@@ -90,7 +89,7 @@ export async function loadModel(
   const files = source.configFiles();
   const model = readModel(files);
   for (const warning of model.warnings) log.warn(warning);
-  const budget = kvBudget(config, kvGeometry(model, config), {
+  const budget = kvBudget(config, model, {
     modelMaxLen: model.maxPositionEmbeddings,
     maxBindingBytes: device.maxBindingBytes,
     ...(device.isSoftware ? { hostFreeBytes: hostFreeBytes() } : {}),

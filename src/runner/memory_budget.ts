@@ -1,13 +1,10 @@
-import type { EngineConfig } from "../core/engine_config.ts";
+import type { Model } from "../../models/model.ts";
+import { type LayerCache, maxLiveBlocks } from "../core/cache_group.ts";
+import type { EngineConfig, KvCacheDtype } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
-import {
-  bytesPerTokenByLayer,
-  KV_STORAGE,
-  kvBytesPerBlock,
-  type KvGeometry,
-  numBlocksForBytes,
-  numBlocksForTokens,
-} from "../core/kv_layout.ts";
+import { KV_STORAGE } from "../core/kv_layout.ts";
+import { numSlabsFor, slabBytesOf } from "../core/slot_layout.ts";
+import { type KvMemory, kvMemory } from "./kv_memory.ts";
 
 /**
  * Without a size given, the pool starts with room for this many sequences of the longest length ...
@@ -27,6 +24,7 @@ const HOST_SHARE = 0.5;
 
 /** How the KV pool is cut, and what that allows. */
 export interface KvBudget {
+  /** Blocks; of a model with several cache groups, slabs (`src/core/slot_layout.ts`). */
   readonly numBlocks: number;
   /** Blocks that the pool may grow to under load; `numBlocks` where its size was given. */
   readonly growthLimit: number;
@@ -58,57 +56,85 @@ export interface BudgetLimits {
  */
 export function kvBudget(
   config: EngineConfig,
-  geometry: KvGeometry,
+  model: Pick<Model, "caches">,
   limits: BudgetLimits,
 ): KvBudget {
-  const { blockSize } = config;
   const { modelMaxLen } = limits;
   if (config.maxModelLen !== undefined && config.maxModelLen > modelMaxLen) {
     throw new StartupError(
       `--max-model-len is ${config.maxModelLen}, but the model was made for ${modelMaxLen} tokens`,
     );
   }
-  checkHeadDim(geometry);
-  const { numBlocks, growthLimit } = poolSizes(config, geometry, limits);
-  const poolTokens = numBlocks * blockSize;
-  const blockBytes = kvBytesPerBlock(geometry, blockSize);
-  if (numBlocks < 1) {
+  model.caches.forEach((cache) => checkHeadDim(config.kvCacheDtype, cache));
+  const memory = kvMemory(model, config);
+  const { numBlocks, growthLimit } = poolSizes(config, memory, limits);
+  const slabBytes = slabBytesOf(memory.layout);
+  const longest = longestFit(config, memory, numBlocks, config.maxModelLen ?? modelMaxLen);
+  if (longest < 1) {
+    const least = slabsFor(config, memory, 1);
+    const what = least === 1 ? "one block" : `the ${least} slabs of one token, each`;
     throw new StartupError(
-      `The KV pool has no room for one block of ${blockBytes} bytes; ` +
+      `The KV pool has no room for ${what} of ${slabBytes} bytes; ` +
         `raise --kv-cache-memory-bytes or lower --block-size`,
     );
   }
-  if (config.maxModelLen !== undefined && poolTokens < config.maxModelLen) {
-    const needed = numBlocksForTokens(config.maxModelLen, blockSize) * blockBytes;
+  if (config.maxModelLen !== undefined && longest < config.maxModelLen) {
+    const needed = slabsFor(config, memory, config.maxModelLen) * slabBytes;
     throw new StartupError(
       `One sequence of --max-model-len ${config.maxModelLen} needs ${needed} bytes of KV, but the ` +
-        `pool has ${numBlocks * blockBytes} (${poolTokens} tokens); ` +
-        `raise --kv-cache-memory-bytes or set --max-model-len ${poolTokens} or less`,
+        `pool has ${numBlocks * slabBytes} (${longest} tokens); ` +
+        `raise --kv-cache-memory-bytes or set --max-model-len ${longest} or less`,
     );
   }
-  const maxModelLen = Math.min(config.maxModelLen ?? modelMaxLen, poolTokens);
-  return { numBlocks, growthLimit, maxModelLen, bytes: numBlocks * blockBytes };
+  return { numBlocks, growthLimit, maxModelLen: longest, bytes: numBlocks * slabBytes };
 }
 
-function checkHeadDim({ dtype, headDim }: KvGeometry): void {
+function checkHeadDim(dtype: KvCacheDtype, cache: LayerCache | undefined): void {
+  if (cache === undefined || cache.kind === "state") return;
   const multiple = KV_STORAGE[dtype].headDimMultiple;
-  if (headDim % multiple === 0) return;
+  if (cache.headDim % multiple === 0) return;
   throw new StartupError(
     `--kv-cache-dtype ${dtype} needs heads of a multiple of ${multiple} elements, but the model's ` +
-      `have ${headDim}; f16 stores them`,
+      `have ${cache.headDim}; f16 stores them`,
   );
 }
 
-/** Blocks at the start, and those that the pool may grow to. */
+/** Slabs that one sequence of so many tokens holds at most at once, in all groups. */
+function slabsFor(
+  { blockSize, maxNumBatchedTokens }: EngineConfig,
+  { groups, layout }: KvMemory,
+  numTokens: number,
+): number {
+  const grain = { blockSize, maxInFlightTokens: maxNumBatchedTokens };
+  return numSlabsFor(layout, groups.map((group) => maxLiveBlocks(group, numTokens, grain)));
+}
+
+/** Tokens of the longest sequence that a pool of `numSlabs` holds, at most `limit`; 0 for none. */
+function longestFit(
+  config: EngineConfig,
+  memory: KvMemory,
+  numSlabs: number,
+  limit: number,
+): number {
+  let [fits, most] = [0, limit];
+  while (fits < most) {
+    const middle = Math.ceil((fits + most) / 2);
+    if (slabsFor(config, memory, middle) <= numSlabs) fits = middle;
+    else most = middle - 1;
+  }
+  return fits;
+}
+
+/** Slabs at the start, and those that the pool may grow to; blocks, where there is one group. */
 function poolSizes(
   config: EngineConfig,
-  geometry: KvGeometry,
+  memory: KvMemory,
   { modelMaxLen, maxBindingBytes, hostFreeBytes }: BudgetLimits,
 ): { numBlocks: number; growthLimit: number } {
-  const { blockSize, numBlocksOverride, kvCacheMemoryBytes, maxKvCacheMemoryBytes } = config;
-  const inBytes = (bytes: number) => numBlocksForBytes(bytes, geometry, blockSize);
-  const largestLayer = Math.max(...bytesPerTokenByLayer(geometry));
-  const bindable = Math.floor(maxBindingBytes / (largestLayer * blockSize));
+  const { numBlocksOverride, kvCacheMemoryBytes, maxKvCacheMemoryBytes } = config;
+  const { layout } = memory;
+  const inBytes = (bytes: number) => Math.floor(bytes / slabBytesOf(layout));
+  const bindable = Math.floor(maxBindingBytes / Math.max(...layout.slabBytes));
   const given = numBlocksOverride ??
     (kvCacheMemoryBytes === undefined ? undefined : inBytes(kvCacheMemoryBytes));
   if (given !== undefined) {
@@ -119,10 +145,10 @@ function poolSizes(
     (hostFreeBytes === undefined ? Infinity : HOST_SHARE * hostFreeBytes);
   const growthLimit = Math.min(inBytes(maxBytes), bindable);
   const modest = Math.min(
-    DEFAULT_SEQUENCES * numBlocksForTokens(config.maxModelLen ?? modelMaxLen, blockSize),
+    DEFAULT_SEQUENCES * slabsFor(config, memory, config.maxModelLen ?? modelMaxLen),
     inBytes(DEFAULT_START_BYTES),
   );
   // The pool starts large enough for the length asked for, within its growth limit.
-  const asked = numBlocksForTokens(config.maxModelLen ?? 0, blockSize);
+  const asked = slabsFor(config, memory, config.maxModelLen ?? 0);
   return { numBlocks: Math.min(Math.max(modest, asked), growthLimit), growthLimit };
 }

@@ -5,6 +5,7 @@ import type { Batch, BlockMove, ChunkOutput, ChunkResult, TokenLogprob } from ".
 import type { Device, Program } from "../device/device.ts";
 import { bitsToF32 } from "../device/half.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
+import type { GraphInputs } from "../../models/model.ts";
 import type { KvDiagnosis } from "./kv_diagnosis.ts";
 import type { KvStorage } from "./kv_storage.ts";
 import { predictNextDims } from "./predict_next_dims.ts";
@@ -15,11 +16,10 @@ import { subBatches } from "./sub_batches.ts";
 export interface RunnerComponents {
   readonly device: Device;
   readonly storage: KvStorage;
-  /** The forward pass over a set of KV buffers, and the step metadata it reads. */
-  readonly graph: (
-    kv: readonly DeviceBuffer[],
-    step: DeviceBuffer,
-  ) => readonly KernelCall<StepDims>[];
+  /** Where each layer's KV lies in the pool's buffers. */
+  readonly layers: (slots: readonly DeviceBuffer[]) => GraphInputs["kv"];
+  /** The forward pass over the KV of all layers, and the step metadata it reads. */
+  readonly graph: (kv: GraphInputs["kv"], step: DeviceBuffer) => readonly KernelCall<StepDims>[];
   readonly packer: StepPacker;
   /** Metadata of the steps to come; replaced by a larger one when adjustments need it. */
   readonly step: DeviceBuffer;
@@ -46,8 +46,8 @@ export class ModelRunner {
 
   /** Compiles the graph over the pool's buffers. */
   static async create(components: RunnerComponents): Promise<ModelRunner> {
-    const { device, graph, storage, step } = components;
-    return new ModelRunner(components, await device.compile(graph(storage.buffers, step)));
+    const { device, graph, layers, storage, step } = components;
+    return new ModelRunner(components, await device.compile(graph(layers(storage.buffers), step)));
   }
 
   /** Milliseconds spent so far waiting for the device. */
@@ -104,14 +104,15 @@ export class ModelRunner {
 
   /** The result with its failure described, which overwrites the step's metadata. */
   async #diagnosed(batch: Batch, result: ChunkResult): Promise<ChunkResult> {
-    const { device, packer, storage, diagnosis } = this.#components;
+    const { device, packer, storage, layers, diagnosis } = this.#components;
     if (!hasFailed(result) || diagnosis === undefined) return result;
     const chunk = batch.chunks.find(({ sequenceId }) => sequenceId === result.sequenceId)!;
     const { sample: _, ...rest } = chunk;
     const { words } = packer.pack({ step: 0, chunks: [rest], numTokens: chunk.tokens.length });
     device.write(this.#step, 0, words);
-    const numTokens = chunk.start + chunk.tokens.length;
-    const failure = await diagnosis.failure(numTokens, this.#step, storage.buffers);
+    const { start } = chunk;
+    const failed = { start, numTokens: start + chunk.tokens.length };
+    const failure = await diagnosis.failure(failed, this.#step, layers(storage.buffers));
     return { ...result, outputs: [{ type: "failed", failure }] };
   }
 
@@ -125,13 +126,13 @@ export class ModelRunner {
    * fits.
    */
   async resizeKv(numBlocks: number, moves: readonly BlockMove[] = []): Promise<void> {
-    const { device, storage, graph } = this.#components;
+    const { device, storage, layers, graph } = this.#components;
     await this.#move(moves);
     try {
       await storage.resize(numBlocks);
     } finally {
       // Bind groups name buffers, and some of these are new even after a failure.
-      this.#program = await device.compile(graph(storage.buffers, this.#step));
+      this.#program = await device.compile(graph(layers(storage.buffers), this.#step));
     }
   }
 
@@ -154,10 +155,10 @@ export class ModelRunner {
    * most.
    */
   async #growStep(bytes: number): Promise<void> {
-    const { device, graph, storage } = this.#components;
+    const { device, graph, layers, storage } = this.#components;
     const old = this.#step;
     const step = await device.createBuffer(old.label, Math.max(bytes, 2 * old.bytes));
-    this.#program = await device.compile(graph(storage.buffers, step));
+    this.#program = await device.compile(graph(layers(storage.buffers), step));
     this.#step = step;
     device.destroyBuffer(old);
   }

@@ -11,5 +11,5 @@ import type { StepDims } from "../../kernels/step.ts";
  */
 export function predictNextDims(dims: StepDims): StepDims | undefined {
   if (dims.numDecodes === 0 || dims.numTiles > 0) return undefined;
-  return { ...dims, numCopies: 0, numSplits: dims.numNextSplits };
+  return { ...dims, numCopies: dims.numCopies.map(() => 0), numSplits: dims.numNextSplits };
 }

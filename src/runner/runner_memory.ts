@@ -3,12 +3,13 @@ import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import type { Activations, Model } from "../../models/model.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { invariant } from "../base/invariant.ts";
-import { bytesPerTokenByLayer, numBlocksForTokens } from "../core/kv_layout.ts";
+import { numBlocksForTokens } from "../core/kv_layout.ts";
+import { readSpan } from "../core/read_span.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import { activationSizes, boundStep, maxSplits } from "./activation_sizes.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 import type { DeviceBuffer } from "../device/kernel.ts";
-import { kvGeometry } from "./kv_geometry.ts";
+import { kvMemory } from "./kv_memory.ts";
 import { KvStorage } from "./kv_storage.ts";
 import { maxStepWords } from "./step_packer.ts";
 import type { StepLimits } from "./step_limits.ts";
@@ -34,11 +35,8 @@ const OWN_BUFFERS = [
 export async function allocateMemory(inputs: RunnerInputs): Promise<RunnerMemory> {
   const { device, engine, model, budget } = inputs;
   const activations = await createActivations(inputs, defaultTuning(device, engine));
-  const storage = await KvStorage.create(device, {
-    numBlocks: budget.numBlocks,
-    layerBlockBytes: bytesPerTokenByLayer(kvGeometry(model, engine))
-      .map((bytes) => bytes * engine.blockSize),
-  });
+  const { slabBytes } = kvMemory(model, engine).layout;
+  const storage = await KvStorage.create(device, { numSlabs: budget.numBlocks, slabBytes });
   return { activations, storage };
 }
 
@@ -90,6 +88,7 @@ export function stepLimits(
     maxBlocksPerSeq: numBlocksForTokens(budget.maxModelLen, engine.blockSize),
     blockSize: engine.blockSize,
     queryTile: queryTile(model, tuning),
+    spans: kvMemory(model, engine).groups.map(readSpan),
   };
 }
 

@@ -1,3 +1,5 @@
+import { READS_ALL, type ReadSpan } from "../core/read_span.ts";
+
 /** The largest step the buffers are made for. */
 export interface StepLimits {
   /** Most rows. */
@@ -11,6 +13,15 @@ export interface StepLimits {
   readonly queryTile: number;
   /** Positions per split of a decode's context. */
   readonly splitLen: number;
-  /** Most splits of all decodes together; at least those of the longest sequence. */
+  /**
+   * Most splits of all decodes together in any cache group; at least those of the longest sequence.
+   */
   readonly maxSplits: number;
+  /** What queries read in each cache group, in the groups' order; default: all, in one group. */
+  readonly spans?: readonly ReadSpan[];
+}
+
+/** What queries read in each cache group. */
+export function spansOf({ spans = [READS_ALL] }: Pick<StepLimits, "spans">): readonly ReadSpan[] {
+  return spans;
 }

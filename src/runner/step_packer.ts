@@ -1,7 +1,8 @@
 import {
   COPY,
   COPY_WORDS,
-  HEADER_WORDS,
+  GROUP_WORDS,
+  headerWords,
   SAMPLE,
   SAMPLE_WORDS,
   SEQ,
@@ -11,13 +12,15 @@ import {
   TILE,
   TILE_WORDS,
 } from "../../kernels/step.ts";
-import { invariant } from "../base/invariant.ts";
+import { invariant, InvariantError } from "../base/invariant.ts";
 import { ceilDiv } from "../base/math.ts";
 import type { Batch, BlockCopy, SampleRequest, ScheduledChunk } from "../core/batch.ts";
+import { NO_BLOCK } from "../core/cache_group.ts";
+import { firstRead, type ReadSpan } from "../core/read_span.ts";
 import { MIN_TEMPERATURE } from "../core/sampling_params.ts";
 import { f32ToBits } from "../device/half.ts";
 import { adjustmentWords, putAdjustments } from "./adjustment_words.ts";
-import type { StepLimits } from "./step_limits.ts";
+import { spansOf, type StepLimits } from "./step_limits.ts";
 import { isDecode, splitsOf } from "./sub_batches.ts";
 
 /** One step as the kernels read it. */
@@ -32,18 +35,23 @@ export interface PackedStep {
 /** Words reserved per sequence for the adjustments of its draw: some 170 tokens. */
 const ADJUSTMENT_ROOM = 512;
 
-/** Sizes of the regions that are computed while packing. */
-type RegionCounts = Pick<StepDims, "numDecodes" | "numSplits" | "numTiles" | "numSamples">;
+/** A batch's chunks as they are packed. */
+interface ChunkOrder {
+  /** Those of one token before the longer ones, each kind in batch order. */
+  readonly chunks: readonly ScheduledChunk[];
+  readonly numDecodes: number;
+}
 
 /**
  * Words of metadata that a step of these limits needs at most, as long as the adjustments of its
  * draws take no more than 512 words per sequence. Larger ones make the packer's words grow.
  */
-export function maxStepWords(
-  { maxTokens, maxSeqs, maxBlocksPerSeq, maxSplits }: StepLimits,
-): number {
-  return HEADER_WORDS + 3 * maxTokens + maxTokens * TILE_WORDS + maxSplits +
-    maxSeqs * (SEQ_WORDS + SAMPLE_WORDS + COPY_WORDS + maxBlocksPerSeq + ADJUSTMENT_ROOM);
+export function maxStepWords(limits: StepLimits): number {
+  const { maxTokens, maxSeqs, maxBlocksPerSeq, maxSplits } = limits;
+  const numGroups = spansOf(limits).length;
+  const perGroup = maxTokens + maxSplits + maxSeqs * (SEQ_WORDS + COPY_WORDS + maxBlocksPerSeq);
+  return headerWords(numGroups) + numGroups * perGroup + maxTokens * (2 + TILE_WORDS) +
+    maxSeqs * (SAMPLE_WORDS + ADJUSTMENT_ROOM);
 }
 
 /**
@@ -54,11 +62,13 @@ export function maxStepWords(
  * vocabulary for each bitmask.
  */
 export class StepPacker {
-  #limits: StepLimits;
+  readonly #limits: StepLimits;
+  readonly #spans: readonly ReadSpan[];
   #words: Uint32Array<ArrayBuffer>;
 
   constructor(limits: StepLimits) {
     this.#limits = limits;
+    this.#spans = spansOf(limits);
     this.#words = new Uint32Array(maxStepWords(limits));
   }
 
@@ -69,34 +79,36 @@ export class StepPacker {
 
   /** Rows are ordered decodes first; draws follow the rows. */
   pack(batch: Batch): PackedStep {
-    const order = decodesFirst(batch.chunks);
-    const numDecodes = batch.chunks.filter(isDecode).length;
-    const sampledChunks = order.filter((i) => batch.chunks[i]!.sample !== undefined);
-    const numTiles = order.slice(numDecodes)
-      .reduce((n, i) => n + ceilDiv(batch.chunks[i]!.tokens.length, this.#limits.queryTile), 0);
-    const samples = sampledChunks.map((i) => batch.chunks[i]!.sample!);
-    const numSplitsIn = (numTokens: number) =>
-      batch.chunks.reduce((n, chunk) => n + splitsOf(chunk, this.#limits, numTokens), 0);
-    const numSplits = numSplitsIn(0);
+    const indices = decodesFirst(batch.chunks);
+    const chunks = indices.map((i) => batch.chunks[i]!);
+    const order = { chunks, numDecodes: chunks.filter(isDecode).length };
+    const samples = chunks.flatMap(({ sample }) => sample ?? []);
     this.#reserve(adjustmentWords(samples));
-    const numSamples = samples.length;
-    const header = this.#header(batch, { numDecodes, numSplits, numTiles, numSamples });
-    const tablesEnd = this.#fill(batch.chunks, order, header, numDecodes);
-    const { end, ...adjustments } = putAdjustments(this.#words, tablesEnd, samples);
+    const { numTiles, end: rowsEnd } = this.#putRows(batch, order, samples.length);
+    let end = rowsEnd;
+    const numSplits: number[] = [];
+    const numCopies: number[] = [];
+    for (const group of this.#spans.keys()) {
+      const copies = batch.copies?.filter((copy) => copy.group === group) ?? [];
+      numCopies.push(copies.length);
+      numSplits.push(this.#numSplits(chunks, group));
+      end = this.#putGroup(order, { group, copies, numSplits: numSplits[group]! }, end);
+    }
+    const { end: words, ...adjustments } = putAdjustments(this.#words, end, samples);
     return {
-      words: this.#words.subarray(0, end),
+      words: this.#words.subarray(0, words),
       dims: {
         numTokens: batch.numTokens,
-        numDecodes,
+        numDecodes: order.numDecodes,
         numSplits,
-        numNextSplits: numSplitsIn(1),
+        numNextSplits: numSplits.map((_, group) => this.#numSplits(chunks, group, 1)),
         numTiles,
-        numSamples,
-        numCopies: batch.copies?.length ?? 0,
+        numSamples: samples.length,
+        numCopies,
         numReports: samples.filter(({ numLogprobs }) => numLogprobs !== undefined).length,
         ...adjustments,
       },
-      sampledChunks,
+      sampledChunks: indices.filter((i) => batch.chunks[i]!.sample !== undefined),
     };
   }
 
@@ -108,31 +120,83 @@ export class StepPacker {
     this.#words = new Uint32Array(Math.max(needed, 2 * this.#words.length));
   }
 
-  /** Lays the regions out and returns the header, whose offsets say where they begin. */
-  #header(batch: Batch, regions: RegionCounts): Uint32Array {
-    const { numTokens, chunks } = batch;
-    const { numSplits, numTiles, numSamples } = regions;
-    const { maxTokens, maxSeqs, maxSplits } = this.#limits;
-    const numCopies = batch.copies?.length ?? 0;
+  /** Splits that these chunks have in a group, now or `numTokens` further on. */
+  #numSplits(chunks: readonly ScheduledChunk[], group: number, numTokens = 0): number {
+    const { splitLen } = this.#limits;
+    const span = this.#spans[group]!;
+    return chunks.reduce((n, chunk) => n + splitsOf(chunk, splitLen, span, numTokens), 0);
+  }
+
+  /** Writes the header's counts and all that does not depend on the cache group. */
+  #putRows(
+    { numTokens }: Batch,
+    { chunks, numDecodes }: ChunkOrder,
+    numSamples: number,
+  ): { numTiles: number; end: number } {
+    const { maxTokens, maxSeqs, queryTile } = this.#limits;
     invariant(numTokens <= maxTokens, `step of ${numTokens} tokens, made for ${maxTokens}`);
     invariant(chunks.length <= maxSeqs, `step of ${chunks.length} chunks, made for ${maxSeqs}`);
-    invariant(numSplits <= maxSplits, `step of ${numSplits} splits, made for ${maxSplits}`);
-    invariant(numCopies <= maxSeqs, `step of ${numCopies} copies, made for ${maxSeqs}`);
-    const header = this.#words.subarray(0, HEADER_WORDS);
-    const counts = { numTokens, numSeqs: chunks.length, numCopies, ...regions };
-    for (const [name, count] of Object.entries(counts)) {
-      header[STEP[name as keyof typeof counts]] = count;
+    const numTiles = chunks.slice(numDecodes)
+      .reduce((n, { tokens }) => n + ceilDiv(tokens.length, queryTile), 0);
+    const counts = { numTokens, numSeqs: chunks.length, numDecodes, numTiles, numSamples };
+    const tokens = headerWords(this.#spans.length);
+    const positions = tokens + numTokens;
+    const tiles = positions + numTokens;
+    const samples = tiles + numTiles * TILE_WORDS;
+    this.#putHeader({ ...counts, tokens, positions, tiles, samples });
+    let [row, tile, sample] = [0, tiles, samples];
+    chunks.forEach((chunk, seq) => {
+      this.#words.set(chunk.tokens, tokens + row);
+      for (let i = 0; i < chunk.tokens.length; i++) {
+        this.#words[positions + row + i] = chunk.start + i;
+      }
+      if (seq >= numDecodes) tile = this.#putTiles(chunk, seq, row, tile);
+      row += chunk.tokens.length;
+      if (chunk.sample === undefined) return;
+      this.#putSample(chunk.sample, sample, row - 1);
+      sample += SAMPLE_WORDS;
+    });
+    return { numTiles, end: sample };
+  }
+
+  /** Writes words of the header by name, those of a group `offset` words further on. */
+  #putHeader(values: Partial<Record<keyof typeof STEP, number>>, offset = 0): void {
+    for (const [name, value] of Object.entries(values)) {
+      this.#words[STEP[name as keyof typeof STEP] + offset] = value;
     }
-    header[STEP.tokens] = HEADER_WORDS;
-    header[STEP.positions] = header[STEP.tokens]! + numTokens;
-    header[STEP.slots] = header[STEP.positions]! + numTokens;
-    header[STEP.seqs] = header[STEP.slots]! + numTokens;
-    header[STEP.splits] = header[STEP.seqs]! + chunks.length * SEQ_WORDS;
-    header[STEP.tiles] = header[STEP.splits]! + numSplits;
-    header[STEP.samples] = header[STEP.tiles]! + numTiles * TILE_WORDS;
-    header[STEP.copies] = header[STEP.samples]! + numSamples * SAMPLE_WORDS;
-    this.#putCopies(batch.copies ?? [], header[STEP.copies]!);
-    return header;
+  }
+
+  /** Writes a cache group's regions from word `at` on; returns their end. */
+  #putGroup(
+    { chunks }: ChunkOrder,
+    { group, copies, numSplits }: {
+      readonly group: number;
+      readonly copies: readonly BlockCopy[];
+      readonly numSplits: number;
+    },
+    at: number,
+  ): number {
+    const { maxSeqs, maxSplits } = this.#limits;
+    invariant(numSplits <= maxSplits, `step of ${numSplits} splits, made for ${maxSplits}`);
+    invariant(copies.length <= maxSeqs, `step of ${copies.length} copies, made for ${maxSeqs}`);
+    const slots = at;
+    const seqs = slots + this.#words[STEP.numTokens]!;
+    const splits = seqs + chunks.length * SEQ_WORDS;
+    const copied = splits + numSplits;
+    const words = { slots, seqs, splits, numSplits, copies: copied, numCopies: copies.length };
+    this.#putHeader(words, group * GROUP_WORDS);
+    this.#putCopies(copies, copied);
+    let table = copied + copies.length * COPY_WORDS;
+    let [row, split] = [0, 0];
+    chunks.forEach((chunk, seq) => {
+      this.#putSlots(chunk, group, slots + row);
+      const next = this.#putTable(chunk, group, table);
+      this.#putSeq(chunk, seqs + seq * SEQ_WORDS, { row, table: next.table, split });
+      const splitsEnd = split + splitsOf(chunk, this.#limits.splitLen, this.#spans[group]);
+      this.#words.fill(seq, splits + split, splits + splitsEnd);
+      [row, split, table] = [row + chunk.tokens.length, splitsEnd, next.end];
+    });
+    return table;
   }
 
   #putCopies(copies: readonly BlockCopy[], at: number): void {
@@ -142,45 +206,18 @@ export class StepPacker {
     });
   }
 
-  /** Fills the regions in row order; returns the number of words in use. */
-  #fill(
-    chunks: readonly ScheduledChunk[],
-    order: readonly number[],
-    header: Uint32Array,
-    numDecodes: number,
-  ): number {
-    let row = 0;
-    let split = 0;
-    let tile = header[STEP.tiles]!;
-    let sample = header[STEP.samples]!;
-    let table = header[STEP.copies]! + header[STEP.numCopies]! * COPY_WORDS;
-    order.forEach((i, seq) => {
-      const chunk = chunks[i]!;
-      this.#putRows(chunk, row, header);
-      this.#putSeq(chunk, header[STEP.seqs]! + seq * SEQ_WORDS, { row, table, split });
-      const splitsEnd = split + splitsOf(chunk, this.#limits);
-      this.#words.fill(seq, header[STEP.splits]! + split, header[STEP.splits]! + splitsEnd);
-      split = splitsEnd;
-      if (seq >= numDecodes) tile = this.#putTiles(chunk, seq, row, tile);
-      table = this.#putTable(chunk, table);
-      row += chunk.tokens.length;
-      if (chunk.sample) {
-        this.#putSample(chunk.sample, sample, row - 1);
-        sample += SAMPLE_WORDS;
-      }
-    });
-    return table;
-  }
-
-  #putRows({ tokens, start, blockTables }: ScheduledChunk, row: number, header: Uint32Array): void {
+  #putSlots({ tokens, start, blockTables }: ScheduledChunk, group: number, at: number): void {
     const { blockSize } = this.#limits;
-    this.#words.set(tokens, header[STEP.tokens]! + row);
+    const table = blockTables[group];
+    invariant(table !== undefined, `a chunk has no block table of cache group ${group}`);
     for (let i = 0; i < tokens.length; i++) {
       const position = start + i;
-      const block = blockTables[0]![Math.floor(position / blockSize)];
-      invariant(block !== undefined, `position ${position} is beyond its block table`);
-      this.#words[header[STEP.positions]! + row + i] = position;
-      this.#words[header[STEP.slots]! + row + i] = block * blockSize + position % blockSize;
+      const block = table[Math.floor(position / blockSize)];
+      if (block === undefined || block === NO_BLOCK) {
+        const what = block === undefined ? "is beyond" : "has no block in";
+        throw new InvariantError(`position ${position} ${what} its table of cache group ${group}`);
+      }
+      this.#words[at + i] = block * blockSize + position % blockSize;
     }
   }
 
@@ -207,11 +244,23 @@ export class StepPacker {
     return at;
   }
 
-  /** Only the blocks that hold context; later entries of the table are not for this step. */
-  #putTable({ tokens, start, blockTables }: ScheduledChunk, at: number): number {
-    const numBlocks = ceilDiv(start + tokens.length, this.#limits.blockSize);
-    for (let i = 0; i < numBlocks; i++) this.#words[at + i] = blockTables[0]![i]!;
-    return at + numBlocks;
+  /**
+   * Only the blocks that hold context which the chunk reads, unless there are sinks, to which the
+   * dead entries lead; later entries of the table are not for this step. Returns the word of the
+   * entry for block 0, there or not, modulo 2^32.
+   */
+  #putTable(
+    { tokens, start, blockTables }: ScheduledChunk,
+    group: number,
+    at: number,
+  ): { table: number; end: number } {
+    const { blockSize } = this.#limits;
+    const span = this.#spans[group]!;
+    const first = span.numSinkTokens > 0 ? 0 : Math.floor(firstRead(span, start) / blockSize);
+    const numBlocks = ceilDiv(start + tokens.length, blockSize);
+    const table = blockTables[group]!;
+    for (let i = first; i < numBlocks; i++) this.#words[at + i - first] = table[i]!;
+    return { table: at - first, end: at + numBlocks - first };
   }
 
   #putSample(sample: SampleRequest, at: number, row: number): void {

@@ -1,6 +1,6 @@
-import { ceilDiv } from "../base/math.ts";
 import type { Batch, ScheduledChunk } from "../core/batch.ts";
-import type { StepLimits } from "./step_limits.ts";
+import { numSplitsOf, READS_ALL, type ReadSpan, splitRange } from "../core/read_span.ts";
+import { spansOf, type StepLimits } from "./step_limits.ts";
 
 /** Whether a chunk is one token, whose attention is a decode's: by splits of its context. */
 export function isDecode({ tokens }: ScheduledChunk): boolean {
@@ -8,30 +8,35 @@ export function isDecode({ tokens }: ScheduledChunk): boolean {
 }
 
 /**
- * Splits that a chunk's context takes in a step, or `numTokens` further on; 0 unless it is a
- * decode.
+ * Splits of a chunk's context that are read in a step, or `numTokens` further on, in a cache group
+ * of this span; 0 unless it is a decode.
  */
 export function splitsOf(
   chunk: ScheduledChunk,
-  { splitLen }: Pick<StepLimits, "splitLen">,
+  splitLen: number,
+  span: ReadSpan = READS_ALL,
   numTokens = 0,
 ): number {
-  return isDecode(chunk) ? ceilDiv(chunk.start + 1 + numTokens, splitLen) : 0;
+  return isDecode(chunk) ? numSplitsOf(splitRange(span, chunk.start + 1 + numTokens, splitLen)) : 0;
 }
 
 /**
- * Cuts a batch into sub-batches whose decodes have at most `maxSplits` splits each, in the order of
- * its chunks; the batch itself where it has no more. Sub-batches run one after the other: no chunk
- * reads what another chunk of its batch writes, and the block copies run with the first.
+ * Cuts a batch into sub-batches whose decodes have at most `maxSplits` splits each in any cache
+ * group, in the order of its chunks; the batch itself where it has no more. Sub-batches run one
+ * after the other: no chunk reads what another chunk of its batch writes, and the block copies run
+ * with the first.
  *
  * A split is a fixed number of positions, so that cutting changes no sequence's numbers. A pool's
  * positions alone do not bound a step's splits: sequences that share blocks count them once each.
  */
 export function subBatches(
   batch: Batch,
-  limits: Pick<StepLimits, "splitLen" | "maxSplits">,
+  limits: Pick<StepLimits, "splitLen" | "maxSplits" | "spans">,
 ): readonly Batch[] {
-  const splits = batch.chunks.map((chunk) => splitsOf(chunk, limits));
+  // Of the group that reads most of it, which bounds the sum of every group.
+  const splits = batch.chunks.map((chunk) =>
+    Math.max(...spansOf(limits).map((span) => splitsOf(chunk, limits.splitLen, span)))
+  );
   if (splits.reduce((sum, count) => sum + count, 0) <= limits.maxSplits) return [batch];
   const groups: ScheduledChunk[][] = [[]];
   let numSplits = 0;

@@ -1,6 +1,7 @@
 import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import { DEFAULT_VARIANT, type TuningVariant } from "../../kernels/tuning/tuning_variants.ts";
 import type { TunedOperation } from "../state/tuning_store.ts";
+import { layerKvs } from "./kv_memory.ts";
 import { forwardGraph } from "./build_runner.ts";
 import { OperationTimer, type OperationTimerOptions } from "./operation_timer.ts";
 import { defaultTuning } from "./default_tuning.ts";
@@ -40,7 +41,8 @@ export async function tuneKernels(options: TuneOptions): Promise<TunedKernels> {
   const { inputs, memory, known, limitMs, now, onProgress = () => {} } = options;
   const tuning = defaultTuning(inputs.device, inputs.engine);
   const { activations, storage } = memory;
-  const graph = forwardGraph(inputs, { activations, kv: storage.buffers }, tuning);
+  const kv = layerKvs(inputs.model, inputs.engine, storage.buffers);
+  const graph = forwardGraph(inputs, { activations, kv }, tuning);
   const before = new Map(known.map((record) => [record.operation, record]));
   const operations = tunableOperations(inputs, graph, tuning).map((operation) => ({
     operation,

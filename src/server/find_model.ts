@@ -11,8 +11,9 @@ import {
   type ModelReference,
   parseModelReference,
 } from "../hub/model_reference.ts";
-import { requireCacheReadable } from "../hub/permissions.ts";
+import { mayReadCache, requireCacheReadable } from "../hub/permissions.ts";
 import { pullFile } from "../hub/pull_model.ts";
+import { cachedRepos } from "../hub/repo_cache.ts";
 import { CONFIG_FILE } from "../hub/select_files.ts";
 import { isGgufPath } from "../weights/gguf/gguf_file.ts";
 import {
@@ -106,9 +107,23 @@ function localModel(model: string | undefined): ModelDirectory | undefined {
   return isNameOnHub(model) ? undefined : modelInDirectory(model);
 }
 
-/** Whether a text has the form of a name and is no path of this machine. */
+/**
+ * Whether a text has the form of a name and is no path of this machine. A name without an
+ * organization, as the oldest models have, counts where the cache has it.
+ */
 function isNameOnHub(model: string): boolean {
-  return looksLikeModelName(model) && !isExistingPath(model);
+  if (isExistingPath(model)) return false;
+  return looksLikeModelName(model) || !/[\\/]/.test(model) && isCached(model);
+}
+
+function isCached(model: string): boolean {
+  try {
+    const { repo } = parseModelReference(model);
+    const { cacheDir } = hubSettings(processEnvironment());
+    return mayReadCache(cacheDir) && cachedRepos(cacheDir).includes(repo);
+  } catch {
+    return false;
+  }
 }
 
 /** A name, and what the cache has of it. */

@@ -7,6 +7,8 @@ import { type ListedModel, listModels } from "../hub/list_models.ts";
 import { requireCacheReadable } from "../hub/permissions.ts";
 import { whyGgufNotRunnable, whyNotRunnable } from "./why_not_runnable.ts";
 
+const MAX_TYPE_CHARS = 32;
+
 /** What `quire models` prints. @throws {HubError} where the cache may not be read. */
 export function modelsCommand({ json }: ModelsConfig): string {
   const { cacheDir } = hubSettings(processEnvironment());
@@ -84,7 +86,8 @@ function toJson(model: ListedModel, cacheDir: string): Record<string, unknown> {
 /** `model_type` of the config, or that there are GGUF files. */
 function typeOf({ config, quants }: ListedModel): string | undefined {
   const type = (config as { model_type?: unknown } | null | undefined)?.model_type;
-  if (typeof type === "string") return type;
+  // A file's word, which may hold anything.
+  if (typeof type === "string") return type.replace(/\p{C}/gu, "?").slice(0, MAX_TYPE_CHARS);
   return quants.length > 0 ? `GGUF ${quants.join(" ")}` : undefined;
 }
 

@@ -23,7 +23,12 @@ export async function pullShown(
   const display = new ProgressDisplay(progress, standardError(settings.hasBars));
   const note = (line: string) => display.note(line);
   try {
-    const pulled = await pullModel(new HubClient(settings), reference, {
+    const client = new HubClient(settings, {
+      onLongPause(ms, error) {
+        note(`Waiting ${Math.ceil(ms / 1000)} s before the next try (${(error as Error).message})`);
+      },
+    });
+    const pulled = await pullModel(client, reference, {
       progress,
       note,
       beforeWeights: async (seen) => {

@@ -60,6 +60,8 @@ class Spec:
     norm_offset: float = 0  # a norm multiplies by norm_offset + weight
     qk_norm: str | None = None  # over each "head", or over the whole "projection"
     has_biases: bool = False  # of q, k and v
+    has_output_bias: bool = False  # of o
+    has_mlp_biases: bool = False
     attention_cap: float | None = None
     logit_cap: float | None = None
     embed_scale: float = 1
@@ -145,12 +147,16 @@ def attention(w, at, y, spec, layer):
     window = n if spec.windows[layer] is None else spec.windows[layer]
     scores = scores.masked_fill((distance < 0) | (distance >= window), -math.inf)
     attended = torch.einsum("hqk,khd->qhd", torch.softmax(scores, -1), v)
-    return attended.reshape(n, spec.heads * d) @ w[f"{at}o_proj.weight"].T
+    out = attended.reshape(n, spec.heads * d) @ w[f"{at}o_proj.weight"].T
+    return out + w[f"{at}o_proj.bias"] if spec.has_output_bias else out
 
 
 def feed_forward(w, at, y, spec):
-    gate, up = (y @ w[f"{at}{name}_proj.weight"].T for name in ("gate", "up"))
-    return (activate(gate, spec) * up) @ w[f"{at}down_proj.weight"].T
+    def project(name, x):
+        out = x @ w[f"{at}{name}_proj.weight"].T
+        return out + w[f"{at}{name}_proj.bias"] if spec.has_mlp_biases else out
+
+    return project("down", activate(project("gate", y), spec) * project("up", y))
 
 
 def logits(w, spec, ids):
@@ -195,9 +201,12 @@ def tensors(spec):
             if is_normed:
                 yield norm(f"{p}self_attn.{name}_norm", d if spec.qk_norm == "head" else width, spec.sharpness)
         yield matrix(p + "self_attn.o_proj", e, widths["q"])
-        yield matrix(p + "mlp.gate_proj", inner, e)
-        yield matrix(p + "mlp.up_proj", inner, e)
-        yield matrix(p + "mlp.down_proj", e, inner)
+        if spec.has_output_bias:
+            yield p + "self_attn.o_proj.bias", (e,), 0, 0.5
+        for name, rows, columns in (("gate", inner, e), ("up", inner, e), ("down", e, inner)):
+            yield matrix(f"{p}mlp.{name}_proj", rows, columns)
+            if spec.has_mlp_biases:
+                yield f"{p}mlp.{name}_proj.bias", (rows,), 0, 0.5
     yield norm("model.norm", e, spec.fading)
     if not spec.is_tied:
         yield matrix("lm_head", spec.vocab, e)
@@ -240,9 +249,17 @@ def everywhere(spec, **rope):
 
 
 def llama(c):
-    """Llama 3.1, arXiv:2407.21783."""
-    spec = dense(c, sharpness=2)
-    return spec, {"rope scaling": everywhere(spec, scaling=None)}
+    """Llama 3.1, arXiv:2407.21783; its configuration has switches for biases, which some checkpoints of other makers use."""
+    attention_bias, mlp_bias = c["attention_bias"], c["mlp_bias"]
+    spec = dense(c, sharpness=2, has_biases=attention_bias, has_output_bias=attention_bias, has_mlp_biases=mlp_bias)
+    off = {}
+    if attention_bias:
+        off |= {"biases of q, k and v": {"has_biases": False}, "bias of o": {"has_output_bias": False}}
+    if mlp_bias:
+        off["biases of the MLP"] = {"has_mlp_biases": False}
+    if spec.ropes[0].scaling is not None:
+        off["rope scaling"] = everywhere(spec, scaling=None)
+    return spec, off
 
 
 def qwen2(c):
@@ -352,6 +369,7 @@ CASES = [
         "llama", 64, 3, (5, 1), 32, rms_norm_eps=1e-5, rope_theta=500000.0, hidden_act="silu", attention_bias=False, mlp_bias=False,
         rope_scaling={"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64},
     )),
+    ("llama with biases", 10, config("llama", 48, 2, (3, 1), 16, hidden_act="silu", attention_bias=True, mlp_bias=True)),
     ("qwen2", 8, config(
         "qwen2", 48, 3, (6, 2), 16, rope_theta=1000000.0, hidden_act="silu", use_sliding_window=False, sliding_window=64, max_window_layers=3,
     )),

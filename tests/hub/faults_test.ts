@@ -132,14 +132,18 @@ Deno.test("429 and 503 are waited out, for as long as the server asks", async ()
   await using rig = await faultyRig(weights, [
     { status: 429, headers: { "retry-after": "7" } },
     { status: 503 },
+    { status: 429, headers: { ratelimit: '"resolvers";r=0;t=55' } },
   ]);
   const pauses: number[] = [];
+  const long: string[] = [];
   const pause = (ms: number) => {
     pauses.push(ms);
     return Promise.resolve();
   };
-  await pullModel(new HubClient(rig.settings(), { pause, random: () => 0 }), TINY);
-  assertEquals(pauses, [7000, 500]);
+  const onLongPause = (ms: number, error: unknown) => long.push(`${ms} ${error}`);
+  await pullModel(new HubClient(rig.settings(), { pause, random: () => 0, onLongPause }), TINY);
+  assertEquals(pauses, [7000, 500, 55_000]);
+  assertEquals(long, ["7000 HttpFailure: status 429", "55000 HttpFailure: status 429"]);
 });
 
 Deno.test("a server that asks for too long a wait, or never recovers, is given up", async () => {
@@ -347,9 +351,12 @@ Deno.test("an index that names files elsewhere, and an etag that is a path, are 
     'names the file "../../../evil.safetensors": must be a plain .safetensors name',
   );
   rig.hub.commit("acme/tiny", tinyRepo());
-  const headers = { etag: '"../../evil"', "content-length": "2", "x-repo-commit": "a".repeat(40) };
+  const headers = { etag: '"../../evil"', "x-repo-commit": "a".repeat(40) };
   rig.hub.fault = ({ method }) => method === "HEAD" ? { status: 200, headers } : undefined;
-  await refusal(pullModel(rig.client(), TINY), "server");
+  assertEquals(
+    await refusal(pullModel(rig.client(), TINY), "server"),
+    'The hub sent the etag "../../evil", which is no file name',
+  );
   assertEquals([...Deno.readDirSync(rig.home)].map(({ name }) => name), ["hub"]);
 });
 
@@ -369,6 +376,57 @@ Deno.test("a listing that never ends is ended", async () => {
     "more than 100000 files",
   );
   assertEquals(rig.hub.paths().filter((path) => path.includes("/tree/")).length, 2);
+});
+
+Deno.test("a listing of pages without end is ended, and so is one that leads elsewhere", async () => {
+  await using rig = await HubRig.start();
+  rig.hub.commit("acme/tiny", tinyRepo());
+  const tree = (headers: Record<string, string>) => {
+    rig.hub.fault = ({ path }) =>
+      path.includes("/tree/") ? { status: 200, headers, body: "[]" } : undefined;
+  };
+  tree({ link: '</api/models/acme/tiny/tree/next>; rel="next"' });
+  assertStringIncludes(
+    await refusal(pullModel(rig.client(), TINY), "server"),
+    "more than 200 pages of files",
+  );
+  tree({ link: `<${rig.hub.cdnUrl}/api/models>; rel="next"` });
+  assertStringIncludes(
+    await refusal(pullModel(rig.client(), TINY), "server"),
+    "the next page lies on another host",
+  );
+  assertEquals(rig.hub.paths("cdn"), []);
+});
+
+Deno.test("names that would act on a terminal are not shown, and large small files not fetched", async () => {
+  await using rig = await HubRig.start();
+  rig.hub.commit("acme/tiny", { "\x1b[2Jevil.gguf": pattern(9), "good-Q8_0.gguf": pattern(9) });
+  const pull = (name: string) => pullModel(rig.client(), parseModelReference(name));
+  assertEquals(
+    await refusal(pull("acme/tiny:Q2_K"), "no-file"),
+    "acme/tiny has no GGUF file of Q2_K: it has Q8_0",
+  );
+  rig.hub.commit("acme/tiny", tinyRepo());
+  rig.hub.alter = (path, json) =>
+    path.includes("/tree/")
+      ? (json as { path: string }[]).map((entry) => ({ ...entry, size: 2 ** 40 }))
+      : json;
+  assertEquals(
+    await refusal(pull("acme/tiny"), "server"),
+    "acme/tiny: config.json has 1 TiB, over the limit of 128 MiB for files beside the weights",
+  );
+  assertEquals(rig.hub.seen.filter(({ method }) => method === "HEAD"), []);
+});
+
+Deno.test("what the file system refuses is a sentence with the folder", async () => {
+  await using rig = await HubRig.start();
+  rig.hub.commit("acme/tiny", tinyRepo());
+  await Deno.mkdir(`${rig.cacheDir}/models--acme--tiny`, { recursive: true });
+  await Deno.writeTextFile(`${rig.cacheDir}/models--acme--tiny/blobs`, "in the way");
+  assertStringIncludes(
+    await refusal(pullModel(rig.client(), TINY), "disk"),
+    `Cannot use the cache ${rig.cacheDir} (`,
+  );
 });
 
 Deno.test("an answer without bounds is ended, and a file with two sizes refused", async () => {

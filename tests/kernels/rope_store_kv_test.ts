@@ -1,11 +1,16 @@
-import { assert, assertEquals } from "@std/assert";
-import { kvBlockWords, type KvVector, kvWords, loadKv } from "../../kernels/kv/kv_cache.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { kvPlace, type KvVector, kvWords, loadKv } from "../../kernels/kv/kv_cache.ts";
 import { KV_DTYPES } from "../../kernels/kv/dtypes.ts";
-import { ropeStoreKvCall, type RopeStoreShape } from "../../kernels/kv/rope_store_kv.ts";
-import { STEP } from "../../kernels/step.ts";
+import { type AttentionLayer, qkvHeads } from "../../kernels/kv/attention_layer.ts";
+import { ropeStoreKvCall } from "../../kernels/kv/rope_store_kv.ts";
+import { GROUP_WORDS, STEP } from "../../kernels/step.ts";
 import { ropeTable } from "../../models/rope_table.ts";
 import { KV_CACHE_DTYPES, type KvCacheDtype } from "../../src/core/engine_config.ts";
 import { isQuantizedKv } from "../../src/core/kv_layout.ts";
+import { InvariantError } from "../../src/base/invariant.ts";
+import { READS_ALL } from "../../src/core/read_span.ts";
+import type { DeviceBuffer } from "../../src/device/kernel.ts";
+import type { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { gpuTest, noise, runBoth, worstError } from "../support/agreement.ts";
 import { packStep } from "../support/step_fixture.ts";
@@ -14,7 +19,7 @@ const CHUNKS = [{ start: 40, count: 1 }, { start: 0, count: 19 }, { start: 7, co
 const POOL = { blockSize: 8, numBlocks: 31, queryTile: 8 };
 const POISON = 0xffffffff;
 
-type Shape = RopeStoreShape;
+type Shape = AttentionLayer;
 
 /** Largest error of an element by rounding, where its vector's largest magnitude is `peak`. */
 function roundingError(dtype: KvCacheDtype, value: number, peak: number): number {
@@ -30,20 +35,28 @@ function roundingError(dtype: KvCacheDtype, value: number, peak: number): number
 /** Weights of the norms of queries and of keys, for heads of up to 128. */
 const NORMS = noise(2 * 128, 9, 1);
 
-/** Rotated k, and v, of row `t` by exact arithmetic. */
-function stored(qkv: Float32Array, t: number, position: number, at: KvVector, shape: Shape) {
-  const { H, G, D, NORM_EPS } = shape;
-  const first = (t * (H + 2 * G) + H + at.which * G + at.head) * D;
+/** Biases of rows of up to 8 heads of 128. */
+const BIASES = noise(8 * 128, 7, 1);
+
+/** The cases of a layer, with biases or without. */
+type Case = Shape & { readonly hasBiases?: boolean };
+
+/** Row `head` of `qkv`, of queries, keys and values in turn, by exact arithmetic. */
+function computed(qkv: Float32Array, t: number, position: number, head: number, layer: Case) {
+  const { H, G, D, NORM_EPS, ROTARY_DIM = D, hasBiases = false } = layer;
+  const first = (t * qkvHeads(layer) + head) * D;
   const row = [...qkv.subarray(first, first + D)];
-  if (at.which === 1) return row;
+  if (hasBiases) row.forEach((x, d) => row[d] = x + BIASES[head * D + d]!);
+  if (head >= H + G) return row;
   if (NORM_EPS !== undefined) {
     const rms = Math.sqrt(row.reduce((sum, x) => sum + x * x, 0) / D + NORM_EPS);
-    row.forEach((x, d) => row[d] = x / rms * NORMS[D + d]!);
+    row.forEach((x, d) => row[d] = x / rms * NORMS[(head < H ? 0 : D) + d]!);
   }
+  const half = ROTARY_DIM / 2;
   return row.map((value, d) => {
-    const i = d % (D / 2);
-    const angle = position * 1e4 ** (-2 * i / D);
-    const partner = d < D / 2 ? -row[d + D / 2]! : row[d - D / 2]!;
+    if (d >= ROTARY_DIM) return value;
+    const angle = position * 1e4 ** (-2 * (d % half) / ROTARY_DIM);
+    const partner = d < half ? -row[d + half]! : row[d - half]!;
     return value * Math.cos(angle) + partner * Math.sin(angle);
   });
 }
@@ -53,16 +66,16 @@ function checkPool(
   pool: HostBuffer,
   qkv: Float32Array,
   words: Uint32Array,
-  shape: Shape,
+  shape: Case,
 ): void {
   const untouched = new Set(pool.u32.keys());
   const values = new Float32Array(shape.D);
   for (let t = 0; t < words[STEP.numTokens]!; t++) {
     const position = words[words[STEP.positions]! + t]!;
-    const slot = words[words[STEP.slots]! + t]!;
+    const slot = words[words[STEP.slots + (shape.GROUP ?? 0) * GROUP_WORDS]! + t]!;
     for (let g = 0; g < 2 * shape.G; g++) {
       const at: KvVector = { slot, which: g < shape.G ? 0 : 1, head: g % shape.G };
-      const expected = stored(qkv, t, position, at, shape);
+      const expected = computed(qkv, t, position, shape.H + g, shape);
       const peak = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
       loadKv(pool, at, shape, values);
       values.forEach((value, d) => {
@@ -84,7 +97,7 @@ function storedValues(pool: HostBuffer, words: Uint32Array, shape: Shape): Float
   const numTokens = words[STEP.numTokens]!;
   const values = new Float32Array(numTokens * 2 * shape.G * shape.D);
   for (let t = 0; t < numTokens; t++) {
-    const slot = words[words[STEP.slots]! + t]!;
+    const slot = words[words[STEP.slots + (shape.GROUP ?? 0) * GROUP_WORDS]! + t]!;
     for (let g = 0; g < 2 * shape.G; g++) {
       const first = (t * 2 * shape.G + g) * shape.D;
       const at: KvVector = { slot, which: g < shape.G ? 0 : 1, head: g % shape.G };
@@ -94,36 +107,82 @@ function storedValues(pool: HostBuffer, words: Uint32Array, shape: Shape): Float
   return values;
 }
 
-const SHAPES: Omit<Shape, "KV_DTYPE">[] = [
+const SHAPES: Omit<Case, "KV_DTYPE">[] = [
   { H: 3, G: 1, D: 32, BLOCK_SIZE: 8 },
   { H: 4, G: 2, D: 64, BLOCK_SIZE: 8 },
   { H: 1, G: 1, D: 16, BLOCK_SIZE: 8 },
   { H: 4, G: 2, D: 128, BLOCK_SIZE: 8, NORM_EPS: 1e-6 },
   // Heads of twelve lanes or six: a workgroup is not full. The last one has lanes of no head.
   { H: 2, G: 1, D: 48, BLOCK_SIZE: 8, NORM_EPS: 1e-2 },
+  // A third of each head is rotated, after biases; blocks lie in rows of the second group's.
+  {
+    ...{ H: 3, G: 1, D: 48, BLOCK_SIZE: 8, ROTARY_DIM: 16, hasBiases: true },
+    ...{ GROUP: 1, STRIDE: 2000, ROW: 436 },
+  },
+  { H: 2, G: 2, D: 64, BLOCK_SIZE: 8, ROTARY_DIM: 32, NORM_EPS: 1e-6, hasBiases: true },
+  // No positions.
+  { H: 2, G: 1, D: 32, BLOCK_SIZE: 8, ROTARY_DIM: 0, hasBiases: true },
 ];
+
+/** What a kernel does to a step of these chunks, by a device and by the definition. */
+async function storedBy(gpu: WebGpuDevice, layer: Case) {
+  const { hasBiases = false, ...shape } = layer;
+  const { H, D, NORM_EPS, ROTARY_DIM = D, GROUP = 0 } = shape;
+  const spans = Array.from({ length: GROUP + 1 }, () => READS_ALL);
+  const step = packStep(CHUNKS, { ...POOL, spans });
+  const qkv = noise(step.dims.numTokens * qkvHeads(layer) * D, 6, 3);
+  // A head that is all zeros has no largest magnitude to divide by.
+  if (!hasBiases) qkv.fill(0, H * D, (H + 1) * D);
+  const table = { rotaryDim: Math.max(2, ROTARY_DIM), theta: 1e4, scaling: undefined };
+  const contents = {
+    step: step.words,
+    rope: ropeTable({ ...table, maxPositions: 64 }),
+    qkv,
+    norms: NORMS.subarray(0, 2 * D),
+    biases: BIASES.subarray(0, qkvHeads(layer) * D),
+    kv: new Uint32Array(POOL.numBlocks * kvPlace(shape).STRIDE).fill(POISON),
+  };
+  const calls = ({ rope, norms, biases, ...b }: Record<string, DeviceBuffer>) => [
+    ropeStoreKvCall(shape, {
+      ...b as Record<"step" | "qkv" | "kv", DeviceBuffer>,
+      ...(ROTARY_DIM > 0 ? { rope } : {}),
+      ...(NORM_EPS === undefined ? {} : { norms }),
+      ...(hasBiases ? { biases } : {}),
+    }),
+  ];
+  const q = await runBoth(gpu, contents, calls, step.dims, "qkv");
+  const kv = await runBoth(gpu, contents, calls, step.dims, "kv");
+  return { step, qkv, q, kv };
+}
+
+/** Checks the queries in `qkv`, which those of no other head have changed. */
+function checkQueries(actual: Float32Array, before: Float32Array, words: Uint32Array, layer: Case) {
+  const { H, D } = layer;
+  const width = qkvHeads(layer) * D;
+  for (let t = 0; t < words[STEP.numTokens]!; t++) {
+    const position = words[words[STEP.positions]! + t]!;
+    for (let head = 0; head < H; head++) {
+      const expected = Float32Array.from(computed(before, t, position, head, layer));
+      const first = t * width + head * D;
+      const error = worstError(actual.subarray(first, first + D), expected);
+      assert(error < 1e-5, `row ${t}, head ${head}: error ${error}`);
+    }
+    assertEquals(
+      actual.slice(t * width + H * D, (t + 1) * width),
+      before.slice(t * width + H * D, (t + 1) * width),
+    );
+  }
+}
 
 for (const KV_DTYPE of KV_CACHE_DTYPES) {
   gpuTest(`rope_store_kv rotates and scatters to its slots only: ${KV_DTYPE}`, async (gpu) => {
     for (const base of SHAPES) {
-      const shape = { ...base, KV_DTYPE };
-      const step = packStep(CHUNKS, POOL);
-      const qkv = noise(step.dims.numTokens * (shape.H + 2 * shape.G) * shape.D, 6, 3);
-      // A head that is all zeros has no largest magnitude to divide by.
-      qkv.fill(0, shape.H * shape.D, (shape.H + 1) * shape.D);
-      const contents = {
-        step: step.words,
-        rope: ropeTable({ rotaryDim: shape.D, theta: 1e4, scaling: undefined, maxPositions: 64 }),
-        qkv,
-        norms: NORMS.subarray(0, 2 * shape.D),
-        kv: new Uint32Array(POOL.numBlocks * kvBlockWords(shape)).fill(POISON),
-      };
-      const calls = (b: object) => [ropeStoreKvCall(shape, b as never)];
-      const q = await runBoth(gpu, contents, calls, step.dims, "qkv");
+      const shape = { ...base, KV_DTYPE } as Case;
+      const { step, qkv, q, kv } = await storedBy(gpu, shape);
       const error = worstError(q.actual.f32, q.expected.f32);
       assert(error < 3e-6, `error ${error}`);
       assert(worstError(q.actual.f32, qkv) > 0.1, "queries were not rotated");
-      const kv = await runBoth(gpu, contents, calls, step.dims, "kv");
+      checkQueries(q.actual.f32, qkv, step.words, shape);
       checkPool(kv.actual, qkv, step.words, shape);
       checkPool(kv.expected, qkv, step.words, shape);
       const [actual, expected] = [kv.actual, kv.expected].map((pool) =>
@@ -135,3 +194,27 @@ for (const KV_DTYPE of KV_CACHE_DTYPES) {
     }
   });
 }
+
+gpuTest("rope_store_kv of queries alone stores nothing", async (gpu) => {
+  for (const KV_DTYPE of ["f16", "int8"] as const) {
+    const shape = { H: 3, G: 1, D: 32, BLOCK_SIZE: 8, KV_DTYPE, QUERIES_ONLY: true } as const;
+    const { step, qkv, q, kv } = await storedBy(gpu, { ...shape, ROTARY_DIM: 16, NORM_EPS: 1e-6 });
+    checkQueries(q.actual.f32, qkv, step.words, { ...shape, ROTARY_DIM: 16, NORM_EPS: 1e-6 });
+    for (const pool of [kv.actual, kv.expected]) assert(pool.u32.every((word) => word === POISON));
+  }
+});
+
+Deno.test("ropeStoreKvCall() refuses a rotated part that is no whole words, and what it lacks", () => {
+  const shape = { H: 2, G: 1, D: 32, BLOCK_SIZE: 8, KV_DTYPE: "int4" } as const;
+  const buffer = { label: "any", bytes: 4 };
+  const buffers = { step: buffer, qkv: buffer, kv: buffer, rope: buffer };
+  ropeStoreKvCall({ ...shape, ROTARY_DIM: 16 }, buffers);
+  const refuse = (options: Partial<Shape>, part: string, given: typeof buffers = buffers) =>
+    assertThrows(() => ropeStoreKvCall({ ...shape, ...options }, given), InvariantError, part);
+  refuse({ ROTARY_DIM: 8 }, "8 of 32 elements are rotated, not a multiple of 16 in int4");
+  refuse({ ROTARY_DIM: 48 }, "48 of 32");
+  refuse({ NORM_EPS: 1e-6 }, "norms of heads have no weights");
+  refuse({ STRIDE: 76 }, "a row of words 0 to 80 in blocks of 76 words");
+  const { rope: _, ...without } = buffers;
+  refuse({}, "no rotary table", without as typeof buffers);
+});

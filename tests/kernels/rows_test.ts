@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { copyBlocksCall } from "../../kernels/kv/copy_blocks.ts";
+import { copyBlocksCalls } from "../../kernels/kv/copy_blocks.ts";
 import { embedTokensCalls } from "../../kernels/weights/embed_tokens.ts";
 import { rmsNormCall } from "../../kernels/norm/rms_norm.ts";
 import { numRows } from "../../kernels/rows.ts";
@@ -91,11 +91,12 @@ gpuTest("copy_blocks copies the listed blocks, whole and exactly, and no other",
   words[STEP.copies] = HEADER_WORDS;
   words.set([4, 8, 0, 3], HEADER_WORDS);
   const kv = new Uint32Array(numBlocks * WORDS).map((_, i) => i * 2654435761);
-  const dims = { ...NO_WORK, numCopies: 2 };
+  const dims = { ...NO_WORK, numCopies: [2] };
+  const shape = { G: 1, D: 32, BLOCK_SIZE: 1, KV_DTYPE: "f16", STRIDE: WORDS } as const;
   const { actual, expected } = await runBoth(
     gpu,
     { step: words, kv },
-    (b) => [copyBlocksCall({ WORDS }, b as never)],
+    ({ step, kv }) => copyBlocksCalls([{ buffer: kv!, shape }], step!),
     dims,
     "kv",
   );

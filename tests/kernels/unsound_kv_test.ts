@@ -42,7 +42,7 @@ async function attend(
   const queryTile = attentionQueryTile(shape, tuning);
   const pool = { blockSize: HEADS.BLOCK_SIZE, numBlocks: 31, queryTile };
   const step = packStep(CHUNKS, { ...pool, splitLen: tuning.splitLen });
-  const { numTokens, numSplits } = step.dims;
+  const { numTokens, numSplits: [numSplits = 0] } = step.dims;
   const contents = {
     step: step.words,
     rope: ropeTable({ rotaryDim: HEADS.D, theta: 1e4, scaling: undefined, maxPositions: 64 }),

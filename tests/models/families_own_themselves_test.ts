@@ -8,8 +8,8 @@ import { KNOWN_MODEL_TYPES } from "../../models/registry.ts";
 const ROOT = new URL("../../", import.meta.url);
 /** Most lines of a family's file: about a hundred, as the formatter breaks them. */
 const MAX_LINES = 120;
-/** Names families as data: contents of config.json files of published models. */
-const DATA = "src/plan/presets.ts";
+/** What names families as data: contents of published config.json files, and a format's own names. */
+const DATA = ["src/plan/presets.ts", "src/weights/gguf/"];
 const REGISTRY = "models/registry.ts";
 
 function* sourceFiles(folder: string): Generator<string> {
@@ -45,9 +45,15 @@ Deno.test("the registry and a family's own file alone name it in code", () => {
   ];
   for (const modelType of KNOWN_MODEL_TYPES) {
     const naming = files.filter((file) => new RegExp(`\\b${modelType}\\b`).test(codeOf(file)));
-    const allowed = new Set([REGISTRY, DATA, fileOf(modelType)]);
-    assertEquals(naming.filter((file) => !allowed.has(file)), [], modelType);
+    const allowed = [REGISTRY, fileOf(modelType), ...DATA];
+    const others = naming.filter((file) => !allowed.some((place) => file.startsWith(place)));
+    assertEquals(others, [], modelType);
   }
+});
+
+Deno.test("the README lists every family, and no other", () => {
+  const listed = [...textOf("models/README.md").matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name!);
+  assertEquals(listed.sort(), [...KNOWN_MODEL_TYPES].sort());
 });
 
 /** A file without its comments. */

@@ -111,12 +111,11 @@ Deno.test("parseModel() refuses what the model code would get wrong", () => {
   refuses({ partial_rotary_factor: 0.5 }, 'field "partial_rotary_factor" is 0.5');
   refuses({ hidden_act: "gelu" }, "known are silu");
   refuses({ quantization_config: { bits: 4 } }, "quantized checkpoints are not supported");
-  refuses({ attention_bias: true }, 'field "attention_bias" is true: biases are not supported');
-  refuses({ mlp_bias: true }, 'field "mlp_bias" is true: biases are not supported');
+  refuses({ attention_bias: "yes" }, 'field "attention_bias" is "yes"');
   parseModel(configJson({ quantization_config: null }));
 });
 
-Deno.test("parseModel() takes Qwen3, whose heads are normalized, but no sliding window", () => {
+Deno.test("parseModel() takes Qwen3, whose heads are normalized", () => {
   const qwen3 = { model_type: "qwen3", head_dim: 128, use_sliding_window: false };
   const norms = parseModel(configJson(qwen3)).weights.filter(({ name }) => /head_norms/.test(name));
   assertEquals(norms.map(({ shapes }) => shapes), [[[128], [128]], [[128], [128]]]);
@@ -124,7 +123,37 @@ Deno.test("parseModel() takes Qwen3, whose heads are normalized, but no sliding 
     "model.layers.1.self_attn.q_norm.weight",
     "model.layers.1.self_attn.k_norm.weight",
   ]);
-  refuses({ ...qwen3, use_sliding_window: true }, "sliding windows are not supported");
+});
+
+Deno.test("parseModel() gives layers of Qwen and of Mistral the windows that their files ask for", () => {
+  const windowsOf = (changes: Record<string, unknown>) =>
+    parseModel(configJson({ num_hidden_layers: 3, ...changes })).caches
+      .map((cache) => cache?.kind === "sliding_window" ? cache.window : cache?.kind);
+  for (const model_type of ["qwen2", "qwen3"]) {
+    const qwen = { model_type, sliding_window: 64, max_window_layers: 1 };
+    assertEquals(windowsOf(qwen), ["full", "full", "full"]);
+    assertEquals(windowsOf({ ...qwen, use_sliding_window: true }), ["full", 64, 64]);
+  }
+  const model_type = "mistral";
+  assertEquals(windowsOf({ model_type, sliding_window: 64 }), [64, 64, 64]);
+  assertEquals(windowsOf({ model_type, sliding_window: null }), ["full", "full", "full"]);
+  // Mistral's first checkpoints have windows of 4,096 that their files need not say.
+  assertEquals(windowsOf({ model_type }), [4096, 4096, 4096]);
+  refuses({ model_type, sliding_window: 0 }, 'field "sliding_window" is 0');
+  refuses({ model_type, layer_types: ["linear_attention"] }, "known are full_attention");
+});
+
+Deno.test("parseModel() takes a Llama with biases of attention, of feed-forward layers, or of both", () => {
+  const biasesOf = (changes: Record<string, unknown>) =>
+    parseModel(configJson({ num_hidden_layers: 1, ...changes })).weights
+      .flatMap(({ tensors }) => tensors.filter((tensor) => tensor.endsWith(".bias")))
+      .map((tensor) => tensor.split(".").at(-2)!);
+  const attention = ["q_proj", "k_proj", "v_proj", "o_proj"];
+  const mlp = ["gate_proj", "up_proj", "down_proj"];
+  assertEquals(biasesOf({}), []);
+  assertEquals(biasesOf({ attention_bias: true }), attention);
+  assertEquals(biasesOf({ mlp_bias: true }), mlp);
+  assertEquals(biasesOf({ attention_bias: true, mlp_bias: true }), [...attention, ...mlp]);
 });
 
 Deno.test("parseModel() takes Qwen2 with its biases of queries, keys and values", () => {
@@ -133,6 +162,19 @@ Deno.test("parseModel() takes Qwen2 with its biases of queries, keys and values"
   assertEquals(biases.shapes, [[64], [16], [16]]);
   assertEquals(biases.tensors[2], "model.layers.1.self_attn.v_proj.bias");
   refuses({ ...qwen2, hidden_act: "gelu" }, 'field "hidden_act" is "gelu": known are silu');
+});
+
+Deno.test("parseModel() takes OLMo 2, with norms after blocks and over whole rows of queries and keys", () => {
+  const olmo2 = { model_type: "olmo2", num_key_value_heads: 2 };
+  const { weights } = parseModel(configJson(olmo2));
+  const norms = weights.filter(({ name }) => /^1\..*norm/.test(name));
+  assertEquals(norms.map(({ tensors, shapes }) => [tensors, shapes]), [
+    [["q_norm", "k_norm"].map((name) => `model.layers.1.self_attn.${name}.weight`), [[64], [16]]],
+    [["model.layers.1.post_attention_layernorm.weight"], [[64]]],
+    [["model.layers.1.post_feedforward_layernorm.weight"], [[64]]],
+  ]);
+  refuses({ ...olmo2, attention_bias: true }, "biases are not supported");
+  refuses({ ...olmo2, hidden_act: "gelu" }, 'field "hidden_act" is "gelu": known are silu');
 });
 
 Deno.test("parseModel() refuses what is not an object", () => {

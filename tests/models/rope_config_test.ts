@@ -1,5 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { StartupError } from "../../src/core/errors.ts";
+import { parseRope } from "../../models/rope_config.ts";
 import { parseModel } from "../../models/registry.ts";
 import { configJson } from "./config_fixtures.ts";
 
@@ -82,6 +83,41 @@ Deno.test("parseRope() refuses settings it would have to ignore", () => {
   refuses({ rope_parameters: perLayer }, "settings per kind of layer are not supported");
   refuses({ rope_parameters: { partial_rotary_factor: 0.25 } }, "partial_rotary_factor");
   refuses({ rope_scaling: "linear" }, 'field "rope_scaling" is "linear"');
+});
+
+Deno.test("parseRope() reads a part of a head in families that rotate one, and refuses it in others", () => {
+  const partOf = (changes: Record<string, unknown>, allowsPart = true) =>
+    parseRope(configJson(changes), "config.json", { headDim: 32, allowsPart }).table.rotaryDim;
+  assertEquals(partOf({ partial_rotary_factor: 0.25 }), 8);
+  assertEquals(partOf({ rope_parameters: { partial_rotary_factor: 0.5 } }), 16);
+  assertEquals(partOf({ partial_rotary_factor: 1 }, false), 32);
+  assertEquals(partOf({}), 32);
+  for (const share of [0.2, 0.01]) {
+    const config = { partial_rotary_factor: share };
+    assertThrows(() => partOf(config), StartupError, "must be a multiple of 4 above 0");
+  }
+  refuses({ partial_rotary_factor: 0.5 }, "4 of 8 elements: must be 1 in this family");
+  refuses({ partial_rotary_factor: 1.5 }, 'field "partial_rotary_factor" is 1.5');
+});
+
+Deno.test("parseRope() takes the settings of one kind of layer, where they are by kind", () => {
+  const rope_parameters = {
+    full_attention: { rope_type: "linear", factor: 8, rope_theta: 1e6 },
+    sliding_attention: { rope_theta: 1e4 },
+  };
+  const settings = (kind: string, parameters: unknown = rope_parameters) =>
+    parseRope(configJson({ rope_parameters: parameters }), "file", { headDim: 8, kind }).table;
+  assertEquals(settings("full_attention"), {
+    ...{ rotaryDim: 8, theta: 1e6, scaling: { type: "linear", factor: 8 } },
+  });
+  assertEquals(settings("sliding_attention"), { rotaryDim: 8, theta: 1e4, scaling: undefined });
+  assertThrows(
+    () => settings("chunked_attention"),
+    StartupError,
+    'file rope_parameters: field "chunked_attention" is missing',
+  );
+  const { full_attention: flat } = rope_parameters;
+  assertEquals(settings("sliding_attention", flat), settings("full_attention"));
 });
 
 const YARN = { rope_type: "yarn", factor: 4, original_max_position_embeddings: 2048 };

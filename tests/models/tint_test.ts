@@ -9,14 +9,16 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { type Tuning, tuningFor } from "../../kernels/tuning/tuning.ts";
-import { readModel } from "../../models/registry.ts";
-import { KV_CACHE_DTYPES } from "../../src/core/engine_config.ts";
-import { isQuantized } from "../../src/core/weight_format.ts";
+import type { Model } from "../../models/model.ts";
+import { KNOWN_MODEL_TYPES, parseModel, readModel } from "../../models/registry.ts";
+import { KV_CACHE_DTYPES, type KvCacheDtype } from "../../src/core/engine_config.ts";
+import { isQuantized, type WeightDtype } from "../../src/core/weight_format.ts";
 import { wgslPreamble } from "../../src/device/capabilities.ts";
 import { dawnProvider } from "../../src/device/dawn_provider.ts";
 import type { GpuProvider } from "../../src/device/gpu_provider.ts";
 import { type GrantedDevice, requestDevice } from "../../src/device/request_device.ts";
 import { expandWgsl } from "../../src/device/wgsl_template.ts";
+import { familyGoldens } from "../support/family_golden.ts";
 import { WEIGHT_DTYPES } from "../support/weight_fixture.ts";
 import { modelGraph } from "../support/model_graph.ts";
 
@@ -62,20 +64,46 @@ function* tunings({ capabilities }: TintDevice): Generator<Tuning> {
   }
 }
 
-/** The distinct texts of all kernels that the bundled model's architecture can call. */
+/** Types of weights and of KV. */
+interface Dtypes {
+  readonly weights: readonly WeightDtype[];
+  readonly kv: readonly KvCacheDtype[];
+}
+
+const EVERY_DTYPE: Dtypes = { weights: WEIGHT_DTYPES, kv: KV_CACHE_DTYPES };
+/** For families, whose own kernels know nothing of types: products plain and of codes. */
+const SOME_DTYPES: Dtypes = { weights: ["f16", "int8g32"], kv: ["f16", "int8"] };
+
+/** The bundled model, and one of each family with its quirks. */
+function* models(): Generator<readonly [Model, Dtypes]> {
+  yield [readModel(`${ROOT}models/demo`), EVERY_DTYPE];
+  for (const { config } of familyGoldens()) {
+    const isKnown = KNOWN_MODEL_TYPES.some((modelType) => modelType === config["model_type"]);
+    if (isKnown) yield [parseModel(config), SOME_DTYPES];
+  }
+}
+
+/** The distinct texts of all kernels that these models can call. */
 function kernelTexts(tint: TintDevice): Map<string, string> {
-  const model = readModel(`${ROOT}models/demo`);
+  const texts = new Map<string, string>();
+  for (const [model, dtypes] of models()) addTexts(tint, model, dtypes, texts);
+  return texts;
+}
+
+function addTexts(
+  tint: TintDevice,
+  model: Model,
+  dtypes: Dtypes,
+  texts: Map<string, string>,
+): void {
   const buffer = { label: "any", bytes: 4 };
   const texture = { ...buffer, isTexture: true };
   const seen = new Set<string>();
-  const texts = new Map<string, string>();
   for (const tuning of tunings(tint)) {
-    for (const dtype of WEIGHT_DTYPES) {
+    for (const dtype of dtypes.weights) {
       const held = tuning.usesWeightTextures && !isQuantized(dtype) ? [buffer, texture] : [buffer];
       for (
-        const [kvDtype, matrix] of KV_CACHE_DTYPES.flatMap((kv) =>
-          held.map((m) => [kv, m] as const)
-        )
+        const [kvDtype, matrix] of dtypes.kv.flatMap((kv) => held.map((m) => [kv, m] as const))
       ) {
         const calls = modelGraph(model, { matrix, dtype, kvDtype, tuning });
         for (const { source, constants, kernelName } of calls) {
@@ -87,7 +115,6 @@ function kernelTexts(tint: TintDevice): Map<string, string> {
       }
     }
   }
-  return texts;
 }
 
 if (Deno.env.has(CHILD)) {
@@ -99,7 +126,8 @@ if (Deno.env.has(CHILD)) {
   Deno.test("Tint accepts every kernel in the shapes of every tuning", async () => {
     const texts = kernelTexts(tint);
     const names = new Set(texts.values());
-    for (const name of ["matmul", "gemm", "rms_norm", "paged_attention_decode", "sample_tokens"]) {
+    const some = ["matmul", "gemm", "rms_norm", "paged_attention_decode", "sample_tokens"];
+    for (const name of [...some, "norm_add"]) {
       assert(names.has(name), `${name} was not among them`);
     }
     const complaints = [];

@@ -92,12 +92,13 @@ Deno.test("planKv() fits more long sequences where windows let blocks go", () =>
   const [windowed, full] = [rowOf(plan, "f16"), rowOf(whole, "f16")];
   assertEquals(windowed.bytesPerToken, 2 * (2 * 2 * 64 * 2) + 2 * (2 * 4 * 64 * 2));
   assertEquals([windowed.numBlocks, windowed.lengths[0]], [full.numBlocks, full.lengths[0]]);
-  // A third of the bytes slides; 1,535 positions and a block of 8,192 stay.
-  assertEquals(windowed.lengths.at(-1)!.bytes, 8192 * 2048 + (1536 + 16) * 1024);
+  // In each of two slots a slab is one full block or two of the window. Of 8,192 positions 512 full
+  // blocks stay, and of the window 1,535 positions in 97 blocks: 49 slabs.
+  assertEquals(windowed.lengths.at(-1)!.bytes, (512 + 49) * 2 * 16 * 1024);
   assert(windowed.lengths.at(-1)!.numSequences > full.lengths.at(-1)!.numSequences);
   assertEquals([plan.shareUnread.toFixed(4), whole.shareUnread], ["0.2917", 0]);
-  // The largest buffer is one of a full layer's, which has more heads.
-  assertEquals(windowed.layerBufferBytes, windowed.numTokens * 1024);
+  // The pool is two buffers, each of a full layer and one with a window.
+  assertEquals(windowed.layerBufferBytes, OPTIONS.memoryBytes / 2);
 });
 
 Deno.test("planKv() plans for the length asked for, and refuses one beyond the model's", () => {

@@ -32,10 +32,9 @@ Deno.test("layerKinds() follows layer_types before any other field", () => {
   assertEquals(kinds(json, 3), ["cfs", [4, 8]]);
 });
 
-Deno.test("layerKinds() makes every so-manieth layer full, also where the family implies it", () => {
+Deno.test("layerKinds() makes every so-manieth layer full", () => {
   assertEquals(kinds({ sliding_window: 8, sliding_window_pattern: 3 }, 7), ["ssfssfs", [8]]);
-  assertEquals(kinds({ sliding_window: 8, model_type: "gemma2" }, 4), ["sfsf", [8]]);
-  assertEquals(kinds({ sliding_window: 8, model_type: "gemma3_text" }, 8), ["sssssfss", [8]]);
+  assertEquals(kinds({ sliding_window: 8, sliding_window_pattern: null }, 2), ["ss", [8]]);
 });
 
 Deno.test("layerKinds() lets the layers from max_window_layers on slide where windows are on", () => {

@@ -7,6 +7,8 @@ import { presetShape } from "../../src/server/model_shape.ts";
 import {
   concurrency,
   longestSequence,
+  planPool,
+  type PoolSettings,
   sequenceBytes,
   shareUnread,
 } from "../../src/plan/sequence_size.ts";
@@ -32,21 +34,25 @@ function shapeOf(...caches: LayerCache[]): ModelShape {
 
 Deno.test("sequenceBytes() gives the published sizes of Llama-2-7B in f16", () => {
   const llama = presetShape("llama-2-7b")!;
-  const sizes = [512, 1024, 2048, 4096, 8192].map((len) => sequenceBytes(llama, len, POOL));
+  const sizes = [512, 1024, 2048, 4096, 8192].map((len) =>
+    sequenceBytes(planPool(llama, POOL), len)
+  );
   assertEquals(sizes, [256 * MIB, 512 * MIB, GIB, 2 * GIB, 4 * GIB]);
 });
 
 Deno.test("sequenceBytes() gives the published sizes of Llama-3-70B in f16", () => {
   const llama = presetShape("llama-3-70b")!;
   assertEquals(bytesPerToken(llama, { dtype: "f16" }), 327_680);
-  assertEquals(sequenceBytes(llama, 8192, POOL), 2.5 * GIB);
-  assertEquals(concurrency(llama, 80 * GIB, { ...POOL, numTokens: 8192 }), 32);
+  assertEquals(sequenceBytes(planPool(llama, POOL), 8192), 2.5 * GIB);
+  assertEquals(concurrency(planPool(llama, POOL), 80 * GIB, 8192), 32);
 });
 
 Deno.test("sequenceBytes() saves 30.67 % of what four sequences have reserved", () => {
   const shape = shapeOf(FULL);
   const tokenBytes = bytesPerToken(shape, POOL);
-  const held = [50, 180, 30, 120].map((len) => sequenceBytes(shape, len, POOL) / tokenBytes);
+  const held = [50, 180, 30, 120].map((len) =>
+    sequenceBytes(planPool(shape, POOL), len) / tokenBytes
+  );
   const total = (lens: number[]) => lens.reduce((sum, len) => sum + len, 0);
   const saved = total([100, 200, 150, 150]) - total(held);
   assertEquals([saved, (100 * saved / 600).toFixed(2)], [184, "30.67"]);
@@ -56,7 +62,7 @@ Deno.test("R2: Qwen3-0.6B takes 112 KiB per token, so that 1 GiB holds 9,362 of 
   const qwen = presetShape("qwen3-0.6b")!;
   assertEquals(bytesPerToken(qwen, { dtype: "f16" }), 112 * 1024);
   assertEquals(Math.floor(GIB / bytesPerToken(qwen, { dtype: "f16" })), 9362);
-  assertEquals(Math.floor(concurrency(qwen, GIB, { ...POOL, numTokens: 2048 })), 4);
+  assertEquals(Math.floor(concurrency(planPool(qwen, POOL), GIB, 2048)), 4);
 });
 
 Deno.test("S151: a sequence has 1,024 blocks in full and 129 for a window of 1,024", () => {
@@ -68,23 +74,24 @@ Deno.test("S151: a sequence has 1,024 blocks in full and 129 for a window of 1,0
 });
 
 Deno.test("S151: concurrency() is 1.5, 3 and 3 in full, windowed and hybrid pools", () => {
-  const pool = { ...POOL, maxNumBatchedTokens: 1024, numTokens: 16_384 };
   const blockBytes = 16 * bytesPerToken(shapeOf(FULL), { dtype: "f16" });
-  assertEquals(concurrency(shapeOf(FULL), 1536 * blockBytes, pool), 1.5);
-  assertEquals(concurrency(shapeOf(sliding(1024)), 387 * blockBytes, pool), 3);
-  assertEquals(concurrency(shapeOf(FULL, sliding(1024)), 3459 * blockBytes, pool), 3);
+  const running = (numBlocks: number, ...caches: LayerCache[]) => {
+    const pool = planPool(shapeOf(...caches), { ...POOL, maxNumBatchedTokens: 1024 });
+    return concurrency(pool, numBlocks * blockBytes, 16_384);
+  };
+  assertEquals(running(1536, FULL), 1.5);
+  assertEquals(running(387, sliding(1024)), 3);
+  assertEquals(running(3459, FULL, sliding(1024)), 3);
 });
 
 Deno.test("S151: longestSequence() fits 16,384 tokens of 32 heads and layers into 8 GiB", () => {
   const llama = presetShape("llama-2-7b")!;
-  assertEquals(longestSequence(llama, 8 * GIB, { ...POOL, limit: 16_385 }), 16_384);
-  assertEquals(longestSequence(llama, 8 * GIB, { ...POOL, limit: 16_383 }), 16_383);
-  const blocks32 = 32 * 16 * bytesPerToken(llama, { dtype: "f16" });
-  assertEquals(longestSequence(llama, blocks32, { ...POOL, limit: 1024 }), 512);
-  assertEquals(
-    longestSequence(llama, 15 * bytesPerToken(llama, { dtype: "f16" }), { ...POOL, limit: 9 }),
-    0,
-  );
+  const pool = planPool(llama, POOL);
+  const tokenBytes = bytesPerToken(llama, { dtype: "f16" });
+  assertEquals(longestSequence(pool, 8 * GIB, 16_385), 16_384);
+  assertEquals(longestSequence(pool, 8 * GIB, 16_383), 16_383);
+  assertEquals(longestSequence(pool, 32 * 16 * tokenBytes, 1024), 512);
+  assertEquals(longestSequence(pool, 15 * tokenBytes, 9), 0);
 });
 
 Deno.test("R7: shareUnread() is 0.25 for Gemma-2's windows and 0.5625 for Ministral's", () => {
@@ -95,31 +102,33 @@ Deno.test("R7: shareUnread() is 0.25 for Gemma-2's windows and 0.5625 for Minist
   assertEquals(shareUnread(ministral, 32_768, { dtype: "f16" }), 0);
 });
 
-Deno.test("sequenceBytes() adds up groups of every kind, a state once whatever the length", () => {
+Deno.test("sequenceBytes() adds up groups of every kind in whole slabs, a state once whatever the length", () => {
   const chunked: LayerCache = { kind: "chunked_local", window: 64, ...HEADS };
-  const state: LayerCache = { kind: "state", stateBytes: 5000 };
-  const pool = { ...POOL, maxNumBatchedTokens: 32 };
   const blockBytes = 16 * bytesPerToken(shapeOf(FULL), POOL);
+  // As large as two blocks.
+  const state: LayerCache = { kind: "state", stateBytes: 2 * blockBytes };
+  const pool: PoolSettings = { ...POOL, maxNumBatchedTokens: 32 };
+  const bytesOf = (numTokens: number, ...caches: LayerCache[]) =>
+    sequenceBytes(planPool(shapeOf(...caches), pool), numTokens);
   const kinds: LayerCache[] = [FULL, sliding(64), chunked];
   // A window of 64 before and with a step of 32: 95 positions from the last one of a block on, 7
   // blocks. A chunk begins at a block: at its last position a step writes up to 95 positions on.
-  const blocks = [63, 7, 6];
-  const each = kinds.map((kind) => sequenceBytes(shapeOf(kind), 1000, pool) / blockBytes);
-  assertEquals(each, blocks);
-  assertEquals(sequenceBytes(shapeOf(state), 1000, pool), 5000);
-  assertEquals(sequenceBytes(shapeOf(state), 1, pool), 5000);
-  const all = shapeOf(...kinds, state, state, ...kinds);
-  assertEquals(sequenceBytes(all, 1000, pool), 2 * (63 + 7 + 6) * blockBytes + 2 * 5000);
+  assertEquals(kinds.map((kind) => bytesOf(1000, kind) / blockBytes), [63, 7, 6]);
+  assertEquals([1, 1000].map((numTokens) => bytesOf(numTokens, state) / blockBytes), [2, 2]);
+  // Two layers of each over two slots, whose slabs are two blocks or one state: 63 blocks are 32
+  // slabs, 7 are 4 and 6 are 3.
+  const all = [...kinds, state, state, ...kinds];
+  assertEquals(bytesOf(1000, ...all), (32 + 4 + 3 + 1) * 2 * 2 * blockBytes);
 });
 
 Deno.test("longestSequence() fits, and one token more does not", () => {
-  const shape = shapeOf(FULL, FULL, ...times(3, sliding(100)));
+  const pool = planPool(shapeOf(FULL, FULL, ...times(3, sliding(100))), POOL);
   const arbitrary = fc.integer({ min: 0, max: 3_000_000 });
   fc.assert(
     fc.property(arbitrary, (bytes) => {
       const limit = 2000;
-      const longest = longestSequence(shape, bytes, { ...POOL, limit });
-      const fits = (len: number) => sequenceBytes(shape, len, POOL) <= bytes;
+      const longest = longestSequence(pool, bytes, limit);
+      const fits = (len: number) => sequenceBytes(pool, len) <= bytes;
       return (longest === 0 || fits(longest)) && (longest === limit || !fits(longest + 1));
     }),
     { seed: 12, numRuns: runs(300) },

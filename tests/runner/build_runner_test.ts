@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { tuningFor } from "../../kernels/tuning/tuning.ts";
 import { forwardGraph } from "../../src/runner/build_runner.ts";
+import { layerKvs } from "../../src/runner/kv_memory.ts";
 import { allocateMemory } from "../../src/runner/runner_memory.ts";
 import { TimedDevice, timedInputs } from "../support/timed_device.ts";
 
@@ -8,11 +9,11 @@ Deno.test("forwardGraph() of a model's first layers has them as they are in the 
   const device = new TimedDevice();
   const inputs = timedInputs(device, { kvCacheDtype: "int4" });
   const { activations, storage } = await allocateMemory(inputs);
-  const { buffers } = storage;
+  const kv = layerKvs(inputs.model, inputs.engine, storage.buffers);
   const dtypes = (numLayers: number) =>
     forwardGraph(
       inputs,
-      { activations, kv: buffers.slice(0, numLayers) },
+      { activations, kv: kv.slice(0, numLayers) },
       tuningFor(device.capabilities),
     ).filter(({ kernelName }) => kernelName.startsWith("paged_attention_decode"))
       .map(({ constants }) => constants.KV_DTYPE);

@@ -6,9 +6,9 @@ import { KvStorage } from "../../src/runner/kv_storage.ts";
 import { gpuTest } from "../support/agreement.ts";
 import { DemoEngine, goldenPrompts, GREEDY_64 } from "../support/demo_engine.ts";
 
-const SHAPE = { numBlocks: 3, layerBlockBytes: [16, 16] };
+const SHAPE = { numSlabs: 3, slabBytes: [16, 16] };
 
-Deno.test("KvStorage.resize() keeps the blocks below both sizes, in every layer", async () => {
+Deno.test("KvStorage.resize() keeps the slabs below both sizes, in every slot", async () => {
   const device = new ReferenceDevice();
   const storage = await KvStorage.create(device, SHAPE);
   const fill = Uint32Array.from({ length: 12 }, (_, i) => i + 1);
@@ -16,16 +16,16 @@ Deno.test("KvStorage.resize() keeps the blocks below both sizes, in every layer"
   await storage.resize(5);
   await storage.resize(2);
   await storage.resize(4);
-  assertEquals(storage.numBlocks, 4);
+  assertEquals(storage.numSlabs, 4);
   for (const buffer of storage.buffers) {
     const words = new Uint32Array((await device.read(buffer, 0, 64)).buffer);
     assertEquals([...words], [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
   }
 });
 
-Deno.test("KvStorage.resize() keeps the blocks of layers whose blocks differ in size", async () => {
+Deno.test("KvStorage.resize() keeps the slabs of slots whose slabs differ in size", async () => {
   const device = new ReferenceDevice();
-  const storage = await KvStorage.create(device, { numBlocks: 2, layerBlockBytes: [4, 12] });
+  const storage = await KvStorage.create(device, { numSlabs: 2, slabBytes: [4, 12] });
   assertEquals(storage.buffers.map(({ bytes }) => bytes), [8, 24]);
   device.write(storage.buffers[1]!, 12, Uint32Array.of(1, 2, 3));
   await storage.resize(3);
@@ -53,11 +53,11 @@ class SmallDevice extends ReferenceDevice {
   }
 }
 
-Deno.test("KvStorage.resize() refuses layers that the device cannot bind, before it touches any", async () => {
+Deno.test("KvStorage.resize() refuses slots that the device cannot bind, before it touches any", async () => {
   const storage = await KvStorage.create(new ReferenceDevice(), SHAPE);
   const before = storage.buffers;
-  await assertRejects(() => storage.resize(2 ** 27), RangeError, "2147483648 bytes per layer");
-  assertEquals([storage.buffers, storage.numBlocks], [before, 3]);
+  await assertRejects(() => storage.resize(2 ** 27), RangeError, "2147483648 bytes per slot");
+  assertEquals([storage.buffers, storage.numSlabs], [before, 3]);
 });
 
 Deno.test("KvStorage.resize() keeps size and contents when the device has no room", async () => {
@@ -66,20 +66,20 @@ Deno.test("KvStorage.resize() keeps size and contents when the device has no roo
   storage.buffers.forEach((buffer) => device.write(buffer, 0, Uint32Array.of(7, 8)));
   device.maxBytes = 300;
   await assertRejects(() => storage.resize(9), RangeError, "kv 1");
-  assertEquals(storage.numBlocks, 3);
-  assertEquals(storage.buffers.map(({ bytes }) => bytes), [48, 48], "the first layer had grown");
+  assertEquals(storage.numSlabs, 3);
+  assertEquals(storage.buffers.map(({ bytes }) => bytes), [48, 48], "the first slot had grown");
   for (const buffer of storage.buffers) {
     assertEquals((await device.read(buffer, 0, 8))[4], 8);
   }
 });
 
-Deno.test("KvStorage.resize() shrinks even where one layer must keep its larger buffer", async () => {
+Deno.test("KvStorage.resize() shrinks even where one slot must keep its larger buffer", async () => {
   const device = new SmallDevice();
   const storage = await KvStorage.create(device, SHAPE);
   storage.buffers.forEach((buffer) => device.write(buffer, 0, Uint32Array.of(7, 8)));
   device.room = 1;
   await storage.resize(2);
-  assertEquals(storage.numBlocks, 2);
+  assertEquals(storage.numSlabs, 2);
   assertEquals(storage.buffers.map(({ bytes }) => bytes), [32, 48]);
   device.room = Infinity;
   await storage.resize(3);

@@ -1,8 +1,8 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import type { EngineConfig, KvCacheDtype } from "../../src/core/engine_config.ts";
 import { StartupError } from "../../src/core/errors.ts";
-import type { KvGeometry } from "../../src/core/kv_layout.ts";
-import { kvBudget } from "../../src/runner/memory_budget.ts";
+import type { LayerCache } from "../../src/core/cache_group.ts";
+import { kvBudget as budgetOf } from "../../src/runner/memory_budget.ts";
 
 const CONFIG: EngineConfig = {
   modelDir: "",
@@ -15,7 +15,22 @@ const CONFIG: EngineConfig = {
   maxNumWaitingSeqs: 10,
 };
 /** 1,536 bytes per token, 24,576 per block of 16. */
-const GEOMETRY: KvGeometry = { numLayers: 6, numKvHeads: 2, headDim: 32, dtype: "f16" };
+const GEOMETRY = { numLayers: 6, numKvHeads: 2, headDim: 32 };
+
+/** A model with layers of full attention, all alike. */
+function modelOf({ numLayers, ...heads }: typeof GEOMETRY): { caches: LayerCache[] } {
+  return { caches: Array.from({ length: numLayers }, () => ({ kind: "full", ...heads })) };
+}
+
+/** The budget of such a model. */
+function kvBudget(
+  config: EngineConfig,
+  geometry: typeof GEOMETRY,
+  limits: Parameters<typeof budgetOf>[2],
+) {
+  return budgetOf(config, modelOf(geometry), limits);
+}
+
 const DEVICE = { modelMaxLen: 2048, maxBindingBytes: 2 ** 27 };
 
 Deno.test("kvBudget holds 32 longest sequences unless told otherwise", () => {
@@ -82,7 +97,8 @@ Deno.test("kvBudget stays within what one binding can hold", () => {
 Deno.test("kvBudget holds more blocks of smaller dtypes, bound by the largest layer's buffer", () => {
   const config = { ...CONFIG, kvCacheMemoryBytes: 1000 * 24576 };
   const blocks = (dtype: KvCacheDtype, maxBindingBytes = DEVICE.maxBindingBytes) =>
-    kvBudget(config, { ...GEOMETRY, dtype }, { ...DEVICE, maxBindingBytes }).numBlocks;
+    kvBudget({ ...config, kvCacheDtype: dtype }, GEOMETRY, { ...DEVICE, maxBindingBytes })
+      .numBlocks;
   // Heads of 32: 64 bytes in f16, 36 in int8 and fp8, 20 in int4, whose edges are two of six layers.
   assertEquals(blocks("int8"), Math.floor(1000 * 64 / 36));
   assertEquals(blocks("fp8"), Math.floor(1000 * 64 / 36));
@@ -93,7 +109,7 @@ Deno.test("kvBudget holds more blocks of smaller dtypes, bound by the largest la
 Deno.test("kvBudget refuses a dtype whose words the model's heads do not fill", () => {
   for (const [dtype, headDim] of [["int4", 24], ["int8", 20], ["fp8", 12]] as const) {
     const error = assertThrows(
-      () => kvBudget(CONFIG, { ...GEOMETRY, dtype, headDim }, DEVICE),
+      () => kvBudget({ ...CONFIG, kvCacheDtype: dtype }, { ...GEOMETRY, headDim }, DEVICE),
       StartupError,
     );
     assertStringIncludes(error.message, `--kv-cache-dtype ${dtype}`);
@@ -107,4 +123,33 @@ Deno.test("kvBudget refuses lengths that model or pool cannot hold, with what wo
   refuse({ maxModelLen: 4096 }, "2048 tokens");
   refuse({ maxModelLen: 100, numBlocksOverride: 6 }, "--max-model-len 96 or less");
   refuse({ kvCacheMemoryBytes: 1000 }, "24576 bytes");
+});
+
+Deno.test("kvBudget counts slabs of several groups, of which a window takes what it ever holds", () => {
+  const heads = { numKvHeads: 2, headDim: 32 };
+  const full: LayerCache = { kind: "full", ...heads };
+  const window: LayerCache = { kind: "sliding_window", window: 64, ...heads };
+  // Two slots of 2 and 1 layers: slabs of two layers' blocks, of which full attention has two.
+  const caches = [window, window, full, window, window, full];
+  const slabBytes = 2 * 2 * 4096;
+  const config = { ...CONFIG, maxNumBatchedTokens: 16, numBlocksOverride: 20 };
+  const budget = budgetOf(config, { caches }, DEVICE);
+  assertEquals([budget.numBlocks, budget.bytes], [20, 20 * slabBytes]);
+  // The windows' 64 - 1 + 16 positions lie in 6 blocks, so 14 slabs are left: 28 blocks of 16.
+  assertEquals(budget.maxModelLen, 28 * 16);
+  const refuse = (numBlocksOverride: number, part: string) =>
+    assertThrows(
+      () => budgetOf({ ...config, numBlocksOverride, maxModelLen: 448 }, { caches }, DEVICE),
+      StartupError,
+      part,
+    );
+  refuse(
+    19,
+    `needs ${20 * slabBytes} bytes of KV, but the pool has ${19 * slabBytes} (416 tokens)`,
+  );
+  refuse(1, `no room for the 2 slabs of one token, each of ${slabBytes} bytes`);
+  const bound = { ...DEVICE, maxBindingBytes: 15 * slabBytes / 2 + 1 };
+  assertEquals(budgetOf(config, { caches }, bound).numBlocks, 15);
+  const windows = { caches: caches.map(() => window) };
+  assertEquals(budgetOf({ ...config, numBlocksOverride: 6 }, windows, DEVICE).maxModelLen, 2048);
 });

@@ -5,6 +5,7 @@ import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { buildRunner, forwardGraph } from "../../src/runner/build_runner.ts";
 import { ModelRunner } from "../../src/runner/model_runner.ts";
 import { defaultTuning } from "../../src/runner/default_tuning.ts";
+import { layerKvs } from "../../src/runner/kv_memory.ts";
 import { allocateMemory, stepLimits } from "../../src/runner/runner_memory.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";
 import { withProperties } from "../support/acting_device.ts";
@@ -59,6 +60,7 @@ async function runBothWays(device: Device, maxSplits: number) {
   const whole = await buildRunner(inputs, { memory });
   const narrow = await ModelRunner.create({
     ...{ device: counting, storage: memory.storage, vocabSize: inputs.model.vocabSize },
+    layers: (slots) => layerKvs(inputs.model, inputs.engine, slots),
     graph: (kv, step) =>
       forwardGraph(inputs, { activations: { ...memory.activations, step }, kv }, tuning),
     packer: new StepPacker({ ...stepLimits(inputs, tuning), maxSplits }),

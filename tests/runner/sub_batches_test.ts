@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { Batch, ScheduledChunk } from "../../src/core/batch.ts";
+import { READS_ALL } from "../../src/core/read_span.ts";
 import { splitsOf, subBatches } from "../../src/runner/sub_batches.ts";
 
 /** A chunk whose context has `contextLen` positions after the step, `count` of them new. */
@@ -22,9 +23,9 @@ const idsOf = (batches: readonly Batch[]) =>
   batches.map(({ chunks }) => chunks.map(({ sequenceId }) => sequenceId));
 
 Deno.test("splitsOf() counts begun splits of decodes, none of longer chunks", () => {
-  const counts = [1, 32, 33, 64, 65].map((n) => splitsOf(chunkOf(0, n), { splitLen: 32 }));
+  const counts = [1, 32, 33, 64, 65].map((n) => splitsOf(chunkOf(0, n), 32));
   assertEquals(counts, [1, 1, 2, 2, 3]);
-  assertEquals(splitsOf(chunkOf(0, 65, 2), { splitLen: 32 }), 0);
+  assertEquals(splitsOf(chunkOf(0, 65, 2), 32), 0);
 });
 
 Deno.test("subBatches() gives a batch as it is where its splits have room", () => {
@@ -58,13 +59,27 @@ Deno.test("subBatches() loses no chunk, keeps their order and fills each sub-bat
       assertEquals(batches.flatMap(({ chunks }) => chunks), batch.chunks);
       assertEquals(batches.reduce((sum, { numTokens }) => sum + numTokens, 0), batch.numTokens);
       const sizes = batches.map(({ chunks }) =>
-        chunks.reduce((sum, each) => sum + splitsOf(each, limits), 0)
+        chunks.reduce((sum, each) => sum + splitsOf(each, limits.splitLen), 0)
       );
       sizes.forEach((size, i) => {
         assert(size <= maxSplits);
-        if (i > 0) assert(sizes[i - 1]! + splitsOf(batches[i]!.chunks[0]!, limits) > maxSplits);
+        if (i > 0) {
+          assert(sizes[i - 1]! + splitsOf(batches[i]!.chunks[0]!, limits.splitLen) > maxSplits);
+        }
       });
     }),
     { seed: 11, numRuns: 500 },
   );
+});
+
+Deno.test("splitsOf() and subBatches() count the splits that the windows of each group read", () => {
+  const window = { window: 40, isChunked: false, numSinkTokens: 0 };
+  // Position 199 reads from 160 on.
+  assertEquals(splitsOf(chunkOf(0, 200), 32, window), 2);
+  assertEquals(splitsOf(chunkOf(0, 200), 32, { ...window, numSinkTokens: 33 }), 4);
+  assertEquals(splitsOf(chunkOf(0, 200), 32, window, 25), 3);
+  const batch = batchOf([chunkOf(0, 200), chunkOf(1, 200)]);
+  const limits = { splitLen: 32, maxSplits: 7 };
+  assertEquals(subBatches(batch, { ...limits, spans: [window, window] }), [batch]);
+  assertEquals(idsOf(subBatches(batch, { ...limits, spans: [window, READS_ALL] })), [[0], [1]]);
 });

@@ -34,6 +34,8 @@ Deno.test("a model is the bundled one, a directory, or a name in the cache", asy
     assertEquals(tiny.name, "acme/tiny");
     assertStringIncludes(tiny.dir, `${cacheDir}/models--acme--tiny/snapshots/`);
     assertEquals(findLocalModel("acme/tiny"), tiny);
+    writePythonCache(cacheDir, "gpt2", tinyRepo());
+    assertEquals(findLocalModel("gpt2").name, "gpt2");
     assertEquals(await findConfig("acme/tiny"), tiny);
     assertEquals(await findConfig("models/demo"), undefined);
     assertEquals(await findConfig("llama-2-7b"), undefined);

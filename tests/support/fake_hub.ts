@@ -18,8 +18,8 @@ export interface SeenRequest {
 
 /** What a request gets instead of its answer. */
 export type Fault =
-  /** A status and headers, without a body. */
-  | { readonly status: number; readonly headers?: Record<string, string> }
+  /** A status, and perhaps headers and a body. */
+  | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string }
   /** The first bytes of the body, and then the connection is cut. */
   | { readonly cutAfter: number }
   /** The first bytes, and then nothing. */
@@ -132,7 +132,7 @@ export class FakeHub implements AsyncDisposable {
       else this.#answerHub(seen, response, fault);
     };
     if (fault !== undefined && "status" in fault) {
-      response.writeHead(fault.status, fault.headers ?? {}).end();
+      response.writeHead(fault.status, fault.headers ?? {}).end(fault.body);
     } else if (fault !== undefined && "after" in fault) fault.after.then(answer);
     else answer();
   }

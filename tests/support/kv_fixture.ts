@@ -1,4 +1,4 @@
-import { kvBlockWords, type KvShape, storeKv } from "../../kernels/kv/kv_cache.ts";
+import { kvPlace, type KvShape, storeKv } from "../../kernels/kv/kv_cache.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { noise } from "./agreement.ts";
 
@@ -13,7 +13,7 @@ export function filledKv(
   contextLens: readonly number[],
 ): Uint32Array {
   const { G, D, BLOCK_SIZE } = shape;
-  const pool = new HostBuffer("kv", 4 * numBlocks * kvBlockWords(shape));
+  const pool = new HostBuffer("kv", 4 * numBlocks * kvPlace(shape).STRIDE);
   pool.u8.fill(0xff);
   tables.forEach((table, s) => {
     const fresh = noise(contextLens[s]! * 2 * G * D, s + 1);

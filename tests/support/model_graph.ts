@@ -2,9 +2,10 @@ import type { StepDims } from "../../kernels/step.ts";
 import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import type { WeightDtype } from "../../kernels/weights/weight_dtype.ts";
 import type { Activations, Model } from "../../models/model.ts";
-import type { EngineConfig, KvCacheDtype } from "../../src/core/engine_config.ts";
+import type { KvCacheDtype } from "../../src/core/engine_config.ts";
 import type { DeviceBuffer, KernelCall } from "../../src/device/kernel.ts";
 import { forwardGraph } from "../../src/runner/build_runner.ts";
+import { layerKvs } from "../../src/runner/kv_memory.ts";
 import { wholeWeights } from "./whole_weights.ts";
 
 /**
@@ -26,11 +27,11 @@ export function modelGraph(
   const activations = new Proxy({ declared } as unknown as Activations, {
     get: (_, name) => name === "declared" ? declared : buffer,
   });
-  const engine = { blockSize: 16, kvCacheDtype: kvDtype, kvCacheF16EdgeLayers: false };
+  const settings = { blockSize: 16, kvCacheDtype: kvDtype, kvCacheF16EdgeLayers: false };
   const weight = wholeWeights(model, { buffer: matrix, dtype });
   return forwardGraph(
-    { engine: engine as EngineConfig, model, weights: { weight, bytes: 4, numParameters: 1 } },
-    { activations, kv: model.caches.map(() => buffer) },
+    { model, weights: { weight, bytes: 4, numParameters: 1 } },
+    { activations, kv: layerKvs(model, settings, model.caches.map(() => buffer)) },
     tuning,
   );
 }

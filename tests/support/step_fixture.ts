@@ -1,4 +1,5 @@
 import { SOFTWARE_TUNING } from "../../kernels/tuning/tuning.ts";
+import { READS_ALL, type ReadSpan } from "../../src/core/read_span.ts";
 import type { ScheduledChunk } from "../../src/core/batch.ts";
 import type { PackedStep } from "../../src/runner/step_packer.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";
@@ -23,17 +24,32 @@ function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
 
+/** How a step of a test is packed. */
+interface PackOptions {
+  readonly blockSize: number;
+  readonly numBlocks: number;
+  readonly queryTile: number;
+  /** That of the software tuning unless given. */
+  readonly splitLen?: number;
+  readonly sampled?: boolean;
+  /**
+   * What queries read in each cache group; the tables are those of the last one, and others have
+   * the same blocks in another order. Default: one group of full attention.
+   */
+  readonly spans?: readonly ReadSpan[];
+}
+
 /** Packs one step of the given chunks over scattered block tables; copies the words. */
 export function packStep(
   shapes: readonly ChunkShape[],
-  { blockSize, numBlocks, queryTile, splitLen = SOFTWARE_TUNING.splitLen, sampled = false }: {
-    blockSize: number;
-    numBlocks: number;
-    queryTile: number;
-    /** That of the software tuning unless given. */
-    splitLen?: number;
-    sampled?: boolean;
-  },
+  {
+    blockSize,
+    numBlocks,
+    queryTile,
+    splitLen = SOFTWARE_TUNING.splitLen,
+    sampled = false,
+    spans = [READS_ALL],
+  }: PackOptions,
 ): PackedStep & { tables: number[][] } {
   const lengths = shapes.map(({ start, count }) => Math.ceil((start + count) / blockSize));
   const tables = scatteredTables(lengths, numBlocks);
@@ -43,7 +59,10 @@ export function packStep(
     tokens: Uint32Array.from({ length: count }, (_, j) => i * 31 + j),
     start,
     // Entries beyond the context are poison: nothing may read them.
-    blockTables: [[...tables[i]!, 0xffffffff, 0xffffffff]],
+    blockTables: spans.map((_, group) => {
+      const table = group === spans.length - 1 ? tables[i]! : tables[i]!.toReversed();
+      return [...table, 0xffffffff, 0xffffffff];
+    }),
     ...(sampled
       ? { sample: { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 } }
       : {}),
@@ -55,6 +74,7 @@ export function packStep(
     blockSize,
     queryTile,
     splitLen,
+    spans,
     maxSplits: lengths.reduce((sum, n) => sum + Math.ceil(n * blockSize / splitLen), 0),
   });
   const packed = packer.pack({ step: 0, chunks, numTokens });

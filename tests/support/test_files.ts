@@ -12,6 +12,7 @@ export const SLOWEST: readonly string[] = [
   "tests/e2e/engine_failure_test.ts",
   "tests/e2e/raw_fuzz_test.ts",
   "tests/e2e/command_line_test.ts",
+  "tests/hub/commands_test.ts",
   "tests/models/deterministic_test.ts",
   "tests/models/equivalence_test.ts",
   "tests/models/demo_golden_test.ts",

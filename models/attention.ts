@@ -1,0 +1,168 @@
+import { pagedAttentionCalls } from "../kernels/attention/paged_attention.ts";
+import type { AttentionLayer } from "../kernels/kv/attention_layer.ts";
+import { ropeStoreKvCall } from "../kernels/kv/rope_store_kv.ts";
+import { normPartsCall } from "../kernels/norm/norm_parts.ts";
+import type { StepDims } from "../kernels/step.ts";
+import { invariant } from "../src/base/invariant.ts";
+import type { LayerCache } from "../src/core/cache_group.ts";
+import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
+import type { Block } from "./decoder.ts";
+import type { AttentionHeads, GraphInputs, WeightSpec } from "./model.ts";
+import {
+  addCalls,
+  type BlockNorms,
+  type BlockOptions,
+  declared,
+  layerNorm,
+  layerWeight,
+  readCalls,
+  type ResidualBlock,
+  residualParts,
+  vector,
+} from "./residual.ts";
+
+/** The block of grouped-query attention of one layer. */
+export interface AttentionOptions extends AttentionHeads, BlockOptions {
+  /** The position table by which queries and keys are rotated; absent: they are not. */
+  readonly rope?: string | undefined;
+  /** Elements of a head that the table rotates, the first ones; `headDim` unless given. */
+  readonly rotaryDim?: number;
+  /** Positions that a query reads, its own included; absent: all. */
+  readonly window?: number | undefined;
+  /** Multiplies scores; `1 / sqrt(headDim)` unless given. */
+  readonly scale?: number;
+  /** Soft cap of scores (Gemma 2): `c tanh(s / c)`. */
+  readonly softCap?: number | undefined;
+  /**
+   * The earlier layer whose keys and values are read, in place of own ones: the layer has queries
+   * alone, keeps nothing and reads as far back as that one.
+   */
+  readonly kvLayer?: number;
+  /** One before, `input_layernorm`, unless given. */
+  readonly norms?: BlockNorms;
+  /**
+   * What is RMS-normalized of queries and of keys before they are rotated: each head (Qwen3), or
+   * all heads of a row together (OLMo 2).
+   */
+  readonly normalizes?: "heads" | "rows";
+  /** Whether queries, keys and values have biases. */
+  readonly hasBiases?: boolean;
+  /** Whether the output has biases. */
+  readonly hasOutputBias?: boolean;
+}
+
+/** `hidden += o(attention(rope(qkv(norm(hidden)))))` (GQA: Ainslie 2023, arXiv:2305.13245). */
+export function attention(options: AttentionOptions): Block {
+  const { numHeads: H, numKvHeads: G, headDim: D } = options;
+  const { norms = { before: "input_layernorm" } } = options;
+  const block: ResidualBlock = { ...options, block: "attention", norms };
+  const queries = H * D;
+  const words = projectionWidths(options).reduce((sum, width) => sum + width);
+  const { before, after, buffers } = residualParts(block);
+  return {
+    heads: { numHeads: H, numKvHeads: G, headDim: D },
+    ...options.kvLayer === undefined ? { cache: layerCache(options) } : {},
+    weights: [...before, ...attentionWeights(options), ...after],
+    buffers: {
+      ...buffers,
+      qkv: { per: "token", words },
+      attended: { per: "token", words: queries },
+    },
+    calls: (inputs) => {
+      const { activations: { step, partials, stats }, tuning } = inputs;
+      const [qkv, attended] = [declared(inputs, "qkv"), declared(inputs, "attended")];
+      const { kv, shape } = layerKv(inputs, options);
+      const project = { name: "qkv", bias: options.hasBiases ? "qkv_bias" : undefined };
+      const output = { name: "o", bias: options.hasOutputBias ? "o_bias" : undefined };
+      return [
+        ...readCalls(inputs, block, { ...project, n: words }, qkv),
+        ...positionCalls(inputs, options),
+        ...pagedAttentionCalls(shape, { step, qkv, kv, partials, stats, out: attended }, tuning),
+        ...addCalls(inputs, block, { ...output, k: queries }, attended),
+      ];
+    },
+  };
+}
+
+function layerCache({ numKvHeads, headDim, window }: AttentionOptions): LayerCache {
+  return window === undefined
+    ? { kind: "full", numKvHeads, headDim }
+    : { kind: "sliding_window", window, numKvHeads, headDim };
+}
+
+/** Columns of queries, keys and values in a row of `qkv`. */
+function projectionWidths({ numHeads, numKvHeads, headDim, kvLayer }: AttentionOptions): number[] {
+  const heads = kvLayer === undefined ? [numHeads, numKvHeads, numKvHeads] : [numHeads];
+  return heads.map((count) => count * headDim);
+}
+
+/** Elements of queries, and of keys, that are normalized as one; none of either without norms. */
+function normWidths({ normalizes, headDim, ...options }: AttentionOptions): number[] {
+  const widths = projectionWidths({ ...options, headDim }).slice(0, 2);
+  if (normalizes === undefined) return [];
+  return normalizes === "rows" ? widths : widths.map(() => headDim);
+}
+
+function attentionWeights(options: AttentionOptions): WeightSpec[] {
+  const { layer, hiddenSize: E, numHeads, headDim } = options;
+  const { normAddend, hasBiases, hasOutputBias } = options;
+  const queries = numHeads * headDim;
+  const stacked = (...inputs: number[]) =>
+    projectionWidths(options).map((width, i) =>
+      [`self_attn.${"qkv"[i]}_proj`, [width, ...inputs]] as const
+    );
+  const norms = normWidths(options)
+    .map((width, i) => [`self_attn.${"qk"[i]}_norm`, [width]] as const);
+  return [
+    layerWeight(layer, "qkv", stacked(E)),
+    ...hasBiases ? [layerWeight(layer, "qkv_bias", stacked(), "bias")] : [],
+    ...norms.length === 0 ? [] : [layerNorm(layer, "head_norms", norms, normAddend)],
+    layerWeight(layer, "o", [["self_attn.o_proj", [E, queries]]]),
+    ...hasOutputBias ? [layerWeight(layer, "o_bias", [["self_attn.o_proj", [E]]], "bias")] : [],
+  ];
+}
+
+/** Normalizes queries and keys where asked, rotates them, and stores keys and values. */
+function positionCalls(inputs: GraphInputs, options: AttentionOptions): KernelCall<StepDims>[] {
+  const { layer, rmsNormEps: eps } = options;
+  const { activations: { step }, tuning } = inputs;
+  const rope = options.rope === undefined ? undefined : declared(inputs, options.rope);
+  const qkv = declared(inputs, "qkv");
+  const { kv, shape } = layerKv(inputs, options);
+  const norms = options.normalizes === undefined
+    ? undefined
+    : vector(inputs, `${layer}.head_norms`);
+  if (options.normalizes !== "rows" || norms === undefined) {
+    const own = norms === undefined ? shape : { ...shape, NORM_EPS: eps };
+    return [ropeStoreKvCall(own, { step, rope, qkv, kv, norms })];
+  }
+  const [queries, keys] = normWidths(options);
+  const lengths = keys === undefined ? [queries!] as const : [queries!, keys] as const;
+  const stride = projectionWidths(options).reduce((sum, width) => sum + width);
+  return [
+    normPartsCall(
+      { lengths, stride, eps, lanes: tuning.normLanes },
+      { step, weight: norms, rows: qkv },
+    ),
+    ropeStoreKvCall(shape, { step, rope, qkv, kv }),
+  ];
+}
+
+/** The layer's KV: its buffer, or an earlier layer's, and how it attends to it. */
+function layerKv(
+  { kv }: GraphInputs,
+  options: AttentionOptions,
+): { kv: DeviceBuffer; shape: AttentionLayer } {
+  const { layer, kvLayer, numHeads: H, headDim, rope, scale, softCap } = options;
+  const held = kv[kvLayer ?? layer];
+  invariant(held !== undefined, `layer ${layer} reads keys and values that no layer keeps`);
+  const shape = {
+    H,
+    ...held.shape,
+    QUERIES_ONLY: kvLayer !== undefined,
+    ROTARY_DIM: rope === undefined ? 0 : options.rotaryDim ?? headDim,
+    ...scale === undefined ? {} : { SCALE: scale },
+    ...softCap === undefined ? {} : { SOFT_CAP: softCap },
+  };
+  return { kv: held.buffer, shape };
+}
