@@ -107,7 +107,7 @@ async function measureStep(
     for (const calls of groupCalls(rig.calls)) {
       const timed = rig.timed(calls);
       const seconds = await timeCalls(device, timed, effort);
-      const known = { model: shape.model, elements, step, dims: rig.dims };
+      const known = { elements, step, dims: rig.dims };
       const traffic = callTraffic(calls[0]!, known);
       rows.push({
         label: calls[0]!.label,

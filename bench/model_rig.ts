@@ -2,7 +2,7 @@ import type { StepDims } from "../kernels/step.ts";
 import type { Model } from "../models/model.ts";
 import type { Batch, ScheduledChunk } from "../src/core/batch.ts";
 import type { EngineConfig } from "../src/core/engine_config.ts";
-import { slabBytesOf } from "../src/core/slot_layout.ts";
+import { numSlabsFor, slabBytesOf, type SlotLayout } from "../src/core/slot_layout.ts";
 import type { Device } from "../src/device/device.ts";
 import type { KernelCall } from "../src/device/kernel.ts";
 import { buildRunner, type RunnerOptions } from "../src/runner/build_runner.ts";
@@ -36,15 +36,28 @@ export interface StepTimes {
   readonly aheadMs: number;
 }
 
-/** The blocks of all sequences of a step. */
-export function numBlocks({ batch, context }: StepShape): number {
+/** The pool of a rig, in which every sequence keeps all blocks of its context in each cache group. */
+export interface RigPool {
+  readonly layout: SlotLayout;
+  readonly numSlabs: number;
+}
+
+/** The pool for a step of a model. */
+export function rigPool(model: Model, step: StepShape): RigPool {
+  const { layout } = kvMemory(model, { blockSize: BLOCK_SIZE, kvCacheDtype: "f16" });
+  const numSlabs = numSlabsFor(layout, layout.blocksPerSlab.map(() => numBlocks(step)));
+  return { layout, numSlabs };
+}
+
+/** The blocks of all sequences of a step in one cache group. */
+function numBlocks({ batch, context }: StepShape): number {
   return batch * Math.ceil(context / BLOCK_SIZE);
 }
 
-/** Bytes of KV that the step's sequences hold, all layers together. */
+/** Bytes of the pool for a step, all layers together. */
 export function kvBytes(model: Model, step: StepShape): number {
-  const { layout } = kvMemory(model, { blockSize: BLOCK_SIZE, kvCacheDtype: "f16" });
-  return numBlocks(step) * slabBytesOf(layout);
+  const { layout, numSlabs } = rigPool(model, step);
+  return numSlabs * slabBytesOf(layout);
 }
 
 /** The parts of an open shape that a runner is made of. */
@@ -60,9 +73,10 @@ export function rigInputs(
   step: StepShape,
   overrides: Partial<EngineConfig> = {},
 ): RunnerInputs {
+  const { numSlabs } = rigPool(model, step);
   const budget = {
-    numBlocks: numBlocks(step),
-    growthLimit: numBlocks(step),
+    numBlocks: numSlabs,
+    growthLimit: numSlabs,
     maxModelLen: step.context,
     bytes: kvBytes(model, step),
   };
@@ -117,7 +131,7 @@ export class ModelRig {
         if (buffer.label.startsWith("kv ")) await fillBuffer(watched, buffer, i);
       }
       watched.calls = calls;
-      const rig = new ModelRig(watched, runner, batchesOf(step, shape.model.vocabSize));
+      const rig = new ModelRig(watched, runner, batchesOf(step, shape.model));
       // Compiles what drivers compile at first use, and leaves this step's metadata on the device.
       await rig.run();
       return rig;
@@ -165,20 +179,15 @@ export class ModelRig {
 }
 
 /** Up to the given one: its predecessors where it is a decode. */
-function batchesOf(step: StepShape, vocabSize: number): Batch[] {
+function batchesOf(step: StepShape, model: Model): Batch[] {
   const { batch, count, context } = step;
-  const perSequence = Math.ceil(context / BLOCK_SIZE);
-  const total = numBlocks(step);
-  const stride = coprimeStride(total);
+  const { vocabSize } = model;
+  const tablesOf = scatteredTables(step, rigPool(model, step));
   const chunks = Array.from({ length: batch }, (_, sequenceId): ScheduledChunk => ({
     sequenceId,
     tokens: Uint32Array.from({ length: count }, (_, i) => (31 * sequenceId + 7 * i) % vocabSize),
     start: context - count,
-    // Blocks lie scattered over the pool, as they do after some time of serving.
-    blockTables: [Array.from(
-      { length: perSequence },
-      (_, i) => (sequenceId * perSequence + i) * stride % total,
-    )],
+    blockTables: tablesOf(sequenceId),
     sample: { ...GREEDY, outputIndex: 0 },
   }));
   const numSteps = count === 1 ? Math.min(MAX_STEPS, context) : 1;
@@ -187,6 +196,31 @@ function batchesOf(step: StepShape, vocabSize: number): Batch[] {
     chunks: chunks.map((chunk) => ({ ...chunk, start: chunk.start - (numSteps - 1 - i) })),
     numTokens: batch * count,
   }));
+}
+
+/**
+ * A sequence's table in each cache group: its blocks lie scattered over the slabs of the group, as
+ * they do after some time of serving, and no two groups share a slab.
+ */
+function scatteredTables(
+  step: StepShape,
+  { layout: { blocksPerSlab } }: RigPool,
+): (sequence: number) => number[][] {
+  const total = numBlocks(step);
+  const [perSequence, stride] = [total / step.batch, coprimeStride(total)];
+  let slabs = 0;
+  const firsts = blocksPerSlab.map((perSlab) => {
+    const first = slabs * perSlab;
+    slabs += Math.ceil(total / perSlab);
+    return first;
+  });
+  return (sequence) =>
+    firsts.map((first) =>
+      Array.from(
+        { length: perSequence },
+        (_, i) => first + (sequence * perSequence + i) * stride % total,
+      )
+    );
 }
 
 /** A step through all of `total` blocks that visits each once. */

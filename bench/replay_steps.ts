@@ -53,6 +53,7 @@ class Replay {
     this.#runner = runner;
     this.#blocks = new BlockManager({
       ...sizes,
+      maxInFlightTokens: sizes.maxNumBatchedTokens,
       ...(policy === undefined
         ? {}
         : { prefixCache: { policy, keySpace: KEY_SPACE, now: () => this.#ms } }),

@@ -1,9 +1,12 @@
 import type { StepDims } from "../kernels/step.ts";
 import type { Model } from "../models/model.ts";
+import type { KvCacheDtype } from "../src/core/engine_config.ts";
+import { layerBytesPerToken } from "../src/core/kv_layout.ts";
+import { firstRead, type ReadSpan, readSpan } from "../src/core/read_span.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
 import { weightBytes, weightShape } from "../src/runner/weight_buffers.ts";
-import { kvBytes, type StepShape } from "./model_rig.ts";
+import type { StepShape } from "./model_rig.ts";
 
 /** What an operation moves and computes at the least, whatever its kernel does. */
 export interface Traffic {
@@ -28,30 +31,42 @@ export function weightElements(model: Model, weights: UploadedWeights): Elements
   );
 }
 
-/** Query positions times the positions they look at, over the whole step. */
-function attendedPairs({ batch, count, context }: StepShape): number {
-  // Rows at positions [context - count, context), each attending to itself and all before.
-  return batch * count * (2 * context - count + 1) / 2;
+/** One layer's attention, as far as its traffic goes. */
+interface AttentionTraffic {
+  /** Elements of all queries of a position. */
+  readonly queries: number;
+  /** Of its keys and values. */
+  readonly bytesPerToken: number;
+  readonly span: ReadSpan;
+}
+
+/** What a layer's attention reads of the step's contexts, and computes for its queries. */
+function attentionTraffic(
+  { queries, bytesPerToken, span }: AttentionTraffic,
+  { batch, count, context }: StepShape,
+): Traffic {
+  // Rows at positions [context - count, context), each attending to itself and what it reads before.
+  const read = (first: number, position: number) =>
+    position + 1 - first + Math.min(span.numSinkTokens, first);
+  let pairs = 0;
+  for (let position = context - count; position < context; position++) {
+    pairs += read(firstRead(span, position), position);
+  }
+  const positions = read(firstRead(span, context - count), context - 1);
+  return { bytes: batch * positions * bytesPerToken, flops: 4 * queries * batch * pairs };
 }
 
 /** What one call of a step's graph moves and computes; undefined for glue that does neither. */
 export function callTraffic(
   call: KernelCall<StepDims>,
-  { model, elements, step, dims }: {
-    model: Model;
+  { elements, step, dims }: {
     elements: Elements;
     step: StepShape;
     dims: StepDims;
   },
 ): Traffic | undefined {
   const readsKv = call.bindings.some(({ name, access }) => name === "kv" && access === "read");
-  if (readsKv) {
-    const { H, D } = call.constants;
-    return {
-      bytes: kvBytes(model, step) / model.caches.length,
-      flops: 4 * Number(H) * Number(D) * attendedPairs(step),
-    };
-  }
+  if (readsKv) return attentionTraffic(attentionOf(call.constants as AttentionConstants), step);
   // The embedding is read a few rows at a time.
   const matrices = call.buffers.filter((buffer) => elements.has(buffer));
   if (matrices.length === 0 || call.kernelName.startsWith("embed")) return undefined;
@@ -60,6 +75,40 @@ export function callTraffic(
     bytes: matrices.reduce((sum, { bytes }) => sum + bytes, 0),
     flops: matrices.reduce((sum, buffer) => sum + 2 * rows * elements.get(buffer)!, 0),
   };
+}
+
+/** The constants of every call of attention. */
+type AttentionConstants = Readonly<
+  & Record<"H" | "G" | "D" | "WINDOW" | "NUM_SINKS", number>
+  & { KV_DTYPE: KvCacheDtype; IS_CHUNKED: boolean }
+>;
+
+function attentionOf(constants: AttentionConstants): AttentionTraffic {
+  const { H, G: numKvHeads, D: headDim, KV_DTYPE: dtype } = constants;
+  const { WINDOW: window, IS_CHUNKED: isChunked, NUM_SINKS: numSinkTokens } = constants;
+  return {
+    queries: H * headDim,
+    bytesPerToken: layerBytesPerToken({ numKvHeads, headDim, dtype }),
+    span: { window, isChunked, numSinkTokens },
+  };
+}
+
+/** What all layers of a model that attend to KV of their own move and compute, with KV in f16. */
+function allAttention({ attention, caches }: Model, step: StepShape): Traffic {
+  const total = { bytes: 0, flops: 0 };
+  for (const [layer, heads] of attention.entries()) {
+    const cache = caches[layer];
+    if (heads === undefined || cache === undefined) continue;
+    const bytesPerToken = layerBytesPerToken({ ...heads, dtype: "f16" });
+    const queries = heads.numHeads * heads.headDim;
+    const { bytes, flops } = attentionTraffic(
+      { queries, bytesPerToken, span: readSpan(cache) },
+      step,
+    );
+    total.bytes += bytes;
+    total.flops += flops;
+  }
+  return total;
 }
 
 /** What a whole step moves and computes. */
@@ -75,10 +124,9 @@ export function stepTraffic(
   const head = embed.shards.reduce((sum, { buffer }) => sum + elements.get(buffer)!, 0);
   const inLayers = all - head * (isTied ? 1 : 2);
   const rows = step.batch * step.count;
-  const queries = model.attention
-    .reduce((sum, heads) => sum + (heads === undefined ? 0 : heads.numHeads * heads.headDim), 0);
+  const { bytes, flops } = allAttention(model, step);
   return {
-    bytes: weights.bytes - (isTied ? 0 : weightBytes(embed)) + kvBytes(model, step),
-    flops: 2 * rows * inLayers + 2 * step.batch * head + 4 * queries * attendedPairs(step),
+    bytes: weights.bytes - (isTied ? 0 : weightBytes(embed)) + bytes,
+    flops: 2 * rows * inLayers + 2 * step.batch * head + flops,
   };
 }

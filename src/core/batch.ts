@@ -125,7 +125,9 @@ export interface KvDamage {
 
 /** No token can be drawn: a logit has overflowed or is NaN, or every token is banned. */
 export interface DrawFailure {
-  /** Leading tokens of the sequence whose KV is known to be finite; 0 where it was not examined. */
+  /**
+   * Leading tokens of the sequence before those whose KV is not finite; 0 where that is not known.
+   */
   readonly numSoundTokens: number;
   /** Present where the KV was examined and is not finite everywhere. */
   readonly kvDamage?: KvDamage;

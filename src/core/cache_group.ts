@@ -69,6 +69,14 @@ export type CacheGroup = LayerCache & {
   readonly layers: readonly number[];
 };
 
+/** How cache groups share one pool; absent fields stand for one group of full attention. */
+export interface PoolGroups {
+  /** What layers keep, group by group. */
+  readonly groups?: readonly LayerCache[];
+  /** Blocks of each group that a slab holds. */
+  readonly blocksPerSlab?: readonly number[];
+}
+
 /** Stands in a block table for a block that is dead or was never needed; no kernel reads it. */
 export const NO_BLOCK = -1;
 

@@ -1,3 +1,4 @@
+import type { PoolGroups } from "./cache_group.ts";
 import type { LogLevel } from "../base/log.ts";
 import type { Int8Activations, Quantization } from "./weight_format.ts";
 
@@ -90,7 +91,7 @@ export interface StartupPhase {
 }
 
 /** What the engine tells the main isolate once it can serve. */
-export interface EngineInfo {
+export interface EngineInfo extends PoolGroups {
   /** The device in words, for people. */
   readonly device: string;
   readonly deviceKind: "webgpu" | "cpu";
@@ -105,7 +106,7 @@ export interface EngineInfo {
   readonly vocabSize: number;
   readonly maxModelLen: number;
   readonly blockSize: number;
-  /** Blocks of the KV pool, as it is now; it may be resized. */
+  /** Blocks of the KV pool, as it is now; it may be resized. Slabs, where groups share it. */
   readonly numBlocks: number;
   /** Bytes of the whole KV pool. */
   readonly kvCacheBytes: number;

@@ -82,7 +82,10 @@ function layOver(
   groups: readonly GroupMemory[],
 ): { layout: SlotLayout; padding: number } {
   const rows = groups.map((group) => rowsOver(numSlots, group));
-  const slabs = planSlabs(rows.map(({ bytes }) => bytes), { alignBytes: ALIGN_BYTES });
+  const sizes = rows.map(({ bytes }) => bytes);
+  // A state with many layers may be hundreds of blocks: then it is padded to whole ones.
+  const maxBlocksPerSlab = Math.max(64, ceilDiv(Math.max(...sizes), Math.min(...sizes)));
+  const slabs = planSlabs(sizes, { alignBytes: ALIGN_BYTES, maxBlocksPerSlab });
   const places = new Map<number, LayerPlace>();
   groups.forEach(({ layers }, group) => {
     const { strideBytes } = slabs.cuts[group]!;

@@ -1,4 +1,5 @@
 import { invariant } from "../base/invariant.ts";
+import type { PoolGroups } from "../core/cache_group.ts";
 import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
 import type { KvDecision } from "../core/kv_decision.ts";
 import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";
@@ -122,7 +123,11 @@ export class EngineSession {
         },
       }
       : {};
-    const blocks: BlockManager = new BlockManager({ numBlocks, blockSize, onDecision, ...caching });
+    const blocks: BlockManager = new BlockManager({
+      ...{ numBlocks, blockSize, onDecision, maxInFlightTokens: maxNumBatchedTokens },
+      ...poolGroups(info),
+      ...caching,
+    });
     const scheduler: Scheduler = new Scheduler(blocks, {
       onDecision,
       onPrompt: (scope, tokens) => curve.lookUp(scope, tokens),
@@ -163,7 +168,12 @@ function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineIn
   const { maxNumWaitingSeqs, enablePrefixCaching, evictionPolicy = "lru" } = config;
   const limits = { maxModelLen, maxNumSeqs, maxNumBatchedTokens, maxNumWaitingSeqs };
   const caching = enablePrefixCaching ? { evictionPolicy } : {};
-  return { type: "start", sizes: { numBlocks, blockSize, ...limits, ...caching }, config };
+  const sizes = { numBlocks, blockSize, ...poolGroups(info), ...limits, ...caching };
+  return { type: "start", sizes, config };
+}
+
+function poolGroups({ groups, blocksPerSlab }: EngineInfo): PoolGroups {
+  return groups === undefined || blocksPerSlab === undefined ? {} : { groups, blocksPerSlab };
 }
 
 function tracedResize({ numAfter, sequenceId }: KvDecision & { type: "resize" }): TraceEntry {

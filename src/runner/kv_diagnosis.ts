@@ -1,12 +1,20 @@
 import { findKvDamageCall, NO_DAMAGE } from "../../kernels/kv/find_kv_damage.ts";
-import type { LayerKv } from "../../kernels/kv/kv_cache.ts";
+import { type LayerKv, spanOf } from "../../kernels/kv/kv_cache.ts";
 import type { DrawFailure, KvDamage } from "../core/batch.ts";
+import { firstRead } from "../core/read_span.ts";
 import { KernelError } from "../core/errors.ts";
 import type { Device, Program } from "../device/device.ts";
 import type { DeviceBuffer } from "../device/kernel.ts";
 
+/** The chunk that a failure came of: its first position, and the sequence's tokens up to its end. */
+export interface FailedChunk {
+  readonly start: number;
+  readonly numTokens: number;
+}
+
 /**
- * Searches the KV of a sequence for numbers that are not finite, after a draw without a token.
+ * Searches the KV of a sequence for numbers that are not finite, after a draw without a token: what
+ * its last rows read, in every layer.
  *
  * Nothing is made before it is asked for the first time; from then on it holds one word per layer.
  */
@@ -19,23 +27,26 @@ export class KvDiagnosis {
   }
 
   /**
-   * Describes the failure of a sequence of `numTokens`. Where the device has no room for the
+   * Describes the failure of a sequence. Where the device has no room for the
    * diagnosis, or cannot compile it, the description is empty: one sequence failed, not the engine.
+   * Where the damage found is the first that a window leaves to see, it may have come of earlier
+   * positions, and none of the sequence counts as sound.
    *
    * @param step metadata on the device whose first sequence it is about.
    * @param kv where each layer's KV lies, first to last.
    * @throws {DeviceLostError} when the device is gone.
    */
   async failure(
-    numTokens: number,
+    { start, numTokens }: FailedChunk,
     step: DeviceBuffer,
     kv: readonly (LayerKv | undefined)[],
   ): Promise<DrawFailure> {
     try {
-      const kvDamage = await this.#find(step, kv);
-      return kvDamage === undefined
-        ? { numSoundTokens: numTokens }
-        : { numSoundTokens: kvDamage.position, kvDamage };
+      const words = await this.#find(step, kv);
+      const kvDamage = damageOf(words, kv);
+      if (kvDamage === undefined) return { numSoundTokens: numTokens };
+      const isFirst = isFirstOfAll(words, kv, start);
+      return { numSoundTokens: isFirst ? kvDamage.position : 0, kvDamage };
     } catch (error) {
       if (error instanceof RangeError || error instanceof KernelError) return { numSoundTokens: 0 };
       throw error;
@@ -45,7 +56,7 @@ export class KvDiagnosis {
   async #find(
     step: DeviceBuffer,
     kv: readonly (LayerKv | undefined)[],
-  ): Promise<KvDamage | undefined> {
+  ): Promise<Uint32Array> {
     const bytes = 4 * kv.length;
     const found = this.#found ??= await this.#device.createBuffer("kv damage", bytes);
     this.#device.write(found, 0, new Uint32Array(kv.length).fill(NO_DAMAGE));
@@ -57,9 +68,20 @@ export class KvDiagnosis {
           : findKvDamageCall({ ...layer.shape, LAYER }, { step, kv: layer.buffer, found })
       ),
     );
-    const words = await this.#device.run(program, undefined, { buffer: found, bytes });
-    return damageOf(words, kv);
+    return await this.#device.run(program, undefined, { buffer: found, bytes });
   }
+}
+
+/** Whether no layer's damage begins where what its rows read begins, with positions before it. */
+function isFirstOfAll(
+  words: Uint32Array,
+  layers: readonly (LayerKv | undefined)[],
+  start: number,
+): boolean {
+  return layers.every((layer, i) => {
+    const first = layer === undefined ? 0 : firstRead(spanOf(layer.shape), start);
+    return first === 0 || words[i] === NO_DAMAGE || words[i]! >>> 1 !== first;
+  });
 }
 
 function damageOf(

@@ -1,6 +1,6 @@
 import type { KvShape, LayerKv } from "../../kernels/kv/kv_cache.ts";
 import type { Model } from "../../models/model.ts";
-import { type CacheGroup, groupLayers } from "../core/cache_group.ts";
+import { type CacheGroup, groupLayers, type PoolGroups } from "../core/cache_group.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import { kvFormat, layerDtypes } from "../core/kv_layout.ts";
 import { readSpan } from "../core/read_span.ts";
@@ -24,6 +24,12 @@ export function kvMemory({ caches }: Pick<Model, "caches">, settings: KvSettings
   const groups = groupLayers(caches);
   const sizes = { numLayers: caches.length, blockSize: settings.blockSize };
   return { groups, layout: planSlots(groupMemory(groups, kvFormat(settings), sizes)) };
+}
+
+/** How the block manager shares the pool among a model's groups. */
+export function poolGroups({ groups, layout }: KvMemory): PoolGroups {
+  const isPlain = groups.length === 1 && groups[0]!.kind === "full";
+  return isPlain ? {} : { groups, blocksPerSlab: layout.blocksPerSlab };
 }
 
 /**

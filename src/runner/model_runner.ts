@@ -110,8 +110,9 @@ export class ModelRunner {
     const { sample: _, ...rest } = chunk;
     const { words } = packer.pack({ step: 0, chunks: [rest], numTokens: chunk.tokens.length });
     device.write(this.#step, 0, words);
-    const numTokens = chunk.start + chunk.tokens.length;
-    const failure = await diagnosis.failure(numTokens, this.#step, layers(storage.buffers));
+    const { start } = chunk;
+    const failed = { start, numTokens: start + chunk.tokens.length };
+    const failure = await diagnosis.failure(failed, this.#step, layers(storage.buffers));
     return { ...result, outputs: [{ type: "failed", failure }] };
   }
 

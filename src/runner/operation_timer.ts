@@ -8,7 +8,7 @@ import type { RunnerInputs } from "./runner_inputs.ts";
 import { timeCandidates, type TimedCalls } from "./call_timing.ts";
 import { type RunnerMemory, stepLimits } from "./runner_memory.ts";
 import { StepPacker } from "./step_packer.ts";
-import { layerKvs } from "./kv_memory.ts";
+import { kvMemory, layerKvs, poolGroups } from "./kv_memory.ts";
 import { subBatches } from "./sub_batches.ts";
 import type { TimedOperation } from "./tunable_operations.ts";
 import { tuningBatch, type TuningStep } from "./tuning_step.ts";
@@ -108,8 +108,12 @@ export class OperationTimer {
     const { blockSize } = inputs.engine;
     const packer = new StepPacker(stepLimits(inputs, tuning));
     const numBlocks = inputs.budget.numBlocks;
+    const groups = poolGroups(kvMemory(inputs.model, inputs.engine));
     // Where contexts are too long for one sub-batch, the first stands for all.
-    const [batch] = subBatches(tuningBatch(step, { blockSize, numBlocks }), packer.limits);
+    const [batch] = subBatches(
+      tuningBatch(step, { blockSize, numBlocks, ...groups }),
+      packer.limits,
+    );
     const { words, dims } = packer.pack(batch!);
     const kv = layerKvs(inputs.model, inputs.engine, storage.buffers).slice(0, numLayers);
     const calls = forwardGraph(inputs, { activations, kv }, tuning)

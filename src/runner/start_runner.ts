@@ -10,6 +10,7 @@ import type { Device } from "../device/device.ts";
 import { buildRunner } from "./build_runner.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 import { chooseTuning, mayTune } from "./choose_tuning.ts";
+import { kvMemory, poolGroups } from "./kv_memory.ts";
 import { loadModel, StartupPhases } from "./load_model.ts";
 import type { ModelRunner } from "./model_runner.ts";
 import { defaultTuning } from "./default_tuning.ts";
@@ -38,7 +39,8 @@ export async function startRunner(
     : undefined;
   const options = { memory, ...(tuning === undefined ? {} : { tuning }) };
   const runner = await phases.run("compile kernels", () => buildRunner(inputs, options));
-  await phases.run(WARM_UP_PHASE, () => warmUp(runner, inputs.engine, inputs.budget));
+  const pool = { ...inputs.budget, ...poolGroups(kvMemory(inputs.model, inputs.engine)) };
+  await phases.run(WARM_UP_PHASE, () => warmUp(runner, inputs.engine, pool));
   return { runner, info: engineInfo(inputs, phases.passed), modelFingerprint };
 }
 
@@ -59,6 +61,7 @@ function engineInfo(
     numBlocks: budget.numBlocks,
     kvCacheBytes: budget.bytes,
     growthLimit: budget.growthLimit,
+    ...poolGroups(kvMemory(model, engine)),
     phases,
   };
 }

@@ -1,5 +1,6 @@
 import { ceilDiv } from "../base/math.ts";
 import type { Batch, ScheduledChunk } from "../core/batch.ts";
+import type { PoolGroups } from "../core/cache_group.ts";
 
 /** A step in which an operation is timed: sequences of one length, each with as many new tokens. */
 export interface TuningStep {
@@ -16,17 +17,22 @@ export interface TuningStep {
  */
 export function tuningBatch(
   { numSeqs, count, context }: TuningStep,
-  { blockSize, numBlocks }: { readonly blockSize: number; readonly numBlocks: number },
+  { blockSize, numBlocks, blocksPerSlab = [1] }: Pick<PoolGroups, "blocksPerSlab"> & {
+    readonly blockSize: number;
+    readonly numBlocks: number;
+  },
 ): Batch {
   const perSequence = ceilDiv(context, blockSize);
   const chunks = Array.from({ length: numSeqs }, (_, sequenceId): ScheduledChunk => ({
     sequenceId,
     tokens: new Uint32Array(count),
     start: context - count,
-    blockTables: [Array.from(
-      { length: perSequence },
-      (_, i) => (sequenceId * perSequence + i) * SCATTER % numBlocks,
-    )],
+    blockTables: blocksPerSlab.map((count) =>
+      Array.from(
+        { length: perSequence },
+        (_, i) => (sequenceId * perSequence + i) * SCATTER % (numBlocks * count),
+      )
+    ),
     sample: {
       ...{ temperature: sequenceId % 2, topK: 0, topP: 1, minP: 0 },
       ...{ seed: sequenceId, outputIndex: 0 },

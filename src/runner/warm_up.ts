@@ -1,5 +1,6 @@
 import type { Batch, LogitAdjustment, ScheduledChunk } from "../core/batch.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
+import type { PoolGroups } from "../core/cache_group.ts";
 import type { ModelRunner } from "./model_runner.ts";
 
 /** An adjustment that changes nothing. */
@@ -19,15 +20,16 @@ const BIASED: LogitAdjustment = {
 export async function warmUp(
   runner: ModelRunner,
   { blockSize, maxNumSeqs, maxNumBatchedTokens }: EngineConfig,
-  { numBlocks, maxModelLen }: { numBlocks: number; maxModelLen: number },
+  pool: PoolGroups & { readonly numBlocks: number; readonly maxModelLen: number },
 ): Promise<void> {
+  const { numBlocks, maxModelLen, blocksPerSlab = [1] } = pool;
   const most = Math.min(maxNumBatchedTokens, blockSize * numBlocks, maxModelLen);
   const draw = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 };
   const chunk = (sequenceId: number, length: number): ScheduledChunk => ({
     sequenceId,
     tokens: new Uint32Array(length),
     start: 0,
-    blockTables: [Array.from({ length: Math.ceil(length / blockSize) }, (_, i) => i)],
+    blockTables: firstBlocks(Math.ceil(length / blockSize), { numBlocks, blocksPerSlab }),
     sample: {
       ...{ ...draw, temperature: sequenceId % 2, topK: 2, topP: 0.5, numLogprobs: 1 },
       ...(sequenceId === 0 ? { adjustment: BIASED } : {}),
@@ -38,10 +40,24 @@ export async function warmUp(
   for (const length of [2, 5, Math.min(64, most)]) {
     if (length <= most) plans.push([chunk(0, length)]);
   }
-  const copies = numBlocks > 1 ? [{ group: 0, from: 0, to: 1, numTokens: 1 }] : [];
+  const copies = blocksPerSlab.flatMap((count, group) =>
+    numBlocks * count > 1 ? [{ group, from: 0, to: 1, numTokens: 1 }] : []
+  );
   for (const chunks of plans) {
     const numTokens = chunks.reduce((sum, { tokens }) => sum + tokens.length, 0);
     if (numTokens > maxNumBatchedTokens) continue;
     await runner.run({ step: 0, chunks, numTokens, copies } satisfies Batch);
   }
+}
+
+/** The first so many blocks of each group, in slabs of its own where the pool has enough. */
+function firstBlocks(
+  length: number,
+  { numBlocks, blocksPerSlab }: { numBlocks: number; blocksPerSlab: readonly number[] },
+): number[][] {
+  const numSlabs = Math.max(...blocksPerSlab.map((count) => Math.ceil(length / count)));
+  const isRoomy = numSlabs * blocksPerSlab.length <= numBlocks;
+  return blocksPerSlab.map((count, group) =>
+    Array.from({ length }, (_, i) => (isRoomy ? group * numSlabs * count : 0) + i)
+  );
 }

@@ -2,7 +2,7 @@ import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { groupCalls } from "../../bench/kernels.ts";
 import { coprimeStride, kvBytes, ModelRig } from "../../bench/model_rig.ts";
 import { leastSeconds } from "../../bench/model_shapes.ts";
-import { type OpenShape, openShape } from "../../bench/open_shape.ts";
+import { openModel, type OpenShape, openShape } from "../../bench/open_shape.ts";
 import { findShape, SHAPES, shapeSizes } from "../../bench/shapes.ts";
 import { callTraffic, stepTraffic, weightElements } from "../../bench/traffic.ts";
 import { SOFTWARE_TUNING } from "../../kernels/tuning/tuning.ts";
@@ -24,6 +24,7 @@ Deno.test("SHAPES are models that model code takes, with the sizes of their name
   assertEquals(SHAPES.map(({ name }) => (parameters(name) / 1e9).toFixed(3)), [
     "0.000",
     "0.134",
+    "0.268",
     "0.596",
     "1.236",
     "8.030",
@@ -44,6 +45,43 @@ Deno.test("ModelRig measures the graph at any context, on KV that is not zero", 
   rig.close();
 });
 
+/** Gemma 3 with two layers of a window of 20 and one without, in the sizes of the tiny shape. */
+async function openWindowed(): Promise<{ device: ReferenceDevice; shape: OpenShape }> {
+  const device = new ReferenceDevice();
+  const { config } = findShape("tiny");
+  const shape = await openModel(device, {
+    name: "windowed",
+    config: {
+      ...config,
+      ...{ model_type: "gemma3_text", num_hidden_layers: 3 },
+      ...{ sliding_window: 20, sliding_window_pattern: 3 },
+    },
+  });
+  return { device, shape: shape as OpenShape };
+}
+
+Deno.test("ModelRig gives each cache group tables of its own, and counts what a window reads", async () => {
+  const { device, shape: { model, weights } } = await openWindowed();
+  const elements = weightElements(model, weights);
+  const step = { batch: 2, count: 1, context: 50 };
+  const rig = await ModelRig.create(device, { model, weights }, step);
+  const attention = rig.calls.filter(({ kernelName }) => kernelName === "paged_attention_decode");
+  const known = { elements, step, dims: rig.dims };
+  const positions = attention.map((call) => callTraffic(call, known)!.bytes / (2 * 2 * 2 * 16 * 2));
+  assertEquals(positions, [20, 20, 50]);
+  const flops = attention.map((call) => callTraffic(call, known)!.flops / (4 * 64 * 2));
+  assertEquals(flops, positions);
+  rig.close();
+  // A chunk's first query reads further back than its last one.
+  const chunk = { batch: 1, count: 10, context: 50 };
+  const chunked = await ModelRig.create(device, { model, weights }, chunk);
+  const prefill = chunked.calls
+    .find(({ kernelName }) => kernelName === "paged_attention_prefill")!;
+  const traffic = callTraffic(prefill, { elements, step: chunk, dims: chunked.dims })!;
+  assertEquals([traffic.bytes / (2 * 2 * 16 * 2), traffic.flops / (4 * 64)], [29, 10 * 20]);
+  chunked.close();
+});
+
 Deno.test("coprimeStride() visits every block once", () => {
   for (const total of [1, 2, 3, 8, 24, 100, 1024]) {
     const seen = new Set(Array.from({ length: total }, (_, i) => i * coprimeStride(total) % total));
@@ -57,7 +95,7 @@ Deno.test("callTraffic() of all calls adds up to stepTraffic()", async () => {
   const elements = weightElements(model, weights);
   for (const step of [{ batch: 2, count: 1, context: 33 }, { batch: 1, count: 20, context: 52 }]) {
     const rig = await ModelRig.create(device, shape, step);
-    const known = { model, elements, step, dims: rig.dims };
+    const known = { elements, step, dims: rig.dims };
     const each = groupCalls(rig.calls.filter(({ workgroups }) => workgroups(rig.dims)[0] > 0))
       .flat().map((call) => callTraffic(call, known) ?? { bytes: 0, flops: 0 });
     const whole = stepTraffic(model, weights, elements, step);

@@ -14,16 +14,23 @@ function pull(rig: HubRig): MainProcess {
   return new MainProcess(["pull", "acme/tiny"], rig.env);
 }
 
+/** Waits until something holds, and gives up after a minute. */
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; !await holds(); i++) {
+    if (i === 6000) throw new Error(`not after a minute: ${holds}`);
+    await new Promise((next) => setTimeout(next, 10));
+  }
+}
+
 /** Waits until so many requests for the weights have come. */
-async function requested(rig: HubRig, count: number): Promise<void> {
-  while (rig.hub.paths("cdn").length < count) await new Promise((next) => setTimeout(next, 10));
+function requested(rig: HubRig, count: number): Promise<void> {
+  return until(() => rig.hub.paths("cdn").length >= count);
 }
 
 /** Waits until so many bytes of the weights lie in the cache. */
-async function arrived(rig: HubRig, weights: Uint8Array, count: number): Promise<void> {
+function arrived(rig: HubRig, weights: Uint8Array, count: number): Promise<void> {
   const path = `${rig.cacheDir}/models--acme--tiny/blobs/${sha256(weights)}.incomplete`;
-  const size = () => Deno.stat(path).then(({ size }) => size, () => 0);
-  while (await size() < count) await new Promise((next) => setTimeout(next, 10));
+  return until(() => Deno.stat(path).then(({ size }) => size >= count, () => false));
 }
 
 Deno.test("of two processes at once one downloads, and the other waits and uses it", async () => {

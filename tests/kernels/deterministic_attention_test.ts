@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import type { KvShape } from "../../kernels/kv/kv_cache.ts";
+import type { AttentionLayer } from "../../kernels/kv/attention_layer.ts";
+import { spanOf } from "../../kernels/kv/kv_cache.ts";
 import {
   attentionQueryTile,
   pagedAttentionCalls,
@@ -20,7 +21,7 @@ const CHUNKS: readonly ChunkShape[] = [
 ];
 const NUM_BLOCKS = 301;
 
-type Shape = KvShape & { H: number };
+type Shape = AttentionLayer;
 
 /**
  * Few, since compiling them is what takes time: each dtype; heads of a group that a workgroup has in one
@@ -35,6 +36,13 @@ const SHAPES: [name: string, shape: Shape][] = [
   ["MHA, 8 dims in int8", { H: 2, G: 2, D: 8, BLOCK_SIZE: 8, KV_DTYPE: "int8" }],
   ["GQA 2, 64 dims in fp8", { H: 4, G: 2, D: 64, BLOCK_SIZE: 16, KV_DTYPE: "fp8" }],
   ["MHA, 32 dims in int4", { H: 2, G: 2, D: 32, BLOCK_SIZE: 32, KV_DTYPE: "int4" }],
+  ["a window with sinks and a soft cap", {
+    ...{ H: 3, G: 1, D: 16, BLOCK_SIZE: 4, KV_DTYPE: "f16" },
+    ...{ WINDOW: 75, NUM_SINKS: 6, SOFT_CAP: 3 },
+  }],
+  ["chunks of positions in int8", {
+    ...{ H: 4, G: 2, D: 16, BLOCK_SIZE: 16, KV_DTYPE: "int8", WINDOW: 50, IS_CHUNKED: true },
+  }],
   ["GQA 2, 12 dims, by lone lanes", { H: 2, G: 1, D: 12, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
 ];
 
@@ -61,6 +69,7 @@ function chunksAndDecodes(shape: Shape, tuning: Tuning) {
     blockSize: BLOCK_SIZE,
     queryTile: attentionQueryTile(shape, tuning),
     splitLen: tuning.splitLen,
+    spans: [spanOf(shape)],
     maxSplits: decodes.length * Math.ceil(Math.max(...lengths) / tuning.splitLen),
   });
   const queries = noise(decodes.length * (H + 2 * G) * D, 9, 4);
@@ -84,8 +93,14 @@ async function attend(gpu: Parameters<typeof runBoth>[0], shape: Shape, tuning: 
       partials: new Float32Array(dims.numSplits[0]! * H * D).fill(NaN),
       stats: new Float32Array(dims.numSplits[0]! * H * 2).fill(NaN),
       out: new Float32Array(dims.numTokens * H * D).fill(7),
+      sinks: noise(H, 4, 2),
     },
-    (b) => pagedAttentionCalls(shape, b as never, tuning),
+    ({ sinks, ...b }) =>
+      pagedAttentionCalls(
+        shape,
+        { ...b, ...(shape.SOFT_CAP === undefined ? {} : { sinks }) } as never,
+        tuning,
+      ),
     dims,
     "out",
   );

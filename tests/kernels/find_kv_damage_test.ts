@@ -1,10 +1,11 @@
 import { assertEquals } from "@std/assert";
 import { findKvDamageCall, NO_DAMAGE } from "../../kernels/kv/find_kv_damage.ts";
-import { kvBlockWords, type KvVector, kvWords } from "../../kernels/kv/kv_cache.ts";
+import { kvBlockWords, type KvVector, kvWords, spanOf } from "../../kernels/kv/kv_cache.ts";
 import { ropeStoreKvCall } from "../../kernels/kv/rope_store_kv.ts";
 import { TOO_LARGE_F16 } from "../../kernels/kv/store_kv.ts";
 import { KV_CACHE_DTYPES } from "../../src/core/engine_config.ts";
 import { isQuantizedKv } from "../../src/core/kv_layout.ts";
+import { READS_ALL } from "../../src/core/read_span.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";
 import { gpuTest, noise, runBoth } from "../support/agreement.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
@@ -99,6 +100,45 @@ for (const KV_DTYPE of KV_CACHE_DTYPES) {
     }
   });
 }
+
+gpuTest(
+  "find_kv_damage looks at what the sequence's rows read, in their group's blocks",
+  async (gpu) => {
+    const place = { GROUP: 1, STRIDE: 400, ROW: 128 };
+    const shape = { ...SHAPE, KV_DTYPE: "f16", ...place, WINDOW: 6, NUM_SINKS: 2 } as const;
+    const spans = [READS_ALL, spanOf(shape)];
+    const packer = new StepPacker({
+      ...{ maxBlocksPerSeq: 3, blockSize: 8, queryTile: 8, splitLen: 8 },
+      ...{ maxTokens: 32, maxSeqs: 1, maxSplits: 8, spans },
+    });
+    // A chunk of positions 16 to 18, whose first query reads from 11 on, and the sinks 0 and 1.
+    const chunk = { sequenceId: 0, tokens: new Uint32Array(3), start: 16 };
+    const { words } = packer.pack({
+      ...{ step: 0, numTokens: 3 },
+      chunks: [{ ...chunk, blockTables: [[1, 3, 4], TABLE] }],
+    });
+    const find = async (position: number) => {
+      const kv = new HostBuffer("kv", NUM_BLOCKS * shape.STRIDE * 4);
+      const { first } = kvWords({ slot: slotOf(position), which: 1, head: 0 }, shape);
+      kv.u16[2 * first + 3] = 0x7e00;
+      // In other layers' rows of the same blocks nothing counts.
+      for (let block = 0; block < NUM_BLOCKS; block++) {
+        kv.u32.fill(0xffffffff, block * 400, block * 400 + 128);
+        kv.u32.fill(0xffffffff, block * 400 + 384, (block + 1) * 400);
+      }
+      const contents = { step: words, kv: kv.u32, found: new Uint32Array(3).fill(NO_DAMAGE) };
+      const calls = (b: object) => [findKvDamageCall({ ...shape, LAYER: 2 }, b as never)];
+      const { actual, expected } = await runBoth(gpu, contents, calls, undefined, "found");
+      assertEquals(actual.u32, expected.u32);
+      return actual.u32[2];
+    };
+    assertEquals(await find(1), 3);
+    assertEquals(await find(2), NO_DAMAGE);
+    assertEquals(await find(10), NO_DAMAGE);
+    assertEquals(await find(11), 23);
+    assertEquals(await find(18), 37);
+  },
+);
 
 gpuTest("only f16 has no room for what is beyond 65,504", async (gpu) => {
   for (const KV_DTYPE of KV_CACHE_DTYPES) {

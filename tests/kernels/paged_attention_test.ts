@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { KvShape } from "../../kernels/kv/kv_cache.ts";
+import { type KvShape, spanOf } from "../../kernels/kv/kv_cache.ts";
 import {
   attentionQueryTile,
   pagedAttentionCalls,
@@ -56,6 +56,7 @@ function attend(
     numBlocks,
     queryTile: attentionQueryTile(shape, tuning),
     splitLen: tuning.splitLen,
+    spans: [spanOf(shape)],
   });
   const rows = step.dims.numTokens;
   return runBoth(
@@ -244,8 +245,12 @@ gpuTest(
 );
 
 gpuTest("paged attention gives a sequence the same bits in any batch", async (gpu) => {
-  const shape = { H: 4, G: 2, D: 32, BLOCK_SIZE: 16, KV_DTYPE: "int8" } as const;
-  for (const tuning of [SOFTWARE_TUNING, GPU_TUNING]) {
+  const whole = { H: 4, G: 2, D: 32, BLOCK_SIZE: 16, KV_DTYPE: "int8" } as const;
+  const windowed = { ...whole, WINDOW: 70, NUM_SINKS: 5 };
+  const cases = [whole, windowed].flatMap((shape) =>
+    [SOFTWARE_TUNING, GPU_TUNING].map((tuning) => [shape, tuning] as const)
+  );
+  for (const [shape, tuning] of cases) {
     const alone = await attend(gpu, [{ start: 150, count: 1 }], shape, tuning);
     const chunks = [{ start: 150, count: 1 }, { start: 700, count: 1 }, { start: 3, count: 9 }];
     const together = await attend(gpu, chunks, shape, tuning);

@@ -51,6 +51,11 @@ Deno.test("the registry and a family's own file alone name it in code", () => {
   }
 });
 
+Deno.test("the README lists every family, and no other", () => {
+  const listed = [...textOf("models/README.md").matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name!);
+  assertEquals(listed.sort(), [...KNOWN_MODEL_TYPES].sort());
+});
+
 /** A file without its comments. */
 function codeOf(file: string): string {
   return textOf(file).replaceAll(/\/\*[^]*?\*\//g, "").replaceAll(/\/\/.*$/gm, "");

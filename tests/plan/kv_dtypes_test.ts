@@ -1,13 +1,13 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { KV_CACHE_DTYPES, type KvCacheDtype } from "../../src/core/engine_config.ts";
-import { kvBytesPerToken } from "../../src/core/kv_layout.ts";
+import { layerBytesPerToken, layerDtypes } from "../../src/core/kv_layout.ts";
 import {
   bytesPerToken,
   bytesPerTokenByGroup,
   dtypesByGroup,
   layerBytes,
 } from "../../src/plan/kv_dtypes.ts";
-import { groupsOf, type ModelShape } from "../../src/plan/model_shape.ts";
+import type { ModelShape } from "../../src/plan/model_shape.ts";
 import { PRESET_NAMES } from "../../src/plan/presets.ts";
 import { presetShape } from "../../src/server/model_shape.ts";
 
@@ -51,9 +51,11 @@ Deno.test("bytesPerToken() agrees with the layout of the server's own pool", () 
     for (const dtype of KV_CACHE_DTYPES) {
       for (const f16EdgeLayers of [undefined, false, true]) {
         const format = { dtype, f16EdgeLayers };
-        const [heads] = groupsOf(shape);
-        assert(heads?.kind === "full");
-        const pool = kvBytesPerToken({ ...heads, numLayers: heads.layers.length, ...format });
+        const dtypes = layerDtypes({ ...format, numLayers: shape.caches.length });
+        const pool = shape.caches.reduce((sum, cache, layer) => {
+          assert(cache !== undefined && "headDim" in cache);
+          return sum + layerBytesPerToken({ ...cache, dtype: dtypes[layer]! });
+        }, 0);
         assertEquals(bytesPerToken(shape, format), pool, `${name} ${dtype}`);
       }
     }

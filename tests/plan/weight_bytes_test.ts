@@ -46,10 +46,14 @@ Deno.test("plannedWeights() has the published number of parameters of each prese
   assertEquals(counts, [
     ["quire-demo", 2_755_008],
     ["smollm2-135m", 134_515_008],
+    ["qwen2.5-0.5b", 494_032_768],
     ["qwen3-0.6b", 596_049_920],
     ["llama-3.2-1b", 1_235_814_400],
+    ["gemma-3-1b", 999_885_952],
     ["tinyllama-1.1b", 1_100_048_384],
+    ["gemma-2-2b", 2_614_341_888],
     ["llama-2-7b", 6_738_415_616],
+    ["mistral-7b", 7_241_732_096],
     ["llama-3.1-8b", 8_030_261_248],
     ["llama-3-70b", 70_553_706_496],
   ]);

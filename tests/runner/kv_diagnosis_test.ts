@@ -64,3 +64,17 @@ Deno.test("a sequence fails alone also where there is no room for its diagnosis"
     assertEquals(numCachedBlocks, Math.floor((GOOD.length + 3) / 16));
   });
 });
+
+Deno.test("KvDiagnosis takes nothing for sound where a window hides where the damage began", async () => {
+  const cache = { kind: "sliding_window", window: 20, numKvHeads: 2, headDim: 32 } as const;
+  await withModel(0, async (modelDir) => {
+    const config = { modelDir, enablePrefixCaching: true, maxNumBatchedTokens: 16 };
+    const options = { caches: Array.from({ length: 6 }, () => cache) };
+    const engine = await DemoEngine.create(new ReferenceDevice(), config, options);
+    const prompt = [...new Array(5).fill(305), OVERFLOWING_TOKEN, ...new Array(34).fill(7)];
+    const [{ error } = {}] = await engine.generate([{ prompt, params: PARAMS }]);
+    // The last chunk begins at 32 and reads from 13 on; later layers have no number from 6 on.
+    assertEquals(error?.details, { layer: 1, position: 13 });
+    assertEquals(engine.stats.numCachedBlocks, 0);
+  });
+});

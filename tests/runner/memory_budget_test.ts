@@ -124,3 +124,32 @@ Deno.test("kvBudget refuses lengths that model or pool cannot hold, with what wo
   refuse({ maxModelLen: 100, numBlocksOverride: 6 }, "--max-model-len 96 or less");
   refuse({ kvCacheMemoryBytes: 1000 }, "24576 bytes");
 });
+
+Deno.test("kvBudget counts slabs of several groups, of which a window takes what it ever holds", () => {
+  const heads = { numKvHeads: 2, headDim: 32 };
+  const full: LayerCache = { kind: "full", ...heads };
+  const window: LayerCache = { kind: "sliding_window", window: 64, ...heads };
+  // Two slots of 2 and 1 layers: slabs of two layers' blocks, of which full attention has two.
+  const caches = [window, window, full, window, window, full];
+  const slabBytes = 2 * 2 * 4096;
+  const config = { ...CONFIG, maxNumBatchedTokens: 16, numBlocksOverride: 20 };
+  const budget = budgetOf(config, { caches }, DEVICE);
+  assertEquals([budget.numBlocks, budget.bytes], [20, 20 * slabBytes]);
+  // The windows' 64 - 1 + 16 positions lie in 6 blocks, so 14 slabs are left: 28 blocks of 16.
+  assertEquals(budget.maxModelLen, 28 * 16);
+  const refuse = (numBlocksOverride: number, part: string) =>
+    assertThrows(
+      () => budgetOf({ ...config, numBlocksOverride, maxModelLen: 448 }, { caches }, DEVICE),
+      StartupError,
+      part,
+    );
+  refuse(
+    19,
+    `needs ${20 * slabBytes} bytes of KV, but the pool has ${19 * slabBytes} (416 tokens)`,
+  );
+  refuse(1, `no room for the 2 slabs of one token, each of ${slabBytes} bytes`);
+  const bound = { ...DEVICE, maxBindingBytes: 15 * slabBytes / 2 + 1 };
+  assertEquals(budgetOf(config, { caches }, bound).numBlocks, 15);
+  const windows = { caches: caches.map(() => window) };
+  assertEquals(budgetOf({ ...config, numBlocksOverride: 6 }, windows, DEVICE).maxModelLen, 2048);
+});

@@ -1,15 +1,20 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import {
+  GROUP_WORDS,
   HEADER_WORDS,
+  headerWords,
   SAMPLE,
   SAMPLE_WORDS,
   SEQ,
   SEQ_WORDS,
   STEP,
+  tableEntry,
   TILE,
   TILE_WORDS,
 } from "../../kernels/step.ts";
 import { InvariantError } from "../../src/base/invariant.ts";
+import { NO_BLOCK } from "../../src/core/cache_group.ts";
+import { READS_ALL, type ReadSpan } from "../../src/core/read_span.ts";
 import type { Batch } from "../../src/core/batch.ts";
 import { bitsToF32 } from "../../src/device/half.ts";
 import { maxStepWords, StepPacker } from "../../src/runner/step_packer.ts";
@@ -193,4 +198,87 @@ Deno.test("StepPacker.pack() lists the blocks to copy, before the tables", () =>
     (_, i) => ({ group: 0, from: i, to: i + 4, numTokens: 1 }),
   );
   assertThrows(() => new StepPacker(LIMITS).pack({ ...BATCH, copies: many }), InvariantError, "4");
+});
+
+/** Full attention, and a window of 7 positions. */
+const SPANS = [READS_ALL, { window: 7, isChunked: false, numSinkTokens: 0 }];
+
+/** The batch with tables of both groups; in the second one, blocks before the windows are dead. */
+const GROUPED: Batch = {
+  ...BATCH,
+  copies: [
+    { group: 1, from: 4, to: 9, numTokens: 3 },
+    { group: 0, from: 5, to: 2, numTokens: 8 },
+    { group: 1, from: 6, to: 8, numTokens: 1 },
+  ],
+  chunks: BATCH.chunks.map((chunk, i) => ({
+    ...chunk,
+    blockTables: [chunk.blockTables[0]!, [[21, 22], [NO_BLOCK, 24, 25], [26, 27]][i]!],
+  })),
+};
+
+Deno.test("StepPacker.pack() gives each cache group slots, splits, copies and live blocks of its own", () => {
+  const { words, dims } = new StepPacker({ ...LIMITS, spans: SPANS }).pack(GROUPED);
+  const single = new StepPacker(LIMITS).pack(BATCH);
+  const at = (name: "slots" | "seqs" | "splits" | "copies", group: number) =>
+    words[STEP[name] + group * GROUP_WORDS]!;
+  const seq = (group: number, n: number) =>
+    region(words, at("seqs", group) + n * SEQ_WORDS, SEQ_WORDS);
+  assertEquals(words[STEP.tokens], headerWords(2));
+  assertEquals(region(words, at("slots", 0), 9), [40, 62, 63, 24, 25, 26, 27, 8, 9]);
+  assertEquals(region(words, at("slots", 1), 9), [200, 174, 175, 176, 177, 178, 179, 208, 209]);
+  // Position 16 reads from 10 on, in splits of six: those of 6 and of 12.
+  assertEquals([dims.numSplits, dims.numNextSplits], [[3, 2], [3, 2]]);
+  assertEquals([dims.numCopies, single.dims.numSplits], [[1, 2], [3]]);
+  assertEquals(region(words, at("splits", 1), 2), [0, 0]);
+  assertEquals(region(words, at("copies", 1), 4), [4, 9, 6, 8]);
+  assertEquals(region(words, at("copies", 0), 2), [5, 2]);
+  // All but the table's word is the same in both.
+  assertEquals(seq(0, 0).with(3, 0), seq(1, 0).with(3, 0));
+  assertEquals([0, 1, 2].map((index) => tableEntry(words, seq(0, 0)[3]!, index)), [9, 8, 5]);
+  assertEquals([1, 2].map((index) => tableEntry(words, seq(1, 0)[3]!, index)), [24, 25]);
+  assertEquals(tableEntry(words, seq(1, 1)[3]!, 0), 21);
+});
+
+Deno.test("StepPacker.pack() leads to dead blocks only where sinks lie before them", () => {
+  const sinks = { window: 7, isChunked: false, numSinkTokens: 1 };
+  const pack = (span: ReadSpan) =>
+    new StepPacker({ ...LIMITS, spans: [span] }).pack({
+      ...{ step: 0, numTokens: 1 },
+      chunks: [{ ...BATCH.chunks[1]!, blockTables: [[24, NO_BLOCK, 25]] }],
+    });
+  const [withSinks, without] = [pack(sinks), pack(SPANS[1]!)];
+  const entry = ({ words }: typeof withSinks, index: number) =>
+    tableEntry(words, words[words[STEP.seqs]! + SEQ.table]!, index);
+  assertEquals([0, 1, 2].map((index) => entry(withSinks, index)), [24, 0xffffffff, 25]);
+  assertEquals(entry(without, 2), 25);
+  assertEquals(withSinks.words.length - without.words.length, 1 + 1, "its block and its split");
+});
+
+Deno.test("StepPacker.pack() refuses chunks without a table of each group, and dead slots", () => {
+  const packer = new StepPacker({ ...LIMITS, spans: SPANS });
+  assertThrows(() => packer.pack(BATCH), InvariantError, "no block table of cache group 1");
+  const dead = { ...GROUPED.chunks[2]!, blockTables: [[1, 2], [NO_BLOCK]] };
+  assertThrows(
+    () => packer.pack({ step: 0, numTokens: 2, chunks: [dead] }),
+    InvariantError,
+    "position 0 has no block in its table of cache group 1",
+  );
+});
+
+Deno.test("maxStepWords covers the largest step of several cache groups", () => {
+  const limits = { ...LIMITS, maxSplits: 18, spans: [...SPANS, SPANS[1]!] };
+  const table = [1, 2, 3, 4];
+  const chunks = [0, 1, 2].map((i) => ({
+    ...BATCH.chunks[0]!,
+    sequenceId: i,
+    tokens: new Uint32Array([1, 15, 16][i]!),
+    start: 32 - [1, 15, 16][i]!,
+    blockTables: [table, table, table],
+  }));
+  const copies = [0, 1, 2].flatMap((group) =>
+    [0, 1, 2].map((from) => ({ group, from, to: from + 4, numTokens: 1 }))
+  );
+  const { words } = new StepPacker(limits).pack({ step: 0, numTokens: 32, chunks, copies });
+  assertEquals(words.length <= maxStepWords(limits), true);
 });

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { Batch, ScheduledChunk } from "../../src/core/batch.ts";
+import { READS_ALL } from "../../src/core/read_span.ts";
 import { splitsOf, subBatches } from "../../src/runner/sub_batches.ts";
 
 /** A chunk whose context has `contextLen` positions after the step, `count` of them new. */
@@ -69,4 +70,16 @@ Deno.test("subBatches() loses no chunk, keeps their order and fills each sub-bat
     }),
     { seed: 11, numRuns: 500 },
   );
+});
+
+Deno.test("splitsOf() and subBatches() count the splits that the windows of each group read", () => {
+  const window = { window: 40, isChunked: false, numSinkTokens: 0 };
+  // Position 199 reads from 160 on.
+  assertEquals(splitsOf(chunkOf(0, 200), 32, window), 2);
+  assertEquals(splitsOf(chunkOf(0, 200), 32, { ...window, numSinkTokens: 33 }), 4);
+  assertEquals(splitsOf(chunkOf(0, 200), 32, window, 25), 3);
+  const batch = batchOf([chunkOf(0, 200), chunkOf(1, 200)]);
+  const limits = { splitLen: 32, maxSplits: 7 };
+  assertEquals(subBatches(batch, { ...limits, spans: [window, window] }), [batch]);
+  assertEquals(idsOf(subBatches(batch, { ...limits, spans: [window, READS_ALL] })), [[0], [1]]);
 });

@@ -1,3 +1,4 @@
+import type { Model } from "../../models/model.ts";
 import { readModel } from "../../models/registry.ts";
 import type { Batch, ChunkResult, TokenOutput } from "../../src/core/batch.ts";
 import type { BeamSearchParams } from "../../src/core/beam_search_params.ts";
@@ -12,7 +13,8 @@ import type { PoolResized } from "../../src/core/engine_command.ts";
 import { ElasticPool } from "../../src/engine/elastic_pool.ts";
 import { buildRunner, type RunnerOptions } from "../../src/runner/build_runner.ts";
 import type { RunnerInputs } from "../../src/runner/runner_inputs.ts";
-import { type KvBudget, kvBudget } from "../../src/runner/memory_budget.ts";
+import { kvMemory, poolGroups } from "../../src/runner/kv_memory.ts";
+import { kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { bindableSteps } from "../../src/runner/runner_memory.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
@@ -72,25 +74,26 @@ export interface Outcome {
   error?: TokenEvent["error"];
 }
 
+/** What layers keep in place of what the model's do, and what runners are made with. */
+export interface DemoOptions extends RunnerOptions {
+  readonly caches?: Model["caches"];
+}
+
 /** A runner of the bundled model, or that of `overrides.modelDir`, and what it was made with. */
 export async function demoRunner(
   device: Device,
   overrides: Partial<EngineConfig>,
-  options: RunnerOptions = {},
-): Promise<{
-  runner: ModelRunner;
-  engine: EngineConfig;
-  budget: KvBudget;
-}> {
-  const inputs = await demoInputs(device, overrides);
-  const { engine, budget } = inputs;
-  return { runner: await buildRunner(inputs, options), engine, budget };
+  { caches, ...options }: DemoOptions = {},
+): Promise<RunnerInputs & { runner: ModelRunner }> {
+  const inputs = await demoInputs(device, overrides, caches);
+  return { ...inputs, runner: await buildRunner(inputs, options) };
 }
 
 /** What a runner of the bundled model, or that of `overrides.modelDir`, is built from. */
 export async function demoInputs(
   device: Device,
   overrides: Partial<EngineConfig>,
+  caches?: Model["caches"],
 ): Promise<RunnerInputs> {
   const config: EngineConfig = {
     modelDir: DEMO_DIR,
@@ -105,7 +108,8 @@ export async function demoInputs(
     ...overrides,
   };
   const source = findModelSource(config.modelDir);
-  const model = readModel(source.configFiles());
+  const read = readModel(source.configFiles());
+  const model = caches === undefined ? read : { ...read, caches };
   const checkpoint = source.openWeights();
   const { quantization } = config;
   const upload = quantization === undefined ? {} : { quantization };
@@ -134,13 +138,15 @@ export class DemoEngine {
   static async create(
     device: Device,
     overrides: Partial<EngineConfig> = {},
-    options: RunnerOptions = {},
+    options: DemoOptions = {},
   ): Promise<DemoEngine> {
-    const { runner, engine, budget } = await demoRunner(device, overrides, options);
-    const { blockSize, enablePrefixCaching } = engine;
+    const { runner, engine, model, budget } = await demoRunner(device, overrides, options);
+    const { blockSize, enablePrefixCaching, maxNumBatchedTokens } = engine;
     const blocks = new BlockManager({
       numBlocks: budget.numBlocks,
       blockSize,
+      ...poolGroups(kvMemory(model, engine)),
+      maxInFlightTokens: maxNumBatchedTokens,
       ...(enablePrefixCaching ? { prefixCache: { keySpace: KEY_SPACE } } : {}),
     });
     return new DemoEngine(runner, new Scheduler(blocks, { ...engine, ...budget }));

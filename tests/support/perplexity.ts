@@ -1,9 +1,11 @@
 import { assert } from "@std/assert";
 import type { ScheduledChunk } from "../../src/core/batch.ts";
+import { readModel } from "../../models/registry.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { TokenId } from "../../src/core/ids.ts";
 import type { Device } from "../../src/device/device.ts";
 import type { DeviceBuffer } from "../../src/device/kernel.ts";
+import { kvMemory } from "../../src/runner/kv_memory.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { loadTokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { DEMO_DIR, demoRunner, goldenPrompts } from "./demo_engine.ts";
@@ -26,17 +28,20 @@ export class Scorer {
   readonly #runner: ModelRunner;
   readonly #logits: DeviceBuffer;
   readonly #blockSize: number;
+  /** Blocks of each cache group in a slab. */
+  readonly #blocksPerSlab: readonly number[];
 
   private constructor(
     device: Device,
     runner: ModelRunner,
     logits: DeviceBuffer,
-    blockSize: number,
+    { blockSize, blocksPerSlab }: { blockSize: number; blocksPerSlab: readonly number[] },
   ) {
     this.#device = device;
     this.#runner = runner;
     this.#logits = logits;
     this.#blockSize = blockSize;
+    this.#blocksPerSlab = blocksPerSlab;
   }
 
   /** The bundled model, or that of `overrides.modelDir`, on `device`. */
@@ -44,7 +49,9 @@ export class Scorer {
     const buffers = new Map<string, DeviceBuffer>();
     const config = { ...overrides, maxNumSeqs: ROWS, maxNumBatchedTokens: ROWS };
     const { runner, engine } = await demoRunner(recordingBuffers(device, buffers), config);
-    return new Scorer(device, runner, buffers.get("logits")!, engine.blockSize);
+    const { blockSize, modelDir } = engine;
+    const { blocksPerSlab } = kvMemory(readModel(modelDir), engine).layout;
+    return new Scorer(device, runner, buffers.get("logits")!, { blockSize, blocksPerSlab });
   }
 
   /**
@@ -71,10 +78,10 @@ export class Scorer {
 
   /** Computes positions `[0, end)` in chunks. */
   async #prefill(tokens: ArrayLike<TokenId>, end: number): Promise<void> {
-    const blockTable = this.#blockTable(tokens.length);
+    const blockTables = this.#blockTables(tokens.length);
     for (let start = 0; start < end; start += ROWS) {
       const chunk = Uint32Array.from(tokens).slice(start, Math.min(start + ROWS, end));
-      const chunks = [{ sequenceId: 0, tokens: chunk, start, blockTables: [blockTable] }];
+      const chunks = [{ sequenceId: 0, tokens: chunk, start, blockTables }];
       await this.#runner.run({ step: 0, chunks, numTokens: chunk.length });
     }
   }
@@ -90,14 +97,14 @@ export class Scorer {
     end: number,
     onRow: (position: number, logits: Float32Array, best: TokenId) => void,
   ): Promise<void> {
-    const blockTable = this.#blockTable(tokens.length);
+    const blockTables = this.#blockTables(tokens.length);
     for (let start = first; start < end; start += ROWS) {
       const numTokens = Math.min(ROWS, end - start);
       const chunks = Array.from({ length: numTokens }, (_, row): ScheduledChunk => ({
         sequenceId: row,
         tokens: Uint32Array.of(tokens[start + row]!),
         start: start + row,
-        blockTables: [blockTable],
+        blockTables,
         sample: GREEDY_DRAW,
       }));
       const sampled = await this.#runner.run({ step: 0, chunks, numTokens });
@@ -114,8 +121,15 @@ export class Scorer {
     }
   }
 
-  #blockTable(numTokens: number): number[] {
-    return Array.from({ length: Math.ceil(numTokens / this.#blockSize) }, (_, block) => block);
+  /** Of each cache group as many blocks as positions ask for, from the slabs after the others'. */
+  #blockTables(numTokens: number): number[][] {
+    const numBlocks = Math.ceil(numTokens / this.#blockSize);
+    let firstSlab = 0;
+    return this.#blocksPerSlab.map((perSlab) => {
+      const first = firstSlab * perSlab;
+      firstSlab += Math.ceil(numBlocks / perSlab);
+      return Array.from({ length: numBlocks }, (_, i) => first + i);
+    });
   }
 
   async #readLogits(): Promise<Float32Array> {

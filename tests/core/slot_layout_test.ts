@@ -1,0 +1,112 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import * as fc from "fast-check";
+import { groupLayers, type LayerCache } from "../../src/core/cache_group.ts";
+import {
+  type GroupMemory,
+  groupMemory,
+  numSlabsFor,
+  planSlots,
+  slabBytesOf,
+} from "../../src/core/slot_layout.ts";
+import { runs } from "../support/runs.ts";
+
+const HEADS = { numKvHeads: 1, headDim: 256 };
+
+/** Layers by their caches, repeated. */
+function layers(...kinds: readonly (readonly [count: number, cache: LayerCache])[]) {
+  return kinds.flatMap(([count, cache]) => Array.from({ length: count }, () => cache));
+}
+
+function memoryOf(caches: readonly LayerCache[]): GroupMemory[] {
+  const sizes = { numLayers: caches.length, blockSize: 16 };
+  return groupMemory(groupLayers(caches), { dtype: "f16" }, sizes);
+}
+
+Deno.test("planSlots() gives each layer of one group a slot, where a slab is a block", () => {
+  for (const kind of ["full", "sliding_window"] as const) {
+    const cache = { kind, window: 100, numKvHeads: 2, headDim: 64 } as LayerCache;
+    const groups = groupMemory(groupLayers(layers([6, cache])), { dtype: "int4" }, {
+      ...{ numLayers: 6, blockSize: 16 },
+    });
+    const { slabBytes, blocksPerSlab, places } = planSlots(groups);
+    // In int4 the first and the last layer are f16: 16 positions of two vectors of 2 x 64.
+    assertEquals(slabBytes, [8192, 2304, 2304, 2304, 2304, 8192]);
+    assertEquals(blocksPerSlab, [1]);
+    assertEquals(
+      [...places.entries()].map(([layer, place]) => [layer, place]),
+      [
+        ...slabBytes.entries(),
+      ].map(([slot, strideBytes]) => [slot, { group: 0, slot, strideBytes, rowBytes: 0 }]),
+    );
+  }
+});
+
+Deno.test("planSlots() lays Gemma 3 1B over two slots: 11 and 2 rows, a slab of 2 or 11 blocks", () => {
+  const window: LayerCache = { kind: "sliding_window", window: 512, ...HEADS };
+  const groups = memoryOf(layers([4, { kind: "full", ...HEADS }], [22, window]));
+  const layout = planSlots(groups);
+  const block = 16 * 2 * 2 * 256;
+  assertEquals(layout.slabBytes, [22 * block, 22 * block]);
+  assertEquals(layout.blocksPerSlab, [11, 2]);
+  const strides = [...layout.places.values()].map(({ strideBytes }) => strideBytes / block);
+  assertEquals(new Set(strides), new Set([2, 11]));
+  assertEquals(numSlabsFor(layout, [12, 3]), 2 + 2);
+});
+
+Deno.test("planSlots() lays Granite 4 micro over four slots: 9 states and 1 layer each", () => {
+  const state: LayerCache = { kind: "state", stateBytes: 48 * 64 * 128 * 4 + 3 * 3328 * 4 };
+  const full: LayerCache = { kind: "full", numKvHeads: 8, headDim: 64 };
+  const { slabBytes, blocksPerSlab, places } = planSlots(memoryOf(layers([36, state], [4, full])));
+  assertEquals(slabBytes.length, 4);
+  const rows = (group: number, slot: number) =>
+    [...places.values()].filter((place) => place.group === group && place.slot === slot).length;
+  assertEquals([0, 1, 2, 3].map((slot) => [rows(0, slot), rows(1, slot)]), [
+    ...Array.from({ length: 4 }, () => [1, 9]),
+  ]);
+  assertEquals(blocksPerSlab[1], 1);
+  // A block takes its share of the state's stride.
+  const { strideBytes } = [...places.values()].find(({ group }) => group === 0)!;
+  assert(strideBytes >= 32_768 && strideBytes < 1.02 * 32_768, `a stride of ${strideBytes} bytes`);
+});
+
+Deno.test("planSlots() takes the number of slots with the least padding where all cost more", () => {
+  const group = (numLayers: number, first: number) => ({
+    layers: Array.from({ length: numLayers }, (_, i) => first + i),
+    blockBytes: new Array<number>(numLayers).fill(1600),
+  });
+  // Over one slot there is none.
+  assertEquals(planSlots([group(7, 0), group(5, 7)]).slabBytes.length, 1);
+  assertEquals(planSlots([group(13, 0), group(13, 13)]).slabBytes.length, 13);
+  assertThrows(() => planSlots([]), RangeError, "no groups");
+});
+
+Deno.test("planSlots() never lets two rows of a group overlap, nor a block leave its slab", () => {
+  const group = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 12 });
+  fc.assert(
+    fc.property(fc.array(group, { minLength: 1, maxLength: 4 }), (sizes) => {
+      let next = 0;
+      const groups = sizes.map((bytes) => ({
+        layers: bytes.map(() => next++),
+        blockBytes: bytes.map((each) => 16 * each),
+      }));
+      const layout = planSlots(groups);
+      groups.forEach(({ layers, blockBytes }, g) => {
+        const ends = new Map<number, number>();
+        layers.forEach((layer, i) => {
+          const { group, slot, strideBytes, rowBytes } = layout.places.get(layer)!;
+          assertEquals([group, strideBytes % 16, rowBytes % 16], [g, 0, 0]);
+          assertEquals(rowBytes, ends.get(slot) ?? 0);
+          ends.set(slot, rowBytes + blockBytes[i]!);
+          assert(ends.get(slot)! <= strideBytes, `row of layer ${layer}`);
+          assertEquals(strideBytes * layout.blocksPerSlab[g]!, layout.slabBytes[slot]);
+        });
+      });
+      if (groups.length > 1) assertEquals(new Set(layout.slabBytes).size, 1);
+      const used = groups.map(({ blockBytes }, g) =>
+        layout.blocksPerSlab[g]! * blockBytes.reduce((sum, bytes) => sum + bytes, 0)
+      );
+      assert(Math.max(...used) <= slabBytesOf(layout));
+    }),
+    { numRuns: runs(300) },
+  );
+});
