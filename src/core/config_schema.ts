@@ -99,6 +99,12 @@ export const ConfigSchema = z.object({
     group: SERVER,
     value: "CONNECTIONS",
   }),
+  grammarCompileTimeout: z.int().min(1).max(600).default(5).meta({
+    description: "How long a schema or grammar of a request may take to compile, in seconds; one " +
+      "that takes longer is answered with 400",
+    group: SERVER,
+    value: "SECONDS",
+  }),
   sseKeepAlive: z.int().min(0).max(3600).default(30).meta({
     description:
       "Silence after which a stream that has begun sends a comment, so that proxies keep " +

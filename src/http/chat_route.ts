@@ -8,6 +8,7 @@ import {
   toEncodeChatOptions,
 } from "./chat_schema.ts";
 import { GenerationMeter } from "./generation_meter.ts";
+import { formatOf } from "./grammar_fields.ts";
 import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
 import { readJson } from "./read_json.ts";
 import { checkNumSequences, checkStreamOptions, toSamplingParams } from "./sampling_fields.ts";
@@ -30,6 +31,7 @@ export function chatRoute(services: Services): Handler {
     const numLogprobs = numChatLogprobs(request);
     const messages = toChatMessages(request.messages);
     const encodeOptions = toEncodeChatOptions(request, messages);
+    const asked = formatOf(request);
 
     const { maxModelLen, vocabSize } = requireReady(engine);
     const { maxCharsPerToken, defaults } = services.model;
@@ -54,7 +56,9 @@ export function chatRoute(services: Services): Handler {
       hasLogprobs: numLogprobs !== undefined,
       ...(request.return_token_ids === true ? { promptTokenIds: prompt } : {}),
     });
-    const sequences = samples.map((params) => ({ prompt, params }));
+    const grammar = asked &&
+      { grammar: await services.grammars.compile(asked.format, asked.param) };
+    const sequences = samples.map((params) => ({ prompt, params, ...grammar }));
     return await answer(c, services, {
       model,
       request,

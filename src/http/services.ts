@@ -1,6 +1,8 @@
 import type { Logger } from "../base/log.ts";
 import type { KvCacheDtype } from "../core/engine_config.ts";
+import type { CompiledGrammar } from "../core/compiled_grammar.ts";
 import type { EnginePort } from "../core/generation.ts";
+import type { GrammarFormat } from "../core/grammar_format.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { BodyLimits } from "./request_body.ts";
 import type { ServingMetrics } from "./serving_metrics.ts";
@@ -93,6 +95,15 @@ export interface TextService {
   tokenBytes(id: TokenId): Uint8Array;
 }
 
+/** Compiles what answers have to match, for the served model's vocabulary. */
+export interface GrammarPort {
+  /**
+   * @param param the field that asks for it, for refusals.
+   * @throws {RequestError} when no grammar holds the format, or it costs too much.
+   */
+  compile(format: GrammarFormat, param: string): Promise<CompiledGrammar>;
+}
+
 /** Defaults of absent sampling fields, from the model's generation_config.json. */
 export interface SamplingDefaults {
   readonly temperature?: number;
@@ -178,6 +189,7 @@ export interface KvPlanner {
 export interface Services {
   readonly engine: EnginePort;
   readonly text: TextService;
+  readonly grammars: GrammarPort;
   readonly createStopStrings: (stops: readonly string[]) => StopStrings;
   readonly model: ServedModel;
   readonly access: AccessRules;

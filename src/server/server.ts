@@ -7,6 +7,7 @@ import type { EngineInfo } from "../core/engine_config.ts";
 import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
 import type { EngineClientOptions, EngineFailure } from "../engine/client_options.ts";
+import { GrammarCompiler } from "../grammar/grammar_compiler.ts";
 import { createApp } from "../http/app.ts";
 import { createSeedSource } from "../http/seed_source.ts";
 import {
@@ -77,12 +78,16 @@ export async function createServer(
   const path = storePath(config.prefixStore, PREFIX_STORE.fileName);
   const engineConfig = { ...base, ...tuningStoreOf(config) };
   const memory = await PrefixMemory.open({ path, engine, config: base, log });
+  const grammars = new GrammarCompiler(directory.dir, {
+    deadlineMs: config.grammarCompileTimeout * 1000,
+  });
   const metrics = new ServingMetrics(engine, model.names[0]!);
   metrics.watchReheat(() => memory.progress);
   const app = createApp({
     engine,
     text,
     model,
+    grammars,
     createStopStrings: (stops) => new StopStrings(stops),
     access: { ...keys, hostname: address },
     cacheSecret: memory.cacheSecret,
@@ -103,13 +108,18 @@ export async function createServer(
     modelName: model.names[0]!,
     log,
     ready,
-    stop: (deadlineMs) => stop({ engine, memory, text }, deadlineMs),
+    stop: (deadlineMs) => stop({ engine, memory, text, grammars }, deadlineMs),
   };
 }
 
 /** Ends the parts of a server, the engine within `deadlineMs`. */
 async function stop(
-  { engine, memory, text }: { engine: EngineClient; memory: PrefixMemory; text: TextService },
+  { engine, memory, text, grammars }: {
+    engine: EngineClient;
+    memory: PrefixMemory;
+    text: TextService;
+    grammars: GrammarCompiler;
+  },
   deadlineMs: number,
 ): Promise<void> {
   // Awaited after the drain only: a reheat that waits for a hung engine ends with the drain.
@@ -118,6 +128,7 @@ async function stop(
   await reheatEnded;
   await memory.close();
   text.close();
+  grammars.close();
 }
 
 /**

@@ -110,12 +110,15 @@ export function generateAlone(
   prompt: Iterable<number>,
   params: SamplingParams,
   maxModelLen: number,
+  /** What a grammar allows after some outputs. */
+  allowedAfter?: (outputs: readonly number[]) => Uint32Array,
 ): { tokens: number[]; finishReason: FinishReason } {
   const promptTokens = [...prompt];
   const kv = promptTokens.map(kvOf);
   const tokens: number[] = [];
   while (true) {
-    const adjustment = adjustmentOf(promptTokens, tokens, params);
+    const allowed = allowedAfter && { allowedTokens: allowedAfter(tokens) };
+    const adjustment = adjustmentOf(promptTokens, tokens, { ...params, ...allowed });
     const token = draw(kv, {
       ...{ seed: params.seed, outputIndex: tokens.length },
       ...(adjustment === undefined ? {} : { adjustment }),

@@ -1,6 +1,7 @@
 import type { Batch, ChunkResult } from "../../src/core/batch.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
+import type { TokenMatchers } from "../../src/core/token_matcher.ts";
 import type { KeySpace } from "../../src/kvcache/block_key.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import type { DecisionListener } from "../../src/kvcache/cache_listener.ts";
@@ -23,6 +24,7 @@ export interface RigOptions {
   /** Absent: no prefix cache. */
   readonly prefixCache?: Partial<PrefixCacheOptions>;
   readonly onDecision?: DecisionListener;
+  readonly matchers?: TokenMatchers;
 }
 
 /** What all keys of tests are made of. */
@@ -32,7 +34,7 @@ export const KEY_SPACE: KeySpace = {
   layout: "f32",
 };
 
-type RigSizes = Required<Omit<RigOptions, "prefixCache" | "onDecision" | "vocabSize">>;
+type RigSizes = Required<Omit<RigOptions, "prefixCache" | "onDecision" | "matchers" | "vocabSize">>;
 
 const UNLIMITED: RigSizes = {
   numBlocks: 200,
