@@ -72,8 +72,6 @@ const GENERATION: readonly (readonly [string, Unsupported])[] = [
 /** What `/v1/chat/completions` refuses. */
 export const UNSUPPORTED_IN_CHAT: UnsupportedFields = new Map([
   ...GENERATION,
-  ["tools", EMPTY],
-  ["tool_choice", NO_TOOLS],
   ["functions", EMPTY],
   ["function_call", NO_TOOLS],
   ["echo", only(false)],

@@ -19,6 +19,7 @@ import {
 import { ServingMetrics } from "../http/serving_metrics.ts";
 import { PREFIX_STORE, TUNING_STORE } from "../state/store_kinds.ts";
 import { checkStorePlace } from "../state/store_place.ts";
+import { createToolService } from "../tools/tool_service.ts";
 import { StopStrings } from "../tokenizer/stop_strings.ts";
 import { loadTextService, type TextService } from "../tokenizer/text_service.ts";
 import type { Keys } from "./keys.ts";
@@ -88,6 +89,7 @@ export async function createServer(
     text,
     model,
     grammars,
+    tools: createToolService(config.toolCallParser, text.chatTemplate),
     createStopStrings: (stops) => new StopStrings(stops),
     access: { ...keys, hostname: address },
     cacheSecret: memory.cacheSecret,

@@ -57,6 +57,8 @@ export interface TextService {
    * this many tokens.
    */
   readonly maxCharsPerToken: number;
+  /** The chat template, in Jinja; undefined for a model without one. */
+  readonly chatTemplate: string | undefined;
   /** Ends the Workers; their jobs fail. */
   close(): void;
 }
@@ -92,6 +94,7 @@ export async function loadTextService(
     vocabSize: tokenizer.vocabSize,
     eosTokenIds: tokenizer.eosTokenIds,
     maxCharsPerToken: tokenizer.maxCharsPerToken,
+    chatTemplate: template.source,
     close() {
       template.close();
       pool.close();

@@ -4,6 +4,7 @@ import { createSeedSource } from "../../src/http/seed_source.ts";
 import type { Services } from "../../src/http/services.ts";
 import { ServingMetrics } from "../../src/http/serving_metrics.ts";
 import { listen as openDoor } from "../../src/server/listen.ts";
+import { createToolService } from "../../src/tools/tool_service.ts";
 import { FakeEngine } from "./fake_engine.ts";
 import { FakeGrammars } from "./fake_grammars.ts";
 import { FakeStopStrings, FakeText } from "./fake_text.ts";
@@ -28,6 +29,7 @@ export function testServer(changes: Partial<Services> = {}): TestServer {
     engine,
     text: new FakeText(),
     grammars: new FakeGrammars(),
+    tools: createToolService("hermes", undefined),
     createStopStrings: (stops) => new FakeStopStrings(stops),
     model: {
       names: ["quire/test", "alias"],

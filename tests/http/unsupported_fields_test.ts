@@ -14,8 +14,8 @@ Deno.test("refuseUnsupported() names a field whose value asks for something", ()
     { typical_p: 0.9 },
     { length_penalty: 1.1 },
     { logits_processors: { "5": -100 } },
-    { tools: [TOOL] },
-    { tool_choice: "required" },
+    { functions: [TOOL] },
+    { function_call: { name: "f" } },
     { best_of: 2 },
     { best_of: 1, n: 2 },
     { length_penalty: 2 },
@@ -37,8 +37,8 @@ Deno.test("refuseUnsupported() names a field whose value asks for something", ()
 Deno.test("refuseUnsupported() lets values pass that ask for nothing", () => {
   const bodies: Record<string, unknown>[] = [
     { mirostat: 0, typical_p: 1, bad_words: [], logits_processors: {} },
-    { guided_json: null, tools: null },
-    { tools: [], tool_choice: "none", parallel_tool_calls: true },
+    { guided_json: null },
+    { functions: [], function_call: "none", parallel_tool_calls: true },
     { modalities: ["text"], echo: false },
     { best_of: 3, n: 3 },
     { best_of: 1 },

@@ -36,7 +36,7 @@ export class FakeMatchers implements TokenMatchers {
     this.numOpen++;
     const outputs: number[] = [];
     let isOpen = true;
-    const matchers = this;
+    const noteClosed = () => this.numOpen--;
     return {
       allowedTokens: allowedAfter(key, outputs),
       accept(token) {
@@ -46,7 +46,7 @@ export class FakeMatchers implements TokenMatchers {
         return key === "9" && outputs.length === 3 ? FAILURE : undefined;
       },
       close() {
-        if (isOpen) matchers.numOpen--;
+        if (isOpen) noteClosed();
         isOpen = false;
       },
     };
