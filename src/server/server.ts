@@ -83,13 +83,10 @@ export async function createServer(
   const model = describeModel(config, { files, name: directory.name }, text);
   const base = toEngineConfig(config, directory.dir);
   const path = storePath(config.prefixStore, PREFIX_STORE.fileName);
-  const engineConfig = { ...base, ...tuningStoreOf(config) };
   const memory = await PrefixMemory.open({ path, engine, config: base, log });
-  const grammars = new GrammarCompiler(directory.dir, {
-    deadlineMs: config.grammarCompileTimeout * 1000,
-  });
-  const metrics = new ServingMetrics(engine, model.names[0]!);
-  metrics.watchReheat(() => memory.progress);
+  const deadlineMs = config.grammarCompileTimeout * 1000;
+  const grammars = new GrammarCompiler(files, { deadlineMs });
+  const metrics = servingMetrics(engine, model, memory);
   const app = createApp({
     engine,
     text,
@@ -108,7 +105,8 @@ export async function createServer(
     now: () => performance.now(),
   });
   // The same keys after a restart, so that what was remembered is recognised.
-  const ready = engine.start({ ...engineConfig, cacheSecret: memory.cacheSecret.toHex() });
+  const kept = { ...tuningStoreOf(config), cacheSecret: memory.cacheSecret.toHex() };
+  const ready = engine.start({ ...base, ...kept });
   // A start that fails is told to whoever waits for it.
   ready.catch(() => {});
   return {
@@ -118,6 +116,12 @@ export async function createServer(
     ready,
     stop: (deadlineMs) => stop({ engine, memory, text, grammars }, deadlineMs),
   };
+}
+
+function servingMetrics(engine: EngineClient, model: ServedModel, memory: PrefixMemory) {
+  const metrics = new ServingMetrics(engine, model.names[0]!);
+  metrics.watchReheat(() => memory.progress);
+  return metrics;
 }
 
 /** Ends the parts of a server, the engine within `deadlineMs`. */
