@@ -44,6 +44,7 @@ export function parseConfig(args: readonly string[], env: Environment): Config {
   takeModelArgument(line, MODEL_FLAG);
   const values = checkValues(ConfigSchema, line.given);
   checkBudget(values);
+  checkCheckpoints(values);
   checkPoolSize(values);
   checkInt8Activations(values);
   return deepFreeze({ command, ...values });
@@ -72,6 +73,9 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
       : { kvCacheF16EdgeLayers: config.kvCacheF16EdgeLayers }),
     enablePrefixCaching: config.enablePrefixCaching,
     evictionPolicy: config.evictionPolicy,
+    ...(config.stateCheckpointInterval === undefined
+      ? {}
+      : { stateCheckpointInterval: config.stateCheckpointInterval }),
     ...quantizationOf(config),
     ...(config.deterministic ? { isDeterministic: true } : {}),
     maxNumSeqs: config.maxNumSeqs,
@@ -117,6 +121,15 @@ function checkBudget({ maxNumBatchedTokens, maxNumSeqs }: Settings): void {
   throw new StartupError(
     `--max-num-batched-tokens must be at least --max-num-seqs (${maxNumSeqs}), ` +
       `got ${maxNumBatchedTokens}: each running sequence needs one token per step`,
+  );
+}
+
+/** States are kept on block boundaries, where a later prompt can find them. */
+function checkCheckpoints({ stateCheckpointInterval, blockSize }: Settings): void {
+  if (stateCheckpointInterval === undefined || stateCheckpointInterval % blockSize === 0) return;
+  throw new StartupError(
+    `--state-checkpoint-interval must be a multiple of --block-size (${blockSize}), ` +
+      `got ${stateCheckpointInterval}`,
   );
 }
 

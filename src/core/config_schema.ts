@@ -154,6 +154,14 @@ export const ConfigSchema = z.object({
     value: "",
     defaultText: "for int4",
   }),
+  stateCheckpointInterval: z.int().min(4).max(2 ** 31 - 1).optional().meta({
+    description:
+      "Also keep the states of state-space layers every so many tokens of a prompt, beside " +
+      "its end and where prompts part; a multiple of --block-size",
+    group: KV_CACHE,
+    value: "TOKENS",
+    defaultText: "no more than those",
+  }),
   enablePrefixCaching: z.boolean().default(true).meta({
     description: "Reuse the KV of earlier prompts that begin alike",
     group: KV_CACHE,

@@ -26,6 +26,8 @@ export type WaitCause =
   | { readonly reason: "tokens"; readonly limit: number }
   /** The beams of a search are computed again after a preemption, whose first is `searchId`. */
   | { readonly reason: "recomputation"; readonly searchId: SequenceId }
+  /** The prompt of sequence `promptId` is computed in chunks that end where its states are kept. */
+  | { readonly reason: "state_snapshot"; readonly promptId: SequenceId }
   /**
    * The head of the queue waits, one of `numWaiting`, and sequences are admitted in their order.
    */
@@ -149,6 +151,8 @@ function describeWait(cause: WaitCause): string {
       return `all ${cause.limit} tokens of the step are taken (--max-num-batched-tokens)`;
     case "recomputation":
       return `the beams of sequence ${cause.searchId} are computed again first`;
+    case "state_snapshot":
+      return `sequence ${cause.promptId} computes its prompt up to where its states are kept`;
     case "queue":
       return `sequence ${cause.headId} is the head of the queue of ${cause.numWaiting}`;
   }

@@ -10,6 +10,7 @@ export interface TracedSizes extends PoolGroups {
   readonly numBlocks: number;
   /** Token positions per block. */
   readonly blockSize: number;
+  readonly stateCheckpointInterval?: number;
   /** Absent: the block manager's default. */
   readonly numWatermarkBlocks?: number;
   readonly maxModelLen: number;

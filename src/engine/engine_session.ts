@@ -126,6 +126,7 @@ export class EngineSession {
     const blocks: BlockManager = new BlockManager({
       ...{ numBlocks, blockSize, onDecision, maxInFlightTokens: maxNumBatchedTokens },
       ...poolGroups(info),
+      ...checkpoints(config),
       ...caching,
     });
     const scheduler: Scheduler = new Scheduler(blocks, {
@@ -168,8 +169,19 @@ function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineIn
   const { maxNumWaitingSeqs, enablePrefixCaching, evictionPolicy = "lru" } = config;
   const limits = { maxModelLen, maxNumSeqs, maxNumBatchedTokens, maxNumWaitingSeqs };
   const caching = enablePrefixCaching ? { evictionPolicy } : {};
-  const sizes = { numBlocks, blockSize, ...poolGroups(info), ...limits, ...caching };
+  const sizes = {
+    numBlocks,
+    blockSize,
+    ...poolGroups(info),
+    ...checkpoints(config),
+    ...limits,
+    ...caching,
+  };
   return { type: "start", sizes, config };
+}
+
+function checkpoints({ stateCheckpointInterval }: Pick<EngineConfig, "stateCheckpointInterval">) {
+  return stateCheckpointInterval === undefined ? {} : { stateCheckpointInterval };
 }
 
 function poolGroups({ groups, blocksPerSlab }: EngineInfo): PoolGroups {

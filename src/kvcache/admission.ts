@@ -28,6 +28,8 @@ export interface BlockManagerOptions {
   /** Absent: blocks are forgotten when their sequence ends. */
   readonly prefixCache?: PrefixCacheOptions;
   readonly onDecision?: DecisionListener;
+  /** Every so many tokens, a multiple of `blockSize`, states are kept. Default: never. */
+  readonly stateCheckpointInterval?: number;
 }
 
 /** How a sequence is admitted. */
@@ -49,6 +51,10 @@ export interface Admission {
   readonly isLookup: boolean;
   /** To be carried out before the sequence's first step writes anything. */
   readonly copies: readonly BlockCopy[];
+  /**
+   * Positions at which chunks are to end, ascending, so that states can be kept as they are there.
+   */
+  readonly stops: readonly number[];
 }
 
 /** Which sequence to branch off, and where. */

@@ -11,13 +11,21 @@ import { type Hit, noHit } from "./prefix/longest_hit.ts";
 import type { PinnedPrefixes } from "./prefix/pinned_prefixes.ts";
 import { PrefixCache } from "./prefix/prefix_cache.ts";
 import { checkTables } from "./tables/block_audit.ts";
-import { CopySources } from "./tables/copy_sources.ts";
-import { createPath } from "./tables/create_path.ts";
+import { CopyQueue } from "./tables/copy_queue.ts";
+import { createPath, keptLengths, type SequenceStart } from "./tables/create_path.ts";
 import { admissionDemand, growthDemand } from "./tables/demands.ts";
 import { type ForkPlan, planFork } from "./tables/fork_plan.ts";
 import { type BlockTables, liveBlocksOf } from "./tables/block_tables.ts";
 import { SequenceBlocks } from "./tables/sequence_blocks.ts";
-import { type CachingOptions, SHARED_SCOPE } from "./tables/sequence_path.ts";
+import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./tables/sequence_path.ts";
+import { StateSnapshots } from "./tables/state_snapshots.ts";
+
+/** What an admission begins with and takes, and how many slabs it lacks for it. */
+interface AdmissionPlan {
+  readonly hit: Hit;
+  readonly counts: Demand;
+  readonly numMissing: number;
+}
 
 /** The group of a manager that is told of none. */
 const ONE_FULL_GROUP: readonly LayerCache[] = [{ kind: "full", numKvHeads: 1, headDim: 1 }];
@@ -47,8 +55,12 @@ export class BlockManager {
   readonly #source: BlockSource;
   readonly #onDecision: DecisionListener | undefined;
   readonly #sequences = new Map<SequenceId, SequenceBlocks>();
-  readonly #copySources: CopySources;
-  readonly #isCut: boolean;
+  readonly #copies: CopyQueue;
+  readonly #snapshots: StateSnapshots | undefined;
+  readonly #checkpointInterval: number | undefined;
+  readonly #maxPerSlab: number;
+  /** Whether slabs are cut into several blocks of a group. */
+  readonly isCut: boolean;
 
   constructor(options: BlockManagerOptions) {
     const { numBlocks, blockSize, prefixCache, groups = ONE_FULL_GROUP } = options;
@@ -58,10 +70,13 @@ export class BlockManager {
     this.#grain = { blockSize, maxInFlightTokens };
     this.#fixedWatermark = options.numWatermarkBlocks;
     this.#pool = createPool(numBlocks, blocksPerSlab);
-    this.#isCut = blocksPerSlab.some((count) => count > 1);
+    this.#maxPerSlab = Math.max(...blocksPerSlab);
+    this.isCut = blocksPerSlab.some((count) => count > 1);
     this.#cache = prefixCache && new PrefixCache(this.#pool, blockSize, prefixCache, groups);
     this.#source = this.#cache ?? this.#pool;
-    this.#copySources = new CopySources(this.#source);
+    this.#copies = new CopyQueue(this.#source);
+    this.#snapshots = this.#cache?.columns && new StateSnapshots(this.#cache, this.#copies);
+    this.#checkpointInterval = options.stateCheckpointInterval;
     this.#onDecision = options.onDecision;
   }
 
@@ -118,6 +133,31 @@ export class BlockManager {
     );
   }
 
+  /** Tokens of one sequence that would fit if it had the pool alone; perhaps without limit. */
+  get numPoolTokens(): number {
+    const { numBlocks, blockSize } = this;
+    const fits = (numTokens: number) => this.numBlocksFor(numTokens) <= numBlocks;
+    const most = numBlocks * blockSize * this.#maxPerSlab;
+    if (fits(most)) return fits(2 * most) ? Infinity : most;
+    let [fitting, beyond] = [0, most];
+    while (beyond - fitting > 1) {
+      const middle = Math.floor((fitting + beyond) / 2);
+      if (fits(middle)) fitting = middle;
+      else beyond = middle;
+    }
+    return fitting;
+  }
+
+  /** Slabs that `width` beams fill at least, each with a block of its own behind the prompt's. */
+  numBlocksOfSearch(numPromptTokens: number, width: number): number {
+    const numWhole = numPromptTokens - numPromptTokens % this.blockSize;
+    return this.#pool.numSlabsFor(
+      this.groups.map((cache) =>
+        width + (cache.kind === "state" ? 0 : maxLiveBlocks(cache, numWhole, this.#grain))
+      ),
+    );
+  }
+
   /** Slabs that so many blocks fill. */
   numSlabsFor(demand: Demand): number {
     return this.#pool.numSlabsFor(demand);
@@ -133,9 +173,7 @@ export class BlockManager {
 
   /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */
   numBlocksMissing(tokens: Uint32Array, options: AdmissionOptions = {}): number {
-    const hit = this.#lookUp(tokens, options.scope ?? SHARED_SCOPE);
-    const counts = this.#withReserved(this.#admissionDemand(tokens.length, hit), options);
-    return Math.max(0, this.#countMissing(counts, blocksOf(hit)));
+    return Math.max(0, this.#planAdmission(tokens, options).numMissing);
   }
 
   /**
@@ -148,23 +186,28 @@ export class BlockManager {
     options: AdmissionOptions = {},
   ): Admission | undefined {
     const scope = options.scope ?? SHARED_SCOPE;
-    const hit = this.#lookUp(tokens, scope);
-    const counts = this.#admissionDemand(tokens.length, hit);
-    if (!this.#hasRoom(id, this.#withReserved(counts, options), hit)) return undefined;
+    const { hit, counts, numMissing } = this.#planAdmission(tokens, options);
+    if (!this.#hasRoom(id, numMissing, this.#withReserved(counts, options), hit)) return undefined;
     const numEvictedTokens = this.#cache?.countEvicted(scope, tokens, hit.nodes) ?? 0;
-    for (const ids of hit.blocks) this.#source.retain(liveBlocksOf(ids));
+    const snapshots = this.#holdHit(hit);
     const numCachedTokens = hit.nodes.length * this.blockSize;
-    const path = createPath(this.#cache, options, { hit, numTokens: tokens.length });
+    const path = this.#createPath(options, { hit, numTokens: tokens.length });
     this.#cache?.noteHit(hit, options.retention);
     if (hit.nodes.length > 0) {
       this.#onDecision?.({ type: "hit", sequenceId: id, numBlocks: hit.nodes.length });
     }
     const taken = this.#allocate(id, counts);
-    const tables = hit.blocks.map((found, group) => [...found, ...taken[group]!]);
+    const tables = hit.blocks.map((found, group) =>
+      this.#isState(group) ? taken[group]! : [...found, ...taken[group]!]
+    );
     this.#sequences.set(id, new SequenceBlocks(tables, numCachedTokens, path));
     const numTokens = tokens.length;
     this.#onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
-    return { numCachedTokens, numEvictedTokens, isLookup: this.isSearched, copies: [] };
+    const copies = snapshots.map(({ group, from }) =>
+      this.#copyOf(id, { group, from, to: tables[group]![0]!, numTokens: this.blockSize })
+    );
+    const stops = this.#stops(hit, numTokens);
+    return { numCachedTokens, numEvictedTokens, isLookup: this.isSearched, copies, stops };
   }
 
   /** Whether the first `numShared` positions of a sequence are still there for a branch. */
@@ -181,18 +224,21 @@ export class BlockManager {
     const { numTokens, numShared = numTokens - 1, isGrowth = false } = fork;
     const plan = this.#planFork(fork);
     if (plan === undefined) return undefined;
-    if (!(isGrowth ? this.canGrow(plan.counts) : this.#hasRoom(id, plan.counts))) return undefined;
+    const hasRoom = isGrowth
+      ? this.canGrow(plan.counts)
+      : this.#hasRoom(id, this.#countMissing(plan.counts, []), plan.counts);
+    if (!hasRoom) return undefined;
     for (const ids of plan.shared) this.#source.retain(liveBlocksOf(ids));
     const taken = this.#allocate(id, plan.counts);
     const tables = plan.shared.map((ids, group) => [...ids, ...taken[group]!]);
     const { path: source } = this.#blocksOf(fork.source);
     const numBlocks = Math.floor(numShared / this.blockSize);
     const hit = noHit(this.groups.length);
-    const path = createPath(this.#cache, options, { hit, numTokens, source, numBlocks });
+    const path = this.#createPath(options, { hit, numTokens, source, numBlocks });
     this.#sequences.set(id, new SequenceBlocks(tables, numShared, path));
     this.#onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens: numShared });
     const copies = this.#copy(id, fork.source, plan, numShared);
-    return { numCachedTokens: numShared, numEvictedTokens: 0, isLookup: false, copies };
+    return { numCachedTokens: numShared, numEvictedTokens: 0, isLookup: false, copies, stops: [] };
   }
 
   /** Blocks that a branch of `numTokens` tokens takes which shares the first `numShared`. */
@@ -237,11 +283,27 @@ export class BlockManager {
     sequence.path?.extend(sequence.tables, tokens, numComputedTokens);
     for (const dead of sequence.takeDead(this.groups, this.blockSize)) this.#source.release(dead);
     sequence.path?.dropPassed();
+    this.#snapshots?.update(id, sequence);
+  }
+
+  /** Frees the blocks of states that are still to be copied; returns whether there were any. */
+  dropSnapshots(): boolean {
+    return this.#snapshots?.drop() ?? false;
+  }
+
+  /** Hands out the copies that keep states: the next step makes them before it computes. */
+  takeCopies(): readonly BlockCopy[] {
+    return this.#copies.take().map(({ group, from, to }) => ({
+      group,
+      from: this.#pool.idInGroup(from, group),
+      to: this.#pool.idInGroup(to, group),
+      numTokens: this.blockSize,
+    }));
   }
 
   /** Notes that the copies asked for so far have been carried out. */
   markCopied(): void {
-    this.#copySources.release();
+    this.#copies.release();
   }
 
   /**
@@ -250,13 +312,16 @@ export class BlockManager {
    */
   blockTables(id: SequenceId): BlockTables {
     const sequence = this.#blocksOf(id);
-    return this.#isCut ? sequence.tablesOf(this.#pool) : sequence.tables;
+    return this.isCut ? sequence.tablesOf(this.#pool) : sequence.tables;
   }
 
   /** Takes the tables of sequence `id` back; its blocks stay cached, or are free. */
   free(id: SequenceId, reason: "free" | "preempt" = "free"): void {
-    const { tables, path } = this.#blocksOf(id);
-    for (const ids of path?.end(tables) ?? tables.map(liveBlocksOf)) this.#source.release(ids);
+    const sequence = this.#blocksOf(id);
+    const { tables, path } = sequence;
+    const held = path?.end(tables) ?? tables.map(liveBlocksOf);
+    this.#snapshots?.end(sequence);
+    for (const ids of held) this.#source.release(ids);
     path?.close();
     this.#pool.forgetOwner(id);
     this.#sequences.delete(id);
@@ -283,7 +348,7 @@ export class BlockManager {
    */
   resize(numBlocks: number): PoolResize {
     checkPoolSize(numBlocks, this);
-    const held = { copySources: this.#copySources, sequences: [...this.#sequences.values()] };
+    const held = { copies: this.#copies, sequences: [...this.#sequences.values()] };
     return resizePool(numBlocks, { pool: this.#pool, cache: this.#cache, ...held });
   }
 
@@ -301,7 +366,7 @@ export class BlockManager {
    */
   checkIntegrity(): void {
     this.#pool.checkIntegrity();
-    checkTables(this.#pool, this.#sequences, [this.#copySources, this.#cache]);
+    checkTables(this.#pool, this.#sequences, [this.#copies, this.#cache]);
     this.#cache?.checkIntegrity();
     this.#cache?.checkPaths(this.#sequences.values().map(({ path }) => path));
   }
@@ -310,8 +375,25 @@ export class BlockManager {
     return this.#cache?.lookUp(scope, tokens, tokens.length - 1) ?? noHit(this.groups.length);
   }
 
-  #admissionDemand(numTokens: number, { nodes }: Hit): Demand {
-    return admissionDemand(this.groups, numTokens, nodes.length * this.blockSize, this.#grain);
+  /**
+   * What an admission finds, and how many blocks of each group it takes.
+   *
+   * What is found can lie in many slabs, a block in each, and keep them from other groups. Who is
+   * alone and does not fit for that does without.
+   */
+  #planAdmission(tokens: Uint32Array, options: AdmissionOptions): AdmissionPlan {
+    const hit = this.#lookUp(tokens, options.scope ?? SHARED_SCOPE);
+    const plan = this.#planWith(hit, tokens.length, options);
+    const isSpread = this.isCut && this.#sequences.size === 0 && hit.nodes.length > 0;
+    if (plan.numMissing <= 0 || !isSpread) return plan;
+    return this.#planWith(noHit(this.groups.length), tokens.length, options);
+  }
+
+  #planWith(hit: Hit, numTokens: number, options: AdmissionOptions): AdmissionPlan {
+    const numCached = hit.nodes.length * this.blockSize;
+    const counts = admissionDemand(this.groups, numTokens, numCached, this.#grain);
+    const numMissing = this.#countMissing(this.#withReserved(counts, options), blocksOf(hit));
+    return { hit, counts, numMissing };
   }
 
   #withReserved(counts: Demand, { reserved }: AdmissionOptions): Demand {
@@ -335,15 +417,15 @@ export class BlockManager {
   }
 
   /** Whether an admission may take so many blocks; tells why it waits if it may not. */
-  #hasRoom(id: SequenceId, counts: Demand, hit?: Hit): boolean {
+  #hasRoom(id: SequenceId, numMissing: number, counts: Demand, hit?: Hit): boolean {
     invariant(!this.#sequences.has(id), `sequence ${id} has a block table already`);
-    const hits = hit === undefined ? [] : blocksOf(hit);
-    if (this.#countMissing(counts, hits) <= 0) return true;
+    if (numMissing <= 0) return true;
     if (this.#onDecision === undefined) return false;
+    const hits = hit === undefined ? [] : blocksOf(hit);
     const wait = { type: "wait", sequenceId: id, reason: "blocks" } as const;
     const numNeeded = this.#pool.numSlabsFor(counts);
     const idle = hits.filter((block) => this.#pool.isIdle(block));
-    const numEvictable = this.numCached - (this.#isCut ? 0 : idle.length);
+    const numEvictable = this.numCached - (this.isCut ? 0 : idle.length);
     this.#onDecision({ ...wait, numNeeded, numFree: this.numFree, numEvictable });
     return false;
   }
@@ -365,17 +447,62 @@ export class BlockManager {
     const numBlocks = Math.floor(numShared / this.blockSize);
     return plan.copied.flatMap((block, group) => {
       if (block === undefined) return [];
-      const isState = this.groups[group]!.kind === "state";
+      // Of several branches in one step each copies the same state, whichever it branches off.
+      const read = this.#isState(group) ? this.#copies.sourceOf(block) : block;
       const isFull = this.groups[group]!.kind === "full";
-      this.#copySources.hold(isFull ? from[group]!.slice(0, numBlocks + 1) : [block]);
-      const copy = {
-        from: this.#pool.idInGroup(block, group),
-        to: this.#pool.idInGroup(tables[group]![isState ? 0 : numBlocks]!, group),
-        numTokens: isState ? this.blockSize : numShared % this.blockSize,
-      };
-      this.#onDecision?.({ type: "copy", sequenceId: id, group, ...copy });
-      return [{ group, ...copy }];
+      this.#copies.hold(isFull ? from[group]!.slice(0, numBlocks + 1) : [read]);
+      const isState = this.#isState(group);
+      const to = tables[group]![isState ? 0 : numBlocks]!;
+      const numTokens = isState ? this.blockSize : numShared % this.blockSize;
+      return [this.#copyOf(id, { group, from: read, to, numTokens })];
     });
+  }
+
+  /** A copy for sequence `id` as the device counts blocks; tells of it. */
+  #copyOf(id: SequenceId, { group, from, to, numTokens }: BlockCopy): BlockCopy {
+    const named = {
+      from: this.#pool.idInGroup(from, group),
+      to: this.#pool.idInGroup(to, group),
+      numTokens,
+    };
+    if (this.#isState(group)) this.#copies.noteSource(to, from);
+    this.#onDecision?.({ type: "copy", sequenceId: id, group, ...named });
+    return { group, ...named };
+  }
+
+  /** Holds what a hit has found: for the tables, or, of states, until they are copied. */
+  #holdHit({ nodes, blocks }: Hit): { readonly group: number; readonly from: BlockId }[] {
+    return blocks.flatMap((ids, group) => {
+      if (!this.#isState(group)) {
+        this.#source.retain(liveBlocksOf(ids));
+        return [];
+      }
+      if (nodes.length === 0) return [];
+      const from = this.#copies.sourceOf(ids.at(-1)!);
+      this.#copies.hold([from]);
+      return [{ group, from }];
+    });
+  }
+
+  #createPath(options: CachingOptions, start: SequenceStart): SequencePath | undefined {
+    const checkpointInterval = this.#checkpointInterval;
+    return createPath(this.#cache, options, { ...start, checkpointInterval });
+  }
+
+  /** Where the chunks of a prompt are to end for the sake of states. */
+  #stops(hit: Hit, numTokens: number): readonly number[] {
+    if (this.#snapshots === undefined || !this.groups.some(({ kind }) => kind === "state")) {
+      return [];
+    }
+    const stops = new Set(keptLengths(hit, numTokens, this.blockSize));
+    const interval = this.#checkpointInterval ?? Infinity;
+    for (let stop = interval; stop < numTokens; stop += interval) stops.add(stop);
+    const start = hit.nodes.length * this.blockSize;
+    return [...stops].filter((stop) => stop > start).sort((a, b) => a - b);
+  }
+
+  #isState(group: number): boolean {
+    return this.groups[group]!.kind === "state";
   }
 
   #blocksOf(id: SequenceId): SequenceBlocks {

@@ -3,7 +3,7 @@ import type { BlockMove } from "../core/batch.ts";
 import { RequestError } from "../core/errors.ts";
 import type { BlockId } from "../core/ids.ts";
 import type { Pool } from "./pool/pool.ts";
-import type { CopySources } from "./tables/copy_sources.ts";
+import type { CopyQueue } from "./tables/copy_queue.ts";
 import type { SequenceBlocks } from "./tables/sequence_blocks.ts";
 import type { PinnedPrefixes } from "./prefix/pinned_prefixes.ts";
 import type { PrefixCache } from "./prefix/prefix_cache.ts";
@@ -60,7 +60,7 @@ export function checkPoolSize(numBlocks: number, pool: PoolNeeds): void {
 interface BlockHolders {
   readonly pool: Pool;
   readonly cache: PrefixCache | undefined;
-  readonly copySources: CopySources;
+  readonly copies: CopyQueue;
   readonly sequences: Iterable<SequenceBlocks>;
 }
 
@@ -69,38 +69,38 @@ interface BlockHolders {
  * O(pool).
  */
 export function resizePool(numSlabs: number, holders: BlockHolders): PoolResize {
-  const { pool, cache, copySources, sequences } = holders;
+  const { pool, cache, copies, sequences } = holders;
   const numBefore = pool.numSlabs;
   const numEvictedBefore = cache?.numEvicted ?? 0;
   cache?.evictUntilFree(numBefore - numSlabs);
   const remap = pool.planResize(numSlabs);
-  const groupOf = groupsOfBlocks(remap.moves.length, holders);
+  const groups = groupsOfBlocks(remap.moves.map(({ from }) => from), holders);
   pool.resize(remap);
   cache?.resize(remap);
-  copySources.remap(remap);
+  copies.remap(remap);
   for (const sequence of sequences) sequence.remap(remap);
-  const moves = remap.moves.map(({ from, to }) => {
-    const group = groupOf(from);
+  const moves = remap.moves.map(({ from, to }, i) => {
+    const group = groups[i]!;
     return { group, from: pool.idInGroup(from, group), to: pool.idInGroup(to, group) };
   });
   const numEvicted = (cache?.numEvicted ?? 0) - numEvictedBefore;
   return { numBefore, numAfter: numSlabs, numEvicted, moves };
 }
 
-/** Tells which group has a block; one that none has any more may be moved as any group's. */
+/** The group of each block; one that none has any more may be moved as any group's. */
 function groupsOfBlocks(
-  numMoves: number,
+  ids: readonly BlockId[],
   { pool, cache, sequences }: BlockHolders,
-): (id: BlockId) => number {
-  const groups = new Map<BlockId, number>();
+): number[] {
   const columns = cache?.columns;
-  if (numMoves > 0 && columns !== undefined) {
+  const inTables = new Map<BlockId, number>();
+  if (ids.length > 0) {
     for (const { tables } of sequences) {
-      tables.forEach((table, group) => table.forEach((id) => groups.set(id, group)));
+      tables.forEach((table, group) => table.forEach((id) => inTables.set(id, group)));
     }
   }
-  return (id) => {
+  return ids.map((id) => {
     const cached = columns !== undefined && pool.isMarked(id) ? columns.groupOf(id) : undefined;
-    return pool.groupOf(id) ?? groups.get(id) ?? cached ?? 0;
-  };
+    return pool.groupOf(id) ?? inTables.get(id) ?? cached ?? 0;
+  });
 }

@@ -119,8 +119,13 @@ export class AdmissionControl {
     const { maxNumSeqs, maxNumBatchedTokens } = this.#limits;
     if (plan.isFull) return { reason: "tokens", limit: maxNumBatchedTokens };
     const latest = running.at(-1);
-    // Its recomputation takes more tokens than seats, so it has to stay the latest admitted.
-    if (latest?.isCatchingUp) return { reason: "recomputation", searchId: latest.id };
+    // It computes more tokens than it has seats, so it has to stay the latest admitted.
+    if (latest?.isCatchingUp) {
+      const isSearch = latest.numSeats > 1;
+      return isSearch
+        ? { reason: "recomputation", searchId: latest.id }
+        : { reason: "state_snapshot", promptId: latest.id };
+    }
     const numTaken = running.reduce((sum, other) => sum + other.numSeats, 0);
     const limit = Math.min(maxNumSeqs, maxNumBatchedTokens);
     if (numTaken + numNeeded <= limit) return undefined;
@@ -145,8 +150,9 @@ export class AdmissionControl {
   }
 
   #start(group: SequenceGroup, admission: Admission, plan: BatchPlan): void {
-    const { numCachedTokens, copies } = admission;
+    const { numCachedTokens, copies, stops } = admission;
     this.#queues.admit(group);
+    group.members[0]!.stops = stops;
     group.start(numCachedTokens);
     if (group.numPreemptions === 0) {
       // Siblings share one prompt without asking the cache.

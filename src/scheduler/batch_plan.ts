@@ -42,7 +42,9 @@ export class BatchPlan implements StepPlan {
   }
 
   countFor(sequence: Sequence): number {
-    return Math.min(sequence.numUncomputedTokens, this.#maxNumTokens - this.#numTokens);
+    const numLeft = Math.min(sequence.numUncomputedTokens, this.#maxNumTokens - this.#numTokens);
+    if (sequence.stops.length === 0) return numLeft;
+    return Math.min(numLeft, sequence.nextStop - sequence.numComputedTokens);
   }
 
   add(

@@ -16,7 +16,6 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   readonly isReheat: boolean;
   readonly members: readonly [SampledSequence];
   readonly numSeats = 1;
-  readonly isCatchingUp = false;
   numPreemptions = 0;
   numCachedTokens = 0;
   hasReported = false;
@@ -27,6 +26,11 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
     this.owner = identity.owner;
     this.isReheat = identity.isReheat ?? false;
     this.members = [this];
+  }
+
+  /** Whether its next chunk ends before its last token for the sake of a state that is kept. */
+  get isCatchingUp(): boolean {
+    return this.nextStop < this.numTokens - 1;
   }
 
   get answers(): readonly Answer[] {

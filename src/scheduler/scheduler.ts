@@ -114,9 +114,13 @@ export class Scheduler {
    * (400), or too many of the same owner wait (429). Nothing has been queued.
    */
   add(request: GenerationRequest): void {
-    const { numBlocks, blockSize } = this.#blocks;
+    const { numBlocks, blockSize, numPoolTokens } = this.#blocks;
     const { growthLimit } = this.pool;
-    const limits = { ...this.#options, numBlocks, blockSize, growthLimit };
+    const limits = {
+      ...{ ...this.#options, numBlocks, blockSize, numPoolTokens, growthLimit },
+      numBlocksOfSearch: (length: number, width: number) =>
+        this.#blocks.numBlocksOfSearch(length, width),
+    };
     checkNumSequences(request, limits);
     checkFits(request, limits);
     checkSearchFits(request, limits);
@@ -154,7 +158,8 @@ export class Scheduler {
     const plan = new BatchPlan(this.#options.maxNumBatchedTokens);
     this.#scheduleRunning(plan);
     // Blocks taken from a running sequence are for those that still run, not for a newcomer.
-    if (this.#counters.current.numPreemptions === numPreemptions) this.#admissions.fill(plan);
+    const hasPreempted = this.#counters.current.numPreemptions > numPreemptions;
+    if (!hasPreempted || this.#queues.running.length === 0) this.#admissions.fill(plan);
     for (const { group, error } of this.#admissions.takeImpossible()) {
       this.#commit.end(group, { finishReason: "error", error });
     }
@@ -163,6 +168,7 @@ export class Scheduler {
       invariant(!isStuck, `no sequence advances or ends: ${JSON.stringify(this.stats)}`);
       return undefined;
     }
+    for (const copy of this.#blocks.takeCopies()) plan.addCopy(copy);
     const batch = plan.toBatch(this.#counters.countStep());
     this.#inFlight = batch;
     this.#commit.begin(plan);
@@ -238,7 +244,10 @@ export class Scheduler {
    */
   #makeRoom(group: SequenceGroup, plan: BatchPlan): boolean {
     while (!group.tryGrow(plan, this.#blocks)) {
-      if (this.#queues.running.length === 1) {
+      // What is kept for later prompts costs no running sequence its blocks.
+      if (this.#blocks.dropSnapshots()) continue;
+      const isAlone = this.#queues.running.length === 1;
+      if (isAlone && !this.#canStartAnew(group)) {
         const error = group.outOfBlocks(this.#blocks, plan);
         this.#commit.end(group, { finishReason: "error", error });
         return false;
@@ -246,6 +255,12 @@ export class Scheduler {
       if (this.#preemptLast() === group) return false;
     }
     return true;
+  }
+
+  /** Whether a sequence that is alone would have room if its blocks lay in fewer slabs. */
+  #canStartAnew({ members, numTokens }: SequenceGroup): boolean {
+    return members.length === 1 && this.#blocks.isCut &&
+      this.#blocks.numBlocksFor(numTokens) <= this.#blocks.numBlocks;
   }
 
   /** Its tokens are kept, so its answer goes on where it was; uncached ones are computed again. */

@@ -59,6 +59,8 @@ export class Sequence {
   state: SequenceState = "waiting";
   /** Leading positions whose KV is in the pool; 0 whenever the sequence waits. */
   numComputedTokens = 0;
+  /** Positions at which its chunks are to end, ascending; set at each admission. */
+  stops: readonly number[] = [];
   /** Entries `[0, #numTokens)` are live. */
   #tokens: Uint32Array;
   #numTokens: number;
@@ -89,6 +91,11 @@ export class Sequence {
   /** Tokens whose KV is not in the pool; at least 1. */
   get numUncomputedTokens(): number {
     return this.#numTokens - this.numComputedTokens;
+  }
+
+  /** The position at which its next chunk is to end at the latest. */
+  get nextStop(): number {
+    return this.stops.find((stop) => stop > this.numComputedTokens) ?? Infinity;
   }
 
   /** All tokens so far, without a copy; valid until the next `append`, and not to be written. */

@@ -7,6 +7,8 @@ export interface PoolSize {
   readonly numBlocks: number;
   /** Token positions per block. */
   readonly blockSize: number;
+  /** Tokens of one sequence that the pool holds; absent: those of all its blocks. */
+  readonly numPoolTokens?: number;
 }
 
 /** The limits that a request is held against when it is submitted. */
@@ -21,6 +23,8 @@ export interface SubmissionLimits extends PoolSize {
   readonly maxNumSeqs: number;
   /** Most tokens in one step. */
   readonly maxNumBatchedTokens: number;
+  /** Blocks that the beams of a search take at least; absent: those of one full group. */
+  readonly numBlocksOfSearch?: (numPromptTokens: number, width: number) => number;
 }
 
 /**
@@ -31,11 +35,11 @@ export interface SubmissionLimits extends PoolSize {
  * @throws {RequestError} with the numbers.
  */
 export function checkFits(request: GenerationRequest, limits: SubmissionLimits): void {
-  const { maxModelLen, numBlocks, blockSize } = limits;
+  const { maxModelLen } = limits;
+  const numPoolTokens = poolTokens(limits);
   for (const { prompt } of request.sequences) {
     const numPromptTokens = prompt.length;
     answerRoom(numPromptTokens, "prompt", maxModelLen);
-    const numPoolTokens = numBlocks * blockSize;
     if (numPromptTokens > numPoolTokens) {
       throw new RequestError(
         `The prompt has ${numPromptTokens} tokens, but ${describePool(limits)}`,
@@ -62,6 +66,7 @@ export function checkSearchFits(request: GenerationRequest, limits: SubmissionLi
   if (beamSearch === undefined) return;
   const { width } = beamSearch;
   const { maxNumSeqs, maxNumBatchedTokens, maxModelLen, blockSize } = limits;
+  const { numBlocksOfSearch = (length) => Math.floor(length / blockSize) + width } = limits;
   const maxWidth = Math.min(maxNumSeqs, maxNumBatchedTokens);
   if (width > maxWidth) {
     throw new RequestError(
@@ -73,7 +78,7 @@ export function checkSearchFits(request: GenerationRequest, limits: SubmissionLi
   const largest = { blockSize, numBlocks: Math.max(limits.numBlocks, limits.growthLimit) };
   for (const { prompt: { length }, params } of sequences) {
     const canBranch = Math.min(params.maxTokens, maxModelLen - length) > 1;
-    const numNeeded = canBranch ? Math.floor(length / blockSize) + width : 0;
+    const numNeeded = canBranch ? numBlocksOfSearch(length, width) : 0;
     if (numNeeded > largest.numBlocks) {
       const beams = { numBeams: width, numTokens: length + 1, numNeeded };
       const grown = limits.growthLimit > limits.numBlocks ? " when it has grown" : "";
@@ -146,7 +151,7 @@ function outOfRoom(
   const isPinned = numPinnedBlocks > 0;
   const details = {
     n_tokens: numTokens,
-    n_kv_cache_tokens: pool.numBlocks * pool.blockSize,
+    n_kv_cache_tokens: poolTokens(pool),
     ...(isPinned ? { n_pinned_tokens: numPinnedBlocks * pool.blockSize } : {}),
   };
   return new RequestError(`${what}, but ${describePool(pool)}${describePinned(numPinnedBlocks)}`, {
@@ -155,8 +160,13 @@ function outOfRoom(
   }).data;
 }
 
-function describePool({ numBlocks, blockSize }: PoolSize): string {
-  return `the whole KV cache holds ${numBlocks * blockSize} (${numBlocks} blocks of ${blockSize})`;
+function poolTokens({ numBlocks, blockSize, numPoolTokens }: PoolSize): number {
+  return numPoolTokens ?? numBlocks * blockSize;
+}
+
+function describePool(pool: PoolSize): string {
+  const { numBlocks, blockSize } = pool;
+  return `the whole KV cache holds ${poolTokens(pool)} (${numBlocks} blocks of ${blockSize})`;
 }
 
 /**

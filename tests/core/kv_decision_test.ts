@@ -33,6 +33,10 @@ Deno.test("describeDecision() says who, when and with which numbers", () => {
       "step 3: r[1] waits: all 512 tokens of the step are taken (--max-num-batched-tokens)",
     ],
     [
+      { ...named, type: "wait", reason: "state_snapshot", promptId: 2 },
+      "step 3: r[1] waits: sequence 2 computes its prompt up to where its states are kept",
+    ],
+    [
       { ...named, type: "wait", reason: "recomputation", searchId: 2 },
       "step 3: r[1] waits: the beams of sequence 2 are computed again first",
     ],

@@ -20,6 +20,7 @@ Deno.test("BlockManager.tryAdmit() covers the tokens, the last block perhaps in 
     numEvictedTokens: 0,
     isLookup: false,
     copies: [],
+    stops: [],
   });
   assertEquals(blocks.blockTables(7)[0]!, [0, 1, 2]);
   assertEquals([blocks.numFree, blocks.numTables], [5, 1]);
@@ -99,7 +100,13 @@ Deno.test("BlockManager.tryFork() shares whole blocks and has the rest copied", 
   const admission = blocks.tryFork(2, { source: 1, numTokens: 11 });
   assertEquals(blocks.blockTables(2)[0]!, [0, 1, 3]);
   const copies = [{ group: 0, from: 2, to: 3, numTokens: 2 }];
-  assertEquals(admission, { numCachedTokens: 10, numEvictedTokens: 0, isLookup: false, copies });
+  assertEquals(admission, {
+    numCachedTokens: 10,
+    numEvictedTokens: 0,
+    isLookup: false,
+    copies,
+    stops: [],
+  });
   blocks.checkIntegrity();
   blocks.markCopied();
   blocks.free(1);

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import type { LayerCache } from "../../src/core/cache_group.ts";
 import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import { type GroupRigOptions, KvGroupRig } from "../support/kv_group_rig.ts";
-import { chunksOf, FULL, windowOf } from "../support/kv_groups.ts";
+import { chunksOf, FULL, STATE, windowOf } from "../support/kv_groups.ts";
 import { runs, times } from "../support/runs.ts";
 
 interface Step {
@@ -66,6 +66,14 @@ const MODELS: readonly {
     blocksPerSlab: [2, 1, 3],
   },
   { name: "a window alone", groups: [windowOf(7)], blocksPerSlab: [1] },
+  { name: "full + state", groups: [FULL, STATE], blocksPerSlab: [1, 1] },
+  { name: "full + state in cut slabs", groups: [FULL, STATE], blocksPerSlab: [3, 1] },
+  {
+    name: "full + window + two states",
+    groups: [FULL, windowOf(5), STATE, STATE],
+    blocksPerSlab: [1, 1, 1, 1],
+  },
+  { name: "a state alone", groups: [STATE], blocksPerSlab: [1] },
 ];
 
 for (const [i, { name, groups, blocksPerSlab }] of MODELS.entries()) {
@@ -77,6 +85,7 @@ for (const [i, { name, groups, blocksPerSlab }] of MODELS.entries()) {
       numMoves: 0,
       numForks: 0,
       numEvicted: 0,
+      numSnapshots: 0,
     };
     const options: fc.Arbitrary<GroupRigOptions> = fc.record({
       groups: fc.constant(groups),
@@ -96,15 +105,18 @@ for (const [i, { name, groups, blocksPerSlab }] of MODELS.entries()) {
         totals.numFailures += rig.numFailures;
         totals.numMoves += rig.numMoves;
         totals.numForks += rig.numForks;
+        totals.numSnapshots += rig.numSnapshots;
         totals.numEvicted += rig.manager.numEvicted;
       }),
       { seed: 60 + i, numRuns: runs(4000) },
     );
     assert(totals.numSteps >= times(200_000), `only ${totals.numSteps} steps`);
-    const { numHits, numFailures, numMoves, numForks, numEvicted } = totals;
+    const { numHits, numFailures, numMoves, numForks, numEvicted, numSnapshots } = totals;
+    const hasStates = groups.includes(STATE);
     assert(
       numHits > times(3000) && numFailures > times(3000) && numMoves > times(500) &&
-        numForks > times(1000) && numEvicted > times(5000),
+        numForks > times(hasStates ? 300 : 1000) && numEvicted > times(5000) &&
+        numSnapshots >= times(hasStates ? 3000 : 0),
       JSON.stringify(totals),
     );
   });

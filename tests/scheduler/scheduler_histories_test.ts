@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { Batch } from "../../src/core/batch.ts";
+import { NO_BLOCK } from "../../src/core/cache_group.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { KvDecision } from "../../src/core/kv_decision.ts";
@@ -9,8 +10,10 @@ import {
   type SchedulerAction,
   schedulerHistories,
   tinyCachingRigs,
+  tinyGroupRigs,
 } from "../support/arbitraries.ts";
 import { FairShareModel } from "../support/fair_share_model.ts";
+import { FULL } from "../support/kv_groups.ts";
 import { generateAlone } from "../support/paged_fake_runner.ts";
 import { type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
 import { runs, times } from "../support/runs.ts";
@@ -111,33 +114,54 @@ function checkBatch(
   assertEquals(numTokens, chunks.reduce((sum, { tokens }) => sum + tokens.length, 0));
   assert(numTokens <= options.maxNumBatchedTokens, `${numTokens} tokens`);
   assertEquals(new Set(chunks.map(({ sequenceId }) => sequenceId)).size, chunks.length);
+  const { groups = [FULL], blockSize } = options;
   for (const { tokens, start, blockTables } of chunks) {
-    const blockTable = blockTables[0]!;
     assert(tokens.length > 0 && start >= 0);
-    assert(blockTable.length * options.blockSize >= start + tokens.length, "table too short");
+    blockTables.forEach((table, group) => {
+      const isLong = table.length * blockSize >= start + tokens.length;
+      assert(isLong || groups[group]!.kind === "state", "table too short");
+    });
   }
   for (const { sequenceId, start } of chunks) {
     if (!startOf.has(sequenceId)) startOf.set(sequenceId, start);
   }
-  checkSharing(batch, options.blockSize);
+  groups.forEach(({ kind }, group) => {
+    if (kind === "state") checkStates(batch, group);
+    else checkSharing(batch, group, blockSize);
+  });
 }
 
-/** That blocks are shared to be read only: whoever writes a block has it alone. */
-function checkSharing({ chunks, copies = [] }: Batch, blockSize: number): void {
-  const numTables = Map.groupBy(chunks.flatMap(({ blockTables }) => blockTables[0]!), (id) => id);
-  const written = chunks.flatMap(({ start, tokens, blockTables }) =>
-    blockTables[0]!.slice(
+/** That blocks of a group are shared to be read only: whoever writes a block has it alone. */
+function checkSharing({ chunks, copies = [] }: Batch, group: number, blockSize: number): void {
+  const tables = chunks.map(({ blockTables }) => blockTables[group]!);
+  const numTables = Map.groupBy(tables.flat(), (id) => id);
+  const written = chunks.flatMap(({ start, tokens }, i) =>
+    tables[i]!.slice(
       Math.floor(start / blockSize),
       Math.ceil((start + tokens.length) / blockSize),
     )
   );
-  for (const id of written) assertEquals(numTables.get(id)!.length, 1, `block ${id} is shared`);
-  const targets = copies.map(({ to }) => to);
+  for (const id of written) {
+    assert(id !== NO_BLOCK, "a dead block is written");
+    assertEquals(numTables.get(id)!.length, 1, `block ${id} is shared`);
+  }
+  const own = copies.filter((copy) => copy.group === group);
+  const targets = own.map(({ to }) => to);
   assertEquals(new Set(targets).size, targets.length, "a block is copied to twice");
-  for (const { from, to, numTokens } of copies) {
+  for (const { from, to, numTokens } of own) {
     assert(numTokens > 0 && numTokens < blockSize && !targets.includes(from));
     assertEquals(numTables.get(to)!.length, 1, `block ${to} is copied to and shared`);
   }
+}
+
+/** That no two sequences have one state, and copies write what no step reads before. */
+function checkStates({ chunks, copies = [] }: Batch, group: number): void {
+  const states = chunks.map(({ blockTables }) => blockTables[group]![0]!);
+  assertEquals(new Set(states).size, states.length, "a state is shared");
+  const own = copies.filter((copy) => copy.group === group);
+  const targets = own.map(({ to }) => to);
+  assertEquals(new Set(targets).size, targets.length, "a state is copied to twice");
+  for (const { from } of own) assert(!targets.includes(from), "a copy reads what another writes");
 }
 
 /** That a sequence ended once, rightly, and said what it says alone. */
@@ -155,7 +179,8 @@ function checkOutcome(history: History, request: GenerationRequest, index: numbe
     numCachedTokens,
     ...events.slice(1).map(() => undefined),
   ]);
-  const alone = generateAlone(prompt, params, rig.options.maxModelLen);
+  const [first = FULL] = rig.options.groups ?? [];
+  const alone = generateAlone(prompt, params, rig.options.maxModelLen, first);
   const tokens = rig.tokensOf(request.id, index);
   const finishReason = ends[0]!.finishReason!;
   if (finishReason === "abort" || finishReason === "error") {
@@ -169,11 +194,22 @@ function checkOutcome(history: History, request: GenerationRequest, index: numbe
   if (finishReason !== "error") assertEquals(finishReason === "abort", wasAborted);
   if (finishReason === "error") {
     const numPositions = prompt.length + tokens.length;
-    assert(numPositions > rig.options.numBlocks * rig.options.blockSize, "it would have fitted");
+    assert(rig.blocks.numBlocksFor(numPositions) > rig.options.numBlocks, "it would have fitted");
   }
 }
 
-Deno.test("Scheduler ends every accepted sequence once and rightly, keeps turns, and leaks nothing, under any history", () => {
+/** What has to have happened in a full run. */
+interface Expected {
+  readonly numRuns: number;
+  readonly numPreemptions: number;
+  readonly numHitTokens: number;
+  readonly numMoves: number;
+  readonly numResizes: number;
+  readonly numCopies: number;
+  readonly numContested: number;
+}
+
+function checkHistories(rigs: fc.Arbitrary<RigOptions>, seed: number, expected: Expected): void {
   let numPreemptions = 0;
   let numActions = 0;
   let numHitTokens = 0;
@@ -183,7 +219,7 @@ Deno.test("Scheduler ends every accepted sequence once and rightly, keeps turns,
   let numContested = 0;
   const reasons = new Set<string>();
   fc.assert(
-    fc.property(tinyCachingRigs, schedulerHistories, (options, actions) => {
+    fc.property(rigs, schedulerHistories, (options, actions) => {
       const history = new History(options);
       const { rig } = history;
       for (const action of actions) history.apply(action);
@@ -215,16 +251,37 @@ Deno.test("Scheduler ends every accepted sequence once and rightly, keeps turns,
       numPreemptions += rig.scheduler.stats.numPreemptions;
       rig.events.forEach(({ finishReason }) => reasons.add(finishReason ?? "token"));
     }),
-    { seed: 4, numRuns: runs(20_000) },
+    { seed, numRuns: runs(expected.numRuns) },
   );
-  assert(numPreemptions > times(100), `the histories preempted only ${numPreemptions} times`);
-  assert(numActions >= times(200_000), `only ${numActions} actions`);
-  assert(numHitTokens > times(8000), `the histories hit only ${numHitTokens} tokens`);
-  assert(
-    numMoves > times(50) && numResizes > times(5000),
-    `${numMoves} moves in ${numResizes} resizes`,
-  );
-  assert(numCopies > times(2000), `the histories copied only ${numCopies} times`);
-  assert(numContested > times(5000), `only ${numContested} turns were contested`);
+  const happened = { numPreemptions, numHitTokens, numMoves, numResizes, numCopies, numContested };
+  for (const [name, count] of Object.entries(happened)) {
+    const least = times(expected[name as keyof typeof happened]);
+    assert(count > least, `${name} is ${count}, and not more than ${least}`);
+  }
+  assert(numActions >= times(10 * expected.numRuns), `only ${numActions} actions`);
   assertEquals([...reasons].sort(), ["abort", "error", "length", "stop", "token"]);
+}
+
+Deno.test("Scheduler ends every accepted sequence once and rightly, keeps turns, and leaks nothing, under any history", () => {
+  checkHistories(tinyCachingRigs, 4, {
+    numRuns: 20_000,
+    numPreemptions: 100,
+    numHitTokens: 8000,
+    numMoves: 50,
+    numResizes: 5000,
+    numCopies: 2000,
+    numContested: 5000,
+  });
+});
+
+Deno.test("Scheduler does so with several cache groups, and every step reads what it must in each", () => {
+  checkHistories(tinyGroupRigs, 5, {
+    numRuns: 20_000,
+    numPreemptions: 100,
+    numHitTokens: 4000,
+    numMoves: 50,
+    numResizes: 5000,
+    numCopies: 2000,
+    numContested: 5000,
+  });
 });

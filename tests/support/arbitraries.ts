@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import type { GenerationRequest, SequenceRequest } from "../../src/core/generation.ts";
+import { chunksOf, FULL, STATE, windowOf } from "./kv_groups.ts";
 import { FAKE_VOCAB_SIZE } from "./paged_fake_runner.ts";
 import { samplingParams } from "./requests.ts";
 import type { RigOptions } from "./scheduler_rig.ts";
@@ -69,6 +70,24 @@ export const tinyRigs: fc.Arbitrary<RigOptions> = fc.record({
 export const tinyCachingRigs: fc.Arbitrary<RigOptions> = fc.tuple(tinyRigs, prefixCaches).map(
   ([sizes, prefixCache]) => prefixCache === undefined ? sizes : { ...sizes, prefixCache },
 );
+
+/** Groups of several kinds, with how slabs are cut for them. */
+export const cacheGroups: fc.Arbitrary<Pick<RigOptions, "groups" | "blocksPerSlab">> = fc
+  .constantFrom(
+    { groups: [FULL, windowOf(4)], blocksPerSlab: [1, 1] },
+    { groups: [FULL, windowOf(5, 2)], blocksPerSlab: [3, 2] },
+    { groups: [FULL, windowOf(3), chunksOf(6)], blocksPerSlab: [2, 1, 3] },
+    { groups: [windowOf(6)], blocksPerSlab: [1] },
+    { groups: [FULL, STATE], blocksPerSlab: [1, 1] },
+    { groups: [FULL, windowOf(4), STATE], blocksPerSlab: [3, 2, 1] },
+  );
+
+/** Tiny rigs of models with several groups, or a window alone; most with a prefix cache. */
+export const tinyGroupRigs: fc.Arbitrary<RigOptions> = fc.tuple(
+  tinyCachingRigs,
+  cacheGroups,
+  fc.integer({ min: 1, max: 28 }),
+).map(([sizes, groups, numBlocks]) => ({ ...sizes, ...groups, numBlocks }));
 
 /** One thing that happens to a scheduler. */
 export type SchedulerAction =

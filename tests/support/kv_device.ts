@@ -6,8 +6,8 @@ import type { BlockId } from "../../src/core/ids.ts";
 type Tables = readonly (readonly BlockId[])[];
 
 /**
- * A device without arithmetic: for every place in every group's blocks it remembers of which tokens the
- * content was computed, so that whatever a step reads is compared with what it must read.
+ * A device without arithmetic: for every place in every group's blocks it remembers of which tokens
+ * the content was computed, so that whatever a step reads is compared with what it must read.
  *
  * A place of attention is one position of a block and holds the tokens up to that position; a state
  * is a whole block and holds all tokens so far.
@@ -38,7 +38,9 @@ export class KvDevice {
     );
   }
 
-  /** Moves whole blocks, of which none is both left and moved to; what is beyond the end is gone. */
+  /**
+   * Moves whole blocks, of which none is both left and moved to; what is beyond the end is gone.
+   */
   resize(moves: readonly BlockMove[], numBlocks: readonly number[]): void {
     const next = new Map<string, string>();
     for (const [place, content] of this.#contents) {

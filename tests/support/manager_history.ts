@@ -9,7 +9,10 @@ import { KEY_SPACE } from "./scheduler_rig.ts";
 const NUM_BLOCKS = 48;
 const BLOCK_SIZE = 4;
 
-/** A generator of numbers that is the same everywhere (an LCG with the constants of Numerical Recipes). */
+/**
+ * A generator of numbers that is the same everywhere (an LCG with the constants of Numerical
+ * Recipes).
+ */
 class Draws {
   #state: number;
 
@@ -34,8 +37,8 @@ interface Held {
 }
 
 /**
- * Plays a seeded history on a manager with one group of full attention, and folds all that can be seen
- * into one digest: tables, hits, refusals, statistics, events, decisions, copies and moves.
+ * Plays a seeded history on a manager with one group of full attention, and folds all that can be
+ * seen into one digest: tables, hits, refusals, statistics, events, decisions, copies and moves.
  */
 export class ManagerHistory {
   readonly #draws: Draws;
@@ -98,7 +101,9 @@ export class ManagerHistory {
     else this.#clear();
   }
 
-  /** Prompts over two tokens behind one of three heads, so that most begin alike and part somewhere. */
+  /**
+   * Prompts over two tokens behind one of three heads, so that most begin alike and part somewhere.
+   */
   #prompt(): Uint32Array {
     const head = this.#draws.below(3);
     const length = 1 + this.#draws.below(50);
@@ -219,7 +224,7 @@ export class ManagerHistory {
 }
 
 /** An admission as it was when there was one copy at most, and it had that name. */
-function asRecorded({ copies, ...admission }: Admission): unknown {
+function asRecorded({ copies, stops: _, ...admission }: Admission): unknown {
   return copies.length === 0 ? admission : { ...admission, copy: copies[0] };
 }
 

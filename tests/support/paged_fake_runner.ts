@@ -8,9 +8,11 @@ import type {
   ScheduledChunk,
   TokenLogprob,
 } from "../../src/core/batch.ts";
+import { type LayerCache, NO_BLOCK } from "../../src/core/cache_group.ts";
 import type { TokenId } from "../../src/core/ids.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
 import type { FinishReason } from "../../src/core/token_event.ts";
+import { FULL } from "./kv_groups.ts";
 
 /** The fake model's tokens are `[0, FAKE_VOCAB_SIZE)`: few, so that stop tokens are drawn often. */
 export const FAKE_VOCAB_SIZE = 17;
@@ -110,13 +112,14 @@ export function generateAlone(
   prompt: Iterable<number>,
   params: SamplingParams,
   maxModelLen: number,
+  cache: LayerCache = FULL,
 ): { tokens: number[]; finishReason: FinishReason } {
   const promptTokens = [...prompt];
   const kv = promptTokens.map(kvOf);
   const tokens: number[] = [];
   while (true) {
     const adjustment = adjustmentOf(promptTokens, tokens, params);
-    const token = draw(kv, {
+    const token = draw(readBy(cache, kv.length - 1).map((position) => kv[position]!), {
       ...{ seed: params.seed, outputIndex: tokens.length },
       ...(adjustment === undefined ? {} : { adjustment }),
     });
@@ -129,15 +132,36 @@ export function generateAlone(
   }
 }
 
+/** The positions that the query at `query` reads, one by one. */
+function readBy(cache: LayerCache, query: number): number[] {
+  const all = Array.from({ length: query + 1 }, (_, position) => position);
+  if (cache.kind === "chunked_local") return all.slice(query - query % cache.window);
+  if (cache.kind !== "sliding_window") return all;
+  const { window, numSinkTokens = 0 } = cache;
+  return all.filter((position) => position > query - window || position < numSinkTokens);
+}
+
+/** The fake model's state after positions with this KV. */
+function stateOf(kv: Iterable<number>, before = 0x1b873593): number {
+  let state = before;
+  for (const value of kv) state = mix(state, value);
+  return state;
+}
+
 /**
  * A model without arithmetic over a paged KV store: it writes and reads only through the block
  * tables it is given, so a block that is shared, stale or missing shows as a wrong token.
+ *
+ * Its draws come from what its first group reads. The other groups have layers that keep the same
+ * per position, or sum it up in a state; whatever they read is compared with the first.
  */
 export class PagedFakeRunner {
   readonly #blockSize: number;
   readonly #vocabSize: number;
-  /** `[block][offset]` */
-  #slots: Uint32Array;
+  readonly #groups: readonly LayerCache[];
+  readonly #blocksPerSlab: readonly number[];
+  /** Per group, `[block][offset]`. */
+  #slots: Uint32Array[];
   /** Refuses more blocks than this, as a device without room does. */
   maxNumBlocks = Infinity;
   /**
@@ -148,29 +172,40 @@ export class PagedFakeRunner {
 
   /** Candidates are reported of `[0, vocabSize)`; draws are always of `FAKE_VOCAB_SIZE`. */
   constructor(
-    { numBlocks, blockSize, vocabSize = FAKE_VOCAB_SIZE }: {
+    { numBlocks, blockSize, vocabSize = FAKE_VOCAB_SIZE, groups = [FULL], blocksPerSlab }: {
       numBlocks: number;
       blockSize: number;
       vocabSize?: number;
+      groups?: readonly LayerCache[];
+      blocksPerSlab?: readonly number[];
     },
   ) {
     this.#blockSize = blockSize;
     this.#vocabSize = vocabSize;
-    this.#slots = new Uint32Array(numBlocks * blockSize).fill(POISON);
+    this.#groups = groups;
+    this.#blocksPerSlab = blocksPerSlab ?? groups.map(() => 1);
+    this.#slots = this.#makeSlots(numBlocks);
   }
 
   run(batch: Batch): ChunkResult[] {
     this.batches.push(batch);
-    for (const { from, to, numTokens } of batch.copies ?? []) {
+    for (const { group, from, to, numTokens } of batch.copies ?? []) {
       const start = from * this.#blockSize;
-      this.#slots.copyWithin(to * this.#blockSize, start, start + numTokens);
+      this.#slots[group]!.copyWithin(to * this.#blockSize, start, start + numTokens);
     }
     // All writes come first, as on a device: a slot written twice in one step is then always wrong.
     for (const chunk of batch.chunks) {
-      chunk.tokens.forEach((token, i) => {
-        this.#slots[this.#slot(chunk, chunk.start + i)] = kvOf(token, chunk.start + i);
+      this.#groups.forEach((cache, group) => {
+        if (cache.kind === "state") this.#advance(chunk, group);
+        else {
+          chunk.tokens.forEach((token, i) => {
+            const slot = this.#slot(chunk, chunk.start + i, group);
+            this.#slots[group]![slot] = kvOf(token, chunk.start + i);
+          });
+        }
       });
     }
+    for (const chunk of batch.chunks) this.#checkReads(chunk);
     return batch.chunks.flatMap((chunk) =>
       chunk.sample === undefined
         ? []
@@ -184,21 +219,56 @@ export class PagedFakeRunner {
   resizeKv(numBlocks: number, moves: readonly BlockMove[]): Promise<void> {
     if (numBlocks > this.maxNumBlocks) return Promise.reject(new RangeError("no room"));
     const size = this.#blockSize;
-    for (const { from, to } of moves) {
-      this.#slots.copyWithin(to * size, from * size, (from + 1) * size);
-      this.#slots.fill(POISON, from * size, (from + 1) * size);
+    for (const { group, from, to } of moves) {
+      this.#slots[group]!.copyWithin(to * size, from * size, (from + 1) * size);
+      this.#slots[group]!.fill(POISON, from * size, (from + 1) * size);
     }
-    const slots = new Uint32Array(numBlocks * size).fill(POISON);
-    slots.set(this.#slots.subarray(0, slots.length));
+    const slots = this.#makeSlots(numBlocks);
+    slots.forEach((each, group) => each.set(this.#slots[group]!.subarray(0, each.length)));
     this.#slots = slots;
     return Promise.resolve();
   }
 
+  #makeSlots(numBlocks: number): Uint32Array[] {
+    return this.#blocksPerSlab.map((count) =>
+      new Uint32Array(numBlocks * count * this.#blockSize).fill(POISON)
+    );
+  }
+
+  /** Overwrites a state in place. */
+  #advance({ tokens, start, blockTables }: ScheduledChunk, group: number): void {
+    const slot = blockTables[group]![0]! * this.#blockSize;
+    const before = start === 0 ? undefined : this.#slots[group]![slot];
+    const kv = Array.from(tokens, (token, i) => kvOf(token, start + i));
+    this.#slots[group]!.fill(stateOf(kv, before), slot, slot + this.#blockSize);
+  }
+
+  /** That all groups read what the first has of the same positions. */
+  #checkReads(chunk: ScheduledChunk): void {
+    const { tokens, start, blockTables } = chunk;
+    const end = start + tokens.length;
+    const first = (position: number) => this.#slots[0]![this.#slot(chunk, position, 0)]!;
+    this.#groups.forEach((cache, group) => {
+      if (group === 0) return;
+      if (cache.kind === "state") {
+        const state = stateOf(Array.from({ length: end }, (_, position) => first(position)));
+        const slot = blockTables[group]![0]! * this.#blockSize;
+        if (this.#slots[group]![slot] !== state) throw new Error(`a wrong state at ${end}`);
+        return;
+      }
+      for (let query = start; query < end; query++) {
+        for (const position of readBy(cache, query)) {
+          if (this.#slots[group]![this.#slot(chunk, position, group)] === first(position)) continue;
+          throw new Error(`position ${position} of group ${group} is wrong for ${query}`);
+        }
+      }
+    });
+  }
+
   #sample(chunk: ScheduledChunk, sample: SampleRequest): ChunkOutput {
     const contextLen = chunk.start + chunk.tokens.length;
-    const kv = Array.from(
-      { length: contextLen },
-      (_, position) => this.#slots[this.#slot(chunk, position)]!,
+    const kv = readBy(this.#groups[0]!, contextLen - 1).map((position) =>
+      this.#slots[0]![this.#slot(chunk, position, 0)]!
     );
     const position = this.#poisonedPosition(kv);
     if (position >= 0) {
@@ -217,9 +287,11 @@ export class PagedFakeRunner {
     return poison === undefined ? -1 : kv.findIndex((value, i) => value === kvOf(poison, i));
   }
 
-  #slot(chunk: ScheduledChunk, position: number): number {
-    const block = chunk.blockTables[0]![Math.floor(position / this.#blockSize)];
-    if (block === undefined) throw new Error(`position ${position} lies outside the block table`);
+  #slot(chunk: ScheduledChunk, position: number, group: number): number {
+    const block = chunk.blockTables[group]![Math.floor(position / this.#blockSize)];
+    if (block === undefined || block === NO_BLOCK) {
+      throw new Error(`position ${position} lies outside the block table`);
+    }
     return block * this.#blockSize + position % this.#blockSize;
   }
 }

@@ -1,4 +1,5 @@
 import type { Batch, ChunkResult } from "../../src/core/batch.ts";
+import type { LayerCache } from "../../src/core/cache_group.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import type { KeySpace } from "../../src/kvcache/prefix/block_key.ts";
@@ -18,6 +19,9 @@ export interface RigOptions {
   readonly maxNumSeqs?: number;
   readonly maxNumBatchedTokens?: number;
   readonly maxNumWaitingSeqs?: number;
+  /** What the fake model's layers keep, and how slabs are cut for them; default: one full group. */
+  readonly groups?: readonly LayerCache[];
+  readonly blocksPerSlab?: readonly number[];
   /** Of the fake model's candidates. */
   readonly vocabSize?: number;
   /** Absent: no prefix cache. */
@@ -32,7 +36,9 @@ export const KEY_SPACE: KeySpace = {
   layout: "f32",
 };
 
-type RigSizes = Required<Omit<RigOptions, "prefixCache" | "onDecision" | "vocabSize">>;
+type RigSizes = Required<
+  Omit<RigOptions, "prefixCache" | "onDecision" | "vocabSize" | "groups" | "blocksPerSlab">
+>;
 
 const UNLIMITED: RigSizes = {
   numBlocks: 200,
@@ -57,7 +63,8 @@ export class SchedulerRig {
     this.options = { ...UNLIMITED, ...options };
     const { prefixCache, ...sizes } = this.options;
     const caching = prefixCache && { prefixCache: { keySpace: KEY_SPACE, ...prefixCache } };
-    this.blocks = new BlockManager({ ...sizes, ...caching });
+    const maxInFlightTokens = this.options.maxNumBatchedTokens;
+    this.blocks = new BlockManager({ ...sizes, ...caching, maxInFlightTokens });
     this.runner = new PagedFakeRunner(this.options);
     this.scheduler = new Scheduler(this.blocks, this.options);
   }

@@ -166,7 +166,9 @@ export class SlabPool implements Pool {
     if (numMissing > 0) throw new OutOfBlocksError(this.numSlabsFor(counts), this.numFree);
     const numInUsed = counts.map((_, group) => this.#numInUsed(group));
     const numNeeded = this.#numSlabsNeeded(counts, numInUsed);
-    let numSpare = -numMissing;
+    // Who is alone fills slabs in use first, so that it can have all that there is.
+    const isAlone = this.#owned.size === 0 || (this.#owned.size === 1 && this.#owned.has(owner));
+    let numSpare = isAlone ? 0 : -numMissing;
     const taken = counts.map((count, group) => {
       const ids: BlockId[] = [];
       let numSlabs = numNeeded[group]! + numSpare;

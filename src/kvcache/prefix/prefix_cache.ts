@@ -321,6 +321,14 @@ export class PrefixCache implements BlockSource {
     if (this.#listener !== undefined) this.#tellStored(node, group, scope);
   }
 
+  /** Makes a cached block of a group that is not full unfindable; its holders keep it. */
+  forgetBlock(id: BlockId): void {
+    const node = this.#nodeOf(id);
+    if (node === undefined) return;
+    this.#detach(node, this.columns!.groupOf(id), true);
+    if (this.fullGroups.length === 0) this.#prune(node);
+  }
+
   /** Makes a block of a group that is not full unfindable if nobody uses it: it is free then. */
   dropIdle({ node, group, id }: NodeBlock): void {
     if (!this.#pool.isIdle(id) || this.columns!.blockOf(node, group) !== id) return;

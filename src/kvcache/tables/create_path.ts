@@ -14,6 +14,7 @@ export interface SequenceStart {
   /** The path of the sequence that it branches off, and how many whole blocks it shares. */
   readonly source?: SequencePath | undefined;
   readonly numBlocks?: number;
+  readonly checkpointInterval?: number | undefined;
 }
 
 /**
@@ -25,12 +26,24 @@ export interface SequenceStart {
 export function createPath(
   cache: PrefixCache | undefined,
   options: CachingOptions,
-  { hit, numTokens, source, numBlocks = 0 }: SequenceStart,
+  start: SequenceStart,
 ): SequencePath | undefined {
   if (cache === undefined) return undefined;
+  const { hit, numTokens, source, numBlocks = 0, checkpointInterval } = start;
   if (cache.columns === undefined) return new CachedPath(cache, hit.nodes as BlockId[], options);
-  const keep = [alignDown(numTokens - 1, cache.blockSize)];
-  if (hit.numKnown > hit.nodes.length) keep.unshift(hit.numKnown * cache.blockSize);
   const branch = source instanceof GroupPath ? { source: { path: source, numBlocks } } : {};
-  return new GroupPath(cache, options, { hit, keep, ...branch });
+  const checkpoints = checkpointInterval === undefined ? {} : { checkpointInterval };
+  const keep = keptLengths(hit, numTokens, cache.blockSize);
+  return new GroupPath(cache, options, { hit, keep, numTokens, ...branch, ...checkpoints });
+}
+
+/**
+ * Lengths behind a hit at which later ones may end, ascending: where the tokens part from others,
+ * and the last that the same tokens can find.
+ */
+export function keptLengths({ nodes, numKnown }: Hit, numTokens: number, blockSize: number) {
+  const lengths = [numKnown * blockSize, alignDown(numTokens - 1, blockSize)];
+  return lengths.filter((length, i) =>
+    length > nodes.length * blockSize && lengths.indexOf(length) === i
+  );
 }

@@ -3,7 +3,7 @@ import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 import type { Hit } from "../prefix/longest_hit.ts";
 import type { NodeId } from "../prefix/node_blocks.ts";
-import type { BlockContent, PrefixCache } from "../prefix/prefix_cache.ts";
+import type { BlockContent, NodeBlock, PrefixCache } from "../prefix/prefix_cache.ts";
 import type { TreePlace } from "../prefix/radix_tree.ts";
 import { isInRange } from "./demands.ts";
 import type { BlockTables } from "./block_tables.ts";
@@ -15,6 +15,10 @@ export interface PathStart {
   readonly hit: Hit;
   /** Lengths at which a later hit may end, ascending: there the tails of windows stay cached. */
   readonly keep: readonly number[];
+  /** Tokens known at the start. */
+  readonly numTokens: number;
+  /** Every so many tokens states are kept as well; absent: never. */
+  readonly checkpointInterval?: number;
   /** The path that this one branches off, and how many blocks of its tables are shared. */
   readonly source?: { readonly path: GroupPath; readonly numBlocks: number };
 }
@@ -44,12 +48,20 @@ export class GroupPath implements SequencePath {
   readonly #numFound: number;
   /** Per group of windows, blocks of moving tails that this path has made findable, by index. */
   readonly #moving: Map<number, BlockId>[];
+  /** Tokens known at the start: from there on the answer grows. */
+  readonly #numPromptTokens: number;
+  readonly #interval: number;
+  /** The latest snapshots of states, unless they are to be kept. */
+  #movingSnapshots: NodeBlock[] = [];
   #hasDuplicate = false;
   #tokens: Uint32Array = new Uint32Array();
   /** Leading blocks that are full of computed tokens. */
   #numFull = 0;
 
-  constructor(cache: PrefixCache, options: CachingOptions, { hit, keep, source }: PathStart) {
+  constructor(cache: PrefixCache, options: CachingOptions, start: PathStart) {
+    const { hit, keep, source } = start;
+    this.#numPromptTokens = start.numTokens;
+    this.#interval = start.checkpointInterval ?? Infinity;
     this.#cache = cache;
     this.#options = options;
     this.#keep = [...keep];
@@ -69,14 +81,20 @@ export class GroupPath implements SequencePath {
     return this.#nodes[numTokens / this.#cache.blockSize - 1];
   }
 
-  /** Whether a later hit may end at this length, so that what it needs there is to be kept. */
-  keeps(numTokens: number): boolean {
-    return this.#keep.includes(numTokens);
+  /** Whether the states are to be kept as they are after so many tokens, a block boundary. */
+  wantsSnapshot(numTokens: number): boolean {
+    return numTokens >= this.#numPromptTokens || this.#keepsState(numTokens);
   }
 
-  /** Asks to keep what a hit of that length needs, as far as it is still there. */
-  keepAt(numTokens: number): void {
-    if (!this.#keep.includes(numTokens)) this.#keep.push(numTokens);
+  /** A snapshot of these tokens has been made; the next of the answer takes its place. */
+  noteSnapshot(snapshot: NodeBlock, numTokens: number): void {
+    if (!this.#keepsState(numTokens)) this.#movingSnapshots.push(snapshot);
+  }
+
+  /** Frees the latest snapshots, unless they are to be kept. */
+  dropMovingSnapshots(): void {
+    for (const snapshot of this.#movingSnapshots) this.#cache.dropIdle(snapshot);
+    this.#movingSnapshots = [];
   }
 
   extend(tables: BlockTables, tokens: Uint32Array, numComputed: number): void {
@@ -137,6 +155,11 @@ export class GroupPath implements SequencePath {
   }
 
   remap(remap: BlockRemap): void {
+    const follow = ({ id, ...place }: NodeBlock) => ({
+      ...place,
+      id: remap.keeps(id) ? remap.idOf(id) : id,
+    });
+    this.#movingSnapshots = this.#movingSnapshots.map(follow);
     for (const moving of this.#moving) {
       // What was evicted since may be gone; what is there under its id is not this path's.
       for (const [index, id] of moving) if (remap.keeps(id)) moving.set(index, remap.idOf(id));
@@ -145,6 +168,10 @@ export class GroupPath implements SequencePath {
 
   countNodes(counts: Map<NodeId, number>): void {
     for (const node of this.#nodes) counts.set(node, (counts.get(node) ?? 0) + 1);
+  }
+
+  #keepsState(numTokens: number): boolean {
+    return this.#keep.includes(numTokens) || numTokens % this.#interval === 0;
   }
 
   get #scope(): string {
@@ -177,7 +204,7 @@ export class GroupPath implements SequencePath {
     this.#cache.hold([node]);
     this.#nodes.push(node);
     for (const group of this.#fullGroups) {
-      this.#cache.setBlock({ node, group, id: tables[group]![index]! }, this.#wish);
+      this.#cache.setBlock({ node, group, id: tables[group]![index]! }, this.wish);
     }
     this.#offerTails(node, tables, index);
   }
@@ -202,7 +229,7 @@ export class GroupPath implements SequencePath {
       const tail = this.#tailAt(cache, this.#numFull * this.#cache.blockSize);
       if (id === undefined || id === NO_BLOCK) return;
       if (!isInRange(tail, index) && !this.#isKept(cache, index)) return;
-      this.#cache.setBlock({ node, group, id }, this.#wish);
+      this.#cache.setBlock({ node, group, id }, this.wish);
       this.#moving[group]!.set(index, id);
     });
   }
@@ -228,7 +255,8 @@ export class GroupPath implements SequencePath {
     return this.#cache.columns!.blockOf(node, group);
   }
 
-  get #wish() {
+  /** How its blocks are cached. */
+  get wish() {
     const { retention } = this.#options;
     return { scope: this.#scope, ...(retention === undefined ? {} : { retention }) };
   }
