@@ -8,6 +8,7 @@ import type { ModelFiles } from "../core/model_json.ts";
 import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
 import type { EngineClientOptions, EngineFailure } from "../engine/client_options.ts";
+import { GrammarCompiler } from "../grammar/grammar_compiler.ts";
 import { createApp } from "../http/app.ts";
 import { createSeedSource } from "../http/seed_source.ts";
 import {
@@ -19,6 +20,7 @@ import {
 import { ServingMetrics } from "../http/serving_metrics.ts";
 import { PREFIX_STORE, TUNING_STORE } from "../state/store_kinds.ts";
 import { checkStorePlace } from "../state/store_place.ts";
+import { createToolService } from "../tools/tool_service.ts";
 import { StopStrings } from "../tokenizer/stop_strings.ts";
 import { loadTextService, type TextService } from "../tokenizer/text_service.ts";
 import { findModelSource } from "../weights/model_source.ts";
@@ -83,12 +85,17 @@ export async function createServer(
   const path = storePath(config.prefixStore, PREFIX_STORE.fileName);
   const engineConfig = { ...base, ...tuningStoreOf(config) };
   const memory = await PrefixMemory.open({ path, engine, config: base, log });
+  const grammars = new GrammarCompiler(directory.dir, {
+    deadlineMs: config.grammarCompileTimeout * 1000,
+  });
   const metrics = new ServingMetrics(engine, model.names[0]!);
   metrics.watchReheat(() => memory.progress);
   const app = createApp({
     engine,
     text,
     model,
+    grammars,
+    tools: createToolService(config.toolCallParser, text.chatTemplate),
     createStopStrings: (stops) => new StopStrings(stops),
     access: { ...keys, hostname: address },
     cacheSecret: memory.cacheSecret,
@@ -109,13 +116,18 @@ export async function createServer(
     modelName: model.names[0]!,
     log,
     ready,
-    stop: (deadlineMs) => stop({ engine, memory, text }, deadlineMs),
+    stop: (deadlineMs) => stop({ engine, memory, text, grammars }, deadlineMs),
   };
 }
 
 /** Ends the parts of a server, the engine within `deadlineMs`. */
 async function stop(
-  { engine, memory, text }: { engine: EngineClient; memory: PrefixMemory; text: TextService },
+  { engine, memory, text, grammars }: {
+    engine: EngineClient;
+    memory: PrefixMemory;
+    text: TextService;
+    grammars: GrammarCompiler;
+  },
   deadlineMs: number,
 ): Promise<void> {
   // Awaited after the drain only: a reheat that waits for a hung engine ends with the drain.
@@ -124,6 +136,7 @@ async function stop(
   await reheatEnded;
   await memory.close();
   text.close();
+  grammars.close();
 }
 
 /**
