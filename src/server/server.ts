@@ -68,22 +68,11 @@ export async function createServer(
   const log = createLogger({ format: config.logFormat, level: config.logLevel });
   const files = findModelSource(directory.dir).textFiles();
   const text = await loadTextService(files);
-  const engine = new EngineClient({
-    ...engineLimits(config),
-    onProgress,
-    // Each isolate starts with an empty cache.
-    onReady: (info) => void memory.reheat(info),
-    onFailure: (failure) => {
-      logFailure(log, failure);
-      // A start that fails is told to whoever waits for it.
-      if (failure.state === "failed" && engine.info !== undefined) onGivenUp(failure.reason);
-    },
-    onSubmit: (id) => memory.giveWayTo(id),
-  });
+  const engine = engineClient(config, { log, memory: () => memory, onProgress, onGivenUp });
   const model = describeModel(config, { files, name: directory.name }, text);
   const base = toEngineConfig(config, directory.dir);
   const path = storePath(config.prefixStore, PREFIX_STORE.fileName);
-  const memory = await PrefixMemory.open({ path, engine, config: base, log });
+  const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });
   const deadlineMs = config.grammarCompileTimeout * 1000;
   const grammars = new GrammarCompiler(files, { deadlineMs });
   const metrics = servingMetrics(engine, model, memory);
@@ -116,6 +105,29 @@ export async function createServer(
     ready,
     stop: (deadlineMs) => stop({ engine, memory, text, grammars }, deadlineMs),
   };
+}
+
+/** The engine's client, which tells the log and the memory of prefixes what happens to it. */
+function engineClient(
+  config: Config,
+  { log, memory, onProgress, onGivenUp }: Required<ServerEvents> & {
+    readonly log: Logger;
+    readonly memory: () => PrefixMemory;
+  },
+): EngineClient {
+  const engine: EngineClient = new EngineClient({
+    ...engineLimits(config),
+    onProgress,
+    // Each isolate starts with an empty cache.
+    onReady: (info) => void memory().reheat(info),
+    onFailure: (failure) => {
+      logFailure(log, failure);
+      // A start that fails is told to whoever waits for it.
+      if (failure.state === "failed" && engine.info !== undefined) onGivenUp(failure.reason);
+    },
+    onSubmit: (id) => memory().giveWayTo(id),
+  });
+  return engine;
 }
 
 function servingMetrics(engine: EngineClient, model: ServedModel, memory: PrefixMemory) {
