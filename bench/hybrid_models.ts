@@ -1,9 +1,9 @@
-import { GroupManager, type GroupManagerOptions } from "../src/kvcache/groups/group_manager.ts";
-import {
-  type GroupSpec,
-  maxLiveBlocks,
-  numEncoderBlocks,
-} from "../src/kvcache/groups/group_spec.ts";
+import { ceilDiv } from "../src/base/math.ts";
+import { type LayerCache, maxLiveBlocks, NO_BLOCK } from "../src/core/cache_group.ts";
+import { planSlabs } from "../src/core/slab_layout.ts";
+import { createPool } from "../src/kvcache/pool/create_pool.ts";
+import { admissionDemand, growthDemand } from "../src/kvcache/tables/demands.ts";
+import { SequenceBlocks } from "../src/kvcache/tables/sequence_blocks.ts";
 
 /** Tokens of one request. */
 export interface Workload {
@@ -70,22 +70,31 @@ export const HYBRID_MODELS: readonly HybridModel[] = [
   },
 ];
 
+/** Layers that keep the same, and the bytes of one of their blocks. */
+export interface HybridGroup {
+  readonly cache: LayerCache;
+  readonly blockBytes: number;
+}
+
+const HEADS = { numKvHeads: 8, headDim: 128 };
+
 /** The groups of a model, with blocks of this many positions. */
-export function groupsOf(model: HybridModel, tokensPerBlock: number): GroupSpec[] {
-  return model.kinds.map(({ kind, numLayers, windowTokens }): GroupSpec => {
+export function groupsOf(model: HybridModel, tokensPerBlock: number): HybridGroup[] {
+  return model.kinds.map(({ kind, numLayers, windowTokens }): HybridGroup => {
     const blockBytes = tokensPerBlock * numLayers * LAYER_BYTES_PER_TOKEN;
-    const base = { name: kind, tokensPerBlock, blockBytes };
-    if (kind === "full") return { kind, ...base };
-    if (kind === "cross") return { kind: "encoder", lifetime: "sequence", ...base };
-    return { kind: "sliding-window", windowTokens: windowTokens!, ...base };
+    if (kind === "full") return { cache: { kind, ...HEADS }, blockBytes };
+    if (kind === "window") {
+      return { cache: { kind: "sliding_window", window: windowTokens!, ...HEADS }, blockBytes };
+    }
+    return { cache: { kind: "encoder", lifetime: "sequence", ...HEADS }, blockBytes };
   });
 }
 
 /** One group of all layers, as if each kept every position. */
-function homogeneousGroup(model: HybridModel, tokensPerBlock: number): GroupSpec {
+function homogeneousGroup(model: HybridModel, tokensPerBlock: number): HybridGroup {
   const numLayers = model.kinds.reduce((sum, kind) => sum + kind.numLayers, 0);
   const blockBytes = tokensPerBlock * numLayers * LAYER_BYTES_PER_TOKEN;
-  return { kind: "full", name: "all layers", tokensPerBlock, blockBytes };
+  return { cache: { kind: "full", ...HEADS }, blockBytes };
 }
 
 /** How many requests a pool held at once, and how many bytes the first of them took. */
@@ -94,31 +103,46 @@ export interface Outcome {
   readonly requestBytes: number;
 }
 
+/** The memory that requests are to fill. */
+interface Memory {
+  readonly groups: readonly HybridGroup[];
+  readonly poolBytes: number;
+  readonly tokensPerBlock: number;
+}
+
 /** Prefills requests chunk by chunk, all of which stay, until one finds no room. */
-function fill(
-  options: Omit<GroupManagerOptions, "maxInFlightTokens">,
-  workload: Workload,
-): Outcome {
-  const blocks = new GroupManager({ ...options, maxInFlightTokens: CHUNK_TOKENS });
+function fill({ groups, poolBytes, tokensPerBlock }: Memory, workload: Workload): Outcome {
   const { numTokens, numEncoderTokens } = workload;
+  const grain = { blockSize: tokensPerBlock, maxInFlightTokens: CHUNK_TOKENS };
+  const { slabBytes, cuts } = planSlabs(groups.map(({ blockBytes }) => blockBytes));
+  const perSlab = cuts.map(({ blocksPerSlab }) => blocksPerSlab);
+  const pool = createPool(Math.floor(poolBytes / slabBytes), perSlab);
+  const caches = groups.map(({ cache }) => cache);
   let requestBytes = 0;
   for (let id = 0;; id++) {
-    const inputs = numEncoderTokens === 0 ? [] : [{
-      key: `image ${id}`,
-      numTokens: numEncoderTokens,
-      placeholderEnd: numTokens,
-    }];
-    if (blocks.tryAdmit(id, { numTokens, inputs }) === undefined) {
-      return { numRequests: id, requestBytes };
-    }
+    const counts = admissionDemand(caches, numTokens, 0, grain).map((count, group) =>
+      caches[group]!.kind === "encoder" ? ceilDiv(numEncoderTokens, tokensPerBlock) : count
+    );
+    if (pool.countMissing({ counts }) > 0) return { numRequests: id, requestBytes };
+    const request = new SequenceBlocks(pool.take(counts, id), 0, undefined);
     for (let start = 0; start < numTokens; start += CHUNK_TOKENS) {
-      const count = Math.min(CHUNK_TOKENS, numTokens - start);
-      if (!blocks.tryExtend(id, start + count)) return { numRequests: id, requestBytes };
-      blocks.dispatch(id, count);
-      blocks.settle(id, count);
+      const end = Math.min(numTokens, start + CHUNK_TOKENS);
+      const demand = growthDemand(caches, request.tables, end, tokensPerBlock);
+      if (pool.countMissing({ counts: demand }) > 0) return { numRequests: id, requestBytes };
+      request.append(pool.take(demand, id));
+      request.numComputedTokens = end;
+      for (const dead of request.takeDead(caches, tokensPerBlock)) pool.release(dead);
     }
-    if (id === 0) requestBytes = blocks.usage().usedBytes;
+    if (id === 0) requestBytes = bytesOf(groups, request);
   }
+}
+
+/** Bytes of the blocks that a request holds. */
+function bytesOf(groups: readonly HybridGroup[], { tables }: SequenceBlocks): number {
+  return tables.reduce((sum, table, group) => {
+    const numBlocks = table.filter((id) => id !== NO_BLOCK).length;
+    return sum + numBlocks * groups[group]!.blockBytes;
+  }, 0);
 }
 
 /** Homogeneous pages: every layer keeps every position, the encoder's included. */
@@ -129,7 +153,8 @@ export function fillHomogeneous(
 ): Outcome {
   const numTokens = workload.numTokens + workload.numEncoderTokens;
   const groups = [homogeneousGroup(model, tokensPerBlock)];
-  return fill({ groups, poolBytes }, { ...workload, numTokens, numEncoderTokens: 0 });
+  const requests = { ...workload, numTokens, numEncoderTokens: 0 };
+  return fill({ groups, poolBytes, tokensPerBlock }, requests);
 }
 
 /** One pool per group, split as is best for the model's first workload. */
@@ -140,17 +165,19 @@ export function fillSeparate(
 ): Outcome {
   const groups = groupsOf(model, tokensPerBlock);
   const { numTokens, numEncoderTokens } = model.workloads[0]!;
-  const needed = groups.map((spec) => {
-    const numBlocks = spec.kind === "encoder"
-      ? numEncoderBlocks(spec, numEncoderTokens)
-      : maxLiveBlocks(spec, numTokens, CHUNK_TOKENS);
-    return numBlocks * spec.blockBytes;
+  const grain = { blockSize: tokensPerBlock, maxInFlightTokens: CHUNK_TOKENS };
+  const needed = groups.map(({ cache, blockBytes }) => {
+    const numBlocks = cache.kind === "encoder"
+      ? ceilDiv(numEncoderTokens, tokensPerBlock)
+      : maxLiveBlocks(cache, numTokens, grain);
+    return numBlocks * blockBytes;
   });
   const total = needed.reduce((a, b) => a + b);
-  const outcomes = groups.map((spec, group) => {
-    const isUsed = spec.kind !== "encoder" || workload.numEncoderTokens > 0;
+  const outcomes = groups.map((alone, group) => {
+    const isUsed = alone.cache.kind !== "encoder" || workload.numEncoderTokens > 0;
     const share = Math.floor(poolBytes * needed[group]! / total);
-    return isUsed ? fill({ groups: [spec], poolBytes: share }, workload) : undefined;
+    const memory = { groups: [alone], poolBytes: share, tokensPerBlock };
+    return isUsed ? fill(memory, workload) : undefined;
   }).filter((outcome) => outcome !== undefined);
   return {
     numRequests: Math.min(...outcomes.map((outcome) => outcome.numRequests)),
@@ -164,5 +191,5 @@ export function fillUnified(
   workload: Workload,
   { poolBytes, tokensPerBlock }: { poolBytes: number; tokensPerBlock: number },
 ): Outcome {
-  return fill({ groups: groupsOf(model, tokensPerBlock), poolBytes }, workload);
+  return fill({ groups: groupsOf(model, tokensPerBlock), poolBytes, tokensPerBlock }, workload);
 }

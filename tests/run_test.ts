@@ -13,7 +13,7 @@ Deno.test("testFilesIn() finds every test file, and slowestFirst() loses none", 
   const files = testFilesIn("tests");
   assertEquals(new Set(files).size, files.length);
   assertEquals(files.includes("tests/run_test.ts"), true);
-  assertEquals(files.includes("tests/kvcache/groups/slab_pool_test.ts"), true);
+  assertEquals(files.includes("tests/kvcache/pool/block_pool_test.ts"), true);
   assertEquals(files.some((file) => file.startsWith("tests/support/")), false);
   assertEquals(slowestFirst(files).toSorted(), files.toSorted());
   assertEquals(slowestFirst(["tests/a_test.ts", "tests/e2e/recall_test.ts"]), [
@@ -35,7 +35,7 @@ Deno.test("testFolderOf() knows a room by its name and by its path, and names th
     assertEquals(testFolderOf(room), "tests/kvcache");
   }
   assertEquals(testFolderOf("kernels"), "tests/kernels");
-  assertEquals(testFolderOf("src/kvcache/groups"), "tests/kvcache/groups");
+  assertEquals(testFolderOf("src/kvcache/pool"), "tests/kvcache/pool");
   const error = assertThrows(() => testFolderOf("src/kvcash"), RangeError, "No room src/kvcash");
   assertEquals(error.message.includes("kernels, kvcache, models"), true, error.message);
 });

@@ -36,8 +36,8 @@ interface KnownSequence {
 /**
  * Collects what the KV cache does and why, step by step, as plain data for the main isolate.
  *
- * Blocks stored or removed one after the other become one event. Costs O(1) per block and decision,
- * and nothing is kept once taken but which request each unfinished sequence is of.
+ * Blocks of a group stored or removed one after the other become one event. Costs O(1) per block
+ * and decision, and nothing is kept once taken but which request each unfinished sequence is of.
  */
 export class KvRecorder implements CacheListener {
   #events: OpenEvent[] = [];
@@ -46,7 +46,8 @@ export class KvRecorder implements CacheListener {
 
   stored({ key, parentKey, tokens, scope, group }: StoredBlock): void {
     const last = this.#events.at(-1);
-    if (last?.type === "stored" && last.keys.at(-1) === parentKey) {
+    const isNext = last?.type === "stored" && last.keys.at(-1) === parentKey;
+    if (isNext && last.group === group) {
       last.keys.push(key);
       last.tokens.push(...tokens);
     } else {
@@ -63,8 +64,9 @@ export class KvRecorder implements CacheListener {
 
   removed({ keys, group }: RemovedBlocks): void {
     const last = this.#events.at(-1);
-    if (last?.type === "removed") { for (const key of keys) last.keys.push(key); }
-    else this.#events.push({ type: "removed", keys: [...keys], group });
+    if (last?.type === "removed" && last.group === group) {
+      for (const key of keys) last.keys.push(key);
+    } else this.#events.push({ type: "removed", keys: [...keys], group });
   }
 
   used(key: string): void {

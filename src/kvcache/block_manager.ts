@@ -286,9 +286,16 @@ export class BlockManager {
     this.#snapshots?.update(id, sequence);
   }
 
-  /** Frees the blocks of states that are still to be copied; returns whether there were any. */
-  dropSnapshots(): boolean {
-    return this.#snapshots?.drop() ?? false;
+  /**
+   * Frees what is held beside the tables and can be done without: states that are still to be
+   * copied, and doubles. Returns whether there was any. O(sequences).
+   */
+  reclaim(): boolean {
+    let hasFreed = this.#snapshots?.drop() ?? false;
+    for (const { path, tables } of this.#sequences.values()) {
+      hasFreed = (path?.returnAdopted(tables) ?? false) || hasFreed;
+    }
+    return hasFreed;
   }
 
   /** Hands out the copies that keep states: the next step makes them before it computes. */

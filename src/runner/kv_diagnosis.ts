@@ -6,7 +6,9 @@ import { KernelError } from "../core/errors.ts";
 import type { Device, Program } from "../device/device.ts";
 import type { DeviceBuffer } from "../device/kernel.ts";
 
-/** The chunk that a failure came of: its first position, and the tokens up to its end. */
+/**
+ * The chunk that a failure came of: its first position, and the sequence's tokens up to its end.
+ */
 export interface FailedChunk {
   readonly start: number;
   readonly numTokens: number;

@@ -250,7 +250,7 @@ export class Scheduler {
   #makeRoom(group: SequenceGroup, plan: BatchPlan): boolean {
     while (!group.tryGrow(plan, this.#blocks)) {
       // What is kept for later prompts costs no running sequence its blocks.
-      if (this.#blocks.dropSnapshots()) continue;
+      if (this.#blocks.reclaim()) continue;
       const isAlone = this.#queues.running.length === 1;
       if (isAlone && !this.#canStartAnew(group)) {
         const error = group.outOfBlocks(this.#blocks, plan);

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { KvRecorder } from "../../src/engine/kv_recorder.ts";
 
 function stored(key: string, parentKey: string, first: number, scope = "") {
-  return { key, parentKey, tokens: Uint32Array.of(first, first + 1), scope, group: 0 as const };
+  return { key, parentKey, tokens: Uint32Array.of(first, first + 1), scope, group: 0 };
 }
 
 Deno.test("KvRecorder makes one event of blocks stored along a path, and another for each other path", () => {
@@ -33,6 +33,26 @@ Deno.test("KvRecorder keeps the order of stores, removals and resets", () => {
     "cleared",
     "stored",
     "used",
+  ]);
+});
+
+Deno.test("KvRecorder keeps the groups of what is stored and removed apart", () => {
+  const recorder = new KvRecorder();
+  recorder.stored(stored("b", "a", 1));
+  recorder.stored({ ...stored("b", "a", 1), group: 1 });
+  recorder.stored({ ...stored("c", "b", 3), group: 1 });
+  recorder.removed({ keys: ["c"], group: 1 });
+  recorder.removed({ keys: ["b"], group: 0 });
+  recorder.removed({ keys: ["b"], group: 1 });
+  const events = recorder.take()!.kvEvents.flatMap((event) =>
+    "group" in event ? [[event.type, event.group, event.keys]] : []
+  );
+  assertEquals(events, [
+    ["stored", 0, ["b"]],
+    ["stored", 1, ["b", "c"]],
+    ["removed", 1, ["c"]],
+    ["removed", 0, ["b"]],
+    ["removed", 1, ["b"]],
   ]);
 });
 

@@ -139,11 +139,17 @@ export function generateAlone(
 
 /** The positions that the query at `query` reads, one by one. */
 function readBy(cache: LayerCache, query: number): number[] {
-  const all = Array.from({ length: query + 1 }, (_, position) => position);
-  if (cache.kind === "chunked_local") return all.slice(query - query % cache.window);
-  if (cache.kind !== "sliding_window") return all;
-  const { window, numSinkTokens = 0 } = cache;
-  return all.filter((position) => position > query - window || position < numSinkTokens);
+  const isWindow = cache.kind === "sliding_window";
+  const sinks = isWindow ? cache.numSinkTokens ?? 0 : 0;
+  const first = isWindow
+    ? Math.max(0, query - cache.window + 1)
+    : cache.kind === "chunked_local"
+    ? query - query % cache.window
+    : 0;
+  const read: number[] = [];
+  for (let position = 0; position < Math.min(sinks, first); position++) read.push(position);
+  for (let position = first; position <= query; position++) read.push(position);
+  return read;
 }
 
 /** The fake model's state after positions with this KV. */

@@ -25,8 +25,7 @@ export const SLOWEST: readonly string[] = [
   "tests/tokenizer/text_pool_test.ts",
   "tests/tokenizer/encoder_test.ts",
   "tests/kvcache/block_manager_histories_test.ts",
-  "tests/kvcache/groups/slab_pool_histories_test.ts",
-  "tests/kvcache/groups/group_histories_test.ts",
+  "tests/kvcache/group_histories_test.ts",
   "tests/scheduler/scheduler_histories_test.ts",
 ];
 

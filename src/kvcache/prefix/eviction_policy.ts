@@ -13,6 +13,8 @@ import type { BlockRemap } from "../pool/block_remap.ts";
 export interface EvictionPolicy {
   /** A block has been cached; whatever was known of its id before is void. */
   start(id: BlockId): void;
+  /** Block `id` has taken the place of `before`, and with it what is known of that. Not idle. */
+  replace(before: BlockId, id: BlockId): void;
   /**
    * The prompt of a newly admitted sequence has been found to start with this block, among others.
    */

@@ -22,6 +22,8 @@ export class LruPolicy implements EvictionPolicy {
 
   start(): void {}
 
+  replace(): void {}
+
   hit(): void {}
 
   setRetention(): void {}

@@ -194,6 +194,11 @@ export class PrefixCache implements BlockSource {
     return this.#pool.refCount(id) === 1;
   }
 
+  /** Whether block `id` is cached and nobody uses it. */
+  isIdle(id: BlockId): boolean {
+    return this.#pool.isIdle(id);
+  }
+
   /** The node at `place` with that content; undefined when there is none. */
   find(place: TreePlace, { tokens, start }: BlockContent): NodeId | undefined {
     return this.#tree.find(place, tokens, start);
@@ -319,6 +324,22 @@ export class PrefixCache implements BlockSource {
     this.columns!.set(node, group, id);
     this.#start(id, retention);
     if (this.#listener !== undefined) this.#tellStored(node, group, scope);
+  }
+
+  /**
+   * Puts block `id`, which the caller holds and nobody else, in the place of the one that stands
+   * for a node in that group: the content is the same, so nobody is told. Without references the
+   * other is free.
+   */
+  replaceBlock({ node, group, id }: NodeBlock): void {
+    const columns = this.columns!;
+    const before = columns.blockOf(node, group);
+    if (this.#pool.isIdle(before)) this.#unlist(before);
+    columns.clear(node, group);
+    this.#pool.unmark(before);
+    this.#pool.mark(id);
+    columns.set(node, group, id);
+    this.#policy.replace(before, id);
   }
 
   /** Makes a cached block of a group that is not full unfindable; its holders keep it. */

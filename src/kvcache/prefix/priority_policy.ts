@@ -63,6 +63,11 @@ export class PriorityPolicy implements EvictionPolicy {
     this.#revert(id);
   }
 
+  replace(before: BlockId, id: BlockId): void {
+    this.#priorities[id] = this.#priorities[before]!;
+    this.#expiries[id] = this.#expiries[before]!;
+  }
+
   hit(): void {}
 
   setRetention(id: BlockId, { priority, durationMs }: CacheRetention): void {

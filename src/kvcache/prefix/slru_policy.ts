@@ -35,6 +35,10 @@ export class SlruPolicy implements EvictionPolicy {
     this.#wasHit[id] = 0;
   }
 
+  replace(before: BlockId, id: BlockId): void {
+    this.#wasHit[id] = this.#wasHit[before]!;
+  }
+
   hit(id: BlockId): void {
     this.#wasHit[id] = 1;
   }

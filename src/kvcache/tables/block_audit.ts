@@ -20,7 +20,8 @@ export function checkTables(
   others: readonly (BlockHolder | undefined)[],
 ): void {
   const numHolders = new Uint32Array(pool.numBlocks);
-  for (const [id, { tables }] of sequences) {
+  for (const [id, { tables, path }] of sequences) {
+    path?.countReferences(numHolders);
     const table = tables.flat().filter((block) => block !== NO_BLOCK);
     invariant(new Set(table).size === table.length, `sequence ${id} holds a block twice`);
     for (const block of table) {

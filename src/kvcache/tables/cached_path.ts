@@ -88,6 +88,13 @@ export class CachedPath implements SequencePath {
   /** It holds nothing but what the table does. */
   close(): void {}
 
+  /** What it found in place of its own blocks, it looks for at the end only. */
+  returnAdopted(): boolean {
+    return false;
+  }
+
+  countReferences(): void {}
+
   countNodes(): void {}
 
   forget([table]: BlockTables, tokens: Uint32Array, numSound: number): void {

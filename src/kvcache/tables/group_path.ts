@@ -23,6 +23,11 @@ export interface PathStart {
   readonly source?: { readonly path: GroupPath; readonly numBlocks: number };
 }
 
+/** A block of a node in whose place a table has another, at entry `index`. */
+interface AdoptedBlock extends NodeBlock {
+  readonly index: number;
+}
+
 /**
  * How far the blocks of one sequence are findable, with several groups or one that keeps less than
  * every position. The path holds its nodes, so that what is idle there is evicted last.
@@ -37,8 +42,10 @@ export interface PathStart {
  * tail of the answer at the end, and those of lengths that are kept, such as the end of the prompt
  * and a junction. A block that leaves the last tail it is in is free at once.
  *
- * With full attention, from the first node on whose blocks are another's, nothing becomes findable
- * until the sequence ends: it would hang below blocks that its tables do not hold.
+ * A node may be there already with other blocks of full attention: of a prompt whose window or
+ * state was missing, or of a twin that is computed side by side. Where nobody uses these, its own
+ * blocks take their place and they are free; else it **adopts** them, one more reference to each,
+ * until they are nobody else's. So whatever it makes findable stays so.
  */
 export class GroupPath implements SequencePath {
   readonly #cache: PrefixCache;
@@ -53,7 +60,10 @@ export class GroupPath implements SequencePath {
   readonly #interval: number;
   /** The latest snapshots of states, unless they are to be kept. */
   #movingSnapshots: NodeBlock[] = [];
-  #hasDuplicate = false;
+  /** Blocks of nodes in whose place the tables have others. */
+  readonly #adopted: AdoptedBlock[] = [];
+  /** Whether nothing more becomes findable. */
+  #isStopped = false;
   #tokens: Uint32Array = new Uint32Array();
   /** Leading blocks that are full of computed tokens. */
   #numFull = 0;
@@ -67,7 +77,8 @@ export class GroupPath implements SequencePath {
     this.#keep = [...keep];
     this.#nodes = [...hit.nodes];
     this.#numFound = hit.nodes.length;
-    cache.hold(hit.nodes);
+    if (source !== undefined && !source.path.#isForgotten) this.#branchOff(source);
+    cache.hold(this.#nodes);
     this.#moving = cache.groups.map((_, group) => {
       if (source === undefined) return new Map();
       const shared = source.path.#moving[group]!.entries();
@@ -101,8 +112,9 @@ export class GroupPath implements SequencePath {
     this.#tokens = tokens;
     this.#numFull = Math.floor(numComputed / this.#cache.blockSize);
     if (this.#isForgotten) return;
-    while (!this.#hasDuplicate && this.#nodes.length < this.#numFull) {
-      this.#hasDuplicate = !this.#enter(tables, this.#nodes.length);
+    this.returnAdopted(tables);
+    while (!this.#isStopped && this.#nodes.length < this.#numFull) {
+      this.#isStopped = !this.#enter(tables, this.#nodes.length);
     }
   }
 
@@ -126,20 +138,28 @@ export class GroupPath implements SequencePath {
     });
   }
 
-  /** With full attention, whatever was found in place of its own blocks is held like these. */
+  /** The blocks of the tables, and those adopted. */
   end(tables: BlockTables): readonly (readonly BlockId[])[] {
     const held = tables.map((table) => table.filter((id) => id !== NO_BLOCK));
-    if (!this.#hasDuplicate || this.#isForgotten) return held;
-    for (let index = this.#nodes.length; index < this.#numFull; index++) {
-      const place = this.#place();
-      const content = this.#content(index);
-      const found = this.#cache.find(place, content);
-      if (found !== undefined) this.#holdFound(found, tables, index, held);
-      // That of a table which does not hold what is above it here would be in the way there.
-      else if (this.#isUnshared(tables, index)) this.#make(tables, index);
-      else break;
-    }
+    for (const { group, id } of this.#adopted) held[group]!.push(id);
     return held;
+  }
+
+  /**
+   * Puts its own blocks in the place of those adopted ones that nobody else uses any more, the last
+   * first; these are free. Returns whether there were any. O(such blocks).
+   */
+  returnAdopted(tables: BlockTables): boolean {
+    const numBefore = this.#adopted.length;
+    for (let last = this.#adopted.at(-1); last !== undefined; last = this.#adopted.at(-1)) {
+      const { node, group, id, index } = last;
+      if (!this.#cache.isUnshared(id)) break;
+      this.#adopted.pop();
+      const isThere = this.#cache.has(node) && this.#blockAt(node, group) === id;
+      if (isThere) this.#cache.replaceBlock({ node, group, id: tables[group]![index]! });
+      this.#cache.release([id]);
+    }
+    return this.#adopted.length < numBefore;
   }
 
   close(): void {
@@ -160,10 +180,17 @@ export class GroupPath implements SequencePath {
       id: remap.keeps(id) ? remap.idOf(id) : id,
     });
     this.#movingSnapshots = this.#movingSnapshots.map(follow);
+    for (const [i, adopted] of this.#adopted.entries()) {
+      this.#adopted[i] = { ...adopted, id: remap.idOf(adopted.id) };
+    }
     for (const moving of this.#moving) {
       // What was evicted since may be gone; what is there under its id is not this path's.
       for (const [index, id] of moving) if (remap.keeps(id)) moving.set(index, remap.idOf(id));
     }
+  }
+
+  countReferences(counts: Uint32Array): void {
+    for (const { id } of this.#adopted) counts[id]!++;
   }
 
   countNodes(counts: Map<NodeId, number>): void {
@@ -184,41 +211,45 @@ export class GroupPath implements SequencePath {
     return tip !== undefined && !this.#cache.has(tip);
   }
 
-  /** Puts the node of block `index` on the path, unless its blocks of full attention are others. */
-  #enter(tables: BlockTables, index: number): boolean {
-    const found = this.#cache.find(this.#place(), this.#content(index));
-    if (found === undefined) {
-      this.#make(tables, index);
-      return true;
+  /** Begins with the nodes of what is shared, and adopts what the source has adopted there. */
+  #branchOff({ path, numBlocks }: Required<PathStart>["source"]): void {
+    this.#nodes.push(...path.#nodes.slice(0, numBlocks));
+    for (const adopted of path.#adopted) {
+      if (adopted.index >= numBlocks) continue;
+      this.#cache.retain([adopted.id]);
+      this.#adopted.push(adopted);
     }
-    if (this.#fullGroups.some((g) => this.#blockAt(found, g) !== tables[g]![index])) return false;
-    this.#cache.hold([found]);
-    this.#nodes.push(found);
-    this.#offerTails(found, tables, index);
-    return true;
   }
 
-  /** Makes the node of block `index`. */
-  #make(tables: BlockTables, index: number): void {
-    const node = this.#cache.addNode(this.#place(), this.#content(index));
+  /** Puts the node of block `index` on the path; false where nothing more may become findable. */
+  #enter(tables: BlockTables, index: number): boolean {
+    const found = this.#cache.find(this.#place(), this.#content(index));
+    // A table that shares the block does not hold what is adopted above it.
+    const isInTheWay = this.#adopted.length > 0 && !this.#isUnshared(tables, index);
+    if (found === undefined && isInTheWay) return false;
+    const node = found ?? this.#cache.addNode(this.#place(), this.#content(index));
     this.#cache.hold([node]);
     this.#nodes.push(node);
     for (const group of this.#fullGroups) {
-      this.#cache.setBlock({ node, group, id: tables[group]![index]! }, this.wish);
+      const own = { node, group, id: tables[group]![index]! };
+      if (found === undefined) this.#cache.setBlock(own, this.wish);
+      else this.#takePlace(own, index);
     }
     this.#offerTails(node, tables, index);
+    return true;
   }
 
-  #holdFound(found: NodeId, tables: BlockTables, index: number, held: BlockId[][]): void {
-    const others = this.#fullGroups.filter((g) => this.#blockAt(found, g) !== tables[g]![index]);
-    for (const group of others) {
-      const id = this.#blockAt(found, group);
-      this.#cache.retain([id]);
-      held[group]!.push(id);
-    }
-    this.#cache.hold([found]);
-    this.#nodes.push(found);
-    this.#offerTails(found, tables, index);
+  /**
+   * Puts its own block of full attention where another is, or adopts that one while it is in use.
+   */
+  #takePlace(own: NodeBlock, index: number): void {
+    const { node, group } = own;
+    const id = this.#blockAt(node, group);
+    if (id === own.id) return;
+    const isFree = this.#cache.isIdle(id) && this.#cache.isUnshared(own.id);
+    if (isFree) return this.#cache.replaceBlock(own);
+    this.#cache.retain([id]);
+    this.#adopted.push({ node, group, id, index });
   }
 
   /** Makes blocks of windows findable at a node where none are and a tail needs them. */

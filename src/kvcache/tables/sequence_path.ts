@@ -36,6 +36,13 @@ export interface SequencePath {
    * them. Nothing becomes findable by it later.
    */
   forget(tables: BlockTables, tokens: Uint32Array, numSound: number): void;
+  /**
+   * Gives back what it holds beside the blocks of `tables` and nobody else needs; returns whether
+   * there was any.
+   */
+  returnAdopted(tables: BlockTables): boolean;
+  /** Adds what it holds beside the tables to `counts`, one entry per block; for audits. */
+  countReferences(counts: Uint32Array): void;
   /** Adds the nodes it holds to `counts`; for audits. */
   countNodes(counts: Map<NodeId, number>): void;
   /** Follows its blocks to their new ids. */

@@ -6,8 +6,8 @@ import {
   groupsOf,
   HYBRID_MODELS,
   LAYER_BYTES_PER_TOKEN,
-} from "../../../bench/hybrid_models.ts";
-import { planSlabs } from "../../../src/core/slab_layout.ts";
+} from "../../bench/hybrid_models.ts";
+import { planSlabs } from "../../src/core/slab_layout.ts";
 
 const [LLAMA_VISION, GEMMA, MINISTRAL] = HYBRID_MODELS;
 const GIB = 2 ** 30;
