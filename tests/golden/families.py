@@ -263,8 +263,17 @@ def llama(c):
 
 
 def qwen2(c):
-    """Qwen2, arXiv:2407.10671."""
-    return dense(c, has_biases=True, sharpness=2), {"biases": {"has_biases": False}}
+    """Qwen2, arXiv:2407.10671; where windows are in use, the first layers read all."""
+    layers, window = c["num_hidden_layers"], c["sliding_window"]
+    first = c["max_window_layers"] if c["use_sliding_window"] else layers
+    windows = tuple(window if i >= first else None for i in range(layers))
+    spec = dense(c, has_biases=True, windows=windows, sharpness=2)
+    off = {"biases": {"has_biases": False}}
+    if c["use_sliding_window"]:
+        off["windows"] = {"windows": (None,) * layers}
+        off["full layers"] = {"windows": (window,) * layers}
+        off["order of windows"] = {"windows": windows[::-1]}
+    return spec, off
 
 
 def qwen3(c):
@@ -372,6 +381,9 @@ CASES = [
     ("llama with biases", 10, config("llama", 48, 2, (3, 1), 16, hidden_act="silu", attention_bias=True, mlp_bias=True)),
     ("qwen2", 8, config(
         "qwen2", 48, 3, (6, 2), 16, rope_theta=1000000.0, hidden_act="silu", use_sliding_window=False, sliding_window=64, max_window_layers=3,
+    )),
+    ("qwen2 with windows", 11, config(
+        "qwen2", 48, 4, (3, 1), 16, rope_theta=1000000.0, hidden_act="silu", use_sliding_window=True, sliding_window=34, max_window_layers=1,
     )),
     ("qwen3", 10, config(
         "qwen3", 48, 3, (3, 3), 32, rope_theta=1000000.0, hidden_act="silu", attention_bias=False, use_sliding_window=False, tie_word_embeddings=True,
