@@ -7,7 +7,7 @@ interface GroupBase {
   /** Token positions per block; for a state space group, positions between two snapshots. */
   readonly tokensPerBlock: number;
   /**
-   * Bytes of one block, all layers of the group together (`kvBytesPerBlock`, {@link stateBytes}).
+   * Bytes of one block, all layers of the group together ({@link stateBytes}).
    */
   readonly blockBytes: number;
 }
