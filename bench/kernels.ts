@@ -61,12 +61,15 @@ const QUICK_STEPS: readonly StepShape[] = [
 
 const PROFILED_STEPS = 5;
 
-/** Calls that differ in nothing but their buffers, by label and kernel. */
+/** Constants that say where a layer lies in the buffers of its KV, and nothing of what is done. */
+const PLACES = new Set(["ROW", "ROW_LOADS"]);
+
+/** Calls that differ in nothing but their buffers and places in them, by label and kernel. */
 export function groupCalls(calls: readonly KernelCall<StepDims>[]): KernelCall<StepDims>[][] {
-  const groups = Map.groupBy(
-    calls,
-    ({ label, kernelName, constants }) => `${label} ${kernelName} ${JSON.stringify(constants)}`,
-  );
+  const groups = Map.groupBy(calls, ({ label, kernelName, constants }) => {
+    const shape = Object.entries(constants).filter(([name]) => !PLACES.has(name));
+    return `${label} ${kernelName} ${JSON.stringify(shape)}`;
+  });
   return [...groups.values()];
 }
 

@@ -63,7 +63,9 @@ export interface EngineConfig {
   readonly enablePrefixCaching: boolean;
   /** Which blocks the prefix cache drops first; default: `lru`. */
   readonly evictionPolicy?: EvictionPolicyName;
-  /** Every so many tokens of a prompt states are kept; absent: at its end and where prompts part. */
+  /**
+   * Every so many tokens of a prompt states are kept; absent: at its end and where prompts part.
+   */
   readonly stateCheckpointInterval?: number;
   /**
    * Secret of the deployment that goes into the keys of cached blocks; default: a new one per

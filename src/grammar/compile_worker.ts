@@ -3,6 +3,7 @@
  * seconds, and the library gives up by ending its WebAssembly instance.
  */
 import { StartupError } from "../core/errors.ts";
+import type { ModelFiles } from "../core/model_json.ts";
 import { loadTokenizer } from "../tokenizer/tokenizer.ts";
 import type { FromWorker, ToWorker, WorkerScope } from "../tokenizer/worker_messages.ts";
 import { type GrammarJob, type GrammarOutcome, GrammarWorkshop } from "./grammar_workshop.ts";
@@ -10,8 +11,7 @@ import { grammarVocabulary } from "./grammar_vocabulary.ts";
 
 /** The model whose vocabulary grammars are compiled for. */
 export interface GrammarLoad {
-  /** Directory of the model's files. */
-  readonly dir: string;
+  readonly files: ModelFiles;
 }
 
 const scope = self as unknown as WorkerScope<GrammarLoad, GrammarJob, GrammarOutcome>;
@@ -21,7 +21,7 @@ let workshop: GrammarWorkshop | undefined;
 function answer(message: ToWorker<GrammarLoad, GrammarJob>): FromWorker<GrammarOutcome> {
   if (message.type === "load") {
     try {
-      workshop = new GrammarWorkshop(grammarVocabulary(loadTokenizer(message.load.dir)));
+      workshop = new GrammarWorkshop(grammarVocabulary(loadTokenizer(message.load.files)));
       return { type: "loaded" };
     } catch (error) {
       if (!(error instanceof StartupError)) throw error;

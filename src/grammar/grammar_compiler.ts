@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { type CompiledGrammar, grammarBytes } from "../core/compiled_grammar.ts";
 import { EngineUnavailableError, RequestError } from "../core/errors.ts";
+import type { ModelFiles } from "../core/model_json.ts";
 import type { GrammarFormat } from "../core/grammar_format.ts";
 import { type HostProblem, WorkerHost } from "../tokenizer/worker_host.ts";
 import type { GrammarLoad } from "./compile_worker.ts";
@@ -43,13 +44,13 @@ export class GrammarCompiler {
   /** Bytes of those that are compiled, by key. */
   readonly #bytes = new Map<string, number>();
 
-  /** @param dir the model's directory. */
-  constructor(dir: string, options: GrammarCompilerOptions = {}) {
+  /** @param files the model's, of which the tokenizer's are read. */
+  constructor(files: ModelFiles, options: GrammarCompilerOptions = {}) {
     this.#options = { ...DEFAULTS, ...options };
     const hostOptions = { spawn: spawnWorker, loadDeadlineMs: LOAD_DEADLINE_MS };
     this.#hosts = Array.from(
       { length: NUM_WORKERS },
-      () => ({ host: new WorkerHost({ dir }, hostOptions), numJobs: 0 }),
+      () => ({ host: new WorkerHost({ files }, hostOptions), numJobs: 0 }),
     );
   }
 

@@ -68,28 +68,14 @@ export async function createServer(
   const log = createLogger({ format: config.logFormat, level: config.logLevel });
   const files = findModelSource(directory.dir).textFiles();
   const text = await loadTextService(files);
-  const engine = new EngineClient({
-    ...engineLimits(config),
-    onProgress,
-    // Each isolate starts with an empty cache.
-    onReady: (info) => void memory.reheat(info),
-    onFailure: (failure) => {
-      logFailure(log, failure);
-      // A start that fails is told to whoever waits for it.
-      if (failure.state === "failed" && engine.info !== undefined) onGivenUp(failure.reason);
-    },
-    onSubmit: (id) => memory.giveWayTo(id),
-  });
+  const engine = engineClient(config, { log, memory: () => memory, onProgress, onGivenUp });
   const model = describeModel(config, { files, name: directory.name }, text);
   const base = toEngineConfig(config, directory.dir);
   const path = storePath(config.prefixStore, PREFIX_STORE.fileName);
-  const engineConfig = { ...base, ...tuningStoreOf(config) };
-  const memory = await PrefixMemory.open({ path, engine, config: base, log });
-  const grammars = new GrammarCompiler(directory.dir, {
-    deadlineMs: config.grammarCompileTimeout * 1000,
-  });
-  const metrics = new ServingMetrics(engine, model.names[0]!);
-  metrics.watchReheat(() => memory.progress);
+  const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });
+  const deadlineMs = config.grammarCompileTimeout * 1000;
+  const grammars = new GrammarCompiler(files, { deadlineMs });
+  const metrics = servingMetrics(engine, model, memory);
   const app = createApp({
     engine,
     text,
@@ -108,7 +94,8 @@ export async function createServer(
     now: () => performance.now(),
   });
   // The same keys after a restart, so that what was remembered is recognised.
-  const ready = engine.start({ ...engineConfig, cacheSecret: memory.cacheSecret.toHex() });
+  const kept = { ...tuningStoreOf(config), cacheSecret: memory.cacheSecret.toHex() };
+  const ready = engine.start({ ...base, ...kept });
   // A start that fails is told to whoever waits for it.
   ready.catch(() => {});
   return {
@@ -118,6 +105,35 @@ export async function createServer(
     ready,
     stop: (deadlineMs) => stop({ engine, memory, text, grammars }, deadlineMs),
   };
+}
+
+/** The engine's client, which tells the log and the memory of prefixes what happens to it. */
+function engineClient(
+  config: Config,
+  { log, memory, onProgress, onGivenUp }: Required<ServerEvents> & {
+    readonly log: Logger;
+    readonly memory: () => PrefixMemory;
+  },
+): EngineClient {
+  const engine: EngineClient = new EngineClient({
+    ...engineLimits(config),
+    onProgress,
+    // Each isolate starts with an empty cache.
+    onReady: (info) => void memory().reheat(info),
+    onFailure: (failure) => {
+      logFailure(log, failure);
+      // A start that fails is told to whoever waits for it.
+      if (failure.state === "failed" && engine.info !== undefined) onGivenUp(failure.reason);
+    },
+    onSubmit: (id) => memory().giveWayTo(id),
+  });
+  return engine;
+}
+
+function servingMetrics(engine: EngineClient, model: ServedModel, memory: PrefixMemory) {
+  const metrics = new ServingMetrics(engine, model.names[0]!);
+  metrics.watchReheat(() => memory.progress);
+  return metrics;
 }
 
 /** Ends the parts of a server, the engine within `deadlineMs`. */
