@@ -8,6 +8,7 @@ import { readJson } from "./read_json.ts";
 import { servedName } from "./served_model.ts";
 import type { Services, TextService } from "./services.ts";
 import { parseTokenIds } from "./token_ids.ts";
+import { TOOL_FIELDS } from "./tool_fields.ts";
 import { UNSUPPORTED_IN_CHAT, type UnsupportedFields } from "./unsupported_fields.ts";
 
 /** Longest text taken, UTF-16 code units: more than the longest contexts of today hold. */
@@ -23,6 +24,7 @@ const TokenizeRequest = z.looseObject({
   prompt: Text,
   content: Text,
   messages: Messages.nullish(),
+  tools: TOOL_FIELDS.tools,
   add_special_tokens: Flag,
   add_special: Flag,
   parse_special: Flag,
@@ -40,7 +42,7 @@ const DetokenizeRequest = z.looseObject({
 
 /** Fields that would change the tokens of a conversation and are not implemented. */
 const UNSUPPORTED: UnsupportedFields = new Map(
-  ["tools", "chat_template", "chat_template_kwargs"]
+  ["chat_template", "chat_template_kwargs"]
     .map((name) => [name, UNSUPPORTED_IN_CHAT.get(name)!]),
 );
 
@@ -85,7 +87,9 @@ async function encode(request: TokenizeRequest, text: TextService): Promise<Uint
       );
     }
     const messages = toChatMessages(request.messages);
-    return await text.encodeChat(messages, toEncodeChatOptions(request, messages));
+    const options = toEncodeChatOptions(request, messages);
+    const tools = request.tools ?? [];
+    return await text.encodeChat(messages, tools.length === 0 ? options : { ...options, tools });
   }
   if (typeof prompt === "string") {
     const addSpecialTokens = request.add_special_tokens ?? true;
