@@ -27,6 +27,7 @@ import { createKvPlanner } from "./kv_planner.ts";
 import { findModel } from "./model_directory.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
 import { storePath } from "./store_path.ts";
+import { thinkingOf } from "./template_thinking.ts";
 
 /** A server, which answers while its engine still starts. */
 export interface Server {
@@ -183,6 +184,7 @@ function describeModel(
     numContextTokensTrained: loadModelConfig(dir).maxPositionEmbeddings,
     maxCharsPerToken: text.maxCharsPerToken,
     defaults: samplingDefaults(dir),
+    ...thinkingOf(text.chatTemplate ?? ""),
   };
 }
 
