@@ -67,23 +67,27 @@ export class GrammarWorkshop {
 
   /** Compiles within the job's limits; never throws. */
   compile({ key, format, limits }: GrammarJob): GrammarOutcome {
+    try {
+      return this.#compile(key, withSchemas(format), limits);
+    } catch (error) {
+      return toOutcome(error, limits);
+    }
+  }
+
+  #compile(key: string, format: unknown, limits: GrammarLimits): GrammarOutcome {
     const { numBytes } = this.#base;
     const xgrammar = new XGrammar(this.#code, { numBytes, maxBytes: limits.maxBytes });
     const { compiler, grammar: _ } = xgrammar.handles();
     restoreMemory(xgrammar.memory, this.#base);
     compiler.$$.ptr = this.#compilerAddress;
-    try {
-      const { $$ } = xgrammar.within(limits.deadlineMs, () => {
-        const tag = { type: "structural_tag", format: withEbnf(format, xgrammar) };
-        return compiler.CompileStructuralTag(JSON.stringify(tag));
-      });
-      // What the library passes over would not hold in the answer.
-      const [warning] = xgrammar.warnings;
-      if (warning !== undefined) return { type: "refused", message: warning };
-      return { type: "compiled", grammar: this.#result(key, xgrammar, $$.ptr) };
-    } catch (error) {
-      return toOutcome(error, limits);
-    }
+    const { $$ } = xgrammar.within(limits.deadlineMs, () => {
+      const tag = { type: "structural_tag", format: withEbnf(format, xgrammar) };
+      return compiler.CompileStructuralTag(JSON.stringify(tag));
+    });
+    // What the library passes over would not hold in the answer.
+    const [warning] = xgrammar.warnings;
+    if (warning !== undefined) return { type: "refused", message: warning };
+    return { type: "compiled", grammar: this.#result(key, xgrammar, $$.ptr) };
   }
 
   #result(key: string, { memory }: XGrammar, address: number): CompiledGrammar {
@@ -104,17 +108,36 @@ function toOutcome(error: unknown, { deadlineMs, maxBytes }: GrammarLimits): Gra
   return { type: "refused", message: error instanceof Error ? error.message : String(error) };
 }
 
-/** The format with the grammar of each schema in it. */
-function withEbnf(format: unknown, xgrammar: XGrammar): unknown {
-  if (Array.isArray(format)) return format.map((one) => withEbnf(one, xgrammar));
+/** A schema's grammar in its place in a format. */
+class SchemaNode {
+  constructor(readonly grammar: SchemaGrammar) {}
+}
+
+/**
+ * The format with the grammar of each schema in it.
+ *
+ * @throws {SchemaError} for a schema that no grammar holds to.
+ */
+function withSchemas(format: unknown): unknown {
+  if (Array.isArray(format)) return format.map(withSchemas);
   if (typeof format !== "object" || format === null) return format;
   const { type, json_schema: schema } = format as { type?: unknown; json_schema?: unknown };
-  if (type === "json_schema") {
-    return { type: "grammar", grammar: toEbnf(schemaGrammar(schema), xgrammar) };
+  if (type === "json_schema") return new SchemaNode(schemaGrammar(schema));
+  return mapValues(format, withSchemas);
+}
+
+/** The same in the library's words. */
+function withEbnf(format: unknown, xgrammar: XGrammar): unknown {
+  if (format instanceof SchemaNode) {
+    return { type: "grammar", grammar: toEbnf(format.grammar, xgrammar) };
   }
-  return Object.fromEntries(
-    Object.entries(format).map(([key, value]) => [key, withEbnf(value, xgrammar)]),
-  );
+  if (Array.isArray(format)) return format.map((one) => withEbnf(one, xgrammar));
+  if (typeof format !== "object" || format === null) return format;
+  return mapValues(format, (value) => withEbnf(value, xgrammar));
+}
+
+function mapValues(object: object, change: (value: unknown) => unknown): object {
+  return Object.fromEntries(Object.entries(object).map(([key, value]) => [key, change(value)]));
 }
 
 function toEbnf({ rules, patterns }: SchemaGrammar, { binding }: XGrammar): string {

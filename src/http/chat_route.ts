@@ -1,6 +1,6 @@
 import type { Handler } from "hono";
 import { answer } from "./answer.ts";
-import { chatFormat } from "./chat_format.ts";
+import { chatAnswer } from "./chat_answer.ts";
 import {
   ChatRequest,
   numChatLogprobs,
@@ -15,6 +15,7 @@ import { readJson } from "./read_json.ts";
 import { checkNumSequences, checkStreamOptions, toSamplingParams } from "./sampling_fields.ts";
 import { requireReady, servedName } from "./served_model.ts";
 import type { ChatMessage, Services } from "./services.ts";
+import { templateVariablesOf } from "./thinking_fields.ts";
 import { toolUseOf } from "./tool_fields.ts";
 import { UNSUPPORTED_IN_CHAT } from "./unsupported_fields.ts";
 
@@ -39,6 +40,7 @@ export function chatRoute(services: Services): Handler {
     const encodeOptions = {
       ...toEncodeChatOptions(request, messages),
       ...(use === undefined ? {} : { tools: use.templateTools }),
+      variables: templateVariablesOf(request, services.model),
     };
 
     const { maxModelLen, vocabSize } = requireReady(engine);
@@ -61,14 +63,8 @@ export function chatRoute(services: Services): Handler {
       vocabSize,
       numLogprobs,
     });
-    const plain = chatFormat({
-      text,
-      hasLogprobs: numLogprobs !== undefined,
-      ...(request.return_token_ids === true ? { promptTokenIds: prompt } : {}),
-    });
-    const format = tools === undefined ? plain : tools.wrap(plain);
-    const grammar = asked &&
-      { grammar: await services.grammars.compile(asked.format, asked.param) };
+    const options = { prompt, hasLogprobs: numLogprobs !== undefined, tools, asked };
+    const { format, ...grammar } = await chatAnswer(request, services, options);
     const sequences = samples.map((params) => ({ prompt, params, ...grammar }));
     return await answer(c, services, {
       model,

@@ -4,6 +4,7 @@ import { MAX_LOGPROBS } from "../core/sampling_params.ts";
 import { boundedArray } from "./bounded_array.ts";
 import { MaxTokens, SAMPLING_FIELDS } from "./sampling_fields.ts";
 import type { ChatMessage, ChatToolCall, EncodeChatOptions } from "./services.ts";
+import { THINKING_FIELDS } from "./thinking_fields.ts";
 import { TOOL_FIELDS } from "./tool_fields.ts";
 
 /** Most messages of a conversation, over which a chat template loops. */
@@ -22,6 +23,8 @@ const Message = z.looseObject({
   tool_calls: boundedArray(ToolCall, { max: MAX_PARTS }).nullish(),
   tool_call_id: z.string().nullish(),
   name: z.string().nullish(),
+  reasoning_content: z.string().nullish(),
+  reasoning: z.unknown().optional(),
   function_call: z.unknown().optional(),
 });
 
@@ -32,6 +35,7 @@ export const Messages = boundedArray(Message, { min: 1, max: MAX_MESSAGES });
 export const ChatRequest = z.looseObject({
   ...SAMPLING_FIELDS,
   ...TOOL_FIELDS,
+  ...THINKING_FIELDS,
   messages: Messages,
   max_completion_tokens: MaxTokens,
   logprobs: z.boolean().nullish(),
@@ -63,10 +67,14 @@ export function toChatMessages(messages: z.output<typeof Messages>): ChatMessage
       });
     }
     const calls = toToolCalls(message, i);
+    const thought = message.reasoning_content ?? message.reasoning;
     return {
       role: role === "developer" ? "system" : role,
       content: typeof content === "string" ? content : joinParts(content ?? [], i),
       ...(calls.length === 0 ? {} : { tool_calls: calls }),
+      ...(role === "assistant" && typeof thought === "string" && thought !== ""
+        ? { reasoning_content: thought }
+        : {}),
       ...(role === "tool" && typeof tool_call_id === "string" ? { tool_call_id } : {}),
       ...(role === "tool" && typeof name === "string" ? { name } : {}),
     };

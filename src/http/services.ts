@@ -6,6 +6,7 @@ import type { GrammarFormat } from "../core/grammar_format.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { ToolDefinition, ToolParser } from "../core/tool_parser.ts";
 import type { BodyLimits } from "./request_body.ts";
+import type { ThinkingMarks } from "./thinking_parser.ts";
 import type { ServingMetrics } from "./serving_metrics.ts";
 
 /** One message of a conversation as a chat template reads it; `developer` has become `system`. */
@@ -14,6 +15,8 @@ export interface ChatMessage {
   readonly content: string;
   /** Of an assistant's message: what it called, with arguments as values. */
   readonly tool_calls?: readonly ChatToolCall[];
+  /** Of an assistant's message: what it thought; most templates leave it out of earlier turns. */
+  readonly reasoning_content?: string;
   /** Of a tool's message: the call that it answers, and the tool's name where that is given. */
   readonly tool_call_id?: string;
   readonly name?: string;
@@ -47,6 +50,8 @@ export interface EncodeChatOptions {
   readonly continueFinalMessage?: boolean;
   /** Tools as the request has them; the template writes them into the prompt. */
   readonly tools?: readonly unknown[];
+  /** Further variables of the template. */
+  readonly variables?: Readonly<Record<string, boolean | string>>;
 }
 
 /** How a sequence becomes text. */
@@ -157,6 +162,10 @@ export interface ServedModel {
    */
   readonly maxCharsPerToken: number;
   readonly defaults: SamplingDefaults;
+  /** How its chat template marks thoughts; absent for a model that does not think. */
+  readonly thinking?: ThinkingMarks;
+  /** Variables about thinking that its chat template reads. */
+  readonly templateVariables?: readonly string[];
 }
 
 /** Who may call, and from where. */

@@ -6,7 +6,8 @@ import { Messages, toChatMessages, toEncodeChatOptions } from "./chat_schema.ts"
 import { longJson, LongList } from "./long_json.ts";
 import { readJson } from "./read_json.ts";
 import { servedName } from "./served_model.ts";
-import type { Services, TextService } from "./services.ts";
+import type { Services } from "./services.ts";
+import { templateVariablesOf, THINKING_FIELDS } from "./thinking_fields.ts";
 import { parseTokenIds } from "./token_ids.ts";
 import { TOOL_FIELDS } from "./tool_fields.ts";
 import { UNSUPPORTED_IN_CHAT, type UnsupportedFields } from "./unsupported_fields.ts";
@@ -25,6 +26,7 @@ const TokenizeRequest = z.looseObject({
   content: Text,
   messages: Messages.nullish(),
   tools: TOOL_FIELDS.tools,
+  chat_template_kwargs: THINKING_FIELDS.chat_template_kwargs,
   add_special_tokens: Flag,
   add_special: Flag,
   parse_special: Flag,
@@ -42,11 +44,7 @@ const DetokenizeRequest = z.looseObject({
 
 /** Fields that would change the tokens of a conversation and are not implemented. */
 const UNSUPPORTED: UnsupportedFields = new Map(
-  ["chat_template", "chat_template_kwargs"]
-    .flatMap((name) => {
-      const refusal = UNSUPPORTED_IN_CHAT.get(name);
-      return refusal === undefined ? [] : [[name, refusal] as const];
-    }),
+  ["chat_template"].map((name) => [name, UNSUPPORTED_IN_CHAT.get(name)!]),
 );
 
 /**
@@ -63,7 +61,7 @@ export function tokenizeRoute(services: Services): Handler {
   return async (c) => {
     const request = await readJson(c, TokenizeRequest, UNSUPPORTED);
     servedName(request.model, services.model);
-    const ids = await encode(request, text);
+    const ids = await encode(request, services);
     const maxModelLen = engine.info?.maxModelLen;
     const numTokens = ids.length;
     const id = (i: number) => ids[i]!;
@@ -79,7 +77,10 @@ export function tokenizeRoute(services: Services): Handler {
   };
 }
 
-async function encode(request: TokenizeRequest, text: TextService): Promise<Uint32Array> {
+async function encode(
+  request: TokenizeRequest,
+  { text, model }: Pick<Services, "text" | "model">,
+): Promise<Uint32Array> {
   const { prompt, content } = request;
   const parseSpecial = request.parse_special ?? true;
   if (request.messages !== undefined && request.messages !== null) {
@@ -90,9 +91,12 @@ async function encode(request: TokenizeRequest, text: TextService): Promise<Uint
       );
     }
     const messages = toChatMessages(request.messages);
-    const options = toEncodeChatOptions(request, messages);
-    const { tools } = request;
-    return await text.encodeChat(messages, tools?.length ? { ...options, tools } : options);
+    const tools = request.tools ?? [];
+    return await text.encodeChat(messages, {
+      ...toEncodeChatOptions(request, messages),
+      ...(tools.length === 0 ? {} : { tools }),
+      variables: templateVariablesOf(request, model),
+    });
   }
   if (typeof prompt === "string") {
     const addSpecialTokens = request.add_special_tokens ?? true;

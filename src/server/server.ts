@@ -29,6 +29,7 @@ import { createKvPlanner } from "./kv_planner.ts";
 import type { ModelDirectory } from "./model_directory.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
 import { storePath } from "./store_path.ts";
+import { thinkingOf } from "./template_thinking.ts";
 
 /** A server, which answers while its engine still starts. */
 export interface Server {
@@ -205,6 +206,7 @@ function describeModel(
     numContextTokensTrained: readModel(files).maxPositionEmbeddings,
     maxCharsPerToken: text.maxCharsPerToken,
     defaults: samplingDefaults(files),
+    ...thinkingOf(text.chatTemplate ?? ""),
   };
 }
 

@@ -27,6 +27,8 @@ export interface ChatOptions {
   readonly continueFinalMessage?: boolean;
   /** Tools as the request has them. */
   readonly tools?: readonly unknown[];
+  /** Further variables, for those that a template reads. */
+  readonly variables?: Readonly<Record<string, boolean | string>>;
 }
 
 /** Settings of a {@link ChatTemplate}; the defaults are meant for serving. */
@@ -170,11 +172,10 @@ export class ChatTemplate {
         { param: "continue_final_message" },
       );
     }
-    const { tools } = options;
     if (!continueFinalMessage) {
-      return await this.#render(messages, tools, addGenerationPrompt ?? true);
+      return await this.#render(messages, options, addGenerationPrompt ?? true);
     }
-    const { text, placeholders } = await this.#render(withEndMark(messages), tools, false);
+    const { text, placeholders } = await this.#render(withEndMark(messages), options, false);
     return { text: cutAtEndMark(text), placeholders };
   }
 
@@ -185,7 +186,7 @@ export class ChatTemplate {
 
   async #render(
     messages: readonly ChatMessage[],
-    tools: readonly unknown[] | undefined,
+    { tools, variables }: ChatOptions,
     addGenerationPrompt: boolean,
   ): Promise<MaskedText> {
     if (this.#lanes === undefined) {
@@ -199,6 +200,7 @@ export class ChatTemplate {
       messages,
       ...(tools === undefined ? {} : { tools }),
       variables: {
+        ...variables,
         add_generation_prompt: addGenerationPrompt,
         ...this.#tokens,
         tools: null,

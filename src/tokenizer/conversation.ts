@@ -13,6 +13,7 @@ export interface ChatMessage {
   readonly content: string;
   /** Further fields that templates read: calls, and what a tool's message answers. */
   readonly tool_calls?: readonly unknown[];
+  readonly reasoning_content?: string;
   readonly tool_call_id?: string;
   readonly name?: string;
 }

@@ -1,5 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { GrammarFormat } from "../../src/core/grammar_format.ts";
+import { afterThinking } from "../../src/http/thinking_fields.ts";
+import { forcedCalls } from "../../src/tools/forced_calls.ts";
 import { GrammarMatchers } from "../../src/grammar/grammar_matchers.ts";
 import { GrammarWorkshop } from "../../src/grammar/grammar_workshop.ts";
 import {
@@ -71,6 +73,17 @@ Deno.test("an object's properties come in their order, required or not, and an a
   accepts(json(array), ["[1]", "[1, 2,3]"], ["[]", "[1,2,3,4]", "[1,]"]);
   const tuple = { prefixItems: [{ type: "null" }, { type: "integer" }], items: { const: "x" } };
   accepts(json(tuple), ["[null,1]", '[null,1,"x","x"]'], ["[null]", "[1,null]", "[null,1,2]"]);
+});
+
+Deno.test("a format may begin behind thoughts, opened by the prompt or not, or by themselves", () => {
+  const marks = { begin: "<t>", end: "</t>" };
+  const one = json({ type: "integer" });
+  accepts(afterThinking(one, marks, "inside"), ["1, 2 </t>\n\n3", "</t>3"], ["3", "a</t>x"]);
+  accepts(afterThinking(one, marks, "before"), ["<t>hm</t>\n3", "3"], ["hm</t>3", "<t>3"]);
+  const call = { name: "f", parameters: { properties: { n: { type: "integer" } } } };
+  const calls = afterThinking(forcedCalls([call], true).format, marks, "inside");
+  const text = '{"name": "f", "parameters": {"n": 1}}';
+  accepts(calls, [`so</t>${text}`, `</t>${text}, ${text}`], [text, `</t>${text},`]);
 });
 
 Deno.test("white space between parts of JSON is bounded", () => {

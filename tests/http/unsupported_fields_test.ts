@@ -22,9 +22,8 @@ Deno.test("refuseUnsupported() names a field whose value asks for something", ()
     { prompt_logprobs: 0 },
     { echo: true },
     { chat_template: "{{ messages }}" },
-    { chat_template_kwargs: { enable_thinking: false } },
     { modalities: ["text", "audio"] },
-    { reasoning_effort: "high" },
+    { thinking_token_budget: 5 },
   ];
   for (const body of bodies) {
     const name = Object.keys(body)[0]!;
