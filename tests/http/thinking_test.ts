@@ -152,3 +152,32 @@ Deno.test("templateVariablesOf() sets what the template reads, and refuses the r
   assertEquals(templateVariablesOf({ reasoning_effort: "none" }, plain), {});
   assertThrows(() => templateVariablesOf({ reasoning_effort: "high" }, plain), RequestError);
 });
+
+Deno.test("a budget of thoughts goes to each sequence, with the tokens of the marks", async () => {
+  const server = thinkingServer("Yes", "<think>\n");
+  await server.post("/v1/chat/completions", { ...CHAT, n: 2, thinking_token_budget: 7 });
+  for (const { params } of server.engine.sequences) {
+    assertEquals(params.thinkingBudget, {
+      ...{ maxTokens: 7, beginTokens: [], vocabSize: new FakeText().vocabSize },
+      endTokens: bytesOf("</think>"),
+    });
+  }
+  const before = thinkingServer("Yes");
+  await before.post("/v1/chat/completions", { ...CHAT, thinking_token_budget: 0 });
+  const { thinkingBudget } = before.engine.sequences[0]!.params;
+  assertEquals(thinkingBudget!.beginTokens, bytesOf("<think>"));
+  const refused: [TestServer, Record<string, unknown>][] = [
+    [testServer(), {}],
+    [before, { use_beam_search: true }],
+    [before, { thinking_token_budget: -1 }],
+  ];
+  for (const [one, fields] of refused) {
+    const response = await one.post("/v1/chat/completions", {
+      ...CHAT,
+      ...{ thinking_token_budget: 7, ...fields },
+    });
+    assertEquals([response.status, (await response.json()).error.param], [
+      ...[400, "thinking_token_budget"],
+    ]);
+  }
+});
