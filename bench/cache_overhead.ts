@@ -21,12 +21,31 @@ import { startRunner } from "../src/runner/start_runner.ts";
 import { Scheduler } from "../src/scheduler/scheduler.ts";
 import { demoConfig, GREEDY } from "./demo.ts";
 
-const BATCH = 16;
-const PROMPT_TOKENS = 160;
-const OUTPUT_TOKENS = 32;
-/** Pairs of rounds that count, after those in which the compiler makes up its mind. */
-const FULL = { warmUpRounds: 4, rounds: 14 };
-const QUICK = { warmUpRounds: 0, rounds: 1 };
+/** How much is measured. */
+interface Effort {
+  /** Prompts of a round, and tokens of each and of its answer. */
+  readonly batch: number;
+  readonly promptTokens: number;
+  readonly outputTokens: number;
+  /** Pairs of rounds in which the compiler makes up its mind, and those after them that count. */
+  readonly warmUpRounds: number;
+  readonly rounds: number;
+}
+
+const FULL: Effort = {
+  batch: 16,
+  promptTokens: 160,
+  outputTokens: 32,
+  warmUpRounds: 4,
+  rounds: 14,
+};
+const QUICK: Effort = {
+  batch: 4,
+  promptTokens: 40,
+  outputTokens: 4,
+  warmUpRounds: 0,
+  rounds: 1,
+};
 
 const KEY_SPACE = { secret: new Uint8Array(32), modelFingerprint: "bench", layout: "bench" };
 
@@ -52,7 +71,12 @@ function processorMs(): number {
 }
 
 /** Serves one batch of prompts that no earlier one begins like. */
-async function serve({ scheduler, recorder }: Mode, runner: ModelRunner, round: number) {
+async function serve(
+  { scheduler, recorder }: Mode,
+  runner: ModelRunner,
+  effort: Effort,
+  round: number,
+): Promise<RoundTimes> {
   let hostMs = 0;
   let numSteps = 0;
   const onHost = <T>(work: () => T): T => {
@@ -62,10 +86,10 @@ async function serve({ scheduler, recorder }: Mode, runner: ModelRunner, round: 
     return result;
   };
   const began = { clockMs: performance.now(), processorMs: processorMs() };
-  const prompts = promptsOf(round);
+  const prompts = promptsOf(effort, round);
   onHost(() => {
     for (const [i, prompt] of prompts.entries()) {
-      const params = { ...GREEDY, maxTokens: OUTPUT_TOKENS };
+      const params = { ...GREEDY, maxTokens: effort.outputTokens };
       scheduler.add({ id: `${round}-${i}`, sequences: [{ prompt, params }] });
     }
   });
@@ -86,11 +110,11 @@ async function serve({ scheduler, recorder }: Mode, runner: ModelRunner, round: 
 }
 
 /** Prompts whose first tokens say the round and their place in it. */
-function promptsOf(round: number): Uint32Array[] {
-  return Array.from({ length: BATCH }, (_, i) => {
-    const first = round * BATCH + i;
+function promptsOf({ batch, promptTokens }: Effort, round: number): Uint32Array[] {
+  return Array.from({ length: batch }, (_, i) => {
+    const first = round * batch + i;
     const token = (_: unknown, j: number) => 3 + (first * 37 + j * (1 + first % 11)) % 2000;
-    const prompt = Uint32Array.from({ length: PROMPT_TOKENS }, token);
+    const prompt = Uint32Array.from({ length: promptTokens }, token);
     prompt[0] = 3 + first % 2000;
     return prompt;
   });
@@ -126,11 +150,12 @@ function schedulerOf(info: EngineInfo, recorder: KvRecorder | undefined): Schedu
 async function measure(
   modes: readonly Mode[],
   runner: ModelRunner,
-  { warmUpRounds, rounds }: { warmUpRounds: number; rounds: number },
+  effort: Effort,
 ): Promise<void> {
+  const { warmUpRounds, rounds } = effort;
   for (let round = 0; round < warmUpRounds + rounds; round++) {
     for (const mode of round % 2 === 0 ? modes : modes.toReversed()) {
-      const times = await serve(mode, runner, round);
+      const times = await serve(mode, runner, effort, round);
       if (round >= warmUpRounds) mode.rounds.push(times);
     }
   }

@@ -6,7 +6,8 @@ import type { Device } from "../src/device/device.ts";
 import { type DeviceBuffer, type Kernel, kernelCall } from "../src/device/kernel.ts";
 import { asTextures } from "../src/runner/weight_textures.ts";
 import { createWeight } from "../src/runner/weight_buffers.ts";
-import { timeCalls } from "./dispatch_timing.ts";
+import { CAREFUL, timeCalls } from "./dispatch_timing.ts";
+import type { TimingOptions } from "../src/runner/call_timing.ts";
 import { GEMM_CANDIDATES, gemmCall, type GemmShape } from "./ceiling_gemm.ts";
 import { matrixChainsCall, matrixChainsWork } from "./ceiling_matrix.ts";
 
@@ -33,7 +34,6 @@ const COPY_BYTES = { gpu: 512 * 2 ** 20, software: 64 * 2 ** 20 };
 const COPY_GROUPS_X = 32_768;
 /** Copies between two waits: a wait takes up to 10 ms. */
 const QUEUE_COPIES = 16;
-const QUEUE_ROUNDS = 4;
 const FMA_GROUPS = { gpu: 16_384, software: 512 };
 const MATRIX_GROUPS = 4096;
 /** llvmpipe ends a lane's loops after 65,535 turns. */
@@ -90,23 +90,30 @@ fn fma_chains(@builtin(global_invocation_id) id: vec3<u32>) {
 };
 
 /** Best of several runs; undefined on the reference device, whose ceiling these do not measure. */
-export async function measureCeiling(device: Device): Promise<Ceiling | undefined> {
+export async function measureCeiling(
+  device: Device,
+  effort: TimingOptions = CAREFUL,
+): Promise<Ceiling | undefined> {
   if (device.kind === "cpu") return undefined;
   const kind = device.isSoftware ? "software" : "gpu";
   const unit = matrixUnitOf(device.capabilities);
   return {
-    copyGBps: await measureCopy(device, COPY_BYTES[kind]),
-    fmaGflops: await measureFma(device, FMA_GROUPS[kind]),
-    gemmGflops: await measureGemm(device, GEMM[kind]),
-    ...unit === undefined ? {} : { matrixGflops: await measureMatrices(device, unit) },
+    copyGBps: await measureCopy(device, COPY_BYTES[kind], effort),
+    fmaGflops: await measureFma(device, FMA_GROUPS[kind], effort),
+    gemmGflops: await measureGemm(device, GEMM[kind], effort),
+    ...unit === undefined ? {} : { matrixGflops: await measureMatrices(device, unit, effort) },
   };
 }
 
 /** The better of a copying kernel and of the queue's copy: on a software adapter that is the host's own. */
-async function measureCopy(device: Device, wanted: number): Promise<number> {
+async function measureCopy(
+  device: Device,
+  wanted: number,
+  effort: TimingOptions,
+): Promise<number> {
   const bytes = Math.min(wanted, 2 ** Math.floor(Math.log2(device.maxBindingBytes)));
   return await withBuffers(device, { source: bytes, out: bytes }, async (buffers) => {
-    const byQueue = await timeQueueCopy(device, buffers.source!, buffers.out!);
+    const byQueue = await timeQueueCopy(device, buffers, effort);
     const groups = bytes / 16 / LANES;
     const x = Math.min(groups, COPY_GROUPS_X);
     const call = kernelCall(copy, {
@@ -115,27 +122,31 @@ async function measureCopy(device: Device, wanted: number): Promise<number> {
       workgroups: () => [x, groups / x, 1] as const,
     });
     const timed = { calls: [call], dims: undefined, readFrom: buffers.out! };
-    return 2 * bytes / Math.min(byQueue, await timeCalls(device, timed)) / 1e9;
+    return 2 * bytes / Math.min(byQueue, await timeCalls(device, timed, effort)) / 1e9;
   });
 }
 
 /** Seconds of the best of several copies. */
 async function timeQueueCopy(
   device: Device,
-  source: DeviceBuffer,
-  out: DeviceBuffer,
+  { source, out }: Readonly<Record<string, DeviceBuffer>>,
+  { numRounds }: TimingOptions,
 ): Promise<number> {
   let best = Infinity;
-  for (let i = 0; i < QUEUE_ROUNDS; i++) {
+  for (let i = 0; i < numRounds; i++) {
     const began = performance.now();
-    for (let n = 0; n < QUEUE_COPIES; n++) device.copyBuffer(source, out, out.bytes);
-    await device.read(out, 0, 4);
+    for (let n = 0; n < QUEUE_COPIES; n++) device.copyBuffer(source!, out!, out!.bytes);
+    await device.read(out!, 0, 4);
     best = Math.min(best, (performance.now() - began) / 1000 / QUEUE_COPIES);
   }
   return best;
 }
 
-async function measureFma(device: Device, groups: number): Promise<number> {
+async function measureFma(
+  device: Device,
+  groups: number,
+  effort: TimingOptions,
+): Promise<number> {
   return await withBuffers(device, { out: groups * LANES * 16 }, async (buffers) => {
     const call = kernelCall(fmaChains, {
       constants: {},
@@ -144,25 +155,40 @@ async function measureFma(device: Device, groups: number): Promise<number> {
     });
     const flops = groups * LANES * FMA_ROUNDS * FMA_CHAINS * 4 * 2;
     const timed = { calls: [call], dims: undefined, readFrom: buffers.out! };
-    return flops / await timeCalls(device, timed) / 1e9;
+    return flops / await timeCalls(device, timed, effort) / 1e9;
   });
 }
 
-async function measureMatrices(device: Device, unit: MatrixUnit): Promise<number> {
+async function measureMatrices(
+  device: Device,
+  unit: MatrixUnit,
+  effort: TimingOptions,
+): Promise<number> {
   const { bytes, flops } = matrixChainsWork(unit, MATRIX_GROUPS);
   return await withBuffers(device, { out: bytes }, async ({ out }) => {
     const calls = [matrixChainsCall(unit, MATRIX_GROUPS, out!)];
-    const seconds = await timeCalls(device, { calls, dims: undefined, readFrom: out! });
+    const seconds = await timeCalls(device, { calls, dims: undefined, readFrom: out! }, effort);
     return flops / seconds / 1e9;
   });
 }
 
 /** The better of square products made for this and of the one that models use without matrix units. */
-async function measureGemm(device: Device, shape: GemmShape): Promise<number> {
-  return Math.max(await measurePlainGemm(device, shape), await measureMatmul(device, shape));
+async function measureGemm(
+  device: Device,
+  shape: GemmShape,
+  effort: TimingOptions,
+): Promise<number> {
+  return Math.max(
+    await measurePlainGemm(device, shape, effort),
+    await measureMatmul(device, shape, effort),
+  );
 }
 
-async function measureMatmul(device: Device, { M, N, K }: GemmShape): Promise<number> {
+async function measureMatmul(
+  device: Device,
+  { M, N, K }: GemmShape,
+  effort: TimingOptions,
+): Promise<number> {
   const sizes = { step: 4 * HEADER_WORDS, x: 4 * M * K, y: 4 * M * N };
   const spec = { name: "w", tensors: ["w"], shapes: [[N, K]] };
   // As models hold it: where that is faster, as an image.
@@ -179,19 +205,24 @@ async function measureMatmul(device: Device, { M, N, K }: GemmShape): Promise<nu
       { ...named, codes: named.x, scales: named.x },
       { ...tuningFor(device.capabilities), matrixTiles: [] },
     ).filter(({ workgroups }) => workgroups(dims).every((count) => count > 0));
-    const seconds = await timeCalls(device, { calls, dims, readFrom: buffers.y! });
+    const seconds = await timeCalls(device, { calls, dims, readFrom: buffers.y! }, effort);
     return 2 * M * N * K / seconds / 1e9;
   }).finally(() => shards.forEach(({ buffer }) => device.destroyBuffer(buffer)));
 }
 
-async function measurePlainGemm(device: Device, shape: GemmShape): Promise<number> {
+async function measurePlainGemm(
+  device: Device,
+  shape: GemmShape,
+  effort: TimingOptions,
+): Promise<number> {
   const { M, N, K } = shape;
   const sizes = { a: 4 * M * K, b: 4 * K * N, c: 4 * M * N };
   return await withBuffers(device, sizes, async (buffers) => {
     let gflops = 0;
     for (const candidate of GEMM_CANDIDATES) {
       const calls = [gemmCall(shape, candidate, buffers)];
-      const seconds = await timeCalls(device, { calls, dims: undefined, readFrom: buffers.c! });
+      const timed = { calls, dims: undefined, readFrom: buffers.c! };
+      const seconds = await timeCalls(device, timed, effort);
       gflops = Math.max(gflops, 2 * M * N * K / seconds / 1e9);
     }
     return gflops;

@@ -1,18 +1,19 @@
 import { cpuUsage } from "node:process";
 import type { Device } from "../src/device/device.ts";
-import { timeCandidates, type TimedCalls } from "../src/runner/call_timing.ts";
+import { timeCandidates, type TimedCalls, type TimingOptions } from "../src/runner/call_timing.ts";
 
-/** How long one measured run should take, ms: much longer than a submission, shorter than a watchdog. */
-const RUN_MS = 60;
-/** A figure is the best of so many runs: other work on the machine only ever slows one down. */
-const REPEATS = 5;
+/** A run is much longer than a submission, and shorter than a watchdog. */
+export const CAREFUL: TimingOptions = { runMs: 60, numRounds: 5 };
+/** Proves that the calls run; what they take is no figure to keep. */
+export const ONCE: TimingOptions = { runMs: 0, numRounds: 1 };
 
 /** Seconds the device takes for all of the calls once, dispatches included. */
 export async function timeCalls<Dims>(
   device: Device,
   timed: TimedCalls<Dims>,
+  effort: TimingOptions,
 ): Promise<number> {
-  const [seconds] = await timeCandidates(device, [timed], { runMs: RUN_MS, numRounds: REPEATS });
+  const [seconds] = await timeCandidates(device, [timed], effort);
   return seconds!;
 }
 
@@ -23,11 +24,12 @@ export async function timeCalls<Dims>(
 export async function processorMs<Dims>(
   device: Device,
   { calls, dims, readFrom }: TimedCalls<Dims>,
+  { numRounds }: TimingOptions,
 ): Promise<number> {
   const program = await device.compile(calls);
   await device.run(program, dims, { buffer: readFrom, bytes: 4 });
   let least = Infinity;
-  for (let i = 0; i < REPEATS; i++) {
+  for (let i = 0; i < numRounds; i++) {
     const before = cpuUsage();
     await device.run(program, dims, { buffer: readFrom, bytes: 4 });
     const { user, system } = cpuUsage(before);

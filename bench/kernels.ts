@@ -15,7 +15,8 @@ import type { StepDims } from "../kernels/step.ts";
 import type { KernelCall } from "../src/device/kernel.ts";
 import { openDevice } from "../src/runner/open_device.ts";
 import { type Ceiling, measureCeiling } from "./ceiling.ts";
-import { processorMs, timeCalls } from "./dispatch_timing.ts";
+import { CAREFUL, ONCE, processorMs, timeCalls } from "./dispatch_timing.ts";
+import type { TimingOptions } from "../src/runner/call_timing.ts";
 import { ModelRig, type StepShape } from "./model_rig.ts";
 import { findRoom, type OpenShape, openShape, type SkippedShape } from "./open_shape.ts";
 import { benchOptions, keepResult } from "./results.ts";
@@ -60,12 +61,15 @@ const QUICK_STEPS: readonly StepShape[] = [
 
 const PROFILED_STEPS = 5;
 
-/** Calls that differ in nothing but their buffers, by label and kernel. */
+/** Constants that say where a layer lies in the buffers of its KV, and nothing of what is done. */
+const PLACES = new Set(["ROW", "ROW_LOADS"]);
+
+/** Calls that differ in nothing but their buffers and places in them, by label and kernel. */
 export function groupCalls(calls: readonly KernelCall<StepDims>[]): KernelCall<StepDims>[][] {
-  const groups = Map.groupBy(
-    calls,
-    ({ label, kernelName, constants }) => `${label} ${kernelName} ${JSON.stringify(constants)}`,
-  );
+  const groups = Map.groupBy(calls, ({ label, kernelName, constants }) => {
+    const shape = Object.entries(constants).filter(([name]) => !PLACES.has(name));
+    return `${label} ${kernelName} ${JSON.stringify(shape)}`;
+  });
   return [...groups.values()];
 }
 
@@ -92,7 +96,12 @@ function sumOf<T>(items: readonly T[], value: (item: T) => number): number {
   return items.reduce((sum, item) => sum + value(item), 0);
 }
 
-async function measureStep(device: Device, shape: OpenShape, step: StepShape): Promise<StepRows> {
+async function measureStep(
+  device: Device,
+  shape: OpenShape,
+  step: StepShape,
+  effort: TimingOptions,
+): Promise<StepRows> {
   const rig = await ModelRig.create(device, shape, step);
   try {
     const elements = weightElements(shape.model, shape.weights);
@@ -100,7 +109,7 @@ async function measureStep(device: Device, shape: OpenShape, step: StepShape): P
     const rows: KernelRow[] = [];
     for (const calls of groupCalls(rig.calls)) {
       const timed = rig.timed(calls);
-      const seconds = await timeCalls(device, timed);
+      const seconds = await timeCalls(device, timed, effort);
       const known = { elements, step, dims: rig.dims };
       const traffic = callTraffic(calls[0]!, known);
       rows.push({
@@ -108,7 +117,7 @@ async function measureStep(device: Device, shape: OpenShape, step: StepShape): P
         kernel: calls[0]!.kernelName,
         numCalls: calls.length,
         ms: 1000 * seconds,
-        ...(device.isSoftware ? { processorMs: await processorMs(device, timed) } : {}),
+        ...(device.isSoftware ? { processorMs: await processorMs(device, timed, effort) } : {}),
         ...(inStep === undefined ? {} : { inStepMs: sumOf(calls, (call) => inStep.get(call)!) }),
         ...(traffic === undefined ? {} : {
           gbps: calls.length * traffic.bytes / seconds / 1e9,
@@ -117,7 +126,7 @@ async function measureStep(device: Device, shape: OpenShape, step: StepShape): P
       });
     }
     let stepMs = Infinity;
-    for (let i = 0; i < 5; i++) stepMs = Math.min(stepMs, (await rig.run()).stepMs);
+    for (let i = 0; i < effort.numRounds; i++) stepMs = Math.min(stepMs, (await rig.run()).stepMs);
     return { step, stepMs, rows };
   } finally {
     rig.close();
@@ -158,7 +167,8 @@ function print({ step, stepMs, rows }: StepRows, ceiling: Ceiling | undefined): 
 async function main(): Promise<void> {
   const options = benchOptions("smollm2-135m");
   const device = await openDevice(options.device, options.gpuBackend);
-  const ceiling = await measureCeiling(device);
+  const effort = options.quick ? ONCE : CAREFUL;
+  const ceiling = await measureCeiling(device, effort);
   console.log(`Device  ${device.description}`);
   if (ceiling !== undefined) console.log(`Ceiling ${JSON.stringify(ceiling)}`);
   console.log(
@@ -180,7 +190,7 @@ async function main(): Promise<void> {
         console.log(`\nskipped: ${room}`);
         continue;
       }
-      const measured = await measureStep(device, shape, step);
+      const measured = await measureStep(device, shape, step, effort);
       print(measured, ceiling);
       steps.push(measured);
     }

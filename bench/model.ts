@@ -14,18 +14,40 @@ import { startRunner } from "../src/runner/start_runner.ts";
 import { Scheduler } from "../src/scheduler/scheduler.ts";
 import { type Ceiling, measureCeiling } from "./ceiling.ts";
 import { currentCommit, demoConfig, GREEDY } from "./demo.ts";
+import { CAREFUL, ONCE } from "./dispatch_timing.ts";
+import type { TimingOptions } from "../src/runner/call_timing.ts";
 import { fileName } from "./results.ts";
 
-/** Tokens of context before decode is measured. */
-const CONTEXT = 128;
-const PREFILL_TOKENS = 1024;
-/**
- * Runs of which the best counts, since other work on the machine only ever slows one down; sequences
- * of the decodes, and their steps.
- */
-type Effort = readonly [repeats: number, batches: readonly number[], numSteps: number];
-const FULL: Effort = [3, [1, 8, 32], 48];
-const QUICK: Effort = [1, [1, 8], 3];
+/** How much is measured. */
+interface Effort {
+  /** Of the device's ceilings. */
+  readonly timing: TimingOptions;
+  /** Runs of which the best counts, since other work on the machine only ever slows one down. */
+  readonly repeats: number;
+  /** Tokens of the prompt of the prefill. */
+  readonly prefillTokens: number;
+  /** Sequences of the decodes, the context of each before, and its steps. */
+  readonly batches: readonly number[];
+  readonly context: number;
+  readonly numSteps: number;
+}
+
+const FULL: Effort = {
+  timing: CAREFUL,
+  repeats: 3,
+  prefillTokens: 1024,
+  batches: [1, 8, 32],
+  context: 128,
+  numSteps: 48,
+};
+const QUICK: Effort = {
+  timing: ONCE,
+  repeats: 1,
+  prefillTokens: 64,
+  batches: [1, 8],
+  context: 16,
+  numSteps: 3,
+};
 
 interface Measured {
   readonly tokensPerSecond: number;
@@ -104,16 +126,18 @@ async function best(
   return result;
 }
 
-function decode(batch: number, numSteps: number): Workload {
+function prefill({ prefillTokens }: Effort): Workload {
+  return { batch: 1, prompt: prefillTokens, output: 1, counts: () => true };
+}
+
+function decode(batch: number, { context, numSteps }: Effort): Workload {
   return {
     batch,
-    prompt: CONTEXT,
+    prompt: context,
     output: numSteps,
     counts: (numTokens) => numTokens === batch,
   };
 }
-
-const PREFILL: Workload = { batch: 1, prompt: PREFILL_TOKENS, output: 1, counts: () => true };
 
 /** Tokens per second if every weight were one multiply-add per token, and read once per step. */
 function bound({ fmaGflops, copyGBps }: Ceiling, info: EngineInfo, tokensPerStep: number): number {
@@ -166,15 +190,18 @@ async function main(): Promise<void> {
       quick: { type: "boolean" },
     },
   });
-  const [repeats, batches, numSteps] = values.quick ? QUICK : FULL;
+  const effort = values.quick ? QUICK : FULL;
+  const { repeats, batches } = effort;
   const engine = demoConfig(values.device);
   const probe = await openDevice(engine.device);
-  const ceiling = await measureCeiling(probe);
+  const ceiling = await measureCeiling(probe, effort.timing);
   probe.destroy();
   const { runner, info } = await startRunner(engine, () => {});
-  const rows: Record<string, Measured> = { prefill: await best(runner, info, PREFILL, repeats) };
+  const rows: Record<string, Measured> = {
+    prefill: await best(runner, info, prefill(effort), repeats),
+  };
   for (const batch of batches) {
-    rows[`decode ${batch}`] = await best(runner, info, decode(batch, numSteps), repeats);
+    rows[`decode ${batch}`] = await best(runner, info, decode(batch, effort), repeats);
   }
   report(rows, ceiling, info);
   const { device, numParameters } = info;

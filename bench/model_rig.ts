@@ -2,7 +2,7 @@ import type { StepDims } from "../kernels/step.ts";
 import type { Model } from "../models/model.ts";
 import type { Batch, ScheduledChunk } from "../src/core/batch.ts";
 import type { EngineConfig } from "../src/core/engine_config.ts";
-import { slabBytesOf } from "../src/core/slot_layout.ts";
+import { numSlabsFor, slabBytesOf, type SlotLayout } from "../src/core/slot_layout.ts";
 import type { Device } from "../src/device/device.ts";
 import type { KernelCall } from "../src/device/kernel.ts";
 import { buildRunner, type RunnerOptions } from "../src/runner/build_runner.ts";
@@ -15,8 +15,7 @@ import { fillBuffer } from "./random_weights.ts";
 
 import { WatchedDevice } from "./watched_device.ts";
 
-/** Token positions per block. */
-export const BLOCK_SIZE = 16;
+const BLOCK_SIZE = 16;
 /** Decodes follow one another this often before they begin anew. */
 const MAX_STEPS = 16;
 
@@ -37,23 +36,28 @@ export interface StepTimes {
   readonly aheadMs: number;
 }
 
-/** Blocks of all sequences of a step, in each cache group. */
+/** The pool of a rig, in which every sequence keeps all blocks of its context in each cache group. */
+export interface RigPool {
+  readonly layout: SlotLayout;
+  readonly numSlabs: number;
+}
+
+/** The pool for a step of a model. */
+export function rigPool(model: Model, step: StepShape): RigPool {
+  const { layout } = kvMemory(model, { blockSize: BLOCK_SIZE, kvCacheDtype: "f16" });
+  const numSlabs = numSlabsFor(layout, layout.blocksPerSlab.map(() => numBlocks(step)));
+  return { layout, numSlabs };
+}
+
+/** The blocks of all sequences of a step in one cache group. */
 function numBlocks({ batch, context }: StepShape): number {
   return batch * Math.ceil(context / BLOCK_SIZE);
 }
 
-/** The pool of a step's sequences, which keep all positions in every cache group. */
-function poolOf(model: Model, step: StepShape) {
-  const { layout } = kvMemory(model, { blockSize: BLOCK_SIZE, kvCacheDtype: "f16" });
-  const { blocksPerSlab } = layout;
-  const slabs = blocksPerSlab.map((perSlab) => Math.ceil(numBlocks(step) / perSlab));
-  const numSlabs = slabs.reduce((sum, count) => sum + count, 0);
-  return { blocksPerSlab, slabs, numSlabs, bytes: numSlabs * slabBytesOf(layout) };
-}
-
-/** Bytes of KV that the step's sequences hold, all layers together. */
+/** Bytes of the pool for a step, all layers together. */
 export function kvBytes(model: Model, step: StepShape): number {
-  return poolOf(model, step).bytes;
+  const { layout, numSlabs } = rigPool(model, step);
+  return numSlabs * slabBytesOf(layout);
 }
 
 /** The parts of an open shape that a runner is made of. */
@@ -69,10 +73,12 @@ export function rigInputs(
   step: StepShape,
   overrides: Partial<EngineConfig> = {},
 ): RunnerInputs {
-  const { numSlabs, bytes } = poolOf(model, step);
+  const { numSlabs } = rigPool(model, step);
   const budget = {
-    ...{ numBlocks: numSlabs, growthLimit: numSlabs },
-    ...{ maxModelLen: step.context, bytes },
+    numBlocks: numSlabs,
+    growthLimit: numSlabs,
+    maxModelLen: step.context,
+    bytes: kvBytes(model, step),
   };
   const engine: EngineConfig = {
     ...demoConfig("auto"),
@@ -175,15 +181,13 @@ export class ModelRig {
 /** Up to the given one: its predecessors where it is a decode. */
 function batchesOf(step: StepShape, model: Model): Batch[] {
   const { batch, count, context } = step;
-  const tables = tablesOf(step, model);
+  const { vocabSize } = model;
+  const tablesOf = scatteredTables(step, rigPool(model, step));
   const chunks = Array.from({ length: batch }, (_, sequenceId): ScheduledChunk => ({
     sequenceId,
-    tokens: Uint32Array.from(
-      { length: count },
-      (_, i) => (31 * sequenceId + 7 * i) % model.vocabSize,
-    ),
+    tokens: Uint32Array.from({ length: count }, (_, i) => (31 * sequenceId + 7 * i) % vocabSize),
     start: context - count,
-    blockTables: tables[sequenceId]!,
+    blockTables: tablesOf(sequenceId),
     sample: { ...GREEDY, outputIndex: 0 },
   }));
   const numSteps = count === 1 ? Math.min(MAX_STEPS, context) : 1;
@@ -195,22 +199,28 @@ function batchesOf(step: StepShape, model: Model): Batch[] {
 }
 
 /**
- * The block tables of each sequence, one per cache group. Blocks lie scattered over their group's part
- * of the pool, as they do after some time of serving.
+ * A sequence's table in each cache group: its blocks lie scattered over the slabs of the group, as
+ * they do after some time of serving, and no two groups share a slab.
  */
-function tablesOf(step: StepShape, model: Model): number[][][] {
-  const { blocksPerSlab, slabs } = poolOf(model, step);
-  const perSequence = Math.ceil(step.context / BLOCK_SIZE);
+function scatteredTables(
+  step: StepShape,
+  { layout: { blocksPerSlab } }: RigPool,
+): (sequence: number) => number[][] {
   const total = numBlocks(step);
-  const stride = coprimeStride(total);
-  return Array.from({ length: step.batch }, (_, sequence) =>
-    blocksPerSlab.map((perSlab, group) => {
-      const first = perSlab * slabs.slice(0, group).reduce((sum, count) => sum + count, 0);
-      return Array.from(
+  const [perSequence, stride] = [total / step.batch, coprimeStride(total)];
+  let slabs = 0;
+  const firsts = blocksPerSlab.map((perSlab) => {
+    const first = slabs * perSlab;
+    slabs += Math.ceil(total / perSlab);
+    return first;
+  });
+  return (sequence) =>
+    firsts.map((first) =>
+      Array.from(
         { length: perSequence },
         (_, i) => first + (sequence * perSequence + i) * stride % total,
-      );
-    }));
+      )
+    );
 }
 
 /** A step through all of `total` blocks that visits each once. */

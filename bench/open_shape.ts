@@ -3,7 +3,7 @@ import type { Device } from "../src/device/device.ts";
 import { matrixBytes, type WeightDtype } from "../src/core/weight_format.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
 import { weightShape } from "../src/runner/weight_buffers.ts";
-import { kvBytes, type StepShape } from "./model_rig.ts";
+import { kvBytes, rigPool, type StepShape } from "./model_rig.ts";
 import { randomWeights } from "./random_weights.ts";
 import { type BenchShape, findShape, shapeModel } from "./shapes.ts";
 
@@ -76,13 +76,13 @@ export function findRoom(
   if (step.context > model.maxPositionEmbeddings) {
     return `${what}: the model ends at ${model.maxPositionEmbeddings} tokens`;
   }
-  const bytes = kvBytes(model, step);
-  const layerBytes = bytes / model.caches.length;
-  if (layerBytes > device.maxBindingBytes) {
-    return `${what}: one layer's KV takes ${inMiB(layerBytes)}, and ` +
+  const { layout, numSlabs } = rigPool(model, step);
+  const slotBytes = numSlabs * Math.max(...layout.slabBytes);
+  if (slotBytes > device.maxBindingBytes) {
+    return `${what}: one slot of KV takes ${inMiB(slotBytes)}, and ` +
       `${inMiB(device.maxBindingBytes)} can be bound`;
   }
-  return lackOfRoom(device, bytes, `KV for ${what}`);
+  return lackOfRoom(device, kvBytes(model, step), `KV for ${what}`);
 }
 
 function lackOfRoom(device: Device, bytes: number, what: string): string | undefined {

@@ -11,6 +11,7 @@ import { assertEquals } from "@std/assert";
 import type { Batch, BlockMove, ChunkResult } from "../src/core/batch.ts";
 import type { DeviceChoice, EngineConfig } from "../src/core/engine_config.ts";
 import { RequestError } from "../src/core/errors.ts";
+import type { TokenMatcher, TokenMatchers } from "../src/core/token_matcher.ts";
 import { parseTraceRecord, type TracedCommand, type TraceRecord } from "../src/core/step_trace.ts";
 import { pinPrefix } from "../src/engine/pin_command.ts";
 import { BlockManager } from "../src/kvcache/block_manager.ts";
@@ -37,6 +38,35 @@ export interface Replayed {
 /** How a replay gets a runner; absent: the scheduler runs alone. */
 type MakeRunner = (start: TraceRecord & { type: "start" }) => Promise<ReplayRunner>;
 
+/** What grammars allowed at each draw, as the plans of a trace have it. */
+class RecordedMasks implements TokenMatchers {
+  readonly #masks = new Map<string, Uint32Array>();
+
+  /** Takes in a plan. */
+  add({ chunks }: Batch): void {
+    for (const { sequenceId, sample } of chunks) {
+      const mask = sample?.adjustment?.allowedTokens;
+      if (mask !== undefined) this.#masks.set(`${sequenceId}/${sample!.outputIndex}`, mask);
+    }
+  }
+
+  create(_: unknown, sequenceId: number): TokenMatcher {
+    let numTokens = 0;
+    // A draw that was never planned asks for nothing.
+    const mask = () => this.#masks.get(`${sequenceId}/${numTokens}`) ?? new Uint32Array();
+    return {
+      get allowedTokens() {
+        return mask();
+      },
+      accept() {
+        numTokens++;
+        return undefined;
+      },
+      close() {},
+    };
+  }
+}
+
 /** One engine of a trace, run again. */
 class Replay {
   readonly #blocks: BlockManager;
@@ -47,7 +77,11 @@ class Replay {
   numSteps = 0;
   numDraws = 0;
 
-  constructor({ sizes, ms }: TraceRecord & { type: "start" }, runner: ReplayRunner | undefined) {
+  constructor(
+    { sizes, ms }: TraceRecord & { type: "start" },
+    masks: TokenMatchers,
+    runner: ReplayRunner | undefined,
+  ) {
     const { evictionPolicy: policy } = sizes;
     this.#ms = ms;
     this.#runner = runner;
@@ -58,7 +92,7 @@ class Replay {
         ? {}
         : { prefixCache: { policy, keySpace: KEY_SPACE, now: () => this.#ms } }),
     });
-    this.#scheduler = new Scheduler(this.#blocks, sizes);
+    this.#scheduler = new Scheduler(this.#blocks, { ...sizes, matchers: masks });
     // What had been refused is not in the trace.
     this.#scheduler.pool.limitGrowth(Infinity);
   }
@@ -131,16 +165,32 @@ export async function replaySteps(
   makeRunner?: MakeRunner,
 ): Promise<Replayed> {
   const replays: Replay[] = [];
-  for (const line of lines) {
+  const all = [...lines];
+  for (const [i, line] of all.entries()) {
     const record = parseTraceRecord(line);
-    if (record.type === "start") replays.push(new Replay(record, await makeRunner?.(record)));
-    else await replays.at(-1)!.apply(record);
+    if (record.type === "start") {
+      const masks = masksOf(all.slice(i + 1));
+      replays.push(new Replay(record, masks, await makeRunner?.(record)));
+    } else await replays.at(-1)!.apply(record);
   }
   return {
     numEngines: replays.length,
     numSteps: replays.reduce((sum, { numSteps }) => sum + numSteps, 0),
     numDraws: replays.reduce((sum, { numDraws }) => sum + numDraws, 0),
   };
+}
+
+/** The masks of the engine whose trace goes on with these lines. */
+function masksOf(lines: readonly string[]): RecordedMasks {
+  const masks = new RecordedMasks();
+  for (const line of lines) {
+    // Few plans have masks, and only those are parsed twice.
+    if (/^\{"ms":[^,]*,"type":"start"/.test(line)) break;
+    if (!line.includes('"allowedTokens"')) continue;
+    const record = parseTraceRecord(line);
+    if (record.type === "plan" && record.batch !== undefined) masks.add(record.batch);
+  }
+  return masks;
 }
 
 /** The lines of a trace; what an engine that died has left unfinished is no line. */

@@ -1,10 +1,12 @@
 import type { StepDims } from "../kernels/step.ts";
 import type { Model } from "../models/model.ts";
+import type { KvCacheDtype } from "../src/core/engine_config.ts";
+import { layerBytesPerToken } from "../src/core/kv_layout.ts";
+import { firstRead, type ReadSpan, readSpan } from "../src/core/read_span.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
-import { layerBytesPerToken } from "../src/core/kv_layout.ts";
 import { weightBytes, weightShape } from "../src/runner/weight_buffers.ts";
-import { BLOCK_SIZE, type StepShape } from "./model_rig.ts";
+import type { StepShape } from "./model_rig.ts";
 
 /** What an operation moves and computes at the least, whatever its kernel does. */
 export interface Traffic {
@@ -29,30 +31,29 @@ export function weightElements(model: Model, weights: UploadedWeights): Elements
   );
 }
 
-/** Heads of one layer's attention, and the positions that a query reads; 0: all. */
-interface LayerAttention {
-  readonly numHeads: number;
-  readonly numKvHeads: number;
-  readonly headDim: number;
-  readonly window: number;
+/** One layer's attention, as far as its traffic goes. */
+interface AttentionTraffic {
+  /** Elements of all queries of a position. */
+  readonly queries: number;
+  /** Of its keys and values. */
+  readonly bytesPerToken: number;
+  readonly span: ReadSpan;
 }
 
-/** What one layer's attention reads of f16 KV, in whole blocks, and computes, over the whole step. */
+/** What a layer's attention reads of the step's contexts, and computes for its queries. */
 function attentionTraffic(
-  { numHeads, numKvHeads, headDim, window }: LayerAttention,
+  { queries, bytesPerToken, span }: AttentionTraffic,
   { batch, count, context }: StepShape,
 ): Traffic {
-  const seen = (position: number) => window === 0 ? position + 1 : Math.min(position + 1, window);
-  // Rows at positions [context - count, context), each attending to itself and those before it.
+  // Rows at positions [context - count, context), each attending to itself and what it reads before.
+  const read = (first: number, position: number) =>
+    position + 1 - first + Math.min(span.numSinkTokens, first);
   let pairs = 0;
-  for (let position = context - count; position < context; position++) pairs += seen(position);
-  const first = context - count + 1 - seen(context - count);
-  const numBlocks = Math.ceil(context / BLOCK_SIZE) - Math.floor(first / BLOCK_SIZE);
-  const tokenBytes = layerBytesPerToken({ numKvHeads, headDim, dtype: "f16" });
-  return {
-    bytes: batch * numBlocks * BLOCK_SIZE * tokenBytes,
-    flops: 4 * numHeads * headDim * batch * pairs,
-  };
+  for (let position = context - count; position < context; position++) {
+    pairs += read(firstRead(span, position), position);
+  }
+  const positions = read(firstRead(span, context - count), context - 1);
+  return { bytes: batch * positions * bytesPerToken, flops: 4 * queries * batch * pairs };
 }
 
 /** What one call of a step's graph moves and computes; undefined for glue that does neither. */
@@ -65,14 +66,7 @@ export function callTraffic(
   },
 ): Traffic | undefined {
   const readsKv = call.bindings.some(({ name, access }) => name === "kv" && access === "read");
-  if (readsKv) {
-    const [numHeads, numKvHeads, headDim, window] = ["H", "G", "D", "WINDOW"]
-      .map((name) => Number(call.constants[name]));
-    return attentionTraffic(
-      { numHeads: numHeads!, numKvHeads: numKvHeads!, headDim: headDim!, window: window! },
-      step,
-    );
-  }
+  if (readsKv) return attentionTraffic(attentionOf(call.constants as AttentionConstants), step);
   // The embedding is read a few rows at a time.
   const matrices = call.buffers.filter((buffer) => elements.has(buffer));
   if (matrices.length === 0 || call.kernelName.startsWith("embed")) return undefined;
@@ -81,6 +75,40 @@ export function callTraffic(
     bytes: matrices.reduce((sum, { bytes }) => sum + bytes, 0),
     flops: matrices.reduce((sum, buffer) => sum + 2 * rows * elements.get(buffer)!, 0),
   };
+}
+
+/** The constants of every call of attention. */
+type AttentionConstants = Readonly<
+  & Record<"H" | "G" | "D" | "WINDOW" | "NUM_SINKS", number>
+  & { KV_DTYPE: KvCacheDtype; IS_CHUNKED: boolean }
+>;
+
+function attentionOf(constants: AttentionConstants): AttentionTraffic {
+  const { H, G: numKvHeads, D: headDim, KV_DTYPE: dtype } = constants;
+  const { WINDOW: window, IS_CHUNKED: isChunked, NUM_SINKS: numSinkTokens } = constants;
+  return {
+    queries: H * headDim,
+    bytesPerToken: layerBytesPerToken({ numKvHeads, headDim, dtype }),
+    span: { window, isChunked, numSinkTokens },
+  };
+}
+
+/** What all layers of a model that attend to KV of their own move and compute, with KV in f16. */
+function allAttention({ attention, caches }: Model, step: StepShape): Traffic {
+  const total = { bytes: 0, flops: 0 };
+  for (const [layer, heads] of attention.entries()) {
+    const cache = caches[layer];
+    if (heads === undefined || cache === undefined) continue;
+    const bytesPerToken = layerBytesPerToken({ ...heads, dtype: "f16" });
+    const queries = heads.numHeads * heads.headDim;
+    const { bytes, flops } = attentionTraffic(
+      { queries, bytesPerToken, span: readSpan(cache) },
+      step,
+    );
+    total.bytes += bytes;
+    total.flops += flops;
+  }
+  return total;
 }
 
 /** What a whole step moves and computes. */
@@ -96,15 +124,9 @@ export function stepTraffic(
   const head = embed.shards.reduce((sum, { buffer }) => sum + elements.get(buffer)!, 0);
   const inLayers = all - head * (isTied ? 1 : 2);
   const rows = step.batch * step.count;
-  const attention = model.attention.flatMap((heads, layer) => {
-    if (heads === undefined) return [];
-    const cache = model.caches[layer];
-    const window = cache?.kind === "sliding_window" ? cache.window : 0;
-    return [attentionTraffic({ ...heads, window }, step)];
-  });
-  const total = (name: keyof Traffic) => attention.reduce((sum, each) => sum + each[name], 0);
+  const { bytes, flops } = allAttention(model, step);
   return {
-    bytes: weights.bytes - (isTied ? 0 : weightBytes(embed)) + total("bytes"),
-    flops: 2 * rows * inLayers + 2 * step.batch * head + total("flops"),
+    bytes: weights.bytes - (isTied ? 0 : weightBytes(embed)) + bytes,
+    flops: 2 * rows * inLayers + 2 * step.batch * head + flops,
   };
 }

@@ -88,7 +88,7 @@ export function addCalls(
   return [
     ...productCalls(product, { ...buffers, y: before }, tuning),
     normAddCall(
-      { label: `${block}_norm_after`, E: n, eps, scale, lanes: tuning.normLanes },
+      { label: name, E: n, eps, scale, lanes: tuning.normLanes },
       { step, x: before, weight: norm, y },
     ),
   ];

@@ -94,14 +94,14 @@ export type AttentionBuffers =
  */
 export function pagedAttentionCalls(
   layer: AttentionLayer,
-  { sinks, ...others }: AttentionBuffers,
+  { step, qkv, kv, partials, stats, out, sinks }: AttentionBuffers,
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   const QUERIES = attentionQueryTile(layer, tuning);
   const { splitLen: SPLIT_LEN, positionTile: POSITIONS } = tuning;
   const shape = attentionShape(layer, { SPLIT_LEN, HAS_SINKS: sinks !== undefined });
   // Every binding names a buffer; without sinks the kernels do not declare theirs.
-  const buffers = { ...others, sinks: sinks ?? others.step };
+  const buffers = { step, qkv, kv, partials, stats, out, sinks: sinks ?? step };
   if (tuning.attendsByWorkgroup && canAttendByWorkgroup(shape)) {
     return workgroupAttentionCalls(shape, buffers, { ...tuning, queryTile: QUERIES });
   }

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { LOG_LEVELS } from "../base/log.ts";
 import { KV_CACHE_DTYPES } from "./engine_config.ts";
 import { StartupError } from "./errors.ts";
+import { TOOL_FORMATS } from "./tool_format_names.ts";
 
 const MODEL = "Model";
 const SERVER = "Server";
@@ -105,6 +106,17 @@ export const ConfigSchema = z.object({
       "are where none is idle",
     group: SERVER,
     value: "CONNECTIONS",
+  }),
+  toolCallParser: z.enum(["auto", ...TOOL_FORMATS]).default("auto").meta({
+    description: "How the model writes calls of tools; auto goes by its chat template",
+    group: SERVER,
+    value: "FORMAT",
+  }),
+  grammarCompileTimeout: z.int().min(1).max(600).default(5).meta({
+    description: "How long a schema or grammar of a request may take to compile, in seconds; one " +
+      "that takes longer is answered with 400",
+    group: SERVER,
+    value: "SECONDS",
   }),
   sseKeepAlive: z.int().min(0).max(3600).default(30).meta({
     description:

@@ -1,4 +1,5 @@
 import type { ReplayLog } from "../base/replay_log.ts";
+import type { CompiledGrammar } from "./compiled_grammar.ts";
 import type { BeamSearchParams } from "./beam_search_params.ts";
 import type { AnswerOf, EngineCommand } from "./engine_command.ts";
 import type { EngineInfo } from "./engine_config.ts";
@@ -13,6 +14,8 @@ import type { TokenEvent } from "./token_event.ts";
 export interface SequenceRequest {
   readonly prompt: Uint32Array;
   readonly params: SamplingParams;
+  /** What its tokens have to match; absent: anything. Not for the answers of a search. */
+  readonly grammar?: CompiledGrammar;
 }
 
 /** How firmly a request's blocks stay in the prefix cache. */

@@ -1,28 +1,23 @@
 import { ceilDiv } from "../base/math.ts";
+import type { KvHeads } from "./cache_group.ts";
 import type { EngineConfig, KvCacheDtype } from "./engine_config.ts";
 
-/** How K and V are stored. */
+/**
+ * How K and V are stored.
+ *
+ * A layer's block is `[K|V][kv_head][offset][head_dim]`, row-major, followed by the scales
+ * `[K|V][kv_head][offset]` in f32 where the layer's dtype is quantized. So it is one contiguous run
+ * of bytes that is copied, shared and dropped whole, and within it the positions of one head follow
+ * each other, which is the order attention reads them in. `offset` counts positions within the
+ * block. Layers may differ in dtype, and so in bytes per block; where blocks lie says
+ * `slot_layout.ts`.
+ */
 export interface KvFormat {
   readonly dtype: KvCacheDtype;
   /**
    * Whether the first and the last layer keep f16 where `dtype` is quantized; default: for int4.
    */
   readonly f16EdgeLayers?: boolean | undefined;
-}
-
-/**
- * What decides the size of the KV cache.
- *
- * One layer's buffer is `[block]` of `[K|V][kv_head][offset][head_dim]`, row-major, followed in
- * each block by the scales `[K|V][kv_head][offset]` in f32 where the layer's dtype is quantized. So
- * a block is one contiguous run of bytes that is copied, shared and dropped whole, and within it
- * the positions of one head follow each other, which is the order attention reads them in. `offset`
- * counts positions within the block. Layers may differ in dtype, and so in bytes per block.
- */
-export interface KvGeometry extends KvFormat {
-  readonly numLayers: number;
-  readonly numKvHeads: number;
-  readonly headDim: number;
 }
 
 /** What decides the room that a dtype takes. */
@@ -87,38 +82,14 @@ export function vectorBytes(headDim: number, dtype: KvCacheDtype): number {
  * Bytes that one token position takes in one layer of `dtype`: its K and its V, all heads, scales.
  */
 export function layerBytesPerToken(
-  { numKvHeads, headDim, dtype }: Pick<KvGeometry, "numKvHeads" | "headDim" | "dtype">,
+  { numKvHeads, headDim, dtype }: KvHeads & Pick<KvFormat, "dtype">,
 ): number {
   return 2 * numKvHeads * (vectorBytes(headDim, dtype) + KV_STORAGE[dtype].scaleBytes);
-}
-
-/** Bytes that one token position takes in each layer, first to last. */
-export function bytesPerTokenByLayer(geometry: KvGeometry): number[] {
-  return layerDtypes(geometry).map((dtype) => layerBytesPerToken({ ...geometry, dtype }));
-}
-
-/** Bytes that one token position takes in all layers together. */
-export function kvBytesPerToken(geometry: KvGeometry): number {
-  return bytesPerTokenByLayer(geometry).reduce((sum, bytes) => sum + bytes, 0);
-}
-
-/** Bytes that one block of `blockSize` positions takes in all layers together. */
-export function kvBytesPerBlock(geometry: KvGeometry, blockSize: number): number {
-  return blockSize * kvBytesPerToken(geometry);
 }
 
 /** Blocks that hold `numTokens` positions, the last one perhaps in part. */
 export function numBlocksForTokens(numTokens: number, blockSize: number): number {
   return ceilDiv(numTokens, blockSize);
-}
-
-/** Whole blocks that fit into `budgetBytes`, all layers together. */
-export function numBlocksForBytes(
-  budgetBytes: number,
-  geometry: KvGeometry,
-  blockSize: number,
-): number {
-  return Math.floor(budgetBytes / kvBytesPerBlock(geometry, blockSize));
 }
 
 /**

@@ -21,7 +21,7 @@ export interface LayerPlace {
 }
 
 /**
- * How the layers of all cache groups lie in a few buffers, the slots.
+ * How the layers of all cache groups lie in a few buffers, the layer slots.
  *
  *     slot 0  | slab 0                    | slab 1                    |  of group A: rows of layers
  *             | A0 A2 A4 | A0 A2 A4 | ... | B0 B2 | B0 B2 | B0 B2 ... |  0, 2, 4; of B: 0 and 2

@@ -52,7 +52,9 @@ const UINT32_FIELDS: ReadonlySet<string> = new Set(["tokens", "prompt", "counts"
 
 /** The record as one line of JSON, without its end: typed arrays as lists, -Infinity as a text. */
 export function formatTraceRecord(record: TraceRecord): string {
-  return JSON.stringify(record, (_, value) => {
+  return JSON.stringify(record, (field, value) => {
+    // What it allows stands in each plan; its memory is large.
+    if (field === "grammar") return { key: value.key };
     if (ArrayBuffer.isView(value)) return Array.from(value as Uint32Array | Float32Array);
     return typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
   });

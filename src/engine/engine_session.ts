@@ -5,6 +5,7 @@ import type { KvDecision } from "../core/kv_decision.ts";
 import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";
 import { DeviceLostError, KernelError, StartupError } from "../core/errors.ts";
 import type { TraceEntry } from "../core/step_trace.ts";
+import type { TokenMatchers } from "../core/token_matcher.ts";
 import { BlockManager } from "../kvcache/block_manager.ts";
 import type { PrefixCacheOptions } from "../kvcache/prefix/prefix_cache_options.ts";
 import { PrefixCurve } from "../kvcache/prefix/prefix_curve.ts";
@@ -35,6 +36,8 @@ export type StartRunner = (
 /** The services of the isolate that a session lives in. */
 export interface EngineSessionOptions {
   readonly startRunner: StartRunner;
+  /** Follow sequences through grammars. */
+  readonly matchers?: TokenMatchers;
   /** Sends a message to the main isolate. */
   readonly post: (message: FromEngine) => void;
   /** Shows the operator an unforeseen error, with its stack. */
@@ -129,7 +132,9 @@ export class EngineSession {
       ...checkpoints(config),
       ...caching,
     });
+    const { matchers } = this.#options;
     const scheduler: Scheduler = new Scheduler(blocks, {
+      ...(matchers === undefined ? {} : { matchers }),
       onDecision,
       onPrompt: (scope, tokens) => curve.lookUp(scope, tokens),
       onEnd: (scope, tokens) => curve.store(scope, tokens),

@@ -45,7 +45,7 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
     new SequenceText({
       index,
       detokenizer: services.text.createDetokenizer({
-        skipSpecialTokens: request.skip_special_tokens ?? true,
+        skipSpecialTokens: request.skip_special_tokens ?? job.format.readsSpecialTokens !== true,
         continuesText: job.format.continuesPrompt,
       }),
       stopStrings: services.createStopStrings(stopsOf(request)),

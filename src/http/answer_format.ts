@@ -10,6 +10,14 @@ export interface WholeText {
   readonly finish: SequenceFinish;
 }
 
+/** Whether a piece has text, log-probabilities, or ids that are to be sent. */
+export function saysSomething(
+  { text, scored, tokenIds }: TextPiece,
+  sendsTokenIds: boolean,
+): boolean {
+  return text !== "" || scored.length > 0 || (sendsTokenIds && tokenIds.length > 0);
+}
+
 /** One element of `choices`. */
 export type Choice = Readonly<Record<string, unknown>>;
 
@@ -27,11 +35,14 @@ export interface AnswerFormat {
   readonly firstFields: Readonly<Record<string, unknown>>;
   /** Whether the answer goes on from the prompt's text rather than beginning a turn of its own. */
   readonly continuesPrompt: boolean;
+  /** Whether special tokens are part of the text, since calls are found by them. */
+  readonly readsSpecialTokens?: boolean;
   /** Whether a piece without text becomes a chunk. */
   readonly sendsTokenIds: boolean;
   /** The delta of a sequence's first chunk, before any text; absent for none. */
   openingChoice(index: number): Choice | undefined;
-  textChoice(piece: TextPiece): Choice;
+  /** What a piece becomes; none where it has nothing to say. */
+  textChoices(piece: TextPiece): readonly Choice[];
   finishChoice(index: number, finish: SequenceFinish): Choice;
   wholeChoice(whole: WholeText): Choice;
 }

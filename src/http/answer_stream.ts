@@ -77,10 +77,7 @@ function choicesOf(piece: TextPiece, { job }: Run, started: Set<number>): Choice
     started.add(piece.index);
     choices.push(format.openingChoice(piece.index));
   }
-  const hasIds = format.sendsTokenIds && piece.tokenIds.length > 0;
-  if (piece.text !== "" || piece.scored.length > 0 || hasIds) {
-    choices.push(format.textChoice(piece));
-  }
+  choices.push(...format.textChoices(piece));
   if (piece.finish !== undefined) choices.push(format.finishChoice(piece.index, piece.finish));
   return choices.filter((choice) => choice !== undefined);
 }

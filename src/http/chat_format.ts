@@ -1,5 +1,5 @@
 import type { TokenId } from "../core/ids.ts";
-import type { AnswerFormat } from "./answer_format.ts";
+import { type AnswerFormat, saysSomething } from "./answer_format.ts";
 import { chatLogprobs } from "./openai_logprobs.ts";
 import type { ScoredToken } from "./sequence_text.ts";
 import type { TextService } from "./services.ts";
@@ -35,13 +35,17 @@ export function chatFormat(options: ChatFormatOptions): AnswerFormat {
       logprobs: null,
       finish_reason: null,
     }),
-    textChoice: ({ index, text, tokenIds, scored }) => ({
-      index,
-      delta: { content: text },
-      logprobs: logprobs(scored),
-      finish_reason: null,
-      ...ids(tokenIds),
-    }),
+    textChoices: (piece) => {
+      if (!saysSomething(piece, sendsTokenIds)) return [];
+      const { index, text, tokenIds, scored } = piece;
+      return [{
+        index,
+        delta: { content: text },
+        logprobs: logprobs(scored),
+        finish_reason: null,
+        ...ids(tokenIds),
+      }];
+    },
     finishChoice: (index, { reason, stopReason }) => ({
       index,
       delta: {},

@@ -1,18 +1,22 @@
 import type { Handler } from "hono";
 import { answer } from "./answer.ts";
-import { chatFormat } from "./chat_format.ts";
+import { chatAnswer } from "./chat_answer.ts";
 import {
   ChatRequest,
   numChatLogprobs,
   toChatMessages,
   toEncodeChatOptions,
 } from "./chat_schema.ts";
+import { chatTools } from "./chat_tools.ts";
 import { GenerationMeter } from "./generation_meter.ts";
+import { checkSize, formatOf } from "./grammar_fields.ts";
 import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
 import { readJson } from "./read_json.ts";
 import { checkNumSequences, checkStreamOptions, toSamplingParams } from "./sampling_fields.ts";
 import { requireReady, servedName } from "./served_model.ts";
-import type { Services } from "./services.ts";
+import type { ChatMessage, Services } from "./services.ts";
+import { templateVariablesOf } from "./thinking_fields.ts";
+import { toolUseOf } from "./tool_fields.ts";
 import { UNSUPPORTED_IN_CHAT } from "./unsupported_fields.ts";
 
 /**
@@ -29,12 +33,22 @@ export function chatRoute(services: Services): Handler {
     checkNumSequences(request, 1, services.limits);
     const numLogprobs = numChatLogprobs(request);
     const messages = toChatMessages(request.messages);
-    const encodeOptions = toEncodeChatOptions(request, messages);
+    const use = toolUseOf(request);
+    const tools = use && chatTools(use, formatOf(request), request, services.tools);
+    const asked = tools === undefined ? formatOf(request) : tools.asked;
+    if (asked !== undefined) checkSize(asked);
+    const encodeOptions = {
+      ...toEncodeChatOptions(request, messages),
+      ...(use === undefined ? {} : { tools: use.templateTools }),
+      variables: templateVariablesOf(request, services.model),
+    };
 
     const { maxModelLen, vocabSize } = requireReady(engine);
     const { maxCharsPerToken, defaults } = services.model;
-    const numChars = messages.reduce((sum, { content }) => sum + content.length, 0);
-    checkPromptChars(numChars, "messages", { maxModelLen, maxCharsPerToken });
+    checkPromptChars(numCharsOf(messages, use?.templateTools), "messages", {
+      maxModelLen,
+      maxCharsPerToken,
+    });
     const prompt = await text.encodeChat(messages, encodeOptions);
     const maxTokens = fitMaxTokens(prompt.length, "messages", maxModelLen, {
       maxTokens: request.max_completion_tokens ?? request.max_tokens,
@@ -49,12 +63,10 @@ export function chatRoute(services: Services): Handler {
       vocabSize,
       numLogprobs,
     });
-    const format = chatFormat({
-      text,
-      hasLogprobs: numLogprobs !== undefined,
-      ...(request.return_token_ids === true ? { promptTokenIds: prompt } : {}),
-    });
-    const sequences = samples.map((params) => ({ prompt, params }));
+    const hasLogprobs = numLogprobs !== undefined;
+    const options = { prompt, vocabSize, hasLogprobs, tools, asked };
+    const { format, params: more, ...grammar } = await chatAnswer(request, services, options);
+    const sequences = samples.map((one) => ({ prompt, params: { ...one, ...more }, ...grammar }));
     return await answer(c, services, {
       model,
       request,
@@ -64,4 +76,12 @@ export function chatRoute(services: Services): Handler {
       meter,
     });
   };
+}
+
+/** Characters that the prompt has at least: those of all contents, calls and tools. */
+function numCharsOf(messages: readonly ChatMessage[], tools: readonly unknown[] = []): number {
+  const calls = messages.flatMap(({ tool_calls = [] }) => tool_calls);
+  const contents = messages.reduce((sum, { content }) => sum + content.length, 0);
+  return contents +
+    [...calls, ...tools].reduce<number>((sum, one) => sum + JSON.stringify(one).length, 0);
 }

@@ -3,17 +3,28 @@ import { RequestError } from "../core/errors.ts";
 import { MAX_LOGPROBS } from "../core/sampling_params.ts";
 import { boundedArray } from "./bounded_array.ts";
 import { MaxTokens, SAMPLING_FIELDS } from "./sampling_fields.ts";
-import type { ChatMessage, EncodeChatOptions } from "./services.ts";
+import type { ChatMessage, ChatToolCall, EncodeChatOptions } from "./services.ts";
+import { THINKING_FIELDS } from "./thinking_fields.ts";
+import { TOOL_FIELDS } from "./tool_fields.ts";
 
 /** Most messages of a conversation, over which a chat template loops. */
 const MAX_MESSAGES = 4096;
 const MAX_PARTS = 1024;
 
 const Part = z.looseObject({ type: z.string(), text: z.string().nullish() });
+const ToolCall = z.looseObject({
+  id: z.string().nullish(),
+  type: z.literal("function").nullish(),
+  function: z.looseObject({ name: z.string(), arguments: z.unknown().optional() }),
+});
 const Message = z.looseObject({
   role: z.enum(["system", "developer", "user", "assistant", "tool", "function"]),
   content: z.union([z.string(), boundedArray(Part, { max: MAX_PARTS })]).nullish(),
-  tool_calls: z.array(z.unknown()).nullish(),
+  tool_calls: boundedArray(ToolCall, { max: MAX_PARTS }).nullish(),
+  tool_call_id: z.string().nullish(),
+  name: z.string().nullish(),
+  reasoning_content: z.string().nullish(),
+  reasoning: z.unknown().optional(),
   function_call: z.unknown().optional(),
 });
 
@@ -23,6 +34,8 @@ export const Messages = boundedArray(Message, { min: 1, max: MAX_MESSAGES });
 /** Body of `POST /v1/chat/completions`; fields not named here are accepted and ignored. */
 export const ChatRequest = z.looseObject({
   ...SAMPLING_FIELDS,
+  ...TOOL_FIELDS,
+  ...THINKING_FIELDS,
   messages: Messages,
   max_completion_tokens: MaxTokens,
   logprobs: z.boolean().nullish(),
@@ -35,16 +48,14 @@ export type ChatRequest = z.output<typeof ChatRequest>;
 /**
  * The conversation as the chat template reads it.
  *
- * @throws {RequestError} on content other than text, and on tool calls.
+ * @throws {RequestError} on content other than text, on calls that are not the assistant's, and on
+ * arguments that are no JSON.
  */
 export function toChatMessages(messages: z.output<typeof Messages>): ChatMessage[] {
   return messages.map((message, i) => {
-    const { role, content } = message;
-    if (role === "tool" || role === "function") {
+    const { role, content, tool_call_id, name } = message;
+    if (role === "function") {
       throw unsupported(`messages.${i}.role`, `Messages of the role ${role} are`);
-    }
-    if ((message.tool_calls ?? []).length > 0) {
-      throw unsupported(`messages.${i}.tool_calls`, "Tool calls are");
     }
     if (message.function_call !== undefined && message.function_call !== null) {
       throw unsupported(`messages.${i}.function_call`, "Function calls are");
@@ -55,11 +66,43 @@ export function toChatMessages(messages: z.output<typeof Messages>): ChatMessage
         param: `messages.${i}.content`,
       });
     }
+    const calls = toToolCalls(message, i);
+    const thought = message.reasoning_content ?? message.reasoning;
     return {
       role: role === "developer" ? "system" : role,
       content: typeof content === "string" ? content : joinParts(content ?? [], i),
+      ...(calls.length === 0 ? {} : { tool_calls: calls }),
+      ...(role === "assistant" && typeof thought === "string" && thought !== ""
+        ? { reasoning_content: thought }
+        : {}),
+      ...(role === "tool" && typeof tool_call_id === "string" ? { tool_call_id } : {}),
+      ...(role === "tool" && typeof name === "string" ? { name } : {}),
     };
   });
+}
+
+/** Templates take arguments as values, since they write them in notations of their own. */
+function toToolCalls({ role, tool_calls }: z.output<typeof Message>, at: number): ChatToolCall[] {
+  const calls = tool_calls ?? [];
+  if (calls.length > 0 && role !== "assistant") {
+    throw new RequestError(`messages.${at}.tool_calls belongs to the assistant, got role ${role}`, {
+      code: "invalid_value",
+      param: `messages.${at}.tool_calls`,
+    });
+  }
+  return calls.map(({ id, function: { name, arguments: given } }, i) => {
+    const param = `messages.${at}.tool_calls.${i}.function.arguments`;
+    const read = typeof given === "string" ? parseArguments(given, param) : given ?? {};
+    return { id: id ?? "", type: "function", function: { name, arguments: read } };
+  });
+}
+
+function parseArguments(text: string, param: string): unknown {
+  try {
+    return text.trim() === "" ? {} : JSON.parse(text);
+  } catch {
+    throw new RequestError(`${param} must be a text of JSON`, { code: "invalid_value", param });
+  }
 }
 
 /** Joins text parts as lines, as vLLM does for templates that take a string. */

@@ -1,5 +1,5 @@
 import type { TokenId } from "../core/ids.ts";
-import type { AnswerFormat } from "./answer_format.ts";
+import { type AnswerFormat, saysSomething } from "./answer_format.ts";
 import { completionLogprobs } from "./openai_logprobs.ts";
 import type { ScoredToken } from "./sequence_text.ts";
 import type { TextService } from "./services.ts";
@@ -45,13 +45,17 @@ export function completionsFormat(options: CompletionsFormatOptions): AnswerForm
       echoedTexts === undefined && !sendsTokenIds
         ? undefined
         : { index, text: echoed(index), logprobs: null, finish_reason: null, ...promptIds(index) },
-    textChoice: ({ index, text, tokenIds, scored }) => ({
-      index,
-      text,
-      logprobs: logprobs(scored),
-      finish_reason: null,
-      ...ids(tokenIds),
-    }),
+    textChoices: (piece) => {
+      if (!saysSomething(piece, sendsTokenIds)) return [];
+      const { index, text, tokenIds, scored } = piece;
+      return [{
+        index,
+        text,
+        logprobs: logprobs(scored),
+        finish_reason: null,
+        ...ids(tokenIds),
+      }];
+    },
     finishChoice: (index, { reason, stopReason }) => ({
       index,
       text: "",

@@ -3,6 +3,7 @@ import { answer } from "./answer.ts";
 import { completionsFormat } from "./completions_format.ts";
 import { CompletionsRequest, numPromptsOf, type Prompt, promptsOf } from "./completions_schema.ts";
 import { GenerationMeter } from "./generation_meter.ts";
+import { formatOf } from "./grammar_fields.ts";
 import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
 import { readJson } from "./read_json.ts";
 import { checkNumSequences, checkStreamOptions, toSamplingParams } from "./sampling_fields.ts";
@@ -26,6 +27,7 @@ export function completionsRoute(services: Services): Handler {
     const model = servedName(request.model, services.model);
     checkStreamOptions(request);
     checkNumSequences(request, numPromptsOf(request), services.limits);
+    const asked = formatOf(request);
 
     const { maxModelLen, vocabSize } = requireReady(engine);
     const { maxCharsPerToken, defaults } = services.model;
@@ -38,6 +40,8 @@ export function completionsRoute(services: Services): Handler {
     const prompts = await toTokenIds(given, text, addSpecialTokens);
 
     const numLogprobs = request.logprobs ?? undefined;
+    const grammar = asked &&
+      { grammar: await services.grammars.compile(asked.format, asked.param) };
     const sequences = prompts.flatMap((prompt) => {
       const maxTokens = fitMaxTokens(prompt.length, "prompt", maxModelLen, {
         maxTokens: request.max_tokens,
@@ -45,7 +49,7 @@ export function completionsRoute(services: Services): Handler {
       });
       const { nextSeed } = services;
       const context = { defaults, text, nextSeed, maxTokens, vocabSize, numLogprobs };
-      return toSamplingParams(request, context).map((params) => ({ prompt, params }));
+      return toSamplingParams(request, context).map((params) => ({ prompt, params, ...grammar }));
     });
     const format = completionsFormat({
       text,

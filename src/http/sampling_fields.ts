@@ -2,6 +2,7 @@ import { z } from "zod";
 import { RequestError } from "../core/errors.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
 import { boundedArray } from "./bounded_array.ts";
+import { GRAMMAR_FIELDS } from "./grammar_fields.ts";
 import { LOGIT_FIELDS, toLogitParams } from "./logit_fields.ts";
 import { NUM_SEEDS, seedOfSample } from "./seed_source.ts";
 import type { DoorLimits, SamplingDefaults, TextService } from "./services.ts";
@@ -38,6 +39,7 @@ export const SAMPLING_FIELDS = {
   top_k: z.int().min(-1).max(MAX_TOKENS).nullish(),
   min_p: z.number().min(0).max(1).nullish(),
   ...LOGIT_FIELDS,
+  ...GRAMMAR_FIELDS,
   seed: z.int().nullish(),
   n: z.int().min(1).max(MAX_SAMPLES).nullish(),
   use_beam_search: z.boolean().nullish(),

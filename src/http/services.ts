@@ -1,14 +1,32 @@
 import type { Logger } from "../base/log.ts";
 import type { KvCacheDtype } from "../core/engine_config.ts";
+import type { CompiledGrammar } from "../core/compiled_grammar.ts";
 import type { EnginePort } from "../core/generation.ts";
+import type { GrammarFormat } from "../core/grammar_format.ts";
 import type { TokenId } from "../core/ids.ts";
+import type { ToolDefinition, ToolParser } from "../core/tool_parser.ts";
 import type { BodyLimits } from "./request_body.ts";
+import type { ThinkingMarks } from "./thinking_parser.ts";
 import type { ServingMetrics } from "./serving_metrics.ts";
 
 /** One message of a conversation as a chat template reads it; `developer` has become `system`. */
 export interface ChatMessage {
-  readonly role: "system" | "user" | "assistant";
+  readonly role: "system" | "user" | "assistant" | "tool";
   readonly content: string;
+  /** Of an assistant's message: what it called, with arguments as values. */
+  readonly tool_calls?: readonly ChatToolCall[];
+  /** Of an assistant's message: what it thought; most templates leave it out of earlier turns. */
+  readonly reasoning_content?: string;
+  /** Of a tool's message: the call that it answers, and the tool's name where that is given. */
+  readonly tool_call_id?: string;
+  readonly name?: string;
+}
+
+/** A call as a chat template reads it. */
+export interface ChatToolCall {
+  readonly id: string;
+  readonly type: "function";
+  readonly function: { readonly name: string; readonly arguments: unknown };
 }
 
 /** How a plain text becomes ids. */
@@ -30,6 +48,10 @@ export interface EncodeChatOptions {
    * Leave the last message, the assistant's own, unfinished so that the model goes on writing it.
    */
   readonly continueFinalMessage?: boolean;
+  /** Tools as the request has them; the template writes them into the prompt. */
+  readonly tools?: readonly unknown[];
+  /** Further variables of the template. */
+  readonly variables?: Readonly<Record<string, boolean | string>>;
 }
 
 /** How a sequence becomes text. */
@@ -93,6 +115,30 @@ export interface TextService {
   tokenBytes(id: TokenId): Uint8Array;
 }
 
+/** Compiles what answers have to match, for the served model's vocabulary. */
+export interface GrammarPort {
+  /**
+   * @param param the field that asks for it, for refusals.
+   * @throws {RequestError} when no grammar holds the format, or it costs too much.
+   */
+  compile(format: GrammarFormat, param: string): Promise<CompiledGrammar>;
+}
+
+/** How the served model calls tools. */
+export interface ToolPort {
+  /** Name of the notation of its calls; absent where its chat template knows no tools. */
+  readonly format: string | undefined;
+  /** Finds the calls of one answer. */
+  createParser(tools: readonly ToolDefinition[]): ToolParser;
+  /** A grammar that forces at least one call of these tools, and what reads it. */
+  force(
+    tools: readonly ToolDefinition[],
+    options: { readonly isNamed: boolean; readonly isParallel: boolean },
+  ): { readonly format: GrammarFormat; readonly createParser: () => ToolParser };
+  /** An id for a call, as the model's template takes it in a later conversation. */
+  createCallId(): string;
+}
+
 /** Defaults of absent sampling fields, from the model's generation_config.json. */
 export interface SamplingDefaults {
   readonly temperature?: number;
@@ -116,6 +162,10 @@ export interface ServedModel {
    */
   readonly maxCharsPerToken: number;
   readonly defaults: SamplingDefaults;
+  /** How its chat template marks thoughts; absent for a model that does not think. */
+  readonly thinking?: ThinkingMarks;
+  /** Variables about thinking that its chat template reads. */
+  readonly templateVariables?: readonly string[];
 }
 
 /** Who may call, and from where. */
@@ -178,6 +228,8 @@ export interface KvPlanner {
 export interface Services {
   readonly engine: EnginePort;
   readonly text: TextService;
+  readonly grammars: GrammarPort;
+  readonly tools: ToolPort;
   readonly createStopStrings: (stops: readonly string[]) => StopStrings;
   readonly model: ServedModel;
   readonly access: AccessRules;

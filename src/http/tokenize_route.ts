@@ -6,8 +6,10 @@ import { Messages, toChatMessages, toEncodeChatOptions } from "./chat_schema.ts"
 import { longJson, LongList } from "./long_json.ts";
 import { readJson } from "./read_json.ts";
 import { servedName } from "./served_model.ts";
-import type { Services, TextService } from "./services.ts";
+import type { Services } from "./services.ts";
+import { templateVariablesOf, THINKING_FIELDS } from "./thinking_fields.ts";
 import { parseTokenIds } from "./token_ids.ts";
+import { TOOL_FIELDS } from "./tool_fields.ts";
 import { UNSUPPORTED_IN_CHAT, type UnsupportedFields } from "./unsupported_fields.ts";
 
 /** Longest text taken, UTF-16 code units: more than the longest contexts of today hold. */
@@ -23,6 +25,8 @@ const TokenizeRequest = z.looseObject({
   prompt: Text,
   content: Text,
   messages: Messages.nullish(),
+  tools: TOOL_FIELDS.tools,
+  chat_template_kwargs: THINKING_FIELDS.chat_template_kwargs,
   add_special_tokens: Flag,
   add_special: Flag,
   parse_special: Flag,
@@ -40,8 +44,7 @@ const DetokenizeRequest = z.looseObject({
 
 /** Fields that would change the tokens of a conversation and are not implemented. */
 const UNSUPPORTED: UnsupportedFields = new Map(
-  ["tools", "chat_template", "chat_template_kwargs"]
-    .map((name) => [name, UNSUPPORTED_IN_CHAT.get(name)!]),
+  ["chat_template"].map((name) => [name, UNSUPPORTED_IN_CHAT.get(name)!]),
 );
 
 /**
@@ -58,7 +61,7 @@ export function tokenizeRoute(services: Services): Handler {
   return async (c) => {
     const request = await readJson(c, TokenizeRequest, UNSUPPORTED);
     servedName(request.model, services.model);
-    const ids = await encode(request, text);
+    const ids = await encode(request, services);
     const maxModelLen = engine.info?.maxModelLen;
     const numTokens = ids.length;
     const id = (i: number) => ids[i]!;
@@ -74,7 +77,10 @@ export function tokenizeRoute(services: Services): Handler {
   };
 }
 
-async function encode(request: TokenizeRequest, text: TextService): Promise<Uint32Array> {
+async function encode(
+  request: TokenizeRequest,
+  { text, model }: Pick<Services, "text" | "model">,
+): Promise<Uint32Array> {
   const { prompt, content } = request;
   const parseSpecial = request.parse_special ?? true;
   if (request.messages !== undefined && request.messages !== null) {
@@ -85,7 +91,12 @@ async function encode(request: TokenizeRequest, text: TextService): Promise<Uint
       );
     }
     const messages = toChatMessages(request.messages);
-    return await text.encodeChat(messages, toEncodeChatOptions(request, messages));
+    const tools = request.tools ?? [];
+    return await text.encodeChat(messages, {
+      ...toEncodeChatOptions(request, messages),
+      ...(tools.length === 0 ? {} : { tools }),
+      variables: templateVariablesOf(request, model),
+    });
   }
   if (typeof prompt === "string") {
     const addSpecialTokens = request.add_special_tokens ?? true;

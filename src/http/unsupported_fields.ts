@@ -26,10 +26,6 @@ const NO_TOOLS: Unsupported = {
   isNeutral: (value) => value === "none" || value === "auto",
   neutral: '"none"',
 };
-const PLAIN_TEXT: Unsupported = {
-  isNeutral: (value) => (value as { type?: unknown }).type === "text",
-  neutral: '{"type": "text"}',
-};
 const ONLY_TEXT: Unsupported = {
   isNeutral: (value) => Array.isArray(value) && value.every((modality) => modality === "text"),
   neutral: '["text"]',
@@ -61,8 +57,6 @@ const GENERATION: readonly (readonly [string, Unsupported])[] = [
   ["logits_processors", EMPTY],
   ["return_tokens_as_token_ids", only(false)],
   ["spaces_between_special_tokens", only(true)],
-  ["response_format", PLAIN_TEXT],
-  ["structured_outputs", NOTHING],
   ["guided_json", NOTHING],
   ["guided_regex", NOTHING],
   ["guided_choice", NOTHING],
@@ -78,17 +72,12 @@ const GENERATION: readonly (readonly [string, Unsupported])[] = [
 /** What `/v1/chat/completions` refuses. */
 export const UNSUPPORTED_IN_CHAT: UnsupportedFields = new Map([
   ...GENERATION,
-  ["tools", EMPTY],
-  ["tool_choice", NO_TOOLS],
   ["functions", EMPTY],
   ["function_call", NO_TOOLS],
   ["echo", only(false)],
   ["chat_template", NOTHING],
-  ["chat_template_kwargs", EMPTY],
   ["documents", EMPTY],
   ["add_special_tokens", only(false)],
-  ["reasoning_effort", only("none")],
-  ["thinking_token_budget", NOTHING],
   ["modalities", ONLY_TEXT],
   ["audio", NOTHING],
   ["prediction", NOTHING],

@@ -82,7 +82,8 @@ export class StepPacker {
     const indices = decodesFirst(batch.chunks);
     const chunks = indices.map((i) => batch.chunks[i]!);
     const order = { chunks, numDecodes: chunks.filter(isDecode).length };
-    const samples = chunks.flatMap(({ sample }) => sample ?? []);
+    const samples: SampleRequest[] = [];
+    for (const { sample } of chunks) if (sample !== undefined) samples.push(sample);
     this.#reserve(adjustmentWords(samples));
     const { numTiles, end: rowsEnd } = this.#putRows(batch, order, samples.length);
     let end = rowsEnd;
@@ -144,12 +145,12 @@ export class StepPacker {
     const tiles = positions + numTokens;
     const samples = tiles + numTiles * TILE_WORDS;
     this.#putHeader({ ...counts, tokens, positions, tiles, samples });
+    const words = this.#words;
     let [row, tile, sample] = [0, tiles, samples];
     chunks.forEach((chunk, seq) => {
-      this.#words.set(chunk.tokens, tokens + row);
-      for (let i = 0; i < chunk.tokens.length; i++) {
-        this.#words[positions + row + i] = chunk.start + i;
-      }
+      const { length } = chunk.tokens;
+      words.set(chunk.tokens, tokens + row);
+      for (let i = 0; i < length; i++) words[positions + row + i] = chunk.start + i;
       if (seq >= numDecodes) tile = this.#putTiles(chunk, seq, row, tile);
       row += chunk.tokens.length;
       if (chunk.sample === undefined) return;
@@ -190,11 +191,14 @@ export class StepPacker {
     let [row, split] = [0, 0];
     chunks.forEach((chunk, seq) => {
       this.#putSlots(chunk, group, slots + row);
-      const next = this.#putTable(chunk, group, table);
-      this.#putSeq(chunk, seqs + seq * SEQ_WORDS, { row, table: next.table, split });
+      const first = this.#firstBlock(chunk, group);
+      const origin = table - first;
+      table = this.#putTable(chunk, { group, first }, origin);
+      this.#putSeq(chunk, seqs + seq * SEQ_WORDS, { row, table: origin, split });
       const splitsEnd = split + splitsOf(chunk, this.#limits.splitLen, this.#spans[group]);
       this.#words.fill(seq, splits + split, splits + splitsEnd);
-      [row, split, table] = [row + chunk.tokens.length, splitsEnd, next.end];
+      row += chunk.tokens.length;
+      split = splitsEnd;
     });
     return table;
   }
@@ -208,16 +212,20 @@ export class StepPacker {
 
   #putSlots({ tokens, start, blockTables }: ScheduledChunk, group: number, at: number): void {
     const { blockSize } = this.#limits;
+    const words = this.#words;
     const table = blockTables[group];
     invariant(table !== undefined, `a chunk has no block table of cache group ${group}`);
-    for (let i = 0; i < tokens.length; i++) {
-      const position = start + i;
-      const block = table[Math.floor(position / blockSize)];
+    const end = start + tokens.length;
+    for (let position = start; position < end;) {
+      const index = Math.floor(position / blockSize);
+      const block = table[index];
       if (block === undefined || block === NO_BLOCK) {
         const what = block === undefined ? "is beyond" : "has no block in";
         throw new InvariantError(`position ${position} ${what} its table of cache group ${group}`);
       }
-      this.#words[at + i] = block * blockSize + position % blockSize;
+      const offset = (block - index) * blockSize;
+      const blockEnd = Math.min(end, (index + 1) * blockSize);
+      for (; position < blockEnd; position++) words[at + position - start] = position + offset;
     }
   }
 
@@ -245,22 +253,29 @@ export class StepPacker {
   }
 
   /**
-   * Only the blocks that hold context which the chunk reads, unless there are sinks, to which the
-   * dead entries lead; later entries of the table are not for this step. Returns the word of the
-   * entry for block 0, there or not, modulo 2^32.
+   * The first block that a chunk's table has here: one that holds context which the chunk reads,
+   * unless there are sinks, to which the dead entries lead.
+   */
+  #firstBlock({ start }: ScheduledChunk, group: number): number {
+    const span = this.#spans[group]!;
+    if (span.window === 0 || span.numSinkTokens > 0) return 0;
+    return Math.floor(firstRead(span, start) / this.#limits.blockSize);
+  }
+
+  /**
+   * The blocks from `first` on that hold context; later entries of the table are not for this step.
+   * `at` is the word of the entry for block 0, there or not. Returns the end.
    */
   #putTable(
     { tokens, start, blockTables }: ScheduledChunk,
-    group: number,
+    { group, first }: { readonly group: number; readonly first: number },
     at: number,
-  ): { table: number; end: number } {
-    const { blockSize } = this.#limits;
-    const span = this.#spans[group]!;
-    const first = span.numSinkTokens > 0 ? 0 : Math.floor(firstRead(span, start) / blockSize);
-    const numBlocks = ceilDiv(start + tokens.length, blockSize);
+  ): number {
+    const words = this.#words;
     const table = blockTables[group]!;
-    for (let i = first; i < numBlocks; i++) this.#words[at + i - first] = table[i]!;
-    return { table: at - first, end: at + numBlocks - first };
+    const numBlocks = ceilDiv(start + tokens.length, this.#limits.blockSize);
+    for (let i = first; i < numBlocks; i++) words[at + i] = table[i]!;
+    return at + numBlocks;
   }
 
   #putSample(sample: SampleRequest, at: number, row: number): void {

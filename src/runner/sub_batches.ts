@@ -1,3 +1,4 @@
+import { ceilDiv } from "../base/math.ts";
 import type { Batch, ScheduledChunk } from "../core/batch.ts";
 import { numSplitsOf, READS_ALL, type ReadSpan, splitRange } from "../core/read_span.ts";
 import { spansOf, type StepLimits } from "./step_limits.ts";
@@ -17,7 +18,10 @@ export function splitsOf(
   span: ReadSpan = READS_ALL,
   numTokens = 0,
 ): number {
-  return isDecode(chunk) ? numSplitsOf(splitRange(span, chunk.start + 1 + numTokens, splitLen)) : 0;
+  if (!isDecode(chunk)) return 0;
+  const contextLen = chunk.start + 1 + numTokens;
+  if (span.window === 0) return ceilDiv(contextLen, splitLen);
+  return numSplitsOf(splitRange(span, contextLen, splitLen));
 }
 
 /**

@@ -1,6 +1,8 @@
 import type { LogitAdjustment } from "../core/batch.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
+import type { TokenMatcher } from "../core/token_matcher.ts";
+import { ThinkingBudget } from "./thinking_budget.ts";
 
 /** Room for tokens before the arrays are first copied. */
 const INITIAL_CAPACITY = 128;
@@ -20,6 +22,9 @@ const NEUTRAL = { repetitionPenalty: 1, frequencyPenalty: 0, presencePenalty: 0 
  */
 export class LogitAdjuster {
   readonly #params: SamplingParams;
+  /** Says which tokens may come, in place of the parameters. */
+  readonly #matcher: Pick<TokenMatcher, "allowedTokens"> | undefined;
+  readonly #thinking: ThinkingBudget | undefined;
   /** Whether drawn tokens are penalized, so that they must be counted. */
   readonly #countsOutputs: boolean;
   readonly #entryOf = new Map<TokenId, number>();
@@ -30,8 +35,14 @@ export class LogitAdjuster {
   /** Tokens still to be drawn before the stop tokens may be. */
   #numUntilStop: number;
 
-  private constructor(params: SamplingParams, prompt: Uint32Array) {
+  private constructor(
+    params: SamplingParams,
+    prompt: Uint32Array,
+    matcher: Pick<TokenMatcher, "allowedTokens"> | undefined,
+  ) {
     this.#params = params;
+    this.#matcher = matcher;
+    this.#thinking = params.thinkingBudget && new ThinkingBudget(params.thinkingBudget);
     this.#countsOutputs = hasPenalties(params);
     this.#numUntilStop = numTokensUntilStop(params);
     for (const [token, bias] of params.logitBias ?? []) this.#biases[this.#entry(token)] = bias;
@@ -44,14 +55,20 @@ export class LogitAdjuster {
    * The adjuster of a sequence about to begin, or undefined where its logits stay as they are.
    * O(prompt).
    */
-  static create(params: SamplingParams, prompt: Uint32Array): LogitAdjuster | undefined {
+  static create(
+    params: SamplingParams,
+    prompt: Uint32Array,
+    matcher?: Pick<TokenMatcher, "allowedTokens">,
+  ): LogitAdjuster | undefined {
     const isNeeded = hasPenalties(params) || numTokensUntilStop(params) > 0 ||
-      (params.logitBias ?? []).length > 0 || params.allowedTokens !== undefined;
-    return isNeeded ? new LogitAdjuster(params, prompt) : undefined;
+      (params.logitBias ?? []).length > 0 || params.allowedTokens !== undefined ||
+      matcher !== undefined || params.thinkingBudget !== undefined;
+    return isNeeded ? new LogitAdjuster(params, prompt, matcher) : undefined;
   }
 
   /** Takes note of a drawn token. Amortized O(1). */
   count(token: TokenId): void {
+    this.#thinking?.count(token);
     if (this.#countsOutputs) this.#counts[this.#entry(token)]! += 2;
     if (this.#numUntilStop > 0 && --this.#numUntilStop === 0) this.#allowStops();
   }
@@ -62,10 +79,11 @@ export class LogitAdjuster {
    */
   adjustment(): LogitAdjustment | undefined {
     if (!this.#hasEffect) return undefined;
-    const { repetitionPenalty, frequencyPenalty, presencePenalty, allowedTokens } = {
+    const { repetitionPenalty, frequencyPenalty, presencePenalty } = {
       ...NEUTRAL,
       ...this.#params,
     };
+    const allowedTokens = this.#allowedTokens;
     const numEntries = this.#entryOf.size;
     return {
       ...{ repetitionPenalty, frequencyPenalty, presencePenalty },
@@ -81,10 +99,15 @@ export class LogitAdjuster {
    * was.
    */
   get #hasEffect(): boolean {
-    const { logitBias = [], allowedTokens } = this.#params;
+    const { logitBias = [] } = this.#params;
     const hasOutputs = this.#countsOutputs && this.#entryOf.size > 0;
     return this.#numUntilStop > 0 || hasOutputs || logitBias.length > 0 ||
-      allowedTokens !== undefined;
+      this.#allowedTokens !== undefined;
+  }
+
+  get #allowedTokens(): Uint32Array | undefined {
+    return this.#thinking?.allowedTokens ?? this.#matcher?.allowedTokens ??
+      this.#params.allowedTokens;
   }
 
   #banStops(): void {

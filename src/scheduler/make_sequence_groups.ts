@@ -1,6 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { SequenceId } from "../core/ids.ts";
+import type { TokenMatcher, TokenMatchers } from "../core/token_matcher.ts";
 import { BeamGroup } from "./beam_group.ts";
 import { promptIndices } from "./prefix_sharing.ts";
 import { SampledSequence } from "./sampled_sequence.ts";
@@ -12,9 +13,15 @@ export interface SequenceGroupOptions {
   readonly firstId: SequenceId;
   /** Most tokens of one sequence, prompt and output. */
   readonly maxModelLen: number;
+  /** Follow the sequences that have a grammar. */
+  readonly matchers?: TokenMatchers | undefined;
 }
 
-/** The groups of a request: one per sequence, or one per search. */
+/**
+ * The groups of a request: one per sequence, or one per search.
+ *
+ * @throws {RequestError} when a grammar cannot be matched. No matcher is left open.
+ */
 export function makeSequenceGroups(
   request: GenerationRequest,
   options: SequenceGroupOptions,
@@ -35,9 +42,11 @@ export function makeSequenceGroups(
   const { sequences, beamSearch } = request;
   if (beamSearch === undefined) {
     const promptIndex = promptIndices(sequences);
-    return sequences.map((sequence, index) =>
-      new SampledSequence({ ...identity(index), promptIndex: promptIndex[index]! }, sequence)
-    );
+    const matchers = makeMatchers(request, options);
+    return sequences.map((sequence, index) => {
+      const own = { ...identity(index), promptIndex: promptIndex[index]! };
+      return new SampledSequence(own, sequence, matchers[index]);
+    });
   }
   const { width } = beamSearch;
   invariant(
@@ -48,4 +57,25 @@ export function makeSequenceGroups(
     const searchOptions = { beamSearch, maxModelLen: options.maxModelLen };
     return new BeamGroup(identity(i * width), sequences[i * width]!, searchOptions);
   });
+}
+
+/** All matchers of a request's sequences, or none of them. */
+function makeMatchers(
+  { id, sequences }: GenerationRequest,
+  { firstId, matchers }: SequenceGroupOptions,
+): (TokenMatcher | undefined)[] {
+  const made: (TokenMatcher | undefined)[] = [];
+  try {
+    for (const [index, { grammar }] of sequences.entries()) {
+      invariant(
+        grammar === undefined || matchers !== undefined,
+        `request ${id} has a grammar, and nothing matches grammars`,
+      );
+      made.push(grammar === undefined ? undefined : matchers!.create(grammar, firstId + index));
+    }
+    return made;
+  } catch (error) {
+    for (const matcher of made) matcher?.close();
+    throw error;
+  }
 }

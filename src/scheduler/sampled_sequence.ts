@@ -1,6 +1,7 @@
 import type { TokenOutput } from "../core/batch.ts";
 import type { ErrorData } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
+import type { TokenMatcher } from "../core/token_matcher.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { Demand } from "../kvcache/pool/pool.ts";
 import type { Report } from "./event_buffer.ts";
@@ -20,8 +21,8 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   numCachedTokens = 0;
   hasReported = false;
 
-  constructor(identity: SequenceIdentity, request: SequenceRequest) {
-    super(identity, request);
+  constructor(identity: SequenceIdentity, request: SequenceRequest, matcher?: TokenMatcher) {
+    super(identity, request, matcher);
     this.promptIndex = identity.promptIndex ?? identity.index;
     this.owner = identity.owner;
     this.isReheat = identity.isReheat ?? false;
@@ -72,8 +73,10 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
     this.append(token);
     const reason = finishReason(this, token, sink.maxModelLen);
     const report = reportOf(drawn);
-    if (reason === undefined) sink.report(this, this, report);
-    else sink.end(this, { ...report, finishReason: reason });
+    if (reason !== undefined) return sink.end(this, { ...report, finishReason: reason });
+    const error = this.matcher?.accept(token);
+    if (error === undefined) sink.report(this, this, report);
+    else sink.end(this, { ...report, finishReason: "error", error });
   }
 
   /** Each of its draws stands for itself. */

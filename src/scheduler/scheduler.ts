@@ -4,6 +4,7 @@ import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
 import type { TokenEvent } from "../core/token_event.ts";
+import type { TokenMatchers } from "../core/token_matcher.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import { BatchPlan, checkResults } from "./batch_plan.ts";
@@ -33,6 +34,8 @@ export interface SchedulerOptions {
   readonly maxNumBatchedTokens: number;
   /** Most sequences of one owner waiting for admission, and so the most of one request. */
   readonly maxNumWaitingSeqs: number;
+  /** Follow sequences through grammars; without them, no request may have one. */
+  readonly matchers?: TokenMatchers;
   /** Is told why sequences wait, beside the block manager's own decisions. */
   readonly onDecision?: DecisionListener;
   /** Is shown each prompt as it is first admitted, siblings that share one only once. */
@@ -111,7 +114,8 @@ export class Scheduler {
    * Queues all sequences of a request.
    *
    * @throws {RequestError} when they are too many for any queue or one of them could never run
-   * (400), or too many of the same owner wait (429). Nothing has been queued.
+   * (400), too many of the same owner wait (429), or a grammar cannot be matched. Nothing has been
+   * queued.
    */
   add(request: GenerationRequest): void {
     const { numBlocks, blockSize, numPoolTokens } = this.#blocks;
@@ -125,8 +129,9 @@ export class Scheduler {
     checkFits(request, limits);
     checkSearchFits(request, limits);
     checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), limits);
-    const { maxModelLen } = limits;
-    const groups = makeSequenceGroups(request, { firstId: this.#nextSequenceId, maxModelLen });
+    const { maxModelLen, matchers } = limits;
+    const firstId = this.#nextSequenceId;
+    const groups = makeSequenceGroups(request, { firstId, maxModelLen, matchers });
     this.#nextSequenceId += request.sequences.length;
     this.#queues.add(request.id, groups);
     for (const group of groups) {

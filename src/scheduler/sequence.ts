@@ -1,6 +1,7 @@
 import { InvariantError } from "../base/invariant.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
+import type { TokenMatcher } from "../core/token_matcher.ts";
 import { LogitAdjuster } from "./logit_adjuster.ts";
 import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 
@@ -56,6 +57,8 @@ export class Sequence {
   readonly numPromptTokens: number;
   /** Penalties, biases and bans of its draws; absent for most. */
   readonly adjuster: LogitAdjuster | undefined;
+  /** Follows it through its grammar; absent where it has none. */
+  readonly matcher: TokenMatcher | undefined;
   state: SequenceState = "waiting";
   /** Leading positions whose KV is in the pool; 0 whenever the sequence waits. */
   numComputedTokens = 0;
@@ -65,7 +68,7 @@ export class Sequence {
   #tokens: Uint32Array;
   #numTokens: number;
 
-  constructor(identity: SequenceIdentity, request: SequenceRequest) {
+  constructor(identity: SequenceIdentity, request: SequenceRequest, matcher?: TokenMatcher) {
     this.id = identity.id;
     this.requestId = identity.requestId;
     this.index = identity.index;
@@ -75,7 +78,8 @@ export class Sequence {
     this.#numTokens = request.prompt.length;
     this.#tokens = new Uint32Array(request.prompt.length + INITIAL_OUTPUT_CAPACITY);
     this.#tokens.set(request.prompt);
-    this.adjuster = LogitAdjuster.create(request.params, request.prompt);
+    this.adjuster = LogitAdjuster.create(request.params, request.prompt, matcher);
+    this.matcher = matcher;
   }
 
   /** Prompt and output tokens together. */

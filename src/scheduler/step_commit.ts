@@ -135,6 +135,7 @@ export class StepCommit implements OutputSink {
     for (const member of members) {
       const isInFlight = this.#inFlight.sequences.includes(member);
       if (member.state === "running" && !isInFlight) this.#blocks.free(member.id);
+      member.matcher?.close();
       const [scope, tokens] = seenBy(member);
       this.#options.onEnd?.(scope, tokens.subarray(0, member.numComputedTokens));
     }

@@ -1,6 +1,7 @@
 import { formatByteSize } from "../base/byte_size.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
 import { kvFormat, layerDtype } from "../core/kv_layout.ts";
+import { numLongestSequences, numPoolTokens } from "../core/pool_capacity.ts";
 import { DRIVER_HINT } from "../runner/open_device.ts";
 
 const MIB = 2 ** 20;
@@ -20,15 +21,14 @@ export function banner(
     asksForKey: boolean;
   },
 ): string {
-  const { numBlocks, blockSize, maxModelLen } = info;
-  const numTokens = numBlocks * blockSize;
-  const numSequences = (numTokens / maxModelLen).toFixed(1);
+  const { maxModelLen } = info;
+  const numSequences = numLongestSequences(info).toFixed(1);
   const lines = [
     ["Device", info.device],
     ["Model", `${modelName} (${info.modelType}), ${describeWeights(info)}`],
     [
       "KV pool",
-      `${count(numBlocks)} blocks of ${blockSize} = ${count(numTokens)} tokens, ` +
+      `${describeBlocks(info)}, ` +
       `${(info.kvCacheBytes / MIB).toFixed(1)} MiB (${describeKv(info)})${describeGrowth(info)}`,
     ],
     ["Fits", `${numSequences} sequences of ${count(maxModelLen)} tokens at once`],
@@ -77,6 +77,18 @@ function describeGrowth({ numBlocks, growthLimit, kvCacheBytes }: EngineInfo): s
   if (growthLimit <= numBlocks) return "";
   const bytes = growthLimit / numBlocks * kvCacheBytes;
   return `, grows under load up to ${formatByteSize(bytes)}`;
+}
+
+/** Blocks and their tokens; slabs, and what shares them, where there are several cache groups. */
+function describeBlocks(info: EngineInfo): string {
+  const { numBlocks, blockSize, groups = [] } = info;
+  const tokens = `${count(numPoolTokens(info))} tokens`;
+  if (groups.length < 2) return `${count(numBlocks)} blocks of ${blockSize} = ${tokens}`;
+  const names = groups.map((cache) =>
+    "window" in cache ? `${cache.kind} of ${count(cache.window)}` : cache.kind
+  );
+  return `${count(numBlocks)} slabs = ${tokens} in blocks of ${blockSize}, shared by ` +
+    names.join(" and ");
 }
 
 function describeKv(info: EngineInfo): string {

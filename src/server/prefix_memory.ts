@@ -2,6 +2,7 @@ import type { Logger } from "../base/log.ts";
 import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
 import type { EnginePort } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
+import { numPoolTokens } from "../core/pool_capacity.ts";
 import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";
 import { readModelText } from "../core/model_json.ts";
 import { HotPrefixes } from "../prefix_store/hot_prefixes.ts";
@@ -128,8 +129,8 @@ export class PrefixMemory {
 }
 
 /** Most tokens that a reheat computes into the pool at its present size. */
-function tokensToReheat({ numBlocks, blockSize }: EngineInfo): number {
-  return WARM_SHARE * numBlocks * blockSize;
+function tokensToReheat(info: EngineInfo): number {
+  return WARM_SHARE * numPoolTokens(info);
 }
 
 function identityOf(config: EngineConfig): StoreIdentity {

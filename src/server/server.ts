@@ -8,6 +8,7 @@ import type { ModelFiles } from "../core/model_json.ts";
 import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
 import type { EngineClientOptions, EngineFailure } from "../engine/client_options.ts";
+import { GrammarCompiler } from "../grammar/grammar_compiler.ts";
 import { createApp } from "../http/app.ts";
 import { createSeedSource } from "../http/seed_source.ts";
 import {
@@ -19,6 +20,7 @@ import {
 import { ServingMetrics } from "../http/serving_metrics.ts";
 import { PREFIX_STORE, TUNING_STORE } from "../state/store_kinds.ts";
 import { checkStorePlace } from "../state/store_place.ts";
+import { createToolService } from "../tools/tool_service.ts";
 import { StopStrings } from "../tokenizer/stop_strings.ts";
 import { loadTextService, type TextService } from "../tokenizer/text_service.ts";
 import { findModelSource } from "../weights/model_source.ts";
@@ -27,6 +29,7 @@ import { createKvPlanner } from "./kv_planner.ts";
 import type { ModelDirectory } from "./model_directory.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
 import { storePath } from "./store_path.ts";
+import { thinkingOf } from "./template_thinking.ts";
 
 /** A server, which answers while its engine still starts. */
 export interface Server {
@@ -66,29 +69,20 @@ export async function createServer(
   const log = createLogger({ format: config.logFormat, level: config.logLevel });
   const files = findModelSource(directory.dir).textFiles();
   const text = await loadTextService(files);
-  const engine = new EngineClient({
-    ...engineLimits(config),
-    onProgress,
-    // Each isolate starts with an empty cache.
-    onReady: (info) => void memory.reheat(info),
-    onFailure: (failure) => {
-      logFailure(log, failure);
-      // A start that fails is told to whoever waits for it.
-      if (failure.state === "failed" && engine.info !== undefined) onGivenUp(failure.reason);
-    },
-    onSubmit: (id) => memory.giveWayTo(id),
-  });
+  const engine = engineClient(config, { log, memory: () => memory, onProgress, onGivenUp });
   const model = describeModel(config, { files, name: directory.name }, text);
   const base = toEngineConfig(config, directory.dir);
   const path = storePath(config.prefixStore, PREFIX_STORE.fileName);
-  const engineConfig = { ...base, ...tuningStoreOf(config) };
-  const memory = await PrefixMemory.open({ path, engine, config: base, log });
-  const metrics = new ServingMetrics(engine, model.names[0]!);
-  metrics.watchReheat(() => memory.progress);
+  const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });
+  const deadlineMs = config.grammarCompileTimeout * 1000;
+  const grammars = new GrammarCompiler(files, { deadlineMs });
+  const metrics = servingMetrics(engine, model, memory);
   const app = createApp({
     engine,
     text,
     model,
+    grammars,
+    tools: createToolService(config.toolCallParser, text.chatTemplate),
     createStopStrings: (stops) => new StopStrings(stops),
     access: { ...keys, hostname: address },
     cacheSecret: memory.cacheSecret,
@@ -101,7 +95,8 @@ export async function createServer(
     now: () => performance.now(),
   });
   // The same keys after a restart, so that what was remembered is recognised.
-  const ready = engine.start({ ...engineConfig, cacheSecret: memory.cacheSecret.toHex() });
+  const kept = { ...tuningStoreOf(config), cacheSecret: memory.cacheSecret.toHex() };
+  const ready = engine.start({ ...base, ...kept });
   // A start that fails is told to whoever waits for it.
   ready.catch(() => {});
   return {
@@ -109,13 +104,47 @@ export async function createServer(
     modelName: model.names[0]!,
     log,
     ready,
-    stop: (deadlineMs) => stop({ engine, memory, text }, deadlineMs),
+    stop: (deadlineMs) => stop({ engine, memory, text, grammars }, deadlineMs),
   };
+}
+
+/** The engine's client, which tells the log and the memory of prefixes what happens to it. */
+function engineClient(
+  config: Config,
+  { log, memory, onProgress, onGivenUp }: Required<ServerEvents> & {
+    readonly log: Logger;
+    readonly memory: () => PrefixMemory;
+  },
+): EngineClient {
+  const engine: EngineClient = new EngineClient({
+    ...engineLimits(config),
+    onProgress,
+    // Each isolate starts with an empty cache.
+    onReady: (info) => void memory().reheat(info),
+    onFailure: (failure) => {
+      logFailure(log, failure);
+      // A start that fails is told to whoever waits for it.
+      if (failure.state === "failed" && engine.info !== undefined) onGivenUp(failure.reason);
+    },
+    onSubmit: (id) => memory().giveWayTo(id),
+  });
+  return engine;
+}
+
+function servingMetrics(engine: EngineClient, model: ServedModel, memory: PrefixMemory) {
+  const metrics = new ServingMetrics(engine, model.names[0]!);
+  metrics.watchReheat(() => memory.progress);
+  return metrics;
 }
 
 /** Ends the parts of a server, the engine within `deadlineMs`. */
 async function stop(
-  { engine, memory, text }: { engine: EngineClient; memory: PrefixMemory; text: TextService },
+  { engine, memory, text, grammars }: {
+    engine: EngineClient;
+    memory: PrefixMemory;
+    text: TextService;
+    grammars: GrammarCompiler;
+  },
   deadlineMs: number,
 ): Promise<void> {
   // Awaited after the drain only: a reheat that waits for a hung engine ends with the drain.
@@ -124,6 +153,7 @@ async function stop(
   await reheatEnded;
   await memory.close();
   text.close();
+  grammars.close();
 }
 
 /**
@@ -176,6 +206,7 @@ function describeModel(
     numContextTokensTrained: readModel(files).maxPositionEmbeddings,
     maxCharsPerToken: text.maxCharsPerToken,
     defaults: samplingDefaults(files),
+    ...thinkingOf(text.chatTemplate ?? ""),
   };
 }
 

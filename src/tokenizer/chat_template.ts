@@ -25,6 +25,10 @@ export interface ChatOptions {
   readonly addGenerationPrompt?: boolean;
   /** Ends with the last message's content, left open so that the model goes on with it. */
   readonly continueFinalMessage?: boolean;
+  /** Tools as the request has them. */
+  readonly tools?: readonly unknown[];
+  /** Further variables, for those that a template reads. */
+  readonly variables?: Readonly<Record<string, boolean | string>>;
 }
 
 /** Settings of a {@link ChatTemplate}; the defaults are meant for serving. */
@@ -82,18 +86,22 @@ interface FoundTemplate {
  *
  * Rendering happens in Workers, one for short conversations and one for long ones, each one at a
  * time and within a deadline. Templates see `messages`, `add_generation_prompt`, `bos_token`,
- * `eos_token`, and `tools` and `documents` as none.
+ * `eos_token`, `tools` where a request has some, and `documents` as none.
  */
 export class ChatTemplate {
+  /** In Jinja; undefined for a model without a template. */
+  readonly source: string | undefined;
   readonly #lanes: Lanes | undefined;
   readonly #tokens: Readonly<Record<string, string>>;
   readonly #options: Required<Pick<ChatTemplateOptions, "deadlineMs" | "maxChars" | "now">>;
 
   private constructor(
+    source: string | undefined,
     lanes: Lanes | undefined,
     tokens: Readonly<Record<string, string>>,
     options: ChatTemplateOptions,
   ) {
+    this.source = source;
     this.#lanes = lanes;
     this.#tokens = tokens;
     this.#options = {
@@ -126,7 +134,7 @@ export class ChatTemplate {
       ...(eosToken === undefined ? {} : { eos_token: eosToken }),
     };
     const found = findTemplate(files);
-    if (found === undefined) return new ChatTemplate(undefined, named, options);
+    if (found === undefined) return new ChatTemplate(undefined, undefined, named, options);
     const load = { source: found.source, controlTokens };
     const lanes: Lanes = new WorkerLanes(() => new WorkerHost(load, { spawn: spawnWorker }));
     const problem = await lanes.load();
@@ -134,7 +142,7 @@ export class ChatTemplate {
       lanes.close();
       throw new StartupError(`Cannot use the chat template in ${found.file}: ${problem}`);
     }
-    return new ChatTemplate(lanes, named, options);
+    return new ChatTemplate(found.source, lanes, named, options);
   }
 
   /**
@@ -164,8 +172,10 @@ export class ChatTemplate {
         { param: "continue_final_message" },
       );
     }
-    if (!continueFinalMessage) return await this.#render(messages, addGenerationPrompt ?? true);
-    const { text, placeholders } = await this.#render(withEndMark(messages), false);
+    if (!continueFinalMessage) {
+      return await this.#render(messages, options, addGenerationPrompt ?? true);
+    }
+    const { text, placeholders } = await this.#render(withEndMark(messages), options, false);
     return { text: cutAtEndMark(text), placeholders };
   }
 
@@ -176,6 +186,7 @@ export class ChatTemplate {
 
   async #render(
     messages: readonly ChatMessage[],
+    { tools, variables }: ChatOptions,
     addGenerationPrompt: boolean,
   ): Promise<MaskedText> {
     if (this.#lanes === undefined) {
@@ -187,7 +198,9 @@ export class ChatTemplate {
     const { deadlineMs, maxChars, now } = this.#options;
     const request = {
       messages,
+      ...(tools === undefined ? {} : { tools }),
       variables: {
+        ...variables,
         add_generation_prompt: addGenerationPrompt,
         ...this.#tokens,
         tools: null,
@@ -196,7 +209,8 @@ export class ChatTemplate {
       limits: { deadlineMs, maxChars },
       nowMs: now(),
     };
-    const numChars = messages.reduce((sum, { content }) => sum + content.length, 0);
+    const numChars = messages.reduce((sum, { content }) => sum + content.length, 0) +
+      (tools === undefined ? 0 : JSON.stringify(tools).length);
     const outcome = await this.#lanes.run(request, numChars);
     if (outcome.type === "rendered") return outcome;
     throw toError(outcome);

@@ -11,6 +11,11 @@ import {
 export interface ChatMessage {
   readonly role: string;
   readonly content: string;
+  /** Further fields that templates read: calls, and what a tool's message answers. */
+  readonly tool_calls?: readonly unknown[];
+  readonly reasoning_content?: string;
+  readonly tool_call_id?: string;
+  readonly name?: string;
 }
 
 /** The template that a Worker loads. */
@@ -24,6 +29,8 @@ export interface TemplateSource {
 /** One render: what the template sees. */
 export interface RenderRequest {
   readonly messages: readonly ChatMessage[];
+  /** Tools of the request, data of the client like the messages. */
+  readonly tools?: readonly unknown[];
   /** The other variables of the template. */
   readonly variables: Readonly<Record<string, unknown>>;
   readonly limits: RenderLimits;
@@ -42,8 +49,8 @@ export type ConversationOutcome =
  * A parsed template that renders conversations.
  *
  * Control tokens in a message are text: the template gets the content with placeholders in them and
- * writes the real ones around it, so that only the real ones are found in the result. Contents
- * without control tokens are passed unchanged. Roles come from the server's schema.
+ * writes the real ones around it, so that only the real ones are found in the result. Texts
+ * without control tokens are passed unchanged. The same holds for tools and their calls.
  */
 export class Conversation {
   readonly #program: ReturnType<typeof parseTemplate>;
@@ -58,13 +65,12 @@ export class Conversation {
   }
 
   /** Renders within the request's limits; never throws. */
-  render({ messages, variables, limits, nowMs }: RenderRequest): ConversationOutcome {
+  render({ messages, tools, variables, limits, nowMs }: RenderRequest): ConversationOutcome {
     try {
-      const contents = messages.map(({ content }) => content);
+      const given = tools === undefined ? { messages } : { messages, tools };
       const around = [this.#source, JSON.stringify(variables)];
-      const { texts, placeholders } = this.#mask.mask(contents, around);
-      const masked = messages.map((message, i) => ({ ...message, content: texts[i]! }));
-      const seen = { ...variables, messages: masked };
+      const { texts, placeholders } = this.#mask.mask(textsIn(given), around);
+      const seen = { ...variables, ...withTexts(given, texts.values()) as typeof given };
       const outcome = renderTemplate(this.#program, seen, limits, new Date(nowMs));
       return outcome.type === "rendered" ? { ...outcome, placeholders } : outcome;
     } catch (error) {
@@ -72,4 +78,22 @@ export class Conversation {
       return { type: "refused", message: error.message };
     }
   }
+}
+
+/** The texts in a value of JSON, names included, in the order of {@link withTexts}. */
+function textsIn(value: unknown): string[] {
+  if (typeof value === "string") return [value];
+  if (Array.isArray(value)) return value.flatMap(textsIn);
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) => [key, ...textsIn(inner)]);
+}
+
+/** The value with other texts in place of its own. */
+function withTexts(value: unknown, texts: Iterator<string>): unknown {
+  if (typeof value === "string") return texts.next().value;
+  if (Array.isArray(value)) return value.map((one) => withTexts(one, texts));
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.values(value).map((inner) => [texts.next().value, withTexts(inner, texts)]),
+  );
 }

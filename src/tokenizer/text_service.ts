@@ -58,6 +58,8 @@ export interface TextService {
    * this many tokens.
    */
   readonly maxCharsPerToken: number;
+  /** The chat template, in Jinja; undefined for a model without one. */
+  readonly chatTemplate: string | undefined;
   /** Ends the Workers; their jobs fail. */
   close(): void;
 }
@@ -93,6 +95,7 @@ export async function loadTextService(
     vocabSize: tokenizer.vocabSize,
     eosTokenIds: tokenizer.eosTokenIds,
     maxCharsPerToken: tokenizer.maxCharsPerToken,
+    chatTemplate: template.source,
     close() {
       template.close();
       pool.close();

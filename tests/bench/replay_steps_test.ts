@@ -15,8 +15,10 @@ import {
   tinyCachingRigs,
 } from "../support/arbitraries.ts";
 import { DEMO_DIR, goldenPrompts, GREEDY_64 } from "../support/demo_engine.ts";
+import { fakeGrammar, FakeMatchers } from "../support/fake_matchers.ts";
 import { Outbox } from "../support/outbox.ts";
 import { PagedFakeRunner } from "../support/paged_fake_runner.ts";
+import { requestOf } from "../support/requests.ts";
 import { type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
 
 /** A rig that traces what is done to it, as the engine does. */
@@ -146,6 +148,16 @@ Deno.test("replaySteps() plans as any history did, and a device draws the same o
 const REQUEST = {
   sequences: [{ prompt: Uint32Array.of(1, 2, 3), params: { ...GREEDY_64, maxTokens: 4 } }],
 };
+
+Deno.test("replaySteps() plans a grammar's draws as they were, without the grammar", async () => {
+  const { sequences } = requestOf("a", 5, { maxTokens: 6 });
+  const grammar = fakeGrammar("2");
+  const request = { sequences: [{ ...sequences[0]!, grammar }, sequences[0]!] };
+  const rig = traced({ matchers: new FakeMatchers() }, [{ verb: "submit", request }]);
+  assert(rig.lines.some((line) => line.includes('"allowedTokens"')));
+  assert(rig.lines.some((line) => line.includes('"grammar":{"key":"2"}')));
+  assertEquals((await replaySteps(rig.lines)).numSteps, rig.batches.length);
+});
 
 Deno.test("replaySteps() fails where a plan or a draw is another", async () => {
   const { lines } = traced({ numBlocks: 20 }, [{ verb: "submit", request: REQUEST }]);

@@ -41,6 +41,17 @@ Deno.test("planSlots() gives each layer of one group a slot, where a slab is a b
   }
 });
 
+Deno.test("slabBytesOf() gives the published sizes of Llama-2-7B and Llama-3-70B in f16", () => {
+  const tokenBytes = (numLayers: number, numKvHeads: number) => {
+    const cache: LayerCache = { kind: "full", numKvHeads, headDim: 128 };
+    return slabBytesOf(planSlots(memoryOf(layers([numLayers, cache])))) / 16;
+  };
+  const contexts = [512, 1024, 2048, 4096, 8192];
+  const sizes = contexts.map((numTokens) => numTokens * tokenBytes(32, 32) / 2 ** 20);
+  assertEquals(sizes, [256, 512, 1024, 2048, 4096]);
+  assertEquals([tokenBytes(80, 8), 8192 * tokenBytes(80, 8)], [327_680, 2.5 * 2 ** 30]);
+});
+
 Deno.test("planSlots() lays Gemma 3 1B over two slots: 11 and 2 rows, a slab of 2 or 11 blocks", () => {
   const window: LayerCache = { kind: "sliding_window", window: 512, ...HEADS };
   const groups = memoryOf(layers([4, { kind: "full", ...HEADS }], [22, window]));

@@ -2,6 +2,7 @@
 
     python3 families.py > families_golden.json      (torch 2, numpy 2)
     python3 families.py NAME                        figures of one case, for choosing its numbers
+    python3 families.py NAME 12                     margins of the prompts of so many seeds, the largest first
 
 No outside weights: element i of a tensor is a hash of i and the tensor's number, exact in f16. tests/support/hashed_checkpoint.ts makes the same.
 
@@ -263,8 +264,17 @@ def llama(c):
 
 
 def qwen2(c):
-    """Qwen2, arXiv:2407.10671."""
-    return dense(c, has_biases=True, sharpness=2), {"biases": {"has_biases": False}}
+    """Qwen2, arXiv:2407.10671; where windows are in use, the first layers read all."""
+    layers, window = c["num_hidden_layers"], c["sliding_window"]
+    first = c["max_window_layers"] if c["use_sliding_window"] else layers
+    windows = tuple(window if i >= first else None for i in range(layers))
+    spec = dense(c, has_biases=True, windows=windows, sharpness=2)
+    off = {"biases": {"has_biases": False}}
+    if c["use_sliding_window"]:
+        off["windows"] = {"windows": (None,) * layers}
+        off["full layers"] = {"windows": (window,) * layers}
+        off["order of windows"] = {"windows": windows[::-1]}
+    return spec, off
 
 
 def qwen3(c):
@@ -373,6 +383,9 @@ CASES = [
     ("qwen2", 8, config(
         "qwen2", 48, 3, (6, 2), 16, rope_theta=1000000.0, hidden_act="silu", use_sliding_window=False, sliding_window=64, max_window_layers=3,
     )),
+    ("qwen2 with windows", 11, config(
+        "qwen2", 48, 4, (3, 1), 16, rope_theta=1000000.0, hidden_act="silu", use_sliding_window=True, sliding_window=34, max_window_layers=1,
+    )),
     ("qwen3", 10, config(
         "qwen3", 48, 3, (3, 3), 32, rope_theta=1000000.0, hidden_act="silu", attention_bias=False, use_sliding_window=False, tie_word_embeddings=True,
     )),
@@ -408,11 +421,29 @@ def effects(w, spec, prompt, off):
     return {quirk: float((logits(w, replace(spec, **change), prompt) - whole).abs().max()) for quirk, change in off.items()}
 
 
+def weights_of(spec):
+    return {tensor: hashed(i, *rest) for i, (tensor, *rest) in enumerate(tensors(spec))}
+
+
+def prompt_of(spec, seed):
+    return [int(h) % spec.vocab for h in hashes(NUM_PROMPT_TOKENS, 4095 - seed)]
+
+
+def try_seeds(c, count):
+    """The closest call and the number of different tokens after the prompt of each seed."""
+    spec, _ = FAMILIES[c["model_type"]](c)
+    w = weights_of(spec)
+    tried = []
+    for seed in range(1, count + 1):
+        tokens, margin = continue_greedily(w, spec, prompt_of(spec, seed))
+        tried.append((round(margin, 4), len(set(tokens)), seed))
+    for margin, distinct, seed in sorted(tried, reverse=True):
+        print(f"seed {seed}: margin {margin}, {distinct} different tokens")
+
+
 def compute(name, seed, c):
     spec, off = FAMILIES[c["model_type"]](c)
-    numbered = list(tensors(spec))
-    w = {tensor: hashed(i, *rest) for i, (tensor, *rest) in enumerate(numbered)}
-    prompt = [int(h) % spec.vocab for h in hashes(NUM_PROMPT_TOKENS, 4095 - seed)]
+    numbered, w, prompt = list(tensors(spec)), weights_of(spec), prompt_of(spec, seed)
     whole = logits(w, spec, prompt)
     error = float((logits({key: x.float() for key, x in w.items()}, spec, prompt) - whole).abs().max())
     tokens, margin = continue_greedily(w, spec, prompt)
@@ -438,11 +469,14 @@ def check(name, figures):
     assert figures["float32 error"] < MAX_FLOAT32_ERROR, f"{name}: float32 is off by {figures['float32 error']}"
 
 
-def main(names):
+def main(args):
     torch.set_num_threads(1)
-    if names:
-        for name, seed, c in (case for case in CASES if case[0] in names):
-            print(name, json.dumps(compute(name, seed, c)[0], indent=1))
+    if args:
+        (name, seed, c), = (case for case in CASES if case[0] == args[0])
+        if len(args) > 1:
+            try_seeds(c, int(args[1]))
+        else:
+            print(json.dumps(compute(name, seed, c)[0], indent=1))
         return
     lines = []
     for name, seed, c in CASES:

@@ -14,7 +14,7 @@ Deno.test("chatFormat() opens with the role and closes with an empty delta", () 
     logprobs: null,
     finish_reason: null,
   });
-  assertEquals(format.textChoice({ index: 1, text: "H", tokenIds: [72], scored: SCORED }), {
+  assertEquals(format.textChoices({ index: 1, text: "H", tokenIds: [72], scored: SCORED })[0], {
     index: 1,
     delta: { content: "H" },
     logprobs: null,

@@ -36,8 +36,7 @@ Deno.test("toChatMessages() reads texts, text parts, empty answers and developer
 Deno.test("toChatMessages() refuses what it would have to ignore, naming the place", () => {
   const unsupported: [object, string][] = [
     [{ role: "user", content: [{ type: "image_url" }] }, "messages.0.content.0.type"],
-    [{ role: "tool", content: "4" }, "messages.0.role"],
-    [{ role: "assistant", content: null, tool_calls: [{}] }, "messages.0.tool_calls"],
+    [{ role: "function", content: "4" }, "messages.0.role"],
     [{ role: "assistant", content: null, function_call: {} }, "messages.0.function_call"],
   ];
   for (const [message, param] of unsupported) {
@@ -45,6 +44,7 @@ Deno.test("toChatMessages() refuses what it would have to ignore, naming the pla
   }
   const missing: [object, string][] = [
     [{ role: "user", content: null }, "messages.0.content"],
+    [{ role: "tool", tool_call_id: "a" }, "messages.0.content"],
     [{ role: "user", content: [{ type: "text" }] }, "messages.0.content.0.text"],
   ];
   for (const [message, param] of missing) {

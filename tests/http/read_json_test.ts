@@ -58,7 +58,7 @@ Deno.test("readJson() names the first offending field by its dotted path", async
 });
 
 Deno.test("readJson() refuses what is not supported before it judges the rest", async () => {
-  const response = await testServer().post(PATH, { tools: [{}], messages: "x" });
+  const response = await testServer().post(PATH, { functions: [{}], messages: "x" });
   assertEquals((await response.json()).error.code, "unsupported_parameter");
 });
 

@@ -4,7 +4,9 @@ import { createSeedSource } from "../../src/http/seed_source.ts";
 import type { Services } from "../../src/http/services.ts";
 import { ServingMetrics } from "../../src/http/serving_metrics.ts";
 import { listen as openDoor } from "../../src/server/listen.ts";
+import { createToolService } from "../../src/tools/tool_service.ts";
 import { FakeEngine } from "./fake_engine.ts";
+import { FakeGrammars } from "./fake_grammars.ts";
 import { FakeStopStrings, FakeText } from "./fake_text.ts";
 
 /** The app over fakes, with everything a test may look at. */
@@ -26,6 +28,8 @@ export function testServer(changes: Partial<Services> = {}): TestServer {
   const services: Services = {
     engine,
     text: new FakeText(),
+    grammars: new FakeGrammars(),
+    tools: createToolService("hermes", undefined),
     createStopStrings: (stops) => new FakeStopStrings(stops),
     model: {
       names: ["quire/test", "alias"],

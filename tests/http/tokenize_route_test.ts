@@ -48,7 +48,11 @@ Deno.test("tokenizeRoute() refuses a request without a text and one for another 
   assertEquals((await tokenize({})).error.param, "prompt");
   assertEquals((await tokenize({ content: 5 })).error.param, "content");
   assertEquals((await tokenize({ messages: [] })).error.param, "messages");
-  assertEquals((await tokenize({ ...CHAT, tools: [{}] })).error.code, "unsupported_parameter");
+  assertEquals(
+    (await tokenize({ ...CHAT, chat_template: "x" })).error.code,
+    "unsupported_parameter",
+  );
+  assertEquals((await tokenize({ ...CHAT, tools: [{}] })).error.param, "tools.0.type");
   assertEquals((await server.post("/tokenize", { content: "a", model: "x" })).status, 404);
 });
 

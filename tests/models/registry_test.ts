@@ -1,6 +1,7 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { StartupError } from "../../src/core/errors.ts";
-import { parseModel, readModel } from "../../models/registry.ts";
+import { KNOWN_MODEL_TYPES, parseModel, readModel } from "../../models/registry.ts";
+import { familyGoldens } from "../support/family_golden.ts";
 import { configJson } from "./config_fixtures.ts";
 
 const DEMO = new URL("../../models/demo", import.meta.url).pathname;
@@ -175,6 +176,25 @@ Deno.test("parseModel() takes OLMo 2, with norms after blocks and over whole row
   ]);
   refuses({ ...olmo2, attention_bias: true }, "biases are not supported");
   refuses({ ...olmo2, hidden_act: "gelu" }, 'field "hidden_act" is "gelu": known are silu');
+});
+
+Deno.test("every family refuses by name what it would get wrong", () => {
+  const configs = new Map(familyGoldens().map(({ config }) => [config["model_type"], config]));
+  assertEquals([...configs.keys()].sort(), [...KNOWN_MODEL_TYPES].sort());
+  for (const [modelType, config] of configs) {
+    const refused = (changes: Record<string, unknown>) =>
+      assertThrows(() => parseModel({ ...config, ...changes }), StartupError).message;
+    assertEquals(parseModel(config).modelType, modelType);
+    const activation = "hidden_activation" in config ? "hidden_activation" : "hidden_act";
+    const message = refused({ [activation]: "relu2" });
+    assertStringIncludes(message, `config.json: field "${activation}" is "relu2": known are `);
+    assertStringIncludes(refused({ quantization_config: { bits: 4 } }), '"quantization_config" is');
+    assertStringIncludes(refused({ partial_rotary_factor: 0.5 }), '"partial_rotary_factor" is 0.5');
+    for (const type of ["longrope", "dynamic"]) {
+      const scaling = { rope_type: type, factor: 2 };
+      assertStringIncludes(refused({ rope_scaling: scaling }), `rope_scaling: type is "${type}"`);
+    }
+  }
 });
 
 Deno.test("parseModel() refuses what is not an object", () => {

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import type { LayerCache } from "../../src/core/cache_group.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { KV_CACHE_DTYPES } from "../../src/core/engine_config.ts";
-import { bytesPerTokenByLayer, numBlocksForBytes } from "../../src/core/kv_layout.ts";
+import { groupLayers, type LayerCache } from "../../src/core/cache_group.ts";
+import { groupMemory, planSlots, slabBytesOf } from "../../src/core/slot_layout.ts";
 import { type DtypePlan, type KvPlan, planKv } from "../../src/plan/kv_plan.ts";
 import type { ModelShape } from "../../src/plan/model_shape.ts";
 import { presetShape } from "../../src/server/model_shape.ts";
@@ -48,11 +48,11 @@ Deno.test("planKv() counts as many blocks as the server makes of the same memory
   for (const memoryBytes of [1, 10_000_000, GIB - 1, GIB]) {
     const plan = planKv(LLAMA, { ...OPTIONS, memoryBytes });
     for (const dtype of KV_CACHE_DTYPES) {
-      const geometry = { numLayers: 32, numKvHeads: 32, headDim: 128, dtype };
+      const sizes = { numLayers: 32, blockSize: 16 };
+      const layout = planSlots(groupMemory(groupLayers(LLAMA.caches), { dtype }, sizes));
       const { numBlocks, layerBufferBytes } = rowOf(plan, dtype);
-      assertEquals(numBlocks, numBlocksForBytes(memoryBytes, geometry, 16));
-      const largest = Math.max(...bytesPerTokenByLayer(geometry));
-      assertEquals(layerBufferBytes, numBlocks * 16 * largest);
+      assertEquals(numBlocks, Math.floor(memoryBytes / slabBytesOf(layout)));
+      assertEquals(layerBufferBytes, numBlocks * Math.max(...layout.slabBytes));
     }
   }
 });

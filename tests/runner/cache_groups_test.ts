@@ -83,3 +83,24 @@ gpuTest(
     }
   },
 );
+
+gpuTest("a pool of several cache groups is resized under a model", async (device) => {
+  const config = { kvCacheDtype: "f32", numBlocksOverride: 150, maxModelLen: 300 } as const;
+  const engine = await DemoEngine.create(device, config, { caches: CACHES });
+  // The first end early, so that the others lie high in the pool and move when it shrinks.
+  const arrivals = ARRIVALS.map(({ prompt }, i) => ({
+    prompt,
+    params: { ...GREEDY_64, maxTokens: i < 2 ? 2 : 12 },
+  }));
+  let numMoved = 0;
+  const outcomes = await engine.generate(arrivals, async (step) => {
+    if (step % 4 !== 3) return;
+    const numInUse = engine.stats.numBlocks - engine.stats.numFreeBlocks;
+    const numBlocks = step % 8 === 3 ? Math.max(40, numInUse) : 150;
+    numMoved += (await engine.resizeKv(numBlocks)).numMoved;
+  });
+  const whole = await idsOf(device, {});
+  const expected = whole.map((ids, i) => i < 2 ? ids.slice(0, 2) : ids);
+  assertEquals(outcomes.map(({ tokens }) => [...tokens]), expected);
+  assert(numMoved > 0, "no block was moved");
+});

@@ -180,7 +180,9 @@ function checkOutcome(history: History, request: GenerationRequest, index: numbe
     ...events.slice(1).map(() => undefined),
   ]);
   const [first = FULL] = rig.options.groups ?? [];
-  const alone = generateAlone(prompt, params, rig.options.maxModelLen, first);
+  const alone = generateAlone(prompt, params, rig.options.maxModelLen, {
+    cache: first,
+  });
   const tokens = rig.tokensOf(request.id, index);
   const finishReason = ends[0]!.finishReason!;
   if (finishReason === "abort" || finishReason === "error") {

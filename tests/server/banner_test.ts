@@ -20,6 +20,23 @@ Deno.test("banner() says how far the pool grows by itself, where it does", () =>
   assertStringIncludes(growing, "0.1 MiB (f16), grows under load up to 2 MiB\n");
 });
 
+Deno.test("banner() says which cache groups share the pool, and how many long sequences fit", () => {
+  const heads = { numKvHeads: 1, headDim: 8 };
+  const groups = [
+    { kind: "full", ...heads },
+    { kind: "sliding_window", window: 32, ...heads },
+  ] as const;
+  const shown = banner({
+    ...INFO,
+    ...{ groups, blocksPerSlab: [2, 2], maxModelLen: 400, maxNumBatchedTokens: 64 },
+  }, SHOWN);
+  // One sequence takes 13 and 4 of the 64 slabs.
+  const words =
+    "64 slabs = 1,505 tokens in blocks of 16, shared by full and sliding_window of 32, ";
+  assertStringIncludes(shown, words);
+  assertStringIncludes(shown, "Fits     3.8 sequences of 400 tokens at once");
+});
+
 Deno.test("banner() says how large the weights are, and how they are quantized", () => {
   const plain = banner({ ...INFO, weightBytes: 3 * 2 ** 19 }, SHOWN);
   assertStringIncludes(plain, " parameters, 1.5 MiB\n");

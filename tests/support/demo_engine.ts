@@ -18,6 +18,8 @@ import { kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { bindableSteps } from "../../src/runner/runner_memory.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
+import type { CompiledGrammar } from "../../src/core/compiled_grammar.ts";
+import type { TokenMatchers } from "../../src/core/token_matcher.ts";
 import { Scheduler } from "../../src/scheduler/scheduler.ts";
 import { findModelSource } from "../../src/weights/model_source.ts";
 
@@ -58,6 +60,7 @@ export const GREEDY_64: SamplingParams = {
 export interface Arrival {
   readonly prompt: readonly TokenId[];
   readonly params?: SamplingParams;
+  readonly grammar?: CompiledGrammar;
   /** Step before which it is submitted; 0 unless given. */
   readonly atStep?: number;
   /** Aborted after this many tokens. */
@@ -138,10 +141,11 @@ export class DemoEngine {
   static async create(
     device: Device,
     overrides: Partial<EngineConfig> = {},
-    options: DemoOptions = {},
+    options: DemoOptions & { readonly matchers?: TokenMatchers } = {},
   ): Promise<DemoEngine> {
     const { runner, engine, model, budget } = await demoRunner(device, overrides, options);
     const { blockSize, enablePrefixCaching, maxNumBatchedTokens } = engine;
+    const matchers = options.matchers && { matchers: options.matchers };
     const blocks = new BlockManager({
       numBlocks: budget.numBlocks,
       blockSize,
@@ -149,7 +153,7 @@ export class DemoEngine {
       maxInFlightTokens: maxNumBatchedTokens,
       ...(enablePrefixCaching ? { prefixCache: { keySpace: KEY_SPACE } } : {}),
     });
-    return new DemoEngine(runner, new Scheduler(blocks, { ...engine, ...budget }));
+    return new DemoEngine(runner, new Scheduler(blocks, { ...engine, ...budget, ...matchers }));
   }
 
   get stats(): EngineStats {
@@ -179,10 +183,10 @@ export class DemoEngine {
         waiting.delete(i);
         const prompt = Uint32Array.from(arrivals[i]!.prompt);
         const params = arrivals[i]!.params ?? GREEDY_64;
-        const { beamSearch } = arrivals[i]!;
+        const { beamSearch, grammar } = arrivals[i]!;
         const sequences = Array.from(
           { length: beamSearch?.width ?? 1 },
-          () => ({ prompt, params }),
+          () => ({ prompt, params, ...(grammar && { grammar }) }),
         );
         const search = beamSearch === undefined ? {} : { beamSearch };
         this.#scheduler.add({ id: String(i), sequences, ...search });

@@ -112,13 +112,18 @@ export function generateAlone(
   prompt: Iterable<number>,
   params: SamplingParams,
   maxModelLen: number,
-  cache: LayerCache = FULL,
+  { cache = FULL, allowedAfter }: {
+    readonly cache?: LayerCache;
+    /** What a grammar allows after some outputs. */
+    readonly allowedAfter?: (outputs: readonly number[]) => Uint32Array;
+  } = {},
 ): { tokens: number[]; finishReason: FinishReason } {
   const promptTokens = [...prompt];
   const kv = promptTokens.map(kvOf);
   const tokens: number[] = [];
   while (true) {
-    const adjustment = adjustmentOf(promptTokens, tokens, params);
+    const allowed = allowedAfter && { allowedTokens: allowedAfter(tokens) };
+    const adjustment = adjustmentOf(promptTokens, tokens, { ...params, ...allowed });
     const token = draw(readBy(cache, kv.length - 1).map((position) => kv[position]!), {
       ...{ seed: params.seed, outputIndex: tokens.length },
       ...(adjustment === undefined ? {} : { adjustment }),

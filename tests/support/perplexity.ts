@@ -8,6 +8,7 @@ import type { DeviceBuffer } from "../../src/device/kernel.ts";
 import { kvMemory } from "../../src/runner/kv_memory.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { loadTokenizer } from "../../src/tokenizer/tokenizer.ts";
+import { findModelSource } from "../../src/weights/model_source.ts";
 import { DEMO_DIR, demoRunner, goldenPrompts } from "./demo_engine.ts";
 
 /** What a model makes of given tokens, each position with all given tokens before it. */
@@ -50,7 +51,8 @@ export class Scorer {
     const config = { ...overrides, maxNumSeqs: ROWS, maxNumBatchedTokens: ROWS };
     const { runner, engine } = await demoRunner(recordingBuffers(device, buffers), config);
     const { blockSize, modelDir } = engine;
-    const { blocksPerSlab } = kvMemory(readModel(modelDir), engine).layout;
+    const { blocksPerSlab } =
+      kvMemory(readModel(findModelSource(modelDir).configFiles()), engine).layout;
     return new Scorer(device, runner, buffers.get("logits")!, { blockSize, blocksPerSlab });
   }
 

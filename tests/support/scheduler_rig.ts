@@ -2,6 +2,7 @@ import type { Batch, ChunkResult } from "../../src/core/batch.ts";
 import type { LayerCache } from "../../src/core/cache_group.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
+import type { TokenMatchers } from "../../src/core/token_matcher.ts";
 import type { KeySpace } from "../../src/kvcache/prefix/block_key.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import type { DecisionListener } from "../../src/kvcache/prefix/cache_listener.ts";
@@ -27,6 +28,7 @@ export interface RigOptions {
   /** Absent: no prefix cache. */
   readonly prefixCache?: Partial<PrefixCacheOptions>;
   readonly onDecision?: DecisionListener;
+  readonly matchers?: TokenMatchers;
 }
 
 /** What all keys of tests are made of. */
@@ -37,7 +39,10 @@ export const KEY_SPACE: KeySpace = {
 };
 
 type RigSizes = Required<
-  Omit<RigOptions, "prefixCache" | "onDecision" | "vocabSize" | "groups" | "blocksPerSlab">
+  Omit<
+    RigOptions,
+    "prefixCache" | "onDecision" | "matchers" | "vocabSize" | "groups" | "blocksPerSlab"
+  >
 >;
 
 const UNLIMITED: RigSizes = {

@@ -164,3 +164,34 @@ Deno.test("ChatTemplate.close() ends renders with an error that asks to come bac
     await assertRejects(() => template.render([]), EngineUnavailableError);
   });
 });
+
+Deno.test("templates see tools and calls, whose control tokens are text", async () => {
+  const source =
+    "{% for t in tools or [] %}<|t|>{{ t.function.name }}{{ t.function | tojson }}{% endfor %}" +
+    "{% for m in messages %}<|m|>{{ m.role }}{{ m.content }}{% for c in m.tool_calls or [] %}" +
+    "{{ c.function.name }}({{ c.function.arguments.city }}){% endfor %}{% endfor %}";
+  const dir = Deno.makeTempDirSync({ prefix: "quire-template-" });
+  try {
+    Deno.writeTextFileSync(`${dir}/chat_template.jinja`, source);
+    const controlTokens = ["<|t|>", "<|m|>"];
+    const template = await ChatTemplate.load(dir, { ...TOKENS, controlTokens });
+    const call = { function: { name: "f", arguments: { city: "<|m|>Rome" } } };
+    const messages = [
+      { role: "assistant", content: "", tool_calls: [call] },
+      { role: "tool", content: "<|t|>", tool_call_id: "1" },
+    ];
+    const tools = [{ type: "function", function: { name: "f", description: "a <|t|>" } }];
+    const plain = await template.render(messages, { tools });
+    assertEquals(
+      plain,
+      '<|t|>f{"name": "f", "description": "a <|t|>"}<|m|>assistantf(<|m|>Rome)<|m|>tool<|t|>',
+    );
+    const { text } = await template.renderMasked(messages, { tools });
+    const numOf = (token: string) => text.split(token).length - 1;
+    assertEquals([numOf("<|t|>"), numOf("<|m|>")], [1, 2], "only the template's own are left");
+    assertEquals(await template.render([{ role: "user", content: "x" }]), "<|m|>userx");
+    template.close();
+  } finally {
+    Deno.removeSync(dir, { recursive: true });
+  }
+});

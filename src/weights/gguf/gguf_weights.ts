@@ -6,7 +6,7 @@ import { readFully } from "../file_ranges.ts";
 import type { QuantizedGroups } from "../pack_rows.ts";
 import type { RowRange, TensorInfo, Weights } from "../weights.ts";
 import { type GgufFile, type LocatedTensor, openGguf } from "./gguf_file.ts";
-import { storedGroups } from "./stored_groups.ts";
+import { hasStoredGroups, storedGroups } from "./stored_groups.ts";
 import { checkpointTensors, type TensorView } from "./tensor_names.ts";
 import { dequantize } from "./tensor_types.ts";
 
@@ -86,18 +86,19 @@ class GgufWeights implements Weights {
     invariant(this.#open, "weights are read after close()");
     const { info, view } = this.#locate(name);
     const { type, shape } = view.tensor;
-    if (info.blocks === undefined || quantizedDtype(info.blocks.nearest) !== dtype) return;
+    if (info.blocks === undefined || type.decode === undefined || !hasStoredGroups(type)) return;
+    // Codes of int4 fit int8 as well, as in a stack with tensors of more bits.
+    if (dtype !== "int8g32" && dtype !== quantizedDtype(info.blocks.nearest)) return;
     const perRow = shape.at(-1)! / type.blockSize;
-    const groups = storedGroups(
-      type.name,
-      () => readBlocks(view, begin * perRow, (end - begin) * perRow),
-    );
+    const bytes = readBlocks(view, begin * perRow, (end - begin) * perRow);
+    const groups = storedGroups(type, bytes, dtype);
     const at = groups?.scales.findIndex((scale) => !Number.isFinite(scale)) ?? -1;
     if (at === -1) return groups;
+    const groupsPerRow = groups!.scales.length / (end - begin);
     throw new StartupError(
       `${this.fileOf(name)}: tensor ${JSON.stringify(name)} has a scale of ` +
-        `${groups!.scales[at]} in row ${begin + Math.floor(at / perRow)}: weights must be finite ` +
-        `numbers`,
+        `${groups!.scales[at]} in row ${begin + Math.floor(at / groupsPerRow)}: weights must be ` +
+        `finite numbers`,
     );
   }
 

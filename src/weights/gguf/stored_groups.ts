@@ -1,49 +1,76 @@
+import type { QuantizedDtype } from "../../core/weight_format.ts";
 import type { QuantizedGroups } from "../pack_rows.ts";
+import { halfAt } from "./block.ts";
+import type { BlockType } from "./tensor_types.ts";
 
-/** Numbers in a block of Q4_0 and Q8_0, which is a group of the device's formats. */
+/** Numbers of one group of the device's formats. */
 const GROUP = 32;
 
+/** The bits of 1 as f16, low byte first. */
+const ONE = [0x00, 0x3c];
+
+/** Bytes of their blocks at which types whose numbers are codes times one f16 have it. */
+const SCALE_AT: Readonly<Record<string, number>> = {
+  Q4_0: 0,
+  Q5_0: 0,
+  Q8_0: 0,
+  IQ4_NL: 0,
+  TQ1_0: 52,
+  TQ2_0: 64,
+};
+
+/** Exponents of MXFP4 for which half of the scale is an f16: from the least one to the largest. */
+const MXFP4_EXPONENTS = { min: 104, max: 143 };
+
 /**
- * The codes and scales of blocks that the device's formats hold as they are: Q8_0 is int8 and Q4_0
- * int4 in groups of 32. Undefined for all other types, whose blocks are not read.
+ * Blocks as codes and scales of the format that they become, where their numbers are whole
+ * multiples of one scale: nothing is rounded. Undefined for other types, and for scales of MXFP4
+ * that are no f16.
+ *
+ * Costs what dequantizing does.
+ *
+ * @param bytes whole blocks; their scales are overwritten.
  */
 export function storedGroups(
-  type: string,
-  readBlocks: () => Uint8Array,
+  type: BlockType,
+  bytes: Uint8Array,
+  dtype: QuantizedDtype,
 ): QuantizedGroups | undefined {
-  if (type === "Q8_0") return splitBlocks(readBlocks(), GROUP, copyCodes);
-  if (type === "Q4_0") return splitBlocks(readBlocks(), GROUP / 2, unpackNibbles);
-  return undefined;
-}
-
-/** Separates scales, f16 at the front of each block, and codes. */
-function splitBlocks(
-  blocks: Uint8Array,
-  codeBytes: number,
-  unpack: (stored: Uint8Array, codes: Uint8Array) => void,
-): QuantizedGroups {
-  const numBlocks = blocks.byteLength / (2 + codeBytes);
-  const codes = new Uint8Array(numBlocks * GROUP);
-  const scales = new Uint8Array(2 * numBlocks);
-  for (let i = 0; i < numBlocks; i++) {
-    const at = i * (2 + codeBytes);
-    scales.set(blocks.subarray(at, at + 2), 2 * i);
-    unpack(
-      blocks.subarray(at + 2, at + 2 + codeBytes),
-      codes.subarray(i * GROUP, (i + 1) * GROUP),
-    );
+  const numBlocks = bytes.byteLength / type.blockBytes;
+  const groupsPerBlock = type.blockSize / GROUP;
+  const codes = new Uint8Array(numBlocks * type.blockSize);
+  const scales = new Float16Array(numBlocks * groupsPerBlock);
+  const multiples = new Float32Array(type.blockSize);
+  // int4 counts its codes from 8 below zero; int8 has them in two's complement.
+  const shift = dtype.startsWith("int4") ? 8 : 0;
+  for (let block = 0; block < numBlocks; block++) {
+    const at = block * type.blockBytes;
+    const scale = takeScale(type.name, bytes, at);
+    if (scale === undefined) return undefined;
+    scales.fill(scale, block * groupsPerBlock, (block + 1) * groupsPerBlock);
+    type.decode(bytes, at, multiples, 0);
+    const first = block * type.blockSize;
+    for (let i = 0; i < type.blockSize; i++) codes[first + i] = multiples[i]! + shift;
   }
-  return { codes, scales: new Float16Array(scales.buffer) };
+  return { codes, scales };
 }
 
-function copyCodes(stored: Uint8Array, codes: Uint8Array): void {
-  codes.set(stored);
+/** Whether the numbers of a type are whole multiples of scales. */
+export function hasStoredGroups(type: BlockType): boolean {
+  return type.name in SCALE_AT || type.name === "MXFP4";
 }
 
-/** Byte j has the codes of numbers j (low half) and j + 16. */
-function unpackNibbles(stored: Uint8Array, codes: Uint8Array): void {
-  for (let j = 0; j < stored.length; j++) {
-    codes[j] = stored[j]! & 15;
-    codes[j + stored.length] = stored[j]! >> 4;
+/** The scale of the block at `at`, in whose place there is one that decodes to the codes. */
+function takeScale(name: string, bytes: Uint8Array, at: number): number | undefined {
+  if (name === "MXFP4") {
+    const exponent = bytes[at]!;
+    if (exponent < MXFP4_EXPONENTS.min || exponent > MXFP4_EXPONENTS.max) return undefined;
+    // Its codes are halves: those of scale 2 are whole.
+    bytes[at] = 128;
+    return 2 ** (exponent - 128);
   }
+  const place = at + SCALE_AT[name]!;
+  const scale = halfAt(bytes, place);
+  bytes.set(ONE, place);
+  return scale;
 }

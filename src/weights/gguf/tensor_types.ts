@@ -48,8 +48,9 @@ const INT4: Quantization = { method: "int4", groupSize: 32 };
 /**
  * The types that are read, by their number in a file.
  *
- * The nearest format is int4 where rounding to it again makes the format's own error no more than
- * a tenth larger, and int8 otherwise, which adds next to none: `docs/gguf.md` has the figures.
+ * The nearest format is the one that holds the numbers as they are, where there is one
+ * (`stored_groups.ts`), or else int4 where rounding to it again makes the type's own error no more
+ * than a tenth larger, and int8 otherwise: `docs/gguf.md` has the figures.
  */
 const TYPES: Readonly<Record<number, TensorType>> = {
   0: { name: "F32", blockSize: 1, blockBytes: 4 },

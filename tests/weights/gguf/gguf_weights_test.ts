@@ -1,10 +1,16 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { StartupError } from "../../../src/core/errors.ts";
+import { quantizedDtype } from "../../../src/core/weight_format.ts";
 import { decodeToF32 } from "../../../src/weights/dtypes.ts";
 import { modelFingerprint } from "../../../src/weights/fingerprint.ts";
 import { openGgufWeights } from "../../../src/weights/gguf/gguf_weights.ts";
-import { type BlockType, dequantize, tensorType } from "../../../src/weights/gguf/tensor_types.ts";
+import {
+  type BlockType,
+  dequantize,
+  TENSOR_TYPES,
+  tensorType,
+} from "../../../src/weights/gguf/tensor_types.ts";
 import type { Weights } from "../../../src/weights/weights.ts";
 import { GGUF_TYPE, ggufFile, type GgufTensorData } from "../../support/gguf_writer.ts";
 import { readTensor } from "../../support/read_tensor.ts";
@@ -150,7 +156,55 @@ Deno.test("any range of bytes of a tensor is that range of its whole", () => {
   });
 });
 
-Deno.test("Q8_0 and Q4_0 are codes and scales of the device's formats, no others are", () => {
+/** 4 rows of 256 in blocks of a type with random bytes, but for their scales. */
+function randomBlocks(name: keyof typeof SCALES): GgufTensorData {
+  const type = TENSOR_TYPES.find((type) => type.name === name) as BlockType;
+  const bytes = new Uint8Array(4 * 256 / type.blockSize * type.blockBytes);
+  let state = 1;
+  bytes.forEach((_, i) => bytes[i] = (state = Math.imul(state, 0x915f77f5) + 1) >>> 24);
+  for (let at = 0; at < bytes.byteLength; at += type.blockBytes) {
+    if (name === "MXFP4") bytes[at] = 120 + at % 7;
+    else new DataView(bytes.buffer).setFloat16(at + SCALES[name], (at % 11 - 5) / 64, true);
+  }
+  return { shape: [4, 256], type: GGUF_TYPE[name], bytes };
+}
+
+/** Types whose numbers are multiples of a scale, and where in a block it lies. */
+const SCALES = { Q4_0: 0, Q5_0: 0, Q8_0: 0, IQ4_NL: 0, TQ1_0: 52, TQ2_0: 64, MXFP4: 0 } as const;
+
+for (const name of Object.keys(SCALES) as (keyof typeof SCALES)[]) {
+  Deno.test(`${name} becomes codes and scales of a format of the device without loss`, () => {
+    const bytes = smallGguf({}, { "blk.0.ffn_down.weight": randomBlocks(name) });
+    withWeights(bytes, (weights) => {
+      const down = "model.layers.0.mlp.down_proj.weight";
+      const dtype = quantizedDtype(weights.tensor(down).blocks!.nearest);
+      const groups = weights.readGroups(down, { begin: 0, end: 4 }, dtype)!;
+      const values = Array.from(groups.codes, (code, i) =>
+        Math.fround(
+          groups.scales[i >> 5]! * (dtype === "int8g32" ? (code << 24) >> 24 : code - 8),
+        ) + 0);
+      assertEquals(groups.scales.length, 4 * 8);
+      assertEquals(values, numbersOf(weights, down).map((value) => value + 0));
+      assert(new Set(values).size > 2, "the blocks are all alike");
+    });
+  });
+}
+
+Deno.test("MXFP4 with scales that are no f16 is read as numbers", () => {
+  for (const exponent of [103, 144, 255]) {
+    const blocks = randomBlocks("MXFP4");
+    blocks.bytes[17 * 5] = exponent;
+    withWeights(smallGguf({}, { "blk.0.ffn_down.weight": blocks }), (weights) => {
+      const rows = { begin: 0, end: 4 };
+      const down = "model.layers.0.mlp.down_proj.weight";
+      assertEquals(weights.readGroups(down, rows, "int8g32"), undefined);
+      const numbers = numbersOf(weights, down);
+      assertEquals(numbers.slice(160, 192).every(Number.isFinite), exponent !== 255);
+    });
+  }
+});
+
+Deno.test("rows of codes begin where they are asked for, and other types have none", () => {
   const tensors = {
     "blk.0.ffn_up.weight": blockTensor([64, 32], "Q4_0"),
     "blk.0.attn_output.weight": blockTensor([4, 256], "Q4_K"),
@@ -171,7 +225,8 @@ Deno.test("Q8_0 and Q4_0 are codes and scales of the device's formats, no others
     const up = "model.layers.0.mlp.up_proj.weight";
     assertEquals(value(key, "int8g32"), numbersOf(weights, key).slice(96).map((x) => x + 0));
     assertEquals(value(up, "int4g32"), numbersOf(weights, up).slice(96).map((x) => x + 0));
-    assertEquals([value(key, "int4g32"), value(up, "int8g32")], [undefined, undefined]);
+    assertEquals(value(up, "int8g32"), numbersOf(weights, up).slice(96).map((x) => x + 0));
+    assertEquals(value(key, "int4g32"), undefined);
     assertEquals(value("model.layers.0.self_attn.o_proj.weight", "int8g32"), undefined);
     assertEquals(value("model.layers.0.self_attn.q_proj.weight", "int8g32"), undefined);
   });

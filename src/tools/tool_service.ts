@@ -1,0 +1,48 @@
+import type { ToolFormatName } from "../core/tool_format_names.ts";
+import type { ToolDefinition, ToolParser } from "../core/tool_parser.ts";
+import { forcedCall, type ForcedCalls, forcedCalls } from "./forced_calls.ts";
+import { createToolParser, formatOfTemplate } from "./tool_formats.ts";
+
+/** How the served model calls tools; what `src/http` asks for. */
+export interface ToolService {
+  /** Absent where the chat template knows no tools. */
+  readonly format: ToolFormatName | undefined;
+  createParser(tools: readonly ToolDefinition[]): ToolParser;
+  force(
+    tools: readonly ToolDefinition[],
+    options: { readonly isNamed: boolean; readonly isParallel: boolean },
+  ): ForcedCalls;
+  createCallId(): string;
+}
+
+/** Letters and digits of a call's id: Mistral's templates take nine, others any text. */
+const MISTRAL_ID_LENGTH = 9;
+const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+/**
+ * The tools of a model by its chat template, or in the format that an operator names.
+ *
+ * @param asked `auto` goes by the template.
+ */
+export function createToolService(
+  asked: ToolFormatName | "auto",
+  template: string | undefined,
+): ToolService {
+  const format = asked === "auto" ? formatOfTemplate(template ?? "") : asked;
+  return {
+    format,
+    // Without a format nothing is found; the door refuses free calls then.
+    createParser: (tools) => createToolParser(format ?? "hermes", tools),
+    force: (tools, { isNamed, isParallel }) =>
+      isNamed ? forcedCall(tools[0]!) : forcedCalls(tools, isParallel),
+    createCallId: () =>
+      format === "mistral" ? randomText(MISTRAL_ID_LENGTH) : `call_${randomText(24)}`,
+  };
+}
+
+function randomText(length: number): string {
+  return Array.from(
+    crypto.getRandomValues(new Uint8Array(length)),
+    (byte) => LETTERS[byte % LETTERS.length],
+  ).join("");
+}
