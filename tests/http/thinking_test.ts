@@ -84,12 +84,17 @@ function thinkingServer(said: string, promptEnd = ""): TestServer {
 Deno.test("an answer has its thoughts under both names, and its text without them", async () => {
   const server = thinkingServer("<think>\nhm\n</think>\n\nYes");
   const response = await server.post("/v1/chat/completions", CHAT);
-  const { choices: [{ message }] } = await response.json();
+  const { choices: [{ message }], usage } = await response.json();
   assertEquals([message.content, message.reasoning_content, message.reasoning], [
-    "Yes",
-    "hm",
-    "hm",
+    ...["Yes", "hm", "hm"],
   ]);
+  // Bytes are tokens here: the mark that begins the thought is complete with its last one.
+  assertEquals(usage.completion_tokens_details, {
+    reasoning_tokens: ">\nhm\n</think>".length,
+  });
+  const include_usage = { ...CHAT, stream: true, stream_options: { include_usage: true } };
+  const events = await readEvents(await server.post("/v1/chat/completions", include_usage));
+  assertEquals(events.at(-2).usage.completion_tokens_details, usage.completion_tokens_details);
   const hidden = await server.post("/v1/chat/completions", { ...CHAT, include_reasoning: false });
   const { choices: [other] } = await hidden.json();
   assertEquals([other.message.content, "reasoning" in other.message], ["Yes", false]);
