@@ -1,10 +1,11 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
 import type { BlockCopy } from "../core/batch.ts";
-import { type LayerCache, maxLiveBlocks, type StepGrain } from "../core/cache_group.ts";
+import type { LayerCache, StepGrain } from "../core/cache_group.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import type { Admission, AdmissionOptions, BlockManagerOptions, Fork } from "./admission.ts";
 import { createPool } from "./pool/create_pool.ts";
-import { addDemands, type BlockSource, type Demand, type Pool } from "./pool/pool.ts";
+import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
+import { type AdmissionPlan, PoolRoom } from "./pool_room.ts";
 import { checkPoolSize, type PoolResize, resizePool } from "./pool_resize.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
 import { type Hit, noHit } from "./prefix/longest_hit.ts";
@@ -12,20 +13,14 @@ import type { PinnedPrefixes } from "./prefix/pinned_prefixes.ts";
 import { PrefixCache } from "./prefix/prefix_cache.ts";
 import { checkTables } from "./tables/block_audit.ts";
 import { CopyQueue } from "./tables/copy_queue.ts";
-import { createPath, keptLengths, type SequenceStart } from "./tables/create_path.ts";
-import { admissionDemand, growthDemand } from "./tables/demands.ts";
+import { createPath, type SequenceStart } from "./tables/create_path.ts";
 import { type ForkPlan, planFork } from "./tables/fork_plan.ts";
+import { chunkStops } from "./tables/kept_lengths.ts";
 import { type BlockTables, liveBlocksOf } from "./tables/block_tables.ts";
 import { SequenceBlocks } from "./tables/sequence_blocks.ts";
 import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./tables/sequence_path.ts";
+import { StartCopies } from "./tables/start_copies.ts";
 import { StateSnapshots } from "./tables/state_snapshots.ts";
-
-/** What an admission begins with and takes, and how many slabs it lacks for it. */
-interface AdmissionPlan {
-  readonly hit: Hit;
-  readonly counts: Demand;
-  readonly numMissing: number;
-}
 
 /** The group of a manager that is told of none. */
 const ONE_FULL_GROUP: readonly LayerCache[] = [{ kind: "full", numKvHeads: 1, headDim: 1 }];
@@ -46,21 +41,20 @@ const ONE_FULL_GROUP: readonly LayerCache[] = [{ kind: "full", numKvHeads: 1, he
 export class BlockManager {
   readonly blockSize: number;
   readonly groups: readonly LayerCache[];
+  /** Whether slabs are cut into several blocks of a group. */
+  readonly isCut: boolean;
   readonly #grain: StepGrain;
-  /** Absent: a share of the pool. */
-  readonly #fixedWatermark: number | undefined;
   readonly #pool: Pool;
   readonly #cache: PrefixCache | undefined;
   /** The cache where there is one, else the pool. */
   readonly #source: BlockSource;
   readonly #onDecision: DecisionListener | undefined;
   readonly #sequences = new Map<SequenceId, SequenceBlocks>();
+  readonly #room: PoolRoom;
   readonly #copies: CopyQueue;
+  readonly #startCopies: StartCopies;
   readonly #snapshots: StateSnapshots | undefined;
   readonly #checkpointInterval: number | undefined;
-  readonly #maxPerSlab: number;
-  /** Whether slabs are cut into several blocks of a group. */
-  readonly isCut: boolean;
 
   constructor(options: BlockManagerOptions) {
     const { numBlocks, blockSize, prefixCache, groups = ONE_FULL_GROUP } = options;
@@ -68,16 +62,19 @@ export class BlockManager {
     this.blockSize = blockSize;
     this.groups = groups;
     this.#grain = { blockSize, maxInFlightTokens };
-    this.#fixedWatermark = options.numWatermarkBlocks;
     this.#pool = createPool(numBlocks, blocksPerSlab);
-    this.#maxPerSlab = Math.max(...blocksPerSlab);
-    this.isCut = blocksPerSlab.some((count) => count > 1);
     this.#cache = prefixCache && new PrefixCache(this.#pool, blockSize, prefixCache, groups);
     this.#source = this.#cache ?? this.#pool;
+    const shared = { pool: this.#pool, source: this.#source, groups };
+    const watermark = options.numWatermarkBlocks;
+    this.#room = new PoolRoom({ ...shared, grain: this.#grain, blocksPerSlab, watermark });
+    this.isCut = this.#room.isCut;
     this.#copies = new CopyQueue(this.#source);
+    const { onDecision } = options;
+    this.#startCopies = new StartCopies({ ...shared, blockSize, queue: this.#copies, onDecision });
     this.#snapshots = this.#cache?.columns && new StateSnapshots(this.#cache, this.#copies);
     this.#checkpointInterval = options.stateCheckpointInterval;
-    this.#onDecision = options.onDecision;
+    this.#onDecision = onDecision;
   }
 
   /** Slabs in the pool. */
@@ -127,35 +124,17 @@ export class BlockManager {
 
   /** Slabs that a sequence of `numTokens` positions fills, when it holds most. */
   numBlocksFor(numTokens: number): number {
-    const { groups } = this;
-    return this.#pool.numSlabsFor(
-      groups.map((cache) => maxLiveBlocks(cache, numTokens, this.#grain)),
-    );
+    return this.#room.numSlabsOf(numTokens);
   }
 
   /** Tokens of one sequence that would fit if it had the pool alone; perhaps without limit. */
   get numPoolTokens(): number {
-    const { numBlocks, blockSize } = this;
-    const fits = (numTokens: number) => this.numBlocksFor(numTokens) <= numBlocks;
-    const most = numBlocks * blockSize * this.#maxPerSlab;
-    if (fits(most)) return fits(2 * most) ? Infinity : most;
-    let [fitting, beyond] = [0, most];
-    while (beyond - fitting > 1) {
-      const middle = Math.floor((fitting + beyond) / 2);
-      if (fits(middle)) fitting = middle;
-      else beyond = middle;
-    }
-    return fitting;
+    return this.#room.numTokens;
   }
 
   /** Slabs that `width` beams fill at least, each with a block of its own behind the prompt's. */
   numBlocksOfSearch(numPromptTokens: number, width: number): number {
-    const numWhole = numPromptTokens - numPromptTokens % this.blockSize;
-    return this.#pool.numSlabsFor(
-      this.groups.map((cache) =>
-        width + (cache.kind === "state" ? 0 : maxLiveBlocks(cache, numWhole, this.#grain))
-      ),
-    );
+    return this.#room.numSlabsOfSearch(numPromptTokens, width);
   }
 
   /** Slabs that so many blocks fill. */
@@ -185,29 +164,9 @@ export class BlockManager {
     tokens: Uint32Array,
     options: AdmissionOptions = {},
   ): Admission | undefined {
-    const scope = options.scope ?? SHARED_SCOPE;
-    const { hit, counts, numMissing } = this.#planAdmission(tokens, options);
-    if (!this.#hasRoom(id, numMissing, this.#withReserved(counts, options), hit)) return undefined;
-    const numEvictedTokens = this.#cache?.countEvicted(scope, tokens, hit.nodes) ?? 0;
-    const snapshots = this.#holdHit(hit);
-    const numCachedTokens = hit.nodes.length * this.blockSize;
-    const path = this.#createPath(options, { hit, numTokens: tokens.length });
-    this.#cache?.noteHit(hit, options.retention);
-    if (hit.nodes.length > 0) {
-      this.#onDecision?.({ type: "hit", sequenceId: id, numBlocks: hit.nodes.length });
-    }
-    const taken = this.#allocate(id, counts);
-    const tables = hit.blocks.map((found, group) =>
-      this.#isState(group) ? taken[group]! : [...found, ...taken[group]!]
-    );
-    this.#sequences.set(id, new SequenceBlocks(tables, numCachedTokens, path));
-    const numTokens = tokens.length;
-    this.#onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
-    const copies = snapshots.map(({ group, from }) =>
-      this.#copyOf(id, { group, from, to: tables[group]![0]!, numTokens: this.blockSize })
-    );
-    const stops = this.#stops(hit, numTokens);
-    return { numCachedTokens, numEvictedTokens, isLookup: this.isSearched, copies, stops };
+    const plan = this.#planAdmission(tokens, options);
+    if (!this.#hasRoom(id, plan.numMissing, plan.needed, plan.hit)) return undefined;
+    return this.#admit(id, tokens, plan, options);
   }
 
   /** Whether the first `numShared` positions of a sequence are still there for a branch. */
@@ -224,32 +183,33 @@ export class BlockManager {
     const { numTokens, numShared = numTokens - 1, isGrowth = false } = fork;
     const plan = this.#planFork(fork);
     if (plan === undefined) return undefined;
-    const hasRoom = isGrowth
-      ? this.canGrow(plan.counts)
-      : this.#hasRoom(id, this.#countMissing(plan.counts, []), plan.counts);
+    const hasRoom = isGrowth ? this.canGrow(plan.counts) : this.#hasRoom(
+      id,
+      this.#room.countMissingAtStart(plan.counts, [], this.#isFirst),
+      plan.counts,
+    );
     if (!hasRoom) return undefined;
     for (const ids of plan.shared) this.#source.retain(liveBlocksOf(ids));
     const taken = this.#allocate(id, plan.counts);
     const tables = plan.shared.map((ids, group) => [...ids, ...taken[group]!]);
-    const { path: source } = this.#blocksOf(fork.source);
+    const { path: source, tables: from } = this.#blocksOf(fork.source);
     const numBlocks = Math.floor(numShared / this.blockSize);
     const hit = noHit(this.groups.length);
     const path = this.#createPath(options, { hit, numTokens, source, numBlocks });
     this.#sequences.set(id, new SequenceBlocks(tables, numShared, path));
     this.#onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens: numShared });
-    const copies = this.#copy(id, fork.source, plan, numShared);
+    const copies = this.#startCopies.ofBranch(id, { plan, from, to: tables, numShared });
     return { numCachedTokens: numShared, numEvictedTokens: 0, isLookup: false, copies, stops: [] };
   }
 
   /** Blocks that a branch of `numTokens` tokens takes which shares the first `numShared`. */
   forkDemand(numTokens: number, numShared: number): Demand {
-    const numWhole = numShared - numShared % this.blockSize;
-    return admissionDemand(this.groups, numTokens, numWhole, this.#grain);
+    return this.#room.forkDemand(numTokens, numShared);
   }
 
   /** Blocks that sequence `id` lacks to cover `numTokens` positions. */
   growthDemand(id: SequenceId, numTokens: number): Demand {
-    return growthDemand(this.groups, this.#blocksOf(id).tables, numTokens, this.blockSize);
+    return this.#room.growthDemand(this.#blocksOf(id).tables, numTokens);
   }
 
   /** Whether sequences that run can get so many more blocks among them. */
@@ -259,13 +219,13 @@ export class BlockManager {
 
   /** Slabs that running sequences lack to get so many more blocks; 0 or less where they do not. */
   numMissing(demand: Demand): number {
-    return this.#source.countMissing({ counts: demand });
+    return this.#room.countMissing(demand);
   }
 
   /** Makes the tables of sequence `id` cover at least `numTokens` positions, or changes nothing. */
   tryExtend(id: SequenceId, numTokens: number): boolean {
     const sequence = this.#blocksOf(id);
-    const demand = growthDemand(this.groups, sequence.tables, numTokens, this.blockSize);
+    const demand = this.#room.growthDemand(sequence.tables, numTokens);
     if (demand.every((count) => count === 0)) return true;
     if (!this.canGrow(demand)) return false;
     sequence.append(this.#allocate(id, demand));
@@ -382,45 +342,20 @@ export class BlockManager {
     return this.#cache?.lookUp(scope, tokens, tokens.length - 1) ?? noHit(this.groups.length);
   }
 
-  /**
-   * What an admission finds, and how many blocks of each group it takes.
-   *
-   * What is found can lie in many slabs, a block in each, and keep them from other groups. Who is
-   * alone and does not fit for that does without.
-   */
+  /** What an admission finds, and how many blocks of each group it takes. */
   #planAdmission(tokens: Uint32Array, options: AdmissionOptions): AdmissionPlan {
     const hit = this.#lookUp(tokens, options.scope ?? SHARED_SCOPE);
-    const plan = this.#planWith(hit, tokens.length, options);
-    const isSpread = this.isCut && this.#sequences.size === 0 && hit.nodes.length > 0;
-    if (plan.numMissing <= 0 || !isSpread) return plan;
-    return this.#planWith(noHit(this.groups.length), tokens.length, options);
-  }
-
-  #planWith(hit: Hit, numTokens: number, options: AdmissionOptions): AdmissionPlan {
-    const numCached = hit.nodes.length * this.blockSize;
-    const counts = admissionDemand(this.groups, numTokens, numCached, this.#grain);
-    const numMissing = this.#countMissing(this.#withReserved(counts, options), blocksOf(hit));
-    return { hit, counts, numMissing };
-  }
-
-  #withReserved(counts: Demand, { reserved }: AdmissionOptions): Demand {
-    return reserved === undefined ? counts : addDemands(counts, reserved);
+    const request = { isFirst: this.#isFirst, reserved: options.reserved };
+    return this.#room.planAdmission(hit, tokens.length, request);
   }
 
   #planFork({ source, numTokens, numShared = numTokens - 1 }: Fork): ForkPlan | undefined {
     return planFork(this.groups, this.#blocksOf(source), { numTokens, numShared }, this.#grain);
   }
 
-  /**
-   * Slabs that an admission lacks which finds `hits`.
-   *
-   * The watermark does not apply to the first table: no other sequence could grow into those
-   * blocks, and one that needs the whole pool would wait for ever.
-   */
-  #countMissing(counts: Demand, hits: readonly BlockId[]): number {
-    const watermark = this.#fixedWatermark ?? Math.floor(this.numBlocks / 100);
-    const numKept = this.#sequences.size === 0 ? 0 : watermark;
-    return this.#source.countMissing({ counts, hits, numKept });
+  /** Whether an admission would be alone. */
+  get #isFirst(): boolean {
+    return this.#sequences.size === 0;
   }
 
   /** Whether an admission may take so many blocks; tells why it waits if it may not. */
@@ -428,13 +363,39 @@ export class BlockManager {
     invariant(!this.#sequences.has(id), `sequence ${id} has a block table already`);
     if (numMissing <= 0) return true;
     if (this.#onDecision === undefined) return false;
-    const hits = hit === undefined ? [] : blocksOf(hit);
     const wait = { type: "wait", sequenceId: id, reason: "blocks" } as const;
     const numNeeded = this.#pool.numSlabsFor(counts);
-    const idle = hits.filter((block) => this.#pool.isIdle(block));
-    const numEvictable = this.numCached - (this.isCut ? 0 : idle.length);
+    const numEvictable = this.#room.countEvictable(hit);
     this.#onDecision({ ...wait, numNeeded, numFree: this.numFree, numEvictable });
     return false;
+  }
+
+  /** Gives sequence `id` tables that begin with a hit, for which there is room. */
+  #admit(
+    id: SequenceId,
+    tokens: Uint32Array,
+    { hit, counts }: AdmissionPlan,
+    options: CachingOptions,
+  ): Admission {
+    const numTokens = tokens.length;
+    const numCachedTokens = hit.nodes.length * this.blockSize;
+    const scope = options.scope ?? SHARED_SCOPE;
+    const numEvictedTokens = this.#cache?.countEvicted(scope, tokens, hit.nodes) ?? 0;
+    const states = this.#startCopies.holdHit(hit);
+    const path = this.#createPath(options, { hit, numTokens });
+    this.#cache?.noteHit(hit, options.retention);
+    if (hit.nodes.length > 0) {
+      this.#onDecision?.({ type: "hit", sequenceId: id, numBlocks: hit.nodes.length });
+    }
+    const taken = this.#allocate(id, counts);
+    const tables = hit.blocks.map((found, group) =>
+      this.groups[group]!.kind === "state" ? taken[group]! : [...found, ...taken[group]!]
+    );
+    this.#sequences.set(id, new SequenceBlocks(tables, numCachedTokens, path));
+    this.#onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
+    const copies = this.#startCopies.ofStates(id, states, tables);
+    const stops = this.#stops(hit, numTokens);
+    return { numCachedTokens, numEvictedTokens, isLookup: this.isSearched, copies, stops };
   }
 
   #allocate(id: SequenceId, counts: Demand): BlockId[][] {
@@ -447,50 +408,6 @@ export class BlockManager {
     return blocks;
   }
 
-  /** Asks for the copies of a branch, and keeps what they read until they are done. */
-  #copy(id: SequenceId, source: SequenceId, plan: ForkPlan, numShared: number): BlockCopy[] {
-    const { tables } = this.#blocksOf(id);
-    const from = this.#blocksOf(source).tables;
-    const numBlocks = Math.floor(numShared / this.blockSize);
-    return plan.copied.flatMap((block, group) => {
-      if (block === undefined) return [];
-      // Of several branches in one step each copies the same state, whichever it branches off.
-      const read = this.#isState(group) ? this.#copies.sourceOf(block) : block;
-      const isFull = this.groups[group]!.kind === "full";
-      this.#copies.hold(isFull ? from[group]!.slice(0, numBlocks + 1) : [read]);
-      const isState = this.#isState(group);
-      const to = tables[group]![isState ? 0 : numBlocks]!;
-      const numTokens = isState ? this.blockSize : numShared % this.blockSize;
-      return [this.#copyOf(id, { group, from: read, to, numTokens })];
-    });
-  }
-
-  /** A copy for sequence `id` as the device counts blocks; tells of it. */
-  #copyOf(id: SequenceId, { group, from, to, numTokens }: BlockCopy): BlockCopy {
-    const named = {
-      from: this.#pool.idInGroup(from, group),
-      to: this.#pool.idInGroup(to, group),
-      numTokens,
-    };
-    if (this.#isState(group)) this.#copies.noteSource(to, from);
-    this.#onDecision?.({ type: "copy", sequenceId: id, group, ...named });
-    return { group, ...named };
-  }
-
-  /** Holds what a hit has found: for the tables, or, of states, until they are copied. */
-  #holdHit({ nodes, blocks }: Hit): { readonly group: number; readonly from: BlockId }[] {
-    return blocks.flatMap((ids, group) => {
-      if (!this.#isState(group)) {
-        this.#source.retain(liveBlocksOf(ids));
-        return [];
-      }
-      if (nodes.length === 0) return [];
-      const from = this.#copies.sourceOf(ids.at(-1)!);
-      this.#copies.hold([from]);
-      return [{ group, from }];
-    });
-  }
-
   #createPath(options: CachingOptions, start: SequenceStart): SequencePath | undefined {
     const checkpointInterval = this.#checkpointInterval;
     return createPath(this.#cache, options, { ...start, checkpointInterval });
@@ -501,15 +418,8 @@ export class BlockManager {
     if (this.#snapshots === undefined || !this.groups.some(({ kind }) => kind === "state")) {
       return [];
     }
-    const stops = new Set(keptLengths(hit, numTokens, this.blockSize));
-    const interval = this.#checkpointInterval ?? Infinity;
-    for (let stop = interval; stop < numTokens; stop += interval) stops.add(stop);
-    const start = hit.nodes.length * this.blockSize;
-    return [...stops].filter((stop) => stop > start).sort((a, b) => a - b);
-  }
-
-  #isState(group: number): boolean {
-    return this.groups[group]!.kind === "state";
+    const { blockSize } = this;
+    return chunkStops(hit, numTokens, { blockSize, checkpointInterval: this.#checkpointInterval });
   }
 
   #blocksOf(id: SequenceId): SequenceBlocks {
@@ -517,9 +427,4 @@ export class BlockManager {
     if (blocks === undefined) throw new InvariantError(`sequence ${id} has no block table`);
     return blocks;
   }
-}
-
-/** All blocks of a hit. */
-function blocksOf({ blocks }: Hit): readonly BlockId[] {
-  return blocks.length === 1 ? liveBlocksOf(blocks[0]!) : blocks.flatMap(liveBlocksOf);
 }
