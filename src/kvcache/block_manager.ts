@@ -1,25 +1,20 @@
-import { invariant, InvariantError } from "../base/invariant.ts";
+import { invariant } from "../base/invariant.ts";
 import type { BlockCopy } from "../core/batch.ts";
-import type { LayerCache, StepGrain } from "../core/cache_group.ts";
-import type { BlockId, SequenceId } from "../core/ids.ts";
+import type { LayerCache } from "../core/cache_group.ts";
+import type { SequenceId } from "../core/ids.ts";
 import type { Admission, AdmissionOptions, BlockManagerOptions, Fork } from "./admission.ts";
 import { createPool } from "./pool/create_pool.ts";
 import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
-import { type AdmissionPlan, PoolRoom } from "./pool_room.ts";
+import { PoolRoom } from "./pool_room.ts";
 import { checkPoolSize, type PoolResize, resizePool } from "./pool_resize.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
-import { type Hit, noHit } from "./prefix/longest_hit.ts";
 import type { PinnedPrefixes } from "./prefix/pinned_prefixes.ts";
 import { PrefixCache } from "./prefix/prefix_cache.ts";
+import { SequenceAllocator } from "./sequence_allocator.ts";
 import { checkTables } from "./tables/block_audit.ts";
 import { CopyQueue } from "./tables/copy_queue.ts";
-import { createPath, type SequenceStart } from "./tables/create_path.ts";
-import { type ForkPlan, planFork } from "./tables/fork_plan.ts";
-import { chunkStops } from "./tables/kept_lengths.ts";
 import { type BlockTables, liveBlocksOf } from "./tables/block_tables.ts";
-import { SequenceBlocks } from "./tables/sequence_blocks.ts";
-import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./tables/sequence_path.ts";
-import { StartCopies } from "./tables/start_copies.ts";
+import { type CachingOptions, SHARED_SCOPE } from "./tables/sequence_path.ts";
 import { StateSnapshots } from "./tables/state_snapshots.ts";
 
 /** The group of a manager that is told of none. */
@@ -43,38 +38,40 @@ export class BlockManager {
   readonly groups: readonly LayerCache[];
   /** Whether slabs are cut into several blocks of a group. */
   readonly isCut: boolean;
-  readonly #grain: StepGrain;
   readonly #pool: Pool;
   readonly #cache: PrefixCache | undefined;
   /** The cache where there is one, else the pool. */
   readonly #source: BlockSource;
   readonly #onDecision: DecisionListener | undefined;
-  readonly #sequences = new Map<SequenceId, SequenceBlocks>();
   readonly #room: PoolRoom;
   readonly #copies: CopyQueue;
-  readonly #startCopies: StartCopies;
+  readonly #allocator: SequenceAllocator;
   readonly #snapshots: StateSnapshots | undefined;
-  readonly #checkpointInterval: number | undefined;
 
   constructor(options: BlockManagerOptions) {
     const { numBlocks, blockSize, prefixCache, groups = ONE_FULL_GROUP } = options;
     const { blocksPerSlab = groups.map(() => 1), maxInFlightTokens = Infinity } = options;
     this.blockSize = blockSize;
     this.groups = groups;
-    this.#grain = { blockSize, maxInFlightTokens };
+    const grain = { blockSize, maxInFlightTokens };
     this.#pool = createPool(numBlocks, blocksPerSlab);
     this.#cache = prefixCache && new PrefixCache(this.#pool, blockSize, prefixCache, groups);
     this.#source = this.#cache ?? this.#pool;
-    const shared = { pool: this.#pool, source: this.#source, groups };
+    const shared = { groups, grain, pool: this.#pool, source: this.#source };
     const watermark = options.numWatermarkBlocks;
-    this.#room = new PoolRoom({ ...shared, grain: this.#grain, blocksPerSlab, watermark });
+    this.#room = new PoolRoom({ ...shared, blocksPerSlab, watermark });
     this.isCut = this.#room.isCut;
     this.#copies = new CopyQueue(this.#source);
-    const { onDecision } = options;
-    this.#startCopies = new StartCopies({ ...shared, blockSize, queue: this.#copies, onDecision });
+    this.#onDecision = options.onDecision;
+    this.#allocator = new SequenceAllocator({
+      ...shared,
+      cache: this.#cache,
+      room: this.#room,
+      copies: this.#copies,
+      checkpointInterval: options.stateCheckpointInterval,
+      onDecision: options.onDecision,
+    });
     this.#snapshots = this.#cache?.columns && new StateSnapshots(this.#cache, this.#copies);
-    this.#checkpointInterval = options.stateCheckpointInterval;
-    this.#onDecision = onDecision;
   }
 
   /** Slabs in the pool. */
@@ -109,7 +106,7 @@ export class BlockManager {
 
   /** Sequences with block tables. */
   get numTables(): number {
-    return this.#sequences.size;
+    return this.#allocator.sequences.size;
   }
 
   /** Whether an admission may find blocks of earlier sequences. */
@@ -147,12 +144,12 @@ export class BlockManager {
    * it must be computed to draw its successor.
    */
   numTokensCached(tokens: Uint32Array, scope: string = SHARED_SCOPE): number {
-    return this.#lookUp(tokens, scope).nodes.length * this.blockSize;
+    return this.#allocator.lookUp(tokens, scope).nodes.length * this.blockSize;
   }
 
   /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */
   numBlocksMissing(tokens: Uint32Array, options: AdmissionOptions = {}): number {
-    return Math.max(0, this.#planAdmission(tokens, options).numMissing);
+    return Math.max(0, this.#allocator.planAdmission(tokens, options).numMissing);
   }
 
   /**
@@ -164,14 +161,13 @@ export class BlockManager {
     tokens: Uint32Array,
     options: AdmissionOptions = {},
   ): Admission | undefined {
-    const plan = this.#planAdmission(tokens, options);
-    if (!this.#hasRoom(id, plan.numMissing, plan.needed, plan.hit)) return undefined;
-    return this.#admit(id, tokens, plan, options);
+    return this.#allocator.tryAdmit(id, tokens, options);
   }
 
   /** Whether the first `numShared` positions of a sequence are still there for a branch. */
   canFork(source: SequenceId, numShared: number): boolean {
-    return this.#planFork({ source, numTokens: numShared + 1, numShared }) !== undefined;
+    const fork = { source, numTokens: numShared + 1, numShared };
+    return this.#allocator.planFork(fork) !== undefined;
   }
 
   /**
@@ -180,26 +176,7 @@ export class BlockManager {
    * since both sequences write into theirs.
    */
   tryFork(id: SequenceId, fork: Fork, options: CachingOptions = {}): Admission | undefined {
-    const { numTokens, numShared = numTokens - 1, isGrowth = false } = fork;
-    const plan = this.#planFork(fork);
-    if (plan === undefined) return undefined;
-    const hasRoom = isGrowth ? this.canGrow(plan.counts) : this.#hasRoom(
-      id,
-      this.#room.countMissingAtStart(plan.counts, [], this.#isFirst),
-      plan.counts,
-    );
-    if (!hasRoom) return undefined;
-    for (const ids of plan.shared) this.#source.retain(liveBlocksOf(ids));
-    const taken = this.#allocate(id, plan.counts);
-    const tables = plan.shared.map((ids, group) => [...ids, ...taken[group]!]);
-    const { path: source, tables: from } = this.#blocksOf(fork.source);
-    const numBlocks = Math.floor(numShared / this.blockSize);
-    const hit = noHit(this.groups.length);
-    const path = this.#createPath(options, { hit, numTokens, source, numBlocks });
-    this.#sequences.set(id, new SequenceBlocks(tables, numShared, path));
-    this.#onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens: numShared });
-    const copies = this.#startCopies.ofBranch(id, { plan, from, to: tables, numShared });
-    return { numCachedTokens: numShared, numEvictedTokens: 0, isLookup: false, copies, stops: [] };
+    return this.#allocator.tryFork(id, fork, options);
   }
 
   /** Blocks that a branch of `numTokens` tokens takes which shares the first `numShared`. */
@@ -209,7 +186,7 @@ export class BlockManager {
 
   /** Blocks that sequence `id` lacks to cover `numTokens` positions. */
   growthDemand(id: SequenceId, numTokens: number): Demand {
-    return this.#room.growthDemand(this.#blocksOf(id).tables, numTokens);
+    return this.#room.growthDemand(this.#allocator.blocksOf(id).tables, numTokens);
   }
 
   /** Whether sequences that run can get so many more blocks among them. */
@@ -224,12 +201,7 @@ export class BlockManager {
 
   /** Makes the tables of sequence `id` cover at least `numTokens` positions, or changes nothing. */
   tryExtend(id: SequenceId, numTokens: number): boolean {
-    const sequence = this.#blocksOf(id);
-    const demand = this.#room.growthDemand(sequence.tables, numTokens);
-    if (demand.every((count) => count === 0)) return true;
-    if (!this.canGrow(demand)) return false;
-    sequence.append(this.#allocate(id, demand));
-    return true;
+    return this.#allocator.tryExtend(id, numTokens);
   }
 
   /**
@@ -238,7 +210,7 @@ export class BlockManager {
    * nothing reads any more goes back.
    */
   markComputed(id: SequenceId, tokens: Uint32Array, numComputedTokens: number): void {
-    const sequence = this.#blocksOf(id);
+    const sequence = this.#allocator.blocksOf(id);
     sequence.numComputedTokens = numComputedTokens;
     sequence.path?.extend(sequence.tables, tokens, numComputedTokens);
     for (const dead of sequence.takeDead(this.groups, this.blockSize)) this.#source.release(dead);
@@ -252,7 +224,7 @@ export class BlockManager {
    */
   reclaim(): boolean {
     let hasFreed = this.#snapshots?.drop() ?? false;
-    for (const { path, tables } of this.#sequences.values()) {
+    for (const { path, tables } of this.#allocator.sequences.values()) {
       hasFreed = (path?.returnAdopted(tables) ?? false) || hasFreed;
     }
     return hasFreed;
@@ -278,20 +250,20 @@ export class BlockManager {
    * list never changes; as long as a table does not either, it is the same list.
    */
   blockTables(id: SequenceId): BlockTables {
-    const sequence = this.#blocksOf(id);
+    const sequence = this.#allocator.blocksOf(id);
     return this.isCut ? sequence.tablesOf(this.#pool) : sequence.tables;
   }
 
   /** Takes the tables of sequence `id` back; its blocks stay cached, or are free. */
   free(id: SequenceId, reason: "free" | "preempt" = "free"): void {
-    const sequence = this.#blocksOf(id);
+    const sequence = this.#allocator.blocksOf(id);
     const { tables, path } = sequence;
     const held = path?.end(tables) ?? tables.map(liveBlocksOf);
     this.#snapshots?.end(sequence);
     for (const ids of held) this.#source.release(ids);
     path?.close();
     this.#pool.forgetOwner(id);
-    this.#sequences.delete(id);
+    this.#allocator.sequences.delete(id);
     const numBlocks = tables.reduce((sum, table) => sum + liveBlocksOf(table).length, 0);
     this.#onDecision?.({ type: reason, sequenceId: id, numBlocks });
   }
@@ -301,7 +273,7 @@ export class BlockManager {
    * is not cached any more, nor what its tokens find beyond those, nor what hangs below. O(pool).
    */
   discard(id: SequenceId, tokens: Uint32Array, numSound: number): void {
-    const { tables, path } = this.#blocksOf(id);
+    const { tables, path } = this.#allocator.blocksOf(id);
     path?.forget(tables, tokens, Math.floor(numSound / this.blockSize));
     this.free(id);
   }
@@ -315,7 +287,7 @@ export class BlockManager {
    */
   resize(numBlocks: number): PoolResize {
     checkPoolSize(numBlocks, this);
-    const held = { copies: this.#copies, sequences: [...this.#sequences.values()] };
+    const held = { copies: this.#copies, sequences: [...this.#allocator.sequences.values()] };
     return resizePool(numBlocks, { pool: this.#pool, cache: this.#cache, ...held });
   }
 
@@ -333,98 +305,8 @@ export class BlockManager {
    */
   checkIntegrity(): void {
     this.#pool.checkIntegrity();
-    checkTables(this.#pool, this.#sequences, [this.#copies, this.#cache]);
+    checkTables(this.#pool, this.#allocator.sequences, [this.#copies, this.#cache]);
     this.#cache?.checkIntegrity();
-    this.#cache?.checkPaths(this.#sequences.values().map(({ path }) => path));
-  }
-
-  #lookUp(tokens: Uint32Array, scope: string): Hit {
-    return this.#cache?.lookUp(scope, tokens, tokens.length - 1) ?? noHit(this.groups.length);
-  }
-
-  /** What an admission finds, and how many blocks of each group it takes. */
-  #planAdmission(tokens: Uint32Array, options: AdmissionOptions): AdmissionPlan {
-    const hit = this.#lookUp(tokens, options.scope ?? SHARED_SCOPE);
-    const request = { isFirst: this.#isFirst, reserved: options.reserved };
-    return this.#room.planAdmission(hit, tokens.length, request);
-  }
-
-  #planFork({ source, numTokens, numShared = numTokens - 1 }: Fork): ForkPlan | undefined {
-    return planFork(this.groups, this.#blocksOf(source), { numTokens, numShared }, this.#grain);
-  }
-
-  /** Whether an admission would be alone. */
-  get #isFirst(): boolean {
-    return this.#sequences.size === 0;
-  }
-
-  /** Whether an admission may take so many blocks; tells why it waits if it may not. */
-  #hasRoom(id: SequenceId, numMissing: number, counts: Demand, hit?: Hit): boolean {
-    invariant(!this.#sequences.has(id), `sequence ${id} has a block table already`);
-    if (numMissing <= 0) return true;
-    if (this.#onDecision === undefined) return false;
-    const wait = { type: "wait", sequenceId: id, reason: "blocks" } as const;
-    const numNeeded = this.#pool.numSlabsFor(counts);
-    const numEvictable = this.#room.countEvictable(hit);
-    this.#onDecision({ ...wait, numNeeded, numFree: this.numFree, numEvictable });
-    return false;
-  }
-
-  /** Gives sequence `id` tables that begin with a hit, for which there is room. */
-  #admit(
-    id: SequenceId,
-    tokens: Uint32Array,
-    { hit, counts }: AdmissionPlan,
-    options: CachingOptions,
-  ): Admission {
-    const numTokens = tokens.length;
-    const numCachedTokens = hit.nodes.length * this.blockSize;
-    const scope = options.scope ?? SHARED_SCOPE;
-    const numEvictedTokens = this.#cache?.countEvicted(scope, tokens, hit.nodes) ?? 0;
-    const states = this.#startCopies.holdHit(hit);
-    const path = this.#createPath(options, { hit, numTokens });
-    this.#cache?.noteHit(hit, options.retention);
-    if (hit.nodes.length > 0) {
-      this.#onDecision?.({ type: "hit", sequenceId: id, numBlocks: hit.nodes.length });
-    }
-    const taken = this.#allocate(id, counts);
-    const tables = hit.blocks.map((found, group) =>
-      this.groups[group]!.kind === "state" ? taken[group]! : [...found, ...taken[group]!]
-    );
-    this.#sequences.set(id, new SequenceBlocks(tables, numCachedTokens, path));
-    this.#onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
-    const copies = this.#startCopies.ofStates(id, states, tables);
-    const stops = this.#stops(hit, numTokens);
-    return { numCachedTokens, numEvictedTokens, isLookup: this.isSearched, copies, stops };
-  }
-
-  #allocate(id: SequenceId, counts: Demand): BlockId[][] {
-    const { numEvicted } = this;
-    const blocks = this.#source.take(counts, id);
-    const numBlocks = this.numEvicted - numEvicted;
-    if (numBlocks > 0) this.#onDecision?.({ type: "evict", sequenceId: id, numBlocks });
-    const numTaken = counts.reduce((sum, count) => sum + count, 0);
-    if (numTaken > 0) this.#onDecision?.({ type: "allocate", sequenceId: id, numBlocks: numTaken });
-    return blocks;
-  }
-
-  #createPath(options: CachingOptions, start: SequenceStart): SequencePath | undefined {
-    const checkpointInterval = this.#checkpointInterval;
-    return createPath(this.#cache, options, { ...start, checkpointInterval });
-  }
-
-  /** Where the chunks of a prompt are to end for the sake of states. */
-  #stops(hit: Hit, numTokens: number): readonly number[] {
-    if (this.#snapshots === undefined || !this.groups.some(({ kind }) => kind === "state")) {
-      return [];
-    }
-    const { blockSize } = this;
-    return chunkStops(hit, numTokens, { blockSize, checkpointInterval: this.#checkpointInterval });
-  }
-
-  #blocksOf(id: SequenceId): SequenceBlocks {
-    const blocks = this.#sequences.get(id);
-    if (blocks === undefined) throw new InvariantError(`sequence ${id} has no block table`);
-    return blocks;
+    this.#cache?.checkPaths(this.#allocator.sequences.values().map(({ path }) => path));
   }
 }
