@@ -1,6 +1,8 @@
 import type { BlockCopy } from "../core/batch.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
+import type { ContentKey } from "./prefix/encoder_entries.ts";
+import type { EncoderInput } from "./tables/encoder_inputs.ts";
 import type { CachingOptions } from "./tables/sequence_path.ts";
 import type { LayerCache } from "../core/cache_group.ts";
 import type { Demand } from "./pool/pool.ts";
@@ -39,6 +41,11 @@ export interface AdmissionOptions extends CachingOptions {
    * Default: none.
    */
   readonly reserved?: Demand;
+  /**
+   * What an encoder turns into positions of its own, for groups of that kind. Its prefix is found
+   * only with the same inputs at the same places. Default: none.
+   */
+  readonly inputs?: readonly EncoderInput[];
 }
 
 /** What an admitted sequence starts with. */
@@ -55,6 +62,8 @@ export interface Admission {
    * Positions at which chunks are to end, ascending, so that states can be kept as they are there.
    */
   readonly stops: readonly number[];
+  /** Inputs whose output was not there: it is to be computed into their blocks. */
+  readonly missingInputs: readonly ContentKey[];
 }
 
 /** Which sequence to branch off, and where. */

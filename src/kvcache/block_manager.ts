@@ -1,19 +1,21 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockCopy } from "../core/batch.ts";
 import type { LayerCache } from "../core/cache_group.ts";
-import type { SequenceId } from "../core/ids.ts";
+import type { BlockId, SequenceId } from "../core/ids.ts";
 import type { Admission, AdmissionOptions, BlockManagerOptions, Fork } from "./admission.ts";
 import { createPool } from "./pool/create_pool.ts";
 import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
 import { PoolRoom } from "./pool_room.ts";
 import { checkPoolSize, type PoolResize, resizePool } from "./pool_resize.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
+import type { ContentKey } from "./prefix/encoder_entries.ts";
 import type { PinnedPrefixes } from "./prefix/pinned_prefixes.ts";
 import { PrefixCache } from "./prefix/prefix_cache.ts";
 import { SequenceAllocator } from "./sequence_allocator.ts";
 import { checkTables } from "./tables/block_audit.ts";
 import { CopyQueue } from "./tables/copy_queue.ts";
 import { type BlockTables, liveBlocksOf } from "./tables/block_tables.ts";
+import { type EncoderInput, scopeWithInputs } from "./tables/encoder_inputs.ts";
 import { type CachingOptions, SHARED_SCOPE } from "./tables/sequence_path.ts";
 import { StateSnapshots } from "./tables/state_snapshots.ts";
 
@@ -119,9 +121,9 @@ export class BlockManager {
     return this.#cache?.pins;
   }
 
-  /** Slabs that a sequence of `numTokens` positions fills, when it holds most. */
-  numBlocksFor(numTokens: number): number {
-    return this.#room.numSlabsOf(numTokens);
+  /** Slabs that a sequence of `numTokens` positions fills with its inputs, when it holds most. */
+  numBlocksFor(numTokens: number, inputs?: readonly EncoderInput[]): number {
+    return this.#room.numSlabsOf(numTokens, inputs);
   }
 
   /** Tokens of one sequence that would fit if it had the pool alone; perhaps without limit. */
@@ -141,10 +143,15 @@ export class BlockManager {
 
   /**
    * How many leading tokens an admission would find computed. The last token is never among them:
-   * it must be computed to draw its successor.
+   * it must be computed to draw its successor. With inputs, only what was computed with the same.
    */
-  numTokensCached(tokens: Uint32Array, scope: string = SHARED_SCOPE): number {
-    return this.#allocator.lookUp(tokens, scope).nodes.length * this.blockSize;
+  numTokensCached(
+    tokens: Uint32Array,
+    scope: string = SHARED_SCOPE,
+    inputs: readonly EncoderInput[] = [],
+  ): number {
+    const { nodes } = this.#allocator.lookUp(tokens, scopeWithInputs(scope, inputs));
+    return nodes.length * this.blockSize;
   }
 
   /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */
@@ -215,7 +222,26 @@ export class BlockManager {
     sequence.path?.extend(sequence.tables, tokens, numComputedTokens);
     for (const dead of sequence.takeDead(this.groups, this.blockSize)) this.#source.release(dead);
     sequence.path?.dropPassed();
+    if (sequence.inputs) this.#source.release(sequence.inputs.takePassed(numComputedTokens));
     this.#snapshots?.update(id, sequence);
+  }
+
+  /**
+   * The blocks that hold an encoder's output for an input of sequence `id` in one group, in order,
+   * by the ids of that group; undefined where it has no such input or nothing reads it any more.
+   */
+  inputBlocks(id: SequenceId, group: number, key: ContentKey): readonly BlockId[] | undefined {
+    const blocks = this.#allocator.blocksOf(id).inputs?.blocksOf(group, key);
+    return this.isCut ? blocks?.map((block) => this.#pool.idInGroup(block, group)) : blocks;
+  }
+
+  /**
+   * Notes that the output for an input of sequence `id` is in its blocks, once the step that makes
+   * it is committed: only then can others find it, and branches share it. To be called before {@link
+   * markComputed}, which gives embeddings back as soon as nothing reads them.
+   */
+  publishInput(id: SequenceId, key: ContentKey): void {
+    this.#allocator.blocksOf(id).inputs?.publish(key);
   }
 
   /**
@@ -257,14 +283,15 @@ export class BlockManager {
   /** Takes the tables of sequence `id` back; its blocks stay cached, or are free. */
   free(id: SequenceId, reason: "free" | "preempt" = "free"): void {
     const sequence = this.#allocator.blocksOf(id);
-    const { tables, path } = sequence;
+    const { tables, path, inputs, numLive: numBlocks } = sequence;
     const held = path?.end(tables) ?? tables.map(liveBlocksOf);
     this.#snapshots?.end(sequence);
     for (const ids of held) this.#source.release(ids);
     path?.close();
+    // Whatever a later hit finds of the path needs them, so they are evicted after it.
+    for (const { blocks } of inputs?.held() ?? []) this.#source.release(blocks);
     this.#pool.forgetOwner(id);
     this.#allocator.sequences.delete(id);
-    const numBlocks = tables.reduce((sum, table) => sum + liveBlocksOf(table).length, 0);
     this.#onDecision?.({ type: reason, sequenceId: id, numBlocks });
   }
 
@@ -273,8 +300,9 @@ export class BlockManager {
    * is not cached any more, nor what its tokens find beyond those, nor what hangs below. O(pool).
    */
   discard(id: SequenceId, tokens: Uint32Array, numSound: number): void {
-    const { tables, path } = this.#allocator.blocksOf(id);
+    const { tables, path, inputs } = this.#allocator.blocksOf(id);
     path?.forget(tables, tokens, Math.floor(numSound / this.blockSize));
+    if (inputs) this.#cache?.forgetInputs(inputs, numSound);
     this.free(id);
   }
 

@@ -95,12 +95,17 @@ function groupsOfBlocks(
   const columns = cache?.columns;
   const inTables = new Map<BlockId, number>();
   if (ids.length > 0) {
-    for (const { tables } of sequences) {
+    for (const { tables, inputs } of sequences) {
       tables.forEach((table, group) => table.forEach((id) => inTables.set(id, group)));
+      for (const { group, blocks } of inputs?.held() ?? []) {
+        for (const id of blocks) inTables.set(id, group);
+      }
     }
   }
   return ids.map((id) => {
-    const cached = columns !== undefined && pool.isMarked(id) ? columns.groupOf(id) : undefined;
+    const entry = cache?.entries?.entryOf(id);
+    const inNode = columns !== undefined && pool.isMarked(id) ? columns.groupOf(id) : undefined;
+    const cached = entry?.group ?? inNode;
     return pool.groupOf(id) ?? inTables.get(id) ?? cached ?? 0;
   });
 }

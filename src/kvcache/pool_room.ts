@@ -4,10 +4,15 @@ import { addDemands, type BlockSource, type Demand, type Pool } from "./pool/poo
 import { type Hit, noHit } from "./prefix/longest_hit.ts";
 import { type BlockTables, liveBlocksOf } from "./tables/block_tables.ts";
 import { admissionDemand, growthDemand } from "./tables/demands.ts";
+import { type EncoderInput, inputDemand, type InputPlan } from "./tables/encoder_inputs.ts";
 
 /** What an admission begins with and takes, and how many slabs it lacks for it. */
 export interface AdmissionPlan {
   readonly hit: Hit;
+  /** What it does for its inputs; absent without any. */
+  readonly inputs: InputPlan | undefined;
+  /** All cached blocks that it will hold. */
+  readonly hits: readonly BlockId[];
   readonly counts: Demand;
   /** Those, and what is reserved beside them. */
   readonly needed: Demand;
@@ -20,6 +25,11 @@ export interface RoomRequest {
   readonly isFirst: boolean;
   /** Blocks that others of its request take soon. Default: none. */
   readonly reserved?: Demand | undefined;
+  /**
+   * Plans its inputs, given how many leading positions are cached and whether it may find what is
+   * cached of the inputs. Absent without any.
+   */
+  readonly planInputs?: ((numCached: number, isLookup: boolean) => InputPlan) | undefined;
 }
 
 /** What room is reckoned with. */
@@ -58,10 +68,12 @@ export class PoolRoom {
     this.#fixedWatermark = watermark;
   }
 
-  /** Slabs that a sequence of `numTokens` positions fills, when it holds most. */
-  numSlabsOf(numTokens: number): number {
+  /** Slabs that a sequence of `numTokens` positions fills with its inputs, when it holds most. */
+  numSlabsOf(numTokens: number, inputs: readonly EncoderInput[] = []): number {
     const counts = this.#groups.map((cache) => maxLiveBlocks(cache, numTokens, this.#grain));
-    return this.#pool.numSlabsFor(counts);
+    if (inputs.length === 0) return this.#pool.numSlabsFor(counts);
+    const ofInputs = inputDemand(this.#groups, inputs, this.#grain.blockSize);
+    return this.#pool.numSlabsFor(addDemands(counts, ofInputs));
   }
 
   /** Tokens of one sequence that would fit if it had the pool alone; perhaps without limit. */
@@ -123,24 +135,32 @@ export class PoolRoom {
    * alone and does not fit for that does without.
    */
   planAdmission(hit: Hit, numTokens: number, request: RoomRequest): AdmissionPlan {
-    const plan = this.#planWith(hit, numTokens, request);
-    const isSpread = this.isCut && request.isFirst && hit.nodes.length > 0;
+    const plan = this.#planWith(hit, numTokens, request, true);
+    const isSpread = this.isCut && request.isFirst && plan.hits.length > 0;
     if (plan.numMissing <= 0 || !isSpread) return plan;
-    return this.#planWith(noHit(this.#groups.length), numTokens, request);
+    return this.#planWith(noHit(this.#groups.length), numTokens, request, false);
   }
 
-  /** Slabs that can be evicted when what `hit` finds is held. */
-  countEvictable(hit: Hit | undefined): number {
-    const hits = hit === undefined || this.isCut ? [] : blocksOf(hit);
+  /** Slabs that can be evicted when `hits` are held. */
+  countEvictable(hits: readonly BlockId[]): number {
+    if (this.isCut) return this.#pool.numIdle;
     return this.#pool.numIdle - hits.filter((block) => this.#pool.isIdle(block)).length;
   }
 
-  #planWith(hit: Hit, numTokens: number, { isFirst, reserved }: RoomRequest): AdmissionPlan {
+  #planWith(
+    hit: Hit,
+    numTokens: number,
+    { isFirst, reserved, planInputs }: RoomRequest,
+    isLookup: boolean,
+  ): AdmissionPlan {
     const numCached = hit.nodes.length * this.#grain.blockSize;
-    const counts = admissionDemand(this.#groups, numTokens, numCached, this.#grain);
+    const inputs = planInputs?.(numCached, isLookup);
+    const ofTokens = admissionDemand(this.#groups, numTokens, numCached, this.#grain);
+    const counts = inputs === undefined ? ofTokens : addDemands(ofTokens, inputs.counts);
+    const hits = inputs === undefined ? blocksOf(hit) : [...blocksOf(hit), ...inputs.hits];
     const needed = reserved === undefined ? counts : addDemands(counts, reserved);
-    const numMissing = this.countMissingAtStart(needed, blocksOf(hit), isFirst);
-    return { hit, counts, needed, numMissing };
+    const numMissing = this.countMissingAtStart(needed, hits, isFirst);
+    return { hit, inputs, hits, counts, needed, numMissing };
   }
 }
 

@@ -1,20 +1,27 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
 import type { LayerCache, StepGrain } from "../core/cache_group.ts";
+import type { CacheRetention } from "../core/generation.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import type { Admission, AdmissionOptions, Fork } from "./admission.ts";
 import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
 import type { AdmissionPlan, PoolRoom } from "./pool_room.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
+import type { EntryName } from "./prefix/encoder_entries.ts";
 import { type Hit, noHit } from "./prefix/longest_hit.ts";
 import type { PrefixCache } from "./prefix/prefix_cache.ts";
 import { liveBlocksOf } from "./tables/block_tables.ts";
 import type { CopyQueue } from "./tables/copy_queue.ts";
 import { createPath, type SequenceStart } from "./tables/create_path.ts";
 import { type ForkPlan, planFork } from "./tables/fork_plan.ts";
+import { type InputPlan, planInputs, scopeWithInputs } from "./tables/encoder_inputs.ts";
 import { chunkStops } from "./tables/kept_lengths.ts";
 import { SequenceBlocks } from "./tables/sequence_blocks.ts";
+import { SequenceInputs } from "./tables/sequence_inputs.ts";
 import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./tables/sequence_path.ts";
 import { StartCopies } from "./tables/start_copies.ts";
+
+/** What a branch of a sequence has not to do. */
+const NOTHING_TO_DO = { stops: [], missingInputs: [] } as const;
 
 /** What sequences get their blocks from, and what is told of it. */
 export interface AllocatorOptions {
@@ -42,6 +49,7 @@ export class SequenceAllocator {
   readonly #blockSize: number;
   readonly #copies: StartCopies;
   readonly #hasStates: boolean;
+  readonly #hasEncoder: boolean;
 
   constructor(options: AllocatorOptions) {
     const { groups, pool, source, copies: queue, onDecision } = options;
@@ -50,6 +58,7 @@ export class SequenceAllocator {
     const { blockSize } = options.grain;
     this.#copies = new StartCopies({ groups, blockSize, pool, source, queue, onDecision });
     this.#hasStates = groups.some(({ kind }) => kind === "state");
+    this.#hasEncoder = groups.some(({ kind }) => kind === "encoder");
   }
 
   /** The blocks of sequence `id`, which has tables. */
@@ -66,21 +75,26 @@ export class SequenceAllocator {
   }
 
   /** What an admission finds, takes and lacks. Changes nothing. */
-  planAdmission(tokens: Uint32Array, { scope, reserved }: AdmissionOptions): AdmissionPlan {
-    const request = { isFirst: this.sequences.size === 0, reserved };
-    return this.#options.room.planAdmission(this.lookUp(tokens, scope), tokens.length, request);
+  planAdmission(tokens: Uint32Array, options: AdmissionOptions): AdmissionPlan {
+    const { reserved, inputs = [] } = options;
+    const planInputs = inputs.length === 0 ? undefined : this.#inputPlanner(options);
+    const request = { isFirst: this.sequences.size === 0, reserved, planInputs };
+    const hit = this.lookUp(tokens, tokenScope(options));
+    return this.#options.room.planAdmission(hit, tokens.length, request);
   }
 
   /** What a branch shares, takes and copies; undefined where its source has not got that. */
   planFork({ source, numTokens, numShared = numTokens - 1 }: Fork): ForkPlan | undefined {
     const { groups, grain } = this.#options;
-    return planFork(groups, this.blocksOf(source), { numTokens, numShared }, grain);
+    const sequence = this.blocksOf(source);
+    if (sequence.inputs?.canBranch(numShared) === false) return undefined;
+    return planFork(groups, sequence, { numTokens, numShared }, grain);
   }
 
   /** Admits sequence `id`, or returns undefined and has changed nothing. */
   tryAdmit(id: SequenceId, tokens: Uint32Array, options: AdmissionOptions): Admission | undefined {
     const plan = this.planAdmission(tokens, options);
-    if (!this.#hasRoom(id, plan.numMissing, plan.needed, plan.hit)) return undefined;
+    if (!this.#hasRoom(id, plan.numMissing, plan.needed, plan.hits)) return undefined;
     return this.#admit(id, tokens, plan, options);
   }
 
@@ -97,14 +111,24 @@ export class SequenceAllocator {
     for (const ids of plan.shared) source.retain(liveBlocksOf(ids));
     const taken = this.#take(id, plan.counts);
     const tables = plan.shared.map((ids, group) => [...ids, ...taken[group]!]);
-    const { path: sourcePath, tables: from } = this.blocksOf(fork.source);
+    const { path: sourcePath, tables: from, inputs: sourceInputs } = this.blocksOf(fork.source);
     const numBlocks = Math.floor(numShared / this.#blockSize);
     const hit = noHit(groups.length);
-    const path = this.#createPath(options, { hit, numTokens, source: sourcePath, numBlocks });
-    this.sequences.set(id, new SequenceBlocks(tables, numShared, path));
+    const inputs = this.#branchInputs(sourceInputs, numShared, options);
+    const caching = inputs === undefined
+      ? options
+      : pathOptions(options, inputs.caching.tokenScope);
+    const path = this.#createPath(caching, { hit, numTokens, source: sourcePath, numBlocks });
+    this.sequences.set(id, new SequenceBlocks(tables, numShared, path, inputs));
     onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens: numShared });
     const copies = this.#copies.ofBranch(id, { plan, from, to: tables, numShared });
-    return { numCachedTokens: numShared, numEvictedTokens: 0, isLookup: false, copies, stops: [] };
+    return {
+      numCachedTokens: numShared,
+      numEvictedTokens: 0,
+      isLookup: false,
+      copies,
+      ...NOTHING_TO_DO,
+    };
   }
 
   /** Makes the tables of sequence `id` cover `numTokens` positions, or changes nothing. */
@@ -123,7 +147,12 @@ export class SequenceAllocator {
   }
 
   /** Whether a new sequence may take so many blocks; tells why it waits if it may not. */
-  #hasRoom(id: SequenceId, numMissing: number, counts: Demand, hit?: Hit): boolean {
+  #hasRoom(
+    id: SequenceId,
+    numMissing: number,
+    counts: Demand,
+    hits: readonly BlockId[] = [],
+  ): boolean {
     invariant(!this.sequences.has(id), `sequence ${id} has a block table already`);
     if (numMissing <= 0) return true;
     const { pool, room, onDecision } = this.#options;
@@ -133,7 +162,7 @@ export class SequenceAllocator {
       reason: "blocks",
       numNeeded: pool.numSlabsFor(counts),
       numFree: pool.numFree,
-      numEvictable: room.countEvictable(hit),
+      numEvictable: room.countEvictable(hits),
     });
     return false;
   }
@@ -142,30 +171,76 @@ export class SequenceAllocator {
   #admit(
     id: SequenceId,
     tokens: Uint32Array,
-    { hit, counts }: AdmissionPlan,
-    options: CachingOptions,
+    { hit, counts, inputs: inputPlan }: AdmissionPlan,
+    options: AdmissionOptions,
   ): Admission {
     const { cache, groups, onDecision } = this.#options;
-    const { scope = SHARED_SCOPE, retention } = options;
+    const { retention } = options;
+    const scope = tokenScope(options);
     const numTokens = tokens.length;
     const numCachedTokens = hit.nodes.length * this.#blockSize;
     const numEvictedTokens = cache?.countEvicted(scope, tokens, hit.nodes) ?? 0;
     const states = this.#copies.holdHit(hit);
-    const path = this.#createPath(options, { hit, numTokens });
+    const path = this.#createPath(pathOptions(options, scope), { hit, numTokens });
     cache?.noteHit(hit, retention);
+    if (inputPlan !== undefined) this.#holdInputs(inputPlan, retention);
     if (hit.nodes.length > 0) {
       onDecision?.({ type: "hit", sequenceId: id, numBlocks: hit.nodes.length });
     }
     const taken = this.#take(id, counts);
-    const tables = hit.blocks.map((found, group) =>
-      groups[group]!.kind === "state" ? taken[group]! : [...found, ...taken[group]!]
-    );
-    this.sequences.set(id, new SequenceBlocks(tables, numCachedTokens, path));
+    const tables = hit.blocks.map((found, group) => {
+      const { kind } = groups[group]!;
+      if (kind === "encoder") return [];
+      return kind === "state" ? taken[group]! : [...found, ...taken[group]!];
+    });
+    const inputs = inputPlan &&
+      SequenceInputs.begin(inputPlan, taken, this.#inputCaching(options, scope));
+    this.sequences.set(id, new SequenceBlocks(tables, numCachedTokens, path, inputs));
     onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
     const copies = this.#copies.ofStates(id, states, tables);
     const isLookup = cache?.isSearched ?? false;
     const stops = this.#stops(hit, numTokens);
-    return { numCachedTokens, numEvictedTokens, isLookup, copies, stops };
+    const missingInputs = inputs?.missing ?? NOTHING_TO_DO.missingInputs;
+    return { numCachedTokens, numEvictedTokens, isLookup, copies, stops, missingInputs };
+  }
+
+  /** Plans the inputs of an admission, given its hit. */
+  #inputPlanner({ scope = SHARED_SCOPE, inputs = [] }: AdmissionOptions) {
+    const { groups, cache } = this.#options;
+    invariant(this.#hasEncoder, `${inputs.length} inputs, and no group keeps what encoders make`);
+    const shared = { groups, blockSize: this.#blockSize, scope };
+    return (numCachedTokens: number, isLookup: boolean) => {
+      const find = (name: EntryName) => isLookup ? cache?.findInput(name) : undefined;
+      return planInputs(inputs, { ...shared, numCachedTokens, find });
+    };
+  }
+
+  /** Holds what is cached of inputs, so that making room does not cost it. */
+  #holdInputs({ planned }: InputPlan, retention: CacheRetention | undefined): void {
+    const { cache, source } = this.#options;
+    for (const { entry } of planned) {
+      if (entry === undefined) continue;
+      source.retain(entry.blocks);
+      cache!.entries!.noteHit(entry, retention);
+    }
+  }
+
+  /** The inputs of a branch, held; undefined where its source has none. */
+  #branchInputs(
+    from: SequenceInputs | undefined,
+    numShared: number,
+    options: CachingOptions,
+  ): SequenceInputs | undefined {
+    if (from === undefined) return undefined;
+    const caching = this.#inputCaching(options, from.caching.tokenScope);
+    const inputs = from.branch(numShared, caching);
+    for (const { blocks } of inputs.held()) this.#options.source.retain(blocks);
+    return inputs;
+  }
+
+  #inputCaching({ scope = SHARED_SCOPE, retention }: CachingOptions, tokenScope: string) {
+    const { groups, cache } = this.#options;
+    return { groups, entries: cache?.entries, scope, tokenScope, retention };
   }
 
   #take(id: SequenceId, counts: Demand): BlockId[][] {
@@ -190,4 +265,14 @@ export class SequenceAllocator {
     if (cache?.columns === undefined || !this.#hasStates) return [];
     return chunkStops(hit, numTokens, { blockSize: this.#blockSize, checkpointInterval });
   }
+}
+
+/** The scope in which the tokens of a sequence are looked for. */
+function tokenScope({ scope = SHARED_SCOPE, inputs = [] }: AdmissionOptions): string {
+  return scopeWithInputs(scope, inputs);
+}
+
+/** How the path of a sequence is cached whose tokens have that scope. */
+function pathOptions({ retention }: CachingOptions, scope: string): CachingOptions {
+  return retention === undefined ? { scope } : { scope, retention };
 }

@@ -21,6 +21,7 @@ Deno.test("BlockManager.tryAdmit() covers the tokens, the last block perhaps in 
     isLookup: false,
     copies: [],
     stops: [],
+    missingInputs: [],
   });
   assertEquals(blocks.blockTables(7)[0]!, [0, 1, 2]);
   assertEquals([blocks.numFree, blocks.numTables], [5, 1]);
@@ -106,6 +107,7 @@ Deno.test("BlockManager.tryFork() shares whole blocks and has the rest copied", 
     isLookup: false,
     copies,
     stops: [],
+    missingInputs: [],
   });
   blocks.checkIntegrity();
   blocks.markCopied();

@@ -1,8 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
+import type { EncoderInput } from "../../src/kvcache/tables/encoder_inputs.ts";
 import { type GroupRigOptions, KvGroupRig } from "../support/kv_group_rig.ts";
-import { chunksOf, FULL, STATE, windowOf } from "../support/kv_groups.ts";
+import { chunksOf, encoderOf, FULL, STATE, windowOf } from "../support/kv_groups.ts";
 import { runs, times } from "../support/runs.ts";
 
 interface Step {
@@ -37,12 +38,26 @@ function apply(rig: KvGroupRig, step: Step): void {
   const sequence = rig.sequences[pick % Math.max(1, rig.sequences.length)];
   if (verb === "pin") rig.pin(scope, tokens);
   else if (verb === "resize") rig.resize(step.numBlocks);
-  else if (verb === "admit" || sequence === undefined) rig.admit(tokens, scope);
-  else if (verb === "fork") rig.fork(sequence, sequence.numComputed - count + 1, count % 2);
+  else if (verb === "admit" || sequence === undefined) {
+    rig.admit(tokens, scope, rig.hasEncoder ? inputsOf(step) : []);
+  } else if (verb === "fork") rig.fork(sequence, sequence.numComputed - count + 1, count % 2);
   else if (verb === "compute") rig.compute(sequence, count, count % 2);
   else if (verb === "discard") rig.discard(sequence, count);
   else rig.free(sequence, verb);
   rig.check();
+}
+
+/** Up to two inputs out of four of different lengths, one perhaps twice, at any place. */
+function inputsOf({ numBlocks, count, tokens }: Step): EncoderInput[] {
+  const keys = [numBlocks % 4, numBlocks % 7, count % 4].filter((key) => key < 4).slice(
+    0,
+    count % 3,
+  );
+  return keys.map((key, i) => ({
+    key: `input ${key}`,
+    numTokens: [0, 1, 4, 7][key]!,
+    placeholderEnd: 1 + (numBlocks + i * count) % tokens.length,
+  }));
 }
 
 /** Groups, and how slabs are cut for them. */
@@ -76,6 +91,26 @@ const MODELS: readonly { readonly name: string; readonly layouts: readonly Layou
       { groups: [STATE], blocksPerSlab: [1] },
     ],
   },
+  {
+    name: "full + encoder",
+    layouts: [
+      { groups: [FULL, encoderOf("sequence")], blocksPerSlab: [1, 1] },
+      { groups: [FULL, encoderOf("placeholders")], blocksPerSlab: [1, 1] },
+      { groups: [FULL, encoderOf("sequence")], blocksPerSlab: [2, 3] },
+      { groups: [FULL, encoderOf("placeholders")], blocksPerSlab: [3, 1] },
+    ],
+  },
+  {
+    name: "full + window + encoder",
+    layouts: [
+      { groups: [FULL, windowOf(5), encoderOf("placeholders")], blocksPerSlab: [1, 1, 1] },
+      { groups: [FULL, windowOf(5), encoderOf("sequence")], blocksPerSlab: [2, 1, 3] },
+      {
+        groups: [FULL, windowOf(4, 3), encoderOf("sequence"), encoderOf("placeholders")],
+        blocksPerSlab: [1, 1, 1, 1],
+      },
+    ],
+  },
 ];
 
 /** Rigs of these layouts, small enough that every limit is met often. */
@@ -99,6 +134,8 @@ for (const [i, { name, layouts }] of MODELS.entries()) {
       numForks: 0,
       numEvicted: 0,
       numSnapshots: 0,
+      numInputHits: 0,
+      numInputMisses: 0,
     };
     fc.assert(
       fc.property(fc.noBias(rigsOf(layouts)), histories, (sizes, history) => {
@@ -111,17 +148,22 @@ for (const [i, { name, layouts }] of MODELS.entries()) {
         totals.numMoves += rig.numMoves;
         totals.numForks += rig.numForks;
         totals.numSnapshots += rig.numSnapshots;
+        totals.numInputHits += rig.numInputHits;
+        totals.numInputMisses += rig.numInputMisses;
         totals.numEvicted += rig.manager.numEvicted;
       }),
       { seed: 60 + i, numRuns: runs(4000) },
     );
     assert(totals.numSteps >= times(200_000), `only ${totals.numSteps} steps`);
     const { numHits, numFailures, numMoves, numForks, numEvicted, numSnapshots } = totals;
+    const { numInputHits, numInputMisses } = totals;
+    const hasEncoder = layouts.some(({ groups }) => groups.some(({ kind }) => kind === "encoder"));
     const hasStates = layouts.some(({ groups }) => groups.includes(STATE));
     assert(
       numHits > times(3000) && numFailures > times(3000) && numMoves > times(500) &&
         numForks > times(hasStates ? 300 : 1000) && numEvicted > times(5000) &&
-        numSnapshots >= times(hasStates ? 3000 : 0),
+        numSnapshots >= times(hasStates ? 3000 : 0) &&
+        Math.min(numInputHits, numInputMisses) >= times(hasEncoder ? 1000 : 0),
       JSON.stringify(totals),
     );
   });

@@ -10,7 +10,8 @@ type Tables = readonly (readonly BlockId[])[];
  * the content was computed, so that whatever a step reads is compared with what it must read.
  *
  * A place of attention is one position of a block and holds the tokens up to that position; a state
- * is a whole block and holds all tokens so far.
+ * is a whole block and holds all tokens so far. What a sequence reads besides its tokens is named
+ * beside them. A place of an encoder's output holds the input's name and the position.
  */
 export class KvDevice {
   readonly #groups: readonly LayerCache[];
@@ -58,31 +59,45 @@ export class KvDevice {
   }
 
   /** Computes positions `[start, end)` of `tokens`: reads what each group reads, and writes. */
-  compute(tokens: readonly number[], start: number, end: number, tables: Tables): void {
+  compute(
+    tokens: readonly number[],
+    start: number,
+    end: number,
+    tables: Tables,
+    inputs: string = "",
+  ): void {
+    const named = (length: number) => inputs + prefixOf(tokens, length);
     this.#groups.forEach((cache, group) => {
       const table = tables[group]!;
-      if (cache.kind === "state") this.#advance(tokens, start, end, `${group}:${table[0]}`);
-      else if (cache.kind !== "encoder") {
-        for (let p = start; p < end; p++) this.#set(group, table, p, prefixOf(tokens, p + 1));
+      if (cache.kind === "state") {
+        this.#advance(start > 0 ? named(start) : undefined, named(end), `${group}:${table[0]}`);
+      } else if (cache.kind !== "encoder") {
+        for (let p = start; p < end; p++) this.#set(group, table, p, named(p + 1));
         for (const p of readBy(cache, start, end)) {
           const found = this.#get(group, table, p);
-          assertEquals(found, prefixOf(tokens, p + 1), `position ${p} of ${cache.kind} ${group}`);
+          assertEquals(found, named(p + 1), `position ${p} of ${cache.kind} ${group}`);
         }
       }
     });
   }
 
-  #advance(tokens: readonly number[], start: number, end: number, block: string): void {
-    if (start > 0) {
-      assertEquals(
-        this.#contents.get(`${block}:0`),
-        prefixOf(tokens, start),
-        "state before a step",
-      );
+  /** Writes the output for an input, of so many positions. */
+  encode(group: number, key: string, numTokens: number, blocks: readonly BlockId[]): void {
+    for (let p = 0; p < numTokens; p++) this.#set(group, blocks, p, `${key} at ${p}`);
+  }
+
+  /** Reads all of it, and asserts that it is that. */
+  readInput(group: number, key: string, numTokens: number, blocks: readonly BlockId[]): void {
+    for (let p = 0; p < numTokens; p++) {
+      assertEquals(this.#get(group, blocks, p), `${key} at ${p}`, `input ${key} of group ${group}`);
     }
-    for (let i = 0; i < this.#blockSize; i++) {
-      this.#contents.set(`${block}:${i}`, prefixOf(tokens, end));
+  }
+
+  #advance(before: string | undefined, after: string, block: string): void {
+    if (before !== undefined) {
+      assertEquals(this.#contents.get(`${block}:0`), before, "state before a step");
     }
+    for (let i = 0; i < this.#blockSize; i++) this.#contents.set(`${block}:${i}`, after);
   }
 
   #set(group: number, table: readonly BlockId[], position: number, content: string): void {

@@ -7,8 +7,12 @@ import { RequestError } from "../../src/core/errors.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import { BlockKeyer } from "../../src/kvcache/prefix/block_key.ts";
+import { type EncoderInput, scopeWithInputs } from "../../src/kvcache/tables/encoder_inputs.ts";
 import { KvDevice, prefixOf } from "./kv_device.ts";
 import { KEY_SPACE } from "./scheduler_rig.ts";
+
+/** Placeholders of each input. */
+const NUM_PLACEHOLDERS = 2;
 
 /** The sizes of a rig. */
 export interface GroupRigOptions {
@@ -25,6 +29,9 @@ interface Sequence {
   readonly id: SequenceId;
   readonly scope: string;
   readonly tokens: number[];
+  readonly inputs: readonly EncoderInput[];
+  /** Those whose output is still to be computed. */
+  readonly missing: Set<string>;
   /** Where chunks are to end. */
   readonly stops: readonly number[];
   numComputed: number;
@@ -53,6 +60,9 @@ export class KvGroupRig {
   numMoves = 0;
   numForks = 0;
   numSnapshots = 0;
+  /** Inputs found in a group, and computed. */
+  numInputHits = 0;
+  numInputMisses = 0;
 
   constructor(options: GroupRigOptions) {
     this.#options = options;
@@ -88,6 +98,11 @@ export class KvGroupRig {
     });
   }
 
+  /** Whether sequences can have inputs. */
+  get hasEncoder(): boolean {
+    return this.#options.groups.some(({ kind }) => kind === "encoder");
+  }
+
   /** What has happened so far, and the tables as they are. */
   get history(): unknown[] {
     return [...this.#log, ...this.sequences.map(({ id }) => this.manager.blockTables(id))];
@@ -109,23 +124,33 @@ export class KvGroupRig {
     assert(isSame, what);
   }
 
-  admit(tokens: readonly number[], scope: string): Sequence | undefined {
+  admit(
+    tokens: readonly number[],
+    scope: string,
+    inputs: readonly EncoderInput[] = [],
+  ): Sequence | undefined {
     const all = Uint32Array.from(tokens);
-    const expected = this.expectedHit(tokens, scope);
-    assertEquals(this.manager.numTokensCached(all, scope), expected, `hit of ${tokens}`);
+    const expected = this.expectedHit(tokens, namedScope(scope, inputs));
+    assertEquals(this.manager.numTokensCached(all, scope, inputs), expected, `hit of ${tokens}`);
     const id = this.#nextId++;
-    const hasRoom = this.manager.numBlocksMissing(all, { scope }) === 0;
-    const admission = this.#attempt(() => this.manager.tryAdmit(id, all, { scope }));
+    const options = { scope, inputs };
+    const hasRoom = this.manager.numBlocksMissing(all, options) === 0;
+    const missing = this.#expectedMissing(scope, inputs, expected);
+    const admission = this.#attempt(() => this.manager.tryAdmit(id, all, options));
     assertEquals(admission !== undefined, hasRoom, "as was foretold");
     if (admission === undefined) return undefined;
-    const { numCachedTokens, copies, stops } = admission;
+    const { numCachedTokens, copies, stops, missingInputs } = admission;
     // One that is alone may do without, where what it finds is spread over too many slabs.
     const mayDoWithout = this.sequences.length === 0 &&
       this.#options.blocksPerSlab.some((n) => n > 1);
     if (!(mayDoWithout && numCachedTokens === 0)) assertEquals(numCachedTokens, expected);
+    if (!mayDoWithout) assertEquals([...missingInputs].sort(), missing, "missing inputs");
     if (numCachedTokens > 0) this.numHits++;
-    const sequence = { id, scope, tokens: [...tokens], stops, numComputed: numCachedTokens };
-    return this.#begin(sequence, copies);
+    this.numInputMisses += missingInputs.length;
+    this.numInputHits += inputs.length - missingInputs.length;
+    const numComputed = numCachedTokens;
+    const sequence = { id, scope, tokens: [...tokens], inputs, stops, numComputed };
+    return this.#begin({ ...sequence, missing: new Set(missingInputs) }, copies);
   }
 
   /** Branches off a sequence, which has computed all but the branch's last token. */
@@ -134,7 +159,11 @@ export class KvGroupRig {
     this.#flush();
     if (!this.manager.canFork(source.id, numShared)) {
       const isFull = this.#options.groups.every(({ kind }) => kind === "full");
-      assert(!isFull && numShared < source.numComputed, "all that was just computed is there");
+      const isMade = source.missing.size === 0;
+      assert(
+        !isMade || (!isFull && numShared < source.numComputed),
+        "all that was just computed is there",
+      );
       return;
     }
     const id = this.#nextId++;
@@ -145,7 +174,10 @@ export class KvGroupRig {
     this.numForks++;
     const tokens = [...source.tokens.slice(0, numShared), next];
     const { copies, stops } = admission;
-    this.#begin({ id, scope, tokens, stops, numComputed: numShared }, copies);
+    assertEquals([admission.missingInputs, source.missing.size], [[], 0]);
+    const { inputs } = source;
+    const branch = { id, scope, tokens, inputs, missing: new Set<string>(), stops };
+    this.#begin({ ...branch, numComputed: numShared }, copies);
   }
 
   /** Computes up to `count` more tokens of a sequence in a step of its own. */
@@ -159,9 +191,13 @@ export class KvGroupRig {
     this.numSnapshots += snapshots.length;
     this.#device.copy([...this.#copies, ...snapshots]);
     this.#copies = [];
-    this.#device.compute(tokens, start, end, this.manager.blockTables(id));
+    const made = this.#encode(sequence, end);
+    const { inputs } = sequence;
+    this.#device.compute(tokens, start, end, this.manager.blockTables(id), namedScope("", inputs));
+    this.#readInputs(sequence, start, end);
     this.manager.markCopied();
     sequence.numComputed = end;
+    for (const key of made) this.manager.publishInput(id, key);
     this.manager.markComputed(id, Uint32Array.from(tokens), end);
     if (end === tokens.length) tokens.push(next);
     this.#nameKeys(sequence);
@@ -242,6 +278,49 @@ export class KvGroupRig {
     return 0;
   }
 
+  /** The inputs whose output some group lacks which a sequence reads that starts there. */
+  #expectedMissing(scope: string, inputs: readonly EncoderInput[], numCached: number): string[] {
+    const missing = inputs.filter(({ key, numTokens }) =>
+      numTokens > 0 && this.#options.groups.some((cache, group) => {
+        if (cache.kind !== "encoder" || this.#cached[group]!.has(inputName(scope, key))) {
+          return false;
+        }
+        return cache.lifetime === "sequence" || lastPlaceholder(inputs, key) > numCached;
+      })
+    );
+    return [...new Set(missing.map(({ key }) => key))].sort();
+  }
+
+  /** Computes the outputs that the positions before `end` are the first to read. */
+  #encode({ id, inputs, missing }: Sequence, end: number): string[] {
+    const made: string[] = [];
+    for (const { key, numTokens, placeholderEnd } of inputs) {
+      if (!missing.has(key) || placeholderEnd - NUM_PLACEHOLDERS >= end) continue;
+      this.#options.groups.forEach(({ kind }, group) => {
+        if (kind !== "encoder") return;
+        const blocks = this.manager.inputBlocks(id, group, key);
+        // What another sequence has made is not written again: the content is the same.
+        if (blocks !== undefined) this.#device.encode(group, key, numTokens, blocks);
+      });
+      missing.delete(key);
+      made.push(key);
+    }
+    return made;
+  }
+
+  /** Reads the outputs that positions `[start, end)` do. */
+  #readInputs({ id, inputs }: Sequence, start: number, end: number): void {
+    for (const { key, numTokens, placeholderEnd } of inputs) {
+      this.#options.groups.forEach((cache, group) => {
+        if (cache.kind !== "encoder" || placeholderEnd - NUM_PLACEHOLDERS >= end) return;
+        if (cache.lifetime === "placeholders" && placeholderEnd <= start) return;
+        const blocks = this.manager.inputBlocks(id, group, key);
+        assert(blocks !== undefined, `input ${key} of group ${group} is gone`);
+        this.#device.readInput(group, key, numTokens, blocks);
+      });
+    }
+  }
+
   #begin(sequence: Sequence, copies: readonly BlockCopy[]): Sequence {
     this.sequences.push(sequence);
     this.#nameKeys(sequence);
@@ -250,11 +329,15 @@ export class KvGroupRig {
   }
 
   /** Learns the keys of all whole blocks of a sequence. */
-  #nameKeys({ scope, tokens }: Sequence): void {
+  #nameKeys({ scope, tokens, inputs }: Sequence): void {
     const { blockSize } = this.#options;
-    let key = this.#keyer.rootKey(scope);
+    for (const { key } of inputs) {
+      const digest = this.#keyer.childKey(this.#keyer.rootKey(scope), new Uint32Array(), [key]);
+      this.#names.set(digest, inputName(scope, key));
+    }
+    let key = this.#keyer.rootKey(scopeWithInputs(scope, inputs));
     for (let end = blockSize; end <= tokens.length; end += blockSize) {
-      const name = `${scope}: ${prefixOf(tokens, end)}`;
+      const name = `${namedScope(scope, inputs)}: ${prefixOf(tokens, end)}`;
       const known = this.#keys.get(name);
       key = known ??
         this.#keyer.childKey(key, Uint32Array.from(tokens.slice(end - blockSize, end)));
@@ -275,12 +358,26 @@ export class KvGroupRig {
     const tables = this.manager.blockTables(id);
     this.#options.groups.forEach((cache, group) => {
       if (cache.kind === "state") return assertEquals(tables[group]!.length, 1);
+      if (cache.kind === "encoder") return this.#checkInputs(id, group);
       const range = liveRange(cache, numComputed, this.#options.blockSize);
       tables[group]!.forEach((block, i) => {
         const isRead = i < range.numSinkBlocks || i >= range.start;
         assertEquals(block !== NO_BLOCK, isRead, `block ${i} of group ${group} at ${numComputed}`);
       });
     });
+  }
+
+  /** A sequence has the blocks of an input as long as something reads it, and all of them. */
+  #checkInputs(id: SequenceId, group: number): void {
+    const { inputs, numComputed } = this.sequences.find((sequence) => sequence.id === id)!;
+    const cache = this.#options.groups[group]!;
+    for (const { key, numTokens } of inputs) {
+      const isOver = cache.kind === "encoder" && cache.lifetime === "placeholders" &&
+        lastPlaceholder(inputs, key) <= numComputed;
+      const blocks = this.manager.inputBlocks(id, group, key) ?? [];
+      const numBlocks = isOver ? 0 : Math.ceil(numTokens / this.#options.blockSize);
+      assertEquals(blocks.length, numBlocks, `input ${key} of group ${group} at ${numComputed}`);
+    }
   }
 
   /** Asserts that a call which fails leaves everything as it was. */
@@ -293,4 +390,20 @@ export class KvGroupRig {
     }
     return result;
   }
+}
+
+/** Where the last placeholder of an input ends. */
+function lastPlaceholder(inputs: readonly EncoderInput[], key: string): number {
+  return Math.max(...inputs.filter((input) => input.key === key).map((i) => i.placeholderEnd));
+}
+
+/** A scope, and which inputs are read where. */
+function namedScope(scope: string, inputs: readonly EncoderInput[]): string {
+  const read = inputs.map(({ key, placeholderEnd }) => `${key} before ${placeholderEnd}`);
+  return [scope, ...read].join(", ");
+}
+
+/** Names the output for an input in a scope. */
+function inputName(scope: string, key: string): string {
+  return `${scope}: input ${key}`;
 }

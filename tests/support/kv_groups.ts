@@ -12,6 +12,11 @@ export function windowOf(window: number, numSinkTokens?: number): LayerCache {
   return { kind: "sliding_window", window, ...sinks, ...HEADS };
 }
 
+/** The outputs of an encoder: embeddings until placeholders are computed, or keys and values. */
+export function encoderOf(lifetime: "placeholders" | "sequence"): LayerCache {
+  return { kind: "encoder", lifetime, ...HEADS };
+}
+
 /** Attention within chunks. */
 export function chunksOf(window: number): LayerCache {
   return { kind: "chunked_local", window, ...HEADS };

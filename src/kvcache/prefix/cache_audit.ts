@@ -2,6 +2,7 @@ import { invariant } from "../../base/invariant.ts";
 import { type LayerCache, NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { CachedBlocks } from "./cached_blocks.ts";
+import type { EncoderEntries } from "./encoder_entries.ts";
 import type { NodeBlocks, NodeId } from "./node_blocks.ts";
 
 /** What an audit of a prefix cache looks at. */
@@ -9,6 +10,8 @@ export interface AuditedCache extends CachedBlocks {
   readonly groups: readonly LayerCache[];
   /** Absent where a node is its block. */
   readonly columns: NodeBlocks | undefined;
+  /** Absent where no group is an encoder's. */
+  readonly entries: EncoderEntries | undefined;
 }
 
 /** A path whose nodes can be counted. */
@@ -18,14 +21,18 @@ export interface PathNodes {
 
 /** Audit: tree and policy are whole, and a holder of a block holds what is above it. O(pool). */
 export function checkCache(cache: AuditedCache): void {
-  const { pool, tree, columns, idle } = cache;
+  const { pool, tree, columns, entries, idle } = cache;
   tree.checkIntegrity();
   columns?.checkIntegrity();
+  entries?.checkIntegrity();
   let numListed = 0;
   for (let id = 0; id < pool.numBlocks; id++) {
     const node = nodeOf(cache, id);
-    const isCached = node !== undefined;
+    const isInEntry = entries?.entryOf(id) !== undefined;
+    const isCached = node !== undefined || isInEntry;
     invariant(isCached === pool.isMarked(id), `block ${id} is marked and not in the tree`);
+    invariant(node === undefined || !isInEntry, `block ${id} is an encoder's and in the tree`);
+    if (isInEntry && pool.isIdle(id)) numListed++;
     if (node === undefined) continue;
     const isOnPath = idle.isOnPath(id);
     const shouldBe = pool.isIdle(id) && (columns?.isHeld(node) ?? false);

@@ -6,7 +6,7 @@ export interface StoredBlock {
   readonly key: BlockKey;
   /** Key of the block before it, or of the root of its scope. */
   readonly parentKey: BlockKey;
-  /** The tokens of this block alone. */
+  /** The tokens of this block alone; none of the output of an encoder, which is one entry. */
   readonly tokens: Uint32Array;
   /** The scope it can be found in; empty is the open one. */
   readonly scope: string;

@@ -1,5 +1,6 @@
-import type { BlockKey } from "./block_key.ts";
+import type { BlockKey, BlockKeyer } from "./block_key.ts";
 import type { CacheListener } from "./cache_listener.ts";
+import type { EntryName } from "./encoder_entries.ts";
 import { EvictedBlocks } from "./evicted_blocks.ts";
 import type { NodeId } from "./node_blocks.ts";
 import type { RadixTree } from "./radix_tree.ts";
@@ -12,6 +13,7 @@ import type { RadixTree } from "./radix_tree.ts";
  */
 export class CacheRecords {
   readonly #tree: RadixTree;
+  readonly #keyer: BlockKeyer;
   readonly #listener: CacheListener | undefined;
   readonly #evicted = new EvictedBlocks();
   /** Blocks that have left the tree so far, for whatever reason. */
@@ -21,8 +23,9 @@ export class CacheRecords {
   /** Those of them that went because the cache was cleared or their content was not sound. */
   numReset = 0;
 
-  constructor(tree: RadixTree, listener: CacheListener | undefined) {
+  constructor(tree: RadixTree, keyer: BlockKeyer, listener: CacheListener | undefined) {
     this.#tree = tree;
+    this.#keyer = keyer;
     this.#listener = listener;
   }
 
@@ -51,6 +54,23 @@ export class CacheRecords {
   /** Blocks of a group can no longer be found; their nodes may have left the tree. */
   tellAllRemoved(keys: readonly BlockKey[], group: number): void {
     if (keys.length > 0) this.#listener?.removed({ keys, group });
+  }
+
+  /** The output of an encoder has become findable, all its blocks under one key. */
+  tellInputStored(name: EntryName): void {
+    const { group, scope } = name;
+    this.#listener?.stored({
+      key: this.#inputKey(name),
+      parentKey: this.#keyer.rootKey(scope),
+      tokens: new Uint32Array(),
+      scope,
+      group,
+    });
+  }
+
+  /** The output of an encoder can no longer be found. */
+  tellInputRemoved(name: EntryName): void {
+    this.#listener?.removed({ keys: [this.#inputKey(name)], group: name.group });
   }
 
   /** A prompt has found this node and all above it. */
@@ -86,5 +106,10 @@ export class CacheRecords {
       end += blockSize;
     }
     return end - start;
+  }
+
+  /** A name for everyone outside, which does not give the content away. */
+  #inputKey({ scope, key }: EntryName): BlockKey {
+    return this.#keyer.childKey(this.#keyer.rootKey(scope), new Uint32Array(), [key]);
   }
 }

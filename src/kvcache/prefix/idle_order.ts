@@ -61,6 +61,7 @@ export class IdleOrder {
   add(id: BlockId): void {
     const columns = this.#columns;
     if (columns === undefined) this.policy.add(id, this.#tree.isLeaf(id));
+    else if (!columns.isCached(id)) this.policy.add(id, true); // An encoder's: nothing is below.
     else {
       const node = columns.nodeOf(id);
       if (columns.isHeld(node)) return this.#held!.putLast(HELD, id);

@@ -8,7 +8,8 @@ export interface Hit {
   readonly nodes: readonly NodeId[];
   /**
    * Per group, one entry per node: a cached block where whatever goes on from there reads it,
-   * NO_BLOCK elsewhere. Of a state the last entry is the snapshot to copy.
+   * NO_BLOCK elsewhere. Of a state the last entry is the snapshot to copy; of an encoder there are
+   * none, since tokens do not lead to what is cached of it.
    */
   readonly blocks: readonly (readonly BlockId[])[];
   /** Nodes that the prompt leads through in the tree: those behind the hit included. */
@@ -73,6 +74,7 @@ function blocksOfHit(
   columns: NodeBlocks,
   blockSize: number,
 ): BlockId[] {
+  if (cache.kind === "encoder") return [];
   const { numSinkBlocks, start } = liveRange(cache, nodes.length * blockSize, blockSize);
   return nodes.map((node, index) =>
     index >= start || index < numSinkBlocks ? columns.blockOf(node, group) : NO_BLOCK

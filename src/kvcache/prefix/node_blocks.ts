@@ -112,7 +112,7 @@ export class NodeBlocks {
     return this.#nodes[id]!;
   }
 
-  /** The group in which block `id` is cached. */
+  /** The group in which block `id` is cached; -1 for one that stands for no node. */
   groupOf(id: BlockId): number {
     const node = this.#nodes[id]!;
     return this.#blocks.findIndex((blocks) => blocks[node] === id);

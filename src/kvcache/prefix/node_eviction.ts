@@ -8,7 +8,8 @@ import type { NodeId } from "./node_blocks.ts";
  *
  * With full attention a node goes with its block of that group, and what other groups have there
  * goes along: nothing could find it. Blocks of other groups go alone. Without full attention a node
- * that has no block, nothing below it and no path on it follows its last block.
+ * that has no block, nothing below it and no path on it follows its last block. The output of an
+ * encoder goes whole.
  *
  * O(groups) per block, times what the policy takes to choose.
  */
@@ -74,7 +75,9 @@ export class NodeEviction implements Eviction {
 
   /** Makes an idle block free; one of full attention is a leaf, and goes with its node. */
   #drop(id: BlockId, isTold: boolean): void {
-    const { columns, groups } = this.#cached;
+    const { columns, groups, entries } = this.#cached;
+    const entry = entries?.entryOf(id);
+    if (entry !== undefined) return entries!.drop(entry, isTold);
     const [node, group] = [columns.nodeOf(id), columns.groupOf(id)];
     if (groups[group]!.kind === "full") return this.#dropNode(node, isTold);
     this.#detach(node, group, isTold);

@@ -11,6 +11,7 @@ import { checkCache, checkPaths, type PathNodes } from "./cache_audit.ts";
 import type { CachedBlocks } from "./cached_blocks.ts";
 import { CacheRecords } from "./cache_records.ts";
 import { createEvictionPolicy } from "./create_eviction_policy.ts";
+import { EncoderEntries, type EncoderEntry, type EntryName } from "./encoder_entries.ts";
 import { GroupNodes } from "./group_nodes.ts";
 import { IdleOrder } from "./idle_order.ts";
 import { LeafEviction } from "./leaf_eviction.ts";
@@ -52,6 +53,8 @@ export class PrefixCache implements BlockSource {
   readonly columns: NodeBlocks | undefined;
   /** What several groups do with nodes; there where {@link columns} is. */
   readonly nodes: GroupNodes | undefined;
+  /** What is cached of the outputs of encoders; there where a group is one's. */
+  readonly entries: EncoderEntries | undefined;
   readonly groups: readonly LayerCache[];
   /** The groups that keep every position: each node has a block of each of them. */
   readonly fullGroups: readonly number[];
@@ -83,11 +86,13 @@ export class PrefixCache implements BlockSource {
     this.#tree = new RadixTree(isOneFull ? numBlocks : 1, blockSize, keyer);
     const order = createEvictionPolicy(policy, numBlocks, now);
     this.#idle = new IdleOrder(order, numBlocks, this.#tree, { groups, columns: this.columns });
-    this.#records = new CacheRecords(this.#tree, options.listener);
+    this.#records = new CacheRecords(this.#tree, keyer, options.listener);
     this.#cached = { pool, tree: this.#tree, idle: this.#idle, records: this.#records };
     if (this.columns === undefined) this.#eviction = new LeafEviction(this.#cached);
     else {
-      const grouped = { ...this.#cached, groups, columns: this.columns };
+      const hasEncoder = groups.some(({ kind }) => kind === "encoder");
+      this.entries = hasEncoder ? new EncoderEntries(this.#cached) : undefined;
+      const grouped = { ...this.#cached, groups, columns: this.columns, entries: this.entries };
       this.#eviction = new NodeEviction(grouped);
       this.nodes = new GroupNodes(grouped, this.#eviction);
     }
@@ -167,6 +172,11 @@ export class PrefixCache implements BlockSource {
   /** The node at `place` with that content; undefined when there is none. */
   find(place: TreePlace, { tokens, start }: BlockContent): NodeId | undefined {
     return this.#tree.find(place, tokens, start);
+  }
+
+  /** What is cached of the output of an encoder under that name; undefined when nothing is. */
+  findInput(name: EntryName): EncoderEntry | undefined {
+    return this.#forceMiss ? undefined : this.entries?.find(name);
   }
 
   countMissing(need: Need): number {
@@ -249,7 +259,8 @@ export class PrefixCache implements BlockSource {
   /** Forgets everything and takes all pins back; no table or copy may hold a cached block. */
   clear(): void {
     this.pins.removeAll();
-    const numMarked = this.columns?.numBlocks ?? this.#tree.numBlocks;
+    const numOfNodes = this.columns?.numBlocks ?? this.#tree.numBlocks;
+    const numMarked = numOfNodes + (this.entries?.numBlocks ?? 0);
     const numInUse = numMarked - this.#idle.numListed;
     invariant(numInUse === 0, `${numInUse} of ${numMarked} cached blocks are in use`);
     const before = this.#records.numDropped;
@@ -268,6 +279,16 @@ export class PrefixCache implements BlockSource {
     this.#records.numReset += this.#records.numDropped - before;
   }
 
+  /**
+   * Makes unfindable what a sequence with outputs of encoders has made of them, and what it has
+   * found of those that are read behind its first `numSound` positions.
+   */
+  forgetInputs(inputs: { forget(numSound: number): void }, numSound: number): void {
+    const before = this.#records.numDropped;
+    inputs.forget(numSound);
+    this.#records.numReset += this.#records.numDropped - before;
+  }
+
   /** Evicts until `numSlabs` are free, in the policy's order; there must be as many. */
   evictUntilFree(numSlabs: number): void {
     this.#eviction.evictUntilFree(numSlabs);
@@ -277,6 +298,7 @@ export class PrefixCache implements BlockSource {
   resize(remap: BlockRemap): void {
     if (this.columns === undefined) this.#tree.resize(remap);
     else this.columns.remap(remap);
+    this.entries?.remap(remap);
     this.#idle.resize(remap);
     this.pins.resize(remap, this.#pool.numSlabs);
   }
@@ -293,7 +315,8 @@ export class PrefixCache implements BlockSource {
 
   /** Audit: tree and policy are whole, and a holder of a block holds what is above it. O(pool). */
   checkIntegrity(): void {
-    checkCache({ ...this.#cached, groups: this.groups, columns: this.columns });
+    const { groups, columns, entries } = this;
+    checkCache({ ...this.#cached, groups, columns, entries });
   }
 
   /** Audit: each node counts the paths it lies on. O(nodes of paths). */

@@ -20,9 +20,10 @@ export function checkTables(
   others: readonly (BlockHolder | undefined)[],
 ): void {
   const numHolders = new Uint32Array(pool.numBlocks);
-  for (const [id, { tables, path }] of sequences) {
+  for (const [id, { tables, path, inputs }] of sequences) {
     path?.countReferences(numHolders);
     const table = tables.flat().filter((block) => block !== NO_BLOCK);
+    for (const { blocks } of inputs?.held() ?? []) table.push(...blocks);
     invariant(new Set(table).size === table.length, `sequence ${id} holds a block twice`);
     for (const block of table) {
       invariant(block < pool.numBlocks, `sequence ${id} holds block ${block}, which there is not`);

@@ -2,7 +2,8 @@ import { type LayerCache, liveRange, NO_BLOCK } from "../../core/cache_group.ts"
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 import type { Pool } from "../pool/pool.ts";
-import type { BlockTables } from "./block_tables.ts";
+import { type BlockTables, liveBlocksOf } from "./block_tables.ts";
+import type { SequenceInputs } from "./sequence_inputs.ts";
 import type { SequencePath } from "./sequence_path.ts";
 
 /**
@@ -23,17 +24,31 @@ export class SequenceBlocks {
   numComputedTokens: number;
   /** Absent without a prefix cache. */
   readonly path: SequencePath | undefined;
+  /** Absent without groups of an encoder. */
+  readonly inputs: SequenceInputs | undefined;
   /** Per group, the first entry behind the sinks that is not dead. */
   readonly #firstLive: number[];
   /** The latest tables by the ids of each group, and of which tables they are. */
   #named: { readonly of: BlockTables; readonly tables: BlockTables } = { of: [], tables: [] };
 
   /** One reference to each block in `tables` is the sequence's. */
-  constructor(tables: BlockTables, numComputedTokens: number, path: SequencePath | undefined) {
+  constructor(
+    tables: BlockTables,
+    numComputedTokens: number,
+    path: SequencePath | undefined,
+    inputs?: SequenceInputs,
+  ) {
     this.tables = tables;
     this.numComputedTokens = numComputedTokens;
     this.path = path;
+    this.inputs = inputs;
     this.#firstLive = tables.map(() => 0);
+  }
+
+  /** Blocks that it holds, dead ones aside. */
+  get numLive(): number {
+    const inTables = this.tables.reduce((sum, table) => sum + liveBlocksOf(table).length, 0);
+    return inTables + (this.inputs?.numBlocks ?? 0);
   }
 
   /** Adds blocks to the ends of the tables. */
@@ -81,5 +96,6 @@ export class SequenceBlocks {
       table.map((id) => id === NO_BLOCK ? id : remap.idOf(id))
     );
     this.path?.remap(remap);
+    this.inputs?.remap(remap);
   }
 }
