@@ -1,9 +1,9 @@
 import { ceilDiv } from "../src/base/math.ts";
 import { type LayerCache, maxLiveBlocks, NO_BLOCK } from "../src/core/cache_group.ts";
+import type { SequenceId } from "../src/core/ids.ts";
 import { planSlabs } from "../src/core/slab_layout.ts";
-import { createPool } from "../src/kvcache/pool/create_pool.ts";
-import { admissionDemand, growthDemand } from "../src/kvcache/tables/demands.ts";
-import { SequenceBlocks } from "../src/kvcache/tables/sequence_blocks.ts";
+import { BlockManager } from "../src/kvcache/block_manager.ts";
+import type { EncoderInput } from "../src/kvcache/tables/encoder_inputs.ts";
 
 /** Tokens of one request. */
 export interface Workload {
@@ -112,36 +112,60 @@ interface Memory {
 
 /** Prefills requests chunk by chunk, all of which stay, until one finds no room. */
 function fill({ groups, poolBytes, tokensPerBlock }: Memory, workload: Workload): Outcome {
-  const { numTokens, numEncoderTokens } = workload;
-  const grain = { blockSize: tokensPerBlock, maxInFlightTokens: CHUNK_TOKENS };
   const { slabBytes, cuts } = planSlabs(groups.map(({ blockBytes }) => blockBytes));
-  const perSlab = cuts.map(({ blocksPerSlab }) => blocksPerSlab);
-  const pool = createPool(Math.floor(poolBytes / slabBytes), perSlab);
   const caches = groups.map(({ cache }) => cache);
+  const blocks = new BlockManager({
+    groups: caches,
+    numBlocks: Math.floor(poolBytes / slabBytes),
+    blocksPerSlab: cuts.map(({ blocksPerSlab }) => blocksPerSlab),
+    blockSize: tokensPerBlock,
+    maxInFlightTokens: CHUNK_TOKENS,
+    numWatermarkBlocks: 0,
+  });
+  const hasEncoder = caches.some(({ kind }) => kind === "encoder");
   let requestBytes = 0;
   for (let id = 0;; id++) {
-    const counts = admissionDemand(caches, numTokens, 0, grain).map((count, group) =>
-      caches[group]!.kind === "encoder" ? ceilDiv(numEncoderTokens, tokensPerBlock) : count
-    );
-    if (pool.countMissing({ counts }) > 0) return { numRequests: id, requestBytes };
-    const request = new SequenceBlocks(pool.take(counts, id), 0, undefined);
-    for (let start = 0; start < numTokens; start += CHUNK_TOKENS) {
-      const end = Math.min(numTokens, start + CHUNK_TOKENS);
-      const demand = growthDemand(caches, request.tables, end, tokensPerBlock);
-      if (pool.countMissing({ counts: demand }) > 0) return { numRequests: id, requestBytes };
-      request.append(pool.take(demand, id));
-      request.numComputedTokens = end;
-      for (const dead of request.takeDead(caches, tokensPerBlock)) pool.release(dead);
-    }
-    if (id === 0) requestBytes = bytesOf(groups, request);
+    const inputs = hasEncoder ? inputsOf(workload) : [];
+    if (!prefill(blocks, id, workload.numTokens, inputs)) return { numRequests: id, requestBytes };
+    if (id === 0) requestBytes = bytesOf(groups, blocks, inputs);
   }
 }
 
-/** Bytes of the blocks that a request holds. */
-function bytesOf(groups: readonly HybridGroup[], { tables }: SequenceBlocks): number {
-  return tables.reduce((sum, table, group) => {
-    const numBlocks = table.filter((id) => id !== NO_BLOCK).length;
-    return sum + numBlocks * groups[group]!.blockBytes;
+/** What an encoder reads for a request; nothing is shared without a prefix cache. */
+function inputsOf({ numTokens, numEncoderTokens }: Workload): EncoderInput[] {
+  if (numEncoderTokens === 0) return [];
+  return [{ key: "image", numTokens: numEncoderTokens, placeholderEnd: numTokens }];
+}
+
+/** Admits a request and computes it; false where it finds no room. */
+function prefill(
+  blocks: BlockManager,
+  id: SequenceId,
+  numTokens: number,
+  inputs: readonly EncoderInput[],
+): boolean {
+  const tokens = new Uint32Array(numTokens);
+  if (blocks.tryAdmit(id, tokens, { inputs }) === undefined) return false;
+  for (const { key } of inputs) blocks.publishInput(id, key);
+  for (let start = 0; start < numTokens; start += CHUNK_TOKENS) {
+    const end = Math.min(numTokens, start + CHUNK_TOKENS);
+    if (!blocks.tryExtend(id, end)) return false;
+    blocks.markComputed(id, tokens, end);
+  }
+  return true;
+}
+
+/** Bytes of the blocks that the first request holds. */
+function bytesOf(
+  groups: readonly HybridGroup[],
+  blocks: BlockManager,
+  inputs: readonly EncoderInput[],
+): number {
+  const tables = blocks.blockTables(0);
+  return groups.reduce((sum, { blockBytes }, group) => {
+    const inTable = tables[group]!.filter((id) => id !== NO_BLOCK).length;
+    const ofInputs = inputs.map(({ key }) => blocks.inputBlocks(0, group, key)?.length ?? 0);
+    return sum + blockBytes * ofInputs.reduce((a, b) => a + b, inTable);
   }, 0);
 }
 

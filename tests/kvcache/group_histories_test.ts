@@ -47,21 +47,34 @@ function apply(rig: KvGroupRig, step: Step): void {
   rig.check();
 }
 
-/** Up to two inputs out of four of different lengths, one perhaps twice, at any place. */
-function inputsOf({ numBlocks, count, tokens }: Step): EncoderInput[] {
-  const keys = [numBlocks % 4, numBlocks % 7, count % 4].filter((key) => key < 4).slice(
-    0,
-    count % 3,
-  );
-  return keys.map((key, i) => ({
-    key: `input ${key}`,
-    numTokens: [0, 1, 4, 7][key]!,
-    placeholderEnd: 1 + (numBlocks + i * count) % tokens.length,
+/** Lists of inputs: one given twice, an empty one, and ones that others have too. */
+const INPUTS: readonly (readonly EncoderInput[])[] = [
+  [],
+  [{ key: "photo", numTokens: 7, placeholderEnd: 3 }],
+  [
+    { key: "sound", numTokens: 4, placeholderEnd: 2 },
+    { key: "icon", numTokens: 1, placeholderEnd: 9 },
+  ],
+  [
+    { key: "sound", numTokens: 4, placeholderEnd: 2 },
+    { key: "empty", numTokens: 0, placeholderEnd: 4 },
+    { key: "sound", numTokens: 4, placeholderEnd: 6 },
+  ],
+];
+
+/** What the tokens of a step are given with; no placeholder lies behind them. */
+function inputsOf({ numBlocks, tokens }: Step): EncoderInput[] {
+  return INPUTS[numBlocks % INPUTS.length]!.map((input) => ({
+    ...input,
+    placeholderEnd: Math.min(input.placeholderEnd, tokens.length),
   }));
 }
 
 /** Groups, and how slabs are cut for them. */
-type Layout = Pick<GroupRigOptions, "groups" | "blocksPerSlab">;
+type Layout = Pick<GroupRigOptions, "groups" | "blocksPerSlab"> & {
+  /** Slabs beside those that any layout has, for what encoders make. Default: none. */
+  readonly numMore?: number;
+};
 
 /** Kinds of models, with the layouts that they may have. */
 const MODELS: readonly { readonly name: string; readonly layouts: readonly Layout[] }[] = [
@@ -103,11 +116,16 @@ const MODELS: readonly { readonly name: string; readonly layouts: readonly Layou
   {
     name: "full + window + encoder",
     layouts: [
-      { groups: [FULL, windowOf(5), encoderOf("placeholders")], blocksPerSlab: [1, 1, 1] },
-      { groups: [FULL, windowOf(5), encoderOf("sequence")], blocksPerSlab: [2, 1, 3] },
+      {
+        groups: [FULL, windowOf(5), encoderOf("placeholders")],
+        blocksPerSlab: [1, 1, 1],
+        numMore: 12,
+      },
+      { groups: [FULL, windowOf(5), encoderOf("sequence")], blocksPerSlab: [2, 1, 3], numMore: 12 },
       {
         groups: [FULL, windowOf(4, 3), encoderOf("sequence"), encoderOf("placeholders")],
         blocksPerSlab: [1, 1, 1, 1],
+        numMore: 24,
       },
     ],
   },
@@ -121,7 +139,11 @@ function rigsOf(layouts: readonly Layout[]): fc.Arbitrary<GroupRigOptions> {
     blockSize: fc.integer({ min: 1, max: 3 }),
     maxInFlightTokens: fc.integer({ min: 1, max: 8 }),
     policy: fc.constantFrom<EvictionPolicyName>("lru", "slru", "priority"),
-  }).map(({ layout, ...sizes }) => ({ ...layout, ...sizes }));
+  }).map(({ layout: { numMore = 0, ...layout }, numBlocks, ...sizes }) => ({
+    ...layout,
+    ...sizes,
+    numBlocks: numBlocks + numMore,
+  }));
 }
 
 for (const [i, { name, layouts }] of MODELS.entries()) {
