@@ -244,6 +244,23 @@ Deno.test("BlockManager.resize() moves what encoders made, used and cached, with
   }
 });
 
+Deno.test("BlockManager does without what is cached of inputs where it is alone and does not fit", () => {
+  const { blocks } = managerOf("sequence", 5, { blocksPerSlab: [1, 2] });
+  const input = (key: string, numTokens: number) => ({ key, numTokens, placeholderEnd: 1 });
+  admit(blocks, 0, 1, [input("a", 1)]);
+  admit(blocks, 1, 1, [input("b", 1)]);
+  // The two blocks lie in what the slabs of the other inputs have left.
+  assertEquals(admit(blocks, 2, 1, [input("wide", 8)]), ["wide"]);
+  blocks.publishInput(2, "wide");
+  for (const id of [0, 1, 2]) blocks.free(id);
+  assertEquals(blocks.numCached, 2);
+  // Four blocks of tokens leave one slab, into which both would fit.
+  assertEquals(admit(blocks, 3, 16, [input("wide", 8)]), ["wide"]);
+  blocks.checkIntegrity();
+  blocks.free(3);
+  assertEquals(admit(blocks, 4, 4, [input("wide", 8)]), ["wide"], "it was evicted for that");
+});
+
 Deno.test("BlockManager refuses inputs where no group keeps what encoders make", () => {
   const blocks = new BlockManager({ numBlocks: 4, blockSize: 4 });
   assertThrows(() => admit(blocks, 0, 4), InvariantError, "1 inputs, and no group keeps");

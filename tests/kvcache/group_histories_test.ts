@@ -64,7 +64,9 @@ const INPUTS: readonly (readonly EncoderInput[])[] = [
 
 /** What the tokens of a step are given with; no placeholder lies behind them. */
 function inputsOf({ numBlocks, tokens }: Step): EncoderInput[] {
-  return INPUTS[numBlocks % INPUTS.length]!.map((input) => ({
+  // Half of all have none, and a quarter the first: so that prompts meet again.
+  const which = [0, 1, 0, 2, 0, 1, 0, 3][numBlocks % 8]!;
+  return INPUTS[which]!.map((input) => ({
     ...input,
     placeholderEnd: Math.min(input.placeholderEnd, tokens.length),
   }));
@@ -107,10 +109,10 @@ const MODELS: readonly { readonly name: string; readonly layouts: readonly Layou
   {
     name: "full + encoder",
     layouts: [
-      { groups: [FULL, encoderOf("sequence")], blocksPerSlab: [1, 1] },
-      { groups: [FULL, encoderOf("placeholders")], blocksPerSlab: [1, 1] },
-      { groups: [FULL, encoderOf("sequence")], blocksPerSlab: [2, 3] },
-      { groups: [FULL, encoderOf("placeholders")], blocksPerSlab: [3, 1] },
+      { groups: [FULL, encoderOf("sequence")], blocksPerSlab: [1, 1], numMore: 16 },
+      { groups: [FULL, encoderOf("placeholders")], blocksPerSlab: [1, 1], numMore: 16 },
+      { groups: [FULL, encoderOf("sequence")], blocksPerSlab: [2, 3], numMore: 16 },
+      { groups: [FULL, encoderOf("placeholders")], blocksPerSlab: [3, 1], numMore: 16 },
     ],
   },
   {
@@ -119,13 +121,13 @@ const MODELS: readonly { readonly name: string; readonly layouts: readonly Layou
       {
         groups: [FULL, windowOf(5), encoderOf("placeholders")],
         blocksPerSlab: [1, 1, 1],
-        numMore: 12,
+        numMore: 32,
       },
-      { groups: [FULL, windowOf(5), encoderOf("sequence")], blocksPerSlab: [2, 1, 3], numMore: 12 },
+      { groups: [FULL, windowOf(5), encoderOf("sequence")], blocksPerSlab: [2, 1, 3], numMore: 32 },
       {
         groups: [FULL, windowOf(4, 3), encoderOf("sequence"), encoderOf("placeholders")],
         blocksPerSlab: [1, 1, 1, 1],
-        numMore: 24,
+        numMore: 48,
       },
     ],
   },
