@@ -14,6 +14,7 @@ import { mistral } from "./mistral.ts";
 import { olmo2 } from "./olmo2.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
+import { smollm3 } from "./smollm3.ts";
 
 /** The families by the `model_type` of their config.json. */
 const FAMILIES: ReadonlyMap<string, ModelFamily> = new Map([
@@ -24,6 +25,7 @@ const FAMILIES: ReadonlyMap<string, ModelFamily> = new Map([
   ["olmo2", olmo2],
   ["qwen2", qwen2],
   ["qwen3", qwen3],
+  ["smollm3", smollm3],
 ]);
 
 /** Values of `model_type` in config.json for which there is model code. */

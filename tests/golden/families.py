@@ -51,7 +51,7 @@ class Spec:
     vocab: int
     eps: float
     windows: tuple  # per layer: None or the positions that a query reads, its own included
-    ropes: tuple  # per layer
+    ropes: tuple  # per layer; None: positions are not rotated
     scale: float  # of attention scores
     is_tied: bool
     attention_in: str | None = "input_layernorm"
@@ -104,6 +104,8 @@ def frequencies(rope, head_dim):
 
 def rotate(x, rope):
     """x [T, heads, D]: dims (i, i + D/2) turned by position times frequency i."""
+    if rope is None:
+        return x
     speed, factor = frequencies(rope, x.shape[-1])
     angle = torch.arange(x.shape[0], dtype=torch.float64)[:, None, None] * speed
     cos, sin = (factor * torch.cos(angle)).to(x.dtype), (factor * torch.sin(angle)).to(x.dtype)
@@ -246,7 +248,7 @@ def dense(c, **quirks):
 
 def everywhere(spec, **rope):
     """The spec with another rope in all layers."""
-    return {"ropes": tuple(replace(each, **rope) for each in spec.ropes)}
+    return {"ropes": tuple(each and replace(each, **rope) for each in spec.ropes)}
 
 
 def llama(c):
@@ -358,7 +360,20 @@ def olmo2(c):
     }
 
 
-FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2}
+def smollm3(c):
+    """SmolLM3 (Bakouch 2025, huggingface.co/blog/smollm3): some layers without rope, after Yang 2025, arXiv:2501.18795."""
+    spec = dense(c, sharpness=2, fading=4)
+    rope, none = spec.ropes[0], [not rotates for rotates in c["no_rope_layers"]]
+    ropes = tuple(None if is_none else rope for is_none in none)
+    return replace(spec, ropes=ropes), {
+        "rope": {"ropes": (None,) * len(none)},
+        "layers without rope": {"ropes": (rope,) * len(none)},
+        "order of layers": {"ropes": ropes[::-1]},
+        "rope base": {"ropes": tuple(each and Rope(10000.0) for each in ropes)},
+    }
+
+
+FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2, "smollm3": smollm3}
 
 
 # The cases
@@ -402,6 +417,10 @@ CASES = [
         rope_local_base_freq=10000.0, rope_scaling={"rope_type": "linear", "factor": 8.0}, **GEMMA,
     )),
     ("olmo2", 8, config("olmo2", 64, 3, (3, 3), 32, rope_theta=500000.0, hidden_act="silu", attention_bias=False)),
+    ("smollm3", 4, config(
+        "smollm3", 48, 5, (6, 2), 16, rope_theta=5000000.0, hidden_act="silu", attention_bias=False, mlp_bias=False, tie_word_embeddings=True,
+        no_rope_layer_interval=4, no_rope_layers=[1, 1, 1, 0, 1],
+    )),
 ]
 
 

@@ -1,7 +1,10 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { SOFTWARE_TUNING } from "../../kernels/tuning/tuning.ts";
+import type { Model } from "../../models/model.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { KNOWN_MODEL_TYPES, parseModel, readModel } from "../../models/registry.ts";
 import { familyGoldens } from "../support/family_golden.ts";
+import { modelGraph } from "../support/model_graph.ts";
 import { configJson } from "./config_fixtures.ts";
 
 const DEMO = new URL("../../models/demo", import.meta.url).pathname;
@@ -9,6 +12,12 @@ const DEMO = new URL("../../models/demo", import.meta.url).pathname;
 function refuses(changes: Record<string, unknown>, part: string): void {
   const error = assertThrows(() => parseModel(configJson(changes)), StartupError, part);
   assertEquals(error.message.startsWith("config.json: "), true);
+}
+
+/** A constant of each of a model's calls with this label. */
+function constantsOf(model: Model, label: string, constant: string): unknown[] {
+  return modelGraph(model, { dtype: "f32", tuning: SOFTWARE_TUNING })
+    .filter((call) => call.label === label).map(({ constants }) => constants[constant]);
 }
 
 Deno.test("readModel() reads the bundled model's config.json", () => {
@@ -176,6 +185,34 @@ Deno.test("parseModel() takes OLMo 2, with norms after blocks and over whole row
   ]);
   refuses({ ...olmo2, attention_bias: true }, "biases are not supported");
   refuses({ ...olmo2, hidden_act: "gelu" }, 'field "hidden_act" is "gelu": known are silu');
+});
+
+Deno.test("parseModel() takes SmolLM3, some of whose layers do not rotate queries and keys", () => {
+  const smollm3 = { model_type: "smollm3", num_hidden_layers: 8 };
+  const lists = (changes: Record<string, unknown>) => {
+    const model = parseModel(configJson({ ...smollm3, ...changes }));
+    return {
+      model,
+      rotated: constantsOf(model, "rope_store_kv", "ROTARY_DIM"),
+      windows: model.caches.map((cache) => cache?.kind === "sliding_window" ? cache.window : 0),
+    };
+  };
+  const { model, rotated, windows } = lists({});
+  assertEquals(rotated, [8, 8, 8, 0, 8, 8, 8, 0]);
+  assertEquals(windows, Array(8).fill(0));
+  // Defaults of its own configuration class.
+  assertEquals(model.attention[0]!.numKvHeads, 4);
+  assertEquals(model.positionTables.rope!.theta, 2e6);
+  assertEquals(model.ignoredTensors, ["lm_head.weight"]);
+  assertEquals(lists({ no_rope_layer_interval: 3 }).rotated, [8, 8, 0, 8, 8, 0, 8, 8]);
+  const listed = { no_rope_layers: [0, 1, 1, 1, 1, 1, 1, 0] };
+  assertEquals(lists(listed).rotated, [0, 8, 8, 8, 8, 8, 8, 0]);
+  const sliding = { ...listed, sliding_window: 64 };
+  assertEquals(lists(sliding).windows, Array(8).fill(0));
+  assertEquals(lists({ ...sliding, use_sliding_window: true }).windows, [64, 0, 0, 0, 0, 0, 0, 64]);
+  refuses({ ...smollm3, no_rope_layers: [1, 0] }, 'field "no_rope_layers" has 2 entries');
+  refuses({ ...smollm3, no_rope_layers: [2] }, 'field "no_rope_layers.0" is 2');
+  refuses({ ...smollm3, no_rope_layer_interval: 0 }, 'field "no_rope_layer_interval" is 0');
 });
 
 Deno.test("every family refuses by name what it would get wrong", () => {

@@ -29,6 +29,7 @@ const CONVERTERS: Readonly<Record<string, Converter>> = {
   gemma2: { architecture: "gemma2", addsOne: true },
   gemma3_text: { architecture: "gemma3", addsOne: true },
   olmo2: { architecture: "olmo2" },
+  smollm3: { architecture: "smollm3", pairs: true },
 };
 
 /** Names of parts of a layer; of norms, those of families with norms before each part alone. */
