@@ -66,6 +66,8 @@ class Spec:
     attention_cap: float | None = None
     logit_cap: float | None = None
     embed_scale: float = 1
+    residual_scale: float = 1  # of what a block adds
+    logit_divisor: float = 1
     activation: str = "silu"
     sharpness: float = 1  # this file multiplies q and k by it, so that attention is not flat
     fading: float = 1  # it divides embeddings by this, and multiplies the last norm: or a tied head answers each token with itself
@@ -171,10 +173,10 @@ def logits(w, spec, ids):
         def norm(y, name):
             return y if name is None else rms_norm(y, w[f"{at}{name}.weight"], spec)
 
-        x = x + norm(attention(w, at + "self_attn.", norm(x, spec.attention_in), spec, layer), spec.attention_out)
-        x = x + norm(feed_forward(w, at + "mlp.", norm(x, spec.mlp_in), spec), spec.mlp_out)
+        x = x + spec.residual_scale * norm(attention(w, at + "self_attn.", norm(x, spec.attention_in), spec, layer), spec.attention_out)
+        x = x + spec.residual_scale * norm(feed_forward(w, at + "mlp.", norm(x, spec.mlp_in), spec), spec.mlp_out)
     head = w["model.embed_tokens.weight" if spec.is_tied else "lm_head.weight"]
-    return cap(rms_norm(x, w["model.norm.weight"], spec) @ head.T, spec.logit_cap)
+    return cap(rms_norm(x, w["model.norm.weight"], spec) @ head.T / spec.logit_divisor, spec.logit_cap)
 
 
 # The weights
@@ -373,7 +375,22 @@ def smollm3(c):
     }
 
 
-FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2, "smollm3": smollm3}
+def granite(c):
+    """Granite 3 (IBM 2024, github.com/ibm-granite/granite-3.0-language-models): Llama with a multiplier in four places."""
+    spec = dense(
+        c, scale=c["attention_multiplier"], embed_scale=c["embedding_multiplier"], residual_scale=c["residual_multiplier"], logit_divisor=c["logits_scaling"],
+        sharpness=2, fading=4,
+    )
+    return spec, {
+        "attention multiplier": {"scale": spec.head_dim**-0.5},
+        "embedding multiplier": {"embed_scale": 1},
+        "residual multiplier": {"residual_scale": 1},
+        "logits scaling": {"logit_divisor": 1},
+        "division by logits scaling": {"logit_divisor": 1 / spec.logit_divisor},
+    }
+
+
+FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2, "smollm3": smollm3, "granite": granite}
 
 
 # The cases
@@ -420,6 +437,10 @@ CASES = [
     ("smollm3", 4, config(
         "smollm3", 48, 5, (6, 2), 16, rope_theta=5000000.0, hidden_act="silu", attention_bias=False, mlp_bias=False, tie_word_embeddings=True,
         no_rope_layer_interval=4, no_rope_layers=[1, 1, 1, 0, 1],
+    )),
+    ("granite", 4, config(
+        "granite", 72, 3, (6, 3), 12, rms_norm_eps=1e-5, hidden_act="silu", attention_bias=False, mlp_bias=False, tie_word_embeddings=True,
+        attention_multiplier=0.171875, embedding_multiplier=5.5, residual_multiplier=0.34, logits_scaling=1.5,
     )),
 ]
 

@@ -17,7 +17,7 @@ function refuses(changes: Record<string, unknown>, part: string): void {
 /** A constant of each of a model's calls with this label. */
 function constantsOf(model: Model, label: string, constant: string): unknown[] {
   return modelGraph(model, { dtype: "f32", tuning: SOFTWARE_TUNING })
-    .filter((call) => call.label === label).map(({ constants }) => constants[constant]);
+    .filter((call) => call.label === label).flatMap(({ constants }) => constants[constant] ?? []);
 }
 
 Deno.test("readModel() reads the bundled model's config.json", () => {
@@ -213,6 +213,27 @@ Deno.test("parseModel() takes SmolLM3, some of whose layers do not rotate querie
   refuses({ ...smollm3, no_rope_layers: [1, 0] }, 'field "no_rope_layers" has 2 entries');
   refuses({ ...smollm3, no_rope_layers: [2] }, 'field "no_rope_layers.0" is 2');
   refuses({ ...smollm3, no_rope_layer_interval: 0 }, 'field "no_rope_layer_interval" is 0');
+});
+
+Deno.test("parseModel() takes Granite, with its four multipliers, each 1 where the file has none", () => {
+  const granite = { model_type: "granite" };
+  const scalesOf = (changes: Record<string, unknown>) => {
+    const model = parseModel(configJson({ ...granite, num_hidden_layers: 1, ...changes }));
+    return ["embed_tokens", "paged_attention_decode", "o", "down", "head"]
+      .flatMap((label) => [...new Set(constantsOf(model, label, "SCALE"))]);
+  };
+  assertEquals(scalesOf({}), [1, 1, 1, 1, 1]);
+  const multipliers = {
+    embedding_multiplier: 12,
+    attention_multiplier: 0.015625,
+    residual_multiplier: 0.25,
+    logits_scaling: 8,
+  };
+  assertEquals(scalesOf(multipliers), [12, 0.015625, 0.25, 0.25, 0.125]);
+  for (const field of Object.keys(multipliers)) {
+    refuses({ ...granite, [field]: 0 }, `field "${field}" is 0`);
+    refuses({ ...granite, [field]: "1" }, `field "${field}" is "1"`);
+  }
 });
 
 Deno.test("every family refuses by name what it would get wrong", () => {

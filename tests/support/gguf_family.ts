@@ -28,6 +28,7 @@ const CONVERTERS: Readonly<Record<string, Converter>> = {
   qwen3: { architecture: "qwen3" },
   gemma2: { architecture: "gemma2", addsOne: true },
   gemma3_text: { architecture: "gemma3", addsOne: true },
+  granite: { architecture: "granite", pairs: true },
   olmo2: { architecture: "olmo2" },
   smollm3: { architecture: "smollm3", pairs: true },
 };
@@ -132,6 +133,10 @@ function metadataOf(config: Config, { architecture }: Converter): Record<string,
       "final_logit_softcapping",
       f32("final_logit_softcapping"),
     ),
+    ...present("attention.scale", "attention_multiplier", f32("attention_multiplier")),
+    ...present("embedding_scale", "embedding_multiplier", f32("embedding_multiplier")),
+    ...present("residual_scale", "residual_multiplier", f32("residual_multiplier")),
+    ...present("logit_scale", "logits_scaling", f32("logits_scaling")),
     ...scalingKeys(config),
   };
   const prefixed = Object.entries(keys).map(([key, value]) => [`${architecture}.${key}`, value]);
