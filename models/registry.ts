@@ -13,6 +13,7 @@ import { llama } from "./llama.ts";
 import type { Model, ModelFamily } from "./model.ts";
 import { mistral } from "./mistral.ts";
 import { olmo2 } from "./olmo2.ts";
+import { olmo3 } from "./olmo3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 import { smollm3 } from "./smollm3.ts";
@@ -25,6 +26,7 @@ const FAMILIES: ReadonlyMap<string, ModelFamily> = new Map([
   ["granite", granite],
   ["mistral", mistral],
   ["olmo2", olmo2],
+  ["olmo3", olmo3],
   ["qwen2", qwen2],
   ["qwen3", qwen3],
   ["smollm3", smollm3],

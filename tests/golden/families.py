@@ -362,6 +362,24 @@ def olmo2(c):
     }
 
 
+def olmo3(c):
+    """OLMo 3, arXiv:2512.13961: OLMo 2 with three layers of windows, then a full one, and YaRN in the full ones alone."""
+    spec, off = olmo2(c)
+    window, layers = c["sliding_window"], len(spec.windows)
+    windows = tuple(window if kind == "sliding_attention" else None for kind in c["layer_types"])
+    full, local = Rope(c["rope_theta"], c.get("rope_scaling")), Rope(c["rope_theta"])
+    spec = replace(spec, windows=windows, ropes=tuple(full if each is None else local for each in windows))
+    off |= {
+        "windows": {"windows": (None,) * layers},
+        "full layers": {"windows": (window,) * layers},
+        "order of windows": {"windows": windows[-1:] + windows[:-1]},
+        "window's end": {"windows": tuple(each and each + 1 for each in windows)},
+    }
+    if full.scaling is not None:
+        off |= {"rope scaling": everywhere(spec, scaling=None), "plain rope of windows": {"ropes": (full,) * layers}}
+    return spec, off
+
+
 def smollm3(c):
     """SmolLM3 (Bakouch 2025, huggingface.co/blog/smollm3): some layers without rope, after Yang 2025, arXiv:2501.18795."""
     spec = dense(c, sharpness=2, fading=4)
@@ -390,7 +408,7 @@ def granite(c):
     }
 
 
-FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2, "smollm3": smollm3, "granite": granite}
+FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2, "olmo3": olmo3, "smollm3": smollm3, "granite": granite}
 
 
 # The cases
@@ -441,6 +459,11 @@ CASES = [
     ("granite", 4, config(
         "granite", 72, 3, (6, 3), 12, rms_norm_eps=1e-5, hidden_act="silu", attention_bias=False, mlp_bias=False, tie_word_embeddings=True,
         attention_multiplier=0.171875, embedding_multiplier=5.5, residual_multiplier=0.34, logits_scaling=1.5,
+    )),
+    ("olmo3", 14, config(
+        "olmo3", 48, 5, (3, 3), 16, rope_theta=500000.0, hidden_act="silu", attention_bias=False, sliding_window=30,
+        layer_types=["sliding_attention", "sliding_attention", "sliding_attention", "full_attention", "sliding_attention"],
+        rope_scaling={"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 64, "beta_fast": 32.0, "beta_slow": 1.0},
     )),
 ]
 

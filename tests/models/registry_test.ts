@@ -236,6 +236,30 @@ Deno.test("parseModel() takes Granite, with its four multipliers, each 1 where t
   }
 });
 
+Deno.test("parseModel() takes OLMo 3, which scales the rotation of layers without a window alone", () => {
+  const olmo3 = { model_type: "olmo3", num_hidden_layers: 5 };
+  const take = (changes: Record<string, unknown>) =>
+    parseModel(configJson({ ...olmo3, ...changes }));
+  const windowsOf = ({ caches }: Model) =>
+    caches.map((cache) => cache?.kind === "sliding_window" ? cache.window : 0);
+  assertEquals(windowsOf(take({})), [4096, 4096, 4096, 0, 4096]);
+  const types = ["full_attention", ...Array(4).fill("sliding_attention")];
+  assertEquals(windowsOf(take({ layer_types: types, sliding_window: 9 })), [0, 9, 9, 9, 9]);
+  const linear = { rope_type: "linear", factor: 8 };
+  const { positionTables } = take({ rope_scaling: linear });
+  const plain = { rotaryDim: 8, theta: 5e5, scaling: undefined };
+  const scaling = { type: "linear" as const, factor: 8 };
+  assertEquals(positionTables, { rope: { ...plain, scaling }, local_rope: plain });
+  const rope_parameters = {
+    full_attention: { ...linear, rope_theta: 5e5 },
+    sliding_attention: { rope_type: "default", rope_theta: 5e5 },
+  };
+  assertEquals(take({ rope_parameters }).positionTables, positionTables);
+  refuses({ ...olmo3, sliding_window: null }, 'field "sliding_window" is missing');
+  refuses({ ...olmo3, layer_types: ["full_attention"] }, 'field "layer_types" has 1 entries');
+  refuses({ ...olmo3, attention_bias: true }, "biases are not supported");
+});
+
 Deno.test("every family refuses by name what it would get wrong", () => {
   const configs = new Map(familyGoldens().map(({ config }) => [config["model_type"], config]));
   assertEquals([...configs.keys()].sort(), [...KNOWN_MODEL_TYPES].sort());

@@ -30,6 +30,7 @@ const CONVERTERS: Readonly<Record<string, Converter>> = {
   gemma3_text: { architecture: "gemma3", addsOne: true },
   granite: { architecture: "granite", pairs: true },
   olmo2: { architecture: "olmo2" },
+  olmo3: { architecture: "olmo2" },
   smollm3: { architecture: "smollm3", pairs: true },
 };
 
