@@ -14,6 +14,7 @@ import type { Model, ModelFamily } from "./model.ts";
 import { mistral } from "./mistral.ts";
 import { olmo2 } from "./olmo2.ts";
 import { olmo3 } from "./olmo3.ts";
+import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 import { smollm3 } from "./smollm3.ts";
@@ -27,6 +28,7 @@ const FAMILIES: ReadonlyMap<string, ModelFamily> = new Map([
   ["mistral", mistral],
   ["olmo2", olmo2],
   ["olmo3", olmo3],
+  ["phi3", phi3],
   ["qwen2", qwen2],
   ["qwen3", qwen3],
   ["smollm3", smollm3],

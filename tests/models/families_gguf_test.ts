@@ -7,6 +7,7 @@ import { KNOWN_MODEL_TYPES } from "../../models/registry.ts";
 import { readModelJson } from "../../src/core/model_json.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { decodeToF32 } from "../../src/weights/dtypes.ts";
+import { shortNumber } from "../../src/weights/gguf/short_number.ts";
 import { findModelSource } from "../../src/weights/model_source.ts";
 import type { Weights } from "../../src/weights/weights.ts";
 import { worstError } from "../support/agreement.ts";
@@ -17,7 +18,7 @@ import {
   familyGoldens,
   withFamily,
 } from "../support/family_golden.ts";
-import { familyGguf, hasConverter } from "../support/gguf_family.ts";
+import { familyGguf, hasConverter, longropeAttentionFactor } from "../support/gguf_family.ts";
 import { readTensor } from "../support/read_tensor.ts";
 
 /** As in `families_test.ts`. */
@@ -38,6 +39,17 @@ function changed({ config }: FamilyGolden): Record<string, unknown> {
     return { model_type: "llama", sliding_window: undefined };
   }
   if (config["model_type"] === "qwen2") return { sliding_window: undefined };
+  const scaling = config["rope_scaling"] as Record<string, unknown> | null | undefined;
+  if (scaling?.["rope_type"] === "longrope") {
+    const original_max_position_embeddings = config["original_max_position_embeddings"];
+    const attention_factor = shortNumber(Math.fround(longropeAttentionFactor(config)));
+    // A file says nothing of windows where there are none.
+    const sliding_window = config["sliding_window"] ?? undefined;
+    return {
+      sliding_window,
+      rope_scaling: { ...scaling, original_max_position_embeddings, attention_factor },
+    };
+  }
   // Not in the file: a head's size, but for two published models.
   if ("query_pre_attn_scalar" in config) return { query_pre_attn_scalar: config["head_dim"] };
   return {};

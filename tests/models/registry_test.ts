@@ -260,6 +260,26 @@ Deno.test("parseModel() takes OLMo 3, which scales the rotation of layers withou
   refuses({ ...olmo3, attention_bias: true }, "biases are not supported");
 });
 
+Deno.test("parseModel() takes Phi-3, with fused tensors and a part of each head rotated", () => {
+  const phi3 = { model_type: "phi3", num_hidden_layers: 2, num_key_value_heads: 2 };
+  const model = parseModel(configJson({ ...phi3, partial_rotary_factor: 0.5 }));
+  const fused = model.weights.filter(({ name }) => /^1\.(qkv|gate_up)$/.test(name));
+  assertEquals(fused.map(({ tensors, shapes, isPaired }) => [tensors, shapes, isPaired]), [
+    [["model.layers.1.self_attn.qkv_proj.weight"], [[64 + 16 + 16, 64]], undefined],
+    [["model.layers.1.mlp.gate_up_proj.weight"], [[256, 64]], true],
+  ]);
+  assertEquals(constantsOf(model, "rope_store_kv", "ROTARY_DIM"), [4, 4]);
+  assertEquals(model.positionTables.rope!.rotaryDim, 4);
+  assertEquals(model.caches.map((cache) => cache?.kind), ["full", "full"]);
+  const sliding = parseModel(configJson({ ...phi3, sliding_window: 64 }));
+  const window = { kind: "sliding_window", window: 64, numKvHeads: 2, headDim: 8 } as const;
+  assertEquals(sliding.caches, [window, window]);
+  for (const field of ["attention_bias", "mlp_bias", "lm_head_bias"]) {
+    refuses({ ...phi3, [field]: true }, `field "${field}" is true: biases are not supported`);
+  }
+  refuses({ ...phi3, partial_rotary_factor: 0.75 }, "6 of 8 elements: must be a multiple of 4");
+});
+
 Deno.test("every family refuses by name what it would get wrong", () => {
   const configs = new Map(familyGoldens().map(({ config }) => [config["model_type"], config]));
   assertEquals([...configs.keys()].sort(), [...KNOWN_MODEL_TYPES].sort());
@@ -271,7 +291,10 @@ Deno.test("every family refuses by name what it would get wrong", () => {
     const message = refused({ [activation]: "relu2" });
     assertStringIncludes(message, `config.json: field "${activation}" is "relu2": known are `);
     assertStringIncludes(refused({ quantization_config: { bits: 4 } }), '"quantization_config" is');
-    assertStringIncludes(refused({ partial_rotary_factor: 0.5 }), '"partial_rotary_factor" is 0.5');
+    // Phi-4-mini rotates a part of a head, and no family less than four elements of one.
+    const share = modelType === "phi3" ? 0.05 : 0.5;
+    const partial = refused({ partial_rotary_factor: share });
+    assertStringIncludes(partial, `"partial_rotary_factor" is ${share}`);
     const scaled = (rope_type: string) => refused({ rope_scaling: { rope_type, factor: 2 } });
     assertStringIncludes(scaled("dynamic"), 'rope_scaling: type is "dynamic"');
     assertStringIncludes(scaled("longrope"), 'rope_scaling: field "short_factor" is missing');
