@@ -51,7 +51,7 @@ class Spec:
     vocab: int
     eps: float
     windows: tuple  # per layer: None or the positions that a query reads, its own included
-    ropes: tuple  # per layer
+    ropes: tuple  # per layer; None: positions are not rotated
     scale: float  # of attention scores
     is_tied: bool
     attention_in: str | None = "input_layernorm"
@@ -66,6 +66,8 @@ class Spec:
     attention_cap: float | None = None
     logit_cap: float | None = None
     embed_scale: float = 1
+    residual_scale: float = 1  # of what a block adds
+    logit_divisor: float = 1
     activation: str = "silu"
     sharpness: float = 1  # this file multiplies q and k by it, so that attention is not flat
     fading: float = 1  # it divides embeddings by this, and multiplies the last norm: or a tied head answers each token with itself
@@ -104,6 +106,8 @@ def frequencies(rope, head_dim):
 
 def rotate(x, rope):
     """x [T, heads, D]: dims (i, i + D/2) turned by position times frequency i."""
+    if rope is None:
+        return x
     speed, factor = frequencies(rope, x.shape[-1])
     angle = torch.arange(x.shape[0], dtype=torch.float64)[:, None, None] * speed
     cos, sin = (factor * torch.cos(angle)).to(x.dtype), (factor * torch.sin(angle)).to(x.dtype)
@@ -169,10 +173,10 @@ def logits(w, spec, ids):
         def norm(y, name):
             return y if name is None else rms_norm(y, w[f"{at}{name}.weight"], spec)
 
-        x = x + norm(attention(w, at + "self_attn.", norm(x, spec.attention_in), spec, layer), spec.attention_out)
-        x = x + norm(feed_forward(w, at + "mlp.", norm(x, spec.mlp_in), spec), spec.mlp_out)
+        x = x + spec.residual_scale * norm(attention(w, at + "self_attn.", norm(x, spec.attention_in), spec, layer), spec.attention_out)
+        x = x + spec.residual_scale * norm(feed_forward(w, at + "mlp.", norm(x, spec.mlp_in), spec), spec.mlp_out)
     head = w["model.embed_tokens.weight" if spec.is_tied else "lm_head.weight"]
-    return cap(rms_norm(x, w["model.norm.weight"], spec) @ head.T, spec.logit_cap)
+    return cap(rms_norm(x, w["model.norm.weight"], spec) @ head.T / spec.logit_divisor, spec.logit_cap)
 
 
 # The weights
@@ -246,7 +250,7 @@ def dense(c, **quirks):
 
 def everywhere(spec, **rope):
     """The spec with another rope in all layers."""
-    return {"ropes": tuple(replace(each, **rope) for each in spec.ropes)}
+    return {"ropes": tuple(each and replace(each, **rope) for each in spec.ropes)}
 
 
 def llama(c):
@@ -358,7 +362,53 @@ def olmo2(c):
     }
 
 
-FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2}
+def olmo3(c):
+    """OLMo 3, arXiv:2512.13961: OLMo 2 with three layers of windows, then a full one, and YaRN in the full ones alone."""
+    spec, off = olmo2(c)
+    window, layers = c["sliding_window"], len(spec.windows)
+    windows = tuple(window if kind == "sliding_attention" else None for kind in c["layer_types"])
+    full, local = Rope(c["rope_theta"], c.get("rope_scaling")), Rope(c["rope_theta"])
+    spec = replace(spec, windows=windows, ropes=tuple(full if each is None else local for each in windows))
+    off |= {
+        "windows": {"windows": (None,) * layers},
+        "full layers": {"windows": (window,) * layers},
+        "order of windows": {"windows": windows[-1:] + windows[:-1]},
+        "window's end": {"windows": tuple(each and each + 1 for each in windows)},
+    }
+    if full.scaling is not None:
+        off |= {"rope scaling": everywhere(spec, scaling=None), "plain rope of windows": {"ropes": (full,) * layers}}
+    return spec, off
+
+
+def smollm3(c):
+    """SmolLM3 (Bakouch 2025, huggingface.co/blog/smollm3): some layers without rope, after Yang 2025, arXiv:2501.18795."""
+    spec = dense(c, sharpness=2, fading=4)
+    rope, none = spec.ropes[0], [not rotates for rotates in c["no_rope_layers"]]
+    ropes = tuple(None if is_none else rope for is_none in none)
+    return replace(spec, ropes=ropes), {
+        "rope": {"ropes": (None,) * len(none)},
+        "layers without rope": {"ropes": (rope,) * len(none)},
+        "order of layers": {"ropes": ropes[::-1]},
+        "rope base": {"ropes": tuple(each and Rope(10000.0) for each in ropes)},
+    }
+
+
+def granite(c):
+    """Granite 3 (IBM 2024, github.com/ibm-granite/granite-3.0-language-models): Llama with a multiplier in four places."""
+    spec = dense(
+        c, scale=c["attention_multiplier"], embed_scale=c["embedding_multiplier"], residual_scale=c["residual_multiplier"], logit_divisor=c["logits_scaling"],
+        sharpness=2, fading=4,
+    )
+    return spec, {
+        "attention multiplier": {"scale": spec.head_dim**-0.5},
+        "embedding multiplier": {"embed_scale": 1},
+        "residual multiplier": {"residual_scale": 1},
+        "logits scaling": {"logit_divisor": 1},
+        "division by logits scaling": {"logit_divisor": 1 / spec.logit_divisor},
+    }
+
+
+FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2, "olmo3": olmo3, "smollm3": smollm3, "granite": granite}
 
 
 # The cases
@@ -402,6 +452,19 @@ CASES = [
         rope_local_base_freq=10000.0, rope_scaling={"rope_type": "linear", "factor": 8.0}, **GEMMA,
     )),
     ("olmo2", 8, config("olmo2", 64, 3, (3, 3), 32, rope_theta=500000.0, hidden_act="silu", attention_bias=False)),
+    ("smollm3", 4, config(
+        "smollm3", 48, 5, (6, 2), 16, rope_theta=5000000.0, hidden_act="silu", attention_bias=False, mlp_bias=False, tie_word_embeddings=True,
+        no_rope_layer_interval=4, no_rope_layers=[1, 1, 1, 0, 1],
+    )),
+    ("granite", 4, config(
+        "granite", 72, 3, (6, 3), 12, rms_norm_eps=1e-5, hidden_act="silu", attention_bias=False, mlp_bias=False, tie_word_embeddings=True,
+        attention_multiplier=0.171875, embedding_multiplier=5.5, residual_multiplier=0.34, logits_scaling=1.5,
+    )),
+    ("olmo3", 14, config(
+        "olmo3", 48, 5, (3, 3), 16, rope_theta=500000.0, hidden_act="silu", attention_bias=False, sliding_window=30,
+        layer_types=["sliding_attention", "sliding_attention", "sliding_attention", "full_attention", "sliding_attention"],
+        rope_scaling={"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 64, "beta_fast": 32.0, "beta_slow": 1.0},
+    )),
 ]
 
 

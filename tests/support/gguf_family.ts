@@ -28,7 +28,10 @@ const CONVERTERS: Readonly<Record<string, Converter>> = {
   qwen3: { architecture: "qwen3" },
   gemma2: { architecture: "gemma2", addsOne: true },
   gemma3_text: { architecture: "gemma3", addsOne: true },
+  granite: { architecture: "granite", pairs: true },
   olmo2: { architecture: "olmo2" },
+  olmo3: { architecture: "olmo2" },
+  smollm3: { architecture: "smollm3", pairs: true },
 };
 
 /** Names of parts of a layer; of norms, those of families with norms before each part alone. */
@@ -131,6 +134,10 @@ function metadataOf(config: Config, { architecture }: Converter): Record<string,
       "final_logit_softcapping",
       f32("final_logit_softcapping"),
     ),
+    ...present("attention.scale", "attention_multiplier", f32("attention_multiplier")),
+    ...present("embedding_scale", "embedding_multiplier", f32("embedding_multiplier")),
+    ...present("residual_scale", "residual_multiplier", f32("residual_multiplier")),
+    ...present("logit_scale", "logits_scaling", f32("logits_scaling")),
     ...scalingKeys(config),
   };
   const prefixed = Object.entries(keys).map(([key, value]) => [`${architecture}.${key}`, value]);
