@@ -49,4 +49,17 @@ export interface SamplingParams {
    * The tokens that may be drawn, bit `t % 32` of word `t / 32` for token `t`; absent allows all.
    */
   readonly allowedTokens?: Uint32Array;
+  /** Ends what the model thinks before it answers; absent lets it think. */
+  readonly thinkingBudget?: ThinkingBudgetParams;
+}
+
+/** How long a thought may be, in tokens, and the marks around it. */
+export interface ThinkingBudgetParams {
+  /** Most tokens of a thought, its marks apart. */
+  readonly maxTokens: number;
+  /** The mark that begins a thought; empty where the prompt has it already. */
+  readonly beginTokens: readonly TokenId[];
+  /** The mark that ends it; at least one token. */
+  readonly endTokens: readonly TokenId[];
+  readonly vocabSize: number;
 }

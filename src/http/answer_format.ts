@@ -39,6 +39,10 @@ export interface AnswerFormat {
   readonly readsSpecialTokens?: boolean;
   /** Whether a piece without text becomes a chunk. */
   readonly sendsTokenIds: boolean;
+  /** Takes note of each piece, those of whole answers too. */
+  observe?(piece: TextPiece): void;
+  /** Tokens of thoughts that were observed; absent where the model does not think. */
+  numReasoningTokens?(): number;
   /** The delta of a sequence's first chunk, before any text; absent for none. */
   openingChoice(index: number): Choice | undefined;
   /** What a piece becomes; none where it has nothing to say. */

@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import type { Generation } from "../core/generation.ts";
 import type { Choice } from "./answer_format.ts";
 import { errorBody, isServerFailure, toErrorData } from "./error_response.ts";
-import type { Run } from "./job.ts";
+import { type Run, usageOf } from "./job.ts";
 import type { TextPiece } from "./sequence_text.ts";
 import type { Services } from "./services.ts";
 import { type SseWriter, streamSse } from "./sse.ts";
@@ -53,9 +53,10 @@ async function writeChunks(
   let firstFields = job.format.firstFields;
 
   for await (const pieces of collector.pieces(generation)) {
+    for (const piece of pieces) job.format.observe?.(piece);
     const choices = pieces.flatMap((piece) => choicesOf(piece, run, started));
     if (choices.length === 0) continue;
-    const usage = isContinuous ? collector.usage() : null;
+    const usage = isContinuous ? usageOf(run) : null;
     await sse.send(choices.map((choice) => {
       const chunk = toChunk(run, [choice], { ...firstFields, ...(includesUsage ? { usage } : {}) });
       firstFields = {};
@@ -64,7 +65,7 @@ async function writeChunks(
   }
   const explanation = run.explanation();
   if (includesUsage || Object.keys(explanation).length > 0) {
-    const usage = includesUsage ? { usage: collector.usage() } : {};
+    const usage = includesUsage ? { usage: usageOf(run) } : {};
     await sse.send([toChunk(run, [], { ...usage, ...explanation })]);
   }
 }

@@ -2,8 +2,7 @@ import type { Context } from "hono";
 import type { Generation } from "../core/generation.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { WholeText } from "./answer_format.ts";
-import type { Collector } from "./collector.ts";
-import type { Run } from "./job.ts";
+import { type Run, usageOf } from "./job.ts";
 import type { ScoredToken, SequenceFinish } from "./sequence_text.ts";
 
 /** Collects a generation and answers with all of it; aborts it when the client disconnects. */
@@ -12,7 +11,7 @@ export async function answerInOnePiece(
   run: Run,
   generation: Generation,
 ): Promise<Response> {
-  const { job, envelope, collector, explanation, logEnd } = run;
+  const { job, envelope, explanation, logEnd } = run;
   const { signal } = c.req.raw;
   let isGone = signal.aborted;
   function leave(): void {
@@ -23,7 +22,7 @@ export async function answerInOnePiece(
   signal.addEventListener("abort", leave, { once: true });
   let wholes: WholeText[];
   try {
-    wholes = await collectWholes(collector, generation, job.sequences.length);
+    wholes = await collectWholes(run, generation);
   } catch (error) {
     run.logFailure(error);
     throw error;
@@ -39,17 +38,16 @@ export async function answerInOnePiece(
     ...origin,
     ...job.format.firstFields,
     choices: wholes.map((whole) => job.format.wholeChoice(whole)),
-    usage: collector.usage(),
+    usage: usageOf(run),
     ...explanation(),
   });
 }
 
 async function collectWholes(
-  collector: Collector,
+  { collector, job }: Run,
   generation: Generation,
-  numSequences: number,
 ): Promise<WholeText[]> {
-  const parts = Array.from({ length: numSequences }, (_, index) => ({
+  const parts = Array.from({ length: job.sequences.length }, (_, index) => ({
     index,
     texts: [] as string[],
     tokenIds: [] as TokenId[],
@@ -57,7 +55,9 @@ async function collectWholes(
     finish: undefined as SequenceFinish | undefined,
   }));
   for await (const pieces of collector.pieces(generation)) {
-    for (const { index, text, tokenIds, scored, finish } of pieces) {
+    for (const piece of pieces) {
+      job.format.observe?.(piece);
+      const { index, text, tokenIds, scored, finish } = piece;
       const part = parts[index]!;
       part.texts.push(text);
       part.tokenIds.push(...tokenIds);

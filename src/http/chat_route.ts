@@ -63,9 +63,10 @@ export function chatRoute(services: Services): Handler {
       vocabSize,
       numLogprobs,
     });
-    const options = { prompt, hasLogprobs: numLogprobs !== undefined, tools, asked };
-    const { format, ...grammar } = await chatAnswer(request, services, options);
-    const sequences = samples.map((params) => ({ prompt, params, ...grammar }));
+    const hasLogprobs = numLogprobs !== undefined;
+    const options = { prompt, vocabSize, hasLogprobs, tools, asked };
+    const { format, params: more, ...grammar } = await chatAnswer(request, services, options);
+    const sequences = samples.map((one) => ({ prompt, params: { ...one, ...more }, ...grammar }));
     return await answer(c, services, {
       model,
       request,

@@ -1,6 +1,6 @@
 import type { SequenceRequest } from "../core/generation.ts";
 import type { AnswerFormat } from "./answer_format.ts";
-import type { Collector } from "./collector.ts";
+import type { Collector, Usage } from "./collector.ts";
 import type { GenerationMeter } from "./generation_meter.ts";
 import type { SamplingFields } from "./sampling_fields.ts";
 
@@ -38,4 +38,11 @@ export interface Run {
   readonly logEnd: (status: number) => void;
   /** Log line of an answer that ended with an error of the engine; no line for others. */
   readonly logFailure: (error: unknown) => void;
+}
+
+/** Token counts so far, as an answer reports them; exact once its pieces have all been taken. */
+export function usageOf({ job, collector }: Run): Usage & Readonly<Record<string, unknown>> {
+  const reasoning_tokens = job.format.numReasoningTokens?.();
+  if (reasoning_tokens === undefined) return { ...collector.usage() };
+  return { ...collector.usage(), completion_tokens_details: { reasoning_tokens } };
 }

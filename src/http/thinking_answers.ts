@@ -24,8 +24,18 @@ export function withThinking(format: AnswerFormat, options: ThinkingAnswerOption
     parsers.set(index, known);
     return known;
   }
+  const observers = new Map<number, ThinkingParser>();
+  let numThought = 0;
   return {
     ...format,
+    observe({ index, text, tokenIds }) {
+      const observer = observers.get(index) ?? new ThinkingParser(marks, start);
+      observers.set(index, observer);
+      const wasThinking = observer.isThinking;
+      observer.push(text);
+      if (wasThinking || observer.isThinking) numThought += tokenIds.length;
+    },
+    numReasoningTokens: () => numThought,
     textChoices(piece) {
       const parser = parserOf(piece.index);
       const parts = [...parser.push(piece.text), ...(piece.finish ? parser.flush() : [])];

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { RequestError } from "../core/errors.ts";
 import type { GrammarFormat } from "../core/grammar_format.ts";
+import type { SamplingParams } from "../core/sampling_params.ts";
 import type { ServedModel, TextService } from "./services.ts";
 import type { ThinkingMarks, ThinkingStart } from "./thinking_parser.ts";
 
@@ -14,6 +15,7 @@ export const THINKING_FIELDS = {
   chat_template_kwargs: z.record(z.string().max(64), z.unknown()).nullish(),
   reasoning_effort: z.enum(["none", "minimal", "low", "medium", "high", "xhigh", "max"]).nullish(),
   include_reasoning: z.boolean().nullish(),
+  thinking_token_budget: z.int().min(0).max(2 ** 31 - 1).nullish(),
 };
 
 const ThinkingFields = z.looseObject(THINKING_FIELDS);
@@ -73,6 +75,40 @@ export function thinkingStart(
   const tail = new TextDecoder().decode(Uint8Array.from(bytes)).trimEnd();
   if (tail.endsWith(begin)) return "inside";
   return tail.endsWith(end) ? "behind" : "before";
+}
+
+/**
+ * The budget of a request's thoughts, for the sequences of a prompt that begins as `start` says.
+ *
+ * @throws {RequestError} where the model does not think, or answers are searched for.
+ */
+export async function thinkingBudgetOf(
+  request: ThinkingFields,
+  thinking: ThinkingMarks | undefined,
+  { start, text, vocabSize }: {
+    readonly start: ThinkingStart;
+    readonly text: Pick<TextService, "encode">;
+    readonly vocabSize: number;
+  },
+): Promise<Pick<SamplingParams, "thinkingBudget">> {
+  const { thinking_token_budget: maxTokens } = request;
+  const param = "thinking_token_budget";
+  if (maxTokens === undefined || maxTokens === null) return {};
+  if (thinking === undefined) {
+    throw refused(
+      param,
+      `${param} is not supported by this model: its chat template marks no thoughts`,
+    );
+  }
+  if (request.use_beam_search === true) {
+    throw refused(param, `${param} is not supported with use_beam_search: leave it out`);
+  }
+  if (start === "behind") return {};
+  const [begin, end] = await text.encode([thinking.begin, thinking.end], {
+    addSpecialTokens: false,
+  });
+  const beginTokens = start === "inside" ? [] : [...begin!];
+  return { thinkingBudget: { maxTokens, beginTokens, endTokens: [...end!], vocabSize } };
 }
 
 /** A format that begins behind the thinking, which is free. */

@@ -78,7 +78,6 @@ export const UNSUPPORTED_IN_CHAT: UnsupportedFields = new Map([
   ["chat_template", NOTHING],
   ["documents", EMPTY],
   ["add_special_tokens", only(false)],
-  ["thinking_token_budget", NOTHING],
   ["modalities", ONLY_TEXT],
   ["audio", NOTHING],
   ["prediction", NOTHING],

@@ -2,6 +2,7 @@ import type { LogitAdjustment } from "../core/batch.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
 import type { TokenMatcher } from "../core/token_matcher.ts";
+import { ThinkingBudget } from "./thinking_budget.ts";
 
 /** Room for tokens before the arrays are first copied. */
 const INITIAL_CAPACITY = 128;
@@ -23,6 +24,7 @@ export class LogitAdjuster {
   readonly #params: SamplingParams;
   /** Says which tokens may come, in place of the parameters. */
   readonly #matcher: Pick<TokenMatcher, "allowedTokens"> | undefined;
+  readonly #thinking: ThinkingBudget | undefined;
   /** Whether drawn tokens are penalized, so that they must be counted. */
   readonly #countsOutputs: boolean;
   readonly #entryOf = new Map<TokenId, number>();
@@ -40,6 +42,7 @@ export class LogitAdjuster {
   ) {
     this.#params = params;
     this.#matcher = matcher;
+    this.#thinking = params.thinkingBudget && new ThinkingBudget(params.thinkingBudget);
     this.#countsOutputs = hasPenalties(params);
     this.#numUntilStop = numTokensUntilStop(params);
     for (const [token, bias] of params.logitBias ?? []) this.#biases[this.#entry(token)] = bias;
@@ -59,12 +62,13 @@ export class LogitAdjuster {
   ): LogitAdjuster | undefined {
     const isNeeded = hasPenalties(params) || numTokensUntilStop(params) > 0 ||
       (params.logitBias ?? []).length > 0 || params.allowedTokens !== undefined ||
-      matcher !== undefined;
+      matcher !== undefined || params.thinkingBudget !== undefined;
     return isNeeded ? new LogitAdjuster(params, prompt, matcher) : undefined;
   }
 
   /** Takes note of a drawn token. Amortized O(1). */
   count(token: TokenId): void {
+    this.#thinking?.count(token);
     if (this.#countsOutputs) this.#counts[this.#entry(token)]! += 2;
     if (this.#numUntilStop > 0 && --this.#numUntilStop === 0) this.#allowStops();
   }
@@ -102,7 +106,8 @@ export class LogitAdjuster {
   }
 
   get #allowedTokens(): Uint32Array | undefined {
-    return this.#matcher?.allowedTokens ?? this.#params.allowedTokens;
+    return this.#thinking?.allowedTokens ?? this.#matcher?.allowedTokens ??
+      this.#params.allowedTokens;
   }
 
   #banStops(): void {

@@ -211,3 +211,12 @@ Deno.test("parseConfig() refuses how far the pool may grow beside the size it is
     assertThrows(parse, StartupError, `with ${size} it keeps that size`);
   }
 });
+
+Deno.test("parseConfig() takes an interval of state checkpoints in whole blocks, and names both otherwise", () => {
+  const config = parseConfig(["--state-checkpoint-interval", "64"], {});
+  assertEquals(toEngineConfig(config, "m").stateCheckpointInterval, 64);
+  assertEquals(
+    refusal(["--state-checkpoint-interval", "40"]),
+    "--state-checkpoint-interval must be a multiple of --block-size (16), got 40",
+  );
+});

@@ -96,20 +96,16 @@ e2e(
   "what is drawn at random, in batches, is valid by each schema, or the schema is refused by name",
   async () => {
     await withServer([], async (server) => {
-      const suite = cases(suiteSchemas(), 20);
-      const others = cases(generatedSchemas(140), 10);
+      // All of them are drawn from in tests/grammar; here the model draws, and batches are real.
+      const suite = cases(suiteSchemas().filter((_, i) => i % 8 === 0), 10);
+      const others = cases(generatedSchemas(20), 5);
       const given = await checkSchemas(server, suite);
       const generated = await checkSchemas(server, others);
       if (suite.length > 0) {
-        assert(
-          given.numTaken >= times(150) && given.numRefused >= times(150),
-          JSON.stringify(given),
-        );
-        const numTaken = given.numTaken + generated.numTaken;
-        assert(numTaken >= times(300), `${numTaken} schemas`);
+        assert(given.numTaken >= times(15) && given.numRefused >= times(15), JSON.stringify(given));
       }
       assertEquals([generated.numRefused, generated.numTaken], [0, others.length]);
-      assert(generated.numComplete > times(60), JSON.stringify(generated));
+      assert(generated.numComplete >= times(8), JSON.stringify(generated));
     });
   },
 );

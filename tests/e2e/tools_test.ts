@@ -1,5 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import OpenAI from "openai";
+import { zodResponseFormat } from "openai/helpers/zod";
+import { z } from "zod";
 import { ServerProcess } from "../support/server_process.ts";
 
 const WEATHER = {
@@ -102,3 +104,22 @@ e2e(
     assert(free instanceof OpenAI.BadRequestError && free.param === "tools", String(free));
   },
 );
+
+e2e("the official client parses answers by a zod schema", async (client) => {
+  const Person = z.object({
+    name: z.string().max(20),
+    age: z.number().int().min(0).max(120),
+    mood: z.enum(["good", "bad"]).nullable(),
+    tags: z.array(z.enum(["a", "b"])).max(3),
+  });
+  const { choices } = await client.chat.completions.parse({
+    model: (await client.models.list()).data[0]!.id,
+    messages: [{ role: "user", content: "Make a JSON object with name and age." }],
+    response_format: zodResponseFormat(Person, "person"),
+    ...{ temperature: 1, n: 4, seed: 2, max_tokens: 200 },
+  });
+  for (const { finish_reason, message } of choices) {
+    assertEquals(finish_reason, "stop");
+    assertEquals(Person.parse(message.parsed), message.parsed!);
+  }
+});

@@ -84,12 +84,17 @@ function thinkingServer(said: string, promptEnd = ""): TestServer {
 Deno.test("an answer has its thoughts under both names, and its text without them", async () => {
   const server = thinkingServer("<think>\nhm\n</think>\n\nYes");
   const response = await server.post("/v1/chat/completions", CHAT);
-  const { choices: [{ message }] } = await response.json();
+  const { choices: [{ message }], usage } = await response.json();
   assertEquals([message.content, message.reasoning_content, message.reasoning], [
-    "Yes",
-    "hm",
-    "hm",
+    ...["Yes", "hm", "hm"],
   ]);
+  // Bytes are tokens here: the mark that begins the thought is complete with its last one.
+  assertEquals(usage.completion_tokens_details, {
+    reasoning_tokens: ">\nhm\n</think>".length,
+  });
+  const include_usage = { ...CHAT, stream: true, stream_options: { include_usage: true } };
+  const events = await readEvents(await server.post("/v1/chat/completions", include_usage));
+  assertEquals(events.at(-2).usage.completion_tokens_details, usage.completion_tokens_details);
   const hidden = await server.post("/v1/chat/completions", { ...CHAT, include_reasoning: false });
   const { choices: [other] } = await hidden.json();
   assertEquals([other.message.content, "reasoning" in other.message], ["Yes", false]);
@@ -151,4 +156,33 @@ Deno.test("templateVariablesOf() sets what the template reads, and refuses the r
   const plain = { templateVariables: [] as string[] };
   assertEquals(templateVariablesOf({ reasoning_effort: "none" }, plain), {});
   assertThrows(() => templateVariablesOf({ reasoning_effort: "high" }, plain), RequestError);
+});
+
+Deno.test("a budget of thoughts goes to each sequence, with the tokens of the marks", async () => {
+  const server = thinkingServer("Yes", "<think>\n");
+  await server.post("/v1/chat/completions", { ...CHAT, n: 2, thinking_token_budget: 7 });
+  for (const { params } of server.engine.sequences) {
+    assertEquals(params.thinkingBudget, {
+      ...{ maxTokens: 7, beginTokens: [], vocabSize: new FakeText().vocabSize },
+      endTokens: bytesOf("</think>"),
+    });
+  }
+  const before = thinkingServer("Yes");
+  await before.post("/v1/chat/completions", { ...CHAT, thinking_token_budget: 0 });
+  const { thinkingBudget } = before.engine.sequences[0]!.params;
+  assertEquals(thinkingBudget!.beginTokens, bytesOf("<think>"));
+  const refused: [TestServer, Record<string, unknown>][] = [
+    [testServer(), {}],
+    [before, { use_beam_search: true }],
+    [before, { thinking_token_budget: -1 }],
+  ];
+  for (const [one, fields] of refused) {
+    const response = await one.post("/v1/chat/completions", {
+      ...CHAT,
+      ...{ thinking_token_budget: 7, ...fields },
+    });
+    assertEquals([response.status, (await response.json()).error.param], [
+      ...[400, "thinking_token_budget"],
+    ]);
+  }
 });

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { Epilogue } from "../../kernels/matmul/epilogue.ts";
+import { type Epilogue, weightRows } from "../../kernels/matmul/epilogue.ts";
 import { matmulCalls } from "../../kernels/matmul/matmul.ts";
 import { normMatmulCalls } from "../../kernels/matmul/norm_matmul.ts";
 import {
@@ -188,7 +188,7 @@ tuningTest("a row's sums have the same bits in any batch", always, async (gpu, t
         x: batch.subarray(0, rows * k),
         norm: noise(k, 3),
         normed: new Float32Array(rows * k),
-        w: weightFixture(dtype, 2 * n, k),
+        w: weightFixture(dtype, weightRows(n, epilogue), k),
         y: new Float32Array(rows * n),
       };
       const dims = dimsOf(rows);

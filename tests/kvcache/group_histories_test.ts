@@ -1,6 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import type { LayerCache } from "../../src/core/cache_group.ts";
 import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import { type GroupRigOptions, KvGroupRig } from "../support/kv_group_rig.ts";
 import { chunksOf, FULL, STATE, windowOf } from "../support/kv_groups.ts";
@@ -46,37 +45,51 @@ function apply(rig: KvGroupRig, step: Step): void {
   rig.check();
 }
 
-/** Sets of groups, each with how its slabs are cut. */
-const MODELS: readonly {
-  readonly name: string;
-  readonly groups: readonly LayerCache[];
-  readonly blocksPerSlab: readonly number[];
-}[] = [
-  { name: "full attention", groups: [FULL], blocksPerSlab: [1] },
-  { name: "full + window", groups: [FULL, windowOf(5)], blocksPerSlab: [1, 1] },
-  { name: "full + window in cut slabs", groups: [FULL, windowOf(6)], blocksPerSlab: [3, 2] },
+/** Groups, and how slabs are cut for them. */
+type Layout = Pick<GroupRigOptions, "groups" | "blocksPerSlab">;
+
+/** Kinds of models, with the layouts that they may have. */
+const MODELS: readonly { readonly name: string; readonly layouts: readonly Layout[] }[] = [
+  { name: "full attention", layouts: [{ groups: [FULL], blocksPerSlab: [1] }] },
   {
-    name: "full + window + chunks in cut slabs",
-    groups: [FULL, windowOf(3), chunksOf(6)],
-    blocksPerSlab: [4, 1, 2],
+    name: "full + window",
+    layouts: [
+      { groups: [FULL, windowOf(5)], blocksPerSlab: [1, 1] },
+      { groups: [FULL, windowOf(6)], blocksPerSlab: [3, 2] },
+      { groups: [FULL, FULL, windowOf(4, 3)], blocksPerSlab: [2, 1, 3] },
+    ],
   },
   {
-    name: "two sizes of full + window with sinks",
-    groups: [FULL, FULL, windowOf(4, 3)],
-    blocksPerSlab: [2, 1, 3],
+    name: "full + window + chunks",
+    layouts: [
+      { groups: [FULL, windowOf(3), chunksOf(6)], blocksPerSlab: [4, 1, 2] },
+      { groups: [FULL, windowOf(3), chunksOf(4)], blocksPerSlab: [1, 1, 1] },
+    ],
   },
-  { name: "a window alone", groups: [windowOf(7)], blocksPerSlab: [1] },
-  { name: "full + state", groups: [FULL, STATE], blocksPerSlab: [1, 1] },
-  { name: "full + state in cut slabs", groups: [FULL, STATE], blocksPerSlab: [3, 1] },
+  { name: "a window alone", layouts: [{ groups: [windowOf(7)], blocksPerSlab: [1] }] },
   {
-    name: "full + window + two states",
-    groups: [FULL, windowOf(5), STATE, STATE],
-    blocksPerSlab: [1, 1, 1, 1],
+    name: "full + state",
+    layouts: [
+      { groups: [FULL, STATE], blocksPerSlab: [1, 1] },
+      { groups: [FULL, STATE], blocksPerSlab: [3, 1] },
+      { groups: [FULL, windowOf(5), STATE, STATE], blocksPerSlab: [1, 1, 1, 1] },
+      { groups: [STATE], blocksPerSlab: [1] },
+    ],
   },
-  { name: "a state alone", groups: [STATE], blocksPerSlab: [1] },
 ];
 
-for (const [i, { name, groups, blocksPerSlab }] of MODELS.entries()) {
+/** Rigs of these layouts, small enough that every limit is met often. */
+function rigsOf(layouts: readonly Layout[]): fc.Arbitrary<GroupRigOptions> {
+  return fc.record({
+    layout: fc.constantFrom(...layouts),
+    numBlocks: fc.integer({ min: 4, max: 36 }),
+    blockSize: fc.integer({ min: 1, max: 3 }),
+    maxInFlightTokens: fc.integer({ min: 1, max: 8 }),
+    policy: fc.constantFrom<EvictionPolicyName>("lru", "slru", "priority"),
+  }).map(({ layout, ...sizes }) => ({ ...layout, ...sizes }));
+}
+
+for (const [i, { name, layouts }] of MODELS.entries()) {
   Deno.test(`BlockManager of ${name} finds only what is whole, frees what is dead and loses nothing, over 200,000 steps`, () => {
     const totals = {
       numSteps: 0,
@@ -87,16 +100,8 @@ for (const [i, { name, groups, blocksPerSlab }] of MODELS.entries()) {
       numEvicted: 0,
       numSnapshots: 0,
     };
-    const options: fc.Arbitrary<GroupRigOptions> = fc.record({
-      groups: fc.constant(groups),
-      blocksPerSlab: fc.constant(blocksPerSlab),
-      numBlocks: fc.integer({ min: 4, max: 36 }),
-      blockSize: fc.integer({ min: 1, max: 3 }),
-      maxInFlightTokens: fc.integer({ min: 1, max: 8 }),
-      policy: fc.constantFrom<EvictionPolicyName>("lru", "slru", "priority"),
-    });
     fc.assert(
-      fc.property(fc.noBias(options), histories, (sizes, history) => {
+      fc.property(fc.noBias(rigsOf(layouts)), histories, (sizes, history) => {
         const rig = new KvGroupRig(sizes);
         for (const step of history) apply(rig, step);
         rig.drain();
@@ -112,7 +117,7 @@ for (const [i, { name, groups, blocksPerSlab }] of MODELS.entries()) {
     );
     assert(totals.numSteps >= times(200_000), `only ${totals.numSteps} steps`);
     const { numHits, numFailures, numMoves, numForks, numEvicted, numSnapshots } = totals;
-    const hasStates = groups.includes(STATE);
+    const hasStates = layouts.some(({ groups }) => groups.includes(STATE));
     assert(
       numHits > times(3000) && numFailures > times(3000) && numMoves > times(500) &&
         numForks > times(hasStates ? 300 : 1000) && numEvicted > times(5000) &&
@@ -123,16 +128,7 @@ for (const [i, { name, groups, blocksPerSlab }] of MODELS.entries()) {
 }
 
 Deno.test("BlockManager with groups makes the same decisions and tables from the same history", () => {
-  const options: fc.Arbitrary<GroupRigOptions> = fc.constantFrom(...MODELS).chain((model) =>
-    fc.record({
-      groups: fc.constant(model.groups),
-      blocksPerSlab: fc.constant(model.blocksPerSlab),
-      numBlocks: fc.integer({ min: 4, max: 36 }),
-      blockSize: fc.integer({ min: 1, max: 3 }),
-      maxInFlightTokens: fc.constant(8),
-      policy: fc.constantFrom<EvictionPolicyName>("lru", "slru", "priority"),
-    })
-  );
+  const options = rigsOf(MODELS.flatMap(({ layouts }) => layouts));
   fc.assert(
     fc.property(options, histories, (sizes, history) => {
       const [first, second] = [new KvGroupRig(sizes), new KvGroupRig(sizes)];

@@ -8,8 +8,16 @@ import { KNOWN_MODEL_TYPES } from "../../models/registry.ts";
 const ROOT = new URL("../../", import.meta.url);
 /** Most lines of a family's file: about a hundred, as the formatter breaks them. */
 const MAX_LINES = 120;
-/** What names families as data: contents of published config.json files, and a format's own names. */
-const DATA = ["src/plan/presets.ts", "src/weights/gguf/"];
+/**
+ * What names families as data: contents of published config.json files, a file format's own names,
+ * and notations of calls, which are called after the family that made them common.
+ */
+const DATA = [
+  "src/plan/presets.ts",
+  "src/weights/gguf/",
+  "src/tools/",
+  "src/core/tool_format_names.ts",
+];
 const REGISTRY = "models/registry.ts";
 
 function* sourceFiles(folder: string): Generator<string> {

@@ -3,7 +3,6 @@ import { type LayerCache, NO_BLOCK } from "../../core/cache_group.ts";
 import { OutOfBlocksError } from "../../core/errors.ts";
 import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
-import { BlockLists } from "../pool/block_lists.ts";
 import { BlockPool } from "../pool/block_pool.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 import type { BlockSource, Demand, Need, Pool } from "../pool/pool.ts";
@@ -11,7 +10,7 @@ import { BlockKeyer } from "./block_key.ts";
 import type { CacheListener } from "./cache_listener.ts";
 import { createEvictionPolicy } from "./create_eviction_policy.ts";
 import { EvictedBlocks } from "./evicted_blocks.ts";
-import type { EvictionPolicy } from "./eviction_policy.ts";
+import { IdleOrder } from "./idle_order.ts";
 import { type Hit, longestHit, noHit } from "./longest_hit.ts";
 import { NodeBlocks, type NodeId } from "./node_blocks.ts";
 import { PinnedPrefixes } from "./pinned_prefixes.ts";
@@ -38,9 +37,6 @@ export interface NodeBlock {
 
 /** Share of the pool that may be pinned unless told otherwise. */
 const DEFAULT_MAX_PINNED_SHARE = 0.5;
-
-/** The list of idle blocks on paths of sequences. */
-const HELD = 0;
 
 /** The one group of a cache that is told of none. */
 const ONE_FULL_GROUP: readonly LayerCache[] = [{ kind: "full", numKvHeads: 1, headDim: 1 }];
@@ -75,15 +71,11 @@ export class PrefixCache implements BlockSource {
   readonly #pool: Pool;
   readonly #tree: RadixTree;
   readonly #evicted = new EvictedBlocks();
-  readonly #policy: EvictionPolicy;
+  readonly #idle: IdleOrder;
   readonly #forceMiss: boolean;
   readonly #listener: CacheListener | undefined;
   /** The groups that keep every position: each node has a block of each of them. */
   readonly fullGroups: readonly number[];
-  /** Idle blocks on paths of sequences, in the order in which they became so. */
-  #held: BlockLists | undefined;
-  /** Blocks that the policy knows. */
-  #numListed = 0;
   #numDropped = 0;
   #numEvicted = 0;
   #numReset = 0;
@@ -103,13 +95,20 @@ export class PrefixCache implements BlockSource {
     this.#pool = pool;
     this.fullGroups = groups.flatMap(({ kind }, group) => kind === "full" ? [group] : []);
     this.columns = isOneFull ? undefined : new NodeBlocks(numBlocks, groups.length);
-    this.#held = isOneFull ? undefined : new BlockLists(numBlocks, 1);
     this.#tree = new RadixTree(
       isOneFull ? numBlocks : 1,
       blockSize,
       new BlockKeyer(options.keySpace),
     );
-    this.#policy = createEvictionPolicy(policy, numBlocks, now);
+    this.#idle = new IdleOrder(
+      createEvictionPolicy(policy, numBlocks, now),
+      numBlocks,
+      this.#tree,
+      {
+        groups,
+        columns: this.columns,
+      },
+    );
     this.#forceMiss = options.forceMiss ?? false;
     this.#listener = options.listener;
     const maxPinnedShare = options.maxPinnedShare ?? DEFAULT_MAX_PINNED_SHARE;
@@ -229,7 +228,7 @@ export class PrefixCache implements BlockSource {
   }
 
   retain(ids: readonly BlockId[]): void {
-    for (const id of ids) if (this.#pool.isIdle(id)) this.#unlist(id);
+    for (const id of ids) if (this.#pool.isIdle(id)) this.#idle.remove(id);
     this.#pool.retain(ids);
   }
 
@@ -238,14 +237,14 @@ export class PrefixCache implements BlockSource {
     this.#pool.release(ids);
     for (let i = ids.length - 1; i >= 0; i--) {
       const id = ids[i]!;
-      if (this.#pool.isIdle(id)) this.#list(id);
+      if (this.#pool.isIdle(id)) this.#idle.add(id);
     }
   }
 
   /** Puts nodes on the path of one more sequence. */
   hold(nodes: readonly NodeId[]): void {
     const columns = this.columns!;
-    for (const node of nodes) if (columns.hold(node)) this.#move(node, (id) => this.#toHeld(id));
+    for (const node of nodes) if (columns.hold(node)) this.#reorder(node);
   }
 
   /**
@@ -257,7 +256,7 @@ export class PrefixCache implements BlockSource {
     for (let i = nodes.length - 1; i >= 0; i--) {
       const node = nodes[i]!;
       if (!columns.unhold(node)) continue;
-      this.#move(node, (id) => this.#fromHeld(id));
+      this.#reorder(node);
       if (this.fullGroups.length === 0) this.#prune(node);
     }
   }
@@ -266,8 +265,8 @@ export class PrefixCache implements BlockSource {
   noteHit({ nodes, blocks }: Hit, retention?: CacheRetention): void {
     const ids = this.columns === undefined ? blocks[0]! : this.#blocksAt(nodes);
     for (const id of ids) {
-      this.#policy.hit(id);
-      if (retention !== undefined) this.#policy.setRetention(id, retention);
+      this.#idle.policy.hit(id);
+      if (retention !== undefined) this.#idle.policy.setRetention(id, retention);
     }
     const last = nodes.at(-1);
     if (last !== undefined) this.#listener?.used(this.#tree.keyOf(last));
@@ -334,12 +333,12 @@ export class PrefixCache implements BlockSource {
   replaceBlock({ node, group, id }: NodeBlock): void {
     const columns = this.columns!;
     const before = columns.blockOf(node, group);
-    if (this.#pool.isIdle(before)) this.#unlist(before);
+    if (this.#pool.isIdle(before)) this.#idle.remove(before);
     columns.clear(node, group);
     this.#pool.unmark(before);
     this.#pool.mark(id);
     columns.set(node, group, id);
-    this.#policy.replace(before, id);
+    this.#idle.policy.replace(before, id);
   }
 
   /** Makes a cached block of a group that is not full unfindable; its holders keep it. */
@@ -360,10 +359,10 @@ export class PrefixCache implements BlockSource {
   /** Forgets everything and takes all pins back; no table or copy may hold a cached block. */
   clear(): void {
     this.pins.removeAll();
-    const numInUse = this.#numMarked - this.#numListed;
+    const numInUse = this.#numMarked - this.#idle.numListed;
     invariant(numInUse === 0, `${numInUse} of ${this.#numMarked} cached blocks are in use`);
     const before = this.#numDropped;
-    while (this.#numListed > 0) this.#drop(this.#policy.next(), false);
+    while (this.#idle.numListed > 0) this.#drop(this.#idle.next(), false);
     this.#numReset += this.#numDropped - before;
     this.#evicted.clear();
     this.#listener?.cleared();
@@ -397,8 +396,7 @@ export class PrefixCache implements BlockSource {
   resize(remap: BlockRemap): void {
     if (this.columns === undefined) this.#tree.resize(remap);
     else this.columns.remap(remap);
-    this.#held = this.#held?.remapped(remap);
-    this.#policy.resize(remap);
+    this.#idle.resize(remap);
     this.pins.resize(remap, this.#pool.numSlabs);
   }
 
@@ -415,15 +413,15 @@ export class PrefixCache implements BlockSource {
   /** Audit: tree and policy are whole, and a holder of a block holds what is above it. O(pool). */
   checkIntegrity(): void {
     this.#tree.checkIntegrity();
-    this.#held?.checkIntegrity();
     this.columns?.checkIntegrity();
     let numListed = 0;
     for (let id = 0; id < this.#pool.numBlocks; id++) {
-      const isCached = this.#nodeOf(id) !== undefined;
+      const node = this.#nodeOf(id);
+      const isCached = node !== undefined;
       invariant(isCached === this.#pool.isMarked(id), `block ${id} is marked and not in the tree`);
-      if (!isCached) continue;
-      const isOnPath = this.#held?.has(id) ?? false;
-      const shouldBe = this.#pool.isIdle(id) && this.#isHeld(this.#nodeOf(id)!);
+      if (node === undefined) continue;
+      const isOnPath = this.#idle.isOnPath(id);
+      const shouldBe = this.#pool.isIdle(id) && (this.columns?.isHeld(node) ?? false);
       invariant(
         isOnPath === shouldBe,
         `block ${id} is among the idle ones on paths, or lacks there`,
@@ -431,8 +429,7 @@ export class PrefixCache implements BlockSource {
       if (this.#pool.isIdle(id) && !isOnPath) numListed++;
       this.#checkAbove(id);
     }
-    invariant(numListed === this.#numListed, `${numListed} are listed, counted ${this.#numListed}`);
-    this.#policy.checkIntegrity(numListed);
+    this.#idle.checkIntegrity(numListed);
   }
 
   /** Audit: each node counts the paths it lies on. O(nodes of paths). */
@@ -471,13 +468,9 @@ export class PrefixCache implements BlockSource {
     return node < 0 ? undefined : node;
   }
 
-  #isHeld(node: NodeId): boolean {
-    return this.columns?.isHeld(node) ?? false;
-  }
-
   #start(id: BlockId, retention: CacheRetention | undefined): void {
-    this.#policy.start(id);
-    if (retention !== undefined) this.#policy.setRetention(id, retention);
+    this.#idle.policy.start(id);
+    if (retention !== undefined) this.#idle.policy.setRetention(id, retention);
   }
 
   #tellStored(node: NodeId, group: number, scope: string): void {
@@ -490,50 +483,14 @@ export class PrefixCache implements BlockSource {
     });
   }
 
-  /** Puts an idle block in its order. */
-  #list(id: BlockId): void {
-    if (this.columns === undefined) {
-      this.#policy.add(id, this.#tree.isLeaf(id));
-      this.#numListed++;
-    } else if (this.columns.isHeld(this.columns.nodeOf(id))) this.#held!.putLast(HELD, id);
-    else this.#addToPolicy(id);
-  }
-
-  #addToPolicy(id: BlockId): void {
-    const { nodeOf, group } = this.#entry(id);
-    const isLeaf = this.groups[group]!.kind !== "full" || this.#tree.isLeaf(nodeOf);
-    this.#policy.add(id, isLeaf);
-    this.#numListed++;
-  }
-
-  #entry(id: BlockId): { nodeOf: NodeId; group: number } {
-    return { nodeOf: this.columns!.nodeOf(id), group: this.columns!.groupOf(id) };
-  }
-
-  /** Takes an idle block out of its order. */
-  #unlist(id: BlockId): void {
-    if (this.#held?.has(id)) return this.#held.remove(id);
-    this.#policy.remove(id);
-    this.#numListed--;
-  }
-
   /** A node is on a path now, or on none any more: its idle blocks change their order. */
-  #move(node: NodeId, move: (id: BlockId) => void): void {
+  #reorder(node: NodeId): void {
     for (let group = 0; group < this.groups.length; group++) {
       const id = this.columns!.blockOf(node, group);
-      if (id !== NO_BLOCK && this.#pool.isIdle(id)) move(id);
+      if (id === NO_BLOCK || !this.#pool.isIdle(id)) continue;
+      this.#idle.remove(id);
+      this.#idle.add(id);
     }
-  }
-
-  #toHeld(id: BlockId): void {
-    this.#policy.remove(id);
-    this.#numListed--;
-    this.#held!.putLast(HELD, id);
-  }
-
-  #fromHeld(id: BlockId): void {
-    this.#held!.remove(id);
-    this.#addToPolicy(id);
   }
 
   #blocksAt(nodes: readonly NodeId[]): BlockId[] {
@@ -551,7 +508,7 @@ export class PrefixCache implements BlockSource {
     const ids: BlockId[] = [];
     const keys: string[] = [];
     while (ids.length < count) {
-      const id = this.#policy.next();
+      const id = this.#idle.next();
       if (this.#listener !== undefined) keys.push(this.#tree.keyOf(id));
       this.#evicted.add(this.#tree.hashOf(id));
       this.#removeLeaf(id);
@@ -565,22 +522,20 @@ export class PrefixCache implements BlockSource {
   /** Takes an idle leaf out of policy and tree. */
   #removeLeaf(id: BlockId): void {
     const parent = this.#tree.parentOf(id);
-    this.#policy.remove(id);
-    this.#numListed--;
+    this.#idle.remove(id);
     this.#numDropped++;
     this.#tree.remove(id);
     if (parent !== undefined && this.#tree.isLeaf(parent) && this.#pool.isIdle(parent)) {
-      this.#policy.becomeLeaf(parent);
+      this.#idle.becomeLeaf(parent);
     }
   }
 
   /** Evicts the next idle block, or node: those on no path before those on one. */
   #evictNext(): void {
-    const id = this.#numListed > 0 ? this.#policy.next() : this.#held!.first(HELD);
-    if (id === undefined) throw new InvariantError("nothing to evict");
+    const id = this.#idle.next();
     const before = this.#numDropped;
-    const { nodeOf, group } = this.#entry(id);
-    if (group === 0) this.#evicted.add(this.#tree.hashOf(nodeOf));
+    const { columns } = this;
+    if (columns!.groupOf(id) === 0) this.#evicted.add(this.#tree.hashOf(columns!.nodeOf(id)));
     this.#drop(id, true);
     this.#numEvicted += this.#numDropped - before;
   }
@@ -592,7 +547,7 @@ export class PrefixCache implements BlockSource {
       this.#pool.unmark(id);
       return;
     }
-    const { nodeOf: node, group } = this.#entry(id);
+    const [node, group] = [this.columns.nodeOf(id), this.columns.groupOf(id)];
     if (this.groups[group]!.kind === "full") return this.#dropNode(node, isTold);
     this.#detach(node, group, isTold);
     if (this.fullGroups.length === 0) this.#prune(node);
@@ -621,8 +576,8 @@ export class PrefixCache implements BlockSource {
     if (parent === undefined || !this.#tree.isLeaf(parent)) return;
     this.groups.forEach(({ kind }, group) => {
       const id = this.columns!.blockOf(parent, group);
-      const isListed = id !== NO_BLOCK && this.#pool.isIdle(id) && !this.#held!.has(id);
-      if (kind === "full" && isListed) this.#policy.becomeLeaf(id);
+      const isIdle = id !== NO_BLOCK && this.#pool.isIdle(id);
+      if (kind === "full" && isIdle) this.#idle.becomeLeaf(id);
     });
   }
 
@@ -631,7 +586,7 @@ export class PrefixCache implements BlockSource {
     const columns = this.columns!;
     const id = columns.blockOf(node, group);
     if (isTold) this.#listener?.removed({ keys: [this.#tree.keyOf(node)], group });
-    if (this.#pool.isIdle(id)) this.#unlist(id);
+    if (this.#pool.isIdle(id)) this.#idle.remove(id);
     columns.clear(node, group);
     this.#pool.unmark(id);
     this.#numDropped++;

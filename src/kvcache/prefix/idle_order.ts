@@ -1,0 +1,107 @@
+import { invariant, InvariantError } from "../../base/invariant.ts";
+import type { LayerCache } from "../../core/cache_group.ts";
+import type { BlockId } from "../../core/ids.ts";
+import { BlockLists } from "../pool/block_lists.ts";
+import type { BlockRemap } from "../pool/block_remap.ts";
+import type { EvictionPolicy } from "./eviction_policy.ts";
+import type { NodeBlocks } from "./node_blocks.ts";
+import type { RadixTree } from "./radix_tree.ts";
+
+/** The list of idle blocks on paths of sequences. */
+const HELD = 0;
+
+/** What blocks stand for. */
+export interface IdleBlocksOf {
+  readonly groups: readonly LayerCache[];
+  /** Absent where a node is its block. */
+  readonly columns: NodeBlocks | undefined;
+}
+
+/**
+ * The idle blocks of all groups in the order in which they go: those on no path by the policy, and
+ * after them those on paths of sequences, which were used last, in the order in which they became
+ * idle. Blocks of full attention on a path are in use, so none of the latter has to wait for
+ * others.
+ *
+ * Every operation costs what the policy's does. Memory beside the policy's: 8 bytes per block, and
+ * none where a node is its block.
+ */
+export class IdleOrder {
+  readonly policy: EvictionPolicy;
+  readonly #tree: RadixTree;
+  readonly #groups: readonly LayerCache[];
+  readonly #columns: NodeBlocks | undefined;
+  #held: BlockLists | undefined;
+  #numListed = 0;
+
+  constructor(
+    policy: EvictionPolicy,
+    numBlocks: number,
+    tree: RadixTree,
+    { groups, columns }: IdleBlocksOf,
+  ) {
+    this.policy = policy;
+    this.#tree = tree;
+    this.#groups = groups;
+    this.#columns = columns;
+    this.#held = columns && new BlockLists(numBlocks, 1);
+  }
+
+  /** Idle blocks on no path. */
+  get numListed(): number {
+    return this.#numListed;
+  }
+
+  /** Whether a block is idle on the path of a sequence. */
+  isOnPath(id: BlockId): boolean {
+    return this.#held?.has(id) ?? false;
+  }
+
+  /** A block has become idle. */
+  add(id: BlockId): void {
+    const columns = this.#columns;
+    if (columns === undefined) this.policy.add(id, this.#tree.isLeaf(id));
+    else {
+      const node = columns.nodeOf(id);
+      if (columns.isHeld(node)) return this.#held!.putLast(HELD, id);
+      const isFull = this.#groups[columns.groupOf(id)]!.kind === "full";
+      this.policy.add(id, !isFull || this.#tree.isLeaf(node));
+    }
+    this.#numListed++;
+  }
+
+  /** An idle block is used again, or gone. */
+  remove(id: BlockId): void {
+    if (this.#held?.has(id)) return this.#held.remove(id);
+    this.policy.remove(id);
+    this.#numListed--;
+  }
+
+  /** Nothing of full attention hangs below an idle block of it any more. */
+  becomeLeaf(id: BlockId): void {
+    if (!this.isOnPath(id)) this.policy.becomeLeaf(id);
+  }
+
+  /** The block to evict next; there must be one. */
+  next(): BlockId {
+    const id = this.#numListed > 0 ? this.policy.next() : this.#held?.first(HELD);
+    if (id === undefined) throw new InvariantError("nothing to evict");
+    return id;
+  }
+
+  /** Follows blocks to their new ids. O(pool). */
+  resize(remap: BlockRemap): void {
+    this.#held = this.#held?.remapped(remap);
+    this.policy.resize(remap);
+  }
+
+  /** Audit, given how many blocks are idle on no path. O(pool). */
+  checkIntegrity(numListed: number): void {
+    this.#held?.checkIntegrity();
+    invariant(
+      numListed === this.#numListed,
+      `${numListed} blocks are idle on no path, counted ${this.#numListed}`,
+    );
+    this.policy.checkIntegrity(numListed);
+  }
+}
