@@ -53,7 +53,7 @@ export const olmo3: ModelFamily = (json, file) => {
   });
 };
 
-/** The rotary settings of layers that read all, and of those with a window, which share the base. */
+/** The rotary settings of layers that read all, and of those with a window. */
 function ropesByKind(
   json: unknown,
   file: string,

@@ -46,9 +46,9 @@ export interface YarnRopeScaling {
 }
 
 /**
- * LongRoPE (Ding et al. 2024, arXiv:2402.13753): each pair's frequency is divided by a factor of its
- * own, from one list within the original context and from another beyond it. Here contexts end with
- * the original one, so that the first list applies to all.
+ * LongRoPE (Ding et al. 2024, arXiv:2402.13753): each pair's frequency is divided by its own factor,
+ * from one list within the original context and from another beyond it. Here contexts end with the
+ * original one, so that the first list applies to all.
  */
 export interface LongRopeScaling {
   readonly type: "longrope";
