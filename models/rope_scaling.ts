@@ -46,7 +46,7 @@ export interface YarnRopeScaling {
 }
 
 /**
- * LongRoPE (Ding et al. 2024, arXiv:2402.13753): each pair's frequency is divided by its own factor,
+ * LongRoPE (Ding et al. 2024, 2402.13753): each pair's frequency is divided by its own factor,
  * from one list within the original context and from another beyond it. Here contexts end with the
  * original one, so that the first list applies to all.
  */
