@@ -1,31 +1,21 @@
-import { invariant, InvariantError } from "../base/invariant.ts";
+import { invariant } from "../base/invariant.ts";
 import type { BlockCopy } from "../core/batch.ts";
-import { type LayerCache, maxLiveBlocks, type StepGrain } from "../core/cache_group.ts";
-import type { BlockId, SequenceId } from "../core/ids.ts";
+import type { LayerCache } from "../core/cache_group.ts";
+import type { SequenceId } from "../core/ids.ts";
 import type { Admission, AdmissionOptions, BlockManagerOptions, Fork } from "./admission.ts";
 import { createPool } from "./pool/create_pool.ts";
-import { addDemands, type BlockSource, type Demand, type Pool } from "./pool/pool.ts";
+import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
+import { PoolRoom } from "./pool_room.ts";
 import { checkPoolSize, type PoolResize, resizePool } from "./pool_resize.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
-import { type Hit, noHit } from "./prefix/longest_hit.ts";
 import type { PinnedPrefixes } from "./prefix/pinned_prefixes.ts";
 import { PrefixCache } from "./prefix/prefix_cache.ts";
+import { SequenceAllocator } from "./sequence_allocator.ts";
 import { checkTables } from "./tables/block_audit.ts";
 import { CopyQueue } from "./tables/copy_queue.ts";
-import { createPath, keptLengths, type SequenceStart } from "./tables/create_path.ts";
-import { admissionDemand, growthDemand } from "./tables/demands.ts";
-import { type ForkPlan, planFork } from "./tables/fork_plan.ts";
 import { type BlockTables, liveBlocksOf } from "./tables/block_tables.ts";
-import { SequenceBlocks } from "./tables/sequence_blocks.ts";
-import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./tables/sequence_path.ts";
+import { type CachingOptions, SHARED_SCOPE } from "./tables/sequence_path.ts";
 import { StateSnapshots } from "./tables/state_snapshots.ts";
-
-/** What an admission begins with and takes, and how many slabs it lacks for it. */
-interface AdmissionPlan {
-  readonly hit: Hit;
-  readonly counts: Demand;
-  readonly numMissing: number;
-}
 
 /** The group of a manager that is told of none. */
 const ONE_FULL_GROUP: readonly LayerCache[] = [{ kind: "full", numKvHeads: 1, headDim: 1 }];
@@ -46,38 +36,42 @@ const ONE_FULL_GROUP: readonly LayerCache[] = [{ kind: "full", numKvHeads: 1, he
 export class BlockManager {
   readonly blockSize: number;
   readonly groups: readonly LayerCache[];
-  readonly #grain: StepGrain;
-  /** Absent: a share of the pool. */
-  readonly #fixedWatermark: number | undefined;
+  /** Whether slabs are cut into several blocks of a group. */
+  readonly isCut: boolean;
   readonly #pool: Pool;
   readonly #cache: PrefixCache | undefined;
   /** The cache where there is one, else the pool. */
   readonly #source: BlockSource;
   readonly #onDecision: DecisionListener | undefined;
-  readonly #sequences = new Map<SequenceId, SequenceBlocks>();
+  readonly #room: PoolRoom;
   readonly #copies: CopyQueue;
+  readonly #allocator: SequenceAllocator;
   readonly #snapshots: StateSnapshots | undefined;
-  readonly #checkpointInterval: number | undefined;
-  readonly #maxPerSlab: number;
-  /** Whether slabs are cut into several blocks of a group. */
-  readonly isCut: boolean;
 
   constructor(options: BlockManagerOptions) {
     const { numBlocks, blockSize, prefixCache, groups = ONE_FULL_GROUP } = options;
     const { blocksPerSlab = groups.map(() => 1), maxInFlightTokens = Infinity } = options;
     this.blockSize = blockSize;
     this.groups = groups;
-    this.#grain = { blockSize, maxInFlightTokens };
-    this.#fixedWatermark = options.numWatermarkBlocks;
+    const grain = { blockSize, maxInFlightTokens };
     this.#pool = createPool(numBlocks, blocksPerSlab);
-    this.#maxPerSlab = Math.max(...blocksPerSlab);
-    this.isCut = blocksPerSlab.some((count) => count > 1);
     this.#cache = prefixCache && new PrefixCache(this.#pool, blockSize, prefixCache, groups);
     this.#source = this.#cache ?? this.#pool;
+    const shared = { groups, grain, pool: this.#pool, source: this.#source };
+    const watermark = options.numWatermarkBlocks;
+    this.#room = new PoolRoom({ ...shared, blocksPerSlab, watermark });
+    this.isCut = this.#room.isCut;
     this.#copies = new CopyQueue(this.#source);
-    this.#snapshots = this.#cache?.columns && new StateSnapshots(this.#cache, this.#copies);
-    this.#checkpointInterval = options.stateCheckpointInterval;
     this.#onDecision = options.onDecision;
+    this.#allocator = new SequenceAllocator({
+      ...shared,
+      cache: this.#cache,
+      room: this.#room,
+      copies: this.#copies,
+      checkpointInterval: options.stateCheckpointInterval,
+      onDecision: options.onDecision,
+    });
+    this.#snapshots = this.#cache?.columns && new StateSnapshots(this.#cache, this.#copies);
   }
 
   /** Slabs in the pool. */
@@ -112,7 +106,7 @@ export class BlockManager {
 
   /** Sequences with block tables. */
   get numTables(): number {
-    return this.#sequences.size;
+    return this.#allocator.sequences.size;
   }
 
   /** Whether an admission may find blocks of earlier sequences. */
@@ -127,35 +121,17 @@ export class BlockManager {
 
   /** Slabs that a sequence of `numTokens` positions fills, when it holds most. */
   numBlocksFor(numTokens: number): number {
-    const { groups } = this;
-    return this.#pool.numSlabsFor(
-      groups.map((cache) => maxLiveBlocks(cache, numTokens, this.#grain)),
-    );
+    return this.#room.numSlabsOf(numTokens);
   }
 
   /** Tokens of one sequence that would fit if it had the pool alone; perhaps without limit. */
   get numPoolTokens(): number {
-    const { numBlocks, blockSize } = this;
-    const fits = (numTokens: number) => this.numBlocksFor(numTokens) <= numBlocks;
-    const most = numBlocks * blockSize * this.#maxPerSlab;
-    if (fits(most)) return fits(2 * most) ? Infinity : most;
-    let [fitting, beyond] = [0, most];
-    while (beyond - fitting > 1) {
-      const middle = Math.floor((fitting + beyond) / 2);
-      if (fits(middle)) fitting = middle;
-      else beyond = middle;
-    }
-    return fitting;
+    return this.#room.numTokens;
   }
 
   /** Slabs that `width` beams fill at least, each with a block of its own behind the prompt's. */
   numBlocksOfSearch(numPromptTokens: number, width: number): number {
-    const numWhole = numPromptTokens - numPromptTokens % this.blockSize;
-    return this.#pool.numSlabsFor(
-      this.groups.map((cache) =>
-        width + (cache.kind === "state" ? 0 : maxLiveBlocks(cache, numWhole, this.#grain))
-      ),
-    );
+    return this.#room.numSlabsOfSearch(numPromptTokens, width);
   }
 
   /** Slabs that so many blocks fill. */
@@ -168,12 +144,12 @@ export class BlockManager {
    * it must be computed to draw its successor.
    */
   numTokensCached(tokens: Uint32Array, scope: string = SHARED_SCOPE): number {
-    return this.#lookUp(tokens, scope).nodes.length * this.blockSize;
+    return this.#allocator.lookUp(tokens, scope).nodes.length * this.blockSize;
   }
 
   /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */
   numBlocksMissing(tokens: Uint32Array, options: AdmissionOptions = {}): number {
-    return Math.max(0, this.#planAdmission(tokens, options).numMissing);
+    return Math.max(0, this.#allocator.planAdmission(tokens, options).numMissing);
   }
 
   /**
@@ -185,34 +161,13 @@ export class BlockManager {
     tokens: Uint32Array,
     options: AdmissionOptions = {},
   ): Admission | undefined {
-    const scope = options.scope ?? SHARED_SCOPE;
-    const { hit, counts, numMissing } = this.#planAdmission(tokens, options);
-    if (!this.#hasRoom(id, numMissing, this.#withReserved(counts, options), hit)) return undefined;
-    const numEvictedTokens = this.#cache?.countEvicted(scope, tokens, hit.nodes) ?? 0;
-    const snapshots = this.#holdHit(hit);
-    const numCachedTokens = hit.nodes.length * this.blockSize;
-    const path = this.#createPath(options, { hit, numTokens: tokens.length });
-    this.#cache?.noteHit(hit, options.retention);
-    if (hit.nodes.length > 0) {
-      this.#onDecision?.({ type: "hit", sequenceId: id, numBlocks: hit.nodes.length });
-    }
-    const taken = this.#allocate(id, counts);
-    const tables = hit.blocks.map((found, group) =>
-      this.#isState(group) ? taken[group]! : [...found, ...taken[group]!]
-    );
-    this.#sequences.set(id, new SequenceBlocks(tables, numCachedTokens, path));
-    const numTokens = tokens.length;
-    this.#onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
-    const copies = snapshots.map(({ group, from }) =>
-      this.#copyOf(id, { group, from, to: tables[group]![0]!, numTokens: this.blockSize })
-    );
-    const stops = this.#stops(hit, numTokens);
-    return { numCachedTokens, numEvictedTokens, isLookup: this.isSearched, copies, stops };
+    return this.#allocator.tryAdmit(id, tokens, options);
   }
 
   /** Whether the first `numShared` positions of a sequence are still there for a branch. */
   canFork(source: SequenceId, numShared: number): boolean {
-    return this.#planFork({ source, numTokens: numShared + 1, numShared }) !== undefined;
+    const fork = { source, numTokens: numShared + 1, numShared };
+    return this.#allocator.planFork(fork) !== undefined;
   }
 
   /**
@@ -221,35 +176,17 @@ export class BlockManager {
    * since both sequences write into theirs.
    */
   tryFork(id: SequenceId, fork: Fork, options: CachingOptions = {}): Admission | undefined {
-    const { numTokens, numShared = numTokens - 1, isGrowth = false } = fork;
-    const plan = this.#planFork(fork);
-    if (plan === undefined) return undefined;
-    const hasRoom = isGrowth
-      ? this.canGrow(plan.counts)
-      : this.#hasRoom(id, this.#countMissing(plan.counts, []), plan.counts);
-    if (!hasRoom) return undefined;
-    for (const ids of plan.shared) this.#source.retain(liveBlocksOf(ids));
-    const taken = this.#allocate(id, plan.counts);
-    const tables = plan.shared.map((ids, group) => [...ids, ...taken[group]!]);
-    const { path: source } = this.#blocksOf(fork.source);
-    const numBlocks = Math.floor(numShared / this.blockSize);
-    const hit = noHit(this.groups.length);
-    const path = this.#createPath(options, { hit, numTokens, source, numBlocks });
-    this.#sequences.set(id, new SequenceBlocks(tables, numShared, path));
-    this.#onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens: numShared });
-    const copies = this.#copy(id, fork.source, plan, numShared);
-    return { numCachedTokens: numShared, numEvictedTokens: 0, isLookup: false, copies, stops: [] };
+    return this.#allocator.tryFork(id, fork, options);
   }
 
   /** Blocks that a branch of `numTokens` tokens takes which shares the first `numShared`. */
   forkDemand(numTokens: number, numShared: number): Demand {
-    const numWhole = numShared - numShared % this.blockSize;
-    return admissionDemand(this.groups, numTokens, numWhole, this.#grain);
+    return this.#room.forkDemand(numTokens, numShared);
   }
 
   /** Blocks that sequence `id` lacks to cover `numTokens` positions. */
   growthDemand(id: SequenceId, numTokens: number): Demand {
-    return growthDemand(this.groups, this.#blocksOf(id).tables, numTokens, this.blockSize);
+    return this.#room.growthDemand(this.#allocator.blocksOf(id).tables, numTokens);
   }
 
   /** Whether sequences that run can get so many more blocks among them. */
@@ -259,17 +196,12 @@ export class BlockManager {
 
   /** Slabs that running sequences lack to get so many more blocks; 0 or less where they do not. */
   numMissing(demand: Demand): number {
-    return this.#source.countMissing({ counts: demand });
+    return this.#room.countMissing(demand);
   }
 
   /** Makes the tables of sequence `id` cover at least `numTokens` positions, or changes nothing. */
   tryExtend(id: SequenceId, numTokens: number): boolean {
-    const sequence = this.#blocksOf(id);
-    const demand = growthDemand(this.groups, sequence.tables, numTokens, this.blockSize);
-    if (demand.every((count) => count === 0)) return true;
-    if (!this.canGrow(demand)) return false;
-    sequence.append(this.#allocate(id, demand));
-    return true;
+    return this.#allocator.tryExtend(id, numTokens);
   }
 
   /**
@@ -278,7 +210,7 @@ export class BlockManager {
    * nothing reads any more goes back.
    */
   markComputed(id: SequenceId, tokens: Uint32Array, numComputedTokens: number): void {
-    const sequence = this.#blocksOf(id);
+    const sequence = this.#allocator.blocksOf(id);
     sequence.numComputedTokens = numComputedTokens;
     sequence.path?.extend(sequence.tables, tokens, numComputedTokens);
     for (const dead of sequence.takeDead(this.groups, this.blockSize)) this.#source.release(dead);
@@ -292,7 +224,7 @@ export class BlockManager {
    */
   reclaim(): boolean {
     let hasFreed = this.#snapshots?.drop() ?? false;
-    for (const { path, tables } of this.#sequences.values()) {
+    for (const { path, tables } of this.#allocator.sequences.values()) {
       hasFreed = (path?.returnAdopted(tables) ?? false) || hasFreed;
     }
     return hasFreed;
@@ -318,20 +250,20 @@ export class BlockManager {
    * list never changes; as long as a table does not either, it is the same list.
    */
   blockTables(id: SequenceId): BlockTables {
-    const sequence = this.#blocksOf(id);
+    const sequence = this.#allocator.blocksOf(id);
     return this.isCut ? sequence.tablesOf(this.#pool) : sequence.tables;
   }
 
   /** Takes the tables of sequence `id` back; its blocks stay cached, or are free. */
   free(id: SequenceId, reason: "free" | "preempt" = "free"): void {
-    const sequence = this.#blocksOf(id);
+    const sequence = this.#allocator.blocksOf(id);
     const { tables, path } = sequence;
     const held = path?.end(tables) ?? tables.map(liveBlocksOf);
     this.#snapshots?.end(sequence);
     for (const ids of held) this.#source.release(ids);
     path?.close();
     this.#pool.forgetOwner(id);
-    this.#sequences.delete(id);
+    this.#allocator.sequences.delete(id);
     const numBlocks = tables.reduce((sum, table) => sum + liveBlocksOf(table).length, 0);
     this.#onDecision?.({ type: reason, sequenceId: id, numBlocks });
   }
@@ -341,7 +273,7 @@ export class BlockManager {
    * is not cached any more, nor what its tokens find beyond those, nor what hangs below. O(pool).
    */
   discard(id: SequenceId, tokens: Uint32Array, numSound: number): void {
-    const { tables, path } = this.#blocksOf(id);
+    const { tables, path } = this.#allocator.blocksOf(id);
     path?.forget(tables, tokens, Math.floor(numSound / this.blockSize));
     this.free(id);
   }
@@ -355,7 +287,7 @@ export class BlockManager {
    */
   resize(numBlocks: number): PoolResize {
     checkPoolSize(numBlocks, this);
-    const held = { copies: this.#copies, sequences: [...this.#sequences.values()] };
+    const held = { copies: this.#copies, sequences: [...this.#allocator.sequences.values()] };
     return resizePool(numBlocks, { pool: this.#pool, cache: this.#cache, ...held });
   }
 
@@ -373,153 +305,8 @@ export class BlockManager {
    */
   checkIntegrity(): void {
     this.#pool.checkIntegrity();
-    checkTables(this.#pool, this.#sequences, [this.#copies, this.#cache]);
+    checkTables(this.#pool, this.#allocator.sequences, [this.#copies, this.#cache]);
     this.#cache?.checkIntegrity();
-    this.#cache?.checkPaths(this.#sequences.values().map(({ path }) => path));
+    this.#cache?.checkPaths(this.#allocator.sequences.values().map(({ path }) => path));
   }
-
-  #lookUp(tokens: Uint32Array, scope: string): Hit {
-    return this.#cache?.lookUp(scope, tokens, tokens.length - 1) ?? noHit(this.groups.length);
-  }
-
-  /**
-   * What an admission finds, and how many blocks of each group it takes.
-   *
-   * What is found can lie in many slabs, a block in each, and keep them from other groups. Who is
-   * alone and does not fit for that does without.
-   */
-  #planAdmission(tokens: Uint32Array, options: AdmissionOptions): AdmissionPlan {
-    const hit = this.#lookUp(tokens, options.scope ?? SHARED_SCOPE);
-    const plan = this.#planWith(hit, tokens.length, options);
-    const isSpread = this.isCut && this.#sequences.size === 0 && hit.nodes.length > 0;
-    if (plan.numMissing <= 0 || !isSpread) return plan;
-    return this.#planWith(noHit(this.groups.length), tokens.length, options);
-  }
-
-  #planWith(hit: Hit, numTokens: number, options: AdmissionOptions): AdmissionPlan {
-    const numCached = hit.nodes.length * this.blockSize;
-    const counts = admissionDemand(this.groups, numTokens, numCached, this.#grain);
-    const numMissing = this.#countMissing(this.#withReserved(counts, options), blocksOf(hit));
-    return { hit, counts, numMissing };
-  }
-
-  #withReserved(counts: Demand, { reserved }: AdmissionOptions): Demand {
-    return reserved === undefined ? counts : addDemands(counts, reserved);
-  }
-
-  #planFork({ source, numTokens, numShared = numTokens - 1 }: Fork): ForkPlan | undefined {
-    return planFork(this.groups, this.#blocksOf(source), { numTokens, numShared }, this.#grain);
-  }
-
-  /**
-   * Slabs that an admission lacks which finds `hits`.
-   *
-   * The watermark does not apply to the first table: no other sequence could grow into those
-   * blocks, and one that needs the whole pool would wait for ever.
-   */
-  #countMissing(counts: Demand, hits: readonly BlockId[]): number {
-    const watermark = this.#fixedWatermark ?? Math.floor(this.numBlocks / 100);
-    const numKept = this.#sequences.size === 0 ? 0 : watermark;
-    return this.#source.countMissing({ counts, hits, numKept });
-  }
-
-  /** Whether an admission may take so many blocks; tells why it waits if it may not. */
-  #hasRoom(id: SequenceId, numMissing: number, counts: Demand, hit?: Hit): boolean {
-    invariant(!this.#sequences.has(id), `sequence ${id} has a block table already`);
-    if (numMissing <= 0) return true;
-    if (this.#onDecision === undefined) return false;
-    const hits = hit === undefined ? [] : blocksOf(hit);
-    const wait = { type: "wait", sequenceId: id, reason: "blocks" } as const;
-    const numNeeded = this.#pool.numSlabsFor(counts);
-    const idle = hits.filter((block) => this.#pool.isIdle(block));
-    const numEvictable = this.numCached - (this.isCut ? 0 : idle.length);
-    this.#onDecision({ ...wait, numNeeded, numFree: this.numFree, numEvictable });
-    return false;
-  }
-
-  #allocate(id: SequenceId, counts: Demand): BlockId[][] {
-    const { numEvicted } = this;
-    const blocks = this.#source.take(counts, id);
-    const numBlocks = this.numEvicted - numEvicted;
-    if (numBlocks > 0) this.#onDecision?.({ type: "evict", sequenceId: id, numBlocks });
-    const numTaken = counts.reduce((sum, count) => sum + count, 0);
-    if (numTaken > 0) this.#onDecision?.({ type: "allocate", sequenceId: id, numBlocks: numTaken });
-    return blocks;
-  }
-
-  /** Asks for the copies of a branch, and keeps what they read until they are done. */
-  #copy(id: SequenceId, source: SequenceId, plan: ForkPlan, numShared: number): BlockCopy[] {
-    const { tables } = this.#blocksOf(id);
-    const from = this.#blocksOf(source).tables;
-    const numBlocks = Math.floor(numShared / this.blockSize);
-    return plan.copied.flatMap((block, group) => {
-      if (block === undefined) return [];
-      // Of several branches in one step each copies the same state, whichever it branches off.
-      const read = this.#isState(group) ? this.#copies.sourceOf(block) : block;
-      const isFull = this.groups[group]!.kind === "full";
-      this.#copies.hold(isFull ? from[group]!.slice(0, numBlocks + 1) : [read]);
-      const isState = this.#isState(group);
-      const to = tables[group]![isState ? 0 : numBlocks]!;
-      const numTokens = isState ? this.blockSize : numShared % this.blockSize;
-      return [this.#copyOf(id, { group, from: read, to, numTokens })];
-    });
-  }
-
-  /** A copy for sequence `id` as the device counts blocks; tells of it. */
-  #copyOf(id: SequenceId, { group, from, to, numTokens }: BlockCopy): BlockCopy {
-    const named = {
-      from: this.#pool.idInGroup(from, group),
-      to: this.#pool.idInGroup(to, group),
-      numTokens,
-    };
-    if (this.#isState(group)) this.#copies.noteSource(to, from);
-    this.#onDecision?.({ type: "copy", sequenceId: id, group, ...named });
-    return { group, ...named };
-  }
-
-  /** Holds what a hit has found: for the tables, or, of states, until they are copied. */
-  #holdHit({ nodes, blocks }: Hit): { readonly group: number; readonly from: BlockId }[] {
-    return blocks.flatMap((ids, group) => {
-      if (!this.#isState(group)) {
-        this.#source.retain(liveBlocksOf(ids));
-        return [];
-      }
-      if (nodes.length === 0) return [];
-      const from = this.#copies.sourceOf(ids.at(-1)!);
-      this.#copies.hold([from]);
-      return [{ group, from }];
-    });
-  }
-
-  #createPath(options: CachingOptions, start: SequenceStart): SequencePath | undefined {
-    const checkpointInterval = this.#checkpointInterval;
-    return createPath(this.#cache, options, { ...start, checkpointInterval });
-  }
-
-  /** Where the chunks of a prompt are to end for the sake of states. */
-  #stops(hit: Hit, numTokens: number): readonly number[] {
-    if (this.#snapshots === undefined || !this.groups.some(({ kind }) => kind === "state")) {
-      return [];
-    }
-    const stops = new Set(keptLengths(hit, numTokens, this.blockSize));
-    const interval = this.#checkpointInterval ?? Infinity;
-    for (let stop = interval; stop < numTokens; stop += interval) stops.add(stop);
-    const start = hit.nodes.length * this.blockSize;
-    return [...stops].filter((stop) => stop > start).sort((a, b) => a - b);
-  }
-
-  #isState(group: number): boolean {
-    return this.groups[group]!.kind === "state";
-  }
-
-  #blocksOf(id: SequenceId): SequenceBlocks {
-    const blocks = this.#sequences.get(id);
-    if (blocks === undefined) throw new InvariantError(`sequence ${id} has no block table`);
-    return blocks;
-  }
-}
-
-/** All blocks of a hit. */
-function blocksOf({ blocks }: Hit): readonly BlockId[] {
-  return blocks.length === 1 ? liveBlocksOf(blocks[0]!) : blocks.flatMap(liveBlocksOf);
 }

@@ -6,6 +6,13 @@ import { BlockRemap } from "../pool/block_remap.ts";
 /** A node of the radix tree: a block-sized run of tokens behind all tokens above it. */
 export type NodeId = number;
 
+/** A block of a group that holds, or is to hold, what a node stands for. */
+export interface NodeBlock {
+  readonly node: NodeId;
+  readonly group: number;
+  readonly id: BlockId;
+}
+
 const NO_NODE = -1;
 
 /**
@@ -93,6 +100,11 @@ export class NodeBlocks {
   /** Whether a node has no block in any group. */
   isEmpty(node: NodeId): boolean {
     return this.#numBlocks[node] === 0;
+  }
+
+  /** Whether block `id` stands for a node. */
+  isCached(id: BlockId): boolean {
+    return this.#nodes[id] !== NO_NODE;
   }
 
   /** The node whose content block `id` holds; the block is cached. */

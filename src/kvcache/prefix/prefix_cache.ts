@@ -7,33 +7,19 @@ import { BlockPool } from "../pool/block_pool.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 import type { BlockSource, Demand, Need, Pool } from "../pool/pool.ts";
 import { BlockKeyer } from "./block_key.ts";
-import type { CacheListener } from "./cache_listener.ts";
+import { checkCache, checkPaths, type PathNodes } from "./cache_audit.ts";
+import type { CachedBlocks } from "./cached_blocks.ts";
+import { CacheRecords } from "./cache_records.ts";
 import { createEvictionPolicy } from "./create_eviction_policy.ts";
-import { EvictedBlocks } from "./evicted_blocks.ts";
+import { GroupNodes } from "./group_nodes.ts";
 import { IdleOrder } from "./idle_order.ts";
+import { LeafEviction } from "./leaf_eviction.ts";
 import { type Hit, longestHit, noHit } from "./longest_hit.ts";
 import { NodeBlocks, type NodeId } from "./node_blocks.ts";
+import { NodeEviction } from "./node_eviction.ts";
 import { PinnedPrefixes } from "./pinned_prefixes.ts";
 import type { PrefixCacheOptions } from "./prefix_cache_options.ts";
-import { RadixTree, type TreePlace } from "./radix_tree.ts";
-
-/** What a block holds: `tokens[start, start + blockSize)`. */
-export interface BlockContent {
-  readonly tokens: Uint32Array;
-  readonly start: number;
-}
-
-/** A path whose nodes can be counted. */
-interface PathNodes {
-  countNodes(counts: Map<NodeId, number>): void;
-}
-
-/** A block of a group that holds, or is to hold, what a node stands for. */
-export interface NodeBlock {
-  readonly node: NodeId;
-  readonly group: number;
-  readonly id: BlockId;
-}
+import { type BlockContent, RadixTree, type TreePlace } from "./radix_tree.ts";
 
 /** Share of the pool that may be pinned unless told otherwise. */
 const DEFAULT_MAX_PINNED_SHARE = 0.5;
@@ -53,10 +39,7 @@ const ONE_FULL_GROUP: readonly LayerCache[] = [{ kind: "full", numKvHeads: 1, he
  *                 [1]--[2]--[3]--[4]        3 and 4 are idle: 4 can be evicted, then 3
  *
  * With several groups, or one that keeps less, a node has a block per group or a tombstone ({@link
- * NodeBlocks}). Blocks of windows and states can be idle on the path of a sequence that runs, which
- * does not read them any more; they are evicted after all others, since the path was used last. In
- * a model with full attention a node goes with its block of that group, and what other groups have
- * there goes along: nothing could find it.
+ * NodeBlocks}), and {@link nodes} is where these come and go.
  *
  * The policy has the idle blocks in order, all groups on one clock. Free blocks are handed out
  * before any is evicted. Every operation costs O(blocks passed).
@@ -67,18 +50,19 @@ export class PrefixCache implements BlockSource {
   readonly pins: PinnedPrefixes;
   /** Which block stands for which node; undefined where a node is its block. */
   readonly columns: NodeBlocks | undefined;
+  /** What several groups do with nodes; there where {@link columns} is. */
+  readonly nodes: GroupNodes | undefined;
   readonly groups: readonly LayerCache[];
-  readonly #pool: Pool;
-  readonly #tree: RadixTree;
-  readonly #evicted = new EvictedBlocks();
-  readonly #idle: IdleOrder;
-  readonly #forceMiss: boolean;
-  readonly #listener: CacheListener | undefined;
   /** The groups that keep every position: each node has a block of each of them. */
   readonly fullGroups: readonly number[];
-  #numDropped = 0;
-  #numEvicted = 0;
-  #numReset = 0;
+  readonly #pool: Pool;
+  readonly #tree: RadixTree;
+  readonly #idle: IdleOrder;
+  readonly #records: CacheRecords;
+  /** These four, for those that work on them. */
+  readonly #cached: CachedBlocks;
+  readonly #eviction: LeafEviction | NodeEviction;
+  readonly #forceMiss: boolean;
 
   constructor(
     pool: Pool,
@@ -95,22 +79,19 @@ export class PrefixCache implements BlockSource {
     this.#pool = pool;
     this.fullGroups = groups.flatMap(({ kind }, group) => kind === "full" ? [group] : []);
     this.columns = isOneFull ? undefined : new NodeBlocks(numBlocks, groups.length);
-    this.#tree = new RadixTree(
-      isOneFull ? numBlocks : 1,
-      blockSize,
-      new BlockKeyer(options.keySpace),
-    );
-    this.#idle = new IdleOrder(
-      createEvictionPolicy(policy, numBlocks, now),
-      numBlocks,
-      this.#tree,
-      {
-        groups,
-        columns: this.columns,
-      },
-    );
+    const keyer = new BlockKeyer(options.keySpace);
+    this.#tree = new RadixTree(isOneFull ? numBlocks : 1, blockSize, keyer);
+    const order = createEvictionPolicy(policy, numBlocks, now);
+    this.#idle = new IdleOrder(order, numBlocks, this.#tree, { groups, columns: this.columns });
+    this.#records = new CacheRecords(this.#tree, options.listener);
+    this.#cached = { pool, tree: this.#tree, idle: this.#idle, records: this.#records };
+    if (this.columns === undefined) this.#eviction = new LeafEviction(this.#cached);
+    else {
+      const grouped = { ...this.#cached, groups, columns: this.columns };
+      this.#eviction = new NodeEviction(grouped);
+      this.nodes = new GroupNodes(grouped, this.#eviction);
+    }
     this.#forceMiss = options.forceMiss ?? false;
-    this.#listener = options.listener;
     const maxPinnedShare = options.maxPinnedShare ?? DEFAULT_MAX_PINNED_SHARE;
     this.pins = new PinnedPrefixes(this, maxPinnedShare, pool.numSlabs);
   }
@@ -120,11 +101,6 @@ export class PrefixCache implements BlockSource {
     return !this.#forceMiss;
   }
 
-  /** Slabs that hold idle blocks and none in use: they can be made free. */
-  get numIdle(): number {
-    return this.#pool.numIdle;
-  }
-
   /** Nodes of the tree, those in use included; with one group of full attention, blocks. */
   get numCached(): number {
     return this.#tree.numBlocks;
@@ -132,14 +108,15 @@ export class PrefixCache implements BlockSource {
 
   /** Blocks evicted so far to make room. */
   get numEvicted(): number {
-    return this.#numEvicted;
+    return this.#records.numEvicted;
   }
 
   /** Blocks dropped so far by {@link clear} and {@link forget}. */
   get numReset(): number {
-    return this.#numReset;
+    return this.#records.numReset;
   }
 
+  /** Slabs that are free or can be made so. */
   get numAvailable(): number {
     return this.#pool.numFree + this.#pool.numIdle;
   }
@@ -169,18 +146,7 @@ export class PrefixCache implements BlockSource {
    * evicted of late. The last token does not count. O(1) after no eviction, else O(such blocks).
    */
   countEvicted(scope: string, tokens: Uint32Array, found: readonly NodeId[]): number {
-    if (this.#evicted.isEmpty || this.#forceMiss) return 0;
-    const { hasher } = this.#tree;
-    const last = found.at(-1);
-    let hash = last === undefined ? hasher.root(scope) : this.#tree.hashOf(last);
-    const start = found.length * this.blockSize;
-    let end = start;
-    while (end + this.blockSize < tokens.length) {
-      hash = hasher.child(hash, tokens, end);
-      if (!this.#evicted.has(hash)) break;
-      end += this.blockSize;
-    }
-    return end - start;
+    return this.#forceMiss ? 0 : this.#records.countEvicted(scope, tokens, found);
   }
 
   /** Whether a node is in the tree. */
@@ -217,14 +183,15 @@ export class PrefixCache implements BlockSource {
     const pool = this.#pool as BlockPool;
     const ids = pool.allocate(Math.min(count, pool.numFree));
     if (ids.length === count) return ids;
-    const evicted = this.#evictLeaves(count - ids.length);
+    const evicted = (this.#eviction as LeafEviction).evict(count - ids.length);
     for (const id of evicted) pool.claim(id);
     return ids.concat(evicted);
   }
 
   take(counts: Demand, owner: SequenceId): BlockId[][] {
-    if (this.columns === undefined) return [this.allocate(counts[0]!)];
-    return this.#pool.take(counts, owner, () => this.#evictNext());
+    const eviction = this.#eviction;
+    if (eviction instanceof LeafEviction) return [this.allocate(counts[0]!)];
+    return this.#pool.take(counts, owner, () => eviction.evictNext());
   }
 
   retain(ids: readonly BlockId[]): void {
@@ -241,35 +208,15 @@ export class PrefixCache implements BlockSource {
     }
   }
 
-  /** Puts nodes on the path of one more sequence. */
-  hold(nodes: readonly NodeId[]): void {
-    const columns = this.columns!;
-    for (const node of nodes) if (columns.hold(node)) this.#reorder(node);
-  }
-
-  /**
-   * Takes nodes off the path of a sequence, the last of them first: what is idle there was last
-   * used now, and what lies deeper goes first.
-   */
-  unhold(nodes: readonly NodeId[]): void {
-    const columns = this.columns!;
-    for (let i = nodes.length - 1; i >= 0; i--) {
-      const node = nodes[i]!;
-      if (!columns.unhold(node)) continue;
-      this.#reorder(node);
-      if (this.fullGroups.length === 0) this.#prune(node);
-    }
-  }
-
   /** Notes that a newly admitted sequence, which holds what it found, has found it. */
   noteHit({ nodes, blocks }: Hit, retention?: CacheRetention): void {
-    const ids = this.columns === undefined ? blocks[0]! : this.#blocksAt(nodes);
+    const ids = this.nodes?.blocksAt(nodes) ?? blocks[0]!;
     for (const id of ids) {
       this.#idle.policy.hit(id);
       if (retention !== undefined) this.#idle.policy.setRetention(id, retention);
     }
     const last = nodes.at(-1);
-    if (last !== undefined) this.#listener?.used(this.#tree.keyOf(last));
+    if (last !== undefined) this.#records.tellUsed(last);
   }
 
   /**
@@ -293,79 +240,22 @@ export class PrefixCache implements BlockSource {
     }
     this.#pool.mark(id);
     this.#tree.insert(place, tokens, start, id);
-    this.#start(id, retention);
-    if (this.#listener !== undefined) this.#tellStored(id, 0, place.scope);
+    this.#idle.policy.start(id);
+    if (retention !== undefined) this.#idle.policy.setRetention(id, retention);
+    this.#records.tellStored(id, 0, place.scope);
     return id;
-  }
-
-  /**
-   * Makes a node at `place`, where there is none, on the path of the caller, who holds what is
-   * above.
-   */
-  addNode(place: TreePlace, { tokens, start }: BlockContent): NodeId {
-    const columns = this.columns!;
-    invariant(
-      place.parent === undefined || columns.isHeld(place.parent),
-      `a node is put below node ${place.parent}, which is on no path`,
-    );
-    const node = columns.open();
-    if (columns.capacity > this.#tree.capacity) this.#tree.grow(columns.capacity);
-    this.#tree.insert(place, tokens, start, node);
-    return node;
-  }
-
-  /** Makes block `id`, which the caller holds, findable at a node where its group has none. */
-  setBlock(
-    { node, group, id }: NodeBlock,
-    { scope, retention }: { readonly scope: string; readonly retention?: CacheRetention },
-  ): void {
-    this.#pool.mark(id);
-    this.columns!.set(node, group, id);
-    this.#start(id, retention);
-    if (this.#listener !== undefined) this.#tellStored(node, group, scope);
-  }
-
-  /**
-   * Puts block `id`, which the caller holds and nobody else, in the place of the one that stands
-   * for a node in that group: the content is the same, so nobody is told. Without references the
-   * other is free.
-   */
-  replaceBlock({ node, group, id }: NodeBlock): void {
-    const columns = this.columns!;
-    const before = columns.blockOf(node, group);
-    if (this.#pool.isIdle(before)) this.#idle.remove(before);
-    columns.clear(node, group);
-    this.#pool.unmark(before);
-    this.#pool.mark(id);
-    columns.set(node, group, id);
-    this.#idle.policy.replace(before, id);
-  }
-
-  /** Makes a cached block of a group that is not full unfindable; its holders keep it. */
-  forgetBlock(id: BlockId): void {
-    const node = this.#nodeOf(id);
-    if (node === undefined) return;
-    this.#detach(node, this.columns!.groupOf(id), true);
-    if (this.fullGroups.length === 0) this.#prune(node);
-  }
-
-  /** Makes a block of a group that is not full unfindable if nobody uses it: it is free then. */
-  dropIdle({ node, group, id }: NodeBlock): void {
-    if (!this.#pool.isIdle(id) || this.columns!.blockOf(node, group) !== id) return;
-    this.#detach(node, group, true);
-    if (this.fullGroups.length === 0) this.#prune(node);
   }
 
   /** Forgets everything and takes all pins back; no table or copy may hold a cached block. */
   clear(): void {
     this.pins.removeAll();
-    const numInUse = this.#numMarked - this.#idle.numListed;
-    invariant(numInUse === 0, `${numInUse} of ${this.#numMarked} cached blocks are in use`);
-    const before = this.#numDropped;
-    while (this.#idle.numListed > 0) this.#drop(this.#idle.next(), false);
-    this.#numReset += this.#numDropped - before;
-    this.#evicted.clear();
-    this.#listener?.cleared();
+    const numMarked = this.columns?.numBlocks ?? this.#tree.numBlocks;
+    const numInUse = numMarked - this.#idle.numListed;
+    invariant(numInUse === 0, `${numInUse} of ${numMarked} cached blocks are in use`);
+    const before = this.#records.numDropped;
+    this.#eviction.dropIdle();
+    this.#records.numReset += this.#records.numDropped - before;
+    this.#records.tellCleared();
   }
 
   /**
@@ -373,23 +263,14 @@ export class PrefixCache implements BlockSource {
    * O(pool).
    */
   forget(node: NodeId): void {
-    const nodes = this.#tree.subtreeOf(node);
-    const before = this.#numDropped;
-    if (this.columns === undefined) {
-      this.#listener?.removed({ keys: nodes.map((id) => this.#tree.keyOf(id)), group: 0 });
-    }
-    for (const each of nodes) this.#dropNode(each, this.columns !== undefined);
-    this.#numReset += this.#numDropped - before;
+    const before = this.#records.numDropped;
+    this.#eviction.dropNodes(this.#tree.subtreeOf(node));
+    this.#records.numReset += this.#records.numDropped - before;
   }
 
   /** Evicts until `numSlabs` are free, in the policy's order; there must be as many. */
   evictUntilFree(numSlabs: number): void {
-    const pool = this.#pool;
-    if (this.columns !== undefined) { while (pool.numFree < numSlabs) this.#evictNext(); }
-    else {
-      const ids = this.#evictLeaves(Math.max(0, numSlabs - pool.numFree));
-      for (const id of ids) pool.unmark(id);
-    }
+    this.#eviction.evictUntilFree(numSlabs);
   }
 
   /** Takes the pool's new size and the blocks' new ids; what is cached stays so. O(pool). */
@@ -412,197 +293,11 @@ export class PrefixCache implements BlockSource {
 
   /** Audit: tree and policy are whole, and a holder of a block holds what is above it. O(pool). */
   checkIntegrity(): void {
-    this.#tree.checkIntegrity();
-    this.columns?.checkIntegrity();
-    let numListed = 0;
-    for (let id = 0; id < this.#pool.numBlocks; id++) {
-      const node = this.#nodeOf(id);
-      const isCached = node !== undefined;
-      invariant(isCached === this.#pool.isMarked(id), `block ${id} is marked and not in the tree`);
-      if (node === undefined) continue;
-      const isOnPath = this.#idle.isOnPath(id);
-      const shouldBe = this.#pool.isIdle(id) && (this.columns?.isHeld(node) ?? false);
-      invariant(
-        isOnPath === shouldBe,
-        `block ${id} is among the idle ones on paths, or lacks there`,
-      );
-      if (this.#pool.isIdle(id) && !isOnPath) numListed++;
-      this.#checkAbove(id);
-    }
-    this.#idle.checkIntegrity(numListed);
+    checkCache({ ...this.#cached, groups: this.groups, columns: this.columns });
   }
 
   /** Audit: each node counts the paths it lies on. O(nodes of paths). */
   checkPaths(paths: Iterable<PathNodes | undefined>): void {
-    const counts = new Map<NodeId, number>();
-    for (const path of paths) path?.countNodes(counts);
-    this.columns?.subtractHolders(counts);
-    for (const [node, count] of counts) {
-      invariant(count === 0, `node ${node} is on ${count} paths more than it counts`);
-    }
-  }
-
-  /** That whoever holds a block of full attention holds the one above it. */
-  #checkAbove(id: BlockId): void {
-    const node = this.#nodeOf(id)!;
-    const group = this.columns?.groupOf(id) ?? 0;
-    if (this.groups[group]!.kind !== "full" || this.#pool.isIdle(id)) return;
-    const parent = this.#tree.parentOf(node);
-    if (parent === undefined) return;
-    const above = this.columns?.blockOf(parent, group) ?? parent;
-    invariant(
-      above !== NO_BLOCK && !this.#pool.isIdle(above),
-      `block ${id} is held, and block ${above} above it is not`,
-    );
-  }
-
-  /** Blocks that are cached, those in use and those on paths included. */
-  get #numMarked(): number {
-    return this.columns?.numBlocks ?? this.#tree.numBlocks;
-  }
-
-  /** The node of a block that is cached. */
-  #nodeOf(id: BlockId): NodeId | undefined {
-    if (this.columns === undefined) return this.#tree.has(id) ? id : undefined;
-    const node = this.columns.nodeOf(id);
-    return node < 0 ? undefined : node;
-  }
-
-  #start(id: BlockId, retention: CacheRetention | undefined): void {
-    this.#idle.policy.start(id);
-    if (retention !== undefined) this.#idle.policy.setRetention(id, retention);
-  }
-
-  #tellStored(node: NodeId, group: number, scope: string): void {
-    this.#listener!.stored({
-      key: this.#tree.keyOf(node),
-      parentKey: this.#tree.parentKeyOf(node),
-      tokens: this.#tree.tokensOf(node).slice(),
-      scope,
-      group,
-    });
-  }
-
-  /** A node is on a path now, or on none any more: its idle blocks change their order. */
-  #reorder(node: NodeId): void {
-    for (let group = 0; group < this.groups.length; group++) {
-      const id = this.columns!.blockOf(node, group);
-      if (id === NO_BLOCK || !this.#pool.isIdle(id)) continue;
-      this.#idle.remove(id);
-      this.#idle.add(id);
-    }
-  }
-
-  #blocksAt(nodes: readonly NodeId[]): BlockId[] {
-    return nodes.flatMap((node) =>
-      this.groups.map((_, group) => this.columns!.blockOf(node, group))
-        .filter((id) => id !== NO_BLOCK)
-    );
-  }
-
-  /**
-   * Takes `count` idle blocks out of the tree, in the policy's order; they keep their marks. For
-   * one group of full attention.
-   */
-  #evictLeaves(count: number): BlockId[] {
-    const ids: BlockId[] = [];
-    const keys: string[] = [];
-    while (ids.length < count) {
-      const id = this.#idle.next();
-      if (this.#listener !== undefined) keys.push(this.#tree.keyOf(id));
-      this.#evicted.add(this.#tree.hashOf(id));
-      this.#removeLeaf(id);
-      ids.push(id);
-    }
-    this.#numEvicted += count;
-    if (keys.length > 0) this.#listener?.removed({ keys, group: 0 });
-    return ids;
-  }
-
-  /** Takes an idle leaf out of policy and tree. */
-  #removeLeaf(id: BlockId): void {
-    const parent = this.#tree.parentOf(id);
-    this.#idle.remove(id);
-    this.#numDropped++;
-    this.#tree.remove(id);
-    if (parent !== undefined && this.#tree.isLeaf(parent) && this.#pool.isIdle(parent)) {
-      this.#idle.becomeLeaf(parent);
-    }
-  }
-
-  /** Evicts the next idle block, or node: those on no path before those on one. */
-  #evictNext(): void {
-    const id = this.#idle.next();
-    const before = this.#numDropped;
-    const { columns } = this;
-    if (columns!.groupOf(id) === 0) this.#evicted.add(this.#tree.hashOf(columns!.nodeOf(id)));
-    this.#drop(id, true);
-    this.#numEvicted += this.#numDropped - before;
-  }
-
-  /** Makes an idle block free; one of full attention is a leaf, and goes with its node. */
-  #drop(id: BlockId, isTold: boolean): void {
-    if (this.columns === undefined) {
-      this.#removeLeaf(id);
-      this.#pool.unmark(id);
-      return;
-    }
-    const [node, group] = [this.columns.nodeOf(id), this.columns.groupOf(id)];
-    if (this.groups[group]!.kind === "full") return this.#dropNode(node, isTold);
-    this.#detach(node, group, isTold);
-    if (this.fullGroups.length === 0) this.#prune(node);
-  }
-
-  /** Takes a leaf out of the tree, with all its blocks; those in use stay with their holders. */
-  #dropNode(node: NodeId, isTold: boolean): void {
-    const { columns } = this;
-    if (columns === undefined) {
-      if (this.#pool.isIdle(node)) return this.#drop(node, false);
-      this.#numDropped++;
-      this.#tree.remove(node);
-      return this.#pool.unmark(node);
-    }
-    for (let group = 0; group < this.groups.length; group++) {
-      if (columns.blockOf(node, group) !== NO_BLOCK) this.#detach(node, group, isTold);
-    }
-    this.#removeNode(node);
-  }
-
-  /** Takes a leaf without blocks out of the tree. */
-  #removeNode(node: NodeId): void {
-    const parent = this.#tree.parentOf(node);
-    this.#tree.remove(node);
-    this.columns!.close(node);
-    if (parent === undefined || !this.#tree.isLeaf(parent)) return;
-    this.groups.forEach(({ kind }, group) => {
-      const id = this.columns!.blockOf(parent, group);
-      const isIdle = id !== NO_BLOCK && this.#pool.isIdle(id);
-      if (kind === "full" && isIdle) this.#idle.becomeLeaf(id);
-    });
-  }
-
-  /** Makes what a node has in one group unfindable; without a holder it is free. */
-  #detach(node: NodeId, group: number, isTold: boolean): void {
-    const columns = this.columns!;
-    const id = columns.blockOf(node, group);
-    if (isTold) this.#listener?.removed({ keys: [this.#tree.keyOf(node)], group });
-    if (this.#pool.isIdle(id)) this.#idle.remove(id);
-    columns.clear(node, group);
-    this.#pool.unmark(id);
-    this.#numDropped++;
-  }
-
-  /** Takes nodes out of the tree that have no block, nothing below them, and are on no path. */
-  #prune(from: NodeId): void {
-    const columns = this.columns!;
-    let node: NodeId | undefined = from;
-    while (
-      node !== undefined && columns.isAttached(node) && columns.isEmpty(node) &&
-      !columns.isHeld(node) && this.#tree.isLeaf(node)
-    ) {
-      const parent = this.#tree.parentOf(node);
-      this.#removeNode(node);
-      node = parent;
-    }
+    checkPaths(this.columns, paths);
   }
 }

@@ -17,6 +17,12 @@ export interface TreePlace {
   readonly parent: BlockId | undefined;
 }
 
+/** What a block holds: `tokens[start, start + blockSize)`. */
+export interface BlockContent {
+  readonly tokens: Uint32Array;
+  readonly start: number;
+}
+
 /**
  * Token sequences whose KV is cached, as one radix tree per scope with blocks for nodes.
  *

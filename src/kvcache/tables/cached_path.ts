@@ -1,7 +1,7 @@
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
-import type { BlockContent, PrefixCache } from "../prefix/prefix_cache.ts";
-import type { TreePlace } from "../prefix/radix_tree.ts";
+import type { PrefixCache } from "../prefix/prefix_cache.ts";
+import type { BlockContent, TreePlace } from "../prefix/radix_tree.ts";
 import type { BlockTables } from "./block_tables.ts";
 import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./sequence_path.ts";
 

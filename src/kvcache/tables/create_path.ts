@@ -1,9 +1,9 @@
-import { alignDown } from "../../base/math.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { Hit } from "../prefix/longest_hit.ts";
 import type { PrefixCache } from "../prefix/prefix_cache.ts";
 import { CachedPath } from "./cached_path.ts";
 import { GroupPath } from "./group_path.ts";
+import { keptLengths } from "./kept_lengths.ts";
 import type { CachingOptions, SequencePath } from "./sequence_path.ts";
 
 /** How a sequence begins. */
@@ -35,15 +35,4 @@ export function createPath(
   const checkpoints = checkpointInterval === undefined ? {} : { checkpointInterval };
   const keep = keptLengths(hit, numTokens, cache.blockSize);
   return new GroupPath(cache, options, { hit, keep, numTokens, ...branch, ...checkpoints });
-}
-
-/**
- * Lengths behind a hit at which later ones may end, ascending: where the tokens part from others,
- * and the last that the same tokens can find.
- */
-export function keptLengths({ nodes, numKnown }: Hit, numTokens: number, blockSize: number) {
-  const lengths = [numKnown * blockSize, alignDown(numTokens - 1, blockSize)];
-  return lengths.filter((length, i) =>
-    length > nodes.length * blockSize && lengths.indexOf(length) === i
-  );
 }

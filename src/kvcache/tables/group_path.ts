@@ -1,10 +1,11 @@
 import { type LayerCache, type LiveRange, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
+import type { GroupNodes } from "../prefix/group_nodes.ts";
 import type { Hit } from "../prefix/longest_hit.ts";
-import type { NodeId } from "../prefix/node_blocks.ts";
-import type { BlockContent, NodeBlock, PrefixCache } from "../prefix/prefix_cache.ts";
-import type { TreePlace } from "../prefix/radix_tree.ts";
+import type { NodeBlock, NodeId } from "../prefix/node_blocks.ts";
+import type { PrefixCache } from "../prefix/prefix_cache.ts";
+import type { BlockContent, TreePlace } from "../prefix/radix_tree.ts";
 import { isInRange } from "./demands.ts";
 import type { BlockTables } from "./block_tables.ts";
 import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./sequence_path.ts";
@@ -49,6 +50,7 @@ interface AdoptedBlock extends NodeBlock {
  */
 export class GroupPath implements SequencePath {
   readonly #cache: PrefixCache;
+  readonly #groupNodes: GroupNodes;
   readonly #options: CachingOptions;
   readonly #keep: number[];
   readonly #nodes: NodeId[];
@@ -73,12 +75,13 @@ export class GroupPath implements SequencePath {
     this.#numPromptTokens = start.numTokens;
     this.#interval = start.checkpointInterval ?? Infinity;
     this.#cache = cache;
+    this.#groupNodes = cache.nodes!;
     this.#options = options;
     this.#keep = [...keep];
     this.#nodes = [...hit.nodes];
     this.#numFound = hit.nodes.length;
     if (source !== undefined && !source.path.#isForgotten) this.#branchOff(source);
-    cache.hold(this.#nodes);
+    this.#groupNodes.hold(this.#nodes);
     this.#moving = cache.groups.map((_, group) => {
       if (source === undefined) return new Map();
       const shared = source.path.#moving[group]!.entries();
@@ -104,7 +107,7 @@ export class GroupPath implements SequencePath {
 
   /** Frees the latest snapshots, unless they are to be kept. */
   dropMovingSnapshots(): void {
-    for (const snapshot of this.#movingSnapshots) this.#cache.dropIdle(snapshot);
+    for (const snapshot of this.#movingSnapshots) this.#groupNodes.dropIdle(snapshot);
     this.#movingSnapshots = [];
   }
 
@@ -133,7 +136,7 @@ export class GroupPath implements SequencePath {
         moving.delete(index);
         const node = this.#nodes[index];
         if (node === undefined || isInRange(tail, index) || this.#isKept(cache, index)) continue;
-        this.#cache.dropIdle({ node, group, id });
+        this.#groupNodes.dropIdle({ node, group, id });
       }
     });
   }
@@ -156,14 +159,14 @@ export class GroupPath implements SequencePath {
       if (!this.#cache.isUnshared(id)) break;
       this.#adopted.pop();
       const isThere = this.#cache.has(node) && this.#blockAt(node, group) === id;
-      if (isThere) this.#cache.replaceBlock({ node, group, id: tables[group]![index]! });
+      if (isThere) this.#groupNodes.replaceBlock({ node, group, id: tables[group]![index]! });
       this.#cache.release([id]);
     }
     return this.#adopted.length < numBefore;
   }
 
   close(): void {
-    this.#cache.unhold(this.#nodes);
+    this.#groupNodes.unhold(this.#nodes);
   }
 
   forget(_tables: BlockTables, tokens: Uint32Array, numSound: number): void {
@@ -227,12 +230,12 @@ export class GroupPath implements SequencePath {
     // A table that shares the block does not hold what is adopted above it.
     const isInTheWay = this.#adopted.length > 0 && !this.#isUnshared(tables, index);
     if (found === undefined && isInTheWay) return false;
-    const node = found ?? this.#cache.addNode(this.#place(), this.#content(index));
-    this.#cache.hold([node]);
+    const node = found ?? this.#groupNodes.add(this.#place(), this.#content(index));
+    this.#groupNodes.hold([node]);
     this.#nodes.push(node);
     for (const group of this.#fullGroups) {
       const own = { node, group, id: tables[group]![index]! };
-      if (found === undefined) this.#cache.setBlock(own, this.wish);
+      if (found === undefined) this.#groupNodes.setBlock(own, this.wish);
       else this.#takePlace(own, index);
     }
     this.#offerTails(node, tables, index);
@@ -247,7 +250,7 @@ export class GroupPath implements SequencePath {
     const id = this.#blockAt(node, group);
     if (id === own.id) return;
     const isFree = this.#cache.isIdle(id) && this.#cache.isUnshared(own.id);
-    if (isFree) return this.#cache.replaceBlock(own);
+    if (isFree) return this.#groupNodes.replaceBlock(own);
     this.#cache.retain([id]);
     this.#adopted.push({ node, group, id, index });
   }
@@ -260,7 +263,7 @@ export class GroupPath implements SequencePath {
       const tail = this.#tailAt(cache, this.#numFull * this.#cache.blockSize);
       if (id === undefined || id === NO_BLOCK) return;
       if (!isInRange(tail, index) && !this.#isKept(cache, index)) return;
-      this.#cache.setBlock({ node, group, id }, this.wish);
+      this.#groupNodes.setBlock({ node, group, id }, this.wish);
       this.#moving[group]!.set(index, id);
     });
   }

@@ -1,0 +1,150 @@
+import { type LayerCache, maxLiveBlocks, type StepGrain } from "../core/cache_group.ts";
+import type { BlockId } from "../core/ids.ts";
+import { addDemands, type BlockSource, type Demand, type Pool } from "./pool/pool.ts";
+import { type Hit, noHit } from "./prefix/longest_hit.ts";
+import { type BlockTables, liveBlocksOf } from "./tables/block_tables.ts";
+import { admissionDemand, growthDemand } from "./tables/demands.ts";
+
+/** What an admission begins with and takes, and how many slabs it lacks for it. */
+export interface AdmissionPlan {
+  readonly hit: Hit;
+  readonly counts: Demand;
+  /** Those, and what is reserved beside them. */
+  readonly needed: Demand;
+  readonly numMissing: number;
+}
+
+/** Who asks for room. */
+export interface RoomRequest {
+  /** Whether no sequence has tables. */
+  readonly isFirst: boolean;
+  /** Blocks that others of its request take soon. Default: none. */
+  readonly reserved?: Demand | undefined;
+}
+
+/** What room is reckoned with. */
+export interface PoolRoomOptions {
+  readonly pool: Pool;
+  /** The prefix cache where there is one, else the pool. */
+  readonly source: BlockSource;
+  readonly groups: readonly LayerCache[];
+  readonly grain: StepGrain;
+  readonly blocksPerSlab: Demand;
+  /** Slabs that an admission leaves over; absent: one percent of the pool. */
+  readonly watermark: number | undefined;
+}
+
+/**
+ * The arithmetic of room in the pool: how many blocks sequences take, how many slabs these fill,
+ * and how many are missing. Changes nothing.
+ */
+export class PoolRoom {
+  /** Whether slabs are cut into several blocks of a group. */
+  readonly isCut: boolean;
+  readonly #pool: Pool;
+  readonly #source: BlockSource;
+  readonly #groups: readonly LayerCache[];
+  readonly #grain: StepGrain;
+  readonly #maxPerSlab: number;
+  readonly #fixedWatermark: number | undefined;
+
+  constructor({ pool, source, groups, grain, blocksPerSlab, watermark }: PoolRoomOptions) {
+    this.#pool = pool;
+    this.#source = source;
+    this.#groups = groups;
+    this.#grain = grain;
+    this.#maxPerSlab = Math.max(...blocksPerSlab);
+    this.isCut = this.#maxPerSlab > 1;
+    this.#fixedWatermark = watermark;
+  }
+
+  /** Slabs that a sequence of `numTokens` positions fills, when it holds most. */
+  numSlabsOf(numTokens: number): number {
+    const counts = this.#groups.map((cache) => maxLiveBlocks(cache, numTokens, this.#grain));
+    return this.#pool.numSlabsFor(counts);
+  }
+
+  /** Tokens of one sequence that would fit if it had the pool alone; perhaps without limit. */
+  get numTokens(): number {
+    const { numSlabs } = this.#pool;
+    const fits = (numTokens: number) => this.numSlabsOf(numTokens) <= numSlabs;
+    const most = numSlabs * this.#grain.blockSize * this.#maxPerSlab;
+    if (fits(most)) return fits(2 * most) ? Infinity : most;
+    let [fitting, beyond] = [0, most];
+    while (beyond - fitting > 1) {
+      const middle = Math.floor((fitting + beyond) / 2);
+      if (fits(middle)) fitting = middle;
+      else beyond = middle;
+    }
+    return fitting;
+  }
+
+  /** Slabs that `width` beams fill at least, each with a block of its own behind the prompt's. */
+  numSlabsOfSearch(numPromptTokens: number, width: number): number {
+    const numWhole = numPromptTokens - numPromptTokens % this.#grain.blockSize;
+    return this.#pool.numSlabsFor(
+      this.#groups.map((cache) =>
+        width + (cache.kind === "state" ? 0 : maxLiveBlocks(cache, numWhole, this.#grain))
+      ),
+    );
+  }
+
+  /** Blocks that a branch of `numTokens` tokens takes which shares the first `numShared`. */
+  forkDemand(numTokens: number, numShared: number): Demand {
+    const numWhole = numShared - numShared % this.#grain.blockSize;
+    return admissionDemand(this.#groups, numTokens, numWhole, this.#grain);
+  }
+
+  /** Blocks that tables lack to cover `numTokens` positions. */
+  growthDemand(tables: BlockTables, numTokens: number): Demand {
+    return growthDemand(this.#groups, tables, numTokens, this.#grain.blockSize);
+  }
+
+  /** Slabs that running sequences lack to get so many more blocks; 0 or less where they do not. */
+  countMissing(counts: Demand): number {
+    return this.#source.countMissing({ counts });
+  }
+
+  /**
+   * Slabs that an admission lacks which finds `hits`; 0 or less where it does not.
+   *
+   * The watermark does not apply to the first table: no other sequence could grow into those
+   * blocks, and one that needs the whole pool would wait for ever.
+   */
+  countMissingAtStart(counts: Demand, hits: readonly BlockId[], isFirst: boolean): number {
+    const watermark = this.#fixedWatermark ?? Math.floor(this.#pool.numSlabs / 100);
+    return this.#source.countMissing({ counts, hits, numKept: isFirst ? 0 : watermark });
+  }
+
+  /**
+   * How many blocks of each group an admission of `numTokens` tokens takes that finds `hit`.
+   *
+   * What is found can lie in many slabs, a block in each, and keep them from other groups. Who is
+   * alone and does not fit for that does without.
+   */
+  planAdmission(hit: Hit, numTokens: number, request: RoomRequest): AdmissionPlan {
+    const plan = this.#planWith(hit, numTokens, request);
+    const isSpread = this.isCut && request.isFirst && hit.nodes.length > 0;
+    if (plan.numMissing <= 0 || !isSpread) return plan;
+    return this.#planWith(noHit(this.#groups.length), numTokens, request);
+  }
+
+  /** Slabs that can be evicted when what `hit` finds is held. */
+  countEvictable(hit: Hit | undefined): number {
+    const hits = hit === undefined || this.isCut ? [] : blocksOf(hit);
+    return this.#pool.numIdle - hits.filter((block) => this.#pool.isIdle(block)).length;
+  }
+
+  #planWith(hit: Hit, numTokens: number, { isFirst, reserved }: RoomRequest): AdmissionPlan {
+    const numCached = hit.nodes.length * this.#grain.blockSize;
+    const counts = admissionDemand(this.#groups, numTokens, numCached, this.#grain);
+    const needed = reserved === undefined ? counts : addDemands(counts, reserved);
+    const numMissing = this.countMissingAtStart(needed, blocksOf(hit), isFirst);
+    return { hit, counts, needed, numMissing };
+  }
+}
+
+/** All blocks of a hit. */
+function blocksOf({ blocks }: Hit): readonly BlockId[] {
+  return blocks.length === 1 ? liveBlocksOf(blocks[0]!) : blocks.flatMap(liveBlocksOf);
+}

@@ -1,0 +1,70 @@
+import { invariant } from "../../base/invariant.ts";
+import { type LayerCache, NO_BLOCK } from "../../core/cache_group.ts";
+import type { BlockId } from "../../core/ids.ts";
+import type { CachedBlocks } from "./cached_blocks.ts";
+import type { NodeBlocks, NodeId } from "./node_blocks.ts";
+
+/** What an audit of a prefix cache looks at. */
+export interface AuditedCache extends CachedBlocks {
+  readonly groups: readonly LayerCache[];
+  /** Absent where a node is its block. */
+  readonly columns: NodeBlocks | undefined;
+}
+
+/** A path whose nodes can be counted. */
+export interface PathNodes {
+  countNodes(counts: Map<NodeId, number>): void;
+}
+
+/** Audit: tree and policy are whole, and a holder of a block holds what is above it. O(pool). */
+export function checkCache(cache: AuditedCache): void {
+  const { pool, tree, columns, idle } = cache;
+  tree.checkIntegrity();
+  columns?.checkIntegrity();
+  let numListed = 0;
+  for (let id = 0; id < pool.numBlocks; id++) {
+    const node = nodeOf(cache, id);
+    const isCached = node !== undefined;
+    invariant(isCached === pool.isMarked(id), `block ${id} is marked and not in the tree`);
+    if (node === undefined) continue;
+    const isOnPath = idle.isOnPath(id);
+    const shouldBe = pool.isIdle(id) && (columns?.isHeld(node) ?? false);
+    invariant(isOnPath === shouldBe, `block ${id} is among the idle ones on paths, or lacks there`);
+    if (pool.isIdle(id) && !isOnPath) numListed++;
+    checkAbove(cache, node, id);
+  }
+  idle.checkIntegrity(numListed);
+}
+
+/** Audit: each node counts the paths it lies on. O(nodes of paths). */
+export function checkPaths(
+  columns: NodeBlocks | undefined,
+  paths: Iterable<PathNodes | undefined>,
+): void {
+  const counts = new Map<NodeId, number>();
+  for (const path of paths) path?.countNodes(counts);
+  columns?.subtractHolders(counts);
+  for (const [node, count] of counts) {
+    invariant(count === 0, `node ${node} is on ${count} paths more than it counts`);
+  }
+}
+
+/** That whoever holds a block of full attention holds the one above it. */
+function checkAbove(cache: AuditedCache, node: NodeId, id: BlockId): void {
+  const { pool, tree, columns, groups } = cache;
+  const group = columns?.groupOf(id) ?? 0;
+  if (groups[group]!.kind !== "full" || pool.isIdle(id)) return;
+  const parent = tree.parentOf(node);
+  if (parent === undefined) return;
+  const above = columns?.blockOf(parent, group) ?? parent;
+  invariant(
+    above !== NO_BLOCK && !pool.isIdle(above),
+    `block ${id} is held, and block ${above} above it is not`,
+  );
+}
+
+/** The node of a block; undefined for one that is not cached. */
+function nodeOf({ tree, columns }: AuditedCache, id: BlockId): NodeId | undefined {
+  if (columns === undefined) return tree.has(id) ? id : undefined;
+  return columns.isCached(id) ? columns.nodeOf(id) : undefined;
+}

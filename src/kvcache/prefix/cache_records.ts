@@ -1,0 +1,90 @@
+import type { BlockKey } from "./block_key.ts";
+import type { CacheListener } from "./cache_listener.ts";
+import { EvictedBlocks } from "./evicted_blocks.ts";
+import type { NodeId } from "./node_blocks.ts";
+import type { RadixTree } from "./radix_tree.ts";
+
+/**
+ * What is told and counted of cached blocks that come and go: events for a listener, which name
+ * blocks by their keys, the path hashes of those evicted of late, and totals.
+ *
+ * Keys are made only where there is a listener. It changes nothing in the cache.
+ */
+export class CacheRecords {
+  readonly #tree: RadixTree;
+  readonly #listener: CacheListener | undefined;
+  readonly #evicted = new EvictedBlocks();
+  /** Blocks that have left the tree so far, for whatever reason. */
+  numDropped = 0;
+  /** Those of them that were evicted to make room. */
+  numEvicted = 0;
+  /** Those of them that went because the cache was cleared or their content was not sound. */
+  numReset = 0;
+
+  constructor(tree: RadixTree, listener: CacheListener | undefined) {
+    this.#tree = tree;
+    this.#listener = listener;
+  }
+
+  /** The key of a node, for an event; undefined where nobody listens. */
+  keyOf(node: NodeId): BlockKey | undefined {
+    return this.#listener && this.#tree.keyOf(node);
+  }
+
+  /** A block of a group has become findable at a node. */
+  tellStored(node: NodeId, group: number, scope: string): void {
+    if (this.#listener === undefined) return;
+    this.#listener.stored({
+      key: this.#tree.keyOf(node),
+      parentKey: this.#tree.parentKeyOf(node),
+      tokens: this.#tree.tokensOf(node).slice(),
+      scope,
+      group,
+    });
+  }
+
+  /** The block of a group at a node, which is still in the tree, can no longer be found. */
+  tellRemoved(node: NodeId, group: number): void {
+    this.#listener?.removed({ keys: [this.#tree.keyOf(node)], group });
+  }
+
+  /** Blocks of a group can no longer be found; their nodes may have left the tree. */
+  tellAllRemoved(keys: readonly BlockKey[], group: number): void {
+    if (keys.length > 0) this.#listener?.removed({ keys, group });
+  }
+
+  /** A prompt has found this node and all above it. */
+  tellUsed(node: NodeId): void {
+    this.#listener?.used(this.#tree.keyOf(node));
+  }
+
+  /** Everything is gone. */
+  tellCleared(): void {
+    this.#evicted.clear();
+    this.#listener?.cleared();
+  }
+
+  /** Remembers the path of a node that is about to be evicted. */
+  rememberEvicted(node: NodeId): void {
+    this.#evicted.add(this.#tree.hashOf(node));
+  }
+
+  /**
+   * How many tokens right behind `found`, which `tokens` begin with, are in whole blocks that were
+   * evicted of late. The last token does not count. O(1) after no eviction, else O(such blocks).
+   */
+  countEvicted(scope: string, tokens: Uint32Array, found: readonly NodeId[]): number {
+    if (this.#evicted.isEmpty) return 0;
+    const { hasher, blockSize } = this.#tree;
+    const last = found.at(-1);
+    let hash = last === undefined ? hasher.root(scope) : this.#tree.hashOf(last);
+    const start = found.length * blockSize;
+    let end = start;
+    while (end + blockSize < tokens.length) {
+      hash = hasher.child(hash, tokens, end);
+      if (!this.#evicted.has(hash)) break;
+      end += blockSize;
+    }
+    return end - start;
+  }
+}

@@ -1,0 +1,193 @@
+import { invariant, InvariantError } from "../base/invariant.ts";
+import type { LayerCache, StepGrain } from "../core/cache_group.ts";
+import type { BlockId, SequenceId } from "../core/ids.ts";
+import type { Admission, AdmissionOptions, Fork } from "./admission.ts";
+import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
+import type { AdmissionPlan, PoolRoom } from "./pool_room.ts";
+import type { DecisionListener } from "./prefix/cache_listener.ts";
+import { type Hit, noHit } from "./prefix/longest_hit.ts";
+import type { PrefixCache } from "./prefix/prefix_cache.ts";
+import { liveBlocksOf } from "./tables/block_tables.ts";
+import type { CopyQueue } from "./tables/copy_queue.ts";
+import { createPath, type SequenceStart } from "./tables/create_path.ts";
+import { type ForkPlan, planFork } from "./tables/fork_plan.ts";
+import { chunkStops } from "./tables/kept_lengths.ts";
+import { SequenceBlocks } from "./tables/sequence_blocks.ts";
+import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./tables/sequence_path.ts";
+import { StartCopies } from "./tables/start_copies.ts";
+
+/** What sequences get their blocks from, and what is told of it. */
+export interface AllocatorOptions {
+  readonly groups: readonly LayerCache[];
+  readonly grain: StepGrain;
+  readonly pool: Pool;
+  readonly cache: PrefixCache | undefined;
+  /** The cache where there is one, else the pool. */
+  readonly source: BlockSource;
+  readonly room: PoolRoom;
+  readonly copies: CopyQueue;
+  /** Every so many tokens states are kept; absent: never. */
+  readonly checkpointInterval: number | undefined;
+  readonly onDecision: DecisionListener | undefined;
+}
+
+/**
+ * The sequences with block tables, and every way in which one gets blocks: as it is admitted with
+ * what is cached of its prompt, as it branches off another, and as it grows. All or nothing each
+ * time; every decision is told. O(blocks moved or looked up).
+ */
+export class SequenceAllocator {
+  readonly sequences = new Map<SequenceId, SequenceBlocks>();
+  readonly #options: AllocatorOptions;
+  readonly #blockSize: number;
+  readonly #copies: StartCopies;
+  readonly #hasStates: boolean;
+
+  constructor(options: AllocatorOptions) {
+    const { groups, pool, source, copies: queue, onDecision } = options;
+    this.#options = options;
+    this.#blockSize = options.grain.blockSize;
+    const { blockSize } = options.grain;
+    this.#copies = new StartCopies({ groups, blockSize, pool, source, queue, onDecision });
+    this.#hasStates = groups.some(({ kind }) => kind === "state");
+  }
+
+  /** The blocks of sequence `id`, which has tables. */
+  blocksOf(id: SequenceId): SequenceBlocks {
+    const blocks = this.sequences.get(id);
+    if (blocks === undefined) throw new InvariantError(`sequence ${id} has no block table`);
+    return blocks;
+  }
+
+  /** What an admission would find. Its last token is always computed. */
+  lookUp(tokens: Uint32Array, scope: string = SHARED_SCOPE): Hit {
+    const { cache, groups } = this.#options;
+    return cache?.lookUp(scope, tokens, tokens.length - 1) ?? noHit(groups.length);
+  }
+
+  /** What an admission finds, takes and lacks. Changes nothing. */
+  planAdmission(tokens: Uint32Array, { scope, reserved }: AdmissionOptions): AdmissionPlan {
+    const request = { isFirst: this.sequences.size === 0, reserved };
+    return this.#options.room.planAdmission(this.lookUp(tokens, scope), tokens.length, request);
+  }
+
+  /** What a branch shares, takes and copies; undefined where its source has not got that. */
+  planFork({ source, numTokens, numShared = numTokens - 1 }: Fork): ForkPlan | undefined {
+    const { groups, grain } = this.#options;
+    return planFork(groups, this.blocksOf(source), { numTokens, numShared }, grain);
+  }
+
+  /** Admits sequence `id`, or returns undefined and has changed nothing. */
+  tryAdmit(id: SequenceId, tokens: Uint32Array, options: AdmissionOptions): Admission | undefined {
+    const plan = this.planAdmission(tokens, options);
+    if (!this.#hasRoom(id, plan.numMissing, plan.needed, plan.hit)) return undefined;
+    return this.#admit(id, tokens, plan, options);
+  }
+
+  /** Branches sequence `id` off another, or returns undefined and has changed nothing. */
+  tryFork(id: SequenceId, fork: Fork, options: CachingOptions): Admission | undefined {
+    const { numTokens, numShared = numTokens - 1, isGrowth = false } = fork;
+    const { room, source, groups, onDecision } = this.#options;
+    const plan = this.planFork(fork);
+    if (plan === undefined) return undefined;
+    const hasRoom = isGrowth
+      ? room.countMissing(plan.counts) <= 0
+      : this.#hasRoom(id, this.#countMissing(plan.counts), plan.counts);
+    if (!hasRoom) return undefined;
+    for (const ids of plan.shared) source.retain(liveBlocksOf(ids));
+    const taken = this.#take(id, plan.counts);
+    const tables = plan.shared.map((ids, group) => [...ids, ...taken[group]!]);
+    const { path: sourcePath, tables: from } = this.blocksOf(fork.source);
+    const numBlocks = Math.floor(numShared / this.#blockSize);
+    const hit = noHit(groups.length);
+    const path = this.#createPath(options, { hit, numTokens, source: sourcePath, numBlocks });
+    this.sequences.set(id, new SequenceBlocks(tables, numShared, path));
+    onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens: numShared });
+    const copies = this.#copies.ofBranch(id, { plan, from, to: tables, numShared });
+    return { numCachedTokens: numShared, numEvictedTokens: 0, isLookup: false, copies, stops: [] };
+  }
+
+  /** Makes the tables of sequence `id` cover `numTokens` positions, or changes nothing. */
+  tryExtend(id: SequenceId, numTokens: number): boolean {
+    const { room } = this.#options;
+    const sequence = this.blocksOf(id);
+    const demand = room.growthDemand(sequence.tables, numTokens);
+    if (demand.every((count) => count === 0)) return true;
+    if (room.countMissing(demand) > 0) return false;
+    sequence.append(this.#take(id, demand));
+    return true;
+  }
+
+  #countMissing(counts: Demand): number {
+    return this.#options.room.countMissingAtStart(counts, [], this.sequences.size === 0);
+  }
+
+  /** Whether a new sequence may take so many blocks; tells why it waits if it may not. */
+  #hasRoom(id: SequenceId, numMissing: number, counts: Demand, hit?: Hit): boolean {
+    invariant(!this.sequences.has(id), `sequence ${id} has a block table already`);
+    if (numMissing <= 0) return true;
+    const { pool, room, onDecision } = this.#options;
+    onDecision?.({
+      type: "wait",
+      sequenceId: id,
+      reason: "blocks",
+      numNeeded: pool.numSlabsFor(counts),
+      numFree: pool.numFree,
+      numEvictable: room.countEvictable(hit),
+    });
+    return false;
+  }
+
+  /** Gives sequence `id` tables that begin with a hit, for which there is room. */
+  #admit(
+    id: SequenceId,
+    tokens: Uint32Array,
+    { hit, counts }: AdmissionPlan,
+    options: CachingOptions,
+  ): Admission {
+    const { cache, groups, onDecision } = this.#options;
+    const { scope = SHARED_SCOPE, retention } = options;
+    const numTokens = tokens.length;
+    const numCachedTokens = hit.nodes.length * this.#blockSize;
+    const numEvictedTokens = cache?.countEvicted(scope, tokens, hit.nodes) ?? 0;
+    const states = this.#copies.holdHit(hit);
+    const path = this.#createPath(options, { hit, numTokens });
+    cache?.noteHit(hit, retention);
+    if (hit.nodes.length > 0) {
+      onDecision?.({ type: "hit", sequenceId: id, numBlocks: hit.nodes.length });
+    }
+    const taken = this.#take(id, counts);
+    const tables = hit.blocks.map((found, group) =>
+      groups[group]!.kind === "state" ? taken[group]! : [...found, ...taken[group]!]
+    );
+    this.sequences.set(id, new SequenceBlocks(tables, numCachedTokens, path));
+    onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
+    const copies = this.#copies.ofStates(id, states, tables);
+    const isLookup = cache?.isSearched ?? false;
+    const stops = this.#stops(hit, numTokens);
+    return { numCachedTokens, numEvictedTokens, isLookup, copies, stops };
+  }
+
+  #take(id: SequenceId, counts: Demand): BlockId[][] {
+    const { cache, source, onDecision } = this.#options;
+    const numBefore = cache?.numEvicted ?? 0;
+    const blocks = source.take(counts, id);
+    const numBlocks = (cache?.numEvicted ?? 0) - numBefore;
+    if (numBlocks > 0) onDecision?.({ type: "evict", sequenceId: id, numBlocks });
+    const numTaken = counts.reduce((sum, count) => sum + count, 0);
+    if (numTaken > 0) onDecision?.({ type: "allocate", sequenceId: id, numBlocks: numTaken });
+    return blocks;
+  }
+
+  #createPath(options: CachingOptions, start: SequenceStart): SequencePath | undefined {
+    const { cache, checkpointInterval } = this.#options;
+    return createPath(cache, options, { ...start, checkpointInterval });
+  }
+
+  /** Where the chunks of a prompt are to end for the sake of states. */
+  #stops(hit: Hit, numTokens: number): readonly number[] {
+    const { cache, checkpointInterval } = this.#options;
+    if (cache?.columns === undefined || !this.#hasStates) return [];
+    return chunkStops(hit, numTokens, { blockSize: this.#blockSize, checkpointInterval });
+  }
+}
