@@ -45,7 +45,9 @@ export interface AttentionOptions extends AttentionHeads, BlockOptions {
    * all heads of a row together (OLMo 2).
    */
   readonly normalizes?: "heads" | "rows";
-  /** Whether queries, keys and values have biases. */
+  /** Whether queries, keys and values are one tensor, `qkv_proj` (Phi-3). */
+  readonly isFused?: boolean;
+  /** Whether queries, keys and values have biases; not where they are one tensor. */
   readonly hasBiases?: boolean;
   /** Whether the output has biases. */
   readonly hasOutputBias?: boolean;
@@ -105,8 +107,9 @@ function normWidths({ normalizes, headDim, ...options }: AttentionOptions): numb
 
 function attentionWeights(options: AttentionOptions): WeightSpec[] {
   const { layer, hiddenSize: E, numHeads, headDim } = options;
-  const { normAddend, hasBiases, hasOutputBias } = options;
+  const { normAddend, isFused = false, hasBiases, hasOutputBias } = options;
   const queries = numHeads * headDim;
+  const words = projectionWidths(options).reduce((sum, width) => sum + width);
   const stacked = (...inputs: number[]) =>
     projectionWidths(options).map((width, i) =>
       [`self_attn.${"qkv"[i]}_proj`, [width, ...inputs]] as const
@@ -114,7 +117,7 @@ function attentionWeights(options: AttentionOptions): WeightSpec[] {
   const norms = normWidths(options)
     .map((width, i) => [`self_attn.${"qk"[i]}_norm`, [width]] as const);
   return [
-    layerWeight(layer, "qkv", stacked(E)),
+    layerWeight(layer, "qkv", isFused ? [["self_attn.qkv_proj", [words, E]]] : stacked(E)),
     ...hasBiases ? [layerWeight(layer, "qkv_bias", stacked(), "bias")] : [],
     ...norms.length === 0 ? [] : [layerNorm(layer, "head_norms", norms, normAddend)],
     layerWeight(layer, "o", [["self_attn.o_proj", [E, queries]]]),

@@ -44,7 +44,9 @@ export interface FeedForwardOptions extends BlockOptions {
   readonly activation?: Activation;
   /** One before, `post_attention_layernorm`, unless given. */
   readonly norms?: BlockNorms;
-  /** Whether gates, ups and the output have biases. */
+  /** Whether gates and ups are one tensor, `gate_up_proj` (Phi-3). */
+  readonly isFused?: boolean;
+  /** Whether gates, ups and the output have biases; not where gates and ups are one tensor. */
   readonly hasBiases?: boolean;
 }
 
@@ -71,12 +73,13 @@ export function feedForward(options: FeedForwardOptions): Block {
 }
 
 function feedForwardWeights(
-  { layer, hiddenSize: E, intermediateSize: I, hasBiases = false }: FeedForwardOptions,
+  { layer, hiddenSize: E, intermediateSize: I, isFused, hasBiases = false }: FeedForwardOptions,
 ): WeightSpec[] {
   const gateUp = (shape: readonly number[]) =>
     [["mlp.gate_proj", shape], ["mlp.up_proj", shape]] as const;
+  const matrices = isFused ? [["mlp.gate_up_proj", [2 * I, E]]] as const : gateUp([I, E]);
   return [
-    { ...layerWeight(layer, "gate_up", gateUp([I, E])), isPaired: true },
+    { ...layerWeight(layer, "gate_up", matrices), isPaired: true },
     ...hasBiases ? [layerWeight(layer, "gate_up_bias", gateUp([I]), "bias")] : [],
     layerWeight(layer, "down", [["mlp.down_proj", [E, I]]]),
     ...hasBiases ? [layerWeight(layer, "down_bias", [["mlp.down_proj", [E]]], "bias")] : [],

@@ -16,8 +16,8 @@ export interface WeightSpec {
   /** Shape of each of them. */
   readonly shapes: readonly (readonly number[])[];
   /**
-   * Whether row i of one tensor and row i of the others give one output, as gates and ups do: where
-   * a matrix is cut, they stay together. All have as many rows.
+   * Whether row i of the stack's first half and row i of its second give one output, as gates and
+   * ups do, be they two tensors or one: where the matrix is cut, they stay together.
    */
   readonly isPaired?: boolean;
   /** Added to each element of a vector when it is loaded: 1 where the checkpoint has `w - 1`. */

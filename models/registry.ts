@@ -8,22 +8,30 @@ import {
 } from "../src/core/model_json.ts";
 import { gemma2 } from "./gemma2.ts";
 import { gemma3 } from "./gemma3.ts";
+import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import type { Model, ModelFamily } from "./model.ts";
 import { mistral } from "./mistral.ts";
 import { olmo2 } from "./olmo2.ts";
+import { olmo3 } from "./olmo3.ts";
+import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
+import { smollm3 } from "./smollm3.ts";
 
 /** The families by the `model_type` of their config.json. */
 const FAMILIES: ReadonlyMap<string, ModelFamily> = new Map([
   ["llama", llama],
   ["gemma2", gemma2],
   ["gemma3_text", gemma3],
+  ["granite", granite],
   ["mistral", mistral],
   ["olmo2", olmo2],
+  ["olmo3", olmo3],
+  ["phi3", phi3],
   ["qwen2", qwen2],
   ["qwen3", qwen3],
+  ["smollm3", smollm3],
 ]);
 
 /** Values of `model_type` in config.json for which there is model code. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { StartupError } from "../src/core/errors.ts";
 import { parseModelJson } from "../src/core/model_json.ts";
-import { parseScaling } from "./rope_scaling.ts";
+import { parseScaling, type RopeScaling } from "./rope_scaling.ts";
 import type { RopeTableSpec } from "./rope_table.ts";
 
 const Theta = z.number().min(1).max(1e12);
@@ -15,6 +15,8 @@ const Places = z.object({
   rope_parameters: z.record(z.string(), z.unknown()).nullish(),
   partial_rotary_factor: RotaryFactor,
   max_position_embeddings: z.int().min(1),
+  /** Of longrope, where the settings do not have it themselves. */
+  original_max_position_embeddings: z.int().min(1).nullish(),
 });
 
 const Inner = z.object({ rope_theta: Theta.nullish(), partial_rotary_factor: RotaryFactor });
@@ -36,7 +38,10 @@ export interface RopeOptions {
 /** The rotary settings of a config.json. */
 export interface RopeSettings {
   readonly table: RopeTableSpec;
-  /** Longest context that the settings are made for: that of the file, or as YaRN stretches it. */
+  /**
+   * Longest context that the settings are made for: that of the file, as YaRN stretches it, or of
+   * LongRoPE the original one.
+   */
   readonly maxPositionEmbeddings: number;
   /** The fields of the file that are ignored, one sentence each. */
   readonly warnings: readonly string[];
@@ -62,23 +67,41 @@ export function parseRope(
   const share = inner.partial_rotary_factor ?? places.partial_rotary_factor ?? 1;
   // The key was "type" before it was "rope_type"; files in transition have both.
   const type = rope?.["rope_type"] ?? rope?.["type"];
+  const maxLen = places.max_position_embeddings;
+  const rotated = rotaryDim(share, { headDim, allowsPart }, file);
   const table = {
-    rotaryDim: rotaryDim(share, { headDim, allowsPart }, file),
+    rotaryDim: rotated,
     theta: inner.rope_theta ?? places.rope_theta ?? 10_000,
-    scaling: parseScaling(type, rope ?? {}, where, places.max_position_embeddings),
+    scaling: parseScaling(type, rope ?? {}, where, {
+      maxLen,
+      originalMaxLen: places.original_max_position_embeddings ?? undefined,
+      rotaryDim: rotated,
+    }),
   };
   const warnings = [
     ...parameters && isEmpty(parameters)
       ? [`${file} rope_parameters is empty and counts as absent`]
       : [],
     ...rope === undefined ? [] : warnOfNoType(type, rope, where),
+    ...warnOfShorter(table.scaling, where, maxLen),
   ];
-  const { scaling } = table;
-  const stretched = scaling?.type === "yarn"
-    ? Math.floor(scaling.originalMaxPositionEmbeddings * scaling.factor)
-    : 0;
-  const maxPositionEmbeddings = Math.max(places.max_position_embeddings, stretched);
+  const maxPositionEmbeddings = longest(table.scaling, maxLen);
   return { table: Object.freeze(table), maxPositionEmbeddings, warnings };
+}
+
+function longest(scaling: RopeScaling | undefined, maxLen: number): number {
+  if (scaling?.type === "longrope") return scaling.maxPositionEmbeddings;
+  if (scaling?.type !== "yarn") return maxLen;
+  return Math.max(maxLen, Math.floor(scaling.originalMaxPositionEmbeddings * scaling.factor));
+}
+
+/** The warning about contexts for which LongRoPE has other factors. */
+function warnOfShorter(scaling: RopeScaling | undefined, where: string, maxLen: number): string[] {
+  if (scaling?.type !== "longrope" || scaling.maxPositionEmbeddings === maxLen) return [];
+  return [
+    `${where} has long_factor for contexts of more than ${scaling.maxPositionEmbeddings} tokens, ` +
+    `which are not supported: contexts end there, not at ${maxLen}`,
+  ];
 }
 
 /** Elements of a head that are rotated: whole fours, as kernels take them. */

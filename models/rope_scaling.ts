@@ -3,7 +3,11 @@ import { StartupError } from "../src/core/errors.ts";
 import { parseModelJson } from "../src/core/model_json.ts";
 
 /** How rotary frequencies are changed for contexts longer than those first trained on. */
-export type RopeScaling = LinearRopeScaling | Llama3RopeScaling | YarnRopeScaling;
+export type RopeScaling =
+  | LinearRopeScaling
+  | Llama3RopeScaling
+  | YarnRopeScaling
+  | LongRopeScaling;
 
 /** Position interpolation (Chen et al. 2023, arXiv:2306.15595): every frequency over `factor`. */
 export interface LinearRopeScaling {
@@ -41,6 +45,21 @@ export interface YarnRopeScaling {
   readonly attentionFactor: number;
 }
 
+/**
+ * LongRoPE (Ding et al. 2024, 2402.13753): each pair's frequency is divided by its own factor,
+ * from one list within the original context and from another beyond it. Here contexts end with the
+ * original one, so that the first list applies to all.
+ */
+export interface LongRopeScaling {
+  readonly type: "longrope";
+  /** Of each pair of elements that is rotated, first to last. */
+  readonly shortFactors: readonly number[];
+  /** Multiplies cosines and sines. */
+  readonly attentionFactor: number;
+  /** Longest context to which these factors apply, tokens. */
+  readonly maxPositionEmbeddings: number;
+}
+
 const Factor = z.number().min(1).max(1024);
 const Positions = z.int().min(1).max(16_777_216);
 const Turns = z.number().gt(0).max(4096).nullish();
@@ -73,30 +92,55 @@ const Yarn = z.object({
   message: "must not be less than beta_slow",
 });
 
+const Factors = z.array(z.number().gt(0).max(65_536)).max(256);
+const Unknown = z.null("is not supported").optional();
+
+const LongRope = z.object({
+  short_factor: Factors,
+  long_factor: Factors,
+  factor: Factor.nullish(),
+  original_max_position_embeddings: Positions.nullish(),
+  attention_factor: z.number().gt(0).max(64).nullish(),
+  short_mscale: Unknown,
+  long_mscale: Unknown,
+});
+
+/** What a config.json says beside its rotary settings. */
+export interface RopeContext {
+  /** `max_position_embeddings`. */
+  readonly maxLen: number;
+  /** `original_max_position_embeddings`, where it lies beside them. */
+  readonly originalMaxLen?: number | undefined;
+  /** Elements of a head that are rotated. */
+  readonly rotaryDim: number;
+}
+
 /** The types by name; what each reads of the settings. */
 const TYPES: Readonly<
-  Record<string, (rope: unknown, where: string, maxLen: number) => RopeScaling>
+  Record<string, (rope: unknown, where: string, context: RopeContext) => RopeScaling>
 > = {
   linear: (rope, where) => ({ type: "linear", factor: parseModelJson(Linear, rope, where).factor }),
   llama3: parseLlama3,
   yarn: parseYarn,
+  longrope: parseLongRope,
+  // Its name in the first checkpoints.
+  su: parseLongRope,
 };
 
 /**
  * The scaling that rotary settings of a type ask for; none for "default" and without a type.
  *
- * @param maxLen the config.json's `max_position_embeddings`.
  * @throws {StartupError} for a type that is not known, by its name, or a number out of bounds.
  */
 export function parseScaling(
   type: unknown,
   rope: unknown,
   where: string,
-  maxLen: number,
+  context: RopeContext,
 ): RopeScaling | undefined {
   if (type === undefined || type === null || type === "default") return undefined;
   const parse = typeof type === "string" && Object.hasOwn(TYPES, type) ? TYPES[type] : undefined;
-  if (parse !== undefined) return Object.freeze(parse(rope, where, maxLen));
+  if (parse !== undefined) return Object.freeze(parse(rope, where, context));
   throw new StartupError(
     `${where}: type is ${JSON.stringify(type)}: known are default, ${
       Object.keys(TYPES).join(", ")
@@ -115,7 +159,7 @@ function parseLlama3(rope: unknown, where: string): Llama3RopeScaling {
   };
 }
 
-function parseYarn(rope: unknown, where: string, maxLen: number): YarnRopeScaling {
+function parseYarn(rope: unknown, where: string, { maxLen }: RopeContext): YarnRopeScaling {
   const fields = parseModelJson(Yarn, rope, where);
   const { factor, mscale, mscale_all_dim: mscaleAllDim } = fields;
   const suggested = mscale && mscaleAllDim
@@ -135,4 +179,28 @@ function parseYarn(rope: unknown, where: string, maxLen: number): YarnRopeScalin
 /** Factor of queries and keys for a context `factor` times as long (YaRN, equation 22). */
 function temperature(factor: number, mscale: number): number {
   return factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1;
+}
+
+function parseLongRope(rope: unknown, where: string, context: RopeContext): LongRopeScaling {
+  const fields = parseModelJson(LongRope, rope, where);
+  const { short_factor: short, long_factor: long } = fields;
+  const pairs = context.rotaryDim / 2;
+  for (const [name, factors] of Object.entries({ short_factor: short, long_factor: long })) {
+    if (factors.length === pairs) continue;
+    throw new StartupError(
+      `${where}: field "${name}" has ${factors.length} entries: must have one for each pair of ` +
+        `elements that are rotated, ${pairs}`,
+    );
+  }
+  const { maxLen } = context;
+  const original = fields.original_max_position_embeddings ?? context.originalMaxLen ?? maxLen;
+  const factor = fields.factor ?? maxLen / original;
+  const suggested = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original));
+  const isOneList = short.every((each, i) => each === long[i]);
+  return {
+    type: "longrope",
+    shortFactors: short,
+    attentionFactor: fields.attention_factor ?? suggested,
+    maxPositionEmbeddings: isOneList ? maxLen : Math.min(original, maxLen),
+  };
 }

@@ -1,4 +1,9 @@
-import type { RopeScaling, YarnRopeScaling } from "./rope_scaling.ts";
+import type {
+  LinearRopeScaling,
+  Llama3RopeScaling,
+  RopeScaling,
+  YarnRopeScaling,
+} from "./rope_scaling.ts";
 
 /** A table of rotary angles. */
 export interface RopeTableSpec {
@@ -21,7 +26,9 @@ export function ropeTable(
 ): Float32Array<ArrayBuffer> {
   const half = rotaryDim / 2;
   const frequencies = ropeFrequencies({ rotaryDim, theta, scaling });
-  const factor = scaling?.type === "yarn" ? scaling.attentionFactor : 1;
+  const factor = scaling !== undefined && "attentionFactor" in scaling
+    ? scaling.attentionFactor
+    : 1;
   const table = new Float32Array(maxPositions * rotaryDim);
   for (let position = 0; position < maxPositions; position++) {
     for (let i = 0; i < half; i++) {
@@ -35,13 +42,20 @@ export function ropeTable(
 
 /** Radians per position of each pair of elements, f64 `[rotaryDim / 2]`. */
 export function ropeFrequencies({ rotaryDim, theta, scaling }: RopeTableSpec): Float64Array {
-  const stretched = scaling?.type === "yarn"
-    ? yarnRamp(scaling, rotaryDim, theta)
-    : (_: number, frequency: number) => stretch(frequency, scaling);
+  const stretched = byPair({ rotaryDim, theta, scaling });
   return Float64Array.from(
     { length: rotaryDim / 2 },
     (_, i) => stretched(i, theta ** (-2 * i / rotaryDim)),
   );
+}
+
+/** What a pair's frequency becomes. */
+function byPair(
+  { rotaryDim, theta, scaling }: RopeTableSpec,
+): (i: number, frequency: number) => number {
+  if (scaling?.type === "yarn") return yarnRamp(scaling, rotaryDim, theta);
+  if (scaling?.type === "longrope") return (i, frequency) => frequency / scaling.shortFactors[i]!;
+  return (_, frequency) => stretch(frequency, scaling);
 }
 
 /**
@@ -52,7 +66,7 @@ export function ropeFrequencies({ rotaryDim, theta, scaling }: RopeTableSpec): F
  */
 function stretch(
   frequency: number,
-  scaling: Exclude<RopeScaling, YarnRopeScaling> | undefined,
+  scaling: LinearRopeScaling | Llama3RopeScaling | undefined,
 ): number {
   if (scaling === undefined) return frequency;
   if (scaling.type === "linear") return frequency / scaling.factor;

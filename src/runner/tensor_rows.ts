@@ -10,7 +10,7 @@ export interface TensorRows {
 
 /**
  * The rows of stacked tensors that make up a shard of their matrix, in the order in which it has
- * them: of paired tensors the same rows of each, else those of the stack. Vectors are never cut.
+ * them: of paired rows the same ones of each half of the stack. Vectors are never cut.
  */
 export function rowsOfShard(
   tensors: readonly TensorInfo[],
@@ -18,20 +18,30 @@ export function rowsOfShard(
   isPaired: boolean,
 ): TensorRows[] {
   if (tensors[0]!.shape.length < 2) return tensors.map((tensor) => ({ tensor, begin: 0, end: 1 }));
-  if (isPaired) return tensors.map((tensor) => ({ tensor, begin, end }));
+  if (!isPaired) return rowsOfStack(tensors, begin, end);
+  const half = tensors.reduce((sum, tensor) => sum + numRows(tensor), 0) / 2;
+  return [0, half].flatMap((first) => rowsOfStack(tensors, first + begin, first + end));
+}
+
+/** Rows `[begin, end)` of the tensors below each other. */
+function rowsOfStack(tensors: readonly TensorInfo[], begin: number, end: number): TensorRows[] {
   const rows: TensorRows[] = [];
   let first = 0;
   for (const tensor of tensors) {
-    const numRows = tensor.numElements / tensor.shape.at(-1)!;
-    const slice = { begin: Math.max(begin - first, 0), end: Math.min(end - first, numRows) };
+    const count = numRows(tensor);
+    const slice = { begin: Math.max(begin - first, 0), end: Math.min(end - first, count) };
     if (slice.begin < slice.end) rows.push({ tensor, ...slice });
-    first += numRows;
+    first += count;
   }
   return rows;
 }
 
+function numRows({ numElements, shape }: TensorInfo): number {
+  return numElements / shape.at(-1)!;
+}
+
 /** The bytes `[begin, end)` of their tensor that these rows take in the checkpoint. */
 export function byteRange({ tensor, begin, end }: TensorRows): { begin: number; end: number } {
-  const rowBytes = tensor.bytes / (tensor.numElements / tensor.shape.at(-1)!);
+  const rowBytes = tensor.bytes / numRows(tensor);
   return { begin: begin * rowBytes, end: end * rowBytes };
 }

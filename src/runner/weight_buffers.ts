@@ -1,5 +1,6 @@
 import type { WeightShard } from "../../kernels/weights/weight_shards.ts";
 import type { DeviceWeight, WeightSpec } from "../../models/model.ts";
+import { invariant } from "../base/invariant.ts";
 import { alignDown, ceilDiv } from "../base/math.ts";
 import { matrixBytes, type WeightDtype } from "../core/weight_format.ts";
 import type { Device } from "../device/device.ts";
@@ -21,7 +22,8 @@ export function weightShape({ name, shapes, isPaired = false }: WeightSpec): Wei
   }
   const columns = shapes[0]!.at(-1)!;
   const rows = numElements / columns;
-  const rowsPerOutput = isPaired ? shapes.length : 1;
+  const rowsPerOutput = isPaired ? 2 : 1;
+  invariant(rows % rowsPerOutput === 0, `${name} has ${rows} rows, which are no pairs`);
   return { name, numOutputs: rows / rowsPerOutput, rowsPerOutput, columns };
 }
 

@@ -37,6 +37,7 @@ class Rope:
 
     theta: float
     scaling: dict | None = None
+    share: float = 1  # of a head's dims, the first ones, that are rotated
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Spec:
     vocab: int
     eps: float
     windows: tuple  # per layer: None or the positions that a query reads, its own included
-    ropes: tuple  # per layer
+    ropes: tuple  # per layer; None: positions are not rotated
     scale: float  # of attention scores
     is_tied: bool
     attention_in: str | None = "input_layernorm"
@@ -63,9 +64,13 @@ class Spec:
     has_biases: bool = False  # of q, k and v
     has_output_bias: bool = False  # of o
     has_mlp_biases: bool = False
+    is_fused: bool = False  # q, k and v are one tensor, and so are gate and up
+    gates_first: bool = True
     attention_cap: float | None = None
     logit_cap: float | None = None
     embed_scale: float = 1
+    residual_scale: float = 1  # of what a block adds
+    logit_divisor: float = 1
     activation: str = "silu"
     sharpness: float = 1  # this file multiplies q and k by it, so that attention is not flat
     fading: float = 1  # it divides embeddings by this, and multiplies the last norm: or a tied head answers each token with itself
@@ -81,6 +86,10 @@ def frequencies(rope, head_dim):
     half = head_dim // 2
     plain = torch.tensor([rope.theta ** (-i / half) for i in range(half)], dtype=torch.float64)
     s = rope.scaling
+    if s is not None and s["rope_type"] == "longrope":  # Ding 2024, arXiv:2402.13753; the factor is that of Phi-3 (arXiv:2404.14219)
+        stretch = s["max_position_embeddings"] / s["original_max_position_embeddings"]
+        factors = torch.tensor(s["short_factor"], dtype=torch.float64)
+        return plain / factors, math.sqrt(1 + math.log(stretch) / math.log(s["original_max_position_embeddings"]))
     kind = "default" if s is None else s["rope_type"]
     if kind == "default":
         return plain, 1
@@ -104,6 +113,11 @@ def frequencies(rope, head_dim):
 
 def rotate(x, rope):
     """x [T, heads, D]: dims (i, i + D/2) turned by position times frequency i."""
+    if rope is None:
+        return x
+    if rope.share != 1:
+        rotated = int(rope.share * x.shape[-1])
+        return torch.cat([rotate(x[..., :rotated], replace(rope, share=1)), x[..., rotated:]], -1)
     speed, factor = frequencies(rope, x.shape[-1])
     angle = torch.arange(x.shape[0], dtype=torch.float64)[:, None, None] * speed
     cos, sin = (factor * torch.cos(angle)).to(x.dtype), (factor * torch.sin(angle)).to(x.dtype)
@@ -123,9 +137,17 @@ def activate(x, spec):
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
+def parts(w, at, name, sizes):
+    """The rows of a tensor, which has those of several projections below each other."""
+    return torch.split(w[f"{at}{name}_proj.weight"], sizes)
+
+
 def attention(w, at, y, spec, layer):
     """Grouped queries (Ainslie 2023, arXiv:2305.13245), causal, in some layers over a window only."""
     n, d = y.shape[0], spec.head_dim
+    if spec.is_fused:
+        split = parts(w, at, "qkv", [spec.heads * d, spec.kv_heads * d, spec.kv_heads * d])
+        w = w | {f"{at}{name}_proj.weight": rows for name, rows in zip("qkv", split)}
 
     def project(name, heads):
         x = y @ w[f"{at}{name}_proj.weight"].T
@@ -153,6 +175,10 @@ def attention(w, at, y, spec, layer):
 
 
 def feed_forward(w, at, y, spec):
+    if spec.is_fused:
+        names = ("gate", "up") if spec.gates_first else ("up", "gate")
+        w = w | {f"{at}{name}_proj.weight": rows for name, rows in zip(names, parts(w, at, "gate_up", [spec.inner, spec.inner]))}
+
     def project(name, x):
         out = x @ w[f"{at}{name}_proj.weight"].T
         return out + w[f"{at}{name}_proj.bias"] if spec.has_mlp_biases else out
@@ -169,10 +195,10 @@ def logits(w, spec, ids):
         def norm(y, name):
             return y if name is None else rms_norm(y, w[f"{at}{name}.weight"], spec)
 
-        x = x + norm(attention(w, at + "self_attn.", norm(x, spec.attention_in), spec, layer), spec.attention_out)
-        x = x + norm(feed_forward(w, at + "mlp.", norm(x, spec.mlp_in), spec), spec.mlp_out)
+        x = x + spec.residual_scale * norm(attention(w, at + "self_attn.", norm(x, spec.attention_in), spec, layer), spec.attention_out)
+        x = x + spec.residual_scale * norm(feed_forward(w, at + "mlp.", norm(x, spec.mlp_in), spec), spec.mlp_out)
     head = w["model.embed_tokens.weight" if spec.is_tied else "lm_head.weight"]
-    return cap(rms_norm(x, w["model.norm.weight"], spec) @ head.T, spec.logit_cap)
+    return cap(rms_norm(x, w["model.norm.weight"], spec) @ head.T / spec.logit_divisor, spec.logit_cap)
 
 
 # The weights
@@ -194,7 +220,9 @@ def tensors(spec):
         for name in (spec.attention_in, spec.attention_out, spec.mlp_in, spec.mlp_out):
             if name is not None:
                 yield norm(p + name, e)
-        for name, width in widths.items():
+        if spec.is_fused:
+            yield matrix(p + "self_attn.qkv_proj", sum(widths.values()), e, 0.25 * spec.sharpness)
+        for name, width in () if spec.is_fused else widths.items():
             is_normed = name != "v" and spec.qk_norm is not None
             yield matrix(f"{p}self_attn.{name}_proj", width, e, 0.25 * (1 if name == "v" or is_normed else spec.sharpness))
             if spec.has_biases:
@@ -204,7 +232,8 @@ def tensors(spec):
         yield matrix(p + "self_attn.o_proj", e, widths["q"])
         if spec.has_output_bias:
             yield p + "self_attn.o_proj.bias", (e,), 0, 0.5
-        for name, rows, columns in (("gate", inner, e), ("up", inner, e), ("down", e, inner)):
+        gates = (("gate_up", 2 * inner, e),) if spec.is_fused else (("gate", inner, e), ("up", inner, e))
+        for name, rows, columns in (*gates, ("down", e, inner)):
             yield matrix(f"{p}mlp.{name}_proj", rows, columns)
             if spec.has_mlp_biases:
                 yield f"{p}mlp.{name}_proj.bias", (rows,), 0, 0.5
@@ -227,7 +256,9 @@ def hashed(number, shape, center, spread):
     """Evenly in [center - spread, center + spread), on 2^11 values around 0 and 2^10 around others, which f16 holds exactly."""
     bits = 11 if center == 0 else 10
     unit = (hashes(math.prod(shape), number) >> np.uint32(32 - bits)).astype(np.float64) / 2 ** (bits - 1) - 1
-    return torch.from_numpy((center + spread * unit).reshape(shape))
+    values = torch.from_numpy((center + spread * unit).reshape(shape))
+    assert torch.equal(values.half().double(), values), f"a center of {center} and a spread of {spread} are not exact in f16"
+    return values
 
 
 # The families: each reads its config.json, and names what switching off each of its quirks replaces
@@ -246,7 +277,7 @@ def dense(c, **quirks):
 
 def everywhere(spec, **rope):
     """The spec with another rope in all layers."""
-    return {"ropes": tuple(replace(each, **rope) for each in spec.ropes)}
+    return {"ropes": tuple(each and replace(each, **rope) for each in spec.ropes)}
 
 
 def llama(c):
@@ -358,7 +389,78 @@ def olmo2(c):
     }
 
 
-FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2}
+def phi3(c):
+    """Phi-3, arXiv:2404.14219, and Phi-4-mini, arXiv:2503.01743, which rotates a part of each head."""
+    window, layers, share = c["sliding_window"], c["num_hidden_layers"], c.get("partial_rotary_factor", 1)
+    spec = dense(c, windows=(window,) * layers, is_fused=True, sharpness=2, fading=4 if c["tie_word_embeddings"] else 1)
+    off = {"gates first": {"gates_first": False}}
+    if share != 1:
+        off["partial rotary"] = {}
+    if window is not None:
+        off |= {"window": {"windows": (None,) * layers}, "window's end": {"windows": (window + 1,) * layers}}
+    scaling = c.get("rope_scaling")
+    if scaling is not None:
+        lengths = {name: c[name] for name in ("max_position_embeddings", "original_max_position_embeddings")}
+        scaling = {**scaling, **lengths}
+        no_stretch = {**scaling, "max_position_embeddings": c["original_max_position_embeddings"]}
+        off |= {"rope scaling": {"scaling": None}, "short factors": {"scaling": {**scaling, "short_factor": scaling["long_factor"]}}}
+        off["attention factor"] = {"scaling": no_stretch}
+    spec = replace(spec, **everywhere(spec, scaling=scaling, share=share))
+    for quirk, change in off.items():
+        if quirk == "partial rotary":
+            off[quirk] = everywhere(spec, share=1, scaling=None)
+        elif "scaling" in change:
+            off[quirk] = everywhere(spec, **change)
+    return spec, off
+
+
+def olmo3(c):
+    """OLMo 3, arXiv:2512.13961: OLMo 2 with three layers of windows, then a full one, and YaRN in the full ones alone."""
+    spec, off = olmo2(c)
+    window, layers = c["sliding_window"], len(spec.windows)
+    windows = tuple(window if kind == "sliding_attention" else None for kind in c["layer_types"])
+    full, local = Rope(c["rope_theta"], c.get("rope_scaling")), Rope(c["rope_theta"])
+    spec = replace(spec, windows=windows, ropes=tuple(full if each is None else local for each in windows))
+    off |= {
+        "windows": {"windows": (None,) * layers},
+        "full layers": {"windows": (window,) * layers},
+        "order of windows": {"windows": windows[-1:] + windows[:-1]},
+        "window's end": {"windows": tuple(each and each + 1 for each in windows)},
+    }
+    if full.scaling is not None:
+        off |= {"rope scaling": everywhere(spec, scaling=None), "plain rope of windows": {"ropes": (full,) * layers}}
+    return spec, off
+
+
+def smollm3(c):
+    """SmolLM3 (Bakouch 2025, huggingface.co/blog/smollm3): some layers without rope, after Yang 2025, arXiv:2501.18795."""
+    spec = dense(c, sharpness=2, fading=4)
+    rope, none = spec.ropes[0], [not rotates for rotates in c["no_rope_layers"]]
+    ropes = tuple(None if is_none else rope for is_none in none)
+    return replace(spec, ropes=ropes), {
+        "rope": {"ropes": (None,) * len(none)},
+        "layers without rope": {"ropes": (rope,) * len(none)},
+        "order of layers": {"ropes": ropes[::-1]},
+        "rope base": {"ropes": tuple(each and Rope(10000.0) for each in ropes)},
+    }
+
+
+def granite(c):
+    """Granite 3 (IBM 2024, github.com/ibm-granite/granite-3.0-language-models): Llama with a multiplier in four places."""
+    spec = dense(
+        c, scale=c["attention_multiplier"], embed_scale=c["embedding_multiplier"], residual_scale=c["residual_multiplier"], logit_divisor=c["logits_scaling"],
+        sharpness=2, fading=4,
+    )
+    return spec, {
+        "attention multiplier": {"scale": spec.head_dim**-0.5},
+        "embedding multiplier": {"embed_scale": 1},
+        "residual multiplier": {"residual_scale": 1},
+        "logits scaling": {"logit_divisor": 1},
+        "division by logits scaling": {"logit_divisor": 1 / spec.logit_divisor},
+    }
+
+
+FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2, "olmo3": olmo3, "smollm3": smollm3, "granite": granite, "phi3": phi3}
 
 
 # The cases
@@ -402,6 +504,27 @@ CASES = [
         rope_local_base_freq=10000.0, rope_scaling={"rope_type": "linear", "factor": 8.0}, **GEMMA,
     )),
     ("olmo2", 8, config("olmo2", 64, 3, (3, 3), 32, rope_theta=500000.0, hidden_act="silu", attention_bias=False)),
+    ("smollm3", 4, config(
+        "smollm3", 48, 5, (6, 2), 16, rope_theta=5000000.0, hidden_act="silu", attention_bias=False, mlp_bias=False, tie_word_embeddings=True,
+        no_rope_layer_interval=4, no_rope_layers=[1, 1, 1, 0, 1],
+    )),
+    ("granite", 4, config(
+        "granite", 72, 3, (6, 3), 12, rms_norm_eps=1e-5, hidden_act="silu", attention_bias=False, mlp_bias=False, tie_word_embeddings=True,
+        attention_multiplier=0.171875, embedding_multiplier=5.5, residual_multiplier=0.34, logits_scaling=1.5,
+    )),
+    ("olmo3", 14, config(
+        "olmo3", 48, 5, (3, 3), 16, rope_theta=500000.0, hidden_act="silu", attention_bias=False, sliding_window=30,
+        layer_types=["sliding_attention", "sliding_attention", "sliding_attention", "full_attention", "sliding_attention"],
+        rope_scaling={"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 64, "beta_fast": 32.0, "beta_slow": 1.0},
+    )),
+    ("phi3", 2, config("phi3", 72, 3, (6, 2), 12, rms_norm_eps=1e-5, hidden_act="silu", sliding_window=31)),
+    ("phi3 with longrope", 16, config(
+        "phi3", 48, 3, (3, 1), 16, rms_norm_eps=1e-5, hidden_act="silu", sliding_window=None, partial_rotary_factor=0.75, tie_word_embeddings=True,
+        max_position_embeddings=4096, original_max_position_embeddings=256,
+        rope_scaling={
+            "rope_type": "longrope", "short_factor": [1.0, 1.05, 1.25, 1.5, 2.5, 3.0], "long_factor": [1.0, 1.5, 4.0, 12.0, 20.0, 32.0],
+        },
+    )),
 ]
 
 

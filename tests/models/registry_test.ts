@@ -1,7 +1,10 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { SOFTWARE_TUNING } from "../../kernels/tuning/tuning.ts";
+import type { Model } from "../../models/model.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { KNOWN_MODEL_TYPES, parseModel, readModel } from "../../models/registry.ts";
 import { familyGoldens } from "../support/family_golden.ts";
+import { modelGraph } from "../support/model_graph.ts";
 import { configJson } from "./config_fixtures.ts";
 
 const DEMO = new URL("../../models/demo", import.meta.url).pathname;
@@ -9,6 +12,12 @@ const DEMO = new URL("../../models/demo", import.meta.url).pathname;
 function refuses(changes: Record<string, unknown>, part: string): void {
   const error = assertThrows(() => parseModel(configJson(changes)), StartupError, part);
   assertEquals(error.message.startsWith("config.json: "), true);
+}
+
+/** A constant of each of a model's calls with this label. */
+function constantsOf(model: Model, label: string, constant: string): unknown[] {
+  return modelGraph(model, { dtype: "f32", tuning: SOFTWARE_TUNING })
+    .filter((call) => call.label === label).flatMap(({ constants }) => constants[constant] ?? []);
 }
 
 Deno.test("readModel() reads the bundled model's config.json", () => {
@@ -178,6 +187,99 @@ Deno.test("parseModel() takes OLMo 2, with norms after blocks and over whole row
   refuses({ ...olmo2, hidden_act: "gelu" }, 'field "hidden_act" is "gelu": known are silu');
 });
 
+Deno.test("parseModel() takes SmolLM3, some of whose layers do not rotate queries and keys", () => {
+  const smollm3 = { model_type: "smollm3", num_hidden_layers: 8 };
+  const lists = (changes: Record<string, unknown>) => {
+    const model = parseModel(configJson({ ...smollm3, ...changes }));
+    return {
+      model,
+      rotated: constantsOf(model, "rope_store_kv", "ROTARY_DIM"),
+      windows: model.caches.map((cache) => cache?.kind === "sliding_window" ? cache.window : 0),
+    };
+  };
+  const { model, rotated, windows } = lists({});
+  assertEquals(rotated, [8, 8, 8, 0, 8, 8, 8, 0]);
+  assertEquals(windows, Array(8).fill(0));
+  // Defaults of its own configuration class.
+  assertEquals(model.attention[0]!.numKvHeads, 4);
+  assertEquals(model.positionTables.rope!.theta, 2e6);
+  assertEquals(model.ignoredTensors, ["lm_head.weight"]);
+  assertEquals(lists({ no_rope_layer_interval: 3 }).rotated, [8, 8, 0, 8, 8, 0, 8, 8]);
+  const listed = { no_rope_layers: [0, 1, 1, 1, 1, 1, 1, 0] };
+  assertEquals(lists(listed).rotated, [0, 8, 8, 8, 8, 8, 8, 0]);
+  const sliding = { ...listed, sliding_window: 64 };
+  assertEquals(lists(sliding).windows, Array(8).fill(0));
+  assertEquals(lists({ ...sliding, use_sliding_window: true }).windows, [64, 0, 0, 0, 0, 0, 0, 64]);
+  refuses({ ...smollm3, no_rope_layers: [1, 0] }, 'field "no_rope_layers" has 2 entries');
+  refuses({ ...smollm3, no_rope_layers: [2] }, 'field "no_rope_layers.0" is 2');
+  refuses({ ...smollm3, no_rope_layer_interval: 0 }, 'field "no_rope_layer_interval" is 0');
+});
+
+Deno.test("parseModel() takes Granite, with its four multipliers, each 1 where the file has none", () => {
+  const granite = { model_type: "granite" };
+  const scalesOf = (changes: Record<string, unknown>) => {
+    const model = parseModel(configJson({ ...granite, num_hidden_layers: 1, ...changes }));
+    return ["embed_tokens", "paged_attention_decode", "o", "down", "head"]
+      .flatMap((label) => [...new Set(constantsOf(model, label, "SCALE"))]);
+  };
+  assertEquals(scalesOf({}), [1, 1, 1, 1, 1]);
+  const multipliers = {
+    embedding_multiplier: 12,
+    attention_multiplier: 0.015625,
+    residual_multiplier: 0.25,
+    logits_scaling: 8,
+  };
+  assertEquals(scalesOf(multipliers), [12, 0.015625, 0.25, 0.25, 0.125]);
+  for (const field of Object.keys(multipliers)) {
+    refuses({ ...granite, [field]: 0 }, `field "${field}" is 0`);
+    refuses({ ...granite, [field]: "1" }, `field "${field}" is "1"`);
+  }
+});
+
+Deno.test("parseModel() takes OLMo 3, which scales the rotation of layers without a window alone", () => {
+  const olmo3 = { model_type: "olmo3", num_hidden_layers: 5 };
+  const take = (changes: Record<string, unknown>) =>
+    parseModel(configJson({ ...olmo3, ...changes }));
+  const windowsOf = ({ caches }: Model) =>
+    caches.map((cache) => cache?.kind === "sliding_window" ? cache.window : 0);
+  assertEquals(windowsOf(take({})), [4096, 4096, 4096, 0, 4096]);
+  const types = ["full_attention", ...Array(4).fill("sliding_attention")];
+  assertEquals(windowsOf(take({ layer_types: types, sliding_window: 9 })), [0, 9, 9, 9, 9]);
+  const linear = { rope_type: "linear", factor: 8 };
+  const { positionTables } = take({ rope_scaling: linear });
+  const plain = { rotaryDim: 8, theta: 5e5, scaling: undefined };
+  const scaling = { type: "linear" as const, factor: 8 };
+  assertEquals(positionTables, { rope: { ...plain, scaling }, local_rope: plain });
+  const rope_parameters = {
+    full_attention: { ...linear, rope_theta: 5e5 },
+    sliding_attention: { rope_type: "default", rope_theta: 5e5 },
+  };
+  assertEquals(take({ rope_parameters }).positionTables, positionTables);
+  refuses({ ...olmo3, sliding_window: null }, 'field "sliding_window" is missing');
+  refuses({ ...olmo3, layer_types: ["full_attention"] }, 'field "layer_types" has 1 entries');
+  refuses({ ...olmo3, attention_bias: true }, "biases are not supported");
+});
+
+Deno.test("parseModel() takes Phi-3, with fused tensors and a part of each head rotated", () => {
+  const phi3 = { model_type: "phi3", num_hidden_layers: 2, num_key_value_heads: 2 };
+  const model = parseModel(configJson({ ...phi3, partial_rotary_factor: 0.5 }));
+  const fused = model.weights.filter(({ name }) => /^1\.(qkv|gate_up)$/.test(name));
+  assertEquals(fused.map(({ tensors, shapes, isPaired }) => [tensors, shapes, isPaired]), [
+    [["model.layers.1.self_attn.qkv_proj.weight"], [[64 + 16 + 16, 64]], undefined],
+    [["model.layers.1.mlp.gate_up_proj.weight"], [[256, 64]], true],
+  ]);
+  assertEquals(constantsOf(model, "rope_store_kv", "ROTARY_DIM"), [4, 4]);
+  assertEquals(model.positionTables.rope!.rotaryDim, 4);
+  assertEquals(model.caches.map((cache) => cache?.kind), ["full", "full"]);
+  const sliding = parseModel(configJson({ ...phi3, sliding_window: 64 }));
+  const window = { kind: "sliding_window", window: 64, numKvHeads: 2, headDim: 8 } as const;
+  assertEquals(sliding.caches, [window, window]);
+  for (const field of ["attention_bias", "mlp_bias", "lm_head_bias"]) {
+    refuses({ ...phi3, [field]: true }, `field "${field}" is true: biases are not supported`);
+  }
+  refuses({ ...phi3, partial_rotary_factor: 0.75 }, "6 of 8 elements: must be a multiple of 4");
+});
+
 Deno.test("every family refuses by name what it would get wrong", () => {
   const configs = new Map(familyGoldens().map(({ config }) => [config["model_type"], config]));
   assertEquals([...configs.keys()].sort(), [...KNOWN_MODEL_TYPES].sort());
@@ -189,11 +291,13 @@ Deno.test("every family refuses by name what it would get wrong", () => {
     const message = refused({ [activation]: "relu2" });
     assertStringIncludes(message, `config.json: field "${activation}" is "relu2": known are `);
     assertStringIncludes(refused({ quantization_config: { bits: 4 } }), '"quantization_config" is');
-    assertStringIncludes(refused({ partial_rotary_factor: 0.5 }), '"partial_rotary_factor" is 0.5');
-    for (const type of ["longrope", "dynamic"]) {
-      const scaling = { rope_type: type, factor: 2 };
-      assertStringIncludes(refused({ rope_scaling: scaling }), `rope_scaling: type is "${type}"`);
-    }
+    // Phi-4-mini rotates a part of a head, and no family less than four elements of one.
+    const share = modelType === "phi3" ? 0.05 : 0.5;
+    const partial = refused({ partial_rotary_factor: share });
+    assertStringIncludes(partial, `"partial_rotary_factor" is ${share}`);
+    const scaled = (rope_type: string) => refused({ rope_scaling: { rope_type, factor: 2 } });
+    assertStringIncludes(scaled("dynamic"), 'rope_scaling: type is "dynamic"');
+    assertStringIncludes(scaled("longrope"), 'rope_scaling: field "short_factor" is missing');
   }
 });
 

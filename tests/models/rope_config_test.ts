@@ -58,12 +58,75 @@ function refuses(changes: Record<string, unknown>, part: string): void {
 }
 
 Deno.test("parseRope() refuses other scalings by name", () => {
-  for (const type of ["dynamic", "longrope", "su", "toString", 7]) {
+  for (const type of ["dynamic", "ntk", "toString", 7]) {
     const name = JSON.stringify(type);
     refuses({ rope_scaling: { type, factor: 2 } }, `config.json rope_scaling: type is ${name}`);
     refuses({ rope_parameters: { rope_type: type } }, `config.json rope_parameters: type is`);
   }
-  refuses({ rope_scaling: { type: "longrope" } }, "known are default, linear, llama3, yarn");
+  refuses(
+    { rope_scaling: { type: "dynamic" } },
+    "known are default, linear, llama3, yarn, longrope",
+  );
+});
+
+const LONGROPE = {
+  rope_type: "longrope",
+  short_factor: [1, 1.5, 2, 2.5],
+  long_factor: [1, 4, 16, 32],
+};
+
+Deno.test("parseRope() takes LongRoPE up to the original context, by its short factors", () => {
+  const longrope = (changes: Record<string, unknown>) => {
+    const model = parseModel(configJson({ max_position_embeddings: 4096, ...changes }));
+    const { scaling } = model.positionTables.rope!;
+    return { ...model, scaling };
+  };
+  const scaling = {
+    type: "longrope" as const,
+    shortFactors: [1, 1.5, 2, 2.5],
+    // Of a context 16 times as long: log 16 over log 256 is a half.
+    attentionFactor: Math.sqrt(1.5),
+    maxPositionEmbeddings: 256,
+  };
+  const outside = { rope_scaling: LONGROPE, original_max_position_embeddings: 256 };
+  const model = longrope(outside);
+  assertEquals([model.scaling, model.maxPositionEmbeddings], [scaling, 256]);
+  assertEquals(model.warnings, [
+    "config.json rope_scaling has long_factor for contexts of more than 256 tokens, which are not " +
+    "supported: contexts end there, not at 4096",
+  ]);
+  const inside = { ...LONGROPE, original_max_position_embeddings: 256 };
+  assertEquals(longrope({ rope_parameters: inside }).scaling, scaling);
+  // The name of the first checkpoints.
+  const { rope_type: _, ...untyped } = inside;
+  assertEquals(longrope({ rope_scaling: { ...untyped, type: "su" } }).scaling, scaling);
+  const given = longrope({ rope_scaling: { ...inside, attention_factor: 1.25 } });
+  assertEquals(given.scaling, { ...scaling, attentionFactor: 1.25 });
+});
+
+Deno.test("parseRope() takes LongRoPE whole where both lists are one, or nothing is stretched", () => {
+  const { long_factor } = LONGROPE;
+  const same = { ...LONGROPE, short_factor: long_factor };
+  const config = { max_position_embeddings: 4096, original_max_position_embeddings: 256 };
+  const model = parseModel(configJson({ ...config, rope_scaling: same }));
+  assertEquals([model.maxPositionEmbeddings, model.warnings], [4096, []]);
+  const short = parseModel(
+    configJson({ ...config, max_position_embeddings: 256, rope_scaling: LONGROPE }),
+  );
+  assertEquals([short.maxPositionEmbeddings, short.warnings], [256, []]);
+  const { scaling } = short.positionTables.rope!;
+  assertEquals(scaling?.type === "longrope" && scaling.attentionFactor, 1);
+});
+
+Deno.test("parseRope() refuses LongRoPE whose lists or numbers do not fit", () => {
+  const refusesWith = (changes: Record<string, unknown>, part: string) =>
+    refuses({ rope_scaling: { ...LONGROPE, ...changes } }, part);
+  refusesWith({ short_factor: [1, 2, 3] }, 'field "short_factor" has 3 entries: must have one for');
+  refusesWith({ long_factor: [1] }, 'field "long_factor" has 1 entries: must have one for each');
+  refusesWith({ long_factor: undefined }, 'field "long_factor" is missing');
+  refusesWith({ short_factor: [1, 0, 1, 1] }, 'field "short_factor.1" is 0');
+  refusesWith({ short_mscale: 1.2 }, 'field "short_mscale" is 1.2: is not supported');
+  refusesWith({ attention_factor: 0 }, 'field "attention_factor" is 0');
 });
 
 Deno.test("parseRope() refuses numbers out of bounds", () => {
@@ -177,7 +240,7 @@ Deno.test("parseRope() warns of empty rope_parameters, which hide no rope_scalin
   const json = { rope_parameters: {}, rope_scaling: LLAMA3 };
   assertEquals(warningsOf(json), ["config.json rope_parameters is empty and counts as absent"]);
   assertEquals(rope(json).ropeScaling, LLAMA3_PARSED);
-  refuses({ rope_parameters: {}, rope_scaling: { type: "longrope" } }, 'type is "longrope"');
+  refuses({ rope_parameters: {}, rope_scaling: { type: "dynamic" } }, 'type is "dynamic"');
 });
 
 Deno.test("parseRope() warns of nothing that is complete", () => {

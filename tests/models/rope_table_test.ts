@@ -73,3 +73,16 @@ Deno.test("ropeTable() multiplies angles by YaRN's attention factor", () => {
     });
   }
 });
+
+Deno.test("LongRoPE divides each pair's frequency by a factor of its own, and multiplies angles", () => {
+  const scaling = {
+    ...{ type: "longrope", shortFactors: [1, 2.5], attentionFactor: 1.25 } as const,
+    maxPositionEmbeddings: 256,
+  };
+  const spec = { rotaryDim: 4, theta: 100, scaling };
+  assertEquals([...ropeFrequencies(spec)], [1, 0.1 / 2.5]);
+  const table = ropeTable({ ...spec, maxPositions: 3 });
+  const expected = [1.25 * Math.cos(2), 1.25 * Math.sin(2)];
+  assertEquals([...table.subarray(8, 10)], expected.map(Math.fround));
+  assertEquals(table[10], Math.fround(1.25 * Math.cos(2 * (0.1 / 2.5))));
+});

@@ -253,6 +253,25 @@ for (const quantization of FORMATS as readonly (Quantization | undefined)[]) {
   });
 }
 
+for (const quantization of FORMATS as readonly (Quantization | undefined)[]) {
+  const how = quantization?.method ?? "as stored";
+  Deno.test(`uploadWeights() cuts a tensor of pairs as it cuts two: ${how}`, async () => {
+    const options = quantization === undefined ? {} : { quantization };
+    const both = new Uint8Array([...ALIKE.c.bytes, ...ALIKE.e.bytes]);
+    const fused = { f: { dtype: "F32", shape: [8, COLUMNS], bytes: both } };
+    const whole = await upload(ALIKE, { w: ["c", "e"] }, options, { isPaired: true });
+    const bytes = matrixBytes(whole.weight("w").dtype, 2 * 3, COLUMNS);
+    const cut = async (tensors: Record<string, TensorFixture>) => {
+      const device = new BoundedDevice(new ReferenceDevice(), Math.ceil(bytes / 16) * 16);
+      const specs = { w: Object.keys(tensors) };
+      return (await upload(tensors, specs, options, { device, isPaired: true })).weight("w");
+    };
+    const [two, one] = [await cut(ALIKE), await cut(fused)];
+    assertEquals(one.shards.map(({ begin, end }) => [begin, end]), [[0, 2], [2, 4]]);
+    assertEquals(rowsOf(one, 2, COLUMNS), rowsOf(two, 2, COLUMNS));
+  });
+}
+
 Deno.test("uploadWeights() refuses a row that cannot be bound, with the numbers", async () => {
   const device = new BoundedDevice(new ReferenceDevice(), 128);
   const error = await assertRejects(

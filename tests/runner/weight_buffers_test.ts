@@ -22,6 +22,10 @@ Deno.test("weightShape() counts rows of stacked tensors, and pairs those that be
     rowsPerOutput: 2,
     columns: 8,
   });
+  const fused = { name: "gate_up", tensors: ["gu"], shapes: [[20, 8]], isPaired: true };
+  assertEquals(weightShape(fused), weightShape({ ...GATE_UP, isPaired: true }));
+  const odd = { ...fused, shapes: [[21, 8]] };
+  assertThrows(() => weightShape(odd), Error, "gate_up has 21 rows, which are no pairs");
   const norm = { name: "norm", tensors: ["n"], shapes: [[36]] };
   assertEquals(weightShape(norm), { name: "norm", numOutputs: 1, rowsPerOutput: 1, columns: 36 });
   const biases = { name: "qkv", tensors: ["q", "k", "v"], shapes: [[96], [32], [32]] };

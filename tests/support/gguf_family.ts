@@ -28,7 +28,11 @@ const CONVERTERS: Readonly<Record<string, Converter>> = {
   qwen3: { architecture: "qwen3" },
   gemma2: { architecture: "gemma2", addsOne: true },
   gemma3_text: { architecture: "gemma3", addsOne: true },
+  granite: { architecture: "granite", pairs: true },
   olmo2: { architecture: "olmo2" },
+  olmo3: { architecture: "olmo2" },
+  phi3: { architecture: "phi3" },
+  smollm3: { architecture: "smollm3", pairs: true },
 };
 
 /** Names of parts of a layer; of norms, those of families with norms before each part alone. */
@@ -39,6 +43,8 @@ const PARTS: Readonly<Record<string, string>> = {
   "self_attn.o_proj": "attn_output",
   "self_attn.q_norm": "attn_q_norm",
   "self_attn.k_norm": "attn_k_norm",
+  "self_attn.qkv_proj": "attn_qkv",
+  "mlp.gate_up_proj": "ffn_up",
   "mlp.gate_proj": "ffn_gate",
   "mlp.up_proj": "ffn_up",
   "mlp.down_proj": "ffn_down",
@@ -92,7 +98,11 @@ export function familyGguf(dir: string): Uint8Array<ArrayBuffer> {
     };
   }
   weights.close();
-  return ggufFile(metadataOf(config, converter), { ...tensors, ...llama3Factors(config) });
+  return ggufFile(metadataOf(config, converter), {
+    ...tensors,
+    ...llama3Factors(config),
+    ...longropeFactors(config),
+  });
 }
 
 function ggufName(name: string, isBehind: boolean): string {
@@ -120,7 +130,9 @@ function metadataOf(config: Config, { architecture }: Converter): Record<string,
     "attention.key_length": u32("head_dim"),
     "attention.value_length": u32("head_dim"),
     "attention.layer_norm_rms_epsilon": f32("rms_norm_eps"),
-    "rope.dimension_count": u32("head_dim"),
+    "rope.dimension_count": {
+      u32: Number(config["head_dim"]) * Number(config["partial_rotary_factor"] ?? 1),
+    },
     "rope.freq_base": f32("rope_theta"),
     ...architecture === "qwen2"
       ? {}
@@ -131,17 +143,29 @@ function metadataOf(config: Config, { architecture }: Converter): Record<string,
       "final_logit_softcapping",
       f32("final_logit_softcapping"),
     ),
+    ...present("attention.scale", "attention_multiplier", f32("attention_multiplier")),
+    ...present("embedding_scale", "embedding_multiplier", f32("embedding_multiplier")),
+    ...present("residual_scale", "residual_multiplier", f32("residual_multiplier")),
+    ...present("logit_scale", "logits_scaling", f32("logits_scaling")),
     ...scalingKeys(config),
   };
   const prefixed = Object.entries(keys).map(([key, value]) => [`${architecture}.${key}`, value]);
   return { "general.architecture": architecture, ...Object.fromEntries(prefixed) };
 }
 
-/** Keys of linear scaling and YaRN; Llama 3's is in a tensor. */
+/** Keys of linear scaling, YaRN and LongRoPE; Llama 3's is in a tensor. */
 function scalingKeys(config: Config): Record<string, Metadata> {
   const scaling = config["rope_scaling"] as Record<string, number | string> | undefined;
   if (scaling === undefined || scaling === null || scaling["rope_type"] === "llama3") return {};
   const number = (field: string) => Number(scaling[field]);
+  if (scaling["rope_type"] === "longrope") {
+    return {
+      "rope.scaling.original_context_length": {
+        u32: Number(config["original_max_position_embeddings"]),
+      },
+      "rope.scaling.attn_factor": { f32: longropeAttentionFactor(config) },
+    };
+  }
   return {
     "rope.scaling.type": String(scaling["rope_type"]),
     "rope.scaling.factor": { f32: number("factor") },
@@ -175,4 +199,23 @@ function llama3Factors(config: Config): Record<string, GgufTensorData> {
       bytes: new Uint8Array(factors.buffer),
     },
   };
+}
+
+/** What LongRoPE multiplies cosines and sines by, which converters compute. */
+export function longropeAttentionFactor(config: Config): number {
+  const original = Number(config["original_max_position_embeddings"]);
+  const factor = Number(config["max_position_embeddings"]) / original;
+  return factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original));
+}
+
+/** LongRoPE's two lists, as tensors. */
+function longropeFactors(config: Config): Record<string, GgufTensorData> {
+  const scaling = config["rope_scaling"] as Record<string, number[] | string> | undefined;
+  if (scaling?.["rope_type"] !== "longrope") return {};
+  return Object.fromEntries(["short", "long"].map((name) => {
+    const factors = Float32Array.from(scaling[`${name}_factor`] as number[]);
+    const bytes = new Uint8Array(factors.buffer);
+    const tensor = { shape: [factors.length], type: GGUF_TYPE.F32, bytes };
+    return [`rope_factors_${name}.weight`, tensor];
+  }));
 }
