@@ -1,7 +1,7 @@
 import type { BlockCopy } from "../core/batch.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
-import type { ContentKey } from "./prefix/encoder_entries.ts";
+import type { ContentKey } from "./prefix/encoder_entry.ts";
 import type { EncoderInput } from "./tables/encoder_inputs.ts";
 import type { CachingOptions } from "./tables/sequence_path.ts";
 import type { LayerCache } from "../core/cache_group.ts";

@@ -8,7 +8,7 @@ import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
 import { PoolRoom } from "./pool_room.ts";
 import { checkPoolSize, type PoolResize, resizePool } from "./pool_resize.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
-import type { ContentKey } from "./prefix/encoder_entries.ts";
+import type { ContentKey } from "./prefix/encoder_entry.ts";
 import type { PinnedPrefixes } from "./prefix/pinned_prefixes.ts";
 import { PrefixCache } from "./prefix/prefix_cache.ts";
 import { SequenceAllocator } from "./sequence_allocator.ts";
@@ -237,8 +237,8 @@ export class BlockManager {
 
   /**
    * Notes that the output for an input of sequence `id` is in its blocks, once the step that makes
-   * it is committed: only then can others find it, and branches share it. To be called before {@link
-   * markComputed}, which gives embeddings back as soon as nothing reads them.
+   * it is committed: only then can others find it, and branches share it. To be called before
+   * {@link markComputed}, which gives embeddings back as soon as nothing reads them.
    */
   publishInput(id: SequenceId, key: ContentKey): void {
     this.#allocator.blocksOf(id).inputs?.publish(key);

@@ -6,7 +6,7 @@ import type { Admission, AdmissionOptions, Fork } from "./admission.ts";
 import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
 import type { AdmissionPlan, PoolRoom } from "./pool_room.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
-import type { EntryName } from "./prefix/encoder_entries.ts";
+import type { EntryName } from "./prefix/encoder_entry.ts";
 import { type Hit, noHit } from "./prefix/longest_hit.ts";
 import type { PrefixCache } from "./prefix/prefix_cache.ts";
 import { liveBlocksOf } from "./tables/block_tables.ts";

@@ -1,3 +1,4 @@
+import { assertEquals } from "@std/assert";
 import { createHash } from "node:crypto";
 import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
@@ -224,7 +225,8 @@ export class ManagerHistory {
 }
 
 /** An admission as it was when there was one copy at most, and it had that name. */
-function asRecorded({ copies, stops: _, ...admission }: Admission): unknown {
+function asRecorded({ copies, stops: _, missingInputs, ...admission }: Admission): unknown {
+  assertEquals(missingInputs, []);
   return copies.length === 0 ? admission : { ...admission, copy: copies[0] };
 }
 

@@ -1,6 +1,6 @@
 import type { BlockKey, BlockKeyer } from "./block_key.ts";
 import type { CacheListener } from "./cache_listener.ts";
-import type { EntryName } from "./encoder_entries.ts";
+import type { EntryName } from "./encoder_entry.ts";
 import { EvictedBlocks } from "./evicted_blocks.ts";
 import type { NodeId } from "./node_blocks.ts";
 import type { RadixTree } from "./radix_tree.ts";

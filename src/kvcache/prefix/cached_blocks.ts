@@ -1,7 +1,6 @@
 import type { LayerCache } from "../../core/cache_group.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { CacheRecords } from "./cache_records.ts";
-import type { EncoderEntries } from "./encoder_entries.ts";
 import type { IdleOrder } from "./idle_order.ts";
 import type { NodeBlocks, NodeId } from "./node_blocks.ts";
 import type { RadixTree } from "./radix_tree.ts";
@@ -23,8 +22,6 @@ export interface GroupedBlocks extends CachedBlocks {
   readonly groups: readonly LayerCache[];
   /** Which block of which group stands for which node. */
   readonly columns: NodeBlocks;
-  /** Which belong to the output of an encoder; there where a group is one's. */
-  readonly entries: EncoderEntries | undefined;
 }
 
 /** How cached blocks stop being findable. */

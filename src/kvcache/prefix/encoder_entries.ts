@@ -3,23 +3,7 @@ import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 import type { CachedBlocks } from "./cached_blocks.ts";
-
-/** Names an input by its content, and whatever else decides what the encoder makes of it. */
-export type ContentKey = string;
-
-/** Whose output is cached, where it can be found. */
-export interface EntryName {
-  readonly group: number;
-  /** The scope in which it can be found; empty is the open one. */
-  readonly scope: string;
-  readonly key: ContentKey;
-}
-
-/** The output of an encoder for one input, in one group. */
-export interface EncoderEntry extends EntryName {
-  /** In order of the output's positions; at least one. A resize puts another list here. */
-  blocks: readonly BlockId[];
-}
+import type { EncoderEntry, EntryName } from "./encoder_entry.ts";
 
 /**
  * Which blocks hold an encoder's output for which input.
@@ -66,8 +50,8 @@ export class EncoderEntries {
   }
 
   /**
-   * Makes `blocks`, which the caller holds, findable under a name and returns their entry; undefined
-   * where another has that name already: the first stays.
+   * Makes `blocks`, which the caller holds, findable under a name and returns their entry;
+   * undefined where another has that name already: the first stays.
    */
   add(
     name: EntryName,

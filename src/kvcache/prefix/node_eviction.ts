@@ -1,6 +1,7 @@
 import { NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { Eviction, GroupedBlocks } from "./cached_blocks.ts";
+import type { EncoderEntries } from "./encoder_entries.ts";
 import type { NodeId } from "./node_blocks.ts";
 
 /**
@@ -15,10 +16,13 @@ import type { NodeId } from "./node_blocks.ts";
  */
 export class NodeEviction implements Eviction {
   readonly #cached: GroupedBlocks;
+  readonly #entries: EncoderEntries | undefined;
   readonly #hasFull: boolean;
 
-  constructor(cached: GroupedBlocks) {
+  /** `entries` are those of encoders; absent where no group is one's. */
+  constructor(cached: GroupedBlocks, entries: EncoderEntries | undefined) {
     this.#cached = cached;
+    this.#entries = entries;
     this.#hasFull = cached.groups.some(({ kind }) => kind === "full");
   }
 
@@ -75,9 +79,9 @@ export class NodeEviction implements Eviction {
 
   /** Makes an idle block free; one of full attention is a leaf, and goes with its node. */
   #drop(id: BlockId, isTold: boolean): void {
-    const { columns, groups, entries } = this.#cached;
-    const entry = entries?.entryOf(id);
-    if (entry !== undefined) return entries!.drop(entry, isTold);
+    const { columns, groups } = this.#cached;
+    const entry = this.#entries?.entryOf(id);
+    if (entry !== undefined) return this.#entries!.drop(entry, isTold);
     const [node, group] = [columns.nodeOf(id), columns.groupOf(id)];
     if (groups[group]!.kind === "full") return this.#dropNode(node, isTold);
     this.#detach(node, group, isTold);

@@ -11,7 +11,8 @@ import { checkCache, checkPaths, type PathNodes } from "./cache_audit.ts";
 import type { CachedBlocks } from "./cached_blocks.ts";
 import { CacheRecords } from "./cache_records.ts";
 import { createEvictionPolicy } from "./create_eviction_policy.ts";
-import { EncoderEntries, type EncoderEntry, type EntryName } from "./encoder_entries.ts";
+import { EncoderEntries } from "./encoder_entries.ts";
+import type { EncoderEntry, EntryName } from "./encoder_entry.ts";
 import { GroupNodes } from "./group_nodes.ts";
 import { IdleOrder } from "./idle_order.ts";
 import { LeafEviction } from "./leaf_eviction.ts";
@@ -92,8 +93,8 @@ export class PrefixCache implements BlockSource {
     else {
       const hasEncoder = groups.some(({ kind }) => kind === "encoder");
       this.entries = hasEncoder ? new EncoderEntries(this.#cached) : undefined;
-      const grouped = { ...this.#cached, groups, columns: this.columns, entries: this.entries };
-      this.#eviction = new NodeEviction(grouped);
+      const grouped = { ...this.#cached, groups, columns: this.columns };
+      this.#eviction = new NodeEviction(grouped, this.entries);
       this.nodes = new GroupNodes(grouped, this.#eviction);
     }
     this.#forceMiss = options.forceMiss ?? false;

@@ -2,7 +2,7 @@ import { ceilDiv } from "../../base/math.ts";
 import type { LayerCache } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { Demand } from "../pool/pool.ts";
-import type { ContentKey, EncoderEntry, EntryName } from "../prefix/encoder_entries.ts";
+import type { ContentKey, EncoderEntry, EntryName } from "../prefix/encoder_entry.ts";
 
 /** An image, a sound or a text that an encoder turns into positions of its own. */
 export interface EncoderInput {

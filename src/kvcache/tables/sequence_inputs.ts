@@ -2,7 +2,8 @@ import type { LayerCache } from "../../core/cache_group.ts";
 import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
-import type { ContentKey, EncoderEntries, EncoderEntry } from "../prefix/encoder_entries.ts";
+import type { EncoderEntries } from "../prefix/encoder_entries.ts";
+import type { ContentKey, EncoderEntry } from "../prefix/encoder_entry.ts";
 import type { InputPlan, PlannedInput } from "./encoder_inputs.ts";
 
 /** An input of one sequence, in one group. */
@@ -103,7 +104,7 @@ export class SequenceInputs {
       ?.blocks;
   }
 
-  /** Notes that the output for an input is in its blocks: others find it, unless another is there. */
+  /** Notes that an output is in its blocks: others find it, unless another is there already. */
   publish(key: ContentKey): void {
     const { entries, scope, retention } = this.caching;
     for (const input of this.#inputs) {
