@@ -1,22 +1,20 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
 import type { LayerCache, StepGrain } from "../core/cache_group.ts";
-import type { CacheRetention } from "../core/generation.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import type { Admission, AdmissionOptions, Fork } from "./admission.ts";
 import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
 import type { AdmissionPlan, PoolRoom } from "./pool_room.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
-import type { EntryName } from "./prefix/encoder_entry.ts";
 import { type Hit, noHit } from "./prefix/longest_hit.ts";
 import type { PrefixCache } from "./prefix/prefix_cache.ts";
 import { liveBlocksOf } from "./tables/block_tables.ts";
 import type { CopyQueue } from "./tables/copy_queue.ts";
 import { createPath, type SequenceStart } from "./tables/create_path.ts";
 import { type ForkPlan, planFork } from "./tables/fork_plan.ts";
-import { type InputPlan, planInputs, scopeWithInputs } from "./tables/encoder_inputs.ts";
+import { scopeWithInputs } from "./tables/encoder_inputs.ts";
+import { InputHolder } from "./tables/input_holder.ts";
 import { chunkStops } from "./tables/kept_lengths.ts";
 import { SequenceBlocks } from "./tables/sequence_blocks.ts";
-import { SequenceInputs } from "./tables/sequence_inputs.ts";
 import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./tables/sequence_path.ts";
 import { StartCopies } from "./tables/start_copies.ts";
 
@@ -49,7 +47,7 @@ export class SequenceAllocator {
   readonly #blockSize: number;
   readonly #copies: StartCopies;
   readonly #hasStates: boolean;
-  readonly #hasEncoder: boolean;
+  readonly #inputs: InputHolder;
 
   constructor(options: AllocatorOptions) {
     const { groups, pool, source, copies: queue, onDecision } = options;
@@ -58,7 +56,7 @@ export class SequenceAllocator {
     const { blockSize } = options.grain;
     this.#copies = new StartCopies({ groups, blockSize, pool, source, queue, onDecision });
     this.#hasStates = groups.some(({ kind }) => kind === "state");
-    this.#hasEncoder = groups.some(({ kind }) => kind === "encoder");
+    this.#inputs = new InputHolder({ groups, blockSize, cache: options.cache, source });
   }
 
   /** The blocks of sequence `id`, which has tables. */
@@ -76,8 +74,8 @@ export class SequenceAllocator {
 
   /** What an admission finds, takes and lacks. Changes nothing. */
   planAdmission(tokens: Uint32Array, options: AdmissionOptions): AdmissionPlan {
-    const { reserved, inputs = [] } = options;
-    const planInputs = inputs.length === 0 ? undefined : this.#inputPlanner(options);
+    const { reserved, scope, inputs = [] } = options;
+    const planInputs = this.#inputs.planner(inputs, scope);
     const request = { isFirst: this.sequences.size === 0, reserved, planInputs };
     const hit = this.lookUp(tokens, tokenScope(options));
     return this.#options.room.planAdmission(hit, tokens.length, request);
@@ -114,7 +112,7 @@ export class SequenceAllocator {
     const { path: sourcePath, tables: from, inputs: sourceInputs } = this.blocksOf(fork.source);
     const numBlocks = Math.floor(numShared / this.#blockSize);
     const hit = noHit(groups.length);
-    const inputs = this.#branchInputs(sourceInputs, numShared, options);
+    const inputs = this.#inputs.branch(sourceInputs, numShared, options);
     const caching = inputs === undefined
       ? options
       : pathOptions(options, inputs.caching.tokenScope);
@@ -183,18 +181,16 @@ export class SequenceAllocator {
     const states = this.#copies.holdHit(hit);
     const path = this.#createPath(pathOptions(options, scope), { hit, numTokens });
     cache?.noteHit(hit, retention);
-    if (inputPlan !== undefined) this.#holdInputs(inputPlan, retention);
-    if (hit.nodes.length > 0) {
-      onDecision?.({ type: "hit", sequenceId: id, numBlocks: hit.nodes.length });
-    }
+    this.#inputs.hold(inputPlan, options);
+    const numFound = hit.nodes.length + (inputPlan?.hits.length ?? 0);
+    if (numFound > 0) onDecision?.({ type: "hit", sequenceId: id, numBlocks: numFound });
     const taken = this.#take(id, counts);
     const tables = hit.blocks.map((found, group) => {
       const { kind } = groups[group]!;
       if (kind === "encoder") return [];
       return kind === "state" ? taken[group]! : [...found, ...taken[group]!];
     });
-    const inputs = inputPlan &&
-      SequenceInputs.begin(inputPlan, taken, this.#inputCaching(options, scope));
+    const inputs = this.#inputs.begin(inputPlan, taken, options, scope);
     this.sequences.set(id, new SequenceBlocks(tables, numCachedTokens, path, inputs));
     onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
     const copies = this.#copies.ofStates(id, states, tables);
@@ -202,45 +198,6 @@ export class SequenceAllocator {
     const stops = this.#stops(hit, numTokens);
     const missingInputs = inputs?.missing ?? NOTHING_TO_DO.missingInputs;
     return { numCachedTokens, numEvictedTokens, isLookup, copies, stops, missingInputs };
-  }
-
-  /** Plans the inputs of an admission, given its hit. */
-  #inputPlanner({ scope = SHARED_SCOPE, inputs = [] }: AdmissionOptions) {
-    const { groups, cache } = this.#options;
-    invariant(this.#hasEncoder, `${inputs.length} inputs, and no group keeps what encoders make`);
-    const shared = { groups, blockSize: this.#blockSize, scope };
-    return (numCachedTokens: number, isLookup: boolean) => {
-      const find = (name: EntryName) => isLookup ? cache?.findInput(name) : undefined;
-      return planInputs(inputs, { ...shared, numCachedTokens, find });
-    };
-  }
-
-  /** Holds what is cached of inputs, so that making room does not cost it. */
-  #holdInputs({ planned }: InputPlan, retention: CacheRetention | undefined): void {
-    const { cache, source } = this.#options;
-    for (const { entry } of planned) {
-      if (entry === undefined) continue;
-      source.retain(entry.blocks);
-      cache!.entries!.noteHit(entry, retention);
-    }
-  }
-
-  /** The inputs of a branch, held; undefined where its source has none. */
-  #branchInputs(
-    from: SequenceInputs | undefined,
-    numShared: number,
-    options: CachingOptions,
-  ): SequenceInputs | undefined {
-    if (from === undefined) return undefined;
-    const caching = this.#inputCaching(options, from.caching.tokenScope);
-    const inputs = from.branch(numShared, caching);
-    for (const { blocks } of inputs.held()) this.#options.source.retain(blocks);
-    return inputs;
-  }
-
-  #inputCaching({ scope = SHARED_SCOPE, retention }: CachingOptions, tokenScope: string) {
-    const { groups, cache } = this.#options;
-    return { groups, entries: cache?.entries, scope, tokenScope, retention };
   }
 
   #take(id: SequenceId, counts: Demand): BlockId[][] {

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { InvariantError } from "../../src/base/invariant.ts";
+import type { KvDecision } from "../../src/core/kv_decision.ts";
 import type { BlockId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import { BlockKeyer } from "../../src/kvcache/prefix/block_key.ts";
@@ -18,6 +19,7 @@ function managerOf(
   { isCached = true, blocksPerSlab = [1, 1] } = {},
 ) {
   const events: string[] = [];
+  const decisions: KvDecision[] = [];
   const listener = {
     stored: ({ key, group }: { key: string; group: number }) =>
       events.push(`stored ${key} in ${group}`),
@@ -33,9 +35,10 @@ function managerOf(
     blockSize: 4,
     maxInFlightTokens: 16,
     numWatermarkBlocks: 0,
+    onDecision: (decision) => decisions.push(decision),
     ...(isCached ? { prefixCache: { keySpace: KEY_SPACE, listener } } : {}),
   });
-  return { blocks, events };
+  return { blocks, events, decisions };
 }
 
 /** Admits `numTokens` tokens with inputs; returns which outputs are missing. */
@@ -259,6 +262,39 @@ Deno.test("BlockManager does without what is cached of inputs where it is alone 
   blocks.checkIntegrity();
   blocks.free(3);
   assertEquals(admit(blocks, 4, 4, [input("wide", 8)]), ["wide"], "it was evicted for that");
+});
+
+Deno.test("BlockManager tells decisions with the blocks of inputs", () => {
+  const { blocks, decisions } = managerOf("sequence", 8);
+  admit(blocks, 0, 4);
+  blocks.publishInput(0, "image");
+  blocks.free(0);
+  admit(blocks, 1, 4);
+  const other = { ...IMAGE, key: "other", numTokens: 20 };
+  assertEquals(admit(blocks, 2, 4, [other]), undefined);
+  blocks.free(1, "preempt");
+  admit(blocks, 2, 4, [other]);
+  const first = { sequenceId: 0, numTokens: 4, numCachedTokens: 0 };
+  assertEquals(decisions, [
+    { type: "allocate", sequenceId: 0, numBlocks: 4 },
+    { type: "admit", ...first },
+    { type: "free", sequenceId: 0, numBlocks: 4 },
+    { type: "hit", sequenceId: 1, numBlocks: 3 },
+    { type: "allocate", sequenceId: 1, numBlocks: 1 },
+    { type: "admit", ...first, sequenceId: 1 },
+    {
+      type: "wait",
+      sequenceId: 2,
+      reason: "blocks",
+      numNeeded: 6,
+      numFree: 4,
+      numEvictable: 0,
+    },
+    { type: "preempt", sequenceId: 1, numBlocks: 4 },
+    { type: "evict", sequenceId: 2, numBlocks: 3 },
+    { type: "allocate", sequenceId: 2, numBlocks: 6 },
+    { type: "admit", ...first, sequenceId: 2 },
+  ]);
 });
 
 Deno.test("BlockManager refuses inputs where no group keeps what encoders make", () => {
