@@ -79,7 +79,8 @@ export function inputDemand(
 
 /**
  * The scope of the KV of a sequence that reads these inputs: what its layers make of its tokens
- * depends on them, and the tokens of placeholders do not tell one input from another.
+ * depends on them, and the tokens of placeholders do not tell one input from another. No scope of a
+ * request has a zero in it, so that none is taken for this.
  */
 export function scopeWithInputs(scope: string, inputs: readonly EncoderInput[]): string {
   if (inputs.length === 0) return scope;
