@@ -77,6 +77,9 @@ export interface PoolGroups {
   readonly blocksPerSlab?: readonly number[];
 }
 
+/** The group of a model that is told of none; the heads decide nothing about its blocks. */
+export const ONE_FULL_GROUP: readonly LayerCache[] = [{ kind: "full", numKvHeads: 1, headDim: 1 }];
+
 /** Stands in a block table for a block that is dead or was never needed; no kernel reads it. */
 export const NO_BLOCK = -1;
 

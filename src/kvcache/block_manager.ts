@@ -1,6 +1,6 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockCopy } from "../core/batch.ts";
-import type { LayerCache } from "../core/cache_group.ts";
+import { type LayerCache, ONE_FULL_GROUP } from "../core/cache_group.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import type { Admission, AdmissionOptions, BlockManagerOptions, Fork } from "./admission.ts";
 import { createPool } from "./pool/create_pool.ts";
@@ -18,9 +18,6 @@ import { type BlockTables, liveBlocksOf } from "./tables/block_tables.ts";
 import { type EncoderInput, scopeWithInputs } from "./tables/encoder_inputs.ts";
 import { type CachingOptions, SHARED_SCOPE } from "./tables/sequence_path.ts";
 import { StateSnapshots } from "./tables/state_snapshots.ts";
-
-/** The group of a manager that is told of none. */
-const ONE_FULL_GROUP: readonly LayerCache[] = [{ kind: "full", numKvHeads: 1, headDim: 1 }];
 
 /**
  * The door of the KV cache: gives each admitted sequence a block table per group and takes them

@@ -11,7 +11,7 @@ const HOSTILE = fc.oneof(
   fc.constantFrom<unknown>(
     "../../../etc/passwd",
     "..",
-    "/root/x",
+    "/models/x",
     "model.safetensors",
     "config.json",
     "",

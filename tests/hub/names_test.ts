@@ -58,8 +58,8 @@ Deno.test("a path that is safe stays below its folder, whatever it is joined to"
   fc.assert(
     fc.property(fc.array(part, { maxLength: 5 }).map((parts) => parts.join("/")), (path) => {
       if (whyUnsafePath(path) !== undefined) return;
-      const url = new URL(path.split("/").map(encodeURIComponent).join("/"), "file:///root/x/");
-      assertEquals(url.pathname.startsWith("/root/x/"), true);
+      const url = new URL(path.split("/").map(encodeURIComponent).join("/"), "file:///models/x/");
+      assertEquals(url.pathname.startsWith("/models/x/"), true);
       assertEquals(path.split("/").filter((part) => part === ".." || part === ""), []);
     }),
     { numRuns: runs(2000), seed: 3 },

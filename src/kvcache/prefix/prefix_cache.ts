@@ -1,5 +1,5 @@
 import { invariant, InvariantError } from "../../base/invariant.ts";
-import { type LayerCache, NO_BLOCK } from "../../core/cache_group.ts";
+import { type LayerCache, NO_BLOCK, ONE_FULL_GROUP } from "../../core/cache_group.ts";
 import { OutOfBlocksError } from "../../core/errors.ts";
 import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
@@ -25,9 +25,6 @@ import { type BlockContent, RadixTree, type TreePlace } from "./radix_tree.ts";
 
 /** Share of the pool that may be pinned unless told otherwise. */
 const DEFAULT_MAX_PINNED_SHARE = 0.5;
-
-/** The one group of a cache that is told of none. */
-const ONE_FULL_GROUP: readonly LayerCache[] = [{ kind: "full", numKvHeads: 1, headDim: 1 }];
 
 /**
  * Keeps blocks after the sequences that filled them, so that later prompts with the same beginning
