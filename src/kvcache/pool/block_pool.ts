@@ -3,14 +3,11 @@ import { OutOfBlocksError } from "../../core/errors.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
 import { BlockLists } from "./block_lists.ts";
 import { BlockRemap, type IdChange } from "./block_remap.ts";
+import { addMark, dropMark, dropReference, MARK, REFERENCE } from "./block_state.ts";
 import { type Demand, type Need, outOfBlocks, type Pool } from "./pool.ts";
 
 /** The only list of the pool. */
 const FREE = 0;
-
-/** What a mark and a reference add to a block's state. */
-const MARK = 1;
-const REFERENCE = 2;
 
 /**
  * The set of physical KV blocks where slabs are not cut: a slab is a block, whichever group has it.
@@ -138,25 +135,19 @@ export class BlockPool implements Pool {
   release(ids: readonly BlockId[]): void {
     for (const id of ids) {
       const state = this.#stateOf(id);
-      if (state < REFERENCE) throw new InvariantError(`double release of block ${id}`);
-      this.#states[id] = state - REFERENCE;
+      this.#states[id] = dropReference(state, id);
       if (state === REFERENCE) this.#free.putFirst(FREE, id);
       else if (state === REFERENCE + MARK) this.#numIdle++;
     }
   }
 
   mark(id: BlockId): void {
-    const state = this.#stateOf(id);
-    if (state < REFERENCE || state % 2 === MARK) {
-      throw new InvariantError(`block ${id} with state ${state} is to be marked`);
-    }
-    this.#states[id] = state + MARK;
+    this.#states[id] = addMark(this.#stateOf(id), id);
   }
 
   unmark(id: BlockId): void {
     const state = this.#stateOf(id);
-    if (state % 2 !== MARK) throw new InvariantError(`block ${id} is unmarked twice`);
-    this.#states[id] = state - MARK;
+    this.#states[id] = dropMark(state, id);
     if (state !== MARK) return;
     this.#numIdle--;
     this.#free.putFirst(FREE, id);

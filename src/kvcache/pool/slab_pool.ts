@@ -3,13 +3,11 @@ import { ceilDiv } from "../../base/math.ts";
 import { OutOfBlocksError } from "../../core/errors.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
 import { BlockRemap, type IdChange } from "./block_remap.ts";
+import { addMark, dropMark, dropReference, MARK, REFERENCE } from "./block_state.ts";
 import { FreeStacks } from "./free_stacks.ts";
 import { type Demand, type Need, outOfBlocks, type Pool } from "./pool.ts";
 import { checkSlabs, type SlabBlocks } from "./slab_audit.ts";
 import { SlabGroups } from "./slab_groups.ts";
-
-const MARK = 1;
-const REFERENCE = 2;
 
 /**
  * A pool whose slabs are cut into several blocks (Jenga, arXiv:2503.18292).
@@ -115,8 +113,7 @@ export class SlabPool implements Pool {
   release(ids: readonly BlockId[]): void {
     for (const id of ids) {
       const state = this.#stateOf(id);
-      if (state < REFERENCE) throw new InvariantError(`double release of block ${id}`);
-      this.#states[id] = state - REFERENCE;
+      this.#states[id] = dropReference(state, id);
       if (state >= 2 * REFERENCE) continue;
       if (state === REFERENCE) this.#stacks.push(this.#slabOf(id), id);
       this.#slabs.change(this.#slabOf(id), -1, state === REFERENCE ? 0 : 1);
@@ -124,17 +121,12 @@ export class SlabPool implements Pool {
   }
 
   mark(id: BlockId): void {
-    const state = this.#stateOf(id);
-    if (state < REFERENCE || state % 2 === MARK) {
-      throw new InvariantError(`block ${id} with state ${state} is to be marked`);
-    }
-    this.#states[id] = state + MARK;
+    this.#states[id] = addMark(this.#stateOf(id), id);
   }
 
   unmark(id: BlockId): void {
     const state = this.#stateOf(id);
-    if (state % 2 !== MARK) throw new InvariantError(`block ${id} is unmarked twice`);
-    this.#states[id] = state - MARK;
+    this.#states[id] = dropMark(state, id);
     if (state !== MARK) return;
     this.#stacks.push(this.#slabOf(id), id);
     this.#slabs.change(this.#slabOf(id), 0, -1);
