@@ -16,6 +16,7 @@ import { chatRoute } from "./chat_route.ts";
 import { completionsRoute } from "./completions_route.ts";
 import { errorResponse, isServerFailure } from "./error_response.ts";
 import { healthRoute, metricsRoute, versionRoute } from "./health_route.ts";
+import { countTokensRoute, messagesRoute } from "./messages/messages_route.ts";
 import { kvPlanRoute } from "./kv_plan_route.ts";
 import { kvEventsRoute } from "./kv_events_route.ts";
 import { kvLogRoute } from "./kv_log_route.ts";
@@ -24,6 +25,7 @@ import { modelRoute, modelsRoute } from "./models_route.ts";
 import { pinRoute, unpinRoute } from "./pin_route.ts";
 import { boundBodies } from "./request_body.ts";
 import { requirePlainTarget } from "./request_target.ts";
+import { inputTokensRoute, responsesRoute } from "./responses/responses_route.ts";
 import type { Services } from "./services.ts";
 import { detokenizeRoute, tokenizeRoute } from "./tokenize_route.ts";
 
@@ -35,6 +37,10 @@ function routesOf(services: Services): readonly Route[] {
   return [
     ["POST", "/v1/chat/completions", "key", chatRoute(services)],
     ["POST", "/v1/completions", "key", completionsRoute(services)],
+    ["POST", "/v1/messages", "key", messagesRoute(services)],
+    ["POST", "/v1/messages/count_tokens", "key", countTokensRoute(services)],
+    ["POST", "/v1/responses", "key", responsesRoute(services)],
+    ["POST", "/v1/responses/input_tokens", "key", inputTokensRoute(services)],
     ["GET", "/v1/models", "key", modelsRoute(services)],
     ["GET", "/v1/models/:name{.*}", "key", modelRoute(services)],
     ["POST", "/tokenize", "key", tokenizeRoute(services)],
