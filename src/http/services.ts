@@ -176,7 +176,16 @@ export interface AccessRules {
   readonly adminKeys: readonly string[];
   /** Address the server listens on; a loopback address turns the check of the Host header on. */
   readonly hostname: string;
+  /** Names in the Host header beside local ones (`host_rules.ts`); any turn the check on. */
+  readonly allowedHosts?: readonly string[];
+  /** Origins whose pages may call, beside local ones and the server's own (`origin_rules.ts`). */
+  readonly corsOrigins?: readonly string[];
+  /** Who may read `/metrics`; default: `key`. */
+  readonly metrics?: MetricsAccess;
 }
+
+/** Who may read the metrics: everyone, holders of a key, admins, or nobody. */
+export type MetricsAccess = "open" | "key" | "admin" | "off";
 
 /** Bounds that apply to all endpoints. */
 export interface DoorLimits extends BodyLimits {
