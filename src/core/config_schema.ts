@@ -69,14 +69,15 @@ export const ConfigSchema = z.object({
     value: "PORT",
   }),
   apiKey: z.array(z.string().min(1)).default([]).meta({
-    description: "Key(s) that requests must carry, /health excepted",
+    description: "Key(s) that requests must carry, /health excepted; one may be followed by " +
+      "settings: 'KEY name=NAME max-requests=N tokens-per-minute=N priority=N'",
     group: SERVER,
     value: "KEY",
     secret: true,
     defaultText: "none, no key is asked for",
   }),
   apiKeyFile: z.string().min(1).optional().meta({
-    description: "File with more API keys, one per line",
+    description: "File with more API keys and their settings, one per line",
     group: SERVER,
     value: "PATH",
     defaultText: "none",

@@ -3,6 +3,7 @@ import { STATUS_CODE } from "@std/http";
 import type { Context, MiddlewareHandler } from "hono";
 import { isLoopback } from "../base/host.ts";
 import { RequestError } from "../core/errors.ts";
+import { KeyAccount } from "./key_account.ts";
 import type { AccessRules } from "./services.ts";
 
 /**
@@ -16,6 +17,8 @@ export type Access = "public" | "key" | "admin";
 
 /** Name under which a request's context keeps the key that it was admitted with. */
 const KEY = "apiKey";
+/** Name under which it keeps that key's account. */
+const ACCOUNT = "keyAccount";
 
 /** The gate of each kind of route. */
 export type Gates = Readonly<Record<Access, MiddlewareHandler>>;
@@ -25,7 +28,8 @@ export type Gates = Readonly<Record<Access, MiddlewareHandler>>;
  * opens what an API key opens. Without admin keys, admin routes answer only on a loopback address
  * without API keys: only programs of this machine reach the server there.
  */
-export function createGates(rules: AccessRules): Gates {
+export function createGates(rules: AccessRules, now: () => number): Gates {
+  const accounts = accountsOf(rules, now);
   const apiKeys = new KeySet(rules.apiKeys);
   const adminKeys = new KeySet(rules.adminKeys);
   const isOpenToAdmins = adminKeys.isEmpty && apiKeys.isEmpty && isLoopback(rules.hostname);
@@ -38,6 +42,7 @@ export function createGates(rules: AccessRules): Gates {
       presented.find((key) => adminKeys.has(key));
     if (accepted === undefined) refuseKey(c, presented.length > 0);
     c.set(KEY, accepted);
+    c.set(ACCOUNT, accounts.get(accepted));
   }
 
   function requireAdmin(c: Context): void {
@@ -54,6 +59,26 @@ export function createGates(rules: AccessRules): Gates {
     key: (c, next) => (requireKey(c), next()),
     admin: (c, next) => (requireAdmin(c), next()),
   };
+}
+
+/** The account of the key that this request was admitted with; undefined without a key. */
+export function accountOf(c: Context): KeyAccount | undefined {
+  return c.get(ACCOUNT);
+}
+
+/** An account per key, by the key. */
+function accountsOf(
+  { apiKeys, adminKeys, keyRules }: AccessRules,
+  now: () => number,
+): ReadonlyMap<string, KeyAccount> {
+  const named = [
+    ...apiKeys.map((key, i) => [key, `key-${i + 1}`] as const),
+    ...adminKeys.map((key, i) => [key, `admin-${i + 1}`] as const),
+  ];
+  return new Map(named.map(([key, name]) => {
+    const rules = keyRules?.get(key) ?? { name };
+    return [key, new KeyAccount(rules, now)];
+  }));
 }
 
 /** The key that this request was admitted with; undefined where the server asks for none. */

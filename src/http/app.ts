@@ -69,7 +69,7 @@ export function createApp(services: Services): Hono {
   const { access, limits, log } = services;
   // A slash at the end of a path changes nothing.
   const app = new Hono({ strict: false });
-  const gates = createGates(access);
+  const gates = createGates(access, services.now);
   const routes = routesOf(services);
   app.use(requestId());
   app.use(logAccess(services));

@@ -57,7 +57,7 @@ export function isServerFailure(error: unknown): boolean {
 /** Answers a request that ended in `error`, with the headers that middleware has set. */
 export function errorResponse(c: Context, error: unknown): Response {
   const data = toErrorData(error);
-  const retryAfter = RETRY_AFTER_SECONDS[data.status];
-  if (retryAfter !== undefined) c.header("retry-after", retryAfter);
+  const retryAfter = data.details?.retry_after_seconds ?? RETRY_AFTER_SECONDS[data.status];
+  if (retryAfter !== undefined) c.header("retry-after", String(retryAfter));
   return c.json(errorBody(data), data.status as ContentfulStatusCode);
 }

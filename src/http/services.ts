@@ -168,12 +168,26 @@ export interface ServedModel {
   readonly templateVariables?: readonly string[];
 }
 
+/** What the holders of a key may use. */
+export interface KeyRules {
+  /** For logs and refusals, which never show the key. */
+  readonly name: string;
+  /** Most generations in flight. */
+  readonly maxRequests?: number;
+  /** Tokens of prompts and answers per minute. */
+  readonly tokensPerMinute?: number;
+  /** Of those that wait, keys of a higher one are admitted first; default: 0. */
+  readonly priority?: number;
+}
+
 /** Who may call, and from where. */
 export interface AccessRules {
   /** Accepted keys; empty lets everyone in. */
   readonly apiKeys: readonly string[];
   /** Admin keys; without any, admin routes answer only on loopback without API keys. */
   readonly adminKeys: readonly string[];
+  /** Names and limits of keys, by the key; absent, keys are numbered and have none. */
+  readonly keyRules?: ReadonlyMap<string, KeyRules>;
   /** Address the server listens on; a loopback address turns the check of the Host header on. */
   readonly hostname: string;
   /** Names in the Host header beside local ones (`host_rules.ts`); any turn the check on. */

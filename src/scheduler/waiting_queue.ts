@@ -21,10 +21,10 @@ interface Share {
  *
  * Owners of a higher priority have their turns before those of a lower one, whatever runs.
  *
- * Among owners of one priority, an owner whose next group does not fit is overtaken only by earlier arrivals and by owners with
- * fewer seats, so at the latest when its own running groups have ended: no group waits for ever.
- * With one owner the order is that of arrival. A turn costs O(owners with work in the engine),
- * leaving the queue O(its owner's waiting groups).
+ * Among owners of one priority, an owner whose next group does not fit is overtaken only by earlier
+ * arrivals and by owners with fewer seats, so at the latest when its own running groups have ended:
+ * no group waits for ever. With one owner the order is that of arrival. A turn costs O(owners with
+ * work in the engine), leaving the queue O(its owner's waiting groups).
  */
 export class WaitingQueue {
   /** Next to be admitted first. */
