@@ -17,6 +17,7 @@ import { kvResizeRoute } from "./kv_resize_route.ts";
 import { modelRoute, modelsRoute } from "./models_route.ts";
 import { allowOrigins, refuseForeignOrigins } from "./origin_rules.ts";
 import { pinRoute, unpinRoute } from "./pin_route.ts";
+import { propsRoute, slotsRoute } from "./props_route.ts";
 import { boundBodies } from "./request_body.ts";
 import { requirePlainTarget } from "./request_target.ts";
 import type { Services } from "./services.ts";
@@ -46,6 +47,8 @@ function routesOf(services: Services): readonly Route[] {
     ["GET", "/live", "public", liveRoute(services)],
     ...metricsRoutes,
     ["GET", "/version", "key", versionRoute(services)],
+    ["GET", "/props", "key", propsRoute(services)],
+    ["GET", "/slots", "key", slotsRoute(services)],
     ["POST", "/reset_prefix_cache", "admin", resetPrefixCacheRoute(services)],
     ["GET", "/admin/kv/check", "admin", kvCheckRoute(services)],
     ["POST", "/admin/kv/pins", "admin", pinRoute(services)],

@@ -207,6 +207,7 @@ function describeModel(
     numContextTokensTrained: readModel(files).maxPositionEmbeddings,
     maxCharsPerToken: text.maxCharsPerToken,
     defaults: samplingDefaults(files),
+    ...(text.chatTemplate === undefined ? {} : { chatTemplate: text.chatTemplate }),
     ...thinkingOf(text.chatTemplate ?? ""),
   };
 }
