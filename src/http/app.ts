@@ -20,6 +20,7 @@ import { pinRoute, unpinRoute } from "./pin_route.ts";
 import { propsRoute, slotsRoute } from "./props_route.ts";
 import { boundBodies } from "./request_body.ts";
 import { requirePlainTarget } from "./request_target.ts";
+import { inputTokensRoute, responsesRoute } from "./responses/responses_route.ts";
 import type { Services } from "./services.ts";
 import { detokenizeRoute, tokenizeRoute } from "./tokenize_route.ts";
 
@@ -38,6 +39,8 @@ function routesOf(services: Services): readonly Route[] {
   return [
     ["POST", "/v1/chat/completions", "key", chatRoute(services)],
     ["POST", "/v1/completions", "key", completionsRoute(services)],
+    ["POST", "/v1/responses", "key", responsesRoute(services)],
+    ["POST", "/v1/responses/input_tokens", "key", inputTokensRoute(services)],
     ["GET", "/v1/models", "key", modelsRoute(services)],
     ["GET", "/v1/models/:name{.*}", "key", modelRoute(services)],
     ["POST", "/tokenize", "key", tokenizeRoute(services)],
