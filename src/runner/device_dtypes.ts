@@ -9,6 +9,7 @@ import {
   type WeightDtype,
 } from "../core/weight_format.ts";
 import type { TensorInfo, Weights } from "../weights/weights.ts";
+import { isVector } from "./weight_buffers.ts";
 
 /**
  * The type that stacked tensors have on the device. Vectors are f32; matrices are quantized where
@@ -16,12 +17,13 @@ import type { TensorInfo, Weights } from "../weights/weights.ts";
  * format, and where the formats of a stack differ, all its tensors the one of most bits.
  */
 export function deviceDtype(
+  spec: WeightSpec,
   tensors: readonly TensorInfo[],
   quantization: Quantization | undefined,
 ): WeightDtype {
   const [first] = tensors;
-  if (first!.shape.length < 2) return "f32";
-  if (quantization !== undefined) return quantizedDtype(quantization);
+  if (isVector(spec)) return "f32";
+  if (quantization !== undefined && !spec.keepsType) return quantizedDtype(quantization);
   if (tensors.some(({ blocks }) => blocks !== undefined)) return nearestFormat(tensors);
   const alike = tensors.every(({ dtype }) => dtype === first!.dtype);
   return alike ? first!.dtype.toLowerCase() as WeightDtype : "f32";
@@ -57,7 +59,7 @@ export function blockNotices(
       .map((name) => checkpoint.tensor(name));
     for (const { blocks } of tensors) {
       if (blocks === undefined) continue;
-      const dtype = deviceDtype(tensors, spec.keepsType === true ? undefined : quantization);
+      const dtype = deviceDtype(spec, tensors, quantization);
       const key = `${blocks.name} ${dtype}`;
       const entry = counts.get(key) ?? { kind: blocks.name, dtype, count: 0 };
       counts.set(key, { ...entry, count: entry.count + 1 });
