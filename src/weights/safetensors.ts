@@ -128,6 +128,10 @@ class SafetensorsWeights implements Weights {
   /** Safetensors has no codes. */
   readGroups(): undefined {}
 
+  readBlocks(name: string): never {
+    throw new TypeError(`${name} is in no blocks: safetensors has plain numbers`);
+  }
+
   close(): void {
     if (!this.#open) return;
     this.#open = false;
