@@ -56,7 +56,7 @@ export function blockNotices(
       .map((name) => checkpoint.tensor(name));
     for (const { blocks } of tensors) {
       if (blocks === undefined) continue;
-      const dtype = deviceDtype(tensors, quantization);
+      const dtype = deviceDtype(tensors, spec.keepsType === true ? undefined : quantization);
       const key = `${blocks.name} ${dtype}`;
       const isKept = dtype === blocks.kept;
       const entry = counts.get(key) ?? { kind: blocks.name, dtype, isKept, count: 0 };
