@@ -101,6 +101,11 @@ export interface Model {
   /** Longest context the model is made for, tokens. */
   readonly maxPositionEmbeddings: number;
   /**
+   * Most tokens of a sequence that reads the rows of position tables for short contexts; absent
+   * where rows do not depend on how long a sequence is.
+   */
+  readonly shortContextLen?: number;
+  /**
    * What each layer keeps of earlier positions, first to last; `undefined` for a layer that keeps
    * nothing of its own.
    */

@@ -68,6 +68,11 @@ export interface ScheduledChunk {
    * Present when the last position is the sequence's newest token, whose successor is to be drawn.
    */
   readonly sample?: SampleRequest;
+  /**
+   * Present for a sequence that reads the rows of position tables for long contexts
+   * (`src/core/long_context.ts`).
+   */
+  readonly isLongContext?: true;
 }
 
 /** A copy of what some positions of a block hold into another block: all layers of its group. */

@@ -7,6 +7,7 @@ import type {
   ScheduledChunk,
 } from "../core/batch.ts";
 import type { BlockId } from "../core/ids.ts";
+import { isLongScope } from "../core/long_context.ts";
 import type { Sequence } from "./sequence.ts";
 import type { SequenceGroup, StepPlan } from "./sequence_group.ts";
 
@@ -66,10 +67,11 @@ export class BatchPlan implements StepPlan {
     this.groups.push(group);
     const { id: sequenceId } = sequence;
     const tokens = sequence.tokens(start, end);
+    const chunk = isLongScope(sequence.caching.scope)
+      ? { sequenceId, tokens, start, blockTables, isLongContext: true as const }
+      : { sequenceId, tokens, start, blockTables };
     this.#chunks.push(
-      end === sequence.numTokens
-        ? { sequenceId, tokens, start, blockTables, sample: sampleRequest(sequence) }
-        : { sequenceId, tokens, start, blockTables },
+      end === sequence.numTokens ? { ...chunk, sample: sampleRequest(sequence) } : chunk,
     );
   }
 

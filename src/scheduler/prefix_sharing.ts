@@ -46,7 +46,8 @@ export function chooseSharing(
   blocks: BlockManager,
 ): Sharing {
   const sibling = others.siblings.find((other) =>
-    other.state === "running" && other.promptIndex === group.promptIndex
+    other.state === "running" && other.promptIndex === group.promptIndex &&
+    other.caching.scope === group.caching.scope
   );
   // All but the last prompt position, which every branch computes to draw its own first token.
   const numShared = group.numPromptTokens - 1;

@@ -14,6 +14,7 @@ import { ElasticPool } from "../../src/engine/elastic_pool.ts";
 import { buildRunner, type RunnerOptions } from "../../src/runner/build_runner.ts";
 import type { RunnerInputs } from "../../src/runner/runner_inputs.ts";
 import { kvMemory, poolGroups } from "../../src/runner/kv_memory.ts";
+import { shortContext } from "../../src/runner/long_rows.ts";
 import { kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { bindableSteps } from "../../src/runner/runner_memory.ts";
@@ -153,7 +154,8 @@ export class DemoEngine {
       maxInFlightTokens: maxNumBatchedTokens,
       ...(enablePrefixCaching ? { prefixCache: { keySpace: KEY_SPACE } } : {}),
     });
-    return new DemoEngine(runner, new Scheduler(blocks, { ...engine, ...budget, ...matchers }));
+    const limits = { ...engine, ...budget, ...shortContext(model, budget), ...matchers };
+    return new DemoEngine(runner, new Scheduler(blocks, limits));
   }
 
   get stats(): EngineStats {
