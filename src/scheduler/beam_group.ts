@@ -41,6 +41,7 @@ export class BeamGroup implements SequenceGroup {
   readonly index: number;
   readonly promptIndex: number;
   readonly owner: string | undefined;
+  readonly priority: number;
   readonly isReheat: boolean;
   readonly numPromptTokens: number;
   readonly numOutputTokens = 0;
@@ -76,6 +77,7 @@ export class BeamGroup implements SequenceGroup {
     this.requestId = requestId;
     this.index = this.promptIndex = index;
     this.owner = owner;
+    this.priority = identity.priority ?? 0;
     this.isReheat = isReheat;
     this.allTokens = prompt;
     this.numPromptTokens = prompt.length;

@@ -41,6 +41,7 @@ export function makeSequenceGroups(
       sequences[index]!.prompt.length,
       options.shortContextLen,
     ),
+    priority: request.priority ?? 0,
     isReheat: request.isReheat ?? false,
   });
   if (beamSearch === undefined) {
