@@ -120,6 +120,11 @@ export interface Model {
   /** `model_type` of config.json. */
   readonly modelType: string;
   readonly vocabSize: number;
+  /**
+   * Whether it is the text model of a checkpoint of several modalities, whose tensors have other
+   * names there (`src/weights/text_part.ts`).
+   */
+  readonly isTextPart?: boolean;
   /** Longest context the model is made for, tokens. */
   readonly maxPositionEmbeddings: number;
   /**
