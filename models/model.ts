@@ -124,8 +124,18 @@ export interface Model {
   /** `model_type` of config.json. */
   readonly modelType: string;
   readonly vocabSize: number;
+  /**
+   * Whether it is the text model of a checkpoint of several modalities, whose tensors have other
+   * names there (`src/weights/text_part.ts`).
+   */
+  readonly isTextPart?: boolean;
   /** Longest context the model is made for, tokens. */
   readonly maxPositionEmbeddings: number;
+  /**
+   * Most tokens of a sequence that reads the rows of position tables for short contexts; absent
+   * where rows do not depend on how long a sequence is.
+   */
+  readonly shortContextLen?: number;
   /**
    * What each layer keeps of earlier positions, first to last; `undefined` for a layer that keeps
    * nothing of its own.
