@@ -63,8 +63,8 @@ const OTHER_BODIES: readonly (readonly [path: string, typeof messageErrorBody])[
 /** Answers a request that ended in `error`, with the headers that middleware has set. */
 export function errorResponse(c: Context, error: unknown): Response {
   const data = toErrorData(error);
-  const retryAfter = RETRY_AFTER_SECONDS[data.status];
-  if (retryAfter !== undefined) c.header("retry-after", retryAfter);
+  const retryAfter = data.details?.retry_after_seconds ?? RETRY_AFTER_SECONDS[data.status];
+  if (retryAfter !== undefined) c.header("retry-after", String(retryAfter));
   const [, otherBody] = OTHER_BODIES.find(([path]) => c.req.path.startsWith(path)) ?? [];
   const body = otherBody === undefined ? errorBody(data) : otherBody(data, c.get("requestId"));
   return c.json(body, data.status as ContentfulStatusCode);
