@@ -15,6 +15,13 @@ import { kvEventsRoute } from "./kv_events_route.ts";
 import { kvLogRoute } from "./kv_log_route.ts";
 import { kvResizeRoute } from "./kv_resize_route.ts";
 import { modelRoute, modelsRoute } from "./models_route.ts";
+import {
+  ollamaPsRoute,
+  ollamaShowRoute,
+  ollamaTagsRoute,
+  ollamaVersionRoute,
+} from "./ollama/ollama_models.ts";
+import { ollamaChatRoute, ollamaGenerateRoute } from "./ollama/ollama_route.ts";
 import { allowOrigins, refuseForeignOrigins } from "./origin_rules.ts";
 import { pinRoute, unpinRoute } from "./pin_route.ts";
 import { propsRoute, slotsRoute } from "./props_route.ts";
@@ -45,6 +52,12 @@ function routesOf(services: Services): readonly Route[] {
     ["GET", "/v1/models/:name{.*}", "key", modelRoute(services)],
     ["POST", "/tokenize", "key", tokenizeRoute(services)],
     ["POST", "/detokenize", "key", detokenizeRoute(services)],
+    ["POST", "/api/chat", "key", ollamaChatRoute(services)],
+    ["POST", "/api/generate", "key", ollamaGenerateRoute(services)],
+    ["GET", "/api/tags", "key", ollamaTagsRoute(services)],
+    ["GET", "/api/ps", "key", ollamaPsRoute(services)],
+    ["POST", "/api/show", "key", ollamaShowRoute(services)],
+    ["GET", "/api/version", "key", ollamaVersionRoute(services)],
     ["GET", "/health", "public", healthRoute(services)],
     ["GET", "/ready", "public", healthRoute(services)],
     ["GET", "/live", "public", liveRoute(services)],
