@@ -10,6 +10,7 @@ import { completionsRoute } from "./completions_route.ts";
 import { errorResponse, isServerFailure } from "./error_response.ts";
 import { healthRoute, liveRoute, metricsRoute, versionRoute } from "./health_route.ts";
 import { requireAllowedHost } from "./host_rules.ts";
+import { countTokensRoute, messagesRoute } from "./messages/messages_route.ts";
 import { kvPlanRoute } from "./kv_plan_route.ts";
 import { kvEventsRoute } from "./kv_events_route.ts";
 import { kvLogRoute } from "./kv_log_route.ts";
@@ -46,6 +47,8 @@ function routesOf(services: Services): readonly Route[] {
   return [
     ["POST", "/v1/chat/completions", "key", chatRoute(services)],
     ["POST", "/v1/completions", "key", completionsRoute(services)],
+    ["POST", "/v1/messages", "key", messagesRoute(services)],
+    ["POST", "/v1/messages/count_tokens", "key", countTokensRoute(services)],
     ["POST", "/v1/responses", "key", responsesRoute(services)],
     ["POST", "/v1/responses/input_tokens", "key", inputTokensRoute(services)],
     ["GET", "/v1/models", "key", modelsRoute(services)],

@@ -1,10 +1,8 @@
 import { LOGIT_FIELDS } from "./logit_fields.ts";
 import { SAMPLING_FIELDS, type SamplingFields } from "./sampling_fields.ts";
-import { THINKING_FIELDS, type ThinkingFields } from "./thinking_fields.ts";
 
 const { top_k, min_p, seed, stop_token_ids, ignore_eos } = SAMPLING_FIELDS;
 const { explain, cache_retention, cache_salt } = SAMPLING_FIELDS;
-const { chat_template_kwargs } = THINKING_FIELDS;
 
 /**
  * This server's own fields that every API for chats takes beside its own, with the meaning that
@@ -19,12 +17,11 @@ export const EXTRA_FIELDS = {
   explain,
   cache_retention,
   cache_salt,
-  chat_template_kwargs,
   ...LOGIT_FIELDS,
 };
 
 /** The values of {@link EXTRA_FIELDS} in a request. */
-export function extrasOf(request: object): SamplingFields & ThinkingFields {
+export function extrasOf(request: object): SamplingFields {
   return Object.fromEntries(
     Object.entries(request).filter(([name]) => Object.hasOwn(EXTRA_FIELDS, name)),
   );

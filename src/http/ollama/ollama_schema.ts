@@ -4,6 +4,7 @@ import { EXTRA_FIELDS } from "../extra_fields.ts";
 import { MAX_LOGPROBS } from "../../core/sampling_params.ts";
 import { LOGIT_FIELDS } from "../logit_fields.ts";
 import { SAMPLING_FIELDS } from "../sampling_fields.ts";
+import { THINKING_FIELDS } from "../thinking_fields.ts";
 import { TOOL_FIELDS } from "../tool_fields.ts";
 import { neutral, type UnsupportedFields } from "../unsupported_fields.ts";
 
@@ -77,6 +78,7 @@ const COMMON = {
   model: z.string().min(1),
   options: Options.nullish(),
   format: z.union([z.enum(["", "json"]), z.looseObject({})]).nullish(),
+  chat_template_kwargs: THINKING_FIELDS.chat_template_kwargs,
   think: z.union([z.boolean(), z.enum(["low", "medium", "high"])]).nullish(),
   stream: z.boolean().nullish(),
   // The model stays loaded for as long as the server runs.

@@ -42,7 +42,8 @@ export function responseShape(request: ResponsesRequest): AnswerShape {
  *
  *     created, in_progress, (output_item.added ... output_item.done)*, completed
  *
- * or `incomplete` or `failed` in the end. Each item is done before the next is added. A whole response is what its stream would have built.
+ * or `incomplete` or `failed` in the end. Each item is done before the next is added. A whole
+ * response is what its stream would have built.
  */
 export class ResponseEvents implements AnswerEvents {
   readonly #run: Run;
