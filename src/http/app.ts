@@ -7,6 +7,7 @@ import { kvCheckRoute, kvCurveRoute, resetPrefixCacheRoute } from "./admin_route
 import { type Access, createGates, type Gates } from "./access.ts";
 import { chatRoute } from "./chat_route.ts";
 import { completionsRoute } from "./completions_route.ts";
+import { docsRoute } from "./docs_route.ts";
 import { errorResponse, isServerFailure } from "./error_response.ts";
 import { healthRoute, liveRoute, metricsRoute, versionRoute } from "./health_route.ts";
 import { requireAllowedHost } from "./host_rules.ts";
@@ -23,6 +24,7 @@ import {
   ollamaVersionRoute,
 } from "./ollama/ollama_models.ts";
 import { ollamaChatRoute, ollamaGenerateRoute } from "./ollama/ollama_route.ts";
+import { openApiRoute } from "./openapi_route.ts";
 import { allowOrigins, refuseForeignOrigins } from "./origin_rules.ts";
 import { pinRoute, unpinRoute } from "./pin_route.ts";
 import { propsRoute, slotsRoute } from "./props_route.ts";
@@ -44,7 +46,7 @@ function routesOf(services: Services): readonly Route[] {
   const metricsRoutes: Route[] = metrics === "off"
     ? []
     : [["GET", "/metrics", METRICS_GATES[metrics], metricsRoute(services)]];
-  return [
+  const routes: readonly Route[] = [
     ["POST", "/v1/chat/completions", "key", chatRoute(services)],
     ["POST", "/v1/completions", "key", completionsRoute(services)],
     ["POST", "/v1/messages", "key", messagesRoute(services)],
@@ -77,7 +79,10 @@ function routesOf(services: Services): readonly Route[] {
     ["GET", "/admin/kv/log", "admin", kvLogRoute(services)],
     ["GET", "/admin/kv/plan", "admin", kvPlanRoute(services)],
     ["GET", "/kv/events", "admin", kvEventsRoute(services)],
+    ["GET", "/openapi.json", "public", openApiRoute(() => routes, services.version)],
+    ["GET", "/docs", "public", docsRoute()],
   ];
+  return routes;
 }
 
 /**
