@@ -3,7 +3,6 @@ import {
   COPY_WORDS,
   GROUP_WORDS,
   headerWords,
-  SAMPLE,
   SAMPLE_WORDS,
   SEQ,
   SEQ_WORDS,
@@ -17,9 +16,8 @@ import { ceilDiv } from "../base/math.ts";
 import type { Batch, BlockCopy, SampleRequest, ScheduledChunk } from "../core/batch.ts";
 import { NO_BLOCK } from "../core/cache_group.ts";
 import { firstRead, type ReadSpan } from "../core/read_span.ts";
-import { MIN_TEMPERATURE } from "../core/sampling_params.ts";
-import { f32ToBits } from "../device/half.ts";
 import { adjustmentWords, putAdjustments } from "./adjustment_words.ts";
+import { putSample } from "./sample_words.ts";
 import { spansOf, type StepLimits } from "./step_limits.ts";
 import { isDecode, splitsOf } from "./sub_batches.ts";
 
@@ -154,7 +152,7 @@ export class StepPacker {
       if (seq >= numDecodes) tile = this.#putTiles(chunk, seq, row, tile);
       row += chunk.tokens.length;
       if (chunk.sample === undefined) return;
-      this.#putSample(chunk.sample, sample, row - 1);
+      putSample(words, sample, { sample: chunk.sample, row: row - 1 });
       sample += SAMPLE_WORDS;
     });
     return { numTiles, end: sample };
@@ -277,35 +275,13 @@ export class StepPacker {
     for (let i = first; i < numBlocks; i++) words[at + i] = table[i]!;
     return at + numBlocks;
   }
-
-  #putSample(sample: SampleRequest, at: number, row: number): void {
-    this.#words[at + SAMPLE.row] = row;
-    this.#words[at + SAMPLE.temperature] = f32ToBits(
-      sample.temperature < MIN_TEMPERATURE ? 0 : sample.temperature,
-    );
-    this.#words[at + SAMPLE.topK] = sample.topK;
-    this.#words[at + SAMPLE.topP] = normalF32Bits(sample.topP);
-    this.#words[at + SAMPLE.minP] = normalF32Bits(sample.minP);
-    this.#words[at + SAMPLE.seedLow] = sample.seed % 2 ** 32;
-    this.#words[at + SAMPLE.seedHigh] = Math.floor(sample.seed / 2 ** 32);
-    this.#words[at + SAMPLE.outputIndex] = sample.outputIndex;
-    this.#words[at + SAMPLE.numLogprobs] = sample.numLogprobs === undefined
-      ? 0
-      : sample.numLogprobs + 1;
-    this.#words[at + SAMPLE.adjust] = 0;
-  }
 }
 
-/** Smallest f32 that every device keeps: it may take what is nearer to 0 for 0, or not. */
-const MIN_NORMAL = 2 ** -126;
-
-/** The f32 nearest to a probability, as bits; 0 in place of a subnormal one. */
-function normalF32Bits(value: number): number {
-  return value < MIN_NORMAL ? 0 : f32ToBits(value);
-}
-
-/** Chunk indices, those of one token before the longer ones, each kind in batch order. */
-function decodesFirst(chunks: readonly ScheduledChunk[]): number[] {
+/**
+ * Chunk indices in the order of their rows: those of one token before the longer ones, each kind in
+ * batch order.
+ */
+export function decodesFirst(chunks: readonly ScheduledChunk[]): number[] {
   const decodes: number[] = [];
   const prefills: number[] = [];
   chunks.forEach((chunk, i) => (isDecode(chunk) ? decodes : prefills).push(i));

@@ -45,6 +45,8 @@ export function chooseSharing(
   },
   blocks: BlockManager,
 ): Sharing {
+  // What another computes cannot be read.
+  if ((group.maxCachedTokens ?? Infinity) < group.numPromptTokens - 1) return ADMIT;
   const sibling = others.siblings.find((other) =>
     other.state === "running" && other.promptIndex === group.promptIndex
   );

@@ -36,6 +36,10 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
     return this.nextStop < this.numTokens - 1;
   }
 
+  get maxCachedTokens(): number | undefined {
+    return this.reader?.maxCachedTokens;
+  }
+
   get answers(): readonly Answer[] {
     return this.members;
   }
@@ -74,15 +78,27 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
     const { token } = drawn;
     this.append(token);
     const reason = finishReason(this, token, sink.maxModelLen);
-    const report = reportOf(drawn);
+    const report = this.reader === undefined
+      ? reportOf(drawn)
+      : { ...reportOf(drawn), ...this.#promptReport() };
     if (reason !== undefined) return sink.end(this, { ...report, finishReason: reason });
     const error = this.matcher?.accept(token);
     if (error === undefined) sink.report(this, this, report);
     else sink.end(this, { ...report, finishReason: "error", error });
   }
 
-  /** Each of its draws stands for itself. */
-  endStep(): void {}
+  /** Each of its draws stands for itself; one that draws nothing ends with its prompt. */
+  endStep(sink: OutputSink): void {
+    if (this.params.maxTokens > 0 || this.numComputedTokens < this.numTokens) return;
+    sink.end(this, { ...this.#promptReport(), finishReason: "length" });
+  }
+
+  /** What was read of the prompt, for the first report. */
+  #promptReport(): Pick<Report, "prompt"> {
+    if (this.hasReported) return {};
+    const prompt = this.reader?.report();
+    return prompt === undefined ? {} : { prompt };
+  }
 }
 
 /** A drawn token as an answer reports it. */

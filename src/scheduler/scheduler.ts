@@ -181,7 +181,7 @@ export class Scheduler {
   }
 
   /**
-   * Takes in the results of a step, one per chunk with a `sample`, in the order of the chunks.
+   * Takes in the results of a step, one per chunk that asks for something, in the chunks' order.
    * Returns the events of this step and those since the last, in order.
    */
   commit(batch: Batch, results: readonly ChunkResult[]): TokenEvent[] {

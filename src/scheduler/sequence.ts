@@ -3,6 +3,7 @@ import type { SequenceRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
 import type { TokenMatcher } from "../core/token_matcher.ts";
 import { LogitAdjuster } from "./logit_adjuster.ts";
+import { PromptReader } from "./prompt_reader.ts";
 import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 
 /** Room for outputs before the tokens are first copied; most answers of a chat fit. */
@@ -47,8 +48,9 @@ export interface Answer {
  *     |------- prompt -------|--- output ---|
  *     |--- numComputedTokens ---|- to do ---|      0 <= numComputedTokens < numTokens
  *
- * The newest token is never computed yet: its KV is written in the step that draws its successor.
- * The scheduler owns the sequence and is the only one to change `state` and `numComputedTokens`.
+ * The newest token is never computed yet: its KV is written in the step that draws its successor,
+ * or with `maxTokens` of 0 ends the sequence. The scheduler owns the sequence and is the only one
+ * to change `state` and `numComputedTokens`.
  */
 export class Sequence {
   readonly id: SequenceId;
@@ -61,6 +63,8 @@ export class Sequence {
   readonly adjuster: LogitAdjuster | undefined;
   /** Follows it through its grammar; absent where it has none. */
   readonly matcher: TokenMatcher | undefined;
+  /** Reads its prompt as it is computed; absent for most. */
+  readonly reader: PromptReader | undefined;
   state: SequenceState = "waiting";
   /** Leading positions whose KV is in the pool; 0 whenever the sequence waits. */
   numComputedTokens = 0;
@@ -82,6 +86,8 @@ export class Sequence {
     this.#tokens.set(request.prompt);
     this.adjuster = LogitAdjuster.create(request.params, request.prompt, matcher);
     this.matcher = matcher;
+    const { readout, prompt } = request;
+    this.reader = readout && new PromptReader(readout, prompt);
   }
 
   /** Prompt and output tokens together. */

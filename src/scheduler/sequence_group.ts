@@ -77,6 +77,10 @@ export interface SequenceGroup {
   readonly members: readonly Sequence[];
   /** The answers that its end decides. */
   readonly answers: readonly Answer[];
+  /**
+   * Most leading positions that it may find computed, where its prompt is read; absent: no limit.
+   */
+  readonly maxCachedTokens?: number | undefined;
   /** Most members at any time, each with a token in a step. */
   readonly numSeats: number;
   /**
@@ -123,7 +127,13 @@ export function holdersOf({ members }: SequenceGroup): readonly Sequence[] {
 /** How a group's first member is admitted. */
 export function admissionOptions(group: SequenceGroup, blocks: BlockManager): AdmissionOptions {
   const reserved = group.reservedDemand(blocks);
-  return reserved === undefined ? group.caching : { ...group.caching, reserved };
+  const { caching, maxCachedTokens } = group;
+  if (reserved === undefined && maxCachedTokens === undefined) return caching;
+  return {
+    ...caching,
+    ...(reserved === undefined ? {} : { reserved }),
+    ...(maxCachedTokens === undefined ? {} : { maxCachedTokens }),
+  };
 }
 
 /**

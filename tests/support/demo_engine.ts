@@ -5,6 +5,7 @@ import type { BeamSearchParams } from "../../src/core/beam_search_params.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { EngineStats } from "../../src/core/engine_stats.ts";
 import type { TokenId } from "../../src/core/ids.ts";
+import type { PromptReadout, PromptReport } from "../../src/core/prompt_readout.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import type { Device } from "../../src/device/device.ts";
@@ -61,6 +62,7 @@ export interface Arrival {
   readonly prompt: readonly TokenId[];
   readonly params?: SamplingParams;
   readonly grammar?: CompiledGrammar;
+  readonly readout?: PromptReadout;
   /** Step before which it is submitted; 0 unless given. */
   readonly atStep?: number;
   /** Aborted after this many tokens. */
@@ -75,6 +77,7 @@ export interface Outcome {
   readonly sampled: Pick<TokenOutput, "logprob" | "topLogprobs">[];
   finish?: TokenEvent["finishReason"];
   error?: TokenEvent["error"];
+  prompt?: PromptReport;
 }
 
 /** What layers keep in place of what the model's do, and what runners are made with. */
@@ -183,10 +186,10 @@ export class DemoEngine {
         waiting.delete(i);
         const prompt = Uint32Array.from(arrivals[i]!.prompt);
         const params = arrivals[i]!.params ?? GREEDY_64;
-        const { beamSearch, grammar } = arrivals[i]!;
+        const { beamSearch, grammar, readout } = arrivals[i]!;
         const sequences = Array.from(
           { length: beamSearch?.width ?? 1 },
-          () => ({ prompt, params, ...(grammar && { grammar }) }),
+          () => ({ prompt, params, ...(grammar && { grammar }), ...(readout && { readout }) }),
         );
         const search = beamSearch === undefined ? {} : { beamSearch };
         this.#scheduler.add({ id: String(i), sequences, ...search });
@@ -219,6 +222,7 @@ export class DemoEngine {
         ...(topLogprobs === undefined ? {} : { topLogprobs }),
       });
     }
+    if (event.prompt !== undefined) outcome.prompt = event.prompt;
     if (event.finishReason !== undefined) outcome.finish = event.finishReason;
     if (event.error !== undefined) outcome.error = event.error;
     const { abortAfter } = arrivals[Number(event.requestId)]!;

@@ -10,6 +10,7 @@ import type {
 } from "../../src/core/batch.ts";
 import { type LayerCache, NO_BLOCK } from "../../src/core/cache_group.ts";
 import type { TokenId } from "../../src/core/ids.ts";
+import type { PromptReadout, PromptReport } from "../../src/core/prompt_readout.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
 import type { FinishReason } from "../../src/core/token_event.ts";
 import { FULL } from "./kv_groups.ts";
@@ -52,6 +53,38 @@ function likeliest(kv: Iterable<number>, count: number, vocabSize: number): Toke
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   const all = weights.map((weight, token) => ({ token, logprob: Math.log(weight / total) }));
   return all.sort((a, b) => b.logprob - a.logprob || a.token - b.token).slice(0, count);
+}
+
+/** The fake model's log-probability of a token, from the KV of all before it. */
+function fakeLogprob(kv: Iterable<number>, token: TokenId): number {
+  let hash = 0x27d4eb2f;
+  for (const value of kv) hash = mix(hash, value);
+  return -(mix(hash, token) % 4096) / 256;
+}
+
+/** What is read of a prompt by definition, alone; its vector has one element. */
+export function readAlone(
+  prompt: readonly TokenId[],
+  { numLogprobs, nextTokens, pooling }: PromptReadout,
+): PromptReport {
+  const kv = prompt.map(kvOf);
+  const score = (token: TokenId, length: number) => ({
+    token,
+    logprob: fakeLogprob(kv.slice(0, length), token),
+    topLogprobs: [],
+  });
+  const hidden = kv.map((value) => value % 1024);
+  const mean = hidden.reduce((sum, value) => sum + value, 0) / hidden.length;
+  const one = { mean, last: hidden.at(-1)!, cls: hidden[0]! };
+  return {
+    ...(numLogprobs === undefined
+      ? {}
+      : { scores: prompt.slice(1).map((token, i) => score(token, i + 1)) }),
+    ...(nextTokens === undefined
+      ? {}
+      : { nextScores: nextTokens.map((token) => score(token, prompt.length)) }),
+    ...(pooling === undefined ? {} : { vector: Float32Array.of(one[pooling]) }),
+  };
 }
 
 /** The fake model's likeliest next tokens after `tokens`, by definition. */
@@ -217,11 +250,12 @@ export class PagedFakeRunner {
       });
     }
     for (const chunk of batch.chunks) this.#checkReads(chunk);
-    return batch.chunks.flatMap((chunk) =>
-      chunk.sample === undefined
-        ? []
-        : [{ sequenceId: chunk.sequenceId, outputs: [this.#sample(chunk, chunk.sample)] }]
-    );
+    return batch.chunks.flatMap((chunk) => {
+      const outputs = this.#outputs(chunk);
+      const failed = outputs.find(({ type }) => type === "failed");
+      if (outputs.length === 0) return [];
+      return [{ sequenceId: chunk.sequenceId, outputs: failed === undefined ? outputs : [failed] }];
+    });
   }
 
   /**
@@ -274,6 +308,28 @@ export class PagedFakeRunner {
         }
       }
     });
+  }
+
+  #outputs(chunk: ScheduledChunk): ChunkOutput[] {
+    const { sample, score, pool, start } = chunk;
+    const outputs: ChunkOutput[] = [];
+    const kvAt = (row: number) => this.#slots[0]![this.#slot(chunk, start + row, 0)]!;
+    if (score !== undefined) {
+      const scores = Array.from(score.rows, (row, i) => {
+        const read = readBy(this.#groups[0]!, start + row);
+        const token = score.tokens[i]!;
+        const logprob = fakeLogprob(read.map((position) => kvAt(position - start)), token);
+        return { token, logprob, topLogprobs: [] };
+      });
+      outputs.push({ type: "scores", scores });
+    }
+    if (pool !== undefined) {
+      const sum = Float32Array.from(pool.before ?? [0]);
+      for (let i = 0; i < pool.numRows; i++) sum[0]! += kvAt(pool.firstRow + i) % 1024;
+      outputs.push({ type: "pooled", sum });
+    }
+    if (sample !== undefined) outputs.push(this.#sample(chunk, sample));
+    return outputs;
   }
 
   #sample(chunk: ScheduledChunk, sample: SampleRequest): ChunkOutput {
