@@ -23,6 +23,8 @@ export interface SequenceIdentity {
   readonly promptIndex?: number;
   /** Its owner; requests without one share the default owner. */
   readonly owner?: string | undefined;
+  /** Its owner's priority at admission, a higher one first; default: 0. */
+  readonly priority?: number;
   /** Default: the scope of requests that name none. */
   readonly caching?: CachingOptions;
   /** Whether its look-ups are the server's own; default: false. */
@@ -54,7 +56,8 @@ export class Sequence {
   readonly id: SequenceId;
   readonly requestId: RequestId;
   readonly index: number;
-  readonly caching: CachingOptions;
+  /** Its scope says whether its KV is computed for a long context (`src/core/long_context.ts`). */
+  caching: CachingOptions;
   readonly params: SequenceRequest["params"];
   readonly numPromptTokens: number;
   /** Penalties, biases and bans of its draws; absent for most. */
