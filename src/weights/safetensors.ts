@@ -177,6 +177,10 @@ class SafetensorsWeights implements Weights {
     return mxfp4Groups(blocks, scales);
   }
 
+  readBlocks(name: string): never {
+    throw new TypeError(`${name} is in no blocks: safetensors has plain numbers`);
+  }
+
   close(): void {
     if (!this.#open) return;
     this.#open = false;

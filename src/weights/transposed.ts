@@ -28,6 +28,9 @@ export function transposed(checkpoint: Weights): Weights {
     fileOf: (name) => checkpoint.fileOf(name),
     headerDigests: () => checkpoint.headerDigests(),
     readGroups: () => undefined,
+    readBlocks(name) {
+      throw new TypeError(`${name} is read transposed, and blocks are not`);
+    },
     close: () => checkpoint.close(),
     readRange(name, byteOffset, into) {
       const { shape, dtype, bytes } = checkpoint.tensor(name);
@@ -52,7 +55,12 @@ export function transposed(checkpoint: Weights): Weights {
 function turnedInfo(info: TensorInfo): TensorInfo {
   const { shape } = info;
   if (shape.length < 2) return info;
-  return { ...info, shape: [...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!] };
+  const { blocks, ...rest } = info;
+  return {
+    ...rest,
+    shape: [...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!],
+    ...(blocks === undefined ? {} : { blocks: { name: blocks.name, nearest: blocks.nearest } }),
+  };
 }
 
 /** Elements of `width` bytes of a matrix, columns first. */

@@ -94,14 +94,15 @@ def rms_norm(x, weight, spec):
     return x / torch.sqrt((x * x).mean(-1, keepdim=True) + spec.eps) * (spec.norm_offset + weight)
 
 
-def frequencies(rope, head_dim):
-    """Radians per position of each pair of dims, and the factor of their cosines and sines."""
+def frequencies(rope, head_dim, length):
+    """Radians per position of each pair of dims in a sequence of so many tokens, and the factor of their cosines and sines."""
     half = head_dim // 2
     plain = torch.tensor([rope.theta ** (-i / half) for i in range(half)], dtype=torch.float64)
     s = rope.scaling
     if s is not None and s["rope_type"] == "longrope":  # Ding 2024, arXiv:2402.13753; the factor is that of Phi-3 (arXiv:2404.14219)
         stretch = s["max_position_embeddings"] / s["original_max_position_embeddings"]
-        factors = torch.tensor(s["short_factor"], dtype=torch.float64)
+        name = "long_factor" if length > s["original_max_position_embeddings"] else "short_factor"
+        factors = torch.tensor(s[name], dtype=torch.float64)
         return plain / factors, math.sqrt(1 + math.log(stretch) / math.log(s["original_max_position_embeddings"]))
     kind = "default" if s is None else s["rope_type"]
     if kind == "default":
@@ -132,7 +133,7 @@ def rotate(x, rope):
     if rope.share != 1:
         rotated = int(rope.share * x.shape[-1])
         return torch.cat([rotate(x[..., :rotated], replace(rope, share=1)), x[..., rotated:]], -1)
-    speed, factor = frequencies(rope, x.shape[-1])
+    speed, factor = frequencies(rope, x.shape[-1], x.shape[0])
     angle = torch.arange(x.shape[0], dtype=torch.float64)[:, None, None] * speed
     cos, sin = (factor * torch.cos(angle)).to(x.dtype), (factor * torch.sin(angle)).to(x.dtype)
     a, b = x.chunk(2, -1)
@@ -256,6 +257,14 @@ def logits(w, spec, ids):
         x = x + spec.residual_scale * norm(mlp(w, at + "mlp.", norm(x, spec.mlp_in), spec, layer), spec.mlp_out)
     head = w["model.embed_tokens.weight" if spec.is_tied else "lm_head.weight"]
     return cap(rms_norm(x, w["model.norm.weight"], spec) @ head.T / spec.logit_divisor, spec.logit_cap)
+
+
+def logits_so_far(w, spec, ids):
+    """[T, V], after each position those of the tokens up to it: with longrope, those within the original context are of a sequence of its length."""
+    scalings = [rope.scaling for rope in spec.ropes if rope is not None and rope.scaling is not None]
+    original = min((s["original_max_position_embeddings"] for s in scalings if s["rope_type"] == "longrope"), default=len(ids))
+    whole = logits(w, spec, ids)
+    return whole if original >= len(ids) else torch.cat([logits(w, spec, ids[:original]), whole[original:]])
 
 
 # The weights
@@ -478,6 +487,8 @@ def phi3(c):
         no_stretch = {**scaling, "max_position_embeddings": c["original_max_position_embeddings"]}
         off |= {"rope scaling": {"scaling": None}, "short factors": {"scaling": {**scaling, "short_factor": scaling["long_factor"]}}}
         off["attention factor"] = {"scaling": no_stretch}
+        if c["original_max_position_embeddings"] < NUM_PROMPT_TOKENS:
+            off["long factors"] = {"scaling": {**scaling, "long_factor": scaling["short_factor"]}}
     spec = replace(spec, **everywhere(spec, scaling=scaling, share=share))
     for quirk, change in off.items():
         if quirk == "partial rotary":
@@ -645,9 +656,16 @@ CASES = [
         rope_scaling={"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 64, "beta_fast": 32.0, "beta_slow": 1.0},
     )),
     ("phi3", 2, config("phi3", 72, 3, (6, 2), 12, rms_norm_eps=1e-5, hidden_act="silu", sliding_window=31)),
-    ("phi3 with longrope", 16, config(
+    ("phi3 growing beyond its original context", 1, config(
         "phi3", 48, 3, (3, 1), 16, rms_norm_eps=1e-5, hidden_act="silu", sliding_window=None, partial_rotary_factor=0.75, tie_word_embeddings=True,
-        max_position_embeddings=4096, original_max_position_embeddings=256,
+        max_position_embeddings=4096, original_max_position_embeddings=208,
+        rope_scaling={
+            "rope_type": "longrope", "short_factor": [1.0, 1.05, 1.25, 1.5, 2.5, 3.0], "long_factor": [1.0, 1.5, 4.0, 12.0, 20.0, 32.0],
+        },
+    )),
+    ("phi3 beyond its original context", 9, config(
+        "phi3", 48, 3, (3, 1), 16, rms_norm_eps=1e-5, hidden_act="silu", sliding_window=None, partial_rotary_factor=0.75, tie_word_embeddings=True,
+        max_position_embeddings=4096, original_max_position_embeddings=150,
         rope_scaling={
             "rope_type": "longrope", "short_factor": [1.0, 1.05, 1.25, 1.5, 2.5, 3.0], "long_factor": [1.0, 1.5, 4.0, 12.0, 20.0, 32.0],
         },
@@ -683,8 +701,8 @@ def continue_greedily(w, spec, prompt):
 
 def effects(w, spec, prompt, off):
     """By how much a logit changes at most, without each quirk."""
-    whole = logits(w, spec, prompt)
-    return {quirk: float((logits(w, replace(spec, **change), prompt) - whole).abs().max()) for quirk, change in off.items()}
+    whole = logits_so_far(w, spec, prompt)
+    return {quirk: float((logits_so_far(w, replace(spec, **change), prompt) - whole).abs().max()) for quirk, change in off.items()}
 
 
 def weights_of(spec):
@@ -710,8 +728,8 @@ def try_seeds(c, count):
 def compute(name, seed, c):
     spec, off = FAMILIES[c["model_type"]](c)
     numbered, w, prompt = list(tensors(spec)), weights_of(spec), prompt_of(spec, seed)
-    whole = logits(w, spec, prompt)
-    error = float((logits({key: x.float() for key, x in w.items()}, spec, prompt) - whole).abs().max())
+    whole = logits_so_far(w, spec, prompt)
+    error = float((logits_so_far({key: x.float() for key, x in w.items()}, spec, prompt) - whole).abs().max())
     tokens, margin = continue_greedily(w, spec, prompt)
     figures = {
         "effects": effects(w, spec, prompt, off), "margin": margin, "distinct": len(set(tokens)), "largest": float(whole.abs().max()),

@@ -360,7 +360,7 @@ Deno.test("every family refuses by name what it would get wrong", () => {
     const partial = refused({ partial_rotary_factor: share });
     assertStringIncludes(partial, `"partial_rotary_factor" is ${share}`);
     const scaled = (rope_type: string) => refused({ rope_scaling: { rope_type, factor: 2 } });
-    assertStringIncludes(scaled("dynamic"), 'rope_scaling: type is "dynamic"');
+    assertStringIncludes(scaled("ntk"), 'rope_scaling: type is "ntk"');
     assertStringIncludes(scaled("longrope"), 'rope_scaling: field "short_factor" is missing');
   }
 });
