@@ -36,8 +36,8 @@ export interface UploadOptions {
  * Copies a checkpoint's tensors to the device, stacked as the model's specs say.
  *
  * Matrices keep their type, or are quantized piece by piece; vectors, and matrices stacked from
- * several types of plain numbers, become f32; those in several kinds of blocks stay apart. A matrix that the device cannot bind whole is cut into several
- * buffers.
+ * several types of plain numbers, become f32; those in several kinds of blocks stay apart. A matrix
+ * that the device cannot bind whole is cut into several buffers.
  *
  * @throws {StartupError} for a tensor that is missing, of another shape, without room on the
  * device, with a weight that is not a finite number, or whose weights cannot be quantized.
