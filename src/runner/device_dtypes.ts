@@ -10,7 +10,7 @@ import {
   type WeightDtype,
 } from "../core/weight_format.ts";
 import type { TensorInfo, Weights } from "../weights/weights.ts";
-import type { WeightPart } from "./weight_buffers.ts";
+import { isVector, type WeightPart } from "./weight_buffers.ts";
 
 /** The types that a weight has on the device. */
 export interface DeviceTypes {
@@ -28,12 +28,12 @@ export interface DeviceTypes {
  * bits.
  */
 export function deviceTypes(
-  spec: Pick<WeightSpec, "keepsType" | "isPaired" | "numMatrices">,
+  spec: WeightSpec,
   tensors: readonly TensorInfo[],
   quantization: Quantization | undefined,
 ): DeviceTypes {
   const [first] = tensors;
-  if (first!.shape.length < 2) return { dtype: "f32" };
+  if (isVector(spec)) return { dtype: "f32" };
   if (quantization !== undefined && spec.keepsType !== true) {
     return { dtype: quantizedDtype(quantization) };
   }

@@ -153,23 +153,26 @@ Deno.test("tensors in blocks of several kinds stay apart where a product can tak
     ...{ name: kind, dtype: "F32", shape: [rows, 256], numElements: rows * 256, bytes: 0 },
     ...(kind === "F16" ? {} : { blocks: { name: kind, nearest: int8, ...KEPT[kind] } }),
   });
+  const stack = (more: Partial<WeightSpec> = {}) => ({ ...spec("w", [[8, 256]]), ...more });
   const mixed = [tensor("Q4_K", 8), tensor("Q4_K", 4), tensor("Q6_K", 4)];
-  assertEquals(deviceTypes({}, mixed, undefined), {
+  assertEquals(deviceTypes(stack(), mixed, undefined), {
     dtype: "q4_k",
     parts: [{ begin: 0, end: 12, dtype: "q4_k" }, { begin: 12, end: 16, dtype: "q6_k" }],
   });
   // The type of the whole says that no product of it has int8 activations.
-  assertEquals(deviceTypes({}, [tensor("Q8_0", 4), tensor("Q6_K", 4)], undefined), {
+  assertEquals(deviceTypes(stack(), [tensor("Q8_0", 4), tensor("Q6_K", 4)], undefined), {
     dtype: "q6_k",
     parts: [{ begin: 0, end: 4, dtype: "int8g32" }, { begin: 4, end: 8, dtype: "q6_k" }],
   });
   const nearest = { dtype: "int8g32" } as const;
-  assertEquals(deviceTypes({ isPaired: true }, mixed, undefined), nearest);
-  assertEquals(deviceTypes({ numMatrices: 3 }, mixed, undefined), nearest);
-  assertEquals(deviceTypes({}, [tensor("Q4_K", 4), tensor("Q5_K", 4)], undefined), nearest);
-  assertEquals(deviceTypes({}, [tensor("Q4_K", 4), tensor("F16", 4)], undefined), nearest);
-  assertEquals(deviceTypes({}, mixed, { method: "int4", groupSize: 128 }), { dtype: "int4g128" });
-  assertEquals(deviceTypes({}, [tensor("Q6_K", 4), tensor("Q6_K", 4)], undefined), {
+  assertEquals(deviceTypes(stack({ isPaired: true }), mixed, undefined), nearest);
+  assertEquals(deviceTypes(stack({ numMatrices: 3 }), mixed, undefined), nearest);
+  assertEquals(deviceTypes(stack(), [tensor("Q4_K", 4), tensor("Q5_K", 4)], undefined), nearest);
+  assertEquals(deviceTypes(stack(), [tensor("Q4_K", 4), tensor("F16", 4)], undefined), nearest);
+  assertEquals(deviceTypes(stack(), mixed, { method: "int4", groupSize: 128 }), {
+    dtype: "int4g128",
+  });
+  assertEquals(deviceTypes(stack(), [tensor("Q6_K", 4), tensor("Q6_K", 4)], undefined), {
     dtype: "q6_k",
   });
 });
