@@ -1,11 +1,17 @@
 import { assert, assertEquals } from "@std/assert";
 import { readModel } from "../../models/registry.ts";
+import { parsePlanConfig } from "../../src/core/plan_config.ts";
 import type { Device } from "../../src/device/device.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
+import { uploadWeights } from "../../src/runner/upload_weights.ts";
+import { weightBytes } from "../../src/runner/weight_buffers.ts";
 import { blockNotices } from "../../src/runner/device_dtypes.ts";
 import { type BlockType, dequantize, TENSOR_TYPES } from "../../src/weights/gguf/tensor_types.ts";
+import { fileWeights } from "../../src/server/file_weights.ts";
+import { planCommand } from "../../src/server/plan_command.ts";
 import { findModelSource } from "../../src/weights/model_source.ts";
 import { gpuTest, noise } from "../support/agreement.ts";
+import { DEMO_DIR } from "../support/demo_engine.ts";
 import { encodeQ4_0, encodeQ8_0 } from "../support/gguf_checkpoint.ts";
 import { GGUF_TYPE, ggufFile, type GgufTensorData } from "../support/gguf_writer.ts";
 import { encodeQ4_K, encodeQ6_K } from "../support/k_quants.ts";
@@ -134,3 +140,23 @@ for (const mix of [...Object.keys(ENCODERS) as Kept[], "Q4_K_M"] as const) {
 for (const mix of cases<Mix>(["Q4_K_M", "Q6_K", "Q4_K", "Q8_0", "Q4_0"], 1)) {
   gpuTest(`${what(mix)} on WebGPU`, (gpu) => check(gpu, mix));
 }
+
+Deno.test("a plan counts what a file in blocks takes on a device, to the byte", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    const path = `${dir}/mixed.gguf`;
+    await Deno.writeFile(path, modelFiles("Q4_K_M").blocks);
+    const source = findModelSource(path);
+    const { weights: specs } = readModel(source.configFiles());
+    const checkpoint = source.openWeights();
+    const { bytes, weight } = await uploadWeights(new ReferenceDevice(), checkpoint, specs);
+    checkpoint.close();
+    const largestMatrixBytes = Math.max(...specs.map(({ name }) => weightBytes(weight(name))));
+    assertEquals(fileWeights(source), { format: "file", bytes, largestMatrixBytes });
+    assertEquals(fileWeights(findModelSource(DEMO_DIR)), undefined);
+    const plan = planCommand(parsePlanConfig([path], {})!);
+    assert(/^Weights +\S+ \S+ as the file has them, \S+ \S+ in f16, /m.test(plan), plan);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
