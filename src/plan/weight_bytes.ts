@@ -3,8 +3,11 @@ import type { ModelShape } from "./model_shape.ts";
 
 /** Bytes of all weights as one setting of `--quantization` holds them. */
 export interface PlannedWeights {
-  /** f16 as most checkpoints store them; the others quantized in the default groups of 32. */
-  readonly format: "f16" | "int8" | "int4";
+  /**
+   * f16 as most checkpoints store them; int8 and int4 quantized in the default groups of 32; "file"
+   * as a GGUF file's own types are held.
+   */
+  readonly format: "f16" | "int8" | "int4" | "file";
   readonly bytes: number;
   /**
    * Of the largest matrix, which is cut into several buffers where the device cannot bind it whole.
@@ -12,7 +15,7 @@ export interface PlannedWeights {
   readonly largestMatrixBytes: number;
 }
 
-const DTYPES: Readonly<Record<PlannedWeights["format"], WeightDtype>> = {
+const DTYPES: Readonly<Record<Exclude<PlannedWeights["format"], "file">, WeightDtype>> = {
   f16: "f16",
   int8: "int8g32",
   int4: "int4g32",
