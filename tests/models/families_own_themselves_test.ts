@@ -34,7 +34,7 @@ function textOf(file: string): string {
 /** The file of each family, by `model_type`: where the registry's value is imported from. */
 function fileOf(modelType: string): string {
   const [, value] = new RegExp(`\\["${modelType}", (\\w+)\\]`).exec(textOf(REGISTRY))!;
-  const [, file] = new RegExp(`import \\{ ${value} \\} from "\\./([\\w]+\\.ts)"`)
+  const [, file] = new RegExp(`import \\{[^}]*\\b${value}\\b[^}]*\\} from "\\./(\\w+\\.ts)"`)
     .exec(textOf(REGISTRY))!;
   return `models/${file}`;
 }
