@@ -14,8 +14,12 @@ export interface WeightSpec {
   readonly name: string;
   /** Names in the checkpoint, in order of stacking. */
   readonly tensors: readonly string[];
-  /** Shape of each of them. */
+  /** Shape of each of them, as it is read. */
   readonly shapes: readonly (readonly number[])[];
+  /** Whether it is a vector, whatever its tensors' shapes; others are by theirs. */
+  readonly isVector?: boolean;
+  /** Whether each matrix of its tensors lies transposed in the checkpoint: [.., K, N]. */
+  readonly isTransposed?: boolean;
   /**
    * Whether row i of the stack's first half and row i of its second give one output, as gates and
    * ups do, be they two tensors or one: where the matrix is cut, they stay together.

@@ -8,6 +8,7 @@ import {
 } from "../src/core/model_json.ts";
 import { gemma2 } from "./gemma2.ts";
 import { gemma3 } from "./gemma3.ts";
+import { gptOss } from "./gpt_oss.ts";
 import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import type { Model, ModelFamily } from "./model.ts";
@@ -28,6 +29,7 @@ const FAMILIES: ReadonlyMap<string, ModelFamily> = new Map([
   ["llama", llama],
   ["gemma2", gemma2],
   ["gemma3_text", gemma3],
+  ["gpt_oss", gptOss],
   ["granite", granite],
   ["ministral", ministral],
   ["ministral3", ministral3],

@@ -13,7 +13,8 @@ const MAX_TOKENS = 2 ** 18;
 /** A pin's name, which is also a segment of a path. */
 const Name = z.string().regex(/^[\w.-]{1,100}$/, "1 to 100 letters, digits, '.', '_' or '-'");
 
-const PinRequest = z.looseObject({
+/** Body of `POST /admin/kv/pins`. */
+export const PinRequest = z.looseObject({
   name: Name,
   prompt: z.union([z.string().min(1).max(MAX_CHARS), z.array(z.unknown()).max(MAX_TOKENS)])
     .nullish(),

@@ -5,7 +5,7 @@ import { modelFile, type ModelFiles, readModelJson } from "../core/model_json.ts
 import type { ModelShape, WeightShape } from "../plan/model_shape.ts";
 import { findPreset } from "../plan/presets.ts";
 import { parseGenericShape } from "../plan/shape_config.ts";
-import { weightShape } from "../runner/weight_buffers.ts";
+import { isVector, weightShape } from "../runner/weight_buffers.ts";
 
 /**
  * Reads the shape of a model from its config.json, whether the server can run it or not.
@@ -43,8 +43,7 @@ export function parseShape(json: unknown, name: string, file = "config.json"): M
 function declaredShape(model: Model, name: string): ModelShape {
   const weights = model.weights.map((spec): WeightShape => {
     const { numOutputs, rowsPerOutput, columns } = weightShape(spec);
-    const isVector = spec.shapes[0]!.length < 2;
-    return { rows: numOutputs * rowsPerOutput, columns, isVector };
+    return { rows: numOutputs * rowsPerOutput, columns, isVector: isVector(spec) };
   });
   return { name, maxModelLen: model.maxPositionEmbeddings, caches: model.caches, weights };
 }

@@ -40,6 +40,7 @@ export function textWeights(checkpoint: Weights): Weights {
     headerDigests: () => checkpoint.headerDigests(),
     readRange: (name, byteOffset, into) => checkpoint.readRange(own(name), byteOffset, into),
     readGroups: (name, rows, dtype) => checkpoint.readGroups(own(name), rows, dtype),
+    readBlocks: (name, rows, dtype) => checkpoint.readBlocks(own(name), rows, dtype),
     close: () => checkpoint.close(),
   };
 }
