@@ -21,7 +21,8 @@ type Shape =
   & KvShape
   & KvPlace
   & Readonly<{ H: number; HEADS: number; ROTARY_DIM: number; NORM_EPS: number; WORKGROUP: number }>
-  & Readonly<{ HAS_NORMS: boolean; HAS_BIASES: boolean; STORES: boolean }>;
+  & Readonly<{ HAS_NORMS: boolean; HAS_BIASES: boolean; STORES: boolean }>
+  & Readonly<{ QUERY_RATE: number; QUERY_SPAN: number }>;
 
 const BINDINGS = [
   { name: "step", access: "read" },
@@ -36,8 +37,8 @@ const BINDINGS = [
 const STORE_WGSL = `${groupStepWgsl}${kvStoreWgsl}//# if HAS_NORMS\n${inverseRms}//# end\n`;
 
 /**
- * Adds biases, normalizes, rotates q in place and stores rotated k, and v, in a pool of f16 or f32;
- * each where the shape says so. D is a multiple of 4.
+ * Adds biases, normalizes, rotates q in place, which grows with positions, and stores rotated k,
+ * and v, in a pool of f16 or f32; each where the shape says so. D is a multiple of 4.
  */
 export const ropeStoreKv: Kernel<Shape> = {
   name: "rope_store_kv",
@@ -59,6 +60,8 @@ export const ropeStoreKv: Kernel<Shape> = {
         if (HAS_NORMS) normalizeRow(row, weights, NORM_EPS, row);
         rotate(row.subarray(0, ROTARY_DIM), angles);
       }
+      const growth = queryGrowth(shape, words[words[STEP.positions]! + t]!);
+      for (let i = 0; i < H * D; i++) computed[i] = computed[i]! * growth;
       rows.set(computed.subarray(0, H * D));
       if (!STORES) continue;
       const slot = words[words[STEP.slots + GROUP * GROUP_WORDS]! + t]!;
@@ -80,6 +83,15 @@ export const ropeStoreQuantizedKv: Kernel<QuantizedShape> = {
   bindings: BINDINGS,
   reference: ropeStoreKv.reference,
 };
+
+/** The factor of queries at a position. */
+function queryGrowth(
+  { QUERY_RATE, QUERY_SPAN }: Pick<Shape, "QUERY_RATE" | "QUERY_SPAN">,
+  position: number,
+): number {
+  if (QUERY_SPAN === 0) return 1;
+  return 1 + QUERY_RATE * Math.log(1 + Math.floor(position / QUERY_SPAN));
+}
 
 /** Rotates dims `(i, i + half)` of the rotary part of a head by `angles[i] = (cos, sin)`. */
 function rotate(part: Float32Array, angles: Float32Array): void {
@@ -125,6 +137,7 @@ export function ropeStoreKvCall(
     ...{ H, G, D, BLOCK_SIZE, KV_DTYPE, HEADS, ROTARY_DIM, WORKGROUP, STORES: !QUERIES_ONLY },
     ...{ HAS_NORMS: layer.NORM_EPS !== undefined, NORM_EPS: layer.NORM_EPS ?? 0 },
     HAS_BIASES: biases !== undefined,
+    ...{ QUERY_RATE: layer.QUERY_RATE ?? 0, QUERY_SPAN: layer.QUERY_SPAN ?? 0 },
     ...kvPlace(layer),
   };
   const { step } = buffers;

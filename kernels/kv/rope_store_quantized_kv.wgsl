@@ -137,9 +137,14 @@ fn rope_store_quantized_kv(
 //# end
   if (head < H) {
     let row = (t * HEADS + head) * QUADS;
+//# if QUERY_SPAN > 0
+    let growth = 1.0 + ${QUERY_RATE} * log(1.0 + f32(step[step[STEP_POSITIONS] + t] / ${QUERY_SPAN}u));
+//# else
+    let growth = 1.0;
+//# end
 //# for u in 0..LOAD_QUADS
-    qkv[row + low_quad(lane * ${LOAD_QUADS}u + ${u}u)] = own${u}.low;
-    qkv[row + high_quad(lane * ${LOAD_QUADS}u + ${u}u)] = own${u}.high;
+    qkv[row + low_quad(lane * ${LOAD_QUADS}u + ${u}u)] = own${u}.low * growth;
+    qkv[row + high_quad(lane * ${LOAD_QUADS}u + ${u}u)] = own${u}.high * growth;
 //# end
     return;
   }
