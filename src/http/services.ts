@@ -164,6 +164,8 @@ export interface ServedModel {
   readonly defaults: SamplingDefaults;
   /** How its chat template marks thoughts; absent for a model that does not think. */
   readonly thinking?: ThinkingMarks;
+  /** What its weights are read from. */
+  readonly fileFormat?: "safetensors" | "gguf";
   /** Its chat template; absent where it has none. */
   readonly chatTemplate?: string;
   /** Variables about thinking that its chat template reads. */
