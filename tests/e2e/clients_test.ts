@@ -70,7 +70,7 @@ Deno.test({
           "main.ts",
           ...args,
         ]);
-        check(reports, { scenarios: 20, answers: 37 });
+        check(reports, { scenarios: 24, answers: 44 });
         await server.idle();
       },
     });
