@@ -72,11 +72,11 @@ function pinName(c: Context, { cacheSecret }: Services, name: string): string {
   return `${cacheScope(c, cacheSecret, undefined) ?? ""}/${name}`;
 }
 
-async function tokensOf(request: PinRequest, { text }: Services): Promise<Uint32Array> {
+async function tokensOf(request: PinRequest, { text, model }: Services): Promise<Uint32Array> {
   const { prompt, messages } = request;
   if (messages !== undefined && messages !== null) {
     // Without the opening of an answer, which is not part of the prefix.
-    return await text.encodeChat(toChatMessages(messages), { addGenerationPrompt: false });
+    return await text.encodeChat(toChatMessages(messages, model), { addGenerationPrompt: false });
   }
   if (typeof prompt === "string") {
     const [ids] = await text.encode([prompt]);

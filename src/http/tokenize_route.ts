@@ -91,7 +91,7 @@ async function encode(
         { code: "invalid_value", param: "parse_special" },
       );
     }
-    const messages = toChatMessages(request.messages);
+    const messages = toChatMessages(request.messages, model);
     const tools = request.tools ?? [];
     return await text.encodeChat(messages, {
       ...toEncodeChatOptions(request, messages),

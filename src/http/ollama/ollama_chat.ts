@@ -28,7 +28,7 @@ export function chatOf(request: OllamaChatRequest, services: Services): Chat {
   }
   return {
     ...parametersOf(request, services),
-    messages: toChatMessages((request.messages ?? []).map(toMessage)),
+    messages: toChatMessages((request.messages ?? []).map(toMessage), services.model),
     use: toolUseOf({ tools }),
     source: "messages",
   };
