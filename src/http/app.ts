@@ -96,7 +96,7 @@ export function createApp(services: Services): Hono {
   const { access, limits, log } = services;
   // A slash at the end of a path changes nothing.
   const app = new Hono({ strict: false });
-  const gates = createGates(access, services.now);
+  const gates = createGates(access, services.now, services.metrics);
   const routes = routesOf(services);
   app.use(requestId());
   app.use(logAccess(services));

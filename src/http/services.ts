@@ -5,6 +5,7 @@ import type { EnginePort } from "../core/generation.ts";
 import type { GrammarFormat } from "../core/grammar_format.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { ToolDefinition, ToolParser } from "../core/tool_parser.ts";
+import type { KeyRules } from "./key_rules.ts";
 import type { BodyLimits } from "./request_body.ts";
 import type { ThinkingMarks } from "./thinking_parser.ts";
 import type { ServingMetrics } from "./serving_metrics.ts";
@@ -170,18 +171,6 @@ export interface ServedModel {
   readonly chatTemplate?: string;
   /** Variables about thinking that its chat template reads. */
   readonly templateVariables?: readonly string[];
-}
-
-/** What the holders of a key may use. */
-export interface KeyRules {
-  /** For logs and refusals, which never show the key. */
-  readonly name: string;
-  /** Most generations in flight. */
-  readonly maxRequests?: number;
-  /** Tokens of prompts and answers per minute. */
-  readonly tokensPerMinute?: number;
-  /** Of those that wait, keys of a higher one are admitted first; default: 0. */
-  readonly priority?: number;
 }
 
 /** Who may call, and from where. */
