@@ -90,7 +90,8 @@ function routesOf(services: Services): readonly Route[] {
  *
  * Checks run from the outside in: request id, request target and Host header, Origin, CORS
  * preflight; then the gate of the route that matches, and the route. A path without a route is
- * closed like a route for API keys. Every error is answered in OpenAI's shape.
+ * closed like a route for API keys. Every error is answered in OpenAI's shape, or in that of the
+ * API whose path it is.
  */
 export function createApp(services: Services): Hono {
   const { access, limits, log } = services;
