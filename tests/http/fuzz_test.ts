@@ -4,6 +4,7 @@ import { RequestError } from "../../src/core/errors.ts";
 import { testServer } from "./server.ts";
 import { checkMessageStream, MessageError, MessageObject } from "../support/messages_format.ts";
 import { checkResponseStream, ResponseObject } from "../support/responses_format.ts";
+import { OllamaChat, OllamaError, OllamaGenerate, readLines } from "../support/ollama_format.ts";
 import { runs, times } from "../support/runs.ts";
 
 const STATUSES = new Set([200, 400, 404, 405, 413, 415, 429, 503]);
@@ -106,6 +107,34 @@ const BODIES: Record<string, object> = {
     seed: 1,
   },
   "/v1/messages/count_tokens": { model: "alias", messages: [{ role: "user", content: "u" }] },
+  "/api/chat": {
+    model: "alias:latest",
+    messages: [
+      { role: "system", content: "s" },
+      { role: "user", content: "u", images: [] },
+      { role: "assistant", tool_calls: [{ function: { name: "f", arguments: { a: 1 } } }] },
+      { role: "tool", tool_name: "f", content: "o" },
+    ],
+    tools: [{ type: "function", function: { name: "f", parameters: { type: "object" } } }],
+    options: { temperature: 1, num_predict: 9, num_ctx: 128, stop: ["l"], seed: 1, num_gpu: 1 },
+    format: "",
+    think: false,
+    keep_alive: "5m",
+    logprobs: true,
+    top_logprobs: 2,
+    stream: true,
+  },
+  "/api/generate": {
+    model: "alias",
+    prompt: "a",
+    system: "s",
+    raw: false,
+    format: { type: "object", properties: { a: { type: "null" } } },
+    options: { top_k: 3, repeat_penalty: 1.1, repeat_last_n: -1 },
+    context: [],
+    stream: false,
+  },
+  "/api/show": { model: "alias", verbose: true },
   "/tokenize": { prompt: "a", add_special_tokens: true, with_pieces: true },
   "/detokenize": { tokens: [1, 2, 3] },
 };
@@ -184,6 +213,7 @@ const requests = fc.record({
 
 function checkError(path: string, body: { error?: Record<string, unknown> }): void {
   assert(!/\.ts\b|node_modules|\n\s+at /.test(JSON.stringify(body)), "a stack trace leaked");
+  if (path.startsWith("/api/")) return void OllamaError.parse(body);
   if (path.startsWith("/v1/messages")) return void MessageError.parse(body);
   const { message, type, param, code } = body.error ?? {};
   assert(typeof message === "string" && message.length > 0);
@@ -195,11 +225,17 @@ function checkError(path: string, body: { error?: Record<string, unknown> }): vo
 /** What an answer of a path has to be, whole and as the payloads of a stream. */
 const FORMATS: Record<string, [(body: unknown) => void, (payloads: unknown[]) => void]> = {
   "/v1/responses": [(body) => ResponseObject.parse(body), checkResponseStream],
+  "/api/chat": [(body) => OllamaChat.parse(body), () => {}],
+  "/api/generate": [(body) => OllamaGenerate.parse(body), () => {}],
   "/v1/messages": [(body) => MessageObject.parse(body), checkMessageStream],
 };
 
 function checkAnswer(path: string, type: string | null, text: string): void {
   const [checkWhole, checkStream] = FORMATS[path] ?? [];
+  if (type === "application/x-ndjson") {
+    readLines(text, path === "/api/chat" ? OllamaChat : OllamaGenerate);
+    return;
+  }
   if (type?.startsWith("text/event-stream") !== true) {
     const body = JSON.parse(text);
     checkWhole?.(body);
