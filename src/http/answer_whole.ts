@@ -39,6 +39,7 @@ export async function answerInOnePiece(
     ...job.format.firstFields,
     choices: wholes.map((whole) => job.format.wholeChoice(whole)),
     usage: usageOf(run),
+    ...job.format.wholeFields?.(),
     ...explanation(),
   });
 }

@@ -8,11 +8,19 @@ import {
   toEncodeChatOptions,
 } from "./chat_schema.ts";
 import { chatTools } from "./chat_tools.ts";
+import type { SequenceRequest } from "../core/generation.ts";
 import { GenerationMeter } from "./generation_meter.ts";
 import { checkSize, formatOf } from "./grammar_fields.ts";
+import { maxTokensOf } from "./length_fields.ts";
+import { readoutOf, withPromptLogprobs } from "./prompt_readings.ts";
 import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
 import { readJson } from "./read_json.ts";
-import { checkNumSequences, checkStreamOptions, toSamplingParams } from "./sampling_fields.ts";
+import {
+  checkNumSequences,
+  checkStreamOptions,
+  promptLogprobsOf,
+  toSamplingParams,
+} from "./sampling_fields.ts";
 import { requireReady, servedName } from "./served_model.ts";
 import type { ChatMessage, Services } from "./services.ts";
 import { templateVariablesOf } from "./thinking_fields.ts";
@@ -32,6 +40,7 @@ export function chatRoute(services: Services): Handler {
     checkStreamOptions(request);
     checkNumSequences(request, 1, services.limits);
     const numLogprobs = numChatLogprobs(request);
+    const listed = promptLogprobsOf(request);
     const messages = toChatMessages(request.messages);
     const use = toolUseOf(request);
     const tools = use && chatTools(use, formatOf(request), request, services.tools);
@@ -51,7 +60,7 @@ export function chatRoute(services: Services): Handler {
     });
     const prompt = await text.encodeChat(messages, encodeOptions);
     const maxTokens = fitMaxTokens(prompt.length, "messages", maxModelLen, {
-      maxTokens: request.max_completion_tokens ?? request.max_tokens,
+      maxTokens: maxTokensOf(request),
       fallback: maxModelLen,
     });
 
@@ -66,13 +75,18 @@ export function chatRoute(services: Services): Handler {
     const hasLogprobs = numLogprobs !== undefined;
     const options = { prompt, vocabSize, hasLogprobs, tools, asked };
     const { format, params: more, ...grammar } = await chatAnswer(request, services, options);
-    const sequences = samples.map((one) => ({ prompt, params: { ...one, ...more }, ...grammar }));
+    const readout = listed === undefined ? undefined : readoutOf({ listed });
+    // One sample reads the prompt for all of them.
+    const sequences = samples.map((one, i): SequenceRequest => ({
+      ...{ prompt, params: { ...one, ...more }, ...grammar },
+      ...(i === 0 && readout !== undefined ? { readout } : {}),
+    }));
     return await answer(c, services, {
       model,
       request,
       prompts: [prompt],
       sequences,
-      format,
+      format: listed === undefined ? format : withPromptLogprobs(format, { text, prompt, listed }),
       meter,
     });
   };

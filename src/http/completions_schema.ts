@@ -14,6 +14,7 @@ export const CompletionsRequest = z.looseObject({
   prompt: z.union([z.string(), z.array(z.unknown()).min(1)]),
   logprobs: z.int().min(0).max(MAX_LOGPROBS).nullish(),
   echo: z.boolean().nullish(),
+  suffix: z.string().nullish(),
   add_special_tokens: z.boolean().nullish(),
 });
 export type CompletionsRequest = z.output<typeof CompletionsRequest>;

@@ -8,6 +8,8 @@ export class GenerationMeter {
   readonly #now: () => number;
   /** When the request arrived, ms of {@link now}. */
   readonly #arrivedMs: number;
+  /** When the first token of all came. */
+  #firstTokenMs: number | undefined;
   /** When each sequence's latest token came, by index. */
   readonly #lastTokenMs = new Map<number, number>();
 
@@ -23,6 +25,7 @@ export class GenerationMeter {
     const now = this.#now();
     const last = this.#lastTokenMs.get(index);
     this.#lastTokenMs.set(index, now);
+    this.#firstTokenMs ??= now;
     if (last === undefined) this.#metrics.observeFirstToken((now - this.#arrivedMs) / 1000);
     else this.#metrics.observeNextToken((now - last) / 1000);
   }
@@ -39,6 +42,13 @@ export class GenerationMeter {
       numGeneratedTokens: numTokens,
       seconds: this.elapsedMs() / 1000,
     });
+  }
+
+  /** Milliseconds until the first token of all, or until now, and from there to the last. */
+  times(): { readonly promptMs: number; readonly predictedMs: number } {
+    const first = this.#firstTokenMs ?? this.#now();
+    const last = Math.max(first, ...this.#lastTokenMs.values());
+    return { promptMs: first - this.#arrivedMs, predictedMs: last - first };
   }
 
   /** Milliseconds since the request arrived. */

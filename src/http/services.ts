@@ -82,11 +82,20 @@ export interface StopStrings {
   flush(): string;
 }
 
+/** Tokens that stand before a prefix, a suffix, and the middle that is filled in. */
+export interface FillInTokens {
+  readonly prefix: TokenId;
+  readonly suffix: TokenId;
+  readonly middle: TokenId;
+}
+
 /** The tokenizer of the served model, as far as this room needs it. */
 export interface TextService {
   readonly vocabSize: number;
   /** Ids that end a sequence by the model's own account. */
   readonly eosTokenIds: readonly TokenId[];
+  /** Tokens for filling text in between a prompt and a suffix; absent where the model has none. */
+  readonly fillIn?: FillInTokens | undefined;
   /**
    * Ids of each text of a request. Long texts are tokenized in Workers, so that other requests go
    * on.
