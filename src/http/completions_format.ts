@@ -6,7 +6,7 @@ import {
   PromptReadings,
 } from "./prompt_readings.ts";
 import { completionLogprobs } from "./openai_logprobs.ts";
-import type { ScoredToken } from "./sequence_text.ts";
+import type { ScoredToken, TextPiece } from "./sequence_text.ts";
 import type { TextService } from "./services.ts";
 
 /** The options of a completions request that shape its answer. */
@@ -24,39 +24,45 @@ export interface CompletionsFormatOptions {
   readonly asked?: PromptLogprobsAsked;
 }
 
+/** What of the options says how prompts are echoed and scored. */
+type PromptParts = Pick<
+  CompletionsFormatOptions,
+  "text" | "hasLogprobs" | "prompts" | "echoedTexts" | "numSamples" | "asked"
+>;
+
+/** The text and the log-probabilities of prompts, by the sequence that they stand before. */
+function promptParts(options: PromptParts) {
+  const { text: vocabulary, hasLogprobs, prompts, echoedTexts, numSamples, asked = {} } = options;
+  const texts = prompts.map((tokens, i) => ({ tokens, text: echoedTexts?.[i] ?? "" }));
+  const readings = new PromptReadings(vocabulary, texts, numSamples);
+  const echoed = (index: number) => texts[Math.floor(index / numSamples)]!.text;
+  return {
+    echoed,
+    observe: (piece: TextPiece) => readings.observe(piece),
+    logprobs: (index: number) =>
+      asked.echoed === undefined ? undefined : readings.echoed(index, asked.echoed),
+    listed: (index: number) =>
+      asked.listed === undefined ? {} : { prompt_logprobs: readings.listed(index, asked.listed) },
+    /** Those of an answer's own tokens, which go on where the prompt ends. */
+    own: (index: number, scored: readonly ScoredToken[]) => {
+      if (!hasLogprobs) return null;
+      const { length } = echoed(index);
+      const moved = scored.map((one) => ({ ...one, textOffset: length + one.textOffset }));
+      return completionLogprobs(vocabulary, moved);
+    },
+  };
+}
+
 /** Answers of `/v1/completions`. */
 export function completionsFormat(options: CompletionsFormatOptions): AnswerFormat {
-  const { text: vocabulary, hasLogprobs, sendsTokenIds, prompts, echoedTexts, numSamples } =
-    options;
-  const { asked: { echoed: numEchoed, listed: numListed } = {} } = options;
-  const readings = new PromptReadings(
-    vocabulary,
-    prompts.map((tokens, i) => ({ tokens, text: echoedTexts?.[i] ?? "" })),
-    numSamples,
-  );
-  function logprobs(index: number, scored: readonly ScoredToken[]) {
-    if (!hasLogprobs) return null;
-    const { length: numBefore } = echoed(index);
-    return completionLogprobs(
-      vocabulary,
-      scored.map((one) => ({ ...one, textOffset: numBefore + one.textOffset })),
-    );
-  }
-  function promptLogprobs(index: number) {
-    return numEchoed === undefined ? undefined : readings.echoed(index, numEchoed);
-  }
-  function listed(index: number) {
-    return numListed === undefined ? {} : { prompt_logprobs: readings.listed(index, numListed) };
-  }
+  const { sendsTokenIds, prompts, echoedTexts, numSamples } = options;
+  const prompt = promptParts(options);
   function ids(tokenIds: readonly TokenId[]) {
     return sendsTokenIds ? { token_ids: tokenIds } : {};
   }
   function promptIds(index: number) {
-    const prompt = prompts[Math.floor(index / numSamples)]!;
-    return sendsTokenIds ? { prompt_token_ids: [...prompt] } : {};
-  }
-  function echoed(index: number): string {
-    return echoedTexts?.[Math.floor(index / numSamples)] ?? "";
+    const tokens = prompts[Math.floor(index / numSamples)]!;
+    return sendsTokenIds ? { prompt_token_ids: [...tokens] } : {};
   }
   return {
     idPrefix: "cmpl-",
@@ -65,13 +71,13 @@ export function completionsFormat(options: CompletionsFormatOptions): AnswerForm
     firstFields: {},
     continuesPrompt: true,
     sendsTokenIds,
-    scoresStopToken: numEchoed !== undefined,
-    observe: (piece) => readings.observe(piece),
+    scoresStopToken: options.asked?.echoed !== undefined,
+    observe: prompt.observe,
     openingChoice: (index) =>
       echoedTexts === undefined && !sendsTokenIds ? undefined : {
         index,
-        text: echoed(index),
-        logprobs: promptLogprobs(index) ?? null,
+        text: prompt.echoed(index),
+        logprobs: prompt.logprobs(index) ?? null,
         finish_reason: null,
         ...promptIds(index),
       },
@@ -81,7 +87,7 @@ export function completionsFormat(options: CompletionsFormatOptions): AnswerForm
       return [{
         index,
         text,
-        logprobs: logprobs(index, scored),
+        logprobs: prompt.own(index, scored),
         finish_reason: null,
         ...ids(tokenIds),
       }];
@@ -95,9 +101,9 @@ export function completionsFormat(options: CompletionsFormatOptions): AnswerForm
     }),
     wholeChoice: ({ index, text, tokenIds, scored, finish }) => ({
       index,
-      text: echoed(index) + text,
-      logprobs: joined(promptLogprobs(index), logprobs(index, scored)),
-      ...listed(index),
+      text: prompt.echoed(index) + text,
+      logprobs: joined(prompt.logprobs(index), prompt.own(index, scored)),
+      ...prompt.listed(index),
       finish_reason: finish.reason,
       stop_reason: finish.stopReason,
       ...promptIds(index),
