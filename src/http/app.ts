@@ -14,6 +14,7 @@ import {
 } from "./access.ts";
 import { chatRoute } from "./chat_route.ts";
 import { completionsRoute } from "./completions_route.ts";
+import { embeddingsRoute } from "./embeddings_route.ts";
 import { errorResponse, isServerFailure } from "./error_response.ts";
 import { healthRoute, metricsRoute, versionRoute } from "./health_route.ts";
 import { kvPlanRoute } from "./kv_plan_route.ts";
@@ -22,6 +23,8 @@ import { kvLogRoute } from "./kv_log_route.ts";
 import { kvResizeRoute } from "./kv_resize_route.ts";
 import { modelRoute, modelsRoute } from "./models_route.ts";
 import { pinRoute, unpinRoute } from "./pin_route.ts";
+import { applyTemplateRoute, renderRoute } from "./render_route.ts";
+import { rerankRoute } from "./rerank_route.ts";
 import { boundBodies } from "./request_body.ts";
 import { requirePlainTarget } from "./request_target.ts";
 import type { Services } from "./services.ts";
@@ -35,6 +38,11 @@ function routesOf(services: Services): readonly Route[] {
   return [
     ["POST", "/v1/chat/completions", "key", chatRoute(services)],
     ["POST", "/v1/completions", "key", completionsRoute(services)],
+    ["POST", "/v1/chat/completions/render", "key", renderRoute(services)],
+    ["POST", "/apply-template", "key", applyTemplateRoute(services)],
+    ["POST", "/v1/embeddings", "key", embeddingsRoute(services)],
+    ["POST", "/v1/rerank", "key", rerankRoute(services)],
+    ["POST", "/rerank", "key", rerankRoute(services)],
     ["GET", "/v1/models", "key", modelsRoute(services)],
     ["GET", "/v1/models/:name{.*}", "key", modelRoute(services)],
     ["POST", "/tokenize", "key", tokenizeRoute(services)],

@@ -1,5 +1,6 @@
 import { RequestError } from "../core/errors.ts";
-import type { CompletionsRequest, Prompt } from "./completions_schema.ts";
+import type { CompletionsRequest } from "./completions_schema.ts";
+import type { Prompt } from "./prompt_field.ts";
 import type { TextService } from "./services.ts";
 
 /**

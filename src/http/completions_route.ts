@@ -4,7 +4,8 @@ import { completionsFormat } from "./completions_format.ts";
 import { RequestError } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import { toTexts, toTokenIds } from "./completion_prompts.ts";
-import { CompletionsRequest, numPromptsOf, promptsOf } from "./completions_schema.ts";
+import { CompletionsRequest } from "./completions_schema.ts";
+import { numPromptsIn, promptsIn } from "./prompt_field.ts";
 import { GenerationMeter } from "./generation_meter.ts";
 import { formatOf } from "./grammar_fields.ts";
 import { maxTokensOf } from "./length_fields.ts";
@@ -36,12 +37,12 @@ export function completionsRoute(services: Services): Handler {
     const request = await readJson(c, CompletionsRequest, UNSUPPORTED_IN_COMPLETIONS);
     const model = servedName(request.model, services.model);
     checkStreamOptions(request);
-    checkNumSequences(request, numPromptsOf(request), services.limits);
+    checkNumSequences(request, numPromptsIn(request.prompt), services.limits);
     const grammar = formatOf(request);
 
     const { maxModelLen, vocabSize } = requireReady(engine);
     const { maxCharsPerToken, defaults } = services.model;
-    const given = promptsOf(request, vocabSize);
+    const given = promptsIn(request.prompt, "prompt", vocabSize);
     for (const prompt of given) {
       if (typeof prompt !== "string") continue;
       checkPromptChars(prompt.length, "prompt", { maxModelLen, maxCharsPerToken });

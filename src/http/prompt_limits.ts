@@ -2,6 +2,7 @@ import { ceilDiv } from "../base/math.ts";
 import {
   answerRoom,
   answerTooLong,
+  checkPromptFits,
   type PromptSource,
   promptTooLong,
 } from "../core/context_limit.ts";
@@ -43,8 +44,7 @@ export function fitMaxTokens(
 ): number {
   const { maxTokens, fallback } = asked;
   if (maxTokens === 0) {
-    // Without an answer, the prompt may fill the context.
-    answerRoom(numPromptTokens, source, maxModelLen + 1);
+    checkPromptFits(numPromptTokens, source, maxModelLen);
     return 0;
   }
   const room = answerRoom(numPromptTokens, source, maxModelLen);

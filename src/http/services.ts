@@ -3,6 +3,7 @@ import type { KvCacheDtype } from "../core/engine_config.ts";
 import type { CompiledGrammar } from "../core/compiled_grammar.ts";
 import type { EnginePort } from "../core/generation.ts";
 import type { GrammarFormat } from "../core/grammar_format.ts";
+import type { Pooling } from "../core/prompt_readout.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { ToolDefinition, ToolParser } from "../core/tool_parser.ts";
 import type { BodyLimits } from "./request_body.ts";
@@ -157,6 +158,20 @@ export interface SamplingDefaults {
   readonly repetitionPenalty?: number;
 }
 
+/** How the served model makes vectors of texts. */
+export interface EmbeddingForm {
+  readonly pooling: Pooling;
+  readonly isNormalized: boolean;
+  /** Elements of a vector. */
+  readonly size: number;
+}
+
+/** Tokens by which a model says whether a document fits a query. */
+export interface RerankForm {
+  readonly yes: TokenId;
+  readonly no: TokenId;
+}
+
 /** The model as clients know it. */
 export interface ServedModel {
   /** Accepted in `model`, at least one; the first stands where a request names none. */
@@ -173,6 +188,10 @@ export interface ServedModel {
   readonly defaults: SamplingDefaults;
   /** How its chat template marks thoughts; absent for a model that does not think. */
   readonly thinking?: ThinkingMarks;
+  /** How it makes vectors of texts, or why it cannot; absent: it is not known. */
+  readonly embedding?: EmbeddingForm | { readonly unsupported: string };
+  /** How it ranks documents; absent for a model that does not. */
+  readonly rerank?: RerankForm;
   /** Variables about thinking that its chat template reads. */
   readonly templateVariables?: readonly string[];
 }

@@ -246,7 +246,13 @@ export class FakeGeneration implements Generation {
       ? {}
       : { prompt: this.#engine.read(prompt, readout) };
     if (maxTokens === 0) {
-      return { requestId: this.#request.id, index, ...report, finishReason: "length" };
+      const end = {
+        requestId: this.#request.id,
+        index,
+        ...report,
+        finishReason: "length",
+      } as const;
+      return this.#engine.override?.(end, outputIndex) ?? end;
     }
     const { params } = this.#request.sequences[index]!;
     const { numCachedTokens, override } = this.#engine;

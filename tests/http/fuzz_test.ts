@@ -57,6 +57,26 @@ const BODIES: Record<string, object> = {
     cache_prompt: true,
     structured_outputs: { choice: ["a", "b"], regex: null },
   },
+  "/v1/chat/completions/render": {
+    messages: [{ role: "user", content: "u" }],
+    add_generation_prompt: false,
+    continue_final_message: false,
+  },
+  "/apply-template": { messages: [{ role: "user", content: "u" }] },
+  "/v1/embeddings": {
+    input: ["a", [1, 2]],
+    encoding_format: "base64",
+    dimensions: 4,
+    normalize: true,
+    cache_salt: "s",
+  },
+  "/v1/rerank": {
+    query: "q",
+    documents: ["a", { text: "b" }],
+    top_n: 1,
+    return_documents: true,
+    instruction: "i",
+  },
   "/tokenize": { prompt: "a", add_special_tokens: true, with_pieces: true },
   "/detokenize": { tokens: [1, 2, 3] },
 };

@@ -70,3 +70,44 @@ export const CompletionAnswer = z.strictObject({
   usage: CompletionUsage,
   timings: Timings.optional(),
 });
+
+/** `usage` where nothing is generated. */
+export const PromptUsage = z.strictObject({ prompt_tokens: Count, total_tokens: Count })
+  .refine(({ prompt_tokens, total_tokens }) => prompt_tokens === total_tokens);
+
+/** An answer of `/v1/embeddings`: all vectors as numbers, or all as base64. */
+export const EmbeddingsAnswer = z.strictObject({
+  object: z.literal("list"),
+  data: z.array(z.strictObject({
+    object: z.literal("embedding"),
+    index: Count,
+    embedding: z.union([z.array(z.number()).min(1), z.base64()]),
+  })).min(1),
+  model: z.string(),
+  usage: PromptUsage,
+}).refine(({ data }) => data.every(({ index }, i) => index === i));
+
+/** An answer of `/v1/rerank`, best first. */
+export const RerankAnswer = z.strictObject({
+  id: z.string().startsWith("rerank-"),
+  object: z.literal("list"),
+  model: z.string(),
+  results: z.array(z.strictObject({
+    index: Count,
+    relevance_score: z.number().min(0).max(1),
+    document: z.strictObject({ text: z.string() }).optional(),
+  })),
+  usage: PromptUsage,
+}).refine(({ results }) =>
+  results.every((one, i) => i === 0 || one.relevance_score <= results[i - 1]!.relevance_score)
+);
+
+/** An answer of `/v1/chat/completions/render`. */
+export const RenderAnswer = z.strictObject({
+  object: z.literal("chat.completion.prompt"),
+  model: z.string(),
+  prompt: z.string(),
+  prompt_token_ids: z.array(Count),
+  count: Count,
+  max_model_len: Count,
+}).refine(({ prompt_token_ids, count }) => prompt_token_ids.length === count);
