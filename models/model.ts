@@ -21,6 +21,16 @@ export interface WeightSpec {
    * ups do, be they two tensors or one: where the matrix is cut, they stay together.
    */
   readonly isPaired?: boolean;
+  /**
+   * How many matrices of one shape lie below each other, as those of experts do: where the whole is
+   * cut, each of them stays together.
+   */
+  readonly numMatrices?: number;
+  /**
+   * Whether the matrix keeps the checkpoint's type whatever is asked for, as a router does: a small
+   * error in its logits is another expert.
+   */
+  readonly keepsType?: boolean;
   /** Added to each element of a vector when it is loaded: 1 where the checkpoint has `w - 1`. */
   readonly addend?: number;
 }

@@ -14,9 +14,11 @@ import type { Model, ModelFamily } from "./model.ts";
 import { mistral } from "./mistral.ts";
 import { olmo2 } from "./olmo2.ts";
 import { olmo3 } from "./olmo3.ts";
+import { olmoe } from "./olmoe.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
+import { qwen3Moe } from "./qwen3_moe.ts";
 import { smollm3 } from "./smollm3.ts";
 
 /** The families by the `model_type` of their config.json. */
@@ -28,9 +30,11 @@ const FAMILIES: ReadonlyMap<string, ModelFamily> = new Map([
   ["mistral", mistral],
   ["olmo2", olmo2],
   ["olmo3", olmo3],
+  ["olmoe", olmoe],
   ["phi3", phi3],
   ["qwen2", qwen2],
   ["qwen3", qwen3],
+  ["qwen3_moe", qwen3Moe],
   ["smollm3", smollm3],
 ]);
 

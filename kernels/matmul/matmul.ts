@@ -103,7 +103,7 @@ export function multiply(
 }
 
 /** `sum_k x[offset + k] * w[k]`, in four sums, which a CPU's pipeline overlaps. */
-function dotProduct(x: Float32Array, offset: number, w: Float32Array): number {
+export function dotProduct(x: Float32Array, offset: number, w: Float32Array): number {
   let a = 0;
   let b = 0;
   let c = 0;

@@ -50,6 +50,11 @@ export interface GenerationRequest {
    */
   readonly owner?: string;
   /**
+   * Requests of a higher priority are admitted before those of a lower one that wait; default: 0.
+   * All requests of one owner have the same.
+   */
+  readonly priority?: number;
+  /**
    * Whether the server itself makes the request, to fill the cache; it is left out of the
    * statistics of look-ups.
    */

@@ -9,7 +9,8 @@ import { decisionJson } from "./kv_log_route.ts";
 import type { Job, Run } from "./job.ts";
 import { SequenceText } from "./sequence_text.ts";
 import { timingsOf } from "./timings.ts";
-import { cacheScope, requestOwner } from "./cache_scope.ts";
+import { accountOf } from "./access.ts";
+import { submitFor } from "./submit.ts";
 import type { Services } from "./services.ts";
 import { type SamplingFields, stopsOf } from "./sampling_fields.ts";
 
@@ -23,15 +24,15 @@ import { type SamplingFields, stopsOf } from "./sampling_fields.ts";
 export async function answer(c: Context, services: Services, job: Job): Promise<Response> {
   const id = `${job.format.idPrefix}${crypto.randomUUID().replaceAll("-", "")}`;
   const beamSearch = beamSearchOf(job.request);
-  const scope = cacheScope(c, services.cacheSecret, job.request.cache_salt);
-  const owner = requestOwner(c, services.cacheSecret);
-  const generation = await services.engine.submit({
+  const request = {
     id,
     sequences: job.sequences,
     ...(beamSearch === undefined ? {} : { beamSearch }),
-    ...(scope === undefined ? {} : { cacheScope: scope }),
-    ...(owner === undefined ? {} : { owner }),
     ...retentionOf(job.request),
+  };
+  const generation = await submitFor(c, services, request, {
+    salt: job.request.cache_salt,
+    numPromptTokens: job.prompts.reduce((sum, { length }) => sum + length, 0),
   });
   const run = prepareRun(c, services, job, id);
   return job.request.stream === true
@@ -78,6 +79,7 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
       services.log.info("generation", {
         id,
         request_id: c.get("requestId"),
+        ...keyNameOf(c),
         status,
         sequences: sequences.length,
         prompt_tokens,
@@ -98,6 +100,12 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
 /** Under the name of this server, or llama.cpp's. */
 function asksForTimings({ timings, timings_per_token }: SamplingFields): boolean {
   return timings === true || timings_per_token === true;
+}
+
+/** The name of the request's key, for the log. */
+function keyNameOf(c: Context): Readonly<Record<string, string>> {
+  const name = accountOf(c)?.rules.name;
+  return name === undefined ? {} : { key: name };
 }
 
 /** How firmly the request's blocks stay cached, for the eviction policy `priority`. */

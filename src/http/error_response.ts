@@ -2,6 +2,7 @@ import { STATUS_CODE } from "@std/http";
 import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { messageErrorBody } from "./messages/message_errors.ts";
 import { EngineUnavailableError, type ErrorData, RequestError } from "../core/errors.ts";
 
 /**
@@ -54,10 +55,17 @@ export function isServerFailure(error: unknown): boolean {
     toErrorData(error).status === STATUS_CODE.InternalServerError;
 }
 
+/** Paths of APIs that have errors of their own shape, by what they begin with. */
+const OTHER_BODIES: readonly (readonly [path: string, typeof messageErrorBody])[] = [
+  ["/v1/messages", messageErrorBody],
+];
+
 /** Answers a request that ended in `error`, with the headers that middleware has set. */
 export function errorResponse(c: Context, error: unknown): Response {
   const data = toErrorData(error);
-  const retryAfter = RETRY_AFTER_SECONDS[data.status];
-  if (retryAfter !== undefined) c.header("retry-after", retryAfter);
-  return c.json(errorBody(data), data.status as ContentfulStatusCode);
+  const retryAfter = data.details?.retry_after_seconds ?? RETRY_AFTER_SECONDS[data.status];
+  if (retryAfter !== undefined) c.header("retry-after", String(retryAfter));
+  const [, otherBody] = OTHER_BODIES.find(([path]) => c.req.path.startsWith(path)) ?? [];
+  const body = otherBody === undefined ? errorBody(data) : otherBody(data, c.get("requestId"));
+  return c.json(body, data.status as ContentfulStatusCode);
 }

@@ -9,6 +9,9 @@ export const MAX_TOKENS = 2 ** 31 - 1;
  */
 export const MaxTokens = z.int().min(-1).max(MAX_TOKENS).nullish();
 
+/** Most tokens of an answer, of which there has to be one. */
+export const MaxAnswerTokens = z.int().min(1).max(MAX_TOKENS).nullish();
+
 /** The names of that field in the order in which they count: OpenAI's two, and llama.cpp's. */
 const NAMES = ["max_completion_tokens", "max_tokens", "n_predict"] as const;
 

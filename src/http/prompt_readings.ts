@@ -1,6 +1,6 @@
 import type { TokenScore } from "../core/batch.ts";
 import type { PromptReadout, PromptReport } from "../core/prompt_readout.ts";
-import type { AnswerFormat } from "./answer_format.ts";
+import type { Job } from "./job.ts";
 import { completionLogprobs, finiteLogprob } from "./openai_logprobs.ts";
 import type { ScoredToken, TextPiece } from "./sequence_text.ts";
 import type { TextService } from "./services.ts";
@@ -122,26 +122,25 @@ export class PromptReadings {
   }
 }
 
-/** A chat's answers with vLLM's `prompt_logprobs` of their one prompt beside `choices`. */
-export function withPromptLogprobs(
-  format: AnswerFormat,
-  { text, prompt, listed }: {
-    readonly text: Vocabulary;
-    readonly prompt: Uint32Array;
-    readonly listed: number;
-  },
-): AnswerFormat {
-  // All sequences are samples of it.
-  const readings = new PromptReadings(text, [{ tokens: prompt }], Infinity);
+/** A chat whose answer has vLLM's `prompt_logprobs` of its one prompt beside `choices`. */
+export function withPromptLogprobs(job: Job, text: Vocabulary, listed: number): Job {
+  const { format, prompts, sequences: [first, ...others] } = job;
+  // All sequences are samples of it; one reads it for all of them.
+  const readings = new PromptReadings(text, [{ tokens: prompts[0]! }], Infinity);
+  const readout = readoutOf({ listed })!;
   return {
-    ...format,
-    observe: (piece) => {
-      readings.observe(piece);
-      format.observe?.(piece);
+    ...job,
+    sequences: [{ ...first!, readout }, ...others],
+    format: {
+      ...format,
+      observe: (piece) => {
+        readings.observe(piece);
+        format.observe?.(piece);
+      },
+      wholeFields: () => ({
+        ...format.wholeFields?.(),
+        prompt_logprobs: readings.listed(0, listed),
+      }),
     },
-    wholeFields: () => ({
-      ...format.wholeFields?.(),
-      prompt_logprobs: readings.listed(0, listed),
-    }),
   };
 }

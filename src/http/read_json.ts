@@ -11,9 +11,9 @@ import { refuseUnsupported, type UnsupportedFields } from "./unsupported_fields.
  * Reads a request's body as JSON and checks it against `schema`; the answer's header names the
  * fields that are in neither `schema` nor `unsupported`.
  *
- * @throws {RequestError} 415 for another content type, 400 for a body that is not JSON, asks for a
- * feature listed in `unsupported`, or breaks the schema; the message names field, limit and value.
- * Also the errors of {@link readBodyText}.
+ * @throws {RequestError} 415 for another content type (none at all counts as JSON), 400 for a body
+ * that is not JSON, asks for a feature listed in `unsupported`, or breaks the schema; the message
+ * names field, limit and value. Also the errors of {@link readBodyText}.
  */
 export async function readJson<S extends z.ZodType>(
   c: Context,
@@ -34,11 +34,11 @@ export async function readJson<S extends z.ZodType>(
   throw new RequestError(message, { param: param === "" ? null : param, code });
 }
 
-/** Also keeps foreign web pages out: a page cannot send this type elsewhere without a preflight. */
+/** What pages of foreign origins send is refused before, by their Origin. */
 function requireJsonType(header: string | undefined): void {
-  const type = header?.replace(/;.*$/s, "").trim().toLowerCase();
-  if (type !== undefined && /^application\/([\w.-]+\+)?json$/.test(type)) return;
-  const got = type === undefined ? "none" : JSON.stringify(type);
+  const type = header?.replace(/;.*$/s, "").trim().toLowerCase() ?? "";
+  if (type === "" || /^application\/([\w.-]+\+)?json$/.test(type)) return;
+  const got = JSON.stringify(type.slice(0, 100));
   throw new RequestError(`The content type must be application/json, got ${got}`, {
     status: STATUS_CODE.UnsupportedMediaType,
     code: "unsupported_media_type",

@@ -3,9 +3,9 @@ import { RequestError } from "../core/errors.ts";
 import type { Generation } from "../core/generation.ts";
 import type { PromptReadout, PromptReport } from "../core/prompt_readout.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
-import { cacheScope, requestOwner } from "./cache_scope.ts";
 import { GenerationMeter } from "./generation_meter.ts";
 import type { Services } from "./services.ts";
+import { submitFor } from "./submit.ts";
 
 /** Prompts that are read, and nothing generated behind them. */
 export interface PromptsToRead {
@@ -60,21 +60,19 @@ export async function readPrompts(
   checkNumPrompts(prompts.length, param, services.limits);
   const meter = new GenerationMeter(services.metrics, services.now);
   const id = `${idPrefix}${crypto.randomUUID().replaceAll("-", "")}`;
-  const scope = cacheScope(c, services.cacheSecret, cacheSalt);
-  const owner = requestOwner(c, services.cacheSecret);
-  const generation = await services.engine.submit({
+  const request = {
     id,
     sequences: prompts.map((prompt) => ({ prompt, params: NOTHING, readout })),
-    ...(scope === undefined ? {} : { cacheScope: scope }),
-    ...(owner === undefined ? {} : { owner }),
-  });
+  };
+  const numPromptTokens = numTokensOf(prompts);
+  const generation = await submitFor(c, services, request, { salt: cacheSalt, numPromptTokens });
   const reports = await reportsOf(c, generation, { prompts, meter });
   services.log.info("prompts read", {
     id,
     request_id: c.get("requestId"),
     status: reports === undefined ? 499 : 200,
     sequences: prompts.length,
-    prompt_tokens: numTokensOf(prompts),
+    prompt_tokens: numPromptTokens,
     ms: Math.round(meter.elapsedMs()),
   });
   return reports && { id, reports };

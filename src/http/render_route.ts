@@ -1,4 +1,5 @@
 import type { Handler } from "hono";
+import { encodeChat } from "./chat_job.ts";
 import { ChatRequest, toChatMessages, toEncodeChatOptions } from "./chat_schema.ts";
 import { longJson, LongList } from "./long_json.ts";
 import { readJson } from "./read_json.ts";
@@ -14,12 +15,13 @@ function rendered(services: Services) {
   return async (request: ChatRequest) => {
     servedName(request.model, model);
     const messages = toChatMessages(request.messages);
-    const use = toolUseOf(request);
-    const ids = await text.encodeChat(messages, {
-      ...toEncodeChatOptions(request, messages),
-      ...(use === undefined ? {} : { tools: use.templateTools }),
+    const ids = await encodeChat({
+      messages,
+      closing: toEncodeChatOptions(request, messages),
+      use: toolUseOf(request),
       variables: templateVariablesOf(request, model),
-    });
+      source: "messages",
+    }, services);
     const [prompt] = await text.decode([ids]);
     return { ids, prompt: prompt! };
   };

@@ -57,7 +57,7 @@ export function blockNotices(
       .map((name) => checkpoint.tensor(name));
     for (const { blocks } of tensors) {
       if (blocks === undefined) continue;
-      const dtype = deviceDtype(tensors, quantization);
+      const dtype = deviceDtype(tensors, spec.keepsType === true ? undefined : quantization);
       const key = `${blocks.name} ${dtype}`;
       const entry = counts.get(key) ?? { kind: blocks.name, dtype, count: 0 };
       counts.set(key, { ...entry, count: entry.count + 1 });

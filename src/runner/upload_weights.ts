@@ -55,10 +55,10 @@ export async function uploadWeights(
   let bytes = 0;
   let numParameters = 0;
   for (const { spec, tensors } of checked) {
-    const dtype = deviceDtype(tensors, quantization);
+    const dtype = deviceDtype(tensors, spec.keepsType === true ? undefined : quantization);
     const weight = await allocate(device, spec, dtype);
     for (const { buffer, ...range } of weight.shards) {
-      const rows = rowsOfShard(tensors, range, spec.isPaired === true);
+      const rows = rowsOfShard(tensors, range, spec);
       const target = { device, checkpoint, rows, buffer, onBytes };
       if (isQuantized(dtype)) uploadQuantized(target, dtype);
       else uploadPlain(target, { dtype, addend: spec.addend ?? 0 });

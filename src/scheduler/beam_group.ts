@@ -41,6 +41,7 @@ export class BeamGroup implements SequenceGroup {
   readonly index: number;
   readonly promptIndex: number;
   readonly owner: string | undefined;
+  readonly priority: number;
   readonly caching: CachingOptions;
   readonly isReheat: boolean;
   readonly numPromptTokens: number;
@@ -77,6 +78,7 @@ export class BeamGroup implements SequenceGroup {
     this.requestId = requestId;
     this.index = this.promptIndex = index;
     this.owner = owner;
+    this.priority = identity.priority ?? 0;
     this.caching = caching;
     this.isReheat = isReheat;
     this.allTokens = prompt;

@@ -36,6 +36,7 @@ export function makeSequenceGroups(
     requestId: request.id,
     index,
     owner: request.owner,
+    priority: request.priority ?? 0,
     caching,
     isReheat: request.isReheat ?? false,
   });

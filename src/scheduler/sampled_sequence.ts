@@ -14,6 +14,7 @@ import { cannotAdmit, cannotGrow } from "./submission.ts";
 export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   readonly promptIndex: number;
   readonly owner: string | undefined;
+  readonly priority: number;
   readonly isReheat: boolean;
   readonly members: readonly [SampledSequence];
   readonly numSeats = 1;
@@ -25,6 +26,7 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
     super(identity, request, matcher);
     this.promptIndex = identity.promptIndex ?? identity.index;
     this.owner = identity.owner;
+    this.priority = identity.priority ?? 0;
     this.isReheat = identity.isReheat ?? false;
     this.members = [this];
   }

@@ -23,6 +23,8 @@ export interface SequenceIdentity {
   readonly promptIndex?: number;
   /** Its owner; requests without one share the default owner. */
   readonly owner?: string | undefined;
+  /** Its owner's priority at admission, a higher one first; default: 0. */
+  readonly priority?: number;
   /** Default: the scope of requests that name none. */
   readonly caching?: CachingOptions;
   /** Whether its look-ups are the server's own; default: false. */

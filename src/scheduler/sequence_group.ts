@@ -59,6 +59,8 @@ export interface SequenceGroup {
   readonly promptIndex: number;
   /** Its owner; requests without one share the owner `undefined`. */
   readonly owner: string | undefined;
+  /** Its owner's priority at admission: a higher one goes first. */
+  readonly priority: number;
   readonly caching: CachingOptions;
   /** Whether its look-ups are the server's own. */
   readonly isReheat: boolean;

@@ -24,6 +24,7 @@ import { createToolService } from "../tools/tool_service.ts";
 import { StopStrings } from "../tokenizer/stop_strings.ts";
 import { loadTextService, type TextService } from "../tokenizer/text_service.ts";
 import { findModelSource } from "../weights/model_source.ts";
+import { accessRules } from "./access_rules.ts";
 import type { Keys } from "./keys.ts";
 import { createKvPlanner } from "./kv_planner.ts";
 import type { ModelDirectory } from "./model_directory.ts";
@@ -88,7 +89,7 @@ export async function createServer(
     grammars,
     tools: createToolService(config.toolCallParser, text.chatTemplate),
     createStopStrings: (stops) => new StopStrings(stops),
-    access: { ...keys, hostname: address },
+    access: accessRules(config, keys, address),
     cacheSecret: memory.cacheSecret,
     limits: limitsOf(config),
     metrics,
@@ -173,11 +174,11 @@ function tuningStoreOf({ tuningStore }: Config): { readonly tuningStore?: string
 }
 
 /** Limits of one request and of one stream. */
-function limitsOf({ maxQueuedRequests, sseKeepAlive }: Config): Services["limits"] {
+function limitsOf({ maxQueuedRequests, sseKeepAliveSeconds }: Config): Services["limits"] {
   return {
     ...DEFAULT_LIMITS,
     maxNumSequences: maxQueuedRequests,
-    keepAliveMs: sseKeepAlive * 1000,
+    keepAliveMs: sseKeepAliveSeconds * 1000,
   };
 }
 
@@ -210,6 +211,7 @@ function describeModel(
     numContextTokensTrained: readModel(files).maxPositionEmbeddings,
     maxCharsPerToken: text.maxCharsPerToken,
     defaults: samplingDefaults(files),
+    ...(text.chatTemplate === undefined ? {} : { chatTemplate: text.chatTemplate }),
     ...thinkingOf(text.chatTemplate ?? ""),
   };
 }

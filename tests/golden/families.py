@@ -72,6 +72,11 @@ class Spec:
     residual_scale: float = 1  # of what a block adds
     logit_divisor: float = 1
     activation: str = "silu"
+    experts: int = 0  # of each layer but the dense ones; 0 where the family has none
+    top_k: int = 0
+    expert_inner: int = 0
+    normalizes_weights: bool = True  # of the experts that a token goes to
+    dense_layers: tuple = ()
     sharpness: float = 1  # this file multiplies q and k by it, so that attention is not flat
     fading: float = 1  # it divides embeddings by this, and multiplies the last norm: or a tied head answers each token with itself
 
@@ -186,6 +191,23 @@ def feed_forward(w, at, y, spec):
     return project("down", activate(project("gate", y), spec) * project("up", y))
 
 
+def route(scores, spec):
+    """Each token's weight of every expert, 0 but for the TOP_K likeliest (Shazeer 2017, arXiv:1701.06538)."""
+    likelihood = torch.softmax(scores, -1)
+    least = likelihood.topk(spec.top_k).values[:, -1:]
+    kept = torch.where(likelihood >= least, likelihood, torch.zeros_like(likelihood))
+    return kept / kept.sum(-1, keepdim=True) if spec.normalizes_weights else kept
+
+
+def mixture(w, at, y, spec):
+    weight = route(y @ w[f"{at}gate.weight"].T, spec)
+    return sum(weight[:, i : i + 1] * feed_forward(w, f"{at}experts.{i}.", y, spec) for i in range(spec.experts))
+
+
+def mlp(w, at, y, spec, layer):
+    return feed_forward(w, at, y, spec) if spec.experts == 0 or layer in spec.dense_layers else mixture(w, at, y, spec)
+
+
 def logits(w, spec, ids):
     """[T, V], of every position."""
     x = w["model.embed_tokens.weight"][ids] * spec.embed_scale
@@ -196,7 +218,7 @@ def logits(w, spec, ids):
             return y if name is None else rms_norm(y, w[f"{at}{name}.weight"], spec)
 
         x = x + spec.residual_scale * norm(attention(w, at + "self_attn.", norm(x, spec.attention_in), spec, layer), spec.attention_out)
-        x = x + spec.residual_scale * norm(feed_forward(w, at + "mlp.", norm(x, spec.mlp_in), spec), spec.mlp_out)
+        x = x + spec.residual_scale * norm(mlp(w, at + "mlp.", norm(x, spec.mlp_in), spec, layer), spec.mlp_out)
     head = w["model.embed_tokens.weight" if spec.is_tied else "lm_head.weight"]
     return cap(rms_norm(x, w["model.norm.weight"], spec) @ head.T / spec.logit_divisor, spec.logit_cap)
 
@@ -232,6 +254,12 @@ def tensors(spec):
         yield matrix(p + "self_attn.o_proj", e, widths["q"])
         if spec.has_output_bias:
             yield p + "self_attn.o_proj.bias", (e,), 0, 0.5
+        if spec.experts > 0 and layer not in spec.dense_layers:
+            yield matrix(p + "mlp.gate", spec.experts, e)
+            for at in (f"{p}mlp.experts.{i}." for i in range(spec.experts)):
+                for name, rows, columns in (("gate", spec.expert_inner, e), ("up", spec.expert_inner, e), ("down", e, spec.expert_inner)):
+                    yield matrix(f"{at}{name}_proj", rows, columns)
+            continue
         gates = (("gate_up", 2 * inner, e),) if spec.is_fused else (("gate", inner, e), ("up", inner, e))
         for name, rows, columns in (*gates, ("down", e, inner)):
             yield matrix(f"{p}mlp.{name}_proj", rows, columns)
@@ -460,7 +488,32 @@ def granite(c):
     }
 
 
-FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2, "olmo3": olmo3, "smollm3": smollm3, "granite": granite, "phi3": phi3}
+def experts(c, inner):
+    return {"experts": c["num_experts"], "top_k": c["num_experts_per_tok"], "expert_inner": inner, "normalizes_weights": c["norm_topk_prob"]}
+
+
+def without_choice(spec):
+    return {
+        "weights that add up to 1, or do not": {"normalizes_weights": not spec.normalizes_weights},
+        "the last expert": {"top_k": spec.top_k - 1},
+        "a choice": {"top_k": spec.experts},
+    }
+
+
+def qwen3_moe(c):
+    """Qwen3's models with experts, arXiv:2505.09388."""
+    spec, off = qwen3(c)
+    spec = replace(spec, **experts(c, c["moe_intermediate_size"]), dense_layers=tuple(c["mlp_only_layers"]))
+    return spec, off | without_choice(spec)
+
+
+def olmoe(c):
+    """OLMoE, arXiv:2409.02060: norms before, and over whole projections of queries and keys."""
+    spec = dense(c, qk_norm="projection", sharpness=2, fading=4, **experts(c, c["intermediate_size"]))
+    return spec, {"norms of q and k": {"qk_norm": None}, "whole projections": {"qk_norm": "head"}, **without_choice(spec)}
+
+
+FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2, "olmo3": olmo3, "smollm3": smollm3, "granite": granite, "phi3": phi3, "qwen3_moe": qwen3_moe, "olmoe": olmoe}
 
 
 # The cases
@@ -524,6 +577,14 @@ CASES = [
         rope_scaling={
             "rope_type": "longrope", "short_factor": [1.0, 1.05, 1.25, 1.5, 2.5, 3.0], "long_factor": [1.0, 1.5, 4.0, 12.0, 20.0, 32.0],
         },
+    )),
+    ("qwen3_moe", 2, config(
+        "qwen3_moe", 48, 3, (3, 1), 16, rope_theta=1000000.0, hidden_act="silu", attention_bias=False, use_sliding_window=False, num_experts=8,
+        num_experts_per_tok=2, moe_intermediate_size=40, norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[1], tie_word_embeddings=True,
+    )),
+    ("olmoe", 21, config(
+        "olmoe", 48, 3, (3, 3), 16, rms_norm_eps=1e-5, hidden_act="silu", attention_bias=False, clip_qkv=None, intermediate_size=36, num_experts=8,
+        num_experts_per_tok=3, norm_topk_prob=False, tie_word_embeddings=True,
     )),
 ]
 

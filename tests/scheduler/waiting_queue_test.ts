@@ -35,6 +35,16 @@ Deno.test("AdmissionTurns alternate between owners, whose own sequences keep the
   assertEquals(drain(queues), [0, 4, 6, 1, 5, 2, 3]);
 });
 
+Deno.test("AdmissionTurns name owners of a higher priority first, and alternate within one", () => {
+  const { queues } = queuesOf("low", "low");
+  const more = ["high", "high", "same", "below"].map((owner, i) => {
+    const identity = { id: 2 + i, requestId: `m${i}`, index: 0, owner };
+    return new SampledSequence({ ...identity, priority: owner === "below" ? -1 : 5 }, REQUEST!);
+  });
+  for (const sequence of more) queues.add(sequence.requestId, [sequence]);
+  assertEquals(drain(queues), [2, 4, 3, 0, 1, 5]);
+});
+
 Deno.test("AdmissionTurns count what runs: an owner with fewer seats is next, whoever came first", () => {
   const { queues, sequences } = queuesOf("a", "a", "a", "b", "b", "b");
   for (const id of [0, 1, 3]) queues.admit(sequences[id]!);
