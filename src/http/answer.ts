@@ -8,6 +8,7 @@ import { answerAsStream } from "./answer_stream.ts";
 import { decisionJson } from "./kv_log_route.ts";
 import type { Job, Run } from "./job.ts";
 import { SequenceText } from "./sequence_text.ts";
+import { timingsOf } from "./timings.ts";
 import { accountOf } from "./access.ts";
 import { submitFor } from "./submit.ts";
 import type { Services } from "./services.ts";
@@ -51,6 +52,7 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
       }),
       stopStrings: services.createStopStrings(stopsOf(request)),
       includeStop: request.include_stop_str_in_output ?? false,
+      scoresStopToken: job.format.scoresStopToken ?? false,
       namedStopTokenIds,
     })
   );
@@ -68,7 +70,10 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
       system_fingerprint: `quire-${services.version}`,
     },
     collector,
-    explanation: () => request.explain === true ? explain(services, id) : {},
+    explanation: () => ({
+      ...(request.explain === true ? explain(services, id) : {}),
+      ...(asksForTimings(request) ? { timings: timingsOf(meter, collector.usage()) } : {}),
+    }),
     logEnd: (status) => {
       const { prompt_tokens, completion_tokens, prompt_tokens_details } = collector.usage();
       services.log.info("generation", {
@@ -90,6 +95,11 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
       services.log.warn("generation failed", { id, request_id: c.get("requestId"), code, reason });
     },
   };
+}
+
+/** Under the name of this server, or llama.cpp's. */
+function asksForTimings({ timings, timings_per_token }: SamplingFields): boolean {
+  return timings === true || timings_per_token === true;
 }
 
 /** The name of the request's key, for the log. */
