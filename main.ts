@@ -107,7 +107,7 @@ function handler(): Required<Deno.ServeDefaultExport> {
       clearTimeout(unserved);
       answer = orExit(() => serveBound(address, parseConfig(Deno.args, processEnvironment())));
     },
-    fetch: async (request) => (await answer)?.(request) ?? starting(),
+    fetch: async (request) => (await answer)?.(request) ?? starting(request),
   };
 }
 

@@ -8,6 +8,8 @@ import { MAX_LOGPROBS } from "../src/core/sampling_params.ts";
  *     header    STEP.* below, u32
  *     tokens    [T]                  token id of each row
  *     positions [T]                  position of each row in its sequence
+ *     angles    [T]                  row of position tables for each row; the positions themselves,
+ *                                    unless a sequence of the step has a long context
  *     tiles     [N, TILE_WORDS]      runs of at most `queryTile` rows of one longer chunk
  *     samples   [R, SAMPLE_WORDS]    rows whose logits are drawn from
  *     and for each cache group:
@@ -16,12 +18,13 @@ import { MAX_LOGPROBS } from "../src/core/sampling_params.ts";
  *       splits  [M]                  index into `seqs` of each split of decodes' contexts, in order
  *       copies  [C, COPY_WORDS]      blocks to copy before anything else
  *       tables                       block ids, one run per sequence
+ *     pools     [P, POOL_WORDS]      runs of rows whose sums are asked for
  *     adjusts   [A, ADJUST_WORDS]    samples whose logits are adjusted before the draw
  *                                    then the entries and bitmasks that these name, ragged
  *
  * A row is one token of the step; T rows, S sequences, M splits, N tiles, R samples,
- * C copies, A adjusted samples. The last GROUP_WORDS words of the header are those of group 0, and
- * those of each further group follow.
+ * C copies, P pools, A adjusted samples. The last GROUP_WORDS words of the header are those of
+ * group 0, and those of each further group follow.
  */
 export const STEP = {
   numTokens: 0,
@@ -35,6 +38,9 @@ export const STEP = {
   samples: 8,
   numAdjusts: 9,
   adjusts: 10,
+  numPools: 11,
+  pools: 12,
+  angles: 13,
   // Of group 0, and GROUP_WORDS further on of the next.
   slots: 14,
   seqs: 15,
@@ -84,8 +90,14 @@ export const SAMPLE = {
   numLogprobs: 8,
   /** First word of its adjustment; 0 for none. */
   adjust: 9,
+  /** One more than the token that is taken in place of a draw; 0 for a draw. */
+  forced: 10,
 } as const;
 export const SAMPLE_WORDS = 12;
+
+/** One run of rows whose sum is asked for. */
+export const POOL = { firstRow: 0, numRows: 1 } as const;
+export const POOL_WORDS = 2;
 
 /** One block copy, by block id. */
 export const COPY = { from: 0, to: 1 } as const;
@@ -171,6 +183,7 @@ export const stepWgsl: string = [
   ...wgslConstants("SEQ", { ...SEQ, words: SEQ_WORDS }),
   ...wgslConstants("TILE", { ...TILE, words: TILE_WORDS }),
   ...wgslConstants("SAMPLE", { ...SAMPLE, words: SAMPLE_WORDS }),
+  ...wgslConstants("POOL", { ...POOL, words: POOL_WORDS }),
   ...wgslConstants("COPY", { ...COPY, words: COPY_WORDS }),
   ...wgslConstants("ADJUST", { ...ADJUST, words: ADJUST_WORDS }),
   ...wgslConstants("SAMPLED", { ...SAMPLED, words: SAMPLED_WORDS }),

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { Routing } from "../kernels/experts/route_experts.ts";
 import { StartupError } from "../src/core/errors.ts";
 import type { AttentionHeads } from "./model.ts";
 
@@ -91,4 +92,30 @@ function impliedHeadDim(hiddenSize: number, numHeads: number, file: string): num
     );
   }
   return headDim;
+}
+
+/** Fields of families whose layers have experts, a router's. */
+export const EXPERT_FIELDS = {
+  num_experts: count(1024),
+  num_experts_per_tok: count(64).default(8),
+  /** Whether the weights of a token's experts add up to 1. */
+  norm_topk_prob: z.boolean().default(false),
+};
+
+const ExpertJson = z.object(EXPERT_FIELDS);
+
+/**
+ * How tokens choose experts.
+ *
+ * @throws {StartupError} where a token would have more experts than there are.
+ */
+export function routing(fields: z.output<typeof ExpertJson>, file: string): Routing {
+  const { num_experts: numExperts, num_experts_per_tok: topK } = fields;
+  if (topK > numExperts) {
+    throw new StartupError(
+      `${file}: field "num_experts_per_tok" is ${topK}: must be at most "num_experts", ` +
+        `${numExperts}`,
+    );
+  }
+  return { numExperts, topK, normalizes: fields.norm_topk_prob };
 }

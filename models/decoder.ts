@@ -22,6 +22,12 @@ export interface Block {
   readonly cache?: LayerCache;
 }
 
+/** The block behind the last layer. */
+export interface HeadBlock extends Block, Pick<Model, "hiddenSize"> {
+  /** See `HiddenReadouts`. */
+  readonly pools: Model["readouts"]["pools"];
+}
+
 /** The parts of a decoder; the other fields are the model's own. */
 export interface DecoderParts extends
   Pick<
@@ -36,7 +42,7 @@ export interface DecoderParts extends
   readonly embed: Block;
   /** The blocks of each layer; at most one has heads, and at most one a cache. */
   readonly layers: readonly (readonly Block[])[];
-  readonly head: Block;
+  readonly head: HeadBlock;
 }
 
 /**
@@ -47,14 +53,28 @@ export function decoder({ embed, layers, head, ...model }: DecoderParts): Model 
   const blocks = [embed, ...layers.flat(), head];
   return Object.freeze({
     ...model,
+    ...shortContext(model.positionTables),
     caches: Object.freeze(layers.map((layer) => only(layer.map(({ cache }) => cache)))),
     attention: Object.freeze(layers.map((layer) => only(layer.map(({ heads }) => heads)))),
     weights: Object.freeze(blocks.flatMap(({ weights }) => weights)),
     buffers: sharedBuffers(blocks, Object.keys(model.positionTables)),
+    hiddenSize: head.hiddenSize,
+    readouts: Object.freeze({ logits: head.calls, pools: head.pools }),
     graph: (inputs: GraphInputs) =>
       [embed, ...layers.slice(0, inputs.numLayers).flat(), head]
         .flatMap(({ calls }) => calls(inputs)),
   });
+}
+
+/** Where LongRoPE goes over to its second factors; all tables that it scales have to agree. */
+function shortContext(tables: Model["positionTables"]): Pick<Model, "shortContextLen"> {
+  const lengths = Object.values(tables).flatMap(({ scaling }) =>
+    scaling?.type === "longrope" ? scaling.originalMaxPositionEmbeddings ?? [] : []
+  );
+  const [shortContextLen] = lengths;
+  if (shortContextLen === undefined) return {};
+  invariant(lengths.every((each) => each === shortContextLen), `short contexts of ${lengths}`);
+  return { shortContextLen };
 }
 
 function only<T>(values: readonly (T | undefined)[]): T | undefined {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { DECODER_FIELDS, type DecoderSizes, off, oneOf } from "./config_fields.ts";
-import type { Block } from "./decoder.ts";
+import type { Block, HeadBlock } from "./decoder.ts";
 import { DEFAULT_WINDOW, layerTypes, layerWindows, WINDOW_FIELDS } from "./layer_windows.ts";
 import {
   attention,
@@ -74,7 +74,7 @@ export function gemmaLayer(
 }
 
 /** `logits = cap(embed^T(norm(hidden)))`. */
-export function gemmaHead(sizes: DecoderSizes, softCap: HeadOptions["softCap"] | null): Block {
+export function gemmaHead(sizes: DecoderSizes, softCap: HeadOptions["softCap"] | null): HeadBlock {
   return head({ ...sizes, normAddend: NORM_ADDEND, softCap: softCap ?? undefined });
 }
 

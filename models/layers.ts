@@ -1,8 +1,10 @@
 import type { Activation } from "../kernels/matmul/epilogue.ts";
 import { normProductCalls } from "../kernels/matmul/product.ts";
+import { normPartsCall } from "../kernels/norm/norm_parts.ts";
+import { poolRowsCall } from "../kernels/norm/pool_rows.ts";
 import { embedTokensCalls } from "../kernels/weights/embed_tokens.ts";
 import type { DecoderSizes } from "./config_fields.ts";
-import type { Block } from "./decoder.ts";
+import type { Block, HeadBlock } from "./decoder.ts";
 import type { WeightSpec } from "./model.ts";
 import {
   addCalls,
@@ -98,7 +100,7 @@ export interface HeadOptions
 }
 
 /** `logits = head(norm(hidden))`, on the rows that are drawn from. */
-export function head(options: HeadOptions): Block {
+export function head(options: HeadOptions): HeadBlock {
   const { vocabSize: V, hiddenSize: E, rmsNormEps: eps, tieWordEmbeddings } = options;
   const { normAddend, logitScale = 1, softCap } = options;
   const name = tieWordEmbeddings ? "embed" : "head";
@@ -119,6 +121,18 @@ export function head(options: HeadOptions): Block {
         { step, codes, scales, ...rows, norm: vector(inputs, "norm"), w, y },
         tuning,
       );
+    },
+    hiddenSize: E,
+    pools: (inputs) => {
+      const { activations: { step }, tuning: { normLanes: lanes } } = inputs;
+      const rows = declared(inputs, "hidden");
+      const weight = vector(inputs, "norm");
+      const norm = { label: "norm", lengths: [E], stride: E, eps, lanes } as const;
+      const out = declared(inputs, "last");
+      return [
+        normPartsCall(norm, { step, weight, rows }),
+        poolRowsCall({ e: E, lanes }, { step, x: rows, out }),
+      ];
     },
   };
 }

@@ -1,6 +1,7 @@
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 import type { LayerCache } from "../src/core/cache_group.ts";
 import type { LayerKv } from "../kernels/kv/kv_cache.ts";
+import type { PoolDims } from "../kernels/norm/pool_rows.ts";
 import type { StepDims } from "../kernels/step.ts";
 import type { Tuning } from "../kernels/tuning/tuning.ts";
 import type { WeightDtype } from "../kernels/weights/weight_dtype.ts";
@@ -13,13 +14,27 @@ export interface WeightSpec {
   readonly name: string;
   /** Names in the checkpoint, in order of stacking. */
   readonly tensors: readonly string[];
-  /** Shape of each of them. */
+  /** Shape of each of them, as it is read. */
   readonly shapes: readonly (readonly number[])[];
+  /** Whether it is a vector, whatever its tensors' shapes; others are by theirs. */
+  readonly isVector?: boolean;
+  /** Whether each matrix of its tensors lies transposed in the checkpoint: [.., K, N]. */
+  readonly isTransposed?: boolean;
   /**
    * Whether row i of the stack's first half and row i of its second give one output, as gates and
    * ups do, be they two tensors or one: where the matrix is cut, they stay together.
    */
   readonly isPaired?: boolean;
+  /**
+   * How many matrices of one shape lie below each other, as those of experts do: where the whole is
+   * cut, each of them stays together.
+   */
+  readonly numMatrices?: number;
+  /**
+   * Whether the matrix keeps the checkpoint's type whatever is asked for, as a router does: a small
+   * error in its logits is another expert.
+   */
+  readonly keepsType?: boolean;
   /** Added to each element of a vector when it is loaded: 1 where the checkpoint has `w - 1`. */
   readonly addend?: number;
 }
@@ -90,6 +105,17 @@ export interface GraphInputs {
   readonly tuning: Tuning;
 }
 
+/** What is made of the hidden states that `graph` has left, in this order. */
+export interface HiddenReadouts {
+  /** Logits of other rows than those that were drawn from. */
+  readonly logits: (inputs: GraphInputs) => KernelCall<StepDims>[];
+  /**
+   * Adds the step's runs of rows, each after the final norm, to the rows of the buffer `last`: f32
+   * [P, E]. The norm is in place, so that nothing else is made of them afterwards.
+   */
+  readonly pools: (inputs: GraphInputs) => KernelCall<PoolDims>[];
+}
+
 /**
  * A model of some family: all that planner, runner and benches know of it, as data, and its forward
  * pass. Frozen; the runner allocates what it declares.
@@ -98,8 +124,18 @@ export interface Model {
   /** `model_type` of config.json. */
   readonly modelType: string;
   readonly vocabSize: number;
+  /**
+   * Whether it is the text model of a checkpoint of several modalities, whose tensors have other
+   * names there (`src/weights/text_part.ts`).
+   */
+  readonly isTextPart?: boolean;
   /** Longest context the model is made for, tokens. */
   readonly maxPositionEmbeddings: number;
+  /**
+   * Most tokens of a sequence that reads the rows of position tables for short contexts; absent
+   * where rows do not depend on how long a sequence is.
+   */
+  readonly shortContextLen?: number;
   /**
    * What each layer keeps of earlier positions, first to last; `undefined` for a layer that keeps
    * nothing of its own.
@@ -116,8 +152,12 @@ export interface Model {
   readonly ignoredTensors: readonly string[];
   /** The fields of config.json that are ignored, one sentence each. */
   readonly warnings: readonly string[];
+  /** Elements of a hidden state. */
+  readonly hiddenSize: number;
   /** Logits of the rows that are drawn from, as a list of kernel calls. */
   readonly graph: (inputs: GraphInputs) => KernelCall<StepDims>[];
+  /** What a step's hidden states are good for once more, after `graph` and before the next step. */
+  readonly readouts: HiddenReadouts;
 }
 
 /**

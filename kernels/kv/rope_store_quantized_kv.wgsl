@@ -13,7 +13,7 @@
 //
 // T tokens, H query heads, G KV heads, HEADS of both or queries alone, D head dim, R rotary dims.
 //   0 step    u32 packed metadata (step.ts)
-//   1 rope    f32 [P, R/2, 2], cos and sin per position, with R > 0
+//   1 rope    f32 [P, R/2, 2], cos and sin per row that the step's `angles` name, with R > 0
 //   2 qkv     f32 [T, HEADS, D]: queries are rotated in place
 //   3 kv      u32 [block] of [2, G, BLOCK_SIZE, D] codes and [2, G, BLOCK_SIZE] scales
 //             (kv_cache.ts), with STORES
@@ -90,7 +90,7 @@ fn rope_store_quantized_kv(@builtin(global_invocation_id) id: vec3<u32>) {
 //# end
 //# if ROTARY_DIM > 0
   if (!is_value) {
-    let angles = step[step[STEP_POSITIONS] + t] * ${ROTARY_DIM / 4}u;
+    let angles = step[step[STEP_ANGLES] + t] * ${ROTARY_DIM / 4}u;
 //# for q in 0..ROTARY_DIM / 8
     let first${q} = rope[angles + ${2 * q}u];
     let second${q} = rope[angles + ${2 * q + 1}u];

@@ -7,12 +7,15 @@
 //   silu(g)      = g / (1 + exp(-g))                               (Shazeer 2020, 2002.05202)
 //   gelu(g)      = g / 2 * (1 + erf(g / sqrt(2)))                  (Hendrycks 2016, 1606.08415)
 //   gelu_tanh(g) = g / 2 * (1 + tanh(sqrt(2 / pi) * (g + 0.044715 * g^3)))          (the same)
+//   clamped_swish(g) * u stands for g' / (1 + exp(-1.702 g')) * (u' + 1) with g' = min(g, L) and
+//   u' = min(max(u, -L), L), L = GATE_LIMIT                        (gpt-oss, 2508.10925)
 //   cap(l) = SOFT_CAP * tanh(l / SOFT_CAP); l where SOFT_CAP is 0 or l is not finite
 //
 // A kernel that includes this declares N, y as array<f32>, and with HAS_BIAS bias as array<f32>:
 // of all outputs of the matrix, and after them of all ups. EPILOGUE, GATED, HAS_BIAS, SCALE,
-// SOFT_CAP, Y_STRIDE and Y_FIRST are its constants; the last two say where the rows of y and the
-// outputs of this shard of the matrix lie.
+// SOFT_CAP, GATE_LIMIT, EXPERTS, Y_STRIDE and Y_FIRST are its constants; the last two say where the
+// rows of y and the outputs of this shard of the matrix lie. With EXPERTS the kernel says where a
+// row of y and the biases lie: output_row(r), bias_of(n, 1 for an up).
 //
 // tanh and erf go by exp, with arguments whose exp is finite: WGSL promises no more than 1e-5 of
 // its own tanh, which overflows to NaN on some drivers.
@@ -25,15 +28,27 @@ const SCALE: f32 = ${SCALE};
 /// Stores output n of row r from its sum, and where it is gated the sum of weight row N + n.
 fn finish(r: u32, n: u32, rows: u32, sum: f32, up: f32) {
   if (r >= rows || n >= N) { return; }
-  let at = r * ${Y_STRIDE}u + ${Y_FIRST}u + n;
-//# if HAS_BIAS
-  let s = sum + bias[${Y_FIRST}u + n];
+//# if EXPERTS
+  let at = output_row(r) * ${Y_STRIDE}u + n;
 //# else
+  let at = r * ${Y_STRIDE}u + ${Y_FIRST}u + n;
+//# end
+//# if HAS_BIAS && EXPERTS
+  let s = sum + bias[bias_of(n, 0u)];
+//# end
+//# if HAS_BIAS && !EXPERTS
+  let s = sum + bias[${Y_FIRST}u + n];
+//# end
+//# if !HAS_BIAS
   let s = sum;
 //# end
-//# if HAS_BIAS && GATED
+//# if HAS_BIAS && GATED && EXPERTS
+  let u = up + bias[bias_of(n, 1u)];
+//# end
+//# if HAS_BIAS && GATED && !EXPERTS
   let u = up + bias[${Y_STRIDE + Y_FIRST}u + n];
-//# else
+//# end
+//# if !(HAS_BIAS && GATED)
   let u = up;
 //# end
 //# if EPILOGUE == "store" && SOFT_CAP > 0
@@ -48,8 +63,12 @@ fn finish(r: u32, n: u32, rows: u32, sum: f32, up: f32) {
 //# if EPILOGUE == "silu"
   y[at] = s / (1.0 + exp(-s)) * u;
 //# end
-//# if GATED && EPILOGUE != "silu"
+//# if EPILOGUE == "gelu" || EPILOGUE == "gelu_tanh"
   y[at] = ${EPILOGUE}(s) * u;
+//# end
+//# if EPILOGUE == "clamped_swish"
+  let g = min(s, ${GATE_LIMIT});
+  y[at] = g / (1.0 + exp(-1.702 * g)) * (clamp(u, ${-GATE_LIMIT}, ${GATE_LIMIT}) + 1.0);
 //# end
 }
 //# if EPILOGUE == "gelu_tanh"

@@ -4,7 +4,8 @@
 // A lane takes inputs in spans of SPAN fours, RUN of them unrolled and LOAD of them loaded at a
 // time, and sums each span by itself, but for plain weights without slices, where spans go on with
 // one sum. Quantized weights enter these sums as their codes; a span lies in one group, and the
-// group's scale multiplies its sum once. How lanes share the work:
+// group's scale multiplies its sum once; where groups have an offset, it multiplies the span's sum
+// of inputs. How lanes share the work:
 //   SLICES 1              a lane sums all inputs of its tile, whose outputs are LANES apart; no
 //                         barrier, for software adapters
 //     with SUBGROUPS      each lane loads a four of some row's inputs for the whole subgroup,
@@ -13,6 +14,8 @@
 //                         loads are adjacent, and add up through shared memory
 //     with SUBGROUPS      the lanes of a subgroup do, of any size, and add up without barrier; the
 //                         workgroup's subgroups take its LANES tiles in turn
+// With EXPERTS (kernels/experts) the rows are those of an entry of a list of tiles, and their
+// inputs and weight rows lie where the kernel says.
 // The order of additions depends on SPAN (not where spans share a sum), SLICES and the subgroup
 // size alone, never on the other rows of the step.
 
@@ -31,14 +34,24 @@ var<workgroup> squares: array<f32, ${LANES * SLICES * TILE_R}>;
 /// `subgroup_size` is not in `at`, whose other members differ by lane: a compiler that checks that
 /// whole subgroups reach subgroup operations (Tint) judges a structure as one. 0 without subgroups.
 fn tile(at: Invocation, subgroup_size: u32) {
+//# if EXPERTS
+  let entry = take_entry(at.group.y);
+  let r0 = entry.first;
+  let rows = entry.end;
+//# else
   let rows = step[${ROWS_WORD}u];
   let r0 = at.group.y * ${TILE_R}u;
+//# end
   let tile0 = (at.group.z * at.groups.x + at.group.x) * LANES;
   // Rows and outputs past the end repeat the last one; they are computed and not stored.
 //# for r in 0..TILE_R
 //# if GATHER
   let x${r} = step[step[STEP_SAMPLES] + min(r0 + ${r}u, rows - 1u) * SAMPLE_WORDS + SAMPLE_ROW] * K4;
-//# else
+//# end
+//# if EXPERTS
+  let x${r} = input_row(min(r0 + ${r}u, rows - 1u)) * K4;
+//# end
+//# if !GATHER && !EXPERTS
   let x${r} = min(r0 + ${r}u, rows - 1u) * K4;
 //# end
 //# end
@@ -92,15 +105,24 @@ fn tile(at: Invocation, subgroup_size: u32) {
     let n0 = (tile0 + lane) * ${TILE_N}u;
 //# end
 //# for m in 0..W
-//# if WEIGHT_TEXTURE
+//# if EXPERTS
+    let w${m} = weight_row(min(n0 + ${m % TILE_N * STRIDE}u, N - 1u), ${m < TILE_N ? 0 : 1}u);
+//# end
+//# if !EXPERTS && WEIGHT_TEXTURE
     // A texture answers zero past its end.
     let w${m} = n0 + ${m % TILE_N * STRIDE + Math.floor(m / TILE_N) * N}u;
-//# else
+//# end
+//# if !EXPERTS && !WEIGHT_TEXTURE
     let w${m} = min(n0 + ${m % TILE_N * STRIDE}u, N - 1u) + ${Math.floor(m / TILE_N)}u * N;
 //# end
 //# end
 //# if SLICES == 1 && SUBGROUPS
-    let x_lane = min(r0 + at.subgroup_lane % ${TILE_R}u, rows - 1u) * K4 + at.subgroup_lane / ${TILE_R}u;
+//# if EXPERTS
+    let x_row = input_row(min(r0 + at.subgroup_lane % ${TILE_R}u, rows - 1u));
+//# else
+    let x_row = min(r0 + at.subgroup_lane % ${TILE_R}u, rows - 1u);
+//# end
+    let x_lane = x_row * K4 + at.subgroup_lane / ${TILE_R}u;
 //# end
 //# for r in 0..TILE_R
 //# for m in 0..W
@@ -109,6 +131,9 @@ fn tile(at: Invocation, subgroup_size: u32) {
 //# end
     for (var span = slice * SPAN; span < K4; span += slices * SPAN) {
 //# for r in 0..TILE_R
+//# if WEIGHT_OFFSETS
+      var x_sum${r} = 0.0;
+//# end
 //# for m in 0..W
 //# if SLICES == 1 && WEIGHT_BITS == 0
       var s${r}_${m} = a${r}_${m};
@@ -153,6 +178,11 @@ fn tile(at: Invocation, subgroup_size: u32) {
 //# end
 //# end
 //# end
+//# if WEIGHT_OFFSETS
+//# for i in 0..LOAD
+        x_sum${r} += dot(v${r}_${j}_${i}, vec4(1.0));
+//# end
+//# end
 //# for m in 0..W
 //# for i in 0..LOAD
         s${r}_${m} += dot(v${r}_${j}_${i}, b${m}_${j}[${i}]);
@@ -163,7 +193,7 @@ fn tile(at: Invocation, subgroup_size: u32) {
       }
 //# if WEIGHT_BITS > 0
 //# for m in 0..W
-      let scale${m} = group_scale(w${m}, span);
+      let line${m} = group_line(w${m}, span);
 //# end
 //# end
 //# for r in 0..TILE_R
@@ -171,7 +201,7 @@ fn tile(at: Invocation, subgroup_size: u32) {
 //# if WEIGHT_BITS == 0
       a${r}_${m} ${SLICES == 1 ? "=" : "+="} s${r}_${m};
 //# else
-      a${r}_${m} += scale${m} * s${r}_${m};
+      a${r}_${m} += line${m}.x * s${r}_${m}${WEIGHT_OFFSETS ? " + line" + m + ".y * x_sum" + r : ""};
 //# end
 //# end
 //# end

@@ -4,9 +4,10 @@ import type { OutputPlace } from "../weights/weight_shards.ts";
 
 /**
  * What a gate goes through before it multiplies its up (Shazeer 2020, arXiv:2002.05202): SiLU,
- * GELU, or GELU in its tanh form (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+ * GELU, or GELU in its tanh form (Hendrycks and Gimpel 2016, arXiv:1606.08415); or gpt-oss's of
+ * both, clamped (arXiv:2508.10925).
  */
-export type Activation = "silu" | "gelu" | "gelu_tanh";
+export type Activation = "silu" | "gelu" | "gelu_tanh" | "clamped_swish";
 
 /** What a product does with its sums: store them, add them to y, or gate the ups. */
 export type Epilogue = "store" | "add" | Activation;
@@ -19,6 +20,8 @@ export interface Finish {
   readonly scale?: number;
   /** `c tanh(l / c)` of what is stored, c > 0; absent: no cap. */
   readonly softCap?: number | undefined;
+  /** What "clamped_swish" clamps gates and ups to, above 0; nothing else has it. */
+  readonly gateLimit?: number | undefined;
   /** Rows of y hold these outputs alone unless given. */
   readonly place?: OutputPlace;
 }
@@ -33,6 +36,10 @@ export type FinishConstants = Readonly<{
   SCALE: number;
   /** 0 for none. */
   SOFT_CAP: number;
+  /** 0 for none. */
+  GATE_LIMIT: number;
+  /** Whether rows, weights and biases lie as `expert_matmul` says. */
+  EXPERTS: boolean;
   /** Column of output 0 in the rows of y, and elements of such a row. */
   Y_FIRST: number;
   Y_STRIDE: number;
@@ -50,7 +57,7 @@ export function weightRows(n: number, epilogue: Epilogue): number {
 
 /** The constants of a product of `n` outputs, with biases or without. */
 export function finishConstants(
-  { n, epilogue = "store", scale = 1, softCap, place = { first: 0, stride: n } }:
+  { n, epilogue = "store", scale = 1, softCap, gateLimit, place = { first: 0, stride: n } }:
     & Finish
     & { readonly n: number },
   bias: DeviceBuffer | undefined,
@@ -60,12 +67,18 @@ export function finishConstants(
     softCap === undefined || epilogue === "store" && softCap > 0,
     `a product that is stored may have a soft cap above 0, but ${epilogue} has ${softCap}`,
   );
+  invariant(
+    epilogue === "clamped_swish" ? (gateLimit ?? 0) > 0 : gateLimit === undefined,
+    `clamped_swish has a limit above 0, and nothing else has, but ${epilogue} has ${gateLimit}`,
+  );
   return {
     EPILOGUE: epilogue,
     GATED: isGated(epilogue),
     HAS_BIAS: bias !== undefined,
     SCALE: Math.fround(scale),
     SOFT_CAP: softCap ?? 0,
+    GATE_LIMIT: gateLimit ?? 0,
+    EXPERTS: false,
     Y_FIRST: place.first,
     Y_STRIDE: place.stride,
   };
@@ -83,7 +96,10 @@ export interface Outputs {
  * where it is gated `up` of its up.
  */
 export function finishOutput(
-  { EPILOGUE, GATED, HAS_BIAS, SCALE, SOFT_CAP, Y_FIRST, Y_STRIDE }: FinishConstants,
+  { EPILOGUE, GATED, HAS_BIAS, SCALE, SOFT_CAP, GATE_LIMIT, Y_FIRST, Y_STRIDE }: Omit<
+    FinishConstants,
+    "EXPERTS"
+  >,
   { y, bias }: Outputs,
   r: number,
   n: number,
@@ -94,13 +110,24 @@ export function finishOutput(
   const s = HAS_BIAS ? sum + bias[Y_FIRST + n]! : sum;
   if (GATED) {
     const u = HAS_BIAS ? up + bias[Y_STRIDE + Y_FIRST + n]! : up;
-    y[at] = activate(EPILOGUE as Activation, s) * u;
+    y[at] = EPILOGUE === "clamped_swish"
+      ? clampedSwish(s, u, GATE_LIMIT)
+      : activate(EPILOGUE as PlainActivation, s) * u;
   } else if (EPILOGUE === "add") y[at]! += SCALE * s;
   else y[at] = SOFT_CAP === 0 ? SCALE * s : softCapped(SCALE * s, SOFT_CAP);
 }
 
+/** gpt-oss's gate (arXiv:2508.10925): both clamped, and the ups moved by one. */
+function clampedSwish(gate: number, up: number, limit: number): number {
+  const g = Math.min(gate, limit);
+  return g / (1 + Math.exp(-1.702 * g)) * (Math.min(Math.max(up, -limit), limit) + 1);
+}
+
+/** The activations that a gate alone goes through. */
+type PlainActivation = Exclude<Activation, "clamped_swish">;
+
 /** The activation of a gate. */
-export function activate(activation: Activation, g: number): number {
+export function activate(activation: PlainActivation, g: number): number {
   switch (activation) {
     case "silu":
       return g / (1 + Math.exp(-g));

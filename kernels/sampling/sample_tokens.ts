@@ -59,6 +59,7 @@ function canDraw(row: Float32Array): boolean {
 }
 
 function chooseToken(row: Float32Array, sample: Uint32Array): number {
+  if (sample[SAMPLE.forced]! > 0) return sample[SAMPLE.forced]! - 1;
   return bitsToF32(sample[SAMPLE.temperature]!) > 0 ? draw(row, sample) : argmax(row);
 }
 

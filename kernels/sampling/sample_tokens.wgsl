@@ -1,6 +1,7 @@
 // sample_tokens: the last phase of drawing, one token per row from the summaries of its segments.
 //
 //   a row with a logit that has overflowed (_logit_range.wgsl), or none above LOWEST: NO_TOKEN
+//   a row with a forced token: that one, for its log-probability
 //   greedy (temperature 0): the largest logit, lowest id on a tie
 //   else: z = logits / temperature; keep z >= max z + log(min_p); of those the top_k largest (ties
 //   at the border stay); of those the smallest set of largest whose weight reaches top_p of theirs
@@ -57,7 +58,10 @@ fn sample_tokens(
   }
   let top = reduce_best(lane, mine);
   var chosen = top.token;
-  if (temperature > 0.0 && top.token != NO_TOKEN) {
+  let forced = step[sample + SAMPLE_FORCED];
+  if (forced > 0u && top.token != NO_TOKEN) {
+    chosen = forced - 1u;
+  } else if (temperature > 0.0 && top.token != NO_TOKEN) {
     row.max = top.value;
     row.inverse_t = 1.0 / temperature;
     chosen = draw(lane, row);

@@ -50,6 +50,27 @@ export interface LogitAdjustment {
 }
 
 /**
+ * Log-probabilities of given tokens, by the logits of a chunk's rows: entry `i` asks for that of
+ * `tokens[i]` behind row `rows[i]` of the chunk, from 0.
+ */
+export interface ScoreRequest {
+  readonly rows: Uint32Array;
+  readonly tokens: Uint32Array;
+  /** How many of the likeliest tokens to report beside each. */
+  readonly numLogprobs: number;
+}
+
+/** The sum of the last hidden states, each after the final norm, of some rows of a chunk. */
+export interface PoolRequest {
+  /** Row of the chunk, from 0. */
+  readonly firstRow: number;
+  /** At least 1. */
+  readonly numRows: number;
+  /** What the rows are added to, one after the other; absent: zeros. */
+  readonly before?: Float32Array;
+}
+
+/**
  * `tokens.length` consecutive positions of one sequence, computed in one step. Decode is a chunk of
  * one.
  */
@@ -68,6 +89,20 @@ export interface ScheduledChunk {
    * Present when the last position is the sequence's newest token, whose successor is to be drawn.
    */
   readonly sample?: SampleRequest;
+  /**
+   * Present for a sequence that reads the rows of position tables for long contexts
+   * (`src/core/long_context.ts`).
+   */
+  readonly isLongContext?: true;
+  /** Tokens whose log-probabilities are asked for. */
+  readonly score?: ScoreRequest;
+  /** Rows whose hidden states are asked for, summed up. */
+  readonly pool?: PoolRequest;
+}
+
+/** Whether something is to be handed back of a chunk, beside the KV that it writes. */
+export function asksForOutput({ sample, score, pool }: ScheduledChunk): boolean {
+  return (sample ?? score ?? pool) !== undefined;
 }
 
 /** A copy of what some positions of a block hold into another block: all layers of its group. */
@@ -143,17 +178,37 @@ export interface TokenOutput {
   readonly topLogprobs?: readonly TokenLogprob[];
 }
 
-/** In place of a token that cannot be drawn. */
+/**
+ * A token of a {@link ScoreRequest} with its log-probability and the likeliest ones, best first.
+ */
+export interface TokenScore extends TokenLogprob {
+  readonly topLogprobs: readonly TokenLogprob[];
+}
+
+/** Log-probabilities as a chunk's `score` asks for them, in its order. */
+export interface ScoresOutput {
+  readonly type: "scores";
+  readonly scores: readonly TokenScore[];
+}
+
+/** The sum that a chunk's `pool` asks for: as many numbers as a hidden state has. */
+export interface PooledOutput {
+  readonly type: "pooled";
+  readonly sum: Float32Array;
+}
+
+/** In place of a token that cannot be drawn, or of scores and sums that are no numbers. */
 export interface FailedOutput {
   readonly type: "failed";
   readonly failure: DrawFailure;
 }
 
 /** One thing that a step makes of a chunk; more kinds of them are more members here. */
-export type ChunkOutput = TokenOutput | FailedOutput;
+export type ChunkOutput = TokenOutput | ScoresOutput | PooledOutput | FailedOutput;
 
 /**
- * What the runner hands back for one chunk that asks for something, in the order in which it asks.
+ * What the runner hands back for one chunk that asks for something: its scores, its sum, its draw,
+ * as far as it asks for each; or nothing but a failure.
  */
 export interface ChunkResult {
   readonly sequenceId: SequenceId;

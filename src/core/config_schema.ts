@@ -69,14 +69,15 @@ export const ConfigSchema = z.object({
     value: "PORT",
   }),
   apiKey: z.array(z.string().min(1)).default([]).meta({
-    description: "Key(s) that requests must carry, /health excepted",
+    description: "Key(s) that requests must carry, /health excepted; one may be followed by " +
+      "settings: 'KEY name=NAME max-requests=N tokens-per-minute=N priority=N'",
     group: SERVER,
     value: "KEY",
     secret: true,
     defaultText: "none, no key is asked for",
   }),
   apiKeyFile: z.string().min(1).optional().meta({
-    description: "File with more API keys, one per line",
+    description: "File with more API keys and their settings, one per line",
     group: SERVER,
     value: "PATH",
     defaultText: "none",
@@ -100,6 +101,30 @@ export const ConfigSchema = z.object({
     group: SERVER,
     value: "",
   }),
+  allowedHosts: z.array(z.string().min(1)).default([]).meta({
+    description: "Name(s) that the Host header may have beside local ones and addresses, such as " +
+      "gpu.example or *.example; given, they are asked for on every address",
+    group: SERVER,
+    value: "NAME",
+    defaultText: "localhost, *.localhost, *.internal, *.local, addresses; on loopback only",
+  }),
+  corsOrigins: z.array(z.string().min(1)).default([]).meta({
+    description: "Origin(s) whose pages may call beside local ones, such as https://app.example, " +
+      "tauri://localhost, app://. or chrome-extension://ID; * for all",
+    group: SERVER,
+    value: "ORIGIN",
+    defaultText: "pages of this machine",
+  }),
+  allowAnyOrigin: z.boolean().default(false).meta({
+    description: "Accept --cors-origins * beside API keys: any page that learns a key may use it",
+    group: SERVER,
+    value: "",
+  }),
+  metricsAccess: z.enum(["open", "key", "admin", "off"]).default("key").meta({
+    description: "Who may read /metrics: everyone, holders of a key, admins, or nobody",
+    group: SERVER,
+    value: "WHO",
+  }),
   maxConnections: z.int().min(8).max(65_536).default(1024).meta({
     description:
       "Most open connections; beyond them the longest idle one is closed, and new ones " +
@@ -118,7 +143,7 @@ export const ConfigSchema = z.object({
     group: SERVER,
     value: "SECONDS",
   }),
-  sseKeepAlive: z.int().min(0).max(3600).default(30).meta({
+  sseKeepAliveSeconds: z.int().min(0).max(3600).default(30).meta({
     description:
       "Silence after which a stream that has begun sends a comment, so that proxies keep " +
       "it open, in seconds; 0 for never",
@@ -281,12 +306,10 @@ export const ConfigSchema = z.object({
 
 /** Every setting, checked and deeply frozen. */
 export type Settings =
-  & Readonly<Omit<z.output<typeof ConfigSchema>, "servedModelName" | "apiKey" | "adminKey">>
-  & {
-    readonly servedModelName: readonly string[];
-    readonly apiKey: readonly string[];
-    readonly adminKey: readonly string[];
-  };
+  & Readonly<Omit<z.output<typeof ConfigSchema>, ListSetting>>
+  & { readonly [name in ListSetting]: readonly string[] };
+
+type ListSetting = "servedModelName" | "apiKey" | "adminKey" | "allowedHosts" | "corsOrigins";
 
 /**
  * Refuses int8 activations beside plain weights: only codes are multiplied with codes.

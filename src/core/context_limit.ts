@@ -1,7 +1,7 @@
 import { RequestError } from "./errors.ts";
 
 /** The field that a prompt came from, for the text and the `param` of a refusal. */
-export type PromptSource = "messages" | "prompt";
+export type PromptSource = "messages" | "prompt" | "input";
 
 /**
  * Tokens that a prompt leaves for its answer in the model's context: the one rule for the length of

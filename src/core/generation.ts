@@ -7,6 +7,7 @@ import type { EngineStats } from "./engine_stats.ts";
 import type { RequestId } from "./ids.ts";
 import type { LoggedDecision } from "./kv_decision.ts";
 import type { KvEvent } from "./kv_event.ts";
+import type { PromptReadout } from "./prompt_readout.ts";
 import type { SamplingParams } from "./sampling_params.ts";
 import type { TokenEvent } from "./token_event.ts";
 
@@ -16,6 +17,8 @@ export interface SequenceRequest {
   readonly params: SamplingParams;
   /** What its tokens have to match; absent: anything. Not for the answers of a search. */
   readonly grammar?: CompiledGrammar;
+  /** What is read of the prompt itself; absent: nothing. Not for the answers of a search. */
+  readonly readout?: PromptReadout;
 }
 
 /** How firmly a request's blocks stay in the prefix cache. */
@@ -46,6 +49,11 @@ export interface GenerationRequest {
    * own. Requests without a name form one owner together.
    */
   readonly owner?: string;
+  /**
+   * Requests of a higher priority are admitted before those of a lower one that wait; default: 0.
+   * All requests of one owner have the same.
+   */
+  readonly priority?: number;
   /**
    * Whether the server itself makes the request, to fill the cache; it is left out of the
    * statistics of look-ups.

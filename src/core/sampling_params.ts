@@ -11,7 +11,7 @@ export const MAX_LOGPROBS = 20;
 
 /** How one sequence draws its tokens and when it ends. Checked at the HTTP door, trusted inside. */
 export interface SamplingParams {
-  /** Most tokens to generate; at least 1. */
+  /** Most tokens to generate; with 0 the sequence ends when its prompt is computed. */
   readonly maxTokens: number;
   /** Divides the logits; below {@link MIN_TEMPERATURE} the draw is greedy. */
   readonly temperature: number;

@@ -14,6 +14,7 @@ export interface TracedSizes extends PoolGroups {
   /** Absent: the block manager's default. */
   readonly numWatermarkBlocks?: number;
   readonly maxModelLen: number;
+  readonly shortContextLen?: number;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
   readonly maxNumWaitingSeqs: number;
@@ -48,7 +49,12 @@ export type TraceEntry =
 export type TraceRecord = TraceEntry & { readonly ms: number };
 
 /** Fields that hold token ids or bits wherever they stand: `Uint32Array`s. */
-const UINT32_FIELDS: ReadonlySet<string> = new Set(["tokens", "prompt", "counts", "allowedTokens"]);
+const UINT32_FIELDS: ReadonlySet<string> = new Set([
+  ...["tokens", "prompt", "counts", "allowedTokens", "rows"],
+]);
+
+/** Fields that hold 32-bit floating point numbers wherever they stand: `Float32Array`s. */
+const FLOAT32_FIELDS: ReadonlySet<string> = new Set(["biases", "before", "sum"]);
 
 /** The record as one line of JSON, without its end: typed arrays as lists, -Infinity as a text. */
 export function formatTraceRecord(record: TraceRecord): string {
@@ -64,7 +70,7 @@ export function formatTraceRecord(record: TraceRecord): string {
 export function parseTraceRecord(line: string): TraceRecord {
   return JSON.parse(line, (field, value) => {
     if (UINT32_FIELDS.has(field)) return Uint32Array.from(value);
-    if (field === "biases") return Float32Array.from(value, Number);
+    if (FLOAT32_FIELDS.has(field)) return Float32Array.from(value, Number);
     return field === "logprob" ? Number(value) : value;
   });
 }

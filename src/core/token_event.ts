@@ -1,6 +1,7 @@
 import type { TokenLogprob } from "./batch.ts";
 import type { ErrorData } from "./errors.ts";
 import type { RequestId, TokenId } from "./ids.ts";
+import type { PromptReport } from "./prompt_readout.ts";
 
 /**
  * Why a sequence ended. `abort`: the client asked or went away. `error`: see `TokenEvent.error`.
@@ -12,10 +13,12 @@ export interface TokenEvent {
   readonly requestId: RequestId;
   /** Which of the request's sequences, from 0. */
   readonly index: number;
-  /** The token drawn; absent only on an end without one (abort, error). */
+  /** The token drawn; absent only on an end without one (abort, error, `maxTokens` of 0). */
   readonly token?: TokenId;
   readonly logprob?: number;
   readonly topLogprobs?: readonly TokenLogprob[];
+  /** What was read of the prompt; with the first token, or the end of a sequence without one. */
+  readonly prompt?: PromptReport;
   /** Prompt tokens whose KV came from the prefix cache; on the sequence's first event. */
   readonly numCachedTokens?: number;
   /**

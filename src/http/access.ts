@@ -1,10 +1,9 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { STATUS_CODE } from "@std/http";
 import type { Context, MiddlewareHandler } from "hono";
-import { cors } from "hono/cors";
 import { isLoopback } from "../base/host.ts";
 import { RequestError } from "../core/errors.ts";
-import { hostsOf } from "./request_target.ts";
+import { KeyAccount } from "./key_account.ts";
 import type { AccessRules } from "./services.ts";
 
 /**
@@ -18,6 +17,8 @@ export type Access = "public" | "key" | "admin";
 
 /** Name under which a request's context keeps the key that it was admitted with. */
 const KEY = "apiKey";
+/** Name under which it keeps that key's account. */
+const ACCOUNT = "keyAccount";
 
 /** The gate of each kind of route. */
 export type Gates = Readonly<Record<Access, MiddlewareHandler>>;
@@ -27,7 +28,8 @@ export type Gates = Readonly<Record<Access, MiddlewareHandler>>;
  * opens what an API key opens. Without admin keys, admin routes answer only on a loopback address
  * without API keys: only programs of this machine reach the server there.
  */
-export function createGates(rules: AccessRules): Gates {
+export function createGates(rules: AccessRules, now: () => number): Gates {
+  const accounts = accountsOf(rules, now);
   const apiKeys = new KeySet(rules.apiKeys);
   const adminKeys = new KeySet(rules.adminKeys);
   const isOpenToAdmins = adminKeys.isEmpty && apiKeys.isEmpty && isLoopback(rules.hostname);
@@ -40,6 +42,7 @@ export function createGates(rules: AccessRules): Gates {
       presented.find((key) => adminKeys.has(key));
     if (accepted === undefined) refuseKey(c, presented.length > 0);
     c.set(KEY, accepted);
+    c.set(ACCOUNT, accounts.get(accepted));
   }
 
   function requireAdmin(c: Context): void {
@@ -56,6 +59,26 @@ export function createGates(rules: AccessRules): Gates {
     key: (c, next) => (requireKey(c), next()),
     admin: (c, next) => (requireAdmin(c), next()),
   };
+}
+
+/** The account of the key that this request was admitted with; undefined without a key. */
+export function accountOf(c: Context): KeyAccount | undefined {
+  return c.get(ACCOUNT);
+}
+
+/** An account per key, by the key. */
+function accountsOf(
+  { apiKeys, adminKeys, keyRules }: AccessRules,
+  now: () => number,
+): ReadonlyMap<string, KeyAccount> {
+  const named = [
+    ...apiKeys.map((key, i) => [key, `key-${i + 1}`] as const),
+    ...adminKeys.map((key, i) => [key, `admin-${i + 1}`] as const),
+  ];
+  return new Map(named.map(([key, name]) => {
+    const rules = keyRules?.get(key) ?? { name };
+    return [key, new KeyAccount(rules, now)];
+  }));
 }
 
 /** The key that this request was admitted with; undefined where the server asks for none. */
@@ -112,67 +135,4 @@ function adminOnly(hasNoAdminKey: boolean): RequestError {
     code: "admin_key_required",
     type: "permission_error",
   });
-}
-
-/**
- * Answers only to a loopback name in the Host header when the server listens on loopback. Otherwise
- * a web page could rebind its own name to 127.0.0.1 and read answers as same-origin (DNS rebinding,
- * as in CVE-2024-28224).
- */
-export function requireLocalHost(hostname: string): MiddlewareHandler {
-  return async (c, next) => {
-    const foreign = hostsOf(c).find(({ name }) => !isLoopback(name));
-    if (foreign !== undefined && isLoopback(hostname)) {
-      throw new RequestError(
-        `The Host header names ${
-          JSON.stringify(foreign.name.slice(0, 100))
-        }: this server listens on ` +
-          `${hostname} and answers to local names only. Bind another address with --host, together ` +
-          "with --api-key",
-        { status: STATUS_CODE.Forbidden, code: "host_not_allowed" },
-      );
-    }
-    await next();
-  };
-}
-
-/** Methods that change nothing (RFC 9110 section 9.2.1). */
-const SAFE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
-
-/**
- * Refuses requests of foreign web pages that would change something. A browser sends them, with the
- * page's Origin, even where the page may not read the answer.
- */
-export function refuseForeignOrigins(): MiddlewareHandler {
-  return async (c, next) => {
-    const origin = c.req.header("origin");
-    if (
-      origin !== undefined && !SAFE_METHODS.has(c.req.method) && !isAllowedOrigin(origin, c)
-    ) {
-      throw new RequestError(
-        `A page of the origin ${JSON.stringify(origin.slice(0, 100))} may not call this server`,
-        { status: STATUS_CODE.Forbidden, code: "origin_not_allowed" },
-      );
-    }
-    await next();
-  };
-}
-
-/**
- * Lets pages of the server's own origin and of local origins read answers; answers preflights
- * before any key is asked for, since browsers send none with them. Never with credentials.
- */
-export function allowLocalOrigins(): MiddlewareHandler {
-  return cors({
-    origin: (origin, c) => isAllowedOrigin(origin, c) ? origin : null,
-    allowMethods: ["GET", "HEAD", "POST", "DELETE"],
-    exposeHeaders: ["x-request-id", "retry-after"],
-    maxAge: 600,
-  });
-}
-
-function isAllowedOrigin(origin: string, c: Context): boolean {
-  const url = URL.parse(origin);
-  if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) return false;
-  return isLoopback(url.hostname) || url.host === c.req.header("host");
 }

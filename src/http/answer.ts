@@ -8,7 +8,8 @@ import { answerAsStream } from "./answer_stream.ts";
 import { decisionJson } from "./kv_log_route.ts";
 import type { Job, Run } from "./job.ts";
 import { SequenceText } from "./sequence_text.ts";
-import { cacheScope, requestOwner } from "./cache_scope.ts";
+import { accountOf } from "./access.ts";
+import { submitFor } from "./submit.ts";
 import type { Services } from "./services.ts";
 import { type SamplingFields, stopsOf } from "./sampling_fields.ts";
 
@@ -22,15 +23,15 @@ import { type SamplingFields, stopsOf } from "./sampling_fields.ts";
 export async function answer(c: Context, services: Services, job: Job): Promise<Response> {
   const id = `${job.format.idPrefix}${crypto.randomUUID().replaceAll("-", "")}`;
   const beamSearch = beamSearchOf(job.request);
-  const scope = cacheScope(c, services.cacheSecret, job.request.cache_salt);
-  const owner = requestOwner(c, services.cacheSecret);
-  const generation = await services.engine.submit({
+  const request = {
     id,
     sequences: job.sequences,
     ...(beamSearch === undefined ? {} : { beamSearch }),
-    ...(scope === undefined ? {} : { cacheScope: scope }),
-    ...(owner === undefined ? {} : { owner }),
     ...retentionOf(job.request),
+  };
+  const generation = await submitFor(c, services, request, {
+    salt: job.request.cache_salt,
+    numPromptTokens: job.prompts.reduce((sum, { length }) => sum + length, 0),
   });
   const run = prepareRun(c, services, job, id);
   return job.request.stream === true
@@ -73,6 +74,7 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
       services.log.info("generation", {
         id,
         request_id: c.get("requestId"),
+        ...keyNameOf(c),
         status,
         sequences: sequences.length,
         prompt_tokens,
@@ -88,6 +90,12 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
       services.log.warn("generation failed", { id, request_id: c.get("requestId"), code, reason });
     },
   };
+}
+
+/** The name of the request's key, for the log. */
+function keyNameOf(c: Context): Readonly<Record<string, string>> {
+  const name = accountOf(c)?.rules.name;
+  return name === undefined ? {} : { key: name };
 }
 
 /** How firmly the request's blocks stay cached, for the eviction policy `priority`. */

@@ -1,19 +1,22 @@
 import type { Context } from "hono";
 import type { Generation } from "../core/generation.ts";
-import type { Choice } from "./answer_format.ts";
-import { errorBody, isServerFailure, toErrorData } from "./error_response.ts";
-import { type Run, usageOf } from "./job.ts";
+import type { AnswerFormat, Choice } from "./answer_format.ts";
+import { CHOICES } from "./choices_shape.ts";
+import { isServerFailure, toErrorData } from "./error_response.ts";
+import type { AnswerEvents, Run } from "./job.ts";
 import type { TextPiece } from "./sequence_text.ts";
 import type { Services } from "./services.ts";
 import { type SseWriter, streamSse } from "./sse.ts";
 
-/** Streams a generation as chunks, and aborts it when the client disconnects. */
+/** Streams a generation as events of its job's shape, and aborts it when the client disconnects. */
 export function answerAsStream(
   c: Context,
   { limits, log }: Services,
   run: Run,
   generation: Generation,
 ): Response {
+  const shape = run.job.shape ?? CHOICES;
+  const events = shape.events(run);
   let isGone = false;
   return streamSse(c, limits.keepAliveMs, {
     onGone: () => {
@@ -23,7 +26,7 @@ export function answerAsStream(
     write: async (sse) => {
       let status = 200;
       try {
-        await writeChunks(sse, run, generation);
+        await writeEvents(sse, events, run, generation);
       } catch (error) {
         // The status line has been sent: the error goes out as an event, which clients raise.
         const data = toErrorData(error);
@@ -32,47 +35,32 @@ export function answerAsStream(
           log.error("stream failed", { request_id: c.get("requestId"), error });
         }
         run.logFailure(error);
-        await sse.send([errorBody(data)]);
+        await sse.send(events.fail(data));
       }
       await sse.done();
       run.logEnd(isGone ? 499 : status);
     },
-  });
+  }, shape.style);
 }
 
-async function writeChunks(
+async function writeEvents(
   sse: SseWriter,
-  run: Run,
+  events: AnswerEvents,
+  { job, collector }: Run,
   generation: Generation,
 ): Promise<void> {
-  const { job, collector } = run;
-  const options = job.request.stream_options;
-  const includesUsage = options?.include_usage === true;
-  const isContinuous = includesUsage && options?.continuous_usage_stats === true;
   const started = new Set<number>();
-  let firstFields = job.format.firstFields;
-
+  await sse.send(events.begin());
   for await (const pieces of collector.pieces(generation)) {
     for (const piece of pieces) job.format.observe?.(piece);
-    const choices = pieces.flatMap((piece) => choicesOf(piece, run, started));
-    if (choices.length === 0) continue;
-    const usage = isContinuous ? usageOf(run) : null;
-    await sse.send(choices.map((choice) => {
-      const chunk = toChunk(run, [choice], { ...firstFields, ...(includesUsage ? { usage } : {}) });
-      firstFields = {};
-      return chunk;
-    }));
+    const choices = pieces.flatMap((piece) => choicesOf(piece, job.format, started));
+    if (choices.length > 0) await sse.send(events.next(choices));
   }
-  const explanation = run.explanation();
-  if (includesUsage || Object.keys(explanation).length > 0) {
-    const usage = includesUsage ? { usage: usageOf(run) } : {};
-    await sse.send([toChunk(run, [], { ...usage, ...explanation })]);
-  }
+  await sse.send(events.end());
 }
 
 /** The choices that a piece becomes: an opening, its text, its finish, or none. */
-function choicesOf(piece: TextPiece, { job }: Run, started: Set<number>): Choice[] {
-  const { format } = job;
+function choicesOf(piece: TextPiece, format: AnswerFormat, started: Set<number>): Choice[] {
   const choices: (Choice | undefined)[] = [];
   if (!started.has(piece.index)) {
     started.add(piece.index);
@@ -81,9 +69,4 @@ function choicesOf(piece: TextPiece, { job }: Run, started: Set<number>): Choice
   choices.push(...format.textChoices(piece));
   if (piece.finish !== undefined) choices.push(format.finishChoice(piece.index, piece.finish));
   return choices.filter((choice) => choice !== undefined);
-}
-
-function toChunk({ job, envelope }: Run, choices: readonly Choice[], fields: object): object {
-  const { id, ...origin } = envelope;
-  return { id, object: job.format.chunkObject, ...origin, ...fields, choices };
 }

@@ -2,7 +2,8 @@ import type { Context } from "hono";
 import type { Generation } from "../core/generation.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { WholeText } from "./answer_format.ts";
-import { type Run, usageOf } from "./job.ts";
+import { CHOICES } from "./choices_shape.ts";
+import type { Run } from "./job.ts";
 import type { ScoredToken, SequenceFinish } from "./sequence_text.ts";
 
 /** Collects a generation and answers with all of it; aborts it when the client disconnects. */
@@ -11,7 +12,7 @@ export async function answerInOnePiece(
   run: Run,
   generation: Generation,
 ): Promise<Response> {
-  const { job, envelope, explanation, logEnd } = run;
+  const { job, logEnd } = run;
   const { signal } = c.req.raw;
   let isGone = signal.aborted;
   function leave(): void {
@@ -31,16 +32,8 @@ export async function answerInOnePiece(
     signal.removeEventListener("abort", leave);
   }
   logEnd(isGone ? 499 : 200);
-  const { id, ...origin } = envelope;
-  return c.json({
-    id,
-    object: job.format.object,
-    ...origin,
-    ...job.format.firstFields,
-    choices: wholes.map((whole) => job.format.wholeChoice(whole)),
-    usage: usageOf(run),
-    ...explanation(),
-  });
+  const choices = wholes.map((whole) => job.format.wholeChoice(whole));
+  return c.json((job.shape ?? CHOICES).whole(run, choices));
 }
 
 async function collectWholes(

@@ -4,44 +4,72 @@ import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
 import { RequestError } from "../core/errors.ts";
 import { kvCheckRoute, kvCurveRoute, resetPrefixCacheRoute } from "./admin_route.ts";
-import {
-  type Access,
-  allowLocalOrigins,
-  createGates,
-  type Gates,
-  refuseForeignOrigins,
-  requireLocalHost,
-} from "./access.ts";
+import { type Access, createGates, type Gates } from "./access.ts";
 import { chatRoute } from "./chat_route.ts";
 import { completionsRoute } from "./completions_route.ts";
+import { docsRoute } from "./docs_route.ts";
 import { errorResponse, isServerFailure } from "./error_response.ts";
-import { healthRoute, metricsRoute, versionRoute } from "./health_route.ts";
+import { healthRoute, liveRoute, metricsRoute, versionRoute } from "./health_route.ts";
+import { requireAllowedHost } from "./host_rules.ts";
+import { countTokensRoute, messagesRoute } from "./messages/messages_route.ts";
 import { kvPlanRoute } from "./kv_plan_route.ts";
 import { kvEventsRoute } from "./kv_events_route.ts";
 import { kvLogRoute } from "./kv_log_route.ts";
 import { kvResizeRoute } from "./kv_resize_route.ts";
 import { modelRoute, modelsRoute } from "./models_route.ts";
+import {
+  ollamaPsRoute,
+  ollamaShowRoute,
+  ollamaTagsRoute,
+  ollamaVersionRoute,
+} from "./ollama/ollama_models.ts";
+import { ollamaChatRoute, ollamaGenerateRoute } from "./ollama/ollama_route.ts";
+import { openApiRoute } from "./openapi_route.ts";
+import { allowOrigins, refuseForeignOrigins } from "./origin_rules.ts";
 import { pinRoute, unpinRoute } from "./pin_route.ts";
+import { propsRoute, slotsRoute } from "./props_route.ts";
 import { boundBodies } from "./request_body.ts";
 import { requirePlainTarget } from "./request_target.ts";
+import { inputTokensRoute, responsesRoute } from "./responses/responses_route.ts";
 import type { Services } from "./services.ts";
 import { detokenizeRoute, tokenizeRoute } from "./tokenize_route.ts";
 
 /** A route: method and path, who may call it, and its handler. */
 type Route = readonly [method: "GET" | "POST" | "DELETE", path: string, Access, Handler];
 
+/** Who passes which gate, by the setting of `/metrics`. */
+const METRICS_GATES = { open: "public", key: "key", admin: "admin" } as const;
+
 /** Every route of this server. */
 function routesOf(services: Services): readonly Route[] {
-  return [
+  const { metrics = "key" } = services.access;
+  const metricsRoutes: Route[] = metrics === "off"
+    ? []
+    : [["GET", "/metrics", METRICS_GATES[metrics], metricsRoute(services)]];
+  const routes: readonly Route[] = [
     ["POST", "/v1/chat/completions", "key", chatRoute(services)],
     ["POST", "/v1/completions", "key", completionsRoute(services)],
+    ["POST", "/v1/messages", "key", messagesRoute(services)],
+    ["POST", "/v1/messages/count_tokens", "key", countTokensRoute(services)],
+    ["POST", "/v1/responses", "key", responsesRoute(services)],
+    ["POST", "/v1/responses/input_tokens", "key", inputTokensRoute(services)],
     ["GET", "/v1/models", "key", modelsRoute(services)],
     ["GET", "/v1/models/:name{.*}", "key", modelRoute(services)],
     ["POST", "/tokenize", "key", tokenizeRoute(services)],
     ["POST", "/detokenize", "key", detokenizeRoute(services)],
+    ["POST", "/api/chat", "key", ollamaChatRoute(services)],
+    ["POST", "/api/generate", "key", ollamaGenerateRoute(services)],
+    ["GET", "/api/tags", "key", ollamaTagsRoute(services)],
+    ["GET", "/api/ps", "key", ollamaPsRoute(services)],
+    ["POST", "/api/show", "key", ollamaShowRoute(services)],
+    ["GET", "/api/version", "key", ollamaVersionRoute(services)],
     ["GET", "/health", "public", healthRoute(services)],
-    ["GET", "/metrics", "key", metricsRoute(services)],
+    ["GET", "/ready", "public", healthRoute(services)],
+    ["GET", "/live", "public", liveRoute(services)],
+    ...metricsRoutes,
     ["GET", "/version", "key", versionRoute(services)],
+    ["GET", "/props", "key", propsRoute(services)],
+    ["GET", "/slots", "key", slotsRoute(services)],
     ["POST", "/reset_prefix_cache", "admin", resetPrefixCacheRoute(services)],
     ["GET", "/admin/kv/check", "admin", kvCheckRoute(services)],
     ["POST", "/admin/kv/pins", "admin", pinRoute(services)],
@@ -51,7 +79,10 @@ function routesOf(services: Services): readonly Route[] {
     ["GET", "/admin/kv/log", "admin", kvLogRoute(services)],
     ["GET", "/admin/kv/plan", "admin", kvPlanRoute(services)],
     ["GET", "/kv/events", "admin", kvEventsRoute(services)],
+    ["GET", "/openapi.json", "public", openApiRoute(() => routes, services.version)],
+    ["GET", "/docs", "public", docsRoute()],
   ];
+  return routes;
 }
 
 /**
@@ -63,19 +94,22 @@ function routesOf(services: Services): readonly Route[] {
  */
 export function createApp(services: Services): Hono {
   const { access, limits, log } = services;
-  const app = new Hono();
-  const gates = createGates(access);
+  // A slash at the end of a path changes nothing.
+  const app = new Hono({ strict: false });
+  const gates = createGates(access, services.now);
   const routes = routesOf(services);
   app.use(requestId());
   app.use(logAccess(services));
   app.use(requirePlainTarget());
-  app.use(requireLocalHost(access.hostname));
-  app.use(refuseForeignOrigins());
-  app.use(allowLocalOrigins());
+  app.use(requireAllowedHost(access));
+  app.use(refuseForeignOrigins(access));
+  app.use(allowOrigins(access));
   app.use(boundBodies(limits));
   app.use(dropBodyOfHead);
   app.use(methodNotAllowed({ app, onMethodNotAllowed: refuseMethod }));
-  for (const [method, path, who, handler] of routes) app.on(method, path, gates[who], handler);
+  for (const [method, path, who, handler] of routes) {
+    for (const spelling of spellingsOf(path)) app.on(method, spelling, gates[who], handler);
+  }
   app.notFound((c) => closed(c, gates, routes.map(([, path]) => path)));
   app.onError((error, c) => {
     if (isServerFailure(error)) {
@@ -84,6 +118,15 @@ export function createApp(services: Services): Hono {
     return errorResponse(c, error);
   });
   return app;
+}
+
+/** Paths of the API's endpoints that have no `/v1` in front by custom, but may have one. */
+const UNVERSIONED: ReadonlySet<string> = new Set(["/tokenize", "/detokenize", "/health"]);
+
+/** A path with and without `/v1`, where clients of other servers send both. */
+function spellingsOf(path: string): readonly string[] {
+  if (path.startsWith("/v1/")) return [path, path.slice("/v1".length)];
+  return UNVERSIONED.has(path) ? [path, `/v1${path}`] : [path];
 }
 
 /** Cancels the body of an answer to HEAD: a stream of events would never end by itself. */
@@ -121,7 +164,7 @@ function refuseMethod(c: Context, methods: string[]): Response {
 }
 
 /** Polled paths, whose lines would drown the others. */
-const QUIET_PATHS: ReadonlySet<string> = new Set(["/health", "/metrics"]);
+const QUIET_PATHS: ReadonlySet<string> = new Set(["/health", "/ready", "/live", "/metrics"]);
 
 /** One line per answered request, when its answer or stream begins. */
 function logAccess({ log, now }: Services): MiddlewareHandler {

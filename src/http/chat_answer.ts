@@ -2,12 +2,17 @@ import type { CompiledGrammar } from "../core/compiled_grammar.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
 import type { AnswerFormat } from "./answer_format.ts";
 import { chatFormat } from "./chat_format.ts";
-import type { ChatRequest } from "./chat_schema.ts";
 import type { ChatTools } from "./chat_tools.ts";
 import type { AskedFormat } from "./grammar_fields.ts";
+import type { SamplingFields } from "./sampling_fields.ts";
 import type { Services } from "./services.ts";
 import { withThinking } from "./thinking_answers.ts";
-import { afterThinking, thinkingBudgetOf, thinkingStart } from "./thinking_fields.ts";
+import {
+  afterThinking,
+  thinkingBudgetOf,
+  type ThinkingFields,
+  thinkingStart,
+} from "./thinking_fields.ts";
 
 /** What is known of a chat's answers once its prompt is. */
 export interface ChatAnswerOptions {
@@ -35,7 +40,7 @@ export interface ChatAnswer {
  * the model does not have.
  */
 export async function chatAnswer(
-  request: ChatRequest,
+  request: SamplingFields & ThinkingFields,
   { text, model, grammars }: Pick<Services, "text" | "model" | "grammars">,
   { prompt, vocabSize, hasLogprobs, tools, asked }: ChatAnswerOptions,
 ): Promise<ChatAnswer> {

@@ -9,7 +9,11 @@ export interface IssueDescription {
   readonly param: string;
   /** Names field, limit and value. */
   readonly message: string;
-  readonly code: "missing_required_parameter" | "invalid_type" | "invalid_value";
+  readonly code:
+    | "missing_required_parameter"
+    | "invalid_type"
+    | "invalid_value"
+    | "unknown_parameter";
 }
 
 /** Longest part of a refused text that an answer repeats, in characters. */
@@ -18,6 +22,7 @@ const MAX_QUOTED_CHARS = 40;
 /** Describes the first issue that zod found in `body`; of a union, its likeliest branch. */
 export function describeIssue(issue: Issue, body: unknown): IssueDescription {
   const [deepest, path] = narrowUnion(issue, issue.path);
+  if (deepest.code === "unrecognized_keys") return unknownField(deepest.keys[0]!, path);
   const value = valueAt(body, path);
   const param = path.join(".");
   const name = param === "" ? "The body" : param;
@@ -31,6 +36,12 @@ export function describeIssue(issue: Issue, body: unknown): IssueDescription {
       ? "invalid_type"
       : "invalid_value",
   };
+}
+
+function unknownField(key: string, path: Path): IssueDescription {
+  const param = [...path, key.slice(0, 100).toWellFormed()].join(".");
+  const message = `${param} is not a field that this endpoint knows: leave it out`;
+  return { param, message, code: "unknown_parameter" };
 }
 
 /**

@@ -2,6 +2,8 @@ import { STATUS_CODE } from "@std/http";
 import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { messageErrorBody } from "./messages/message_errors.ts";
+import { ollamaErrorBody } from "./ollama/ollama_errors.ts";
 import { EngineUnavailableError, type ErrorData, RequestError } from "../core/errors.ts";
 
 /**
@@ -54,10 +56,19 @@ export function isServerFailure(error: unknown): boolean {
     toErrorData(error).status === STATUS_CODE.InternalServerError;
 }
 
+/** Paths of APIs that have errors of their own shape. */
+const OTHER_BODIES:
+  readonly (readonly [RegExp, typeof messageErrorBody | typeof ollamaErrorBody])[] = [
+    [/^(\/v1)?\/messages/, messageErrorBody],
+    [/^\/api\//, ollamaErrorBody],
+  ];
+
 /** Answers a request that ended in `error`, with the headers that middleware has set. */
 export function errorResponse(c: Context, error: unknown): Response {
   const data = toErrorData(error);
-  const retryAfter = RETRY_AFTER_SECONDS[data.status];
-  if (retryAfter !== undefined) c.header("retry-after", retryAfter);
-  return c.json(errorBody(data), data.status as ContentfulStatusCode);
+  const retryAfter = data.details?.retry_after_seconds ?? RETRY_AFTER_SECONDS[data.status];
+  if (retryAfter !== undefined) c.header("retry-after", String(retryAfter));
+  const [, otherBody] = OTHER_BODIES.find(([path]) => path.test(c.req.path)) ?? [];
+  const body = otherBody === undefined ? errorBody(data) : otherBody(data, c.get("requestId"));
+  return c.json(body, data.status as ContentfulStatusCode);
 }

@@ -10,6 +10,7 @@ export class GenerationMeter {
   readonly #arrivedMs: number;
   /** When each sequence's latest token came, by index. */
   readonly #lastTokenMs = new Map<number, number>();
+  #msToFirstToken: number | undefined;
 
   constructor(metrics: ServingMetrics, now: () => number) {
     this.#metrics = metrics;
@@ -23,6 +24,7 @@ export class GenerationMeter {
     const now = this.#now();
     const last = this.#lastTokenMs.get(index);
     this.#lastTokenMs.set(index, now);
+    this.#msToFirstToken ??= now - this.#arrivedMs;
     if (last === undefined) this.#metrics.observeFirstToken((now - this.#arrivedMs) / 1000);
     else this.#metrics.observeNextToken((now - last) / 1000);
   }
@@ -39,6 +41,11 @@ export class GenerationMeter {
       numGeneratedTokens: numTokens,
       seconds: this.elapsedMs() / 1000,
     });
+  }
+
+  /** Milliseconds from the request's arrival to its first token; undefined before that. */
+  get msToFirstToken(): number | undefined {
+    return this.#msToFirstToken;
   }
 
   /** Milliseconds since the request arrived. */

@@ -75,6 +75,23 @@ export function formatOf(request: GrammarFields): AskedFormat | undefined {
 }
 
 /**
+ * A schema that an API asks for in a field of its own; without one, any JSON object.
+ *
+ * @param request for the fields that a grammar does not go with.
+ * @throws {RequestError} naming the field, as {@link formatOf} does.
+ */
+export function askedSchema(
+  schema: unknown,
+  param: string,
+  request: Readonly<Record<string, unknown>>,
+): AskedFormat {
+  const asked = { format: jsonFormat(schema ?? { type: "object" }), param };
+  checkSize(asked);
+  checkGrammarFields(request, param);
+  return asked;
+}
+
+/**
  * Refuses what would leave a grammar without a next token.
  *
  * @param param the field that asks for the grammar.

@@ -6,8 +6,8 @@ import { unavailability } from "./served_model.ts";
 import type { Services } from "./services.ts";
 
 /**
- * `GET /health`: 200 when the engine takes requests, else 503 with the engine's state and the
- * reason.
+ * `GET /health` and `GET /ready`: 200 when the engine takes requests, else 503 with the engine's
+ * state and the reason.
  */
 export function healthRoute({ engine }: Services): Handler {
   return (c) => {
@@ -19,6 +19,18 @@ export function healthRoute({ engine }: Services): Handler {
       { status: "unavailable", state: engine.state, reason, error },
       STATUS_CODE.ServiceUnavailable,
     );
+  };
+}
+
+/**
+ * `GET /live`: 200 as long as the process may come to serve by itself, so also while the engine
+ * starts or is replaced; 503 once it has failed for good, and only another process helps.
+ */
+export function liveRoute({ engine }: Services): Handler {
+  return (c) => {
+    const { state } = engine;
+    if (state !== "failed") return c.json({ status: "ok", state });
+    return c.json({ status: "failed", state }, STATUS_CODE.ServiceUnavailable);
   };
 }
 

@@ -1,8 +1,10 @@
+import type { ErrorData } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
-import type { AnswerFormat } from "./answer_format.ts";
+import type { AnswerFormat, Choice } from "./answer_format.ts";
 import type { Collector, Usage } from "./collector.ts";
 import type { GenerationMeter } from "./generation_meter.ts";
 import type { SamplingFields } from "./sampling_fields.ts";
+import type { SseStyle } from "./sse.ts";
 
 /** A checked and tokenized request, ready for the engine. */
 export interface Job {
@@ -13,7 +15,28 @@ export interface Job {
   /** Samples of prompt 0, then of prompt 1, and so on. */
   readonly sequences: readonly SequenceRequest[];
   readonly format: AnswerFormat;
+  /** What stands around the choices; absent: OpenAI's `choices` (`choices_shape.ts`). */
+  readonly shape?: AnswerShape;
   readonly meter: GenerationMeter;
+}
+
+/** What an endpoint makes of the choices of an answer: one JSON, or a stream of events. */
+export interface AnswerShape {
+  readonly style: SseStyle;
+  whole(run: Run, choices: readonly Choice[]): object;
+  events(run: Run): AnswerEvents;
+}
+
+/** The events of one stream, in the order in which they are asked for. */
+export interface AnswerEvents {
+  /** Before any choice, as soon as the engine has accepted the request. */
+  begin(): readonly object[];
+  /** For the choices of one step, at least one. */
+  next(choices: readonly Choice[]): readonly object[];
+  /** Behind the last choice. */
+  end(): readonly object[];
+  /** In place of all that is left, for an answer that broke off. */
+  fail(error: ErrorData): readonly object[];
 }
 
 /** The fields every answer and chunk begins with. */

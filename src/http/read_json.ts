@@ -6,19 +6,29 @@ import { describeIssue } from "./describe_issue.ts";
 import { readBodyText } from "./request_body.ts";
 import { refuseUnsupported, type UnsupportedFields } from "./unsupported_fields.ts";
 
+/** What curl says of a body unless it is told otherwise. */
+const FORM_TYPE = "application/x-www-form-urlencoded";
+
+/** Which bodies an endpoint takes. */
+export interface ReadOptions {
+  /** Whether JSON may come under curl's own media type, as that API's documentation sends it. */
+  readonly takesForms?: boolean;
+}
+
 /**
  * Reads a request's body as JSON and checks it against `schema`.
  *
- * @throws {RequestError} 415 for another content type, 400 for a body that is not JSON, asks for a
- * feature listed in `unsupported`, or breaks the schema; the message names field, limit and value.
- * Also the errors of {@link readBodyText}.
+ * @throws {RequestError} 415 for another content type (none at all counts as JSON), 400 for a body
+ * that is not JSON, asks for a feature listed in `unsupported`, or breaks the schema; the message
+ * names field, limit and value. Also the errors of {@link readBodyText}.
  */
 export async function readJson<S extends z.ZodType>(
   c: Context,
   schema: S,
   unsupported: UnsupportedFields = new Map(),
+  { takesForms = false }: ReadOptions = {},
 ): Promise<z.output<S>> {
-  requireJsonType(c.req.header("content-type"));
+  requireJsonType(c.req.header("content-type"), takesForms);
   const body = parseJson(await readBodyText(c));
   if (typeof body === "object" && body !== null) {
     refuseUnsupported(body as Readonly<Record<string, unknown>>, unsupported);
@@ -29,11 +39,12 @@ export async function readJson<S extends z.ZodType>(
   throw new RequestError(message, { param: param === "" ? null : param, code });
 }
 
-/** Also keeps foreign web pages out: a page cannot send this type elsewhere without a preflight. */
-function requireJsonType(header: string | undefined): void {
-  const type = header?.replace(/;.*$/s, "").trim().toLowerCase();
-  if (type !== undefined && /^application\/([\w.-]+\+)?json$/.test(type)) return;
-  const got = type === undefined ? "none" : JSON.stringify(type);
+/** What pages of foreign origins send is refused before, by their Origin. */
+function requireJsonType(header: string | undefined, takesForms: boolean): void {
+  const type = header?.replace(/;.*$/s, "").trim().toLowerCase() ?? "";
+  if (takesForms && type === FORM_TYPE) return;
+  if (type === "" || /^application\/([\w.-]+\+)?json$/.test(type)) return;
+  const got = JSON.stringify(type.slice(0, 100));
   throw new RequestError(`The content type must be application/json, got ${got}`, {
     status: STATUS_CODE.UnsupportedMediaType,
     code: "unsupported_media_type",

@@ -1,6 +1,7 @@
 import { STATUS_CODE } from "@std/http";
 import type { Context, MiddlewareHandler } from "hono";
 import { RequestError } from "../core/errors.ts";
+import { contentCoding, unpack } from "./content_encoding.ts";
 import { JsonCost } from "./json_cost.ts";
 
 /** Bounds of request bodies. */
@@ -30,16 +31,17 @@ export function boundBodies(limits: BodyLimits): MiddlewareHandler {
 }
 
 /**
- * Reads the body of a request whole, as a text that is to be JSON.
+ * Reads the body of a request whole, as a text that is to be JSON; the limits are those of the body
+ * once it is unpacked.
  *
  * @throws {RequestError} 413 for a body beyond the limits of bytes or of values, 408 for one that
- * takes too long, 503 for the largest one where all unfinished bodies together are too many, 400
- * for one that breaks off.
+ * takes too long, 503 for the largest one where all unfinished bodies together are too many, 415
+ * for an unknown `Content-Encoding`, 400 for one that breaks off or is not what that says.
  */
 export async function readBodyText(c: Context): Promise<string> {
   const bodies: RequestBodies = c.get(BODIES);
   const length = Number(c.req.header("content-length") ?? 0);
-  return new TextDecoder().decode(await bodies.read(c.req.raw.body, length));
+  return new TextDecoder().decode(await bodies.read(c.req.raw.body, length, contentCoding(c)));
 }
 
 /** The request bodies that are being read. */
@@ -57,12 +59,20 @@ export class RequestBodies {
     return this.#numBytes;
   }
 
-  /** Reads one body; `length` is what its header announces. Errors as in {@link readBodyText}. */
-  async read(stream: ReadableStream<Uint8Array> | null, length: number): Promise<Uint8Array> {
+  /**
+   * Reads one body; `length` is what its header announces, `coding` how it is packed. Errors as in
+   * {@link readBodyText}.
+   */
+  async read(
+    stream: ReadableStream<Uint8Array> | null,
+    length: number,
+    coding?: string,
+  ): Promise<Uint8Array> {
     const { maxBodyBytes, maxJsonCost, bodyTimeoutMs } = this.#limits;
     if (length > maxBodyBytes) throw tooLarge(maxBodyBytes);
     if (stream === null) return new Uint8Array();
-    const body = new UnfinishedBody(stream.getReader());
+    const plain = coding === undefined ? stream : unpack(stream, coding);
+    const body = new UnfinishedBody(plain.getReader());
     const timer = setTimeout(() => this.#refuse(body, tooSlow(bodyTimeoutMs)), bodyTimeoutMs);
     this.#open.add(body);
     try {
@@ -71,7 +81,7 @@ export class RequestBodies {
         if (chunk === undefined) return body.bytes;
         body.cost.add(chunk);
         const isTooLarge = body.numBytes + chunk.byteLength > maxBodyBytes;
-        if (isTooLarge) this.#refuse(body, tooLarge(maxBodyBytes));
+        if (isTooLarge) this.#refuse(body, tooLarge(maxBodyBytes, coding));
         else if (body.cost.total > maxJsonCost) this.#discard(body, chunk);
         else this.#append(body, chunk);
       }
@@ -171,14 +181,16 @@ class UnfinishedBody {
       return { value };
     } catch (cause) {
       if (this.#refusal !== undefined) throw this.#refusal;
+      if (cause instanceof RequestError) throw cause;
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new RequestError(`The body ended early: ${reason}`, { code: "invalid_body" });
     }
   }
 }
 
-function tooLarge(maxBytes: number): RequestError {
-  return new RequestError(`The body must be at most ${maxBytes} bytes`, {
+function tooLarge(maxBytes: number, coding?: string): RequestError {
+  const unpacked = coding === undefined ? "" : ` when its ${coding} is unpacked`;
+  return new RequestError(`The body must be at most ${maxBytes} bytes${unpacked}`, {
     status: STATUS_CODE.ContentTooLarge,
     code: "request_too_large",
   });

@@ -164,8 +164,24 @@ export interface ServedModel {
   readonly defaults: SamplingDefaults;
   /** How its chat template marks thoughts; absent for a model that does not think. */
   readonly thinking?: ThinkingMarks;
+  /** What its weights are read from. */
+  readonly fileFormat?: "safetensors" | "gguf";
+  /** Its chat template; absent where it has none. */
+  readonly chatTemplate?: string;
   /** Variables about thinking that its chat template reads. */
   readonly templateVariables?: readonly string[];
+}
+
+/** What the holders of a key may use. */
+export interface KeyRules {
+  /** For logs and refusals, which never show the key. */
+  readonly name: string;
+  /** Most generations in flight. */
+  readonly maxRequests?: number;
+  /** Tokens of prompts and answers per minute. */
+  readonly tokensPerMinute?: number;
+  /** Of those that wait, keys of a higher one are admitted first; default: 0. */
+  readonly priority?: number;
 }
 
 /** Who may call, and from where. */
@@ -174,9 +190,20 @@ export interface AccessRules {
   readonly apiKeys: readonly string[];
   /** Admin keys; without any, admin routes answer only on loopback without API keys. */
   readonly adminKeys: readonly string[];
+  /** Names and limits of keys, by the key; absent, keys are numbered and have none. */
+  readonly keyRules?: ReadonlyMap<string, KeyRules>;
   /** Address the server listens on; a loopback address turns the check of the Host header on. */
   readonly hostname: string;
+  /** Names in the Host header beside local ones (`host_rules.ts`); any turn the check on. */
+  readonly allowedHosts?: readonly string[];
+  /** Origins whose pages may call, beside local ones and the server's own (`origin_rules.ts`). */
+  readonly corsOrigins?: readonly string[];
+  /** Who may read `/metrics`; default: `key`. */
+  readonly metrics?: MetricsAccess;
 }
+
+/** Who may read the metrics: everyone, holders of a key, admins, or nobody. */
+export type MetricsAccess = "open" | "key" | "admin" | "off";
 
 /** Bounds that apply to all endpoints. */
 export interface DoorLimits extends BodyLimits {

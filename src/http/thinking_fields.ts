@@ -28,12 +28,14 @@ export type TemplateVariables = Readonly<Record<string, boolean | string>>;
 /**
  * The template's variables that a request sets, by `chat_template_kwargs` and `reasoning_effort`.
  *
+ * @param effortParam what the request's API calls `reasoning_effort`.
  * @throws {RequestError} naming a variable that no request may set, or that the model's template
  * does not read, so that it would be ignored.
  */
 export function templateVariablesOf(
   request: ThinkingFields,
   { templateVariables = [], thinking }: Pick<ServedModel, "templateVariables" | "thinking">,
+  effortParam = "reasoning_effort",
 ): TemplateVariables {
   const variables: Record<string, boolean | string> = {};
   for (const [name, value] of Object.entries(request.chat_template_kwargs ?? {})) {
@@ -57,7 +59,7 @@ export function templateVariablesOf(
   const isHeeded = templateVariables.length > 0 || (effort === "none" && thinking === undefined);
   if (!isHeeded) {
     const reason = "is not read by the model's chat template: leave it out";
-    throw refused("reasoning_effort", `reasoning_effort ${reason}`);
+    throw refused(effortParam, `${effortParam} ${reason}`);
   }
   for (const name of templateVariables) {
     variables[name] ??= name === "reasoning_effort" ? effort : effort !== "none";

@@ -4,9 +4,9 @@ import type { ToolDefinition } from "../core/tool_parser.ts";
 import { boundedArray } from "./bounded_array.ts";
 
 /** Most tools of a request: each is part of the prompt, and of a grammar. */
-const MAX_TOOLS = 128;
+export const MAX_TOOLS = 128;
 /** Longest name, and what it is made of, as in OpenAI's API. */
-const ToolName = z.string().regex(/^[\w.-]{1,64}$/, "1 to 64 letters, digits, _, . and -");
+export const ToolName = z.string().regex(/^[\w.-]{1,64}$/, "1 to 64 letters, digits, _, . and -");
 
 const Tool = z.looseObject({
   type: z.literal("function"),

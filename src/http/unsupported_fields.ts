@@ -13,6 +13,16 @@ interface Unsupported {
 /** Fields to refuse, by name. */
 export type UnsupportedFields = ReadonlyMap<string, Unsupported>;
 
+/**
+ * A field to refuse by name.
+ *
+ * @param words what to send in its place.
+ * @param isNeutral values that ask for nothing, beside null and absence.
+ */
+export function neutral(words: string, isNeutral: (value: unknown) => boolean = () => false) {
+  return { isNeutral, neutral: words };
+}
+
 function only(neutral: string | number | boolean): Unsupported {
   return { isNeutral: (value) => value === neutral, neutral: JSON.stringify(neutral) };
 }

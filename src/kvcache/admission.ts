@@ -41,6 +41,8 @@ export interface AdmissionOptions extends CachingOptions {
    * Default: none.
    */
   readonly reserved?: Demand;
+  /** Most leading tokens that may be found, in whole blocks. Default: all but the last. */
+  readonly maxCachedTokens?: number;
   /**
    * What an encoder turns into positions of its own, for groups of that kind. Its prefix is found
    * only with the same inputs at the same places. Default: none.

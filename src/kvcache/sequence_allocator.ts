@@ -67,17 +67,22 @@ export class SequenceAllocator {
   }
 
   /** What an admission would find. Its last token is always computed. */
-  lookUp(tokens: Uint32Array, scope: string = SHARED_SCOPE): Hit {
+  lookUp(
+    tokens: Uint32Array,
+    scope: string = SHARED_SCOPE,
+    maxCachedTokens: number = Infinity,
+  ): Hit {
     const { cache, groups } = this.#options;
-    return cache?.lookUp(scope, tokens, tokens.length - 1) ?? noHit(groups.length);
+    const limit = Math.min(tokens.length - 1, maxCachedTokens);
+    return cache?.lookUp(scope, tokens, limit) ?? noHit(groups.length);
   }
 
   /** What an admission finds, takes and lacks. Changes nothing. */
   planAdmission(tokens: Uint32Array, options: AdmissionOptions): AdmissionPlan {
-    const { reserved, scope, inputs = [] } = options;
+    const { reserved, scope, inputs = [], maxCachedTokens } = options;
     const planInputs = this.#inputs.planner(inputs, scope);
     const request = { isFirst: this.sequences.size === 0, reserved, planInputs };
-    const hit = this.lookUp(tokens, tokenScope(options));
+    const hit = this.lookUp(tokens, tokenScope(options), maxCachedTokens);
     return this.#options.room.planAdmission(hit, tokens.length, request);
   }
 

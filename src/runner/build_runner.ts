@@ -3,13 +3,14 @@ import { samplingCalls } from "../../kernels/sampling/sampling.ts";
 import type { StepDims } from "../../kernels/step.ts";
 import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import type { GraphInputs } from "../../models/model.ts";
-import type { KernelCall } from "../device/kernel.ts";
+import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
 import { layerKvs } from "./kv_memory.ts";
 import { KvDiagnosis } from "./kv_diagnosis.ts";
 import { ModelRunner } from "./model_runner.ts";
 import { allocateMemory, type RunnerMemory, stepLimits } from "./runner_memory.ts";
 import { StepPacker } from "./step_packer.ts";
 import { defaultTuning } from "./default_tuning.ts";
+import { RowReader } from "./row_reader.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 
 /** Memory and tuning that exist already. */
@@ -41,6 +42,35 @@ export async function buildRunner(
     sampled: activations.sampled,
     vocabSize: inputs.model.vocabSize,
     diagnosis: new KvDiagnosis(inputs.device),
+    reader: rowReader(inputs, activations, tuning),
+  });
+}
+
+/** Reads the hidden states of steps once more, over the same buffers. */
+function rowReader(
+  { device, model, engine, weights }: RunnerInputs,
+  activations: RunnerMemory["activations"],
+  tuning: Tuning,
+): RowReader {
+  const inputsOver = (step: DeviceBuffer): GraphInputs => ({
+    weight: weights.weight,
+    activations: { ...activations, step },
+    numLayers: 0,
+    kv: [],
+    tuning,
+  });
+  const { logits, segments, sampled } = activations;
+  return new RowReader({
+    device,
+    maxSeqs: engine.maxNumSeqs,
+    hiddenSize: model.hiddenSize,
+    sampled,
+    pooled: activations.declared.last!,
+    scores: (step) => [
+      ...model.readouts.logits(inputsOver(step)),
+      ...samplingCalls(model.vocabSize, { step, logits, segments, sampled }, tuning),
+    ],
+    pools: (step) => model.readouts.pools(inputsOver(step)),
   });
 }
 

@@ -1,7 +1,13 @@
 import { NO_TOKEN } from "../../kernels/sampling/segments.ts";
 import { SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import { invariant } from "../base/invariant.ts";
-import type { Batch, BlockMove, ChunkOutput, ChunkResult, TokenLogprob } from "../core/batch.ts";
+import {
+  asksForOutput,
+  type Batch,
+  type BlockMove,
+  type ChunkOutput,
+  type ChunkResult,
+} from "../core/batch.ts";
 import type { Device, Program } from "../device/device.ts";
 import { bitsToF32 } from "../device/half.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
@@ -9,6 +15,7 @@ import type { GraphInputs } from "../../models/model.ts";
 import type { KvDiagnosis } from "./kv_diagnosis.ts";
 import type { KvStorage } from "./kv_storage.ts";
 import { predictNextDims } from "./predict_next_dims.ts";
+import { type RowReader, topLogprobs } from "./row_reader.ts";
 import type { PackedStep, StepPacker } from "./step_packer.ts";
 import { subBatches } from "./sub_batches.ts";
 
@@ -27,6 +34,8 @@ export interface RunnerComponents {
   readonly vocabSize: number;
   /** Finds where the KV of a failed sequence is not a number. */
   readonly diagnosis?: KvDiagnosis;
+  /** Reads scores and sums from hidden states; without it, no chunk may ask for them. */
+  readonly reader?: RowReader;
 }
 
 /**
@@ -61,9 +70,10 @@ export class ModelRunner {
   }
 
   /**
-   * Computes the batch's KV and draws its tokens: one result per chunk with a `sample`, in chunk
-   * order; where no token can be drawn it has failed, and says where the sequence's KV is no
-   * number. `onSubmitted` is called while the device computes.
+   * Computes the batch's KV, draws its tokens and reads what else its chunks ask for: one result
+   * per chunk that asks for something, in chunk order; where no token can be drawn it has failed,
+   * and says where the sequence's KV is no number. `onSubmitted` is called while the device
+   * computes.
    *
    * @throws {DeviceLostError} when the device is gone.
    */
@@ -99,7 +109,28 @@ export class ModelRunner {
     const nextDims = isWhole ? predictNextDims(packed.dims) : undefined;
     const options = { nextDims, onSubmitted };
     const words = device.run(this.#program, packed.dims, { buffer: sampled, bytes }, options);
-    return this.#results(batch, packed, words instanceof Promise ? await words : words);
+    const drawn = this.#results(batch, packed, words instanceof Promise ? await words : words);
+    return batch.chunks.some(({ score, pool }) => (score ?? pool) !== undefined)
+      ? await this.#withReadouts(batch, drawn)
+      : drawn;
+  }
+
+  /** These results and what else chunks ask for; a failure stands alone. */
+  async #withReadouts(batch: Batch, drawn: readonly ChunkResult[]): Promise<ChunkResult[]> {
+    const { reader } = this.#components;
+    invariant(reader !== undefined, "a chunk asks for what nothing reads");
+    const read = await reader.read(batch, this.#step);
+    const next = drawn.values();
+    return batch.chunks.flatMap((chunk, i) => {
+      if (!asksForOutput(chunk)) return [];
+      const own = chunk.sample === undefined ? [] : next.next().value!.outputs;
+      const outputs = [...read.get(i) ?? [], ...own];
+      const failed = outputs.filter(({ type }) => type === "failed").slice(0, 1);
+      return [{
+        sequenceId: chunk.sequenceId,
+        outputs: failed.length > 0 ? failed : outputs,
+      }];
+    });
   }
 
   /** The result with its failure described, which overwrites the step's metadata. */
@@ -107,7 +138,7 @@ export class ModelRunner {
     const { device, packer, storage, layers, diagnosis } = this.#components;
     if (!hasFailed(result) || diagnosis === undefined) return result;
     const chunk = batch.chunks.find(({ sequenceId }) => sequenceId === result.sequenceId)!;
-    const { sample: _, ...rest } = chunk;
+    const { sample: _sample, score: _score, pool: _pool, ...rest } = chunk;
     const { words } = packer.pack({ step: 0, chunks: [rest], numTokens: chunk.tokens.length });
     device.write(this.#step, 0, words);
     const { start } = chunk;
@@ -173,9 +204,10 @@ export class ModelRunner {
         return { chunk, result: { sequenceId, outputs: [failed] } };
       }
       invariant(token < this.#components.vocabSize, `sequence ${sequenceId} drew token ${token}`);
-      const logprobs = sample!.numLogprobs === undefined
-        ? {}
-        : { logprob: bitsToF32(row[SAMPLED.logprob]!), topLogprobs: top(row, sample!.numLogprobs) };
+      const logprobs = sample!.numLogprobs === undefined ? {} : {
+        logprob: bitsToF32(row[SAMPLED.logprob]!),
+        topLogprobs: topLogprobs(row, sample!.numLogprobs),
+      };
       const drawn: ChunkOutput = { type: "token", token, ...logprobs };
       return { chunk, result: { sequenceId, outputs: [drawn] } };
     });
@@ -185,11 +217,4 @@ export class ModelRunner {
 
 function hasFailed({ outputs }: ChunkResult): boolean {
   return outputs.some(({ type }) => type === "failed");
-}
-
-function top(row: Uint32Array, count: number): TokenLogprob[] {
-  return Array.from({ length: count }, (_, i) => ({
-    token: row[SAMPLED.top + 2 * i]!,
-    logprob: bitsToF32(row[SAMPLED.top + 2 * i + 1]!),
-  }));
 }

@@ -3,7 +3,6 @@ import {
   COPY_WORDS,
   GROUP_WORDS,
   headerWords,
-  SAMPLE,
   SAMPLE_WORDS,
   SEQ,
   SEQ_WORDS,
@@ -17,9 +16,8 @@ import { ceilDiv } from "../base/math.ts";
 import type { Batch, BlockCopy, SampleRequest, ScheduledChunk } from "../core/batch.ts";
 import { NO_BLOCK } from "../core/cache_group.ts";
 import { firstRead, type ReadSpan } from "../core/read_span.ts";
-import { MIN_TEMPERATURE } from "../core/sampling_params.ts";
-import { f32ToBits } from "../device/half.ts";
 import { adjustmentWords, putAdjustments } from "./adjustment_words.ts";
+import { putSample } from "./sample_words.ts";
 import { spansOf, type StepLimits } from "./step_limits.ts";
 import { isDecode, splitsOf } from "./sub_batches.ts";
 
@@ -47,10 +45,11 @@ interface ChunkOrder {
  * draws take no more than 512 words per sequence. Larger ones make the packer's words grow.
  */
 export function maxStepWords(limits: StepLimits): number {
-  const { maxTokens, maxSeqs, maxBlocksPerSeq, maxSplits } = limits;
+  const { maxTokens, maxSeqs, maxBlocksPerSeq, maxSplits, shortContextLen } = limits;
+  const wordsPerRow = (shortContextLen === undefined ? 2 : 3) + TILE_WORDS;
   const numGroups = spansOf(limits).length;
   const perGroup = maxTokens + maxSplits + maxSeqs * (SEQ_WORDS + COPY_WORDS + maxBlocksPerSeq);
-  return headerWords(numGroups) + numGroups * perGroup + maxTokens * (2 + TILE_WORDS) +
+  return headerWords(numGroups) + numGroups * perGroup + maxTokens * wordsPerRow +
     maxSeqs * (SAMPLE_WORDS + ADJUSTMENT_ROOM);
 }
 
@@ -142,22 +141,35 @@ export class StepPacker {
     const counts = { numTokens, numSeqs: chunks.length, numDecodes, numTiles, numSamples };
     const tokens = headerWords(this.#spans.length);
     const positions = tokens + numTokens;
-    const tiles = positions + numTokens;
+    const hasLong = chunks.some(({ isLongContext }) => isLongContext);
+    const angles = hasLong ? positions + numTokens : positions;
+    const tiles = angles + numTokens;
     const samples = tiles + numTiles * TILE_WORDS;
-    this.#putHeader({ ...counts, tokens, positions, tiles, samples });
+    this.#putHeader({ ...counts, tokens, positions, angles, tiles, samples });
     const words = this.#words;
     let [row, tile, sample] = [0, tiles, samples];
     chunks.forEach((chunk, seq) => {
       const { length } = chunk.tokens;
       words.set(chunk.tokens, tokens + row);
       for (let i = 0; i < length; i++) words[positions + row + i] = chunk.start + i;
+      if (hasLong) this.#putAngles(chunk, angles + row);
       if (seq >= numDecodes) tile = this.#putTiles(chunk, seq, row, tile);
       row += chunk.tokens.length;
       if (chunk.sample === undefined) return;
-      this.#putSample(chunk.sample, sample, row - 1);
+      putSample(words, sample, { sample: chunk.sample, row: row - 1 });
       sample += SAMPLE_WORDS;
     });
     return { numTiles, end: sample };
+  }
+
+  #putAngles({ start, tokens, isLongContext }: ScheduledChunk, at: number): void {
+    const { shortContextLen } = this.#limits;
+    invariant(
+      !isLongContext || shortContextLen !== undefined,
+      "a long context, and position tables without rows for it",
+    );
+    const first = start + (isLongContext ? shortContextLen! : 0);
+    for (let i = 0; i < tokens.length; i++) this.#words[at + i] = first + i;
   }
 
   /** Writes words of the header by name, those of a group `offset` words further on. */
@@ -277,35 +289,13 @@ export class StepPacker {
     for (let i = first; i < numBlocks; i++) words[at + i] = table[i]!;
     return at + numBlocks;
   }
-
-  #putSample(sample: SampleRequest, at: number, row: number): void {
-    this.#words[at + SAMPLE.row] = row;
-    this.#words[at + SAMPLE.temperature] = f32ToBits(
-      sample.temperature < MIN_TEMPERATURE ? 0 : sample.temperature,
-    );
-    this.#words[at + SAMPLE.topK] = sample.topK;
-    this.#words[at + SAMPLE.topP] = normalF32Bits(sample.topP);
-    this.#words[at + SAMPLE.minP] = normalF32Bits(sample.minP);
-    this.#words[at + SAMPLE.seedLow] = sample.seed % 2 ** 32;
-    this.#words[at + SAMPLE.seedHigh] = Math.floor(sample.seed / 2 ** 32);
-    this.#words[at + SAMPLE.outputIndex] = sample.outputIndex;
-    this.#words[at + SAMPLE.numLogprobs] = sample.numLogprobs === undefined
-      ? 0
-      : sample.numLogprobs + 1;
-    this.#words[at + SAMPLE.adjust] = 0;
-  }
 }
 
-/** Smallest f32 that every device keeps: it may take what is nearer to 0 for 0, or not. */
-const MIN_NORMAL = 2 ** -126;
-
-/** The f32 nearest to a probability, as bits; 0 in place of a subnormal one. */
-function normalF32Bits(value: number): number {
-  return value < MIN_NORMAL ? 0 : f32ToBits(value);
-}
-
-/** Chunk indices, those of one token before the longer ones, each kind in batch order. */
-function decodesFirst(chunks: readonly ScheduledChunk[]): number[] {
+/**
+ * Chunk indices in the order of their rows: those of one token before the longer ones, each kind in
+ * batch order.
+ */
+export function decodesFirst(chunks: readonly ScheduledChunk[]): number[] {
   const decodes: number[] = [];
   const prefills: number[] = [];
   chunks.forEach((chunk, i) => (isDecode(chunk) ? decodes : prefills).push(i));

@@ -1,4 +1,6 @@
 import type { WeightShard } from "../../kernels/weights/weight_shards.ts";
+import type { WeightSpec } from "../../models/model.ts";
+import { isVector } from "./weight_buffers.ts";
 import type { TensorInfo } from "../weights/weights.ts";
 
 /** Rows `[begin, end)` of one tensor of a checkpoint; a vector is one row. */
@@ -10,16 +12,25 @@ export interface TensorRows {
 
 /**
  * The rows of stacked tensors that make up a shard of their matrix, in the order in which it has
- * them: of paired rows the same ones of each half of the stack. Vectors are never cut.
+ * them: of paired rows the same ones of each half of the stack, of several matrices whole ones.
+ * Vectors are never cut.
  */
 export function rowsOfShard(
   tensors: readonly TensorInfo[],
   { begin, end }: Pick<WeightShard, "begin" | "end">,
-  isPaired: boolean,
+  spec: WeightSpec,
 ): TensorRows[] {
-  if (tensors[0]!.shape.length < 2) return tensors.map((tensor) => ({ tensor, begin: 0, end: 1 }));
+  const { isPaired = false, numMatrices } = spec;
+  if (isVector(spec)) {
+    return tensors.map((tensor) => ({ tensor, begin: 0, end: numRows(tensor) }));
+  }
+  const total = tensors.reduce((sum, tensor) => sum + numRows(tensor), 0);
+  if (numMatrices !== undefined) {
+    const each = total / numMatrices;
+    return rowsOfStack(tensors, begin * each, end * each);
+  }
   if (!isPaired) return rowsOfStack(tensors, begin, end);
-  const half = tensors.reduce((sum, tensor) => sum + numRows(tensor), 0) / 2;
+  const half = total / 2;
   return [0, half].flatMap((first) => rowsOfStack(tensors, first + begin, first + end));
 }
 

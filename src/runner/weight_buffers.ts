@@ -5,25 +5,37 @@ import { alignDown, ceilDiv } from "../base/math.ts";
 import { matrixBytes, type WeightDtype } from "../core/weight_format.ts";
 import type { Device } from "../device/device.ts";
 
-/** A weight as products see it; vectors, one after the other, are one output of one row. */
+/**
+ * A weight as products see it; vectors, one after the other, are one output of one row, and of
+ * several matrices below each other each is an output.
+ */
 export interface WeightShape {
   readonly name: string;
   readonly numOutputs: number;
-  /** Rows of the matrix behind each output: 1, or a gate and its up. */
+  /** Rows of the matrix behind each output: 1, or a gate and its up, or those of an expert. */
   readonly rowsPerOutput: number;
   readonly columns: number;
 }
 
+/** Whether a spec's tensors are f32 vectors, one after the other, and no rows of a matrix. */
+export function isVector({ shapes, isVector }: WeightSpec): boolean {
+  return isVector ?? shapes[0]!.length < 2;
+}
+
 /** The shape of a spec's tensors, stacked. */
-export function weightShape({ name, shapes, isPaired = false }: WeightSpec): WeightShape {
+export function weightShape(spec: WeightSpec): WeightShape {
+  const { name, shapes, isPaired = false, numMatrices } = spec;
   const numElements = shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0);
-  if (shapes[0]!.length < 2) {
+  if (isVector(spec)) {
     return { name, numOutputs: 1, rowsPerOutput: 1, columns: numElements };
   }
   const columns = shapes[0]!.at(-1)!;
   const rows = numElements / columns;
-  const rowsPerOutput = isPaired ? 2 : 1;
-  invariant(rows % rowsPerOutput === 0, `${name} has ${rows} rows, which are no pairs`);
+  const rowsPerOutput = numMatrices === undefined ? isPaired ? 2 : 1 : rows / numMatrices;
+  invariant(
+    Number.isInteger(rowsPerOutput) && rows % rowsPerOutput === 0,
+    `${name} has ${rows} rows, which are no pairs or equal matrices`,
+  );
   return { name, numOutputs: rows / rowsPerOutput, rowsPerOutput, columns };
 }
 

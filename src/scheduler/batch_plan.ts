@@ -1,12 +1,14 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
-import type {
-  Batch,
-  BlockCopy,
-  ChunkResult,
-  SampleRequest,
-  ScheduledChunk,
+import {
+  asksForOutput,
+  type Batch,
+  type BlockCopy,
+  type ChunkResult,
+  type SampleRequest,
+  type ScheduledChunk,
 } from "../core/batch.ts";
 import type { BlockId } from "../core/ids.ts";
+import { isLongScope } from "../core/long_context.ts";
 import type { Sequence } from "./sequence.ts";
 import type { SequenceGroup, StepPlan } from "./sequence_group.ts";
 
@@ -66,10 +68,14 @@ export class BatchPlan implements StepPlan {
     this.groups.push(group);
     const { id: sequenceId } = sequence;
     const tokens = sequence.tokens(start, end);
+    const isDrawn = end === sequence.numTokens && sequence.params.maxTokens > 0;
+    const plain: ScheduledChunk = isDrawn
+      ? { sequenceId, tokens, start, blockTables, sample: sampleRequest(sequence) }
+      : { sequenceId, tokens, start, blockTables };
+    const { reader, caching } = sequence;
+    const chunk = isLongScope(caching.scope) ? { ...plain, isLongContext: true as const } : plain;
     this.#chunks.push(
-      end === sequence.numTokens
-        ? { sequenceId, tokens, start, blockTables, sample: sampleRequest(sequence) }
-        : { sequenceId, tokens, start, blockTables },
+      reader === undefined ? chunk : { ...chunk, ...reader.readingsOf(start, end) },
     );
   }
 
@@ -100,12 +106,14 @@ function sampleRequest(sequence: Sequence): SampleRequest {
 }
 
 /**
- * Fails unless there is one result with one output per chunk with a `sample`, in the chunks' order.
+ * Fails unless there is one result per chunk that asks for something, in the chunks' order, with as
+ * many outputs as it asks for, or one failure.
  */
 export function checkResults({ step, chunks }: Batch, results: readonly ChunkResult[]): void {
   let numAsked = 0;
-  for (const { sample, sequenceId } of chunks) {
-    if (sample === undefined) continue;
+  for (const chunk of chunks) {
+    if (!asksForOutput(chunk)) continue;
+    const { sequenceId } = chunk;
     const result = results[numAsked++];
     if (result === undefined) continue;
     if (result.sequenceId !== sequenceId) {
@@ -113,14 +121,21 @@ export function checkResults({ step, chunks }: Batch, results: readonly ChunkRes
         `step ${step} has a result of sequence ${result.sequenceId}, asked was ${sequenceId}`,
       );
     }
-    const { length } = result.outputs;
-    if (length === 1) continue;
+    const { outputs: [first], outputs: { length } } = result;
+    const numOutputs = numOutputsOf(chunk);
+    if (length === numOutputs || (length === 1 && first!.type === "failed")) continue;
     throw new InvariantError(
-      `step ${step} has ${length} outputs of sequence ${sequenceId}, asked was 1`,
+      `step ${step} has ${length} outputs of sequence ${sequenceId}, asked was ${numOutputs}`,
     );
   }
   invariant(
     numAsked === results.length,
     `step ${step} has ${results.length} results, asked were ${numAsked}`,
   );
+}
+
+function numOutputsOf({ sample, score, pool }: ScheduledChunk): number {
+  // Most ask for a draw alone.
+  if ((score ?? pool) === undefined) return 1;
+  return [sample, score, pool].filter((asked) => asked !== undefined).length;
 }

@@ -62,13 +62,13 @@ export class Counters {
     this.#counts.numComputedPromptTokens += Math.max(0, promptEnd - start);
   }
 
-  /**
-   * An answer of a group has one more token, which may be its first. Those of a reheat do not
-   * count.
-   */
-  countToken({ isReheat, numPromptTokens }: SequenceGroup, isFirst: boolean): void {
-    if (isReheat) return;
-    if (isFirst) this.#counts.numPromptTokens += numPromptTokens;
-    this.#counts.numGeneratedTokens++;
+  /** An answer of a group has begun, or ended without a token. Those of a reheat do not count. */
+  countPrompt({ isReheat, numPromptTokens }: SequenceGroup): void {
+    if (!isReheat) this.#counts.numPromptTokens += numPromptTokens;
+  }
+
+  /** An answer of a group has one more token. Those of a reheat do not count. */
+  countToken({ isReheat }: SequenceGroup): void {
+    if (!isReheat) this.#counts.numGeneratedTokens++;
   }
 }

@@ -12,8 +12,8 @@ export class EventBuffer {
   add(answer: Answer, report: Report): void {
     const { requestId, index, numCachedTokens, hasReported } = answer;
     answer.hasReported = true;
-    const { token, logprob, topLogprobs, finishReason, error } = report;
-    const isPlain = (logprob ?? topLogprobs ?? finishReason ?? error) === undefined;
+    const { token, logprob, topLogprobs, finishReason, error, prompt } = report;
+    const isPlain = (logprob ?? topLogprobs ?? finishReason ?? error ?? prompt) === undefined;
     if (!hasReported) this.#events.push({ requestId, index, ...report, numCachedTokens });
     // Nearly all of a step's: without a spread, which would take several times as long.
     else if (isPlain && token !== undefined) this.#events.push({ requestId, index, token });

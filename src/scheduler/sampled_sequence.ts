@@ -4,6 +4,7 @@ import type { SequenceRequest } from "../core/generation.ts";
 import type { TokenMatcher } from "../core/token_matcher.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { Demand } from "../kvcache/pool/pool.ts";
+import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 import type { Report } from "./event_buffer.ts";
 import { type Answer, Sequence, type SequenceIdentity } from "./sequence.ts";
 import type { OutputSink, SequenceGroup, StepPlan } from "./sequence_group.ts";
@@ -14,6 +15,7 @@ import { cannotAdmit, cannotGrow } from "./submission.ts";
 export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   readonly promptIndex: number;
   readonly owner: string | undefined;
+  readonly priority: number;
   readonly isReheat: boolean;
   readonly members: readonly [SampledSequence];
   readonly numSeats = 1;
@@ -25,6 +27,7 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
     super(identity, request, matcher);
     this.promptIndex = identity.promptIndex ?? identity.index;
     this.owner = identity.owner;
+    this.priority = identity.priority ?? 0;
     this.isReheat = identity.isReheat ?? false;
     this.members = [this];
   }
@@ -32,6 +35,10 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   /** Whether its next chunk ends before its last token for the sake of a state that is kept. */
   get isCatchingUp(): boolean {
     return this.nextStop < this.numTokens - 1;
+  }
+
+  get maxCachedTokens(): number | undefined {
+    return this.reader?.maxCachedTokens;
   }
 
   get answers(): readonly Answer[] {
@@ -68,19 +75,35 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
     this.numComputedTokens = 0;
   }
 
+  cacheAs(caching: CachingOptions): void {
+    this.caching = caching;
+  }
+
   update(_: Sequence, drawn: TokenOutput, sink: OutputSink): void {
     const { token } = drawn;
     this.append(token);
     const reason = finishReason(this, token, sink.maxModelLen);
-    const report = reportOf(drawn);
+    const report = this.reader === undefined
+      ? reportOf(drawn)
+      : { ...reportOf(drawn), ...this.#promptReport() };
     if (reason !== undefined) return sink.end(this, { ...report, finishReason: reason });
     const error = this.matcher?.accept(token);
     if (error === undefined) sink.report(this, this, report);
     else sink.end(this, { ...report, finishReason: "error", error });
   }
 
-  /** Each of its draws stands for itself. */
-  endStep(): void {}
+  /** Each of its draws stands for itself; one that draws nothing ends with its prompt. */
+  endStep(sink: OutputSink): void {
+    if (this.params.maxTokens > 0 || this.numComputedTokens < this.numTokens) return;
+    sink.end(this, { ...this.#promptReport(), finishReason: "length" });
+  }
+
+  /** What was read of the prompt, for the first report. */
+  #promptReport(): Pick<Report, "prompt"> {
+    if (this.hasReported) return {};
+    const prompt = this.reader?.report();
+    return prompt === undefined ? {} : { prompt };
+  }
 }
 
 /** A drawn token as an answer reports it. */

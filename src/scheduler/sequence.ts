@@ -3,6 +3,7 @@ import type { SequenceRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
 import type { TokenMatcher } from "../core/token_matcher.ts";
 import { LogitAdjuster } from "./logit_adjuster.ts";
+import { PromptReader } from "./prompt_reader.ts";
 import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 
 /** Room for outputs before the tokens are first copied; most answers of a chat fit. */
@@ -22,6 +23,8 @@ export interface SequenceIdentity {
   readonly promptIndex?: number;
   /** Its owner; requests without one share the default owner. */
   readonly owner?: string | undefined;
+  /** Its owner's priority at admission, a higher one first; default: 0. */
+  readonly priority?: number;
   /** Default: the scope of requests that name none. */
   readonly caching?: CachingOptions;
   /** Whether its look-ups are the server's own; default: false. */
@@ -45,20 +48,24 @@ export interface Answer {
  *     |------- prompt -------|--- output ---|
  *     |--- numComputedTokens ---|- to do ---|      0 <= numComputedTokens < numTokens
  *
- * The newest token is never computed yet: its KV is written in the step that draws its successor.
- * The scheduler owns the sequence and is the only one to change `state` and `numComputedTokens`.
+ * The newest token is never computed yet: its KV is written in the step that draws its successor,
+ * or with `maxTokens` of 0 ends the sequence. The scheduler owns the sequence and is the only one
+ * to change `state` and `numComputedTokens`.
  */
 export class Sequence {
   readonly id: SequenceId;
   readonly requestId: RequestId;
   readonly index: number;
-  readonly caching: CachingOptions;
+  /** Its scope says whether its KV is computed for a long context (`src/core/long_context.ts`). */
+  caching: CachingOptions;
   readonly params: SequenceRequest["params"];
   readonly numPromptTokens: number;
   /** Penalties, biases and bans of its draws; absent for most. */
   readonly adjuster: LogitAdjuster | undefined;
   /** Follows it through its grammar; absent where it has none. */
   readonly matcher: TokenMatcher | undefined;
+  /** Reads its prompt as it is computed; absent for most. */
+  readonly reader: PromptReader | undefined;
   state: SequenceState = "waiting";
   /** Leading positions whose KV is in the pool; 0 whenever the sequence waits. */
   numComputedTokens = 0;
@@ -80,6 +87,8 @@ export class Sequence {
     this.#tokens.set(request.prompt);
     this.adjuster = LogitAdjuster.create(request.params, request.prompt, matcher);
     this.matcher = matcher;
+    const { readout, prompt } = request;
+    this.reader = readout && new PromptReader(readout, prompt);
   }
 
   /** Prompt and output tokens together. */

@@ -59,6 +59,9 @@ export interface SequenceGroup {
   readonly promptIndex: number;
   /** Its owner; requests without one share the owner `undefined`. */
   readonly owner: string | undefined;
+  /** Its owner's priority at admission: a higher one goes first. */
+  readonly priority: number;
+  /** As of its members. */
   readonly caching: CachingOptions;
   /** Whether its look-ups are the server's own. */
   readonly isReheat: boolean;
@@ -75,6 +78,10 @@ export interface SequenceGroup {
   readonly members: readonly Sequence[];
   /** The answers that its end decides. */
   readonly answers: readonly Answer[];
+  /**
+   * Most leading positions that it may find computed, where its prompt is read; absent: no limit.
+   */
+  readonly maxCachedTokens?: number | undefined;
   /** Most members at any time, each with a token in a step. */
   readonly numSeats: number;
   /**
@@ -107,6 +114,8 @@ export interface SequenceGroup {
   outOfBlocks(blocks: BlockManager, plan?: StepPlan): ErrorData;
   /** Its blocks have been taken back; it waits, and recomputes its uncached tokens later. */
   preempt(): void;
+  /** While it waits: its KV is looked for, and becomes findable, as `caching` says from now on. */
+  cacheAs(caching: CachingOptions): void;
   /** Takes a token that was drawn for a member that runs. */
   update(member: Sequence, drawn: TokenOutput, sink: OutputSink): void;
   /** All results of a step that had chunks of it are taken. */
@@ -121,7 +130,13 @@ export function holdersOf({ members }: SequenceGroup): readonly Sequence[] {
 /** How a group's first member is admitted. */
 export function admissionOptions(group: SequenceGroup, blocks: BlockManager): AdmissionOptions {
   const reserved = group.reservedDemand(blocks);
-  return reserved === undefined ? group.caching : { ...group.caching, reserved };
+  const { caching, maxCachedTokens } = group;
+  if (reserved === undefined && maxCachedTokens === undefined) return caching;
+  return {
+    ...caching,
+    ...(reserved === undefined ? {} : { reserved }),
+    ...(maxCachedTokens === undefined ? {} : { maxCachedTokens }),
+  };
 }
 
 /**

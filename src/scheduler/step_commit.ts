@@ -1,9 +1,10 @@
-import type {
-  Batch,
-  ChunkOutput,
-  ChunkResult,
-  DrawFailure,
-  ScheduledChunk,
+import {
+  asksForOutput,
+  type Batch,
+  type ChunkOutput,
+  type ChunkResult,
+  type DrawFailure,
+  type ScheduledChunk,
 } from "../core/batch.ts";
 import type { FinishReason, TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
@@ -31,7 +32,7 @@ export interface StepCommitOptions {
  */
 type InFlight = Pick<BatchPlan, "groups" | "sequences">;
 
-/** The outputs of a chunk without a `sample`. */
+/** The outputs of a chunk that asks for none. */
 const NO_OUTPUTS: readonly ChunkOutput[] = [];
 
 const NOTHING: InFlight = { groups: [], sequences: [] };
@@ -74,11 +75,13 @@ export class StepCommit implements OutputSink {
     this.#inFlight = plan;
   }
 
-  /** The step in flight has these results, one per chunk with a `sample`. */
+  /** The step in flight has these results, one per chunk that asks for something. */
   updateFromOutput({ chunks }: Batch, results: readonly ChunkResult[]): void {
     const { groups, sequences } = this.#inFlight;
     let numTaken = 0;
-    const outputs = chunks.map(({ sample }) => sample ? results[numTaken++]!.outputs : NO_OUTPUTS);
+    const outputs = chunks.map((chunk) =>
+      asksForOutput(chunk) ? results[numTaken++]!.outputs : NO_OUTPUTS
+    );
     const failures = outputs.map(failureOf);
     // While all are in flight, so that the beams of a search that fails keep their tables for now.
     failures.forEach((failure, i) => {
@@ -89,6 +92,7 @@ export class StepCommit implements OutputSink {
     chunks.forEach((chunk, i) => {
       const sequence = sequences[i]!;
       this.#takeChunk(sequence, chunk, failures[i]);
+      this.#takeReadings(sequence, chunk, outputs[i]!);
       for (const output of outputs[i]!) {
         const isTaken = output.type === "token" && sequence.state === "running";
         if (isTaken) groups[i]!.update(sequence, output, this);
@@ -126,7 +130,10 @@ export class StepCommit implements OutputSink {
   }
 
   report(group: SequenceGroup, answer: Answer, report: Report): void {
-    if (report.token !== undefined) this.#counters.countToken(group, !answer.hasReported);
+    const hasToken = report.token !== undefined;
+    const isBegun = hasToken || report.finishReason === "length";
+    if (isBegun && !answer.hasReported) this.#counters.countPrompt(group);
+    if (hasToken) this.#counters.countToken(group);
     this.#events.add(answer, report);
   }
 
@@ -145,6 +152,16 @@ export class StepCommit implements OutputSink {
 
   drop({ id }: Sequence): void {
     this.#blocks.free(id);
+  }
+
+  #takeReadings(
+    { reader, state }: Sequence,
+    { start, tokens }: ScheduledChunk,
+    outputs: readonly ChunkOutput[],
+  ): void {
+    if (reader === undefined || state !== "running") return;
+    for (const output of outputs) reader.take(output);
+    reader.advance(start + tokens.length);
   }
 
   /**

@@ -37,9 +37,10 @@ export interface SubmissionLimits extends PoolSize {
 export function checkFits(request: GenerationRequest, limits: SubmissionLimits): void {
   const { maxModelLen } = limits;
   const numPoolTokens = poolTokens(limits);
-  for (const { prompt } of request.sequences) {
+  for (const { prompt, params } of request.sequences) {
     const numPromptTokens = prompt.length;
-    answerRoom(numPromptTokens, "prompt", maxModelLen);
+    // Without an answer, the last position of the context is the prompt's.
+    answerRoom(numPromptTokens, "prompt", maxModelLen + (params.maxTokens === 0 ? 1 : 0));
     if (numPromptTokens > numPoolTokens) {
       throw new RequestError(
         `The prompt has ${numPromptTokens} tokens, but ${describePool(limits)}`,

@@ -19,10 +19,12 @@ interface Share {
  *     owner b    [ 15 ]            1 seat   next: the owner with the fewest running seats,
  *     owner c    [ 16 ]            1 seat   between equals the one whose first came first
  *
- * An owner whose next group does not fit is overtaken only by earlier arrivals and by owners with
- * fewer seats, so at the latest when its own running groups have ended: no group waits for ever.
- * With one owner the order is that of arrival. A turn costs O(owners with work in the engine),
- * leaving the queue O(its owner's waiting groups).
+ * Owners of a higher priority have their turns before those of a lower one, whatever runs.
+ *
+ * Among owners of one priority, an owner whose next group does not fit is overtaken only by earlier
+ * arrivals and by owners with fewer seats, so at the latest when its own running groups have ended:
+ * no group waits for ever. With one owner the order is that of arrival. A turn costs O(owners with
+ * work in the engine), leaving the queue O(its owner's waiting groups).
  */
 export class WaitingQueue {
   /** Next to be admitted first. */
@@ -153,9 +155,10 @@ export class AdmissionTurns {
     for (const share of this.#shares) {
       const first = this.#firstOf(share);
       if (first === undefined) continue;
-      const isSooner = best === undefined || share.numSeats < best.numSeats ||
-        (share.numSeats === best.numSeats && first.id < this.#firstOf(best)!.id);
-      if (isSooner) best = share;
+      const rival = best && this.#firstOf(best)!;
+      const order = rival === undefined ? -1 : rival.priority - first.priority ||
+        share.numSeats - best!.numSeats || first.id - rival.id;
+      if (order < 0) best = share;
     }
     return best;
   }

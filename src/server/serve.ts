@@ -100,8 +100,11 @@ async function announce(
   console.log(`\n${banner(info, words)}`);
 }
 
-/** The answer to every request before there is an app. */
-export function starting(): Response {
+/** The answer to a request before there is an app: that the process lives, and nothing else. */
+export function starting(request: Request): Response {
+  if (new URL(request.url).pathname === "/live") {
+    return Response.json({ status: "ok", state: "starting" });
+  }
   return unavailable("The server is starting", "starting");
 }
 

@@ -24,6 +24,7 @@ import { createToolService } from "../tools/tool_service.ts";
 import { StopStrings } from "../tokenizer/stop_strings.ts";
 import { loadTextService, type TextService } from "../tokenizer/text_service.ts";
 import { findModelSource } from "../weights/model_source.ts";
+import { accessRules } from "./access_rules.ts";
 import type { Keys } from "./keys.ts";
 import { createKvPlanner } from "./kv_planner.ts";
 import type { ModelDirectory } from "./model_directory.ts";
@@ -84,7 +85,7 @@ export async function createServer(
     grammars,
     tools: createToolService(config.toolCallParser, text.chatTemplate),
     createStopStrings: (stops) => new StopStrings(stops),
-    access: { ...keys, hostname: address },
+    access: accessRules(config, keys, address),
     cacheSecret: memory.cacheSecret,
     limits: limitsOf(config),
     metrics,
@@ -169,11 +170,11 @@ function tuningStoreOf({ tuningStore }: Config): { readonly tuningStore?: string
 }
 
 /** Limits of one request and of one stream. */
-function limitsOf({ maxQueuedRequests, sseKeepAlive }: Config): Services["limits"] {
+function limitsOf({ maxQueuedRequests, sseKeepAliveSeconds }: Config): Services["limits"] {
   return {
     ...DEFAULT_LIMITS,
     maxNumSequences: maxQueuedRequests,
-    keepAliveMs: sseKeepAlive * 1000,
+    keepAliveMs: sseKeepAliveSeconds * 1000,
   };
 }
 
@@ -206,6 +207,8 @@ function describeModel(
     numContextTokensTrained: readModel(files).maxPositionEmbeddings,
     maxCharsPerToken: text.maxCharsPerToken,
     defaults: samplingDefaults(files),
+    fileFormat: typeof files === "string" ? "safetensors" : "gguf",
+    ...(text.chatTemplate === undefined ? {} : { chatTemplate: text.chatTemplate }),
     ...thinkingOf(text.chatTemplate ?? ""),
   };
 }

@@ -17,6 +17,8 @@ const PLAN: TraceRecord = {
       sequenceId: 7,
       tokens: Uint32Array.of(5, 0xffffffff),
       start: 9,
+      score: { rows: Uint32Array.of(1), tokens: Uint32Array.of(4), numLogprobs: 0 },
+      pool: { firstRow: 0, numRows: 2, before: Float32Array.of(0.1, -3) },
       blockTables: [[4, 2, 0]],
       sample: {
         ...{ temperature: 0.1, topK: 0, topP: 1, minP: 0, seed: 2 ** 53 - 1, outputIndex: 0 },
@@ -39,12 +41,20 @@ Deno.test("parseTraceRecord() reads what formatTraceRecord() writes, typed array
     step: 3,
     results: [{
       sequenceId: 7,
-      outputs: [{
-        type: "token",
-        token: 5,
-        logprob: -Infinity,
-        topLogprobs: [{ token: 5, logprob: Math.fround(-0.1) }],
-      }, { type: "failed", failure: { numSoundTokens: 3 } }],
+      outputs: [
+        {
+          type: "token",
+          token: 5,
+          logprob: -Infinity,
+          topLogprobs: [{ token: 5, logprob: Math.fround(-0.1) }],
+        },
+        { type: "failed", failure: { numSoundTokens: 3 } },
+        {
+          type: "scores",
+          scores: [{ token: 1, logprob: -Infinity, topLogprobs: [] }],
+        },
+        { type: "pooled", sum: Float32Array.of(0.25) },
+      ],
     }],
   };
   const prompt = Uint32Array.of(1, 2);

@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import type { Services } from "../../src/http/services.ts";
 import { testServer } from "./server.ts";
 
 const KEYED = {
@@ -61,7 +62,7 @@ Deno.test("gates refuse everything else with 401 and says how to authenticate", 
 
 Deno.test("what matches no route is closed without a key, and told apart with one", async () => {
   const server = testServer(KEYED);
-  for (const path of ["/", "/v1//models", "/v1%2fmodels", "/Health", "/health/", "/nothing"]) {
+  for (const path of ["/", "/v1//models", "/v1%2fmodels", "/Health", "/health/x", "/nothing"]) {
     for (const method of ["GET", "POST", "HEAD", "PUT", "DELETE"]) {
       const response = await server.request(path, { method });
       assertEquals(response.status, 401, `${method} ${path}`);
@@ -73,14 +74,16 @@ Deno.test("what matches no route is closed without a key, and told apart with on
   assertEquals((await server.request("/v1/models", { method: "PUT" })).status, 401);
 });
 
-Deno.test("gates let /health pass, with any query", async () => {
+Deno.test("gates let /health and its kind pass, with any query", async () => {
   const server = testServer(KEYED);
-  for (const path of ["/health", "/health?verbose=1"]) {
+  for (
+    const path of ["/health", "/health?verbose=1", "/health/", "/v1/health", "/ready", "/live"]
+  ) {
     assertEquals((await server.request(path)).status, 200);
   }
 });
 
-Deno.test("requireLocalHost() refuses foreign names while the server listens on loopback", async () => {
+Deno.test("requireAllowedHost() refuses foreign names while the server listens on loopback", async () => {
   const server = testServer();
   const statuses: Record<string, number> = {
     "localhost": 200,
@@ -89,6 +92,14 @@ Deno.test("requireLocalHost() refuses foreign names while the server listens on 
     "127.0.0.1:8000": 200,
     "[::1]:8000": 200,
     "app.localhost": 200,
+    "host.docker.internal:8000": 200,
+    "gpu.corp.internal": 200,
+    "printer.local": 200,
+    "192.168.1.7:8000": 200,
+    "[fe80::1]": 200,
+    "notinternal": 403,
+    "internal": 403,
+    "local.evil.example": 403,
     "evil.example": 403,
     "evil.example:8000": 403,
     "localhost.evil.example": 403,
@@ -103,13 +114,87 @@ Deno.test("requireLocalHost() refuses foreign names while the server listens on 
   }
 });
 
-Deno.test("requireLocalHost() asks nothing of a server on other addresses", async () => {
+Deno.test("requireAllowedHost() asks nothing of a server on other addresses", async () => {
   const server = testServer({ access: { apiKeys: [], adminKeys: [], hostname: "0.0.0.0" } });
   const response = await server.request("/version", { headers: { host: "gpu.example:8000" } });
   assertEquals(response.status, 200);
 });
 
-Deno.test("allowLocalOrigins() lets local and own origins read answers, and no others", async () => {
+Deno.test("requireAllowedHost() also takes the names that are allowed, on every address", async () => {
+  const ask = async (access: Services["access"], host: string) => {
+    const response = await testServer({ access }).request("/version", { headers: { host } });
+    await response.body?.cancel();
+    return response.status;
+  };
+  for (const hostname of ["127.0.0.1", "0.0.0.0"]) {
+    const allowedHosts = ["GPU.example", "*.quire.example"];
+    const access = { ...KEYED.access, apiKeys: [], hostname, allowedHosts };
+    for (const host of ["gpu.example:8000", "a.b.quire.example", "gpu.example.", "localhost"]) {
+      assertEquals(await ask(access, host), 200, host);
+    }
+    for (const host of ["evil.example", "quire.example", "x.gpu.example", "xquire.example"]) {
+      assertEquals(await ask(access, host), 403, host);
+    }
+    assertEquals(await ask({ ...access, allowedHosts: ["*"] }, "evil.example"), 200);
+  }
+});
+
+Deno.test("allowOrigins() also lets the origins read that are allowed, by scheme or exactly", async () => {
+  const corsOrigins = [
+    "https://app.example",
+    "tauri://localhost",
+    "app://.",
+    "chrome-extension://abcdef",
+    "vscode-webview://*",
+  ];
+  const server = testServer({ access: { ...KEYED.access, apiKeys: [], corsOrigins } });
+  const statuses: Record<string, boolean> = {
+    "https://app.example": true,
+    "HTTPS://APP.example": true,
+    "tauri://localhost": true,
+    "app://.": true,
+    "chrome-extension://abcdef": true,
+    "vscode-webview://0a1b": true,
+    "http://localhost:3000": true,
+    "http://app.example": false,
+    "https://app.example:444": false,
+    "https://app.example.evil.example": false,
+    "chrome-extension://other": false,
+    "tauri://evil": false,
+    "null": false,
+  };
+  for (const [origin, isAllowed] of Object.entries(statuses)) {
+    const response = await server.post("/tokenize", { prompt: "a" }, { origin });
+    assertEquals(response.status, isAllowed ? 200 : 403, origin);
+    const named = response.headers.get("access-control-allow-origin");
+    assertEquals(named, isAllowed ? origin : null);
+    await response.body?.cancel();
+  }
+  const open = testServer({ access: { ...KEYED.access, apiKeys: [], corsOrigins: ["*"] } });
+  const response = await open.post("/tokenize", { prompt: "a" }, { origin: "https://any.example" });
+  assertEquals(response.headers.get("access-control-allow-origin"), "https://any.example");
+});
+
+Deno.test("/metrics is open to those whom the setting names", async () => {
+  const who = [undefined, "first-key", "admin-key"];
+  const statuses = {
+    open: [200, 200, 200],
+    key: [401, 200, 200],
+    admin: [401, 403, 200],
+    off: [401, 404, 404],
+  } as const;
+  for (const [metrics, expected] of Object.entries(statuses)) {
+    const access = { ...KEYED.access, metrics: metrics as keyof typeof statuses };
+    const server = testServer({ access });
+    const seen = await Promise.all(who.map(async (key) => {
+      const headers: Record<string, string> = key === undefined ? {} : { "x-api-key": key };
+      return (await server.request("/metrics", { headers })).status;
+    }));
+    assertEquals(seen, [...expected], metrics);
+  }
+});
+
+Deno.test("allowOrigins() lets local and own origins read answers, and no others", async () => {
   const server = testServer({ access: { apiKeys: [], adminKeys: [], hostname: "0.0.0.0" } });
   const allowed = ["http://localhost:5173", "https://127.0.0.1", "http://gpu.example:8000"];
   const refused = ["https://evil.example", "http://localhost.evil.example", "null", "file://x"];
@@ -123,7 +208,7 @@ Deno.test("allowLocalOrigins() lets local and own origins read answers, and no o
   }
 });
 
-Deno.test("allowLocalOrigins() answers a preflight before any key is asked for", async () => {
+Deno.test("allowOrigins() answers a preflight before any key is asked for", async () => {
   const response = await testServer(KEYED).request("/v1/chat/completions", {
     method: "OPTIONS",
     headers: {

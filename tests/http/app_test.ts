@@ -1,13 +1,12 @@
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { CHAT, listen, testServer } from "./server.ts";
 
-Deno.test("createApp() answers an unknown path with 404 and a hint where /v1 is missing or doubled", async () => {
+Deno.test("createApp() answers an unknown path with 404 and a hint where /v1 is doubled or too much", async () => {
   const server = testServer();
   const hints: Record<string, string | undefined> = {
-    "/chat/completions": "/v1/chat/completions",
-    "/models": "/v1/models",
     "/v1/v1/models": "/v1/models",
-    "/v1/tokenize": "/tokenize",
+    "/v1/metrics": "/metrics",
+    "/v1/admin/kv/log": "/admin/kv/log",
     "/nothing": undefined,
   };
   for (const [path, hint] of Object.entries(hints)) {
@@ -15,6 +14,29 @@ Deno.test("createApp() answers an unknown path with 404 and a hint where /v1 is 
     const { error } = await response.json();
     assertEquals([response.status, error.code], [404, "not_found"]);
     assertEquals(/did you mean (\S+)\?$/.exec(error.message)?.[1], hint);
+  }
+});
+
+Deno.test("createApp() takes paths without /v1, with it where others have it, and slashes at the end", async () => {
+  const server = testServer();
+  const get = ["/models", "/models/quire/test", "/v1/models/", "/v1/health", "/health/", "/ready/"];
+  for (const path of get) {
+    for (const method of ["GET", "HEAD"]) {
+      const response = await server.request(path, { method });
+      assertEquals(response.status, 200, `${method} ${path}`);
+      assertEquals(await response.text() === "", method === "HEAD");
+    }
+  }
+  const post: Record<string, object> = {
+    "/chat/completions": CHAT,
+    "/v1/chat/completions/": CHAT,
+    "/completions": { prompt: "a" },
+    "/v1/tokenize": { prompt: "a" },
+    "/tokenize/": { prompt: "a" },
+    "/v1/detokenize": { tokens: [1] },
+  };
+  for (const [path, body] of Object.entries(post)) {
+    assertEquals((await server.post(path, body)).status, 200, path);
   }
 });
 

@@ -17,6 +17,16 @@ Deno.test("healthRoute() answers 200 only while requests are taken", async () =>
   }
 });
 
+Deno.test("liveRoute() answers 503 only where another process is needed, /ready like /health", async () => {
+  const server = testServer();
+  for (const state of ["starting", "ready", "restarting", "draining", "failed"] as const) {
+    server.engine.state = state;
+    const live = await server.request("/live");
+    assertEquals([live.status, (await live.json()).state], [state === "failed" ? 503 : 200, state]);
+    assertEquals((await server.request("/ready")).status, state === "ready" ? 200 : 503);
+  }
+});
+
 Deno.test("metricsRoute() answers in Prometheus's text format", async () => {
   const response = await testServer().request("/metrics");
   assertEquals(response.status, 200);

@@ -83,3 +83,38 @@ Deno.test("checkResults() wants one result with one output per sampling chunk, i
   const twice = { sequenceId: 2, outputs: [...outputs, ...outputs] };
   assertThrows(() => checkResults(batch, [one, twice]), InvariantError, "2 outputs of sequence 2");
 });
+
+Deno.test("checkResults() wants an output for each thing that a chunk asks for, or one failure", () => {
+  const plan = new BatchPlan(4);
+  const readout = { numLogprobs: 1, pooling: "last" } as const;
+  const prompt = Uint32Array.of(1, 2);
+  const params = samplingParams();
+  const sequence = new SampledSequence(
+    { id: 1, requestId: "r", index: 0 },
+    { prompt, params, readout },
+  );
+  put(plan, sequence, 2, [0]);
+  const batch = plan.toBatch(0);
+  const drawn = { type: "token", token: 0 } as const;
+  const scores = { type: "scores", scores: [] } as const;
+  const pooled = { type: "pooled", sum: Float32Array.of(1) } as const;
+  const failed = { type: "failed", failure: { numSoundTokens: 0 } } as const;
+  checkResults(batch, [{ sequenceId: 1, outputs: [scores, pooled, drawn] }]);
+  checkResults(batch, [{ sequenceId: 1, outputs: [failed] }]);
+  for (const outputs of [[drawn], [pooled, drawn], []]) {
+    const results = [{ sequenceId: 1, outputs }];
+    assertThrows(() => checkResults(batch, results), InvariantError, "asked was 3");
+  }
+});
+
+Deno.test("BatchPlan asks for no draw of a sequence that generates nothing", () => {
+  const plan = new BatchPlan(4);
+  const prompt = Uint32Array.of(1, 2);
+  const params = samplingParams({ maxTokens: 0 });
+  const sequence = new SampledSequence({ id: 1, requestId: "r", index: 0 }, { prompt, params });
+  put(plan, sequence, 2, [0]);
+  assertEquals(Object.keys(plan.toBatch(0).chunks[0]!).sort(), [
+    ...["blockTables", "sequenceId", "start", "tokens"],
+  ]);
+  checkResults(plan.toBatch(0), []);
+});

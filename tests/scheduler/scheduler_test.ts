@@ -258,6 +258,16 @@ Deno.test("Scheduler takes turns between owners: the second does not wait for al
   assertEquals(ends.map(({ requestId }) => requestId), ["x0", "y0", "x1", "y1", "x2", "x3"]);
 });
 
+Deno.test("Scheduler admits an owner of a higher priority before those that waited longer", () => {
+  const rig = new SchedulerRig({ maxNumSeqs: 1 });
+  const request = (id: string) => ({ ...requestOf(id, 1, { maxTokens: 2 }), owner: id[0]! });
+  for (const id of ["x0", "x1", "x2"]) rig.add(request(id));
+  for (const id of ["y0", "y1"]) rig.add({ ...request(id), priority: 1 });
+  rig.finish();
+  const ends = rig.events.filter(({ finishReason }) => finishReason !== undefined);
+  assertEquals(ends.map(({ requestId }) => requestId), ["y0", "y1", "x0", "x1", "x2"]);
+});
+
 Deno.test("Scheduler does not let small requests of others overtake a large one once nobody of its owner runs", () => {
   // Blocks of 1: the large prompt takes all that the small ones leave only when both are gone.
   const rig = new SchedulerRig({ numBlocks: 6, blockSize: 1 });

@@ -8,13 +8,64 @@ Deno.test("readKeys() adds the keys of files, one per line", () => {
   const file = Deno.makeTempFileSync();
   try {
     Deno.writeTextFileSync(file, "from-file-1\r\n\n  from-file-2\ngiven\n");
-    assertEquals(readKeys({ apiKey: ["given"], apiKeyFile: file, adminKey: ["a"] }), {
-      apiKeys: ["given", "from-file-1", "from-file-2"],
-      adminKeys: ["a"],
+    const { apiKeys, adminKeys } = readKeys({
+      apiKey: ["given"],
+      apiKeyFile: file,
+      adminKey: ["a"],
     });
+    assertEquals(apiKeys, ["given", "from-file-1", "from-file-2"]);
+    assertEquals(adminKeys, ["a"]);
     assertEquals(readKeys({ apiKey: [], adminKey: [], adminKeyFile: file }).adminKeys.length, 3);
   } finally {
     Deno.removeSync(file);
+  }
+});
+
+Deno.test("readKeys() reads names and limits behind a key, from flags and files alike", () => {
+  const file = Deno.makeTempFileSync();
+  try {
+    Deno.writeTextFileSync(
+      file,
+      "# the team\nk2  priority=-2 name=bob\n#k3\nk4 max-requests=2\nk1\n",
+    );
+    const apiKey = ["k1 name=alice max-requests=4 tokens-per-minute=20000 priority=1"];
+    const { apiKeys, keyRules } = readKeys({ apiKey, apiKeyFile: file, adminKey: ["a"] });
+    assertEquals(apiKeys, ["k1", "k2", "#k3", "k4"]);
+    assertEquals([...keyRules!], [
+      ["k1", { name: "alice", maxRequests: 4, tokensPerMinute: 20_000, priority: 1 }],
+      ["k2", { name: "bob", priority: -2 }],
+      ["#k3", { name: "key-3" }],
+      ["k4", { name: "key-4", maxRequests: 2 }],
+      ["a", { name: "admin-1" }],
+    ]);
+  } finally {
+    Deno.removeSync(file);
+  }
+});
+
+Deno.test("readKeys() refuses settings that there are not, without showing what was given", () => {
+  const bad = [
+    "k secret",
+    "k name=",
+    "k name=a b",
+    "k max-requests=0",
+    "k max-requests=1.5",
+    "k tokens-per-minute=many",
+    "k priority=high",
+    "k name=a name=b",
+    "k __proto__=1",
+  ];
+  for (const line of bad) {
+    const read = () => readKeys({ apiKey: [line], adminKey: [] });
+    const { message } = assertThrows(read, StartupError, "key 1 does not");
+    assert(!message.includes("secret"), message);
+  }
+  const twice: [string[], string][] = [
+    [["a name=x", "b name=x"], "Two keys have the name x"],
+    [["a name=x", "a name=y"], "key twice with different settings: key 2"],
+  ];
+  for (const [apiKey, words] of twice) {
+    assertThrows(() => readKeys({ apiKey, adminKey: [] }), StartupError, words);
   }
 });
 

@@ -5,6 +5,7 @@ import type { BeamSearchParams } from "../../src/core/beam_search_params.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { EngineStats } from "../../src/core/engine_stats.ts";
 import type { TokenId } from "../../src/core/ids.ts";
+import type { PromptReadout, PromptReport } from "../../src/core/prompt_readout.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import type { Device } from "../../src/device/device.ts";
@@ -14,6 +15,8 @@ import { ElasticPool } from "../../src/engine/elastic_pool.ts";
 import { buildRunner, type RunnerOptions } from "../../src/runner/build_runner.ts";
 import type { RunnerInputs } from "../../src/runner/runner_inputs.ts";
 import { kvMemory, poolGroups } from "../../src/runner/kv_memory.ts";
+import { weightsOf } from "../../src/runner/load_model.ts";
+import { shortContext } from "../../src/runner/long_rows.ts";
 import { kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { bindableSteps } from "../../src/runner/runner_memory.ts";
@@ -61,6 +64,7 @@ export interface Arrival {
   readonly prompt: readonly TokenId[];
   readonly params?: SamplingParams;
   readonly grammar?: CompiledGrammar;
+  readonly readout?: PromptReadout;
   /** Step before which it is submitted; 0 unless given. */
   readonly atStep?: number;
   /** Aborted after this many tokens. */
@@ -75,6 +79,7 @@ export interface Outcome {
   readonly sampled: Pick<TokenOutput, "logprob" | "topLogprobs">[];
   finish?: TokenEvent["finishReason"];
   error?: TokenEvent["error"];
+  prompt?: PromptReport;
 }
 
 /** What layers keep in place of what the model's do, and what runners are made with. */
@@ -113,7 +118,7 @@ export async function demoInputs(
   const source = findModelSource(config.modelDir);
   const read = readModel(source.configFiles());
   const model = caches === undefined ? read : { ...read, caches };
-  const checkpoint = source.openWeights();
+  const checkpoint = weightsOf(model, source.openWeights());
   const { quantization } = config;
   const upload = quantization === undefined ? {} : { quantization };
   const weights = await uploadWeights(device, checkpoint, model.weights, upload);
@@ -153,7 +158,8 @@ export class DemoEngine {
       maxInFlightTokens: maxNumBatchedTokens,
       ...(enablePrefixCaching ? { prefixCache: { keySpace: KEY_SPACE } } : {}),
     });
-    return new DemoEngine(runner, new Scheduler(blocks, { ...engine, ...budget, ...matchers }));
+    const limits = { ...engine, ...budget, ...shortContext(model, budget), ...matchers };
+    return new DemoEngine(runner, new Scheduler(blocks, limits));
   }
 
   get stats(): EngineStats {
@@ -183,10 +189,10 @@ export class DemoEngine {
         waiting.delete(i);
         const prompt = Uint32Array.from(arrivals[i]!.prompt);
         const params = arrivals[i]!.params ?? GREEDY_64;
-        const { beamSearch, grammar } = arrivals[i]!;
+        const { beamSearch, grammar, readout } = arrivals[i]!;
         const sequences = Array.from(
           { length: beamSearch?.width ?? 1 },
-          () => ({ prompt, params, ...(grammar && { grammar }) }),
+          () => ({ prompt, params, ...(grammar && { grammar }), ...(readout && { readout }) }),
         );
         const search = beamSearch === undefined ? {} : { beamSearch };
         this.#scheduler.add({ id: String(i), sequences, ...search });
@@ -219,6 +225,7 @@ export class DemoEngine {
         ...(topLogprobs === undefined ? {} : { topLogprobs }),
       });
     }
+    if (event.prompt !== undefined) outcome.prompt = event.prompt;
     if (event.finishReason !== undefined) outcome.finish = event.finishReason;
     if (event.error !== undefined) outcome.error = event.error;
     const { abortAfter } = arrivals[Number(event.requestId)]!;

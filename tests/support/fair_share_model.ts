@@ -9,6 +9,7 @@ const PREFIX_REASONS: ReadonlySet<WaitReason> = new Set(["shared_prefix", "sibli
 /** What the model knows of a sequence that has not ended. */
 interface Known {
   readonly owner: string | undefined;
+  readonly priority: number;
   state: "new" | "running" | "preempted";
   /** Left waiting in this step for the sake of a prefix that it can share. */
   isPassed: boolean;
@@ -19,15 +20,15 @@ interface Known {
  * Searches apart, where one sequence is not one seat.
  */
 export class FairShareModel {
-  readonly #owners = new Map<string, string | undefined>();
+  readonly #requests = new Map<string, Pick<Known, "owner" | "priority">>();
   /** In order of arrival. */
   readonly #sequences = new Map<SequenceId, Known>();
   /** Admissions and refusals for want of blocks while sequences of several owners waited. */
   numContested = 0;
 
   /** Has to be told of each request before the scheduler. */
-  submit({ id, owner }: GenerationRequest): void {
-    this.#owners.set(id, owner);
+  submit({ id, owner, priority = 0 }: GenerationRequest): void {
+    this.#requests.set(id, { owner, priority });
   }
 
   /** Has to be told before each `schedule()`. */
@@ -39,8 +40,8 @@ export class FairShareModel {
   decided(decision: KvDecision): void {
     const { type, sequenceId } = decision;
     if (type === "queue") {
-      const owner = this.#owners.get(decision.requestId);
-      this.#sequences.set(sequenceId!, { owner, state: "new", isPassed: false });
+      const { owner, priority } = this.#requests.get(decision.requestId!)!;
+      this.#sequences.set(sequenceId!, { owner, priority, state: "new", isPassed: false });
     }
     const known = this.#sequences.get(sequenceId!);
     if (type === "wait" && decision.reason === "queue") {
@@ -79,6 +80,7 @@ export class FairShareModel {
     }
     const firsts = new Map(waiting.toReversed().map(([other, { owner }]) => [owner, other]));
     const inTurn = [...firsts].sort(([ownerA, a], [ownerB, b]) =>
+      this.#sequences.get(b)!.priority - this.#sequences.get(a)!.priority ||
       this.#numRunning(ownerA) - this.#numRunning(ownerB) || a - b
     );
     assertEquals(id, inTurn[0]?.[1], `the turn is not that of sequence ${id}`);

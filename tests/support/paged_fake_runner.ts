@@ -10,6 +10,7 @@ import type {
 } from "../../src/core/batch.ts";
 import { type LayerCache, NO_BLOCK } from "../../src/core/cache_group.ts";
 import type { TokenId } from "../../src/core/ids.ts";
+import type { PromptReadout, PromptReport } from "../../src/core/prompt_readout.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
 import type { FinishReason } from "../../src/core/token_event.ts";
 import { FULL } from "./kv_groups.ts";
@@ -25,9 +26,9 @@ function mix(hash: number, value: number): number {
   return (product ^ (product >>> 13)) >>> 0;
 }
 
-/** What the fake model keeps of one token at one position: its "KV". */
-function kvOf(token: TokenId, position: number): number {
-  return mix(mix(0x811c9dc5, token), position);
+/** What the fake model keeps of one token at one position: its "KV", another in long contexts. */
+function kvOf(token: TokenId, position: number, isLongContext = false): number {
+  return mix(mix(isLongContext ? 0x01000193 : 0x811c9dc5, token), position);
 }
 
 /** The fake model's next token, from the KV of all tokens so far and the draw. */
@@ -54,13 +55,51 @@ function likeliest(kv: Iterable<number>, count: number, vocabSize: number): Toke
   return all.sort((a, b) => b.logprob - a.logprob || a.token - b.token).slice(0, count);
 }
 
+/** The fake model's log-probability of a token, from the KV of all before it. */
+function fakeLogprob(kv: Iterable<number>, token: TokenId): number {
+  let hash = 0x27d4eb2f;
+  for (const value of kv) hash = mix(hash, value);
+  return -(mix(hash, token) % 4096) / 256;
+}
+
+/** What is read of a prompt by definition, alone; its vector has one element. */
+export function readAlone(
+  prompt: readonly TokenId[],
+  { numLogprobs, nextTokens, pooling }: PromptReadout,
+): PromptReport {
+  const kv = prompt.map((token, position) => kvOf(token, position));
+  const score = (token: TokenId, length: number) => ({
+    token,
+    logprob: fakeLogprob(kv.slice(0, length), token),
+    topLogprobs: [],
+  });
+  const hidden = kv.map((value) => value % 1024);
+  const mean = hidden.reduce((sum, value) => sum + value, 0) / hidden.length;
+  const one = { mean, last: hidden.at(-1)!, cls: hidden[0]! };
+  return {
+    ...(numLogprobs === undefined
+      ? {}
+      : { scores: prompt.slice(1).map((token, i) => score(token, i + 1)) }),
+    ...(nextTokens === undefined
+      ? {}
+      : { nextScores: nextTokens.map((token) => score(token, prompt.length)) }),
+    ...(pooling === undefined ? {} : { vector: Float32Array.of(one[pooling]) }),
+  };
+}
+
 /** The fake model's likeliest next tokens after `tokens`, by definition. */
 export function likeliestAfter(
   tokens: Iterable<number>,
   count: number,
   vocabSize = FAKE_VOCAB_SIZE,
+  shortContextLen = Infinity,
 ): TokenLogprob[] {
-  return likeliest(Array.from(tokens, kvOf), count, vocabSize);
+  return likeliest(kvOfAll([...tokens], shortContextLen), count, vocabSize);
+}
+
+/** The KV of a sequence, all of which depends on how long it is. */
+function kvOfAll(tokens: readonly TokenId[], shortContextLen: number): number[] {
+  return tokens.map((token, i) => kvOf(token, i, tokens.length > shortContextLen));
 }
 
 /** Everything an adjustment says, by ascending token. */
@@ -112,26 +151,26 @@ export function generateAlone(
   prompt: Iterable<number>,
   params: SamplingParams,
   maxModelLen: number,
-  { cache = FULL, allowedAfter }: {
+  { cache = FULL, allowedAfter, shortContextLen = Infinity }: {
     readonly cache?: LayerCache;
+    readonly shortContextLen?: number;
     /** What a grammar allows after some outputs. */
     readonly allowedAfter?: (outputs: readonly number[]) => Uint32Array;
   } = {},
 ): { tokens: number[]; finishReason: FinishReason } {
   const promptTokens = [...prompt];
-  const kv = promptTokens.map(kvOf);
   const tokens: number[] = [];
   while (true) {
+    const kv = kvOfAll([...promptTokens, ...tokens], shortContextLen);
     const allowed = allowedAfter && { allowedTokens: allowedAfter(tokens) };
     const adjustment = adjustmentOf(promptTokens, tokens, { ...params, ...allowed });
     const token = draw(readBy(cache, kv.length - 1).map((position) => kv[position]!), {
       ...{ seed: params.seed, outputIndex: tokens.length },
       ...(adjustment === undefined ? {} : { adjustment }),
     });
-    kv.push(kvOf(token, kv.length));
     tokens.push(token);
     if (params.stopTokenIds.includes(token)) return { tokens, finishReason: "stop" };
-    if (tokens.length === params.maxTokens || kv.length === maxModelLen) {
+    if (tokens.length === params.maxTokens || kv.length + 1 === maxModelLen) {
       return { tokens, finishReason: "length" };
     }
   }
@@ -211,17 +250,18 @@ export class PagedFakeRunner {
         else {
           chunk.tokens.forEach((token, i) => {
             const slot = this.#slot(chunk, chunk.start + i, group);
-            this.#slots[group]![slot] = kvOf(token, chunk.start + i);
+            this.#slots[group]![slot] = kvOf(token, chunk.start + i, chunk.isLongContext);
           });
         }
       });
     }
     for (const chunk of batch.chunks) this.#checkReads(chunk);
-    return batch.chunks.flatMap((chunk) =>
-      chunk.sample === undefined
-        ? []
-        : [{ sequenceId: chunk.sequenceId, outputs: [this.#sample(chunk, chunk.sample)] }]
-    );
+    return batch.chunks.flatMap((chunk) => {
+      const outputs = this.#outputs(chunk);
+      const failed = outputs.find(({ type }) => type === "failed");
+      if (outputs.length === 0) return [];
+      return [{ sequenceId: chunk.sequenceId, outputs: failed === undefined ? outputs : [failed] }];
+    });
   }
 
   /**
@@ -247,10 +287,10 @@ export class PagedFakeRunner {
   }
 
   /** Overwrites a state in place. */
-  #advance({ tokens, start, blockTables }: ScheduledChunk, group: number): void {
+  #advance({ tokens, start, blockTables, isLongContext }: ScheduledChunk, group: number): void {
     const slot = blockTables[group]![0]! * this.#blockSize;
     const before = start === 0 ? undefined : this.#slots[group]![slot];
-    const kv = Array.from(tokens, (token, i) => kvOf(token, start + i));
+    const kv = Array.from(tokens, (token, i) => kvOf(token, start + i, isLongContext));
     this.#slots[group]!.fill(stateOf(kv, before), slot, slot + this.#blockSize);
   }
 
@@ -274,6 +314,28 @@ export class PagedFakeRunner {
         }
       }
     });
+  }
+
+  #outputs(chunk: ScheduledChunk): ChunkOutput[] {
+    const { sample, score, pool, start } = chunk;
+    const outputs: ChunkOutput[] = [];
+    const kvAt = (row: number) => this.#slots[0]![this.#slot(chunk, start + row, 0)]!;
+    if (score !== undefined) {
+      const scores = Array.from(score.rows, (row, i) => {
+        const read = readBy(this.#groups[0]!, start + row);
+        const token = score.tokens[i]!;
+        const logprob = fakeLogprob(read.map((position) => kvAt(position - start)), token);
+        return { token, logprob, topLogprobs: [] };
+      });
+      outputs.push({ type: "scores", scores });
+    }
+    if (pool !== undefined) {
+      const sum = Float32Array.from(pool.before ?? [0]);
+      for (let i = 0; i < pool.numRows; i++) sum[0]! += kvAt(pool.firstRow + i) % 1024;
+      outputs.push({ type: "pooled", sum });
+    }
+    if (sample !== undefined) outputs.push(this.#sample(chunk, sample));
+    return outputs;
   }
 
   #sample(chunk: ScheduledChunk, sample: SampleRequest): ChunkOutput {

@@ -1,0 +1,139 @@
+import {
+  type DeviceBuffer,
+  type Kernel,
+  type KernelCall,
+  kernelCall,
+} from "../../src/device/kernel.ts";
+import epilogue from "../matmul/_epilogue.wgsl" with { type: "text" };
+import invocation from "../matmul/_invocation.wgsl" with { type: "text" };
+import tile from "../matmul/_matmul_tile.wgsl" with { type: "text" };
+import { type Finish, finishOutput, isGated, weightRows } from "../matmul/epilogue.ts";
+import { dotProduct, type MatmulShape, matmulShape } from "../matmul/matmul.ts";
+import { type StepDims, stepWgsl } from "../step.ts";
+import { foldGrid, type Tuning } from "../tuning/tuning.ts";
+import elements from "../weights/_elements.wgsl" with { type: "text" };
+import { weightConstants, type WeightDtype, weightValues } from "../weights/weight_dtype.ts";
+import { shardsOf, type WeightBuffers } from "../weights/weight_shards.ts";
+import source from "./expert_matmul.wgsl" with { type: "text" };
+import { maxExpertTiles, servesExperts, TILE_ENTRY_WORDS } from "./pack_experts.ts";
+import type { Routing } from "./route_experts.ts";
+
+type Shape =
+  & MatmulShape
+  & Readonly<{
+    /** The experts whose matrices `w` has. */
+    FIRST: number;
+    END: number;
+    /** Weight rows of one expert. */
+    EXPERT_ROWS: number;
+    /** Whether each gate lies before its up, in place of all gates before all ups. */
+    ALTERNATES: boolean;
+    /** Pairs that read the same row of x. */
+    X_PAIRS: number;
+  }>;
+
+/** {@link matmul} of packed rows, each by the matrix of its expert. */
+export const expertMatmul: Kernel<Shape> = {
+  name: "expert_matmul",
+  source: stepWgsl + elements + epilogue + invocation + tile + source,
+  bindings: [
+    { name: "x", access: "read" },
+    { name: "w", access: "read" },
+    { name: "y", access: "read_write" },
+    { name: "bias", access: "read" },
+    { name: "pairs", access: "read" },
+    { name: "tiles", access: "read" },
+  ],
+  reference({ x, w, y, bias, pairs, tiles }, shape) {
+    const { FIRST, END, EXPERT_ROWS, HAS_BIAS, X_PAIRS, K, N, GATED } = shape;
+    const weights = weightValues(w!, shape.WEIGHT_DTYPE, (END - FIRST) * EXPERT_ROWS, K);
+    for (let t = 0; t < tiles!.u32[0]!; t++) {
+      const at = 1 + TILE_ENTRY_WORDS * t;
+      const [expert, first, end] = tiles!.u32.subarray(at, at + TILE_ENTRY_WORDS);
+      if (expert! < FIRST || expert! >= END) continue;
+      const out = { y: y!.f32, bias: HAS_BIAS ? ownBiases(bias!.f32, expert!, shape) : bias!.f32 };
+      const rowOf = (n: number, half: number) => {
+        const row = (expert! - FIRST) * EXPERT_ROWS + ownRow(shape, n, half);
+        return weights.subarray(row * K, (row + 1) * K);
+      };
+      for (const pair of pairs!.u32.subarray(first, end)) {
+        const row = Math.floor(pair / X_PAIRS) * K;
+        for (let n = 0; n < N; n++) {
+          const sum = dotProduct(x!.f32, row, rowOf(n, 0));
+          const up = GATED ? dotProduct(x!.f32, row, rowOf(n, 1)) : 0;
+          finishOutput(shape, out, pair, n, sum, up);
+        }
+      }
+    }
+  },
+};
+
+/** Where output n of an expert lies among its weight rows, or with `half` 1 its up. */
+function ownRow({ N, ALTERNATES }: Pick<Shape, "N" | "ALTERNATES">, n: number, half: number) {
+  return ALTERNATES ? 2 * n + half : n + half * N;
+}
+
+/** The biases of one expert as those of a plain product: of outputs, and after them of ups. */
+function ownBiases(all: Float32Array, expert: number, shape: Shape): Float32Array {
+  const { EXPERT_ROWS, N } = shape;
+  const own = all.subarray(expert * EXPERT_ROWS, (expert + 1) * EXPERT_ROWS);
+  return Float32Array.from(own, (_, i) => own[ownRow(shape, i % N, Math.floor(i / N))]!);
+}
+
+/** A product of each pair of a token and an expert with that expert's matrix. */
+export interface ExpertProduct extends Pick<Finish, "epilogue" | "gateLimit"> {
+  readonly label: string;
+  readonly routing: Routing;
+  /** Outputs from `k` inputs. */
+  readonly n: number;
+  readonly k: number;
+  readonly dtype: WeightDtype;
+  /** Whether x has a row for each pair, in place of one for each token. */
+  readonly rows: "tokens" | "pairs";
+  /** Whether each gate lies before its up; all gates before all ups unless given. */
+  readonly alternates?: boolean | undefined;
+}
+
+/** The buffers of {@link expertMatmul}; shards of `w` are ranges of experts. */
+export type ExpertBuffers =
+  & Readonly<Record<"step" | "x" | "y" | "pairs" | "tiles", DeviceBuffer>>
+  & Readonly<{ w: WeightBuffers; bias?: DeviceBuffer | undefined }>;
+
+/**
+ * One product by experts, as one call per shard and tile; each step runs those of the tile in which
+ * its pairs are packed. `y`, f32 [P, N], has a row for each pair.
+ */
+export function expertMatmulCalls(
+  { routing, rows, alternates = false, ...product }: ExpertProduct,
+  { step, x, w: matrices, y, bias, pairs, tiles }: ExpertBuffers,
+  tuning: Tuning,
+): KernelCall<StepDims>[] {
+  const { label, n, k, dtype, epilogue = "store" } = product;
+  const EXPERT_ROWS = weightRows(n, epilogue);
+  return shardsOf(matrices, routing.numExperts).flatMap(({ buffer: w, begin, end }) =>
+    tuning.matmulTiles.map((tile) => {
+      const shape = matmulShape({ ...product, rows: "tokens" }, tile, tuning, { w, bias });
+      const whole = weightConstants(dtype, (end - begin) * EXPERT_ROWS, k, shape.LOAD);
+      return kernelCall(expertMatmul, {
+        label,
+        constants: {
+          ...shape,
+          ...whole,
+          WEIGHT_TEXTURE: shape.WEIGHT_TEXTURE,
+          EXPERTS: true,
+          FIRST: begin,
+          END: end,
+          EXPERT_ROWS,
+          ALTERNATES: alternates && isGated(epilogue),
+          X_PAIRS: rows === "tokens" ? routing.topK : 1,
+        },
+        buffers: { x, w, y, bias: bias ?? step, pairs, tiles },
+        workgroups: (dims) => {
+          if (!servesExperts(tile, routing, dims)) return [0, 0, 0];
+          const [columns, folds] = foldGrid(Math.ceil(n / (shape.TILE_N * tile.lanes)));
+          return [columns, maxExpertTiles(tile.rows, routing, dims), folds];
+        },
+      });
+    })
+  );
+}

@@ -1,0 +1,95 @@
+import type { PromptSource } from "../core/context_limit.ts";
+import { chatAnswer } from "./chat_answer.ts";
+import { chatTools } from "./chat_tools.ts";
+import type { GenerationMeter } from "./generation_meter.ts";
+import { type AskedFormat, checkSize } from "./grammar_fields.ts";
+import type { Job } from "./job.ts";
+import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
+import { checkNumSequences, type SamplingFields, toSamplingParams } from "./sampling_fields.ts";
+import { requireReady } from "./served_model.ts";
+import type { ChatMessage, EncodeChatOptions, Services } from "./services.ts";
+import type { TemplateVariables, ThinkingFields } from "./thinking_fields.ts";
+import type { ToolUse } from "./tool_fields.ts";
+
+/** What of a chat becomes its prompt. */
+export interface ChatPrompt {
+  readonly messages: readonly ChatMessage[];
+  /** How the chat template closes the conversation; absent: with the assistant's turn open. */
+  readonly closing?: Pick<EncodeChatOptions, "addGenerationPrompt" | "continueFinalMessage">;
+  /** Tools, and who has to be called. */
+  readonly use: ToolUse | undefined;
+  readonly variables: TemplateVariables;
+  /** The field that holds the conversation, for refusals. */
+  readonly source: PromptSource;
+}
+
+/** A chat in this server's own terms, whichever API it came by. */
+export interface Chat extends ChatPrompt {
+  /** Fields with the names and meanings of `/v1/chat/completions`. */
+  readonly fields: SamplingFields & ThinkingFields;
+  /** What its answers have to match. */
+  readonly asked: AskedFormat | undefined;
+  /** Most tokens of an answer; as many as the context leaves where absent. */
+  readonly maxTokens: number | null | undefined;
+  /** Whether `maxTokens` is a bound that the context may undercut, rather than refuse. */
+  readonly isCutToContext?: boolean;
+  /** Log-probabilities to report beside the chosen token's; undefined for none at all. */
+  readonly numLogprobs: number | undefined;
+}
+
+/** The ids of a chat's prompt. */
+export async function encodeChat(
+  chat: ChatPrompt,
+  { text, model, engine }: Pick<Services, "text" | "model" | "engine">,
+): Promise<Uint32Array> {
+  const { messages, closing, use, variables, source } = chat;
+  const { maxModelLen } = requireReady(engine);
+  const { maxCharsPerToken } = model;
+  const numChars = numCharsOf(messages, use?.templateTools);
+  checkPromptChars(numChars, source, { maxModelLen, maxCharsPerToken });
+  return await text.encodeChat(messages, {
+    ...closing,
+    ...(use === undefined ? {} : { tools: use.templateTools }),
+    variables,
+  });
+}
+
+/**
+ * Makes a chat ready for the engine: prompt, parameters, grammar, and the format of its answers.
+ *
+ * @param model the served name to report.
+ * @throws {RequestError} for what the model or the server cannot do, naming the field.
+ */
+export async function chatJob(
+  chat: Chat,
+  services: Services,
+  { model, meter }: { readonly model: string; readonly meter: GenerationMeter },
+): Promise<Job> {
+  const { fields, use, numLogprobs, source } = chat;
+  checkNumSequences(fields, 1, services.limits);
+  const tools = use && chatTools(use, chat.asked, fields, services.tools);
+  const asked = tools === undefined ? chat.asked : tools.asked;
+  if (asked !== undefined) checkSize(asked);
+  const { maxModelLen, vocabSize } = requireReady(services.engine);
+  const prompt = await encodeChat(chat, services);
+  const maxTokens = fitMaxTokens(prompt.length, source, maxModelLen, {
+    maxTokens: chat.isCutToContext === true ? undefined : chat.maxTokens,
+    fallback: chat.maxTokens ?? maxModelLen,
+  });
+  const { text, nextSeed, model: { defaults } } = services;
+  const context = { defaults, text, nextSeed, maxTokens, vocabSize, numLogprobs };
+  const samples = toSamplingParams(fields, context);
+  const hasLogprobs = numLogprobs !== undefined;
+  const options = { prompt, vocabSize, hasLogprobs, tools, asked };
+  const { format, params: more, ...grammar } = await chatAnswer(fields, services, options);
+  const sequences = samples.map((one) => ({ prompt, params: { ...one, ...more }, ...grammar }));
+  return { model, request: fields, prompts: [prompt], sequences, format, meter };
+}
+
+/** Characters that the prompt has at least: those of all contents, calls and tools. */
+function numCharsOf(messages: readonly ChatMessage[], tools: readonly unknown[] = []): number {
+  const calls = messages.flatMap(({ tool_calls = [] }) => tool_calls);
+  const contents = messages.reduce((sum, { content }) => sum + content.length, 0);
+  return contents +
+    [...calls, ...tools].reduce<number>((sum, one) => sum + JSON.stringify(one).length, 0);
+}

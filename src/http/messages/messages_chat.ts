@@ -1,0 +1,105 @@
+import type { Chat, ChatPrompt } from "../chat_job.ts";
+import { extrasOf } from "../extra_fields.ts";
+import { askedSchema } from "../grammar_fields.ts";
+import { invalid, quoted, required, unsupported } from "../refusals.ts";
+import type { ServedModel } from "../services.ts";
+import { type TemplateVariables, templateVariablesOf } from "../thinking_fields.ts";
+import { type ToolFields, type ToolUse, toolUseOf } from "../tool_fields.ts";
+import { toConversation } from "./messages_input.ts";
+import type { MessagesPrompt, MessagesRequest } from "./messages_schema.ts";
+
+/** Variables by which templates are told whether to think. */
+const SWITCHES = ["enable_thinking", "thinking"];
+
+/**
+ * A request of `/v1/messages` as a chat. Clients have to name `max_tokens` and name large numbers,
+ * so it is a bound that the context may undercut.
+ *
+ * @throws {RequestError} naming what is not supported, or contradicts itself.
+ */
+export function toChat(request: MessagesRequest, model: ServedModel): Chat {
+  const { temperature, top_p, stop_sequences: stop, stream, thinking } = request;
+  const asks = asksForThoughts(request);
+  const fields = {
+    ...extrasOf(request),
+    ...{ temperature, top_p, stop, stream },
+    include_reasoning: asks && thinking?.display !== "omitted",
+    ...(asks ? { thinking_token_budget: thinking?.budget_tokens } : {}),
+  };
+  const format = request.output_config?.format;
+  return {
+    ...toPrompt(request, model),
+    fields,
+    asked: format ? askedSchema(format.schema, "output_config.format", fields) : undefined,
+    maxTokens: request.max_tokens,
+    isCutToContext: true,
+    numLogprobs: undefined,
+  };
+}
+
+/** The part of a request that its prompt is made of. */
+export function toPrompt(request: MessagesPrompt, model: ServedModel): ChatPrompt {
+  const { messages, isOpen } = toConversation(request);
+  return {
+    messages,
+    ...(isOpen ? { closing: { addGenerationPrompt: false, continueFinalMessage: true } } : {}),
+    use: toUse(request),
+    variables: variablesOf(request, model),
+    source: "messages",
+  };
+}
+
+/**
+ * A model thinks when it is asked to: without `thinking`, a template that can be told so is told
+ * not to think.
+ */
+function variablesOf(request: MessagesPrompt, model: ServedModel): TemplateVariables {
+  const asks = asksForThoughts(request);
+  if (asks && model.thinking === undefined) {
+    const reason = "its chat template marks no thoughts: leave it out, or send the type disabled";
+    throw unsupported("thinking", `thinking is not supported by this model, since ${reason}`);
+  }
+  const effort = { reasoning_effort: request.output_config?.effort };
+  const variables = templateVariablesOf(effort, model, "output_config.effort");
+  const read = model.templateVariables ?? [];
+  const switches = SWITCHES.filter((name) => read.includes(name));
+  return { ...variables, ...Object.fromEntries(switches.map((name) => [name, asks])) };
+}
+
+function asksForThoughts({ thinking }: MessagesPrompt): boolean {
+  return thinking !== undefined && thinking !== null && thinking.type !== "disabled";
+}
+
+function toUse({ tools, tool_choice: choice }: MessagesPrompt): ToolUse | undefined {
+  return toolUseOf({
+    tools: tools?.map(({ type, name, description, input_schema }, i) => {
+      const kind = type ?? "custom";
+      if (kind !== "custom") throw builtIn(`tools.${i}.type`, kind);
+      const parameters = required(input_schema, `tools.${i}.input_schema`);
+      const named = required(name, `tools.${i}.name`);
+      return { type: "function", function: { name: named, description, parameters } };
+    }),
+    tool_choice: toChoice(choice),
+    parallel_tool_calls: choice?.disable_parallel_tool_use !== true,
+  });
+}
+
+function toChoice(choice: MessagesPrompt["tool_choice"]): ToolFields["tool_choice"] {
+  if (choice === undefined || choice === null) return undefined;
+  const { type, name } = choice;
+  if (type === "tool") {
+    return { type: "function", function: { name: required(name, "tool_choice.name") } };
+  }
+  if (name !== undefined && name !== null) {
+    throw invalid("tool_choice.name", `tool_choice.name needs the type tool, got ${quoted(type)}`);
+  }
+  return type === "any" ? "required" : type;
+}
+
+function builtIn(param: string, type: string) {
+  return unsupported(
+    param,
+    `${param} ${quoted(type)} is not supported: this server has no tools of its own, and takes ` +
+      '"custom"',
+  );
+}

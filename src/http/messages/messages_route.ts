@@ -1,0 +1,56 @@
+import type { Context, Handler } from "hono";
+import { answer } from "../answer.ts";
+import { chatJob, encodeChat } from "../chat_job.ts";
+import { GenerationMeter } from "../generation_meter.ts";
+import { readJson } from "../read_json.ts";
+import { invalid, quoted } from "../refusals.ts";
+import { servedName } from "../served_model.ts";
+import type { Services } from "../services.ts";
+import { messageShape } from "./message_events.ts";
+import { toChat, toPrompt } from "./messages_chat.ts";
+import { CountTokensRequest, MessagesRequest, UNSUPPORTED_IN_MESSAGES } from "./messages_schema.ts";
+
+/**
+ * Versions of Anthropic's API that have these shapes. The later one takes no `temperature`, `top_p`
+ * and `top_k`; here they act in both, as this server's own fields.
+ */
+const VERSIONS = ["2023-06-01", "2026-10-21"];
+
+/** `POST /v1/messages`: Anthropic's Messages API. */
+export function messagesRoute(services: Services): Handler {
+  const { metrics, now } = services;
+  return async (c) => {
+    const meter = new GenerationMeter(metrics, now);
+    checkVersion(c);
+    const request = await readJson(c, MessagesRequest, UNSUPPORTED_IN_MESSAGES);
+    const model = servedName(request.model, services.model);
+    const chat = toChat(request, services.model);
+    const { format, ...job } = await chatJob(chat, services, { model, meter });
+    const options = { requestId: c.get("requestId"), maxTokens: request.max_tokens };
+    return await answer(c, services, {
+      ...job,
+      format: { ...format, idPrefix: "msg_" },
+      shape: messageShape(options),
+    });
+  };
+}
+
+/** `POST /v1/messages/count_tokens`: the length of a prompt, without an answer. */
+export function countTokensRoute(services: Services): Handler {
+  return async (c) => {
+    checkVersion(c);
+    const request = await readJson(c, CountTokensRequest, UNSUPPORTED_IN_MESSAGES);
+    servedName(request.model, services.model);
+    const { length } = await encodeChat(toPrompt(request, services.model), services);
+    return c.json({ input_tokens: length });
+  };
+}
+
+/** Names the request as Anthropic's clients read it, and refuses versions with other shapes. */
+function checkVersion(c: Context): void {
+  c.header("request-id", c.get("requestId"));
+  const version = c.req.header("anthropic-version");
+  if (version === undefined || VERSIONS.includes(version)) return;
+  const known = VERSIONS.join(" or ");
+  throw invalid("anthropic-version", `anthropic-version must be ${known}, got ${quoted(version)}`);
+}

@@ -1,0 +1,25 @@
+import { RequestError } from "../core/errors.ts";
+
+/** Longest part of a client's text that a refusal repeats, in characters. */
+const MAX_QUOTED_CHARS = 40;
+
+/** The refusal of a value that the field, or the rest of the request, does not allow. */
+export function invalid(param: string, message: string): RequestError {
+  return new RequestError(message, { code: "invalid_value", param });
+}
+
+/** The refusal of what the API knows and this server, or its model, does not do. */
+export function unsupported(param: string, message: string): RequestError {
+  return new RequestError(message, { code: "unsupported_parameter", param });
+}
+
+/** @throws {RequestError} naming the field, where it is absent or null. */
+export function required<T>(value: T | null | undefined, param: string): T {
+  if (value !== undefined && value !== null) return value;
+  throw new RequestError(`${param} is required`, { code: "missing_required_parameter", param });
+}
+
+/** A client's text, short enough for a refusal. */
+export function quoted(text: string): string {
+  return JSON.stringify(text.slice(0, MAX_QUOTED_CHARS).toWellFormed());
+}

@@ -1,0 +1,101 @@
+import type { Chat, ChatPrompt } from "../chat_job.ts";
+import { extrasOf } from "../extra_fields.ts";
+import { type AskedFormat, askedSchema } from "../grammar_fields.ts";
+import { quoted, required, unsupported } from "../refusals.ts";
+import type { ServedModel } from "../services.ts";
+import { templateVariablesOf } from "../thinking_fields.ts";
+import { type ToolFields, type ToolUse, toolUseOf } from "../tool_fields.ts";
+import { toMessages } from "./responses_input.ts";
+import type { ResponsesPrompt, ResponsesRequest } from "./responses_schema.ts";
+
+/** What may be included in an answer that is there anyway. */
+const INCLUDABLE: ReadonlySet<string> = new Set(["reasoning.encrypted_content"]);
+
+/**
+ * A request of `/v1/responses` as a chat.
+ *
+ * @throws {RequestError} naming what is not supported, or contradicts itself.
+ */
+export function toChat(request: ResponsesRequest, model: ServedModel): Chat {
+  checkInclude(request);
+  const { temperature, top_p, stop, stream, thinking_token_budget } = request;
+  const sampling = { temperature, top_p, stop, stream, thinking_token_budget };
+  const fields = { ...extrasOf(request), ...sampling };
+  return {
+    ...toPrompt(request, model),
+    fields,
+    asked: askedOf(request, fields),
+    maxTokens: request.max_output_tokens,
+    numLogprobs: undefined,
+  };
+}
+
+/** The part of a request that its prompt is made of. */
+export function toPrompt(request: ResponsesPrompt, model: ServedModel): ChatPrompt {
+  checkText(request);
+  const { chat_template_kwargs, reasoning } = request;
+  const thinking = { chat_template_kwargs, reasoning_effort: reasoning?.effort };
+  return {
+    messages: toMessages(request),
+    use: toUse(request),
+    variables: templateVariablesOf(thinking, model, "reasoning.effort"),
+    source: "input",
+  };
+}
+
+function toUse({ tools, tool_choice, parallel_tool_calls }: ResponsesPrompt): ToolUse | undefined {
+  return toolUseOf({
+    tools: tools?.map(({ type, name, description, parameters }, i) => {
+      if (type !== "function") throw builtIn(`tools.${i}.type`, type);
+      const named = required(name, `tools.${i}.name`);
+      return { type, function: { name: named, description, parameters } };
+    }),
+    tool_choice: toChoice(tool_choice),
+    parallel_tool_calls,
+  });
+}
+
+function toChoice(choice: ResponsesPrompt["tool_choice"]): ToolFields["tool_choice"] {
+  if (typeof choice !== "object" || choice === null) return choice;
+  if (choice.type !== "function") throw builtIn("tool_choice.type", choice.type);
+  return { type: "function", function: { name: required(choice.name, "tool_choice.name") } };
+}
+
+function askedOf(
+  { text }: ResponsesRequest,
+  fields: Chat["fields"],
+): AskedFormat | undefined {
+  const format = text?.format;
+  if (format === undefined || format === null || format.type === "text") return undefined;
+  const schema = format.type === "json_object"
+    ? undefined
+    : required(format.schema, "text.format.schema");
+  return askedSchema(schema, "text.format", fields);
+}
+
+function checkText({ text }: ResponsesPrompt): void {
+  const verbosity = text?.verbosity ?? "medium";
+  if (verbosity === "medium") return;
+  const param = "text.verbosity";
+  throw unsupported(
+    param,
+    `${param} is not supported by this server: leave it out, or send "medium"`,
+  );
+}
+
+function checkInclude({ include }: ResponsesRequest): void {
+  for (const [i, name] of (include ?? []).entries()) {
+    if (INCLUDABLE.has(name)) continue;
+    const param = `include.${i}`;
+    const known = [...INCLUDABLE].join(", ");
+    throw unsupported(param, `${param} ${quoted(name)} is not supported: include takes ${known}`);
+  }
+}
+
+function builtIn(param: string, type: string) {
+  return unsupported(
+    param,
+    `${param} ${quoted(type)} is not supported: this server has no tools of its own, and takes ` +
+      '"function"',
+  );
+}

@@ -1,0 +1,41 @@
+import type { Handler } from "hono";
+import { answer } from "../answer.ts";
+import { chatJob, encodeChat } from "../chat_job.ts";
+import { GenerationMeter } from "../generation_meter.ts";
+import { readJson } from "../read_json.ts";
+import { servedName } from "../served_model.ts";
+import type { Services } from "../services.ts";
+import { responseShape } from "./response_events.ts";
+import { toChat, toPrompt } from "./responses_chat.ts";
+import {
+  InputTokensRequest,
+  ResponsesRequest,
+  UNSUPPORTED_IN_RESPONSES,
+} from "./responses_schema.ts";
+
+/** `POST /v1/responses`: OpenAI's Responses API without a store. */
+export function responsesRoute(services: Services): Handler {
+  const { metrics, now } = services;
+  return async (c) => {
+    const meter = new GenerationMeter(metrics, now);
+    const request = await readJson(c, ResponsesRequest, UNSUPPORTED_IN_RESPONSES);
+    const model = servedName(request.model, services.model);
+    const chat = toChat(request, services.model);
+    const { format, ...job } = await chatJob(chat, services, { model, meter });
+    return await answer(c, services, {
+      ...job,
+      format: { ...format, idPrefix: "resp_" },
+      shape: responseShape(request),
+    });
+  };
+}
+
+/** `POST /v1/responses/input_tokens`: the length of a prompt, without an answer. */
+export function inputTokensRoute(services: Services): Handler {
+  return async (c) => {
+    const request = await readJson(c, InputTokensRequest, UNSUPPORTED_IN_RESPONSES);
+    servedName(request.model, services.model);
+    const { length } = await encodeChat(toPrompt(request, services.model), services);
+    return c.json({ object: "response.input_tokens", input_tokens: length });
+  };
+}

@@ -1,0 +1,62 @@
+import type { Context } from "hono";
+import type { Generation, GenerationRequest } from "../core/generation.ts";
+import type { TokenEvent } from "../core/token_event.ts";
+import { accountOf } from "./access.ts";
+import { cacheScope, requestOwner } from "./cache_scope.ts";
+import type { KeyUse } from "./key_account.ts";
+import type { Services } from "./services.ts";
+
+/** A request without what follows from the key that it came with. */
+export type AnonymousRequest = Omit<GenerationRequest, "cacheScope" | "owner" | "priority">;
+
+/**
+ * Hands a request to the engine in the name of its key: within the key's limits, in its cache scope
+ * and its turn, with its priority.
+ *
+ * @param numPromptTokens tokens of all its prompts, each counted once.
+ * @throws {RequestError} 429 beyond the key's limits, or as the engine refuses it.
+ */
+export async function submitFor(
+  c: Context,
+  { engine, cacheSecret }: Pick<Services, "engine" | "cacheSecret">,
+  request: AnonymousRequest,
+  { salt, numPromptTokens }: {
+    /** The request's `cache_salt`. */
+    readonly salt: string | null | undefined;
+    readonly numPromptTokens: number;
+  },
+): Promise<Generation> {
+  const scope = cacheScope(c, cacheSecret, salt);
+  const owner = requestOwner(c, cacheSecret);
+  const account = accountOf(c);
+  const use = account?.begin(numPromptTokens);
+  const priority = account?.rules.priority;
+  try {
+    const generation = await engine.submit({
+      ...request,
+      ...(scope === undefined ? {} : { cacheScope: scope }),
+      ...(owner === undefined ? {} : { owner }),
+      ...(priority === undefined ? {} : { priority }),
+    });
+    for (const [name, value] of Object.entries(account?.headers() ?? {})) c.header(name, value);
+    return use === undefined ? generation : charged(generation, use);
+  } catch (error) {
+    use?.cancel();
+    throw error;
+  }
+}
+
+/** A generation whose tokens are charged to a key as they come. */
+function charged(generation: Generation, use: KeyUse): Generation {
+  async function* events(): AsyncGenerator<readonly TokenEvent[]> {
+    try {
+      for await (const step of generation.events) {
+        use.charge(step.filter(({ token }) => token !== undefined).length);
+        yield step;
+      }
+    } finally {
+      use.end();
+    }
+  }
+  return { events: events(), abort: (index) => generation.abort(index) };
+}

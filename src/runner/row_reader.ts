@@ -1,0 +1,225 @@
+import { NO_TOKEN } from "../../kernels/sampling/segments.ts";
+import type { PoolDims } from "../../kernels/norm/pool_rows.ts";
+import {
+  HEADER_WORDS,
+  NO_WORK,
+  POOL,
+  POOL_WORDS,
+  SAMPLE_WORDS,
+  SAMPLED,
+  SAMPLED_WORDS,
+  STEP,
+  type StepDims,
+} from "../../kernels/step.ts";
+import type {
+  Batch,
+  ChunkOutput,
+  PoolRequest,
+  SampleRequest,
+  TokenLogprob,
+  TokenScore,
+} from "../core/batch.ts";
+import type { TokenId } from "../core/ids.ts";
+import type { Device, Program } from "../device/device.ts";
+import { bitsToF32 } from "../device/half.ts";
+import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
+import { putSample } from "./sample_words.ts";
+import { decodesFirst } from "./step_packer.ts";
+
+/** What a reader works with: the buffers of the steps, and what runs over them. */
+export interface RowReaderOptions {
+  readonly device: Device;
+  /** Most rows that are scored, and runs that are summed up, by one program. */
+  readonly maxSeqs: number;
+  readonly hiddenSize: number;
+  /** u32 [R, SAMPLED_WORDS]. */
+  readonly sampled: DeviceBuffer;
+  /** f32 [P, E]. */
+  readonly pooled: DeviceBuffer;
+  /** Logits and draws of a step's samples, from hidden states that are there. */
+  readonly scores: (step: DeviceBuffer) => readonly KernelCall<StepDims>[];
+  /** Sums of a step's pools. */
+  readonly pools: (step: DeviceBuffer) => readonly KernelCall<PoolDims>[];
+}
+
+/** A token whose log-probability is asked for, by its row in the step. */
+interface RowScore {
+  readonly chunk: number;
+  readonly row: number;
+  readonly token: TokenId;
+  readonly numLogprobs: number;
+}
+
+/** A run of rows of the step, from `row` on. */
+interface RowPool {
+  readonly chunk: number;
+  readonly row: number;
+  readonly pool: PoolRequest;
+}
+
+/** The programs over one buffer of metadata. */
+interface Programs {
+  readonly step: DeviceBuffer;
+  readonly scores: Program<StepDims>;
+  readonly pools: Program<PoolDims>;
+}
+
+const GREEDY: SampleRequest = {
+  ...{ temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 },
+};
+
+const FAILED: ChunkOutput = { type: "failed", failure: { numSoundTokens: 0 } };
+
+/**
+ * Makes scores and sums of the hidden states that a step has left on the device, for chunks that
+ * ask for them: programs of their own behind the step's, over memory that the step needs no more.
+ * Logits of a long prompt are so never there all at once, and steps without such chunks cost no
+ * more.
+ */
+export class RowReader {
+  readonly #options: RowReaderOptions;
+  #programs: Programs | undefined;
+
+  constructor(options: RowReaderOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The outputs of the batch that has just run, by chunk: the scores of a chunk before its sum, or
+   * a failure where a number is not finite. Overwrites the metadata in `step`.
+   *
+   * @throws {DeviceLostError} when the device is gone.
+   */
+  async read(batch: Batch, step: DeviceBuffer): Promise<ReadonlyMap<number, ChunkOutput[]>> {
+    const outputs = new Map<number, ChunkOutput[]>();
+    const { scores, pools } = rowsOf(batch);
+    if (scores.length === 0 && pools.length === 0) return outputs;
+    const programs = await this.#programsOver(step);
+    await this.#score(scores, programs, outputs);
+    await this.#pool(pools, batch.numTokens, programs, outputs);
+    return outputs;
+  }
+
+  async #programsOver(step: DeviceBuffer): Promise<Programs> {
+    if (this.#programs?.step === step) return this.#programs;
+    const { device, scores, pools } = this.#options;
+    return this.#programs = {
+      step,
+      scores: await device.compile(scores(step)),
+      pools: await device.compile(pools(step)),
+    };
+  }
+
+  async #score(
+    scores: readonly RowScore[],
+    { step, scores: program }: Programs,
+    outputs: Map<number, ChunkOutput[]>,
+  ): Promise<void> {
+    const { device, maxSeqs, sampled } = this.#options;
+    const byChunk = new Map<number, TokenScore[]>();
+    for (let at = 0; at < scores.length; at += maxSeqs) {
+      const some = scores.slice(at, at + maxSeqs);
+      device.write(step, 0, scoreWords(some));
+      const dims = { ...NO_WORK, numSamples: some.length, numReports: some.length };
+      const bytes = some.length * SAMPLED_WORDS * 4;
+      const words = await device.run(program, dims, { buffer: sampled, bytes });
+      some.forEach((one, i) => {
+        const row = words.subarray(i * SAMPLED_WORDS, (i + 1) * SAMPLED_WORDS);
+        if (row[SAMPLED.token] === NO_TOKEN) outputs.set(one.chunk, [FAILED]);
+        const of = byChunk.get(one.chunk) ?? [];
+        of.push(scoreOf(row, one));
+        byChunk.set(one.chunk, of);
+      });
+    }
+    for (const [chunk, of] of byChunk) {
+      if (!outputs.has(chunk)) outputs.set(chunk, [{ type: "scores", scores: of }]);
+    }
+  }
+
+  async #pool(
+    pools: readonly RowPool[],
+    numTokens: number,
+    { step, pools: program }: Programs,
+    outputs: Map<number, ChunkOutput[]>,
+  ): Promise<void> {
+    if (pools.length === 0) return;
+    const { device, hiddenSize: E, pooled } = this.#options;
+    device.write(step, 0, poolWords(pools, numTokens));
+    const before = new Float32Array(pools.length * E);
+    pools.forEach(({ pool }, i) => {
+      if (pool.before !== undefined) before.set(pool.before, i * E);
+    });
+    device.write(pooled, 0, new Uint32Array(before.buffer));
+    const dims = { ...NO_WORK, numTokens, numPools: pools.length };
+    const words = await device.run(program, dims, { buffer: pooled, bytes: before.byteLength });
+    const sums = new Float32Array(words.buffer, words.byteOffset, before.length);
+    pools.forEach(({ chunk }, i) => {
+      const sum = sums.slice(i * E, (i + 1) * E);
+      const others = outputs.get(chunk) ?? [];
+      if (others.includes(FAILED)) return;
+      outputs.set(
+        chunk,
+        sum.every(Number.isFinite) ? [...others, { type: "pooled", sum }] : [FAILED],
+      );
+    });
+  }
+}
+
+/** What a batch asks for, by rows of its step. */
+function rowsOf({ chunks }: Batch): { scores: RowScore[]; pools: RowPool[] } {
+  const scores: RowScore[] = [];
+  const pools: RowPool[] = [];
+  let first = 0;
+  for (const chunk of decodesFirst(chunks)) {
+    const { tokens, score, pool } = chunks[chunk]!;
+    score?.rows.forEach((row, i) => {
+      const { numLogprobs } = score;
+      scores.push({ chunk, row: first + row, token: score.tokens[i]!, numLogprobs });
+    });
+    if (pool !== undefined) pools.push({ chunk, row: first + pool.firstRow, pool });
+    first += tokens.length;
+  }
+  return { scores, pools };
+}
+
+/** A step of nothing but samples. */
+function scoreWords(scores: readonly RowScore[]): Uint32Array<ArrayBuffer> {
+  const words = new Uint32Array(HEADER_WORDS + scores.length * SAMPLE_WORDS);
+  words[STEP.numSamples] = scores.length;
+  words[STEP.samples] = HEADER_WORDS;
+  scores.forEach(({ row, token, numLogprobs }, i) => {
+    const sample = { ...GREEDY, numLogprobs };
+    putSample(words, HEADER_WORDS + i * SAMPLE_WORDS, { sample, row, forced: token });
+  });
+  return words;
+}
+
+/** A step of nothing but pools, with so many rows. */
+function poolWords(pools: readonly RowPool[], numTokens: number): Uint32Array<ArrayBuffer> {
+  const words = new Uint32Array(HEADER_WORDS + pools.length * POOL_WORDS);
+  words[STEP.numTokens] = numTokens;
+  words[STEP.numPools] = pools.length;
+  words[STEP.pools] = HEADER_WORDS;
+  pools.forEach(({ row, pool }, i) => {
+    const at = HEADER_WORDS + i * POOL_WORDS;
+    words[at + POOL.firstRow] = row;
+    words[at + POOL.numRows] = pool.numRows;
+  });
+  return words;
+}
+
+function scoreOf(row: Uint32Array, { token, numLogprobs }: RowScore): TokenScore {
+  return {
+    token,
+    logprob: bitsToF32(row[SAMPLED.logprob]!),
+    topLogprobs: topLogprobs(row, numLogprobs),
+  };
+}
+
+/** The likeliest tokens that a row of `sampled` reports, best first. */
+export function topLogprobs(row: Uint32Array, count: number): TokenLogprob[] {
+  return Array.from({ length: count }, (_, i) => ({
+    token: row[SAMPLED.top + 2 * i]!,
+    logprob: bitsToF32(row[SAMPLED.top + 2 * i + 1]!),
+  }));
+}
