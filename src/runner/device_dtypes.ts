@@ -3,8 +3,8 @@ import {
   type IntDtype,
   isQuantized,
   matrixBytes,
+  matrixFormat,
   type Quantization,
-  quantizedDtype,
   quantizedFormat,
   type WeightDtype,
 } from "../core/weight_format.ts";
@@ -24,7 +24,10 @@ export function deviceDtype(
 ): WeightDtype {
   const [first] = tensors;
   if (isVector(spec)) return "f32";
-  if (quantization !== undefined && !spec.keepsType) return quantizedDtype(quantization);
+  if (quantization !== undefined && !spec.keepsType) {
+    const columns = first!.shape.at(-1)!;
+    return matrixFormat(quantization, { columns, isVocabulary: spec.isVocabulary === true });
+  }
   if (tensors.some(({ blocks }) => blocks !== undefined)) {
     const kept = first!.blocks?.kept;
     if (kept !== undefined && tensors.every(({ blocks }) => blocks?.kept === kept)) return kept;
