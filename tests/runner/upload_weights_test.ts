@@ -8,6 +8,7 @@ import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { packRows } from "../../src/weights/pack_rows.ts";
 import { quantize } from "../../src/weights/quantize.ts";
+import { quantizeBlocks } from "../../src/weights/quantize_blocks.ts";
 import { openWeights } from "../../src/weights/safetensors.ts";
 import type { DeviceWeight, WeightSpec } from "../../models/model.ts";
 import { noise } from "../support/agreement.ts";
@@ -25,7 +26,7 @@ async function upload(
   options: Parameters<typeof uploadWeights>[3],
   { device = new ReferenceDevice(), ...fields }:
     & { device?: Device }
-    & Pick<WeightSpec, "isPaired" | "addend" | "numMatrices" | "keepsType"> = {},
+    & Pick<WeightSpec, "isPaired" | "addend" | "numMatrices" | "keepsType" | "isVocabulary"> = {},
 ) {
   const dir = await Deno.makeTempDir({ prefix: "quire-weights-" });
   await Deno.writeFile(`${dir}/model.safetensors`, safetensorsFile(tensors));
@@ -305,4 +306,27 @@ Deno.test("uploadWeights() refuses a row that cannot be bound, with the numbers"
     "The weights do not fit on this device: a cannot be cut: one output (1 x 36 in f32) needs 144 " +
       "bytes, but this device binds at most 128",
   );
+});
+
+Deno.test("uploadWeights() gives int4 minima, and the vocabulary its own format", async () => {
+  const values = noise(6 * 64, 5);
+  const tensors = {
+    a: f32Tensor([4, 64], values.slice(0, 4 * 64)),
+    b: f32Tensor([2, 64], values.slice(4 * 64)),
+  };
+  const quantization = {
+    ...{ method: "int4", groupSize: 32 } as const,
+    ...{ vocabulary: "int8", hasMinima: true } as const,
+  };
+  const specs = { w: ["a", "b"] };
+  const device = new ReferenceDevice();
+  const { weight } = await upload(tensors, specs, { quantization }, { device });
+  const { dtype, shards: [shard] } = weight("w");
+  assertEquals(dtype, "q4_k");
+  const { codes, scales } = quantizeBlocks(values, 64);
+  const held = await device.read(shard!.buffer, 0, shard!.buffer.bytes);
+  assertEquals([...new Uint32Array(held.slice().buffer)], [...codes, ...scales]);
+  const isVocabulary = true;
+  const embedding = await upload(tensors, specs, { quantization }, { isVocabulary });
+  assertEquals(embedding.weight("w").dtype, "int8g32");
 });
