@@ -193,9 +193,9 @@ function canRun(device: Device, { matmulSubgroups, matmulTiles }: Tuning): boole
 for (const [title, tuning] of Object.entries(TUNINGS)) {
   gpuTest(`expert_matmul agrees with the definition: ${title}`, async (gpu) => {
     if (!canRun(gpu, tuning)) return;
-    const dtypes: readonly WeightDtype[] = tuning.matmulSubgroups
-      ? ["f16"]
-      : [...WEIGHT_DTYPES, ...BLOCK_DTYPES];
+    // All tilings read the same weights.
+    const every = [...WEIGHT_DTYPES, ...BLOCK_DTYPES];
+    const dtypes: readonly WeightDtype[] = tuning === SOFTWARE_TUNING ? every : ["f16", "int4g32"];
     for (const dtype of dtypes) {
       const quantized = BLOCK_DTYPES.some((each) => each === dtype) ? { ...GATED, k: 256 } : GATED;
       const other = isQuantized(dtype) ? quantized : DOWN;
