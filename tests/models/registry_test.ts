@@ -59,6 +59,19 @@ Deno.test("parseModel() fills in what Llama configs leave out", () => {
   assertEquals(parseModel(configJson({ head_dim: null })).attention[0]!.headDim, 8);
 });
 
+Deno.test("parseModel() asks for no output projection of a checkpoint that has none", () => {
+  const lastTensors = (architectures: unknown) =>
+    parseModel(configJson({ architectures })).weights.at(-1)!.tensors;
+  for (const name of ["LlamaModel", "LlamaForSequenceClassification"]) {
+    assertEquals(lastTensors([name]), ["model.norm.weight"]);
+  }
+  for (
+    const all of [undefined, null, "LlamaModel", [], ["LlamaForCausalLM"], ["LlamaLMHeadModel"]]
+  ) {
+    assertEquals(lastTensors(all), ["lm_head.weight"], JSON.stringify(all));
+  }
+});
+
 Deno.test("parseModel() lets head_dim differ from hidden_size over heads", () => {
   assertEquals(parseModel(configJson({ head_dim: 32 })).attention[0]!.headDim, 32);
   const odd = parseModel(configJson({ head_dim: 32, hidden_size: 68 }));
