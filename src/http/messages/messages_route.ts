@@ -7,7 +7,7 @@ import { invalid, quoted } from "../refusals.ts";
 import { servedName } from "../served_model.ts";
 import type { Services } from "../services.ts";
 import { messageShape } from "./message_events.ts";
-import { toChat, toPrompt } from "./messages_chat.ts";
+import { ignoredFields, toChat, toPrompt } from "./messages_chat.ts";
 import { CountTokensRequest, MessagesRequest, UNSUPPORTED_IN_MESSAGES } from "./messages_schema.ts";
 
 /**
@@ -15,6 +15,9 @@ import { CountTokensRequest, MessagesRequest, UNSUPPORTED_IN_MESSAGES } from "./
  * and `top_k`; here they act in both, as this server's own fields.
  */
 const VERSIONS = ["2023-06-01", "2026-10-21"];
+
+/** Names the fields of a body that have been accepted and mean nothing here. */
+const IGNORED_FIELDS_HEADER = "x-quire-ignored-fields";
 
 /** `POST /v1/messages`: Anthropic's Messages API. */
 export function messagesRoute(services: Services): Handler {
@@ -24,6 +27,7 @@ export function messagesRoute(services: Services): Handler {
     checkVersion(c);
     const request = await readJson(c, MessagesRequest, UNSUPPORTED_IN_MESSAGES);
     const model = servedName(request.model, services.model);
+    tellIgnored(c, ignoredFields(request, services.model));
     const chat = toChat(request, services.model);
     const { format, ...job } = await chatJob(chat, services, { model, meter });
     const options = { requestId: c.get("requestId"), maxTokens: request.max_tokens };
@@ -41,9 +45,14 @@ export function countTokensRoute(services: Services): Handler {
     checkVersion(c);
     const request = await readJson(c, CountTokensRequest, UNSUPPORTED_IN_MESSAGES);
     servedName(request.model, services.model);
+    tellIgnored(c, ignoredFields(request, services.model));
     const { length } = await encodeChat(toPrompt(request, services.model), services);
     return c.json({ input_tokens: length });
   };
+}
+
+function tellIgnored(c: Context, names: readonly string[]): void {
+  if (names.length > 0) c.header(IGNORED_FIELDS_HEADER, names.join(", "));
 }
 
 /** Names the request as Anthropic's clients read it, and refuses versions with other shapes. */

@@ -28,18 +28,26 @@ const Item = z.looseObject({
   encrypted_content: z.string().nullish(),
   call_id: Id,
   name: z.string().nullish(),
+  namespace: z.string().nullish(),
   arguments: z.string().nullish(),
   output: Content,
 });
 export type Item = z.output<typeof Item>;
 export type ItemPart = z.output<typeof Part>;
 
-const Tool = z.looseObject({
+const FunctionTool = z.looseObject({
   type: z.string(),
   name: ToolName.nullish(),
   description: z.string().nullish(),
   parameters: z.looseObject({}).nullish(),
   strict: z.boolean().nullish(),
+});
+export type FunctionTool = z.output<typeof FunctionTool>;
+
+/** A function, or functions under one name. */
+const Tool = z.looseObject({
+  ...FunctionTool.shape,
+  tools: boundedArray(FunctionTool, { max: MAX_TOOLS }).nullish(),
 });
 
 const Format = z.strictObject({
@@ -60,7 +68,11 @@ const PROMPT_FIELDS = {
   tools: boundedArray(Tool, { max: MAX_TOOLS }).nullish(),
   tool_choice: z.union([
     z.enum(["none", "auto", "required"]),
-    z.looseObject({ type: z.string(), name: ToolName.nullish() }),
+    z.looseObject({
+      type: z.string(),
+      name: ToolName.nullish(),
+      namespace: ToolName.nullish(),
+    }),
   ]).nullish(),
   parallel_tool_calls: z.boolean().nullish(),
   reasoning: z.strictObject({

@@ -139,6 +139,20 @@ Deno.test("a model thinks where it is asked to, within the budget, and is told s
   assertEquals(omitted.content.map(({ type }) => type), ["text"]);
 });
 
+Deno.test("what a model cannot be told about thinking is named in a header", async () => {
+  const asked = { ...THINKING, output_config: { effort: "high" } };
+  const ignored = async (server: TestServer, fields: object) => {
+    const response = await server.post(PATH, { ...CHAT, ...fields });
+    await response.json();
+    return [response.status, response.headers.get("x-quire-ignored-fields")];
+  };
+  const plain = serverThatSays("Yes");
+  assertEquals(await ignored(plain, asked), [200, "thinking, output_config.effort"]);
+  assertEquals(plain.engine.sequences[0]!.params.thinkingBudget, undefined);
+  assertEquals(await ignored(plain, { thinking: { type: "disabled" } }), [200, null]);
+  assertEquals(await ignored(serverThatSays("Yes", true), asked), [200, "output_config.effort"]);
+});
+
 Deno.test("tools are forced as chats force them", async () => {
   const server = serverThatSays('{"zone": "UTC"}');
   const choice = { tools: [TOOL], tool_choice: { type: "tool", name: "now" } };
@@ -229,8 +243,8 @@ Deno.test("what is wrong, or not done, is refused by name and in Anthropic's sha
       /^context_management is not/,
     ],
     [{ context_management: 5, speed: "fast" }, /^speed is not supported/],
-    [THINKING, /^thinking is not supported by this model/],
-    [{ output_config: { effort: "high" } }, /^output_config.effort is not read/],
+    [{ thinking: { type: "enabled", budget_tokens: 0 } }, /^thinking.budget_tokens must be/],
+    [{ output_config: { effort: "huge" } }, /^output_config.effort must be one of/],
     [{ tools: [{ type: "bash_20250124", name: "bash" }] }, /^tools.0.type "bash_20250124" is not/],
     [{ tools: [{ name: "now" }] }, /^tools.0.input_schema is required/],
     [{ tool_choice: { type: "any" } }, /^tool_choice needs tools/],
