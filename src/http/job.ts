@@ -55,7 +55,7 @@ export interface Run {
   readonly job: Job;
   readonly envelope: Envelope;
   readonly collector: Collector;
-  /** The decisions about the request, where it set `explain`; otherwise empty. */
+  /** What it asked to be told: its decisions with `explain`, its times with `timings`. */
   readonly explanation: () => Readonly<Record<string, unknown>>;
   /**
    * Log line of the end, with the `status` of an access log: 499 for a client that disconnected.

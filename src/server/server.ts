@@ -29,6 +29,7 @@ import type { Keys } from "./keys.ts";
 import { createKvPlanner } from "./kv_planner.ts";
 import type { ModelDirectory } from "./model_directory.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
+import { readingForms } from "./reading_forms.ts";
 import { storePath } from "./store_path.ts";
 import { thinkingOf } from "./template_thinking.ts";
 
@@ -68,10 +69,14 @@ export async function createServer(
   { onProgress = () => {}, onGivenUp = () => {} }: ServerEvents = {},
 ): Promise<Server> {
   const log = createLogger({ format: config.logFormat, level: config.logLevel });
-  const files = findModelSource(directory.dir).textFiles();
+  const source = findModelSource(directory.dir);
+  const files = source.textFiles();
   const text = await loadTextService(files);
   const engine = engineClient(config, { log, memory: () => memory, onProgress, onGivenUp });
-  const model = describeModel(config, { files, name: directory.name }, text);
+  const model = {
+    ...describeModel(config, { files, name: directory.name }, text),
+    ...await readingForms(config, { files, weights: () => source.openWeights() }, text),
+  };
   const base = toEngineConfig(config, directory.dir);
   const path = storePath(config.prefixStore, PREFIX_STORE.fileName);
   const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });

@@ -16,6 +16,11 @@ const PATHS = [
   "/v1/responses",
   "/v1/messages",
   "/v1/messages/count_tokens",
+  "/api/chat",
+  "/api/generate",
+  "/api/tags",
+  "/props",
+  "/slots",
   "/tokenize",
   "/detokenize",
   "/v1/models",
@@ -56,6 +61,9 @@ const header = fc.constantFrom(
   "Content-Type: text/plain",
   "Transfer-Encoding: chunked",
   "Transfer-Encoding: gzip",
+  "Content-Encoding: gzip",
+  "Content-Encoding: br",
+  "Content-Encoding: zstd",
   "Content-Length: 0",
   "Content-Length: 5",
   "Content-Length: 99999999999",
@@ -209,7 +217,7 @@ Deno.test({
       if (key !== "") return;
       // Without a key /health and preflights are all that is answered.
       const opened = answer.match(
-        /"object":|"tokens":|"input_tokens":|"choices"|vllm:|"blocks"|"version"/,
+        /"object":|"tokens":|"input_tokens":|"models":|"n_ctx"|"done"|"choices"|vllm:|"blocks"|"version"/,
       );
       assertEquals(opened, null, `${JSON.stringify(request.text)} opened ${answer}`);
     }

@@ -4,6 +4,7 @@ import { RequestError } from "../../src/core/errors.ts";
 import { testServer } from "./server.ts";
 import { checkMessageStream, MessageError, MessageObject } from "../support/messages_format.ts";
 import { checkResponseStream, ResponseObject } from "../support/responses_format.ts";
+import { OllamaChat, OllamaError, OllamaGenerate, readLines } from "../support/ollama_format.ts";
 import { runs, times } from "../support/runs.ts";
 
 const STATUSES = new Set([200, 400, 404, 405, 413, 415, 429, 503]);
@@ -39,6 +40,8 @@ const BODIES: Record<string, object> = {
     chat_template_kwargs: {},
     reasoning_effort: "none",
     include_reasoning: true,
+    prompt_logprobs: null,
+    timings_per_token: false,
   },
   "/v1/completions": {
     prompt: ["a", [1, 2]],
@@ -49,6 +52,12 @@ const BODIES: Record<string, object> = {
     best_of: 2,
     stop_token_ids: [3],
     return_token_ids: true,
+    echo: true,
+    prompt_logprobs: 1,
+    n_predict: 4,
+    suffix: "",
+    timings: true,
+    cache_prompt: true,
     structured_outputs: { choice: ["a", "b"], regex: null },
   },
   "/v1/responses": {
@@ -106,6 +115,56 @@ const BODIES: Record<string, object> = {
     seed: 1,
   },
   "/v1/messages/count_tokens": { model: "alias", messages: [{ role: "user", content: "u" }] },
+  "/api/chat": {
+    model: "alias:latest",
+    messages: [
+      { role: "system", content: "s" },
+      { role: "user", content: "u", images: [] },
+      { role: "assistant", tool_calls: [{ function: { name: "f", arguments: { a: 1 } } }] },
+      { role: "tool", tool_name: "f", content: "o" },
+    ],
+    tools: [{ type: "function", function: { name: "f", parameters: { type: "object" } } }],
+    options: { temperature: 1, num_predict: 9, num_ctx: 128, stop: ["l"], seed: 1, num_gpu: 1 },
+    format: "",
+    think: false,
+    keep_alive: "5m",
+    logprobs: true,
+    top_logprobs: 2,
+    stream: true,
+  },
+  "/api/generate": {
+    model: "alias",
+    prompt: "a",
+    system: "s",
+    raw: false,
+    format: { type: "object", properties: { a: { type: "null" } } },
+    options: { top_k: 3, repeat_penalty: 1.1, repeat_last_n: -1 },
+    context: [],
+    stream: false,
+  },
+  "/api/embed": { model: "alias", input: ["a", "b"], dimensions: 4, truncate: true, options: {} },
+  "/api/embeddings": { model: "alias", prompt: "a", keep_alive: 0 },
+  "/api/show": { model: "alias", verbose: true },
+  "/v1/chat/completions/render": {
+    messages: [{ role: "user", content: "u" }],
+    add_generation_prompt: false,
+    continue_final_message: false,
+  },
+  "/apply-template": { messages: [{ role: "user", content: "u" }] },
+  "/v1/embeddings": {
+    input: ["a", [1, 2]],
+    encoding_format: "base64",
+    dimensions: 4,
+    normalize: true,
+    cache_salt: "s",
+  },
+  "/v1/rerank": {
+    query: "q",
+    documents: ["a", { text: "b" }],
+    top_n: 1,
+    return_documents: true,
+    instruction: "i",
+  },
   "/tokenize": { prompt: "a", add_special_tokens: true, with_pieces: true },
   "/detokenize": { tokens: [1, 2, 3] },
 };
@@ -184,6 +243,7 @@ const requests = fc.record({
 
 function checkError(path: string, body: { error?: Record<string, unknown> }): void {
   assert(!/\.ts\b|node_modules|\n\s+at /.test(JSON.stringify(body)), "a stack trace leaked");
+  if (path.startsWith("/api/")) return void OllamaError.parse(body);
   if (path.startsWith("/v1/messages")) return void MessageError.parse(body);
   const { message, type, param, code } = body.error ?? {};
   assert(typeof message === "string" && message.length > 0);
@@ -195,11 +255,17 @@ function checkError(path: string, body: { error?: Record<string, unknown> }): vo
 /** What an answer of a path has to be, whole and as the payloads of a stream. */
 const FORMATS: Record<string, [(body: unknown) => void, (payloads: unknown[]) => void]> = {
   "/v1/responses": [(body) => ResponseObject.parse(body), checkResponseStream],
+  "/api/chat": [(body) => OllamaChat.parse(body), () => {}],
+  "/api/generate": [(body) => OllamaGenerate.parse(body), () => {}],
   "/v1/messages": [(body) => MessageObject.parse(body), checkMessageStream],
 };
 
 function checkAnswer(path: string, type: string | null, text: string): void {
   const [checkWhole, checkStream] = FORMATS[path] ?? [];
+  if (type === "application/x-ndjson") {
+    readLines(text, path === "/api/chat" ? OllamaChat : OllamaGenerate);
+    return;
+  }
   if (type?.startsWith("text/event-stream") !== true) {
     const body = JSON.parse(text);
     checkWhole?.(body);

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { boundedArray } from "../bounded_array.ts";
 import { EXTRA_FIELDS } from "../extra_fields.ts";
-import { MaxTokens, SAMPLING_FIELDS } from "../sampling_fields.ts";
+import { MaxAnswerTokens } from "../length_fields.ts";
+import { SAMPLING_FIELDS } from "../sampling_fields.ts";
 import { THINKING_FIELDS } from "../thinking_fields.ts";
 import { MAX_TOOLS, ToolName } from "../tool_fields.ts";
 import type { UnsupportedFields } from "../unsupported_fields.ts";
@@ -101,7 +102,7 @@ export const ResponsesRequest = z.strictObject({
   temperature: SAMPLING_FIELDS.temperature,
   top_p: SAMPLING_FIELDS.top_p,
   stop: SAMPLING_FIELDS.stop,
-  max_output_tokens: MaxTokens,
+  max_output_tokens: MaxAnswerTokens,
   thinking_token_budget: THINKING_FIELDS.thinking_token_budget,
   stream: z.boolean().nullish(),
   stream_options: z.strictObject({ include_obfuscation: z.boolean().nullish() }).nullish(),
