@@ -2,6 +2,7 @@ import type { Context, Handler } from "hono";
 import { answer } from "../answer.ts";
 import { chatJob, encodeChat } from "../chat_job.ts";
 import { GenerationMeter } from "../generation_meter.ts";
+import { IGNORED_FIELDS_HEADER } from "../ignored_fields.ts";
 import { readJson } from "../read_json.ts";
 import { invalid, quoted } from "../refusals.ts";
 import { servedName } from "../served_model.ts";
@@ -15,9 +16,6 @@ import { CountTokensRequest, MessagesRequest, UNSUPPORTED_IN_MESSAGES } from "./
  * and `top_k`; here they act in both, as this server's own fields.
  */
 const VERSIONS = ["2023-06-01", "2026-10-21"];
-
-/** Names the fields of a body that have been accepted and mean nothing here. */
-const IGNORED_FIELDS_HEADER = "x-quire-ignored-fields";
 
 /** `POST /v1/messages`: Anthropic's Messages API. */
 export function messagesRoute(services: Services): Handler {
