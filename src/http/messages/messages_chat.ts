@@ -46,6 +46,7 @@ export function toPrompt(request: MessagesPrompt, model: ServedModel): ChatPromp
     ...(isOpen ? { closing: { addGenerationPrompt: false, continueFinalMessage: true } } : {}),
     use: toUse(request),
     variables: variablesOf(request, model),
+    foldsLateSystem: true,
     source: "messages",
   };
 }

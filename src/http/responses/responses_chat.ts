@@ -40,6 +40,7 @@ export function toPrompt(request: ResponsesPrompt, model: ServedModel): ChatProm
     messages: toMessages(request),
     use: toUse(request),
     variables: templateVariablesOf(thinking, model, "reasoning.effort"),
+    foldsLateSystem: true,
     source: "input",
   };
 }
