@@ -4,7 +4,7 @@ import { EXTRA_FIELDS } from "../extra_fields.ts";
 import { MaxAnswerTokens } from "../length_fields.ts";
 import { SAMPLING_FIELDS } from "../sampling_fields.ts";
 import { THINKING_FIELDS } from "../thinking_fields.ts";
-import { MAX_TOOLS, ToolName } from "../tool_fields.ts";
+import { LongToolName, MAX_TOOLS } from "../tool_fields.ts";
 import type { UnsupportedFields } from "../unsupported_fields.ts";
 import { neutral } from "../unsupported_fields.ts";
 
@@ -38,7 +38,7 @@ export type ItemPart = z.output<typeof Part>;
 
 const FunctionTool = z.looseObject({
   type: z.string(),
-  name: ToolName.nullish(),
+  name: LongToolName.nullish(),
   description: z.string().nullish(),
   parameters: z.looseObject({}).nullish(),
   strict: z.boolean().nullish(),
@@ -71,8 +71,8 @@ const PROMPT_FIELDS = {
     z.enum(["none", "auto", "required"]),
     z.looseObject({
       type: z.string(),
-      name: ToolName.nullish(),
-      namespace: ToolName.nullish(),
+      name: LongToolName.nullish(),
+      namespace: LongToolName.nullish(),
     }),
   ]).nullish(),
   parallel_tool_calls: z.boolean().nullish(),

@@ -164,6 +164,8 @@ Deno.test("tools are forced as chats force them", async () => {
   assertEquals(formats[0]!.format, { type: "json_schema", json_schema: TOOL.input_schema });
   const cut = await ask(server, { ...choice, max_tokens: 5 });
   assertEquals([cut.content, cut.stop_reason], [[], "max_tokens"]);
+  const long = { ...TOOL, name: "n".repeat(128) };
+  await ask(server, { tools: [long], tool_choice: { type: "tool", name: long.name } });
   const any = { type: "any", disable_parallel_tool_use: true };
   await ask(server, { tools: [TOOL], tool_choice: any });
   const forced = formats.at(-1)!.format;
@@ -247,6 +249,8 @@ Deno.test("what is wrong, or not done, is refused by name and in Anthropic's sha
     [{ output_config: { effort: "huge" } }, /^output_config.effort must be one of/],
     [{ tools: [{ type: "bash_20250124", name: "bash" }] }, /^tools.0.type "bash_20250124" is not/],
     [{ tools: [{ name: "now" }] }, /^tools.0.input_schema is required/],
+    [{ tools: [{ name: "n".repeat(129), input_schema: {} }] }, /^tools.0.name must be 1 to 128/],
+    [{ stop_sequences: ["\ud83d"] }, /^stop_sequences.0 must be well-formed/],
     [{ tool_choice: { type: "any" } }, /^tool_choice needs tools/],
     [{ tools: [TOOL], tool_choice: { type: "tool" } }, /^tool_choice.name is required/],
     [{ tools: [TOOL], tool_choice: { type: "any", name: "now" } }, /^tool_choice.name needs/],
