@@ -22,6 +22,7 @@ import { type SamplingFields, stopsOf } from "./sampling_fields.ts";
  * failure before an answer in one piece is complete.
  */
 export async function answer(c: Context, services: Services, job: Job): Promise<Response> {
+  checkGenerates(services.model);
   const id = `${job.format.idPrefix}${crypto.randomUUID().replaceAll("-", "")}`;
   const beamSearch = beamSearchOf(job.request);
   const request = {
@@ -38,6 +39,18 @@ export async function answer(c: Context, services: Services, job: Job): Promise<
   return job.request.stream === true
     ? answerAsStream(c, services, run, generation)
     : await answerInOnePiece(c, run, generation);
+}
+
+/** @throws {RequestError} for a model that only embeds or ranks. */
+function checkGenerates({ isHeadless = false, names }: Services["model"]): void {
+  if (!isHeadless) return;
+  throw new RequestError(
+    `The model ${
+      names[0]
+    } has no output projection and generates nothing: it is for /v1/embeddings ` +
+      `and /v1/rerank`,
+    { code: "unsupported_model", param: "model" },
+  );
 }
 
 function prepareRun(c: Context, services: Services, job: Job, id: string): Run {

@@ -46,15 +46,16 @@ const UNSUPPORTED: UnsupportedFields = new Map([
  * to 1, best first.
  *
  * The model is asked with its chat template, and the score is how likely it says yes rather than
- * no: `exp(yes) / (exp(yes) + exp(no))` of their log-probabilities behind the prompt. The query
- * stands before the document, so that all documents share it in the cache.
+ * no: `exp(yes) / (exp(yes) + exp(no))` of their log-probabilities behind the prompt. A
+ * classifier's head gives it instead where the model has one. The query stands before the document,
+ * so that all documents share it in the cache.
  */
 export function rerankRoute(services: Services): Handler {
   const { engine, model } = services;
   return async (c) => {
     const request = await readJson(c, RerankRequest, UNSUPPORTED);
     const name = servedName(request.model, model);
-    const { yes, no } = rerankOf(model);
+    const form = rerankOf(model);
     const documents = request.documents.map((one) => typeof one === "string" ? one : one.text);
     checkNumPrompts(documents.length, "documents", services.limits);
 
@@ -72,13 +73,13 @@ export function rerankRoute(services: Services): Handler {
       idPrefix: "rerank-",
       param: "documents",
       prompts,
-      readout: { nextTokens: [yes, no] },
+      readout: "score" in form ? { pooling: "last" } : { nextTokens: [form.yes, form.no] },
       cacheSalt: request.cache_salt,
     });
     if (read === undefined) return c.body(null);
     const results = read.reports.map((report, index) => ({
       index,
-      relevance_score: scoreOf(report),
+      relevance_score: "score" in form ? sigmoid(dot(form.score, report.vector!)) : scoreOf(report),
       ...(request.return_documents === true ? { document: { text: documents[index]! } } : {}),
     }));
     results.sort((a, b) => b.relevance_score - a.relevance_score || a.index - b.index);
@@ -124,5 +125,14 @@ async function promptOf(
 /** From the log-probabilities of yes and no, in this order. */
 function scoreOf({ nextScores }: PromptReport): number {
   const [yes, no] = nextScores!;
-  return 1 / (1 + Math.exp(no!.logprob - yes!.logprob));
+  return sigmoid(yes!.logprob - no!.logprob);
+}
+
+function sigmoid(x: number): number {
+  return 1 / (1 + Math.exp(-x));
+}
+
+/** In f64. */
+function dot(a: Float32Array, b: Float32Array): number {
+  return a.reduce((sum, value, i) => sum + value * b[i]!, 0);
 }

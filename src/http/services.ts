@@ -167,11 +167,13 @@ export interface EmbeddingForm {
   readonly size: number;
 }
 
-/** Tokens by which a model says whether a document fits a query. */
-export interface RerankForm {
-  readonly yes: TokenId;
-  readonly no: TokenId;
-}
+/**
+ * How a model says whether a document fits a query: by one of two tokens, or by a score of the last
+ * hidden state of the prompt, whose product with it goes through a sigmoid.
+ */
+export type RerankForm =
+  | { readonly yes: TokenId; readonly no: TokenId }
+  | { readonly score: Float32Array };
 
 /** The model as clients know it. */
 export interface ServedModel {
@@ -195,6 +197,8 @@ export interface ServedModel {
   readonly embedding?: EmbeddingForm | { readonly unsupported: string };
   /** How it ranks documents; absent for a model that does not. */
   readonly rerank?: RerankForm;
+  /** Whether it has no output projection, so that nothing can be generated; default: it has. */
+  readonly isHeadless?: boolean;
   /** Its chat template; absent where it has none. */
   readonly chatTemplate?: string;
   /** Variables about thinking that its chat template reads. */

@@ -69,12 +69,13 @@ export async function createServer(
   { onProgress = () => {}, onGivenUp = () => {} }: ServerEvents = {},
 ): Promise<Server> {
   const log = createLogger({ format: config.logFormat, level: config.logLevel });
-  const files = findModelSource(directory.dir).textFiles();
+  const source = findModelSource(directory.dir);
+  const files = source.textFiles();
   const text = await loadTextService(files);
   const engine = engineClient(config, { log, memory: () => memory, onProgress, onGivenUp });
   const model = {
     ...describeModel(config, { files, name: directory.name }, text),
-    ...await readingForms(config, files, text),
+    ...await readingForms(config, { files, weights: () => source.openWeights() }, text),
   };
   const base = toEngineConfig(config, directory.dir);
   const path = storePath(config.prefixStore, PREFIX_STORE.fileName);

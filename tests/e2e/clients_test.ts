@@ -70,7 +70,7 @@ Deno.test({
           "main.ts",
           ...args,
         ]);
-        check(reports, { scenarios: 26, answers: 47 });
+        check(reports, { scenarios: 30, answers: 54 });
         await server.idle();
       },
     });

@@ -319,7 +319,10 @@ e2e("the server's own curl line works as pasted", async () => {
   assertStringIncludes(text, "data: [DONE]");
 });
 
-/** What a shell hands to `program` in `line`, whether or not there is such a program on this machine. */
+/**
+ * What a shell hands to `program` in `line`, whether or not there is such a program on this
+ * machine.
+ */
 async function argumentsOf(program: string, line: string): Promise<string[]> {
   const script = `${program}() { printf '%s\\n' "$@"; }\n${line}`;
   const { stdout, success } = await new Deno.Command("sh", { args: ["-c", script] }).output();

@@ -1,11 +1,13 @@
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import type { SequenceRequest } from "../../src/core/generation.ts";
+import type { Services } from "../../src/http/services.ts";
 import { RenderAnswer, RerankAnswer } from "../support/answer_schemas.ts";
-import { INFO } from "./fake_engine.ts";
+import { FAKE_HIDDEN_SIZE, fakeReading, INFO } from "./fake_engine.ts";
 import { CHAT, type TestServer, testServer } from "./server.ts";
 
 /** With room for the instructions, byte by byte. */
-function rankingServer(): TestServer {
-  const server = testServer();
+function rankingServer(changes: Partial<Services> = {}): TestServer {
+  const server = testServer(changes);
   server.engine.info = { ...INFO, maxModelLen: 1024 };
   return server;
 }
@@ -40,6 +42,23 @@ Deno.test("rerankRoute() scores by how likely yes is rather than no, best first"
   const first = await rank(server, { ...body, top_n: 1, return_documents: false }, "/rerank");
   const { document: _, ...best } = results[0]!;
   assertEquals(first.results, [best]);
+});
+
+Deno.test("rerankRoute() scores by a classifier's head where the model has one", async () => {
+  const score = Float32Array.from({ length: FAKE_HIDDEN_SIZE }, (_, e) => e % 3 - 1);
+  const { model } = testServer().services;
+  const server = rankingServer({ model: { ...model, rerank: { score }, isHeadless: true } });
+  const { results } = await rank(server, { query: "q", documents: ["a"] });
+  const [{ prompt, readout }] = server.engine.sequences as never as [SequenceRequest];
+  assertEquals(readout, { pooling: "last" });
+  const { vector } = fakeReading(prompt, { pooling: "last" });
+  const product = vector!.reduce((sum, value, e) => sum + value * score[e]!, 0);
+  assertAlmostEquals(results[0]!.relevance_score, 1 / (1 + Math.exp(-product)), 1e-9);
+  // It generates nothing, and says so.
+  for (const path of ["/v1/chat/completions", "/v1/completions"]) {
+    const { error } = await (await server.post(path, { ...CHAT, prompt: "x" })).json();
+    assertEquals([error.code, error.param], ["unsupported_model", "model"]);
+  }
 });
 
 Deno.test("rerankRoute() asks in the words that the models were trained on, the query first", async () => {
