@@ -4,8 +4,8 @@ import { cases } from "../support/runs.ts";
 import { listen, listenByDeno, testServer } from "./server.ts";
 
 /**
- * Ways to write a target so that one parser reads `path` in it and another one `/health`, the only
- * route that answers without a key; `{}` stands for the path.
+ * Ways to write a target so that one parser reads `path` in it and another one `/health`, which
+ * answers without a key; `{}` stands for the path.
  */
 const TARGETS = [
   "{}",
@@ -60,7 +60,7 @@ const HOSTS = [
 ];
 
 /** Routes that answer without a key. */
-const OPEN_PATHS = ["/health", "/v1/health", "/ready", "/live", "/openapi.json", "/docs"];
+const OPEN_PATHS = ["/health", "/v1/health", "/ready", "/live", "/openapi.json", "/docs", "/"];
 
 /** Every route that a key stands before, with what stands in place of its parameters. */
 function closedRoutes(app: ReturnType<typeof testServer>["app"]): [string, string][] {
