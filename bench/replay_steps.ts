@@ -138,8 +138,9 @@ class Replay {
   #command(command: TracedCommand): void {
     try {
       if (command.type === "reset_prefix_cache") this.#scheduler.resetPrefixCache(command.preempt);
-      else if (command.type === "pin_prefix") pinPrefix(this.#blocks.pins, command);
-      else this.#blocks.pins?.remove(command.name);
+      else if (command.type === "pin_prefix") {
+        pinPrefix(this.#blocks.pins, command, this.#scheduler.shortContextLen);
+      } else this.#blocks.pins?.remove(command.name);
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
     }

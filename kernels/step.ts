@@ -8,6 +8,8 @@ import { MAX_LOGPROBS } from "../src/core/sampling_params.ts";
  *     header    STEP.* below, u32
  *     tokens    [T]                  token id of each row
  *     positions [T]                  position of each row in its sequence
+ *     angles    [T]                  row of position tables for each row; the positions themselves,
+ *                                    unless a sequence of the step has a long context
  *     tiles     [N, TILE_WORDS]      runs of at most `queryTile` rows of one longer chunk
  *     samples   [R, SAMPLE_WORDS]    rows whose logits are drawn from
  *     and for each cache group:
@@ -38,6 +40,7 @@ export const STEP = {
   adjusts: 10,
   numPools: 11,
   pools: 12,
+  angles: 13,
   // Of group 0, and GROUP_WORDS further on of the next.
   slots: 14,
   seqs: 15,

@@ -51,6 +51,8 @@ export interface AttentionOptions extends AttentionHeads, BlockOptions {
   readonly hasBiases?: boolean;
   /** Whether the output has biases. */
   readonly hasOutputBias?: boolean;
+  /** Whether each head has a score, `sinks`, that takes weight and has no value (gpt-oss). */
+  readonly hasSinks?: boolean;
 }
 
 /** `hidden += o(attention(rope(qkv(norm(hidden)))))` (GQA: Ainslie 2023, arXiv:2305.13245). */
@@ -76,10 +78,12 @@ export function attention(options: AttentionOptions): Block {
       const { kv, shape } = layerKv(inputs, options);
       const project = { name: "qkv", bias: options.hasBiases ? "qkv_bias" : undefined };
       const output = { name: "o", bias: options.hasOutputBias ? "o_bias" : undefined };
+      const sinks = options.hasSinks ? vector(inputs, `${options.layer}.sinks`) : undefined;
+      const attending = { step, qkv, kv, partials, stats, out: attended, sinks };
       return [
         ...readCalls(inputs, block, { ...project, n: words }, qkv),
         ...positionCalls(inputs, options),
-        ...pagedAttentionCalls(shape, { step, qkv, kv, partials, stats, out: attended }, tuning),
+        ...pagedAttentionCalls(shape, attending, tuning),
         ...addCalls(inputs, block, { ...output, k: queries }, attended),
       ];
     },
@@ -120,6 +124,13 @@ function attentionWeights(options: AttentionOptions): WeightSpec[] {
     layerWeight(layer, "qkv", isFused ? [["self_attn.qkv_proj", [words, E]]] : stacked(E)),
     ...hasBiases ? [layerWeight(layer, "qkv_bias", stacked(), "bias")] : [],
     ...norms.length === 0 ? [] : [layerNorm(layer, "head_norms", norms, normAddend)],
+    ...options.hasSinks
+      ? [{
+        name: `${layer}.sinks`,
+        tensors: [`model.layers.${layer}.self_attn.sinks`],
+        shapes: [[numHeads]],
+      }]
+      : [],
     layerWeight(layer, "o", [["self_attn.o_proj", [E, queries]]]),
     ...hasOutputBias ? [layerWeight(layer, "o_bias", [["self_attn.o_proj", [E]]], "bias")] : [],
   ];

@@ -53,6 +53,7 @@ export function decoder({ embed, layers, head, ...model }: DecoderParts): Model 
   const blocks = [embed, ...layers.flat(), head];
   return Object.freeze({
     ...model,
+    ...shortContext(model.positionTables),
     caches: Object.freeze(layers.map((layer) => only(layer.map(({ cache }) => cache)))),
     attention: Object.freeze(layers.map((layer) => only(layer.map(({ heads }) => heads)))),
     weights: Object.freeze(blocks.flatMap(({ weights }) => weights)),
@@ -63,6 +64,17 @@ export function decoder({ embed, layers, head, ...model }: DecoderParts): Model 
       [embed, ...layers.slice(0, inputs.numLayers).flat(), head]
         .flatMap(({ calls }) => calls(inputs)),
   });
+}
+
+/** Where LongRoPE goes over to its second factors; all tables that it scales have to agree. */
+function shortContext(tables: Model["positionTables"]): Pick<Model, "shortContextLen"> {
+  const lengths = Object.values(tables).flatMap(({ scaling }) =>
+    scaling?.type === "longrope" ? scaling.originalMaxPositionEmbeddings ?? [] : []
+  );
+  const [shortContextLen] = lengths;
+  if (shortContextLen === undefined) return {};
+  invariant(lengths.every((each) => each === shortContextLen), `short contexts of ${lengths}`);
+  return { shortContextLen };
 }
 
 function only<T>(values: readonly (T | undefined)[]): T | undefined {

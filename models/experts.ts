@@ -1,26 +1,29 @@
 import { combineExpertsCall } from "../kernels/experts/combine_experts.ts";
 import { expertMatmulCalls, type ExpertProduct } from "../kernels/experts/expert_matmul.ts";
 import { packExpertsCalls, tileListWords } from "../kernels/experts/pack_experts.ts";
-import { routeExpertsCall, type Routing } from "../kernels/experts/route_experts.ts";
+import { routeExpertsCall } from "../kernels/experts/route_experts.ts";
+import type { Activation } from "../kernels/matmul/epilogue.ts";
 import { matmulCalls } from "../kernels/matmul/matmul.ts";
 import { rmsNormCall } from "../kernels/norm/rms_norm.ts";
 import type { StepDims } from "../kernels/step.ts";
 import type { KernelCall } from "../src/device/kernel.ts";
 import type { Block } from "./decoder.ts";
-import type { GraphInputs, WeightSpec } from "./model.ts";
+import { type ExpertWeightOptions, expertWeights } from "./expert_weights.ts";
+import type { GraphInputs } from "./model.ts";
 import {
   type BlockOptions,
   declared,
-  layerWeight,
   type ResidualBlock,
   residualParts,
   vector,
 } from "./residual.ts";
 
 /** The block of a feed-forward layer of which each token uses a few experts. */
-export interface ExpertsOptions extends BlockOptions, Routing {
-  /** Width of one expert. */
-  readonly intermediateSize: number;
+export interface ExpertsOptions extends BlockOptions, ExpertWeightOptions {
+  /** What gates go through; SiLU unless given. */
+  readonly activation?: Activation;
+  /** What gates and ups are clamped to, by the activation that does. */
+  readonly gateLimit?: number;
 }
 
 /**
@@ -58,21 +61,6 @@ export function experts(options: ExpertsOptions): Block {
   };
 }
 
-function expertWeights(
-  { layer, numExperts, hiddenSize: E, intermediateSize: I }: ExpertsOptions,
-): WeightSpec[] {
-  const each = Array.from({ length: numExperts }, (_, expert) => `mlp.experts.${expert}`);
-  const gateUp = each.flatMap((expert) =>
-    [[`${expert}.gate_proj`, [I, E]], [`${expert}.up_proj`, [I, E]]] as const
-  );
-  const down = each.map((expert) => [`${expert}.down_proj`, [E, I]] as const);
-  return [
-    { ...layerWeight(layer, "router", [["mlp.gate", [numExperts, E]]]), keepsType: true },
-    { ...layerWeight(layer, "gate_up", gateUp), numMatrices: numExperts },
-    { ...layerWeight(layer, "down", down), numMatrices: numExperts },
-  ];
-}
-
 /**
  * Norm, logits and choice of experts, and the pairs packed. The logits' product never is one whose
  * order of additions depends on the step, or whose inputs are rounded: another bit may be another
@@ -80,20 +68,22 @@ function expertWeights(
  */
 function routingCalls(
   inputs: GraphInputs,
-  { layer, hiddenSize: k, rmsNormEps: EPS, numExperts, topK, normalizes }: ExpertsOptions,
+  options: ExpertsOptions,
 ): KernelCall<StepDims>[] {
+  const { layer, hiddenSize: k, rmsNormEps: EPS, numExperts, topK, normalizes } = options;
   const { activations: { step }, tuning, weight } = inputs;
   const [x, logits] = [declared(inputs, "normed"), declared(inputs, "router")];
   const routing = { label: "router", numExperts, topK, normalizes };
   const { dtype, shards: w } = weight(`${layer}.router`);
   const product = { label: "router", rows: "tokens", n: numExperts, k, dtype } as const;
   const packed = packedBuffers(inputs);
+  const bias = options.hasBiases ? vector(inputs, `${layer}.router_bias`) : undefined;
   return [
     rmsNormCall(
       { label: "router", rows: "tokens", E: k, EPS, LANES: tuning.normLanes },
       { step, x: declared(inputs, "hidden"), weight: vector(inputs, `${layer}.mlp_norm`), out: x },
     ),
-    ...matmulCalls(product, { step, x, w, y: logits }, tuning),
+    ...matmulCalls(product, { step, x, w, y: logits, bias }, tuning),
     routeExpertsCall({ ...routing, lanes: tuning.normLanes }, { ...packed, logits }),
     ...packExpertsCalls(routing, packed, tuning),
   ];
@@ -112,22 +102,31 @@ function packedBuffers(inputs: GraphInputs) {
 /** What the chosen experts make of their tokens, added to the residual stream. */
 function expertCalls(inputs: GraphInputs, options: ExpertsOptions): KernelCall<StepDims>[] {
   const { layer, hiddenSize: E, intermediateSize: I, topK, residualScale: scale = 1 } = options;
+  const { activation = "silu" } = options;
   const { tuning, weight } = inputs;
+  const biasOf = (name: string) =>
+    options.hasBiases ? vector(inputs, `${layer}.${name}_bias`) : undefined;
   const [inner, outputs] = [declared(inputs, "inner"), declared(inputs, "expert_outputs")];
   const packed = packedBuffers(inputs);
   const gateUp = weight(`${layer}.gate_up`);
   const down = weight(`${layer}.down`);
   const gated: ExpertProduct = {
     ...{ label: "gate_up", routing: options, rows: "tokens", n: I, k: E },
-    ...{ dtype: gateUp.dtype, epilogue: "silu" },
+    ...{ dtype: gateUp.dtype, epilogue: activation, gateLimit: options.gateLimit },
+    alternates: (options.layout ?? "each") !== "each",
   };
   const joined: ExpertProduct = {
     ...{ label: "down", routing: options, rows: "pairs", n: E, k: I, dtype: down.dtype },
   };
-  const [x, w] = [declared(inputs, "normed"), gateUp.shards];
+  const gatedBuffers = { x: declared(inputs, "normed"), w: gateUp.shards, y: inner };
+  const joinedBuffers = { x: inner, w: down.shards, y: outputs };
   return [
-    ...expertMatmulCalls(gated, { ...packed, x, w, y: inner }, tuning),
-    ...expertMatmulCalls(joined, { ...packed, x: inner, w: down.shards, y: outputs }, tuning),
+    ...expertMatmulCalls(
+      gated,
+      { ...packed, ...gatedBuffers, bias: biasOf("gate_up") },
+      tuning,
+    ),
+    ...expertMatmulCalls(joined, { ...packed, ...joinedBuffers, bias: biasOf("down") }, tuning),
     combineExpertsCall(
       { label: "down", E, topK, scale, lanes: tuning.normLanes },
       { ...packed, x: outputs, y: declared(inputs, "hidden") },

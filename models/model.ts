@@ -14,8 +14,12 @@ export interface WeightSpec {
   readonly name: string;
   /** Names in the checkpoint, in order of stacking. */
   readonly tensors: readonly string[];
-  /** Shape of each of them. */
+  /** Shape of each of them, as it is read. */
   readonly shapes: readonly (readonly number[])[];
+  /** Whether it is a vector, whatever its tensors' shapes; others are by theirs. */
+  readonly isVector?: boolean;
+  /** Whether each matrix of its tensors lies transposed in the checkpoint: [.., K, N]. */
+  readonly isTransposed?: boolean;
   /**
    * Whether row i of the stack's first half and row i of its second give one output, as gates and
    * ups do, be they two tensors or one: where the matrix is cut, they stay together.
@@ -120,8 +124,18 @@ export interface Model {
   /** `model_type` of config.json. */
   readonly modelType: string;
   readonly vocabSize: number;
+  /**
+   * Whether it is the text model of a checkpoint of several modalities, whose tensors have other
+   * names there (`src/weights/text_part.ts`).
+   */
+  readonly isTextPart?: boolean;
   /** Longest context the model is made for, tokens. */
   readonly maxPositionEmbeddings: number;
+  /**
+   * Most tokens of a sequence that reads the rows of position tables for short contexts; absent
+   * where rows do not depend on how long a sequence is.
+   */
+  readonly shortContextLen?: number;
   /**
    * What each layer keeps of earlier positions, first to last; `undefined` for a layer that keeps
    * nothing of its own.

@@ -39,8 +39,8 @@ export interface RopeOptions {
 export interface RopeSettings {
   readonly table: RopeTableSpec;
   /**
-   * Longest context that the settings are made for: that of the file, as YaRN stretches it, or of
-   * LongRoPE the original one.
+   * Longest context that the settings are made for: that of the file, as YaRN stretches it, or the
+   * original one of a dynamic scaling.
    */
   readonly maxPositionEmbeddings: number;
   /** The fields of the file that are ignored, one sentence each. */
@@ -83,25 +83,24 @@ export function parseRope(
       ? [`${file} rope_parameters is empty and counts as absent`]
       : [],
     ...rope === undefined ? [] : warnOfNoType(type, rope, where),
-    ...warnOfShorter(table.scaling, where, maxLen),
+    ...warnOfDynamic(table.scaling, where),
   ];
   const maxPositionEmbeddings = longest(table.scaling, maxLen);
   return { table: Object.freeze(table), maxPositionEmbeddings, warnings };
 }
 
-function longest(scaling: RopeScaling | undefined, maxLen: number): number {
-  if (scaling?.type === "longrope") return scaling.maxPositionEmbeddings;
-  if (scaling?.type !== "yarn") return maxLen;
-  return Math.max(maxLen, Math.floor(scaling.originalMaxPositionEmbeddings * scaling.factor));
+function warnOfDynamic(scaling: RopeScaling | undefined, where: string): string[] {
+  if (scaling?.type !== "dynamic") return [];
+  return [
+    `${where} is dynamic: contexts end at ${scaling.originalMaxPositionEmbeddings} tokens, from ` +
+    `where frequencies would change with every token`,
+  ];
 }
 
-/** The warning about contexts for which LongRoPE has other factors. */
-function warnOfShorter(scaling: RopeScaling | undefined, where: string, maxLen: number): string[] {
-  if (scaling?.type !== "longrope" || scaling.maxPositionEmbeddings === maxLen) return [];
-  return [
-    `${where} has long_factor for contexts of more than ${scaling.maxPositionEmbeddings} tokens, ` +
-    `which are not supported: contexts end there, not at ${maxLen}`,
-  ];
+function longest(scaling: RopeScaling | undefined, maxLen: number): number {
+  if (scaling?.type === "dynamic") return scaling.originalMaxPositionEmbeddings;
+  if (scaling?.type !== "yarn") return maxLen;
+  return Math.max(maxLen, Math.floor(scaling.originalMaxPositionEmbeddings * scaling.factor));
 }
 
 /** Elements of a head that are rotated: whole fours, as kernels take them. */

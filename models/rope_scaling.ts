@@ -7,7 +7,8 @@ export type RopeScaling =
   | LinearRopeScaling
   | Llama3RopeScaling
   | YarnRopeScaling
-  | LongRopeScaling;
+  | LongRopeScaling
+  | DynamicRopeScaling;
 
 /** Position interpolation (Chen et al. 2023, arXiv:2306.15595): every frequency over `factor`. */
 export interface LinearRopeScaling {
@@ -46,18 +47,31 @@ export interface YarnRopeScaling {
 }
 
 /**
- * LongRoPE (Ding et al. 2024, 2402.13753): each pair's frequency is divided by its own factor,
- * from one list within the original context and from another beyond it. Here contexts end with the
- * original one, so that the first list applies to all.
+ * LongRoPE (Ding et al. 2024, 2402.13753): each pair's frequency is divided by its own factor, from
+ * one list in sequences within the original context, and from another in longer ones, in all of
+ * their positions.
  */
 export interface LongRopeScaling {
   readonly type: "longrope";
   /** Of each pair of elements that is rotated, first to last. */
   readonly shortFactors: readonly number[];
+  readonly longFactors: readonly number[];
   /** Multiplies cosines and sines. */
   readonly attentionFactor: number;
-  /** Longest context to which these factors apply, tokens. */
-  readonly maxPositionEmbeddings: number;
+  /** Longest context with the first factors, tokens; absent where the two lists are one. */
+  readonly originalMaxPositionEmbeddings?: number;
+}
+
+/**
+ * Dynamic NTK (emozilla 2023; Peng et al. 2023, 2309.00071, section 3.3): frequencies as they are
+ * within the original context, and beyond it a base that grows with every token. Reference
+ * implementations keep the keys of earlier steps as earlier bases turned them, so that an answer
+ * depends on how its prompt was cut into steps. Here contexts end with the original one.
+ */
+export interface DynamicRopeScaling {
+  readonly type: "dynamic";
+  /** Longest context with the frequencies as they are, tokens. */
+  readonly originalMaxPositionEmbeddings: number;
 }
 
 const Factor = z.number().min(1).max(1024);
@@ -92,9 +106,16 @@ const Yarn = z.object({
   message: "must not be less than beta_slow",
 });
 
-const Factors = z.array(z.number().gt(0).max(65_536)).max(256);
 const Unknown = z.null("is not supported").optional();
 
+const Dynamic = z.object({
+  factor: Factor,
+  original_max_position_embeddings: Positions.nullish(),
+  /** Of Hunyuan, a base that depends on no length. */
+  alpha: Unknown,
+});
+
+const Factors = z.array(z.number().gt(0).max(65_536)).max(256);
 const LongRope = z.object({
   short_factor: Factors,
   long_factor: Factors,
@@ -125,6 +146,7 @@ const TYPES: Readonly<
   longrope: parseLongRope,
   // Its name in the first checkpoints.
   su: parseLongRope,
+  dynamic: parseDynamic,
 };
 
 /**
@@ -200,7 +222,13 @@ function parseLongRope(rope: unknown, where: string, context: RopeContext): Long
   return {
     type: "longrope",
     shortFactors: short,
+    longFactors: long,
     attentionFactor: fields.attention_factor ?? suggested,
-    maxPositionEmbeddings: isOneList ? maxLen : Math.min(original, maxLen),
+    ...(isOneList || original >= maxLen ? {} : { originalMaxPositionEmbeddings: original }),
   };
+}
+
+function parseDynamic(rope: unknown, where: string, { maxLen }: RopeContext): DynamicRopeScaling {
+  const { original_max_position_embeddings: original } = parseModelJson(Dynamic, rope, where);
+  return { type: "dynamic", originalMaxPositionEmbeddings: Math.min(original ?? maxLen, maxLen) };
 }

@@ -1,4 +1,5 @@
 import type {
+  DynamicRopeScaling,
   LinearRopeScaling,
   Llama3RopeScaling,
   RopeScaling,
@@ -22,10 +23,14 @@ export interface RopeTableSpec {
  * to many thousands (RoPE, Su 2021, 2104.09864).
  */
 export function ropeTable(
-  { rotaryDim, theta, scaling, maxPositions }: RopeTableSpec & { readonly maxPositions: number },
+  { rotaryDim, theta, scaling, maxPositions, isLong }: RopeTableSpec & {
+    readonly maxPositions: number;
+    /** Whether of sequences longer than a short context; default: false. */
+    readonly isLong?: boolean;
+  },
 ): Float32Array<ArrayBuffer> {
   const half = rotaryDim / 2;
-  const frequencies = ropeFrequencies({ rotaryDim, theta, scaling });
+  const frequencies = ropeFrequencies({ rotaryDim, theta, scaling }, isLong);
   const factor = scaling !== undefined && "attentionFactor" in scaling
     ? scaling.attentionFactor
     : 1;
@@ -40,9 +45,16 @@ export function ropeTable(
   return table;
 }
 
-/** Radians per position of each pair of elements, f64 `[rotaryDim / 2]`. */
-export function ropeFrequencies({ rotaryDim, theta, scaling }: RopeTableSpec): Float64Array {
-  const stretched = byPair({ rotaryDim, theta, scaling });
+/**
+ * Radians per position of each pair of elements, f64 `[rotaryDim / 2]`.
+ *
+ * @param isLong whether of a sequence longer than a short context.
+ */
+export function ropeFrequencies(
+  { rotaryDim, theta, scaling }: RopeTableSpec,
+  isLong = false,
+): Float64Array {
+  const stretched = byPair({ rotaryDim, theta, scaling }, isLong);
   return Float64Array.from(
     { length: rotaryDim / 2 },
     (_, i) => stretched(i, theta ** (-2 * i / rotaryDim)),
@@ -52,9 +64,13 @@ export function ropeFrequencies({ rotaryDim, theta, scaling }: RopeTableSpec): F
 /** What a pair's frequency becomes. */
 function byPair(
   { rotaryDim, theta, scaling }: RopeTableSpec,
+  isLong: boolean,
 ): (i: number, frequency: number) => number {
   if (scaling?.type === "yarn") return yarnRamp(scaling, rotaryDim, theta);
-  if (scaling?.type === "longrope") return (i, frequency) => frequency / scaling.shortFactors[i]!;
+  if (scaling?.type === "longrope") {
+    const factors = isLong ? scaling.longFactors : scaling.shortFactors;
+    return (i, frequency) => frequency / factors[i]!;
+  }
   return (_, frequency) => stretch(frequency, scaling);
 }
 
@@ -66,9 +82,9 @@ function byPair(
  */
 function stretch(
   frequency: number,
-  scaling: LinearRopeScaling | Llama3RopeScaling | undefined,
+  scaling: LinearRopeScaling | Llama3RopeScaling | DynamicRopeScaling | undefined,
 ): number {
-  if (scaling === undefined) return frequency;
+  if (scaling === undefined || scaling.type === "dynamic") return frequency;
   if (scaling.type === "linear") return frequency / scaling.factor;
   const { factor, lowFreqFactor, highFreqFactor, originalMaxPositionEmbeddings } = scaling;
   const turns = originalMaxPositionEmbeddings * frequency / (2 * Math.PI);

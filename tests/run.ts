@@ -20,6 +20,9 @@ import {
 /** Files named at the end. */
 const NUM_NAMED = 8;
 
+/** A project of its own: official clients with what they depend on. */
+const CLIENTS = "tests/clients/";
+
 const SOFTWARE_ADAPTER = ["mesa-vulkan-drivers", "libvulkan1"];
 const PROBE = "Deno.exit((await navigator.gpu?.requestAdapter()) ? 0 : 1)";
 
@@ -112,11 +115,19 @@ function hasPassed(tail: string): boolean {
   return passed !== undefined && Number(passed) > 0;
 }
 
+/** Type-checks, lints and checks the formatting of a project. */
+async function isTidy(config: readonly string[], files: readonly string[]): Promise<boolean> {
+  for (const command of [["check"], ["lint"], ["fmt", "--check"]]) {
+    if (!await deno(...command, "-q", ...config, ...files)) return false;
+  }
+  return true;
+}
+
 async function testAll(args: readonly string[]): Promise<boolean> {
   if (!await ensureAdapter()) return false;
   const files = args.some((arg) => !arg.startsWith("-")) ? [] : slowestFirst(testFilesIn("tests"));
-  return await deno("check", "-q") && await deno("lint", "-q") &&
-    await deno("fmt", "--check", "-q") && await test([...args, ...files]);
+  return await isTidy([], []) && await isTidy(["-c", `${CLIENTS}deno.json`], [CLIENTS]) &&
+    await test([...args, ...files]);
 }
 
 async function testQuickly(args: readonly string[]): Promise<boolean> {

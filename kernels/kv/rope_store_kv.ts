@@ -48,8 +48,8 @@ export const ropeStoreKv: Kernel<Shape> = {
     const words = step!.u32;
     for (let t = 0; t < words[STEP.numTokens]!; t++) {
       const rows = qkv!.f32.subarray(t * HEADS * D, (t + 1) * HEADS * D);
-      const position = words[words[STEP.positions]! + t]!;
-      const angles = rope!.f32.subarray(position * ROTARY_DIM);
+      const row = words[words[STEP.angles]! + t]!;
+      const angles = rope!.f32.subarray(row * ROTARY_DIM);
       // What the pool gets does not pass through `qkv`.
       const computed = rows.slice();
       if (HAS_BIASES) computed.forEach((x, i) => computed[i] = x + biases!.f32[i]!);
@@ -96,7 +96,7 @@ function rotate(part: Float32Array, angles: Float32Array): void {
 export type RopeStoreBuffers =
   & Readonly<Record<"step" | "qkv" | "kv", DeviceBuffer>>
   & {
-    /** f32 [P, ROTARY_DIM / 2, 2], cosines and sines by position; needed unless nothing rotates. */
+    /** f32 [P, ROTARY_DIM / 2, 2], cosines and sines by `angles`; needed unless nothing rotates. */
     readonly rope?: DeviceBuffer | undefined;
     /** f32 [2, D], weights for queries and for keys; read with NORM_EPS alone. */
     readonly norms?: DeviceBuffer | undefined;

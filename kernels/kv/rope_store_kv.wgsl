@@ -16,7 +16,7 @@
 //
 // T tokens, H query heads, G KV heads, HEADS of both or queries alone, D head dim, R rotary dims.
 //   0 step    u32 packed metadata (step.ts)
-//   1 rope    f32 [P, R/2, 2], cos and sin per position, with R > 0
+//   1 rope    f32 [P, R/2, 2], cos and sin per row that the step's `angles` name, with R > 0
 //   2 qkv     f32 [T, HEADS, D]: queries are rotated in place
 //   3 kv      KV_DTYPE [block, 2, G, BLOCK_SIZE, D] (kv_cache.ts), with STORES
 //   4 norms   f32 [2, D], weights for queries and for keys, with HAS_NORMS
@@ -115,7 +115,7 @@ fn rope_store_kv(
 //# if ROTARY_DIM < D
     if (rotates) {
 //# end
-    let angles = rope[step[step[STEP_POSITIONS] + t] * ${ROTARY_DIM / 4}u + low];
+    let angles = rope[step[step[STEP_ANGLES] + t] * ${ROTARY_DIM / 4}u + low];
     let c = angles.xz;
     let s = angles.yw;
     let rotated = a * c - b * s;

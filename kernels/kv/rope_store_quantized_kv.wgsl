@@ -6,7 +6,7 @@
 //
 // T tokens, H query heads, G KV heads, HEADS of both or queries alone, D head dim, R rotary dims.
 //   0 step    u32 packed metadata (step.ts)
-//   1 rope    f32 [P, R/2, 2], cos and sin per position, with R > 0
+//   1 rope    f32 [P, R/2, 2], cos and sin per row that the step's `angles` name, with R > 0
 //   2 qkv     f32 [T, HEADS, D]: queries are rotated in place
 //   3 kv      u32 [block] of [2, G, BLOCK_SIZE, D] codes and [2, G, BLOCK_SIZE] scales
 //             (kv_cache.ts), with STORES
@@ -130,7 +130,7 @@ fn rope_store_quantized_kv(
   if (head >= HEADS) { return; }
 //# end
   let is_value = head >= H + G;
-  let angles = step[step[STEP_POSITIONS] + t] * ${ROTARY_DIM / 4}u;
+  let angles = step[step[STEP_ANGLES] + t] * ${ROTARY_DIM / 4}u;
   let own = Head(t, index, angles, select(0u, QUADS, head >= H), scale, is_value);
 //# for u in 0..LOAD_QUADS
   let own${u} = load_pairs(own, lane * ${LOAD_QUADS}u + ${u}u);

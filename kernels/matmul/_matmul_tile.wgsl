@@ -4,7 +4,8 @@
 // A lane takes inputs in spans of SPAN fours, RUN of them unrolled and LOAD of them loaded at a
 // time, and sums each span by itself, but for plain weights without slices, where spans go on with
 // one sum. Quantized weights enter these sums as their codes; a span lies in one group, and the
-// group's scale multiplies its sum once. How lanes share the work:
+// group's scale multiplies its sum once; where groups have an offset, it multiplies the span's sum
+// of inputs. How lanes share the work:
 //   SLICES 1              a lane sums all inputs of its tile, whose outputs are LANES apart; no
 //                         barrier, for software adapters
 //     with SUBGROUPS      each lane loads a four of some row's inputs for the whole subgroup,
@@ -130,6 +131,9 @@ fn tile(at: Invocation, subgroup_size: u32) {
 //# end
     for (var span = slice * SPAN; span < K4; span += slices * SPAN) {
 //# for r in 0..TILE_R
+//# if WEIGHT_OFFSETS
+      var x_sum${r} = 0.0;
+//# end
 //# for m in 0..W
 //# if SLICES == 1 && WEIGHT_BITS == 0
       var s${r}_${m} = a${r}_${m};
@@ -174,6 +178,11 @@ fn tile(at: Invocation, subgroup_size: u32) {
 //# end
 //# end
 //# end
+//# if WEIGHT_OFFSETS
+//# for i in 0..LOAD
+        x_sum${r} += dot(v${r}_${j}_${i}, vec4(1.0));
+//# end
+//# end
 //# for m in 0..W
 //# for i in 0..LOAD
         s${r}_${m} += dot(v${r}_${j}_${i}, b${m}_${j}[${i}]);
@@ -184,7 +193,7 @@ fn tile(at: Invocation, subgroup_size: u32) {
       }
 //# if WEIGHT_BITS > 0
 //# for m in 0..W
-      let scale${m} = group_scale(w${m}, span);
+      let line${m} = group_line(w${m}, span);
 //# end
 //# end
 //# for r in 0..TILE_R
@@ -192,7 +201,7 @@ fn tile(at: Invocation, subgroup_size: u32) {
 //# if WEIGHT_BITS == 0
       a${r}_${m} ${SLICES == 1 ? "=" : "+="} s${r}_${m};
 //# else
-      a${r}_${m} += scale${m} * s${r}_${m};
+      a${r}_${m} += line${m}.x * s${r}_${m}${WEIGHT_OFFSETS ? " + line" + m + ".y * x_sum" + r : ""};
 //# end
 //# end
 //# end

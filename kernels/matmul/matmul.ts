@@ -26,6 +26,7 @@ import { type StepDims, stepWgsl } from "../step.ts";
 import { serves } from "../tuning/tiles.ts";
 import { foldGrid, type MatmulTile, SOFTWARE_LANES, type Tuning } from "../tuning/tuning.ts";
 import {
+  foursPerWord,
   type WeightConstants,
   weightConstants,
   type WeightDtype,
@@ -219,12 +220,13 @@ function summation(
     const run = runLength(k, most);
     return { RUN: run, SPAN: run, load: Math.min(2, run) };
   }
-  const { bits, groupSize } = quantizedFormat(dtype);
+  const { groupSize } = quantizedFormat(dtype);
+  const wordFours = foursPerWord(dtype);
   // As many bytes per load as of f16, since a CPU's loads are dear too; of a texture, whole spans.
-  const most = isTexture ? SHARED_SPAN : matmulRun * 16 / bits;
+  const most = isTexture ? SHARED_SPAN : matmulRun * 2 * wordFours;
   const run = runLength(k, Math.min(SHARED_SPAN, most));
   const span = slices === 1 ? groupSize / 4 : SHARED_SPAN;
-  return { RUN: run, SPAN: span, load: Math.min(32 / bits, run) };
+  return { RUN: run, SPAN: span, load: Math.min(4 * wordFours, run) };
 }
 
 /** The longest run of fours, at most `most` (a power of two), that divides a row of `k` inputs. */

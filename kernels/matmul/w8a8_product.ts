@@ -1,4 +1,4 @@
-import { isQuantized } from "../../src/core/weight_format.ts";
+import { isBlocks, isQuantized } from "../../src/core/weight_format.ts";
 import type { DeviceBuffer, KernelCall } from "../../src/device/kernel.ts";
 import type { Product, ProductBuffers } from "./matmul.ts";
 import type { NormProductBuffers } from "./norm_matmul.ts";
@@ -12,14 +12,14 @@ import type { Tuning } from "../tuning/tuning.ts";
 
 /**
  * Whether a product quantizes its activations to int8 and multiplies integers: where the tuning
- * says so, the weights are quantized, and a row of them is whole spans. It never depends on the
+ * says so, the weights are int8 or int4, and a row of them is whole spans. It never depends on the
  * number of rows, which would make a sequence's numbers depend on its batch.
  */
 export function isW8a8(
   { dtype, k }: Pick<Product, "dtype" | "k">,
   { usesW8a8 }: Pick<Tuning, "usesW8a8">,
 ): boolean {
-  return usesW8a8 && k % SPAN_INPUTS === 0 && isQuantized(dtype);
+  return usesW8a8 && k % SPAN_INPUTS === 0 && isQuantized(dtype) && !isBlocks(dtype);
 }
 
 /** Room for the quantized rows of one product: `codes` i8 [R, K] and `scales` f32 [R, K / 32]. */

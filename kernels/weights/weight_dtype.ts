@@ -1,5 +1,6 @@
 import { invariant } from "../../src/base/invariant.ts";
 import {
+  isBlocks,
   isQuantized,
   matrixBytes,
   type QuantizedDtype,
@@ -8,6 +9,7 @@ import {
   type WeightDtype,
 } from "../../src/core/weight_format.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
+import { blockValues } from "./block_values.ts";
 import { panelShape, unpanelled } from "./panel_weights.ts";
 
 export type { WeightDtype } from "../../src/core/weight_format.ts";
@@ -26,6 +28,10 @@ export type WeightConstants = Readonly<{
   WEIGHT_ROW: number;
   WEIGHT_SCALES: number;
   WEIGHT_SCALE_ROW: number;
+  /** Whether it is whole blocks of 256 inputs. */
+  WEIGHT_BLOCKS: boolean;
+  /** Whether a group has an offset beside its scale. */
+  WEIGHT_OFFSETS: boolean;
   /** Fours of inputs per load, a power of two that divides a row. */
   LOAD: number;
   /** Words of codes in one. */
@@ -53,10 +59,17 @@ export function weightConstants(
     WEIGHT_ROW: layout?.rowWords ?? 0,
     WEIGHT_SCALES: layout?.scaleWord ?? 0,
     WEIGHT_SCALE_ROW: layout?.scaleRowWords ?? 0,
+    WEIGHT_BLOCKS: isBlocks(dtype),
+    WEIGHT_OFFSETS: dtype === "q4_k",
     LOAD: load,
-    LOAD_WORDS: Math.max(1, load * (format?.bits ?? 0) / 8),
+    LOAD_WORDS: format === undefined ? 1 : Math.max(1, load / foursPerWord(dtype)),
     WEIGHT_TEXTURE: false,
   };
+}
+
+/** Fours of inputs in a word of codes; of 6 bits, in one of their low halves. */
+export function foursPerWord(dtype: WeightDtype): number {
+  return isQuantized(dtype) && quantizedFormat(dtype).bits === 8 ? 1 : 2;
 }
 
 /** A weight matrix [rows, columns] as f32, decoded once as `HostBuffer.decoded` says. */
@@ -89,6 +102,7 @@ function dequantize(
   rows: number,
   columns: number,
 ): Float32Array {
+  if (isBlocks(dtype)) return blockValues(buffer.u32, dtype, rows, columns);
   const { groupSize } = quantizedFormat(dtype);
   const { scaleWord, scaleRowWords } = quantizedLayout(dtype, rows, columns);
   const halves = new Float16Array(buffer.u8.buffer);
@@ -104,7 +118,7 @@ function dequantize(
   return values;
 }
 
-/** The codes of a quantized matrix [rows, columns], decoded once as `HostBuffer.decoded` says. */
+/** The codes of a matrix in groups [rows, columns], decoded once as `HostBuffer.decoded` says. */
 export function codeValues(
   buffer: HostBuffer,
   dtype: WeightDtype,
@@ -119,7 +133,7 @@ export function codeValues(
   );
 }
 
-/** The scales of a quantized matrix, row after row, decoded once. */
+/** The scales of a matrix in groups, row after row, decoded once. */
 export function weightScales(
   buffer: HostBuffer,
   dtype: WeightDtype,
@@ -146,7 +160,8 @@ function codesOf(
   rows: number,
   columns: number,
 ): Float32Array {
-  const { bits } = quantizedFormat(dtype);
+  invariant(!isBlocks(dtype), `${dtype} has other codes`);
+  const bits = quantizedFormat(dtype).bits === 8 ? 8 : 4;
   const { rowWords } = quantizedLayout(dtype, rows, columns);
   const codeAt = CODES[bits];
   const codes = new Float32Array(rows * columns);

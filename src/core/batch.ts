@@ -89,6 +89,11 @@ export interface ScheduledChunk {
    * Present when the last position is the sequence's newest token, whose successor is to be drawn.
    */
   readonly sample?: SampleRequest;
+  /**
+   * Present for a sequence that reads the rows of position tables for long contexts
+   * (`src/core/long_context.ts`).
+   */
+  readonly isLongContext?: true;
   /** Tokens whose log-probabilities are asked for. */
   readonly score?: ScoreRequest;
   /** Rows whose hidden states are asked for, summed up. */

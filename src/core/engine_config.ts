@@ -109,6 +109,11 @@ export interface EngineInfo extends PoolGroups {
   readonly hasInt8Activations?: boolean;
   readonly vocabSize: number;
   readonly maxModelLen: number;
+  /**
+   * Most tokens of a sequence whose KV is computed for a short context; absent where there is one
+   * kind of KV (`long_context.ts`).
+   */
+  readonly shortContextLen?: number;
   readonly blockSize: number;
   /** Blocks of the KV pool, as it is now; it may be resized. Slabs, where groups share it. */
   readonly numBlocks: number;

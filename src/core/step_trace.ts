@@ -14,6 +14,7 @@ export interface TracedSizes extends PoolGroups {
   /** Absent: the block manager's default. */
   readonly numWatermarkBlocks?: number;
   readonly maxModelLen: number;
+  readonly shortContextLen?: number;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
   readonly maxNumWaitingSeqs: number;

@@ -196,7 +196,7 @@ export class Engine {
       case "reset_prefix_cache":
         return { numPreempted: this.#scheduler.resetPrefixCache(command.preempt) };
       case "pin_prefix":
-        return pinPrefix(this.#pins, command);
+        return pinPrefix(this.#pins, command, this.#scheduler.shortContextLen);
       case "unpin_prefix":
         return { wasPinned: this.#pins?.remove(command.name) ?? false };
       case "resize_kv":

@@ -138,6 +138,7 @@ export class EngineSession {
       onDecision,
       onPrompt: (scope, tokens) => curve.lookUp(scope, tokens),
       onEnd: (scope, tokens) => curve.store(scope, tokens),
+      ...shortContext(info),
       maxModelLen,
       maxNumSeqs,
       maxNumBatchedTokens,
@@ -179,6 +180,7 @@ function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineIn
     blockSize,
     ...poolGroups(info),
     ...checkpoints(config),
+    ...shortContext(info),
     ...limits,
     ...caching,
   };
@@ -187,6 +189,10 @@ function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineIn
 
 function checkpoints({ stateCheckpointInterval }: Pick<EngineConfig, "stateCheckpointInterval">) {
   return stateCheckpointInterval === undefined ? {} : { stateCheckpointInterval };
+}
+
+function shortContext({ shortContextLen }: EngineInfo) {
+  return shortContextLen === undefined ? {} : { shortContextLen };
 }
 
 function poolGroups({ groups, blocksPerSlab }: EngineInfo): PoolGroups {

@@ -1,5 +1,6 @@
 import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
 import { RequestError } from "../core/errors.ts";
+import { scopeAtLength } from "../core/long_context.ts";
 import { SHARED_SCOPE } from "../kvcache/tables/sequence_path.ts";
 import type { PinnedPrefixes } from "../kvcache/prefix/pinned_prefixes.ts";
 
@@ -9,18 +10,22 @@ type PinCommand = Extract<EngineCommand, { type: "pin_prefix" }>;
  * Pins the cached blocks of a prefix against eviction; the name's former pin goes.
  *
  * @param pins of the prefix cache; undefined without one.
+ * @param shortContextLen as of the scheduler: a prefix of more tokens is pinned as sequences that
+ * long have it.
  * @throws {RequestError} when there is no cache, or the cap would be exceeded. Nothing has changed.
  */
 export function pinPrefix(
   pins: PinnedPrefixes | undefined,
-  { name, cacheScope, tokens }: PinCommand,
+  { name, cacheScope = SHARED_SCOPE, tokens }: PinCommand,
+  shortContextLen?: number,
 ): AnswerOf<PinCommand> {
   if (pins === undefined) {
     throw new RequestError("The prefix cache is off: nothing can be pinned", {
       code: "prefix_cache_off",
     });
   }
-  const numBlocks = pins.pin(name, cacheScope ?? SHARED_SCOPE, tokens);
+  const scope = scopeAtLength(cacheScope, tokens.length, shortContextLen);
+  const numBlocks = pins.pin(name, scope, tokens);
   return {
     numBlocks,
     numTokens: numBlocks * pins.blockSize,

@@ -7,16 +7,25 @@ import { kvCheckRoute, kvCurveRoute, resetPrefixCacheRoute } from "./admin_route
 import { type Access, createGates, type Gates } from "./access.ts";
 import { chatRoute } from "./chat_route.ts";
 import { completionsRoute } from "./completions_route.ts";
+import { docsRoute } from "./docs_route.ts";
 import { embeddingsRoute } from "./embeddings_route.ts";
 import { errorResponse, isServerFailure } from "./error_response.ts";
-import { countTokensRoute, messagesRoute } from "./messages/messages_route.ts";
 import { healthRoute, liveRoute, metricsRoute, versionRoute } from "./health_route.ts";
 import { requireAllowedHost } from "./host_rules.ts";
+import { countTokensRoute, messagesRoute } from "./messages/messages_route.ts";
 import { kvPlanRoute } from "./kv_plan_route.ts";
 import { kvEventsRoute } from "./kv_events_route.ts";
 import { kvLogRoute } from "./kv_log_route.ts";
 import { kvResizeRoute } from "./kv_resize_route.ts";
 import { modelRoute, modelsRoute } from "./models_route.ts";
+import {
+  ollamaPsRoute,
+  ollamaShowRoute,
+  ollamaTagsRoute,
+  ollamaVersionRoute,
+} from "./ollama/ollama_models.ts";
+import { ollamaChatRoute, ollamaGenerateRoute } from "./ollama/ollama_route.ts";
+import { openApiRoute } from "./openapi_route.ts";
 import { allowOrigins, refuseForeignOrigins } from "./origin_rules.ts";
 import { pinRoute, unpinRoute } from "./pin_route.ts";
 import { applyTemplateRoute, renderRoute } from "./render_route.ts";
@@ -40,14 +49,13 @@ function routesOf(services: Services): readonly Route[] {
   const metricsRoutes: Route[] = metrics === "off"
     ? []
     : [["GET", "/metrics", METRICS_GATES[metrics], metricsRoute(services)]];
-  return [
+  const routes: readonly Route[] = [
     ["POST", "/v1/chat/completions", "key", chatRoute(services)],
     ["POST", "/v1/completions", "key", completionsRoute(services)],
     ["POST", "/v1/chat/completions/render", "key", renderRoute(services)],
     ["POST", "/apply-template", "key", applyTemplateRoute(services)],
     ["POST", "/v1/embeddings", "key", embeddingsRoute(services)],
     ["POST", "/v1/rerank", "key", rerankRoute(services)],
-    ["POST", "/rerank", "key", rerankRoute(services)],
     ["POST", "/v1/messages", "key", messagesRoute(services)],
     ["POST", "/v1/messages/count_tokens", "key", countTokensRoute(services)],
     ["POST", "/v1/responses", "key", responsesRoute(services)],
@@ -56,6 +64,12 @@ function routesOf(services: Services): readonly Route[] {
     ["GET", "/v1/models/:name{.*}", "key", modelRoute(services)],
     ["POST", "/tokenize", "key", tokenizeRoute(services)],
     ["POST", "/detokenize", "key", detokenizeRoute(services)],
+    ["POST", "/api/chat", "key", ollamaChatRoute(services)],
+    ["POST", "/api/generate", "key", ollamaGenerateRoute(services)],
+    ["GET", "/api/tags", "key", ollamaTagsRoute(services)],
+    ["GET", "/api/ps", "key", ollamaPsRoute(services)],
+    ["POST", "/api/show", "key", ollamaShowRoute(services)],
+    ["GET", "/api/version", "key", ollamaVersionRoute(services)],
     ["GET", "/health", "public", healthRoute(services)],
     ["GET", "/ready", "public", healthRoute(services)],
     ["GET", "/live", "public", liveRoute(services)],
@@ -72,7 +86,10 @@ function routesOf(services: Services): readonly Route[] {
     ["GET", "/admin/kv/log", "admin", kvLogRoute(services)],
     ["GET", "/admin/kv/plan", "admin", kvPlanRoute(services)],
     ["GET", "/kv/events", "admin", kvEventsRoute(services)],
+    ["GET", "/openapi.json", "public", openApiRoute(() => routes, services.version)],
+    ["GET", "/docs", "public", docsRoute()],
   ];
+  return routes;
 }
 
 /**
@@ -111,7 +128,9 @@ export function createApp(services: Services): Hono {
 }
 
 /** Paths of the API's endpoints that have no `/v1` in front by custom, but may have one. */
-const UNVERSIONED: ReadonlySet<string> = new Set(["/tokenize", "/detokenize", "/health"]);
+const UNVERSIONED: ReadonlySet<string> = new Set([
+  ...["/tokenize", "/detokenize", "/apply-template", "/health"],
+]);
 
 /** A path with and without `/v1`, where clients of other servers send both. */
 function spellingsOf(path: string): readonly string[] {

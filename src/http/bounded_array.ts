@@ -8,7 +8,8 @@ export function boundedArray<S extends z.ZodType>(
   element: S,
   { min = 0, max }: { readonly min?: number; readonly max: number },
 ): z.ZodPipe<z.ZodArray<z.ZodUnknown>, z.ZodArray<S>> {
-  return z.array(z.unknown()).min(min).max(max).pipe(z.array(element));
+  const bounds = { ...(min === 0 ? {} : { minItems: min }), maxItems: max };
+  return z.array(z.unknown()).min(min).max(max).pipe(z.array(element)).meta(bounds);
 }
 
 /**
@@ -23,5 +24,5 @@ export function longArray(max: number): z.ZodType<readonly unknown[]> {
       const bound = { origin: "array", maximum: max, inclusive: true } as const;
       context.addIssue({ code: "too_big", ...bound, input: value });
     }
-  }) as unknown as z.ZodType<readonly unknown[]>;
+  }).meta({ type: "array", maxItems: max }) as unknown as z.ZodType<readonly unknown[]>;
 }

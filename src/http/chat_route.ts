@@ -41,7 +41,7 @@ export function chatRoute(services: Services): Handler {
 function toChat(request: ChatRequest, model: ServedModel): Chat {
   checkStreamOptions(request);
   const numLogprobs = numChatLogprobs(request);
-  const messages = toChatMessages(request.messages);
+  const messages = toChatMessages(request.messages, model);
   return {
     fields: request,
     messages,

@@ -4,7 +4,7 @@ import { MAX_LOGPROBS } from "../core/sampling_params.ts";
 import { boundedArray } from "./bounded_array.ts";
 import { MaxTokens } from "./length_fields.ts";
 import { SAMPLING_FIELDS } from "./sampling_fields.ts";
-import type { ChatMessage, ChatToolCall, EncodeChatOptions } from "./services.ts";
+import type { ChatMessage, ChatToolCall, EncodeChatOptions, ServedModel } from "./services.ts";
 import { THINKING_FIELDS } from "./thinking_fields.ts";
 import { TOOL_FIELDS } from "./tool_fields.ts";
 
@@ -49,10 +49,14 @@ export type ChatRequest = z.output<typeof ChatRequest>;
 /**
  * The conversation as the chat template reads it.
  *
+ * @param model as clients know it, for refusals.
  * @throws {RequestError} on content other than text, on calls that are not the assistant's, and on
  * arguments that are no JSON.
  */
-export function toChatMessages(messages: z.output<typeof Messages>): ChatMessage[] {
+export function toChatMessages(
+  messages: z.output<typeof Messages>,
+  model: Pick<ServedModel, "names">,
+): ChatMessage[] {
   return messages.map((message, i) => {
     const { role, content, tool_call_id, name } = message;
     if (role === "function") {
@@ -71,7 +75,7 @@ export function toChatMessages(messages: z.output<typeof Messages>): ChatMessage
     const thought = message.reasoning_content ?? message.reasoning;
     return {
       role: role === "developer" ? "system" : role,
-      content: typeof content === "string" ? content : joinParts(content ?? [], i),
+      content: typeof content === "string" ? content : joinParts(content ?? [], i, model),
       ...(calls.length === 0 ? {} : { tool_calls: calls }),
       ...(role === "assistant" && typeof thought === "string" && thought !== ""
         ? { reasoning_content: thought }
@@ -107,11 +111,18 @@ function parseArguments(text: string, param: string): unknown {
 }
 
 /** Joins text parts as lines, as vLLM does for templates that take a string. */
-function joinParts(parts: readonly z.output<typeof Part>[], messageIndex: number): string {
+function joinParts(
+  parts: readonly z.output<typeof Part>[],
+  messageIndex: number,
+  { names: [name] }: Pick<ServedModel, "names">,
+): string {
   return parts.map(({ type, text }, i) => {
     const path = `messages.${messageIndex}.content.${i}`;
     if (type !== "text") {
-      throw unsupported(`${path}.type`, `Content of the type ${quoteType(type)} is`);
+      throw new RequestError(
+        `${path}.type is ${quoteType(type)}: the model ${name} reads text alone`,
+        { code: "unsupported_parameter", param: `${path}.type` },
+      );
     }
     if (typeof text === "string") return text;
     throw new RequestError(`${path}.text is required`, {

@@ -16,7 +16,8 @@ import type { UnsupportedFields } from "./unsupported_fields.ts";
 const MAX_DIMENSIONS = 2 ** 20;
 const MAX_SALT_CHARS = 1024;
 
-const EmbeddingsRequest = z.looseObject({
+/** Body of `POST /v1/embeddings`. */
+export const EmbeddingsRequest = z.looseObject({
   model: z.string().nullish(),
   input: PromptField,
   encoding_format: z.enum(["float", "base64"]).nullish(),

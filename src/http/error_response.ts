@@ -3,6 +3,7 @@ import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { messageErrorBody } from "./messages/message_errors.ts";
+import { ollamaErrorBody } from "./ollama/ollama_errors.ts";
 import { EngineUnavailableError, type ErrorData, RequestError } from "../core/errors.ts";
 
 /**
@@ -55,17 +56,19 @@ export function isServerFailure(error: unknown): boolean {
     toErrorData(error).status === STATUS_CODE.InternalServerError;
 }
 
-/** Paths of APIs that have errors of their own shape, by what they begin with. */
-const OTHER_BODIES: readonly (readonly [path: string, typeof messageErrorBody])[] = [
-  ["/v1/messages", messageErrorBody],
-];
+/** Paths of APIs that have errors of their own shape. */
+const OTHER_BODIES:
+  readonly (readonly [RegExp, typeof messageErrorBody | typeof ollamaErrorBody])[] = [
+    [/^(\/v1)?\/messages/, messageErrorBody],
+    [/^\/api\//, ollamaErrorBody],
+  ];
 
 /** Answers a request that ended in `error`, with the headers that middleware has set. */
 export function errorResponse(c: Context, error: unknown): Response {
   const data = toErrorData(error);
   const retryAfter = data.details?.retry_after_seconds ?? RETRY_AFTER_SECONDS[data.status];
   if (retryAfter !== undefined) c.header("retry-after", String(retryAfter));
-  const [, otherBody] = OTHER_BODIES.find(([path]) => c.req.path.startsWith(path)) ?? [];
+  const [, otherBody] = OTHER_BODIES.find(([path]) => path.test(c.req.path)) ?? [];
   const body = otherBody === undefined ? errorBody(data) : otherBody(data, c.get("requestId"));
   return c.json(body, data.status as ContentfulStatusCode);
 }

@@ -7,7 +7,8 @@ import { readJson } from "./read_json.ts";
 import { requireReady } from "./served_model.ts";
 import type { Services } from "./services.ts";
 
-const ResizeRequest = z.looseObject({
+/** Body of `POST /admin/kv/resize`. */
+export const ResizeRequest = z.looseObject({
   num_blocks: z.int().min(1).max(2 ** 31 - 1).nullish(),
   memory_bytes: z.union([z.int().min(1), z.string().min(1).max(40)]).nullish(),
 });

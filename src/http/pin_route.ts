@@ -13,7 +13,8 @@ const MAX_TOKENS = 2 ** 18;
 /** A pin's name, which is also a segment of a path. */
 const Name = z.string().regex(/^[\w.-]{1,100}$/, "1 to 100 letters, digits, '.', '_' or '-'");
 
-const PinRequest = z.looseObject({
+/** Body of `POST /admin/kv/pins`. */
+export const PinRequest = z.looseObject({
   name: Name,
   prompt: z.union([z.string().min(1).max(MAX_CHARS), z.array(z.unknown()).max(MAX_TOKENS)])
     .nullish(),
@@ -71,11 +72,11 @@ function pinName(c: Context, { cacheSecret }: Services, name: string): string {
   return `${cacheScope(c, cacheSecret, undefined) ?? ""}/${name}`;
 }
 
-async function tokensOf(request: PinRequest, { text }: Services): Promise<Uint32Array> {
+async function tokensOf(request: PinRequest, { text, model }: Services): Promise<Uint32Array> {
   const { prompt, messages } = request;
   if (messages !== undefined && messages !== null) {
     // Without the opening of an answer, which is not part of the prefix.
-    return await text.encodeChat(toChatMessages(messages), { addGenerationPrompt: false });
+    return await text.encodeChat(toChatMessages(messages, model), { addGenerationPrompt: false });
   }
   if (typeof prompt === "string") {
     const [ids] = await text.encode([prompt]);

@@ -7,6 +7,15 @@ import { tellIgnoredFields } from "./ignored_fields.ts";
 import { readBodyText } from "./request_body.ts";
 import { refuseUnsupported, type UnsupportedFields } from "./unsupported_fields.ts";
 
+/** What curl says of a body unless it is told otherwise. */
+const FORM_TYPE = "application/x-www-form-urlencoded";
+
+/** Which bodies an endpoint takes. */
+export interface ReadOptions {
+  /** Whether JSON may come under curl's own media type, as that API's documentation sends it. */
+  readonly takesForms?: boolean;
+}
+
 /**
  * Reads a request's body as JSON and checks it against `schema`; the answer's header names the
  * fields that are in neither `schema` nor `unsupported`.
@@ -19,8 +28,9 @@ export async function readJson<S extends z.ZodType>(
   c: Context,
   schema: S,
   unsupported: UnsupportedFields = new Map(),
+  { takesForms = false }: ReadOptions = {},
 ): Promise<z.output<S>> {
-  requireJsonType(c.req.header("content-type"));
+  requireJsonType(c.req.header("content-type"), takesForms);
   const body = parseJson(await readBodyText(c));
   if (typeof body === "object" && body !== null) {
     refuseUnsupported(body as Readonly<Record<string, unknown>>, unsupported);
@@ -35,8 +45,9 @@ export async function readJson<S extends z.ZodType>(
 }
 
 /** What pages of foreign origins send is refused before, by their Origin. */
-function requireJsonType(header: string | undefined): void {
+function requireJsonType(header: string | undefined, takesForms: boolean): void {
   const type = header?.replace(/;.*$/s, "").trim().toLowerCase() ?? "";
+  if (takesForms && type === FORM_TYPE) return;
   if (type === "" || /^application\/([\w.-]+\+)?json$/.test(type)) return;
   const got = JSON.stringify(type.slice(0, 100));
   throw new RequestError(`The content type must be application/json, got ${got}`, {

@@ -14,7 +14,7 @@ function rendered(services: Services) {
   const { text, model } = services;
   return async (request: ChatRequest) => {
     servedName(request.model, model);
-    const messages = toChatMessages(request.messages);
+    const messages = toChatMessages(request.messages, model);
     const ids = await encodeChat({
       messages,
       closing: toEncodeChatOptions(request, messages),

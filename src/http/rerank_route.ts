@@ -21,7 +21,8 @@ const INSTRUCTION = "Given a web search query, retrieve relevant passages that a
 
 const Document = z.union([z.string(), z.looseObject({ text: z.string() })]);
 
-const RerankRequest = z.looseObject({
+/** Body of `POST /v1/rerank`. */
+export const RerankRequest = z.looseObject({
   model: z.string().nullish(),
   query: z.string(),
   documents: boundedArray(Document, { min: 1, max: MAX_DOCUMENTS }),
@@ -41,7 +42,7 @@ const UNSUPPORTED: UnsupportedFields = new Map([
 ].map((name) => [name, { isNeutral: (value) => value === false, neutral: "null" }]));
 
 /**
- * `POST /v1/rerank` and `/rerank` in Jina's shape: how well each document answers the query, from 0
+ * `POST /v1/rerank` in Jina's shape: how well each document answers the query, from 0
  * to 1, best first.
  *
  * The model is asked with its chat template, and the score is how likely it says yes rather than

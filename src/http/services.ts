@@ -196,6 +196,8 @@ export interface ServedModel {
   readonly rerank?: RerankForm;
   /** Whether it has no output projection, so that nothing can be generated; default: it has. */
   readonly isHeadless?: boolean;
+  /** What its weights are read from. */
+  readonly fileFormat?: "safetensors" | "gguf";
   /** Its chat template; absent where it has none. */
   readonly chatTemplate?: string;
   /** Variables about thinking that its chat template reads. */

@@ -14,6 +14,8 @@ export interface SseStyle {
   /** Whether each event has its payload's `type` for a name. */
   readonly namesEvents: boolean;
   readonly endsWithDone: boolean;
+  /** Whether each payload is a line of JSON and no event, so that nothing can be said between. */
+  readonly isLines?: boolean;
   /** Sent while nothing else is; absent: a comment. */
   readonly keepAlive?: object;
 }
@@ -39,18 +41,18 @@ export function streamSse(
   c: Context,
   keepAliveMs: number,
   handlers: SseHandlers,
-  { namesEvents, endsWithDone, keepAlive }: SseStyle = PLAIN,
+  { namesEvents, endsWithDone, keepAlive, isLines = false }: SseStyle = PLAIN,
 ): Response {
-  const toEvent = namesEvents ? toNamedEvent : toPlainEvent;
+  const toEvent = isLines ? toLine : namesEvents ? toNamedEvent : toPlainEvent;
   const heartbeat = keepAlive === undefined ? ": keep-alive\n\n" : toEvent(keepAlive);
-  c.header("content-type", "text/event-stream; charset=utf-8");
+  c.header("content-type", isLines ? "application/x-ndjson" : "text/event-stream; charset=utf-8");
   c.header("cache-control", "no-cache");
   c.header("x-accel-buffering", "no");
   return stream(c, async (out) => {
     let timer: ReturnType<typeof setTimeout> | undefined;
     function rearm(): void {
       clearTimeout(timer);
-      if (keepAliveMs > 0) timer = setTimeout(beat, keepAliveMs);
+      if (keepAliveMs > 0 && !isLines) timer = setTimeout(beat, keepAliveMs);
     }
     function beat(): void {
       void out.write(heartbeat);
@@ -78,6 +80,10 @@ export function streamSse(
 
 function toPlainEvent(payload: unknown): string {
   return `data: ${JSON.stringify(payload)}\n\n`;
+}
+
+function toLine(payload: unknown): string {
+  return `${JSON.stringify(payload)}\n`;
 }
 
 function toNamedEvent(payload: unknown): string {

@@ -19,8 +19,8 @@ const MAX_TOKENS = 2 ** 18;
 const Text = z.string().max(MAX_CHARS).nullish();
 const Flag = z.boolean().nullish();
 
-/** vLLM's `{prompt | messages, ...}` and llama.cpp's `{content, ...}`. */
-const TokenizeRequest = z.looseObject({
+/** Body of `POST /tokenize`: vLLM's `{prompt | messages, ...}` and llama.cpp's `{content, ...}`. */
+export const TokenizeRequest = z.looseObject({
   model: z.string().nullish(),
   prompt: Text,
   content: Text,
@@ -37,7 +37,8 @@ const TokenizeRequest = z.looseObject({
 });
 type TokenizeRequest = z.output<typeof TokenizeRequest>;
 
-const DetokenizeRequest = z.looseObject({
+/** Body of `POST /detokenize`. */
+export const DetokenizeRequest = z.looseObject({
   model: z.string().nullish(),
   tokens: longArray(MAX_TOKENS),
 });
@@ -90,7 +91,7 @@ async function encode(
         { code: "invalid_value", param: "parse_special" },
       );
     }
-    const messages = toChatMessages(request.messages);
+    const messages = toChatMessages(request.messages, model);
     const tools = request.tools ?? [];
     return await text.encodeChat(messages, {
       ...toEncodeChatOptions(request, messages),

@@ -3,6 +3,7 @@ import type { Logger } from "../base/log.ts";
 import { EngineUnavailableError, RequestError } from "../core/errors.ts";
 import type { EnginePort, Generation, GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
+import { isLongScope } from "../core/long_context.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
 import type { FinishReason } from "../core/token_event.ts";
 import { EventSpans } from "./event_spans.ts";
@@ -154,6 +155,7 @@ export class Reheat {
     this.#mustYield = false;
     try {
       checkTokens(prompt, engine.info?.vocabSize ?? 0);
+      checkLength(path.scope, engine.info?.shortContextLen);
       const reason = await this.#finish({
         id,
         sequences: [{ prompt, params: PARAMS }],
@@ -244,6 +246,12 @@ function isQueueFull(error: unknown): boolean {
 function checkTokens(tokens: Uint32Array, vocabSize: number): void {
   const wrong = tokens.find((token) => token >= vocabSize);
   if (wrong !== undefined) throw new RangeError(`token ${wrong} of a vocabulary of ${vocabSize}`);
+}
+
+/** A server whose sequences are all short has no angles for long ones. */
+function checkLength(scope: string, shortContextLen: number | undefined): void {
+  if (shortContextLen !== undefined || !isLongScope(scope)) return;
+  throw new RangeError("its KV is that of sequences longer than --max-model-len");
 }
 
 /** Tells a prefix from all others. */

@@ -3,16 +3,11 @@ import { quantizedRowsBytes } from "../../kernels/matmul/w8a8_product.ts";
 import { segmentsWords } from "../../kernels/sampling/sampling.ts";
 import { SAMPLED_WORDS } from "../../kernels/step.ts";
 import { MAX_GRID, type Tuning } from "../../kernels/tuning/tuning.ts";
-import type {
-  AttentionHeads,
-  BufferSpec,
-  BufferSpecs,
-  Model,
-  WeightSpec,
-} from "../../models/model.ts";
+import type { AttentionHeads, BufferSpec, BufferSpecs, Model } from "../../models/model.ts";
 import { ceilDiv } from "../base/math.ts";
 import { StartupError } from "../core/errors.ts";
 import type { StepLimits } from "./step_limits.ts";
+import { isVector } from "./weight_buffers.ts";
 
 /** Words (4 bytes each) of buffers by name. */
 type Sizes = Readonly<Record<string, number>>;
@@ -33,7 +28,9 @@ export function activationSizes(
   >,
   tuning: Tuning,
 ): ActivationSizes {
-  const widest = Math.max(...weights.filter(isMatrix).map(({ shapes }) => shapes[0]!.at(-1)!));
+  const widest = Math.max(
+    ...weights.filter((spec) => !isVector(spec)).map(({ shapes }) => shapes[0]!.at(-1)!),
+  );
   const quantized = quantizedRowsBytes(tuning.usesW8a8 ? 1 : 0, widest);
   const usesF16Units = tuning.matrixTiles.some(({ unit }) => unit.type === "f16");
   const cast = castRowsBytes(usesF16Units ? 1 : 0, widest);
@@ -56,10 +53,6 @@ export function activationSizes(
       stats: largest(({ numHeads }) => numHeads * 2),
     },
   };
-}
-
-function isMatrix({ shapes }: WeightSpec): boolean {
-  return shapes[0]!.length > 1;
 }
 
 function declared(buffers: BufferSpecs, per: BufferSpec["per"]): Sizes {

@@ -1,3 +1,4 @@
+import type { Model } from "../../models/model.ts";
 import { readModel } from "../../models/registry.ts";
 import type { EngineConfig, StartupPhase } from "../core/engine_config.ts";
 import { createLogger, type Logger } from "../base/log.ts";
@@ -5,6 +6,8 @@ import { StartupError } from "../core/errors.ts";
 import { readModelText } from "../core/model_json.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
 import { findModelSource } from "../weights/model_source.ts";
+import { textWeights } from "../weights/text_part.ts";
+import type { Weights } from "../weights/weights.ts";
 import { blockNotices } from "./device_dtypes.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 import { hostFreeBytes } from "./host_memory.ts";
@@ -102,10 +105,11 @@ export async function loadModel(
     ? "load weights"
     : `quantize weights to ${quantization.method}`;
   const weights = await phases.run(loadPhase, async (report) => {
-    const checkpoint = source.openWeights();
+    const whole = source.openWeights();
     try {
       const configText = readModelText(files, "config.json") ?? "";
-      fingerprint = modelFingerprint(configText, checkpoint, quantization);
+      fingerprint = modelFingerprint(configText, whole, quantization);
+      const checkpoint = weightsOf(model, whole);
       warnOfUnused(log, unusedTensors(checkpoint.names(), model));
       const notices = blockNotices(checkpoint, model.weights, quantization);
       notices.forEach((notice) => phases.tell(notice));
@@ -114,12 +118,17 @@ export async function loadModel(
         onProgress: (share) => report(`${Math.floor(100 * share)} %`),
       });
     } finally {
-      checkpoint.close();
+      whole.close();
     }
   });
   const inputs = { device, engine, model, weights, budget };
   const memory = await allocateMemory(inputs).catch(outOfMemory);
   return { inputs, memory, modelFingerprint: fingerprint };
+}
+
+/** The model's tensors of a checkpoint, by the names that it knows. */
+export function weightsOf({ isTextPart }: Pick<Model, "isTextPart">, checkpoint: Weights): Weights {
+  return isTextPart ? textWeights(checkpoint) : checkpoint;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { attentionQueryTile } from "../../kernels/attention/paged_attention.ts";
 import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import type { Activations, Model } from "../../models/model.ts";
-import { ropeTable } from "../../models/rope_table.ts";
+import { positionTable, shortContext } from "./long_rows.ts";
 import { invariant } from "../base/invariant.ts";
 import { numBlocksForTokens } from "../core/kv_layout.ts";
 import { readSpan } from "../core/read_span.ts";
@@ -89,6 +89,7 @@ export function stepLimits(
     blockSize: engine.blockSize,
     queryTile: queryTile(model, tuning),
     spans: kvMemory(model, engine).groups.map(readSpan),
+    ...shortContext(model, budget),
   };
 }
 
@@ -110,7 +111,7 @@ async function createActivations(inputs: RunnerInputs, tuning: Tuning): Promise<
     for (const [name, size] of Object.entries(of)) buffers[name] = await words(name, count * size);
   };
   for (const [name, spec] of Object.entries(model.positionTables)) {
-    const table = ropeTable({ ...spec, maxPositions: budget.maxModelLen });
+    const table = positionTable(spec, { ...shortContext(model, budget), ...budget });
     buffers[name] = await words(name, table.length);
     device.write(buffers[name], 0, new Uint8Array(table.buffer));
   }

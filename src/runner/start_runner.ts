@@ -11,6 +11,7 @@ import { buildRunner } from "./build_runner.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 import { chooseTuning, mayTune } from "./choose_tuning.ts";
 import { kvMemory, poolGroups } from "./kv_memory.ts";
+import { shortContext } from "./long_rows.ts";
 import { loadModel, StartupPhases } from "./load_model.ts";
 import type { ModelRunner } from "./model_runner.ts";
 import { defaultTuning } from "./default_tuning.ts";
@@ -58,6 +59,7 @@ function engineInfo(
     weightBytes: weights.bytes,
     vocabSize: model.vocabSize,
     maxModelLen: budget.maxModelLen,
+    ...shortContext(model, budget),
     numBlocks: budget.numBlocks,
     kvCacheBytes: budget.bytes,
     growthLimit: budget.growthLimit,

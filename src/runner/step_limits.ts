@@ -19,6 +19,8 @@ export interface StepLimits {
   readonly maxSplits: number;
   /** What queries read in each cache group, in the groups' order; default: all, in one group. */
   readonly spans?: readonly ReadSpan[];
+  /** Rows of position tables before those for long contexts; absent where there are none. */
+  readonly shortContextLen?: number;
 }
 
 /** What queries read in each cache group. */

@@ -45,10 +45,11 @@ interface ChunkOrder {
  * draws take no more than 512 words per sequence. Larger ones make the packer's words grow.
  */
 export function maxStepWords(limits: StepLimits): number {
-  const { maxTokens, maxSeqs, maxBlocksPerSeq, maxSplits } = limits;
+  const { maxTokens, maxSeqs, maxBlocksPerSeq, maxSplits, shortContextLen } = limits;
+  const wordsPerRow = (shortContextLen === undefined ? 2 : 3) + TILE_WORDS;
   const numGroups = spansOf(limits).length;
   const perGroup = maxTokens + maxSplits + maxSeqs * (SEQ_WORDS + COPY_WORDS + maxBlocksPerSeq);
-  return headerWords(numGroups) + numGroups * perGroup + maxTokens * (2 + TILE_WORDS) +
+  return headerWords(numGroups) + numGroups * perGroup + maxTokens * wordsPerRow +
     maxSeqs * (SAMPLE_WORDS + ADJUSTMENT_ROOM);
 }
 
@@ -140,15 +141,18 @@ export class StepPacker {
     const counts = { numTokens, numSeqs: chunks.length, numDecodes, numTiles, numSamples };
     const tokens = headerWords(this.#spans.length);
     const positions = tokens + numTokens;
-    const tiles = positions + numTokens;
+    const hasLong = chunks.some(({ isLongContext }) => isLongContext);
+    const angles = hasLong ? positions + numTokens : positions;
+    const tiles = angles + numTokens;
     const samples = tiles + numTiles * TILE_WORDS;
-    this.#putHeader({ ...counts, tokens, positions, tiles, samples });
+    this.#putHeader({ ...counts, tokens, positions, angles, tiles, samples });
     const words = this.#words;
     let [row, tile, sample] = [0, tiles, samples];
     chunks.forEach((chunk, seq) => {
       const { length } = chunk.tokens;
       words.set(chunk.tokens, tokens + row);
       for (let i = 0; i < length; i++) words[positions + row + i] = chunk.start + i;
+      if (hasLong) this.#putAngles(chunk, angles + row);
       if (seq >= numDecodes) tile = this.#putTiles(chunk, seq, row, tile);
       row += chunk.tokens.length;
       if (chunk.sample === undefined) return;
@@ -156,6 +160,16 @@ export class StepPacker {
       sample += SAMPLE_WORDS;
     });
     return { numTiles, end: sample };
+  }
+
+  #putAngles({ start, tokens, isLongContext }: ScheduledChunk, at: number): void {
+    const { shortContextLen } = this.#limits;
+    invariant(
+      !isLongContext || shortContextLen !== undefined,
+      "a long context, and position tables without rows for it",
+    );
+    const first = start + (isLongContext ? shortContextLen! : 0);
+    for (let i = 0; i < tokens.length; i++) this.#words[at + i] = first + i;
   }
 
   /** Writes words of the header by name, those of a group `offset` words further on. */

@@ -1,5 +1,6 @@
 import type { WeightShard } from "../../kernels/weights/weight_shards.ts";
 import type { WeightSpec } from "../../models/model.ts";
+import { isVector } from "./weight_buffers.ts";
 import type { TensorInfo } from "../weights/weights.ts";
 
 /** Rows `[begin, end)` of one tensor of a checkpoint; a vector is one row. */
@@ -17,9 +18,12 @@ export interface TensorRows {
 export function rowsOfShard(
   tensors: readonly TensorInfo[],
   { begin, end }: Pick<WeightShard, "begin" | "end">,
-  { isPaired = false, numMatrices }: Pick<WeightSpec, "isPaired" | "numMatrices">,
+  spec: WeightSpec,
 ): TensorRows[] {
-  if (tensors[0]!.shape.length < 2) return tensors.map((tensor) => ({ tensor, begin: 0, end: 1 }));
+  const { isPaired = false, numMatrices } = spec;
+  if (isVector(spec)) {
+    return tensors.map((tensor) => ({ tensor, begin: 0, end: numRows(tensor) }));
+  }
   const total = tensors.reduce((sum, tensor) => sum + numRows(tensor), 0);
   if (numMatrices !== undefined) {
     const each = total / numMatrices;

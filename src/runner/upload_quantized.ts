@@ -1,11 +1,17 @@
 import { StartupError } from "../core/errors.ts";
-import { type Quantization, type QuantizedDtype, quantizedLayout } from "../core/weight_format.ts";
+import {
+  type IntDtype,
+  isBlocks,
+  type Quantization,
+  quantizationOf,
+  type QuantizedDtype,
+  quantizedLayout,
+} from "../core/weight_format.ts";
 import { decodeToF32, DTYPE_BYTES } from "../weights/dtypes.ts";
-import { packRows, type QuantizedGroups } from "../weights/pack_rows.ts";
+import { type PackedRows, packRows, type QuantizedGroups } from "../weights/pack_rows.ts";
 import { MAX_QUANTIZED_MAGNITUDE, quantize } from "../weights/quantize.ts";
 import { readFinite } from "../weights/read_finite.ts";
 import type { Weights } from "../weights/weights.ts";
-import { quantizationOf } from "./device_dtypes.ts";
 import { byteRange, type TensorRows } from "./tensor_rows.ts";
 import type { UploadTarget } from "./upload_target.ts";
 
@@ -28,9 +34,7 @@ export function uploadQuantized(target: UploadTarget, dtype: QuantizedDtype): vo
   for (const { tensor, begin, end } of target.rows) {
     for (let at = begin; at < end; at += chunkRows) {
       const rows = { tensor, begin: at, end: Math.min(end, at + chunkRows) };
-      const groups = checkpoint.readGroups(tensor.name, rows, dtype) ??
-        quantizedRows(checkpoint, rows, dtype);
-      const { codes, scales } = packRows(groups, columns, dtype);
+      const { codes, scales } = packedRows(checkpoint, rows, dtype);
       device.write(buffer, 4 * row * rowWords, codes);
       device.write(buffer, 4 * (scaleWord + row * scaleRowWords), scales);
       row += rows.end - rows.begin;
@@ -39,11 +43,20 @@ export function uploadQuantized(target: UploadTarget, dtype: QuantizedDtype): vo
   }
 }
 
+/** Reads rows in the format of device memory. */
+function packedRows(checkpoint: Weights, rows: TensorRows, dtype: QuantizedDtype): PackedRows {
+  const { name, shape } = rows.tensor;
+  if (isBlocks(dtype)) return checkpoint.readBlocks(name, rows, dtype);
+  const groups = checkpoint.readGroups(name, rows, dtype) ??
+    quantizedRows(checkpoint, rows, dtype);
+  return packRows(groups, shape.at(-1)!, dtype);
+}
+
 /** Reads rows as numbers and quantizes them. */
 function quantizedRows(
   checkpoint: Weights,
   rows: TensorRows,
-  dtype: QuantizedDtype,
+  dtype: IntDtype,
 ): QuantizedGroups {
   const { tensor } = rows;
   const { begin, end } = byteRange(rows);

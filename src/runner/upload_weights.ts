@@ -4,6 +4,7 @@ import { StartupError } from "../core/errors.ts";
 import { isQuantized, type Quantization, type WeightDtype } from "../core/weight_format.ts";
 import type { Device } from "../device/device.ts";
 import { decodeToF32 } from "../weights/dtypes.ts";
+import { transposed } from "../weights/transposed.ts";
 import { readFinite } from "../weights/read_finite.ts";
 import type { TensorInfo, Weights } from "../weights/weights.ts";
 import { deviceDtype } from "./device_dtypes.ts";
@@ -11,7 +12,7 @@ import { asTextures } from "./weight_textures.ts";
 import { byteRange, rowsOfShard, type TensorRows } from "./tensor_rows.ts";
 import { uploadQuantized } from "./upload_quantized.ts";
 import type { UploadTarget } from "./upload_target.ts";
-import { createWeight, weightBytes } from "./weight_buffers.ts";
+import { createWeight, isVector, weightBytes } from "./weight_buffers.ts";
 
 /** Most bytes held on the host at a time. */
 const CHUNK_BYTES = 16 * 2 ** 20;
@@ -48,18 +49,20 @@ export async function uploadWeights(
   specs: readonly WeightSpec[],
   { quantization, onProgress = () => {} }: UploadOptions = {},
 ): Promise<UploadedWeights> {
-  const checked = specs.map((spec) => ({ spec, tensors: checkedTensors(checkpoint, spec) }));
+  const turned = transposed(checkpoint);
+  const sourceOf = (spec: WeightSpec) => spec.isTransposed === true ? turned : checkpoint;
+  const checked = specs.map((spec) => ({ spec, tensors: checkedTensors(sourceOf(spec), spec) }));
   const total = checked.reduce((sum, { tensors }) => sum + bytesOf(tensors), 0);
   const weights = new Map<string, DeviceWeight>();
   let done = 0;
   let bytes = 0;
   let numParameters = 0;
   for (const { spec, tensors } of checked) {
-    const dtype = deviceDtype(tensors, spec.keepsType === true ? undefined : quantization);
+    const dtype = deviceDtype(spec, tensors, quantization);
     const weight = await allocate(device, spec, dtype);
     for (const { buffer, ...range } of weight.shards) {
       const rows = rowsOfShard(tensors, range, spec);
-      const target = { device, checkpoint, rows, buffer, onBytes };
+      const target = { device, checkpoint: sourceOf(spec), rows, buffer, onBytes };
       if (isQuantized(dtype)) uploadQuantized(target, dtype);
       else uploadPlain(target, { dtype, addend: spec.addend ?? 0 });
     }
@@ -83,9 +86,10 @@ function named(weights: ReadonlyMap<string, DeviceWeight>, name: string): Device
 
 function checkedTensors(
   checkpoint: Weights,
-  { name, tensors, shapes, addend }: WeightSpec,
+  spec: WeightSpec,
 ): TensorInfo[] {
-  invariant(addend === undefined || shapes[0]!.length === 1, `${name} is no vector to add to`);
+  const { name, tensors, shapes, addend } = spec;
+  invariant(addend === undefined || isVector(spec), `${name} is no vector to add to`);
   return tensors.map((name, i) => {
     const tensor = checkpoint.tensor(name);
     const shape = shapes[i]!;

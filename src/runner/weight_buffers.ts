@@ -17,12 +17,16 @@ export interface WeightShape {
   readonly columns: number;
 }
 
+/** Whether a spec's tensors are f32 vectors, one after the other, and no rows of a matrix. */
+export function isVector({ shapes, isVector }: WeightSpec): boolean {
+  return isVector ?? shapes[0]!.length < 2;
+}
+
 /** The shape of a spec's tensors, stacked. */
-export function weightShape(
-  { name, shapes, isPaired = false, numMatrices }: WeightSpec,
-): WeightShape {
+export function weightShape(spec: WeightSpec): WeightShape {
+  const { name, shapes, isPaired = false, numMatrices } = spec;
   const numElements = shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b), 0);
-  if (shapes[0]!.length < 2) {
+  if (isVector(spec)) {
     return { name, numOutputs: 1, rowsPerOutput: 1, columns: numElements };
   }
   const columns = shapes[0]!.at(-1)!;

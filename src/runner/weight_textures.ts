@@ -9,7 +9,7 @@ import type { DeviceWeight, WeightSpec } from "../../models/model.ts";
 import type { WeightDtype } from "../core/weight_format.ts";
 import type { Device } from "../device/device.ts";
 import type { DeviceBuffer } from "../device/kernel.ts";
-import { weightShape } from "./weight_buffers.ts";
+import { isVector, weightShape } from "./weight_buffers.ts";
 
 /**
  * Moves a weight's matrices from filled buffers to textures in panels of rows, where the device
@@ -22,8 +22,7 @@ export async function asTextures(
   weight: DeviceWeight,
 ): Promise<DeviceWeight> {
   const { dtype } = weight;
-  const isVector = spec.shapes[0]!.length < 2;
-  if (isVector || !tuningFor(device.capabilities).usesWeightTextures) return weight;
+  if (isVector(spec) || !tuningFor(device.capabilities).usesWeightTextures) return weight;
   const { rowsPerOutput, columns } = weightShape(spec);
   const shards: WeightShard[] = [];
   for (const { buffer, begin, end } of weight.shards) {

@@ -8,6 +8,7 @@ import {
   type ScheduledChunk,
 } from "../core/batch.ts";
 import type { BlockId } from "../core/ids.ts";
+import { isLongScope } from "../core/long_context.ts";
 import type { Sequence } from "./sequence.ts";
 import type { SequenceGroup, StepPlan } from "./sequence_group.ts";
 
@@ -68,10 +69,11 @@ export class BatchPlan implements StepPlan {
     const { id: sequenceId } = sequence;
     const tokens = sequence.tokens(start, end);
     const isDrawn = end === sequence.numTokens && sequence.params.maxTokens > 0;
-    const chunk: ScheduledChunk = isDrawn
+    const plain: ScheduledChunk = isDrawn
       ? { sequenceId, tokens, start, blockTables, sample: sampleRequest(sequence) }
       : { sequenceId, tokens, start, blockTables };
-    const { reader } = sequence;
+    const { reader, caching } = sequence;
+    const chunk = isLongScope(caching.scope) ? { ...plain, isLongContext: true as const } : plain;
     this.#chunks.push(
       reader === undefined ? chunk : { ...chunk, ...reader.readingsOf(start, end) },
     );

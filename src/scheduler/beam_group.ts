@@ -42,7 +42,6 @@ export class BeamGroup implements SequenceGroup {
   readonly promptIndex: number;
   readonly owner: string | undefined;
   readonly priority: number;
-  readonly caching: CachingOptions;
   readonly isReheat: boolean;
   readonly numPromptTokens: number;
   readonly numOutputTokens = 0;
@@ -51,7 +50,7 @@ export class BeamGroup implements SequenceGroup {
   state: SequenceState = "waiting";
   numComputedTokens = 0;
   numPreemptions = 0;
-  readonly #identity: SequenceIdentity;
+  #identity: SequenceIdentity;
   /** As it was made, but that candidates are reported instead of drawing. */
   readonly #request: SequenceRequest;
   readonly #numLogprobs: number | undefined;
@@ -72,14 +71,13 @@ export class BeamGroup implements SequenceGroup {
     { beamSearch, maxModelLen }: BeamGroupOptions,
   ) {
     const { prompt, params } = request;
-    const { id, requestId, index, owner, caching = {}, isReheat = false } = identity;
+    const { id, requestId, index, owner, isReheat = false } = identity;
     this.#identity = identity;
     this.id = id;
     this.requestId = requestId;
     this.index = this.promptIndex = index;
     this.owner = owner;
     this.priority = identity.priority ?? 0;
-    this.caching = caching;
     this.isReheat = isReheat;
     this.allTokens = prompt;
     this.numPromptTokens = prompt.length;
@@ -101,6 +99,10 @@ export class BeamGroup implements SequenceGroup {
 
   get numTokens(): number {
     return this.numPromptTokens;
+  }
+
+  get caching(): CachingOptions {
+    return this.#identity.caching ?? {};
   }
 
   get numSeats(): number {
@@ -233,6 +235,11 @@ export class BeamGroup implements SequenceGroup {
       beam.state = "waiting";
       beam.numComputedTokens = 0;
     }
+  }
+
+  cacheAs(caching: CachingOptions): void {
+    this.#identity = { ...this.#identity, caching };
+    for (const beam of this.#beams) beam.caching = caching;
   }
 
   #makeBeam(slot: number, outputs: Iterable<TokenId>): Beam {

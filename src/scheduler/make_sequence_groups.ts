@@ -1,7 +1,9 @@
 import { invariant } from "../base/invariant.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { SequenceId } from "../core/ids.ts";
+import { scopeAtLength } from "../core/long_context.ts";
 import type { TokenMatcher, TokenMatchers } from "../core/token_matcher.ts";
+import { type CachingOptions, SHARED_SCOPE } from "../kvcache/tables/sequence_path.ts";
 import { BeamGroup } from "./beam_group.ts";
 import { promptIndices } from "./prefix_sharing.ts";
 import { SampledSequence } from "./sampled_sequence.ts";
@@ -13,6 +15,8 @@ export interface SequenceGroupOptions {
   readonly firstId: SequenceId;
   /** Most tokens of one sequence, prompt and output. */
   readonly maxModelLen: number;
+  /** As of {@link SchedulerOptions}. */
+  readonly shortContextLen?: number | undefined;
   /** Follow the sequences that have a grammar. */
   readonly matchers?: TokenMatchers | undefined;
 }
@@ -26,21 +30,20 @@ export function makeSequenceGroups(
   request: GenerationRequest,
   options: SequenceGroupOptions,
 ): SequenceGroup[] {
-  const { cacheScope: scope, cacheRetention: retention } = request;
-  const caching = {
-    ...(scope === undefined ? {} : { scope }),
-    ...(retention === undefined ? {} : { retention }),
-  };
+  const { sequences, beamSearch } = request;
   const identity = (index: number) => ({
     id: options.firstId + index,
     requestId: request.id,
     index,
     owner: request.owner,
+    caching: cachingAtLength(
+      cachingOf(request),
+      sequences[index]!.prompt.length,
+      options.shortContextLen,
+    ),
     priority: request.priority ?? 0,
-    caching,
     isReheat: request.isReheat ?? false,
   });
-  const { sequences, beamSearch } = request;
   if (beamSearch === undefined) {
     const promptIndex = promptIndices(sequences);
     const matchers = makeMatchers(request, options);
@@ -58,6 +61,24 @@ export function makeSequenceGroups(
     const searchOptions = { beamSearch, maxModelLen: options.maxModelLen };
     return new BeamGroup(identity(i * width), sequences[i * width]!, searchOptions);
   });
+}
+
+function cachingOf({ cacheScope: scope, cacheRetention: retention }: GenerationRequest) {
+  return {
+    ...(scope === undefined ? {} : { scope }),
+    ...(retention === undefined ? {} : { retention }),
+  };
+}
+
+/** How KV of a sequence of so many tokens is cached; `caching` itself where it is already so. */
+export function cachingAtLength(
+  caching: CachingOptions,
+  numTokens: number,
+  shortContextLen: number | undefined,
+): CachingOptions {
+  const own = caching.scope ?? SHARED_SCOPE;
+  const scope = scopeAtLength(own, numTokens, shortContextLen);
+  return scope === own ? caching : { ...caching, scope };
 }
 
 /** All matchers of a request's sequences, or none of them. */

@@ -48,7 +48,8 @@ export function chooseSharing(
   // What another computes cannot be read.
   if ((group.maxCachedTokens ?? Infinity) < group.numPromptTokens - 1) return ADMIT;
   const sibling = others.siblings.find((other) =>
-    other.state === "running" && other.promptIndex === group.promptIndex
+    other.state === "running" && other.promptIndex === group.promptIndex &&
+    other.caching.scope === group.caching.scope
   );
   // All but the last prompt position, which every branch computes to draw its own first token.
   const numShared = group.numPromptTokens - 1;

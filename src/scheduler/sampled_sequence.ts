@@ -4,6 +4,7 @@ import type { SequenceRequest } from "../core/generation.ts";
 import type { TokenMatcher } from "../core/token_matcher.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { Demand } from "../kvcache/pool/pool.ts";
+import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 import type { Report } from "./event_buffer.ts";
 import { type Answer, Sequence, type SequenceIdentity } from "./sequence.ts";
 import type { OutputSink, SequenceGroup, StepPlan } from "./sequence_group.ts";
@@ -72,6 +73,10 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
 
   preempt(): void {
     this.numComputedTokens = 0;
+  }
+
+  cacheAs(caching: CachingOptions): void {
+    this.caching = caching;
   }
 
   update(_: Sequence, drawn: TokenOutput, sink: OutputSink): void {

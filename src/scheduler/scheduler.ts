@@ -7,11 +7,12 @@ import type { TokenEvent } from "../core/token_event.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
+import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 import { BatchPlan, checkResults } from "./batch_plan.ts";
 import { AdmissionControl, type TokensListener } from "./admission_control.ts";
 import { checkHolders } from "./audit.ts";
 import { Counters } from "./counters.ts";
-import { makeSequenceGroups } from "./make_sequence_groups.ts";
+import { cachingAtLength, makeSequenceGroups } from "./make_sequence_groups.ts";
 import { PoolSizing } from "./pool_sizing.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
@@ -28,6 +29,11 @@ import {
 export interface SchedulerOptions {
   /** Most tokens of one sequence, prompt and output. */
   readonly maxModelLen: number;
+  /**
+   * Most tokens of a sequence whose KV is computed for a short context; a longer one is computed
+   * anew for a long one (`src/core/long_context.ts`). Absent: there is one kind of KV.
+   */
+  readonly shortContextLen?: number;
   /** Most sequences in one step. */
   readonly maxNumSeqs: number;
   /** Most tokens in one step. */
@@ -90,6 +96,11 @@ export class Scheduler {
     return this.#queues.numUnfinished > 0 || this.#inFlight !== undefined;
   }
 
+  /** As of {@link SchedulerOptions}. */
+  get shortContextLen(): number | undefined {
+    return this.#options.shortContextLen;
+  }
+
   /** Number of the next step. */
   get numSteps(): number {
     return this.#counters.current.numSteps;
@@ -129,9 +140,8 @@ export class Scheduler {
     checkFits(request, limits);
     checkSearchFits(request, limits);
     checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), limits);
-    const { maxModelLen, matchers } = limits;
     const firstId = this.#nextSequenceId;
-    const groups = makeSequenceGroups(request, { firstId, maxModelLen, matchers });
+    const groups = makeSequenceGroups(request, { ...limits, firstId });
     this.#nextSequenceId += request.sequences.length;
     this.#queues.add(request.id, groups);
     for (const group of groups) {
@@ -159,6 +169,7 @@ export class Scheduler {
   schedule(): Batch | undefined {
     this.#checkBetweenSteps("schedule()");
     const { numUnfinished } = this.#queues;
+    this.#preemptOutgrown();
     const { numPreemptions } = this.#counters.current;
     const plan = new BatchPlan(this.#options.maxNumBatchedTokens);
     this.#scheduleRunning(plan);
@@ -215,7 +226,7 @@ export class Scheduler {
     const { running } = this.#queues;
     const numRunning = running.length;
     if (numRunning > 0 && !preempt) throw cacheInUse(numRunning);
-    while (running.length > 0) this.#preemptLast();
+    while (running.length > 0) this.#preempt(running.at(-1)!);
     this.#blocks.clearCache();
     return numRunning;
   }
@@ -248,16 +259,19 @@ export class Scheduler {
    * chunk in this plan are; and the earliest admitted never is.
    */
   #makeRoom(group: SequenceGroup, plan: BatchPlan): boolean {
+    const { running } = this.#queues;
     while (!group.tryGrow(plan, this.#blocks)) {
       // What is kept for later prompts costs no running sequence its blocks.
       if (this.#blocks.reclaim()) continue;
-      const isAlone = this.#queues.running.length === 1;
+      const isAlone = running.length === 1;
       if (isAlone && !this.#canStartAnew(group)) {
         const error = group.outOfBlocks(this.#blocks, plan);
         this.#commit.end(group, { finishReason: "error", error });
         return false;
       }
-      if (this.#preemptLast() === group) return false;
+      const latest = running.at(-1)!;
+      this.#preempt(latest);
+      if (latest === group) return false;
     }
     return true;
   }
@@ -268,15 +282,32 @@ export class Scheduler {
       this.#blocks.numBlocksFor(numTokens) <= this.#blocks.numBlocks;
   }
 
+  /**
+   * Preempts the groups whose KV is of a short context, and which have become longer. They wait
+   * before all others, in their order, and are computed anew as soon as they are admitted; each
+   * outgrows a short context once.
+   */
+  #preemptOutgrown(): void {
+    if (this.#options.shortContextLen === undefined) return;
+    for (const group of this.#queues.running.toReversed()) {
+      if (this.#cachingOf(group) !== group.caching) this.#preempt(group);
+    }
+  }
+
+  /** How KV of a group as long as it is now is cached. */
+  #cachingOf({ caching, members }: SequenceGroup): CachingOptions {
+    return cachingAtLength(caching, members[0]!.numTokens, this.#options.shortContextLen);
+  }
+
   /** Its tokens are kept, so its answer goes on where it was; uncached ones are computed again. */
-  #preemptLast(): SequenceGroup {
-    const holders = holdersOf(this.#queues.running.at(-1)!);
-    const victim = this.#queues.preemptLast();
+  #preempt(victim: SequenceGroup): void {
+    const holders = holdersOf(victim);
+    this.#queues.preempt(victim);
     for (const { id } of holders) this.#blocks.free(id, "preempt");
     victim.preempt();
+    victim.cacheAs(this.#cachingOf(victim));
     this.#admissions.noteWaiting(victim);
     victim.numPreemptions++;
     this.#counters.countPreemption();
-    return victim;
   }
 }

@@ -56,7 +56,8 @@ export class Sequence {
   readonly id: SequenceId;
   readonly requestId: RequestId;
   readonly index: number;
-  readonly caching: CachingOptions;
+  /** Its scope says whether its KV is computed for a long context (`src/core/long_context.ts`). */
+  caching: CachingOptions;
   readonly params: SequenceRequest["params"];
   readonly numPromptTokens: number;
   /** Penalties, biases and bans of its draws; absent for most. */

@@ -61,6 +61,7 @@ export interface SequenceGroup {
   readonly owner: string | undefined;
   /** Its owner's priority at admission: a higher one goes first. */
   readonly priority: number;
+  /** As of its members. */
   readonly caching: CachingOptions;
   /** Whether its look-ups are the server's own. */
   readonly isReheat: boolean;
@@ -113,6 +114,8 @@ export interface SequenceGroup {
   outOfBlocks(blocks: BlockManager, plan?: StepPlan): ErrorData;
   /** Its blocks have been taken back; it waits, and recomputes its uncached tokens later. */
   preempt(): void;
+  /** While it waits: its KV is looked for, and becomes findable, as `caching` says from now on. */
+  cacheAs(caching: CachingOptions): void;
   /** Takes a token that was drawn for a member that runs. */
   update(member: Sequence, drawn: TokenOutput, sink: OutputSink): void;
   /** All results of a step that had chunks of it are taken. */

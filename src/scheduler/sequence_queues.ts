@@ -7,7 +7,7 @@ import { type AdmissionTurns, WaitingQueue } from "./waiting_queue.ts";
  * The groups that wait and those that run.
  *
  *     add -> waiting ---- admit -----> running -- end --> finished
- *               ^----- preemptLast ------'
+ *               ^------- preempt --------'
  *
  * Every unfinished group stands in exactly one of the two queues and under its request; its
  * `state` says where. Running groups stand in order of admission; whose turn it is among those that
@@ -71,13 +71,12 @@ export class SequenceQueues {
     this.#running.push(group);
   }
 
-  /** Moves the latest admitted to the front of those that wait, and returns it. */
-  preemptLast(): SequenceGroup {
-    const group = this.#running.pop()!;
+  /** Moves a group that runs to the front of those that wait. */
+  preempt(group: SequenceGroup): void {
+    remove(this.#running, group);
     group.state = "waiting";
     this.#waiting.preempt(group);
     this.#numWaiting++;
-    return group;
   }
 
   /** Forgets a group, wherever it stands. */

@@ -1,11 +1,11 @@
 import type { Model } from "../../models/model.ts";
-import { KNOWN_MODEL_TYPES, parseModel } from "../../models/registry.ts";
+import { KNOWN_MODEL_TYPES, parseModel, TEXT_PART_MODEL_TYPES } from "../../models/registry.ts";
 import { StartupError } from "../core/errors.ts";
 import { modelFile, type ModelFiles, readModelJson } from "../core/model_json.ts";
 import type { ModelShape, WeightShape } from "../plan/model_shape.ts";
 import { findPreset } from "../plan/presets.ts";
 import { parseGenericShape } from "../plan/shape_config.ts";
-import { weightShape } from "../runner/weight_buffers.ts";
+import { isVector, weightShape } from "../runner/weight_buffers.ts";
 
 /**
  * Reads the shape of a model from its config.json, whether the server can run it or not.
@@ -34,17 +34,16 @@ export function presetShape(name: string): ModelShape | undefined {
  * @throws {StartupError} as {@link loadShape}.
  */
 export function parseShape(json: unknown, name: string, file = "config.json"): ModelShape {
-  const text = textConfig(json);
-  const model = runnableModel(text, file);
-  return model === undefined ? parseGenericShape(text, name, file) : declaredShape(model, name);
+  const model = runnableModel(json, file) ?? runnableModel(textConfig(json), file);
+  if (model !== undefined) return declaredShape(model, name);
+  return parseGenericShape(textConfig(json), name, file);
 }
 
 /** What a family's declarations say of sizes. */
 function declaredShape(model: Model, name: string): ModelShape {
   const weights = model.weights.map((spec): WeightShape => {
     const { numOutputs, rowsPerOutput, columns } = weightShape(spec);
-    const isVector = spec.shapes[0]!.length < 2;
-    return { rows: numOutputs * rowsPerOutput, columns, isVector };
+    return { rows: numOutputs * rowsPerOutput, columns, isVector: isVector(spec) };
   });
   return { name, maxModelLen: model.maxPositionEmbeddings, caches: model.caches, weights };
 }
@@ -52,7 +51,7 @@ function declaredShape(model: Model, name: string): ModelShape {
 /** The model, where its family is known and takes all of its fields. */
 function runnableModel(json: unknown, file: string): Model | undefined {
   const isKnown = isObject(json) && "model_type" in json &&
-    KNOWN_MODEL_TYPES.some((modelType) => modelType === json.model_type);
+    [...KNOWN_MODEL_TYPES, ...TEXT_PART_MODEL_TYPES].some((type) => type === json.model_type);
   if (!isKnown) return undefined;
   try {
     return parseModel(json, file);

@@ -212,6 +212,7 @@ function describeModel(
     numContextTokensTrained: readModel(files).maxPositionEmbeddings,
     maxCharsPerToken: text.maxCharsPerToken,
     defaults: samplingDefaults(files),
+    fileFormat: typeof files === "string" ? "safetensors" : "gguf",
     ...(text.chatTemplate === undefined ? {} : { chatTemplate: text.chatTemplate }),
     ...thinkingOf(text.chatTemplate ?? ""),
   };

@@ -51,6 +51,9 @@ const MAX_REASON_CHARS = 500;
 const TEMPLATE_FILE = "chat_template.jinja";
 const CONFIG_FILE = "tokenizer_config.json";
 
+const PROCESSOR_FILE = "chat_template.json";
+
+const ProcessorJson = z.object({ chat_template: z.string().max(MAX_TEMPLATE_BYTES).nullish() });
 const ConfigJson = z.object({
   chat_template: z.union([
     z.string().max(MAX_TEMPLATE_BYTES),
@@ -113,8 +116,8 @@ export class ChatTemplate {
 
   /**
    * Loads the template of a model: `chat_template.jinja`, or else the one in
-   * `tokenizer_config.json` (of several, the one named "default"). A model without one can be
-   * loaded, but not chatted with.
+   * `tokenizer_config.json` (of several, the one named "default") or `chat_template.json`. A model
+   * without one can be loaded, but not chatted with.
    *
    * @param tokens special tokens that templates name, and the texts of control tokens.
    * @throws {StartupError} naming the file, when the template is not valid Jinja.
@@ -245,7 +248,15 @@ function findTemplate(files: ModelFiles): FoundTemplate | undefined {
   const { chat_template: template } = parseModelJson(ConfigJson, json, file);
   if (typeof template === "string") return { source: template, file };
   const named = template?.find(({ name }) => name === "default");
-  return named === undefined ? undefined : { source: named.template, file };
+  return named === undefined ? templateOfProcessor(files) : { source: named.template, file };
+}
+
+/** Where checkpoints of several modalities have it, from before `chat_template.jinja`. */
+function templateOfProcessor(files: ModelFiles): FoundTemplate | undefined {
+  const file = modelFile(files, PROCESSOR_FILE);
+  const json = readModelJson(files, PROCESSOR_FILE) ?? {};
+  const { chat_template: source } = parseModelJson(ProcessorJson, json, file);
+  return source === null || source === undefined ? undefined : { source, file };
 }
 
 function withEndMark(messages: readonly ChatMessage[]): ChatMessage[] {

@@ -1,8 +1,23 @@
 /** Element types of weights that Quire reads, by their safetensors names. */
 export type TensorDtype = "F32" | "F16" | "BF16";
 
+/** Element types of a file's tensors: also the bytes of which MXFP4 consists (`mxfp4.ts`). */
+export type StoredDtype = TensorDtype | "U8";
+
+/** A tensor as its file has it. */
+export interface StoredTensor {
+  readonly name: string;
+  readonly dtype: StoredDtype;
+  readonly shape: readonly number[];
+  readonly numElements: number;
+  readonly bytes: number;
+}
+
 /** Bytes per element. */
 export const DTYPE_BYTES: Readonly<Record<TensorDtype, number>> = { F32: 4, F16: 2, BF16: 2 };
+
+/** The same of what files have. */
+export const STORED_BYTES: Readonly<Record<StoredDtype, number>> = { ...DTYPE_BYTES, U8: 1 };
 
 /** Bits of the f32 equal to each of the 65,536 f16 bit patterns; every f16 is exact in f32. */
 const F16_TO_F32_BITS = Uint32Array.from({ length: 0x10000 }, (_, half) => f16ToF32Bits(half));

@@ -27,7 +27,9 @@ export function modelFingerprint(
   const sample = new Uint8Array(SAMPLE_BYTES);
   for (const name of weights.names()) {
     const { bytes, blocks } = weights.tensor(name);
-    if (blocks !== undefined) hash.update(`${name} as ${quantizedDtype(blocks.nearest)}\0`);
+    if (blocks !== undefined) {
+      hash.update(`${name} as ${blocks.kept ?? quantizedDtype(blocks.nearest)}\0`);
+    }
     const count = Math.min(SAMPLE_BYTES, bytes);
     const last = bytes - count;
     for (const offset of new Set([0, Math.floor(last / 2), last])) {

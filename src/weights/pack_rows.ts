@@ -1,5 +1,5 @@
 import { ceilDiv } from "../base/math.ts";
-import { type QuantizedDtype, quantizedFormat, quantizedLayout } from "../core/weight_format.ts";
+import { type IntDtype, quantizedFormat, quantizedLayout } from "../core/weight_format.ts";
 
 /** Rows of quantized weights before they are packed. */
 export interface QuantizedGroups {
@@ -21,7 +21,7 @@ export interface PackedRows {
 export function packRows(
   groups: QuantizedGroups,
   columns: number,
-  dtype: QuantizedDtype,
+  dtype: IntDtype,
 ): PackedRows {
   const format = quantizedFormat(dtype);
   const numRows = groups.codes.length / columns;

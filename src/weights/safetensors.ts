@@ -9,7 +9,10 @@ import {
   type PlacedTensor,
 } from "./safetensors_header.ts";
 import { findShards, resolveShard } from "./shards.ts";
-import type { TensorInfo, Weights } from "./weights.ts";
+import type { QuantizedDtype } from "../core/weight_format.ts";
+import { decodeMxfp4, MXFP4_BLOCK, mxfp4Groups, mxfp4Info, type Mxfp4Tensor } from "./mxfp4.ts";
+import type { QuantizedGroups } from "./pack_rows.ts";
+import type { RowRange, TensorInfo, Weights } from "./weights.ts";
 
 export type { TensorInfo, Weights } from "./weights.ts";
 
@@ -40,10 +43,15 @@ export function openWeights(dir: string): Weights {
   }
 }
 
-/** A tensor, its place and its file. */
+/** A tensor of a file, its place and its file. */
 interface Located extends PlacedTensor {
   readonly shard: Shard;
 }
+
+/** A tensor of plain numbers, or one that a file has in two parts. */
+type Source =
+  | { readonly info: TensorInfo; readonly plain: Located }
+  | Mxfp4Tensor<Located>;
 
 function chooseTensors(
   shards: ReadonlyMap<string, Shard>,
@@ -86,6 +94,34 @@ function withPrefix(tensors: Map<string, Located>): Map<string, Located> {
   );
 }
 
+/**
+ * The tensors that those of the files make up.
+ *
+ * @throws {StartupError} naming a part of MXFP4 that lacks the other one or does not fit it.
+ */
+function sourcesOf(located: ReadonlyMap<string, Located>): Map<string, Source> {
+  const sources = new Map<string, Source>();
+  for (const [name, part] of located) {
+    const { dtype, ...info } = part.info;
+    if (dtype !== "U8") {
+      sources.set(name, { info: Object.freeze({ ...info, dtype }), plain: part });
+      continue;
+    }
+    const stem = name.replace(/_(blocks|scales)$/, "");
+    const [blocks, scales] = ["blocks", "scales"].map((kind) => located.get(`${stem}_${kind}`));
+    if (blocks?.info.dtype !== "U8" || scales?.info.dtype !== "U8") {
+      const other = name.endsWith("_blocks") ? "scales" : "blocks";
+      throw new StartupError(
+        `${part.shard.path}: tensor ${JSON.stringify(name)} is a part of MXFP4, but there is no ` +
+          JSON.stringify(`${stem}_${other}`),
+      );
+    }
+    const whole = mxfp4Info(blocks.info, scales.info, part.shard.path);
+    sources.set(stem, { info: whole, blocks, scales });
+  }
+  return sources;
+}
+
 function openShard(path: string): Shard {
   const { file, size } = openFile(path);
   try {
@@ -106,12 +142,12 @@ function openShard(path: string): Shard {
  */
 class SafetensorsWeights implements Weights {
   readonly #shards: readonly Shard[];
-  readonly #tensors: ReadonlyMap<string, Located>;
+  readonly #tensors: ReadonlyMap<string, Source>;
   #open = true;
 
   constructor(shards: readonly Shard[], tensors: ReadonlyMap<string, Located>) {
     this.#shards = shards;
-    this.#tensors = tensors;
+    this.#tensors = sourcesOf(tensors);
   }
 
   /** In the order of their headers or of the index. */
@@ -124,7 +160,8 @@ class SafetensorsWeights implements Weights {
   }
 
   fileOf(name: string): string {
-    return this.#locate(name).shard.path;
+    const source = this.#locate(name);
+    return ("plain" in source ? source.plain : source.blocks).shard.path;
   }
 
   headerDigests(): string[] {
@@ -133,18 +170,34 @@ class SafetensorsWeights implements Weights {
 
   readRange(name: string, byteOffset: number, into: Uint8Array): void {
     invariant(this.#open, "weights are read after close()");
-    const { shard, begin, info } = this.#locate(name);
+    const source = this.#locate(name);
+    const { info } = source;
     const end = byteOffset + into.byteLength;
     if (!Number.isSafeInteger(byteOffset) || byteOffset < 0 || end > info.bytes) {
       throw new RangeError(
         `Cannot read bytes [${byteOffset}, ${end}) of tensor ${name}: it has ${info.bytes}`,
       );
     }
-    readFully(shard, begin + byteOffset, into);
+    if ("plain" in source) readPart(source.plain, byteOffset, into);
+    else readMxfp4(source, byteOffset, into);
   }
 
-  /** Safetensors has no codes. */
-  readGroups(): undefined {}
+  readGroups(
+    name: string,
+    { begin, end }: RowRange,
+    dtype: QuantizedDtype,
+  ): QuantizedGroups | undefined {
+    invariant(this.#open, "weights are read after close()");
+    const source = this.#locate(name);
+    if ("plain" in source || dtype !== "int8g32") return undefined;
+    const perRow = source.info.shape.at(-1)! / MXFP4_BLOCK.size;
+    const { blocks, scales } = readBlocks(source, begin * perRow, (end - begin) * perRow);
+    return mxfp4Groups(blocks, scales);
+  }
+
+  readBlocks(name: string): never {
+    throw new TypeError(`${name} is in no blocks: safetensors has plain numbers`);
+  }
 
   close(): void {
     if (!this.#open) return;
@@ -152,11 +205,37 @@ class SafetensorsWeights implements Weights {
     for (const shard of this.#shards) shard.file.close();
   }
 
-  #locate(name: string): Located {
+  #locate(name: string): Source {
     const located = this.#tensors.get(name);
     if (located === undefined) {
       throw new StartupError(`The weights have no tensor ${JSON.stringify(name)}`);
     }
     return located;
   }
+}
+
+/** Fills `into` with a file's tensor's bytes from `at` on. */
+function readPart({ shard, begin }: Located, at: number, into: Uint8Array): void {
+  readFully(shard, begin + at, into);
+}
+
+/** Blocks `[first, first + count)` of a tensor, and their scales. */
+function readBlocks(tensor: Mxfp4Tensor<Located>, first: number, count: number) {
+  const blocks = new Uint8Array(count * MXFP4_BLOCK.bytes);
+  const scales = new Uint8Array(count);
+  readPart(tensor.blocks, first * MXFP4_BLOCK.bytes, blocks);
+  readPart(tensor.scales, first, scales);
+  return { blocks, scales };
+}
+
+/** Fills `into` with the f32 bytes of a tensor from `byteOffset` on. */
+function readMxfp4(tensor: Mxfp4Tensor<Located>, byteOffset: number, into: Uint8Array): void {
+  if (into.byteLength === 0) return;
+  const unit = 4 * MXFP4_BLOCK.size;
+  const first = Math.floor(byteOffset / unit);
+  const count = Math.ceil((byteOffset + into.byteLength) / unit) - first;
+  const { blocks, scales } = readBlocks(tensor, first, count);
+  const bytes = new Uint8Array(decodeMxfp4(blocks, scales).buffer);
+  const skipped = byteOffset - first * unit;
+  into.set(bytes.subarray(skipped, skipped + into.byteLength));
 }

@@ -1,10 +1,9 @@
 import { StartupError } from "../core/errors.ts";
-import { DTYPE_BYTES, type TensorDtype } from "./dtypes.ts";
-import type { TensorInfo } from "./weights.ts";
+import { DTYPE_BYTES, STORED_BYTES, type StoredDtype, type StoredTensor } from "./dtypes.ts";
 
 /** A tensor and where its data lies in its file. */
 export interface PlacedTensor {
-  readonly info: TensorInfo;
+  readonly info: StoredTensor;
   /** Byte offset from the start of the file. */
   readonly begin: number;
 }
@@ -84,10 +83,10 @@ function parseTensor(
   entry: unknown,
   dataBytes: number,
   where: string,
-): { info: TensorInfo; begin: number } {
+): { info: StoredTensor; begin: number } {
   if (!isObject(entry)) throw new StartupError(`${where} is not described by an object`);
   const { dtype, shape, data_offsets: offsets } = entry;
-  if (!isTensorDtype(dtype)) {
+  if (!isStoredDtype(dtype, name)) {
     const known = Object.keys(DTYPE_BYTES).join(", ");
     throw new StartupError(`${where} has dtype ${JSON.stringify(dtype)}: known are ${known}`);
   }
@@ -108,10 +107,10 @@ function parseTensor(
     );
   }
   const numElements = product(shape);
-  if (numElements * DTYPE_BYTES[dtype] !== end - begin) {
+  if (numElements * STORED_BYTES[dtype] !== end - begin) {
     throw new StartupError(
       `${where} has ${end - begin} bytes, but ${dtype} of shape ${show(shape)} needs ` +
-        `${numElements * DTYPE_BYTES[dtype]}`,
+        `${numElements * STORED_BYTES[dtype]}`,
     );
   }
   const info = { name, dtype, shape: Object.freeze([...shape]), numElements, bytes: end - begin };
@@ -141,7 +140,9 @@ function requireNoOverlap(tensors: ReadonlyMap<string, PlacedTensor>, file: stri
   }
 }
 
-function isTensorDtype(value: unknown): value is TensorDtype {
+/** Whether a tensor of that name may have the type: bytes are parts of MXFP4 alone. */
+function isStoredDtype(value: unknown, name: string): value is StoredDtype {
+  if (value === "U8") return /_(blocks|scales)$/.test(name);
   return typeof value === "string" && Object.hasOwn(DTYPE_BYTES, value);
 }
 

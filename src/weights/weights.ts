@@ -1,6 +1,6 @@
-import type { Quantization, QuantizedDtype } from "../core/weight_format.ts";
+import type { BlockDtype, IntDtype, Quantization, QuantizedDtype } from "../core/weight_format.ts";
 import type { TensorDtype } from "./dtypes.ts";
-import type { QuantizedGroups } from "./pack_rows.ts";
+import type { PackedRows, QuantizedGroups } from "./pack_rows.ts";
 
 /** One tensor of a checkpoint; its elements are dense, row-major, little-endian. */
 export interface TensorInfo {
@@ -20,7 +20,9 @@ export interface TensorInfo {
 export interface BlockFormat {
   /** The format's name for messages, such as `Q4_K`. */
   readonly name: string;
-  /** The format of device memory that a matrix of it becomes unless the user asks for another. */
+  /** The format of device memory that holds the blocks of a matrix with all their bits, if any. */
+  readonly kept?: QuantizedDtype;
+  /** How else a matrix is quantized again unless the user asks for another way. */
   readonly nearest: Quantization;
 }
 
@@ -56,7 +58,13 @@ export interface Weights {
    *
    * @throws {StartupError} as `readRange`, and for a scale that is not a finite number.
    */
-  readGroups(name: string, rows: RowRange, dtype: QuantizedDtype): QuantizedGroups | undefined;
+  readGroups(name: string, rows: RowRange, dtype: IntDtype): QuantizedGroups | undefined;
+  /**
+   * Rows of a matrix whose blocks that format keeps, as device memory has them.
+   *
+   * @throws {StartupError} as `readGroups`.
+   */
+  readBlocks(name: string, rows: RowRange, dtype: BlockDtype): PackedRows;
   /** Closes the files; idempotent. */
   close(): void;
 }

@@ -8,12 +8,14 @@ import {
   type WeightDtype,
 } from "../../src/core/weight_format.ts";
 
-Deno.test("matrixBytes() counts codes and scales: 8.5, 4.5 or 4.125 bits per weight", () => {
+Deno.test("matrixBytes() counts codes and scales: 4.125 to 8.5 bits per weight", () => {
   const bits = (dtype: WeightDtype) => matrixBytes(dtype, 4096, 4096) * 8 / 4096 ** 2;
   assertEquals(
     (["f32", "f16", "bf16", "int8g32", "int8g128", "int4g32", "int4g128"] as const).map(bits),
     [32, 16, 16, 8.5, 8.125, 4.5, 4.125],
   );
+  // As in a GGUF file.
+  assertEquals((["q4_k", "q6_k"] as const).map(bits), [4.5, 6.5625]);
 });
 
 Deno.test("quantizedLayout() begins every row of codes and of scales at a word", () => {
@@ -30,6 +32,13 @@ Deno.test("quantizedLayout() begins every row of codes and of scales at a word",
     scaleRowWords: 3,
     scaleWord: 258,
     words: 264,
+  });
+  // Three blocks: 96 words of low halves and 48 of upper pairs; 12 words of scales, three units.
+  assertEquals(quantizedLayout("q6_k", 2, 768), {
+    rowWords: 144,
+    scaleRowWords: 14,
+    scaleWord: 288,
+    words: 316,
   });
 });
 

@@ -1,5 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { RequestError } from "../../src/core/errors.ts";
+import { longScope } from "../../src/core/long_context.ts";
 import { pinPrefix } from "../../src/engine/pin_command.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 
@@ -35,4 +36,17 @@ Deno.test("pinPrefix() pins the whole cached blocks of its scope and says how ma
 Deno.test("pinPrefix() says when there is no cache to pin in", () => {
   const error = assertThrows(() => pinPrefix(undefined, command()), RequestError);
   assertEquals(error.data.code, "prefix_cache_off");
+});
+
+Deno.test("pinPrefix() pins a prefix longer than a short context as such sequences have it", () => {
+  const blocks = new BlockManager({
+    numBlocks: 8,
+    blockSize: 2,
+    prefixCache: { keySpace: KEY_SPACE },
+  });
+  blocks.tryAdmit(1, TOKENS, { scope: longScope("a") });
+  blocks.markComputed(1, TOKENS, TOKENS.length);
+  blocks.free(1);
+  assertEquals(pinPrefix(blocks.pins, command("a"), 5).numBlocks, 0);
+  assertEquals(pinPrefix(blocks.pins, command("a"), 4).numBlocks, 2);
 });

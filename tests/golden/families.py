@@ -77,6 +77,14 @@ class Spec:
     expert_inner: int = 0
     normalizes_weights: bool = True  # of the experts that a token goes to
     dense_layers: tuple = ()
+    is_stacked: bool = False  # a layer's experts are one tensor, transposed, each gate before its up, with biases and clamped gates
+    has_router_bias: bool = False
+    has_expert_biases: bool = False
+    gates_alternate: bool = True
+    clamp: float = math.inf
+    swish: float = 1.702  # of clamped gates
+    up_addend: float = 1
+    has_sinks: bool = False  # of attention: a score for each head, without a value
     sharpness: float = 1  # this file multiplies q and k by it, so that attention is not flat
     fading: float = 1  # it divides embeddings by this, and multiplies the last norm: or a tied head answers each token with itself
 
@@ -86,14 +94,15 @@ def rms_norm(x, weight, spec):
     return x / torch.sqrt((x * x).mean(-1, keepdim=True) + spec.eps) * (spec.norm_offset + weight)
 
 
-def frequencies(rope, head_dim):
-    """Radians per position of each pair of dims, and the factor of their cosines and sines."""
+def frequencies(rope, head_dim, length):
+    """Radians per position of each pair of dims in a sequence of so many tokens, and the factor of their cosines and sines."""
     half = head_dim // 2
     plain = torch.tensor([rope.theta ** (-i / half) for i in range(half)], dtype=torch.float64)
     s = rope.scaling
     if s is not None and s["rope_type"] == "longrope":  # Ding 2024, arXiv:2402.13753; the factor is that of Phi-3 (arXiv:2404.14219)
         stretch = s["max_position_embeddings"] / s["original_max_position_embeddings"]
-        factors = torch.tensor(s["short_factor"], dtype=torch.float64)
+        name = "long_factor" if length > s["original_max_position_embeddings"] else "short_factor"
+        factors = torch.tensor(s[name], dtype=torch.float64)
         return plain / factors, math.sqrt(1 + math.log(stretch) / math.log(s["original_max_position_embeddings"]))
     kind = "default" if s is None else s["rope_type"]
     if kind == "default":
@@ -109,8 +118,9 @@ def frequencies(rope, head_dim):
         def index_of(turns):
             return half * math.log(s["original_max_position_embeddings"] / (turns * 2 * math.pi)) / math.log(rope.theta)
 
-        first = max(math.floor(index_of(s["beta_fast"])), 0)
-        last = min(math.ceil(index_of(s["beta_slow"])), head_dim - 1)
+        down, up = (math.floor, math.ceil) if s.get("truncate", True) else (float, float)
+        first = max(down(index_of(s["beta_fast"])), 0)
+        last = min(up(index_of(s["beta_slow"])), head_dim - 1)
         divided = ((torch.arange(half, dtype=torch.float64) - first) / (last - first)).clamp(0, 1)
         return (1 - divided) * plain + divided * plain / s["factor"], 0.1 * math.log(s["factor"]) + 1
     raise ValueError(kind)
@@ -123,7 +133,7 @@ def rotate(x, rope):
     if rope.share != 1:
         rotated = int(rope.share * x.shape[-1])
         return torch.cat([rotate(x[..., :rotated], replace(rope, share=1)), x[..., rotated:]], -1)
-    speed, factor = frequencies(rope, x.shape[-1])
+    speed, factor = frequencies(rope, x.shape[-1], x.shape[0])
     angle = torch.arange(x.shape[0], dtype=torch.float64)[:, None, None] * speed
     cos, sin = (factor * torch.cos(angle)).to(x.dtype), (factor * torch.sin(angle)).to(x.dtype)
     a, b = x.chunk(2, -1)
@@ -174,7 +184,12 @@ def attention(w, at, y, spec, layer):
     distance = torch.arange(n)[:, None] - torch.arange(n)[None, :]
     window = n if spec.windows[layer] is None else spec.windows[layer]
     scores = scores.masked_fill((distance < 0) | (distance >= window), -math.inf)
-    attended = torch.einsum("hqk,khd->qhd", torch.softmax(scores, -1), v)
+    if spec.has_sinks:  # gpt-oss, arXiv:2508.10925: each head's takes its share of the weight, and gives nothing
+        sinks = w[f"{at}sinks"][:, None, None].expand(-1, n, 1)
+        weights = torch.softmax(torch.cat([scores, sinks], -1), -1)[..., :-1]
+    else:
+        weights = torch.softmax(scores, -1)
+    attended = torch.einsum("hqk,khd->qhd", weights, v)
     out = attended.reshape(n, spec.heads * d) @ w[f"{at}o_proj.weight"].T
     return out + w[f"{at}o_proj.bias"] if spec.has_output_bias else out
 
@@ -204,7 +219,28 @@ def mixture(w, at, y, spec):
     return sum(weight[:, i : i + 1] * feed_forward(w, f"{at}experts.{i}.", y, spec) for i in range(spec.experts))
 
 
+def clamped_expert(w, at, i, y, spec):
+    """Expert i of gpt-oss (arXiv:2508.10925; github.com/openai/gpt-oss): swish of 1.702, clamped, and ups moved by one."""
+    both = y @ w[f"{at}gate_up_proj"][i]
+    if spec.has_expert_biases:
+        both = both + w[f"{at}gate_up_proj_bias"][i]
+    gate, up = (both[:, ::2], both[:, 1::2]) if spec.gates_alternate else both.chunk(2, -1)
+    gate, up = gate.clamp(max=spec.clamp), up.clamp(-spec.clamp, spec.clamp)
+    out = (gate * torch.sigmoid(spec.swish * gate) * (up + spec.up_addend)) @ w[f"{at}down_proj"][i]
+    return out + w[f"{at}down_proj_bias"][i] if spec.has_expert_biases else out
+
+
+def clamped_mixture(w, at, y, spec):
+    scores = y @ w[f"{at}router.weight"].T
+    if spec.has_router_bias:
+        scores = scores + w[f"{at}router.bias"]
+    weight = route(scores, spec)
+    return sum(weight[:, i : i + 1] * clamped_expert(w, f"{at}experts.", i, y, spec) for i in range(spec.experts))
+
+
 def mlp(w, at, y, spec, layer):
+    if spec.is_stacked:
+        return clamped_mixture(w, at, y, spec)
     return feed_forward(w, at, y, spec) if spec.experts == 0 or layer in spec.dense_layers else mixture(w, at, y, spec)
 
 
@@ -221,6 +257,14 @@ def logits(w, spec, ids):
         x = x + spec.residual_scale * norm(mlp(w, at + "mlp.", norm(x, spec.mlp_in), spec, layer), spec.mlp_out)
     head = w["model.embed_tokens.weight" if spec.is_tied else "lm_head.weight"]
     return cap(rms_norm(x, w["model.norm.weight"], spec) @ head.T / spec.logit_divisor, spec.logit_cap)
+
+
+def logits_so_far(w, spec, ids):
+    """[T, V], after each position those of the tokens up to it: with longrope, those within the original context are of a sequence of its length."""
+    scalings = [rope.scaling for rope in spec.ropes if rope is not None and rope.scaling is not None]
+    original = min((s["original_max_position_embeddings"] for s in scalings if s["rope_type"] == "longrope"), default=len(ids))
+    whole = logits(w, spec, ids)
+    return whole if original >= len(ids) else torch.cat([logits(w, spec, ids[:original]), whole[original:]])
 
 
 # The weights
@@ -254,6 +298,16 @@ def tensors(spec):
         yield matrix(p + "self_attn.o_proj", e, widths["q"])
         if spec.has_output_bias:
             yield p + "self_attn.o_proj.bias", (e,), 0, 0.5
+        if spec.has_sinks:
+            yield p + "self_attn.sinks", (spec.heads,), 0, 4
+        if spec.is_stacked:
+            at, count, width = p + "mlp.", spec.experts, spec.expert_inner
+            yield matrix(at + "router", count, e)
+            yield at + "router.bias", (count,), 0, 1
+            for name, rows, columns in (("gate_up", e, 2 * width), ("down", width, e)):
+                yield f"{at}experts.{name}_proj", (count, rows, columns), 0, 0.25
+                yield f"{at}experts.{name}_proj_bias", (count, columns), 0, 0.5
+            continue
         if spec.experts > 0 and layer not in spec.dense_layers:
             yield matrix(p + "mlp.gate", spec.experts, e)
             for at in (f"{p}mlp.experts.{i}." for i in range(spec.experts)):
@@ -433,6 +487,8 @@ def phi3(c):
         no_stretch = {**scaling, "max_position_embeddings": c["original_max_position_embeddings"]}
         off |= {"rope scaling": {"scaling": None}, "short factors": {"scaling": {**scaling, "short_factor": scaling["long_factor"]}}}
         off["attention factor"] = {"scaling": no_stretch}
+        if c["original_max_position_embeddings"] < NUM_PROMPT_TOKENS:
+            off["long factors"] = {"scaling": {**scaling, "long_factor": scaling["short_factor"]}}
     spec = replace(spec, **everywhere(spec, scaling=scaling, share=share))
     for quirk, change in off.items():
         if quirk == "partial rotary":
@@ -513,7 +569,36 @@ def olmoe(c):
     return spec, {"norms of q and k": {"qk_norm": None}, "whole projections": {"qk_norm": "head"}, **without_choice(spec)}
 
 
-FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2, "olmo3": olmo3, "smollm3": smollm3, "granite": granite, "phi3": phi3, "qwen3_moe": qwen3_moe, "olmoe": olmoe}
+def gpt_oss(c):
+    """gpt-oss, arXiv:2508.10925: windows in every other layer, sinks, biases, and experts whose gates and ups are clamped."""
+    window, layers = c["sliding_window"], c["num_hidden_layers"]
+    windows = tuple(window if kind == "sliding_attention" else None for kind in c["layer_types"])
+    spec = dense(
+        c, windows=windows, has_biases=True, has_output_bias=True, has_sinks=True, is_stacked=True, experts=c["num_local_experts"],
+        top_k=c["num_experts_per_tok"], expert_inner=c["intermediate_size"], has_router_bias=True, has_expert_biases=True, clamp=c["swiglu_limit"],
+        sharpness=2,
+    )
+    scaling = c["rope_scaling"]
+    return spec, {
+        "windows": {"windows": (None,) * layers},
+        "full layers": {"windows": (window,) * layers},
+        "window's end": {"windows": tuple(each and each + 1 for each in windows)},
+        "rope scaling": everywhere(spec, scaling=None),
+        "a ramp between fractions": everywhere(spec, scaling={**scaling, "truncate": True}),
+        "biases of q, k and v": {"has_biases": False},
+        "bias of o": {"has_output_bias": False},
+        "sinks": {"has_sinks": False},
+        "bias of the router": {"has_router_bias": False},
+        "biases of experts": {"has_expert_biases": False},
+        "gates before their ups": {"gates_alternate": False},
+        "clamps": {"clamp": math.inf},
+        "swish of 1.702": {"swish": 1},
+        "ups moved by one": {"up_addend": 0},
+        **without_choice(spec),
+    }
+
+
+FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2, "olmo3": olmo3, "smollm3": smollm3, "granite": granite, "phi3": phi3, "qwen3_moe": qwen3_moe, "olmoe": olmoe, "gpt_oss": gpt_oss}
 
 
 # The cases
@@ -571,9 +656,16 @@ CASES = [
         rope_scaling={"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 64, "beta_fast": 32.0, "beta_slow": 1.0},
     )),
     ("phi3", 2, config("phi3", 72, 3, (6, 2), 12, rms_norm_eps=1e-5, hidden_act="silu", sliding_window=31)),
-    ("phi3 with longrope", 16, config(
+    ("phi3 growing beyond its original context", 1, config(
         "phi3", 48, 3, (3, 1), 16, rms_norm_eps=1e-5, hidden_act="silu", sliding_window=None, partial_rotary_factor=0.75, tie_word_embeddings=True,
-        max_position_embeddings=4096, original_max_position_embeddings=256,
+        max_position_embeddings=4096, original_max_position_embeddings=208,
+        rope_scaling={
+            "rope_type": "longrope", "short_factor": [1.0, 1.05, 1.25, 1.5, 2.5, 3.0], "long_factor": [1.0, 1.5, 4.0, 12.0, 20.0, 32.0],
+        },
+    )),
+    ("phi3 beyond its original context", 9, config(
+        "phi3", 48, 3, (3, 1), 16, rms_norm_eps=1e-5, hidden_act="silu", sliding_window=None, partial_rotary_factor=0.75, tie_word_embeddings=True,
+        max_position_embeddings=4096, original_max_position_embeddings=150,
         rope_scaling={
             "rope_type": "longrope", "short_factor": [1.0, 1.05, 1.25, 1.5, 2.5, 3.0], "long_factor": [1.0, 1.5, 4.0, 12.0, 20.0, 32.0],
         },
@@ -585,6 +677,14 @@ CASES = [
     ("olmoe", 21, config(
         "olmoe", 48, 3, (3, 3), 16, rms_norm_eps=1e-5, hidden_act="silu", attention_bias=False, clip_qkv=None, intermediate_size=36, num_experts=8,
         num_experts_per_tok=3, norm_topk_prob=False, tie_word_embeddings=True,
+    )),
+    ("gpt_oss", 11, config(
+        "gpt_oss", 48, 4, (6, 2), 16, rms_norm_eps=1e-5, hidden_act="silu", attention_bias=True, intermediate_size=28, num_local_experts=8,
+        num_experts_per_tok=3, swiglu_limit=1.5, sliding_window=27, rope_theta=150000.0,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+        rope_scaling={
+            "rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 64, "beta_fast": 8.0, "beta_slow": 1.0, "truncate": False,
+        },
     )),
 ]
 
@@ -601,8 +701,8 @@ def continue_greedily(w, spec, prompt):
 
 def effects(w, spec, prompt, off):
     """By how much a logit changes at most, without each quirk."""
-    whole = logits(w, spec, prompt)
-    return {quirk: float((logits(w, replace(spec, **change), prompt) - whole).abs().max()) for quirk, change in off.items()}
+    whole = logits_so_far(w, spec, prompt)
+    return {quirk: float((logits_so_far(w, replace(spec, **change), prompt) - whole).abs().max()) for quirk, change in off.items()}
 
 
 def weights_of(spec):
@@ -628,8 +728,8 @@ def try_seeds(c, count):
 def compute(name, seed, c):
     spec, off = FAMILIES[c["model_type"]](c)
     numbered, w, prompt = list(tensors(spec)), weights_of(spec), prompt_of(spec, seed)
-    whole = logits(w, spec, prompt)
-    error = float((logits({key: x.float() for key, x in w.items()}, spec, prompt) - whole).abs().max())
+    whole = logits_so_far(w, spec, prompt)
+    error = float((logits_so_far({key: x.float() for key, x in w.items()}, spec, prompt) - whole).abs().max())
     tokens, margin = continue_greedily(w, spec, prompt)
     figures = {
         "effects": effects(w, spec, prompt, off), "margin": margin, "distinct": len(set(tokens)), "largest": float(whole.abs().max()),

@@ -8,7 +8,7 @@ import {
 } from "../../src/http/chat_schema.ts";
 
 function messagesOf(messages: unknown) {
-  return toChatMessages(ChatRequest.parse({ messages }).messages);
+  return toChatMessages(ChatRequest.parse({ messages }).messages, { names: ["gemma"] });
 }
 
 function fail(fn: () => unknown) {
@@ -84,4 +84,15 @@ Deno.test("ChatRequest refuses an empty conversation and a bound exceeded", () =
   const messages = [{ role: "user", content: "a" }];
   assertEquals(ChatRequest.safeParse({ messages, top_logprobs: 20 }).success, true);
   assertEquals(ChatRequest.safeParse({ messages, top_logprobs: 21 }).success, false);
+});
+
+Deno.test("toChatMessages() refuses an image by the model's name and the field's", () => {
+  const image = { type: "image_url", image_url: { url: "data:image/png;base64,AA==" } };
+  const content = [{ type: "text", text: "what is this?" }, image];
+  const error = assertThrows(() => messagesOf([{ role: "user", content }]), RequestError);
+  assertEquals(
+    error.message,
+    'messages.0.content.1.type is "image_url": the model gemma reads text alone',
+  );
+  assertEquals(error.data.param, "messages.0.content.1.type");
 });

@@ -293,6 +293,70 @@ Deno.test("parseModel() takes Phi-3, with fused tensors and a part of each head 
   refuses({ ...phi3, partial_rotary_factor: 0.75 }, "6 of 8 elements: must be a multiple of 4");
 });
 
+/** A small config.json of a family with experts. */
+const EXPERTS = { num_experts: 4, num_local_experts: 4, num_experts_per_tok: 2 };
+
+Deno.test("parseModel() takes Qwen3-MoE and OLMoE, with a tensor for each matrix of each expert", () => {
+  const qwen3Moe = { model_type: "qwen3_moe", ...EXPERTS, moe_intermediate_size: 32 };
+  const model = parseModel(configJson({ ...qwen3Moe, num_hidden_layers: 4, mlp_only_layers: [3] }));
+  const specs = model.weights.filter(({ name }) => /^0\.(router|gate_up|down)$/.test(name));
+  assertEquals(specs.map(({ name, tensors, shapes }) => [name, tensors.length, shapes[0]]), [
+    ["0.router", 1, [4, 64]],
+    ["0.gate_up", 8, [32, 64]],
+    ["0.down", 4, [64, 32]],
+  ]);
+  assertEquals(specs.map(({ keepsType, numMatrices }) => [keepsType, numMatrices]), [
+    [true, undefined],
+    [undefined, 4],
+    [undefined, 4],
+  ]);
+  const [router, gateUp] = specs;
+  assertEquals(router!.tensors, ["model.layers.0.mlp.gate.weight"]);
+  assertEquals(gateUp!.tensors.slice(2, 4), [
+    "model.layers.0.mlp.experts.1.gate_proj.weight",
+    "model.layers.0.mlp.experts.1.up_proj.weight",
+  ]);
+  const layersWithExperts = ({ weights }: Model) =>
+    weights.filter(({ name }) => name.endsWith(".router")).map(({ name }) => name);
+  assertEquals(layersWithExperts(model), ["0.router", "1.router", "2.router"]);
+  const sparse = { ...qwen3Moe, num_hidden_layers: 4, decoder_sparse_step: 2 };
+  assertEquals(layersWithExperts(parseModel(configJson(sparse))), ["1.router", "3.router"]);
+  refuses({ ...qwen3Moe, num_experts_per_tok: 5 }, '"num_experts_per_tok" is 5: must be at most');
+  refuses({ ...qwen3Moe, use_sliding_window: true }, "sliding windows of this family are not");
+  const olmoe = { model_type: "olmoe", ...EXPERTS };
+  assertEquals(parseModel(configJson(olmoe)).buffers["inner"]!.words, 2 * 128);
+  assertEquals(constantsOf(parseModel(configJson(olmoe)), "router", "NORMALIZES"), [
+    ...[false, false],
+  ]);
+  refuses({ ...olmoe, clip_qkv: 8 }, 'field "clip_qkv" is 8');
+  refuses({ ...olmoe, attention_bias: true }, "biases are not supported");
+});
+
+Deno.test("parseModel() takes gpt-oss, whose experts are one tensor, in MXFP4 or transposed", () => {
+  const gptOss = { model_type: "gpt_oss", ...EXPERTS, num_hidden_layers: 3 };
+  const model = parseModel(configJson(gptOss));
+  const of = ({ weights }: Model, name: string) => weights.find((spec) => spec.name === name)!;
+  assertEquals(of(model, "1.gate_up"), {
+    name: "1.gate_up",
+    tensors: ["model.layers.1.mlp.experts.gate_up_proj"],
+    shapes: [[4, 256, 64]],
+    numMatrices: 4,
+    isTransposed: true,
+  });
+  assertEquals(of(model, "1.down_bias").shapes, [[4, 64]]);
+  assertEquals(of(model, "1.sinks").tensors, ["model.layers.1.self_attn.sinks"]);
+  assertEquals(of(model, "1.router_bias").tensors, ["model.layers.1.mlp.router.bias"]);
+  const windows = model.caches.map((cache) => cache?.kind === "sliding_window" && cache.window);
+  assertEquals(windows, [128, false, 128]);
+  assertEquals(model.positionTables.rope!.scaling?.type, "yarn");
+  assertEquals(model.maxPositionEmbeddings, 131_072);
+  const quantized = { ...gptOss, quantization_config: { quant_method: "mxfp4" } };
+  assertEquals(of(parseModel(configJson(quantized)), "1.down").isTransposed, false);
+  assertEquals(constantsOf(model, "gate_up", "GATE_LIMIT").slice(0, 1), [7]);
+  refuses({ ...gptOss, num_local_experts: 1 }, '"num_experts_per_tok" is 2');
+  refuses({ ...gptOss, swiglu_limit: 0 }, 'field "swiglu_limit" is 0');
+});
+
 Deno.test("every family refuses by name what it would get wrong", () => {
   const configs = new Map(familyGoldens().map(({ config }) => [config["model_type"], config]));
   assertEquals([...configs.keys()].sort(), [...KNOWN_MODEL_TYPES].sort());
@@ -309,7 +373,7 @@ Deno.test("every family refuses by name what it would get wrong", () => {
     const partial = refused({ partial_rotary_factor: share });
     assertStringIncludes(partial, `"partial_rotary_factor" is ${share}`);
     const scaled = (rope_type: string) => refused({ rope_scaling: { rope_type, factor: 2 } });
-    assertStringIncludes(scaled("dynamic"), 'rope_scaling: type is "dynamic"');
+    assertStringIncludes(scaled("ntk"), 'rope_scaling: type is "ntk"');
     assertStringIncludes(scaled("longrope"), 'rope_scaling: field "short_factor" is missing');
   }
 });

@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { StartupError } from "../../src/core/errors.ts";
 import { parseRope } from "../../models/rope_config.ts";
+import { ropeFrequencies } from "../../models/rope_table.ts";
 import { parseModel } from "../../models/registry.ts";
 import { configJson } from "./config_fixtures.ts";
 
@@ -58,14 +59,14 @@ function refuses(changes: Record<string, unknown>, part: string): void {
 }
 
 Deno.test("parseRope() refuses other scalings by name", () => {
-  for (const type of ["dynamic", "ntk", "toString", 7]) {
+  for (const type of ["ntk", "toString", 7]) {
     const name = JSON.stringify(type);
     refuses({ rope_scaling: { type, factor: 2 } }, `config.json rope_scaling: type is ${name}`);
     refuses({ rope_parameters: { rope_type: type } }, `config.json rope_parameters: type is`);
   }
   refuses(
-    { rope_scaling: { type: "dynamic" } },
-    "known are default, linear, llama3, yarn, longrope",
+    { rope_scaling: { type: "ntk" } },
+    "known are default, linear, llama3, yarn, longrope, su, dynamic",
   );
 });
 
@@ -75,7 +76,7 @@ const LONGROPE = {
   long_factor: [1, 4, 16, 32],
 };
 
-Deno.test("parseRope() takes LongRoPE up to the original context, by its short factors", () => {
+Deno.test("parseRope() takes LongRoPE with both its lists, and where the second begins", () => {
   const longrope = (changes: Record<string, unknown>) => {
     const model = parseModel(configJson({ max_position_embeddings: 4096, ...changes }));
     const { scaling } = model.positionTables.rope!;
@@ -84,17 +85,16 @@ Deno.test("parseRope() takes LongRoPE up to the original context, by its short f
   const scaling = {
     type: "longrope" as const,
     shortFactors: [1, 1.5, 2, 2.5],
+    longFactors: [1, 4, 16, 32],
     // Of a context 16 times as long: log 16 over log 256 is a half.
     attentionFactor: Math.sqrt(1.5),
-    maxPositionEmbeddings: 256,
+    originalMaxPositionEmbeddings: 256,
   };
   const outside = { rope_scaling: LONGROPE, original_max_position_embeddings: 256 };
   const model = longrope(outside);
-  assertEquals([model.scaling, model.maxPositionEmbeddings], [scaling, 256]);
-  assertEquals(model.warnings, [
-    "config.json rope_scaling has long_factor for contexts of more than 256 tokens, which are not " +
-    "supported: contexts end there, not at 4096",
-  ]);
+  assertEquals(model.scaling, scaling);
+  assertEquals([model.maxPositionEmbeddings, model.shortContextLen], [4096, 256]);
+  assertEquals(model.warnings, []);
   const inside = { ...LONGROPE, original_max_position_embeddings: 256 };
   assertEquals(longrope({ rope_parameters: inside }).scaling, scaling);
   // The name of the first checkpoints.
@@ -109,13 +109,30 @@ Deno.test("parseRope() takes LongRoPE whole where both lists are one, or nothing
   const same = { ...LONGROPE, short_factor: long_factor };
   const config = { max_position_embeddings: 4096, original_max_position_embeddings: 256 };
   const model = parseModel(configJson({ ...config, rope_scaling: same }));
-  assertEquals([model.maxPositionEmbeddings, model.warnings], [4096, []]);
+  assertEquals([model.maxPositionEmbeddings, model.shortContextLen], [4096, undefined]);
   const short = parseModel(
     configJson({ ...config, max_position_embeddings: 256, rope_scaling: LONGROPE }),
   );
-  assertEquals([short.maxPositionEmbeddings, short.warnings], [256, []]);
+  assertEquals([short.maxPositionEmbeddings, short.shortContextLen], [256, undefined]);
   const { scaling } = short.positionTables.rope!;
   assertEquals(scaling?.type === "longrope" && scaling.attentionFactor, 1);
+});
+
+Deno.test("parseRope() takes a dynamic scaling within the original context, where it changes nothing", () => {
+  const dynamic = { rope_type: "dynamic", factor: 4 };
+  const model = parseModel(configJson({ rope_scaling: dynamic }));
+  const plain = parseModel(configJson());
+  assertEquals(model.maxPositionEmbeddings, 512);
+  assertEquals(model.warnings, [
+    "config.json rope_scaling is dynamic: contexts end at 512 tokens, from where frequencies " +
+    "would change with every token",
+  ]);
+  const { rope } = model.positionTables;
+  assertEquals(ropeFrequencies(rope!), ropeFrequencies(plain.positionTables.rope!));
+  const within = { ...dynamic, original_max_position_embeddings: 100 };
+  assertEquals(parseModel(configJson({ rope_parameters: within })).maxPositionEmbeddings, 100);
+  refuses({ rope_scaling: { type: "dynamic" } }, 'field "factor" is missing');
+  refuses({ rope_scaling: { ...dynamic, alpha: 1000 } }, 'field "alpha" is 1000: is not supported');
 });
 
 Deno.test("parseRope() refuses LongRoPE whose lists or numbers do not fit", () => {
@@ -240,7 +257,7 @@ Deno.test("parseRope() warns of empty rope_parameters, which hide no rope_scalin
   const json = { rope_parameters: {}, rope_scaling: LLAMA3 };
   assertEquals(warningsOf(json), ["config.json rope_parameters is empty and counts as absent"]);
   assertEquals(rope(json).ropeScaling, LLAMA3_PARSED);
-  refuses({ rope_parameters: {}, rope_scaling: { type: "dynamic" } }, 'type is "dynamic"');
+  refuses({ rope_parameters: {}, rope_scaling: { type: "ntk" } }, 'type is "ntk"');
 });
 
 Deno.test("parseRope() warns of nothing that is complete", () => {

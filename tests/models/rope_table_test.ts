@@ -76,11 +76,13 @@ Deno.test("ropeTable() multiplies angles by YaRN's attention factor", () => {
 
 Deno.test("LongRoPE divides each pair's frequency by a factor of its own, and multiplies angles", () => {
   const scaling = {
-    ...{ type: "longrope", shortFactors: [1, 2.5], attentionFactor: 1.25 } as const,
-    maxPositionEmbeddings: 256,
+    ...{ type: "longrope", shortFactors: [1, 2.5], longFactors: [2, 5] } as const,
+    attentionFactor: 1.25,
+    originalMaxPositionEmbeddings: 256,
   };
   const spec = { rotaryDim: 4, theta: 100, scaling };
   assertEquals([...ropeFrequencies(spec)], [1, 0.1 / 2.5]);
+  assertEquals([...ropeFrequencies(spec, true)], [0.5, 0.1 / 5]);
   const table = ropeTable({ ...spec, maxPositions: 3 });
   const expected = [1.25 * Math.cos(2), 1.25 * Math.sin(2)];
   assertEquals([...table.subarray(8, 10)], expected.map(Math.fround));

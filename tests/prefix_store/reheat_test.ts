@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { ReplayLog } from "../../src/base/replay_log.ts";
 import type { EngineInfo } from "../../src/core/engine_config.ts";
+import { longScope } from "../../src/core/long_context.ts";
 import type { EngineStats } from "../../src/core/engine_stats.ts";
 import { EngineUnavailableError, RequestError } from "../../src/core/errors.ts";
 import type {
@@ -297,6 +298,19 @@ Deno.test("Reheat leaves out what the engine refuses or fails on, and goes on", 
     "too long",
     `token ${vocabSize} of a vocabulary of ${vocabSize}`,
     "the engine failed while it computed it",
+  ]);
+});
+
+Deno.test("Reheat leaves out prefixes of long contexts where all sequences are short", async () => {
+  const rig = new ReheatRig();
+  const done = rig.reheat.start([pathOf([1], longScope("a")), pathOf([2], "a")]);
+  await rig.advance();
+  assertEquals(rig.engine.runs.map(({ tokens }) => tokens), [[2]]);
+  await rig.end();
+  await done;
+  assertEquals(rig.left, [1, 0, 1, 0]);
+  assertEquals(rig.lines.flatMap(({ level, reason }) => level === "warn" ? [reason] : []), [
+    "its KV is that of sequences longer than --max-model-len",
   ]);
 });
 

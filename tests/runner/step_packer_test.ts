@@ -282,3 +282,16 @@ Deno.test("maxStepWords covers the largest step of several cache groups", () => 
   const { words } = new StepPacker(limits).pack({ step: 0, numTokens: 32, chunks, copies });
   assertEquals(words.length <= maxStepWords(limits), true);
 });
+
+Deno.test("StepPacker.pack() names the rows of position tables: the positions, or those of long contexts", () => {
+  const angles = (words: Uint32Array) => region(words, words[STEP.angles]!, 9);
+  const limits = { ...LIMITS, shortContextLen: 100 };
+  const plain = new StepPacker(limits).pack(BATCH).words;
+  assertEquals(plain[STEP.angles], plain[STEP.positions]);
+  const [prefill, ...others] = BATCH.chunks;
+  const long = { ...BATCH, chunks: [{ ...prefill!, isLongContext: true as const }, ...others] };
+  const { words } = new StepPacker(limits).pack(long);
+  assertEquals(angles(words), [16, 106, 107, 108, 109, 110, 111, 0, 1]);
+  assertEquals(region(words, words[STEP.positions]!, 9), [16, 6, 7, 8, 9, 10, 11, 0, 1]);
+  assertThrows(() => new StepPacker(LIMITS).pack(long), InvariantError, "without rows for it");
+});

@@ -180,8 +180,10 @@ function checkOutcome(history: History, request: GenerationRequest, index: numbe
     ...events.slice(1).map(() => undefined),
   ]);
   const [first = FULL] = rig.options.groups ?? [];
-  const alone = generateAlone(prompt, params, rig.options.maxModelLen, {
+  const { maxModelLen, shortContextLen } = rig.options;
+  const alone = generateAlone(prompt, params, maxModelLen, {
     cache: first,
+    ...(shortContextLen === undefined ? {} : { shortContextLen }),
   });
   const tokens = rig.tokensOf(request.id, index);
   const finishReason = ends[0]!.finishReason!;
@@ -285,5 +287,20 @@ Deno.test("Scheduler does so with several cache groups, and every step reads wha
     numResizes: 5000,
     numCopies: 2000,
     numContested: 5000,
+  });
+});
+
+Deno.test("Scheduler does so where the KV of long sequences is another, and no cache mixes the two", () => {
+  const rigs = fc.tuple(tinyGroupRigs, fc.integer({ min: 1, max: 20 })).map(
+    ([sizes, shortContextLen]) => ({ ...sizes, shortContextLen }),
+  );
+  checkHistories(rigs, 6, {
+    numRuns: 6000,
+    numPreemptions: 2000,
+    numHitTokens: 500,
+    numMoves: 10,
+    numResizes: 1500,
+    numCopies: 300,
+    numContested: 1500,
   });
 });

@@ -1,8 +1,16 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { InvariantError } from "../../src/base/invariant.ts";
 import { SampledSequence } from "../../src/scheduler/sampled_sequence.ts";
+import type { SequenceGroup } from "../../src/scheduler/sequence_group.ts";
 import { SequenceQueues } from "../../src/scheduler/sequence_queues.ts";
 import { requestOf } from "../support/requests.ts";
+
+/** Preempts the latest admitted. */
+function preemptLast(queues: SequenceQueues): SequenceGroup {
+  const group = queues.running.at(-1)!;
+  queues.preempt(group);
+  return group;
+}
 
 function sequencesOf(requestId: string, ...ids: number[]): SampledSequence[] {
   return ids.map((id, index) =>
@@ -35,12 +43,12 @@ Deno.test("SequenceQueues.admit() may take one from the midst, and keeps the ord
   queues.checkIntegrity();
 });
 
-Deno.test("SequenceQueues.preemptLast() keeps the order of those preempted before newcomers", () => {
+Deno.test("SequenceQueues.preempt() keeps the order of those preempted before newcomers", () => {
   const queues = new SequenceQueues();
   queues.add("a", sequencesOf("a", 1, 2, 3));
   drain(queues);
   queues.add("b", sequencesOf("b", 4));
-  assertEquals([queues.preemptLast().id, queues.preemptLast().id], [3, 2]);
+  assertEquals([preemptLast(queues).id, preemptLast(queues).id], [3, 2]);
   queues.checkIntegrity();
   assertEquals(drain(queues), [1, 2, 3, 4]);
 });

@@ -3,8 +3,16 @@ import fc from "fast-check";
 import { InvariantError } from "../../src/base/invariant.ts";
 import { BeamGroup } from "../../src/scheduler/beam_group.ts";
 import { SampledSequence } from "../../src/scheduler/sampled_sequence.ts";
+import type { SequenceGroup } from "../../src/scheduler/sequence_group.ts";
 import { SequenceQueues } from "../../src/scheduler/sequence_queues.ts";
 import { requestOf } from "../support/requests.ts";
+
+/** Preempts the latest admitted. */
+function preemptLast(queues: SequenceQueues): SequenceGroup {
+  const group = queues.running.at(-1)!;
+  queues.preempt(group);
+  return group;
+}
 
 const { sequences: [REQUEST] } = requestOf("a", 2);
 
@@ -78,7 +86,7 @@ Deno.test("AdmissionTurns name preempted sequences first, in their order, whoeve
   queues.add("late", [
     new SampledSequence({ id: 9, requestId: "late", index: 0, owner: "c" }, REQUEST!),
   ]);
-  assertEquals([queues.preemptLast().id, queues.preemptLast().id], [1, 2]);
+  assertEquals([preemptLast(queues).id, preemptLast(queues).id], [1, 2]);
   assertEquals([queues.numAnswersWaiting("a"), queues.numAnswersWaiting("b")], [1, 1]);
   assertEquals(drain(queues), [2, 1, 9]);
 });
@@ -86,8 +94,8 @@ Deno.test("AdmissionTurns name preempted sequences first, in their order, whoeve
 Deno.test("AdmissionTurns.passOver() lets those behind have their turn, preempted or not", () => {
   const { queues } = queuesOf("a", "a", "b");
   drain(queues);
-  queues.preemptLast();
-  queues.preemptLast();
+  preemptLast(queues);
+  preemptLast(queues);
   queues.add("late", [
     new SampledSequence({ id: 9, requestId: "late", index: 0, owner: "c" }, REQUEST!),
   ]);
@@ -134,7 +142,7 @@ Deno.test("WaitingQueue is one list, first come, first served, where there is on
           queues.add(requestId, [new SampledSequence({ id, requestId, index: 0 }, REQUEST!)]);
           waiting.push(id);
         } else if (did.verb === "preempt") {
-          if (queues.running.length > 0) waiting.unshift(queues.preemptLast().id);
+          if (queues.running.length > 0) waiting.unshift(preemptLast(queues).id);
         } else {
           const sequence = turnAt(did.at);
           assertEquals(sequence?.id, waiting[did.at]);

@@ -15,6 +15,8 @@ import { ElasticPool } from "../../src/engine/elastic_pool.ts";
 import { buildRunner, type RunnerOptions } from "../../src/runner/build_runner.ts";
 import type { RunnerInputs } from "../../src/runner/runner_inputs.ts";
 import { kvMemory, poolGroups } from "../../src/runner/kv_memory.ts";
+import { weightsOf } from "../../src/runner/load_model.ts";
+import { shortContext } from "../../src/runner/long_rows.ts";
 import { kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { bindableSteps } from "../../src/runner/runner_memory.ts";
@@ -116,7 +118,7 @@ export async function demoInputs(
   const source = findModelSource(config.modelDir);
   const read = readModel(source.configFiles());
   const model = caches === undefined ? read : { ...read, caches };
-  const checkpoint = source.openWeights();
+  const checkpoint = weightsOf(model, source.openWeights());
   const { quantization } = config;
   const upload = quantization === undefined ? {} : { quantization };
   const weights = await uploadWeights(device, checkpoint, model.weights, upload);
@@ -156,7 +158,8 @@ export class DemoEngine {
       maxInFlightTokens: maxNumBatchedTokens,
       ...(enablePrefixCaching ? { prefixCache: { keySpace: KEY_SPACE } } : {}),
     });
-    return new DemoEngine(runner, new Scheduler(blocks, { ...engine, ...budget, ...matchers }));
+    const limits = { ...engine, ...budget, ...shortContext(model, budget), ...matchers };
+    return new DemoEngine(runner, new Scheduler(blocks, limits));
   }
 
   get stats(): EngineStats {

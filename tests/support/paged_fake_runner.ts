@@ -26,9 +26,9 @@ function mix(hash: number, value: number): number {
   return (product ^ (product >>> 13)) >>> 0;
 }
 
-/** What the fake model keeps of one token at one position: its "KV". */
-function kvOf(token: TokenId, position: number): number {
-  return mix(mix(0x811c9dc5, token), position);
+/** What the fake model keeps of one token at one position: its "KV", another in long contexts. */
+function kvOf(token: TokenId, position: number, isLongContext = false): number {
+  return mix(mix(isLongContext ? 0x01000193 : 0x811c9dc5, token), position);
 }
 
 /** The fake model's next token, from the KV of all tokens so far and the draw. */
@@ -67,7 +67,7 @@ export function readAlone(
   prompt: readonly TokenId[],
   { numLogprobs, nextTokens, pooling }: PromptReadout,
 ): PromptReport {
-  const kv = prompt.map(kvOf);
+  const kv = prompt.map((token, position) => kvOf(token, position));
   const score = (token: TokenId, length: number) => ({
     token,
     logprob: fakeLogprob(kv.slice(0, length), token),
@@ -92,8 +92,14 @@ export function likeliestAfter(
   tokens: Iterable<number>,
   count: number,
   vocabSize = FAKE_VOCAB_SIZE,
+  shortContextLen = Infinity,
 ): TokenLogprob[] {
-  return likeliest(Array.from(tokens, kvOf), count, vocabSize);
+  return likeliest(kvOfAll([...tokens], shortContextLen), count, vocabSize);
+}
+
+/** The KV of a sequence, all of which depends on how long it is. */
+function kvOfAll(tokens: readonly TokenId[], shortContextLen: number): number[] {
+  return tokens.map((token, i) => kvOf(token, i, tokens.length > shortContextLen));
 }
 
 /** Everything an adjustment says, by ascending token. */
@@ -145,26 +151,26 @@ export function generateAlone(
   prompt: Iterable<number>,
   params: SamplingParams,
   maxModelLen: number,
-  { cache = FULL, allowedAfter }: {
+  { cache = FULL, allowedAfter, shortContextLen = Infinity }: {
     readonly cache?: LayerCache;
+    readonly shortContextLen?: number;
     /** What a grammar allows after some outputs. */
     readonly allowedAfter?: (outputs: readonly number[]) => Uint32Array;
   } = {},
 ): { tokens: number[]; finishReason: FinishReason } {
   const promptTokens = [...prompt];
-  const kv = promptTokens.map(kvOf);
   const tokens: number[] = [];
   while (true) {
+    const kv = kvOfAll([...promptTokens, ...tokens], shortContextLen);
     const allowed = allowedAfter && { allowedTokens: allowedAfter(tokens) };
     const adjustment = adjustmentOf(promptTokens, tokens, { ...params, ...allowed });
     const token = draw(readBy(cache, kv.length - 1).map((position) => kv[position]!), {
       ...{ seed: params.seed, outputIndex: tokens.length },
       ...(adjustment === undefined ? {} : { adjustment }),
     });
-    kv.push(kvOf(token, kv.length));
     tokens.push(token);
     if (params.stopTokenIds.includes(token)) return { tokens, finishReason: "stop" };
-    if (tokens.length === params.maxTokens || kv.length === maxModelLen) {
+    if (tokens.length === params.maxTokens || kv.length + 1 === maxModelLen) {
       return { tokens, finishReason: "length" };
     }
   }
@@ -244,7 +250,7 @@ export class PagedFakeRunner {
         else {
           chunk.tokens.forEach((token, i) => {
             const slot = this.#slot(chunk, chunk.start + i, group);
-            this.#slots[group]![slot] = kvOf(token, chunk.start + i);
+            this.#slots[group]![slot] = kvOf(token, chunk.start + i, chunk.isLongContext);
           });
         }
       });
@@ -281,10 +287,10 @@ export class PagedFakeRunner {
   }
 
   /** Overwrites a state in place. */
-  #advance({ tokens, start, blockTables }: ScheduledChunk, group: number): void {
+  #advance({ tokens, start, blockTables, isLongContext }: ScheduledChunk, group: number): void {
     const slot = blockTables[group]![0]! * this.#blockSize;
     const before = start === 0 ? undefined : this.#slots[group]![slot];
-    const kv = Array.from(tokens, (token, i) => kvOf(token, start + i));
+    const kv = Array.from(tokens, (token, i) => kvOf(token, start + i, isLongContext));
     this.#slots[group]!.fill(stateOf(kv, before), slot, slot + this.#blockSize);
   }
 

@@ -1,14 +1,13 @@
 import { assert } from "@std/assert";
 import type { ScheduledChunk } from "../../src/core/batch.ts";
-import { readModel } from "../../models/registry.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import type { TokenId } from "../../src/core/ids.ts";
 import type { Device } from "../../src/device/device.ts";
 import type { DeviceBuffer } from "../../src/device/kernel.ts";
 import { kvMemory } from "../../src/runner/kv_memory.ts";
+import { shortContext } from "../../src/runner/long_rows.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { loadTokenizer } from "../../src/tokenizer/tokenizer.ts";
-import { findModelSource } from "../../src/weights/model_source.ts";
 import { DEMO_DIR, demoRunner, goldenPrompts } from "./demo_engine.ts";
 
 /** What a model makes of given tokens, each position with all given tokens before it. */
@@ -31,29 +30,38 @@ export class Scorer {
   readonly #blockSize: number;
   /** Blocks of each cache group in a slab. */
   readonly #blocksPerSlab: readonly number[];
+  readonly #shortContextLen: number;
 
   private constructor(
     device: Device,
     runner: ModelRunner,
     logits: DeviceBuffer,
-    { blockSize, blocksPerSlab }: { blockSize: number; blocksPerSlab: readonly number[] },
+    { blockSize, blocksPerSlab, shortContextLen = Infinity }: {
+      blockSize: number;
+      blocksPerSlab: readonly number[];
+      shortContextLen?: number;
+    },
   ) {
     this.#device = device;
     this.#runner = runner;
     this.#logits = logits;
     this.#blockSize = blockSize;
     this.#blocksPerSlab = blocksPerSlab;
+    this.#shortContextLen = shortContextLen;
   }
 
   /** The bundled model, or that of `overrides.modelDir`, on `device`. */
   static async create(device: Device, overrides: Partial<EngineConfig> = {}): Promise<Scorer> {
     const buffers = new Map<string, DeviceBuffer>();
     const config = { ...overrides, maxNumSeqs: ROWS, maxNumBatchedTokens: ROWS };
-    const { runner, engine } = await demoRunner(recordingBuffers(device, buffers), config);
-    const { blockSize, modelDir } = engine;
-    const { blocksPerSlab } =
-      kvMemory(readModel(findModelSource(modelDir).configFiles()), engine).layout;
-    return new Scorer(device, runner, buffers.get("logits")!, { blockSize, blocksPerSlab });
+    const { runner, engine, model, budget } = await demoRunner(
+      recordingBuffers(device, buffers),
+      config,
+    );
+    const { blockSize } = engine;
+    const { blocksPerSlab } = kvMemory(model, engine).layout;
+    const sizes = { blockSize, blocksPerSlab, ...shortContext(model, budget) };
+    return new Scorer(device, runner, buffers.get("logits")!, sizes);
   }
 
   /**
@@ -71,10 +79,18 @@ export class Scorer {
     return scores;
   }
 
-  /** Logits after each of the tokens of a sequence, all of which are computed as decodes. */
+  /**
+   * Logits after each of the tokens of a sequence, all of which are computed as decodes; those
+   * within a short context as of a sequence that ends there.
+   */
   async logits(tokens: ArrayLike<TokenId>): Promise<Float32Array[]> {
     const rows: Float32Array[] = [];
-    await this.#decode(tokens, 0, tokens.length, (_, logits) => rows.push(logits));
+    const onRow = (position: number, logits: Float32Array) => rows[position] = logits;
+    const short = Array.from(tokens).slice(0, this.#shortContextLen);
+    if (tokens.length > short.length) {
+      await this.#decode(tokens, 0, tokens.length, onRow, { isLongContext: true });
+    }
+    await this.#decode(short, 0, short.length, onRow);
     return rows;
   }
 
@@ -98,6 +114,7 @@ export class Scorer {
     first: number,
     end: number,
     onRow: (position: number, logits: Float32Array, best: TokenId) => void,
+    context: Pick<ScheduledChunk, "isLongContext"> = {},
   ): Promise<void> {
     const blockTables = this.#blockTables(tokens.length);
     for (let start = first; start < end; start += ROWS) {
@@ -108,6 +125,7 @@ export class Scorer {
         start: start + row,
         blockTables,
         sample: GREEDY_DRAW,
+        ...context,
       }));
       const sampled = await this.#runner.run({ step: 0, chunks, numTokens });
       const logits = await this.#readLogits();

@@ -5,7 +5,7 @@
  * property runs a twentieth as often, with the same seed, and what has to have happened meanwhile
  * shrinks along.
  */
-const IS_QUICK = Deno.env.has("QUIRE_TEST_QUICK");
+export const IS_QUICK = Deno.env.has("QUIRE_TEST_QUICK");
 const QUICK_SHARE = 1 / 20;
 /** Fewest runs of a property in a quick run; where a full one has fewer, it has those. */
 const MIN_RUNS = 10;

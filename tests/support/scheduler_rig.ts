@@ -20,6 +20,8 @@ export interface RigOptions {
   readonly maxNumSeqs?: number;
   readonly maxNumBatchedTokens?: number;
   readonly maxNumWaitingSeqs?: number;
+  /** The fake model's KV is another in sequences of more tokens; absent: it is always the same. */
+  readonly shortContextLen?: number;
   /** What the fake model's layers keep, and how slabs are cut for them; default: one full group. */
   readonly groups?: readonly LayerCache[];
   readonly blocksPerSlab?: readonly number[];
@@ -41,7 +43,13 @@ export const KEY_SPACE: KeySpace = {
 type RigSizes = Required<
   Omit<
     RigOptions,
-    "prefixCache" | "onDecision" | "matchers" | "vocabSize" | "groups" | "blocksPerSlab"
+    | "prefixCache"
+    | "onDecision"
+    | "matchers"
+    | "vocabSize"
+    | "groups"
+    | "blocksPerSlab"
+    | "shortContextLen"
   >
 >;
 

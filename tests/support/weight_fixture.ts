@@ -1,7 +1,9 @@
 import { assert } from "@std/assert";
 import {
+  type BlockDtype,
+  type IntDtype,
+  isBlocks,
   isQuantized,
-  type QuantizedDtype,
   quantizedFormat,
   quantizedLayout,
   type WeightDtype,
@@ -9,7 +11,7 @@ import {
 import { packRows } from "../../src/weights/pack_rows.ts";
 import { noise } from "./agreement.ts";
 
-/** Every element type of weights, plain and quantized. */
+/** Every element type of weights that takes rows of any length, plain and quantized. */
 export const WEIGHT_DTYPES: readonly WeightDtype[] = [
   "f32",
   "f16",
@@ -19,6 +21,9 @@ export const WEIGHT_DTYPES: readonly WeightDtype[] = [
   ),
 ];
 
+/** Those whose rows are whole blocks of 256. */
+export const BLOCK_DTYPES: readonly BlockDtype[] = ["q4_k", "q6_k"];
+
 /**
  * A matrix of weights in [-1, 1] as it lies in device memory, every code and sign of scale in it.
  */
@@ -27,6 +32,7 @@ export function weightFixture(
   rows: number,
   columns: number,
 ): Float32Array | Uint16Array | Uint32Array {
+  if (isBlocks(dtype)) return blockFixture(dtype, rows, columns);
   if (isQuantized(dtype)) return quantizedFixture(dtype, rows, columns);
   const values = noise(rows * columns, 2);
   if (dtype === "f32") return values;
@@ -35,7 +41,7 @@ export function weightFixture(
 }
 
 function quantizedFixture(
-  dtype: QuantizedDtype,
+  dtype: IntDtype,
   rows: number,
   columns: number,
 ): Uint32Array {
@@ -52,6 +58,26 @@ function quantizedFixture(
   words.set(packed.codes);
   words.set(packed.scales, packed.codes.length);
   return words;
+}
+
+/** Random codes and scales; units of either sign, some of them 0 or subnormal. */
+function blockFixture(dtype: BlockDtype, rows: number, columns: number): Uint32Array {
+  const { scaleWord, scaleRowWords, words } = quantizedLayout(dtype, rows, columns);
+  const matrix = Uint32Array.from(noise(words, 2, 2 ** 31), (value) => value + 2 ** 31);
+  const halves = new Float16Array(matrix.buffer);
+  const numBlocks = columns / 256;
+  for (let row = 0; row < rows; row++) {
+    const first = 2 * (scaleWord + row * scaleRowWords);
+    const units = noise(2 * numBlocks, row + 3);
+    for (let block = 0; block < numBlocks; block++) {
+      const small = (row + block) % 7 === 3 ? 2 ** -12 : 1;
+      if (dtype === "q4_k") {
+        halves[first + 8 * block] = small * units[block]! / (63 * 15);
+        halves[first + 8 * block + 1] = small * units[numBlocks + block]! / 63;
+      } else halves[first + 8 * numBlocks + block] = small * units[block]! / (128 * 32);
+    }
+  }
+  return matrix;
 }
 
 /**

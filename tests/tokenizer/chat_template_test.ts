@@ -54,7 +54,7 @@ Deno.test("ChatTemplate renders messages, and the assistant's start unless told 
   });
 });
 
-Deno.test("ChatTemplate.load() prefers the file, then the config, then the one named default", async () => {
+Deno.test("ChatTemplate.load() prefers the file, then the config, its default, then the processor's", async () => {
   const expect = (files: Record<string, string>, text: string) =>
     withTemplate(files, async (template) => {
       assertEquals(await template.render([]), text);
@@ -63,6 +63,9 @@ Deno.test("ChatTemplate.load() prefers the file, then the config, then the one n
   await expect(config("config"), "config");
   const named = [{ name: "tools", template: "t" }, { name: "default", template: "d" }];
   await expect(config(named), "d");
+  const processor = { "chat_template.json": JSON.stringify({ chat_template: "processor" }) };
+  await expect({ ...config("config"), ...processor }, "config");
+  await expect({ ...config(null), ...processor }, "processor");
 });
 
 Deno.test("ChatTemplate.render() says when the model has no template", async () => {
@@ -80,6 +83,7 @@ Deno.test("ChatTemplate.load() refuses a template that is not Jinja, naming the 
     assertRejects(() => withTemplate(files, () => Promise.resolve()), StartupError, part);
   await refuse(jinja("{% if %}"), "chat_template.jinja: ");
   await refuse(config("{{ 'open }}"), "Cannot use the chat template in ");
+  await refuse({ "chat_template.json": '{"chat_template": 7}' }, "chat_template.json: field");
   await refuse(config(7), 'tokenizer_config.json: field "chat_template" is 7');
 });
 

@@ -10,8 +10,11 @@ import { messageShape } from "./message_events.ts";
 import { toChat, toPrompt } from "./messages_chat.ts";
 import { CountTokensRequest, MessagesRequest, UNSUPPORTED_IN_MESSAGES } from "./messages_schema.ts";
 
-/** The version of Anthropic's API whose shapes these are. */
-const VERSION = "2023-06-01";
+/**
+ * Versions of Anthropic's API that have these shapes. The later one takes no `temperature`, `top_p`
+ * and `top_k`; here they act in both, as this server's own fields.
+ */
+const VERSIONS = ["2023-06-01", "2026-10-21"];
 
 /** `POST /v1/messages`: Anthropic's Messages API. */
 export function messagesRoute(services: Services): Handler {
@@ -47,9 +50,7 @@ export function countTokensRoute(services: Services): Handler {
 function checkVersion(c: Context): void {
   c.header("request-id", c.get("requestId"));
   const version = c.req.header("anthropic-version");
-  if (version === undefined || version === VERSION) return;
-  throw invalid(
-    "anthropic-version",
-    `anthropic-version must be ${VERSION}, got ${quoted(version)}`,
-  );
+  if (version === undefined || VERSIONS.includes(version)) return;
+  const known = VERSIONS.join(" or ");
+  throw invalid("anthropic-version", `anthropic-version must be ${known}, got ${quoted(version)}`);
 }

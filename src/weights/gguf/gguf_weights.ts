@@ -1,14 +1,15 @@
 import { invariant } from "../../base/invariant.ts";
 import { StartupError } from "../../core/errors.ts";
-import { type QuantizedDtype, quantizedDtype } from "../../core/weight_format.ts";
+import { type BlockDtype, type IntDtype, quantizedDtype } from "../../core/weight_format.ts";
 import { decodeToF32, DTYPE_BYTES } from "../dtypes.ts";
 import { readFully } from "../file_ranges.ts";
-import type { QuantizedGroups } from "../pack_rows.ts";
-import type { RowRange, TensorInfo, Weights } from "../weights.ts";
+import type { PackedRows, QuantizedGroups } from "../pack_rows.ts";
+import type { BlockFormat, RowRange, TensorInfo, Weights } from "../weights.ts";
 import { type GgufFile, type LocatedTensor, openGguf } from "./gguf_file.ts";
+import { findUnsoundUnit, packBlocks } from "./pack_blocks.ts";
 import { hasStoredGroups, storedGroups } from "./stored_groups.ts";
 import { checkpointTensors, type TensorView } from "./tensor_names.ts";
-import { dequantize } from "./tensor_types.ts";
+import { type BlockType, dequantize } from "./tensor_types.ts";
 
 /**
  * Opens the tensors of a GGUF file under the names and in the order of rows that Hugging Face
@@ -81,7 +82,7 @@ class GgufWeights implements Weights {
   readGroups(
     name: string,
     { begin, end }: RowRange,
-    dtype: QuantizedDtype,
+    dtype: IntDtype,
   ): QuantizedGroups | undefined {
     invariant(this.#open, "weights are read after close()");
     const { info, view } = this.#locate(name);
@@ -95,10 +96,25 @@ class GgufWeights implements Weights {
     const at = groups?.scales.findIndex((scale) => !Number.isFinite(scale)) ?? -1;
     if (at === -1) return groups;
     const groupsPerRow = groups!.scales.length / (end - begin);
-    throw new StartupError(
-      `${this.fileOf(name)}: tensor ${JSON.stringify(name)} has a scale of ` +
-        `${groups!.scales[at]} in row ${begin + Math.floor(at / groupsPerRow)}: weights must be ` +
-        `finite numbers`,
+    throw this.#notFinite(name, groups!.scales[at]!, begin + Math.floor(at / groupsPerRow));
+  }
+
+  readBlocks(name: string, { begin, end }: RowRange, dtype: BlockDtype): PackedRows {
+    invariant(this.#open, "weights are read after close()");
+    const { info, view } = this.#locate(name);
+    invariant(info.blocks?.kept === dtype, `${name} is ${info.blocks?.name}, not kept as ${dtype}`);
+    const { type, shape } = view.tensor;
+    const perRow = shape.at(-1)! / type.blockSize;
+    const bytes = readBlocks(view, begin * perRow, (end - begin) * perRow);
+    const found = findUnsoundUnit(bytes, dtype);
+    if (found === undefined) return packBlocks(bytes, shape.at(-1)!, dtype);
+    throw this.#notFinite(name, found.unit, begin + Math.floor(found.block / perRow));
+  }
+
+  #notFinite(name: string, scale: number, row: number): StartupError {
+    return new StartupError(
+      `${this.fileOf(name)}: tensor ${JSON.stringify(name)} has a scale of ${scale} in row ` +
+        `${row}: weights must be finite numbers`,
     );
   }
 
@@ -127,8 +143,12 @@ function infoOf(name: string, { tensor, addend }: TensorView): TensorInfo {
     shape,
     numElements,
     bytes: numElements * DTYPE_BYTES[dtype],
-    ...(isMatrix ? { blocks: { name: type.name, nearest: type.nearest } } : {}),
+    ...(isMatrix ? { blocks: blockFormat(type) } : {}),
   });
+}
+
+function blockFormat({ name, kept, nearest }: BlockType): BlockFormat {
+  return kept === undefined ? { name, nearest } : { name, kept, nearest };
 }
 
 /** Blocks `[first, first + count)` as they lie in the file, rows in the checkpoint's order. */

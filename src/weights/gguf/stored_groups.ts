@@ -1,4 +1,4 @@
-import type { QuantizedDtype } from "../../core/weight_format.ts";
+import type { IntDtype } from "../../core/weight_format.ts";
 import type { QuantizedGroups } from "../pack_rows.ts";
 import { halfAt } from "./block.ts";
 import type { BlockType } from "./tensor_types.ts";
@@ -34,7 +34,7 @@ const MXFP4_EXPONENTS = { min: 104, max: 143 };
 export function storedGroups(
   type: BlockType,
   bytes: Uint8Array,
-  dtype: QuantizedDtype,
+  dtype: IntDtype,
 ): QuantizedGroups | undefined {
   const numBlocks = bytes.byteLength / type.blockBytes;
   const groupsPerBlock = type.blockSize / GROUP;

@@ -1,4 +1,4 @@
-import type { Quantization } from "../../core/weight_format.ts";
+import type { Quantization, QuantizedDtype } from "../../core/weight_format.ts";
 import type { DecodeBlock } from "./block.ts";
 import type { TensorDtype } from "../dtypes.ts";
 import {
@@ -38,7 +38,9 @@ export interface BlockType {
   readonly blockSize: 32 | 256;
   readonly blockBytes: number;
   readonly decode: DecodeBlock;
-  /** The format of device memory that a matrix becomes. */
+  /** The format of device memory that holds a matrix's blocks with all their bits. */
+  readonly kept?: QuantizedDtype;
+  /** What a matrix is quantized to otherwise. */
   readonly nearest: Quantization;
 }
 
@@ -55,16 +57,16 @@ const INT4: Quantization = { method: "int4", groupSize: 32 };
 const TYPES: Readonly<Record<number, TensorType>> = {
   0: { name: "F32", blockSize: 1, blockBytes: 4 },
   1: { name: "F16", blockSize: 1, blockBytes: 2 },
-  2: blocks("Q4_0", 32, 18, decodeQ4_0, INT4),
+  2: blocks("Q4_0", 32, 18, decodeQ4_0, INT4, "int4g32"),
   3: blocks("Q4_1", 32, 20, decodeQ4_1, INT8),
   6: blocks("Q5_0", 32, 22, decodeQ5_0, INT8),
   7: blocks("Q5_1", 32, 24, decodeQ5_1, INT8),
-  8: blocks("Q8_0", 32, 34, decodeQ8_0, INT8),
+  8: blocks("Q8_0", 32, 34, decodeQ8_0, INT8, "int8g32"),
   10: blocks("Q2_K", 256, 84, decodeQ2_K, INT4),
   11: blocks("Q3_K", 256, 110, decodeQ3_K, INT4),
-  12: blocks("Q4_K", 256, 144, decodeQ4_K, INT8),
+  12: blocks("Q4_K", 256, 144, decodeQ4_K, INT8, "q4_k"),
   13: blocks("Q5_K", 256, 176, decodeQ5_K, INT8),
-  14: blocks("Q6_K", 256, 210, decodeQ6_K, INT8),
+  14: blocks("Q6_K", 256, 210, decodeQ6_K, INT8, "q6_k"),
   20: blocks("IQ4_NL", 32, 18, decodeIQ4_NL, INT8),
   23: blocks("IQ4_XS", 256, 136, decodeIQ4_XS, INT8),
   30: { name: "BF16", blockSize: 1, blockBytes: 2 },
@@ -108,8 +110,10 @@ function blocks(
   blockBytes: number,
   decode: DecodeBlock,
   nearest: Quantization,
+  kept?: QuantizedDtype,
 ): BlockType {
-  return { name, blockSize, blockBytes, decode, nearest };
+  const type = { name, blockSize, blockBytes, decode, nearest };
+  return kept === undefined ? type : { ...type, kept };
 }
 
 /** The types that are read. */

@@ -254,7 +254,7 @@ Deno.test("what is wrong, or not done, is refused by name and in Anthropic's sha
   const unknown = await refusal(server, { model: "claude" });
   assertEquals([unknown.status, unknown.type], [404, "not_found_error"]);
   const old = await refusal(server, {}, { "anthropic-version": "2023-01-01" });
-  assertMatch(old.message, /^anthropic-version must be 2023-06-01/);
+  assertMatch(old.message, /^anthropic-version must be 2023-06-01 or/);
   const form = await refusal(server, {}, { "content-type": "text/plain" });
   assertEquals([form.status, form.type], [415, "invalid_request_error"]);
 });
@@ -265,7 +265,7 @@ Deno.test("a key comes as x-api-key, and the door refuses in Anthropic's shape",
   const { status, type } = await refusal(server, {});
   assertEquals([status, type], [401, "authentication_error"]);
   assertEquals((await refusal(server, {}, { "x-api-key": "wrong" })).status, 401);
-  const headers = { "x-api-key": "secret", "anthropic-version": "2023-06-01" };
+  const headers = { "x-api-key": "secret", "anthropic-version": "2026-10-21" };
   const response = await server.post(PATH, CHAT, headers);
   assertEquals(response.status, 200);
   assertEquals(response.headers.get("request-id"), response.headers.get("x-request-id"));

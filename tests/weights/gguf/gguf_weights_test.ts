@@ -5,6 +5,7 @@ import { quantizedDtype } from "../../../src/core/weight_format.ts";
 import { decodeToF32 } from "../../../src/weights/dtypes.ts";
 import { modelFingerprint } from "../../../src/weights/fingerprint.ts";
 import { openGgufWeights } from "../../../src/weights/gguf/gguf_weights.ts";
+import { blockValues } from "../../../kernels/weights/block_values.ts";
 import {
   type BlockType,
   dequantize,
@@ -88,7 +89,10 @@ Deno.test("tensors have the names, types and shapes of a checkpoint", () => {
       shape: [16, 32],
       numElements: 512,
       bytes: 2048,
-      blocks: { name: "Q8_0", nearest: { method: "int8", groupSize: 32 } },
+      blocks: {
+        ...{ name: "Q8_0", kept: "int8g32" as const },
+        nearest: { method: "int8" as const, groupSize: 32 as const },
+      },
     });
     assertEquals(weights.tensor("model.norm.weight").blocks, undefined);
     assertThrows(() => weights.tensor("blk.0.attn_q.weight"), StartupError, "have no tensor");
@@ -246,6 +250,38 @@ Deno.test("a scale that is not a finite number is refused by tensor and row", ()
         "weights must be finite numbers",
     );
   });
+});
+
+Deno.test("a unit of kept blocks that is not a finite number is refused by tensor and row", () => {
+  for (const [at, bits] of [[0, 0x7c00], [2, 0xfc01]] as const) {
+    const down = blockTensor([4, 512], "Q4_K");
+    new DataView(down.bytes.buffer).setUint16(144 * 5 + at, bits, true);
+    withWeights(smallGguf({}, { "blk.0.ffn_down.weight": down }), (weights) => {
+      const name = "model.layers.0.mlp.down_proj.weight";
+      weights.readBlocks(name, { begin: 0, end: 2 }, "q4_k");
+      const error = assertThrows(() => weights.readBlocks(name, { begin: 1, end: 4 }, "q4_k"));
+      assertEquals(
+        (error as Error).message.replace(/^.*\//, ""),
+        `a.gguf: tensor "${name}" has a scale of ${at === 0 ? "Infinity" : "NaN"} in row 2: ` +
+          "weights must be finite numbers",
+      );
+    });
+  }
+});
+
+Deno.test("kept blocks of q and k come in the checkpoint's order of rows", () => {
+  withWeights(
+    smallGguf({}, { "blk.0.attn_k.weight": blockTensor([16, 256], "Q4_K") }),
+    (weights) => {
+      const name = "model.layers.0.self_attn.k_proj.weight";
+      const { codes, scales } = weights.readBlocks(name, { begin: 3, end: 16 }, "q4_k");
+      const words = Uint32Array.from([...codes, ...scales]);
+      assertEquals(
+        [...blockValues(words, "q4_k", 13, 256)],
+        numbersOf(weights, name).slice(3 * 256),
+      );
+    },
+  );
 });
 
 Deno.test("the 1 that converters add to Gemma's norms is taken off, of those alone", () => {

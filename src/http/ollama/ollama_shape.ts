@@ -1,0 +1,118 @@
+import type { Choice } from "../answer_format.ts";
+import { type ChatPart, ChatPartReader } from "../chat_parts.ts";
+import type { AnswerShape, Run } from "../job.ts";
+import { ollamaErrorBody } from "./ollama_errors.ts";
+
+/** Whose answers: a message of a chat, or a text. */
+export type OllamaKind = "chat" | "generate";
+
+/** Ollama's answers: one JSON, or one object per line, the last of which has the counts. */
+export function ollamaShape(kind: OllamaKind): AnswerShape {
+  return {
+    style: { namesEvents: false, endsWithDone: false, isLines: true },
+    whole: (run, [choice]) => {
+      const parts = new ChatPartReader().read(choice!);
+      return {
+        ...head(run),
+        ...bodyOf(kind, parts),
+        ...logprobsOf(choice!),
+        ...endOf(run, parts),
+      };
+    },
+    events: (run) => {
+      const reader = new ChatPartReader();
+      let end: readonly ChatPart[] = [];
+      return {
+        begin: () => [],
+        next: (choices) =>
+          choices.flatMap((choice) => {
+            const parts = reader.read(choice);
+            if (parts.some(({ type }) => type === "end")) end = parts;
+            const logprobs = logprobsOf(choice);
+            const isSilent = parts.every(({ type }) => type === "end");
+            if (isSilent && Object.keys(logprobs).length === 0) return [];
+            return [{ ...head(run), ...bodyOf(kind, parts), ...logprobs, done: false }];
+          }),
+        end: () => [{ ...head(run), ...bodyOf(kind, []), ...endOf(run, end) }],
+        fail: (error) => [ollamaErrorBody(error)],
+      };
+    },
+  };
+}
+
+/** The answer to a request without a prompt, by which clients load a model. */
+export function loadedAnswer(kind: OllamaKind, model: string): object {
+  return {
+    model,
+    created_at: new Date().toISOString(),
+    ...bodyOf(kind, []),
+    done: true,
+    done_reason: "load",
+  };
+}
+
+function head({ envelope }: Run) {
+  return { model: envelope.model, created_at: new Date().toISOString() };
+}
+
+function bodyOf(kind: OllamaKind, parts: readonly ChatPart[]) {
+  const textOf = (type: "text" | "thought") =>
+    parts.map((part) => part.type === type ? part.text : "").join("");
+  const thought = textOf("thought");
+  const thinking = thought === "" ? {} : { thinking: thought };
+  if (kind === "generate") return { response: textOf("text"), ...thinking };
+  const calls = parts.filter((part) => part.type === "call").map((
+    { id, name, ...call },
+    index,
+  ) => ({
+    id,
+    function: { index, name, arguments: argumentsOf(call.arguments) },
+  }));
+  return {
+    message: {
+      role: "assistant",
+      content: textOf("text"),
+      ...thinking,
+      ...(calls.length === 0 ? {} : { tool_calls: calls }),
+    },
+  };
+}
+
+/** The arguments of a call as a value; of one that was cut off, none. */
+function argumentsOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
+}
+
+function logprobsOf(choice: Choice) {
+  const scored = choice.logprobs as { readonly content: readonly unknown[] } | null | undefined;
+  return scored === null || scored === undefined || scored.content.length === 0
+    ? {}
+    : { logprobs: scored.content };
+}
+
+/** Reason, counts, and times in ns. */
+function endOf({ job, collector }: Run, parts: readonly ChatPart[]) {
+  const end = parts.find((part) => part.type === "end");
+  const { prompt_tokens, completion_tokens, prompt_tokens_details } = collector.usage();
+  const totalMs = job.meter.elapsedMs();
+  const firstMs = job.meter.msToFirstToken ?? totalMs;
+  return {
+    done: true,
+    done_reason: end?.reason === "length" ? "length" : "stop",
+    total_duration: nanoseconds(totalMs),
+    load_duration: 0,
+    prompt_eval_count: prompt_tokens,
+    prompt_eval_cached_count: prompt_tokens_details.cached_tokens,
+    prompt_eval_duration: nanoseconds(firstMs),
+    eval_count: completion_tokens,
+    eval_duration: nanoseconds(totalMs - firstMs),
+  };
+}
+
+function nanoseconds(ms: number): number {
+  return Math.round(ms * 1e6);
+}
