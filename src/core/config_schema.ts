@@ -52,6 +52,12 @@ export const ConfigSchema = z.object({
     group: MODEL,
     value: "WEIGHTS",
   }),
+  quantizationEmbedding: z.enum(["int8", "int4"]).default("int8").meta({
+    description: "What the embedding and the output's matrix become where the other matrices " +
+      "become int4: int8 takes more memory and loses less",
+    group: MODEL,
+    value: "METHOD",
+  }),
   int8Activations: z.enum(["off", "auto", "on"]).default("off").meta({
     description: "Quantizes what is multiplied with quantized weights to int8 as well: more " +
       "arithmetic per second for prompts, a little quality; auto does on GPUs with packed dot " +

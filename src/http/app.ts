@@ -18,6 +18,7 @@ import { kvEventsRoute } from "./kv_events_route.ts";
 import { kvLogRoute } from "./kv_log_route.ts";
 import { kvResizeRoute } from "./kv_resize_route.ts";
 import { modelRoute, modelsRoute } from "./models_route.ts";
+import { ollamaEmbeddingRoute, ollamaEmbedRoute } from "./ollama/ollama_embed.ts";
 import {
   ollamaPsRoute,
   ollamaShowRoute,
@@ -68,6 +69,8 @@ function routesOf(services: Services): readonly Route[] {
     ["POST", "/api/generate", "key", ollamaGenerateRoute(services)],
     ["GET", "/api/tags", "key", ollamaTagsRoute(services)],
     ["GET", "/api/ps", "key", ollamaPsRoute(services)],
+    ["POST", "/api/embed", "key", ollamaEmbedRoute(services)],
+    ["POST", "/api/embeddings", "key", ollamaEmbeddingRoute(services)],
     ["POST", "/api/show", "key", ollamaShowRoute(services)],
     ["GET", "/api/version", "key", ollamaVersionRoute(services)],
     ["GET", "/health", "public", healthRoute(services)],
@@ -97,13 +100,14 @@ function routesOf(services: Services): readonly Route[] {
  *
  * Checks run from the outside in: request id, request target and Host header, Origin, CORS
  * preflight; then the gate of the route that matches, and the route. A path without a route is
- * closed like a route for API keys. Every error is answered in OpenAI's shape.
+ * closed like a route for API keys. Every error is answered in OpenAI's shape, or in that of the
+ * API whose path it is.
  */
 export function createApp(services: Services): Hono {
   const { access, limits, log } = services;
   // A slash at the end of a path changes nothing.
   const app = new Hono({ strict: false });
-  const gates = createGates(access, services.now);
+  const gates = createGates(access, services.now, services.metrics);
   const routes = routesOf(services);
   app.use(requestId());
   app.use(logAccess(services));

@@ -2,15 +2,17 @@ import type { z } from "zod";
 import { ChatRequest } from "./chat_schema.ts";
 import { CompletionsRequest } from "./completions_schema.ts";
 import { EmbeddingsRequest } from "./embeddings_route.ts";
+import { RerankRequest } from "./rerank_route.ts";
 import { ResizeRequest } from "./kv_resize_route.ts";
 import { CountTokensRequest, MessagesRequest } from "./messages/messages_schema.ts";
 import {
   OllamaChatRequest,
+  OllamaEmbeddingRequest,
+  OllamaEmbedRequest,
   OllamaGenerateRequest,
   OllamaShowRequest,
 } from "./ollama/ollama_schema.ts";
 import { PinRequest } from "./pin_route.ts";
-import { RerankRequest } from "./rerank_route.ts";
 import { InputTokensRequest, ResponsesRequest } from "./responses/responses_schema.ts";
 import { DetokenizeRequest, TokenizeRequest } from "./tokenize_route.ts";
 
@@ -44,26 +46,6 @@ const GENERATION: Readonly<Record<string, EndpointDoc>> = {
     body: CompletionsRequest,
     stream: EVENTS,
   },
-  "POST /v1/chat/completions/render": {
-    summary: "Shows the prompt that a conversation becomes, as text and as ids",
-    tag: "Tokens",
-    body: ChatRequest,
-  },
-  "POST /apply-template": {
-    summary: "Shows the prompt that a conversation becomes, as text",
-    tag: "Tokens",
-    body: ChatRequest,
-  },
-  "POST /v1/embeddings": {
-    summary: "Makes vectors of texts or token ids",
-    tag: OPENAI,
-    body: EmbeddingsRequest,
-  },
-  "POST /v1/rerank": {
-    summary: "Scores documents by how well they answer a query",
-    tag: "Jina",
-    body: RerankRequest,
-  },
   "POST /v1/responses": {
     summary: "Answers in OpenAI's Responses API, without a store",
     tag: OPENAI,
@@ -85,6 +67,36 @@ const GENERATION: Readonly<Record<string, EndpointDoc>> = {
     summary: "Counts the tokens of a message's prompt",
     tag: "Anthropic",
     body: CountTokensRequest,
+  },
+  "POST /v1/embeddings": {
+    summary: "Vectors of texts or token ids",
+    tag: OPENAI,
+    body: EmbeddingsRequest,
+  },
+  "POST /v1/rerank": {
+    summary: "Ranks documents by how well they answer a query",
+    tag: "Ranking",
+    body: RerankRequest,
+  },
+  "POST /v1/chat/completions/render": {
+    summary: "The prompt that a conversation becomes, as text and ids",
+    tag: "Tokens",
+    body: ChatRequest,
+  },
+  "POST /apply-template": {
+    summary: "The prompt that a conversation becomes, as text",
+    tag: "Tokens",
+    body: ChatRequest,
+  },
+  "POST /api/embed": {
+    summary: "A normalized vector per text",
+    tag: "Ollama",
+    body: OllamaEmbedRequest,
+  },
+  "POST /api/embeddings": {
+    summary: "The vector of one text",
+    tag: "Ollama",
+    body: OllamaEmbeddingRequest,
   },
   "POST /api/chat": {
     summary: "Answers a conversation, streamed unless stream is false",

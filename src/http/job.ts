@@ -23,6 +23,8 @@ export interface Job {
 /** What an endpoint makes of the choices of an answer: one JSON, or a stream of events. */
 export interface AnswerShape {
   readonly style: SseStyle;
+  /** Whether `whole` is given the choices of a stream, in the order in which they came. */
+  readonly takesDeltas?: true;
   whole(run: Run, choices: readonly Choice[]): object;
   events(run: Run): AnswerEvents;
 }

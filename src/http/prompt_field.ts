@@ -8,7 +8,7 @@ const MAX_PROMPTS = 2048;
 
 /** One text or list of token ids, or a list of those; elements are checked by {@link promptsIn}. */
 export const PromptField = z.union([z.string(), z.array(z.unknown()).min(1)]);
-type PromptField = z.output<typeof PromptField>;
+export type PromptField = z.output<typeof PromptField>;
 
 /** One prompt: text, or the ids of one. */
 export type Prompt = string | readonly TokenId[];

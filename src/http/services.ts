@@ -6,6 +6,7 @@ import type { GrammarFormat } from "../core/grammar_format.ts";
 import type { Pooling } from "../core/prompt_readout.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { ToolDefinition, ToolParser } from "../core/tool_parser.ts";
+import type { KeyRules } from "./key_rules.ts";
 import type { BodyLimits } from "./request_body.ts";
 import type { ThinkingMarks } from "./thinking_parser.ts";
 import type { ServingMetrics } from "./serving_metrics.ts";
@@ -190,30 +191,18 @@ export interface ServedModel {
   readonly defaults: SamplingDefaults;
   /** How its chat template marks thoughts; absent for a model that does not think. */
   readonly thinking?: ThinkingMarks;
+  /** What its weights are read from. */
+  readonly fileFormat?: "safetensors" | "gguf";
   /** How it makes vectors of texts, or why it cannot; absent: it is not known. */
   readonly embedding?: EmbeddingForm | { readonly unsupported: string };
   /** How it ranks documents; absent for a model that does not. */
   readonly rerank?: RerankForm;
   /** Whether it has no output projection, so that nothing can be generated; default: it has. */
   readonly isHeadless?: boolean;
-  /** What its weights are read from. */
-  readonly fileFormat?: "safetensors" | "gguf";
   /** Its chat template; absent where it has none. */
   readonly chatTemplate?: string;
   /** Variables about thinking that its chat template reads. */
   readonly templateVariables?: readonly string[];
-}
-
-/** What the holders of a key may use. */
-export interface KeyRules {
-  /** For logs and refusals, which never show the key. */
-  readonly name: string;
-  /** Most generations in flight. */
-  readonly maxRequests?: number;
-  /** Tokens of prompts and answers per minute. */
-  readonly tokensPerMinute?: number;
-  /** Of those that wait, keys of a higher one are admitted first; default: 0. */
-  readonly priority?: number;
 }
 
 /** Who may call, and from where. */

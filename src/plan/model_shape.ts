@@ -6,6 +6,8 @@ export interface WeightShape {
   readonly columns: number;
   /** Vectors are f32 in every format. */
   readonly isVector: boolean;
+  /** Whether it has a row per token: an embedding, or the output's matrix; default: false. */
+  readonly isVocabulary?: boolean;
 }
 
 /** What decides the sizes of a model's KV cache and weights. */

@@ -69,7 +69,9 @@ function describeWeights(info: EngineInfo): string {
   } MiB`;
   if (quantization === undefined) return size;
   const activations = hasInt8Activations === true ? ", int8 activations" : "";
-  return `${size} (${quantization.method}, groups of ${quantization.groupSize}${activations})`;
+  const { method, groupSize, vocabulary } = quantization;
+  const embedding = vocabulary === undefined ? "" : `, embedding in ${vocabulary}`;
+  return `${size} (${method}, groups of ${groupSize}${embedding}${activations})`;
 }
 
 /** The size that the pool may grow to; empty where its size was given. */

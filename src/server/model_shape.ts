@@ -43,7 +43,8 @@ export function parseShape(json: unknown, name: string, file = "config.json"): M
 function declaredShape(model: Model, name: string): ModelShape {
   const weights = model.weights.map((spec): WeightShape => {
     const { numOutputs, rowsPerOutput, columns } = weightShape(spec);
-    return { rows: numOutputs * rowsPerOutput, columns, isVector: isVector(spec) };
+    const { isVocabulary = false } = spec;
+    return { rows: numOutputs * rowsPerOutput, columns, isVector: isVector(spec), isVocabulary };
   });
   return { name, maxModelLen: model.maxPositionEmbeddings, caches: model.caches, weights };
 }

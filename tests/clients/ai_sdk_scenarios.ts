@@ -1,3 +1,4 @@
+import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { assert, assertEquals } from "@std/assert";
@@ -15,6 +16,10 @@ function compatible({ url, model }: Server): LanguageModel {
 /** Its default mode is the Responses API. */
 function responses({ url, model }: Server): LanguageModel {
   return createOpenAI({ baseURL: `${url}/v1`, apiKey: "none", fetch: checkedFetch })(model);
+}
+
+function messages({ url, model }: Server): LanguageModel {
+  return createAnthropic({ baseURL: `${url}/v1`, apiKey: "none", fetch: checkedFetch })(model);
 }
 
 function scenariosOf(name: string, modelOf: (server: Server) => LanguageModel): Scenario[] {
@@ -68,4 +73,5 @@ function scenariosOf(name: string, modelOf: (server: Server) => LanguageModel): 
 export const AI_SDK: readonly Scenario[] = [
   ...scenariosOf("@ai-sdk/openai-compatible", compatible),
   ...scenariosOf("@ai-sdk/openai", responses),
+  ...scenariosOf("@ai-sdk/anthropic", messages),
 ];

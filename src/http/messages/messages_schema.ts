@@ -89,6 +89,10 @@ export const MessagesRequest = z.strictObject({
   stream: z.boolean().nullish(),
   metadata: z.looseObject({ user_id: z.string().nullish() }).nullish(),
   service_tier: z.enum(["auto", "standard_only"]).nullish(),
+  // Who asks, and a wish for notes about the cache, which an answer here has none of.
+  user_profile_id: z.string().nullish(),
+  workspace_id: z.string().nullish(),
+  diagnostics: z.looseObject({}).nullish(),
   container: z.unknown().optional(),
   inference_geo: z.unknown().optional(),
 });

@@ -55,7 +55,7 @@ export function parametersOf(
   services: Services,
 ): Omit<Chat, keyof ChatPrompt> & Pick<ChatPrompt, "variables"> {
   const options = request.options ?? {};
-  checkContext(options, requireReady(services.engine).maxModelLen);
+  checkContext(options, services.engine);
   const fields = { ...extrasOf(request), ...samplingOf(options), stream: request.stream ?? true };
   return {
     fields,
@@ -67,8 +67,17 @@ export function parametersOf(
   };
 }
 
-/** Ollama cuts prompts to `num_ctx`; here no context is smaller than what is asked for. */
-function checkContext({ num_ctx: asked }: OllamaOptions, maxModelLen: number): void {
+/**
+ * Ollama cuts prompts to `num_ctx`; here no context is smaller than what is asked for.
+ *
+ * @throws {RequestError} with the model's context.
+ */
+export function checkContext(
+  options: OllamaOptions | null | undefined,
+  engine: Services["engine"],
+): void {
+  const { maxModelLen } = requireReady(engine);
+  const asked = options?.num_ctx;
   if (asked === undefined || asked === null || asked <= maxModelLen) return;
   throw new RequestError(
     `options.num_ctx must be at most ${maxModelLen}, the model's context here, got ${asked}`,

@@ -98,18 +98,17 @@ function logprobsOf(choice: Choice) {
 function endOf({ job, collector }: Run, parts: readonly ChatPart[]) {
   const end = parts.find((part) => part.type === "end");
   const { prompt_tokens, completion_tokens, prompt_tokens_details } = collector.usage();
-  const totalMs = job.meter.elapsedMs();
-  const firstMs = job.meter.msToFirstToken ?? totalMs;
+  const { promptMs, predictedMs } = job.meter.times();
   return {
     done: true,
     done_reason: end?.reason === "length" ? "length" : "stop",
-    total_duration: nanoseconds(totalMs),
+    total_duration: nanoseconds(job.meter.elapsedMs()),
     load_duration: 0,
     prompt_eval_count: prompt_tokens,
     prompt_eval_cached_count: prompt_tokens_details.cached_tokens,
-    prompt_eval_duration: nanoseconds(firstMs),
+    prompt_eval_duration: nanoseconds(promptMs),
     eval_count: completion_tokens,
-    eval_duration: nanoseconds(totalMs - firstMs),
+    eval_duration: nanoseconds(predictedMs),
   };
 }
 

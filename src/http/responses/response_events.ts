@@ -26,6 +26,7 @@ interface OpenItem {
 export function responseShape(request: ResponsesRequest): AnswerShape {
   return {
     style: { namesEvents: true, endsWithDone: false },
+    takesDeltas: true,
     whole: (run, choices) => {
       const events = new ResponseEvents(run, request);
       events.begin();

@@ -68,6 +68,8 @@ const PROMPT_FIELDS = {
     effort: THINKING_FIELDS.reasoning_effort,
     summary: Summary,
     generate_summary: Summary,
+    // Which turns' thoughts the model sees is its template's choice.
+    context: z.literal("auto").nullish(),
   }).nullish(),
   text: z.strictObject({ format: Format.nullish(), verbosity: z.string().nullish() }).nullish(),
   truncation: z.string().nullish(),
@@ -96,6 +98,7 @@ export const ResponsesRequest = z.strictObject({
   // Nothing is stored, whatever is asked for: the answer says so.
   store: z.boolean().nullish(),
   metadata: z.record(z.string().max(64), z.string().max(512)).nullish(),
+  client_metadata: z.record(z.string(), z.string()).nullish(),
   user: z.string().nullish(),
   safety_identifier: z.string().nullish(),
   prompt_cache_key: z.string().nullish(),
