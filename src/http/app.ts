@@ -91,6 +91,7 @@ function routesOf(services: Services): readonly Route[] {
     ["GET", "/kv/events", "admin", kvEventsRoute(services)],
     ["GET", "/openapi.json", "public", openApiRoute(() => routes, services.version)],
     ["GET", "/docs", "public", docsRoute()],
+    ["GET", "/", "public", (c) => c.redirect("/docs")],
   ];
   return routes;
 }
