@@ -35,6 +35,8 @@ export interface WeightSpec {
    * error in its logits is another expert.
    */
   readonly keepsType?: boolean;
+  /** Whether it has a row per token of the vocabulary: an embedding, or the output's matrix. */
+  readonly isVocabulary?: boolean;
   /** Added to each element of a vector when it is loaded: 1 where the checkpoint has `w - 1`. */
   readonly addend?: number;
 }
@@ -43,7 +45,7 @@ export interface WeightSpec {
  * A weight on the device. Vectors are f32; matrices keep the checkpoint's type or are quantized.
  */
 export interface DeviceWeight {
-  /** All of it; more than one for a matrix that the device cannot bind whole. */
+  /** All of it; several where a matrix has more than one type, or no binding holds it whole. */
   readonly shards: readonly WeightShard[];
   readonly dtype: WeightDtype;
 }
