@@ -7,6 +7,8 @@ import {
   interleaveRows,
   type Metadata,
 } from "./gguf_writer.ts";
+import { encodeQ8_0 } from "./gguf_checkpoint.ts";
+import { encodeQ4_K } from "./k_quants.ts";
 import { readTensor } from "./read_tensor.ts";
 
 /** A config.json. */
@@ -64,11 +66,28 @@ export function hasConverter(modelType: unknown): boolean {
   return Object.hasOwn(CONVERTERS, String(modelType));
 }
 
+/** Types that matrices of a family are written in, and how. */
+const ENCODERS = {
+  F16: (values: Float32Array) => new Uint8Array(Float16Array.from(values).buffer),
+  Q8_0: encodeQ8_0,
+  Q4_K: encodeQ4_K,
+};
+
+/** Types that matrices of a family are written in. */
+export type FamilyMatrixType = keyof typeof ENCODERS;
+
 /**
  * The model in a directory as llama.cpp's converters write it: names, order of rows, norms, and the
- * metadata of its config.json; matrices f16, vectors f32.
+ * metadata of its config.json; vectors f32.
+ *
+ * @param matrixType whose blocks all rows of matrices are whole numbers of.
+ * @param vocabulary metadata of the tokenizer, if any.
  */
-export function familyGguf(dir: string): Uint8Array<ArrayBuffer> {
+export function familyGguf(
+  dir: string,
+  matrixType: FamilyMatrixType = "F16",
+  vocabulary: Readonly<Record<string, Metadata>> = {},
+): Uint8Array<ArrayBuffer> {
   const config: Config = JSON.parse(Deno.readTextFileSync(`${dir}/config.json`));
   const converter = CONVERTERS[String(config["model_type"])]!;
   const weights = openWeights(dir);
@@ -93,12 +112,12 @@ export function familyGguf(dir: string): Uint8Array<ArrayBuffer> {
     const isMatrix = shape.length > 1;
     tensors[ggufName(name, isBehind)] = {
       shape,
-      type: isMatrix ? GGUF_TYPE.F16 : GGUF_TYPE.F32,
-      bytes: new Uint8Array(isMatrix ? Float16Array.from(stored).buffer : stored.slice().buffer),
+      type: isMatrix ? GGUF_TYPE[matrixType] : GGUF_TYPE.F32,
+      bytes: isMatrix ? ENCODERS[matrixType](stored) : new Uint8Array(stored.slice().buffer),
     };
   }
   weights.close();
-  return ggufFile(metadataOf(config, converter), {
+  return ggufFile({ ...metadataOf(config, converter), ...vocabulary }, {
     ...tensors,
     ...llama3Factors(config),
     ...longropeFactors(config),
