@@ -26,7 +26,10 @@ export function embedding(
   { scale = 1 }: { readonly scale?: number } = {},
 ): Block {
   return {
-    weights: [{ name: "embed", tensors: ["model.embed_tokens.weight"], shapes: [[V, E]] }],
+    weights: [{
+      ...{ name: "embed", tensors: ["model.embed_tokens.weight"], shapes: [[V, E]] },
+      isVocabulary: true,
+    }],
     buffers: { hidden: { per: "token", words: E } },
     calls: (inputs) => {
       const embed = inputs.weight("embed");
@@ -108,7 +111,9 @@ export function head(options: HeadOptions): HeadBlock {
   return {
     weights: [
       normAddend === undefined ? norm : { ...norm, addend: normAddend },
-      ...tieWordEmbeddings ? [] : [{ name, tensors: [HEAD_TENSOR], shapes: [[V, E]] }],
+      ...tieWordEmbeddings
+        ? []
+        : [{ name, tensors: [HEAD_TENSOR], shapes: [[V, E]], isVocabulary: true }],
     ],
     buffers: { last: { per: "draw", words: E } },
     calls: (inputs) => {
@@ -138,6 +143,8 @@ export function head(options: HeadOptions): HeadBlock {
 }
 
 const HEAD_TENSOR = "lm_head.weight";
+/** Makes the score of a classifier of the last hidden state: [labels, E]. */
+export const SCORE_TENSOR = "score.weight";
 
 /** What checkpoints of a model may carry beside its weights: a tied model's output projection. */
 export function ignoredTensors(

@@ -35,6 +35,8 @@ export interface WeightSpec {
    * error in its logits is another expert.
    */
   readonly keepsType?: boolean;
+  /** Whether it has a row per token of the vocabulary: an embedding, or the output's matrix. */
+  readonly isVocabulary?: boolean;
   /** Added to each element of a vector when it is loaded: 1 where the checkpoint has `w - 1`. */
   readonly addend?: number;
 }

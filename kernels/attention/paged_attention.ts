@@ -10,8 +10,10 @@ import splits from "./_splits.wgsl" with { type: "text" };
 import attend from "./_attend.wgsl" with { type: "text" };
 import type { AttentionLayer } from "../kv/attention_layer.ts";
 import { type KvConstants, kvConstants } from "../kv/kv_cache.ts";
+import { KV_STORAGE } from "../../src/core/kv_layout.ts";
 import combineSplits from "./_combine_splits.wgsl" with { type: "text" };
 import { kvLoadWgsl } from "../kv/dtypes.ts";
+import { hadamardHeadsCall } from "./hadamard_heads.ts";
 import decodeSource from "./paged_attention_decode.wgsl" with { type: "text" };
 import {
   attendDecodes,
@@ -98,13 +100,23 @@ export function pagedAttentionCalls(
   tuning: Tuning,
 ): KernelCall<StepDims>[] {
   const QUERIES = attentionQueryTile(layer, tuning);
-  const { splitLen: SPLIT_LEN, positionTile: POSITIONS } = tuning;
+  const { splitLen: SPLIT_LEN } = tuning;
   const shape = attentionShape(layer, { SPLIT_LEN, HAS_SINKS: sinks !== undefined });
   // Every binding names a buffer; without sinks the kernels do not declare theirs.
   const buffers = { step, qkv, kv, partials, stats, out, sinks: sinks ?? step };
-  if (tuning.attendsByWorkgroup && canAttendByWorkgroup(shape)) {
-    return workgroupAttentionCalls(shape, buffers, { ...tuning, queryTile: QUERIES });
-  }
+  const calls = tuning.attendsByWorkgroup && canAttendByWorkgroup(shape)
+    ? workgroupAttentionCalls(shape, buffers, { ...tuning, queryTile: QUERIES })
+    : laneAttentionCalls(shape, buffers, { ...tuning, queryTile: QUERIES });
+  const { isTransformed } = KV_STORAGE[layer.KV_DTYPE];
+  return isTransformed ? [...calls, hadamardHeadsCall(layer, { step, out })] : calls;
+}
+
+/** Attention on a software adapter, without barriers; `queryTile` is the rows of a tile. */
+function laneAttentionCalls(
+  shape: AttentionShape,
+  buffers: Readonly<Record<keyof AttentionBuffers, DeviceBuffer>>,
+  { queryTile: QUERIES, positionTile: POSITIONS, ...tuning }: Tuning,
+): KernelCall<StepDims>[] {
   const { H, G, GROUP } = shape;
   const base = { ...shape, ...kvConstants(shape, true), POSITIONS };
   const splitsPerWorkgroup = Math.min(tuning.splitsPerWorkgroup, Math.floor(MAX_LANES * G / H));

@@ -22,7 +22,12 @@ import storeInt8 from "./_store_int8.wgsl" with { type: "text" };
 export interface KvCode {
   /** The value of the code that a vector's largest magnitude gets. */
   readonly max: number;
-  /** Writes the code of element `d`, whose magnitude is at most `max`; the bytes were zeros. */
+  /**
+   * Shares of the scale at which that is so, from which the scale of least squared error is sought;
+   * none where the scale is that one.
+   */
+  readonly shares: readonly number[];
+  /** Writes the code of element `d`; the bytes were zeros. */
   readonly encode: (codes: Uint8Array, d: number, scaled: number) => void;
   /** The value of the code of element `d`. */
   readonly decode: (codes: Uint8Array, d: number) => number;
@@ -70,6 +75,7 @@ export const KV_DTYPES:
       ...{ loadWords: 1, loadsWide: false, loadWgsl: loadInt8, storeWgsl: storeInt8 },
       code: {
         max: 127,
+        shares: [],
         encode: (codes, d, scaled) => codes[d] = signedRound(scaled, 127),
         decode: (codes, d) => codes[d]! << 24 >> 24,
       },
@@ -79,6 +85,7 @@ export const KV_DTYPES:
       ...{ loadWords: 1, loadsWide: false, loadWgsl: loadFp8, storeWgsl: storeFp8 },
       code: {
         max: E4M3_MAX,
+        shares: [],
         encode: (codes, d, scaled) => codes[d] = f32ToE4m3(scaled),
         decode: (codes, d) => e4m3ToF32(codes[d]!),
       },
@@ -87,10 +94,11 @@ export const KV_DTYPES:
       ...KV_STORAGE.int4,
       ...{ loadWords: 1, loadsWide: false, loadWgsl: loadInt4, storeWgsl: storeInt4 },
       code: {
-        max: 7,
+        max: levelOf(7),
+        shares: [0.8, 0.9, 1],
         encode: (codes, d, scaled) =>
-          codes[int4Byte(d)]! |= (signedRound(scaled, 7) & 15) << int4Shift(d),
-        decode: (codes, d) => codes[int4Byte(d)]! << 28 - int4Shift(d) >> 28,
+          codes[int4Byte(d)]! |= (nearestLevel(scaled) & 15) << int4Shift(d),
+        decode: (codes, d) => levelOf(codes[int4Byte(d)]! << 28 - int4Shift(d) >> 28),
       },
     },
   };
@@ -120,6 +128,23 @@ function int4Byte(d: number): number {
 
 function int4Shift(d: number): number {
   return d & 4;
+}
+
+/**
+ * The level of nibble n: `c + c^3 / 128` of `c = n + 1/2`. The steps between levels grow outwards,
+ * about as the best levels of normally distributed numbers do (Max 1960): a quarter less squared
+ * error than even steps.
+ */
+function levelOf(n: number): number {
+  const c = n + 0.5;
+  return c * (1 + c * c / 128);
+}
+
+/** The nibble whose level is nearest: counts the middles between levels that are passed. */
+function nearestLevel(value: number): number {
+  let n = 0;
+  while (n < 7 && Math.abs(value) >= (levelOf(n) + levelOf(n + 1)) / 2) n++;
+  return value < 0 ? -1 - n : n;
 }
 
 function signedRound(value: number, most: number): number {

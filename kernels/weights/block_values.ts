@@ -28,7 +28,7 @@ export function blockValues(
   columns: number,
 ): Float32Array {
   const { rowWords, scaleRowWords, scaleWord } = quantizedLayout(dtype, rows, columns);
-  const numBlocks = columns / BLOCK_SIZE;
+  const numBlocks = Math.ceil(columns / BLOCK_SIZE);
   const weightAt = WEIGHT_AT[dtype];
   const values = new Float32Array(rows * columns);
   for (let row = 0; row < rows; row++) {
@@ -36,7 +36,8 @@ export function blockValues(
     for (let block = 0; block < numBlocks; block++) {
       const place = { words, codes, scales, block, numBlocks };
       const first = row * columns + block * BLOCK_SIZE;
-      for (let i = 0; i < BLOCK_SIZE; i++) values[first + i] = weightAt(place, i);
+      const end = Math.min(BLOCK_SIZE, columns - block * BLOCK_SIZE);
+      for (let i = 0; i < end; i++) values[first + i] = weightAt(place, i);
     }
   }
   return values;

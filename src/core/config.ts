@@ -4,6 +4,7 @@ import type { Environment } from "./environment.ts";
 import { checkInt8Activations, ConfigSchema, type Settings } from "./config_schema.ts";
 import type { EngineConfig } from "./engine_config.ts";
 import { StartupError } from "./errors.ts";
+import type { Quantization } from "./weight_format.ts";
 import { flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
 import { PLAN_FLAGS } from "./plan_config.ts";
@@ -96,10 +97,21 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
 }
 
 function quantizationOf(config: Settings): Pick<EngineConfig, "quantization" | "int8Activations"> {
-  const { quantization: method, quantizationGroupSize, int8Activations } = config;
+  const { quantization: method, int8Activations } = config;
   if (method === "none") return {};
-  const groupSize = quantizationGroupSize === "32" ? 32 : 128;
-  return { quantization: { method, groupSize }, int8Activations };
+  const groupSize = config.quantizationGroupSize === "32" ? 32 : 128;
+  if (method === "int8") return { quantization: { method, groupSize }, int8Activations };
+  return { quantization: { method, groupSize, ...int4Details(config) }, int8Activations };
+}
+
+/** What of int4 weights is not plain int4. Products of integers take no minima. */
+function int4Details(
+  { quantizationGroupSize, quantizationEmbedding, int8Activations }: Settings,
+): Pick<Quantization, "vocabulary" | "hasMinima"> {
+  return {
+    ...(quantizationEmbedding === "int8" ? { vocabulary: "int8" } : {}),
+    ...(quantizationGroupSize === "32" && int8Activations === "off" ? { hasMinima: true } : {}),
+  };
 }
 
 /** Takes the command off the front of the positional arguments. */

@@ -26,17 +26,22 @@ export interface KvStorageTraits {
   readonly bits: number;
   /** Of each vector's scale; 0 where elements are no codes. */
   readonly scaleBytes: 0 | 4;
-  /** Elements of a head are a multiple: each half, which rotation pairs up, is whole words. */
+  /** Elements of a head, and the rotated ones of them, are a multiple: whole words, and loads. */
   readonly headDimMultiple: number;
+  /**
+   * Whether K and V are stored as their Walsh-Hadamard transforms, whose elements are of more even
+   * size (`kernels/kv/hadamard.ts`).
+   */
+  readonly isTransformed: boolean;
 }
 
 /** The dtypes' rows as far as memory goes; `kernels/kv/dtypes.ts` has the rest of each. */
 export const KV_STORAGE: Readonly<Record<KvCacheDtype, KvStorageTraits>> = {
-  f16: { bits: 16, scaleBytes: 0, headDimMultiple: 4 },
-  f32: { bits: 32, scaleBytes: 0, headDimMultiple: 4 },
-  int8: { bits: 8, scaleBytes: 4, headDimMultiple: 8 },
-  fp8: { bits: 8, scaleBytes: 4, headDimMultiple: 8 },
-  int4: { bits: 4, scaleBytes: 4, headDimMultiple: 16 },
+  f16: { bits: 16, scaleBytes: 0, headDimMultiple: 4, isTransformed: false },
+  f32: { bits: 32, scaleBytes: 0, headDimMultiple: 4, isTransformed: false },
+  int8: { bits: 8, scaleBytes: 4, headDimMultiple: 8, isTransformed: false },
+  fp8: { bits: 8, scaleBytes: 4, headDimMultiple: 8, isTransformed: false },
+  int4: { bits: 4, scaleBytes: 4, headDimMultiple: 8, isTransformed: true },
 };
 
 /** Dtypes whose elements are codes; an element is its code's value times its vector's scale. */
@@ -100,5 +105,6 @@ export function kvLayoutName(format: KvFormat): string {
   const edge = layerDtype(format, true);
   const dtypes = edge === format.dtype ? edge : `${format.dtype}, first and last layer ${edge}`;
   return `${dtypes} [block][K|V][kv_head][offset][head_dim]` +
-    (isQuantizedKv(format.dtype) ? " [K|V][kv_head][offset] f32 scales" : "");
+    (isQuantizedKv(format.dtype) ? " [K|V][kv_head][offset] f32 scales" : "") +
+    (KV_STORAGE[format.dtype].isTransformed ? " of Walsh-Hadamard transforms, cubic levels" : "");
 }

@@ -13,6 +13,7 @@ export const TuneSchema = ConfigSchema.pick({
   maxModelLen: true,
   quantization: true,
   quantizationGroupSize: true,
+  quantizationEmbedding: true,
   int8Activations: true,
   blockSize: true,
   numGpuBlocksOverride: true,

@@ -6,7 +6,10 @@ export type GroupSize = 32 | 128;
 /** Names a format that weights are quantized to: bits per weight and inputs per group. */
 export type IntDtype = `int${4 | 8}g${GroupSize}`;
 
-/** Names a format of GGUF whose blocks are kept: no number of the file is rounded again. */
+/**
+ * Names a format of GGUF whose blocks are kept: no number of the file is rounded again. Weights are
+ * quantized to q4_k, too.
+ */
 export type BlockDtype = "q4_k" | "q6_k";
 
 /** Names a format of codes and scales. */
@@ -27,6 +30,13 @@ export interface QuantizedFormat {
 export interface Quantization {
   readonly method: "int8" | "int4";
   readonly groupSize: GroupSize;
+  /** What the embedding and the output's matrix are quantized to instead, if anything else. */
+  readonly vocabulary?: "int8";
+  /**
+   * Whether groups of 32 in int4 have a minimum beside their scale (`q4_k`), where rows are whole
+   * groups.
+   */
+  readonly hasMinima?: boolean;
 }
 
 /**
@@ -35,7 +45,7 @@ export interface Quantization {
  */
 export type Int8Activations = "auto" | "on" | "off";
 
-/** Inputs of a block of GGUF's K-quants, of which a row is a whole number. */
+/** Inputs of a block of GGUF's K-quants; a row's last block may be shorter in q4_k. */
 export const BLOCK_SIZE = 256;
 
 /**
@@ -58,8 +68,9 @@ export const BLOCK_SIZE = 256;
  * hold GGUF's Q4_0 and Q8_0 without loss.
  *
  * **q4_k, q6_k.** GGUF's Q4_K and Q6_K with every bit of them, regrouped: rows are blocks of
- * {@link BLOCK_SIZE} inputs. A weight is, with `unit` and `unitOfMinima` f16 of the block and
- * `scale` and `minimum` whole numbers of its group of 32 (q4_k) or 16 inputs (q6_k),
+ * {@link BLOCK_SIZE} inputs, of q4_k the last one what is left. A weight is, with `unit` and
+ * `unitOfMinima` f16 of the block and `scale` and `minimum` whole numbers of its group of 32 (q4_k)
+ * or 16 inputs (q6_k),
  *
  *     q4_k   unit * scale * code - unitOfMinima * minimum    scale, minimum in [0, 63]
  *     q6_k   unit * scale * (code - 32)                      scale in [-128, 127], code in [0, 63]
@@ -94,7 +105,7 @@ const FORMATS: Readonly<Record<QuantizedDtype, FormatTraits>> = {
   int8g128: groups(8, 128),
   int4g32: groups(4, 32),
   int4g128: groups(4, 128),
-  q4_k: { bits: 4, groupSize: 32, scaleWords: (columns) => columns / BLOCK_SIZE * 4 },
+  q4_k: { bits: 4, groupSize: 32, scaleWords: (columns) => ceilDiv(columns, BLOCK_SIZE) * 4 },
   q6_k: {
     bits: 6,
     groupSize: BLOCK_SIZE,
@@ -125,6 +136,24 @@ export function quantizedFormat(dtype: QuantizedDtype): QuantizedFormat {
 /** The format that matrices are quantized to. */
 export function quantizedDtype({ method, groupSize }: Quantization): IntDtype {
   return `${method}g${groupSize}`;
+}
+
+/** A matrix whose format is to be chosen. */
+export interface MatrixKind {
+  readonly columns: number;
+  /** Whether it has a row per token: an embedding, or the output's matrix. */
+  readonly isVocabulary: boolean;
+}
+
+/** The format that one matrix of a model is quantized to. */
+export function matrixFormat(
+  { method, groupSize, vocabulary, hasMinima }: Quantization,
+  { columns, isVocabulary }: MatrixKind,
+): QuantizedDtype {
+  const own = isVocabulary ? vocabulary ?? method : method;
+  const isWhole = groupSize === 32 && columns % groupSize === 0;
+  if (own === "int4" && hasMinima === true && isWhole) return "q4_k";
+  return quantizedDtype({ method: own, groupSize });
 }
 
 /** How weights are quantized to a format. */

@@ -6,6 +6,10 @@ export interface WeightShape {
   readonly columns: number;
   /** Vectors are f32 in every format. */
   readonly isVector: boolean;
+  /** Whether it has a row per token: an embedding, or the output's matrix; default: false. */
+  readonly isVocabulary?: boolean;
+  /** Whether it is never quantized, as a router of experts is; default: false. */
+  readonly keepsType?: boolean;
 }
 
 /** What decides the sizes of a model's KV cache and weights. */

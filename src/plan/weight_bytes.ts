@@ -1,11 +1,11 @@
-import { matrixBytes, type WeightDtype } from "../core/weight_format.ts";
-import type { ModelShape } from "./model_shape.ts";
+import { matrixBytes, matrixFormat, type Quantization } from "../core/weight_format.ts";
+import type { ModelShape, WeightShape } from "./model_shape.ts";
 
 /** Bytes of all weights as one setting of `--quantization` holds them. */
 export interface PlannedWeights {
   /**
-   * f16 as most checkpoints store them; int8 and int4 quantized in the default groups of 32; "file"
-   * as a GGUF file's own types are held.
+   * f16 as most checkpoints store them; int8 and int4 quantized as they are by default; "file" as a
+   * GGUF file's own types are held.
    */
   readonly format: "f16" | "int8" | "int4" | "file";
   readonly bytes: number;
@@ -15,10 +15,12 @@ export interface PlannedWeights {
   readonly largestMatrixBytes: number;
 }
 
-const DTYPES: Readonly<Record<Exclude<PlannedWeights["format"], "file">, WeightDtype>> = {
-  f16: "f16",
-  int8: "int8g32",
-  int4: "int4g32",
+const QUANTIZATIONS: Readonly<
+  Record<Exclude<PlannedWeights["format"], "file">, Quantization | undefined>
+> = {
+  f16: undefined,
+  int8: { method: "int8", groupSize: 32 },
+  int4: { method: "int4", groupSize: 32, vocabulary: "int8", hasMinima: true },
 };
 
 /**
@@ -27,14 +29,22 @@ const DTYPES: Readonly<Record<Exclude<PlannedWeights["format"], "file">, WeightD
  */
 export function plannedWeights({ weights }: Pick<ModelShape, "weights">): PlannedWeights[] {
   if (weights === undefined) return [];
-  return Object.entries(DTYPES).map(([format, dtype]) => {
-    const sizes = weights.map(({ rows, columns, isVector }) =>
-      matrixBytes(isVector ? "f32" : dtype, rows, columns)
-    );
+  return Object.entries(QUANTIZATIONS).map(([format, quantization]) => {
+    const sizes = weights.map((weight) => sizeOf(weight, quantization));
     return {
       format: format as PlannedWeights["format"],
       bytes: sizes.reduce((sum, bytes) => sum + bytes, 0),
       largestMatrixBytes: Math.max(...sizes.filter((_, i) => !weights[i]!.isVector)),
     };
   });
+}
+
+function sizeOf(
+  { rows, columns, isVector, isVocabulary = false, keepsType = false }: WeightShape,
+  quantization: Quantization | undefined,
+): number {
+  const format = quantization === undefined || keepsType
+    ? "f16"
+    : matrixFormat(quantization, { columns, isVocabulary });
+  return matrixBytes(isVector ? "f32" : format, rows, columns);
 }

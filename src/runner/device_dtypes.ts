@@ -4,8 +4,8 @@ import {
   isBlocks,
   isQuantized,
   matrixBytes,
+  matrixFormat,
   type Quantization,
-  quantizedDtype,
   quantizedFormat,
   type WeightDtype,
 } from "../core/weight_format.ts";
@@ -35,7 +35,10 @@ export function deviceTypes(
   const [first] = tensors;
   if (isVector(spec)) return { dtype: "f32" };
   if (quantization !== undefined && spec.keepsType !== true) {
-    return { dtype: quantizedDtype(quantization) };
+    const columns = first!.shape.at(-1)!;
+    return {
+      dtype: matrixFormat(quantization, { columns, isVocabulary: spec.isVocabulary === true }),
+    };
   }
   if (tensors.some(({ blocks }) => blocks !== undefined)) return blockTypes(spec, tensors);
   const alike = tensors.every(({ dtype }) => dtype === first!.dtype);

@@ -1,15 +1,14 @@
 import { StartupError } from "../core/errors.ts";
 import {
-  type IntDtype,
   isBlocks,
-  type Quantization,
   quantizationOf,
   type QuantizedDtype,
   quantizedLayout,
 } from "../core/weight_format.ts";
 import { decodeToF32, DTYPE_BYTES } from "../weights/dtypes.ts";
-import { type PackedRows, packRows, type QuantizedGroups } from "../weights/pack_rows.ts";
+import { type PackedRows, packRows } from "../weights/pack_rows.ts";
 import { MAX_QUANTIZED_MAGNITUDE, quantize } from "../weights/quantize.ts";
+import { quantizeBlocks } from "../weights/quantize_blocks.ts";
 import { readFinite } from "../weights/read_finite.ts";
 import type { Weights } from "../weights/weights.ts";
 import { byteRange, type TensorRows } from "./tensor_rows.ts";
@@ -45,44 +44,43 @@ export function uploadQuantized(target: UploadTarget, dtype: QuantizedDtype): vo
 
 /** Reads rows in the format of device memory. */
 function packedRows(checkpoint: Weights, rows: TensorRows, dtype: QuantizedDtype): PackedRows {
-  const { name, shape } = rows.tensor;
-  if (isBlocks(dtype)) return checkpoint.readBlocks(name, rows, dtype);
+  const { name, shape, blocks } = rows.tensor;
+  const columns = shape.at(-1)!;
+  if (isBlocks(dtype)) {
+    if (blocks?.kept === dtype) return checkpoint.readBlocks(name, rows, dtype);
+    return quantizedRows(checkpoint, rows, (values) => quantizeBlocks(values, columns));
+  }
+  const how = quantizationOf(dtype);
   const groups = checkpoint.readGroups(name, rows, dtype) ??
-    quantizedRows(checkpoint, rows, dtype);
-  return packRows(groups, shape.at(-1)!, dtype);
+    quantizedRows(checkpoint, rows, (values) => quantize(values, columns, how));
+  return packRows(groups, columns, dtype);
 }
 
-/** Reads rows as numbers and quantizes them. */
-function quantizedRows(
+/**
+ * Reads rows as numbers and quantizes them.
+ *
+ * @throws {StartupError} naming the tensor and the place of a weight that cannot be quantized.
+ */
+function quantizedRows<Rows>(
   checkpoint: Weights,
   rows: TensorRows,
-  dtype: IntDtype,
-): QuantizedGroups {
+  quantize: (values: Float32Array) => Rows,
+): Rows {
   const { tensor } = rows;
   const { begin, end } = byteRange(rows);
   const raw = new Uint8Array(end - begin);
   readFinite(checkpoint, tensor, begin, raw);
   const values = new Float32Array(raw.byteLength / DTYPE_BYTES[tensor.dtype]);
   decodeToF32(tensor.dtype, raw, values);
-  return quantizeRows(values, tensor.shape.at(-1)!, quantizationOf(dtype), (index) => {
-    const path = checkpoint.fileOf(tensor.name);
-    const place = begin / DTYPE_BYTES[tensor.dtype] + index;
-    return `${path}: tensor ${JSON.stringify(tensor.name)} at index ${place}`;
-  });
-}
-
-/** `placeOf` names the element of an index in words, for the error. */
-function quantizeRows(
-  values: Float32Array,
-  columns: number,
-  quantization: Quantization,
-  placeOf: (index: number) => string,
-): QuantizedGroups {
   try {
-    return quantize(values, columns, quantization);
+    return quantize(values);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
+    const path = checkpoint.fileOf(tensor.name);
     const index = values.findIndex((value) => Math.abs(value) > MAX_QUANTIZED_MAGNITUDE);
-    throw new StartupError(`${placeOf(index)}: ${error.message}`);
+    const place = begin / DTYPE_BYTES[tensor.dtype] + index;
+    throw new StartupError(
+      `${path}: tensor ${JSON.stringify(tensor.name)} at index ${place}: ${error.message}`,
+    );
   }
 }

@@ -39,6 +39,7 @@ export function banner(
     ],
     ["Started", describePhases(info, seconds)],
     ["Ready", place],
+    ["API", `${url}/docs`],
   ];
   return [
     ...lines.map(([name, text]) => `${name!.padEnd(8)} ${text}`),
@@ -69,7 +70,9 @@ function describeWeights(info: EngineInfo): string {
   } MiB`;
   if (quantization === undefined) return size;
   const activations = hasInt8Activations === true ? ", int8 activations" : "";
-  return `${size} (${quantization.method}, groups of ${quantization.groupSize}${activations})`;
+  const { method, groupSize, vocabulary } = quantization;
+  const embedding = vocabulary === undefined ? "" : `, embedding in ${vocabulary}`;
+  return `${size} (${method}, groups of ${groupSize}${embedding}${activations})`;
 }
 
 /** The size that the pool may grow to; empty where its size was given. */

@@ -21,7 +21,9 @@ export function modelFingerprint(
 ): string {
   const hash = createHash("sha256");
   if (quantization !== undefined) {
-    hash.update(`${quantization.method} in groups of ${quantization.groupSize}\0`);
+    const { method, groupSize, vocabulary = method, hasMinima = false } = quantization;
+    const minima = hasMinima ? " with minima" : "";
+    hash.update(`${method}${minima} in groups of ${groupSize}, vocabulary in ${vocabulary}\0`);
   }
   hash.update(`${configText.length}\0${configText}\0${weights.headerDigests().join("\0")}`);
   const sample = new Uint8Array(SAMPLE_BYTES);

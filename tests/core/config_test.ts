@@ -182,7 +182,13 @@ Deno.test("toEngineConfig() passes on a quantization with its group size, from f
   assertEquals(of(["--quantization-group-size", "128"]), undefined);
   assertEquals(of(["--quantization", "int8"]), { method: "int8", groupSize: 32 });
   const env = { QUIRE_QUANTIZATION: "int4", QUIRE_QUANTIZATION_GROUP_SIZE: "128" };
-  assertEquals(of([], env), { method: "int4", groupSize: 128 });
+  assertEquals(of([], env), { method: "int4", groupSize: 128, vocabulary: "int8" });
+  const int4 = { method: "int4", groupSize: 32 } as const;
+  const args = ["--quantization", "int4"];
+  assertEquals(of(args), { ...int4, vocabulary: "int8", hasMinima: true });
+  assertEquals(of([...args, "--quantization-embedding", "int4"]), { ...int4, hasMinima: true });
+  // Products of integers take no minima.
+  assertEquals(of([...args, "--int8-activations", "auto"]), { ...int4, vocabulary: "int8" });
   assertEquals(of(["--quantization", "none"], env), undefined);
   assertEquals(
     refusal(["--quantization-group-size", "64"]),

@@ -2,6 +2,8 @@ import { assertEquals } from "@std/assert";
 import {
   isQuantized,
   matrixBytes,
+  matrixFormat,
+  type Quantization,
   quantizedDtype,
   quantizedFormat,
   quantizedLayout,
@@ -40,6 +42,18 @@ Deno.test("quantizedLayout() begins every row of codes and of scales at a word",
     scaleWord: 288,
     words: 316,
   });
+});
+
+Deno.test("matrixFormat() gives int4 minima where rows are whole groups, and the vocabulary its own", () => {
+  const plain = { method: "int4", groupSize: 32 } as const;
+  const of = (how: Partial<Quantization>, columns: number, isVocabulary = false) =>
+    matrixFormat({ ...plain, ...how }, { columns, isVocabulary });
+  assertEquals([of({}, 96), of({}, 96, true)], ["int4g32", "int4g32"]);
+  assertEquals([of({ hasMinima: true }, 96), of({ hasMinima: true }, 100)], ["q4_k", "int4g32"]);
+  assertEquals(of({ hasMinima: true, groupSize: 128 }, 256), "int4g128");
+  assertEquals(of({ hasMinima: true, vocabulary: "int8" }, 256, true), "int8g32");
+  assertEquals(of({ hasMinima: true }, 256, true), "q4_k");
+  assertEquals(of({ method: "int8", hasMinima: true }, 256), "int8g32");
 });
 
 Deno.test("quantizedFormat() reads what quantizedDtype() names", () => {

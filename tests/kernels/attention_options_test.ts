@@ -4,7 +4,9 @@ import {
   pagedAttentionCalls,
 } from "../../kernels/attention/paged_attention.ts";
 import { type AttentionLayer, qkvHeads } from "../../kernels/kv/attention_layer.ts";
+import { hadamard } from "../../kernels/kv/hadamard.ts";
 import { kvPlace, loadKv, spanOf } from "../../kernels/kv/kv_cache.ts";
+import { KV_STORAGE } from "../../src/core/kv_layout.ts";
 import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
 import { READS_ALL, type ReadSpan } from "../../src/core/read_span.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
@@ -115,7 +117,7 @@ function poisonDead(
   return kv;
 }
 
-/** Attention of every row in f64, one after the other. */
+/** Attention of every row in f64, one after the other, and out of what V is stored as. */
 function attended(
   layer: Case,
   tables: readonly (readonly number[])[],
@@ -152,6 +154,8 @@ function attended(
           out[(row * H + h) * D + d]! += weights[i]! / total * value
         )
       );
+      const at = (row * H + h) * D;
+      if (KV_STORAGE[layer.KV_DTYPE].isTransformed) hadamard(out.subarray(at, at + D));
     }
   });
   return out;

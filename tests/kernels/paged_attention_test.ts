@@ -170,6 +170,7 @@ const GPU_SHAPES: [name: string, shape: KvShape & { H: number }][] = [
   ["GQA 2, 40 dims", { H: 4, G: 2, D: 40, BLOCK_SIZE: 16, KV_DTYPE: "f32" }],
   ["GQA 8, 256 dims", { H: 8, G: 1, D: 256, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
   ["MHA, 8 dims in int8", { H: 2, G: 2, D: 8, BLOCK_SIZE: 16, KV_DTYPE: "int8" }],
+  ["MHA, 8 dims in int4", { H: 2, G: 2, D: 8, BLOCK_SIZE: 16, KV_DTYPE: "int4" }],
   ["MHA, 48 dims in int4", { H: 1, G: 1, D: 48, BLOCK_SIZE: 16, KV_DTYPE: "int4" }],
   ["odd loads, by lone lanes", { H: 2, G: 1, D: 12, BLOCK_SIZE: 16, KV_DTYPE: "f16" }],
 ];

@@ -30,8 +30,8 @@ const TOKENS = Array.from(noise(512, 9), (value) => 3 + Math.floor((value + 1) /
  * good: where activations are rounded to 11 bits, logits nearer to each other than TIE are equal.
  */
 const LEAST: Readonly<Record<FamilyMatrixType, number>> = { F16: 0.999, Q8_0: 0.98, Q4_K: 0.98 };
-/** As a share of the root mean square of all logits, three times what that rounding comes to. */
-const TIE = 1e-3;
+/** As a share of the likeliest token's logit: twice 2^-12, the most that rounding is. */
+const TIE = 2 ** -11;
 const TYPES = Object.keys(LEAST) as FamilyMatrixType[];
 
 /**
@@ -55,11 +55,19 @@ interface WideModel {
   readonly config: Readonly<Record<string, unknown>>;
 }
 
-/** The cases of all families that can be written, in sizes of which every type has whole blocks. */
+/**
+ * The cases of all dense families that can be written, in sizes of which every type has whole
+ * blocks.
+ */
 function wideModels(): WideModel[] {
   return familyGoldens()
-    .filter(({ config }) => hasConverter(config["model_type"]) && !hasFactorLists(config))
+    .filter(({ config }) => hasConverter(config["model_type"]) && isDense(config))
+    .filter(({ config }) => !hasFactorLists(config))
     .map(({ name, config }) => ({ name, config: { ...config, ...WIDE, ...CHANGED[name] } }));
+}
+
+function isDense(config: WideModel["config"]): boolean {
+  return config["num_experts"] === undefined && config["num_local_experts"] === undefined;
 }
 
 /** LongRoPE's lists have the length of a head. */
@@ -144,8 +152,8 @@ async function forcedBest(install: string, models: readonly string[]): Promise<F
 
 /** Whether `other` is as good as the likeliest token of a row of logits. */
 function isTie(row: Float32Array, other: number): boolean {
-  const size = Math.sqrt(row.reduce((sum, value) => sum + value * value, 0) / row.length);
-  return row[argmax(row)]! - row[other]! <= TIE * size;
+  const most = row[argmax(row)]!;
+  return most - row[other]! <= TIE * Math.abs(most);
 }
 
 function argmax(row: Float32Array): number {

@@ -37,8 +37,8 @@ const BOUNDS: [config: Partial<EngineConfig>, growth: number, agreement: number]
   [{ kvCacheDtype: "f16" }, 0.0005, 1],
   [{ kvCacheDtype: "int8" }, 0.005, 0.99],
   [{ kvCacheDtype: "fp8" }, 0.005, 0.99],
-  [{ kvCacheDtype: "int4" }, 0.05, 0.97],
-  [{ kvCacheDtype: "int4", kvCacheF16EdgeLayers: false }, 0.05, 0.97],
+  [{ kvCacheDtype: "int4" }, 0.003, 0.98],
+  [{ kvCacheDtype: "int4", kvCacheF16EdgeLayers: false }, 0.004, 0.98],
 ];
 
 for (const [config, growth, agreement] of BOUNDS) {
@@ -53,7 +53,7 @@ for (const [config, growth, agreement] of BOUNDS) {
 }
 
 /** Perplexity of the first golden prompt and its ids, by a forward pass apart from this project's. */
-const FIRST_PERPLEXITY = { f32: 1.50761, int8: 1.50775, fp8: 1.50876, int4: 1.51110 } as const;
+const FIRST_PERPLEXITY = { f32: 1.50761, int8: 1.50775, fp8: 1.50876, int4: 1.51188 } as const;
 
 Deno.test("KV of each dtype gives the perplexity it should on the reference device", async () => {
   const { prompt_ids, greedy_ids } = goldenPrompts()[0]!;

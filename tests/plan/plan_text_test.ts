@@ -9,8 +9,8 @@ const OPTIONS = { memoryBytes: 8 * 2 ** 30, blockSize: 16, maxNumBatchedTokens: 
 Deno.test("planText() says for what it plans and what fits, in aligned columns", () => {
   assertEquals(planText(planKv(presetShape("llama-2-7b")!, OPTIONS)).split("\n").slice(0, 13), [
     "Model    llama-2-7b, 32 layers, at most 4,096 tokens per sequence",
-    "Weights  12.6 GiB in f16, 6.67 GiB in int8, 3.53 GiB in int4",
-    "Matrices up to 250 MiB in f16, 132.8 MiB in int8, 70.3 MiB in int4; cut where a device binds less",
+    "Weights  12.6 GiB in f16, 6.67 GiB in int8, 3.65 GiB in int4",
+    "Matrices up to 250 MiB in f16, 132.8 MiB in int8, 132.8 MiB in int4; cut where a device binds less",
     "Layers   32 full attention, KV heads 32 x 128: 16 KiB per token and layer, 512 KiB per token (f16)",
     "Memory   8 GiB for KV, in blocks of 16 tokens",
     "",

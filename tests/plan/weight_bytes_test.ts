@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { readModel } from "../../models/registry.ts";
+import { parseConfig, toEngineConfig } from "../../src/core/config.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { PRESET_NAMES } from "../../src/plan/presets.ts";
 import { presetShape } from "../../src/server/model_shape.ts";
@@ -15,10 +16,9 @@ Deno.test("plannedWeights() counts what the bundled model takes on a device, to 
   const checkpoint = openWeights(dir);
   const taken = [];
   const largest = [];
-  for (const method of [undefined, "int8", "int4"] as const) {
-    const options = method === undefined
-      ? {}
-      : { quantization: { method, groupSize: 32 } as const };
+  for (const flags of [[], ["--quantization", "int8"], ["--quantization", "int4"]]) {
+    const { quantization } = toEngineConfig(parseConfig(flags, {}), dir);
+    const options = quantization === undefined ? {} : { quantization };
     const specs = model.weights;
     const { bytes, weight } = await uploadWeights(
       new ReferenceDevice(),

@@ -107,7 +107,7 @@ Deno.test("kvBudget holds more blocks of smaller dtypes, bound by the largest la
 });
 
 Deno.test("kvBudget refuses a dtype whose words the model's heads do not fill", () => {
-  for (const [dtype, headDim] of [["int4", 24], ["int8", 20], ["fp8", 12]] as const) {
+  for (const [dtype, headDim] of [["int4", 20], ["int8", 20], ["fp8", 12]] as const) {
     const error = assertThrows(
       () => kvBudget({ ...CONFIG, kvCacheDtype: dtype }, { ...GEOMETRY, headDim }, DEVICE),
       StartupError,

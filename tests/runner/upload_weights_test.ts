@@ -8,6 +8,7 @@ import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { packRows } from "../../src/weights/pack_rows.ts";
 import { quantize } from "../../src/weights/quantize.ts";
+import { quantizeBlocks } from "../../src/weights/quantize_blocks.ts";
 import { openWeights } from "../../src/weights/safetensors.ts";
 import type { DeviceWeight, WeightSpec } from "../../models/model.ts";
 import { noise } from "../support/agreement.ts";
@@ -25,7 +26,7 @@ async function upload(
   options: Parameters<typeof uploadWeights>[3],
   { device = new ReferenceDevice(), ...fields }:
     & { device?: Device }
-    & Pick<WeightSpec, "isPaired" | "addend"> = {},
+    & Pick<WeightSpec, "isPaired" | "addend" | "numMatrices" | "keepsType" | "isVocabulary"> = {},
 ) {
   const dir = await Deno.makeTempDir({ prefix: "quire-weights-" });
   await Deno.writeFile(`${dir}/model.safetensors`, safetensorsFile(tensors));
@@ -255,6 +256,28 @@ for (const quantization of FORMATS as readonly (Quantization | undefined)[]) {
 
 for (const quantization of FORMATS as readonly (Quantization | undefined)[]) {
   const how = quantization?.method ?? "as stored";
+  Deno.test(`uploadWeights() cuts matrices of experts between each other: ${how}`, async () => {
+    const options = quantization === undefined ? {} : { quantization };
+    // Each tensor is an expert's, of 4 rows.
+    const specs = { w: ["c", "e", "c"] };
+    const whole = await upload(ALIKE, specs, options, { numMatrices: 3 });
+    const bytes = matrixBytes(whole.weight("w").dtype, 2 * 4, COLUMNS);
+    // Room for three more rows, which are no expert.
+    const device = new BoundedDevice(new ReferenceDevice(), Math.ceil(bytes * 11 / 8 / 16) * 16);
+    const cut = await upload(ALIKE, specs, options, { device, numMatrices: 3 });
+    assertEquals(cut.weight("w").shards.map(({ begin, end }) => [begin, end]), [[0, 2], [2, 3]]);
+    assertEquals(rowsOf(cut.weight("w"), 4, COLUMNS), rowsOf(whole.weight("w"), 4, COLUMNS));
+  });
+}
+
+Deno.test("uploadWeights() leaves a router's matrix in the checkpoint's type", async () => {
+  const quantization = { method: "int8", groupSize: 32 } as const;
+  const { weight } = await upload(ALIKE, { w: ["c"] }, { quantization }, { keepsType: true });
+  assertEquals(weight("w").dtype, "f32");
+});
+
+for (const quantization of FORMATS as readonly (Quantization | undefined)[]) {
+  const how = quantization?.method ?? "as stored";
   Deno.test(`uploadWeights() cuts a tensor of pairs as it cuts two: ${how}`, async () => {
     const options = quantization === undefined ? {} : { quantization };
     const both = new Uint8Array([...ALIKE.c.bytes, ...ALIKE.e.bytes]);
@@ -283,4 +306,27 @@ Deno.test("uploadWeights() refuses a row that cannot be bound, with the numbers"
     "The weights do not fit on this device: a cannot be cut: one output (1 x 36 in f32) needs 144 " +
       "bytes, but this device binds at most 128",
   );
+});
+
+Deno.test("uploadWeights() gives int4 minima, and the vocabulary its own format", async () => {
+  const values = noise(6 * 64, 5);
+  const tensors = {
+    a: f32Tensor([4, 64], values.slice(0, 4 * 64)),
+    b: f32Tensor([2, 64], values.slice(4 * 64)),
+  };
+  const quantization = {
+    ...{ method: "int4", groupSize: 32 } as const,
+    ...{ vocabulary: "int8", hasMinima: true } as const,
+  };
+  const specs = { w: ["a", "b"] };
+  const device = new ReferenceDevice();
+  const { weight } = await upload(tensors, specs, { quantization }, { device });
+  const { dtype, shards: [shard] } = weight("w");
+  assertEquals(dtype, "q4_k");
+  const { codes, scales } = quantizeBlocks(values, 64);
+  const held = await device.read(shard!.buffer, 0, shard!.buffer.bytes);
+  assertEquals([...new Uint32Array(held.slice().buffer)], [...codes, ...scales]);
+  const isVocabulary = true;
+  const embedding = await upload(tensors, specs, { quantization }, { isVocabulary });
+  assertEquals(embedding.weight("w").dtype, "int8g32");
 });
