@@ -1,6 +1,6 @@
 import type { Model } from "../models/model.ts";
 import type { Device } from "../src/device/device.ts";
-import { matrixBytes, type WeightDtype } from "../src/core/weight_format.ts";
+import { BLOCK_SIZE, isBlocks, matrixBytes, type WeightDtype } from "../src/core/weight_format.ts";
 import type { UploadedWeights } from "../src/runner/upload_weights.ts";
 import { weightShape } from "../src/runner/weight_buffers.ts";
 import { kvBytes, rigPool, type StepShape } from "./model_rig.ts";
@@ -49,7 +49,8 @@ export async function openModel(
 ): Promise<OpenShape | SkippedShape> {
   const { name, note } = shape;
   const model = shapeModel(shape);
-  const problem = lackOfRoom(device, plannedBytes(model, dtype), "its weights");
+  const problem = brokenBlocks(model, dtype) ??
+    lackOfRoom(device, plannedBytes(model, dtype), "its weights");
   if (problem !== undefined) return { name, note, skipped: problem };
   try {
     const weights = await randomWeights(device, model, dtype);
@@ -64,6 +65,17 @@ export async function openModel(
     if (!(error instanceof RangeError)) throw error;
     return { name, note, skipped: error.message };
   }
+}
+
+/** Says that a row is no whole number of blocks, in formats that have such. */
+function brokenBlocks({ weights }: Model, dtype: WeightDtype): string | undefined {
+  if (!isBlocks(dtype)) return undefined;
+  const columns = weights.filter(({ shapes }) => shapes[0]!.length > 1)
+    .map((spec) => weightShape(spec).columns)
+    .find((columns) => columns % BLOCK_SIZE !== 0);
+  return columns === undefined
+    ? undefined
+    : `rows of ${columns} weights are no whole blocks of ${BLOCK_SIZE} in ${dtype}`;
 }
 
 /** Why a step of this shape cannot be measured, with the numbers; undefined when it seems it can. */

@@ -49,7 +49,9 @@ export function benchOptions(defaultShape: string, args: readonly string[] = Den
 }
 
 /** What random weights can be made in. */
-const WEIGHTS: readonly WeightDtype[] = ["f16", "int8g32", "int8g128", "int4g32", "int4g128"];
+const WEIGHTS: readonly WeightDtype[] = [
+  ...["f16", "int8g32", "int8g128", "int4g32", "int4g128", "q4_k", "q6_k"] as const,
+];
 
 function findWeights(name: string): WeightDtype {
   const dtype = WEIGHTS.find((known) => known === name);

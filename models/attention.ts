@@ -31,6 +31,11 @@ export interface AttentionOptions extends AttentionHeads, BlockOptions {
   readonly window?: number | undefined;
   /** Multiplies scores; `1 / sqrt(headDim)` unless given. */
   readonly scale?: number;
+  /**
+   * Queries grow with their positions: times `1 + rate ln(1 + floor(p / span))` (Ministral 3, as
+   * Llama 4).
+   */
+  readonly queryGrowth?: { readonly rate: number; readonly span: number };
   /** Soft cap of scores (Gemma 2): `c tanh(s / c)`. */
   readonly softCap?: number | undefined;
   /**
@@ -167,7 +172,7 @@ function layerKv(
   { kv }: GraphInputs,
   options: AttentionOptions,
 ): { kv: DeviceBuffer; shape: AttentionLayer } {
-  const { layer, kvLayer, numHeads: H, headDim, rope, scale, softCap } = options;
+  const { layer, kvLayer, numHeads: H, headDim, rope, scale, softCap, queryGrowth } = options;
   const held = kv[kvLayer ?? layer];
   invariant(held !== undefined, `layer ${layer} reads keys and values that no layer keeps`);
   const shape = {
@@ -177,6 +182,7 @@ function layerKv(
     ROTARY_DIM: rope === undefined ? 0 : options.rotaryDim ?? headDim,
     ...scale === undefined ? {} : { SCALE: scale },
     ...softCap === undefined ? {} : { SOFT_CAP: softCap },
+    ...queryGrowth && { QUERY_RATE: queryGrowth.rate, QUERY_SPAN: queryGrowth.span },
   };
   return { kv: held.buffer, shape };
 }

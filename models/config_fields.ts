@@ -34,6 +34,7 @@ export const DECODER_FIELDS = {
   max_position_embeddings: count(16_777_216),
   rms_norm_eps: z.number().gt(0).max(0.1).default(1e-6),
   tie_word_embeddings: z.boolean().default(false),
+  architectures: z.array(z.string()).nullish().catch(undefined),
   quantization_config: z.null("quantized checkpoints are not supported").optional(),
 };
 
@@ -78,8 +79,18 @@ export function decoderSizes(fields: z.output<typeof DecoderJson>, file: string)
     vocabSize: fields.vocab_size,
     maxPositionEmbeddings: fields.max_position_embeddings,
     rmsNormEps: fields.rms_norm_eps,
-    tieWordEmbeddings: fields.tie_word_embeddings,
+    // Without a head of its own there is none to compute with: nothing is to be generated.
+    tieWordEmbeddings: fields.tie_word_embeddings || isHeadless(fields.architectures),
   };
+}
+
+/**
+ * Whether the checkpoint of these architectures has no output projection: `Qwen3Model`, which only
+ * embeds, and `Qwen3ForSequenceClassification`, which only scores.
+ */
+export function isHeadless(architectures: readonly string[] | null | undefined): boolean {
+  const [name] = architectures ?? [];
+  return name !== undefined && /^(?!.*LMHead)\w+(Model|ForSequenceClassification)$/.test(name);
 }
 
 /** Width of a head where config.json does not say: the heads share the hidden size. */

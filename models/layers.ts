@@ -143,6 +143,8 @@ export function head(options: HeadOptions): HeadBlock {
 }
 
 const HEAD_TENSOR = "lm_head.weight";
+/** Makes the score of a classifier of the last hidden state: [labels, E]. */
+export const SCORE_TENSOR = "score.weight";
 
 /** What checkpoints of a model may carry beside its weights: a tied model's output projection. */
 export function ignoredTensors(

@@ -4,7 +4,7 @@ import { DECODER_FIELDS, decoderSizes, oneOf } from "./config_fields.ts";
 import { decoder } from "./decoder.ts";
 import { DEFAULT_WINDOW, layerTypes, layerWindows, WINDOW_FIELDS } from "./layer_windows.ts";
 import { attention, embedding, feedForward, head, ignoredTensors } from "./layers.ts";
-import type { ModelFamily } from "./model.ts";
+import type { Model, ModelFamily } from "./model.ts";
 import { parseRope } from "./rope_config.ts";
 
 const MistralJson = z.object({
@@ -13,15 +13,23 @@ const MistralJson = z.object({
   hidden_act: oneOf("silu"),
 });
 
-/** Mistral's decoder (2310.06825): Llama's, with a window in all layers where it has one. */
-export const mistral: ModelFamily = (json, file) => {
+/**
+ * Mistral's decoder (2310.06825): Llama's, with a window in all layers where it has one, or in
+ * those that `layer_types` names.
+ */
+export const mistral: ModelFamily = (json, file) => mistralAs("mistral", json, file);
+
+/** Ministral's: Mistral's, in files that say which layers have a window. */
+export const ministral: ModelFamily = (json, file) => mistralAs("ministral", json, file);
+
+function mistralAs(modelType: string, json: unknown, file: string): Model {
   const fields = parseModelJson(MistralJson, json, file);
   const sizes = decoderSizes(fields, file);
   const { sliding_window: window = DEFAULT_WINDOW } = fields;
   const types = layerTypes(fields, () => window !== null, file);
   const rope = parseRope(json, file, sizes);
   return decoder({
-    modelType: "mistral",
+    modelType,
     vocabSize: sizes.vocabSize,
     maxPositionEmbeddings: rope.maxPositionEmbeddings,
     embed: embedding(sizes),
@@ -34,4 +42,4 @@ export const mistral: ModelFamily = (json, file) => {
     ignoredTensors: ignoredTensors(sizes),
     warnings: rope.warnings,
   });
-};
+}

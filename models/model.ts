@@ -45,7 +45,7 @@ export interface WeightSpec {
  * A weight on the device. Vectors are f32; matrices keep the checkpoint's type or are quantized.
  */
 export interface DeviceWeight {
-  /** All of it; more than one for a matrix that the device cannot bind whole. */
+  /** All of it; several where a matrix has more than one type, or no binding holds it whole. */
   readonly shards: readonly WeightShard[];
   readonly dtype: WeightDtype;
 }

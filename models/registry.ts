@@ -12,7 +12,8 @@ import { gptOss } from "./gpt_oss.ts";
 import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import type { Model, ModelFamily } from "./model.ts";
-import { mistral } from "./mistral.ts";
+import { ministral3 } from "./ministral3.ts";
+import { ministral, mistral } from "./mistral.ts";
 import { olmo2 } from "./olmo2.ts";
 import { olmo3 } from "./olmo3.ts";
 import { olmoe } from "./olmoe.ts";
@@ -30,6 +31,8 @@ const FAMILIES: ReadonlyMap<string, ModelFamily> = new Map([
   ["gemma3_text", gemma3],
   ["gpt_oss", gptOss],
   ["granite", granite],
+  ["ministral", ministral],
+  ["ministral3", ministral3],
   ["mistral", mistral],
   ["olmo2", olmo2],
   ["olmo3", olmo3],

@@ -56,12 +56,13 @@ export const expertMatmul: Kernel<Shape> = {
         const row = (expert! - FIRST) * EXPERT_ROWS + ownRow(shape, n, half);
         return weights.subarray(row * K, (row + 1) * K);
       };
-      for (const pair of pairs!.u32.subarray(first, end)) {
-        const row = Math.floor(pair / X_PAIRS) * K;
-        for (let n = 0; n < N; n++) {
-          const sum = dotProduct(x!.f32, row, rowOf(n, 0));
-          const up = GATED ? dotProduct(x!.f32, row, rowOf(n, 1)) : 0;
-          finishOutput(shape, out, pair, n, sum, up);
+      const rows = pairs!.u32.subarray(first, end);
+      for (let n = 0; n < N; n++) {
+        const [own, up] = [rowOf(n, 0), GATED ? rowOf(n, 1) : undefined];
+        for (const pair of rows) {
+          const row = Math.floor(pair / X_PAIRS) * K;
+          const sum = dotProduct(x!.f32, row, own);
+          finishOutput(shape, out, pair, n, sum, up ? dotProduct(x!.f32, row, up) : 0);
         }
       }
     }

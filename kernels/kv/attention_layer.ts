@@ -21,6 +21,12 @@ export type AttentionLayer =
     ROTARY_DIM?: number;
     /** With it queries and keys are RMS-normalized over D before they are rotated. */
     NORM_EPS?: number;
+    /**
+     * With both, positive, a query at position p is multiplied by `1 + QUERY_RATE ln(1 + floor(p /
+     * QUERY_SPAN))` (Llama 4's temperature of long contexts).
+     */
+    QUERY_RATE?: number;
+    QUERY_SPAN?: number;
     /** Factor of scores; default `1 / sqrt(D)`. */
     SCALE?: number;
     /** With it a score `s` becomes `SOFT_CAP * tanh(s / SOFT_CAP)`; positive. */

@@ -22,13 +22,14 @@ type Shape =
   & KvShape
   & KvPlace
   & Readonly<{ H: number; HEADS: number; ROTARY_DIM: number; NORM_EPS: number; WORKGROUP: number }>
-  & Readonly<{ HAS_NORMS: boolean; HAS_BIASES: boolean; STORES: boolean }>;
+  & Readonly<{ HAS_NORMS: boolean; HAS_BIASES: boolean; STORES: boolean }>
+  & Readonly<{ QUERY_RATE: number; QUERY_SPAN: number }>;
 
 const BINDINGS = [
   { name: "step", access: "read" },
   { name: "rope", access: "read" },
   { name: "qkv", access: "read_write" },
-  { name: "kv", access: "read_write" },
+  { name: "kv", access: "read_write", base: ["ROW", "ROW_LOADS"] },
   { name: "norms", access: "read" },
   { name: "biases", access: "read" },
 ] as const;
@@ -37,8 +38,8 @@ const BINDINGS = [
 const STORE_WGSL = groupStepWgsl + kvStoreWgsl;
 
 /**
- * Adds biases, normalizes, rotates q in place and stores rotated k, and v, in a pool of f16 or f32;
- * each where the shape says so. D is a multiple of 4.
+ * Adds biases, normalizes, rotates q in place, which grows with positions, and stores rotated k,
+ * and v, in a pool of f16 or f32; each where the shape says so. D is a multiple of 4.
  */
 export const ropeStoreKv: Kernel<Shape> = {
   name: "rope_store_kv",
@@ -62,6 +63,8 @@ export const ropeStoreKv: Kernel<Shape> = {
         rotate(row.subarray(0, ROTARY_DIM), angles);
         if (isTransformed && head < H) hadamard(row);
       }
+      const growth = queryGrowth(shape, words[words[STEP.positions]! + t]!);
+      for (let i = 0; i < H * D; i++) computed[i] = computed[i]! * growth;
       rows.set(computed.subarray(0, H * D));
       if (!STORES) continue;
       const slot = words[words[STEP.slots + GROUP * GROUP_WORDS]! + t]!;
@@ -96,6 +99,15 @@ export const ropeStoreQuantizedKv: Kernel<QuantizedShape> = {
   bindings: BINDINGS,
   reference: ropeStoreKv.reference,
 };
+
+/** The factor of queries at a position. */
+function queryGrowth(
+  { QUERY_RATE, QUERY_SPAN }: Pick<Shape, "QUERY_RATE" | "QUERY_SPAN">,
+  position: number,
+): number {
+  if (QUERY_SPAN === 0) return 1;
+  return 1 + QUERY_RATE * Math.log(1 + Math.floor(position / QUERY_SPAN));
+}
 
 /** Rotates dims `(i, i + half)` of the rotary part of a head by `angles[i] = (cos, sin)`. */
 function rotate(part: Float32Array, angles: Float32Array): void {
@@ -137,6 +149,7 @@ export function ropeStoreKvCall(
     ...{ H, G, D, BLOCK_SIZE, KV_DTYPE, HEADS, ROTARY_DIM, STORES: !QUERIES_ONLY },
     ...{ HAS_NORMS: layer.NORM_EPS !== undefined, NORM_EPS: layer.NORM_EPS ?? 0 },
     HAS_BIASES: biases !== undefined,
+    ...{ QUERY_RATE: layer.QUERY_RATE ?? 0, QUERY_SPAN: layer.QUERY_SPAN ?? 0 },
     ...kvPlace(layer),
   };
   const { step } = buffers;

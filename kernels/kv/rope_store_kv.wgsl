@@ -10,6 +10,9 @@
 // `marks(value)` (_store_f16.wgsl, _store_f32.wgsl) is what K is stored as for such elements, by
 // their bits; 0 for others.
 //
+// With QUERY_SPAN > 0 a query at position p is then multiplied by 1 + QUERY_RATE ln(1 + floor(p /
+// QUERY_SPAN)) (Llama 4).
+//
 // Before the rotation, with HAS_BIASES x becomes x + bias, and then with HAS_NORMS x of a query or
 // key head becomes w * x / sqrt(mean(x^2) + eps) (Qwen3's norms). Without STORES there are queries
 // alone.
@@ -128,6 +131,11 @@ fn rope_store_kv(
   }
   if (head < H) {
     let row = (t * HEADS + head) * (D / 2u);
+//# if QUERY_SPAN > 0
+    let growth = 1.0 + ${QUERY_RATE} * log(1.0 + f32(step[step[STEP_POSITIONS] + t] / ${QUERY_SPAN}u));
+    a *= growth;
+    b *= growth;
+//# end
     qkv[row + low] = a;
     qkv[row + high] = b;
     return;

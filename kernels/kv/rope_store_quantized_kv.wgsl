@@ -121,8 +121,13 @@ ${hadamard}
 //# end
   if (head < H) {
     let row = (t * HEADS + head) * QUADS;
+//# if QUERY_SPAN > 0
+    let growth = 1.0 + ${QUERY_RATE} * log(1.0 + f32(step[step[STEP_POSITIONS] + t] / ${QUERY_SPAN}u));
+//# else
+    let growth = 1.0;
+//# end
 //# for q in 0..D / 4
-    qkv[row + ${q}u] = x${q};
+    qkv[row + ${q}u] = x${q} * growth;
 //# end
     return;
   }

@@ -56,10 +56,10 @@ export function embedTokensCalls(
     & Readonly<Record<"step" | "out", DeviceBuffer>>
     & Readonly<{ w: WeightBuffers }>,
 ): KernelCall<StepDims>[] {
-  return shardsOf(w, V).map(({ buffer, begin, end }) =>
+  return shardsOf(w, V).map(({ buffer, begin, end, dtype: own = dtype }) =>
     kernelCall(embedTokens, {
       constants: {
-        ...weightConstants(dtype, end - begin, E, 1),
+        ...weightConstants(own, end - begin, E, 1),
         WEIGHT_TEXTURE: buffer.isTexture === true,
         ...{ V, E, SCALE: Math.fround(scale), BEGIN: begin, END: end },
       },

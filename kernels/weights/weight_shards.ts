@@ -1,3 +1,4 @@
+import type { WeightDtype } from "../../src/core/weight_format.ts";
 import type { DeviceBuffer } from "../../src/device/kernel.ts";
 
 /**
@@ -11,6 +12,8 @@ export interface WeightShard {
   readonly buffer: DeviceBuffer;
   readonly begin: number;
   readonly end: number;
+  /** Its type where that is not the matrix's, whose tensors a file may have in several. */
+  readonly dtype?: WeightDtype;
 }
 
 /**
@@ -40,12 +43,12 @@ export interface ShardProduct<P> {
  * A product with `n` outputs as products with the shards of its matrix. Each output is summed by
  * one of them, in the order of the whole product: the bits are the same.
  */
-export function shardProducts<P extends { readonly n: number }>(
+export function shardProducts<P extends { readonly n: number; readonly dtype: WeightDtype }>(
   product: P,
   w: WeightBuffers,
 ): ShardProduct<P>[] {
-  return shardsOf(w, product.n).map(({ buffer, begin, end }) => ({
-    product: { ...product, n: end - begin, place: { first: begin, stride: product.n } },
+  return shardsOf(w, product.n).map(({ buffer, begin, end, dtype = product.dtype }) => ({
+    product: { ...product, dtype, n: end - begin, place: { first: begin, stride: product.n } },
     w: buffer,
   }));
 }

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { LOG_LEVELS } from "../base/log.ts";
 import { KV_CACHE_DTYPES } from "./engine_config.ts";
 import { StartupError } from "./errors.ts";
+import { POOLINGS } from "./prompt_readout.ts";
 import { TOOL_FORMATS } from "./tool_format_names.ts";
 
 const MODEL = "Model";
@@ -143,6 +144,20 @@ export const ConfigSchema = z.object({
     group: SERVER,
     value: "FORMAT",
   }),
+  pooling: z.enum(["auto", ...POOLINGS]).default("auto").meta({
+    description: "How embeddings are made of hidden states; auto goes by the model's own " +
+      "configuration, or takes the last one",
+    group: SERVER,
+    value: "WAY",
+  }),
+  rerankTokens: z.string().regex(/^[^,]+,[^,]+$/, "two words with a comma between").optional()
+    .meta({
+      description: "The words by which the model says that a document does not fit a query, and " +
+        "that it does, such as no,yes for Qwen3-Reranker",
+      group: SERVER,
+      value: "NO,YES",
+      defaultText: "the model's own, if it has any",
+    }),
   grammarCompileTimeout: z.int().min(1).max(600).default(5).meta({
     description: "How long a schema or grammar of a request may take to compile, in seconds; one " +
       "that takes longer is answered with 400",

@@ -1,7 +1,7 @@
 import { RequestError } from "./errors.ts";
 
 /** The field that a prompt came from, for the text and the `param` of a refusal. */
-export type PromptSource = "messages" | "prompt" | "input";
+export type PromptSource = "messages" | "prompt" | "input" | "documents";
 
 /**
  * Tokens that a prompt leaves for its answer in the model's context: the one rule for the length of
@@ -24,6 +24,19 @@ export function answerRoom(
   const room = maxModelLen - numPromptTokens;
   if (room >= 1) return room;
   throw promptTooLong(source, numPromptTokens, maxModelLen, `${numPromptTokens} tokens`);
+}
+
+/**
+ * Refuses a prompt that is only read when it does not fit the model's context, which it may fill.
+ *
+ * @throws {RequestError} as {@link answerRoom}.
+ */
+export function checkPromptFits(
+  numPromptTokens: number,
+  source: PromptSource,
+  maxModelLen: number,
+): void {
+  if (numPromptTokens !== maxModelLen) answerRoom(numPromptTokens, source, maxModelLen);
 }
 
 /** The refusal of a prompt of `length`, in words, which has `numTokens` tokens at least. */

@@ -4,6 +4,7 @@ import type { Context, MiddlewareHandler } from "hono";
 import { isLoopback } from "../base/host.ts";
 import { RequestError } from "../core/errors.ts";
 import { KeyAccount } from "./key_account.ts";
+import type { KeyMeter } from "./key_rules.ts";
 import type { AccessRules } from "./services.ts";
 
 /**
@@ -28,8 +29,8 @@ export type Gates = Readonly<Record<Access, MiddlewareHandler>>;
  * opens what an API key opens. Without admin keys, admin routes answer only on a loopback address
  * without API keys: only programs of this machine reach the server there.
  */
-export function createGates(rules: AccessRules, now: () => number): Gates {
-  const accounts = accountsOf(rules, now);
+export function createGates(rules: AccessRules, now: () => number, meter?: KeyMeter): Gates {
+  const accounts = accountsOf(rules, now, meter);
   const apiKeys = new KeySet(rules.apiKeys);
   const adminKeys = new KeySet(rules.adminKeys);
   const isOpenToAdmins = adminKeys.isEmpty && apiKeys.isEmpty && isLoopback(rules.hostname);
@@ -70,6 +71,7 @@ export function accountOf(c: Context): KeyAccount | undefined {
 function accountsOf(
   { apiKeys, adminKeys, keyRules }: AccessRules,
   now: () => number,
+  meter: KeyMeter | undefined,
 ): ReadonlyMap<string, KeyAccount> {
   const named = [
     ...apiKeys.map((key, i) => [key, `key-${i + 1}`] as const),
@@ -77,7 +79,7 @@ function accountsOf(
   ];
   return new Map(named.map(([key, name]) => {
     const rules = keyRules?.get(key) ?? { name };
-    return [key, new KeyAccount(rules, now)];
+    return [key, new KeyAccount(rules, now, meter)];
   }));
 }
 

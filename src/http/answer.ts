@@ -8,6 +8,7 @@ import { answerAsStream } from "./answer_stream.ts";
 import { decisionJson } from "./kv_log_route.ts";
 import type { Job, Run } from "./job.ts";
 import { SequenceText } from "./sequence_text.ts";
+import { timingsOf } from "./timings.ts";
 import { accountOf } from "./access.ts";
 import { submitFor } from "./submit.ts";
 import type { Services } from "./services.ts";
@@ -21,6 +22,7 @@ import { type SamplingFields, stopsOf } from "./sampling_fields.ts";
  * failure before an answer in one piece is complete.
  */
 export async function answer(c: Context, services: Services, job: Job): Promise<Response> {
+  checkGenerates(services.model);
   const id = `${job.format.idPrefix}${crypto.randomUUID().replaceAll("-", "")}`;
   const beamSearch = beamSearchOf(job.request);
   const request = {
@@ -39,6 +41,18 @@ export async function answer(c: Context, services: Services, job: Job): Promise<
     : await answerInOnePiece(c, run, generation);
 }
 
+/** @throws {RequestError} for a model that only embeds or ranks. */
+function checkGenerates({ isHeadless = false, names }: Services["model"]): void {
+  if (!isHeadless) return;
+  throw new RequestError(
+    `The model ${
+      names[0]
+    } has no output projection and generates nothing: it is for /v1/embeddings ` +
+      `and /v1/rerank`,
+    { code: "unsupported_model", param: "model" },
+  );
+}
+
 function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
   const { sequences, prompts, meter, request } = job;
   const namedStopTokenIds = namedStops(services, request);
@@ -51,6 +65,7 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
       }),
       stopStrings: services.createStopStrings(stopsOf(request)),
       includeStop: request.include_stop_str_in_output ?? false,
+      scoresStopToken: job.format.scoresStopToken ?? false,
       namedStopTokenIds,
     })
   );
@@ -68,7 +83,10 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
       system_fingerprint: `quire-${services.version}`,
     },
     collector,
-    explanation: () => request.explain === true ? explain(services, id) : {},
+    explanation: () => ({
+      ...(request.explain === true ? explain(services, id) : {}),
+      ...(asksForTimings(request) ? { timings: timingsOf(meter, collector.usage()) } : {}),
+    }),
     logEnd: (status) => {
       const { prompt_tokens, completion_tokens, prompt_tokens_details } = collector.usage();
       services.log.info("generation", {
@@ -90,6 +108,11 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
       services.log.warn("generation failed", { id, request_id: c.get("requestId"), code, reason });
     },
   };
+}
+
+/** Under the name of this server, or llama.cpp's. */
+function asksForTimings({ timings, timings_per_token }: SamplingFields): boolean {
+  return timings === true || timings_per_token === true;
 }
 
 /** The name of the request's key, for the log. */

@@ -37,6 +37,10 @@ export interface AnswerFormat {
   readonly continuesPrompt: boolean;
   /** Whether special tokens are part of the text, since calls are found by them. */
   readonly readsSpecialTokens?: boolean;
+  /** Whether the stop token that ends a text is scored with it. */
+  readonly scoresStopToken?: boolean;
+  /** Further fields of an answer in one piece, once all of it is there. */
+  wholeFields?(): Readonly<Record<string, unknown>>;
   /** Whether a piece without text becomes a chunk. */
   readonly sendsTokenIds: boolean;
   /** Takes note of each piece, those of whole answers too. */

@@ -1,10 +1,9 @@
 import type { Context } from "hono";
 import type { Generation } from "../core/generation.ts";
-import type { AnswerFormat, Choice } from "./answer_format.ts";
+import { DeltaChoices } from "./delta_choices.ts";
 import { CHOICES } from "./choices_shape.ts";
 import { isServerFailure, toErrorData } from "./error_response.ts";
 import type { AnswerEvents, Run } from "./job.ts";
-import type { TextPiece } from "./sequence_text.ts";
 import type { Services } from "./services.ts";
 import { type SseWriter, streamSse } from "./sse.ts";
 
@@ -49,24 +48,11 @@ async function writeEvents(
   { job, collector }: Run,
   generation: Generation,
 ): Promise<void> {
-  const started = new Set<number>();
+  const deltas = new DeltaChoices(job.format);
   await sse.send(events.begin());
   for await (const pieces of collector.pieces(generation)) {
-    for (const piece of pieces) job.format.observe?.(piece);
-    const choices = pieces.flatMap((piece) => choicesOf(piece, job.format, started));
+    const choices = deltas.of(pieces);
     if (choices.length > 0) await sse.send(events.next(choices));
   }
   await sse.send(events.end());
-}
-
-/** The choices that a piece becomes: an opening, its text, its finish, or none. */
-function choicesOf(piece: TextPiece, format: AnswerFormat, started: Set<number>): Choice[] {
-  const choices: (Choice | undefined)[] = [];
-  if (!started.has(piece.index)) {
-    started.add(piece.index);
-    choices.push(format.openingChoice(piece.index));
-  }
-  choices.push(...format.textChoices(piece));
-  if (piece.finish !== undefined) choices.push(format.finishChoice(piece.index, piece.finish));
-  return choices.filter((choice) => choice !== undefined);
 }

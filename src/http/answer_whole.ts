@@ -1,8 +1,9 @@
 import type { Context } from "hono";
 import type { Generation } from "../core/generation.ts";
 import type { TokenId } from "../core/ids.ts";
-import type { WholeText } from "./answer_format.ts";
+import type { Choice } from "./answer_format.ts";
 import { CHOICES } from "./choices_shape.ts";
+import { DeltaChoices } from "./delta_choices.ts";
 import type { Run } from "./job.ts";
 import type { ScoredToken, SequenceFinish } from "./sequence_text.ts";
 
@@ -21,9 +22,11 @@ export async function answerInOnePiece(
   }
   if (isGone) generation.abort();
   signal.addEventListener("abort", leave, { once: true });
-  let wholes: WholeText[];
+  const shape = job.shape ?? CHOICES;
+  const collect = shape.takesDeltas === true ? collectDeltas : collectWholes;
+  let choices: Choice[];
   try {
-    wholes = await collectWholes(run, generation);
+    choices = await collect(run, generation);
   } catch (error) {
     run.logFailure(error);
     throw error;
@@ -32,14 +35,18 @@ export async function answerInOnePiece(
     signal.removeEventListener("abort", leave);
   }
   logEnd(isGone ? 499 : 200);
-  const choices = wholes.map((whole) => job.format.wholeChoice(whole));
-  return c.json((job.shape ?? CHOICES).whole(run, choices));
+  return c.json(shape.whole(run, choices));
 }
 
-async function collectWholes(
-  { collector, job }: Run,
-  generation: Generation,
-): Promise<WholeText[]> {
+/** All choices of the stream that there might have been. */
+async function collectDeltas({ collector, job }: Run, generation: Generation): Promise<Choice[]> {
+  const deltas = new DeltaChoices(job.format);
+  const choices: Choice[] = [];
+  for await (const pieces of collector.pieces(generation)) choices.push(...deltas.of(pieces));
+  return choices;
+}
+
+async function collectWholes({ collector, job }: Run, generation: Generation): Promise<Choice[]> {
   const parts = Array.from({ length: job.sequences.length }, (_, index) => ({
     index,
     texts: [] as string[],
@@ -58,11 +65,7 @@ async function collectWholes(
       part.finish = finish;
     }
   }
-  return parts.map(({ index, texts, tokenIds, scored, finish }) => ({
-    index,
-    text: texts.join(""),
-    tokenIds,
-    scored,
-    finish: finish!,
-  }));
+  return parts.map(({ index, texts, tokenIds, scored, finish }) =>
+    job.format.wholeChoice({ index, text: texts.join(""), tokenIds, scored, finish: finish! })
+  );
 }

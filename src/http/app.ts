@@ -8,6 +8,7 @@ import { type Access, createGates, type Gates } from "./access.ts";
 import { chatRoute } from "./chat_route.ts";
 import { completionsRoute } from "./completions_route.ts";
 import { docsRoute } from "./docs_route.ts";
+import { embeddingsRoute } from "./embeddings_route.ts";
 import { errorResponse, isServerFailure } from "./error_response.ts";
 import { healthRoute, liveRoute, metricsRoute, versionRoute } from "./health_route.ts";
 import { requireAllowedHost } from "./host_rules.ts";
@@ -17,6 +18,7 @@ import { kvEventsRoute } from "./kv_events_route.ts";
 import { kvLogRoute } from "./kv_log_route.ts";
 import { kvResizeRoute } from "./kv_resize_route.ts";
 import { modelRoute, modelsRoute } from "./models_route.ts";
+import { ollamaEmbeddingRoute, ollamaEmbedRoute } from "./ollama/ollama_embed.ts";
 import {
   ollamaPsRoute,
   ollamaShowRoute,
@@ -27,6 +29,8 @@ import { ollamaChatRoute, ollamaGenerateRoute } from "./ollama/ollama_route.ts";
 import { openApiRoute } from "./openapi_route.ts";
 import { allowOrigins, refuseForeignOrigins } from "./origin_rules.ts";
 import { pinRoute, unpinRoute } from "./pin_route.ts";
+import { applyTemplateRoute, renderRoute } from "./render_route.ts";
+import { rerankRoute } from "./rerank_route.ts";
 import { propsRoute, slotsRoute } from "./props_route.ts";
 import { boundBodies } from "./request_body.ts";
 import { requirePlainTarget } from "./request_target.ts";
@@ -49,6 +53,10 @@ function routesOf(services: Services): readonly Route[] {
   const routes: readonly Route[] = [
     ["POST", "/v1/chat/completions", "key", chatRoute(services)],
     ["POST", "/v1/completions", "key", completionsRoute(services)],
+    ["POST", "/v1/chat/completions/render", "key", renderRoute(services)],
+    ["POST", "/apply-template", "key", applyTemplateRoute(services)],
+    ["POST", "/v1/embeddings", "key", embeddingsRoute(services)],
+    ["POST", "/v1/rerank", "key", rerankRoute(services)],
     ["POST", "/v1/messages", "key", messagesRoute(services)],
     ["POST", "/v1/messages/count_tokens", "key", countTokensRoute(services)],
     ["POST", "/v1/responses", "key", responsesRoute(services)],
@@ -61,6 +69,8 @@ function routesOf(services: Services): readonly Route[] {
     ["POST", "/api/generate", "key", ollamaGenerateRoute(services)],
     ["GET", "/api/tags", "key", ollamaTagsRoute(services)],
     ["GET", "/api/ps", "key", ollamaPsRoute(services)],
+    ["POST", "/api/embed", "key", ollamaEmbedRoute(services)],
+    ["POST", "/api/embeddings", "key", ollamaEmbeddingRoute(services)],
     ["POST", "/api/show", "key", ollamaShowRoute(services)],
     ["GET", "/api/version", "key", ollamaVersionRoute(services)],
     ["GET", "/health", "public", healthRoute(services)],
@@ -81,6 +91,7 @@ function routesOf(services: Services): readonly Route[] {
     ["GET", "/kv/events", "admin", kvEventsRoute(services)],
     ["GET", "/openapi.json", "public", openApiRoute(() => routes, services.version)],
     ["GET", "/docs", "public", docsRoute()],
+    ["GET", "/", "public", (c) => c.redirect("/docs")],
   ];
   return routes;
 }
@@ -90,13 +101,14 @@ function routesOf(services: Services): readonly Route[] {
  *
  * Checks run from the outside in: request id, request target and Host header, Origin, CORS
  * preflight; then the gate of the route that matches, and the route. A path without a route is
- * closed like a route for API keys. Every error is answered in OpenAI's shape.
+ * closed like a route for API keys. Every error is answered in OpenAI's shape, or in that of the
+ * API whose path it is.
  */
 export function createApp(services: Services): Hono {
   const { access, limits, log } = services;
   // A slash at the end of a path changes nothing.
   const app = new Hono({ strict: false });
-  const gates = createGates(access, services.now);
+  const gates = createGates(access, services.now, services.metrics);
   const routes = routesOf(services);
   app.use(requestId());
   app.use(logAccess(services));
@@ -121,7 +133,9 @@ export function createApp(services: Services): Hono {
 }
 
 /** Paths of the API's endpoints that have no `/v1` in front by custom, but may have one. */
-const UNVERSIONED: ReadonlySet<string> = new Set(["/tokenize", "/detokenize", "/health"]);
+const UNVERSIONED: ReadonlySet<string> = new Set([
+  ...["/tokenize", "/detokenize", "/apply-template", "/health"],
+]);
 
 /** A path with and without `/v1`, where clients of other servers send both. */
 function spellingsOf(path: string): readonly string[] {

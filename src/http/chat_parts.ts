@@ -35,8 +35,8 @@ interface ChatDelta {
 }
 
 /**
- * Reads the choices of one chat answer, streamed or whole, as the parts that other APIs are written
- * in. A whole choice gives the parts that its stream would have had.
+ * Reads the choices of one chat's answer as the parts that other APIs are written in. A whole
+ * choice gives its text before its calls, since a chat's message does not say what came first.
  */
 export class ChatPartReader {
   /** A call whose id and name have come, and whose arguments follow. */
@@ -50,7 +50,7 @@ export class ChatPartReader {
     if (typeof content === "string" && content !== "") parts.push({ type: "text", text: content });
     for (const { id, function: { name, arguments: given } } of tool_calls ?? []) {
       if (id !== undefined && name !== undefined) this.#begun = { id, name };
-      // In a stream, the delta with the id comes before the arguments.
+      // In a stream, the delta with the id comes before the one with the arguments.
       if (id !== undefined && message === undefined) continue;
       parts.push({ type: "call", ...this.#begun!, arguments: given });
     }

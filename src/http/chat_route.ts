@@ -9,8 +9,10 @@ import {
 } from "./chat_schema.ts";
 import { GenerationMeter } from "./generation_meter.ts";
 import { formatOf } from "./grammar_fields.ts";
+import { maxTokensOf } from "./length_fields.ts";
+import { withPromptLogprobs } from "./prompt_readings.ts";
 import { readJson } from "./read_json.ts";
-import { checkStreamOptions } from "./sampling_fields.ts";
+import { checkStreamOptions, promptLogprobsOf } from "./sampling_fields.ts";
 import { servedName } from "./served_model.ts";
 import type { ServedModel, Services } from "./services.ts";
 import { templateVariablesOf } from "./thinking_fields.ts";
@@ -28,7 +30,10 @@ export function chatRoute(services: Services): Handler {
     const request = await readJson(c, ChatRequest, UNSUPPORTED_IN_CHAT);
     const model = servedName(request.model, services.model);
     const chat = toChat(request, services.model);
-    return await answer(c, services, await chatJob(chat, services, { model, meter }));
+    const job = await chatJob(chat, services, { model, meter });
+    const listed = promptLogprobsOf(request);
+    const read = listed === undefined ? job : withPromptLogprobs(job, services.text, listed);
+    return await answer(c, services, read);
   };
 }
 
@@ -44,7 +49,7 @@ function toChat(request: ChatRequest, model: ServedModel): Chat {
     use: toolUseOf(request),
     variables: templateVariablesOf(request, model),
     asked: formatOf(request),
-    maxTokens: request.max_completion_tokens ?? request.max_tokens,
+    maxTokens: maxTokensOf(request),
     numLogprobs,
     source: "messages",
   };

@@ -7,9 +7,9 @@ export const CHOICES: AnswerShape = {
   style: { namesEvents: false, endsWithDone: true },
   whole: (run, choices) => {
     const { id, ...origin } = run.envelope;
-    const { object, firstFields } = run.job.format;
-    const usage = usageOf(run);
-    return { id, object, ...origin, ...firstFields, choices, usage, ...run.explanation() };
+    const { object, firstFields, wholeFields } = run.job.format;
+    const more = { ...wholeFields?.(), ...run.explanation() };
+    return { id, object, ...origin, ...firstFields, choices, usage: usageOf(run), ...more };
   },
   events: (run) => {
     const options = run.job.request.stream_options;

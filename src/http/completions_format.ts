@@ -1,7 +1,12 @@
 import type { TokenId } from "../core/ids.ts";
 import { type AnswerFormat, saysSomething } from "./answer_format.ts";
+import {
+  type CompletionLogprobs,
+  type PromptLogprobsAsked,
+  PromptReadings,
+} from "./prompt_readings.ts";
 import { completionLogprobs } from "./openai_logprobs.ts";
-import type { ScoredToken } from "./sequence_text.ts";
+import type { ScoredToken, TextPiece } from "./sequence_text.ts";
 import type { TextService } from "./services.ts";
 
 /** The options of a completions request that shape its answer. */
@@ -15,24 +20,49 @@ export interface CompletionsFormatOptions {
   readonly echoedTexts?: readonly string[];
   /** Choices per prompt; choice `i` belongs to prompt `i / numSamples`. */
   readonly numSamples: number;
+  /** The log-probabilities of the prompts; absent: none. */
+  readonly asked?: PromptLogprobsAsked;
+}
+
+/** What of the options says how prompts are echoed and scored. */
+type PromptParts = Pick<
+  CompletionsFormatOptions,
+  "text" | "hasLogprobs" | "prompts" | "echoedTexts" | "numSamples" | "asked"
+>;
+
+/** The text and the log-probabilities of prompts, by the sequence that they stand before. */
+function promptParts(options: PromptParts) {
+  const { text: vocabulary, hasLogprobs, prompts, echoedTexts, numSamples, asked = {} } = options;
+  const texts = prompts.map((tokens, i) => ({ tokens, text: echoedTexts?.[i] ?? "" }));
+  const readings = new PromptReadings(vocabulary, texts, numSamples);
+  const echoed = (index: number) => texts[Math.floor(index / numSamples)]!.text;
+  return {
+    echoed,
+    observe: (piece: TextPiece) => readings.observe(piece),
+    logprobs: (index: number) =>
+      asked.echoed === undefined ? undefined : readings.echoed(index, asked.echoed),
+    listed: (index: number) =>
+      asked.listed === undefined ? {} : { prompt_logprobs: readings.listed(index, asked.listed) },
+    /** Those of an answer's own tokens, which go on where the prompt ends. */
+    own: (index: number, scored: readonly ScoredToken[]) => {
+      if (!hasLogprobs) return null;
+      const { length } = echoed(index);
+      const moved = scored.map((one) => ({ ...one, textOffset: length + one.textOffset }));
+      return completionLogprobs(vocabulary, moved);
+    },
+  };
 }
 
 /** Answers of `/v1/completions`. */
 export function completionsFormat(options: CompletionsFormatOptions): AnswerFormat {
-  const { text: vocabulary, hasLogprobs, sendsTokenIds, prompts, echoedTexts, numSamples } =
-    options;
-  function logprobs(scored: readonly ScoredToken[]) {
-    return hasLogprobs ? completionLogprobs(vocabulary, scored) : null;
-  }
+  const { sendsTokenIds, prompts, echoedTexts, numSamples } = options;
+  const prompt = promptParts(options);
   function ids(tokenIds: readonly TokenId[]) {
     return sendsTokenIds ? { token_ids: tokenIds } : {};
   }
   function promptIds(index: number) {
-    const prompt = prompts[Math.floor(index / numSamples)]!;
-    return sendsTokenIds ? { prompt_token_ids: [...prompt] } : {};
-  }
-  function echoed(index: number): string {
-    return echoedTexts?.[Math.floor(index / numSamples)] ?? "";
+    const tokens = prompts[Math.floor(index / numSamples)]!;
+    return sendsTokenIds ? { prompt_token_ids: [...tokens] } : {};
   }
   return {
     idPrefix: "cmpl-",
@@ -41,17 +71,23 @@ export function completionsFormat(options: CompletionsFormatOptions): AnswerForm
     firstFields: {},
     continuesPrompt: true,
     sendsTokenIds,
+    scoresStopToken: options.asked?.echoed !== undefined,
+    observe: prompt.observe,
     openingChoice: (index) =>
-      echoedTexts === undefined && !sendsTokenIds
-        ? undefined
-        : { index, text: echoed(index), logprobs: null, finish_reason: null, ...promptIds(index) },
+      echoedTexts === undefined && !sendsTokenIds ? undefined : {
+        index,
+        text: prompt.echoed(index),
+        logprobs: prompt.logprobs(index) ?? null,
+        finish_reason: null,
+        ...promptIds(index),
+      },
     textChoices: (piece) => {
       if (!saysSomething(piece, sendsTokenIds)) return [];
       const { index, text, tokenIds, scored } = piece;
       return [{
         index,
         text,
-        logprobs: logprobs(scored),
+        logprobs: prompt.own(index, scored),
         finish_reason: null,
         ...ids(tokenIds),
       }];
@@ -65,12 +101,27 @@ export function completionsFormat(options: CompletionsFormatOptions): AnswerForm
     }),
     wholeChoice: ({ index, text, tokenIds, scored, finish }) => ({
       index,
-      text: echoed(index) + text,
-      logprobs: logprobs(scored),
+      text: prompt.echoed(index) + text,
+      logprobs: joined(prompt.logprobs(index), prompt.own(index, scored)),
+      ...prompt.listed(index),
       finish_reason: finish.reason,
       stop_reason: finish.stopReason,
       ...promptIds(index),
       ...ids(tokenIds),
     }),
+  };
+}
+
+/** A prompt's log-probabilities and those behind it. */
+function joined(
+  prompt: CompletionLogprobs | undefined,
+  own: CompletionLogprobs | null,
+): CompletionLogprobs | null {
+  if (prompt === undefined || own === null) return own;
+  return {
+    tokens: [...prompt.tokens, ...own.tokens],
+    token_logprobs: [...prompt.token_logprobs, ...own.token_logprobs],
+    top_logprobs: [...prompt.top_logprobs, ...own.top_logprobs],
+    text_offset: [...prompt.text_offset, ...own.text_offset],
   };
 }

@@ -1,14 +1,25 @@
 import type { Handler } from "hono";
 import { answer } from "./answer.ts";
 import { completionsFormat } from "./completions_format.ts";
-import { CompletionsRequest, numPromptsOf, type Prompt, promptsOf } from "./completions_schema.ts";
+import { RequestError } from "../core/errors.ts";
+import type { SequenceRequest } from "../core/generation.ts";
+import { toTexts, toTokenIds } from "./completion_prompts.ts";
+import { CompletionsRequest } from "./completions_schema.ts";
+import { numPromptsIn, promptsIn } from "./prompt_field.ts";
 import { GenerationMeter } from "./generation_meter.ts";
 import { formatOf } from "./grammar_fields.ts";
+import { maxTokensOf } from "./length_fields.ts";
 import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
+import { checkNumScores, type PromptLogprobsAsked, readoutOf } from "./prompt_readings.ts";
 import { readJson } from "./read_json.ts";
-import { checkNumSequences, checkStreamOptions, toSamplingParams } from "./sampling_fields.ts";
+import {
+  checkNumSequences,
+  checkStreamOptions,
+  promptLogprobsOf,
+  toSamplingParams,
+} from "./sampling_fields.ts";
 import { requireReady, servedName } from "./served_model.ts";
-import type { Services, TextService } from "./services.ts";
+import type { Services } from "./services.ts";
 import { UNSUPPORTED_IN_COMPLETIONS } from "./unsupported_fields.ts";
 
 /** OpenAI's default of `max_tokens`, which clients of this endpoint rely on. */
@@ -26,30 +37,38 @@ export function completionsRoute(services: Services): Handler {
     const request = await readJson(c, CompletionsRequest, UNSUPPORTED_IN_COMPLETIONS);
     const model = servedName(request.model, services.model);
     checkStreamOptions(request);
-    checkNumSequences(request, numPromptsOf(request), services.limits);
-    const asked = formatOf(request);
+    checkNumSequences(request, numPromptsIn(request.prompt), services.limits);
+    const grammar = formatOf(request);
 
     const { maxModelLen, vocabSize } = requireReady(engine);
     const { maxCharsPerToken, defaults } = services.model;
-    const given = promptsOf(request, vocabSize);
+    const given = promptsIn(request.prompt, "prompt", vocabSize);
     for (const prompt of given) {
       if (typeof prompt !== "string") continue;
       checkPromptChars(prompt.length, "prompt", { maxModelLen, maxCharsPerToken });
     }
-    const addSpecialTokens = request.add_special_tokens ?? true;
-    const prompts = await toTokenIds(given, text, addSpecialTokens);
+    const prompts = await toTokenIds(request, given, text);
+    const texts = request.echo === true ? { echoedTexts: await toTexts(given, text) } : {};
 
     const numLogprobs = request.logprobs ?? undefined;
-    const grammar = asked &&
-      { grammar: await services.grammars.compile(asked.format, asked.param) };
-    const sequences = prompts.flatMap((prompt) => {
+    const asked = askedLogprobs(request);
+    const readout = readoutOf(asked);
+    checkNumScores(prompts, asked);
+    const compiled = grammar &&
+      { grammar: await services.grammars.compile(grammar.format, grammar.param) };
+    const maxAsked = maxTokensOf(request);
+    const sequences = prompts.flatMap((prompt): SequenceRequest[] => {
       const maxTokens = fitMaxTokens(prompt.length, "prompt", maxModelLen, {
-        maxTokens: request.max_tokens,
+        maxTokens: maxAsked,
         fallback: DEFAULT_MAX_TOKENS,
       });
       const { nextSeed } = services;
       const context = { defaults, text, nextSeed, maxTokens, vocabSize, numLogprobs };
-      return toSamplingParams(request, context).map((params) => ({ prompt, params, ...grammar }));
+      // One sample reads the prompt for all of them.
+      return toSamplingParams(request, context).map((params, i) => ({
+        ...{ prompt, params, ...compiled },
+        ...(i === 0 && readout !== undefined ? { readout } : {}),
+      }));
     });
     const format = completionsFormat({
       text,
@@ -57,30 +76,32 @@ export function completionsRoute(services: Services): Handler {
       sendsTokenIds: request.return_token_ids === true,
       prompts,
       numSamples: sequences.length / prompts.length,
-      ...(request.echo === true ? { echoedTexts: await toTexts(given, text) } : {}),
+      ...texts,
+      asked,
     });
     return await answer(c, services, { model, request, prompts, sequences, format, meter });
   };
 }
 
-/** Ids of each prompt; texts are tokenized as one job with one limit. */
-async function toTokenIds(
-  prompts: readonly Prompt[],
-  text: TextService,
-  addSpecialTokens: boolean,
-): Promise<Uint32Array[]> {
-  const encoded = await text.encode(prompts.filter((prompt) => typeof prompt === "string"), {
-    addSpecialTokens,
-  });
-  const next = encoded.values();
-  return prompts.map((prompt) =>
-    typeof prompt === "string" ? next.next().value! : Uint32Array.from(prompt)
-  );
-}
-
-/** The text of each prompt; ids are detokenized as one job with one limit. */
-async function toTexts(prompts: readonly Prompt[], text: TextService): Promise<string[]> {
-  const decoded = await text.decode(prompts.filter((prompt) => typeof prompt !== "string"));
-  const next = decoded.values();
-  return prompts.map((prompt) => typeof prompt === "string" ? prompt : next.next().value!);
+/**
+ * The log-probabilities of prompts that a request wants.
+ *
+ * @throws {RequestError} where they have no place: in a search, and vLLM's in a stream.
+ */
+function askedLogprobs(request: CompletionsRequest): PromptLogprobsAsked {
+  const listed = promptLogprobsOf(request);
+  const echoed = request.echo === true ? request.logprobs ?? undefined : undefined;
+  if (echoed !== undefined && request.use_beam_search === true) {
+    throw new RequestError(
+      "echo is not supported with logprobs and use_beam_search: leave it out",
+      {
+        code: "unsupported_parameter",
+        param: "echo",
+      },
+    );
+  }
+  return {
+    ...(listed === undefined ? {} : { listed }),
+    ...(echoed === undefined ? {} : { echoed }),
+  };
 }

@@ -1,10 +1,14 @@
 import type { z } from "zod";
 import { ChatRequest } from "./chat_schema.ts";
 import { CompletionsRequest } from "./completions_schema.ts";
+import { EmbeddingsRequest } from "./embeddings_route.ts";
+import { RerankRequest } from "./rerank_route.ts";
 import { ResizeRequest } from "./kv_resize_route.ts";
 import { CountTokensRequest, MessagesRequest } from "./messages/messages_schema.ts";
 import {
   OllamaChatRequest,
+  OllamaEmbeddingRequest,
+  OllamaEmbedRequest,
   OllamaGenerateRequest,
   OllamaShowRequest,
 } from "./ollama/ollama_schema.ts";
@@ -64,6 +68,36 @@ const GENERATION: Readonly<Record<string, EndpointDoc>> = {
     tag: "Anthropic",
     body: CountTokensRequest,
   },
+  "POST /v1/embeddings": {
+    summary: "Vectors of texts or token ids",
+    tag: OPENAI,
+    body: EmbeddingsRequest,
+  },
+  "POST /v1/rerank": {
+    summary: "Ranks documents by how well they answer a query",
+    tag: "Ranking",
+    body: RerankRequest,
+  },
+  "POST /v1/chat/completions/render": {
+    summary: "The prompt that a conversation becomes, as text and ids",
+    tag: "Tokens",
+    body: ChatRequest,
+  },
+  "POST /apply-template": {
+    summary: "The prompt that a conversation becomes, as text",
+    tag: "Tokens",
+    body: ChatRequest,
+  },
+  "POST /api/embed": {
+    summary: "A normalized vector per text",
+    tag: "Ollama",
+    body: OllamaEmbedRequest,
+  },
+  "POST /api/embeddings": {
+    summary: "The vector of one text",
+    tag: "Ollama",
+    body: OllamaEmbeddingRequest,
+  },
   "POST /api/chat": {
     summary: "Answers a conversation, streamed unless stream is false",
     tag: "Ollama",
@@ -110,6 +144,7 @@ const SERVER: Readonly<Record<string, EndpointDoc>> = {
   "GET /props": { summary: "The server in llama.cpp's words", tag: "Server" },
   "GET /slots": { summary: "How many sequences of a step run", tag: "Server" },
   "GET /openapi.json": { summary: "This document", tag: "Server" },
+  "GET /": { summary: "Leads to /docs", tag: "Server", answer: "text/html" },
   "GET /docs": { summary: "This document as a page", tag: "Server", answer: "text/html" },
 };
 

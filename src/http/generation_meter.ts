@@ -8,9 +8,10 @@ export class GenerationMeter {
   readonly #now: () => number;
   /** When the request arrived, ms of {@link now}. */
   readonly #arrivedMs: number;
+  /** When the first token of all came. */
+  #firstTokenMs: number | undefined;
   /** When each sequence's latest token came, by index. */
   readonly #lastTokenMs = new Map<number, number>();
-  #msToFirstToken: number | undefined;
 
   constructor(metrics: ServingMetrics, now: () => number) {
     this.#metrics = metrics;
@@ -24,7 +25,7 @@ export class GenerationMeter {
     const now = this.#now();
     const last = this.#lastTokenMs.get(index);
     this.#lastTokenMs.set(index, now);
-    this.#msToFirstToken ??= now - this.#arrivedMs;
+    this.#firstTokenMs ??= now;
     if (last === undefined) this.#metrics.observeFirstToken((now - this.#arrivedMs) / 1000);
     else this.#metrics.observeNextToken((now - last) / 1000);
   }
@@ -43,9 +44,11 @@ export class GenerationMeter {
     });
   }
 
-  /** Milliseconds from the request's arrival to its first token; undefined before that. */
-  get msToFirstToken(): number | undefined {
-    return this.#msToFirstToken;
+  /** Milliseconds until the first token of all, or until now, and from there to the last. */
+  times(): { readonly promptMs: number; readonly predictedMs: number } {
+    const first = this.#firstTokenMs ?? this.#now();
+    const last = Math.max(first, ...this.#lastTokenMs.values());
+    return { promptMs: first - this.#arrivedMs, predictedMs: last - first };
   }
 
   /** Milliseconds since the request arrived. */

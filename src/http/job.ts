@@ -23,6 +23,8 @@ export interface Job {
 /** What an endpoint makes of the choices of an answer: one JSON, or a stream of events. */
 export interface AnswerShape {
   readonly style: SseStyle;
+  /** Whether `whole` is given the choices of a stream, in the order in which they came. */
+  readonly takesDeltas?: true;
   whole(run: Run, choices: readonly Choice[]): object;
   events(run: Run): AnswerEvents;
 }
@@ -53,7 +55,7 @@ export interface Run {
   readonly job: Job;
   readonly envelope: Envelope;
   readonly collector: Collector;
-  /** The decisions about the request, where it set `explain`; otherwise empty. */
+  /** What it asked to be told: its decisions with `explain`, its times with `timings`. */
   readonly explanation: () => Readonly<Record<string, unknown>>;
   /**
    * Log line of the end, with the `status` of an access log: 499 for a client that disconnected.

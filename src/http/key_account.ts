@@ -1,11 +1,13 @@
 import { STATUS_CODE } from "@std/http";
 import { RequestError } from "../core/errors.ts";
-import type { KeyRules } from "./services.ts";
+import type { KeyMeter, KeyRules } from "./key_rules.ts";
 
 const MINUTE_MS = 60_000;
 
 /** One request of a key, from its admission to its last token. */
 export interface KeyUse {
+  /** The engine has taken the request. */
+  accept(): void;
   /** So many further tokens were generated. */
   charge(numTokens: number): void;
   /** The request has ended. Idempotent. */
@@ -28,13 +30,15 @@ export type RateLimitHeaders = Readonly<Record<string, string>>;
 export class KeyAccount {
   readonly rules: KeyRules;
   readonly #now: () => number;
+  readonly #meter: KeyMeter | undefined;
   #numRequests = 0;
   #numTokensLeft: number;
   #filledMs: number;
 
   /** `now` is a monotonic time in ms. */
-  constructor(rules: KeyRules, now: () => number) {
+  constructor(rules: KeyRules, now: () => number, meter?: KeyMeter) {
     this.rules = rules;
+    this.#meter = meter;
     this.#now = now;
     this.#numTokensLeft = rules.tokensPerMinute ?? 0;
     this.#filledMs = now();
@@ -49,33 +53,21 @@ export class KeyAccount {
     this.#fill();
     const { name, maxRequests, tokensPerMinute } = this.rules;
     if (maxRequests !== undefined && this.#numRequests >= maxRequests) {
+      this.#meter?.observeKeyRefusal(name, "requests");
       throw limited(
         `The key ${name} has ${this.#numRequests} requests in flight, its limit`,
         { limit: maxRequests, retry_after_seconds: 1 },
       );
     }
     if (tokensPerMinute !== undefined && this.#numTokensLeft <= 0) {
+      this.#meter?.observeKeyRefusal(name, "tokens");
       const seconds = Math.max(1, Math.ceil(this.#msUntil(1) / 1000));
       throw limited(
         `The key ${name} has used its ${tokensPerMinute} tokens per minute: try again in ${seconds} s`,
         { limit: tokensPerMinute, retry_after_seconds: seconds },
       );
     }
-    this.#numRequests++;
-    this.#numTokensLeft -= numPromptTokens;
-    let isOpen = true;
-    const end = () => {
-      if (isOpen) this.#numRequests--;
-      isOpen = false;
-    };
-    return {
-      charge: (numTokens) => this.#numTokensLeft -= numTokens,
-      end,
-      cancel: () => {
-        if (isOpen) this.#numTokensLeft += numPromptTokens;
-        end();
-      },
-    };
+    return this.#use(numPromptTokens);
   }
 
   /** The headers of an answer that tell how much is left. */
@@ -92,6 +84,29 @@ export class KeyAccount {
         "x-ratelimit-remaining-tokens": String(Math.max(0, Math.floor(this.#numTokensLeft))),
         "x-ratelimit-reset-tokens": `${Math.ceil(this.#msUntil(tokensPerMinute) / 1000)}s`,
       }),
+    };
+  }
+
+  #use(numPromptTokens: number): KeyUse {
+    const { name } = this.rules;
+    let isOpen = true;
+    const end = () => {
+      if (isOpen) this.#numRequests--;
+      isOpen = false;
+    };
+    this.#numRequests++;
+    this.#numTokensLeft -= numPromptTokens;
+    return {
+      accept: () => this.#meter?.observeKeyTokens(name, "prompt", numPromptTokens),
+      charge: (numTokens) => {
+        this.#numTokensLeft -= numTokens;
+        this.#meter?.observeKeyTokens(name, "generation", numTokens);
+      },
+      end,
+      cancel: () => {
+        if (isOpen) this.#numTokensLeft += numPromptTokens;
+        end();
+      },
     };
   }
 

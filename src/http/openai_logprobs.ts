@@ -7,14 +7,15 @@ type Vocabulary = Pick<TextService, "tokenText" | "tokenBytes">;
 /** Stands for minus infinity, which JSON lacks; the value that OpenAI and vLLM use. */
 const LOWEST_LOGPROB = -9999;
 
-function finite(logprob: number): number {
+/** A log-probability as JSON takes it. */
+export function finiteLogprob(logprob: number): number {
   return Number.isFinite(logprob) ? logprob : LOWEST_LOGPROB;
 }
 
 function describe(vocabulary: Vocabulary, token: TokenId, logprob: number) {
   return {
     token: vocabulary.tokenText(token),
-    logprob: finite(logprob),
+    logprob: finiteLogprob(logprob),
     bytes: [...vocabulary.tokenBytes(token)],
   };
 }
@@ -32,7 +33,7 @@ export function chatLogprobs(vocabulary: Vocabulary, scored: readonly ScoredToke
 export function completionLogprobs(vocabulary: Vocabulary, scored: readonly ScoredToken[]) {
   return {
     tokens: scored.map(({ token }) => vocabulary.tokenText(token)),
-    token_logprobs: scored.map(({ logprob }) => finite(logprob)),
+    token_logprobs: scored.map(({ logprob }) => finiteLogprob(logprob)),
     top_logprobs: scored.map((one) => topByText(vocabulary, one)),
     text_offset: scored.map(({ textOffset }) => textOffset),
   };
@@ -43,7 +44,7 @@ function topByText(vocabulary: Vocabulary, scored: ScoredToken): Record<string, 
   const byText = new Map<string, number>();
   for (const { token, logprob } of [...scored.topLogprobs, scored]) {
     const text = vocabulary.tokenText(token);
-    byText.set(text, Math.max(finite(logprob), byText.get(text) ?? -Infinity));
+    byText.set(text, Math.max(finiteLogprob(logprob), byText.get(text) ?? -Infinity));
   }
   return Object.fromEntries(byText);
 }

@@ -2,6 +2,7 @@ import { ceilDiv } from "../base/math.ts";
 import {
   answerRoom,
   answerTooLong,
+  checkPromptFits,
   type PromptSource,
   promptTooLong,
 } from "../core/context_limit.ts";
@@ -31,7 +32,7 @@ export function checkPromptChars(
 
 /**
  * The number of tokens that a sequence may generate: the requested one, or else `fallback`, cut to
- * what the context leaves. A requested number is refused rather than cut.
+ * what the context leaves, all of which -1 asks for. A requested number is refused rather than cut.
  *
  * @throws {RequestError} 400 `context_length_exceeded` when prompt and output do not fit.
  */
@@ -41,8 +42,13 @@ export function fitMaxTokens(
   maxModelLen: number,
   asked: { readonly maxTokens: number | null | undefined; readonly fallback: number },
 ): number {
-  const room = answerRoom(numPromptTokens, source, maxModelLen);
   const { maxTokens, fallback } = asked;
+  if (maxTokens === 0) {
+    checkPromptFits(numPromptTokens, source, maxModelLen);
+    return 0;
+  }
+  const room = answerRoom(numPromptTokens, source, maxModelLen);
+  if (maxTokens === -1) return room;
   if (maxTokens === undefined || maxTokens === null) return Math.min(fallback, room);
   if (maxTokens <= room) return maxTokens;
   throw answerTooLong(source, numPromptTokens, maxModelLen, maxTokens);

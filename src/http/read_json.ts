@@ -3,6 +3,7 @@ import type { Context } from "hono";
 import type { z } from "zod";
 import { RequestError } from "../core/errors.ts";
 import { describeIssue } from "./describe_issue.ts";
+import { tellIgnoredFields } from "./ignored_fields.ts";
 import { readBodyText } from "./request_body.ts";
 import { refuseUnsupported, type UnsupportedFields } from "./unsupported_fields.ts";
 
@@ -16,7 +17,8 @@ export interface ReadOptions {
 }
 
 /**
- * Reads a request's body as JSON and checks it against `schema`.
+ * Reads a request's body as JSON and checks it against `schema`; the answer's header names the
+ * fields that are in neither `schema` nor `unsupported`.
  *
  * @throws {RequestError} 415 for another content type (none at all counts as JSON), 400 for a body
  * that is not JSON, asks for a feature listed in `unsupported`, or breaks the schema; the message
@@ -34,7 +36,10 @@ export async function readJson<S extends z.ZodType>(
     refuseUnsupported(body as Readonly<Record<string, unknown>>, unsupported);
   }
   const result = schema.safeParse(body);
-  if (result.success) return result.data;
+  if (result.success) {
+    tellIgnoredFields(c, body, schema, unsupported);
+    return result.data;
+  }
   const { param, message, code } = describeIssue(result.error.issues[0]!, body);
   throw new RequestError(message, { param: param === "" ? null : param, code });
 }

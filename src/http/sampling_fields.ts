@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { RequestError } from "../core/errors.ts";
-import type { SamplingParams } from "../core/sampling_params.ts";
+import { MAX_LOGPROBS, type SamplingParams } from "../core/sampling_params.ts";
 import { boundedArray } from "./bounded_array.ts";
 import { GRAMMAR_FIELDS } from "./grammar_fields.ts";
+import { MAX_TOKENS, MaxTokens } from "./length_fields.ts";
 import { LOGIT_FIELDS, toLogitParams } from "./logit_fields.ts";
 import { NUM_SEEDS, seedOfSample } from "./seed_source.ts";
 import type { DoorLimits, SamplingDefaults, TextService } from "./services.ts";
@@ -13,8 +14,6 @@ import type { DoorLimits, SamplingDefaults, TextService } from "./services.ts";
 export const MAX_SAMPLES = 64;
 /** Largest exponent of a search's length penalty; beyond it, only the length counts in a score. */
 const MAX_LENGTH_PENALTY = 10;
-/** Largest number of tokens a request may name; the context is the real limit. */
-const MAX_TOKENS = 2 ** 31 - 1;
 const MAX_STOP_STRINGS = 16;
 const MAX_STOP_CHARS = 1024;
 const MAX_STOP_TOKEN_IDS = 128;
@@ -23,10 +22,10 @@ const MAX_SALT_CHARS = 1024;
 const StopString = z.string().min(1).max(MAX_STOP_CHARS)
   .refine((text) => text.isWellFormed(), "well-formed Unicode");
 
-const StopTokenId = z.int().min(0).max(MAX_TOKENS);
+/** Stop strings where a field takes several. */
+export const StopStringList = boundedArray(StopString, { max: MAX_STOP_STRINGS });
 
-/** Most tokens to generate, as both endpoints take it. */
-export const MaxTokens = z.int().min(1).max(MAX_TOKENS).nullish();
+const StopTokenId = z.int().min(0).max(MAX_TOKENS);
 
 /**
  * Fields with one meaning in `/v1/chat/completions` and `/v1/completions`; null counts as absent.
@@ -34,6 +33,10 @@ export const MaxTokens = z.int().min(1).max(MAX_TOKENS).nullish();
 export const SAMPLING_FIELDS = {
   model: z.string().nullish(),
   max_tokens: MaxTokens,
+  n_predict: MaxTokens,
+  prompt_logprobs: z.int().min(0).max(MAX_LOGPROBS).nullish(),
+  timings: z.boolean().nullish(),
+  timings_per_token: z.boolean().nullish(),
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().min(0).max(1).nullish(),
   top_k: z.int().min(-1).max(MAX_TOKENS).nullish(),
@@ -45,7 +48,7 @@ export const SAMPLING_FIELDS = {
   use_beam_search: z.boolean().nullish(),
   length_penalty: z.number().min(-MAX_LENGTH_PENALTY).max(MAX_LENGTH_PENALTY).nullish(),
   early_stopping: z.boolean().nullish(),
-  stop: z.union([StopString, boundedArray(StopString, { max: MAX_STOP_STRINGS })]).nullish(),
+  stop: z.union([StopString, StopStringList]).nullish(),
   stop_token_ids: boundedArray(StopTokenId, { max: MAX_STOP_TOKEN_IDS }).nullish(),
   ignore_eos: z.boolean().nullish(),
   include_stop_str_in_output: z.boolean().nullish(),
@@ -80,6 +83,27 @@ export function checkStreamOptions({ stream, stream_options }: SamplingFields): 
   throw new RequestError("stream_options is only allowed with stream set to true", {
     code: "invalid_value",
     param: "stream_options",
+  });
+}
+
+/**
+ * Likeliest tokens per prompt token that a request wants in `prompt_logprobs`; undefined for none.
+ *
+ * @throws {RequestError} where they have no place: in a stream, and in a search.
+ */
+export function promptLogprobsOf(
+  { prompt_logprobs: listed, stream, use_beam_search }: SamplingFields,
+): number | undefined {
+  if (listed === undefined || listed === null) return undefined;
+  const other = stream === true
+    ? "stream"
+    : use_beam_search === true
+    ? "use_beam_search"
+    : undefined;
+  if (other === undefined) return listed;
+  throw new RequestError(`prompt_logprobs is not supported with ${other}: leave one of them out`, {
+    code: "unsupported_parameter",
+    param: "prompt_logprobs",
   });
 }
 

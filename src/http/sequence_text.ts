@@ -1,5 +1,6 @@
 import type { TokenLogprob } from "../core/batch.ts";
 import type { TokenId } from "../core/ids.ts";
+import type { PromptReport } from "../core/prompt_readout.ts";
 import type { FinishReason, TokenEvent } from "../core/token_event.ts";
 import type { Detokenizer, StopStrings } from "./services.ts";
 
@@ -29,6 +30,8 @@ export interface TextPiece {
   readonly tokenIds: readonly TokenId[];
   /** Tokens whose text begins in the text released so far and that were not reported before. */
   readonly scored: readonly ScoredToken[];
+  /** What was read of the prompt; on the sequence's first piece. */
+  readonly prompt?: PromptReport;
   /** Present on the sequence's last piece. */
   readonly finish?: SequenceFinish;
 }
@@ -40,6 +43,11 @@ export interface SequenceTextOptions {
   readonly stopStrings: StopStrings;
   /** Whether the stop string or stop token that ends the text belongs to it. */
   readonly includeStop: boolean;
+  /**
+   * Whether the stop token that ends the text is scored, though it is no part of it: clients that
+   * slice log-probabilities by numbers of tokens count it. Default: it is not.
+   */
+  readonly scoresStopToken?: boolean;
   /** Stop tokens that the request named, the model's own not among them. */
   readonly namedStopTokenIds: ReadonlySet<TokenId>;
 }
@@ -78,12 +86,13 @@ export class SequenceText {
 
   /** Takes the sequence's next event, which must not be an error; nothing after the end. */
   push(event: TokenEvent): TextPiece {
-    const { index, includeStop } = this.#options;
+    const { index, includeStop, scoresStopToken = false } = this.#options;
     const { token, finishReason } = event;
     let text = "";
     if (token !== undefined) {
       this.#numTokens++;
       if (finishReason !== "stop" || includeStop) text = this.#detokenize(token, event);
+      else if (scoresStopToken) this.#score(token, event);
     }
     if (finishReason !== undefined && this.#finish === undefined) {
       text += this.#end(finishReason as SequenceFinish["reason"], token);
@@ -94,14 +103,18 @@ export class SequenceText {
       text,
       tokenIds: token === undefined ? [] : [token],
       scored: this.#takeReleased(),
+      ...(event.prompt === undefined ? {} : { prompt: event.prompt }),
       ...(this.#finish === undefined ? {} : { finish: this.#finish }),
     };
   }
 
-  #detokenize(token: TokenId, { logprob, topLogprobs = [] }: TokenEvent): string {
-    if (logprob !== undefined) {
-      this.#pending.push({ token, logprob, topLogprobs, textOffset: this.#numDetokenizedChars });
-    }
+  #score(token: TokenId, { logprob, topLogprobs = [] }: TokenEvent): void {
+    if (logprob === undefined) return;
+    this.#pending.push({ token, logprob, topLogprobs, textOffset: this.#numDetokenizedChars });
+  }
+
+  #detokenize(token: TokenId, event: TokenEvent): string {
+    this.#score(token, event);
     return this.#filter(this.#options.detokenizer.push([token]));
   }
 

@@ -3,8 +3,10 @@ import type { KvCacheDtype } from "../core/engine_config.ts";
 import type { CompiledGrammar } from "../core/compiled_grammar.ts";
 import type { EnginePort } from "../core/generation.ts";
 import type { GrammarFormat } from "../core/grammar_format.ts";
+import type { Pooling } from "../core/prompt_readout.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { ToolDefinition, ToolParser } from "../core/tool_parser.ts";
+import type { KeyRules } from "./key_rules.ts";
 import type { BodyLimits } from "./request_body.ts";
 import type { ThinkingMarks } from "./thinking_parser.ts";
 import type { ServingMetrics } from "./serving_metrics.ts";
@@ -82,11 +84,20 @@ export interface StopStrings {
   flush(): string;
 }
 
+/** Tokens that stand before a prefix, a suffix, and the middle that is filled in. */
+export interface FillInTokens {
+  readonly prefix: TokenId;
+  readonly suffix: TokenId;
+  readonly middle: TokenId;
+}
+
 /** The tokenizer of the served model, as far as this room needs it. */
 export interface TextService {
   readonly vocabSize: number;
   /** Ids that end a sequence by the model's own account. */
   readonly eosTokenIds: readonly TokenId[];
+  /** Tokens for filling text in between a prompt and a suffix; absent where the model has none. */
+  readonly fillIn?: FillInTokens | undefined;
   /**
    * Ids of each text of a request. Long texts are tokenized in Workers, so that other requests go
    * on.
@@ -148,6 +159,22 @@ export interface SamplingDefaults {
   readonly repetitionPenalty?: number;
 }
 
+/** How the served model makes vectors of texts. */
+export interface EmbeddingForm {
+  readonly pooling: Pooling;
+  readonly isNormalized: boolean;
+  /** Elements of a vector. */
+  readonly size: number;
+}
+
+/**
+ * How a model says whether a document fits a query: by one of two tokens, or by a score of the last
+ * hidden state of the prompt, whose product with it goes through a sigmoid.
+ */
+export type RerankForm =
+  | { readonly yes: TokenId; readonly no: TokenId }
+  | { readonly score: Float32Array };
+
 /** The model as clients know it. */
 export interface ServedModel {
   /** Accepted in `model`, at least one; the first stands where a request names none. */
@@ -166,22 +193,16 @@ export interface ServedModel {
   readonly thinking?: ThinkingMarks;
   /** What its weights are read from. */
   readonly fileFormat?: "safetensors" | "gguf";
+  /** How it makes vectors of texts, or why it cannot; absent: it is not known. */
+  readonly embedding?: EmbeddingForm | { readonly unsupported: string };
+  /** How it ranks documents; absent for a model that does not. */
+  readonly rerank?: RerankForm;
+  /** Whether it has no output projection, so that nothing can be generated; default: it has. */
+  readonly isHeadless?: boolean;
   /** Its chat template; absent where it has none. */
   readonly chatTemplate?: string;
   /** Variables about thinking that its chat template reads. */
   readonly templateVariables?: readonly string[];
-}
-
-/** What the holders of a key may use. */
-export interface KeyRules {
-  /** For logs and refusals, which never show the key. */
-  readonly name: string;
-  /** Most generations in flight. */
-  readonly maxRequests?: number;
-  /** Tokens of prompts and answers per minute. */
-  readonly tokensPerMinute?: number;
-  /** Of those that wait, keys of a higher one are admitted first; default: 0. */
-  readonly priority?: number;
 }
 
 /** Who may call, and from where. */

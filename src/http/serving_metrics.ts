@@ -3,6 +3,7 @@ import type { EnginePort } from "../core/generation.ts";
 import type { FinishReason } from "../core/token_event.ts";
 import { watchEngineCounters } from "./engine_counters.ts";
 import { watchEngineGauges } from "./engine_gauges.ts";
+import type { KeyLimit, KeyMeter } from "./key_rules.ts";
 import { type ReheatProgress, watchReheat } from "./reheat_metrics.ts";
 
 /** Bucket bounds are vLLM's, so that its dashboards and their quantiles read the same. */
@@ -37,9 +38,11 @@ export interface FinishedSequence {
  * read from its latest statistics at each scrape, so that they advance with its steps and not with
  * the clients' reading; finished requests and histograms are fed by the routes.
  */
-export class ServingMetrics {
+export class ServingMetrics implements KeyMeter {
   #registry = new Registry();
   #finished: Counter<"finished_reason">;
+  #keyTokens: Counter<"key" | "kind">;
+  #keyRefusals: Counter<"key" | "limit">;
   #timeToFirstToken: Histogram;
   #interTokenLatency: Histogram;
   #requestLatency: Histogram;
@@ -57,6 +60,18 @@ export class ServingMetrics {
       registers: [this.#registry],
     });
     for (const reason of FINISH_REASONS) this.#finished.inc({ finished_reason: reason }, 0);
+    this.#keyTokens = new Counter({
+      name: "quire:key_tokens_total",
+      help: "Tokens of prompts and answers, by the name of the key",
+      labelNames: ["key", "kind"],
+      registers: [this.#registry],
+    });
+    this.#keyRefusals = new Counter({
+      name: "quire:key_refusals_total",
+      help: "Requests beyond a limit of their key, by its name",
+      labelNames: ["key", "limit"],
+      registers: [this.#registry],
+    });
     this.#timeToFirstToken = this.#histogram(
       "time_to_first_token_seconds",
       "From the arrival of a request to its first token",
@@ -110,6 +125,14 @@ export class ServingMetrics {
     this.#requestLatency.observe(seconds);
     this.#promptLength.observe(numPromptTokens);
     this.#generationLength.observe(numGeneratedTokens);
+  }
+
+  observeKeyTokens(key: string, kind: "prompt" | "generation", numTokens: number): void {
+    this.#keyTokens.inc({ key, kind }, numTokens);
+  }
+
+  observeKeyRefusal(key: string, limit: KeyLimit): void {
+    this.#keyRefusals.inc({ key, limit });
   }
 
   /** Adds the progress of a reheat. */

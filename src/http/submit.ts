@@ -38,6 +38,7 @@ export async function submitFor(
       ...(owner === undefined ? {} : { owner }),
       ...(priority === undefined ? {} : { priority }),
     });
+    use?.accept();
     for (const [name, value] of Object.entries(account?.headers() ?? {})) c.header(name, value);
     return use === undefined ? generation : charged(generation, use);
   } catch (error) {

@@ -45,6 +45,12 @@ const AS_MANY_AS_N: Unsupported = {
   isNeutral: (value, body) => value === (body.n ?? 1),
   neutral: "the value of n",
 };
+/** Penalties cover all of the prompt and the answer. */
+const WHOLE_CONTEXT: Unsupported = {
+  isNeutral: (value, { repeat_penalty, repetition_penalty }) =>
+    value === -1 || ((repeat_penalty ?? 1) === 1 && (repetition_penalty ?? 1) === 1),
+  neutral: "-1",
+};
 const ONLY_IN_A_SEARCH: Unsupported = {
   isNeutral: (value, body) => value === 1 || body.use_beam_search === true,
   neutral: "1, or set use_beam_search",
@@ -62,7 +68,22 @@ const GENERATION: readonly (readonly [string, Unsupported])[] = [
   ["mirostat", only(0)],
   ["dry_multiplier", only(0)],
   ["xtc_probability", only(0)],
-  ["prompt_logprobs", NOTHING],
+  ["dynatemp_range", only(0)],
+  ["top_n_sigma", { isNeutral: (value) => value === -1 || value === 0, neutral: "-1" }],
+  ["min_keep", only(0)],
+  ["samplers", NOTHING],
+  ["repeat_last_n", WHOLE_CONTEXT],
+  ["n_probs", { isNeutral: (value) => value === 0, neutral: "0, and ask with logprobs" }],
+  ["post_sampling_probs", only(false)],
+  ["return_progress", only(false)],
+  ["response_fields", EMPTY],
+  ["n_indent", only(0)],
+  ["t_max_predict_ms", { isNeutral: (value) => value === 0 || value === -1, neutral: "0" }],
+  ["lora", EMPTY],
+  ["image_data", EMPTY],
+  ["num_ctx", { isNeutral: () => false, neutral: "null: the server's --max-model-len decides" }],
+  ["num_predict", { isNeutral: () => false, neutral: "null, and ask with max_tokens" }],
+  ["options", { ...EMPTY, neutral: "an empty value, and its fields as the request's own" }],
   ["truncate_prompt_tokens", NOTHING],
   ["logits_processors", EMPTY],
   ["return_tokens_as_token_ids", only(false)],
@@ -97,13 +118,7 @@ export const UNSUPPORTED_IN_CHAT: UnsupportedFields = new Map([
 /** What `/v1/completions` refuses. */
 export const UNSUPPORTED_IN_COMPLETIONS: UnsupportedFields = new Map([
   ...GENERATION,
-  ["suffix", only("")],
   ["prompt_embeds", NOTHING],
-  // Scoring a prompt needs its log-probabilities; echoing its text alone is supported.
-  ["echo", {
-    isNeutral: (value, { logprobs }) => value !== true || typeof logprobs !== "number",
-    neutral: "false, or leave logprobs out",
-  }],
 ]);
 
 /**

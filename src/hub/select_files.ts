@@ -24,8 +24,13 @@ const SMALL_FILES: ReadonlySet<string> = new Set([
   "merges.txt",
   "chat_template.jinja",
   "chat_template.json",
+  "modules.json",
 ]);
-const EXTRA_TEMPLATES = /^additional_chat_templates\/[^/]+\.jinja$/;
+/** Further templates, and the configurations of Sentence Transformers' modules. */
+const EXTRA_FILES = [
+  /^additional_chat_templates\/[^/]+\.jinja$/,
+  /^\d+_\w+\/config\.json$/,
+];
 /** `-00001-of-00003` at the end of a split file's name. */
 const SPLIT = /-(\d{5})-of-(\d{5})$/;
 const PICKLED = /\.(bin|pt|pth|ckpt)$/;
@@ -98,7 +103,7 @@ export function quantsOf(paths: readonly string[]): string[] {
 }
 
 function smallFiles(paths: readonly string[]): string[] {
-  return paths.filter((path) => SMALL_FILES.has(path) || EXTRA_TEMPLATES.test(path));
+  return paths.filter((path) => SMALL_FILES.has(path) || EXTRA_FILES.some((one) => one.test(path)));
 }
 
 function ofQuant(paths: readonly string[], reference: ModelReference, quant: string): string[] {

@@ -31,6 +31,8 @@ export interface PlanOptions {
   readonly f16EdgeLayers?: boolean;
   /** Requests to compare allocators on; lengths like ShareGPT's and Alpaca's unless given. */
   readonly traffic?: readonly Traffic[];
+  /** What a file's weights take in its own types; the plan lists them first. */
+  readonly fileWeights?: PlannedWeights;
 }
 
 /** One element type's row of a plan. */
@@ -92,7 +94,7 @@ export interface KvPlan {
  * @throws {StartupError} when `maxModelLen` is more than the model was made for.
  */
 export function planKv(shape: ModelShape, options: PlanOptions): KvPlan {
-  const { memoryBytes, blockSize, maxNumBatchedTokens, dtype = "f16" } = options;
+  const { memoryBytes, blockSize, maxNumBatchedTokens, dtype = "f16", fileWeights } = options;
   const maxModelLen = options.maxModelLen ?? shape.maxModelLen;
   if (maxModelLen > shape.maxModelLen) {
     throw new StartupError(
@@ -107,7 +109,7 @@ export function planKv(shape: ModelShape, options: PlanOptions): KvPlan {
     maxModelLen,
     maxNumBatchedTokens,
     numLayers: shape.caches.length,
-    weights: plannedWeights(shape),
+    weights: [...fileWeights === undefined ? [] : [fileWeights], ...plannedWeights(shape)],
     groups: groupsOf(shape).map(({ layers, ...group }) => ({ ...group, numLayers: layers.length })),
     shareUnread: shareUnread(shape, maxModelLen, { ...options, dtype }),
     dtypes: KV_CACHE_DTYPES.map((planned) => planDtype(shape, planned, limits)),

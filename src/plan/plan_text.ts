@@ -38,14 +38,16 @@ function heading(plan: KvPlan): string {
 }
 
 function describeWeights(weights: KvPlan["weights"]): string {
-  return weights.map(({ format, bytes }) => `${formatByteSize(bytes)} in ${format}`).join(", ");
+  return weights.map(({ format, bytes }) => sizeIn(format, bytes)).join(", ");
 }
 
 function describeMatrices(weights: KvPlan["weights"]): string {
-  const sizes = weights.map(({ format, largestMatrixBytes }) =>
-    `${formatByteSize(largestMatrixBytes)} in ${format}`
-  );
+  const sizes = weights.map(({ format, largestMatrixBytes }) => sizeIn(format, largestMatrixBytes));
   return `up to ${sizes.join(", ")}; cut where a device binds less`;
+}
+
+function sizeIn(format: KvPlan["weights"][number]["format"], bytes: number): string {
+  return `${formatByteSize(bytes)} ${format === "file" ? "as the file has them" : `in ${format}`}`;
 }
 
 const LAYERS: Readonly<Record<CacheKind, string>> = {

@@ -3,8 +3,11 @@ import type { ModelShape, WeightShape } from "./model_shape.ts";
 
 /** Bytes of all weights as one setting of `--quantization` holds them. */
 export interface PlannedWeights {
-  /** f16 as most checkpoints store them; the others quantized as they are by default. */
-  readonly format: "f16" | "int8" | "int4";
+  /**
+   * f16 as most checkpoints store them; int8 and int4 quantized as they are by default; "file" as a
+   * GGUF file's own types are held.
+   */
+  readonly format: "f16" | "int8" | "int4" | "file";
   readonly bytes: number;
   /**
    * Of the largest matrix, which is cut into several buffers where the device cannot bind it whole.
@@ -12,7 +15,9 @@ export interface PlannedWeights {
   readonly largestMatrixBytes: number;
 }
 
-const QUANTIZATIONS: Readonly<Record<PlannedWeights["format"], Quantization | undefined>> = {
+const QUANTIZATIONS: Readonly<
+  Record<Exclude<PlannedWeights["format"], "file">, Quantization | undefined>
+> = {
   f16: undefined,
   int8: { method: "int8", groupSize: 32 },
   int4: { method: "int4", groupSize: 32, vocabulary: "int8", hasMinima: true },
@@ -35,10 +40,10 @@ export function plannedWeights({ weights }: Pick<ModelShape, "weights">): Planne
 }
 
 function sizeOf(
-  { rows, columns, isVector, isVocabulary = false }: WeightShape,
+  { rows, columns, isVector, isVocabulary = false, keepsType = false }: WeightShape,
   quantization: Quantization | undefined,
 ): number {
-  const format = quantization === undefined
+  const format = quantization === undefined || keepsType
     ? "f16"
     : matrixFormat(quantization, { columns, isVocabulary });
   return matrixBytes(isVector ? "f32" : format, rows, columns);

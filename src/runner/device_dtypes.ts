@@ -1,6 +1,7 @@
 import type { WeightSpec } from "../../models/model.ts";
 import {
   type IntDtype,
+  isBlocks,
   isQuantized,
   matrixBytes,
   matrixFormat,
@@ -9,32 +10,62 @@ import {
   type WeightDtype,
 } from "../core/weight_format.ts";
 import type { TensorInfo, Weights } from "../weights/weights.ts";
-import { isVector } from "./weight_buffers.ts";
+import { isVector, type WeightPart } from "./weight_buffers.ts";
+
+/** The types that a weight has on the device. */
+export interface DeviceTypes {
+  /** Of all of it, or of a part. */
+  readonly dtype: WeightDtype;
+  /** In order, where its tensors stay in blocks of several kinds. */
+  readonly parts?: readonly WeightPart[];
+}
 
 /**
- * The type that stacked tensors have on the device. Vectors are f32; matrices are quantized where
- * that is asked for, or else keep their type. Those that the file has in blocks stay in them where
- * a format keeps them and all of the stack are alike; otherwise they become the nearest format, and
- * where the formats of a stack differ, all its tensors the one of most bits.
+ * The types of stacked tensors on the device. Vectors are f32; matrices are quantized where that is
+ * asked for, or else keep their type. Those that the file has in blocks stay in them where a format
+ * keeps them: tensors of several kinds as parts of the weight, unless they give outputs in pairs.
+ * What is left of those in blocks becomes the nearest format, and a stack of them the one of most
+ * bits.
  */
-export function deviceDtype(
+export function deviceTypes(
   spec: WeightSpec,
   tensors: readonly TensorInfo[],
   quantization: Quantization | undefined,
-): WeightDtype {
+): DeviceTypes {
   const [first] = tensors;
-  if (isVector(spec)) return "f32";
-  if (quantization !== undefined && !spec.keepsType) {
+  if (isVector(spec)) return { dtype: "f32" };
+  if (quantization !== undefined && spec.keepsType !== true) {
     const columns = first!.shape.at(-1)!;
-    return matrixFormat(quantization, { columns, isVocabulary: spec.isVocabulary === true });
+    return {
+      dtype: matrixFormat(quantization, { columns, isVocabulary: spec.isVocabulary === true }),
+    };
   }
-  if (tensors.some(({ blocks }) => blocks !== undefined)) {
-    const kept = first!.blocks?.kept;
-    if (kept !== undefined && tensors.every(({ blocks }) => blocks?.kept === kept)) return kept;
-    return nearestFormat(tensors);
-  }
+  if (tensors.some(({ blocks }) => blocks !== undefined)) return blockTypes(spec, tensors);
   const alike = tensors.every(({ dtype }) => dtype === first!.dtype);
-  return alike ? first!.dtype.toLowerCase() as WeightDtype : "f32";
+  return { dtype: alike ? first!.dtype.toLowerCase() as WeightDtype : "f32" };
+}
+
+function blockTypes(
+  { isPaired, numMatrices }: Pick<WeightSpec, "isPaired" | "numMatrices">,
+  tensors: readonly TensorInfo[],
+): DeviceTypes {
+  const kept = tensors.map(({ blocks }) => blocks?.kept);
+  if (kept.every((dtype) => dtype !== undefined && dtype === kept[0])) return { dtype: kept[0]! };
+  const ofBlocks = kept.find((dtype) => dtype !== undefined && isBlocks(dtype));
+  const canSplit = isPaired !== true && numMatrices === undefined;
+  // int8 holds all codes of int4 as they are.
+  if (ofBlocks === undefined || kept.includes(undefined) || !canSplit) {
+    return { dtype: nearestFormat(tensors) };
+  }
+  const parts: WeightPart[] = [];
+  for (const [i, { shape, numElements }] of tensors.entries()) {
+    const [last, dtype] = [parts.at(-1), kept[i]!];
+    const [begin, rows] = [last?.end ?? 0, numElements / shape.at(-1)!];
+    const part = { begin, end: begin + rows, dtype };
+    if (last?.dtype === dtype) parts.splice(-1, 1, { ...part, begin: last.begin });
+    else parts.push(part);
+  }
+  return { dtype: ofBlocks, parts };
 }
 
 function nearestFormat(tensors: readonly TensorInfo[]): IntDtype {
@@ -59,9 +90,11 @@ export function blockNotices(
   for (const spec of specs) {
     const tensors = spec.tensors.filter((name) => known.has(name))
       .map((name) => checkpoint.tensor(name));
+    if (tensors.length === 0) continue;
+    const types = deviceTypes(spec, tensors, quantization);
     for (const { blocks } of tensors) {
       if (blocks === undefined) continue;
-      const dtype = deviceDtype(spec, tensors, quantization);
+      const dtype = types.parts === undefined ? types.dtype : blocks.kept!;
       const key = `${blocks.name} ${dtype}`;
       const isKept = dtype === blocks.kept;
       const entry = counts.get(key) ?? { kind: blocks.name, dtype, isKept, count: 0 };

@@ -4,8 +4,11 @@ import type { Logger } from "../base/log.ts";
 /** Most names of tensors in one line of the log. */
 const MAX_NAMES = 5;
 
-/** Tensors that checkpoints carry and every implementation computes or ignores. */
-const HARMLESS = [/(^|\.)rotary_emb\.inv_freq$/];
+/**
+ * Tensors that checkpoints carry and every implementation computes or ignores, and the head of a
+ * classifier, which the server reads.
+ */
+const HARMLESS = [/(^|\.)rotary_emb\.inv_freq$/, /^score\.weight$/];
 
 /**
  * The tensors of a checkpoint that no weight of the model is made of, in the checkpoint's order,

@@ -7,7 +7,7 @@ import { decodeToF32 } from "../weights/dtypes.ts";
 import { transposed } from "../weights/transposed.ts";
 import { readFinite } from "../weights/read_finite.ts";
 import type { TensorInfo, Weights } from "../weights/weights.ts";
-import { deviceDtype } from "./device_dtypes.ts";
+import { type DeviceTypes, deviceTypes } from "./device_dtypes.ts";
 import { asTextures } from "./weight_textures.ts";
 import { byteRange, rowsOfShard, type TensorRows } from "./tensor_rows.ts";
 import { uploadQuantized } from "./upload_quantized.ts";
@@ -37,8 +37,8 @@ export interface UploadOptions {
  * Copies a checkpoint's tensors to the device, stacked as the model's specs say.
  *
  * Matrices keep their type, or are quantized piece by piece; vectors, and matrices stacked from
- * several types, become f32. A matrix that the device cannot bind whole is cut into several
- * buffers.
+ * several types of plain numbers, become f32; those in several kinds of blocks stay apart. A matrix
+ * that the device cannot bind whole is cut into several buffers.
  *
  * @throws {StartupError} for a tensor that is missing, of another shape, without room on the
  * device, with a weight that is not a finite number, or whose weights cannot be quantized.
@@ -58,9 +58,8 @@ export async function uploadWeights(
   let bytes = 0;
   let numParameters = 0;
   for (const { spec, tensors } of checked) {
-    const dtype = deviceDtype(spec, tensors, quantization);
-    const weight = await allocate(device, spec, dtype);
-    for (const { buffer, ...range } of weight.shards) {
+    const weight = await allocate(device, spec, deviceTypes(spec, tensors, quantization));
+    for (const { buffer, dtype = weight.dtype, ...range } of weight.shards) {
       const rows = rowsOfShard(tensors, range, spec);
       const target = { device, checkpoint: sourceOf(spec), rows, buffer, onBytes };
       if (isQuantized(dtype)) uploadQuantized(target, dtype);
@@ -108,10 +107,10 @@ function bytesOf(tensors: readonly TensorInfo[]): number {
 async function allocate(
   device: Device,
   spec: WeightSpec,
-  dtype: WeightDtype,
+  { dtype, parts }: DeviceTypes,
 ): Promise<DeviceWeight> {
   try {
-    return await createWeight(device, spec, dtype);
+    return await createWeight(device, spec, dtype, parts);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new StartupError(`The weights do not fit on this device: ${error.message}`);

@@ -69,8 +69,12 @@ export function cutOutputs(
   }));
 }
 
+/** Outputs `[begin, end)` of a weight, all of one type. */
+export type WeightPart = Pick<WeightShard, "begin" | "end"> & Readonly<{ dtype: WeightDtype }>;
+
 /**
- * Allocates the buffers of a weight, several where the device cannot bind it whole.
+ * Allocates the buffers of a weight, several where the device cannot bind it whole, or where its
+ * parts, in order, have types of their own.
  *
  * @throws {RangeError} naming the weight when the device has no room; no buffer is kept.
  */
@@ -78,23 +82,37 @@ export async function createWeight(
   device: Device,
   spec: WeightSpec,
   dtype: WeightDtype,
+  parts?: readonly WeightPart[],
 ): Promise<DeviceWeight> {
   const shape = weightShape(spec);
   const shards: WeightShard[] = [];
   try {
-    for (const range of cutOutputs(shape, dtype, device.maxBindingBytes)) {
-      const rows = (range.end - range.begin) * shape.rowsPerOutput;
-      const label = range.end - range.begin === shape.numOutputs
-        ? spec.name
-        : `${spec.name} [${range.begin}, ${range.end})`;
-      const buffer = await device.createBuffer(label, matrixBytes(dtype, rows, shape.columns));
-      shards.push({ ...range, buffer });
+    for (const part of parts ?? [{ begin: 0, end: shape.numOutputs, dtype }]) {
+      for (const { begin, end } of cutPart(shape, part, device.maxBindingBytes)) {
+        const rows = (end - begin) * shape.rowsPerOutput;
+        const label = end - begin === shape.numOutputs
+          ? spec.name
+          : `${spec.name} [${begin}, ${end})`;
+        const bytes = matrixBytes(part.dtype, rows, shape.columns);
+        const buffer = await device.createBuffer(label, bytes);
+        shards.push({ buffer, begin, end, ...(parts === undefined ? {} : { dtype: part.dtype }) });
+      }
     }
   } catch (error) {
     for (const { buffer } of shards) device.destroyBuffer(buffer);
     throw error;
   }
   return { dtype, shards };
+}
+
+/** The shards of one part of a weight. */
+function cutPart(
+  shape: WeightShape,
+  { begin, end, dtype }: WeightPart,
+  maxBytes: number,
+): Pick<WeightShard, "begin" | "end">[] {
+  return cutOutputs({ ...shape, numOutputs: end - begin }, dtype, maxBytes)
+    .map((shard) => ({ begin: begin + shard.begin, end: begin + shard.end }));
 }
 
 /** Bytes of a weight on its device. */

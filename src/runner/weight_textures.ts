@@ -25,9 +25,11 @@ export async function asTextures(
   if (isVector(spec) || !tuningFor(device.capabilities).usesWeightTextures) return weight;
   const { rowsPerOutput, columns } = weightShape(spec);
   const shards: WeightShard[] = [];
-  for (const { buffer, begin, end } of weight.shards) {
-    const matrix = { dtype, rows: (end - begin) * rowsPerOutput, columns };
-    shards.push({ buffer: await asTexture(device, buffer, matrix), begin, end });
+  for (const shard of weight.shards) {
+    const { begin, end } = shard;
+    const rows = (end - begin) * rowsPerOutput;
+    const matrix = { dtype: shard.dtype ?? dtype, rows, columns };
+    shards.push({ ...shard, buffer: await asTexture(device, shard.buffer, matrix) });
   }
   return { dtype, shards };
 }

@@ -1,4 +1,4 @@
-import { answerRoom } from "../core/context_limit.ts";
+import { answerRoom, checkPromptFits } from "../core/context_limit.ts";
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 
@@ -39,8 +39,8 @@ export function checkFits(request: GenerationRequest, limits: SubmissionLimits):
   const numPoolTokens = poolTokens(limits);
   for (const { prompt, params } of request.sequences) {
     const numPromptTokens = prompt.length;
-    // Without an answer, the last position of the context is the prompt's.
-    answerRoom(numPromptTokens, "prompt", maxModelLen + (params.maxTokens === 0 ? 1 : 0));
+    if (params.maxTokens === 0) checkPromptFits(numPromptTokens, "prompt", maxModelLen);
+    else answerRoom(numPromptTokens, "prompt", maxModelLen);
     if (numPromptTokens > numPoolTokens) {
       throw new RequestError(
         `The prompt has ${numPromptTokens} tokens, but ${describePool(limits)}`,

@@ -1,5 +1,5 @@
 import { StartupError } from "../core/errors.ts";
-import type { KeyRules } from "../http/services.ts";
+import type { KeyRules } from "../http/key_rules.ts";
 
 /** The settings about keys. */
 export interface KeySettings {

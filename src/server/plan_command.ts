@@ -5,10 +5,12 @@ import { planKv } from "../plan/kv_plan.ts";
 import type { ModelShape } from "../plan/model_shape.ts";
 import { planJson } from "../plan/plan_json.ts";
 import { planText } from "../plan/plan_text.ts";
+import type { PlannedWeights } from "../plan/weight_bytes.ts";
 import { DEMO_PRESET, PRESET_NAMES } from "../plan/presets.ts";
 import { parseLengths } from "../plan/request_lengths.ts";
 import type { Traffic } from "../plan/traffic_plan.ts";
 import { findModelSource } from "../weights/model_source.ts";
+import { fileWeights } from "./file_weights.ts";
 import { isModelPath, type ModelDirectory, modelInDirectory } from "./model_directory.ts";
 import { loadShape, presetShape } from "./model_shape.ts";
 
@@ -25,27 +27,37 @@ const MAX_LENGTHS_BYTES = 64 * 2 ** 20;
 export function planCommand(config: PlanConfig, named?: ModelDirectory): string {
   const { memory, blockSize, maxNumBatchedTokens, maxModelLen, lengths } = config;
   const { kvCacheF16EdgeLayers: f16EdgeLayers } = config;
-  const shape = named === undefined
-    ? findShape(config.model ?? DEMO_PRESET)
-    : loadShape(findModelSource(named.dir).configFiles(), named.name);
+  const { shape, weights } = named === undefined
+    ? findModel(config.model ?? DEMO_PRESET)
+    : modelIn(named);
   const plan = planKv(shape, {
     memoryBytes: memory,
     blockSize,
     maxNumBatchedTokens,
     ...(maxModelLen === undefined ? {} : { maxModelLen }),
     ...(f16EdgeLayers === undefined ? {} : { f16EdgeLayers }),
+    ...(weights === undefined ? {} : { fileWeights: weights }),
     ...(lengths === undefined ? {} : { traffic: [readTraffic(lengths)] }),
   });
   return config.json ? JSON.stringify(planJson(plan)) : planText(plan);
 }
 
-function findShape(model: string): ModelShape {
+/** What is planned for. */
+interface PlannedModel {
+  readonly shape: ModelShape;
+  /** Of a GGUF file. */
+  readonly weights?: PlannedWeights | undefined;
+}
+
+function modelIn({ dir, name }: ModelDirectory): PlannedModel {
+  const source = findModelSource(dir);
+  return { shape: loadShape(source.configFiles(), name), weights: fileWeights(source) };
+}
+
+function findModel(model: string): PlannedModel {
   const preset = presetShape(model);
-  if (preset !== undefined) return preset;
-  if (isModelPath(model)) {
-    const { dir, name } = modelInDirectory(model);
-    return loadShape(findModelSource(dir).configFiles(), name);
-  }
+  if (preset !== undefined) return { shape: preset };
+  if (isModelPath(model)) return modelIn(modelInDirectory(model));
   const nearest = nearestName(model.toLowerCase(), PRESET_NAMES);
   throw new StartupError(
     `--model ${

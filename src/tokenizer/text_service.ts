@@ -6,6 +6,7 @@ import {
 } from "./chat_template.ts";
 import type { ModelFiles } from "../core/model_json.ts";
 import type { DetokenizeOptions } from "./detokenizer.ts";
+import type { FillInTokens } from "./fill_in.ts";
 import { TextPool, type TextPoolOptions } from "./text_pool.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 
@@ -58,6 +59,8 @@ export interface TextService {
    * this many tokens.
    */
   readonly maxCharsPerToken: number;
+  /** Tokens for filling text in; undefined for a model without. */
+  readonly fillIn: FillInTokens | undefined;
   /** The chat template, in Jinja; undefined for a model without one. */
   readonly chatTemplate: string | undefined;
   /** Ends the Workers; their jobs fail. */
@@ -95,6 +98,7 @@ export async function loadTextService(
     vocabSize: tokenizer.vocabSize,
     eosTokenIds: tokenizer.eosTokenIds,
     maxCharsPerToken: tokenizer.maxCharsPerToken,
+    fillIn: tokenizer.fillIn,
     chatTemplate: template.source,
     close() {
       template.close();

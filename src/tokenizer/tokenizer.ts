@@ -4,6 +4,7 @@ import { modelFile, type ModelFiles, readModelJson } from "../core/model_json.ts
 import { isControlToken } from "./control_tokens.ts";
 import { type DetokenizeOptions, Detokenizer, joinBytes, type TokenTable } from "./detokenizer.ts";
 import { type EncodeOptions, Encoder } from "./encoder.ts";
+import { type FillInTokens, findFillInTokens } from "./fill_in.ts";
 import { loadSpecialTokens, type SpecialTokens } from "./special_tokens.ts";
 import { loadTokenizerJson } from "./tokenizer_json.ts";
 import { parseTokenBytesScheme, type TokenBytesScheme } from "./token_bytes.ts";
@@ -56,6 +57,8 @@ export class Tokenizer implements TokenTable {
    */
   readonly maxCharsPerToken: number;
   readonly dropsLeadingSpace: boolean;
+  /** Tokens for filling text in; undefined for a model without. */
+  readonly fillIn: FillInTokens | undefined;
   /** Texts of the tokens that steer the model; see `isControlToken`. */
   readonly controlTokens: readonly string[];
   readonly #library: LibraryTokenizer;
@@ -81,6 +84,7 @@ export class Tokenizer implements TokenTable {
     this.#added = library.get_added_tokens_decoder();
     this.controlTokens = [...this.#added.values()].filter(isControlToken)
       .map(({ content }) => content);
+    this.fillIn = findFillInTokens((token) => library.token_to_id(token));
     this.dropsLeadingSpace = scheme.dropsLeadingSpace;
     this.eosTokenIds = special.eosTokenIds;
     this.bosToken = special.bosToken;

@@ -35,7 +35,8 @@ export function openWeights(dir: string): Weights {
   const shards = new Map<string, Shard>();
   try {
     for (const file of files) shards.set(file, openShard(resolveShard(dir, file)));
-    return new SafetensorsWeights([...shards.values()], chooseTensors(shards, fileOfTensor));
+    const tensors = withPrefix(chooseTensors(shards, fileOfTensor));
+    return new SafetensorsWeights([...shards.values()], tensors);
   } catch (error) {
     for (const shard of shards.values()) shard.file.close();
     throw error;
@@ -102,6 +103,23 @@ function sourcesOf(located: ReadonlyMap<string, Located>): Map<string, Source> {
     sources.set(stem, { info: whole, blocks, scales });
   }
   return sources;
+}
+
+/** Tensors that are no part of the model without a head, and have no prefix. */
+const HEADS = /^(lm_head|score)\./;
+
+/**
+ * The tensors by the names that a model with a head gives them: checkpoints that were saved without
+ * one, as those of embedding models are, lack the prefix `model.`.
+ */
+function withPrefix(tensors: Map<string, Located>): Map<string, Located> {
+  if (!tensors.has("embed_tokens.weight")) return tensors;
+  return new Map(
+    [...tensors].map(([own, located]) => {
+      const name = HEADS.test(own) ? own : `model.${own}`;
+      return [name, { ...located, info: { ...located.info, name } }];
+    }),
+  );
 }
 
 function openShard(path: string): Shard {

@@ -1,6 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
+import { CompletionAnswer, EmbeddingsAnswer } from "../support/answer_schemas.ts";
 import { ChatCompletion, checkChatStream } from "../support/chat_format.ts";
 import { checkMessageStream, MessageError, MessageObject } from "../support/messages_format.ts";
+import { OllamaChat, OllamaError, OllamaGenerate, readLines } from "../support/ollama_format.ts";
 import { checkResponseStream, ResponseObject } from "../support/responses_format.ts";
 
 /** How the answers of an endpoint are checked, whole and as the payloads of a stream. */
@@ -11,7 +13,18 @@ interface Format {
   readonly namesEvents: boolean;
 }
 
+/** Of answers that are never streams, or not to these clients. */
+function wholeOnly(schema: { parse: (body: unknown) => unknown }): Format {
+  return {
+    whole: (body) => schema.parse(body),
+    stream: () => assert(false, "a stream"),
+    namesEvents: false,
+  };
+}
+
 const FORMATS: Readonly<Record<string, Format>> = {
+  "/v1/completions": wholeOnly(CompletionAnswer),
+  "/v1/embeddings": wholeOnly(EmbeddingsAnswer),
   "/v1/chat/completions": {
     whole: (body) => ChatCompletion.parse(body),
     stream: checkChatStream,
@@ -27,6 +40,12 @@ const FORMATS: Readonly<Record<string, Format>> = {
     stream: checkMessageStream,
     namesEvents: true,
   },
+};
+
+/** Endpoints whose streams are lines of JSON; one line is an answer in one piece. */
+const LINES: Readonly<Record<string, typeof OllamaChat | typeof OllamaGenerate>> = {
+  "/api/chat": OllamaChat,
+  "/api/generate": OllamaGenerate,
 };
 
 const checks: Promise<void>[] = [];
@@ -51,9 +70,15 @@ async function check(path: string, response: Response): Promise<void> {
   const format = FORMATS[path];
   if (response.status !== 200) {
     const body = JSON.parse(text);
-    if (path.startsWith("/v1/messages")) MessageError.parse(body);
+    if (path.startsWith("/api/")) OllamaError.parse(body);
+    else if (path.startsWith("/v1/messages")) MessageError.parse(body);
     else assertEquals(typeof body.error.message, "string");
     return;
+  }
+  const lines = LINES[path];
+  if (lines !== undefined) {
+    numChecked++;
+    readLines(text, lines);
   }
   if (format === undefined) return;
   numChecked++;

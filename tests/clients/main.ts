@@ -4,6 +4,7 @@ import { AI_SDK } from "./ai_sdk_scenarios.ts";
 import { ANTHROPIC } from "./anthropic_scenarios.ts";
 import { checked } from "./checked_fetch.ts";
 import { LANGCHAIN } from "./langchain_scenarios.ts";
+import { OLLAMA } from "./ollama_scenarios.ts";
 import { OPENAI } from "./openai_scenarios.ts";
 
 /**
@@ -13,7 +14,7 @@ import { OPENAI } from "./openai_scenarios.ts";
  */
 const [url, model, words = ""] = process.argv.slice(2);
 const server = { url: url!, model: model! };
-const scenarios = [...OPENAI, ...ANTHROPIC, ...AI_SDK, ...LANGCHAIN];
+const scenarios = [...OPENAI, ...ANTHROPIC, ...AI_SDK, ...LANGCHAIN, ...OLLAMA];
 for (const [name, run] of scenarios.filter(([name]) => name.includes(words))) {
   const before = await checked();
   let error: string | undefined;

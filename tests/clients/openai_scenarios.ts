@@ -1,9 +1,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import OpenAI, { BadRequestError } from "openai";
-import { zodTextFormat } from "openai/helpers/zod";
+import { zodFunction, zodTextFormat } from "openai/helpers/zod";
 import { z } from "zod";
 import { checkedFetch } from "./checked_fetch.ts";
-import { ANSWER, HELLO, Mood, Place, type Scenario, type Server } from "./scenario.ts";
+import { ANSWER, checkVectors, HELLO, Mood, Place, type Scenario, type Server, TEXTS } from "./scenario.ts";
 
 const WEATHER: OpenAI.Responses.FunctionTool = {
   type: "function",
@@ -17,6 +17,15 @@ function clientOf({ url }: Server): OpenAI {
 }
 
 export const OPENAI: readonly Scenario[] = [
+  ["openai: embeddings, and a completion's log-probabilities", async (server) => {
+    const client = clientOf(server);
+    const { data } = await client.embeddings.create({ model: server.model, input: TEXTS });
+    checkVectors(data.map(({ embedding }) => embedding));
+    const body = { model: server.model, prompt: TEXTS, echo: true, logprobs: 1, max_tokens: 0 };
+    const { choices } = await client.completions.create(body);
+    assertEquals(choices.map(({ text }) => text), TEXTS);
+    assert(choices.every(({ logprobs }) => logprobs!.token_logprobs!.length > 5));
+  }],
   ["openai: a response, whole and streamed", async (server) => {
     const client = clientOf(server);
     const body = { model: server.model, input: HELLO };
@@ -66,6 +75,24 @@ export const OPENAI: readonly Scenario[] = [
     const streamed = (await stream.finalResponse()).output[0]!;
     assert(streamed.type === "function_call");
     Place.parse(JSON.parse(streamed.arguments));
+  }],
+  ["openai: a function that runTools calls by chat", async (server) => {
+    const cities: string[] = [];
+    const runner = clientOf(server).chat.completions.runTools({
+      model: server.model,
+      messages: [{ role: "user", content: "The weather?" }],
+      max_tokens: 60,
+      tools: [zodFunction({
+        name: WEATHER.name,
+        parameters: Place,
+        function: ({ city }) => {
+          cities.push(city);
+          return `Sun in ${city}`;
+        },
+      })],
+      tool_choice: { type: "function", function: { name: WEATHER.name } },
+    });
+    assertEquals(await runner.finalFunctionToolCallResult(), `Sun in ${cities[0]}`);
   }],
   ["openai: what is not stored is refused by name", async (server) => {
     const body = { model: server.model, input: HELLO, previous_response_id: "resp_1" };

@@ -60,7 +60,7 @@ Deno.test({
     const server = await ServerProcess.start(["--log-level", "warn"]);
     const args = [server.url, "quire-demo"];
     await t.step({
-      name: "in Deno: openai, @anthropic-ai/sdk, ai, @langchain/openai",
+      name: "in Deno: openai, @anthropic-ai/sdk, ai, @langchain/openai, ollama",
       ...UNSANITIZED,
       async fn() {
         const reports = await report(Deno.execPath(), [
@@ -70,7 +70,7 @@ Deno.test({
           "main.ts",
           ...args,
         ]);
-        check(reports, { scenarios: 20, answers: 37 });
+        check(reports, { scenarios: 33, answers: 60 });
         await server.idle();
       },
     });
@@ -84,7 +84,7 @@ Deno.test({
         try {
           await makeBundle(bundle);
           const reports = await report("node", [bundle, ...args, TRANSPORT]);
-          check(reports, { scenarios: 6, answers: 14 });
+          check(reports, { scenarios: 8, answers: 20 });
         } finally {
           await Deno.remove(bundle);
         }

@@ -87,3 +87,37 @@ Deno.test({
     await server.stop();
   },
 });
+
+Deno.test({
+  name: "keys with limits: refused beyond them, told how long, and the other key goes on",
+  ...unsanitized,
+  async fn() {
+    const server = await ServerProcess.start([
+      ...CPU,
+      "--api-key",
+      "k1 name=alice tokens-per-minute=20",
+      "--api-key",
+      "k2",
+      "--metrics-access",
+      "open",
+    ]);
+    try {
+      const messages = [{ role: "user", content: "Hello!" }];
+      const ask = (key: string) => {
+        const headers = { "authorization": `Bearer ${key}`, "content-type": "application/json" };
+        const body = JSON.stringify({ messages });
+        return server.fetch("/v1/chat/completions", { method: "POST", headers, body });
+      };
+      assertEquals((await ask("k1")).status, 200);
+      const refused = await ask("k1");
+      assertEquals(refused.status, 429);
+      assert(Number(refused.headers.get("retry-after")) > 1);
+      assertStringIncludes((await refused.json()).error.message, "The key alice");
+      assertEquals((await ask("k2")).status, 200);
+      await server.idle();
+      assert(!server.output.includes("k1"), "a key is shown");
+    } finally {
+      await server.stop();
+    }
+  },
+});

@@ -1,10 +1,17 @@
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import OpenAI, { APIError, NotFoundError } from "openai";
 import { goldenPrompts } from "../support/demo_engine.ts";
+import { RenderAnswer, RerankAnswer } from "../support/answer_schemas.ts";
 import { ServerProcess } from "../support/server_process.ts";
 
 const MODEL = "quire-demo";
-const server = await ServerProcess.start();
+const server = await ServerProcess.start(["--rerank-tokens", "No,Yes"]);
 const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 });
 
 /** All tests share one server; each leaves it idle. */
@@ -109,6 +116,114 @@ e2e("stop strings end a completion and are not part of it, streamed or not", asy
   }
   assertEquals(text, "3, 4, 5, 6, 7, ");
 });
+
+/** Names, as evaluation harnesses read them. */
+type HarnessLogprobs = {
+  token_logprobs: (number | null)[];
+  top_logprobs: Record<string, number>[];
+};
+
+e2e(
+  "an evaluation harness scores continuations of token arrays, the same when cached",
+  async () => {
+    const golden = goldenPrompts().find(({ prompt }) => prompt === "Once upon a time")!;
+    // Greedy ids, and others, behind one context.
+    const context = [...golden.prompt_ids];
+    const continuations = [golden.greedy_ids.slice(0, 4), [700, 5, 900, 33]];
+    const prompt = continuations.map((ids) => [...context, ...ids]);
+    const request = { temperature: 0, max_tokens: 1, logprobs: 1, seed: 1234, echo: true };
+    const ask = async (more: object = {}) => {
+      const body = { model: MODEL, prompt, ...request, ...more };
+      const { choices, usage } = await client.completions.create(body);
+      return {
+        usage: usage!,
+        scores: choices.map((choice) => {
+          const { token_logprobs, top_logprobs } = choice.logprobs as unknown as HarnessLogprobs;
+          assertEquals(token_logprobs[0], null);
+          const own = token_logprobs.slice(context.length, context.length + 4) as number[];
+          const top = top_logprobs.slice(context.length, context.length + 4);
+          return {
+            sum: own.reduce((total, one) => total + one, 0),
+            isGreedy: own.every((one, i) => one === Math.max(...Object.values(top[i]!))),
+          };
+        }),
+      };
+    };
+    const { scores } = await ask();
+    assertEquals(scores.map(({ isGreedy }) => isGreedy), [true, false]);
+    assert(scores[0]!.sum > scores[1]!.sum + 5);
+    const again = await ask({ max_tokens: 0 });
+    assertEquals(again.usage.completion_tokens, 0);
+    again.scores.forEach(({ sum, isGreedy }, i) => {
+      assertAlmostEquals(sum, scores[i]!.sum, 1e-3);
+      assertEquals(isGreedy, scores[i]!.isGreedy);
+    });
+  },
+);
+
+e2e("embeddings are vectors of length 1 that do not depend on what else is asked", async () => {
+  const input = ["The fox found a lantern.", "A fox has a lantern.", "Count from 3 to 12."];
+  const { data, usage, model } = await client.embeddings.create({ model: MODEL, input });
+  assertEquals([data.length, model], [3, MODEL]);
+  assertEquals(usage.total_tokens, usage.prompt_tokens);
+  const dot = (a: number[], b: number[]) => a.reduce((sum, value, i) => sum + value * b[i]!, 0);
+  for (const { embedding } of data) assertAlmostEquals(dot(embedding, embedding), 1, 1e-5);
+  const [fox, other, count] = data.map(({ embedding }) => embedding);
+  assert(dot(fox!, other!) > dot(fox!, count!));
+  const alone = await client.embeddings.create({
+    ...{ model: MODEL, input: input[0]!, encoding_format: "float" as const },
+  });
+  assertAlmostEquals(dot(alone.data[0]!.embedding, fox!), 1, 1e-4);
+  const cut = await client.embeddings.create({ model: MODEL, input: input[0]!, dimensions: 32 });
+  assertEquals(cut.data[0]!.embedding.length, 32);
+  assertAlmostEquals(dot(cut.data[0]!.embedding, cut.data[0]!.embedding), 1, 1e-5);
+  const refused = await assertRejects(
+    () => client.embeddings.create({ model: MODEL, input: "x", dimensions: 1e5 }),
+    APIError,
+  );
+  assertEquals([refused.status, refused.param], [400, "dimensions"]);
+});
+
+e2e(
+  "documents are ranked by the probabilities that the model itself gives to yes and no",
+  async () => {
+    const post = async (path: string, body: object) => {
+      const headers = { "content-type": "application/json" };
+      return await (await server.fetch(path, {
+        method: "POST",
+        headers,
+        body: JSON.stringify(body),
+      }))
+        .json();
+    };
+    const documents = ["A fox carries a lantern.", "Three, four, five."];
+    const query = "Who has a light?";
+    const { results } = RerankAnswer.parse(await post("/v1/rerank", { query, documents }));
+    assertEquals(results.length, 2);
+    const idsOf = async (prompt: string): Promise<number[]> =>
+      (await post("/tokenize", { prompt, add_special_tokens: false })).tokens;
+    const [[no], [yes]] = [await idsOf("No"), await idsOf("Yes")] as [[number], [number]];
+    for (const { index, relevance_score } of results) {
+      const messages = [{
+        role: "system",
+        content: "Judge whether the Document meets the requirements based on the Query and the " +
+          'Instruct provided. Note that the answer can only be "yes" or "no".',
+      }, {
+        role: "user",
+        content:
+          "<Instruct>: Given a web search query, retrieve relevant passages that answer the " +
+          `query\n<Query>: ${query}\n<Document>: ${documents[index]}`,
+      }];
+      const rendered = RenderAnswer.parse(await post("/v1/chat/completions/render", { messages }));
+      const { choices } = await client.completions.create({
+        ...{ model: MODEL, echo: true, logprobs: 0, max_tokens: 0 },
+        prompt: [no, yes].map((id) => [...rendered.prompt_token_ids, id]),
+      });
+      const [ofNo, ofYes] = choices.map(({ logprobs }) => logprobs!.token_logprobs!.at(-1)!);
+      assertAlmostEquals(relevance_score, 1 / (1 + Math.exp(ofNo! - ofYes!)), 1e-3);
+    }
+  },
+);
 
 e2e("log-probabilities come back per token", async () => {
   const answer = await client.chat.completions.create({
@@ -221,7 +336,9 @@ e2e("malformed JSON, wrong methods, types and sizes get their status", async () 
     assertEquals(response.status, status);
     assertEquals(typeof (await response.json()).error.message, "string");
   }
-  assertEquals((await server.fetch("/chat/completions", { method: "POST" })).status, 404);
+  // The same route without /v1, and none.
+  assertEquals((await server.fetch("/chat/completions", { method: "POST" })).status, 400);
+  assertEquals((await server.fetch("/chat/nothing", { method: "POST" })).status, 404);
 });
 
 e2e("/health, /v1/models and /version answer", async () => {
@@ -246,7 +363,10 @@ e2e("the server's own curl line works as pasted", async () => {
   assertStringIncludes(text, "data: [DONE]");
 });
 
-/** What a shell hands to `program` in `line`, whether or not there is such a program on this machine. */
+/**
+ * What a shell hands to `program` in `line`, whether or not there is such a program on this
+ * machine.
+ */
 async function argumentsOf(program: string, line: string): Promise<string[]> {
   const script = `${program}() { printf '%s\\n' "$@"; }\n${line}`;
   const { stdout, success } = await new Deno.Command("sh", { args: ["-c", script] }).output();

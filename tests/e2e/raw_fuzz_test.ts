@@ -8,11 +8,19 @@ const NUM_REQUESTS = 20_000;
 const NUM_CLIENTS = 8;
 
 /** What may come back: never a 5xx, but for an engine that says that it is full. */
-const STATUSES = new Set([200, 204, 400, 401, 403, 404, 405, 408, 413, 415, 417, 429, 431]);
+const STATUSES = new Set([200, 204, 302, 400, 401, 403, 404, 405, 408, 413, 415, 417, 429, 431]);
 
 const PATHS = [
   "/v1/chat/completions",
   "/v1/completions",
+  "/v1/responses",
+  "/v1/messages",
+  "/v1/messages/count_tokens",
+  "/api/chat",
+  "/api/generate",
+  "/api/tags",
+  "/props",
+  "/slots",
   "/tokenize",
   "/detokenize",
   "/v1/models",
@@ -30,6 +38,8 @@ const PATHS = [
 const BODIES = [
   '{"prompt": "Once", "max_tokens": 1}',
   '{"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}',
+  '{"model": "quire-demo", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}',
+  '{"input": "Hi", "max_output_tokens": 1, "stream": true}',
   '{"prompt": ["a", [1, 2]], "n": 2, "max_tokens": 1, "stream": true}',
   '{"prompt": "a", "temperature": 1e-40, "max_tokens": 1}',
   '{"tokens": [1, 2, 3]}',
@@ -51,6 +61,9 @@ const header = fc.constantFrom(
   "Content-Type: text/plain",
   "Transfer-Encoding: chunked",
   "Transfer-Encoding: gzip",
+  "Content-Encoding: gzip",
+  "Content-Encoding: br",
+  "Content-Encoding: zstd",
   "Content-Length: 0",
   "Content-Length: 5",
   "Content-Length: 99999999999",
@@ -203,7 +216,9 @@ Deno.test({
       assert(!/\.ts:\d|node_modules|\n\s+at /.test(answer), `a stack trace: ${answer}`);
       if (key !== "") return;
       // Without a key /health and preflights are all that is answered.
-      const opened = answer.match(/"object":|"tokens":|"choices"|vllm:|"blocks"|"version"/);
+      const opened = answer.match(
+        /"object":|"tokens":|"input_tokens":|"models":|"n_ctx"|"done"|"choices"|vllm:|"blocks"|"version"/,
+      );
       assertEquals(opened, null, `${JSON.stringify(request.text)} opened ${answer}`);
     }
 

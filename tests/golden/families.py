@@ -71,6 +71,7 @@ class Spec:
     embed_scale: float = 1
     residual_scale: float = 1  # of what a block adds
     logit_divisor: float = 1
+    query_growth: tuple | None = None  # rate and span: a query is multiplied by 1 + rate * ln(1 + floor(position / span))
     activation: str = "silu"
     experts: int = 0  # of each layer but the dense ones; 0 where the family has none
     top_k: int = 0
@@ -122,7 +123,11 @@ def frequencies(rope, head_dim, length):
         first = max(down(index_of(s["beta_fast"])), 0)
         last = min(up(index_of(s["beta_slow"])), head_dim - 1)
         divided = ((torch.arange(half, dtype=torch.float64) - first) / (last - first)).clamp(0, 1)
-        return (1 - divided) * plain + divided * plain / s["factor"], 0.1 * math.log(s["factor"]) + 1
+        def temperature(name):
+            return 0.1 * s.get(name, 1.0) * math.log(s["factor"]) + 1
+
+        factor = temperature("mscale") / temperature("mscale_all_dim") if "mscale" in s and "mscale_all_dim" in s else temperature("none")
+        return (1 - divided) * plain + divided * plain / s["factor"], factor
     raise ValueError(kind)
 
 
@@ -177,6 +182,9 @@ def attention(w, at, y, spec, layer):
         return x
 
     q = rotate(project("q", spec.heads), spec.ropes[layer])
+    if spec.query_growth is not None:
+        rate, span = spec.query_growth
+        q = q * (1 + rate * torch.log(1 + torch.arange(n) // span))[:, None, None].to(q.dtype)
     k = rotate(project("k", spec.kv_heads), spec.ropes[layer])
     v = project("v", spec.kv_heads)
     k, v = (x.repeat_interleave(spec.heads // spec.kv_heads, dim=1) for x in (k, v))
@@ -395,6 +403,29 @@ def qwen3(c):
     return dense(c, qk_norm="head", sharpness=2, fading=4), {"head norms": {"qk_norm": None}}
 
 
+def ministral(c):
+    """Ministral: Mistral with the layers with a window named."""
+    window = c["sliding_window"]
+    windows = tuple(window if kind == "sliding_attention" else None for kind in c["layer_types"])
+    spec = dense(c, windows=windows, sharpness=2)
+    return spec, {
+        "windows": {"windows": (None,) * len(windows)}, "full layers": {"windows": (window,) * len(windows)},
+        "order of windows": {"windows": windows[::-1]},
+    }
+
+
+def ministral3(c):
+    """Ministral 3: YaRN, and queries that grow with their positions as Llama 4's."""
+    rope = c["rope_parameters"]
+    growth = rope["llama_4_scaling_beta"], rope["original_max_position_embeddings"]
+    spec = dense({**c, "rope_theta": rope["rope_theta"], "rope_scaling": rope}, sharpness=2, query_growth=growth)
+    return spec, {
+        "growth of queries": {"query_growth": None}, "steps of growth": {"query_growth": (growth[0], growth[1] // 2)},
+        "rope scaling": everywhere(spec, scaling=None),
+        "attention factor of 1": everywhere(spec, scaling={key: value for key, value in rope.items() if not key.startswith("mscale")}),
+    }
+
+
 def mistral(c):
     """Mistral 7B, arXiv:2310.06825."""
     window, layers = c["sliding_window"], c["num_hidden_layers"]
@@ -598,7 +629,7 @@ def gpt_oss(c):
     }
 
 
-FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2, "olmo3": olmo3, "smollm3": smollm3, "granite": granite, "phi3": phi3, "qwen3_moe": qwen3_moe, "olmoe": olmoe, "gpt_oss": gpt_oss}
+FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "mistral": mistral, "ministral": ministral, "ministral3": ministral3, "gemma2": gemma2, "gemma3_text": gemma3, "olmo2": olmo2, "olmo3": olmo3, "smollm3": smollm3, "granite": granite, "phi3": phi3, "qwen3_moe": qwen3_moe, "olmoe": olmoe, "gpt_oss": gpt_oss}
 
 
 # The cases
@@ -619,7 +650,11 @@ CASES = [
         "llama", 64, 3, (5, 1), 32, rms_norm_eps=1e-5, rope_theta=500000.0, hidden_act="silu", attention_bias=False, mlp_bias=False,
         rope_scaling={"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64},
     )),
-    ("llama with biases", 10, config("llama", 48, 2, (3, 1), 16, hidden_act="silu", attention_bias=True, mlp_bias=True)),
+    ("llama with biases", 16, config("llama", 48, 2, (3, 1), 16, hidden_act="silu", attention_bias=True, rope_scaling={"rope_type": "linear", "factor": 4.0}, mlp_bias=True)),
+    ("llama with YaRN", 15, config(
+        "llama", 48, 2, (4, 2), 12, hidden_act="silu", attention_bias=False, mlp_bias=False, tie_word_embeddings=True,
+        rope_scaling={"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 64, "beta_fast": 16.0, "beta_slow": 2.0},
+    )),
     ("qwen2", 8, config(
         "qwen2", 48, 3, (6, 2), 16, rope_theta=1000000.0, hidden_act="silu", use_sliding_window=False, sliding_window=64, max_window_layers=3,
     )),
@@ -633,6 +668,17 @@ CASES = [
     ("mistral with YaRN", 9, config(
         "mistral", 48, 3, (3, 1), 32, rms_norm_eps=1e-5, hidden_act="silu", sliding_window=None, rope_theta=1000000.0,
         rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128, "beta_fast": 8.0, "beta_slow": 1.0},
+    )),
+    ("ministral", 9, config(
+        "ministral", 64, 4, (6, 2), 16, hidden_act="silu", sliding_window=28,
+        layer_types=["full_attention", "sliding_attention", "sliding_attention", "sliding_attention"],
+    )),
+    ("ministral3", 5, config(
+        "ministral3", 48, 3, (3, 1), 32, rms_norm_eps=1e-5, hidden_act="silu", sliding_window=None, tie_word_embeddings=False,
+        rope_parameters={
+            "type": "yarn", "rope_type": "yarn", "rope_theta": 1000000.0, "factor": 16.0, "original_max_position_embeddings": 48, "beta_fast": 8.0,
+            "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.5,
+        },
     )),
     ("gemma2", 13, config(
         "gemma2", 72, 4, (6, 2), 16, sliding_window=26, query_pre_attn_scalar=24, attn_logit_softcapping=12.0, final_logit_softcapping=5.0, **GEMMA,

@@ -2,7 +2,7 @@ import { brotliCompressSync, constants, deflateSync, gzipSync, zstdCompressSync 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import fc from "fast-check";
 import { runs } from "../support/runs.ts";
-import { CHAT, testServer } from "./server.ts";
+import { CHAT, listen, listenByDeno, testServer } from "./server.ts";
 
 const PATH = "/v1/chat/completions";
 const FAST = { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } };
@@ -45,6 +45,27 @@ Deno.test("packed bodies are read under each coding, in one piece and in small o
     }
   }
 });
+
+for (const [name, open] of [["node:http", listen], ["Deno.serve", listenByDeno]] as const) {
+  Deno.test(`packed bodies and bombs come over sockets as well (${name})`, async () => {
+    const server = testServer();
+    await using listening = await open(server);
+    const bomb = new Uint8Array(16 * 2 ** 20).fill(32);
+    for (const [coding, pack] of Object.entries(PACKERS)) {
+      for (const [content, status] of [[bytesOf(CHAT), 200], [bomb, 413]] as const) {
+        const response = await fetch(`${listening.url}${PATH}`, {
+          method: "POST",
+          headers: { "content-type": "application/json", "content-encoding": coding },
+          body: pack(content) as BodyInit,
+        });
+        assertEquals(response.status, status, coding);
+        await response.text();
+      }
+    }
+    const health = await fetch(`${listening.url}/health`);
+    assertEquals([health.status, (await health.json()).status], [200, "ok"]);
+  });
+}
 
 Deno.test("an unknown coding is a 415 that lists those that are read", async () => {
   const server = testServer();

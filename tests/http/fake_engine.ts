@@ -10,10 +10,13 @@ import type {
 import { ReplayLog } from "../../src/base/replay_log.ts";
 import type { LoggedDecision } from "../../src/core/kv_decision.ts";
 import type { KvEvent } from "../../src/core/kv_event.ts";
+import type { PromptReadout, PromptReport } from "../../src/core/prompt_readout.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import { EOS, FakeText } from "./fake_text.ts";
 
-/** What the fake generates for a sequence of a request, as token ids; the end of sequence follows. */
+/**
+ * What the fake generates for a sequence of a request, as token ids; the end of sequence follows.
+ */
 export type Script = (index: number, request: GenerationRequest) => readonly number[];
 
 /** The bytes of a text as token ids. */
@@ -67,12 +70,44 @@ const STATS: EngineStats = {
   overlappedMs: 0,
 };
 
+/** Elements of the fake's hidden states. */
+export const FAKE_HIDDEN_SIZE = 8;
+
+/** What the fake reads of a prompt: every other token is the likeliest, by numbers of its place. */
+export function fakeReading(prompt: Uint32Array, readout: PromptReadout): PromptReport {
+  const { numLogprobs, nextTokens, pooling } = readout;
+  const scores = Array.from(prompt.subarray(1), (token, i) => {
+    const logprob = -0.25 * (i + 1);
+    const first = i % 2 === 0 ? token : (token + 1) % 128;
+    const topLogprobs = Array.from({ length: numLogprobs ?? 0 }, (_, rank) => ({
+      token: (first + rank) % 128,
+      logprob: logprob + (first === token ? 0 : 0.125) - rank,
+    }));
+    return { token, logprob, topLogprobs };
+  });
+  const from = pooling === "cls" ? prompt[0]! : prompt.at(-1)!;
+  const nextScores = nextTokens?.map((token) => ({
+    token,
+    logprob: -((token + prompt.length) % 7) - 0.5,
+    topLogprobs: [],
+  }));
+  return {
+    ...(numLogprobs === undefined ? {} : { scores }),
+    ...(nextScores === undefined ? {} : { nextScores }),
+    ...(pooling === undefined
+      ? {}
+      : { vector: Float32Array.from({ length: FAKE_HIDDEN_SIZE }, (_, e) => (from + e) / 16) }),
+  };
+}
+
 /** An engine that recites a script, one token per sequence and step. */
 export class FakeEngine implements EnginePort {
   state: EngineState = "ready";
   info: EngineInfo | undefined = INFO;
   stats: EngineStats = STATS;
   failure: string | undefined;
+  /** What is read of prompts. */
+  read: typeof fakeReading = fakeReading;
   numRestarts = 0;
   script: Script = () => bytesOf("Hello");
   /** Thrown by `submit` and `command`. */
@@ -206,6 +241,19 @@ export class FakeGeneration implements Generation {
   }
 
   #draw(index: number, outputIndex: number, token: number): TokenEvent {
+    const { prompt, readout, params: { maxTokens } } = this.#request.sequences[index]!;
+    const report = outputIndex > 0 || readout === undefined
+      ? {}
+      : { prompt: this.#engine.read(prompt, readout) };
+    if (maxTokens === 0) {
+      const end = {
+        requestId: this.#request.id,
+        index,
+        ...report,
+        finishReason: "length",
+      } as const;
+      return this.#engine.override?.(end, outputIndex) ?? end;
+    }
     const { params } = this.#request.sequences[index]!;
     const { numCachedTokens, override } = this.#engine;
     const isStop = params.stopTokenIds.includes(token);
@@ -222,6 +270,7 @@ export class FakeGeneration implements Generation {
         })),
       }),
       ...(outputIndex === 0 && numCachedTokens !== undefined ? { numCachedTokens } : {}),
+      ...report,
       ...(isStop ? { finishReason: "stop" } : isLast ? { finishReason: "length" } : {}),
     };
     this.#count(index, outputIndex);

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { RequestError } from "../../src/core/errors.ts";
 import { KeyAccount, type KeyUse } from "../../src/http/key_account.ts";
-import type { KeyRules } from "../../src/http/services.ts";
+import type { KeyRules } from "../../src/http/key_rules.ts";
 import { runs } from "../support/runs.ts";
 import { CHAT, testServer } from "./server.ts";
 
@@ -123,6 +123,15 @@ Deno.test("a key's limits, priority and name go with its requests, and with no o
   assert(left <= 1000 - usage.total_tokens - usage.prompt_tokens, `${left} left`);
   const names = server.log.filter(({ message }) => message === "generation").map(({ key }) => key);
   assertEquals(new Set(names), new Set(["alice", "bob"]));
+  const metrics = await (await server.request("/metrics", { headers: { "x-api-key": "b" } }))
+    .text();
+  const metric = (name: string) =>
+    Number(metrics.split("\n").find((line) => line.startsWith(name))?.split(" ").at(-1));
+  const labels = (name: string, kind: string) => `quire:key_tokens_total{key="${name}",${kind}`;
+  assertEquals(metric(labels("alice", 'kind="prompt"')), 3 * usage.prompt_tokens);
+  assertEquals(metric(labels("bob", 'kind="prompt"')), usage.prompt_tokens);
+  assert(metric(labels("alice", 'kind="generation"')) >= 2 * usage.completion_tokens);
+  assertEquals(metric('quire:key_refusals_total{key="alice",limit="requests"'), 1);
   // What the engine refuses is not charged, and takes no place.
   server.engine.refusal = new RequestError("Full", { status: 429, code: "queue_full" });
   for (let i = 0; i < 3; i++) {

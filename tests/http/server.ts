@@ -5,7 +5,7 @@ import type { Services } from "../../src/http/services.ts";
 import { ServingMetrics } from "../../src/http/serving_metrics.ts";
 import { listen as openDoor } from "../../src/server/listen.ts";
 import { createToolService } from "../../src/tools/tool_service.ts";
-import { FakeEngine } from "./fake_engine.ts";
+import { FAKE_HIDDEN_SIZE, FakeEngine } from "./fake_engine.ts";
 import { FakeGrammars } from "./fake_grammars.ts";
 import { FakeStopStrings, FakeText } from "./fake_text.ts";
 
@@ -37,6 +37,8 @@ export function testServer(changes: Partial<Services> = {}): TestServer {
       numContextTokensTrained: 512,
       maxCharsPerToken: 6,
       defaults: {},
+      embedding: { pooling: "last", isNormalized: true, size: FAKE_HIDDEN_SIZE },
+      rerank: { yes: 121, no: 110 },
     },
     access: { apiKeys: [], adminKeys: [], hostname: "127.0.0.1" },
     cacheSecret: new Uint8Array(32).fill(7),

@@ -19,7 +19,10 @@ Deno.test("refuseUnsupported() names a field whose value asks for something", ()
     { best_of: 2 },
     { best_of: 1, n: 2 },
     { length_penalty: 2 },
-    { prompt_logprobs: 0 },
+    { num_ctx: 4096 },
+    { options: { temperature: 0 } },
+    { samplers: ["top_k"] },
+    { n_probs: 3 },
     { echo: true },
     { chat_template: "{{ messages }}" },
     { modalities: ["text", "audio"] },
@@ -36,6 +39,7 @@ Deno.test("refuseUnsupported() lets values pass that ask for nothing", () => {
   const bodies: Record<string, unknown>[] = [
     { mirostat: 0, typical_p: 1, bad_words: [], logits_processors: {} },
     { guided_json: null },
+    { options: {}, n_probs: 0, top_n_sigma: -1, lora: [] },
     { functions: [], function_call: "none", parallel_tool_calls: true },
     { modalities: ["text"], echo: false },
     { best_of: 3, n: 3 },
@@ -47,13 +51,17 @@ Deno.test("refuseUnsupported() lets values pass that ask for nothing", () => {
   for (const body of bodies) refuseUnsupported(body, UNSUPPORTED_IN_CHAT);
 });
 
-Deno.test("refuseUnsupported() allows a completion's echo unless the prompt shall be scored", () => {
-  refuseUnsupported({ echo: true }, UNSUPPORTED_IN_COMPLETIONS);
-  refuseUnsupported({ echo: true, logprobs: null }, UNSUPPORTED_IN_COMPLETIONS);
-  refuseUnsupported({ echo: false, logprobs: 1 }, UNSUPPORTED_IN_COMPLETIONS);
+Deno.test("refuseUnsupported() takes llama.cpp's reach of penalties where there are none", () => {
+  for (
+    const body of [
+      { repeat_last_n: 64 },
+      { repeat_last_n: 64, repeat_penalty: 1 },
+      { repeat_last_n: -1, repeat_penalty: 1.2 },
+    ]
+  ) refuseUnsupported(body, UNSUPPORTED_IN_COMPLETIONS);
   const { data } = assertThrows(
-    () => refuseUnsupported({ echo: true, logprobs: 1 }, UNSUPPORTED_IN_COMPLETIONS),
+    () => refuseUnsupported({ repeat_last_n: 64, repeat_penalty: 1.1 }, UNSUPPORTED_IN_COMPLETIONS),
     RequestError,
   );
-  assertEquals(data.param, "echo");
+  assertEquals(data.param, "repeat_last_n");
 });

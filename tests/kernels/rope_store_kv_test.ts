@@ -58,11 +58,13 @@ function computed(qkv: Float32Array, t: number, position: number, head: number, 
     row.forEach((x, d) => row[d] = x / rms * NORMS[(head < H ? 0 : D) + d]!);
   }
   const half = ROTARY_DIM / 2;
+  const { QUERY_RATE: rate = 0, QUERY_SPAN: span = 1 } = layer;
+  const growth = head < H ? 1 + rate * Math.log(1 + Math.floor(position / span)) : 1;
   return row.map((value, d) => {
-    if (d >= ROTARY_DIM) return value;
+    if (d >= ROTARY_DIM) return growth * value;
     const angle = position * 1e4 ** (-2 * (d % half) / ROTARY_DIM);
     const partner = d < half ? -row[d + half]! : row[d - half]!;
-    return value * Math.cos(angle) + partner * Math.sin(angle);
+    return growth * (value * Math.cos(angle) + partner * Math.sin(angle));
   });
 }
 
@@ -138,6 +140,8 @@ const SHAPES: Omit<Case, "KV_DTYPE">[] = [
     ...{ GROUP: 1, STRIDE: 2000, ROW: 436 },
   },
   { H: 2, G: 2, D: 64, BLOCK_SIZE: 8, ROTARY_DIM: 32, NORM_EPS: 1e-6, hasBiases: true },
+  // Queries that grow every 16 positions, of which the step has some beyond the first.
+  { H: 3, G: 1, D: 32, BLOCK_SIZE: 8, QUERY_RATE: 0.5, QUERY_SPAN: 16 },
   // No positions.
   { H: 2, G: 1, D: 32, BLOCK_SIZE: 8, ROTARY_DIM: 0, hasBiases: true },
 ];

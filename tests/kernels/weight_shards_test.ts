@@ -206,19 +206,19 @@ for (const dtype of WEIGHT_DTYPES) {
 
 Deno.test("shardProducts() places the outputs of each part in rows of the whole", () => {
   const buffer = (label: string) => ({ label, bytes: 4 });
-  const product = { n: 5 };
+  const product = { n: 5, dtype: "q4_k" } as const;
   const whole = shardProducts(product, buffer("w"));
   assertEquals(whole, [{
-    product: { n: 5, place: { first: 0, stride: 5 } },
+    product: { n: 5, dtype: "q4_k" as const, place: { first: 0, stride: 5 } },
     w: buffer("w"),
   }]);
   const cut = shardProducts(product, [
     { buffer: buffer("a"), begin: 0, end: 2 },
-    { buffer: buffer("b"), begin: 2, end: 5 },
+    { buffer: buffer("b"), begin: 2, end: 5, dtype: "q6_k" },
   ]);
-  assertEquals(cut.map(({ product, w }) => [product.n, product.place.first, w.label]), [
-    [2, 0, "a"],
-    [3, 2, "b"],
-  ]);
+  assertEquals(
+    cut.map(({ product, w }) => [product.n, product.dtype, product.place.first, w.label]),
+    [[2, "q4_k", 0, "a"], [3, "q6_k", 2, "b"]],
+  );
   assert(cut.every(({ product }) => product.place.stride === 5));
 });

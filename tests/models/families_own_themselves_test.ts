@@ -3,7 +3,7 @@
  * product names a family.
  */
 import { assert, assertEquals } from "@std/assert";
-import { KNOWN_MODEL_TYPES } from "../../models/registry.ts";
+import { KNOWN_MODEL_TYPES, TEXT_PART_MODEL_TYPES } from "../../models/registry.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 /** Most lines of a family's file: about a hundred, as the formatter breaks them. */
@@ -34,7 +34,7 @@ function textOf(file: string): string {
 /** The file of each family, by `model_type`: where the registry's value is imported from. */
 function fileOf(modelType: string): string {
   const [, value] = new RegExp(`\\["${modelType}", (\\w+)\\]`).exec(textOf(REGISTRY))!;
-  const [, file] = new RegExp(`import \\{ ${value} \\} from "\\./([\\w]+\\.ts)"`)
+  const [, file] = new RegExp(`import \\{[^}]*\\b${value}\\b[^}]*\\} from "\\./(\\w+\\.ts)"`)
     .exec(textOf(REGISTRY))!;
   return `models/${file}`;
 }
@@ -64,7 +64,14 @@ Deno.test("the README lists every family, and no other", () => {
   assertEquals(listed.sort(), [...KNOWN_MODEL_TYPES].sort());
 });
 
-/** A file without its comments. */
+Deno.test("the page of what runs lists every family and every text model, and no other", () => {
+  const listed = [...textOf("docs/families.md").matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name!)
+    .filter((name) => name !== "model_type");
+  assertEquals(listed.sort(), [...KNOWN_MODEL_TYPES, ...TEXT_PART_MODEL_TYPES].sort());
+});
+
+/** A file without its comments, and without the name of another server. */
 function codeOf(file: string): string {
-  return textOf(file).replaceAll(/\/\*[^]*?\*\//g, "").replaceAll(/\/\/.*$/gm, "");
+  const code = textOf(file).replaceAll(/\/\*[^]*?\*\//g, "").replaceAll(/\/\/.*$/gm, "");
+  return code.replaceAll("llama.cpp", "");
 }

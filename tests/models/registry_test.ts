@@ -59,6 +59,19 @@ Deno.test("parseModel() fills in what Llama configs leave out", () => {
   assertEquals(parseModel(configJson({ head_dim: null })).attention[0]!.headDim, 8);
 });
 
+Deno.test("parseModel() asks for no output projection of a checkpoint that has none", () => {
+  const lastTensors = (architectures: unknown) =>
+    parseModel(configJson({ architectures })).weights.at(-1)!.tensors;
+  for (const name of ["LlamaModel", "LlamaForSequenceClassification"]) {
+    assertEquals(lastTensors([name]), ["model.norm.weight"]);
+  }
+  for (
+    const all of [undefined, null, "LlamaModel", [], ["LlamaForCausalLM"], ["LlamaLMHeadModel"]]
+  ) {
+    assertEquals(lastTensors(all), ["lm_head.weight"], JSON.stringify(all));
+  }
+});
+
 Deno.test("parseModel() lets head_dim differ from hidden_size over heads", () => {
   assertEquals(parseModel(configJson({ head_dim: 32 })).attention[0]!.headDim, 32);
   const odd = parseModel(configJson({ head_dim: 32, hidden_size: 68 }));
@@ -359,9 +372,13 @@ Deno.test("every family refuses by name what it would get wrong", () => {
     const share = modelType === "phi3" ? 0.05 : 0.5;
     const partial = refused({ partial_rotary_factor: share });
     assertStringIncludes(partial, `"partial_rotary_factor" is ${share}`);
-    const scaled = (rope_type: string) => refused({ rope_scaling: { rope_type, factor: 2 } });
-    assertStringIncludes(scaled("ntk"), 'rope_scaling: type is "ntk"');
-    assertStringIncludes(scaled("longrope"), 'rope_scaling: field "short_factor" is missing');
+    // Where a file has rope_parameters, they count alone.
+    const { rope_parameters } = config as { rope_parameters?: object };
+    const place = rope_parameters === undefined ? "rope_scaling" : "rope_parameters";
+    const scaled = (rope_type: string) =>
+      refused({ [place]: { ...rope_parameters, rope_type, factor: 2 } });
+    assertStringIncludes(scaled("ntk"), `${place}: type is "ntk"`);
+    assertStringIncludes(scaled("longrope"), `${place}: field "short_factor" is missing`);
   }
 });
 
@@ -369,4 +386,15 @@ Deno.test("parseModel() refuses what is not an object", () => {
   for (const json of [null, [], "llama", 7]) {
     assertThrows(() => parseModel(json), StartupError, "config.json: the whole file is");
   }
+});
+
+Deno.test("ministral3 needs the growth of its queries, which rope_parameters have", () => {
+  const { config } = familyGoldens().find(({ name }) => name === "ministral3")!;
+  const { llama_4_scaling_beta: _, ...rest } = config["rope_parameters"] as Record<string, unknown>;
+  const refuse = (rope_parameters: unknown, part: string) =>
+    assertThrows(() => parseModel({ ...config, rope_parameters }), StartupError, part);
+  refuse(rest, 'field "rope_parameters.llama_4_scaling_beta" is missing');
+  refuse(undefined, 'field "rope_parameters" is missing');
+  const { scaling } = parseModel(config).positionTables.rope!;
+  assertEquals(scaling?.type === "yarn" && scaling.attentionFactor, 1);
 });

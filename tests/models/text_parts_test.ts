@@ -49,6 +49,12 @@ const WRAPPINGS: Readonly<Record<string, Wrapping>> = {
     rename: inside,
     encoder: ["model.vision_tower.patch_conv.weight", "model.multi_modal_projector.norm.weight"],
   },
+  "mistral3 of Ministral 3, as published": {
+    text: "ministral3",
+    config: (text) => ({ model_type: "mistral3", text_config: text, ...VISION }),
+    rename: within,
+    encoder: ["vision_tower.ln_pre.weight", "multi_modal_projector.norm.weight"],
+  },
   "qwen2_5_vl, all fields in one": {
     text: "qwen2",
     config: (text) => ({

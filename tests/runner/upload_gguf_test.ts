@@ -8,13 +8,13 @@ import {
 } from "../../src/core/weight_format.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
-import { blockNotices } from "../../src/runner/device_dtypes.ts";
+import { blockNotices, deviceTypes } from "../../src/runner/device_dtypes.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { decodeToF32 } from "../../src/weights/dtypes.ts";
 import { openGgufWeights } from "../../src/weights/gguf/gguf_weights.ts";
 import { packRows } from "../../src/weights/pack_rows.ts";
 import { quantize } from "../../src/weights/quantize.ts";
-import type { Weights } from "../../src/weights/weights.ts";
+import type { TensorInfo, Weights } from "../../src/weights/weights.ts";
 import { readTensor } from "../support/read_tensor.ts";
 import { blockTensor, smallGguf } from "../weights/gguf/small_gguf.ts";
 
@@ -141,3 +141,38 @@ for (const method of ["int8", "int4"] as const) {
       }));
   }
 }
+
+/** What holds a type's blocks. */
+const KEPT: Readonly<Record<string, { readonly kept?: QuantizedDtype }>> = {
+  ...{ Q4_K: { kept: "q4_k" }, Q6_K: { kept: "q6_k" }, Q8_0: { kept: "int8g32" }, Q5_K: {} },
+};
+
+Deno.test("tensors in blocks of several kinds stay apart where a product can take them apart", () => {
+  const int8 = { method: "int8", groupSize: 32 } as const;
+  const tensor = (kind: "Q4_K" | "Q6_K" | "Q8_0" | "Q5_K" | "F16", rows: number): TensorInfo => ({
+    ...{ name: kind, dtype: "F32", shape: [rows, 256], numElements: rows * 256, bytes: 0 },
+    ...(kind === "F16" ? {} : { blocks: { name: kind, nearest: int8, ...KEPT[kind] } }),
+  });
+  const stack = (more: Partial<WeightSpec> = {}) => ({ ...spec("w", [[8, 256]]), ...more });
+  const mixed = [tensor("Q4_K", 8), tensor("Q4_K", 4), tensor("Q6_K", 4)];
+  assertEquals(deviceTypes(stack(), mixed, undefined), {
+    dtype: "q4_k",
+    parts: [{ begin: 0, end: 12, dtype: "q4_k" }, { begin: 12, end: 16, dtype: "q6_k" }],
+  });
+  // The type of the whole says that no product of it has int8 activations.
+  assertEquals(deviceTypes(stack(), [tensor("Q8_0", 4), tensor("Q6_K", 4)], undefined), {
+    dtype: "q6_k",
+    parts: [{ begin: 0, end: 4, dtype: "int8g32" }, { begin: 4, end: 8, dtype: "q6_k" }],
+  });
+  const nearest = { dtype: "int8g32" } as const;
+  assertEquals(deviceTypes(stack({ isPaired: true }), mixed, undefined), nearest);
+  assertEquals(deviceTypes(stack({ numMatrices: 3 }), mixed, undefined), nearest);
+  assertEquals(deviceTypes(stack(), [tensor("Q4_K", 4), tensor("Q5_K", 4)], undefined), nearest);
+  assertEquals(deviceTypes(stack(), [tensor("Q4_K", 4), tensor("F16", 4)], undefined), nearest);
+  assertEquals(deviceTypes(stack(), mixed, { method: "int4", groupSize: 128 }), {
+    dtype: "int4g128",
+  });
+  assertEquals(deviceTypes(stack(), [tensor("Q6_K", 4), tensor("Q6_K", 4)], undefined), {
+    dtype: "q6_k",
+  });
+});

@@ -26,7 +26,7 @@ async function upload(
   options: Parameters<typeof uploadWeights>[3],
   { device = new ReferenceDevice(), ...fields }:
     & { device?: Device }
-    & Pick<WeightSpec, "isPaired" | "addend" | "isVocabulary"> = {},
+    & Pick<WeightSpec, "isPaired" | "addend" | "numMatrices" | "keepsType" | "isVocabulary"> = {},
 ) {
   const dir = await Deno.makeTempDir({ prefix: "quire-weights-" });
   await Deno.writeFile(`${dir}/model.safetensors`, safetensorsFile(tensors));
@@ -253,6 +253,28 @@ for (const quantization of FORMATS as readonly (Quantization | undefined)[]) {
     assertEquals(rowsOf(cut.weight("w"), 2, COLUMNS), order.map((row) => expected[row]!));
   });
 }
+
+for (const quantization of FORMATS as readonly (Quantization | undefined)[]) {
+  const how = quantization?.method ?? "as stored";
+  Deno.test(`uploadWeights() cuts matrices of experts between each other: ${how}`, async () => {
+    const options = quantization === undefined ? {} : { quantization };
+    // Each tensor is an expert's, of 4 rows.
+    const specs = { w: ["c", "e", "c"] };
+    const whole = await upload(ALIKE, specs, options, { numMatrices: 3 });
+    const bytes = matrixBytes(whole.weight("w").dtype, 2 * 4, COLUMNS);
+    // Room for three more rows, which are no expert.
+    const device = new BoundedDevice(new ReferenceDevice(), Math.ceil(bytes * 11 / 8 / 16) * 16);
+    const cut = await upload(ALIKE, specs, options, { device, numMatrices: 3 });
+    assertEquals(cut.weight("w").shards.map(({ begin, end }) => [begin, end]), [[0, 2], [2, 3]]);
+    assertEquals(rowsOf(cut.weight("w"), 4, COLUMNS), rowsOf(whole.weight("w"), 4, COLUMNS));
+  });
+}
+
+Deno.test("uploadWeights() leaves a router's matrix in the checkpoint's type", async () => {
+  const quantization = { method: "int8", groupSize: 32 } as const;
+  const { weight } = await upload(ALIKE, { w: ["c"] }, { quantization }, { keepsType: true });
+  assertEquals(weight("w").dtype, "f32");
+});
 
 for (const quantization of FORMATS as readonly (Quantization | undefined)[]) {
   const how = quantization?.method ?? "as stored";

@@ -36,6 +36,48 @@ Deno.test("parseShape() plans what a family declares, gates and ups as one matri
   ]);
 });
 
+/** What published configs of models with experts say, and how many weights their makers count. */
+const WITH_EXPERTS = [
+  {
+    config: {
+      ...{ model_type: "qwen3_moe", hidden_size: 2048, num_hidden_layers: 48, vocab_size: 151_936 },
+      ...{ num_attention_heads: 32, num_key_value_heads: 4, head_dim: 128 },
+      ...{ intermediate_size: 6144, moe_intermediate_size: 768, norm_topk_prob: true },
+      ...{ num_experts: 128, num_experts_per_tok: 8, max_position_embeddings: 40_960 },
+    },
+    numWeights: 30_532_122_624,
+  },
+  {
+    config: {
+      ...{ model_type: "olmoe", hidden_size: 2048, num_hidden_layers: 16, vocab_size: 50_304 },
+      ...{ num_attention_heads: 16, num_key_value_heads: 16, intermediate_size: 1024 },
+      ...{ num_experts: 64, num_experts_per_tok: 8, max_position_embeddings: 4096 },
+    },
+    numWeights: 6_919_161_856,
+  },
+  {
+    config: {
+      ...{ model_type: "gpt_oss", hidden_size: 2880, num_hidden_layers: 24, vocab_size: 201_088 },
+      ...{ num_attention_heads: 64, num_key_value_heads: 8, head_dim: 64 },
+      ...{ intermediate_size: 2880, num_local_experts: 32, num_experts_per_tok: 4 },
+      quantization_config: { quant_method: "mxfp4" },
+    },
+    numWeights: 20_914_757_184,
+  },
+];
+
+Deno.test("parseShape() counts the weights of all experts", () => {
+  for (const { config, numWeights } of WITH_EXPERTS) {
+    const { weights } = parseShape(config, "m");
+    const counted = weights!.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
+    assertEquals(counted, numWeights, config.model_type);
+    const routers = weights!.filter(({ keepsType }) => keepsType);
+    assertEquals(routers.length, config.num_hidden_layers);
+    const [f16, int8] = [0, 1].map((format) => plannedWeights({ weights: routers })[format]!.bytes);
+    assertEquals(int8, f16);
+  }
+});
+
 Deno.test("parseShape() plans a model that the server cannot run, without its weights", () => {
   const unknown = parseShape(configJson({ model_type: "something-new" }), "m");
   const quantized = parseShape(configJson({ quantization_config: { bits: 4 } }), "m");

@@ -14,6 +14,8 @@ export const HOST_BENCHES: readonly QuickBench[] = [
   ["hybrid_pool.ts"],
   ["kv_memory.ts", "--quick"],
   ["window_attention.ts", "--quick", "--device", "cpu"],
+  ["experts.ts", "--quick", "--device", "cpu"],
+  ["weight_formats.ts", "--quick", "--device", "cpu"],
   ["tokenize_door.ts", "--quick"],
 ];
 

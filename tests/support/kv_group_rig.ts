@@ -6,7 +6,7 @@ import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
-import { BlockKeyer } from "../../src/kvcache/prefix/block_key.ts";
+import { type BlockKey, BlockKeyer } from "../../src/kvcache/prefix/block_key.ts";
 import { type EncoderInput, scopeWithInputs } from "../../src/kvcache/tables/encoder_inputs.ts";
 import { KvDevice, prefixOf } from "./kv_device.ts";
 import { KEY_SPACE } from "./scheduler_rig.ts";
@@ -35,7 +35,12 @@ interface Sequence {
   /** Where chunks are to end. */
   readonly stops: readonly number[];
   numComputed: number;
+  /** Tokens of the whole blocks whose keys are known, and the key of the last of them. */
+  named: { readonly end: number; readonly key: BlockKey };
 }
+
+/** Of the keys of all rigs. */
+const KEYER = new BlockKeyer(KEY_SPACE);
 
 /**
  * A manager with any groups, a device that knows what each block holds, and a plain account of what
@@ -49,8 +54,6 @@ export class KvGroupRig {
   /** Per group, the cached blocks by scope and all tokens up to their ends. */
   readonly #cached: Set<string>[];
   readonly #names = new Map<string, string>();
-  readonly #keys = new Map<string, string>();
-  readonly #keyer = new BlockKeyer(KEY_SPACE);
   readonly #log: unknown[] = [];
   #copies: BlockCopy[] = [];
   #nextId = 0;
@@ -321,29 +324,33 @@ export class KvGroupRig {
     }
   }
 
-  #begin(sequence: Sequence, copies: readonly BlockCopy[]): Sequence {
+  #begin(begun: Omit<Sequence, "named">, copies: readonly BlockCopy[]): Sequence {
+    const { scope, inputs } = begun;
+    for (const { key } of inputs) {
+      const digest = KEYER.childKey(KEYER.rootKey(scope), new Uint32Array(), [key]);
+      this.#names.set(digest, inputName(scope, key));
+    }
+    const named = { end: 0, key: KEYER.rootKey(scopeWithInputs(scope, inputs)) };
+    const sequence: Sequence = { ...begun, named };
     this.sequences.push(sequence);
     this.#nameKeys(sequence);
     this.#copies.push(...copies);
     return sequence;
   }
 
-  /** Learns the keys of all whole blocks of a sequence. */
-  #nameKeys({ scope, tokens, inputs }: Sequence): void {
+  /** Learns the keys of the whole blocks that a sequence has come to since it was last asked for. */
+  #nameKeys(sequence: Sequence): void {
     const { blockSize } = this.#options;
-    for (const { key } of inputs) {
-      const digest = this.#keyer.childKey(this.#keyer.rootKey(scope), new Uint32Array(), [key]);
-      this.#names.set(digest, inputName(scope, key));
+    const { scope, tokens, inputs } = sequence;
+    let { end, key } = sequence.named;
+    if (end + blockSize > tokens.length) return;
+    const prefix = `${namedScope(scope, inputs)}: `;
+    while (end + blockSize <= tokens.length) {
+      key = KEYER.childKey(key, Uint32Array.from(tokens.slice(end, end + blockSize)));
+      end += blockSize;
+      this.#names.set(key, prefix + prefixOf(tokens, end));
     }
-    let key = this.#keyer.rootKey(scopeWithInputs(scope, inputs));
-    for (let end = blockSize; end <= tokens.length; end += blockSize) {
-      const name = `${namedScope(scope, inputs)}: ${prefixOf(tokens, end)}`;
-      const known = this.#keys.get(name);
-      key = known ??
-        this.#keyer.childKey(key, Uint32Array.from(tokens.slice(end - blockSize, end)));
-      this.#keys.set(name, key);
-      this.#names.set(key, name);
-    }
+    sequence.named = { end, key };
   }
 
   /** Carries out the copies of admissions, as a step does that computes something else. */

@@ -32,6 +32,24 @@ Deno.test("openWeights() reads a single file", () => {
   });
 });
 
+Deno.test("openWeights() gives tensors that were saved without a head the names they have with one", () => {
+  const files = {
+    "embed_tokens.weight": A,
+    "layers.0.x": B,
+    "score.weight": B,
+    "lm_head.weight": A,
+  };
+  withModelDir({ "model.safetensors": safetensorsFile(files) }, (dir) => {
+    const weights = openWeights(dir);
+    assertEquals(weights.names(), [
+      ...["model.embed_tokens.weight", "model.layers.0.x", "score.weight", "lm_head.weight"],
+    ]);
+    assertEquals(weights.tensor("model.layers.0.x").name, "model.layers.0.x");
+    assertEquals(readTensor(weights, "model.layers.0.x"), B.bytes);
+    weights.close();
+  });
+});
+
 Deno.test("openWeights() reads shards and takes from each only what the index says", () => {
   withModelDir(SHARDED, (dir) => {
     const weights = openWeights(dir);

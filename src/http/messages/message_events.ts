@@ -30,6 +30,7 @@ const PING = { type: "ping" };
 export function messageShape(options: MessageOptions): AnswerShape {
   return {
     style: { namesEvents: true, endsWithDone: false, keepAlive: PING },
+    takesDeltas: true,
     whole: (run, choices) => {
       const events = new MessageEvents(run, options);
       events.next(choices);

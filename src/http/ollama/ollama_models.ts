@@ -68,6 +68,7 @@ export function ollamaShowRoute(services: Services): Handler {
       },
       capabilities: [
         "completion",
+        ...(model.embedding !== undefined && "pooling" in model.embedding ? ["embedding"] : []),
         ...(tools.format === undefined ? [] : ["tools"]),
         ...(model.thinking === undefined ? [] : ["thinking"]),
       ],

@@ -72,6 +72,9 @@ const Message = z.looseObject({
 });
 export type OllamaMessage = z.output<typeof Message>;
 
+/** Accepted: the model stays loaded for as long as the server runs. */
+const KeepAlive = z.union([z.number(), z.string()]).nullish();
+
 /** Fields of both endpoints; null counts as absent. */
 const COMMON = {
   ...EXTRA_FIELDS,
@@ -81,8 +84,7 @@ const COMMON = {
   chat_template_kwargs: THINKING_FIELDS.chat_template_kwargs,
   think: z.union([z.boolean(), z.enum(["low", "medium", "high"])]).nullish(),
   stream: z.boolean().nullish(),
-  // The model stays loaded for as long as the server runs.
-  keep_alive: z.union([z.number(), z.string()]).nullish(),
+  keep_alive: KeepAlive,
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().min(0).max(MAX_LOGPROBS).nullish(),
 };
@@ -107,6 +109,18 @@ export const OllamaGenerateRequest = z.looseObject({
 });
 export type OllamaGenerateRequest = z.output<typeof OllamaGenerateRequest>;
 
+/** Fields of both endpoints for vectors. */
+const EMBEDDING = { model: z.string().min(1), options: Options.nullish(), keep_alive: KeepAlive };
+/** Body of `POST /api/embed`. */
+export const OllamaEmbedRequest = z.looseObject({
+  ...EMBEDDING,
+  input: z.union([z.string(), z.array(z.unknown())]),
+  dimensions: z.int().min(1).max(MAX_TOKENS).nullish(),
+  truncate: z.boolean().nullish(),
+});
+/** Body of `POST /api/embeddings`. */
+export const OllamaEmbeddingRequest = z.looseObject({ ...EMBEDDING, prompt: z.string().nullish() });
+
 /** Body of `POST /api/show`; `name` is what `model` was called before. */
 export const OllamaShowRequest = z.looseObject({
   model: z.string().nullish(),
@@ -120,6 +134,7 @@ const NO_TEXT = neutral('""', (value) => value === "");
 export const UNSUPPORTED_IN_OLLAMA: UnsupportedFields = new Map([
   ["images", EMPTY_LIST],
   ["template", NO_TEXT],
+  ["chat_template", neutral("null")],
   ["suffix", NO_TEXT],
   ["context", EMPTY_LIST],
   ["width", neutral("null")],

@@ -10,12 +10,14 @@ export type OllamaKind = "chat" | "generate";
 export function ollamaShape(kind: OllamaKind): AnswerShape {
   return {
     style: { namesEvents: false, endsWithDone: false, isLines: true },
-    whole: (run, [choice]) => {
-      const parts = new ChatPartReader().read(choice!);
+    takesDeltas: true,
+    whole: (run, choices) => {
+      const reader = new ChatPartReader();
+      const parts = choices.flatMap((choice) => reader.read(choice));
       return {
         ...head(run),
         ...bodyOf(kind, parts),
-        ...logprobsOf(choice!),
+        ...logprobsOf(choices),
         ...endOf(run, parts),
       };
     },
@@ -28,7 +30,7 @@ export function ollamaShape(kind: OllamaKind): AnswerShape {
           choices.flatMap((choice) => {
             const parts = reader.read(choice);
             if (parts.some(({ type }) => type === "end")) end = parts;
-            const logprobs = logprobsOf(choice);
+            const logprobs = logprobsOf([choice]);
             const isSilent = parts.every(({ type }) => type === "end");
             if (isSilent && Object.keys(logprobs).length === 0) return [];
             return [{ ...head(run), ...bodyOf(kind, parts), ...logprobs, done: false }];
@@ -87,29 +89,28 @@ function argumentsOf(text: string): unknown {
   }
 }
 
-function logprobsOf(choice: Choice) {
-  const scored = choice.logprobs as { readonly content: readonly unknown[] } | null | undefined;
-  return scored === null || scored === undefined || scored.content.length === 0
-    ? {}
-    : { logprobs: scored.content };
+function logprobsOf(choices: readonly Choice[]) {
+  const logprobs = choices.flatMap(({ logprobs }) =>
+    (logprobs as { readonly content: readonly unknown[] } | null | undefined)?.content ?? []
+  );
+  return logprobs.length === 0 ? {} : { logprobs };
 }
 
 /** Reason, counts, and times in ns. */
 function endOf({ job, collector }: Run, parts: readonly ChatPart[]) {
   const end = parts.find((part) => part.type === "end");
   const { prompt_tokens, completion_tokens, prompt_tokens_details } = collector.usage();
-  const totalMs = job.meter.elapsedMs();
-  const firstMs = job.meter.msToFirstToken ?? totalMs;
+  const { promptMs, predictedMs } = job.meter.times();
   return {
     done: true,
     done_reason: end?.reason === "length" ? "length" : "stop",
-    total_duration: nanoseconds(totalMs),
+    total_duration: nanoseconds(job.meter.elapsedMs()),
     load_duration: 0,
     prompt_eval_count: prompt_tokens,
     prompt_eval_cached_count: prompt_tokens_details.cached_tokens,
-    prompt_eval_duration: nanoseconds(firstMs),
+    prompt_eval_duration: nanoseconds(promptMs),
     eval_count: completion_tokens,
-    eval_duration: nanoseconds(totalMs - firstMs),
+    eval_duration: nanoseconds(predictedMs),
   };
 }
 

@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { boundedArray } from "../bounded_array.ts";
 import { EXTRA_FIELDS } from "../extra_fields.ts";
-import { MaxTokens, SAMPLING_FIELDS } from "../sampling_fields.ts";
+import { MaxAnswerTokens } from "../length_fields.ts";
+import { SAMPLING_FIELDS } from "../sampling_fields.ts";
 import { THINKING_FIELDS } from "../thinking_fields.ts";
-import { MAX_TOOLS, ToolName } from "../tool_fields.ts";
+import { LongToolName, MAX_TOOLS } from "../tool_fields.ts";
 import type { UnsupportedFields } from "../unsupported_fields.ts";
 import { neutral } from "../unsupported_fields.ts";
 
@@ -28,18 +29,26 @@ const Item = z.looseObject({
   encrypted_content: z.string().nullish(),
   call_id: Id,
   name: z.string().nullish(),
+  namespace: z.string().nullish(),
   arguments: z.string().nullish(),
   output: Content,
 });
 export type Item = z.output<typeof Item>;
 export type ItemPart = z.output<typeof Part>;
 
-const Tool = z.looseObject({
+const FunctionTool = z.looseObject({
   type: z.string(),
-  name: ToolName.nullish(),
+  name: LongToolName.nullish(),
   description: z.string().nullish(),
   parameters: z.looseObject({}).nullish(),
   strict: z.boolean().nullish(),
+});
+export type FunctionTool = z.output<typeof FunctionTool>;
+
+/** A function, or functions under one name. */
+const Tool = z.looseObject({
+  ...FunctionTool.shape,
+  tools: boundedArray(FunctionTool, { max: MAX_TOOLS }).nullish(),
 });
 
 const Format = z.strictObject({
@@ -60,13 +69,19 @@ const PROMPT_FIELDS = {
   tools: boundedArray(Tool, { max: MAX_TOOLS }).nullish(),
   tool_choice: z.union([
     z.enum(["none", "auto", "required"]),
-    z.looseObject({ type: z.string(), name: ToolName.nullish() }),
+    z.looseObject({
+      type: z.string(),
+      name: LongToolName.nullish(),
+      namespace: LongToolName.nullish(),
+    }),
   ]).nullish(),
   parallel_tool_calls: z.boolean().nullish(),
   reasoning: z.strictObject({
     effort: THINKING_FIELDS.reasoning_effort,
     summary: Summary,
     generate_summary: Summary,
+    // Which turns' thoughts the model sees is its template's choice.
+    context: z.literal("auto").nullish(),
   }).nullish(),
   text: z.strictObject({ format: Format.nullish(), verbosity: z.string().nullish() }).nullish(),
   truncation: z.string().nullish(),
@@ -87,7 +102,7 @@ export const ResponsesRequest = z.strictObject({
   temperature: SAMPLING_FIELDS.temperature,
   top_p: SAMPLING_FIELDS.top_p,
   stop: SAMPLING_FIELDS.stop,
-  max_output_tokens: MaxTokens,
+  max_output_tokens: MaxAnswerTokens,
   thinking_token_budget: THINKING_FIELDS.thinking_token_budget,
   stream: z.boolean().nullish(),
   stream_options: z.strictObject({ include_obfuscation: z.boolean().nullish() }).nullish(),
@@ -95,6 +110,7 @@ export const ResponsesRequest = z.strictObject({
   // Nothing is stored, whatever is asked for: the answer says so.
   store: z.boolean().nullish(),
   metadata: z.record(z.string().max(64), z.string().max(512)).nullish(),
+  client_metadata: z.record(z.string(), z.string()).nullish(),
   user: z.string().nullish(),
   safety_identifier: z.string().nullish(),
   prompt_cache_key: z.string().nullish(),

@@ -1,4 +1,4 @@
-import { invariant } from "../../base/invariant.ts";
+import { invariant, InvariantError } from "../../base/invariant.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "./block_remap.ts";
 
@@ -117,11 +117,11 @@ export class BlockLists {
     });
     let numListed = 0;
     for (let id = 0; id < this.#numBlocks; id++) {
-      if (this.listOf(id) !== NONE) numListed++;
-      invariant(
-        (this.listOf(id) === NONE) !== this.has(id),
-        `block ${id} is linked and not listed`,
-      );
+      const isListed = this.listOf(id) !== NONE;
+      if (isListed) numListed++;
+      if (isListed !== this.has(id)) {
+        throw new InvariantError(`block ${id} is linked and not listed`);
+      }
     }
     const numLinked = this.#lengths.reduce((sum, length) => sum + length, 0);
     invariant(numListed === numLinked, `${numListed} blocks say they are listed, ${numLinked} are`);

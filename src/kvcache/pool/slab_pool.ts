@@ -202,11 +202,17 @@ export class SlabPool implements Pool {
   }
 
   #countBlocks(slab: number): SlabBlocks {
-    const states = this.#blocksOf(slab).map((id) => this.#states[id]!);
-    const used = states.filter((state) => state >= REFERENCE).length;
-    const idle = states.filter((state) => state === MARK).length;
-    const free = states.length - used - idle;
-    return { used, idle, free, stacked: this.#stacks.slots(slab).length };
+    const first = slab * this.#room;
+    const numBlocks = this.#slabs.numBlocksIn(slab);
+    let used = 0;
+    let idle = 0;
+    for (let id = first; id < first + numBlocks; id++) {
+      const state = this.#states[id]!;
+      if (state >= REFERENCE) used++;
+      else if (state === MARK) idle++;
+    }
+    const stacked = this.#stacks.slots(slab).length;
+    return { used, idle, free: numBlocks - used - idle, stacked };
   }
 
   /** Gives a free slab to `group`, for `owner`. It is used or free again before anything else. */

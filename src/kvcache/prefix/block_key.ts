@@ -41,6 +41,8 @@ export class BlockKeyer {
   #preimage: Uint8Array;
   #view: DataView;
   #length = SECRET_BYTES;
+  /** The root that was asked for last: it is asked for with every event, mostly of one scope. */
+  #latestRoot: { readonly scope: string; readonly key: BlockKey } | undefined;
 
   constructor(space: KeySpace) {
     this.#space = space;
@@ -52,12 +54,14 @@ export class BlockKeyer {
 
   /** The parent of the first blocks of `scope`. */
   rootKey(scope: string): BlockKey {
+    if (this.#latestRoot?.scope === scope) return this.#latestRoot.key;
     this.#length = SECRET_BYTES;
     this.#writeField(TAG.version, Uint8Array.of(FORMAT_VERSION));
     this.#writeText(TAG.model, this.#space.modelFingerprint);
     this.#writeText(TAG.layout, this.#space.layout);
     this.#writeText(TAG.scope, scope);
-    return this.#digest();
+    this.#latestRoot = { scope, key: this.#digest() };
+    return this.#latestRoot.key;
   }
 
   /**

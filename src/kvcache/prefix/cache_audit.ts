@@ -1,4 +1,4 @@
-import { invariant } from "../../base/invariant.ts";
+import { invariant, InvariantError } from "../../base/invariant.ts";
 import { type LayerCache, NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { CachedBlocks } from "./cached_blocks.ts";
@@ -30,13 +30,19 @@ export function checkCache(cache: AuditedCache): void {
     const node = nodeOf(cache, id);
     const isInEntry = entries?.entryOf(id) !== undefined;
     const isCached = node !== undefined || isInEntry;
-    invariant(isCached === pool.isMarked(id), `block ${id} is marked and not in the tree`);
-    invariant(node === undefined || !isInEntry, `block ${id} is an encoder's and in the tree`);
+    if (isCached !== pool.isMarked(id)) {
+      throw new InvariantError(`block ${id} is marked and not in the tree`);
+    }
+    if (node !== undefined && isInEntry) {
+      throw new InvariantError(`block ${id} is an encoder's and in the tree`);
+    }
     if (isInEntry && pool.isIdle(id)) numListed++;
     if (node === undefined) continue;
     const isOnPath = idle.isOnPath(id);
     const shouldBe = pool.isIdle(id) && (columns?.isHeld(node) ?? false);
-    invariant(isOnPath === shouldBe, `block ${id} is among the idle ones on paths, or lacks there`);
+    if (isOnPath !== shouldBe) {
+      throw new InvariantError(`block ${id} is among the idle ones on paths, or lacks there`);
+    }
     if (pool.isIdle(id) && !isOnPath) numListed++;
     checkAbove(cache, node, id);
   }
@@ -64,10 +70,9 @@ function checkAbove(cache: AuditedCache, node: NodeId, id: BlockId): void {
   const parent = tree.parentOf(node);
   if (parent === undefined) return;
   const above = columns?.blockOf(parent, group) ?? parent;
-  invariant(
-    above !== NO_BLOCK && !pool.isIdle(above),
-    `block ${id} is held, and block ${above} above it is not`,
-  );
+  if (above === NO_BLOCK || pool.isIdle(above)) {
+    throw new InvariantError(`block ${id} is held, and block ${above} above it is not`);
+  }
 }
 
 /** The node of a block; undefined for one that is not cached. */

@@ -1,4 +1,4 @@
-import { invariant } from "../../base/invariant.ts";
+import { invariant, InvariantError } from "../../base/invariant.ts";
 import type { BlockId } from "../../core/ids.ts";
 import { NO_BLOCK } from "../../core/cache_group.ts";
 import { BlockRemap } from "../pool/block_remap.ts";
@@ -175,7 +175,9 @@ export class NodeBlocks {
     this.#blocks.forEach((blocks, group) =>
       blocks.forEach((id, node) => {
         if (id === NO_BLOCK) return;
-        invariant(this.#nodes[id] === node, `block ${id} of group ${group} is not node ${node}'s`);
+        if (this.#nodes[id] !== node) {
+          throw new InvariantError(`block ${id} of group ${group} is not node ${node}'s`);
+        }
         numBlocks[node]!++;
         numNamed++;
       })

@@ -1,4 +1,4 @@
-import { invariant } from "../../base/invariant.ts";
+import { invariant, InvariantError } from "../../base/invariant.ts";
 import type { BlockId } from "../../core/ids.ts";
 import { type BlockKey, BlockKeyColumn, type BlockKeyer } from "./block_key.ts";
 import { BlockRemap } from "../pool/block_remap.ts";
@@ -215,17 +215,18 @@ export class RadixTree {
       numBlocks++;
       if (parent >= 0) numChildren[parent]!++;
       else numTop++;
-      invariant(
-        parent < 0 || this.has(parent),
-        `block ${id} hangs below ${parent}, not in the tree`,
-      );
+      if (parent >= 0 && !this.has(parent)) {
+        throw new InvariantError(`block ${id} hangs below ${parent}, not in the tree`);
+      }
       const start = id * this.blockSize;
       const above = parent >= 0
         ? this.#index.hashOf(parent)
         : this.hasher.root(this.#roots.scopeOf(-2 - parent));
       const hash = this.hasher.child(above, this.#tokens, start);
       const found = this.#findChild({ parent, hash }, this.#tokens, start);
-      invariant(found === id, `block ${id} is looked for and ${found} is found`);
+      if (found !== id) {
+        throw new InvariantError(`block ${id} is looked for and ${found} is found`);
+      }
     });
     invariant(
       numBlocks === this.#numBlocks,

@@ -1,5 +1,5 @@
-import { invariant } from "../../base/invariant.ts";
-import type { SequenceId } from "../../core/ids.ts";
+import { invariant, InvariantError } from "../../base/invariant.ts";
+import type { BlockId, SequenceId } from "../../core/ids.ts";
 import { NO_BLOCK } from "../../core/cache_group.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { SequenceBlocks } from "./sequence_blocks.ts";
@@ -20,15 +20,24 @@ export function checkTables(
   others: readonly (BlockHolder | undefined)[],
 ): void {
   const numHolders = new Uint32Array(pool.numBlocks);
+  /** The last sequence that was found to hold a block, counted from 1. */
+  const latestHolder = new Uint32Array(pool.numBlocks);
+  let numSequences = 0;
   for (const [id, { tables, path, inputs }] of sequences) {
     path?.countReferences(numHolders);
-    const table = tables.flat().filter((block) => block !== NO_BLOCK);
-    for (const { blocks } of inputs?.held() ?? []) table.push(...blocks);
-    invariant(new Set(table).size === table.length, `sequence ${id} holds a block twice`);
-    for (const block of table) {
-      invariant(block < pool.numBlocks, `sequence ${id} holds block ${block}, which there is not`);
+    numSequences++;
+    const hold = (block: BlockId) => {
+      if (block >= pool.numBlocks) {
+        throw new InvariantError(`sequence ${id} holds block ${block}, which there is not`);
+      }
+      if (latestHolder[block] === numSequences) {
+        throw new InvariantError(`sequence ${id} holds block ${block} twice`);
+      }
+      latestHolder[block] = numSequences;
       numHolders[block]!++;
-    }
+    };
+    for (const table of tables) for (const block of table) if (block !== NO_BLOCK) hold(block);
+    for (const { blocks } of inputs?.held() ?? []) blocks.forEach(hold);
   }
   for (const other of others) other?.countReferences(numHolders);
   const wrong = numHolders.findIndex((count, block) => count !== pool.refCount(block));

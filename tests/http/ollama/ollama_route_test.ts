@@ -244,6 +244,11 @@ Deno.test("logprobs come beside the text of their tokens", async () => {
   const tokens = objects.flatMap((one) => "logprobs" in one ? one.logprobs ?? [] : []);
   assertEquals(tokens.map(({ token }) => token), ["H", "i"]);
   assertEquals(tokens[0]!.top_logprobs.length, 2);
+  const whole = await server.post("/api/generate", {
+    ...{ model: MODEL, prompt: "a", logprobs: true, stream: false },
+  });
+  const { logprobs } = await whole.json();
+  assertEquals(logprobs.map(({ token }: { token: string }) => token), ["H", "i"]);
 });
 
 Deno.test("an engine that fails in a stream ends it with a line that says so", async () => {
@@ -261,7 +266,7 @@ Deno.test("models are described as far as they are known", async () => {
   assertEquals(models[0].details.family, "llama");
   assert(/^[0-9a-f]{64}$/.test(models[0].digest) && models[0].digest !== models[1].digest);
   const show = await (await server.post("/api/show", { model: MODEL })).json();
-  assertEquals(show.capabilities, ["completion", "tools"]);
+  assertEquals(show.capabilities, ["completion", "embedding", "tools"]);
   assertEquals(show.model_info["llama.context_length"], 256);
   assertEquals((await server.post("/api/show", { name: "x" })).status, 404);
   assertEquals((await server.post("/api/show", {})).status, 400);

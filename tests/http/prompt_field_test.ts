@@ -1,26 +1,28 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { RequestError } from "../../src/core/errors.ts";
-import { CompletionsRequest, promptsOf } from "../../src/http/completions_schema.ts";
+import { CompletionsRequest } from "../../src/http/completions_schema.ts";
+import { numPromptsIn, promptsIn } from "../../src/http/prompt_field.ts";
 
 function promptsFrom(prompt: unknown) {
-  return promptsOf(CompletionsRequest.parse({ prompt }), 100);
+  return promptsIn(CompletionsRequest.parse({ prompt }).prompt, "prompt", 100);
 }
 
-Deno.test("promptsOf() tells one prompt from several, as text or ids", () => {
+Deno.test("promptsIn() tells one prompt from several, as text or ids", () => {
   assertEquals(promptsFrom("a"), ["a"]);
   assertEquals(promptsFrom(["a", "b"]), ["a", "b"]);
   assertEquals(promptsFrom([1, 2]), [[1, 2]]);
   assertEquals(promptsFrom([[1, 2], [3]]), [[1, 2], [3]]);
+  assertEquals(["a", ["a", "b"], [1, 2], [[1], [2]]].map(numPromptsIn), [1, 2, 1, 2]);
 });
 
-Deno.test("promptsOf() names the prompt or id that is wrong", () => {
+Deno.test("promptsIn() names the prompt or id that is wrong", () => {
   const wrong: [unknown, string][] = [
     [[1, 100], "prompt.1"],
     [[1, "a"], "prompt.1"],
     [["a", 1], "prompt.1"],
     [[[1], [2, -1]], "prompt.1.1"],
     [[{}], "prompt.0"],
-    [new Array(1025).fill("a"), "prompt"],
+    [new Array(2049).fill("a"), "prompt"],
   ];
   for (const [prompt, param] of wrong) {
     assertEquals(assertThrows(() => promptsFrom(prompt), RequestError).data.param, param);

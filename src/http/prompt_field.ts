@@ -1,0 +1,48 @@
+import { z } from "zod";
+import { RequestError } from "../core/errors.ts";
+import type { TokenId } from "../core/ids.ts";
+import { parseTokenIds } from "./token_ids.ts";
+
+/** Most prompts of one request; OpenAI's limit for embeddings, and twice vLLM's for completions. */
+const MAX_PROMPTS = 2048;
+
+/** One text or list of token ids, or a list of those; elements are checked by {@link promptsIn}. */
+export const PromptField = z.union([z.string(), z.array(z.unknown()).min(1)]);
+export type PromptField = z.output<typeof PromptField>;
+
+/** One prompt: text, or the ids of one. */
+export type Prompt = string | readonly TokenId[];
+
+/** The number of prompts in a field, without a check of any; a list of ids is one prompt. */
+export function numPromptsIn(field: PromptField): number {
+  return typeof field === "string" || typeof field[0] === "number" ? 1 : field.length;
+}
+
+/**
+ * The prompts in a field.
+ *
+ * @param param the field's name.
+ * @throws {RequestError} on a prompt that is neither, and on an id outside `[0, vocabSize)`.
+ */
+export function promptsIn(
+  field: PromptField,
+  param: string,
+  vocabSize: number,
+): readonly Prompt[] {
+  if (typeof field === "string") return [field];
+  if (typeof field[0] === "number") return [parseTokenIds(field, param, vocabSize)];
+  if (field.length > MAX_PROMPTS) {
+    throw new RequestError(
+      `${param} must be an array of at most ${MAX_PROMPTS} elements, got an array of ${field.length} elements`,
+      { code: "invalid_value", param },
+    );
+  }
+  return field.map((one, i) => {
+    if (typeof one === "string") return one;
+    if (Array.isArray(one)) return parseTokenIds(one, `${param}.${i}`, vocabSize);
+    throw new RequestError(
+      `${param}.${i} must be a string or an array of token ids, got ${typeof one}`,
+      { code: "invalid_type", param: `${param}.${i}` },
+    );
+  });
+}

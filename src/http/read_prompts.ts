@@ -1,0 +1,118 @@
+import type { Context } from "hono";
+import { RequestError } from "../core/errors.ts";
+import type { Generation } from "../core/generation.ts";
+import type { PromptReadout, PromptReport } from "../core/prompt_readout.ts";
+import type { SamplingParams } from "../core/sampling_params.ts";
+import { GenerationMeter } from "./generation_meter.ts";
+import type { Services } from "./services.ts";
+import { submitFor } from "./submit.ts";
+
+/** Prompts that are read, and nothing generated behind them. */
+export interface PromptsToRead {
+  /** Begins the request's id, such as `embd-`. */
+  readonly idPrefix: string;
+  /** The field that they came from, for refusals. */
+  readonly param: string;
+  readonly prompts: readonly Uint32Array[];
+  readonly readout: PromptReadout;
+  readonly cacheSalt?: string | null | undefined;
+}
+
+/** What was read of each prompt, in order, under the id that the engine knows. */
+export interface PromptsRead {
+  readonly id: string;
+  readonly reports: readonly PromptReport[];
+}
+
+const NOTHING: SamplingParams = {
+  ...{ maxTokens: 0, temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 },
+  stopTokenIds: [],
+};
+
+/**
+ * Refuses more prompts than a request may queue, before any is tokenized.
+ *
+ * @throws {RequestError} with the field, the limit and the number.
+ */
+export function checkNumPrompts(
+  length: number,
+  param: string,
+  { maxNumSequences: limit }: Services["limits"],
+): void {
+  if (length <= limit) return;
+  throw new RequestError(
+    `${param} has ${length} elements, but at most ${limit} are allowed: a request queues no more than ` +
+      `--max-queued-requests`,
+    { code: "too_many_sequences", param, details: { n_sequences: length, limit } },
+  );
+}
+
+/**
+ * Has the engine read prompts in its batches; undefined when the client has gone meanwhile.
+ *
+ * @throws {RequestError} when the engine refuses them, or one of them fails.
+ */
+export async function readPrompts(
+  c: Context,
+  services: Services,
+  { idPrefix, param, prompts, readout, cacheSalt }: PromptsToRead,
+): Promise<PromptsRead | undefined> {
+  checkNumPrompts(prompts.length, param, services.limits);
+  const meter = new GenerationMeter(services.metrics, services.now);
+  const id = `${idPrefix}${crypto.randomUUID().replaceAll("-", "")}`;
+  const request = {
+    id,
+    sequences: prompts.map((prompt) => ({ prompt, params: NOTHING, readout })),
+  };
+  const numPromptTokens = numTokensOf(prompts);
+  const generation = await submitFor(c, services, request, { salt: cacheSalt, numPromptTokens });
+  const reports = await reportsOf(c, generation, { prompts, meter });
+  services.log.info("prompts read", {
+    id,
+    request_id: c.get("requestId"),
+    status: reports === undefined ? 499 : 200,
+    sequences: prompts.length,
+    prompt_tokens: numPromptTokens,
+    ms: Math.round(meter.elapsedMs()),
+  });
+  return reports && { id, reports };
+}
+
+/** Tokens of all prompts together. */
+export function numTokensOf(prompts: readonly Uint32Array[]): number {
+  return prompts.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** The reports of all sequences; undefined when the client has gone before they were there. */
+async function reportsOf(
+  c: Context,
+  generation: Generation,
+  { prompts, meter }: Pick<PromptsToRead, "prompts"> & { readonly meter: GenerationMeter },
+): Promise<readonly PromptReport[] | undefined> {
+  const { signal } = c.req.raw;
+  const leave = () => generation.abort();
+  if (signal.aborted) leave();
+  signal.addEventListener("abort", leave, { once: true });
+  const reports: (PromptReport | undefined)[] = prompts.map(() => undefined);
+  let isGone = false;
+  try {
+    for await (const events of generation.events) {
+      for (const { index, prompt, finishReason, error } of events) {
+        if (finishReason === undefined) continue;
+        meter.observeEnd({ numTokens: 0 }, finishReason, prompts[index]!.length);
+        if (finishReason === "error") {
+          throw new RequestError(error?.message ?? "The engine failed", { status: 500, ...error });
+        }
+        reports[index] = prompt;
+        isGone ||= finishReason === "abort";
+      }
+    }
+  } finally {
+    signal.removeEventListener("abort", leave);
+  }
+  if (isGone) return undefined;
+  return reports.map((report) => {
+    if (report === undefined) throw new Error("The engine ended with prompts unread");
+    return report;
+  });
+}

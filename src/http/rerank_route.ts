@@ -1,0 +1,138 @@
+import type { Handler } from "hono";
+import { z } from "zod";
+import { checkPromptFits } from "../core/context_limit.ts";
+import { RequestError } from "../core/errors.ts";
+import type { PromptReport } from "../core/prompt_readout.ts";
+import { boundedArray } from "./bounded_array.ts";
+import { checkPromptChars } from "./prompt_limits.ts";
+import { readJson } from "./read_json.ts";
+import { checkNumPrompts, numTokensOf, readPrompts } from "./read_prompts.ts";
+import { requireReady, servedName } from "./served_model.ts";
+import type { ChatMessage, RerankForm, ServedModel, Services } from "./services.ts";
+import type { UnsupportedFields } from "./unsupported_fields.ts";
+
+const MAX_DOCUMENTS = 2048;
+const MAX_SALT_CHARS = 1024;
+
+/** What the Qwen3-Reranker models were trained to read (2506.05176). */
+const SYSTEM = "Judge whether the Document meets the requirements based on the Query and the " +
+  'Instruct provided. Note that the answer can only be "yes" or "no".';
+const INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query";
+
+const Document = z.union([z.string(), z.looseObject({ text: z.string() })]);
+
+/** Body of `POST /v1/rerank`. */
+export const RerankRequest = z.looseObject({
+  model: z.string().nullish(),
+  query: z.string(),
+  documents: boundedArray(Document, { min: 1, max: MAX_DOCUMENTS }),
+  top_n: z.int().min(0).max(MAX_DOCUMENTS).nullish(),
+  return_documents: z.boolean().nullish(),
+  instruction: z.string().nullish(),
+  cache_salt: z.string().min(1).max(MAX_SALT_CHARS).nullish(),
+});
+
+/** Fields of Cohere's, Jina's and vLLM's that would change scores. */
+const UNSUPPORTED: UnsupportedFields = new Map([
+  "truncate_prompt_tokens",
+  "max_tokens_per_doc",
+  "max_chunks_per_doc",
+  "rank_fields",
+  "truncation",
+].map((name) => [name, { isNeutral: (value) => value === false, neutral: "null" }]));
+
+/**
+ * `POST /v1/rerank` in Jina's shape: how well each document answers the query, from 0
+ * to 1, best first.
+ *
+ * The model is asked with its chat template, and the score is how likely it says yes rather than
+ * no: `exp(yes) / (exp(yes) + exp(no))` of their log-probabilities behind the prompt. A
+ * classifier's head gives it instead where the model has one. The query stands before the document,
+ * so that all documents share it in the cache.
+ */
+export function rerankRoute(services: Services): Handler {
+  const { engine, model } = services;
+  return async (c) => {
+    const request = await readJson(c, RerankRequest, UNSUPPORTED);
+    const name = servedName(request.model, model);
+    const form = rerankOf(model);
+    const documents = request.documents.map((one) => typeof one === "string" ? one : one.text);
+    checkNumPrompts(documents.length, "documents", services.limits);
+
+    const { maxModelLen } = requireReady(engine);
+    const { maxCharsPerToken } = model;
+    for (const document of documents) {
+      const numChars = request.query.length + document.length;
+      checkPromptChars(numChars, "documents", { maxModelLen, maxCharsPerToken });
+    }
+    const prompts: Uint32Array[] = [];
+    for (const document of documents) prompts.push(await promptOf(request, document, services));
+    for (const { length } of prompts) checkPromptFits(length, "documents", maxModelLen);
+
+    const read = await readPrompts(c, services, {
+      idPrefix: "rerank-",
+      param: "documents",
+      prompts,
+      readout: "score" in form ? { pooling: "last" } : { nextTokens: [form.yes, form.no] },
+      cacheSalt: request.cache_salt,
+    });
+    if (read === undefined) return c.body(null);
+    const results = read.reports.map((report, index) => ({
+      index,
+      relevance_score: "score" in form ? sigmoid(dot(form.score, report.vector!)) : scoreOf(report),
+      ...(request.return_documents === true ? { document: { text: documents[index]! } } : {}),
+    }));
+    results.sort((a, b) => b.relevance_score - a.relevance_score || a.index - b.index);
+    const numTokens = numTokensOf(prompts);
+    return c.json({
+      id: read.id,
+      object: "list",
+      model: name,
+      results: results.slice(0, request.top_n ?? results.length),
+      usage: { prompt_tokens: numTokens, total_tokens: numTokens },
+    });
+  };
+}
+
+/** @throws {RequestError} that says what would make the served model rank. */
+function rerankOf({ rerank, names }: ServedModel): RerankForm {
+  if (rerank !== undefined) return rerank;
+  throw new RequestError(
+    `The model ${names[0]} ranks nothing here: one that was trained to answer whether a document ` +
+      `fits a query, such as Qwen3-Reranker, does with --rerank-tokens no,yes`,
+    { code: "unsupported_model", param: "model" },
+  );
+}
+
+async function promptOf(
+  { query, instruction }: z.output<typeof RerankRequest>,
+  document: string,
+  { text, model: { templateVariables = [] } }: Services,
+): Promise<Uint32Array> {
+  const messages: ChatMessage[] = [{ role: "system", content: SYSTEM }, {
+    role: "user",
+    content: `<Instruct>: ${
+      instruction ?? INSTRUCTION
+    }\n<Query>: ${query}\n<Document>: ${document}`,
+  }];
+  // What is said behind a thought is another question.
+  const variables = templateVariables.includes("enable_thinking")
+    ? { variables: { enable_thinking: false } }
+    : {};
+  return await text.encodeChat(messages, variables);
+}
+
+/** From the log-probabilities of yes and no, in this order. */
+function scoreOf({ nextScores }: PromptReport): number {
+  const [yes, no] = nextScores!;
+  return sigmoid(yes!.logprob - no!.logprob);
+}
+
+function sigmoid(x: number): number {
+  return 1 / (1 + Math.exp(-x));
+}
+
+/** In f64. */
+function dot(a: Float32Array, b: Float32Array): number {
+  return a.reduce((sum, value, i) => sum + value * b[i]!, 0);
+}
