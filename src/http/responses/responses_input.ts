@@ -1,5 +1,6 @@
 import { invalid, noText, quoted, required, unsupported } from "../refusals.ts";
 import type { ChatMessage, ChatToolCall, ServedModel } from "../services.ts";
+import { fullName } from "./response_tools.ts";
 import type { Item, ItemPart, ResponsesPrompt } from "./responses_schema.ts";
 
 /** Types of parts that are text, in what clients and models say. */
@@ -97,9 +98,9 @@ class Conversation {
     turn.thought = [turn.thought, thought].filter((text) => text !== "").join("\n");
   }
 
-  #call({ call_id, name, arguments: given }: Item, path: string): void {
+  #call({ call_id, name, namespace, arguments: given }: Item, path: string): void {
     const id = required(call_id, `${path}.call_id`);
-    const called = required(name, `${path}.name`);
+    const called = fullName({ name: required(name, `${path}.name`), namespace });
     const param = `${path}.arguments`;
     const value = parseArguments(required(given, param), param);
     this.#names.set(id, called);
