@@ -20,6 +20,8 @@ const GptOssJson = z.object({
   hidden_act: oneOf("silu"),
   attention_bias: z.boolean().default(true),
   rope_theta: z.number().default(150_000),
+  /** Of files that have gates, ups and outputs of experts apart, as GGUF does; else absent. */
+  expert_layout: z.literal("each").optional(),
   quantization_config: z.record(z.string(), z.unknown()).nullish()
     .refine((method) => !method || method["quant_method"] === "mxfp4", "known is mxfp4 of experts"),
 });
@@ -65,7 +67,7 @@ export const gptOss: ModelFamily = (json, file) => {
       }),
       experts({
         ...{ layer, ...sizes, ...choice, router: "mlp.router", hasBiases: true },
-        layout: quantization ? "stacked" : "stacked columns",
+        layout: fields.expert_layout ?? (quantization ? "stacked" : "stacked columns"),
         ...{ activation: "clamped_swish", gateLimit: fields.swiglu_limit },
       }),
     ]),

@@ -97,6 +97,7 @@ function routesOf(services: Services): readonly Route[] {
     ["GET", "/kv/events", "admin", kvEventsRoute(services)],
     ["GET", "/openapi.json", "public", openApiRoute(() => routes, services.version)],
     ["GET", "/docs", "public", docsRoute()],
+    ["GET", "/", "public", (c) => c.redirect("/docs")],
   ];
   return routes;
 }
@@ -138,7 +139,9 @@ export function createApp(services: Services): Hono {
 }
 
 /** Paths of the API's endpoints that have no `/v1` in front by custom, but may have one. */
-const UNVERSIONED: ReadonlySet<string> = new Set(["/tokenize", "/detokenize", "/health"]);
+const UNVERSIONED: ReadonlySet<string> = new Set([
+  ...["/tokenize", "/detokenize", "/apply-template", "/health"],
+]);
 
 /** A path with and without `/v1`, where clients of other servers send both. */
 function spellingsOf(path: string): readonly string[] {

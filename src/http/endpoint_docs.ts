@@ -144,6 +144,7 @@ const SERVER: Readonly<Record<string, EndpointDoc>> = {
   "GET /props": { summary: "The server in llama.cpp's words", tag: "Server" },
   "GET /slots": { summary: "How many sequences of a step run", tag: "Server" },
   "GET /openapi.json": { summary: "This document", tag: "Server" },
+  "GET /": { summary: "Leads to /docs", tag: "Server", answer: "text/html" },
   "GET /docs": { summary: "This document as a page", tag: "Server", answer: "text/html" },
 };
 

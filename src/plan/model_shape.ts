@@ -8,6 +8,8 @@ export interface WeightShape {
   readonly isVector: boolean;
   /** Whether it has a row per token: an embedding, or the output's matrix; default: false. */
   readonly isVocabulary?: boolean;
+  /** Whether it is never quantized, as a router of experts is; default: false. */
+  readonly keepsType?: boolean;
 }
 
 /** What decides the sizes of a model's KV cache and weights. */

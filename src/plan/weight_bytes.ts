@@ -40,10 +40,10 @@ export function plannedWeights({ weights }: Pick<ModelShape, "weights">): Planne
 }
 
 function sizeOf(
-  { rows, columns, isVector, isVocabulary = false }: WeightShape,
+  { rows, columns, isVector, isVocabulary = false, keepsType = false }: WeightShape,
   quantization: Quantization | undefined,
 ): number {
-  const format = quantization === undefined
+  const format = quantization === undefined || keepsType
     ? "f16"
     : matrixFormat(quantization, { columns, isVocabulary });
   return matrixBytes(isVector ? "f32" : format, rows, columns);

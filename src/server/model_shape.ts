@@ -43,8 +43,9 @@ export function parseShape(json: unknown, name: string, file = "config.json"): M
 function declaredShape(model: Model, name: string): ModelShape {
   const weights = model.weights.map((spec): WeightShape => {
     const { numOutputs, rowsPerOutput, columns } = weightShape(spec);
-    const { isVocabulary = false } = spec;
-    return { rows: numOutputs * rowsPerOutput, columns, isVector: isVector(spec), isVocabulary };
+    const { isVocabulary = false, keepsType = false } = spec;
+    const size = { rows: numOutputs * rowsPerOutput, columns };
+    return { ...size, isVector: isVector(spec), isVocabulary, keepsType };
   });
   return { name, maxModelLen: model.maxPositionEmbeddings, caches: model.caches, weights };
 }

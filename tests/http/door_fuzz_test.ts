@@ -5,7 +5,15 @@ import { CHAT, testServer } from "./server.ts";
 
 const KEYS = { apiKeys: ["key"], adminKeys: ["admin"], hostname: "127.0.0.1" };
 /** What answers without a key; preflights do as well. */
-const OPEN_PATHS = new Set(["/health", "/v1/health", "/ready", "/live", "/openapi.json", "/docs"]);
+const OPEN_PATHS = new Set([
+  "/",
+  "/health",
+  "/v1/health",
+  "/ready",
+  "/live",
+  "/openapi.json",
+  "/docs",
+]);
 const METHODS = ["GET", "POST", "HEAD", "DELETE", "PUT", "PATCH", "OPTIONS"];
 
 const templates = testServer().app.routes.filter(({ method }) => method !== "ALL")

@@ -77,6 +77,13 @@ Deno.test("the schema of a chat takes what the route takes", async () => {
   for (const body of bad) assert(!validate(body), JSON.stringify(body));
 });
 
+Deno.test("/ leads to /docs, also for those who only ask whether anyone is there", async () => {
+  for (const method of ["GET", "HEAD"]) {
+    const response = await testServer().request("/", { method });
+    assertEquals([response.status, response.headers.get("location")], [302, "/docs"]);
+  }
+});
+
 Deno.test("/docs is a page of its own, whose policy allows its own script and style alone", async () => {
   const response = await testServer().request("/docs");
   const html = await response.text();

@@ -17,7 +17,12 @@ import type { DeviceBuffer } from "../../src/device/kernel.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { gpuTest, noise, runBoth, runOn, worstError } from "../support/agreement.ts";
 import { dimsOf, header, poisoned, POISONED_ROWS } from "../support/product_fixture.ts";
-import { fixtureRows, WEIGHT_DTYPES, weightFixture } from "../support/weight_fixture.ts";
+import {
+  BLOCK_DTYPES,
+  fixtureRows,
+  WEIGHT_DTYPES,
+  weightFixture,
+} from "../support/weight_fixture.ts";
 
 const TUNINGS: Readonly<Record<string, Tuning>> = {
   "CPU threads": SOFTWARE_TUNING,
@@ -188,13 +193,17 @@ function canRun(device: Device, { matmulSubgroups, matmulTiles }: Tuning): boole
 for (const [title, tuning] of Object.entries(TUNINGS)) {
   gpuTest(`expert_matmul agrees with the definition: ${title}`, async (gpu) => {
     if (!canRun(gpu, tuning)) return;
-    const dtypes: readonly WeightDtype[] = tuning.matmulSubgroups ? ["f16"] : WEIGHT_DTYPES;
+    // All tilings read the same weights.
+    const every = [...WEIGHT_DTYPES, ...BLOCK_DTYPES];
+    const dtypes: readonly WeightDtype[] = tuning === SOFTWARE_TUNING ? every : ["f16", "int4g32"];
     for (const dtype of dtypes) {
-      const cases = dtype === "f16" ? [GATED, DOWN, CLAMPED] : [isQuantized(dtype) ? GATED : DOWN];
+      const quantized = BLOCK_DTYPES.some((each) => each === dtype) ? { ...GATED, k: 256 } : GATED;
+      const other = isQuantized(dtype) ? quantized : DOWN;
+      const cases = dtype === "f16" ? [GATED, DOWN, CLAMPED] : [other];
       for (const shape of cases) {
         const product = { ...shape, routing: SMALL, dtype, label: "test" };
         for (const numTokens of dtype === "f16" ? [1, 7, 33] : [9]) {
-          const contents = productContents(product, numTokens, shape !== GATED);
+          const contents = productContents(product, numTokens, dtype === "f16" && shape !== GATED);
           const bias = (b: Record<string, DeviceBuffer>) => ({ ...b, bias: b["bias"] });
           const { actual, expected } = await runBoth(
             gpu,

@@ -11,6 +11,7 @@ import { gpuTest, worstError } from "../support/agreement.ts";
 import { DemoEngine, GREEDY_64 } from "../support/demo_engine.ts";
 import {
   decodedLogits,
+  expectedLogits,
   type FamilyGolden,
   familyGoldens,
   withFamily,
@@ -23,6 +24,8 @@ const GOLDENS = familyGoldens().filter(({ config }) =>
 );
 /** Experts beside windows, full layers and sinks. */
 const GPT_OSS = GOLDENS.find(({ name }) => name === "gpt_oss")!;
+/** As in `families_test.ts`. */
+const LOGIT_ERROR = 2e-3;
 const BASELINE = { tier: "baseline", hasSubgroups: false, subgroupMinSize: 0 } as const;
 
 /** Four sequences of 9 to 61 tokens and 10 to 24 more; the last begins with all of the first, when that is over. */
@@ -107,6 +110,27 @@ for (const golden of GOLDENS) {
   );
 }
 
+/** Decodes in a batch of 32, of which each takes experts of its own. */
+async function checkLogits(device: Device, golden: FamilyGolden): Promise<void> {
+  const actual = await withFamily(
+    golden,
+    (modelDir) => decodedLogits(device, modelDir, short(golden)),
+  );
+  assert(worst(actual, expectedLogits(golden)) < LOGIT_ERROR);
+}
+
+gpuTest(
+  "gpt_oss: its formulas' logits on a GPU's kernels",
+  (gpu) => checkLogits(actingAs(gpu, BASELINE), GPT_OSS),
+);
+gpuTest("qwen3_moe: its formulas' logits on a GPU's kernels with subgroups", async (gpu) => {
+  if (!gpu.capabilities.hasSubgroups) {
+    // deno-lint-ignore no-console -- a skip must say why
+    return console.warn("skipped: the adapter grants no subgroups");
+  }
+  await checkLogits(actingAs(gpu, { tier: "subgroups" }), GOLDENS[0]!);
+});
+
 /** The first tokens of a golden prompt. */
 const short = (golden: FamilyGolden): FamilyGolden => ({
   ...golden,
@@ -118,21 +142,18 @@ function worst(a: readonly Float32Array[], b: readonly Float32Array[]): number {
   return Math.max(...a.map((row, i) => worstError(row, b[i]!)));
 }
 
-for (const method of ["int8", "int4"] as const) {
-  gpuTest(
-    `experts in ${method}: both devices agree, and the router's choice stays`,
-    (gpu) =>
-      withFamily(GPT_OSS, async (modelDir) => {
-        const quantization = { method, groupSize: 32 } as const;
-        const config = { modelDir, kvCacheDtype: "f32", quantization } as const;
-        const { prompt } = short(GPT_OSS);
-        const logitsOn = async (device: Device) =>
-          await (await Scorer.create(device, config)).logits(prompt);
-        const expected = await logitsOn(new ReferenceDevice());
-        assert(worst(await logitsOn(gpu), expected) < 2e-3);
-        const plain = await decodedLogits(new ReferenceDevice(), modelDir, short(GPT_OSS));
-        const loss = worst(plain, expected);
-        assert(loss > 0 && loss < (method === "int8" ? 0.5 : 4), `a logit is off by ${loss}`);
-      }),
-  );
-}
+gpuTest(
+  "experts in int4: both devices agree, and the router's choice stays",
+  (gpu) =>
+    withFamily(GPT_OSS, async (modelDir) => {
+      const quantization = { method: "int4", groupSize: 32 } as const;
+      const config = { modelDir, kvCacheDtype: "f32", quantization } as const;
+      const { prompt } = short(GPT_OSS);
+      const logitsOn = async (device: Device) =>
+        await (await Scorer.create(device, config)).logits(prompt);
+      const expected = await logitsOn(new ReferenceDevice());
+      assert(worst(await logitsOn(gpu), expected) < LOGIT_ERROR);
+      const loss = worst(expectedLogits(GPT_OSS).slice(0, prompt.length), expected);
+      assert(loss > LOGIT_ERROR && loss < 4, `a logit is off by ${loss}`);
+    }),
+);

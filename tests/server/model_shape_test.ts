@@ -71,6 +71,10 @@ Deno.test("parseShape() counts the weights of all experts", () => {
     const { weights } = parseShape(config, "m");
     const counted = weights!.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
     assertEquals(counted, numWeights, config.model_type);
+    const routers = weights!.filter(({ keepsType }) => keepsType);
+    assertEquals(routers.length, config.num_hidden_layers);
+    const [f16, int8] = [0, 1].map((format) => plannedWeights({ weights: routers })[format]!.bytes);
+    assertEquals(int8, f16);
   }
 });
 

@@ -1,5 +1,5 @@
 import { decodeToF32 } from "../../src/weights/dtypes.ts";
-import { openWeights } from "../../src/weights/safetensors.ts";
+import { openWeights, type Weights } from "../../src/weights/safetensors.ts";
 import {
   GGUF_TYPE,
   ggufFile,
@@ -31,6 +31,8 @@ const CONVERTERS: Readonly<Record<string, Converter>> = {
   granite: { architecture: "granite", pairs: true },
   olmo2: { architecture: "olmo2" },
   olmo3: { architecture: "olmo2" },
+  olmoe: { architecture: "olmoe" },
+  gpt_oss: { architecture: "gpt-oss" },
   phi3: { architecture: "phi3" },
   smollm3: { architecture: "smollm3", pairs: true },
 };
@@ -44,6 +46,8 @@ const PARTS: Readonly<Record<string, string>> = {
   "self_attn.q_norm": "attn_q_norm",
   "self_attn.k_norm": "attn_k_norm",
   "self_attn.qkv_proj": "attn_qkv",
+  "mlp.gate": "ffn_gate_inp",
+  "mlp.router": "ffn_gate_inp",
   "mlp.gate_up_proj": "ffn_up",
   "mlp.gate_proj": "ffn_gate",
   "mlp.up_proj": "ffn_up",
@@ -75,10 +79,16 @@ export function familyGguf(dir: string): Uint8Array<ArrayBuffer> {
   const names = weights.names();
   const isBehind = names.some((name) => name.includes("post_feedforward_layernorm"));
   const tensors: Record<string, GgufTensorData> = {};
-  for (const name of names) {
-    const { dtype, shape, numElements } = weights.tensor(name);
+  const read = (name: string) => {
+    const { dtype, numElements } = weights.tensor(name);
     const values = new Float32Array(numElements);
     decodeToF32(dtype, readTensor(weights, name), values);
+    return values;
+  };
+  Object.assign(tensors, expertTensors(weights, read));
+  for (const name of names.filter((name) => !name.includes(".experts."))) {
+    const { shape } = weights.tensor(name);
+    const values = read(name);
     const [rows, columns = 1] = shape;
     const heads = converter.pairs && /\.q_proj\./.test(name)
       ? config["num_attention_heads"]
@@ -91,11 +101,11 @@ export function familyGguf(dir: string): Uint8Array<ArrayBuffer> {
     const isNorm = name.endsWith("norm.weight");
     const stored = converter.addsOne && isNorm ? ordered.map((value) => value + 1) : ordered;
     const isMatrix = shape.length > 1;
-    tensors[ggufName(name, isBehind)] = {
-      shape,
-      type: isMatrix ? GGUF_TYPE.F16 : GGUF_TYPE.F32,
-      bytes: new Uint8Array(isMatrix ? Float16Array.from(stored).buffer : stored.slice().buffer),
-    };
+    const isPostNorm = converter.architecture === "gpt-oss" && name.includes("post_attention");
+    const known = isPostNorm
+      ? name.replace(/^model\.layers\.(\d+)\..*/, "blk.$1.post_attention_norm.weight")
+      : ggufName(name, isBehind);
+    tensors[known] = data(shape, stored, isMatrix ? "F16" : "F32");
   }
   weights.close();
   return ggufFile(metadataOf(config, converter), {
@@ -105,10 +115,64 @@ export function familyGguf(dir: string): Uint8Array<ArrayBuffer> {
   });
 }
 
+function data(
+  shape: readonly number[],
+  values: Float32Array,
+  type: "F16" | "F32",
+): GgufTensorData {
+  const stored = type === "F16" ? Float16Array.from(values) : values.slice();
+  return { shape, type: GGUF_TYPE[type], bytes: new Uint8Array(stored.buffer) };
+}
+
+const SINKS = "blk.$1.attn_sinks.weight";
+
+/** The experts of each layer, one tensor of gates, one of ups and one of outputs. */
+function expertTensors(
+  weights: Weights,
+  read: (name: string) => Float32Array,
+): Record<string, GgufTensorData> {
+  const found: Record<string, GgufTensorData> = {};
+  const put = (key: string, shape: readonly number[], type: "F16" | "F32", values: number[]) =>
+    found[key] = data(shape, Float32Array.from(values), type);
+  for (const name of weights.names()) {
+    const [, layer, part] = /layers\.(\d+)\.mlp\.experts\.(.+)$/.exec(name) ?? [];
+    if (part === undefined) continue;
+    const { shape } = weights.tensor(name);
+    const [, expert, own] = /^(\d+)\.(\w+)_proj\.weight$/.exec(part) ?? [];
+    if (own !== undefined) {
+      if (expert !== "0") continue;
+      const each = weights.names()
+        .filter((other) => other.includes(`layers.${layer}.mlp.experts.`) && other.includes(own));
+      const all = each.flatMap((other) => [...read(other)]);
+      put(`blk.${layer}.ffn_${own}_exps.weight`, [each.length, ...shape], "F16", all);
+      continue;
+    }
+    const values = read(name);
+    const kind = part.endsWith("_bias") ? "bias" : "weight";
+    const [count, inputs, outputs] = kind === "bias" ? [shape[0]!, 1, shape[1]!] : shape;
+    // Transposed in the checkpoint; of every two outputs the first is a gate.
+    const step = part.startsWith("gate_up") ? 2 : 1;
+    for (let first = 0; first < step; first++) {
+      const rows = outputs! / step;
+      const own = step === 1 ? "down" : first === 0 ? "gate" : "up";
+      const taken = Array.from({ length: count! * rows * inputs! }, (_, i) => {
+        const row = Math.floor(i / inputs!) % rows;
+        const at = (Math.floor(i / inputs! / rows) * inputs! + i % inputs!) * outputs!;
+        return values[at + row * step + first]!;
+      });
+      const extents = kind === "bias" ? [count!, rows] : [count!, rows, inputs!];
+      const type = kind === "bias" ? "F32" : "F16";
+      put(`blk.${layer}.ffn_${own}_exps.${kind}`, extents, type, taken);
+    }
+  }
+  return found;
+}
+
 function ggufName(name: string, isBehind: boolean): string {
   if (name === "model.embed_tokens.weight") return "token_embd.weight";
   if (name === "model.norm.weight") return "output_norm.weight";
   if (name === "lm_head.weight") return "output.weight";
+  if (name.endsWith(".sinks")) return name.replace(/^model\.layers\.(\d+)\..*/, SINKS);
   const [, layer, part, kind] = /^model\.layers\.(\d+)\.(.+)\.(weight|bias)$/.exec(name)!;
   const known = (isBehind ? NORMS_BEHIND[part!] : undefined) ?? PARTS[part!];
   if (known === undefined) throw new TypeError(`Cannot name tensor "${name}" in GGUF`);
@@ -137,6 +201,10 @@ function metadataOf(config: Config, { architecture }: Converter): Record<string,
     ...architecture === "qwen2"
       ? {}
       : present("attention.sliding_window", "sliding_window", u32("sliding_window")),
+    ...present("expert_count", "num_experts", u32("num_experts")),
+    ...present("expert_count", "num_local_experts", u32("num_local_experts")),
+    ...present("expert_used_count", "num_experts_per_tok", u32("num_experts_per_tok")),
+    ...architecture === "gpt-oss" ? { "expert_feed_forward_length": u32("intermediate_size") } : {},
     ...present("attn_logit_softcapping", "attn_logit_softcapping", f32("attn_logit_softcapping")),
     ...present(
       "final_logit_softcapping",

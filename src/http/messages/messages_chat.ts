@@ -40,7 +40,7 @@ export function toChat(request: MessagesRequest, model: ServedModel): Chat {
 
 /** The part of a request that its prompt is made of. */
 export function toPrompt(request: MessagesPrompt, model: ServedModel): ChatPrompt {
-  const { messages, isOpen } = toConversation(request);
+  const { messages, isOpen } = toConversation(request, model);
   return {
     messages,
     ...(isOpen ? { closing: { addGenerationPrompt: false, continueFinalMessage: true } } : {}),

@@ -37,7 +37,7 @@ export function toPrompt(request: ResponsesPrompt, model: ServedModel): ChatProm
   const { chat_template_kwargs, reasoning } = request;
   const thinking = { chat_template_kwargs, reasoning_effort: reasoning?.effort };
   return {
-    messages: toMessages(request),
+    messages: toMessages(request, model),
     use: toUse(request),
     variables: templateVariablesOf(thinking, model, "reasoning.effort"),
     foldsLateSystem: true,

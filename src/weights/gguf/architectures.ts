@@ -119,6 +119,28 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
       norm_topk_prob: false,
     }),
   },
+  "gpt-oss": {
+    modelType: "gpt_oss",
+    names: { "ffn_gate_inp": "mlp.router", "post_attention_norm": "post_attention_layernorm" },
+    fields: (keys) => ({
+      intermediate_size: keys.requireCount("expert_feed_forward_length"),
+      num_local_experts: keys.requireCount("expert_count"),
+      num_experts_per_tok: keys.requireCount("expert_used_count"),
+      sliding_window: keys.requireCount("attention.sliding_window"),
+      layer_types: keys.layerTypes(2),
+      // Converters part gates from ups, and experts are matrices of their own here.
+      expert_layout: "each",
+      rope_scaling: {
+        rope_type: "yarn",
+        factor: keys.number("rope.scaling.factor") ?? 1,
+        original_max_position_embeddings: keys.requireCount("rope.scaling.original_context_length"),
+        beta_fast: keys.number("rope.scaling.yarn_beta_fast") ?? 32,
+        beta_slow: keys.number("rope.scaling.yarn_beta_slow") ?? 1,
+        // Files do not say so, but all published models do.
+        truncate: false,
+      },
+    }),
+  },
   gemma: { modelType: "gemma", addsOneToNorms: true, fields: () => GELU },
   gemma2: {
     modelType: "gemma2",

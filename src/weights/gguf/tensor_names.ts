@@ -28,6 +28,7 @@ const LAYER_NAMES: Readonly<Record<string, string>> = {
   "attn_q_norm": "self_attn.q_norm",
   "attn_k_norm": "self_attn.k_norm",
   "attn_output": "self_attn.o_proj",
+  "attn_sinks": "self_attn.sinks",
   "ffn_norm": "post_attention_layernorm",
   "ffn_gate": "mlp.gate_proj",
   "ffn_up": "mlp.up_proj",
@@ -35,7 +36,7 @@ const LAYER_NAMES: Readonly<Record<string, string>> = {
   "ffn_gate_inp": "mlp.gate",
 };
 
-/** Tensors of all experts of a layer, [experts, rows, columns], and the name of one expert's. */
+/** Tensors of all experts of a layer, a matrix or a bias of each, and the name of one expert's. */
 const EXPERT_NAMES: Readonly<Record<string, string>> = {
   "ffn_gate_exps": "gate_proj",
   "ffn_up_exps": "up_proj",
@@ -79,7 +80,7 @@ function viewsOf(
     return [[name, { tensor, ...addend }]];
   }
   const expert = Object.hasOwn(EXPERT_NAMES, part) ? EXPERT_NAMES[part] : undefined;
-  if (expert !== undefined && tensor.shape.length === 3) {
+  if (expert !== undefined && tensor.shape.length === (kind === "bias" ? 2 : 3)) {
     return experts(tensor).map((slice, i) => [
       `model.layers.${layer}.mlp.experts.${i}.${expert}.${kind}`,
       { tensor: slice },
@@ -87,7 +88,8 @@ function viewsOf(
   }
   const names = { ...LAYER_NAMES, ...architecture.names };
   const known = Object.hasOwn(names, part) ? names[part] : undefined;
-  const name = known === undefined ? tensor.name : `model.layers.${layer}.${known}.${kind}`;
+  const suffix = part === "attn_sinks" ? "" : `.${kind}`;
+  const name = known === undefined ? tensor.name : `model.layers.${layer}.${known}${suffix}`;
   const heads = part === "attn_q" ? "attention.head_count" : "attention.head_count_kv";
   const pairs = architecture.pairsRows && (part === "attn_q" || part === "attn_k")
     ? { pairedRows: headRows(tensor, keys.count(heads) ?? keys.count("attention.head_count") ?? 0) }
@@ -107,7 +109,7 @@ function headRows({ name, shape, type, file }: LocatedTensor, numHeads: number):
   );
 }
 
-/** One matrix per expert, each a part of the tensor. */
+/** One matrix or bias per expert, each a part of the tensor. */
 function experts(tensor: LocatedTensor): LocatedTensor[] {
   const [count, ...shape] = tensor.shape;
   if (count! > MAX_EXPERTS) {

@@ -254,7 +254,10 @@ Deno.test("what is wrong, or not done, is refused by name and in Anthropic's sha
     [{ tool_choice: { type: "any" } }, /^tool_choice needs tools/],
     [{ tools: [TOOL], tool_choice: { type: "tool" } }, /^tool_choice.name is required/],
     [{ tools: [TOOL], tool_choice: { type: "any", name: "now" } }, /^tool_choice.name needs/],
-    [user({ type: "image" }), /^messages.0.content.0.type "image" is not supported/],
+    [
+      user({ type: "image" }),
+      /^messages.0.content.0.type is "image": the model quire\/test reads text alone$/,
+    ],
     [user({ type: "text" }), /^messages.0.content.0.text is required/],
     [user(use), /^messages.0.content.0.type "tool_use" does not belong/],
     [

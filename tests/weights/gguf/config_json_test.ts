@@ -187,6 +187,19 @@ Deno.test("models with experts say how many there are", () => {
     mlp_only_layers: [],
   });
   assertEquals(configOf("olmoe", experts)["norm_topk_prob"], false);
+  const yarn = {
+    "rope.scaling.type": "yarn",
+    "rope.scaling.factor": { f32: 32 },
+    "rope.scaling.original_context_length": { u32: 4096 },
+    "attention.sliding_window": { u32: 128 },
+  };
+  const gptOss = configOf("gpt-oss", { ...experts, ...yarn });
+  assertEquals([gptOss["num_local_experts"], gptOss["intermediate_size"]], [8, 16]);
+  assertEquals((gptOss["layer_types"] as string[])[0], "sliding_attention");
+  assertEquals(gptOss["rope_scaling"], {
+    ...{ rope_type: "yarn", factor: 32, original_max_position_embeddings: 4096 },
+    ...{ beta_fast: 32, beta_slow: 1, truncate: false },
+  });
 });
 
 Deno.test("biases of the first layer show in the config", () => {
