@@ -57,6 +57,8 @@ const GENERATION: Readonly<Record<string, EndpointDoc>> = {
     tag: OPENAI,
     body: InputTokensRequest,
   },
+  "GET /v1/responses/{id}": { summary: "No response is stored: always a 404", tag: OPENAI },
+  "DELETE /v1/responses/{id}": { summary: "No response is stored: always a 404", tag: OPENAI },
   "POST /v1/messages": {
     summary: "Answers in Anthropic's Messages API",
     tag: "Anthropic",
