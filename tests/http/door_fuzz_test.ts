@@ -17,7 +17,7 @@ const OPEN_PATHS = new Set([
 const METHODS = ["GET", "POST", "HEAD", "DELETE", "PUT", "PATCH", "OPTIONS"];
 
 const templates = testServer().app.routes.filter(({ method }) => method !== "ALL")
-  .map(({ path }) => path.replace(/:name(\{.*\})?/, "name"));
+  .map(({ path }) => path.replace(/:\w+(\{.*\})?/, "name"));
 
 /** A route's path, or one that looks like it. */
 const paths = fc.record({
