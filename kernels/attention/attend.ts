@@ -36,7 +36,7 @@ export function queryOf(
   return qkv.f32.subarray(first, first + D);
 }
 
-/** K and V of one KV head at some positions, f32 [positions, D] each, as a pool's codes say them. */
+/** K and V of one KV head at some positions, f32 [positions, D] each, decoded. */
 export interface HeadVectors {
   readonly keys: Float32Array;
   readonly values: Float32Array;

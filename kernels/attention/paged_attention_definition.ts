@@ -56,6 +56,9 @@ export function combineShape(shape: AttentionShape): CombineShape {
   return { GROUP, H, D, SPLIT_LEN, HAS_SINKS, ...kvReads(shape) };
 }
 
+/** A pool's buffer, from the layer's row in its blocks on. */
+const KV_READ = { name: "kv", access: "read", base: ["ROW", "ROW_LOADS"] } as const;
+
 /**
  * Buffers that attention reads and writes, in binding order; `partials` and `stats` are the splits'
  * results.
@@ -63,7 +66,7 @@ export function combineShape(shape: AttentionShape): CombineShape {
 export const DECODE_BINDINGS = [
   { name: "step", access: "read" },
   { name: "qkv", access: "read" },
-  { name: "kv", access: "read" },
+  KV_READ,
   { name: "partials", access: "read_write" },
   { name: "stats", access: "read_write" },
 ] as const;
@@ -81,7 +84,7 @@ export const COMBINE_BINDINGS = [
 export const PREFILL_BINDINGS = [
   { name: "step", access: "read" },
   { name: "qkv", access: "read" },
-  { name: "kv", access: "read" },
+  KV_READ,
   { name: "out", access: "read_write" },
   { name: "sinks", access: "read" },
 ] as const;

@@ -103,7 +103,7 @@ export function multiply(
   }
 }
 
-/** The sums of rows of inputs with `w`, of two rows at a time, for which a weight is loaded once. */
+/** The sums of rows of inputs with `w`: a weight is loaded once for two rows. */
 function dotProducts(rows: readonly Float32Array[], w: Float32Array, sums: Float64Array): void {
   let r = 0;
   for (; r + 1 < rows.length; r += 2) dotTwo(rows[r]!, rows[r + 1]!, w, sums, r);
