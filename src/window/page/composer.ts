@@ -40,31 +40,41 @@ export function Composer({ conversationId, isBusy, onSend, onStop, onEditLast }:
       onEditLast();
     }
   };
-  return html`<form class="composer" onSubmit=${(event: Event) => (event.preventDefault(), send())}>
-    <textarea
-      id="composer"
-      ref=${area}
-      rows="1"
-      placeholder="Write a message"
-      aria-label="Message"
-      value=${text}
-      onInput=${(event: Event) => setText((event.target as HTMLTextAreaElement).value)}
-      onKeyDown=${onKeyDown}
-    ></textarea>
-    ${
-    isBusy
-      ? html`
-        <button class="send" key="stop" type="button" aria-label="Stop" title="Stop (Escape)"
-          onClick=${onStop}>
-          <${Icon} name="stop" />
-        </button>
-      `
-      : html`
-        <button class="send" key="send" type="submit" aria-label="Send" title="Send (Enter)"
-          disabled=${text.trim() === ""}>
-          <${Icon} name="send" />
-        </button>
-      `
-  }
-  </form>`;
+  return html`
+    <form class="composer" onSubmit=${(event: Event) => (event.preventDefault(), send())}>
+      <textarea
+        id="composer"
+        ref=${area}
+        rows="1"
+        placeholder="Write a message"
+        aria-label="Message"
+        value=${text}
+        onInput=${(event: Event) => setText((event.target as HTMLTextAreaElement).value)}
+        onKeyDown=${onKeyDown}
+      ></textarea>
+      <${SendButton} isBusy=${isBusy} isEmpty=${text.trim() === ""} onStop=${onStop} />
+    </form>
+  `;
+}
+
+/** Sends, or stops what runs: two buttons, so that a double click does not do both. */
+function SendButton({ isBusy, isEmpty, onStop }: {
+  isBusy: boolean;
+  isEmpty: boolean;
+  onStop: () => void;
+}) {
+  const [name, label, title] = isBusy
+    ? ["stop", "Stop", "Stop (Escape)"]
+    : ["send", "Send", "Send (Enter)"];
+  return html`
+    <button
+      key=${name}
+      class="send"
+      type=${isBusy ? "button" : "submit"}
+      aria-label=${label}
+      title=${title}
+      disabled=${!isBusy && isEmpty}
+      onClick=${isBusy ? onStop : undefined}
+    ><${Icon} name=${name} /></button>
+  `;
 }
