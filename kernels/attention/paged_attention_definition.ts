@@ -1,6 +1,6 @@
 import { numSplitsOf, splitBegin, splitRange } from "../../src/core/read_span.ts";
 import type { HostBuffer } from "../../src/device/host_buffer.ts";
-import { type Attended, attendTo, queryOf, type Scoring } from "./attend.ts";
+import { type Attended, attendTo, loadVectors, queryOf, type Scoring } from "./attend.ts";
 import { type AttentionLayer, qkvHeads } from "../kv/attention_layer.ts";
 import {
   type KvPlace,
@@ -56,6 +56,9 @@ export function combineShape(shape: AttentionShape): CombineShape {
   return { GROUP, H, D, SPLIT_LEN, HAS_SINKS, ...kvReads(shape) };
 }
 
+/** A pool's buffer, from the layer's row in its blocks on. */
+const KV_READ = { name: "kv", access: "read", base: ["ROW", "ROW_LOADS"] } as const;
+
 /**
  * Buffers that attention reads and writes, in binding order; `partials` and `stats` are the splits'
  * results.
@@ -63,7 +66,7 @@ export function combineShape(shape: AttentionShape): CombineShape {
 export const DECODE_BINDINGS = [
   { name: "step", access: "read" },
   { name: "qkv", access: "read" },
-  { name: "kv", access: "read" },
+  KV_READ,
   { name: "partials", access: "read_write" },
   { name: "stats", access: "read_write" },
 ] as const;
@@ -81,7 +84,7 @@ export const COMBINE_BINDINGS = [
 export const PREFILL_BINDINGS = [
   { name: "step", access: "read" },
   { name: "qkv", access: "read" },
-  { name: "kv", access: "read" },
+  KV_READ,
   { name: "out", access: "read_write" },
   { name: "sinks", access: "read" },
 ] as const;
@@ -112,14 +115,18 @@ export function attendDecodes(
       const begin = splitBegin(range, split, SPLIT_LEN);
       const ends = [begin, Math.min(begin + SPLIT_LEN, contextLen)] as const;
       const positions = positionsRead(shape, contextLen - 1, ends);
+      const rows = Int32Array.from(positions.keys());
       const context = { kv: kv!, words, table: words[seq + SEQ.table]! };
-      for (let h = 0; h < H; h++) {
-        const query = queryOf(qkv!, words[seq + SEQ.firstRow]!, h, shape);
-        const at = words[seq + SEQ.firstSplit]! * H + h * numSplits + split;
-        const head = Math.floor(h / (H / G));
-        const { output, max, total } = attendTo(query, context, head, positions, shape);
-        partials!.f32.set(output, at * D);
-        stats!.f32.set([max, total], at * 2);
+      for (let head = 0; head < G; head++) {
+        const vectors = loadVectors(context, head, positions, shape);
+        for (let h = head * H / G; h < (head + 1) * H / G; h++) {
+          const query = queryOf(qkv!, words[seq + SEQ.firstRow]!, h, shape);
+          const at = words[seq + SEQ.firstSplit]! * H + h * numSplits + split;
+          const { output, max, total } = attendTo(query, vectors, rows, shape);
+          partials!.f32.set(output, at * D);
+          stats!.f32[at * 2] = max;
+          stats!.f32[at * 2 + 1] = total;
+        }
       }
     }
   }
@@ -158,9 +165,13 @@ function combineSplits(splits: readonly Attended[], sink: number | undefined): F
   const weights = splits.map((split) => Math.exp(split.max - max));
   const ofSink = sink === undefined ? 0 : Math.exp(sink - max);
   const total = splits.reduce((sum, split, m) => sum + split.total * weights[m]!, ofSink);
-  return splits[0]!.output.map((_, d) =>
-    splits.reduce((sum, { output }, m) => sum + output[d]! * weights[m]!, 0) / total
-  );
+  const output = new Float32Array(splits[0]!.output.length);
+  for (let d = 0; d < output.length; d++) {
+    let sum = 0;
+    for (let m = 0; m < splits.length; m++) sum += splits[m]!.output[d]! * weights[m]!;
+    output[d] = sum / total;
+  }
+  return output;
 }
 
 /**
@@ -174,22 +185,42 @@ export function attendTiles({ step, qkv, kv, out, sinks }: Buffers, shape: Atten
     const tile = words[STEP.tiles]! + n * TILE_WORDS;
     const seq = seqWord(words, words[tile + TILE.seq]!, GROUP);
     const context = { kv: kv!, words, table: words[seq + SEQ.table]! };
-    for (let i = 0; i < words[tile + TILE.numRows]!; i++) {
-      const row = words[tile + TILE.firstRow]! + i;
-      const runs = splitsRead(shape, words[tile + TILE.position]! + i);
-      for (let h = 0; h < H; h++) {
-        const query = queryOf(qkv!, row, h, shape);
-        const splits = runs.map((positions) => {
-          const head = Math.floor(h / (H / G));
-          const { output, max, total } = attendTo(query, context, head, positions, shape);
-          // As the buffer between the two keeps them.
-          return { output, max: Math.fround(max), total: Math.fround(total) };
-        });
+    const firstRow = words[tile + TILE.firstRow]!;
+    const numRows = words[tile + TILE.numRows]!;
+    const position = words[tile + TILE.position]!;
+    const runs = Array.from({ length: numRows }, (_, i) => splitsRead(shape, position + i));
+    const { positions, rowsOf } = unionOf(runs.flat(), position + numRows);
+    const splits = runs.map((ofRow) => ofRow.map(rowsOf));
+    for (let head = 0; head < G; head++) {
+      const vectors = loadVectors(context, head, positions, shape);
+      for (let h = head * H / G; h < (head + 1) * H / G; h++) {
         const sink = HAS_SINKS ? sinks!.f32[h]! : undefined;
-        out!.f32.set(combineSplits(splits, sink), (row * H + h) * D);
+        for (const [i, ofRow] of splits.entries()) {
+          const query = queryOf(qkv!, firstRow + i, h, shape);
+          const attended = ofRow.map((rows) => {
+            const { output, max, total } = attendTo(query, vectors, rows, shape);
+            // As the buffer between the two keeps them.
+            return { output, max: Math.fround(max), total: Math.fround(total) };
+          });
+          out!.f32.set(combineSplits(attended, sink), ((firstRow + i) * H + h) * D);
+        }
       }
     }
   }
+}
+
+/** All positions below `end` that are in some run, and where among them those of each run are. */
+function unionOf(runs: readonly (readonly number[])[], end: number) {
+  const rows = new Int32Array(end).fill(-1);
+  for (const run of runs) for (const p of run) rows[p] = 0;
+  const positions: number[] = [];
+  for (let p = 0; p < end; p++) if (rows[p] === 0) rows[p] = positions.push(p) - 1;
+  const rowsOf = (run: readonly number[]) => {
+    const own = new Int32Array(run.length);
+    for (let i = 0; i < run.length; i++) own[i] = rows[run[i]!]!;
+    return own;
+  };
+  return { positions, rowsOf };
 }
 
 /** The positions that the query at `position` reads, split by split. */

@@ -8,6 +8,12 @@ export interface Binding {
   /** The WGSL variable's name. */
   readonly name: string;
   readonly access: "read" | "read_write";
+  /**
+   * The constants that say nothing but where in this buffer the call's part begins, the first of
+   * them in u32 words, the others in units of their own. A device that binds the buffer from there
+   * expands the template with zeros in their place.
+   */
+  readonly base?: readonly string[];
 }
 
 /** Workgroups in x, y and z; a call with a zero is skipped. */

@@ -1,6 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import { alignUp } from "../base/math.ts";
 import { DeviceLostError, KernelError } from "../core/errors.ts";
+import { basedCall } from "./binding_base.ts";
 import { type Capabilities, wgslPreamble } from "./capabilities.ts";
 import type { Device, Program, ReadRequest, RunOptions } from "./device.ts";
 import { denoProvider, type GpuProvider } from "./gpu_provider.ts";
@@ -150,10 +151,12 @@ export class WebGpuDevice implements Device {
   }
 
   async compile<Dims>(calls: readonly KernelCall<Dims>[]): Promise<Program<Dims>> {
+    const { minStorageBufferOffsetAlignment } = this.#device.limits;
     const prepared = new Map<KernelCall<Dims>, PreparedCall<Dims>>();
     for (const call of new Set(calls)) {
-      const { pipeline, layout } = await this.#pipelines.get(call);
-      const bindGroup = await this.#bind(call, layout);
+      const { constants, offsets } = basedCall(call, minStorageBufferOffsetAlignment);
+      const { pipeline, layout } = await this.#pipelines.get({ ...call, constants });
+      const bindGroup = await this.#bind(call, layout, offsets);
       prepared.set(call, { pipeline, bindGroup, workgroups: call.workgroups });
     }
     return new GpuProgram(calls, calls.map((call) => prepared.get(call)!));
@@ -227,7 +230,11 @@ export class WebGpuDevice implements Device {
     return words;
   }
 
-  async #bind<Dims>(call: KernelCall<Dims>, layout: GPUBindGroupLayout): Promise<GPUBindGroup> {
+  async #bind<Dims>(
+    call: KernelCall<Dims>,
+    layout: GPUBindGroupLayout,
+    offsets: readonly number[],
+  ): Promise<GPUBindGroup> {
     this.#device.pushErrorScope("validation");
     const bindGroup = this.#device.createBindGroup({
       label: call.label,
@@ -236,7 +243,7 @@ export class WebGpuDevice implements Device {
         binding,
         resource: buffer instanceof GpuDeviceTexture
           ? buffer.gpu.createView()
-          : { buffer: gpuBuffer(buffer) },
+          : { buffer: gpuBuffer(buffer), offset: offsets[binding]! },
       })),
     });
     const error = await this.#device.popErrorScope();

@@ -34,7 +34,11 @@ import { rerankRoute } from "./rerank_route.ts";
 import { propsRoute, slotsRoute } from "./props_route.ts";
 import { boundBodies } from "./request_body.ts";
 import { requirePlainTarget } from "./request_target.ts";
-import { inputTokensRoute, responsesRoute } from "./responses/responses_route.ts";
+import {
+  inputTokensRoute,
+  responsesRoute,
+  storedResponseRoute,
+} from "./responses/responses_route.ts";
 import type { Services } from "./services.ts";
 import { detokenizeRoute, tokenizeRoute } from "./tokenize_route.ts";
 
@@ -61,6 +65,8 @@ function routesOf(services: Services): readonly Route[] {
     ["POST", "/v1/messages/count_tokens", "key", countTokensRoute(services)],
     ["POST", "/v1/responses", "key", responsesRoute(services)],
     ["POST", "/v1/responses/input_tokens", "key", inputTokensRoute(services)],
+    ["GET", "/v1/responses/:id", "key", storedResponseRoute],
+    ["DELETE", "/v1/responses/:id", "key", storedResponseRoute],
     ["GET", "/v1/models", "key", modelsRoute(services)],
     ["GET", "/v1/models/:name{.*}", "key", modelRoute(services)],
     ["POST", "/tokenize", "key", tokenizeRoute(services)],
@@ -91,6 +97,7 @@ function routesOf(services: Services): readonly Route[] {
     ["GET", "/kv/events", "admin", kvEventsRoute(services)],
     ["GET", "/openapi.json", "public", openApiRoute(() => routes, services.version)],
     ["GET", "/docs", "public", docsRoute()],
+    ["GET", "/", "public", (c) => c.redirect("/docs")],
   ];
   return routes;
 }
@@ -132,7 +139,9 @@ export function createApp(services: Services): Hono {
 }
 
 /** Paths of the API's endpoints that have no `/v1` in front by custom, but may have one. */
-const UNVERSIONED: ReadonlySet<string> = new Set(["/tokenize", "/detokenize", "/health"]);
+const UNVERSIONED: ReadonlySet<string> = new Set([
+  ...["/tokenize", "/detokenize", "/apply-template", "/health"],
+]);
 
 /** A path with and without `/v1`, where clients of other servers send both. */
 function spellingsOf(path: string): readonly string[] {

@@ -4,6 +4,7 @@ import { chatTools } from "./chat_tools.ts";
 import type { GenerationMeter } from "./generation_meter.ts";
 import { type AskedFormat, checkSize } from "./grammar_fields.ts";
 import type { Job } from "./job.ts";
+import { isRaisedByTemplate, withoutLateSystem } from "./late_instructions.ts";
 import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
 import { checkNumSequences, type SamplingFields, toSamplingParams } from "./sampling_fields.ts";
 import { requireReady } from "./served_model.ts";
@@ -19,6 +20,11 @@ export interface ChatPrompt {
   /** Tools, and who has to be called. */
   readonly use: ToolUse | undefined;
   readonly variables: TemplateVariables;
+  /**
+   * Whether a template that refuses system messages behind the first turn is given them as the
+   * user's: agents send them to every model.
+   */
+  readonly foldsLateSystem?: true;
   /** The field that holds the conversation, for refusals. */
   readonly source: PromptSource;
 }
@@ -47,11 +53,19 @@ export async function encodeChat(
   const { maxCharsPerToken } = model;
   const numChars = numCharsOf(messages, use?.templateTools);
   checkPromptChars(numChars, source, { maxModelLen, maxCharsPerToken });
-  return await text.encodeChat(messages, {
+  const options = {
     ...closing,
     ...(use === undefined ? {} : { tools: use.templateTools }),
     variables,
-  });
+  };
+  try {
+    return await text.encodeChat(messages, options);
+  } catch (error) {
+    const folds = chat.foldsLateSystem === true && isRaisedByTemplate(error);
+    const folded = folds ? withoutLateSystem(messages) : undefined;
+    if (folded === undefined) throw error;
+    return await text.encodeChat(folded, options);
+  }
 }
 
 /**

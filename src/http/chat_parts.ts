@@ -19,13 +19,14 @@ export type ChatPart =
 
 /** What of a choice this file reads; `chatFormat` and what is put around it write it. */
 interface ChatChoice {
-  readonly delta: ChatDelta;
+  readonly message?: ChatDelta;
+  readonly delta?: ChatDelta;
   readonly finish_reason: string | null;
   readonly stop_reason?: string | number | null;
 }
 
 interface ChatDelta {
-  readonly content?: string;
+  readonly content?: string | null;
   readonly reasoning_content?: string;
   readonly tool_calls?: readonly {
     readonly id?: string;
@@ -33,21 +34,25 @@ interface ChatDelta {
   }[];
 }
 
-/** Reads the choices of one chat's stream as the parts that other APIs are written in. */
+/**
+ * Reads the choices of one chat's answer as the parts that other APIs are written in. A whole
+ * choice gives its text before its calls, since a chat's message does not say what came first.
+ */
 export class ChatPartReader {
   /** A call whose id and name have come, and whose arguments follow. */
   #begun: { readonly id: string; readonly name: string } | undefined;
 
   read(choice: Choice): readonly ChatPart[] {
-    const { delta, finish_reason: reason, stop_reason } = choice as unknown as ChatChoice;
-    const { reasoning_content: thought, content, tool_calls } = delta;
+    const { message, delta, finish_reason: reason, stop_reason } = choice as unknown as ChatChoice;
+    const { reasoning_content: thought, content, tool_calls } = message ?? delta ?? {};
     const parts: ChatPart[] = [];
     if (thought !== undefined && thought !== "") parts.push({ type: "thought", text: thought });
-    if (content !== undefined && content !== "") parts.push({ type: "text", text: content });
+    if (typeof content === "string" && content !== "") parts.push({ type: "text", text: content });
     for (const { id, function: { name, arguments: given } } of tool_calls ?? []) {
-      // The delta with the id comes before the one with the arguments.
       if (id !== undefined && name !== undefined) this.#begun = { id, name };
-      else parts.push({ type: "call", ...this.#begun!, arguments: given });
+      // In a stream, the delta with the id comes before the one with the arguments.
+      if (id !== undefined && message === undefined) continue;
+      parts.push({ type: "call", ...this.#begun!, arguments: given });
     }
     if (reason !== null) parts.push({ type: "end", reason, stopReason: stop_reason ?? null });
     return parts;

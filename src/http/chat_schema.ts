@@ -3,6 +3,7 @@ import { RequestError } from "../core/errors.ts";
 import { MAX_LOGPROBS } from "../core/sampling_params.ts";
 import { boundedArray } from "./bounded_array.ts";
 import { MaxTokens } from "./length_fields.ts";
+import { noText } from "./refusals.ts";
 import { SAMPLING_FIELDS } from "./sampling_fields.ts";
 import type { ChatMessage, ChatToolCall, EncodeChatOptions, ServedModel } from "./services.ts";
 import { THINKING_FIELDS } from "./thinking_fields.ts";
@@ -114,15 +115,12 @@ function parseArguments(text: string, param: string): unknown {
 function joinParts(
   parts: readonly z.output<typeof Part>[],
   messageIndex: number,
-  { names: [name] }: Pick<ServedModel, "names">,
+  model: Pick<ServedModel, "names">,
 ): string {
   return parts.map(({ type, text }, i) => {
     const path = `messages.${messageIndex}.content.${i}`;
     if (type !== "text") {
-      throw new RequestError(
-        `${path}.type is ${quoteType(type)}: the model ${name} reads text alone`,
-        { code: "unsupported_parameter", param: `${path}.type` },
-      );
+      throw noText(`${path}.type`, type, model);
     }
     if (typeof text === "string") return text;
     throw new RequestError(`${path}.text is required`, {
@@ -130,10 +128,6 @@ function joinParts(
       param: `${path}.text`,
     });
   }).join("\n");
-}
-
-function quoteType(type: string): string {
-  return JSON.stringify(type.slice(0, 40).toWellFormed());
 }
 
 function unsupported(param: string, what: string): RequestError {

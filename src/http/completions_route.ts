@@ -10,7 +10,7 @@ import { GenerationMeter } from "./generation_meter.ts";
 import { formatOf } from "./grammar_fields.ts";
 import { maxTokensOf } from "./length_fields.ts";
 import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
-import { type PromptLogprobsAsked, readoutOf } from "./prompt_readings.ts";
+import { checkNumScores, type PromptLogprobsAsked, readoutOf } from "./prompt_readings.ts";
 import { readJson } from "./read_json.ts";
 import {
   checkNumSequences,
@@ -53,6 +53,7 @@ export function completionsRoute(services: Services): Handler {
     const numLogprobs = request.logprobs ?? undefined;
     const asked = askedLogprobs(request);
     const readout = readoutOf(asked);
+    checkNumScores(prompts, asked);
     const compiled = grammar &&
       { grammar: await services.grammars.compile(grammar.format, grammar.param) };
     const maxAsked = maxTokensOf(request);

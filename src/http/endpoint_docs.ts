@@ -57,6 +57,11 @@ const GENERATION: Readonly<Record<string, EndpointDoc>> = {
     tag: OPENAI,
     body: InputTokensRequest,
   },
+  "GET /v1/responses/{id}": {
+    summary: "404: no response is stored",
+    tag: OPENAI,
+  },
+  "DELETE /v1/responses/{id}": { summary: "404: no response is stored", tag: OPENAI },
   "POST /v1/messages": {
     summary: "Answers in Anthropic's Messages API",
     tag: "Anthropic",
@@ -144,6 +149,7 @@ const SERVER: Readonly<Record<string, EndpointDoc>> = {
   "GET /props": { summary: "The server in llama.cpp's words", tag: "Server" },
   "GET /slots": { summary: "How many sequences of a step run", tag: "Server" },
   "GET /openapi.json": { summary: "This document", tag: "Server" },
+  "GET /": { summary: "Leads to /docs", tag: "Server", answer: "text/html" },
   "GET /docs": { summary: "This document as a page", tag: "Server", answer: "text/html" },
 };
 

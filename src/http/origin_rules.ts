@@ -4,6 +4,7 @@ import { cors } from "hono/cors";
 import { isLoopback } from "../base/host.ts";
 import { RequestError } from "../core/errors.ts";
 import type { AccessRules } from "./services.ts";
+import { IGNORED_FIELDS_HEADER } from "./ignored_fields.ts";
 
 /** Methods that change nothing (RFC 9110 section 9.2.1). */
 const SAFE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
@@ -12,6 +13,7 @@ const SAFE_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 const EXPOSED_HEADERS = [
   "x-request-id",
   "retry-after",
+  IGNORED_FIELDS_HEADER,
   "x-ratelimit-limit-requests",
   "x-ratelimit-remaining-requests",
   "x-ratelimit-limit-tokens",

@@ -6,6 +6,7 @@ import { Messages, toChatMessages } from "./chat_schema.ts";
 import { readJson } from "./read_json.ts";
 import type { Services } from "./services.ts";
 import { parseTokenIds } from "./token_ids.ts";
+import { neutral, type UnsupportedFields } from "./unsupported_fields.ts";
 
 const MAX_CHARS = 2 ** 22;
 const MAX_TOKENS = 2 ** 18;
@@ -23,6 +24,9 @@ export const PinRequest = z.looseObject({
 });
 type PinRequest = z.output<typeof PinRequest>;
 
+/** A pin is of what the operator's template makes of a conversation. */
+const UNSUPPORTED: UnsupportedFields = new Map([["chat_template", neutral("null")]]);
+
 /**
  * `POST /admin/kv/pins`: keeps what is cached of a prompt or conversation from eviction, under a
  * name and in the caller's own scope. Answers with the number of cached and now pinned tokens; send
@@ -30,7 +34,7 @@ type PinRequest = z.output<typeof PinRequest>;
  */
 export function pinRoute(services: Services): Handler {
   return async (c) => {
-    const request = await readJson(c, PinRequest);
+    const request = await readJson(c, PinRequest, UNSUPPORTED);
     const tokens = await tokensOf(request, services);
     const scope = cacheScope(c, services.cacheSecret, request.cache_salt);
     const { numBlocks, numTokens, numPinned, maxNumPinned } = await services.engine.command({

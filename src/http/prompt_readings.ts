@@ -1,4 +1,5 @@
 import type { TokenScore } from "../core/batch.ts";
+import { RequestError } from "../core/errors.ts";
 import type { PromptReadout, PromptReport } from "../core/prompt_readout.ts";
 import type { Job } from "./job.ts";
 import { completionLogprobs, finiteLogprob } from "./openai_logprobs.ts";
@@ -26,6 +27,33 @@ export interface PromptLogprobsAsked {
 export function readoutOf({ echoed, listed }: PromptLogprobsAsked): PromptReadout | undefined {
   if ((echoed ?? listed) === undefined) return undefined;
   return { numLogprobs: Math.max(echoed ?? 0, listed ?? 0) };
+}
+
+/** Most log-probabilities of prompts in one answer: some hundred bytes each until it is sent. */
+const MAX_SCORES = 2 ** 20;
+
+/**
+ * Refuses prompts whose log-probabilities are more than one answer may hold.
+ *
+ * @throws {RequestError} with the numbers.
+ */
+export function checkNumScores(
+  prompts: readonly Uint32Array[],
+  asked: PromptLogprobsAsked,
+): void {
+  const numLogprobs = readoutOf(asked)?.numLogprobs;
+  if (numLogprobs === undefined) return;
+  const numTokens = prompts.reduce((sum, { length }) => sum + length, 0);
+  const numScores = numTokens * (numLogprobs + 1);
+  if (numScores <= MAX_SCORES) return;
+  const param = asked.listed === undefined ? "logprobs" : "prompt_logprobs";
+  throw new RequestError(
+    `${param} of ${numTokens} prompt tokens, ${
+      numLogprobs + 1
+    } for each, are ${numScores}, but an ` +
+      `answer holds at most ${MAX_SCORES}: send fewer prompts`,
+    { code: "invalid_value", param, details: { n_logprobs: numScores, limit: MAX_SCORES } },
+  );
 }
 
 /**
@@ -125,6 +153,7 @@ export class PromptReadings {
 /** A chat whose answer has vLLM's `prompt_logprobs` of its one prompt beside `choices`. */
 export function withPromptLogprobs(job: Job, text: Vocabulary, listed: number): Job {
   const { format, prompts, sequences: [first, ...others] } = job;
+  checkNumScores(prompts, { listed });
   // All sequences are samples of it; one reads it for all of them.
   const readings = new PromptReadings(text, [{ tokens: prompts[0]! }], Infinity);
   const readout = readoutOf({ listed })!;

@@ -1,4 +1,5 @@
 import { RequestError } from "../core/errors.ts";
+import type { ServedModel } from "./services.ts";
 
 /** Longest part of a client's text that a refusal repeats, in characters. */
 const MAX_QUOTED_CHARS = 40;
@@ -11,6 +12,15 @@ export function invalid(param: string, message: string): RequestError {
 /** The refusal of what the API knows and this server, or its model, does not do. */
 export function unsupported(param: string, message: string): RequestError {
   return new RequestError(message, { code: "unsupported_parameter", param });
+}
+
+/** The refusal of a part of a message that is no text: an image, say. */
+export function noText(
+  param: string,
+  type: string,
+  { names: [name] }: Pick<ServedModel, "names">,
+): RequestError {
+  return unsupported(param, `${param} is ${quoted(type)}: the model ${name} reads text alone`);
 }
 
 /** @throws {RequestError} naming the field, where it is absent or null. */

@@ -42,7 +42,7 @@ const UNSUPPORTED: UnsupportedFields = new Map([
 ].map((name) => [name, { isNeutral: (value) => value === false, neutral: "null" }]));
 
 /**
- * `POST /v1/rerank` and `/rerank` in Jina's shape: how well each document answers the query, from 0
+ * `POST /v1/rerank` in Jina's shape: how well each document answers the query, from 0
  * to 1, best first.
  *
  * The model is asked with its chat template, and the score is how likely it says yes rather than

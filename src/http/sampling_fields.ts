@@ -22,6 +22,9 @@ const MAX_SALT_CHARS = 1024;
 const StopString = z.string().min(1).max(MAX_STOP_CHARS)
   .refine((text) => text.isWellFormed(), "well-formed Unicode");
 
+/** Stop strings where a field takes several. */
+export const StopStringList = boundedArray(StopString, { max: MAX_STOP_STRINGS });
+
 const StopTokenId = z.int().min(0).max(MAX_TOKENS);
 
 /**
@@ -45,7 +48,7 @@ export const SAMPLING_FIELDS = {
   use_beam_search: z.boolean().nullish(),
   length_penalty: z.number().min(-MAX_LENGTH_PENALTY).max(MAX_LENGTH_PENALTY).nullish(),
   early_stopping: z.boolean().nullish(),
-  stop: z.union([StopString, boundedArray(StopString, { max: MAX_STOP_STRINGS })]).nullish(),
+  stop: z.union([StopString, StopStringList]).nullish(),
   stop_token_ids: boundedArray(StopTokenId, { max: MAX_STOP_TOKEN_IDS }).nullish(),
   ignore_eos: z.boolean().nullish(),
   include_stop_str_in_output: z.boolean().nullish(),

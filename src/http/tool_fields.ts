@@ -6,7 +6,10 @@ import { boundedArray } from "./bounded_array.ts";
 /** Most tools of a request: each is part of the prompt, and of a grammar. */
 export const MAX_TOOLS = 128;
 /** Longest name, and what it is made of, as in OpenAI's API. */
-export const ToolName = z.string().regex(/^[\w.-]{1,64}$/, "1 to 64 letters, digits, _, . and -");
+const ToolName = z.string().regex(/^[\w.-]{1,64}$/, "1 to 64 letters, digits, _, . and -");
+/** The same in APIs whose names are longer, since agents put a server's name before a tool's. */
+export const LongToolName = z.string()
+  .regex(/^[\w.-]{1,128}$/, "1 to 128 letters, digits, _, . and -");
 
 const Tool = z.looseObject({
   type: z.literal("function"),

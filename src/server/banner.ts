@@ -39,6 +39,7 @@ export function banner(
     ],
     ["Started", describePhases(info, seconds)],
     ["Ready", place],
+    ["API", `${url}/docs`],
   ];
   return [
     ...lines.map(([name, text]) => `${name!.padEnd(8)} ${text}`),

@@ -1,6 +1,7 @@
 // deno-lint-ignore-file no-console -- what the terminal shows of a server is written here
 import type { Config } from "../core/config.ts";
 import { engineUnavailable, StartupError } from "../core/errors.ts";
+import { accessRules } from "./access_rules.ts";
 import { banner } from "./banner.ts";
 import { affordableConnections } from "./descriptors.ts";
 import { consentOf, findModel } from "./find_model.ts";
@@ -24,9 +25,10 @@ export async function serve(config: Config): Promise<void> {
   const door = await listen(config, (request) => answer(request), bounds);
   const refusal = publicBindRefusal(door.address, { ...keys, ...config });
   if (refusal !== undefined) throw new StartupError(refusal);
+  const access = accessRules(config, keys, door.address);
   const end = endOf(config, door.shutdown);
   const directory = await findModel(config.model, consentOf(config));
-  const server = await createServer(config, { address: door.address, keys, directory }, {
+  const server = await createServer(config, { access, directory }, {
     onProgress: (phase) => console.log(`... ${phase}`),
     onGivenUp: (reason) => end.giveUp(reason),
   });
@@ -57,11 +59,12 @@ export async function serveBound(address: Deno.Addr, config: Config): Promise<Fe
     console.error(`error: ${refusal}. Every request is refused until then`);
     return () => unavailable(refusal, "failed");
   }
+  const access = accessRules(config, keys, listensOn);
   // On a signal "deno serve" stops accepting connections, but would wait for the engine for ever,
   // and does not report when the last answer is sent: it gets the whole time for that.
   const end = endOf(config, () => new Promise(() => {}));
   const directory = await findModel(config.model, consentOf(config));
-  const server = await createServer(config, { address: listensOn, keys, directory }, {
+  const server = await createServer(config, { access, directory }, {
     onGivenUp: (reason) => end.giveUp(reason),
   });
   end.serves(server);

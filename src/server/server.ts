@@ -12,6 +12,7 @@ import { GrammarCompiler } from "../grammar/grammar_compiler.ts";
 import { createApp } from "../http/app.ts";
 import { createSeedSource } from "../http/seed_source.ts";
 import {
+  type AccessRules,
   DEFAULT_LIMITS,
   type SamplingDefaults,
   type ServedModel,
@@ -24,8 +25,6 @@ import { createToolService } from "../tools/tool_service.ts";
 import { StopStrings } from "../tokenizer/stop_strings.ts";
 import { loadTextService, type TextService } from "../tokenizer/text_service.ts";
 import { findModelSource } from "../weights/model_source.ts";
-import { accessRules } from "./access_rules.ts";
-import type { Keys } from "./keys.ts";
 import { createKvPlanner } from "./kv_planner.ts";
 import type { ModelDirectory } from "./model_directory.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
@@ -55,15 +54,14 @@ export interface ServerEvents {
 /**
  * Wires the rooms together: text service, engine isolate and HTTP door for one model.
  *
- * @param place the address the server listens on, the keys it asks for, and the model.
+ * @param place who may call, and the model.
  * @throws {StartupError} for model files that cannot be served, and for files that are no stores of
  * Quire's.
  */
 export async function createServer(
   config: Config,
-  { address, keys, directory }: {
-    readonly address: string;
-    readonly keys: Keys;
+  { access, directory }: {
+    readonly access: AccessRules;
     readonly directory: ModelDirectory;
   },
   { onProgress = () => {}, onGivenUp = () => {} }: ServerEvents = {},
@@ -90,7 +88,7 @@ export async function createServer(
     grammars,
     tools: createToolService(config.toolCallParser, text.chatTemplate),
     createStopStrings: (stops) => new StopStrings(stops),
-    access: accessRules(config, keys, address),
+    access,
     cacheSecret: memory.cacheSecret,
     limits: limitsOf(config),
     metrics,

@@ -1,14 +1,17 @@
 import { RequestError } from "../core/errors.ts";
 import { TextTrie } from "./text_trie.ts";
 
-/** The shapes `<|name|>` and, in DeepSeek's vocabularies, with full-width bars. */
-const CONTROL_SHAPE = /^<[|｜].*[|｜]>$/su;
+/**
+ * The shapes `<|name|>` and, in DeepSeek's vocabularies, with full-width bars; and SentencePiece's
+ * end of a text.
+ */
+const CONTROL_SHAPE = /^<[|｜].*[|｜]>$|^<\/s>$/su;
 
 /**
  * Whether an added token steers the model, as the end of a turn does. Some vocabularies list such
- * tokens without `special` (DeepSeek's `<｜User｜>`), so the usual shape counts as well. Other added
- * tokens are text that happens to be one token: `<think>`, which models write in their answers and
- * templates search for, or a run of spaces.
+ * tokens without `special` (DeepSeek's `<｜User｜>`, Phi-3's `</s>`), so the usual shape counts as
+ * well. Other added tokens are text that happens to be one token: `<think>`, which models write in
+ * their answers and templates search for, or a run of spaces.
  */
 export function isControlToken(
   { content, special }: { readonly content: string; readonly special: boolean },

@@ -1,5 +1,6 @@
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { stripMethod } from "./jinja_strip.ts";
+import { textOfUndefined } from "./jinja_undefined.ts";
 import { strftime } from "./strftime.ts";
 
 /** What one render may cost. */
@@ -59,6 +60,7 @@ class LimitedInterpreter extends Interpreter {
 
   override evaluate(statement: Statement, environment: Environment): Value {
     const result = stripMethod(statement, environment, this.#evaluateAgain) ??
+      textOfUndefined(statement, environment, this.#evaluateAgain) ??
       super.evaluate(statement, environment);
     const { value } = result;
     if (typeof value === "string") {

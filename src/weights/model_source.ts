@@ -3,6 +3,7 @@ import { modelFile, type ModelFiles } from "../core/model_json.ts";
 import { configJson, generationConfigJson } from "./gguf/config_json.ts";
 import { type GgufFile, isGgufPath, isLaterPart, openGguf } from "./gguf/gguf_file.ts";
 import { openGgufWeights } from "./gguf/gguf_weights.ts";
+import { poolingTexts } from "./gguf/pooling_json.ts";
 import { eosTokenIds, tokenizerConfigJson, tokenizerJson } from "./gguf/tokenizer_json.ts";
 import { openWeights } from "./safetensors.ts";
 import type { Weights } from "./weights.ts";
@@ -85,6 +86,7 @@ function configTexts(file: GgufFile): Record<string, string> {
   // A file without a vocabulary has a config all the same.
   const hasTokens = file.metadata.has("tokenizer.ggml.tokens");
   return {
+    ...poolingTexts(file),
     "config.json": JSON.stringify(configJson(file)),
     "generation_config.json": JSON.stringify(
       generationConfigJson(file, hasTokens ? eosTokenIds(file.metadata) : []),

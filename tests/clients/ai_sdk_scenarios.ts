@@ -2,9 +2,9 @@ import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { assert, assertEquals } from "@std/assert";
-import { generateText, type LanguageModel, Output, stepCountIs, streamText, tool } from "ai";
+import { embedMany, generateText, type LanguageModel, Output, stepCountIs, streamText, tool } from "ai";
 import { checkedFetch } from "./checked_fetch.ts";
-import { ANSWER, HELLO, Mood, Place, type Scenario, type Server } from "./scenario.ts";
+import { ANSWER, checkVectors, HELLO, Mood, Place, type Scenario, type Server, TEXTS } from "./scenario.ts";
 
 const WEATHER = tool({ inputSchema: Place, execute: ({ city }) => `Sun in ${city}` });
 
@@ -23,8 +23,7 @@ function messages({ url, model }: Server): LanguageModel {
 }
 
 function scenariosOf(name: string, modelOf: (server: Server) => LanguageModel): Scenario[] {
-  // What a client believes to be stored it would only refer to.
-  const common = { maxRetries: 0, providerOptions: { openai: { store: false } } };
+  const common = { maxRetries: 0 };
   return [
     [`${name}: a text, whole and streamed`, async (server) => {
       const body = { ...common, model: modelOf(server), prompt: HELLO };
@@ -48,6 +47,8 @@ function scenariosOf(name: string, modelOf: (server: Server) => LanguageModel): 
     [`${name}: calls whose results go into a second step, and a streamed call`, async (server) => {
       const body = {
         ...common,
+        // What a client believes to be stored it would only refer to in the second step.
+        providerOptions: { openai: { store: false } },
         model: modelOf(server),
         prompt: "The weather?",
         tools: { get_weather: WEATHER },
@@ -71,6 +72,17 @@ function scenariosOf(name: string, modelOf: (server: Server) => LanguageModel): 
 }
 
 export const AI_SDK: readonly Scenario[] = [
+  ["ai by both providers: embeddings", async ({ url, model }) => {
+    const options = { baseURL: `${url}/v1`, fetch: checkedFetch };
+    const models = [
+      createOpenAICompatible({ ...options, name: "quire" }).textEmbeddingModel(model),
+      createOpenAI({ ...options, apiKey: "none" }).textEmbeddingModel(model),
+    ];
+    for (const one of models) {
+      const { embeddings } = await embedMany({ model: one, values: TEXTS, maxRetries: 0 });
+      checkVectors(embeddings);
+    }
+  }],
   ...scenariosOf("@ai-sdk/openai-compatible", compatible),
   ...scenariosOf("@ai-sdk/openai", responses),
   ...scenariosOf("@ai-sdk/anthropic", messages),

@@ -89,7 +89,10 @@ export const ANTHROPIC: readonly Scenario[] = [
     const unknown = await assertRejects(ask({ model: "claude" }), NotFoundError);
     assertEquals(unknown.type, "not_found_error");
     assert(typeof unknown.requestID === "string");
-    const thinking = { thinking: { type: "enabled", budget_tokens: 1024 } };
-    await assertRejects(ask(thinking), BadRequestError, "thinking is not supported by this model");
+    const servers = { mcp_servers: [{ type: "url", name: "a", url: "https://a.example" }] };
+    await assertRejects(ask(servers), BadRequestError, "mcp_servers is not supported");
+    // An agent lets every model think.
+    const { content } = await ask({ thinking: { type: "adaptive" } })();
+    assert(content.every(({ type }) => type === "text"));
   }],
 ];

@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { CompletionAnswer, EmbeddingsAnswer } from "../support/answer_schemas.ts";
 import { ChatCompletion, checkChatStream } from "../support/chat_format.ts";
 import { checkMessageStream, MessageError, MessageObject } from "../support/messages_format.ts";
 import { OllamaChat, OllamaError, OllamaGenerate, readLines } from "../support/ollama_format.ts";
@@ -12,7 +13,18 @@ interface Format {
   readonly namesEvents: boolean;
 }
 
+/** Of answers that are never streams, or not to these clients. */
+function wholeOnly(schema: { parse: (body: unknown) => unknown }): Format {
+  return {
+    whole: (body) => schema.parse(body),
+    stream: () => assert(false, "a stream"),
+    namesEvents: false,
+  };
+}
+
 const FORMATS: Readonly<Record<string, Format>> = {
+  "/v1/completions": wholeOnly(CompletionAnswer),
+  "/v1/embeddings": wholeOnly(EmbeddingsAnswer),
   "/v1/chat/completions": {
     whole: (body) => ChatCompletion.parse(body),
     stream: checkChatStream,

@@ -1,9 +1,9 @@
 import { ToolMessage } from "@langchain/core/messages";
 import { tool } from "@langchain/core/tools";
-import { ChatOpenAI } from "@langchain/openai";
+import { ChatOpenAI, OpenAIEmbeddings } from "@langchain/openai";
 import { assert, assertEquals } from "@std/assert";
 import { checkedFetch } from "./checked_fetch.ts";
-import { ANSWER, HELLO, Mood, Place, type Scenario, type Server } from "./scenario.ts";
+import { ANSWER, checkVectors, HELLO, Mood, Place, type Scenario, type Server, TEXTS } from "./scenario.ts";
 
 const WEATHER = tool(({ city }) => `Sun in ${city}`, {
   name: "get_weather",
@@ -53,6 +53,13 @@ function scenariosOf(name: string, useResponsesApi: boolean): Scenario[] {
 }
 
 export const LANGCHAIN: readonly Scenario[] = [
+  ["@langchain/openai: embeddings of documents and of a query", async ({ url, model }) => {
+    const configuration = { baseURL: `${url}/v1`, fetch: checkedFetch };
+    const embeddings = new OpenAIEmbeddings({ model, apiKey: "none", maxRetries: 0, configuration });
+    const vectors = await embeddings.embedDocuments(TEXTS);
+    checkVectors(vectors);
+    checkVectors([await embeddings.embedQuery(TEXTS[0]!), ...vectors.slice(1)]);
+  }],
   ...scenariosOf("@langchain/openai by chat", false),
   ...scenariosOf("@langchain/openai by responses", true),
 ];

@@ -3,7 +3,7 @@ import OpenAI, { BadRequestError } from "openai";
 import { zodFunction, zodTextFormat } from "openai/helpers/zod";
 import { z } from "zod";
 import { checkedFetch } from "./checked_fetch.ts";
-import { ANSWER, HELLO, Mood, Place, type Scenario, type Server } from "./scenario.ts";
+import { ANSWER, checkVectors, HELLO, Mood, Place, type Scenario, type Server, TEXTS } from "./scenario.ts";
 
 const WEATHER: OpenAI.Responses.FunctionTool = {
   type: "function",
@@ -17,6 +17,15 @@ function clientOf({ url }: Server): OpenAI {
 }
 
 export const OPENAI: readonly Scenario[] = [
+  ["openai: embeddings, and a completion's log-probabilities", async (server) => {
+    const client = clientOf(server);
+    const { data } = await client.embeddings.create({ model: server.model, input: TEXTS });
+    checkVectors(data.map(({ embedding }) => embedding));
+    const body = { model: server.model, prompt: TEXTS, echo: true, logprobs: 1, max_tokens: 0 };
+    const { choices } = await client.completions.create(body);
+    assertEquals(choices.map(({ text }) => text), TEXTS);
+    assert(choices.every(({ logprobs }) => logprobs!.token_logprobs!.length > 5));
+  }],
   ["openai: a response, whole and streamed", async (server) => {
     const client = clientOf(server);
     const body = { model: server.model, input: HELLO };

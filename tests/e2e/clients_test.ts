@@ -70,7 +70,7 @@ Deno.test({
           "main.ts",
           ...args,
         ]);
-        check(reports, { scenarios: 30, answers: 54 });
+        check(reports, { scenarios: 33, answers: 60 });
         await server.idle();
       },
     });

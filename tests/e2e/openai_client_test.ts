@@ -7,10 +7,11 @@ import {
 } from "@std/assert";
 import OpenAI, { APIError, NotFoundError } from "openai";
 import { goldenPrompts } from "../support/demo_engine.ts";
+import { RenderAnswer, RerankAnswer } from "../support/answer_schemas.ts";
 import { ServerProcess } from "../support/server_process.ts";
 
 const MODEL = "quire-demo";
-const server = await ServerProcess.start();
+const server = await ServerProcess.start(["--rerank-tokens", "No,Yes"]);
 const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 });
 
 /** All tests share one server; each leaves it idle. */
@@ -183,6 +184,47 @@ e2e("embeddings are vectors of length 1 that do not depend on what else is asked
   assertEquals([refused.status, refused.param], [400, "dimensions"]);
 });
 
+e2e(
+  "documents are ranked by the probabilities that the model itself gives to yes and no",
+  async () => {
+    const post = async (path: string, body: object) => {
+      const headers = { "content-type": "application/json" };
+      return await (await server.fetch(path, {
+        method: "POST",
+        headers,
+        body: JSON.stringify(body),
+      }))
+        .json();
+    };
+    const documents = ["A fox carries a lantern.", "Three, four, five."];
+    const query = "Who has a light?";
+    const { results } = RerankAnswer.parse(await post("/v1/rerank", { query, documents }));
+    assertEquals(results.length, 2);
+    const idsOf = async (prompt: string): Promise<number[]> =>
+      (await post("/tokenize", { prompt, add_special_tokens: false })).tokens;
+    const [[no], [yes]] = [await idsOf("No"), await idsOf("Yes")] as [[number], [number]];
+    for (const { index, relevance_score } of results) {
+      const messages = [{
+        role: "system",
+        content: "Judge whether the Document meets the requirements based on the Query and the " +
+          'Instruct provided. Note that the answer can only be "yes" or "no".',
+      }, {
+        role: "user",
+        content:
+          "<Instruct>: Given a web search query, retrieve relevant passages that answer the " +
+          `query\n<Query>: ${query}\n<Document>: ${documents[index]}`,
+      }];
+      const rendered = RenderAnswer.parse(await post("/v1/chat/completions/render", { messages }));
+      const { choices } = await client.completions.create({
+        ...{ model: MODEL, echo: true, logprobs: 0, max_tokens: 0 },
+        prompt: [no, yes].map((id) => [...rendered.prompt_token_ids, id]),
+      });
+      const [ofNo, ofYes] = choices.map(({ logprobs }) => logprobs!.token_logprobs!.at(-1)!);
+      assertAlmostEquals(relevance_score, 1 / (1 + Math.exp(ofNo! - ofYes!)), 1e-3);
+    }
+  },
+);
+
 e2e("log-probabilities come back per token", async () => {
   const answer = await client.chat.completions.create({
     model: MODEL,
@@ -294,7 +336,9 @@ e2e("malformed JSON, wrong methods, types and sizes get their status", async () 
     assertEquals(response.status, status);
     assertEquals(typeof (await response.json()).error.message, "string");
   }
-  assertEquals((await server.fetch("/chat/completions", { method: "POST" })).status, 404);
+  // The same route without /v1, and none.
+  assertEquals((await server.fetch("/chat/completions", { method: "POST" })).status, 400);
+  assertEquals((await server.fetch("/chat/nothing", { method: "POST" })).status, 404);
 });
 
 e2e("/health, /v1/models and /version answer", async () => {

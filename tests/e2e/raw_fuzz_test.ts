@@ -8,7 +8,7 @@ const NUM_REQUESTS = 20_000;
 const NUM_CLIENTS = 8;
 
 /** What may come back: never a 5xx, but for an engine that says that it is full. */
-const STATUSES = new Set([200, 204, 400, 401, 403, 404, 405, 408, 413, 415, 417, 429, 431]);
+const STATUSES = new Set([200, 204, 302, 400, 401, 403, 404, 405, 408, 413, 415, 417, 429, 431]);
 
 const PATHS = [
   "/v1/chat/completions",

@@ -79,6 +79,23 @@ Deno.test("EngineSession starts, tells its progress, and serves", async () => {
   await rig.end();
 });
 
+Deno.test("EngineSession computes sequences beyond a short context anew, as the runner says", async () => {
+  const info = { ...FAKE_INFO, shortContextLen: 4 };
+  const rig = new SessionRig(async (config, progress) => ({
+    ...await startFake(config, progress),
+    info,
+  }));
+  await rig.start();
+  const request = requestOf("a", 3);
+  rig.session.receive({ type: "submit", request });
+  await rig.outbox.untilEnd("a");
+  const { prompt, params } = request.sequences[0]!;
+  const alone = generateAlone(prompt, params, 100, { shortContextLen: 4 });
+  assertEquals(rig.outbox.tokensOf("a"), alone.tokens);
+  assertEquals(rig.outbox.stats.numPreemptions, 1);
+  await rig.end();
+});
+
 Deno.test("EngineSession takes the queue's limit from the configuration", async () => {
   const rig = new SessionRig(startFake);
   await rig.start();

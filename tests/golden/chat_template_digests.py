@@ -38,16 +38,48 @@ CONVERSATIONS = {
     "system and turns": turns("a", "b", "c", "<think>x</think>\n\nd", "e", system="You are kind."),
 }
 
+TOOLS = [
+    {"type": "function", "function": {
+        "name": "get_weather", "description": "The weather <now> & \"here\", in \u00b0C.",
+        "parameters": {
+            "type": "object", "required": ["city"],
+            "properties": {
+                "city": {"type": "string", "description": "A city"}, "days": {"type": "integer", "minimum": 1, "default": 1},
+                "units": {"type": "string", "enum": ["celsius", "fahrenheit"]},
+            },
+        },
+    }},
+    {"type": "function", "function": {"name": "now", "description": "The time", "parameters": {"type": "object", "properties": {}}}},
+]
+
+
+def call(name, arguments, id="abcdef123"):
+    return {"role": "assistant", "content": "", "tool_calls": [
+        {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}},
+    ]}
+
+
+RESULT = {"role": "tool", "content": '{"celsius": 21.5}', "tool_call_id": "abcdef123", "name": "get_weather"}
+CALLED = [call("get_weather", {"city": "K\u00f6ln", "days": 2}), RESULT]
+
+# With TOOLS on offer.
+TOOL_CONVERSATIONS = {
+    "tools on offer": turns("Is it warm in K\u00f6ln?"),
+    "tools and a system": turns("Is it warm?", system="Be brief."),
+    "a call": turns("Is it warm in K\u00f6ln?") + CALLED,
+    "a call and an answer": turns("Is it warm in K\u00f6ln?", system="Be kind.") + CALLED + [{"role": "assistant", "content": "Yes."}] + turns("Really?"),
+}
+
 environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
 environment.filters["tojson"] = tojson
 environment.globals["raise_exception"] = raise_exception
 environment.globals["strftime_now"] = lambda format: NOW.strftime(format)
 
 
-def render(template, messages, add_generation_prompt):
+def render(template, messages, add_generation_prompt, tools):
     try:
         text = template.render(
-            messages=messages, tools=None, documents=None, bos_token="<s>", eos_token="</s>",
+            messages=messages, tools=tools, documents=None, bos_token="<s>", eos_token="</s>",
             add_generation_prompt=add_generation_prompt)
         return hashlib.sha256(text.encode()).hexdigest()
     except jinja2.exceptions.TemplateError as error:
@@ -60,13 +92,13 @@ renders = []
 for path in sorted(glob.glob(os.path.join(sys.argv[1], "*.jinja"))):
     with open(path, encoding="utf-8") as file:
         template = environment.from_string(file.read())
-    for name, messages in CONVERSATIONS.items():
+    for name, messages in (CONVERSATIONS | TOOL_CONVERSATIONS).items():
         for add_generation_prompt in (True, False):
             renders.append({
                 "template": os.path.basename(path),
                 "conversation": name,
                 "addGenerationPrompt": add_generation_prompt,
-                "result": render(template, messages, add_generation_prompt),
+                "result": render(template, messages, add_generation_prompt, TOOLS if name in TOOL_CONVERSATIONS else None),
             })
-json.dump({"conversations": CONVERSATIONS, "renders": renders}, sys.stdout, indent=1)
+json.dump({"conversations": CONVERSATIONS, "tools": TOOLS, "toolConversations": TOOL_CONVERSATIONS, "renders": renders}, sys.stdout, indent=1)
 print()

@@ -47,7 +47,7 @@ Deno.test("a body's schema says what its route asks for", async () => {
     const schema = operation.requestBody?.content["application/json"].schema;
     if (schema === undefined) continue;
     const [, path = ""] = name.split(" ");
-    new Ajv2020({ strict: false }).compile(schema);
+    const validate = new Ajv2020({ strict: false }).compile(schema);
     const required: string[] = schema.required ?? [];
     const response = await server.post(path, {});
     const { status } = response;
@@ -60,7 +60,7 @@ Deno.test("a body's schema says what its route asks for", async () => {
     );
     // A field of a wrong type is refused by both.
     const [field] = required;
-    assert(!new Ajv2020({ strict: false }).validate(schema, { [field!]: false }));
+    assert(!validate({ [field!]: false }));
     assertEquals((await server.post(path, { [field!]: false })).status, 400, name);
   }
 });
@@ -75,6 +75,13 @@ Deno.test("the schema of a chat takes what the route takes", async () => {
     messages: [{ role: "robot", content: "x" }],
   }];
   for (const body of bad) assert(!validate(body), JSON.stringify(body));
+});
+
+Deno.test("/ leads to /docs, also for those who only ask whether anyone is there", async () => {
+  for (const method of ["GET", "HEAD"]) {
+    const response = await testServer().request("/", { method });
+    assertEquals([response.status, response.headers.get("location")], [302, "/docs"]);
+  }
 });
 
 Deno.test("/docs is a page of its own, whose policy allows its own script and style alone", async () => {

@@ -1,7 +1,9 @@
 /**
  * Log-probabilities of prompts, as evaluation harnesses ask for them, and llama.cpp's spellings.
  */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { RequestError } from "../../src/core/errors.ts";
+import { checkNumScores } from "../../src/http/prompt_readings.ts";
 import { IGNORED_FIELDS_HEADER } from "../../src/http/ignored_fields.ts";
 import { CompletionAnswer, PromptLogprobs, Timings } from "../support/answer_schemas.ts";
 import { bytesOf } from "./fake_engine.ts";
@@ -116,6 +118,21 @@ Deno.test("prompt_logprobs lists them by token id, in completions and in chats",
   const listed = PromptLogprobs.parse(chat.prompt_logprobs);
   assertEquals(listed.length, chat.usage.prompt_tokens);
   assertEquals(chat.choices.length, 2);
+});
+
+Deno.test("checkNumScores() refuses what is too much for one answer, by name of the field", () => {
+  const prompts = Array.from({ length: 512 }, () => new Uint32Array(1024));
+  checkNumScores(prompts, {});
+  checkNumScores(prompts, { echoed: 1 });
+  for (
+    const [asked, param] of [
+      [{ echoed: 2 }, "logprobs"],
+      [{ echoed: 0, listed: 2 }, "prompt_logprobs"],
+    ] as const
+  ) {
+    const { data } = assertThrows(() => checkNumScores(prompts, asked), RequestError);
+    assertEquals([data.param, data.details?.["limit"]], [param, 2 ** 20]);
+  }
 });
 
 Deno.test("max_tokens -1 and llama.cpp's n_predict mean what they say", async () => {

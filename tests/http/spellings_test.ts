@@ -1,10 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { exchange } from "../support/raw_http.ts";
+import { cases } from "../support/runs.ts";
 import { listen, listenByDeno, testServer } from "./server.ts";
 
 /**
- * Ways to write a target so that one parser reads `path` in it and another one `/health`, the only
- * route that answers without a key; `{}` stands for the path.
+ * Ways to write a target so that one parser reads `path` in it and another one `/health`, which
+ * answers without a key; `{}` stands for the path.
  */
 const TARGETS = [
   "{}",
@@ -59,13 +60,13 @@ const HOSTS = [
 ];
 
 /** Routes that answer without a key. */
-const OPEN_PATHS = ["/health", "/v1/health", "/ready", "/live", "/openapi.json", "/docs"];
+const OPEN_PATHS = ["/health", "/v1/health", "/ready", "/live", "/openapi.json", "/docs", "/"];
 
 /** Every route that a key stands before, with what stands in place of its parameters. */
 function closedRoutes(app: ReturnType<typeof testServer>["app"]): [string, string][] {
   const routes = app.routes
     .filter(({ method, path }) => method !== "ALL" && !OPEN_PATHS.includes(path))
-    .map(({ method, path }) => `${method} ${path.replace(/:name(\{.*\})?/, "name")}`);
+    .map(({ method, path }) => `${method} ${path.replace(/:\w+(\{.*\})?/, "name")}`);
   return [...new Set(routes)].map((route) => route.split(" ") as [string, string]);
 }
 
@@ -83,8 +84,14 @@ for (const [name, open] of [["node:http", listen], ["Deno.serve", listenByDeno]]
   Deno.test(`no spelling of target or Host opens a route without its key (${name})`, async () => {
     const server = testServer({ access: ACCESS });
     await using listening = await open(server);
-    const routes = closedRoutes(server.app);
-    assert(routes.length >= 17);
+    const all = closedRoutes(server.app);
+    assert(all.length >= 40, `${all.length} routes`);
+    // A route's path without /v1, or with one, has the gate of the other.
+    const paths = new Set(all.map(([, path]) => path));
+    const routes = cases(all.filter(([, path]) => !paths.has(`/v1${path}`)), 12);
+    for (const [method, path] of all) {
+      assertEquals(await statusOf(listening.port, method, path, "localhost"), 401, path);
+    }
     assert(TARGETS.length + HOSTS.length >= 40);
     for (const [method, path] of routes) {
       for (const spelling of TARGETS) {

@@ -3,7 +3,7 @@
  * product names a family.
  */
 import { assert, assertEquals } from "@std/assert";
-import { KNOWN_MODEL_TYPES } from "../../models/registry.ts";
+import { KNOWN_MODEL_TYPES, TEXT_PART_MODEL_TYPES } from "../../models/registry.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 /** Most lines of a family's file: about a hundred, as the formatter breaks them. */
@@ -62,6 +62,12 @@ Deno.test("the registry and a family's own file alone name it in code", () => {
 Deno.test("the README lists every family, and no other", () => {
   const listed = [...textOf("models/README.md").matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name!);
   assertEquals(listed.sort(), [...KNOWN_MODEL_TYPES].sort());
+});
+
+Deno.test("the page of what runs lists every family and every text model, and no other", () => {
+  const listed = [...textOf("docs/families.md").matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name!)
+    .filter((name) => name !== "model_type");
+  assertEquals(listed.sort(), [...KNOWN_MODEL_TYPES, ...TEXT_PART_MODEL_TYPES].sort());
 });
 
 /** A file without its comments, and without the name of another server. */

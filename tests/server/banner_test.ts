@@ -20,6 +20,13 @@ Deno.test("banner() says how far the pool grows by itself, where it does", () =>
   assertStringIncludes(growing, "0.1 MiB (f16), grows under load up to 2 MiB\n");
 });
 
+Deno.test("banner() says where the API is described, and where the key goes in a request", () => {
+  const shown = banner(INFO, { ...SHOWN, place: "http://0.0.0.0:1", asksForKey: true });
+  assertStringIncludes(shown, "API      http://h:1/docs\n");
+  assertStringIncludes(shown, "curl -N http://h:1/v1/chat/completions");
+  assertStringIncludes(shown, "-H 'authorization: Bearer YOUR_API_KEY'");
+});
+
 Deno.test("banner() says which cache groups share the pool, and how many long sequences fit", () => {
   const heads = { numKvHeads: 1, headDim: 8 };
   const groups = [

@@ -34,6 +34,7 @@ const FunctionCall = z.strictObject({
   status: Status,
   call_id: z.string().min(1),
   name: z.string().min(1),
+  namespace: z.string().min(1).optional(),
   arguments: z.string(),
 });
 const Item = z.discriminatedUnion("type", [Message, Reasoning, FunctionCall]);
@@ -45,6 +46,20 @@ const Usage = z.strictObject({
   output_tokens: Tokens,
   output_tokens_details: z.strictObject({ reasoning_tokens: Tokens }),
   total_tokens: Tokens,
+});
+
+const FunctionTool = z.strictObject({
+  type: z.literal("function"),
+  name: z.string(),
+  description: z.string().nullable(),
+  parameters: z.looseObject({}).nullable(),
+  strict: z.boolean(),
+});
+const Namespace = z.strictObject({
+  type: z.literal("namespace"),
+  name: z.string(),
+  description: z.string().nullable(),
+  tools: z.array(FunctionTool),
 });
 
 /** A response object. */
@@ -77,15 +92,13 @@ export const ResponseObject = z.strictObject({
   }),
   tool_choice: z.union([
     z.enum(["none", "auto", "required"]),
-    z.strictObject({ type: z.literal("function"), name: z.string() }),
+    z.strictObject({
+      type: z.literal("function"),
+      name: z.string(),
+      namespace: z.string().optional(),
+    }),
   ]),
-  tools: z.array(z.strictObject({
-    type: z.literal("function"),
-    name: z.string(),
-    description: z.string().nullable(),
-    parameters: z.looseObject({}).nullable(),
-    strict: z.boolean(),
-  })),
+  tools: z.array(z.discriminatedUnion("type", [FunctionTool, Namespace])),
   top_logprobs: z.literal(0),
   top_p: z.number(),
   truncation: z.literal("disabled"),

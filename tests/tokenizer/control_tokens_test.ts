@@ -11,6 +11,7 @@ const mask = new ControlTokenMask(["<|im_end|>", "[INST]", "<s>"]);
 Deno.test("isControlToken() goes by the vocabulary's own word or by the usual shape", () => {
   const of = (content: string, special = false) => isControlToken({ content, special });
   assertEquals([of("<s>", true), of("<|fim_pad|>"), of("<｜User｜>")], [true, true, true]);
+  assertEquals(of("</s>"), true);
   assertEquals([of("<think>"), of("</tool_call>"), of("    "), of("<s>")], Array(4).fill(false));
 });
 

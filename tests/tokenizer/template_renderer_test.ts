@@ -12,6 +12,9 @@ function render(template: string, variables: Record<string, unknown> = {}, limit
 
 interface Digests {
   readonly conversations: Record<string, unknown>;
+  readonly tools: readonly unknown[];
+  /** Those with the tools on offer. */
+  readonly toolConversations: Record<string, unknown>;
   readonly renders: readonly {
     readonly template: string;
     readonly conversation: string;
@@ -29,23 +32,28 @@ function digest(outcome: ReturnType<typeof render>): string {
 }
 
 testWithData(
-  "renderTemplate() agrees with Jinja2 on 14 real chat templates",
+  "renderTemplate() agrees with Jinja2 on 14 real chat templates, with and without tools",
   ["chat-templates"],
   (dir) => {
     const golden = new URL("../golden/chat_template_digests.json", import.meta.url);
-    const { conversations, renders } = JSON.parse(Deno.readTextFileSync(golden)) as Digests;
+    const { conversations, tools, toolConversations, renders }: Digests = JSON.parse(
+      Deno.readTextFileSync(golden),
+    );
+    const withTools = new Set<string>();
     assertEquals(new Set(renders.map(({ template }) => template)).size, 14);
     for (const { template, conversation, addGenerationPrompt, result } of renders) {
       const outcome = render(Deno.readTextFileSync(`${dir}/${template}`), {
-        messages: conversations[conversation],
+        messages: conversations[conversation] ?? toolConversations[conversation],
         add_generation_prompt: addGenerationPrompt,
         bos_token: "<s>",
         eos_token: "</s>",
-        tools: null,
+        tools: conversation in toolConversations ? tools : null,
         documents: null,
       });
+      if (outcome.type === "rendered" && outcome.text.includes("celsius")) withTools.add(template);
       assertEquals(digest(outcome), result, `${template}, ${conversation}, ${addGenerationPrompt}`);
     }
+    assertEquals(withTools.size >= 10, true, `${withTools.size} templates show tools`);
   },
 );
 
@@ -63,6 +71,17 @@ Deno.test("renderTemplate() gives templates what chat templates count on", () =>
     text: "30 -2",
   });
   assertEquals(render("{{ strftime_now('%d %b %Y') }}"), { type: "rendered", text: "26 Jul 2025" });
+});
+
+Deno.test("renderTemplate() takes an undefined name for no text where a filter wants one", () => {
+  const text = (template: string) => {
+    const outcome = render(template, { m: { a: " x " } });
+    return outcome.type === "rendered" ? outcome.text : outcome.type;
+  };
+  assertEquals(
+    text("[{{ m.a|trim }}{{ m.b|trim }}{{ none_such|upper }}{{ m.b|title|lower }}]"),
+    "[x]",
+  );
 });
 
 Deno.test("parseTemplate() drops the line of a block, as transformers does", () => {

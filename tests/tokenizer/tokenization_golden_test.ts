@@ -22,18 +22,19 @@ function checkRoundTrips(tokenizer: Tokenizer, texts: readonly string[]): void {
   }
 }
 
-/** Vocabularies, the golden ids that were made with them, and the id of each text. */
-const GOLDEN: Record<string, string> = {
-  "llama-3.2": "llama-bpe",
-  "qwen3": "qwen2",
-  "gpt2": "gpt-2",
-  "tinyllama-1.1b": "llama-spm",
-  "phi-3-mini": "phi-3",
-};
+/** Vocabularies, and sets of golden ids that were made with the same. */
+const GOLDEN = [
+  ["llama-3.2", "llama-bpe"],
+  ["qwen3", "qwen2"],
+  ["qwen3", "deepseek-r1-qwen"],
+  ["gpt2", "gpt-2"],
+  ["tinyllama-1.1b", "llama-spm"],
+  ["phi-3-mini", "phi-3"],
+] as const;
 
-for (const [name, golden] of Object.entries(GOLDEN)) {
+for (const [name, golden] of GOLDEN) {
   testWithData(
-    `Tokenizer encodes all golden texts with ${name} and decodes them back`,
+    `Tokenizer encodes all golden texts of ${golden} with ${name} and decodes them back`,
     [`tokenizers/${name}`, `tokenization-golden/${golden}.inp`],
     (dir, input) => {
       const tokenizer = loadTokenizer(dir!);

@@ -1,8 +1,10 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { loadGenerationConfig } from "../../models/generation_config.ts";
+import { loadPoolingConfig } from "../../models/pooling_config.ts";
 import { readModel } from "../../models/registry.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { loadTokenizer } from "../../src/tokenizer/tokenizer.ts";
+import type { Pooling } from "../../src/core/prompt_readout.ts";
 import { findModelSource } from "../../src/weights/model_source.ts";
 import { withModelDir } from "./checkpoint_files.ts";
 import { smallGguf } from "./gguf/small_gguf.ts";
@@ -59,4 +61,21 @@ Deno.test("a GGUF file has config, sampling defaults, tokenizer and weights", ()
       "/small.gguf (as tokenizer.json) is missing",
     );
   });
+});
+
+Deno.test("a GGUF file says how its model embeds, or nothing", () => {
+  const ways: [number | undefined, Pooling][] = [
+    [1, "mean"],
+    [2, "cls"],
+    [3, "last"],
+    [0, "last"],
+    [undefined, "last"],
+  ];
+  for (const [type, pooling] of ways) {
+    const metadata = type === undefined ? {} : { "llama.pooling_type": { u32: type } };
+    withModelDir({ "small.gguf": smallGguf(metadata) }, (dir) => {
+      const files = findModelSource(`${dir}/small.gguf`).configFiles();
+      assertEquals(loadPoolingConfig(files), { pooling, isNormalized: true });
+    });
+  }
 });

@@ -20,11 +20,12 @@ const SWITCHES = ["enable_thinking", "thinking"];
 export function toChat(request: MessagesRequest, model: ServedModel): Chat {
   const { temperature, top_p, stop_sequences: stop, stream, thinking } = request;
   const asks = asksForThoughts(request);
+  const budget = asks && model.thinking !== undefined ? thinking?.budget_tokens : null;
   const fields = {
     ...extrasOf(request),
     ...{ temperature, top_p, stop, stream },
     include_reasoning: asks && thinking?.display !== "omitted",
-    ...(asks ? { thinking_token_budget: thinking?.budget_tokens } : {}),
+    thinking_token_budget: budget,
   };
   const format = request.output_config?.format;
   return {
@@ -39,12 +40,13 @@ export function toChat(request: MessagesRequest, model: ServedModel): Chat {
 
 /** The part of a request that its prompt is made of. */
 export function toPrompt(request: MessagesPrompt, model: ServedModel): ChatPrompt {
-  const { messages, isOpen } = toConversation(request);
+  const { messages, isOpen } = toConversation(request, model);
   return {
     messages,
     ...(isOpen ? { closing: { addGenerationPrompt: false, continueFinalMessage: true } } : {}),
     use: toUse(request),
     variables: variablesOf(request, model),
+    foldsLateSystem: true,
     source: "messages",
   };
 }
@@ -55,15 +57,27 @@ export function toPrompt(request: MessagesPrompt, model: ServedModel): ChatPromp
  */
 function variablesOf(request: MessagesPrompt, model: ServedModel): TemplateVariables {
   const asks = asksForThoughts(request);
-  if (asks && model.thinking === undefined) {
-    const reason = "its chat template marks no thoughts: leave it out, or send the type disabled";
-    throw unsupported("thinking", `thinking is not supported by this model, since ${reason}`);
-  }
-  const effort = { reasoning_effort: request.output_config?.effort };
-  const variables = templateVariablesOf(effort, model, "output_config.effort");
   const read = model.templateVariables ?? [];
+  const effort = { reasoning_effort: readsEffort(model) ? request.output_config?.effort : null };
+  const variables = templateVariablesOf(effort, model, "output_config.effort");
   const switches = SWITCHES.filter((name) => read.includes(name));
   return { ...variables, ...Object.fromEntries(switches.map((name) => [name, asks])) };
+}
+
+/**
+ * Fields that say how much the model may think, and of which this one cannot be told: agents send
+ * them to every model, and it answers as it does. Clients are told of them.
+ */
+export function ignoredFields(request: MessagesPrompt, model: ServedModel): string[] {
+  const effort = request.output_config?.effort ?? "none";
+  return [
+    ...(asksForThoughts(request) && model.thinking === undefined ? ["thinking"] : []),
+    ...(effort !== "none" && !readsEffort(model) ? ["output_config.effort"] : []),
+  ];
+}
+
+function readsEffort({ templateVariables = [] }: ServedModel): boolean {
+  return templateVariables.includes("reasoning_effort");
 }
 
 function asksForThoughts({ thinking }: MessagesPrompt): boolean {

@@ -1,7 +1,8 @@
-import { invalid, quoted, required, unsupported } from "../refusals.ts";
-import type { ChatMessage, ChatToolCall } from "../services.ts";
+import { invalid, noText, quoted, required, unsupported } from "../refusals.ts";
+import type { ChatMessage, ChatToolCall, ServedModel } from "../services.ts";
 import type { Block, InnerBlock, MessagesPrompt } from "./messages_schema.ts";
 
+const MEDIA_TYPES = ["image", "document"];
 const BLOCK_TYPES = ["text", "thinking", "tool_use", "tool_result"];
 
 /** A message of text, or the assistant's, while its blocks come. */
@@ -23,11 +24,15 @@ export interface Conversation {
  * The conversation of `system` and `messages`. Turns of one role that follow each other are one, as
  * Anthropic has it; results of tools are messages of their own.
  *
+ * @param model as clients know it, for refusals.
  * @throws {RequestError} naming the block: for types other than texts, thoughts and tools, for a
  * result without its call, and for a call without a result.
  */
-export function toConversation({ system, messages }: MessagesPrompt): Conversation {
-  const builder = new ConversationBuilder();
+export function toConversation(
+  { system, messages }: MessagesPrompt,
+  model: Pick<ServedModel, "names">,
+): Conversation {
+  const builder = new ConversationBuilder(model);
   if (system !== undefined && system !== null) builder.add("system", system, "system");
   messages.forEach(({ role, content }, i) => builder.add(role, content, `messages.${i}.content`));
   return builder.end();
@@ -39,6 +44,11 @@ class ConversationBuilder {
   readonly #names = new Map<string, string>();
   readonly #unanswered = new Set<string>();
   #turn: Turn | undefined;
+  readonly #model: Pick<ServedModel, "names">;
+
+  constructor(model: Pick<ServedModel, "names">) {
+    this.#model = model;
+  }
 
   add(role: Turn["role"], content: string | readonly Block[], path: string): void {
     if (typeof content === "string") {
@@ -71,6 +81,8 @@ class ConversationBuilder {
       const known = BLOCK_TYPES.join(", ");
       throw BLOCK_TYPES.includes(type)
         ? invalid(param, `${param} ${quoted(type)} does not belong into a message of the ${role}`)
+        : MEDIA_TYPES.includes(type)
+        ? noText(param, type, this.#model)
         : unsupported(param, `${param} ${quoted(type)} is not supported: blocks are ${known}`);
     }
   }
@@ -91,7 +103,7 @@ class ConversationBuilder {
     if (name === undefined) {
       throw invalid(param, `${param} ${quoted(id)} names no tool_use before it in messages`);
     }
-    const text = textOf(content ?? "", `${path}.content`);
+    const text = textOf(content ?? "", `${path}.content`, this.#model);
     this.#endTurn();
     this.#unanswered.delete(id);
     // Templates have no place for a failure but the text.
@@ -119,13 +131,15 @@ class ConversationBuilder {
 }
 
 /** Texts of blocks as lines, as in chats. */
-function textOf(content: string | readonly InnerBlock[], path: string): string {
+function textOf(
+  content: string | readonly InnerBlock[],
+  path: string,
+  model: Pick<ServedModel, "names">,
+): string {
   if (typeof content === "string") return content;
   return content.map(({ type, text }, i) => {
     const param = `${path}.${i}.type`;
-    if (type !== "text") {
-      throw unsupported(param, `${param} ${quoted(type)} is not supported: this server takes text`);
-    }
+    if (type !== "text") throw noText(param, type, model);
     return required(text, `${path}.${i}.text`);
   }).join("\n");
 }

@@ -2,12 +2,13 @@ import type { Context, Handler } from "hono";
 import { answer } from "../answer.ts";
 import { chatJob, encodeChat } from "../chat_job.ts";
 import { GenerationMeter } from "../generation_meter.ts";
+import { IGNORED_FIELDS_HEADER } from "../ignored_fields.ts";
 import { readJson } from "../read_json.ts";
 import { invalid, quoted } from "../refusals.ts";
 import { servedName } from "../served_model.ts";
 import type { Services } from "../services.ts";
 import { messageShape } from "./message_events.ts";
-import { toChat, toPrompt } from "./messages_chat.ts";
+import { ignoredFields, toChat, toPrompt } from "./messages_chat.ts";
 import { CountTokensRequest, MessagesRequest, UNSUPPORTED_IN_MESSAGES } from "./messages_schema.ts";
 
 /**
@@ -24,6 +25,7 @@ export function messagesRoute(services: Services): Handler {
     checkVersion(c);
     const request = await readJson(c, MessagesRequest, UNSUPPORTED_IN_MESSAGES);
     const model = servedName(request.model, services.model);
+    tellIgnored(c, ignoredFields(request, services.model));
     const chat = toChat(request, services.model);
     const { format, ...job } = await chatJob(chat, services, { model, meter });
     const options = { requestId: c.get("requestId"), maxTokens: request.max_tokens };
@@ -41,9 +43,14 @@ export function countTokensRoute(services: Services): Handler {
     checkVersion(c);
     const request = await readJson(c, CountTokensRequest, UNSUPPORTED_IN_MESSAGES);
     servedName(request.model, services.model);
+    tellIgnored(c, ignoredFields(request, services.model));
     const { length } = await encodeChat(toPrompt(request, services.model), services);
     return c.json({ input_tokens: length });
   };
+}
+
+function tellIgnored(c: Context, names: readonly string[]): void {
+  if (names.length > 0) c.header(IGNORED_FIELDS_HEADER, names.join(", "));
 }
 
 /** Names the request as Anthropic's clients read it, and refuses versions with other shapes. */

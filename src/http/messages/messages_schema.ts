@@ -1,15 +1,14 @@
 import { z } from "zod";
 import { boundedArray } from "../bounded_array.ts";
 import { EXTRA_FIELDS } from "../extra_fields.ts";
-import { SAMPLING_FIELDS } from "../sampling_fields.ts";
+import { SAMPLING_FIELDS, StopStringList } from "../sampling_fields.ts";
 import { THINKING_FIELDS } from "../thinking_fields.ts";
-import { MAX_TOOLS, ToolName } from "../tool_fields.ts";
+import { LongToolName, MAX_TOOLS } from "../tool_fields.ts";
 import { neutral, type UnsupportedFields } from "../unsupported_fields.ts";
 
 /** Most messages of a conversation, and blocks of one. */
 const MAX_MESSAGES = 4096;
 const MAX_BLOCKS = 1024;
-const MAX_STOPS = 16;
 const MAX_ID_CHARS = 512;
 const MAX_COUNT = 2 ** 31 - 1;
 
@@ -44,7 +43,7 @@ const Message = z.looseObject({
 
 const Tool = z.looseObject({
   type: z.string().nullish(),
-  name: ToolName.nullish(),
+  name: LongToolName.nullish(),
   description: z.string().nullish(),
   input_schema: z.looseObject({}).nullish(),
   cache_control: CacheControl,
@@ -64,7 +63,7 @@ const PROMPT_FIELDS = {
   tools: boundedArray(Tool, { max: MAX_TOOLS }).nullish(),
   tool_choice: z.strictObject({
     type: z.enum(["auto", "any", "tool", "none"]),
-    name: ToolName.nullish(),
+    name: LongToolName.nullish(),
     disable_parallel_tool_use: z.boolean().nullish(),
   }).nullish(),
   thinking: Thinking.nullish(),
@@ -85,7 +84,7 @@ export const MessagesRequest = z.strictObject({
   max_tokens: z.int().min(1).max(MAX_COUNT),
   temperature: z.number().min(0).max(1).nullish(),
   top_p: SAMPLING_FIELDS.top_p,
-  stop_sequences: boundedArray(z.string().min(1).max(1024), { max: MAX_STOPS }).nullish(),
+  stop_sequences: StopStringList.nullish(),
   stream: z.boolean().nullish(),
   metadata: z.looseObject({ user_id: z.string().nullish() }).nullish(),
   service_tier: z.enum(["auto", "standard_only"]).nullish(),

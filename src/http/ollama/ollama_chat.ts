@@ -3,7 +3,7 @@ import type { Chat, ChatPrompt } from "../chat_job.ts";
 import { toChatMessages } from "../chat_schema.ts";
 import { extrasOf } from "../extra_fields.ts";
 import { type AskedFormat, askedSchema } from "../grammar_fields.ts";
-import { invalid, unsupported } from "../refusals.ts";
+import { invalid, noText, unsupported } from "../refusals.ts";
 import { requireReady } from "../served_model.ts";
 import type { ServedModel, Services } from "../services.ts";
 import { type TemplateVariables, templateVariablesOf } from "../thinking_fields.ts";
@@ -28,7 +28,10 @@ export function chatOf(request: OllamaChatRequest, services: Services): Chat {
   }
   return {
     ...parametersOf(request, services),
-    messages: toChatMessages((request.messages ?? []).map(toMessage), services.model),
+    messages: toChatMessages(
+      (request.messages ?? []).map((message, at) => toMessage(message, at, services.model)),
+      services.model,
+    ),
     use: toolUseOf({ tools }),
     source: "messages",
   };
@@ -136,10 +139,10 @@ function variablesOf(request: OllamaCommon, model: ServedModel): TemplateVariabl
 }
 
 /** A message as `/v1/chat/completions` has it. */
-function toMessage(message: OllamaMessage, at: number) {
+function toMessage(message: OllamaMessage, at: number, model: ServedModel) {
   const { role, content, thinking, images, tool_calls, tool_name, tool_call_id } = message;
   if ((images ?? []).length > 0) {
-    throw unsupported(`messages.${at}.images`, `messages.${at}.images are not supported here`);
+    throw noText(`messages.${at}.images`, "image", model);
   }
   if (role !== "assistant" && (tool_calls ?? []).length > 0) {
     throw invalid(`messages.${at}.tool_calls`, `messages.${at}.tool_calls is the assistant's`);

@@ -134,6 +134,7 @@ const NO_TEXT = neutral('""', (value) => value === "");
 export const UNSUPPORTED_IN_OLLAMA: UnsupportedFields = new Map([
   ["images", EMPTY_LIST],
   ["template", NO_TEXT],
+  ["chat_template", neutral("null")],
   ["suffix", NO_TEXT],
   ["context", EMPTY_LIST],
   ["width", neutral("null")],

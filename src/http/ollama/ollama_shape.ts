@@ -10,12 +10,14 @@ export type OllamaKind = "chat" | "generate";
 export function ollamaShape(kind: OllamaKind): AnswerShape {
   return {
     style: { namesEvents: false, endsWithDone: false, isLines: true },
-    whole: (run, [choice]) => {
-      const parts = new ChatPartReader().read(choice!);
+    takesDeltas: true,
+    whole: (run, choices) => {
+      const reader = new ChatPartReader();
+      const parts = choices.flatMap((choice) => reader.read(choice));
       return {
         ...head(run),
         ...bodyOf(kind, parts),
-        ...logprobsOf(choice!),
+        ...logprobsOf(choices),
         ...endOf(run, parts),
       };
     },
@@ -28,7 +30,7 @@ export function ollamaShape(kind: OllamaKind): AnswerShape {
           choices.flatMap((choice) => {
             const parts = reader.read(choice);
             if (parts.some(({ type }) => type === "end")) end = parts;
-            const logprobs = logprobsOf(choice);
+            const logprobs = logprobsOf([choice]);
             const isSilent = parts.every(({ type }) => type === "end");
             if (isSilent && Object.keys(logprobs).length === 0) return [];
             return [{ ...head(run), ...bodyOf(kind, parts), ...logprobs, done: false }];
@@ -87,11 +89,11 @@ function argumentsOf(text: string): unknown {
   }
 }
 
-function logprobsOf(choice: Choice) {
-  const scored = choice.logprobs as { readonly content: readonly unknown[] } | null | undefined;
-  return scored === null || scored === undefined || scored.content.length === 0
-    ? {}
-    : { logprobs: scored.content };
+function logprobsOf(choices: readonly Choice[]) {
+  const logprobs = choices.flatMap(({ logprobs }) =>
+    (logprobs as { readonly content: readonly unknown[] } | null | undefined)?.content ?? []
+  );
+  return logprobs.length === 0 ? {} : { logprobs };
 }
 
 /** Reason, counts, and times in ns. */

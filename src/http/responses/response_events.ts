@@ -13,6 +13,7 @@ import {
   type TextKind,
 } from "./response_items.ts";
 import { responseObject, type ResponseProgress, summaryOf } from "./response_object.ts";
+import { type FunctionName, namespacedOf } from "./response_tools.ts";
 import type { ResponsesRequest } from "./responses_schema.ts";
 
 /** An item whose text still comes. */
@@ -50,6 +51,7 @@ export class ResponseEvents implements AnswerEvents {
   readonly #run: Run;
   readonly #request: ResponsesRequest;
   readonly #thoughts: TextKind;
+  readonly #namespaced: ReadonlyMap<string, FunctionName>;
   readonly #reader = new ChatPartReader();
   readonly #output: OutputItem[] = [];
   #open: OpenItem | undefined;
@@ -60,6 +62,7 @@ export class ResponseEvents implements AnswerEvents {
   constructor(run: Run, request: ResponsesRequest) {
     this.#run = run;
     this.#request = request;
+    this.#namespaced = namespacedOf(request.tools);
     this.#thoughts = summaryOf(request) === undefined ? REASONING : SUMMARY;
   }
 
@@ -155,7 +158,8 @@ export class ResponseEvents implements AnswerEvents {
     return events;
   }
 
-  #call(call: Extract<ChatPart, { type: "call" }>): object[] {
+  #call(part: Extract<ChatPart, { type: "call" }>): object[] {
+    const call = { ...part, ...this.#namespaced.get(part.name) };
     const id = newId("fc_");
     const place = { item_id: id, output_index: this.#output.length };
     const { arguments: given, name } = call;

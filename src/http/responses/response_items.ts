@@ -1,3 +1,5 @@
+import type { FunctionName } from "./response_tools.ts";
+
 /** How far an item has come. */
 export type ItemStatus = "in_progress" | "completed" | "incomplete";
 
@@ -65,11 +67,14 @@ function reasoning(id: string, status: ItemStatus) {
 }
 
 /** A call of a function. */
-export function callItem(
-  id: string,
-  status: ItemStatus,
-  call: { readonly id: string; readonly name: string; readonly arguments: string },
-): OutputItem {
-  const { id: call_id, name, arguments: given } = call;
-  return { id, type: "function_call", status, call_id, name, arguments: given };
+export interface FunctionCall extends FunctionName {
+  readonly id: string;
+  /** JSON. */
+  readonly arguments: string;
+}
+
+export function callItem(id: string, status: ItemStatus, call: FunctionCall): OutputItem {
+  const { id: call_id, name, namespace, arguments: given } = call;
+  const place = namespace === undefined ? {} : { namespace };
+  return { id, type: "function_call", status, call_id, name, ...place, arguments: given };
 }

@@ -1,6 +1,7 @@
 import type { Usage } from "../collector.ts";
 import { type Run, usageOf } from "../job.ts";
 import type { OutputItem } from "./response_items.ts";
+import { repeatedTools } from "./response_tools.ts";
 import type { ResponsesRequest } from "./responses_schema.ts";
 
 /** What changes about a response while it is made. */
@@ -51,19 +52,12 @@ function settingsOf(run: Run, request: ResponsesRequest) {
     safety_identifier: request.safety_identifier ?? null,
     service_tier: "default",
     store: false,
-    temperature,
+    temperature: request.temperature ?? temperature,
     text: { format: text?.format ?? { type: "text" }, verbosity: "medium" },
     tool_choice: request.tool_choice ?? "auto",
-    tools: (request.tools ?? []).map((tool) => ({
-      type: "function",
-      name: tool.name,
-      description: tool.description ?? null,
-      parameters: tool.parameters ?? null,
-      // Calls that are forced are held to the schema; free ones are the model's own.
-      strict: tool.strict ?? false,
-    })),
+    tools: repeatedTools(request.tools),
     top_logprobs: 0,
-    top_p: topP,
+    top_p: request.top_p ?? topP,
     truncation: "disabled",
     user: request.user ?? null,
   };

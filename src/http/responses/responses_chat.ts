@@ -5,6 +5,7 @@ import { quoted, required, unsupported } from "../refusals.ts";
 import type { ServedModel } from "../services.ts";
 import { templateVariablesOf } from "../thinking_fields.ts";
 import { type ToolFields, type ToolUse, toolUseOf } from "../tool_fields.ts";
+import { builtIn, fullName, toChatTools } from "./response_tools.ts";
 import { toMessages } from "./responses_input.ts";
 import type { ResponsesPrompt, ResponsesRequest } from "./responses_schema.ts";
 
@@ -36,20 +37,17 @@ export function toPrompt(request: ResponsesPrompt, model: ServedModel): ChatProm
   const { chat_template_kwargs, reasoning } = request;
   const thinking = { chat_template_kwargs, reasoning_effort: reasoning?.effort };
   return {
-    messages: toMessages(request),
+    messages: toMessages(request, model),
     use: toUse(request),
     variables: templateVariablesOf(thinking, model, "reasoning.effort"),
+    foldsLateSystem: true,
     source: "input",
   };
 }
 
 function toUse({ tools, tool_choice, parallel_tool_calls }: ResponsesPrompt): ToolUse | undefined {
   return toolUseOf({
-    tools: tools?.map(({ type, name, description, parameters }, i) => {
-      if (type !== "function") throw builtIn(`tools.${i}.type`, type);
-      const named = required(name, `tools.${i}.name`);
-      return { type, function: { name: named, description, parameters } };
-    }),
+    tools: toChatTools(tools),
     tool_choice: toChoice(tool_choice),
     parallel_tool_calls,
   });
@@ -58,7 +56,9 @@ function toUse({ tools, tool_choice, parallel_tool_calls }: ResponsesPrompt): To
 function toChoice(choice: ResponsesPrompt["tool_choice"]): ToolFields["tool_choice"] {
   if (typeof choice !== "object" || choice === null) return choice;
   if (choice.type !== "function") throw builtIn("tool_choice.type", choice.type);
-  return { type: "function", function: { name: required(choice.name, "tool_choice.name") } };
+  const { namespace } = choice;
+  const name = fullName({ name: required(choice.name, "tool_choice.name"), namespace });
+  return { type: "function", function: { name } };
 }
 
 function askedOf(
@@ -90,12 +90,4 @@ function checkInclude({ include }: ResponsesRequest): void {
     const known = [...INCLUDABLE].join(", ");
     throw unsupported(param, `${param} ${quoted(name)} is not supported: include takes ${known}`);
   }
-}
-
-function builtIn(param: string, type: string) {
-  return unsupported(
-    param,
-    `${param} ${quoted(type)} is not supported: this server has no tools of its own, and takes ` +
-      '"function"',
-  );
 }

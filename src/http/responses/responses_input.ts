@@ -1,5 +1,6 @@
-import { invalid, quoted, required, unsupported } from "../refusals.ts";
-import type { ChatMessage, ChatToolCall } from "../services.ts";
+import { invalid, noText, quoted, required, unsupported } from "../refusals.ts";
+import type { ChatMessage, ChatToolCall, ServedModel } from "../services.ts";
+import { fullName } from "./response_tools.ts";
 import type { Item, ItemPart, ResponsesPrompt } from "./responses_schema.ts";
 
 /** Types of parts that are text, in what clients and models say. */
@@ -20,11 +21,15 @@ interface Turn {
  * and calls that follow each other are one turn of the assistant; what system messages it begins
  * with are one.
  *
+ * @param model as clients know it, for refusals.
  * @throws {RequestError} naming the item: for types and parts other than texts and functions, and
  * for an output without its call.
  */
-export function toMessages({ instructions, input }: ResponsesPrompt): ChatMessage[] {
-  const conversation = new Conversation();
+export function toMessages(
+  { instructions, input }: ResponsesPrompt,
+  model: Pick<ServedModel, "names">,
+): ChatMessage[] {
+  const conversation = new Conversation(model);
   if (typeof instructions === "string" && instructions !== "") {
     conversation.say("system", instructions);
   }
@@ -37,6 +42,11 @@ class Conversation {
   readonly #messages: ChatMessage[] = [];
   readonly #names = new Map<string, string>();
   #turn: Turn | undefined;
+  readonly #model: Pick<ServedModel, "names">;
+
+  constructor(model: Pick<ServedModel, "names">) {
+    this.#model = model;
+  }
 
   add(item: Item, path: string): void {
     const type = item.type ?? "message";
@@ -64,7 +74,7 @@ class Conversation {
   }
 
   #message({ role, content }: Item, path: string): void {
-    const text = textOf(required(content, `${path}.content`), `${path}.content`);
+    const text = textOf(required(content, `${path}.content`), `${path}.content`, this.#model);
     const who = required(role, `${path}.role`);
     if (who !== "assistant") return this.say(who === "user" ? "user" : "system", text);
     const { content: said, calls } = this.#open();
@@ -73,8 +83,8 @@ class Conversation {
   }
 
   #think({ content, summary, encrypted_content }: Item, path: string): void {
-    const own = textOf(content ?? [], `${path}.content`);
-    const thought = own === "" ? textOf(summary ?? [], `${path}.summary`) : own;
+    const own = textOf(content ?? [], `${path}.content`, this.#model);
+    const thought = own === "" ? textOf(summary ?? [], `${path}.summary`, this.#model) : own;
     if (thought === "" && typeof encrypted_content === "string" && encrypted_content !== "") {
       const param = `${path}.encrypted_content`;
       throw unsupported(
@@ -88,9 +98,9 @@ class Conversation {
     turn.thought = [turn.thought, thought].filter((text) => text !== "").join("\n");
   }
 
-  #call({ call_id, name, arguments: given }: Item, path: string): void {
+  #call({ call_id, name, namespace, arguments: given }: Item, path: string): void {
     const id = required(call_id, `${path}.call_id`);
-    const called = required(name, `${path}.name`);
+    const called = fullName({ name: required(name, `${path}.name`), namespace });
     const param = `${path}.arguments`;
     const value = parseArguments(required(given, param), param);
     this.#names.set(id, called);
@@ -104,7 +114,7 @@ class Conversation {
       const param = `${path}.call_id`;
       throw invalid(param, `${param} ${quoted(id)} names no function_call before it in input`);
     }
-    const content = textOf(required(output, `${path}.output`), `${path}.output`);
+    const content = textOf(required(output, `${path}.output`), `${path}.output`, this.#model);
     this.#endTurn();
     this.#messages.push({ role: "tool", content, tool_call_id: id, name });
   }
@@ -127,12 +137,15 @@ class Conversation {
 }
 
 /** Texts of parts as lines, as in chats. */
-function textOf(content: string | readonly ItemPart[], path: string): string {
+function textOf(
+  content: string | readonly ItemPart[],
+  path: string,
+  model: Pick<ServedModel, "names">,
+): string {
   if (typeof content === "string") return content;
   return content.map(({ type, text }, i) => {
     if (!TEXT_PARTS.has(type)) {
-      const param = `${path}.${i}.type`;
-      throw unsupported(param, `${param} ${quoted(type)} is not supported: this server takes text`);
+      throw noText(`${path}.${i}.type`, type, model);
     }
     return required(text, `${path}.${i}.text`);
   }).join("\n");

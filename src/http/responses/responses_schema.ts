@@ -4,7 +4,7 @@ import { EXTRA_FIELDS } from "../extra_fields.ts";
 import { MaxAnswerTokens } from "../length_fields.ts";
 import { SAMPLING_FIELDS } from "../sampling_fields.ts";
 import { THINKING_FIELDS } from "../thinking_fields.ts";
-import { MAX_TOOLS, ToolName } from "../tool_fields.ts";
+import { LongToolName, MAX_TOOLS } from "../tool_fields.ts";
 import type { UnsupportedFields } from "../unsupported_fields.ts";
 import { neutral } from "../unsupported_fields.ts";
 
@@ -29,18 +29,26 @@ const Item = z.looseObject({
   encrypted_content: z.string().nullish(),
   call_id: Id,
   name: z.string().nullish(),
+  namespace: z.string().nullish(),
   arguments: z.string().nullish(),
   output: Content,
 });
 export type Item = z.output<typeof Item>;
 export type ItemPart = z.output<typeof Part>;
 
-const Tool = z.looseObject({
+const FunctionTool = z.looseObject({
   type: z.string(),
-  name: ToolName.nullish(),
+  name: LongToolName.nullish(),
   description: z.string().nullish(),
   parameters: z.looseObject({}).nullish(),
   strict: z.boolean().nullish(),
+});
+export type FunctionTool = z.output<typeof FunctionTool>;
+
+/** A function, or functions under one name. */
+const Tool = z.looseObject({
+  ...FunctionTool.shape,
+  tools: boundedArray(FunctionTool, { max: MAX_TOOLS }).nullish(),
 });
 
 const Format = z.strictObject({
@@ -61,7 +69,11 @@ const PROMPT_FIELDS = {
   tools: boundedArray(Tool, { max: MAX_TOOLS }).nullish(),
   tool_choice: z.union([
     z.enum(["none", "auto", "required"]),
-    z.looseObject({ type: z.string(), name: ToolName.nullish() }),
+    z.looseObject({
+      type: z.string(),
+      name: LongToolName.nullish(),
+      namespace: LongToolName.nullish(),
+    }),
   ]).nullish(),
   parallel_tool_calls: z.boolean().nullish(),
   reasoning: z.strictObject({

@@ -139,6 +139,20 @@ Deno.test("a model thinks where it is asked to, within the budget, and is told s
   assertEquals(omitted.content.map(({ type }) => type), ["text"]);
 });
 
+Deno.test("what a model cannot be told about thinking is named in a header", async () => {
+  const asked = { ...THINKING, output_config: { effort: "high" } };
+  const ignored = async (server: TestServer, fields: object) => {
+    const response = await server.post(PATH, { ...CHAT, ...fields });
+    await response.json();
+    return [response.status, response.headers.get("x-quire-ignored-fields")];
+  };
+  const plain = serverThatSays("Yes");
+  assertEquals(await ignored(plain, asked), [200, "thinking, output_config.effort"]);
+  assertEquals(plain.engine.sequences[0]!.params.thinkingBudget, undefined);
+  assertEquals(await ignored(plain, { thinking: { type: "disabled" } }), [200, null]);
+  assertEquals(await ignored(serverThatSays("Yes", true), asked), [200, "output_config.effort"]);
+});
+
 Deno.test("tools are forced as chats force them", async () => {
   const server = serverThatSays('{"zone": "UTC"}');
   const choice = { tools: [TOOL], tool_choice: { type: "tool", name: "now" } };
@@ -150,6 +164,8 @@ Deno.test("tools are forced as chats force them", async () => {
   assertEquals(formats[0]!.format, { type: "json_schema", json_schema: TOOL.input_schema });
   const cut = await ask(server, { ...choice, max_tokens: 5 });
   assertEquals([cut.content, cut.stop_reason], [[], "max_tokens"]);
+  const long = { ...TOOL, name: "n".repeat(128) };
+  await ask(server, { tools: [long], tool_choice: { type: "tool", name: long.name } });
   const any = { type: "any", disable_parallel_tool_use: true };
   await ask(server, { tools: [TOOL], tool_choice: any });
   const forced = formats.at(-1)!.format;
@@ -229,14 +245,19 @@ Deno.test("what is wrong, or not done, is refused by name and in Anthropic's sha
       /^context_management is not/,
     ],
     [{ context_management: 5, speed: "fast" }, /^speed is not supported/],
-    [THINKING, /^thinking is not supported by this model/],
-    [{ output_config: { effort: "high" } }, /^output_config.effort is not read/],
+    [{ thinking: { type: "enabled", budget_tokens: 0 } }, /^thinking.budget_tokens must be/],
+    [{ output_config: { effort: "huge" } }, /^output_config.effort must be one of/],
     [{ tools: [{ type: "bash_20250124", name: "bash" }] }, /^tools.0.type "bash_20250124" is not/],
     [{ tools: [{ name: "now" }] }, /^tools.0.input_schema is required/],
+    [{ tools: [{ name: "n".repeat(129), input_schema: {} }] }, /^tools.0.name must be 1 to 128/],
+    [{ stop_sequences: ["\ud83d"] }, /^stop_sequences.0 must be well-formed/],
     [{ tool_choice: { type: "any" } }, /^tool_choice needs tools/],
     [{ tools: [TOOL], tool_choice: { type: "tool" } }, /^tool_choice.name is required/],
     [{ tools: [TOOL], tool_choice: { type: "any", name: "now" } }, /^tool_choice.name needs/],
-    [user({ type: "image" }), /^messages.0.content.0.type "image" is not supported/],
+    [
+      user({ type: "image" }),
+      /^messages.0.content.0.type is "image": the model quire\/test reads text alone$/,
+    ],
     [user({ type: "text" }), /^messages.0.content.0.text is required/],
     [user(use), /^messages.0.content.0.type "tool_use" does not belong/],
     [

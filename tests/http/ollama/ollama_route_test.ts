@@ -244,6 +244,11 @@ Deno.test("logprobs come beside the text of their tokens", async () => {
   const tokens = objects.flatMap((one) => "logprobs" in one ? one.logprobs ?? [] : []);
   assertEquals(tokens.map(({ token }) => token), ["H", "i"]);
   assertEquals(tokens[0]!.top_logprobs.length, 2);
+  const whole = await server.post("/api/generate", {
+    ...{ model: MODEL, prompt: "a", logprobs: true, stream: false },
+  });
+  const { logprobs } = await whole.json();
+  assertEquals(logprobs.map(({ token }: { token: string }) => token), ["H", "i"]);
 });
 
 Deno.test("an engine that fails in a stream ends it with a line that says so", async () => {

@@ -160,6 +160,32 @@ Deno.test("calls are forced as chats force them, and named ones that are cut off
   await ask(serverThatSays(""), { tools: [TOOL], tool_choice: "required" });
 });
 
+Deno.test("functions in namespaces have one name for the model, and two for the client", async () => {
+  const text = new KeptText();
+  const server = testServer({ text });
+  const call = CALL.replace("now", "clock.now");
+  server.engine.script = () => bytesOf(call);
+  const inner = { type: "function", name: "now", parameters: TOOL.parameters };
+  const tools = [{ type: "namespace", name: "clock", description: "Times", tools: [inner] }];
+  const [item] = (await ask(server, { tools })).output;
+  assert(item?.type === "function_call");
+  assertEquals([item.namespace, item.name], ["clock", "now"]);
+  const { id: _, ...again } = item;
+  const output = { type: "function_call_output", call_id: item.call_id, output: "5" };
+  await ask(server, { tools, input: [{ role: "user", content: "Hi" }, again, output] });
+  const [, asked, answered] = text.conversations[1]!;
+  assertEquals([asked!.tool_calls![0]!.function.name, answered!.name], ["clock.now", "clock.now"]);
+  const choice = { type: "function", namespace: "clock", name: "now" };
+  await stream(server, { tools, tool_choice: choice });
+  const refused: [object, string][] = [
+    [{ tools: [{ ...tools[0], tools: [{ type: "custom", name: "a" }] }] }, "tools.0.tools.0.type"],
+    [{ tools: [{ type: "namespace", name: "clock" }] }, "tools.0.tools"],
+  ];
+  for (const [fields, param] of refused) {
+    assertEquals((await refusal(server, fields)).slice(0, 2), [400, param]);
+  }
+});
+
 Deno.test("text.format holds the answer to a schema", async () => {
   const server = serverThatSays("{}");
   const schema = { type: "object", properties: {} };
@@ -275,6 +301,12 @@ Deno.test("what would change the answer and is not done is refused by name", asy
     if (code !== "") assertEquals(why, code);
   }
   assertEquals((await refusal(server, { model: "gpt-5" }))[0], 404);
+  for (const method of ["GET", "DELETE"]) {
+    const response = await server.request(`${PATH}/resp_1`, { method });
+    const { error } = await response.json();
+    assertEquals([response.status, error.code], [404, "response_not_found"]);
+    assertMatch(error.message, /"resp_1" is not here: this server stores none/);
+  }
 });
 
 Deno.test("an engine that fails within a stream ends it as failed, and before it as an error", async () => {
