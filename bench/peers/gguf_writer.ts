@@ -59,7 +59,7 @@ function metadata(config: ShapeSizes): Record<string, Metadata> {
 }
 
 /** The smallest vocabulary llama.cpp takes: three special tokens, all bytes, words for the rest. */
-function vocabulary(size: number): Record<string, Metadata> {
+export function vocabulary(size: number): Record<string, Metadata> {
   const special = ["<unk>", "<s>", "</s>"];
   const tokens = Array.from({ length: size }, (_, id) => {
     if (id < 3) return special[id]!;

@@ -7,6 +7,8 @@ import {
   interleaveRows,
   type Metadata,
 } from "./gguf_writer.ts";
+import { encodeQ8_0 } from "./gguf_checkpoint.ts";
+import { encodeQ4_K } from "./k_quants.ts";
 import { readTensor } from "./read_tensor.ts";
 
 /** A config.json. */
@@ -68,11 +70,28 @@ export function hasConverter(modelType: unknown): boolean {
   return Object.hasOwn(CONVERTERS, String(modelType));
 }
 
+/** Types that matrices of a family are written in, and how. */
+const ENCODERS = {
+  F16: (values: Float32Array) => new Uint8Array(Float16Array.from(values).buffer),
+  Q8_0: encodeQ8_0,
+  Q4_K: encodeQ4_K,
+};
+
+/** Types that matrices of a family are written in. */
+export type FamilyMatrixType = keyof typeof ENCODERS;
+
 /**
  * The model in a directory as llama.cpp's converters write it: names, order of rows, norms, and the
- * metadata of its config.json; matrices f16, vectors f32.
+ * metadata of its config.json; vectors f32.
+ *
+ * @param matrixType whose blocks all rows of matrices are whole numbers of; experts are f16.
+ * @param vocabulary metadata of the tokenizer, if any.
  */
-export function familyGguf(dir: string): Uint8Array<ArrayBuffer> {
+export function familyGguf(
+  dir: string,
+  matrixType: FamilyMatrixType = "F16",
+  vocabulary: Readonly<Record<string, Metadata>> = {},
+): Uint8Array<ArrayBuffer> {
   const config: Config = JSON.parse(Deno.readTextFileSync(`${dir}/config.json`));
   const converter = CONVERTERS[String(config["model_type"])]!;
   const weights = openWeights(dir);
@@ -105,10 +124,10 @@ export function familyGguf(dir: string): Uint8Array<ArrayBuffer> {
     const known = isPostNorm
       ? name.replace(/^model\.layers\.(\d+)\..*/, "blk.$1.post_attention_norm.weight")
       : ggufName(name, isBehind);
-    tensors[known] = data(shape, stored, isMatrix ? "F16" : "F32");
+    tensors[known] = data(shape, stored, isMatrix ? matrixType : "F32");
   }
   weights.close();
-  return ggufFile(metadataOf(config, converter), {
+  return ggufFile({ ...metadataOf(config, converter), ...vocabulary }, {
     ...tensors,
     ...llama3Factors(config),
     ...longropeFactors(config),
@@ -118,10 +137,10 @@ export function familyGguf(dir: string): Uint8Array<ArrayBuffer> {
 function data(
   shape: readonly number[],
   values: Float32Array,
-  type: "F16" | "F32",
+  type: FamilyMatrixType | "F32",
 ): GgufTensorData {
-  const stored = type === "F16" ? Float16Array.from(values) : values.slice();
-  return { shape, type: GGUF_TYPE[type], bytes: new Uint8Array(stored.buffer) };
+  const bytes = type === "F32" ? new Uint8Array(values.slice().buffer) : ENCODERS[type](values);
+  return { shape, type: GGUF_TYPE[type], bytes };
 }
 
 const SINKS = "blk.$1.attn_sinks.weight";
