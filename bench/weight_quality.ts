@@ -4,7 +4,8 @@
  * Perplexity of the evaluation stories, share of the golden greedy ids that stay the likeliest, and exact
  * answers in the recall and table tasks, on the device found; the last line is the same as JSON. KV is in f32
  * for the first two, so that weights alone are measured, and in f16 for the tasks. Arguments such as
- * `int8g32 int4g32+int8` choose among the formats; `+int8` is int8 activations; `--quick` takes one case of each.
+ * `int4 int8g32 int4g32+int8` choose among the formats: `int4` is what `--quantization int4` gives, the others
+ * are for all matrices, `+int8` is with int8 activations; `--quick` takes one case of each.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import type { EngineConfig } from "../src/core/engine_config.ts";
@@ -30,8 +31,14 @@ const QUANTIZATIONS: readonly Quantization[] = [
   { method: "int4", groupSize: 32 },
   { method: "int4", groupSize: 128 },
 ];
+/** What `--quantization int4` gives by itself. */
+const INT4 = {
+  ...{ method: "int4", groupSize: 32 } as const,
+  ...{ vocabulary: "int8", hasMinima: true } as const,
+};
 const FORMATS: readonly Format[] = [
   {},
+  { quantization: INT4 },
   ...QUANTIZATIONS.flatMap((quantization): Format[] => [
     { quantization, int8Activations: "off" },
     { quantization, int8Activations: "on" },
@@ -40,6 +47,7 @@ const FORMATS: readonly Format[] = [
 
 function nameOf({ quantization, int8Activations }: Format): string {
   if (quantization === undefined) return "f16";
+  if (quantization === INT4) return "int4";
   return quantizedDtype(quantization) + (int8Activations === "on" ? "+int8" : "");
 }
 

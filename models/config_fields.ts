@@ -35,6 +35,8 @@ export const DECODER_FIELDS = {
   rms_norm_eps: z.number().gt(0).max(0.1).default(1e-6),
   tie_word_embeddings: z.boolean().default(false),
   architectures: z.array(z.string()).nullish().catch(undefined),
+  // Some embedding models attend both ways, in a decoder's layers.
+  is_causal: z.literal([true, null], "attention both ways is not supported").optional(),
   quantization_config: z.null("quantized checkpoints are not supported").optional(),
 };
 

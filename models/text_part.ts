@@ -13,6 +13,7 @@ const Settings = z.record(z.string(), z.unknown());
 const WrapperJson = z.object({
   text_config: Settings.nullish(),
   tie_word_embeddings: z.boolean().optional(),
+  quantization_config: z.unknown().optional(),
 });
 const RopeJson = z.object({
   rope_scaling: Settings.nullish(),
@@ -35,12 +36,16 @@ export function textPartOf(
     readonly defaults?: Readonly<Record<string, unknown>>;
   },
 ): TextPart {
-  const { text_config: text, tie_word_embeddings: tied } = parseModelJson(WrapperJson, json, file);
+  const { text_config: text, ...whole } = parseModelJson(WrapperJson, json, file);
   const own = text ?? Settings.parse(json);
   const where = text === undefined || text === null ? file : `${file} text_config`;
-  const inherited = tied === undefined ? {} : { tie_word_embeddings: tied };
-  const fields = { ...defaults, ...inherited, ...own, model_type: modelType };
+  // What a file says of all its models, unless it says otherwise of this one.
+  const fields = { ...defaults, ...definedIn(whole), ...own, model_type: modelType };
   return { json: { ...fields, ...plainRope(own, where) }, file: where };
+}
+
+function definedIn(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
 /**

@@ -1,6 +1,6 @@
 /**
- * `deno task test`: type-check, lint, formatting, then all tests, on a GPU adapter where there is
- * one. `deno task test:quick [ROOM]`: the tests of one room, or of all, with few runs of each
+ * `deno task test`: type-check, lint and formatting, beside them all tests, on a GPU adapter where
+ * there is one. `deno task test:quick [ROOM]`: the tests of one room, or of all, with few runs of each
  * property.
  *
  * Without an adapter it installs the software one where it can (Linux, apt-get, root) and says so;
@@ -126,8 +126,14 @@ async function isTidy(config: readonly string[], files: readonly string[]): Prom
 async function testAll(args: readonly string[]): Promise<boolean> {
   if (!await ensureAdapter()) return false;
   const files = args.some((arg) => !arg.startsWith("-")) ? [] : slowestFirst(testFilesIn("tests"));
-  return await isTidy([], []) && await isTidy(["-c", `${CLIENTS}deno.json`], [CLIENTS]) &&
-    await test([...args, ...files]);
+  const [areTidy, isPassed] = await Promise.all([areProjectsTidy(), test([...args, ...files])]);
+  if (!areTidy) console.log("Type-check, lint or formatting failed: see above");
+  return areTidy && isPassed;
+}
+
+/** Has one processor's work, which tests go on beside. */
+async function areProjectsTidy(): Promise<boolean> {
+  return await isTidy([], []) && await isTidy(["-c", `${CLIENTS}deno.json`], [CLIENTS]);
 }
 
 async function testQuickly(args: readonly string[]): Promise<boolean> {

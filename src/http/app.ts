@@ -34,7 +34,11 @@ import { rerankRoute } from "./rerank_route.ts";
 import { propsRoute, slotsRoute } from "./props_route.ts";
 import { boundBodies } from "./request_body.ts";
 import { requirePlainTarget } from "./request_target.ts";
-import { inputTokensRoute, responsesRoute } from "./responses/responses_route.ts";
+import {
+  inputTokensRoute,
+  responsesRoute,
+  storedResponseRoute,
+} from "./responses/responses_route.ts";
 import type { Services } from "./services.ts";
 import { detokenizeRoute, tokenizeRoute } from "./tokenize_route.ts";
 
@@ -61,6 +65,8 @@ function routesOf(services: Services): readonly Route[] {
     ["POST", "/v1/messages/count_tokens", "key", countTokensRoute(services)],
     ["POST", "/v1/responses", "key", responsesRoute(services)],
     ["POST", "/v1/responses/input_tokens", "key", inputTokensRoute(services)],
+    ["GET", "/v1/responses/:id", "key", storedResponseRoute],
+    ["DELETE", "/v1/responses/:id", "key", storedResponseRoute],
     ["GET", "/v1/models", "key", modelsRoute(services)],
     ["GET", "/v1/models/:name{.*}", "key", modelRoute(services)],
     ["POST", "/tokenize", "key", tokenizeRoute(services)],

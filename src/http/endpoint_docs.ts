@@ -57,6 +57,11 @@ const GENERATION: Readonly<Record<string, EndpointDoc>> = {
     tag: OPENAI,
     body: InputTokensRequest,
   },
+  "GET /v1/responses/{id}": {
+    summary: "404: no response is stored",
+    tag: OPENAI,
+  },
+  "DELETE /v1/responses/{id}": { summary: "404: no response is stored", tag: OPENAI },
   "POST /v1/messages": {
     summary: "Answers in Anthropic's Messages API",
     tag: "Anthropic",

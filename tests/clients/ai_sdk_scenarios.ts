@@ -23,8 +23,7 @@ function messages({ url, model }: Server): LanguageModel {
 }
 
 function scenariosOf(name: string, modelOf: (server: Server) => LanguageModel): Scenario[] {
-  // What a client believes to be stored it would only refer to.
-  const common = { maxRetries: 0, providerOptions: { openai: { store: false } } };
+  const common = { maxRetries: 0 };
   return [
     [`${name}: a text, whole and streamed`, async (server) => {
       const body = { ...common, model: modelOf(server), prompt: HELLO };
@@ -48,6 +47,8 @@ function scenariosOf(name: string, modelOf: (server: Server) => LanguageModel): 
     [`${name}: calls whose results go into a second step, and a streamed call`, async (server) => {
       const body = {
         ...common,
+        // What a client believes to be stored it would only refer to in the second step.
+        providerOptions: { openai: { store: false } },
         model: modelOf(server),
         prompt: "The weather?",
         tools: { get_weather: WEATHER },

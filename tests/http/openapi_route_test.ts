@@ -47,7 +47,7 @@ Deno.test("a body's schema says what its route asks for", async () => {
     const schema = operation.requestBody?.content["application/json"].schema;
     if (schema === undefined) continue;
     const [, path = ""] = name.split(" ");
-    new Ajv2020({ strict: false }).compile(schema);
+    const validate = new Ajv2020({ strict: false }).compile(schema);
     const required: string[] = schema.required ?? [];
     const response = await server.post(path, {});
     const { status } = response;
@@ -60,7 +60,7 @@ Deno.test("a body's schema says what its route asks for", async () => {
     );
     // A field of a wrong type is refused by both.
     const [field] = required;
-    assert(!new Ajv2020({ strict: false }).validate(schema, { [field!]: false }));
+    assert(!validate({ [field!]: false }));
     assertEquals((await server.post(path, { [field!]: false })).status, 400, name);
   }
 });

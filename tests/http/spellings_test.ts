@@ -66,7 +66,7 @@ const OPEN_PATHS = ["/health", "/v1/health", "/ready", "/live", "/openapi.json",
 function closedRoutes(app: ReturnType<typeof testServer>["app"]): [string, string][] {
   const routes = app.routes
     .filter(({ method, path }) => method !== "ALL" && !OPEN_PATHS.includes(path))
-    .map(({ method, path }) => `${method} ${path.replace(/:name(\{.*\})?/, "name")}`);
+    .map(({ method, path }) => `${method} ${path.replace(/:\w+(\{.*\})?/, "name")}`);
   return [...new Set(routes)].map((route) => route.split(" ") as [string, string]);
 }
 

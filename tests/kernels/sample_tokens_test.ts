@@ -1,9 +1,18 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { samplingCalls, segmentsWords } from "../../kernels/sampling/sampling.ts";
 import { MAX_LOGPROBS } from "../../src/core/sampling_params.ts";
-import { SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
+import { NO_TOKEN } from "../../kernels/sampling/segments.ts";
+import {
+  SAMPLE,
+  SAMPLE_WORDS,
+  SAMPLED,
+  SAMPLED_WORDS,
+  STEP,
+  type StepDims,
+} from "../../kernels/step.ts";
 import type { SampleRequest } from "../../src/core/batch.ts";
 import type { Device } from "../../src/device/device.ts";
+import type { DeviceBuffer } from "../../src/device/kernel.ts";
 import { bitsToF32 } from "../../src/device/half.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";
@@ -128,6 +137,46 @@ for (const [name, tuning] of Object.entries(TUNINGS)) {
     const same = new Float32Array(60 * V).fill(-1.5);
     await checkAgreement(gpu, samples, same, tuning);
   });
+}
+
+/** A forced token has the log-probability of its logit, whatever the draw would have been. */
+async function checkForced(gpu: Device, tuning: SamplingTuning): Promise<void> {
+  const V = 300;
+  const forced = [0, 7, 150, 299];
+  const samples = forced.map((_, i) => ({ ...GREEDY, temperature: i % 2, numLogprobs: i }));
+  const { words, dims } = sampleStep(samples);
+  const step = words.slice();
+  forced.forEach((token, i) => {
+    step[step[STEP.samples]! + i * SAMPLE_WORDS + SAMPLE.forced] = token + 1;
+  });
+  const logits = noise(forced.length * V, 4, 6);
+  // The last row has overflowed: nothing is known of it.
+  logits[3 * V + 5] = Infinity;
+  const contents = {
+    step,
+    logits,
+    segments: new Uint32Array(forced.length * segmentsWords(V, tuning)),
+    sampled: new Uint32Array(forced.length * SAMPLED_WORDS),
+  };
+  const calls = (b: Record<string, DeviceBuffer>) => samplingCalls(V, b as never, tuning);
+  const { actual, expected } = await runBoth(gpu, contents, calls, dims, "sampled");
+  for (const { u32 } of [actual, expected]) {
+    const tokens = forced.map((_, i) => u32[i * SAMPLED_WORDS + SAMPLED.token]!);
+    assertEquals(tokens, [...forced.slice(0, 3), NO_TOKEN]);
+    for (const [i, token] of forced.slice(0, 3).entries()) {
+      const row = logits.subarray(i * V, (i + 1) * V);
+      const total = Math.log(row.reduce((sum, logit) => sum + Math.exp(logit), 0));
+      const logprob = bitsToF32(u32[i * SAMPLED_WORDS + SAMPLED.logprob]!);
+      assertAlmostEquals(logprob, row[token]! - total, 2e-5);
+    }
+  }
+}
+
+for (const [name, tuning] of Object.entries(TUNINGS)) {
+  gpuTest(
+    `sample_tokens gives the log-probability of a forced token: ${name}`,
+    (gpu) => checkForced(gpu, tuning),
+  );
 }
 
 gpuTest("sample_tokens agrees with the definition over large vocabularies", async (gpu) => {

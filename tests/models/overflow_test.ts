@@ -40,6 +40,12 @@ function overflowing(maxTokens: number): Arrival[] {
     { prompt: [...first.slice(0, 33), OVERFLOWING_TOKEN, ...second, ...second, ...first], params },
     { prompt: [...first, OVERFLOWING_TOKEN, 5], params: { ...params, numLogprobs: 2 }, atStep: 2 },
     { prompt: [...second, OVERFLOWING_TOKEN], params, beamSearch: WIDTH, atStep: 2 },
+    // What is read of prompts is no number either, though nothing is drawn.
+    ...[{ pooling: "mean" } as const, { numLogprobs: 1 }].map((readout) => ({
+      prompt: [...first.slice(0, 9), OVERFLOWING_TOKEN, 5, 6],
+      params: { ...params, maxTokens: 0 },
+      readout,
+    })),
   ];
 }
 
@@ -94,14 +100,14 @@ gpuTest(
       const engine = await DemoEngine.create(device, { modelDir, ...overrides });
       return (await engine.generate(overflowing(8))).map(({ finish }) => String(finish));
     };
-    const ended = ["length", "length", "length", "length", "length"];
+    const ended = overflowing(8).map(() => "length");
     for (const kvCacheDtype of ["f32", "int8", "fp8", "int4"] as const) {
       assertEquals(await run({ kvCacheDtype }), ended, kvCacheDtype);
     }
     const edgeDir = Deno.makeTempDirSync({ prefix: "quire-overflow-" });
     try {
       writeOverflowingModel(edgeDir, 0);
-      const failed = ["error", "error", "error", "error", "error"];
+      const failed = ended.map(() => "error");
       assertEquals(await run({ modelDir: edgeDir, kvCacheDtype: "int4" }), failed);
       const whole = { kvCacheDtype: "int4", kvCacheF16EdgeLayers: false } as const;
       assertEquals(await run({ modelDir: edgeDir, ...whole }), ended);

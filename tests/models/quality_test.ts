@@ -5,9 +5,12 @@ import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { gpuTest } from "../support/agreement.ts";
 import { goldenPrompts } from "../support/demo_engine.ts";
 import {
+  divergence,
+  evaluationStories,
   goldenAgreement,
   perplexity,
   Scorer,
+  scoresOf,
   storyPerplexity,
   type TokenScores,
 } from "../support/perplexity.ts";
@@ -32,23 +35,51 @@ gpuTest("the stories have the perplexity stated: WebGPU", checkPlain);
 Deno.test("the stories have the perplexity stated: reference device", () =>
   checkPlain(new ReferenceDevice()));
 
-/** Most that perplexity may grow, as a share, and least share of golden ids that must stay. */
-const BOUNDS: [config: Partial<EngineConfig>, growth: number, agreement: number][] = [
-  [{ kvCacheDtype: "f16" }, 0.0005, 1],
-  [{ kvCacheDtype: "int8" }, 0.005, 0.99],
-  [{ kvCacheDtype: "fp8" }, 0.005, 0.99],
-  [{ kvCacheDtype: "int4" }, 0.003, 0.98],
-  [{ kvCacheDtype: "int4", kvCacheF16EdgeLayers: false }, 0.004, 0.98],
+/** What a KV dtype may cost. */
+interface Bounds {
+  /** Most that perplexity may grow, as a share. */
+  readonly growth: number;
+  /** Most that distributions may be away from those of f32, nats per token. */
+  readonly divergence: number;
+  /** Least share of golden ids that must stay. */
+  readonly agreement: number;
+}
+
+/** In even steps of the largest magnitude int4 would be 0.0005 away, and 0.0009 in all layers. */
+const BOUNDS: readonly (readonly [config: Partial<EngineConfig>, bounds: Bounds])[] = [
+  [{ kvCacheDtype: "f16" }, { growth: 0.0005, divergence: 1e-6, agreement: 1 }],
+  [{ kvCacheDtype: "int8" }, { growth: 0.0005, divergence: 1e-5, agreement: 0.99 }],
+  [{ kvCacheDtype: "fp8" }, { growth: 0.002, divergence: 0.00015, agreement: 0.99 }],
+  [{ kvCacheDtype: "int4" }, { growth: 0.003, divergence: 0.0003, agreement: 0.98 }],
+  [
+    { kvCacheDtype: "int4", kvCacheF16EdgeLayers: false },
+    { growth: 0.004, divergence: 0.00045, agreement: 0.98 },
+  ],
 ];
 
-for (const [config, growth, agreement] of BOUNDS) {
+const STORIES = evaluationStories();
+/** Logits of the stories, K and V in f32. */
+let exact: Float32Array[][] | undefined;
+
+async function storyLogits(gpu: Device, config: Partial<EngineConfig>): Promise<Float32Array[][]> {
+  const scorer = await Scorer.create(gpu, config);
+  const logits: Float32Array[][] = [];
+  for (const story of STORIES) logits.push(await scorer.logits(story));
+  return logits;
+}
+
+for (const [config, held] of BOUNDS) {
   gpuTest(`KV in ${Object.values(config).join(", ")} keeps the model's quality`, async (gpu) => {
-    const scorer = await Scorer.create(gpu, config);
-    const grown = await storyPerplexity(scorer) / STORY_PERPLEXITY - 1;
-    assert(Math.abs(grown) < growth, `perplexity grew by ${grown}`);
-    assert(config.kvCacheDtype === "f16" || Math.abs(grown) > 2e-6, "nothing was rounded");
-    const share = await goldenAgreement(scorer);
-    assert(share >= agreement, `${share} of the golden ids stayed`);
+    exact ??= await storyLogits(gpu, { kvCacheDtype: "f32" });
+    const logits = await storyLogits(gpu, config);
+    const scores = STORIES.map((story, i) => scoresOf(logits[i]!, story));
+    const grown = perplexity(scores) / STORY_PERPLEXITY - 1;
+    assert(Math.abs(grown) < held.growth, `perplexity grew by ${grown}`);
+    const apart = divergence(exact.flat(), logits.flat());
+    assert(apart < held.divergence, `${apart} nats per token from f32`);
+    assert(apart > 1e-9, "nothing was rounded");
+    const share = await goldenAgreement(await Scorer.create(gpu, config));
+    assert(share >= held.agreement, `${share} of the golden ids stayed`);
   });
 }
 

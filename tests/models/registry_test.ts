@@ -368,6 +368,10 @@ Deno.test("every family refuses by name what it would get wrong", () => {
     const message = refused({ [activation]: "relu2" });
     assertStringIncludes(message, `config.json: field "${activation}" is "relu2": known are `);
     assertStringIncludes(refused({ quantization_config: { bits: 4 } }), '"quantization_config" is');
+    assertStringIncludes(
+      refused({ is_causal: false }),
+      '"is_causal" is false: attention both ways',
+    );
     // Phi-4-mini rotates a part of a head, and no family less than four elements of one.
     const share = modelType === "phi3" ? 0.05 : 0.5;
     const partial = refused({ partial_rotary_factor: share });

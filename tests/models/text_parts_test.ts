@@ -168,5 +168,12 @@ Deno.test("parseModel() refuses a text_config that it cannot run, naming the fie
     assertThrows(() => parseModel({ model_type: "mistral3", text_config }), StartupError, part);
   refuses({ ...configJson(), model_type: "mamba" }, 'field "text_config.model_type" is "mamba"');
   refuses({ ...configJson(), model_type: "mistral", hidden_size: 0 }, "config.json text_config:");
+  const ministral = familyGoldens().find(({ name }) => name === "ministral3")!.config;
+  const quantized = { model_type: "mistral3", text_config: ministral, quantization_config: {} };
+  assertThrows(
+    () => parseModel(quantized),
+    StartupError,
+    'text_config: field "quantization_config"',
+  );
   refuses({}, 'config.json text_config: field "hidden_size" is missing');
 });

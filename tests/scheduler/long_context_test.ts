@@ -67,13 +67,19 @@ Deno.test("Scheduler finds KV of short and of long contexts each for itself", ()
 });
 
 Deno.test("Scheduler lets no sequence branch off a sibling that has outgrown the short context", () => {
-  const rig = new SchedulerRig({ shortContextLen: 5, maxNumSeqs: 1, blockSize: 1 });
-  const params = [0, 1].map((seed) => samplingParams({ maxTokens: 8, seed }));
+  const rig = new SchedulerRig({ shortContextLen: 5, maxNumSeqs: 2, blockSize: 1 });
+  // Holds the seat of the second sibling until the first one is long.
+  rig.add(requestOf("seat", [4], { maxTokens: 8, stopTokenIds: [] }));
+  const params = [0, 1].map((seed) => samplingParams({ maxTokens: 16, seed }));
   rig.add({
     id: "a",
     sequences: params.map((each) => ({ prompt: Uint32Array.from(PROMPT), params: each })),
   });
   rig.finish();
+  const second = rig.runner.batches.flatMap(({ chunks }) =>
+    chunks.filter(({ sequenceId }) => sequenceId === 2)
+  );
+  assertEquals([second[0]!.start, second[0]!.isLongContext], [0, undefined]);
   params.forEach((each, index) => {
     const alone = generateAlone(PROMPT, each, 1000, { shortContextLen: 5 });
     assertEquals(rig.tokensOf("a", index), alone.tokens);

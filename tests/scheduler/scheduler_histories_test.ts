@@ -295,12 +295,12 @@ Deno.test("Scheduler does so where the KV of long sequences is another, and no c
     ([sizes, shortContextLen]) => ({ ...sizes, shortContextLen }),
   );
   checkHistories(rigs, 6, {
-    numRuns: 6000,
-    numPreemptions: 2000,
-    numHitTokens: 500,
-    numMoves: 10,
-    numResizes: 1500,
-    numCopies: 300,
-    numContested: 1500,
+    numRuns: 3000,
+    numPreemptions: 1000,
+    numHitTokens: 250,
+    numMoves: 5,
+    numResizes: 750,
+    numCopies: 150,
+    numContested: 750,
   });
 });

@@ -24,6 +24,7 @@ export const DEMO_BENCHES: readonly QuickBench[] = [
   ["cache_overhead.ts", "--quick"],
   ["kv_quality.ts", "--quick", "int8"],
   ["model.ts", "--quick"],
+  ["quantization_quality.ts", "--quick"],
   ["structured_output.ts", "--quick"],
   ["weight_quality.ts", "--quick", "int8g32"],
 ];

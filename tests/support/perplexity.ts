@@ -164,6 +164,44 @@ export function perplexity(scores: readonly TokenScores[]): number {
   return Math.exp(-logprobs.reduce((sum, logprob) => sum + logprob, 0) / logprobs.length);
 }
 
+/** Scores of a text's tokens from the second on, from the logits after each of its tokens. */
+export function scoresOf(
+  logits: readonly ArrayLike<number>[],
+  text: ArrayLike<TokenId>,
+): TokenScores {
+  const rows = logits.slice(0, -1).map((row) => Float32Array.from(row));
+  return {
+    logprobs: Float64Array.from(rows, (row, i) => logprobOf(row, text[i + 1]!)),
+    best: Uint32Array.from(rows, (row) => row.indexOf(Math.max(...row))),
+  };
+}
+
+/**
+ * How far logits are from those of a reference, position by position: the mean Kullback-Leibler
+ * divergence of the distributions over the next token, in nats. It is the growth of the logarithm
+ * of perplexity to be expected of text that the reference writes, with far less noise.
+ */
+export function divergence(
+  reference: readonly ArrayLike<number>[],
+  logits: readonly ArrayLike<number>[],
+): number {
+  assert(reference.length === logits.length && logits.length > 0);
+  const sum = reference.reduce((sum, row, i) => sum + divergenceOf(row, logits[i]!), 0);
+  return sum / reference.length;
+}
+
+function divergenceOf(reference: ArrayLike<number>, logits: ArrayLike<number>): number {
+  const [p, q] = [reference, logits].map(logSoftmax);
+  return p!.reduce((sum, logprob, token) => sum + Math.exp(logprob) * (logprob - q![token]!), 0);
+}
+
+function logSoftmax(logits: ArrayLike<number>): Float64Array {
+  const row = Float64Array.from(logits);
+  const peak = row.reduce((top, logit) => Math.max(top, logit), -Infinity);
+  const total = Math.log(row.reduce((sum, logit) => sum + Math.exp(logit - peak), 0));
+  return row.map((logit) => logit - peak - total);
+}
+
 /**
  * Perplexity per token of the eight stories in the bundled model's evaluation set, or the first
  * `count`.
@@ -189,7 +227,7 @@ export async function goldenAgreement(scorer: Scorer, count = Infinity): Promise
 }
 
 /** Stories of the bundled model's evaluation set, which it was not trained on, to the end token. */
-function evaluationStories(): Uint32Array[] {
+export function evaluationStories(): Uint32Array[] {
   const file = new URL("../golden/demo_eval.json", import.meta.url);
   const stories: readonly string[] = JSON.parse(Deno.readTextFileSync(file)).stories;
   const tokenizer = loadTokenizer(DEMO_DIR);

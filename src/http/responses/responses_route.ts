@@ -1,7 +1,10 @@
+import { STATUS_CODE } from "@std/http";
 import type { Handler } from "hono";
+import { RequestError } from "../../core/errors.ts";
 import { answer } from "../answer.ts";
 import { chatJob, encodeChat } from "../chat_job.ts";
 import { GenerationMeter } from "../generation_meter.ts";
+import { quoted } from "../refusals.ts";
 import { readJson } from "../read_json.ts";
 import { servedName } from "../served_model.ts";
 import type { Services } from "../services.ts";
@@ -39,3 +42,12 @@ export function inputTokensRoute(services: Services): Handler {
     return c.json({ object: "response.input_tokens", input_tokens: length });
   };
 }
+
+/** What asks for a response by its id: there is none, since none is stored. */
+export const storedResponseRoute: Handler = (c) => {
+  const id = c.req.param("id") ?? "";
+  throw new RequestError(
+    `The response ${quoted(id)} is not here: this server stores none, whatever store says`,
+    { status: STATUS_CODE.NotFound, code: "response_not_found", param: "response_id" },
+  );
+};

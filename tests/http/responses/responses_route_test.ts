@@ -301,6 +301,12 @@ Deno.test("what would change the answer and is not done is refused by name", asy
     if (code !== "") assertEquals(why, code);
   }
   assertEquals((await refusal(server, { model: "gpt-5" }))[0], 404);
+  for (const method of ["GET", "DELETE"]) {
+    const response = await server.request(`${PATH}/resp_1`, { method });
+    const { error } = await response.json();
+    assertEquals([response.status, error.code], [404, "response_not_found"]);
+    assertMatch(error.message, /"resp_1" is not here: this server stores none/);
+  }
 });
 
 Deno.test("an engine that fails within a stream ends it as failed, and before it as an error", async () => {
