@@ -34,20 +34,15 @@ const LEAST: Readonly<Record<FamilyMatrixType, number>> = { F16: 0.999, Q8_0: 0.
 const TIE = 2 ** -11;
 const TYPES = Object.keys(LEAST) as FamilyMatrixType[];
 
-/**
- * What this build of llama.cpp reads of no file: windows of these families, and other bounds of
- * YaRN than the usual.
- */
-const CHANGED: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
-  mistral: { sliding_window: null },
-  "mistral with YaRN": {
-    rope_scaling: {
-      ...{ rope_type: "yarn", factor: 4, original_max_position_embeddings: 128 },
-      ...{ beta_fast: 32, beta_slow: 1 },
-    },
-  },
-  phi3: { sliding_window: null },
-};
+/** What this build of llama.cpp reads of no file: these families' windows, and YaRN's bounds. */
+function unread({ model_type: type, rope_scaling: scaling }: WideModel["config"]) {
+  const hasWindow = type !== "mistral" && type !== "phi3";
+  const isYarn = (scaling as { rope_type?: string } | null | undefined)?.rope_type === "yarn";
+  return {
+    ...hasWindow ? {} : { sliding_window: null },
+    ...isYarn ? { rope_scaling: { ...scaling as object, beta_fast: 32, beta_slow: 1 } } : {},
+  };
+}
 
 /** A model by its config alone. */
 interface WideModel {
@@ -63,7 +58,7 @@ function wideModels(): WideModel[] {
   return familyGoldens()
     .filter(({ config }) => hasConverter(config["model_type"]) && isDense(config))
     .filter(({ config }) => !hasFactorLists(config))
-    .map(({ name, config }) => ({ name, config: { ...config, ...WIDE, ...CHANGED[name] } }));
+    .map(({ name, config }) => ({ name, config: { ...config, ...WIDE, ...unread(config) } }));
 }
 
 function isDense(config: WideModel["config"]): boolean {
