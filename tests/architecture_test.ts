@@ -29,6 +29,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   "src/engine": ["src/base", "src/core", "src/kvcache", "src/scheduler"],
   "src/http": ["src/base", "src/core", "src/std"],
+  "src/window/page": [],
+  "src/window": ["src/window/page"],
   "src/server": [
     "src/base",
     "src/core",
@@ -43,6 +45,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "src/tokenizer",
     "src/tools",
     "src/weights",
+    "src/window",
     "kernels",
     "models",
   ],

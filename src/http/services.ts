@@ -286,6 +286,8 @@ export interface Services {
   readonly limits: DoorLimits;
   readonly metrics: ServingMetrics;
   readonly kvPlanner: KvPlanner;
+  /** Answers with a file of the window; undefined for a path that it does not have. */
+  readonly window: (request: Request) => Response | undefined;
   readonly log: Logger;
   /** Version of this program. */
   readonly version: string;

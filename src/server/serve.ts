@@ -10,6 +10,7 @@ import { DEFAULT_BOUNDS, listen, placeOf } from "./listen.ts";
 import { exitFor, ProcessEnd } from "./process_end.ts";
 import { publicBindRefusal } from "./public_bind.ts";
 import { createServer, type Server } from "./server.ts";
+import { windowAnswer } from "../window/window_answer.ts";
 
 /** Handles requests. */
 type Fetch = (request: Request) => Response | Promise<Response>;
@@ -103,11 +104,13 @@ async function announce(
   console.log(`\n${banner(info, words)}`);
 }
 
-/** The answer to a request before there is an app: that the process lives, and nothing else. */
+/** The answer to a request before there is an app: that the process lives, and the window. */
 export function starting(request: Request): Response {
   if (new URL(request.url).pathname === "/live") {
     return Response.json({ status: "ok", state: "starting" });
   }
+  const file = request.method === "GET" ? windowAnswer(request) : undefined;
+  if (file !== undefined) return file;
   return unavailable("The server is starting", "starting");
 }
 

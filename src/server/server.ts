@@ -24,6 +24,7 @@ import { checkStorePlace } from "../state/store_place.ts";
 import { createToolService } from "../tools/tool_service.ts";
 import { StopStrings } from "../tokenizer/stop_strings.ts";
 import { loadTextService, type TextService } from "../tokenizer/text_service.ts";
+import { windowAnswer } from "../window/window_answer.ts";
 import { findModelSource } from "../weights/model_source.ts";
 import { createKvPlanner } from "./kv_planner.ts";
 import type { ModelDirectory } from "./model_directory.ts";
@@ -93,6 +94,7 @@ export async function createServer(
     limits: limitsOf(config),
     metrics,
     kvPlanner: createKvPlanner({ files, name: model.names[0]! }),
+    window: windowAnswer,
     log,
     version: VERSION,
     nextSeed: createSeedSource(config.seed),
