@@ -1,5 +1,6 @@
 import { combineExpertsCall } from "../kernels/experts/combine_experts.ts";
-import { expertMatmulCalls, type ExpertProduct } from "../kernels/experts/expert_matmul.ts";
+import type { ExpertProduct } from "../kernels/experts/expert_matmul.ts";
+import { expertProductCalls } from "../kernels/experts/expert_product.ts";
 import { packExpertsCalls, tileListWords } from "../kernels/experts/pack_experts.ts";
 import { routeExpertsCall } from "../kernels/experts/route_experts.ts";
 import type { Activation } from "../kernels/matmul/epilogue.ts";
@@ -121,12 +122,12 @@ function expertCalls(inputs: GraphInputs, options: ExpertsOptions): KernelCall<S
   const gatedBuffers = { x: declared(inputs, "normed"), w: gateUp.shards, y: inner };
   const joinedBuffers = { x: inner, w: down.shards, y: outputs };
   return [
-    ...expertMatmulCalls(
+    ...expertProductCalls(
       gated,
       { ...packed, ...gatedBuffers, bias: biasOf("gate_up") },
       tuning,
     ),
-    ...expertMatmulCalls(joined, { ...packed, ...joinedBuffers, bias: biasOf("down") }, tuning),
+    ...expertProductCalls(joined, { ...packed, ...joinedBuffers, bias: biasOf("down") }, tuning),
     combineExpertsCall(
       { label: "down", E, topK, scale, lanes: tuning.normLanes },
       { ...packed, x: outputs, y: declared(inputs, "hidden") },

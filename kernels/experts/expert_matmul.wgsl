@@ -29,32 +29,7 @@
 @group(0) @binding(4) var<storage, read> pairs: array<u32>;
 @group(0) @binding(5) var<storage, read> tiles: array<u32>;
 
-struct Entry { first: u32, end: u32 }
-
-/// Of the workgroup's tile.
-var<private> expert: u32;
-
-fn take_entry(t: u32) -> Entry {
-  let at = 1u + t * 3u;
-  expert = tiles[at];
-  return Entry(tiles[at + 1u], tiles[at + 2u]);
-}
-
-fn input_row(p: u32) -> u32 { return pairs[p] / ${X_PAIRS}u; }
-fn output_row(p: u32) -> u32 { return pairs[p]; }
-
-/// Of output n of the expert, and with `half` 1 of its up: the row among its own.
-fn own_row(n: u32, half: u32) -> u32 {
-//# if ALTERNATES
-  return 2u * n + half;
-//# else
-  return n + half * N;
-//# end
-}
-fn weight_row(n: u32, half: u32) -> u32 {
-  return (expert - ${FIRST}u) * ${EXPERT_ROWS}u + own_row(n, half);
-}
-fn bias_of(n: u32, half: u32) -> u32 { return expert * ${EXPERT_ROWS}u + own_row(n, half); }
+fn weight_row(n: u32, half: u32) -> u32 { return expert_row(n, half); }
 
 // What a workgroup shares is told apart from what differs by lane, for a compiler that checks that
 // all lanes reach a barrier.
@@ -68,9 +43,7 @@ fn expert_matmul(
   @builtin(subgroup_size) subgroup_size: u32,
 //# end
 ) {
-  if (group.y >= tiles[0]) { return; }
-  let e = tiles[1u + group.y * 3u];
-  if (e < ${FIRST}u || e >= ${END}u) { return; }
+  if (!has_entry(group.y)) { return; }
 //# if SUBGROUPS
   tile(Invocation(group, groups, index, subgroup_lane), subgroup_size);
 //# else

@@ -5,8 +5,9 @@ import {
   kernelCall,
 } from "../../src/device/kernel.ts";
 import { STEP, type StepDims, stepWgsl } from "../step.ts";
-import { serves } from "../tuning/tiles.ts";
-import type { MatmulTile, Tuning } from "../tuning/tuning.ts";
+import { tilesOf } from "../tuning/product_tiles.ts";
+import { type RowRange, serves } from "../tuning/tiles.ts";
+import type { Tuning } from "../tuning/tuning.ts";
 import source from "./pack_experts.wgsl" with { type: "text" };
 import type { Routing } from "./route_experts.ts";
 
@@ -50,13 +51,14 @@ export const packExperts: Kernel<Shape> = {
 export function packExpertsCalls(
   routing: Routing & { label: string },
   buffers: Readonly<Record<"step" | "ids" | "pairs" | "tiles", DeviceBuffer>>,
-  { matmulTiles, normLanes }: Pick<Tuning, "matmulTiles" | "normLanes">,
+  tuning: Tuning,
 ): KernelCall<StepDims>[] {
   const { label, numExperts: E, topK: TOP_K } = routing;
-  return matmulTiles.map((tile) =>
+  const { matmulTiles, gemmTiles } = expertTiles(tuning);
+  return [...matmulTiles, ...gemmTiles].map((tile) =>
     kernelCall(packExperts, {
       label,
-      constants: { E, TOP_K, LANES: normLanes, TILE_R: tile.rows },
+      constants: { E, TOP_K, LANES: tuning.normLanes, TILE_R: tile.rows },
       buffers,
       workgroups: (dims) => [servesExperts(tile, routing, dims) ? E : 0, 1, 1],
     })
@@ -64,12 +66,22 @@ export function packExpertsCalls(
 }
 
 /**
+ * The tiles of products by experts, exactly one for any number of rows: the tuning's without those
+ * of matrix units. Choices for single products do not count: all of a layer's share one list.
+ */
+export function expertTiles(
+  { productTiles: _, ...tuning }: Tuning,
+): Pick<Tuning, "matmulTiles" | "gemmTiles"> {
+  return tilesOf({ ...tuning, matrixTiles: [] }, "");
+}
+
+/**
  * Whether a step is computed in this tile of a product: as if each expert had twice its even share
  * of the pairs, since tiles of few rows read an expert's weights more than once, and tiles of many
- * compute rows that are not there. Exactly one tile of a tuning serves; they all add up alike.
+ * compute rows that are not there. Exactly one tile of {@link expertTiles} serves.
  */
 export function servesExperts(
-  tile: Pick<MatmulTile, "minRows" | "maxRows">,
+  tile: RowRange,
   { numExperts, topK }: Pick<Routing, "numExperts" | "topK">,
   { numTokens }: StepDims,
 ): boolean {

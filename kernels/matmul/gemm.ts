@@ -9,6 +9,8 @@ import epilogue from "./_epilogue.wgsl" with { type: "text" };
 import { weightRows } from "./epilogue.ts";
 import joinSlices from "./_gemm_join_slices.wgsl" with { type: "text" };
 import weightRow from "./_gemm_weight_row.wgsl" with { type: "text" };
+import gemmSums from "./_gemm_sums.wgsl" with { type: "text" };
+import gemmTile from "./_gemm_tile.wgsl" with { type: "text" };
 import source from "./gemm.wgsl" with { type: "text" };
 import {
   matmul,
@@ -25,7 +27,11 @@ import { foldGrid, type GemmTile, type Tuning } from "../tuning/tuning.ts";
 import { type WeightConstants, weightConstants } from "../weights/weight_dtype.ts";
 import { shardProducts } from "../weights/weight_shards.ts";
 
-type Shape =
+/** The body of the kernels of this method. */
+export const gemmTileWgsl: string = gemmTile + joinSlices + gemmSums;
+
+/** The template's constants. */
+export type GemmShape =
   & WeightConstants
   & ProductConstants
   & Readonly<{ STAGED: "f16" | "f32" }>
@@ -34,10 +40,9 @@ type Shape =
   & Readonly<{ LANES: number; SLICES: number; X_LOADS: number; W_LOADS: number }>;
 
 /** {@link matmul} for many rows: the same definition, by tiles in shared memory. */
-export const gemm: Kernel<Shape> = {
+export const gemm: Kernel<GemmShape> = {
   name: "gemm",
-  source: stepWgsl + elements + epilogue + weightRow +
-    source.replace("${joinSlices}", () => joinSlices),
+  source: stepWgsl + elements + epilogue + weightRow + gemmTileWgsl + source,
   bindings: matmul.bindings,
   reference: multiplyRows,
 };
@@ -60,31 +65,42 @@ function shardCalls(
   { bias, ...buffers }: ProductBuffers & Readonly<{ w: DeviceBuffer }>,
   { gemmTiles, stageF16 }: Tuning,
 ): KernelCall<StepDims>[] {
-  const { label, rows, n, k, dtype, epilogue = "store" } = product;
+  const { label, rows, n } = product;
   return gemmTiles.map((tile) => {
-    const outputs = tile.columns / weightRows(1, epilogue);
-    const shape = tileConstants(tile, stageF16 && dtype === "f16" ? "f16" : "f32");
-    // Two fours of 16 bits are the widest load of a lane.
-    const load = dtype !== "f32" && k % 8 === 0 && shape.W_LOADS % 2 === 0 ? 2 : 1;
+    const constants = gemmShape(product, tile, { stageF16 }, bias);
     return kernelCall(gemm, {
       label,
-      constants: {
-        ...shape,
-        ...weightConstants(dtype, weightRows(n, epilogue), k, load),
-        W_LOADS: shape.W_LOADS / load,
-        ...productConstants(product, bias),
-        OUTPUTS: outputs,
-        TILE_N: tile.laneColumns / weightRows(1, epilogue),
-      },
+      constants,
       buffers: { ...buffers, bias: bias ?? buffers.step },
       workgroups: (dims) => {
         const count = numRows(rows, dims);
         if (!serves(tile, count)) return [0, 0, 0];
-        const [x, z] = foldGrid(Math.ceil(n / outputs));
+        const [x, z] = foldGrid(Math.ceil(n / constants.OUTPUTS));
         return [x, Math.ceil(count / tile.rows), z];
       },
     });
   });
+}
+
+/** The constants of one tile's call. */
+export function gemmShape(
+  product: Product,
+  tile: GemmTile,
+  { stageF16 }: Pick<Tuning, "stageF16">,
+  bias: DeviceBuffer | undefined,
+): GemmShape {
+  const { n, k, dtype, epilogue = "store" } = product;
+  const shape = tileConstants(tile, stageF16 && dtype === "f16" ? "f16" : "f32");
+  // Two fours of 16 bits are the widest load of a lane.
+  const load = dtype !== "f32" && k % 8 === 0 && shape.W_LOADS % 2 === 0 ? 2 : 1;
+  return {
+    ...shape,
+    ...weightConstants(dtype, weightRows(n, epilogue), k, load),
+    W_LOADS: shape.W_LOADS / load,
+    ...productConstants(product, bias),
+    OUTPUTS: tile.columns / weightRows(1, epilogue),
+    TILE_N: tile.laneColumns / weightRows(1, epilogue),
+  };
 }
 
 /** The constants of a tile and of the type in which weights are staged. */

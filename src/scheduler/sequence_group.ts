@@ -61,6 +61,10 @@ export interface SequenceGroup {
   readonly owner: string | undefined;
   /** Its owner's priority at admission: a higher one goes first. */
   readonly priority: number;
+  /** The request's own priority among those of one priority of owners: a higher one goes first. */
+  readonly urgency: number;
+  /** When it ends with an error, on the scheduler's clock; absent: never. */
+  readonly deadlineMs: number | undefined;
   /** As of its members. */
   readonly caching: CachingOptions;
   /** Whether its look-ups are the server's own. */
@@ -74,6 +78,8 @@ export interface SequenceGroup {
   state: SequenceState;
   /** How often it has lost its blocks. */
   numPreemptions: number;
+  /** Tokens that its leader had drawn when it was last admitted. */
+  numOutputTokensAtStart: number;
   /** Its sequences, each with a block table while its own state is "running"; the first leads. */
   readonly members: readonly Sequence[];
   /** The answers that its end decides. */

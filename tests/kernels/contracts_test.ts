@@ -1,9 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
 import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
-import { readModel } from "../../models/registry.ts";
+import { parseModel, readModel } from "../../models/registry.ts";
 import type { Kernel } from "../../src/device/kernel.ts";
 import { NVIDIA } from "../support/matrix_units.ts";
+import { configJson } from "../models/config_fixtures.ts";
 import { modelGraph } from "../support/model_graph.ts";
 
 const KERNELS_FOLDER = new URL("../../kernels/", import.meta.url);
@@ -112,13 +113,17 @@ for (const { name, source, bindings } of KERNELS.values()) {
   });
 }
 
-/** The kernels that a model's graph calls under these tunings. */
+/** The kernels that a dense model's graph and one's with experts call under these tunings. */
 function kernelsOf(tunings: readonly Tuning[]): Set<string> {
-  const model = readModel(new URL("../../models/demo", import.meta.url).pathname);
+  const experts = { model_type: "qwen3_moe", num_experts: 8, num_hidden_layers: 1 };
+  const models = [
+    readModel(new URL("../../models/demo", import.meta.url).pathname),
+    parseModel(configJson(experts)),
+  ];
   const names = new Set<string>();
   for (const tuning of tunings) {
     for (const dtype of ["f16", "int8g32"] as const) {
-      const calls = modelGraph(model, { dtype, tuning });
+      const calls = models.flatMap((model) => modelGraph(model, { dtype, tuning }));
       for (const { kernelName } of calls) names.add(kernelName);
     }
   }

@@ -1,8 +1,10 @@
 /** Routing, packing, products by experts and their sums, against their definitions and alone. */
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { combineExpertsCall } from "../../kernels/experts/combine_experts.ts";
-import { expertMatmulCalls, type ExpertProduct } from "../../kernels/experts/expert_matmul.ts";
+import type { ExpertProduct } from "../../kernels/experts/expert_matmul.ts";
+import { expertProductCalls } from "../../kernels/experts/expert_product.ts";
 import {
+  expertTiles,
   maxExpertTiles,
   packExpertsCalls,
   servesExperts,
@@ -98,6 +100,13 @@ gpuTest("route_experts chooses experts there are, whatever the logits are", asyn
   assert(spoiled.f32.every(Number.isNaN), "a row without finite logits has weights");
 });
 
+/** The tiles in which a step is computed: one. */
+function tilesServing(tuning: Tuning, routing: Routing, numTokens: number) {
+  const { matmulTiles, gemmTiles } = expertTiles(tuning);
+  return [...matmulTiles, ...gemmTiles]
+    .filter((tile) => servesExperts(tile, routing, dimsOf(numTokens)));
+}
+
 for (const routing of ROUTINGS) {
   gpuTest(
     `pack_experts agrees with the definition: ${routing.topK} of ${routing.numExperts}`,
@@ -125,9 +134,7 @@ for (const routing of ROUTINGS) {
           assertEquals(packed, Uint32Array.from(ids.keys()));
           const tiles = await run("tiles");
           assertEquals(tiles.actual.u32, tiles.expected.u32);
-          const [tile] = tuning.matmulTiles.filter((tile) =>
-            servesExperts(tile, routing, dimsOf(numTokens))
-          );
+          const [tile] = tilesServing(tuning, routing, numTokens);
           const most = maxExpertTiles(tile!.rows, routing, dimsOf(numTokens));
           assert(tiles.actual.u32[0]! <= most, `${tiles.actual.u32[0]} tiles, of at most ${most}`);
         }
@@ -140,13 +147,10 @@ Deno.test("a step has no more tiles than experts in use and full tiles, and one 
   assertEquals(maxExpertTiles(1, LARGE, dimsOf(1)), 6);
   assertEquals(maxExpertTiles(8, LARGE, dimsOf(12)), 72);
   assertEquals(maxExpertTiles(8, LARGE, dimsOf(1000)), 72 + (6000 - 72) / 8);
-  for (const { matmulTiles } of [SOFTWARE_TUNING, GPU_TUNING]) {
+  for (const tuning of [SOFTWARE_TUNING, GPU_TUNING]) {
     for (const routing of ROUTINGS) {
       for (const numTokens of [1, 2, 3, 5, 40, 500]) {
-        const serving = matmulTiles.filter((tile) =>
-          servesExperts(tile, routing, dimsOf(numTokens))
-        );
-        assertEquals(serving.length, 1);
+        assertEquals(tilesServing(tuning, routing, numTokens).length, 1);
       }
     }
   }
@@ -174,7 +178,7 @@ function productContents(product: ExpertProduct, numTokens: number, hasBias = fa
 const productCalls =
   (product: ExpertProduct, tuning: Tuning) => (b: Record<string, DeviceBuffer>) => [
     ...packExpertsCalls({ ...product.routing, label: "test" }, b as never, tuning),
-    ...expertMatmulCalls(product, b as never, tuning),
+    ...expertProductCalls(product, b as never, tuning),
   ];
 
 const GATED = { n: 20, k: 64, epilogue: "silu", rows: "tokens" } as const;
@@ -191,7 +195,7 @@ function canRun(device: Device, { matmulSubgroups, matmulTiles }: Tuning): boole
 }
 
 for (const [title, tuning] of Object.entries(TUNINGS)) {
-  gpuTest(`expert_matmul agrees with the definition: ${title}`, async (gpu) => {
+  gpuTest(`products by experts agree with the definition: ${title}`, async (gpu) => {
     if (!canRun(gpu, tuning)) return;
     // All tilings read the same weights.
     const every = [...WEIGHT_DTYPES, ...BLOCK_DTYPES];
@@ -202,7 +206,11 @@ for (const [title, tuning] of Object.entries(TUNINGS)) {
       const cases = dtype === "f16" ? [GATED, DOWN, CLAMPED] : [other];
       for (const shape of cases) {
         const product = { ...shape, routing: SMALL, dtype, label: "test" };
-        for (const numTokens of dtype === "f16" ? [1, 7, 33] : [9]) {
+        for (
+          const numTokens of dtype === "f16"
+            ? [1, 7, 33, ...tuning === GPU_TUNING ? [24, 150] : []]
+            : [9]
+        ) {
           const contents = productContents(product, numTokens, dtype === "f16" && shape !== GATED);
           const bias = (b: Record<string, DeviceBuffer>) => ({ ...b, bias: b["bias"] });
           const { actual, expected } = await runBoth(
@@ -265,10 +273,11 @@ for (const [title, tuning] of Object.entries(TUNINGS)) {
 
   gpuTest(`a token's rows have the same bits alone and among others: ${title}`, async (gpu) => {
     if (!canRun(gpu, tuning)) return;
+    const deterministic = { ...tuning, gemmTiles: [] };
     for (const dtype of ["f16", "int4g32"] as const) {
       const product = { ...GATED, routing: SMALL, dtype, label: "test" };
       const many = productContents(product, 40);
-      const all = await runOn(gpu, many, productCalls(product, tuning), dimsOf(40), "y");
+      const all = await runOn(gpu, many, productCalls(product, deterministic), dimsOf(40), "y");
       for (const t of [0, 17, 39]) {
         const alone = productContents(product, 1);
         const contents = {
@@ -276,7 +285,13 @@ for (const [title, tuning] of Object.entries(TUNINGS)) {
           ids: many.ids.slice(2 * t, 2 * t + 2),
           x: many.x.slice(t * product.k, (t + 1) * product.k),
         };
-        const one = await runOn(gpu, contents, productCalls(product, tuning), dimsOf(1), "y");
+        const one = await runOn(
+          gpu,
+          contents,
+          productCalls(product, deterministic),
+          dimsOf(1),
+          "y",
+        );
         const width = 2 * product.n;
         assertEquals(one.u32.slice(0, width), all.u32.slice(t * width, (t + 1) * width));
       }

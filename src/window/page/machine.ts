@@ -18,13 +18,13 @@ import { TreeCard } from "./machine/tree.ts";
  */
 export function mount(element: HTMLElement, api: Api): () => void {
   render(html`<${Room} api=${api} />`, element);
-  return () => render(null, element);
+  return () => render(null as never, element);
 }
 
 function Room({ api }: { api: Api }) {
   const [version, setVersion] = useState(0);
   const [owner, setOwner] = useState<number>();
-  const feed = useRef<Feed>();
+  const feed = useRef<Feed | undefined>(undefined);
   feed.current ??= new Feed(api, () => setVersion((last) => last + 1));
   useEffect(() => {
     feed.current!.open();

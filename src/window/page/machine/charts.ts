@@ -37,7 +37,7 @@ const HEIGHT = 132;
 export function Chart(props: ChartProps) {
   const { title, note, lines } = props;
   const place = useRef<HTMLDivElement>(null);
-  const plot = useRef<uPlot>();
+  const plot = useRef<uPlot | undefined>(undefined);
   const colours = useColours();
   useEffect(() => {
     const element = place.current!;
