@@ -35,9 +35,10 @@ function Room({ api }: { api: Api }) {
     return html`<${Locked} api=${api} reason=${machine.reason} onKey=${() =>
       feed.current!.open()} />`;
   }
+  const words = stateOf(machine);
   return html`
     <div class="room ${machine.status}" aria-busy=${String(machine.status !== "live")}>
-      <p class="room-state" role="status">${stateOf(machine)}</p>
+      <p class="room-state" role="status">${words !== "" && html`<span>${words}</span>`}</p>
       <${Figures} machine=${machine} />
       <${BlockMap} machine=${machine} version=${version} owner=${owner} onOwner=${setOwner} />
       <${Requests} machine=${machine} api=${api} owner=${owner} onOwner=${setOwner} />
@@ -62,7 +63,7 @@ function Locked({ api, reason, onKey }: { api: Api; reason: string; onKey: () =>
       <h2>The machine room is for who runs the server</h2>
       <p>${reason}.</p>
       <label for="admin-key">Admin key</label>
-      <div class="field">
+      <div class="room-field">
         <input
           id="admin-key"
           type="password"
@@ -100,7 +101,7 @@ function Figures({ machine }: { machine: Machine }) {
     ["Preemptions", count(stats.numPreemptions ?? 0)],
   ];
   return html`
-    <dl class="figures">
+    <dl class="room-figures">
       ${figures.map(([name, value]) =>
         html`
           <div>

@@ -63,7 +63,7 @@ function Resize({ machine, act }: { machine: Machine; act: Act }) {
   return html`
     <form onSubmit=${submit}>
       <label for="resize-blocks">Pool size, blocks</label>
-      <div class="field">
+      <div class="room-field">
         <input
           id="resize-blocks"
           type="number"
@@ -103,7 +103,7 @@ function Pin({ act }: { act: Act }) {
   return html`
     <form onSubmit=${pin}>
       <label for="pin-name">Pin a prompt that is cached</label>
-      <div class="field">
+      <div class="room-field">
         <input
           id="pin-name"
           required
@@ -143,7 +143,7 @@ function Reset({ act }: { act: Act }) {
   return html`
     <form onSubmit=${submit}>
       <span class="label">Prefix cache</span>
-      <div class="field">
+      <div class="room-field">
         <button class="button ${isAsking ? "danger" : ""}">${isAsking
           ? "Forget all of it?"
           : "Reset"}</button>

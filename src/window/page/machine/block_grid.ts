@@ -25,13 +25,16 @@ export interface Scene {
   readonly group: number | undefined;
 }
 
+/** The largest cell. */
+const MAX_CELL = 48;
+
 /** Cells from this size on have a gap between them. */
 const GAP_FROM = 4;
 
 /** The largest squares with which all blocks fit into a box, in pixels of the device. */
 export function gridOf(numBlocks: number, width: number, height: number): Grid {
   let cell = Math.max(1, Math.floor(Math.sqrt(width * height / Math.max(1, numBlocks))));
-  cell = Math.min(cell, 28);
+  cell = Math.min(cell, MAX_CELL);
   while (cell > 1 && Math.floor(width / cell) * Math.floor(height / cell) < numBlocks) cell--;
   const columns = Math.max(1, Math.floor(width / cell));
   return { numBlocks, columns, rows: Math.ceil(numBlocks / columns), cell };

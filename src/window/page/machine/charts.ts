@@ -6,7 +6,7 @@ import type { Api } from "../api.ts";
 import { type Colours, useColours } from "./colours.ts";
 import type { Machine } from "./feed.ts";
 import type { Moment } from "./frames.ts";
-import { count, duration, percent } from "./format.ts";
+import { clockTime, count, duration, percent } from "./format.ts";
 
 /** One line of a chart. */
 export interface Line {
@@ -82,7 +82,8 @@ function optionsOf(props: ChartProps, colours: Colours, width: number): uPlot.Op
   const font = "11px ui-sans-serif, system-ui, sans-serif";
   const axis = { stroke: colours.ink2, font, ticks: { show: false } };
   const x: uPlot.Axis = { ...axis, grid: { show: false }, size: 22, space: 70 };
-  if (formatX !== undefined) x.values = (_, splits) => splits.map(formatX);
+  const nameX = formatX ?? ((at: number) => clockTime(1000 * at));
+  x.values = (_, splits) => splits.map(nameX);
   return {
     width: Math.max(100, width),
     height: HEIGHT,
@@ -116,7 +117,7 @@ function optionsOf(props: ChartProps, colours: Colours, width: number): uPlot.Op
 }
 
 /** The values under the pointer, in words. */
-function tipPlugin({ lines, format, formatX, isTime = true }: ChartProps): uPlot.Plugin {
+function tipPlugin({ lines, format, formatX }: ChartProps): uPlot.Plugin {
   const tip = document.createElement("div");
   tip.className = "chart-tip";
   tip.hidden = true;
@@ -128,8 +129,7 @@ function tipPlugin({ lines, format, formatX, isTime = true }: ChartProps): uPlot
         tip.hidden = idx === null || idx === undefined || left < 0;
         if (tip.hidden) return;
         const at = plot.data[0]![idx!]!;
-        const head = formatX?.(at) ??
-          (isTime ? new Date(1000 * at).toLocaleTimeString("en-GB") : "");
+        const head = formatX?.(at) ?? clockTime(1000 * at);
         const values = lines.map(({ label }, i) => {
           const value = plot.data[i + 1]![idx!];
           return value === null || value === undefined ? "" : `${label} ${format(value)}`;

@@ -32,6 +32,11 @@ export function TreeCard({ machine, api }: { machine: Machine; api: Api }) {
       <header class="card-head">
         <h2 id="tree-title">Prefix cache</h2>
         <p class="card-note">${noteOf(tree)}</p>
+        <p class="key" aria-hidden="true">
+          wide: blocks
+          <span class="key-mark hot"></span> warm: hits
+          <span class="key-mark held"></span> underlined: in use
+        </p>
       </header>
       <div class="icicle-box">
         ${placed.length === 0
@@ -82,7 +87,7 @@ function RunButton({ placed, blockSize, heat, isChosen, onChoose }: {
   onChoose: () => void;
 }) {
   const { run, left, width, row } = placed;
-  const words = `${count(run.blocks * blockSize)} tokens, ${count(run.hits)} hits, ${
+  const words = `${count(run.blocks * blockSize)} tokens, ${count(run.hits)} hits, held by ${
     holdersOf(run)
   }`;
   const level = heat === 0 ? 0 : 1 + Math.min(4, Math.floor(5 * Math.sqrt(heat)));
@@ -166,7 +171,7 @@ function noteOf(tree: Tree | undefined): string {
 }
 
 function holdersOf({ holders }: Run): string {
-  return holders === 0 ? "held by nobody" : `held by ${count(holders)}`;
+  return holders === 0 ? "nobody" : count(holders);
 }
 
 /** Where runs are drawn; each comes behind the one above it. */
