@@ -320,19 +320,22 @@ export class PrefixCache implements BlockSource {
 
   /** The `maxNumRuns` largest and most used runs of the tree, and what holds them. O(pool). */
   viewTree(maxNumRuns: number): TreeView {
-    const pinned = this.pins.flags(this.#pool.numBlocks);
+    const flags = this.pins.flags(this.#pool.numBlocks);
+    const { capacity } = this.#tree;
     const { columns, groups } = this;
-    const holders = columns === undefined
-      ? {
-        holdersOf: (node: NodeId) => this.#pool.refCount(node),
-        isPinned: (node: NodeId) => pinned[node] === 1,
+    const holders = new Uint32Array(capacity);
+    let pinned = flags;
+    if (columns === undefined) {
+      for (let node = 0; node < capacity; node++) holders[node] = this.#pool.refCount(node);
+    } else {
+      pinned = new Uint8Array(capacity);
+      for (let node = 0; node < columns.capacity; node++) {
+        holders[node] = columns.numHolders(node);
+        const isPinned = groups.some((_, group) => flags[columns.blockOf(node, group)] === 1);
+        pinned[node] = Number(isPinned);
       }
-      : {
-        holdersOf: (node: NodeId) => columns.numHolders(node),
-        isPinned: (node: NodeId) =>
-          groups.some((_, group) => pinned[columns.blockOf(node, group)] === 1),
-      };
-    return viewTree(this.#tree, { ...holders, maxNumRuns, nowMs: this.#now() });
+    }
+    return viewTree(this.#tree, { holders, pinned, maxNumRuns, nowMs: this.#now() });
   }
 
   /**
