@@ -24,8 +24,9 @@ const COMMANDS: readonly Command[] = ["serve", "help", "version"];
 /** Commands with flags of their own, which stand first on the command line. */
 const OTHER_COMMANDS: readonly string[] = ALL_COMMANDS.map(({ name }) => name)
   .filter((name) => !COMMANDS.includes(name as Command));
-const FLAGS = flagsOf(ConfigSchema);
-const MODEL_FLAG = FLAGS.find(({ field }) => field === "model")!;
+/** Flags of `quire serve`. */
+export const SERVE_FLAGS = flagsOf(ConfigSchema);
+const MODEL_FLAG = SERVE_FLAGS.find(({ field }) => field === "model")!;
 
 /** vLLM's flags that WebGPU cannot honour, with the reason and what to use instead. */
 const ANSWERED: ReadonlyMap<string, string> = new Map([
@@ -78,7 +79,7 @@ export function parseConfig(
   env: Environment,
   note: (line: string) => void = () => {},
 ): Config {
-  const known = { flags: FLAGS, answered: ANSWERED, ignored: IGNORED, note };
+  const known = { flags: SERVE_FLAGS, answered: ANSWERED, ignored: IGNORED, note };
   const line = readCommandLine(args, env, known);
   const command = line.asked ?? readCommand(line.positionals);
   if (command !== "serve") return deepFreeze({ command, ...ConfigSchema.parse({}) });
@@ -93,7 +94,7 @@ export function parseConfig(
 
 /** The page that the command `help` prints: all commands, and the flags of each. */
 export function configHelp(): string {
-  return helpText([...FLAGS, ...PLAN_FLAGS, ...TUNE_FLAGS]);
+  return helpText([...SERVE_FLAGS, ...PLAN_FLAGS, ...TUNE_FLAGS]);
 }
 
 /**
