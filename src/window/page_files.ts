@@ -7,6 +7,8 @@ import idb from "idb" with { type: "text" };
 import marked from "marked" with { type: "text" };
 import preact from "preact" with { type: "text" };
 import preactHooks from "preact/hooks" with { type: "text" };
+import uplotCss from "uplot/dist/uPlot.min.css" with { type: "text" };
+import uplot from "uplot/dist/uPlot.esm.js" with { type: "text" };
 import answerStream from "./page/answer_stream.ts" with { type: "text" };
 import api from "./page/api.ts" with { type: "text" };
 import app from "./page/app.ts" with { type: "text" };
@@ -26,6 +28,19 @@ import icons from "./page/icons.ts" with { type: "text" };
 import index from "./page/index.html" with { type: "text" };
 import machineCss from "./page/machine.css" with { type: "text" };
 import machine from "./page/machine.ts" with { type: "text" };
+import machineActions from "./page/machine/actions.ts" with { type: "text" };
+import machineBlockGrid from "./page/machine/block_grid.ts" with { type: "text" };
+import machineBlockMap from "./page/machine/block_map.ts" with { type: "text" };
+import machineCharts from "./page/machine/charts.ts" with { type: "text" };
+import machineCodec from "./page/machine/codec.ts" with { type: "text" };
+import machineColours from "./page/machine/colours.ts" with { type: "text" };
+import machineFeed from "./page/machine/feed.ts" with { type: "text" };
+import machineFormat from "./page/machine/format.ts" with { type: "text" };
+import machineFrames from "./page/machine/frames.ts" with { type: "text" };
+import machineLog from "./page/machine/log.ts" with { type: "text" };
+import machineRequests from "./page/machine/requests.ts" with { type: "text" };
+import machineTimelines from "./page/machine/timelines.ts" with { type: "text" };
+import machineTree from "./page/machine/tree.ts" with { type: "text" };
 import markdown from "./page/markdown.ts" with { type: "text" };
 import markdownView from "./page/markdown_view.ts" with { type: "text" };
 import messageView from "./page/message_view.ts" with { type: "text" };
@@ -60,6 +75,21 @@ export const PAGE_FILES: Readonly<Record<string, string>> = {
   "icons.ts": icons,
   "machine.css": machineCss,
   "machine.ts": machine,
+  "machine/actions.ts": machineActions,
+  "machine/block_grid.ts": machineBlockGrid,
+  "machine/block_map.ts": machineBlockMap,
+  "machine/charts.ts": machineCharts,
+  "machine/codec.ts": machineCodec,
+  "machine/colours.ts": machineColours,
+  "machine/feed.ts": machineFeed,
+  "machine/format.ts": machineFormat,
+  "machine/frames.ts": machineFrames,
+  "machine/log.ts": machineLog,
+  "machine/requests.ts": machineRequests,
+  "machine/timelines.ts": machineTimelines,
+  "machine/tree.ts": machineTree,
+  "theme.ts": theme,
+  "uplot.css": uplotCss,
   "markdown.ts": markdown,
   "markdown_view.ts": markdownView,
   "message_view.ts": messageView,
@@ -68,7 +98,6 @@ export const PAGE_FILES: Readonly<Record<string, string>> = {
   "server_state.ts": serverState,
   "settings_panel.ts": settingsPanel,
   "sidebar.ts": sidebar,
-  "theme.ts": theme,
   "thread.ts": thread,
 };
 
@@ -81,4 +110,5 @@ export const LIBRARIES: Readonly<Record<string, string>> = {
   "marked": marked,
   "preact": preact,
   "preact/hooks": preactHooks,
+  "uplot": uplot,
 };
