@@ -97,7 +97,9 @@ export async function chatJob(
   const options = { prompt, vocabSize, hasLogprobs, tools, asked };
   const { format, params: more, ...grammar } = await chatAnswer(fields, services, options);
   const sequences = samples.map((one) => ({ prompt, params: { ...one, ...more }, ...grammar }));
-  return { model, request: fields, prompts: [prompt], sequences, format, meter };
+  // The rest of a message is no start of a text, so a space before it is kept.
+  const continued = { ...format, continuesPrompt: chat.closing?.continueFinalMessage ?? false };
+  return { model, request: fields, prompts: [prompt], sequences, format: continued, meter };
 }
 
 /** Characters that the prompt has at least: those of all contents, calls and tools. */
