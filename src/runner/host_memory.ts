@@ -12,10 +12,8 @@ export interface HostMemory {
  * Memory that the host can still give, as the system says; a container's own limit is not seen.
  */
 export function hostMemory(): HostMemory {
-  try {
-    return { freeBytes: Deno.systemMemoryInfo().available, isKnown: true };
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotCapable)) throw error;
-    return { freeBytes: UNKNOWN_FREE_BYTES, isKnown: false };
-  }
+  const { state } = Deno.permissions.querySync({ name: "sys", kind: "systemMemoryInfo" });
+  return state === "granted"
+    ? { freeBytes: Deno.systemMemoryInfo().available, isKnown: true }
+    : { freeBytes: UNKNOWN_FREE_BYTES, isKnown: false };
 }
