@@ -33,7 +33,7 @@ const ANSWERED: ReadonlyMap<string, string> = new Map([
   [
     "gpu-memory-utilization",
     "--gpu-memory-utilization cannot be honoured: WebGPU does not tell how much memory a GPU has. " +
-    "Give the size of the KV pool instead, such as --kv-cache-memory-bytes 2GiB",
+    "Give what weights, activations and KV pool may take instead, such as --gpu-memory-bytes 8GiB",
   ],
 ]);
 
@@ -129,6 +129,7 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
     ...(config.kvCacheMemoryBytes === undefined
       ? {}
       : { kvCacheMemoryBytes: config.kvCacheMemoryBytes }),
+    ...(config.gpuMemoryBytes === undefined ? {} : { gpuMemoryBytes: config.gpuMemoryBytes }),
     ...(config.maxKvCacheMemoryBytes === undefined
       ? {}
       : { maxKvCacheMemoryBytes: config.maxKvCacheMemoryBytes }),
@@ -188,12 +189,15 @@ function checkCheckpoints({ stateCheckpointInterval, blockSize }: Settings): voi
 
 /** Refuses a growth limit beside a fixed size: a pool whose size is given does not grow. */
 function checkPoolSize(values: Settings): void {
-  const { maxKvCacheMemoryBytes, numGpuBlocksOverride, kvCacheMemoryBytes } = values;
+  const { maxKvCacheMemoryBytes, numGpuBlocksOverride, kvCacheMemoryBytes, gpuMemoryBytes } =
+    values;
   if (maxKvCacheMemoryBytes === undefined) return;
   const given = numGpuBlocksOverride !== undefined
     ? "--num-gpu-blocks-override"
     : kvCacheMemoryBytes !== undefined
     ? "--kv-cache-memory-bytes"
+    : gpuMemoryBytes !== undefined
+    ? "--gpu-memory-bytes"
     : undefined;
   if (given === undefined) return;
   throw new StartupError(

@@ -37,10 +37,12 @@ export const ConfigSchema = z.object({
     aliases: ["-a", "--alias"],
     defaultText: "the model's own name",
   }),
-  maxModelLen: z.int().min(2).optional().meta({
-    description: "Most tokens of one sequence, prompt and output together",
+  maxModelLen: z.union([z.literal("auto"), z.int().min(2)]).optional().meta({
+    description:
+      "Most tokens of one sequence, prompt and output together; auto makes the KV pool " +
+      "large enough for the longest that fits",
     group: MODEL,
-    value: "TOKENS",
+    value: "TOKENS|auto",
     aliases: ["-c", "--ctx-size"],
     defaultText: "what the model and the KV pool allow",
   }),
@@ -189,6 +191,14 @@ export const ConfigSchema = z.object({
     group: KV_CACHE,
     value: "BLOCKS",
     defaultText: "derived from the memory",
+  }),
+  gpuMemoryBytes: z.int().min(1).optional().meta({
+    description: "Memory that weights, activations and KV pool may take together; the pool has " +
+      "what the others leave over",
+    group: KV_CACHE,
+    value: "SIZE",
+    bytes: true,
+    defaultText: "as much as is needed",
   }),
   kvCacheMemoryBytes: z.int().min(1).optional().meta({
     description: "Size of the KV pool in bytes, all layers together",

@@ -20,6 +20,14 @@ export type GpuBackend = "deno" | "dawn";
 /** Whether a start times kernels that have no stored times: on GPUs, always, never. */
 export type Autotune = "auto" | "on" | "off";
 
+/** Other weights of a model, by the name that serves them. */
+export interface OtherFile {
+  /** Such as `org/name:Q4_K_M`. */
+  readonly name: string;
+  /** Of the file, or of its parts. */
+  readonly bytes: number;
+}
+
 /** What the engine isolate needs to know; a plain object, since it is posted to a Worker. */
 export interface EngineConfig {
   /** A directory with `config.json`, `*.safetensors` and the tokenizer's files, or a GGUF file. */
@@ -52,6 +60,10 @@ export interface EngineConfig {
   readonly numBlocksOverride?: number;
   /** Pool size in bytes, all layers together. */
   readonly kvCacheMemoryBytes?: number;
+  /** Bytes that weights, activations and pool may take together. */
+  readonly gpuMemoryBytes?: number;
+  /** Other files of the model's repository, which are named where it does not fit. */
+  readonly otherFiles?: readonly OtherFile[];
   /** Without a size: most bytes that the pool may grow to under load. */
   readonly maxKvCacheMemoryBytes?: number;
   readonly kvCacheDtype: KvCacheDtype;
@@ -72,8 +84,11 @@ export interface EngineConfig {
    * start.
    */
   readonly cacheSecret?: string;
-  /** Most tokens of one sequence, prompt and output; absent means what model and pool allow. */
-  readonly maxModelLen?: number;
+  /**
+   * Most tokens of one sequence, prompt and output; absent means what model and pool allow, "auto"
+   * the most that fit, for which the pool is made large enough.
+   */
+  readonly maxModelLen?: number | "auto";
   /** Most sequences in one step. */
   readonly maxNumSeqs: number;
   /** Most tokens in one step (the chunked-prefill budget). */

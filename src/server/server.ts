@@ -80,7 +80,11 @@ export async function createServer(
     ...describeModel(config, { files, name: directory.name }, text),
     ...await readingForms(config, { files, weights: () => source.openWeights() }, text),
   };
-  const base = toEngineConfig(config, directory.dir);
+  const { otherFiles } = directory;
+  const base = {
+    ...toEngineConfig(config, directory.dir),
+    ...(otherFiles === undefined ? {} : { otherFiles }),
+  };
   const path = storePath(config.prefixStore, PREFIX_STORE.fileName);
   const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });
   const deadlineMs = config.grammarCompileTimeout * 1000;
