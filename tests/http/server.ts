@@ -6,6 +6,7 @@ import { ServingMetrics } from "../../src/http/serving_metrics.ts";
 import { MissWatch } from "../../src/misses/miss_watch.ts";
 import { listen as openDoor } from "../../src/server/listen.ts";
 import { createToolService } from "../../src/tools/tool_service.ts";
+import { windowAnswer } from "../../src/window/window_answer.ts";
 import { FAKE_HIDDEN_SIZE, FakeEngine } from "./fake_engine.ts";
 import { FakeGrammars } from "./fake_grammars.ts";
 import { FakeStopStrings, FakeText } from "./fake_text.ts";
@@ -64,6 +65,7 @@ export function testServer(changes: Partial<Services> = {}): TestServer {
       plan: (query) =>
         query.preset === undefined || query.preset === "tiny-llama" ? { query } : undefined,
     },
+    window: windowAnswer,
     log: createLogger({
       format: "json",
       level: "debug",

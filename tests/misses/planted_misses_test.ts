@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { MISS_CAUSES, type MissCause } from "../../src/core/miss_report.ts";
 import { MissWatch } from "../../src/misses/miss_watch.ts";
-import { SeededRandom } from "../../src/plan/seeded_random.ts";
+import { SeededRandom } from "../../src/base/seeded_random.ts";
 import { loadTextService, type TextService } from "../../src/tokenizer/text_service.ts";
 import { testServer } from "../http/server.ts";
 import { CHAT_APIS, type ChatApi, explained, type Talk } from "../support/chat_caller.ts";

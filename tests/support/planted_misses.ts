@@ -1,6 +1,6 @@
 import type { MissCause } from "../../src/core/miss_report.ts";
 import type { OriginMessage } from "../../src/core/prompt_origin.ts";
-import type { SeededRandom } from "../../src/plan/seeded_random.ts";
+import type { SeededRandom } from "../../src/base/seeded_random.ts";
 import type { Talk, Tool } from "./chat_caller.ts";
 
 /** What a template can be asked for. */
