@@ -244,6 +244,13 @@ export const ConfigSchema = z.object({
     group: KV_CACHE,
     value: "POLICY",
   }),
+  promptHistoryBytes: z.int().min(0).default(32 * 2 ** 20).meta({
+    description: "Memory for the latest prompts and answers, by which explain and /metrics tell " +
+      "why a prompt missed the prefix cache; 0 for none",
+    group: KV_CACHE,
+    value: "SIZE",
+    bytes: true,
+  }),
   prefixStore: z.string().min(1).optional().meta({
     description: "File that remembers hot prefixes, and with them parts of prompts, so that a " +
       "restarted server can compute them again; none for no file",

@@ -1,6 +1,7 @@
 import type { Logger } from "../base/log.ts";
 import type { KvCacheDtype } from "../core/engine_config.ts";
 import type { CompiledGrammar } from "../core/compiled_grammar.ts";
+import type { MissPort } from "../core/found_prompt.ts";
 import type { EnginePort } from "../core/generation.ts";
 import type { GrammarFormat } from "../core/grammar_format.ts";
 import type { Pooling } from "../core/prompt_readout.ts";
@@ -278,6 +279,7 @@ export interface Services {
   readonly text: TextService;
   readonly grammars: GrammarPort;
   readonly tools: ToolPort;
+  readonly misses: MissPort;
   readonly createStopStrings: (stops: readonly string[]) => StopStrings;
   readonly model: ServedModel;
   readonly access: AccessRules;

@@ -19,6 +19,7 @@ import {
   type Services,
 } from "../http/services.ts";
 import { ServingMetrics } from "../http/serving_metrics.ts";
+import { MissWatch } from "../misses/miss_watch.ts";
 import { PREFIX_STORE, TUNING_STORE } from "../state/store_kinds.ts";
 import { checkStorePlace } from "../state/store_place.ts";
 import { createToolService } from "../tools/tool_service.ts";
@@ -96,6 +97,7 @@ export async function createServer(
     model,
     grammars,
     tools: createToolService(config.toolCallParser, text.chatTemplate),
+    misses: missWatch(config, { text, engine, metrics, thinking: model.thinking }),
     createStopStrings: (stops) => new StopStrings(stops),
     access,
     cacheSecret: memory.cacheSecret,
@@ -153,6 +155,29 @@ function servingMetrics(engine: EngineClient, model: ServedModel, memory: Prefix
   const metrics = new ServingMetrics(engine, model.names[0]!);
   metrics.watchReheat(() => memory.progress);
   return metrics;
+}
+
+/** Tells why prompts miss the prefix cache, and counts the causes. */
+function missWatch(
+  { promptHistoryBytes, enablePrefixCaching }: Config,
+  { text, engine, metrics, thinking }: {
+    readonly text: TextService;
+    readonly engine: EngineClient;
+    readonly metrics: ServingMetrics;
+    readonly thinking: ServedModel["thinking"];
+  },
+): MissWatch {
+  return new MissWatch({
+    maxBytes: promptHistoryBytes,
+    isCaching: enablePrefixCaching,
+    thinking,
+    textOf: (ids) => {
+      const detokenizer = text.createDetokenizer({ skipSpecialTokens: false });
+      return detokenizer.push([...ids]) + detokenizer.flush();
+    },
+    hasPartialCaches: () => engine.info?.groups?.some(({ kind }) => kind !== "full") ?? false,
+    onCause: (cause) => metrics.observeMiss(cause),
+  });
 }
 
 /** Ends the parts of a server, the engine within `deadlineMs`. */

@@ -4,6 +4,7 @@ import { OutOfBlocksError } from "../../core/errors.ts";
 import type { TreeView } from "../../core/engine_view.ts";
 import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
+import type { EvictedPrefix } from "../../core/miss_report.ts";
 import { BlockPool } from "../pool/block_pool.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 import type { BlockSource, Demand, Need, Pool } from "../pool/pool.ts";
@@ -88,7 +89,7 @@ export class PrefixCache implements BlockSource {
     this.#tree = new RadixTree(isOneFull ? numBlocks : 1, blockSize, keyer);
     const order = createEvictionPolicy(policy, numBlocks, now);
     this.#idle = new IdleOrder(order, numBlocks, this.#tree, { groups, columns: this.columns });
-    this.#records = new CacheRecords(this.#tree, keyer, options.listener);
+    this.#records = new CacheRecords(this.#tree, keyer, { listener: options.listener, now });
     this.#cached = { pool, tree: this.#tree, idle: this.#idle, records: this.#records };
     if (this.columns === undefined) this.#eviction = new LeafEviction(this.#cached);
     else {
@@ -150,11 +151,15 @@ export class PrefixCache implements BlockSource {
   }
 
   /**
-   * How many tokens right behind `found`, which `tokens` begin with, are in whole blocks that were
-   * evicted of late. The last token does not count. O(1) after no eviction, else O(such blocks).
+   * What was evicted of late right behind `found`, which `tokens` begin with, in whole blocks and
+   * without the last token; undefined for nothing. O(1) after no eviction, else O(such blocks).
    */
-  countEvicted(scope: string, tokens: Uint32Array, found: readonly NodeId[]): number {
-    return this.#forceMiss ? 0 : this.#records.countEvicted(scope, tokens, found);
+  findEvicted(
+    scope: string,
+    tokens: Uint32Array,
+    found: readonly NodeId[],
+  ): EvictedPrefix | undefined {
+    return this.#forceMiss ? undefined : this.#records.findEvicted(scope, tokens, found);
   }
 
   /** Whether a node is in the tree. */
