@@ -71,6 +71,7 @@ export class Engine {
   readonly #pins: PinnedPrefixes | undefined;
   /** Absent where the runner's memory has one size. */
   readonly #pool: ElasticPool | undefined;
+  readonly #now: () => number;
   readonly #commands: { readonly id: number; readonly command: EngineCommand }[] = [];
   #isStopped = false;
   #isAsleep = false;
@@ -88,6 +89,9 @@ export class Engine {
     this.#curve = options.curve;
     this.#pins = options.pins;
     this.#times = new StepTimes(options.runner, options.clock ?? systemClock);
+    // A replay sees the times of the trace.
+    const clock = options.clock ?? systemClock;
+    this.#now = options.trace?.now ?? (() => clock.now());
     const { runner, scheduler, growthLimit = 0 } = options;
     this.#pool = isElastic(runner)
       ? new ElasticPool(scheduler.pool, runner, growthLimit)
@@ -97,7 +101,8 @@ export class Engine {
   /** Queues a request, and answers `accepted` or `refused`. */
   submit(request: GenerationRequest): void {
     try {
-      this.#scheduler.add(request);
+      this.#trace?.tick();
+      this.#scheduler.add(request, this.#now());
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       this.#post({ type: "refused", id: request.id, error: error.data });
@@ -214,7 +219,7 @@ export class Engine {
   async #step(): Promise<void> {
     this.#times.begin();
     this.#trace?.tick();
-    const batch = this.#scheduler.schedule();
+    const batch = this.#scheduler.schedule(this.#now());
     this.#trace?.record({ type: "plan", ...(batch === undefined ? {} : { batch }) });
     if (batch === undefined) return;
     const results = await this.#runner.run(batch, () => this.#flush());

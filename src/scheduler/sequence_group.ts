@@ -65,6 +65,8 @@ export interface SequenceGroup {
   readonly urgency: number;
   /** When it ends with an error, on the scheduler's clock; absent: never. */
   readonly deadlineMs: number | undefined;
+  /** How long that is after its arrival. */
+  readonly timeoutMs: number | undefined;
   /** As of its members. */
   readonly caching: CachingOptions;
   /** Whether its look-ups are the server's own. */
@@ -133,22 +135,32 @@ export function holdersOf({ members }: SequenceGroup): readonly Sequence[] {
   return members.filter(({ state }) => state === "running");
 }
 
-/** How a group's first member is admitted. */
-export function admissionOptions(group: SequenceGroup, blocks: BlockManager): AdmissionOptions {
+/** How a group's first member is admitted, which leaves `numKept` blocks over. */
+export function admissionOptions(
+  group: SequenceGroup,
+  blocks: BlockManager,
+  numKept: number,
+): AdmissionOptions {
   const reserved = group.reservedDemand(blocks);
   const { caching, maxCachedTokens } = group;
-  if (reserved === undefined && maxCachedTokens === undefined) return caching;
+  if (reserved === undefined && maxCachedTokens === undefined && numKept === 0) return caching;
   return {
     ...caching,
     ...(reserved === undefined ? {} : { reserved }),
     ...(maxCachedTokens === undefined ? {} : { maxCachedTokens }),
+    ...(numKept === 0 ? {} : { numKept }),
   };
 }
 
 /**
- * Blocks that a group would lack if it were admitted now; 0 if it fits. O(blocks of its tokens).
+ * Blocks that a group would lack if it were admitted now and left `numKept` over; 0 if it fits.
+ * O(blocks of its tokens).
  */
-export function numBlocksMissing(group: SequenceGroup, blocks: BlockManager): number {
+export function numBlocksMissing(
+  group: SequenceGroup,
+  blocks: BlockManager,
+  numKept: number,
+): number {
   const { allTokens } = group.members[0]!;
-  return blocks.numBlocksMissing(allTokens, admissionOptions(group, blocks));
+  return blocks.numBlocksMissing(allTokens, admissionOptions(group, blocks, numKept));
 }
