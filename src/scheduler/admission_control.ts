@@ -92,7 +92,6 @@ export class AdmissionControl {
 
   /** Admits as many groups as seats, blocks and the rest of the plan's budget allow. */
   fill(plan: BatchPlan): void {
-    const { running } = this.#queues;
     const turns = this.#queues.takeTurns();
     this.#blocked = undefined;
     for (;;) {
@@ -109,8 +108,7 @@ export class AdmissionControl {
         turns.passOver();
         continue;
       }
-      const siblings = this.#queues.ofRequest(group.requestId);
-      const sharing = chooseSharing(group, { running, siblings }, this.#blocks);
+      const sharing = this.#chooseSharing(group);
       if (sharing.type === "wait") {
         this.#waits.reportSharing(group, sharing.reason, this.#blocks);
         turns.passOver();
@@ -136,8 +134,13 @@ export class AdmissionControl {
     return this.#seatShortage(group.numSeats) === undefined && this.numMissing(group) === 0;
   }
 
-  /** Whether it would, as far as counts tell, if some that run gave theirs back. */
+  /**
+   * Whether it would, as far as counts tell, if some that run gave theirs back; not where it waits
+   * for others to get on.
+   */
   wouldFit(group: SequenceGroup, victims: readonly SequenceGroup[]): boolean {
+    if (this.#longPrefills(group) !== undefined) return false;
+    if (this.#chooseSharing(group).type === "wait") return false;
     const others = this.#queues.running.filter((other) => !victims.includes(other));
     const numTaken = others.reduce((sum, { numSeats }) => sum + numSeats, 0);
     const { maxNumSeqs, maxNumBatchedTokens } = this.#limits;
@@ -180,6 +183,12 @@ export class AdmissionControl {
     const limit = Math.min(maxNumSeqs, maxNumBatchedTokens);
     if (numTaken + numNeeded <= limit) return undefined;
     return { reason: "seats", numNeeded, numTaken, limit };
+  }
+
+  #chooseSharing(group: SequenceGroup): Sharing {
+    const { running } = this.#queues;
+    const siblings = this.#queues.ofRequest(group.requestId);
+    return chooseSharing(group, { running, siblings }, this.#blocks);
   }
 
   /** The long prompts that are computed and keep another long one waiting. */

@@ -71,8 +71,8 @@ export class GrowthForecast {
     this.#caution = 1 + (this.#caution - 1) * CAUTION_DECAY;
   }
 
-  /** A group has been preempted. */
-  notePreemption(): void {
+  /** A group has been preempted for the growth of another. */
+  noteShortage(): void {
     this.#caution = Math.min(MAX_CAUTION, this.#caution * CAUTION_STEP);
   }
 

@@ -329,6 +329,7 @@ export class Scheduler {
         return false;
       }
       const victim = order.pop()!;
+      this.#growth.noteShortage();
       this.#preempt(victim);
       if (victim === group) return false;
       plan.release(victim.numSeats);
@@ -346,7 +347,7 @@ export class Scheduler {
     if (head === undefined) return;
     const victims = this.#policy.order(this.#queues.running)
       .filter((group) => outranks!(head, group));
-    if (!this.#admissions.wouldFit(head, victims)) return;
+    if (victims.length === 0 || !this.#admissions.wouldFit(head, victims)) return;
     while (victims.length > 0 && !this.#admissions.fits(head)) this.#preempt(victims.pop()!);
   }
 
@@ -382,7 +383,6 @@ export class Scheduler {
     victim.cacheAs(this.#cachingOf(victim));
     this.#admissions.noteWaiting(victim);
     victim.numPreemptions++;
-    this.#growth.notePreemption();
     this.#counters.countPreemption();
   }
 }
