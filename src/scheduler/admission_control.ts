@@ -2,6 +2,7 @@ import type { ErrorData } from "../core/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Admission } from "../kvcache/admission.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
+import { addDemands, type Demand } from "../kvcache/pool/pool.ts";
 import type { WaitCause } from "../core/kv_decision.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { BatchPlan } from "./batch_plan.ts";
@@ -9,7 +10,12 @@ import type { Counters } from "./counters.ts";
 import type { GrowthForecast } from "./growth_forecast.ts";
 import { chooseSharing, type Sharing } from "./prefix_sharing.ts";
 import type { Sequence } from "./sequence.ts";
-import { admissionOptions, numBlocksMissing, type SequenceGroup } from "./sequence_group.ts";
+import {
+  admissionOptions,
+  holdersOf,
+  numBlocksMissing,
+  type SequenceGroup,
+} from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 import { WaitReporter } from "./wait_reporter.ts";
 
@@ -129,9 +135,14 @@ export class AdmissionControl {
     return numBlocksMissing(group, this.#blocks, this.#numKeptFor(group));
   }
 
-  /** Whether a group that waits would have a seat and its blocks beside all that run. */
+  /** Whether a group that waits has a seat and its blocks in the step that is to be planned. */
   fits(group: SequenceGroup): boolean {
-    return this.#seatShortage(group.numSeats) === undefined && this.numMissing(group) === 0;
+    if (this.#seatShortage(group.numSeats) !== undefined) return false;
+    return numBlocksMissing(
+      group,
+      this.#blocks,
+      this.#numKeptBeside(this.#queues.running, group),
+    ) === 0;
   }
 
   /**
@@ -145,13 +156,22 @@ export class AdmissionControl {
     const numTaken = others.reduce((sum, { numSeats }) => sum + numSeats, 0);
     const { maxNumSeqs, maxNumBatchedTokens } = this.#limits;
     if (numTaken + group.numSeats > Math.min(maxNumSeqs, maxNumBatchedTokens)) return false;
-    const numKept = others.length === 0 ? 0 : this.#growth.peakGrowth(others, group);
-    const numFreed = victims.reduce(
-      (sum, { members }) =>
-        members.reduce((total, { numTokens }) => total + this.#blocks.numBlocksFor(numTokens), sum),
-      0,
-    );
+    const numFreed = victims.flatMap(holdersOf)
+      .reduce((sum, { id }) => sum + this.#blocks.numHeldBy(id), 0);
+    const numKept = this.#numKeptBeside(others, group);
     return numBlocksMissing(group, this.#blocks, numKept) <= numFreed;
+  }
+
+  /** Blocks that those that run take in the next step, or more of them before they end. */
+  #numKeptBeside(running: readonly SequenceGroup[], group: SequenceGroup): number {
+    if (running.length === 0) return 0;
+    const none: Demand = this.#blocks.groups.map(() => 0);
+    const demand = running.reduce(
+      (sum, other) => addDemands(sum, other.blockDemand(this.#blocks)),
+      none,
+    );
+    const growth = this.#growth.peakGrowth(running, group);
+    return Math.max(growth, this.#blocks.numSlabsFor(demand));
   }
 
   /** Returns those found impossible, once; the caller ends them. */
