@@ -9,7 +9,7 @@ import {
 import { COMMANDS as ALL_COMMANDS } from "./command_names.ts";
 import type { Environment } from "./environment.ts";
 import { checkInt8Activations, ConfigSchema, type Settings } from "./config_schema.ts";
-import type { EngineConfig } from "./engine_config.ts";
+import type { EngineConfig, SchedulingSettings } from "./engine_config.ts";
 import { StartupError } from "./errors.ts";
 import type { Quantization } from "./weight_format.ts";
 import { flagsOf } from "./flags.ts";
@@ -123,6 +123,7 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,
     maxNumWaitingSeqs: config.maxQueuedRequests,
+    ...schedulingOf(config),
     ...(config.numGpuBlocksOverride === undefined
       ? {}
       : { numBlocksOverride: config.numGpuBlocksOverride }),
@@ -135,6 +136,17 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
       : { maxKvCacheMemoryBytes: config.maxKvCacheMemoryBytes }),
     ...(config.maxModelLen === undefined ? {} : { maxModelLen: config.maxModelLen }),
     ...(config.traceSteps === undefined ? {} : { traceSteps: config.traceSteps }),
+  };
+}
+
+function schedulingOf(config: Settings): SchedulingSettings {
+  const { longPrefillTokenThreshold: threshold, maxNumBatchedTokens } = config;
+  const half = Math.ceil(maxNumBatchedTokens / 2);
+  return {
+    schedulingPolicy: config.schedulingPolicy,
+    ...(threshold === 0 ? {} : { longPrefillTokenThreshold: threshold ?? half }),
+    maxLongPartialPrefills: config.maxLongPartialPrefills,
+    scheduleConservativeness: config.scheduleConservativeness / 100,
   };
 }
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { LOG_LEVELS } from "../base/log.ts";
-import { KV_CACHE_DTYPES } from "./engine_config.ts";
+import { KV_CACHE_DTYPES, SCHEDULING_POLICIES } from "./engine_config.ts";
 import { StartupError } from "./errors.ts";
 import { POOLINGS } from "./prompt_readout.ts";
 import { TOOL_FORMATS } from "./tool_format_names.ts";
@@ -269,6 +269,39 @@ export const ConfigSchema = z.object({
     group: SCHEDULER,
     value: "TOKENS",
     aliases: ["-b", "--batch-size"],
+  }),
+  schedulingPolicy: z.enum(SCHEDULING_POLICIES).default(SCHEDULING_POLICIES[0]).meta({
+    description: "Who is served first: fcfs, the earliest, in turns between keys; priority, the " +
+      "highest priority of key and request, also in place of what runs; lpm, the longest cached " +
+      "prefix; fair, the key that has had the fewest tokens",
+    group: SCHEDULER,
+    value: "POLICY",
+  }),
+  longPrefillTokenThreshold: z.int().min(0).max(131_072).optional().meta({
+    description: "Most tokens of one prompt in a step while others wait, so that short prompts " +
+      "pass long ones; 0 for no limit",
+    group: SCHEDULER,
+    value: "TOKENS",
+    defaultText: "half of --max-num-batched-tokens",
+  }),
+  maxLongPartialPrefills: z.int().min(1).max(4096).default(1).meta({
+    description: "Most prompts longer than that which are computed at a time",
+    group: SCHEDULER,
+    value: "PROMPTS",
+  }),
+  scheduleConservativeness: z.int().min(0).max(400).default(100).meta({
+    description: "Blocks that an admission leaves over for answers to grow, in percent of what " +
+      "the answers before say: more means fewer preemptions and fewer sequences at a time; 0 " +
+      "leaves none",
+    group: SCHEDULER,
+    value: "PERCENT",
+  }),
+  requestTimeout: z.int().min(1).max(86_400).optional().meta({
+    description: "How long a request may wait and run before it ends with an error, in seconds; " +
+      'its "timeout" may be shorter',
+    group: SCHEDULER,
+    value: "SECONDS",
+    defaultText: "no limit",
   }),
   maxQueuedRequests: z.int().min(1).max(65_536).default(1024).meta({
     description: "Most sequences that one API key has waiting, and most of one request; more are " +

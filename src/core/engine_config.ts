@@ -11,6 +11,30 @@ export type KvCacheDtype = (typeof KV_CACHE_DTYPES)[number];
 /** Which cached blocks are dropped first: least recently used, never hit, or of least priority. */
 export type EvictionPolicyName = "lru" | "slru" | "priority";
 
+/** Policies of scheduling, the default first (`src/scheduler/policies`). */
+export const SCHEDULING_POLICIES = ["fcfs", "priority", "lpm", "fair"] as const;
+
+/** Who is admitted next, and who gives way. */
+export type SchedulingPolicyName = (typeof SCHEDULING_POLICIES)[number];
+
+/** How requests are scheduled; what is absent has the scheduler's default. */
+export interface SchedulingSettings {
+  /** Default: `fcfs`. */
+  readonly schedulingPolicy?: SchedulingPolicyName;
+  /**
+   * Most tokens of one prompt in a step while others wait or compute their prompts: a prompt with
+   * more to compute is a long one. Default: no limit.
+   */
+  readonly longPrefillTokenThreshold?: number;
+  /** Most long prompts computed at a time; shorter ones pass those that wait. Default: 1. */
+  readonly maxLongPartialPrefills?: number;
+  /**
+   * What answers are expected to grow, as a factor of what those that have ended say: admissions
+   * leave blocks over for it. Default: 0, an admission needs the blocks of its own tokens alone.
+   */
+  readonly scheduleConservativeness?: number;
+}
+
 /** Which device runs the model: the first that fits, a WebGPU adapter, or plain TypeScript. */
 export type DeviceChoice = "auto" | "webgpu" | "cpu";
 
@@ -29,7 +53,7 @@ export interface OtherFile {
 }
 
 /** What the engine isolate needs to know; a plain object, since it is posted to a Worker. */
-export interface EngineConfig {
+export interface EngineConfig extends SchedulingSettings {
   /** A directory with `config.json`, `*.safetensors` and the tokenizer's files, or a GGUF file. */
   readonly modelDir: string;
   readonly device: DeviceChoice;

@@ -212,10 +212,13 @@ function tuningStoreOf({ tuningStore }: Config): { readonly tuningStore?: string
 }
 
 /** Limits of one request and of one stream. */
-function limitsOf({ maxQueuedRequests, sseKeepAliveSeconds }: Config): Services["limits"] {
+function limitsOf(
+  { maxQueuedRequests, requestTimeout, sseKeepAliveSeconds }: Config,
+): Services["limits"] {
   return {
     ...DEFAULT_LIMITS,
     maxNumSequences: maxQueuedRequests,
+    ...(requestTimeout === undefined ? {} : { requestTimeoutSeconds: requestTimeout }),
     keepAliveMs: sseKeepAliveSeconds * 1000,
   };
 }

@@ -178,6 +178,10 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
     maxNumSeqs: 64,
     maxNumBatchedTokens: 512,
     maxNumWaitingSeqs: 1024,
+    schedulingPolicy: "fcfs",
+    longPrefillTokenThreshold: 256,
+    maxLongPartialPrefills: 1,
+    scheduleConservativeness: 1,
   });
   const args = ["--num-gpu-blocks-override", "9", "--kv-cache-memory-bytes", "1MiB"];
   const config = toEngineConfig(parseConfig([...args, "--max-model-len", "77"], {}), "m");
@@ -196,6 +200,27 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
   assertEquals(edges(), undefined);
   assertEquals(edges("--kv-cache-f16-edge-layers"), true);
   assertEquals(edges("--no-kv-cache-f16-edge-layers"), false);
+});
+
+Deno.test("toEngineConfig() passes on how requests are scheduled", () => {
+  const of = (...args: string[]) => {
+    const config = toEngineConfig(parseConfig(args, {}), "m");
+    const { schedulingPolicy, longPrefillTokenThreshold, scheduleConservativeness } = config;
+    return [schedulingPolicy, longPrefillTokenThreshold, scheduleConservativeness];
+  };
+  assertEquals(of("--max-num-batched-tokens", "129"), ["fcfs", 65, 1]);
+  assertEquals(of("--long-prefill-token-threshold", "100"), ["fcfs", 100, 1]);
+  assertEquals(of("--long-prefill-token-threshold", "0"), ["fcfs", undefined, 1]);
+  assertEquals(of("--scheduling-policy", "lpm", "--schedule-conservativeness", "30"), [
+    "lpm",
+    256,
+    0.3,
+  ]);
+  assertThrows(
+    () => parseConfig(["--scheduling-policy", "lifo"], {}),
+    StartupError,
+    "one of fcfs, priority, lpm, fair",
+  );
 });
 
 Deno.test("toEngineConfig() passes on a quantization with its group size, from flags or variables", () => {
