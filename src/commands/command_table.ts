@@ -146,7 +146,9 @@ async function bench(args: readonly string[]): Promise<void> {
     stop.abort();
   });
   const onProgress = progressLine();
-  console.log(await benchCommand(config, { onProgress, signal: stop.signal }));
+  const report = await benchCommand(config, { onProgress, signal: stop.signal });
+  onProgress("");
+  console.log(report);
   Deno.exit(stop.signal.aborted ? EXIT_CODES.interrupted : 0);
 }
 
