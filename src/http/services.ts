@@ -288,6 +288,8 @@ export interface Services {
   readonly kvPlanner: KvPlanner;
   /** Answers with a file of the window; undefined for a path that it does not have. */
   readonly window: (request: Request) => Response | undefined;
+  /** How far the start of the engine is; asked for while it starts. */
+  readonly start?: () => { readonly phase: string; readonly seconds: number };
   readonly log: Logger;
   /** Version of this program. */
   readonly version: string;

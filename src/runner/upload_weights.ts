@@ -94,7 +94,9 @@ function checkedTensors(
     const shape = shapes[i]!;
     if (tensor.shape.join() === shape.join()) return tensor;
     throw new StartupError(
-      `Tensor "${name}" has shape [${tensor.shape.join(", ")}], but config.json asks for ` +
+      `${checkpoint.fileOf(name)}: tensor "${name}" has shape [${
+        tensor.shape.join(", ")
+      }], but config.json asks for ` +
         `[${shape.join(", ")}]`,
     );
   });

@@ -42,6 +42,8 @@ export class BeamGroup implements SequenceGroup {
   readonly promptIndex: number;
   readonly owner: string | undefined;
   readonly priority: number;
+  readonly urgency: number;
+  readonly deadlineMs: number | undefined;
   readonly isReheat: boolean;
   readonly numPromptTokens: number;
   readonly numOutputTokens = 0;
@@ -50,6 +52,7 @@ export class BeamGroup implements SequenceGroup {
   state: SequenceState = "waiting";
   numComputedTokens = 0;
   numPreemptions = 0;
+  numOutputTokensAtStart = 0;
   #identity: SequenceIdentity;
   /** As it was made, but that candidates are reported instead of drawing. */
   readonly #request: SequenceRequest;
@@ -78,6 +81,8 @@ export class BeamGroup implements SequenceGroup {
     this.index = this.promptIndex = index;
     this.owner = owner;
     this.priority = identity.priority ?? 0;
+    this.urgency = identity.urgency ?? 0;
+    this.deadlineMs = identity.deadlineMs;
     this.isReheat = isReheat;
     this.allTokens = prompt;
     this.numPromptTokens = prompt.length;

@@ -16,10 +16,13 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   readonly promptIndex: number;
   readonly owner: string | undefined;
   readonly priority: number;
+  readonly urgency: number;
+  readonly deadlineMs: number | undefined;
   readonly isReheat: boolean;
   readonly members: readonly [SampledSequence];
   readonly numSeats = 1;
   numPreemptions = 0;
+  numOutputTokensAtStart = 0;
   numCachedTokens = 0;
   hasReported = false;
 
@@ -28,6 +31,8 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
     this.promptIndex = identity.promptIndex ?? identity.index;
     this.owner = identity.owner;
     this.priority = identity.priority ?? 0;
+    this.urgency = identity.urgency ?? 0;
+    this.deadlineMs = identity.deadlineMs;
     this.isReheat = identity.isReheat ?? false;
     this.members = [this];
   }

@@ -25,6 +25,10 @@ export interface SequenceIdentity {
   readonly owner?: string | undefined;
   /** Its owner's priority at admission, a higher one first; default: 0. */
   readonly priority?: number;
+  /** The request's own priority, a higher one first; default: 0. */
+  readonly urgency?: number;
+  /** When its group ends with an error; default: never. */
+  readonly deadlineMs?: number | undefined;
   /** Default: the scope of requests that name none. */
   readonly caching?: CachingOptions;
   /** Whether its look-ups are the server's own; default: false. */

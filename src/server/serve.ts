@@ -10,6 +10,7 @@ import { DEFAULT_BOUNDS, listen, placeOf } from "./listen.ts";
 import { exitFor, ProcessEnd } from "./process_end.ts";
 import { publicBindRefusal } from "./public_bind.ts";
 import { createServer, type Server } from "./server.ts";
+import { StartProgress } from "./start_progress.ts";
 import { windowAnswer } from "../window/window_answer.ts";
 
 /** Handles requests. */
@@ -20,7 +21,8 @@ export async function serve(config: Config): Promise<void> {
   const began = performance.now();
   const keys = readKeys(config);
   const maxConnections = affordableConnections(config.maxConnections);
-  let answer: Fetch = starting;
+  const start = new StartProgress();
+  let answer: Fetch = (request) => starting(request, start);
   // Bound before the model is there: a busy port shows at once, and /health can say "starting".
   const bounds = { ...DEFAULT_BOUNDS, maxConnections };
   const door = await listen(config, (request) => answer(request), bounds);
@@ -30,6 +32,7 @@ export async function serve(config: Config): Promise<void> {
   const end = endOf(config, door.shutdown);
   const directory = await findModel(config.model, consentOf(config));
   const server = await createServer(config, { access, directory }, {
+    start,
     onProgress: (phase) => console.log(`... ${phase}`),
     onGivenUp: (reason) => end.giveUp(reason),
   });
@@ -51,6 +54,7 @@ export async function serve(config: Config): Promise<void> {
  */
 export async function serveBound(address: Deno.Addr, config: Config): Promise<Fetch> {
   const began = performance.now();
+  const start = new StartProgress();
   const keys = readKeys(config);
   // Only this machine reaches a socket in the file system.
   const hostname = "hostname" in address ? address.hostname : address.transport;
@@ -66,6 +70,7 @@ export async function serveBound(address: Deno.Addr, config: Config): Promise<Fe
   const end = endOf(config, () => new Promise(() => {}));
   const directory = await findModel(config.model, consentOf(config));
   const server = await createServer(config, { access, directory }, {
+    start,
     onGivenUp: (reason) => end.giveUp(reason),
   });
   end.serves(server);
@@ -105,19 +110,19 @@ async function announce(
 }
 
 /** The answer to a request before there is an app: that the process lives, and the window. */
-export function starting(request: Request): Response {
+export function starting(request: Request, start?: StartProgress): Response {
   if (new URL(request.url).pathname === "/live") {
     return Response.json({ status: "ok", state: "starting" });
   }
   const file = request.method === "GET" ? windowAnswer(request) : undefined;
   if (file !== undefined) return file;
-  return unavailable("The server is starting", "starting");
+  return unavailable("The server is starting", "starting", start);
 }
 
-function unavailable(message: string, state: string): Response {
+function unavailable(message: string, state: string, start?: StartProgress): Response {
   const { status, ...error } = engineUnavailable(message);
   return Response.json(
-    { status: "unavailable", state, reason: message, error },
+    { status: "unavailable", state, reason: message, start: start?.snapshot(), error },
     { status, headers: { "retry-after": "1" } },
   );
 }

@@ -29,6 +29,7 @@ import { findModelSource } from "../weights/model_source.ts";
 import { createKvPlanner } from "./kv_planner.ts";
 import type { ModelDirectory } from "./model_directory.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
+import { StartProgress } from "./start_progress.ts";
 import { readingForms } from "./reading_forms.ts";
 import { storePath } from "./store_path.ts";
 import { thinkingOf } from "./template_thinking.ts";
@@ -46,6 +47,8 @@ export interface Server {
 
 /** Callbacks of `createServer`. */
 export interface ServerEvents {
+  /** Is told the phases of the engine's start, for `/health`; one of its own if absent. */
+  readonly start?: StartProgress;
   /** A phase of the engine's start has begun. */
   readonly onProgress?: (phase: string) => void;
   /** The engine was ready and has failed for good; its requests have been answered. */
@@ -65,13 +68,14 @@ export async function createServer(
     readonly access: AccessRules;
     readonly directory: ModelDirectory;
   },
-  { onProgress = () => {}, onGivenUp = () => {} }: ServerEvents = {},
+  { start = new StartProgress(), onProgress = () => {}, onGivenUp = () => {} }: ServerEvents = {},
 ): Promise<Server> {
   const log = createLogger({ format: config.logFormat, level: config.logLevel });
   const source = findModelSource(directory.dir);
   const files = source.textFiles();
   const text = await loadTextService(files);
-  const engine = engineClient(config, { log, memory: () => memory, onProgress, onGivenUp });
+  const told = { start, onProgress, onGivenUp };
+  const engine = engineClient(config, { log, memory: () => memory, ...told });
   const model = {
     ...describeModel(config, { files, name: directory.name }, text),
     ...await readingForms(config, { files, weights: () => source.openWeights() }, text),
@@ -95,6 +99,7 @@ export async function createServer(
     metrics,
     kvPlanner: createKvPlanner({ files, name: model.names[0]! }),
     window: windowAnswer,
+    start: () => start.snapshot(),
     log,
     version: VERSION,
     nextSeed: createSeedSource(config.seed),
@@ -117,14 +122,17 @@ export async function createServer(
 /** The engine's client, which tells the log and the memory of prefixes what happens to it. */
 function engineClient(
   config: Config,
-  { log, memory, onProgress, onGivenUp }: Required<ServerEvents> & {
+  { log, memory, start, onProgress, onGivenUp }: Required<ServerEvents> & {
     readonly log: Logger;
     readonly memory: () => PrefixMemory;
   },
 ): EngineClient {
   const engine: EngineClient = new EngineClient({
     ...engineLimits(config),
-    onProgress,
+    onProgress: (phase) => {
+      start.enter(phase);
+      onProgress(phase);
+    },
     // Each isolate starts with an empty cache.
     onReady: (info) => void memory().reheat(info),
     onFailure: (failure) => {

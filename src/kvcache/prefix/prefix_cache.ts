@@ -1,6 +1,7 @@
 import { invariant, InvariantError } from "../../base/invariant.ts";
 import { type LayerCache, NO_BLOCK, ONE_FULL_GROUP } from "../../core/cache_group.ts";
 import { OutOfBlocksError } from "../../core/errors.ts";
+import type { TreeView } from "../../core/engine_view.ts";
 import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
 import { BlockPool } from "../pool/block_pool.ts";
@@ -22,6 +23,7 @@ import { NodeEviction } from "./node_eviction.ts";
 import { PinnedPrefixes } from "./pinned_prefixes.ts";
 import type { PrefixCacheOptions } from "./prefix_cache_options.ts";
 import { type BlockContent, RadixTree, type TreePlace } from "./radix_tree.ts";
+import { type PathName, tokensAlong, viewTree } from "./tree_view.ts";
 
 /** Share of the pool that may be pinned unless told otherwise. */
 const DEFAULT_MAX_PINNED_SHARE = 0.5;
@@ -64,6 +66,8 @@ export class PrefixCache implements BlockSource {
   readonly #cached: CachedBlocks;
   readonly #eviction: LeafEviction | NodeEviction;
   readonly #forceMiss: boolean;
+  /** Ms. */
+  readonly #now: () => number;
 
   constructor(
     pool: Pool,
@@ -94,6 +98,7 @@ export class PrefixCache implements BlockSource {
       this.#eviction = new NodeEviction(grouped, this.entries);
       this.nodes = new GroupNodes(grouped, this.#eviction);
     }
+    this.#now = now;
     this.#forceMiss = options.forceMiss ?? false;
     const maxPinnedShare = options.maxPinnedShare ?? DEFAULT_MAX_PINNED_SHARE;
     this.pins = new PinnedPrefixes(this, maxPinnedShare, pool.numSlabs);
@@ -224,7 +229,9 @@ export class PrefixCache implements BlockSource {
       if (retention !== undefined) this.#idle.policy.setRetention(id, retention);
     }
     const last = nodes.at(-1);
-    if (last !== undefined) this.#records.tellUsed(last);
+    if (last === undefined) return;
+    this.#tree.usage.note(last, this.#now());
+    this.#records.tellUsed(last);
   }
 
   /**
@@ -309,6 +316,31 @@ export class PrefixCache implements BlockSource {
   /** The unit in which pins are counted: how many slabs blocks like these fill. */
   numSlabsOf({ blocks }: Hit): number {
     return this.#pool.numSlabsFor(blocks.map((ids) => ids.filter((id) => id !== NO_BLOCK).length));
+  }
+
+  /** The `maxNumRuns` largest and most used runs of the tree, and what holds them. O(pool). */
+  viewTree(maxNumRuns: number): TreeView {
+    const pinned = this.pins.flags(this.#pool.numBlocks);
+    const { columns, groups } = this;
+    const holders = columns === undefined
+      ? {
+        holdersOf: (node: NodeId) => this.#pool.refCount(node),
+        isPinned: (node: NodeId) => pinned[node] === 1,
+      }
+      : {
+        holdersOf: (node: NodeId) => columns.numHolders(node),
+        isPinned: (node: NodeId) =>
+          groups.some((_, group) => pinned[columns.blockOf(node, group)] === 1),
+      };
+    return viewTree(this.#tree, { ...holders, maxNumRuns, nowMs: this.#now() });
+  }
+
+  /**
+   * The tokens of a path in `scope`, from the first to the end of a node; undefined where there is
+   * no such node with that path hash any more, or it is of another scope.
+   */
+  tokensAlong({ node, hash, scope }: PathName): Uint32Array | undefined {
+    return tokensAlong(this.#tree, { node, hash, scope });
   }
 
   /** Audit: tree and policy are whole, and a holder of a block holds what is above it. O(pool). */
