@@ -81,7 +81,7 @@ export async function createServer(
     ...await readingForms(config, { files, weights: () => source.openWeights() }, text),
   };
   const base = toEngineConfig(config, directory.dir);
-  const path = storePath(config.prefixStore, PREFIX_STORE.fileName);
+  const path = storePath(config.prefixStore, PREFIX_STORE);
   const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });
   const deadlineMs = config.grammarCompileTimeout * 1000;
   const grammars = new GrammarCompiler(files, { deadlineMs });
@@ -176,7 +176,7 @@ async function stop(
  * @throws {StartupError} for another program's file, also where no kernel is timed.
  */
 function tuningStoreOf({ tuningStore }: Config): { readonly tuningStore?: string } {
-  const path = storePath(tuningStore, TUNING_STORE.fileName);
+  const path = storePath(tuningStore, TUNING_STORE);
   if (path === undefined) return {};
   checkStorePlace({ path, kind: TUNING_STORE });
   return { tuningStore: path };
