@@ -2,8 +2,8 @@ import type { Config } from "../core/config.ts";
 import { listenHost, type Needs, requirePermissions } from "./permissions.ts";
 
 /**
- * What every command that runs a model needs: Quire's own folder, with the modules of its threads and
- * the bundled model.
+ * What every command that runs a model needs: Quire's own folder, with the modules of its threads
+ * and the bundled model.
  */
 export function engineNeeds(): Needs {
   const root = decodeURIComponent(new URL("../../", import.meta.url).pathname).replace(/\/$/, "");
@@ -11,8 +11,8 @@ export function engineNeeds(): Needs {
 }
 
 /**
- * Makes sure that `quire serve` may listen and read its own folder. Models are asked about where they
- * are looked for.
+ * Makes sure that `quire serve` may listen and read its own folder. Models are asked about where
+ * they are looked for.
  *
  * @throws {StartupError} with the flags that are missing.
  */

@@ -4,6 +4,7 @@ import { readModel } from "../../models/registry.ts";
 import { createLogger, type Logger } from "../base/log.ts";
 import { type Config, toEngineConfig } from "../core/config.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
+import type { EngineStats } from "../core/engine_stats.ts";
 import type { ModelFiles } from "../core/model_json.ts";
 import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
@@ -41,6 +42,8 @@ export interface Server {
   readonly log: Logger;
   /** Settles when the engine is ready, or could not be started. */
   readonly ready: Promise<EngineInfo>;
+  /** Sums over the engine's lives, as of its last step. */
+  stats(): EngineStats;
   /** Waits for running requests, at most `deadlineMs`, and ends the engine. */
   stop(deadlineMs: number): Promise<void>;
 }
@@ -115,6 +118,7 @@ export async function createServer(
     modelName: model.names[0]!,
     log,
     ready,
+    stats: () => engine.stats,
     stop: (deadlineMs) => stop({ engine, memory, text, grammars }, deadlineMs),
   };
 }
