@@ -22,6 +22,7 @@ export const ConfigSchema = z.object({
       "such as Qwen/Qwen3-0.6B, looked for in the cache first",
     group: MODEL,
     value: "MODEL",
+    aliases: ["-m", "-hf", "--hf-repo"],
     defaultText: "the bundled demo model",
   }),
   yes: z.boolean().default(false).meta({
@@ -33,12 +34,14 @@ export const ConfigSchema = z.object({
     description: 'Name(s) clients use in "model"; the first is the one reported',
     group: MODEL,
     value: "NAME",
+    aliases: ["-a", "--alias"],
     defaultText: "the model's own name",
   }),
   maxModelLen: z.int().min(2).optional().meta({
     description: "Most tokens of one sequence, prompt and output together",
     group: MODEL,
     value: "TOKENS",
+    aliases: ["-c", "--ctx-size"],
     defaultText: "what the model and the KV pool allow",
   }),
   quantization: z.enum(["none", "int8", "int4"]).default("none").meta({
@@ -242,11 +245,13 @@ export const ConfigSchema = z.object({
     description: "Most sequences in one step",
     group: SCHEDULER,
     value: "SEQUENCES",
+    aliases: ["-np", "--parallel"],
   }),
   maxNumBatchedTokens: z.int().min(1).max(131_072).default(512).meta({
     description: "Most tokens in one step; longer prompts are computed in chunks",
     group: SCHEDULER,
     value: "TOKENS",
+    aliases: ["-b", "--batch-size"],
   }),
   maxQueuedRequests: z.int().min(1).max(65_536).default(1024).meta({
     description: "Most sequences that one API key has waiting, and most of one request; more are " +
@@ -304,6 +309,7 @@ export const ConfigSchema = z.object({
     description: "Seeds the requests that bring no seed of their own",
     group: RUNTIME,
     value: "N",
+    aliases: ["-s"],
     defaultText: "random",
   }),
   logLevel: z.enum(LOG_LEVELS).default("info").meta({

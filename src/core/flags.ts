@@ -16,6 +16,8 @@ export interface FlagMeta {
   readonly secret?: boolean;
   /** Describes a default that is not in the schema. */
   readonly defaultText?: string;
+  /** Other spellings, dashes included, such as `-c` and `--ctx-size`. */
+  readonly aliases?: readonly string[];
 }
 
 /** One command-line flag with its environment twin, as derived from one field of the schema. */
@@ -70,6 +72,7 @@ function toFlag(field: string, json: FieldSchema): Flag {
     value: json.enum?.join("|") ?? json.value,
     ...(json.bytes === true ? { bytes: true } : {}),
     ...(json.secret === true ? { secret: true } : {}),
+    ...(json.aliases === undefined ? {} : { aliases: json.aliases }),
     ...(defaultText === undefined ? {} : { defaultText }),
   };
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { checkValues, deepFreeze, readCommandLine, takeModelArgument } from "./command_line.ts";
+import { examplesOf, usageOf } from "./command_names.ts";
 import type { Environment } from "./environment.ts";
 import { ConfigSchema } from "./config_schema.ts";
 import { flagsOf } from "./flags.ts";
@@ -65,6 +66,7 @@ export function parsePlanConfig(args: readonly string[], env: Environment): Plan
 export function planHelp(presets: readonly string[]): string {
   return helpText(FLAGS, [
     "Quire plans KV memory: how many blocks, tokens and sequences of a model a size in bytes holds.",
-    `Usage:\n  quire plan [MODEL] [flags]      Presets: ${presets.join(", ")}`,
+    `${usageOf("plan")}\nPresets: ${presets.join(", ")}`,
+    ...examplesOf("plan"),
   ]);
 }

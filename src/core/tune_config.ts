@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { checkValues, deepFreeze, readCommandLine, takeModelArgument } from "./command_line.ts";
+import { examplesOf, usageOf } from "./command_names.ts";
 import type { Environment } from "./environment.ts";
 import { checkInt8Activations, ConfigSchema, type Settings } from "./config_schema.ts";
 import { flagsOf } from "./flags.ts";
@@ -73,6 +74,7 @@ export function tuneHelp(): string {
   return helpText(FLAGS, [
     "Quire times the variants of every kernel of a model on this machine, keeps the times for later " +
     "starts, and shows them.",
-    "Usage:\n  quire tune [MODEL] [flags]",
+    usageOf("tune"),
+    ...examplesOf("tune"),
   ]);
 }

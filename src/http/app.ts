@@ -17,6 +17,7 @@ import { kvPlanRoute } from "./kv_plan_route.ts";
 import { kvEventsRoute } from "./kv_events_route.ts";
 import { kvLogRoute } from "./kv_log_route.ts";
 import { kvResizeRoute } from "./kv_resize_route.ts";
+import { abortRequestRoute, machinePathRoute, machineRoute } from "./machine/machine_route.ts";
 import { modelRoute, modelsRoute } from "./models_route.ts";
 import { ollamaEmbeddingRoute, ollamaEmbedRoute } from "./ollama/ollama_embed.ts";
 import {
@@ -95,6 +96,9 @@ function routesOf(services: Services): readonly Route[] {
     ["GET", "/admin/kv/curve", "admin", kvCurveRoute(services)],
     ["GET", "/admin/kv/log", "admin", kvLogRoute(services)],
     ["GET", "/admin/kv/plan", "admin", kvPlanRoute(services)],
+    ["GET", "/admin/machine", "admin", machineRoute(services)],
+    ["GET", "/admin/machine/path", "admin", machinePathRoute(services)],
+    ["DELETE", "/admin/requests/:id", "admin", abortRequestRoute(services)],
     ["GET", "/kv/events", "admin", kvEventsRoute(services)],
     ["GET", "/openapi.json", "public", openApiRoute(() => routes, services.version)],
     ["GET", "/docs", "public", docsRoute()],

@@ -194,6 +194,19 @@ const ADMINISTRATION: Readonly<Record<string, EndpointDoc>> = {
     summary: "The arithmetic of KV memory",
     tag: "Administration",
   },
+  "GET /admin/machine": {
+    summary: "The inside of the engine, a few times a second",
+    tag: "Administration",
+    answer: EVENTS,
+  },
+  "GET /admin/machine/path": {
+    summary: "The text of a path of the radix tree, of the caller's own scope",
+    tag: "Administration",
+  },
+  "DELETE /admin/requests/{id}": {
+    summary: "Ends a request that waits or runs",
+    tag: "Administration",
+  },
   "GET /kv/events": {
     summary: "What the prefix cache stores and drops",
     tag: "Administration",

@@ -48,6 +48,7 @@ export class ServingMetrics implements KeyMeter {
   #requestLatency: Histogram;
   #promptLength: Histogram;
   #generationLength: Histogram;
+  #onLatency: ((kind: "first_token" | "next_token", seconds: number) => void) | undefined;
 
   constructor(engine: EnginePort, modelName: string) {
     this.#registry.setDefaultLabels({ model_name: modelName, engine: "0" });
@@ -112,11 +113,13 @@ export class ServingMetrics implements KeyMeter {
   /** A sequence has its first token, `seconds` after its request arrived. */
   observeFirstToken(seconds: number): void {
     this.#timeToFirstToken.observe(seconds);
+    this.#onLatency?.("first_token", seconds);
   }
 
   /** A sequence has a further token, `seconds` after the one before. */
   observeNextToken(seconds: number): void {
     this.#interTokenLatency.observe(seconds);
+    this.#onLatency?.("next_token", seconds);
   }
 
   /** A sequence has ended. */
@@ -133,6 +136,13 @@ export class ServingMetrics implements KeyMeter {
 
   observeKeyRefusal(key: string, limit: KeyLimit): void {
     this.#keyRefusals.inc({ key, limit });
+  }
+
+  /** Tells one listener of latencies as they are measured; undefined: nobody. */
+  watchLatencies(
+    listener: ((kind: "first_token" | "next_token", seconds: number) => void) | undefined,
+  ): void {
+    this.#onLatency = listener;
   }
 
   /** Adds the progress of a reheat. */

@@ -41,6 +41,8 @@ export interface AdmissionOptions extends CachingOptions {
    * Default: none.
    */
   readonly reserved?: Demand;
+  /** Slabs left over, if these are more than the watermark. Default: the watermark. */
+  readonly numKept?: number;
   /** Most leading tokens that may be found, in whole blocks. Default: all but the last. */
   readonly maxCachedTokens?: number;
   /**
@@ -77,6 +79,8 @@ export interface Fork {
    * Leading tokens of the source, which has computed them; default: all but the last of the branch.
    */
   readonly numShared?: number;
+  /** As of an admission. */
+  readonly numKept?: number;
   /** Whether a group that runs already grows by it, so that the watermark is not kept. */
   readonly isGrowth?: boolean;
 }

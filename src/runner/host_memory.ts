@@ -6,10 +6,6 @@ const UNKNOWN_FREE_BYTES = 2 ** 31;
  * seen.
  */
 export function hostFreeBytes(): number {
-  try {
-    return Deno.systemMemoryInfo().available;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) return UNKNOWN_FREE_BYTES;
-    throw error;
-  }
+  const { state } = Deno.permissions.querySync({ name: "sys", kind: "systemMemoryInfo" });
+  return state === "granted" ? Deno.systemMemoryInfo().available : UNKNOWN_FREE_BYTES;
 }

@@ -12,7 +12,10 @@ import { BatchPlan, checkResults } from "./batch_plan.ts";
 import { AdmissionControl, type TokensListener } from "./admission_control.ts";
 import { checkHolders } from "./audit.ts";
 import { Counters } from "./counters.ts";
+import { GrowthForecast, MIN_TOKENS_BETWEEN_PREEMPTIONS } from "./growth_forecast.ts";
 import { cachingAtLength, makeSequenceGroups } from "./make_sequence_groups.ts";
+import { createPolicy } from "./policies/create_policy.ts";
+import type { SchedulingPolicy, SchedulingPolicyName } from "./policies/scheduling_policy.ts";
 import { PoolSizing } from "./pool_sizing.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
@@ -41,6 +44,20 @@ export interface SchedulerOptions {
   readonly maxNumBatchedTokens: number;
   /** Most sequences of one owner waiting for admission, and so the most of one request. */
   readonly maxNumWaitingSeqs: number;
+  /** Who is admitted next, and who gives way; default: `fcfs`. */
+  readonly schedulingPolicy?: SchedulingPolicyName;
+  /**
+   * Most tokens of one prompt in a step while others wait or compute their prompts, which makes
+   * it a long one; default: no limit.
+   */
+  readonly longPrefillTokenThreshold?: number;
+  /** Most long prompts that are computed at a time; shorter ones pass those that wait. Default: 1. */
+  readonly maxLongPartialPrefills?: number;
+  /**
+   * What answers are expected to grow, as a factor of what those that have ended say: admissions
+   * leave blocks over for it. Default: 0, an admission needs the blocks of its own tokens alone.
+   */
+  readonly scheduleConservativeness?: number;
   /** Follow sequences through grammars; without them, no request may have one. */
   readonly matchers?: TokenMatchers;
   /** Is told why sequences wait, beside the block manager's own decisions. */
@@ -57,10 +74,9 @@ export interface SchedulerOptions {
  * Batches are made anew for each step, so a sequence joins when there is room and leaves when it
  * ends, without waiting for others (Orca, Yu et al. 2022, OSDI).
  *
- * Every running sequence advances in every step unless it is preempted. An admission needs a token
- * of budget left over by those that run, so these never outnumber the tokens of a step; and one
- * that spends the budget ends the admissions, so only the latest admitted can have more than one
- * token to compute.
+ * Every running sequence advances in every step unless it is preempted: an admission needs a seat,
+ * of which there are no more than a step has tokens, and each that runs has a token per seat
+ * reserved. What is left goes to prompts, in the policy's order, and then to those that wait.
  *
  * Between `schedule` and `commit` the step is in flight. Requests may be added and aborted then,
  * but the blocks of a sequence in flight are freed at the commit, since the device still writes
@@ -71,22 +87,34 @@ export class Scheduler {
   readonly pool: PoolSizing;
   readonly #blocks: BlockManager;
   readonly #options: SchedulerOptions;
-  readonly #queues = new SequenceQueues();
+  readonly #policy: SchedulingPolicy;
+  readonly #queues: SequenceQueues;
   #inFlight: Batch | undefined;
   #nextSequenceId: SequenceId = 0;
   readonly #counters = new Counters();
+  readonly #growth: GrowthForecast;
   readonly #admissions: AdmissionControl;
   readonly #commit: StepCommit;
 
   constructor(blocks: BlockManager, options: SchedulerOptions) {
     this.#blocks = blocks;
     this.#options = options;
-    const shared = { queues: this.#queues, counters: this.#counters };
+    this.#growth = new GrowthForecast(blocks, {
+      maxModelLen: options.maxModelLen,
+      conservativeness: options.scheduleConservativeness ?? 0,
+    });
+    this.#policy = createPolicy(options.schedulingPolicy ?? "fcfs", {
+      cachedLength: ({ allTokens, caching }) => blocks.numTokensCached(allTokens, caching.scope),
+      expectedTokens: (group) => this.#growth.expectedTokens(group),
+    });
+    this.#queues = new SequenceQueues(this.#policy);
+    const shared = { queues: this.#queues, counters: this.#counters, growth: this.#growth };
     this.#admissions = new AdmissionControl(blocks, options, shared);
     this.#commit = new StepCommit(blocks, options, shared);
     this.pool = new PoolSizing(blocks, options.maxModelLen, {
       ...shared,
       blocked: () => this.#admissions.blocked,
+      numMissing: (group) => this.#admissions.numMissing(group),
       checkBetweenSteps: (action) => this.#checkBetweenSteps(action),
       onDecision: options.onDecision,
     });
@@ -170,9 +198,11 @@ export class Scheduler {
   schedule(): Batch | undefined {
     this.#checkBetweenSteps("schedule()");
     const { numUnfinished } = this.#queues;
+    this.#growth.beginStep();
     this.#preemptOutgrown();
+    this.#preemptOutranked();
     const { numPreemptions } = this.#counters.current;
-    const plan = new BatchPlan(this.#options.maxNumBatchedTokens);
+    const plan = new BatchPlan(this.#options.maxNumBatchedTokens, this.#maxChunk());
     this.#scheduleRunning(plan);
     // Blocks taken from a running sequence are for those that still run, not for a newcomer.
     const hasPreempted = this.#counters.current.numPreemptions > numPreemptions;
@@ -255,36 +285,59 @@ export class Scheduler {
     throw new InvariantError(`${action} while step ${this.#inFlight.step} is in flight`);
   }
 
+  /** Most tokens of one sequence in the next step: fewer while others could use them. */
+  #maxChunk(): number | undefined {
+    const { longPrefillTokenThreshold: threshold } = this.#options;
+    if (threshold === undefined) return undefined;
+    const numPrefills = this.#queues.running.filter(isPrefilling).length;
+    return this.#queues.numWaiting > 0 || numPrefills > 1 ? threshold : undefined;
+  }
+
   #scheduleRunning(plan: BatchPlan): void {
-    const { running } = this.#queues;
-    for (let i = 0; i < running.length; i++) {
-      const group = running[i]!;
-      if (this.#makeRoom(group, plan)) group.addTo(plan, this.#blocks);
+    const order = [...inOrderOfRetreat(this.#policy.order(this.#queues.running))];
+    for (const { numSeats } of order) plan.reserve(numSeats);
+    for (let i = 0; i < order.length; i++) {
+      const group = order[i]!;
+      plan.release(group.numSeats);
+      if (this.#makeRoom(group, order, plan)) group.addTo(plan, this.#blocks);
     }
   }
 
   /**
-   * Whether a running group has got the blocks for its next tokens.
-   *
-   * The latest admitted is preempted, so no victim stands before `group`, where those that have a
-   * chunk in this plan are; and the earliest admitted never is.
+   * Whether a running group has got the blocks for its next tokens. The last in the order is
+   * preempted for them, so no victim stands before `group`, where those that have a chunk in this
+   * plan are; and the first never is.
    */
-  #makeRoom(group: SequenceGroup, plan: BatchPlan): boolean {
-    const { running } = this.#queues;
+  #makeRoom(group: SequenceGroup, order: SequenceGroup[], plan: BatchPlan): boolean {
     while (!group.tryGrow(plan, this.#blocks)) {
       // What is kept for later prompts costs no running sequence its blocks.
       if (this.#blocks.reclaim()) continue;
-      const isAlone = running.length === 1;
+      const isAlone = order.length === 1;
       if (isAlone && !this.#canStartAnew(group)) {
         const error = group.outOfBlocks(this.#blocks, plan);
         this.#commit.end(group, { finishReason: "error", error });
         return false;
       }
-      const latest = running.at(-1)!;
-      this.#preempt(latest);
-      if (latest === group) return false;
+      const victim = order.pop()!;
+      this.#preempt(victim);
+      if (victim === group) return false;
+      plan.release(victim.numSeats);
     }
     return true;
+  }
+
+  /**
+   * Preempts running groups for the head of the queue where it outranks them and does not fit
+   * beside them: the last in the order first, and none where that would not be enough.
+   */
+  #preemptOutranked(): void {
+    const outranks = this.#policy.outranks?.bind(this.#policy);
+    const head = outranks && this.#queues.takeTurns().next;
+    if (head === undefined) return;
+    const victims = this.#policy.order(this.#queues.running)
+      .filter((group) => outranks!(head, group));
+    if (!this.#admissions.wouldFit(head, victims)) return;
+    while (victims.length > 0 && !this.#admissions.fits(head)) this.#preempt(victims.pop()!);
   }
 
   /** Whether a sequence that is alone would have room if its blocks lay in fewer slabs. */
@@ -319,6 +372,26 @@ export class Scheduler {
     victim.cacheAs(this.#cachingOf(victim));
     this.#admissions.noteWaiting(victim);
     victim.numPreemptions++;
+    this.#growth.notePreemption();
     this.#counters.countPreemption();
   }
+}
+
+/** Whether a running group has more to compute than its newest token. */
+function isPrefilling({ members }: SequenceGroup): boolean {
+  return members[0]!.numUncomputedTokens > 1;
+}
+
+/**
+ * A policy's order, but those that were preempted of late first: what they have computed again
+ * since is not to be lost at once.
+ */
+function inOrderOfRetreat(order: readonly SequenceGroup[]): readonly SequenceGroup[] {
+  if (!order.some(isProtected)) return order;
+  return [...order.filter(isProtected), ...order.filter((group) => !isProtected(group))];
+}
+
+function isProtected({ numPreemptions, numOutputTokensAtStart, members }: SequenceGroup): boolean {
+  return numPreemptions > 0 &&
+    members[0]!.numOutputTokens < numOutputTokensAtStart + MIN_TOKENS_BETWEEN_PREEMPTIONS;
 }

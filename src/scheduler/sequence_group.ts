@@ -133,22 +133,32 @@ export function holdersOf({ members }: SequenceGroup): readonly Sequence[] {
   return members.filter(({ state }) => state === "running");
 }
 
-/** How a group's first member is admitted. */
-export function admissionOptions(group: SequenceGroup, blocks: BlockManager): AdmissionOptions {
+/** How a group's first member is admitted, which leaves `numKept` blocks over. */
+export function admissionOptions(
+  group: SequenceGroup,
+  blocks: BlockManager,
+  numKept: number,
+): AdmissionOptions {
   const reserved = group.reservedDemand(blocks);
   const { caching, maxCachedTokens } = group;
-  if (reserved === undefined && maxCachedTokens === undefined) return caching;
+  if (reserved === undefined && maxCachedTokens === undefined && numKept === 0) return caching;
   return {
     ...caching,
     ...(reserved === undefined ? {} : { reserved }),
     ...(maxCachedTokens === undefined ? {} : { maxCachedTokens }),
+    ...(numKept === 0 ? {} : { numKept }),
   };
 }
 
 /**
- * Blocks that a group would lack if it were admitted now; 0 if it fits. O(blocks of its tokens).
+ * Blocks that a group would lack if it were admitted now and left `numKept` over; 0 if it fits.
+ * O(blocks of its tokens).
  */
-export function numBlocksMissing(group: SequenceGroup, blocks: BlockManager): number {
+export function numBlocksMissing(
+  group: SequenceGroup,
+  blocks: BlockManager,
+  numKept: number,
+): number {
   const { allTokens } = group.members[0]!;
-  return blocks.numBlocksMissing(allTokens, admissionOptions(group, blocks));
+  return blocks.numBlocksMissing(allTokens, admissionOptions(group, blocks, numKept));
 }

@@ -14,6 +14,7 @@ import type { BatchPlan } from "./batch_plan.ts";
 import type { Counters } from "./counters.ts";
 import { nonfiniteLogits } from "./draw_failure.ts";
 import { EventBuffer, type Report } from "./event_buffer.ts";
+import type { GrowthForecast } from "./growth_forecast.ts";
 import type { Answer, Sequence } from "./sequence.ts";
 import type { OutputSink, SequenceGroup } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
@@ -25,6 +26,13 @@ export interface StepCommitOptions {
   readonly onDecision?: DecisionListener;
   /** Is shown the computed tokens of each sequence as it gives its blocks back for good. */
   readonly onEnd?: TokensListener;
+}
+
+/** What a scheduler shares with its commits. */
+export interface StepCommitParts {
+  readonly queues: SequenceQueues;
+  readonly counters: Counters;
+  readonly growth: GrowthForecast;
 }
 
 /**
@@ -49,6 +57,7 @@ export class StepCommit implements OutputSink {
   readonly #options: StepCommitOptions;
   readonly #queues: SequenceQueues;
   readonly #counters: Counters;
+  readonly #growth: GrowthForecast;
   readonly #events = new EventBuffer();
   #inFlight: InFlight = NOTHING;
 
@@ -56,13 +65,14 @@ export class StepCommit implements OutputSink {
   constructor(
     blocks: BlockManager,
     options: StepCommitOptions,
-    { queues, counters }: { readonly queues: SequenceQueues; readonly counters: Counters },
+    { queues, counters, growth }: StepCommitParts,
   ) {
     this.maxModelLen = options.maxModelLen;
     this.#blocks = blocks;
     this.#options = options;
     this.#queues = queues;
     this.#counters = counters;
+    this.#growth = growth;
   }
 
   /** Sequences that have ended while their step is in flight, and still hold blocks. */
@@ -139,6 +149,7 @@ export class StepCommit implements OutputSink {
 
   release(group: SequenceGroup): void {
     const { members } = group;
+    this.#growth.noteEnd(group);
     for (const member of members) {
       const isInFlight = this.#inFlight.sequences.includes(member);
       if (member.state === "running" && !isInFlight) this.#blocks.free(member.id);

@@ -87,6 +87,14 @@ function ThemeButton() {
     (document.documentElement.dataset.theme ??
       (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark"
   );
+  useEffect(() => {
+    const system = matchMedia("(prefers-color-scheme: dark)");
+    const follow = () => {
+      if (document.documentElement.dataset.theme === undefined) setIsDark(system.matches);
+    };
+    system.addEventListener("change", follow);
+    return () => system.removeEventListener("change", follow);
+  }, []);
   const turn = () => {
     const theme = isDark ? "light" : "dark";
     document.documentElement.dataset.theme = theme;
