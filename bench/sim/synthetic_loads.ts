@@ -3,7 +3,7 @@ import {
   type LengthDistribution,
   sampleLengths,
 } from "../../src/plan/request_lengths.ts";
-import { SeededRandom } from "../../src/plan/seeded_random.ts";
+import { SeededRandom } from "../../src/base/seeded_random.ts";
 import type { Load, Session, Turn } from "./load.ts";
 
 /** Ids of tokens that no two pieces of text share, so that only what is meant to be shared is. */
