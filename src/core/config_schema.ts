@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { LOG_LEVELS } from "../base/log.ts";
-import { KV_CACHE_DTYPES, SCHEDULING_POLICIES } from "./engine_config.ts";
+import { EVICTION_POLICIES, KV_CACHE_DTYPES, SCHEDULING_POLICIES } from "./engine_config.ts";
 import { StartupError } from "./errors.ts";
 import { POOLINGS } from "./prompt_readout.ts";
 import { TOOL_FORMATS } from "./tool_format_names.ts";
@@ -238,7 +238,7 @@ export const ConfigSchema = z.object({
     group: KV_CACHE,
     value: "",
   }),
-  evictionPolicy: z.enum(["lru", "slru", "priority"]).default("lru").meta({
+  evictionPolicy: z.enum(EVICTION_POLICIES).default("lru").meta({
     description:
       "Which cached blocks are dropped first; priority heeds a request's cache_retention",
     group: KV_CACHE,

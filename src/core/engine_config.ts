@@ -8,8 +8,13 @@ export const KV_CACHE_DTYPES = ["f16", "f32", "int8", "fp8", "int4"] as const;
 /** Element type of K and V; int8, fp8 (e4m3) and int4 with a scale per token and head. */
 export type KvCacheDtype = (typeof KV_CACHE_DTYPES)[number];
 
-/** Which cached blocks are dropped first: least recently used, never hit, or of least priority. */
-export type EvictionPolicyName = "lru" | "slru" | "priority";
+/** In which order cached blocks are dropped, the default first (`docs/simulator.md` compares). */
+export const EVICTION_POLICIES = [
+  ...["lru", "slru", "priority", "hits-per-token", "tail-lru", "reuse"] as const,
+] as const;
+
+/** Name of an order of eviction. */
+export type EvictionPolicyName = (typeof EVICTION_POLICIES)[number];
 
 /** Policies of scheduling, the default first (`src/scheduler/policies`). */
 export const SCHEDULING_POLICIES = ["fcfs", "priority", "lpm", "fair"] as const;

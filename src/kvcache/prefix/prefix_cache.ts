@@ -29,6 +29,9 @@ import { type PathName, tokensAlong, viewTree } from "./tree_view.ts";
 /** Share of the pool that may be pinned unless told otherwise. */
 const DEFAULT_MAX_PINNED_SHARE = 0.5;
 
+/** Tokens of a tail unless told otherwise: those of a step by default. */
+const DEFAULT_NUM_TAIL_TOKENS = 512;
+
 /**
  * Keeps blocks after the sequences that filled them, so that later prompts with the same beginning
  * find them.
@@ -87,7 +90,11 @@ export class PrefixCache implements BlockSource {
     this.columns = isOneFull ? undefined : new NodeBlocks(numBlocks, groups.length);
     const keyer = new BlockKeyer(options.keySpace);
     this.#tree = new RadixTree(isOneFull ? numBlocks : 1, blockSize, keyer);
-    const order = createEvictionPolicy(policy, numBlocks, now);
+    const order = createEvictionPolicy(policy, numBlocks, {
+      now,
+      parentOf: (id) => this.#parentOf(id),
+      numTailBlocks: Math.floor((options.numTailTokens ?? DEFAULT_NUM_TAIL_TOKENS) / blockSize),
+    });
     this.#idle = new IdleOrder(order, numBlocks, this.#tree, { groups, columns: this.columns });
     this.#records = new CacheRecords(this.#tree, keyer, { listener: options.listener, now });
     this.#cached = { pool, tree: this.#tree, idle: this.#idle, records: this.#records };
@@ -355,6 +362,18 @@ export class PrefixCache implements BlockSource {
   checkIntegrity(): void {
     const { groups, columns, entries } = this;
     checkCache({ ...this.#cached, groups, columns, entries });
+  }
+
+  /** The block of the same group above a cached block; undefined for the first of a path. */
+  #parentOf(id: BlockId): BlockId | undefined {
+    const { columns } = this;
+    if (columns === undefined) return this.#tree.parentOf(id);
+    // The output of an encoder is on no path.
+    if (!columns.isCached(id)) return undefined;
+    const parent = this.#tree.parentOf(columns.nodeOf(id));
+    if (parent === undefined) return undefined;
+    const block = columns.blockOf(parent, columns.groupOf(id));
+    return block === NO_BLOCK ? undefined : block;
   }
 
   /** Audit: each node counts the paths it lies on. O(nodes of paths). */
