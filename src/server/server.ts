@@ -4,6 +4,7 @@ import { readModel } from "../../models/registry.ts";
 import { createLogger, type Logger } from "../base/log.ts";
 import { type Config, toEngineConfig } from "../core/config.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
+import type { EngineStats } from "../core/engine_stats.ts";
 import type { ModelFiles } from "../core/model_json.ts";
 import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
@@ -19,6 +20,7 @@ import {
   type Services,
 } from "../http/services.ts";
 import { ServingMetrics } from "../http/serving_metrics.ts";
+import { MissWatch } from "../misses/miss_watch.ts";
 import { PREFIX_STORE, TUNING_STORE } from "../state/store_kinds.ts";
 import { checkStorePlace } from "../state/store_place.ts";
 import { createToolService } from "../tools/tool_service.ts";
@@ -41,6 +43,8 @@ export interface Server {
   readonly log: Logger;
   /** Settles when the engine is ready, or could not be started. */
   readonly ready: Promise<EngineInfo>;
+  /** Sums over the engine's lives, as of its last step. */
+  stats(): EngineStats;
   /** Waits for running requests, at most `deadlineMs`, and ends the engine. */
   stop(deadlineMs: number): Promise<void>;
 }
@@ -80,8 +84,8 @@ export async function createServer(
     ...describeModel(config, { files, name: directory.name }, text),
     ...await readingForms(config, { files, weights: () => source.openWeights() }, text),
   };
-  const base = toEngineConfig(config, directory.dir);
-  const path = storePath(config.prefixStore, PREFIX_STORE.fileName);
+  const base = baseConfig(config, directory);
+  const path = storePath(config.prefixStore, PREFIX_STORE);
   const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });
   const deadlineMs = config.grammarCompileTimeout * 1000;
   const grammars = new GrammarCompiler(files, { deadlineMs });
@@ -92,6 +96,7 @@ export async function createServer(
     model,
     grammars,
     tools: createToolService(config.toolCallParser, text.chatTemplate),
+    misses: missWatch(config, { text, engine, metrics, thinking: model.thinking }),
     createStopStrings: (stops) => new StopStrings(stops),
     access,
     cacheSecret: memory.cacheSecret,
@@ -115,8 +120,14 @@ export async function createServer(
     modelName: model.names[0]!,
     log,
     ready,
+    stats: () => engine.stats,
     stop: (deadlineMs) => stop({ engine, memory, text, grammars }, deadlineMs),
   };
+}
+
+/** What every start of the engine has. */
+function baseConfig(config: Config, { dir, otherFiles }: ModelDirectory) {
+  return { ...toEngineConfig(config, dir), ...(otherFiles === undefined ? {} : { otherFiles }) };
 }
 
 /** The engine's client, which tells the log and the memory of prefixes what happens to it. */
@@ -151,6 +162,29 @@ function servingMetrics(engine: EngineClient, model: ServedModel, memory: Prefix
   return metrics;
 }
 
+/** Tells why prompts miss the prefix cache, and counts the causes. */
+function missWatch(
+  { promptHistoryBytes, enablePrefixCaching }: Config,
+  { text, engine, metrics, thinking }: {
+    readonly text: TextService;
+    readonly engine: EngineClient;
+    readonly metrics: ServingMetrics;
+    readonly thinking: ServedModel["thinking"];
+  },
+): MissWatch {
+  return new MissWatch({
+    maxBytes: promptHistoryBytes,
+    isCaching: enablePrefixCaching,
+    thinking,
+    textOf: (ids) => {
+      const detokenizer = text.createDetokenizer({ skipSpecialTokens: false });
+      return detokenizer.push([...ids]) + detokenizer.flush();
+    },
+    hasPartialCaches: () => engine.info?.groups?.some(({ kind }) => kind !== "full") ?? false,
+    onCause: (cause) => metrics.observeMiss(cause),
+  });
+}
+
 /** Ends the parts of a server, the engine within `deadlineMs`. */
 async function stop(
   { engine, memory, text, grammars }: {
@@ -176,17 +210,20 @@ async function stop(
  * @throws {StartupError} for another program's file, also where no kernel is timed.
  */
 function tuningStoreOf({ tuningStore }: Config): { readonly tuningStore?: string } {
-  const path = storePath(tuningStore, TUNING_STORE.fileName);
+  const path = storePath(tuningStore, TUNING_STORE);
   if (path === undefined) return {};
   checkStorePlace({ path, kind: TUNING_STORE });
   return { tuningStore: path };
 }
 
 /** Limits of one request and of one stream. */
-function limitsOf({ maxQueuedRequests, sseKeepAliveSeconds }: Config): Services["limits"] {
+function limitsOf(
+  { maxQueuedRequests, requestTimeout, sseKeepAliveSeconds }: Config,
+): Services["limits"] {
   return {
     ...DEFAULT_LIMITS,
     maxNumSequences: maxQueuedRequests,
+    ...(requestTimeout === undefined ? {} : { requestTimeoutSeconds: requestTimeout }),
     keepAliveMs: sseKeepAliveSeconds * 1000,
   };
 }
