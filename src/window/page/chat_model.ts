@@ -35,6 +35,8 @@ export class ChatModel {
 
   /** Whether what the browser keeps has been read. */
   isLoaded = false;
+  /** Whether the browser does not keep what is said. */
+  isForgetful = false;
   /** Whether the server has asked for a key that it was not given. */
   needsKey = false;
 
@@ -43,6 +45,14 @@ export class ChatModel {
     this.#store = store;
     this.#tab = sessionStorage.getItem(TAB_ITEM) ?? newId();
     sessionStorage.setItem(TAB_ITEM, this.#tab);
+    store.listen({
+      onChange: (id, conversation) => this.#adopt(id, conversation),
+      onProblem: (isFailing) => {
+        if (this.isForgetful === isFailing) return;
+        this.isForgetful = isFailing;
+        this.#notify();
+      },
+    });
   }
 
   /** The conversations, the latest first; a new one without messages is not among them. */
@@ -70,10 +80,13 @@ export class ChatModel {
     }
     this.isLoaded = true;
     for (const conversation of kept) {
-      for (const { id, status, tab } of conversation.messages) {
-        if (status !== "streaming" && status !== "waiting") continue;
-        if (tab === this.#tab) this.#change(conversation.id, id, { status: "waiting" });
-        else this.#change(conversation.id, id, { status: "cut" });
+      for (const { id, status: last, tab } of conversation.messages) {
+        if (last !== "streaming" && last !== "waiting") continue;
+        // One of another tab, which may still run there, is not written.
+        const isOwn = tab === this.#tab;
+        const status = isOwn ? "waiting" : "cut";
+        const changed = withChange(this.#find(conversation.id)!, id, { status });
+        this.#place({ ...changed, updated: conversation.updated });
       }
     }
     this.#notify();
@@ -238,6 +251,16 @@ export class ChatModel {
     return { status: hasText ? "cut" : "failed", error: words };
   }
 
+  /** Takes over what another tab has written, unless this one has an answer under way there. */
+  #adopt(id: string, conversation: Conversation | undefined): void {
+    const own = this.#find(id);
+    if (own?.messages.some((message) => this.#running.has(message.id))) return;
+    if (conversation !== undefined) return this.#place(conversation);
+    this.#conversations = this.#conversations.filter((other) => other.id !== id);
+    if (this.#shown.id === id) this.#shown = newConversation(this.#shown.settings);
+    this.#notify();
+  }
+
   #find(id: string): Conversation | undefined {
     return this.#conversations.find((conversation) => conversation.id === id);
   }
@@ -253,15 +276,20 @@ export class ChatModel {
     this.#notify();
   }
 
-  /** Keeps a conversation's latest form, in its place in time. */
+  /** Keeps a conversation's latest form. */
   #put(conversation: Conversation): void {
+    this.#store.save(conversation);
+    this.#place(conversation);
+  }
+
+  /** Puts a conversation in its place in time. */
+  #place(conversation: Conversation): void {
     const others = this.#conversations.filter(({ id }) => id !== conversation.id);
     const at = others.findIndex(({ updated }) => updated <= conversation.updated);
     this.#conversations = at < 0
       ? [...others, conversation]
       : others.toSpliced(at, 0, conversation);
     if (this.#shown.id === conversation.id) this.#shown = conversation;
-    this.#store.save(conversation);
     this.#notify();
   }
 
