@@ -4,10 +4,10 @@ import { PAYLOADS } from "./payloads.ts";
 import { answerOf, assertFits, PROMPT, type Rig, say, type Scenario } from "./rig.ts";
 
 /** Least contrast of text with what is behind it (WCAG 2.2, 1.4.3). */
-const MIN_CONTRAST = 4.5;
+export const MIN_CONTRAST = 4.5;
 
 /** Texts of the page whose contrast is too small. */
-function faintTexts(least: number): string[] {
+export function faintTexts(least: number): string[] {
   const channels = (color: string) => (color.match(/[\d.]+/g) ?? []).map(Number);
   const luminance = (color: string) => {
     const [r, g, b] = channels(color).map((value) => {
