@@ -107,7 +107,9 @@ export class OpenAiClient {
   ): AsyncGenerator<AnswerPart> {
     const body = { ...fields, stream: true, stream_options: { include_usage: true } };
     const response = await this.#send("POST", path, body, signal);
-    const events = response.body!.pipeThrough(new TextDecoderStream())
+    // A server in this process does not see the signal; that nobody reads any more, it does.
+    const events = response.body!
+      .pipeThrough(new TextDecoderStream(), signal === undefined ? {} : { signal })
       .pipeThrough(new EventSourceParserStream());
     for await (const { data } of events) {
       if (data === "[DONE]") return;

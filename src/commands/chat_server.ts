@@ -3,10 +3,10 @@ import type { ChatConfig } from "../core/chat_config.ts";
 import { StartupError } from "../core/errors.ts";
 import { baseUrlOf, OpenAiClient } from "../client/openai_client.ts";
 import { accessRules } from "../server/access_rules.ts";
-import { bundledModel } from "../server/model_directory.ts";
 import { consentOf, findModel } from "../server/find_model.ts";
 import { createServer } from "../server/server.ts";
 import { netHost, requirePermissions } from "./permissions.ts";
+import { engineNeeds } from "./serve_permissions.ts";
 
 /** The server that answers a chat: one that runs elsewhere, or one in this process. */
 export interface ChatServer {
@@ -61,7 +61,7 @@ async function startModel(
   { engine, model }: ChatConfig,
   progress: (phase: string) => void,
 ): Promise<ChatServer> {
-  if (model === undefined) requirePermissions({ read: [bundledModel().dir] });
+  requirePermissions(engineNeeds());
   const directory = await findModel(model, consentOf(engine));
   const access = accessRules(engine, { apiKeys: [], adminKeys: [] }, "localhost");
   const server = await createServer({ ...engine, command: "serve" }, { access, directory }, {

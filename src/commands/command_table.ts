@@ -19,7 +19,8 @@ import { serve } from "../server/serve.ts";
 import { styleOf } from "../terminal/style.ts";
 import { completionsCommand } from "./completions.ts";
 import { helpOn } from "./help_topics.ts";
-import { requireServePermissions } from "./serve_permissions.ts";
+import { requirePermissions } from "./permissions.ts";
+import { engineNeeds, requireServePermissions } from "./serve_permissions.ts";
 
 /** Runs a command with what follows its name. */
 type Run = (args: readonly string[]) => void | Promise<void>;
@@ -146,7 +147,9 @@ async function bench(args: readonly string[]): Promise<void> {
     stop.abort();
   });
   const onProgress = progressLine();
-  console.log(await benchCommand(config, { onProgress, signal: stop.signal }));
+  const report = await benchCommand(config, { onProgress, signal: stop.signal });
+  onProgress("");
+  console.log(report);
   Deno.exit(stop.signal.aborted ? EXIT_CODES.interrupted : 0);
 }
 
@@ -159,6 +162,7 @@ function progressLine(): (line: string) => void {
 async function tune(args: readonly string[]): Promise<void> {
   const config = parseTuneConfig(args, processEnvironment());
   if (config === undefined) return console.log(helpOn("tune"));
+  requirePermissions(engineNeeds());
   const { tuneCommand } = await import("../server/tune_command.ts");
   console.log(await tuneCommand(config, (words) => console.error(`... ${words}`)));
   Deno.exit(0);

@@ -6,6 +6,7 @@ import { HUB_VARIABLES, type HubSettings, hubSettings } from "../hub/hub_setting
 import { DRIVER_HINT } from "../runner/open_device.ts";
 import { stateDirectory } from "../state/state_directory.ts";
 import type { Machine } from "./machine.ts";
+import { engineNeeds } from "./serve_permissions.ts";
 import { listenHost, missingFlags, type Needs, netHost } from "./permissions.ts";
 
 /** One thing that `quire doctor` has looked at. */
@@ -24,21 +25,16 @@ const LITTLE_MEMORY = 2 ** 30;
 const ICD_FOLDERS = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
 const RENDER_FOLDER = "/dev/dri";
 
-/**
- * Looks at a machine: everything `quire serve` needs or can use.
- *
- * @param home the folder of Quire's own files, the bundled model among them.
- */
+/** Looks at a machine: everything `quire serve` needs or can use. */
 export async function diagnose(
   config: DoctorConfig,
   machine: Machine,
-  home: string,
 ): Promise<Finding[]> {
   return [
     ...programs(machine),
     ...await device(config, machine),
     ...memory(machine),
-    ...permissions(config, machine, home),
+    ...permissions(config, machine),
     ...door(config, machine),
     ...files(config, machine),
     ...cache(machine),
@@ -126,7 +122,7 @@ function memory(machine: Machine): Finding[] {
 }
 
 /** What `quire serve` with these settings may not do, and what that takes from it. */
-function permissions(config: DoctorConfig, machine: Machine, home: string): Finding[] {
+function permissions(config: DoctorConfig, machine: Machine): Finding[] {
   const area = "Permissions";
   const check = (needs: Needs, state: "note" | "missing", loss: string): Finding[] => {
     const flags = missingFlags(needs, machine.isGranted);
@@ -142,7 +138,7 @@ function permissions(config: DoctorConfig, machine: Machine, home: string): Find
   };
   const findings = [
     ...check({ net: [listenHost(config)] }, "missing", "Quire may not listen"),
-    ...check({ read: [home] }, "missing", "Quire may not read its own folder"),
+    ...check(engineNeeds(), "missing", "Quire may not read its own folder"),
     ...check({ read: stores, write: stores }, "note", "nothing is remembered over a restart"),
     ...check(hub, "note", "models are not served by name"),
     ...environment(machine),

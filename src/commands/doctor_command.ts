@@ -1,6 +1,5 @@
 import type { DoctorConfig } from "../core/doctor_config.ts";
 import type { Style } from "../terminal/style.ts";
-import { bundledModel } from "../server/model_directory.ts";
 import { diagnose, type Finding } from "./diagnosis.ts";
 import { type Machine, thisMachine } from "./machine.ts";
 
@@ -16,7 +15,7 @@ export async function doctorCommand(
   style: Style,
   machine: Machine = thisMachine,
 ): Promise<DoctorReport> {
-  const findings = await diagnose(config, machine, bundledModel().dir);
+  const findings = await diagnose(config, machine);
   const canServe = findings.every(({ state }) => state !== "missing");
   if (config.json) return { text: JSON.stringify({ can_serve: canServe, findings }), canServe };
   return { text: reportText(findings, canServe, style), canServe };

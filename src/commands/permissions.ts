@@ -17,8 +17,8 @@ export const isGranted: IsGranted = (permission) =>
   Deno.permissions.querySync(permission).state === "granted";
 
 /**
- * Makes sure of permissions before they are used, since Deno would otherwise prompt at the terminal,
- * or end with a stack.
+ * Makes sure of permissions before they are used, since Deno would otherwise prompt at the
+ * terminal, or end with a stack.
  *
  * @throws {StartupError} with the flags that are missing.
  */

@@ -74,8 +74,8 @@ export function readCommandLine(
 }
 
 /**
- * The arguments with every other spelling replaced by the flag's name, and without flags that change
- * nothing. Single dashes before several letters are llama.cpp's way, which no parser knows.
+ * The arguments with every other spelling replaced by the flag's name, and without flags that
+ * change nothing. Single dashes before several letters are llama.cpp's way, which no parser knows.
  */
 function canonicalArgs(args: readonly string[], command: CommandFlags): string[] {
   const names = new Map(

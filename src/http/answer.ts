@@ -31,9 +31,11 @@ export async function answer(c: Context, services: Services, job: Job): Promise<
     sequences: job.sequences,
     ...(beamSearch === undefined ? {} : { beamSearch }),
     ...retentionOf(job.request),
+    ...urgencyOf(job.request),
   };
   const { generation, ...holder } = await submitFor(c, services, request, {
     salt: job.request.cache_salt,
+    timeoutSeconds: job.request.timeout ?? undefined,
     numPromptTokens: job.prompts.reduce((sum, { length }) => sum + length, 0),
   });
   const run = prepareRun(c, services, { job, id, ...holder });
@@ -131,6 +133,11 @@ function retentionOf({ cache_retention: asked }: SamplingFields) {
   const { priority, duration_ms: durationMs } = asked;
   const duration = durationMs === undefined || durationMs === null ? {} : { durationMs };
   return { cacheRetention: { priority, ...duration } };
+}
+
+/** Its own priority, for the scheduling policy `priority`. */
+function urgencyOf({ priority }: SamplingFields) {
+  return priority === undefined || priority === null ? {} : { urgency: priority };
 }
 
 /** The decisions of one request that are still kept, in order, and what each prompt found. */

@@ -99,8 +99,10 @@ export async function chatJob(
   const options = { prompt, vocabSize, hasLogprobs, tools, asked };
   const { format, params: more, ...grammar } = await chatAnswer(fields, services, options);
   const sequences = samples.map((one) => ({ prompt, params: { ...one, ...more }, ...grammar }));
+  // The rest of a message is no start of a text, so a space before it is kept.
+  const continued = { ...format, continuesPrompt: chat.closing?.continueFinalMessage ?? false };
   const origin = originOf(chat, numChars);
-  return { model, request: fields, prompts: [prompt], origin, sequences, format, meter };
+  return { model, request: fields, prompts: [prompt], origin, sequences, format: continued, meter };
 }
 
 /** What the prompt of a chat is made of. */

@@ -233,6 +233,8 @@ export interface DoorLimits extends BodyLimits {
    * Most sequences of one request, prompts times samples: as many as one owner may have waiting.
    */
   readonly maxNumSequences: number;
+  /** Seconds after which a request ends with an error; absent: only where it asks for that. */
+  readonly requestTimeoutSeconds?: number;
   /**
    * Milliseconds of silence after which a stream sends a comment, so that proxies keep it open; 0:
    * never.

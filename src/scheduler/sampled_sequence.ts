@@ -19,6 +19,7 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   readonly priority: number;
   readonly urgency: number;
   readonly deadlineMs: number | undefined;
+  readonly timeoutMs: number | undefined;
   readonly isReheat: boolean;
   readonly members: readonly [SampledSequence];
   readonly numSeats = 1;
@@ -35,6 +36,7 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
     this.priority = identity.priority ?? 0;
     this.urgency = identity.urgency ?? 0;
     this.deadlineMs = identity.deadlineMs;
+    this.timeoutMs = identity.timeoutMs;
     this.isReheat = identity.isReheat ?? false;
     this.members = [this];
   }
@@ -79,7 +81,7 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   }
 
   preempt(): void {
-    this.numComputedTokens = 0;
+    this.forgetComputed();
   }
 
   cacheAs(caching: CachingOptions): void {

@@ -30,6 +30,8 @@ export interface SequenceIdentity {
   readonly urgency?: number;
   /** When its group ends with an error; default: never. */
   readonly deadlineMs?: number | undefined;
+  /** How long that is after its arrival. */
+  readonly timeoutMs?: number | undefined;
   /** Default: the scope of requests that name none. */
   readonly caching?: CachingOptions;
   /** Whether its look-ups are the server's own; default: false. */
@@ -76,6 +78,8 @@ export class Sequence {
   state: SequenceState = "waiting";
   /** Leading positions whose KV is in the pool; 0 whenever the sequence waits. */
   numComputedTokens = 0;
+  /** Leading positions whose KV was in the pool before a preemption. */
+  numTokensOnceComputed = 0;
   /** Positions at which its chunks are to end, ascending; set at each admission. */
   stops: readonly number[] = [];
   /** Entries `[0, #numTokens)` are live. */
@@ -145,6 +149,12 @@ export class Sequence {
       throw new InvariantError(`position ${end} of ${this.#numTokens} tokens`);
     }
     return this.#tokens.subarray(start, end);
+  }
+
+  /** Its blocks have been taken back. */
+  forgetComputed(): void {
+    this.numTokensOnceComputed = Math.max(this.numTokensOnceComputed, this.numComputedTokens);
+    this.numComputedTokens = 0;
   }
 
   /** Adds a drawn token at the end. Amortized O(1). */

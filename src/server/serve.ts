@@ -11,6 +11,7 @@ import { exitFor, ProcessEnd } from "./process_end.ts";
 import { publicBindRefusal } from "./public_bind.ts";
 import { createServer, type Server } from "./server.ts";
 import { StartProgress } from "./start_progress.ts";
+import { watchStatus } from "./status_line.ts";
 import { windowAnswer } from "../window/window_answer.ts";
 
 /** Handles requests. */
@@ -89,7 +90,7 @@ function endOf(config: Config, shutdown: () => Promise<void>): ProcessEnd {
 
 /** Shows the banner as soon as the engine is ready. */
 async function announce(
-  { ready, modelName }: Server,
+  { ready, modelName, stats }: Server,
   { url, place, began, config, end, asksForKey }: {
     url: string;
     place: string;
@@ -107,6 +108,14 @@ async function announce(
   const lacksDriver = config.device === "auto" && info.deviceKind === "cpu";
   const words = { url, place, modelName, seconds, lacksDriver, asksForKey };
   console.log(`\n${banner(info, words)}`);
+  if (Deno.stdout.isTerminal() && config.logFormat === "text") {
+    watchStatus(stats, (line) => console.log(dim(line)));
+  }
+}
+
+/** Fainter than the log's lines, where colours are wanted (no-color.org). */
+function dim(line: string): string {
+  return Deno.noColor ? line : `\x1b[2m${line}\x1b[22m`;
 }
 
 /** The answer to a request before there is an app: that the process lives, and the window. */

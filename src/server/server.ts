@@ -4,6 +4,7 @@ import { readModel } from "../../models/registry.ts";
 import { createLogger, type Logger } from "../base/log.ts";
 import { type Config, toEngineConfig } from "../core/config.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
+import type { EngineStats } from "../core/engine_stats.ts";
 import type { ModelFiles } from "../core/model_json.ts";
 import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
@@ -42,6 +43,8 @@ export interface Server {
   readonly log: Logger;
   /** Settles when the engine is ready, or could not be started. */
   readonly ready: Promise<EngineInfo>;
+  /** Sums over the engine's lives, as of its last step. */
+  stats(): EngineStats;
   /** Waits for running requests, at most `deadlineMs`, and ends the engine. */
   stop(deadlineMs: number): Promise<void>;
 }
@@ -81,8 +84,12 @@ export async function createServer(
     ...describeModel(config, { files, name: directory.name }, text),
     ...await readingForms(config, { files, weights: () => source.openWeights() }, text),
   };
-  const base = toEngineConfig(config, directory.dir);
-  const path = storePath(config.prefixStore, PREFIX_STORE.fileName);
+  const { otherFiles } = directory;
+  const base = {
+    ...toEngineConfig(config, directory.dir),
+    ...(otherFiles === undefined ? {} : { otherFiles }),
+  };
+  const path = storePath(config.prefixStore, PREFIX_STORE);
   const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });
   const deadlineMs = config.grammarCompileTimeout * 1000;
   const grammars = new GrammarCompiler(files, { deadlineMs });
@@ -117,6 +124,7 @@ export async function createServer(
     modelName: model.names[0]!,
     log,
     ready,
+    stats: () => engine.stats,
     stop: (deadlineMs) => stop({ engine, memory, text, grammars }, deadlineMs),
   };
 }
@@ -201,17 +209,20 @@ async function stop(
  * @throws {StartupError} for another program's file, also where no kernel is timed.
  */
 function tuningStoreOf({ tuningStore }: Config): { readonly tuningStore?: string } {
-  const path = storePath(tuningStore, TUNING_STORE.fileName);
+  const path = storePath(tuningStore, TUNING_STORE);
   if (path === undefined) return {};
   checkStorePlace({ path, kind: TUNING_STORE });
   return { tuningStore: path };
 }
 
 /** Limits of one request and of one stream. */
-function limitsOf({ maxQueuedRequests, sseKeepAliveSeconds }: Config): Services["limits"] {
+function limitsOf(
+  { maxQueuedRequests, requestTimeout, sseKeepAliveSeconds }: Config,
+): Services["limits"] {
   return {
     ...DEFAULT_LIMITS,
     maxNumSequences: maxQueuedRequests,
+    ...(requestTimeout === undefined ? {} : { requestTimeoutSeconds: requestTimeout }),
     keepAliveMs: sseKeepAliveSeconds * 1000,
   };
 }

@@ -54,6 +54,11 @@ export function withBreaks(line: string): string {
   return line.replaceAll(PASTED_BREAK, "\n");
 }
 
+/** Writes at once, in order with whatever else the program writes. */
+function writeNow(bytes: Uint8Array): void {
+  for (let left = bytes; left.length > 0;) left = left.subarray(Deno.stdout.writeSync(left));
+}
+
 /** The terminal's output, which is still while an answer is written. */
 class PromptOutput extends Writable {
   isMuted = false;
@@ -68,8 +73,8 @@ class PromptOutput extends Writable {
   }
 
   override _write(chunk: Uint8Array, _: string, done: () => void): void {
-    if (this.isMuted) return done();
-    process.stdout.write(chunk, () => done());
+    if (!this.isMuted) writeNow(chunk);
+    done();
   }
 }
 
@@ -114,7 +119,7 @@ class TerminalReader implements LineReader {
       historySize: HISTORY_LINES,
       removeHistoryDuplicates: true,
     });
-    process.stdout.write(ASK_FOR_BRACKETS);
+    writeNow(new TextEncoder().encode(ASK_FOR_BRACKETS));
     this.#output.isMuted = true;
     this.#interface.on("line", (line) => this.#take(withBreaks(line)));
     this.#interface.on("close", () => this.#take(undefined));
@@ -149,7 +154,7 @@ class TerminalReader implements LineReader {
 
   close(): void {
     this.#interface.close();
-    process.stdout.write(NO_BRACKETS);
+    writeNow(new TextEncoder().encode(NO_BRACKETS));
     Deno.stdin.setRaw(false);
     process.stdin.unpipe();
     process.stdin.pause();
