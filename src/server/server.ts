@@ -84,11 +84,7 @@ export async function createServer(
     ...describeModel(config, { files, name: directory.name }, text),
     ...await readingForms(config, { files, weights: () => source.openWeights() }, text),
   };
-  const { otherFiles } = directory;
-  const base = {
-    ...toEngineConfig(config, directory.dir),
-    ...(otherFiles === undefined ? {} : { otherFiles }),
-  };
+  const base = baseConfig(config, directory);
   const path = storePath(config.prefixStore, PREFIX_STORE);
   const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });
   const deadlineMs = config.grammarCompileTimeout * 1000;
@@ -127,6 +123,11 @@ export async function createServer(
     stats: () => engine.stats,
     stop: (deadlineMs) => stop({ engine, memory, text, grammars }, deadlineMs),
   };
+}
+
+/** What every start of the engine has. */
+function baseConfig(config: Config, { dir, otherFiles }: ModelDirectory) {
+  return { ...toEngineConfig(config, dir), ...(otherFiles === undefined ? {} : { otherFiles }) };
 }
 
 /** The engine's client, which tells the log and the memory of prefixes what happens to it. */
