@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { PromptHistory } from "../../src/misses/prompt_history.ts";
-import { anchorsToFind, bytesOf, type PromptRecord } from "../../src/misses/prompt_record.ts";
+import { anchorsOf, bytesOf, type PromptRecord } from "../../src/misses/prompt_record.ts";
 import { runs } from "../support/runs.ts";
 
 const AGE = { numEvictedBlocks: 0, numResetBlocks: 0, numRestarts: 0 };
@@ -46,8 +46,10 @@ Deno.test("PromptHistory stays within its bytes, counts them, and finds what it 
       const kept = new Set(["a", "b"].flatMap((owner) => history.latestOf(owner)));
       for (const owner of ["a", "b"]) {
         for (const first of ["Hi", "Why?", "Go"]) {
-          const [name] = anchorsToFind(fieldsOf(owner, first, 1));
-          const found = history.named(name!);
+          const [name] = anchorsOf(fieldsOf(owner, first, 1));
+          const named = new Set<PromptRecord>();
+          history.addNamed(name!, named);
+          const found = [...named];
           for (const record of found) {
             kept.add(record);
             assertEquals([record.owner, record.origin!.messages[0]!.content], [owner, first]);
