@@ -8,7 +8,7 @@
 // deno-lint-ignore-file no-console -- this is a command line program
 import type { GenerationRequest } from "../src/core/generation.ts";
 import { BlockManager } from "../src/kvcache/block_manager.ts";
-import { SeededRandom } from "../src/plan/seeded_random.ts";
+import { SeededRandom } from "../src/base/seeded_random.ts";
 import { Scheduler, type SchedulerOptions } from "../src/scheduler/scheduler.ts";
 import { GREEDY } from "./demo.ts";
 

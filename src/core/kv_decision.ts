@@ -100,6 +100,8 @@ export type KvDecision =
  */
 export type LoggedDecision = KvDecision & {
   readonly step: number;
+  /** Unix time, ms. */
+  readonly timeMs?: number;
   readonly requestId?: RequestId;
   /** Which of the request's sequences. */
   readonly index?: number;

@@ -111,7 +111,7 @@ export class EngineSession {
   ): Engine {
     const { numBlocks, blockSize, maxModelLen, maxNumSeqs, maxNumBatchedTokens } = info;
     const { maxNumWaitingSeqs } = config;
-    const recorder = new KvRecorder();
+    const recorder = new KvRecorder(() => Date.now());
     const onDecision = (decision: KvDecision) => {
       recorder.decided(decision, scheduler.numSteps);
       if (decision.type === "resize") trace?.record(tracedResize(decision));
@@ -149,7 +149,10 @@ export class EngineSession {
     const post = (message: FromEngine) => this.#post(message);
     const { growthLimit } = info;
     const { pins } = blocks;
-    return new Engine({ scheduler, runner, post, recorder, trace, curve, pins, growthLimit });
+    return new Engine({
+      ...{ scheduler, runner, post, recorder, trace, curve, pins, growthLimit },
+      viewed: blocks,
+    });
   }
 
   #post(message: FromEngine): void {

@@ -6,6 +6,14 @@ import { cacheScope, requestOwner } from "./cache_scope.ts";
 import type { KeyUse } from "./key_account.ts";
 import type { Services } from "./services.ts";
 
+/** A request in the name of its key. */
+export interface Submitted {
+  readonly generation: Generation;
+  /** Its cache scope and its owner (`cache_scope.ts`). */
+  readonly scope: string | undefined;
+  readonly owner: string | undefined;
+}
+
 /** A request without what follows from the key that it came with. */
 export type AnonymousRequest = Omit<
   GenerationRequest,
@@ -30,7 +38,7 @@ export async function submitFor(
     readonly timeoutSeconds?: number | undefined;
     readonly numPromptTokens: number;
   },
-): Promise<Generation> {
+): Promise<Submitted> {
   const scope = cacheScope(c, cacheSecret, salt);
   const owner = requestOwner(c, cacheSecret);
   const timeoutMs = 1000 * Math.min(timeoutSeconds, limits.requestTimeoutSeconds ?? Infinity);
@@ -47,7 +55,7 @@ export async function submitFor(
     });
     use?.accept();
     for (const [name, value] of Object.entries(account?.headers() ?? {})) c.header(name, value);
-    return use === undefined ? generation : charged(generation, use);
+    return { generation: use === undefined ? generation : charged(generation, use), scope, owner };
   } catch (error) {
     use?.cancel();
     throw error;

@@ -250,7 +250,7 @@ export class AdmissionControl {
   }
 
   #start(group: SequenceGroup, admission: Admission, plan: BatchPlan): void {
-    const { numCachedTokens, copies, stops } = admission;
+    const { numCachedTokens, numEvictedTokens, evictedAgoMs, copies, stops } = admission;
     this.#queues.admit(group);
     group.members[0]!.stops = stops;
     group.start(numCachedTokens);
@@ -259,7 +259,12 @@ export class AdmissionControl {
       // Siblings share one prompt without asking the cache.
       const isPrompt = group.index === group.promptIndex && !group.isReheat;
       if (isPrompt) this.#limits.onPrompt?.(...seenBy(group));
-      for (const answer of group.answers) answer.numCachedTokens = numCachedTokens;
+      for (const answer of group.answers) {
+        answer.numCachedTokens = numCachedTokens;
+        if (evictedAgoMs !== undefined) {
+          answer.evicted = { numTokens: numEvictedTokens, agoMs: evictedAgoMs };
+        }
+      }
     }
     this.#countLookup(group, admission);
     for (const copy of copies) plan.addCopy(copy);

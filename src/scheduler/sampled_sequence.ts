@@ -1,6 +1,7 @@
 import type { TokenOutput } from "../core/batch.ts";
 import type { ErrorData } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
+import type { EvictedPrefix } from "../core/miss_report.ts";
 import type { TokenMatcher } from "../core/token_matcher.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { Demand } from "../kvcache/pool/pool.ts";
@@ -25,6 +26,7 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   numPreemptions = 0;
   numOutputTokensAtStart = 0;
   numCachedTokens = 0;
+  evicted?: EvictedPrefix;
   hasReported = false;
 
   constructor(identity: SequenceIdentity, request: SequenceRequest, matcher?: TokenMatcher) {

@@ -22,6 +22,7 @@ import { PoolSizing } from "./pool_sizing.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
 import { StepCommit } from "./step_commit.ts";
+import { type QueueView, viewQueues } from "./queue_view.ts";
 import {
   cacheInUse,
   checkFits,
@@ -273,6 +274,16 @@ export class Scheduler {
     while (running.length > 0) this.#running.preempt(running.at(-1)!);
     this.#blocks.clearCache();
     return numRunning;
+  }
+
+  /** The unfinished sequences, at most `limit` of them: those that run, then those that wait. */
+  viewSequences(limit: number): QueueView {
+    return viewQueues(this.#queues, limit);
+  }
+
+  /** Sequences of a request that wait or run. */
+  numSequencesOf(requestId: RequestId): number {
+    return this.#queues.ofRequest(requestId).reduce((sum, { answers }) => sum + answers.length, 0);
   }
 
   /** Audit of the queues and the blocks; when idle, also that no block is in use. O(pool). */

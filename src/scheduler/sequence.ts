@@ -1,6 +1,7 @@
 import { InvariantError } from "../base/invariant.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
+import type { EvictedPrefix } from "../core/miss_report.ts";
 import type { TokenMatcher } from "../core/token_matcher.ts";
 import { LogitAdjuster } from "./logit_adjuster.ts";
 import { PromptReader } from "./prompt_reader.ts";
@@ -44,6 +45,8 @@ export interface Answer {
   readonly index: number;
   /** Prompt tokens that the first admission found computed, in the prefix cache or by a sibling. */
   numCachedTokens: number;
+  /** What it found evicted of late behind those; absent for nothing. */
+  evicted?: EvictedPrefix;
   /** Whether an event of this answer has been reported. */
   hasReported: boolean;
 }

@@ -85,9 +85,13 @@ export class ProcessEnd {
   }
 }
 
-/** Ends the process with an error: one sentence for a mistake of the user's, else the stack. */
+/**
+ * Ends the process with an error: one sentence for a mistake of the user's, or for a permission
+ * that Deno refuses (it names the flag), else the stack.
+ */
 export function exitFor(error: unknown): never {
-  const isSentence = error instanceof StartupError || error instanceof EngineUnavailableError;
+  const isSentence = error instanceof StartupError || error instanceof EngineUnavailableError ||
+    error instanceof Deno.errors.NotCapable;
   console.error(isSentence ? `error: ${error.message}` : error);
   const isEngine = error instanceof EngineUnavailableError;
   Deno.exit(isEngine ? EXIT_CODES.engineFailed : EXIT_CODES.mistake);

@@ -93,8 +93,31 @@ Deno.test("parseConfig() answers --gpu-memory-utilization with the reason and th
   for (const args of [["--gpu-memory-utilization", "0.9"], ["--gpu-memory-utilization=0.9"]]) {
     const message = refusal(args);
     assertStringIncludes(message, "WebGPU does not tell");
-    assertStringIncludes(message, "--kv-cache-memory-bytes");
+    assertStringIncludes(message, "--gpu-memory-bytes");
   }
+});
+
+Deno.test("parseConfig() takes a context in tokens, or auto for the longest that fits", () => {
+  const length = (...args: string[]) => toEngineConfig(parseConfig(args, {}), "").maxModelLen;
+  assertEquals(length(), undefined);
+  assertEquals(length("--max-model-len", "auto"), "auto");
+  assertEquals(length("--max-model-len", "4096"), 4096);
+  assertEquals(parseConfig([], { QUIRE_MAX_MODEL_LEN: "auto" }).maxModelLen, "auto");
+  for (const value of ["1", "most", "4k"]) {
+    assertEquals(
+      refusal(["--max-model-len", value]),
+      `--max-model-len must be auto or an integer of at least 2, got "${value}"`,
+    );
+  }
+});
+
+Deno.test("parseConfig() takes the memory of all, and no growth of a pool that has the rest of it", () => {
+  const config = parseConfig(["--gpu-memory-bytes", "8GiB"], {});
+  assertEquals(toEngineConfig(config, "").gpuMemoryBytes, 8 * 2 ** 30);
+  assertStringIncludes(
+    refusal(["--gpu-memory-bytes", "8GiB", "--max-kv-cache-memory-bytes", "1GiB"]),
+    "with --gpu-memory-bytes it keeps that size",
+  );
 });
 
 Deno.test("parseConfig() refuses a token budget smaller than the number of sequences", () => {

@@ -19,6 +19,9 @@ const ADMIN_ROUTES = [
   ["GET", "/admin/kv/curve"],
   ["GET", "/admin/kv/log"],
   ["GET", "/admin/kv/plan"],
+  ["GET", "/admin/machine"],
+  ["GET", "/admin/machine/path"],
+  ["DELETE", "/admin/requests/x"],
   ["GET", "/kv/events"],
 ] as const;
 

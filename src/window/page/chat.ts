@@ -1,0 +1,160 @@
+/// <reference lib="dom" />
+import { html } from "htm/preact";
+import { useEffect, useMemo, useReducer, useState } from "preact/hooks";
+import type { Api } from "./api.ts";
+import { ChatModel } from "./chat_model.ts";
+import { Composer } from "./composer.ts";
+import { type Message, pathOf } from "./conversation.ts";
+import { ConversationStore } from "./conversation_store.ts";
+import { Icon } from "./icons.ts";
+import { KeyNotice, StartNotice, Welcome } from "./notices.ts";
+import type { ServerState } from "./server_state.ts";
+import { type ModelProps, SettingsPanel } from "./settings_panel.ts";
+import { Sidebar } from "./sidebar.ts";
+import { Thread } from "./thread.ts";
+
+/** Where a tab keeps which conversation it shows. */
+const SHOWN_ITEM = "quire.shown";
+/** Narrower than this the list of conversations lies over the chat, pixels. */
+const NARROW = 900;
+
+/** The chat: conversations at the left, messages in the middle, settings at the right. */
+export function Chat({ api, server }: { api: Api; server: ServerState }) {
+  const model = useChatModel(api, server);
+  const props = useModelProps(api, server, model.needsKey);
+  const [hasList, setHasList] = useState(innerWidth >= NARROW);
+  const [hasSettings, setHasSettings] = useState(false);
+  const path = pathOf(model.shown);
+  const running = path.findLast(isRunning);
+  const stop = () => running !== undefined && model.stop(running.id);
+  const hideOnNarrow = () => innerWidth < NARROW && setHasList(false);
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.key === "Escape") stop();
+    if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      setHasList(true);
+      setTimeout(() => document.querySelector<HTMLElement>(".search input")?.focus());
+    }
+  };
+  return html`
+    <div
+      class="chat ${hasList ? "with-list" : ""} ${hasSettings ? "with-settings" : ""}"
+      onKeyDown=${onKeyDown}
+    >
+        ${hasList
+          ? html`
+            <${Sidebar} model=${model} onChosen=${hideOnNarrow} />
+            <div class="shade" onClick=${() => setHasList(false)}></div>
+          `
+          : null}
+        <div class="middle">
+          <${Head} model=${model} hasList=${hasList} hasSettings=${hasSettings}
+            onList=${() => setHasList(!hasList)} onSettings=${() => setHasSettings(!hasSettings)} />
+          ${!model.isLoaded
+            ? html`<div></div>`
+            : path.length === 0
+            ? html`<${Welcome} onChoose=${(text: string) => model.send(text)} />`
+            : html`<${Thread} key=${model.shown.id} model=${model} path=${path} />`}
+          <div class="foot">
+            <div class="notices">
+              <${StartNotice} server=${server} />
+              ${model.needsKey
+                ? html`<${KeyNotice} onKey=${(key: string) => model.setKey(key)} />`
+                : null}
+            </div>
+            <${Composer}
+              conversationId=${model.shown.id}
+              isBusy=${running !== undefined}
+              onSend=${(text: string) => model.send(text)}
+              onStop=${stop}
+              onEditLast=${editLast}
+            />
+            <${Words} path=${path} />
+          </div>
+        </div>
+        ${hasSettings
+          ? html`<${SettingsPanel} model=${model} props=${props} onClose=${() =>
+            setHasSettings(false)} />`
+          : null}
+      </div>
+  `;
+}
+
+function Head({ model, hasList, hasSettings, onList, onSettings }: {
+  model: ChatModel;
+  hasList: boolean;
+  hasSettings: boolean;
+  onList: () => void;
+  onSettings: () => void;
+}) {
+  return html`
+    <div class="chat-head">
+      <button class="icon-button" type="button" title="Conversations" aria-label="Conversations"
+        aria-expanded=${String(hasList)} aria-controls="sidebar" onClick=${onList}
+      ><${Icon} name="list" /></button>
+      <h1>${model.shown.title || "New conversation"}</h1>
+      <button class="icon-button" type="button" title="Settings" aria-label="Settings"
+        aria-expanded=${String(hasSettings)} aria-controls="settings" onClick=${onSettings}
+      ><${Icon} name="sliders" /></button>
+    </div>
+  `;
+}
+
+/** What a screen reader is told: that an answer runs, and how it ended. */
+function Words({ path }: { path: readonly Message[] }) {
+  const last = path.at(-1);
+  const words = last === undefined || last.role === "user"
+    ? ""
+    : isRunning(last)
+    ? "Answering"
+    : last.status === "done"
+    ? `Answer: ${last.content.slice(0, 1000)}`
+    : "The answer has ended early";
+  return html`<p class="visually-hidden" role="status">${words}</p>`;
+}
+
+function isRunning({ status }: Message): boolean {
+  return status === "streaming" || status === "waiting";
+}
+
+function editLast(): void {
+  const buttons = document.querySelectorAll<HTMLElement>('[aria-label="Edit and ask again"]');
+  [...buttons].at(-1)?.click();
+}
+
+/** The conversations; the chat is drawn anew once per frame in which they change. */
+function useChatModel(api: Api, server: ServerState): ChatModel {
+  const [, redraw] = useReducer((count: number) => count + 1, 0);
+  const model = useMemo(() => new ChatModel(api, new ConversationStore()), [api]);
+  useEffect(() => {
+    let frame = 0;
+    const unsubscribe = model.subscribe(() => {
+      sessionStorage.setItem(SHOWN_ITEM, model.shown.id);
+      frame ||= requestAnimationFrame(() => {
+        frame = 0;
+        redraw(0);
+      });
+    });
+    model.load(sessionStorage.getItem(SHOWN_ITEM) ?? undefined);
+    return unsubscribe;
+  }, [model]);
+  useEffect(() => model.setServerReady(server.state === "ready"), [model, server.state]);
+  return model;
+}
+
+/** What the served model recommends; nothing until the server is ready and the key is known. */
+function useModelProps(api: Api, { state }: ServerState, needsKey: boolean): ModelProps {
+  const [props, setProps] = useState<ModelProps>({ canThink: false, defaults: {} });
+  useEffect(() => {
+    if (state !== "ready" || needsKey) return;
+    api.fetchJson("props").then(({ default_generation_settings: given, chat_template }) => {
+      const { repeat_penalty, ...defaults } = given.params;
+      setProps({
+        canThink: /enable_thinking/.test(chat_template ?? ""),
+        contextLength: given.n_ctx,
+        defaults: { ...defaults, repetition_penalty: repeat_penalty },
+      });
+    }).catch(() => {});
+  }, [api, state, needsKey]);
+  return props;
+}
