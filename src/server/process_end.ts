@@ -86,8 +86,8 @@ export class ProcessEnd {
 }
 
 /**
- * Ends the process with an error: one sentence for a mistake of the user's, or for a permission that
- * Deno refuses (it names the flag), else the stack.
+ * Ends the process with an error: one sentence for a mistake of the user's, or for a permission
+ * that Deno refuses (it names the flag), else the stack.
  */
 export function exitFor(error: unknown): never {
   const isSentence = error instanceof StartupError || error instanceof EngineUnavailableError ||
