@@ -139,7 +139,7 @@ if (import.meta.main) {
   };
   const rows = Object.entries(loads).flatMap(([name, load]) =>
     [128, 256, 512].flatMap((numBlocks) =>
-      [0, 0.5, 0.75, 1, 1.25].flatMap((scheduleConservativeness) =>
+      [0, 0.5, 1].flatMap((scheduleConservativeness) =>
         (isQuick ? [true] : [true, false]).map((hasPrefixCache) => {
           const options = { numBlocks, scheduleConservativeness, hasPrefixCache };
           const { begun: _, ended: __, ...row } = playOverload(load, options);

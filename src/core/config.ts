@@ -9,7 +9,7 @@ import {
 import { COMMANDS as ALL_COMMANDS } from "./command_names.ts";
 import type { Environment } from "./environment.ts";
 import { checkInt8Activations, ConfigSchema, type Settings } from "./config_schema.ts";
-import type { EngineConfig } from "./engine_config.ts";
+import type { EngineConfig, SchedulingSettings } from "./engine_config.ts";
 import { StartupError } from "./errors.ts";
 import type { Quantization } from "./weight_format.ts";
 import { flagsOf } from "./flags.ts";
@@ -33,7 +33,7 @@ const ANSWERED: ReadonlyMap<string, string> = new Map([
   [
     "gpu-memory-utilization",
     "--gpu-memory-utilization cannot be honoured: WebGPU does not tell how much memory a GPU has. " +
-    "Give the size of the KV pool instead, such as --kv-cache-memory-bytes 2GiB",
+    "Give what weights, activations and KV pool may take instead, such as --gpu-memory-bytes 8GiB",
   ],
 ]);
 
@@ -123,17 +123,30 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,
     maxNumWaitingSeqs: config.maxQueuedRequests,
+    ...schedulingOf(config),
     ...(config.numGpuBlocksOverride === undefined
       ? {}
       : { numBlocksOverride: config.numGpuBlocksOverride }),
     ...(config.kvCacheMemoryBytes === undefined
       ? {}
       : { kvCacheMemoryBytes: config.kvCacheMemoryBytes }),
+    ...(config.gpuMemoryBytes === undefined ? {} : { gpuMemoryBytes: config.gpuMemoryBytes }),
     ...(config.maxKvCacheMemoryBytes === undefined
       ? {}
       : { maxKvCacheMemoryBytes: config.maxKvCacheMemoryBytes }),
     ...(config.maxModelLen === undefined ? {} : { maxModelLen: config.maxModelLen }),
     ...(config.traceSteps === undefined ? {} : { traceSteps: config.traceSteps }),
+  };
+}
+
+function schedulingOf(config: Settings): SchedulingSettings {
+  const { longPrefillTokenThreshold: threshold, maxNumBatchedTokens } = config;
+  const half = Math.ceil(maxNumBatchedTokens / 2);
+  return {
+    schedulingPolicy: config.schedulingPolicy,
+    ...(threshold === 0 ? {} : { longPrefillTokenThreshold: threshold ?? half }),
+    maxLongPartialPrefills: config.maxLongPartialPrefills,
+    scheduleConservativeness: config.scheduleConservativeness / 100,
   };
 }
 
@@ -188,12 +201,15 @@ function checkCheckpoints({ stateCheckpointInterval, blockSize }: Settings): voi
 
 /** Refuses a growth limit beside a fixed size: a pool whose size is given does not grow. */
 function checkPoolSize(values: Settings): void {
-  const { maxKvCacheMemoryBytes, numGpuBlocksOverride, kvCacheMemoryBytes } = values;
+  const { maxKvCacheMemoryBytes, numGpuBlocksOverride, kvCacheMemoryBytes, gpuMemoryBytes } =
+    values;
   if (maxKvCacheMemoryBytes === undefined) return;
   const given = numGpuBlocksOverride !== undefined
     ? "--num-gpu-blocks-override"
     : kvCacheMemoryBytes !== undefined
     ? "--kv-cache-memory-bytes"
+    : gpuMemoryBytes !== undefined
+    ? "--gpu-memory-bytes"
     : undefined;
   if (given === undefined) return;
   throw new StartupError(

@@ -17,7 +17,7 @@ export type WaitCause =
     /** Blocks that the running sequences are expected to take more before they end. */
     readonly numKept?: number;
   }
-  /** Long prompts are computed, as many as may be at a time; shorter ones are admitted meanwhile. */
+  /** As many long prompts are computed as may be; shorter ones are admitted meanwhile. */
   | {
     readonly reason: "long_prefills";
     readonly numLong: number;

@@ -37,7 +37,13 @@ export const PlanSchema = z.object({
   }),
   blockSize: ConfigSchema.shape.blockSize,
   kvCacheF16EdgeLayers: ConfigSchema.shape.kvCacheF16EdgeLayers,
-  maxModelLen: ConfigSchema.shape.maxModelLen,
+  maxModelLen: z.int().min(2).optional().meta({
+    description: "Most tokens of one sequence, prompt and output together",
+    group: "Model",
+    value: "TOKENS",
+    aliases: ["-c", "--ctx-size"],
+    defaultText: "what the model was made for",
+  }),
   maxNumBatchedTokens: ConfigSchema.shape.maxNumBatchedTokens,
 });
 

@@ -19,6 +19,7 @@ export const TuneSchema = ConfigSchema.pick({
   blockSize: true,
   numGpuBlocksOverride: true,
   kvCacheMemoryBytes: true,
+  gpuMemoryBytes: true,
   kvCacheDtype: true,
   kvCacheF16EdgeLayers: true,
   maxNumSeqs: true,

@@ -75,6 +75,7 @@ export class Engine {
   readonly #views: EngineViews;
   /** Absent where the runner's memory has one size. */
   readonly #pool: ElasticPool | undefined;
+  readonly #now: () => number;
   readonly #commands: { readonly id: number; readonly command: EngineCommand }[] = [];
   #isStopped = false;
   #isAsleep = false;
@@ -94,6 +95,8 @@ export class Engine {
     const { runner, scheduler, viewed, growthLimit = 0, clock = systemClock } = options;
     this.#times = new StepTimes(runner, clock);
     this.#views = new EngineViews(scheduler, viewed, clock);
+    // A replay sees the times of the trace.
+    this.#now = options.trace?.now ?? (() => clock.now());
     this.#pool = isElastic(runner)
       ? new ElasticPool(scheduler.pool, runner, growthLimit)
       : undefined;
@@ -102,7 +105,8 @@ export class Engine {
   /** Queues a request, and answers `accepted` or `refused`. */
   submit(request: GenerationRequest): void {
     try {
-      this.#scheduler.add(request);
+      this.#trace?.tick();
+      this.#scheduler.add(request, this.#now());
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       this.#post({ type: "refused", id: request.id, error: error.data });
@@ -229,7 +233,7 @@ export class Engine {
     this.#times.begin();
     const notes = this.#views.beginStep();
     this.#trace?.tick();
-    const batch = this.#scheduler.schedule();
+    const batch = this.#scheduler.schedule(this.#now());
     this.#trace?.record({ type: "plan", ...(batch === undefined ? {} : { batch }) });
     if (batch === undefined) return;
     notes?.planned(batch);

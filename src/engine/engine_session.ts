@@ -1,6 +1,6 @@
 import { invariant } from "../base/invariant.ts";
 import type { PoolGroups } from "../core/cache_group.ts";
-import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
+import type { EngineConfig, EngineInfo, SchedulingSettings } from "../core/engine_config.ts";
 import type { KvDecision } from "../core/kv_decision.ts";
 import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";
 import { DeviceLostError, KernelError, StartupError } from "../core/errors.ts";
@@ -143,6 +143,7 @@ export class EngineSession {
       maxNumSeqs,
       maxNumBatchedTokens,
       maxNumWaitingSeqs,
+      ...schedulingOf(config),
     });
     trace?.record(tracedStart(config, info));
     const post = (message: FromEngine) => this.#post(message);
@@ -185,6 +186,7 @@ function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineIn
     ...checkpoints(config),
     ...shortContext(info),
     ...limits,
+    ...schedulingOf(config),
     ...caching,
   };
   return { type: "start", sizes, config };
@@ -192,6 +194,18 @@ function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineIn
 
 function checkpoints({ stateCheckpointInterval }: Pick<EngineConfig, "stateCheckpointInterval">) {
   return stateCheckpointInterval === undefined ? {} : { stateCheckpointInterval };
+}
+
+/** How requests are scheduled, of all that is configured. */
+function schedulingOf(config: EngineConfig): SchedulingSettings {
+  const { schedulingPolicy, longPrefillTokenThreshold } = config;
+  const { maxLongPartialPrefills, scheduleConservativeness } = config;
+  return {
+    ...(schedulingPolicy === undefined ? {} : { schedulingPolicy }),
+    ...(longPrefillTokenThreshold === undefined ? {} : { longPrefillTokenThreshold }),
+    ...(maxLongPartialPrefills === undefined ? {} : { maxLongPartialPrefills }),
+    ...(scheduleConservativeness === undefined ? {} : { scheduleConservativeness }),
+  };
 }
 
 function shortContext({ shortContextLen }: EngineInfo) {

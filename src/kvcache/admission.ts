@@ -58,6 +58,8 @@ export interface Admission {
   readonly numCachedTokens: number;
   /** Tokens right behind them, in whole blocks, that were cached and have been evicted of late. */
   readonly numEvictedTokens: number;
+  /** Milliseconds since the first of those was evicted, where there are any. */
+  readonly evictedAgoMs?: number;
   /** Whether the prefix cache was searched for them. */
   readonly isLookup: boolean;
   /** To be carried out before the sequence's first step writes anything. */

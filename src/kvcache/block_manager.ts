@@ -196,6 +196,12 @@ export class BlockManager {
     return this.#room.growthDemand(this.#allocator.blocksOf(id).tables, numTokens);
   }
 
+  /** Slabs that the blocks of sequence `id` fill, those that others hold too included. */
+  numHeldBy(id: SequenceId): number {
+    const { tables } = this.#allocator.blocksOf(id);
+    return this.#pool.numSlabsFor(tables.map((table) => liveBlocksOf(table).length));
+  }
+
   /** Whether sequences that run can get so many more blocks among them. */
   canGrow(demand: Demand): boolean {
     return this.numMissing(demand) <= 0;

@@ -186,7 +186,8 @@ export class SequenceAllocator {
     const scope = tokenScope(options);
     const numTokens = tokens.length;
     const numCachedTokens = hit.nodes.length * this.#blockSize;
-    const numEvictedTokens = cache?.countEvicted(scope, tokens, hit.nodes) ?? 0;
+    const evicted = cache?.findEvicted(scope, tokens, hit.nodes);
+    const numEvictedTokens = evicted?.numTokens ?? 0;
     const states = this.#copies.holdHit(hit);
     const path = this.#createPath(pathOptions(options, scope), { hit, numTokens });
     cache?.noteHit(hit, retention);
@@ -206,7 +207,10 @@ export class SequenceAllocator {
     const isLookup = cache?.isSearched ?? false;
     const stops = this.#stops(hit, numTokens);
     const missingInputs = inputs?.missing ?? NOTHING_TO_DO.missingInputs;
-    return { numCachedTokens, numEvictedTokens, isLookup, copies, stops, missingInputs };
+    return {
+      ...{ numCachedTokens, numEvictedTokens, isLookup, copies, stops, missingInputs },
+      ...(evicted && { evictedAgoMs: evicted.agoMs }),
+    };
   }
 
   #take(id: SequenceId, counts: Demand): BlockId[][] {

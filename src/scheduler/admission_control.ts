@@ -2,6 +2,7 @@ import type { ErrorData } from "../core/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Admission } from "../kvcache/admission.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
+import { addDemands, type Demand } from "../kvcache/pool/pool.ts";
 import type { WaitCause } from "../core/kv_decision.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { BatchPlan } from "./batch_plan.ts";
@@ -9,7 +10,12 @@ import type { Counters } from "./counters.ts";
 import type { GrowthForecast } from "./growth_forecast.ts";
 import { chooseSharing, type Sharing } from "./prefix_sharing.ts";
 import type { Sequence } from "./sequence.ts";
-import { admissionOptions, numBlocksMissing, type SequenceGroup } from "./sequence_group.ts";
+import {
+  admissionOptions,
+  holdersOf,
+  numBlocksMissing,
+  type SequenceGroup,
+} from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 import { WaitReporter } from "./wait_reporter.ts";
 
@@ -92,7 +98,6 @@ export class AdmissionControl {
 
   /** Admits as many groups as seats, blocks and the rest of the plan's budget allow. */
   fill(plan: BatchPlan): void {
-    const { running } = this.#queues;
     const turns = this.#queues.takeTurns();
     this.#blocked = undefined;
     for (;;) {
@@ -109,8 +114,7 @@ export class AdmissionControl {
         turns.passOver();
         continue;
       }
-      const siblings = this.#queues.ofRequest(group.requestId);
-      const sharing = chooseSharing(group, { running, siblings }, this.#blocks);
+      const sharing = this.#chooseSharing(group);
       if (sharing.type === "wait") {
         this.#waits.reportSharing(group, sharing.reason, this.#blocks);
         turns.passOver();
@@ -131,24 +135,43 @@ export class AdmissionControl {
     return numBlocksMissing(group, this.#blocks, this.#numKeptFor(group));
   }
 
-  /** Whether a group that waits would have a seat and its blocks beside all that run. */
+  /** Whether a group that waits has a seat and its blocks in the step that is to be planned. */
   fits(group: SequenceGroup): boolean {
-    return this.#seatShortage(group.numSeats) === undefined && this.numMissing(group) === 0;
+    if (this.#seatShortage(group.numSeats) !== undefined) return false;
+    return numBlocksMissing(
+      group,
+      this.#blocks,
+      this.#numKeptBeside(this.#queues.running, group),
+    ) === 0;
   }
 
-  /** Whether it would, as far as counts tell, if some that run gave theirs back. */
+  /**
+   * Whether it would, as far as counts tell, if some that run gave theirs back; not where it waits
+   * for others to get on.
+   */
   wouldFit(group: SequenceGroup, victims: readonly SequenceGroup[]): boolean {
+    if (this.#longPrefills(group) !== undefined) return false;
+    if (this.#chooseSharing(group).type === "wait") return false;
     const others = this.#queues.running.filter((other) => !victims.includes(other));
     const numTaken = others.reduce((sum, { numSeats }) => sum + numSeats, 0);
     const { maxNumSeqs, maxNumBatchedTokens } = this.#limits;
     if (numTaken + group.numSeats > Math.min(maxNumSeqs, maxNumBatchedTokens)) return false;
-    const numKept = others.length === 0 ? 0 : this.#growth.peakGrowth(others, group);
-    const numFreed = victims.reduce(
-      (sum, { members }) =>
-        members.reduce((total, { numTokens }) => total + this.#blocks.numBlocksFor(numTokens), sum),
-      0,
-    );
+    const numFreed = victims.flatMap(holdersOf)
+      .reduce((sum, { id }) => sum + this.#blocks.numHeldBy(id), 0);
+    const numKept = this.#numKeptBeside(others, group);
     return numBlocksMissing(group, this.#blocks, numKept) <= numFreed;
+  }
+
+  /** Blocks that those that run take in the next step, or more of them before they end. */
+  #numKeptBeside(running: readonly SequenceGroup[], group: SequenceGroup): number {
+    if (running.length === 0) return 0;
+    const none: Demand = this.#blocks.groups.map(() => 0);
+    const demand = running.reduce(
+      (sum, other) => addDemands(sum, other.blockDemand(this.#blocks)),
+      none,
+    );
+    const growth = this.#growth.peakGrowth(running, group);
+    return Math.max(growth, this.#blocks.numSlabsFor(demand));
   }
 
   /** Returns those found impossible, once; the caller ends them. */
@@ -180,6 +203,12 @@ export class AdmissionControl {
     const limit = Math.min(maxNumSeqs, maxNumBatchedTokens);
     if (numTaken + numNeeded <= limit) return undefined;
     return { reason: "seats", numNeeded, numTaken, limit };
+  }
+
+  #chooseSharing(group: SequenceGroup): Sharing {
+    const { running } = this.#queues;
+    const siblings = this.#queues.ofRequest(group.requestId);
+    return chooseSharing(group, { running, siblings }, this.#blocks);
   }
 
   /** The long prompts that are computed and keep another long one waiting. */
@@ -221,7 +250,7 @@ export class AdmissionControl {
   }
 
   #start(group: SequenceGroup, admission: Admission, plan: BatchPlan): void {
-    const { numCachedTokens, copies, stops } = admission;
+    const { numCachedTokens, numEvictedTokens, evictedAgoMs, copies, stops } = admission;
     this.#queues.admit(group);
     group.members[0]!.stops = stops;
     group.start(numCachedTokens);
@@ -230,7 +259,12 @@ export class AdmissionControl {
       // Siblings share one prompt without asking the cache.
       const isPrompt = group.index === group.promptIndex && !group.isReheat;
       if (isPrompt) this.#limits.onPrompt?.(...seenBy(group));
-      for (const answer of group.answers) answer.numCachedTokens = numCachedTokens;
+      for (const answer of group.answers) {
+        answer.numCachedTokens = numCachedTokens;
+        if (evictedAgoMs !== undefined) {
+          answer.evicted = { numTokens: numEvictedTokens, agoMs: evictedAgoMs };
+        }
+      }
     }
     this.#countLookup(group, admission);
     for (const copy of copies) plan.addCopy(copy);

@@ -44,6 +44,7 @@ export class BeamGroup implements SequenceGroup {
   readonly priority: number;
   readonly urgency: number;
   readonly deadlineMs: number | undefined;
+  readonly timeoutMs: number | undefined;
   readonly isReheat: boolean;
   readonly numPromptTokens: number;
   readonly numOutputTokens = 0;
@@ -83,6 +84,7 @@ export class BeamGroup implements SequenceGroup {
     this.priority = identity.priority ?? 0;
     this.urgency = identity.urgency ?? 0;
     this.deadlineMs = identity.deadlineMs;
+    this.timeoutMs = identity.timeoutMs;
     this.isReheat = isReheat;
     this.allTokens = prompt;
     this.numPromptTokens = prompt.length;
@@ -238,7 +240,7 @@ export class BeamGroup implements SequenceGroup {
     this.numComputedTokens = 0;
     for (const beam of this.#beams) {
       beam.state = "waiting";
-      beam.numComputedTokens = 0;
+      beam.forgetComputed();
     }
   }
 

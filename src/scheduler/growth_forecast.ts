@@ -15,6 +15,7 @@ const MAX_CAUTION = 2;
 /** What is left of the raise a step later. */
 const CAUTION_DECAY = 0.99;
 
+/** Of the answers that an answer is compared with. */
 const MEDIAN = 0.5;
 const GOLDEN_RATIO = (1 + Math.sqrt(5)) / 2;
 
@@ -70,8 +71,8 @@ export class GrowthForecast {
     this.#caution = 1 + (this.#caution - 1) * CAUTION_DECAY;
   }
 
-  /** A group has been preempted. */
-  notePreemption(): void {
+  /** A group has been preempted for the growth of another. */
+  noteShortage(): void {
     this.#caution = Math.min(MAX_CAUTION, this.#caution * CAUTION_STEP);
   }
 
@@ -84,7 +85,7 @@ export class GrowthForecast {
 
   /** Tokens of a group when it ends, as expected, prompt included. */
   expectedTokens(group: SequenceGroup): number {
-    const [{ numPromptTokens, numOutputTokens }] = [group.members[0]!];
+    const { numPromptTokens, numOutputTokens } = group.members[0]!;
     const outputs = Math.min(
       this.lengths.expect(numOutputTokens, MEDIAN),
       this.#limitOf(group),

@@ -1,6 +1,6 @@
 /** Answers that are remembered; older ones are forgotten. */
 const WINDOW = 256;
-/** Answers that a scheduler begins with, and their tokens: those that have ended are too few yet. */
+/** Answers that a scheduler begins with, and their tokens, while too few have ended. */
 const NUM_PRIOR = 16;
 const PRIOR_TOKENS = 512;
 /**
@@ -28,8 +28,8 @@ export class OutputLengths {
   }
 
   /**
-   * Tokens that an answer is expected to get which has `numTokens`; one that is longer than all that
-   * are remembered, as many again. O(log window).
+   * Tokens that an answer is expected to get which has `numTokens`; one that is longer than all
+   * that are remembered, as many again. O(log window).
    *
    * @param quantile of those that were longer, from 0 to below 1.
    */

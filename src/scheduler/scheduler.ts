@@ -1,5 +1,6 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
 import type { Batch, ChunkResult } from "../core/batch.ts";
+import type { SchedulingSettings } from "../core/engine_config.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
@@ -12,10 +13,12 @@ import { BatchPlan, checkResults } from "./batch_plan.ts";
 import { AdmissionControl, type TokensListener } from "./admission_control.ts";
 import { checkHolders } from "./audit.ts";
 import { Counters } from "./counters.ts";
+import { deadlineExceeded, Deadlines } from "./deadlines.ts";
 import { GrowthForecast, MIN_TOKENS_BETWEEN_PREEMPTIONS } from "./growth_forecast.ts";
 import { cachingAtLength, makeSequenceGroups } from "./make_sequence_groups.ts";
 import { createPolicy } from "./policies/create_policy.ts";
-import type { SchedulingPolicy, SchedulingPolicyName } from "./policies/scheduling_policy.ts";
+import type { SchedulingPolicy } from "./policies/scheduling_policy.ts";
+import { QueueSpeed } from "./queue_speed.ts";
 import { PoolSizing } from "./pool_sizing.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
@@ -27,10 +30,11 @@ import {
   checkNumSequences,
   checkQueueHasRoom,
   checkSearchFits,
+  checkUrgency,
 } from "./submission.ts";
 
-/** The limits of a scheduler, each at least 1. */
-export interface SchedulerOptions {
+/** The limits of a scheduler, each at least 1, and how it schedules within them. */
+export interface SchedulerOptions extends SchedulingSettings {
   /** Most tokens of one sequence, prompt and output. */
   readonly maxModelLen: number;
   /**
@@ -44,20 +48,6 @@ export interface SchedulerOptions {
   readonly maxNumBatchedTokens: number;
   /** Most sequences of one owner waiting for admission, and so the most of one request. */
   readonly maxNumWaitingSeqs: number;
-  /** Who is admitted next, and who gives way; default: `fcfs`. */
-  readonly schedulingPolicy?: SchedulingPolicyName;
-  /**
-   * Most tokens of one prompt in a step while others wait or compute their prompts, which makes
-   * it a long one; default: no limit.
-   */
-  readonly longPrefillTokenThreshold?: number;
-  /** Most long prompts that are computed at a time; shorter ones pass those that wait. Default: 1. */
-  readonly maxLongPartialPrefills?: number;
-  /**
-   * What answers are expected to grow, as a factor of what those that have ended say: admissions
-   * leave blocks over for it. Default: 0, an admission needs the blocks of its own tokens alone.
-   */
-  readonly scheduleConservativeness?: number;
   /** Follow sequences through grammars; without them, no request may have one. */
   readonly matchers?: TokenMatchers;
   /** Is told why sequences wait, beside the block manager's own decisions. */
@@ -89,6 +79,11 @@ export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #policy: SchedulingPolicy;
   readonly #queues: SequenceQueues;
+  readonly #deadlines = new Deadlines();
+  readonly #speed = new QueueSpeed();
+  #nowMs = 0;
+  /** Groups queued so far. */
+  #numQueued = 0;
   #inFlight: Batch | undefined;
   #nextSequenceId: SequenceId = 0;
   readonly #counters = new Counters();
@@ -109,8 +104,9 @@ export class Scheduler {
     });
     this.#queues = new SequenceQueues(this.#policy);
     const shared = { queues: this.#queues, counters: this.#counters, growth: this.#growth };
+    const onGroupEnd = (group: SequenceGroup) => this.#noteEnd(group);
     this.#admissions = new AdmissionControl(blocks, options, shared);
-    this.#commit = new StepCommit(blocks, options, shared);
+    this.#commit = new StepCommit(blocks, options, { ...shared, onGroupEnd });
     this.pool = new PoolSizing(blocks, options.maxModelLen, {
       ...shared,
       blocked: () => this.#admissions.blocked,
@@ -151,13 +147,13 @@ export class Scheduler {
   }
 
   /**
-   * Queues all sequences of a request.
+   * Queues all sequences of a request, which has come at `nowMs`.
    *
    * @throws {RequestError} when they are too many for any queue or one of them could never run
    * (400), too many of the same owner wait (429), or a grammar cannot be matched. Nothing has been
    * queued.
    */
-  add(request: GenerationRequest): void {
+  add(request: GenerationRequest, nowMs: number = this.#nowMs): void {
     const { numBlocks, blockSize, numPoolTokens } = this.#blocks;
     const { growthLimit } = this.pool;
     const limits = {
@@ -168,12 +164,19 @@ export class Scheduler {
     checkNumSequences(request, limits);
     checkFits(request, limits);
     checkSearchFits(request, limits);
-    checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), limits);
+    checkUrgency(request, this.#options.schedulingPolicy);
+    checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), {
+      ...limits,
+      secondsUntil: (numPlaces) =>
+        this.#speed.secondsUntil(numPlaces * this.#queues.numOwnersWaiting, nowMs),
+    });
     const firstId = this.#nextSequenceId;
-    const groups = makeSequenceGroups(request, { ...limits, firstId });
+    const groups = makeSequenceGroups(request, { ...limits, firstId, nowMs });
     this.#nextSequenceId += request.sequences.length;
     this.#queues.add(request.id, groups);
+    this.#numQueued += groups.length;
     for (const group of groups) {
+      this.#deadlines.add(group);
       this.#commit.reportQueued(group);
       this.#admissions.noteWaiting(group);
     }
@@ -194,10 +197,14 @@ export class Scheduler {
   /**
    * Plans the next step, or returns undefined when there is none: no sequence is queued, or the one
    * that ran had to be ended (see {@link takeEvents}). Fails if no group advances and none ends.
+   *
+   * @param nowMs the time by which deadlines are met; default: as before.
    */
-  schedule(): Batch | undefined {
+  schedule(nowMs: number = this.#nowMs): Batch | undefined {
     this.#checkBetweenSteps("schedule()");
     const { numUnfinished } = this.#queues;
+    this.#nowMs = nowMs;
+    this.#endOverdue();
     this.#growth.beginStep();
     this.#preemptOutgrown();
     this.#preemptOutranked();
@@ -210,6 +217,8 @@ export class Scheduler {
     for (const { group, error } of this.#admissions.takeImpossible()) {
       this.#commit.end(group, { finishReason: "error", error });
     }
+    const { numWaiting } = this.#queues;
+    this.#speed.note(nowMs, this.#numQueued - numWaiting, numWaiting);
     if (plan.isEmpty) {
       const isStuck = numUnfinished > 0 && this.#queues.numUnfinished === numUnfinished;
       invariant(!isStuck, `no sequence advances or ends: ${JSON.stringify(this.stats)}`);
@@ -285,6 +294,18 @@ export class Scheduler {
     throw new InvariantError(`${action} while step ${this.#inFlight.step} is in flight`);
   }
 
+  #noteEnd(group: SequenceGroup): void {
+    this.#deadlines.remove(group);
+    this.#growth.noteEnd(group);
+  }
+
+  #endOverdue(): void {
+    for (const group of this.#deadlines.overdue(this.#nowMs)) {
+      this.#counters.countTimeout();
+      this.#commit.end(group, { finishReason: "error", error: deadlineExceeded(group) });
+    }
+  }
+
   /** Most tokens of one sequence in the next step: fewer while others could use them. */
   #maxChunk(): number | undefined {
     const { longPrefillTokenThreshold: threshold } = this.#options;
@@ -319,6 +340,7 @@ export class Scheduler {
         return false;
       }
       const victim = order.pop()!;
+      this.#growth.noteShortage();
       this.#preempt(victim);
       if (victim === group) return false;
       plan.release(victim.numSeats);
@@ -336,7 +358,7 @@ export class Scheduler {
     if (head === undefined) return;
     const victims = this.#policy.order(this.#queues.running)
       .filter((group) => outranks!(head, group));
-    if (!this.#admissions.wouldFit(head, victims)) return;
+    if (victims.length === 0 || !this.#admissions.wouldFit(head, victims)) return;
     while (victims.length > 0 && !this.#admissions.fits(head)) this.#preempt(victims.pop()!);
   }
 
@@ -372,7 +394,6 @@ export class Scheduler {
     victim.cacheAs(this.#cachingOf(victim));
     this.#admissions.noteWaiting(victim);
     victim.numPreemptions++;
-    this.#growth.notePreemption();
     this.#counters.countPreemption();
   }
 }

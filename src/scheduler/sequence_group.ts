@@ -65,6 +65,8 @@ export interface SequenceGroup {
   readonly urgency: number;
   /** When it ends with an error, on the scheduler's clock; absent: never. */
   readonly deadlineMs: number | undefined;
+  /** How long that is after its arrival. */
+  readonly timeoutMs: number | undefined;
   /** As of its members. */
   readonly caching: CachingOptions;
   /** Whether its look-ups are the server's own. */

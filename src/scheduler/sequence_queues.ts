@@ -50,6 +50,11 @@ export class SequenceQueues {
     return this.#waiting.numAnswersOf(owner);
   }
 
+  /** Owners of which groups wait. O(owners with work in the engine). */
+  get numOwnersWaiting(): number {
+    return this.#waiting.numOwners;
+  }
+
   /** The order in which those that wait are to be admitted. */
   takeTurns(): AdmissionTurns {
     return this.#waiting.takeTurns();

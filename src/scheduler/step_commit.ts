@@ -14,7 +14,6 @@ import type { BatchPlan } from "./batch_plan.ts";
 import type { Counters } from "./counters.ts";
 import { nonfiniteLogits } from "./draw_failure.ts";
 import { EventBuffer, type Report } from "./event_buffer.ts";
-import type { GrowthForecast } from "./growth_forecast.ts";
 import type { Answer, Sequence } from "./sequence.ts";
 import type { OutputSink, SequenceGroup } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
@@ -32,7 +31,8 @@ export interface StepCommitOptions {
 export interface StepCommitParts {
   readonly queues: SequenceQueues;
   readonly counters: Counters;
-  readonly growth: GrowthForecast;
+  /** A group ends. */
+  readonly onGroupEnd: (group: SequenceGroup) => void;
 }
 
 /**
@@ -57,7 +57,7 @@ export class StepCommit implements OutputSink {
   readonly #options: StepCommitOptions;
   readonly #queues: SequenceQueues;
   readonly #counters: Counters;
-  readonly #growth: GrowthForecast;
+  readonly #onGroupEnd: StepCommitParts["onGroupEnd"];
   readonly #events = new EventBuffer();
   #inFlight: InFlight = NOTHING;
 
@@ -65,14 +65,14 @@ export class StepCommit implements OutputSink {
   constructor(
     blocks: BlockManager,
     options: StepCommitOptions,
-    { queues, counters, growth }: StepCommitParts,
+    { queues, counters, onGroupEnd }: StepCommitParts,
   ) {
     this.maxModelLen = options.maxModelLen;
     this.#blocks = blocks;
     this.#options = options;
     this.#queues = queues;
     this.#counters = counters;
-    this.#growth = growth;
+    this.#onGroupEnd = onGroupEnd;
   }
 
   /** Sequences that have ended while their step is in flight, and still hold blocks. */
@@ -149,7 +149,7 @@ export class StepCommit implements OutputSink {
 
   release(group: SequenceGroup): void {
     const { members } = group;
-    this.#growth.noteEnd(group);
+    this.#onGroupEnd(group);
     for (const member of members) {
       const isInFlight = this.#inFlight.sequences.includes(member);
       if (member.state === "running" && !isInFlight) this.#blocks.free(member.id);

@@ -1,4 +1,5 @@
 import { answerRoom, checkPromptFits } from "../core/context_limit.ts";
+import type { SchedulingPolicyName } from "../core/engine_config.ts";
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 
@@ -187,26 +188,56 @@ export function checkNumSequences(request: GenerationRequest, limits: Submission
 }
 
 /**
+ * Refuses a priority of the request's own where the policy does not go by it.
+ *
+ * @throws {RequestError} with status 400.
+ */
+export function checkUrgency(
+  { urgency = 0 }: GenerationRequest,
+  policy: SchedulingPolicyName = "fcfs",
+): void {
+  if (urgency === 0 || policy === "priority") return;
+  throw new RequestError(
+    `priority must be 0 or absent, got ${urgency}: this server schedules by ${policy} and not by ` +
+      `priority (--scheduling-policy)`,
+    { code: "unsupported_parameter", param: "priority" },
+  );
+}
+
+/** The limit of a queue, and its speed. */
+export interface QueueLimits extends Pick<SubmissionLimits, "maxNumWaitingSeqs"> {
+  /** Seconds until so many places in the queue of an owner are free. */
+  readonly secondsUntil: (numPlaces: number) => number;
+}
+
+/**
  * Refuses a request while too many of its owner's sequences wait already.
  *
- * @throws {RequestError} with status 429 and the numbers.
+ * @throws {RequestError} with status 429, the numbers, and when to try again.
  */
 export function checkQueueHasRoom(
   request: GenerationRequest,
   numWaiting: number,
-  limits: SubmissionLimits,
+  limits: QueueLimits,
 ): void {
   const numAsked = request.sequences.length;
   if (numWaiting + numAsked <= limits.maxNumWaitingSeqs) return;
+  const numLacking = numWaiting + numAsked - limits.maxNumWaitingSeqs;
+  const seconds = limits.secondsUntil(numLacking);
   const whose = request.owner === undefined ? "" : " of this API key";
   throw new RequestError(
     `The queue is full: ${numWaiting} sequences${whose} wait, ${numAsked} more would exceed the limit ` +
-      `of ${limits.maxNumWaitingSeqs}`,
+      `of ${limits.maxNumWaitingSeqs}; try again in ${seconds} s`,
     {
       status: 429,
       type: "rate_limit_error",
       code: "queue_full",
-      details: { n_waiting: numWaiting, n_asked: numAsked, limit: limits.maxNumWaitingSeqs },
+      details: {
+        n_waiting: numWaiting,
+        n_asked: numAsked,
+        limit: limits.maxNumWaitingSeqs,
+        retry_after_seconds: seconds,
+      },
     },
   );
 }

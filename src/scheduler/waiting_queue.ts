@@ -44,6 +44,12 @@ export class WaitingQueue {
     return this.#shares.get(owner)?.numWaitingAnswers ?? 0;
   }
 
+  /** Owners whose groups wait, preempted ones included. O(owners with work in the engine). */
+  get numOwners(): number {
+    return this.#shares.values().filter(({ numWaitingAnswers }) => numWaitingAnswers > 0)
+      .reduce((sum) => sum + 1, 0);
+  }
+
   /** The turns of one step; see {@link AdmissionTurns}. */
   takeTurns(): AdmissionTurns {
     return this.#policy.takeTurns(this.#groups);

@@ -20,6 +20,7 @@ import {
   type Services,
 } from "../http/services.ts";
 import { ServingMetrics } from "../http/serving_metrics.ts";
+import { MissWatch } from "../misses/miss_watch.ts";
 import { PREFIX_STORE, TUNING_STORE } from "../state/store_kinds.ts";
 import { checkStorePlace } from "../state/store_place.ts";
 import { createToolService } from "../tools/tool_service.ts";
@@ -83,7 +84,7 @@ export async function createServer(
     ...describeModel(config, { files, name: directory.name }, text),
     ...await readingForms(config, { files, weights: () => source.openWeights() }, text),
   };
-  const base = toEngineConfig(config, directory.dir);
+  const base = baseConfig(config, directory);
   const path = storePath(config.prefixStore, PREFIX_STORE);
   const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });
   const deadlineMs = config.grammarCompileTimeout * 1000;
@@ -95,6 +96,7 @@ export async function createServer(
     model,
     grammars,
     tools: createToolService(config.toolCallParser, text.chatTemplate),
+    misses: missWatch(config, { text, engine, metrics, thinking: model.thinking }),
     createStopStrings: (stops) => new StopStrings(stops),
     access,
     cacheSecret: memory.cacheSecret,
@@ -121,6 +123,11 @@ export async function createServer(
     stats: () => engine.stats,
     stop: (deadlineMs) => stop({ engine, memory, text, grammars }, deadlineMs),
   };
+}
+
+/** What every start of the engine has. */
+function baseConfig(config: Config, { dir, otherFiles }: ModelDirectory) {
+  return { ...toEngineConfig(config, dir), ...(otherFiles === undefined ? {} : { otherFiles }) };
 }
 
 /** The engine's client, which tells the log and the memory of prefixes what happens to it. */
@@ -155,6 +162,29 @@ function servingMetrics(engine: EngineClient, model: ServedModel, memory: Prefix
   return metrics;
 }
 
+/** Tells why prompts miss the prefix cache, and counts the causes. */
+function missWatch(
+  { promptHistoryBytes, enablePrefixCaching }: Config,
+  { text, engine, metrics, thinking }: {
+    readonly text: TextService;
+    readonly engine: EngineClient;
+    readonly metrics: ServingMetrics;
+    readonly thinking: ServedModel["thinking"];
+  },
+): MissWatch {
+  return new MissWatch({
+    maxBytes: promptHistoryBytes,
+    isCaching: enablePrefixCaching,
+    thinking,
+    textOf: (ids) => {
+      const detokenizer = text.createDetokenizer({ skipSpecialTokens: false });
+      return detokenizer.push([...ids]) + detokenizer.flush();
+    },
+    hasPartialCaches: () => engine.info?.groups?.some(({ kind }) => kind !== "full") ?? false,
+    onCause: (cause) => metrics.observeMiss(cause),
+  });
+}
+
 /** Ends the parts of a server, the engine within `deadlineMs`. */
 async function stop(
   { engine, memory, text, grammars }: {
@@ -187,10 +217,13 @@ function tuningStoreOf({ tuningStore }: Config): { readonly tuningStore?: string
 }
 
 /** Limits of one request and of one stream. */
-function limitsOf({ maxQueuedRequests, sseKeepAliveSeconds }: Config): Services["limits"] {
+function limitsOf(
+  { maxQueuedRequests, requestTimeout, sseKeepAliveSeconds }: Config,
+): Services["limits"] {
   return {
     ...DEFAULT_LIMITS,
     maxNumSequences: maxQueuedRequests,
+    ...(requestTimeout === undefined ? {} : { requestTimeoutSeconds: requestTimeout }),
     keepAliveMs: sseKeepAliveSeconds * 1000,
   };
 }

@@ -31,6 +31,7 @@ import machine from "./page/machine.ts" with { type: "text" };
 import machineActions from "./page/machine/actions.ts" with { type: "text" };
 import machineBlockGrid from "./page/machine/block_grid.ts" with { type: "text" };
 import machineBlockMap from "./page/machine/block_map.ts" with { type: "text" };
+import machineChart from "./page/machine/chart.ts" with { type: "text" };
 import machineCharts from "./page/machine/charts.ts" with { type: "text" };
 import machineCodec from "./page/machine/codec.ts" with { type: "text" };
 import machineColours from "./page/machine/colours.ts" with { type: "text" };
@@ -78,6 +79,7 @@ export const PAGE_FILES: Readonly<Record<string, string>> = {
   "machine/actions.ts": machineActions,
   "machine/block_grid.ts": machineBlockGrid,
   "machine/block_map.ts": machineBlockMap,
+  "machine/chart.ts": machineChart,
   "machine/charts.ts": machineCharts,
   "machine/codec.ts": machineCodec,
   "machine/colours.ts": machineColours,
@@ -88,8 +90,6 @@ export const PAGE_FILES: Readonly<Record<string, string>> = {
   "machine/requests.ts": machineRequests,
   "machine/timelines.ts": machineTimelines,
   "machine/tree.ts": machineTree,
-  "theme.ts": theme,
-  "uplot.css": uplotCss,
   "markdown.ts": markdown,
   "markdown_view.ts": markdownView,
   "message_view.ts": messageView,
@@ -98,7 +98,9 @@ export const PAGE_FILES: Readonly<Record<string, string>> = {
   "server_state.ts": serverState,
   "settings_panel.ts": settingsPanel,
   "sidebar.ts": sidebar,
+  "theme.ts": theme,
   "thread.ts": thread,
+  "uplot.css": uplotCss,
 };
 
 /** Libraries of the page, by the names under which its modules import them. */

@@ -50,6 +50,8 @@ const STATS: EngineStats = {
   numCachedBlocks: 0,
   numPinnedBlocks: 0,
   numSteps: 0,
+  numTimeouts: 0,
+  numRecomputedTokens: 0,
   numPreemptions: 0,
   numComputedPromptTokens: 0,
   numPromptTokens: 0,

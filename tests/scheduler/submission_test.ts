@@ -23,6 +23,9 @@ const LIMITS = {
   maxNumBatchedTokens: 5,
 };
 
+/** Ten seconds for every place in the queue. */
+const QUEUE = { ...LIMITS, secondsUntil: (numPlaces: number) => 10 * numPlaces };
+
 Deno.test("checkFits() accepts a prompt that fills the pool to its last slot", () => {
   checkFits(requestOf("a", 16), LIMITS);
 });
@@ -62,18 +65,19 @@ Deno.test("checkFits() refuses a prompt's length as the HTTP door does, word for
 });
 
 Deno.test("checkQueueHasRoom() refuses with 429 and the numbers what would exceed the limit", () => {
-  checkQueueHasRoom(requestOf("a", 1), 2, LIMITS);
+  checkQueueHasRoom(requestOf("a", 1), 2, QUEUE);
   const { data } = assertThrows(
-    () => checkQueueHasRoom(requestOf("a", 1), 3, LIMITS),
+    () => checkQueueHasRoom(requestOf("a", 1), 3, QUEUE),
     RequestError,
   );
   assertEquals([data.status, data.code], [429, "queue_full"]);
-  assertEquals(data.details, { n_waiting: 3, n_asked: 1, limit: 3 });
+  const retry_after_seconds = 10;
+  assertEquals(data.details, { n_waiting: 3, n_asked: 1, limit: 3, retry_after_seconds });
 });
 
 Deno.test("checkQueueHasRoom() says that it is the API key's own queue where there is one", () => {
   assertThrows(
-    () => checkQueueHasRoom({ ...requestOf("a", 1), owner: "k" }, 3, LIMITS),
+    () => checkQueueHasRoom({ ...requestOf("a", 1), owner: "k" }, 3, QUEUE),
     RequestError,
     "3 sequences of this API key wait",
   );

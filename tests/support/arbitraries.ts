@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import type { SchedulingSettings } from "../../src/core/engine_config.ts";
 import type { GenerationRequest, SequenceRequest } from "../../src/core/generation.ts";
 import { chunksOf, FULL, STATE, windowOf } from "./kv_groups.ts";
 import { FAKE_VOCAB_SIZE } from "./paged_fake_runner.ts";
@@ -89,13 +90,29 @@ export const tinyGroupRigs: fc.Arbitrary<RigOptions> = fc.tuple(
   fc.integer({ min: 1, max: 28 }),
 ).map(([sizes, groups, numBlocks]) => ({ ...sizes, ...groups, numBlocks }));
 
+/** Ways to schedule, the plainest among them. */
+export const schedulings: fc.Arbitrary<SchedulingSettings> = fc.oneof(
+  fc.constant({}),
+  fc.record({
+    schedulingPolicy: fc.constantFrom("fcfs", "priority", "lpm", "fair"),
+    longPrefillTokenThreshold: fc.integer({ min: 1, max: 5 }),
+    maxLongPartialPrefills: fc.integer({ min: 1, max: 2 }),
+    scheduleConservativeness: fc.constantFrom(0, 0.01, 1),
+  }, { requiredKeys: ["schedulingPolicy"] }),
+);
+
 /** One thing that happens to a scheduler. */
 export type SchedulerAction =
   | { readonly verb: "submit"; readonly request: Omit<GenerationRequest, "id"> }
   /** `pick` chooses among the requests so far; without `index`, all its sequences. */
   | { readonly verb: "abort"; readonly pick: number; readonly index: number | undefined }
   /** A turn, with whatever happens while its step is in flight. */
-  | { readonly verb: "step"; readonly inFlight: readonly SchedulerAction[] }
+  | {
+    readonly verb: "step";
+    readonly inFlight: readonly SchedulerAction[];
+    /** Since the step before. */
+    readonly elapsedMs?: number;
+  }
   /** Clears the prefix cache, preempting whoever runs; not while a step is in flight. */
   | { readonly verb: "reset" }
   /** Not while a step is in flight either; 0 blocks: as few as may be. */
@@ -107,6 +124,8 @@ const submits = fc.record({
     sequences: requestSequences,
     cacheScope: fc.constantFrom("a", "b"),
     owner: fc.constantFrom("x", "y", "z"),
+    urgency: fc.constantFrom(0, 0, 0, -1, 2),
+    timeoutMs: fc.constantFrom(3, 30, 1000),
     cacheRetention: fc.record({ priority: fc.nat(100), durationMs: fc.constantFrom(0, 1e9) }),
   }, { requiredKeys: ["sequences"] })
     .map((request) => request.owner === "z" ? { ...request, priority: 1 } : request),
@@ -119,6 +138,7 @@ const aborts = fc.record({
 const steps = fc.record({
   verb: fc.constant("step" as const),
   inFlight: fc.array(fc.oneof(submits, aborts), { maxLength: 2 }),
+  elapsedMs: fc.constantFrom(0, 0, 1, 5),
 });
 
 const resizes = fc.record({

@@ -34,6 +34,8 @@ export function statsAfter(numSteps: number): EngineStats {
     numPinnedBlocks: 0,
     numSteps,
     numPreemptions: numSteps,
+    numTimeouts: 16 * numSteps,
+    numRecomputedTokens: 17 * numSteps,
     numComputedPromptTokens: 3 * numSteps,
     numPromptTokens: 21 * numSteps,
     numGeneratedTokens: 2 * numSteps,

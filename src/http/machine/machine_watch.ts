@@ -55,6 +55,8 @@ export class MachineWatch {
   /** Whether the latest view was without the tree. */
   #isTreeOld = false;
   #nextDecision = 0;
+  /** Unix time at which the clock stood at 0, ms. */
+  #beganMs = 0;
   #wake: () => void = () => {};
   /** What the engine had done at the latest view. */
   #seen = "";
@@ -128,6 +130,7 @@ export class MachineWatch {
 
   async #run(): Promise<void> {
     this.history.begin();
+    this.#beganMs = Date.now() - this.#clock.now();
     this.#nextDecision = this.#engine.decisions.nextSeq;
     this.#latencies.watchLatencies((kind, seconds) => this.history.observe(kind, seconds));
     this.#seen = "";
@@ -155,7 +158,7 @@ export class MachineWatch {
   /** Makes a frame if there is something new; returns how long to rest, ms. */
   async #look(): Promise<number> {
     const { state, failure, stats, decisions } = this.#engine;
-    const timeMs = Date.now();
+    const timeMs = Math.round(this.#beganMs + this.#clock.now());
     const moment = this.history.update(stats, timeMs);
     const done = JSON.stringify([state, failure, stats, decisions.nextSeq]);
     const isQuiet = done === this.#seen && moment === undefined && !this.#isTreeOld;

@@ -19,9 +19,9 @@ export interface NodeUse {
 export class NodeUsage {
   #uses = new Map<number, NodeUse>();
 
-  /** The finds that ended at a node; undefined for none. */
-  of(node: number): NodeUse | undefined {
-    return this.#uses.get(node);
+  /** The finds that ended at each node where any did. */
+  get all(): ReadonlyMap<number, NodeUse> {
+    return this.#uses;
   }
 
   /** A node, and all above it, was found. */

@@ -4,6 +4,7 @@ import { OutOfBlocksError } from "../../core/errors.ts";
 import type { TreeView } from "../../core/engine_view.ts";
 import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
+import type { EvictedPrefix } from "../../core/miss_report.ts";
 import { BlockPool } from "../pool/block_pool.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 import type { BlockSource, Demand, Need, Pool } from "../pool/pool.ts";
@@ -27,6 +28,9 @@ import { type PathName, tokensAlong, viewTree } from "./tree_view.ts";
 
 /** Share of the pool that may be pinned unless told otherwise. */
 const DEFAULT_MAX_PINNED_SHARE = 0.5;
+
+/** Tokens of a tail unless told otherwise: those of a step by default. */
+const DEFAULT_NUM_TAIL_TOKENS = 512;
 
 /**
  * Keeps blocks after the sequences that filled them, so that later prompts with the same beginning
@@ -86,9 +90,13 @@ export class PrefixCache implements BlockSource {
     this.columns = isOneFull ? undefined : new NodeBlocks(numBlocks, groups.length);
     const keyer = new BlockKeyer(options.keySpace);
     this.#tree = new RadixTree(isOneFull ? numBlocks : 1, blockSize, keyer);
-    const order = createEvictionPolicy(policy, numBlocks, now);
+    const order = createEvictionPolicy(policy, numBlocks, {
+      now,
+      parentOf: (id) => this.#parentOf(id),
+      numTailBlocks: Math.floor((options.numTailTokens ?? DEFAULT_NUM_TAIL_TOKENS) / blockSize),
+    });
     this.#idle = new IdleOrder(order, numBlocks, this.#tree, { groups, columns: this.columns });
-    this.#records = new CacheRecords(this.#tree, keyer, options.listener);
+    this.#records = new CacheRecords(this.#tree, keyer, { listener: options.listener, now });
     this.#cached = { pool, tree: this.#tree, idle: this.#idle, records: this.#records };
     if (this.columns === undefined) this.#eviction = new LeafEviction(this.#cached);
     else {
@@ -150,11 +158,15 @@ export class PrefixCache implements BlockSource {
   }
 
   /**
-   * How many tokens right behind `found`, which `tokens` begin with, are in whole blocks that were
-   * evicted of late. The last token does not count. O(1) after no eviction, else O(such blocks).
+   * What was evicted of late right behind `found`, which `tokens` begin with, in whole blocks and
+   * without the last token; undefined for nothing. O(1) after no eviction, else O(such blocks).
    */
-  countEvicted(scope: string, tokens: Uint32Array, found: readonly NodeId[]): number {
-    return this.#forceMiss ? 0 : this.#records.countEvicted(scope, tokens, found);
+  findEvicted(
+    scope: string,
+    tokens: Uint32Array,
+    found: readonly NodeId[],
+  ): EvictedPrefix | undefined {
+    return this.#forceMiss ? undefined : this.#records.findEvicted(scope, tokens, found);
   }
 
   /** Whether a node is in the tree. */
@@ -320,19 +332,22 @@ export class PrefixCache implements BlockSource {
 
   /** The `maxNumRuns` largest and most used runs of the tree, and what holds them. O(pool). */
   viewTree(maxNumRuns: number): TreeView {
-    const pinned = this.pins.flags(this.#pool.numBlocks);
+    const flags = this.pins.flags(this.#pool.numBlocks);
+    const { capacity } = this.#tree;
     const { columns, groups } = this;
-    const holders = columns === undefined
-      ? {
-        holdersOf: (node: NodeId) => this.#pool.refCount(node),
-        isPinned: (node: NodeId) => pinned[node] === 1,
+    const holders = new Uint32Array(capacity);
+    let pinned = flags;
+    if (columns === undefined) {
+      for (let node = 0; node < capacity; node++) holders[node] = this.#pool.refCount(node);
+    } else {
+      pinned = new Uint8Array(capacity);
+      for (let node = 0; node < columns.capacity; node++) {
+        holders[node] = columns.numHolders(node);
+        const isPinned = groups.some((_, group) => flags[columns.blockOf(node, group)] === 1);
+        pinned[node] = Number(isPinned);
       }
-      : {
-        holdersOf: (node: NodeId) => columns.numHolders(node),
-        isPinned: (node: NodeId) =>
-          groups.some((_, group) => pinned[columns.blockOf(node, group)] === 1),
-      };
-    return viewTree(this.#tree, { ...holders, maxNumRuns, nowMs: this.#now() });
+    }
+    return viewTree(this.#tree, { holders, pinned, maxNumRuns, nowMs: this.#now() });
   }
 
   /**
@@ -347,6 +362,18 @@ export class PrefixCache implements BlockSource {
   checkIntegrity(): void {
     const { groups, columns, entries } = this;
     checkCache({ ...this.#cached, groups, columns, entries });
+  }
+
+  /** The block of the same group above a cached block; undefined for the first of a path. */
+  #parentOf(id: BlockId): BlockId | undefined {
+    const { columns } = this;
+    if (columns === undefined) return this.#tree.parentOf(id);
+    // The output of an encoder is on no path.
+    if (!columns.isCached(id)) return undefined;
+    const parent = this.#tree.parentOf(columns.nodeOf(id));
+    if (parent === undefined) return undefined;
+    const block = columns.blockOf(parent, columns.groupOf(id));
+    return block === NO_BLOCK ? undefined : block;
   }
 
   /** Audit: each node counts the paths it lies on. O(nodes of paths). */

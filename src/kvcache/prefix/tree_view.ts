@@ -14,9 +14,9 @@ export interface PathName {
 
 /** What a view tells of nodes beside the tree. */
 export interface ViewOptions {
-  /** Tables and pins that hold a node. */
-  readonly holdersOf: (node: NodeId) => number;
-  readonly isPinned: (node: NodeId) => boolean;
+  /** Tables and pins that hold each node, and whether a pin does, by node. */
+  readonly holders: Uint32Array;
+  readonly pinned: Uint8Array;
   readonly maxNumRuns: number;
   /** The clock that finds were noted by. */
   readonly nowMs: number;
@@ -70,8 +70,8 @@ export function viewTree(tree: RadixTree, options: ViewOptions): TreeView {
       idleSeconds: lastMs === NONE
         ? NONE
         : Math.max(0, Math.round((options.nowMs - lastMs) / 1000)),
-      numHolders: options.holdersOf(first),
-      isPinned: options.isPinned(first),
+      numHolders: options.holders[first]!,
+      isPinned: options.pinned[first] === 1,
     });
   }
   return {
@@ -99,20 +99,19 @@ function sumUp(tree: RadixTree): Sums {
   const numNodes = new Uint32Array(parents.length);
   const numHits = new Uint32Array(parents.length);
   const lastMs = new Float64Array(parents.length).fill(NONE);
+  for (const [node, use] of usage.all) {
+    numHits[node] = use.numHits;
+    lastMs[node] = use.lastMs;
+  }
   const order = preorder(tree);
   for (let i = order.length - 1; i >= 0; i--) {
     const node = order[i]!;
-    const use = usage.of(node);
     numNodes[node]!++;
-    if (use !== undefined) {
-      numHits[node]! += use.numHits;
-      lastMs[node] = Math.max(lastMs[node]!, use.lastMs);
-    }
     const parent = parents[node]!;
     if (parent < 0) continue;
     numNodes[parent]! += numNodes[node]!;
     numHits[parent]! += numHits[node]!;
-    lastMs[parent] = Math.max(lastMs[parent]!, lastMs[node]!);
+    if (lastMs[node]! > lastMs[parent]!) lastMs[parent] = lastMs[node]!;
   }
   return { order, numNodes, numHits, lastMs };
 }
@@ -141,14 +140,14 @@ function preorder({ parents, numBlocks }: RadixTree): Int32Array {
 function runsOf(
   { parents, childCounts }: RadixTree,
   order: Int32Array,
-  { holdersOf, isPinned }: ViewOptions,
+  { holders, pinned }: ViewOptions,
 ): OpenRun[] {
   const runs: OpenRun[] = [];
   const runOf = new Int32Array(parents.length);
   for (const node of order) {
     const above = parents[node]!;
     const goesOn = above >= 0 && childCounts[above] === 1 &&
-      holdersOf(above) === holdersOf(node) && isPinned(above) === isPinned(node);
+      holders[above] === holders[node] && pinned[above] === pinned[node];
     if (goesOn) {
       const run = runs[runOf[above]!]!;
       run.last = node;

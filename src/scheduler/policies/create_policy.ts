@@ -1,9 +1,9 @@
-import { FairPolicy } from "./fair_policy.ts";
-import type { ExpectedTokens } from "./fair_policy.ts";
+import type { SchedulingPolicyName } from "../../core/engine_config.ts";
+import { type ExpectedTokens, FairPolicy } from "./fair_policy.ts";
 import { FcfsPolicy } from "./fcfs_policy.ts";
 import { type CachedLength, LongestPrefixPolicy } from "./longest_prefix_policy.ts";
 import { PriorityPolicy } from "./priority_policy.ts";
-import type { SchedulingPolicy, SchedulingPolicyName } from "./scheduling_policy.ts";
+import type { SchedulingPolicy } from "./scheduling_policy.ts";
 
 /** What policies ask of the scheduler. */
 export interface PolicyParts {

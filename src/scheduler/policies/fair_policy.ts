@@ -19,8 +19,8 @@ type Credits = Map<SequenceGroup["owner"], number>;
 
 /**
  * Owners get the same number of tokens, whatever the lengths of their requests: deficit round robin
- * (Shreedhar and Varghese 1995, SIGCOMM) over owners. The next group of an owner is admitted
- * while its credit is above 0, and takes its prompt and its expected answers off it; at its end the
+ * (Shreedhar and Varghese 1995, SIGCOMM) over owners. The next group of an owner is admitted while
+ * its credit is above 0, and takes its prompt and its expected answers off it; at its end the
  * credit is set right by what it has generated. When no owner that waits has credit, each gets a
  * quantum.
  *
@@ -106,7 +106,7 @@ class CreditTurns implements AdmissionTurns {
     if (share !== undefined) this.#numPassed.set(share, this.#numPassedOf(share) + 1);
   }
 
-  /** The owner of the highest priority with the most credit, of equals the earliest arrival. */
+  /** Of the highest priority, the owner with the most credit; between equals the earliest. */
   #nextShare(): Share | undefined {
     const waiting = this.#shares.filter((share) => this.#firstOf(share) !== undefined);
     if (waiting.length === 0) return undefined;

@@ -1,11 +1,5 @@
 import type { SequenceGroup } from "../sequence_group.ts";
 
-/** The policies that a scheduler can be given, the default first. */
-export const SCHEDULING_POLICIES = ["fcfs", "priority", "lpm", "fair"] as const;
-
-/** Name of a scheduling policy. */
-export type SchedulingPolicyName = (typeof SCHEDULING_POLICIES)[number];
-
 /** The groups of one owner in the engine. */
 export interface Share {
   readonly owner: SequenceGroup["owner"];

@@ -1,9 +1,15 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { createEvictionPolicy } from "../../../src/kvcache/prefix/create_eviction_policy.ts";
+import {
+  createEvictionPolicy,
+  type EvictionParts,
+} from "../../../src/kvcache/prefix/create_eviction_policy.ts";
 import { PriorityPolicy } from "../../../src/kvcache/prefix/priority_policy.ts";
 import type { EvictionPolicy } from "../../../src/kvcache/prefix/eviction_policy.ts";
 import { runs, times } from "../../support/runs.ts";
+
+/** Blocks on no paths, at a time that stands still. */
+const PARTS: EvictionParts = { now: () => 0, parentOf: () => undefined, numTailBlocks: 2 };
 
 /** Takes all idle blocks, each as a leaf, in the order of eviction. */
 function drain(policy: EvictionPolicy, count: number): number[] {
@@ -19,7 +25,7 @@ function idle(policy: EvictionPolicy, ...ids: number[]): void {
 }
 
 Deno.test("LruPolicy evicts in the order of last use", () => {
-  const policy = createEvictionPolicy("lru", 4, () => 0);
+  const policy = createEvictionPolicy("lru", 4, PARTS);
   idle(policy, 2, 0, 3, 1);
   policy.remove(2);
   idle(policy, 2);
@@ -28,7 +34,7 @@ Deno.test("LruPolicy evicts in the order of last use", () => {
 });
 
 Deno.test("SlruPolicy evicts what was never hit first, and bounds what it protects", () => {
-  const policy = createEvictionPolicy("slru", 5, () => 0);
+  const policy = createEvictionPolicy("slru", 5, PARTS);
   for (const id of [0, 1, 2, 3]) policy.start(id);
   for (const id of [0, 1]) policy.hit(id);
   idle(policy, 0, 1, 2, 3);
@@ -45,7 +51,7 @@ Deno.test("SlruPolicy evicts what was never hit first, and bounds what it protec
 });
 
 Deno.test("SlruPolicy lets a block that fell out of the protected segment earn its place again", () => {
-  const policy = createEvictionPolicy("slru", 2, () => 0);
+  const policy = createEvictionPolicy("slru", 2, PARTS);
   for (const id of [0, 1]) policy.hit(id);
   idle(policy, 0, 1);
   policy.remove(0);
@@ -58,7 +64,7 @@ Deno.test("SlruPolicy lets a block that fell out of the protected segment earn i
 });
 
 Deno.test("PriorityPolicy evicts by priority, then by last use; the default is 35", () => {
-  const policy = createEvictionPolicy("priority", 6, () => 0);
+  const policy = createEvictionPolicy("priority", 6, PARTS);
   for (const id of [0, 1, 2, 3, 4, 5]) policy.start(id);
   policy.setRetention(0, { priority: 90 });
   policy.setRetention(1, { priority: 0 });
@@ -71,7 +77,7 @@ Deno.test("PriorityPolicy evicts by priority, then by last use; the default is 3
 
 Deno.test("PriorityPolicy lets a priority that has expired revert to 35, up or down (S131-S137)", () => {
   let now = 0;
-  const policy = createEvictionPolicy("priority", 4, () => now);
+  const policy = createEvictionPolicy("priority", 4, { ...PARTS, now: () => now });
   for (const id of [0, 1, 2, 3]) policy.start(id);
   policy.setRetention(0, { priority: 100, durationMs: 10 });
   policy.setRetention(1, { priority: 0, durationMs: 10 });
@@ -85,7 +91,7 @@ Deno.test("PriorityPolicy lets a priority that has expired revert to 35, up or d
 });
 
 Deno.test("PriorityPolicy keeps a parent until its children are gone, whatever its priority", () => {
-  const policy = createEvictionPolicy("priority", 2, () => 0);
+  const policy = createEvictionPolicy("priority", 2, PARTS);
   policy.setRetention(0, { priority: 0 });
   policy.setRetention(1, { priority: 100 });
   policy.add(1, true);
@@ -97,7 +103,7 @@ Deno.test("PriorityPolicy keeps a parent until its children are gone, whatever i
 });
 
 Deno.test("PriorityPolicy forgets the priority of what a block held before", () => {
-  const policy = createEvictionPolicy("priority", 2, () => 0);
+  const policy = createEvictionPolicy("priority", 2, PARTS);
   policy.setRetention(0, { priority: 100 });
   policy.start(0);
   policy.start(1);

@@ -1,7 +1,15 @@
 /// <reference lib="dom" />
 import { html } from "htm/preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { blockAt, type Colouring, drawBlocks, drawLens, gridOf, type Scene } from "./block_grid.ts";
+import {
+  blockAt,
+  type Colouring,
+  drawBlocks,
+  drawLens,
+  type Grid,
+  gridOf,
+  type Scene,
+} from "./block_grid.ts";
 import { countKinds, groupOf, type Kind, kindOf, KINDS } from "./codec.ts";
 import { type Colours, useColours } from "./colours.ts";
 import type { Machine } from "./feed.ts";
@@ -26,7 +34,7 @@ interface Spot {
   readonly y: number;
 }
 
-/** The pool as a map: every block a square, with a lens and words for the one that is pointed at. */
+/** The pool as a map: every block a square, with a lens and words for the one pointed at. */
 export function BlockMap({ machine, version, owner, onOwner }: {
   machine: Machine;
   /** Changes with the machine. */
@@ -113,63 +121,35 @@ function Legend({ machine, colouring }: { machine: Machine; colouring: Colouring
   `;
 }
 
-function Canvas({ machine, version, colours, colouring, owner, group, onOwner }: {
-  machine: Machine;
-  version: number;
-  colours: Colours;
-  colouring: Colouring;
-  owner: number | undefined;
-  group: number | undefined;
-  onOwner: (id: number | undefined) => void;
-}) {
+/** What of the map is drawn, and what a block that is chosen does. */
+interface CanvasProps {
+  readonly machine: Machine;
+  readonly version: number;
+  readonly colours: Colours;
+  readonly colouring: Colouring;
+  readonly owner: number | undefined;
+  readonly group: number | undefined;
+  readonly onOwner: (id: number | undefined) => void;
+}
+
+function Canvas(props: CanvasProps) {
+  const { machine, version, colours, colouring, owner, group, onOwner } = props;
   const canvas = useRef<HTMLCanvasElement>(null);
   const size = useBoxSize(canvas);
-  const [spot, setSpot] = useState<Spot>();
   const scale = globalThis.devicePixelRatio || 1;
   const { picture } = machine;
   const grid = gridOf(picture.states.length, size.width * scale, size.height * scale);
   const scene: Scene = { picture, grid, colouring, colours, owner, group };
   useLayoutEffect(() => {
-    const element = canvas.current!;
-    const [width, height] = [Math.round(size.width * scale), Math.round(size.height * scale)];
-    if (element.width !== width || element.height !== height) {
-      element.width = width;
-      element.height = height;
-    }
-    drawBlocks(element, scene);
+    fit(canvas.current!, size.width * scale, size.height * scale);
+    drawBlocks(canvas.current!, scene);
   }, [version, size, colours, colouring, owner, group]);
-  const spotOf = (block: number): Spot => ({
-    block,
-    x: (block % grid.columns + 0.5) * grid.cell / scale,
-    y: (Math.floor(block / grid.columns) + 0.5) * grid.cell / scale,
-  });
-  const onMove = (event: PointerEvent) => {
-    const box = canvas.current!.getBoundingClientRect();
-    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
-    const block = blockAt(grid, x * scale, y * scale);
-    setSpot(block === undefined ? undefined : { block, x, y });
-  };
-  const onKeyDown = (event: KeyboardEvent) => {
-    const steps: Record<string, number> = {
-      ArrowRight: 1,
-      ArrowLeft: -1,
-      ArrowDown: grid.columns,
-      ArrowUp: -grid.columns,
-    };
-    const step = steps[event.key];
-    if (step !== undefined) {
-      event.preventDefault();
-      const block = (spot?.block ?? -1) + (spot === undefined ? 1 : step);
-      if (block >= 0 && block < grid.numBlocks) setSpot(spotOf(block));
-    } else if (event.key === "Escape") setSpot(undefined);
-    else if (event.key === "Enter" && spot !== undefined) choose(spot.block);
-  };
-  const choose = (block: number) => {
+  const { spot, leave, ...handlers } = useSpot(grid, scale, (block) => {
     const id = picture.owners[block]!;
     onOwner(id < 0 || id === owner ? undefined : id);
-  };
+  });
   return html`
-    <div class="map-box" onPointerLeave=${() => setSpot(undefined)}>
+    <div class="map-box" onPointerLeave=${leave}>
       <canvas
         class="map"
         ref=${canvas}
@@ -177,10 +157,8 @@ function Canvas({ machine, version, colours, colouring, owner, group, onOwner }:
         role="application"
         aria-roledescription="block map"
         aria-label=${`Map of ${count(grid.numBlocks)} blocks. Arrow keys go from block to block.`}
-        onPointerMove=${onMove}
-        onKeyDown=${onKeyDown}
-        onBlur=${() => setSpot(undefined)}
-        onClick=${() => spot !== undefined && choose(spot.block)}
+        onBlur=${leave}
+        ...${handlers}
       ></canvas>
       ${spot !== undefined && spot.block < grid.numBlocks &&
         html`<${Tip} machine=${machine} scene=${scene} spot=${spot} boxWidth=${size.width} />`}
@@ -189,6 +167,43 @@ function Canvas({ machine, version, colours, colouring, owner, group, onOwner }:
       </p>
     </div>
   `;
+}
+
+/** Follows the pointer or the cursor of the keys over a grid, and says which block is chosen. */
+function useSpot(grid: Grid, scale: number, choose: (block: number) => void) {
+  const [spot, setSpot] = useState<Spot>();
+  const leave = () => setSpot(undefined);
+  const onPointerMove = (event: PointerEvent) => {
+    const box = (event.currentTarget as HTMLElement).getBoundingClientRect();
+    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+    const block = blockAt(grid, x * scale, y * scale);
+    setSpot(block === undefined ? undefined : { block, x, y });
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    const { columns, numBlocks, cell } = grid;
+    const steps: Record<string, number> = {
+      ...{ ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns },
+    };
+    const step = steps[event.key];
+    if (step !== undefined) {
+      event.preventDefault();
+      const block = spot === undefined ? 0 : spot.block + step;
+      const x = (block % columns + 0.5) * cell / scale;
+      const y = (Math.floor(block / columns) + 0.5) * cell / scale;
+      if (block >= 0 && block < numBlocks) setSpot({ block, x, y });
+    } else if (event.key === "Escape") leave();
+    else if (event.key === "Enter" && spot !== undefined) choose(spot.block);
+  };
+  const onClick = () => spot !== undefined && choose(spot.block);
+  return { spot, leave, onPointerMove, onKeyDown, onClick };
+}
+
+/** Gives a canvas so many pixels; one that has as many keeps what is drawn. */
+function fit(canvas: HTMLCanvasElement, width: number, height: number): void {
+  const [wide, high] = [Math.round(width), Math.round(height)];
+  if (canvas.width === wide && canvas.height === high) return;
+  canvas.width = wide;
+  canvas.height = high;
 }
 
 /** A lens and words for one block. */
