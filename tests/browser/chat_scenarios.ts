@@ -56,6 +56,7 @@ async function stop(rig: Rig) {
   assert(whole.startsWith(begun) && begun.length < whole.length, begun);
   rig.between.release();
   await page.getByRole("button", { name: "Continue" }).click();
+  await page.getByText("Stopped.").waitFor({ state: "detached" });
   assertEquals(await answerOf(page), whole);
   assertEquals(rig.between.calls.at(-1)!.continue_final_message, true);
 }

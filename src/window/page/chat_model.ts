@@ -1,12 +1,11 @@
 /// <reference lib="dom" />
-import { answerParts } from "./answer_stream.ts";
-import { type Api, ApiError } from "./api.ts";
+import { runAnswer } from "./answer_run.ts";
+import type { Api } from "./api.ts";
 import {
   type Conversation,
   type Message,
   newConversation,
   newId,
-  pathOf,
   type Settings,
   showBranch,
   withChange,
@@ -14,7 +13,6 @@ import {
 } from "./conversation.ts";
 import { fromFile } from "./conversation_file.ts";
 import type { ConversationStore } from "./conversation_store.ts";
-import { isContinuable, requestBody } from "./request_body.ts";
 
 /** Names a tab across its reloads. */
 const TAB_ITEM = "quire.tab";
@@ -207,48 +205,14 @@ export class ChatModel {
     const { id } = message;
     const abort = new AbortController();
     this.#running.set(id, abort);
-    const path = pathOf({ ...conversation, head: id });
-    const goesOn = isContinuable(message, conversation.settings);
-    let { content, reasoning = "" } = goesOn ? message : { content: "" };
-    const before = message.figures?.answerTokens ?? 0;
-    const change = (change: Partial<Message>) => this.#change(conversation.id, id, change);
-    change({ content, reasoning, status: "streaming", error: "" });
-    try {
-      const body = requestBody(goesOn ? path : path.slice(0, -1), conversation.settings);
-      const earlierTokens = goesOn ? undefined : tokensOf(path.slice(0, -1));
-      const parts = answerParts(this.#api, body, { earlierTokens, signal: abort.signal });
-      for await (const part of parts) {
-        content += part.content;
-        reasoning += part.reasoning;
-        const answerTokens = part.figures.answerTokens + (goesOn ? before : 0);
-        change({ content, reasoning, figures: { ...part.figures, answerTokens } });
-      }
-      change({ status: "done" });
-    } catch (error) {
-      change(this.#ending(error, { isAborted: abort.signal.aborted, hasText: content !== "" }));
-    } finally {
-      this.#running.delete(id);
-      this.#store.flush();
-    }
-  }
-
-  /** How an answer that an error has ended is. */
-  #ending(
-    error: unknown,
-    { isAborted, hasText }: { isAborted: boolean; hasText: boolean },
-  ): Partial<Message> {
-    if (isAborted) return { status: "stopped" };
-    if (error instanceof ApiError && error.status === 401) {
-      this.needsKey = true;
-      return { status: "waiting" };
-    }
-    if (error instanceof ApiError && error.code === "engine_unavailable" && !hasText) {
-      setTimeout(() => this.#runWaiting(), AGAIN_MS);
-      return { status: "waiting" };
-    }
-    const words = error instanceof Error ? error.message : String(error);
-    if (error instanceof SyntaxError) return { status: "failed", error: `The schema: ${words}` };
-    return { status: hasText ? "cut" : "failed", error: words };
+    const onChange = (change: Partial<Message>) => this.#change(conversation.id, id, change);
+    const { signal } = abort;
+    const end = await runAnswer(this.#api, { conversation, message, signal, onChange });
+    this.#running.delete(id);
+    if (end === "key") this.needsKey = true;
+    if (end === "early") setTimeout(() => this.#runWaiting(), AGAIN_MS);
+    this.#notify();
+    this.#store.flush();
   }
 
   /** Takes over what another tab has written, unless this one has an answer under way there. */
@@ -296,11 +260,4 @@ export class ChatModel {
   #notify(): void {
     for (const listener of this.#listeners) listener();
   }
-}
-
-/** Tokens of a conversation at the end of its last answer, where the server has told. */
-function tokensOf(path: readonly Message[]): number | undefined {
-  const figures = path.findLast(({ role }) => role === "assistant")?.figures;
-  if (figures?.promptTokens === undefined) return undefined;
-  return figures.promptTokens + figures.answerTokens;
 }
