@@ -5,6 +5,8 @@ import { assertFits, type Rig, type Scenario } from "./rig.ts";
 import { emptyMap, encodeChanges } from "../../src/http/machine/block_changes.ts";
 
 const NUM_REQUESTS = 32;
+/** More than anyone waits for: no request ends before the room has shown it. */
+const NUM_TOKENS = 1900;
 
 /** An answer to one of many requests. */
 interface Answer {
@@ -33,12 +35,12 @@ async function ask(
 async function underLoad(rig: Rig) {
   const page = await rig.visit({ hash: "#machine" });
   await page.locator(".room.live").waitFor();
-  const longest = ask(rig, 0, 200);
+  const longest = ask(rig, 0, NUM_TOKENS);
   // The others wait for the room alone, and leave as soon as it has shown them.
   const leave = new AbortController();
   const others = Array.from(
     { length: NUM_REQUESTS - 1 },
-    (_, i) => ask(rig, i + 1, 200, leave.signal).catch(() => undefined),
+    (_, i) => ask(rig, i + 1, NUM_TOKENS, leave.signal).catch(() => undefined),
   );
   await page.locator(".request:is(.running, .waiting)").nth(NUM_REQUESTS - 1).waitFor();
   // The map shows them, and what they share.
