@@ -22,9 +22,13 @@ interface Placed {
 /** The radix tree as an icicle: what lies below a run hangs below it, as wide as it has blocks. */
 export function TreeCard({ machine, api }: { machine: Machine; api: Api }) {
   const { tree } = machine;
-  const [chosen, setChosen] = useState<number>();
+  const [chosen, setChosen] = useState<Placed>();
   const placed = tree === undefined ? [] : place(tree);
-  const shown = placed.find(({ run }) => run.node === chosen);
+  // Runs are cut anew as holders come and go: one that is no more is shown as it was.
+  const same = placed.find(({ run }) =>
+    run.node === chosen?.run.node && run.hash === chosen.run.hash
+  );
+  const shown = same ?? chosen;
   const depth = Math.max(0, ...placed.map(({ row }) => row)) + 1;
   const maxHits = Math.max(1, ...placed.map(({ run }) => run.hits));
   return html`
@@ -57,7 +61,7 @@ export function TreeCard({ machine, api }: { machine: Machine; api: Api }) {
                   blockSize=${machine.blockSize}
                   heat=${each.run.hits / maxHits}
                   isChosen=${each === shown}
-                  onChoose=${() => setChosen(each.run.node)}
+                  onChoose=${() => setChosen(each)}
                 />
               `
             )}</div>
