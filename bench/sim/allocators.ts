@@ -1,5 +1,4 @@
-import type { SchedulingPolicyName } from "../../src/scheduler/policies/scheduling_policy.ts";
-import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
+import type { EvictionPolicyName, SchedulingPolicyName } from "../../src/core/engine_config.ts";
 import { EngineServer, type EngineSizes } from "./engine_server.ts";
 import type { MakeServer } from "./simulate.ts";
 import { SlotServer } from "./slot_server.ts";
