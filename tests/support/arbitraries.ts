@@ -158,7 +158,7 @@ const resizes = fc.record({
   verb: fc.constant("resize" as const),
   numBlocks: fc.oneof(
     { weight: 3, arbitrary: fc.constant(0) },
-    { weight: 2, arbitrary: fc.integer({ min: 1, max: 24 }) },
+    { weight: 1, arbitrary: fc.integer({ min: 1, max: 24 }) },
   ),
 });
 
