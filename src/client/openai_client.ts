@@ -92,12 +92,17 @@ export class OpenAiClient {
     return this.#stream("/chat/completions", fields, signal);
   }
 
-  /** The same for a plain text that is continued. */
+  /** `chat` for a plain text that is continued. */
   complete(
     fields: RequestFields & { readonly prompt: string },
     signal?: AbortSignal,
   ): AsyncGenerator<AnswerPart> {
     return this.#stream("/completions", fields, signal);
+  }
+
+  /** A chat's answer in one piece, as the server sends it. @throws {StartupError} */
+  async chatWhole(fields: RequestFields): Promise<unknown> {
+    return await (await this.#send("POST", "/chat/completions", fields)).json();
   }
 
   async *#stream(
