@@ -121,8 +121,17 @@ async function chat(args: readonly string[]): Promise<void> {
   const write = (text: string) => writeAll(new TextEncoder().encode(text));
   if (Deno.stdin.isTerminal()) write(`${style.bold(server.description)}; /help, Ctrl-D ends\n\n`);
   const conversation = new Conversation(config.answer);
-  const { client, model } = server;
-  const session = new Chat({ client, model, conversation, reader, write, style, files: realFiles });
+  const { client, model, explains } = server;
+  const session = new Chat({
+    client,
+    model,
+    explains,
+    conversation,
+    reader,
+    write,
+    style,
+    files: realFiles,
+  });
   // Ctrl-C is a key in the editor; a signal comes from elsewhere, or before a pipe's answer ends.
   Deno.addSignalListener("SIGINT", () => session.stop());
   await session.talk();

@@ -8,11 +8,7 @@ import { netHost, requirePermissions } from "./permissions.ts";
 /** The part of an explanation that is shown; a newer server may say more. */
 const Explanation = z.object({
   decisions: z.array(z.object({ step: z.int(), text: z.string() })),
-  prompts: z.array(z.object({
-    prompt_tokens: z.int(),
-    cached_tokens: z.int(),
-    text: z.string(),
-  })),
+  prompts: z.array(z.object({ text: z.string() })),
 });
 
 /**
@@ -44,10 +40,7 @@ export async function explainCommand(
   if (!success) throw new StartupError(`${baseUrl} explains nothing: it is no server of Quire's`);
   if (json) return JSON.stringify(quire);
   return [
-    ...found.prompts.map((prompt) =>
-      `${prompt.cached_tokens} of ${prompt.prompt_tokens} prompt tokens were cached. ` +
-      visibleText(prompt.text)
-    ),
+    ...found.prompts.map(({ text }) => visibleText(text)),
     ...(decisions ? found.decisions.map(({ step, text }) => `step ${step}: ${text}`) : []),
   ].join("\n");
 }
