@@ -31,7 +31,7 @@ export function bytesOf({ ids, answers, origin }: PromptRecord): number {
   return RECORD_BYTES + 4 * numTokens + 2 * (origin?.numChars ?? 0);
 }
 
-/** Of the names of {@link anchorsOf}, those under which a prompt is kept: the first and the last. */
+/** Of the names of {@link anchorsOf}, those that a prompt is kept under: the first and the last. */
 export function anchorsToKeep(anchors: readonly string[]): readonly string[] {
   return anchors.length <= 2 ? anchors : [anchors[0]!, anchors.at(-1)!];
 }

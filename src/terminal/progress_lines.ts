@@ -9,8 +9,8 @@ export interface LineOutput {
 const ERASE = "\r\x1b[2K";
 
 /**
- * Shows the phases of some work, a line each. How far a phase is ("load weights: 40 %") takes a line
- * of its own every time; on a terminal one line that changes, and goes when the phase ends.
+ * Shows the phases of some work, a line each. How far a phase is ("load weights: 40 %") takes a
+ * line of its own every time; on a terminal one line that changes, and goes when the phase ends.
  */
 export class ProgressLines {
   readonly #output: LineOutput;

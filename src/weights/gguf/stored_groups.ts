@@ -61,7 +61,9 @@ function int8Groups(bytes: Uint8Array, { blockSize, blockBytes }: BlockType): Qu
   const numBlocks = bytes.byteLength / blockBytes;
   const codes = new Uint8Array(numBlocks * blockSize);
   const scales = new Uint16Array(numBlocks);
-  for (let block = 0, at = 0, to = 0; block < numBlocks; block++) {
+  let at = 0;
+  let to = 0;
+  for (let block = 0; block < numBlocks; block++) {
     scales[block] = bytes[at]! | bytes[at + 1]! << 8;
     at += 2;
     for (let i = 0; i < blockSize; i++) codes[to++] = bytes[at++]!;
