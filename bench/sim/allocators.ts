@@ -1,5 +1,4 @@
-import type { SchedulingPolicyName } from "../../src/scheduler/policies/scheduling_policy.ts";
-import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
+import type { EvictionPolicyName, SchedulingPolicyName } from "../../src/core/engine_config.ts";
 import { EngineServer, type EngineSizes } from "./engine_server.ts";
 import type { MakeServer } from "./simulate.ts";
 import { SlotServer } from "./slot_server.ts";
@@ -37,7 +36,9 @@ export function engine(
   { blockSize = BLOCK_SIZE, ...choices }: EngineChoices = {},
 ): MakeServer {
   const numBlocks = Math.floor(poolTokens / blockSize);
-  const whole: EngineSizes = { ...sizes, ...choices, blockSize, numBlocks };
+  // What the server does unless told otherwise.
+  const scheduleConservativeness = 1;
+  const whole = { ...sizes, ...choices, blockSize, numBlocks, scheduleConservativeness };
   return (now) => new EngineServer(whole, now);
 }
 
