@@ -26,7 +26,7 @@ const { values } = parseArgs({
   },
 });
 const numRounds = values.quick ? 1 : Number(values.rounds);
-const numTokens = values.quick ? 8 : 400;
+const numTokens = values.quick ? 8 : 120;
 
 /** What a run took. */
 interface Run {

@@ -113,6 +113,7 @@ export class Chat {
     } catch (error) {
       if (!running.signal.aborted) {
         if (content === "") conversation.undo();
+        else conversation.answer(content);
         throw error;
       }
     } finally {

@@ -8,17 +8,16 @@ import type { TokenEvent } from "../core/token_event.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
-import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 import { BatchPlan, checkResults } from "./batch_plan.ts";
 import { AdmissionControl, type TokensListener } from "./admission_control.ts";
 import { checkHolders } from "./audit.ts";
 import { Counters } from "./counters.ts";
 import { deadlineExceeded, Deadlines } from "./deadlines.ts";
-import { GrowthForecast, MIN_TOKENS_BETWEEN_PREEMPTIONS } from "./growth_forecast.ts";
-import { cachingAtLength, makeSequenceGroups } from "./make_sequence_groups.ts";
+import { GrowthForecast } from "./growth_forecast.ts";
+import { makeSequenceGroups } from "./make_sequence_groups.ts";
 import { createPolicy } from "./policies/create_policy.ts";
-import type { SchedulingPolicy } from "./policies/scheduling_policy.ts";
 import { QueueSpeed } from "./queue_speed.ts";
+import { RunningControl } from "./running_control.ts";
 import { PoolSizing } from "./pool_sizing.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
@@ -77,7 +76,6 @@ export class Scheduler {
   readonly pool: PoolSizing;
   readonly #blocks: BlockManager;
   readonly #options: SchedulerOptions;
-  readonly #policy: SchedulingPolicy;
   readonly #queues: SequenceQueues;
   readonly #deadlines = new Deadlines();
   readonly #speed = new QueueSpeed();
@@ -90,6 +88,7 @@ export class Scheduler {
   readonly #growth: GrowthForecast;
   readonly #admissions: AdmissionControl;
   readonly #commit: StepCommit;
+  readonly #running: RunningControl;
 
   constructor(blocks: BlockManager, options: SchedulerOptions) {
     this.#blocks = blocks;
@@ -98,15 +97,21 @@ export class Scheduler {
       maxModelLen: options.maxModelLen,
       conservativeness: options.scheduleConservativeness ?? 0,
     });
-    this.#policy = createPolicy(options.schedulingPolicy ?? "fcfs", {
+    const policy = createPolicy(options.schedulingPolicy ?? "fcfs", {
       cachedLength: ({ allTokens, caching }) => blocks.numTokensCached(allTokens, caching.scope),
       expectedTokens: (group) => this.#growth.expectedTokens(group),
     });
-    this.#queues = new SequenceQueues(this.#policy);
+    this.#queues = new SequenceQueues(policy);
     const shared = { queues: this.#queues, counters: this.#counters, growth: this.#growth };
     const onGroupEnd = (group: SequenceGroup) => this.#noteEnd(group);
     this.#admissions = new AdmissionControl(blocks, options, shared);
     this.#commit = new StepCommit(blocks, options, { ...shared, onGroupEnd });
+    this.#running = new RunningControl(blocks, options, {
+      ...shared,
+      policy,
+      admissions: this.#admissions,
+      commit: this.#commit,
+    });
     this.pool = new PoolSizing(blocks, options.maxModelLen, {
       ...shared,
       blocked: () => this.#admissions.blocked,
@@ -206,11 +211,11 @@ export class Scheduler {
     this.#nowMs = nowMs;
     this.#endOverdue();
     this.#growth.beginStep();
-    this.#preemptOutgrown();
-    this.#preemptOutranked();
+    this.#running.preemptOutgrown();
+    this.#running.preemptOutranked();
     const { numPreemptions } = this.#counters.current;
     const plan = new BatchPlan(this.#options.maxNumBatchedTokens, this.#maxChunk());
-    this.#scheduleRunning(plan);
+    this.#running.schedule(plan);
     // Blocks taken from a running sequence are for those that still run, not for a newcomer.
     const hasPreempted = this.#counters.current.numPreemptions > numPreemptions;
     if (!hasPreempted || this.#queues.running.length === 0) this.#admissions.fill(plan);
@@ -266,7 +271,7 @@ export class Scheduler {
     const { running } = this.#queues;
     const numRunning = running.length;
     if (numRunning > 0 && !preempt) throw cacheInUse(numRunning);
-    while (running.length > 0) this.#preempt(running.at(-1)!);
+    while (running.length > 0) this.#running.preempt(running.at(-1)!);
     this.#blocks.clearCache();
     return numRunning;
   }
@@ -313,106 +318,9 @@ export class Scheduler {
     const numPrefills = this.#queues.running.filter(isPrefilling).length;
     return this.#queues.numWaiting > 0 || numPrefills > 1 ? threshold : undefined;
   }
-
-  #scheduleRunning(plan: BatchPlan): void {
-    const order = [...inOrderOfRetreat(this.#policy.order(this.#queues.running))];
-    for (const { numSeats } of order) plan.reserve(numSeats);
-    for (let i = 0; i < order.length; i++) {
-      const group = order[i]!;
-      plan.release(group.numSeats);
-      if (this.#makeRoom(group, order, plan)) group.addTo(plan, this.#blocks);
-    }
-  }
-
-  /**
-   * Whether a running group has got the blocks for its next tokens. The last in the order is
-   * preempted for them, so no victim stands before `group`, where those that have a chunk in this
-   * plan are; and the first never is.
-   */
-  #makeRoom(group: SequenceGroup, order: SequenceGroup[], plan: BatchPlan): boolean {
-    while (!group.tryGrow(plan, this.#blocks)) {
-      // What is kept for later prompts costs no running sequence its blocks.
-      if (this.#blocks.reclaim()) continue;
-      const isAlone = order.length === 1;
-      if (isAlone && !this.#canStartAnew(group)) {
-        const error = group.outOfBlocks(this.#blocks, plan);
-        this.#commit.end(group, { finishReason: "error", error });
-        return false;
-      }
-      const victim = order.pop()!;
-      this.#growth.noteShortage();
-      this.#preempt(victim);
-      if (victim === group) return false;
-      plan.release(victim.numSeats);
-    }
-    return true;
-  }
-
-  /**
-   * Preempts running groups for the head of the queue where it outranks them and does not fit
-   * beside them: the last in the order first, and none where that would not be enough.
-   */
-  #preemptOutranked(): void {
-    const outranks = this.#policy.outranks?.bind(this.#policy);
-    const head = outranks && this.#queues.takeTurns().next;
-    if (head === undefined) return;
-    const victims = this.#policy.order(this.#queues.running)
-      .filter((group) => outranks!(head, group));
-    if (victims.length === 0 || !this.#admissions.wouldFit(head, victims)) return;
-    while (victims.length > 0 && !this.#admissions.fits(head)) this.#preempt(victims.pop()!);
-  }
-
-  /** Whether a sequence that is alone would have room if its blocks lay in fewer slabs. */
-  #canStartAnew({ members, numTokens }: SequenceGroup): boolean {
-    return members.length === 1 && this.#blocks.isCut &&
-      this.#blocks.numBlocksFor(numTokens) <= this.#blocks.numBlocks;
-  }
-
-  /**
-   * Preempts the groups whose KV is of a short context, and which have become longer. They wait
-   * before all others, in their order, and are computed anew as soon as they are admitted; each
-   * outgrows a short context once.
-   */
-  #preemptOutgrown(): void {
-    if (this.#options.shortContextLen === undefined) return;
-    for (const group of this.#queues.running.toReversed()) {
-      if (this.#cachingOf(group) !== group.caching) this.#preempt(group);
-    }
-  }
-
-  /** How KV of a group as long as it is now is cached. */
-  #cachingOf({ caching, members }: SequenceGroup): CachingOptions {
-    return cachingAtLength(caching, members[0]!.numTokens, this.#options.shortContextLen);
-  }
-
-  /** Its tokens are kept, so its answer goes on where it was; uncached ones are computed again. */
-  #preempt(victim: SequenceGroup): void {
-    const holders = holdersOf(victim);
-    this.#queues.preempt(victim);
-    for (const { id } of holders) this.#blocks.free(id, "preempt");
-    victim.preempt();
-    victim.cacheAs(this.#cachingOf(victim));
-    this.#admissions.noteWaiting(victim);
-    victim.numPreemptions++;
-    this.#counters.countPreemption();
-  }
 }
 
 /** Whether a running group has more to compute than its newest token. */
 function isPrefilling({ members }: SequenceGroup): boolean {
   return members[0]!.numUncomputedTokens > 1;
-}
-
-/**
- * A policy's order, but those that were preempted of late first: what they have computed again
- * since is not to be lost at once.
- */
-function inOrderOfRetreat(order: readonly SequenceGroup[]): readonly SequenceGroup[] {
-  if (!order.some(isProtected)) return order;
-  return [...order.filter(isProtected), ...order.filter((group) => !isProtected(group))];
-}
-
-function isProtected({ numPreemptions, numOutputTokensAtStart, members }: SequenceGroup): boolean {
-  return numPreemptions > 0 &&
-    members[0]!.numOutputTokens < numOutputTokensAtStart + MIN_TOKENS_BETWEEN_PREEMPTIONS;
 }

@@ -27,7 +27,12 @@ export class Between {
     this.#target = target;
     this.#server = Deno.serve(
       { port: 0, hostname: "127.0.0.1", onListen: () => {} },
-      (request) => this.#answer(request),
+      (request) =>
+        this.#answer(request).catch((error) => {
+          // Whoever has left needs no answer, and nobody needs to hear of it.
+          if (request.signal.aborted) return new Response(null, { status: 499 });
+          throw error;
+        }),
     );
   }
 
@@ -57,8 +62,10 @@ export class Between {
       const error = { message: "No API key given", code: "invalid_api_key" };
       if (!isGiven) return Response.json({ error }, { status: 401 });
     }
-    if (pathname !== "/v1/chat/completions") return await this.#forward(request, null);
-    const body = await request.text();
+    const body = request.method === "POST" ? await request.text() : null;
+    if (pathname !== "/v1/chat/completions" || body === null) {
+      return await this.#forward(request, body);
+    }
     this.calls.push(JSON.parse(body));
     if (this.said !== undefined) return sayInstead(this.said);
     const { body: events, status, headers } = await this.#forward(request, body);

@@ -7,6 +7,7 @@ import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { KvDecision } from "../../src/core/kv_decision.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import {
+  requestFor,
   type SchedulerAction,
   schedulerHistories,
   schedulings,
@@ -47,7 +48,8 @@ class History {
   apply(action: SchedulerAction): void {
     this.numActions++;
     if (action.verb === "submit") {
-      this.#submit({ id: `r${this.#numRequests++}`, ...action.request });
+      const request = requestFor(this.rig.options, action.request);
+      this.#submit({ id: `r${this.#numRequests++}`, ...request });
     }
     if (action.verb === "abort") this.#abort(action.pick, action.index);
     if (action.verb === "step") {
@@ -323,7 +325,7 @@ Deno.test("Scheduler does so where the KV of long sequences is another, and no c
   const rigs = fc.tuple(tinyGroupRigs, fc.integer({ min: 1, max: 20 })).map(
     ([sizes, shortContextLen]) => ({ ...sizes, shortContextLen }),
   );
-  checkHistories(rigs, 6, {
+  checkHistories(rigs, 8, {
     numRuns: 3000,
     numPreemptions: 1000,
     numHitTokens: 250,

@@ -92,13 +92,16 @@ export const tinyGroupRigs: fc.Arbitrary<RigOptions> = fc.tuple(
 
 /** Ways to schedule, the plainest among them. */
 export const schedulings: fc.Arbitrary<SchedulingSettings> = fc.oneof(
-  fc.constant({}),
-  fc.record({
-    schedulingPolicy: fc.constantFrom("fcfs", "priority", "lpm", "fair"),
-    longPrefillTokenThreshold: fc.integer({ min: 1, max: 5 }),
-    maxLongPartialPrefills: fc.integer({ min: 1, max: 2 }),
-    scheduleConservativeness: fc.constantFrom(0, 0.01, 1),
-  }, { requiredKeys: ["schedulingPolicy"] }),
+  { weight: 2, arbitrary: fc.constant({}) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      schedulingPolicy: fc.constantFrom("fcfs", "priority", "lpm", "fair"),
+      longPrefillTokenThreshold: fc.integer({ min: 1, max: 5 }),
+      maxLongPartialPrefills: fc.integer({ min: 1, max: 2 }),
+      scheduleConservativeness: fc.constantFrom(0, 0.01, 1),
+    }, { requiredKeys: ["schedulingPolicy"] }),
+  },
 );
 
 /** One thing that happens to a scheduler. */
@@ -124,12 +127,22 @@ const submits = fc.record({
     sequences: requestSequences,
     cacheScope: fc.constantFrom("a", "b"),
     owner: fc.constantFrom("x", "y", "z"),
-    urgency: fc.constantFrom(0, 0, 0, -1, 2),
-    timeoutMs: fc.constantFrom(3, 30, 1000),
+    urgency: fc.integer({ min: -1, max: 1 }),
+    timeoutMs: fc.constantFrom(5, 60, ...Array<number>(6).fill(1e6)),
     cacheRetention: fc.record({ priority: fc.nat(100), durationMs: fc.constantFrom(0, 1e9) }),
   }, { requiredKeys: ["sequences"] })
     .map((request) => request.owner === "z" ? { ...request, priority: 1 } : request),
 });
+
+/** A request as a policy takes it: others than `priority` refuse priorities of its own. */
+export function requestFor(
+  { schedulingPolicy }: SchedulingSettings,
+  request: Omit<GenerationRequest, "id">,
+): Omit<GenerationRequest, "id"> {
+  const { urgency: _, ...plain } = request;
+  return schedulingPolicy === "priority" ? request : plain;
+}
+
 const aborts = fc.record({
   verb: fc.constant("abort" as const),
   pick: fc.nat(20),
@@ -143,7 +156,10 @@ const steps = fc.record({
 
 const resizes = fc.record({
   verb: fc.constant("resize" as const),
-  numBlocks: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 24 })),
+  numBlocks: fc.oneof(
+    { weight: 3, arbitrary: fc.constant(0) },
+    { weight: 2, arbitrary: fc.integer({ min: 1, max: 24 }) },
+  ),
 });
 
 /** Histories of submissions, aborts, turns and resizes. */
@@ -153,7 +169,7 @@ export const schedulerHistories: fc.Arbitrary<SchedulerAction[]> = fc.array(
     { weight: 1, arbitrary: aborts },
     { weight: 6, arbitrary: steps },
     { weight: 1, arbitrary: fc.constant({ verb: "reset" as const }) },
-    { weight: 2, arbitrary: resizes },
+    { weight: 3, arbitrary: resizes },
   ),
   { maxLength: 40 },
 );

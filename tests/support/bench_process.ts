@@ -16,6 +16,7 @@ export const HOST_BENCHES: readonly QuickBench[] = [
   ["window_attention.ts", "--quick", "--device", "cpu"],
   ["experts.ts", "--quick", "--device", "cpu"],
   ["weight_formats.ts", "--quick", "--device", "cpu"],
+  ["loading.ts", "--quick", "--device", "cpu"],
   ["tokenize_door.ts", "--quick"],
 ];
 

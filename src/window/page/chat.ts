@@ -26,21 +26,19 @@ export function Chat({ api, server }: { api: Api; server: ServerState }) {
   const [hasSettings, setHasSettings] = useState(false);
   const path = pathOf(model.shown);
   const running = path.findLast(isRunning);
+  const { title } = model.shown;
+  useEffect(() => void (document.title = title === "" ? "Quire" : `${title} · Quire`), [title]);
   const stop = () => running !== undefined && model.stop(running.id);
   const hideOnNarrow = () => innerWidth < NARROW && setHasList(false);
-  const onKeyDown = (event: KeyboardEvent) => {
-    if (event.key === "Escape") stop();
-    if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey)) {
-      event.preventDefault();
+  useShortcuts({
+    stop,
+    search: () => {
       setHasList(true);
       setTimeout(() => document.querySelector<HTMLElement>(".search input")?.focus());
-    }
-  };
+    },
+  });
   return html`
-    <div
-      class="chat ${hasList ? "with-list" : ""} ${hasSettings ? "with-settings" : ""}"
-      onKeyDown=${onKeyDown}
-    >
+    <div class="chat ${hasList ? "with-list" : ""} ${hasSettings ? "with-settings" : ""}">
         ${hasList
           ? html`
             <${Sidebar} model=${model} onChosen=${hideOnNarrow} />
@@ -120,6 +118,20 @@ function isRunning({ status }: Message): boolean {
 function editLast(): void {
   const buttons = document.querySelectorAll<HTMLElement>('[aria-label="Edit and ask again"]');
   [...buttons].at(-1)?.click();
+}
+
+/** Escape stops an answer, and Control or Command with K searches, wherever the focus is. */
+function useShortcuts({ stop, search }: { stop: () => void; search: () => void }): void {
+  useEffect(() => {
+    const onKeyDown = (event: KeyboardEvent) => {
+      if (event.key === "Escape") stop();
+      if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey)) return;
+      event.preventDefault();
+      search();
+    };
+    document.addEventListener("keydown", onKeyDown);
+    return () => document.removeEventListener("keydown", onKeyDown);
+  });
 }
 
 /** The conversations; the chat is drawn anew once per frame in which they change. */
