@@ -90,6 +90,8 @@ function runComparison(
     return race.variants(sizes).map(({ name: variant, make }) => {
       const summary = summarize(simulate(load, make, costs), limits);
       console.log(tableLine(variant, summary));
+      const owners = ownerLine(summary);
+      if (owners !== "") console.log(`    TTFT p50 and p90: ${owners}`);
       return { comparison: name, load: label, variant, ...summary };
     });
   });
@@ -117,6 +119,12 @@ const HEADER = `  ${"".padEnd(16)}${COLUMNS.map(([title]) => title.padStart(10))
 
 function tableLine(name: string, summary: Summary): string {
   return `  ${name.padEnd(16)}${COLUMNS.map(([, cell]) => cell(summary).padStart(10)).join("")}`;
+}
+
+/** Whose requests waited how long, under a line of the table. */
+function ownerLine({ ttftByOwner = {} }: Summary): string {
+  return Object.entries(ttftByOwner)
+    .map(([owner, { p50, p90 }]) => `${owner} ${seconds(p50)} and ${seconds(p90)}`).join(", ");
 }
 
 function seconds(ms: number): string {
