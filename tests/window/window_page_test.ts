@@ -83,6 +83,7 @@ Deno.test("a browser gets the window at /, and others are led to the page of the
   assertStringIncludes(await page.text(), "<title>Quire</title>");
   const other = await server.request("/", { headers: { accept: "*/*" } });
   assertEquals([other.status, other.headers.get("location")], [302, "/docs"]);
+  assertStringIncludes(other.headers.get("vary") ?? "", "accept");
   const missing = await server.request("/window/nothing.ts");
   assertEquals([missing.status, (await missing.json()).error.code], [404, "not_found"]);
 });
