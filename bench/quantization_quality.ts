@@ -5,9 +5,9 @@
  * Of the bundled model and, where `../shared` has it, of stories260K: perplexity of texts and the
  * divergence from f32 (of the same engine, nats per token), by format, here and in llama.cpp (Q8_0,
  * Q4_0 and Q4_K_M weights; q4_0 KV). Texts are the bundled model's evaluation stories, and what
- * stories260K draws itself. `--quick` takes one text of the
- * bundled model and leaves llama.cpp out; `--llama-dir DIR` says
- * where llama.cpp is installed to. The last line is the results as JSON.
+ * stories260K draws itself. `--quick` takes one text of the bundled model and leaves llama.cpp out,
+ * `--llama-dir DIR` says where llama.cpp is installed to, `--write` keeps the result, which is the
+ * last line as JSON.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import { readModel } from "../models/registry.ts";
@@ -30,6 +30,7 @@ import {
 } from "../tests/support/perplexity.ts";
 import { installLlama } from "./peers/install_llama.ts";
 import { type LlamaFormat, llamaScores } from "./peers/llama_quality.ts";
+import { keepResult } from "./results.ts";
 
 const isQuick = Deno.args.includes("--quick");
 const llamaDirAt = Deno.args.indexOf("--llama-dir");
@@ -193,8 +194,10 @@ async function main(): Promise<void> {
     const installed = isQuick ? { missing: "--quick" } : await installLlama(llamaDir);
     if ("missing" in installed) console.log(`without llama.cpp: ${installed.missing}`);
     const rows: Row[] = [];
+    let deviceName = "";
     for (const model of await trainedModels(temp)) {
       const device = await openDevice("auto");
+      deviceName = device.description;
       const texts = (await model.texts(device)).slice(0, isQuick ? 1 : Infinity);
       rows.push(...await measureHere(device, model, texts));
       device.destroy();
@@ -208,7 +211,8 @@ async function main(): Promise<void> {
         divergence.toFixed(5),
       ]),
     ]));
-    console.log(JSON.stringify(rows));
+    const result = { bench: "quantization-quality", device: deviceName, rows };
+    await keepResult(result, { write: Deno.args.includes("--write") });
   } finally {
     await Deno.remove(temp, { recursive: true });
   }

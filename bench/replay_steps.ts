@@ -101,7 +101,7 @@ class Replay {
     this.#ms = record.ms;
     switch (record.type) {
       case "add":
-        return this.#scheduler.add(record.request);
+        return this.#scheduler.add(record.request, record.ms);
       case "abort":
         return this.#scheduler.abort(record.requestId, record.index);
       case "command":
@@ -115,7 +115,7 @@ class Replay {
         return;
       }
       case "plan":
-        this.#planned = this.#scheduler.schedule();
+        this.#planned = this.#scheduler.schedule(record.ms);
         assertEquals(this.#planned, record.batch, "the plan is another");
         return;
       case "results":

@@ -67,7 +67,7 @@ export function fileName(device: string): string {
 /** Prints a result as one line of JSON, the last, and keeps it where that is asked for. */
 export async function keepResult(
   result: Readonly<Record<string, unknown>> & { readonly bench: string; readonly device: string },
-  { write }: BenchOptions,
+  { write }: Pick<BenchOptions, "write">,
 ): Promise<void> {
   const { bench, ...rest } = result;
   const commit = await currentCommit();

@@ -7,21 +7,19 @@
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import type { EvictionPolicyName } from "../src/core/engine_config.ts";
-import type { BlockId } from "../src/core/ids.ts";
-import { BlockPool } from "../src/kvcache/pool/block_pool.ts";
-import { PrefixCache } from "../src/kvcache/prefix/prefix_cache.ts";
+import { type CachedRequest, replayHits } from "./sim/replay_hits.ts";
 
 const DEFAULT_FOLDER = new URL("../../shared/data/traces/", import.meta.url);
 const TRACES = ["conversation", "synthetic"] as const;
-const POLICIES: readonly EvictionPolicyName[] = ["lru", "slru"];
+const POLICIES: readonly EvictionPolicyName[] = [
+  ...["lru", "slru", "hits-per-token", "tail-lru", "reuse"] as const,
+];
 /** Requests of each trace, and capacities, that `--quick` replays. */
 const QUICK = { numRequests: 300, capacities: [1000] };
 /** Capacities in blocks of 512 tokens: 50 million tokens down to half a million. */
 const CAPACITIES = [100_000, 97_656, 50_000, 30_000, 10_000, 5_860, 3_000, 1_000];
-const KEY_SPACE = { secret: new Uint8Array(), modelFingerprint: "trace", layout: "trace" };
-
-/** The ids of one request's blocks, in order; an id stands for the whole prefix up to it. */
-type Request = Uint32Array;
+/** Blocks of 512 tokens that `tail-lru` takes for a tail. */
+const NUM_TAIL_BLOCKS = 4;
 
 interface Row {
   readonly trace: string;
@@ -32,56 +30,35 @@ interface Row {
   readonly hitRate: number;
 }
 
-function readTrace(folder: URL, name: string): Request[] | undefined {
+function readTrace(folder: URL, name: string): CachedRequest[] | undefined {
   try {
     const text = Deno.readTextFileSync(new URL(`${name}_trace.jsonl`, folder));
-    return text.trim().split("\n").map((line) => Uint32Array.from(JSON.parse(line).hash_ids));
+    return text.trim().split("\n").map((line) => {
+      // An id stands for the whole prefix up to it: it takes the place of a block's tokens.
+      const { timestamp, hash_ids } = JSON.parse(line);
+      const ids = Uint32Array.from(hash_ids as number[]);
+      return { ms: timestamp ?? 0, prompt: () => ids };
+    });
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
 }
 
-/** One request after the other: what is found is used, what is missing is cached. */
-function hitRate(
-  requests: readonly Request[],
-  capacity: number,
-  policy: EvictionPolicyName,
-): number {
-  const cache = new PrefixCache(new BlockPool(capacity), 1, { keySpace: KEY_SPACE, policy });
-  let numAsked = 0;
-  let numFound = 0;
-  for (const tokens of requests) {
-    const found = cache.match("", tokens, tokens.length);
-    numAsked += tokens.length;
-    numFound += found.length;
-    cache.retain(found);
-    cache.noteHit({ nodes: found, blocks: [found], numKnown: found.length });
-    const held = [...found];
-    // A request larger than the whole cache keeps what fits of its start.
-    while (held.length < tokens.length && cache.numAvailable > 0) {
-      const [id] = cache.allocate(1);
-      const place = { scope: "", parent: held.at(-1) as BlockId | undefined };
-      cache.insert(place, id!, { tokens, start: held.length });
-      held.push(id!);
-    }
-    cache.release(held);
-  }
-  cache.checkIntegrity();
-  return numFound / numAsked;
-}
-
 function replay(
   trace: string,
-  requests: readonly Request[],
+  requests: readonly CachedRequest[],
   capacities: readonly number[],
 ): Row[] {
-  const numBlocks = requests.reduce((sum, { length }) => sum + length, 0);
+  const numBlocks = requests.reduce((sum, { prompt }) => sum + prompt().length, 0);
+  const hitRate = (capacity: number, policy: EvictionPolicyName) =>
+    replayHits(requests, { capacity, policy, blockSize: 1, numTailTokens: NUM_TAIL_BLOCKS })
+      .hitRate;
   const unlimited = { trace, policy: "lru" as const, capacity: null };
-  const rows: Row[] = [{ ...unlimited, hitRate: hitRate(requests, numBlocks, "lru") }];
+  const rows: Row[] = [{ ...unlimited, hitRate: hitRate(numBlocks, "lru") }];
   for (const policy of POLICIES) {
     for (const capacity of capacities) {
-      rows.push({ trace, policy, capacity, hitRate: hitRate(requests, capacity, policy) });
+      rows.push({ trace, policy, capacity, hitRate: hitRate(capacity, policy) });
     }
   }
   return rows;
@@ -103,7 +80,7 @@ function main(): void {
     console.log(`${trace}: ${requests.length} requests`);
     for (const row of replay(trace, requests, isQuick ? QUICK.capacities : CAPACITIES)) {
       const capacity = row.capacity === null ? "unlimited" : String(row.capacity);
-      console.log(`  ${row.policy.padEnd(6)}${capacity.padStart(10)}  ${row.hitRate.toFixed(4)}`);
+      console.log(`  ${row.policy.padEnd(14)}${capacity.padStart(10)}  ${row.hitRate.toFixed(4)}`);
       rows.push(row);
     }
   }

@@ -45,7 +45,7 @@ export const gemma3: ModelFamily = (json, file) => {
   return decoder({
     modelType: "gemma3_text",
     vocabSize: sizes.vocabSize,
-    maxPositionEmbeddings: full.maxPositionEmbeddings,
+    maxPositionEmbeddings: contextOf(full, local),
     embed: gemmaEmbedding(sizes),
     layers: windows.map((window, layer) => {
       const rope = window === undefined ? "rope" : "local_rope";
@@ -57,6 +57,12 @@ export const gemma3: ModelFamily = (json, file) => {
     warnings: [...full.warnings, ...local.warnings],
   });
 };
+
+/** Layers that read all say how long a context is; a dynamic scaling of the others ends it, too. */
+function contextOf(full: RopeSettings, local: RopeSettings): number {
+  if (local.table.scaling?.type !== "dynamic") return full.maxPositionEmbeddings;
+  return Math.min(full.maxPositionEmbeddings, local.maxPositionEmbeddings);
+}
 
 /**
  * The rotary settings of layers that read all, and of those with a window: newer files have them by

@@ -20,8 +20,8 @@ import {
 /** Files named at the end. */
 const NUM_NAMED = 8;
 
-/** A project of its own: official clients with what they depend on. */
-const CLIENTS = "tests/clients/";
+/** Projects of their own: official clients, and a browser, with what they depend on. */
+const PROJECTS = ["tests/clients/", "tests/browser/"];
 
 const SOFTWARE_ADAPTER = ["mesa-vulkan-drivers", "libvulkan1"];
 const PROBE = "Deno.exit((await navigator.gpu?.requestAdapter()) ? 0 : 1)";
@@ -133,7 +133,11 @@ async function testAll(args: readonly string[]): Promise<boolean> {
 
 /** Has one processor's work, which tests go on beside. */
 async function areProjectsTidy(): Promise<boolean> {
-  return await isTidy([], []) && await isTidy(["-c", `${CLIENTS}deno.json`], [CLIENTS]);
+  if (!await isTidy([], [])) return false;
+  for (const folder of PROJECTS) {
+    if (!await isTidy(["-c", `${folder}deno.json`], [folder])) return false;
+  }
+  return true;
 }
 
 async function testQuickly(args: readonly string[]): Promise<boolean> {

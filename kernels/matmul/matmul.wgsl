@@ -11,7 +11,8 @@
 //   4 bias   f32 of all outputs of y's rows and, where GATED, of their ups; with HAS_BIAS
 // Dispatch: (ceil(N / (TILE_N * LANES)) folded over x and z, ceil(R / TILE_R), ...), see matmul.ts.
 // Method: _matmul_tile.wgsl.
-// Reference: matmul.ts; s is off by less than 2e-6 * sum_k |x w|.
+// Reference: matmul.ts; s is off by less than 2e-6 * sum_k |x w|, where of a format with offsets
+// |scale * code| + |offset| stands for |w|.
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;

@@ -21,11 +21,22 @@ export interface CommandLine {
   readonly asked?: "help" | "version";
 }
 
+/** A flag of another program that needs no twin here. */
+export interface IgnoredFlag {
+  readonly hasValue: boolean;
+  /** Why it changes nothing: a clause. */
+  readonly why: string;
+}
+
 /** What a command accepts. */
 export interface CommandFlags {
   readonly flags: readonly Flag[];
   /** Flags of other programs that are refused, each with the reason. */
   readonly answered?: ReadonlyMap<string, string>;
+  /** Flags of other programs that are taken and change nothing, by their spellings. */
+  readonly ignored?: ReadonlyMap<string, IgnoredFlag>;
+  /** Is told of each flag that changes nothing. */
+  readonly note?: (line: string) => void;
 }
 
 /**
@@ -49,7 +60,7 @@ export function readCommandLine(
   const positionals: string[] = [];
   const texts = new Map<Flag, string[]>();
   let asked: CommandLine["asked"];
-  for (const token of tokensOf(args, command)) {
+  for (const token of tokensOf(canonicalArgs(args, command), command)) {
     if (token.kind === "positional") positionals.push(token.value);
     if (token.kind !== "option") continue;
     if (token.name === "help" || token.name === "version") asked ??= token.name;
@@ -60,6 +71,37 @@ export function readCommandLine(
   }
   for (const [flag, ofFlag] of texts) given.set(flag, { source: `--${flag.name}`, texts: ofFlag });
   return { positionals, given, ...(asked === undefined ? {} : { asked }) };
+}
+
+/**
+ * The arguments with every other spelling replaced by the flag's name, and without flags that
+ * change nothing. Single dashes before several letters are llama.cpp's way, which no parser knows.
+ */
+function canonicalArgs(args: readonly string[], command: CommandFlags): string[] {
+  const names = new Map(
+    command.flags.flatMap(({ name, aliases = [] }) => aliases.map((alias) => [alias, name])),
+  );
+  const takesValue = new Set(
+    command.flags.filter(({ kind }) => kind !== "switch").map(({ name }) => `--${name}`),
+  );
+  const kept: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    if (arg === "--") return [...kept, ...args.slice(i)];
+    const [spelling = "", ...value] = arg.split("=");
+    const ignored = command.ignored?.get(spelling);
+    const name = names.get(spelling);
+    if (ignored !== undefined) {
+      if (ignored.hasValue && value.length === 0) i++;
+      command.note?.(`${spelling} changes nothing here: ${ignored.why}`);
+      continue;
+    }
+    const flag = name === undefined ? arg : [`--${name}`, ...value].join("=");
+    kept.push(flag);
+    // What is a flag's value is no spelling, even where it looks like one.
+    if (takesValue.has(flag) && i + 1 < args.length) kept.push(args[++i]!);
+  }
+  return kept;
 }
 
 type Token =

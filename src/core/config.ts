@@ -1,8 +1,15 @@
 import { nearestName } from "../base/edit_distance.ts";
-import { checkValues, deepFreeze, readCommandLine, takeModelArgument } from "./command_line.ts";
+import {
+  checkValues,
+  deepFreeze,
+  type IgnoredFlag,
+  readCommandLine,
+  takeModelArgument,
+} from "./command_line.ts";
+import { COMMANDS as ALL_COMMANDS } from "./command_names.ts";
 import type { Environment } from "./environment.ts";
 import { checkInt8Activations, ConfigSchema, type Settings } from "./config_schema.ts";
-import type { EngineConfig } from "./engine_config.ts";
+import type { EngineConfig, SchedulingSettings } from "./engine_config.ts";
 import { StartupError } from "./errors.ts";
 import type { Quantization } from "./weight_format.ts";
 import { flagsOf } from "./flags.ts";
@@ -15,17 +22,45 @@ export type Command = "serve" | "help" | "version";
 
 const COMMANDS: readonly Command[] = ["serve", "help", "version"];
 /** Commands with flags of their own, which stand first on the command line. */
-const OTHER_COMMANDS: readonly string[] = ["plan", "tune", "pull", "models", "rm"];
-const FLAGS = flagsOf(ConfigSchema);
-const MODEL_FLAG = FLAGS.find(({ field }) => field === "model")!;
+const OTHER_COMMANDS: readonly string[] = ALL_COMMANDS.map(({ name }) => name)
+  .filter((name) => !COMMANDS.includes(name as Command));
+/** Flags of `quire serve`. */
+export const SERVE_FLAGS = flagsOf(ConfigSchema);
+const MODEL_FLAG = SERVE_FLAGS.find(({ field }) => field === "model")!;
 
 /** vLLM's flags that WebGPU cannot honour, with the reason and what to use instead. */
 const ANSWERED: ReadonlyMap<string, string> = new Map([
   [
     "gpu-memory-utilization",
     "--gpu-memory-utilization cannot be honoured: WebGPU does not tell how much memory a GPU has. " +
-    "Give the size of the KV pool instead, such as --kv-cache-memory-bytes 2GiB",
+    "Give what weights, activations and KV pool may take instead, such as --gpu-memory-bytes 8GiB",
   ],
+]);
+
+const EVERY_LAYER = "every layer runs on the device, see --device";
+const ONE_DEVICE = "a model runs on one device";
+
+/** Flags of llama.cpp and vLLM for what Quire decides by itself, or always does. */
+const IGNORED: ReadonlyMap<string, IgnoredFlag> = new Map([
+  ...["-ngl", "--gpu-layers", "--n-gpu-layers"].map((name) =>
+    [name, { hasValue: true, why: EVERY_LAYER }] as const
+  ),
+  ...["-t", "--threads"].map((name) =>
+    [name, { hasValue: true, why: "the device has its own threads" }] as const
+  ),
+  ...["-fa", "--flash-attn"].map((name) =>
+    [name, { hasValue: true, why: "attention is always computed in tiles" }] as const
+  ),
+  ["-tp", { hasValue: true, why: ONE_DEVICE }],
+  ["--tensor-parallel-size", { hasValue: true, why: ONE_DEVICE }],
+  ["--no-mmap", { hasValue: false, why: "weights are read, not mapped" }],
+  ["--mlock", { hasValue: false, why: "weights lie in the device's memory" }],
+  ["--jinja", { hasValue: false, why: "chat templates are always rendered as Jinja" }],
+  ["-cb", { hasValue: false, why: "requests are always batched continuously" }],
+  ["--cont-batching", { hasValue: false, why: "requests are always batched continuously" }],
+  ["--trust-remote-code", { hasValue: false, why: "no code of a model is ever run" }],
+  ["--enable-chunked-prefill", { hasValue: false, why: "long prompts are always cut into chunks" }],
+  ["--enforce-eager", { hasValue: false, why: "there are no graphs to capture" }],
 ]);
 
 /** A command and the settings it runs with. */
@@ -35,11 +70,17 @@ export type Config = Settings & { readonly command: Command };
  * Reads the command line and its environment twins into a frozen configuration. A flag beats its
  * variable; an empty variable counts as absent. Without a command it is `serve`.
  *
+ * @param note is told of each flag of another program that changes nothing here.
  * @throws {StartupError} on an unknown command or flag (with the nearest name), and on a value
  * outside its bounds (with flag, bounds and value).
  */
-export function parseConfig(args: readonly string[], env: Environment): Config {
-  const line = readCommandLine(args, env, { flags: FLAGS, answered: ANSWERED });
+export function parseConfig(
+  args: readonly string[],
+  env: Environment,
+  note: (line: string) => void = () => {},
+): Config {
+  const known = { flags: SERVE_FLAGS, answered: ANSWERED, ignored: IGNORED, note };
+  const line = readCommandLine(args, env, known);
   const command = line.asked ?? readCommand(line.positionals);
   if (command !== "serve") return deepFreeze({ command, ...ConfigSchema.parse({}) });
   takeModelArgument(line, MODEL_FLAG);
@@ -53,7 +94,7 @@ export function parseConfig(args: readonly string[], env: Environment): Config {
 
 /** The page that the command `help` prints: all commands, and the flags of each. */
 export function configHelp(): string {
-  return helpText([...FLAGS, ...PLAN_FLAGS, ...TUNE_FLAGS]);
+  return helpText([...SERVE_FLAGS, ...PLAN_FLAGS, ...TUNE_FLAGS]);
 }
 
 /**
@@ -82,17 +123,30 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,
     maxNumWaitingSeqs: config.maxQueuedRequests,
+    ...schedulingOf(config),
     ...(config.numGpuBlocksOverride === undefined
       ? {}
       : { numBlocksOverride: config.numGpuBlocksOverride }),
     ...(config.kvCacheMemoryBytes === undefined
       ? {}
       : { kvCacheMemoryBytes: config.kvCacheMemoryBytes }),
+    ...(config.gpuMemoryBytes === undefined ? {} : { gpuMemoryBytes: config.gpuMemoryBytes }),
     ...(config.maxKvCacheMemoryBytes === undefined
       ? {}
       : { maxKvCacheMemoryBytes: config.maxKvCacheMemoryBytes }),
     ...(config.maxModelLen === undefined ? {} : { maxModelLen: config.maxModelLen }),
     ...(config.traceSteps === undefined ? {} : { traceSteps: config.traceSteps }),
+  };
+}
+
+function schedulingOf(config: Settings): SchedulingSettings {
+  const { longPrefillTokenThreshold: threshold, maxNumBatchedTokens } = config;
+  const half = Math.ceil(maxNumBatchedTokens / 2);
+  return {
+    schedulingPolicy: config.schedulingPolicy,
+    ...(threshold === 0 ? {} : { longPrefillTokenThreshold: threshold ?? half }),
+    maxLongPartialPrefills: config.maxLongPartialPrefills,
+    scheduleConservativeness: config.scheduleConservativeness / 100,
   };
 }
 
@@ -147,12 +201,15 @@ function checkCheckpoints({ stateCheckpointInterval, blockSize }: Settings): voi
 
 /** Refuses a growth limit beside a fixed size: a pool whose size is given does not grow. */
 function checkPoolSize(values: Settings): void {
-  const { maxKvCacheMemoryBytes, numGpuBlocksOverride, kvCacheMemoryBytes } = values;
+  const { maxKvCacheMemoryBytes, numGpuBlocksOverride, kvCacheMemoryBytes, gpuMemoryBytes } =
+    values;
   if (maxKvCacheMemoryBytes === undefined) return;
   const given = numGpuBlocksOverride !== undefined
     ? "--num-gpu-blocks-override"
     : kvCacheMemoryBytes !== undefined
     ? "--kv-cache-memory-bytes"
+    : gpuMemoryBytes !== undefined
+    ? "--gpu-memory-bytes"
     : undefined;
   if (given === undefined) return;
   throw new StartupError(

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { LOG_LEVELS } from "../base/log.ts";
-import { KV_CACHE_DTYPES } from "./engine_config.ts";
+import { EVICTION_POLICIES, KV_CACHE_DTYPES, SCHEDULING_POLICIES } from "./engine_config.ts";
 import { StartupError } from "./errors.ts";
 import { POOLINGS } from "./prompt_readout.ts";
 import { TOOL_FORMATS } from "./tool_format_names.ts";
@@ -22,6 +22,7 @@ export const ConfigSchema = z.object({
       "such as Qwen/Qwen3-0.6B, looked for in the cache first",
     group: MODEL,
     value: "MODEL",
+    aliases: ["-m", "-hf", "--hf-repo"],
     defaultText: "the bundled demo model",
   }),
   yes: z.boolean().default(false).meta({
@@ -33,12 +34,16 @@ export const ConfigSchema = z.object({
     description: 'Name(s) clients use in "model"; the first is the one reported',
     group: MODEL,
     value: "NAME",
+    aliases: ["-a", "--alias"],
     defaultText: "the model's own name",
   }),
-  maxModelLen: z.int().min(2).optional().meta({
-    description: "Most tokens of one sequence, prompt and output together",
+  maxModelLen: z.union([z.literal("auto"), z.int().min(2)]).optional().meta({
+    description:
+      "Most tokens of one sequence, prompt and output together; auto makes the KV pool " +
+      "large enough for the longest that fits",
     group: MODEL,
-    value: "TOKENS",
+    value: "TOKENS|auto",
+    aliases: ["-c", "--ctx-size"],
     defaultText: "what the model and the KV pool allow",
   }),
   quantization: z.enum(["none", "int8", "int4"]).default("none").meta({
@@ -187,6 +192,14 @@ export const ConfigSchema = z.object({
     value: "BLOCKS",
     defaultText: "derived from the memory",
   }),
+  gpuMemoryBytes: z.int().min(1).optional().meta({
+    description: "Memory that weights, activations and KV pool may take together; the pool has " +
+      "what the others leave over",
+    group: KV_CACHE,
+    value: "SIZE",
+    bytes: true,
+    defaultText: "as much as is needed",
+  }),
   kvCacheMemoryBytes: z.int().min(1).optional().meta({
     description: "Size of the KV pool in bytes, all layers together",
     group: KV_CACHE,
@@ -225,11 +238,19 @@ export const ConfigSchema = z.object({
     group: KV_CACHE,
     value: "",
   }),
-  evictionPolicy: z.enum(["lru", "slru", "priority"]).default("lru").meta({
+  evictionPolicy: z.enum(EVICTION_POLICIES).default("lru").meta({
     description:
-      "Which cached blocks are dropped first; priority heeds a request's cache_retention",
+      "Which cached blocks are dropped first; priority heeds a request's cache_retention, reuse " +
+      "learns when blocks come back",
     group: KV_CACHE,
     value: "POLICY",
+  }),
+  promptHistoryBytes: z.int().min(0).default(32 * 2 ** 20).meta({
+    description: "Memory for the latest prompts and answers, by which explain and /metrics tell " +
+      "why a prompt missed the prefix cache; 0 for none",
+    group: KV_CACHE,
+    value: "SIZE",
+    bytes: true,
   }),
   prefixStore: z.string().min(1).optional().meta({
     description: "File that remembers hot prefixes, and with them parts of prompts, so that a " +
@@ -242,11 +263,46 @@ export const ConfigSchema = z.object({
     description: "Most sequences in one step",
     group: SCHEDULER,
     value: "SEQUENCES",
+    aliases: ["-np", "--parallel"],
   }),
   maxNumBatchedTokens: z.int().min(1).max(131_072).default(512).meta({
     description: "Most tokens in one step; longer prompts are computed in chunks",
     group: SCHEDULER,
     value: "TOKENS",
+    aliases: ["-b", "--batch-size"],
+  }),
+  schedulingPolicy: z.enum(SCHEDULING_POLICIES).default(SCHEDULING_POLICIES[0]).meta({
+    description: "Who is served first: fcfs, the earliest, in turns between keys; priority, the " +
+      "highest priority of key and request, also in place of what runs; lpm, the longest cached " +
+      "prefix; fair, the key that has had the fewest tokens",
+    group: SCHEDULER,
+    value: "POLICY",
+  }),
+  longPrefillTokenThreshold: z.int().min(0).max(131_072).optional().meta({
+    description: "Most tokens of one prompt in a step while others wait, so that short prompts " +
+      "pass long ones; 0 for no limit",
+    group: SCHEDULER,
+    value: "TOKENS",
+    defaultText: "half of --max-num-batched-tokens",
+  }),
+  maxLongPartialPrefills: z.int().min(1).max(4096).default(1).meta({
+    description: "Most prompts longer than that which are computed at a time",
+    group: SCHEDULER,
+    value: "PROMPTS",
+  }),
+  scheduleConservativeness: z.int().min(0).max(400).default(100).meta({
+    description: "Blocks that an admission leaves over for answers to grow, in percent of what " +
+      "the answers before say: more means fewer preemptions and fewer sequences at a time; 0 " +
+      "leaves none",
+    group: SCHEDULER,
+    value: "PERCENT",
+  }),
+  requestTimeout: z.int().min(1).max(86_400).optional().meta({
+    description: "How long a request may wait and run before it ends with an error, in seconds; " +
+      'its "timeout" may be shorter',
+    group: SCHEDULER,
+    value: "SECONDS",
+    defaultText: "no limit",
   }),
   maxQueuedRequests: z.int().min(1).max(65_536).default(1024).meta({
     description: "Most sequences that one API key has waiting, and most of one request; more are " +
@@ -304,6 +360,7 @@ export const ConfigSchema = z.object({
     description: "Seeds the requests that bring no seed of their own",
     group: RUNTIME,
     value: "N",
+    aliases: ["-s"],
     defaultText: "random",
   }),
   logLevel: z.enum(LOG_LEVELS).default("info").meta({

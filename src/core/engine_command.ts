@@ -1,3 +1,6 @@
+import type { EngineView } from "./engine_view.ts";
+import type { RequestId } from "./ids.ts";
+
 /** What an operator may ask of the running engine; carried out between two steps. */
 export type EngineCommand =
   /**
@@ -29,7 +32,26 @@ export type EngineCommand =
   /**
    * Audit queues, block tables, pool and cache; the engine ends with an error if they are damaged.
    */
-  | { readonly type: "check_integrity" };
+  | { readonly type: "check_integrity" }
+  /**
+   * Show the inside of the engine. For some seconds after it each step is noted, for the next view.
+   */
+  | {
+    readonly type: "view";
+    /** Runs of the radix tree; 0 for none of it, which is cheaper. */
+    readonly maxNumRuns: number;
+    readonly maxNumSequences: number;
+  }
+  /** Tell the tokens along a path of the radix tree, which a view has named. */
+  | {
+    readonly type: "read_path";
+    readonly node: number;
+    readonly hash: number;
+    /** The cache scope that the path must be of. */
+    readonly cacheScope?: string;
+  }
+  /** End a request; its client gets what there is, with the reason "abort". */
+  | { readonly type: "abort_request"; readonly requestId: RequestId };
 
 /** An estimate at one size of KV memory. */
 export interface CurvePoint {
@@ -69,6 +91,11 @@ export interface CommandAnswers {
     readonly numFreeBlocks: number;
     readonly numCachedBlocks: number;
   };
+  readonly view: EngineView;
+  /** Undefined where that scope has no such path, or no longer. */
+  readonly read_path: { readonly tokens: Uint32Array | undefined };
+  /** Sequences that were ended; 0 where there was no such request. */
+  readonly abort_request: { readonly numSequences: number };
 }
 
 /** The answer to one command. */

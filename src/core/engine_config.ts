@@ -8,8 +8,37 @@ export const KV_CACHE_DTYPES = ["f16", "f32", "int8", "fp8", "int4"] as const;
 /** Element type of K and V; int8, fp8 (e4m3) and int4 with a scale per token and head. */
 export type KvCacheDtype = (typeof KV_CACHE_DTYPES)[number];
 
-/** Which cached blocks are dropped first: least recently used, never hit, or of least priority. */
-export type EvictionPolicyName = "lru" | "slru" | "priority";
+/** In which order cached blocks are dropped, the default first (`docs/simulator.md` compares). */
+export const EVICTION_POLICIES = [
+  ...["lru", "slru", "priority", "hits-per-token", "tail-lru", "reuse"] as const,
+] as const;
+
+/** Name of an order of eviction. */
+export type EvictionPolicyName = (typeof EVICTION_POLICIES)[number];
+
+/** Policies of scheduling, the default first (`src/scheduler/policies`). */
+export const SCHEDULING_POLICIES = ["fcfs", "priority", "lpm", "fair"] as const;
+
+/** Who is admitted next, and who gives way. */
+export type SchedulingPolicyName = (typeof SCHEDULING_POLICIES)[number];
+
+/** How requests are scheduled; what is absent has the scheduler's default. */
+export interface SchedulingSettings {
+  /** Default: `fcfs`. */
+  readonly schedulingPolicy?: SchedulingPolicyName;
+  /**
+   * Most tokens of one prompt in a step while others wait or compute their prompts: a prompt with
+   * more to compute is a long one. Default: no limit.
+   */
+  readonly longPrefillTokenThreshold?: number;
+  /** Most long prompts computed at a time; shorter ones pass those that wait. Default: 1. */
+  readonly maxLongPartialPrefills?: number;
+  /**
+   * What answers are expected to grow, as a factor of what those that have ended say: admissions
+   * leave blocks over for it. Default: 0, an admission needs the blocks of its own tokens alone.
+   */
+  readonly scheduleConservativeness?: number;
+}
 
 /** Which device runs the model: the first that fits, a WebGPU adapter, or plain TypeScript. */
 export type DeviceChoice = "auto" | "webgpu" | "cpu";
@@ -20,8 +49,16 @@ export type GpuBackend = "deno" | "dawn";
 /** Whether a start times kernels that have no stored times: on GPUs, always, never. */
 export type Autotune = "auto" | "on" | "off";
 
+/** Other weights of a model, by the name that serves them. */
+export interface OtherFile {
+  /** Such as `org/name:Q4_K_M`. */
+  readonly name: string;
+  /** Of the file, or of its parts. */
+  readonly bytes: number;
+}
+
 /** What the engine isolate needs to know; a plain object, since it is posted to a Worker. */
-export interface EngineConfig {
+export interface EngineConfig extends SchedulingSettings {
   /** A directory with `config.json`, `*.safetensors` and the tokenizer's files, or a GGUF file. */
   readonly modelDir: string;
   readonly device: DeviceChoice;
@@ -52,6 +89,10 @@ export interface EngineConfig {
   readonly numBlocksOverride?: number;
   /** Pool size in bytes, all layers together. */
   readonly kvCacheMemoryBytes?: number;
+  /** Bytes that weights, activations and pool may take together. */
+  readonly gpuMemoryBytes?: number;
+  /** Other files of the model's repository, which are named where it does not fit. */
+  readonly otherFiles?: readonly OtherFile[];
   /** Without a size: most bytes that the pool may grow to under load. */
   readonly maxKvCacheMemoryBytes?: number;
   readonly kvCacheDtype: KvCacheDtype;
@@ -72,8 +113,11 @@ export interface EngineConfig {
    * start.
    */
   readonly cacheSecret?: string;
-  /** Most tokens of one sequence, prompt and output; absent means what model and pool allow. */
-  readonly maxModelLen?: number;
+  /**
+   * Most tokens of one sequence, prompt and output; absent means what model and pool allow, "auto"
+   * the most that fit, for which the pool is made large enough.
+   */
+  readonly maxModelLen?: number | "auto";
   /** Most sequences in one step. */
   readonly maxNumSeqs: number;
   /** Most tokens in one step (the chunked-prefill budget). */

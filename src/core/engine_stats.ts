@@ -17,6 +17,14 @@ export const ENGINE_COUNTERS = {
     metric: "vllm:num_preemptions_total",
     help: "Sequences that gave their KV blocks back and waited again",
   },
+  numTimeouts: {
+    metric: "quire:request_timeouts_total",
+    help: "Sequences ended because the timeout of their request had passed",
+  },
+  numRecomputedTokens: {
+    metric: "quire:recomputed_tokens_total",
+    help: "Positions computed again after a preemption",
+  },
   numComputedPromptTokens: {
     help: "Prompt positions computed, recomputation after preemption included",
   },

@@ -14,3 +14,9 @@ export function processEnvironment(): Environment {
     },
   });
 }
+
+/** Sets a variable that is absent, where Deno's permissions allow that; nobody is asked. */
+export function setIfAbsent(variable: string, value: string): void {
+  const { state } = Deno.permissions.querySync({ name: "env", variable });
+  if (state === "granted" && !Deno.env.has(variable)) Deno.env.set(variable, value);
+}

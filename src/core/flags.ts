@@ -16,6 +16,8 @@ export interface FlagMeta {
   readonly secret?: boolean;
   /** Describes a default that is not in the schema. */
   readonly defaultText?: string;
+  /** Other spellings, dashes included, such as `-c` and `--ctx-size`. */
+  readonly aliases?: readonly string[];
 }
 
 /** One command-line flag with its environment twin, as derived from one field of the schema. */
@@ -27,6 +29,8 @@ export interface Flag extends FlagMeta {
   /** Environment variable of the same meaning, such as `QUIRE_MAX_MODEL_LEN`. */
   readonly environment: string;
   readonly kind: "integer" | "text" | "list" | "switch";
+  /** The word that may stand for an integer. */
+  readonly word?: string;
   /** What a value must be, in words: `an integer from 0 to 65535`. */
   readonly expected: string;
 }
@@ -34,6 +38,8 @@ export interface Flag extends FlagMeta {
 /** The part of JSON Schema that zod writes for the kinds of field a configuration has. */
 interface FieldSchema extends FlagMeta {
   readonly type: "integer" | "string" | "array" | "boolean";
+  /** A word, or an integer. */
+  readonly anyOf?: readonly [{ readonly const: string }, FieldSchema];
   readonly enum?: readonly string[];
   readonly minimum?: number;
   readonly maximum?: number;
@@ -56,7 +62,10 @@ const KINDS: Readonly<Record<FieldSchema["type"], Flag["kind"]>> = {
   boolean: "switch",
 };
 
-function toFlag(field: string, json: FieldSchema): Flag {
+function toFlag(field: string, { anyOf, ...given }: FieldSchema): Flag {
+  const [word, json] = anyOf === undefined
+    ? [undefined, given]
+    : [anyOf[0].const, { ...anyOf[1], ...given }];
   const name = field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   const defaultText = json.defaultText ?? describeDefault(json.default);
   return {
@@ -64,12 +73,14 @@ function toFlag(field: string, json: FieldSchema): Flag {
     name,
     environment: `QUIRE_${name.replaceAll("-", "_").toUpperCase()}`,
     kind: KINDS[json.type],
-    expected: describeExpected(json),
+    expected: `${word === undefined ? "" : `${word} or `}${describeExpected(json)}`,
+    ...(word === undefined ? {} : { word }),
     description: json.description,
     group: json.group,
     value: json.enum?.join("|") ?? json.value,
     ...(json.bytes === true ? { bytes: true } : {}),
     ...(json.secret === true ? { secret: true } : {}),
+    ...(json.aliases === undefined ? {} : { aliases: json.aliases }),
     ...(defaultText === undefined ? {} : { defaultText }),
   };
 }
@@ -115,6 +126,7 @@ export function readFlagText(flag: Flag, texts: readonly string[]): unknown {
   const text = texts.at(-1)!.trim();
   if (flag.kind === "text") return text;
   if (flag.kind === "switch") return SWITCH_TEXTS.get(text.toLowerCase()) ?? text;
+  if (text === flag.word) return text;
   if (flag.bytes === true) return parseByteSize(text) ?? text;
   return /^[+-]?\d+$/.test(text) ? Number(text) : text;
 }

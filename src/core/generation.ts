@@ -55,6 +55,13 @@ export interface GenerationRequest {
    */
   readonly priority?: number;
   /**
+   * Its own priority among the requests of that priority, a higher one first; default: 0. Others
+   * are refused but under the policy `priority`.
+   */
+  readonly urgency?: number;
+  /** Milliseconds after which it ends with an error, waiting or running; absent: never. */
+  readonly timeoutMs?: number;
+  /**
    * Whether the server itself makes the request, to fill the cache; it is left out of the
    * statistics of look-ups.
    */

@@ -1,3 +1,4 @@
+import { examplesOf, usageOf } from "./command_names.ts";
 import type { Flag } from "./flags.ts";
 
 /** Columns of the page; fits a terminal window of the usual width. */
@@ -22,17 +23,8 @@ export function helpText(flags: readonly Flag[], head: readonly string[] = USAGE
 
 const USAGE = [
   "Quire serves language models out of paged memory, over the OpenAI API.",
-  [
-    "Usage:",
-    "  quire serve [MODEL] [flags]     Serve a model",
-    "  quire plan [MODEL] [flags]      Say how much fits into KV memory (flags: quire plan --help)",
-    "  quire tune [MODEL] [flags]      Time the kernels' variants here (flags: quire tune --help)",
-    "  quire pull MODEL                Download a model, or what is missing of it",
-    "  quire models [flags]            List the downloaded models, and which can run here",
-    "  quire rm MODEL                  Remove a downloaded model",
-    "  quire help                      Show this page (also --help)",
-    "  quire version                   Show the version (also --version)",
-  ].join("\n"),
+  usageOf(),
+  ...examplesOf("serve"),
 ];
 
 const NOTES = wrap(
@@ -49,6 +41,7 @@ function describeFlag(flag: Flag): string[] {
       ? flag.expected.replace(/^(an integer|a size in bytes) (of )?/, "")
       : undefined,
     flag.defaultText === undefined ? undefined : `default ${flag.defaultText}`,
+    flag.aliases === undefined ? undefined : `also ${flag.aliases.join(", ")}`,
     flag.environment,
   ].filter((fact) => fact !== undefined);
   const text = [flag.description, facts.join("; ")].flatMap((part) =>

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { checkValues, deepFreeze, readCommandLine, takeModelArgument } from "./command_line.ts";
+import { examplesOf, usageOf } from "./command_names.ts";
 import type { Environment } from "./environment.ts";
 import { StartupError } from "./errors.ts";
 import { type Flag, flagsOf } from "./flags.ts";
@@ -81,13 +82,8 @@ export function pullHelp(): string {
   return helpOf(PULL_FLAGS, [
     "Quire brings a model into the cache that the Hugging Face tools of this machine share. What " +
     "is there is kept, what was cut off continues, and every file is checked.",
-    [
-      "Usage:\n  quire pull MODEL",
-      "Examples:",
-      "  quire pull Qwen/Qwen3-0.6B            config, tokenizer and safetensors of the main branch",
-      "  quire pull Qwen/Qwen3-0.6B@v1.0       of a tag, a branch or a commit",
-      "  quire pull Qwen/Qwen3-0.6B-GGUF:Q8_0  the GGUF file of one quantization",
-    ].join("\n"),
+    usageOf("pull"),
+    ...examplesOf("pull"),
   ]);
 }
 
@@ -96,7 +92,8 @@ export function modelsHelp(): string {
   return helpOf(MODELS_FLAGS, [
     "Quire lists the models in the cache: revision, size, type, and whether this build can run " +
     "each.",
-    "Usage:\n  quire models [flags]",
+    usageOf("models"),
+    ...examplesOf("models"),
   ]);
 }
 
@@ -105,9 +102,8 @@ export function removeHelp(): string {
   return helpOf([], [
     "Quire removes a model from the cache: one revision, or all. Contents that another revision " +
     "needs stay.",
-    "Usage:\n  quire rm MODEL\nExamples:\n" +
-    "  quire rm Qwen/Qwen3-0.6B              everything of the model\n" +
-    "  quire rm Qwen/Qwen3-0.6B@v1.0         one revision: a branch, a tag or a commit",
+    usageOf("rm"),
+    ...examplesOf("rm"),
   ]);
 }
 

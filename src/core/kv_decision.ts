@@ -14,6 +14,16 @@ export type WaitCause =
     readonly numNeeded: number;
     readonly numFree: number;
     readonly numEvictable: number;
+    /** Blocks that the running sequences are expected to take more before they end. */
+    readonly numKept?: number;
+  }
+  /** As many long prompts are computed as may be; shorter ones are admitted meanwhile. */
+  | {
+    readonly reason: "long_prefills";
+    readonly numLong: number;
+    readonly limit: number;
+    /** Tokens beyond which a prompt is a long one. */
+    readonly threshold: number;
   }
   /** The sequences that run leave too few of the `limit` that a step may have. */
   | {
@@ -90,6 +100,8 @@ export type KvDecision =
  */
 export type LoggedDecision = KvDecision & {
   readonly step: number;
+  /** Unix time, ms. */
+  readonly timeMs?: number;
   readonly requestId?: RequestId;
   /** Which of the request's sequences. */
   readonly index?: number;
@@ -153,13 +165,20 @@ function describeWait(cause: WaitCause): string {
       return `the beams of sequence ${cause.searchId} are computed again first`;
     case "state_snapshot":
       return `sequence ${cause.promptId} computes its prompt up to where its states are kept`;
+    case "long_prefills":
+      return `${cause.numLong} of ${cause.limit} prompts of more than ${cause.threshold} tokens ` +
+        `are computed (--max-long-partial-prefills)`;
     case "queue":
       return `sequence ${cause.headId} is the head of the queue of ${cause.numWaiting}`;
   }
 }
 
 function blockNumbers(
-  { numNeeded, numFree, numEvictable }: Extract<WaitCause, { readonly numFree: number }>,
+  { numNeeded, numFree, numEvictable, numKept }: Extract<
+    WaitCause,
+    { readonly numFree: number }
+  >,
 ): string {
-  return `${numNeeded} blocks needed, ${numFree} free, ${numEvictable} evictable`;
+  const kept = numKept === undefined ? "" : `, ${numKept} kept for what runs to grow`;
+  return `${numNeeded} blocks needed, ${numFree} free, ${numEvictable} evictable${kept}`;
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { checkValues, deepFreeze, readCommandLine, takeModelArgument } from "./command_line.ts";
+import { examplesOf, usageOf } from "./command_names.ts";
 import type { Environment } from "./environment.ts";
 import { ConfigSchema } from "./config_schema.ts";
 import { flagsOf } from "./flags.ts";
@@ -36,7 +37,13 @@ export const PlanSchema = z.object({
   }),
   blockSize: ConfigSchema.shape.blockSize,
   kvCacheF16EdgeLayers: ConfigSchema.shape.kvCacheF16EdgeLayers,
-  maxModelLen: ConfigSchema.shape.maxModelLen,
+  maxModelLen: z.int().min(2).optional().meta({
+    description: "Most tokens of one sequence, prompt and output together",
+    group: "Model",
+    value: "TOKENS",
+    aliases: ["-c", "--ctx-size"],
+    defaultText: "what the model was made for",
+  }),
   maxNumBatchedTokens: ConfigSchema.shape.maxNumBatchedTokens,
 });
 
@@ -65,6 +72,7 @@ export function parsePlanConfig(args: readonly string[], env: Environment): Plan
 export function planHelp(presets: readonly string[]): string {
   return helpText(FLAGS, [
     "Quire plans KV memory: how many blocks, tokens and sequences of a model a size in bytes holds.",
-    `Usage:\n  quire plan [MODEL] [flags]      Presets: ${presets.join(", ")}`,
+    `${usageOf("plan")}\nPresets: ${presets.join(", ")}`,
+    ...examplesOf("plan"),
   ]);
 }

@@ -1,12 +1,12 @@
 import type { Batch, ChunkResult } from "./batch.ts";
 import type { PoolGroups } from "./cache_group.ts";
 import type { EngineCommand } from "./engine_command.ts";
-import type { EngineConfig, EvictionPolicyName } from "./engine_config.ts";
+import type { EngineConfig, EvictionPolicyName, SchedulingSettings } from "./engine_config.ts";
 import type { GenerationRequest } from "./generation.ts";
 import type { RequestId, SequenceId } from "./ids.ts";
 
 /** The sizes that decide which plans are made, with those of the pool at the start. */
-export interface TracedSizes extends PoolGroups {
+export interface TracedSizes extends PoolGroups, SchedulingSettings {
   readonly numBlocks: number;
   /** Token positions per block. */
   readonly blockSize: number;

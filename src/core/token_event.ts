@@ -1,6 +1,7 @@
 import type { TokenLogprob } from "./batch.ts";
 import type { ErrorData } from "./errors.ts";
 import type { RequestId, TokenId } from "./ids.ts";
+import type { EvictedPrefix } from "./miss_report.ts";
 import type { PromptReport } from "./prompt_readout.ts";
 
 /**
@@ -21,6 +22,8 @@ export interface TokenEvent {
   readonly prompt?: PromptReport;
   /** Prompt tokens whose KV came from the prefix cache; on the sequence's first event. */
   readonly numCachedTokens?: number;
+  /** What of the prompt had been cached behind those and was evicted of late; with those. */
+  readonly evicted?: EvictedPrefix;
   /**
    * Present on the sequence's last event. A stop token is reported in `token` with reason `stop`.
    */

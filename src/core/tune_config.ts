@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { checkValues, deepFreeze, readCommandLine, takeModelArgument } from "./command_line.ts";
+import { examplesOf, usageOf } from "./command_names.ts";
 import type { Environment } from "./environment.ts";
 import { checkInt8Activations, ConfigSchema, type Settings } from "./config_schema.ts";
 import { flagsOf } from "./flags.ts";
@@ -18,6 +19,7 @@ export const TuneSchema = ConfigSchema.pick({
   blockSize: true,
   numGpuBlocksOverride: true,
   kvCacheMemoryBytes: true,
+  gpuMemoryBytes: true,
   kvCacheDtype: true,
   kvCacheF16EdgeLayers: true,
   maxNumSeqs: true,
@@ -73,6 +75,7 @@ export function tuneHelp(): string {
   return helpText(FLAGS, [
     "Quire times the variants of every kernel of a model on this machine, keeps the times for later " +
     "starts, and shows them.",
-    "Usage:\n  quire tune [MODEL] [flags]",
+    usageOf("tune"),
+    ...examplesOf("tune"),
   ]);
 }

@@ -39,6 +39,12 @@ export interface Quantization {
   readonly hasMinima?: boolean;
 }
 
+/** What `--quantization` means without further flags. */
+export const DEFAULT_QUANTIZATIONS: Readonly<Record<Quantization["method"], Quantization>> = {
+  int8: { method: "int8", groupSize: 32 },
+  int4: { method: "int4", groupSize: 32, vocabulary: "int8", hasMinima: true },
+};
+
 /**
  * Whether products of int8 and int4 weights quantize their activations to int8 as well; "auto" on
  * GPUs that have packed dot products and no matrix units.

@@ -1,3 +1,4 @@
+import { setIfAbsent } from "../core/environment.ts";
 import type { WgslDialect } from "./capabilities.ts";
 
 /** An implementation of WebGPU, and what differs between implementations. */
@@ -35,11 +36,6 @@ const BACKENDS = "DENO_WEBGPU_BACKEND";
  * moment.
  */
 function preferVulkan(): void {
-  if (Deno.build.os !== "linux") return;
-  try {
-    if (!Deno.env.has(BACKENDS)) Deno.env.set(BACKENDS, "vulkan");
-  } catch (error) {
-    // Without leave to set it, the other adapters do no harm but that.
-    if (!(error instanceof Deno.errors.NotCapable)) throw error;
-  }
+  // Without leave to set it, the other adapters do no harm but that.
+  if (Deno.build.os === "linux") setIfAbsent(BACKENDS, "vulkan");
 }

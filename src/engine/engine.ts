@@ -15,6 +15,7 @@ import type { FromEngine } from "./messages.ts";
 import { pinPrefix } from "./pin_command.ts";
 import { type DeviceTimes, StepTimes } from "./step_times.ts";
 import type { StepTraceWriter } from "./step_trace_writer.ts";
+import { EngineViews, type ViewedCache } from "./engine_views.ts";
 import type { Pulse } from "./watchdog.ts";
 
 /** Computes batches: the engine's view of the model and its device. */
@@ -45,6 +46,8 @@ export interface EngineOptions {
   readonly pins?: PinnedPrefixes | undefined;
   /** Blocks that the pool may grow to by itself; default: none beyond those it has. */
   readonly growthLimit?: number;
+  /** Shows what blocks and the radix tree hold; absent: nobody can look. */
+  readonly viewed?: ViewedCache | undefined;
   /** Estimates hit rates at other sizes of KV memory. */
   readonly curve?: { estimate(): readonly CurvePoint[] };
   readonly clock?: Pick<Clock, "now">;
@@ -69,8 +72,10 @@ export class Engine {
   readonly #trace: StepTraceWriter | undefined;
   readonly #curve: EngineOptions["curve"];
   readonly #pins: PinnedPrefixes | undefined;
+  readonly #views: EngineViews;
   /** Absent where the runner's memory has one size. */
   readonly #pool: ElasticPool | undefined;
+  readonly #now: () => number;
   readonly #commands: { readonly id: number; readonly command: EngineCommand }[] = [];
   #isStopped = false;
   #isAsleep = false;
@@ -87,8 +92,11 @@ export class Engine {
     this.#trace = options.trace;
     this.#curve = options.curve;
     this.#pins = options.pins;
-    this.#times = new StepTimes(options.runner, options.clock ?? systemClock);
-    const { runner, scheduler, growthLimit = 0 } = options;
+    const { runner, scheduler, viewed, growthLimit = 0, clock = systemClock } = options;
+    this.#times = new StepTimes(runner, clock);
+    this.#views = new EngineViews(scheduler, viewed, clock);
+    // A replay sees the times of the trace.
+    this.#now = options.trace?.now ?? (() => clock.now());
     this.#pool = isElastic(runner)
       ? new ElasticPool(scheduler.pool, runner, growthLimit)
       : undefined;
@@ -97,7 +105,8 @@ export class Engine {
   /** Queues a request, and answers `accepted` or `refused`. */
   submit(request: GenerationRequest): void {
     try {
-      this.#scheduler.add(request);
+      this.#trace?.tick();
+      this.#scheduler.add(request, this.#now());
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       this.#post({ type: "refused", id: request.id, error: error.data });
@@ -208,20 +217,32 @@ export class Engine {
         const { numBlocks, numFreeBlocks, numCachedBlocks } = this.#scheduler.stats;
         return { numBlocks, numFreeBlocks, numCachedBlocks };
       }
+      case "view":
+        return this.#views.view(command, this.#times.totals);
+      case "read_path":
+        return this.#views.readPath(command);
+      case "abort_request": {
+        const numSequences = this.#scheduler.numSequencesOf(command.requestId);
+        if (numSequences > 0) this.abort(command.requestId);
+        return { numSequences };
+      }
     }
   }
 
   async #step(): Promise<void> {
     this.#times.begin();
+    const notes = this.#views.beginStep();
     this.#trace?.tick();
-    const batch = this.#scheduler.schedule();
+    const batch = this.#scheduler.schedule(this.#now());
     this.#trace?.record({ type: "plan", ...(batch === undefined ? {} : { batch }) });
     if (batch === undefined) return;
+    notes?.planned(batch);
     const results = await this.#runner.run(batch, () => this.#flush());
     this.#trace?.tick();
     this.#trace?.record({ type: "results", step: batch.step, results });
     const events = this.#scheduler.commit(batch, results);
     this.#times.end();
+    notes?.ended(this.#times.totals);
     this.#numAdvances++;
     this.#report(events);
   }

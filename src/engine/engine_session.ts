@@ -1,6 +1,6 @@
 import { invariant } from "../base/invariant.ts";
 import type { PoolGroups } from "../core/cache_group.ts";
-import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
+import type { EngineConfig, EngineInfo, SchedulingSettings } from "../core/engine_config.ts";
 import type { KvDecision } from "../core/kv_decision.ts";
 import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";
 import { DeviceLostError, KernelError, StartupError } from "../core/errors.ts";
@@ -111,7 +111,7 @@ export class EngineSession {
   ): Engine {
     const { numBlocks, blockSize, maxModelLen, maxNumSeqs, maxNumBatchedTokens } = info;
     const { maxNumWaitingSeqs } = config;
-    const recorder = new KvRecorder();
+    const recorder = new KvRecorder(() => Date.now());
     const onDecision = (decision: KvDecision) => {
       recorder.decided(decision, scheduler.numSteps);
       if (decision.type === "resize") trace?.record(tracedResize(decision));
@@ -139,16 +139,21 @@ export class EngineSession {
       onPrompt: (scope, tokens) => curve.lookUp(scope, tokens),
       onEnd: (scope, tokens) => curve.store(scope, tokens),
       ...shortContext(info),
+      vocabSize: info.vocabSize,
       maxModelLen,
       maxNumSeqs,
       maxNumBatchedTokens,
       maxNumWaitingSeqs,
+      ...schedulingOf(config),
     });
     trace?.record(tracedStart(config, info));
     const post = (message: FromEngine) => this.#post(message);
     const { growthLimit } = info;
     const { pins } = blocks;
-    return new Engine({ scheduler, runner, post, recorder, trace, curve, pins, growthLimit });
+    return new Engine({
+      ...{ scheduler, runner, post, recorder, trace, curve, pins, growthLimit },
+      viewed: blocks,
+    });
   }
 
   #post(message: FromEngine): void {
@@ -182,6 +187,7 @@ function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineIn
     ...checkpoints(config),
     ...shortContext(info),
     ...limits,
+    ...schedulingOf(config),
     ...caching,
   };
   return { type: "start", sizes, config };
@@ -189,6 +195,18 @@ function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineIn
 
 function checkpoints({ stateCheckpointInterval }: Pick<EngineConfig, "stateCheckpointInterval">) {
   return stateCheckpointInterval === undefined ? {} : { stateCheckpointInterval };
+}
+
+/** How requests are scheduled, of all that is configured. */
+function schedulingOf(config: EngineConfig): SchedulingSettings {
+  const { schedulingPolicy, longPrefillTokenThreshold } = config;
+  const { maxLongPartialPrefills, scheduleConservativeness } = config;
+  return {
+    ...(schedulingPolicy === undefined ? {} : { schedulingPolicy }),
+    ...(longPrefillTokenThreshold === undefined ? {} : { longPrefillTokenThreshold }),
+    ...(maxLongPartialPrefills === undefined ? {} : { maxLongPartialPrefills }),
+    ...(scheduleConservativeness === undefined ? {} : { scheduleConservativeness }),
+  };
 }
 
 function shortContext({ shortContextLen }: EngineInfo) {

@@ -1,4 +1,4 @@
-import { MessageChannel, Worker } from "node:worker_threads";
+import { MessageChannel, SHARE_ENV, Worker } from "node:worker_threads";
 import { getHeapStatistics } from "node:v8";
 import type { EngineWorker, WorkerListener } from "./isolate_handle.ts";
 import type { ToEngine } from "./messages.ts";
@@ -25,6 +25,8 @@ export class EngineThread implements EngineWorker {
       name: "engine",
       workerData: { lifeline: port2 },
       transferList: [port2],
+      // A copy of the variables would need leave to read all of them.
+      env: SHARE_ENV,
       // The limit that it has anyway: only a stated one ends the thread in place of the process.
       resourceLimits: { maxOldGenerationSizeMb: heapLimitMiB() },
     });

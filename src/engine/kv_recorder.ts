@@ -43,6 +43,12 @@ export class KvRecorder implements CacheListener {
   #events: OpenEvent[] = [];
   #decisions: LoggedDecision[] = [];
   readonly #sequences = new Map<SequenceId, KnownSequence>();
+  readonly #unixMs: (() => number) | undefined;
+
+  /** `unixMs` tells when decisions are made; absent: they carry no time. */
+  constructor(unixMs?: () => number) {
+    this.#unixMs = unixMs;
+  }
 
   stored({ key, parentKey, tokens, scope, group }: StoredBlock): void {
     const last = this.#events.at(-1);
@@ -93,7 +99,8 @@ export class KvRecorder implements CacheListener {
     if (known !== undefined) known.waits = waits;
     const { requestId, index } = known ?? {};
     const request = requestId === undefined ? {} : { requestId, index: index! };
-    this.#decisions.push({ ...decision, ...request, step });
+    const time = this.#unixMs === undefined ? {} : { timeMs: this.#unixMs() };
+    this.#decisions.push({ ...decision, ...request, step, ...time });
     if (type === "free" || type === "end") this.#sequences.delete(decision.sequenceId);
   }
 

@@ -9,6 +9,7 @@ import { decisionJson } from "./kv_log_route.ts";
 import type { Job, Run } from "./job.ts";
 import { SequenceText } from "./sequence_text.ts";
 import { timingsOf } from "./timings.ts";
+import { missJson, PromptWatch, type SubmittedJob } from "./prompt_watch.ts";
 import { accountOf } from "./access.ts";
 import { submitFor } from "./submit.ts";
 import type { Services } from "./services.ts";
@@ -30,12 +31,14 @@ export async function answer(c: Context, services: Services, job: Job): Promise<
     sequences: job.sequences,
     ...(beamSearch === undefined ? {} : { beamSearch }),
     ...retentionOf(job.request),
+    ...urgencyOf(job.request),
   };
-  const generation = await submitFor(c, services, request, {
+  const { generation, ...holder } = await submitFor(c, services, request, {
     salt: job.request.cache_salt,
+    timeoutSeconds: job.request.timeout ?? undefined,
     numPromptTokens: job.prompts.reduce((sum, { length }) => sum + length, 0),
   });
-  const run = prepareRun(c, services, job, id);
+  const run = prepareRun(c, services, { job, id, ...holder });
   return job.request.stream === true
     ? answerAsStream(c, services, run, generation)
     : await answerInOnePiece(c, run, generation);
@@ -53,7 +56,8 @@ function checkGenerates({ isHeadless = false, names }: Services["model"]): void 
   );
 }
 
-function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
+function prepareRun(c: Context, services: Services, submitted: SubmittedJob): Run {
+  const { job, id } = submitted;
   const { sequences, prompts, meter, request } = job;
   const namedStopTokenIds = namedStops(services, request);
   const texts = sequences.map((_, index) =>
@@ -73,7 +77,8 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
     promptLens: prompts.map(({ length }) => length),
     numSamples: sequences.length / prompts.length,
   };
-  const collector = new Collector(shape, texts, meter);
+  const watch = new PromptWatch(services, submitted);
+  const collector = new Collector(shape, texts, meter, watch);
   return {
     job,
     envelope: {
@@ -84,7 +89,7 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
     },
     collector,
     explanation: () => ({
-      ...(request.explain === true ? explain(services, id) : {}),
+      ...(request.explain === true ? explain(services, id, watch) : {}),
       ...(asksForTimings(request) ? { timings: timingsOf(meter, collector.usage()) } : {}),
     }),
     logEnd: (status) => {
@@ -98,6 +103,7 @@ function prepareRun(c: Context, services: Services, job: Job, id: string): Run {
         prompt_tokens,
         completion_tokens,
         cached_tokens: prompt_tokens_details.cached_tokens,
+        ...(watch.causes.length === 0 ? {} : { cache_miss: watch.causes.join(",") }),
         finish: texts.map(({ finish }) => finish?.reason ?? "none").join(","),
         ms: Math.round(meter.elapsedMs()),
       });
@@ -129,10 +135,22 @@ function retentionOf({ cache_retention: asked }: SamplingFields) {
   return { cacheRetention: { priority, ...duration } };
 }
 
-/** The decisions of one request that are still kept, in order. */
-function explain({ engine }: Services, id: string): Readonly<Record<string, unknown>> {
+/** Its own priority, for the scheduling policy `priority`. */
+function urgencyOf({ priority }: SamplingFields) {
+  return priority === undefined || priority === null ? {} : { urgency: priority };
+}
+
+/** The decisions of one request that are still kept, in order, and what each prompt found. */
+function explain(
+  { engine }: Services,
+  id: string,
+  { reports }: PromptWatch,
+): Readonly<Record<string, unknown>> {
   const own = engine.decisions.from(0).filter(({ item }) => item.requestId === id);
-  return { quire: { decisions: own.map(({ item }) => decisionJson(item)) } };
+  const prompts = reports.flatMap((report, index) =>
+    report === undefined ? [] : { index, ...missJson(report) }
+  );
+  return { quire: { decisions: own.map(({ item }) => decisionJson(item)), prompts } };
 }
 
 /** Stop tokens that the request named; the model's own end is reported without a `stop_reason`. */

@@ -17,6 +17,7 @@ import { kvPlanRoute } from "./kv_plan_route.ts";
 import { kvEventsRoute } from "./kv_events_route.ts";
 import { kvLogRoute } from "./kv_log_route.ts";
 import { kvResizeRoute } from "./kv_resize_route.ts";
+import { abortRequestRoute, machinePathRoute, machineRoute } from "./machine/machine_route.ts";
 import { modelRoute, modelsRoute } from "./models_route.ts";
 import { ollamaEmbeddingRoute, ollamaEmbedRoute } from "./ollama/ollama_embed.ts";
 import {
@@ -41,6 +42,7 @@ import {
 } from "./responses/responses_route.ts";
 import type { Services } from "./services.ts";
 import { detokenizeRoute, tokenizeRoute } from "./tokenize_route.ts";
+import { indexRoute, windowRoute } from "./window_route.ts";
 
 /** A route: method and path, who may call it, and its handler. */
 type Route = readonly [method: "GET" | "POST" | "DELETE", path: string, Access, Handler];
@@ -94,10 +96,14 @@ function routesOf(services: Services): readonly Route[] {
     ["GET", "/admin/kv/curve", "admin", kvCurveRoute(services)],
     ["GET", "/admin/kv/log", "admin", kvLogRoute(services)],
     ["GET", "/admin/kv/plan", "admin", kvPlanRoute(services)],
+    ["GET", "/admin/machine", "admin", machineRoute(services)],
+    ["GET", "/admin/machine/path", "admin", machinePathRoute(services)],
+    ["DELETE", "/admin/requests/:id", "admin", abortRequestRoute(services)],
     ["GET", "/kv/events", "admin", kvEventsRoute(services)],
     ["GET", "/openapi.json", "public", openApiRoute(() => routes, services.version)],
     ["GET", "/docs", "public", docsRoute()],
-    ["GET", "/", "public", (c) => c.redirect("/docs")],
+    ["GET", "/", "public", indexRoute(services)],
+    ["GET", "/window/:file{.+}", "public", windowRoute(services)],
   ];
   return routes;
 }
@@ -183,7 +189,7 @@ function refuseMethod(c: Context, methods: string[]): Response {
   );
 }
 
-/** Polled paths, whose lines would drown the others. */
+/** Polled paths, whose lines, like those of the window's files, would drown the others. */
 const QUIET_PATHS: ReadonlySet<string> = new Set(["/health", "/ready", "/live", "/metrics"]);
 
 /** One line per answered request, when its answer or stream begins. */
@@ -192,7 +198,8 @@ function logAccess({ log, now }: Services): MiddlewareHandler {
     const startMs = now();
     await next();
     const { method, path } = c.req;
-    const write = QUIET_PATHS.has(path) ? log.debug : log.info;
+    const isQuiet = QUIET_PATHS.has(path) || path.startsWith("/window/");
+    const write = isQuiet ? log.debug : log.info;
     write("request", {
       request_id: c.get("requestId"),
       method,

@@ -1,4 +1,5 @@
 import type { PromptSource } from "../core/context_limit.ts";
+import type { PromptOrigin } from "../core/prompt_origin.ts";
 import { chatAnswer } from "./chat_answer.ts";
 import { chatTools } from "./chat_tools.ts";
 import type { GenerationMeter } from "./generation_meter.ts";
@@ -47,11 +48,11 @@ export interface Chat extends ChatPrompt {
 export async function encodeChat(
   chat: ChatPrompt,
   { text, model, engine }: Pick<Services, "text" | "model" | "engine">,
+  numChars: number = numCharsOf(chat),
 ): Promise<Uint32Array> {
   const { messages, closing, use, variables, source } = chat;
   const { maxModelLen } = requireReady(engine);
   const { maxCharsPerToken } = model;
-  const numChars = numCharsOf(messages, use?.templateTools);
   checkPromptChars(numChars, source, { maxModelLen, maxCharsPerToken });
   const options = {
     ...closing,
@@ -85,7 +86,8 @@ export async function chatJob(
   const asked = tools === undefined ? chat.asked : tools.asked;
   if (asked !== undefined) checkSize(asked);
   const { maxModelLen, vocabSize } = requireReady(services.engine);
-  const prompt = await encodeChat(chat, services);
+  const numChars = numCharsOf(chat);
+  const prompt = await encodeChat(chat, services, numChars);
   const maxTokens = fitMaxTokens(prompt.length, source, maxModelLen, {
     maxTokens: chat.isCutToContext === true ? undefined : chat.maxTokens,
     fallback: chat.maxTokens ?? maxModelLen,
@@ -97,11 +99,21 @@ export async function chatJob(
   const options = { prompt, vocabSize, hasLogprobs, tools, asked };
   const { format, params: more, ...grammar } = await chatAnswer(fields, services, options);
   const sequences = samples.map((one) => ({ prompt, params: { ...one, ...more }, ...grammar }));
-  return { model, request: fields, prompts: [prompt], sequences, format, meter };
+  // The rest of a message is no start of a text, so a space before it is kept.
+  const continued = { ...format, continuesPrompt: chat.closing?.continueFinalMessage ?? false };
+  const origin = originOf(chat, numChars);
+  return { model, request: fields, prompts: [prompt], origin, sequences, format: continued, meter };
+}
+
+/** What the prompt of a chat is made of. */
+function originOf({ messages, use, variables }: Chat, numChars: number): PromptOrigin {
+  const tools = use?.templateTools;
+  return { messages, variables, numChars, ...(tools === undefined ? {} : { tools }) };
 }
 
 /** Characters that the prompt has at least: those of all contents, calls and tools. */
-function numCharsOf(messages: readonly ChatMessage[], tools: readonly unknown[] = []): number {
+function numCharsOf({ messages, use }: ChatPrompt): number {
+  const tools: readonly unknown[] = use?.templateTools ?? [];
   const calls = messages.flatMap(({ tool_calls = [] }) => tool_calls);
   const contents = messages.reduce((sum, { content }) => sum + content.length, 0);
   return contents +

@@ -19,6 +19,12 @@ export interface CollectorShape {
   readonly numSamples: number;
 }
 
+/** Is shown the events of a request, and their end. */
+export interface EventWatch {
+  observe(event: TokenEvent): void;
+  end(): void;
+}
+
 /**
  * Turns the events of one request into pieces of text and exact counts, for chat and completions,
  * streamed or not. A sequence whose stop string is found is aborted at once, and its later events
@@ -28,14 +34,21 @@ export class Collector {
   readonly #shape: CollectorShape;
   readonly #texts: readonly SequenceText[];
   readonly #meter: GenerationMeter;
+  readonly #watch: EventWatch | undefined;
   /** Cached tokens of each prompt: those of its first sample, since a prompt counts once. */
   readonly #numCached: number[];
   #numUnfinished: number;
 
-  constructor(shape: CollectorShape, texts: readonly SequenceText[], meter: GenerationMeter) {
+  constructor(
+    shape: CollectorShape,
+    texts: readonly SequenceText[],
+    meter: GenerationMeter,
+    watch?: EventWatch,
+  ) {
     this.#shape = shape;
     this.#texts = texts;
     this.#meter = meter;
+    this.#watch = watch;
     this.#numCached = shape.promptLens.map(() => 0);
     this.#numUnfinished = texts.length;
   }
@@ -60,6 +73,7 @@ export class Collector {
       throw error;
     } finally {
       this.#endUnfinished(lastReason);
+      this.#watch?.end();
     }
   }
 
@@ -87,6 +101,7 @@ export class Collector {
       this.#numCached[index / numSamples] = numCachedTokens;
     }
     this.#meter.observeEvent(event);
+    this.#watch?.observe(event);
     const piece = text.push(event);
     if (piece.finish !== undefined) {
       this.#numUnfinished--;

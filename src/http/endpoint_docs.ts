@@ -149,7 +149,16 @@ const SERVER: Readonly<Record<string, EndpointDoc>> = {
   "GET /props": { summary: "The server in llama.cpp's words", tag: "Server" },
   "GET /slots": { summary: "How many sequences of a step run", tag: "Server" },
   "GET /openapi.json": { summary: "This document", tag: "Server" },
-  "GET /": { summary: "Leads to /docs", tag: "Server", answer: "text/html" },
+  "GET /": {
+    summary: "The window; leads to /docs without a browser",
+    tag: "Server",
+    answer: "text/html",
+  },
+  "GET /window/{file}": {
+    summary: "A file of the window",
+    tag: "Server",
+    answer: "text/javascript",
+  },
   "GET /docs": { summary: "This document as a page", tag: "Server", answer: "text/html" },
 };
 
@@ -183,6 +192,19 @@ const ADMINISTRATION: Readonly<Record<string, EndpointDoc>> = {
   },
   "GET /admin/kv/plan": {
     summary: "The arithmetic of KV memory",
+    tag: "Administration",
+  },
+  "GET /admin/machine": {
+    summary: "The inside of the engine, a few times a second",
+    tag: "Administration",
+    answer: EVENTS,
+  },
+  "GET /admin/machine/path": {
+    summary: "The text of a path of the radix tree, of the caller's own scope",
+    tag: "Administration",
+  },
+  "DELETE /admin/requests/{id}": {
+    summary: "Ends a request that waits or runs",
     tag: "Administration",
   },
   "GET /kv/events": {

@@ -2,7 +2,7 @@ import { LOGIT_FIELDS } from "./logit_fields.ts";
 import { SAMPLING_FIELDS, type SamplingFields } from "./sampling_fields.ts";
 
 const { top_k, min_p, seed, stop_token_ids, ignore_eos } = SAMPLING_FIELDS;
-const { explain, cache_retention, cache_salt } = SAMPLING_FIELDS;
+const { explain, cache_retention, cache_salt, priority, timeout } = SAMPLING_FIELDS;
 
 /**
  * This server's own fields that every API for chats takes beside its own, with the meaning that
@@ -17,6 +17,8 @@ export const EXTRA_FIELDS = {
   explain,
   cache_retention,
   cache_salt,
+  priority,
+  timeout,
   ...LOGIT_FIELDS,
 };
 

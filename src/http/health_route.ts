@@ -7,16 +7,22 @@ import type { Services } from "./services.ts";
 
 /**
  * `GET /health` and `GET /ready`: 200 when the engine takes requests, else 503 with the engine's
- * state and the reason.
+ * state and the reason, and with how far its start is.
  */
-export function healthRoute({ engine }: Services): Handler {
+export function healthRoute({ engine, start }: Services): Handler {
   return (c) => {
     const reason = unavailability(engine);
     if (reason === undefined) return c.json({ status: "ok", state: engine.state });
     c.header("retry-after", RETRY_AFTER_SECONDS[STATUS_CODE.ServiceUnavailable]);
     const { error } = errorBody(toErrorData(new EngineUnavailableError(reason)));
     return c.json(
-      { status: "unavailable", state: engine.state, reason, error },
+      {
+        status: "unavailable",
+        state: engine.state,
+        reason,
+        ...(engine.state === "starting" && start !== undefined ? { start: start() } : {}),
+        error,
+      },
       STATUS_CODE.ServiceUnavailable,
     );
   };

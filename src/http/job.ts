@@ -1,5 +1,6 @@
 import type { ErrorData } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
+import type { PromptOrigin } from "../core/prompt_origin.ts";
 import type { AnswerFormat, Choice } from "./answer_format.ts";
 import type { Collector, Usage } from "./collector.ts";
 import type { GenerationMeter } from "./generation_meter.ts";
@@ -12,6 +13,8 @@ export interface Job {
   readonly model: string;
   readonly request: SamplingFields;
   readonly prompts: readonly Uint32Array[];
+  /** What the one prompt of a chat was made of. */
+  readonly origin?: PromptOrigin;
   /** Samples of prompt 0, then of prompt 1, and so on. */
   readonly sequences: readonly SequenceRequest[];
   readonly format: AnswerFormat;

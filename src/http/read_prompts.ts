@@ -65,7 +65,10 @@ export async function readPrompts(
     sequences: prompts.map((prompt) => ({ prompt, params: NOTHING, readout })),
   };
   const numPromptTokens = numTokensOf(prompts);
-  const generation = await submitFor(c, services, request, { salt: cacheSalt, numPromptTokens });
+  const { generation } = await submitFor(c, services, request, {
+    salt: cacheSalt,
+    numPromptTokens,
+  });
   const reports = await reportsOf(c, generation, { prompts, meter });
   services.log.info("prompts read", {
     id,

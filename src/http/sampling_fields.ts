@@ -18,6 +18,8 @@ const MAX_STOP_STRINGS = 16;
 const MAX_STOP_CHARS = 1024;
 const MAX_STOP_TOKEN_IDS = 128;
 const MAX_SALT_CHARS = 1024;
+const MAX_PRIORITY = 1_000_000;
+const MAX_TIMEOUT_SECONDS = 86_400;
 
 const StopString = z.string().min(1).max(MAX_STOP_CHARS)
   .refine((text) => text.isWellFormed(), "well-formed Unicode");
@@ -60,6 +62,8 @@ export const SAMPLING_FIELDS = {
     duration_ms: z.int().min(1).max(MAX_TOKENS).nullish(),
   }).nullish(),
   cache_salt: z.string().min(1).max(MAX_SALT_CHARS).nullish(),
+  priority: z.int().min(-MAX_PRIORITY).max(MAX_PRIORITY).nullish(),
+  timeout: z.number().positive().max(MAX_TIMEOUT_SECONDS).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.looseObject({
     include_usage: z.boolean().nullish(),

@@ -1,6 +1,7 @@
 import type { Logger } from "../base/log.ts";
 import type { KvCacheDtype } from "../core/engine_config.ts";
 import type { CompiledGrammar } from "../core/compiled_grammar.ts";
+import type { MissPort } from "../core/found_prompt.ts";
 import type { EnginePort } from "../core/generation.ts";
 import type { GrammarFormat } from "../core/grammar_format.ts";
 import type { Pooling } from "../core/prompt_readout.ts";
@@ -232,6 +233,8 @@ export interface DoorLimits extends BodyLimits {
    * Most sequences of one request, prompts times samples: as many as one owner may have waiting.
    */
   readonly maxNumSequences: number;
+  /** Seconds after which a request ends with an error; absent: only where it asks for that. */
+  readonly requestTimeoutSeconds?: number;
   /**
    * Milliseconds of silence after which a stream sends a comment, so that proxies keep it open; 0:
    * never.
@@ -278,6 +281,7 @@ export interface Services {
   readonly text: TextService;
   readonly grammars: GrammarPort;
   readonly tools: ToolPort;
+  readonly misses: MissPort;
   readonly createStopStrings: (stops: readonly string[]) => StopStrings;
   readonly model: ServedModel;
   readonly access: AccessRules;
@@ -286,6 +290,10 @@ export interface Services {
   readonly limits: DoorLimits;
   readonly metrics: ServingMetrics;
   readonly kvPlanner: KvPlanner;
+  /** Answers with a file of the window; undefined for a path that it does not have. */
+  readonly window: (request: Request) => Response | undefined;
+  /** How far the start of the engine is; asked for while it starts. */
+  readonly start?: () => { readonly phase: string; readonly seconds: number };
   readonly log: Logger;
   /** Version of this program. */
   readonly version: string;

@@ -1,5 +1,6 @@
 import { Counter, Histogram, Registry } from "prom-client";
 import type { EnginePort } from "../core/generation.ts";
+import { MISS_CAUSES, type MissCause } from "../core/miss_report.ts";
 import type { FinishReason } from "../core/token_event.ts";
 import { watchEngineCounters } from "./engine_counters.ts";
 import { watchEngineGauges } from "./engine_gauges.ts";
@@ -43,11 +44,13 @@ export class ServingMetrics implements KeyMeter {
   #finished: Counter<"finished_reason">;
   #keyTokens: Counter<"key" | "kind">;
   #keyRefusals: Counter<"key" | "limit">;
+  #misses: Counter<"cause">;
   #timeToFirstToken: Histogram;
   #interTokenLatency: Histogram;
   #requestLatency: Histogram;
   #promptLength: Histogram;
   #generationLength: Histogram;
+  #onLatency: ((kind: "first_token" | "next_token", seconds: number) => void) | undefined;
 
   constructor(engine: EnginePort, modelName: string) {
     this.#registry.setDefaultLabels({ model_name: modelName, engine: "0" });
@@ -72,6 +75,13 @@ export class ServingMetrics implements KeyMeter {
       labelNames: ["key", "limit"],
       registers: [this.#registry],
     });
+    this.#misses = new Counter({
+      name: "quire:prefix_cache_misses_total",
+      help: "Prompts that found less in the prefix cache than they could have, by cause",
+      labelNames: ["cause"],
+      registers: [this.#registry],
+    });
+    for (const cause of Object.keys(MISS_CAUSES)) this.#misses.inc({ cause }, 0);
     this.#timeToFirstToken = this.#histogram(
       "time_to_first_token_seconds",
       "From the arrival of a request to its first token",
@@ -112,11 +122,13 @@ export class ServingMetrics implements KeyMeter {
   /** A sequence has its first token, `seconds` after its request arrived. */
   observeFirstToken(seconds: number): void {
     this.#timeToFirstToken.observe(seconds);
+    this.#onLatency?.("first_token", seconds);
   }
 
   /** A sequence has a further token, `seconds` after the one before. */
   observeNextToken(seconds: number): void {
     this.#interTokenLatency.observe(seconds);
+    this.#onLatency?.("next_token", seconds);
   }
 
   /** A sequence has ended. */
@@ -133,6 +145,18 @@ export class ServingMetrics implements KeyMeter {
 
   observeKeyRefusal(key: string, limit: KeyLimit): void {
     this.#keyRefusals.inc({ key, limit });
+  }
+
+  /** A prompt has found less in the prefix cache than it could have. */
+  observeMiss(cause: MissCause): void {
+    this.#misses.inc({ cause });
+  }
+
+  /** Tells one listener of latencies as they are measured; undefined: nobody. */
+  watchLatencies(
+    listener: ((kind: "first_token" | "next_token", seconds: number) => void) | undefined,
+  ): void {
+    this.#onLatency = listener;
   }
 
   /** Adds the progress of a reheat. */

@@ -5,6 +5,8 @@ import { stream } from "hono/streaming";
 export interface SseWriter {
   /** Writes each payload as an event of JSON, all of them at once; nothing for none. */
   send(payloads: readonly unknown[]): Promise<void>;
+  /** Writes one payload that is JSON already, in the style that names no events. */
+  sendJson(json: string): Promise<void>;
   /** Ends the stream, with `data: [DONE]` where its style has that. */
   done(): Promise<void>;
 }
@@ -68,6 +70,7 @@ export function streamSse(
         send: async (payloads) => {
           if (payloads.length > 0) await write(payloads.map(toEvent).join(""));
         },
+        sendJson: (json) => write(`data: ${json}\n\n`),
         done: async () => {
           if (endsWithDone) await write("data: [DONE]\n\n");
         },

@@ -6,8 +6,19 @@ import { cacheScope, requestOwner } from "./cache_scope.ts";
 import type { KeyUse } from "./key_account.ts";
 import type { Services } from "./services.ts";
 
+/** A request in the name of its key. */
+export interface Submitted {
+  readonly generation: Generation;
+  /** Its cache scope and its owner (`cache_scope.ts`). */
+  readonly scope: string | undefined;
+  readonly owner: string | undefined;
+}
+
 /** A request without what follows from the key that it came with. */
-export type AnonymousRequest = Omit<GenerationRequest, "cacheScope" | "owner" | "priority">;
+export type AnonymousRequest = Omit<
+  GenerationRequest,
+  "cacheScope" | "owner" | "priority" | "timeoutMs"
+>;
 
 /**
  * Hands a request to the engine in the name of its key: within the key's limits, in its cache scope
@@ -18,16 +29,19 @@ export type AnonymousRequest = Omit<GenerationRequest, "cacheScope" | "owner" | 
  */
 export async function submitFor(
   c: Context,
-  { engine, cacheSecret }: Pick<Services, "engine" | "cacheSecret">,
+  { engine, cacheSecret, limits }: Pick<Services, "engine" | "cacheSecret" | "limits">,
   request: AnonymousRequest,
-  { salt, numPromptTokens }: {
+  { salt, timeoutSeconds = Infinity, numPromptTokens }: {
     /** The request's `cache_salt`. */
     readonly salt: string | null | undefined;
+    /** The request's `timeout`; the server's own may be shorter. */
+    readonly timeoutSeconds?: number | undefined;
     readonly numPromptTokens: number;
   },
-): Promise<Generation> {
+): Promise<Submitted> {
   const scope = cacheScope(c, cacheSecret, salt);
   const owner = requestOwner(c, cacheSecret);
+  const timeoutMs = 1000 * Math.min(timeoutSeconds, limits.requestTimeoutSeconds ?? Infinity);
   const account = accountOf(c);
   const use = account?.begin(numPromptTokens);
   const priority = account?.rules.priority;
@@ -37,10 +51,11 @@ export async function submitFor(
       ...(scope === undefined ? {} : { cacheScope: scope }),
       ...(owner === undefined ? {} : { owner }),
       ...(priority === undefined ? {} : { priority }),
+      ...(timeoutMs === Infinity ? {} : { timeoutMs }),
     });
     use?.accept();
     for (const [name, value] of Object.entries(account?.headers() ?? {})) c.header(name, value);
-    return use === undefined ? generation : charged(generation, use);
+    return { generation: use === undefined ? generation : charged(generation, use), scope, owner };
   } catch (error) {
     use?.cancel();
     throw error;

@@ -96,7 +96,6 @@ const GENERATION: readonly (readonly [string, Unsupported])[] = [
   ["grammar", only("")],
   ["regex", NOTHING],
   ["ebnf", NOTHING],
-  ["priority", only(0)],
   ["kv_transfer_params", NOTHING],
 ];
 

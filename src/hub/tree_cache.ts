@@ -22,14 +22,15 @@ export async function listFiles(
   cache: RepoCache,
   commit: string,
 ): Promise<RepoFile[]> {
-  const known = readTree(cache, commit);
+  const known = cachedTree(cache, commit);
   if (known !== undefined) return known;
   const files = await client.files(cache.repo, commit);
   writeTree(cache, commit, files);
   return files;
 }
 
-function readTree(cache: RepoCache, commit: string): RepoFile[] | undefined {
+/** The files of a commit as the cache lists them; undefined where it does not. */
+export function cachedTree(cache: RepoCache, commit: string): RepoFile[] | undefined {
   let json: unknown;
   try {
     json = JSON.parse(readTextIfThere(cache.treePath(commit)) ?? "null");

@@ -41,6 +41,8 @@ export interface AdmissionOptions extends CachingOptions {
    * Default: none.
    */
   readonly reserved?: Demand;
+  /** Slabs left over, if these are more than the watermark. Default: the watermark. */
+  readonly numKept?: number;
   /** Most leading tokens that may be found, in whole blocks. Default: all but the last. */
   readonly maxCachedTokens?: number;
   /**
@@ -56,6 +58,8 @@ export interface Admission {
   readonly numCachedTokens: number;
   /** Tokens right behind them, in whole blocks, that were cached and have been evicted of late. */
   readonly numEvictedTokens: number;
+  /** Milliseconds since the first of those was evicted, where there are any. */
+  readonly evictedAgoMs?: number;
   /** Whether the prefix cache was searched for them. */
   readonly isLookup: boolean;
   /** To be carried out before the sequence's first step writes anything. */
@@ -77,6 +81,8 @@ export interface Fork {
    * Leading tokens of the source, which has computed them; default: all but the last of the branch.
    */
   readonly numShared?: number;
+  /** As of an admission. */
+  readonly numKept?: number;
   /** Whether a group that runs already grows by it, so that the watermark is not kept. */
   readonly isGrowth?: boolean;
 }

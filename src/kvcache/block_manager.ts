@@ -1,8 +1,10 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockCopy } from "../core/batch.ts";
 import { type LayerCache, ONE_FULL_GROUP } from "../core/cache_group.ts";
+import type { BlockMap, TreeView } from "../core/engine_view.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import type { Admission, AdmissionOptions, BlockManagerOptions, Fork } from "./admission.ts";
+import { mapBlocks } from "./block_map.ts";
 import { createPool } from "./pool/create_pool.ts";
 import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
 import { PoolRoom } from "./pool_room.ts";
@@ -11,6 +13,7 @@ import type { DecisionListener } from "./prefix/cache_listener.ts";
 import type { ContentKey } from "./prefix/encoder_entry.ts";
 import type { PinnedPrefixes } from "./prefix/pinned_prefixes.ts";
 import { PrefixCache } from "./prefix/prefix_cache.ts";
+import type { PathName } from "./prefix/tree_view.ts";
 import { SequenceAllocator } from "./sequence_allocator.ts";
 import { checkTables } from "./tables/block_audit.ts";
 import { CopyQueue } from "./tables/copy_queue.ts";
@@ -193,6 +196,12 @@ export class BlockManager {
     return this.#room.growthDemand(this.#allocator.blocksOf(id).tables, numTokens);
   }
 
+  /** Slabs that the blocks of sequence `id` fill, those that others hold too included. */
+  numHeldBy(id: SequenceId): number {
+    const { tables } = this.#allocator.blocksOf(id);
+    return this.#pool.numSlabsFor(tables.map((table) => liveBlocksOf(table).length));
+  }
+
   /** Whether sequences that run can get so many more blocks among them. */
   canGrow(demand: Demand): boolean {
     return this.numMissing(demand) <= 0;
@@ -314,6 +323,25 @@ export class BlockManager {
     checkPoolSize(numBlocks, this);
     const held = { copies: this.#copies, sequences: [...this.#allocator.sequences.values()] };
     return resizePool(numBlocks, { pool: this.#pool, cache: this.#cache, ...held });
+  }
+
+  /** What each place of the pool is now. O(pool + tables). */
+  mapBlocks(): BlockMap {
+    return mapBlocks({
+      pool: this.#pool,
+      cache: this.#cache,
+      sequences: this.#allocator.sequences,
+    });
+  }
+
+  /** As of {@link PrefixCache.viewTree}; undefined without a prefix cache. */
+  viewTree(maxNumRuns: number): TreeView | undefined {
+    return this.#cache?.viewTree(maxNumRuns);
+  }
+
+  /** As of {@link PrefixCache.tokensAlong}. */
+  tokensAlong(path: PathName): Uint32Array | undefined {
+    return this.#cache?.tokensAlong(path);
   }
 
   /** Forgets all cached blocks and pins; no sequence may have a table. */

@@ -25,6 +25,8 @@ export interface RoomRequest {
   readonly isFirst: boolean;
   /** Blocks that others of its request take soon. Default: none. */
   readonly reserved?: Demand | undefined;
+  /** Slabs to be left over, if these are more than the watermark. Default: the watermark. */
+  readonly numKept?: number | undefined;
   /**
    * Plans its inputs, given how many leading positions are cached and whether it may find what is
    * cached of the inputs. Absent without any.
@@ -120,12 +122,17 @@ export class PoolRoom {
   /**
    * Slabs that an admission lacks which finds `hits`; 0 or less where it does not.
    *
-   * The watermark does not apply to the first table: no other sequence could grow into those
+   * Nothing is left over by the first table: no other sequence could grow into those
    * blocks, and one that needs the whole pool would wait for ever.
    */
-  countMissingAtStart(counts: Demand, hits: readonly BlockId[], isFirst: boolean): number {
+  countMissingAtStart(
+    counts: Demand,
+    hits: readonly BlockId[],
+    { isFirst, numKept = 0 }: Pick<RoomRequest, "isFirst" | "numKept">,
+  ): number {
     const watermark = this.#fixedWatermark ?? Math.floor(this.#pool.numSlabs / 100);
-    return this.#source.countMissing({ counts, hits, numKept: isFirst ? 0 : watermark });
+    const numLeftOver = isFirst ? 0 : Math.max(watermark, numKept);
+    return this.#source.countMissing({ counts, hits, numKept: numLeftOver });
   }
 
   /**
@@ -150,7 +157,7 @@ export class PoolRoom {
   #planWith(
     hit: Hit,
     numTokens: number,
-    { isFirst, reserved, planInputs }: RoomRequest,
+    { isFirst, reserved, numKept, planInputs }: RoomRequest,
     isLookup: boolean,
   ): AdmissionPlan {
     const numCached = hit.nodes.length * this.#grain.blockSize;
@@ -159,7 +166,7 @@ export class PoolRoom {
     const counts = inputs === undefined ? ofTokens : addDemands(ofTokens, inputs.counts);
     const hits = inputs === undefined ? blocksOf(hit) : [...blocksOf(hit), ...inputs.hits];
     const needed = reserved === undefined ? counts : addDemands(counts, reserved);
-    const numMissing = this.countMissingAtStart(needed, hits, isFirst);
+    const numMissing = this.countMissingAtStart(needed, hits, { isFirst, numKept });
     return { hit, inputs, hits, counts, needed, numMissing };
   }
 }

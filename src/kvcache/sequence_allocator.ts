@@ -79,9 +79,9 @@ export class SequenceAllocator {
 
   /** What an admission finds, takes and lacks. Changes nothing. */
   planAdmission(tokens: Uint32Array, options: AdmissionOptions): AdmissionPlan {
-    const { reserved, scope, inputs = [], maxCachedTokens } = options;
+    const { reserved, scope, inputs = [], maxCachedTokens, numKept } = options;
     const planInputs = this.#inputs.planner(inputs, scope);
-    const request = { isFirst: this.sequences.size === 0, reserved, planInputs };
+    const request = { isFirst: this.sequences.size === 0, reserved, numKept, planInputs };
     const hit = this.lookUp(tokens, tokenScope(options), maxCachedTokens);
     return this.#options.room.planAdmission(hit, tokens.length, request);
   }
@@ -97,7 +97,8 @@ export class SequenceAllocator {
   /** Admits sequence `id`, or returns undefined and has changed nothing. */
   tryAdmit(id: SequenceId, tokens: Uint32Array, options: AdmissionOptions): Admission | undefined {
     const plan = this.planAdmission(tokens, options);
-    if (!this.#hasRoom(id, plan.numMissing, plan.needed, plan.hits)) return undefined;
+    const { numMissing, needed, hits } = plan;
+    if (!this.#hasRoom(id, numMissing, needed, options, hits)) return undefined;
     return this.#admit(id, tokens, plan, options);
   }
 
@@ -109,7 +110,7 @@ export class SequenceAllocator {
     if (plan === undefined) return undefined;
     const hasRoom = isGrowth
       ? room.countMissing(plan.counts) <= 0
-      : this.#hasRoom(id, this.#countMissing(plan.counts), plan.counts);
+      : this.#hasRoom(id, this.#countMissing(plan.counts, fork.numKept), plan.counts, fork);
     if (!hasRoom) return undefined;
     for (const ids of plan.shared) source.retain(liveBlocksOf(ids));
     const taken = this.#take(id, plan.counts);
@@ -145,8 +146,9 @@ export class SequenceAllocator {
     return true;
   }
 
-  #countMissing(counts: Demand): number {
-    return this.#options.room.countMissingAtStart(counts, [], this.sequences.size === 0);
+  #countMissing(counts: Demand, numKept: number | undefined): number {
+    const request = { isFirst: this.sequences.size === 0, numKept };
+    return this.#options.room.countMissingAtStart(counts, [], request);
   }
 
   /** Whether a new sequence may take so many blocks; tells why it waits if it may not. */
@@ -154,6 +156,7 @@ export class SequenceAllocator {
     id: SequenceId,
     numMissing: number,
     counts: Demand,
+    { numKept = 0 }: Pick<AdmissionOptions, "numKept">,
     hits: readonly BlockId[] = [],
   ): boolean {
     invariant(!this.sequences.has(id), `sequence ${id} has a block table already`);
@@ -166,6 +169,7 @@ export class SequenceAllocator {
       numNeeded: pool.numSlabsFor(counts),
       numFree: pool.numFree,
       numEvictable: room.countEvictable(hits),
+      ...(numKept > 0 ? { numKept } : {}),
     });
     return false;
   }
@@ -182,7 +186,8 @@ export class SequenceAllocator {
     const scope = tokenScope(options);
     const numTokens = tokens.length;
     const numCachedTokens = hit.nodes.length * this.#blockSize;
-    const numEvictedTokens = cache?.countEvicted(scope, tokens, hit.nodes) ?? 0;
+    const evicted = cache?.findEvicted(scope, tokens, hit.nodes);
+    const numEvictedTokens = evicted?.numTokens ?? 0;
     const states = this.#copies.holdHit(hit);
     const path = this.#createPath(pathOptions(options, scope), { hit, numTokens });
     cache?.noteHit(hit, retention);
@@ -202,7 +207,10 @@ export class SequenceAllocator {
     const isLookup = cache?.isSearched ?? false;
     const stops = this.#stops(hit, numTokens);
     const missingInputs = inputs?.missing ?? NOTHING_TO_DO.missingInputs;
-    return { numCachedTokens, numEvictedTokens, isLookup, copies, stops, missingInputs };
+    return {
+      ...{ numCachedTokens, numEvictedTokens, isLookup, copies, stops, missingInputs },
+      ...(evicted && { evictedAgoMs: evicted.agoMs }),
+    };
   }
 
   #take(id: SequenceId, counts: Demand): BlockId[][] {

@@ -1,5 +1,5 @@
 import { StartupError } from "../core/errors.ts";
-import { SeededRandom } from "./seeded_random.ts";
+import { SeededRandom } from "../base/seeded_random.ts";
 
 /** One request: tokens of its prompt and tokens it generates, each at least 1. */
 export interface RequestLengths {

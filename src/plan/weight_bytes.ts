@@ -1,4 +1,9 @@
-import { matrixBytes, matrixFormat, type Quantization } from "../core/weight_format.ts";
+import {
+  DEFAULT_QUANTIZATIONS,
+  matrixBytes,
+  matrixFormat,
+  type Quantization,
+} from "../core/weight_format.ts";
 import type { ModelShape, WeightShape } from "./model_shape.ts";
 
 /** Bytes of all weights as one setting of `--quantization` holds them. */
@@ -17,11 +22,7 @@ export interface PlannedWeights {
 
 const QUANTIZATIONS: Readonly<
   Record<Exclude<PlannedWeights["format"], "file">, Quantization | undefined>
-> = {
-  f16: undefined,
-  int8: { method: "int8", groupSize: 32 },
-  int4: { method: "int4", groupSize: 32, vocabulary: "int8", hasMinima: true },
-};
+> = { f16: undefined, ...DEFAULT_QUANTIZATIONS };
 
 /**
  * Sizes of a model's weights on the device, to the byte, in f16 first; empty where its family's are

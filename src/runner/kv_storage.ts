@@ -26,11 +26,18 @@ export class KvStorage {
     this.#buffers = buffers;
   }
 
-  /** Allocates zeroed slabs. @throws {RangeError} when the device has no room. */
+  /**
+   * Allocates zeroed slabs. @throws {RangeError} when the device has no room; no buffer is kept.
+   */
   static async create(device: Device, shape: KvStorageShape): Promise<KvStorage> {
     const buffers: DeviceBuffer[] = [];
-    for (const [slot, slabBytes] of shape.slabBytes.entries()) {
-      buffers.push(await device.createBuffer(`kv ${slot}`, shape.numSlabs * slabBytes));
+    try {
+      for (const [slot, slabBytes] of shape.slabBytes.entries()) {
+        buffers.push(await device.createBuffer(`kv ${slot}`, shape.numSlabs * slabBytes));
+      }
+    } catch (error) {
+      buffers.forEach((buffer) => device.destroyBuffer(buffer));
+      throw error;
     }
     return new KvStorage(device, shape, buffers);
   }

@@ -2,20 +2,22 @@ import type { Model } from "../../models/model.ts";
 import { readModel } from "../../models/registry.ts";
 import type { EngineConfig, StartupPhase } from "../core/engine_config.ts";
 import { createLogger, type Logger } from "../base/log.ts";
-import { StartupError } from "../core/errors.ts";
 import { readModelText } from "../core/model_json.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
 import { findModelSource } from "../weights/model_source.ts";
 import { textWeights } from "../weights/text_part.ts";
 import type { Weights } from "../weights/weights.ts";
-import { blockNotices } from "./device_dtypes.ts";
+import { blockNotices, fallbackNotices } from "./device_dtypes.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
-import { hostFreeBytes } from "./host_memory.ts";
+import { hostMemory } from "./host_memory.ts";
 import { unusedTensors, warnOfUnused } from "./load_warnings.ts";
-import { kvBudget } from "./memory_budget.ts";
+import { allocateModel } from "./allocate_model.ts";
+import { smallerHint } from "./does_not_fit.ts";
+import type { MemoryInputs } from "./fit_context.ts";
 import { openDevice } from "./open_device.ts";
-import { allocateMemory, bindableSteps, type RunnerMemory } from "./runner_memory.ts";
-import { uploadWeights } from "./upload_weights.ts";
+import { type MemoryPlan, planMemory, planWords } from "./plan_memory.ts";
+import type { RunnerMemory } from "./runner_memory.ts";
+import { type UploadedWeights, uploadWeights, weightSources } from "./upload_weights.ts";
 
 /** The phases of a start, timed as they pass and told as they begin. */
 export class StartupPhases {
@@ -92,52 +94,58 @@ export async function loadModel(
   const files = source.configFiles();
   const model = readModel(files);
   for (const warning of model.warnings) log.warn(warning);
-  const budget = kvBudget(config, model, {
-    modelMaxLen: model.maxPositionEmbeddings,
-    maxBindingBytes: device.maxBindingBytes,
-    ...(device.isSoftware ? { hostFreeBytes: hostFreeBytes() } : {}),
-  });
-  const { engine, notices } = bindableSteps({ device, engine: config, model, budget });
-  notices.forEach((notice) => phases.tell(notice));
-  let fingerprint = "";
-  const { quantization } = config;
-  const loadPhase = quantization === undefined
+  const whole = source.openWeights();
+  try {
+    const checkpoint = weightsOf(model, whole);
+    const memory: MemoryInputs = {
+      ...{ device, engine: config, model },
+      sources: weightSources(checkpoint, model.weights),
+      ...(device.isSoftware ? { host: hostMemory() } : {}),
+    };
+    const plan = planMemory(memory);
+    warnOfUnused(log, unusedTensors(checkpoint.names(), model));
+    const { quantization } = config;
+    const notices = [
+      ...plan.notices,
+      ...blockNotices(checkpoint, model.weights, quantization),
+      ...fallbackNotices(memory.sources, quantization),
+      planWords(plan),
+    ];
+    notices.forEach((notice) => phases.tell(notice));
+    const weights = await load(memory, { checkpoint, plan, phases });
+    const tell = (notice: string) => phases.tell(notice);
+    const configText = readModelText(files, "config.json") ?? "";
+    return {
+      ...await allocateModel(memory, plan, { weights, tell }),
+      modelFingerprint: modelFingerprint(configText, whole, quantization),
+    };
+  } finally {
+    whole.close();
+  }
+}
+
+/** Loads the weights, as one phase of the start. */
+function load(
+  inputs: MemoryInputs,
+  { checkpoint, plan, phases }: {
+    readonly checkpoint: Weights;
+    readonly plan: MemoryPlan;
+    readonly phases: StartupPhases;
+  },
+): Promise<UploadedWeights> {
+  const { device, engine: { quantization }, model } = inputs;
+  const phase = quantization === undefined
     ? "load weights"
     : `quantize weights to ${quantization.method}`;
-  const weights = await phases.run(loadPhase, async (report) => {
-    const whole = source.openWeights();
-    try {
-      const configText = readModelText(files, "config.json") ?? "";
-      fingerprint = modelFingerprint(configText, whole, quantization);
-      const checkpoint = weightsOf(model, whole);
-      warnOfUnused(log, unusedTensors(checkpoint.names(), model));
-      const notices = blockNotices(checkpoint, model.weights, quantization);
-      notices.forEach((notice) => phases.tell(notice));
-      return await uploadWeights(device, checkpoint, model.weights, {
-        ...(quantization === undefined ? {} : { quantization }),
-        onProgress: (share) => report(`${Math.floor(100 * share)} %`),
-      });
-    } finally {
-      whole.close();
-    }
-  });
-  const inputs = { device, engine, model, weights, budget };
-  const memory = await allocateMemory(inputs).catch(outOfMemory);
-  return { inputs, memory, modelFingerprint: fingerprint };
+  return phases.run(phase, (report) =>
+    uploadWeights(device, checkpoint, model.weights, {
+      ...(quantization === undefined ? {} : { quantization }),
+      onProgress: (share) => report(`${Math.floor(100 * share)} %`),
+      hint: smallerHint(inputs, plan.weightBytes),
+    }));
 }
 
 /** The model's tensors of a checkpoint, by the names that it knows. */
 export function weightsOf({ isTextPart }: Pick<Model, "isTextPart">, checkpoint: Weights): Weights {
   return isTextPart ? textWeights(checkpoint) : checkpoint;
-}
-
-/**
- * Says what to lower where the device has no room for a start. @throws {StartupError} in that case.
- */
-export function outOfMemory(error: unknown): never {
-  if (!(error instanceof RangeError)) throw error;
-  throw new StartupError(
-    `The device has no room: ${error.message}; lower --kv-cache-memory-bytes, --max-model-len, ` +
-      `--max-num-seqs or --max-num-batched-tokens`,
-  );
 }

@@ -21,6 +21,14 @@ export function shortContext(
   return isLimit ? { shortContextLen } : {};
 }
 
+/** Words of {@link positionTable}. */
+export function positionTableWords(
+  { rotaryDim }: Pick<RopeTableSpec, "rotaryDim">,
+  { maxModelLen, shortContextLen = 0 }: TableLengths,
+): number {
+  return (shortContextLen + maxModelLen) * rotaryDim;
+}
+
 /**
  * The rows of a position table, f32 `[rows, rotaryDim / 2, 2]`: those of all positions, or those of
  * a short context and then those of all positions in a long one.

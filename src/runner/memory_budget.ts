@@ -60,16 +60,12 @@ export function kvBudget(
   limits: BudgetLimits,
 ): KvBudget {
   const { modelMaxLen } = limits;
-  if (config.maxModelLen !== undefined && config.maxModelLen > modelMaxLen) {
-    throw new StartupError(
-      `--max-model-len is ${config.maxModelLen}, but the model was made for ${modelMaxLen} tokens`,
-    );
-  }
-  model.caches.forEach((cache) => checkHeadDim(config.kvCacheDtype, cache));
+  checkKvSettings(config, model, modelMaxLen);
+  const asked = askedLength(config);
   const memory = kvMemory(model, config);
   const { numBlocks, growthLimit } = poolSizes(config, memory, limits);
   const slabBytes = slabBytesOf(memory.layout);
-  const longest = longestFit(config, memory, numBlocks, config.maxModelLen ?? modelMaxLen);
+  const longest = longestFit(config, memory, numBlocks, asked ?? modelMaxLen);
   if (longest < 1) {
     const least = slabsFor(config, memory, 1);
     const what = least === 1 ? "one block" : `the ${least} slabs of one token, each`;
@@ -78,15 +74,50 @@ export function kvBudget(
         `raise --kv-cache-memory-bytes or lower --block-size`,
     );
   }
-  if (config.maxModelLen !== undefined && longest < config.maxModelLen) {
-    const needed = slabsFor(config, memory, config.maxModelLen) * slabBytes;
+  if (asked !== undefined && longest < asked) {
+    const needed = slabsFor(config, memory, asked) * slabBytes;
     throw new StartupError(
-      `One sequence of --max-model-len ${config.maxModelLen} needs ${needed} bytes of KV, but the ` +
+      `One sequence of --max-model-len ${asked} needs ${needed} bytes of KV, but the ` +
         `pool has ${numBlocks * slabBytes} (${longest} tokens); ` +
         `raise --kv-cache-memory-bytes or set --max-model-len ${longest} or less`,
     );
   }
   return { numBlocks, growthLimit, maxModelLen: longest, bytes: numBlocks * slabBytes };
+}
+
+/** The context that the user asks for as a number. */
+export function askedLength({ maxModelLen }: EngineConfig): number | undefined {
+  return maxModelLen === "auto" ? undefined : maxModelLen;
+}
+
+/**
+ * Refuses what no amount of memory changes.
+ *
+ * @throws {StartupError} for a context that the model was not made for, and a dtype that its heads
+ * cannot be stored in.
+ */
+export function checkKvSettings(
+  config: EngineConfig,
+  model: Pick<Model, "caches">,
+  modelMaxLen: number,
+): void {
+  const asked = askedLength(config);
+  if (asked !== undefined && asked > modelMaxLen) {
+    throw new StartupError(
+      `--max-model-len is ${asked}, but the model was made for ${modelMaxLen} tokens`,
+    );
+  }
+  model.caches.forEach((cache) => checkHeadDim(config.kvCacheDtype, cache));
+}
+
+/** Bytes of the slabs that one sequence of so many tokens holds at most. */
+export function sequenceBytes(
+  config: EngineConfig,
+  model: Pick<Model, "caches">,
+  numTokens: number,
+): number {
+  const memory = kvMemory(model, config);
+  return slabsFor(config, memory, numTokens) * slabBytesOf(memory.layout);
 }
 
 function checkHeadDim(dtype: KvCacheDtype, cache: LayerCache | undefined): void {
@@ -144,11 +175,12 @@ function poolSizes(
   const maxBytes = maxKvCacheMemoryBytes ??
     (hostFreeBytes === undefined ? Infinity : HOST_SHARE * hostFreeBytes);
   const growthLimit = Math.min(inBytes(maxBytes), bindable);
+  const length = config.maxModelLen === "auto" ? modelMaxLen : config.maxModelLen;
   const modest = Math.min(
-    DEFAULT_SEQUENCES * slabsFor(config, memory, config.maxModelLen ?? modelMaxLen),
+    DEFAULT_SEQUENCES * slabsFor(config, memory, length ?? modelMaxLen),
     inBytes(DEFAULT_START_BYTES),
   );
   // The pool starts large enough for the length asked for, within its growth limit.
-  const asked = slabsFor(config, memory, config.maxModelLen ?? 0);
+  const asked = slabsFor(config, memory, length ?? 0);
   return { numBlocks: Math.min(Math.max(modest, asked), growthLimit), growthLimit };
 }

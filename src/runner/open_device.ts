@@ -1,5 +1,6 @@
 import type { DeviceChoice, GpuBackend } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
+import { setIfAbsent } from "../core/environment.ts";
 import { dawnProvider } from "../device/dawn_provider.ts";
 import type { Device } from "../device/device.ts";
 import { ReferenceDevice } from "../device/reference_device.ts";
@@ -22,9 +23,7 @@ export async function openDevice(
 ): Promise<Device> {
   if (choice === "cpu") return new ReferenceDevice();
   // Without it the software adapter's loader warns on every start.
-  if (!Deno.env.has("XDG_RUNTIME_DIR") && Deno.build.os === "linux") {
-    Deno.env.set("XDG_RUNTIME_DIR", "/tmp");
-  }
+  if (Deno.build.os === "linux") setIfAbsent("XDG_RUNTIME_DIR", "/tmp");
   if (backend === "dawn") return await openDawn();
   const device = await WebGpuDevice.open();
   if (device !== undefined) return device;

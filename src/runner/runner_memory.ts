@@ -1,7 +1,7 @@
 import { attentionQueryTile } from "../../kernels/attention/paged_attention.ts";
 import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import type { Activations, Model } from "../../models/model.ts";
-import { positionTable, shortContext } from "./long_rows.ts";
+import { positionTable, positionTableWords, shortContext } from "./long_rows.ts";
 import { invariant } from "../base/invariant.ts";
 import { numBlocksForTokens } from "../core/kv_layout.ts";
 import { readSpan } from "../core/read_span.ts";
@@ -30,14 +30,19 @@ const OWN_BUFFERS = [
  * Allocates the KV pool and the activations, large enough for the device's default tuning and for
  * all of its variants, which take no more.
  *
- * @throws {RangeError} when the device has no room.
+ * @throws {RangeError} when the device has no room; nothing of it is kept.
  */
 export async function allocateMemory(inputs: RunnerInputs): Promise<RunnerMemory> {
   const { device, engine, model, budget } = inputs;
   const activations = await createActivations(inputs, defaultTuning(device, engine));
   const { slabBytes } = kvMemory(model, engine).layout;
-  const storage = await KvStorage.create(device, { numSlabs: budget.numBlocks, slabBytes });
-  return { activations, storage };
+  try {
+    const storage = await KvStorage.create(device, { numSlabs: budget.numBlocks, slabBytes });
+    return { activations, storage };
+  } catch (error) {
+    Object.values(activations.declared).forEach((buffer) => device.destroyBuffer(buffer));
+    throw error;
+  }
 }
 
 /**
@@ -47,7 +52,7 @@ export async function allocateMemory(inputs: RunnerInputs): Promise<RunnerMemory
  * @throws {StartupError} when it cannot even bind those of one token or one sequence.
  */
 export function bindableSteps(
-  inputs: Pick<RunnerInputs, "device" | "engine" | "model" | "budget">,
+  inputs: StepInputs,
 ): { engine: EngineConfig; notices: readonly string[] } {
   const { device, engine, model } = inputs;
   const tuning = defaultTuning(device, engine);
@@ -67,7 +72,7 @@ export function bindableSteps(
  * @throws {StartupError} when the device cannot bind what attention keeps of one sequence.
  */
 export function stepLimits(
-  { device, engine, budget, model }: Pick<RunnerInputs, "device" | "engine" | "budget" | "model">,
+  { device, engine, budget, model }: StepInputs,
   tuning: Tuning,
 ): StepLimits {
   invariant(
@@ -101,23 +106,55 @@ function queryTile({ attention }: Pick<Model, "attention">, tuning: Tuning): num
   );
 }
 
-async function createActivations(inputs: RunnerInputs, tuning: Tuning): Promise<Activations> {
-  const { device, model, budget } = inputs;
+/** What the sizes of a step's buffers depend on. */
+export type StepInputs = Pick<RunnerInputs, "device" | "engine" | "model" | "budget">;
+
+/** Bytes of the buffers that a step passes through beside weights and KV. */
+export function activationBytes(inputs: StepInputs): number {
+  const planned = plannedBuffers(inputs, defaultTuning(inputs.device, inputs.engine));
+  return planned.reduce((sum, { words }) => sum + 4 * words, 0);
+}
+
+/** A buffer before it exists. */
+interface PlannedBuffer {
+  readonly name: string;
+  readonly words: number;
+  /** What a position table holds. */
+  readonly table?: () => Float32Array<ArrayBuffer>;
+}
+
+function plannedBuffers(inputs: StepInputs, tuning: Tuning): PlannedBuffer[] {
+  const { model, budget } = inputs;
   const limits = stepLimits(inputs, tuning);
   const sizes = activationSizes(model, tuning);
-  const words = (label: string, count: number) => device.createBuffer(label, 4 * count);
-  const buffers: Record<string, DeviceBuffer> = { step: await words("step", maxStepWords(limits)) };
-  const add = async (of: Readonly<Record<string, number>>, count: number) => {
-    for (const [name, size] of Object.entries(of)) buffers[name] = await words(name, count * size);
-  };
-  for (const [name, spec] of Object.entries(model.positionTables)) {
-    const table = positionTable(spec, { ...shortContext(model, budget), ...budget });
-    buffers[name] = await words(name, table.length);
-    device.write(buffers[name], 0, new Uint8Array(table.buffer));
+  const lengths = { ...shortContext(model, budget), ...budget };
+  const times = (of: Readonly<Record<string, number>>, count: number) =>
+    Object.entries(of).map(([name, size]) => ({ name, words: count * size }));
+  return [
+    { name: "step", words: maxStepWords(limits) },
+    ...Object.entries(model.positionTables).map(([name, spec]) => ({
+      name,
+      words: positionTableWords(spec, lengths),
+      table: () => positionTable(spec, lengths),
+    })),
+    ...times(sizes.perToken, limits.maxTokens),
+    ...times(sizes.perSplit, limits.maxSplits),
+    ...times(sizes.perSequence, limits.maxSeqs),
+  ];
+}
+
+async function createActivations(inputs: StepInputs, tuning: Tuning): Promise<Activations> {
+  const { device } = inputs;
+  const buffers: Record<string, DeviceBuffer> = {};
+  try {
+    for (const { name, words, table } of plannedBuffers(inputs, tuning)) {
+      buffers[name] = await device.createBuffer(name, 4 * words);
+      if (table !== undefined) device.write(buffers[name], 0, new Uint8Array(table().buffer));
+    }
+  } catch (error) {
+    Object.values(buffers).forEach((buffer) => device.destroyBuffer(buffer));
+    throw error;
   }
-  await add(sizes.perToken, limits.maxTokens);
-  await add(sizes.perSplit, limits.maxSplits);
-  await add(sizes.perSequence, limits.maxSeqs);
   const own = Object.fromEntries(OWN_BUFFERS.map((name) => [name, buffers[name]!]));
   return { ...own as Record<typeof OWN_BUFFERS[number], DeviceBuffer>, declared: buffers };
 }

@@ -7,7 +7,7 @@ import { decodeToF32 } from "../weights/dtypes.ts";
 import { transposed } from "../weights/transposed.ts";
 import { readFinite } from "../weights/read_finite.ts";
 import type { TensorInfo, Weights } from "../weights/weights.ts";
-import { type DeviceTypes, deviceTypes } from "./device_dtypes.ts";
+import { deviceTypes } from "./device_dtypes.ts";
 import { asTextures } from "./weight_textures.ts";
 import { byteRange, rowsOfShard, type TensorRows } from "./tensor_rows.ts";
 import { uploadQuantized } from "./upload_quantized.ts";
@@ -31,6 +31,31 @@ export interface UploadOptions {
   readonly quantization?: Quantization;
   /** Called with the share of the checkpoint's bytes that is uploaded, in (0, 1]. */
   readonly onProgress?: (share: number) => void;
+  /** Said where they do not fit: what would. */
+  readonly hint?: string;
+}
+
+/** A weight, and the tensors that it is stacked from, as they are read. */
+export interface WeightSource {
+  readonly spec: WeightSpec;
+  readonly checkpoint: Weights;
+  readonly tensors: readonly TensorInfo[];
+}
+
+/**
+ * Where a model's weights are in a checkpoint; no element is read.
+ *
+ * @throws {StartupError} for a tensor that is missing or of another shape.
+ */
+export function weightSources(
+  checkpoint: Weights,
+  specs: readonly WeightSpec[],
+): WeightSource[] {
+  const turned = transposed(checkpoint);
+  return specs.map((spec) => {
+    const source = spec.isTransposed === true ? turned : checkpoint;
+    return { spec, checkpoint: source, tensors: checkedTensors(source, spec) };
+  });
 }
 
 /**
@@ -47,21 +72,21 @@ export async function uploadWeights(
   device: Device,
   checkpoint: Weights,
   specs: readonly WeightSpec[],
-  { quantization, onProgress = () => {} }: UploadOptions = {},
+  { quantization, onProgress = () => {}, hint = "" }: UploadOptions = {},
 ): Promise<UploadedWeights> {
-  const turned = transposed(checkpoint);
-  const sourceOf = (spec: WeightSpec) => spec.isTransposed === true ? turned : checkpoint;
-  const checked = specs.map((spec) => ({ spec, tensors: checkedTensors(sourceOf(spec), spec) }));
-  const total = checked.reduce((sum, { tensors }) => sum + bytesOf(tensors), 0);
+  const sources = weightSources(checkpoint, specs);
+  const total = sources.reduce((sum, { tensors }) => sum + bytesOf(tensors), 0);
   const weights = new Map<string, DeviceWeight>();
   let done = 0;
   let bytes = 0;
   let numParameters = 0;
-  for (const { spec, tensors } of checked) {
-    const weight = await allocate(device, spec, deviceTypes(spec, tensors, quantization));
+  for (const { spec, checkpoint, tensors } of sources) {
+    const { dtype, parts } = deviceTypes(spec, tensors, quantization);
+    const weight = await createWeight(device, spec, dtype, parts)
+      .catch((error) => refuse(error, hint));
     for (const { buffer, dtype = weight.dtype, ...range } of weight.shards) {
       const rows = rowsOfShard(tensors, range, spec);
-      const target = { device, checkpoint: sourceOf(spec), rows, buffer, onBytes };
+      const target = { device, checkpoint, rows, buffer, onBytes };
       if (isQuantized(dtype)) uploadQuantized(target, dtype);
       else uploadPlain(target, { dtype, addend: spec.addend ?? 0 });
     }
@@ -94,7 +119,9 @@ function checkedTensors(
     const shape = shapes[i]!;
     if (tensor.shape.join() === shape.join()) return tensor;
     throw new StartupError(
-      `Tensor "${name}" has shape [${tensor.shape.join(", ")}], but config.json asks for ` +
+      `${checkpoint.fileOf(name)}: tensor "${name}" has shape [${
+        tensor.shape.join(", ")
+      }], but config.json asks for ` +
         `[${shape.join(", ")}]`,
     );
   });
@@ -104,17 +131,10 @@ function bytesOf(tensors: readonly TensorInfo[]): number {
   return tensors.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-async function allocate(
-  device: Device,
-  spec: WeightSpec,
-  { dtype, parts }: DeviceTypes,
-): Promise<DeviceWeight> {
-  try {
-    return await createWeight(device, spec, dtype, parts);
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    throw new StartupError(`The weights do not fit on this device: ${error.message}`);
-  }
+/** @throws {StartupError} where a device has no room for a weight. */
+function refuse(error: unknown, hint: string): never {
+  if (!(error instanceof RangeError)) throw error;
+  throw new StartupError(`The weights do not fit on this device: ${error.message}${hint}`);
 }
 
 /** How elements are stored that are not quantized. */

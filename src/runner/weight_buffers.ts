@@ -72,6 +72,35 @@ export function cutOutputs(
 /** Outputs `[begin, end)` of a weight, all of one type. */
 export type WeightPart = Pick<WeightShard, "begin" | "end"> & Readonly<{ dtype: WeightDtype }>;
 
+/** A buffer of a weight before it exists. */
+export interface PlannedShard extends WeightPart {
+  readonly rows: number;
+  readonly columns: number;
+  readonly bytes: number;
+}
+
+/**
+ * The buffers of a weight, several where the device cannot bind it whole, or where its parts, in
+ * order, have types of their own.
+ *
+ * @throws {RangeError} as {@link cutOutputs}.
+ */
+export function planShards(
+  spec: WeightSpec,
+  { dtype, parts }: { readonly dtype: WeightDtype; readonly parts?: readonly WeightPart[] },
+  maxBindingBytes: number,
+): PlannedShard[] {
+  const shape = weightShape(spec);
+  const { columns, rowsPerOutput } = shape;
+  return (parts ?? [{ begin: 0, end: shape.numOutputs, dtype }]).flatMap((part) =>
+    cutPart(shape, part, maxBindingBytes).map(({ begin, end }) => {
+      const rows = (end - begin) * rowsPerOutput;
+      const bytes = matrixBytes(part.dtype, rows, columns);
+      return { begin, end, dtype: part.dtype, rows, columns, bytes };
+    })
+  );
+}
+
 /**
  * Allocates the buffers of a weight, several where the device cannot bind it whole, or where its
  * parts, in order, have types of their own.
@@ -84,19 +113,14 @@ export async function createWeight(
   dtype: WeightDtype,
   parts?: readonly WeightPart[],
 ): Promise<DeviceWeight> {
-  const shape = weightShape(spec);
+  const types = { dtype, ...(parts === undefined ? {} : { parts }) };
+  const planned = planShards(spec, types, device.maxBindingBytes);
   const shards: WeightShard[] = [];
   try {
-    for (const part of parts ?? [{ begin: 0, end: shape.numOutputs, dtype }]) {
-      for (const { begin, end } of cutPart(shape, part, device.maxBindingBytes)) {
-        const rows = (end - begin) * shape.rowsPerOutput;
-        const label = end - begin === shape.numOutputs
-          ? spec.name
-          : `${spec.name} [${begin}, ${end})`;
-        const bytes = matrixBytes(part.dtype, rows, shape.columns);
-        const buffer = await device.createBuffer(label, bytes);
-        shards.push({ buffer, begin, end, ...(parts === undefined ? {} : { dtype: part.dtype }) });
-      }
+    for (const { begin, end, bytes, dtype } of planned) {
+      const label = planned.length === 1 ? spec.name : `${spec.name} [${begin}, ${end})`;
+      const buffer = await device.createBuffer(label, bytes);
+      shards.push({ buffer, begin, end, ...(parts === undefined ? {} : { dtype }) });
     }
   } catch (error) {
     for (const { buffer } of shards) device.destroyBuffer(buffer);

@@ -2,13 +2,20 @@ import type { ErrorData } from "../core/errors.ts";
 import { invariant } from "../base/invariant.ts";
 import type { Admission } from "../kvcache/admission.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
+import { addDemands, type Demand } from "../kvcache/pool/pool.ts";
 import type { WaitCause } from "../core/kv_decision.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { BatchPlan } from "./batch_plan.ts";
 import type { Counters } from "./counters.ts";
+import type { GrowthForecast } from "./growth_forecast.ts";
 import { chooseSharing, type Sharing } from "./prefix_sharing.ts";
 import type { Sequence } from "./sequence.ts";
-import { admissionOptions, type SequenceGroup } from "./sequence_group.ts";
+import {
+  admissionOptions,
+  holdersOf,
+  numBlocksMissing,
+  type SequenceGroup,
+} from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 import { WaitReporter } from "./wait_reporter.ts";
 
@@ -34,21 +41,33 @@ export interface AdmissionLimits {
   readonly maxNumSeqs: number;
   /** Most tokens in one step. */
   readonly maxNumBatchedTokens: number;
+  /** As of {@link SchedulerOptions}. */
+  readonly longPrefillTokenThreshold?: number;
+  readonly maxLongPartialPrefills?: number;
   readonly onDecision?: DecisionListener;
   readonly onPrompt?: TokensListener;
 }
 
+/** What a scheduler shares with its admissions. */
+export interface AdmissionParts {
+  readonly queues: SequenceQueues;
+  readonly counters: Counters;
+  readonly growth: GrowthForecast;
+}
+
 /**
- * Admits groups that wait: owners take turns, and each owner's are served in order of arrival.
+ * Admits groups that wait, in the policy's order.
  *
- * Strict FCFS: a group that does not fit blocks those behind it, so that no smaller one takes its
- * blocks. Only a group that waits for a prefix which is being computed is overtaken.
+ * A group that does not fit blocks those behind it, so that no smaller one takes its blocks. Only a
+ * group that waits for a prefix which is being computed, or for its turn among long prompts, is
+ * overtaken.
  */
 export class AdmissionControl {
   readonly #blocks: BlockManager;
   readonly #limits: AdmissionLimits;
   readonly #queues: SequenceQueues;
   readonly #counters: Counters;
+  readonly #growth: GrowthForecast;
   readonly #waits: WaitReporter;
   #impossible: Impossible[] = [];
   #blocked: SequenceGroup | undefined;
@@ -57,12 +76,13 @@ export class AdmissionControl {
   constructor(
     blocks: BlockManager,
     limits: AdmissionLimits,
-    { queues, counters }: { readonly queues: SequenceQueues; readonly counters: Counters },
+    { queues, counters, growth }: AdmissionParts,
   ) {
     this.#blocks = blocks;
     this.#limits = limits;
     this.#queues = queues;
     this.#counters = counters;
+    this.#growth = growth;
     this.#waits = new WaitReporter(limits.onDecision);
   }
 
@@ -78,7 +98,6 @@ export class AdmissionControl {
 
   /** Admits as many groups as seats, blocks and the rest of the plan's budget allow. */
   fill(plan: BatchPlan): void {
-    const { running } = this.#queues;
     const turns = this.#queues.takeTurns();
     this.#blocked = undefined;
     for (;;) {
@@ -89,8 +108,13 @@ export class AdmissionControl {
         this.#waits.report(group, shortage);
         return this.#waits.endAt(group, this.#queues.numWaiting);
       }
-      const siblings = this.#queues.ofRequest(group.requestId);
-      const sharing = chooseSharing(group, { running, siblings }, this.#blocks);
+      const longPrefills = this.#longPrefills(group);
+      if (longPrefills !== undefined) {
+        this.#waits.report(group, longPrefills);
+        turns.passOver();
+        continue;
+      }
+      const sharing = this.#chooseSharing(group);
       if (sharing.type === "wait") {
         this.#waits.reportSharing(group, sharing.reason, this.#blocks);
         turns.passOver();
@@ -106,6 +130,50 @@ export class AdmissionControl {
     }
   }
 
+  /** Blocks that a group lacks to be admitted, and those it has to leave over among them. */
+  numMissing(group: SequenceGroup): number {
+    return numBlocksMissing(group, this.#blocks, this.#numKeptFor(group));
+  }
+
+  /** Whether a group that waits has a seat and its blocks in the step that is to be planned. */
+  fits(group: SequenceGroup): boolean {
+    if (this.#seatShortage(group.numSeats) !== undefined) return false;
+    return numBlocksMissing(
+      group,
+      this.#blocks,
+      this.#numKeptBeside(this.#queues.running, group),
+    ) === 0;
+  }
+
+  /**
+   * Whether it would, as far as counts tell, if some that run gave theirs back; not where it waits
+   * for others to get on.
+   */
+  wouldFit(group: SequenceGroup, victims: readonly SequenceGroup[]): boolean {
+    if (this.#longPrefills(group) !== undefined) return false;
+    if (this.#chooseSharing(group).type === "wait") return false;
+    const others = this.#queues.running.filter((other) => !victims.includes(other));
+    const numTaken = others.reduce((sum, { numSeats }) => sum + numSeats, 0);
+    const { maxNumSeqs, maxNumBatchedTokens } = this.#limits;
+    if (numTaken + group.numSeats > Math.min(maxNumSeqs, maxNumBatchedTokens)) return false;
+    const numFreed = victims.flatMap(holdersOf)
+      .reduce((sum, { id }) => sum + this.#blocks.numHeldBy(id), 0);
+    const numKept = this.#numKeptBeside(others, group);
+    return numBlocksMissing(group, this.#blocks, numKept) <= numFreed;
+  }
+
+  /** Blocks that those that run take in the next step, or more of them before they end. */
+  #numKeptBeside(running: readonly SequenceGroup[], group: SequenceGroup): number {
+    if (running.length === 0) return 0;
+    const none: Demand = this.#blocks.groups.map(() => 0);
+    const demand = running.reduce(
+      (sum, other) => addDemands(sum, other.blockDemand(this.#blocks)),
+      none,
+    );
+    const growth = this.#growth.peakGrowth(running, group);
+    return Math.max(growth, this.#blocks.numSlabsFor(demand));
+  }
+
   /** Returns those found impossible, once; the caller ends them. */
   takeImpossible(): readonly Impossible[] {
     const impossible = this.#impossible;
@@ -115,9 +183,14 @@ export class AdmissionControl {
 
   /** The seats or tokens that a group lacks to advance in each step beside all that run. */
   #shortage({ numSeats: numNeeded }: SequenceGroup, plan: BatchPlan): WaitCause | undefined {
+    const { maxNumBatchedTokens } = this.#limits;
+    if (plan.isFull) return { reason: "tokens", limit: maxNumBatchedTokens };
+    return this.#seatShortage(numNeeded);
+  }
+
+  #seatShortage(numNeeded: number): WaitCause | undefined {
     const { running } = this.#queues;
     const { maxNumSeqs, maxNumBatchedTokens } = this.#limits;
-    if (plan.isFull) return { reason: "tokens", limit: maxNumBatchedTokens };
     const latest = running.at(-1);
     // It computes more tokens than it has seats, so it has to stay the latest admitted.
     if (latest?.isCatchingUp) {
@@ -132,11 +205,32 @@ export class AdmissionControl {
     return { reason: "seats", numNeeded, numTaken, limit };
   }
 
+  #chooseSharing(group: SequenceGroup): Sharing {
+    const { running } = this.#queues;
+    const siblings = this.#queues.ofRequest(group.requestId);
+    return chooseSharing(group, { running, siblings }, this.#blocks);
+  }
+
+  /** The long prompts that are computed and keep another long one waiting. */
+  #longPrefills(group: SequenceGroup): WaitCause | undefined {
+    const { longPrefillTokenThreshold: threshold, maxLongPartialPrefills: limit = 1 } =
+      this.#limits;
+    if (threshold === undefined || group.numTokens <= threshold) return undefined;
+    const numLong =
+      this.#queues.running.filter(({ members }) => members[0]!.numUncomputedTokens > threshold)
+        .length;
+    if (numLong < limit) return undefined;
+    const numCached = this.#blocks.numTokensCached(group.allTokens, group.caching.scope);
+    if (group.numTokens - numCached <= threshold) return undefined;
+    return { reason: "long_prefills", numLong, limit, threshold };
+  }
+
   #tryAdmit(group: SequenceGroup, sharing: Exclude<Sharing, { type: "wait" }>) {
     const { id, numTokens, caching } = group;
+    const numKept = this.#numKeptFor(group);
     const admission = sharing.type === "fork"
-      ? this.#blocks.tryFork(id, { source: sharing.source.id, numTokens }, caching)
-      : this.#tryAdmitAlone(group);
+      ? this.#blocks.tryFork(id, { source: sharing.source.id, numTokens, numKept }, caching)
+      : this.#tryAdmitAlone(group, numKept);
     if (admission === undefined && this.#queues.running.length === 0) {
       // No group runs that would give blocks back.
       this.#impossible.push({ group, error: group.outOfBlocks(this.#blocks) });
@@ -144,21 +238,33 @@ export class AdmissionControl {
     return admission;
   }
 
-  #tryAdmitAlone(group: SequenceGroup): Admission | undefined {
+  #tryAdmitAlone(group: SequenceGroup, numKept: number): Admission | undefined {
     const { id, allTokens } = group.members[0]!;
-    return this.#blocks.tryAdmit(id, allTokens, admissionOptions(group, this.#blocks));
+    return this.#blocks.tryAdmit(id, allTokens, admissionOptions(group, this.#blocks, numKept));
+  }
+
+  /** Blocks that an admission of a group leaves over for what it and those that run grow by. */
+  #numKeptFor(group: SequenceGroup): number {
+    const { running } = this.#queues;
+    return running.length === 0 ? 0 : this.#growth.peakGrowth(running, group);
   }
 
   #start(group: SequenceGroup, admission: Admission, plan: BatchPlan): void {
-    const { numCachedTokens, copies, stops } = admission;
+    const { numCachedTokens, numEvictedTokens, evictedAgoMs, copies, stops } = admission;
     this.#queues.admit(group);
     group.members[0]!.stops = stops;
     group.start(numCachedTokens);
+    group.numOutputTokensAtStart = group.members[0]!.numOutputTokens;
     if (group.numPreemptions === 0) {
       // Siblings share one prompt without asking the cache.
       const isPrompt = group.index === group.promptIndex && !group.isReheat;
       if (isPrompt) this.#limits.onPrompt?.(...seenBy(group));
-      for (const answer of group.answers) answer.numCachedTokens = numCachedTokens;
+      for (const answer of group.answers) {
+        answer.numCachedTokens = numCachedTokens;
+        if (evictedAgoMs !== undefined) {
+          answer.evicted = { numTokens: numEvictedTokens, agoMs: evictedAgoMs };
+        }
+      }
     }
     this.#countLookup(group, admission);
     for (const copy of copies) plan.addCopy(copy);

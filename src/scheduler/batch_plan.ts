@@ -17,7 +17,8 @@ import type { SequenceGroup, StepPlan } from "./sequence_group.ts";
  *
  * There are no phases: a chunk is `count` consecutive positions, and decode is a chunk of one, so a
  * long prompt fills what the running answers leave over (Agrawal 2024, "Sarathi-Serve",
- * arXiv:2403.02310).
+ * arXiv:2403.02310). Answers are not planned before prompts, but have their tokens reserved: so
+ * groups can be planned in the order in which they are to get blocks.
  */
 export class BatchPlan implements StepPlan {
   /** Whose tokens each chunk has, and the groups that these are of. */
@@ -26,11 +27,26 @@ export class BatchPlan implements StepPlan {
   readonly #chunks: ScheduledChunk[] = [];
   readonly #copies: BlockCopy[] = [];
   readonly #maxNumTokens: number;
+  readonly #maxChunk: number;
   #numTokens = 0;
+  #numReserved = 0;
 
-  /** An empty plan for at most `maxNumTokens` tokens. */
-  constructor(maxNumTokens: number) {
+  /**
+   * An empty plan for at most `maxNumTokens` tokens, `maxChunk` of one sequence.
+   */
+  constructor(maxNumTokens: number, maxChunk: number = Infinity) {
     this.#maxNumTokens = maxNumTokens;
+    this.#maxChunk = maxChunk;
+  }
+
+  /** Keeps so many tokens of the budget for groups to come, each of whose seats gets one. */
+  reserve(numTokens: number): void {
+    this.#numReserved += numTokens;
+  }
+
+  /** Gives reserved tokens free: their groups are to be planned, or are not. */
+  release(numTokens: number): void {
+    this.#numReserved -= numTokens;
   }
 
   /** Whether no sequence advances. */
@@ -44,7 +60,8 @@ export class BatchPlan implements StepPlan {
   }
 
   countFor(sequence: Sequence): number {
-    const numLeft = Math.min(sequence.numUncomputedTokens, this.#maxNumTokens - this.#numTokens);
+    const numFree = this.#maxNumTokens - this.#numTokens - this.#numReserved;
+    const numLeft = Math.min(sequence.numUncomputedTokens, numFree, this.#maxChunk);
     if (sequence.stops.length === 0) return numLeft;
     return Math.min(numLeft, sequence.nextStop - sequence.numComputedTokens);
   }

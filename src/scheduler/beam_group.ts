@@ -42,6 +42,9 @@ export class BeamGroup implements SequenceGroup {
   readonly promptIndex: number;
   readonly owner: string | undefined;
   readonly priority: number;
+  readonly urgency: number;
+  readonly deadlineMs: number | undefined;
+  readonly timeoutMs: number | undefined;
   readonly isReheat: boolean;
   readonly numPromptTokens: number;
   readonly numOutputTokens = 0;
@@ -50,6 +53,7 @@ export class BeamGroup implements SequenceGroup {
   state: SequenceState = "waiting";
   numComputedTokens = 0;
   numPreemptions = 0;
+  numOutputTokensAtStart = 0;
   #identity: SequenceIdentity;
   /** As it was made, but that candidates are reported instead of drawing. */
   readonly #request: SequenceRequest;
@@ -78,6 +82,9 @@ export class BeamGroup implements SequenceGroup {
     this.index = this.promptIndex = index;
     this.owner = owner;
     this.priority = identity.priority ?? 0;
+    this.urgency = identity.urgency ?? 0;
+    this.deadlineMs = identity.deadlineMs;
+    this.timeoutMs = identity.timeoutMs;
     this.isReheat = isReheat;
     this.allTokens = prompt;
     this.numPromptTokens = prompt.length;
@@ -233,7 +240,7 @@ export class BeamGroup implements SequenceGroup {
     this.numComputedTokens = 0;
     for (const beam of this.#beams) {
       beam.state = "waiting";
-      beam.numComputedTokens = 0;
+      beam.forgetComputed();
     }
   }
 

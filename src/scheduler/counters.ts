@@ -33,6 +33,11 @@ export class Counters {
     this.#counts.numPreemptions++;
   }
 
+  /** The deadline of a group has passed. */
+  countTimeout(): void {
+    this.#counts.numTimeouts++;
+  }
+
   /** A prompt has been looked up in the prefix cache at its first admission. */
   countLookup({ numTokens, numHitTokens, numEvictedTokens, blockSize }: Lookup): void {
     this.#counts.numQueriedTokens += numTokens;
@@ -60,6 +65,8 @@ export class Counters {
   countChunk(sequence: Sequence, { start, tokens }: ScheduledChunk): void {
     const promptEnd = Math.min(start + tokens.length, sequence.numPromptTokens);
     this.#counts.numComputedPromptTokens += Math.max(0, promptEnd - start);
+    const againEnd = Math.min(start + tokens.length, sequence.numTokensOnceComputed);
+    this.#counts.numRecomputedTokens += Math.max(0, againEnd - start);
   }
 
   /** An answer of a group has begun, or ended without a token. Those of a reheat do not count. */

@@ -2,7 +2,7 @@ import type { TokenEvent } from "../core/token_event.ts";
 import type { Answer } from "./sequence.ts";
 
 /** An event of an answer, without its identity. */
-export type Report = Omit<TokenEvent, "requestId" | "index" | "numCachedTokens">;
+export type Report = Omit<TokenEvent, "requestId" | "index" | "numCachedTokens" | "evicted">;
 
 /** The events since they were last taken, in order. */
 export class EventBuffer {
@@ -14,8 +14,11 @@ export class EventBuffer {
     answer.hasReported = true;
     const { token, logprob, topLogprobs, finishReason, error, prompt } = report;
     const isPlain = (logprob ?? topLogprobs ?? finishReason ?? error ?? prompt) === undefined;
-    if (!hasReported) this.#events.push({ requestId, index, ...report, numCachedTokens });
-    // Nearly all of a step's: without a spread, which would take several times as long.
+    if (!hasReported) {
+      const { evicted } = answer;
+      const first = { requestId, index, ...report, numCachedTokens };
+      this.#events.push(evicted === undefined ? first : { ...first, evicted });
+    } // Nearly all of a step's: without a spread, which would take several times as long.
     else if (isPlain && token !== undefined) this.#events.push({ requestId, index, token });
     else this.#events.push({ requestId, index, ...report });
   }

@@ -17,6 +17,8 @@ export interface SequenceGroupOptions {
   readonly maxModelLen: number;
   /** As of {@link SchedulerOptions}. */
   readonly shortContextLen?: number | undefined;
+  /** When the request has come, in milliseconds. */
+  readonly nowMs: number;
   /** Follow the sequences that have a grammar. */
   readonly matchers?: TokenMatchers | undefined;
 }
@@ -42,6 +44,9 @@ export function makeSequenceGroups(
       options.shortContextLen,
     ),
     priority: request.priority ?? 0,
+    urgency: request.urgency ?? 0,
+    timeoutMs: request.timeoutMs,
+    deadlineMs: request.timeoutMs === undefined ? undefined : options.nowMs + request.timeoutMs,
     isReheat: request.isReheat ?? false,
   });
   if (beamSearch === undefined) {

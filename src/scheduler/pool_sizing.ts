@@ -5,7 +5,7 @@ import { addDemands, type Demand } from "../kvcache/pool/pool.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { PoolResize } from "../kvcache/pool_resize.ts";
 import type { Counters } from "./counters.ts";
-import { numBlocksMissing, type SequenceGroup } from "./sequence_group.ts";
+import type { SequenceGroup } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 
 /** The request that lacks blocks, and how many. */
@@ -26,6 +26,8 @@ export interface PoolSizingParts {
   readonly counters: Counters;
   /** The head of the queue, if it was not admitted to the latest step for lack of blocks. */
   readonly blocked: () => SequenceGroup | undefined;
+  /** Blocks that a group lacks to be admitted. */
+  readonly numMissing: (group: SequenceGroup) => number;
   /** Fails while a step is in flight. */
   readonly checkBetweenSteps: (action: string) => void;
   readonly onDecision: DecisionListener | undefined;
@@ -81,7 +83,7 @@ export class PoolSizing {
     // it.
     const group = running.length === 0 ? queues.takeTurns().next : this.#parts.blocked();
     if (group?.state !== "waiting") return undefined;
-    const numLacked = numBlocksMissing(group, this.#blocks);
+    const numLacked = this.#parts.numMissing(group);
     if (numLacked === 0) return undefined;
     const isLone = running.length === 0;
     return {

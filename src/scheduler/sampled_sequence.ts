@@ -1,6 +1,7 @@
 import type { TokenOutput } from "../core/batch.ts";
 import type { ErrorData } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
+import type { EvictedPrefix } from "../core/miss_report.ts";
 import type { TokenMatcher } from "../core/token_matcher.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { Demand } from "../kvcache/pool/pool.ts";
@@ -16,11 +17,16 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   readonly promptIndex: number;
   readonly owner: string | undefined;
   readonly priority: number;
+  readonly urgency: number;
+  readonly deadlineMs: number | undefined;
+  readonly timeoutMs: number | undefined;
   readonly isReheat: boolean;
   readonly members: readonly [SampledSequence];
   readonly numSeats = 1;
   numPreemptions = 0;
+  numOutputTokensAtStart = 0;
   numCachedTokens = 0;
+  evicted?: EvictedPrefix;
   hasReported = false;
 
   constructor(identity: SequenceIdentity, request: SequenceRequest, matcher?: TokenMatcher) {
@@ -28,6 +34,9 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
     this.promptIndex = identity.promptIndex ?? identity.index;
     this.owner = identity.owner;
     this.priority = identity.priority ?? 0;
+    this.urgency = identity.urgency ?? 0;
+    this.deadlineMs = identity.deadlineMs;
+    this.timeoutMs = identity.timeoutMs;
     this.isReheat = identity.isReheat ?? false;
     this.members = [this];
   }
@@ -72,7 +81,7 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
   }
 
   preempt(): void {
-    this.numComputedTokens = 0;
+    this.forgetComputed();
   }
 
   cacheAs(caching: CachingOptions): void {

@@ -1,5 +1,6 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
 import type { Batch, ChunkResult } from "../core/batch.ts";
+import type { SchedulingSettings } from "../core/engine_config.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
@@ -7,26 +8,33 @@ import type { TokenEvent } from "../core/token_event.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
-import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 import { BatchPlan, checkResults } from "./batch_plan.ts";
 import { AdmissionControl, type TokensListener } from "./admission_control.ts";
 import { checkHolders } from "./audit.ts";
 import { Counters } from "./counters.ts";
-import { cachingAtLength, makeSequenceGroups } from "./make_sequence_groups.ts";
+import { deadlineExceeded, Deadlines } from "./deadlines.ts";
+import { GrowthForecast } from "./growth_forecast.ts";
+import { makeSequenceGroups } from "./make_sequence_groups.ts";
+import { createPolicy } from "./policies/create_policy.ts";
+import { QueueSpeed } from "./queue_speed.ts";
+import { RunningControl } from "./running_control.ts";
 import { PoolSizing } from "./pool_sizing.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
 import { StepCommit } from "./step_commit.ts";
+import { type QueueView, viewQueues } from "./queue_view.ts";
 import {
   cacheInUse,
   checkFits,
   checkNumSequences,
   checkQueueHasRoom,
   checkSearchFits,
+  checkTokens,
+  checkUrgency,
 } from "./submission.ts";
 
-/** The limits of a scheduler, each at least 1. */
-export interface SchedulerOptions {
+/** The limits of a scheduler, each at least 1, and how it schedules within them. */
+export interface SchedulerOptions extends SchedulingSettings {
   /** Most tokens of one sequence, prompt and output. */
   readonly maxModelLen: number;
   /**
@@ -34,6 +42,8 @@ export interface SchedulerOptions {
    * anew for a long one (`src/core/long_context.ts`). Absent: there is one kind of KV.
    */
   readonly shortContextLen?: number;
+  /** Tokens that the model has; absent: those of prompts are not checked. */
+  readonly vocabSize?: number;
   /** Most sequences in one step. */
   readonly maxNumSeqs: number;
   /** Most tokens in one step. */
@@ -56,10 +66,9 @@ export interface SchedulerOptions {
  * Batches are made anew for each step, so a sequence joins when there is room and leaves when it
  * ends, without waiting for others (Orca, Yu et al. 2022, OSDI).
  *
- * Every running sequence advances in every step unless it is preempted. An admission needs a token
- * of budget left over by those that run, so these never outnumber the tokens of a step; and one
- * that spends the budget ends the admissions, so only the latest admitted can have more than one
- * token to compute.
+ * Every running sequence advances in every step unless it is preempted: an admission needs a seat,
+ * of which there are no more than a step has tokens, and each that runs has a token per seat
+ * reserved. What is left goes to prompts, in the policy's order, and then to those that wait.
  *
  * Between `schedule` and `commit` the step is in flight. Requests may be added and aborted then,
  * but the blocks of a sequence in flight are freed at the commit, since the device still writes
@@ -70,22 +79,46 @@ export class Scheduler {
   readonly pool: PoolSizing;
   readonly #blocks: BlockManager;
   readonly #options: SchedulerOptions;
-  readonly #queues = new SequenceQueues();
+  readonly #queues: SequenceQueues;
+  readonly #deadlines = new Deadlines();
+  readonly #speed = new QueueSpeed();
+  #nowMs = 0;
+  /** Groups queued so far. */
+  #numQueued = 0;
   #inFlight: Batch | undefined;
   #nextSequenceId: SequenceId = 0;
   readonly #counters = new Counters();
+  readonly #growth: GrowthForecast;
   readonly #admissions: AdmissionControl;
   readonly #commit: StepCommit;
+  readonly #running: RunningControl;
 
   constructor(blocks: BlockManager, options: SchedulerOptions) {
     this.#blocks = blocks;
     this.#options = options;
-    const shared = { queues: this.#queues, counters: this.#counters };
+    this.#growth = new GrowthForecast(blocks, {
+      maxModelLen: options.maxModelLen,
+      conservativeness: options.scheduleConservativeness ?? 0,
+    });
+    const policy = createPolicy(options.schedulingPolicy ?? "fcfs", {
+      cachedLength: ({ allTokens, caching }) => blocks.numTokensCached(allTokens, caching.scope),
+      expectedTokens: (group) => this.#growth.expectedTokens(group),
+    });
+    this.#queues = new SequenceQueues(policy);
+    const shared = { queues: this.#queues, counters: this.#counters, growth: this.#growth };
+    const onGroupEnd = (group: SequenceGroup) => this.#noteEnd(group);
     this.#admissions = new AdmissionControl(blocks, options, shared);
-    this.#commit = new StepCommit(blocks, options, shared);
+    this.#commit = new StepCommit(blocks, options, { ...shared, onGroupEnd });
+    this.#running = new RunningControl(blocks, options, {
+      ...shared,
+      policy,
+      admissions: this.#admissions,
+      commit: this.#commit,
+    });
     this.pool = new PoolSizing(blocks, options.maxModelLen, {
       ...shared,
       blocked: () => this.#admissions.blocked,
+      numMissing: (group) => this.#admissions.numMissing(group),
       checkBetweenSteps: (action) => this.#checkBetweenSteps(action),
       onDecision: options.onDecision,
     });
@@ -122,13 +155,13 @@ export class Scheduler {
   }
 
   /**
-   * Queues all sequences of a request.
+   * Queues all sequences of a request, which has come at `nowMs`.
    *
    * @throws {RequestError} when they are too many for any queue or one of them could never run
    * (400), too many of the same owner wait (429), or a grammar cannot be matched. Nothing has been
    * queued.
    */
-  add(request: GenerationRequest): void {
+  add(request: GenerationRequest, nowMs: number = this.#nowMs): void {
     const { numBlocks, blockSize, numPoolTokens } = this.#blocks;
     const { growthLimit } = this.pool;
     const limits = {
@@ -138,13 +171,21 @@ export class Scheduler {
     };
     checkNumSequences(request, limits);
     checkFits(request, limits);
+    checkTokens(request, limits);
     checkSearchFits(request, limits);
-    checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), limits);
+    checkUrgency(request, this.#options.schedulingPolicy);
+    checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), {
+      ...limits,
+      secondsUntil: (numPlaces) =>
+        this.#speed.secondsUntil(numPlaces * this.#queues.numOwnersWaiting, nowMs),
+    });
     const firstId = this.#nextSequenceId;
-    const groups = makeSequenceGroups(request, { ...limits, firstId });
+    const groups = makeSequenceGroups(request, { ...limits, firstId, nowMs });
     this.#nextSequenceId += request.sequences.length;
     this.#queues.add(request.id, groups);
+    this.#numQueued += groups.length;
     for (const group of groups) {
+      this.#deadlines.add(group);
       this.#commit.reportQueued(group);
       this.#admissions.noteWaiting(group);
     }
@@ -165,20 +206,28 @@ export class Scheduler {
   /**
    * Plans the next step, or returns undefined when there is none: no sequence is queued, or the one
    * that ran had to be ended (see {@link takeEvents}). Fails if no group advances and none ends.
+   *
+   * @param nowMs the time by which deadlines are met; default: as before.
    */
-  schedule(): Batch | undefined {
+  schedule(nowMs: number = this.#nowMs): Batch | undefined {
     this.#checkBetweenSteps("schedule()");
     const { numUnfinished } = this.#queues;
-    this.#preemptOutgrown();
+    this.#nowMs = nowMs;
+    this.#endOverdue();
+    this.#growth.beginStep();
+    this.#running.preemptOutgrown();
+    this.#running.preemptOutranked();
     const { numPreemptions } = this.#counters.current;
-    const plan = new BatchPlan(this.#options.maxNumBatchedTokens);
-    this.#scheduleRunning(plan);
+    const plan = new BatchPlan(this.#options.maxNumBatchedTokens, this.#maxChunk());
+    this.#running.schedule(plan);
     // Blocks taken from a running sequence are for those that still run, not for a newcomer.
     const hasPreempted = this.#counters.current.numPreemptions > numPreemptions;
     if (!hasPreempted || this.#queues.running.length === 0) this.#admissions.fill(plan);
     for (const { group, error } of this.#admissions.takeImpossible()) {
       this.#commit.end(group, { finishReason: "error", error });
     }
+    const { numWaiting } = this.#queues;
+    this.#speed.note(nowMs, this.#numQueued - numWaiting, numWaiting);
     if (plan.isEmpty) {
       const isStuck = numUnfinished > 0 && this.#queues.numUnfinished === numUnfinished;
       invariant(!isStuck, `no sequence advances or ends: ${JSON.stringify(this.stats)}`);
@@ -226,9 +275,19 @@ export class Scheduler {
     const { running } = this.#queues;
     const numRunning = running.length;
     if (numRunning > 0 && !preempt) throw cacheInUse(numRunning);
-    while (running.length > 0) this.#preempt(running.at(-1)!);
+    while (running.length > 0) this.#running.preempt(running.at(-1)!);
     this.#blocks.clearCache();
     return numRunning;
+  }
+
+  /** The unfinished sequences, at most `limit` of them: those that run, then those that wait. */
+  viewSequences(limit: number): QueueView {
+    return viewQueues(this.#queues, limit);
+  }
+
+  /** Sequences of a request that wait or run. */
+  numSequencesOf(requestId: RequestId): number {
+    return this.#queues.ofRequest(requestId).reduce((sum, { answers }) => sum + answers.length, 0);
   }
 
   /** Audit of the queues and the blocks; when idle, also that no block is in use. O(pool). */
@@ -244,70 +303,28 @@ export class Scheduler {
     throw new InvariantError(`${action} while step ${this.#inFlight.step} is in flight`);
   }
 
-  #scheduleRunning(plan: BatchPlan): void {
-    const { running } = this.#queues;
-    for (let i = 0; i < running.length; i++) {
-      const group = running[i]!;
-      if (this.#makeRoom(group, plan)) group.addTo(plan, this.#blocks);
+  #noteEnd(group: SequenceGroup): void {
+    this.#deadlines.remove(group);
+    this.#growth.noteEnd(group);
+  }
+
+  #endOverdue(): void {
+    for (const group of this.#deadlines.overdue(this.#nowMs)) {
+      this.#counters.countTimeout();
+      this.#commit.end(group, { finishReason: "error", error: deadlineExceeded(group) });
     }
   }
 
-  /**
-   * Whether a running group has got the blocks for its next tokens.
-   *
-   * The latest admitted is preempted, so no victim stands before `group`, where those that have a
-   * chunk in this plan are; and the earliest admitted never is.
-   */
-  #makeRoom(group: SequenceGroup, plan: BatchPlan): boolean {
-    const { running } = this.#queues;
-    while (!group.tryGrow(plan, this.#blocks)) {
-      // What is kept for later prompts costs no running sequence its blocks.
-      if (this.#blocks.reclaim()) continue;
-      const isAlone = running.length === 1;
-      if (isAlone && !this.#canStartAnew(group)) {
-        const error = group.outOfBlocks(this.#blocks, plan);
-        this.#commit.end(group, { finishReason: "error", error });
-        return false;
-      }
-      const latest = running.at(-1)!;
-      this.#preempt(latest);
-      if (latest === group) return false;
-    }
-    return true;
+  /** Most tokens of one sequence in the next step: fewer while others could use them. */
+  #maxChunk(): number | undefined {
+    const { longPrefillTokenThreshold: threshold } = this.#options;
+    if (threshold === undefined) return undefined;
+    const numPrefills = this.#queues.running.filter(isPrefilling).length;
+    return this.#queues.numWaiting > 0 || numPrefills > 1 ? threshold : undefined;
   }
+}
 
-  /** Whether a sequence that is alone would have room if its blocks lay in fewer slabs. */
-  #canStartAnew({ members, numTokens }: SequenceGroup): boolean {
-    return members.length === 1 && this.#blocks.isCut &&
-      this.#blocks.numBlocksFor(numTokens) <= this.#blocks.numBlocks;
-  }
-
-  /**
-   * Preempts the groups whose KV is of a short context, and which have become longer. They wait
-   * before all others, in their order, and are computed anew as soon as they are admitted; each
-   * outgrows a short context once.
-   */
-  #preemptOutgrown(): void {
-    if (this.#options.shortContextLen === undefined) return;
-    for (const group of this.#queues.running.toReversed()) {
-      if (this.#cachingOf(group) !== group.caching) this.#preempt(group);
-    }
-  }
-
-  /** How KV of a group as long as it is now is cached. */
-  #cachingOf({ caching, members }: SequenceGroup): CachingOptions {
-    return cachingAtLength(caching, members[0]!.numTokens, this.#options.shortContextLen);
-  }
-
-  /** Its tokens are kept, so its answer goes on where it was; uncached ones are computed again. */
-  #preempt(victim: SequenceGroup): void {
-    const holders = holdersOf(victim);
-    this.#queues.preempt(victim);
-    for (const { id } of holders) this.#blocks.free(id, "preempt");
-    victim.preempt();
-    victim.cacheAs(this.#cachingOf(victim));
-    this.#admissions.noteWaiting(victim);
-    victim.numPreemptions++;
-    this.#counters.countPreemption();
-  }
+/** Whether a running group has more to compute than its newest token. */
+function isPrefilling({ members }: SequenceGroup): boolean {
+  return members[0]!.numUncomputedTokens > 1;
 }

@@ -1,6 +1,7 @@
 import { InvariantError } from "../base/invariant.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId, TokenId } from "../core/ids.ts";
+import type { EvictedPrefix } from "../core/miss_report.ts";
 import type { TokenMatcher } from "../core/token_matcher.ts";
 import { LogitAdjuster } from "./logit_adjuster.ts";
 import { PromptReader } from "./prompt_reader.ts";
@@ -25,6 +26,12 @@ export interface SequenceIdentity {
   readonly owner?: string | undefined;
   /** Its owner's priority at admission, a higher one first; default: 0. */
   readonly priority?: number;
+  /** The request's own priority, a higher one first; default: 0. */
+  readonly urgency?: number;
+  /** When its group ends with an error; default: never. */
+  readonly deadlineMs?: number | undefined;
+  /** How long that is after its arrival. */
+  readonly timeoutMs?: number | undefined;
   /** Default: the scope of requests that name none. */
   readonly caching?: CachingOptions;
   /** Whether its look-ups are the server's own; default: false. */
@@ -38,6 +45,8 @@ export interface Answer {
   readonly index: number;
   /** Prompt tokens that the first admission found computed, in the prefix cache or by a sibling. */
   numCachedTokens: number;
+  /** What it found evicted of late behind those; absent for nothing. */
+  evicted?: EvictedPrefix;
   /** Whether an event of this answer has been reported. */
   hasReported: boolean;
 }
@@ -69,6 +78,8 @@ export class Sequence {
   state: SequenceState = "waiting";
   /** Leading positions whose KV is in the pool; 0 whenever the sequence waits. */
   numComputedTokens = 0;
+  /** Leading positions whose KV was in the pool before a preemption. */
+  numTokensOnceComputed = 0;
   /** Positions at which its chunks are to end, ascending; set at each admission. */
   stops: readonly number[] = [];
   /** Entries `[0, #numTokens)` are live. */
@@ -138,6 +149,12 @@ export class Sequence {
       throw new InvariantError(`position ${end} of ${this.#numTokens} tokens`);
     }
     return this.#tokens.subarray(start, end);
+  }
+
+  /** Its blocks have been taken back. */
+  forgetComputed(): void {
+    this.numTokensOnceComputed = Math.max(this.numTokensOnceComputed, this.numComputedTokens);
+    this.numComputedTokens = 0;
   }
 
   /** Adds a drawn token at the end. Amortized O(1). */

@@ -61,6 +61,12 @@ export interface SequenceGroup {
   readonly owner: string | undefined;
   /** Its owner's priority at admission: a higher one goes first. */
   readonly priority: number;
+  /** The request's own priority among those of one priority of owners: a higher one goes first. */
+  readonly urgency: number;
+  /** When it ends with an error, on the scheduler's clock; absent: never. */
+  readonly deadlineMs: number | undefined;
+  /** How long that is after its arrival. */
+  readonly timeoutMs: number | undefined;
   /** As of its members. */
   readonly caching: CachingOptions;
   /** Whether its look-ups are the server's own. */
@@ -74,6 +80,8 @@ export interface SequenceGroup {
   state: SequenceState;
   /** How often it has lost its blocks. */
   numPreemptions: number;
+  /** Tokens that its leader had drawn when it was last admitted. */
+  numOutputTokensAtStart: number;
   /** Its sequences, each with a block table while its own state is "running"; the first leads. */
   readonly members: readonly Sequence[];
   /** The answers that its end decides. */
@@ -127,22 +135,32 @@ export function holdersOf({ members }: SequenceGroup): readonly Sequence[] {
   return members.filter(({ state }) => state === "running");
 }
 
-/** How a group's first member is admitted. */
-export function admissionOptions(group: SequenceGroup, blocks: BlockManager): AdmissionOptions {
+/** How a group's first member is admitted, which leaves `numKept` blocks over. */
+export function admissionOptions(
+  group: SequenceGroup,
+  blocks: BlockManager,
+  numKept: number,
+): AdmissionOptions {
   const reserved = group.reservedDemand(blocks);
   const { caching, maxCachedTokens } = group;
-  if (reserved === undefined && maxCachedTokens === undefined) return caching;
+  if (reserved === undefined && maxCachedTokens === undefined && numKept === 0) return caching;
   return {
     ...caching,
     ...(reserved === undefined ? {} : { reserved }),
     ...(maxCachedTokens === undefined ? {} : { maxCachedTokens }),
+    ...(numKept === 0 ? {} : { numKept }),
   };
 }
 
 /**
- * Blocks that a group would lack if it were admitted now; 0 if it fits. O(blocks of its tokens).
+ * Blocks that a group would lack if it were admitted now and left `numKept` over; 0 if it fits.
+ * O(blocks of its tokens).
  */
-export function numBlocksMissing(group: SequenceGroup, blocks: BlockManager): number {
+export function numBlocksMissing(
+  group: SequenceGroup,
+  blocks: BlockManager,
+  numKept: number,
+): number {
   const { allTokens } = group.members[0]!;
-  return blocks.numBlocksMissing(allTokens, admissionOptions(group, blocks));
+  return blocks.numBlocksMissing(allTokens, admissionOptions(group, blocks, numKept));
 }

@@ -1,7 +1,8 @@
 import { invariant } from "../base/invariant.ts";
 import type { RequestId } from "../core/ids.ts";
+import type { AdmissionTurns, SchedulingPolicy } from "./policies/scheduling_policy.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
-import { type AdmissionTurns, WaitingQueue } from "./waiting_queue.ts";
+import { WaitingQueue } from "./waiting_queue.ts";
 
 /**
  * The groups that wait and those that run.
@@ -14,10 +15,15 @@ import { type AdmissionTurns, WaitingQueue } from "./waiting_queue.ts";
  * wait, {@link WaitingQueue} says. Ending or admitting one costs O(queue of its owner).
  */
 export class SequenceQueues {
-  readonly #waiting = new WaitingQueue();
+  readonly #waiting: WaitingQueue;
   #numWaiting = 0;
   readonly #running: SequenceGroup[] = [];
   readonly #requests = new Map<RequestId, SequenceGroup[]>();
+
+  /** @param policy in whose order groups are admitted; default: first come, first served. */
+  constructor(policy?: SchedulingPolicy) {
+    this.#waiting = new WaitingQueue(policy);
+  }
 
   /** The admitted groups, earliest admission first; it changes as they are preempted and end. */
   get running(): readonly SequenceGroup[] {
@@ -42,6 +48,11 @@ export class SequenceQueues {
   /** Answers of an owner that wait, preempted ones and all those of a search included. */
   numAnswersWaiting(owner: SequenceGroup["owner"]): number {
     return this.#waiting.numAnswersOf(owner);
+  }
+
+  /** Owners of which groups wait. O(owners with work in the engine). */
+  get numOwnersWaiting(): number {
+    return this.#waiting.numOwners;
   }
 
   /** The order in which those that wait are to be admitted. */

@@ -27,6 +27,14 @@ export interface StepCommitOptions {
   readonly onEnd?: TokensListener;
 }
 
+/** What a scheduler shares with its commits. */
+export interface StepCommitParts {
+  readonly queues: SequenceQueues;
+  readonly counters: Counters;
+  /** A group ends. */
+  readonly onGroupEnd: (group: SequenceGroup) => void;
+}
+
 /**
  * The step in flight as far as its results are taken in by it: one group and sequence per chunk.
  */
@@ -49,6 +57,7 @@ export class StepCommit implements OutputSink {
   readonly #options: StepCommitOptions;
   readonly #queues: SequenceQueues;
   readonly #counters: Counters;
+  readonly #onGroupEnd: StepCommitParts["onGroupEnd"];
   readonly #events = new EventBuffer();
   #inFlight: InFlight = NOTHING;
 
@@ -56,13 +65,14 @@ export class StepCommit implements OutputSink {
   constructor(
     blocks: BlockManager,
     options: StepCommitOptions,
-    { queues, counters }: { readonly queues: SequenceQueues; readonly counters: Counters },
+    { queues, counters, onGroupEnd }: StepCommitParts,
   ) {
     this.maxModelLen = options.maxModelLen;
     this.#blocks = blocks;
     this.#options = options;
     this.#queues = queues;
     this.#counters = counters;
+    this.#onGroupEnd = onGroupEnd;
   }
 
   /** Sequences that have ended while their step is in flight, and still hold blocks. */
@@ -139,6 +149,7 @@ export class StepCommit implements OutputSink {
 
   release(group: SequenceGroup): void {
     const { members } = group;
+    this.#onGroupEnd(group);
     for (const member of members) {
       const isInFlight = this.#inFlight.sequences.includes(member);
       if (member.state === "running" && !isInFlight) this.#blocks.free(member.id);

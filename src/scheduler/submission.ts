@@ -1,4 +1,5 @@
 import { answerRoom, checkPromptFits } from "../core/context_limit.ts";
+import type { SchedulingPolicyName } from "../core/engine_config.ts";
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 
@@ -23,6 +24,8 @@ export interface SubmissionLimits extends PoolSize {
   readonly maxNumSeqs: number;
   /** Most tokens in one step. */
   readonly maxNumBatchedTokens: number;
+  /** Tokens that the model has an embedding for; absent: not checked. */
+  readonly vocabSize?: number;
   /** Blocks that the beams of a search take at least; absent: those of one full group. */
   readonly numBlocksOfSearch?: (numPromptTokens: number, width: number) => number;
 }
@@ -50,6 +53,29 @@ export function checkFits(request: GenerationRequest, limits: SubmissionLimits):
         },
       );
     }
+  }
+}
+
+/**
+ * Refuses a prompt with tokens that the model has no embedding for, as tokenizers have them to
+ * which tokens were added after training.
+ *
+ * @throws {RequestError} with the token.
+ */
+export function checkTokens(
+  { sequences }: GenerationRequest,
+  { vocabSize = Infinity }: Pick<SubmissionLimits, "vocabSize">,
+): void {
+  for (const { prompt } of sequences) {
+    const at = prompt.findIndex((token) => token >= vocabSize);
+    if (at === -1) continue;
+    throw new RequestError(
+      `Token ${at} of the prompt is ${
+        prompt[at]
+      }, which the tokenizer has, but not the model: it ` +
+        `has ${vocabSize} tokens`,
+      { code: "token_not_in_model" },
+    );
   }
 }
 
@@ -187,26 +213,56 @@ export function checkNumSequences(request: GenerationRequest, limits: Submission
 }
 
 /**
+ * Refuses a priority of the request's own where the policy does not go by it.
+ *
+ * @throws {RequestError} with status 400.
+ */
+export function checkUrgency(
+  { urgency = 0 }: GenerationRequest,
+  policy: SchedulingPolicyName = "fcfs",
+): void {
+  if (urgency === 0 || policy === "priority") return;
+  throw new RequestError(
+    `priority must be 0 or absent, got ${urgency}: this server schedules by ${policy} and not by ` +
+      `priority (--scheduling-policy)`,
+    { code: "unsupported_parameter", param: "priority" },
+  );
+}
+
+/** The limit of a queue, and its speed. */
+export interface QueueLimits extends Pick<SubmissionLimits, "maxNumWaitingSeqs"> {
+  /** Seconds until so many places in the queue of an owner are free. */
+  readonly secondsUntil: (numPlaces: number) => number;
+}
+
+/**
  * Refuses a request while too many of its owner's sequences wait already.
  *
- * @throws {RequestError} with status 429 and the numbers.
+ * @throws {RequestError} with status 429, the numbers, and when to try again.
  */
 export function checkQueueHasRoom(
   request: GenerationRequest,
   numWaiting: number,
-  limits: SubmissionLimits,
+  limits: QueueLimits,
 ): void {
   const numAsked = request.sequences.length;
   if (numWaiting + numAsked <= limits.maxNumWaitingSeqs) return;
+  const numLacking = numWaiting + numAsked - limits.maxNumWaitingSeqs;
+  const seconds = limits.secondsUntil(numLacking);
   const whose = request.owner === undefined ? "" : " of this API key";
   throw new RequestError(
     `The queue is full: ${numWaiting} sequences${whose} wait, ${numAsked} more would exceed the limit ` +
-      `of ${limits.maxNumWaitingSeqs}`,
+      `of ${limits.maxNumWaitingSeqs}; try again in ${seconds} s`,
     {
       status: 429,
       type: "rate_limit_error",
       code: "queue_full",
-      details: { n_waiting: numWaiting, n_asked: numAsked, limit: limits.maxNumWaitingSeqs },
+      details: {
+        n_waiting: numWaiting,
+        n_asked: numAsked,
+        limit: limits.maxNumWaitingSeqs,
+        retry_after_seconds: seconds,
+      },
     },
   );
 }

@@ -11,6 +11,7 @@ import {
   type ModelReference,
   parseModelReference,
 } from "../hub/model_reference.ts";
+import { quantizedFiles } from "../hub/other_files.ts";
 import { mayReadCache, requireCacheReadable } from "../hub/permissions.ts";
 import { pullFile } from "../hub/pull_model.ts";
 import { cachedRepos } from "../hub/repo_cache.ts";
@@ -46,7 +47,7 @@ export async function findModel(
   const local = localModel(model);
   if (local !== undefined) return local;
   const { reference, settings, found } = lookUp(model!);
-  if (isWhole(found)) return toDirectory(reference, found);
+  if (isWhole(found)) return toDirectory(settings, reference, found);
   return await download(model!, { reference, settings }, consent);
 }
 
@@ -60,7 +61,7 @@ export function findLocalModel(model: string | undefined): ModelDirectory {
   const local = localModel(model);
   if (local !== undefined) return local;
   const { reference, settings, found } = lookUp(model!);
-  if (isWhole(found)) return toDirectory(reference, found);
+  if (isWhole(found)) return toDirectory(settings, reference, found);
   throw notThere(model!, settings, found);
 }
 
@@ -145,8 +146,17 @@ function isWhole(found: CachedModel | undefined): found is CachedModel {
   return found !== undefined && found.missing.length === 0;
 }
 
-function toDirectory({ repo }: ModelReference, { dir, ggufFile }: CachedModel): ModelDirectory {
-  return { dir: ggufFile === undefined ? dir : `${dir}/${ggufFile}`, name: repo };
+function toDirectory(
+  { cacheDir }: HubSettings,
+  reference: ModelReference,
+  { dir, commit, ggufFile }: CachedModel,
+): ModelDirectory {
+  const otherFiles = quantizedFiles(cacheDir, reference, commit);
+  return {
+    dir: ggufFile === undefined ? dir : `${dir}/${ggufFile}`,
+    name: reference.repo,
+    ...(otherFiles.length === 0 ? {} : { otherFiles }),
+  };
 }
 
 function namesFile({ file, quant }: ModelReference): boolean {
@@ -196,5 +206,5 @@ async function download(
   });
   const found = findCached(settings.cacheDir, reference);
   invariant(isWhole(found), `${model} is not whole after its download`);
-  return toDirectory(reference, found);
+  return toDirectory(settings, reference, found);
 }

@@ -1,3 +1,4 @@
+import type { OtherFile } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
 import { isGgufPath } from "../weights/gguf/gguf_file.ts";
 
@@ -9,6 +10,8 @@ export interface ModelDirectory {
   /** The folder of its files, or its GGUF file. */
   readonly dir: string;
   readonly name: string;
+  /** Other weights of the same repository, as far as the cache knows of them. */
+  readonly otherFiles?: readonly OtherFile[];
 }
 
 /** The model that is served where none is asked for. */

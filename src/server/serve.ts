@@ -9,7 +9,11 @@ import { readKeys } from "./keys.ts";
 import { DEFAULT_BOUNDS, listen, placeOf } from "./listen.ts";
 import { exitFor, ProcessEnd } from "./process_end.ts";
 import { publicBindRefusal } from "./public_bind.ts";
+import { lineOutput, ProgressLines } from "../terminal/progress_lines.ts";
 import { createServer, type Server } from "./server.ts";
+import { StartProgress } from "./start_progress.ts";
+import { watchStatus } from "./status_line.ts";
+import { windowAnswer } from "../window/window_answer.ts";
 
 /** Handles requests. */
 type Fetch = (request: Request) => Response | Promise<Response>;
@@ -19,7 +23,8 @@ export async function serve(config: Config): Promise<void> {
   const began = performance.now();
   const keys = readKeys(config);
   const maxConnections = affordableConnections(config.maxConnections);
-  let answer: Fetch = starting;
+  const start = new StartProgress();
+  let answer: Fetch = (request) => starting(request, start);
   // Bound before the model is there: a busy port shows at once, and /health can say "starting".
   const bounds = { ...DEFAULT_BOUNDS, maxConnections };
   const door = await listen(config, (request) => answer(request), bounds);
@@ -28,10 +33,14 @@ export async function serve(config: Config): Promise<void> {
   const access = accessRules(config, keys, door.address);
   const end = endOf(config, door.shutdown);
   const directory = await findModel(config.model, consentOf(config));
+  const lines = new ProgressLines(lineOutput(Deno.stdout));
   const server = await createServer(config, { access, directory }, {
-    onProgress: (phase) => console.log(`... ${phase}`),
+    start,
+    onProgress: (words) => end.hasBegun || lines.show(words),
     onGivenUp: (reason) => end.giveUp(reason),
   });
+  // Whatever comes next begins on a line of its own, an error's words as well.
+  server.ready.catch(() => {}).finally(() => lines.end());
   if (maxConnections < config.maxConnections) {
     server.log.warn("--max-connections is more than there are file descriptors for", {
       asked: config.maxConnections,
@@ -50,6 +59,7 @@ export async function serve(config: Config): Promise<void> {
  */
 export async function serveBound(address: Deno.Addr, config: Config): Promise<Fetch> {
   const began = performance.now();
+  const start = new StartProgress();
   const keys = readKeys(config);
   // Only this machine reaches a socket in the file system.
   const hostname = "hostname" in address ? address.hostname : address.transport;
@@ -65,6 +75,7 @@ export async function serveBound(address: Deno.Addr, config: Config): Promise<Fe
   const end = endOf(config, () => new Promise(() => {}));
   const directory = await findModel(config.model, consentOf(config));
   const server = await createServer(config, { access, directory }, {
+    start,
     onGivenUp: (reason) => end.giveUp(reason),
   });
   end.serves(server);
@@ -83,7 +94,7 @@ function endOf(config: Config, shutdown: () => Promise<void>): ProcessEnd {
 
 /** Shows the banner as soon as the engine is ready. */
 async function announce(
-  { ready, modelName }: Server,
+  { ready, modelName, stats }: Server,
   { url, place, began, config, end, asksForKey }: {
     url: string;
     place: string;
@@ -96,25 +107,36 @@ async function announce(
   const info = await ready.catch((error) => {
     if (!end.hasBegun) throw error;
   });
-  if (info === undefined) return;
+  if (info === undefined || end.hasBegun) return;
+  end.isReady = true;
   const seconds = (performance.now() - began) / 1000;
   const lacksDriver = config.device === "auto" && info.deviceKind === "cpu";
   const words = { url, place, modelName, seconds, lacksDriver, asksForKey };
   console.log(`\n${banner(info, words)}`);
+  if (Deno.stdout.isTerminal() && config.logFormat === "text") {
+    watchStatus(stats, (line) => console.log(dim(line)));
+  }
 }
 
-/** The answer to a request before there is an app: that the process lives, and nothing else. */
-export function starting(request: Request): Response {
+/** Fainter than the log's lines, where colours are wanted (no-color.org). */
+function dim(line: string): string {
+  return Deno.noColor ? line : `\x1b[2m${line}\x1b[22m`;
+}
+
+/** The answer to a request before there is an app: that the process lives, and the window. */
+export function starting(request: Request, start?: StartProgress): Response {
   if (new URL(request.url).pathname === "/live") {
     return Response.json({ status: "ok", state: "starting" });
   }
-  return unavailable("The server is starting", "starting");
+  const file = request.method === "GET" ? windowAnswer(request) : undefined;
+  if (file !== undefined) return file;
+  return unavailable("The server is starting", "starting", start);
 }
 
-function unavailable(message: string, state: string): Response {
+function unavailable(message: string, state: string, start?: StartProgress): Response {
   const { status, ...error } = engineUnavailable(message);
   return Response.json(
-    { status: "unavailable", state, reason: message, error },
+    { status: "unavailable", state, reason: message, start: start?.snapshot(), error },
     { status, headers: { "retry-after": "1" } },
   );
 }

@@ -4,6 +4,7 @@ import { readModel } from "../../models/registry.ts";
 import { createLogger, type Logger } from "../base/log.ts";
 import { type Config, toEngineConfig } from "../core/config.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
+import type { EngineStats } from "../core/engine_stats.ts";
 import type { ModelFiles } from "../core/model_json.ts";
 import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
@@ -19,15 +20,18 @@ import {
   type Services,
 } from "../http/services.ts";
 import { ServingMetrics } from "../http/serving_metrics.ts";
+import { MissWatch } from "../misses/miss_watch.ts";
 import { PREFIX_STORE, TUNING_STORE } from "../state/store_kinds.ts";
 import { checkStorePlace } from "../state/store_place.ts";
 import { createToolService } from "../tools/tool_service.ts";
 import { StopStrings } from "../tokenizer/stop_strings.ts";
 import { loadTextService, type TextService } from "../tokenizer/text_service.ts";
+import { windowAnswer } from "../window/window_answer.ts";
 import { findModelSource } from "../weights/model_source.ts";
 import { createKvPlanner } from "./kv_planner.ts";
 import type { ModelDirectory } from "./model_directory.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
+import { StartProgress } from "./start_progress.ts";
 import { readingForms } from "./reading_forms.ts";
 import { storePath } from "./store_path.ts";
 import { thinkingOf } from "./template_thinking.ts";
@@ -39,12 +43,16 @@ export interface Server {
   readonly log: Logger;
   /** Settles when the engine is ready, or could not be started. */
   readonly ready: Promise<EngineInfo>;
+  /** Sums over the engine's lives, as of its last step. */
+  stats(): EngineStats;
   /** Waits for running requests, at most `deadlineMs`, and ends the engine. */
   stop(deadlineMs: number): Promise<void>;
 }
 
 /** Callbacks of `createServer`. */
 export interface ServerEvents {
+  /** Is told the phases of the engine's start, for `/health`; one of its own if absent. */
+  readonly start?: StartProgress;
   /** A phase of the engine's start has begun. */
   readonly onProgress?: (phase: string) => void;
   /** The engine was ready and has failed for good; its requests have been answered. */
@@ -64,19 +72,20 @@ export async function createServer(
     readonly access: AccessRules;
     readonly directory: ModelDirectory;
   },
-  { onProgress = () => {}, onGivenUp = () => {} }: ServerEvents = {},
+  { start = new StartProgress(), onProgress = () => {}, onGivenUp = () => {} }: ServerEvents = {},
 ): Promise<Server> {
   const log = createLogger({ format: config.logFormat, level: config.logLevel });
   const source = findModelSource(directory.dir);
   const files = source.textFiles();
   const text = await loadTextService(files);
-  const engine = engineClient(config, { log, memory: () => memory, onProgress, onGivenUp });
+  const told = { start, onProgress, onGivenUp };
+  const engine = engineClient(config, { log, memory: () => memory, ...told });
   const model = {
     ...describeModel(config, { files, name: directory.name }, text),
     ...await readingForms(config, { files, weights: () => source.openWeights() }, text),
   };
-  const base = toEngineConfig(config, directory.dir);
-  const path = storePath(config.prefixStore, PREFIX_STORE.fileName);
+  const base = baseConfig(config, directory);
+  const path = storePath(config.prefixStore, PREFIX_STORE);
   const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });
   const deadlineMs = config.grammarCompileTimeout * 1000;
   const grammars = new GrammarCompiler(files, { deadlineMs });
@@ -87,12 +96,15 @@ export async function createServer(
     model,
     grammars,
     tools: createToolService(config.toolCallParser, text.chatTemplate),
+    misses: missWatch(config, { text, engine, metrics, thinking: model.thinking }),
     createStopStrings: (stops) => new StopStrings(stops),
     access,
     cacheSecret: memory.cacheSecret,
     limits: limitsOf(config),
     metrics,
     kvPlanner: createKvPlanner({ files, name: model.names[0]! }),
+    window: windowAnswer,
+    start: () => start.snapshot(),
     log,
     version: VERSION,
     nextSeed: createSeedSource(config.seed),
@@ -102,27 +114,45 @@ export async function createServer(
   const kept = { ...tuningStoreOf(config), cacheSecret: memory.cacheSecret.toHex() };
   const ready = engine.start({ ...base, ...kept });
   // A start that fails is told to whoever waits for it.
-  ready.catch(() => {});
+  ready.then(({ vocabSize }) => warnOfTokens(log, text.vocabSize, vocabSize)).catch(() => {});
   return {
     app,
     modelName: model.names[0]!,
     log,
     ready,
+    stats: () => engine.stats,
     stop: (deadlineMs) => stop({ engine, memory, text, grammars }, deadlineMs),
   };
+}
+
+/** What every start of the engine has. */
+function baseConfig(config: Config, { dir, otherFiles }: ModelDirectory) {
+  return { ...toEngineConfig(config, dir), ...(otherFiles === undefined ? {} : { otherFiles }) };
+}
+
+/** Tokens may have been added to a tokenizer that the model was not made larger for. */
+function warnOfTokens(log: Logger, numTokens: number, vocabSize: number): void {
+  if (numTokens <= vocabSize) return;
+  log.warn("the tokenizer has tokens that the model lacks: prompts with them are refused", {
+    tokenizer: numTokens,
+    model: vocabSize,
+  });
 }
 
 /** The engine's client, which tells the log and the memory of prefixes what happens to it. */
 function engineClient(
   config: Config,
-  { log, memory, onProgress, onGivenUp }: Required<ServerEvents> & {
+  { log, memory, start, onProgress, onGivenUp }: Required<ServerEvents> & {
     readonly log: Logger;
     readonly memory: () => PrefixMemory;
   },
 ): EngineClient {
   const engine: EngineClient = new EngineClient({
     ...engineLimits(config),
-    onProgress,
+    onProgress: (phase) => {
+      start.enter(phase);
+      onProgress(phase);
+    },
     // Each isolate starts with an empty cache.
     onReady: (info) => void memory().reheat(info),
     onFailure: (failure) => {
@@ -139,6 +169,29 @@ function servingMetrics(engine: EngineClient, model: ServedModel, memory: Prefix
   const metrics = new ServingMetrics(engine, model.names[0]!);
   metrics.watchReheat(() => memory.progress);
   return metrics;
+}
+
+/** Tells why prompts miss the prefix cache, and counts the causes. */
+function missWatch(
+  { promptHistoryBytes, enablePrefixCaching }: Config,
+  { text, engine, metrics, thinking }: {
+    readonly text: TextService;
+    readonly engine: EngineClient;
+    readonly metrics: ServingMetrics;
+    readonly thinking: ServedModel["thinking"];
+  },
+): MissWatch {
+  return new MissWatch({
+    maxBytes: promptHistoryBytes,
+    isCaching: enablePrefixCaching,
+    thinking,
+    textOf: (ids) => {
+      const detokenizer = text.createDetokenizer({ skipSpecialTokens: false });
+      return detokenizer.push([...ids]) + detokenizer.flush();
+    },
+    hasPartialCaches: () => engine.info?.groups?.some(({ kind }) => kind !== "full") ?? false,
+    onCause: (cause) => metrics.observeMiss(cause),
+  });
 }
 
 /** Ends the parts of a server, the engine within `deadlineMs`. */
@@ -166,17 +219,20 @@ async function stop(
  * @throws {StartupError} for another program's file, also where no kernel is timed.
  */
 function tuningStoreOf({ tuningStore }: Config): { readonly tuningStore?: string } {
-  const path = storePath(tuningStore, TUNING_STORE.fileName);
+  const path = storePath(tuningStore, TUNING_STORE);
   if (path === undefined) return {};
   checkStorePlace({ path, kind: TUNING_STORE });
   return { tuningStore: path };
 }
 
 /** Limits of one request and of one stream. */
-function limitsOf({ maxQueuedRequests, sseKeepAliveSeconds }: Config): Services["limits"] {
+function limitsOf(
+  { maxQueuedRequests, requestTimeout, sseKeepAliveSeconds }: Config,
+): Services["limits"] {
   return {
     ...DEFAULT_LIMITS,
     maxNumSequences: maxQueuedRequests,
+    ...(requestTimeout === undefined ? {} : { requestTimeoutSeconds: requestTimeout }),
     keepAliveMs: sseKeepAliveSeconds * 1000,
   };
 }

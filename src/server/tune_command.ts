@@ -20,7 +20,7 @@ export async function tuneCommand(
   progress: (words: string) => void,
 ): Promise<string> {
   const { dir, name } = findLocalModel(config.model);
-  const path = storePath(config.tuningStore, TUNING_STORE.fileName);
+  const path = storePath(config.tuningStore, TUNING_STORE);
   // Before anything is timed, which takes minutes.
   if (path !== undefined) checkStorePlace({ path, kind: TUNING_STORE });
   const log = createLogger({ format: config.logFormat, level: config.logLevel });

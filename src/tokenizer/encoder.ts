@@ -48,6 +48,7 @@ export class Encoder {
   constructor(library: LibraryTokenizer, file: unknown, config: unknown) {
     const { model } = library;
     invariant(model !== null, "a tokenizer has no model");
+    invariant(isOptionalId(model.unk_token_id), `unknown tokens have id ${model.unk_token_id}`);
     this.#library = library;
     this.#model = model;
     this.#normalize = createNormalizer(library, file, config);
@@ -121,7 +122,9 @@ export class Encoder {
     const { unk_token_id: unknownId, fuse_unk: fuses } = this.#model;
     let last = unknown;
     for (const token of this.#model._call(words.flatMap((word) => this.#partsOf(word)))) {
-      const id = this.#idOf(token);
+      const id = this.#model.tokens_to_ids.get(token) ?? unknownId;
+      // A vocabulary without a token for what it lacks leaves that out, as Python's library does.
+      if (id === undefined || id === null) continue;
       const isUnknown = id === unknownId;
       if (!(isUnknown && last && fuses)) ids.push(id);
       last = isUnknown;
@@ -136,10 +139,14 @@ export class Encoder {
 
   #idOf(token: string): number {
     const id = this.#model.tokens_to_ids.get(token) ?? this.#model.unk_token_id;
-    // Also a tokenizer.json that names unknown tokens, which is refused with this sentence.
-    invariant(id !== undefined && Number.isInteger(id) && id >= 0, "a token has no id");
+    // A tokenizer.json that names unknown tokens is refused with this sentence.
+    invariant(id !== undefined, `the token ${JSON.stringify(token)} has no id`);
     return id;
   }
+}
+
+function isOptionalId(id: unknown): boolean {
+  return id === undefined || id === null || Number.isInteger(id) && (id as number) >= 0;
 }
 
 /** Undefined for a model whose words cannot be cut without changing their tokens. */

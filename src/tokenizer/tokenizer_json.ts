@@ -1,5 +1,6 @@
 import { StartupError } from "../core/errors.ts";
 import { modelFile, type ModelFiles, readModelJson } from "../core/model_json.ts";
+import { checkRules } from "./tokenizer_rules.ts";
 
 /** The largest vocabularies have files of some 35 MB. */
 const MAX_FILE_BYTES = 128 * 1024 * 1024;
@@ -15,8 +16,9 @@ export interface TokenizerJson {
 }
 
 /**
- * Reads a model's `tokenizer.json` and checks that ids are in bounds and tokens are text: the
- * library checks neither, and would fill an array of billions of elements for an id of that size.
+ * Reads a model's `tokenizer.json` and checks that ids are in bounds, tokens are text and rules are
+ * whole: the library checks none of it, and would fill an array of billions of elements for an id
+ * of that size.
  *
  * @throws {StartupError} naming the file and what is wrong.
  */
@@ -29,15 +31,20 @@ export function loadTokenizerJson(files: ModelFiles): TokenizerJson {
   const added = json["added_tokens"] ?? [];
   if (!Array.isArray(added)) throw new StartupError(`${file}: "added_tokens" must be an array`);
   added.forEach((token, i) => checkAddedToken(token, `${file}: field "added_tokens.${i}"`));
-  return { ...json, added_tokens: added } as unknown as TokenizerJson;
+  checkRules(json, file);
+  return { ...json, model: typed(json["model"]), added_tokens: added } as unknown as TokenizerJson;
+}
+
+/** The oldest files leave out what kind their model is, and only one kind merges. */
+function typed(model: unknown): unknown {
+  if (!isObject(model) || (model["type"] ?? undefined) !== undefined) return model;
+  return Array.isArray(model["merges"]) ? { ...model, type: "BPE" } : model;
 }
 
 function checkVocab(vocab: unknown, file: string): void {
   if (Array.isArray(vocab)) {
-    if (vocab.length <= MAX_VOCAB) return;
-    throw new StartupError(
-      `${file}: "model.vocab" has ${vocab.length} tokens: at most ${MAX_VOCAB}`,
-    );
+    checkPieces(vocab, file);
+    return;
   }
   if (!isObject(vocab)) {
     throw new StartupError(`${file}: "model.vocab" must be an object or an array`);
@@ -50,6 +57,23 @@ function checkVocab(vocab: unknown, file: string): void {
       );
     }
   }
+}
+
+/** The vocabulary of a Unigram model: pieces and their log-probabilities, in the order of ids. */
+function checkPieces(vocab: readonly unknown[], file: string): void {
+  if (vocab.length > MAX_VOCAB) {
+    throw new StartupError(
+      `${file}: "model.vocab" has ${vocab.length} tokens: at most ${MAX_VOCAB}`,
+    );
+  }
+  vocab.forEach((entry, id) => {
+    const [piece, score] = Array.isArray(entry) ? entry : [];
+    if (typeof piece === "string" && typeof score === "number") return;
+    const shown = JSON.stringify(entry).slice(0, 80);
+    throw new StartupError(
+      `${file}: field "model.vocab.${id}" is ${shown}: must be a text and its log-probability`,
+    );
+  });
 }
 
 function checkAddedToken(token: unknown, where: string): void {

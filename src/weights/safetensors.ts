@@ -31,12 +31,12 @@ interface Shard {
  * @throws {StartupError} naming file, tensor and what is wrong. No file stays open.
  */
 export function openWeights(dir: string): Weights {
-  const { files, fileOfTensor } = findShards(dir);
+  const { path, files, fileOfTensor } = findShards(dir);
   const shards = new Map<string, Shard>();
   try {
     for (const file of files) shards.set(file, openShard(resolveShard(dir, file)));
     const tensors = withPrefix(chooseTensors(shards, fileOfTensor));
-    return new SafetensorsWeights([...shards.values()], tensors);
+    return new SafetensorsWeights(path, [...shards.values()], tensors);
   } catch (error) {
     for (const shard of shards.values()) shard.file.close();
     throw error;
@@ -141,11 +141,18 @@ function openShard(path: string): Shard {
  * The tensors of safetensors files. Reading seeks and copies straight into the caller's array.
  */
 class SafetensorsWeights implements Weights {
+  readonly #path: string;
   readonly #shards: readonly Shard[];
   readonly #tensors: ReadonlyMap<string, Source>;
   #open = true;
 
-  constructor(shards: readonly Shard[], tensors: ReadonlyMap<string, Located>) {
+  /** @param path what lists the tensors: the only file, or the index. */
+  constructor(
+    path: string,
+    shards: readonly Shard[],
+    tensors: ReadonlyMap<string, Located>,
+  ) {
+    this.#path = path;
     this.#shards = shards;
     this.#tensors = sourcesOf(tensors);
   }
@@ -208,7 +215,7 @@ class SafetensorsWeights implements Weights {
   #locate(name: string): Source {
     const located = this.#tensors.get(name);
     if (located === undefined) {
-      throw new StartupError(`The weights have no tensor ${JSON.stringify(name)}`);
+      throw new StartupError(`${this.#path} has no tensor ${JSON.stringify(name)}`);
     }
     return located;
   }

@@ -14,6 +14,8 @@ const SHARD_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]*\.safetensors$/;
 
 /** The files of a checkpoint and which of their tensors belong to it. */
 export interface ShardList {
+  /** Path of what lists the tensors: the only file, or the index. */
+  readonly path: string;
   /** Plain file names, in order of first mention. */
   readonly files: readonly string[];
   /** File name of each tensor; absent for a single file, where all tensors belong. */
@@ -26,7 +28,8 @@ export interface ShardList {
  * @throws {StartupError} when there is none, or the index is malformed or names a file outside.
  */
 export function findShards(dir: string): ShardList {
-  if (exists(modelFile(dir, SINGLE_FILE))) return { files: [SINGLE_FILE] };
+  const single = modelFile(dir, SINGLE_FILE);
+  if (exists(single)) return { path: single, files: [SINGLE_FILE] };
   const index = readModelJson(dir, INDEX_FILE, MAX_INDEX_BYTES);
   if (index === undefined) {
     throw new StartupError(
@@ -34,8 +37,9 @@ export function findShards(dir: string): ShardList {
         `(pickled .bin and .pt files can run code and are refused)`,
     );
   }
-  const fileOfTensor = parseIndex(index, modelFile(dir, INDEX_FILE));
-  return { files: [...new Set(fileOfTensor.values())], fileOfTensor };
+  const path = modelFile(dir, INDEX_FILE);
+  const fileOfTensor = parseIndex(index, path);
+  return { path, files: [...new Set(fileOfTensor.values())], fileOfTensor };
 }
 
 function parseIndex(index: unknown, file: string): Map<string, string> {

@@ -3,15 +3,17 @@ import fc from "fast-check";
 import { replaySteps, traceLines } from "../../bench/replay_steps.ts";
 import type { Batch } from "../../src/core/batch.ts";
 import type { EngineCommand } from "../../src/core/engine_command.ts";
-import type { EngineConfig } from "../../src/core/engine_config.ts";
+import type { EngineConfig, SchedulingSettings } from "../../src/core/engine_config.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import { parseTraceRecord } from "../../src/core/step_trace.ts";
 import { EngineSession } from "../../src/engine/engine_session.ts";
 import { StepTraceWriter } from "../../src/engine/step_trace_writer.ts";
 import { startRunner } from "../../src/runner/start_runner.ts";
 import {
+  requestFor,
   type SchedulerAction,
   schedulerHistories,
+  schedulings,
   tinyCachingRigs,
 } from "../support/arbitraries.ts";
 import { DEMO_DIR, goldenPrompts, GREEDY_64 } from "../support/demo_engine.ts";
@@ -30,19 +32,19 @@ class TracedRig {
   readonly #trace: StepTraceWriter;
   #ms = 0;
 
-  constructor(options: RigOptions) {
+  constructor(options: RigOptions, scheduling: SchedulingSettings) {
     const clock = { now: () => this.#ms++ };
     this.#trace = new StepTraceWriter((line) => this.lines.push(line.trimEnd()), clock);
     const { prefixCache } = options;
     const caching = prefixCache && { prefixCache: { ...prefixCache, now: this.#trace.now } };
-    this.rig = new SchedulerRig({ ...options, ...caching });
+    this.rig = new SchedulerRig({ ...options, ...scheduling, ...caching });
     const { numBlocks, blockSize, numWatermarkBlocks, ...limits } = this.rig.options;
     const { maxModelLen, maxNumSeqs, maxNumBatchedTokens, maxNumWaitingSeqs } = limits;
     const sizes = { numBlocks, blockSize, numWatermarkBlocks, maxModelLen, maxNumSeqs };
     const policy = prefixCache && { evictionPolicy: prefixCache.policy! };
     this.#trace.record({
       type: "start",
-      sizes: { ...sizes, maxNumBatchedTokens, maxNumWaitingSeqs, ...policy },
+      sizes: { ...sizes, maxNumBatchedTokens, maxNumWaitingSeqs, ...scheduling, ...policy },
     });
   }
 
@@ -73,9 +75,9 @@ class TracedRig {
   }
 
   #submit({ request }: SchedulerAction & { verb: "submit" }): void {
-    const added = { id: `r${this.#ids.length}`, ...request };
+    const added = { id: `r${this.#ids.length}`, ...requestFor(this.rig.options, request) };
     try {
-      this.rig.scheduler.add(added);
+      this.rig.scheduler.add(added, this.#trace.now());
     } catch (error) {
       if (error instanceof RequestError) return;
       throw error;
@@ -91,7 +93,7 @@ class TracedRig {
   }
 
   #step(inFlight: readonly SchedulerAction[]): void {
-    const batch = this.rig.scheduler.schedule();
+    const batch = this.rig.scheduler.schedule(this.#trace.now());
     this.#trace.record({ type: "plan", ...(batch === undefined ? {} : { batch }) });
     if (batch === undefined) return;
     this.batches.push(batch);
@@ -106,9 +108,14 @@ class TracedRig {
 const STEP: SchedulerAction = { verb: "step", inFlight: [] };
 
 /** Plays a history to its end. */
-function traced(options: RigOptions, actions: readonly SchedulerAction[]): TracedRig {
+function traced(
+  options: RigOptions,
+  actions: readonly SchedulerAction[],
+  scheduling: SchedulingSettings = {},
+): TracedRig {
   const { forceMiss: _, ...caching } = options.prefixCache ?? {};
-  const rig = new TracedRig(options.prefixCache ? { ...options, prefixCache: caching } : options);
+  const own = options.prefixCache ? { ...options, prefixCache: caching } : options;
+  const rig = new TracedRig(own, scheduling);
   for (const action of actions) rig.apply(action);
   while (rig.rig.scheduler.hasWork) rig.apply(STEP);
   return rig;
@@ -119,8 +126,8 @@ Deno.test("replaySteps() plans as any history did, and a device draws the same o
   let numPreemptions = 0;
   let numHitTokens = 0;
   await fc.assert(
-    fc.asyncProperty(tinyCachingRigs, schedulerHistories, async (options, actions) => {
-      const { lines, rig, batches } = traced(options, actions);
+    fc.asyncProperty(tinyCachingRigs, schedulerHistories, schedulings, async (...played) => {
+      const { lines, rig, batches } = traced(...played);
       const alone = await replaySteps(lines);
       const onDevice = await replaySteps(
         lines,
@@ -137,7 +144,7 @@ Deno.test("replaySteps() plans as any history did, and a device draws the same o
         plans.flatMap((record) => record.type === "plan" && record.batch || []),
       );
     }),
-    { seed: 11, numRuns: 500 },
+    { seed: 11, numRuns: 560 },
   );
   assert(
     numSteps > 4000 && numPreemptions > 10 && numHitTokens > 200,

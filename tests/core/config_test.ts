@@ -93,8 +93,31 @@ Deno.test("parseConfig() answers --gpu-memory-utilization with the reason and th
   for (const args of [["--gpu-memory-utilization", "0.9"], ["--gpu-memory-utilization=0.9"]]) {
     const message = refusal(args);
     assertStringIncludes(message, "WebGPU does not tell");
-    assertStringIncludes(message, "--kv-cache-memory-bytes");
+    assertStringIncludes(message, "--gpu-memory-bytes");
   }
+});
+
+Deno.test("parseConfig() takes a context in tokens, or auto for the longest that fits", () => {
+  const length = (...args: string[]) => toEngineConfig(parseConfig(args, {}), "").maxModelLen;
+  assertEquals(length(), undefined);
+  assertEquals(length("--max-model-len", "auto"), "auto");
+  assertEquals(length("--max-model-len", "4096"), 4096);
+  assertEquals(parseConfig([], { QUIRE_MAX_MODEL_LEN: "auto" }).maxModelLen, "auto");
+  for (const value of ["1", "most", "4k"]) {
+    assertEquals(
+      refusal(["--max-model-len", value]),
+      `--max-model-len must be auto or an integer of at least 2, got "${value}"`,
+    );
+  }
+});
+
+Deno.test("parseConfig() takes the memory of all, and no growth of a pool that has the rest of it", () => {
+  const config = parseConfig(["--gpu-memory-bytes", "8GiB"], {});
+  assertEquals(toEngineConfig(config, "").gpuMemoryBytes, 8 * 2 ** 30);
+  assertStringIncludes(
+    refusal(["--gpu-memory-bytes", "8GiB", "--max-kv-cache-memory-bytes", "1GiB"]),
+    "with --gpu-memory-bytes it keeps that size",
+  );
 });
 
 Deno.test("parseConfig() refuses a token budget smaller than the number of sequences", () => {
@@ -155,6 +178,10 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
     maxNumSeqs: 64,
     maxNumBatchedTokens: 512,
     maxNumWaitingSeqs: 1024,
+    schedulingPolicy: "fcfs",
+    longPrefillTokenThreshold: 256,
+    maxLongPartialPrefills: 1,
+    scheduleConservativeness: 1,
   });
   const args = ["--num-gpu-blocks-override", "9", "--kv-cache-memory-bytes", "1MiB"];
   const config = toEngineConfig(parseConfig([...args, "--max-model-len", "77"], {}), "m");
@@ -173,6 +200,27 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
   assertEquals(edges(), undefined);
   assertEquals(edges("--kv-cache-f16-edge-layers"), true);
   assertEquals(edges("--no-kv-cache-f16-edge-layers"), false);
+});
+
+Deno.test("toEngineConfig() passes on how requests are scheduled", () => {
+  const of = (...args: string[]) => {
+    const config = toEngineConfig(parseConfig(args, {}), "m");
+    const { schedulingPolicy, longPrefillTokenThreshold, scheduleConservativeness } = config;
+    return [schedulingPolicy, longPrefillTokenThreshold, scheduleConservativeness];
+  };
+  assertEquals(of("--max-num-batched-tokens", "129"), ["fcfs", 65, 1]);
+  assertEquals(of("--long-prefill-token-threshold", "100"), ["fcfs", 100, 1]);
+  assertEquals(of("--long-prefill-token-threshold", "0"), ["fcfs", undefined, 1]);
+  assertEquals(of("--scheduling-policy", "lpm", "--schedule-conservativeness", "30"), [
+    "lpm",
+    256,
+    0.3,
+  ]);
+  assertThrows(
+    () => parseConfig(["--scheduling-policy", "lifo"], {}),
+    StartupError,
+    "one of fcfs, priority, lpm, fair",
+  );
 });
 
 Deno.test("toEngineConfig() passes on a quantization with its group size, from flags or variables", () => {

@@ -91,6 +91,23 @@ Deno.test("chatRoute() continues the assistant's message when asked to", async (
   assertEquals(new FakeText().textOf(prompt), "user:Hi\nassistant:Well,");
 });
 
+Deno.test("chatRoute() keeps the space before what continues a message, and only there", async () => {
+  const asked: (boolean | undefined)[] = [];
+  const text = new FakeText();
+  const createDetokenizer: typeof text.createDetokenizer = text.createDetokenizer.bind(text);
+  Object.assign(text, {
+    createDetokenizer: (options: { continuesText?: boolean; skipSpecialTokens?: boolean }) => {
+      asked.push(options.continuesText);
+      return createDetokenizer(options);
+    },
+  });
+  const server = testServer({ text });
+  await server.post(PATH, CHAT);
+  const messages = [...CHAT.messages, { role: "assistant", content: "Well," }];
+  await server.post(PATH, { messages, continue_final_message: true });
+  assertEquals(asked, [false, true]);
+});
+
 Deno.test("chatRoute() counts the tokens up to the one that completes a stop string", async () => {
   const server = testServer();
   server.engine.script = () => bytesOf("one two three");

@@ -50,6 +50,8 @@ const STATS: EngineStats = {
   numCachedBlocks: 0,
   numPinnedBlocks: 0,
   numSteps: 0,
+  numTimeouts: 0,
+  numRecomputedTokens: 0,
   numPreemptions: 0,
   numComputedPromptTokens: 0,
   numPromptTokens: 0,
@@ -130,6 +132,24 @@ export class FakeEngine implements EnginePort {
     resize_kv: { numBefore: 64, numAfter: 32, numEvicted: 3, numMoved: 2 },
     hit_rate_curve: [{ multiple: 0.5, hitRate: 0.25 }, { multiple: Infinity, hitRate: 0.75 }],
     check_integrity: { numBlocks: 64, numFreeBlocks: 64, numCachedBlocks: 0 },
+    view: {
+      step: 7,
+      blockSize: 16,
+      groups: ["full"],
+      blocks: {
+        states: new Uint8Array(64),
+        holders: new Uint8Array(64),
+        owners: new Int32Array(64).fill(-1),
+      },
+      tree: { runs: [], scopes: [], numRuns: 0, numBlocks: 0 },
+      sequences: [],
+      numHidden: 0,
+      steps: [],
+      chunks: [],
+      tookMs: 0,
+    },
+    read_path: { tokens: undefined },
+    abort_request: { numSequences: 1 },
   };
   readonly runs: FakeGeneration[] = [];
 

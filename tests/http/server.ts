@@ -3,8 +3,10 @@ import { createApp } from "../../src/http/app.ts";
 import { createSeedSource } from "../../src/http/seed_source.ts";
 import type { Services } from "../../src/http/services.ts";
 import { ServingMetrics } from "../../src/http/serving_metrics.ts";
+import { MissWatch } from "../../src/misses/miss_watch.ts";
 import { listen as openDoor } from "../../src/server/listen.ts";
 import { createToolService } from "../../src/tools/tool_service.ts";
+import { windowAnswer } from "../../src/window/window_answer.ts";
 import { FAKE_HIDDEN_SIZE, FakeEngine } from "./fake_engine.ts";
 import { FakeGrammars } from "./fake_grammars.ts";
 import { FakeStopStrings, FakeText } from "./fake_text.ts";
@@ -30,6 +32,13 @@ export function testServer(changes: Partial<Services> = {}): TestServer {
     text: new FakeText(),
     grammars: new FakeGrammars(),
     tools: createToolService("hermes", undefined),
+    misses: new MissWatch({
+      maxBytes: 2 ** 20,
+      isCaching: true,
+      textOf: (ids) => new FakeText().textOf(ids),
+      hasPartialCaches: () => false,
+      onCause: (cause) => services.metrics.observeMiss(cause),
+    }),
     createStopStrings: (stops) => new FakeStopStrings(stops),
     model: {
       names: ["quire/test", "alias"],
@@ -56,6 +65,7 @@ export function testServer(changes: Partial<Services> = {}): TestServer {
       plan: (query) =>
         query.preset === undefined || query.preset === "tiny-llama" ? { query } : undefined,
     },
+    window: windowAnswer,
     log: createLogger({
       format: "json",
       level: "debug",

@@ -60,7 +60,16 @@ const HOSTS = [
 ];
 
 /** Routes that answer without a key. */
-const OPEN_PATHS = ["/health", "/v1/health", "/ready", "/live", "/openapi.json", "/docs", "/"];
+const OPEN_PATHS = [
+  "/health",
+  "/v1/health",
+  "/ready",
+  "/live",
+  "/openapi.json",
+  "/docs",
+  "/",
+  "/window/:file{.+}",
+];
 
 /** Every route that a key stands before, with what stands in place of its parameters. */
 function closedRoutes(app: ReturnType<typeof testServer>["app"]): [string, string][] {

@@ -140,5 +140,17 @@ Deno.test("a Gemma 3 scales the rotary frequencies of layers that read all, and 
   assertEquals(gemma3({ rope_parameters: parameters }).positionTables, old.positionTables);
   const { rope, local_rope } = gemma3().positionTables;
   assertEquals([rope!.theta, local_rope!.theta], [1e6, 1e4]);
-  refuses(gemma3, { rope_scaling: { rope_type: "dynamic", factor: 2 } }, 'type is "dynamic"');
+  refuses(gemma3, { rope_scaling: { rope_type: "stretched", factor: 2 } }, 'type is "stretched"');
+});
+
+Deno.test("a Gemma 3 ends where a dynamic scaling of either kind of layer would begin", () => {
+  const dynamic = { rope_type: "dynamic", factor: 2, original_max_position_embeddings: 96 };
+  const plain = { rope_type: "default" };
+  const ends = [{ full: dynamic, local: plain }, { full: plain, local: dynamic }].map((kinds) =>
+    gemma3({
+      max_position_embeddings: 128,
+      rope_parameters: { full_attention: kinds.full, sliding_attention: kinds.local },
+    }).maxPositionEmbeddings
+  );
+  assertEquals(ends, [96, 96]);
 });

@@ -24,30 +24,25 @@ const WIDE = {
   ...{ hidden_size: 256, intermediate_size: 512, head_dim: 64, num_attention_heads: 4 },
   ...{ num_key_value_heads: 2, vocab_size: VOCAB, max_position_embeddings: 1024 },
 };
-const TOKENS = Array.from(noise(512, 9), (value) => 3 + Math.floor((value + 1) / 2 * (VOCAB - 3)));
+const TOKENS = Array.from(noise(1000, 9), (value) => 3 + Math.floor((value + 1) / 2 * (VOCAB - 3)));
 /**
  * Least shares of positions at which both have the same likeliest token, or with f16 weights one as
  * good: where activations are rounded to 11 bits, logits nearer to each other than TIE are equal.
  */
 const LEAST: Readonly<Record<FamilyMatrixType, number>> = { F16: 0.999, Q8_0: 0.98, Q4_K: 0.98 };
-/** As a share of the likeliest token's logit: twice 2^-12, the most that rounding is. */
-const TIE = 2 ** -11;
+/** As a share of the likeliest tokens' logits: twice 2^-11, the most that an f16 is off. */
+const TIE = 2 ** -10;
 const TYPES = Object.keys(LEAST) as FamilyMatrixType[];
 
-/**
- * What this build of llama.cpp reads of no file: windows of these families, and other bounds of
- * YaRN than the usual.
- */
-const CHANGED: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
-  mistral: { sliding_window: null },
-  "mistral with YaRN": {
-    rope_scaling: {
-      ...{ rope_type: "yarn", factor: 4, original_max_position_embeddings: 128 },
-      ...{ beta_fast: 32, beta_slow: 1 },
-    },
-  },
-  phi3: { sliding_window: null },
-};
+/** What this build of llama.cpp reads of no file: these families' windows, and YaRN's bounds. */
+function unread({ model_type: type, rope_scaling: scaling }: WideModel["config"]) {
+  const hasWindow = type !== "mistral" && type !== "phi3";
+  const isYarn = (scaling as { rope_type?: string } | null | undefined)?.rope_type === "yarn";
+  return {
+    ...hasWindow ? {} : { sliding_window: null },
+    ...isYarn ? { rope_scaling: { ...scaling as object, beta_fast: 32, beta_slow: 1 } } : {},
+  };
+}
 
 /** A model by its config alone. */
 interface WideModel {
@@ -63,7 +58,7 @@ function wideModels(): WideModel[] {
   return familyGoldens()
     .filter(({ config }) => hasConverter(config["model_type"]) && isDense(config))
     .filter(({ config }) => !hasFactorLists(config))
-    .map(({ name, config }) => ({ name, config: { ...config, ...WIDE, ...CHANGED[name] } }));
+    .map(({ name, config }) => ({ name, config: { ...config, ...WIDE, ...unread(config) } }));
 }
 
 function isDense(config: WideModel["config"]): boolean {
@@ -107,8 +102,8 @@ function headFactor(row: number): number {
   return Math.max(1 / 8, 0.9 ** (row * 7919 % VOCAB));
 }
 
-/** What a block adds, as a share of what it adds to. */
-const BLOCK_SHARE = 1 / 16;
+/** What the blocks of one kind add together, as a share of what they add to. */
+const BLOCK_SHARE = 3 / 16;
 
 /**
  * Where a tensor's numbers lie. Embeddings are about 1 and products keep the size of what they
@@ -129,7 +124,7 @@ function rangeOf(
   if (name === EMBEDDING) return { center: 0, spread: Math.sqrt(3) / factor };
   if (name === "model.norm.weight") return { center: 0, spread: 1 };
   const isLast = isBehind ? /post_(attention|feedforward)/ : /(o|down)_proj/;
-  const share = isLast.test(name) ? BLOCK_SHARE : 1;
+  const share = isLast.test(name) ? BLOCK_SHARE / Number(config["num_hidden_layers"]) : 1;
   if (shape.length > 1) return { center: 0, spread: share * Math.sqrt(3 / shape.at(-1)!) };
   if (name.endsWith("norm.weight")) return { center: share, spread: share / 4 };
   return { center: 0, spread: share / 8 };
@@ -150,10 +145,12 @@ async function forcedBest(install: string, models: readonly string[]): Promise<F
     .map((line) => JSON.parse(line.slice(PROTOCOL_MARK.length)));
 }
 
-/** Whether `other` is as good as the likeliest token of a row of logits. */
-function isTie(row: Float32Array, other: number): boolean {
-  const most = row[argmax(row)]!;
-  return most - row[other]! <= TIE * Math.abs(most);
+/**
+ * The size of errors in these logits: products of normalized rows are all off alike, so that it
+ * goes by what the likeliest tokens have on average.
+ */
+function tieOf(rows: readonly Float32Array[]): number {
+  return TIE * rows.reduce((sum, row) => sum + Math.abs(row[argmax(row)]!), 0) / rows.length;
 }
 
 function argmax(row: Float32Array): number {
@@ -185,8 +182,9 @@ async function agreement(
     assert("best" in answer, `llama.cpp cannot load it in ${type}: ${JSON.stringify(answer)}`);
     const scorer = await Scorer.create(new ReferenceDevice(), { modelDir: fileOf(type) });
     const rows = await scorer.logits(TOKENS);
+    const tie = type === "F16" ? tieOf(rows) : 0;
     const isSame = (row: Float32Array, at: number) =>
-      type === "F16" ? isTie(row, answer.best[at]!) : argmax(row) === answer.best[at];
+      row[argmax(row)]! - row[answer.best[at]!]! <= tie;
     shares[type] = rows.filter(isSame).length / rows.length;
   }
   return shares;

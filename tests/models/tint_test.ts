@@ -19,7 +19,7 @@ import type { GpuProvider } from "../../src/device/gpu_provider.ts";
 import { type GrantedDevice, requestDevice } from "../../src/device/request_device.ts";
 import { expandWgsl } from "../../src/device/wgsl_template.ts";
 import { familyGoldens } from "../support/family_golden.ts";
-import { WEIGHT_DTYPES } from "../support/weight_fixture.ts";
+import { BLOCK_DTYPES, WEIGHT_DTYPES } from "../support/weight_fixture.ts";
 import { modelGraph } from "../support/model_graph.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
@@ -74,12 +74,21 @@ const EVERY_DTYPE: Dtypes = { weights: WEIGHT_DTYPES, kv: KV_CACHE_DTYPES };
 /** For families, whose own kernels know nothing of types: products plain and of codes. */
 const SOME_DTYPES: Dtypes = { weights: ["f16", "int8g32"], kv: ["f16", "int8"] };
 
+/** Rows of whole blocks. */
+const WIDE = { hidden_size: 256, intermediate_size: 512, head_dim: 64 };
+
 /** The bundled model, and one of each family with its quirks. */
 function* models(): Generator<readonly [Model, Dtypes]> {
   yield [readModel(`${ROOT}models/demo`), EVERY_DTYPE];
+  const { config: llama } = familyGoldens()[0]!;
+  const sizes = { ...WIDE, num_attention_heads: 4 };
+  yield [parseModel({ ...llama, ...sizes }), { weights: BLOCK_DTYPES, kv: ["f16"] }];
   for (const { config } of familyGoldens()) {
     const isKnown = KNOWN_MODEL_TYPES.some((modelType) => modelType === config["model_type"]);
-    if (isKnown) yield [parseModel(config), SOME_DTYPES];
+    // Codes are written by eights, and some of these heads are of twelve elements.
+    const rotated = Number(config["head_dim"]) * Number(config["partial_rotary_factor"] ?? 1);
+    const dtypes = rotated % 8 === 0 ? SOME_DTYPES : { ...SOME_DTYPES, kv: ["f16"] as const };
+    if (isKnown) yield [parseModel(config), dtypes];
   }
 }
 

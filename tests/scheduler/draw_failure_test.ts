@@ -5,6 +5,7 @@ import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { CacheListener } from "../../src/kvcache/prefix/cache_listener.ts";
 import { nonfiniteLogits } from "../../src/scheduler/draw_failure.ts";
 import {
+  requestFor,
   type SchedulerAction,
   schedulerHistories,
   tinyCachingRigs,
@@ -207,7 +208,7 @@ function apply(rig: SchedulerRig, action: SchedulerAction, accepted: GenerationR
   };
   switch (action.verb) {
     case "submit": {
-      const submitted = { id: `r${accepted.length}`, ...action.request };
+      const submitted = { id: `r${accepted.length}`, ...requestFor(rig.options, action.request) };
       attempt(() => {
         rig.add(submitted);
         accepted.push(submitted);

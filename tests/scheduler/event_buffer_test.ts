@@ -11,12 +11,13 @@ Deno.test("EventBuffer says of each sequence once how much of its prompt was cac
   const events = new EventBuffer();
   const [a, b] = [sequenceOf("a"), sequenceOf("b")];
   b.numCachedTokens = 5;
+  b.evicted = { numTokens: 8, agoMs: 30 };
   events.add(a, { token: 7 });
   events.add(b, { finishReason: "abort" });
   events.add(a, { token: 8, finishReason: "length" });
   assertEquals(events.take(), [
     { requestId: "a", index: 2, token: 7, numCachedTokens: 0 },
-    { requestId: "b", index: 2, finishReason: "abort", numCachedTokens: 5 },
+    { requestId: "b", index: 2, finishReason: "abort", numCachedTokens: 5, evicted: b.evicted },
     { requestId: "a", index: 2, token: 8, finishReason: "length" },
   ]);
 });

@@ -179,6 +179,9 @@ Deno.test("Scheduler tells tokens that were evicted of late from those never see
   assertEquals(rig.scheduler.stats.numEvictedBlocks, 1);
   ask(range(0, 17));
   assertEquals(missesOf(rig), [46, 8, 4, 6], "two blocks are left of three, the fourth is new");
+  const [told, ...others] = rig.events.flatMap(({ evicted }) => evicted ?? []);
+  assertEquals([told?.numTokens, others.length], [4, 0]);
+  assert(told!.agoMs >= 0);
   rig.scheduler.resetPrefixCache(false);
   const { numResetBlocks, numCachedBlocks, numEvictedBlocks } = rig.scheduler.stats;
   assert(numResetBlocks > 0 && numCachedBlocks === 0);

@@ -7,8 +7,10 @@ import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { KvDecision } from "../../src/core/kv_decision.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import {
+  requestFor,
   type SchedulerAction,
   schedulerHistories,
+  schedulings,
   tinyCachingRigs,
   tinyGroupRigs,
 } from "../support/arbitraries.ts";
@@ -27,6 +29,8 @@ class History {
   readonly aborted = new Set<string>();
   readonly #firstIds = new Map<string, number>();
   readonly #startOf = new Map<number, number>();
+  /** When each request that has a timeout ends at the latest. */
+  readonly deadlines = new Map<string, number>();
   numActions = 0;
   numResizes = 0;
   numMoves = 0;
@@ -34,22 +38,29 @@ class History {
   #numSequences = 0;
 
   constructor(options: RigOptions) {
-    const onDecision = (decision: KvDecision) => this.fairShares.decided(decision);
+    const { schedulingPolicy = "fcfs" } = options;
+    const onDecision = (decision: KvDecision) => {
+      if (schedulingPolicy === "fcfs") this.fairShares.decided(decision);
+    };
     this.rig = new SchedulerRig({ ...options, onDecision });
   }
 
   apply(action: SchedulerAction): void {
     this.numActions++;
     if (action.verb === "submit") {
-      this.#submit({ id: `r${this.#numRequests++}`, ...action.request });
+      const request = requestFor(this.rig.options, action.request);
+      this.#submit({ id: `r${this.#numRequests++}`, ...request });
     }
     if (action.verb === "abort") this.#abort(action.pick, action.index);
     if (action.verb === "step") {
       this.fairShares.beginStep();
+      this.rig.nowMs += action.elapsedMs ?? 0;
+      const { nowMs } = this.rig;
       this.rig.step((batch) => {
         checkBatch(batch, this.rig.options, this.#startOf);
         action.inFlight.forEach((inner) => this.apply(inner));
       });
+      this.#checkDeadlines(nowMs);
     }
     if (action.verb === "resize") this.#resize(action.numBlocks);
     if (action.verb === "reset") {
@@ -62,6 +73,14 @@ class History {
   /** Where the first chunk of a sequence started; undefined when it never ran. */
   firstStart(requestId: string, index: number): number | undefined {
     return this.#startOf.get(this.#firstIds.get(requestId)! + index);
+  }
+
+  /** Nothing whose time had come at the last step goes on. */
+  #checkDeadlines(nowMs: number): void {
+    for (const { id, sequences } of this.accepted) {
+      if (nowMs < (this.deadlines.get(id) ?? Infinity)) continue;
+      sequences.forEach((_, i) => assert(this.rig.endOf(id, i), `${id}/${i} runs past its time`));
+    }
   }
 
   #resize(numBlocks: number): void {
@@ -84,6 +103,8 @@ class History {
     try {
       this.rig.add(request);
       this.accepted.push(request);
+      const { id, timeoutMs } = request;
+      if (timeoutMs !== undefined) this.deadlines.set(id, this.rig.nowMs + timeoutMs);
       this.#firstIds.set(request.id, this.#numSequences);
       this.#numSequences += request.sequences.length;
     } catch (error) {
@@ -196,7 +217,9 @@ function checkOutcome(history: History, request: GenerationRequest, index: numbe
   const wasAborted = history.aborted.has(`${request.id}/${index}`);
   // An error in the planning of a step is reported at its end, so an abort in between finds it done.
   if (finishReason !== "error") assertEquals(finishReason === "abort", wasAborted);
-  if (finishReason === "error") {
+  if (ends[0]!.error?.code === "deadline_exceeded") {
+    assert(rig.nowMs >= history.deadlines.get(request.id)!, "its time has not come");
+  } else if (finishReason === "error") {
     const numPositions = prompt.length + tokens.length;
     assert(rig.blocks.numBlocksFor(numPositions) > rig.options.numBlocks, "it would have fitted");
   }
@@ -211,9 +234,12 @@ interface Expected {
   readonly numResizes: number;
   readonly numCopies: number;
   readonly numContested: number;
+  readonly numTimeouts: number;
 }
 
-function checkHistories(rigs: fc.Arbitrary<RigOptions>, seed: number, expected: Expected): void {
+function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected: Expected): void {
+  const rigs = fc.tuple(sizes, schedulings).map(([rig, scheduling]) => ({ ...rig, ...scheduling }));
+  let numTimeouts = 0;
   let numPreemptions = 0;
   let numActions = 0;
   let numHitTokens = 0;
@@ -246,6 +272,7 @@ function checkHistories(rigs: fc.Arbitrary<RigOptions>, seed: number, expected: 
       const ids = new Set(history.accepted.map(({ id }) => id));
       assert(rig.events.every(({ requestId }) => ids.has(requestId)), "an event of a refused one");
 
+      numTimeouts += rig.scheduler.stats.numTimeouts;
       numContested += history.fairShares.numContested;
       numActions += history.numActions;
       numMoves += history.numMoves;
@@ -257,7 +284,9 @@ function checkHistories(rigs: fc.Arbitrary<RigOptions>, seed: number, expected: 
     }),
     { seed, numRuns: runs(expected.numRuns) },
   );
-  const happened = { numPreemptions, numHitTokens, numMoves, numResizes, numCopies, numContested };
+  const happened = {
+    ...{ numPreemptions, numHitTokens, numMoves, numResizes, numCopies, numContested, numTimeouts },
+  };
   for (const [name, count] of Object.entries(happened)) {
     const least = times(expected[name as keyof typeof happened]);
     assert(count > least, `${name} is ${count}, and not more than ${least}`);
@@ -267,7 +296,7 @@ function checkHistories(rigs: fc.Arbitrary<RigOptions>, seed: number, expected: 
 }
 
 Deno.test("Scheduler ends every accepted sequence once and rightly, keeps turns, and leaks nothing, under any history", () => {
-  checkHistories(tinyCachingRigs, 4, {
+  checkHistories(tinyCachingRigs, 15, {
     numRuns: 20_000,
     numPreemptions: 100,
     numHitTokens: 8000,
@@ -275,6 +304,7 @@ Deno.test("Scheduler ends every accepted sequence once and rightly, keeps turns,
     numResizes: 5000,
     numCopies: 2000,
     numContested: 5000,
+    numTimeouts: 500,
   });
 });
 
@@ -287,6 +317,7 @@ Deno.test("Scheduler does so with several cache groups, and every step reads wha
     numResizes: 5000,
     numCopies: 2000,
     numContested: 5000,
+    numTimeouts: 500,
   });
 });
 
@@ -294,7 +325,7 @@ Deno.test("Scheduler does so where the KV of long sequences is another, and no c
   const rigs = fc.tuple(tinyGroupRigs, fc.integer({ min: 1, max: 20 })).map(
     ([sizes, shortContextLen]) => ({ ...sizes, shortContextLen }),
   );
-  checkHistories(rigs, 6, {
+  checkHistories(rigs, 8, {
     numRuns: 3000,
     numPreemptions: 1000,
     numHitTokens: 250,
@@ -302,5 +333,6 @@ Deno.test("Scheduler does so where the KV of long sequences is another, and no c
     numResizes: 750,
     numCopies: 150,
     numContested: 750,
+    numTimeouts: 50,
   });
 });

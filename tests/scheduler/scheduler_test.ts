@@ -243,7 +243,10 @@ Deno.test("Scheduler.add() refuses what no queue holds, and one owner's full que
   assertEquals(rig.scheduler.hasWork, false);
   ask("b", 3, "x");
   const full = assertThrows(() => ask("c", 1, "x"), RequestError).data;
-  assertEquals([full.status, full.details], [429, { n_waiting: 3, n_asked: 1, limit: 3 }]);
+  assertEquals([full.status, full.details], [429, {
+    ...{ n_waiting: 3, n_asked: 1, limit: 3 },
+    retry_after_seconds: 1,
+  }]);
   ask("d", 2, "y");
   assertEquals(rig.scheduler.stats.numWaiting, 5);
   assertThrows(() => ask("e", 2, "y"), RequestError, "2 sequences of this API key wait, 2 more");

@@ -10,6 +10,7 @@ import {
   checkNumSequences,
   checkQueueHasRoom,
   checkSearchFits,
+  checkTokens,
 } from "../../src/scheduler/submission.ts";
 import { requestOf } from "../support/requests.ts";
 
@@ -23,6 +24,9 @@ const LIMITS = {
   maxNumBatchedTokens: 5,
 };
 
+/** Ten seconds for every place in the queue. */
+const QUEUE = { ...LIMITS, secondsUntil: (numPlaces: number) => 10 * numPlaces };
+
 Deno.test("checkFits() accepts a prompt that fills the pool to its last slot", () => {
   checkFits(requestOf("a", 16), LIMITS);
 });
@@ -32,6 +36,16 @@ Deno.test("checkFits() refuses a prompt larger than the pool, with the numbers",
   assertEquals([data.status, data.code], [400, "kv_cache_exceeded"]);
   assertEquals(data.details, { n_prompt_tokens: 17, n_kv_cache_tokens: 16 });
   assertStringIncludes(data.message, "17 tokens, but the whole KV cache holds 16 (4 blocks of 4)");
+});
+
+Deno.test("checkTokens() refuses a token that the model has no embedding for", () => {
+  const request = requestOf("a", 3);
+  const last = Math.max(...request.sequences[0]!.prompt);
+  checkTokens(request, { vocabSize: last + 1 });
+  checkTokens(request, {});
+  const { data } = assertThrows(() => checkTokens(request, { vocabSize: last }), RequestError);
+  assertEquals([data.status, data.code], [400, "token_not_in_model"]);
+  assertStringIncludes(data.message, `of the prompt is ${last}, which the tokenizer has`);
 });
 
 Deno.test("checkFits() leaves room for one token of answer in the model's context", () => {
@@ -62,18 +76,19 @@ Deno.test("checkFits() refuses a prompt's length as the HTTP door does, word for
 });
 
 Deno.test("checkQueueHasRoom() refuses with 429 and the numbers what would exceed the limit", () => {
-  checkQueueHasRoom(requestOf("a", 1), 2, LIMITS);
+  checkQueueHasRoom(requestOf("a", 1), 2, QUEUE);
   const { data } = assertThrows(
-    () => checkQueueHasRoom(requestOf("a", 1), 3, LIMITS),
+    () => checkQueueHasRoom(requestOf("a", 1), 3, QUEUE),
     RequestError,
   );
   assertEquals([data.status, data.code], [429, "queue_full"]);
-  assertEquals(data.details, { n_waiting: 3, n_asked: 1, limit: 3 });
+  const retry_after_seconds = 10;
+  assertEquals(data.details, { n_waiting: 3, n_asked: 1, limit: 3, retry_after_seconds });
 });
 
 Deno.test("checkQueueHasRoom() says that it is the API key's own queue where there is one", () => {
   assertThrows(
-    () => checkQueueHasRoom({ ...requestOf("a", 1), owner: "k" }, 3, LIMITS),
+    () => checkQueueHasRoom({ ...requestOf("a", 1), owner: "k" }, 3, QUEUE),
     RequestError,
     "3 sequences of this API key wait",
   );

@@ -1,5 +1,6 @@
 /** Strict schemas of answers: a field that is missing, of another type or not named fails. */
 import { z } from "zod";
+import { Explanation } from "./explain_format.ts";
 
 const Count = z.int().min(0);
 
@@ -68,6 +69,7 @@ export const CompletionAnswer = z.strictObject({
     prompt_logprobs: PromptLogprobs.nullable().optional(),
   })),
   usage: CompletionUsage,
+  quire: Explanation.optional(),
   timings: Timings.optional(),
 });
 

@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { EVICTION_POLICIES, type SchedulingSettings } from "../../src/core/engine_config.ts";
 import type { GenerationRequest, SequenceRequest } from "../../src/core/generation.ts";
 import { chunksOf, FULL, STATE, windowOf } from "./kv_groups.ts";
 import { FAKE_VOCAB_SIZE } from "./paged_fake_runner.ts";
@@ -49,7 +50,7 @@ export const requestSequences: fc.Arbitrary<SequenceRequest[]> = fc.array(
 /** No cache, or one of any kind. */
 export const prefixCaches: fc.Arbitrary<RigOptions["prefixCache"]> = fc.option(
   fc.record({
-    policy: fc.constantFrom("lru", "slru", "priority"),
+    policy: fc.constantFrom(...EVICTION_POLICIES),
     forceMiss: fc.nat(4).map((pick) => pick === 0),
   }),
   { nil: undefined, freq: 4 },
@@ -89,13 +90,32 @@ export const tinyGroupRigs: fc.Arbitrary<RigOptions> = fc.tuple(
   fc.integer({ min: 1, max: 28 }),
 ).map(([sizes, groups, numBlocks]) => ({ ...sizes, ...groups, numBlocks }));
 
+/** Ways to schedule, the plainest among them. */
+export const schedulings: fc.Arbitrary<SchedulingSettings> = fc.oneof(
+  { weight: 2, arbitrary: fc.constant({}) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      schedulingPolicy: fc.constantFrom("fcfs", "priority", "lpm", "fair"),
+      longPrefillTokenThreshold: fc.integer({ min: 1, max: 5 }),
+      maxLongPartialPrefills: fc.integer({ min: 1, max: 2 }),
+      scheduleConservativeness: fc.constantFrom(0, 0.01, 1),
+    }, { requiredKeys: ["schedulingPolicy"] }),
+  },
+);
+
 /** One thing that happens to a scheduler. */
 export type SchedulerAction =
   | { readonly verb: "submit"; readonly request: Omit<GenerationRequest, "id"> }
   /** `pick` chooses among the requests so far; without `index`, all its sequences. */
   | { readonly verb: "abort"; readonly pick: number; readonly index: number | undefined }
   /** A turn, with whatever happens while its step is in flight. */
-  | { readonly verb: "step"; readonly inFlight: readonly SchedulerAction[] }
+  | {
+    readonly verb: "step";
+    readonly inFlight: readonly SchedulerAction[];
+    /** Since the step before. */
+    readonly elapsedMs?: number;
+  }
   /** Clears the prefix cache, preempting whoever runs; not while a step is in flight. */
   | { readonly verb: "reset" }
   /** Not while a step is in flight either; 0 blocks: as few as may be. */
@@ -107,10 +127,22 @@ const submits = fc.record({
     sequences: requestSequences,
     cacheScope: fc.constantFrom("a", "b"),
     owner: fc.constantFrom("x", "y", "z"),
+    urgency: fc.integer({ min: -1, max: 1 }),
+    timeoutMs: fc.constantFrom(5, 60, ...Array<number>(6).fill(1e6)),
     cacheRetention: fc.record({ priority: fc.nat(100), durationMs: fc.constantFrom(0, 1e9) }),
   }, { requiredKeys: ["sequences"] })
     .map((request) => request.owner === "z" ? { ...request, priority: 1 } : request),
 });
+
+/** A request as a policy takes it: others than `priority` refuse priorities of its own. */
+export function requestFor(
+  { schedulingPolicy }: SchedulingSettings,
+  request: Omit<GenerationRequest, "id">,
+): Omit<GenerationRequest, "id"> {
+  const { urgency: _, ...plain } = request;
+  return schedulingPolicy === "priority" ? request : plain;
+}
+
 const aborts = fc.record({
   verb: fc.constant("abort" as const),
   pick: fc.nat(20),
@@ -119,11 +151,15 @@ const aborts = fc.record({
 const steps = fc.record({
   verb: fc.constant("step" as const),
   inFlight: fc.array(fc.oneof(submits, aborts), { maxLength: 2 }),
+  elapsedMs: fc.constantFrom(0, 0, 1, 5),
 });
 
 const resizes = fc.record({
   verb: fc.constant("resize" as const),
-  numBlocks: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 24 })),
+  numBlocks: fc.oneof(
+    { weight: 3, arbitrary: fc.constant(0) },
+    { weight: 1, arbitrary: fc.integer({ min: 1, max: 24 }) },
+  ),
 });
 
 /** Histories of submissions, aborts, turns and resizes. */
@@ -133,7 +169,7 @@ export const schedulerHistories: fc.Arbitrary<SchedulerAction[]> = fc.array(
     { weight: 1, arbitrary: aborts },
     { weight: 6, arbitrary: steps },
     { weight: 1, arbitrary: fc.constant({ verb: "reset" as const }) },
-    { weight: 2, arbitrary: resizes },
+    { weight: 3, arbitrary: resizes },
   ),
   { maxLength: 40 },
 );

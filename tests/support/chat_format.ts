@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { z } from "zod";
+import { Explanation } from "./explain_format.ts";
 
 /** Chat completions as OpenAI's reference and this server's pages have them: nothing else passes. */
 
@@ -43,6 +44,7 @@ export const ChatCompletion = z.strictObject({
     stop_reason: StopReason,
   })).min(1),
   usage: Usage,
+  quire: Explanation.optional(),
 });
 
 const ToolDelta = z.union([
@@ -72,6 +74,7 @@ export const ChatChunk = z.strictObject({
     stop_reason: StopReason.optional(),
   })).max(1),
   usage: Usage.nullable().optional(),
+  quire: Explanation.optional(),
 });
 
 /**

@@ -4,7 +4,9 @@ import type { SequenceId } from "../../src/core/ids.ts";
 import type { KvDecision, WaitReason } from "../../src/core/kv_decision.ts";
 
 /** Reasons of a sequence to wait that let others overtake it. */
-const PREFIX_REASONS: ReadonlySet<WaitReason> = new Set(["shared_prefix", "sibling_prompt"]);
+const PREFIX_REASONS: ReadonlySet<WaitReason> = new Set([
+  ...["shared_prefix", "sibling_prompt", "long_prefills"] as const,
+]);
 
 /** What the model knows of a sequence that has not ended. */
 interface Known {

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { z } from "zod";
+import { Explanation } from "./explain_format.ts";
 
 /** The Messages API as its reference has it, as far as this server speaks it: nothing else passes. */
 
@@ -42,7 +43,7 @@ const USAGE = {
   output_tokens_details: z.strictObject({ thinking_tokens: Tokens }),
   server_tool_use: z.null(),
 };
-const Quire = z.strictObject({ decisions: z.array(z.unknown()) }).optional();
+const Quire = Explanation.optional();
 
 /** A whole message. */
 export const MessageObject = z.strictObject({

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { Explanation } from "./explain_format.ts";
 
 /**
  * Ollama's answers, as its documentation has them: each object of a stream is held to these by
@@ -37,6 +38,7 @@ const END = {
   prompt_eval_duration: COUNT,
   eval_count: COUNT,
   eval_duration: COUNT,
+  quire: Explanation.optional(),
 };
 const LOADED = { done: z.literal(true), done_reason: z.literal("load") };
 const OPEN = { done: z.literal(false), logprobs: Logprobs.optional() };

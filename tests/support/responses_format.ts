@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { z } from "zod";
+import { Explanation } from "./explain_format.ts";
 
 /** The Responses API as its reference has it, as far as this server speaks it: nothing else passes. */
 
@@ -104,7 +105,7 @@ export const ResponseObject = z.strictObject({
   truncation: z.literal("disabled"),
   usage: Usage.nullable(),
   user: z.string().nullable(),
-  quire: z.strictObject({ decisions: z.array(z.unknown()) }).optional(),
+  quire: Explanation.optional(),
 });
 export type ResponseObject = z.output<typeof ResponseObject>;
 

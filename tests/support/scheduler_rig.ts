@@ -1,5 +1,6 @@
 import type { Batch, ChunkResult } from "../../src/core/batch.ts";
 import type { LayerCache } from "../../src/core/cache_group.ts";
+import type { SchedulingSettings } from "../../src/core/engine_config.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import type { TokenMatchers } from "../../src/core/token_matcher.ts";
@@ -12,7 +13,7 @@ import { Scheduler } from "../../src/scheduler/scheduler.ts";
 import { PagedFakeRunner } from "./paged_fake_runner.ts";
 
 /** Sizes of a rig; what is left out does not limit. */
-export interface RigOptions {
+export interface RigOptions extends SchedulingSettings {
   readonly numBlocks?: number;
   readonly blockSize?: number;
   readonly numWatermarkBlocks?: number;
@@ -50,6 +51,7 @@ type RigSizes = Required<
     | "groups"
     | "blocksPerSlab"
     | "shortContextLen"
+    | keyof SchedulingSettings
   >
 >;
 
@@ -71,6 +73,8 @@ export class SchedulerRig {
   readonly runner: PagedFakeRunner;
   /** Every event so far, in order. */
   readonly events: TokenEvent[] = [];
+  /** What the scheduler takes for the time, in milliseconds. */
+  nowMs = 0;
 
   constructor(options: RigOptions = {}) {
     this.options = { ...UNLIMITED, ...options };
@@ -83,7 +87,7 @@ export class SchedulerRig {
   }
 
   add(...requests: GenerationRequest[]): void {
-    for (const request of requests) this.scheduler.add(request);
+    for (const request of requests) this.scheduler.add(request, this.nowMs);
   }
 
   /** The smallest pool that a resize may make now, pins apart. */
@@ -104,7 +108,7 @@ export class SchedulerRig {
 
   /** One turn; `whileInFlight` happens between schedule and commit. Returns what was planned. */
   step(whileInFlight: (batch: Batch) => void = () => {}): Batch | undefined {
-    const batch = this.scheduler.schedule();
+    const batch = this.scheduler.schedule(this.nowMs);
     if (batch === undefined) {
       this.events.push(...this.scheduler.takeEvents());
       return undefined;

@@ -30,6 +30,45 @@ Deno.test("loadTokenizerJson() refuses ids that would make enormous arrays", () 
   load({ model: { vocab: { "<x>": 2 ** 20 - 1 } } });
 });
 
+Deno.test("loadTokenizerJson() takes a vocabulary with merges for BPE where a file names no kind", () => {
+  const model = { vocab: { a: 0 }, merges: [] };
+  for (const type of [undefined, null]) {
+    const loaded = load({ model: { ...model, type } }) as { model: { type: string } };
+    assertEquals(loaded.model.type, "BPE");
+  }
+});
+
+Deno.test("loadTokenizerJson() refuses rules that the library would leave out, by their place", () => {
+  const withRules = (rules: Record<string, unknown>) => ({ model: { vocab: { a: 0 } }, ...rules });
+  const split = { type: "Split", pattern: { String: " " }, behavior: "Isolated" };
+  const sequence = { type: "Sequence", pretokenizers: [split] };
+  load(withRules({ normalizer: null, pre_tokenizer: sequence }));
+  const { pattern: _, ...without } = split;
+  refuses(
+    withRules({ pre_tokenizer: { type: "Sequence", pretokenizers: [split, without] } }),
+    'field "pre_tokenizer.pretokenizers.1.pattern" is missing: must be there for Split',
+  );
+  refuses(withRules({ pre_tokenizer: { ...split, pattern: " " } }), "pre_tokenizer.pattern");
+  refuses(withRules({ pre_tokenizer: { type: "Sequence" } }), "pre_tokenizer.pretokenizers");
+  refuses(withRules({ normalizer: { type: "Sequence" } }), "normalizer.normalizers");
+  refuses(withRules({ normalizer: { type: "Replace", content: "x" } }), "normalizer.pattern");
+  refuses(
+    withRules({ pre_tokenizer: { type: "ByteLevel", add_prefix_space: 1 } }),
+    'field "pre_tokenizer.add_prefix_space" is 1',
+  );
+  refuses(
+    withRules({ post_processor: { type: "TemplateProcessing", single: [{ SpecialToken: {} }] } }),
+    "post_processor.single.0",
+  );
+  refuses(withRules({ post_processor: { type: "TemplateProcessing" } }), "post_processor.single");
+  refuses(
+    withRules({ added_tokens: [{ id: 0, content: "a", lstrip: "yes" }] }),
+    'field "added_tokens.0.lstrip" is "yes"',
+  );
+  refuses({ model: { vocab: {}, type: "Magic" } }, 'field "model.type" is "Magic"');
+  refuses({ model: { vocab: [["a", -1], ["b"]] } }, 'field "model.vocab.1" is ["b"]');
+});
+
 Deno.test("loadTokenizerJson() refuses what is not a tokenizer", () => {
   refuses([], "is not a JSON object");
   refuses({}, '"model.vocab" must be an object or an array');

@@ -110,7 +110,7 @@ Deno.test("loadTokenizer() names the file that it cannot use", () => {
   const single = [{ SpecialToken: { id: "<gone>" } }, { Sequence: { id: "A" } }];
   refuses(
     tinyJson({ post_processor: { type: "TemplateProcessing", single } }),
-    "a token has no id",
+    'the token "<gone>" has no id',
   );
 });
 

@@ -11,7 +11,8 @@ function index(weightMap: unknown): Record<string, string> {
 
 Deno.test("findShards() prefers the single file", () => {
   withModelDir({ ...index({ t: "a.safetensors" }), "model.safetensors": "" }, (dir) => {
-    assertEquals(findShards(dir), { files: ["model.safetensors"] });
+    const path = `${dir}/model.safetensors`;
+    assertEquals(findShards(dir), { path, files: ["model.safetensors"] });
   });
 });
 

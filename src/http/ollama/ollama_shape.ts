@@ -19,6 +19,7 @@ export function ollamaShape(kind: OllamaKind): AnswerShape {
         ...bodyOf(kind, parts),
         ...logprobsOf(choices),
         ...endOf(run, parts),
+        ...run.explanation(),
       };
     },
     events: (run) => {
@@ -35,7 +36,9 @@ export function ollamaShape(kind: OllamaKind): AnswerShape {
             if (isSilent && Object.keys(logprobs).length === 0) return [];
             return [{ ...head(run), ...bodyOf(kind, parts), ...logprobs, done: false }];
           }),
-        end: () => [{ ...head(run), ...bodyOf(kind, []), ...endOf(run, end) }],
+        end: () => [
+          { ...head(run), ...bodyOf(kind, []), ...endOf(run, end), ...run.explanation() },
+        ],
         fail: (error) => [ollamaErrorBody(error)],
       };
     },

@@ -1,3 +1,4 @@
+import type { EvictedPrefix } from "../../core/miss_report.ts";
 import type { BlockKey, BlockKeyer } from "./block_key.ts";
 import type { CacheListener } from "./cache_listener.ts";
 import type { EntryName } from "./encoder_entry.ts";
@@ -15,6 +16,7 @@ export class CacheRecords {
   readonly #tree: RadixTree;
   readonly #keyer: BlockKeyer;
   readonly #listener: CacheListener | undefined;
+  readonly #now: () => number;
   readonly #evicted = new EvictedBlocks();
   /** Blocks that have left the tree so far, for whatever reason. */
   numDropped = 0;
@@ -23,10 +25,19 @@ export class CacheRecords {
   /** Those of them that went because the cache was cleared or their content was not sound. */
   numReset = 0;
 
-  constructor(tree: RadixTree, keyer: BlockKeyer, listener: CacheListener | undefined) {
+  /** @param options `now` tells milliseconds. */
+  constructor(
+    tree: RadixTree,
+    keyer: BlockKeyer,
+    { listener, now }: {
+      readonly listener: CacheListener | undefined;
+      readonly now: () => number;
+    },
+  ) {
     this.#tree = tree;
     this.#keyer = keyer;
     this.#listener = listener;
+    this.#now = now;
   }
 
   /** The key of a node, for an event; undefined where nobody listens. */
@@ -86,26 +97,34 @@ export class CacheRecords {
 
   /** Remembers the path of a node that is about to be evicted. */
   rememberEvicted(node: NodeId): void {
-    this.#evicted.add(this.#tree.hashOf(node));
+    this.#evicted.add(this.#tree.hashOf(node), this.#now());
   }
 
   /**
    * How many tokens right behind `found`, which `tokens` begin with, are in whole blocks that were
-   * evicted of late. The last token does not count. O(1) after no eviction, else O(such blocks).
+   * evicted of late, and when the first of them was; undefined for none. The last token does not
+   * count. O(1) after no eviction, else O(such blocks).
    */
-  countEvicted(scope: string, tokens: Uint32Array, found: readonly NodeId[]): number {
-    if (this.#evicted.isEmpty) return 0;
+  findEvicted(
+    scope: string,
+    tokens: Uint32Array,
+    found: readonly NodeId[],
+  ): EvictedPrefix | undefined {
+    if (this.#evicted.isEmpty) return undefined;
     const { hasher, blockSize } = this.#tree;
     const last = found.at(-1);
     let hash = last === undefined ? hasher.root(scope) : this.#tree.hashOf(last);
     const start = found.length * blockSize;
     let end = start;
+    let timeMs: number | undefined;
     while (end + blockSize < tokens.length) {
       hash = hasher.child(hash, tokens, end);
       if (!this.#evicted.has(hash)) break;
+      timeMs ??= this.#evicted.timeOf(hash);
       end += blockSize;
     }
-    return end - start;
+    if (timeMs === undefined) return undefined;
+    return { numTokens: end - start, agoMs: this.#now() - timeMs };
   }
 
   /** A name for everyone outside, which does not give the content away. */

@@ -1,14 +1,26 @@
 import type { EvictionPolicyName } from "../../core/engine_config.ts";
-import type { EvictionPolicy } from "./eviction_policy.ts";
+import type { EvictionPolicy, ParentOf } from "./eviction_policy.ts";
+import { HitsPerTokenPolicy } from "./hits_per_token_policy.ts";
 import { LruPolicy } from "./lru_policy.ts";
 import { PriorityPolicy } from "./priority_policy.ts";
+import { ReusePolicy } from "./reuse_policy.ts";
 import { SlruPolicy } from "./slru_policy.ts";
+import { TailLruPolicy } from "./tail_lru_policy.ts";
 
-/** Makes the policy of that name; `now` tells milliseconds, for what is kept for a while. */
+/** What policies ask of the cache. */
+export interface EvictionParts {
+  /** Milliseconds. */
+  readonly now: () => number;
+  readonly parentOf: ParentOf;
+  /** Blocks at the end of a path that are computed again in one step. */
+  readonly numTailBlocks: number;
+}
+
+/** Makes the policy of that name. */
 export function createEvictionPolicy(
   name: EvictionPolicyName,
   numBlocks: number,
-  now: () => number,
+  parts: EvictionParts,
 ): EvictionPolicy {
   switch (name) {
     case "lru":
@@ -16,6 +28,12 @@ export function createEvictionPolicy(
     case "slru":
       return new SlruPolicy(numBlocks);
     case "priority":
-      return new PriorityPolicy(numBlocks, now);
+      return new PriorityPolicy(numBlocks, parts.now);
+    case "hits-per-token":
+      return new HitsPerTokenPolicy(numBlocks, parts.parentOf);
+    case "tail-lru":
+      return new TailLruPolicy(numBlocks, parts);
+    case "reuse":
+      return new ReusePolicy(numBlocks, parts.now);
   }
 }

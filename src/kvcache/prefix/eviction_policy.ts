@@ -2,6 +2,9 @@ import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 
+/** The block of the same group above a block on its path; undefined for the first. */
+export type ParentOf = (id: BlockId) => BlockId | undefined;
+
 /**
  * Decides in which order idle cached blocks are evicted.
  *

@@ -139,6 +139,11 @@ export class NodeBlocks {
     this.#numNamed--;
   }
 
+  /** Paths of sequences that a node lies on. */
+  numHolders(node: NodeId): number {
+    return this.#numHolders[node]!;
+  }
+
   /** Whether a node lies on the path of a sequence. */
   isHeld(node: NodeId): boolean {
     return this.#numHolders[node]! > 0;

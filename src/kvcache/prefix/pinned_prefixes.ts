@@ -118,6 +118,13 @@ export class PinnedPrefixes {
     }
   }
 
+  /** 1 for each of the blocks `[0, numBlocks)` that a pin holds, by its place. O(blocks pinned). */
+  flags(numBlocks: number): Uint8Array {
+    const flags = new Uint8Array(numBlocks);
+    for (const { ids } of this.#pins.values()) for (const id of ids) flags[id] = 1;
+    return flags;
+  }
+
   /** Adds the references of all pins to `counts`, one entry per block; for audits. */
   countReferences(counts: Uint32Array): void {
     for (const { ids } of this.#pins.values()) for (const id of ids) counts[id]!++;

@@ -1,8 +1,10 @@
 import { invariant, InvariantError } from "../../base/invariant.ts";
 import { type LayerCache, NO_BLOCK, ONE_FULL_GROUP } from "../../core/cache_group.ts";
 import { OutOfBlocksError } from "../../core/errors.ts";
+import type { TreeView } from "../../core/engine_view.ts";
 import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
+import type { EvictedPrefix } from "../../core/miss_report.ts";
 import { BlockPool } from "../pool/block_pool.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 import type { BlockSource, Demand, Need, Pool } from "../pool/pool.ts";
@@ -22,9 +24,13 @@ import { NodeEviction } from "./node_eviction.ts";
 import { PinnedPrefixes } from "./pinned_prefixes.ts";
 import type { PrefixCacheOptions } from "./prefix_cache_options.ts";
 import { type BlockContent, RadixTree, type TreePlace } from "./radix_tree.ts";
+import { type PathName, tokensAlong, viewTree } from "./tree_view.ts";
 
 /** Share of the pool that may be pinned unless told otherwise. */
 const DEFAULT_MAX_PINNED_SHARE = 0.5;
+
+/** Tokens of a tail unless told otherwise: those of a step by default. */
+const DEFAULT_NUM_TAIL_TOKENS = 512;
 
 /**
  * Keeps blocks after the sequences that filled them, so that later prompts with the same beginning
@@ -64,6 +70,8 @@ export class PrefixCache implements BlockSource {
   readonly #cached: CachedBlocks;
   readonly #eviction: LeafEviction | NodeEviction;
   readonly #forceMiss: boolean;
+  /** Ms. */
+  readonly #now: () => number;
 
   constructor(
     pool: Pool,
@@ -82,9 +90,13 @@ export class PrefixCache implements BlockSource {
     this.columns = isOneFull ? undefined : new NodeBlocks(numBlocks, groups.length);
     const keyer = new BlockKeyer(options.keySpace);
     this.#tree = new RadixTree(isOneFull ? numBlocks : 1, blockSize, keyer);
-    const order = createEvictionPolicy(policy, numBlocks, now);
+    const order = createEvictionPolicy(policy, numBlocks, {
+      now,
+      parentOf: (id) => this.#parentOf(id),
+      numTailBlocks: Math.floor((options.numTailTokens ?? DEFAULT_NUM_TAIL_TOKENS) / blockSize),
+    });
     this.#idle = new IdleOrder(order, numBlocks, this.#tree, { groups, columns: this.columns });
-    this.#records = new CacheRecords(this.#tree, keyer, options.listener);
+    this.#records = new CacheRecords(this.#tree, keyer, { listener: options.listener, now });
     this.#cached = { pool, tree: this.#tree, idle: this.#idle, records: this.#records };
     if (this.columns === undefined) this.#eviction = new LeafEviction(this.#cached);
     else {
@@ -94,6 +106,7 @@ export class PrefixCache implements BlockSource {
       this.#eviction = new NodeEviction(grouped, this.entries);
       this.nodes = new GroupNodes(grouped, this.#eviction);
     }
+    this.#now = now;
     this.#forceMiss = options.forceMiss ?? false;
     const maxPinnedShare = options.maxPinnedShare ?? DEFAULT_MAX_PINNED_SHARE;
     this.pins = new PinnedPrefixes(this, maxPinnedShare, pool.numSlabs);
@@ -145,11 +158,15 @@ export class PrefixCache implements BlockSource {
   }
 
   /**
-   * How many tokens right behind `found`, which `tokens` begin with, are in whole blocks that were
-   * evicted of late. The last token does not count. O(1) after no eviction, else O(such blocks).
+   * What was evicted of late right behind `found`, which `tokens` begin with, in whole blocks and
+   * without the last token; undefined for nothing. O(1) after no eviction, else O(such blocks).
    */
-  countEvicted(scope: string, tokens: Uint32Array, found: readonly NodeId[]): number {
-    return this.#forceMiss ? 0 : this.#records.countEvicted(scope, tokens, found);
+  findEvicted(
+    scope: string,
+    tokens: Uint32Array,
+    found: readonly NodeId[],
+  ): EvictedPrefix | undefined {
+    return this.#forceMiss ? undefined : this.#records.findEvicted(scope, tokens, found);
   }
 
   /** Whether a node is in the tree. */
@@ -224,7 +241,9 @@ export class PrefixCache implements BlockSource {
       if (retention !== undefined) this.#idle.policy.setRetention(id, retention);
     }
     const last = nodes.at(-1);
-    if (last !== undefined) this.#records.tellUsed(last);
+    if (last === undefined) return;
+    this.#tree.usage.note(last, this.#now());
+    this.#records.tellUsed(last);
   }
 
   /**
@@ -311,10 +330,50 @@ export class PrefixCache implements BlockSource {
     return this.#pool.numSlabsFor(blocks.map((ids) => ids.filter((id) => id !== NO_BLOCK).length));
   }
 
+  /** The `maxNumRuns` largest and most used runs of the tree, and what holds them. O(pool). */
+  viewTree(maxNumRuns: number): TreeView {
+    const flags = this.pins.flags(this.#pool.numBlocks);
+    const { capacity } = this.#tree;
+    const { columns, groups } = this;
+    const holders = new Uint32Array(capacity);
+    let pinned = flags;
+    if (columns === undefined) {
+      for (let node = 0; node < capacity; node++) holders[node] = this.#pool.refCount(node);
+    } else {
+      pinned = new Uint8Array(capacity);
+      for (let node = 0; node < columns.capacity; node++) {
+        holders[node] = columns.numHolders(node);
+        const isPinned = groups.some((_, group) => flags[columns.blockOf(node, group)] === 1);
+        pinned[node] = Number(isPinned);
+      }
+    }
+    return viewTree(this.#tree, { holders, pinned, maxNumRuns, nowMs: this.#now() });
+  }
+
+  /**
+   * The tokens of a path in `scope`, from the first to the end of a node; undefined where there is
+   * no such node with that path hash any more, or it is of another scope.
+   */
+  tokensAlong({ node, hash, scope }: PathName): Uint32Array | undefined {
+    return tokensAlong(this.#tree, { node, hash, scope });
+  }
+
   /** Audit: tree and policy are whole, and a holder of a block holds what is above it. O(pool). */
   checkIntegrity(): void {
     const { groups, columns, entries } = this;
     checkCache({ ...this.#cached, groups, columns, entries });
+  }
+
+  /** The block of the same group above a cached block; undefined for the first of a path. */
+  #parentOf(id: BlockId): BlockId | undefined {
+    const { columns } = this;
+    if (columns === undefined) return this.#tree.parentOf(id);
+    // The output of an encoder is on no path.
+    if (!columns.isCached(id)) return undefined;
+    const parent = this.#tree.parentOf(columns.nodeOf(id));
+    if (parent === undefined) return undefined;
+    const block = columns.blockOf(parent, columns.groupOf(id));
+    return block === NO_BLOCK ? undefined : block;
   }
 
   /** Audit: each node counts the paths it lies on. O(nodes of paths). */

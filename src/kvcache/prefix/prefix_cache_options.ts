@@ -8,6 +8,11 @@ export interface PrefixCacheOptions {
   readonly keySpace: KeySpace;
   /** Default: `lru`. */
   readonly policy?: EvictionPolicyName;
+  /**
+   * Tokens at the end of a path that delay no first token much where they are computed again; only
+   * the policy `tail-lru` uses it. Default: 512.
+   */
+  readonly numTailTokens?: number;
   /** Never finds anything, and stores all the same: for tests and benchmarks. Default: false. */
   readonly forceMiss?: boolean;
   /** Share of the pool that may be pinned, from 0 to 1. Default: one half. */

@@ -3,11 +3,12 @@ import type { BlockId } from "../../core/ids.ts";
 import { type BlockKey, BlockKeyColumn, type BlockKeyer } from "./block_key.ts";
 import { BlockRemap } from "../pool/block_remap.ts";
 import { HashIndex } from "./hash_index.ts";
+import { NodeUsage } from "./node_usage.ts";
 import { PathHasher } from "./path_hash.ts";
 import { ScopeRoots } from "./scope_roots.ts";
 
 /** The parent of a block that is not in the tree. */
-const ABSENT = -1;
+export const ABSENT = -1;
 /** What stands for no block where one is looked for. */
 const NONE = -1;
 
@@ -42,6 +43,8 @@ export class RadixTree {
   readonly blockSize: number;
   /** Makes the hashes that {@link hashOf} tells. */
   readonly hasher: PathHasher;
+  /** How often its blocks were found. */
+  readonly usage: NodeUsage = new NodeUsage();
   readonly #keyer: BlockKeyer;
   /** Block id, or `-2 - root id`, or ABSENT. */
   #parents: Int32Array;
@@ -74,6 +77,21 @@ export class RadixTree {
   /** Places of blocks. */
   get capacity(): number {
     return this.#parents.length;
+  }
+
+  /** Block above each block, `-2 - root` below a root, or {@link ABSENT}. Not to be written. */
+  get parents(): Int32Array {
+    return this.#parents;
+  }
+
+  /** Children of each block. Not to be written. */
+  get childCounts(): Uint32Array {
+    return this.#numChildren;
+  }
+
+  /** The scope of a root, by its number in {@link parents}. */
+  scopeOfRoot(root: number): string {
+    return this.#roots.scopeOf(root);
   }
 
   /** Whether block `id` is in the tree. */
@@ -147,6 +165,7 @@ export class RadixTree {
     this.#keys.delete(id);
     if (parent >= 0) this.#numChildren[parent]!--;
     else this.#roots.dropChild(-2 - parent);
+    this.usage.leave(id, parent >= 0 ? parent : undefined);
     this.#numBlocks--;
   }
 
@@ -202,6 +221,7 @@ export class RadixTree {
     this.#numChildren = remap.column(this.#numChildren);
     this.#tokens = remap.column(this.#tokens, { width: this.blockSize });
     this.#keys.remap(remap);
+    this.usage.remap(remap);
     this.#index.resize(remap, (id) => this.has(id));
   }
 

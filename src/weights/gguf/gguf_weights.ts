@@ -127,7 +127,7 @@ class GgufWeights implements Weights {
   #locate(name: string) {
     const located = this.#tensors.get(name);
     if (located === undefined) {
-      throw new StartupError(`The weights have no tensor ${JSON.stringify(name)}`);
+      throw new StartupError(`${this.#gguf.path} has no tensor ${JSON.stringify(name)}`);
     }
     return located;
   }

@@ -1,9 +1,15 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { createEvictionPolicy } from "../../../src/kvcache/prefix/create_eviction_policy.ts";
+import {
+  createEvictionPolicy,
+  type EvictionParts,
+} from "../../../src/kvcache/prefix/create_eviction_policy.ts";
 import { PriorityPolicy } from "../../../src/kvcache/prefix/priority_policy.ts";
 import type { EvictionPolicy } from "../../../src/kvcache/prefix/eviction_policy.ts";
 import { runs, times } from "../../support/runs.ts";
+
+/** Blocks on no paths, at a time that stands still. */
+const PARTS: EvictionParts = { now: () => 0, parentOf: () => undefined, numTailBlocks: 2 };
 
 /** Takes all idle blocks, each as a leaf, in the order of eviction. */
 function drain(policy: EvictionPolicy, count: number): number[] {
@@ -19,7 +25,7 @@ function idle(policy: EvictionPolicy, ...ids: number[]): void {
 }
 
 Deno.test("LruPolicy evicts in the order of last use", () => {
-  const policy = createEvictionPolicy("lru", 4, () => 0);
+  const policy = createEvictionPolicy("lru", 4, PARTS);
   idle(policy, 2, 0, 3, 1);
   policy.remove(2);
   idle(policy, 2);
@@ -28,7 +34,7 @@ Deno.test("LruPolicy evicts in the order of last use", () => {
 });
 
 Deno.test("SlruPolicy evicts what was never hit first, and bounds what it protects", () => {
-  const policy = createEvictionPolicy("slru", 5, () => 0);
+  const policy = createEvictionPolicy("slru", 5, PARTS);
   for (const id of [0, 1, 2, 3]) policy.start(id);
   for (const id of [0, 1]) policy.hit(id);
   idle(policy, 0, 1, 2, 3);
@@ -45,7 +51,7 @@ Deno.test("SlruPolicy evicts what was never hit first, and bounds what it protec
 });
 
 Deno.test("SlruPolicy lets a block that fell out of the protected segment earn its place again", () => {
-  const policy = createEvictionPolicy("slru", 2, () => 0);
+  const policy = createEvictionPolicy("slru", 2, PARTS);
   for (const id of [0, 1]) policy.hit(id);
   idle(policy, 0, 1);
   policy.remove(0);
@@ -58,7 +64,7 @@ Deno.test("SlruPolicy lets a block that fell out of the protected segment earn i
 });
 
 Deno.test("PriorityPolicy evicts by priority, then by last use; the default is 35", () => {
-  const policy = createEvictionPolicy("priority", 6, () => 0);
+  const policy = createEvictionPolicy("priority", 6, PARTS);
   for (const id of [0, 1, 2, 3, 4, 5]) policy.start(id);
   policy.setRetention(0, { priority: 90 });
   policy.setRetention(1, { priority: 0 });
@@ -71,7 +77,7 @@ Deno.test("PriorityPolicy evicts by priority, then by last use; the default is 3
 
 Deno.test("PriorityPolicy lets a priority that has expired revert to 35, up or down (S131-S137)", () => {
   let now = 0;
-  const policy = createEvictionPolicy("priority", 4, () => now);
+  const policy = createEvictionPolicy("priority", 4, { ...PARTS, now: () => now });
   for (const id of [0, 1, 2, 3]) policy.start(id);
   policy.setRetention(0, { priority: 100, durationMs: 10 });
   policy.setRetention(1, { priority: 0, durationMs: 10 });
@@ -85,7 +91,7 @@ Deno.test("PriorityPolicy lets a priority that has expired revert to 35, up or d
 });
 
 Deno.test("PriorityPolicy keeps a parent until its children are gone, whatever its priority", () => {
-  const policy = createEvictionPolicy("priority", 2, () => 0);
+  const policy = createEvictionPolicy("priority", 2, PARTS);
   policy.setRetention(0, { priority: 0 });
   policy.setRetention(1, { priority: 100 });
   policy.add(1, true);
@@ -97,7 +103,7 @@ Deno.test("PriorityPolicy keeps a parent until its children are gone, whatever i
 });
 
 Deno.test("PriorityPolicy forgets the priority of what a block held before", () => {
-  const policy = createEvictionPolicy("priority", 2, () => 0);
+  const policy = createEvictionPolicy("priority", 2, PARTS);
   policy.setRetention(0, { priority: 100 });
   policy.start(0);
   policy.start(1);
@@ -147,4 +153,70 @@ Deno.test("PriorityPolicy counts in 32 bits: what starts anew changes no victim"
     { seed: 12, numRuns: runs(500) },
   );
   assert(numVictims > times(500), `only ${numVictims} victims`);
+});
+
+Deno.test("HitsPerTokenPolicy evicts the long run that was used as often as a short one, whole", () => {
+  // Two paths: 0 above 1 above 2, and 3 alone.
+  const parents = new Map([[1, 0], [2, 1]]);
+  const parts = { ...PARTS, parentOf: (id: number) => parents.get(id) };
+  const policy = createEvictionPolicy("hits-per-token", 4, parts);
+  for (const id of [0, 1, 2, 3]) policy.start(id);
+  // Once each: 1/1 for the short one, though idle longest, and 1/3 for each of the others.
+  policy.add(3, true);
+  policy.add(2, true);
+  policy.add(1, false);
+  policy.add(0, false);
+  policy.checkIntegrity(4);
+  assertEquals(policy.next(), 2);
+  policy.remove(2);
+  policy.becomeLeaf(1);
+  assertEquals(policy.next(), 1);
+  policy.remove(1);
+  policy.becomeLeaf(0);
+  assertEquals(drain(policy, 2), [0, 3]);
+});
+
+Deno.test("TailLruPolicy evicts the ends of paths, and makes no new end of what is left", () => {
+  // 0 above 1 above 2 above 3, and 4 alone; a tail is two blocks.
+  const parents = new Map([[1, 0], [2, 1], [3, 2]]);
+  const parts = { ...PARTS, parentOf: (id: number) => parents.get(id) };
+  const policy = createEvictionPolicy("tail-lru", 5, parts);
+  for (const id of [0, 1, 2, 3, 4]) policy.start(id);
+  idle(policy, 3, 2, 1, 0, 4);
+  policy.checkIntegrity(5);
+  assertEquals(drain(policy, 3), [3, 2, 4]);
+  // Used again and let go without the end that it had: 1 and 0 are still no tails.
+  for (const id of [1, 0]) policy.remove(id);
+  policy.start(4);
+  idle(policy, 1, 0, 4);
+  assertEquals(drain(policy, 3), [4, 1, 0]);
+});
+
+Deno.test("ReusePolicy is LRU until it knows better, and then keeps the kind that comes back", () => {
+  let now = 0;
+  const policy = createEvictionPolicy("reuse", 4, { ...PARTS, now: () => now });
+  for (const id of [0, 1, 2, 3]) policy.start(id);
+  idle(policy, 2);
+  now = 10;
+  idle(policy, 0);
+  assertEquals(policy.next(), 2);
+  for (const id of [0, 2]) policy.remove(id);
+  // Block 1 comes back after 100 ms each time; what is found once does not, for ten times as long.
+  for (let round = 0; round < 100; round++) {
+    idle(policy, 1);
+    now += 100;
+    policy.remove(1);
+    policy.hit(1);
+    policy.start(3);
+    idle(policy, 3);
+    now += 1000;
+    policy.remove(3);
+  }
+  policy.start(3);
+  idle(policy, 1);
+  now += 50;
+  idle(policy, 3);
+  now += 100;
+  policy.checkIntegrity(2);
+  assertEquals(policy.next(), 3, "idle for less time, and less likely to come back");
 });

@@ -20,3 +20,9 @@ Deno.test("EvictedBlocks remembers the latest, and none after a clear", () => {
   blocks.add(4);
   assertEquals([4, 8, 20].map((hash) => blocks.has(hash)), [true, false, false]);
 });
+
+Deno.test("EvictedBlocks says when a block was evicted the last time", () => {
+  const blocks = new EvictedBlocks(3);
+  [[4, 10], [8, 20], [4, 30], [12, 40]].forEach(([hash, time]) => blocks.add(hash!, time!));
+  assertEquals([4, 8, 12, 16].map((hash) => blocks.timeOf(hash)), [30, 20, 40, undefined]);
+});

@@ -265,6 +265,26 @@ Deno.test("BlockManager.tryAdmit() tells what of a prompt was evicted of late, i
   }
 });
 
+Deno.test("BlockManager.tryAdmit() tells how long ago the first missing block was evicted", () => {
+  let now = 1000;
+  const prefixCache = { keySpace: KEY_SPACE, now: () => now };
+  const blocks = managerOf({ blockSize: 1, numBlocks: 4, prefixCache });
+  serve(blocks, 0, [1, 2, 3]);
+  blocks.free(0);
+  now = 5000;
+  serve(blocks, 1, [7, 8, 9]);
+  blocks.free(1);
+  now = 5700;
+  const gone = blocks.tryAdmit(2, Uint32Array.of(1, 2, 3, 4));
+  assertEquals([gone?.numCachedTokens, gone?.numEvictedTokens, gone?.evictedAgoMs], [1, 2, 700]);
+  blocks.free(2);
+  const fresh = blocks.tryAdmit(3, Uint32Array.of(90, 91));
+  assertEquals([fresh?.numEvictedTokens, fresh !== undefined && "evictedAgoMs" in fresh], [
+    0,
+    false,
+  ]);
+});
+
 Deno.test("PrefixCache never finds blocks of another scope", () => {
   const blocks = managerOf();
   serve(blocks, 0, [...COMMON, 9], "alice");

@@ -95,7 +95,7 @@ Deno.test("tensors have the names, types and shapes of a checkpoint", () => {
       },
     });
     assertEquals(weights.tensor("model.norm.weight").blocks, undefined);
-    assertThrows(() => weights.tensor("blk.0.attn_q.weight"), StartupError, "have no tensor");
+    assertThrows(() => weights.tensor("blk.0.attn_q.weight"), StartupError, "has no tensor");
   });
 });
 

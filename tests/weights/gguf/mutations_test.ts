@@ -8,75 +8,20 @@ import { uploadWeights } from "../../../src/runner/upload_weights.ts";
 import { loadTokenizer } from "../../../src/tokenizer/tokenizer.ts";
 import { findModelSource } from "../../../src/weights/model_source.ts";
 import { ggufFile } from "../../support/gguf_writer.ts";
+import { mutate, mutationsAt } from "../../support/mutations.ts";
 import { runs, times } from "../../support/runs.ts";
 import { SMALL_METADATA, smallGguf, smallVocabulary } from "./small_gguf.ts";
 
 /** Memory of this isolate that a load of a file of 100 kB may add to, garbage included. */
 const MAX_GROWTH_BYTES = 2 ** 29;
 
-/** A change to a file's bytes. */
-type Mutation =
-  | { readonly type: "byte"; readonly at: number; readonly value: number }
-  | { readonly type: "word"; readonly at: number; readonly value: bigint }
-  | { readonly type: "cut"; readonly at: number }
-  | { readonly type: "remove"; readonly at: number; readonly length: number }
-  | { readonly type: "repeat"; readonly at: number; readonly length: number };
-
-/** Lengths, counts and offsets that are likely to be taken wrongly. */
-const EXTREMES = [
-  ...[0n, 1n, 2n, 31n, 32n, 255n, 256n, 2n ** 16n, 2n ** 20n, 2n ** 31n - 1n, 2n ** 31n],
-  ...[2n ** 32n - 1n, 2n ** 32n, 2n ** 53n, 2n ** 63n - 1n, 2n ** 63n, 2n ** 64n - 1n],
-];
-
-function mutations(size: number, headerSize: number): fc.Arbitrary<Mutation> {
-  // Most of a file is data, in which most changes are numbers like others.
-  const at = fc.oneof(
+/** Places of a file: most of it is data, in which most changes are numbers like others. */
+function placesOf(size: number, headerSize: number): fc.Arbitrary<number> {
+  return fc.oneof(
     { weight: 3, arbitrary: fc.nat(Math.min(2000, headerSize)) },
     { weight: 4, arbitrary: fc.integer({ min: headerSize - 2500, max: headerSize }) },
     { weight: 1, arbitrary: fc.nat(size - 9) },
   );
-  const length = fc.integer({ min: 1, max: 64 });
-  return fc.oneof(
-    {
-      weight: 4,
-      arbitrary: fc.record({ type: fc.constant("byte" as const), at, value: fc.nat(255) }),
-    },
-    {
-      weight: 4,
-      arbitrary: fc.record({
-        type: fc.constant("word" as const),
-        at,
-        value: fc.constantFrom(...EXTREMES),
-      }),
-    },
-    { weight: 1, arbitrary: fc.record({ type: fc.constant("cut" as const), at }) },
-    { weight: 1, arbitrary: fc.record({ type: fc.constant("remove" as const), at, length }) },
-    { weight: 1, arbitrary: fc.record({ type: fc.constant("repeat" as const), at, length }) },
-  );
-}
-
-function mutate(file: Uint8Array, list: readonly Mutation[]): Uint8Array {
-  let bytes = file.slice();
-  for (const mutation of list) {
-    const at = Math.min(mutation.at, Math.max(0, bytes.byteLength - 9));
-    if (bytes.byteLength < 9) break;
-    if (mutation.type === "byte") bytes[at] = mutation.value;
-    else if (mutation.type === "word") {
-      new DataView(bytes.buffer).setBigUint64(at, mutation.value, true);
-    } else {
-      const head = bytes.subarray(0, at);
-      const rest = mutation.type === "cut"
-        ? new Uint8Array()
-        : mutation.type === "remove"
-        ? bytes.subarray(at + mutation.length)
-        : bytes.subarray(Math.max(0, at - mutation.length));
-      const changed = new Uint8Array(head.byteLength + rest.byteLength);
-      changed.set(head);
-      changed.set(rest, head.byteLength);
-      bytes = changed;
-    }
-  }
-  return bytes;
 }
 
 /** Loads all that a server loads; returns whether the file was taken. */
@@ -100,10 +45,7 @@ async function load(path: string): Promise<boolean> {
     return true;
   } catch (error) {
     if (!(error instanceof StartupError)) throw error;
-    assert(
-      error.message.includes(path) || /^(Tensor|The weights)/.test(error.message),
-      error.message,
-    );
+    assert(error.message.includes(path), error.message);
     return false;
   }
 }
@@ -120,7 +62,7 @@ Deno.test("a GGUF file with random changes loads, or is refused in a sentence th
     assert(await load(path), "the file itself is refused");
     await fc.assert(
       fc.asyncProperty(
-        fc.array(mutations(file.byteLength, headerSize), { minLength: 1, maxLength: 3 }),
+        mutationsAt(placesOf(file.byteLength, headerSize)),
         async (list) => {
           await Deno.writeFile(path, mutate(file, list));
           if (await load(path)) numTaken++;

@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import { SeededRandom } from "../../src/plan/seeded_random.ts";
+import { SeededRandom } from "../../src/base/seeded_random.ts";
 
 function draws(seed: number, count: number): number[] {
   const random = new SeededRandom(seed);

@@ -1,0 +1,165 @@
+/**
+ * A pool that is too small for its load: how often the scheduler preempts, and how many positions
+ * it computes for each that was needed. The scheduler and the KV modules run alone; every drawn
+ * token is made up.
+ *
+ * Usage: `deno run -A bench/overload.ts [--quick]`. The last line is JSON.
+ */
+// deno-lint-ignore-file no-console -- this is a command line program
+import type { GenerationRequest } from "../src/core/generation.ts";
+import { BlockManager } from "../src/kvcache/block_manager.ts";
+import { SeededRandom } from "../src/base/seeded_random.ts";
+import { Scheduler, type SchedulerOptions } from "../src/scheduler/scheduler.ts";
+import { GREEDY } from "./demo.ts";
+
+const BLOCK_SIZE = 16;
+/** No token is drawn twice by chance, so nothing is shared. */
+const STOP_TOKEN = 1;
+
+/** A request of a load, in tokens. */
+export interface LoadedRequest {
+  readonly numPromptTokens: number;
+  readonly numOutputTokens: number;
+  /** As the client sets it; `numOutputTokens` unless it stops by itself. */
+  readonly maxTokens: number;
+}
+
+/** What a load is played on. */
+export interface OverloadOptions extends Partial<SchedulerOptions> {
+  readonly numBlocks: number;
+  readonly hasPrefixCache?: boolean;
+}
+
+/** What a load took. */
+export interface Overload {
+  readonly numPreemptions: number;
+  readonly numSteps: number;
+  /** Positions computed, over those of the same load in a pool without end. */
+  readonly positions: number;
+  /** Sequences per step. */
+  readonly batch: number;
+  /** Most preemptions of one request. */
+  readonly maxPreemptions: number;
+  /** Requests in the order in which they had their first token, and their last. */
+  readonly begun: readonly number[];
+  readonly ended: readonly number[];
+}
+
+/** Plays a load whose requests all come at once. */
+export function playOverload(
+  load: readonly LoadedRequest[],
+  { numBlocks, hasPrefixCache = true, ...options }: OverloadOptions,
+): Overload {
+  const keySpace = { secret: new Uint8Array(32), modelFingerprint: "bench", layout: "bench" };
+  const numOf = new Map<number, number>();
+  const blocks = new BlockManager({
+    numBlocks,
+    blockSize: BLOCK_SIZE,
+    onDecision: ({ type, sequenceId }) => {
+      if (type === "preempt") numOf.set(sequenceId!, (numOf.get(sequenceId!) ?? 0) + 1);
+    },
+    ...(hasPrefixCache ? { prefixCache: { policy: "lru", keySpace } } : {}),
+  });
+  const scheduler = new Scheduler(blocks, {
+    maxModelLen: 1 << 20,
+    maxNumSeqs: load.length,
+    maxNumBatchedTokens: 512,
+    maxNumWaitingSeqs: load.length,
+    scheduleConservativeness: 1,
+    ...options,
+  });
+  load.forEach((request, i) => scheduler.add(toRequest(request, i)));
+  const [begun, ended]: [number[], number[]] = [[], []];
+  let [numPositions, numChunks, numSteps] = [0, 0, 0];
+  while (scheduler.hasWork) {
+    const batch = scheduler.schedule()!;
+    numSteps++;
+    numPositions += batch.numTokens;
+    numChunks += batch.chunks.length;
+    const results = batch.chunks.flatMap(({ sequenceId, sample }) => {
+      if (sample === undefined) return [];
+      const isLast = sample.outputIndex === load[sequenceId]!.numOutputTokens - 1;
+      const token = isLast ? STOP_TOKEN : 2 + sequenceId;
+      return [{ sequenceId, outputs: [{ type: "token", token } as const] }];
+    });
+    for (const event of scheduler.commit(batch, results)) {
+      const id = Number(event.requestId);
+      if (event.numCachedTokens !== undefined) begun.push(id);
+      if (event.finishReason !== undefined) ended.push(id);
+    }
+  }
+  // The last token of an answer is never computed.
+  const numNeeded = load.reduce(
+    (sum, { numPromptTokens, numOutputTokens }) => sum + numPromptTokens + numOutputTokens - 1,
+    0,
+  );
+  return {
+    numPreemptions: scheduler.stats.numPreemptions,
+    numSteps,
+    positions: numPositions / numNeeded,
+    batch: numChunks / numSteps,
+    maxPreemptions: Math.max(0, ...numOf.values()),
+    begun,
+    ended,
+  };
+}
+
+function toRequest({ numPromptTokens, maxTokens }: LoadedRequest, i: number): GenerationRequest {
+  const prompt = new Uint32Array(numPromptTokens).fill(2 + i);
+  const params = { ...GREEDY, maxTokens, stopTokenIds: [STOP_TOKEN] };
+  return { id: String(i), sequences: [{ prompt, params }] };
+}
+
+/** As many equal requests. */
+export function equalLoad(count: number, numPromptTokens: number, numOutputTokens: number) {
+  const request = { numPromptTokens, numOutputTokens, maxTokens: numOutputTokens };
+  return Array.from({ length: count }, (): LoadedRequest => request);
+}
+
+/**
+ * Requests whose lengths are exponential with these means; `maxTokens` is four times the mean for
+ * all.
+ */
+export function mixedLoad(count: number, meanPrompt: number, meanOutput: number, seed = 1) {
+  const random = new SeededRandom(seed);
+  const length = (mean: number, most: number) =>
+    Math.min(most, 1 + Math.floor(-Math.log(random.uniform()) * mean));
+  return Array.from({ length: count }, (): LoadedRequest => ({
+    numPromptTokens: length(meanPrompt, 4 * meanPrompt),
+    numOutputTokens: length(meanOutput, 4 * meanOutput),
+    maxTokens: 4 * meanOutput,
+  }));
+}
+
+if (import.meta.main) {
+  const isQuick = Deno.args.includes("--quick");
+  const loads = {
+    "64 of 64 in, 448 out": equalLoad(64, 64, 448),
+    "mixed, 64 in, 224 out": mixedLoad(isQuick ? 32 : 256, 64, 224),
+  };
+  const rows = Object.entries(loads).flatMap(([name, load]) =>
+    [128, 256, 512].flatMap((numBlocks) =>
+      [0, 0.5, 1].flatMap((scheduleConservativeness) =>
+        (isQuick ? [true] : [true, false]).map((hasPrefixCache) => {
+          const options = { numBlocks, scheduleConservativeness, hasPrefixCache };
+          const { begun: _, ended: __, ...row } = playOverload(load, options);
+          return { name, ...options, ...row };
+        })
+      )
+    )
+  );
+  console.log(
+    "load                    blocks  conservativeness  cache  preemptions  positions  steps  batch",
+  );
+  for (const row of rows) {
+    console.log(
+      row.name.padEnd(24) + String(row.numBlocks).padEnd(8) +
+        String(row.scheduleConservativeness).padEnd(18) +
+        (row.hasPrefixCache ? "on" : "off").padEnd(7) +
+        `${row.numPreemptions} (${row.maxPreemptions})`.padEnd(13) +
+        row.positions.toFixed(3).padEnd(11) + String(row.numSteps).padEnd(7) +
+        row.batch.toFixed(1),
+    );
+  }
+  console.log(JSON.stringify(rows));
+}

@@ -1,0 +1,135 @@
+import type { Batch, ChunkResult } from "../../src/core/batch.ts";
+import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
+import { RequestError } from "../../src/core/errors.ts";
+import type { GenerationRequest } from "../../src/core/generation.ts";
+import type { TraceEntry } from "../../src/core/step_trace.ts";
+import type { TokenEvent } from "../../src/core/token_event.ts";
+import { BlockManager } from "../../src/kvcache/block_manager.ts";
+import { Scheduler, type SchedulerOptions } from "../../src/scheduler/scheduler.ts";
+import { GREEDY } from "../demo.ts";
+import type { Arrival, Progress, ServerTotals, SimServer, SimStep } from "./sim_server.ts";
+import { type StepWork, workOf } from "./step_work.ts";
+
+/** Keys of cached blocks decide nothing but names. */
+const KEY_SPACE = { secret: new Uint8Array(32), modelFingerprint: "simulated", layout: "none" };
+
+/** The sizes of a simulated engine. */
+export interface EngineSizes
+  extends Omit<SchedulerOptions, "maxNumWaitingSeqs" | "onDecision" | "matchers"> {
+  readonly numBlocks: number;
+  readonly blockSize: number;
+  /** Absent: no prefix cache. */
+  readonly evictionPolicy?: EvictionPolicyName;
+  /** Blocks that an admission leaves over. Default: one percent of the pool. */
+  readonly numWatermarkBlocks?: number;
+}
+
+/** Most requests that wait: none is refused for it. */
+const MAX_WAITING = Number.MAX_SAFE_INTEGER;
+
+/** The server's own scheduler and block manager, without a device: tokens are those of the load. */
+export class EngineServer implements SimServer {
+  readonly blocks: BlockManager;
+  readonly scheduler: Scheduler;
+  /** By sequence: requests have one each, and ids are given in order. */
+  readonly #arrivals: Arrival[] = [];
+  readonly #byRequest = new Map<string, Arrival>();
+  readonly #now: () => number;
+  readonly #maxModelLen: number;
+  readonly #onTrace: ((entry: TraceEntry) => void) | undefined;
+
+  /**
+   * @param now simulated milliseconds.
+   * @param onTrace is told what a server's `--trace-steps` would write.
+   */
+  constructor(whole: EngineSizes, now: () => number, onTrace?: (entry: TraceEntry) => void) {
+    const { evictionPolicy: policy, ...sizes } = whole;
+    this.#now = now;
+    this.#maxModelLen = whole.maxModelLen;
+    this.#onTrace = onTrace;
+    onTrace?.({ type: "start", sizes: { ...whole, maxNumWaitingSeqs: MAX_WAITING } });
+    const caching = policy && { prefixCache: { policy, keySpace: KEY_SPACE, now } };
+    this.blocks = new BlockManager({
+      ...sizes,
+      ...caching,
+      maxInFlightTokens: sizes.maxNumBatchedTokens,
+    });
+    this.scheduler = new Scheduler(this.blocks, { ...sizes, maxNumWaitingSeqs: MAX_WAITING });
+  }
+
+  get hasWork(): boolean {
+    return this.scheduler.hasWork;
+  }
+
+  get totals(): ServerTotals {
+    const { numPreemptions, numQueriedTokens, numHitTokens } = this.scheduler.stats;
+    return { numPreemptions, numQueried: numQueriedTokens, numHit: numHitTokens };
+  }
+
+  add(arrival: Arrival): boolean {
+    const { index, session: { owner, priority }, turn } = arrival;
+    // As a server's door does; the scheduler would end the answer early.
+    if (turn.promptLen + turn.outputLen > this.#maxModelLen) return false;
+    const request: GenerationRequest = {
+      id: String(index),
+      sequences: [{ prompt: turn.prompt(), params: { ...GREEDY, maxTokens: turn.outputLen } }],
+      ...(owner === undefined ? {} : { owner }),
+      ...(priority === undefined ? {} : { priority }),
+    };
+    try {
+      this.scheduler.add(request, this.#now());
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      return false;
+    }
+    this.#onTrace?.({ type: "add", request });
+    this.#arrivals.push(arrival);
+    this.#byRequest.set(request.id, arrival);
+    return true;
+  }
+
+  step(): SimStep | undefined {
+    const batch = this.scheduler.schedule(this.#now());
+    this.#onTrace?.({ type: "plan", ...(batch === undefined ? {} : { batch }) });
+    if (batch === undefined) return undefined;
+    return { work: this.#workOf(batch), finish: () => this.#finish(batch) };
+  }
+
+  takeProgress(): readonly Progress[] {
+    return this.#progress(this.scheduler.takeEvents());
+  }
+
+  #finish(batch: Batch): Progress[] {
+    const results = this.#draw(batch);
+    this.#onTrace?.({ type: "results", step: batch.step, results });
+    return this.#progress(this.scheduler.commit(batch, results));
+  }
+
+  #workOf({ chunks }: Batch): StepWork {
+    const { blockSize } = this.blocks;
+    let numEmpty = 0;
+    for (const { start, tokens, blockTables } of chunks) {
+      numEmpty += blockTables[0]!.length * blockSize - (start + tokens.length);
+    }
+    const spans = chunks.map(({ start, tokens }) => ({ start, count: tokens.length }));
+    return { ...workOf(spans), numHeld: this.blocks.numInUse * blockSize, numEmpty };
+  }
+
+  #draw({ chunks }: Batch): ChunkResult[] {
+    return chunks.flatMap(({ sequenceId, sample }) => {
+      if (sample === undefined) return [];
+      const token = this.#arrivals[sequenceId]!.turn.token(sample.outputIndex);
+      return [{ sequenceId, outputs: [{ type: "token", token }] }];
+    });
+  }
+
+  #progress(events: readonly TokenEvent[]): Progress[] {
+    return events.map(({ requestId, token, finishReason }): Progress => {
+      const { index } = this.#byRequest.get(requestId)!;
+      const hasToken = token !== undefined;
+      if (finishReason === undefined) return { index, hasToken };
+      this.#byRequest.delete(requestId);
+      return { index, hasToken, end: finishReason === "error" ? "failed" : "finished" };
+    });
+  }
+}

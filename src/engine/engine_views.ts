@@ -1,0 +1,70 @@
+import type { Clock } from "../base/clock.ts";
+import { RequestError } from "../core/errors.ts";
+import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
+import type { BlockMap, EngineView, TreeView } from "../core/engine_view.ts";
+import type { BlockManager } from "../kvcache/block_manager.ts";
+import { SHARED_SCOPE } from "../kvcache/tables/sequence_path.ts";
+import type { Scheduler } from "../scheduler/scheduler.ts";
+import { StepNotes, type TimeTotals } from "./step_notes.ts";
+
+/** What of a block manager is shown. */
+export type ViewedCache = Pick<
+  BlockManager,
+  "blockSize" | "groups" | "mapBlocks" | "viewTree" | "tokensAlong"
+>;
+
+/** A command of one type. */
+type Command<Type extends EngineCommand["type"]> = Extract<EngineCommand, { readonly type: Type }>;
+
+/**
+ * Shows the inside of the engine, when it is asked. Nothing is computed or kept for views until
+ * somebody asks for one, nor some seconds after the last.
+ */
+export class EngineViews {
+  readonly #scheduler: Scheduler;
+  readonly #blocks: ViewedCache | undefined;
+  readonly #clock: Pick<Clock, "now">;
+  #notes: StepNotes | undefined;
+
+  constructor(scheduler: Scheduler, blocks: ViewedCache | undefined, clock: Pick<Clock, "now">) {
+    this.#scheduler = scheduler;
+    this.#blocks = blocks;
+    this.#clock = clock;
+  }
+
+  /** Where the step that begins now is noted; undefined while nobody watches. */
+  beginStep(): StepNotes | undefined {
+    if (this.#notes?.isOver) this.#notes = undefined;
+    this.#notes?.begin();
+    return this.#notes;
+  }
+
+  /** Between two steps; `totals` are the times so far. O(pool + tables). */
+  view({ maxNumRuns, maxNumSequences }: Command<"view">, totals: TimeTotals): EngineView {
+    if (this.#blocks === undefined) throw new RequestError("This engine shows no view");
+    const beganMs = this.#clock.now();
+    this.#notes ??= new StepNotes(this.#clock, totals);
+    const { blockSize, groups } = this.#blocks;
+    const blocks: BlockMap = this.#blocks.mapBlocks();
+    const tree: TreeView | undefined = maxNumRuns === 0
+      ? undefined
+      : this.#blocks.viewTree(maxNumRuns);
+    return {
+      step: this.#scheduler.numSteps,
+      blockSize,
+      groups: groups.map(({ kind }) => kind),
+      blocks,
+      ...(tree === undefined ? {} : { tree }),
+      ...this.#scheduler.viewSequences(maxNumSequences),
+      ...this.#notes.take(),
+      tookMs: this.#clock.now() - beganMs,
+    };
+  }
+
+  /** O(tokens of the path). */
+  readPath(
+    { node, hash, cacheScope: scope = SHARED_SCOPE }: Command<"read_path">,
+  ): AnswerOf<Command<"read_path">> {
+    return { tokens: this.#blocks?.tokensAlong({ node, hash, scope }) };
+  }
+}

@@ -1,0 +1,130 @@
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import type { Numbered } from "../../base/replay_log.ts";
+import type { EngineStats } from "../../core/engine_stats.ts";
+import type { BlockMap, EngineView, TreeView } from "../../core/engine_view.ts";
+import type { EngineState } from "../../core/generation.ts";
+import type { LoggedDecision } from "../../core/kv_decision.ts";
+import { decisionJson } from "../kv_log_route.ts";
+import { emptyMap, encodeChanges } from "./block_changes.ts";
+import type { Moment } from "./machine_history.ts";
+
+/** The parts of a frame. */
+export interface FrameParts {
+  /** Frames are numbered from 0. */
+  readonly frame: number;
+  readonly timeMs: number;
+  readonly view: EngineView;
+  /** The map of the frame before; absent where that had none. */
+  readonly before: BlockMap | undefined;
+  /** The latest view of the tree. */
+  readonly tree: TreeView | undefined;
+  readonly stats: EngineStats;
+  readonly moment: Moment | undefined;
+  readonly decisions: readonly Numbered<LoggedDecision>[];
+}
+
+/** A state of the engine as JSON, for readers who have the frame before and those who do not. */
+export interface Frame {
+  readonly frame: number;
+  /** Everything. */
+  whole(): string;
+  /** What has changed since the frame before. */
+  change(): string;
+}
+
+/** A frame, written once for all who read it and in the form that they need. */
+export function makeFrame(parts: FrameParts): Frame {
+  let whole: string | undefined;
+  let change: string | undefined;
+  const { view, before, tree } = parts;
+  const isSameSize = before?.states.length === view.blocks.states.length;
+  const self: Frame = {
+    frame: parts.frame,
+    whole: () => whole ??= frameJson(parts, undefined, tree),
+    change: () => isSameSize ? change ??= frameJson(parts, before, view.tree) : self.whole(),
+  };
+  return self;
+}
+
+/** The frame of an engine that cannot be looked into, and why. */
+export function makeAwayFrame(
+  frame: number,
+  state: EngineState,
+  reason: string | undefined,
+): Frame {
+  const text = JSON.stringify({ type: "away", frame, state, reason: reason ?? null });
+  return { frame, whole: () => text, change: () => text };
+}
+
+/** A name for a cache scope that fits on a screen; the open scope has none. */
+export function scopeName(scope: string | undefined): string {
+  if (scope === undefined || scope === "") return "";
+  return createHash("sha256").update(scope).digest("hex").slice(0, 8);
+}
+
+function frameJson(
+  { frame, timeMs, view, stats, moment, decisions }: FrameParts,
+  before: BlockMap | undefined,
+  tree: TreeView | undefined,
+): string {
+  const numBlocks = view.blocks.states.length;
+  const changes = encodeChanges(before ?? emptyMap(numBlocks), view.blocks);
+  return JSON.stringify({
+    type: "frame",
+    frame,
+    is_whole: before === undefined,
+    time_ms: timeMs,
+    step: view.step,
+    block_size: view.blockSize,
+    groups: view.groups,
+    blocks: { count: numBlocks, changes: Buffer.from(changes).toString("base64") },
+    stats,
+    sequences: view.sequences.map((each) => ({
+      id: each.id,
+      request_id: each.requestId,
+      index: each.index,
+      state: each.state,
+      prompt_tokens: each.numPromptTokens,
+      tokens: each.numTokens,
+      computed_tokens: each.numComputedTokens,
+      cached_tokens: each.numCachedTokens,
+      preemptions: each.numPreemptions,
+    })),
+    hidden_sequences: view.numHidden,
+    steps: view.steps.map((each) => [
+      ...[each.step, each.endMs, round(each.scheduleMs), round(each.hostMs), round(each.deviceMs)],
+      ...[each.numChunks, each.numTokens],
+    ]),
+    chunks: view.chunks.map((each) => [
+      ...[each.sequenceId, each.step, each.timeMs, each.start, each.count],
+    ]),
+    ...(tree === undefined ? {} : { tree: treeJson(tree) }),
+    ...(moment === undefined ? {} : { moment }),
+    decisions: decisions.map(({ seq, item }) => ({ seq, ...decisionJson(item) })),
+  });
+}
+
+function treeJson({ runs, scopes, numRuns, numBlocks }: TreeView) {
+  return {
+    scopes: scopes.map(scopeName),
+    num_runs: numRuns,
+    num_blocks: numBlocks,
+    runs: runs.map((run) => ({
+      node: run.node,
+      hash: run.hash,
+      parent: run.parent,
+      scope: run.scope,
+      blocks: run.numBlocks,
+      below: run.numBelow,
+      hits: run.numHits,
+      idle_s: run.idleSeconds,
+      holders: run.numHolders,
+      pinned: run.isPinned,
+    })),
+  };
+}
+
+function round(ms: number): number {
+  return Math.round(1000 * ms) / 1000;
+}

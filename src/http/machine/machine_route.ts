@@ -1,0 +1,106 @@
+import { STATUS_CODE } from "@std/http";
+import type { Handler } from "hono";
+import { z } from "zod";
+import { RequestError } from "../../core/errors.ts";
+import { cacheScope } from "../cache_scope.ts";
+import { requireReady } from "../served_model.ts";
+import type { Services } from "../services.ts";
+import { streamSse } from "../sse.ts";
+import { scopeName } from "./machine_frame.ts";
+import { MachineWatch } from "./machine_watch.ts";
+
+/** Tokens of a path whose text is told at once. */
+const MAX_TEXT_TOKENS = 2048;
+
+/**
+ * `GET /admin/machine`: the inside of the engine as server-sent events: first `hello` with the
+ * history, then frames of the block pool, the radix tree, the queues and the steps, a few times a
+ * second (`docs/window.md`). At most 16 viewers.
+ */
+export function machineRoute(services: Services): Handler {
+  const { engine, metrics, limits, cacheSecret, log } = services;
+  const watch = new MachineWatch(engine, metrics, {
+    onError: (error) => log.error("the machine cannot be viewed", { error }),
+  });
+  return (c) => {
+    const abort = new AbortController();
+    const frames = watch.join(abort.signal);
+    const hello = {
+      type: "hello",
+      scope: scopeName(cacheScope(c, cacheSecret, undefined)),
+      history: watch.history.moments,
+    };
+    return streamSse(c, limits.keepAliveMs, {
+      onGone: () => abort.abort(),
+      async write(sse) {
+        try {
+          await sse.send([hello]);
+          for await (const frame of frames) await sse.sendJson(frame);
+        } finally {
+          abort.abort();
+        }
+      },
+    });
+  };
+}
+
+const PathQuery = z.object({
+  node: z.coerce.number().int().min(0).max(2 ** 31),
+  hash: z.coerce.number().int().min(-(2 ** 31)).max(2 ** 31),
+  skip: z.coerce.number().int().min(0).default(0),
+});
+
+/**
+ * `GET /admin/machine/path?node=N&hash=H&skip=K`: the text of a path of the radix tree, as a frame
+ * names it, behind its first `skip` tokens; of the caller's own cache scope alone.
+ */
+export function machinePathRoute({ engine, text, cacheSecret }: Services): Handler {
+  return async (c) => {
+    const query = PathQuery.safeParse(c.req.query());
+    if (!query.success) {
+      const [issue] = query.error.issues;
+      const param = String(issue!.path[0]);
+      throw new RequestError(`The query ${JSON.stringify(param)}: ${issue!.message}`, { param });
+    }
+    const { node, hash, skip } = query.data;
+    requireReady(engine);
+    const scope = cacheScope(c, cacheSecret, undefined);
+    const { tokens } = await engine.command({
+      type: "read_path",
+      ...{ node, hash },
+      ...(scope === undefined ? {} : { cacheScope: scope }),
+    });
+    if (tokens === undefined) {
+      throw new RequestError(
+        "Your cache scope has no such path: it was evicted, or is of another key or salt",
+        { status: STATUS_CODE.NotFound, code: "not_found", param: "node" },
+      );
+    }
+    const shown = tokens.subarray(skip, skip + MAX_TEXT_TOKENS);
+    const [decoded] = await text.decode([shown]);
+    return c.json({
+      n_tokens: tokens.length,
+      n_shown: shown.length,
+      text: decoded,
+    });
+  };
+}
+
+/**
+ * `DELETE /admin/requests/ID`: ends a request, whoever sent it; its client gets what there is, with
+ * the finish reason "abort".
+ */
+export function abortRequestRoute({ engine, log }: Services): Handler {
+  return async (c) => {
+    const requestId = c.req.param("id") ?? "";
+    const { numSequences } = await engine.command({ type: "abort_request", requestId });
+    if (numSequences === 0) {
+      throw new RequestError(
+        `No request ${JSON.stringify(requestId.slice(0, 100))} waits or runs`,
+        { status: STATUS_CODE.NotFound, code: "not_found", param: "id" },
+      );
+    }
+    log.info("request aborted by an operator", { aborted_id: requestId, sequences: numSequences });
+    return c.json({ id: requestId, aborted_sequences: numSequences });
+  };
+}

@@ -1,0 +1,126 @@
+import type { Model } from "../../models/model.ts";
+import type { EngineConfig } from "../core/engine_config.ts";
+import { StartupError } from "../core/errors.ts";
+import type { Device } from "../device/device.ts";
+import type { HostMemory } from "./host_memory.ts";
+import { askedLength, type BudgetLimits, type KvBudget, kvBudget } from "./memory_budget.ts";
+import { activationBytes, bindableSteps } from "./runner_memory.ts";
+import type { WeightSource } from "./upload_weights.ts";
+
+/** What is known of a model and its device before anything is loaded. */
+export interface MemoryInputs {
+  readonly device: Device;
+  readonly engine: EngineConfig;
+  readonly model: Model;
+  readonly sources: readonly WeightSource[];
+  /** The host's memory, where the device uses it; absent where it has memory of its own. */
+  readonly host?: HostMemory;
+}
+
+/** A known amount of memory. */
+export interface MemoryLimit {
+  readonly bytes: number;
+  /** Such as `--gpu-memory-bytes 8 GiB`. */
+  readonly words: string;
+  readonly isFlag: boolean;
+}
+
+/** Limits of the KV pool. */
+export function limitsOf(
+  { device, model, host }: Pick<MemoryInputs, "device" | "model" | "host">,
+): BudgetLimits {
+  return {
+    modelMaxLen: model.maxPositionEmbeddings,
+    maxBindingBytes: device.maxBindingBytes,
+    ...(host === undefined ? {} : { hostFreeBytes: host.freeBytes }),
+  };
+}
+
+/** A pool, and what steps over it take. */
+export interface StepPlan {
+  readonly budget: KvBudget;
+  /** With the steps that the device can bind. */
+  readonly engine: EngineConfig;
+  /** What was lowered for that, in words. */
+  readonly notices: readonly string[];
+  readonly activationBytes: number;
+}
+
+/** A budget, and the steps that it is for. */
+export function planOf(
+  { device, engine, model }: Pick<MemoryInputs, "device" | "engine" | "model">,
+  budget: KvBudget,
+): StepPlan {
+  const steps = bindableSteps({ device, engine, model, budget });
+  const inputs = { device, engine: steps.engine, model, budget };
+  return { budget, ...steps, activationBytes: activationBytes(inputs) };
+}
+
+/**
+ * Tokens of the longest context for which so much memory has room beside weights of so many bytes,
+ * at most what is asked for; 0 for none.
+ */
+export function longestWithin(
+  inputs: MemoryInputs,
+  memoryBytes: number,
+  weightBytes: number,
+): number {
+  const most = askedLength(inputs.engine) ?? inputs.model.maxPositionEmbeddings;
+  return mostOf(most, (len) => {
+    try {
+      budgetWithin(inputs, memoryBytes - weightBytes, len);
+      return true;
+    } catch (error) {
+      if (error instanceof StartupError) return false;
+      throw error;
+    }
+  });
+}
+
+/** The pool that so much memory leaves beside the activations of a context. @throws StartupError */
+export function budgetWithin(
+  inputs: MemoryInputs,
+  memoryBytes: number,
+  maxModelLen: number,
+): KvBudget {
+  const { engine, model } = inputs;
+  const kvCacheMemoryBytes = memoryBytes - activationsOf(inputs, maxModelLen);
+  return kvBudget({ ...engine, kvCacheMemoryBytes, maxModelLen }, model, limitsOf(inputs));
+}
+
+/** Bytes of the activations of steps with contexts of at most so many tokens. */
+export function activationsOf(inputs: MemoryInputs, maxModelLen: number): number {
+  return stepsOf(inputs, maxModelLen).activationBytes;
+}
+
+/** The steps for contexts of at most so many tokens. @throws StartupError */
+export function stepsOf(inputs: MemoryInputs, maxModelLen: number): StepPlan {
+  return planOf(inputs, { numBlocks: 0, growthLimit: 0, bytes: 0, maxModelLen });
+}
+
+/** Whether the device can bind what attention keeps of such a context. */
+function hasSteps(inputs: MemoryInputs, maxModelLen: number): boolean {
+  try {
+    stepsOf(inputs, maxModelLen);
+    return true;
+  } catch (error) {
+    if (error instanceof StartupError) return false;
+    throw error;
+  }
+}
+
+/** The longest context up to `limit` that attention has room for. */
+export function longestBindable(inputs: MemoryInputs, limit: number): number {
+  return mostOf(limit, (len) => hasSteps(inputs, len));
+}
+
+/** The largest whole number up to `limit` for which it holds, as for all below; 0 for none. */
+function mostOf(limit: number, holds: (value: number) => boolean): number {
+  let [found, most] = [0, limit];
+  while (found < most) {
+    const middle = Math.ceil((found + most) / 2);
+    if (holds(middle)) found = middle;
+    else most = middle - 1;
+  }
+  return found;
+}

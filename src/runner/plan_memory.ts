@@ -1,0 +1,99 @@
+import { formatByteSize } from "../base/byte_size.ts";
+import type { EngineConfig } from "../core/engine_config.ts";
+import { doesNotFit } from "./does_not_fit.ts";
+import {
+  budgetWithin,
+  limitsOf,
+  longestBindable,
+  longestWithin,
+  type MemoryInputs,
+  type MemoryLimit,
+  planOf,
+  type StepPlan,
+  stepsOf,
+} from "./fit_context.ts";
+import { askedLength, checkKvSettings, type KvBudget, kvBudget } from "./memory_budget.ts";
+import { weightsSize } from "./weights_size.ts";
+
+/** Part of the host's free memory that weights, activations and pool may take together. */
+const HOST_LIMIT = 0.9;
+/** Fewest tokens of a context that is worth a start. */
+const MIN_CONTEXT = 2;
+
+/** What a start will take of the device. */
+export interface MemoryPlan extends StepPlan {
+  readonly weightBytes: number;
+  /** What it has to fit in, where that is known. */
+  readonly limit?: MemoryLimit;
+}
+
+/**
+ * Plans the memory of a start: weights as the checkpoint's headers say, KV pool and activations.
+ * Within `--gpu-memory-bytes` the pool has what the others leave over; a device without memory of
+ * its own has what the host has free. Of any other device nobody knows, and it shows when memory is
+ * allocated (`allocate_memory.ts`).
+ *
+ * @throws {StartupError} when it does not fit, with what would, and as {@link kvBudget}.
+ */
+export function planMemory(inputs: MemoryInputs): MemoryPlan {
+  const { device, engine, model, sources } = inputs;
+  checkKvSettings(engine, model, model.maxPositionEmbeddings);
+  // Refuses what no context, however short, changes.
+  stepsOf(inputs, MIN_CONTEXT);
+  const weightBytes = weightsSize(sources, engine.quantization, device);
+  const limit = limitOf(inputs);
+  const hasFixedPool = isPoolGiven(engine);
+  if (limit?.isFlag === true && !hasFixedPool) return planWithin(inputs, limit, weightBytes);
+  const plan = planOf(inputs, longestOf(inputs, kvBudget(engine, model, limitsOf(inputs))));
+  const total = weightBytes + plan.activationBytes + plan.budget.bytes;
+  if (limit === undefined || total <= limit.bytes) {
+    return { ...plan, weightBytes, ...(limit === undefined ? {} : { limit }) };
+  }
+  if (!hasFixedPool) return planWithin(inputs, limit, weightBytes);
+  throw doesNotFit(inputs, { limit, weightBytes, ...plan });
+}
+
+/** Whether the user says how large the KV pool is. */
+export function isPoolGiven({ numBlocksOverride, kvCacheMemoryBytes }: EngineConfig): boolean {
+  return numBlocksOverride !== undefined || kvCacheMemoryBytes !== undefined;
+}
+
+/** The plan's sizes in a line for people. */
+export function planWords(plan: MemoryPlan): string {
+  const { weightBytes, activationBytes, budget, limit } = plan;
+  const parts = [
+    `weights ${formatByteSize(weightBytes)}`,
+    `activations ${formatByteSize(activationBytes)}`,
+    `KV pool ${formatByteSize(budget.bytes)}`,
+  ];
+  const within = limit === undefined ? "" : `, within ${limit.words}`;
+  return `memory: ${parts.join(", ")}${within}`;
+}
+
+/** With "auto" the budget for the longest context that attention has room for. */
+function longestOf(inputs: MemoryInputs, budget: KvBudget): KvBudget {
+  if (inputs.engine.maxModelLen !== "auto") return budget;
+  return { ...budget, maxModelLen: longestBindable(inputs, budget.maxModelLen) };
+}
+
+function planWithin(inputs: MemoryInputs, limit: MemoryLimit, weightBytes: number): MemoryPlan {
+  const asked = askedLength(inputs.engine);
+  const longest = longestWithin(inputs, limit.bytes, weightBytes);
+  if (longest < (asked ?? MIN_CONTEXT)) {
+    throw doesNotFit(inputs, { limit, weightBytes, numTokens: asked ?? MIN_CONTEXT });
+  }
+  const budget = budgetWithin(inputs, limit.bytes - weightBytes, asked ?? longest);
+  return { ...planOf(inputs, budget), weightBytes, limit };
+}
+
+function limitOf({ engine, host }: MemoryInputs): MemoryLimit | undefined {
+  const { gpuMemoryBytes } = engine;
+  if (gpuMemoryBytes !== undefined) {
+    const words = `--gpu-memory-bytes ${formatByteSize(gpuMemoryBytes)}`;
+    return { bytes: gpuMemoryBytes, words, isFlag: true };
+  }
+  if (host?.isKnown !== true) return undefined;
+  const bytes = Math.floor(HOST_LIMIT * host.freeBytes);
+  const words = `${formatByteSize(bytes)}, most of the memory that this machine has free`;
+  return { bytes, words, isFlag: false };
+}

@@ -1,0 +1,75 @@
+import type { SequenceGroup } from "../sequence_group.ts";
+import {
+  type AdmissionTurns,
+  orderByShares,
+  PreemptedFirst,
+  type SchedulingPolicy,
+  type Share,
+  type WaitingGroups,
+} from "./scheduling_policy.ts";
+
+/**
+ * First come, first served within an owner; owners take turns.
+ *
+ *     preempted  [ 7 | 9 ]                  first, in their order: they have run before
+ *     owner a    [ 12 | 13 | 14 ]  3 seats
+ *     owner b    [ 15 ]            1 seat   next: the owner with the fewest running seats,
+ *     owner c    [ 16 ]            1 seat   between equals the one whose first came first
+ *
+ * Owners of a higher priority have their turns before those of a lower one, whatever runs.
+ *
+ * Bound: among owners of one priority, an owner whose next group does not fit is overtaken only by
+ * earlier arrivals and by owners with fewer seats, so at the latest when its own running groups
+ * have ended. With one owner nothing is overtaken. A turn costs O(owners with work in the engine).
+ */
+export class FcfsPolicy implements SchedulingPolicy {
+  takeTurns({ preempted, shares }: WaitingGroups): AdmissionTurns {
+    return new PreemptedFirst(preempted, new OwnerTurns(shares()));
+  }
+
+  order(running: readonly SequenceGroup[]): readonly SequenceGroup[] {
+    return orderByShares(running);
+  }
+}
+
+/** Turns of owners: the one of the highest priority, then with the fewest running seats. */
+class OwnerTurns implements AdmissionTurns {
+  readonly #shares: readonly Share[];
+  /** How many at the front of each owner's waiting groups are passed over. */
+  readonly #numPassed = new Map<Share, number>();
+
+  constructor(shares: Iterable<Share>) {
+    this.#shares = [...shares];
+  }
+
+  get next(): SequenceGroup | undefined {
+    const share = this.#nextShare();
+    return share && this.#firstOf(share);
+  }
+
+  passOver(): void {
+    const share = this.#nextShare();
+    if (share !== undefined) this.#numPassed.set(share, this.#numPassedOf(share) + 1);
+  }
+
+  #nextShare(): Share | undefined {
+    let best: Share | undefined;
+    for (const share of this.#shares) {
+      const first = this.#firstOf(share);
+      if (first === undefined) continue;
+      const rival = best && this.#firstOf(best)!;
+      const order = rival === undefined ? -1 : rival.priority - first.priority ||
+        share.numSeats - best!.numSeats || first.id - rival.id;
+      if (order < 0) best = share;
+    }
+    return best;
+  }
+
+  #firstOf(share: Share): SequenceGroup | undefined {
+    return share.waiting[this.#numPassedOf(share)];
+  }
+
+  #numPassedOf(share: Share): number {
+    return this.#numPassed.get(share) ?? 0;
+  }
+}

@@ -1,0 +1,48 @@
+import { assert, assertEquals } from "@std/assert";
+import { freePort, ServerProcess } from "../support/server_process.ts";
+
+const FOLDER = new URL("../browser/", import.meta.url).pathname;
+const UNSANITIZED = { sanitizeOps: false, sanitizeResources: false };
+/** Names of the browser whose window is tested. */
+const BROWSERS = ["chromium", "chromium-browser", "google-chrome"];
+
+/** The browser of this machine; undefined where it has none. */
+function findBrowser(): string | undefined {
+  const folders = (Deno.env.get("PATH") ?? "").split(":");
+  const places = BROWSERS.flatMap((name) => folders.map((folder) => `${folder}/${name}`));
+  return places.find((place) => {
+    try {
+      return Deno.statSync(place).isFile;
+    } catch {
+      return false;
+    }
+  });
+}
+
+const browser = findBrowser();
+const reason = browser === undefined ? `skipped, since there is no ${BROWSERS[0]}` : "";
+
+Deno.test({
+  name: `the window works in a browser, from the first moment of a start${reason && `: ${reason}`}`,
+  ignore: browser === undefined,
+  ...UNSANITIZED,
+  async fn(t) {
+    const port = freePort();
+    const args = ["run", "-A", "--no-check", "main.ts", `http://127.0.0.1:${port}`, browser!];
+    // Asked as soon as the port is bound, so while the model loads.
+    const server = await ServerProcess.startUnready("run", port, ["--log-level", "warn"]);
+    const pipes = { stdout: "piped", stderr: "piped" } as const;
+    const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args,
+      cwd: FOLDER,
+      ...pipes,
+    }).output();
+    const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    const lines = decode(stdout).split("\n").filter((line) => line.startsWith("{"));
+    for (const { name, error } of lines.map((line) => JSON.parse(line))) {
+      await t.step({ name, ...UNSANITIZED, fn: () => assertEquals(error, undefined) });
+    }
+    assert(lines.length >= 20, `${lines.length} scenarios:\n${decode(stderr)}`);
+    await server.stop();
+  },
+});
