@@ -30,7 +30,7 @@ export class NullDevice implements Device {
 
   copyBuffer(): void {}
   destroyBuffer(): void {}
-  write(): void {}
+  write(..._: Parameters<Device["write"]>): void {}
   destroy(): void {}
 
   compile<Dims>(calls: readonly KernelCall<Dims>[]): Promise<Program<Dims>> {

@@ -58,6 +58,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "src/prefix_store",
     "src/runner",
     "src/state",
+    "src/terminal",
     "src/tokenizer",
     "src/tools",
     "src/weights",

@@ -5,7 +5,7 @@ import { explainDivergence, type Reading } from "./divergence.ts";
 import { isAnsweredBy, isKin } from "./kinship.ts";
 import { PromptHistory } from "./prompt_history.ts";
 import {
-  anchorsToFind,
+  anchorsOf,
   commonPrefix,
   type Overlap,
   overlapOf,
@@ -67,7 +67,8 @@ export class MissWatch implements MissPort {
   /** Takes note of a prompt that the engine has begun to answer. */
   observe(prompt: FoundPrompt): Observation {
     const { owner, scope, ids, origin, age } = prompt;
-    const earlier = this.#find(prompt);
+    const names = anchorsOf(prompt);
+    const earlier = this.#find(prompt, names);
     const report = this.#report(prompt, earlier);
     if (report.cause !== undefined) this.#options.onCause?.(report.cause);
     if (this.#options.maxBytes === 0) return { report, answered: () => {} };
@@ -76,7 +77,8 @@ export class MissWatch implements MissPort {
       earlier.overlap.length >= earlier.record.ids.length;
     const replaced = isContinued ? earlier.record : undefined;
     const answers = replaced?.ids.length === ids.length ? replaced.answers : [];
-    const record = this.#history.add({ owner, scope, ids, answers, origin, age }, replaced);
+    const kept = { owner, scope, ids, answers, origin, age };
+    const record = this.#history.add(kept, replaced, names);
     return {
       report,
       answered: (tokens) => {
@@ -87,8 +89,9 @@ export class MissWatch implements MissPort {
   }
 
   /** The earlier prompt of the same conversation, in the same scope where there is one. */
-  #find(prompt: FoundPrompt): Earlier | undefined {
-    const records = new Set(anchorsToFind(prompt).flatMap((name) => this.#history.named(name)));
+  #find(prompt: FoundPrompt, names: readonly string[]): Earlier | undefined {
+    const records = new Set<PromptRecord>();
+    for (const name of names) this.#history.addNamed(name, records);
     let best: Earlier | undefined;
     for (const record of records) {
       const one = { record, overlap: overlapOf(prompt.ids, record) };

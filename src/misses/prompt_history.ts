@@ -1,7 +1,14 @@
-import { anchorsToKeep, bytesOf, type PromptRecord } from "./prompt_record.ts";
+import { anchorsOf, anchorsToKeep, bytesOf, type PromptRecord } from "./prompt_record.ts";
 
 /** Records looked at of one name, and of one owner, the latest. */
 const MAX_PER_NAME = 8;
+
+interface KeptRecord {
+  readonly record: PromptRecord;
+  /** Names under which it is found. */
+  readonly anchors: readonly string[];
+  bytes: number;
+}
 
 /**
  * The latest prompts, within a budget of bytes: one that goes on from another takes its place, and
@@ -12,7 +19,7 @@ const MAX_PER_NAME = 8;
 export class PromptHistory {
   readonly #maxBytes: number;
   /** In the order in which they were added. */
-  readonly #records = new Map<number, { record: PromptRecord; bytes: number }>();
+  readonly #records = new Map<number, KeptRecord>();
   /** Ids of the latest records by name, the latest last. */
   readonly #byAnchor = new Map<string, number[]>();
   readonly #byOwner = new Map<string | undefined, number[]>();
@@ -33,14 +40,23 @@ export class PromptHistory {
     return this.#records.size;
   }
 
-  /** Keeps a prompt, in place of `replaced`, whose tokens it begins with. */
-  add(fields: Omit<PromptRecord, "id">, replaced?: PromptRecord): PromptRecord {
+  /**
+   * Keeps a prompt, in place of `replaced`, whose tokens it begins with.
+   *
+   * @param names all of its names, where they are known.
+   */
+  add(
+    fields: Omit<PromptRecord, "id">,
+    replaced?: PromptRecord,
+    names: readonly string[] = anchorsOf(fields),
+  ): PromptRecord {
     if (replaced !== undefined) this.#remove(replaced.id);
     const record = { ...fields, id: this.#nextId++ };
     const bytes = bytesOf(record);
     this.#numBytes += bytes;
-    this.#records.set(record.id, { record, bytes });
-    for (const anchor of anchorsToKeep(record)) push(this.#byAnchor, anchor, record.id);
+    const anchors = anchorsToKeep(names);
+    this.#records.set(record.id, { record, anchors, bytes });
+    for (const anchor of anchors) push(this.#byAnchor, anchor, record.id);
     push(this.#byOwner, record.owner, record.id);
     this.#forgetOldest();
     return record;
@@ -57,17 +73,16 @@ export class PromptHistory {
     this.#forgetOldest();
   }
 
-  /** The latest prompts of that name, the latest first. */
-  named(anchor: string): PromptRecord[] {
-    return this.#recordsOf(this.#byAnchor.get(anchor));
+  /** Adds the latest prompts of that name to a set, the latest first. */
+  addNamed(anchor: string, found: Set<PromptRecord>): void {
+    const ids = this.#byAnchor.get(anchor);
+    if (ids === undefined) return;
+    for (let i = ids.length - 1; i >= 0; i--) found.add(this.#records.get(ids[i]!)!.record);
   }
 
   /** The latest prompts of an owner, the latest first. */
   latestOf(owner: string | undefined): PromptRecord[] {
-    return this.#recordsOf(this.#byOwner.get(owner));
-  }
-
-  #recordsOf(ids: readonly number[] = []): PromptRecord[] {
+    const ids = this.#byOwner.get(owner) ?? [];
     return ids.map((id) => this.#records.get(id)!.record).reverse();
   }
 
@@ -80,7 +95,7 @@ export class PromptHistory {
     if (kept === undefined) return;
     this.#records.delete(id);
     this.#numBytes -= kept.bytes;
-    for (const anchor of anchorsToKeep(kept.record)) drop(this.#byAnchor, anchor, id);
+    for (const anchor of kept.anchors) drop(this.#byAnchor, anchor, id);
     drop(this.#byOwner, kept.record.owner, id);
   }
 }

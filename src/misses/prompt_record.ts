@@ -1,10 +1,10 @@
 import type { CacheAge } from "../core/found_prompt.ts";
-import type { PromptOrigin } from "../core/prompt_origin.ts";
+import type { OriginMessage, PromptOrigin } from "../core/prompt_origin.ts";
 
 /** Bytes that a record takes beside its tokens and texts, about. */
 const RECORD_BYTES = 1024;
 /** Characters of a message by which conversations are told apart, beside its length. */
-const NUM_ANCHOR_CHARS = 256;
+const NUM_ANCHOR_CHARS = 64;
 /** First tokens by which prompts that are no chats are told apart. */
 const NUM_ANCHOR_TOKENS = 16;
 /** The latest messages of a user by which a conversation is looked for. */
@@ -31,28 +31,31 @@ export function bytesOf({ ids, answers, origin }: PromptRecord): number {
   return RECORD_BYTES + 4 * numTokens + 2 * (origin?.numChars ?? 0);
 }
 
-/** The names under which a prompt is kept: its first message of a user, and its last. */
-export function anchorsToKeep(record: Pick<PromptRecord, "owner" | "ids" | "origin">): string[] {
-  const all = anchorsToFind(record);
-  return all.length <= 2 ? all : [all[0]!, all.at(-1)!];
+/** Of the names of {@link anchorsOf}, those that a prompt is kept under: the first and the last. */
+export function anchorsToKeep(anchors: readonly string[]): readonly string[] {
+  return anchors.length <= 2 ? anchors : [anchors[0]!, anchors.at(-1)!];
 }
 
 /**
  * The names under which an earlier prompt of the same conversation may be kept, those of the first
  * message first: one that dropped or changed messages still has others of it. O(1) per message.
  */
-export function anchorsToFind(
+export function anchorsOf(
   { owner = "", ids, origin }: Pick<PromptRecord, "owner" | "ids" | "origin">,
 ): string[] {
   if (origin === undefined) return [`${owner} ids ${ids.subarray(0, NUM_ANCHOR_TOKENS).join()}`];
-  const contents = origin.messages.flatMap(({ role, content }) => role === "user" ? content : []);
-  const some = contents.length <= MAX_ANCHORS
-    ? contents
-    : [contents[0]!, ...contents.slice(1 - MAX_ANCHORS)];
-  const names = some.map((text) =>
-    `${owner} user ${text.length} ${text.slice(0, NUM_ANCHOR_CHARS)}`
-  );
-  return [...new Set(names)];
+  const names: string[] = [];
+  // From the latest to the first.
+  for (let i = origin.messages.length - 1; i >= 0 && names.length < MAX_ANCHORS - 1; i--) {
+    if (origin.messages[i]!.role === "user") names.push(anchorOf(owner, origin.messages[i]!));
+  }
+  const first = origin.messages.find(({ role }) => role === "user");
+  if (first !== undefined) names.push(anchorOf(owner, first));
+  return [...new Set(names.reverse())];
+}
+
+function anchorOf(owner: string, { content }: OriginMessage): string {
+  return `${owner} user ${content.length} ${content.slice(0, NUM_ANCHOR_CHARS)}`;
 }
 
 /** Leading tokens that two sequences have in common. O(those tokens). */

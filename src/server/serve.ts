@@ -9,6 +9,7 @@ import { readKeys } from "./keys.ts";
 import { DEFAULT_BOUNDS, listen, placeOf } from "./listen.ts";
 import { exitFor, ProcessEnd } from "./process_end.ts";
 import { publicBindRefusal } from "./public_bind.ts";
+import { lineOutput, ProgressLines } from "../terminal/progress_lines.ts";
 import { createServer, type Server } from "./server.ts";
 import { StartProgress } from "./start_progress.ts";
 import { watchStatus } from "./status_line.ts";
@@ -32,11 +33,14 @@ export async function serve(config: Config): Promise<void> {
   const access = accessRules(config, keys, door.address);
   const end = endOf(config, door.shutdown);
   const directory = await findModel(config.model, consentOf(config));
+  const lines = new ProgressLines(lineOutput(Deno.stdout));
   const server = await createServer(config, { access, directory }, {
     start,
-    onProgress: (phase) => console.log(`... ${phase}`),
+    onProgress: (words) => end.hasBegun || lines.show(words),
     onGivenUp: (reason) => end.giveUp(reason),
   });
+  // Whatever comes next begins on a line of its own, an error's words as well.
+  server.ready.catch(() => {}).finally(() => lines.end());
   if (maxConnections < config.maxConnections) {
     server.log.warn("--max-connections is more than there are file descriptors for", {
       asked: config.maxConnections,
@@ -103,7 +107,8 @@ async function announce(
   const info = await ready.catch((error) => {
     if (!end.hasBegun) throw error;
   });
-  if (info === undefined) return;
+  if (info === undefined || end.hasBegun) return;
+  end.isReady = true;
   const seconds = (performance.now() - began) / 1000;
   const lacksDriver = config.device === "auto" && info.deviceKind === "cpu";
   const words = { url, place, modelName, seconds, lacksDriver, asksForKey };

@@ -59,7 +59,8 @@ export class MarkdownPainter {
       this.#held = "";
       return this.#startLine(head);
     }
-    if (this.#isInFence || this.#isFenceLine) return this.#plain(character);
+    if (this.#isFenceLine) return this.#style.dim(character);
+    if (this.#isInFence) return this.#plain(character);
     return this.#inline(character);
   }
 

@@ -9,6 +9,7 @@ import preact from "preact" with { type: "text" };
 import preactHooks from "preact/hooks" with { type: "text" };
 import uplotCss from "uplot/dist/uPlot.min.css" with { type: "text" };
 import uplot from "uplot/dist/uPlot.esm.js" with { type: "text" };
+import answerRun from "./page/answer_run.ts" with { type: "text" };
 import answerStream from "./page/answer_stream.ts" with { type: "text" };
 import api from "./page/api.ts" with { type: "text" };
 import app from "./page/app.ts" with { type: "text" };
@@ -58,6 +59,7 @@ export const INDEX = index;
 
 /** Files of the page as they are written, by their paths below `/window/`. */
 export const PAGE_FILES: Readonly<Record<string, string>> = {
+  "answer_run.ts": answerRun,
   "answer_stream.ts": answerStream,
   "api.ts": api,
   "app.ts": app,

@@ -65,7 +65,10 @@ export function windowPaths(): string[] {
 
 function textOf(path: string): string | undefined {
   if (path === "/") {
-    return INDEX.replace('"importmap">', () => `"importmap">${IMPORT_MAP}`);
+    return INDEX.replace(
+      '"importmap"></script>',
+      () => `"importmap">${IMPORT_MAP}</script>\n${preloads()}`,
+    );
   }
   const name = path.slice("/window/".length);
   const own = Object.hasOwn(PAGE_FILES, name) ? PAGE_FILES[name]! : undefined;
@@ -74,6 +77,12 @@ function textOf(path: string): string | undefined {
     return library === undefined ? undefined : withoutSourceMap(LIBRARIES[library]!);
   }
   return name.endsWith(".ts") ? stripTypeScriptTypes(own) : own;
+}
+
+/** Links by which a browser fetches all modules at once, instead of each after its importer. */
+function preloads(): string {
+  return windowPaths().filter((path) => /\.(ts|js)$/.test(path) && path !== "/window/theme.ts")
+    .map((path) => `    <link rel="modulepreload" href="${path.slice(1)}">`).join("\n");
 }
 
 /** The source maps of libraries are not served. */

@@ -17,6 +17,8 @@ export class Between {
   holdAfter = Infinity;
   /** Says this in place of the model. */
   said: string | undefined;
+  /** Thinks this before it says something in place of the model. */
+  thought: string | undefined;
   /** Answers requests for the server's state in its place. */
   health: object | undefined;
   /** Asks for this key. */
@@ -27,7 +29,12 @@ export class Between {
     this.#target = target;
     this.#server = Deno.serve(
       { port: 0, hostname: "127.0.0.1", onListen: () => {} },
-      (request) => this.#answer(request),
+      (request) =>
+        this.#answer(request).catch((error) => {
+          // Whoever has left needs no answer, and nobody needs to hear of it.
+          if (request.signal.aborted) return new Response(null, { status: 499 });
+          throw error;
+        }),
     );
   }
 
@@ -57,10 +64,12 @@ export class Between {
       const error = { message: "No API key given", code: "invalid_api_key" };
       if (!isGiven) return Response.json({ error }, { status: 401 });
     }
-    if (pathname !== "/v1/chat/completions") return await this.#forward(request, null);
-    const body = await request.text();
+    const body = request.method === "POST" ? await request.text() : null;
+    if (pathname !== "/v1/chat/completions" || body === null) {
+      return await this.#forward(request, body);
+    }
     this.calls.push(JSON.parse(body));
-    if (this.said !== undefined) return sayInstead(this.said);
+    if (this.said !== undefined) return sayInstead(this.said, this.thought);
     const { body: events, status, headers } = await this.#forward(request, body);
     return new Response(events?.pipeThrough(this.#gate()) ?? null, { status, headers });
   }
@@ -87,9 +96,13 @@ export class Between {
 }
 
 /** A stream that says a text in pieces of a few characters, as a model would. */
-function sayInstead(text: string): Response {
+function sayInstead(text: string, thought?: string): Response {
   const pieces = text.match(/[\s\S]{1,400}/g) ?? [];
-  const events = pieces.map((content) => ({ choices: [{ index: 0, delta: { content } }] }));
+  const deltas = [
+    ...(thought === undefined ? [] : [{ reasoning_content: thought }]),
+    ...pieces.map((content) => ({ content })),
+  ];
+  const events = deltas.map((delta) => ({ choices: [{ index: 0, delta }] }));
   const lines = [...events.map((event) => JSON.stringify(event)), "[DONE]"];
   const body = lines.map((line) => `data: ${line}\n\n`).join("");
   return new Response(body, { headers: { "content-type": "text/event-stream" } });

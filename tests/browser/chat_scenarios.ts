@@ -1,6 +1,15 @@
 import { Buffer } from "node:buffer";
 import { assert, assertEquals } from "@std/assert";
-import { answerOf, heldAnswer, PROMPT, type Rig, say, type Scenario } from "./rig.ts";
+import {
+  answerOf,
+  askAgain,
+  heldAnswer,
+  PROMPT,
+  type Rig,
+  say,
+  type Scenario,
+  startNew,
+} from "./rig.ts";
 
 /** Events of an answer after which it is held. */
 const HELD_AFTER = 12;
@@ -40,13 +49,14 @@ async function stop(rig: Rig) {
   await say(page, PROMPT);
   const whole = await answerOf(page);
   rig.between.holdAfter = HELD_AFTER;
-  await page.getByLabel("Answer again").click();
+  await askAgain(page);
   const begun = await heldAnswer(page);
   await page.getByRole("button", { name: "Stop" }).click();
   await page.getByText("Stopped.").waitFor();
   assert(whole.startsWith(begun) && begun.length < whole.length, begun);
   rig.between.release();
   await page.getByRole("button", { name: "Continue" }).click();
+  await page.getByText("Stopped.").waitFor({ state: "detached" });
   assertEquals(await answerOf(page), whole);
   assertEquals(rig.between.calls.at(-1)!.continue_final_message, true);
 }
@@ -55,8 +65,7 @@ async function branches(rig: Rig) {
   const page = await rig.visit();
   await say(page, PROMPT);
   const first = await answerOf(page);
-  await page.getByLabel("Answer again").click();
-  await page.getByText("2/2").waitFor();
+  await askAgain(page);
   await answerOf(page);
   await page.getByLabel("Edit and ask again").click();
   await page.getByLabel("The message, edited").fill("Hello!");
@@ -74,7 +83,7 @@ async function reload(rig: Rig) {
   await say(page, PROMPT);
   const whole = await answerOf(page);
   rig.between.holdAfter = HELD_AFTER;
-  await page.getByLabel("Answer again").click();
+  await askAgain(page);
   const begun = await heldAnswer(page);
   // What is kept is what was shown.
   await page.evaluate(() => dispatchEvent(new Event("pagehide")));
@@ -129,11 +138,21 @@ async function keeping(rig: Rig) {
   const page = await rig.visit();
   await say(page, "Hello!");
   await answerOf(page);
-  await page.getByRole("button", { name: "New conversation" }).click();
+  await startNew(page);
   await say(page, "What is a lantern?");
   await answerOf(page);
   const entries = page.locator(".entry");
   assertEquals(await entries.count(), 2);
+  const other = await page.context().newPage();
+  await other.goto(rig.between.url);
+  await other.locator(".entry").nth(1).waitFor();
+  await say(other, "Good morning!");
+  await answerOf(other);
+  await entries.nth(2).waitFor();
+  await page.getByLabel("Delete Good morning!").click();
+  await page.getByRole("button", { name: "Delete", exact: true }).click();
+  await other.locator(".entry").nth(2).waitFor({ state: "detached" });
+  await other.close();
   await page.keyboard.press("Control+k");
   await page.keyboard.type("HELLO!");
   await page.waitForFunction(() => document.querySelectorAll(".entry").length === 1);
@@ -161,6 +180,7 @@ async function key(rig: Rig) {
   await page.getByLabel("API key").fill("secret-key");
   await page.keyboard.press("Enter");
   await answerOf(page);
+  await page.getByText("quire-demo").waitFor();
   const kept = await page.evaluate(() => JSON.stringify({ ...localStorage }));
   assert(!kept.includes("secret-key"), kept);
 }

@@ -1,6 +1,7 @@
 // deno-lint-ignore-file no-console -- a program that reports line by line
 import { CHAT } from "./chat_scenarios.ts";
 import { LOOK } from "./look_scenarios.ts";
+import { MACHINE } from "./machine_scenarios.ts";
 import { Rig } from "./rig.ts";
 
 /**
@@ -9,7 +10,7 @@ import { Rig } from "./rig.ts";
  */
 const [url, chromium, words = ""] = Deno.args;
 const rig = await Rig.open(url!, chromium!);
-for (const [name, run] of [...CHAT, ...LOOK].filter(([name]) => name.includes(words))) {
+for (const [name, run] of [...CHAT, ...LOOK, ...MACHINE].filter(([name]) => name.includes(words))) {
   let error: string | undefined;
   try {
     await run(rig);

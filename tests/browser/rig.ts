@@ -37,7 +37,12 @@ export class Rig {
   ): Promise<Page> {
     await this.#context?.close();
     this.between.release();
-    Object.assign(this.between, { said: undefined, health: undefined, key: undefined });
+    Object.assign(this.between, {
+      said: undefined,
+      thought: undefined,
+      health: undefined,
+      key: undefined,
+    });
     this.between.calls.length = 0;
     this.complaints.length = 0;
     const viewport = { width, height };
@@ -53,18 +58,30 @@ export class Rig {
   }
 }
 
-/** Says something in the field. */
+/** Says something in the field, and waits until it is shown. */
 export async function say(page: Page, text: string): Promise<void> {
+  const messages = page.locator(".message");
+  const count = await messages.count();
   await page.getByLabel("Message", { exact: true }).fill(text);
   await page.keyboard.press("Enter");
+  await messages.nth(count + 1).waitFor();
+}
+
+/** Begins another conversation, and waits until it is shown. */
+export async function startNew(page: Page): Promise<void> {
+  await page.getByRole("button", { name: "New conversation" }).click();
+  await page.locator(".welcome").waitFor();
+}
+
+/** Asks for the last answer once more, and waits until that is shown, as its second version. */
+export async function askAgain(page: Page): Promise<void> {
+  await page.getByLabel("Answer again").last().click();
+  await page.getByText("2/2").waitFor();
 }
 
 /** Waits until no answer is under way, and returns the text of the last one. */
 export async function answerOf(page: Page): Promise<string> {
-  await page.locator(
-    ".message.assistant[aria-busy=false] .tool-buttons [aria-label='Answer again']",
-  )
-    .last().waitFor();
+  await page.locator(".message.assistant:last-child [aria-label='Answer again']").waitFor();
   return await page.locator(".message.assistant .markdown").last().innerText();
 }
 

@@ -87,3 +87,36 @@ Deno.test("deepFreeze() freezes lists and records inside", () => {
   }, TypeError);
   assertThrows(() => value.list.push({ n: 3 }), TypeError);
 });
+
+const Spelled = z.object({
+  model: z.string().min(1).optional().meta({ ...meta, aliases: ["-m", "-hf"] }),
+  count: z.int().min(1).max(9).default(3).meta({ ...meta, aliases: ["-np"] }),
+});
+
+Deno.test("readCommandLine() takes other spellings of a flag, with one dash or two", () => {
+  const flags = flagsOf(Spelled);
+  const read = (...args: string[]) => {
+    const line = readCommandLine(args, { QUIRE_COUNT: "2" }, { flags });
+    return { ...checkValues(Spelled, line.given), positionals: line.positionals };
+  };
+  const expected = { model: "a", count: 5, positionals: ["b"] };
+  assertEquals(read("-m", "a", "-np", "5", "b"), expected);
+  assertEquals(read("b", "-hf=a", "--count", "4", "-np=5"), expected);
+  // What is a flag's value is no spelling.
+  assertEquals(read("--model", "-np", "b").model, "-np");
+  assertEquals(read("--", "-m"), { count: 2, positionals: ["-m"] });
+});
+
+Deno.test("readCommandLine() takes flags that change nothing out, and tells of them", () => {
+  const notes: string[] = [];
+  const ignored = new Map([
+    ["-ngl", { hasValue: true, why: "a reason" }],
+    ["--mlock", { hasValue: false, why: "another" }],
+  ]);
+  const command = { flags: FLAGS, ignored, note: (line: string) => notes.push(line) };
+  for (const args of [["-ngl", "99", "--mlock", "a"], ["a", "-ngl=99", "--mlock"]]) {
+    assertEquals(readCommandLine(args, {}, command).positionals, ["a"]);
+  }
+  const lines = ["-ngl changes nothing here: a reason", "--mlock changes nothing here: another"];
+  assertEquals(notes, [...lines, ...lines]);
+});

@@ -24,15 +24,21 @@ export class ModelledCacheEngine extends FakeEngine {
 
   override submit(request: GenerationRequest): Promise<Generation> {
     const { cacheScope: scope } = request;
-    const [{ prompt, readout }] = request.sequences as [GenerationRequest["sequences"][number]];
-    const found = readout === undefined ? this.#find(this.#cached, scope, prompt) : 0;
-    const gone = this.#find(this.#evicted, scope, prompt);
-    this.numCachedTokens = found;
-    this.override = (event, outputIndex) =>
-      outputIndex > 0 || gone <= found
-        ? event
-        : { ...event, evicted: { numTokens: gone - found, agoMs: 1500 } };
-    request.sequences.forEach((_, index) =>
+    const found = request.sequences.map(({ prompt, readout }) => ({
+      numCachedTokens: readout === undefined ? this.#find(this.#cached, scope, prompt) : 0,
+      numGone: this.#find(this.#evicted, scope, prompt),
+    }));
+    this.override = (event, outputIndex) => {
+      if (outputIndex > 0) return event;
+      const { numCachedTokens, numGone } = found[event.index]!;
+      const numTokens = numGone - numCachedTokens;
+      return {
+        ...event,
+        numCachedTokens,
+        ...(numTokens > 0 && { evicted: { numTokens, agoMs: 1500 } }),
+      };
+    };
+    request.sequences.forEach(({ prompt }, index) =>
       this.#cached.push({ scope, ids: [...prompt, ...this.script(index, request)].slice(0, -1) })
     );
     return super.submit(request);

@@ -24,7 +24,8 @@ Deno.test("what the page asks for is what the schema of a chat takes", () => {
   const schema = { type: "object" };
   const json_schema = { name: "answer", schema };
   assertEquals(body.response_format, { type: "json_schema", json_schema });
-  assertThrows(() => requestBody([QUESTION], { format: "schema", schema: "{" }), SyntaxError);
+  const broken: Settings = { format: "schema", schema: "{" };
+  assertThrows(() => requestBody([QUESTION], broken), Error, "The JSON schema cannot be read");
 });
 
 Deno.test("without settings the model's own hold, and an answer with a beginning is continued", () => {

@@ -12,6 +12,9 @@ export const MAX_VIEWERS = 16;
 /** Least time between two frames, ms. */
 const FRAME_MS = 250;
 
+/** Most time between two views while something happens, ms. */
+const MAX_REST_MS = 2000;
+
 /** Each n-th frame has the tree. */
 const TREE_EVERY = 4;
 
@@ -174,7 +177,7 @@ export class MachineWatch {
       }));
       this.#map = view.blocks;
       this.#seen = JSON.stringify([state, failure, stats, decisions.nextSeq]);
-      return Math.max(FRAME_MS, REST_FACTOR * view.tookMs);
+      return Math.max(FRAME_MS, Math.min(MAX_REST_MS, REST_FACTOR * view.tookMs));
     } catch (error) {
       if (!(error instanceof EngineUnavailableError)) this.#onError(error);
       this.#map = this.#tree = this.#lastView = undefined;

@@ -27,7 +27,7 @@ const MXFP4_EXPONENTS = { min: 104, max: 143 };
  * multiples of one scale: nothing is rounded. Undefined for other types, and for scales of MXFP4
  * that are no f16.
  *
- * Costs what dequantizing does.
+ * Costs what dequantizing does, and of Q8_0 as int8 what copying does.
  *
  * @param bytes whole blocks; their scales are overwritten.
  */
@@ -36,6 +36,7 @@ export function storedGroups(
   bytes: Uint8Array,
   dtype: IntDtype,
 ): QuantizedGroups | undefined {
+  if (type.name === "Q8_0" && dtype === "int8g32") return int8Groups(bytes, type);
   const numBlocks = bytes.byteLength / type.blockBytes;
   const groupsPerBlock = type.blockSize / GROUP;
   const codes = new Uint8Array(numBlocks * type.blockSize);
@@ -53,6 +54,21 @@ export function storedGroups(
     for (let i = 0; i < type.blockSize; i++) codes[first + i] = multiples[i]! + shift;
   }
   return { codes, scales };
+}
+
+/** Blocks of a scale and codes as int8 has them. */
+function int8Groups(bytes: Uint8Array, { blockSize, blockBytes }: BlockType): QuantizedGroups {
+  const numBlocks = bytes.byteLength / blockBytes;
+  const codes = new Uint8Array(numBlocks * blockSize);
+  const scales = new Uint16Array(numBlocks);
+  let at = 0;
+  let to = 0;
+  for (let block = 0; block < numBlocks; block++) {
+    scales[block] = bytes[at]! | bytes[at + 1]! << 8;
+    at += 2;
+    for (let i = 0; i < blockSize; i++) codes[to++] = bytes[at++]!;
+  }
+  return { codes, scales: new Float16Array(scales.buffer) };
 }
 
 /** Whether the numbers of a type are whole multiples of scales. */

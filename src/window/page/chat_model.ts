@@ -1,12 +1,11 @@
 /// <reference lib="dom" />
-import { answerParts } from "./answer_stream.ts";
-import { type Api, ApiError } from "./api.ts";
+import { runAnswer } from "./answer_run.ts";
+import type { Api } from "./api.ts";
 import {
   type Conversation,
   type Message,
   newConversation,
   newId,
-  pathOf,
   type Settings,
   showBranch,
   withChange,
@@ -14,7 +13,6 @@ import {
 } from "./conversation.ts";
 import { fromFile } from "./conversation_file.ts";
 import type { ConversationStore } from "./conversation_store.ts";
-import { isContinuable, requestBody } from "./request_body.ts";
 
 /** Names a tab across its reloads. */
 const TAB_ITEM = "quire.tab";
@@ -35,6 +33,8 @@ export class ChatModel {
 
   /** Whether what the browser keeps has been read. */
   isLoaded = false;
+  /** Whether the browser does not keep what is said. */
+  isForgetful = false;
   /** Whether the server has asked for a key that it was not given. */
   needsKey = false;
 
@@ -43,6 +43,20 @@ export class ChatModel {
     this.#store = store;
     this.#tab = sessionStorage.getItem(TAB_ITEM) ?? newId();
     sessionStorage.setItem(TAB_ITEM, this.#tab);
+    // In this view or in another one.
+    api.onKey(() => {
+      this.needsKey = false;
+      this.#notify();
+      this.#runWaiting();
+    });
+    store.listen({
+      onChange: (id, conversation) => this.#adopt(id, conversation),
+      onProblem: (isFailing) => {
+        if (this.isForgetful === isFailing) return;
+        this.isForgetful = isFailing;
+        this.#notify();
+      },
+    });
   }
 
   /** The conversations, the latest first; a new one without messages is not among them. */
@@ -70,10 +84,13 @@ export class ChatModel {
     }
     this.isLoaded = true;
     for (const conversation of kept) {
-      for (const { id, status, tab } of conversation.messages) {
-        if (status !== "streaming" && status !== "waiting") continue;
-        if (tab === this.#tab) this.#change(conversation.id, id, { status: "waiting" });
-        else this.#change(conversation.id, id, { status: "cut" });
+      for (const { id, status: last, tab } of conversation.messages) {
+        if (last !== "streaming" && last !== "waiting") continue;
+        // One of another tab, which may still run there, is not written.
+        const isOwn = tab === this.#tab;
+        const status = isOwn ? "waiting" : "cut";
+        const changed = withChange(this.#find(conversation.id)!, id, { status });
+        this.#place({ ...changed, updated: conversation.updated });
       }
     }
     this.#notify();
@@ -84,14 +101,6 @@ export class ChatModel {
   setServerReady(isReady: boolean): void {
     this.#isServerReady = isReady;
     if (isReady) this.#runWaiting();
-  }
-
-  /** A key was entered. */
-  setKey(key: string): void {
-    this.#api.setKey(key);
-    this.needsKey = false;
-    this.#notify();
-    this.#runWaiting();
   }
 
   startNew(): void {
@@ -194,48 +203,24 @@ export class ChatModel {
     const { id } = message;
     const abort = new AbortController();
     this.#running.set(id, abort);
-    const path = pathOf({ ...conversation, head: id });
-    const goesOn = isContinuable(message, conversation.settings);
-    let { content, reasoning = "" } = goesOn ? message : { content: "" };
-    const before = message.figures?.answerTokens ?? 0;
-    const change = (change: Partial<Message>) => this.#change(conversation.id, id, change);
-    change({ content, reasoning, status: "streaming", error: "" });
-    try {
-      const body = requestBody(goesOn ? path : path.slice(0, -1), conversation.settings);
-      const earlierTokens = goesOn ? undefined : tokensOf(path.slice(0, -1));
-      const parts = answerParts(this.#api, body, { earlierTokens, signal: abort.signal });
-      for await (const part of parts) {
-        content += part.content;
-        reasoning += part.reasoning;
-        const answerTokens = part.figures.answerTokens + (goesOn ? before : 0);
-        change({ content, reasoning, figures: { ...part.figures, answerTokens } });
-      }
-      change({ status: "done" });
-    } catch (error) {
-      change(this.#ending(error, { isAborted: abort.signal.aborted, hasText: content !== "" }));
-    } finally {
-      this.#running.delete(id);
-      this.#store.flush();
-    }
+    const onChange = (change: Partial<Message>) => this.#change(conversation.id, id, change);
+    const { signal } = abort;
+    const end = await runAnswer(this.#api, { conversation, message, signal, onChange });
+    this.#running.delete(id);
+    if (end === "key") this.needsKey = true;
+    if (end === "early") setTimeout(() => this.#runWaiting(), AGAIN_MS);
+    this.#notify();
+    this.#store.flush();
   }
 
-  /** How an answer that an error has ended is. */
-  #ending(
-    error: unknown,
-    { isAborted, hasText }: { isAborted: boolean; hasText: boolean },
-  ): Partial<Message> {
-    if (isAborted) return { status: "stopped" };
-    if (error instanceof ApiError && error.status === 401) {
-      this.needsKey = true;
-      return { status: "waiting" };
-    }
-    if (error instanceof ApiError && error.code === "engine_unavailable" && !hasText) {
-      setTimeout(() => this.#runWaiting(), AGAIN_MS);
-      return { status: "waiting" };
-    }
-    const words = error instanceof Error ? error.message : String(error);
-    if (error instanceof SyntaxError) return { status: "failed", error: `The schema: ${words}` };
-    return { status: hasText ? "cut" : "failed", error: words };
+  /** Takes over what another tab has written, unless this one has an answer under way there. */
+  #adopt(id: string, conversation: Conversation | undefined): void {
+    const own = this.#find(id);
+    if (own?.messages.some((message) => this.#running.has(message.id))) return;
+    if (conversation !== undefined) return this.#place(conversation);
+    this.#conversations = this.#conversations.filter((other) => other.id !== id);
+    if (this.#shown.id === id) this.#shown = newConversation(this.#shown.settings);
+    this.#notify();
   }
 
   #find(id: string): Conversation | undefined {
@@ -253,26 +238,24 @@ export class ChatModel {
     this.#notify();
   }
 
-  /** Keeps a conversation's latest form, in its place in time. */
+  /** Keeps a conversation's latest form. */
   #put(conversation: Conversation): void {
+    this.#store.save(conversation);
+    this.#place(conversation);
+  }
+
+  /** Puts a conversation in its place in time. */
+  #place(conversation: Conversation): void {
     const others = this.#conversations.filter(({ id }) => id !== conversation.id);
     const at = others.findIndex(({ updated }) => updated <= conversation.updated);
     this.#conversations = at < 0
       ? [...others, conversation]
       : others.toSpliced(at, 0, conversation);
     if (this.#shown.id === conversation.id) this.#shown = conversation;
-    this.#store.save(conversation);
     this.#notify();
   }
 
   #notify(): void {
     for (const listener of this.#listeners) listener();
   }
-}
-
-/** Tokens of a conversation at the end of its last answer, where the server has told. */
-function tokensOf(path: readonly Message[]): number | undefined {
-  const figures = path.findLast(({ role }) => role === "assistant")?.figures;
-  if (figures?.promptTokens === undefined) return undefined;
-  return figures.promptTokens + figures.answerTokens;
 }

@@ -6,6 +6,16 @@ import type { Conversation } from "./conversation.ts";
 export const MAX_CONVERSATIONS = 500;
 /** Milliseconds within which a change is written. */
 const WRITE_MS = 250;
+/** Where tabs tell each other what they have written. */
+const CHANNEL = "quire.conversations";
+
+/** What a store tells. */
+export interface StoreEvents {
+  /** Another tab has written a conversation, or has removed it. */
+  onChange(id: string, conversation: Conversation | undefined): void;
+  /** Whether the last write has failed: the browser has no room, or keeps nothing. */
+  onProblem(isFailing: boolean): void;
+}
 
 interface Schema extends DBSchema {
   conversations: { key: string; value: Conversation };
@@ -15,7 +25,9 @@ interface Schema extends DBSchema {
 export class ConversationStore {
   readonly #database: Promise<IDBPDatabase<Schema> | undefined>;
   readonly #dirty = new Map<string, Conversation>();
+  readonly #channel = new BroadcastChannel(CHANNEL);
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #events: StoreEvents | undefined;
 
   constructor() {
     this.#database = openDB<Schema>("quire", 1, {
@@ -23,6 +35,14 @@ export class ConversationStore {
     }).catch(() => undefined);
     addEventListener("pagehide", () => this.flush());
     document.addEventListener("visibilitychange", () => this.flush());
+    this.#channel.addEventListener("message", async ({ data: id }) => {
+      this.#events?.onChange(id, await (await this.#database)?.get("conversations", id));
+    });
+  }
+
+  /** Tells `events` from now on. */
+  listen(events: StoreEvents): void {
+    this.#events = events;
   }
 
   /** What is kept, the latest first; drops what is beyond the bound. */
@@ -42,6 +62,7 @@ export class ConversationStore {
   async remove(id: string): Promise<void> {
     this.#dirty.delete(id);
     await (await this.#database)?.delete("conversations", id);
+    this.#channel.postMessage(id);
   }
 
   /** Writes what has changed. */
@@ -50,7 +71,15 @@ export class ConversationStore {
     this.#timer = undefined;
     const changed = [...this.#dirty.values()];
     this.#dirty.clear();
-    const database = await this.#database;
-    await Promise.all(changed.map((conversation) => database?.put("conversations", conversation)));
+    if (changed.length === 0) return;
+    try {
+      const database = await this.#database;
+      if (database === undefined) throw new Error("There is no store");
+      await Promise.all(changed.map((conversation) => database.put("conversations", conversation)));
+      this.#events?.onProblem(false);
+    } catch {
+      this.#events?.onProblem(true);
+    }
+    for (const { id } of changed) this.#channel.postMessage(id);
   }
 }

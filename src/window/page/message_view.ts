@@ -42,12 +42,14 @@ function Answer({ model, message }: MessageProps) {
     ${
     isEmpty && (status === "streaming" || status === "waiting")
       ? html`<p class="pending"><i></i><i></i><i></i><span>${
-        status === "waiting" ? "Asked as soon as the model is ready" : "Reading the prompt"
+        status === "waiting"
+          ? (model.needsKey ? "Asked with the key" : "Asked as soon as the model is ready")
+          : "Reading the prompt"
       }</span></p>`
       : html`<${Markdown} text=${content} />`
   }
     ${
-    status === "stopped" || status === "cut" || status === "failed"
+    status === "stopped" || status === "cut" || status === "failed" || isAtLimit(message)
       ? html`<${Interrupted} model=${model} message=${message} words=${error} />`
       : null
   }
@@ -56,16 +58,27 @@ function Answer({ model, message }: MessageProps) {
 
 /** Why an answer ended before its end, and the way on. */
 function Interrupted({ model, message, words }: MessageProps & { words: string }) {
-  const { status } = message;
-  const plain = status === "stopped" ? "Stopped." : "The answer was cut off.";
+  const { id, status } = message;
+  const isFollowed = model.shown.messages.some(({ parent }) => parent === id);
+  const plain = status === "stopped"
+    ? "Stopped."
+    : status === "done"
+    ? "At its limit of tokens."
+    : "The answer was cut off.";
   return html`
     <div class="interrupted ${status}" role=${status === "failed" ? "alert" : "note"}>
       <span>${words === "" ? plain : words}</span>
-      <button class="button small" type="button" onClick=${() => model.goOn(message)}>
+      ${isFollowed ? null : html`
+        <button class="button small" type="button" onClick=${() => model.goOn(message)}>
           ${status === "failed" ? "Try again" : "Continue"}
         </button>
+      `}
     </div>
   `;
+}
+
+function isAtLimit({ status, figures }: Message): boolean {
+  return status === "done" && figures?.finishReason === "length";
 }
 
 function Thought({ text, isOpen }: { text: string; isOpen: boolean }) {
@@ -143,7 +156,6 @@ function Figures({ figures, isBusy }: { figures: AnswerFigures | undefined; isBu
     `${answerTokens} ${answerTokens === 1 ? "token" : "tokens"}`,
     ...(tokensPerSecond === undefined ? [] : [`${rounded(tokensPerSecond)} tokens/s`]),
     ...(firstTokenMs === undefined ? [] : [`first after ${duration(firstTokenMs)}`]),
-    ...(figures.finishReason === "length" ? ["at its limit"] : []),
   ];
   const words = figures.cacheWords ?? [];
   return html`<div class="figures">

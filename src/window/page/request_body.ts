@@ -22,7 +22,7 @@ export function isContinuable({ content }: Message, settings: Settings): boolean
  * The body of `POST /v1/chat/completions` that answers a conversation.
  *
  * @param path the messages up to the answer; an answer with content as the last one is continued.
- * @throws {SyntaxError} for a schema that is no JSON.
+ * @throws {Error} for a schema that is no JSON, in a sentence.
  */
 export function requestBody(path: readonly Message[], settings: Settings): Record<string, unknown> {
   const continues = path.at(-1)?.role === "assistant";
@@ -57,6 +57,14 @@ function samplerOf(settings: Settings): Record<string, unknown> {
 function formatOf({ format, schema }: Settings): Record<string, unknown> {
   if (format === "json") return { response_format: { type: "json_object" } };
   if (format !== "schema") return {};
-  const json_schema = { name: "answer", schema: JSON.parse(schema ?? "{}") };
+  const json_schema = { name: "answer", schema: readSchema(schema ?? "") };
   return { response_format: { type: "json_schema", json_schema } };
+}
+
+function readSchema(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Error(`The JSON schema cannot be read: ${(error as Error).message}`);
+  }
 }

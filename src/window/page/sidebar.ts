@@ -54,6 +54,12 @@ export function Sidebar({ model, onChosen }: { model: ChatModel; onChosen: () =>
       }</p>`
       : null
   }
+    ${
+    model.isForgetful
+      ? html`<p class="none" role="alert">This browser keeps nothing, or has no room: what you say now is
+        gone when the tab closes.</p>`
+      : null
+  }
     <${Files} model=${model} />
   </nav>`;
 }

@@ -248,7 +248,7 @@ function noteOf({ picture, blockSize, groups }: Machine): string {
   const { length } = picture.states;
   if (length === 0) return "";
   const several = groups.length > 1 ? `, ${groups.length} cache groups` : "";
-  return `${count(length)} blocks of ${blockSize} tokens${several}`;
+  return `${length.toLocaleString("en")} blocks of ${blockSize} tokens${several}`;
 }
 
 /** What a block is and whose, in words. */

@@ -1,0 +1,209 @@
+import { assert, assertEquals } from "@std/assert";
+import type { Page, Route } from "playwright-core";
+import { faintTexts, MIN_CONTRAST } from "./look_scenarios.ts";
+import { assertFits, type Rig, type Scenario } from "./rig.ts";
+import { emptyMap, encodeChanges } from "../../src/http/machine/block_changes.ts";
+
+const NUM_REQUESTS = 32;
+/** More than anyone waits for: no request ends before the room has shown it. */
+const NUM_TOKENS = 1900;
+
+/** An answer to one of many requests. */
+interface Answer {
+  readonly choices: readonly { readonly finish_reason: string }[];
+}
+
+/** Asks for a completion that takes a while. */
+async function ask(
+  rig: Rig,
+  i: number,
+  numTokens: number,
+  signal: AbortSignal | null = null,
+): Promise<Answer> {
+  const response = await fetch(`${rig.between.url}v1/completions`, {
+    method: "POST",
+    signal,
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({
+      prompt: `Once upon a time there was a fox who lived in a small house. Child ${i} came to see`,
+      ...{ max_tokens: numTokens, temperature: 0, ignore_eos: true },
+    }),
+  });
+  return await response.json();
+}
+
+async function underLoad(rig: Rig) {
+  const page = await rig.visit({ hash: "#machine" });
+  await page.locator(".room.live").waitFor();
+  const longest = ask(rig, 0, NUM_TOKENS);
+  // The others wait for the room alone, and leave as soon as it has shown them.
+  const leave = new AbortController();
+  const others = Array.from(
+    { length: NUM_REQUESTS - 1 },
+    (_, i) => ask(rig, i + 1, NUM_TOKENS, leave.signal).catch(() => undefined),
+  );
+  await page.locator(".request:is(.running, .waiting)").nth(NUM_REQUESTS - 1).waitFor();
+  // The map shows them, and what they share.
+  const legend = await page.locator(".legend").innerText();
+  assert(/in use\s*[1-9]/.test(legend), legend);
+  await page.locator(".map").hover({ position: { x: 8, y: 8 } });
+  const tip = await page.locator(".tip").innerText();
+  assert(/^Block 0: /.test(tip), tip);
+  leave.abort();
+  await Promise.all(others);
+  await page.locator(".request.running").nth(1).waitFor({ state: "detached" });
+  // The one that is left is aborted by hand, and its client gets what there is.
+  const row = page.locator(".request.running");
+  await row.locator(".request-head").click();
+  await row.getByText("is admitted with").waitFor();
+  await row.getByRole("button", { name: "Abort", exact: true }).click();
+  await row.getByRole("button", { name: "Abort for its client?" }).click();
+  assertEquals((await longest).choices[0]!.finish_reason, "abort");
+  await row.waitFor({ state: "detached" });
+  // What they had in common is one run of the tree, whose text this visitor may read.
+  await page.locator(".run").first().click();
+  await page.locator(".run-text", { hasText: "there was a fox" }).waitFor();
+  await page.getByLabel("Filter decisions by request or word").fill("is admitted");
+  assert(await page.locator(".log li").count() > 8);
+  await page.getByLabel("Kind of decision").selectOption({ label: "evictions" });
+  await page.getByText("No decision fits.").waitFor();
+  assertEquals(rig.complaints, []);
+}
+
+/** Answers in place of the engine with one frame. */
+function frameOf(numBlocks: number) {
+  const map = emptyMap(numBlocks);
+  map.holders.fill(1, 0, numBlocks / 2);
+  map.states.fill(1, numBlocks / 4, (3 * numBlocks) / 4);
+  for (let block = 0; block < numBlocks / 2; block++) map.owners[block] = block >> 8;
+  let changes = "";
+  for (const byte of encodeChanges(emptyMap(numBlocks), map)) changes += String.fromCharCode(byte);
+  const [numFreeBlocks, numCachedBlocks] = [numBlocks / 4, numBlocks / 4];
+  const frame = {
+    ...{ type: "frame", frame: 0, is_whole: true, time_ms: Date.now(), step: 9, block_size: 16 },
+    groups: ["full"],
+    blocks: { count: numBlocks, changes: btoa(changes) },
+    stats: { numBlocks, numFreeBlocks, numCachedBlocks, numRunning: 0, numWaiting: 0 },
+    ...{ sequences: [], hidden_sequences: 0, steps: [], chunks: [], decisions: [] },
+  };
+  const hello = { type: "hello", scope: "", history: [] };
+  return [hello, frame].map((message) => `data: ${JSON.stringify(message)}\n\n`).join("");
+}
+
+/** How many pixels of the map have each colour. */
+function coloursOfMap(): Record<string, number> {
+  const map = document.querySelector<HTMLCanvasElement>(".map")!;
+  const { data } = map.getContext("2d")!.getImageData(0, 0, map.width, map.height);
+  const counts: Record<string, number> = {};
+  for (let at = 0; at < data.length; at += 4) {
+    if (data[at + 3] === 0) continue;
+    const colour = data.slice(at, at + 3).join(" ");
+    counts[colour] = (counts[colour] ?? 0) + 1;
+  }
+  return counts;
+}
+
+async function largePool(rig: Rig) {
+  const page = await rig.visit();
+  await page.route(
+    "**/admin/machine",
+    (route: Route) => route.fulfill({ contentType: "text/event-stream", body: frameOf(100_000) }),
+  );
+  await page.getByRole("tab", { name: "Machine room" }).click();
+  await page.getByText("100,000 blocks of 16 tokens").waitFor();
+  await page.waitForFunction(() => document.querySelector<HTMLCanvasElement>(".map")!.width > 300);
+  const counts = Object.values(await page.evaluate(coloursOfMap)).sort((a, b) => b - a);
+  // Free, in use and cached: a quarter, a half and a quarter, each block of the same size.
+  const cell = counts.reduce((sum, count) => sum + count, 0) / 100_000;
+  assert(Number.isInteger(Math.sqrt(cell)) && cell >= 4, `cells of ${cell} pixels`);
+  assertEquals(counts, [50_000 * cell, 25_000 * cell, 25_000 * cell]);
+}
+
+async function byKeys(rig: Rig) {
+  const page = await rig.visit({ hash: "#machine" });
+  await page.locator(".room.live").waitFor();
+  await page.getByRole("tab", { name: "Machine room" }).focus();
+  const map = page.locator(".map");
+  for (let i = 0; i < 12 && !await map.evaluate((it) => it === document.activeElement); i++) {
+    await page.keyboard.press("Tab");
+  }
+  for (const key of ["ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft"]) {
+    await page.keyboard.press(key);
+  }
+  await page.locator("[aria-live]", { hasText: "Block 1: " }).first().waitFor();
+  await page.keyboard.press("Escape");
+  await page.locator(".tip").waitFor({ state: "detached" });
+  const nameless = await page.evaluate(() =>
+    [...document.querySelectorAll<HTMLElement>(
+      ".room :is(button, input, select, canvas[tabindex])",
+    )]
+      .filter((each) => {
+        const { id, title, textContent } = each;
+        const label = each.getAttribute("aria-label") ?? title ?? "";
+        const hasLabel = id !== "" && document.querySelector(`label[for="${id}"]`) !== null;
+        return label + (textContent ?? "").trim() === "" && !hasLabel &&
+          each.closest("label") === null;
+      }).map((each) => each.outerHTML)
+  );
+  assertEquals(nameless, []);
+}
+
+async function inBothThemes(rig: Rig) {
+  for (const colorScheme of ["light", "dark"] as const) {
+    const page = await rig.visit({ colorScheme, hash: "#machine" });
+    await page.locator(".room.live").waitFor();
+    await ask(rig, 50, 4);
+    const row = page.locator(".request.ended", { hasText: "cmpl-" }).first();
+    await row.locator(".request-head").click();
+    await row.getByText("is admitted with").waitFor();
+    await page.locator(".run").first().click();
+    assertEquals(await page.evaluate(faintTexts, MIN_CONTRAST), [], colorScheme);
+  }
+}
+
+/** Where the cards of the room are. */
+function places(page: Page): Promise<number[]> {
+  return page.locator(".room > *").evaluateAll((cards) =>
+    cards.map((card) => Math.round(card.getBoundingClientRect().top))
+  );
+}
+
+async function onSmallScreens(rig: Rig) {
+  const page = await rig.visit({ width: 360, height: 740, colorScheme: "dark", hash: "#machine" });
+  const first = places(page);
+  await page.locator(".room.live").waitFor();
+  await assertFits(page, "the machine room");
+  const before = await first;
+  await ask(rig, 99, 8);
+  await page.locator(".request.ended").first().waitFor();
+  await assertFits(page, "the machine room with requests");
+  // Nothing has moved for what came.
+  assertEquals(await places(page), before);
+}
+
+async function behindAKey(rig: Rig) {
+  const page = await rig.visit();
+  const keys: (string | undefined)[] = [];
+  await page.route("**/admin/machine", async (route: Route) => {
+    const key = route.request().headers().authorization;
+    keys.push(key);
+    if (key === "Bearer the-admin-key") return await route.continue();
+    const error = { message: "This needs the server's admin key", code: "admin_key_required" };
+    await route.fulfill({ status: 403, json: { error } });
+  });
+  await page.getByRole("tab", { name: "Machine room" }).click();
+  await page.getByText("This needs the server's admin key").waitFor();
+  await page.getByLabel("Admin key").fill("the-admin-key");
+  await page.keyboard.press("Enter");
+  await page.locator(".room.live").waitFor();
+  assertEquals(keys, [undefined, "Bearer the-admin-key"]);
+}
+
+export const MACHINE: readonly Scenario[] = [
+  ["the machine room follows 32 requests, and ends one", underLoad],
+  ["the machine room shows a pool of 100,000 blocks, each of them", largePool],
+  ["the machine room works without a pointer", byKeys],
+  ["the machine room is readable in both themes", inBothThemes],
+  ["the machine room fits a screen of 360 pixels, and nothing moves", onSmallScreens],
+  ["the machine room asks for the admin key", behindAKey],
+];
