@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { PAGE_FILES } from "../src/window/page_files.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
@@ -45,6 +46,13 @@ Deno.test("the compiled binary holds every file that is found by URL at run time
   }
   assertEquals(missing, []);
   assert(list.length > 2 && graph.size > 50, "the graph was not walked");
+});
+
+Deno.test("the compiled binary holds every file of the window", async () => {
+  const graph = new Set(await moduleGraph("main.ts"));
+  const paths = Object.keys(PAGE_FILES).map((name) => `src/window/page/${name}`);
+  const own = paths.filter((path) => !path.endsWith("/uplot.css"));
+  assertEquals([...own, "src/window/page/index.html"].filter((path) => !graph.has(path)), []);
 });
 
 Deno.test("the compiled binary holds the whole demo model", async () => {

@@ -55,6 +55,7 @@ Deno.test("bench/trace_replay.ts replays a trace", async () => {
   const { rows } = await resultOf("bench/trace_replay.ts", [folder, "--quick"]) as {
     rows: { hitRate: number }[];
   };
-  assertEquals(rows.map(({ hitRate }) => hitRate), [2 / 7, 2 / 7, 2 / 7]);
+  // Without a limit, and by each policy.
+  assertEquals(rows.map(({ hitRate }) => hitRate), new Array(6).fill(2 / 7));
   await Deno.remove(folder, { recursive: true });
 });

@@ -17,6 +17,8 @@ export class Between {
   holdAfter = Infinity;
   /** Says this in place of the model. */
   said: string | undefined;
+  /** Thinks this before it says something in place of the model. */
+  thought: string | undefined;
   /** Answers requests for the server's state in its place. */
   health: object | undefined;
   /** Asks for this key. */
@@ -67,7 +69,7 @@ export class Between {
       return await this.#forward(request, body);
     }
     this.calls.push(JSON.parse(body));
-    if (this.said !== undefined) return sayInstead(this.said);
+    if (this.said !== undefined) return sayInstead(this.said, this.thought);
     const { body: events, status, headers } = await this.#forward(request, body);
     return new Response(events?.pipeThrough(this.#gate()) ?? null, { status, headers });
   }
@@ -94,9 +96,13 @@ export class Between {
 }
 
 /** A stream that says a text in pieces of a few characters, as a model would. */
-function sayInstead(text: string): Response {
+function sayInstead(text: string, thought?: string): Response {
   const pieces = text.match(/[\s\S]{1,400}/g) ?? [];
-  const events = pieces.map((content) => ({ choices: [{ index: 0, delta: { content } }] }));
+  const deltas = [
+    ...(thought === undefined ? [] : [{ reasoning_content: thought }]),
+    ...pieces.map((content) => ({ content })),
+  ];
+  const events = deltas.map((delta) => ({ choices: [{ index: 0, delta }] }));
   const lines = [...events.map((event) => JSON.stringify(event)), "[DONE]"];
   const body = lines.map((line) => `data: ${line}\n\n`).join("");
   return new Response(body, { headers: { "content-type": "text/event-stream" } });

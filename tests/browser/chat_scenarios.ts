@@ -180,6 +180,7 @@ async function key(rig: Rig) {
   await page.getByLabel("API key").fill("secret-key");
   await page.keyboard.press("Enter");
   await answerOf(page);
+  await page.getByText("quire-demo").waitFor();
   const kept = await page.evaluate(() => JSON.stringify({ ...localStorage }));
   assert(!kept.includes("secret-key"), kept);
 }

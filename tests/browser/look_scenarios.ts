@@ -4,10 +4,10 @@ import { PAYLOADS } from "./payloads.ts";
 import { answerOf, assertFits, PROMPT, type Rig, say, type Scenario } from "./rig.ts";
 
 /** Least contrast of text with what is behind it (WCAG 2.2, 1.4.3). */
-const MIN_CONTRAST = 4.5;
+export const MIN_CONTRAST = 4.5;
 
 /** Texts of the page whose contrast is too small. */
-function faintTexts(least: number): string[] {
+export function faintTexts(least: number): string[] {
   const channels = (color: string) => (color.match(/[\d.]+/g) ?? []).map(Number);
   const luminance = (color: string) => {
     const [r, g, b] = channels(color).map((value) => {
@@ -123,6 +123,42 @@ async function still(rig: Rig) {
   assert(shift < 0.01, `shifted by ${shift}`);
 }
 
+const MARKDOWN = `## A lantern
+
+| kind | hours |
+| - | -: |
+| oil | 12 |
+
+\`\`\`ts
+const lit = true;
+\`\`\`
+
+[More](https://example.org) ![A picture](https://example.org/a.png)`;
+
+async function markdown(rig: Rig) {
+  const page = await rig.visit();
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  Object.assign(rig.between, { said: MARKDOWN, thought: "They ask for **lanterns**." });
+  await say(page, "What is a lantern?");
+  await answerOf(page);
+  const answer = page.locator(".answer > .markdown");
+  assertEquals(await answer.locator("h2").innerText(), "A lantern");
+  assertEquals(await answer.locator("td").allInnerTexts(), ["oil", "12"]);
+  assertEquals(
+    await answer.locator("a").evaluateAll((links) =>
+      links.map((link) => [link.textContent, (link as HTMLAnchorElement).rel.includes("noopener")])
+    ),
+    [["More", true], ["A picture", true]],
+  );
+  await page.getByLabel("Copy code").click();
+  await page.getByLabel("Copied").waitFor();
+  assertEquals(await page.evaluate(() => navigator.clipboard.readText()), "const lit = true;");
+  const thought = page.locator(".thought");
+  assert(!await thought.getByText("lanterns").isVisible());
+  await thought.locator("summary").click();
+  assertEquals(await thought.locator("strong").innerText(), "lanterns");
+}
+
 async function payloads(rig: Rig) {
   assert(PAYLOADS.length >= 200, `${PAYLOADS.length} payloads`);
   const page = await rig.visit();
@@ -166,5 +202,6 @@ export const LOOK: readonly Scenario[] = [
   ["nothing is wider than a screen of 360 pixels", narrow],
   ["everything works from the keyboard", keyboard],
   ["nothing moves while the page loads", still],
+  ["markdown is shown, code is copied, thoughts are folded", markdown],
   ["markup in an answer never runs", payloads],
 ];

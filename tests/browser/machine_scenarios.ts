@@ -1,9 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Page, Route } from "playwright-core";
+import { faintTexts, MIN_CONTRAST } from "./look_scenarios.ts";
 import { assertFits, type Rig, type Scenario } from "./rig.ts";
 import { emptyMap, encodeChanges } from "../../src/http/machine/block_changes.ts";
 
 const NUM_REQUESTS = 32;
+/** More than anyone waits for: no request ends before the room has shown it. */
+const NUM_TOKENS = 1900;
 
 /** An answer to one of many requests. */
 interface Answer {
@@ -32,12 +35,12 @@ async function ask(
 async function underLoad(rig: Rig) {
   const page = await rig.visit({ hash: "#machine" });
   await page.locator(".room.live").waitFor();
-  const longest = ask(rig, 0, 200);
+  const longest = ask(rig, 0, NUM_TOKENS);
   // The others wait for the room alone, and leave as soon as it has shown them.
   const leave = new AbortController();
   const others = Array.from(
     { length: NUM_REQUESTS - 1 },
-    (_, i) => ask(rig, i + 1, 200, leave.signal).catch(() => undefined),
+    (_, i) => ask(rig, i + 1, NUM_TOKENS, leave.signal).catch(() => undefined),
   );
   await page.locator(".request:is(.running, .waiting)").nth(NUM_REQUESTS - 1).waitFor();
   // The map shows them, and what they share.
@@ -145,6 +148,19 @@ async function byKeys(rig: Rig) {
   assertEquals(nameless, []);
 }
 
+async function inBothThemes(rig: Rig) {
+  for (const colorScheme of ["light", "dark"] as const) {
+    const page = await rig.visit({ colorScheme, hash: "#machine" });
+    await page.locator(".room.live").waitFor();
+    await ask(rig, 50, 4);
+    const row = page.locator(".request.ended", { hasText: "cmpl-" }).first();
+    await row.locator(".request-head").click();
+    await row.getByText("is admitted with").waitFor();
+    await page.locator(".run").first().click();
+    assertEquals(await page.evaluate(faintTexts, MIN_CONTRAST), [], colorScheme);
+  }
+}
+
 /** Where the cards of the room are. */
 function places(page: Page): Promise<number[]> {
   return page.locator(".room > *").evaluateAll((cards) =>
@@ -187,6 +203,7 @@ export const MACHINE: readonly Scenario[] = [
   ["the machine room follows 32 requests, and ends one", underLoad],
   ["the machine room shows a pool of 100,000 blocks, each of them", largePool],
   ["the machine room works without a pointer", byKeys],
+  ["the machine room is readable in both themes", inBothThemes],
   ["the machine room fits a screen of 360 pixels, and nothing moves", onSmallScreens],
   ["the machine room asks for the admin key", behindAKey],
 ];

@@ -37,7 +37,12 @@ export class Rig {
   ): Promise<Page> {
     await this.#context?.close();
     this.between.release();
-    Object.assign(this.between, { said: undefined, health: undefined, key: undefined });
+    Object.assign(this.between, {
+      said: undefined,
+      thought: undefined,
+      health: undefined,
+      key: undefined,
+    });
     this.between.calls.length = 0;
     this.complaints.length = 0;
     const viewport = { width, height };

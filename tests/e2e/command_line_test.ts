@@ -140,6 +140,11 @@ for (const device of ["cpu", "auto"]) {
       });
       assertStringIncludes(server.output, "at most 3 sequences");
       assertEquals((await server.fetch("/health")).status, 200);
+      for (const path of ["/", "/window/app.ts", "/window/lib/marked.js"]) {
+        const response = await server.fetch(path, { headers: { accept: "text/html" } });
+        assertEquals(response.status, 200, path);
+        assert((await response.text()).length > 100, path);
+      }
       const body = { messages: [{ role: "user", content: "Hello!" }] };
       const answer = await (await server.post("/v1/chat/completions", body)).json();
       assertEquals(answer.choices[0].message.content, "Hello! How can I help you?");

@@ -42,7 +42,7 @@ Deno.test({
     for (const { name, error } of lines.map((line) => JSON.parse(line))) {
       await t.step({ name, ...UNSANITIZED, fn: () => assertEquals(error, undefined) });
     }
-    assert(lines.length >= 13, `${lines.length} scenarios:\n${decode(stderr)}`);
+    assert(lines.length >= 20, `${lines.length} scenarios:\n${decode(stderr)}`);
     await server.stop();
   },
 });

@@ -24,6 +24,7 @@ export const HOST_BENCHES: readonly QuickBench[] = [
 export const DEMO_BENCHES: readonly QuickBench[] = [
   ["cache_overhead.ts", "--quick"],
   ["kv_quality.ts", "--quick", "int8"],
+  ["machine_room.ts", "--quick", "--blocks", "4096"],
   ["model.ts", "--quick"],
   ["quantization_quality.ts", "--quick"],
   ["structured_output.ts", "--quick"],

@@ -22,6 +22,8 @@ export interface Api {
   /** The key that was entered; undefined where none was. */
   key(): string | undefined;
   setKey(key: string): void;
+  /** Calls `listener` when a key was entered, until the returned function is called. */
+  onKey(listener: () => void): () => void;
   /** Fetches a path of this server, relative to the page, with the key. */
   fetch(path: string, init?: RequestInit): Promise<Response>;
   /**
@@ -35,6 +37,7 @@ export interface Api {
 
 /** The API of the server that this page came from. */
 export function createApi(): Api {
+  const listeners = new Set<() => void>();
   const key = () => sessionStorage.getItem(KEY_ITEM) ?? undefined;
   const call = (path: string, init: RequestInit = {}) => {
     const headers = new Headers(init.headers);
@@ -48,6 +51,11 @@ export function createApi(): Api {
     setKey(value) {
       if (value === "") sessionStorage.removeItem(KEY_ITEM);
       else sessionStorage.setItem(KEY_ITEM, value);
+      for (const listener of listeners) listener();
+    },
+    onKey(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
     },
     fetch: call,
     async fetchJson(path, init) {

@@ -66,7 +66,11 @@ function ModelName({ api, server }: { api: Api; server: ServerState }) {
   const [name, setName] = useState("");
   useEffect(() => {
     if (server.state !== "ready") return;
-    api.fetchJson("v1/models").then(({ data }) => setName(data[0]?.id ?? "")).catch(() => {});
+    const ask = () =>
+      void api.fetchJson("v1/models").then(({ data }) => setName(data[0]?.id ?? ""))
+        .catch(() => {});
+    ask();
+    return api.onKey(ask);
   }, [api, server.state]);
   const kind = server.state === "ready"
     ? "ready"

@@ -24,57 +24,79 @@ export function Chat({ api, server }: { api: Api; server: ServerState }) {
   const props = useModelProps(api, server, model.needsKey);
   const [hasList, setHasList] = useState(innerWidth >= NARROW);
   const [hasSettings, setHasSettings] = useState(false);
-  const path = pathOf(model.shown);
-  const running = path.findLast(isRunning);
   const { title } = model.shown;
   useEffect(() => void (document.title = title === "" ? "Quire" : `${title} · Quire`), [title]);
+  const running = pathOf(model.shown).findLast(isRunning);
   const stop = () => running !== undefined && model.stop(running.id);
-  const hideOnNarrow = () => innerWidth < NARROW && setHasList(false);
+  /** Panels that lie over the chat go once they have served. */
+  const uncover = () => {
+    if (innerWidth >= NARROW) return;
+    setHasList(false);
+    setHasSettings(false);
+  };
   useShortcuts({
-    stop,
+    escape: () => running === undefined ? uncover() : stop(),
     search: () => {
       setHasList(true);
       setTimeout(() => document.querySelector<HTMLElement>(".search input")?.focus());
     },
   });
+  return html`<div class="chat ${hasList ? "with-list" : ""} ${hasSettings ? "with-settings" : ""}">
+    ${hasList ? html`<${Sidebar} model=${model} onChosen=${uncover} />` : null}
+    ${hasList || hasSettings ? html`<div class="shade" onClick=${uncover}></div>` : null}
+    <div class="middle">
+      <${Head} model=${model} hasList=${hasList} hasSettings=${hasSettings}
+        onList=${() => setHasList(!hasList)} onSettings=${() => setHasSettings(!hasSettings)} />
+      <${Middle} model=${model} />
+      <${Foot} api=${api} model=${model} server=${server} isBusy=${
+    running !== undefined
+  } onStop=${stop} />
+    </div>
+    ${
+    hasSettings
+      ? html`
+        <${SettingsPanel} model=${model} props=${props}
+          onClose=${() => setHasSettings(false)} />
+      `
+      : null
+  }
+  </div>`;
+}
+
+/** The messages; nothing until what the browser keeps has been read. */
+function Middle({ model }: { model: ChatModel }) {
+  const path = pathOf(model.shown);
+  if (!model.isLoaded) return html`<div></div>`;
+  if (path.length > 0) {
+    return html`<${Thread} key=${model.shown.id} model=${model} path=${path} />`;
+  }
+  return html`<${Welcome} onChoose=${(text: string) => model.send(text)} />`;
+}
+
+/** The field, and above it what has to be known or done before an answer can come. */
+function Foot({ api, model, server, isBusy, onStop }: {
+  api: Api;
+  model: ChatModel;
+  server: ServerState;
+  isBusy: boolean;
+  onStop: () => void;
+}) {
+  const onKey = (key: string) => api.setKey(key);
   return html`
-    <div class="chat ${hasList ? "with-list" : ""} ${hasSettings ? "with-settings" : ""}">
-        ${hasList
-          ? html`
-            <${Sidebar} model=${model} onChosen=${hideOnNarrow} />
-            <div class="shade" onClick=${() => setHasList(false)}></div>
-          `
-          : null}
-        <div class="middle">
-          <${Head} model=${model} hasList=${hasList} hasSettings=${hasSettings}
-            onList=${() => setHasList(!hasList)} onSettings=${() => setHasSettings(!hasSettings)} />
-          ${!model.isLoaded
-            ? html`<div></div>`
-            : path.length === 0
-            ? html`<${Welcome} onChoose=${(text: string) => model.send(text)} />`
-            : html`<${Thread} key=${model.shown.id} model=${model} path=${path} />`}
-          <div class="foot">
-            <div class="notices">
-              <${StartNotice} server=${server} />
-              ${model.needsKey
-                ? html`<${KeyNotice} onKey=${(key: string) => model.setKey(key)} />`
-                : null}
-            </div>
-            <${Composer}
-              conversationId=${model.shown.id}
-              isBusy=${running !== undefined}
-              onSend=${(text: string) => model.send(text)}
-              onStop=${stop}
-              onEditLast=${editLast}
-            />
-            <${Words} path=${path} />
-          </div>
+    <div class="foot">
+      <div class="notices">
+          <${StartNotice} server=${server} />
+          ${model.needsKey ? html`<${KeyNotice} onKey=${onKey} />` : null}
         </div>
-        ${hasSettings
-          ? html`<${SettingsPanel} model=${model} props=${props} onClose=${() =>
-            setHasSettings(false)} />`
-          : null}
-      </div>
+      <${Composer}
+        conversationId=${model.shown.id}
+        isBusy=${isBusy}
+        onSend=${(text: string) => model.send(text)}
+        onStop=${onStop}
+        onEditLast=${editLast}
+      />
+      <${Words} path=${pathOf(model.shown)} />
+    </div>
   `;
 }
 
@@ -120,11 +142,11 @@ function editLast(): void {
   [...buttons].at(-1)?.click();
 }
 
-/** Escape stops an answer, and Control or Command with K searches, wherever the focus is. */
-function useShortcuts({ stop, search }: { stop: () => void; search: () => void }): void {
+/** Escape, and Control or Command with K, wherever the focus is. */
+function useShortcuts({ escape, search }: { escape: () => void; search: () => void }): void {
   useEffect(() => {
     const onKeyDown = (event: KeyboardEvent) => {
-      if (event.key === "Escape") stop();
+      if (event.key === "Escape") escape();
       if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey)) return;
       event.preventDefault();
       search();

@@ -43,6 +43,12 @@ export class ChatModel {
     this.#store = store;
     this.#tab = sessionStorage.getItem(TAB_ITEM) ?? newId();
     sessionStorage.setItem(TAB_ITEM, this.#tab);
+    // In this view or in another one.
+    api.onKey(() => {
+      this.needsKey = false;
+      this.#notify();
+      this.#runWaiting();
+    });
     store.listen({
       onChange: (id, conversation) => this.#adopt(id, conversation),
       onProblem: (isFailing) => {
@@ -95,14 +101,6 @@ export class ChatModel {
   setServerReady(isReady: boolean): void {
     this.#isServerReady = isReady;
     if (isReady) this.#runWaiting();
-  }
-
-  /** A key was entered. */
-  setKey(key: string): void {
-    this.#api.setKey(key);
-    this.needsKey = false;
-    this.#notify();
-    this.#runWaiting();
   }
 
   startNew(): void {

@@ -1,6 +1,9 @@
 /**
  * The `data` of each event of a stream (server-sent events), parsed; ends behind `[DONE]`.
  *
+ * Written here since `eventsource-parser` consists of files that its package does not export, so
+ * that a browser could not be given them.
+ *
  * @throws {Error} where the stream ends without it: the connection was lost.
  */
 export async function* eventsOf(

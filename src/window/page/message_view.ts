@@ -42,7 +42,9 @@ function Answer({ model, message }: MessageProps) {
     ${
     isEmpty && (status === "streaming" || status === "waiting")
       ? html`<p class="pending"><i></i><i></i><i></i><span>${
-        status === "waiting" ? "Asked as soon as the model is ready" : "Reading the prompt"
+        status === "waiting"
+          ? (model.needsKey ? "Asked with the key" : "Asked as soon as the model is ready")
+          : "Reading the prompt"
       }</span></p>`
       : html`<${Markdown} text=${content} />`
   }

@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-import { type BlockPicture, groupOf, kindOf } from "./codec.ts";
+import { type BlockPicture, groupOf, kindOf, KINDS } from "./codec.ts";
 import { colourOf, type Colours, rgbOf } from "./colours.ts";
 
 /** What the colour of a block says. */
@@ -107,8 +107,10 @@ export function drawLens(
 function painterOf(
   { picture, colouring, colours, owner, group }: Scene,
 ): (block: number) => number {
-  const dim = blend(colours.surface, colours.kinds.free, 0.7);
   const free = pixelOf(colours.kinds.free);
+  const dim = Object.fromEntries(
+    KINDS.map((kind) => [kind, blend(colours.kinds.free, colours.kinds[kind], 0.2)]),
+  );
   const kinds = Object.fromEntries(
     Object.entries(colours.kinds).map(([kind, colour]) => [kind, pixelOf(colour)]),
   );
@@ -117,8 +119,10 @@ function painterOf(
   return (block) => {
     const kind = kindOf(picture, block);
     const sequence = picture.owners[block]!;
-    if (group !== undefined && kind !== "free" && groupOf(picture, block) !== group) return dim;
-    if (owner !== undefined && sequence !== owner) return kind === "free" ? free : dim;
+    if (group !== undefined && kind !== "free" && groupOf(picture, block) !== group) {
+      return dim[kind]!;
+    }
+    if (owner !== undefined && sequence !== owner) return dim[kind]!;
     if (kind === "free") return free;
     if (colouring === "group") return byGroup[groupOf(picture, block) % byGroup.length]!;
     if (colouring === "state" || sequence < 0) return kinds[kind]!;

@@ -105,7 +105,6 @@ function optionsOf(props: ChartProps, colours: Colours, width: number): uPlot.Op
         stroke: colours.series[line.colour]!,
         width: 1.5,
         points: { show: false },
-        spanGaps: true,
         ...(line.isFilled ? { fill: `${colours.series[line.colour]!}33` } : {}),
         ...(line.isDashed ? { dash: [4, 3] } : {}),
       })),

@@ -9,7 +9,7 @@ import type { Moment } from "./frames.ts";
 
 /** The server over time, its steps, and what more memory would find. */
 export function Charts({ machine, api }: { machine: Machine; api: Api }) {
-  const { moments } = machine;
+  const moments = withGaps(machine.moments);
   const times = moments.map(({ time_ms }) => time_ms / 1000);
   return html`
     <section class="card charts-card" aria-labelledby="charts-title">
@@ -28,9 +28,38 @@ export function Charts({ machine, api }: { machine: Machine; api: Api }) {
   `;
 }
 
+/** A moment, or the middle of a time in which nobody watched and nothing is known. */
+type Point = Moment | { readonly [Name in keyof Moment]: Name extends "time_ms" ? number : null };
+
+/** Two moments that are further apart have a gap between them. */
+const GAP_MS = 10_000;
+
+/** The moments with a point of unknown values in each gap. */
+function withGaps(moments: readonly Moment[]): Point[] {
+  return moments.flatMap((moment, i) => {
+    const before = moments[i - 1];
+    if (before === undefined || moment.time_ms - before.time_ms < GAP_MS) return [moment];
+    const unknown = Object.fromEntries(Object.keys(moment).map((name) => [name, null]));
+    return [{ ...unknown, time_ms: before.time_ms + 1 } as Point, moment];
+  });
+}
+
+/** The values of a chart's line; where nothing was measured between two gaps, the one before. */
+function lineOf(
+  points: readonly Point[],
+  pick: (point: Point) => number | null,
+): (number | null)[] {
+  let last: number | null = null;
+  return points.map((point) => {
+    if (point.running === null) last = null;
+    else last = pick(point) ?? last;
+    return last;
+  });
+}
+
 /** What a chart over the moments gets. */
 interface MomentProps {
-  readonly moments: readonly Moment[];
+  readonly moments: readonly Point[];
   /** Seconds of Unix time. */
   readonly times: readonly number[];
 }
@@ -40,7 +69,7 @@ function Rates({ moments, times }: MomentProps) {
   return html`
     <${Chart}
       title="Tokens per second"
-      note=${last === undefined ? "–" : `${count(last.generated_per_s)} generated`}
+      note=${last === undefined ? "–" : `${count(last.generated_per_s ?? 0)} generated`}
       lines=${[
         { label: "generated", colour: 0, isFilled: true },
         { label: "prompt computed", colour: 1 },
@@ -48,9 +77,9 @@ function Rates({ moments, times }: MomentProps) {
       ]}
       data=${[
         times,
-        moments.map((moment) => moment.generated_per_s),
-        moments.map((moment) => moment.prompt_per_s),
-        moments.map((moment) => moment.cached_per_s),
+        lineOf(moments, (moment) => moment.generated_per_s),
+        lineOf(moments, (moment) => moment.prompt_per_s),
+        lineOf(moments, (moment) => moment.cached_per_s),
       ]}
       format=${count}
     />
@@ -74,8 +103,8 @@ function Latency(
       ]}
       data=${[
         times,
-        moments.map((moment) => moment[median]),
-        moments.map((moment) => moment[slow]),
+        lineOf(moments, (moment) => moment[median]),
+        lineOf(moments, (moment) => moment[slow]),
       ]}
       format=${duration}
     />
@@ -94,8 +123,8 @@ function Pool({ moments, times }: MomentProps) {
       ]}
       data=${[
         times,
-        moments.map((moment) => moment.in_use + moment.cached),
-        moments.map((moment) => moment.in_use),
+        lineOf(moments, ({ in_use, cached }) => in_use === null ? null : in_use + cached!),
+        lineOf(moments, (moment) => moment.in_use),
       ]}
       format=${percent}
       maxY=${1}
@@ -180,7 +209,7 @@ function Curve({ machine, api }: { machine: Machine; api: Api }) {
 }
 
 /** The last value that was measured. */
-function latest(moments: readonly Moment[], pick: (moment: Moment) => number | null) {
+function latest(moments: readonly Point[], pick: (moment: Point) => number | null) {
   for (let i = moments.length - 1; i >= 0; i--) {
     const value = pick(moments[i]!);
     if (value !== null) return value;

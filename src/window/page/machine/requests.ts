@@ -25,6 +25,15 @@ export function Requests({ machine, api, owner, onOwner }: {
   const numRunning = machine.stats.numRunning ?? 0;
   const numWaiting = machine.stats.numWaiting ?? 0;
   const ended = timelines.ended.slice(0, MAX_ENDED_ROWS);
+  // A row stays the same one when its request ends.
+  const rows: { row?: SequenceRow; timeline: Timeline | undefined; key: string }[] = [
+    ...sequences.map((row) => ({
+      row,
+      timeline: timelines.of(row.id),
+      key: `${row.request_id}/${row.id}`,
+    })),
+    ...ended.map((timeline) => ({ timeline, key: `${timeline.requestId}/${timeline.id}` })),
+  ];
   const hidden = numHidden > 0 ? `, ${count(numHidden)} not listed` : "";
   return html`
     <section class="card requests-card" aria-labelledby="requests-title">
@@ -41,32 +50,20 @@ export function Requests({ machine, api, owner, onOwner }: {
         </p>
       </header>
       <ul class="rows" aria-label="Requests">
-        ${sequences.map((row) =>
+        ${rows.map(({ row, timeline, key }) =>
           html`
             <${Row}
-              key=${`live-${row.id}`}
+              key=${key}
               machine=${machine}
               api=${api}
               row=${row}
-              timeline=${timelines.of(row.id)}
-              isOwner=${row.id === owner}
-              onOwner=${onOwner}
-            />
-          `
-        )}
-        ${ended.map((timeline) =>
-          html`
-            <${Row}
-              key=${`end-${timeline.id}-${timeline.requestId}`}
-              machine=${machine}
-              api=${api}
               timeline=${timeline}
-              isOwner=${false}
+              isOwner=${row !== undefined && row.id === owner}
               onOwner=${onOwner}
             />
           `
         )}
-        ${sequences.length + ended.length === 0 &&
+        ${rows.length === 0 &&
           html`<li class="empty">Nothing has been asked of the engine yet.</li>`}
       </ul>
     </section>
@@ -76,7 +73,7 @@ export function Requests({ machine, api, owner, onOwner }: {
 function Row({ machine, api, row, timeline, isOwner, onOwner }: {
   machine: Machine;
   api: Api;
-  row?: SequenceRow;
+  row: SequenceRow | undefined;
   timeline: Timeline | undefined;
   isOwner: boolean;
   onOwner: (id: number | undefined) => void;
@@ -167,7 +164,7 @@ function Detail({ api, row, requestId, timeline }: {
             <li class=${mark.kind}>
               <time>${clockTime(mark.timeMs)}</time>
               <span class="after">+${duration(mark.timeMs - first)}</span>
-              <span><b>${mark.kind}</b> ${mark.words}</span>
+              <span>${mark.kind === "wait" ? `waits: ${mark.words}` : mark.words}</span>
             </li>
           `
         )}
@@ -193,18 +190,18 @@ function Progress({ row }: { row: SequenceRow }) {
   const { prompt_tokens: prompt, cached_tokens: cached, computed_tokens: computed } = row;
   const done = Math.min(prompt, computed);
   const share = (tokens: number) => ({ width: `${100 * tokens / Math.max(1, prompt)}%` });
+  const found = Math.min(cached, done);
+  const words = `Prompt ${count(prompt)} tokens: ${count(found)} cached, ` +
+    `${count(done - found)} computed, ${count(prompt - done)} to do. ` +
+    `Answer ${count(row.tokens - prompt)} tokens.` +
+    (row.preemptions > 0 ? ` Preempted ${count(row.preemptions)} times.` : "");
   return html`
     <div class="prompt-progress">
       <div class="prompt-bar" aria-hidden="true">
         <i class="bar-cached" style=${share(Math.min(cached, done))}></i>
         <i class="bar-computed" style=${share(Math.max(0, done - cached))}></i>
       </div>
-      <p>
-        Prompt ${count(prompt)} tokens: ${count(Math.min(cached, done))} cached,
-        ${count(Math.max(0, done - cached))} computed, ${count(prompt - done)} to do.
-        Answer ${count(row.tokens - prompt)} tokens.
-        ${row.preemptions > 0 ? `Preempted ${count(row.preemptions)} times.` : ""}
-      </p>
+      <p>${words}</p>
     </div>
   `;
 }
