@@ -320,7 +320,7 @@ export class Scheduler {
     const { longPrefillTokenThreshold: threshold } = this.#options;
     if (threshold === undefined) return undefined;
     const numPrefills = this.#queues.running.filter(isPrefilling).length;
-    return this.#queues.numWaiting > 0 || numPrefills > 1 ? threshold : undefined;
+    return this.#queues.numWaiting + numPrefills > 1 ? threshold : undefined;
   }
 }
 
