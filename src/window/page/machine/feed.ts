@@ -129,7 +129,9 @@ export class Feed {
     machine.numHidden = frame.hidden_sequences;
     if (frame.tree !== undefined) machine.tree = frame.tree;
     machine.steps = [...machine.steps, ...frame.steps].slice(-MAX_STEPS);
-    if (frame.moment !== undefined) {
+    // What the frame of a viewer who comes late tells may be known from the history.
+    const lastMs = machine.moments.at(-1)?.time_ms ?? 0;
+    if (frame.moment !== undefined && frame.moment.time_ms > lastMs) {
       machine.moments = [...machine.moments, frame.moment].slice(-MAX_MOMENTS);
     }
     const nextSeq = (machine.decisions.at(-1)?.seq ?? -1) + 1;
