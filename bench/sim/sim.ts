@@ -13,7 +13,7 @@ import type { DeviceChoice } from "../../src/core/engine_config.ts";
 import { barChart, type Panel } from "./bar_chart.ts";
 import { calibrate } from "./calibrate.ts";
 import { type Comparison, comparisons } from "./comparisons.ts";
-import { KNOWN_COSTS, type StepCosts } from "./costs.ts";
+import { KNOWN_COSTS, parseCosts, type StepCosts } from "./costs.ts";
 import { numRequestsOf } from "./load.ts";
 import { simulate } from "./simulate.ts";
 import { type LatencyLimits, summarize, type Summary } from "./summary.ts";
@@ -57,7 +57,7 @@ function positive(flag: string, text: string): number {
 
 function costsOf(name: string): StepCosts {
   const known = (KNOWN_COSTS as Readonly<Record<string, StepCosts>>)[name];
-  return known ?? JSON.parse(Deno.readTextFileSync(name)) as StepCosts;
+  return known ?? parseCosts(Deno.readTextFileSync(name), name);
 }
 
 /** The text of a trace; says so where there is none. */
