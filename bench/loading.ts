@@ -2,7 +2,7 @@
  * `deno run -A bench/loading.ts [--quick] [--device D] [--write]`: how fast weights are loaded, beside
  * how fast the same file is read, and what the process holds meanwhile.
  *
- * A random Llama of 210 M parameters as safetensors in f16, as such and quantized, and as GGUF in
+ * A random Llama of 216 M parameters as safetensors in f16, as such and quantized, and as GGUF in
  * blocks; each load in a process of its own. Files are read twice before they are loaded, so that
  * the system may have them in memory: `disk` is the rate past that cache, where dd can read so. The
  * last line is JSON.

@@ -37,7 +37,7 @@ Deno.test("testFolderOf() knows a room by its name and by its path, and names th
   assertEquals(testFolderOf("kernels"), "tests/kernels");
   assertEquals(testFolderOf("src/kvcache/pool"), "tests/kvcache/pool");
   const error = assertThrows(() => testFolderOf("src/kvcash"), RangeError, "No room src/kvcash");
-  assertEquals(error.message.includes("kernels, kvcache, models"), true, error.message);
+  assertEquals(error.message.includes("kernels, kvcache, misses"), true, error.message);
 });
 
 Deno.test("fileTimes() adds up the tests of each file, however they are printed", () => {

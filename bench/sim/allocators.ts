@@ -36,7 +36,9 @@ export function engine(
   { blockSize = BLOCK_SIZE, ...choices }: EngineChoices = {},
 ): MakeServer {
   const numBlocks = Math.floor(poolTokens / blockSize);
-  const whole: EngineSizes = { ...sizes, ...choices, blockSize, numBlocks };
+  // What the server does unless told otherwise.
+  const scheduleConservativeness = 1;
+  const whole = { ...sizes, ...choices, blockSize, numBlocks, scheduleConservativeness };
   return (now) => new EngineServer(whole, now);
 }
 

@@ -31,6 +31,27 @@ export const KNOWN_COSTS = {
   },
 } as const satisfies Readonly<Record<string, StepCosts>>;
 
+/** The constants of a step's time, in the order of a fit. */
+const CONSTANTS = ["stepMs", "tokenMs", "pairMs", "blockMs"] as const;
+
+/**
+ * The constants on the last line of a text, as `deno task sim --calibrate` prints them.
+ *
+ * @param file what errors call it.
+ * @throws {RangeError} naming the field and its value.
+ */
+export function parseCosts(text: string, file: string): StepCosts {
+  const costs: StepCosts = JSON.parse(text.trimEnd().split("\n").at(-1)!);
+  for (const name of CONSTANTS) {
+    const value: unknown = costs[name];
+    if (typeof value === "number" && value >= 0 && Number.isFinite(value)) continue;
+    throw new RangeError(
+      `${file}: ${name} is ${JSON.stringify(value)}: must be milliseconds, 0 or more`,
+    );
+  }
+  return costs;
+}
+
 /** Milliseconds of a step. */
 export function stepMsOf(
   { stepMs, tokenMs, pairMs, blockMs }: StepCosts,

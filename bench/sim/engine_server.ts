@@ -34,6 +34,7 @@ export class EngineServer implements SimServer {
   /** By sequence: requests have one each, and ids are given in order. */
   readonly #arrivals: Arrival[] = [];
   readonly #byRequest = new Map<string, Arrival>();
+  readonly #now: () => number;
   readonly #maxModelLen: number;
   readonly #onTrace: ((entry: TraceEntry) => void) | undefined;
 
@@ -43,6 +44,7 @@ export class EngineServer implements SimServer {
    */
   constructor(whole: EngineSizes, now: () => number, onTrace?: (entry: TraceEntry) => void) {
     const { evictionPolicy: policy, ...sizes } = whole;
+    this.#now = now;
     this.#maxModelLen = whole.maxModelLen;
     this.#onTrace = onTrace;
     onTrace?.({ type: "start", sizes: { ...whole, maxNumWaitingSeqs: MAX_WAITING } });
@@ -75,7 +77,7 @@ export class EngineServer implements SimServer {
       ...(priority === undefined ? {} : { priority }),
     };
     try {
-      this.scheduler.add(request);
+      this.scheduler.add(request, this.#now());
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       return false;
@@ -87,7 +89,7 @@ export class EngineServer implements SimServer {
   }
 
   step(): SimStep | undefined {
-    const batch = this.scheduler.schedule();
+    const batch = this.scheduler.schedule(this.#now());
     this.#onTrace?.({ type: "plan", ...(batch === undefined ? {} : { batch }) });
     if (batch === undefined) return undefined;
     return { work: this.#workOf(batch), finish: () => this.#finish(batch) };

@@ -2,6 +2,7 @@ import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import type { BlockId } from "../../src/core/ids.ts";
 import { BlockPool } from "../../src/kvcache/pool/block_pool.ts";
 import { PrefixCache } from "../../src/kvcache/prefix/prefix_cache.ts";
+import type { Load } from "./load.ts";
 
 const KEY_SPACE = { secret: new Uint8Array(), modelFingerprint: "trace", layout: "trace" };
 
@@ -32,6 +33,27 @@ export interface ReplayedHits {
   readonly hitRate: number;
   /** Blocks of each request that were not found, in order of requests. */
   readonly missed: Uint32Array;
+}
+
+/** What each token of an answer takes where nothing computes it, milliseconds. */
+const TOKEN_MS = 20;
+
+/** A load's requests in the order in which they would come if none had to wait. */
+export function inOrder({ sessions }: Load): CachedRequest[] {
+  const requests = sessions.flatMap(({ turns }) => {
+    let ms = 0;
+    return turns.map(({ gapMs, prompt, outputLen, token }) => {
+      ms += gapMs;
+      const request = {
+        ms,
+        prompt,
+        output: () => Uint32Array.from({ length: outputLen }, (_, i) => token(i)),
+      };
+      ms += outputLen * TOKEN_MS;
+      return request;
+    });
+  });
+  return requests.sort((a, b) => a.ms - b.ms);
 }
 
 /** One request after the other: what is found is used, what is missing is cached. */

@@ -29,6 +29,8 @@ export interface Summary {
   /** Requests within both limits, per second, and their share of all. */
   readonly goodput: number;
   readonly goodShare: number;
+  /** Time to first token by owner, where requests have any. */
+  readonly ttftByOwner?: Readonly<Record<string, Percentiles>>;
   /** Sequences per step on average. */
   readonly meanBatch: number;
   readonly numPreemptions: number;
@@ -57,7 +59,8 @@ export function summarize(
     numRefused: requests.length - finished.length,
     seconds,
     outputTokensPerSecond: ratio(numOutput, seconds),
-    ttft: percentiles(finished.map(({ firstTokenMs, arrivedMs }) => firstTokenMs - arrivedMs)),
+    ttft: percentiles(finished.map(ttftOf)),
+    ...byOwner(finished),
     interToken: percentiles(gapsMs),
     endToEnd: percentiles(finished.map(({ endMs, arrivedMs }) => endMs - arrivedMs)),
     goodput: ratio(numGood, seconds),
@@ -68,6 +71,20 @@ export function summarize(
     waste: ratio(steps.emptyMs, steps.heldMs),
     computedShare: ratio(steps.numTokens, numNeeded),
   };
+}
+
+function ttftOf({ firstTokenMs, arrivedMs }: RequestTimes): number {
+  return firstTokenMs - arrivedMs;
+}
+
+function byOwner(finished: readonly RequestTimes[]): Pick<Summary, "ttftByOwner"> {
+  const times: Record<string, number[]> = {};
+  for (const request of finished) {
+    const { owner } = request.session;
+    if (owner !== undefined) (times[owner] ??= []).push(ttftOf(request));
+  }
+  const owners = Object.entries(times).map(([owner, ms]) => [owner, percentiles(ms)] as const);
+  return owners.length === 0 ? {} : { ttftByOwner: Object.fromEntries(owners) };
 }
 
 function isWithin(

@@ -182,3 +182,29 @@ export function grouped(
   });
   return { name: `groups, ${order}`, sessions };
 }
+
+/** Owners of `tenants`: their share of the requests, and what the policies know of them. */
+const TENANTS = [
+  { owner: "bulk", share: 0.8, priority: 0, promptLen: 400, outputLen: 300 },
+  { owner: "steady", share: 0.15, priority: 0, promptLen: 150, outputLen: 120 },
+  { owner: "urgent", share: 0.05, priority: 1, promptLen: 100, outputLen: 60 },
+] as const;
+
+/** Requests of three owners at once: one sends most, one some, and one few that are urgent. */
+export function tenants({ count, perSecond, seed }: LoadSize): Load {
+  const random = new SeededRandom(seed);
+  const texts = new Texts();
+  let atMs = 0;
+  const sessions = Array.from({ length: count }, () => {
+    atMs += exponential(random, 1000 / perSecond);
+    let rest = random.uniform();
+    const { owner, priority, promptLen, outputLen } = TENANTS.find(({ share }) => {
+      rest -= share;
+      return rest <= 0;
+    }) ?? TENANTS[0];
+    const prompt = piece(texts, drawLength(random, promptLen, 0.8));
+    const output = piece(texts, drawLength(random, outputLen, 0.8));
+    return { owner, priority, turns: [turnOf(atMs, [prompt], output)] };
+  });
+  return { name: "three owners", sessions };
+}

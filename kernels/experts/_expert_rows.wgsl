@@ -1,5 +1,5 @@
 // Where the rows, weights and biases of a tile of the packed list lie; for kernels with EXPERTS.
-// They declare pairs and tiles, both array<u32>, and N.
+// They declare pairs and tiles, both array<u32>, and PRODUCT_ARGS.
 struct Entry { first: u32, end: u32 }
 
 /// Of the workgroup's tile.
@@ -20,7 +20,7 @@ fn own_row(n: u32, half: u32) -> u32 {
 //# if ALTERNATES
   return 2u * n + half;
 //# else
-  return n + half * N;
+  return n + half * args.N;
 //# end
 }
 /// The row of `own_row` among those of the shard's experts, [FIRST, END).

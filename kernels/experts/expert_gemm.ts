@@ -1,5 +1,6 @@
 import { type Kernel, type KernelCall, kernelCall } from "../../src/device/kernel.ts";
 import epilogue from "../matmul/_epilogue.wgsl" with { type: "text" };
+import { PRODUCT_ARGS, productWgsl } from "../matmul/epilogue.ts";
 import { type GemmShape, gemmShape, gemmTileWgsl } from "../matmul/gemm.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
 import type { GemmTile, Tuning } from "../tuning/tuning.ts";
@@ -22,7 +23,8 @@ import { expertTiles } from "./pack_experts.ts";
 /** {@link expertMatmul} for experts with many rows: the same definition, in shared memory. */
 export const expertGemm: Kernel<GemmShape & ExpertConstants> = {
   name: "expert_gemm",
-  source: stepWgsl + elements + epilogue + expertRows + gemmTileWgsl + source,
+  args: PRODUCT_ARGS,
+  source: stepWgsl + productWgsl + elements + epilogue + expertRows + gemmTileWgsl + source,
   bindings: expertMatmul.bindings,
   reference: multiplyPairs,
 };

@@ -28,9 +28,9 @@
 /// The weight row that is row `m` of the tile: where GATED, OUTPUTS gates and then as many ups.
 fn weight_row(n0: u32, m: u32) -> u32 {
 //# if GATED
-  return expert_row(min(n0 + m % ${OUTPUTS}u, N - 1u), m / ${OUTPUTS}u);
+  return expert_row(min(n0 + m % ${OUTPUTS}u, args.N - 1u), m / ${OUTPUTS}u);
 //# else
-  return expert_row(min(n0 + m, N - 1u), 0u);
+  return expert_row(min(n0 + m, args.N - 1u), 0u);
 //# end
 }
 

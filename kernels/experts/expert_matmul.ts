@@ -9,7 +9,14 @@ import {
 import epilogue from "../matmul/_epilogue.wgsl" with { type: "text" };
 import invocation from "../matmul/_invocation.wgsl" with { type: "text" };
 import tile from "../matmul/_matmul_tile.wgsl" with { type: "text" };
-import { type Finish, finishOutput, isGated, weightRows } from "../matmul/epilogue.ts";
+import {
+  type Finish,
+  finishOutput,
+  isGated,
+  PRODUCT_ARGS,
+  productWgsl,
+  weightRows,
+} from "../matmul/epilogue.ts";
 import {
   dotProduct,
   type MatmulShape,
@@ -52,7 +59,8 @@ type Shape = ProductConstants & ExpertConstants;
 /** {@link matmul} of packed rows, each by the matrix of its expert. */
 export const expertMatmul: Kernel<MatmulShape & ExpertConstants> = {
   name: "expert_matmul",
-  source: stepWgsl + elements + epilogue + expertRows + invocation + tile + source,
+  args: PRODUCT_ARGS,
+  source: stepWgsl + productWgsl + elements + epilogue + expertRows + invocation + tile + source,
   bindings: [
     { name: "x", access: "read" },
     { name: "w", access: "read" },

@@ -11,11 +11,11 @@
 //   u' = min(max(u, -L), L), L = GATE_LIMIT                        (gpt-oss, 2508.10925)
 //   cap(l) = SOFT_CAP * tanh(l / SOFT_CAP); l where SOFT_CAP is 0 or l is not finite
 //
-// A kernel that includes this declares N, y as array<f32>, and with HAS_BIAS bias as array<f32>:
-// of all outputs of the matrix, and after them of all ups. EPILOGUE, GATED, HAS_BIAS, SCALE,
-// SOFT_CAP, GATE_LIMIT, EXPERTS, Y_STRIDE and Y_FIRST are its constants; the last two say where the
-// rows of y and the outputs of this shard of the matrix lie. With EXPERTS the kernel says where a
-// row of y and the biases lie: output_row(r), bias_of(n, 1 for an up).
+// A kernel that includes this declares y as array<f32>, and with HAS_BIAS bias as array<f32>: of
+// all outputs of the matrix, and after them of all ups. EPILOGUE, GATED, HAS_BIAS, SCALE, SOFT_CAP,
+// GATE_LIMIT and EXPERTS are its constants, and PRODUCT_ARGS its arguments: of these Y_STRIDE and
+// Y_FIRST say where the rows of y and the outputs of this shard of the matrix lie. With EXPERTS the
+// kernel says where a row of y and the biases lie: output_row(r), bias_of(n, 1 for an up).
 //
 // tanh and erf go by exp, with arguments whose exp is finite: WGSL promises no more than 1e-5 of
 // its own tanh, which overflows to NaN on some drivers.
@@ -27,17 +27,17 @@ const SCALE: f32 = ${SCALE};
 
 /// Stores output n of row r from its sum, and where it is gated the sum of weight row N + n.
 fn finish(r: u32, n: u32, rows: u32, sum: f32, up: f32) {
-  if (r >= rows || n >= N) { return; }
+  if (r >= rows || n >= args.N) { return; }
 //# if EXPERTS
-  let at = output_row(r) * ${Y_STRIDE}u + n;
+  let at = output_row(r) * args.Y_STRIDE + n;
 //# else
-  let at = r * ${Y_STRIDE}u + ${Y_FIRST}u + n;
+  let at = r * args.Y_STRIDE + args.Y_FIRST + n;
 //# end
 //# if HAS_BIAS && EXPERTS
   let s = sum + bias[bias_of(n, 0u)];
 //# end
 //# if HAS_BIAS && !EXPERTS
-  let s = sum + bias[${Y_FIRST}u + n];
+  let s = sum + bias[args.Y_FIRST + n];
 //# end
 //# if !HAS_BIAS
   let s = sum;
@@ -46,7 +46,7 @@ fn finish(r: u32, n: u32, rows: u32, sum: f32, up: f32) {
   let u = up + bias[bias_of(n, 1u)];
 //# end
 //# if HAS_BIAS && GATED && !EXPERTS
-  let u = up + bias[${Y_STRIDE + Y_FIRST}u + n];
+  let u = up + bias[args.Y_STRIDE + args.Y_FIRST + n];
 //# end
 //# if !(HAS_BIAS && GATED)
   let u = up;

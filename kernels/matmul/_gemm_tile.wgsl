@@ -26,8 +26,8 @@
 // inputs and weight rows lie where the kernel says. _gemm_join_slices.wgsl and _gemm_sums.wgsl
 // follow upon this, for sums of several slices.
 
-const N: u32 = ${N}u;
-const K4: u32 = ${K / 4}u;
+fn row_fours() -> u32 { return args.K / 4u; }
+
 const FOURS: u32 = ${FOURS}u;
 const PITCH: u32 = ${FOURS + 1}u;
 const SLICES: u32 = ${SLICES}u;
@@ -44,12 +44,14 @@ fn gemm_tile(group: vec3<u32>, groups: vec3<u32>, index: u32) {
   let r0 = entry.first;
   let rows = entry.end;
 //# else
-  let rows = step[${ROWS_WORD}u];
+  let rows = step[args.ROWS_WORD];
   let r0 = group.y * ${ROWS}u;
 //# end
+  // As in _matmul_tile.wgsl.
+  let K4 = min(row_fours(), arrayLength(&x));
   let n0 = (group.z * groups.x + group.x) * ${OUTPUTS}u;
   // The same for all lanes: the surplus of a folded grid.
-  if (n0 >= N) { return; }
+  if (n0 >= args.N) { return; }
   let slice = index / (LANES_R * LANES_M);
   let lane = index % (LANES_R * LANES_M);
   let lane_r = lane / LANES_M;

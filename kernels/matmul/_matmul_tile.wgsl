@@ -19,8 +19,8 @@
 // The order of additions depends on SPAN (not where spans share a sum), SLICES and the subgroup
 // size alone, never on the other rows of the step.
 
-const N: u32 = ${N}u;
-const K4: u32 = ${K / 4}u;
+fn row_fours() -> u32 { return args.K / 4u; }
+
 const LANES: u32 = ${LANES}u;
 const SLICES: u32 = ${SLICES}u;
 const THREADS: u32 = ${LANES * SLICES}u;
@@ -39,9 +39,12 @@ fn tile(at: Invocation, subgroup_size: u32) {
   let r0 = entry.first;
   let rows = entry.end;
 //# else
-  let rows = step[${ROWS_WORD}u];
+  let rows = step[args.ROWS_WORD];
   let r0 = at.group.y * ${TILE_R}u;
 //# end
+  // No row is longer than x. Of an argument that alone bounds a loop, lavapipe compiles the kernel
+  // again for each value, and again whenever it changes.
+  let K4 = min(row_fours(), arrayLength(&x));
   let tile0 = (at.group.z * at.groups.x + at.group.x) * LANES;
   // Rows and outputs past the end repeat the last one; they are computed and not stored.
 //# for r in 0..TILE_R
@@ -99,21 +102,21 @@ fn tile(at: Invocation, subgroup_size: u32) {
     // Neighbouring outputs in neighbouring lanes, as panel_weights has their rows.
     let n0 = tile0 * ${TILE_N}u + lane;
 //# if !SUBGROUPS
-    if (n0 >= N) { return; }
+    if (n0 >= args.N) { return; }
 //# end
 //# else
     let n0 = (tile0 + lane) * ${TILE_N}u;
 //# end
 //# for m in 0..W
 //# if EXPERTS
-    let w${m} = weight_row(min(n0 + ${m % TILE_N * STRIDE}u, N - 1u), ${m < TILE_N ? 0 : 1}u);
+    let w${m} = weight_row(min(n0 + ${m % TILE_N * STRIDE}u, args.N - 1u), ${m < TILE_N ? 0 : 1}u);
 //# end
 //# if !EXPERTS && WEIGHT_TEXTURE
     // A texture answers zero past its end.
-    let w${m} = n0 + ${m % TILE_N * STRIDE + Math.floor(m / TILE_N) * N}u;
+    let w${m} = n0 + ${m % TILE_N * STRIDE}u + ${Math.floor(m / TILE_N)}u * args.N;
 //# end
 //# if !EXPERTS && !WEIGHT_TEXTURE
-    let w${m} = min(n0 + ${m % TILE_N * STRIDE}u, N - 1u) + ${Math.floor(m / TILE_N)}u * N;
+    let w${m} = min(n0 + ${m % TILE_N * STRIDE}u, args.N - 1u) + ${Math.floor(m / TILE_N)}u * args.N;
 //# end
 //# end
 //# if SLICES == 1 && SUBGROUPS

@@ -1,4 +1,4 @@
-import type { DeviceBuffer } from "../../src/device/kernel.ts";
+import { argsWgsl, type DeviceBuffer } from "../../src/device/kernel.ts";
 import { invariant } from "../../src/base/invariant.ts";
 import type { OutputPlace } from "../weights/weight_shards.ts";
 
@@ -44,6 +44,15 @@ export type FinishConstants = Readonly<{
   Y_FIRST: number;
   Y_STRIDE: number;
 }>;
+
+/**
+ * What a kernel of a product is told when it runs, so that products of all sizes, and shards of one
+ * matrix, share its pipelines: each is read once or twice by a lane, before and after its loop.
+ */
+export const PRODUCT_ARGS = ["N", "K", "Y_FIRST", "Y_STRIDE", "ROWS_WORD"] as const;
+
+/** Their declaration, which the text of such a kernel holds. */
+export const productWgsl: string = argsWgsl(PRODUCT_ARGS);
 
 /** Whether an output is a gate's activation times its up, from two rows of the weight matrix. */
 export function isGated(epilogue: Epilogue): epilogue is Activation {

@@ -6,7 +6,7 @@ import {
 } from "../../src/device/kernel.ts";
 import elements from "../weights/_elements.wgsl" with { type: "text" };
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
-import { weightRows } from "./epilogue.ts";
+import { PRODUCT_ARGS, productWgsl, weightRows } from "./epilogue.ts";
 import joinSlices from "./_gemm_join_slices.wgsl" with { type: "text" };
 import weightRow from "./_gemm_weight_row.wgsl" with { type: "text" };
 import gemmSums from "./_gemm_sums.wgsl" with { type: "text" };
@@ -42,7 +42,8 @@ export type GemmShape =
 /** {@link matmul} for many rows: the same definition, by tiles in shared memory. */
 export const gemm: Kernel<GemmShape> = {
   name: "gemm",
-  source: stepWgsl + elements + epilogue + weightRow + gemmTileWgsl + source,
+  args: PRODUCT_ARGS,
+  source: stepWgsl + productWgsl + elements + epilogue + weightRow + gemmTileWgsl + source,
   bindings: matmul.bindings,
   reference: multiplyRows,
 };

@@ -6,7 +6,7 @@ import {
 } from "../../src/device/kernel.ts";
 import elements from "../weights/_elements.wgsl" with { type: "text" };
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
-import { weightRows } from "./epilogue.ts";
+import { PRODUCT_ARGS, productWgsl, weightRows } from "./epilogue.ts";
 import { castRowsF16Call } from "./cast_rows_f16.ts";
 import {
   multiply,
@@ -40,7 +40,8 @@ type Shape =
  */
 export const gemmSubgroupMatrix: Kernel<Shape> = {
   name: "gemm_subgroup_matrix",
-  source: stepWgsl + elements + epilogue + source,
+  args: PRODUCT_ARGS,
+  source: stepWgsl + productWgsl + elements + epilogue + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },

@@ -39,8 +39,8 @@
 // halves; weights beyond 65,504, which no model has, count as that. What cast_rows_f16 rounds off x
 // comes before.
 
-const N: u32 = ${N}u;
-const K4: u32 = ${K / 4}u;
+fn row_fours() -> u32 { return args.K / 4u; }
+
 const ROWS: u32 = ${ROWS}u;
 const COLUMNS: u32 = ${COLUMNS}u;
 const FOURS: u32 = ${FOURS}u;
@@ -79,11 +79,13 @@ fn gemm_subgroup_matrix(
   @builtin(subgroup_id) subgroup: u32,
 ) {
   let index = id.x;
-  let rows = step[${ROWS_WORD}u];
+  let rows = step[args.ROWS_WORD];
   let r0 = group.y * ROWS;
+  // As in _matmul_tile.wgsl.
+  let K4 = min(row_fours(), arrayLength(&x));
   let n0 = (group.z * groups.x + group.x) * ${OUTPUTS}u;
   // The same for all lanes: the surplus of a folded grid.
-  if (n0 >= N) { return; }
+  if (n0 >= args.N) { return; }
   // The subgroup's share of the staged inputs.
   let x_part = subgroup / SUBGROUPS_M * ${SUB_ROWS}u * PITCH;
   let w_part = subgroup % SUBGROUPS_M * ${SUB_COLUMNS}u * PITCH;
@@ -194,7 +196,7 @@ fn gemm_subgroup_matrix(
 /// Four `k4` of a row, or the last that a load of so many may begin with.
 fn inside(k4: u32, load: u32) -> u32 {
 //# if K / 4 % FOURS > 0
-  return min(k4, K4 - load);
+  return min(k4, row_fours() - load);
 //# else
   return k4;
 //# end
@@ -206,9 +208,9 @@ fn weight_row(n0: u32, m: u32) -> u32 {
 //# if GATED
   let column = m % ${SUB_COLUMNS}u;
   let n = n0 + m / ${SUB_COLUMNS}u * ${SUB_COLUMNS / 2}u + column % ${SUB_COLUMNS / 2}u;
-  return min(n, N - 1u) + column / ${SUB_COLUMNS / 2}u * N;
+  return min(n, args.N - 1u) + column / ${SUB_COLUMNS / 2}u * args.N;
 //# else
-  return min(n0 + m, N - 1u);
+  return min(n0 + m, args.N - 1u);
 //# end
 }
 

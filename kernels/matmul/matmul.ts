@@ -16,6 +16,8 @@ import {
   finishConstants,
   finishOutput,
   type Outputs,
+  PRODUCT_ARGS,
+  productWgsl,
   weightRows,
 } from "./epilogue.ts";
 import source from "./matmul.wgsl" with { type: "text" };
@@ -63,7 +65,8 @@ export type MatmulShape =
  */
 export const matmul: Kernel<MatmulShape> = {
   name: "matmul",
-  source: stepWgsl + elements + epilogue + invocation + tile + source,
+  args: PRODUCT_ARGS,
+  source: stepWgsl + productWgsl + elements + epilogue + invocation + tile + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },

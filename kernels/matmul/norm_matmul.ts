@@ -6,7 +6,7 @@ import {
 } from "../../src/device/kernel.ts";
 import elements from "../weights/_elements.wgsl" with { type: "text" };
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
-import { weightRows } from "./epilogue.ts";
+import { PRODUCT_ARGS, productWgsl, weightRows } from "./epilogue.ts";
 import {
   matmul,
   type MatmulShape,
@@ -31,7 +31,8 @@ type Shape = MatmulShape & Readonly<{ EPS: number }>;
 /** {@link matmul} of normalized rows; with `GATHER`, of those that are drawn from. */
 export const normMatmul: Kernel<Shape> = {
   name: "norm_matmul",
-  source: stepWgsl + elements + epilogue + invocation + tile + source,
+  args: PRODUCT_ARGS,
+  source: stepWgsl + productWgsl + elements + epilogue + invocation + tile + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "x", access: "read" },

@@ -6,7 +6,7 @@ import {
 } from "../../src/device/kernel.ts";
 import type { Product } from "./matmul.ts";
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
-import { weightRows } from "./epilogue.ts";
+import { PRODUCT_ARGS, productWgsl, weightRows } from "./epilogue.ts";
 import joinSlices from "./_gemm_join_slices.wgsl" with { type: "text" };
 import weightRow from "./_gemm_weight_row.wgsl" with { type: "text" };
 import source from "./w8a8_gemm.wgsl" with { type: "text" };
@@ -33,7 +33,8 @@ type Shape =
 /** {@link w8a8Matmul} for many rows: the same definition, bit by bit, by tiles in shared memory. */
 export const w8a8Gemm: Kernel<Shape> = {
   name: "w8a8_gemm",
-  source: stepWgsl + weights + epilogue + weightRow +
+  args: PRODUCT_ARGS,
+  source: stepWgsl + productWgsl + weights + epilogue + weightRow +
     source.replace("${joinSlices}", () => joinSlices),
   bindings: w8a8Matmul.bindings,
   reference: multiplyCodes,

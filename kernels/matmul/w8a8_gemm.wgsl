@@ -32,7 +32,6 @@
 // other fall on different banks.
 // Reference: w8a8_matmul.ts; s is off by less than 1e-6 * sum_j |t|, and bit-equal to w8a8_matmul.
 
-const N: u32 = ${N}u;
 const SPANS: u32 = ${K / 32}u;
 const LANES: u32 = ${LANES}u;
 const SLICES: u32 = ${SLICES}u;
@@ -62,11 +61,11 @@ fn w8a8_gemm(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let rows = step[${ROWS_WORD}u];
+  let rows = step[args.ROWS_WORD];
   let r0 = group.y * ${ROWS}u;
   let n0 = (group.z * groups.x + group.x) * ${OUTPUTS}u;
   // The same for all lanes: the surplus of a folded grid.
-  if (n0 >= N) { return; }
+  if (n0 >= args.N) { return; }
   let slice = index / (LANES_R * LANES_M);
   let lane = index % (LANES_R * LANES_M);
   let lane_r = lane / LANES_M;

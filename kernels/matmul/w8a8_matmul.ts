@@ -13,7 +13,7 @@ import {
   productConstants,
 } from "./matmul.ts";
 import epilogue from "./_epilogue.wgsl" with { type: "text" };
-import { finishOutput, weightRows } from "./epilogue.ts";
+import { finishOutput, PRODUCT_ARGS, productWgsl, weightRows } from "./epilogue.ts";
 import invocation from "./_invocation.wgsl" with { type: "text" };
 import source from "./w8a8_matmul.wgsl" with { type: "text" };
 import type { W8a8Tile } from "../tuning/w8a8_tuning.ts";
@@ -55,7 +55,8 @@ export type W8a8ProductBuffers =
  */
 export const w8a8Matmul: Kernel<Shape> = {
   name: "w8a8_matmul",
-  source: stepWgsl + weights + epilogue + invocation + source,
+  args: PRODUCT_ARGS,
+  source: stepWgsl + productWgsl + weights + epilogue + invocation + source,
   bindings: [
     { name: "step", access: "read" },
     { name: "codes", access: "read" },

@@ -29,7 +29,6 @@
 // bits from any tile of a tuning, in any batch.
 // Reference: w8a8_matmul.ts; s is off by less than 1e-6 * sum_j |t|.
 
-const N: u32 = ${N}u;
 const SPANS: u32 = ${K / 32}u;
 const LANES: u32 = ${LANES}u;
 const SLICES: u32 = ${SLICES}u;
@@ -49,7 +48,7 @@ const SLICES: u32 = ${SLICES}u;
 
 @compute @workgroup_size(${LANES * SLICES})
 fn w8a8_matmul(at: Invocation) {
-  let rows = step[${ROWS_WORD}u];
+  let rows = step[args.ROWS_WORD];
   let r0 = at.group.y * ${TILE_R}u;
 //# if SLICES == 1
   let slice = 0u;
@@ -58,14 +57,14 @@ fn w8a8_matmul(at: Invocation) {
 //# end
   let n0 = ((at.group.z * at.groups.x + at.group.x) * LANES + at.index / SLICES) * ${TILE_N}u;
 //# if SLICES == 1 && !SUBGROUPS
-  if (n0 >= N) { return; }
+  if (n0 >= args.N) { return; }
 //# end
   // Rows and outputs past the end repeat the last one; they are computed and not stored.
 //# for r in 0..TILE_R
   let x${r} = min(r0 + ${r}u, rows - 1u) * SPANS;
 //# end
 //# for m in 0..W
-  let w${m} = min(n0 + ${m % TILE_N}u, N - 1u) + ${Math.floor(m / TILE_N)}u * N;
+  let w${m} = min(n0 + ${m % TILE_N}u, args.N - 1u) + ${Math.floor(m / TILE_N)}u * args.N;
 //# end
 //# for r in 0..TILE_R
 //# for m in 0..W

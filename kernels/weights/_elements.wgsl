@@ -1,7 +1,7 @@
 // Loads consecutive weights of any element type as f32. The kernel declares
 //   w     array<Weight>, rows of K4 fours, or for a quantized type QuantizedLayout's words; with
 //         WEIGHT_TEXTURE a texture_storage_2d<rgba32uint, read> as panel_weights.wgsl fills it
-//   K4    u32, the row length in fours
+//   row_fours()   u32, the row length K4 in fours
 // and says how many fours it LOADs at once. With LOAD > 1, K4 and k4 are multiples of LOAD, which
 // is at most 2, 4 for 8-bit codes and 8 for those of 4 and 6: 16 bytes, the widest load of a lane.
 //   weights(row, k4)          LOAD fours of weights
@@ -30,7 +30,7 @@ fn weights(row: u32, k4: u32) -> Fours {
 //# if WEIGHT_DTYPE == "f32" && !WEIGHT_TEXTURE
 alias Weight = vec4<f32>;
 fn weights(row: u32, k4: u32) -> Fours {
-  let at = row * K4 + k4;
+  let at = row * row_fours() + k4;
 //# if LOAD == 2
   return Fours(w[at], w[at + 1u]);
 //# else
@@ -63,13 +63,13 @@ fn weights(row: u32, k4: u32) -> Fours {
 //# if LOAD == 2 && !WEIGHT_TEXTURE
 alias Weight = vec4<u32>;
 fn weights(row: u32, k4: u32) -> Fours {
-  let words = w[row * (K4 / 2u) + (k4 >> 1u)];
+  let words = w[row * (row_fours() / 2u) + (k4 >> 1u)];
   return Fours(widened(words.xy), widened(words.zw));
 }
 //# end
 //# if LOAD == 1 && !WEIGHT_TEXTURE
 alias Weight = vec2<u32>;
-fn weights(row: u32, k4: u32) -> Fours { return Fours(widened(w[row * K4 + k4])); }
+fn weights(row: u32, k4: u32) -> Fours { return Fours(widened(w[row * row_fours() + k4])); }
 //# end
 //# end
 //# if WEIGHT_BITS > 0
@@ -184,7 +184,7 @@ fn codes(row: u32, k4: u32) -> Fours {
 }
 fn group_line(row: u32, k4: u32) -> vec2<f32> {
   let block = k4 >> 6u;
-  let pair = scale_word(row, (K4 >> 4u) + (block >> 1u));
+  let pair = scale_word(row, (row_fours() >> 4u) + (block >> 1u));
   return vec2(unpack2x16float(pair >> ((block & 1u) << 4u)).x, 0.0);
 }
 //# end

@@ -10,6 +10,7 @@
 // Reference: embed_tokens.ts; exact without a factor, else 2^-22 relative.
 
 const K4: u32 = ${E / 4}u;
+fn row_fours() -> u32 { return K4; }
 const V: u32 = ${V}u;
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;

@@ -26,6 +26,8 @@ export interface AnswerPart {
   readonly thinking: string;
   readonly finishReason?: string;
   readonly usage?: Usage;
+  /** What the prompt found in the prefix cache, and why not more: of Quire's `explain`. */
+  readonly explanation?: string;
   /** `performance.now()` when it arrived. */
   readonly atMs: number;
 }
@@ -76,8 +78,17 @@ export class OpenAiClient {
 
   /** The names of the server's models. @throws {StartupError} */
   async models(): Promise<string[]> {
+    return (await this.#models()).map(({ id }) => String(id));
+  }
+
+  /** Whether the server is one of Quire's, which take `explain`. @throws {StartupError} */
+  async explains(): Promise<boolean> {
+    return (await this.#models())[0]?.owned_by === "quire";
+  }
+
+  async #models(): Promise<{ readonly id?: unknown; readonly owned_by?: unknown }[]> {
     const { data } = await (await this.#send("GET", "/models")).json();
-    return Array.isArray(data) ? data.map(({ id }) => String(id)) : [];
+    return Array.isArray(data) ? data : [];
   }
 
   /**
@@ -92,12 +103,17 @@ export class OpenAiClient {
     return this.#stream("/chat/completions", fields, signal);
   }
 
-  /** The same for a plain text that is continued. */
+  /** `chat` for a plain text that is continued. */
   complete(
     fields: RequestFields & { readonly prompt: string },
     signal?: AbortSignal,
   ): AsyncGenerator<AnswerPart> {
     return this.#stream("/completions", fields, signal);
+  }
+
+  /** A chat's answer in one piece, as the server sends it. @throws {StartupError} */
+  async chatWhole(fields: RequestFields): Promise<unknown> {
+    return await (await this.#send("POST", "/chat/completions", fields)).json();
   }
 
   async *#stream(
@@ -176,6 +192,7 @@ interface Chunk {
     readonly prompt_tokens_details?: { readonly cached_tokens?: number } | null;
   } | null;
   readonly error?: { readonly message?: string } | string;
+  readonly quire?: { readonly prompts?: readonly { readonly text?: string }[] };
 }
 
 /** @throws {StartupError} for an error in the middle of a stream. */
@@ -194,11 +211,13 @@ function readChunk(data: string): AnswerPart {
   }
   const choice = chunk.choices?.[0];
   const usage = readUsage(chunk);
+  const explanation = chunk.quire?.prompts?.[0]?.text;
   return {
     text: choice?.delta?.content ?? choice?.text ?? "",
     thinking: choice?.delta?.reasoning_content ?? choice?.delta?.reasoning ?? "",
     ...(typeof choice?.finish_reason === "string" ? { finishReason: choice.finish_reason } : {}),
     ...(usage === undefined ? {} : { usage }),
+    ...(typeof explanation === "string" ? { explanation } : {}),
     atMs,
   };
 }

@@ -13,6 +13,7 @@ const COMMANDS = [
   ["/set [NAME VALUE]", "show the settings, or change one; the value off takes it away"],
   ["/retry", "have the last question answered once more"],
   ["/undo", "take the last question and its answer back"],
+  ["/why", "what the last question found in the prefix cache, and why not more (Quire alone)"],
   ["/clear", "begin anew, with the same instructions and settings"],
   ["/save FILE", "write the conversation to a file"],
   ["/load FILE", "go on with a conversation from a file"],
@@ -40,6 +41,8 @@ export interface ChatFiles {
 export interface ChatParts {
   readonly client: OpenAiClient;
   readonly model: string;
+  /** The server takes `explain`, as Quire's do. */
+  readonly explains?: boolean;
   readonly conversation: Conversation;
   readonly reader: LineReader;
   readonly write: (text: string) => void;
@@ -52,6 +55,8 @@ export class Chat {
   readonly #parts: ChatParts;
   #running: AbortController | undefined;
   #hasEnded = false;
+  /** Of the last question. */
+  #explanation: string | undefined;
 
   constructor(parts: ChatParts) {
     this.#parts = parts;
@@ -97,9 +102,12 @@ export class Chat {
     let content = "";
     let isThinking = false;
     try {
-      const fields = { model, messages: conversation.messages, ...conversation.fields };
+      const extras = this.#parts.explains === true ? { explain: true } : {};
+      const fields = { model, messages: conversation.messages, ...conversation.fields, ...extras };
+      this.#explanation = undefined;
       for await (const part of client.chat(fields, running.signal)) {
         meter.add(part);
+        this.#explanation = part.explanation ?? this.#explanation;
         if (part.thinking !== "") {
           isThinking = true;
           write(style.dim(visibleText(part.thinking)));
@@ -146,6 +154,8 @@ export class Chat {
         return this.#save(rest);
       case "/load":
         return this.#load(rest);
+      case "/why":
+        return this.#say(style.dim(visibleText(this.#explanation ?? "Nothing was explained")));
       case "/clear":
         conversation.clear();
         return this.#say(style.dim("A new conversation"));

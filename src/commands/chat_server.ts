@@ -13,6 +13,8 @@ export interface ChatServer {
   readonly client: OpenAiClient;
   /** The model's name, as requests give it. */
   readonly model: string;
+  /** It takes `explain`. */
+  readonly explains: boolean;
   /** One line on what answers. */
   readonly description: string;
   stop(): Promise<void>;
@@ -51,6 +53,7 @@ async function connect({ apiKey, model }: ChatConfig, url: string): Promise<Chat
   return {
     client,
     model: names[0],
+    explains: await client.explains().catch(() => false),
     description: `${names[0]} at ${baseUrl}`,
     stop: () => Promise.resolve(),
   };
@@ -76,6 +79,7 @@ async function startModel(
   return {
     client,
     model: server.modelName,
+    explains: true,
     description: `${server.modelName} on ${info.device}`,
     stop: () => server.stop(0),
   };

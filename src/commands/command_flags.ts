@@ -3,6 +3,7 @@ import { CHAT_FLAGS } from "../core/chat_config.ts";
 import type { CommandName } from "../core/command_names.ts";
 import { SERVE_FLAGS } from "../core/config.ts";
 import { DOCTOR_FLAGS } from "../core/doctor_config.ts";
+import { EXPLAIN_FLAGS } from "../core/explain_config.ts";
 import { type Flag, flagsOf } from "../core/flags.ts";
 import { ModelsSchema, PullSchema } from "../core/hub_config.ts";
 import { PlanSchema } from "../core/plan_config.ts";
@@ -19,6 +20,7 @@ export const COMMAND_FLAGS: Readonly<Record<CommandName, readonly Flag[]>> = {
   models: flagsOf(ModelsSchema),
   rm: [],
   tune: flagsOf(TuneSchema),
+  explain: EXPLAIN_FLAGS,
   doctor: DOCTOR_FLAGS,
   completions: [],
   help: [],

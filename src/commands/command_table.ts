@@ -5,6 +5,7 @@ import type { CommandName } from "../core/command_names.ts";
 import { parseConfig } from "../core/config.ts";
 import { parseDoctorConfig } from "../core/doctor_config.ts";
 import { processEnvironment } from "../core/environment.ts";
+import { parseExplainConfig } from "../core/explain_config.ts";
 import { parseModelsConfig, parsePullConfig, parseRemoveConfig } from "../core/hub_config.ts";
 import { parsePlanConfig } from "../core/plan_config.ts";
 import { parseTuneConfig } from "../core/tune_config.ts";
@@ -16,6 +17,7 @@ import { EXIT_CODES } from "../server/process_end.ts";
 import { pullCommand } from "../server/pull_command.ts";
 import { removeCommand } from "../server/remove_command.ts";
 import { serve } from "../server/serve.ts";
+import { lineOutput, ProgressLines } from "../terminal/progress_lines.ts";
 import { styleOf } from "../terminal/style.ts";
 import { completionsCommand } from "./completions.ts";
 import { helpOn } from "./help_topics.ts";
@@ -36,6 +38,7 @@ export const COMMAND_TABLE: Readonly<Record<CommandName, Run>> = {
   models,
   rm: remove,
   tune,
+  explain,
   doctor,
   completions: (args) => {
     console.log(isHelp(args) ? helpOn("completions") : completionsCommand(args));
@@ -75,7 +78,9 @@ async function runPrompt(args: readonly string[]): Promise<void> {
   const config = parseRunConfig(args, processEnvironment(), { hasInput: input !== "" });
   if (config === undefined) return console.log(helpOn("run"));
   const prompt = promptOf(config, input);
-  const server = await openChatServer(config, starting());
+  const lines = phaseLines();
+  const server = await openChatServer(config, (phase) => lines.show(phase))
+    .finally(() => lines.end());
   const stop = new AbortController();
   Deno.addSignalListener("SIGINT", () => {
     if (stop.signal.aborted) Deno.exit(EXIT_CODES.interrupted);
@@ -105,7 +110,9 @@ async function chat(args: readonly string[]): Promise<void> {
   const config = parseChatConfig(args, processEnvironment());
   if (config === undefined) return console.log(helpOn("chat"));
   const { openChatServer } = await import("./chat_server.ts");
-  const server = await openChatServer(config, starting());
+  const lines = phaseLines();
+  const server = await openChatServer(config, (phase) => lines.show(phase))
+    .finally(() => lines.end());
   const { Chat, realFiles } = await import("./chat_command.ts");
   const { Conversation } = await import("./conversation.ts");
   const { openLineReader } = await import("../terminal/line_reader.ts");
@@ -114,8 +121,17 @@ async function chat(args: readonly string[]): Promise<void> {
   const write = (text: string) => writeAll(new TextEncoder().encode(text));
   if (Deno.stdin.isTerminal()) write(`${style.bold(server.description)}; /help, Ctrl-D ends\n\n`);
   const conversation = new Conversation(config.answer);
-  const { client, model } = server;
-  const session = new Chat({ client, model, conversation, reader, write, style, files: realFiles });
+  const { client, model, explains } = server;
+  const session = new Chat({
+    client,
+    model,
+    explains,
+    conversation,
+    reader,
+    write,
+    style,
+    files: realFiles,
+  });
   // Ctrl-C is a key in the editor; a signal comes from elsewhere, or before a pipe's answer ends.
   Deno.addSignalListener("SIGINT", () => session.stop());
   await session.talk();
@@ -125,9 +141,9 @@ async function chat(args: readonly string[]): Promise<void> {
 }
 
 /** Shows the phases of a model's start, on a terminal alone. */
-function starting(): (phase: string) => void {
-  const style = styleOf(Deno.stderr);
-  return Deno.stderr.isTerminal() ? (phase) => console.error(style.dim(`... ${phase}`)) : () => {};
+function phaseLines(): ProgressLines {
+  const output = lineOutput(Deno.stderr);
+  return new ProgressLines(output.isTerminal ? output : { isTerminal: false, write: () => {} });
 }
 
 async function plan(args: readonly string[]): Promise<void> {
@@ -182,6 +198,16 @@ function models(args: readonly string[]): void {
 function remove(args: readonly string[]): void {
   const config = parseRemoveConfig(args);
   console.log(config === undefined ? helpOn("rm") : removeCommand(config));
+}
+
+async function explain(args: readonly string[]): Promise<void> {
+  const config = parseExplainConfig(args, processEnvironment());
+  if (config === undefined) return console.log(helpOn("explain"));
+  const { explainCommand } = await import("./explain_command.ts");
+  const text = config.file === undefined
+    ? await (await import("./run_command.ts")).readInput()
+    : (await import("./chat_command.ts")).realFiles.read(config.file);
+  console.log(await explainCommand(config, text));
 }
 
 async function doctor(args: readonly string[]): Promise<void> {

@@ -5,6 +5,7 @@ import { type CommandName, COMMANDS, examplesOf, usageOf } from "../core/command
 import { configHelp, SERVE_FLAGS } from "../core/config.ts";
 import { doctorHelp } from "../core/doctor_config.ts";
 import { StartupError } from "../core/errors.ts";
+import { explainHelp } from "../core/explain_config.ts";
 import { helpText } from "../core/help.ts";
 import { modelsHelp, pullHelp, removeHelp } from "../core/hub_config.ts";
 import { planHelp } from "../core/plan_config.ts";
@@ -22,6 +23,7 @@ const PAGES: Partial<Record<CommandName, () => string>> = {
   models: modelsHelp,
   rm: removeHelp,
   tune: tuneHelp,
+  explain: explainHelp,
   doctor: doctorHelp,
 };
 

@@ -93,6 +93,15 @@ export const COMMANDS = [
     examples: [["quire tune Qwen/Qwen3-0.6B", "keeps the times for later starts"]],
   },
   {
+    name: "explain",
+    args: "[FILE] [flags]",
+    summary: "Say what a request finds in the prefix cache, and why not more",
+    examples: [
+      ["quire explain request.json", "a body of /v1/chat/completions, or a list of messages"],
+      ["quire explain --url gpu.local:8000 --decisions < request.json", "with every decision"],
+    ],
+  },
+  {
     name: "doctor",
     args: "[flags]",
     summary: "Say what this machine has, what is missing, and how to get it",

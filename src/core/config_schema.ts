@@ -240,7 +240,8 @@ export const ConfigSchema = z.object({
   }),
   evictionPolicy: z.enum(EVICTION_POLICIES).default("lru").meta({
     description:
-      "Which cached blocks are dropped first; priority heeds a request's cache_retention",
+      "Which cached blocks are dropped first; priority heeds a request's cache_retention, reuse " +
+      "learns when blocks come back",
     group: KV_CACHE,
     value: "POLICY",
   }),

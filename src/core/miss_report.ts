@@ -18,7 +18,7 @@ export const MISS_CAUSES = {
   not_computed: "the earlier prompt's blocks were not there yet, or no longer",
   prompt_read: "the request reads its whole prompt, so all of it is computed",
   too_short: "what is shared fills no block",
-  new_conversation: "no earlier prompt of this key and cache_salt begins like it",
+  new_conversation: "no earlier prompt of this key and cache_salt goes on like it",
   cache_off: "the prefix cache is off",
 } as const satisfies Readonly<Record<string, string>>;
 

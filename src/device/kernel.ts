@@ -29,8 +29,23 @@ export interface Kernel<C extends Constants> {
   readonly name: string;
   readonly source: string;
   readonly bindings: readonly Binding[];
+  /**
+   * Constants, whole numbers from 0, that WGSL reads as `args.NAME` when it runs: calls that differ
+   * in no others share a pipeline. The source holds {@link argsWgsl} of the same names.
+   */
+  readonly args?: readonly (keyof C & string)[];
   /** The definition, over the same buffers by binding name; reads counts from the step metadata. */
   readonly reference: (buffers: Readonly<Record<string, HostBuffer>>, constants: C) => void;
+}
+
+/** Where a kernel's arguments are bound: past the buffers of any. */
+export const ARGS_BINDING = 15;
+
+/** The declaration of a kernel's arguments. */
+export function argsWgsl(names: readonly string[]): string {
+  const members = names.map((name) => `  ${name}: u32,\n`).join("");
+  return `struct Args {\n${members}}\n` +
+    `@group(0) @binding(${ARGS_BINDING}) var<uniform> args: Args;\n`;
 }
 
 /** Memory of a device; opaque to all but the device that made it. */
@@ -51,6 +66,8 @@ export interface KernelCall<Dims> {
   readonly source: string;
   readonly constants: Constants;
   readonly bindings: readonly Binding[];
+  /** Constants that the device hands to the kernel at `ARGS_BINDING`; none unless given. */
+  readonly args?: readonly string[];
   /** One per binding, in order. */
   readonly buffers: readonly DeviceBuffer[];
   readonly workgroups: (dims: Dims) => Workgroups;
@@ -71,6 +88,7 @@ export function kernelCall<C extends Constants, Dims>(kernel: Kernel<C>, call: {
     source: kernel.source,
     constants: call.constants,
     bindings: kernel.bindings,
+    args: kernel.args ?? [],
     buffers: kernel.bindings.map(({ name }) => {
       const buffer = call.buffers[name];
       if (buffer === undefined) throw new TypeError(`${label}: buffer "${name}" is missing`);

@@ -1,5 +1,5 @@
 import { KernelError } from "../core/errors.ts";
-import type { Binding, KernelCall } from "./kernel.ts";
+import { ARGS_BINDING, type Binding, type KernelCall } from "./kernel.ts";
 import { expandWgsl } from "./wgsl_template.ts";
 
 /** Texels of all textures: four words. */
@@ -41,10 +41,11 @@ export class PipelineCache {
   }
 
   async #compile<Dims>(call: KernelCall<Dims>, code: string): Promise<CachedPipeline> {
-    const layout = this.#layout(call.bindings.map(({ access }, i) => ({
+    const forms = call.bindings.map(({ access }, i) => ({
       access,
       isTexture: call.buffers[i]!.isTexture === true,
-    })));
+    }));
+    const layout = this.#layout(forms, hasArgs(call));
     // A driver's refusal of a sound kernel is an internal error.
     this.#device.pushErrorScope("internal");
     this.#device.pushErrorScope("validation");
@@ -61,23 +62,27 @@ export class PipelineCache {
     return { pipeline, layout };
   }
 
-  #layout(bindings: readonly BindingForm[]): GPUBindGroupLayout {
+  #layout(bindings: readonly BindingForm[], hasArgs: boolean): GPUBindGroupLayout {
     const key = bindings.map(({ access, isTexture }) => `${access}${isTexture ? " texture" : ""}`)
-      .join();
+      .concat(hasArgs ? ["args"] : []).join();
     let layout = this.#layouts.get(key);
     if (layout === undefined) {
       layout = this.#device.createBindGroupLayout({
         label: key,
-        entries: bindings.map((form, binding) => ({
-          binding,
-          visibility: GPUShaderStage.COMPUTE,
-          ...bindingLayout(form),
-        })),
+        entries: [
+          ...bindings.map((form, binding) => ({ binding, ...bindingLayout(form) })),
+          ...hasArgs ? [{ binding: ARGS_BINDING, buffer: { type: "uniform" as const } }] : [],
+        ].map((entry) => ({ visibility: GPUShaderStage.COMPUTE, ...entry })),
       });
       this.#layouts.set(key, layout);
     }
     return layout;
   }
+}
+
+/** Whether a call has arguments to bind. */
+export function hasArgs({ args = [] }: Pick<KernelCall<never>, "args">): boolean {
+  return args.length > 0;
 }
 
 /** The members of a binding that a bind group layout depends on. */

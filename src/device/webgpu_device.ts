@@ -1,13 +1,14 @@
 import { invariant } from "../base/invariant.ts";
 import { alignUp } from "../base/math.ts";
 import { DeviceLostError, KernelError } from "../core/errors.ts";
+import { ArgumentBuffers } from "./argument_buffers.ts";
 import { basedCall } from "./binding_base.ts";
 import { type Capabilities, wgslPreamble } from "./capabilities.ts";
 import type { Device, Program, ReadRequest, RunOptions } from "./device.ts";
 import { denoProvider, type GpuProvider } from "./gpu_provider.ts";
-import type { DeviceBuffer, KernelCall } from "./kernel.ts";
+import { ARGS_BINDING, type DeviceBuffer, type KernelCall } from "./kernel.ts";
 import { profilePasses } from "./pass_profile.ts";
-import { PipelineCache, TEXTURE_FORMAT } from "./pipeline_cache.ts";
+import { hasArgs, PipelineCache, TEXTURE_FORMAT } from "./pipeline_cache.ts";
 import { Readback } from "./readback.ts";
 import { type GrantedDevice, requestDevice } from "./request_device.ts";
 import { type PreparedCall, StepRecorder } from "./step_recorder.ts";
@@ -48,6 +49,7 @@ export class WebGpuDevice implements Device {
   readonly #provider: GpuProvider;
   #device: GPUDevice;
   #pipelines: PipelineCache;
+  #arguments: ArgumentBuffers;
   #readback: Readback;
   #recorder: StepRecorder;
   #failure: Error | undefined;
@@ -63,6 +65,7 @@ export class WebGpuDevice implements Device {
     this.#device = device;
     this.#readback = readback;
     this.#recorder = new StepRecorder(device, readback);
+    this.#arguments = new ArgumentBuffers(device);
     this.#pipelines = new PipelineCache(device, wgslPreamble(capabilities));
     this.capabilities = capabilities;
     this.isSoftware = capabilities.tier === "software";
@@ -239,12 +242,17 @@ export class WebGpuDevice implements Device {
     const bindGroup = this.#device.createBindGroup({
       label: call.label,
       layout,
-      entries: call.buffers.map((buffer, binding) => ({
-        binding,
-        resource: buffer instanceof GpuDeviceTexture
-          ? buffer.gpu.createView()
-          : { buffer: gpuBuffer(buffer), offset: offsets[binding]! },
-      })),
+      entries: [
+        ...call.buffers.map((buffer, binding) => ({
+          binding,
+          resource: buffer instanceof GpuDeviceTexture
+            ? buffer.gpu.createView()
+            : { buffer: gpuBuffer(buffer), offset: offsets[binding]! },
+        })),
+        ...hasArgs(call)
+          ? [{ binding: ARGS_BINDING, resource: { buffer: this.#arguments.get(call) } }]
+          : [],
+      ],
     });
     const error = await this.#device.popErrorScope();
     if (error) throw new KernelError(call.kernelName, `${call.label}: ${error.message}`);

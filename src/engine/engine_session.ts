@@ -139,6 +139,7 @@ export class EngineSession {
       onPrompt: (scope, tokens) => curve.lookUp(scope, tokens),
       onEnd: (scope, tokens) => curve.store(scope, tokens),
       ...shortContext(info),
+      vocabSize: info.vocabSize,
       maxModelLen,
       maxNumSeqs,
       maxNumBatchedTokens,

@@ -9,9 +9,9 @@ import type { Services } from "./services.ts";
 export function indexRoute(services: Services): Handler {
   const window = windowRoute(services);
   return (c, next) => {
+    if (c.req.header("accept")?.includes("text/html") ?? false) return window(c, next);
     c.header("vary", "accept");
-    const isBrowser = c.req.header("accept")?.includes("text/html") ?? false;
-    return isBrowser ? window(c, next) : c.redirect("/docs");
+    return c.redirect("/docs");
   };
 }
 

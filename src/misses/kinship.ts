@@ -6,6 +6,8 @@ import type { PromptRecord } from "./prompt_record.ts";
 
 /** System prompts of which this share is the same are of one program. */
 const MIN_SHARED = 0.5;
+/** Characters at each end of two texts that are compared, at most. */
+const MAX_COMPARED = 8192;
 /** Last tokens of an answer by which it is recognised, the one that ends it not counted. */
 const NUM_ANSWER_TOKENS = 12;
 /** Fewest characters that these have to be. */
@@ -52,9 +54,11 @@ function systemOf({ messages }: PromptOrigin): string {
 function isSimilar(a: string, b: string): boolean {
   if (a === "" || b === "") return false;
   const shorter = Math.min(a.length, b.length);
+  const most = Math.min(shorter, MAX_COMPARED);
   let start = 0;
-  while (start < shorter && a[start] === b[start]) start++;
+  while (start < most && a[start] === b[start]) start++;
   let end = 0;
-  while (end < shorter - start && a.at(-1 - end) === b.at(-1 - end)) end++;
-  return (start + end) / Math.max(a.length, b.length) >= MIN_SHARED || differByClock(a, b);
+  while (end < Math.min(most, shorter - start) && a.at(-1 - end) === b.at(-1 - end)) end++;
+  const compared = Math.min(Math.max(a.length, b.length), 2 * MAX_COMPARED);
+  return (start + end) / compared >= MIN_SHARED || differByClock(a, b);
 }

@@ -73,6 +73,28 @@ function nearestFormat(tensors: readonly TensorInfo[]): IntDtype {
   return isInt4 ? "int4g32" : "int8g32";
 }
 
+/**
+ * A sentence for the matrices whose rows are too odd for the format that is asked for, and what
+ * they become instead; none where all are quantized alike.
+ */
+export function fallbackNotices(
+  sources: readonly { readonly spec: WeightSpec; readonly tensors: readonly TensorInfo[] }[],
+  quantization: Quantization | undefined,
+): string[] {
+  if (quantization?.hasMinima !== true) return [];
+  const columns = sources.filter(({ spec }) => !isVector(spec) && spec.keepsType !== true)
+    .filter(({ spec }) => spec.isVocabulary !== true || quantization.vocabulary === undefined)
+    .map(({ tensors }) => tensors[0]!.shape.at(-1)!)
+    .filter((columns) => columns % quantization.groupSize !== 0);
+  if (columns.length === 0) return [];
+  const rows = [...new Set(columns)].sort((a, b) => a - b).join(", ");
+  const matrices = columns.length === 1 ? "1 matrix" : `${columns.length} matrices`;
+  return [
+    `${matrices} with rows of ${rows} become int4 without minima, which lose more: only rows of ` +
+    `whole groups of ${quantization.groupSize} have both`,
+  ];
+}
+
 /** Columns of a row whose bytes per weight are told. */
 const SAMPLE_COLUMNS = 1024;
 

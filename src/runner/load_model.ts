@@ -7,7 +7,7 @@ import { modelFingerprint } from "../weights/fingerprint.ts";
 import { findModelSource } from "../weights/model_source.ts";
 import { textWeights } from "../weights/text_part.ts";
 import type { Weights } from "../weights/weights.ts";
-import { blockNotices } from "./device_dtypes.ts";
+import { blockNotices, fallbackNotices } from "./device_dtypes.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 import { hostMemory } from "./host_memory.ts";
 import { unusedTensors, warnOfUnused } from "./load_warnings.ts";
@@ -104,14 +104,20 @@ export async function loadModel(
     };
     const plan = planMemory(memory);
     warnOfUnused(log, unusedTensors(checkpoint.names(), model));
-    const notices = blockNotices(checkpoint, model.weights, config.quantization);
-    [...plan.notices, ...notices, planWords(plan)].forEach((notice) => phases.tell(notice));
+    const { quantization } = config;
+    const notices = [
+      ...plan.notices,
+      ...blockNotices(checkpoint, model.weights, quantization),
+      ...fallbackNotices(memory.sources, quantization),
+      planWords(plan),
+    ];
+    notices.forEach((notice) => phases.tell(notice));
     const weights = await load(memory, { checkpoint, plan, phases });
     const tell = (notice: string) => phases.tell(notice);
     const configText = readModelText(files, "config.json") ?? "";
     return {
       ...await allocateModel(memory, plan, { weights, tell }),
-      modelFingerprint: modelFingerprint(configText, whole, config.quantization),
+      modelFingerprint: modelFingerprint(configText, whole, quantization),
     };
   } finally {
     whole.close();

@@ -3,8 +3,8 @@ import { OutputLengths } from "./output_lengths.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 
 /**
- * Tokens that a preempted group draws before it may be preempted again, if anyone else can be; and
- * which its next admission waits for the room of.
+ * Tokens that a preempted group draws before it may be preempted again, if anyone else can be; its
+ * next admission waits until all that run have room for so many.
  */
 export const MIN_TOKENS_BETWEEN_PREEMPTIONS = 64;
 /** Moments at which the blocks of all are added up. */
@@ -99,7 +99,8 @@ export class GrowthForecast {
    */
   peakGrowth(running: readonly SequenceGroup[], candidate: SequenceGroup): number {
     if (this.#options.conservativeness === 0) return 0;
-    const growing = [...running, candidate].map((group) => this.#growthOf(group));
+    const least = candidate.numPreemptions > 0 ? MIN_TOKENS_BETWEEN_PREEMPTIONS : 1;
+    const growing = [...running, candidate].map((group) => this.#growthOf(group, least));
     growing.sort((a, b) => a.remaining - b.remaining);
     const interval = Math.ceil(growing.length / MAX_MOMENTS);
     let [peak, numGivenBack] = [0, 0];
@@ -122,13 +123,13 @@ export class GrowthForecast {
     return sum;
   }
 
-  #growthOf(group: SequenceGroup): Growing {
+  /** @param least tokens that it may take at least, as far as it may get so many. */
+  #growthOf(group: SequenceGroup, least: number): Growing {
     const leader = group.members[0]!;
     const limit = this.#limitOf(group) - leader.numOutputTokens;
     const expected = this.lengths.expect(leader.numOutputTokens, quantileOf(group)) -
       leader.numOutputTokens;
     const scaled = Math.ceil(expected * this.#options.conservativeness * this.#caution);
-    const least = group.numPreemptions > 0 ? MIN_TOKENS_BETWEEN_PREEMPTIONS : 1;
     return {
       length: leader.numTokens,
       // The last token is never computed.

@@ -12,7 +12,7 @@ interface Sample {
 
 /** How fast groups have left the queue of late, and so when there will be room in it. */
 export class QueueSpeed {
-  /** Oldest first; each has left more than the one before. */
+  /** Oldest first; those that came back to the queue by preemption have not left it. */
   #samples: Sample[] = [];
 
   /** At this time so many have left the queue in all, and so many wait. */

@@ -29,6 +29,7 @@ import {
   checkNumSequences,
   checkQueueHasRoom,
   checkSearchFits,
+  checkTokens,
   checkUrgency,
 } from "./submission.ts";
 
@@ -41,6 +42,8 @@ export interface SchedulerOptions extends SchedulingSettings {
    * anew for a long one (`src/core/long_context.ts`). Absent: there is one kind of KV.
    */
   readonly shortContextLen?: number;
+  /** Tokens that the model has; absent: those of prompts are not checked. */
+  readonly vocabSize?: number;
   /** Most sequences in one step. */
   readonly maxNumSeqs: number;
   /** Most tokens in one step. */
@@ -168,6 +171,7 @@ export class Scheduler {
     };
     checkNumSequences(request, limits);
     checkFits(request, limits);
+    checkTokens(request, limits);
     checkSearchFits(request, limits);
     checkUrgency(request, this.#options.schedulingPolicy);
     checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), {
@@ -316,7 +320,7 @@ export class Scheduler {
     const { longPrefillTokenThreshold: threshold } = this.#options;
     if (threshold === undefined) return undefined;
     const numPrefills = this.#queues.running.filter(isPrefilling).length;
-    return this.#queues.numWaiting > 0 || numPrefills > 1 ? threshold : undefined;
+    return this.#queues.numWaiting + numPrefills > 1 ? threshold : undefined;
   }
 }
 

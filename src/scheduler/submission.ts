@@ -24,6 +24,8 @@ export interface SubmissionLimits extends PoolSize {
   readonly maxNumSeqs: number;
   /** Most tokens in one step. */
   readonly maxNumBatchedTokens: number;
+  /** Tokens that the model has an embedding for; absent: not checked. */
+  readonly vocabSize?: number;
   /** Blocks that the beams of a search take at least; absent: those of one full group. */
   readonly numBlocksOfSearch?: (numPromptTokens: number, width: number) => number;
 }
@@ -51,6 +53,29 @@ export function checkFits(request: GenerationRequest, limits: SubmissionLimits):
         },
       );
     }
+  }
+}
+
+/**
+ * Refuses a prompt with tokens that the model has no embedding for, as tokenizers have them to
+ * which tokens were added after training.
+ *
+ * @throws {RequestError} with the token.
+ */
+export function checkTokens(
+  { sequences }: GenerationRequest,
+  { vocabSize = Infinity }: Pick<SubmissionLimits, "vocabSize">,
+): void {
+  for (const { prompt } of sequences) {
+    const at = prompt.findIndex((token) => token >= vocabSize);
+    if (at === -1) continue;
+    throw new RequestError(
+      `Token ${at} of the prompt is ${
+        prompt[at]
+      }, which the tokenizer has, but not the model: it ` +
+        `has ${vocabSize} tokens`,
+      { code: "token_not_in_model" },
+    );
   }
 }
 

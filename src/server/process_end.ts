@@ -36,6 +36,8 @@ export class ProcessEnd {
   readonly #options: ProcessEndOptions;
   #server: Stoppable | undefined;
   #hasBegun = false;
+  /** Whether requests are taken: before, a signal finds none that could finish. */
+  isReady = false;
 
   constructor(options: ProcessEndOptions) {
     this.#options = options;
@@ -60,8 +62,9 @@ export class ProcessEnd {
       if (firstMs !== undefined && now - firstMs < SAME_SIGNAL_MS) return;
       firstMs ??= now;
       if (this.#hasBegun) Deno.exit(EXIT_CODES.interrupted);
-      const { deadlineMs } = this.#options;
-      console.log(`\nStopping: running requests have ${deadlineMs / 1000} s to finish`);
+      const deadlineMs = this.isReady ? this.#options.deadlineMs : 0;
+      const words = `running requests have ${deadlineMs / 1000} s to finish`;
+      console.log(`\nStopping: ${this.isReady ? words : "the server was not ready yet"}`);
       this.#end(EXIT_CODES.stopped, deadlineMs);
     };
     Deno.addSignalListener("SIGINT", stop);

@@ -36,7 +36,7 @@ export async function serve(config: Config): Promise<void> {
   const lines = new ProgressLines(lineOutput(Deno.stdout));
   const server = await createServer(config, { access, directory }, {
     start,
-    onProgress: (words) => lines.show(words),
+    onProgress: (words) => end.hasBegun || lines.show(words),
     onGivenUp: (reason) => end.giveUp(reason),
   });
   // Whatever comes next begins on a line of its own, an error's words as well.
@@ -107,7 +107,8 @@ async function announce(
   const info = await ready.catch((error) => {
     if (!end.hasBegun) throw error;
   });
-  if (info === undefined) return;
+  if (info === undefined || end.hasBegun) return;
+  end.isReady = true;
   const seconds = (performance.now() - began) / 1000;
   const lacksDriver = config.device === "auto" && info.deviceKind === "cpu";
   const words = { url, place, modelName, seconds, lacksDriver, asksForKey };

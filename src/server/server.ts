@@ -114,7 +114,7 @@ export async function createServer(
   const kept = { ...tuningStoreOf(config), cacheSecret: memory.cacheSecret.toHex() };
   const ready = engine.start({ ...base, ...kept });
   // A start that fails is told to whoever waits for it.
-  ready.catch(() => {});
+  ready.then(({ vocabSize }) => warnOfTokens(log, text.vocabSize, vocabSize)).catch(() => {});
   return {
     app,
     modelName: model.names[0]!,
@@ -128,6 +128,15 @@ export async function createServer(
 /** What every start of the engine has. */
 function baseConfig(config: Config, { dir, otherFiles }: ModelDirectory) {
   return { ...toEngineConfig(config, dir), ...(otherFiles === undefined ? {} : { otherFiles }) };
+}
+
+/** Tokens may have been added to a tokenizer that the model was not made larger for. */
+function warnOfTokens(log: Logger, numTokens: number, vocabSize: number): void {
+  if (numTokens <= vocabSize) return;
+  log.warn("the tokenizer has tokens that the model lacks: prompts with them are refused", {
+    tokenizer: numTokens,
+    model: vocabSize,
+  });
 }
 
 /** The engine's client, which tells the log and the memory of prefixes what happens to it. */

@@ -104,7 +104,7 @@ function headersOf(path: string, text: string): Record<string, string> {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
-    ...(path === "/" ? { "content-security-policy": POLICY } : {}),
+    ...(path === "/" ? { "content-security-policy": POLICY, "vary": "accept" } : {}),
   };
 }
 

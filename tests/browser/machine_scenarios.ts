@@ -33,16 +33,27 @@ async function ask(
   return await response.json();
 }
 
+/** The row of a request, wherever it stands. */
+function rowOf(page: Page, id: string | null) {
+  return page.locator(`.request:has(.request-name[title="${id}"])`);
+}
+
 async function underLoad(rig: Rig) {
+  // What the requests have in common is then all that the tree holds.
+  const reset = await fetch(`${rig.between.url}reset_prefix_cache?preempt=true`, {
+    method: "POST",
+  });
+  assert(reset.ok, await reset.text());
   const page = await rig.visit({ hash: "#machine" });
   await page.locator(".room.live").waitFor();
-  const longest = ask(rig, 0, NUM_TOKENS);
-  // The others wait for the room alone, and leave as soon as it has shown them.
   const leave = new AbortController();
-  const others = Array.from(
-    { length: NUM_REQUESTS - 1 },
-    (_, i) => ask(rig, i + 1, NUM_TOKENS, leave.signal).catch(() => undefined),
+  const answers = Array.from(
+    { length: NUM_REQUESTS },
+    (_, i) => ask(rig, i, NUM_TOKENS, leave.signal),
   );
+  const first = Promise.race(answers);
+  // The others leave at the end.
+  answers.forEach((answer) => answer.catch(() => {}));
   await page.locator(".request:is(.running, .waiting)").nth(NUM_REQUESTS - 1).waitFor();
   // The map shows them, and what they share.
   const legend = await page.locator(".legend").innerText();
@@ -50,17 +61,16 @@ async function underLoad(rig: Rig) {
   await page.locator(".map").hover({ position: { x: 8, y: 8 } });
   const tip = await page.locator(".tip").innerText();
   assert(/^Block 0: /.test(tip), tip);
-  leave.abort();
-  await Promise.all(others);
-  await page.locator(".request.running").nth(1).waitFor({ state: "detached" });
-  // The one that is left is aborted by hand, and its client gets what there is.
-  const row = page.locator(".request.running");
+  // One is aborted by hand, and its client gets what there is.
+  const name = page.locator(".request.running .request-name").first();
+  const row = rowOf(page, await name.getAttribute("title"));
   await row.locator(".request-head").click();
   await row.getByText("is admitted with").waitFor();
   await row.getByRole("button", { name: "Abort", exact: true }).click();
   await row.getByRole("button", { name: "Abort for its client?" }).click();
-  assertEquals((await longest).choices[0]!.finish_reason, "abort");
-  await row.waitFor({ state: "detached" });
+  assertEquals((await first).choices[0]!.finish_reason, "abort");
+  leave.abort();
+  await page.locator(".request.running").first().waitFor({ state: "detached" });
   // What they had in common is one run of the tree, whose text this visitor may read.
   await findRun(page, "there was a fox");
   await page.getByLabel("Filter decisions by request or word").fill("is admitted");
@@ -165,7 +175,7 @@ async function inBothThemes(rig: Rig) {
     const page = await rig.visit({ colorScheme, hash: "#machine" });
     await page.locator(".room.live").waitFor();
     const { id } = await ask(rig, 50, 4);
-    const row = page.locator(".request.ended").filter({ has: page.locator(`[title="${id}"]`) });
+    const row = rowOf(page, id);
     await row.locator(".request-head").click();
     await row.getByText("is admitted with").waitFor();
     await page.locator(".run").first().click();

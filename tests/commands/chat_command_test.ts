@@ -8,7 +8,7 @@ import { FakeOpenAi } from "../support/fake_openai.ts";
 function rig(answer: FakeOpenAi["answer"] = ({ body }) => ({
   pieces: ["I see ", String(body.messages.length)],
   usage: { prompt_tokens: 20, completion_tokens: 4, prompt_tokens_details: { cached_tokens: 16 } },
-})) {
+}), explains = false) {
   const server = new FakeOpenAi(answer);
   const conversation = new Conversation({ fields: {} });
   const files = new Map<string, string>();
@@ -17,6 +17,7 @@ function rig(answer: FakeOpenAi["answer"] = ({ body }) => ({
   const chat = new Chat({
     client: server.client,
     model: "m",
+    explains,
     conversation,
     reader,
     write: (text) => void (shown.text += text),
@@ -79,6 +80,17 @@ Deno.test("a mistake is one line, and the chat goes on", async () => {
   assertStringIncludes(await say("Hello"), "answered 400: too long");
   // The question that was refused is not asked again with the next one.
   assertEquals(conversation.length, 0);
+});
+
+Deno.test("/why shows what a server of Quire's explains, and others are not asked to", async () => {
+  const { say, server } = rig();
+  await say("Hello");
+  assertEquals(server.requests[0]!.body.explain, undefined);
+  assertStringIncludes(await say("/why"), "Nothing was explained");
+  const quire = rig(() => ({ pieces: ["a"], explanation: "It found all there was." }), true);
+  await quire.say("Hello");
+  assertEquals(quire.server.requests[0]!.body.explain, true);
+  assertEquals(await quire.say("/why"), "It found all there was.\n");
 });
 
 Deno.test("what came before an error is kept as the answer", async () => {

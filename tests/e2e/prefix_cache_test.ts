@@ -9,6 +9,8 @@ interface Answer {
   readonly tokens: number[];
   readonly cached: number;
   readonly id: string;
+  /** Why it found no more, where `explain` asks for that. */
+  readonly cause: string | null | undefined;
 }
 
 async function complete(
@@ -24,6 +26,7 @@ async function complete(
     tokens: answer.choices[0].token_ids,
     cached: answer.usage.prompt_tokens_details.cached_tokens,
     id: answer.id,
+    cause: answer.quire?.prompts[0].cause,
   };
 }
 
@@ -62,9 +65,15 @@ e2e(
       const salted = await ask(server, { cache_salt: "other" });
       check(salted);
       assertEquals(salted[0]!.cached + salted.at(-1)!.cached, 0);
+      const explain = { explain: true };
+      const last = PROMPTS.at(-1)!.prompt_ids;
+      const found = await complete(server, last, explain);
+      const other = await complete(server, last, { ...explain, cache_salt: "third" });
+      assertEquals([found.cause, other.cause], [null, "cache_scope"]);
       const reset = await server.fetch("/reset_prefix_cache", { method: "POST" });
       assertEquals(reset.status, 200);
-      assertEquals((await complete(server, PROMPTS.at(-1)!.prompt_ids)).cached, 0);
+      const after = await complete(server, last, explain);
+      assertEquals([after.cached, after.cause], [0, "cache_reset"]);
     });
     await withServer(["--num-gpu-blocks-override", "64"], async (server) => {
       for (let round = 0; round < 2; round++) check(await ask(server));

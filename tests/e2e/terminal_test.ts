@@ -1,6 +1,5 @@
 // deno-lint-ignore-file no-console -- why tests are skipped is printed
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { cases } from "../support/runs.ts";
 import { runInTerminal, whyNoTerminal } from "../support/pseudo_terminal.ts";
 
 if (whyNoTerminal !== undefined) console.warn(`terminal tests are skipped: ${whyNoTerminal}`);
@@ -119,19 +118,5 @@ Deno.test({
       assert(!output.includes("[y/n"), output);
     });
     await Promise.all(runs);
-  },
-});
-
-Deno.test({
-  name: "a signal before a server is ready ends it without a stack",
-  ignore: whyNoTerminal !== undefined,
-  async fn() {
-    const args = ["serve", "--device", "cpu", "--port", "0", "--prefix-store", "none"];
-    for (const signal of cases([15, 2], 1)) {
-      const steps = [{ wait: "... open device", signal }];
-      const { code, output } = await runInTerminal(args, steps, { env: { NO_COLOR: "1" } });
-      assertEquals(code, 0, output);
-      assert(!/\n\s+at /.test(output), output);
-    }
   },
 });

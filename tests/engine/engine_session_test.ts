@@ -1,6 +1,10 @@
 import { assertEquals } from "@std/assert";
 import { EventLoopPing } from "../../src/base/event_loop_ping.ts";
-import type { EngineConfig, EngineInfo } from "../../src/core/engine_config.ts";
+import {
+  type EngineConfig,
+  type EngineInfo,
+  EVICTION_POLICIES,
+} from "../../src/core/engine_config.ts";
 import { DeviceLostError, StartupError } from "../../src/core/errors.ts";
 import type { Runner } from "../../src/engine/engine.ts";
 import { EngineSession, type StartRunner } from "../../src/engine/engine_session.ts";
@@ -107,7 +111,7 @@ Deno.test("EngineSession takes the queue's limit from the configuration", async 
   await rig.end();
 });
 
-for (const evictionPolicy of ["lru", "slru", "priority"] as const) {
+for (const evictionPolicy of EVICTION_POLICIES) {
   Deno.test(`EngineSession serves with a prefix cache (${evictionPolicy}) or without, as configured`, async () => {
     for (const enablePrefixCaching of [true, false]) {
       const rig = new SessionRig(startFake);

@@ -54,6 +54,26 @@ Deno.test("Engine refuses with the error as data, and goes on", async () => {
   await rig.finish();
 });
 
+Deno.test("Engine ends a request by its clock when its timeout has passed", async () => {
+  const clock = new ManualClock();
+  const { runner: model } = new SchedulerRig();
+  const runner: Runner = {
+    run(batch) {
+      clock.advance(1000);
+      return model.run(batch);
+    },
+  };
+  const rig = new EngineRig({}, { runner, clock });
+  clock.advance(5000);
+  rig.engine.submit({ ...requestOf("a", 3, { maxTokens: 50 }), timeoutMs: 3500 });
+  rig.engine.submit(requestOf("b", 3, { maxTokens: 6 }));
+  await rig.outbox.untilEnd("b");
+  const { outbox } = rig;
+  assertEquals([outbox.tokensOf("a").length, outbox.tokensOf("b").length], [4, 6]);
+  assertEquals(outbox.stats.numTimeouts, 1);
+  await rig.finish();
+});
+
 Deno.test("Engine wakes from idleness for each new request", async () => {
   const rig = new EngineRig();
   for (const id of ["a", "b", "c"]) {

@@ -20,4 +20,5 @@ const end = new ProcessEnd({ shutdown: () => door.shutdown(), deadlineMs: 30_000
 end.serves({ stop: (deadlineMs) => client.drain(deadlineMs) });
 end.onSignals();
 await start();
+end.isReady = true;
 console.log(`Ready ${door.url}`);

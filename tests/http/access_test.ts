@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Services } from "../../src/http/services.ts";
-import { testServer } from "./server.ts";
+import { CHAT, testServer } from "./server.ts";
 
 const KEYED = {
   access: {
@@ -209,6 +209,24 @@ Deno.test("allowOrigins() lets local and own origins read answers, and no others
     assertEquals(response.headers.get("access-control-allow-credentials"), null);
     await response.body?.cancel();
   }
+});
+
+Deno.test("allowOrigins() tells caches of every answer that it depends on the origin", async () => {
+  const server = testServer();
+  const origin = "http://localhost:5173";
+  const calls = [["GET", "/v1/models"], ["GET", "/nowhere"], ["PUT", "/v1/models"]] as const;
+  for (const [method, path] of calls) {
+    for (const headers of [{}, { origin }]) {
+      const response = await server.request(path, { method, headers });
+      await response.text();
+      assertEquals(response.headers.get("vary"), "Origin", `${method} ${path}`);
+      const isExposed = response.headers.get("access-control-expose-headers") !== null;
+      assertEquals(isExposed, "origin" in headers, `${method} ${path}`);
+    }
+  }
+  const stream = await server.post("/v1/chat/completions", { ...CHAT, stream: true });
+  await stream.text();
+  assertEquals(stream.headers.get("vary"), "Origin");
 });
 
 Deno.test("allowOrigins() answers a preflight before any key is asked for", async () => {

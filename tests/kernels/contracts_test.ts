@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
 import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
 import { parseModel, readModel } from "../../models/registry.ts";
-import type { Kernel } from "../../src/device/kernel.ts";
+import { ARGS_BINDING, argsWgsl, type Kernel } from "../../src/device/kernel.ts";
 import { NVIDIA } from "../support/matrix_units.ts";
 import { configJson } from "../models/config_fixtures.ts";
 import { modelGraph } from "../support/model_graph.ts";
@@ -92,6 +92,16 @@ Deno.test("every kernel of a step reads the step's metadata by name", () => {
     !source.includes("const STEP_NUM_TOKENS")
   );
   assertEquals(others.map(({ name }) => name), ["panel_weights"]);
+});
+
+Deno.test("every kernel declares the arguments of its contract, and reads no others", () => {
+  for (const { name, source, args = [], bindings } of KERNELS.values()) {
+    const declared = args.length === 0 || source.includes(argsWgsl(args));
+    assert(declared, `${name} does not declare its arguments`);
+    const read = new Set([...source.matchAll(/\bargs\.(\w+)/g)].map(([, member]) => member));
+    assertEquals([...read].filter((member) => !args.some((arg) => arg === member)), [], name);
+    assert(bindings.length <= ARGS_BINDING, `${name} has ${bindings.length} buffers`);
+  }
 });
 
 for (const { name, source, bindings } of KERNELS.values()) {

@@ -1,12 +1,12 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
+import { EVICTION_POLICIES, type EvictionPolicyName } from "../../src/core/engine_config.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { CacheRetention } from "../../src/core/generation.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import { type BlockKey, BlockKeyer } from "../../src/kvcache/prefix/block_key.ts";
-import { CacheModel } from "../support/cache_model.ts";
+import { CacheModel, MODELLED_POLICIES, NUM_TAIL_BLOCKS } from "../support/cache_model.ts";
 import { KEY_SPACE } from "../support/scheduler_rig.ts";
 import { runs, times } from "../support/runs.ts";
 
@@ -80,6 +80,7 @@ class Pair {
       prefixCache: {
         keySpace: KEY_SPACE,
         policy,
+        numTailTokens: NUM_TAIL_BLOCKS * sizes.blockSize,
         now: () => this.model.now,
         listener: {
           stored: ({ key }) => {
@@ -293,7 +294,7 @@ class Pair {
   }
 }
 
-for (const [i, policy] of (["lru", "slru", "priority"] as const).entries()) {
+for (const [i, policy] of MODELLED_POLICIES.entries()) {
   Deno.test(`BlockManager with a prefix cache (${policy}) agrees with a map of prefixes after each of 200,000 steps, resizes among them (I1-I9, I14, I16)`, () => {
     let numSteps = 0;
     let numHits = 0;
@@ -330,7 +331,7 @@ for (const [i, policy] of (["lru", "slru", "priority"] as const).entries()) {
 }
 
 Deno.test("BlockManager makes the same decisions and tables from the same history (I15)", () => {
-  const policies = fc.constantFrom<EvictionPolicyName>("lru", "slru", "priority");
+  const policies = fc.constantFrom(...EVICTION_POLICIES);
   fc.assert(
     fc.property(sizes, policies, histories, (options, policy, history) => {
       const [first, second] = [new Pair(options, policy), new Pair(options, policy)];

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
+import { EVICTION_POLICIES } from "../../src/core/engine_config.ts";
 import type { EncoderInput } from "../../src/kvcache/tables/encoder_inputs.ts";
 import { type GroupRigOptions, KvGroupRig } from "../support/kv_group_rig.ts";
 import { chunksOf, encoderOf, FULL, STATE, windowOf } from "../support/kv_groups.ts";
@@ -140,7 +140,7 @@ function rigsOf(layouts: readonly Layout[]): fc.Arbitrary<GroupRigOptions> {
     numBlocks: fc.integer({ min: 4, max: 36 }),
     blockSize: fc.integer({ min: 1, max: 3 }),
     maxInFlightTokens: fc.integer({ min: 1, max: 8 }),
-    policy: fc.constantFrom<EvictionPolicyName>("lru", "slru", "priority"),
+    policy: fc.constantFrom(...EVICTION_POLICIES),
   }).map(({ layout: { numMore = 0, ...layout }, numBlocks, ...sizes }) => ({
     ...layout,
     ...sizes,

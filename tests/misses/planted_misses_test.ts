@@ -208,6 +208,8 @@ Deno.test({
         divergence.message !== message) ||
         (field !== undefined && divergence.field !== field))
     );
+    const numTemplates = new Set(outcomes.map(({ template }) => template)).size;
+    assert(outcomes.length >= numTemplates * perTemplate, `${outcomes.length} outcomes`);
     const share = 1 - wrong.length / outcomes.length;
     const list = (some: Outcome[]) =>
       some.map(({ plant, told, template }) =>

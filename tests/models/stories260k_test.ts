@@ -1,4 +1,5 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
+import type { TokenLogprob } from "../../src/core/batch.ts";
 import type { Device } from "../../src/device/device.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { gpuTest } from "../support/agreement.ts";
@@ -13,11 +14,27 @@ interface Case {
   readonly prompt_ids: readonly number[];
   /** 96 tokens; the closest two candidates at any position are 0.0098 apart. */
   readonly greedy_ids: readonly number[];
+  /** The likeliest five of each of them. */
+  readonly steps: readonly { readonly top5: readonly (readonly [id: number, logprob: number])[] }[];
 }
+
+/** Largest difference of f32 arithmetic to log-probabilities of float64. */
+const TOLERANCE = 1e-4;
 
 const isPresent = await Deno.stat(FOLDER).then(() => true, () => false);
 // deno-lint-ignore no-console -- a skip must say why
 if (!isPresent) console.warn("skipped: ../shared/data/weights/stories260K is absent");
+
+function checkTop5(
+  seen: readonly TokenLogprob[] = [],
+  golden: Case["steps"][number]["top5"],
+): void {
+  const logprobs = new Map(seen.map(({ token, logprob }) => [token, logprob]));
+  for (const [token, logprob] of golden) {
+    const off = Math.abs((logprobs.get(token) ?? NaN) - logprob);
+    assert(off < TOLERANCE, `token ${token}: ${logprobs.get(token)} and ${logprob}`);
+  }
+}
 
 async function checkStories(device: Device): Promise<void> {
   const dir = await Deno.makeTempDir();
@@ -28,10 +45,12 @@ async function checkStories(device: Device): Promise<void> {
     const cases: readonly Case[] = JSON.parse(golden).cases;
     const outcomes = await engine.generate(cases.map(({ prompt_ids, greedy_ids }) => ({
       prompt: prompt_ids,
-      params: { ...GREEDY_64, maxTokens: greedy_ids.length },
+      params: { ...GREEDY_64, maxTokens: greedy_ids.length, numLogprobs: 5 },
     })));
-    outcomes.forEach(({ tokens }, i) => {
-      assertEquals(tokens, cases[i]!.greedy_ids, cases[i]!.prompt);
+    outcomes.forEach(({ tokens, sampled }, i) => {
+      const { greedy_ids, prompt, steps } = cases[i]!;
+      assertEquals(tokens, greedy_ids, prompt);
+      sampled.forEach(({ topLogprobs }, step) => checkTop5(topLogprobs, steps[step]!.top5));
     });
   } finally {
     await Deno.remove(dir, { recursive: true });

@@ -1,10 +1,16 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { weightValues } from "../../kernels/weights/weight_dtype.ts";
 import { StartupError } from "../../src/core/errors.ts";
-import { matrixBytes, type Quantization, quantizedDtype } from "../../src/core/weight_format.ts";
+import {
+  DEFAULT_QUANTIZATIONS,
+  matrixBytes,
+  type Quantization,
+  quantizedDtype,
+} from "../../src/core/weight_format.ts";
 import type { Device } from "../../src/device/device.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
+import { fallbackNotices } from "../../src/runner/device_dtypes.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { packRows } from "../../src/weights/pack_rows.ts";
 import { quantize } from "../../src/weights/quantize.ts";
@@ -329,4 +335,23 @@ Deno.test("uploadWeights() gives int4 minima, and the vocabulary its own format"
   const isVocabulary = true;
   const embedding = await upload(tensors, specs, { quantization }, { isVocabulary });
   assertEquals(embedding.weight("w").dtype, "int8g32");
+});
+
+Deno.test("fallbackNotices() says which matrices have rows too odd for minima", () => {
+  const source = (columns: number, fields: Partial<WeightSpec> = {}) => {
+    const shape = [4, columns];
+    const tensor = { name: "t", dtype: "F32", shape, numElements: 4 * columns } as const;
+    const spec = { name: "w", tensors: ["t"], shapes: [shape], ...fields };
+    return { spec, tensors: [{ ...tensor, bytes: 16 * columns }] };
+  };
+  const sources = [
+    ...[source(96), source(100), source(140), source(100)],
+    ...[source(100, { isVocabulary: true }), source(100, { keepsType: true })],
+  ];
+  assertEquals(fallbackNotices(sources, DEFAULT_QUANTIZATIONS.int4), [
+    "3 matrices with rows of 100, 140 become int4 without minima, which lose more: only rows of " +
+    "whole groups of 32 have both",
+  ]);
+  assertEquals(fallbackNotices(sources.slice(0, 1), DEFAULT_QUANTIZATIONS.int4), []);
+  assertEquals(fallbackNotices(sources, DEFAULT_QUANTIZATIONS.int8), []);
 });

@@ -296,15 +296,15 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
 }
 
 Deno.test("Scheduler ends every accepted sequence once and rightly, keeps turns, and leaks nothing, under any history", () => {
-  checkHistories(tinyCachingRigs, 4, {
+  checkHistories(tinyCachingRigs, 15, {
     numRuns: 20_000,
     numPreemptions: 100,
     numHitTokens: 8000,
     numMoves: 50,
     numResizes: 5000,
     numCopies: 2000,
-    numContested: 3000,
-    numTimeouts: 1000,
+    numContested: 5000,
+    numTimeouts: 500,
   });
 });
 
@@ -316,8 +316,8 @@ Deno.test("Scheduler does so with several cache groups, and every step reads wha
     numMoves: 50,
     numResizes: 5000,
     numCopies: 2000,
-    numContested: 3000,
-    numTimeouts: 1000,
+    numContested: 5000,
+    numTimeouts: 500,
   });
 });
 
@@ -332,7 +332,7 @@ Deno.test("Scheduler does so where the KV of long sequences is another, and no c
     numMoves: 5,
     numResizes: 750,
     numCopies: 150,
-    numContested: 400,
-    numTimeouts: 150,
+    numContested: 750,
+    numTimeouts: 50,
   });
 });

@@ -10,6 +10,7 @@ import {
   checkNumSequences,
   checkQueueHasRoom,
   checkSearchFits,
+  checkTokens,
 } from "../../src/scheduler/submission.ts";
 import { requestOf } from "../support/requests.ts";
 
@@ -35,6 +36,16 @@ Deno.test("checkFits() refuses a prompt larger than the pool, with the numbers",
   assertEquals([data.status, data.code], [400, "kv_cache_exceeded"]);
   assertEquals(data.details, { n_prompt_tokens: 17, n_kv_cache_tokens: 16 });
   assertStringIncludes(data.message, "17 tokens, but the whole KV cache holds 16 (4 blocks of 4)");
+});
+
+Deno.test("checkTokens() refuses a token that the model has no embedding for", () => {
+  const request = requestOf("a", 3);
+  const last = Math.max(...request.sequences[0]!.prompt);
+  checkTokens(request, { vocabSize: last + 1 });
+  checkTokens(request, {});
+  const { data } = assertThrows(() => checkTokens(request, { vocabSize: last }), RequestError);
+  assertEquals([data.status, data.code], [400, "token_not_in_model"]);
+  assertStringIncludes(data.message, `of the prompt is ${last}, which the tokenizer has`);
 });
 
 Deno.test("checkFits() leaves room for one token of answer in the model's context", () => {

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import type { SchedulingSettings } from "../../src/core/engine_config.ts";
+import { EVICTION_POLICIES, type SchedulingSettings } from "../../src/core/engine_config.ts";
 import type { GenerationRequest, SequenceRequest } from "../../src/core/generation.ts";
 import { chunksOf, FULL, STATE, windowOf } from "./kv_groups.ts";
 import { FAKE_VOCAB_SIZE } from "./paged_fake_runner.ts";
@@ -50,7 +50,7 @@ export const requestSequences: fc.Arbitrary<SequenceRequest[]> = fc.array(
 /** No cache, or one of any kind. */
 export const prefixCaches: fc.Arbitrary<RigOptions["prefixCache"]> = fc.option(
   fc.record({
-    policy: fc.constantFrom("lru", "slru", "priority"),
+    policy: fc.constantFrom(...EVICTION_POLICIES),
     forceMiss: fc.nat(4).map((pick) => pick === 0),
   }),
   { nil: undefined, freq: 4 },
@@ -158,7 +158,7 @@ const resizes = fc.record({
   verb: fc.constant("resize" as const),
   numBlocks: fc.oneof(
     { weight: 3, arbitrary: fc.constant(0) },
-    { weight: 2, arbitrary: fc.integer({ min: 1, max: 24 }) },
+    { weight: 1, arbitrary: fc.integer({ min: 1, max: 24 }) },
   ),
 });
 

@@ -17,6 +17,8 @@ export const HOST_BENCHES: readonly QuickBench[] = [
   ["experts.ts", "--quick", "--device", "cpu"],
   ["weight_formats.ts", "--quick", "--device", "cpu"],
   ["loading.ts", "--quick", "--device", "cpu"],
+  ["miss_watch.ts", "--quick"],
+  ["overload.ts", "--quick"],
   ["tokenize_door.ts", "--quick"],
 ];
 

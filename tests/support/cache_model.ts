@@ -11,7 +11,21 @@ interface Entry {
   wasHit: boolean;
   priority: number;
   expiry: number;
+  /** Most entries below it on a path that was let go, and whether it is a tail by that. */
+  numBelow: number;
+  isTail: boolean;
+  numUses: number;
+  /** Entries of its run when that was measured. */
+  runLength: number;
 }
+
+/** Policies whose every victim the model predicts; `reuse` learns from times. */
+export const MODELLED_POLICIES = [
+  ...["lru", "slru", "priority", "hits-per-token", "tail-lru"] as const,
+];
+
+/** Blocks that `tail-lru` takes for a tail in tests. */
+export const NUM_TAIL_BLOCKS = 2;
 
 /** What the model knows of one table. */
 interface Table {
@@ -104,6 +118,7 @@ export class CacheModel {
     for (const entry of this.cached.values()) {
       if (!isHit || !found.includes(entry.block)) continue;
       entry.wasHit = true;
+      entry.numUses++;
       if (options.retention !== undefined) this.#retain(entry, options.retention);
     }
     this.#evictFor(table.length - found.length, found);
@@ -215,7 +230,10 @@ export class CacheModel {
     const prefix = prefixOf(table.scope, table.tokens, (at + 1) * this.sizes.blockSize);
     if (this.cached.has(prefix)) return;
     const block = table.blocks[at]!;
-    const entry = { block, stamp: -1, wasHit: false, priority: 35, expiry: Infinity };
+    const entry: Entry = {
+      ...{ block, stamp: -1, wasHit: false, priority: 35, expiry: Infinity },
+      ...{ numBelow: 0, isTail: false, numUses: 1, runLength: 1 },
+    };
     if (table.retention !== undefined) this.#retain(entry, table.retention);
     this.cached.set(prefix, entry);
   }
@@ -236,10 +254,36 @@ export class CacheModel {
     const idle = this.#idle().filter(([, { block }]) => held.has(block));
     idle.sort(([a], [b]) => b.length - a.length);
     for (const [, entry] of idle) entry.stamp = Infinity;
-    for (const [, entry] of idle) {
+    for (const [prefix, entry] of idle) {
       entry.stamp = this.#numStamps++;
+      this.#measure(prefix, entry);
       if (this.policy === "slru") this.#demote();
     }
+  }
+
+  /** What policies note as an entry becomes idle. */
+  #measure(prefix: string, entry: Entry): void {
+    entry.isTail = entry.numBelow < NUM_TAIL_BLOCKS;
+    const parent = this.#parentOf(prefix);
+    if (parent) parent[1].numBelow = Math.max(parent[1].numBelow, entry.numBelow + 1);
+    if (!this.#isLeaf(prefix)) return;
+    const run = [entry];
+    let above = parent;
+    while (above?.[1].numUses === entry.numUses) {
+      run.push(above[1]);
+      above = this.#parentOf(above[0]);
+    }
+    for (const member of run) member.runLength = run.length;
+  }
+
+  #parentOf(prefix: string): [string, Entry] | undefined {
+    const above = prefix.split(" ").slice(0, -this.sizes.blockSize).join(" ");
+    const entry = this.cached.get(above);
+    return entry && [above, entry];
+  }
+
+  #isLeaf(prefix: string): boolean {
+    return ![...this.cached.keys()].some((other) => other.startsWith(`${prefix} `));
   }
 
   /** The longest idle of too many protected entries goes back on probation. */
@@ -257,16 +301,17 @@ export class CacheModel {
   #evictFor(numNew: number, found: readonly BlockId[]): void {
     for (let missing = numNew - this.numFree; missing > 0; missing--) {
       const idle = this.#idle().filter(([, { block }]) => !found.includes(block));
-      const leaves = idle.filter(([prefix]) =>
-        ![...this.cached.keys()].some((other) => other !== prefix && other.startsWith(`${prefix} `))
-      );
+      const leaves = idle.filter(([prefix]) => this.#isLeaf(prefix));
       const [victim] = leaves.reduce((a, b) => this.#rank(a[1]) < this.#rank(b[1]) ? a : b);
       this.cached.delete(victim);
       this.numEvicted++;
     }
   }
 
-  #rank({ stamp, wasHit, priority, expiry }: Entry): number {
+  #rank(entry: Entry): number {
+    const { stamp, wasHit, priority, expiry } = entry;
+    if (this.policy === "tail-lru") return (entry.isTail ? 0 : 1e9) + stamp;
+    if (this.policy === "hits-per-token") return entry.numUses / entry.runLength * 1e9 + stamp;
     if (this.policy === "lru") return stamp;
     if (this.policy === "slru") return (wasHit ? 1e9 : 0) + stamp;
     return (expiry <= this.now ? 35 : priority) * 1e9 + stamp;

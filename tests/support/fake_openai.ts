@@ -13,6 +13,8 @@ export interface FakeAnswer {
   readonly pieces?: readonly string[];
   readonly thinking?: readonly string[];
   readonly usage?: Record<string, unknown>;
+  /** What Quire says of the prompt where `explain` asks for it. */
+  readonly explanation?: string;
   /** A refusal with this status and body. */
   readonly refusal?: readonly [status: number, body: string];
   /** After the pieces: an error event, or silence until the reader leaves. */
@@ -47,7 +49,7 @@ export class FakeOpenAi {
   }
 
   #respond(
-    { pieces = [], thinking = [], usage, refusal, end = "done" }: FakeAnswer,
+    { pieces = [], thinking = [], usage, explanation, refusal, end = "done" }: FakeAnswer,
     isChat: boolean,
   ): Response {
     if (refusal !== undefined) return new Response(refusal[1], { status: refusal[0] });
@@ -62,6 +64,9 @@ export class FakeOpenAi {
       ...pieces.map((content) => delta({ content })),
       ...(end === "done" ? [delta({}, "stop")] : []),
       ...(usage === undefined ? [] : [{ choices: [], usage }]),
+      ...(explanation === undefined
+        ? []
+        : [{ choices: [], quire: { prompts: [{ text: explanation }] } }]),
       ...(end === "error" ? [{ error: { message: "the engine is gone" } }] : []),
     ];
     const texts = [

@@ -11,7 +11,7 @@ export const FAKE_INFO: EngineInfo = {
   modelType: "fake",
   numParameters: 0,
   weightBytes: 0,
-  vocabSize: 17,
+  vocabSize: 100,
   maxModelLen: 100,
   blockSize: 2,
   numBlocks: 32,

@@ -224,9 +224,15 @@ export class ManagerHistory {
   }
 }
 
-/** An admission as it was when there was one copy at most, and it had that name. */
-function asRecorded({ copies, stops: _, missingInputs, ...admission }: Admission): unknown {
+/**
+ * An admission as it was when there was one copy at most, and it had that name, and when nobody
+ * asked how long ago blocks were evicted.
+ */
+function asRecorded(
+  { copies, stops: _, missingInputs, evictedAgoMs, ...admission }: Admission,
+): unknown {
   assertEquals(missingInputs, []);
+  assertEquals(evictedAgoMs !== undefined, admission.numEvictedTokens > 0);
   return copies.length === 0 ? admission : { ...admission, copy: copies[0] };
 }
 

@@ -16,7 +16,7 @@ export function smallModelFiles(): Record<string, string> {
   }
 }
 
-/** The tensors that a config.json asks for, of small numbers in f32, f16 and bf16 in turns. */
+/** The tensors that a config.json asks for, of random numbers in f32, f16 and bf16 in turns. */
 export function smallTensorsOf(config: unknown): Record<string, TensorFixture> {
   const tensors: Record<string, TensorFixture> = {};
   for (const spec of parseModel(config).weights) {
@@ -24,7 +24,10 @@ export function smallTensorsOf(config: unknown): Record<string, TensorFixture> {
       const shape = spec.shapes[i]!;
       const count = shape.reduce((a, b) => a * b);
       const seed = Object.keys(tensors).length;
-      tensors[name] = { shape, ...elements(noise(count, seed, 0.1), seed) };
+      const values = shape.length === 1
+        ? noise(count, seed, 0.5).map((value) => 1 + value)
+        : noise(count, seed, 2 / Math.sqrt(shape.at(-1)!));
+      tensors[name] = { shape, ...elements(values, seed) };
     }
   }
   return tensors;

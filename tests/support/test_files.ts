@@ -12,6 +12,7 @@ export const SLOWEST: readonly string[] = [
   "tests/scheduler/scheduler_histories_test.ts",
   "tests/models/tuned_golden_test.ts",
   "tests/models/equivalence_test.ts",
+  "tests/e2e/window_test.ts",
   "tests/e2e/prefix_cache_test.ts",
   "tests/models/families_test.ts",
   "tests/kvcache/block_manager_histories_test.ts",
@@ -35,8 +36,8 @@ export const SLOWEST: readonly string[] = [
 ];
 
 /**
- * Files that compute whole answers of the bundled model again and again, or a kernel in all its
- * variants, which takes most of a room's time: a quick run leaves them out, and says so.
+ * Files that compute whole answers of the bundled model again and again, a kernel in all its
+ * variants, or what a browser shows, which takes most of a room's time: a quick run leaves them out, and says so.
  */
 export const FULL_RUN_ONLY: readonly string[] = [
   "tests/e2e/recall_test.ts",
@@ -46,6 +47,7 @@ export const FULL_RUN_ONLY: readonly string[] = [
   "tests/e2e/warm_restart_test.ts",
   "tests/e2e/elastic_pool_test.ts",
   "tests/e2e/raw_fuzz_test.ts",
+  "tests/e2e/window_test.ts",
   "tests/models/deterministic_test.ts",
   "tests/models/equivalence_test.ts",
   "tests/models/demo_golden_test.ts",

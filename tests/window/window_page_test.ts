@@ -78,10 +78,12 @@ Deno.test("a browser gets the window at /, and others are led to the page of the
   const server = testServer({ access: { apiKeys: ["k"], adminKeys: [], hostname: "127.0.0.1" } });
   const accept = "text/html,application/xhtml+xml,*/*;q=0.8";
   const page = await server.request("/", { headers: { accept } });
-  assertEquals([page.status, page.headers.get("vary")], [200, "accept, Origin"]);
+  assertEquals(page.status, 200);
+  assertStringIncludes(page.headers.get("vary") ?? "", "accept");
   assertStringIncludes(await page.text(), "<title>Quire</title>");
   const other = await server.request("/", { headers: { accept: "*/*" } });
   assertEquals([other.status, other.headers.get("location")], [302, "/docs"]);
+  assertStringIncludes(other.headers.get("vary") ?? "", "accept");
   const missing = await server.request("/window/nothing.ts");
   assertEquals([missing.status, (await missing.json()).error.code], [404, "not_found"]);
 });

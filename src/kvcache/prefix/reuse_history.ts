@@ -1,7 +1,7 @@
 /** Ages in milliseconds fall into ranges that double: below 1, below 2, below 4 and so on. */
 const NUM_RANGES = 40;
-/** Ends after which all counts are halved, so that what was long ago counts less. */
-const HALF_LIFE = 65_536;
+/** How many blocks, found once in the longest wait of their range, stand for what is not known. */
+const PRIOR = 10;
 
 /**
  * How often idle blocks of one kind were found again, by how long they had been idle.
@@ -19,10 +19,14 @@ export class ReuseHistory {
   readonly #ended = new Float64Array(NUM_RANGES);
   #numEnds = 0;
 
+  /** What has been noted counts half after so many ends. */
+  constructor(public halfLife: number) {}
+
   /** A block that was idle for so long is so no more, for whatever reason. */
   noteEnd(ageMs: number): void {
     this.#ended[rangeOf(ageMs)]!++;
-    if (++this.#numEnds % HALF_LIFE !== 0) return;
+    if (++this.#numEnds < this.halfLife) return;
+    this.#numEnds = 0;
     for (let i = 0; i < NUM_RANGES; i++) {
       this.#found[i]! /= 2;
       this.#ended[i]! /= 2;
@@ -44,7 +48,7 @@ export class ReuseHistory {
     let numBeyond = 0;
     for (let i = range + 1; i < NUM_RANGES; i++) numBeyond += this.#ended[i]!;
     const waitedMs = (to - from) * (numBeyond + this.#ended[range]! / 2);
-    return (this.#found[range]! + 1) / (waitedMs + to);
+    return (this.#found[range]! + PRIOR) / (waitedMs + PRIOR * to);
   }
 }
 

@@ -7,6 +7,8 @@ import { ReuseHistory } from "./reuse_history.ts";
 
 /** Kinds of blocks: by how often they were found, the last kind at least so often. */
 const NUM_KINDS = 4;
+/** What is known of a kind is halved whenever so many times the pool has come and gone. */
+const POOLS_REMEMBERED = 4;
 
 /**
  * Evicts the block that is least likely to be found again soon, by what became of blocks of its
@@ -19,7 +21,7 @@ const NUM_KINDS = 4;
  */
 export class ReusePolicy implements EvictionPolicy {
   readonly #now: () => number;
-  readonly #histories = Array.from({ length: NUM_KINDS }, () => new ReuseHistory());
+  readonly #histories: readonly ReuseHistory[];
   /** Idle leaves by kind, the one idle longest first. */
   readonly #victims: readonly BlockTournament[];
   #kinds: Uint8Array;
@@ -32,6 +34,8 @@ export class ReusePolicy implements EvictionPolicy {
 
   constructor(numBlocks: number, now: () => number) {
     this.#now = now;
+    const halfLife = POOLS_REMEMBERED * numBlocks;
+    this.#histories = Array.from({ length: NUM_KINDS }, () => new ReuseHistory(halfLife));
     this.#kinds = new Uint8Array(numBlocks);
     this.#idleSince = new Float64Array(numBlocks).fill(NaN);
     this.#stamps = new Float64Array(numBlocks);
@@ -92,6 +96,9 @@ export class ReusePolicy implements EvictionPolicy {
   }
 
   resize(remap: BlockRemap): void {
+    for (const history of this.#histories) {
+      history.halfLife = POOLS_REMEMBERED * remap.numBlocks;
+    }
     this.#kinds = remap.column(this.#kinds);
     this.#idleSince = remap.column(this.#idleSince, { fill: NaN });
     this.#stamps = remap.column(this.#stamps);

@@ -1,7 +1,7 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { allocators, type ServerSizes } from "../../../bench/sim/allocators.ts";
-import { fitCosts, type StepCosts, stepMsOf } from "../../../bench/sim/costs.ts";
+import { fitCosts, parseCosts, type StepCosts, stepMsOf } from "../../../bench/sim/costs.ts";
 import { EngineServer } from "../../../bench/sim/engine_server.ts";
 import { type Load, numRequestsOf, type Session } from "../../../bench/sim/load.ts";
 import { simulate } from "../../../bench/sim/simulate.ts";
@@ -190,4 +190,10 @@ Deno.test("fitCosts finds the constants that steps were made with, and none belo
       `${name} ${fitted[name]}`,
     );
   }
+});
+
+Deno.test("parseCosts reads the last line, and names the constant that is none", () => {
+  assertEquals(parseCosts(`a warning\n${JSON.stringify(PLAIN)}\n`, "costs.json"), PLAIN);
+  const wrong = JSON.stringify({ ...PLAIN, pairMs: -1 });
+  assertThrows(() => parseCosts(wrong, "costs.json"), RangeError, "costs.json: pairMs is -1");
 });

@@ -154,3 +154,69 @@ Deno.test("PriorityPolicy counts in 32 bits: what starts anew changes no victim"
   );
   assert(numVictims > times(500), `only ${numVictims} victims`);
 });
+
+Deno.test("HitsPerTokenPolicy evicts the long run that was used as often as a short one, whole", () => {
+  // Two paths: 0 above 1 above 2, and 3 alone.
+  const parents = new Map([[1, 0], [2, 1]]);
+  const parts = { ...PARTS, parentOf: (id: number) => parents.get(id) };
+  const policy = createEvictionPolicy("hits-per-token", 4, parts);
+  for (const id of [0, 1, 2, 3]) policy.start(id);
+  // Once each: 1/1 for the short one, though idle longest, and 1/3 for each of the others.
+  policy.add(3, true);
+  policy.add(2, true);
+  policy.add(1, false);
+  policy.add(0, false);
+  policy.checkIntegrity(4);
+  assertEquals(policy.next(), 2);
+  policy.remove(2);
+  policy.becomeLeaf(1);
+  assertEquals(policy.next(), 1);
+  policy.remove(1);
+  policy.becomeLeaf(0);
+  assertEquals(drain(policy, 2), [0, 3]);
+});
+
+Deno.test("TailLruPolicy evicts the ends of paths, and makes no new end of what is left", () => {
+  // 0 above 1 above 2 above 3, and 4 alone; a tail is two blocks.
+  const parents = new Map([[1, 0], [2, 1], [3, 2]]);
+  const parts = { ...PARTS, parentOf: (id: number) => parents.get(id) };
+  const policy = createEvictionPolicy("tail-lru", 5, parts);
+  for (const id of [0, 1, 2, 3, 4]) policy.start(id);
+  idle(policy, 3, 2, 1, 0, 4);
+  policy.checkIntegrity(5);
+  assertEquals(drain(policy, 3), [3, 2, 4]);
+  // Used again and let go without the end that it had: 1 and 0 are still no tails.
+  for (const id of [1, 0]) policy.remove(id);
+  policy.start(4);
+  idle(policy, 1, 0, 4);
+  assertEquals(drain(policy, 3), [4, 1, 0]);
+});
+
+Deno.test("ReusePolicy is LRU until it knows better, and then keeps the kind that comes back", () => {
+  let now = 0;
+  const policy = createEvictionPolicy("reuse", 4, { ...PARTS, now: () => now });
+  for (const id of [0, 1, 2, 3]) policy.start(id);
+  idle(policy, 2);
+  now = 10;
+  idle(policy, 0);
+  assertEquals(policy.next(), 2);
+  for (const id of [0, 2]) policy.remove(id);
+  // Block 1 comes back after 100 ms each time; what is found once does not, for ten times as long.
+  for (let round = 0; round < 100; round++) {
+    idle(policy, 1);
+    now += 100;
+    policy.remove(1);
+    policy.hit(1);
+    policy.start(3);
+    idle(policy, 3);
+    now += 1000;
+    policy.remove(3);
+  }
+  policy.start(3);
+  idle(policy, 1);
+  now += 50;
+  idle(policy, 3);
+  now += 100;
+  policy.checkIntegrity(2);
+  assertEquals(policy.next(), 3, "idle for less time, and less likely to come back");
+});

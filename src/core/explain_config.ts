@@ -1,0 +1,74 @@
+import { z } from "zod";
+import { checkValues, deepFreeze, readCommandLine } from "./command_line.ts";
+import { examplesOf, usageOf } from "./command_names.ts";
+import type { Environment } from "./environment.ts";
+import { StartupError } from "./errors.ts";
+import { flagsOf } from "./flags.ts";
+import { helpText } from "./help.ts";
+
+const EXPLAIN = "Explain (quire explain)";
+
+/** The settings of `quire explain`. */
+export const ExplainSchema = z.object({
+  url: z.string().min(1).default("http://127.0.0.1:8000").meta({
+    description: "The server of Quire to ask; /v1 is added where there is no path",
+    group: EXPLAIN,
+    value: "URL",
+  }),
+  apiKey: z.string().min(1).optional().meta({
+    description: "Key that is sent: prefixes are found by the holder of the same key",
+    group: EXPLAIN,
+    value: "KEY",
+    secret: true,
+    defaultText: "none",
+  }),
+  decisions: z.boolean().default(false).meta({
+    description: "Also show each decision of the scheduler and the cache",
+    group: EXPLAIN,
+    value: "",
+  }),
+  json: z.boolean().default(false).meta({
+    description: "Print the explanation as the server sends it",
+    group: EXPLAIN,
+    value: "",
+  }),
+});
+
+/** Flags of `quire explain`. */
+export const EXPLAIN_FLAGS = flagsOf(ExplainSchema);
+
+/** The settings of `quire explain`, checked and frozen. */
+export type ExplainConfig = Readonly<z.output<typeof ExplainSchema>> & {
+  /** The file with the request; absent for standard input. */
+  readonly file?: string;
+};
+
+/**
+ * Reads what follows the command `explain`; undefined where its help is asked for.
+ *
+ * @throws {StartupError} as `parseConfig`.
+ */
+export function parseExplainConfig(
+  args: readonly string[],
+  env: Environment,
+): ExplainConfig | undefined {
+  const { asked, positionals, given } = readCommandLine(args, env, { flags: EXPLAIN_FLAGS });
+  if (asked !== undefined) return undefined;
+  const [file, surplus] = positionals;
+  if (surplus !== undefined) {
+    throw new StartupError(`Unexpected argument ${JSON.stringify(surplus)}: see --help`);
+  }
+  const values = checkValues(ExplainSchema, given);
+  return deepFreeze({ ...values, ...(file === undefined || file === "-" ? {} : { file }) });
+}
+
+/** The page that `quire explain --help` prints. */
+export function explainHelp(): string {
+  return helpText(EXPLAIN_FLAGS, [
+    "Quire sends a request, as a JSON body of /v1/chat/completions or a list of messages, with " +
+    "explain, and shows what its prompt found in the prefix cache, and why it found no more. One " +
+    "token is generated. Like every request it leaves its prompt in the cache.",
+    usageOf("explain"),
+    ...examplesOf("explain"),
+  ]);
+}
