@@ -29,8 +29,6 @@ export function TreeCard({ machine, api }: { machine: Machine; api: Api }) {
     run.node === chosen?.run.node && run.hash === chosen.run.hash
   );
   const shown = same ?? chosen;
-  const depth = Math.max(0, ...placed.map(({ row }) => row)) + 1;
-  const maxHits = Math.max(1, ...placed.map(({ run }) => run.hits));
   return html`
     <section class="card tree-card" aria-labelledby="tree-title">
       <header class="card-head">
@@ -48,23 +46,12 @@ export function TreeCard({ machine, api }: { machine: Machine; api: Api }) {
             tree === undefined ? "No prefix cache." : "Nothing is cached yet."
           }</p>`
           : html`
-            <div
-              class="icicle"
-              role="tree"
-              aria-label="Radix tree of cached prefixes"
-              style=${{ height: `${depth * ROW_PX}px` }}
-            >${placed.map((each) =>
-              html`
-                <${RunButton}
-                  key=${`${each.run.node}/${each.run.hash}`}
-                  placed=${each}
-                  blockSize=${machine.blockSize}
-                  heat=${each.run.hits / maxHits}
-                  isChosen=${each === shown}
-                  onChoose=${() => setChosen(each)}
-                />
-              `
-            )}</div>
+            <${Icicle}
+              placed=${placed}
+              blockSize=${machine.blockSize}
+              chosen=${shown}
+              onChoose=${setChosen}
+            />
           `}
       </div>
       <div class="run-detail" aria-live="polite">
@@ -80,6 +67,35 @@ export function TreeCard({ machine, api }: { machine: Machine; api: Api }) {
           `}
       </div>
     </section>
+  `;
+}
+
+function Icicle({ placed, blockSize, chosen, onChoose }: {
+  placed: readonly Placed[];
+  blockSize: number;
+  chosen: Placed | undefined;
+  onChoose: (run: Placed) => void;
+}) {
+  const depth = Math.max(...placed.map(({ row }) => row)) + 1;
+  const maxHits = Math.max(1, ...placed.map(({ run }) => run.hits));
+  return html`
+    <div
+      class="icicle"
+      role="tree"
+      aria-label="Radix tree of cached prefixes"
+      style=${{ height: `${depth * ROW_PX}px` }}
+    >${placed.map((each) =>
+      html`
+        <${RunButton}
+          key=${`${each.run.node}/${each.run.hash}`}
+          placed=${each}
+          blockSize=${blockSize}
+          heat=${each.run.hits / maxHits}
+          isChosen=${each === chosen}
+          onChoose=${() => onChoose(each)}
+        />
+      `
+    )}</div>
   `;
 }
 
