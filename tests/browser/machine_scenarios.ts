@@ -80,16 +80,22 @@ async function underLoad(rig: Rig) {
   assertEquals(rig.complaints, []);
 }
 
-/** Chooses runs at the top of the tree until one has this text. */
+/** Chooses runs at the top of the tree, as it comes, until one has this text. */
 async function findRun(page: Page, text: string): Promise<void> {
-  const numRuns = await page.locator(".run[aria-level='1']").evaluateAll((runs) => runs.length);
-  for (let at = 0; at < numRuns; at++) {
-    await page.locator(".run[aria-level='1']").nth(at).click({ force: true });
-    const told = page.locator(".run-text");
-    await told.filter({ hasText: /\w/ }).waitFor();
-    if ((await told.innerText()).includes(text)) return;
+  const runs = page.locator(".run[aria-level='1']");
+  const told = page.locator(".run-text");
+  await runs.first().waitFor();
+  for (let round = 0; round < 40; round++) {
+    const numRuns = await runs.count();
+    for (let at = 0; at < numRuns; at++) {
+      await runs.nth(at).click({ force: true });
+      await told.filter({ hasText: /\w/ }).waitFor();
+      if ((await told.innerText()).includes(text)) return;
+    }
+    // The tree is told once more when the engine has come to rest.
+    await page.waitForTimeout(250);
   }
-  assert(false, `no run of ${numRuns} has ${text}`);
+  assert(false, `no run has ${text}`);
 }
 
 /** Answers in place of the engine with one frame. */
