@@ -51,3 +51,10 @@ for (const [i, policy] of (["lru", "slru", "priority"] as const).entries()) {
     );
   });
 }
+
+Deno.test("BlockManager does the same from the same history by a policy that no model predicts (I15)", () => {
+  const [first, second, other] = [77, 77, 78].map((seed) => new ManagerHistory("reuse", seed));
+  for (let i = 0; i < 8; i++) assertEquals(second!.play(500), first!.play(500));
+  assert(first!.numEvicted > 400, `${first!.numEvicted} evictions`);
+  assert(other!.play(4_000) !== first!.play(0), "histories of two seeds are alike");
+});
