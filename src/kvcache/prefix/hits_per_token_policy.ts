@@ -92,12 +92,15 @@ export class HitsPerTokenPolicy implements EvictionPolicy {
     );
   }
 
-  /** Measures the run that ends at a leaf: none of its blocks is in the tournament yet. */
+  /**
+   * Measures the run that ends at a leaf. Above a block of a window there may be some that became
+   * idle before it: they are in the tournament, with the run that they were measured in.
+   */
   #measureRun(leaf: BlockId): void {
     const run: BlockId[] = [];
     const numUses = this.#numUses[leaf]!;
     let id: BlockId | undefined = leaf;
-    while (id !== undefined && this.#numUses[id] === numUses) {
+    while (id !== undefined && this.#numUses[id] === numUses && !this.#victims.has(id)) {
       run.push(id);
       id = this.#parentOf(id);
     }
