@@ -18,7 +18,7 @@ export const COMMANDS = [
     examples: [
       ["quire serve", "the bundled model, on http://127.0.0.1:8000"],
       ["quire serve Qwen/Qwen3-0.6B", "a model of the hub; asks before it downloads"],
-      ["quire serve -m model.gguf -c 4096 -np 8", "a GGUF file, in llama.cpp's spellings"],
+      ["quire serve -m model.gguf -c 4096 -np 8", "a GGUF file, in short spellings"],
     ],
   },
   {
@@ -46,7 +46,7 @@ export const COMMANDS = [
     args: "[MODEL] [flags]",
     summary: "Say how much fits into KV memory (flags: quire plan --help)",
     examples: [
-      ["quire plan llama-3.1-8b --memory 8GiB", "a model that is known by its name"],
+      ["quire plan smollm2-135m --memory 8GiB", "a model that is known by its name"],
       ["quire plan Qwen/Qwen3-0.6B", "a model of the hub; fetches its config.json"],
     ],
   },

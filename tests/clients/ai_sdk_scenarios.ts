@@ -2,9 +2,26 @@ import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { assert, assertEquals } from "@std/assert";
-import { embedMany, generateText, type LanguageModel, Output, stepCountIs, streamText, tool } from "ai";
+import {
+  embedMany,
+  generateText,
+  type LanguageModel,
+  Output,
+  stepCountIs,
+  streamText,
+  tool,
+} from "ai";
 import { checkedFetch } from "./checked_fetch.ts";
-import { ANSWER, checkVectors, HELLO, Mood, Place, type Scenario, type Server, TEXTS } from "./scenario.ts";
+import {
+  ANSWER,
+  checkVectors,
+  HELLO,
+  Mood,
+  Place,
+  type Scenario,
+  type Server,
+  TEXTS,
+} from "./scenario.ts";
 
 const WEATHER = tool({ inputSchema: Place, execute: ({ city }) => `Sun in ${city}` });
 

@@ -3,7 +3,16 @@ import { tool } from "@langchain/core/tools";
 import { ChatOpenAI, OpenAIEmbeddings } from "@langchain/openai";
 import { assert, assertEquals } from "@std/assert";
 import { checkedFetch } from "./checked_fetch.ts";
-import { ANSWER, checkVectors, HELLO, Mood, Place, type Scenario, type Server, TEXTS } from "./scenario.ts";
+import {
+  ANSWER,
+  checkVectors,
+  HELLO,
+  Mood,
+  Place,
+  type Scenario,
+  type Server,
+  TEXTS,
+} from "./scenario.ts";
 
 const WEATHER = tool(({ city }) => `Sun in ${city}`, {
   name: "get_weather",
@@ -55,7 +64,12 @@ function scenariosOf(name: string, useResponsesApi: boolean): Scenario[] {
 export const LANGCHAIN: readonly Scenario[] = [
   ["@langchain/openai: embeddings of documents and of a query", async ({ url, model }) => {
     const configuration = { baseURL: `${url}/v1`, fetch: checkedFetch };
-    const embeddings = new OpenAIEmbeddings({ model, apiKey: "none", maxRetries: 0, configuration });
+    const embeddings = new OpenAIEmbeddings({
+      model,
+      apiKey: "none",
+      maxRetries: 0,
+      configuration,
+    });
     const vectors = await embeddings.embedDocuments(TEXTS);
     checkVectors(vectors);
     checkVectors([await embeddings.embedQuery(TEXTS[0]!), ...vectors.slice(1)]);

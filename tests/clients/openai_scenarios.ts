@@ -3,7 +3,16 @@ import OpenAI, { BadRequestError } from "openai";
 import { zodFunction, zodTextFormat } from "openai/helpers/zod";
 import { z } from "zod";
 import { checkedFetch } from "./checked_fetch.ts";
-import { ANSWER, checkVectors, HELLO, Mood, Place, type Scenario, type Server, TEXTS } from "./scenario.ts";
+import {
+  ANSWER,
+  checkVectors,
+  HELLO,
+  Mood,
+  Place,
+  type Scenario,
+  type Server,
+  TEXTS,
+} from "./scenario.ts";
 
 const WEATHER: OpenAI.Responses.FunctionTool = {
   type: "function",

@@ -23,6 +23,8 @@ def main():
     job = json.load(sys.stdin)
     pid, terminal = pty.fork()
     if pid == 0:
+        # Whether there is colour is the job's to say.
+        os.environ.pop("NO_COLOR", None)
         os.environ.update(job.get("env", {}))
         # The size is there before the program asks.
         time.sleep(0.05)
