@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import OpenAI from "openai";
 import { exchange } from "../support/raw_http.ts";
 import { freePort, runMain, ServerProcess } from "../support/server_process.ts";
 
@@ -98,6 +99,8 @@ Deno.test({
       "k1 name=alice tokens-per-minute=20",
       "--api-key",
       "k2",
+      "--api-key",
+      "k3 name=bob max-requests=1",
       "--metrics-access",
       "open",
     ]);
@@ -114,6 +117,7 @@ Deno.test({
       assert(Number(refused.headers.get("retry-after")) > 1);
       assertStringIncludes((await refused.json()).error.message, "The key alice");
       assertEquals((await ask("k2")).status, 200);
+      await assertRetried(server, "k3");
       await server.idle();
       assert(!server.output.includes("k1"), "a key is shown");
     } finally {
@@ -121,3 +125,32 @@ Deno.test({
     }
   },
 });
+
+/** OpenAI's client is refused while the key's one request runs, and asks again by itself. */
+async function assertRetried(server: ServerProcess, apiKey: string): Promise<void> {
+  const running = new AbortController();
+  const statuses: number[] = [];
+  const client = new OpenAI({
+    apiKey,
+    baseURL: `${server.url}/v1`,
+    fetch: async (...request: Parameters<typeof fetch>) => {
+      const response = await fetch(...request);
+      statuses.push(response.status);
+      if (response.status === 429) running.abort();
+      return response;
+    },
+  });
+  const model = "quire-demo";
+  const endless = {
+    model,
+    prompt: "Once",
+    max_tokens: 2000,
+    ignore_eos: true,
+    stream: true,
+  } as const;
+  const stream = await client.completions.create(endless, { signal: running.signal });
+  const { choices } = await client.completions.create({ model, prompt: "Once", max_tokens: 2 });
+  assert(choices[0]!.text.length > 0);
+  assertEquals([statuses[0], statuses[1], statuses.at(-1)], [200, 429, 200]);
+  for await (const _ of stream) { /* What came before it was aborted. */ }
+}
