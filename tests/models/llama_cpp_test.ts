@@ -51,6 +51,8 @@ function unread({ model_type: type, rope_scaling: scaling }: WideModel["config"]
 
 /** What llama.cpp has no choice of, in families with experts. */
 function fixed({ model_type: type }: WideModel["config"]): Readonly<Record<string, unknown>> {
+  // A GGUF file cannot say which layers are dense.
+  if (type === "qwen3_moe") return { mlp_only_layers: [], moe_intermediate_size: 256 };
   if (type !== "olmoe") return {};
   return { num_key_value_heads: WIDE.num_attention_heads, tie_word_embeddings: false };
 }
