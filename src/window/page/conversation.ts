@@ -1,3 +1,16 @@
+/** Settings that are numbers, which a request takes as they are. */
+export const SAMPLER_FIELDS = [
+  "temperature",
+  "top_p",
+  "top_k",
+  "min_p",
+  "repetition_penalty",
+  "presence_penalty",
+  "frequency_penalty",
+  "max_tokens",
+  "seed",
+] as const;
+
 /** Who says a message. */
 export type Role = "user" | "assistant";
 

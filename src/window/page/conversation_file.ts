@@ -1,5 +1,5 @@
 import type { Conversation, Message, Settings } from "./conversation.ts";
-import { newId, titleOf } from "./conversation.ts";
+import { newId, SAMPLER_FIELDS, titleOf } from "./conversation.ts";
 
 /** What marks a file of conversations. */
 const FORMAT = "quire.conversations.v1";
@@ -9,17 +9,6 @@ const MAX_FILE_LENGTH = 64 * 2 ** 20;
 /** Most messages of a conversation that is read. */
 const MAX_MESSAGES = 10_000;
 
-const NUMBERS = [
-  "temperature",
-  "top_p",
-  "top_k",
-  "min_p",
-  "repetition_penalty",
-  "presence_penalty",
-  "frequency_penalty",
-  "max_tokens",
-  "seed",
-] as const;
 const TEXTS = ["system", "stop", "schema"] as const;
 
 /** Conversations as the text of a file. */
@@ -85,7 +74,7 @@ function readMessage(given: unknown, place: string): Message {
 function readSettings(given: unknown): Settings {
   const from = Object(given) as Record<string, unknown>;
   const types: Readonly<Record<string, (value: unknown) => boolean>> = {
-    ...Object.fromEntries(NUMBERS.map((name) => [name, Number.isFinite])),
+    ...Object.fromEntries(SAMPLER_FIELDS.map((name) => [name, Number.isFinite])),
     ...Object.fromEntries(TEXTS.map((name) => [name, (value) => typeof value === "string"])),
     thinking: (value) => typeof value === "boolean",
     format: (value) => value === "json" || value === "schema",

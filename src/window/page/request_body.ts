@@ -1,17 +1,4 @@
-import type { Message, Settings } from "./conversation.ts";
-
-/** Fields of settings that a request takes as they are. */
-const SAMPLER_FIELDS = [
-  "temperature",
-  "top_p",
-  "top_k",
-  "min_p",
-  "repetition_penalty",
-  "presence_penalty",
-  "frequency_penalty",
-  "max_tokens",
-  "seed",
-] as const;
+import { type Message, SAMPLER_FIELDS, type Settings } from "./conversation.ts";
 
 /** Whether what there is of an answer can be continued: a thought or a grammar begins anew. */
 export function isContinuable({ content }: Message, settings: Settings): boolean {
