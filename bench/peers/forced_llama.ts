@@ -6,24 +6,11 @@
  * Calls llama.cpp's decode on the CPU through the bindings of `node-llama-cpp`, all tokens as one
  * batch, as `llama_peer.ts` does.
  */
+import type { AddonContext } from "./llama_addon.ts";
 import { PROTOCOL_MARK } from "./peer_task.ts";
 
 /** What llama.cpp makes of one model. */
 export type ForcedAnswer = { readonly best: readonly number[] } | { readonly error: string };
-
-/** What is used of the bindings, of version 3.22.1 (`dist/bindings/AddonTypes.d.ts` there). */
-interface AddonContext {
-  initBatch(size: number): void;
-  /** Returns the places of the logits asked for in the batch to come. */
-  addToBatch(
-    sequence: number,
-    position: number,
-    tokens: Uint32Array,
-    logits: Uint32Array,
-  ): Uint32Array;
-  decodeBatch(): Promise<void>;
-  sampleToken(place: number, sampler: unknown): Promise<number>;
-}
 
 /** Opens the bindings; the entry has no types here, since the package is no dependency. */
 async function openLlama(install: string) {

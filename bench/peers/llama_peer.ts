@@ -5,6 +5,7 @@
  * Calls llama.cpp's decode through the bindings of `node-llama-cpp` directly, one batch per step, so
  * that nothing of that package's own queues counts against it.
  */
+import type { AddonContext } from "./llama_addon.ts";
 import {
   NUM_LOGPROBS,
   type PeerAnswer,
@@ -18,27 +19,6 @@ import {
 const CONTEXT_LEN = 1024;
 const MAX_BATCH = 8;
 const BATCH_TOKENS = 512;
-
-/** What is used of the bindings, of version 3.22.1 (`dist/bindings/AddonTypes.d.ts` there). */
-interface AddonContext {
-  initBatch(size: number): void;
-  /** Returns the places of the logits asked for in the batch to come. */
-  addToBatch(
-    sequence: number,
-    position: number,
-    tokens: Uint32Array,
-    logits: Uint32Array,
-  ): Uint32Array;
-  decodeBatch(): Promise<void>;
-  sampleToken(place: number, sampler: unknown): Promise<number>;
-  sampleToken(
-    place: number,
-    sampler: unknown,
-    probabilities: true,
-  ): Promise<[token: number, probabilities: number[]]>;
-  disposeSequence(sequence: number): void;
-  getThreads(): number;
-}
 
 /** An open model, ready to decode. */
 interface LlamaCpp {
