@@ -1,3 +1,4 @@
+import type { GoodputFigure } from "../core/bench_config.ts";
 import type { LoadResult, RequestResult } from "./load_runner.ts";
 
 /** The distribution of one figure, in its unit. */
@@ -10,7 +11,7 @@ export interface Distribution {
 }
 
 /** Limits in ms that a good request keeps, by figure. */
-export type Goals = ReadonlyMap<"ttft" | "tpot" | "e2el", number>;
+export type Goals = ReadonlyMap<GoodputFigure, number>;
 
 /** The figures of a load, by the formulas of `vllm bench serve` (docs/bench.md). */
 export interface LoadFigures {

@@ -1,4 +1,4 @@
-import type { BenchConfig } from "../core/bench_config.ts";
+import type { BenchConfig, GoodputFigure } from "../core/bench_config.ts";
 import { StartupError } from "../core/errors.ts";
 import { loadFigures } from "../client/load_figures.ts";
 import { type LoadOptions, runLoad } from "../client/load_runner.ts";
@@ -81,10 +81,10 @@ function fieldsOf({ temperature, ignoreEos }: BenchConfig, model: string) {
   };
 }
 
-function goalsOf({ goodput }: BenchConfig): Map<"ttft" | "tpot" | "e2el", number> {
+function goalsOf({ goodput }: BenchConfig): Map<GoodputFigure, number> {
   return new Map(goodput.map((goal) => {
     const [figure, ms] = goal.split(":");
-    return [figure as "ttft" | "tpot" | "e2el", Number(ms)];
+    return [figure as GoodputFigure, Number(ms)];
   }));
 }
 

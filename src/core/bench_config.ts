@@ -15,6 +15,10 @@ const decimal = z.string().regex(/^\d+(\.\d+)?$/).refine((text) => Number(text) 
 
 /** The figures that a goodput may be asked of, as `vllm bench serve` names them. */
 export const GOODPUT_FIGURES = ["ttft", "tpot", "e2el"] as const;
+export type GoodputFigure = typeof GOODPUT_FIGURES[number];
+
+/** Such as `ttft:200`, milliseconds. */
+const GOAL = new RegExp(`^(${GOODPUT_FIGURES.join("|")}):\\d+(\\.\\d+)?$`);
 
 /** The settings of `quire bench`. */
 export const BenchSchema = z.object({
@@ -140,7 +144,7 @@ export const BenchSchema = z.object({
     value: "REQUESTS",
     aliases: ["--num-warmups"],
   }),
-  goodput: z.array(z.string().regex(/^(ttft|tpot|e2el):\d+(\.\d+)?$/)).default([]).meta({
+  goodput: z.array(z.string().regex(GOAL)).default([]).meta({
     description: "Limits in ms that a good request keeps, such as ttft:500,tpot:50; of ttft, " +
       "tpot and e2el",
     group: REPORT,

@@ -204,20 +204,6 @@ export function maxLiveBlocks(
   }
 }
 
-/**
- * Blocks to add to a table so that a sequence grows from `numTokens` to `newNumTokens` positions.
- */
-export function blocksToGrow(
-  cache: LayerCache,
-  numTokens: number,
-  newNumTokens: number,
-  blockSize: number,
-): number {
-  if (cache.kind === "encoder") return 0;
-  if (cache.kind === "state") return numTokens === 0 && newNumTokens > 0 ? 1 : 0;
-  return Math.max(0, ceilDiv(newNumTokens, blockSize) - ceilDiv(numTokens, blockSize));
-}
-
 /** Blocks that attention sinks take. */
 function sinkBlocks({ numSinkTokens = 0 }: SlidingWindowCache, blockSize: number): number {
   return ceilDiv(numSinkTokens, blockSize);
