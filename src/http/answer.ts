@@ -5,7 +5,7 @@ import { beamSearchOf } from "./beam_fields.ts";
 import { Collector } from "./collector.ts";
 import { answerInOnePiece } from "./answer_whole.ts";
 import { answerAsStream } from "./answer_stream.ts";
-import { decisionJson } from "./kv_log_route.ts";
+import { decisionJson } from "./decision_json.ts";
 import type { Job, Run } from "./job.ts";
 import { SequenceText } from "./sequence_text.ts";
 import { timingsOf } from "./timings.ts";
@@ -38,6 +38,7 @@ export async function answer(c: Context, services: Services, job: Job): Promise<
     timeoutSeconds: job.request.timeout ?? undefined,
     numPromptTokens: job.prompts.reduce((sum, { length }) => sum + length, 0),
   });
+  job.meter.accepted(request);
   const run = prepareRun(c, services, { job, id, ...holder });
   return job.request.stream === true
     ? answerAsStream(c, services, run, generation)

@@ -69,6 +69,7 @@ export async function readPrompts(
     salt: cacheSalt,
     numPromptTokens,
   });
+  meter.accepted(request);
   const reports = await reportsOf(c, generation, { prompts, meter });
   services.log.info("prompts read", {
     id,
@@ -102,7 +103,8 @@ async function reportsOf(
     for await (const events of generation.events) {
       for (const { index, prompt, finishReason, error } of events) {
         if (finishReason === undefined) continue;
-        meter.observeEnd({ numTokens: 0 }, finishReason, prompts[index]!.length);
+        const numPromptTokens = prompts[index]!.length;
+        meter.observeEnd({ index, numTokens: 0, numPromptTokens }, finishReason);
         if (finishReason === "error") {
           throw new RequestError(error?.message ?? "The engine failed", { status: 500, ...error });
         }

@@ -79,7 +79,8 @@ export async function createServer(
   const files = source.textFiles();
   const text = await loadTextService(files);
   const told = { start, onProgress, onGivenUp };
-  const engine = engineClient(config, { log, memory: () => memory, ...told });
+  const late = { memory: () => memory, metrics: () => metrics };
+  const engine = engineClient(config, { log, ...late, ...told });
   const model = {
     ...describeModel(config, { files, name: directory.name }, text),
     ...await readingForms(config, { files, weights: () => source.openWeights() }, text),
@@ -89,7 +90,7 @@ export async function createServer(
   const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });
   const deadlineMs = config.grammarCompileTimeout * 1000;
   const grammars = new GrammarCompiler(files, { deadlineMs });
-  const metrics = servingMetrics(engine, model, memory);
+  const metrics: ServingMetrics = servingMetrics(engine, model, memory);
   const app = createApp({
     engine,
     text,
@@ -142,9 +143,10 @@ function warnOfTokens(log: Logger, numTokens: number, vocabSize: number): void {
 /** The engine's client, which tells the log and the memory of prefixes what happens to it. */
 function engineClient(
   config: Config,
-  { log, memory, start, onProgress, onGivenUp }: Required<ServerEvents> & {
+  { log, memory, metrics, start, onProgress, onGivenUp }: Required<ServerEvents> & {
     readonly log: Logger;
     readonly memory: () => PrefixMemory;
+    readonly metrics: () => ServingMetrics;
   },
 ): EngineClient {
   const engine: EngineClient = new EngineClient({
@@ -161,6 +163,7 @@ function engineClient(
       if (failure.state === "failed" && engine.info !== undefined) onGivenUp(failure.reason);
     },
     onSubmit: (id) => memory().giveWayTo(id),
+    onStep: (numTokens) => metrics().observeStep(numTokens),
   });
   return engine;
 }
