@@ -1,7 +1,6 @@
 import type { RequestId } from "../core/ids.ts";
 import { describeAction, type LoggedDecision } from "../core/kv_decision.ts";
 import type { FinishReason } from "../core/token_event.ts";
-import { decisionJson } from "./decision_json.ts";
 
 /** Marks that are kept of a sequence: as many of its first ones, and as many of its latest. */
 const MAX_FIRST = 32;
@@ -51,17 +50,33 @@ export function phasesOf(
   };
 }
 
-/** The way of a sequence as lines for people, each with the ms since it was queued. */
-export function describeTrace({ marks, numLeftOut, queuedMs }: SequenceTrace): readonly string[] {
-  const lines = marks.map((mark) =>
-    `+${String(between(queuedMs, mark.timeMs) ?? 0).padStart(6)} ms  ${describeAction(mark)}`
-  );
+/**
+ * The way of a sequence as lines for people, each with the ms since it was queued.
+ *
+ * @param namesOthers whether the requests that it waited for are named: not to their strangers.
+ */
+export function describeTrace(
+  { marks, numLeftOut, queuedMs }: SequenceTrace,
+  { namesOthers }: { readonly namesOthers: boolean },
+): readonly string[] {
+  const lines = marks.map((mark) => {
+    const ms = String(between(queuedMs, mark.timeMs) ?? 0).padStart(6);
+    return `+${ms} ms  ${describeAction(namesOthers ? mark : withoutOthers(mark))}`;
+  });
   if (numLeftOut > 0) lines.splice(MAX_FIRST, 0, `... ${numLeftOut} more ...`);
   return lines;
 }
 
-/** The way of a sequence as clients read it. */
-export function traceJson(trace: SequenceTrace): Record<string, unknown> {
+/** A decision as it is told to whoever sent the request, who is to learn of no other one. */
+export function withoutOthers({ otherRequestId: _, ...decision }: LoggedDecision): LoggedDecision {
+  return decision;
+}
+
+/** The way of a sequence as clients read it, as of {@link describeTrace}. */
+export function traceJson(
+  trace: SequenceTrace,
+  options: { readonly namesOthers: boolean },
+): Record<string, unknown> {
   const { queueMs, prefillMs, decodeMs } = phasesOf(trace);
   return {
     index: trace.index,
@@ -74,9 +89,7 @@ export function traceJson(trace: SequenceTrace): Record<string, unknown> {
     chunk_tokens: trace.numChunkTokens,
     preemptions: trace.numPreemptions,
     finish_reason: trace.finishReason ?? null,
-    marks: trace.marks.map(decisionJson),
-    marks_left_out: trace.numLeftOut,
-    lines: describeTrace(trace),
+    lines: describeTrace(trace, options),
   };
 }
 
