@@ -40,7 +40,8 @@ export async function answer(c: Context, services: Services, job: Job): Promise<
     timeoutSeconds: job.request.timeout ?? undefined,
     numPromptTokens: job.prompts.reduce((sum, { length }) => sum + length, 0),
   });
-  job.meter.accepted(request);
+  const operation = job.origin === undefined ? "text_completion" : "chat";
+  job.meter.accepted(request, { operation, model: job.model });
   const run = prepareRun(c, services, { job, id, ...holder });
   return job.request.stream === true
     ? answerAsStream(c, services, run, generation)

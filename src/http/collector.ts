@@ -74,6 +74,8 @@ export class Collector {
     } finally {
       this.#endUnfinished(lastReason);
       this.#observePrompts();
+      const { prompt_tokens: numPromptTokens, prompt_tokens_details } = this.usage();
+      this.#meter.end({ numPromptTokens, numCachedTokens: prompt_tokens_details.cached_tokens });
       this.#watch?.end();
     }
   }

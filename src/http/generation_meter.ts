@@ -2,12 +2,26 @@ import type { GenerationRequest, SequenceRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
 import type { FinishReason, TokenEvent } from "../core/token_event.ts";
 import type { ServingMetrics } from "./serving_metrics.ts";
+import { type EndedSpan, spanOf } from "./spans.ts";
 
 /** A sequence that has a token, ms of the meter's clock. */
 interface BegunSequence {
   readonly firstTokenMs: number;
   lastTokenMs: number;
   readonly numCachedTokens: number | undefined;
+}
+
+/** What spans call a request. */
+export interface NamedRequest {
+  /** As of OpenTelemetry's `gen_ai.operation.name`. */
+  readonly operation: string;
+  readonly model: string;
+}
+
+/** Tokens of all prompts of a request, each counted once. */
+export interface PromptCounts {
+  readonly numPromptTokens: number;
+  readonly numCachedTokens: number;
 }
 
 /** A sequence that has ended. */
@@ -27,6 +41,14 @@ export class GenerationMeter {
   #firstTokenMs: number | undefined;
   /** What is known of each sequence that has begun, by index. */
   readonly #begun = new Map<number, BegunSequence>();
+  /** Takes the span of the request, where somebody wants it. */
+  readonly #record: ((span: EndedSpan) => void) | undefined;
+  /** From here to Unix time, ms. */
+  readonly #unixMs: number;
+  #tokenized: { readonly startMs: number; readonly endMs: number } | undefined;
+  readonly #ends: EndedSequence[] = [];
+  readonly #finishReasons: FinishReason[] = [];
+  #named: NamedRequest | undefined;
   #requestId: RequestId | undefined;
   #sequences: readonly SequenceRequest[] = [];
 
@@ -34,12 +56,26 @@ export class GenerationMeter {
     this.#metrics = metrics;
     this.#now = now;
     this.#arrivedMs = now();
+    this.#unixMs = Date.now() - this.#arrivedMs;
+    this.#record = metrics.spans?.here();
+  }
+
+  /** Measures how long the request's text takes to become token ids. */
+  async tokenize<T>(work: () => Promise<T>): Promise<T> {
+    const startMs = this.#now();
+    const value = await work();
+    this.#tokenized = { startMs: startMs + this.#unixMs, endMs: this.#now() + this.#unixMs };
+    return value;
   }
 
   /** The engine has accepted the request. */
-  accepted({ id, sequences }: Pick<GenerationRequest, "id" | "sequences">): void {
+  accepted(
+    { id, sequences }: Pick<GenerationRequest, "id" | "sequences">,
+    named: NamedRequest,
+  ): void {
     this.#requestId = id;
     this.#sequences = sequences;
+    this.#named = named;
   }
 
   /** Records a token event of a sequence, before its text is assembled. */
@@ -63,6 +99,8 @@ export class GenerationMeter {
     reason: FinishReason,
   ): void {
     const begun = this.#begun.get(index);
+    this.#ends.push({ index, numTokens, numPromptTokens });
+    this.#finishReasons.push(reason);
     this.#metrics.observeFinish({
       ...(this.#requestId === undefined ? {} : { requestId: this.#requestId }),
       index,
@@ -79,6 +117,23 @@ export class GenerationMeter {
   /** Records that all samples of a prompt have ended. */
   observePrompt(prompt: { readonly numSamples: number; readonly numTokens: number }): void {
     this.#metrics.observePrompt(prompt);
+  }
+
+  /** The request is over: all its sequences have ended. */
+  end({ numPromptTokens, numCachedTokens }: PromptCounts): void {
+    const [first] = this.#sequences;
+    if (this.#record === undefined || this.#named === undefined || first === undefined) return;
+    const { traces } = this.#metrics;
+    const arrivedMs = this.#arrivedMs + this.#unixMs;
+    this.#record(spanOf({
+      ...{ id: this.#requestId!, ...this.#named, params: first.params },
+      numSequences: this.#sequences.length,
+      ...{ arrivedMs, endedMs: this.#now() + this.#unixMs, tokenized: this.#tokenized },
+      ...{ numPromptTokens, numCachedTokens },
+      numGeneratedTokens: this.#ends.reduce((sum, { numTokens }) => sum + numTokens, 0),
+      finishReasons: this.#finishReasons,
+      firstTokenMs: this.#firstTokenMs && this.#firstTokenMs - this.#arrivedMs,
+    }, traces));
   }
 
   /** Milliseconds until the first token of all, or until now, and from there to the last. */

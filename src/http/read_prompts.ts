@@ -69,8 +69,9 @@ export async function readPrompts(
     salt: cacheSalt,
     numPromptTokens,
   });
-  meter.accepted(request);
+  meter.accepted(request, { operation: "embeddings", model: services.model.names[0]! });
   const reports = await reportsOf(c, generation, { prompts, meter });
+  meter.end({ numPromptTokens, numCachedTokens: 0 });
   services.log.info("prompts read", {
     id,
     request_id: c.get("requestId"),

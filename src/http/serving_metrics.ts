@@ -10,6 +10,7 @@ import { type ReheatProgress, watchReheat } from "./reheat_metrics.ts";
 import { RequestHistograms } from "./request_histograms.ts";
 import { RequestTraces } from "./request_traces.ts";
 import { phasesOf } from "./sequence_trace.ts";
+import type { Spans } from "./spans.ts";
 
 const FINISH_REASONS: readonly FinishReason[] = ["stop", "length", "abort", "error"];
 
@@ -40,6 +41,7 @@ export interface FinishedSequence {
 export class ServingMetrics implements KeyMeter {
   /** What has happened to each request, from which the histograms of its parts are made. */
   readonly traces: RequestTraces;
+  readonly spans: Spans | undefined;
   #registry = new Registry();
   #finished: Counter<"finished_reason">;
   #keyTokens: Counter<"key" | "kind">;
@@ -48,7 +50,9 @@ export class ServingMetrics implements KeyMeter {
   readonly #histograms: RequestHistograms;
   #onLatency: ((kind: "first_token" | "next_token", seconds: number) => void) | undefined;
 
-  constructor(engine: EnginePort, modelName: string) {
+  /** `spans`: where the spans of requests go; absent: nowhere. */
+  constructor(engine: EnginePort, modelName: string, spans?: Spans) {
+    this.spans = spans;
     this.#registry.setDefaultLabels({ model_name: modelName, engine: "0" });
     this.traces = new RequestTraces(engine.decisions);
     watchEngineGauges(this.#registry, engine);

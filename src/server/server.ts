@@ -30,6 +30,7 @@ import { windowAnswer } from "../window/window_answer.ts";
 import { findModelSource } from "../weights/model_source.ts";
 import { createKvPlanner } from "./kv_planner.ts";
 import type { ModelDirectory } from "./model_directory.ts";
+import { openSpans } from "./otel_spans.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
 import { StartProgress } from "./start_progress.ts";
 import { readingForms } from "./reading_forms.ts";
@@ -169,7 +170,7 @@ function engineClient(
 }
 
 function servingMetrics(engine: EngineClient, model: ServedModel, memory: PrefixMemory) {
-  const metrics = new ServingMetrics(engine, model.names[0]!);
+  const metrics = new ServingMetrics(engine, model.names[0]!, openSpans());
   metrics.watchReheat(() => memory.progress);
   return metrics;
 }

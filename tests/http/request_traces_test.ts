@@ -35,7 +35,7 @@ class TracedRig {
   submit(request: GenerationRequest): void {
     const meter = new GenerationMeter(this.metrics, () => this.nowMs);
     this.rig.add(request);
-    meter.accepted(request);
+    meter.accepted(request, { operation: "chat", model: "m" });
     this.meters.set(request.id, meter);
     this.#post();
   }
