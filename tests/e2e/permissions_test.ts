@@ -7,6 +7,7 @@ import { HUB_VARIABLES } from "../../src/hub/hub_settings.ts";
 import { DEMO_DIR } from "../support/demo_engine.ts";
 import { HubRig } from "../support/fake_hub.ts";
 import { MainProcess } from "../support/main_process.ts";
+import { embeddedFiles } from "../support/module_graph.ts";
 import { notGranted, readAudit, type Touch } from "../support/permission_audit.ts";
 import { freePort, ServerProcess } from "../support/server_process.ts";
 
@@ -117,9 +118,29 @@ for (const [how, device] of [["as deno task start", "cpu"], ["with every permiss
       }
       const ports = touched.filter(({ permission }) => permission === "net");
       assert(ports.length > 0 && ports.every(({ value }) => value.startsWith("127.0.0.1:")));
+      await checkEmbedded(touched);
       await Deno.remove(home, { recursive: true });
     },
   });
+}
+
+/** What a server reads of its own folder is in the compiled binary, too. */
+async function checkEmbedded(touched: readonly Touch[]): Promise<void> {
+  const embedded = await embeddedFiles();
+  const read = touched.filter(({ permission }) => permission === "read")
+    .filter(({ value }) => value.startsWith(`${ROOT}/`) && isFile(value))
+    .map(({ value }) => value.slice(ROOT.length + 1));
+  assert(read.length > 100);
+  assertEquals(read.filter((path) => !embedded.has(path)), []);
+}
+
+/** Files that a model may lack are looked for as well. */
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
 }
 
 /** A row of the table: commands, and the flags that they need. */

@@ -106,6 +106,12 @@ export class ServerProcess {
     return ServerProcess.#spawn(command([...run, "serve", "--port", "0", ...args], env), READY);
   }
 
+  /** Starts any command line that serves; `env` is all that it sees. */
+  static startCommand([file, ...args]: readonly string[], env: Record<string, string>) {
+    const child = { ...options({}), args, env, clearEnv: true };
+    return ServerProcess.#spawn(new Deno.Command(file!, child), READY);
+  }
+
   /** Starts a task of `deno.json` that serves, with the permissions that it gives. */
   static startTask(
     task: string,
