@@ -12,7 +12,7 @@ import { checkPoolSize, type PoolResize, resizePool } from "./pool_resize.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
 import type { ContentKey } from "./prefix/encoder_entry.ts";
 import type { PinnedPrefixes } from "./prefix/pinned_prefixes.ts";
-import { PrefixCache } from "./prefix/prefix_cache.ts";
+import { type CachedLength, PrefixCache } from "./prefix/prefix_cache.ts";
 import type { PathName } from "./prefix/tree_view.ts";
 import { SequenceAllocator } from "./sequence_allocator.ts";
 import { checkTables } from "./tables/block_audit.ts";
@@ -152,6 +152,14 @@ export class BlockManager {
   ): number {
     const { nodes } = this.#allocator.lookUp(tokens, scopeWithInputs(scope, inputs));
     return nodes.length * this.blockSize;
+  }
+
+  /**
+   * {@link numTokensCached} of a prompt that waits, and is asked about again and again: with one
+   * group of full attention O(1) as long as nothing of its prefix comes or goes.
+   */
+  watchCached(tokens: Uint32Array, scope: string = SHARED_SCOPE): CachedLength {
+    return this.#allocator.watch(tokens, scope);
   }
 
   /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */

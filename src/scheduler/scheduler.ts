@@ -101,7 +101,7 @@ export class Scheduler {
       conservativeness: options.scheduleConservativeness ?? 0,
     });
     const policy = createPolicy(options.schedulingPolicy ?? "fcfs", {
-      cachedLength: ({ allTokens, caching }) => blocks.numTokensCached(allTokens, caching.scope),
+      watchCached: ({ allTokens, caching }) => blocks.watchCached(allTokens, caching.scope),
       expectedTokens: (group) => this.#growth.expectedTokens(group),
     });
     this.#queues = new SequenceQueues(policy);
