@@ -13,9 +13,14 @@ export interface StatDeclaration {
  */
 export const ENGINE_COUNTERS = {
   numSteps: { metric: "quire:steps_total", help: "Engine steps" },
+  numStepTokens: { metric: "quire:step_tokens_total", help: "Positions computed in all steps" },
   numPreemptions: {
     metric: "vllm:num_preemptions_total",
     help: "Sequences that gave their KV blocks back and waited again",
+  },
+  numCorrupted: {
+    metric: "vllm:corrupted_requests_total",
+    help: "Sequences ended because the model's outputs were no finite numbers",
   },
   numTimeouts: {
     metric: "quire:request_timeouts_total",
@@ -31,6 +36,10 @@ export const ENGINE_COUNTERS = {
   numPromptTokens: {
     metric: "vllm:prompt_tokens_total",
     help: "Prompt tokens processed, cached ones included",
+  },
+  numCachedPromptTokens: {
+    metric: "vllm:prompt_tokens_cached_total",
+    help: "Those of the prompt tokens processed that were found in the prefix cache or shared",
   },
   numGeneratedTokens: { metric: "vllm:generation_tokens_total", help: "Tokens generated" },
   numQueriedTokens: {
@@ -84,6 +93,9 @@ export const ENGINE_COUNTERS = {
 export const ENGINE_GAUGES = {
   numRunning: { metric: "vllm:num_requests_running", help: "Sequences running" },
   numWaiting: { metric: "vllm:num_requests_waiting", help: "Sequences waiting" },
+  numDeferred: {
+    help: "Those of the waiting sequences that others overtake until more is computed",
+  },
   numBlocks: { help: "Blocks of the KV pool" },
   numFreeBlocks: { help: "Blocks that hold nothing" },
   numCachedBlocks: { help: "Blocks that the prefix cache alone holds, which can be evicted" },

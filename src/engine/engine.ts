@@ -237,6 +237,7 @@ export class Engine {
     this.#trace?.record({ type: "plan", ...(batch === undefined ? {} : { batch }) });
     if (batch === undefined) return;
     notes?.planned(batch);
+    this.#recorder?.planned(batch);
     const results = await this.#runner.run(batch, () => this.#flush());
     this.#trace?.tick();
     this.#trace?.record({ type: "results", step: batch.step, results });

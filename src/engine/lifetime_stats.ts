@@ -32,6 +32,7 @@ export class LifetimeStats {
       ...this.#current,
       numRunning: 0,
       numWaiting: 0,
+      numDeferred: 0,
       numFreeBlocks: numBlocks,
       numCachedBlocks: 0,
       numPinnedBlocks: 0,

@@ -43,6 +43,14 @@ function countersByMetric(): ReadonlyMap<string, EngineCounter> {
 
 /** Metrics that are made of several counters. */
 const LABELLED: Readonly<Record<string, LabelledCounter>> = {
+  "vllm:prompt_tokens_by_source_total": {
+    help: "Prompt tokens processed, by whether they were computed or found",
+    label: "source",
+    read: ({ numPromptTokens, numCachedPromptTokens: local_cache_hit }) => ({
+      local_compute: numPromptTokens - local_cache_hit,
+      local_cache_hit,
+    }),
+  },
   "quire:prefix_cache_evicted_blocks_total": {
     help: "Blocks dropped from the prefix cache: to make room, for a smaller pool, or by a reset",
     label: "reason",

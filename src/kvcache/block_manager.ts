@@ -3,6 +3,7 @@ import type { BlockCopy } from "../core/batch.ts";
 import { type LayerCache, ONE_FULL_GROUP } from "../core/cache_group.ts";
 import type { BlockMap, TreeView } from "../core/engine_view.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
+import type { PreemptCause } from "../core/kv_decision.ts";
 import type { Admission, AdmissionOptions, BlockManagerOptions, Fork } from "./admission.ts";
 import { mapBlocks } from "./block_map.ts";
 import { createPool } from "./pool/create_pool.ts";
@@ -294,8 +295,12 @@ export class BlockManager {
     return this.isCut ? sequence.tablesOf(this.#pool) : sequence.tables;
   }
 
-  /** Takes the tables of sequence `id` back; its blocks stay cached, or are free. */
-  free(id: SequenceId, reason: "free" | "preempt" = "free"): void {
+  /**
+   * Takes the tables of sequence `id` back; its blocks stay cached, or are free.
+   *
+   * @param cause why it is preempted.
+   */
+  free(id: SequenceId, reason: "free" | "preempt" = "free", cause?: PreemptCause): void {
     const sequence = this.#allocator.blocksOf(id);
     const { tables, path, inputs, numLive: numBlocks } = sequence;
     const held = path?.end(tables) ?? tables.map(liveBlocksOf);
@@ -306,7 +311,8 @@ export class BlockManager {
     for (const { blocks } of inputs?.held() ?? []) this.#source.release(blocks);
     this.#pool.forgetOwner(id);
     this.#allocator.sequences.delete(id);
-    this.#onDecision?.({ type: reason, sequenceId: id, numBlocks });
+    const decision = { type: reason, sequenceId: id, numBlocks };
+    this.#onDecision?.(cause === undefined ? decision : { ...decision, ...cause, type: "preempt" });
   }
 
   /**

@@ -71,6 +71,7 @@ export class AdmissionControl {
   readonly #waits: WaitReporter;
   #impossible: Impossible[] = [];
   #blocked: SequenceGroup | undefined;
+  #numPassedOver = 0;
 
   /** Works on the scheduler's own queues and counters. */
   constructor(
@@ -91,6 +92,11 @@ export class AdmissionControl {
     return this.#blocked;
   }
 
+  /** Groups that the latest `fill` has passed over, since they wait for others to get on. */
+  get numPassedOver(): number {
+    return this.#numPassedOver;
+  }
+
   /** A group has been queued, or preempted. */
   noteWaiting(group: SequenceGroup): void {
     this.#waits.note(group);
@@ -100,6 +106,7 @@ export class AdmissionControl {
   fill(plan: BatchPlan): void {
     const turns = this.#queues.takeTurns();
     this.#blocked = undefined;
+    this.#numPassedOver = 0;
     for (;;) {
       const group = turns.next;
       if (group === undefined) return this.#waits.end();
@@ -111,12 +118,14 @@ export class AdmissionControl {
       const longPrefills = this.#longPrefills(group);
       if (longPrefills !== undefined) {
         this.#waits.report(group, longPrefills);
+        this.#numPassedOver++;
         turns.passOver();
         continue;
       }
       const sharing = this.#chooseSharing(group);
       if (sharing.type === "wait") {
         this.#waits.reportSharing(group, sharing.reason, this.#blocks);
+        this.#numPassedOver++;
         turns.passOver();
       } else {
         const admission = this.#tryAdmit(group, sharing);

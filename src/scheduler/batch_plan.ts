@@ -54,6 +54,11 @@ export class BatchPlan implements StepPlan {
     return this.#chunks.length === 0;
   }
 
+  /** Tokens of all chunks. */
+  get numTokens(): number {
+    return this.#numTokens;
+  }
+
   /** Whether the budget is spent. */
   get isFull(): boolean {
     return this.#numTokens === this.#maxNumTokens;

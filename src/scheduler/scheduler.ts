@@ -145,6 +145,7 @@ export class Scheduler {
       ...this.#counters.current,
       numRunning: this.#queues.running.reduce((sum, { members }) => sum + members.length, 0),
       numWaiting: this.#queues.numWaiting,
+      numDeferred: Math.min(this.#admissions.numPassedOver, this.#queues.numWaiting),
       numBlocks: this.#blocks.numBlocks,
       numFreeBlocks: this.#blocks.numFree,
       numCachedBlocks: this.#blocks.numCached,
@@ -234,7 +235,7 @@ export class Scheduler {
       return undefined;
     }
     for (const copy of this.#blocks.takeCopies()) plan.addCopy(copy);
-    const batch = plan.toBatch(this.#counters.countStep());
+    const batch = plan.toBatch(this.#counters.countStep(plan.numTokens));
     this.#inFlight = batch;
     this.#commit.begin(plan);
     return batch;
@@ -275,7 +276,7 @@ export class Scheduler {
     const { running } = this.#queues;
     const numRunning = running.length;
     if (numRunning > 0 && !preempt) throw cacheInUse(numRunning);
-    while (running.length > 0) this.#running.preempt(running.at(-1)!);
+    while (running.length > 0) this.#running.preempt(running.at(-1)!, { reason: "reset" });
     this.#blocks.clearCache();
     return numRunning;
   }

@@ -96,6 +96,7 @@ export class StepCommit implements OutputSink {
     // While all are in flight, so that the beams of a search that fails keep their tables for now.
     failures.forEach((failure, i) => {
       if (failure === undefined || sequences[i]!.state === "finished") return;
+      this.#counters.countCorrupted();
       this.end(groups[i]!, { finishReason: "error", error: nonfiniteLogits(failure) });
     });
     this.#inFlight = NOTHING;
@@ -142,9 +143,23 @@ export class StepCommit implements OutputSink {
   report(group: SequenceGroup, answer: Answer, report: Report): void {
     const hasToken = report.token !== undefined;
     const isBegun = hasToken || report.finishReason === "length";
-    if (isBegun && !answer.hasReported) this.#counters.countPrompt(group);
+    if (isBegun && !answer.hasReported) this.#counters.countPrompt(group, answer);
     if (hasToken) this.#counters.countToken(group);
+    this.#decideReport(group, answer, report);
     this.#events.add(answer, report);
+  }
+
+  /** The first and the last word of an answer; most reports are neither. */
+  #decideReport(
+    { id: sequenceId }: SequenceGroup,
+    { index, hasReported }: Answer,
+    { token, finishReason: reason }: Report,
+  ): void {
+    if (token !== undefined && !hasReported) {
+      this.#options.onDecision?.({ type: "first_token", sequenceId, index });
+    }
+    if (reason === undefined) return;
+    this.#options.onDecision?.({ type: "finish", sequenceId, index, reason });
   }
 
   release(group: SequenceGroup): void {
