@@ -53,6 +53,7 @@ export interface PoolRoomOptions {
 export class PoolRoom {
   /** Whether slabs are cut into several blocks of a group. */
   readonly isCut: boolean;
+  readonly #hasStates: boolean;
   readonly #pool: Pool;
   readonly #source: BlockSource;
   readonly #groups: readonly LayerCache[];
@@ -68,6 +69,7 @@ export class PoolRoom {
     this.#maxPerSlab = Math.max(...blocksPerSlab);
     this.isCut = this.#maxPerSlab > 1;
     this.#fixedWatermark = watermark;
+    this.#hasStates = groups.some(({ kind }) => kind === "state");
   }
 
   /** Slabs that a sequence of `numTokens` positions fills with its inputs, when it holds most. */
@@ -138,13 +140,14 @@ export class PoolRoom {
   /**
    * How many blocks of each group an admission of `numTokens` tokens takes that finds `hit`.
    *
-   * What is found can lie in many slabs, a block in each, and keep them from other groups. Who is
-   * alone and does not fit for that does without.
+   * What is found can lie in many slabs, a block in each, and keep them from other groups, and a
+   * state that is found is held beside the one that it is copied to. Who is alone and does not fit
+   * for that does without.
    */
   planAdmission(hit: Hit, numTokens: number, request: RoomRequest): AdmissionPlan {
     const plan = this.#planWith(hit, numTokens, request, true);
-    const isSpread = this.isCut && request.isFirst && plan.hits.length > 0;
-    if (plan.numMissing <= 0 || !isSpread) return plan;
+    const takesMore = (this.isCut || this.#hasStates) && plan.hits.length > 0;
+    if (plan.numMissing <= 0 || !request.isFirst || !takesMore) return plan;
     return this.#planWith(noHit(this.#groups.length), numTokens, request, false);
   }
 
