@@ -9,6 +9,7 @@ import type { SchedulingPolicy } from "./policies/scheduling_policy.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 import type { StepCommit } from "./step_commit.ts";
+import type { SwapControl } from "./swap_control.ts";
 
 /** What a scheduler shares with the control of what runs. */
 export interface RunningParts {
@@ -18,6 +19,7 @@ export interface RunningParts {
   readonly policy: SchedulingPolicy;
   readonly admissions: AdmissionControl;
   readonly commit: StepCommit;
+  readonly swaps: SwapControl;
 }
 
 /** Plans the next tokens of the groups that run, and preempts those that others need room from. */
@@ -60,7 +62,7 @@ export class RunningControl {
   preemptOutgrown(): void {
     if (this.#options.shortContextLen === undefined) return;
     for (const group of this.#running.toReversed()) {
-      if (this.#cachingOf(group) !== group.caching) this.preempt(group);
+      if (this.#cachingOf(group) !== group.caching) this.preempt(group, { isStale: true });
     }
   }
 
@@ -78,9 +80,15 @@ export class RunningControl {
     while (victims.length > 0 && !this.#parts.admissions.fits(head)) this.preempt(victims.pop()!);
   }
 
-  /** Its tokens are kept, so its answer goes on where it was; uncached ones are computed again. */
-  preempt(victim: SequenceGroup): void {
+  /**
+   * Its tokens are kept, so its answer goes on where it was; its blocks go to host memory where
+   * that pays, and else uncached tokens are computed again.
+   *
+   * @param isStale whether its KV is of no use later.
+   */
+  preempt(victim: SequenceGroup, { isStale = false }: { readonly isStale?: boolean } = {}): void {
     const holders = holdersOf(victim);
+    this.#parts.swaps.preempt(victim, isStale);
     this.#parts.queues.preempt(victim);
     for (const { id } of holders) this.#blocks.free(id, "preempt");
     victim.preempt();
