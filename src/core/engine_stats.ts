@@ -64,6 +64,21 @@ export const ENGINE_COUNTERS = {
   },
   numEvictedBlocks: { help: "Blocks evicted from the prefix cache to make room" },
   numResetBlocks: { help: "Blocks dropped from the prefix cache because it was reset" },
+  numSwappedOutBlocks: {
+    metric: "quire:swapped_out_blocks_total",
+    help: "Blocks of preempted sequences copied to host memory",
+  },
+  numSwappedInBlocks: {
+    metric: "quire:swapped_in_blocks_total",
+    help: "Blocks copied back from host memory",
+  },
+  swappedOutBytes: { help: "Bytes copied to host memory" },
+  swappedInBytes: { help: "Bytes copied back from host memory" },
+  numSwapsRefused: { help: "Preempted sequences computed again since host memory had no room" },
+  numSwapsEvicted: {
+    help: "Sequences computed again in spite of host memory since shared blocks had been evicted",
+  },
+  numSwapsCorrupt: { help: "Sequences computed again since host memory had not kept a block" },
   numPoolGrowths: {
     metric: "quire:kv_pool_growths_total",
     help: "Times the KV pool has grown by itself",
@@ -103,6 +118,15 @@ export const ENGINE_GAUGES = {
     metric: "quire:pinned_blocks",
     help: "KV blocks that pins keep from eviction, a shared one counted for each",
   },
+  numSwapped: {
+    metric: "vllm:num_requests_swapped",
+    help: "Sequences waiting with blocks in host memory",
+  },
+  numSwapBlocks: {
+    metric: "quire:swap_blocks",
+    help: "Blocks that host memory has room for (slabs, where groups share it)",
+  },
+  numUsedSwapBlocks: { metric: "quire:swap_used_blocks", help: "Those of them in use" },
 } as const satisfies Readonly<Record<string, StatDeclaration>>;
 
 /** A counter's name in the statistics. */

@@ -1,3 +1,4 @@
+import { formatByteSize } from "../base/byte_size.ts";
 import type { BlockId, RequestId, SequenceId } from "./ids.ts";
 import type { FinishReason } from "./token_event.ts";
 
@@ -59,8 +60,30 @@ export interface PreemptCause {
     /** It has outgrown the short context that its KV is computed for. */
     | "long_context"
     /** An operator resets the prefix cache. */
-    | "reset";
+    | "reset"
+    /** What host memory has of it is not what it was, so that its KV is wrong. */
+    | "corrupt";
   readonly forId?: SequenceId;
+}
+
+/** Why a preempted sequence is computed again where its blocks might have gone to host memory. */
+export type RecomputeReason =
+  /** Copying takes longer. */
+  | "cheaper"
+  /** Host memory has no room. */
+  | "full"
+  /** Nobody knows yet what computing takes. */
+  | "unmeasured"
+  /** It is a search, whose beams share blocks, or has outputs of an encoder. */
+  | "unsupported"
+  /** It would not be the same: the cache is reset, or its KV is of a shorter context. */
+  | "stale";
+
+/** What copying a sequence's blocks there and back takes, and computing it again, ms. */
+export interface SwapEstimate {
+  readonly bytes: number;
+  readonly swapMs: number;
+  readonly recomputeMs: number;
 }
 
 /** One decision about KV memory, with the numbers it was made on. Counts are blocks. */
@@ -113,6 +136,32 @@ export type KvDecision =
     readonly reason: FinishReason;
   }
   | { readonly type: "free"; readonly sequenceId: SequenceId; readonly numBlocks: number }
+  /** A sequence that is preempted has its blocks copied to host memory. */
+  | { readonly type: "swap_out"; readonly sequenceId: SequenceId; readonly numBlocks: number }
+    & SwapEstimate
+  /** It does not, though there is such memory; without an estimate where none was made. */
+  | {
+    readonly type: "recompute";
+    readonly sequenceId: SequenceId;
+    readonly reason: RecomputeReason;
+  } & Partial<SwapEstimate>
+  /** A sequence goes on with blocks that are copied back, behind those found in the cache. */
+  | {
+    readonly type: "swap_in";
+    readonly sequenceId: SequenceId;
+    readonly numBlocks: number;
+    readonly bytes: number;
+    readonly numTokens: number;
+  }
+  /**
+   * What host memory has of a sequence is not used: what was not copied has been evicted, the cache
+   * has as much, or a block is not what it was.
+   */
+  | {
+    readonly type: "swap_drop";
+    readonly sequenceId: SequenceId;
+    readonly reason: "evicted" | "found" | "corrupt";
+  }
   /** The last word of a sequence that holds no blocks, which one that does has with "free". */
   | { readonly type: "end"; readonly sequenceId: SequenceId; readonly reason: FinishReason }
   /** The pool has another size; `sequenceId` where it has grown by itself, for that sequence. */
@@ -193,6 +242,17 @@ export function describeAction(decision: LoggedDecision): string {
       return `is finished (${decision.reason})`;
     case "free":
       return `ends and gives ${decision.numBlocks} blocks back`;
+    case "swap_out":
+      return `has ${decision.numBlocks} blocks copied to host memory (${swapNumbers(decision)})`;
+    case "recompute":
+      return `will be computed again: ${RECOMPUTE_WORDS[decision.reason]}` +
+        (isEstimate(decision) ? ` (${swapNumbers(decision)})` : "");
+    case "swap_in":
+      return `has ${decision.numBlocks} blocks copied back from host memory ` +
+        `(${formatByteSize(decision.bytes)}), up to token ${decision.numTokens}`;
+    case "swap_drop":
+      return `is computed again in spite of its blocks in host memory: ` +
+        DROP_WORDS[decision.reason];
     case "end":
       return `ends while it waits, without blocks (${decision.reason})`;
     case "resize":
@@ -217,6 +277,8 @@ function describePreempt(decision: Extract<LoggedDecision, { readonly type: "pre
       return ": it has outgrown a short context";
     case "reset":
       return ": the prefix cache is reset";
+    case "corrupt":
+      return ": a checksum of its blocks in host memory does not match";
   }
 }
 
@@ -226,6 +288,29 @@ function describeOther(
   { otherRequestId }: Pick<LoggedDecision, "otherRequestId">,
 ): string {
   return otherRequestId === undefined ? `sequence ${id}` : `request ${otherRequestId}`;
+}
+
+const RECOMPUTE_WORDS: Readonly<Record<RecomputeReason, string>> = {
+  cheaper: "copying takes longer",
+  full: "host memory has no room for its blocks (--swap-memory-bytes)",
+  unmeasured: "what computing takes has not been measured yet",
+  unsupported: "blocks of beams and of encoders are not copied",
+  stale: "its KV would not be the same",
+};
+
+const DROP_WORDS: Readonly<Record<"evicted" | "found" | "corrupt", string>> = {
+  evicted: "what others held of them has been evicted since",
+  found: "the prefix cache has as much",
+  corrupt: "a checksum does not match",
+};
+
+function isEstimate(estimate: Partial<SwapEstimate>): estimate is SwapEstimate {
+  return estimate.swapMs !== undefined;
+}
+
+function swapNumbers({ bytes, swapMs, recomputeMs }: SwapEstimate): string {
+  return `${formatByteSize(bytes)}: ${swapMs.toFixed(1)} ms there and back, ` +
+    `${recomputeMs.toFixed(1)} ms to compute`;
 }
 
 /** Why a sequence waits, in words. */

@@ -36,6 +36,8 @@ export class LifetimeStats {
       numFreeBlocks: numBlocks,
       numCachedBlocks: 0,
       numPinnedBlocks: 0,
+      numSwapped: 0,
+      numUsedSwapBlocks: 0,
     };
     this.#before = this.#current;
   }

@@ -66,6 +66,24 @@ const LABELLED: Readonly<Record<string, LabelledCounter>> = {
       reset,
     }),
   },
+  "vllm:kv_offload_total_bytes_total": {
+    help: "Bytes of KV blocks copied between device and host memory",
+    label: "transfer_type",
+    read: ({ swappedOutBytes, swappedInBytes }) => ({
+      GPU_to_CPU: swappedOutBytes,
+      CPU_to_GPU: swappedInBytes,
+    }),
+  },
+  "quire:swap_fallbacks_total": {
+    help: "Preempted sequences computed again in spite of host memory: it was full, blocks that " +
+      "others held had been evicted, or a checksum did not match",
+    label: "reason",
+    read: ({ numSwapsRefused: full, numSwapsEvicted: evicted, numSwapsCorrupt: corrupt }) => ({
+      full,
+      evicted,
+      corrupt,
+    }),
+  },
   "quire:prefix_cache_missed_tokens_total": {
     help:
       "Prompt tokens not found: never seen in their scope (or long ago), evicted of late, or the " +

@@ -17,6 +17,7 @@ import {
   type SequenceGroup,
 } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
+import type { SwapControl } from "./swap_control.ts";
 import { WaitReporter } from "./wait_reporter.ts";
 
 /** A request that can never fit, even in an empty pool, and the error that it ends with. */
@@ -53,6 +54,7 @@ export interface AdmissionParts {
   readonly queues: SequenceQueues;
   readonly counters: Counters;
   readonly growth: GrowthForecast;
+  readonly swaps: SwapControl;
 }
 
 /**
@@ -68,6 +70,7 @@ export class AdmissionControl {
   readonly #queues: SequenceQueues;
   readonly #counters: Counters;
   readonly #growth: GrowthForecast;
+  readonly #swaps: SwapControl;
   readonly #waits: WaitReporter;
   #impossible: Impossible[] = [];
   #blocked: SequenceGroup | undefined;
@@ -77,13 +80,14 @@ export class AdmissionControl {
   constructor(
     blocks: BlockManager,
     limits: AdmissionLimits,
-    { queues, counters, growth }: AdmissionParts,
+    { queues, counters, growth, swaps }: AdmissionParts,
   ) {
     this.#blocks = blocks;
     this.#limits = limits;
     this.#queues = queues;
     this.#counters = counters;
     this.#growth = growth;
+    this.#swaps = swaps;
     this.#waits = new WaitReporter(limits.onDecision);
   }
 
@@ -281,10 +285,11 @@ export class AdmissionControl {
   }
 
   #start(group: SequenceGroup, admission: Admission, plan: BatchPlan): void {
-    const { numCachedTokens, numEvictedTokens, evictedAgoMs, copies, stops } = admission;
+    const { numCachedTokens, numLoadedTokens = 0, numEvictedTokens, evictedAgoMs } = admission;
+    const { copies, stops } = admission;
     this.#queues.admit(group);
     group.members[0]!.stops = stops;
-    group.start(numCachedTokens);
+    group.start(numCachedTokens + numLoadedTokens);
     group.numOutputTokensAtStart = group.members[0]!.numOutputTokens;
     if (group.numPreemptions === 0) {
       // Siblings share one prompt without asking the cache.
@@ -316,6 +321,9 @@ export class AdmissionControl {
     const { numTokens } = group.members[0]!;
     const lookup = { numTokens, numHitTokens, numEvictedTokens, blockSize: this.#blocks.blockSize };
     if (group.numPreemptions === 0) this.#counters.countLookup(lookup);
-    else this.#counters.countLookupAgain(lookup);
+    else {
+      this.#counters.countLookupAgain(lookup);
+      this.#swaps.noteLookup(lookup);
+    }
   }
 }

@@ -34,6 +34,16 @@ export class Counters {
     this.#counts.numPreemptions++;
   }
 
+  /** Host memory had no room for a preempted sequence. */
+  countSwapRefused(): void {
+    this.#counts.numSwapsRefused++;
+  }
+
+  /** Host memory has not kept a block of a sequence. */
+  countSwapCorrupt(): void {
+    this.#counts.numSwapsCorrupt++;
+  }
+
   /** The deadline of a group has passed. */
   countTimeout(): void {
     this.#counts.numTimeouts++;

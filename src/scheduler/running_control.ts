@@ -10,6 +10,7 @@ import type { SchedulingPolicy } from "./policies/scheduling_policy.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 import type { StepCommit } from "./step_commit.ts";
+import type { SwapControl } from "./swap_control.ts";
 
 /** What a scheduler shares with the control of what runs. */
 export interface RunningParts {
@@ -19,6 +20,7 @@ export interface RunningParts {
   readonly policy: SchedulingPolicy;
   readonly admissions: AdmissionControl;
   readonly commit: StepCommit;
+  readonly swaps: SwapControl;
 }
 
 /** Plans the next tokens of the groups that run, and preempts those that others need room from. */
@@ -84,9 +86,13 @@ export class RunningControl {
     }
   }
 
-  /** Its tokens are kept, so its answer goes on where it was; uncached ones are computed again. */
+  /**
+   * Its tokens are kept, so its answer goes on where it was; its blocks go to host memory where
+   * that pays, and else uncached tokens are computed again.
+   */
   preempt(victim: SequenceGroup, cause: PreemptCause): void {
     const holders = holdersOf(victim);
+    this.#parts.swaps.preempt(victim, isStale(cause));
     this.#parts.queues.preempt(victim);
     for (const { id } of holders) this.#blocks.free(id, "preempt", cause);
     victim.preempt();
@@ -130,6 +136,11 @@ export class RunningControl {
   #cachingOf({ caching, members }: SequenceGroup): CachingOptions {
     return cachingAtLength(caching, members[0]!.numTokens, this.#options.shortContextLen);
   }
+}
+
+/** Whether KV that is given back would not be computed the same again. */
+function isStale({ reason }: PreemptCause): boolean {
+  return reason === "long_context" || reason === "reset" || reason === "corrupt";
 }
 
 /**

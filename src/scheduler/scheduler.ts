@@ -6,12 +6,13 @@ import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
 import { describeWait } from "../core/kv_decision.ts";
 import type { TokenEvent } from "../core/token_event.ts";
+import type { SwapCosts } from "../core/swap_space.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import { BatchPlan, checkResults } from "./batch_plan.ts";
 import { AdmissionControl, type TokensListener } from "./admission_control.ts";
-import { checkHolders } from "./audit.ts";
+import { checkHolders, checkSwapped } from "./audit.ts";
 import { Counters } from "./counters.ts";
 import { deadlineExceeded, Deadlines } from "./deadlines.ts";
 import { GrowthForecast } from "./growth_forecast.ts";
@@ -23,6 +24,7 @@ import { PoolSizing } from "./pool_sizing.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
 import { StepCommit } from "./step_commit.ts";
+import { SwapControl } from "./swap_control.ts";
 import { type QueueView, viewQueues } from "./queue_view.ts";
 import {
   cacheInUse,
@@ -90,6 +92,7 @@ export class Scheduler {
   #nextSequenceId: SequenceId = 0;
   readonly #counters = new Counters();
   readonly #growth: GrowthForecast;
+  readonly #swaps: SwapControl;
   readonly #admissions: AdmissionControl;
   readonly #commit: StepCommit;
   readonly #running: RunningControl;
@@ -102,14 +105,19 @@ export class Scheduler {
       conservativeness: options.scheduleConservativeness ?? 0,
     });
     const policy = createPolicy(options.schedulingPolicy ?? "fcfs", {
-      cachedLength: ({ allTokens, caching }) => blocks.numTokensCached(allTokens, caching.scope),
+      watchCached: ({ allTokens, caching }) => blocks.watchCached(allTokens, caching.scope),
       expectedTokens: (group) => this.#growth.expectedTokens(group),
     });
     this.#queues = new SequenceQueues(policy);
-    const shared = { queues: this.#queues, counters: this.#counters, growth: this.#growth };
-    const onGroupEnd = (group: SequenceGroup) => this.#noteEnd(group);
+    const counters = this.#counters;
+    this.#swaps = new SwapControl(blocks, { counters, onDecision: options.onDecision });
+    const shared = { queues: this.#queues, counters, growth: this.#growth, swaps: this.#swaps };
     this.#admissions = new AdmissionControl(blocks, options, shared);
-    this.#commit = new StepCommit(blocks, options, { ...shared, onGroupEnd });
+    this.#commit = new StepCommit(blocks, options, {
+      ...shared,
+      onGroupEnd: (group) => this.#noteEnd(group),
+      onGroupLost: (group) => this.#running.preempt(group, { reason: "corrupt" }),
+    });
     this.#running = new RunningControl(blocks, options, {
       ...shared,
       policy,
@@ -153,6 +161,10 @@ export class Scheduler {
       numPinnedBlocks: this.#blocks.pins?.numBlocks ?? 0,
       numEvictedBlocks: this.#blocks.numEvicted,
       numResetBlocks: this.#blocks.numReset,
+      numSwapped: this.#blocks.swap?.numSequences ?? 0,
+      numSwapBlocks: this.#blocks.swap?.numSlabs ?? 0,
+      numUsedSwapBlocks: this.#blocks.swap?.numUsed ?? 0,
+      ...this.#blocks.swap?.counts,
     };
   }
 
@@ -235,8 +247,10 @@ export class Scheduler {
       if (isStuck) {
         throw new InvariantError(`no sequence advances or ends: ${this.describeQueue()}`);
       }
+      this.#blocks.swap?.dropUnplanned();
       return undefined;
     }
+    if (this.#blocks.swap !== undefined) plan.addSwaps(this.#blocks.swap.take());
     for (const copy of this.#blocks.takeCopies()) plan.addCopy(copy);
     const batch = plan.toBatch(this.#counters.countStep(plan.numTokens));
     this.#inFlight = batch;
@@ -258,6 +272,11 @@ export class Scheduler {
     this.#blocks.markCopied();
     this.#commit.updateFromOutput(batch, results);
     return this.takeEvents();
+  }
+
+  /** Takes what copying and computing take on the device, as measured, to weigh swaps by. */
+  noteSwapCosts(costs: SwapCosts): void {
+    this.#swaps.noteCosts(costs);
   }
 
   /** Takes the events that no commit has returned yet: ends by abort or error. */
@@ -312,6 +331,7 @@ export class Scheduler {
     this.#blocks.checkIntegrity();
     const holders = [...this.#queues.running.flatMap(holdersOf), ...this.#commit.endedInFlight];
     checkHolders(holders, this.#blocks, !this.hasWork);
+    checkSwapped(this.#queues.waiting, this.#blocks);
   }
 
   #checkBetweenSteps(action: string): void {

@@ -37,6 +37,8 @@ Deno.test("LifetimeStats empties the gauges and keeps the counters when the isol
     numFreeBlocks: 32,
     numCachedBlocks: 0,
     numPinnedBlocks: 0,
+    numSwapped: 0,
+    numUsedSwapBlocks: 0,
   });
 });
 

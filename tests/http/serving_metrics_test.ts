@@ -12,10 +12,12 @@ Deno.test("ServingMetrics names and describes every metric as vLLM does", async 
   assertEquals(types, {
     num_requests_running: "gauge",
     num_requests_waiting: "gauge",
+    num_requests_swapped: "gauge",
     num_requests_waiting_by_reason: "gauge",
     kv_cache_usage_perc: "gauge",
     cache_config_info: "gauge",
     num_preemptions_total: "counter",
+    kv_offload_total_bytes_total: "counter",
     corrupted_requests_total: "counter",
     prefix_cache_queries_total: "counter",
     prefix_cache_hits_total: "counter",
