@@ -115,7 +115,7 @@ class Replay {
         return;
       }
       case "plan":
-        this.#planned = this.#scheduler.schedule(record.ms);
+        this.#planned = this.#scheduler.schedule(record.ms, record.bounds);
         assertEquals(this.#planned, record.batch, "the plan is another");
         return;
       case "results":

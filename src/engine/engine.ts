@@ -14,6 +14,7 @@ import { ElasticPool, type ElasticRunner, resizePool } from "./elastic_pool.ts";
 import type { FromEngine } from "./messages.ts";
 import { pinPrefix } from "./pin_command.ts";
 import { type DeviceTimes, StepTimes } from "./step_times.ts";
+import type { StepPace } from "./step_pace.ts";
 import type { StepTraceWriter } from "./step_trace_writer.ts";
 import { EngineViews, type ViewedCache } from "./engine_views.ts";
 import type { Pulse } from "./watchdog.ts";
@@ -50,6 +51,8 @@ export interface EngineOptions {
   readonly viewed?: ViewedCache | undefined;
   /** Estimates hit rates at other sizes of KV memory. */
   readonly curve?: { estimate(): readonly CurvePoint[] };
+  /** Says what plans are to be cut to; absent: they are as large as the scheduler makes them. */
+  readonly pace?: StepPace | undefined;
   readonly clock?: Pick<Clock, "now">;
 }
 
@@ -75,6 +78,7 @@ export class Engine {
   readonly #views: EngineViews;
   /** Absent where the runner's memory has one size. */
   readonly #pool: ElasticPool | undefined;
+  readonly #pace: StepPace | undefined;
   readonly #now: () => number;
   readonly #commands: { readonly id: number; readonly command: EngineCommand }[] = [];
   #isStopped = false;
@@ -92,6 +96,7 @@ export class Engine {
     this.#trace = options.trace;
     this.#curve = options.curve;
     this.#pins = options.pins;
+    this.#pace = options.pace;
     const { runner, scheduler, viewed, growthLimit = 0, clock = systemClock } = options;
     this.#times = new StepTimes(runner, clock);
     this.#views = new EngineViews(scheduler, viewed, clock);
@@ -233,15 +238,21 @@ export class Engine {
     this.#times.begin();
     const notes = this.#views.beginStep();
     this.#trace?.tick();
-    const batch = this.#scheduler.schedule(this.#now());
-    this.#trace?.record({ type: "plan", ...(batch === undefined ? {} : { batch }) });
+    const bounds = this.#pace?.bounds;
+    const batch = this.#scheduler.schedule(this.#now(), bounds);
+    this.#trace?.record({
+      type: "plan",
+      ...(bounds === undefined ? {} : { bounds }),
+      ...(batch === undefined ? {} : { batch }),
+    });
     if (batch === undefined) return;
     notes?.planned(batch);
     const results = await this.#runner.run(batch, () => this.#flush());
     this.#trace?.tick();
     this.#trace?.record({ type: "results", step: batch.step, results });
     const events = this.#scheduler.commit(batch, results);
-    this.#times.end();
+    const time = this.#times.end();
+    this.#pace?.note(batch, time);
     notes?.ended(this.#times.totals);
     this.#numAdvances++;
     this.#report(events);

@@ -4,6 +4,7 @@ import {
   type Batch,
   type BlockCopy,
   type ChunkResult,
+  numStepsOf,
   type SampleRequest,
   type ScheduledChunk,
 } from "../core/batch.ts";
@@ -96,6 +97,15 @@ export class BatchPlan implements StepPlan {
     );
   }
 
+  /** Has chunk `index`, a decode, stand for so many steps, which `blockTables` cover. */
+  lengthen(
+    index: number,
+    numSteps: number,
+    blockTables: readonly (readonly BlockId[])[],
+  ): void {
+    this.#chunks[index] = { ...this.#chunks[index]!, blockTables, numSteps };
+  }
+
   addCopy(copy: BlockCopy): void {
     this.#copies.push(copy);
   }
@@ -124,7 +134,7 @@ function sampleRequest(sequence: Sequence): SampleRequest {
 
 /**
  * Fails unless there is one result per chunk that asks for something, in the chunks' order, with as
- * many outputs as it asks for, or one failure.
+ * many outputs as it asks for, or a failure in place of one of its steps.
  */
 export function checkResults({ step, chunks }: Batch, results: readonly ChunkResult[]): void {
   let numAsked = 0;
@@ -138,9 +148,10 @@ export function checkResults({ step, chunks }: Batch, results: readonly ChunkRes
         `step ${step} has a result of sequence ${result.sequenceId}, asked was ${sequenceId}`,
       );
     }
-    const { outputs: [first], outputs: { length } } = result;
+    const { outputs, outputs: { length } } = result;
     const numOutputs = numOutputsOf(chunk);
-    if (length === numOutputs || (length === 1 && first!.type === "failed")) continue;
+    const hasFailed = outputs.at(-1)?.type === "failed" && length <= numStepsOf(chunk);
+    if (length === numOutputs || hasFailed) continue;
     throw new InvariantError(
       `step ${step} has ${length} outputs of sequence ${sequenceId}, asked was ${numOutputs}`,
     );
@@ -151,8 +162,8 @@ export function checkResults({ step, chunks }: Batch, results: readonly ChunkRes
   );
 }
 
-function numOutputsOf({ sample, score, pool }: ScheduledChunk): number {
-  // Most ask for a draw alone.
-  if ((score ?? pool) === undefined) return 1;
+function numOutputsOf({ sample, score, pool, numSteps = 1 }: ScheduledChunk): number {
+  // Most ask for draws alone.
+  if ((score ?? pool) === undefined) return numSteps;
   return [sample, score, pool].filter((asked) => asked !== undefined).length;
 }

@@ -23,9 +23,19 @@ export class Counters {
     return this.#counts;
   }
 
-  /** A step has been planned; returns how many there were before. */
+  /** A plan has been made; returns how many there were before. */
   countStep(): number {
     return this.#counts.numSteps++;
+  }
+
+  /** A plan stands for so many steps beyond its first. */
+  countFurtherSteps(count: number): void {
+    this.#counts.numFurtherSteps += count;
+  }
+
+  /** So many tokens have been drawn behind the end of their sequence. */
+  countWasted(numTokens: number): void {
+    this.#counts.numWastedTokens += numTokens;
   }
 
   /** A group has lost its blocks. */
