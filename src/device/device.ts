@@ -34,6 +34,14 @@ export interface RangeReader {
   read(ranges: readonly BufferRange[]): Uint32Array | Promise<Uint32Array>;
 }
 
+/** A program that follows another in the same submission. */
+export interface FurtherRun<Dims> {
+  readonly program: Program<Dims>;
+  readonly dims: Dims;
+  /** As of {@link RunOptions}, where the first program's are given. */
+  readonly nextDims?: Dims | undefined;
+}
+
 /** Options of a run. */
 export interface RunOptions<Dims> {
   /**
@@ -41,6 +49,8 @@ export interface RunOptions<Dims> {
    * may encode that run while it works. A wrong prediction costs time and nothing else.
    */
   readonly nextDims?: Dims | undefined;
+  /** What runs behind the program, in this order, before the readback. */
+  readonly further?: readonly FurtherRun<Dims>[];
   /** Is called once the work is submitted, before its results are waited for. */
   readonly onSubmitted?: (() => void) | undefined;
 }
@@ -104,7 +114,7 @@ export interface Device {
   compile<Dims>(calls: readonly KernelCall<Dims>[]): Promise<Program<Dims>>;
 
   /**
-   * Runs a program for one step and returns the words asked for.
+   * Runs a program for one step, and whatever else `options` name, and returns the words asked for.
    *
    * A plain value where the device can read back synchronously, else a promise.
    *

@@ -20,7 +20,7 @@ const BIASED: LogitAdjustment = {
  */
 export async function warmUp(
   runner: ModelRunner,
-  { blockSize, maxNumSeqs, maxNumBatchedTokens }: EngineConfig,
+  { blockSize, maxNumSeqs, maxNumBatchedTokens, maxDecodeSteps = 1 }: EngineConfig,
   pool: PoolGroups & {
     readonly numBlocks: number;
     readonly maxModelLen: number;
@@ -44,6 +44,10 @@ export async function warmUp(
   const plans = [decodes(1), decodes(Math.min(3, maxNumSeqs)), decodes(Math.min(16, maxNumSeqs))];
   for (const length of [2, 5, Math.min(64, most)]) {
     if (length <= most) plans.push([chunk(0, length)]);
+  }
+  // What runs behind the first of several decode steps.
+  if (maxDecodeSteps > 1 && most >= 2) {
+    plans.push([{ ...chunk(1, 2), tokens: new Uint32Array(1), numSteps: 2 }]);
   }
   const copies = blocksPerSlab.flatMap((count, group) =>
     numBlocks * count > 1 ? [{ group, from: 0, to: 1, numTokens: 1 }] : []
