@@ -77,6 +77,7 @@ export class EngineClient implements EnginePort {
       onReady: () => {},
       onFailure: () => {},
       onSubmit: () => {},
+      onStep: () => {},
       clock: systemClock,
       ...options,
     };
@@ -224,7 +225,7 @@ export class EngineClient implements EnginePort {
       case "events":
         if (message.stats.numSteps > this.#numSteps) this.#failures.stepped();
         this.#numSteps = message.stats.numSteps;
-        this.#stats.update(message.stats);
+        this.#updateStats(message.stats);
         this.#info = this.#info && withPoolSize(this.#info, message.stats.numBlocks);
         // Before the tokens they explain.
         this.kvEvents.append(message.kvEvents ?? []);
@@ -240,6 +241,13 @@ export class EngineClient implements EnginePort {
       case "stopped":
         return;
     }
+  }
+
+  #updateStats(posted: EngineStats): void {
+    const { numSteps, numStepTokens } = this.#stats.current;
+    this.#stats.update(posted);
+    const { current } = this.#stats;
+    if (current.numSteps > numSteps) this.#options.onStep(current.numStepTokens - numStepTokens);
   }
 
   #onReady(info: EngineInfo): void {
