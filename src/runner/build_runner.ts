@@ -19,6 +19,8 @@ export interface RunnerOptions {
   readonly memory?: RunnerMemory;
   /** The device's own unless given; a variant of it. */
   readonly tuning?: Tuning;
+  /** Is told the share of the kernel calls that are compiled. */
+  readonly onProgress?: (share: number) => void;
 }
 
 /**
@@ -28,7 +30,7 @@ export interface RunnerOptions {
  */
 export async function buildRunner(
   inputs: RunnerInputs,
-  { memory, tuning = defaultTuning(inputs.device, inputs.engine) }: RunnerOptions = {},
+  { memory, tuning = defaultTuning(inputs.device, inputs.engine), onProgress }: RunnerOptions = {},
 ): Promise<ModelRunner> {
   const { activations, storage } = memory ?? await allocateMemory(inputs);
   return await ModelRunner.create({
@@ -43,7 +45,7 @@ export async function buildRunner(
     vocabSize: inputs.model.vocabSize,
     diagnosis: new KvDiagnosis(inputs.device),
     reader: rowReader(inputs, activations, tuning),
-  });
+  }, onProgress);
 }
 
 /** Reads the hidden states of steps once more, over the same buffers. */

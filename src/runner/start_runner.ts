@@ -12,7 +12,7 @@ import type { RunnerInputs } from "./runner_inputs.ts";
 import { chooseTuning, mayTune } from "./choose_tuning.ts";
 import { kvMemory, poolGroups } from "./kv_memory.ts";
 import { shortContext } from "./long_rows.ts";
-import { loadModel, StartupPhases } from "./load_model.ts";
+import { loadModel, percent, StartupPhases } from "./load_model.ts";
 import type { ModelRunner } from "./model_runner.ts";
 import { defaultTuning } from "./default_tuning.ts";
 import { warmUp } from "./warm_up.ts";
@@ -39,9 +39,15 @@ export async function startRunner(
     })
     : undefined;
   const options = { memory, ...(tuning === undefined ? {} : { tuning }) };
-  const runner = await phases.run("compile kernels", () => buildRunner(inputs, options));
+  const runner = await phases.run(
+    "compile kernels",
+    (report) => buildRunner(inputs, { ...options, onProgress: (share) => report(percent(share)) }),
+  );
   const pool = { ...inputs.budget, ...poolGroups(kvMemory(inputs.model, inputs.engine)) };
-  await phases.run(WARM_UP_PHASE, () => warmUp(runner, inputs.engine, pool));
+  await phases.run(
+    WARM_UP_PHASE,
+    (report) => warmUp(runner, inputs.engine, pool, (share) => report(percent(share))),
+  );
   return { runner, info: engineInfo(inputs, phases.passed), modelFingerprint };
 }
 
