@@ -109,9 +109,13 @@ export interface Device {
    * Prepares calls; nothing is created per run afterwards. A call that occurs several times is
    * prepared once.
    *
+   * @param onProgress is told the share of the calls that are prepared.
    * @throws {KernelError} naming the kernel that does not compile or bind.
    */
-  compile<Dims>(calls: readonly KernelCall<Dims>[]): Promise<Program<Dims>>;
+  compile<Dims>(
+    calls: readonly KernelCall<Dims>[],
+    onProgress?: (share: number) => void,
+  ): Promise<Program<Dims>>;
 
   /**
    * Runs a program for one step, and whatever else `options` name, and returns the words asked for.

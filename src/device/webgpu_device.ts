@@ -162,14 +162,19 @@ export class WebGpuDevice implements Device {
     }
   }
 
-  async compile<Dims>(calls: readonly KernelCall<Dims>[]): Promise<Program<Dims>> {
+  async compile<Dims>(
+    calls: readonly KernelCall<Dims>[],
+    onProgress: (share: number) => void = () => {},
+  ): Promise<Program<Dims>> {
     const { minStorageBufferOffsetAlignment } = this.#device.limits;
     const prepared = new Map<KernelCall<Dims>, PreparedCall<Dims>>();
-    for (const call of new Set(calls)) {
+    const distinct = new Set(calls);
+    for (const call of distinct) {
       const { constants, offsets } = basedCall(call, minStorageBufferOffsetAlignment);
       const { pipeline, layout } = await this.#pipelines.get({ ...call, constants });
       const bindGroup = await this.#bind(call, layout, offsets);
       prepared.set(call, { pipeline, bindGroup, workgroups: call.workgroups });
+      onProgress(prepared.size / distinct.size);
     }
     return new GpuProgram(calls, calls.map((call) => prepared.get(call)!));
   }

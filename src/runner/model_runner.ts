@@ -82,9 +82,14 @@ export class ModelRunner {
   }
 
   /** Compiles the graph over the pool's buffers. */
-  static async create(components: RunnerComponents): Promise<ModelRunner> {
+  /** @param onProgress is told the share of the kernel calls that are compiled. */
+  static async create(
+    components: RunnerComponents,
+    onProgress?: (share: number) => void,
+  ): Promise<ModelRunner> {
     const { device, graph, layers, storage, step } = components;
-    return new ModelRunner(components, await device.compile(graph(layers(storage.buffers), step)));
+    const program = await device.compile(graph(layers(storage.buffers), step), onProgress);
+    return new ModelRunner(components, program);
   }
 
   /** Milliseconds spent so far waiting for the device. */

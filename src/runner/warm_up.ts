@@ -17,6 +17,8 @@ const BIASED: LogitAdjustment = {
  * request rather than in it.
  *
  * Writes KV into the first blocks, which no sequence holds yet.
+ *
+ * @param onProgress is told the share of the steps that have run.
  */
 export async function warmUp(
   runner: ModelRunner,
@@ -26,6 +28,7 @@ export async function warmUp(
     readonly maxModelLen: number;
     readonly swapSpace?: SwapSpace | undefined;
   },
+  onProgress: (share: number) => void = () => {},
 ): Promise<void> {
   const { numBlocks, maxModelLen, blocksPerSlab = [1], swapSpace } = pool;
   const most = Math.min(maxNumBatchedTokens, blockSize * numBlocks, maxModelLen);
@@ -52,10 +55,11 @@ export async function warmUp(
   const copies = blocksPerSlab.flatMap((count, group) =>
     numBlocks * count > 1 ? [{ group, from: 0, to: 1, numTokens: 1 }] : []
   );
-  for (const chunks of plans) {
+  for (const [i, chunks] of plans.entries()) {
     const numTokens = chunks.reduce((sum, { tokens }) => sum + tokens.length, 0);
     if (numTokens > maxNumBatchedTokens) continue;
     await runner.run({ step: 0, chunks, numTokens, copies } satisfies Batch);
+    onProgress((i + 1) / plans.length);
   }
   const perSlab = blocksPerSlab[0]!;
   if (swapSpace !== undefined) {
