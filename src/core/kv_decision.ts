@@ -15,7 +15,10 @@ export type WaitCause =
     readonly numNeeded: number;
     readonly numFree: number;
     readonly numEvictable: number;
-    /** Blocks that the running sequences are expected to take more before they end. */
+    /**
+     * Blocks that are left over: the watermark, or those that the running sequences are expected to
+     * take more before they end.
+     */
     readonly numKept?: number;
   }
   /** As many long prompts are computed as may be; shorter ones are admitted meanwhile. */
@@ -310,7 +313,10 @@ function swapNumbers({ bytes, swapMs, recomputeMs }: SwapEstimate): string {
     `${recomputeMs.toFixed(1)} ms to compute`;
 }
 
-function describeWait(cause: Extract<LoggedDecision, { readonly type: "wait" }>): string {
+/** Why a sequence waits, in words. */
+export function describeWait(
+  cause: WaitCause & Pick<LoggedDecision, "otherRequestId">,
+): string {
   switch (cause.reason) {
     case "blocks":
       return blockNumbers(cause);

@@ -7,6 +7,7 @@ import type { EngineStats } from "../core/engine_stats.ts";
 import { engineUnavailable, EngineUnavailableError, StartupError } from "../core/errors.ts";
 import {
   type EnginePort,
+  type EngineStall,
   type EngineState,
   type Generation,
   type GenerationRequest,
@@ -63,6 +64,7 @@ export class EngineClient implements EnginePort {
   #failure: string | undefined;
   #settleStart: { resolve: (info: EngineInfo) => void; reject: (error: Error) => void } | undefined;
   #numRestarts = 0;
+  #numStalls = 0;
   /** Steps of the current isolate. */
   #numSteps = 0;
   /** Isolates that were told to end and whose threads may still run. */
@@ -78,6 +80,7 @@ export class EngineClient implements EnginePort {
       onFailure: () => {},
       onSubmit: () => {},
       onStep: () => {},
+      onStall: () => {},
       clock: systemClock,
       ...options,
     };
@@ -87,6 +90,10 @@ export class EngineClient implements EnginePort {
       clock,
       ping: () => this.#isolate?.post({ type: "ping" }),
       onSilence: (reason) => this.#onCrash(reason),
+      onStall: (stall) => {
+        if (stall !== undefined) this.#numStalls++;
+        this.#options.onStall(stall);
+      },
     });
     this.#requests = new InFlightRequests((id, index) =>
       this.#isolate?.post({ type: "abort", id, ...(index === undefined ? {} : { index }) })
@@ -111,6 +118,14 @@ export class EngineClient implements EnginePort {
 
   get numRestarts(): number {
     return this.#numRestarts;
+  }
+
+  get stall(): EngineStall | undefined {
+    return this.#watchdog.stall;
+  }
+
+  get numStalls(): number {
+    return this.#numStalls;
   }
 
   get numInFlight(): number {

@@ -19,6 +19,7 @@ import { type DeviceTimes, type StepTime, StepTimes } from "./step_times.ts";
 import type { StepPace } from "./step_pace.ts";
 import type { StepTraceWriter } from "./step_trace_writer.ts";
 import { EngineViews, type ViewedCache } from "./engine_views.ts";
+import { EngineWork } from "./engine_work.ts";
 import type { Pulse } from "./watchdog.ts";
 
 /** Computes batches: the engine's view of the model and its device. */
@@ -89,6 +90,7 @@ export class Engine {
   #isStopped = false;
   #isAsleep = false;
   #numAdvances = 0;
+  readonly #work = new EngineWork();
   #wake: () => void = () => {};
   /** The latest report, until it is posted. */
   #unposted: FromEngine | undefined;
@@ -169,7 +171,10 @@ export class Engine {
   /** Whether there is work, also such as the loop sleeps over, and how much has been completed. */
   get pulse(): Pulse {
     const isBusy = !this.#isAsleep || this.#scheduler.hasWork || this.#commands.length > 0;
-    return { numAdvances: this.#numAdvances, isBusy };
+    const numAdvances = this.#numAdvances;
+    const work = this.#work.describe();
+    if (!isBusy || work === undefined) return { numAdvances, isBusy };
+    return { numAdvances, isBusy, work: `${work}; ${this.#scheduler.describeQueue()}` };
   }
 
   /** Ends the loop after the step it is in. */
@@ -182,12 +187,14 @@ export class Engine {
     const shortage = this.#pool?.shortage();
     if (shortage === undefined) return;
     this.#flush();
+    this.#work.grow();
     await this.#pool?.grow(shortage);
   }
 
   async #runCommands(): Promise<void> {
     const answers: FromEngine[] = [];
     for (const { id, command } of this.#commands.splice(0)) {
+      this.#work.command(command.type);
       answers.push({ type: "answer", id, ...await this.#run(command) });
       this.#numAdvances++;
     }
@@ -241,6 +248,7 @@ export class Engine {
 
   async #step(): Promise<void> {
     this.#times.begin();
+    this.#work.plan();
     const notes = this.#views.beginStep();
     this.#trace?.tick();
     const bounds = this.#pace?.bounds;
@@ -253,9 +261,11 @@ export class Engine {
     if (batch === undefined) return;
     notes?.planned(batch);
     this.#recorder?.planned(batch);
+    this.#work.run(batch);
     const results = await this.#runner.run(batch, () => this.#flush());
     this.#trace?.tick();
     this.#trace?.record({ type: "results", step: batch.step, results });
+    this.#work.commit();
     const events = this.#scheduler.commit(batch, results);
     const time = this.#times.end();
     this.#pace?.note(batch, time);
@@ -281,6 +291,7 @@ export class Engine {
     if (events.length > 0) this.#report(events);
     this.#flush();
     this.#scheduler.checkIntegrity();
+    this.#work.rest();
     this.#isAsleep = true;
     await new Promise<void>((resolve) => this.#wake = resolve);
     this.#isAsleep = false;

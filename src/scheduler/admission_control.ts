@@ -143,6 +143,28 @@ export class AdmissionControl {
     }
   }
 
+  /**
+   * Why the group that is to be admitted next is not, between two steps; undefined where none
+   * waits, or nothing keeps it. O(its tokens).
+   */
+  explainHead(): { readonly group: SequenceGroup; readonly cause: WaitCause } | undefined {
+    const group = this.#queues.takeTurns().next;
+    const cause = group && (this.#seatShortage(group.numSeats) ?? this.#longPrefills(group) ??
+      this.#explainBlocks(group));
+    return cause && { group: group!, cause };
+  }
+
+  #explainBlocks(group: SequenceGroup): WaitCause | undefined {
+    const { numFree, numCached: numEvictable } = this.#blocks;
+    const numNeeded = this.#blocks.numBlocksFor(group.numTokens);
+    const numLeftOver = this.#blocks.numLeftOver(this.#numKeptFor(group));
+    const kept = numLeftOver > 0 ? { numKept: numLeftOver } : {};
+    const numbers = { numNeeded, numFree, numEvictable, ...kept };
+    const sharing = this.#chooseSharing(group);
+    if (sharing.type === "wait") return { reason: sharing.reason, ...numbers };
+    return this.numMissing(group) > 0 ? { reason: "blocks", ...numbers } : undefined;
+  }
+
   /** Blocks that a group lacks to be admitted, and those it has to leave over among them. */
   numMissing(group: SequenceGroup): number {
     return numBlocksMissing(group, this.#blocks, this.#numKeptFor(group));

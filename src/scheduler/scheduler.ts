@@ -5,6 +5,7 @@ import type { StepBounds } from "../core/step_bounds.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
+import { describeWait } from "../core/kv_decision.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import type { SwapCosts } from "../core/swap_space.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
@@ -248,7 +249,9 @@ export class Scheduler {
     this.#speed.note(nowMs, this.#numQueued - numWaiting, numWaiting);
     if (plan.isEmpty) {
       const isStuck = numUnfinished > 0 && this.#queues.numUnfinished === numUnfinished;
-      invariant(!isStuck, `no sequence advances or ends: ${JSON.stringify(this.stats)}`);
+      if (isStuck) {
+        throw new InvariantError(`no sequence advances or ends: ${this.describeQueue()}`);
+      }
       this.#blocks.swap?.dropUnplanned();
       return undefined;
     }
@@ -305,6 +308,18 @@ export class Scheduler {
     while (running.length > 0) this.#running.preempt(running.at(-1)!, { reason: "reset" });
     this.#blocks.clearCache();
     return numRunning;
+  }
+
+  /** How many run and wait, and what blocks the first that waits, with the numbers. */
+  describeQueue(): string {
+    const { numRunning, numWaiting, numBlocks, numFreeBlocks, numCachedBlocks } = this.stats;
+    const counts =
+      `${numRunning} running, ${numWaiting} waiting, ${numFreeBlocks} of ${numBlocks} ` +
+      `blocks free, ${numCachedBlocks} evictable`;
+    const head = this.#admissions.explainHead();
+    if (head === undefined) return counts;
+    const { requestId, index } = head.group;
+    return `${counts}; ${requestId}[${index}] waits: ${describeWait(head.cause)}`;
   }
 
   /** The unfinished sequences, at most `limit` of them: those that run, then those that wait. */
