@@ -1,6 +1,7 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
-import type { Batch, ChunkResult } from "../core/batch.ts";
+import { type Batch, type ChunkResult, numStepsOf } from "../core/batch.ts";
 import type { SchedulingSettings } from "../core/engine_config.ts";
+import type { StepBounds } from "../core/step_bounds.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
@@ -15,6 +16,7 @@ import { AdmissionControl, type TokensListener } from "./admission_control.ts";
 import { checkHolders, checkSwapped } from "./audit.ts";
 import { Counters } from "./counters.ts";
 import { deadlineExceeded, Deadlines } from "./deadlines.ts";
+import { FurtherSteps } from "./further_steps.ts";
 import { GrowthForecast } from "./growth_forecast.ts";
 import { makeSequenceGroups } from "./make_sequence_groups.ts";
 import { createPolicy } from "./policies/create_policy.ts";
@@ -96,6 +98,7 @@ export class Scheduler {
   readonly #admissions: AdmissionControl;
   readonly #commit: StepCommit;
   readonly #running: RunningControl;
+  readonly #furtherSteps: FurtherSteps;
 
   constructor(blocks: BlockManager, options: SchedulerOptions) {
     this.#blocks = blocks;
@@ -124,6 +127,7 @@ export class Scheduler {
       admissions: this.#admissions,
       commit: this.#commit,
     });
+    this.#furtherSteps = new FurtherSteps(blocks, options, this.#queues);
     this.pool = new PoolSizing(blocks, options.maxModelLen, {
       ...shared,
       blocked: () => this.#admissions.blocked,
@@ -222,8 +226,9 @@ export class Scheduler {
    * that ran had to be ended (see {@link takeEvents}). Fails if no group advances and none ends.
    *
    * @param nowMs the time by which deadlines are met; default: as before.
+   * @param bounds what the step is to be cut to; default: nothing but the scheduler's own limits.
    */
-  schedule(nowMs: number = this.#nowMs): Batch | undefined {
+  schedule(nowMs: number = this.#nowMs, bounds: StepBounds = {}): Batch | undefined {
     this.#checkBetweenSteps("schedule()");
     const { numUnfinished } = this.#queues;
     this.#nowMs = nowMs;
@@ -251,8 +256,10 @@ export class Scheduler {
       return undefined;
     }
     if (this.#blocks.swap !== undefined) plan.addSwaps(this.#blocks.swap.take());
+    this.#furtherSteps.addTo(plan, bounds.maxDecodeSteps);
     for (const copy of this.#blocks.takeCopies()) plan.addCopy(copy);
     const batch = plan.toBatch(this.#counters.countStep(plan.numTokens));
+    this.#counters.countFurtherSteps(Math.max(...batch.chunks.map(numStepsOf)) - 1);
     this.#inFlight = batch;
     this.#commit.begin(plan);
     return batch;

@@ -3,7 +3,10 @@ import { InvariantError } from "../../src/base/invariant.ts";
 import type { Batch } from "../../src/core/batch.ts";
 import type { PoolResized } from "../../src/core/engine_command.ts";
 import { KernelError } from "../../src/core/errors.ts";
+import { parseTraceRecord } from "../../src/core/step_trace.ts";
 import { Engine, type EngineOptions, type Runner } from "../../src/engine/engine.ts";
+import { StepPace } from "../../src/engine/step_pace.ts";
+import { StepTraceWriter } from "../../src/engine/step_trace_writer.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { Outbox } from "../support/outbox.ts";
 import { generateAlone } from "../support/paged_fake_runner.ts";
@@ -40,6 +43,29 @@ Deno.test("Engine answers a submission, then posts one message per step", async 
   const { prompt, params } = request.sequences[0]!;
   assertEquals(outbox.tokensOf("a"), generateAlone(prompt, params, 1000).tokens);
   assertEquals([outbox.stats.numSteps, outbox.stats.numGeneratedTokens], [5, 3]);
+  await rig.finish();
+});
+
+Deno.test("Engine takes several decode steps as its pace says, and posts their tokens as events of one message", async () => {
+  const lines: string[] = [];
+  const trace = new StepTraceWriter((line) => lines.push(line), new ManualClock());
+  const rig = new EngineRig({ maxDecodeSteps: 4 }, { pace: new StepPace(), trace });
+  const { outbox } = rig;
+  const request = requestOf("a", 5, { maxTokens: 7 });
+  rig.engine.submit(request);
+  await outbox.untilEnd("a");
+  const posted = outbox.messages.flatMap((message) =>
+    message.type === "events" ? [message.events.map(({ token }) => token !== undefined)] : []
+  );
+  // The prompt's, the first that shows how long one takes, four, and the last.
+  assertEquals(posted.map(({ length }) => length), [1, 1, 4, 1]);
+  assert(posted.flat().every((hasToken) => hasToken));
+  const { prompt, params } = request.sequences[0]!;
+  assertEquals(outbox.tokensOf("a"), generateAlone(prompt, params, 1000).tokens);
+  const plans = lines.map((line) => parseTraceRecord(line)).filter(({ type }) => type === "plan");
+  assertEquals(plans.map((plan) => plan.type === "plan" && plan.bounds?.maxDecodeSteps), [
+    ...[1, 1, 8, 8],
+  ]);
   await rig.finish();
 });
 
