@@ -235,7 +235,9 @@ export class Engine {
     this.#trace?.tick();
     const batch = this.#scheduler.schedule(this.#now());
     this.#trace?.record({ type: "plan", ...(batch === undefined ? {} : { batch }) });
+    const ids = this.#scheduler.takeAdmitted();
     if (batch === undefined) return;
+    if (ids.length > 0) this.#post({ type: "begun", ids });
     notes?.planned(batch);
     const results = await this.#runner.run(batch, () => this.#flush());
     this.#trace?.tick();

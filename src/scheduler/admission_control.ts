@@ -3,6 +3,7 @@ import { invariant } from "../base/invariant.ts";
 import type { Admission } from "../kvcache/admission.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import { addDemands, type Demand } from "../kvcache/pool/pool.ts";
+import type { RequestId } from "../core/ids.ts";
 import type { WaitCause } from "../core/kv_decision.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { BatchPlan } from "./batch_plan.ts";
@@ -70,6 +71,8 @@ export class AdmissionControl {
   readonly #growth: GrowthForecast;
   readonly #waits: WaitReporter;
   #impossible: Impossible[] = [];
+  /** Requests of the groups that the latest `fill` has admitted, until they are taken. */
+  readonly #admitted = new Set<RequestId>();
   #blocked: SequenceGroup | undefined;
 
   /** Works on the scheduler's own queues and counters. */
@@ -100,6 +103,7 @@ export class AdmissionControl {
   fill(plan: BatchPlan): void {
     const turns = this.#queues.takeTurns();
     this.#blocked = undefined;
+    this.#admitted.clear();
     for (;;) {
       const group = turns.next;
       if (group === undefined) return this.#waits.end();
@@ -181,6 +185,14 @@ export class AdmissionControl {
     return impossible;
   }
 
+  /** Returns the requests of which the latest `fill` has admitted groups, once. */
+  takeAdmitted(): readonly RequestId[] {
+    if (this.#admitted.size === 0) return [];
+    const admitted = [...this.#admitted];
+    this.#admitted.clear();
+    return admitted;
+  }
+
   /** The seats or tokens that a group lacks to advance in each step beside all that run. */
   #shortage({ numSeats: numNeeded }: SequenceGroup, plan: BatchPlan): WaitCause | undefined {
     const { maxNumBatchedTokens } = this.#limits;
@@ -252,6 +264,7 @@ export class AdmissionControl {
   #start(group: SequenceGroup, admission: Admission, plan: BatchPlan): void {
     const { numCachedTokens, numEvictedTokens, evictedAgoMs, copies, stops } = admission;
     this.#queues.admit(group);
+    this.#admitted.add(group.requestId);
     group.members[0]!.stops = stops;
     group.start(numCachedTokens);
     group.numOutputTokensAtStart = group.members[0]!.numOutputTokens;

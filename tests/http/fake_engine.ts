@@ -6,6 +6,7 @@ import type {
   EngineState,
   Generation,
   GenerationRequest,
+  Outage,
 } from "../../src/core/generation.ts";
 import { ReplayLog } from "../../src/base/replay_log.ts";
 import type { LoggedDecision } from "../../src/core/kv_decision.ts";
@@ -67,6 +68,8 @@ const STATS: EngineStats = {
   numPoolGrowths: 0,
   numPoolResizes: 0,
   numShrinkEvictedBlocks: 0,
+  numLosses: 0,
+  numReplayedRequests: 0,
   stepMs: 0,
   hostMs: 0,
   overlappedMs: 0,
@@ -111,6 +114,8 @@ export class FakeEngine implements EnginePort {
   /** What is read of prompts. */
   read: typeof fakeReading = fakeReading;
   numRestarts = 0;
+  outage: Outage | undefined;
+  notice: string | undefined;
   script: Script = () => bytesOf("Hello");
   /** Thrown by `submit` and `command`. */
   refusal: Error | undefined;
