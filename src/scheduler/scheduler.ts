@@ -173,7 +173,8 @@ export class Scheduler {
   }
 
   /**
-   * Queues all sequences of a request, which has come at `nowMs`.
+   * Queues all sequences of a request, which has come at `nowMs`. Of a resumed one, those that had
+   * ended are left out, and the queue's limit does not count: it was accepted before.
    *
    * @throws {RequestError} when they are too many for any queue or one of them could never run
    * (400), too many of the same owner wait (429), or a grammar cannot be matched. Nothing has been
@@ -192,11 +193,13 @@ export class Scheduler {
     checkTokens(request, limits);
     checkSearchFits(request, limits);
     checkUrgency(request, this.#options.schedulingPolicy);
-    checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), {
-      ...limits,
-      secondsUntil: (numPlaces) =>
-        this.#speed.secondsUntil(numPlaces * this.#queues.numOwnersWaiting, nowMs),
-    });
+    if (request.resumed === undefined) {
+      checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), {
+        ...limits,
+        secondsUntil: (numPlaces) =>
+          this.#speed.secondsUntil(numPlaces * this.#queues.numOwnersWaiting, nowMs),
+      });
+    }
     const firstId = this.#nextSequenceId;
     const groups = makeSequenceGroups(request, { ...limits, firstId, nowMs });
     this.#nextSequenceId += request.sequences.length;
@@ -289,6 +292,11 @@ export class Scheduler {
   /** Takes the events that no commit has returned yet: ends by abort or error. */
   takeEvents(): TokenEvent[] {
     return this.#commit.takeEvents();
+  }
+
+  /** Takes the requests of which sequences have been admitted to the latest step, once. */
+  takeAdmitted(): readonly RequestId[] {
+    return this.#admissions.takeAdmitted();
   }
 
   /**
