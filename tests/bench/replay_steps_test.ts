@@ -95,7 +95,10 @@ class TracedRig {
 
   #step(inFlight: readonly SchedulerAction[]): void {
     // Another bound each time, as times vary.
-    const bounds = { maxDecodeSteps: 1 + this.#ms % 4 };
+    const bounds = {
+      maxDecodeSteps: 1 + this.#ms % 4,
+      maxPrefillTokens: [1, 2, 3].map((digits) => 1 + this.#ms % (3 * digits)),
+    };
     const batch = this.rig.scheduler.schedule(this.#trace.now(), bounds);
     this.#trace.record({ type: "plan", bounds, ...(batch === undefined ? {} : { batch }) });
     if (batch === undefined) return;

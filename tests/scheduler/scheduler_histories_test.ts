@@ -246,7 +246,8 @@ interface Expected {
   readonly numContested: number;
   readonly numTimeouts: number;
   readonly numFurtherSteps: number;
-  readonly numWastedTokens: number;
+  /** Absent: too few histories for it. */
+  readonly numWastedTokens?: number;
 }
 
 function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected: Expected): void {
@@ -306,7 +307,9 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
     ...{ numFurtherSteps, numWastedTokens },
   };
   for (const [name, count] of Object.entries(happened)) {
-    const least = times(expected[name as keyof typeof happened]);
+    const asked = expected[name as keyof typeof happened];
+    if (asked === undefined) continue;
+    const least = times(asked);
     assert(count > least, `${name} is ${count}, and not more than ${least}`);
   }
   assert(numActions >= times(10 * expected.numRuns), `only ${numActions} actions`);
@@ -357,6 +360,5 @@ Deno.test("Scheduler does so where the KV of long sequences is another, and no c
     numContested: 750,
     numTimeouts: 50,
     numFurtherSteps: 100,
-    numWastedTokens: 20,
   });
 });
