@@ -14,6 +14,26 @@ export interface ReadRequest {
   readonly bytes: number;
 }
 
+/** Bytes of a buffer; offset and length are multiples of 4. */
+export interface BufferRange {
+  readonly buffer: DeviceBuffer;
+  readonly byteOffset: number;
+  readonly bytes: number;
+}
+
+/** Copies ranges of buffers to the host in the step loop, through memory made beforehand. */
+export interface RangeReader {
+  /** Most bytes of one read. */
+  readonly bytes: number;
+  /**
+   * The ranges' bytes one behind the other, as all earlier runs and writes have left them; a plain
+   * value where the device can read back synchronously.
+   *
+   * @throws {DeviceLostError} when the device is gone.
+   */
+  read(ranges: readonly BufferRange[]): Uint32Array | Promise<Uint32Array>;
+}
+
 /** A program that follows another in the same submission. */
 export interface FurtherRun<Dims> {
   readonly program: Program<Dims>;
@@ -89,9 +109,13 @@ export interface Device {
    * Prepares calls; nothing is created per run afterwards. A call that occurs several times is
    * prepared once.
    *
+   * @param onProgress is told the share of the calls that are prepared.
    * @throws {KernelError} naming the kernel that does not compile or bind.
    */
-  compile<Dims>(calls: readonly KernelCall<Dims>[]): Promise<Program<Dims>>;
+  compile<Dims>(
+    calls: readonly KernelCall<Dims>[],
+    onProgress?: (share: number) => void,
+  ): Promise<Program<Dims>>;
 
   /**
    * Runs a program for one step, and whatever else `options` name, and returns the words asked for.
@@ -113,6 +137,9 @@ export interface Device {
    * only the sum is right.
    */
   profile?<Dims>(program: Program<Dims>, dims: Dims): Promise<Float64Array<ArrayBuffer>>;
+
+  /** Makes a reader of at most so many bytes at a time. */
+  createReader(bytes: number): Promise<RangeReader>;
 
   /** Reads any buffer; for tests and diagnosis, not for the step loop. */
   read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array<ArrayBuffer>>;

@@ -7,6 +7,7 @@ import type { EngineStats } from "../core/engine_stats.ts";
 import { engineUnavailable, EngineUnavailableError, StartupError } from "../core/errors.ts";
 import {
   type EnginePort,
+  type EngineStall,
   type EngineState,
   type Generation,
   type GenerationRequest,
@@ -63,6 +64,7 @@ export class EngineClient implements EnginePort {
   #failure: string | undefined;
   #settleStart: { resolve: (info: EngineInfo) => void; reject: (error: Error) => void } | undefined;
   #numRestarts = 0;
+  #numStalls = 0;
   /** Steps of the current isolate. */
   #numSteps = 0;
   /** Isolates that were told to end and whose threads may still run. */
@@ -77,6 +79,8 @@ export class EngineClient implements EnginePort {
       onReady: () => {},
       onFailure: () => {},
       onSubmit: () => {},
+      onStep: () => {},
+      onStall: () => {},
       clock: systemClock,
       ...options,
     };
@@ -86,6 +90,10 @@ export class EngineClient implements EnginePort {
       clock,
       ping: () => this.#isolate?.post({ type: "ping" }),
       onSilence: (reason) => this.#onCrash(reason),
+      onStall: (stall) => {
+        if (stall !== undefined) this.#numStalls++;
+        this.#options.onStall(stall);
+      },
     });
     this.#requests = new InFlightRequests((id, index) =>
       this.#isolate?.post({ type: "abort", id, ...(index === undefined ? {} : { index }) })
@@ -110,6 +118,14 @@ export class EngineClient implements EnginePort {
 
   get numRestarts(): number {
     return this.#numRestarts;
+  }
+
+  get stall(): EngineStall | undefined {
+    return this.#watchdog.stall;
+  }
+
+  get numStalls(): number {
+    return this.#numStalls;
   }
 
   get numInFlight(): number {
@@ -224,7 +240,7 @@ export class EngineClient implements EnginePort {
       case "events":
         if (message.stats.numSteps > this.#numSteps) this.#failures.stepped();
         this.#numSteps = message.stats.numSteps;
-        this.#stats.update(message.stats);
+        this.#updateStats(message.stats);
         this.#info = this.#info && withPoolSize(this.#info, message.stats.numBlocks);
         // Before the tokens they explain.
         this.kvEvents.append(message.kvEvents ?? []);
@@ -240,6 +256,13 @@ export class EngineClient implements EnginePort {
       case "stopped":
         return;
     }
+  }
+
+  #updateStats(posted: EngineStats): void {
+    const { numSteps, numStepTokens } = this.#stats.current;
+    this.#stats.update(posted);
+    const { current } = this.#stats;
+    if (current.numSteps > numSteps) this.#options.onStep(current.numStepTokens - numStepTokens);
   }
 
   #onReady(info: EngineInfo): void {

@@ -1,22 +1,25 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { EventLoopPing } from "../base/event_loop_ping.ts";
-import type { Batch, ChunkResult } from "../core/batch.ts";
+import { type Batch, type ChunkResult, numStepsOf } from "../core/batch.ts";
 import type { AnswerOf, CurvePoint, EngineCommand } from "../core/engine_command.ts";
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
+import type { SwapTimes } from "../core/swap_space.ts";
 import type { TracedCommand } from "../core/step_trace.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import type { PinnedPrefixes } from "../kvcache/prefix/pinned_prefixes.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
+import { CostMeter } from "./cost_meter.ts";
 import type { KvRecorder } from "./kv_recorder.ts";
 import { ElasticPool, type ElasticRunner, resizePool } from "./elastic_pool.ts";
 import type { FromEngine } from "./messages.ts";
 import { pinPrefix } from "./pin_command.ts";
-import { type DeviceTimes, StepTimes } from "./step_times.ts";
+import { type DeviceTimes, type StepTime, StepTimes } from "./step_times.ts";
 import type { StepPace } from "./step_pace.ts";
 import type { StepTraceWriter } from "./step_trace_writer.ts";
 import { EngineViews, type ViewedCache } from "./engine_views.ts";
+import { EngineWork } from "./engine_work.ts";
 import type { Pulse } from "./watchdog.ts";
 
 /** Computes batches: the engine's view of the model and its device. */
@@ -29,6 +32,8 @@ export interface Runner extends Partial<ElasticRunner>, DeviceTimes {
     batch: Batch,
     onSubmitted: () => void,
   ): readonly ChunkResult[] | Promise<readonly ChunkResult[]>;
+  /** What copies to and from host memory have taken so far; absent where there is none. */
+  readonly swapTimes?: SwapTimes | undefined;
   /** Releases the device; nothing is run afterwards. */
   destroy?(): void;
 }
@@ -71,6 +76,7 @@ export class Engine {
   readonly #runner: Runner;
   readonly #post: (message: FromEngine) => void;
   readonly #times: StepTimes;
+  readonly #costs = new CostMeter();
   readonly #recorder: KvRecorder | undefined;
   readonly #trace: StepTraceWriter | undefined;
   readonly #curve: EngineOptions["curve"];
@@ -84,6 +90,7 @@ export class Engine {
   #isStopped = false;
   #isAsleep = false;
   #numAdvances = 0;
+  readonly #work = new EngineWork();
   #wake: () => void = () => {};
   /** The latest report, until it is posted. */
   #unposted: FromEngine | undefined;
@@ -164,7 +171,10 @@ export class Engine {
   /** Whether there is work, also such as the loop sleeps over, and how much has been completed. */
   get pulse(): Pulse {
     const isBusy = !this.#isAsleep || this.#scheduler.hasWork || this.#commands.length > 0;
-    return { numAdvances: this.#numAdvances, isBusy };
+    const numAdvances = this.#numAdvances;
+    const work = this.#work.describe();
+    if (!isBusy || work === undefined) return { numAdvances, isBusy };
+    return { numAdvances, isBusy, work: `${work}; ${this.#scheduler.describeQueue()}` };
   }
 
   /** Ends the loop after the step it is in. */
@@ -177,12 +187,14 @@ export class Engine {
     const shortage = this.#pool?.shortage();
     if (shortage === undefined) return;
     this.#flush();
+    this.#work.grow();
     await this.#pool?.grow(shortage);
   }
 
   async #runCommands(): Promise<void> {
     const answers: FromEngine[] = [];
     for (const { id, command } of this.#commands.splice(0)) {
+      this.#work.command(command.type);
       answers.push({ type: "answer", id, ...await this.#run(command) });
       this.#numAdvances++;
     }
@@ -236,6 +248,7 @@ export class Engine {
 
   async #step(): Promise<void> {
     this.#times.begin();
+    this.#work.plan();
     const notes = this.#views.beginStep();
     this.#trace?.tick();
     const bounds = this.#pace?.bounds;
@@ -247,15 +260,29 @@ export class Engine {
     });
     if (batch === undefined) return;
     notes?.planned(batch);
+    this.#recorder?.planned(batch);
+    this.#work.run(batch);
     const results = await this.#runner.run(batch, () => this.#flush());
     this.#trace?.tick();
     this.#trace?.record({ type: "results", step: batch.step, results });
+    this.#work.commit();
     const events = this.#scheduler.commit(batch, results);
     const time = this.#times.end();
     this.#pace?.note(batch, time);
+    this.#noteCosts(batch, time);
     notes?.ended(this.#times.totals);
     this.#numAdvances++;
     this.#report(events);
+  }
+
+  /** Tells the scheduler what copying and computing take, where it has host memory. */
+  #noteCosts(batch: Batch, { deviceMs, hostMs }: StepTime): void {
+    const { swapTimes } = this.#runner;
+    const stepMs = (deviceMs + hostMs) / Math.max(1, ...batch.chunks.map(numStepsOf));
+    const costs = swapTimes && this.#costs.note(batch, stepMs, swapTimes);
+    if (costs === undefined) return;
+    this.#trace?.record({ type: "costs", costs });
+    this.#scheduler.noteSwapCosts(costs);
   }
 
   /** Idle: reports the ends that no step has carried, audits the pool, and sleeps. */
@@ -264,6 +291,7 @@ export class Engine {
     if (events.length > 0) this.#report(events);
     this.#flush();
     this.#scheduler.checkIntegrity();
+    this.#work.rest();
     this.#isAsleep = true;
     await new Promise<void>((resolve) => this.#wake = resolve);
     this.#isAsleep = false;

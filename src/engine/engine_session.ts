@@ -130,6 +130,7 @@ export class EngineSession {
     const blocks: BlockManager = new BlockManager({
       ...{ numBlocks, blockSize, onDecision, maxInFlightTokens: maxNumBatchedTokens },
       ...poolGroups(info),
+      ...swapOf(info),
       ...checkpoints(config),
       ...caching,
     });
@@ -189,6 +190,7 @@ function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineIn
     numBlocks,
     blockSize,
     ...poolGroups(info),
+    ...swapOf(info),
     ...checkpoints(config),
     ...shortContext(info),
     ...limits,
@@ -213,6 +215,10 @@ function schedulingOf(config: EngineConfig): SchedulingSettings {
     ...(scheduleConservativeness === undefined ? {} : { scheduleConservativeness }),
     ...(maxDecodeSteps === undefined ? {} : { maxDecodeSteps }),
   };
+}
+
+function swapOf({ swapSpace }: EngineInfo) {
+  return swapSpace === undefined ? {} : { swapSpace };
 }
 
 function shortContext({ shortContextLen }: EngineInfo) {

@@ -17,6 +17,7 @@ import {
   type SequenceGroup,
 } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
+import type { SwapControl } from "./swap_control.ts";
 import { WaitReporter } from "./wait_reporter.ts";
 
 /** A request that can never fit, even in an empty pool, and the error that it ends with. */
@@ -53,6 +54,7 @@ export interface AdmissionParts {
   readonly queues: SequenceQueues;
   readonly counters: Counters;
   readonly growth: GrowthForecast;
+  readonly swaps: SwapControl;
 }
 
 /**
@@ -68,27 +70,35 @@ export class AdmissionControl {
   readonly #queues: SequenceQueues;
   readonly #counters: Counters;
   readonly #growth: GrowthForecast;
+  readonly #swaps: SwapControl;
   readonly #waits: WaitReporter;
   #impossible: Impossible[] = [];
   #blocked: SequenceGroup | undefined;
+  #numPassedOver = 0;
 
   /** Works on the scheduler's own queues and counters. */
   constructor(
     blocks: BlockManager,
     limits: AdmissionLimits,
-    { queues, counters, growth }: AdmissionParts,
+    { queues, counters, growth, swaps }: AdmissionParts,
   ) {
     this.#blocks = blocks;
     this.#limits = limits;
     this.#queues = queues;
     this.#counters = counters;
     this.#growth = growth;
+    this.#swaps = swaps;
     this.#waits = new WaitReporter(limits.onDecision);
   }
 
   /** The group whose blocks the latest `fill` lacked, which ended it; undefined when none did. */
   get blocked(): SequenceGroup | undefined {
     return this.#blocked;
+  }
+
+  /** Groups that the latest `fill` has passed over, since they wait for others to get on. */
+  get numPassedOver(): number {
+    return this.#numPassedOver;
   }
 
   /** A group has been queued, or preempted. */
@@ -100,6 +110,7 @@ export class AdmissionControl {
   fill(plan: BatchPlan): void {
     const turns = this.#queues.takeTurns();
     this.#blocked = undefined;
+    this.#numPassedOver = 0;
     for (;;) {
       const group = turns.next;
       if (group === undefined) return this.#waits.end();
@@ -111,12 +122,14 @@ export class AdmissionControl {
       const longPrefills = this.#longPrefills(group);
       if (longPrefills !== undefined) {
         this.#waits.report(group, longPrefills);
+        this.#numPassedOver++;
         turns.passOver();
         continue;
       }
       const sharing = this.#chooseSharing(group);
       if (sharing.type === "wait") {
         this.#waits.reportSharing(group, sharing.reason, this.#blocks);
+        this.#numPassedOver++;
         turns.passOver();
       } else {
         const admission = this.#tryAdmit(group, sharing);
@@ -128,6 +141,28 @@ export class AdmissionControl {
         this.#start(group, admission, plan);
       }
     }
+  }
+
+  /**
+   * Why the group that is to be admitted next is not, between two steps; undefined where none
+   * waits, or nothing keeps it. O(its tokens).
+   */
+  explainHead(): { readonly group: SequenceGroup; readonly cause: WaitCause } | undefined {
+    const group = this.#queues.takeTurns().next;
+    const cause = group && (this.#seatShortage(group.numSeats) ?? this.#longPrefills(group) ??
+      this.#explainBlocks(group));
+    return cause && { group: group!, cause };
+  }
+
+  #explainBlocks(group: SequenceGroup): WaitCause | undefined {
+    const { numFree, numCached: numEvictable } = this.#blocks;
+    const numNeeded = this.#blocks.numBlocksFor(group.numTokens);
+    const numLeftOver = this.#blocks.numLeftOver(this.#numKeptFor(group));
+    const kept = numLeftOver > 0 ? { numKept: numLeftOver } : {};
+    const numbers = { numNeeded, numFree, numEvictable, ...kept };
+    const sharing = this.#chooseSharing(group);
+    if (sharing.type === "wait") return { reason: sharing.reason, ...numbers };
+    return this.numMissing(group) > 0 ? { reason: "blocks", ...numbers } : undefined;
   }
 
   /** Blocks that a group lacks to be admitted, and those it has to leave over among them. */
@@ -249,10 +284,11 @@ export class AdmissionControl {
   }
 
   #start(group: SequenceGroup, admission: Admission, plan: BatchPlan): void {
-    const { numCachedTokens, numEvictedTokens, evictedAgoMs, copies, stops } = admission;
+    const { numCachedTokens, numLoadedTokens = 0, numEvictedTokens, evictedAgoMs } = admission;
+    const { copies, stops } = admission;
     this.#queues.admit(group);
     group.members[0]!.stops = stops;
-    group.start(numCachedTokens);
+    group.start(numCachedTokens + numLoadedTokens);
     group.numOutputTokensAtStart = group.members[0]!.numOutputTokens;
     if (group.numPreemptions === 0) {
       // Siblings share one prompt without asking the cache.
@@ -284,6 +320,9 @@ export class AdmissionControl {
     const { numTokens } = group.members[0]!;
     const lookup = { numTokens, numHitTokens, numEvictedTokens, blockSize: this.#blocks.blockSize };
     if (group.numPreemptions === 0) this.#counters.countLookup(lookup);
-    else this.#counters.countLookupAgain(lookup);
+    else {
+      this.#counters.countLookupAgain(lookup);
+      this.#swaps.noteLookup(lookup);
+    }
   }
 }

@@ -3,7 +3,10 @@ import {
   asksForOutput,
   type Batch,
   type BlockCopy,
+  type BlockLoad,
+  type BlockSwap,
   type ChunkResult,
+  isLost,
   numStepsOf,
   type SampleRequest,
   type ScheduledChunk,
@@ -13,6 +16,12 @@ import { isLongScope } from "../core/long_context.ts";
 import type { PrefillTime } from "./prefill_time.ts";
 import type { Sequence } from "./sequence.ts";
 import type { SequenceGroup, StepPlan } from "./sequence_group.ts";
+
+/** Blocks that go to host memory, and those that come back. */
+export interface Swaps {
+  readonly outs: readonly BlockSwap[];
+  readonly ins: readonly BlockLoad[];
+}
 
 /**
  * One step in the making: chunks of sequences within one token budget.
@@ -28,6 +37,7 @@ export class BatchPlan implements StepPlan {
   readonly groups: SequenceGroup[] = [];
   readonly #chunks: ScheduledChunk[] = [];
   readonly #copies: BlockCopy[] = [];
+  #swaps: Pick<Batch, "swapOuts" | "swapIns"> = {};
   readonly #maxNumTokens: number;
   readonly #maxChunk: number;
   readonly #prefillTime: PrefillTime | undefined;
@@ -123,10 +133,23 @@ export class BatchPlan implements StepPlan {
     this.#copies.push(copy);
   }
 
+  /** Whether blocks are copied to host memory, or back, where they may be others than before. */
+  get hasSwaps(): boolean {
+    return (this.#swaps.swapOuts ?? this.#swaps.swapIns) !== undefined;
+  }
+
+  /** Has blocks copied to host memory, and back. */
+  addSwaps({ outs, ins }: Swaps): void {
+    this.#swaps = {
+      ...(outs.length === 0 ? {} : { swapOuts: outs }),
+      ...(ins.length === 0 ? {} : { swapIns: ins }),
+    };
+  }
+
   /** The plan as data. */
   toBatch(step: number): Batch {
     const copies = this.#copies.length === 0 ? {} : { copies: this.#copies };
-    return { step, ...copies, chunks: this.#chunks, numTokens: this.#numTokens };
+    return { step, ...this.#swaps, ...copies, chunks: this.#chunks, numTokens: this.#numTokens };
   }
 }
 
@@ -147,13 +170,25 @@ function sampleRequest(sequence: Sequence): SampleRequest {
 
 /**
  * Fails unless there is one result per chunk that asks for something, in the chunks' order, with as
- * many outputs as it asks for, or a failure in place of one of its steps.
+ * many outputs as it asks for, or a failure in place of one of its steps; of one whose sequence is
+ * loaded perhaps that it is lost.
  */
-export function checkResults({ step, chunks }: Batch, results: readonly ChunkResult[]): void {
+export function checkResults(
+  { step, chunks, swapIns = [] }: Batch,
+  results: readonly ChunkResult[],
+): void {
   let numAsked = 0;
   for (const chunk of chunks) {
-    if (!asksForOutput(chunk)) continue;
     const { sequenceId } = chunk;
+    const next = results[numAsked];
+    if (next?.sequenceId === sequenceId && isLost(next)) {
+      if (!swapIns.some((load) => load.sequenceId === sequenceId)) {
+        throw new InvariantError(`step ${step} lost sequence ${sequenceId}, which it did not load`);
+      }
+      numAsked++;
+      continue;
+    }
+    if (!asksForOutput(chunk)) continue;
     const result = results[numAsked++];
     if (result === undefined) continue;
     if (result.sequenceId !== sequenceId) {

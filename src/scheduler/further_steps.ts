@@ -44,7 +44,7 @@ export class FurtherSteps {
       ...[most, maxDecodeSteps, MAX_DECODE_STEPS, maxNumBatchedTokens],
       Math.floor(MAX_DRAWS / sequences.length),
     );
-    if (limit < 2 || this.#hasStates || this.#queues.numWaiting > 0) return;
+    if (limit < 2 || this.#hasStates || plan.hasSwaps || this.#queues.numWaiting > 0) return;
     if (!groups.every(({ drawsFreely }) => drawsFreely)) return;
     const own = sequences.map((sequence) => Math.min(limit, this.#numStepsUntilEnd(sequence)));
     const bound = this.#affordable(sequences, own);

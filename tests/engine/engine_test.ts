@@ -434,17 +434,22 @@ Deno.test("Engine.pulse counts what is completed, and shows work that does not a
       return paged.run(batch);
     },
   };
-  const rig = new EngineRig({}, { runner });
+  const rig = new EngineRig({ maxNumSeqs: 1 }, { runner });
   rig.engine.command(0, { type: "check_integrity" });
   await rig.outbox.until(() => rig.outbox.types.includes("answer"));
   await turn();
   assertEquals(rig.engine.pulse, { numAdvances: 1, isBusy: false });
   rig.engine.submit(requestOf("a", 1, { maxTokens: 3 }));
+  rig.engine.submit(requestOf("b", 1, { maxTokens: 1 }));
   await started.promise;
-  assertEquals(rig.engine.pulse, { numAdvances: 2, isBusy: true });
+  const work = "the device computes step 1 of 1 chunks and 1 tokens; " +
+    "1 running, 1 waiting, 199 of 200 blocks free, 0 evictable; " +
+    "b[0] waits: 1 sequences of a step needed, 1 of 1 taken (--max-num-seqs)";
+  assertEquals(rig.engine.pulse, { numAdvances: 2, isBusy: true, work });
   device.resolve();
   await rig.outbox.untilEnd("a");
-  assertEquals(rig.engine.pulse.numAdvances, 4);
+  await rig.outbox.untilEnd("b");
+  assertEquals(rig.engine.pulse.numAdvances, 5);
   await rig.finish();
 });
 
@@ -463,7 +468,9 @@ Deno.test("Engine.pulse shows a command that never ends as work", async () => {
   const rig = new EngineRig(sizes, { runner: slow });
   rig.engine.command(0, { type: "resize_kv", numBlocks: 6 });
   await started.promise;
-  assertEquals(rig.engine.pulse, { numAdvances: 0, isBusy: true });
+  const work = "the command resize_kv is carried out; " +
+    "0 running, 0 waiting, 6 of 6 blocks free, 0 evictable";
+  assertEquals(rig.engine.pulse, { numAdvances: 0, isBusy: true, work });
   device.resolve();
   await rig.outbox.until(() => rig.outbox.types.includes("answer"));
   await turn();

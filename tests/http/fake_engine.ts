@@ -3,6 +3,7 @@ import type { EngineInfo } from "../../src/core/engine_config.ts";
 import { type EngineStats, zeroStats } from "../../src/core/engine_stats.ts";
 import type {
   EnginePort,
+  EngineStall,
   EngineState,
   Generation,
   GenerationRequest,
@@ -82,6 +83,8 @@ export class FakeEngine implements EnginePort {
   failure: string | undefined;
   /** What is read of prompts. */
   read: typeof fakeReading = fakeReading;
+  stall: EngineStall | undefined;
+  numStalls = 0;
   numRestarts = 0;
   script: Script = () => bytesOf("Hello");
   /** Thrown by `submit` and `command`. */
