@@ -114,6 +114,8 @@ class Replay {
         if (!isGrowing) await this.#runner?.resizeKv(numBlocks, moves);
         return;
       }
+      case "costs":
+        return this.#scheduler.noteSwapCosts(record.costs);
       case "plan":
         this.#planned = this.#scheduler.schedule(record.ms);
         assertEquals(this.#planned, record.batch, "the plan is another");

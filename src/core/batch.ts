@@ -123,6 +123,20 @@ export interface BlockMove {
   readonly to: BlockId;
 }
 
+/** A whole block of the device and a slot of host memory that hold, or are to hold, the same. */
+export interface BlockSwap {
+  /** Index of the cache group that the block is of. */
+  readonly group: number;
+  readonly block: BlockId;
+  /** Counts the places of such blocks in host memory, as block ids do on the device. */
+  readonly slot: number;
+}
+
+/** A block that sequence `sequenceId` had, and has again. */
+export interface BlockLoad extends BlockSwap {
+  readonly sequenceId: SequenceId;
+}
+
 /**
  * The plan of one step: plain data that is printed, saved and replayed (Law 3). It owns what it
  * carries, or shares what never changes: a plan that is kept stays as it was.
@@ -130,6 +144,13 @@ export interface BlockMove {
 export interface Batch {
   /** Counts the steps of this engine, from 0. */
   readonly step: number;
+  /** Blocks to be copied to host memory before anything is written. Absent when there are none. */
+  readonly swapOuts?: readonly BlockSwap[];
+  /**
+   * Blocks to be copied back, after those went out and before anything else. A sequence whose
+   * blocks come back otherwise than they went computes nothing: its chunk has a {@link LostOutput}.
+   */
+  readonly swapIns?: readonly BlockLoad[];
   /**
    * To be carried out before anything of the step is computed, in any order: no block is both read
    * and written by copies, and none is written twice. Absent when there are none.
@@ -203,14 +224,25 @@ export interface FailedOutput {
   readonly failure: DrawFailure;
 }
 
+/** In place of all else, also of nothing: host memory has not kept the sequence's blocks. */
+export interface LostOutput {
+  readonly type: "lost";
+}
+
 /** One thing that a step makes of a chunk; more kinds of them are more members here. */
-export type ChunkOutput = TokenOutput | ScoresOutput | PooledOutput | FailedOutput;
+export type ChunkOutput = TokenOutput | ScoresOutput | PooledOutput | FailedOutput | LostOutput;
 
 /**
  * What the runner hands back for one chunk that asks for something: its scores, its sum, its draw,
- * as far as it asks for each; or nothing but a failure.
+ * as far as it asks for each; or nothing but a failure. Of one that asks for nothing, only that its
+ * blocks are lost.
  */
 export interface ChunkResult {
   readonly sequenceId: SequenceId;
   readonly outputs: readonly ChunkOutput[];
+}
+
+/** Whether the sequence's blocks did not come back from host memory. */
+export function isLost({ outputs }: ChunkResult): boolean {
+  return outputs[0]?.type === "lost";
 }

@@ -35,6 +35,12 @@ const ANSWERED: ReadonlyMap<string, string> = new Map([
     "--gpu-memory-utilization cannot be honoured: WebGPU does not tell how much memory a GPU has. " +
     "Give what weights, activations and KV pool may take instead, such as --gpu-memory-bytes 8GiB",
   ],
+  ...["swap-space", "kv-offloading-size"].map((name) =>
+    [
+      name,
+      `--${name} counts GiB; give a size with its unit instead, such as --swap-memory-bytes 4GiB`,
+    ] as const
+  ),
 ]);
 
 const EVERY_LAYER = "every layer runs on the device, see --device";
@@ -134,6 +140,7 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
     ...(config.maxKvCacheMemoryBytes === undefined
       ? {}
       : { maxKvCacheMemoryBytes: config.maxKvCacheMemoryBytes }),
+    ...(config.swapMemoryBytes === 0 ? {} : { swapMemoryBytes: config.swapMemoryBytes }),
     ...(config.maxModelLen === undefined ? {} : { maxModelLen: config.maxModelLen }),
     ...(config.traceSteps === undefined ? {} : { traceSteps: config.traceSteps }),
   };

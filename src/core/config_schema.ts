@@ -214,6 +214,13 @@ export const ConfigSchema = z.object({
     bytes: true,
     defaultText: "what the GPU grants; without one, half of the host's free memory",
   }),
+  swapMemoryBytes: z.int().min(0).default(0).meta({
+    description: "Host memory that keeps the KV blocks of preempted requests, which are computed " +
+      "again where that is measured to be faster than copying; 0 for none",
+    group: KV_CACHE,
+    value: "SIZE",
+    bytes: true,
+  }),
   kvCacheDtype: z.enum(["auto", ...KV_CACHE_DTYPES]).default("auto").meta({
     description: "Element type of keys and values; auto is f16",
     group: KV_CACHE,

@@ -1,5 +1,6 @@
 import type { PoolGroups } from "./cache_group.ts";
 import type { LogLevel } from "../base/log.ts";
+import type { SwapSpace } from "./swap_space.ts";
 import type { Int8Activations, Quantization } from "./weight_format.ts";
 
 /** Element types of K and V in the pool, in the order in which they are listed. */
@@ -95,6 +96,8 @@ export interface EngineConfig extends SchedulingSettings {
   readonly otherFiles?: readonly OtherFile[];
   /** Without a size: most bytes that the pool may grow to under load. */
   readonly maxKvCacheMemoryBytes?: number;
+  /** Host memory for blocks of preempted sequences, in bytes; absent: none. */
+  readonly swapMemoryBytes?: number;
   readonly kvCacheDtype: KvCacheDtype;
   /**
    * Whether the first and the last layer keep f16 where the dtype is quantized; default: for int4.
@@ -167,6 +170,8 @@ export interface EngineInfo extends PoolGroups {
    * Blocks that the pool may grow to by itself; `numBlocks` of the start where its size was given.
    */
   readonly growthLimit: number;
+  /** Absent where preempted sequences are always computed again. */
+  readonly swapSpace?: SwapSpace;
   readonly kvCacheDtype: KvCacheDtype;
   /** As in {@link EngineConfig}. */
   readonly kvCacheF16EdgeLayers?: boolean;

@@ -14,9 +14,14 @@ export interface StatDeclaration {
  */
 export const ENGINE_COUNTERS = {
   numSteps: { metric: "quire:steps_total", help: "Engine steps" },
+  numStepTokens: { metric: "quire:step_tokens_total", help: "Positions computed in all steps" },
   numPreemptions: {
     metric: "vllm:num_preemptions_total",
     help: "Sequences that gave their KV blocks back and waited again",
+  },
+  numCorrupted: {
+    metric: "vllm:corrupted_requests_total",
+    help: "Sequences ended because the model's outputs were no finite numbers",
   },
   numTimeouts: {
     metric: "quire:request_timeouts_total",
@@ -32,6 +37,10 @@ export const ENGINE_COUNTERS = {
   numPromptTokens: {
     metric: "vllm:prompt_tokens_total",
     help: "Prompt tokens processed, cached ones included",
+  },
+  numCachedPromptTokens: {
+    metric: "vllm:prompt_tokens_cached_total",
+    help: "Those of the prompt tokens processed that were found in the prefix cache or shared",
   },
   numGeneratedTokens: { metric: "vllm:generation_tokens_total", help: "Tokens generated" },
   numQueriedTokens: {
@@ -56,6 +65,21 @@ export const ENGINE_COUNTERS = {
   },
   numEvictedBlocks: { help: "Blocks evicted from the prefix cache to make room" },
   numResetBlocks: { help: "Blocks dropped from the prefix cache because it was reset" },
+  numSwappedOutBlocks: {
+    metric: "quire:swapped_out_blocks_total",
+    help: "Blocks of preempted sequences copied to host memory",
+  },
+  numSwappedInBlocks: {
+    metric: "quire:swapped_in_blocks_total",
+    help: "Blocks copied back from host memory",
+  },
+  swappedOutBytes: { help: "Bytes copied to host memory" },
+  swappedInBytes: { help: "Bytes copied back from host memory" },
+  numSwapsRefused: { help: "Preempted sequences computed again since host memory had no room" },
+  numSwapsEvicted: {
+    help: "Sequences computed again in spite of host memory since shared blocks had been evicted",
+  },
+  numSwapsCorrupt: { help: "Sequences computed again since host memory had not kept a block" },
   numPoolGrowths: {
     metric: "quire:kv_pool_growths_total",
     help: "Times the KV pool has grown by itself",
@@ -93,6 +117,9 @@ export const ENGINE_COUNTERS = {
 export const ENGINE_GAUGES = {
   numRunning: { metric: "vllm:num_requests_running", help: "Sequences running" },
   numWaiting: { metric: "vllm:num_requests_waiting", help: "Sequences waiting" },
+  numDeferred: {
+    help: "Those of the waiting sequences that others overtake until more is computed",
+  },
   numBlocks: { help: "Blocks of the KV pool" },
   numFreeBlocks: { help: "Blocks that hold nothing" },
   numCachedBlocks: { help: "Blocks that the prefix cache alone holds, which can be evicted" },
@@ -100,6 +127,15 @@ export const ENGINE_GAUGES = {
     metric: "quire:pinned_blocks",
     help: "KV blocks that pins keep from eviction, a shared one counted for each",
   },
+  numSwapped: {
+    metric: "vllm:num_requests_swapped",
+    help: "Sequences waiting with blocks in host memory",
+  },
+  numSwapBlocks: {
+    metric: "quire:swap_blocks",
+    help: "Blocks that host memory has room for (slabs, where groups share it)",
+  },
+  numUsedSwapBlocks: { metric: "quire:swap_used_blocks", help: "Those of them in use" },
 } as const satisfies Readonly<Record<string, StatDeclaration>>;
 
 /** A counter's name in the statistics. */

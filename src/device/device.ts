@@ -14,6 +14,26 @@ export interface ReadRequest {
   readonly bytes: number;
 }
 
+/** Bytes of a buffer; offset and length are multiples of 4. */
+export interface BufferRange {
+  readonly buffer: DeviceBuffer;
+  readonly byteOffset: number;
+  readonly bytes: number;
+}
+
+/** Copies ranges of buffers to the host in the step loop, through memory made beforehand. */
+export interface RangeReader {
+  /** Most bytes of one read. */
+  readonly bytes: number;
+  /**
+   * The ranges' bytes one behind the other, as all earlier runs and writes have left them; a plain
+   * value where the device can read back synchronously.
+   *
+   * @throws {DeviceLostError} when the device is gone.
+   */
+  read(ranges: readonly BufferRange[]): Uint32Array | Promise<Uint32Array>;
+}
+
 /** Options of a run. */
 export interface RunOptions<Dims> {
   /**
@@ -103,6 +123,9 @@ export interface Device {
    * only the sum is right.
    */
   profile?<Dims>(program: Program<Dims>, dims: Dims): Promise<Float64Array<ArrayBuffer>>;
+
+  /** Makes a reader of at most so many bytes at a time. */
+  createReader(bytes: number): Promise<RangeReader>;
 
   /** Reads any buffer; for tests and diagnosis, not for the step loop. */
   read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array<ArrayBuffer>>;

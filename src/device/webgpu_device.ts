@@ -4,7 +4,14 @@ import { DeviceLostError, KernelError, OutOfMemoryError } from "../core/errors.t
 import { ArgumentBuffers } from "./argument_buffers.ts";
 import { basedCall } from "./binding_base.ts";
 import { type Capabilities, wgslPreamble } from "./capabilities.ts";
-import type { Device, Program, ReadRequest, RunOptions } from "./device.ts";
+import type {
+  BufferRange,
+  Device,
+  Program,
+  RangeReader,
+  ReadRequest,
+  RunOptions,
+} from "./device.ts";
 import { denoProvider, type GpuProvider } from "./gpu_provider.ts";
 import { ARGS_BINDING, type DeviceBuffer, type KernelCall } from "./kernel.ts";
 import { profilePasses } from "./pass_profile.ts";
@@ -51,6 +58,8 @@ export class WebGpuDevice implements Device {
   #pipelines: PipelineCache;
   #arguments: ArgumentBuffers;
   #readback: Readback;
+  /** Those of readers. */
+  readonly #readers: Readback[] = [];
   #recorder: StepRecorder;
   #failure: Error | undefined;
   #uploadedBytes = 0;
@@ -95,7 +104,7 @@ export class WebGpuDevice implements Device {
   }
 
   get waitedMs(): number {
-    return this.#readback.waitedMs;
+    return this.#readers.reduce((sum, each) => sum + each.waitedMs, this.#readback.waitedMs);
   }
 
   get overlappedMs(): number {
@@ -189,6 +198,30 @@ export class WebGpuDevice implements Device {
     const times = await profilePasses<Dims>(this.#device, program.prepared, dims);
     if (this.#failure) throw this.#failure;
     return times;
+  }
+
+  async createReader(bytes: number): Promise<RangeReader> {
+    const readback = await Readback.create(this.#device, this.#provider.readback, { bytes });
+    this.#readers.push(readback);
+    return { bytes, read: (ranges) => this.#readRanges(readback, ranges) };
+  }
+
+  #readRanges(
+    readback: Readback,
+    ranges: readonly BufferRange[],
+  ): Uint32Array | Promise<Uint32Array> {
+    if (this.#failure) throw this.#failure;
+    const size = ranges.reduce((sum, { bytes }) => sum + bytes, 0);
+    const staging = readback.take(size);
+    const encoder = this.#device.createCommandEncoder();
+    let end = 0;
+    for (const { buffer, byteOffset, bytes } of ranges) {
+      encoder.copyBufferToBuffer(gpuBuffer(buffer), byteOffset, staging, end, bytes);
+      end += bytes;
+    }
+    this.#device.queue.submit([encoder.finish()]);
+    this.#uploadedBytes = 0;
+    return this.#checked(readback.read(staging, size, performance.now()));
   }
 
   async read(

@@ -72,6 +72,7 @@ export class EngineClient implements EnginePort {
       onReady: () => {},
       onFailure: () => {},
       onSubmit: () => {},
+      onStep: () => {},
       clock: systemClock,
       ...options,
     };
@@ -235,7 +236,7 @@ export class EngineClient implements EnginePort {
         if (message.stats.numSteps > this.#numSteps) this.#restarts.stepped();
         if (message.events.some(completesAnswer)) this.#restarts.answered();
         this.#numSteps = message.stats.numSteps;
-        this.#stats.update(message.stats);
+        this.#updateStats(message.stats);
         this.#info = this.#info && withPoolSize(this.#info, message.stats.numBlocks);
         // Before the tokens they explain.
         this.kvEvents.append(message.kvEvents ?? []);
@@ -255,6 +256,13 @@ export class EngineClient implements EnginePort {
       case "stopped":
         return;
     }
+  }
+
+  #updateStats(posted: EngineStats): void {
+    const { numSteps, numStepTokens } = this.#stats.current;
+    this.#stats.update(posted);
+    const { current } = this.#stats;
+    if (current.numSteps > numSteps) this.#options.onStep(current.numStepTokens - numStepTokens);
   }
 
   #onReady(info: EngineInfo): void {

@@ -38,5 +38,7 @@ export interface EngineClientOptions {
   readonly onFailure?: (failure: EngineFailure) => void;
   /** Called before a request is handed to the isolate, so that low-priority work can give way. */
   readonly onSubmit?: (id: RequestId) => void;
+  /** Called when a step has been reported, of so many tokens. */
+  readonly onStep?: (numTokens: number) => void;
   readonly clock?: Clock;
 }

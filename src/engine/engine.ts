@@ -5,10 +5,12 @@ import type { AnswerOf, CurvePoint, EngineCommand } from "../core/engine_command
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
+import type { SwapTimes } from "../core/swap_space.ts";
 import type { TracedCommand } from "../core/step_trace.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import type { PinnedPrefixes } from "../kvcache/prefix/pinned_prefixes.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
+import { CostMeter } from "./cost_meter.ts";
 import type { KvRecorder } from "./kv_recorder.ts";
 import { ElasticPool, type ElasticRunner, resizePool } from "./elastic_pool.ts";
 import type { FromEngine } from "./messages.ts";
@@ -28,6 +30,8 @@ export interface Runner extends Partial<ElasticRunner>, DeviceTimes {
     batch: Batch,
     onSubmitted: () => void,
   ): readonly ChunkResult[] | Promise<readonly ChunkResult[]>;
+  /** What copies to and from host memory have taken so far; absent where there is none. */
+  readonly swapTimes?: SwapTimes | undefined;
   /** Releases the device; nothing is run afterwards. */
   destroy?(): void;
 }
@@ -68,6 +72,7 @@ export class Engine {
   readonly #runner: Runner;
   readonly #post: (message: FromEngine) => void;
   readonly #times: StepTimes;
+  readonly #costs = new CostMeter();
   readonly #recorder: KvRecorder | undefined;
   readonly #trace: StepTraceWriter | undefined;
   readonly #curve: EngineOptions["curve"];
@@ -239,14 +244,26 @@ export class Engine {
     if (batch === undefined) return;
     if (ids.length > 0) this.#post({ type: "begun", ids });
     notes?.planned(batch);
+    this.#recorder?.planned(batch);
     const results = await this.#runner.run(batch, () => this.#flush());
     this.#trace?.tick();
     this.#trace?.record({ type: "results", step: batch.step, results });
     const events = this.#scheduler.commit(batch, results);
+    const { stepMs } = this.#times.totals;
     this.#times.end();
+    this.#noteCosts(batch, this.#times.totals.stepMs - stepMs);
     notes?.ended(this.#times.totals);
     this.#numAdvances++;
     this.#report(events);
+  }
+
+  /** Tells the scheduler what copying and computing take, where it has host memory. */
+  #noteCosts(batch: Batch, stepMs: number): void {
+    const { swapTimes } = this.#runner;
+    const costs = swapTimes && this.#costs.note(batch, stepMs, swapTimes);
+    if (costs === undefined) return;
+    this.#trace?.record({ type: "costs", costs });
+    this.#scheduler.noteSwapCosts(costs);
   }
 
   /** Idle: reports the ends that no step has carried, audits the pool, and sleeps. */

@@ -129,6 +129,7 @@ export class EngineSession {
     const blocks: BlockManager = new BlockManager({
       ...{ numBlocks, blockSize, onDecision, maxInFlightTokens: maxNumBatchedTokens },
       ...poolGroups(info),
+      ...swapOf(info),
       ...checkpoints(config),
       ...caching,
     });
@@ -195,6 +196,7 @@ function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineIn
     numBlocks,
     blockSize,
     ...poolGroups(info),
+    ...swapOf(info),
     ...checkpoints(config),
     ...shortContext(info),
     ...limits,
@@ -218,6 +220,10 @@ function schedulingOf(config: EngineConfig): SchedulingSettings {
     ...(maxLongPartialPrefills === undefined ? {} : { maxLongPartialPrefills }),
     ...(scheduleConservativeness === undefined ? {} : { scheduleConservativeness }),
   };
+}
+
+function swapOf({ swapSpace }: EngineInfo) {
+  return swapSpace === undefined ? {} : { swapSpace };
 }
 
 function shortContext({ shortContextLen }: EngineInfo) {

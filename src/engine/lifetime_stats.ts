@@ -43,9 +43,12 @@ export class LifetimeStats {
       ...this.#current,
       numRunning: 0,
       numWaiting: 0,
+      numDeferred: 0,
       numFreeBlocks: numBlocks,
       numCachedBlocks: 0,
       numPinnedBlocks: 0,
+      numSwapped: 0,
+      numUsedSwapBlocks: 0,
     };
     this.#before = this.#current;
   }

@@ -87,7 +87,7 @@ export async function chatJob(
   if (asked !== undefined) checkSize(asked);
   const { maxModelLen, vocabSize } = requireReady(services.engine);
   const numChars = numCharsOf(chat);
-  const prompt = await encodeChat(chat, services, numChars);
+  const prompt = await meter.tokenize(() => encodeChat(chat, services, numChars));
   const maxTokens = fitMaxTokens(prompt.length, source, maxModelLen, {
     maxTokens: chat.isCutToContext === true ? undefined : chat.maxTokens,
     fallback: chat.maxTokens ?? maxModelLen,

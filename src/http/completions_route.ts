@@ -47,7 +47,7 @@ export function completionsRoute(services: Services): Handler {
       if (typeof prompt !== "string") continue;
       checkPromptChars(prompt.length, "prompt", { maxModelLen, maxCharsPerToken });
     }
-    const prompts = await toTokenIds(request, given, text);
+    const prompts = await meter.tokenize(() => toTokenIds(request, given, text));
     const texts = request.echo === true ? { echoedTexts: await toTexts(given, text) } : {};
 
     const numLogprobs = request.logprobs ?? undefined;

@@ -43,6 +43,14 @@ function countersByMetric(): ReadonlyMap<string, EngineCounter> {
 
 /** Metrics that are made of several counters. */
 const LABELLED: Readonly<Record<string, LabelledCounter>> = {
+  "vllm:prompt_tokens_by_source_total": {
+    help: "Prompt tokens processed, by whether they were computed or found",
+    label: "source",
+    read: ({ numPromptTokens, numCachedPromptTokens: local_cache_hit }) => ({
+      local_compute: numPromptTokens - local_cache_hit,
+      local_cache_hit,
+    }),
+  },
   "quire:prefix_cache_evicted_blocks_total": {
     help: "Blocks dropped from the prefix cache: to make room, for a smaller pool, or by a reset",
     label: "reason",
@@ -50,6 +58,24 @@ const LABELLED: Readonly<Record<string, LabelledCounter>> = {
       allocation: numEvictedBlocks - resize,
       resize,
       reset,
+    }),
+  },
+  "vllm:kv_offload_total_bytes_total": {
+    help: "Bytes of KV blocks copied between device and host memory",
+    label: "transfer_type",
+    read: ({ swappedOutBytes, swappedInBytes }) => ({
+      GPU_to_CPU: swappedOutBytes,
+      CPU_to_GPU: swappedInBytes,
+    }),
+  },
+  "quire:swap_fallbacks_total": {
+    help: "Preempted sequences computed again in spite of host memory: it was full, blocks that " +
+      "others held had been evicted, or a checksum did not match",
+    label: "reason",
+    read: ({ numSwapsRefused: full, numSwapsEvicted: evicted, numSwapsCorrupt: corrupt }) => ({
+      full,
+      evicted,
+      corrupt,
     }),
   },
   "quire:prefix_cache_missed_tokens_total": {

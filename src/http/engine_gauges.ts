@@ -32,6 +32,14 @@ const GAUGES: Readonly<Record<string, EngineGauge>> = {
     read: (engine) =>
       Object.fromEntries(ENGINE_STATES.map((state) => [state, Number(state === engine.state)])),
   },
+  "vllm:num_requests_waiting_by_reason": {
+    help: "Sequences waiting: for room, or deferred until others have computed what they share",
+    label: "reason",
+    read: ({ stats: { numWaiting, numDeferred: deferred } }) => ({
+      capacity: numWaiting - deferred,
+      deferred,
+    }),
+  },
   "vllm:kv_cache_usage_perc": {
     help: "Share of KV blocks in use, 1 being all",
     read: ({ stats: { numBlocks, numFreeBlocks, numCachedBlocks } }) => ({

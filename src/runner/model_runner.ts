@@ -8,6 +8,8 @@ import {
   type ChunkOutput,
   type ChunkResult,
 } from "../core/batch.ts";
+import type { SequenceId } from "../core/ids.ts";
+import type { SwapTimes } from "../core/swap_space.ts";
 import type { Device, Program } from "../device/device.ts";
 import { bitsToF32 } from "../device/half.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
@@ -18,6 +20,7 @@ import { predictNextDims } from "./predict_next_dims.ts";
 import { type RowReader, topLogprobs } from "./row_reader.ts";
 import type { PackedStep, StepPacker } from "./step_packer.ts";
 import { subBatches } from "./sub_batches.ts";
+import type { SwapMemory } from "./swap_memory.ts";
 
 /** The components of a runner; all of them exist before the first step. */
 export interface RunnerComponents {
@@ -36,6 +39,8 @@ export interface RunnerComponents {
   readonly diagnosis?: KvDiagnosis;
   /** Reads scores and sums from hidden states; without it, no chunk may ask for them. */
   readonly reader?: RowReader;
+  /** Host memory for blocks; without it, no batch may copy any there. */
+  readonly swap?: SwapMemory | undefined;
 }
 
 /**
@@ -69,15 +74,32 @@ export class ModelRunner {
     return this.#components.device.overlappedMs;
   }
 
+  /** What copies to and from host memory have taken so far; absent where there is none. */
+  get swapTimes(): SwapTimes | undefined {
+    return this.#components.swap?.times;
+  }
+
   /**
    * Computes the batch's KV, draws its tokens and reads what else its chunks ask for: one result
    * per chunk that asks for something, in chunk order; where no token can be drawn it has failed,
-   * and says where the sequence's KV is no number. `onSubmitted` is called while the device
-   * computes.
+   * and says where the sequence's KV is no number. Of a sequence whose blocks host memory has not
+   * kept, the one output says so, whatever its chunk asks for. `onSubmitted` is called while the
+   * device computes.
    *
    * @throws {DeviceLostError} when the device is gone.
    */
   async run(batch: Batch, onSubmitted?: () => void): Promise<ChunkResult[]> {
+    if ((batch.swapOuts ?? batch.swapIns) === undefined) return await this.#run(batch, onSubmitted);
+    const { swap } = this.#components;
+    invariant(swap !== undefined, "blocks are to be copied to host memory that there is not");
+    const lost = await swap.carryOut(batch);
+    const chunks = batch.chunks.filter(({ sequenceId }) => !lost.has(sequenceId));
+    const numTokens = chunks.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    const results = await this.#run({ ...batch, chunks, numTokens }, onSubmitted);
+    return lost.size === 0 ? results : withLost(batch, results, lost);
+  }
+
+  async #run(batch: Batch, onSubmitted?: () => void): Promise<ChunkResult[]> {
     const results = await this.#runSubBatches(batch, onSubmitted);
     if (!results.some(hasFailed)) return results;
     const diagnosed: ChunkResult[] = [];
@@ -213,6 +235,20 @@ export class ModelRunner {
     });
     return results.sort((a, b) => a.chunk - b.chunk).map(({ result }) => result);
   }
+}
+
+/** The results of what was computed, and that some chunks' blocks are lost, in chunk order. */
+function withLost(
+  { chunks }: Batch,
+  results: readonly ChunkResult[],
+  lost: ReadonlySet<SequenceId>,
+): ChunkResult[] {
+  const byId = new Map(results.map((result) => [result.sequenceId, result]));
+  return chunks.flatMap(({ sequenceId }) => {
+    if (lost.has(sequenceId)) return [{ sequenceId, outputs: [{ type: "lost" as const }] }];
+    const result = byId.get(sequenceId);
+    return result === undefined ? [] : [result];
+  });
 }
 
 function hasFailed({ outputs }: ChunkResult): boolean {

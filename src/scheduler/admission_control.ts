@@ -18,6 +18,7 @@ import {
   type SequenceGroup,
 } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
+import type { SwapControl } from "./swap_control.ts";
 import { WaitReporter } from "./wait_reporter.ts";
 
 /** A request that can never fit, even in an empty pool, and the error that it ends with. */
@@ -54,6 +55,7 @@ export interface AdmissionParts {
   readonly queues: SequenceQueues;
   readonly counters: Counters;
   readonly growth: GrowthForecast;
+  readonly swaps: SwapControl;
 }
 
 /**
@@ -69,29 +71,37 @@ export class AdmissionControl {
   readonly #queues: SequenceQueues;
   readonly #counters: Counters;
   readonly #growth: GrowthForecast;
+  readonly #swaps: SwapControl;
   readonly #waits: WaitReporter;
   #impossible: Impossible[] = [];
   /** Requests of the groups that the latest `fill` has admitted, until they are taken. */
   readonly #admitted = new Set<RequestId>();
   #blocked: SequenceGroup | undefined;
+  #numPassedOver = 0;
 
   /** Works on the scheduler's own queues and counters. */
   constructor(
     blocks: BlockManager,
     limits: AdmissionLimits,
-    { queues, counters, growth }: AdmissionParts,
+    { queues, counters, growth, swaps }: AdmissionParts,
   ) {
     this.#blocks = blocks;
     this.#limits = limits;
     this.#queues = queues;
     this.#counters = counters;
     this.#growth = growth;
+    this.#swaps = swaps;
     this.#waits = new WaitReporter(limits.onDecision);
   }
 
   /** The group whose blocks the latest `fill` lacked, which ended it; undefined when none did. */
   get blocked(): SequenceGroup | undefined {
     return this.#blocked;
+  }
+
+  /** Groups that the latest `fill` has passed over, since they wait for others to get on. */
+  get numPassedOver(): number {
+    return this.#numPassedOver;
   }
 
   /** A group has been queued, or preempted. */
@@ -104,6 +114,7 @@ export class AdmissionControl {
     const turns = this.#queues.takeTurns();
     this.#blocked = undefined;
     this.#admitted.clear();
+    this.#numPassedOver = 0;
     for (;;) {
       const group = turns.next;
       if (group === undefined) return this.#waits.end();
@@ -115,12 +126,14 @@ export class AdmissionControl {
       const longPrefills = this.#longPrefills(group);
       if (longPrefills !== undefined) {
         this.#waits.report(group, longPrefills);
+        this.#numPassedOver++;
         turns.passOver();
         continue;
       }
       const sharing = this.#chooseSharing(group);
       if (sharing.type === "wait") {
         this.#waits.reportSharing(group, sharing.reason, this.#blocks);
+        this.#numPassedOver++;
         turns.passOver();
       } else {
         const admission = this.#tryAdmit(group, sharing);
@@ -262,11 +275,12 @@ export class AdmissionControl {
   }
 
   #start(group: SequenceGroup, admission: Admission, plan: BatchPlan): void {
-    const { numCachedTokens, numEvictedTokens, evictedAgoMs, copies, stops } = admission;
+    const { numCachedTokens, numLoadedTokens = 0, numEvictedTokens, evictedAgoMs } = admission;
+    const { copies, stops } = admission;
     this.#queues.admit(group);
     this.#admitted.add(group.requestId);
     group.members[0]!.stops = stops;
-    group.start(numCachedTokens);
+    group.start(numCachedTokens + numLoadedTokens);
     group.numOutputTokensAtStart = group.members[0]!.numOutputTokens;
     if (group.numPreemptions === 0) {
       // Siblings share one prompt without asking the cache.
@@ -298,6 +312,9 @@ export class AdmissionControl {
     const { numTokens } = group.members[0]!;
     const lookup = { numTokens, numHitTokens, numEvictedTokens, blockSize: this.#blocks.blockSize };
     if (group.numPreemptions === 0) this.#counters.countLookup(lookup);
-    else this.#counters.countLookupAgain(lookup);
+    else {
+      this.#counters.countLookupAgain(lookup);
+      this.#swaps.noteLookup(lookup);
+    }
   }
 }

@@ -3,7 +3,10 @@ import {
   asksForOutput,
   type Batch,
   type BlockCopy,
+  type BlockLoad,
+  type BlockSwap,
   type ChunkResult,
+  isLost,
   type SampleRequest,
   type ScheduledChunk,
 } from "../core/batch.ts";
@@ -11,6 +14,12 @@ import type { BlockId } from "../core/ids.ts";
 import { isLongScope } from "../core/long_context.ts";
 import type { Sequence } from "./sequence.ts";
 import type { SequenceGroup, StepPlan } from "./sequence_group.ts";
+
+/** Blocks that go to host memory, and those that come back. */
+export interface Swaps {
+  readonly outs: readonly BlockSwap[];
+  readonly ins: readonly BlockLoad[];
+}
 
 /**
  * One step in the making: chunks of sequences within one token budget.
@@ -26,6 +35,7 @@ export class BatchPlan implements StepPlan {
   readonly groups: SequenceGroup[] = [];
   readonly #chunks: ScheduledChunk[] = [];
   readonly #copies: BlockCopy[] = [];
+  #swaps: Pick<Batch, "swapOuts" | "swapIns"> = {};
   readonly #maxNumTokens: number;
   readonly #maxChunk: number;
   #numTokens = 0;
@@ -52,6 +62,11 @@ export class BatchPlan implements StepPlan {
   /** Whether no sequence advances. */
   get isEmpty(): boolean {
     return this.#chunks.length === 0;
+  }
+
+  /** Tokens of all chunks. */
+  get numTokens(): number {
+    return this.#numTokens;
   }
 
   /** Whether the budget is spent. */
@@ -100,10 +115,18 @@ export class BatchPlan implements StepPlan {
     this.#copies.push(copy);
   }
 
+  /** Has blocks copied to host memory, and back. */
+  addSwaps({ outs, ins }: Swaps): void {
+    this.#swaps = {
+      ...(outs.length === 0 ? {} : { swapOuts: outs }),
+      ...(ins.length === 0 ? {} : { swapIns: ins }),
+    };
+  }
+
   /** The plan as data. */
   toBatch(step: number): Batch {
     const copies = this.#copies.length === 0 ? {} : { copies: this.#copies };
-    return { step, ...copies, chunks: this.#chunks, numTokens: this.#numTokens };
+    return { step, ...this.#swaps, ...copies, chunks: this.#chunks, numTokens: this.#numTokens };
   }
 }
 
@@ -124,13 +147,25 @@ function sampleRequest(sequence: Sequence): SampleRequest {
 
 /**
  * Fails unless there is one result per chunk that asks for something, in the chunks' order, with as
- * many outputs as it asks for, or one failure.
+ * many outputs as it asks for, or one failure; of one whose sequence is loaded perhaps that it is
+ * lost.
  */
-export function checkResults({ step, chunks }: Batch, results: readonly ChunkResult[]): void {
+export function checkResults(
+  { step, chunks, swapIns = [] }: Batch,
+  results: readonly ChunkResult[],
+): void {
   let numAsked = 0;
   for (const chunk of chunks) {
-    if (!asksForOutput(chunk)) continue;
     const { sequenceId } = chunk;
+    const next = results[numAsked];
+    if (next?.sequenceId === sequenceId && isLost(next)) {
+      if (!swapIns.some((load) => load.sequenceId === sequenceId)) {
+        throw new InvariantError(`step ${step} lost sequence ${sequenceId}, which it did not load`);
+      }
+      numAsked++;
+      continue;
+    }
+    if (!asksForOutput(chunk)) continue;
     const result = results[numAsked++];
     if (result === undefined) continue;
     if (result.sequenceId !== sequenceId) {

@@ -5,12 +5,13 @@ import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
 import type { TokenEvent } from "../core/token_event.ts";
+import type { SwapCosts } from "../core/swap_space.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import { BatchPlan, checkResults } from "./batch_plan.ts";
 import { AdmissionControl, type TokensListener } from "./admission_control.ts";
-import { checkHolders } from "./audit.ts";
+import { checkHolders, checkSwapped } from "./audit.ts";
 import { Counters } from "./counters.ts";
 import { deadlineExceeded, Deadlines } from "./deadlines.ts";
 import { GrowthForecast } from "./growth_forecast.ts";
@@ -22,6 +23,7 @@ import { PoolSizing } from "./pool_sizing.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
 import { StepCommit } from "./step_commit.ts";
+import { SwapControl } from "./swap_control.ts";
 import { type QueueView, viewQueues } from "./queue_view.ts";
 import {
   cacheInUse,
@@ -89,6 +91,7 @@ export class Scheduler {
   #nextSequenceId: SequenceId = 0;
   readonly #counters = new Counters();
   readonly #growth: GrowthForecast;
+  readonly #swaps: SwapControl;
   readonly #admissions: AdmissionControl;
   readonly #commit: StepCommit;
   readonly #running: RunningControl;
@@ -101,14 +104,19 @@ export class Scheduler {
       conservativeness: options.scheduleConservativeness ?? 0,
     });
     const policy = createPolicy(options.schedulingPolicy ?? "fcfs", {
-      cachedLength: ({ allTokens, caching }) => blocks.numTokensCached(allTokens, caching.scope),
+      watchCached: ({ allTokens, caching }) => blocks.watchCached(allTokens, caching.scope),
       expectedTokens: (group) => this.#growth.expectedTokens(group),
     });
     this.#queues = new SequenceQueues(policy);
-    const shared = { queues: this.#queues, counters: this.#counters, growth: this.#growth };
-    const onGroupEnd = (group: SequenceGroup) => this.#noteEnd(group);
+    const counters = this.#counters;
+    this.#swaps = new SwapControl(blocks, { counters, onDecision: options.onDecision });
+    const shared = { queues: this.#queues, counters, growth: this.#growth, swaps: this.#swaps };
     this.#admissions = new AdmissionControl(blocks, options, shared);
-    this.#commit = new StepCommit(blocks, options, { ...shared, onGroupEnd });
+    this.#commit = new StepCommit(blocks, options, {
+      ...shared,
+      onGroupEnd: (group) => this.#noteEnd(group),
+      onGroupLost: (group) => this.#running.preempt(group, { reason: "corrupt" }),
+    });
     this.#running = new RunningControl(blocks, options, {
       ...shared,
       policy,
@@ -145,12 +153,17 @@ export class Scheduler {
       ...this.#counters.current,
       numRunning: this.#queues.running.reduce((sum, { members }) => sum + members.length, 0),
       numWaiting: this.#queues.numWaiting,
+      numDeferred: Math.min(this.#admissions.numPassedOver, this.#queues.numWaiting),
       numBlocks: this.#blocks.numBlocks,
       numFreeBlocks: this.#blocks.numFree,
       numCachedBlocks: this.#blocks.numCached,
       numPinnedBlocks: this.#blocks.pins?.numBlocks ?? 0,
       numEvictedBlocks: this.#blocks.numEvicted,
       numResetBlocks: this.#blocks.numReset,
+      numSwapped: this.#blocks.swap?.numSequences ?? 0,
+      numSwapBlocks: this.#blocks.swap?.numSlabs ?? 0,
+      numUsedSwapBlocks: this.#blocks.swap?.numUsed ?? 0,
+      ...this.#blocks.swap?.counts,
     };
   }
 
@@ -234,10 +247,12 @@ export class Scheduler {
     if (plan.isEmpty) {
       const isStuck = numUnfinished > 0 && this.#queues.numUnfinished === numUnfinished;
       invariant(!isStuck, `no sequence advances or ends: ${JSON.stringify(this.stats)}`);
+      this.#blocks.swap?.dropUnplanned();
       return undefined;
     }
+    if (this.#blocks.swap !== undefined) plan.addSwaps(this.#blocks.swap.take());
     for (const copy of this.#blocks.takeCopies()) plan.addCopy(copy);
-    const batch = plan.toBatch(this.#counters.countStep());
+    const batch = plan.toBatch(this.#counters.countStep(plan.numTokens));
     this.#inFlight = batch;
     this.#commit.begin(plan);
     return batch;
@@ -257,6 +272,11 @@ export class Scheduler {
     this.#blocks.markCopied();
     this.#commit.updateFromOutput(batch, results);
     return this.takeEvents();
+  }
+
+  /** Takes what copying and computing take on the device, as measured, to weigh swaps by. */
+  noteSwapCosts(costs: SwapCosts): void {
+    this.#swaps.noteCosts(costs);
   }
 
   /** Takes the events that no commit has returned yet: ends by abort or error. */
@@ -283,7 +303,7 @@ export class Scheduler {
     const { running } = this.#queues;
     const numRunning = running.length;
     if (numRunning > 0 && !preempt) throw cacheInUse(numRunning);
-    while (running.length > 0) this.#running.preempt(running.at(-1)!);
+    while (running.length > 0) this.#running.preempt(running.at(-1)!, { reason: "reset" });
     this.#blocks.clearCache();
     return numRunning;
   }
@@ -304,6 +324,7 @@ export class Scheduler {
     this.#blocks.checkIntegrity();
     const holders = [...this.#queues.running.flatMap(holdersOf), ...this.#commit.endedInFlight];
     checkHolders(holders, this.#blocks, !this.hasWork);
+    checkSwapped(this.#queues.waiting, this.#blocks);
   }
 
   #checkBetweenSteps(action: string): void {

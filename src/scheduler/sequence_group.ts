@@ -143,9 +143,12 @@ export function admissionOptions(
 ): AdmissionOptions {
   const reserved = group.reservedDemand(blocks);
   const { caching, maxCachedTokens } = group;
-  if (reserved === undefined && maxCachedTokens === undefined && numKept === 0) return caching;
+  const isSwapped = blocks.swap?.find(group.id) !== undefined;
+  const isPlain = reserved === undefined && maxCachedTokens === undefined && !isSwapped;
+  if (isPlain && numKept === 0) return caching;
   return {
     ...caching,
+    ...(isSwapped ? { resumes: group.id } : {}),
     ...(reserved === undefined ? {} : { reserved }),
     ...(maxCachedTokens === undefined ? {} : { maxCachedTokens }),
     ...(numKept === 0 ? {} : { numKept }),

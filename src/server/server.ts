@@ -31,6 +31,7 @@ import { windowAnswer } from "../window/window_answer.ts";
 import { findModelSource } from "../weights/model_source.ts";
 import { createKvPlanner } from "./kv_planner.ts";
 import type { ModelDirectory } from "./model_directory.ts";
+import { openSpans } from "./otel_spans.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
 import { StartProgress } from "./start_progress.ts";
 import { readingForms } from "./reading_forms.ts";
@@ -80,7 +81,8 @@ export async function createServer(
   const files = source.textFiles();
   const text = await loadTextService(files);
   const told = { start, onProgress, onGivenUp };
-  const engine = engineClient(config, { log, memory: () => memory, ...told });
+  const late = { memory: () => memory, metrics: () => metrics };
+  const engine = engineClient(config, { log, ...late, ...told });
   const model = {
     ...describeModel(config, { files, name: directory.name }, text),
     ...await readingForms(config, { files, weights: () => source.openWeights() }, text),
@@ -90,7 +92,7 @@ export async function createServer(
   const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });
   const deadlineMs = config.grammarCompileTimeout * 1000;
   const grammars = new GrammarCompiler(files, { deadlineMs });
-  const metrics = servingMetrics(engine, model, memory);
+  const metrics: ServingMetrics = servingMetrics(engine, model, memory);
   const app = createApp({
     engine,
     text,
@@ -143,9 +145,10 @@ function warnOfTokens(log: Logger, numTokens: number, vocabSize: number): void {
 /** The engine's client, which tells the log and the memory of prefixes what happens to it. */
 function engineClient(
   config: Config,
-  { log, memory, start, onProgress, onGivenUp }: Required<ServerEvents> & {
+  { log, memory, metrics, start, onProgress, onGivenUp }: Required<ServerEvents> & {
     readonly log: Logger;
     readonly memory: () => PrefixMemory;
+    readonly metrics: () => ServingMetrics;
   },
 ): EngineClient {
   const engine: EngineClient = new EngineClient({
@@ -162,12 +165,13 @@ function engineClient(
       if (failure.state === "failed" && engine.info !== undefined) onGivenUp(failure.reason);
     },
     onSubmit: (id) => memory().giveWayTo(id),
+    onStep: (numTokens) => metrics().observeStep(numTokens),
   });
   return engine;
 }
 
 function servingMetrics(engine: EngineClient, model: ServedModel, memory: PrefixMemory) {
-  const metrics = new ServingMetrics(engine, model.names[0]!);
+  const metrics = new ServingMetrics(engine, model.names[0]!, openSpans());
   metrics.watchReheat(() => memory.progress);
   return metrics;
 }

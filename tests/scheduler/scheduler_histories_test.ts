@@ -13,6 +13,7 @@ import {
   schedulings,
   tinyCachingRigs,
   tinyGroupRigs,
+  withSwap,
 } from "../support/arbitraries.ts";
 import { FairShareModel } from "../support/fair_share_model.ts";
 import { FULL } from "../support/kv_groups.ts";
@@ -230,11 +231,14 @@ interface Expected {
   readonly numRuns: number;
   readonly numPreemptions: number;
   readonly numHitTokens: number;
-  readonly numMoves: number;
+  readonly numMoves?: number;
   readonly numResizes: number;
   readonly numCopies: number;
   readonly numContested: number;
   readonly numTimeouts: number;
+  /** Blocks copied back from host memory, and sequences whose blocks it lost. */
+  readonly numSwappedIn?: number;
+  readonly numLost?: number;
 }
 
 function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected: Expected): void {
@@ -247,6 +251,8 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
   let numMoves = 0;
   let numResizes = 0;
   let numContested = 0;
+  let numSwappedIn = 0;
+  let numLost = 0;
   const reasons = new Set<string>();
   fc.assert(
     fc.property(rigs, schedulerHistories, (options, actions) => {
@@ -272,6 +278,10 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
       const ids = new Set(history.accepted.map(({ id }) => id));
       assert(rig.events.every(({ requestId }) => ids.has(requestId)), "an event of a refused one");
 
+      assertEquals([rig.scheduler.stats.numUsedSwapBlocks, rig.scheduler.stats.numSwapped], [0, 0]);
+      numSwappedIn += rig.scheduler.stats.numSwappedInBlocks;
+      numLost += rig.runner.numLost;
+      assertEquals(rig.scheduler.stats.numSwapsCorrupt, rig.runner.numLost);
       numTimeouts += rig.scheduler.stats.numTimeouts;
       numContested += history.fairShares.numContested;
       numActions += history.numActions;
@@ -286,9 +296,10 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
   );
   const happened = {
     ...{ numPreemptions, numHitTokens, numMoves, numResizes, numCopies, numContested, numTimeouts },
+    ...{ numSwappedIn, numLost },
   };
   for (const [name, count] of Object.entries(happened)) {
-    const least = times(expected[name as keyof typeof happened]);
+    const least = times(expected[name as keyof typeof happened] ?? -1);
     assert(count > least, `${name} is ${count}, and not more than ${least}`);
   }
   assert(numActions >= times(10 * expected.numRuns), `only ${numActions} actions`);
@@ -334,5 +345,34 @@ Deno.test("Scheduler does so where the KV of long sequences is another, and no c
     numCopies: 150,
     numContested: 750,
     numTimeouts: 50,
+  });
+});
+
+Deno.test("Scheduler does so where preempted sequences go to host memory, which is full or loses blocks", () => {
+  checkHistories(withSwap(tinyCachingRigs), 21, {
+    numRuns: 10_000,
+    numPreemptions: 50,
+    numHitTokens: 4000,
+    numResizes: 2500,
+    numCopies: 1000,
+    numContested: 2500,
+    numTimeouts: 250,
+    numSwappedIn: 1000,
+    numLost: 30,
+  });
+});
+
+Deno.test("Scheduler does so with several cache groups, whose windows and states come back from host memory", () => {
+  checkHistories(withSwap(tinyGroupRigs), 22, {
+    numRuns: 10_000,
+    numPreemptions: 50,
+    numHitTokens: 2000,
+    numMoves: 25,
+    numResizes: 2500,
+    numCopies: 1000,
+    numContested: 2500,
+    numTimeouts: 250,
+    numSwappedIn: 1000,
+    numLost: 30,
   });
 });
