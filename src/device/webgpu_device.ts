@@ -1,6 +1,6 @@
 import { invariant } from "../base/invariant.ts";
 import { alignUp } from "../base/math.ts";
-import { DeviceLostError, KernelError } from "../core/errors.ts";
+import { DeviceLostError, KernelError, OutOfMemoryError } from "../core/errors.ts";
 import { ArgumentBuffers } from "./argument_buffers.ts";
 import { basedCall } from "./binding_base.ts";
 import { type Capabilities, wgslPreamble } from "./capabilities.ts";
@@ -86,7 +86,7 @@ export class WebGpuDevice implements Device {
     });
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
-      this.#failure ??= new KernelError("(any)", (event as GPUUncapturedErrorEvent).error.message);
+      this.#failure ??= uncaptured((event as GPUUncapturedErrorEvent).error);
     });
   }
 
@@ -327,4 +327,11 @@ function part<Dims>(program: Program<Dims>, dims: Dims): RecordedPart<Dims> {
 function gpuBuffer(buffer: DeviceBuffer): GPUBuffer {
   invariant(buffer instanceof GpuDeviceBuffer, `buffer ${buffer.label} is not of this GPU`);
   return buffer.gpu;
+}
+
+/** What a device says of itself outside of all error scopes; each provider has its own classes. */
+function uncaptured({ constructor, message }: GPUError): Error {
+  return constructor.name === "GPUOutOfMemoryError"
+    ? new OutOfMemoryError(`The GPU device has no memory left: ${message}`)
+    : new KernelError("(any)", message);
 }

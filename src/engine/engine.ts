@@ -258,7 +258,9 @@ export class Engine {
       ...(bounds === undefined ? {} : { bounds }),
       ...(batch === undefined ? {} : { batch }),
     });
+    const ids = this.#scheduler.takeAdmitted();
     if (batch === undefined) return;
+    if (ids.length > 0) this.#post({ type: "begun", ids });
     notes?.planned(batch);
     this.#recorder?.planned(batch);
     this.#work.run(batch);

@@ -3,6 +3,7 @@ import { invariant } from "../base/invariant.ts";
 import type { Admission } from "../kvcache/admission.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import { addDemands, type Demand } from "../kvcache/pool/pool.ts";
+import type { RequestId } from "../core/ids.ts";
 import type { WaitCause } from "../core/kv_decision.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { BatchPlan } from "./batch_plan.ts";
@@ -73,6 +74,8 @@ export class AdmissionControl {
   readonly #swaps: SwapControl;
   readonly #waits: WaitReporter;
   #impossible: Impossible[] = [];
+  /** Requests of the groups that the latest `fill` has admitted, until they are taken. */
+  readonly #admitted = new Set<RequestId>();
   #blocked: SequenceGroup | undefined;
   #numPassedOver = 0;
 
@@ -111,6 +114,7 @@ export class AdmissionControl {
     const turns = this.#queues.takeTurns();
     this.#blocked = undefined;
     this.#numPassedOver = 0;
+    this.#admitted.clear();
     for (;;) {
       const group = turns.next;
       if (group === undefined) return this.#waits.end();
@@ -216,10 +220,17 @@ export class AdmissionControl {
     return impossible;
   }
 
+  /** Returns the requests of which the latest `fill` has admitted groups, once. */
+  takeAdmitted(): readonly RequestId[] {
+    if (this.#admitted.size === 0) return [];
+    const admitted = [...this.#admitted];
+    this.#admitted.clear();
+    return admitted;
+  }
+
   /** The seats or tokens that a group lacks to advance in each step beside all that run. */
   #shortage({ numSeats: numNeeded }: SequenceGroup, plan: BatchPlan): WaitCause | undefined {
-    const { maxNumBatchedTokens } = this.#limits;
-    if (plan.isFull) return { reason: "tokens", limit: maxNumBatchedTokens };
+    if (plan.isFull) return { reason: "tokens", limit: plan.numTokens };
     return this.#seatShortage(numNeeded);
   }
 
@@ -288,6 +299,7 @@ export class AdmissionControl {
     const { numCachedTokens, numLoadedTokens = 0, numEvictedTokens, evictedAgoMs } = admission;
     const { copies, stops } = admission;
     this.#queues.admit(group);
+    this.#admitted.add(group.requestId);
     group.members[0]!.stops = stops;
     group.start(numCachedTokens + numLoadedTokens);
     group.numOutputTokensAtStart = group.members[0]!.numOutputTokens;

@@ -19,6 +19,7 @@ import { deadlineExceeded, Deadlines } from "./deadlines.ts";
 import { FurtherSteps } from "./further_steps.ts";
 import { GrowthForecast } from "./growth_forecast.ts";
 import { makeSequenceGroups } from "./make_sequence_groups.ts";
+import { PrefillTime } from "./prefill_time.ts";
 import { createPolicy } from "./policies/create_policy.ts";
 import { QueueSpeed } from "./queue_speed.ts";
 import { RunningControl } from "./running_control.ts";
@@ -173,7 +174,8 @@ export class Scheduler {
   }
 
   /**
-   * Queues all sequences of a request, which has come at `nowMs`.
+   * Queues all sequences of a request, which has come at `nowMs`. Of a resumed one, those that had
+   * ended are left out, and the queue's limit does not count: it was accepted before.
    *
    * @throws {RequestError} when they are too many for any queue or one of them could never run
    * (400), too many of the same owner wait (429), or a grammar cannot be matched. Nothing has been
@@ -192,11 +194,13 @@ export class Scheduler {
     checkTokens(request, limits);
     checkSearchFits(request, limits);
     checkUrgency(request, this.#options.schedulingPolicy);
-    checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), {
-      ...limits,
-      secondsUntil: (numPlaces) =>
-        this.#speed.secondsUntil(numPlaces * this.#queues.numOwnersWaiting, nowMs),
-    });
+    if (request.resumed === undefined) {
+      checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), {
+        ...limits,
+        secondsUntil: (numPlaces) =>
+          this.#speed.secondsUntil(numPlaces * this.#queues.numOwnersWaiting, nowMs),
+      });
+    }
     const firstId = this.#nextSequenceId;
     const groups = makeSequenceGroups(request, { ...limits, firstId, nowMs });
     this.#nextSequenceId += request.sequences.length;
@@ -237,7 +241,10 @@ export class Scheduler {
     this.#running.preemptOutgrown();
     this.#running.preemptOutranked();
     const { numPreemptions } = this.#counters.current;
-    const plan = new BatchPlan(this.#options.maxNumBatchedTokens, this.#maxChunk());
+    const { maxDecodeSteps, maxPrefillTokens } = bounds;
+    const prefillTime = maxPrefillTokens &&
+      new PrefillTime(maxPrefillTokens, this.#blocks.blockSize);
+    const plan = new BatchPlan(this.#options.maxNumBatchedTokens, this.#maxChunk(), prefillTime);
     this.#running.schedule(plan);
     // Blocks taken from a running sequence are for those that still run, not for a newcomer.
     const hasPreempted = this.#counters.current.numPreemptions > numPreemptions;
@@ -256,7 +263,7 @@ export class Scheduler {
       return undefined;
     }
     if (this.#blocks.swap !== undefined) plan.addSwaps(this.#blocks.swap.take());
-    this.#furtherSteps.addTo(plan, bounds.maxDecodeSteps);
+    this.#furtherSteps.addTo(plan, maxDecodeSteps);
     for (const copy of this.#blocks.takeCopies()) plan.addCopy(copy);
     const batch = plan.toBatch(this.#counters.countStep(plan.numTokens));
     this.#counters.countFurtherSteps(Math.max(...batch.chunks.map(numStepsOf)) - 1);
@@ -289,6 +296,11 @@ export class Scheduler {
   /** Takes the events that no commit has returned yet: ends by abort or error. */
   takeEvents(): TokenEvent[] {
     return this.#commit.takeEvents();
+  }
+
+  /** Takes the requests of which sequences have been admitted to the latest step, once. */
+  takeAdmitted(): readonly RequestId[] {
+    return this.#admissions.takeAdmitted();
   }
 
   /**

@@ -10,6 +10,7 @@ import type { ModelFiles } from "../core/model_json.ts";
 import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
 import type { EngineClientOptions, EngineFailure } from "../engine/client_options.ts";
+import { describePoolCut } from "../engine/pool_cut.ts";
 import { GrammarCompiler } from "../grammar/grammar_compiler.ts";
 import { createApp } from "../http/app.ts";
 import { createSeedSource } from "../http/seed_source.ts";
@@ -261,9 +262,18 @@ function logStall(log: Logger, stall: EngineStall | undefined): void {
   else log.warn("the engine does not get on", { ...stall });
 }
 
-function logFailure(log: Logger, { reason, state, numRequests, pauseMs }: EngineFailure): void {
-  const pause = pauseMs === undefined ? {} : { restart_in_seconds: pauseMs / 1000 };
-  log.error("engine stopped", { reason, state, requests_failed: numRequests, ...pause });
+function logFailure(
+  log: Logger,
+  { reason, state, numFailed, numKept, poolCut, pauseMs }: EngineFailure,
+): void {
+  log.error("engine stopped", {
+    reason,
+    state,
+    requests_kept: numKept,
+    requests_failed: numFailed,
+    ...(poolCut === undefined ? {} : { kv_pool: describePoolCut(poolCut) }),
+    ...(pauseMs === undefined ? {} : { restart_in_seconds: pauseMs / 1000 }),
+  });
 }
 
 function describeModel(

@@ -193,6 +193,7 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
     maxLongPartialPrefills: 1,
     scheduleConservativeness: 1,
     maxDecodeSteps: 8,
+    maxPrefillMs: 1000,
   });
   const args = ["--num-gpu-blocks-override", "9", "--kv-cache-memory-bytes", "1MiB"];
   const config = toEngineConfig(parseConfig([...args, "--max-model-len", "77"], {}), "m");

@@ -69,6 +69,23 @@ Deno.test("Engine takes several decode steps as its pace says, and posts their t
   await rig.finish();
 });
 
+Deno.test("Engine says which requests a step begins with, before it runs it", async () => {
+  const outbox = new Outbox();
+  const { scheduler, runner: model } = new SchedulerRig({ maxNumSeqs: 2 });
+  const runner: Runner = {
+    run(batch) {
+      if (batch.step === 2) throw new KernelError("rms_norm", "gone");
+      return model.run(batch);
+    },
+  };
+  const engine = new Engine({ scheduler, runner, post: outbox.post });
+  engine.submit(requestOf("a", 1, { maxTokens: 2 }));
+  engine.submit(requestOf("b", 1, { maxTokens: 9 }));
+  engine.submit(requestOf("c", 1));
+  await assertRejects(() => engine.run(), KernelError, "gone");
+  assertEquals(outbox.begun, [["a", "b"], ["c"]]);
+});
+
 Deno.test("Engine refuses with the error as data, and goes on", async () => {
   const rig = new EngineRig({ maxModelLen: 4 });
   rig.engine.submit(requestOf("large", 9));

@@ -7,6 +7,7 @@ import type {
   EngineState,
   Generation,
   GenerationRequest,
+  Outage,
 } from "../../src/core/generation.ts";
 import { ReplayLog } from "../../src/base/replay_log.ts";
 import type { LoggedDecision } from "../../src/core/kv_decision.ts";
@@ -86,6 +87,8 @@ export class FakeEngine implements EnginePort {
   stall: EngineStall | undefined;
   numStalls = 0;
   numRestarts = 0;
+  outage: Outage | undefined;
+  notice: string | undefined;
   script: Script = () => bytesOf("Hello");
   /** Thrown by `submit` and `command`. */
   refusal: Error | undefined;

@@ -61,6 +61,8 @@ class FakeEngine implements EnginePort {
   readonly stats: EngineStats = statsAfter(0);
   readonly failure: string | undefined;
   readonly numRestarts = 0;
+  readonly outage = undefined;
+  readonly notice = undefined;
   readonly kvEvents = new ReplayLog<KvEvent>(100);
   readonly runs: Run[] = [];
   /** Requests of others. */

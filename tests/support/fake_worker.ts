@@ -66,6 +66,9 @@ export function statsAfter(numSteps: number): EngineStats {
     numPoolGrowths: 13 * numSteps,
     numPoolResizes: 14 * numSteps,
     numShrinkEvictedBlocks: 15 * numSteps,
+    // What no isolate can count.
+    numLosses: 0,
+    numReplayedRequests: 0,
     stepMs: 5 * numSteps,
     hostMs: numSteps,
     overlappedMs: 2 * numSteps,
@@ -105,7 +108,7 @@ export class FakeWorker implements EngineWorker {
 
   /** Dies as a thread does whose code throws; returns whether somebody listened. */
   crash(message: string): boolean {
-    this.#listener?.onError(message);
+    this.#listener?.onError({ reason: message });
     return this.#listener !== undefined;
   }
 
