@@ -251,3 +251,27 @@ Deno.test("RequestTraces gives the answers of a search one record, and none a ne
     ],
   });
 });
+
+Deno.test("RequestTraces goes on with the record of a request that another engine has taken over", () => {
+  const log = new ReplayLog<LoggedDecision>(1000);
+  const traces = new RequestTraces(log);
+  const mark = { requestId: "r", index: 0, step: 0 };
+  log.append([
+    { ...mark, type: "queue", sequenceId: 5, numTokens: 3, timeMs: 100 },
+    { ...mark, type: "admit", sequenceId: 5, numTokens: 3, numCachedTokens: 2, timeMs: 110 },
+    { ...mark, type: "first_token", sequenceId: 5, timeMs: 150 },
+    { ...mark, type: "queue", sequenceId: 0, numTokens: 4, timeMs: 900 },
+  ]);
+  assertEquals(traces.of("r", 0)!.state, "waiting");
+  log.append([
+    { ...mark, type: "admit", sequenceId: 0, numTokens: 4, numCachedTokens: 0, timeMs: 950 },
+    { ...mark, type: "finish", sequenceId: 0, reason: "stop", timeMs: 1000 },
+  ]);
+  const trace = traces.of("r", 0)!;
+  assertEquals([traces.ofRequest("r").length, trace.marks.length, trace.numCachedTokens], [
+    1,
+    6,
+    2,
+  ]);
+  assertEquals(phasesOf(trace), { queueMs: 10, prefillMs: 40, decodeMs: 850 });
+});
