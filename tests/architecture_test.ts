@@ -32,6 +32,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "src/http": ["src/base", "src/core", "src/std"],
   "src/window/page": [],
   "src/window": ["src/window/page"],
+  "src/packaging": [],
   "src/client": ["src/base", "src/core"],
   "src/terminal": ["src/base"],
   "src/commands": [

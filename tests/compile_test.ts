@@ -1,40 +1,21 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  buildsOf,
+  compileArgs,
+  leftOutOf,
+  MODEL_FILES,
+  PERMISSIONS,
+  TARGETS,
+  WORKERS,
+} from "../src/packaging/compile.ts";
 import { PAGE_FILES } from "../src/window/page_files.ts";
+import { embeddedFiles, moduleGraph } from "./support/module_graph.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
-/** What the `compile` task puts into the binary beside the module graph. */
-async function included(): Promise<string[]> {
-  const config = await Deno.readTextFile(new URL("deno.json", ROOT));
-  const [, task] = /"command": "(deno compile [^"]*)"/.exec(config) ?? [];
-  assert(task !== undefined, "deno.json has no compile task");
-  assert(task.endsWith(" main.ts"), "the compile task does not build main.ts");
-  return [...task.matchAll(/--include (\S+)/g)].map(([, path]) => path!);
-}
-
-/** Every local module reachable from `entry`, as paths below the root. */
-async function moduleGraph(entry: string): Promise<string[]> {
-  const { stdout, success } = await new Deno.Command(Deno.execPath(), {
-    args: ["info", "--json", entry],
-    cwd: ROOT,
-  }).output();
-  assert(success);
-  const { modules } = JSON.parse(new TextDecoder().decode(stdout));
-  return (modules as { specifier: string; error?: string }[])
-    .map(({ specifier, error }) => {
-      assert(error === undefined, `${specifier}: ${error}`);
-      return specifier;
-    })
-    .filter((specifier) => specifier.startsWith(ROOT.href))
-    .map((specifier) => specifier.slice(ROOT.href.length));
-}
-
 Deno.test("the compiled binary holds every file that is found by URL at run time", async () => {
-  const list = await included();
-  const graph = new Set([...await moduleGraph("main.ts"), ...list]);
-  for (const worker of list.filter((path) => path.endsWith(".ts"))) {
-    for (const path of await moduleGraph(worker)) graph.add(path);
-  }
+  const list = [...WORKERS, ...MODEL_FILES];
+  const graph = await embeddedFiles();
   const missing: string[] = [];
   for (const path of graph) {
     if (!path.endsWith(".ts")) continue;
@@ -55,11 +36,61 @@ Deno.test("the compiled binary holds every file of the window", async () => {
   assertEquals([...own, "src/window/page/index.html"].filter((path) => !graph.has(path)), []);
 });
 
-Deno.test("the compiled binary holds the whole demo model", async () => {
-  const list = await included();
-  for (const path of list) assert((await Deno.stat(new URL(path, ROOT))).isFile, path);
+Deno.test("the compiled binary holds every kernel, and the whole demo model", async () => {
+  const embedded = await embeddedFiles();
+  const kernels = (folder: string): string[] =>
+    [...Deno.readDirSync(new URL(folder, ROOT))].flatMap(({ name, isDirectory }) =>
+      isDirectory ? kernels(`${folder}${name}/`) : name.endsWith(".wgsl") ? [folder + name] : []
+    );
+  const wgsl = kernels("kernels/");
+  assert(wgsl.length > 20);
+  assertEquals(wgsl.filter((path) => !embedded.has(path)), []);
+  for (const path of [...WORKERS, ...MODEL_FILES]) {
+    assert((await Deno.stat(new URL(path, ROOT))).isFile, path);
+  }
   const files = ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json"];
   for (const name of [...files, "tokenizer_config.json"]) {
-    assert(list.includes(`models/demo/${name}`), name);
+    assert(MODEL_FILES.includes(`models/demo/${name}`), name);
   }
+});
+
+Deno.test("one binary is built for this machine, and one for each platform that is asked for", () => {
+  assertEquals(buildsOf([]), [{ output: "quire" }]);
+  assertEquals(buildsOf(["all"], "q").map(({ output }) => output), TARGETS.map((t) => `q-${t}`));
+  assertEquals(buildsOf([TARGETS[4]]), [{ target: TARGETS[4], output: `quire-${TARGETS[4]}` }]);
+  assertThrows(() => buildsOf(["x86_64-unknown-freebsd"]), RangeError, "aarch64-apple-darwin");
+  const args = compileArgs({ target: TARGETS[1], output: "q" }, ["/cache/bintrees/1/test"]);
+  const value = (flag: string) => args[args.indexOf(flag) + 1];
+  assertEquals([value("--target"), value("--output"), args.at(-1)], [TARGETS[1], "q", "main.ts"]);
+  assertEquals(value("--exclude"), "/cache/bintrees/1/test");
+  assert(PERMISSIONS.every((flag) => args.includes(flag)));
+  assert(!compileArgs({ output: "q" }, []).includes("--target"));
+});
+
+Deno.test({
+  name: "deno compile takes all of it: with Deno itself in place of the runtime that it downloads",
+  // Deno looks for its data in a binary of its own platform alone.
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    const dir = await Deno.makeTempDir();
+    const run = async (args: readonly string[]) => {
+      const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: [...args],
+        cwd: ROOT,
+        env: { DENORT_BIN: Deno.execPath(), NO_COLOR: "1" },
+      }).output();
+      const text = new TextDecoder().decode(stderr);
+      assert(success, text);
+      return [new TextDecoder().decode(stdout), text] as const;
+    };
+    const [info] = await run(["info", "--json"]);
+    const leftOut = leftOutOf(JSON.parse(info).npmCache);
+    assert(leftOut.length > 0, "nothing stays out of a package: is the cache another?");
+    const [, listed] = await run(compileArgs({ output: `${dir}/quire` }, leftOut));
+    for (const part of ["model.safetensors", "engine", "kernels", "window", "web-xgrammar"]) {
+      assertStringIncludes(listed, part);
+    }
+    assert((await Deno.stat(`${dir}/quire`)).size > (await Deno.stat(Deno.execPath())).size);
+    await Deno.remove(dir, { recursive: true });
+  },
 });

@@ -154,6 +154,7 @@ function schedulingOf(config: Settings): SchedulingSettings {
     ...(threshold === 0 ? {} : { longPrefillTokenThreshold: threshold ?? half }),
     maxLongPartialPrefills: config.maxLongPartialPrefills,
     scheduleConservativeness: config.scheduleConservativeness / 100,
+    maxDecodeSteps: config.maxDecodeSteps,
   };
 }
 

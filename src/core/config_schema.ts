@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { LOG_LEVELS } from "../base/log.ts";
+import { MAX_DECODE_STEPS } from "./batch.ts";
 import { EVICTION_POLICIES, KV_CACHE_DTYPES, SCHEDULING_POLICIES } from "./engine_config.ts";
 import { StartupError } from "./errors.ts";
 import { POOLINGS } from "./prompt_readout.ts";
@@ -303,6 +304,13 @@ export const ConfigSchema = z.object({
       "leaves none",
     group: SCHEDULER,
     value: "PERCENT",
+  }),
+  maxDecodeSteps: z.int().min(1).max(MAX_DECODE_STEPS).default(MAX_DECODE_STEPS).meta({
+    description: "Most tokens of an answer that the device computes by itself, one after the " +
+      "other, before they are read back: where nobody waits, and as far as it pays and takes no " +
+      "longer than 50 ms",
+    group: SCHEDULER,
+    value: "STEPS",
   }),
   requestTimeout: z.int().min(1).max(86_400).optional().meta({
     description: "How long a request may wait and run before it ends with an error, in seconds; " +

@@ -39,6 +39,8 @@ export interface SchedulingSettings {
    * leave blocks over for it. Default: 0, an admission needs the blocks of its own tokens alone.
    */
   readonly scheduleConservativeness?: number;
+  /** Most decode steps that one plan stands for where nobody waits. Default: 1. */
+  readonly maxDecodeSteps?: number;
 }
 
 /** Which device runs the model: the first that fits, a WebGPU adapter, or plain TypeScript. */

@@ -3,6 +3,7 @@ import type { BlockCopy } from "../core/batch.ts";
 import { type LayerCache, ONE_FULL_GROUP } from "../core/cache_group.ts";
 import type { BlockMap, TreeView } from "../core/engine_view.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
+import type { PreemptCause } from "../core/kv_decision.ts";
 import type { Admission, AdmissionOptions, BlockManagerOptions, Fork } from "./admission.ts";
 import { mapBlocks } from "./block_map.ts";
 import { createPool } from "./pool/create_pool.ts";
@@ -12,7 +13,7 @@ import { checkPoolSize, type PoolResize, resizePool } from "./pool_resize.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
 import type { ContentKey } from "./prefix/encoder_entry.ts";
 import type { PinnedPrefixes } from "./prefix/pinned_prefixes.ts";
-import { PrefixCache } from "./prefix/prefix_cache.ts";
+import { type CachedLength, PrefixCache } from "./prefix/prefix_cache.ts";
 import type { PathName } from "./prefix/tree_view.ts";
 import { SequenceAllocator } from "./sequence_allocator.ts";
 import { checkTables } from "./tables/block_audit.ts";
@@ -161,6 +162,14 @@ export class BlockManager {
     return nodes.length * this.blockSize;
   }
 
+  /**
+   * {@link numTokensCached} of a prompt that waits, and is asked about again and again: with one
+   * group of full attention O(1) as long as nothing of its prefix comes or goes.
+   */
+  watchCached(tokens: Uint32Array, scope: string = SHARED_SCOPE): CachedLength {
+    return this.#allocator.watch(tokens, scope);
+  }
+
   /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */
   numBlocksMissing(tokens: Uint32Array, options: AdmissionOptions = {}): number {
     return Math.max(0, this.#allocator.planAdmission(tokens, options).numMissing);
@@ -302,8 +311,17 @@ export class BlockManager {
     return this.isCut ? sequence.tablesOf(this.#pool) : sequence.tables;
   }
 
-  /** Takes the tables of sequence `id` back; its blocks stay cached, or are free. */
-  free(id: SequenceId, reason: "free" | "preempt" = "free"): void {
+  /** Slabs that an admission leaves over that is to leave `numKept`: the watermark at least. */
+  numLeftOver(numKept: number): number {
+    return this.#room.numLeftOver({ isFirst: this.#allocator.sequences.size === 0, numKept });
+  }
+
+  /**
+   * Takes the tables of sequence `id` back; its blocks stay cached, or are free.
+   *
+   * @param cause why it is preempted.
+   */
+  free(id: SequenceId, reason: "free" | "preempt" = "free", cause?: PreemptCause): void {
     const sequence = this.#allocator.blocksOf(id);
     const { tables, path, inputs, numLive: numBlocks } = sequence;
     const held = path?.end(tables) ?? tables.map(liveBlocksOf);
@@ -314,7 +332,8 @@ export class BlockManager {
     for (const { blocks } of inputs?.held() ?? []) this.#source.release(blocks);
     this.#pool.forgetOwner(id);
     this.#allocator.sequences.delete(id);
-    this.#onDecision?.({ type: reason, sequenceId: id, numBlocks });
+    const decision = { type: reason, sequenceId: id, numBlocks };
+    this.#onDecision?.(cause === undefined ? decision : { ...decision, ...cause, type: "preempt" });
   }
 
   /**

@@ -6,7 +6,7 @@ import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
 import type { AdmissionPlan, PoolRoom } from "./pool_room.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
 import { type Hit, noHit } from "./prefix/longest_hit.ts";
-import type { PrefixCache } from "./prefix/prefix_cache.ts";
+import type { CachedLength, PrefixCache } from "./prefix/prefix_cache.ts";
 import { liveBlocksOf } from "./tables/block_tables.ts";
 import type { CopyQueue } from "./tables/copy_queue.ts";
 import { createPath, type SequenceStart } from "./tables/create_path.ts";
@@ -79,6 +79,11 @@ export class SequenceAllocator {
     const { cache, groups } = this.#options;
     const limit = Math.min(tokens.length - 1, maxCachedTokens);
     return cache?.lookUp(scope, tokens, limit) ?? noHit(groups.length);
+  }
+
+  /** How many leading tokens {@link lookUp} would find, each time that it is asked. */
+  watch(tokens: Uint32Array, scope: string): CachedLength {
+    return this.#options.cache?.watch(scope, tokens, tokens.length - 1) ?? (() => 0);
   }
 
   /** What an admission finds, takes and lacks. Changes nothing. */
@@ -165,12 +170,14 @@ export class SequenceAllocator {
     id: SequenceId,
     numMissing: number,
     counts: Demand,
-    { numKept = 0 }: Pick<AdmissionOptions, "numKept">,
+    { numKept: numAsked = 0 }: Pick<AdmissionOptions, "numKept">,
     hits: readonly BlockId[] = [],
   ): boolean {
     invariant(!this.sequences.has(id), `sequence ${id} has a block table already`);
     if (numMissing <= 0) return true;
     const { pool, room, onDecision } = this.#options;
+    const isFirst = this.sequences.size === 0;
+    const numKept = room.numLeftOver({ isFirst, numKept: numAsked });
     onDecision?.({
       type: "wait",
       sequenceId: id,

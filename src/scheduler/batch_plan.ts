@@ -7,6 +7,7 @@ import {
   type BlockSwap,
   type ChunkResult,
   isLost,
+  numStepsOf,
   type SampleRequest,
   type ScheduledChunk,
 } from "../core/batch.ts";
@@ -64,6 +65,11 @@ export class BatchPlan implements StepPlan {
     return this.#chunks.length === 0;
   }
 
+  /** Tokens of all chunks. */
+  get numTokens(): number {
+    return this.#numTokens;
+  }
+
   /** Whether the budget is spent. */
   get isFull(): boolean {
     return this.#numTokens === this.#maxNumTokens;
@@ -106,8 +112,22 @@ export class BatchPlan implements StepPlan {
     );
   }
 
+  /** Has chunk `index`, a decode, stand for so many steps, which `blockTables` cover. */
+  lengthen(
+    index: number,
+    numSteps: number,
+    blockTables: readonly (readonly BlockId[])[],
+  ): void {
+    this.#chunks[index] = { ...this.#chunks[index]!, blockTables, numSteps };
+  }
+
   addCopy(copy: BlockCopy): void {
     this.#copies.push(copy);
+  }
+
+  /** Whether blocks are copied to host memory, or back, where they may be others than before. */
+  get hasSwaps(): boolean {
+    return (this.#swaps.swapOuts ?? this.#swaps.swapIns) !== undefined;
   }
 
   /** Has blocks copied to host memory, and back. */
@@ -142,8 +162,8 @@ function sampleRequest(sequence: Sequence): SampleRequest {
 
 /**
  * Fails unless there is one result per chunk that asks for something, in the chunks' order, with as
- * many outputs as it asks for, or one failure; of one whose sequence is loaded perhaps that it is
- * lost.
+ * many outputs as it asks for, or a failure in place of one of its steps; of one whose sequence is
+ * loaded perhaps that it is lost.
  */
 export function checkResults(
   { step, chunks, swapIns = [] }: Batch,
@@ -168,9 +188,10 @@ export function checkResults(
         `step ${step} has a result of sequence ${result.sequenceId}, asked was ${sequenceId}`,
       );
     }
-    const { outputs: [first], outputs: { length } } = result;
+    const { outputs, outputs: { length } } = result;
     const numOutputs = numOutputsOf(chunk);
-    if (length === numOutputs || (length === 1 && first!.type === "failed")) continue;
+    const hasFailed = outputs.at(-1)?.type === "failed" && length <= numStepsOf(chunk);
+    if (length === numOutputs || hasFailed) continue;
     throw new InvariantError(
       `step ${step} has ${length} outputs of sequence ${sequenceId}, asked was ${numOutputs}`,
     );
@@ -181,8 +202,8 @@ export function checkResults(
   );
 }
 
-function numOutputsOf({ sample, score, pool }: ScheduledChunk): number {
-  // Most ask for a draw alone.
-  if ((score ?? pool) === undefined) return 1;
+function numOutputsOf({ sample, score, pool, numSteps = 1 }: ScheduledChunk): number {
+  // Most ask for draws alone.
+  if ((score ?? pool) === undefined) return numSteps;
   return [sample, score, pool].filter((asked) => asked !== undefined).length;
 }

@@ -1,9 +1,11 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
-import type { Batch, ChunkResult } from "../core/batch.ts";
+import { type Batch, type ChunkResult, numStepsOf } from "../core/batch.ts";
 import type { SchedulingSettings } from "../core/engine_config.ts";
+import type { StepBounds } from "../core/step_bounds.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
+import { describeWait } from "../core/kv_decision.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import type { SwapCosts } from "../core/swap_space.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
@@ -14,6 +16,7 @@ import { AdmissionControl, type TokensListener } from "./admission_control.ts";
 import { checkHolders, checkSwapped } from "./audit.ts";
 import { Counters } from "./counters.ts";
 import { deadlineExceeded, Deadlines } from "./deadlines.ts";
+import { FurtherSteps } from "./further_steps.ts";
 import { GrowthForecast } from "./growth_forecast.ts";
 import { makeSequenceGroups } from "./make_sequence_groups.ts";
 import { createPolicy } from "./policies/create_policy.ts";
@@ -95,6 +98,7 @@ export class Scheduler {
   readonly #admissions: AdmissionControl;
   readonly #commit: StepCommit;
   readonly #running: RunningControl;
+  readonly #furtherSteps: FurtherSteps;
 
   constructor(blocks: BlockManager, options: SchedulerOptions) {
     this.#blocks = blocks;
@@ -104,7 +108,7 @@ export class Scheduler {
       conservativeness: options.scheduleConservativeness ?? 0,
     });
     const policy = createPolicy(options.schedulingPolicy ?? "fcfs", {
-      cachedLength: ({ allTokens, caching }) => blocks.numTokensCached(allTokens, caching.scope),
+      watchCached: ({ allTokens, caching }) => blocks.watchCached(allTokens, caching.scope),
       expectedTokens: (group) => this.#growth.expectedTokens(group),
     });
     this.#queues = new SequenceQueues(policy);
@@ -115,7 +119,7 @@ export class Scheduler {
     this.#commit = new StepCommit(blocks, options, {
       ...shared,
       onGroupEnd: (group) => this.#noteEnd(group),
-      onGroupLost: (group) => this.#running.preempt(group, { isStale: true }),
+      onGroupLost: (group) => this.#running.preempt(group, { reason: "corrupt" }),
     });
     this.#running = new RunningControl(blocks, options, {
       ...shared,
@@ -123,6 +127,7 @@ export class Scheduler {
       admissions: this.#admissions,
       commit: this.#commit,
     });
+    this.#furtherSteps = new FurtherSteps(blocks, options, this.#queues);
     this.pool = new PoolSizing(blocks, options.maxModelLen, {
       ...shared,
       blocked: () => this.#admissions.blocked,
@@ -153,6 +158,7 @@ export class Scheduler {
       ...this.#counters.current,
       numRunning: this.#queues.running.reduce((sum, { members }) => sum + members.length, 0),
       numWaiting: this.#queues.numWaiting,
+      numDeferred: Math.min(this.#admissions.numPassedOver, this.#queues.numWaiting),
       numBlocks: this.#blocks.numBlocks,
       numFreeBlocks: this.#blocks.numFree,
       numCachedBlocks: this.#blocks.numCached,
@@ -167,7 +173,8 @@ export class Scheduler {
   }
 
   /**
-   * Queues all sequences of a request, which has come at `nowMs`.
+   * Queues all sequences of a request, which has come at `nowMs`. Of a resumed one, those that had
+   * ended are left out, and the queue's limit does not count: it was accepted before.
    *
    * @throws {RequestError} when they are too many for any queue or one of them could never run
    * (400), too many of the same owner wait (429), or a grammar cannot be matched. Nothing has been
@@ -186,11 +193,13 @@ export class Scheduler {
     checkTokens(request, limits);
     checkSearchFits(request, limits);
     checkUrgency(request, this.#options.schedulingPolicy);
-    checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), {
-      ...limits,
-      secondsUntil: (numPlaces) =>
-        this.#speed.secondsUntil(numPlaces * this.#queues.numOwnersWaiting, nowMs),
-    });
+    if (request.resumed === undefined) {
+      checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), {
+        ...limits,
+        secondsUntil: (numPlaces) =>
+          this.#speed.secondsUntil(numPlaces * this.#queues.numOwnersWaiting, nowMs),
+      });
+    }
     const firstId = this.#nextSequenceId;
     const groups = makeSequenceGroups(request, { ...limits, firstId, nowMs });
     this.#nextSequenceId += request.sequences.length;
@@ -220,8 +229,9 @@ export class Scheduler {
    * that ran had to be ended (see {@link takeEvents}). Fails if no group advances and none ends.
    *
    * @param nowMs the time by which deadlines are met; default: as before.
+   * @param bounds what the step is to be cut to; default: nothing but the scheduler's own limits.
    */
-  schedule(nowMs: number = this.#nowMs): Batch | undefined {
+  schedule(nowMs: number = this.#nowMs, bounds: StepBounds = {}): Batch | undefined {
     this.#checkBetweenSteps("schedule()");
     const { numUnfinished } = this.#queues;
     this.#nowMs = nowMs;
@@ -242,13 +252,17 @@ export class Scheduler {
     this.#speed.note(nowMs, this.#numQueued - numWaiting, numWaiting);
     if (plan.isEmpty) {
       const isStuck = numUnfinished > 0 && this.#queues.numUnfinished === numUnfinished;
-      invariant(!isStuck, `no sequence advances or ends: ${JSON.stringify(this.stats)}`);
+      if (isStuck) {
+        throw new InvariantError(`no sequence advances or ends: ${this.describeQueue()}`);
+      }
       this.#blocks.swap?.dropUnplanned();
       return undefined;
     }
     if (this.#blocks.swap !== undefined) plan.addSwaps(this.#blocks.swap.take());
+    this.#furtherSteps.addTo(plan, bounds.maxDecodeSteps);
     for (const copy of this.#blocks.takeCopies()) plan.addCopy(copy);
-    const batch = plan.toBatch(this.#counters.countStep());
+    const batch = plan.toBatch(this.#counters.countStep(plan.numTokens));
+    this.#counters.countFurtherSteps(Math.max(...batch.chunks.map(numStepsOf)) - 1);
     this.#inFlight = batch;
     this.#commit.begin(plan);
     return batch;
@@ -280,6 +294,11 @@ export class Scheduler {
     return this.#commit.takeEvents();
   }
 
+  /** Takes the requests of which sequences have been admitted to the latest step, once. */
+  takeAdmitted(): readonly RequestId[] {
+    return this.#admissions.takeAdmitted();
+  }
+
   /**
    * Forgets the KV of all earlier prompts, and all pins. Not while a step is in flight.
    *
@@ -294,9 +313,21 @@ export class Scheduler {
     const { running } = this.#queues;
     const numRunning = running.length;
     if (numRunning > 0 && !preempt) throw cacheInUse(numRunning);
-    while (running.length > 0) this.#running.preempt(running.at(-1)!, { isStale: true });
+    while (running.length > 0) this.#running.preempt(running.at(-1)!, { reason: "reset" });
     this.#blocks.clearCache();
     return numRunning;
+  }
+
+  /** How many run and wait, and what blocks the first that waits, with the numbers. */
+  describeQueue(): string {
+    const { numRunning, numWaiting, numBlocks, numFreeBlocks, numCachedBlocks } = this.stats;
+    const counts =
+      `${numRunning} running, ${numWaiting} waiting, ${numFreeBlocks} of ${numBlocks} ` +
+      `blocks free, ${numCachedBlocks} evictable`;
+    const head = this.#admissions.explainHead();
+    if (head === undefined) return counts;
+    const { requestId, index } = head.group;
+    return `${counts}; ${requestId}[${index}] waits: ${describeWait(head.cause)}`;
   }
 
   /** The unfinished sequences, at most `limit` of them: those that run, then those that wait. */

@@ -59,6 +59,11 @@ function lastPart(path: string): string {
   return path.split(/[\\/]/).filter(Boolean).at(-1) ?? "model";
 }
 
+/** Whether a text is written as a path, and this process may not see what lies there. */
+export function isHiddenPath(text: string): boolean {
+  return (/[\\/]/.test(text) || isGgufPath(text)) && !mayRead(text);
+}
+
 /** Whether something lies at a path that this process may read. */
 export function isExistingPath(path: string): boolean {
   return statOf(path) !== undefined;

@@ -11,7 +11,12 @@ import { parseLengths } from "../plan/request_lengths.ts";
 import type { Traffic } from "../plan/traffic_plan.ts";
 import { findModelSource } from "../weights/model_source.ts";
 import { fileWeights } from "./file_weights.ts";
-import { isModelPath, type ModelDirectory, modelInDirectory } from "./model_directory.ts";
+import {
+  isHiddenPath,
+  isModelPath,
+  type ModelDirectory,
+  modelInDirectory,
+} from "./model_directory.ts";
 import { loadShape, presetShape } from "./model_shape.ts";
 
 /** Largest file of lengths that is read, in bytes. */
@@ -57,7 +62,8 @@ function modelIn({ dir, name }: ModelDirectory): PlannedModel {
 function findModel(model: string): PlannedModel {
   const preset = presetShape(model);
   if (preset !== undefined) return { shape: preset };
-  if (isModelPath(model)) return modelIn(modelInDirectory(model));
+  // One that may not be read is refused there, with the flag that lets it.
+  if (isModelPath(model) || isHiddenPath(model)) return modelIn(modelInDirectory(model));
   const nearest = nearestName(model.toLowerCase(), PRESET_NAMES);
   throw new StartupError(
     `--model ${
@@ -70,6 +76,11 @@ function findModel(model: string): PlannedModel {
 }
 
 function readTraffic(file: string): Traffic {
+  if (Deno.permissions.querySync({ name: "read", path: file }).state !== "granted") {
+    throw new StartupError(
+      `Not allowed to read --lengths ${JSON.stringify(file)}: start with --allow-read=${file}`,
+    );
+  }
   const { isFile, size } = statOf(file) ?? {};
   if (isFile !== true) throw new StartupError(`--lengths ${JSON.stringify(file)} is not a file`);
   if (size! > MAX_LENGTHS_BYTES) {

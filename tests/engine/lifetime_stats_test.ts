@@ -33,6 +33,7 @@ Deno.test("LifetimeStats empties the gauges and keeps the counters when the isol
     ...statsAfter(3),
     numRunning: 0,
     numWaiting: 0,
+    numDeferred: 0,
     numFreeBlocks: 32,
     numCachedBlocks: 0,
     numPinnedBlocks: 0,

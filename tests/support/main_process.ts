@@ -30,17 +30,21 @@ export class MainProcess implements AsyncDisposable {
     this.#pumps = Promise.all([pump("stdout"), pump("stderr")]);
   }
 
-  /** Waits until standard error has `text`. @throws when the process ends before. */
+  /** Waits until standard output or error has `text`. @throws when the process ends before. */
   async says(text: string): Promise<void> {
     const said = new Promise<void>((resolve) => {
-      this.#listener = () => this.stderr.includes(text) && resolve();
+      this.#listener = () => this.#has(text) && resolve();
       this.#listener();
     });
     const ended = this.code().then((code) => {
-      if (!this.stderr.includes(text)) throw new Error(`ended with ${code}: ${this.stderr}`);
+      if (!this.#has(text)) throw new Error(`ended with ${code}: ${this.stderr}`);
     });
     await Promise.race([said, ended]);
     ended.catch(() => {});
+  }
+
+  #has(text: string): boolean {
+    return this.stdout.includes(text) || this.stderr.includes(text);
   }
 
   kill(signal: Deno.Signal): void {

@@ -96,6 +96,22 @@ export class ServerProcess {
     return ServerProcess.#spawn(command([...run, "serve", "--port", "0", ...args], env), READY);
   }
 
+  /** Starts it with these of Deno's flags alone. */
+  static startAllowed(
+    permissions: readonly string[],
+    args: readonly string[],
+    env: Record<string, string>,
+  ) {
+    const run = ["run", "--no-check", "--no-prompt", ...permissions, "main.ts"];
+    return ServerProcess.#spawn(command([...run, "serve", "--port", "0", ...args], env), READY);
+  }
+
+  /** Starts any command line that serves; `env` is all that it sees. */
+  static startCommand([file, ...args]: readonly string[], env: Record<string, string>) {
+    const child = { ...options({}), args, env, clearEnv: true };
+    return ServerProcess.#spawn(new Deno.Command(file!, child), READY);
+  }
+
   /** Starts a task of `deno.json` that serves, with the permissions that it gives. */
   static startTask(
     task: string,
@@ -111,9 +127,9 @@ export class ServerProcess {
   static startByDenoServe(
     port: number,
     args: readonly string[] = [],
-    { host = "127.0.0.1", ready = READY } = {},
+    { host = "127.0.0.1", ready = READY, env = {} } = {},
   ) {
-    return ServerProcess.#spawn(command(denoServe(port, args, host)), ready);
+    return ServerProcess.#spawn(command(denoServe(port, args, host), env), ready);
   }
 
   /** Starts it with `numDescriptors` file descriptors at most. */
