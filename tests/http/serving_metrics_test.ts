@@ -14,7 +14,6 @@ Deno.test("ServingMetrics names and describes every metric as vLLM does", async 
     num_requests_waiting: "gauge",
     num_requests_swapped: "gauge",
     num_requests_waiting_by_reason: "gauge",
-    kv_offload_total_bytes_total: "counter",
     kv_cache_usage_perc: "gauge",
     cache_config_info: "gauge",
     num_preemptions_total: "counter",
