@@ -136,6 +136,7 @@ export class OpenTrace implements SequenceTrace {
     const { timeMs } = mark;
     switch (mark.type) {
       case "queue":
+        this.state = "waiting";
         this.queuedMs ??= timeMs;
         return;
       case "admit":
