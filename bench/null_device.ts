@@ -1,5 +1,11 @@
 import type { Capabilities } from "../src/device/capabilities.ts";
-import type { Device, Program, ReadRequest, RunOptions } from "../src/device/device.ts";
+import type {
+  Device,
+  Program,
+  RangeReader,
+  ReadRequest,
+  RunOptions,
+} from "../src/device/device.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 
 /**
@@ -45,6 +51,10 @@ export class NullDevice implements Device {
   ): Uint32Array {
     onSubmitted?.();
     return new Uint32Array(bytes / 4);
+  }
+
+  createReader(bytes: number): Promise<RangeReader> {
+    return Promise.resolve({ bytes, read: () => new Uint32Array(bytes / 4) });
   }
 
   read(_: DeviceBuffer, __: number, bytes: number): Promise<Uint8Array<ArrayBuffer>> {

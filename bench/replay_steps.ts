@@ -114,8 +114,10 @@ class Replay {
         if (!isGrowing) await this.#runner?.resizeKv(numBlocks, moves);
         return;
       }
+      case "costs":
+        return this.#scheduler.noteSwapCosts(record.costs);
       case "plan":
-        this.#planned = this.#scheduler.schedule(record.ms);
+        this.#planned = this.#scheduler.schedule(record.ms, record.bounds);
         assertEquals(this.#planned, record.batch, "the plan is another");
         return;
       case "results":

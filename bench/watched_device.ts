@@ -1,4 +1,10 @@
-import type { Device, Program, ReadRequest, RunOptions } from "../src/device/device.ts";
+import type {
+  Device,
+  Program,
+  RangeReader,
+  ReadRequest,
+  RunOptions,
+} from "../src/device/device.ts";
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
 
 /**
@@ -85,6 +91,10 @@ export class WatchedDevice implements Device {
     this.dims = dims;
     this.lastRead = read;
     return this.#device.run(program, dims, read, options);
+  }
+
+  createReader(bytes: number): Promise<RangeReader> {
+    return this.#device.createReader(bytes);
   }
 
   read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array<ArrayBuffer>> {

@@ -88,8 +88,8 @@ export function comparisons(options: ComparisonOptions): Comparison[] {
   ];
 }
 
-/** Few-shot prompts: 24 groups of five, as many as `lpm` looks at. */
-const GROUPS = { numGroups: 24, perGroup: 5, sharedLen: 1024, ownLen: 128 };
+/** Few-shot prompts: 24 groups of twenty. */
+const GROUPS = { numGroups: 24, perGroup: 20, sharedLen: 1024, ownLen: 128 };
 
 /** The trace of each kind that is present, cut to what one such server can serve. */
 function traceLoads({ readTrace, scale }: ComparisonOptions): (() => Load)[] {

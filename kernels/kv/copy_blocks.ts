@@ -1,4 +1,5 @@
 import {
+  argsWgsl,
   type DeviceBuffer,
   type Kernel,
   type KernelCall,
@@ -19,10 +20,14 @@ import { kvPlace, type LayerKv } from "./kv_cache.ts";
 /** `WORDS`: u32 words from one block of the cache group GROUP to the next, a multiple of 4. */
 type Shape = Readonly<{ WORDS: number; GROUP: number }>;
 
+/** A group of each layer geometry shares the pipeline. */
+const ARGS = ["WORDS"] as const;
+
 /** Copies the step's listed blocks of a cache group within one buffer, all layers' rows there. */
 export const copyBlocks: Kernel<Shape> = {
   name: "copy_blocks",
-  source: groupStepWgsl + source,
+  source: groupStepWgsl + argsWgsl(ARGS) + source,
+  args: ARGS,
   bindings: [
     { name: "step", access: "read" },
     { name: "kv", access: "read_write" },

@@ -13,7 +13,7 @@ fn piece(row: u32, p: u32) -> vec4<u32> {
 //# if WEIGHT_TEXTURE
   return textureLoad(w, vec2(p * 8u + row % 8u, row / 8u));
 //# else
-  return w[row * ${WEIGHT_ROW / 4}u + p];
+  return w[row * (args.WEIGHT_ROW / 4u) + p];
 //# end
 }
 
@@ -39,9 +39,9 @@ fn weight_scale(row: u32, span: u32) -> f32 {
   let group = span / ${WEIGHT_GROUP / 32}u;
 //# if WEIGHT_TEXTURE
   let word = group >> 1u;
-  let pair = piece(row, ${WEIGHT_ROW / 4}u + (word >> 2u))[word & 3u];
+  let pair = piece(row, args.WEIGHT_ROW / 4u + (word >> 2u))[word & 3u];
 //# else
-  let word = ${WEIGHT_SCALES}u + row * ${WEIGHT_SCALE_ROW}u + (group >> 1u);
+  let word = args.WEIGHT_SCALES + row * args.WEIGHT_SCALE_ROW + (group >> 1u);
   let pair = w[word >> 2u][word & 3u];
 //# end
   return unpack2x16float(pair >> ((group & 1u) << 4u)).x * CODE_UNIT;

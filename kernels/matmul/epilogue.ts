@@ -1,5 +1,6 @@
 import { argsWgsl, type DeviceBuffer } from "../../src/device/kernel.ts";
 import { invariant } from "../../src/base/invariant.ts";
+import { WEIGHT_ARGS } from "../weights/weight_dtype.ts";
 import type { OutputPlace } from "../weights/weight_shards.ts";
 
 /**
@@ -49,7 +50,10 @@ export type FinishConstants = Readonly<{
  * What a kernel of a product is told when it runs, so that products of all sizes, and shards of one
  * matrix, share its pipelines: each is read once or twice by a lane, before and after its loop.
  */
-export const PRODUCT_ARGS = ["N", "K", "Y_FIRST", "Y_STRIDE", "ROWS_WORD"] as const;
+export const PRODUCT_ARGS = [
+  ...["N", "K", "Y_FIRST", "Y_STRIDE", "ROWS_WORD"] as const,
+  ...WEIGHT_ARGS,
+] as const;
 
 /** Their declaration, which the text of such a kernel holds. */
 export const productWgsl: string = argsWgsl(PRODUCT_ARGS);

@@ -75,7 +75,7 @@ fn weights(row: u32, k4: u32) -> Fours { return Fours(widened(w[row * row_fours(
 //# if WEIGHT_BITS > 0
 //# if WEIGHT_BLOCKS && !WEIGHT_TEXTURE
 alias Weight = vec4<u32>;
-fn piece(row: u32, p: u32) -> vec4<u32> { return w[row * ${WEIGHT_ROW / 4}u + p]; }
+fn piece(row: u32, p: u32) -> vec4<u32> { return w[row * (args.WEIGHT_ROW / 4u) + p]; }
 //# end
 //# if WEIGHT_BLOCKS || WEIGHT_TEXTURE
 /// A load is one word of codes or the four of a piece.
@@ -89,13 +89,13 @@ alias Weight = u32;
 alias Weight = vec${LOAD_WORDS}<u32>;
 //# end
 /// LOAD_WORDS words of a row's codes from the i-th on.
-fn code_words(row: u32, i: u32) -> Weight { return w[(row * ${WEIGHT_ROW}u + i) / ${LOAD_WORDS}u]; }
+fn code_words(row: u32, i: u32) -> Weight { return w[(row * args.WEIGHT_ROW + i) / ${LOAD_WORDS}u]; }
 //# end
 fn scale_word(row: u32, i: u32) -> u32 {
 //# if WEIGHT_TEXTURE
-  return piece(row, ${WEIGHT_ROW / 4}u + (i >> 2u))[i & 3u];
+  return piece(row, args.WEIGHT_ROW / 4u + (i >> 2u))[i & 3u];
 //# else
-  let at = ${WEIGHT_SCALES}u + row * ${WEIGHT_SCALE_ROW}u + i;
+  let at = args.WEIGHT_SCALES + row * args.WEIGHT_SCALE_ROW + i;
 //# if WEIGHT_BLOCKS
   return w[at >> 2u][at & 3u];
 //# else
@@ -162,7 +162,7 @@ fn codes(row: u32, k4: u32) -> Fours {
   let scale_codes = scale_word(row, k4 >> 4u) >> ((k4 & 8u) << 1u);
   let words = code_words(row, k4 >> 1u);
 //# if LOAD == 8
-  let pieces = piece(row, ${WEIGHT_ROW / 6}u + (k4 >> 4u));
+  let pieces = piece(row, args.WEIGHT_ROW / 6u + (k4 >> 4u));
   let uppers = select(pieces.xy, pieces.zw, (k4 & 8u) != 0u);
   let scales = vec4<f32>(unpack4xI8(scale_codes));
   return Fours(
@@ -172,7 +172,7 @@ fn codes(row: u32, k4: u32) -> Fours {
 //# end
   );
 //# else
-  let at = ${WEIGHT_ROW * 2 / 3}u + (k4 >> 2u);
+  let at = args.WEIGHT_ROW * 2u / 3u + (k4 >> 2u);
   let uppers = piece(row, at >> 2u)[at & 3u] >> ((k4 & 3u) << 1u);
   let scale = f32(extractBits(bitcast<i32>(scale_codes), (k4 & 4u) << 1u, 8u));
   return Fours(
@@ -192,9 +192,9 @@ fn group_line(row: u32, k4: u32) -> vec2<f32> {
 /// Scale and minimum of 32 inputs.
 fn group_numbers(row: u32, k4: u32) -> vec2<f32> {
 //# if WEIGHT_TEXTURE
-  let block = piece(row, ${WEIGHT_ROW / 4}u + (k4 >> 6u));
+  let block = piece(row, args.WEIGHT_ROW / 4u + (k4 >> 6u));
 //# else
-  let block = w[${WEIGHT_SCALES / 4}u + row * ${WEIGHT_SCALE_ROW / 4}u + (k4 >> 6u)];
+  let block = w[args.WEIGHT_SCALES / 4u + row * (args.WEIGHT_SCALE_ROW / 4u) + (k4 >> 6u)];
 //# end
   let shift = ((k4 >> 3u) & 7u) << 2u;
   let uppers = block.w >> shift;

@@ -1,4 +1,5 @@
 import {
+  argsWgsl,
   type DeviceBuffer,
   type Kernel,
   type KernelCall,
@@ -8,6 +9,7 @@ import elements from "./_elements.wgsl" with { type: "text" };
 import source from "./embed_tokens.wgsl" with { type: "text" };
 import { STEP, type StepDims, stepWgsl } from "../step.ts";
 import {
+  WEIGHT_ARGS,
   type WeightConstants,
   weightConstants,
   type WeightDtype,
@@ -19,13 +21,17 @@ type Shape =
   & WeightConstants
   & Readonly<{ V: number; E: number; SCALE: number; BEGIN: number; END: number }>;
 
+/** Vocabulary, hidden size and shard do not change what is compiled. */
+const ARGS = [...["V", "E", "BEGIN", "END"] as const, ...WEIGHT_ARGS] as const;
+
 /**
  * `out[t, :] = SCALE w[tokens[t] - BEGIN, :]` for tokens in [BEGIN, END), rows of w; out is f32 [T,
  * E].
  */
 export const embedTokens: Kernel<Shape> = {
   name: "embed_tokens",
-  source: stepWgsl + elements + source,
+  source: stepWgsl + argsWgsl(ARGS) + elements + source,
+  args: ARGS,
   bindings: [
     { name: "step", access: "read" },
     { name: "w", access: "read" },

@@ -9,9 +9,7 @@
 // Dispatch: (ceil(E / 4 / 64), T, 1), one lane per four elements.
 // Reference: embed_tokens.ts; exact without a factor, else 2^-22 relative.
 
-const K4: u32 = ${E / 4}u;
-fn row_fours() -> u32 { return K4; }
-const V: u32 = ${V}u;
+fn row_fours() -> u32 { return args.E / 4u; }
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 //# if WEIGHT_TEXTURE
@@ -23,14 +21,12 @@ const V: u32 = ${V}u;
 
 @compute @workgroup_size(64)
 fn embed_tokens(@builtin(global_invocation_id) id: vec3<u32>) {
-  if (id.x >= K4) { return; }
-  let token = min(step[step[STEP_TOKENS] + id.y], V - 1u);
-//# if BEGIN > 0 || END < V
-  if (token < ${BEGIN}u || token >= ${END}u) { return; }
-//# end
+  if (id.x >= row_fours()) { return; }
+  let token = min(step[step[STEP_TOKENS] + id.y], args.V - 1u);
+  if (token < args.BEGIN || token >= args.END) { return; }
 //# if SCALE == 1
-  out[id.y * K4 + id.x] = weight4(token - ${BEGIN}u, id.x);
+  out[id.y * row_fours() + id.x] = weight4(token - args.BEGIN, id.x);
 //# else
-  out[id.y * K4 + id.x] = f32(${SCALE}) * weight4(token - ${BEGIN}u, id.x);
+  out[id.y * row_fours() + id.x] = f32(${SCALE}) * weight4(token - args.BEGIN, id.x);
 //# end
 }

@@ -6,6 +6,7 @@ import {
 } from "../../src/core/weight_format.ts";
 import type { HostBuffer } from "../../src/device/host_buffer.ts";
 import {
+  argsWgsl,
   type DeviceBuffer,
   type Kernel,
   type KernelCall,
@@ -15,6 +16,8 @@ import source from "./panel_weights.wgsl" with { type: "text" };
 
 /** Rows of a panel: as many as lanes read it side by side. */
 export const PANEL_ROWS = 8;
+/** Matrices of all sizes share the pipeline. */
+const ARGS = ["ROWS", "PIECES", "SCALE_WORDS"] as const;
 /** Bytes of a texel. */
 const TEXEL_BYTES = 16;
 
@@ -42,7 +45,8 @@ export interface PanelExtent {
  */
 export const panelWeights: Kernel<PanelShape> = {
   name: "panel_weights",
-  source,
+  source: argsWgsl(ARGS) + source,
+  args: ARGS,
   bindings: [
     { name: "w", access: "read" },
     { name: "out", access: "read_write" },

@@ -18,24 +18,20 @@ fn panel_weights(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let row = group.y * 8u + lane;
-  if (row >= ${ROWS}u) { return; }
+  if (row >= args.ROWS) { return; }
   let to = vec2(group.x * 8u + lane, group.y);
-//# if SCALE_WORDS > 0
-  if (group.x >= ${PIECES}u) {
-    let first = 4u * (group.x - ${PIECES}u);
+  if (group.x >= args.PIECES) {
+    let first = 4u * (group.x - args.PIECES);
     textureStore(out, to, vec4(
       scale_word(row, first), scale_word(row, first + 1u),
       scale_word(row, first + 2u), scale_word(row, first + 3u)));
     return;
   }
-//# end
-  textureStore(out, to, w[row * ${PIECES}u + group.x]);
+  textureStore(out, to, w[row * args.PIECES + group.x]);
 }
 
-//# if SCALE_WORDS > 0
 fn scale_word(row: u32, i: u32) -> u32 {
-  if (i >= ${SCALE_WORDS}u) { return 0u; }
-  let word = ${4 * ROWS * PIECES}u + row * ${SCALE_WORDS}u + i;
+  if (i >= args.SCALE_WORDS) { return 0u; }
+  let word = 4u * args.ROWS * args.PIECES + row * args.SCALE_WORDS + i;
   return w[word / 4u][word % 4u];
 }
-//# end

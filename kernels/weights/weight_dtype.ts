@@ -40,6 +40,9 @@ export type WeightConstants = Readonly<{
   WEIGHT_TEXTURE: boolean;
 }>;
 
+/** Those that WGSL reads when it runs, so that matrices of all sizes share pipelines. */
+export const WEIGHT_ARGS = ["WEIGHT_ROW", "WEIGHT_SCALES", "WEIGHT_SCALE_ROW"] as const;
+
 /**
  * The constants of a weight matrix `w` of `rows` by `columns`, read by `load` fours at a time; no
  * texture.

@@ -9,6 +9,8 @@ export type LogFields = Readonly<Record<string, unknown>>;
 
 /** Writes one line per event. Prompts and completions never belong in a message or field. */
 export interface Logger {
+  /** Whether debug lines are written, for what costs something to tell. */
+  readonly isDebug: boolean;
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;
@@ -43,6 +45,7 @@ export function createLogger(options: LoggerOptions = {}): Logger {
       write(boundedLine(line, { time: now(), level: own, message, fields }));
   }
   return {
+    isDebug: level === "debug",
     debug: logAt("debug"),
     info: logAt("info"),
     warn: logAt("warn"),

@@ -125,6 +125,17 @@ export class OpenAiClient {
     return await (await this.#send("POST", "/chat/completions", fields)).json();
   }
 
+  /**
+   * What has happened to a request, of a server of Quire's, which tells it to administrators.
+   *
+   * @throws {StartupError}
+   */
+  async requestTrace(id: string): Promise<unknown> {
+    const baseUrl = this.#server.baseUrl.replace(/\/v1$/, "");
+    const root = new OpenAiClient({ ...this.#server, baseUrl });
+    return await (await root.#send("GET", `/admin/requests/${encodeURIComponent(id)}`)).json();
+  }
+
   async *#stream(
     path: string,
     fields: RequestFields,

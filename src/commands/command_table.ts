@@ -203,7 +203,11 @@ function remove(args: readonly string[]): void {
 async function explain(args: readonly string[]): Promise<void> {
   const config = parseExplainConfig(args, processEnvironment());
   if (config === undefined) return console.log(helpOn("explain"));
-  const { explainCommand } = await import("./explain_command.ts");
+  const { explainCommand, explainRequest } = await import("./explain_command.ts");
+  const { requestId } = config;
+  if (requestId !== undefined) {
+    return console.log(await explainRequest({ ...config, requestId }));
+  }
   const text = config.file === undefined
     ? await (await import("./run_command.ts")).readInput()
     : (await import("./chat_command.ts")).realFiles.read(config.file);

@@ -11,8 +11,23 @@ const Explanation = z.object({
   prompts: z.array(z.object({ text: z.string() })),
 });
 
+/** The part of a trace that is shown; a newer server may say more. */
+const Trace = z.object({
+  id: z.string(),
+  sequences: z.array(z.object({
+    index: z.int(),
+    state: z.string(),
+    queue_ms: z.number().nullable(),
+    prefill_ms: z.number().nullable(),
+    decode_ms: z.number().nullable(),
+    cached_tokens: z.int(),
+    preemptions: z.int(),
+    lines: z.array(z.string()),
+  })),
+});
+
 /**
- * `quire explain`: what a request finds in a server's prefix cache, and why not more.
+ * `quire explain FILE`: what a request finds in a server's prefix cache, and why not more.
  *
  * @param text the request's body, or its messages, as JSON.
  * @throws {StartupError} for a text that is neither, and where the server refuses or explains
@@ -22,27 +37,57 @@ export async function explainCommand(
   { url, apiKey, decisions, json }: Omit<ExplainConfig, "file">,
   text: string,
 ): Promise<string> {
-  const baseUrl = baseUrlOf(url);
   const body = requestOf(text);
-  requirePermissions({ net: [netHost(baseUrl)] });
-  const key = apiKey?.split(/[\s,]/)[0];
-  const client = new OpenAiClient({
-    baseUrl,
-    fetch,
-    ...(key === undefined ? {} : { apiKey: key }),
-  });
+  const client = clientOf({ url, apiKey });
   const answer = await client.chatWhole({
     ...body,
     ...{ explain: true, max_tokens: 1, stream: false, stream_options: undefined },
   });
   const { quire } = answer as { quire?: unknown };
   const { data: found, success } = Explanation.safeParse(quire);
-  if (!success) throw new StartupError(`${baseUrl} explains nothing: it is no server of Quire's`);
+  if (!success) throw new StartupError(explainsNothing(client));
   if (json) return JSON.stringify(quire);
   return [
     ...found.prompts.map(({ text }) => visibleText(text)),
     ...(decisions ? found.decisions.map(({ step, text }) => `step ${step}: ${text}`) : []),
   ].join("\n");
+}
+
+/**
+ * `quire explain ID`: what has happened to a request that a server has been sent, and why.
+ *
+ * @throws {StartupError} where the server refuses, or does not know it.
+ */
+export async function explainRequest(
+  { url, apiKey, requestId, json }: Pick<ExplainConfig, "url" | "apiKey" | "json"> & {
+    readonly requestId: string;
+  },
+): Promise<string> {
+  const client = clientOf({ url, apiKey });
+  const answer = await client.requestTrace(requestId);
+  const { data: trace, success } = Trace.safeParse(answer);
+  if (!success) throw new StartupError(explainsNothing(client));
+  if (json) return JSON.stringify(answer);
+  return trace.sequences.flatMap((sequence) => {
+    const { index, state, cached_tokens, preemptions, lines } = sequence;
+    const times = (["queue", "prefill", "decode"] as const).flatMap((part) => {
+      const ms = sequence[`${part}_ms`];
+      return ms === null ? [] : [`${part} ${ms} ms`];
+    });
+    const facts = [state, ...times, `${cached_tokens} tokens cached`, `${preemptions} preemptions`];
+    return [`${trace.id}[${index}]: ${facts.join(", ")}`, ...lines.map((line) => `  ${line}`)];
+  }).map(visibleText).join("\n");
+}
+
+function clientOf({ url, apiKey }: Pick<ExplainConfig, "url" | "apiKey">): OpenAiClient {
+  const baseUrl = baseUrlOf(url);
+  requirePermissions({ net: [netHost(baseUrl)] });
+  const key = apiKey?.split(/[\s,]/)[0];
+  return new OpenAiClient({ baseUrl, fetch, ...(key === undefined ? {} : { apiKey: key }) });
+}
+
+function explainsNothing({ baseUrl }: OpenAiClient): string {
+  return `${baseUrl} explains nothing: it is no server of Quire's`;
 }
 
 function requestOf(text: string): Readonly<Record<string, unknown>> {

@@ -94,11 +94,12 @@ export const COMMANDS = [
   },
   {
     name: "explain",
-    args: "[FILE] [flags]",
-    summary: "Say what a request finds in the prefix cache, and why not more",
+    args: "[FILE|ID] [flags]",
+    summary: "Say what a prompt finds cached, or why a request took so long",
     examples: [
       ["quire explain request.json", "a body of /v1/chat/completions, or a list of messages"],
       ["quire explain --url gpu.local:8000 --decisions < request.json", "with every decision"],
+      ["quire explain chatcmpl-0123456789abcdef0123456789abcdef", "why that one took so long"],
     ],
   },
   {

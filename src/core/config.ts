@@ -35,6 +35,12 @@ const ANSWERED: ReadonlyMap<string, string> = new Map([
     "--gpu-memory-utilization cannot be honoured: WebGPU does not tell how much memory a GPU has. " +
     "Give what weights, activations and KV pool may take instead, such as --gpu-memory-bytes 8GiB",
   ],
+  ...["swap-space", "kv-offloading-size"].map((name) =>
+    [
+      name,
+      `--${name} counts GiB; give a size with its unit instead, such as --swap-memory-bytes 4GiB`,
+    ] as const
+  ),
 ]);
 
 const EVERY_LAYER = "every layer runs on the device, see --device";
@@ -122,6 +128,7 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
     ...(config.deterministic ? { isDeterministic: true } : {}),
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,
+    maxPrefillMs: config.maxPrefillMs,
     maxNumWaitingSeqs: config.maxQueuedRequests,
     ...schedulingOf(config),
     ...(config.numGpuBlocksOverride === undefined
@@ -134,6 +141,7 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
     ...(config.maxKvCacheMemoryBytes === undefined
       ? {}
       : { maxKvCacheMemoryBytes: config.maxKvCacheMemoryBytes }),
+    ...(config.swapMemoryBytes === 0 ? {} : { swapMemoryBytes: config.swapMemoryBytes }),
     ...(config.maxModelLen === undefined ? {} : { maxModelLen: config.maxModelLen }),
     ...(config.traceSteps === undefined ? {} : { traceSteps: config.traceSteps }),
   };
@@ -147,6 +155,7 @@ function schedulingOf(config: Settings): SchedulingSettings {
     ...(threshold === 0 ? {} : { longPrefillTokenThreshold: threshold ?? half }),
     maxLongPartialPrefills: config.maxLongPartialPrefills,
     scheduleConservativeness: config.scheduleConservativeness / 100,
+    maxDecodeSteps: config.maxDecodeSteps,
   };
 }
 

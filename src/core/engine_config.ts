@@ -1,5 +1,6 @@
 import type { PoolGroups } from "./cache_group.ts";
 import type { LogLevel } from "../base/log.ts";
+import type { SwapSpace } from "./swap_space.ts";
 import type { Int8Activations, Quantization } from "./weight_format.ts";
 
 /** Element types of K and V in the pool, in the order in which they are listed. */
@@ -38,6 +39,8 @@ export interface SchedulingSettings {
    * leave blocks over for it. Default: 0, an admission needs the blocks of its own tokens alone.
    */
   readonly scheduleConservativeness?: number;
+  /** Most decode steps that one plan stands for where nobody waits. Default: 1. */
+  readonly maxDecodeSteps?: number;
 }
 
 /** Which device runs the model: the first that fits, a WebGPU adapter, or plain TypeScript. */
@@ -95,6 +98,8 @@ export interface EngineConfig extends SchedulingSettings {
   readonly otherFiles?: readonly OtherFile[];
   /** Without a size: most bytes that the pool may grow to under load. */
   readonly maxKvCacheMemoryBytes?: number;
+  /** Host memory for blocks of preempted sequences, in bytes; absent: none. */
+  readonly swapMemoryBytes?: number;
   readonly kvCacheDtype: KvCacheDtype;
   /**
    * Whether the first and the last layer keep f16 where the dtype is quantized; default: for int4.
@@ -122,6 +127,8 @@ export interface EngineConfig extends SchedulingSettings {
   readonly maxNumSeqs: number;
   /** Most tokens in one step (the chunked-prefill budget). */
   readonly maxNumBatchedTokens: number;
+  /** Most time of a step that computes prompts, as measured, ms; absent: no limit. */
+  readonly maxPrefillMs?: number;
   /**
    * Most sequences of one owner waiting before its new requests are refused with 429, and of one
    * request.
@@ -167,6 +174,8 @@ export interface EngineInfo extends PoolGroups {
    * Blocks that the pool may grow to by itself; `numBlocks` of the start where its size was given.
    */
   readonly growthLimit: number;
+  /** Absent where preempted sequences are always computed again. */
+  readonly swapSpace?: SwapSpace;
   readonly kvCacheDtype: KvCacheDtype;
   /** As in {@link EngineConfig}. */
   readonly kvCacheF16EdgeLayers?: boolean;

@@ -8,14 +8,20 @@ export interface StatDeclaration {
 }
 
 /**
- * What the engine counts. A counter that is declared here is part of its statistics, is summed over
- * the lives of its isolates, and is shown by its metric: all that is left is to count it.
+ * What the engine counts, and the main isolate where engines are lost. A counter that is declared
+ * here is part of its statistics, is summed over the lives of its isolates, and is shown by its
+ * metric: all that is left is to count it.
  */
 export const ENGINE_COUNTERS = {
   numSteps: { metric: "quire:steps_total", help: "Engine steps" },
+  numStepTokens: { metric: "quire:step_tokens_total", help: "Positions computed in all steps" },
   numPreemptions: {
     metric: "vllm:num_preemptions_total",
     help: "Sequences that gave their KV blocks back and waited again",
+  },
+  numCorrupted: {
+    metric: "vllm:corrupted_requests_total",
+    help: "Sequences ended because the model's outputs were no finite numbers",
   },
   numTimeouts: {
     metric: "quire:request_timeouts_total",
@@ -23,7 +29,7 @@ export const ENGINE_COUNTERS = {
   },
   numRecomputedTokens: {
     metric: "quire:recomputed_tokens_total",
-    help: "Positions computed again after a preemption",
+    help: "Positions computed again after a preemption or the loss of an engine",
   },
   numComputedPromptTokens: {
     help: "Prompt positions computed, recomputation after preemption included",
@@ -31,6 +37,18 @@ export const ENGINE_COUNTERS = {
   numPromptTokens: {
     metric: "vllm:prompt_tokens_total",
     help: "Prompt tokens processed, cached ones included",
+  },
+  numCachedPromptTokens: {
+    metric: "vllm:prompt_tokens_cached_total",
+    help: "Those of the prompt tokens processed that were found in the prefix cache or shared",
+  },
+  numFurtherSteps: {
+    metric: "quire:further_decode_steps_total",
+    help: "Decode steps that were submitted together with the one before",
+  },
+  numWastedTokens: {
+    metric: "quire:wasted_tokens_total",
+    help: "Tokens drawn behind the end of their sequence, in such steps, and dropped",
   },
   numGeneratedTokens: { metric: "vllm:generation_tokens_total", help: "Tokens generated" },
   numQueriedTokens: {
@@ -55,6 +73,21 @@ export const ENGINE_COUNTERS = {
   },
   numEvictedBlocks: { help: "Blocks evicted from the prefix cache to make room" },
   numResetBlocks: { help: "Blocks dropped from the prefix cache because it was reset" },
+  numSwappedOutBlocks: {
+    metric: "quire:swapped_out_blocks_total",
+    help: "Blocks of preempted sequences copied to host memory",
+  },
+  numSwappedInBlocks: {
+    metric: "quire:swapped_in_blocks_total",
+    help: "Blocks copied back from host memory",
+  },
+  swappedOutBytes: { help: "Bytes copied to host memory" },
+  swappedInBytes: { help: "Bytes copied back from host memory" },
+  numSwapsRefused: { help: "Preempted sequences computed again since host memory had no room" },
+  numSwapsEvicted: {
+    help: "Sequences computed again in spite of host memory since shared blocks had been evicted",
+  },
+  numSwapsCorrupt: { help: "Sequences computed again since host memory had not kept a block" },
   numPoolGrowths: {
     metric: "quire:kv_pool_growths_total",
     help: "Times the KV pool has grown by itself",
@@ -62,6 +95,14 @@ export const ENGINE_COUNTERS = {
   numPoolResizes: {
     metric: "quire:kv_pool_resizes_total",
     help: "Times the KV pool has been resized on demand",
+  },
+  numLosses: {
+    metric: "quire:engine_losses_total",
+    help: "Engines that have died or hung while they were ready, with their KV cache",
+  },
+  numReplayedRequests: {
+    metric: "quire:replayed_requests_total",
+    help: "Requests that an engine has taken over from one that was lost",
   },
   numShrinkEvictedBlocks: { help: "Those of the evicted blocks that a smaller pool lacked" },
   stepMs: { metric: "quire:step_seconds_total", help: "Time of all steps", perUnit: 1000 },
@@ -84,6 +125,9 @@ export const ENGINE_COUNTERS = {
 export const ENGINE_GAUGES = {
   numRunning: { metric: "vllm:num_requests_running", help: "Sequences running" },
   numWaiting: { metric: "vllm:num_requests_waiting", help: "Sequences waiting" },
+  numDeferred: {
+    help: "Those of the waiting sequences that others overtake until more is computed",
+  },
   numBlocks: { help: "Blocks of the KV pool" },
   numFreeBlocks: { help: "Blocks that hold nothing" },
   numCachedBlocks: { help: "Blocks that the prefix cache alone holds, which can be evicted" },
@@ -91,6 +135,15 @@ export const ENGINE_GAUGES = {
     metric: "quire:pinned_blocks",
     help: "KV blocks that pins keep from eviction, a shared one counted for each",
   },
+  numSwapped: {
+    metric: "vllm:num_requests_swapped",
+    help: "Sequences waiting with blocks in host memory",
+  },
+  numSwapBlocks: {
+    metric: "quire:swap_blocks",
+    help: "Blocks that host memory has room for (slabs, where groups share it)",
+  },
+  numUsedSwapBlocks: { metric: "quire:swap_used_blocks", help: "Those of them in use" },
 } as const satisfies Readonly<Record<string, StatDeclaration>>;
 
 /** A counter's name in the statistics. */

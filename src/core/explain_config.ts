@@ -16,7 +16,9 @@ export const ExplainSchema = z.object({
     value: "URL",
   }),
   apiKey: z.string().min(1).optional().meta({
-    description: "Key that is sent: prefixes are found by the holder of the same key",
+    description:
+      "Key that is sent: prefixes are found by the holder of the same key, and what has " +
+      "happened to a request is told to an admin key",
     group: EXPLAIN,
     value: "KEY",
     secret: true,
@@ -41,7 +43,12 @@ export const EXPLAIN_FLAGS = flagsOf(ExplainSchema);
 export type ExplainConfig = Readonly<z.output<typeof ExplainSchema>> & {
   /** The file with the request; absent for standard input. */
   readonly file?: string;
+  /** The id of a request that the server has been sent; absent where one is to be sent. */
+  readonly requestId?: string;
 };
+
+/** The `id` of an answer, or of a line of the log: a prefix by its API, and a UUID. */
+const REQUEST_ID = /^[a-z]+[-_][0-9a-f]{32}$/;
 
 /**
  * Reads what follows the command `explain`; undefined where its help is asked for.
@@ -59,7 +66,8 @@ export function parseExplainConfig(
     throw new StartupError(`Unexpected argument ${JSON.stringify(surplus)}: see --help`);
   }
   const values = checkValues(ExplainSchema, given);
-  return deepFreeze({ ...values, ...(file === undefined || file === "-" ? {} : { file }) });
+  if (file === undefined || file === "-") return deepFreeze(values);
+  return deepFreeze({ ...values, ...(REQUEST_ID.test(file) ? { requestId: file } : { file }) });
 }
 
 /** The page that `quire explain --help` prints. */
@@ -68,6 +76,9 @@ export function explainHelp(): string {
     "Quire sends a request, as a JSON body of /v1/chat/completions or a list of messages, with " +
     "explain, and shows what its prompt found in the prefix cache, and why it found no more. One " +
     "token is generated. Like every request it leaves its prompt in the cache.",
+    "Given the id of a request that the server has been sent, as its answer and the log have it, " +
+    "Quire shows what has happened to it: how long it waited, why and behind which, what was " +
+    "computed of it, for which it was preempted, and its end.",
     usageOf("explain"),
     ...examplesOf("explain"),
   ]);

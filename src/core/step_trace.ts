@@ -4,6 +4,8 @@ import type { EngineCommand } from "./engine_command.ts";
 import type { EngineConfig, EvictionPolicyName, SchedulingSettings } from "./engine_config.ts";
 import type { GenerationRequest } from "./generation.ts";
 import type { RequestId, SequenceId } from "./ids.ts";
+import type { SwapCosts, SwapSpace } from "./swap_space.ts";
+import type { StepBounds } from "./step_bounds.ts";
 
 /** The sizes that decide which plans are made, with those of the pool at the start. */
 export interface TracedSizes extends PoolGroups, SchedulingSettings {
@@ -18,6 +20,8 @@ export interface TracedSizes extends PoolGroups, SchedulingSettings {
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
   readonly maxNumWaitingSeqs: number;
+  /** Absent: preempted sequences are computed again. */
+  readonly swapSpace?: SwapSpace;
   /** Absent without a prefix cache. */
   readonly evictionPolicy?: EvictionPolicyName;
 }
@@ -40,8 +44,10 @@ export type TraceEntry =
   | { readonly type: "command"; readonly command: TracedCommand }
   /** The pool has been resized; `grownFor` as the scheduler was told. */
   | { readonly type: "resize"; readonly numBlocks: number; readonly grownFor?: SequenceId }
-  /** A step has been planned; without a `batch` there was none to plan. */
-  | { readonly type: "plan"; readonly batch?: Batch }
+  /** The scheduler has been told what copying and computing take. */
+  | { readonly type: "costs"; readonly costs: SwapCosts }
+  /** A step has been planned, within `bounds`; without a `batch` there was none to plan. */
+  | { readonly type: "plan"; readonly bounds?: StepBounds; readonly batch?: Batch }
   /** What the device has made of the latest plan. */
   | { readonly type: "results"; readonly step: number; readonly results: readonly ChunkResult[] };
 

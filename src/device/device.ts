@@ -14,6 +14,34 @@ export interface ReadRequest {
   readonly bytes: number;
 }
 
+/** Bytes of a buffer; offset and length are multiples of 4. */
+export interface BufferRange {
+  readonly buffer: DeviceBuffer;
+  readonly byteOffset: number;
+  readonly bytes: number;
+}
+
+/** Copies ranges of buffers to the host in the step loop, through memory made beforehand. */
+export interface RangeReader {
+  /** Most bytes of one read. */
+  readonly bytes: number;
+  /**
+   * The ranges' bytes one behind the other, as all earlier runs and writes have left them; a plain
+   * value where the device can read back synchronously.
+   *
+   * @throws {DeviceLostError} when the device is gone.
+   */
+  read(ranges: readonly BufferRange[]): Uint32Array | Promise<Uint32Array>;
+}
+
+/** A program that follows another in the same submission. */
+export interface FurtherRun<Dims> {
+  readonly program: Program<Dims>;
+  readonly dims: Dims;
+  /** As of {@link RunOptions}, where the first program's are given. */
+  readonly nextDims?: Dims | undefined;
+}
+
 /** Options of a run. */
 export interface RunOptions<Dims> {
   /**
@@ -21,6 +49,8 @@ export interface RunOptions<Dims> {
    * may encode that run while it works. A wrong prediction costs time and nothing else.
    */
   readonly nextDims?: Dims | undefined;
+  /** What runs behind the program, in this order, before the readback. */
+  readonly further?: readonly FurtherRun<Dims>[];
   /** Is called once the work is submitted, before its results are waited for. */
   readonly onSubmitted?: (() => void) | undefined;
 }
@@ -88,7 +118,7 @@ export interface Device {
   ): Promise<Program<Dims>>;
 
   /**
-   * Runs a program for one step and returns the words asked for.
+   * Runs a program for one step, and whatever else `options` name, and returns the words asked for.
    *
    * A plain value where the device can read back synchronously, else a promise.
    *
@@ -107,6 +137,9 @@ export interface Device {
    * only the sum is right.
    */
   profile?<Dims>(program: Program<Dims>, dims: Dims): Promise<Float64Array<ArrayBuffer>>;
+
+  /** Makes a reader of at most so many bytes at a time. */
+  createReader(bytes: number): Promise<RangeReader>;
 
   /** Reads any buffer; for tests and diagnosis, not for the step loop. */
   read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array<ArrayBuffer>>;

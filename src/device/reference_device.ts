@@ -1,6 +1,13 @@
 import { invariant } from "../base/invariant.ts";
 import type { Capabilities } from "./capabilities.ts";
-import type { Device, Program, ReadRequest, RunOptions } from "./device.ts";
+import type {
+  BufferRange,
+  Device,
+  Program,
+  RangeReader,
+  ReadRequest,
+  RunOptions,
+} from "./device.ts";
 import { HostBuffer } from "./host_buffer.ts";
 import type { DeviceBuffer, KernelCall } from "./kernel.ts";
 
@@ -69,14 +76,20 @@ export class ReferenceDevice implements Device {
     program: Program<Dims>,
     dims: Dims,
     read: ReadRequest,
-    { onSubmitted }: RunOptions<Dims> = {},
+    { onSubmitted, further = [] }: RunOptions<Dims> = {},
   ): Uint32Array {
-    invariant(program instanceof ReferenceProgram, "program of another device");
     onSubmitted?.();
     const began = performance.now();
-    program.run(dims);
+    for (const next of [{ program, dims }, ...further]) {
+      invariant(next.program instanceof ReferenceProgram, "program of another device");
+      next.program.run(next.dims);
+    }
     this.#waitedMs += performance.now() - began;
     return host(read.buffer).u32.slice(0, read.bytes / 4);
+  }
+
+  createReader(bytes: number): Promise<RangeReader> {
+    return Promise.resolve({ bytes, read: readRanges });
   }
 
   read(buffer: DeviceBuffer, byteOffset: number, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
@@ -100,6 +113,16 @@ class ReferenceProgram<Dims> implements Program<Dims> {
       if (call.workgroups(dims).every((count) => count > 0)) call.reference(this.#buffers[i]!);
     });
   }
+}
+
+function readRanges(ranges: readonly BufferRange[]): Uint32Array {
+  const all = new Uint8Array(ranges.reduce((sum, { bytes }) => sum + bytes, 0));
+  let end = 0;
+  for (const { buffer, byteOffset, bytes } of ranges) {
+    all.set(host(buffer).u8.subarray(byteOffset, byteOffset + bytes), end);
+    end += bytes;
+  }
+  return new Uint32Array(all.buffer);
 }
 
 function host(buffer: DeviceBuffer): HostBuffer {

@@ -1,17 +1,24 @@
 import { invariant } from "../base/invariant.ts";
 import { alignUp } from "../base/math.ts";
-import { DeviceLostError, KernelError } from "../core/errors.ts";
+import { DeviceLostError, KernelError, OutOfMemoryError } from "../core/errors.ts";
 import { ArgumentBuffers } from "./argument_buffers.ts";
 import { basedCall } from "./binding_base.ts";
 import { type Capabilities, wgslPreamble } from "./capabilities.ts";
-import type { Device, Program, ReadRequest, RunOptions } from "./device.ts";
+import type {
+  BufferRange,
+  Device,
+  Program,
+  RangeReader,
+  ReadRequest,
+  RunOptions,
+} from "./device.ts";
 import { denoProvider, type GpuProvider } from "./gpu_provider.ts";
 import { ARGS_BINDING, type DeviceBuffer, type KernelCall } from "./kernel.ts";
 import { profilePasses } from "./pass_profile.ts";
 import { hasArgs, PipelineCache, TEXTURE_FORMAT } from "./pipeline_cache.ts";
 import { Readback } from "./readback.ts";
 import { type GrantedDevice, requestDevice } from "./request_device.ts";
-import { type PreparedCall, StepRecorder } from "./step_recorder.ts";
+import { type PreparedCall, type RecordedPart, StepRecorder } from "./step_recorder.ts";
 
 /** Largest piece of one `writeBuffer`; each call stages its bytes until the next submission. */
 const UPLOAD_CHUNK_BYTES = 16 * 2 ** 20;
@@ -35,9 +42,9 @@ class GpuProgram<Dims> implements Program<Dims> {
 /**
  * Runs kernels on a WebGPU adapter.
  *
- * One run is one command encoder, one compute pass, one copy, one submission and one map; no
- * buffer, bind group or pipeline is created in it. The commands of the next run are recorded while
- * the device works, where the caller says what that will be.
+ * One run, of one program or several, is one command encoder, one compute pass, one copy, one
+ * submission and one map; no buffer, bind group or pipeline is created in it. The commands of the
+ * next run are recorded while the device works, where the caller says what that will be.
  */
 export class WebGpuDevice implements Device {
   readonly kind = "webgpu";
@@ -51,6 +58,8 @@ export class WebGpuDevice implements Device {
   #pipelines: PipelineCache;
   #arguments: ArgumentBuffers;
   #readback: Readback;
+  /** Those of readers. */
+  readonly #readers: Readback[] = [];
   #recorder: StepRecorder;
   #failure: Error | undefined;
   #uploadedBytes = 0;
@@ -77,7 +86,7 @@ export class WebGpuDevice implements Device {
     });
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
-      this.#failure ??= new KernelError("(any)", (event as GPUUncapturedErrorEvent).error.message);
+      this.#failure ??= uncaptured((event as GPUUncapturedErrorEvent).error);
     });
   }
 
@@ -95,7 +104,7 @@ export class WebGpuDevice implements Device {
   }
 
   get waitedMs(): number {
-    return this.#readback.waitedMs;
+    return this.#readers.reduce((sum, each) => sum + each.waitedMs, this.#readback.waitedMs);
   }
 
   get overlappedMs(): number {
@@ -174,17 +183,27 @@ export class WebGpuDevice implements Device {
     program: Program<Dims>,
     dims: Dims,
     { buffer, bytes }: ReadRequest,
-    { nextDims, onSubmitted }: RunOptions<Dims> = {},
+    { nextDims, onSubmitted, further = [] }: RunOptions<Dims> = {},
   ): Uint32Array | Promise<Uint32Array> {
-    invariant(program instanceof GpuProgram, "program of another device");
     if (this.#failure) throw this.#failure;
-    const run = { calls: program.prepared, dims, source: gpuBuffer(buffer), bytes };
+    const of = { source: gpuBuffer(buffer), bytes };
+    const run = {
+      ...of,
+      ...part(program, dims),
+      further: further.map((each) => part(each.program, each.dims)),
+    };
     const { commands, staging } = this.#recorder.take(run);
     this.#device.queue.submit([commands]);
     this.#uploadedBytes = 0;
     const submitted = performance.now();
     onSubmitted?.();
-    if (nextDims !== undefined) this.#recorder.expect({ ...run, dims: nextDims });
+    if (nextDims !== undefined) {
+      this.#recorder.expect<Dims>({
+        ...of,
+        ...part<Dims>(program, nextDims),
+        further: further.map((each) => part<Dims>(each.program, each.nextDims ?? each.dims)),
+      });
+    }
     return this.#checked(this.#readback.read(staging, bytes, submitted));
   }
 
@@ -194,6 +213,30 @@ export class WebGpuDevice implements Device {
     const times = await profilePasses<Dims>(this.#device, program.prepared, dims);
     if (this.#failure) throw this.#failure;
     return times;
+  }
+
+  async createReader(bytes: number): Promise<RangeReader> {
+    const readback = await Readback.create(this.#device, this.#provider.readback, { bytes });
+    this.#readers.push(readback);
+    return { bytes, read: (ranges) => this.#readRanges(readback, ranges) };
+  }
+
+  #readRanges(
+    readback: Readback,
+    ranges: readonly BufferRange[],
+  ): Uint32Array | Promise<Uint32Array> {
+    if (this.#failure) throw this.#failure;
+    const size = ranges.reduce((sum, { bytes }) => sum + bytes, 0);
+    const staging = readback.take(size);
+    const encoder = this.#device.createCommandEncoder();
+    let end = 0;
+    for (const { buffer, byteOffset, bytes } of ranges) {
+      encoder.copyBufferToBuffer(gpuBuffer(buffer), byteOffset, staging, end, bytes);
+      end += bytes;
+    }
+    this.#device.queue.submit([encoder.finish()]);
+    this.#uploadedBytes = 0;
+    return this.#checked(readback.read(staging, size, performance.now()));
   }
 
   async read(
@@ -275,7 +318,20 @@ function describeAdapter(info: GPUAdapterInfo, { name }: GpuProvider): string {
   return `${adapter}${info.isFallbackAdapter ? " (software adapter)" : ""}, ${name}`;
 }
 
+/** What a run has of a program. */
+function part<Dims>(program: Program<Dims>, dims: Dims): RecordedPart<Dims> {
+  invariant(program instanceof GpuProgram, "program of another device");
+  return { calls: program.prepared, dims };
+}
+
 function gpuBuffer(buffer: DeviceBuffer): GPUBuffer {
   invariant(buffer instanceof GpuDeviceBuffer, `buffer ${buffer.label} is not of this GPU`);
   return buffer.gpu;
+}
+
+/** What a device says of itself outside of all error scopes; each provider has its own classes. */
+function uncaptured({ constructor, message }: GPUError): Error {
+  return constructor.name === "GPUOutOfMemoryError"
+    ? new OutOfMemoryError(`The GPU device has no memory left: ${message}`)
+    : new KernelError("(any)", message);
 }

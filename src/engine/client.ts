@@ -7,22 +7,27 @@ import type { EngineStats } from "../core/engine_stats.ts";
 import { engineUnavailable, EngineUnavailableError, StartupError } from "../core/errors.ts";
 import {
   type EnginePort,
+  type EngineStall,
   type EngineState,
   type Generation,
   type GenerationRequest,
+  type Outage,
   UNAVAILABLE,
 } from "../core/generation.ts";
 import type { LoggedDecision } from "../core/kv_decision.ts";
 import type { KvEvent } from "../core/kv_event.ts";
+import type { TokenEvent } from "../core/token_event.ts";
 import type { EngineClientOptions } from "./client_options.ts";
 import { spawnEngineThread } from "./engine_thread.ts";
-import { DEFAULT_RESTART, FailureCount } from "./failure_count.ts";
-import { InFlightRequests } from "./in_flight_requests.ts";
+import { DEFAULT_RESTART } from "./failure_count.ts";
+import { InFlightRequests, type LostRequests } from "./in_flight_requests.ts";
 import { LifetimeStats } from "./lifetime_stats.ts";
-import { IsolateHandle } from "./isolate_handle.ts";
+import { type Crash, IsolateHandle } from "./isolate_handle.ts";
 import type { FromEngine } from "./messages.ts";
 import { PendingCommands } from "./pending_commands.ts";
-import { ISOLATE_DIED } from "./unavailable.ts";
+import { StartConfig } from "./pool_cut.ts";
+import { Restarts } from "./restarts.ts";
+import { givenUp, HANGS, ISOLATE_DIED } from "./unavailable.ts";
 import { DEFAULT_DEADLINES, stepDeadlineMs, Watchdog } from "./watchdog.ts";
 
 /** KV events and decisions that are kept for readers. */
@@ -32,42 +37,34 @@ const MAX_LOGGED = 65_536;
 const STOP_DEADLINE_MS = 10_000;
 
 /**
- * As many threads that cannot be ended, in a loop or a driver's call, are the end: no other starts.
- */
-const MAX_STUCK_THREADS = 2;
-
-/**
  * The main isolate's handle on the engine: starts its thread, streams its events, and starts
  * another when it dies or hangs.
  *
  *     start -> starting -> ready <--> restarting -> failed
  *                            '--> draining            (close() leaves this state too)
  *
- * Requests in flight when an isolate dies end with an error: its KV cache is gone with it, and only
- * the caller knows whether a second answer may differ from the first. `failed` is final: after too
- * many deaths in a row, or with too many threads that cannot be ended, only another process helps.
+ * Requests in flight when an isolate dies are kept, and handed to the next with the tokens that
+ * they have reported: their streams go on where they stopped. `failed` is final: after too many
+ * deaths in a row, or with too many threads that cannot be ended, only another process helps.
  */
 export class EngineClient implements EnginePort {
   readonly #options: Required<Omit<EngineClientOptions, "restart">>;
-  readonly #failures: FailureCount;
+  readonly #restarts: Restarts;
   readonly #watchdog: Watchdog;
   readonly #stats = new LifetimeStats();
   readonly #requests: InFlightRequests;
   readonly #commands = new PendingCommands();
   readonly kvEvents: ReplayLog<KvEvent> = new ReplayLog(MAX_LOGGED);
   readonly decisions: ReplayLog<LoggedDecision> = new ReplayLog(MAX_LOGGED);
-  #config: EngineConfig | undefined;
+  #config: StartConfig | undefined;
   #isolate: IsolateHandle | undefined;
   #state: EngineState = "starting";
   #info: EngineInfo | undefined;
   #failure: string | undefined;
   #settleStart: { resolve: (info: EngineInfo) => void; reject: (error: Error) => void } | undefined;
-  #numRestarts = 0;
+  #numStalls = 0;
   /** Steps of the current isolate. */
   #numSteps = 0;
-  /** Isolates that were told to end and whose threads may still run. */
-  #ending: IsolateHandle[] = [];
-  #cancelRestart: () => void = () => {};
 
   constructor({ restart, ...options }: EngineClientOptions = {}) {
     this.#options = {
@@ -77,19 +74,32 @@ export class EngineClient implements EnginePort {
       onReady: () => {},
       onFailure: () => {},
       onSubmit: () => {},
+      onStep: () => {},
+      onStall: () => {},
       clock: systemClock,
       ...options,
     };
     const { clock } = this.#options;
-    this.#failures = new FailureCount({ ...DEFAULT_RESTART, ...restart }, clock);
+    this.#restarts = new Restarts({ ...DEFAULT_RESTART, ...restart }, clock);
     this.#watchdog = new Watchdog({
       clock,
       ping: () => this.#isolate?.post({ type: "ping" }),
-      onSilence: (reason) => this.#onCrash(reason),
+      onSilence: (reason) => this.#onCrash({ reason, isHung: true }),
+      onStall: (stall) => {
+        if (stall !== undefined) this.#numStalls++;
+        this.#options.onStall(stall);
+      },
     });
-    this.#requests = new InFlightRequests((id, index) =>
-      this.#isolate?.post({ type: "abort", id, ...(index === undefined ? {} : { index }) })
-    );
+    this.#requests = new InFlightRequests({
+      clock,
+      submit: (request) => {
+        if (request.resumed !== undefined) this.#stats.count("numReplayedRequests");
+        this.#isolate!.post({ type: "submit", request });
+      },
+      abort: (id, index) =>
+        this.#isolate?.post({ type: "abort", id, ...(index === undefined ? {} : { index }) }),
+      onTimeout: () => this.#stats.count("numTimeouts"),
+    });
   }
 
   get state(): EngineState {
@@ -109,7 +119,23 @@ export class EngineClient implements EnginePort {
   }
 
   get numRestarts(): number {
-    return this.#numRestarts;
+    return this.#restarts.numRestarts;
+  }
+
+  get outage(): Outage | undefined {
+    return this.#state === "restarting" ? this.#restarts.outage : undefined;
+  }
+
+  get notice(): string | undefined {
+    return this.#config?.notice;
+  }
+
+  get stall(): EngineStall | undefined {
+    return this.#watchdog.stall;
+  }
+
+  get numStalls(): number {
+    return this.#numStalls;
   }
 
   get numInFlight(): number {
@@ -124,7 +150,7 @@ export class EngineClient implements EnginePort {
    */
   start(config: EngineConfig): Promise<EngineInfo> {
     invariant(this.#config === undefined, "the engine is started twice");
-    this.#config = config;
+    this.#config = new StartConfig(config);
     return new Promise((resolve, reject) => {
       this.#settleStart = { resolve, reject };
       this.#startIsolate(config);
@@ -134,9 +160,7 @@ export class EngineClient implements EnginePort {
   async submit(request: GenerationRequest): Promise<Generation> {
     if (this.#state !== "ready") throw new EngineUnavailableError(UNAVAILABLE[this.#state]);
     this.#options.onSubmit(request.id);
-    const generation = this.#requests.open(request);
-    this.#isolate!.post({ type: "submit", request });
-    return await generation;
+    return await this.#requests.open(request);
   }
 
   async command<C extends EngineCommand>(command: C): Promise<AnswerOf<C>> {
@@ -175,7 +199,7 @@ export class EngineClient implements EnginePort {
 
   /** Ends everything that callers wait for: the start, requests and commands. */
   #dropAll(): void {
-    this.#cancelRestart();
+    this.#restarts.cancel();
     this.#watchdog.cancel();
     this.#requests.failAll(
       engineUnavailable("The server has shut down before the answer was complete"),
@@ -188,19 +212,19 @@ export class EngineClient implements EnginePort {
   #startIsolate(config: EngineConfig): void {
     this.#isolate = new IsolateHandle(this.#options.spawn(), {
       onMessage: (message) => this.#receive(message),
-      onCrash: (reason) => this.#onCrash(reason),
+      onCrash: (crash) => this.#onCrash(crash),
     });
     this.#watchdog.watchStart(this.#options.deadlines.startMs);
     this.#isolate.post({ type: "start", config });
   }
 
-  #onCrash(reason: string): void {
+  #onCrash(crash: Crash): void {
     this.#endIsolate();
-    this.#onIsolateDeath(reason, false);
+    this.#onIsolateDeath({ ...crash, isUsersMistake: false });
   }
 
   #endIsolate(): void {
-    if (this.#isolate !== undefined) this.#ending.push(this.#isolate);
+    if (this.#isolate !== undefined) this.#restarts.retire(this.#isolate);
     this.#isolate?.end();
     this.#isolate = undefined;
     this.#stats.endIsolate();
@@ -219,12 +243,15 @@ export class EngineClient implements EnginePort {
         return this.#requests.accept(message.id);
       case "refused":
         return this.#requests.refuse(message.id, message.error);
+      case "begun":
+        return this.#requests.begin(message.ids);
       case "answer":
         return this.#commands.settle(message.id, message.value, message.error);
       case "events":
-        if (message.stats.numSteps > this.#numSteps) this.#failures.stepped();
+        if (message.stats.numSteps > this.#numSteps) this.#restarts.stepped();
+        if (message.events.some(completesAnswer)) this.#restarts.answered();
         this.#numSteps = message.stats.numSteps;
-        this.#stats.update(message.stats);
+        this.#updateStats(message.stats);
         this.#info = this.#info && withPoolSize(this.#info, message.stats.numBlocks);
         // Before the tokens they explain.
         this.kvEvents.append(message.kvEvents ?? []);
@@ -234,12 +261,23 @@ export class EngineClient implements EnginePort {
         // No other is started then and the process may end at once: its Worker stays, as after
         // `drain`.
         if (this.#settleStart === undefined && this.#state !== "draining") this.#endIsolate();
-        return this.#onIsolateDeath(message.message, message.atStart);
+        return this.#onIsolateDeath({
+          reason: message.message,
+          isUsersMistake: message.atStart,
+          isOutOfMemory: message.isOutOfMemory ?? false,
+        });
       case "pong":
         return this.#watchdog.hear(message);
       case "stopped":
         return;
     }
+  }
+
+  #updateStats(posted: EngineStats): void {
+    const { numSteps, numStepTokens } = this.#stats.current;
+    this.#stats.update(posted);
+    const { current } = this.#stats;
+    if (current.numSteps > numSteps) this.#options.onStep(current.numStepTokens - numStepTokens);
   }
 
   #onReady(info: EngineInfo): void {
@@ -248,56 +286,72 @@ export class EngineClient implements EnginePort {
     this.#failure = undefined;
     this.#settleStart?.resolve(info);
     this.#settleStart = undefined;
-    if (this.#state === "draining") return;
-    this.#state = "ready";
     this.#numSteps = 0;
-    this.#failures.ready();
-    this.#watchdog.watchSteps(this.#options.deadlines.stepMs ?? stepDeadlineMs(info));
-    this.#options.onReady(info);
+    this.#restarts.ready();
+    if (this.#state !== "draining") {
+      this.#state = "ready";
+      this.#watchdog.watchSteps(this.#options.deadlines.stepMs ?? stepDeadlineMs(info));
+    }
+    this.#requests.connect();
+    if (this.#state === "ready") this.#options.onReady(info);
   }
 
-  /** `isUsersMistake`: another start would fail in the same way. */
-  #onIsolateDeath(reason: string, isUsersMistake: boolean): void {
+  #onIsolateDeath({ reason, isUsersMistake, isOutOfMemory, isHung = false }: Death): void {
     this.#watchdog.cancel();
     this.#failure = reason;
-    this.#failures.failed();
+    if (this.#state === "ready") this.#stats.count("numLosses");
+    const isTheEnd = this.#restarts.failed(isUsersMistake);
     const settleStart = this.#settleStart;
     this.#settleStart = undefined;
     if (this.#state !== "draining") {
-      const isHopeless = isUsersMistake && this.#failures.canGiveUp;
-      const isFinal = settleStart !== undefined || isHopeless || this.#failures.isTooMany;
-      this.#state = isFinal ? "failed" : "restarting";
+      this.#state = settleStart !== undefined || isTheEnd ? "failed" : "restarting";
     }
-    const numRequests = this.#requests.size;
-    this.#requests.failAll(ISOLATE_DIED);
-    this.#commands.failAll("The engine stopped before it answered the command");
+    const isCut = isOutOfMemory === true && this.#state === "restarting";
+    const cut = isCut && this.#info ? { poolCut: this.#config!.cutPool(this.#info) } : {};
+    const lost = this.#loseRequests(reason);
     settleStart?.reject(
       isUsersMistake
         ? new StartupError(reason)
         : new EngineUnavailableError(`The engine could not be started: ${reason}`),
     );
-    const pause = this.#state === "restarting" ? { pauseMs: this.#scheduleRestart() } : {};
-    this.#options.onFailure({ reason, state: this.#state, numRequests, ...pause });
+    const pause = this.#state === "restarting" ? { pauseMs: this.#scheduleRestart(isHung) } : {};
+    this.#options.onFailure({ reason, state: this.#state, ...lost, ...cut, ...pause });
+  }
+
+  /** Requests are kept where another isolate is to come. */
+  #loseRequests(reason: string): LostRequests {
+    this.#commands.failAll("The engine stopped before it answered the command");
+    if (this.#state === "restarting") return this.#requests.disconnect(ISOLATE_DIED);
+    const numFailed = this.#requests.size;
+    this.#requests.failAll(this.#state === "failed" ? givenUp(reason) : ISOLATE_DIED);
+    return { numKept: 0, numFailed };
   }
 
   /** Returns the wait before the restart, ms. */
-  #scheduleRestart(): number {
-    const { pauseMs } = this.#failures;
-    this.#cancelRestart = this.#options.clock.after(pauseMs, () => this.#restart());
-    return pauseMs;
+  #scheduleRestart(isHung: boolean): number {
+    return this.#restarts.schedule({
+      start: (isStuck) => {
+        // Another such thread would be the end.
+        if (isHung && isStuck) this.#requests.dropStalled(HANGS);
+        this.#startIsolate(this.#config!.current);
+      },
+      giveUp: (numStuck) => {
+        const reason = `${numStuck} threads of the engine hang and cannot be ended: ` +
+          this.#failure;
+        this.#state = "failed";
+        this.#failure = reason;
+        this.#options.onFailure({ reason, state: "failed", ...this.#loseRequests(reason) });
+      },
+    });
   }
+}
 
-  /** Starts another isolate, unless threads of those before hold the machine. */
-  #restart(): void {
-    this.#ending = this.#ending.filter(({ isGone }) => !isGone);
-    const numStuck = this.#ending.length;
-    if (numStuck >= MAX_STUCK_THREADS && this.#failures.canGiveUp) {
-      const reason = `${numStuck} threads of the engine hang and cannot be ended: ${this.#failure}`;
-      this.#state = "failed";
-      this.#failure = reason;
-      return this.#options.onFailure({ reason, state: "failed", numRequests: 0 });
-    }
-    this.#numRestarts++;
-    this.#startIsolate(this.#config!);
-  }
+/** Why an isolate has died. */
+interface Death extends Crash {
+  /** Another start would fail in the same way. */
+  readonly isUsersMistake: boolean;
+}
+
+function completesAnswer({ finishReason }: TokenEvent): boolean {
+  return finishReason === "stop" || finishReason === "length";
 }

@@ -1,4 +1,10 @@
-import type { KvDecision, LoggedDecision, WaitReason } from "../core/kv_decision.ts";
+import type { Batch } from "../core/batch.ts";
+import {
+  type KvDecision,
+  type LoggedDecision,
+  otherSequenceOf,
+  type WaitReason,
+} from "../core/kv_decision.ts";
 import type { KvEvent } from "../core/kv_event.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
 import type {
@@ -99,9 +105,24 @@ export class KvRecorder implements CacheListener {
     if (known !== undefined) known.waits = waits;
     const { requestId, index } = known ?? {};
     const request = requestId === undefined ? {} : { requestId, index: index! };
+    const other = otherSequenceOf(decision);
+    const otherRequestId = other === undefined ? undefined : this.#sequences.get(other)?.requestId;
+    const named = otherRequestId === undefined ? {} : { otherRequestId };
     const time = this.#unixMs === undefined ? {} : { timeMs: this.#unixMs() };
-    this.#decisions.push({ ...decision, ...request, step, ...time });
+    // One that is of a single answer of a search names it itself.
+    this.#decisions.push({ ...request, ...decision, step, ...named, ...time });
     if (type === "free" || type === "end") this.#sequences.delete(decision.sequenceId);
+  }
+
+  /**
+   * A step is planned: notes its chunks of prompts, and of what is computed again. Those of one
+   * token in an answer, which are nearly all, cost a comparison each.
+   */
+  planned({ step, chunks }: Batch): void {
+    for (const { sequenceId, start, tokens: { length: count }, sample } of chunks) {
+      if (count === 1 && sample !== undefined && sample.outputIndex > 0) continue;
+      this.decided({ type: "chunk", sequenceId, start, count }, step);
+    }
   }
 
   /** Returns the records so far and forgets them; undefined when there are none. */

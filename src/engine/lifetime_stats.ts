@@ -1,4 +1,9 @@
-import { COUNTER_NAMES, type EngineStats, zeroStats } from "../core/engine_stats.ts";
+import {
+  COUNTER_NAMES,
+  type CounterName,
+  type EngineStats,
+  zeroStats,
+} from "../core/engine_stats.ts";
 
 /**
  * The engine's statistics over all its lives: each isolate counts from 0, but Prometheus takes a
@@ -19,6 +24,12 @@ export class LifetimeStats {
     this.#current = { ...this.#current, numBlocks, numFreeBlocks: numBlocks };
   }
 
+  /** Counts what the main isolate sees of it, and no isolate can. */
+  count(name: CounterName): void {
+    this.#before = { ...this.#before, [name]: this.#before[name] + 1 };
+    this.#current = { ...this.#current, [name]: this.#current[name] + 1 };
+  }
+
   /** Takes in the statistics that an isolate has posted. */
   update(posted: EngineStats): void {
     const totals = COUNTER_NAMES.map((name) => [name, this.#before[name] + posted[name]]);
@@ -32,9 +43,12 @@ export class LifetimeStats {
       ...this.#current,
       numRunning: 0,
       numWaiting: 0,
+      numDeferred: 0,
       numFreeBlocks: numBlocks,
       numCachedBlocks: 0,
       numPinnedBlocks: 0,
+      numSwapped: 0,
+      numUsedSwapBlocks: 0,
     };
     this.#before = this.#current;
   }

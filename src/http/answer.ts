@@ -5,7 +5,9 @@ import { beamSearchOf } from "./beam_fields.ts";
 import { Collector } from "./collector.ts";
 import { answerInOnePiece } from "./answer_whole.ts";
 import { answerAsStream } from "./answer_stream.ts";
-import { decisionJson } from "./kv_log_route.ts";
+import { decisionJson } from "./decision_json.ts";
+import { traceJson, withoutOthers } from "./sequence_trace.ts";
+import { logTraces, traceFields } from "./trace_log.ts";
 import type { Job, Run } from "./job.ts";
 import { SequenceText } from "./sequence_text.ts";
 import { timingsOf } from "./timings.ts";
@@ -38,6 +40,8 @@ export async function answer(c: Context, services: Services, job: Job): Promise<
     timeoutSeconds: job.request.timeout ?? undefined,
     numPromptTokens: job.prompts.reduce((sum, { length }) => sum + length, 0),
   });
+  const operation = job.origin === undefined ? "text_completion" : "chat";
+  job.meter.accepted(request, { operation, model: job.model });
   const run = prepareRun(c, services, { job, id, ...holder });
   return job.request.stream === true
     ? answerAsStream(c, services, run, generation)
@@ -94,19 +98,19 @@ function prepareRun(c: Context, services: Services, submitted: SubmittedJob): Ru
     }),
     logEnd: (status) => {
       const { prompt_tokens, completion_tokens, prompt_tokens_details } = collector.usage();
+      const traces = services.metrics.traces.ofRequest(id);
       services.log.info("generation", {
-        id,
-        request_id: c.get("requestId"),
-        ...keyNameOf(c),
+        ...{ id, request_id: c.get("requestId"), ...keyNameOf(c) },
         status,
         sequences: sequences.length,
-        prompt_tokens,
-        completion_tokens,
+        ...{ prompt_tokens, completion_tokens },
         cached_tokens: prompt_tokens_details.cached_tokens,
         ...(watch.causes.length === 0 ? {} : { cache_miss: watch.causes.join(",") }),
         finish: texts.map(({ finish }) => finish?.reason ?? "none").join(","),
         ms: Math.round(meter.elapsedMs()),
+        ...traceFields(traces),
       });
+      logTraces(services.log, traces);
     },
     logFailure: (error) => {
       if (!(error instanceof RequestError) || error.data.status < 500) return;
@@ -140,9 +144,12 @@ function urgencyOf({ priority }: SamplingFields) {
   return priority === undefined || priority === null ? {} : { urgency: priority };
 }
 
-/** The decisions of one request that are still kept, in order, and what each prompt found. */
+/**
+ * The decisions of one request that are still kept, in order, what each prompt found, and the way
+ * of each sequence.
+ */
 function explain(
-  { engine }: Services,
+  { engine, metrics }: Services,
   id: string,
   { reports }: PromptWatch,
 ): Readonly<Record<string, unknown>> {
@@ -150,7 +157,10 @@ function explain(
   const prompts = reports.flatMap((report, index) =>
     report === undefined ? [] : { index, ...missJson(report) }
   );
-  return { quire: { decisions: own.map(({ item }) => decisionJson(item)), prompts } };
+  const decisions = own.map(({ item }) => decisionJson(withoutOthers(item)));
+  const traces = metrics.traces.ofRequest(id)
+    .map((trace) => traceJson(trace, { namesOthers: false }));
+  return { quire: { decisions, prompts, traces } };
 }
 
 /** Stop tokens that the request named; the model's own end is reported without a `stop_reason`. */

@@ -30,6 +30,7 @@ import { ollamaChatRoute, ollamaGenerateRoute } from "./ollama/ollama_route.ts";
 import { openApiRoute } from "./openapi_route.ts";
 import { allowOrigins, refuseForeignOrigins } from "./origin_rules.ts";
 import { pinRoute, unpinRoute } from "./pin_route.ts";
+import { requestTraceRoute } from "./request_trace_route.ts";
 import { applyTemplateRoute, renderRoute } from "./render_route.ts";
 import { rerankRoute } from "./rerank_route.ts";
 import { propsRoute, slotsRoute } from "./props_route.ts";
@@ -98,6 +99,7 @@ function routesOf(services: Services): readonly Route[] {
     ["GET", "/admin/kv/plan", "admin", kvPlanRoute(services)],
     ["GET", "/admin/machine", "admin", machineRoute(services)],
     ["GET", "/admin/machine/path", "admin", machinePathRoute(services)],
+    ["GET", "/admin/requests/:id", "admin", requestTraceRoute(services)],
     ["DELETE", "/admin/requests/:id", "admin", abortRequestRoute(services)],
     ["GET", "/kv/events", "admin", kvEventsRoute(services)],
     ["GET", "/openapi.json", "public", openApiRoute(() => routes, services.version)],

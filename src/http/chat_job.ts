@@ -87,7 +87,7 @@ export async function chatJob(
   if (asked !== undefined) checkSize(asked);
   const { maxModelLen, vocabSize } = requireReady(services.engine);
   const numChars = numCharsOf(chat);
-  const prompt = await encodeChat(chat, services, numChars);
+  const prompt = await meter.tokenize(() => encodeChat(chat, services, numChars));
   const maxTokens = fitMaxTokens(prompt.length, source, maxModelLen, {
     maxTokens: chat.isCutToContext === true ? undefined : chat.maxTokens,
     fallback: chat.maxTokens ?? maxModelLen,
@@ -97,7 +97,9 @@ export async function chatJob(
   const samples = toSamplingParams(fields, context);
   const hasLogprobs = numLogprobs !== undefined;
   const options = { prompt, vocabSize, hasLogprobs, tools, asked };
-  const { format, params: more, ...grammar } = await chatAnswer(fields, services, options);
+  const { format, params: more, ...grammar } = await meter.compile(() =>
+    chatAnswer(fields, services, options)
+  );
   const sequences = samples.map((one) => ({ prompt, params: { ...one, ...more }, ...grammar }));
   // The rest of a message is no start of a text, so a space before it is kept.
   const continued = { ...format, continuesPrompt: chat.closing?.continueFinalMessage ?? false };

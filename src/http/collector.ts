@@ -73,6 +73,9 @@ export class Collector {
       throw error;
     } finally {
       this.#endUnfinished(lastReason);
+      this.#observePrompts();
+      const { prompt_tokens: numPromptTokens, prompt_tokens_details } = this.usage();
+      this.#meter.end({ numPromptTokens, numCachedTokens: prompt_tokens_details.cached_tokens });
       this.#watch?.end();
     }
   }
@@ -105,7 +108,7 @@ export class Collector {
     const piece = text.push(event);
     if (piece.finish !== undefined) {
       this.#numUnfinished--;
-      this.#meter.observeEnd(text, piece.finish.reason, this.#promptLen(index));
+      this.#observeEnd(index, piece.finish.reason);
       if (event.finishReason === undefined) generation.abort(index);
     }
     return [piece];
@@ -118,7 +121,22 @@ export class Collector {
   #endUnfinished(reason: FinishReason): void {
     for (const [index, text] of this.#texts.entries()) {
       if (text.finish !== undefined) continue;
-      this.#meter.observeEnd(text, reason, this.#promptLen(index));
+      this.#observeEnd(index, reason);
+    }
+  }
+
+  #observeEnd(index: number, reason: FinishReason): void {
+    const { numTokens } = this.#texts[index]!;
+    this.#meter.observeEnd({ index, numTokens, numPromptTokens: this.#promptLen(index) }, reason);
+  }
+
+  /** Each prompt with all its samples, which have ended. */
+  #observePrompts(): void {
+    const { promptLens, numSamples } = this.#shape;
+    for (const prompt of promptLens.keys()) {
+      const samples = this.#texts.slice(prompt * numSamples, (prompt + 1) * numSamples);
+      const numTokens = Math.max(...samples.map((text) => text.numTokens));
+      this.#meter.observePrompt({ numSamples, numTokens });
     }
   }
 }

@@ -47,7 +47,7 @@ export function completionsRoute(services: Services): Handler {
       if (typeof prompt !== "string") continue;
       checkPromptChars(prompt.length, "prompt", { maxModelLen, maxCharsPerToken });
     }
-    const prompts = await toTokenIds(request, given, text);
+    const prompts = await meter.tokenize(() => toTokenIds(request, given, text));
     const texts = request.echo === true ? { echoedTexts: await toTexts(given, text) } : {};
 
     const numLogprobs = request.logprobs ?? undefined;
@@ -55,7 +55,11 @@ export function completionsRoute(services: Services): Handler {
     const readout = readoutOf(asked);
     checkNumScores(prompts, asked);
     const compiled = grammar &&
-      { grammar: await services.grammars.compile(grammar.format, grammar.param) };
+      {
+        grammar: await meter.compile(() =>
+          services.grammars.compile(grammar.format, grammar.param)
+        ),
+      };
     const maxAsked = maxTokensOf(request);
     const sequences = prompts.flatMap((prompt): SequenceRequest[] => {
       const maxTokens = fitMaxTokens(prompt.length, "prompt", maxModelLen, {

@@ -203,6 +203,10 @@ const ADMINISTRATION: Readonly<Record<string, EndpointDoc>> = {
     summary: "The text of a path of the radix tree, of the caller's own scope",
     tag: "Administration",
   },
+  "GET /admin/requests/{id}": {
+    summary: "What has happened to a request, and why",
+    tag: "Administration",
+  },
   "DELETE /admin/requests/{id}": {
     summary: "Ends a request that waits or runs",
     tag: "Administration",

@@ -8,7 +8,7 @@ import {
 import type { EnginePort } from "../core/generation.ts";
 
 /** As much of the engine as its counters are read from. */
-type Counted = Pick<EnginePort, "stats" | "numRestarts">;
+type Counted = Pick<EnginePort, "stats" | "numRestarts" | "numStalls">;
 
 /** A counter that has a metric of its own: its help, and its value at a scrape. */
 interface EngineCounter {
@@ -25,10 +25,16 @@ interface LabelledCounter {
 
 /** Those of the declared counters that have a metric, by its name, and the restarts. */
 function countersByMetric(): ReadonlyMap<string, EngineCounter> {
-  const counters = new Map<string, EngineCounter>([["quire:engine_restarts_total", {
-    help: "Engine isolates started in place of one that had died or hung",
-    read: ({ numRestarts }) => numRestarts,
-  }]]);
+  const counters = new Map<string, EngineCounter>([
+    ["quire:engine_restarts_total", {
+      help: "Engine isolates started in place of one that had died or hung",
+      read: ({ numRestarts }) => numRestarts,
+    }],
+    ["quire:engine_stalls_total", {
+      help: "Times that a step of the engine has taken unusually long",
+      read: ({ numStalls }) => numStalls,
+    }],
+  ]);
   for (const name of COUNTER_NAMES) {
     const { metric, help, perUnit = 1 }: StatDeclaration = ENGINE_COUNTERS[name];
     if (metric !== undefined) {
@@ -43,6 +49,14 @@ function countersByMetric(): ReadonlyMap<string, EngineCounter> {
 
 /** Metrics that are made of several counters. */
 const LABELLED: Readonly<Record<string, LabelledCounter>> = {
+  "vllm:prompt_tokens_by_source_total": {
+    help: "Prompt tokens processed, by whether they were computed or found",
+    label: "source",
+    read: ({ numPromptTokens, numCachedPromptTokens: local_cache_hit }) => ({
+      local_compute: numPromptTokens - local_cache_hit,
+      local_cache_hit,
+    }),
+  },
   "quire:prefix_cache_evicted_blocks_total": {
     help: "Blocks dropped from the prefix cache: to make room, for a smaller pool, or by a reset",
     label: "reason",
@@ -50,6 +64,24 @@ const LABELLED: Readonly<Record<string, LabelledCounter>> = {
       allocation: numEvictedBlocks - resize,
       resize,
       reset,
+    }),
+  },
+  "vllm:kv_offload_total_bytes_total": {
+    help: "Bytes of KV blocks copied between device and host memory",
+    label: "transfer_type",
+    read: ({ swappedOutBytes, swappedInBytes }) => ({
+      GPU_to_CPU: swappedOutBytes,
+      CPU_to_GPU: swappedInBytes,
+    }),
+  },
+  "quire:swap_fallbacks_total": {
+    help: "Preempted sequences computed again in spite of host memory: it was full, blocks that " +
+      "others held had been evicted, or a checksum did not match",
+    label: "reason",
+    read: ({ numSwapsRefused: full, numSwapsEvicted: evicted, numSwapsCorrupt: corrupt }) => ({
+      full,
+      evicted,
+      corrupt,
     }),
   },
   "quire:prefix_cache_missed_tokens_total": {

@@ -1,7 +1,7 @@
 import type { Handler } from "hono";
 import { z } from "zod";
 import { RequestError } from "../core/errors.ts";
-import { describeDecision, type LoggedDecision } from "../core/kv_decision.ts";
+import { decisionJson } from "./decision_json.ts";
 import type { Services } from "./services.ts";
 
 const MAX_ENTRIES = 10_000;
@@ -34,13 +34,4 @@ export function kvLogRoute({ engine }: Services): Handler {
       entries: shown.map(({ seq, item }) => ({ seq, ...decisionJson(item) })),
     });
   };
-}
-
-/** A decision as clients read it: its numbers in snake case, and a line for people. */
-export function decisionJson(decision: LoggedDecision): Record<string, unknown> {
-  const fields = Object.entries(decision).map(([name, value]) => [
-    name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
-    value,
-  ]);
-  return { ...Object.fromEntries(fields), text: describeDecision(decision) };
 }

@@ -69,7 +69,9 @@ export async function readPrompts(
     salt: cacheSalt,
     numPromptTokens,
   });
+  meter.accepted(request, { operation: "embeddings", model: services.model.names[0]! });
   const reports = await reportsOf(c, generation, { prompts, meter });
+  meter.end({ numPromptTokens, numCachedTokens: 0 });
   services.log.info("prompts read", {
     id,
     request_id: c.get("requestId"),
@@ -102,7 +104,8 @@ async function reportsOf(
     for await (const events of generation.events) {
       for (const { index, prompt, finishReason, error } of events) {
         if (finishReason === undefined) continue;
-        meter.observeEnd({ numTokens: 0 }, finishReason, prompts[index]!.length);
+        const numPromptTokens = prompts[index]!.length;
+        meter.observeEnd({ index, numTokens: 0, numPromptTokens }, finishReason);
         if (finishReason === "error") {
           throw new RequestError(error?.message ?? "The engine failed", { status: 500, ...error });
         }

@@ -1,36 +1,40 @@
-import { Counter, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Registry } from "prom-client";
 import type { EnginePort } from "../core/generation.ts";
 import { MISS_CAUSES, type MissCause } from "../core/miss_report.ts";
+import type { RequestId } from "../core/ids.ts";
 import type { FinishReason } from "../core/token_event.ts";
 import { watchEngineCounters } from "./engine_counters.ts";
 import { watchEngineGauges } from "./engine_gauges.ts";
 import type { KeyLimit, KeyMeter } from "./key_rules.ts";
 import { type ReheatProgress, watchReheat } from "./reheat_metrics.ts";
+import { RequestHistograms } from "./request_histograms.ts";
+import { RequestTraces } from "./request_traces.ts";
+import { phasesOf } from "./sequence_trace.ts";
+import type { Spans } from "./spans.ts";
 
-/** Bucket bounds are vLLM's, so that its dashboards and their quantiles read the same. */
-const TTFT_BUCKETS = [
-  [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75],
-  [1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560],
-].flat();
-const INTER_TOKEN_BUCKETS = [
-  [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75],
-  [1, 2.5, 5, 7.5, 10, 20, 40, 80],
-].flat();
-const LATENCY_BUCKETS = [
-  [0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60],
-  [120, 240, 480, 960, 1920, 7680],
-].flat();
-/** 1, 2, 5, 10, ... up to a million tokens. */
-const TOKEN_BUCKETS = [0, 1, 2, 3, 4, 5].flatMap((e) => [1, 2, 5].map((m) => m * 10 ** e));
+/** What a request waits for before the engine knows it: token ids, or a compiled grammar. */
+export type PreparingStage = "tokenize" | "grammar";
+
+const PREPARING_STAGES: readonly PreparingStage[] = ["tokenize", "grammar"];
 
 const FINISH_REASONS: readonly FinishReason[] = ["stop", "length", "abort", "error"];
 
-/** One sequence that has ended, for the histograms. Times in seconds. */
+/** One sequence that has ended, for the histograms. */
 export interface FinishedSequence {
+  /** The request and the place in it under which the engine knows it; absent: it never did. */
+  readonly requestId?: RequestId;
+  readonly index: number;
   readonly reason: FinishReason;
   readonly numPromptTokens: number;
+  /** Absent where it has not begun. */
+  readonly numCachedTokens?: number | undefined;
   readonly numGeneratedTokens: number;
+  /** Most tokens that it might have generated; absent where it is not known. */
+  readonly maxTokens?: number | undefined;
+  /** From the arrival of its request to its end. */
   readonly seconds: number;
+  /** From its first token to its latest, as they came here; absent where it has none. */
+  readonly decodeSeconds?: number | undefined;
 }
 
 /**
@@ -40,20 +44,23 @@ export interface FinishedSequence {
  * the clients' reading; finished requests and histograms are fed by the routes.
  */
 export class ServingMetrics implements KeyMeter {
+  /** What has happened to each request, from which the histograms of its parts are made. */
+  readonly traces: RequestTraces;
+  readonly spans: Spans | undefined;
   #registry = new Registry();
   #finished: Counter<"finished_reason">;
   #keyTokens: Counter<"key" | "kind">;
   #keyRefusals: Counter<"key" | "limit">;
   #misses: Counter<"cause">;
-  #timeToFirstToken: Histogram;
-  #interTokenLatency: Histogram;
-  #requestLatency: Histogram;
-  #promptLength: Histogram;
-  #generationLength: Histogram;
+  readonly #histograms: RequestHistograms;
+  readonly #preparing: Gauge<"stage">;
   #onLatency: ((kind: "first_token" | "next_token", seconds: number) => void) | undefined;
 
-  constructor(engine: EnginePort, modelName: string) {
+  /** `spans`: where the spans of requests go; absent: nowhere. */
+  constructor(engine: EnginePort, modelName: string, spans?: Spans) {
+    this.spans = spans;
     this.#registry.setDefaultLabels({ model_name: modelName, engine: "0" });
+    this.traces = new RequestTraces(engine.decisions);
     watchEngineGauges(this.#registry, engine);
     watchEngineCounters(this.#registry, engine);
     this.#finished = new Counter({
@@ -82,31 +89,14 @@ export class ServingMetrics implements KeyMeter {
       registers: [this.#registry],
     });
     for (const cause of Object.keys(MISS_CAUSES)) this.#misses.inc({ cause }, 0);
-    this.#timeToFirstToken = this.#histogram(
-      "time_to_first_token_seconds",
-      "From the arrival of a request to its first token",
-      TTFT_BUCKETS,
-    );
-    this.#interTokenLatency = this.#histogram(
-      "inter_token_latency_seconds",
-      "Between two tokens of a sequence",
-      INTER_TOKEN_BUCKETS,
-    );
-    this.#requestLatency = this.#histogram(
-      "e2e_request_latency_seconds",
-      "From the arrival of a request to its last token",
-      LATENCY_BUCKETS,
-    );
-    this.#promptLength = this.#histogram(
-      "request_prompt_tokens",
-      "Prompt tokens of a sequence",
-      TOKEN_BUCKETS,
-    );
-    this.#generationLength = this.#histogram(
-      "request_generation_tokens",
-      "Tokens generated for a sequence",
-      TOKEN_BUCKETS,
-    );
+    this.#histograms = new RequestHistograms(this.#registry);
+    this.#preparing = new Gauge({
+      name: "quire:requests_preparing",
+      help: "Requests that the engine does not know yet, by what is made for them",
+      labelNames: ["stage"],
+      registers: [this.#registry],
+    });
+    for (const stage of PREPARING_STAGES) this.#preparing.set({ stage }, 0);
   }
 
   /** Media type of {@link text}. */
@@ -121,22 +111,49 @@ export class ServingMetrics implements KeyMeter {
 
   /** A sequence has its first token, `seconds` after its request arrived. */
   observeFirstToken(seconds: number): void {
-    this.#timeToFirstToken.observe(seconds);
+    this.#histograms.observe("timeToFirstToken", seconds);
     this.#onLatency?.("first_token", seconds);
   }
 
   /** A sequence has a further token, `seconds` after the one before. */
   observeNextToken(seconds: number): void {
-    this.#interTokenLatency.observe(seconds);
+    this.#histograms.observe("interTokenLatency", seconds);
     this.#onLatency?.("next_token", seconds);
   }
 
   /** A sequence has ended. */
-  observeFinish({ reason, numPromptTokens, numGeneratedTokens, seconds }: FinishedSequence): void {
+  observeFinish(finished: FinishedSequence): void {
+    const { reason, numPromptTokens, numCachedTokens, numGeneratedTokens, maxTokens } = finished;
     this.#finished.inc({ finished_reason: reason });
-    this.#requestLatency.observe(seconds);
-    this.#promptLength.observe(numPromptTokens);
-    this.#generationLength.observe(numGeneratedTokens);
+    this.#histograms.observe("requestLatency", finished.seconds);
+    this.#histograms.observe("promptLength", numPromptTokens);
+    this.#histograms.observe("generationLength", numGeneratedTokens);
+    this.#histograms.observe("maxTokens", maxTokens);
+    if (numCachedTokens !== undefined) {
+      this.#histograms.observe("computedPromptLength", numPromptTokens - numCachedTokens);
+    }
+    this.#observePhases(finished);
+  }
+
+  /** All samples of a prompt have ended, the longest after `numTokens` tokens. */
+  observePrompt({ numSamples, numTokens }: { numSamples: number; numTokens: number }): void {
+    this.#histograms.observe("numSamples", numSamples);
+    this.#histograms.observe("longestGeneration", numTokens);
+  }
+
+  /** Counts a request as waiting for `work` until that is done. */
+  async prepare<T>(stage: PreparingStage, work: () => Promise<T>): Promise<T> {
+    this.#preparing.inc({ stage });
+    try {
+      return await work();
+    } finally {
+      this.#preparing.dec({ stage });
+    }
+  }
+
+  /** The engine has computed `numTokens` positions in a step. */
+  observeStep(numTokens: number): void {
+    this.#histograms.observe("stepTokens", numTokens);
   }
 
   observeKeyTokens(key: string, kind: "prompt" | "generation", numTokens: number): void {
@@ -164,7 +181,25 @@ export class ServingMetrics implements KeyMeter {
     watchReheat(this.#registry, read);
   }
 
-  #histogram(name: string, help: string, buckets: number[]): Histogram {
-    return new Histogram({ name: `vllm:${name}`, help, buckets, registers: [this.#registry] });
+  #observePhases(
+    { requestId, index, numGeneratedTokens, decodeSeconds: decodedHere }: FinishedSequence,
+  ): void {
+    const trace = requestId === undefined ? undefined : this.traces.of(requestId, index);
+    if (trace === undefined) return;
+    const { queueMs, prefillMs, decodeMs } = phasesOf(trace);
+    const prefillSeconds = inSeconds(prefillMs);
+    // One that ends at a stop string ends here before it does in the engine.
+    const decodeSeconds = inSeconds(decodeMs) ?? decodedHere;
+    this.#histograms.observe("queueTime", inSeconds(queueMs));
+    this.#histograms.observe("prefillTime", prefillSeconds);
+    this.#histograms.observe("decodeTime", decodeSeconds);
+    if (prefillSeconds === undefined || decodeSeconds === undefined) return;
+    this.#histograms.observe("inferenceTime", prefillSeconds + decodeSeconds);
+    if (numGeneratedTokens < 2) return;
+    this.#histograms.observe("timePerOutputToken", decodeSeconds / (numGeneratedTokens - 1));
   }
+}
+
+function inSeconds(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : ms / 1000;
 }

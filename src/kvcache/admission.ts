@@ -1,5 +1,6 @@
 import type { BlockCopy } from "../core/batch.ts";
 import type { SequenceId } from "../core/ids.ts";
+import type { SwapSpace } from "../core/swap_space.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
 import type { ContentKey } from "./prefix/encoder_entry.ts";
 import type { EncoderInput } from "./tables/encoder_inputs.ts";
@@ -29,6 +30,8 @@ export interface BlockManagerOptions {
   readonly numWatermarkBlocks?: number;
   /** Absent: blocks are forgotten when their sequence ends. */
   readonly prefixCache?: PrefixCacheOptions;
+  /** Host memory for blocks of preempted sequences. Default: none. */
+  readonly swapSpace?: SwapSpace;
   readonly onDecision?: DecisionListener;
   /** Every so many tokens, a multiple of `blockSize`, states are kept. Default: never. */
   readonly stateCheckpointInterval?: number;
@@ -43,6 +46,8 @@ export interface AdmissionOptions extends CachingOptions {
   readonly reserved?: Demand;
   /** Slabs left over, if these are more than the watermark. Default: the watermark. */
   readonly numKept?: number;
+  /** The sequence to be admitted, where it may have blocks in host memory. */
+  readonly resumes?: SequenceId;
   /** Most leading tokens that may be found, in whole blocks. Default: all but the last. */
   readonly maxCachedTokens?: number;
   /**
@@ -56,7 +61,9 @@ export interface AdmissionOptions extends CachingOptions {
 export interface Admission {
   /** Leading positions whose KV is in the pool already, or will be once `copy` is carried out. */
   readonly numCachedTokens: number;
-  /** Tokens right behind them, in whole blocks, that were cached and have been evicted of late. */
+  /** Positions right behind them that come from host memory in the next step, where any do. */
+  readonly numLoadedTokens?: number;
+  /** Tokens right behind the cached ones, in whole blocks, that have been evicted of late. */
   readonly numEvictedTokens: number;
   /** Milliseconds since the first of those was evicted, where there are any. */
   readonly evictedAgoMs?: number;

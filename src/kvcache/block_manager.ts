@@ -3,6 +3,7 @@ import type { BlockCopy } from "../core/batch.ts";
 import { type LayerCache, ONE_FULL_GROUP } from "../core/cache_group.ts";
 import type { BlockMap, TreeView } from "../core/engine_view.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
+import type { PreemptCause } from "../core/kv_decision.ts";
 import type { Admission, AdmissionOptions, BlockManagerOptions, Fork } from "./admission.ts";
 import { mapBlocks } from "./block_map.ts";
 import { createPool } from "./pool/create_pool.ts";
@@ -12,7 +13,7 @@ import { checkPoolSize, type PoolResize, resizePool } from "./pool_resize.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
 import type { ContentKey } from "./prefix/encoder_entry.ts";
 import type { PinnedPrefixes } from "./prefix/pinned_prefixes.ts";
-import { PrefixCache } from "./prefix/prefix_cache.ts";
+import { type CachedLength, PrefixCache } from "./prefix/prefix_cache.ts";
 import type { PathName } from "./prefix/tree_view.ts";
 import { SequenceAllocator } from "./sequence_allocator.ts";
 import { checkTables } from "./tables/block_audit.ts";
@@ -21,6 +22,8 @@ import { type BlockTables, liveBlocksOf } from "./tables/block_tables.ts";
 import { type EncoderInput, scopeWithInputs } from "./tables/encoder_inputs.ts";
 import { type CachingOptions, SHARED_SCOPE } from "./tables/sequence_path.ts";
 import { StateSnapshots } from "./tables/state_snapshots.ts";
+import { swapContents } from "./tables/swap_tables.ts";
+import { type SwapContents, SwapStore } from "./swap/swap_store.ts";
 
 /**
  * The door of the KV cache: gives each admitted sequence a block table per group and takes them
@@ -49,6 +52,8 @@ export class BlockManager {
   readonly #copies: CopyQueue;
   readonly #allocator: SequenceAllocator;
   readonly #snapshots: StateSnapshots | undefined;
+  /** Blocks of preempted sequences in host memory; undefined where there is none. */
+  readonly swap: SwapStore | undefined;
 
   constructor(options: BlockManagerOptions) {
     const { numBlocks, blockSize, prefixCache, groups = ONE_FULL_GROUP } = options;
@@ -65,8 +70,11 @@ export class BlockManager {
     this.isCut = this.#room.isCut;
     this.#copies = new CopyQueue(this.#source);
     this.#onDecision = options.onDecision;
+    const { swapSpace } = options;
+    this.swap = swapSpace && new SwapStore(swapSpace, blocksPerSlab);
     this.#allocator = new SequenceAllocator({
       ...shared,
+      swap: this.swap,
       cache: this.#cache,
       room: this.#room,
       copies: this.#copies,
@@ -152,6 +160,14 @@ export class BlockManager {
   ): number {
     const { nodes } = this.#allocator.lookUp(tokens, scopeWithInputs(scope, inputs));
     return nodes.length * this.blockSize;
+  }
+
+  /**
+   * {@link numTokensCached} of a prompt that waits, and is asked about again and again: with one
+   * group of full attention O(1) as long as nothing of its prefix comes or goes.
+   */
+  watchCached(tokens: Uint32Array, scope: string = SHARED_SCOPE): CachedLength {
+    return this.#allocator.watch(tokens, scope);
   }
 
   /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */
@@ -275,6 +291,15 @@ export class BlockManager {
   /** Notes that the copies asked for so far have been carried out. */
   markCopied(): void {
     this.#copies.release();
+    this.swap?.release();
+  }
+
+  /** What has to be copied of sequence `id` to host memory; undefined where it cannot go there. */
+  swapContents(id: SequenceId): SwapContents | undefined {
+    const sequence = this.#allocator.blocksOf(id);
+    if (this.swap === undefined || sequence.inputs !== undefined) return undefined;
+    const { groups, blockSize } = this;
+    return swapContents(sequence, { groups, blockSize, pool: this.#pool, cache: this.#cache });
   }
 
   /**
@@ -286,8 +311,17 @@ export class BlockManager {
     return this.isCut ? sequence.tablesOf(this.#pool) : sequence.tables;
   }
 
-  /** Takes the tables of sequence `id` back; its blocks stay cached, or are free. */
-  free(id: SequenceId, reason: "free" | "preempt" = "free"): void {
+  /** Slabs that an admission leaves over that is to leave `numKept`: the watermark at least. */
+  numLeftOver(numKept: number): number {
+    return this.#room.numLeftOver({ isFirst: this.#allocator.sequences.size === 0, numKept });
+  }
+
+  /**
+   * Takes the tables of sequence `id` back; its blocks stay cached, or are free.
+   *
+   * @param cause why it is preempted.
+   */
+  free(id: SequenceId, reason: "free" | "preempt" = "free", cause?: PreemptCause): void {
     const sequence = this.#allocator.blocksOf(id);
     const { tables, path, inputs, numLive: numBlocks } = sequence;
     const held = path?.end(tables) ?? tables.map(liveBlocksOf);
@@ -298,7 +332,8 @@ export class BlockManager {
     for (const { blocks } of inputs?.held() ?? []) this.#source.release(blocks);
     this.#pool.forgetOwner(id);
     this.#allocator.sequences.delete(id);
-    this.#onDecision?.({ type: reason, sequenceId: id, numBlocks });
+    const decision = { type: reason, sequenceId: id, numBlocks };
+    this.#onDecision?.(cause === undefined ? decision : { ...decision, ...cause, type: "preempt" });
   }
 
   /**
@@ -344,11 +379,12 @@ export class BlockManager {
     return this.#cache?.tokensAlong(path);
   }
 
-  /** Forgets all cached blocks and pins; no sequence may have a table. */
+  /** Forgets all cached blocks, pins and host memory; no sequence may have a table. */
   clearCache(): void {
     const { numTables } = this;
     invariant(numTables === 0, `the cache is cleared while ${numTables} sequences hold blocks`);
     this.#cache?.clear();
+    this.swap?.clear();
   }
 
   /**
@@ -360,6 +396,7 @@ export class BlockManager {
     this.#pool.checkIntegrity();
     checkTables(this.#pool, this.#allocator.sequences, [this.#copies, this.#cache]);
     this.#cache?.checkIntegrity();
+    this.swap?.checkIntegrity();
     this.#cache?.checkPaths(this.#allocator.sequences.values().map(({ path }) => path));
   }
 }

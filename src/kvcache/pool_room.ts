@@ -3,8 +3,10 @@ import type { BlockId } from "../core/ids.ts";
 import { addDemands, type BlockSource, type Demand, type Pool } from "./pool/pool.ts";
 import { type Hit, noHit } from "./prefix/longest_hit.ts";
 import { type BlockTables, liveBlocksOf } from "./tables/block_tables.ts";
-import { admissionDemand, growthDemand } from "./tables/demands.ts";
+import { admissionDemand, growthDemand, resumeDemand } from "./tables/demands.ts";
 import { type EncoderInput, inputDemand, type InputPlan } from "./tables/encoder_inputs.ts";
+import { canResume, fullBlocksOf } from "./tables/swap_tables.ts";
+import type { SwappedSequence } from "./swap/swap_store.ts";
 
 /** What an admission begins with and takes, and how many slabs it lacks for it. */
 export interface AdmissionPlan {
@@ -17,6 +19,8 @@ export interface AdmissionPlan {
   /** Those, and what is reserved beside them. */
   readonly needed: Demand;
   readonly numMissing: number;
+  /** Positions that it goes on behind, whose blocks come from host memory; absent: none do. */
+  readonly numResumed?: number;
 }
 
 /** Who asks for room. */
@@ -53,6 +57,7 @@ export interface PoolRoomOptions {
 export class PoolRoom {
   /** Whether slabs are cut into several blocks of a group. */
   readonly isCut: boolean;
+  readonly #hasStates: boolean;
   readonly #pool: Pool;
   readonly #source: BlockSource;
   readonly #groups: readonly LayerCache[];
@@ -68,6 +73,7 @@ export class PoolRoom {
     this.#maxPerSlab = Math.max(...blocksPerSlab);
     this.isCut = this.#maxPerSlab > 1;
     this.#fixedWatermark = watermark;
+    this.#hasStates = groups.some(({ kind }) => kind === "state");
   }
 
   /** Slabs that a sequence of `numTokens` positions fills with its inputs, when it holds most. */
@@ -128,24 +134,53 @@ export class PoolRoom {
   countMissingAtStart(
     counts: Demand,
     hits: readonly BlockId[],
-    { isFirst, numKept = 0 }: Pick<RoomRequest, "isFirst" | "numKept">,
+    request: Pick<RoomRequest, "isFirst" | "numKept">,
   ): number {
+    return this.#source.countMissing({ counts, hits, numKept: this.numLeftOver(request) });
+  }
+
+  /** Slabs that an admission leaves over. */
+  numLeftOver({ isFirst, numKept = 0 }: Pick<RoomRequest, "isFirst" | "numKept">): number {
     const watermark = this.#fixedWatermark ?? Math.floor(this.#pool.numSlabs / 100);
-    const numLeftOver = isFirst ? 0 : Math.max(watermark, numKept);
-    return this.#source.countMissing({ counts, hits, numKept: numLeftOver });
+    return isFirst ? 0 : Math.max(watermark, numKept);
   }
 
   /**
    * How many blocks of each group an admission of `numTokens` tokens takes that finds `hit`.
    *
-   * What is found can lie in many slabs, a block in each, and keep them from other groups. Who is
-   * alone and does not fit for that does without.
+   * What is found can lie in many slabs, a block in each, and keep them from other groups, and a
+   * state that is found is held beside the one that it is copied to. Who is alone and does not fit
+   * for that does without.
    */
   planAdmission(hit: Hit, numTokens: number, request: RoomRequest): AdmissionPlan {
     const plan = this.#planWith(hit, numTokens, request, true);
-    const isSpread = this.isCut && request.isFirst && plan.hits.length > 0;
-    if (plan.numMissing <= 0 || !isSpread) return plan;
+    const takesMore = (this.isCut || this.#hasStates) && plan.hits.length > 0;
+    if (plan.numMissing <= 0 || !request.isFirst || !takesMore) return plan;
     return this.#planWith(noHit(this.#groups.length), numTokens, request, false);
+  }
+
+  /**
+   * As {@link planAdmission}, of a sequence that goes on from host memory; undefined where what
+   * there is does not follow on what is found, or is no more than that.
+   */
+  planResume(
+    swapped: SwappedSequence,
+    hit: Hit,
+    numTokens: number,
+    request: RoomRequest,
+  ): AdmissionPlan | undefined {
+    if (!canResume(swapped, hit.nodes.length, this.#grain.blockSize)) return undefined;
+    const { numTokens: numComputed } = swapped;
+    const found = { ...hit, blocks: fullBlocksOf(this.#groups, hit.blocks) };
+    const lengths = { numComputed, numFound: hit.nodes.length };
+    const counts = resumeDemand(this.#groups, numTokens, lengths, this.#grain);
+    const hits = found.blocks.flat();
+    const numMissing = this.countMissingAtStart(counts, hits, request);
+    const plan = { hit: found, inputs: undefined, hits, counts, needed: counts, numMissing };
+    if (numMissing > 0 && this.isCut && request.isFirst && hits.length > 0) {
+      return this.planResume(swapped, noHit(this.#groups.length), numTokens, request);
+    }
+    return { ...plan, numResumed: numComputed };
   }
 
   /** Slabs that can be evicted when `hits` are held. */

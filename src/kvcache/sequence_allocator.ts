@@ -6,7 +6,7 @@ import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
 import type { AdmissionPlan, PoolRoom } from "./pool_room.ts";
 import type { DecisionListener } from "./prefix/cache_listener.ts";
 import { type Hit, noHit } from "./prefix/longest_hit.ts";
-import type { PrefixCache } from "./prefix/prefix_cache.ts";
+import type { CachedLength, PrefixCache } from "./prefix/prefix_cache.ts";
 import { liveBlocksOf } from "./tables/block_tables.ts";
 import type { CopyQueue } from "./tables/copy_queue.ts";
 import { createPath, type SequenceStart } from "./tables/create_path.ts";
@@ -17,6 +17,8 @@ import { chunkStops } from "./tables/kept_lengths.ts";
 import { SequenceBlocks } from "./tables/sequence_blocks.ts";
 import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./tables/sequence_path.ts";
 import { StartCopies } from "./tables/start_copies.ts";
+import { resumedTables } from "./tables/swap_tables.ts";
+import type { SwapStore } from "./swap/swap_store.ts";
 
 /** What a branch of a sequence has not to do. */
 const NOTHING_TO_DO = { stops: [], missingInputs: [] } as const;
@@ -31,6 +33,8 @@ export interface AllocatorOptions {
   readonly source: BlockSource;
   readonly room: PoolRoom;
   readonly copies: CopyQueue;
+  /** Blocks in host memory; absent where there is none. */
+  readonly swap: SwapStore | undefined;
   /** Every so many tokens states are kept; absent: never. */
   readonly checkpointInterval: number | undefined;
   readonly onDecision: DecisionListener | undefined;
@@ -77,13 +81,21 @@ export class SequenceAllocator {
     return cache?.lookUp(scope, tokens, limit) ?? noHit(groups.length);
   }
 
+  /** How many leading tokens {@link lookUp} would find, each time that it is asked. */
+  watch(tokens: Uint32Array, scope: string): CachedLength {
+    return this.#options.cache?.watch(scope, tokens, tokens.length - 1) ?? (() => 0);
+  }
+
   /** What an admission finds, takes and lacks. Changes nothing. */
   planAdmission(tokens: Uint32Array, options: AdmissionOptions): AdmissionPlan {
     const { reserved, scope, inputs = [], maxCachedTokens, numKept } = options;
     const planInputs = this.#inputs.planner(inputs, scope);
     const request = { isFirst: this.sequences.size === 0, reserved, numKept, planInputs };
     const hit = this.lookUp(tokens, tokenScope(options), maxCachedTokens);
-    return this.#options.room.planAdmission(hit, tokens.length, request);
+    const { room, swap } = this.#options;
+    const swapped = options.resumes === undefined ? undefined : swap?.find(options.resumes);
+    const resumed = swapped && room.planResume(swapped, hit, tokens.length, request);
+    return resumed ?? room.planAdmission(hit, tokens.length, request);
   }
 
   /** What a branch shares, takes and copies; undefined where its source has not got that. */
@@ -99,6 +111,8 @@ export class SequenceAllocator {
     const plan = this.planAdmission(tokens, options);
     const { numMissing, needed, hits } = plan;
     if (!this.#hasRoom(id, numMissing, needed, options, hits)) return undefined;
+    if (plan.numResumed !== undefined) return this.#resume(id, tokens, plan, options);
+    this.#dropSwapped(id, plan);
     return this.#admit(id, tokens, plan, options);
   }
 
@@ -156,12 +170,14 @@ export class SequenceAllocator {
     id: SequenceId,
     numMissing: number,
     counts: Demand,
-    { numKept = 0 }: Pick<AdmissionOptions, "numKept">,
+    { numKept: numAsked = 0 }: Pick<AdmissionOptions, "numKept">,
     hits: readonly BlockId[] = [],
   ): boolean {
     invariant(!this.sequences.has(id), `sequence ${id} has a block table already`);
     if (numMissing <= 0) return true;
     const { pool, room, onDecision } = this.#options;
+    const isFirst = this.sequences.size === 0;
+    const numKept = room.numLeftOver({ isFirst, numKept: numAsked });
     onDecision?.({
       type: "wait",
       sequenceId: id,
@@ -211,6 +227,53 @@ export class SequenceAllocator {
       ...{ numCachedTokens, numEvictedTokens, isLookup, copies, stops, missingInputs },
       ...(evicted && { evictedAgoMs: evicted.agoMs }),
     };
+  }
+
+  /** As `#admit`, of a sequence that goes on from host memory. */
+  #resume(
+    id: SequenceId,
+    tokens: Uint32Array,
+    { hit, hits, counts, numResumed: numComputed = 0 }: AdmissionPlan,
+    options: AdmissionOptions,
+  ): Admission {
+    const { cache, groups, source, pool, swap, onDecision } = this.#options;
+    const numTokens = tokens.length;
+    const numCachedTokens = hit.nodes.length * this.#blockSize;
+    source.retain(hits);
+    const path = this.#createPath(pathOptions(options, tokenScope(options)), { hit, numTokens });
+    cache?.noteHit(hit, options.retention);
+    if (hits.length > 0) onDecision?.({ type: "hit", sequenceId: id, numBlocks: hits.length });
+    const tables = resumedTables(groups, {
+      ...{ numComputed, blockSize: this.#blockSize, found: hit.blocks },
+      taken: this.#take(id, counts),
+    });
+    this.sequences.set(id, new SequenceBlocks(tables, numComputed, path));
+    onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
+    const loaded = swap!.load(id, (group, index) => {
+      const isFound = groups[group]!.kind === "full" && index < hit.nodes.length;
+      return isFound ? undefined : pool.idInGroup(tables[group]![index]!, group);
+    });
+    onDecision?.({ type: "swap_in", sequenceId: id, ...loaded, numTokens: numComputed });
+    return {
+      numCachedTokens,
+      numLoadedTokens: numComputed - numCachedTokens,
+      numEvictedTokens: 0,
+      isLookup: cache?.isSearched ?? false,
+      copies: [],
+      stops: this.#stops(hit, numTokens),
+      missingInputs: [],
+    };
+  }
+
+  /** A sequence goes on from what is cached although it has blocks in host memory. */
+  #dropSwapped(id: SequenceId, { hit }: AdmissionPlan): void {
+    const { swap, onDecision } = this.#options;
+    const swapped = swap?.find(id);
+    if (swapped === undefined) return;
+    const isFound = hit.nodes.length * this.#blockSize >= swapped.numTokens;
+    onDecision?.({ type: "swap_drop", sequenceId: id, reason: isFound ? "found" : "evicted" });
+    if (isFound) swap!.drop(id);
+    else swap!.dropEvicted(id);
   }
 
   #take(id: SequenceId, counts: Demand): BlockId[][] {

@@ -4,6 +4,7 @@ import type { StepDims } from "../../kernels/step.ts";
 import type { Tuning } from "../../kernels/tuning/tuning.ts";
 import type { GraphInputs } from "../../models/model.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
+import type { KvStorage } from "./kv_storage.ts";
 import { layerKvs } from "./kv_memory.ts";
 import { KvDiagnosis } from "./kv_diagnosis.ts";
 import { ModelRunner } from "./model_runner.ts";
@@ -12,6 +13,8 @@ import { StepPacker } from "./step_packer.ts";
 import { defaultTuning } from "./default_tuning.ts";
 import { RowReader } from "./row_reader.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
+import { swapLayout } from "./swap_layout.ts";
+import { SwapMemory } from "./swap_memory.ts";
 
 /** Memory and tuning that exist already. */
 export interface RunnerOptions {
@@ -19,6 +22,10 @@ export interface RunnerOptions {
   readonly memory?: RunnerMemory;
   /** The device's own unless given; a variant of it. */
   readonly tuning?: Tuning;
+  /** Made as the configuration says unless given, over that memory. */
+  readonly swap?: SwapMemory;
+  /** Is told in words of what host memory has not kept. */
+  readonly warn?: (words: string) => void;
   /** Is told the share of the kernel calls that are compiled. */
   readonly onProgress?: (share: number) => void;
 }
@@ -30,12 +37,15 @@ export interface RunnerOptions {
  */
 export async function buildRunner(
   inputs: RunnerInputs,
-  { memory, tuning = defaultTuning(inputs.device, inputs.engine), onProgress }: RunnerOptions = {},
+  options: RunnerOptions = {},
 ): Promise<ModelRunner> {
+  const { device } = inputs;
+  const { memory, tuning = defaultTuning(device, inputs.engine) } = options;
   const { activations, storage } = memory ?? await allocateMemory(inputs);
   return await ModelRunner.create({
-    device: inputs.device,
+    device,
     storage,
+    swap: options.swap ?? await swapMemory(inputs, storage, options.warn),
     layers: (slots) => layerKvs(inputs.model, inputs.engine, slots),
     graph: (kv, step) =>
       forwardGraph(inputs, { activations: { ...activations, step }, kv }, tuning),
@@ -43,9 +53,19 @@ export async function buildRunner(
     step: activations.step,
     sampled: activations.sampled,
     vocabSize: inputs.model.vocabSize,
-    diagnosis: new KvDiagnosis(inputs.device),
+    diagnosis: new KvDiagnosis(device),
     reader: rowReader(inputs, activations, tuning),
-  }, onProgress);
+  }, options.onProgress);
+}
+
+/** Host memory as the configuration asks for it; undefined where it asks for none. */
+async function swapMemory(
+  { device, model, engine }: RunnerInputs,
+  storage: KvStorage,
+  warn: (words: string) => void = () => {},
+): Promise<SwapMemory | undefined> {
+  const layout = swapLayout(model, engine);
+  return layout && await SwapMemory.create({ device, storage, layout, warn });
 }
 
 /** Reads the hidden states of steps once more, over the same buffers. */

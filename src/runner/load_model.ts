@@ -17,6 +17,7 @@ import type { MemoryInputs } from "./fit_context.ts";
 import { openDevice } from "./open_device.ts";
 import { type MemoryPlan, planMemory, planWords } from "./plan_memory.ts";
 import type { RunnerMemory } from "./runner_memory.ts";
+import { swapLayout, swapWords } from "./swap_layout.ts";
 import { type UploadedWeights, uploadWeights, weightSources } from "./upload_weights.ts";
 
 /** The phases of a start, timed as they pass and told as they begin. */
@@ -108,6 +109,9 @@ export async function loadModel(
       ...(device.isSoftware ? { host: hostMemory() } : {}),
     };
     const plan = planMemory(memory);
+    // Refuses what the host has no room for, before weights are read.
+    const { isKnown, freeBytes } = hostMemory();
+    const swap = swapLayout(model, config, isKnown ? freeBytes : Infinity);
     warnOfUnused(log, unusedTensors(checkpoint.names(), model));
     const { quantization } = config;
     const notices = [
@@ -115,6 +119,7 @@ export async function loadModel(
       ...blockNotices(checkpoint, model.weights, quantization),
       ...fallbackNotices(memory.sources, quantization),
       planWords(plan),
+      ...(swap === undefined ? [] : [swapWords(swap)]),
     ];
     notices.forEach((notice) => phases.tell(notice));
     const weights = await load(memory, { checkpoint, plan, phases });

@@ -15,6 +15,7 @@ import { shortContext } from "./long_rows.ts";
 import { loadModel, percent, StartupPhases } from "./load_model.ts";
 import type { ModelRunner } from "./model_runner.ts";
 import { defaultTuning } from "./default_tuning.ts";
+import { swapLayout } from "./swap_layout.ts";
 import { warmUp } from "./warm_up.ts";
 
 /**
@@ -29,24 +30,28 @@ export async function startRunner(
 ): Promise<{ runner: ModelRunner; info: EngineInfo; modelFingerprint: string }> {
   const phases = new StartupPhases(progress);
   const { inputs, memory, modelFingerprint } = await loadModel(config, phases);
+  const log = createLogger({
+    format: config.logFormat ?? "text",
+    level: config.logLevel ?? "info",
+  });
   const tuning = mayTune(inputs.device, config)
-    ? await phases.run("tune kernels", (report) => {
-      const log = createLogger({
-        format: config.logFormat ?? "text",
-        level: config.logLevel ?? "info",
-      });
-      return chooseTuning({ inputs, memory, log, progress: report });
-    })
+    ? await phases.run(
+      "tune kernels",
+      (report) => chooseTuning({ inputs, memory, log, progress: report }),
+    )
     : undefined;
-  const options = { memory, ...(tuning === undefined ? {} : { tuning }) };
+  const warn = (words: string) => log.warn(words);
+  const options = { memory, warn, ...(tuning === undefined ? {} : { tuning }) };
   const runner = await phases.run(
     "compile kernels",
     (report) => buildRunner(inputs, { ...options, onProgress: (share) => report(percent(share)) }),
   );
-  const pool = { ...inputs.budget, ...poolGroups(kvMemory(inputs.model, inputs.engine)) };
+  const { model, engine } = inputs;
+  const swapSpace = swapLayout(model, engine)?.space;
+  const pool = { ...inputs.budget, ...poolGroups(kvMemory(model, engine)), swapSpace };
   await phases.run(
     WARM_UP_PHASE,
-    (report) => warmUp(runner, inputs.engine, pool, (share) => report(percent(share))),
+    (report) => warmUp(runner, engine, pool, (share) => report(percent(share))),
   );
   return { runner, info: engineInfo(inputs, phases.passed), modelFingerprint };
 }
@@ -55,7 +60,9 @@ function engineInfo(
   { device, engine, model, weights, budget }: RunnerInputs,
   phases: readonly StartupPhase[],
 ): EngineInfo {
+  const swapSpace = swapLayout(model, engine)?.space;
   return {
+    ...swapSpace === undefined ? {} : { swapSpace },
     ...askedFor(engine),
     ...multipliesInt8(device, engine) ? { hasInt8Activations: true } : {},
     device: describeDevice(device),

@@ -1,6 +1,7 @@
 import type { Batch, LogitAdjustment, ScheduledChunk } from "../core/batch.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import type { PoolGroups } from "../core/cache_group.ts";
+import type { SwapSpace } from "../core/swap_space.ts";
 import type { ModelRunner } from "./model_runner.ts";
 
 /** An adjustment that changes nothing. */
@@ -21,11 +22,15 @@ const BIASED: LogitAdjustment = {
  */
 export async function warmUp(
   runner: ModelRunner,
-  { blockSize, maxNumSeqs, maxNumBatchedTokens }: EngineConfig,
-  pool: PoolGroups & { readonly numBlocks: number; readonly maxModelLen: number },
+  { blockSize, maxNumSeqs, maxNumBatchedTokens, maxDecodeSteps = 1 }: EngineConfig,
+  pool: PoolGroups & {
+    readonly numBlocks: number;
+    readonly maxModelLen: number;
+    readonly swapSpace?: SwapSpace | undefined;
+  },
   onProgress: (share: number) => void = () => {},
 ): Promise<void> {
-  const { numBlocks, maxModelLen, blocksPerSlab = [1] } = pool;
+  const { numBlocks, maxModelLen, blocksPerSlab = [1], swapSpace } = pool;
   const most = Math.min(maxNumBatchedTokens, blockSize * numBlocks, maxModelLen);
   const draw = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 };
   const chunk = (sequenceId: number, length: number): ScheduledChunk => ({
@@ -43,6 +48,10 @@ export async function warmUp(
   for (const length of [2, 5, Math.min(64, most)]) {
     if (length <= most) plans.push([chunk(0, length)]);
   }
+  // What runs behind the first of several decode steps.
+  if (maxDecodeSteps > 1 && most >= 2) {
+    plans.push([{ ...chunk(1, 2), tokens: new Uint32Array(1), numSteps: 2 }]);
+  }
   const copies = blocksPerSlab.flatMap((count, group) =>
     numBlocks * count > 1 ? [{ group, from: 0, to: 1, numTokens: 1 }] : []
   );
@@ -51,6 +60,27 @@ export async function warmUp(
     if (numTokens > maxNumBatchedTokens) continue;
     await runner.run({ step: 0, chunks, numTokens, copies } satisfies Batch);
     onProgress((i + 1) / plans.length);
+  }
+  const perSlab = blocksPerSlab[0]!;
+  if (swapSpace !== undefined) {
+    await warmUpSwap(runner, numBlocks * perSlab, swapSpace.numSlabs * perSlab);
+  }
+}
+
+/** Blocks that are copied to the host and back, as many as make their time a rate. */
+const NUM_SWAPPED = 16;
+
+/** Copies blocks of the first group to host memory and back, which shows how fast that is. */
+async function warmUpSwap(
+  runner: ModelRunner,
+  numBlocks: number,
+  numSlots: number,
+): Promise<void> {
+  const count = Math.min(NUM_SWAPPED, numBlocks, numSlots);
+  const swapOuts = Array.from({ length: count }, (_, i) => ({ group: 0, block: i, slot: i }));
+  const swapIns = swapOuts.map((swap) => ({ ...swap, sequenceId: 0 }));
+  for (let round = 0; round < 2; round++) {
+    await runner.run({ step: 0, swapOuts, swapIns, chunks: [], numTokens: 0 });
   }
 }
 

@@ -3,6 +3,7 @@ import { invariant } from "../base/invariant.ts";
 import type { Admission } from "../kvcache/admission.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import { addDemands, type Demand } from "../kvcache/pool/pool.ts";
+import type { RequestId } from "../core/ids.ts";
 import type { WaitCause } from "../core/kv_decision.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { BatchPlan } from "./batch_plan.ts";
@@ -17,6 +18,7 @@ import {
   type SequenceGroup,
 } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
+import type { SwapControl } from "./swap_control.ts";
 import { WaitReporter } from "./wait_reporter.ts";
 
 /** A request that can never fit, even in an empty pool, and the error that it ends with. */
@@ -53,6 +55,7 @@ export interface AdmissionParts {
   readonly queues: SequenceQueues;
   readonly counters: Counters;
   readonly growth: GrowthForecast;
+  readonly swaps: SwapControl;
 }
 
 /**
@@ -68,27 +71,37 @@ export class AdmissionControl {
   readonly #queues: SequenceQueues;
   readonly #counters: Counters;
   readonly #growth: GrowthForecast;
+  readonly #swaps: SwapControl;
   readonly #waits: WaitReporter;
   #impossible: Impossible[] = [];
+  /** Requests of the groups that the latest `fill` has admitted, until they are taken. */
+  readonly #admitted = new Set<RequestId>();
   #blocked: SequenceGroup | undefined;
+  #numPassedOver = 0;
 
   /** Works on the scheduler's own queues and counters. */
   constructor(
     blocks: BlockManager,
     limits: AdmissionLimits,
-    { queues, counters, growth }: AdmissionParts,
+    { queues, counters, growth, swaps }: AdmissionParts,
   ) {
     this.#blocks = blocks;
     this.#limits = limits;
     this.#queues = queues;
     this.#counters = counters;
     this.#growth = growth;
+    this.#swaps = swaps;
     this.#waits = new WaitReporter(limits.onDecision);
   }
 
   /** The group whose blocks the latest `fill` lacked, which ended it; undefined when none did. */
   get blocked(): SequenceGroup | undefined {
     return this.#blocked;
+  }
+
+  /** Groups that the latest `fill` has passed over, since they wait for others to get on. */
+  get numPassedOver(): number {
+    return this.#numPassedOver;
   }
 
   /** A group has been queued, or preempted. */
@@ -100,6 +113,8 @@ export class AdmissionControl {
   fill(plan: BatchPlan): void {
     const turns = this.#queues.takeTurns();
     this.#blocked = undefined;
+    this.#numPassedOver = 0;
+    this.#admitted.clear();
     for (;;) {
       const group = turns.next;
       if (group === undefined) return this.#waits.end();
@@ -111,12 +126,14 @@ export class AdmissionControl {
       const longPrefills = this.#longPrefills(group);
       if (longPrefills !== undefined) {
         this.#waits.report(group, longPrefills);
+        this.#numPassedOver++;
         turns.passOver();
         continue;
       }
       const sharing = this.#chooseSharing(group);
       if (sharing.type === "wait") {
         this.#waits.reportSharing(group, sharing.reason, this.#blocks);
+        this.#numPassedOver++;
         turns.passOver();
       } else {
         const admission = this.#tryAdmit(group, sharing);
@@ -128,6 +145,28 @@ export class AdmissionControl {
         this.#start(group, admission, plan);
       }
     }
+  }
+
+  /**
+   * Why the group that is to be admitted next is not, between two steps; undefined where none
+   * waits, or nothing keeps it. O(its tokens).
+   */
+  explainHead(): { readonly group: SequenceGroup; readonly cause: WaitCause } | undefined {
+    const group = this.#queues.takeTurns().next;
+    const cause = group && (this.#seatShortage(group.numSeats) ?? this.#longPrefills(group) ??
+      this.#explainBlocks(group));
+    return cause && { group: group!, cause };
+  }
+
+  #explainBlocks(group: SequenceGroup): WaitCause | undefined {
+    const { numFree, numCached: numEvictable } = this.#blocks;
+    const numNeeded = this.#blocks.numBlocksFor(group.numTokens);
+    const numLeftOver = this.#blocks.numLeftOver(this.#numKeptFor(group));
+    const kept = numLeftOver > 0 ? { numKept: numLeftOver } : {};
+    const numbers = { numNeeded, numFree, numEvictable, ...kept };
+    const sharing = this.#chooseSharing(group);
+    if (sharing.type === "wait") return { reason: sharing.reason, ...numbers };
+    return this.numMissing(group) > 0 ? { reason: "blocks", ...numbers } : undefined;
   }
 
   /** Blocks that a group lacks to be admitted, and those it has to leave over among them. */
@@ -181,10 +220,17 @@ export class AdmissionControl {
     return impossible;
   }
 
+  /** Returns the requests of which the latest `fill` has admitted groups, once. */
+  takeAdmitted(): readonly RequestId[] {
+    if (this.#admitted.size === 0) return [];
+    const admitted = [...this.#admitted];
+    this.#admitted.clear();
+    return admitted;
+  }
+
   /** The seats or tokens that a group lacks to advance in each step beside all that run. */
   #shortage({ numSeats: numNeeded }: SequenceGroup, plan: BatchPlan): WaitCause | undefined {
-    const { maxNumBatchedTokens } = this.#limits;
-    if (plan.isFull) return { reason: "tokens", limit: maxNumBatchedTokens };
+    if (plan.isFull) return { reason: "tokens", limit: plan.numTokens };
     return this.#seatShortage(numNeeded);
   }
 
@@ -250,10 +296,12 @@ export class AdmissionControl {
   }
 
   #start(group: SequenceGroup, admission: Admission, plan: BatchPlan): void {
-    const { numCachedTokens, numEvictedTokens, evictedAgoMs, copies, stops } = admission;
+    const { numCachedTokens, numLoadedTokens = 0, numEvictedTokens, evictedAgoMs } = admission;
+    const { copies, stops } = admission;
     this.#queues.admit(group);
+    this.#admitted.add(group.requestId);
     group.members[0]!.stops = stops;
-    group.start(numCachedTokens);
+    group.start(numCachedTokens + numLoadedTokens);
     group.numOutputTokensAtStart = group.members[0]!.numOutputTokens;
     if (group.numPreemptions === 0) {
       // Siblings share one prompt without asking the cache.
@@ -285,6 +333,9 @@ export class AdmissionControl {
     const { numTokens } = group.members[0]!;
     const lookup = { numTokens, numHitTokens, numEvictedTokens, blockSize: this.#blocks.blockSize };
     if (group.numPreemptions === 0) this.#counters.countLookup(lookup);
-    else this.#counters.countLookupAgain(lookup);
+    else {
+      this.#counters.countLookupAgain(lookup);
+      this.#swaps.noteLookup(lookup);
+    }
   }
 }

@@ -1,6 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { Sequence } from "./sequence.ts";
+import type { SequenceGroup } from "./sequence_group.ts";
 
 /**
  * Audit: exactly `holders` have block tables, each long enough for its computed tokens; without any
@@ -31,4 +32,13 @@ export function checkHolders(
     !isIdle || numInUse <= numPinned,
     `idle, ${numInUse} blocks in use, ${numPinned} pinned`,
   );
+}
+
+/** Audit: host memory has blocks of groups that wait, and of no other. O(groups). */
+export function checkSwapped(waiting: readonly SequenceGroup[], blocks: BlockManager): void {
+  if (blocks.swap === undefined) return;
+  const ids = new Set(waiting.map(({ id }) => id));
+  for (const id of blocks.swap.ids) {
+    invariant(ids.has(id), `sequence ${id} has blocks in host memory and does not wait`);
+  }
 }

@@ -1,7 +1,7 @@
 import { alignDown } from "../base/math.ts";
 import { type EngineCounts, zeroCounts } from "../core/engine_stats.ts";
 import type { ScheduledChunk } from "../core/batch.ts";
-import type { Sequence } from "./sequence.ts";
+import type { Answer, Sequence } from "./sequence.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 
 /** The outcome of a look-up in the prefix cache. */
@@ -23,14 +23,35 @@ export class Counters {
     return this.#counts;
   }
 
-  /** A step has been planned; returns how many there were before. */
-  countStep(): number {
+  /** A plan of so many tokens has been made; returns how many plans there were before. */
+  countStep(numTokens: number): number {
+    this.#counts.numStepTokens += numTokens;
     return this.#counts.numSteps++;
+  }
+
+  /** A plan stands for so many steps beyond its first. */
+  countFurtherSteps(count: number): void {
+    this.#counts.numFurtherSteps += count;
+  }
+
+  /** So many tokens have been drawn behind the end of their sequence. */
+  countWasted(numTokens: number): void {
+    this.#counts.numWastedTokens += numTokens;
   }
 
   /** A group has lost its blocks. */
   countPreemption(): void {
     this.#counts.numPreemptions++;
+  }
+
+  /** Host memory had no room for a preempted sequence. */
+  countSwapRefused(): void {
+    this.#counts.numSwapsRefused++;
+  }
+
+  /** Host memory has not kept a block of a sequence. */
+  countSwapCorrupt(): void {
+    this.#counts.numSwapsCorrupt++;
   }
 
   /** The deadline of a group has passed. */
@@ -70,8 +91,18 @@ export class Counters {
   }
 
   /** An answer of a group has begun, or ended without a token. Those of a reheat do not count. */
-  countPrompt({ isReheat, numPromptTokens }: SequenceGroup): void {
-    if (!isReheat) this.#counts.numPromptTokens += numPromptTokens;
+  countPrompt(
+    { isReheat, numPromptTokens }: SequenceGroup,
+    { numCachedTokens }: Pick<Answer, "numCachedTokens">,
+  ): void {
+    if (isReheat) return;
+    this.#counts.numPromptTokens += numPromptTokens;
+    this.#counts.numCachedPromptTokens += numCachedTokens;
+  }
+
+  /** A token could not be drawn, since the model's outputs were no numbers. */
+  countCorrupted(): void {
+    this.#counts.numCorrupted++;
   }
 
   /** An answer of a group has one more token. Those of a reheat do not count. */

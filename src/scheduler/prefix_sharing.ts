@@ -45,6 +45,7 @@ export function chooseSharing(
   },
   blocks: BlockManager,
 ): Sharing {
+  if (blocks.swap?.find(group.id) !== undefined) return ADMIT;
   // What another computes cannot be read.
   if ((group.maxCachedTokens ?? Infinity) < group.numPromptTokens - 1) return ADMIT;
   const sibling = others.siblings.find((other) =>
@@ -54,7 +55,8 @@ export function chooseSharing(
   // All but the last prompt position, which every branch computes to draw its own first token.
   const numShared = group.numPromptTokens - 1;
   if (sibling !== undefined && group.numOutputTokens === 0 && numShared > 0) {
-    if (sibling.numComputedTokens < numShared) return { type: "wait", reason: "sibling_prompt" };
+    const isThere = sibling.numComputedTokens >= numShared && !blocks.swap?.isLoading(sibling.id);
+    if (!isThere) return { type: "wait", reason: "sibling_prompt" };
     // A window or a state may have moved on; then the cache has what it kept at the prompt's end.
     if (blocks.canFork(sibling.id, numShared)) return { type: "fork", source: sibling };
   }

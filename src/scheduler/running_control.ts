@@ -1,3 +1,4 @@
+import type { PreemptCause } from "../core/kv_decision.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 import type { AdmissionControl } from "./admission_control.ts";
@@ -9,6 +10,7 @@ import type { SchedulingPolicy } from "./policies/scheduling_policy.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 import type { StepCommit } from "./step_commit.ts";
+import type { SwapControl } from "./swap_control.ts";
 
 /** What a scheduler shares with the control of what runs. */
 export interface RunningParts {
@@ -18,6 +20,7 @@ export interface RunningParts {
   readonly policy: SchedulingPolicy;
   readonly admissions: AdmissionControl;
   readonly commit: StepCommit;
+  readonly swaps: SwapControl;
 }
 
 /** Plans the next tokens of the groups that run, and preempts those that others need room from. */
@@ -60,7 +63,9 @@ export class RunningControl {
   preemptOutgrown(): void {
     if (this.#options.shortContextLen === undefined) return;
     for (const group of this.#running.toReversed()) {
-      if (this.#cachingOf(group) !== group.caching) this.preempt(group);
+      if (this.#cachingOf(group) !== group.caching) {
+        this.preempt(group, { reason: "long_context" });
+      }
     }
   }
 
@@ -75,14 +80,21 @@ export class RunningControl {
     const victims = this.#parts.policy.order(this.#running)
       .filter((group) => outranks!(head, group));
     if (victims.length === 0 || !this.#parts.admissions.wouldFit(head, victims)) return;
-    while (victims.length > 0 && !this.#parts.admissions.fits(head)) this.preempt(victims.pop()!);
+    const cause: PreemptCause = { reason: "outranked", forId: head.id };
+    while (victims.length > 0 && !this.#parts.admissions.fits(head)) {
+      this.preempt(victims.pop()!, cause);
+    }
   }
 
-  /** Its tokens are kept, so its answer goes on where it was; uncached ones are computed again. */
-  preempt(victim: SequenceGroup): void {
+  /**
+   * Its tokens are kept, so its answer goes on where it was; its blocks go to host memory where
+   * that pays, and else uncached tokens are computed again.
+   */
+  preempt(victim: SequenceGroup, cause: PreemptCause): void {
     const holders = holdersOf(victim);
+    this.#parts.swaps.preempt(victim, isStale(cause));
     this.#parts.queues.preempt(victim);
-    for (const { id } of holders) this.#blocks.free(id, "preempt");
+    for (const { id } of holders) this.#blocks.free(id, "preempt", cause);
     victim.preempt();
     victim.cacheAs(this.#cachingOf(victim));
     this.#parts.admissions.noteWaiting(victim);
@@ -107,7 +119,7 @@ export class RunningControl {
       }
       const victim = order.pop()!;
       this.#parts.growth.noteShortage();
-      this.preempt(victim);
+      this.preempt(victim, { reason: "blocks", forId: group.id });
       if (victim === group) return false;
       plan.release(victim.numSeats);
     }
@@ -124,6 +136,11 @@ export class RunningControl {
   #cachingOf({ caching, members }: SequenceGroup): CachingOptions {
     return cachingAtLength(caching, members[0]!.numTokens, this.#options.shortContextLen);
   }
+}
+
+/** Whether KV that is given back would not be computed the same again. */
+function isStale({ reason }: PreemptCause): boolean {
+  return reason === "long_context" || reason === "reset" || reason === "corrupt";
 }
 
 /**

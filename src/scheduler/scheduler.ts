@@ -1,20 +1,25 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
-import type { Batch, ChunkResult } from "../core/batch.ts";
+import { type Batch, type ChunkResult, numStepsOf } from "../core/batch.ts";
 import type { SchedulingSettings } from "../core/engine_config.ts";
+import type { StepBounds } from "../core/step_bounds.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
+import { describeWait } from "../core/kv_decision.ts";
 import type { TokenEvent } from "../core/token_event.ts";
+import type { SwapCosts } from "../core/swap_space.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import { BatchPlan, checkResults } from "./batch_plan.ts";
 import { AdmissionControl, type TokensListener } from "./admission_control.ts";
-import { checkHolders } from "./audit.ts";
+import { checkHolders, checkSwapped } from "./audit.ts";
 import { Counters } from "./counters.ts";
 import { deadlineExceeded, Deadlines } from "./deadlines.ts";
+import { FurtherSteps } from "./further_steps.ts";
 import { GrowthForecast } from "./growth_forecast.ts";
 import { makeSequenceGroups } from "./make_sequence_groups.ts";
+import { PrefillTime } from "./prefill_time.ts";
 import { createPolicy } from "./policies/create_policy.ts";
 import { QueueSpeed } from "./queue_speed.ts";
 import { RunningControl } from "./running_control.ts";
@@ -22,6 +27,7 @@ import { PoolSizing } from "./pool_sizing.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
 import { StepCommit } from "./step_commit.ts";
+import { SwapControl } from "./swap_control.ts";
 import { type QueueView, viewQueues } from "./queue_view.ts";
 import {
   cacheInUse,
@@ -89,9 +95,11 @@ export class Scheduler {
   #nextSequenceId: SequenceId = 0;
   readonly #counters = new Counters();
   readonly #growth: GrowthForecast;
+  readonly #swaps: SwapControl;
   readonly #admissions: AdmissionControl;
   readonly #commit: StepCommit;
   readonly #running: RunningControl;
+  readonly #furtherSteps: FurtherSteps;
 
   constructor(blocks: BlockManager, options: SchedulerOptions) {
     this.#blocks = blocks;
@@ -101,20 +109,26 @@ export class Scheduler {
       conservativeness: options.scheduleConservativeness ?? 0,
     });
     const policy = createPolicy(options.schedulingPolicy ?? "fcfs", {
-      cachedLength: ({ allTokens, caching }) => blocks.numTokensCached(allTokens, caching.scope),
+      watchCached: ({ allTokens, caching }) => blocks.watchCached(allTokens, caching.scope),
       expectedTokens: (group) => this.#growth.expectedTokens(group),
     });
     this.#queues = new SequenceQueues(policy);
-    const shared = { queues: this.#queues, counters: this.#counters, growth: this.#growth };
-    const onGroupEnd = (group: SequenceGroup) => this.#noteEnd(group);
+    const counters = this.#counters;
+    this.#swaps = new SwapControl(blocks, { counters, onDecision: options.onDecision });
+    const shared = { queues: this.#queues, counters, growth: this.#growth, swaps: this.#swaps };
     this.#admissions = new AdmissionControl(blocks, options, shared);
-    this.#commit = new StepCommit(blocks, options, { ...shared, onGroupEnd });
+    this.#commit = new StepCommit(blocks, options, {
+      ...shared,
+      onGroupEnd: (group) => this.#noteEnd(group),
+      onGroupLost: (group) => this.#running.preempt(group, { reason: "corrupt" }),
+    });
     this.#running = new RunningControl(blocks, options, {
       ...shared,
       policy,
       admissions: this.#admissions,
       commit: this.#commit,
     });
+    this.#furtherSteps = new FurtherSteps(blocks, options, this.#queues);
     this.pool = new PoolSizing(blocks, options.maxModelLen, {
       ...shared,
       blocked: () => this.#admissions.blocked,
@@ -145,17 +159,23 @@ export class Scheduler {
       ...this.#counters.current,
       numRunning: this.#queues.running.reduce((sum, { members }) => sum + members.length, 0),
       numWaiting: this.#queues.numWaiting,
+      numDeferred: Math.min(this.#admissions.numPassedOver, this.#queues.numWaiting),
       numBlocks: this.#blocks.numBlocks,
       numFreeBlocks: this.#blocks.numFree,
       numCachedBlocks: this.#blocks.numCached,
       numPinnedBlocks: this.#blocks.pins?.numBlocks ?? 0,
       numEvictedBlocks: this.#blocks.numEvicted,
       numResetBlocks: this.#blocks.numReset,
+      numSwapped: this.#blocks.swap?.numSequences ?? 0,
+      numSwapBlocks: this.#blocks.swap?.numSlabs ?? 0,
+      numUsedSwapBlocks: this.#blocks.swap?.numUsed ?? 0,
+      ...this.#blocks.swap?.counts,
     };
   }
 
   /**
-   * Queues all sequences of a request, which has come at `nowMs`.
+   * Queues all sequences of a request, which has come at `nowMs`. Of a resumed one, those that had
+   * ended are left out, and the queue's limit does not count: it was accepted before.
    *
    * @throws {RequestError} when they are too many for any queue or one of them could never run
    * (400), too many of the same owner wait (429), or a grammar cannot be matched. Nothing has been
@@ -174,11 +194,13 @@ export class Scheduler {
     checkTokens(request, limits);
     checkSearchFits(request, limits);
     checkUrgency(request, this.#options.schedulingPolicy);
-    checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), {
-      ...limits,
-      secondsUntil: (numPlaces) =>
-        this.#speed.secondsUntil(numPlaces * this.#queues.numOwnersWaiting, nowMs),
-    });
+    if (request.resumed === undefined) {
+      checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), {
+        ...limits,
+        secondsUntil: (numPlaces) =>
+          this.#speed.secondsUntil(numPlaces * this.#queues.numOwnersWaiting, nowMs),
+      });
+    }
     const firstId = this.#nextSequenceId;
     const groups = makeSequenceGroups(request, { ...limits, firstId, nowMs });
     this.#nextSequenceId += request.sequences.length;
@@ -208,8 +230,9 @@ export class Scheduler {
    * that ran had to be ended (see {@link takeEvents}). Fails if no group advances and none ends.
    *
    * @param nowMs the time by which deadlines are met; default: as before.
+   * @param bounds what the step is to be cut to; default: nothing but the scheduler's own limits.
    */
-  schedule(nowMs: number = this.#nowMs): Batch | undefined {
+  schedule(nowMs: number = this.#nowMs, bounds: StepBounds = {}): Batch | undefined {
     this.#checkBetweenSteps("schedule()");
     const { numUnfinished } = this.#queues;
     this.#nowMs = nowMs;
@@ -218,7 +241,10 @@ export class Scheduler {
     this.#running.preemptOutgrown();
     this.#running.preemptOutranked();
     const { numPreemptions } = this.#counters.current;
-    const plan = new BatchPlan(this.#options.maxNumBatchedTokens, this.#maxChunk());
+    const { maxDecodeSteps, maxPrefillTokens } = bounds;
+    const prefillTime = maxPrefillTokens &&
+      new PrefillTime(maxPrefillTokens, this.#blocks.blockSize);
+    const plan = new BatchPlan(this.#options.maxNumBatchedTokens, this.#maxChunk(), prefillTime);
     this.#running.schedule(plan);
     // Blocks taken from a running sequence are for those that still run, not for a newcomer.
     const hasPreempted = this.#counters.current.numPreemptions > numPreemptions;
@@ -230,11 +256,17 @@ export class Scheduler {
     this.#speed.note(nowMs, this.#numQueued - numWaiting, numWaiting);
     if (plan.isEmpty) {
       const isStuck = numUnfinished > 0 && this.#queues.numUnfinished === numUnfinished;
-      invariant(!isStuck, `no sequence advances or ends: ${JSON.stringify(this.stats)}`);
+      if (isStuck) {
+        throw new InvariantError(`no sequence advances or ends: ${this.describeQueue()}`);
+      }
+      this.#blocks.swap?.dropUnplanned();
       return undefined;
     }
+    if (this.#blocks.swap !== undefined) plan.addSwaps(this.#blocks.swap.take());
+    this.#furtherSteps.addTo(plan, maxDecodeSteps);
     for (const copy of this.#blocks.takeCopies()) plan.addCopy(copy);
-    const batch = plan.toBatch(this.#counters.countStep());
+    const batch = plan.toBatch(this.#counters.countStep(plan.numTokens));
+    this.#counters.countFurtherSteps(Math.max(...batch.chunks.map(numStepsOf)) - 1);
     this.#inFlight = batch;
     this.#commit.begin(plan);
     return batch;
@@ -256,9 +288,19 @@ export class Scheduler {
     return this.takeEvents();
   }
 
+  /** Takes what copying and computing take on the device, as measured, to weigh swaps by. */
+  noteSwapCosts(costs: SwapCosts): void {
+    this.#swaps.noteCosts(costs);
+  }
+
   /** Takes the events that no commit has returned yet: ends by abort or error. */
   takeEvents(): TokenEvent[] {
     return this.#commit.takeEvents();
+  }
+
+  /** Takes the requests of which sequences have been admitted to the latest step, once. */
+  takeAdmitted(): readonly RequestId[] {
+    return this.#admissions.takeAdmitted();
   }
 
   /**
@@ -275,9 +317,21 @@ export class Scheduler {
     const { running } = this.#queues;
     const numRunning = running.length;
     if (numRunning > 0 && !preempt) throw cacheInUse(numRunning);
-    while (running.length > 0) this.#running.preempt(running.at(-1)!);
+    while (running.length > 0) this.#running.preempt(running.at(-1)!, { reason: "reset" });
     this.#blocks.clearCache();
     return numRunning;
+  }
+
+  /** How many run and wait, and what blocks the first that waits, with the numbers. */
+  describeQueue(): string {
+    const { numRunning, numWaiting, numBlocks, numFreeBlocks, numCachedBlocks } = this.stats;
+    const counts =
+      `${numRunning} running, ${numWaiting} waiting, ${numFreeBlocks} of ${numBlocks} ` +
+      `blocks free, ${numCachedBlocks} evictable`;
+    const head = this.#admissions.explainHead();
+    if (head === undefined) return counts;
+    const { requestId, index } = head.group;
+    return `${counts}; ${requestId}[${index}] waits: ${describeWait(head.cause)}`;
   }
 
   /** The unfinished sequences, at most `limit` of them: those that run, then those that wait. */
@@ -296,6 +350,7 @@ export class Scheduler {
     this.#blocks.checkIntegrity();
     const holders = [...this.#queues.running.flatMap(holdersOf), ...this.#commit.endedInFlight];
     checkHolders(holders, this.#blocks, !this.hasWork);
+    checkSwapped(this.#queues.waiting, this.#blocks);
   }
 
   #checkBetweenSteps(action: string): void {

@@ -96,6 +96,11 @@ export interface SequenceGroup {
    * Whether its next steps compute more tokens than it has seats, so none is admitted behind it.
    */
   readonly isCatchingUp: boolean;
+  /**
+   * Whether its next draws follow from nothing but the tokens before them, so that a device can
+   * make several on its own.
+   */
+  readonly drawsFreely: boolean;
 
   /**
    * Blocks that it takes soon after its admission, beside those of its first member; undefined
@@ -143,9 +148,12 @@ export function admissionOptions(
 ): AdmissionOptions {
   const reserved = group.reservedDemand(blocks);
   const { caching, maxCachedTokens } = group;
-  if (reserved === undefined && maxCachedTokens === undefined && numKept === 0) return caching;
+  const isSwapped = blocks.swap?.find(group.id) !== undefined;
+  const isPlain = reserved === undefined && maxCachedTokens === undefined && !isSwapped;
+  if (isPlain && numKept === 0) return caching;
   return {
     ...caching,
+    ...(isSwapped ? { resumes: group.id } : {}),
     ...(reserved === undefined ? {} : { reserved }),
     ...(maxCachedTokens === undefined ? {} : { maxCachedTokens }),
     ...(numKept === 0 ? {} : { numKept }),

@@ -4,6 +4,7 @@ import {
   type ChunkOutput,
   type ChunkResult,
   type DrawFailure,
+  isLost,
   type ScheduledChunk,
 } from "../core/batch.ts";
 import type { FinishReason, TokenEvent } from "../core/token_event.ts";
@@ -33,6 +34,8 @@ export interface StepCommitParts {
   readonly counters: Counters;
   /** A group ends. */
   readonly onGroupEnd: (group: SequenceGroup) => void;
+  /** Host memory has not kept the blocks of a group that runs: its KV is not there. */
+  readonly onGroupLost: (group: SequenceGroup) => void;
 }
 
 /**
@@ -58,6 +61,7 @@ export class StepCommit implements OutputSink {
   readonly #queues: SequenceQueues;
   readonly #counters: Counters;
   readonly #onGroupEnd: StepCommitParts["onGroupEnd"];
+  readonly #onGroupLost: StepCommitParts["onGroupLost"];
   readonly #events = new EventBuffer();
   #inFlight: InFlight = NOTHING;
 
@@ -65,7 +69,7 @@ export class StepCommit implements OutputSink {
   constructor(
     blocks: BlockManager,
     options: StepCommitOptions,
-    { queues, counters, onGroupEnd }: StepCommitParts,
+    { queues, counters, onGroupEnd, onGroupLost }: StepCommitParts,
   ) {
     this.maxModelLen = options.maxModelLen;
     this.#blocks = blocks;
@@ -73,6 +77,7 @@ export class StepCommit implements OutputSink {
     this.#queues = queues;
     this.#counters = counters;
     this.#onGroupEnd = onGroupEnd;
+    this.#onGroupLost = onGroupLost;
   }
 
   /** Sequences that have ended while their step is in flight, and still hold blocks. */
@@ -88,19 +93,23 @@ export class StepCommit implements OutputSink {
   /** The step in flight has these results, one per chunk that asks for something. */
   updateFromOutput({ chunks }: Batch, results: readonly ChunkResult[]): void {
     const { groups, sequences } = this.#inFlight;
-    let numTaken = 0;
-    const outputs = chunks.map((chunk) =>
-      asksForOutput(chunk) ? results[numTaken++]!.outputs : NO_OUTPUTS
-    );
-    const failures = outputs.map(failureOf);
+    const outputs = outputsOf(chunks, results);
+    const failures = outputs.map((of, i) => isOneStep(chunks[i]!) ? failureOf(of) : undefined);
     // While all are in flight, so that the beams of a search that fails keep their tables for now.
     failures.forEach((failure, i) => {
       if (failure === undefined || sequences[i]!.state === "finished") return;
+      this.#counters.countCorrupted();
       this.end(groups[i]!, { finishReason: "error", error: nonfiniteLogits(failure) });
+    });
+    // And so that what is behind a sequence's end stays its own until all of it is taken.
+    chunks.forEach((chunk, i) => {
+      if (!isOneStep(chunk)) this.#takeSteps(groups[i]!, sequences[i]!, chunk, outputs[i]!);
     });
     this.#inFlight = NOTHING;
     chunks.forEach((chunk, i) => {
+      if (!isOneStep(chunk)) return;
       const sequence = sequences[i]!;
+      if (outputs[i]![0]?.type === "lost") return this.#lose(groups[i]!, sequence);
       this.#takeChunk(sequence, chunk, failures[i]);
       this.#takeReadings(sequence, chunk, outputs[i]!);
       for (const output of outputs[i]!) {
@@ -142,9 +151,23 @@ export class StepCommit implements OutputSink {
   report(group: SequenceGroup, answer: Answer, report: Report): void {
     const hasToken = report.token !== undefined;
     const isBegun = hasToken || report.finishReason === "length";
-    if (isBegun && !answer.hasReported) this.#counters.countPrompt(group);
+    if (isBegun && !answer.hasReported) this.#counters.countPrompt(group, answer);
     if (hasToken) this.#counters.countToken(group);
+    this.#decideReport(group, answer, report);
     this.#events.add(answer, report);
+  }
+
+  /** The first and the last word of an answer; most reports are neither. */
+  #decideReport(
+    { id: sequenceId }: SequenceGroup,
+    { index, hasReported }: Answer,
+    { token, finishReason: reason }: Report,
+  ): void {
+    if (token !== undefined && !hasReported) {
+      this.#options.onDecision?.({ type: "first_token", sequenceId, index });
+    }
+    if (reason === undefined) return;
+    this.#options.onDecision?.({ type: "finish", sequenceId, index, reason });
   }
 
   release(group: SequenceGroup): void {
@@ -153,6 +176,7 @@ export class StepCommit implements OutputSink {
     for (const member of members) {
       const isInFlight = this.#inFlight.sequences.includes(member);
       if (member.state === "running" && !isInFlight) this.#blocks.free(member.id);
+      this.#blocks.swap?.drop(member.id);
       member.matcher?.close();
       const [scope, tokens] = seenBy(member);
       this.#options.onEnd?.(scope, tokens.subarray(0, member.numComputedTokens));
@@ -165,6 +189,14 @@ export class StepCommit implements OutputSink {
     this.#blocks.free(id);
   }
 
+  /** The blocks of a sequence have not come back, and its chunk has not been computed. */
+  #lose(group: SequenceGroup, { id, state }: Sequence): void {
+    this.#counters.countSwapCorrupt();
+    if (state === "finished") return this.#blocks.free(id);
+    this.#options.onDecision?.({ type: "swap_drop", sequenceId: id, reason: "corrupt" });
+    this.#onGroupLost(group);
+  }
+
   #takeReadings(
     { reader, state }: Sequence,
     { start, tokens }: ScheduledChunk,
@@ -173,6 +205,39 @@ export class StepCommit implements OutputSink {
     if (reader === undefined || state !== "running") return;
     for (const output of outputs) reader.take(output);
     reader.advance(start + tokens.length);
+  }
+
+  /**
+   * Takes the draws of several steps, one after the other as if each had been committed by itself,
+   * until the sequence ends: what was computed behind that is dropped, and no other finds it.
+   */
+  #takeSteps(
+    group: SequenceGroup,
+    sequence: Sequence,
+    chunk: ScheduledChunk,
+    outputs: readonly ChunkOutput[],
+  ): void {
+    const { id } = sequence;
+    this.#counters.countChunk(sequence, chunk);
+    let numTaken = 0;
+    for (const output of outputs) {
+      if (output.type === "failed") {
+        const { failure } = output;
+        if (sequence.state === "running") {
+          this.end(group, { finishReason: "error", error: nonfiniteLogits(failure) });
+        }
+        return this.#blocks.discard(id, sequence.allTokens, failure.numSoundTokens);
+      }
+      const end = chunk.start + numTaken + 1;
+      this.#blocks.markComputed(id, sequence.tokenStore, end);
+      if (sequence.state === "finished") break;
+      sequence.numComputedTokens = end;
+      if (output.type === "token") group.update(sequence, output, this);
+      numTaken++;
+      if (sequence.state !== "running") break;
+    }
+    this.#counters.countWasted(outputs.length - Math.max(1, numTaken));
+    if (sequence.state === "finished") this.#blocks.free(id);
   }
 
   /**
@@ -190,6 +255,26 @@ export class StepCommit implements OutputSink {
     if (sequence.state === "finished") this.#blocks.free(sequence.id);
     else sequence.numComputedTokens = end;
   }
+}
+
+/** The outputs of each chunk, in the chunks' order. */
+function outputsOf(
+  chunks: readonly ScheduledChunk[],
+  results: readonly ChunkResult[],
+): (readonly ChunkOutput[])[] {
+  let numTaken = 0;
+  return chunks.map((chunk) => {
+    const next = results[numTaken];
+    const isOfChunk = asksForOutput(chunk) ||
+      (next?.sequenceId === chunk.sequenceId && isLost(next));
+    if (!isOfChunk) return NO_OUTPUTS;
+    numTaken++;
+    return next!.outputs;
+  });
+}
+
+function isOneStep({ numSteps }: ScheduledChunk): boolean {
+  return numSteps === undefined;
 }
 
 /** Why one of these could not be drawn; undefined if all were. */

@@ -11,6 +11,7 @@ import {
   writeError,
 } from "./early_answers.ts";
 import { probeWhenHalfClosed } from "./half_close.ts";
+import { withinSpanOf } from "./otel_spans.ts";
 
 /** An HTTP server that is bound to its port. */
 export interface Listening {
@@ -99,7 +100,7 @@ function createHttpServer(
 ): Server {
   const eventStreams = new WeakSet<object>();
   const listener = getRequestListener(async (request, { outgoing }) => {
-    const response = await fetch(request);
+    const response = await withinSpanOf(outgoing, () => fetch(request));
     const type = response.headers.get("content-type") ?? "";
     if (type.startsWith("text/event-stream")) eventStreams.add(outgoing);
     return response;

@@ -5,10 +5,12 @@ import { createLogger, type Logger } from "../base/log.ts";
 import { type Config, toEngineConfig } from "../core/config.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
+import type { EngineStall } from "../core/generation.ts";
 import type { ModelFiles } from "../core/model_json.ts";
 import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
 import type { EngineClientOptions, EngineFailure } from "../engine/client_options.ts";
+import { describePoolCut } from "../engine/pool_cut.ts";
 import { GrammarCompiler } from "../grammar/grammar_compiler.ts";
 import { createApp } from "../http/app.ts";
 import { createSeedSource } from "../http/seed_source.ts";
@@ -30,6 +32,7 @@ import { windowAnswer } from "../window/window_answer.ts";
 import { findModelSource } from "../weights/model_source.ts";
 import { createKvPlanner } from "./kv_planner.ts";
 import type { ModelDirectory } from "./model_directory.ts";
+import { openSpans } from "./otel_spans.ts";
 import { PrefixMemory } from "./prefix_memory.ts";
 import { StartProgress } from "./start_progress.ts";
 import { readingForms } from "./reading_forms.ts";
@@ -79,7 +82,8 @@ export async function createServer(
   const files = source.textFiles();
   const text = await loadTextService(files);
   const told = { start, onProgress, onGivenUp };
-  const engine = engineClient(config, { log, memory: () => memory, ...told });
+  const late = { memory: () => memory, metrics: () => metrics };
+  const engine = engineClient(config, { log, ...late, ...told });
   const model = {
     ...describeModel(config, { files, name: directory.name }, text),
     ...await readingForms(config, { files, weights: () => source.openWeights() }, text),
@@ -89,7 +93,7 @@ export async function createServer(
   const memory: PrefixMemory = await PrefixMemory.open({ path, engine, config: base, log });
   const deadlineMs = config.grammarCompileTimeout * 1000;
   const grammars = new GrammarCompiler(files, { deadlineMs });
-  const metrics = servingMetrics(engine, model, memory);
+  const metrics: ServingMetrics = servingMetrics(engine, model, memory);
   const app = createApp({
     engine,
     text,
@@ -142,9 +146,10 @@ function warnOfTokens(log: Logger, numTokens: number, vocabSize: number): void {
 /** The engine's client, which tells the log and the memory of prefixes what happens to it. */
 function engineClient(
   config: Config,
-  { log, memory, start, onProgress, onGivenUp }: Required<ServerEvents> & {
+  { log, memory, metrics, start, onProgress, onGivenUp }: Required<ServerEvents> & {
     readonly log: Logger;
     readonly memory: () => PrefixMemory;
+    readonly metrics: () => ServingMetrics;
   },
 ): EngineClient {
   const engine: EngineClient = new EngineClient({
@@ -161,12 +166,14 @@ function engineClient(
       if (failure.state === "failed" && engine.info !== undefined) onGivenUp(failure.reason);
     },
     onSubmit: (id) => memory().giveWayTo(id),
+    onStall: (stall) => logStall(log, stall),
+    onStep: (numTokens) => metrics().observeStep(numTokens),
   });
   return engine;
 }
 
 function servingMetrics(engine: EngineClient, model: ServedModel, memory: PrefixMemory) {
-  const metrics = new ServingMetrics(engine, model.names[0]!);
+  const metrics = new ServingMetrics(engine, model.names[0]!, openSpans());
   metrics.watchReheat(() => memory.progress);
   return metrics;
 }
@@ -250,9 +257,23 @@ function engineLimits(
   };
 }
 
-function logFailure(log: Logger, { reason, state, numRequests, pauseMs }: EngineFailure): void {
-  const pause = pauseMs === undefined ? {} : { restart_in_seconds: pauseMs / 1000 };
-  log.error("engine stopped", { reason, state, requests_failed: numRequests, ...pause });
+function logStall(log: Logger, stall: EngineStall | undefined): void {
+  if (stall === undefined) log.info("the engine gets on again");
+  else log.warn("the engine does not get on", { ...stall });
+}
+
+function logFailure(
+  log: Logger,
+  { reason, state, numFailed, numKept, poolCut, pauseMs }: EngineFailure,
+): void {
+  log.error("engine stopped", {
+    reason,
+    state,
+    requests_kept: numKept,
+    requests_failed: numFailed,
+    ...(poolCut === undefined ? {} : { kv_pool: describePoolCut(poolCut) }),
+    ...(pauseMs === undefined ? {} : { restart_in_seconds: pauseMs / 1000 }),
+  });
 }
 
 function describeModel(

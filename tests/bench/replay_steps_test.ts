@@ -10,11 +10,13 @@ import { EngineSession } from "../../src/engine/engine_session.ts";
 import { StepTraceWriter } from "../../src/engine/step_trace_writer.ts";
 import { startRunner } from "../../src/runner/start_runner.ts";
 import {
+  decodeSteps,
   requestFor,
   type SchedulerAction,
   schedulerHistories,
   schedulings,
   tinyCachingRigs,
+  withSwap,
 } from "../support/arbitraries.ts";
 import { DEMO_DIR, goldenPrompts, GREEDY_64 } from "../support/demo_engine.ts";
 import { fakeGrammar, FakeMatchers } from "../support/fake_matchers.ts";
@@ -41,11 +43,21 @@ class TracedRig {
     const { numBlocks, blockSize, numWatermarkBlocks, ...limits } = this.rig.options;
     const { maxModelLen, maxNumSeqs, maxNumBatchedTokens, maxNumWaitingSeqs } = limits;
     const sizes = { numBlocks, blockSize, numWatermarkBlocks, maxModelLen, maxNumSeqs };
+    const { swapSpace, swapCosts: costs } = limits;
+    const swap = swapSpace && { swapSpace };
     const policy = prefixCache && { evictionPolicy: prefixCache.policy! };
     this.#trace.record({
       type: "start",
-      sizes: { ...sizes, maxNumBatchedTokens, maxNumWaitingSeqs, ...scheduling, ...policy },
+      sizes: {
+        ...sizes,
+        maxNumBatchedTokens,
+        maxNumWaitingSeqs,
+        ...scheduling,
+        ...policy,
+        ...swap,
+      },
     });
+    if (costs) this.#trace.record({ type: "costs", costs });
   }
 
   apply(action: SchedulerAction): void {
@@ -93,8 +105,14 @@ class TracedRig {
   }
 
   #step(inFlight: readonly SchedulerAction[]): void {
-    const batch = this.rig.scheduler.schedule(this.#trace.now());
-    this.#trace.record({ type: "plan", ...(batch === undefined ? {} : { batch }) });
+    // Another bound each time, as times vary.
+    const maxPrefillTokens = [1, 2, 3].map((digits) => 1 + this.#ms % (3 * digits));
+    const bounds = {
+      maxDecodeSteps: 1 + this.#ms % 4,
+      ...(this.#ms % 5 === 0 ? { maxPrefillTokens } : {}),
+    };
+    const batch = this.rig.scheduler.schedule(this.#trace.now(), bounds);
+    this.#trace.record({ type: "plan", bounds, ...(batch === undefined ? {} : { batch }) });
     if (batch === undefined) return;
     this.batches.push(batch);
     const results = this.rig.runner.run(batch);
@@ -125,31 +143,57 @@ Deno.test("replaySteps() plans as any history did, and a device draws the same o
   let numSteps = 0;
   let numPreemptions = 0;
   let numHitTokens = 0;
+  let numFurtherSteps = 0;
   await fc.assert(
-    fc.asyncProperty(tinyCachingRigs, schedulerHistories, schedulings, async (...played) => {
-      const { lines, rig, batches } = traced(...played);
-      const alone = await replaySteps(lines);
-      const onDevice = await replaySteps(
-        lines,
-        ({ sizes }) => Promise.resolve(new PagedFakeRunner(sizes)),
-      );
-      assertEquals([alone.numSteps, onDevice.numSteps], [batches.length, batches.length]);
-      numSteps += alone.numSteps;
-      numPreemptions += rig.scheduler.stats.numPreemptions;
-      numHitTokens += rig.scheduler.stats.numHitTokens;
-      // A plan that is kept stays what it was when it was made, whatever has been done since.
-      const plans = lines.map((line) => parseTraceRecord(line));
-      assertEquals(
-        batches,
-        plans.flatMap((record) => record.type === "plan" && record.batch || []),
-      );
-    }),
+    fc.asyncProperty(
+      ...[tinyCachingRigs, schedulerHistories, schedulings, decodeSteps] as const,
+      async (sizes, actions, scheduling, steps) => {
+        const { lines, rig, batches } = traced(sizes, actions, { ...scheduling, ...steps });
+        const alone = await replaySteps(lines);
+        const onDevice = await replaySteps(
+          lines,
+          ({ sizes }) => Promise.resolve(new PagedFakeRunner(sizes)),
+        );
+        assertEquals([alone.numSteps, onDevice.numSteps], [batches.length, batches.length]);
+        numSteps += alone.numSteps;
+        numPreemptions += rig.scheduler.stats.numPreemptions;
+        numHitTokens += rig.scheduler.stats.numHitTokens;
+        numFurtherSteps += rig.scheduler.stats.numFurtherSteps;
+        // A plan that is kept stays what it was when it was made, whatever has been done since.
+        const plans = lines.map((line) => parseTraceRecord(line));
+        assertEquals(
+          batches,
+          plans.flatMap((record) => record.type === "plan" && record.batch || []),
+        );
+      },
+    ),
     { seed: 11, numRuns: 560 },
   );
   assert(
-    numSteps > 4000 && numPreemptions > 10 && numHitTokens > 200,
-    `${[numSteps, numPreemptions, numHitTokens]}`,
+    numSteps > 4000 && numPreemptions > 10 && numHitTokens > 200 && numFurtherSteps > 50,
+    `${[numSteps, numPreemptions, numHitTokens, numFurtherSteps]}`,
   );
+});
+
+Deno.test("replaySteps() plans copies to host memory and back as they were, lost ones too", async () => {
+  let numSwappedIn = 0;
+  let numLost = 0;
+  const rigs = withSwap(tinyCachingRigs);
+  await fc.assert(
+    fc.asyncProperty(rigs, schedulerHistories, async (options, actions) => {
+      const { lines, rig, batches } = traced(options, actions);
+      const { numSteps } = await replaySteps(lines, ({ sizes }) => {
+        const runner = new PagedFakeRunner(sizes);
+        runner.loseEvery = options.loseEvery!;
+        return Promise.resolve(runner);
+      });
+      assertEquals(numSteps, batches.length);
+      numSwappedIn += rig.scheduler.stats.numSwappedInBlocks;
+      numLost += rig.scheduler.stats.numSwapsCorrupt;
+    }),
+    { seed: 12, numRuns: 300 },
+  );
+  assert(numSwappedIn > 20 && numLost > 0, `${[numSwappedIn, numLost]}`);
 });
 
 const REQUEST = {
@@ -243,4 +287,38 @@ Deno.test("a trace of the bundled model is planned and drawn alike again, after 
   ]);
   assertEquals(replayed.numEngines, 2);
   assert(replayed.numSteps > 24 && replayed.numDraws > 36, JSON.stringify(replayed));
+});
+
+Deno.test("an engine copies to host memory where it measures that to be faster, and is replayed", async () => {
+  const traceSteps = Deno.makeTempFileSync();
+  const { cacheSecret: _, ...plain } = CONFIG;
+  const tight = { enablePrefixCaching: false, numBlocksOverride: 16, swapMemoryBytes: 2 ** 22 };
+  const config = { ...plain, ...tight, traceSteps };
+  const outbox = new Outbox();
+  const session = new EngineSession({ startRunner, post: outbox.post, reportBug: () => {} });
+  session.receive({ type: "start", config });
+  await outbox.until(() => outbox.types.includes("ready"));
+  const sequences = [0, 1, 2].map((i) => ({
+    prompt: Uint32Array.from(goldenPrompts()[i]!.prompt_ids).slice(0, 18),
+    params: { ...GREEDY_64, maxTokens: 40 },
+  }));
+  sequences.forEach((sequence, i) =>
+    session.receive({ type: "submit", request: { id: `${i}`, sequences: [sequence] } })
+  );
+  for (const i of sequences.keys()) await outbox.untilEnd(`${i}`);
+  session.receive({ type: "stop" });
+  await outbox.until(() => outbox.types.includes("stopped"));
+  const text = Deno.readTextFileSync(traceSteps);
+  Deno.removeSync(traceSteps);
+  const records = text.trimEnd().split("\n").map((line) => parseTraceRecord(line));
+  assert(records.some(({ type }) => type === "costs"), "nothing was measured");
+  const plans = records.flatMap((record) => record.type === "plan" && record.batch || []);
+  const numOut = plans.flatMap(({ swapOuts = [] }) => swapOuts).length;
+  const numIn = plans.flatMap(({ swapIns = [] }) => swapIns).length;
+  assert(numOut > 0 && numIn === numOut, `${numOut} blocks went out, ${numIn} came back`);
+  const replayed = await replaySteps(traceLines(text), async () => {
+    const { runner } = await startRunner(config, () => {});
+    return runner;
+  });
+  assert(replayed.numDraws >= 120, JSON.stringify(replayed));
 });

@@ -1,7 +1,8 @@
 import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
-import { explainCommand } from "../../src/commands/explain_command.ts";
+import { explainCommand, explainRequest } from "../../src/commands/explain_command.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { explainHelp, parseExplainConfig } from "../../src/core/explain_config.ts";
+import { ServingMetrics } from "../../src/http/serving_metrics.ts";
 import { FakeText } from "../http/fake_text.ts";
 import { testServer } from "../http/server.ts";
 import { ModelledCacheEngine } from "../support/modelled_cache_engine.ts";
@@ -16,9 +17,10 @@ function request(question: string): string {
 /** A server whose engine finds what earlier prompts begin with, on a port of its own. */
 function cachingServer(changes: Parameters<typeof testServer>[0] = {}) {
   const engine = new ModelledCacheEngine(new FakeText().vocabSize);
-  const { app } = testServer({ engine, ...changes });
+  const metrics = new ServingMetrics(engine, "m");
+  const { app } = testServer({ engine, metrics, ...changes });
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, app.fetch);
-  return { server, url: `127.0.0.1:${server.addr.port}` };
+  return { server, engine, url: `127.0.0.1:${server.addr.port}` };
 }
 
 function explain(url: string, text: string, ...args: string[]): Promise<string> {
@@ -55,7 +57,32 @@ Deno.test("explainCommand() refuses texts that are no requests, and other server
   await other.shutdown();
 });
 
-Deno.test("parseExplainConfig() takes a file, or standard input", () => {
+Deno.test("explainRequest() says what has happened to a request, and that one is unknown", async () => {
+  const { server, url, engine } = cachingServer();
+  const mark = { sequenceId: 1, requestId: "r", index: 1, step: 0 };
+  engine.decisions.append([
+    { ...mark, type: "queue", numTokens: 3, timeMs: 100 },
+    { ...mark, type: "admit", numTokens: 3, numCachedTokens: 2, timeMs: 190 },
+  ]);
+  const ask = (requestId: string, json = false) =>
+    explainRequest({ url, apiKey: undefined, requestId, json });
+  assertEquals((await ask("r")).split("\n"), [
+    "r[1]: running, queue 90 ms, 2 tokens cached, 0 preemptions",
+    "  +     0 ms  queues with 3 tokens",
+    "  +    90 ms  is admitted with 3 tokens, 2 of them cached",
+  ]);
+  assertEquals(JSON.parse(await ask("r", true)).sequences[0].queue_ms, 90);
+  const { message } = await assertRejects(() => ask("other"), StartupError);
+  assertStringIncludes(message, 'No request "other" is known');
+  await server.shutdown();
+});
+
+Deno.test("parseExplainConfig() takes a file, the id of a request, or standard input", () => {
+  for (const id of ["chatcmpl-", "cmpl-", "resp_", "msg_", "ollama-", "embd-", "rerank-"]) {
+    const requestId = id + "0123456789abcdef".repeat(2);
+    const { file, ...given } = parseExplainConfig([requestId], {})!;
+    assertEquals([given.requestId, file], [requestId, undefined]);
+  }
   assertEquals(parseExplainConfig(["a.json"], {})!.file, "a.json");
   assertEquals([parseExplainConfig(["-"], {})!.file, parseExplainConfig([], {})!.file], [
     undefined,

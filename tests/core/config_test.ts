@@ -120,6 +120,16 @@ Deno.test("parseConfig() takes the memory of all, and no growth of a pool that h
   );
 });
 
+Deno.test("parseConfig() takes host memory for preempted requests, and answers vLLM's flags in GiB", () => {
+  const bytes = (...args: string[]) => toEngineConfig(parseConfig(args, {}), "").swapMemoryBytes;
+  assertEquals([bytes(), bytes("--swap-memory-bytes", "0")], [undefined, undefined]);
+  assertEquals(bytes("--swap-memory-bytes", "4GiB"), 4 * 2 ** 30);
+  for (const name of ["--swap-space", "--kv-offloading-size"]) {
+    assertStringIncludes(refusal([name, "4"]), `${name} counts GiB`);
+    assertStringIncludes(refusal([`${name}=4`]), "--swap-memory-bytes 4GiB");
+  }
+});
+
 Deno.test("parseConfig() refuses a token budget smaller than the number of sequences", () => {
   const message = refusal(["--max-num-batched-tokens", "8", "--max-num-seqs", "9"]);
   assertStringIncludes(message, "at least --max-num-seqs (9), got 8");
@@ -182,6 +192,8 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
     longPrefillTokenThreshold: 256,
     maxLongPartialPrefills: 1,
     scheduleConservativeness: 1,
+    maxDecodeSteps: 8,
+    maxPrefillMs: 1000,
   });
   const args = ["--num-gpu-blocks-override", "9", "--kv-cache-memory-bytes", "1MiB"];
   const config = toEngineConfig(parseConfig([...args, "--max-model-len", "77"], {}), "m");

@@ -45,6 +45,36 @@ Deno.test("describeDecision() says who, when and with which numbers", () => {
       "step 3: r[1] waits: sequence 2 is the head of the queue of 7",
     ],
     [
+      {
+        ...named,
+        type: "swap_out",
+        numBlocks: 5,
+        bytes: 3 * 2 ** 20,
+        swapMs: 1.26,
+        recomputeMs: 40,
+      },
+      "step 3: r[1] has 5 blocks copied to host memory (3 MiB: 1.3 ms there and back, " +
+      "40.0 ms to compute)",
+    ],
+    [
+      { ...named, type: "recompute", reason: "cheaper", bytes: 1024, swapMs: 2, recomputeMs: 1 },
+      "step 3: r[1] will be computed again: copying takes longer (1 KiB: 2.0 ms there and back, " +
+      "1.0 ms to compute)",
+    ],
+    [
+      { ...named, type: "recompute", reason: "unmeasured" },
+      "step 3: r[1] will be computed again: what computing takes has not been measured yet",
+    ],
+    [
+      { ...named, type: "swap_in", numBlocks: 5, bytes: 3 * 2 ** 20, numTokens: 70 },
+      "step 3: r[1] has 5 blocks copied back from host memory (3 MiB), up to token 70",
+    ],
+    [
+      { ...named, type: "swap_drop", reason: "corrupt" },
+      "step 3: r[1] is computed again in spite of its blocks in host memory: a checksum does not " +
+      "match",
+    ],
+    [
       { ...named, type: "copy", group: 0, from: 7, to: 8, numTokens: 3 },
       "step 3: r[1] copies 3 tokens of block 7 to block 8",
     ],

@@ -124,7 +124,8 @@ e2e("the log says why, and folding the events gives what is cached", async () =>
     const log = await (await server.fetch(`/admin/kv/log?request_id=${id}`)).json();
     const types: string[] = log.entries.map(({ type }: { type: string }) => type);
     const firsts = [...new Set(types)].filter((type) => type !== "evict");
-    assertEquals(firsts, ["queue", "hit", "allocate", "admit", "free"]);
+    const ends = ["first_token", "finish", "free"];
+    assertEquals(firsts, ["queue", "hit", "allocate", "admit", "chunk", ...ends]);
     assertEquals(types.at(-1), "free");
     assertStringIncludes(log.entries[0].text, `queues with ${prompt_ids.length} tokens`);
 

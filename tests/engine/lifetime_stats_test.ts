@@ -33,9 +33,12 @@ Deno.test("LifetimeStats empties the gauges and keeps the counters when the isol
     ...statsAfter(3),
     numRunning: 0,
     numWaiting: 0,
+    numDeferred: 0,
     numFreeBlocks: 32,
     numCachedBlocks: 0,
     numPinnedBlocks: 0,
+    numSwapped: 0,
+    numUsedSwapBlocks: 0,
   });
 });
 

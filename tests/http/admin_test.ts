@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { EngineUnavailableError, RequestError } from "../../src/core/errors.ts";
+import { Explanation } from "../support/explain_format.ts";
 import { CHAT, testServer } from "./server.ts";
 
 Deno.test("POST /reset_prefix_cache asks the engine, and passes its refusal on", async () => {
@@ -134,6 +135,72 @@ Deno.test("explain: true answers with the request's own decisions, streamed or n
   const chunks = (await stream.text()).split("\n\n").filter((line) => line.startsWith("data: {"));
   const last = JSON.parse(chunks.at(-1)!.slice(6));
   assertEquals([last.choices, last.quire.decisions.length], [[], 1]);
+});
+
+/** An engine that says that each request waited behind another one. */
+function waitingServer() {
+  const server = testServer();
+  server.engine.script = (_, { id: requestId }) => {
+    const own = { sequenceId: 4, requestId, index: 0, step: 3 };
+    server.engine.decisions.append([
+      { ...own, type: "queue", numTokens: 5, timeMs: 1000 },
+      { ...own, type: "wait", reason: "queue", headId: 2, numWaiting: 7, otherRequestId: "of-b" },
+      { ...own, type: "admit", numTokens: 5, numCachedTokens: 1, timeMs: 1250 },
+      { ...own, type: "preempt", reason: "blocks", forId: 2, numBlocks: 1, otherRequestId: "of-b" },
+      { ...own, type: "first_token", timeMs: 1350 },
+      { ...own, type: "finish", reason: "length", timeMs: 1400 },
+    ]);
+    return [72];
+  };
+  return server;
+}
+
+Deno.test("GET /admin/requests/ID tells what has happened to a request, and why", async () => {
+  const server = waitingServer();
+  const { id } = await (await server.post("/v1/chat/completions", CHAT)).json();
+  const trace = await (await server.request(`/admin/requests/${id}`)).json();
+  assertEquals([trace.id, trace.sequences.length], [id, 1]);
+  const { lines, ...numbers } = trace.sequences[0];
+  assertEquals(numbers, {
+    index: 0,
+    state: "finished",
+    queue_ms: 250,
+    prefill_ms: 100,
+    decode_ms: 50,
+    cached_tokens: 1,
+    chunks: 0,
+    chunk_tokens: 0,
+    preemptions: 1,
+    finish_reason: "length",
+  });
+  assertStringIncludes(lines[1], "waits: request of-b is the head of the queue of 7");
+  assertStringIncludes(lines[3], "is preempted and gives 1 blocks back: request of-b needs blocks");
+  const unknown = await server.request("/admin/requests/other");
+  assertEquals([unknown.status, (await unknown.json()).error.param], [404, "id"]);
+});
+
+Deno.test("explain: true names no other request, as the operators' log does", async () => {
+  const server = waitingServer();
+  const body = { ...CHAT, explain: true };
+  const { id, quire } = await (await server.post("/v1/chat/completions", body)).json();
+  const { decisions, traces } = Explanation.parse(quire);
+  assertEquals([decisions.length, traces.length], [6, 1]);
+  assertEquals(JSON.stringify(quire).includes("of-b"), false);
+  assertStringIncludes(traces[0]!.lines[1]!, "sequence 2 is the head of the queue of 7");
+  const log = await (await server.request(`/admin/kv/log?request_id=${id}`)).json();
+  assertStringIncludes(log.entries[1].text, "request of-b is the head");
+});
+
+Deno.test("the log says where the time of a request went, and at debug level its whole way", async () => {
+  const server = waitingServer();
+  const { id } = await (await server.post("/v1/chat/completions", CHAT)).json();
+  const line = server.log.find(({ message }) => message === "generation")!;
+  const { queue_ms, prefill_ms, decode_ms, preemptions } = line;
+  assertEquals([queue_ms, prefill_ms, decode_ms, preemptions], [250, 100, 50, 1]);
+  const trace = server.log.find(({ message }) => message === "trace")!;
+  assertEquals([trace.level, trace.id, trace.index, trace.cached_tokens], ["debug", id, 0, 1]);
+  assertStringIncludes(String(trace.way), "queues with 5 tokens; +0 ms waits: request of-b");
+  assertStringIncludes(String(trace.way), "; +400 ms is finished (length)");
 });
 
 Deno.test("GET /admin/kv/curve shows the estimates by size of memory", async () => {

@@ -25,6 +25,11 @@ Deno.test("watchEngineCounters() reports look-ups, misses and evictions by reaso
     numRehitTokens: 48,
     numEvictedBlocks: 9,
     numResetBlocks: 4,
+    swappedOutBytes: 4096,
+    swappedInBytes: 1024,
+    numSwapsRefused: 3,
+    numSwapsEvicted: 2,
+    numSwapsCorrupt: 1,
   };
   const lines = [
     "quire:engine_restarts_total 3",
@@ -37,6 +42,11 @@ Deno.test("watchEngineCounters() reports look-ups, misses and evictions by reaso
     "quire:preempted_prefix_cache_hits_total 48",
     'quire:prefix_cache_evicted_blocks_total{reason="allocation"} 9',
     'quire:prefix_cache_evicted_blocks_total{reason="reset"} 4',
+    'vllm:kv_offload_total_bytes_total{transfer_type="GPU_to_CPU"} 4096',
+    'vllm:kv_offload_total_bytes_total{transfer_type="CPU_to_GPU"} 1024',
+    'quire:swap_fallbacks_total{reason="full"} 3',
+    'quire:swap_fallbacks_total{reason="evicted"} 2',
+    'quire:swap_fallbacks_total{reason="corrupt"} 1',
   ];
   for (let scrape = 0; scrape < 2; scrape++) {
     const text = (await registry.metrics()).split("\n");

@@ -15,8 +15,8 @@ Deno.test("GenerationMeter times first tokens from the arrival and others from t
   meter.observeEvent({ ...event, index: 1 });
   meter.observeEvent({ requestId: "r", index: 1, finishReason: "abort" });
   now = 3000;
-  meter.observeEnd({ numTokens: 2 }, "stop", 7);
-  meter.observeEnd({ numTokens: 1 }, "abort", 7);
+  meter.observeEnd({ index: 0, numTokens: 2, numPromptTokens: 7 }, "stop");
+  meter.observeEnd({ index: 1, numTokens: 1, numPromptTokens: 7 }, "abort");
 
   const text = await metrics.text();
   const expected = {

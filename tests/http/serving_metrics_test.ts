@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { ServingMetrics } from "../../src/http/serving_metrics.ts";
 import { FakeEngine, INFO } from "./fake_engine.ts";
 
@@ -12,19 +12,35 @@ Deno.test("ServingMetrics names and describes every metric as vLLM does", async 
   assertEquals(types, {
     num_requests_running: "gauge",
     num_requests_waiting: "gauge",
+    num_requests_swapped: "gauge",
+    num_requests_waiting_by_reason: "gauge",
     kv_cache_usage_perc: "gauge",
     cache_config_info: "gauge",
     num_preemptions_total: "counter",
+    kv_offload_total_bytes_total: "counter",
+    corrupted_requests_total: "counter",
     prefix_cache_queries_total: "counter",
     prefix_cache_hits_total: "counter",
     prompt_tokens_total: "counter",
+    prompt_tokens_cached_total: "counter",
+    prompt_tokens_by_source_total: "counter",
     generation_tokens_total: "counter",
     request_success_total: "counter",
     time_to_first_token_seconds: "histogram",
     inter_token_latency_seconds: "histogram",
+    request_time_per_output_token_seconds: "histogram",
     e2e_request_latency_seconds: "histogram",
+    request_queue_time_seconds: "histogram",
+    request_prefill_time_seconds: "histogram",
+    request_decode_time_seconds: "histogram",
+    request_inference_time_seconds: "histogram",
     request_prompt_tokens: "histogram",
+    request_prefill_kv_computed_tokens: "histogram",
     request_generation_tokens: "histogram",
+    request_max_num_generation_tokens: "histogram",
+    request_params_max_tokens: "histogram",
+    request_params_n: "histogram",
+    iteration_tokens_total: "histogram",
   });
   for (const name of Object.keys(types)) {
     assertMatch(text, new RegExp(`^# HELP vllm:${name} .`, "m"));
@@ -38,11 +54,15 @@ Deno.test("ServingMetrics reads gauges from the engine at each scrape", async ()
     ...engine.stats,
     numRunning: 3,
     numWaiting: 2,
+    numDeferred: 1,
     numBlocks: 8,
     numFreeBlocks: 1,
     numCachedBlocks: 1,
     numPreemptions: 5,
     numPromptTokens: 11,
+    numCachedPromptTokens: 4,
+    numCorrupted: 1,
+    numStepTokens: 77,
     numGeneratedTokens: 3,
     numQueriedTokens: 700,
     numHitTokens: 320,
@@ -59,6 +79,15 @@ Deno.test("ServingMetrics reads gauges from the engine at each scrape", async ()
     const text = await metrics.text();
     assertStringIncludes(text, `vllm:num_requests_running{${LABELS}} 3\n`);
     assertStringIncludes(text, `vllm:num_requests_waiting{${LABELS}} 2\n`);
+    for (const reason of ["capacity", "deferred"]) {
+      assertStringIncludes(text, `waiting_by_reason{reason="${reason}",${LABELS}} 1\n`);
+    }
+    for (const [source, count] of [["local_compute", 7], ["local_cache_hit", 4]]) {
+      assertStringIncludes(text, `by_source_total{source="${source}",${LABELS}} ${count}\n`);
+    }
+    assertStringIncludes(text, `vllm:prompt_tokens_cached_total{${LABELS}} 4\n`);
+    assertStringIncludes(text, `vllm:corrupted_requests_total{${LABELS}} 1\n`);
+    assertStringIncludes(text, `quire:step_tokens_total{${LABELS}} 77\n`);
     assertStringIncludes(text, `vllm:kv_cache_usage_perc{${LABELS}} 0.75\n`);
     assertStringIncludes(text, `vllm:num_preemptions_total{${LABELS}} 5\n`);
     assertStringIncludes(text, `vllm:prompt_tokens_total{${LABELS}} 11\n`);
@@ -108,11 +137,16 @@ Deno.test("ServingMetrics sorts ends and times into vLLM's buckets", async () =>
   metrics.observeNextToken(0.02);
   metrics.observeNextToken(0.3);
   metrics.observeFinish({
+    index: 0,
     reason: "length",
     numPromptTokens: 11,
     numGeneratedTokens: 3,
     seconds: 0.6,
+    maxTokens: 16,
   });
+  metrics.observePrompt({ numSamples: 3, numTokens: 6 });
+  metrics.observeStep(5);
+  metrics.observeStep(16385);
   const text = await metrics.text();
   const lines = [
     `vllm:request_success_total{finished_reason="length",${LABELS}} 1`,
@@ -126,6 +160,16 @@ Deno.test("ServingMetrics sorts ends and times into vLLM's buckets", async () =>
     `vllm:request_prompt_tokens_bucket{le="20",${LABELS}} 1`,
     `vllm:request_generation_tokens_bucket{le="2",${LABELS}} 0`,
     `vllm:request_generation_tokens_bucket{le="5",${LABELS}} 1`,
+    `vllm:request_params_max_tokens_bucket{le="10",${LABELS}} 0`,
+    `vllm:request_params_max_tokens_bucket{le="20",${LABELS}} 1`,
+    `vllm:request_params_n_bucket{le="2",${LABELS}} 0`,
+    `vllm:request_params_n_bucket{le="5",${LABELS}} 1`,
+    `vllm:request_max_num_generation_tokens_bucket{le="5",${LABELS}} 0`,
+    `vllm:request_max_num_generation_tokens_bucket{le="10",${LABELS}} 1`,
+    `vllm:iteration_tokens_total_bucket{le="1",${LABELS}} 0`,
+    `vllm:iteration_tokens_total_bucket{le="8",${LABELS}} 1`,
+    `vllm:iteration_tokens_total_bucket{le="16384",${LABELS}} 1`,
+    `vllm:iteration_tokens_total_count{${LABELS}} 2`,
   ];
   for (const line of lines) assertStringIncludes(text, `${line}\n`);
 });
@@ -139,6 +183,25 @@ Deno.test("ServingMetrics shows the engine's state as one of all that there are"
     const values = [...text.matchAll(/^quire:engine_state\{state="(\w+)".*\} (\d)$/gm)];
     assertEquals(values.filter(([, , value]) => value === "1").map(([, state]) => state), [now]);
     assertEquals(values.length, 5);
+  }
+});
+
+Deno.test("ServingMetrics tells of an engine that does not get on, and of what requests wait for", async () => {
+  const engine = new FakeEngine();
+  const metrics = new ServingMetrics(engine, "m");
+  const line = (name: string, value: number, label = "") =>
+    `quire:${name}{${label}${LABELS}} ${value}\n`;
+  assertStringIncludes(await metrics.text(), line("engine_stalled_seconds", 0));
+  engine.stall = { seconds: 31, reason: "the device computes" };
+  engine.numStalls = 2;
+  const text = await metrics.prepare("grammar", () => metrics.text());
+  assertStringIncludes(text, line("engine_stalled_seconds", 31));
+  assertStringIncludes(text, line("engine_stalls_total", 2));
+  assertStringIncludes(text, line("requests_preparing", 1, 'stage="grammar",'));
+  assertStringIncludes(text, line("requests_preparing", 0, 'stage="tokenize",'));
+  await assertRejects(() => metrics.prepare("tokenize", () => Promise.reject(new Error("no"))));
+  for (const stage of ["grammar", "tokenize"]) {
+    assertStringIncludes(await metrics.text(), line("requests_preparing", 0, `stage="${stage}",`));
   }
 });
 

@@ -143,3 +143,15 @@ Deno.test("BlockManager counts slabs where groups cut them, and names blocks as 
   blocks.free(1);
   assertEquals(blocks.numInUse, 0);
 });
+
+Deno.test("a sequence that is alone does without a state that is found where both do not fit", () => {
+  const blocks = managerOf([FULL, STATE], 6);
+  const tokens = tokensOf(1, 4 * BLOCK_SIZE + 1);
+  serve(blocks, 1, tokens.subarray(0, BLOCK_SIZE + 1));
+  blocks.free(1);
+  assert(blocks.numTokensCached(tokens) > 0, "there is a state to be found");
+  assertEquals(blocks.numBlocksFor(tokens.length), blocks.numBlocks);
+  const admission = blocks.tryAdmit(2, tokens);
+  assertEquals(admission?.numCachedTokens, 0);
+  blocks.checkIntegrity();
+});

@@ -56,6 +56,16 @@ const steps: fc.Arbitrary<Step> = fc.record({
 /** A history needs no admissions of its own: a step on a sequence without a table admits it. */
 const histories = fc.noBias(fc.array(steps, { minLength: 50, maxLength: 50 }));
 
+/** Prompts of a history that wait, as it were: what is cached of them is asked again and again. */
+const NUM_WATCHED = 4;
+
+/** A prompt that waits. */
+interface Watched {
+  readonly prompt: Uint32Array;
+  readonly scope: string;
+  readonly cachedLength: () => number;
+}
+
 /** A manager and its model, moved together and compared after every step. */
 class Pair {
   readonly manager: BlockManager;
@@ -70,6 +80,7 @@ class Pair {
   readonly #keysOf = new Map<string, BlockKey>();
   readonly #keyer = new BlockKeyer(KEY_SPACE);
   readonly #sizes: Sizes;
+  readonly #watched: Watched[] = [];
 
   constructor(sizes: Sizes, policy: EvictionPolicyName) {
     this.#sizes = sizes;
@@ -286,7 +297,20 @@ class Pair {
     const tooMany = new Uint32Array(numSlots + tokens.length + 1);
     tooMany.set(tokens);
     assertEquals(this.manager.tryAdmit(99, tooMany, { scope }), undefined);
+    this.#watch(tokens, scope);
     return this.manager.numTokensCached(Uint32Array.from(tokens), scope);
+  }
+
+  /** Those that have been asked about before are told what a new look-up finds. */
+  #watch(tokens: readonly number[], scope: string): void {
+    if (this.#watched.length < NUM_WATCHED) {
+      const prompt = Uint32Array.from(tokens);
+      const cachedLength = this.manager.watchCached(prompt, scope);
+      this.#watched.push({ prompt, scope, cachedLength });
+    }
+    for (const { prompt, scope, cachedLength } of this.#watched) {
+      assertEquals(cachedLength(), this.manager.numTokensCached(prompt, scope));
+    }
   }
 
   #numBlocksFor(numTokens: number): number {

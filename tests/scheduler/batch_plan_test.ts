@@ -118,3 +118,16 @@ Deno.test("BatchPlan asks for no draw of a sequence that generates nothing", () 
   ]);
   checkResults(plan.toBatch(0), []);
 });
+
+Deno.test("checkResults() takes a lost sequence of a step that loads it, and of no other", () => {
+  const chunk = (sequenceId: number) => ({
+    ...{ sequenceId, tokens: Uint32Array.of(1), start: 0, blockTables: [[0]] },
+  });
+  const swapIns = [{ sequenceId: 2, group: 0, block: 0, slot: 0 }];
+  const batch = { step: 4, chunks: [chunk(1), chunk(2)], numTokens: 2 };
+  const lost = (sequenceId: number) => ({ sequenceId, outputs: [{ type: "lost" as const }] });
+  checkResults({ ...batch, swapIns }, [lost(2)]);
+  checkResults({ ...batch, swapIns }, []);
+  assertThrows(() => checkResults(batch, [lost(2)]), InvariantError, "which it did not load");
+  assertThrows(() => checkResults({ ...batch, swapIns }, [lost(1)]), InvariantError, "sequence 1");
+});

@@ -350,5 +350,8 @@ Deno.test("Scheduler says who waits and why", () => {
     "wait",
     "wait",
     "wait",
+    "first_token",
   ]);
+  // The head that lacks blocks is not overtaken.
+  assertEquals([rig.scheduler.stats.numWaiting, rig.scheduler.stats.numDeferred], [3, 2]);
 });

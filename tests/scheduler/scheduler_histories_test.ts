@@ -1,18 +1,20 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import type { Batch } from "../../src/core/batch.ts";
+import type { Batch, ScheduledChunk } from "../../src/core/batch.ts";
 import { NO_BLOCK } from "../../src/core/cache_group.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { KvDecision } from "../../src/core/kv_decision.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import {
+  decodeSteps,
   requestFor,
   type SchedulerAction,
   schedulerHistories,
   schedulings,
   tinyCachingRigs,
   tinyGroupRigs,
+  withSwap,
 } from "../support/arbitraries.ts";
 import { FairShareModel } from "../support/fair_share_model.ts";
 import { FULL } from "../support/kv_groups.ts";
@@ -136,10 +138,14 @@ function checkBatch(
   assert(numTokens <= options.maxNumBatchedTokens, `${numTokens} tokens`);
   assertEquals(new Set(chunks.map(({ sequenceId }) => sequenceId)).size, chunks.length);
   const { groups = [FULL], blockSize } = options;
-  for (const { tokens, start, blockTables } of chunks) {
+  const isDecode = chunks.every(({ tokens: { length }, sample }) => length === 1 && sample);
+  for (const chunk of chunks) {
+    const { tokens, start, blockTables, numSteps } = chunk;
     assert(tokens.length > 0 && start >= 0);
+    const { maxDecodeSteps = 1 } = options;
+    assert(numSteps === undefined || (isDecode && numSteps > 1 && numSteps <= maxDecodeSteps));
     blockTables.forEach((table, group) => {
-      const isLong = table.length * blockSize >= start + tokens.length;
+      const isLong = table.length * blockSize >= endOf(chunk);
       assert(isLong || groups[group]!.kind === "state", "table too short");
     });
   }
@@ -152,14 +158,19 @@ function checkBatch(
   });
 }
 
+/** Behind the last position that a chunk writes, in all of its steps. */
+function endOf({ start, tokens, numSteps = 1 }: ScheduledChunk): number {
+  return start + tokens.length + numSteps - 1;
+}
+
 /** That blocks of a group are shared to be read only: whoever writes a block has it alone. */
 function checkSharing({ chunks, copies = [] }: Batch, group: number, blockSize: number): void {
   const tables = chunks.map(({ blockTables }) => blockTables[group]!);
   const numTables = Map.groupBy(tables.flat(), (id) => id);
-  const written = chunks.flatMap(({ start, tokens }, i) =>
+  const written = chunks.flatMap((chunk, i) =>
     tables[i]!.slice(
-      Math.floor(start / blockSize),
-      Math.ceil((start + tokens.length) / blockSize),
+      Math.floor(chunk.start / blockSize),
+      Math.ceil(endOf(chunk) / blockSize),
     )
   );
   for (const id of written) {
@@ -230,11 +241,17 @@ interface Expected {
   readonly numRuns: number;
   readonly numPreemptions: number;
   readonly numHitTokens: number;
-  readonly numMoves: number;
+  readonly numMoves?: number;
   readonly numResizes: number;
   readonly numCopies: number;
   readonly numContested: number;
   readonly numTimeouts: number;
+  /** Blocks copied back from host memory, and sequences whose blocks it lost. */
+  readonly numSwappedIn?: number;
+  readonly numLost?: number;
+  readonly numFurtherSteps: number;
+  /** Absent where answers rarely stop by themselves. */
+  readonly numWastedTokens?: number;
 }
 
 function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected: Expected): void {
@@ -247,9 +264,14 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
   let numMoves = 0;
   let numResizes = 0;
   let numContested = 0;
+  let numSwappedIn = 0;
+  let numLost = 0;
+  let numFurtherSteps = 0;
+  let numWastedTokens = 0;
   const reasons = new Set<string>();
   fc.assert(
-    fc.property(rigs, schedulerHistories, (options, actions) => {
+    fc.property(rigs, schedulerHistories, decodeSteps, (sizes, actions, steps) => {
+      const options = { ...sizes, ...steps };
       const history = new History(options);
       const { rig } = history;
       for (const action of actions) history.apply(action);
@@ -272,8 +294,14 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
       const ids = new Set(history.accepted.map(({ id }) => id));
       assert(rig.events.every(({ requestId }) => ids.has(requestId)), "an event of a refused one");
 
+      assertEquals([rig.scheduler.stats.numUsedSwapBlocks, rig.scheduler.stats.numSwapped], [0, 0]);
+      numSwappedIn += rig.scheduler.stats.numSwappedInBlocks;
+      numLost += rig.runner.numLost;
+      assertEquals(rig.scheduler.stats.numSwapsCorrupt, rig.runner.numLost);
       numTimeouts += rig.scheduler.stats.numTimeouts;
       numContested += history.fairShares.numContested;
+      numFurtherSteps += rig.scheduler.stats.numFurtherSteps;
+      numWastedTokens += rig.scheduler.stats.numWastedTokens;
       numActions += history.numActions;
       numMoves += history.numMoves;
       numResizes += history.numResizes;
@@ -286,9 +314,11 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
   );
   const happened = {
     ...{ numPreemptions, numHitTokens, numMoves, numResizes, numCopies, numContested, numTimeouts },
+    ...{ numSwappedIn, numLost },
+    ...{ numFurtherSteps, numWastedTokens },
   };
   for (const [name, count] of Object.entries(happened)) {
-    const least = times(expected[name as keyof typeof happened]);
+    const least = times(expected[name as keyof typeof happened] ?? -1);
     assert(count > least, `${name} is ${count}, and not more than ${least}`);
   }
   assert(numActions >= times(10 * expected.numRuns), `only ${numActions} actions`);
@@ -305,6 +335,8 @@ Deno.test("Scheduler ends every accepted sequence once and rightly, keeps turns,
     numCopies: 2000,
     numContested: 5000,
     numTimeouts: 500,
+    numFurtherSteps: 1000,
+    numWastedTokens: 200,
   });
 });
 
@@ -318,6 +350,8 @@ Deno.test("Scheduler does so with several cache groups, and every step reads wha
     numCopies: 2000,
     numContested: 5000,
     numTimeouts: 500,
+    numFurtherSteps: 1000,
+    numWastedTokens: 200,
   });
 });
 
@@ -334,5 +368,39 @@ Deno.test("Scheduler does so where the KV of long sequences is another, and no c
     numCopies: 150,
     numContested: 750,
     numTimeouts: 50,
+    numFurtherSteps: 100,
+  });
+});
+
+Deno.test("Scheduler does so where preempted sequences go to host memory, which is full or loses blocks", () => {
+  checkHistories(withSwap(tinyCachingRigs), 21, {
+    numRuns: 10_000,
+    numPreemptions: 50,
+    numHitTokens: 4000,
+    numResizes: 2500,
+    numCopies: 1000,
+    numContested: 2500,
+    numTimeouts: 250,
+    numSwappedIn: 1000,
+    numLost: 30,
+    numFurtherSteps: 100,
+    numWastedTokens: 20,
+  });
+});
+
+Deno.test("Scheduler does so with several cache groups, whose windows and states come back from host memory", () => {
+  checkHistories(withSwap(tinyGroupRigs), 22, {
+    numRuns: 10_000,
+    numPreemptions: 50,
+    numHitTokens: 2000,
+    numMoves: 25,
+    numResizes: 2500,
+    numCopies: 1000,
+    numContested: 2500,
+    numTimeouts: 250,
+    numSwappedIn: 1000,
+    numLost: 30,
+    numFurtherSteps: 100,
+    numWastedTokens: 20,
   });
 });

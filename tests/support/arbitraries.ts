@@ -90,6 +90,24 @@ export const tinyGroupRigs: fc.Arbitrary<RigOptions> = fc.tuple(
   fc.integer({ min: 1, max: 28 }),
 ).map(([sizes, groups, numBlocks]) => ({ ...sizes, ...groups, numBlocks }));
 
+/**
+ * A rig with host memory, mostly too small, where copying pays, or for long sequences alone, and
+ * which loses what it holds now and then.
+ */
+export function withSwap(rigs: fc.Arbitrary<RigOptions>): fc.Arbitrary<RigOptions> {
+  const swaps = fc.record({
+    numSlabs: fc.oneof(fc.integer({ min: 1, max: 12 }), fc.constant(100)),
+    tokenMs: fc.constantFrom(10, 1),
+    loseEvery: fc.constantFrom(2, 5, Infinity),
+  });
+  return fc.tuple(rigs, swaps).map(([rig, { numSlabs, tokenMs, loseEvery }]) => ({
+    ...rig,
+    loseEvery,
+    swapSpace: { numSlabs, blockBytes: (rig.groups ?? [FULL]).map(() => 2 ** 20) },
+    swapCosts: { tokenMs, storeMsPerMiB: 1, loadMsPerMiB: 1 },
+  }));
+}
+
 /** Ways to schedule, the plainest among them. */
 export const schedulings: fc.Arbitrary<SchedulingSettings> = fc.oneof(
   { weight: 2, arbitrary: fc.constant({}) },
@@ -103,6 +121,10 @@ export const schedulings: fc.Arbitrary<SchedulingSettings> = fc.oneof(
     }, { requiredKeys: ["schedulingPolicy"] }),
   },
 );
+
+/** Decode steps of one plan, mostly several. */
+export const decodeSteps: fc.Arbitrary<Required<Pick<SchedulingSettings, "maxDecodeSteps">>> = fc
+  .record({ maxDecodeSteps: fc.constantFrom(1, 1, 2, 3, 8) });
 
 /** One thing that happens to a scheduler. */
 export type SchedulerAction =

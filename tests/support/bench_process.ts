@@ -36,6 +36,7 @@ export const DEMO_BENCHES: readonly QuickBench[] = [
 
 /** Benches of known shapes. */
 export const SHAPE_BENCHES: readonly QuickBench[] = [
+  ["decode_steps.ts", ...TINY],
   ["deterministic.ts", ...TINY],
   ["encode_ahead.ts", ...TINY],
   ["kernels.ts", ...TINY],

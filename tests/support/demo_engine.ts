@@ -20,6 +20,7 @@ import { shortContext } from "../../src/runner/long_rows.ts";
 import { kvBudget } from "../../src/runner/memory_budget.ts";
 import type { ModelRunner } from "../../src/runner/model_runner.ts";
 import { bindableSteps } from "../../src/runner/runner_memory.ts";
+import { swapLayout } from "../../src/runner/swap_layout.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import type { CompiledGrammar } from "../../src/core/compiled_grammar.ts";
 import type { TokenMatchers } from "../../src/core/token_matcher.ts";
@@ -150,16 +151,21 @@ export class DemoEngine {
   ): Promise<DemoEngine> {
     const { runner, engine, model, budget } = await demoRunner(device, overrides, options);
     const { blockSize, enablePrefixCaching, maxNumBatchedTokens } = engine;
+    const layout = swapLayout(model, engine);
     const matchers = options.matchers && { matchers: options.matchers };
     const blocks = new BlockManager({
       numBlocks: budget.numBlocks,
       blockSize,
       ...poolGroups(kvMemory(model, engine)),
       maxInFlightTokens: maxNumBatchedTokens,
+      ...(layout === undefined ? {} : { swapSpace: layout.space }),
       ...(enablePrefixCaching ? { prefixCache: { keySpace: KEY_SPACE } } : {}),
     });
     const limits = { ...engine, ...budget, ...shortContext(model, budget), ...matchers };
-    return new DemoEngine(runner, new Scheduler(blocks, limits));
+    const scheduler = new Scheduler(blocks, limits);
+    // Where there is host memory, copying always pays.
+    if (layout) scheduler.noteSwapCosts({ tokenMs: 1e9, storeMsPerMiB: 1, loadMsPerMiB: 1 });
+    return new DemoEngine(runner, scheduler);
   }
 
   get stats(): EngineStats {

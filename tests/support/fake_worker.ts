@@ -28,17 +28,33 @@ export function statsAfter(numSteps: number): EngineStats {
   return {
     numRunning: 1,
     numWaiting: 2,
+    numDeferred: 1,
     numBlocks: 32,
     numFreeBlocks: 30,
     numCachedBlocks: 1,
     numPinnedBlocks: 0,
+    numSwapped: 1,
+    numSwapBlocks: 4,
+    numUsedSwapBlocks: 2,
     numSteps,
+    numStepTokens: 20 * numSteps,
+    numCorrupted: 18 * numSteps,
+    numCachedPromptTokens: 19 * numSteps,
+    numSwappedOutBlocks: 22 * numSteps,
+    numSwappedInBlocks: 23 * numSteps,
+    swappedOutBytes: 24 * numSteps,
+    swappedInBytes: 25 * numSteps,
+    numSwapsRefused: 26 * numSteps,
+    numSwapsEvicted: 27 * numSteps,
+    numSwapsCorrupt: 28 * numSteps,
     numPreemptions: numSteps,
     numTimeouts: 16 * numSteps,
     numRecomputedTokens: 17 * numSteps,
     numComputedPromptTokens: 3 * numSteps,
     numPromptTokens: 21 * numSteps,
     numGeneratedTokens: 2 * numSteps,
+    numFurtherSteps: 22 * numSteps,
+    numWastedTokens: 23 * numSteps,
     numQueriedTokens: 7 * numSteps,
     numHitTokens: 6 * numSteps,
     numEvictedTokens: 8 * numSteps,
@@ -50,6 +66,9 @@ export function statsAfter(numSteps: number): EngineStats {
     numPoolGrowths: 13 * numSteps,
     numPoolResizes: 14 * numSteps,
     numShrinkEvictedBlocks: 15 * numSteps,
+    // What no isolate can count.
+    numLosses: 0,
+    numReplayedRequests: 0,
     stepMs: 5 * numSteps,
     hostMs: numSteps,
     overlappedMs: 2 * numSteps,
@@ -89,7 +108,7 @@ export class FakeWorker implements EngineWorker {
 
   /** Dies as a thread does whose code throws; returns whether somebody listened. */
   crash(message: string): boolean {
-    this.#listener?.onError(message);
+    this.#listener?.onError({ reason: message });
     return this.#listener !== undefined;
   }
 

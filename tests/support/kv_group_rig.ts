@@ -143,9 +143,11 @@ export class KvGroupRig {
     assertEquals(admission !== undefined, hasRoom, "as was foretold");
     if (admission === undefined) return undefined;
     const { numCachedTokens, copies, stops, missingInputs } = admission;
-    // One that is alone may do without, where what it finds is spread over too many slabs.
+    // One that is alone may do without, where what it finds is spread over too many slabs, or is a
+    // state for which there is no room beside its own.
+    const { groups, blocksPerSlab } = this.#options;
     const mayDoWithout = this.sequences.length === 0 &&
-      this.#options.blocksPerSlab.some((n) => n > 1);
+      (blocksPerSlab.some((n) => n > 1) || groups.some(({ kind }) => kind === "state"));
     if (!(mayDoWithout && numCachedTokens === 0)) assertEquals(numCachedTokens, expected);
     if (!mayDoWithout) assertEquals([...missingInputs].sort(), missing, "missing inputs");
     if (numCachedTokens > 0) this.numHits++;

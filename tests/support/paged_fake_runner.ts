@@ -1,17 +1,19 @@
-import type {
-  Batch,
-  BlockMove,
-  ChunkOutput,
-  ChunkResult,
-  LogitAdjustment,
-  SampleRequest,
-  ScheduledChunk,
-  TokenLogprob,
+import {
+  type Batch,
+  type BlockMove,
+  type ChunkOutput,
+  type ChunkResult,
+  type LogitAdjustment,
+  numStepsOf,
+  type SampleRequest,
+  type ScheduledChunk,
+  type TokenLogprob,
 } from "../../src/core/batch.ts";
 import { type LayerCache, NO_BLOCK } from "../../src/core/cache_group.ts";
 import type { TokenId } from "../../src/core/ids.ts";
 import type { PromptReadout, PromptReport } from "../../src/core/prompt_readout.ts";
 import type { SamplingParams } from "../../src/core/sampling_params.ts";
+import type { SwapSpace } from "../../src/core/swap_space.ts";
 import type { FinishReason } from "../../src/core/token_event.ts";
 import { FULL } from "./kv_groups.ts";
 
@@ -198,6 +200,20 @@ function stateOf(kv: Iterable<number>, before = 0x1b873593): number {
   return state;
 }
 
+/** The chunks of a further step, each of the token that its sequence has drawn last. */
+function further(
+  chunks: readonly ScheduledChunk[],
+  step: number,
+  drawn: ReadonlyMap<number, readonly ChunkOutput[]>,
+): ScheduledChunk[] {
+  return chunks.flatMap((chunk) => {
+    const last = drawn.get(chunk.sequenceId)?.at(-1);
+    if (numStepsOf(chunk) <= step || last?.type !== "token") return [];
+    const sample = { ...chunk.sample!, outputIndex: chunk.sample!.outputIndex + step };
+    return [{ ...chunk, tokens: Uint32Array.of(last.token), start: chunk.start + step, sample }];
+  });
+}
+
 /**
  * A model without arithmetic over a paged KV store: it writes and reads only through the block
  * tables it is given, so a block that is shared, stale or missing shows as a wrong token.
@@ -212,6 +228,13 @@ export class PagedFakeRunner {
   readonly #blocksPerSlab: readonly number[];
   /** Per group, `[block][offset]`. */
   #slots: Uint32Array[];
+  /** Host memory, likewise by slot. */
+  readonly #host: Uint32Array[];
+  /** Every so many sequences that are loaded, host memory has lost one; default: none. */
+  loseEvery = Infinity;
+  /** Sequences loaded, and those of them that were lost. */
+  numLoaded = 0;
+  numLost = 0;
   /** Refuses more blocks than this, as a device without room does. */
   maxNumBlocks = Infinity;
   /**
@@ -222,12 +245,20 @@ export class PagedFakeRunner {
 
   /** Candidates are reported of `[0, vocabSize)`; draws are always of `FAKE_VOCAB_SIZE`. */
   constructor(
-    { numBlocks, blockSize, vocabSize = FAKE_VOCAB_SIZE, groups = [FULL], blocksPerSlab }: {
+    {
+      numBlocks,
+      blockSize,
+      vocabSize = FAKE_VOCAB_SIZE,
+      groups = [FULL],
+      blocksPerSlab,
+      swapSpace,
+    }: {
       numBlocks: number;
       blockSize: number;
       vocabSize?: number;
       groups?: readonly LayerCache[];
       blocksPerSlab?: readonly number[];
+      swapSpace?: SwapSpace;
     },
   ) {
     this.#blockSize = blockSize;
@@ -235,16 +266,60 @@ export class PagedFakeRunner {
     this.#groups = groups;
     this.#blocksPerSlab = blocksPerSlab ?? groups.map(() => 1);
     this.#slots = this.#makeSlots(numBlocks);
+    this.#host = this.#makeSlots(swapSpace?.numSlabs ?? 0);
   }
 
-  run(batch: Batch): ChunkResult[] {
-    this.batches.push(batch);
+  run(planned: Batch): ChunkResult[] {
+    this.batches.push(planned);
+    const lost = this.#swap(planned);
+    const chunks = planned.chunks.filter(({ sequenceId }) => !lost.has(sequenceId));
+    const computed = this.#compute({ ...planned, chunks });
+    if (lost.size === 0) return computed;
+    return planned.chunks.flatMap(({ sequenceId }) =>
+      lost.has(sequenceId)
+        ? [{ sequenceId, outputs: [{ type: "lost" as const }] }]
+        : computed.filter((result) => result.sequenceId === sequenceId)
+    );
+  }
+
+  /** Copies blocks out and in; returns the sequences whose blocks it has lost. */
+  #swap({ swapOuts = [], swapIns = [] }: Batch): ReadonlySet<number> {
+    const size = this.#blockSize;
+    for (const { group, block, slot } of swapOuts) {
+      const from = this.#slots[group]!.subarray(block * size, (block + 1) * size);
+      this.#host[group]!.set(from, slot * size);
+    }
+    const lost = new Set<number>();
+    for (const id of new Set(swapIns.map(({ sequenceId }) => sequenceId))) {
+      if (++this.numLoaded % this.loseEvery === 0) lost.add(id);
+    }
+    this.numLost += lost.size;
+    for (const { sequenceId, group, block, slot } of swapIns) {
+      const from = this.#host[group]!.subarray(slot * size, (slot + 1) * size);
+      if (lost.has(sequenceId)) from.fill(POISON);
+      this.#slots[group]!.set(from, block * size);
+    }
+    return lost;
+  }
+
+  #compute(batch: Batch): ChunkResult[] {
     for (const { group, from, to, numTokens } of batch.copies ?? []) {
       const start = from * this.#blockSize;
       this.#slots[group]!.copyWithin(to * this.#blockSize, start, start + numTokens);
     }
+    const results = this.#runStep(batch.chunks);
+    const drawn = new Map(results.map((result) => [result.sequenceId, [...result.outputs]]));
+    for (let step = 1; batch.chunks.some((chunk) => numStepsOf(chunk) > step); step++) {
+      for (const { sequenceId, outputs } of this.#runStep(further(batch.chunks, step, drawn))) {
+        drawn.get(sequenceId)!.push(...outputs);
+      }
+    }
+    return results.map(({ sequenceId }) => ({ sequenceId, outputs: drawn.get(sequenceId)! }));
+  }
+
+  #runStep(chunks: readonly ScheduledChunk[]): ChunkResult[] {
     // All writes come first, as on a device: a slot written twice in one step is then always wrong.
-    for (const chunk of batch.chunks) {
+    for (const chunk of chunks) {
       this.#groups.forEach((cache, group) => {
         if (cache.kind === "state") this.#advance(chunk, group);
         else {
@@ -255,8 +330,8 @@ export class PagedFakeRunner {
         }
       });
     }
-    for (const chunk of batch.chunks) this.#checkReads(chunk);
-    return batch.chunks.flatMap((chunk) => {
+    for (const chunk of chunks) this.#checkReads(chunk);
+    return chunks.flatMap((chunk) => {
       const outputs = this.#outputs(chunk);
       const failed = outputs.find(({ type }) => type === "failed");
       if (outputs.length === 0) return [];

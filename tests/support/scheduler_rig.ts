@@ -2,6 +2,8 @@ import type { Batch, ChunkResult } from "../../src/core/batch.ts";
 import type { LayerCache } from "../../src/core/cache_group.ts";
 import type { SchedulingSettings } from "../../src/core/engine_config.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
+import type { StepBounds } from "../../src/core/step_bounds.ts";
+import type { SwapCosts, SwapSpace } from "../../src/core/swap_space.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import type { TokenMatchers } from "../../src/core/token_matcher.ts";
 import type { KeySpace } from "../../src/kvcache/prefix/block_key.ts";
@@ -26,6 +28,10 @@ export interface RigOptions extends SchedulingSettings {
   /** What the fake model's layers keep, and how slabs are cut for them; default: one full group. */
   readonly groups?: readonly LayerCache[];
   readonly blocksPerSlab?: readonly number[];
+  /** Host memory for preempted sequences, what copying and computing take, and how it fails. */
+  readonly swapSpace?: SwapSpace;
+  readonly swapCosts?: SwapCosts;
+  readonly loseEvery?: number;
   /** Of the fake model's candidates. */
   readonly vocabSize?: number;
   /** Absent: no prefix cache. */
@@ -51,6 +57,9 @@ type RigSizes = Required<
     | "groups"
     | "blocksPerSlab"
     | "shortContextLen"
+    | "swapSpace"
+    | "swapCosts"
+    | "loseEvery"
     | keyof SchedulingSettings
   >
 >;
@@ -75,6 +84,8 @@ export class SchedulerRig {
   readonly events: TokenEvent[] = [];
   /** What the scheduler takes for the time, in milliseconds. */
   nowMs = 0;
+  /** What its steps are cut to. */
+  bounds: StepBounds = {};
 
   constructor(options: RigOptions = {}) {
     this.options = { ...UNLIMITED, ...options };
@@ -83,7 +94,9 @@ export class SchedulerRig {
     const maxInFlightTokens = this.options.maxNumBatchedTokens;
     this.blocks = new BlockManager({ ...sizes, ...caching, maxInFlightTokens });
     this.runner = new PagedFakeRunner(this.options);
+    this.runner.loseEvery = this.options.loseEvery ?? Infinity;
     this.scheduler = new Scheduler(this.blocks, this.options);
+    if (this.options.swapCosts) this.scheduler.noteSwapCosts(this.options.swapCosts);
   }
 
   add(...requests: GenerationRequest[]): void {
@@ -108,7 +121,7 @@ export class SchedulerRig {
 
   /** One turn; `whileInFlight` happens between schedule and commit. Returns what was planned. */
   step(whileInFlight: (batch: Batch) => void = () => {}): Batch | undefined {
-    const batch = this.scheduler.schedule(this.nowMs);
+    const batch = this.scheduler.schedule(this.nowMs, this.bounds);
     if (batch === undefined) {
       this.events.push(...this.scheduler.takeEvents());
       return undefined;

@@ -15,6 +15,8 @@ export interface PlayedLoad {
   readonly admitted: readonly number[];
   /** Arrivals that had come when the so-manieth of `admitted` was. */
   readonly numArrived: readonly number[];
+  /** Most arrivals that waited at once, those that have run before among them. */
+  readonly mostWaiting: number;
   /** By arrival: first admissions in steps in which it was passed over for a prefix or its length. */
   readonly numWhilePassed: ReadonlyMap<number, number>;
 }
@@ -26,6 +28,7 @@ export function playLoad(arrivals: readonly Arrival[], options: RigOptions): Pla
   const numWhilePassed = new Map<number, number>();
   let passed = new Set<number>();
   let numCome = 0;
+  let mostWaiting = 0;
   const seen = new Set<number>();
   const onDecision = (decision: KvDecision) => {
     const { type, sequenceId: id } = decision;
@@ -43,7 +46,8 @@ export function playLoad(arrivals: readonly Arrival[], options: RigOptions): Pla
     if (step > 20_000) throw new Error("the load does not end");
     passed = new Set();
     while ((arrivals[numCome]?.step ?? Infinity) <= step) rig.add(arrivals[numCome++]!.request);
+    mostWaiting = Math.max(mostWaiting, rig.scheduler.stats.numWaiting);
     rig.step();
   }
-  return { rig, admitted, numArrived, numWhilePassed };
+  return { rig, admitted, numArrived, mostWaiting, numWhilePassed };
 }

@@ -127,9 +127,9 @@ export class ServerProcess {
   static startByDenoServe(
     port: number,
     args: readonly string[] = [],
-    { host = "127.0.0.1", ready = READY } = {},
+    { host = "127.0.0.1", ready = READY, env = {} } = {},
   ) {
-    return ServerProcess.#spawn(command(denoServe(port, args, host)), ready);
+    return ServerProcess.#spawn(command(denoServe(port, args, host), env), ready);
   }
 
   /** Starts it with `numDescriptors` file descriptors at most. */

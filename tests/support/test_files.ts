@@ -13,6 +13,7 @@ export const SLOWEST: readonly string[] = [
   "tests/models/tuned_golden_test.ts",
   "tests/models/equivalence_test.ts",
   "tests/e2e/window_test.ts",
+  "tests/e2e/many_clients_test.ts",
   "tests/e2e/prefix_cache_test.ts",
   "tests/models/families_test.ts",
   "tests/kvcache/block_manager_histories_test.ts",

@@ -5,7 +5,7 @@ import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { quantizedDtype } from "../../src/core/weight_format.ts";
 import { KernelError } from "../../src/core/errors.ts";
 import type { Capabilities } from "../../src/device/capabilities.ts";
-import type { Device, Program, ReadRequest } from "../../src/device/device.ts";
+import type { Device, Program, RangeReader, ReadRequest } from "../../src/device/device.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import type { DeviceBuffer, KernelCall } from "../../src/device/kernel.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
@@ -85,6 +85,10 @@ export class TimedDevice implements Device {
     const { cost = () => 1 } = this.#options;
     this.clock.advance(calls.reduce((sum, call) => sum + cost(call, step), 1));
     return new Uint32Array(bytes / 4);
+  }
+
+  createReader(): Promise<RangeReader> {
+    return Promise.reject(new Error("nothing is read here"));
   }
 
   read(_: DeviceBuffer, __: number, bytes: number): Promise<Uint8Array<ArrayBuffer>> {

@@ -5,7 +5,7 @@ import type { EngineStats } from "../../core/engine_stats.ts";
 import type { BlockMap, EngineView, TreeView } from "../../core/engine_view.ts";
 import type { EngineState } from "../../core/generation.ts";
 import type { LoggedDecision } from "../../core/kv_decision.ts";
-import { decisionJson } from "../kv_log_route.ts";
+import { decisionJson } from "../decision_json.ts";
 import { emptyMap, encodeChanges } from "./block_changes.ts";
 import type { Moment } from "./machine_history.ts";
 

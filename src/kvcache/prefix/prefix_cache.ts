@@ -23,8 +23,11 @@ import { NodeBlocks, type NodeId } from "./node_blocks.ts";
 import { NodeEviction } from "./node_eviction.ts";
 import { PinnedPrefixes } from "./pinned_prefixes.ts";
 import type { PrefixCacheOptions } from "./prefix_cache_options.ts";
-import { type BlockContent, RadixTree, type TreePlace } from "./radix_tree.ts";
+import { type BlockContent, type PathEnd, RadixTree, type TreePlace } from "./radix_tree.ts";
 import { type PathName, tokensAlong, viewTree } from "./tree_view.ts";
+
+/** How many leading tokens of a prompt are cached at the moment. */
+export type CachedLength = () => number;
 
 /** Share of the pool that may be pinned unless told otherwise. */
 const DEFAULT_MAX_PINNED_SHARE = 0.5;
@@ -155,6 +158,22 @@ export class PrefixCache implements BlockSource {
     if (columns === undefined) return { nodes: path, blocks: [path], numKnown: path.length };
     if (path.length === 0) return noHit(this.groups.length);
     return longestHit(this.groups, path, columns, this.blockSize);
+  }
+
+  /**
+   * How much of `tokens[0, limit)` every group accepts, in tokens, each time that it is asked. With
+   * one group of full attention it costs what has changed since ({@link RadixTree.follow}), else
+   * as much as {@link lookUp}.
+   */
+  watch(scope: string, tokens: Uint32Array, limit: number): CachedLength {
+    if (this.columns !== undefined) {
+      return () => this.lookUp(scope, tokens, limit).nodes.length * this.blockSize;
+    }
+    let end: PathEnd | undefined;
+    return () => {
+      if (!this.#forceMiss) end = this.#tree.follow(scope, tokens, limit, end);
+      return (end?.numBlocks ?? 0) * this.blockSize;
+    };
   }
 
   /**

@@ -18,6 +18,15 @@ export interface TreePlace {
   readonly parent: BlockId | undefined;
 }
 
+/** How far a prompt has been seen to lead, and how that place is known again. */
+export interface PathEnd {
+  readonly block: BlockId;
+  /** Of the path to there; see {@link RadixTree.hashOf}. */
+  readonly hash: number;
+  /** From the first position on. */
+  readonly numBlocks: number;
+}
+
 /** What a block holds: `tokens[start, start + blockSize)`. */
 export interface BlockContent {
   readonly tokens: Uint32Array;
@@ -133,6 +142,36 @@ export class RadixTree {
       parent = block;
     }
     return blocks;
+  }
+
+  /**
+   * How far {@link match} leads, from where it led `before`; undefined for nowhere. O(1) where that
+   * place is left and nothing has come below it, O(blocks of the match) where it is gone.
+   *
+   * A place whose block has got other content is taken for itself where the 32 bits of both hashes
+   * agree: for orders and estimates, never to share a block.
+   */
+  follow(
+    scope: string,
+    tokens: Uint32Array,
+    limit: number,
+    before?: PathEnd,
+  ): PathEnd | undefined {
+    const root = this.#roots.find(scope);
+    if (root === undefined) return undefined;
+    const isThere = before !== undefined && this.has(before.block) &&
+      this.hashOf(before.block) === before.hash;
+    let end = isThere ? before : undefined;
+    let hash = end?.hash ?? this.hasher.root(scope);
+    let numBlocks = end?.numBlocks ?? 0;
+    while ((numBlocks + 1) * this.blockSize <= limit) {
+      const start = numBlocks * this.blockSize;
+      hash = this.hasher.child(hash, tokens, start);
+      const block = this.#findChild({ parent: end?.block ?? -2 - root, hash }, tokens, start);
+      if (block === NONE) break;
+      end = { block, hash, numBlocks: ++numBlocks };
+    }
+    return end;
   }
 
   /** The block at `place` that holds `tokens[start, start + blockSize)`, or undefined. */

@@ -32,6 +32,27 @@ export function admissionDemand(
   });
 }
 
+/**
+ * Blocks to take for a sequence of `numTokens` that goes on behind `numComputed` of them, whose
+ * blocks are copied in, but for the first `numFound` of full attention.
+ */
+export function resumeDemand(
+  groups: readonly LayerCache[],
+  numTokens: number,
+  { numComputed, numFound }: { readonly numComputed: number; readonly numFound: number },
+  grain: StepGrain,
+): Demand {
+  return groups.map((cache) => {
+    const most = maxLiveBlocks(cache, numTokens, grain);
+    if (cache.kind === "state" || cache.kind === "encoder") return most;
+    const numEntries = ceilDiv(numTokens, grain.blockSize);
+    if (cache.kind === "full") return numEntries - numFound;
+    const range = liveRange(cache, numComputed, grain.blockSize);
+    const numLive = numLiveBlocks(range);
+    return numLive + Math.max(0, Math.min(numEntries - range.end, most - numLive));
+  });
+}
+
 /** Blocks that tables lack to cover the first `numTokens` positions, per group. */
 export function growthDemand(
   groups: readonly LayerCache[],

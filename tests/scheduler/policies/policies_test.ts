@@ -4,8 +4,8 @@ import { RequestError } from "../../../src/core/errors.ts";
 import type { GenerationRequest } from "../../../src/core/generation.ts";
 import { QUANTUM } from "../../../src/scheduler/policies/fair_policy.ts";
 import {
-  MAX_OVERTAKEN,
   MAX_PREFIX_ORDERED,
+  MIN_OVERTAKEN,
 } from "../../../src/scheduler/policies/longest_prefix_policy.ts";
 import { requestOf } from "../../support/requests.ts";
 import { runs } from "../../support/runs.ts";
@@ -138,21 +138,37 @@ Deno.test("lpm admits the longest cached prefix first, and the earliest of equal
   assertEquals(ids, [4, 3, 2, 5]);
 });
 
-Deno.test(`lpm lets at most ${MAX_OVERTAKEN} later arrivals overtake a request, and falls back to fcfs beyond ${MAX_PREFIX_ORDERED}`, () => {
-  // One cold request against a stream of hits that never ends while it waits.
+/** One cold request against a stream of hits, so many at first, that never ends while it waits. */
+function coldAmongHits(numAtOnce: number, numMore: number): readonly Arrival[] {
   const cold = { step: 1, request: request("cold", [6, 1], { token: 3 }) };
   const first = { step: 0, request: request("first", [6, 3], { token: 7 }) };
-  const hits = Array.from({ length: 100 }, (_, i): Arrival => ({
-    step: 2 + Math.floor(i / 4),
+  const hits = Array.from({ length: numAtOnce + numMore }, (_, i): Arrival => ({
+    step: 1 + Math.max(0, Math.ceil((i + 1 - numAtOnce) / 4)),
     request: request(`${i}`, [6, 1], { token: 7 }),
   }));
-  const options = { ...CACHED, maxNumSeqs: 1, schedulingPolicy: "lpm" } as const;
-  const { admitted } = playLoad([first, cold, ...hits], options);
-  assertEquals(admitted.indexOf(1), 1 + MAX_OVERTAKEN);
-  const flood = hits.concat(hits).slice(0, MAX_PREFIX_ORDERED + 20)
-    .map((arrival, i) => ({ step: 1, request: { ...arrival.request, id: `f${i}` } }));
-  const inFlood = playLoad([first, cold, ...flood], options).admitted;
-  assertEquals(inFlood.slice(0, 4), [0, 1, 2, 3], "too many wait to be looked up");
+  return [first, cold, ...hits];
+}
+
+const ONE_SEAT = { ...CACHED, maxNumSeqs: 1, maxNumWaitingSeqs: 4096 } as const;
+
+Deno.test(`lpm lets ${MIN_OVERTAKEN} later arrivals overtake a request, or as many as have waited at once`, () => {
+  const options = { ...ONE_SEAT, schedulingPolicy: "lpm" } as const;
+  const few = playLoad(coldAmongHits(4, 40), options).admitted;
+  assertEquals(few.indexOf(1), 45, "all, where they are fewer");
+  for (const numAtOnce of [70, 150]) {
+    const load = coldAmongHits(numAtOnce, numAtOnce);
+    const { admitted, mostWaiting } = playLoad(load, options);
+    assert(mostWaiting > numAtOnce);
+    assertEquals(admitted.indexOf(1), 1 + mostWaiting);
+  }
+});
+
+Deno.test(`lpm is fcfs while more than ${MAX_PREFIX_ORDERED} wait`, () => {
+  const options = { ...ONE_SEAT, schedulingPolicy: "lpm" } as const;
+  const { admitted } = playLoad(coldAmongHits(MAX_PREFIX_ORDERED + 20, 0), options);
+  assertEquals(admitted.slice(0, 4), [0, 1, 2, 3]);
+  const fewer = playLoad(coldAmongHits(MAX_PREFIX_ORDERED - 1, 0), options).admitted;
+  assertEquals(fewer.slice(0, 4), [0, 2, 3, 4]);
 });
 
 Deno.test("lpm keeps its bound under random loads", () => {
@@ -166,10 +182,11 @@ Deno.test("lpm keeps its bound under random loads", () => {
         }))
       );
       const options = { ...CACHED, maxNumSeqs: 2, schedulingPolicy: "lpm" } as const;
-      const { admitted, numWhilePassed } = playLoad(arrivals, options);
+      const { admitted, numWhilePassed, mostWaiting } = playLoad(arrivals, options);
+      const most = Math.max(MIN_OVERTAKEN, mostWaiting);
       admitted.forEach((id, at) => {
         const numOvertaken = admitted.slice(0, at).filter((other) => other > id).length;
-        const limit = MAX_OVERTAKEN + (numWhilePassed.get(id) ?? 0);
+        const limit = most + (numWhilePassed.get(id) ?? 0);
         assert(numOvertaken <= limit, `${id} is overtaken ${numOvertaken} times`);
       });
     }),

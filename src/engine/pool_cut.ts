@@ -1,0 +1,59 @@
+import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
+import { numLongestSequences } from "../core/pool_capacity.ts";
+
+/** Share of its blocks that a pool keeps after the device has run out of memory. */
+const KEPT_SHARE = 1 / 2;
+
+/** A pool that becomes smaller, in blocks. */
+export interface PoolCut {
+  readonly numBefore: number;
+  readonly numAfter: number;
+}
+
+/**
+ * How small the pool of an engine is to be that has run out of memory: half of what it was, but
+ * never less than one sequence of the greatest length takes, so that every request still fits that
+ * has been accepted.
+ */
+export function poolCut(info: EngineInfo): PoolCut {
+  const least = Math.ceil(info.numBlocks / numLongestSequences(info));
+  const numAfter = Math.max(least, Math.floor(info.numBlocks * KEPT_SHARE));
+  return { numBefore: info.numBlocks, numAfter: Math.min(info.numBlocks, numAfter) };
+}
+
+/** The cut in a sentence for people. */
+export function describePoolCut({ numBefore, numAfter }: PoolCut): string {
+  const why = "since the engine ran out of memory";
+  return numAfter < numBefore
+    ? `The KV pool has ${numAfter} blocks and no longer ${numBefore}, ${why}`
+    : `The KV pool has its least size of ${numAfter} blocks and does not grow, ${why}`;
+}
+
+/** The configuration that isolates are started with: as it was given, until memory has run out. */
+export class StartConfig {
+  #config: EngineConfig;
+  #cut: PoolCut | undefined;
+
+  constructor(config: EngineConfig) {
+    this.#config = config;
+  }
+
+  /** That of the next isolate. */
+  get current(): EngineConfig {
+    return this.#config;
+  }
+
+  /** What is not as it was given, one sentence. */
+  get notice(): string | undefined {
+    return this.#cut && describePoolCut(this.#cut);
+  }
+
+  /** The next isolate gets a smaller pool than one that has run out of memory; it does not grow. */
+  cutPool(info: EngineInfo): PoolCut {
+    const cut = poolCut(info);
+    const { maxModelLen } = info;
+    this.#config = { ...this.#config, numBlocksOverride: cut.numAfter, maxModelLen };
+    this.#cut = { ...cut, numBefore: this.#cut?.numBefore ?? cut.numBefore };
+    return cut;
+  }
+}

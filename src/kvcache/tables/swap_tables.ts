@@ -1,0 +1,85 @@
+import { type LayerCache, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
+import { ceilDiv } from "../../base/math.ts";
+import type { BlockId } from "../../core/ids.ts";
+import type { Pool } from "../pool/pool.ts";
+import type { PrefixCache } from "../prefix/prefix_cache.ts";
+import type { SwapContents, SwappedSequence, TableEntry } from "../swap/swap_store.ts";
+import { type BlockTables, liveBlocksOf } from "./block_tables.ts";
+import { isInRange } from "./demands.ts";
+import type { SequenceBlocks } from "./sequence_blocks.ts";
+
+/** What contents are named by. */
+export interface SwapNames {
+  readonly groups: readonly LayerCache[];
+  readonly blockSize: number;
+  readonly pool: Pool;
+  readonly cache: PrefixCache | undefined;
+}
+
+/**
+ * What has to be copied of a sequence so that it can go on where it is: the blocks that it reads,
+ * but, with one group, for those at its beginning that others hold and that are findable.
+ */
+export function swapContents(
+  { tables, numComputedTokens: numTokens }: SequenceBlocks,
+  { groups, blockSize, pool, cache }: SwapNames,
+): SwapContents {
+  const numSkipped = cache?.isSearched ? numHeldByOthers(tables, cache) : 0;
+  const entries = groups.map((cacheKind, group): TableEntry[] => {
+    const named = (id: BlockId, index: number) => ({ index, block: pool.idInGroup(id, group) });
+    const table = tables[group]!;
+    if (cacheKind.kind === "state") return table.map(named);
+    const range = liveRange(cacheKind, numTokens, blockSize);
+    return table.slice(0, ceilDiv(numTokens, blockSize)).map(named)
+      .filter(({ index }) => index >= numSkipped && isInRange(range, index));
+  });
+  return { numTokens, numSkipped, entries };
+}
+
+/** Leading blocks that are findable and have other holders. With several groups: 0. */
+function numHeldByOthers([table]: BlockTables, cache: PrefixCache): number {
+  if (cache.columns !== undefined) return 0;
+  const own = table!.findIndex((id) => !cache.has(id) || cache.isUnshared(id));
+  return own < 0 ? table!.length : own;
+}
+
+/** Whether a sequence of which so many leading blocks are found has more in host memory. */
+export function canResume(
+  { numTokens, numSkipped }: SwappedSequence,
+  numFound: number,
+  blockSize: number,
+): boolean {
+  return numFound >= numSkipped && numFound * blockSize < numTokens;
+}
+
+/**
+ * The tables of a sequence that goes on behind `numComputed` positions: what was found of full
+ * attention and what was taken, which lies where its blocks lay.
+ */
+export function resumedTables(
+  groups: readonly LayerCache[],
+  { found, taken, numComputed, blockSize }: {
+    readonly found: BlockTables;
+    readonly taken: BlockTables;
+    readonly numComputed: number;
+    readonly blockSize: number;
+  },
+): BlockTables {
+  return groups.map((cache, group) => {
+    const blocks = taken[group]!;
+    if (cache.kind === "state" || cache.kind === "encoder") return blocks;
+    if (cache.kind === "full") return [...found[group]!, ...blocks];
+    const range = liveRange(cache, numComputed, blockSize);
+    let numUsed = 0;
+    const table = Array.from(
+      { length: range.end },
+      (_, index) => isInRange(range, index) ? blocks[numUsed++]! : NO_BLOCK,
+    );
+    return [...table, ...blocks.slice(numUsed)];
+  });
+}
+
+/** What of a hit a sequence holds that goes on from host memory: its blocks of full attention. */
+export function fullBlocksOf(groups: readonly LayerCache[], blocks: BlockTables): BlockTables {
+  return blocks.map((ids, group) => groups[group]!.kind === "full" ? liveBlocksOf(ids) : []);
+}

@@ -1,0 +1,78 @@
+import type { Model } from "../../models/model.ts";
+import { formatByteSize } from "../base/byte_size.ts";
+import type { EngineConfig } from "../core/engine_config.ts";
+import { StartupError } from "../core/errors.ts";
+import { kvFormat } from "../core/kv_layout.ts";
+import { groupMemory } from "../core/slot_layout.ts";
+import type { SwapSpace } from "../core/swap_space.ts";
+import { kvMemory, type KvSettings } from "./kv_memory.ts";
+
+/** What a block of a group has in one slot: `bytes` from byte `id * strideBytes` on. */
+export interface BlockPart {
+  readonly slot: number;
+  readonly strideBytes: number;
+  readonly bytes: number;
+}
+
+/** How blocks lie on the device and in host memory. */
+export interface SwapLayout {
+  readonly space: SwapSpace;
+  readonly blocksPerSlab: readonly number[];
+  /** Per group, the parts of its blocks, which lie one behind the other in host memory. */
+  readonly parts: readonly (readonly BlockPart[])[];
+  /** Bytes of a slab in host memory. */
+  readonly slabBytes: number;
+}
+
+/**
+ * How `--swap-memory-bytes` is cut for a model; undefined where there is none.
+ *
+ * @throws {StartupError} when it has no room for one slab, or the host has not so much.
+ */
+export function swapLayout(
+  model: Pick<Model, "caches">,
+  engine: KvSettings & Pick<EngineConfig, "swapMemoryBytes">,
+  freeBytes: number = Infinity,
+): SwapLayout | undefined {
+  const { swapMemoryBytes } = engine;
+  if (swapMemoryBytes === undefined) return undefined;
+  const parts = blockParts(model, engine);
+  const { blocksPerSlab } = kvMemory(model, engine).layout;
+  const blockBytes = parts.map((ofGroup) => ofGroup.reduce((sum, { bytes }) => sum + bytes, 0));
+  const slabBytes = Math.max(...blockBytes.map((bytes, group) => bytes * blocksPerSlab[group]!));
+  const numSlabs = Math.floor(swapMemoryBytes / slabBytes);
+  if (numSlabs < 1) {
+    throw new StartupError(
+      `--swap-memory-bytes is ${swapMemoryBytes}, but one block of KV takes ${slabBytes}; raise it, ` +
+        `or leave it out`,
+    );
+  }
+  if (swapMemoryBytes > freeBytes) {
+    throw new StartupError(
+      `--swap-memory-bytes is ${formatByteSize(swapMemoryBytes)}, but this machine has ` +
+        `${formatByteSize(freeBytes)} of free memory; lower it`,
+    );
+  }
+  return { space: { numSlabs, blockBytes }, blocksPerSlab, parts, slabBytes };
+}
+
+/** Its size in a line for people. */
+export function swapWords({ space: { numSlabs }, slabBytes }: SwapLayout): string {
+  return `swap: ${formatByteSize(numSlabs * slabBytes)} of host memory for ${numSlabs} blocks of ` +
+    `preempted requests`;
+}
+
+/** Per group, what its blocks have in each slot: the rows of its layers there. */
+function blockParts(model: Pick<Model, "caches">, settings: KvSettings): BlockPart[][] {
+  const { groups, layout } = kvMemory(model, settings);
+  const sizes = { numLayers: model.caches.length, blockSize: settings.blockSize };
+  return groupMemory(groups, kvFormat(settings), sizes).map(({ layers, blockBytes }) => {
+    const bySlot = new Map<number, BlockPart>();
+    layers.forEach((layer, i) => {
+      const { slot, strideBytes, rowBytes } = layout.places.get(layer)!;
+      const bytes = Math.max(bySlot.get(slot)?.bytes ?? 0, rowBytes + blockBytes[i]!);
+      bySlot.set(slot, { slot, strideBytes, bytes });
+    });
+    return [...bySlot.values()];
+  });
+}

@@ -1,0 +1,60 @@
+import { assert, assertEquals } from "@std/assert";
+import { CostMeter } from "../../src/engine/cost_meter.ts";
+
+const MIB = 2 ** 20;
+/** What a warm-up has copied: 4 MiB out in 8 ms, and in in 2 ms. */
+const WARM = { storedBytes: 4 * MIB, storeMs: 8, loadedBytes: 4 * MIB, loadMs: 2 };
+
+function assertNear(actual: number | undefined, expected: number): void {
+  assert(Math.abs(actual! - expected) < 1e-6 * expected, `${actual}, not ${expected}`);
+}
+
+Deno.test("CostMeter learns what a position more takes, and says nothing until steps differ", () => {
+  const meter = new CostMeter();
+  // A step takes 5 ms, and each position 0.25 ms more.
+  const msOf = (numTokens: number) => 5 + 0.25 * numTokens;
+  for (const numTokens of [8, 8, 8]) {
+    assertEquals(meter.note({ numTokens }, msOf(numTokens), WARM), undefined);
+  }
+  const costs = meter.note({ numTokens: 200 }, msOf(200), WARM);
+  assertNear(costs?.tokenMs, 0.25);
+  assertEquals([costs?.storeMsPerMiB, costs?.loadMsPerMiB], [2, 0.5]);
+  // As before: nothing new to tell.
+  assertEquals(meter.note({ numTokens: 40 }, msOf(40), WARM), undefined);
+});
+
+Deno.test("CostMeter keeps what it knows of positions while all steps are alike", () => {
+  const meter = new CostMeter();
+  meter.note({ numTokens: 8 }, 7, WARM);
+  assertNear(meter.note({ numTokens: 200 }, 55, WARM)?.tokenMs, 0.25);
+  let told: number | undefined;
+  for (let i = 0; i < 2000; i++) told = meter.note({ numTokens: 8 }, 7, WARM)?.tokenMs ?? told;
+  // Enough of them to forget the others.
+  const slower = { ...WARM, storedBytes: 5 * MIB, storeMs: 108 };
+  const costs = meter.note({ numTokens: 8 }, 107, slower);
+  assertNear(costs?.tokenMs, 0.25);
+  assertEquals(told, undefined);
+});
+
+Deno.test("CostMeter does not take the time of copies for that of positions, and follows a slower bus", () => {
+  const meter = new CostMeter();
+  let times = WARM;
+  meter.note({ numTokens: 8 }, 7, times);
+  const before = meter.note({ numTokens: 200 }, 55, times);
+  let costs = before;
+  for (let i = 0; i < 200; i++) {
+    const numTokens = i % 2 === 0 ? 8 : 200;
+    times = { ...times, loadedBytes: times.loadedBytes + MIB, loadMs: times.loadMs + 30 };
+    costs = meter.note({ numTokens }, 5 + 0.25 * numTokens + 30, times) ?? costs;
+  }
+  assertNear(costs?.tokenMs, 0.25);
+  assertNear(costs?.storeMsPerMiB, 2);
+  assert(costs!.loadMsPerMiB > 25 && costs!.loadMsPerMiB <= 30, `${costs!.loadMsPerMiB}`);
+});
+
+Deno.test("CostMeter says nothing where nothing has been copied", () => {
+  const none = { storedBytes: 0, storeMs: 0, loadedBytes: 0, loadMs: 0 };
+  const meter = new CostMeter();
+  meter.note({ numTokens: 8 }, 7, none);
+  assertEquals(meter.note({ numTokens: 200 }, 55, none), undefined);
+});
