@@ -219,6 +219,29 @@ Deno.test("RequestTraces forgets the oldest requests, and never the only one", (
   assertEquals(sizes(), [0, 0, 5]);
 });
 
+Deno.test("RequestTraces goes on with a request whose engine was lost", () => {
+  const log = new ReplayLog<LoggedDecision>(1000);
+  const traces = new RequestTraces(log);
+  const mark = { requestId: "r", index: 0, step: 0 };
+  const first = { ...mark, sequenceId: 7 };
+  log.append([
+    { ...first, type: "queue", numTokens: 3, timeMs: 1000 },
+    { ...first, type: "admit", numTokens: 3, numCachedTokens: 2, timeMs: 1100 },
+    { ...first, type: "first_token", timeMs: 1200 },
+    { ...mark, sequenceId: 0, type: "queue", numTokens: 5, numResumed: 2, timeMs: 3000 },
+  ]);
+  assertEquals(traces.of("r", 0)?.state, "waiting");
+  log.append([
+    { ...mark, sequenceId: 0, type: "admit", numTokens: 5, numCachedTokens: 0, timeMs: 3100 },
+    { ...mark, sequenceId: 0, type: "finish", reason: "stop", timeMs: 4200 },
+  ]);
+  const { lines, ...told } = traceJson(traces.of("r", 0)!, { namesOthers: false });
+  assertEquals([told.state, told.queue_ms, told.prefill_ms, told.decode_ms, told.cached_tokens], [
+    ...["finished", 100, 100, 3000, 2],
+  ]);
+  assertEquals((lines as string[]).length, 6);
+});
+
 Deno.test("RequestTraces gives the answers of a search one record, and none a negative time", () => {
   const log = new ReplayLog<LoggedDecision>(1000);
   const traces = new RequestTraces(log);
@@ -250,28 +273,4 @@ Deno.test("RequestTraces gives the answers of a search one record, and none a ne
       "+     0 ms  is finished (stop)",
     ],
   });
-});
-
-Deno.test("RequestTraces goes on with the record of a request that another engine has taken over", () => {
-  const log = new ReplayLog<LoggedDecision>(1000);
-  const traces = new RequestTraces(log);
-  const mark = { requestId: "r", index: 0, step: 0 };
-  log.append([
-    { ...mark, type: "queue", sequenceId: 5, numTokens: 3, timeMs: 100 },
-    { ...mark, type: "admit", sequenceId: 5, numTokens: 3, numCachedTokens: 2, timeMs: 110 },
-    { ...mark, type: "first_token", sequenceId: 5, timeMs: 150 },
-    { ...mark, type: "queue", sequenceId: 0, numTokens: 4, timeMs: 900 },
-  ]);
-  assertEquals(traces.of("r", 0)!.state, "waiting");
-  log.append([
-    { ...mark, type: "admit", sequenceId: 0, numTokens: 4, numCachedTokens: 0, timeMs: 950 },
-    { ...mark, type: "finish", sequenceId: 0, reason: "stop", timeMs: 1000 },
-  ]);
-  const trace = traces.of("r", 0)!;
-  assertEquals([traces.ofRequest("r").length, trace.marks.length, trace.numCachedTokens], [
-    1,
-    6,
-    2,
-  ]);
-  assertEquals(phasesOf(trace), { queueMs: 10, prefillMs: 40, decodeMs: 850 });
 });
