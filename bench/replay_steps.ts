@@ -117,7 +117,7 @@ class Replay {
       case "costs":
         return this.#scheduler.noteSwapCosts(record.costs);
       case "plan":
-        this.#planned = this.#scheduler.schedule(record.ms);
+        this.#planned = this.#scheduler.schedule(record.ms, record.bounds);
         assertEquals(this.#planned, record.batch, "the plan is another");
         return;
       case "results":

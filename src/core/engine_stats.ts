@@ -42,6 +42,14 @@ export const ENGINE_COUNTERS = {
     metric: "vllm:prompt_tokens_cached_total",
     help: "Those of the prompt tokens processed that were found in the prefix cache or shared",
   },
+  numFurtherSteps: {
+    metric: "quire:further_decode_steps_total",
+    help: "Decode steps that were submitted together with the one before",
+  },
+  numWastedTokens: {
+    metric: "quire:wasted_tokens_total",
+    help: "Tokens drawn behind the end of their sequence, in such steps, and dropped",
+  },
   numGeneratedTokens: { metric: "vllm:generation_tokens_total", help: "Tokens generated" },
   numQueriedTokens: {
     metric: "vllm:prefix_cache_queries_total",

@@ -127,6 +127,14 @@ export const UNAVAILABLE: Readonly<Record<Exclude<EngineState, "ready">, string>
   failed: "The engine has failed and could not be restarted",
 };
 
+/** An engine that has something to do, and has not got on with it for unusually long. */
+export interface EngineStall {
+  /** How long it has not. */
+  readonly seconds: number;
+  /** What it is at, and what blocks those that wait, with numbers; or that it answers nothing. */
+  readonly reason: string;
+}
+
 /** The engine as the rooms of the main isolate see it. */
 export interface EnginePort {
   readonly state: EngineState;
@@ -142,6 +150,10 @@ export interface EnginePort {
   readonly decisions: ReplayLog<LoggedDecision>;
   /** Why the engine failed or restarts, one sentence. */
   readonly failure: string | undefined;
+  /** That it does not get on, if it takes unusually long. */
+  readonly stall: EngineStall | undefined;
+  /** How often it has not. */
+  readonly numStalls: number;
   /** Isolates started so far in place of one that had died. */
   readonly numRestarts: number;
   /** Present while another engine is to take the place of one that was lost. */

@@ -15,7 +15,10 @@ export type WaitCause =
     readonly numNeeded: number;
     readonly numFree: number;
     readonly numEvictable: number;
-    /** Blocks that the running sequences are expected to take more before they end. */
+    /**
+     * Blocks that are left over: the watermark, or those that the running sequences are expected to
+     * take more before they end.
+     */
     readonly numKept?: number;
   }
   /** As many long prompts are computed as may be; shorter ones are admitted meanwhile. */
@@ -317,7 +320,10 @@ function describeResumed({ numResumed }: { readonly numResumed?: number }): stri
   return ` again: its engine was lost after ${numResumed} tokens of its answer`;
 }
 
-function describeWait(cause: Extract<LoggedDecision, { readonly type: "wait" }>): string {
+/** Why a sequence waits, in words. */
+export function describeWait(
+  cause: WaitCause & Pick<LoggedDecision, "otherRequestId">,
+): string {
   switch (cause.reason) {
     case "blocks":
       return blockNumbers(cause);

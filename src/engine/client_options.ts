@@ -1,6 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
-import type { EngineState } from "../core/generation.ts";
+import type { EngineStall, EngineState } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
 import type { RestartPolicy } from "./failure_count.ts";
 import type { EngineWorker } from "./isolate_handle.ts";
@@ -38,6 +38,8 @@ export interface EngineClientOptions {
   readonly onFailure?: (failure: EngineFailure) => void;
   /** Called before a request is handed to the isolate, so that low-priority work can give way. */
   readonly onSubmit?: (id: RequestId) => void;
+  /** Called when a step takes unusually long, and with undefined once it is over. */
+  readonly onStall?: (stall: EngineStall | undefined) => void;
   /** Called when a step has been reported, of so many tokens. */
   readonly onStep?: (numTokens: number) => void;
   readonly clock?: Clock;

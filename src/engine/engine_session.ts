@@ -12,6 +12,7 @@ import { PrefixCurve } from "../kvcache/prefix/prefix_curve.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import { Engine, type Runner } from "./engine.ts";
 import { KvRecorder } from "./kv_recorder.ts";
+import { StepPace } from "./step_pace.ts";
 import { StepTraceWriter } from "./step_trace_writer.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
 
@@ -151,8 +152,12 @@ export class EngineSession {
     const post = (message: FromEngine) => this.#post(message);
     const { growthLimit } = info;
     const { pins } = blocks;
+    const { maxPrefillMs: maxMs } = config;
+    const pace = new StepPace(
+      maxMs === undefined ? undefined : { maxMs, maxTokens: maxNumBatchedTokens },
+    );
     return new Engine({
-      ...{ scheduler, runner, post, recorder, trace, curve, pins, growthLimit },
+      ...{ scheduler, runner, post, recorder, trace, curve, pins, pace, growthLimit },
       viewed: blocks,
     });
   }
@@ -213,12 +218,13 @@ function checkpoints({ stateCheckpointInterval }: Pick<EngineConfig, "stateCheck
 /** How requests are scheduled, of all that is configured. */
 function schedulingOf(config: EngineConfig): SchedulingSettings {
   const { schedulingPolicy, longPrefillTokenThreshold } = config;
-  const { maxLongPartialPrefills, scheduleConservativeness } = config;
+  const { maxLongPartialPrefills, scheduleConservativeness, maxDecodeSteps } = config;
   return {
     ...(schedulingPolicy === undefined ? {} : { schedulingPolicy }),
     ...(longPrefillTokenThreshold === undefined ? {} : { longPrefillTokenThreshold }),
     ...(maxLongPartialPrefills === undefined ? {} : { maxLongPartialPrefills }),
     ...(scheduleConservativeness === undefined ? {} : { scheduleConservativeness }),
+    ...(maxDecodeSteps === undefined ? {} : { maxDecodeSteps }),
   };
 }
 

@@ -9,13 +9,17 @@ import type { Services } from "./services.ts";
 /**
  * `GET /health` and `GET /ready`: 200 when the engine takes requests, else 503 with the engine's
  * state and the reason, and with how far its start is, or what has been lost and when another
- * engine is tried.
+ * engine is tried. `stalled_seconds` is there while a step takes unusually long.
  */
 export function healthRoute({ engine, start }: Services): Handler {
   return (c) => {
     const reason = unavailability(engine);
     const notice = engine.notice === undefined ? {} : { notice: engine.notice };
-    if (reason === undefined) return c.json({ status: "ok", state: engine.state, ...notice });
+    if (reason === undefined) {
+      // What blocks it, which names requests, is in the log.
+      const stalled = engine.stall && { stalled_seconds: engine.stall.seconds };
+      return c.json({ status: "ok", state: engine.state, ...notice, ...stalled });
+    }
     c.header("retry-after", RETRY_AFTER_SECONDS[STATUS_CODE.ServiceUnavailable]);
     const { error } = errorBody(toErrorData(new EngineUnavailableError(reason)));
     return c.json(

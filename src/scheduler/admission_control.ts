@@ -113,8 +113,8 @@ export class AdmissionControl {
   fill(plan: BatchPlan): void {
     const turns = this.#queues.takeTurns();
     this.#blocked = undefined;
-    this.#admitted.clear();
     this.#numPassedOver = 0;
+    this.#admitted.clear();
     for (;;) {
       const group = turns.next;
       if (group === undefined) return this.#waits.end();
@@ -145,6 +145,28 @@ export class AdmissionControl {
         this.#start(group, admission, plan);
       }
     }
+  }
+
+  /**
+   * Why the group that is to be admitted next is not, between two steps; undefined where none
+   * waits, or nothing keeps it. O(its tokens).
+   */
+  explainHead(): { readonly group: SequenceGroup; readonly cause: WaitCause } | undefined {
+    const group = this.#queues.takeTurns().next;
+    const cause = group && (this.#seatShortage(group.numSeats) ?? this.#longPrefills(group) ??
+      this.#explainBlocks(group));
+    return cause && { group: group!, cause };
+  }
+
+  #explainBlocks(group: SequenceGroup): WaitCause | undefined {
+    const { numFree, numCached: numEvictable } = this.#blocks;
+    const numNeeded = this.#blocks.numBlocksFor(group.numTokens);
+    const numLeftOver = this.#blocks.numLeftOver(this.#numKeptFor(group));
+    const kept = numLeftOver > 0 ? { numKept: numLeftOver } : {};
+    const numbers = { numNeeded, numFree, numEvictable, ...kept };
+    const sharing = this.#chooseSharing(group);
+    if (sharing.type === "wait") return { reason: sharing.reason, ...numbers };
+    return this.numMissing(group) > 0 ? { reason: "blocks", ...numbers } : undefined;
   }
 
   /** Blocks that a group lacks to be admitted, and those it has to leave over among them. */
@@ -208,8 +230,7 @@ export class AdmissionControl {
 
   /** The seats or tokens that a group lacks to advance in each step beside all that run. */
   #shortage({ numSeats: numNeeded }: SequenceGroup, plan: BatchPlan): WaitCause | undefined {
-    const { maxNumBatchedTokens } = this.#limits;
-    if (plan.isFull) return { reason: "tokens", limit: maxNumBatchedTokens };
+    if (plan.isFull) return { reason: "tokens", limit: plan.numTokens };
     return this.#seatShortage(numNeeded);
   }
 

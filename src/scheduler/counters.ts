@@ -23,10 +23,20 @@ export class Counters {
     return this.#counts;
   }
 
-  /** A step of so many tokens has been planned; returns how many steps there were before. */
+  /** A plan of so many tokens has been made; returns how many plans there were before. */
   countStep(numTokens: number): number {
     this.#counts.numStepTokens += numTokens;
     return this.#counts.numSteps++;
+  }
+
+  /** A plan stands for so many steps beyond its first. */
+  countFurtherSteps(count: number): void {
+    this.#counts.numFurtherSteps += count;
+  }
+
+  /** So many tokens have been drawn behind the end of their sequence. */
+  countWasted(numTokens: number): void {
+    this.#counts.numWastedTokens += numTokens;
   }
 
   /** A group has lost its blocks. */

@@ -63,6 +63,12 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
     return this.nextStop < this.numTokens - 1;
   }
 
+  get drawsFreely(): boolean {
+    const { reader, matcher, adjuster } = this;
+    return this.numUncomputedTokens === 1 && (reader ?? matcher) === undefined &&
+      (adjuster?.isSpent ?? true);
+  }
+
   get maxCachedTokens(): number | undefined {
     return this.reader?.maxCachedTokens;
   }

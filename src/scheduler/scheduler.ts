@@ -1,9 +1,11 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
-import type { Batch, ChunkResult } from "../core/batch.ts";
+import { type Batch, type ChunkResult, numStepsOf } from "../core/batch.ts";
 import type { SchedulingSettings } from "../core/engine_config.ts";
+import type { StepBounds } from "../core/step_bounds.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
+import { describeWait } from "../core/kv_decision.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import type { SwapCosts } from "../core/swap_space.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
@@ -14,8 +16,10 @@ import { AdmissionControl, type TokensListener } from "./admission_control.ts";
 import { checkHolders, checkSwapped } from "./audit.ts";
 import { Counters } from "./counters.ts";
 import { deadlineExceeded, Deadlines } from "./deadlines.ts";
+import { FurtherSteps } from "./further_steps.ts";
 import { GrowthForecast } from "./growth_forecast.ts";
 import { makeSequenceGroups } from "./make_sequence_groups.ts";
+import { PrefillTime } from "./prefill_time.ts";
 import { createPolicy } from "./policies/create_policy.ts";
 import { QueueSpeed } from "./queue_speed.ts";
 import { RunningControl } from "./running_control.ts";
@@ -95,6 +99,7 @@ export class Scheduler {
   readonly #admissions: AdmissionControl;
   readonly #commit: StepCommit;
   readonly #running: RunningControl;
+  readonly #furtherSteps: FurtherSteps;
 
   constructor(blocks: BlockManager, options: SchedulerOptions) {
     this.#blocks = blocks;
@@ -123,6 +128,7 @@ export class Scheduler {
       admissions: this.#admissions,
       commit: this.#commit,
     });
+    this.#furtherSteps = new FurtherSteps(blocks, options, this.#queues);
     this.pool = new PoolSizing(blocks, options.maxModelLen, {
       ...shared,
       blocked: () => this.#admissions.blocked,
@@ -224,8 +230,9 @@ export class Scheduler {
    * that ran had to be ended (see {@link takeEvents}). Fails if no group advances and none ends.
    *
    * @param nowMs the time by which deadlines are met; default: as before.
+   * @param bounds what the step is to be cut to; default: nothing but the scheduler's own limits.
    */
-  schedule(nowMs: number = this.#nowMs): Batch | undefined {
+  schedule(nowMs: number = this.#nowMs, bounds: StepBounds = {}): Batch | undefined {
     this.#checkBetweenSteps("schedule()");
     const { numUnfinished } = this.#queues;
     this.#nowMs = nowMs;
@@ -234,7 +241,10 @@ export class Scheduler {
     this.#running.preemptOutgrown();
     this.#running.preemptOutranked();
     const { numPreemptions } = this.#counters.current;
-    const plan = new BatchPlan(this.#options.maxNumBatchedTokens, this.#maxChunk());
+    const { maxDecodeSteps, maxPrefillTokens } = bounds;
+    const prefillTime = maxPrefillTokens &&
+      new PrefillTime(maxPrefillTokens, this.#blocks.blockSize);
+    const plan = new BatchPlan(this.#options.maxNumBatchedTokens, this.#maxChunk(), prefillTime);
     this.#running.schedule(plan);
     // Blocks taken from a running sequence are for those that still run, not for a newcomer.
     const hasPreempted = this.#counters.current.numPreemptions > numPreemptions;
@@ -246,13 +256,17 @@ export class Scheduler {
     this.#speed.note(nowMs, this.#numQueued - numWaiting, numWaiting);
     if (plan.isEmpty) {
       const isStuck = numUnfinished > 0 && this.#queues.numUnfinished === numUnfinished;
-      invariant(!isStuck, `no sequence advances or ends: ${JSON.stringify(this.stats)}`);
+      if (isStuck) {
+        throw new InvariantError(`no sequence advances or ends: ${this.describeQueue()}`);
+      }
       this.#blocks.swap?.dropUnplanned();
       return undefined;
     }
     if (this.#blocks.swap !== undefined) plan.addSwaps(this.#blocks.swap.take());
+    this.#furtherSteps.addTo(plan, maxDecodeSteps);
     for (const copy of this.#blocks.takeCopies()) plan.addCopy(copy);
     const batch = plan.toBatch(this.#counters.countStep(plan.numTokens));
+    this.#counters.countFurtherSteps(Math.max(...batch.chunks.map(numStepsOf)) - 1);
     this.#inFlight = batch;
     this.#commit.begin(plan);
     return batch;
@@ -306,6 +320,18 @@ export class Scheduler {
     while (running.length > 0) this.#running.preempt(running.at(-1)!, { reason: "reset" });
     this.#blocks.clearCache();
     return numRunning;
+  }
+
+  /** How many run and wait, and what blocks the first that waits, with the numbers. */
+  describeQueue(): string {
+    const { numRunning, numWaiting, numBlocks, numFreeBlocks, numCachedBlocks } = this.stats;
+    const counts =
+      `${numRunning} running, ${numWaiting} waiting, ${numFreeBlocks} of ${numBlocks} ` +
+      `blocks free, ${numCachedBlocks} evictable`;
+    const head = this.#admissions.explainHead();
+    if (head === undefined) return counts;
+    const { requestId, index } = head.group;
+    return `${counts}; ${requestId}[${index}] waits: ${describeWait(head.cause)}`;
   }
 
   /** The unfinished sequences, at most `limit` of them: those that run, then those that wait. */

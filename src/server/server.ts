@@ -5,6 +5,7 @@ import { createLogger, type Logger } from "../base/log.ts";
 import { type Config, toEngineConfig } from "../core/config.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
+import type { EngineStall } from "../core/generation.ts";
 import type { ModelFiles } from "../core/model_json.ts";
 import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
@@ -165,6 +166,7 @@ function engineClient(
       if (failure.state === "failed" && engine.info !== undefined) onGivenUp(failure.reason);
     },
     onSubmit: (id) => memory().giveWayTo(id),
+    onStall: (stall) => logStall(log, stall),
     onStep: (numTokens) => metrics().observeStep(numTokens),
   });
   return engine;
@@ -253,6 +255,11 @@ function engineLimits(
       ...(engineStepTimeout === undefined ? {} : { stepMs: engineStepTimeout * 1000 }),
     },
   };
+}
+
+function logStall(log: Logger, stall: EngineStall | undefined): void {
+  if (stall === undefined) log.info("the engine gets on again");
+  else log.warn("the engine does not get on", { ...stall });
 }
 
 function logFailure(

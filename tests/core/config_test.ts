@@ -192,6 +192,8 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
     longPrefillTokenThreshold: 256,
     maxLongPartialPrefills: 1,
     scheduleConservativeness: 1,
+    maxDecodeSteps: 8,
+    maxPrefillMs: 1000,
   });
   const args = ["--num-gpu-blocks-override", "9", "--kv-cache-memory-bytes", "1MiB"];
   const config = toEngineConfig(parseConfig([...args, "--max-model-len", "77"], {}), "m");

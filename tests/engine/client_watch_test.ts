@@ -52,6 +52,27 @@ Deno.test("EngineClient ends an isolate that answers but does not get on with it
   assertEquals(rig.client.state, "restarting");
 });
 
+Deno.test("EngineClient tells of a step that takes long, and counts it once", async () => {
+  const rig = await new ClientRig().start();
+  const answer = (numAdvances: number) => () =>
+    rig.worker.say({ type: "pong", numAdvances, isBusy: true, work: "the device computes" });
+  const rest = () => rig.worker.say({ type: "pong", numAdvances: 0, isBusy: false });
+  pass(rig, 5000, rest);
+  assertEquals(rig.client.stall, undefined);
+  pass(rig, 3000, answer(1));
+  const stall = { seconds: 2, reason: "the device computes" };
+  assertEquals([rig.client.stall, rig.client.numStalls, rig.stalls], [stall, 1, [stall]]);
+  pass(rig, 1000, answer(2));
+  assertEquals([rig.client.stall, rig.client.numStalls], [undefined, 1]);
+  assertEquals(rig.stalls.length, 2);
+  pass(rig, 5000);
+  assertEquals([rig.client.state, rig.client.stall, rig.client.numStalls], [
+    "restarting",
+    undefined,
+    2,
+  ]);
+});
+
 Deno.test("EngineClient lets an isolate be that advances, or has nothing to do", async () => {
   const rig = await new ClientRig().start();
   let numAdvances = 0;

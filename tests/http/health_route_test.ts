@@ -59,3 +59,12 @@ Deno.test("metricsRoute() answers in Prometheus's text format", async () => {
 Deno.test("versionRoute() answers with the version", async () => {
   assertEquals(await (await testServer().request("/version")).json(), { version: "1.2.3" });
 });
+
+Deno.test("GET /health says for how long a step takes, and not what blocks it, which names requests", async () => {
+  const server = testServer();
+  server.engine.stall = { seconds: 31, reason: "r[0] waits" };
+  const response = await server.request("/health");
+  assertEquals([response.status, await response.json()], [200, {
+    ...{ status: "ok", state: "ready", stalled_seconds: 31 },
+  }]);
+});

@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { ServingMetrics } from "../../src/http/serving_metrics.ts";
 import { FakeEngine, INFO } from "./fake_engine.ts";
 
@@ -12,10 +12,12 @@ Deno.test("ServingMetrics names and describes every metric as vLLM does", async 
   assertEquals(types, {
     num_requests_running: "gauge",
     num_requests_waiting: "gauge",
+    num_requests_swapped: "gauge",
     num_requests_waiting_by_reason: "gauge",
     kv_cache_usage_perc: "gauge",
     cache_config_info: "gauge",
     num_preemptions_total: "counter",
+    kv_offload_total_bytes_total: "counter",
     corrupted_requests_total: "counter",
     prefix_cache_queries_total: "counter",
     prefix_cache_hits_total: "counter",
@@ -181,6 +183,25 @@ Deno.test("ServingMetrics shows the engine's state as one of all that there are"
     const values = [...text.matchAll(/^quire:engine_state\{state="(\w+)".*\} (\d)$/gm)];
     assertEquals(values.filter(([, , value]) => value === "1").map(([, state]) => state), [now]);
     assertEquals(values.length, 5);
+  }
+});
+
+Deno.test("ServingMetrics tells of an engine that does not get on, and of what requests wait for", async () => {
+  const engine = new FakeEngine();
+  const metrics = new ServingMetrics(engine, "m");
+  const line = (name: string, value: number, label = "") =>
+    `quire:${name}{${label}${LABELS}} ${value}\n`;
+  assertStringIncludes(await metrics.text(), line("engine_stalled_seconds", 0));
+  engine.stall = { seconds: 31, reason: "the device computes" };
+  engine.numStalls = 2;
+  const text = await metrics.prepare("grammar", () => metrics.text());
+  assertStringIncludes(text, line("engine_stalled_seconds", 31));
+  assertStringIncludes(text, line("engine_stalls_total", 2));
+  assertStringIncludes(text, line("requests_preparing", 1, 'stage="grammar",'));
+  assertStringIncludes(text, line("requests_preparing", 0, 'stage="tokenize",'));
+  await assertRejects(() => metrics.prepare("tokenize", () => Promise.reject(new Error("no"))));
+  for (const stage of ["grammar", "tokenize"]) {
+    assertStringIncludes(await metrics.text(), line("requests_preparing", 0, `stage="${stage}",`));
   }
 });
 

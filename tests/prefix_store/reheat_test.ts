@@ -51,6 +51,8 @@ class Run {
 
 class FakeEngine implements EnginePort {
   readonly decisions = new ReplayLog<LoggedDecision>(1);
+  readonly stall = undefined;
+  readonly numStalls = 0;
   command(): Promise<never> {
     return Promise.reject(new Error("a reheat gives no commands"));
   }

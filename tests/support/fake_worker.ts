@@ -53,6 +53,8 @@ export function statsAfter(numSteps: number): EngineStats {
     numComputedPromptTokens: 3 * numSteps,
     numPromptTokens: 21 * numSteps,
     numGeneratedTokens: 2 * numSteps,
+    numFurtherSteps: 22 * numSteps,
+    numWastedTokens: 23 * numSteps,
     numQueriedTokens: 7 * numSteps,
     numHitTokens: 6 * numSteps,
     numEvictedTokens: 8 * numSteps,
