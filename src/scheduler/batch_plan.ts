@@ -42,6 +42,8 @@ export class BatchPlan implements StepPlan {
   readonly #maxChunk: number;
   readonly #prefillTime: PrefillTime | undefined;
   #numTokens = 0;
+  #numSteps = 1;
+  #numFurtherTokens = 0;
   #numReserved = 0;
 
   /**
@@ -77,6 +79,15 @@ export class BatchPlan implements StepPlan {
   /** Tokens of all chunks. */
   get numTokens(): number {
     return this.#numTokens;
+  }
+
+  /** Decode steps that the plan stands for, and positions that all of them compute. */
+  get numSteps(): number {
+    return this.#numSteps;
+  }
+
+  get numPositions(): number {
+    return this.#numTokens + this.#numFurtherTokens;
   }
 
   countFor(sequence: Sequence): number {
@@ -127,6 +138,8 @@ export class BatchPlan implements StepPlan {
     blockTables: readonly (readonly BlockId[])[],
   ): void {
     this.#chunks[index] = { ...this.#chunks[index]!, blockTables, numSteps };
+    this.#numSteps = Math.max(this.#numSteps, numSteps);
+    this.#numFurtherTokens += numSteps - 1;
   }
 
   addCopy(copy: BlockCopy): void {

@@ -1,5 +1,5 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
-import { type Batch, type ChunkResult, numStepsOf } from "../core/batch.ts";
+import type { Batch, ChunkResult } from "../core/batch.ts";
 import type { SchedulingSettings } from "../core/engine_config.ts";
 import type { StepBounds } from "../core/step_bounds.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
@@ -265,8 +265,7 @@ export class Scheduler {
     if (this.#blocks.swap !== undefined) plan.addSwaps(this.#blocks.swap.take());
     this.#furtherSteps.addTo(plan, maxDecodeSteps);
     for (const copy of this.#blocks.takeCopies()) plan.addCopy(copy);
-    const batch = plan.toBatch(this.#counters.countStep(plan.numTokens));
-    this.#counters.countFurtherSteps(Math.max(...batch.chunks.map(numStepsOf)) - 1);
+    const batch = plan.toBatch(this.#counters.countStep(plan));
     this.#inFlight = batch;
     this.#commit.begin(plan);
     return batch;
