@@ -374,8 +374,8 @@ export const ConfigSchema = z.object({
   }),
   maxEngineFailures: z.int().min(0).max(1000).default(5).meta({
     description:
-      "Failures of the engine in a row, none followed by a minute of steps, after which " +
-      "the process exits with code 70; 0 tries for ever",
+      "Failures of the engine in a row, with no answer completed in between, and no minute of " +
+      "steps, after which the process exits with code 70; 0 tries for ever",
     group: RUNTIME,
     value: "FAILURES",
   }),

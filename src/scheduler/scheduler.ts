@@ -208,7 +208,7 @@ export class Scheduler {
     this.#numQueued += groups.length;
     for (const group of groups) {
       this.#deadlines.add(group);
-      this.#commit.reportQueued(group);
+      this.#commit.reportQueued(group, request.resumed && group.numOutputTokens);
       this.#admissions.noteWaiting(group);
     }
   }

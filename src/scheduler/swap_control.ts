@@ -24,7 +24,8 @@ export interface SwapParts {
  *     copying     bytes there, and of the part that is expected to be lost, back
  *
  * What others hold and the cache finds counts for neither. Of the rest the cache is expected to
- * keep what it had of the latest preempted sequences when they came back; before any has, nothing. The times are measured by others and handed in.
+ * keep what it had of the latest preempted sequences when they came back; before any has, nothing.
+ * The times are measured by others and handed in.
  */
 export class SwapControl {
   readonly #blocks: BlockManager;
