@@ -30,6 +30,9 @@ const PROMPT_TOKENS = 64;
 const BATCHES = [1, 8, 32];
 const FULL = { numSteps: 64, rounds: 7 };
 const QUICK = { numSteps: 8, rounds: 1 };
+/** Of the host alone, whose steps take so much less. */
+const HOST_BATCHES = [1, 8, 32, 256];
+const HOST_FULL = { numSteps: 512, rounds: 9 };
 
 /** Where the time of a decode step went, medians of rounds, ms. */
 interface DecodeTimes {
@@ -131,14 +134,15 @@ async function compare(
   shape: OpenShape,
   batch: number,
   { numSteps, rounds }: typeof FULL,
+  modes: readonly Mode[],
 ) {
   const loops = {
     plain: await DecodeLoop.create(withoutAhead(device), shape, batch, numSteps),
     ahead: await DecodeLoop.create(device, shape, batch, numSteps),
   };
-  const times = MODES.map((): DecodeTimes[] => []);
+  const times = modes.map((): DecodeTimes[] => []);
   for (let round = -1; round < rounds; round++) {
-    const order = [...MODES.entries()];
+    const order = [...modes.entries()];
     // Each goes first in turn, so that a drift of the machine does not count for one of them.
     for (const [i, { steps, isAhead }] of round % 2 === 0 ? order : order.reverse()) {
       const time = await (isAhead ? loops.ahead : loops.plain).run(steps, numSteps);
@@ -147,7 +151,7 @@ async function compare(
     }
   }
   const { chosen } = loops.ahead;
-  return MODES.map((mode, i) => ({
+  return modes.map((mode, i) => ({
     shape: shape.name,
     batch,
     ...mode,
@@ -184,11 +188,20 @@ function print(rows: readonly Row[]): void {
 
 async function main(): Promise<void> {
   const options = benchOptions("tiny,smollm2-135m");
-  const effort = options.quick ? QUICK : FULL;
   const device = await openDevice(options.device);
   const nothing = new NullDevice({ ...device.capabilities, tier: "subgroups" });
   const results: (Row & { device: string })[] = [];
-  for (const on of [device, nothing]) {
+  const parts = [
+    { on: device, batches: BATCHES, effort: FULL, modes: MODES },
+    // It records nothing, ahead or not.
+    {
+      on: nothing,
+      batches: HOST_BATCHES,
+      effort: HOST_FULL,
+      modes: MODES.filter(({ isAhead }) => !isAhead),
+    },
+  ];
+  for (const { on, batches, effort, modes } of parts) {
     console.log(`\nDevice  ${on.description}; microseconds per decode step\n`);
     console.log(
       "shape         batch     steps  ahead      step   ratio      host    share  processor   ratio",
@@ -199,8 +212,8 @@ async function main(): Promise<void> {
         console.log(`${name.padEnd(14)}skipped: ${shape.skipped}`);
         continue;
       }
-      for (const batch of options.quick ? [2] : BATCHES) {
-        const rows = await compare(on, shape, batch, effort);
+      for (const batch of options.quick ? [2] : batches) {
+        const rows = await compare(on, shape, batch, options.quick ? QUICK : effort, modes);
         print(rows);
         results.push(...rows.map((row) => ({ device: on.description, ...row })));
       }

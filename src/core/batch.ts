@@ -182,6 +182,11 @@ export interface Batch {
   readonly numTokens: number;
 }
 
+/** The positions that a plan computes, in all of its steps. */
+export function numPositionsOf({ numTokens, chunks }: Pick<Batch, "numTokens" | "chunks">): number {
+  return chunks.reduce((sum, chunk) => sum + numStepsOf(chunk) - 1, numTokens);
+}
+
 /** A token with the natural logarithm of its probability under the unmodified distribution. */
 export interface TokenLogprob {
   readonly token: TokenId;

@@ -128,6 +128,7 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
     ...(config.deterministic ? { isDeterministic: true } : {}),
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,
+    maxPrefillMs: config.maxPrefillMs,
     maxNumWaitingSeqs: config.maxQueuedRequests,
     ...schedulingOf(config),
     ...(config.numGpuBlocksOverride === undefined

@@ -127,6 +127,8 @@ export interface EngineConfig extends SchedulingSettings {
   readonly maxNumSeqs: number;
   /** Most tokens in one step (the chunked-prefill budget). */
   readonly maxNumBatchedTokens: number;
+  /** Most time of a step that computes prompts, as measured, ms; absent: no limit. */
+  readonly maxPrefillMs?: number;
   /**
    * Most sequences of one owner waiting before its new requests are refused with 429, and of one
    * request.

@@ -94,6 +94,8 @@ export type KvDecision =
     readonly sequenceId: SequenceId;
     readonly index: number;
     readonly numTokens: number;
+    /** Those of them that it drew in an engine that was lost; absent for one that is new. */
+    readonly numResumed?: number;
   }
   | { readonly type: "wait"; readonly sequenceId: SequenceId } & WaitCause
   | {
@@ -219,7 +221,7 @@ function describeSubject({ requestId, index, sequenceId }: LoggedDecision): stri
 export function describeAction(decision: LoggedDecision): string {
   switch (decision.type) {
     case "queue":
-      return `queues with ${decision.numTokens} tokens`;
+      return `queues with ${decision.numTokens} tokens${describeResumed(decision)}`;
     case "wait":
       return `waits: ${describeWait(decision)}`;
     case "admit":
@@ -311,6 +313,11 @@ function isEstimate(estimate: Partial<SwapEstimate>): estimate is SwapEstimate {
 function swapNumbers({ bytes, swapMs, recomputeMs }: SwapEstimate): string {
   return `${formatByteSize(bytes)}: ${swapMs.toFixed(1)} ms there and back, ` +
     `${recomputeMs.toFixed(1)} ms to compute`;
+}
+
+function describeResumed({ numResumed }: { readonly numResumed?: number }): string {
+  if (numResumed === undefined) return "";
+  return ` again: its engine was lost after ${numResumed} tokens of its answer`;
 }
 
 /** Why a sequence waits, in words. */

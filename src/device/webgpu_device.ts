@@ -276,9 +276,17 @@ export class WebGpuDevice implements Device {
 
   /** An error that surfaced during the step spoils its result. */
   #checked(words: Uint32Array | Promise<Uint32Array>): Uint32Array | Promise<Uint32Array> {
-    if (words instanceof Promise) return words.then((late) => this.#checked(late));
+    if (words instanceof Promise) {
+      return words.then((late) => this.#checked(late), (error) => this.#explain(error));
+    }
     if (this.#failure) throw this.#failure;
     return words;
+  }
+
+  /** What a failed readback is due to: a device that is lost says so a little later. */
+  async #explain(error: unknown): Promise<never> {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    throw this.#failure ?? error;
   }
 
   async #bind<Dims>(

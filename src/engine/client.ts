@@ -1,6 +1,6 @@
 import { systemClock } from "../base/clock.ts";
 import { invariant } from "../base/invariant.ts";
-import { ReplayLog } from "../base/replay_log.ts";
+import type { ReplayLog } from "../base/replay_log.ts";
 import type { AnswerOf, EngineCommand } from "../core/engine_command.ts";
 import { type EngineConfig, type EngineInfo, withPoolSize } from "../core/engine_config.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
@@ -21,7 +21,7 @@ import type { EngineClientOptions } from "./client_options.ts";
 import { spawnEngineThread } from "./engine_thread.ts";
 import { DEFAULT_RESTART } from "./failure_count.ts";
 import { InFlightRequests, type LostRequests } from "./in_flight_requests.ts";
-import { LifetimeStats } from "./lifetime_stats.ts";
+import { LifetimeRecord } from "./lifetime_record.ts";
 import { type Crash, IsolateHandle } from "./isolate_handle.ts";
 import type { FromEngine } from "./messages.ts";
 import { PendingCommands } from "./pending_commands.ts";
@@ -29,9 +29,6 @@ import { StartConfig } from "./pool_cut.ts";
 import { Restarts } from "./restarts.ts";
 import { givenUp, HANGS, ISOLATE_DIED } from "./unavailable.ts";
 import { DEFAULT_DEADLINES, stepDeadlineMs, Watchdog } from "./watchdog.ts";
-
-/** KV events and decisions that are kept for readers. */
-const MAX_LOGGED = 65_536;
 
 /** Time for an isolate to end its step and release its device; a step is far shorter. */
 const STOP_DEADLINE_MS = 10_000;
@@ -51,11 +48,9 @@ export class EngineClient implements EnginePort {
   readonly #options: Required<Omit<EngineClientOptions, "restart">>;
   readonly #restarts: Restarts;
   readonly #watchdog: Watchdog;
-  readonly #stats = new LifetimeStats();
+  readonly #record = new LifetimeRecord();
   readonly #requests: InFlightRequests;
   readonly #commands = new PendingCommands();
-  readonly kvEvents: ReplayLog<KvEvent> = new ReplayLog(MAX_LOGGED);
-  readonly decisions: ReplayLog<LoggedDecision> = new ReplayLog(MAX_LOGGED);
   #config: StartConfig | undefined;
   #isolate: IsolateHandle | undefined;
   #state: EngineState = "starting";
@@ -63,8 +58,6 @@ export class EngineClient implements EnginePort {
   #failure: string | undefined;
   #settleStart: { resolve: (info: EngineInfo) => void; reject: (error: Error) => void } | undefined;
   #numStalls = 0;
-  /** Steps of the current isolate. */
-  #numSteps = 0;
 
   constructor({ restart, ...options }: EngineClientOptions = {}) {
     this.#options = {
@@ -93,12 +86,12 @@ export class EngineClient implements EnginePort {
     this.#requests = new InFlightRequests({
       clock,
       submit: (request) => {
-        if (request.resumed !== undefined) this.#stats.count("numReplayedRequests");
+        if (request.resumed !== undefined) this.#record.stats.count("numReplayedRequests");
         this.#isolate!.post({ type: "submit", request });
       },
       abort: (id, index) =>
         this.#isolate?.post({ type: "abort", id, ...(index === undefined ? {} : { index }) }),
-      onTimeout: () => this.#stats.count("numTimeouts"),
+      onTimeout: () => this.#record.stats.count("numTimeouts"),
     });
   }
 
@@ -111,7 +104,18 @@ export class EngineClient implements EnginePort {
   }
 
   get stats(): EngineStats {
-    return this.#stats.current;
+    const { current } = this.#record.stats;
+    const { numSequencesHeld } = this.#requests;
+    if (numSequencesHeld === 0) return current;
+    return { ...current, numWaiting: current.numWaiting + numSequencesHeld };
+  }
+
+  get kvEvents(): ReplayLog<KvEvent> {
+    return this.#record.kvEvents;
+  }
+
+  get decisions(): ReplayLog<LoggedDecision> {
+    return this.#record.decisions;
   }
 
   get failure(): string | undefined {
@@ -227,9 +231,7 @@ export class EngineClient implements EnginePort {
     if (this.#isolate !== undefined) this.#restarts.retire(this.#isolate);
     this.#isolate?.end();
     this.#isolate = undefined;
-    this.#stats.endIsolate();
-    // The cache is gone with its isolate.
-    if (this.kvEvents.nextSeq > 0) this.kvEvents.append([{ type: "cleared" }]);
+    this.#record.endIsolate();
   }
 
   #receive(message: FromEngine): void {
@@ -248,15 +250,7 @@ export class EngineClient implements EnginePort {
       case "answer":
         return this.#commands.settle(message.id, message.value, message.error);
       case "events":
-        if (message.stats.numSteps > this.#numSteps) this.#restarts.stepped();
-        if (message.events.some(completesAnswer)) this.#restarts.answered();
-        this.#numSteps = message.stats.numSteps;
-        this.#updateStats(message.stats);
-        this.#info = this.#info && withPoolSize(this.#info, message.stats.numBlocks);
-        // Before the tokens they explain.
-        this.kvEvents.append(message.kvEvents ?? []);
-        this.decisions.append(message.decisions ?? []);
-        return this.#requests.deliver(message.events);
+        return this.#onEvents(message);
       case "failed":
         // No other is started then and the process may end at once: its Worker stays, as after
         // `drain`.
@@ -273,20 +267,24 @@ export class EngineClient implements EnginePort {
     }
   }
 
-  #updateStats(posted: EngineStats): void {
-    const { numSteps, numStepTokens } = this.#stats.current;
-    this.#stats.update(posted);
-    const { current } = this.#stats;
-    if (current.numSteps > numSteps) this.#options.onStep(current.numStepTokens - numStepTokens);
+  #onEvents(message: Extract<FromEngine, { readonly type: "events" }>): void {
+    // Before the tokens that the records explain.
+    const { numSteps, numStepTokens } = this.#record.update(message);
+    if (numSteps > 0) {
+      this.#restarts.stepped();
+      this.#options.onStep(numStepTokens);
+    }
+    if (message.events.some(completesAnswer)) this.#restarts.answered();
+    this.#info = this.#info && withPoolSize(this.#info, message.stats.numBlocks);
+    this.#requests.deliver(message.events);
   }
 
   #onReady(info: EngineInfo): void {
     this.#info = info;
-    this.#stats.beginIsolate(info.numBlocks);
+    this.#record.stats.beginIsolate(info.numBlocks);
     this.#failure = undefined;
     this.#settleStart?.resolve(info);
     this.#settleStart = undefined;
-    this.#numSteps = 0;
     this.#restarts.ready();
     if (this.#state !== "draining") {
       this.#state = "ready";
@@ -299,7 +297,7 @@ export class EngineClient implements EnginePort {
   #onIsolateDeath({ reason, isUsersMistake, isOutOfMemory, isHung = false }: Death): void {
     this.#watchdog.cancel();
     this.#failure = reason;
-    if (this.#state === "ready") this.#stats.count("numLosses");
+    if (this.#state === "ready") this.#record.stats.count("numLosses");
     const isTheEnd = this.#restarts.failed(isUsersMistake);
     const settleStart = this.#settleStart;
     this.#settleStart = undefined;

@@ -152,7 +152,10 @@ export class EngineSession {
     const post = (message: FromEngine) => this.#post(message);
     const { growthLimit } = info;
     const { pins } = blocks;
-    const pace = new StepPace();
+    const { maxPrefillMs: maxMs } = config;
+    const pace = new StepPace(
+      maxMs === undefined ? undefined : { maxMs, maxTokens: maxNumBatchedTokens },
+    );
     return new Engine({
       ...{ scheduler, runner, post, recorder, trace, curve, pins, pace, growthLimit },
       viewed: blocks,

@@ -70,6 +70,11 @@ export class InFlightRequests {
     return this.#requests.size;
   }
 
+  /** Sequences, not ended, that no engine has. O(requests held). */
+  get numSequencesHeld(): number {
+    return this.#held.reduce((sum, { kept }) => sum + kept.numUnfinished, 0);
+  }
+
   /** An engine is ready: it gets all that is held, in order of arrival. */
   connect(): void {
     this.#isConnected = true;

@@ -136,6 +136,8 @@ export class OpenTrace implements SequenceTrace {
     const { timeMs } = mark;
     switch (mark.type) {
       case "queue":
+        // Again, where its engine was lost and another has taken it over.
+        this.state = "waiting";
         this.queuedMs ??= timeMs;
         return;
       case "admit":

@@ -1,7 +1,10 @@
 import { FURTHER_ENTRY_WORDS } from "../../kernels/sampling/next_step.ts";
 import { STEP, type StepDims } from "../../kernels/step.ts";
-import { type Batch, MAX_DECODE_STEPS, numStepsOf } from "../core/batch.ts";
+import { type Batch, MAX_DECODE_STEPS, numStepsOf, type ScheduledChunk } from "../core/batch.ts";
 import type { StepPacker } from "./step_packer.ts";
+
+/** In place of a token that no one knows yet. */
+const UNNAMED = Uint32Array.of(0);
 
 /** The words before the metadata of the first further step. */
 const FIRST_WORD = FURTHER_ENTRY_WORDS * (MAX_DECODE_STEPS - 1);
@@ -38,16 +41,24 @@ export class FurtherStepPacker {
     let numDraws = draws.length;
     let end = FIRST_WORD;
     for (let step = 1; step < numSteps; step++) {
-      const { words, dims } = this.#packer.pack(stepOf(batch, step, draws), numSteps);
+      const left = chunksLeft(batch, step);
+      const { words, dims } = this.#packer.pack(
+        {
+          step: 0,
+          chunks: left.map((i) => stepOf(batch.chunks[i]!, step)),
+          numTokens: left.length,
+        },
+        numSteps,
+      );
+      const tokens = words[STEP.tokens]!;
+      left.forEach((i, row) => words[tokens + row] = draws[i]!.at(-1)!);
       words[STEP.firstDraw] = numDraws;
       this.#reserve(end + words.length);
       this.#words.set(words, end);
       this.#words.set([end, words.length], FURTHER_ENTRY_WORDS * (step - 1));
       end += words.length;
       steps.push({ dims, numWords: words.length });
-      batch.chunks.forEach((chunk, i) => {
-        if (numStepsOf(chunk) > step) draws[i]!.push(numDraws++);
-      });
+      for (const i of left) draws[i]!.push(numDraws++);
     }
     return { words: this.#words.subarray(0, end), steps, draws };
   }
@@ -60,20 +71,29 @@ export class FurtherStepPacker {
   }
 }
 
-/**
- * The further step `step` of a plan by itself: the chunks that have one, each of the draw that the
- * step before has made for it.
- */
-function stepOf({ chunks }: Batch, step: number, draws: readonly (readonly number[])[]): Batch {
-  const left = chunks.flatMap((chunk, i) => {
-    if (numStepsOf(chunk) <= step) return [];
-    const { numSteps: _, sample, ...rest } = chunk;
-    return [{
-      ...rest,
-      tokens: Uint32Array.of(draws[i]!.at(-1)!),
-      start: chunk.start + step,
-      sample: { ...sample!, outputIndex: sample!.outputIndex + step },
-    }];
+/** Which chunks of a plan have a further step `step`. */
+function chunksLeft({ chunks }: Batch, step: number): number[] {
+  const left: number[] = [];
+  chunks.forEach((chunk, i) => {
+    if (numStepsOf(chunk) > step) left.push(i);
   });
-  return { step: 0, chunks: left, numTokens: left.length };
+  return left;
+}
+
+/** The further step `step` of a chunk by itself; its token is to be named. */
+function stepOf(
+  { sequenceId, start, blockTables, sample, isLongContext }: ScheduledChunk,
+  step: number,
+): ScheduledChunk {
+  const { temperature, topK, topP, minP, seed, outputIndex, numLogprobs } = sample!;
+  const draw = { temperature, topK, topP, minP, seed, outputIndex: outputIndex + step };
+  const chunk = {
+    sequenceId,
+    tokens: UNNAMED,
+    start: start + step,
+    blockTables,
+    // Field by field: a spread takes several times as long, and most have no more.
+    sample: numLogprobs === undefined ? draw : { ...draw, numLogprobs },
+  };
+  return isLongContext === undefined ? chunk : { ...chunk, isLongContext };
 }

@@ -230,8 +230,7 @@ export class AdmissionControl {
 
   /** The seats or tokens that a group lacks to advance in each step beside all that run. */
   #shortage({ numSeats: numNeeded }: SequenceGroup, plan: BatchPlan): WaitCause | undefined {
-    const { maxNumBatchedTokens } = this.#limits;
-    if (plan.isFull) return { reason: "tokens", limit: maxNumBatchedTokens };
+    if (plan.isFull) return { reason: "tokens", limit: plan.numTokens };
     return this.#seatShortage(numNeeded);
   }
 

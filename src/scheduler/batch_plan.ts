@@ -13,6 +13,7 @@ import {
 } from "../core/batch.ts";
 import type { BlockId } from "../core/ids.ts";
 import { isLongScope } from "../core/long_context.ts";
+import type { PrefillTime } from "./prefill_time.ts";
 import type { Sequence } from "./sequence.ts";
 import type { SequenceGroup, StepPlan } from "./sequence_group.ts";
 
@@ -39,15 +40,20 @@ export class BatchPlan implements StepPlan {
   #swaps: Pick<Batch, "swapOuts" | "swapIns"> = {};
   readonly #maxNumTokens: number;
   readonly #maxChunk: number;
+  readonly #prefillTime: PrefillTime | undefined;
   #numTokens = 0;
+  #numSteps = 1;
+  #numFurtherTokens = 0;
   #numReserved = 0;
 
   /**
-   * An empty plan for at most `maxNumTokens` tokens, `maxChunk` of one sequence.
+   * An empty plan for at most `maxNumTokens` tokens, `maxChunk` of one sequence, and as much of
+   * prompts as `prefillTime` allows.
    */
-  constructor(maxNumTokens: number, maxChunk: number = Infinity) {
+  constructor(maxNumTokens: number, maxChunk: number = Infinity, prefillTime?: PrefillTime) {
     this.#maxNumTokens = maxNumTokens;
     this.#maxChunk = maxChunk;
+    this.#prefillTime = prefillTime;
   }
 
   /** Keeps so many tokens of the budget for groups to come, each of whose seats gets one. */
@@ -65,19 +71,31 @@ export class BatchPlan implements StepPlan {
     return this.#chunks.length === 0;
   }
 
+  /** Whether the budget is spent, or the time for prompts. */
+  get isFull(): boolean {
+    return this.#numTokens === this.#maxNumTokens || (this.#prefillTime?.isSpent ?? false);
+  }
+
   /** Tokens of all chunks. */
   get numTokens(): number {
     return this.#numTokens;
   }
 
-  /** Whether the budget is spent. */
-  get isFull(): boolean {
-    return this.#numTokens === this.#maxNumTokens;
+  /** Decode steps that the plan stands for, and positions that all of them compute. */
+  get numSteps(): number {
+    return this.#numSteps;
+  }
+
+  get numPositions(): number {
+    return this.#numTokens + this.#numFurtherTokens;
   }
 
   countFor(sequence: Sequence): number {
     const numFree = this.#maxNumTokens - this.#numTokens - this.#numReserved;
-    const numLeft = Math.min(sequence.numUncomputedTokens, numFree, this.#maxChunk);
+    const numAllowed = Math.min(sequence.numUncomputedTokens, numFree, this.#maxChunk);
+    const numLeft = numAllowed > 1 && this.#prefillTime !== undefined
+      ? this.#prefillTime.fit(sequence.numComputedTokens, numAllowed)
+      : numAllowed;
     if (sequence.stops.length === 0) return numLeft;
     return Math.min(numLeft, sequence.nextStop - sequence.numComputedTokens);
   }
@@ -97,6 +115,7 @@ export class BatchPlan implements StepPlan {
     const start = sequence.numComputedTokens;
     const end = start + count;
     this.#numTokens += count;
+    this.#prefillTime?.take(start, count);
     this.sequences.push(sequence);
     this.groups.push(group);
     const { id: sequenceId } = sequence;
@@ -119,6 +138,8 @@ export class BatchPlan implements StepPlan {
     blockTables: readonly (readonly BlockId[])[],
   ): void {
     this.#chunks[index] = { ...this.#chunks[index]!, blockTables, numSteps };
+    this.#numSteps = Math.max(this.#numSteps, numSteps);
+    this.#numFurtherTokens += numSteps - 1;
   }
 
   addCopy(copy: BlockCopy): void {

@@ -1,6 +1,7 @@
 import { alignDown } from "../base/math.ts";
 import { type EngineCounts, zeroCounts } from "../core/engine_stats.ts";
 import type { ScheduledChunk } from "../core/batch.ts";
+import type { BatchPlan } from "./batch_plan.ts";
 import type { Answer, Sequence } from "./sequence.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 
@@ -23,15 +24,11 @@ export class Counters {
     return this.#counts;
   }
 
-  /** A plan of so many tokens has been made; returns how many plans there were before. */
-  countStep(numTokens: number): number {
-    this.#counts.numStepTokens += numTokens;
+  /** A plan has been made; returns how many there were before. */
+  countStep({ numPositions, numSteps }: Pick<BatchPlan, "numPositions" | "numSteps">): number {
+    this.#counts.numStepTokens += numPositions;
+    this.#counts.numFurtherSteps += numSteps - 1;
     return this.#counts.numSteps++;
-  }
-
-  /** A plan stands for so many steps beyond its first. */
-  countFurtherSteps(count: number): void {
-    this.#counts.numFurtherSteps += count;
   }
 
   /** So many tokens have been drawn behind the end of their sequence. */

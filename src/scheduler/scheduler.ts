@@ -1,5 +1,5 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
-import { type Batch, type ChunkResult, numStepsOf } from "../core/batch.ts";
+import type { Batch, ChunkResult } from "../core/batch.ts";
 import type { SchedulingSettings } from "../core/engine_config.ts";
 import type { StepBounds } from "../core/step_bounds.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
@@ -19,6 +19,7 @@ import { deadlineExceeded, Deadlines } from "./deadlines.ts";
 import { FurtherSteps } from "./further_steps.ts";
 import { GrowthForecast } from "./growth_forecast.ts";
 import { makeSequenceGroups } from "./make_sequence_groups.ts";
+import { PrefillTime } from "./prefill_time.ts";
 import { createPolicy } from "./policies/create_policy.ts";
 import { QueueSpeed } from "./queue_speed.ts";
 import { RunningControl } from "./running_control.ts";
@@ -207,7 +208,7 @@ export class Scheduler {
     this.#numQueued += groups.length;
     for (const group of groups) {
       this.#deadlines.add(group);
-      this.#commit.reportQueued(group);
+      this.#commit.reportQueued(group, request.resumed && group.numOutputTokens);
       this.#admissions.noteWaiting(group);
     }
   }
@@ -240,7 +241,10 @@ export class Scheduler {
     this.#running.preemptOutgrown();
     this.#running.preemptOutranked();
     const { numPreemptions } = this.#counters.current;
-    const plan = new BatchPlan(this.#options.maxNumBatchedTokens, this.#maxChunk());
+    const { maxDecodeSteps, maxPrefillTokens } = bounds;
+    const prefillTime = maxPrefillTokens &&
+      new PrefillTime(maxPrefillTokens, this.#blocks.blockSize);
+    const plan = new BatchPlan(this.#options.maxNumBatchedTokens, this.#maxChunk(), prefillTime);
     this.#running.schedule(plan);
     // Blocks taken from a running sequence are for those that still run, not for a newcomer.
     const hasPreempted = this.#counters.current.numPreemptions > numPreemptions;
@@ -259,10 +263,9 @@ export class Scheduler {
       return undefined;
     }
     if (this.#blocks.swap !== undefined) plan.addSwaps(this.#blocks.swap.take());
-    this.#furtherSteps.addTo(plan, bounds.maxDecodeSteps);
+    this.#furtherSteps.addTo(plan, maxDecodeSteps);
     for (const copy of this.#blocks.takeCopies()) plan.addCopy(copy);
-    const batch = plan.toBatch(this.#counters.countStep(plan.numTokens));
-    this.#counters.countFurtherSteps(Math.max(...batch.chunks.map(numStepsOf)) - 1);
+    const batch = plan.toBatch(this.#counters.countStep(plan));
     this.#inFlight = batch;
     this.#commit.begin(plan);
     return batch;

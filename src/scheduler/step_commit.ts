@@ -144,8 +144,11 @@ export class StepCommit implements OutputSink {
       Sequence,
       "id" | "requestId" | "index" | "numTokens"
     >,
+    numResumed?: number,
   ): void {
-    this.#options.onDecision?.({ type: "queue", requestId, sequenceId, index, numTokens });
+    const resumed = numResumed === undefined ? {} : { numResumed };
+    const queued = { requestId, sequenceId, index, numTokens, ...resumed };
+    this.#options.onDecision?.({ type: "queue", ...queued });
   }
 
   report(group: SequenceGroup, answer: Answer, report: Report): void {

@@ -106,7 +106,11 @@ class TracedRig {
 
   #step(inFlight: readonly SchedulerAction[]): void {
     // Another bound each time, as times vary.
-    const bounds = { maxDecodeSteps: 1 + this.#ms % 4 };
+    const maxPrefillTokens = [1, 2, 3].map((digits) => 1 + this.#ms % (3 * digits));
+    const bounds = {
+      maxDecodeSteps: 1 + this.#ms % 4,
+      ...(this.#ms % 5 === 0 ? { maxPrefillTokens } : {}),
+    };
     const batch = this.rig.scheduler.schedule(this.#trace.now(), bounds);
     this.#trace.record({ type: "plan", bounds, ...(batch === undefined ? {} : { batch }) });
     if (batch === undefined) return;

@@ -147,6 +147,7 @@ Deno.test("EngineClient hands what streams to the next isolate when one dies", a
   dead.say({ type: "failed", message: "The GPU is gone", atStart: false });
   assertEquals([rig.client.state, rig.client.failure], ["restarting", "The GPU is gone"]);
   assertEquals([dead.isTerminated, rig.client.numInFlight], [true, 2]);
+  assertEquals([rig.client.stats.numRunning, rig.client.stats.numWaiting], [0, 2]);
   assertEquals(rig.lastFailure, {
     reason: "The GPU is gone",
     state: "restarting",

@@ -18,6 +18,7 @@ for (const [fault, reason] of Object.entries(REASONS) as [FaultName, RegExp][]) 
     const failures: EngineFailure[] = [];
     /** Asked at the very moment of each change. */
     const states: Promise<string>[] = [];
+    const stalls: string[] = [];
     const faulty = faultServer({
       restart: { initialDelayMs: 50 },
       onFailure: (failure) => {
@@ -25,6 +26,7 @@ for (const [fault, reason] of Object.entries(REASONS) as [FaultName, RegExp][]) 
         states.push(stateNow());
       },
       onReady: () => states.push(stateNow()),
+      onStall: (stall) => stalls.push(stall?.reason ?? "over"),
     });
     const { client, server } = faulty;
     const stateNow = async () => (await (await server.request("/health")).json()).state;
@@ -46,6 +48,17 @@ for (const [fault, reason] of Object.entries(REASONS) as [FaultName, RegExp][]) 
     );
     assertEquals([client.numInFlight, numRunning, numWaiting], [0, 0, 0]);
     assertEquals([numGeneratedTokens, numPromptTokens], [20 * 250, 20 * 2], "none counts twice");
+
+    if (fault === "hang") {
+      assertEquals(stalls.length, 3, "each hang is told of before it ends the engine");
+      for (const stall of stalls) {
+        assertMatch(
+          stall,
+          /^the device computes step \d+ of \d+ chunks and \d+ tokens; \d+ running/,
+        );
+      }
+      assertEquals(await metric(url, "quire:engine_stalls_total"), 3);
+    }
 
     await untilReady(url);
     await assertServes(url);

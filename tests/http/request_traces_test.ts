@@ -219,6 +219,29 @@ Deno.test("RequestTraces forgets the oldest requests, and never the only one", (
   assertEquals(sizes(), [0, 0, 5]);
 });
 
+Deno.test("RequestTraces goes on with a request whose engine was lost", () => {
+  const log = new ReplayLog<LoggedDecision>(1000);
+  const traces = new RequestTraces(log);
+  const mark = { requestId: "r", index: 0, step: 0 };
+  const first = { ...mark, sequenceId: 7 };
+  log.append([
+    { ...first, type: "queue", numTokens: 3, timeMs: 1000 },
+    { ...first, type: "admit", numTokens: 3, numCachedTokens: 2, timeMs: 1100 },
+    { ...first, type: "first_token", timeMs: 1200 },
+    { ...mark, sequenceId: 0, type: "queue", numTokens: 5, numResumed: 2, timeMs: 3000 },
+  ]);
+  assertEquals(traces.of("r", 0)?.state, "waiting");
+  log.append([
+    { ...mark, sequenceId: 0, type: "admit", numTokens: 5, numCachedTokens: 0, timeMs: 3100 },
+    { ...mark, sequenceId: 0, type: "finish", reason: "stop", timeMs: 4200 },
+  ]);
+  const { lines, ...told } = traceJson(traces.of("r", 0)!, { namesOthers: false });
+  assertEquals([told.state, told.queue_ms, told.prefill_ms, told.decode_ms, told.cached_tokens], [
+    ...["finished", 100, 100, 3000, 2],
+  ]);
+  assertEquals((lines as string[]).length, 6);
+});
+
 Deno.test("RequestTraces gives the answers of a search one record, and none a negative time", () => {
   const log = new ReplayLog<LoggedDecision>(1000);
   const traces = new RequestTraces(log);

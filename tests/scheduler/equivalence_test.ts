@@ -131,6 +131,22 @@ Deno.test("Scheduler gives the same answers by single decode steps and by severa
   );
 });
 
+Deno.test("Scheduler gives the same answers with prompts cut by the time that they take", () => {
+  const rigs = fc.record({
+    blockSize: fc.integer({ min: 1, max: 3 }),
+    maxNumSeqs: fc.integer({ min: 1, max: 8 }),
+    maxNumBatchedTokens: fc.integer({ min: 1, max: 30 }),
+    maxDecodeSteps: fc.constantFrom(1, 4),
+  });
+  let numSteps = 0;
+  checkEquivalence(rigs, 11, (rig) => {
+    numSteps++;
+    const maxPrefillTokens = [9, 7, 5, 3].map((most) => 1 + numSteps * most % 11);
+    rig.bounds = numSteps % 5 === 0 ? {} : { maxPrefillTokens };
+    return 0;
+  });
+});
+
 Deno.test("Scheduler gives the same answers under all limits together", () => {
   const all = fc.record({
     blockSize: fc.constant(2),

@@ -37,8 +37,9 @@ Deno.test("Scheduler plans several decode steps where nobody waits, with blocks 
   // Positions 5 to 8, in blocks of 2.
   assertEquals(batch.chunks[0]!.blockTables[0]!.length, 5);
   assertEquals(rig.tokensOf("a"), aloneOf(5, { maxTokens: 100 }).slice(0, 5));
-  const { numSteps, numFurtherSteps, numGeneratedTokens } = rig.scheduler.stats;
-  assertEquals([numSteps, numFurtherSteps, numGeneratedTokens], [2, 3, 5]);
+  const { numSteps, numFurtherSteps, numStepTokens, numGeneratedTokens } = rig.scheduler.stats;
+  // The prompt's 5 positions, and 4.
+  assertEquals([numSteps, numFurtherSteps, numStepTokens, numGeneratedTokens], [2, 3, 9, 5]);
 });
 
 Deno.test("Scheduler plans no more steps than it is told to, and one unless it may plan several", () => {

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { RequestError } from "../../src/core/errors.ts";
+import { describeDecision, type KvDecision } from "../../src/core/kv_decision.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import { KeptRequest } from "../../src/engine/kept_request.ts";
 import {
@@ -62,6 +63,26 @@ Deno.test("a resumed request goes on behind its tokens, and reports and counts n
   assertEquals([numPromptTokens, numGeneratedTokens, numQueriedTokens], [0, 6, 0]);
   const { numRequeriedTokens, numRecomputedTokens, numPreemptions } = next.scheduler.stats;
   assertEquals([numRequeriedTokens, numRecomputedTokens, numPreemptions], [8, 7, 0]);
+});
+
+Deno.test("a resumed request is told from a new one in the log of decisions", () => {
+  const log: string[] = [];
+  const onDecision = (decision: KvDecision) => {
+    if (decision.type === "queue") log.push(describeDecision({ ...decision, step: 0 }));
+  };
+  const rig = new SchedulerRig({ onDecision });
+  const requests = [requestOf("a", 3), requestOf("b", 5)];
+  rig.add(requests[0]!);
+  rig.step();
+  rig.step();
+  rig.add(requests[1]!);
+  successor(rig, requests);
+  assertEquals(log, [
+    "step 0: a[0] queues with 3 tokens",
+    "step 0: b[0] queues with 5 tokens",
+    "step 0: a[0] queues with 5 tokens again: its engine was lost after 2 tokens of its answer",
+    "step 0: b[0] queues with 5 tokens again: its engine was lost after 0 tokens of its answer",
+  ]);
 });
 
 Deno.test("a resumed request is followed through its grammar from the beginning", () => {

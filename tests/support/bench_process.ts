@@ -28,6 +28,7 @@ export const DEMO_BENCHES: readonly QuickBench[] = [
   ["first_chat.ts", "--quick", "--device", "cpu"],
   ["kv_quality.ts", "--quick", "int8"],
   ["machine_room.ts", "--quick", "--blocks", "4096"],
+  ["observe.ts", "--quick"],
   ["model.ts", "--quick"],
   ["quantization_quality.ts", "--quick"],
   ["structured_output.ts", "--quick"],

@@ -14,6 +14,7 @@ const TYPES: readonly (readonly [name: string, types: readonly string[]])[] = [
   ["admissions and hits", ["admit", "hit"]],
   ["blocks taken and given back", ["allocate", "free", "copy"]],
   ["evictions", ["evict"]],
+  ["prompts computed, first tokens and ends", ["chunk", "first_token", "finish", "end"]],
   ["preemptions", ["preempt"]],
   ["sizes of the pool", ["resize", "refuse_growth"]],
 ];
