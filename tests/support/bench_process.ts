@@ -29,6 +29,7 @@ export const DEMO_BENCHES: readonly QuickBench[] = [
   ["machine_room.ts", "--quick", "--blocks", "4096"],
   ["model.ts", "--quick"],
   ["quantization_quality.ts", "--quick"],
+  ["serving.ts", "--quick"],
   ["structured_output.ts", "--quick"],
   ["weight_quality.ts", "--quick", "int8g32"],
 ];
