@@ -23,10 +23,10 @@ export function poolCut(info: EngineInfo): PoolCut {
 
 /** The cut in a sentence for people. */
 export function describePoolCut({ numBefore, numAfter }: PoolCut): string {
-  const why = "since the engine ran out of memory";
-  return numAfter < numBefore
-    ? `The KV pool has ${numAfter} blocks and no longer ${numBefore}, ${why}`
-    : `The KV pool has its least size of ${numAfter} blocks and does not grow, ${why}`;
+  const size = numAfter < numBefore
+    ? `${numAfter} KV blocks in place of ${numBefore}`
+    : `the least number of KV blocks, ${numAfter}, and does not add any by itself`;
+  return `Since the engine ran out of memory, it starts with ${size}`;
 }
 
 /** The configuration that isolates are started with: as it was given, until memory has run out. */

@@ -239,7 +239,7 @@ Deno.test("EngineClient gives an engine that ran out of memory a smaller pool, d
   assertEquals(rig.client.notice, undefined);
   for (let i = 0; i < 4; i++) fail();
   const words = (numAfter: number) =>
-    `The KV pool has ${numAfter} blocks and no longer 240, since the engine ran out of memory`;
+    `Since the engine ran out of memory, it starts with ${numAfter} KV blocks in place of 240`;
   assertEquals(sizes, [
     [120, 100, { numBefore: 240, numAfter: 120 }, words(120)],
     [60, 100, { numBefore: 120, numAfter: 60 }, words(60)],
