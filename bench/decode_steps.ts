@@ -28,7 +28,7 @@ import { benchOptions, keepResult } from "./results.ts";
 
 const PROMPT_TOKENS = 64;
 const BATCHES = [1, 8, 32];
-const FULL = { numSteps: 64, rounds: 7 };
+const FULL = { numSteps: 192, rounds: 7 };
 const QUICK = { numSteps: 8, rounds: 1 };
 /** Of the host alone, whose steps take so much less. */
 const HOST_BATCHES = [1, 8, 32, 256];

@@ -130,7 +130,7 @@ class Replay {
     if (this.#runner !== undefined) {
       const drawn = await this.#runner.run(planned);
       assertEquals(drawn.map(drawOf), results.map(drawOf), `step ${step} draws something else`);
-      this.numDraws += drawn.length;
+      this.numDraws += drawn.reduce((sum, { outputs }) => sum + outputs.length, 0);
     }
     this.#scheduler.commit(planned, results);
     this.numSteps++;

@@ -1,84 +1,80 @@
 /**
- * `deno task bench:serving`: ways to batch and to divide KV memory, side by side on the running server.
+ * `deno task bench:serving`: ways to batch and to divide KV memory, side by side on running servers.
  *
- * Real servers of the bundled model, each a process with the same KV memory, serve ShareGPT-like
- * requests (lengths halved, for a context of 1,024 tokens) that come all at once: static and
- * continuous batching, memory reserved in one piece and paged, and requests that share system prompts
- * with and without the prefix cache. Modes alternate, ratios are medians of rounds. Clients emulate what the
- * server does not do: static batches and exact reservations wait there, and a reservation of whole contexts is the number
- * of seats. The last line is JSON.
+ * Servers of the bundled model, each a process with the same KV memory, serve ShareGPT-like requests
+ * (lengths halved, for a context of 1,024 tokens) that all come at once: static and continuous
+ * batching, memory reserved in one piece and paged, and requests that share system prompts with and
+ * without the prefix cache. Beside them llama.cpp, on the same weights. Clients emulate what the
+ * server does not do: static batches and exact reservations wait there, and a reservation of whole
+ * contexts is a number of seats. Modes alternate, ratios are medians of rounds, and processor time is
+ * that of the server's process. The last line is JSON.
  *
- *     --quick          few requests, one round: proves that all of it works
- *     --rounds N       measured rounds, default 3
- *     --requests N     per round and mode, default 64
- *     --device NAME    of the servers, default auto
+ *     --quick          few requests, one round, no llama.cpp: proves that all of it works
+ *     --rounds N       measured rounds, default 2
+ *     --requests N     per round and mode, default 48
+ *     --threads N      that compute on the processor, of each server, default 1: the others serve and ask
+ *     --device NAME    of Quire's servers, default auto
+ *     --llama-dir DIR  where llama.cpp is installed to; default: a folder that is removed again
+ *     --no-llama       leaves llama.cpp out
  *     --write          keeps the result in bench/results
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import { parseArgs } from "node:util";
-import { ServerProcess } from "../tests/support/server_process.ts";
+import { installLlama } from "./peers/install_llama.ts";
 import { keepResult } from "./results.ts";
-import { countWords, type ServedLoad, serveLoad } from "./serving/measured_server.ts";
-import { servingLoad } from "./serving/serving_load.ts";
+import { countWords, serveLoad } from "./serving/measured_server.ts";
+import { type ServedRequest, type ServingLoad, servingLoad } from "./serving/serving_load.ts";
+import { batchingModes, type ServingMode, sharingModes } from "./serving/serving_modes.ts";
+import type { ServingMemory, ServingPlace, ServingServer } from "./serving/serving_servers.ts";
 import {
-  batchingModes,
-  type ServingMemory,
-  type ServingMode,
-  sharingModes,
-} from "./serving/serving_modes.ts";
-import { type ServingRow, servingRows, servingTable } from "./serving/serving_table.ts";
+  type ServedRound,
+  type ServingRow,
+  servingRows,
+  servingTable,
+} from "./serving/serving_table.ts";
 
-const BLOCK_SIZE = 16;
-const MEMORY: ServingMemory = { contextLen: 1024, numPositions: 4096, maxNumSeqs: 64 };
-/** System prompts of a tenth of the pool each. */
-const SHARED = { numPrompts: 4, length: 256 };
+/**
+ * Two contexts: where a step costs about the same for up to eight sequences, as on this adapter, and
+ * on a GPU for many more, what fits into memory decides how much a step does.
+ */
+const MEMORY: ServingMemory = { contextLen: 1024, numPositions: 2048, maxNumSeqs: 64 };
+const SHARED = { numPrompts: 2, length: 256 };
 
-interface Options {
+/** How much of a load there is. */
+interface Size {
   readonly numRounds: number;
   readonly numRequests: number;
-  readonly device: string;
 }
 
 /** A load and the ways to serve it. */
 interface Race {
   readonly name: string;
   readonly modes: readonly ServingMode[];
-  readonly shared?: typeof SHARED;
+  readonly shared?: ServingLoad["shared"];
 }
 
-function races(isQuick: boolean): Race[] {
-  const batching = { name: "nothing shared", modes: batchingModes(MEMORY) };
-  const sharing = { name: "4 system prompts of 256 tokens", modes: sharingModes(MEMORY) };
-  return isQuick ? [batching] : [batching, { ...sharing, shared: SHARED }];
-}
-
-function startServer(mode: ServingMode, device: string): Promise<ServerProcess> {
-  return ServerProcess.start([
-    ...["--device", device, "--max-model-len", String(MEMORY.contextLen)],
-    ...["--num-gpu-blocks-override", String(MEMORY.numPositions / BLOCK_SIZE)],
-    ...["--max-num-seqs", String(mode.numSeats), "--log-level", "warn"],
-    ...(mode.hasPrefixCache ? [] : ["--no-enable-prefix-caching"]),
-  ]);
-}
-
-/** Steps and tokens that a server has counted. */
-async function countersOf(server: ServerProcess) {
-  return {
-    numSteps: await server.metric("quire:steps_total"),
-    numTokens: await server.metric("vllm:generation_tokens_total"),
-    numPreemptions: await server.metric("vllm:num_preemptions_total"),
-  };
+function races(place: ServingPlace): Race[] {
+  const { numPrompts, length } = SHARED;
+  return [
+    { name: "nothing shared", modes: batchingModes(place) },
+    {
+      name: `${numPrompts} system prompts of ${length} tokens`,
+      modes: sharingModes(place),
+      shared: SHARED,
+    },
+  ];
 }
 
 /** One mode's run of a load. */
 async function measure(
-  server: ServerProcess,
-  mode: ServingMode,
-  requests: Parameters<typeof serveLoad>[1],
-): Promise<ServedLoad & { readonly batch: number; readonly numPreemptions: number }> {
-  const before = await countersOf(server);
-  const served = await serveLoad(server, requests, mode.reservations());
-  const after = await countersOf(server);
+  server: ServingServer,
+  { reservations }: ServingMode,
+  requests: readonly ServedRequest[],
+): Promise<ServedRound> {
+  const before = await server.counts();
+  const served = await serveLoad(server, requests, reservations());
+  const after = await server.counts();
+  if (before === undefined || after === undefined) return served;
   return {
     ...served,
     batch: (after.numTokens - before.numTokens) / (after.numSteps - before.numSteps),
@@ -86,59 +82,85 @@ async function measure(
   };
 }
 
-async function run(race: Race, { numRounds, numRequests, device }: Options): Promise<ServingRow[]> {
-  console.log(`\n${race.name}: ${numRequests} requests`);
-  for (const { name, meaning } of race.modes) console.log(`  ${name.padEnd(14)}${meaning}`);
-  const servers: { mode: ServingMode; server: ServerProcess }[] = [];
-  const runs = new Map<string, Awaited<ReturnType<typeof measure>>[]>();
+async function run({ name, modes, shared }: Race, size: Size): Promise<ServingRow[]> {
+  console.log(`\n${name}: ${size.numRequests} requests`);
+  for (const mode of modes) console.log(`  ${mode.name.padEnd(14)}${mode.meaning}`);
+  const servers: [ServingMode, ServingServer][] = [];
   try {
-    for (const mode of race.modes) {
-      servers.push({ mode, server: await startServer(mode, device) });
-    }
-    const words = await countWords(servers[0]!.server);
-    const load = { contextLen: MEMORY.contextLen, words };
-    const shared = race.shared === undefined ? {} : { shared: race.shared };
-    // Round 0 warms up: kernels, queues, what the scheduler knows of lengths.
-    for (let round = 0; round <= numRounds; round++) {
-      const size = round === 0 ? Math.ceil(numRequests / 4) : numRequests;
-      const requests = servingLoad({ ...load, ...shared, numRequests: size, seed: 1 + round });
-      const order = round % 2 === 0 ? servers : servers.toReversed();
-      for (const { mode, server } of order) {
-        const served = await measure(server, mode, requests);
-        if (round > 0) runs.set(mode.name, [...runs.get(mode.name) ?? [], served]);
-      }
-      if (round > 0) console.log(`  round ${round} of ${numRounds}`);
-    }
+    for (const mode of modes) servers.push([mode, await mode.start()]);
+    const words = await countWords(servers[0]![1]);
+    const load = { contextLen: MEMORY.contextLen, words, ...(shared ? { shared } : {}) };
+    const rows = servingRows(name, modes, await runRounds(servers, load, size));
+    console.log(`\n${servingTable(rows)}`);
+    return rows;
   } finally {
-    for (const { server } of servers) await server.stop();
+    for (const [, server] of servers) await server.stop();
   }
-  const rows = servingRows(race.name, race.modes.map(({ name }) => name), runs);
-  console.log(`\n${servingTable(rows)}`);
-  return rows;
+}
+
+/** Each mode's rounds. */
+async function runRounds(
+  servers: readonly (readonly [ServingMode, ServingServer])[],
+  load: Omit<ServingLoad, "numRequests" | "seed">,
+  { numRounds, numRequests }: Size,
+): Promise<Map<ServingMode, ServedRound[]>> {
+  const rounds = new Map(servers.map(([mode]) => [mode, [] as ServedRound[]]));
+  // Round 0 warms up: kernels, queues, what the scheduler knows of lengths.
+  for (let round = 0; round <= numRounds; round++) {
+    const size = round === 0 ? Math.ceil(numRequests / 4) : numRequests;
+    const requests = servingLoad({ ...load, numRequests: size, seed: 1 + round });
+    // Each goes first in turn, so that a drift of the machine does not count for one of them.
+    for (const [mode, server] of round % 2 === 0 ? servers : servers.toReversed()) {
+      const served = await measure(server, mode, requests);
+      if (round === 0) continue;
+      rounds.get(mode)!.push(served);
+      const { seconds } = served.figures;
+      console.log(`  round ${round} of ${numRounds}: ${mode.name}, ${seconds.toFixed(1)} s`);
+    }
+  }
+  return rounds;
+}
+
+/** Where llama.cpp is, if it is wanted and can be had. */
+async function findLlama(dir: string, isWanted: boolean): Promise<{ llamaDir?: string }> {
+  const installed = isWanted ? await installLlama(dir) : { missing: "not asked for" };
+  if ("dir" in installed) return { llamaDir: installed.dir };
+  console.log(`without llama.cpp: ${installed.missing}`);
+  return {};
 }
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       quick: { type: "boolean", default: false },
-      rounds: { type: "string", default: "3" },
-      requests: { type: "string", default: "64" },
+      rounds: { type: "string", default: "2" },
+      requests: { type: "string", default: "48" },
+      threads: { type: "string", default: "1" },
       device: { type: "string", default: "auto" },
+      "llama-dir": { type: "string" },
+      "no-llama": { type: "boolean", default: false },
       write: { type: "boolean", default: false },
     },
   });
-  const options = {
-    numRounds: values.quick ? 1 : Number(values.rounds),
-    numRequests: values.quick ? 8 : Number(values.requests),
-    device: values.device,
-  };
-  const rows: ServingRow[] = [];
-  for (const race of races(values.quick)) rows.push(...await run(race, options));
-  const { device: _, ...load } = options;
-  await keepResult(
-    { bench: "serving", device: values.device, memory: MEMORY, ...load, rows },
-    values,
-  );
+  const { quick, device } = values;
+  const numThreads = Number(values.threads);
+  const size = quick
+    ? { numRounds: 1, numRequests: 8 }
+    : { numRounds: Number(values.rounds), numRequests: Number(values.requests) };
+  const temp = await Deno.makeTempDir({ prefix: "quire-serving-" });
+  try {
+    const llama = await findLlama(values["llama-dir"] ?? temp, !quick && !values["no-llama"]);
+    const rows: ServingRow[] = [];
+    for (const race of races({ memory: MEMORY, device, numThreads, ...llama })) {
+      rows.push(...await run(race, size));
+    }
+    await keepResult(
+      { bench: "serving", device, memory: MEMORY, numThreads, ...size, rows },
+      values,
+    );
+  } finally {
+    await Deno.remove(temp, { recursive: true });
+  }
 }
 
 if (import.meta.main) await main();

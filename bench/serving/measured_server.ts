@@ -1,8 +1,7 @@
 import { type LoadFigures, loadFigures } from "../../src/client/load_figures.ts";
 import { type RequestResult, runLoad } from "../../src/client/load_runner.ts";
 import { OpenAiClient } from "../../src/client/openai_client.ts";
-import type { WordCount } from "../../src/client/words.ts";
-import { randomWords } from "../../src/client/words.ts";
+import { randomWords, type WordCount } from "../../src/client/words.ts";
 import { SeededRandom } from "../../src/base/seeded_random.ts";
 import type { Reservations } from "./reservations.ts";
 import type { ServedRequest } from "./serving_load.ts";

@@ -270,7 +270,8 @@ export class Engine {
     this.#work.commit();
     const events = this.#scheduler.commit(batch, results);
     const time = this.#times.end();
-    this.#pace?.note(batch, time);
+    // With copies a step takes longer than what it computes.
+    if ((batch.swapOuts ?? batch.swapIns) === undefined) this.#pace?.note(batch, time);
     this.#noteCosts(batch, time);
     notes?.ended(this.#times.totals);
     this.#numAdvances++;

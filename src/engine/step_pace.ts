@@ -12,16 +12,22 @@ const HOST_SHARE = 0.01;
 /** How much the newest plan says of the next. */
 const WEIGHT = 0.2;
 
+/** How many times as many steps have to pay, or as few suffice, before their number changes. */
+const MORE = 1.25;
+const FEWER = 0.4;
+
 /**
  * Learns from the time that plans take what the next ones are to be cut to.
  *
  * Decode steps are submitted together until the host's part of their time is small, as long as all
- * of them are short. Before anything is known they come one by one. Prompts are cut so that a step
- * takes no longer than it may.
+ * of them are short: 1, 2, 4 or 8, and as many as before where that is nearly right, since what a
+ * device has recorded ahead is for as many. Before anything is known they come one by one. Prompts
+ * are cut so that a step takes no longer than it may.
  */
 export class StepPace {
   /** Of one decode step on the device, and of the host per plan of them, ms. */
   #decode: StepTime | undefined;
+  #maxDecodeSteps = 1;
   readonly #prefill: PrefillPace | undefined;
 
   /** @param prefill the time and tokens of steps that compute prompts; absent: no limit. */
@@ -49,15 +55,18 @@ export class StepPace {
       deviceMs: before.deviceMs + WEIGHT * (deviceMs / numSteps - before.deviceMs),
       hostMs: before.hostMs + WEIGHT * (hostMs - before.hostMs),
     };
+    this.#maxDecodeSteps = stepsAfter(this.#maxDecodeSteps, this.#decode);
   }
+}
 
-  get #maxDecodeSteps(): number {
-    if (this.#decode === undefined) return 1;
-    const { deviceMs, hostMs } = this.#decode;
-    // A device that takes no time is one that does not tell.
-    if (deviceMs <= 0) return MAX_DECODE_STEPS;
-    const worth = Math.ceil(hostMs / (HOST_SHARE * deviceMs));
-    const affordable = Math.floor(MAX_DECODES_MS / deviceMs);
-    return Math.max(1, Math.min(worth, affordable, MAX_DECODE_STEPS));
-  }
+/** How many decode steps follow on so many, where one takes so long. */
+function stepsAfter(numSteps: number, { deviceMs, hostMs }: StepTime): number {
+  // A device that takes no time is one that does not tell.
+  if (deviceMs <= 0) return MAX_DECODE_STEPS;
+  const affordable = Math.min(MAX_DECODE_STEPS, MAX_DECODES_MS / deviceMs);
+  const worth = Math.min(affordable, hostMs / (HOST_SHARE * deviceMs));
+  const isRight = numSteps <= affordable && worth <= MORE * numSteps && worth >= FEWER * numSteps;
+  if (isRight) return numSteps;
+  const most = 2 ** Math.floor(Math.log2(Math.max(1, affordable)));
+  return Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(1, worth))));
 }

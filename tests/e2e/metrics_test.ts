@@ -76,6 +76,7 @@ Deno.test("/metrics of a server at work adds up", async () => {
   ) assertEquals([name, sum(`vllm:${name}_count`)], [name, count]);
   assertEquals(sum("vllm:request_params_n_sum"), 6);
   assertEquals(sum("vllm:iteration_tokens_total_sum"), sum("quire:step_tokens_total"));
+  assert(sum("quire:step_tokens_total") >= numGenerated);
   assert(sum("vllm:request_inference_time_seconds_sum") > 0);
   assert(sum("vllm:e2e_request_latency_seconds_sum") > 0);
   assertEquals(sum("vllm:prompt_tokens_by_source_total"), sum("vllm:prompt_tokens_total"));

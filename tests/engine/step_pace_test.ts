@@ -26,11 +26,22 @@ Deno.test("StepPace plans one decode at a time until it has seen one", () => {
 
 Deno.test("StepPace plans as many decodes as make the host's share small, within 50 ms and 8 steps", () => {
   // Of 4 ms, 1 % is 0.04 ms.
-  assertEquals([0.03, 0.1, 0.2, 1].map((hostMs) => paceOf(1, 4, hostMs)), [1, 3, 5, 8]);
-  assertEquals([9, 20, 25.1, 60].map((deviceMs) => paceOf(1, deviceMs, 9)), [5, 2, 1, 1]);
+  assertEquals([0.03, 0.07, 0.1, 0.2, 1].map((hostMs) => paceOf(1, 4, hostMs)), [1, 2, 4, 8, 8]);
+  assertEquals([9, 20, 25.1, 60].map((deviceMs) => paceOf(1, deviceMs, 9)), [4, 2, 1, 1]);
   // The time of several steps is that of all of them.
-  assertEquals([paceOf(8, 32, 0.1), paceOf(4, 80, 9)], [3, 2]);
+  assertEquals([paceOf(8, 32, 0.1), paceOf(4, 80, 9)], [4, 2]);
   assertEquals(paceOf(1, 0, 0.1), 8);
+});
+
+Deno.test("StepPace keeps to a number of steps that is nearly right", () => {
+  const pace = new StepPace();
+  const after = (hostMs: number) => {
+    for (let i = 0; i < 100; i++) pace.note(planOf(1), { deviceMs: 4, hostMs });
+    return pace.bounds.maxDecodeSteps;
+  };
+  // Up to 4 * 1.25 times, and down to 4 * 0.4 times 0.04 ms.
+  assertEquals([after(0.1), after(0.19), after(0.07), after(0.06)], [4, 4, 4, 2]);
+  assertEquals([after(0.09), after(0.11), after(0.21)], [2, 4, 8]);
 });
 
 Deno.test("StepPace follows a device that has become slower", () => {

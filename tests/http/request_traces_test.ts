@@ -127,6 +127,39 @@ Deno.test("RequestTraces tells for which request another was preempted, and what
   });
 });
 
+Deno.test("RequestTraces tells of every other cause of a preemption", () => {
+  const traced = new TracedRig({ maxNumSeqs: 1, schedulingPolicy: "priority" });
+  traced.submit(requestOf("a", 3, { maxTokens: 9 }));
+  traced.step(10);
+  traced.submit({ ...requestOf("b", 3, { maxTokens: 9 }), urgency: 1 });
+  traced.step(10);
+  traced.rig.scheduler.resetPrefixCache(true);
+  traced.finish(10);
+  const preemptionsOf = (id: string) =>
+    wordsOf(traced, id).filter((words) => words.startsWith("is preempted"));
+  assertEquals(preemptionsOf("a"), [
+    "is preempted and gives 2 blocks back: request b outranks it",
+  ]);
+  assertEquals(preemptionsOf("b"), [
+    "is preempted and gives 2 blocks back: the prefix cache is reset",
+  ]);
+
+  const short = new TracedRig({ shortContextLen: 4, prefixCache: {} });
+  short.submit(requestOf("c", 3, { maxTokens: 4 }));
+  short.finish(10);
+  assertEquals(wordsOf(short, "c").filter((words) => words.startsWith("is preempted")), [
+    "is preempted and gives 2 blocks back: it has outgrown a short context",
+  ]);
+
+  const tight = new TracedRig({ numBlocks: 4 });
+  tight.submit(requestOf("d", 3, { maxTokens: 4 }));
+  tight.submit(requestOf("e", 4, { maxTokens: 2 }));
+  tight.finish(10);
+  assertEquals(wordsOf(tight, "e").filter((words) => words.startsWith("is preempted")), [
+    "is preempted and gives 2 blocks back: it needs more than are free",
+  ]);
+});
+
 /** Sum and count of a histogram, without labels. */
 async function histogram({ metrics }: TracedRig, name: string): Promise<[number, number]> {
   const text = await metrics.text();

@@ -1,6 +1,9 @@
 import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { ServingMetrics } from "../../src/http/serving_metrics.ts";
 import { FakeEngine, INFO } from "./fake_engine.ts";
+import { FakeGrammars } from "./fake_grammars.ts";
+import { FakeText } from "./fake_text.ts";
+import { CHAT, testServer } from "./server.ts";
 
 const LABELS = 'model_name="m",engine="0"';
 
@@ -211,4 +214,38 @@ Deno.test("ServingMetrics answers while the engine does not", async () => {
   const text = await new ServingMetrics(engine, "m").text();
   assertStringIncludes(text, 'quire:engine_state{state="ready"');
   assertEquals(text.includes("quire:prefix_hit_rate_estimate{"), false);
+});
+
+Deno.test("/metrics counts the requests that wait for a grammar, or for token ids", async () => {
+  for (const stage of ["grammar", "tokenize"] as const) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const grammars = new FakeGrammars();
+    const text = new FakeText();
+    const server = testServer({
+      grammars: {
+        compile: async (...asked) => {
+          if (stage === "grammar") await promise;
+          return await grammars.compile(...asked);
+        },
+      },
+      text: Object.assign(text, {
+        encodeChat: async (...asked: Parameters<FakeText["encodeChat"]>) => {
+          if (stage === "tokenize") await promise;
+          return await FakeText.prototype.encodeChat.apply(text, asked);
+        },
+      }),
+    });
+    const preparing = async () => {
+      const lines = await (await server.request("/metrics")).text();
+      return [...lines.matchAll(/^quire:requests_preparing\{stage="(\w+)".*\} (\d)$/gm)]
+        .filter(([, , count]) => count === "1").map(([, name]) => name);
+    };
+    const body = { ...CHAT, response_format: { type: "json_object" } };
+    const answered = server.post("/v1/chat/completions", body);
+    for (let i = 0; i < 50; i++) await Promise.resolve();
+    assertEquals(await preparing(), [stage]);
+    resolve();
+    assertEquals((await answered).status, 200);
+    assertEquals(await preparing(), []);
+  }
 });

@@ -31,6 +31,7 @@ export const DEMO_BENCHES: readonly QuickBench[] = [
   ["observe.ts", "--quick"],
   ["model.ts", "--quick"],
   ["quantization_quality.ts", "--quick"],
+  ["serving.ts", "--quick"],
   ["structured_output.ts", "--quick"],
   ["weight_quality.ts", "--quick", "int8g32"],
 ];

@@ -15,7 +15,7 @@ const TYPES: readonly (readonly [name: string, types: readonly string[]])[] = [
   ["blocks taken and given back", ["allocate", "free", "copy"]],
   ["evictions", ["evict"]],
   ["prompts computed, first tokens and ends", ["chunk", "first_token", "finish", "end"]],
-  ["preemptions", ["preempt"]],
+  ["preemptions and swaps", ["preempt", "swap_out", "recompute", "swap_in", "swap_drop"]],
   ["sizes of the pool", ["resize", "refuse_growth"]],
 ];
 
