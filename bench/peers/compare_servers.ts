@@ -2,7 +2,8 @@
  * One GGUF file, served by Quire and by llama.cpp behind a thin server, measured by `quire bench` in
  * alternating runs: `deno run -A bench/peers/compare_servers.ts`. Every figure is computed from the
  * same events by the same formulas (docs/bench.md). Prints medians and, of runs side by side, the
- * ratio of Quire's to llama.cpp's; last one line of JSON.
+ * ratio of Quire's to llama.cpp's; last one line of JSON. Where other work runs on the machine, the
+ * processor seconds of a run say more than the clock, by which whoever has more threads gets more.
  *
  *     --shape NAME     the bundled model (demo, the default), or a random one, such as smollm2-135m
  *     --rounds N       measured rounds, default 3
@@ -15,6 +16,7 @@ import { parseArgs } from "node:util";
 import { demoGguf } from "../../tests/support/gguf_checkpoint.ts";
 import { freePort } from "../../tests/support/server_process.ts";
 import { currentCommit } from "../demo.ts";
+import { cpuSeconds } from "../process_cpu.ts";
 import { findShape, shapeSizes } from "../shapes.ts";
 import { writeGguf } from "./gguf_writer.ts";
 import { installLlama } from "./install_llama.ts";
@@ -35,6 +37,7 @@ const FIGURES = [
   "median_e2el_ms",
   "output_throughput",
   "total_token_throughput",
+  "cpu_seconds",
 ];
 const PEERS = ["quire", "llama"] as const;
 
@@ -62,7 +65,18 @@ async function start(args: readonly string[], env: Record<string, string>, ready
   return await promise;
 }
 
-async function measure(port: number, flags: readonly string[]): Promise<Record<string, number>> {
+/** A server that runs. */
+interface Running {
+  readonly port: number;
+  readonly child: Deno.ChildProcess;
+}
+
+/** The report of one run, with the processor time that the server took. */
+async function measure(
+  { port, child }: Running,
+  flags: readonly string[],
+): Promise<Record<string, number>> {
+  const before = cpuSeconds(child.pid) ?? 0;
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", "main.ts", "bench", `http://127.0.0.1:${port}`]
       .concat("--endpoint", "completions", "--json", flags),
@@ -71,7 +85,7 @@ async function measure(port: number, flags: readonly string[]): Promise<Record<s
   if (!success) throw new Error(new TextDecoder().decode(stderr));
   const report = JSON.parse(new TextDecoder().decode(stdout));
   if (report.failed > 0) throw new Error(JSON.stringify(report.failures));
-  return report;
+  return { ...report, cpu_seconds: (cpuSeconds(child.pid) ?? 0) - before };
 }
 
 async function writeModel(path: string, shape: string): Promise<void> {
@@ -86,31 +100,33 @@ async function compare(dir: string, values: Options, flags: readonly string[]): 
   const { shape, threads, rounds } = values;
   const model = `${dir}/${shape}.gguf`;
   await writeModel(model, shape);
-  const ports = { quire: freePort(), llama: freePort() };
-  const context = ["--context", CONTEXT_LEN, "--slots", NUM_SLOTS, "--threads", threads];
-  const running = [
-    await start(
-      ["main.ts", "serve", model, "--port", String(ports.quire), "--prefix-store", "none"]
-        .concat("--max-model-len", CONTEXT_LEN, "--max-num-seqs", NUM_SLOTS),
-      { LP_NUM_THREADS: threads },
-      "Ready",
-    ),
-    await start(
-      ["--no-config", "--node-modules-dir=manual", "bench/peers/llama_server.ts", installed.dir]
-        .concat(model, "--port", String(ports.llama), context),
-      {},
-      "Ready",
-    ),
-  ];
+  const [quirePort, llamaPort] = [freePort(), freePort()];
+  const quire = await start(
+    ["main.ts", "serve", model, "--port", String(quirePort), "--prefix-store", "none"]
+      .concat("--max-model-len", CONTEXT_LEN, "--max-num-seqs", NUM_SLOTS),
+    { LP_NUM_THREADS: threads },
+    "Ready",
+  );
+  const llama = await start(
+    ["--no-config", "--node-modules-dir=manual", "bench/peers/llama_server.ts", installed.dir]
+      .concat(model, "--port", String(llamaPort), "--context", CONTEXT_LEN)
+      .concat("--slots", NUM_SLOTS, "--threads", threads),
+    {},
+    "Ready",
+  );
+  const running = {
+    quire: { port: quirePort, child: quire },
+    llama: { port: llamaPort, child: llama },
+  };
   try {
-    await report(await measureBoth(ports, { rounds, flags }), { shape, threads, flags });
+    await report(await measureBoth(running, { rounds, flags }), { shape, threads, flags });
   } finally {
-    for (const child of running) child.kill("SIGKILL");
+    for (const { child } of Object.values(running)) child.kill("SIGKILL");
   }
 }
 
 async function measureBoth(
-  ports: Readonly<Record<Peer, number>>,
+  running: Readonly<Record<Peer, Running>>,
   { rounds, flags }: { readonly rounds: string; readonly flags: readonly string[] },
 ): Promise<RateTable> {
   const table: Record<string, Record<Peer, number[]>> = Object.fromEntries(
@@ -119,7 +135,7 @@ async function measureBoth(
   // The first round, which finds nothing compiled, does not count.
   for (let round = 0; round <= Number(rounds); round++) {
     for (const peer of round % 2 === 0 ? PEERS : PEERS.toReversed()) {
-      const report = await measure(ports[peer], [...flags, "--seed", String(round)]);
+      const report = await measure(running[peer], [...flags, "--seed", String(round)]);
       console.log(
         `round ${round}, ${peer}: ${FIGURES.map((f) => report[f]!.toFixed(1)).join("  ")}`,
       );
