@@ -5,7 +5,7 @@ import type { StepBounds } from "../core/step_bounds.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
-import { describeWait } from "../core/kv_decision.ts";
+import { describeWait } from "../core/describe_decision.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import type { SwapCosts } from "../core/swap_space.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";

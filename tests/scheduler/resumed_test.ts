@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { RequestError } from "../../src/core/errors.ts";
-import { describeDecision, type KvDecision } from "../../src/core/kv_decision.ts";
+import { describeDecision } from "../../src/core/describe_decision.ts";
+import type { KvDecision } from "../../src/core/kv_decision.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import { KeptRequest } from "../../src/engine/kept_request.ts";
 import {
