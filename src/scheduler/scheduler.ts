@@ -29,15 +29,7 @@ import { SequenceQueues } from "./sequence_queues.ts";
 import { StepCommit } from "./step_commit.ts";
 import { SwapControl } from "./swap_control.ts";
 import { type QueueView, viewQueues } from "./queue_view.ts";
-import {
-  cacheInUse,
-  checkFits,
-  checkNumSequences,
-  checkQueueHasRoom,
-  checkSearchFits,
-  checkTokens,
-  checkUrgency,
-} from "./submission.ts";
+import { cacheInUse, checkQueueHasRoom, checkRequest } from "./submission.ts";
 
 /** The limits of a scheduler, each at least 1, and how it schedules within them. */
 export interface SchedulerOptions extends SchedulingSettings {
@@ -189,11 +181,7 @@ export class Scheduler {
       numBlocksOfSearch: (length: number, width: number) =>
         this.#blocks.numBlocksOfSearch(length, width),
     };
-    checkNumSequences(request, limits);
-    checkFits(request, limits);
-    checkTokens(request, limits);
-    checkSearchFits(request, limits);
-    checkUrgency(request, this.#options.schedulingPolicy);
+    checkRequest(request, limits, this.#options.schedulingPolicy);
     if (request.resumed === undefined) {
       checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), {
         ...limits,
@@ -237,38 +225,15 @@ export class Scheduler {
     const { numUnfinished } = this.#queues;
     this.#nowMs = nowMs;
     this.#endOverdue();
-    this.#growth.beginStep();
-    this.#running.preemptOutgrown();
-    this.#running.preemptOutranked();
-    const { numPreemptions } = this.#counters.current;
-    const { maxDecodeSteps, maxPrefillTokens } = bounds;
-    const prefillTime = maxPrefillTokens &&
-      new PrefillTime(maxPrefillTokens, this.#blocks.blockSize);
-    const plan = new BatchPlan(this.#options.maxNumBatchedTokens, this.#maxChunk(), prefillTime);
-    this.#running.schedule(plan);
-    // Blocks taken from a running sequence are for those that still run, not for a newcomer.
-    const hasPreempted = this.#counters.current.numPreemptions > numPreemptions;
-    if (!hasPreempted || this.#queues.running.length === 0) this.#admissions.fill(plan);
-    for (const { group, error } of this.#admissions.takeImpossible()) {
-      this.#commit.end(group, { finishReason: "error", error });
-    }
+    const plan = this.#plan(bounds);
     const { numWaiting } = this.#queues;
     this.#speed.note(nowMs, this.#numQueued - numWaiting, numWaiting);
-    if (plan.isEmpty) {
-      const isStuck = numUnfinished > 0 && this.#queues.numUnfinished === numUnfinished;
-      if (isStuck) {
-        throw new InvariantError(`no sequence advances or ends: ${this.describeQueue()}`);
-      }
-      this.#blocks.swap?.dropUnplanned();
-      return undefined;
+    if (!plan.isEmpty) return this.#begin(plan, bounds);
+    if (numUnfinished > 0 && this.#queues.numUnfinished === numUnfinished) {
+      throw new InvariantError(`no sequence advances or ends: ${this.describeQueue()}`);
     }
-    if (this.#blocks.swap !== undefined) plan.addSwaps(this.#blocks.swap.take());
-    this.#furtherSteps.addTo(plan, maxDecodeSteps);
-    for (const copy of this.#blocks.takeCopies()) plan.addCopy(copy);
-    const batch = plan.toBatch(this.#counters.countStep(plan));
-    this.#inFlight = batch;
-    this.#commit.begin(plan);
-    return batch;
+    this.#blocks.swap?.dropUnplanned();
+    return undefined;
   }
 
   /**
@@ -350,6 +315,36 @@ export class Scheduler {
     const holders = [...this.#queues.running.flatMap(holdersOf), ...this.#commit.endedInFlight];
     checkHolders(holders, this.#blocks, !this.hasWork);
     checkSwapped(this.#queues.waiting, this.#blocks);
+  }
+
+  /** Those that run first, and then, if none of them lacked blocks, those that wait. */
+  #plan({ maxPrefillTokens }: StepBounds): BatchPlan {
+    this.#growth.beginStep();
+    this.#running.preemptOutgrown();
+    this.#running.preemptOutranked();
+    const { numPreemptions } = this.#counters.current;
+    const prefillTime = maxPrefillTokens &&
+      new PrefillTime(maxPrefillTokens, this.#blocks.blockSize);
+    const plan = new BatchPlan(this.#options.maxNumBatchedTokens, this.#maxChunk(), prefillTime);
+    this.#running.schedule(plan);
+    // Blocks taken from a running sequence are for those that still run, not for a newcomer.
+    const hasPreempted = this.#counters.current.numPreemptions > numPreemptions;
+    if (!hasPreempted || this.#queues.running.length === 0) this.#admissions.fill(plan);
+    for (const { group, error } of this.#admissions.takeImpossible()) {
+      this.#commit.end(group, { finishReason: "error", error });
+    }
+    return plan;
+  }
+
+  /** The plan as a batch, with what is to be copied for it; it is in flight from now on. */
+  #begin(plan: BatchPlan, { maxDecodeSteps }: StepBounds): Batch {
+    if (this.#blocks.swap !== undefined) plan.addSwaps(this.#blocks.swap.take());
+    this.#furtherSteps.addTo(plan, maxDecodeSteps);
+    for (const copy of this.#blocks.takeCopies()) plan.addCopy(copy);
+    const batch = plan.toBatch(this.#counters.countStep(plan));
+    this.#inFlight = batch;
+    this.#commit.begin(plan);
+    return batch;
   }
 
   #checkBetweenSteps(action: string): void {
