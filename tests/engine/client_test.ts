@@ -224,7 +224,7 @@ Deno.test("EngineClient.outage says since when there is no engine, and when the 
   rig.client.close();
 });
 
-Deno.test("EngineClient gives an engine that ran out of memory a smaller pool, down to one longest sequence", async () => {
+Deno.test("EngineClient gives an engine that ran out of memory a smaller pool, down to one longest sequence", () => {
   const sizes: readonly [Partial<EngineConfig>, Partial<EngineConfig>][] = [
     [{ numBlocksOverride: 240 }, { numBlocksOverride: 120 }],
     [{ kvCacheMemoryBytes: 24_000 }, { kvCacheMemoryBytes: 24_000, numBlocksOverride: 120 }],
