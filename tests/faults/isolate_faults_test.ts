@@ -20,8 +20,7 @@ for (const [fault, reason] of Object.entries(REASONS) as [FaultName, RegExp][]) 
     const states: Promise<string>[] = [];
     const stalls: string[] = [];
     const faulty = faultServer({
-      // A thread that hangs and has not ended by the restart would cost what had just begun.
-      restart: { initialDelayMs: fault === "hang" ? 1000 : 50 },
+      restart: { initialDelayMs: 50 },
       onFailure: (failure) => {
         failures.push(failure);
         states.push(stateNow());
