@@ -246,6 +246,7 @@ export class EngineLives {
     const info = this.#listener.info();
     const cut = isOutOfMemory && info !== undefined ? { poolCut: this.#config!.cutPool(info) } : {};
     const pauseMs = this.#restarts.schedule({
+      isHung,
       start: (isStuck) => {
         if (isHung && isStuck) this.#listener.onStuck();
         this.#startIsolate(this.#config!.current);

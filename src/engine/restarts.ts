@@ -8,8 +8,13 @@ import type { IsolateHandle } from "./isolate_handle.ts";
  */
 const MAX_STUCK_THREADS = 2;
 
+/** Least time for the thread of an isolate that hung to end before it counts as stuck, ms. */
+const MIN_PAUSE_AFTER_HANG_MS = 2000;
+
 /** What comes after an isolate that has died. */
 export interface Successor {
+  /** Whether it has died of silence, so that its thread may go on. */
+  readonly isHung: boolean;
   /** Starts another; told whether the thread of the one before cannot be ended. */
   readonly start: (isStuck: boolean) => void;
   /** Starts none, since so many threads cannot be ended. */
@@ -90,8 +95,8 @@ export class Restarts {
    * Has another started after a pause, or given up for the threads of those before that hold the
    * machine. Returns the pause, ms.
    */
-  schedule({ start, giveUp }: Successor): number {
-    const { pauseMs } = this.#failures;
+  schedule({ isHung, start, giveUp }: Successor): number {
+    const pauseMs = Math.max(this.#failures.pauseMs, isHung ? MIN_PAUSE_AFTER_HANG_MS : 0);
     this.#nextTryAtMs = this.#clock.now() + pauseMs;
     this.#cancel = this.#clock.after(pauseMs, () => {
       this.#nextTryAtMs = undefined;

@@ -51,7 +51,7 @@ Deno.test({
     const short = { prompt: "Once upon a time", max_tokens: 2 };
     const answer = await (await server.post("/v1/completions", short)).json();
     assertStringIncludes(answer.choices[0].text, " there");
-    assertStringIncludes(server.output, "requests_kept=1 requests_failed=0 restart_in_seconds=0.5");
+    assertStringIncludes(server.output, "requests_kept=1 requests_failed=0 restart_in_seconds=2");
     assertStringIncludes(server.output, "engine runs again");
     await server.stop();
   },
