@@ -17,11 +17,10 @@ import { findBrowser } from "../tests/support/find_browser.ts";
 import { freePort } from "../tests/support/server_process.ts";
 import { table } from "../src/plan/plan_text.ts";
 import { currentCommit } from "./demo.ts";
+import { cpuSeconds } from "./process_cpu.ts";
 
 const ROOT = new URL("../", import.meta.url).pathname;
 const POLL_MS = 20;
-/** In which Linux counts processor time. */
-const TICKS_PER_SECOND = 100;
 const PROMPT = "Tell me a story about a fox and a lantern.";
 
 const { values } = parseArgs({
@@ -91,27 +90,6 @@ function startServer(port: number, { denoDir, shaders, state }: Caches): Deno.Ch
     stdout: "null",
     stderr: "null",
   }).spawn();
-}
-
-/** Processor time of a process and all below it, those that have ended as well; undefined elsewhere. */
-function cpuSeconds(pid: number): number | undefined {
-  if (Deno.build.os !== "linux") return undefined;
-  const ticks = new Map<number, { readonly parent: number; readonly own: number }>();
-  for (const { name } of Deno.readDirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const stat = Deno.readTextFileSync(`/proc/${name}/stat`);
-      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ").map(Number);
-      const own = fields.slice(11, 15).reduce((sum, value) => sum + value, 0);
-      ticks.set(Number(name), { parent: fields[1]!, own });
-    } catch {
-      // It has ended.
-    }
-  }
-  const isBelow = (id: number): boolean =>
-    id === pid || (ticks.has(id) && isBelow(ticks.get(id)!.parent));
-  const all = [...ticks].filter(([id]) => isBelow(id));
-  return all.reduce((sum, [, { own }]) => sum + own, 0) / TICKS_PER_SECOND;
 }
 
 /** Waits until a URL answers with 200. */

@@ -79,7 +79,6 @@ export function servingTable(rows: readonly ServingRow[]): string {
     "mode",
     "req/s",
     "tok/s",
-    "sustained",
     "ratio",
     "tok/cpu-s",
     "ratio",

@@ -65,11 +65,11 @@ export const ENGINE_COUNTERS = {
   },
   numRequeriedTokens: {
     metric: "quire:preempted_prefix_cache_queries_total",
-    help: "Tokens of preempted sequences looked up in the prefix cache",
+    help: "Tokens of preempted and resumed sequences looked up in the prefix cache",
   },
   numRehitTokens: {
     metric: "quire:preempted_prefix_cache_hits_total",
-    help: "Tokens of preempted sequences found in the prefix cache",
+    help: "Tokens of preempted and resumed sequences found in the prefix cache",
   },
   numEvictedBlocks: { help: "Blocks evicted from the prefix cache to make room" },
   numResetBlocks: { help: "Blocks dropped from the prefix cache because it was reset" },

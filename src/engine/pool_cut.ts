@@ -23,10 +23,10 @@ export function poolCut(info: EngineInfo): PoolCut {
 
 /** The cut in a sentence for people. */
 export function describePoolCut({ numBefore, numAfter }: PoolCut): string {
-  const why = "since the engine ran out of memory";
-  return numAfter < numBefore
-    ? `The KV pool has ${numAfter} blocks and no longer ${numBefore}, ${why}`
-    : `The KV pool has its least size of ${numAfter} blocks and does not grow, ${why}`;
+  const size = numAfter < numBefore
+    ? `${numAfter} KV blocks in place of ${numBefore}`
+    : `${numAfter} KV blocks, which one sequence of the greatest length takes`;
+  return `Since the engine ran out of memory, it starts with at most ${size}`;
 }
 
 /** The configuration that isolates are started with: as it was given, until memory has run out. */
@@ -48,12 +48,26 @@ export class StartConfig {
     return this.#cut && describePoolCut(this.#cut);
   }
 
-  /** The next isolate gets a smaller pool than one that has run out of memory; it does not grow. */
+  /**
+   * The next isolate gets a smaller pool than one that has run out of memory. Where its size was
+   * left open it still is, up to that.
+   */
   cutPool(info: EngineInfo): PoolCut {
     const cut = poolCut(info);
-    const { maxModelLen } = info;
-    this.#config = { ...this.#config, numBlocksOverride: cut.numAfter, maxModelLen };
+    const blockBytes = info.kvCacheBytes / info.numBlocks;
+    const size = isPoolOpen(this.#config)
+      ? { maxKvCacheMemoryBytes: cut.numAfter * blockBytes }
+      : { numBlocksOverride: cut.numAfter };
+    this.#config = { ...this.#config, ...size };
     this.#cut = { ...cut, numBefore: this.#cut?.numBefore ?? cut.numBefore };
     return cut;
   }
+}
+
+/** Whether the pool may be smaller where there is less room, and grow under load. */
+function isPoolOpen(
+  { numBlocksOverride, kvCacheMemoryBytes, gpuMemoryBytes }: EngineConfig,
+): boolean {
+  return numBlocksOverride === undefined && kvCacheMemoryBytes === undefined &&
+    gpuMemoryBytes === undefined;
 }

@@ -12,9 +12,7 @@ const HOST_SHARE = 0.01;
 /** How much the newest plan says of the next. */
 const WEIGHT = 0.2;
 
-/**
- * How many times as many steps have to pay, or as few to be enough, before their number changes.
- */
+/** How many times as many steps have to pay, or as few suffice, before their number changes. */
 const MORE = 1.25;
 const FEWER = 0.4;
 

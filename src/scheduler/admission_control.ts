@@ -78,6 +78,8 @@ export class AdmissionControl {
   readonly #admitted = new Set<RequestId>();
   #blocked: SequenceGroup | undefined;
   #numPassedOver = 0;
+  /** The first group that the latest `fill` has not admitted. */
+  #head: SequenceGroup | undefined;
 
   /** Works on the scheduler's own queues and counters. */
   constructor(
@@ -113,6 +115,7 @@ export class AdmissionControl {
   fill(plan: BatchPlan): void {
     const turns = this.#queues.takeTurns();
     this.#blocked = undefined;
+    this.#head = undefined;
     this.#numPassedOver = 0;
     this.#admitted.clear();
     for (;;) {
@@ -120,12 +123,14 @@ export class AdmissionControl {
       if (group === undefined) return this.#waits.end();
       const shortage = this.#shortage(group, plan);
       if (shortage !== undefined) {
+        this.#head ??= group;
         this.#waits.report(group, shortage);
         return this.#waits.endAt(group, this.#queues.numWaiting);
       }
       const longPrefills = this.#longPrefills(group);
       if (longPrefills !== undefined) {
         this.#waits.report(group, longPrefills);
+        this.#head ??= group;
         this.#numPassedOver++;
         turns.passOver();
         continue;
@@ -133,12 +138,14 @@ export class AdmissionControl {
       const sharing = this.#chooseSharing(group);
       if (sharing.type === "wait") {
         this.#waits.reportSharing(group, sharing.reason, this.#blocks);
+        this.#head ??= group;
         this.#numPassedOver++;
         turns.passOver();
       } else {
         const admission = this.#tryAdmit(group, sharing);
         if (admission === undefined) {
           this.#blocked = group;
+          this.#head ??= group;
           if (this.#impossible.length > 0) return;
           return this.#waits.endAt(group, this.#queues.numWaiting);
         }
@@ -148,11 +155,13 @@ export class AdmissionControl {
   }
 
   /**
-   * Why the group that is to be admitted next is not, between two steps; undefined where none
-   * waits, or nothing keeps it. O(its tokens).
+   * Why the first group that the latest `fill` has not admitted waits, or the first of all;
+   * undefined where none does, or nothing keeps it. Takes no turn of the policy, whose records that
+   * would change, and with them plans to come. O(its tokens).
    */
   explainHead(): { readonly group: SequenceGroup; readonly cause: WaitCause } | undefined {
-    const group = this.#queues.takeTurns().next;
+    const [first] = this.#queues.waiting;
+    const group = this.#head?.state === "waiting" ? this.#head : first;
     const cause = group && (this.#seatShortage(group.numSeats) ?? this.#longPrefills(group) ??
       this.#explainBlocks(group));
     return cause && { group: group!, cause };

@@ -158,8 +158,12 @@ function engineClient(
       start.enter(phase);
       onProgress(phase);
     },
-    // Each isolate starts with an empty cache.
-    onReady: (info) => void memory().reheat(info),
+    onReady: (info) => {
+      const { numRestarts: restarts, numInFlight } = engine;
+      if (restarts > 0) log.info("engine runs again", { restarts, requests_resumed: numInFlight });
+      // Each isolate starts with an empty cache.
+      void memory().reheat(info);
+    },
     onFailure: (failure) => {
       logFailure(log, failure);
       // A start that fails is told to whoever waits for it.

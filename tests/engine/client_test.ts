@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { EngineUnavailableError, RequestError, StartupError } from "../../src/core/errors.ts";
 import { CLIENT_CONFIG as CONFIG, ClientRig, turns } from "../support/client_rig.ts";
 import { FAKE_INFO, statsAfter } from "../support/fake_worker.ts";
@@ -223,34 +224,47 @@ Deno.test("EngineClient.outage says since when there is no engine, and when the 
   rig.client.close();
 });
 
-Deno.test("EngineClient gives an engine that ran out of memory a smaller pool, down to one longest sequence", async () => {
-  const info = { ...FAKE_INFO, numBlocks: 240, growthLimit: 480 };
-  const rig = await new ClientRig({ maxNumFailures: 0 }).start();
-  rig.worker.say({ type: "ready", info });
-  const sizes: unknown[] = [];
-  const fail = () => {
-    rig.worker.say({ type: "failed", message: "full", atStart: false, isOutOfMemory: true });
+Deno.test("EngineClient gives an engine that ran out of memory a smaller pool, down to one longest sequence", () => {
+  const sizes: readonly [Partial<EngineConfig>, Partial<EngineConfig>][] = [
+    [{ numBlocksOverride: 240 }, { numBlocksOverride: 120 }],
+    [{ kvCacheMemoryBytes: 24_000 }, { kvCacheMemoryBytes: 24_000, numBlocksOverride: 120 }],
+    [{ gpuMemoryBytes: 99_000 }, { gpuMemoryBytes: 99_000, numBlocksOverride: 120 }],
+    // It keeps its freedom, within the half.
+    [{}, { maxKvCacheMemoryBytes: 12_000 }],
+  ];
+  for (const [given, next] of sizes) {
+    const info = { ...FAKE_INFO, numBlocks: 240, kvCacheBytes: 24_000 };
+    const rig = new ClientRig({ maxNumFailures: 0 });
+    rig.client.start({ ...CONFIG, ...given });
+    rig.worker.say({ type: "ready", info });
+    assertEquals(rig.client.notice, undefined);
+    const started = () => rig.worker.received[0];
+    const fail = (numBlocks: number) => {
+      rig.worker.say({ type: "failed", message: "full", atStart: false, isOutOfMemory: true });
+      rig.clock.advance(100_000);
+      rig.worker.say({
+        type: "ready",
+        info: { ...info, numBlocks, kvCacheBytes: 100 * numBlocks },
+      });
+      return rig.lastFailure?.poolCut;
+    };
+    assertEquals(fail(120), { numBefore: 240, numAfter: 120 });
+    assertEquals(started(), { type: "start", config: { ...CONFIG, ...given, ...next } });
+    assertEquals([fail(60), fail(50), fail(50)], [
+      { numBefore: 120, numAfter: 60 },
+      // One sequence of 100 tokens takes 50 blocks.
+      { numBefore: 60, numAfter: 50 },
+      { numBefore: 50, numAfter: 50 },
+    ]);
+    const notice = "Since the engine ran out of memory, it starts with at most 50 KV blocks in " +
+      "place of 240";
+    assertEquals(rig.client.notice, notice);
+    const cut = started();
+    rig.worker.crash("boom");
     rig.clock.advance(100_000);
-    const [start] = rig.worker.received;
-    const { numBlocksOverride, maxModelLen } = start?.type === "start" ? start.config : CONFIG;
-    sizes.push([numBlocksOverride, maxModelLen, rig.lastFailure?.poolCut, rig.client.notice]);
-    rig.worker.say({ type: "ready", info: { ...info, numBlocks: numBlocksOverride! } });
-  };
-  assertEquals(rig.client.notice, undefined);
-  for (let i = 0; i < 4; i++) fail();
-  const words = (numAfter: number) =>
-    `The KV pool has ${numAfter} blocks and no longer 240, since the engine ran out of memory`;
-  assertEquals(sizes, [
-    [120, 100, { numBefore: 240, numAfter: 120 }, words(120)],
-    [60, 100, { numBefore: 120, numAfter: 60 }, words(60)],
-    [50, 100, { numBefore: 60, numAfter: 50 }, words(50)],
-    [50, 100, { numBefore: 50, numAfter: 50 }, words(50)],
-  ]);
-  rig.worker.crash("boom");
-  rig.clock.advance(100_000);
-  const [start] = rig.worker.received;
-  assertEquals(start?.type === "start" && start.config.numBlocksOverride, 50, "it stays so");
-  rig.client.close();
+    assertEquals(started(), cut, "it stays so");
+    rig.client.close();
+  }
 });
 
 Deno.test("EngineClient does not listen to an isolate that has died", async () => {

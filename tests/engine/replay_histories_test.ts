@@ -89,13 +89,14 @@ class History {
     const limits = { numBlocks, blockSize, maxModelLen, maxNumSeqs, maxNumBatchedTokens };
     this.info = { ...FAKE_INFO, ...limits, growthLimit: numBlocks, vocabSize: FAKE_VOCAB_SIZE };
     const enablePrefixCaching = prefixCache !== undefined;
-    this.#config = { ...CLIENT_CONFIG, enablePrefixCaching, maxNumWaitingSeqs, maxModelLen };
+    const config = { ...CLIENT_CONFIG, enablePrefixCaching, maxNumWaitingSeqs, maxModelLen };
+    this.#config = { ...config, numBlocksOverride: numBlocks };
     const left = [...losses];
     this.client = new EngineClient({
       restart: { maxNumFailures: 0, initialDelayMs: 0 },
       spawn: () =>
         new SessionWorker({
-          startRunner: ({ numBlocksOverride = numBlocks }) => {
+          startRunner: ({ numBlocksOverride = 0 }) => {
             const info = { ...this.info, numBlocks: numBlocksOverride };
             const runner = new PagedFakeRunner(info);
             return Promise.resolve({ runner, info, modelFingerprint: "fake" });

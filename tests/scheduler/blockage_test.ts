@@ -1,9 +1,12 @@
+import fc from "fast-check";
 import { assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import type { SchedulingPolicyName } from "../../src/core/engine_config.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import { InvariantError } from "../../src/base/invariant.ts";
 import { BeamGroup } from "../../src/scheduler/beam_group.ts";
 import { SampledSequence } from "../../src/scheduler/sampled_sequence.ts";
 import { requestOf, samplingParams } from "../support/requests.ts";
+import { runs } from "../support/runs.ts";
 import { type RigOptions, SchedulerRig } from "../support/scheduler_rig.ts";
 
 /** Tokens that no other prompt of a test has. */
@@ -117,4 +120,54 @@ Deno.test("Scheduler.describeQueue() has the numbers where nothing waits, or not
   assertEquals(rig.scheduler.describeQueue(), counts(0, 1, 8));
   rig.step();
   assertEquals(rig.scheduler.describeQueue(), counts(1, 0, 5));
+});
+
+Deno.test("Scheduler.describeQueue() changes no plan, under any policy, whenever it is asked", () => {
+  const load = fc.array(
+    fc.record({
+      at: fc.nat(12),
+      first: fc.nat(3),
+      length: fc.integer({ min: 1, max: 12 }),
+      maxTokens: fc.integer({ min: 1, max: 6 }),
+      urgency: fc.nat(2),
+      owner: fc.nat(2),
+      isAborted: fc.boolean(),
+    }),
+    { maxLength: 20 },
+  );
+  const plansOf = (requests: typeof load extends fc.Arbitrary<infer T> ? T : never, options: {
+    readonly schedulingPolicy: SchedulingPolicyName;
+    readonly isAsked: boolean;
+  }) => {
+    const rig = new SchedulerRig({
+      ...{ numBlocks: 12, maxNumSeqs: 3, maxNumBatchedTokens: 8, prefixCache: {} },
+      scheduleConservativeness: 1,
+      schedulingPolicy: options.schedulingPolicy,
+    });
+    const ask = () => options.isAsked ? rig.scheduler.describeQueue() : "";
+    for (let step = 0; step <= 12 || rig.scheduler.hasWork; step++) {
+      requests.forEach(({ at, first, length, maxTokens, owner, ...other }, i) => {
+        if (at === step - 1 && other.isAborted) rig.scheduler.abort(`${i}`);
+        if (at !== step) return;
+        const prompt = Uint32Array.from({ length }, (_, j) => 10 * first + j);
+        const sequences = [{ prompt, params: samplingParams({ maxTokens }) }];
+        const urgency = options.schedulingPolicy === "priority" ? { urgency: other.urgency } : {};
+        rig.add({ id: `${i}`, sequences, owner: `${owner}`, ...urgency });
+        ask();
+      });
+      rig.step(ask);
+      ask();
+    }
+    return rig.runner.batches;
+  };
+  for (const schedulingPolicy of ["fcfs", "priority", "lpm", "fair"] as const) {
+    fc.assert(
+      fc.property(load, (requests) =>
+        assertEquals(
+          plansOf(requests, { schedulingPolicy, isAsked: true }),
+          plansOf(requests, { schedulingPolicy, isAsked: false }),
+        )),
+      { numRuns: runs(50) },
+    );
+  }
 });
