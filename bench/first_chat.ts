@@ -17,7 +17,7 @@ import { findBrowser } from "../tests/support/find_browser.ts";
 import { freePort } from "../tests/support/server_process.ts";
 import { table } from "../src/plan/plan_text.ts";
 import { currentCommit } from "./demo.ts";
-import { cpuSeconds } from "./process_cpu.ts";
+import { cpuSeconds, endFamily } from "./process_cpu.ts";
 
 const ROOT = new URL("../", import.meta.url).pathname;
 const POLL_MS = 20;
@@ -163,8 +163,7 @@ async function measure(caches: Caches, visitor: Visitor): Promise<Times> {
   const times: Times = { listens, ...rest, first: since(firstMs), answer: since(wholeMs) };
   if (cpu !== undefined) times.cpu = cpu;
   if (shownMs !== undefined) times.page = since(shownMs);
-  server.kill("SIGINT");
-  await server.status;
+  await endFamily(server);
   return times;
 }
 
