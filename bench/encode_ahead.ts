@@ -37,8 +37,10 @@ const GBPS = 1000;
 
 /** The same device, which is never told what comes next. */
 export function withoutAhead(device: Device): Device {
-  const run: Device["run"] = (program, dims, read, { onSubmitted } = {}) =>
-    device.run(program, dims, read, { onSubmitted });
+  const run: Device["run"] = (program, dims, read, { onSubmitted, further = [] } = {}) => {
+    const unforeseen = further.map((next) => ({ program: next.program, dims: next.dims }));
+    return device.run(program, dims, read, { onSubmitted, further: unforeseen });
+  };
   return withProperties(device, { run });
 }
 

@@ -24,6 +24,7 @@ const BENCHES = [
   ["bench/model_shapes.ts", "--tune", "--shape"],
   ["bench/model.ts"],
   ["bench/encode_ahead.ts", "--shape"],
+  ["bench/decode_steps.ts", "--shape"],
   ["bench/cache_overhead.ts"],
 ];
 

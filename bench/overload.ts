@@ -1,16 +1,22 @@
 /**
- * A pool that is too small for its load: how often the scheduler preempts, and how many positions
- * it computes for each that was needed. The scheduler and the KV modules run alone; every drawn
- * token is made up.
+ * A pool that is too small for its load: how often the scheduler preempts, how many positions it
+ * computes for each that was needed, and how many blocks it copies to host memory instead. The
+ * scheduler and the KV modules run alone; every drawn token is made up.
  *
- * Usage: `deno run -A bench/overload.ts [--quick]`. The last line is JSON.
+ * With `--device` the bundled model serves such a load as well, with and without host memory in
+ * turns: the ratio of their times.
+ *
+ * Usage: `deno run -A bench/overload.ts [--device cpu|webgpu] [--quick]`. The last line is JSON.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
+import { parseArgs } from "node:util";
+import type { DeviceChoice } from "../src/core/engine_config.ts";
 import type { GenerationRequest } from "../src/core/generation.ts";
 import { BlockManager } from "../src/kvcache/block_manager.ts";
 import { SeededRandom } from "../src/base/seeded_random.ts";
 import { Scheduler, type SchedulerOptions } from "../src/scheduler/scheduler.ts";
 import { GREEDY } from "./demo.ts";
+import { compareServed, servedWords } from "./overload_served.ts";
 
 const BLOCK_SIZE = 16;
 /** No token is drawn twice by chance, so nothing is shared. */
@@ -28,6 +34,8 @@ export interface LoadedRequest {
 export interface OverloadOptions extends Partial<SchedulerOptions> {
   readonly numBlocks: number;
   readonly hasPrefixCache?: boolean;
+  /** Blocks of host memory, to which copying always pays. Default: none. */
+  readonly numSwapBlocks?: number;
 }
 
 /** What a load took. */
@@ -40,6 +48,9 @@ export interface Overload {
   readonly batch: number;
   /** Most preemptions of one request. */
   readonly maxPreemptions: number;
+  /** Blocks copied to host memory and back, over those that the load fills at its ends. */
+  readonly swappedOut: number;
+  readonly swappedIn: number;
   /** Requests in the order in which they had their first token, and their last. */
   readonly begun: readonly number[];
   readonly ended: readonly number[];
@@ -48,7 +59,7 @@ export interface Overload {
 /** Plays a load whose requests all come at once. */
 export function playOverload(
   load: readonly LoadedRequest[],
-  { numBlocks, hasPrefixCache = true, ...options }: OverloadOptions,
+  { numBlocks, hasPrefixCache = true, numSwapBlocks = 0, ...options }: OverloadOptions,
 ): Overload {
   const keySpace = { secret: new Uint8Array(32), modelFingerprint: "bench", layout: "bench" };
   const numOf = new Map<number, number>();
@@ -59,6 +70,7 @@ export function playOverload(
       if (type === "preempt") numOf.set(sequenceId!, (numOf.get(sequenceId!) ?? 0) + 1);
     },
     ...(hasPrefixCache ? { prefixCache: { policy: "lru", keySpace } } : {}),
+    ...(numSwapBlocks > 0 ? { swapSpace: { numSlabs: numSwapBlocks, blockBytes: [1] } } : {}),
   });
   const scheduler = new Scheduler(blocks, {
     maxModelLen: 1 << 20,
@@ -68,6 +80,7 @@ export function playOverload(
     scheduleConservativeness: 1,
     ...options,
   });
+  scheduler.noteSwapCosts({ tokenMs: 1, storeMsPerMiB: 0, loadMsPerMiB: 0 });
   load.forEach((request, i) => scheduler.add(toRequest(request, i)));
   const [begun, ended]: [number[], number[]] = [[], []];
   let [numPositions, numChunks, numSteps] = [0, 0, 0];
@@ -93,8 +106,16 @@ export function playOverload(
     (sum, { numPromptTokens, numOutputTokens }) => sum + numPromptTokens + numOutputTokens - 1,
     0,
   );
+  const numFilled = load.reduce(
+    (sum, { numPromptTokens, numOutputTokens }) =>
+      sum + Math.ceil((numPromptTokens + numOutputTokens) / BLOCK_SIZE),
+    0,
+  );
+  const { numPreemptions, numSwappedOutBlocks, numSwappedInBlocks } = scheduler.stats;
   return {
-    numPreemptions: scheduler.stats.numPreemptions,
+    numPreemptions,
+    swappedOut: numSwappedOutBlocks / numFilled,
+    swappedIn: numSwappedInBlocks / numFilled,
     numSteps,
     positions: numPositions / numNeeded,
     batch: numChunks / numSteps,
@@ -140,26 +161,38 @@ if (import.meta.main) {
   const rows = Object.entries(loads).flatMap(([name, load]) =>
     [128, 256, 512].flatMap((numBlocks) =>
       [0, 0.5, 1].flatMap((scheduleConservativeness) =>
-        (isQuick ? [true] : [true, false]).map((hasPrefixCache) => {
-          const options = { numBlocks, scheduleConservativeness, hasPrefixCache };
-          const { begun: _, ended: __, ...row } = playOverload(load, options);
-          return { name, ...options, ...row };
-        })
+        (isQuick ? [true] : [true, false]).flatMap((hasPrefixCache) =>
+          [0, numBlocks].map((numSwapBlocks) => {
+            const options = { numBlocks, scheduleConservativeness, hasPrefixCache, numSwapBlocks };
+            const { begun: _, ended: __, ...row } = playOverload(load, options);
+            return { name, ...options, ...row };
+          })
+        )
       )
     )
   );
   console.log(
-    "load                    blocks  conservativeness  cache  preemptions  positions  steps  batch",
+    "load                    blocks  conservativeness  cache  host  preemptions  positions  steps  " +
+      "batch  copied out, in",
   );
   for (const row of rows) {
     console.log(
       row.name.padEnd(24) + String(row.numBlocks).padEnd(8) +
         String(row.scheduleConservativeness).padEnd(18) +
-        (row.hasPrefixCache ? "on" : "off").padEnd(7) +
+        (row.hasPrefixCache ? "on" : "off").padEnd(7) + String(row.numSwapBlocks).padEnd(6) +
         `${row.numPreemptions} (${row.maxPreemptions})`.padEnd(13) +
         row.positions.toFixed(3).padEnd(11) + String(row.numSteps).padEnd(7) +
-        row.batch.toFixed(1),
+        row.batch.toFixed(1).padEnd(7) +
+        `${row.swappedOut.toFixed(2)}, ${row.swappedIn.toFixed(2)}`,
     );
   }
-  console.log(JSON.stringify(rows));
+  const { device } = parseArgs({
+    args: Deno.args,
+    options: { device: { type: "string" }, quick: { type: "boolean" } },
+  }).values;
+  const served = device === undefined
+    ? []
+    : await compareServed(device as DeviceChoice, isQuick ? 1 : 5);
+  for (const row of served) console.log(servedWords(row));
+  console.log(JSON.stringify(device === undefined ? rows : { rows, served }));
 }

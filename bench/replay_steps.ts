@@ -117,7 +117,7 @@ class Replay {
       case "costs":
         return this.#scheduler.noteSwapCosts(record.costs);
       case "plan":
-        this.#planned = this.#scheduler.schedule(record.ms);
+        this.#planned = this.#scheduler.schedule(record.ms, record.bounds);
         assertEquals(this.#planned, record.batch, "the plan is another");
         return;
       case "results":
@@ -130,7 +130,7 @@ class Replay {
     if (this.#runner !== undefined) {
       const drawn = await this.#runner.run(planned);
       assertEquals(drawn.map(drawOf), results.map(drawOf), `step ${step} draws something else`);
-      this.numDraws += drawn.length;
+      this.numDraws += drawn.reduce((sum, { outputs }) => sum + outputs.length, 0);
     }
     this.#scheduler.commit(planned, results);
     this.numSteps++;

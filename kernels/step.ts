@@ -41,17 +41,19 @@ export const STEP = {
   numPools: 11,
   pools: 12,
   angles: 13,
+  /** Row of `sampled` that the first draw goes to: behind those of earlier steps of a run. */
+  firstDraw: 14,
   // Of group 0, and GROUP_WORDS further on of the next.
-  slots: 14,
-  seqs: 15,
-  splits: 16,
-  numSplits: 17,
-  copies: 18,
-  numCopies: 19,
+  slots: 15,
+  seqs: 16,
+  splits: 17,
+  numSplits: 18,
+  copies: 19,
+  numCopies: 20,
 } as const;
 
 /** Words of the header of a step with one cache group. */
-export const HEADER_WORDS = 20;
+export const HEADER_WORDS = 21;
 /** Words of the header that each cache group has. */
 export const GROUP_WORDS = HEADER_WORDS - STEP.slots;
 
@@ -145,8 +147,8 @@ export interface StepDims {
   readonly maxAdjustEntries: number;
   readonly numBitmasks: number;
   /**
-   * Splits of all decodes' contexts together that are read in each cache group, now and with one
-   * more token each.
+   * Splits of all decodes' contexts together that are read in each cache group, now and in the step
+   * of this place in the next plan like this one.
    */
   readonly numSplits: readonly number[];
   readonly numNextSplits: readonly number[];

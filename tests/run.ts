@@ -10,6 +10,7 @@
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import {
+  compilesMost,
   fileTimes,
   quickFiles,
   slowestFirst,
@@ -26,10 +27,11 @@ const PROJECTS = ["tests/clients/", "tests/browser/"];
 const SOFTWARE_ADAPTER = ["mesa-vulkan-drivers", "libvulkan1"];
 const PROBE = "Deno.exit((await navigator.gpu?.requestAdapter()) ? 0 : 1)";
 
+/** Files at a time: one more than processors, since some wait for timers or for another process. */
+const NUM_JOBS = Number(Deno.env.get("DENO_JOBS") ?? navigator.hardwareConcurrency + 1);
+
 /** For the software adapter: run kernels on the calling thread, keep compiled ones. */
 const ENVIRONMENT: Readonly<Record<string, string>> = {
-  // One file more than processors, since some wait for timers or for another process.
-  DENO_JOBS: Deno.env.get("DENO_JOBS") ?? String(navigator.hardwareConcurrency + 1),
   XDG_RUNTIME_DIR: Deno.env.get("XDG_RUNTIME_DIR") ?? "/tmp",
   LP_NUM_THREADS: Deno.env.get("LP_NUM_THREADS") ?? "0",
 };
@@ -78,14 +80,49 @@ async function ensureAdapter(): Promise<boolean> {
   return !Deno.env.has("QUIRE_REQUIRE_GPU");
 }
 
+/** A part of the files, and what its process is told besides. */
+interface Part {
+  readonly files: readonly string[];
+  /** Files at a time. */
+  readonly numJobs: number;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/**
+ * Two processes, since an adapter takes its settings once: one for the files that a software
+ * adapter spends most of in its compiler, which then compiles without optimizing.
+ */
+function partsOf(files: readonly string[]): readonly Part[] {
+  const compile = files.filter(compilesMost);
+  const other = files.filter((file) => !compilesMost(file));
+  if (compile.length === 0) return [{ files: other, numJobs: NUM_JOBS, env: {} }];
+  const unoptimized = { files: compile, env: { GALLIVM_PERF: "nopt" } };
+  if (other.length === 0) return [{ ...unoptimized, numJobs: NUM_JOBS }];
+  const numJobs = Math.ceil(NUM_JOBS / 3);
+  return [
+    { files: other, numJobs: Math.max(1, NUM_JOBS - numJobs), env: {} },
+    { ...unoptimized, numJobs },
+  ];
+}
+
 /** Runs the tests, shows their output, names the slowest files and repeats the totals on one line. */
 async function test(
-  args: readonly string[],
+  flags: readonly string[],
+  files: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Promise<boolean> {
+  const parts = await Promise.all(
+    partsOf(files).map((part) => testPart(flags, { ...part, env: { ...env, ...part.env } })),
+  );
+  const outputs = parts.map(({ output }) => output);
+  nameSlowest(outputs.join("\n"));
+  return printTotals(outputs) && parts.every(({ success }) => success);
+}
+
+async function testPart(flags: readonly string[], { files, numJobs, env }: Part) {
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["test", "-A", "--no-check", "--parallel", ...args],
-    env: { ...ENVIRONMENT, ...env, NO_COLOR: "1" },
+    args: ["test", "-A", "--no-check", "--parallel", ...flags, ...files],
+    env: { ...ENVIRONMENT, ...env, DENO_JOBS: String(numJobs), NO_COLOR: "1" },
     stdout: "piped",
     stderr: "inherit",
   }).spawn();
@@ -94,9 +131,7 @@ async function test(
     Deno.stdout.writeSync(new TextEncoder().encode(text));
     output += text;
   }
-  const { success } = await child.status;
-  nameSlowest(output);
-  return success && hasPassed(output.slice(-4096));
+  return { output, success: (await child.status).success };
 }
 
 function nameSlowest(output: string): void {
@@ -106,13 +141,17 @@ function nameSlowest(output: string): void {
   }
 }
 
-/** Prints the totals in the last lines of `deno test`; whether some test has passed. */
-function hasPassed(tail: string): boolean {
-  const [, passed, failed] = /(\d+) passed.*?\| (\d+) failed/.exec(tail) ?? [];
-  const [, ignored] = /(\d+) ignored/.exec(tail) ?? [];
-  const skipped = ignored === undefined ? "" : `, ${ignored} skipped`;
-  if (passed !== undefined) console.log(`${passed} passed, ${failed} failed${skipped}`);
-  return passed !== undefined && Number(passed) > 0;
+/** Of the last lines of `deno test`. */
+const TOTALS = /^(?:ok|FAILED) \| (\d+) passed.*?\| (\d+) failed(?:.*?\| (\d+) ignored)?/m;
+
+/** Prints the sum of the parts' totals; whether some test of each has passed. */
+function printTotals(outputs: readonly string[]): boolean {
+  const totals = outputs.map((output) => TOTALS.exec(output.slice(-4096)));
+  const [passed, failed, ignored] = [1, 2, 3].map((i) =>
+    totals.reduce((sum, total) => sum + Number(total?.[i] ?? 0), 0)
+  );
+  console.log(`${passed} passed, ${failed} failed${ignored === 0 ? "" : `, ${ignored} skipped`}`);
+  return totals.every((total) => Number(total?.[1] ?? 0) > 0);
 }
 
 /** Type-checks, lints and checks the formatting of a project. */
@@ -126,7 +165,7 @@ async function isTidy(config: readonly string[], files: readonly string[]): Prom
 async function testAll(args: readonly string[]): Promise<boolean> {
   if (!await ensureAdapter()) return false;
   const files = args.some((arg) => !arg.startsWith("-")) ? [] : slowestFirst(testFilesIn("tests"));
-  const [areTidy, isPassed] = await Promise.all([areProjectsTidy(), test([...args, ...files])]);
+  const [areTidy, isPassed] = await Promise.all([areProjectsTidy(), test(args, files)]);
   if (!areTidy) console.log("Type-check, lint or formatting failed: see above");
   return areTidy && isPassed;
 }
@@ -145,7 +184,7 @@ async function testQuickly(args: readonly string[]): Promise<boolean> {
   const folders = rooms.length === 0 ? ["tests"] : rooms.map(testFolderOf);
   const { run, leftOut } = quickFiles(slowestFirst(folders.flatMap(testFilesIn)));
   const flags = args.filter((arg) => arg.startsWith("-"));
-  const isPassed = await test([...flags, ...run], { QUIRE_TEST_QUICK: "1" });
+  const isPassed = await test(flags, run, { QUIRE_TEST_QUICK: "1" });
   if (leftOut.length > 0) console.log(`In the full run only: ${leftOut.join(", ")}`);
   return isPassed;
 }

@@ -28,17 +28,25 @@ export interface EngineChoices {
   readonly evictionPolicy?: EvictionPolicyName;
   readonly schedulingPolicy?: SchedulingPolicyName;
   readonly blockSize?: number;
+  /** Default: 1, what the server does unless told otherwise. */
+  readonly scheduleConservativeness?: number;
+  /** Whether preempted requests have as much host memory as there is KV memory. */
+  readonly hasHostMemory?: boolean;
 }
 
 /** The server's own modules with blocks of 16 positions, unless told otherwise. */
 export function engine(
   { poolTokens, ...sizes }: ServerSizes,
-  { blockSize = BLOCK_SIZE, ...choices }: EngineChoices = {},
+  {
+    blockSize = BLOCK_SIZE,
+    scheduleConservativeness = 1,
+    hasHostMemory = false,
+    ...choices
+  }: EngineChoices = {},
 ): MakeServer {
   const numBlocks = Math.floor(poolTokens / blockSize);
-  // What the server does unless told otherwise.
-  const scheduleConservativeness = 1;
-  const whole = { ...sizes, ...choices, blockSize, numBlocks, scheduleConservativeness };
+  const swap = hasHostMemory ? { numSwapBlocks: numBlocks } : {};
+  const whole = { ...sizes, ...choices, ...swap, blockSize, numBlocks, scheduleConservativeness };
   return (now) => new EngineServer(whole, now);
 }
 

@@ -78,6 +78,18 @@ export function comparisons(options: ComparisonOptions): Comparison[] {
       ],
     },
     {
+      name: "preemption",
+      title: "What becomes of preempted requests",
+      races: [
+        {
+          load: () => singleTurns(size(1000, 3.6)),
+          sizes: sized(16_384),
+          variants: preemptions,
+        },
+        { load: () => chats(size(250, 0.5)), sizes: sized(32_768), variants: preemptions },
+      ],
+    },
+    {
       name: "eviction",
       title: "What is dropped first",
       races: [16_384, 32_768].flatMap((poolTokens) => [
@@ -119,6 +131,16 @@ function schedulers(sizes: ServerSizes): Variant[] {
     name,
     make: engine(sizes, { schedulingPolicy: name, evictionPolicy: "lru" }),
   }));
+}
+
+/** Computed again or copied to host memory, with and without blocks left over for growth. */
+function preemptions(sizes: ServerSizes): Variant[] {
+  return [0, 1].flatMap((scheduleConservativeness) =>
+    [false, true].map((hasHostMemory) => ({
+      name: `${hasHostMemory ? "host" : "compute"} at ${100 * scheduleConservativeness}`,
+      make: engine(sizes, { evictionPolicy: "lru", scheduleConservativeness, hasHostMemory }),
+    }))
+  );
 }
 
 /** Without wishes of requests, `priority` is `lru`. */

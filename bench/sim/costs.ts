@@ -15,6 +15,8 @@ export interface StepCosts {
   readonly pairMs: number;
   /** Per block of 16 positions that a sequence reads. */
   readonly blockMs: number;
+  /** Per block of 16 positions that is copied to host memory or back. Absent: 0. */
+  readonly swapMs?: number;
 }
 
 /** Constants by name; the first is the default. `deno task sim --calibrate` measures others. */
@@ -23,11 +25,12 @@ export const KNOWN_COSTS = {
     device: "a GPU of 1 TB/s and 50 TFLOP/s",
     model: "8B parameters in f16, 32 layers, 8 KV heads of 128",
     source: "arithmetic: 16 GB of weights per step, 16 GFLOP per token, 0.52 MFLOP per pair, " +
-      "2 MiB per block of 16",
+      "2 MiB per block of 16, copied at 25 GB/s",
     stepMs: 16,
     tokenMs: 0.32,
     pairMs: 1.05e-5,
     blockMs: 0.0021,
+    swapMs: 0.084,
   },
 } as const satisfies Readonly<Record<string, StepCosts>>;
 
@@ -42,8 +45,8 @@ const CONSTANTS = ["stepMs", "tokenMs", "pairMs", "blockMs"] as const;
  */
 export function parseCosts(text: string, file: string): StepCosts {
   const costs: StepCosts = JSON.parse(text.trimEnd().split("\n").at(-1)!);
-  for (const name of CONSTANTS) {
-    const value: unknown = costs[name];
+  for (const name of [...CONSTANTS, "swapMs"] as const) {
+    const value: unknown = name === "swapMs" ? costs[name] ?? 0 : costs[name];
     if (typeof value === "number" && value >= 0 && Number.isFinite(value)) continue;
     throw new RangeError(
       `${file}: ${name} is ${JSON.stringify(value)}: must be milliseconds, 0 or more`,
@@ -52,12 +55,16 @@ export function parseCosts(text: string, file: string): StepCosts {
   return costs;
 }
 
+/** What of a step's work takes time. */
+type CostedWork = Pick<StepWork, "numTokens" | "numPairs" | "numBlocks" | "numSwapped">;
+
 /** Milliseconds of a step. */
 export function stepMsOf(
-  { stepMs, tokenMs, pairMs, blockMs }: StepCosts,
-  { numTokens, numPairs, numBlocks }: Pick<StepWork, "numTokens" | "numPairs" | "numBlocks">,
+  { stepMs, tokenMs, pairMs, blockMs, swapMs = 0 }: StepCosts,
+  { numTokens, numPairs, numBlocks, numSwapped = 0 }: CostedWork,
 ): number {
-  return stepMs + tokenMs * numTokens + pairMs * numPairs + blockMs * numBlocks;
+  return stepMs + tokenMs * numTokens + pairMs * numPairs + blockMs * numBlocks +
+    swapMs * numSwapped;
 }
 
 /** A measured step. */

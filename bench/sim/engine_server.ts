@@ -8,10 +8,14 @@ import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import { Scheduler, type SchedulerOptions } from "../../src/scheduler/scheduler.ts";
 import { GREEDY } from "../demo.ts";
 import type { Arrival, Progress, ServerTotals, SimServer, SimStep } from "./sim_server.ts";
-import { type StepWork, workOf } from "./step_work.ts";
+import type { StepCosts } from "./costs.ts";
+import { COST_BLOCK, type StepWork, workOf } from "./step_work.ts";
 
 /** Keys of cached blocks decide nothing but names. */
 const KEY_SPACE = { secret: new Uint8Array(32), modelFingerprint: "simulated", layout: "none" };
+
+/** What a block counts for in host memory, so that costs are per block. */
+const MIB = 2 ** 20;
 
 /** The sizes of a simulated engine. */
 export interface EngineSizes
@@ -22,6 +26,8 @@ export interface EngineSizes
   readonly evictionPolicy?: EvictionPolicyName;
   /** Blocks that an admission leaves over. Default: one percent of the pool. */
   readonly numWatermarkBlocks?: number;
+  /** Blocks of host memory. Absent: none. */
+  readonly numSwapBlocks?: number;
 }
 
 /** Most requests that wait: none is refused for it. */
@@ -43,11 +49,15 @@ export class EngineServer implements SimServer {
    * @param onTrace is told what a server's `--trace-steps` would write.
    */
   constructor(whole: EngineSizes, now: () => number, onTrace?: (entry: TraceEntry) => void) {
-    const { evictionPolicy: policy, ...sizes } = whole;
+    const { evictionPolicy: policy, numSwapBlocks, ...rest } = whole;
+    const swap = numSwapBlocks === undefined
+      ? {}
+      : { swapSpace: { numSlabs: numSwapBlocks, blockBytes: [MIB] } };
+    const sizes = { ...rest, ...swap };
     this.#now = now;
     this.#maxModelLen = whole.maxModelLen;
     this.#onTrace = onTrace;
-    onTrace?.({ type: "start", sizes: { ...whole, maxNumWaitingSeqs: MAX_WAITING } });
+    onTrace?.({ type: "start", sizes: { ...whole, ...swap, maxNumWaitingSeqs: MAX_WAITING } });
     const caching = policy && { prefixCache: { policy, keySpace: KEY_SPACE, now } };
     this.blocks = new BlockManager({
       ...sizes,
@@ -64,6 +74,14 @@ export class EngineServer implements SimServer {
   get totals(): ServerTotals {
     const { numPreemptions, numQueriedTokens, numHitTokens } = this.scheduler.stats;
     return { numPreemptions, numQueried: numQueriedTokens, numHit: numHitTokens };
+  }
+
+  noteCosts({ tokenMs, swapMs }: StepCosts): void {
+    if (this.blocks.swap === undefined || swapMs === undefined) return;
+    const blockMs = swapMs * this.blocks.blockSize / COST_BLOCK;
+    const costs = { tokenMs, storeMsPerMiB: blockMs, loadMsPerMiB: blockMs };
+    this.#onTrace?.({ type: "costs", costs });
+    this.scheduler.noteSwapCosts(costs);
   }
 
   add(arrival: Arrival): boolean {
@@ -105,14 +123,16 @@ export class EngineServer implements SimServer {
     return this.#progress(this.scheduler.commit(batch, results));
   }
 
-  #workOf({ chunks }: Batch): StepWork {
+  #workOf({ chunks, swapOuts = [], swapIns = [] }: Batch): StepWork {
     const { blockSize } = this.blocks;
     let numEmpty = 0;
     for (const { start, tokens, blockTables } of chunks) {
       numEmpty += blockTables[0]!.length * blockSize - (start + tokens.length);
     }
     const spans = chunks.map(({ start, tokens }) => ({ start, count: tokens.length }));
-    return { ...workOf(spans), numHeld: this.blocks.numInUse * blockSize, numEmpty };
+    const numSwapped = (swapOuts.length + swapIns.length) * blockSize / COST_BLOCK;
+    const swapped = numSwapped === 0 ? {} : { numSwapped };
+    return { ...workOf(spans), ...swapped, numHeld: this.blocks.numInUse * blockSize, numEmpty };
   }
 
   #draw({ chunks }: Batch): ChunkResult[] {

@@ -2,8 +2,8 @@
  * `deno task sim`: serves loads in simulated time with the server's own scheduler and KV cache, and
  * compares how memory is divided, whose turn it is and what is evicted (`docs/simulator.md`).
  *
- * Usage: `deno task sim [allocators|scheduling|eviction ...] [--quick] [--scale SHARE] [--seed N]
- * [--costs NAME|FILE] [--ttft-ms N] [--tpot-ms N] [--traces FOLDER] [--svg FOLDER]`, or
+ * Usage: `deno task sim [allocators|scheduling|preemption|eviction ...] [--quick] [--scale SHARE]
+ * [--seed N] [--costs NAME|FILE] [--ttft-ms N] [--tpot-ms N] [--traces FOLDER] [--svg FOLDER]`, or
  * `deno task sim --calibrate [--device auto|webgpu|cpu] [--shape NAME]`, whose last line is a file
  * for `--costs`. The last line is JSON.
  */

@@ -1,4 +1,5 @@
 import type { Session, Turn } from "./load.ts";
+import type { StepCosts } from "./costs.ts";
 import type { StepWork } from "./step_work.ts";
 
 /** A request as it arrives. */
@@ -37,6 +38,8 @@ export interface ServerTotals {
 export interface SimServer {
   readonly hasWork: boolean;
   readonly totals: ServerTotals;
+  /** Is told what steps take, where it weighs that. */
+  noteCosts?(costs: StepCosts): void;
   /** Queues a request; false when it can never be served. */
   add(arrival: Arrival): boolean;
   /** Plans a step; undefined when none is left to plan, as `takeProgress` may explain. */

@@ -60,6 +60,7 @@ class Simulation {
     this.server = make(() => this.#nowMs);
     this.#arrivals = new Arrivals(load);
     this.#costs = costs;
+    this.server.noteCosts?.(costs);
   }
 
   run(): void {

@@ -11,6 +11,8 @@ export interface StepWork {
   readonly numPairs: number;
   /** Blocks of {@link COST_BLOCK} positions read, each once per sequence. */
   readonly numBlocks: number;
+  /** Blocks of {@link COST_BLOCK} positions copied to host memory and back. Absent: none. */
+  readonly numSwapped?: number;
   /** Positions of memory that sequences hold, shared ones once. */
   readonly numHeld: number;
   /** Those of them that have no key and value yet. */

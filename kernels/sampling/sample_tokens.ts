@@ -24,8 +24,8 @@ import {
 type Shape = Segments & Readonly<{ LANES: number; FUSED: boolean }>;
 
 /**
- * Draws one token per row of `logits` f32 [R, V] into `sampled` u32 [R, SAMPLED_WORDS]; NO_TOKEN
- * where the row has overflowed or all of its tokens are banned.
+ * Draws one token per row of `logits` f32 [R, V] into rows of `sampled` u32 [, SAMPLED_WORDS] from
+ * the step's first draw on; NO_TOKEN where the row has overflowed or all of its tokens are banned.
  */
 export const sampleTokens: Kernel<Shape & Readonly<{ REPORT: false }>> = {
   name: "sample_tokens",
@@ -42,7 +42,7 @@ export const sampleTokens: Kernel<Shape & Readonly<{ REPORT: false }>> = {
       const first = words[STEP.samples]! + r * SAMPLE_WORDS;
       const sample = words.subarray(first, first + SAMPLE_WORDS);
       const row = logits!.f32.subarray(r * V, (r + 1) * V);
-      const out = sampled!.u32.subarray(r * SAMPLED_WORDS, (r + 1) * SAMPLED_WORDS);
+      const out = sampled!.u32.subarray((words[STEP.firstDraw]! + r) * SAMPLED_WORDS);
       const token = canDraw(row) ? chooseToken(row, sample) : NO_TOKEN;
       out[SAMPLED.token] = token;
       if (sample[SAMPLE.numLogprobs]! > 0 && token !== NO_TOKEN) {

@@ -13,8 +13,9 @@
 //   0 step      u32 packed metadata (step.ts), entries with their own logits (adjust_logits.wgsl)
 //   1 logits    f32 [R, V]
 //   2 segments  u32 [R, SEGMENT_PLANES, M], from sample_segments; with FUSED, written here first
-//   3 sampled   u32 [R, SAMPLED_WORDS]: the token; where log-probabilities are asked for, the
-//               logarithm of the sum of exp(logits) becomes the token's log-probability
+//   3 sampled   u32 [, SAMPLED_WORDS], from the row of the step's first draw on: the token; where
+//               log-probabilities are asked for, the logarithm of the sum of exp(logits) becomes
+//               the token's log-probability
 // Dispatch: (R, 1, 1), one workgroup of LANES lanes per row.
 // Method: a pass over the row looks only into segments whose largest logit reaches the border at
 // hand. The top_k border is found by bisection over the bits of logits in an order-preserving
@@ -66,7 +67,7 @@ fn sample_tokens(
     row.inverse_t = 1.0 / temperature;
     chosen = draw(lane, row);
   }
-  let out = group.x * SAMPLED_WORDS;
+  let out = (step[STEP_FIRST_DRAW] + group.x) * SAMPLED_WORDS;
   if (lane == 0u) { sampled[out + SAMPLED_TOKEN] = chosen; }
   if (step[sample + SAMPLE_NUM_LOGPROBS] > 0u) { put_logprob(lane, row, out, chosen); }
 }

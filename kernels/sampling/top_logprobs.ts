@@ -33,7 +33,8 @@ export const topLogprobs: Kernel<Shape & Readonly<{ REPORT: true }>> = {
       const wanted = words[words[STEP.samples]! + r * SAMPLE_WORDS + SAMPLE.numLogprobs]!;
       if (wanted === 0) continue;
       const row = logits!.f32.subarray(r * V, (r + 1) * V);
-      report(row, sampled!.u32.subarray(r * SAMPLED_WORDS, (r + 1) * SAMPLED_WORDS), wanted - 1);
+      const out = sampled!.u32.subarray((words[STEP.firstDraw]! + r) * SAMPLED_WORDS);
+      report(row, out, wanted - 1);
     }
   },
 };

@@ -8,8 +8,9 @@
 //   1 logits    f32 [R, V]
 //   2 segments  u32 [R, SEGMENT_PLANES, M], from sample_segments with REPORT, or with FUSED written
 //               here first; the largest are taken out
-//   3 sampled   u32 [R, SAMPLED_WORDS]: log_total where the chosen token's log-probability will be
-//               (sample_tokens.wgsl), then pairs (token, log-probability)
+//   3 sampled   u32 [, SAMPLED_WORDS], from the row of the step's first draw on: log_total where
+//               the chosen token's log-probability will be (sample_tokens.wgsl), then pairs (token,
+//               log-probability)
 // Dispatch: (R, 1, 1), one workgroup of LANES lanes per row; rows that ask for none are passed
 // over.
 // Method: a tournament: the winner's segment alone is searched for its next largest.
@@ -34,7 +35,7 @@ fn top_logprobs(
   workgroupBarrier();
   //# end
   let base = group.x * SEGMENT_PLANES * M;
-  let out = group.x * SAMPLED_WORDS;
+  let out = (step[STEP_FIRST_DRAW] + group.x) * SAMPLED_WORDS;
   var last = best_segment(lane, base);
   let log_total = last.value + log(total(lane, base, last.value));
   if (lane == 0u) { sampled[out + SAMPLED_LOGPROB] = bitcast<u32>(log_total); }

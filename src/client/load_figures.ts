@@ -6,6 +6,7 @@ export interface Distribution {
   readonly mean: number;
   /** Of the whole population. */
   readonly std: number;
+  readonly median: number;
   /** Values by percentile, in the order asked for. */
   readonly percentiles: readonly (readonly [percent: number, value: number])[];
 }
@@ -122,6 +123,7 @@ export function distribution(
   return {
     mean,
     std: Math.sqrt(variance),
+    median: percentile(sorted, 50),
     percentiles: percentiles.map((percent) => [percent, percentile(sorted, percent)]),
   };
 }

@@ -1,3 +1,5 @@
+import type { Clock } from "../base/clock.ts";
+import type { CountedPieces } from "../core/bench_config.ts";
 import { StartupError } from "../core/errors.ts";
 import type { Message, OpenAiClient, RequestFields, Usage } from "./openai_client.ts";
 import type { Session } from "./workload.ts";
@@ -8,11 +10,11 @@ export interface RequestResult {
   readonly turn: number;
   /** Why it failed; undefined for a whole answer. */
   readonly error?: string;
-  /** From the request to the first text. */
+  /** From the request to the first piece. */
   readonly ttft: number;
-  /** Pauses between one piece of text and the next. */
+  /** Pauses between one piece and the next. */
   readonly itls: readonly number[];
-  /** From the request to the last text. */
+  /** From the request to the last piece. */
   readonly latency: number;
   readonly promptTokens: number;
   readonly outputTokens: number;
@@ -35,6 +37,8 @@ export interface LoadOptions {
   readonly endpoint: "chat" | "completions";
   /** What every request carries. */
   readonly fields: RequestFields;
+  /** Events that are pieces of an answer; those with text if absent. */
+  readonly pieces?: CountedPieces;
   readonly maxConcurrency?: number;
   /** Ends the load early: no request begins, and running ones break off. */
   readonly signal?: AbortSignal;
@@ -49,9 +53,10 @@ export async function runLoad(
 ): Promise<LoadResult> {
   const gate = new Gate(options.maxConcurrency ?? Infinity);
   const results: RequestResult[] = [];
-  const beganMs = performance.now();
+  const { clock } = options.client;
+  const beganMs = clock.now();
   await Promise.all(sessions.map(async (session) => {
-    await pause(session.beginMs - (performance.now() - beganMs), options.signal);
+    await pause(session.beginMs - (clock.now() - beganMs), clock, options.signal);
     const messages: Message[] = [];
     for (const [turn, { text, maxTokens }] of session.turns.entries()) {
       await gate.enter();
@@ -65,7 +70,7 @@ export async function runLoad(
       messages.push({ role: "assistant", content: answer });
     }
   }));
-  const seconds = (performance.now() - beganMs) / 1000;
+  const seconds = (clock.now() - beganMs) / 1000;
   return { results, seconds, peakConcurrency: gate.peak };
 }
 
@@ -73,9 +78,9 @@ export async function runLoad(
 async function ask(
   messages: readonly Message[],
   { turn, maxTokens }: { readonly turn: number; readonly maxTokens: number },
-  { client, endpoint, fields, signal }: LoadOptions,
+  { client, endpoint, fields, pieces = "text", signal }: LoadOptions,
 ): Promise<{ readonly result: RequestResult; readonly answer: string }> {
-  const began = performance.now();
+  const began = client.clock.now();
   const itls: number[] = [];
   let answer = "";
   let first: number | undefined;
@@ -90,7 +95,8 @@ async function ask(
       : client.complete({ ...body, prompt }, signal);
     for await (const part of parts) {
       usage = part.usage ?? usage;
-      if (part.text === "" && part.thinking === "") continue;
+      const hasText = part.text !== "" || part.thinking !== "";
+      if (pieces === "text" ? !hasText : !part.hasChoice) continue;
       answer += part.text;
       if (first === undefined) first = part.atMs;
       else itls.push(part.atMs - last);
@@ -145,15 +151,15 @@ class Gate {
 }
 
 /** Waits, or until `signal` aborts. */
-function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+function pause(ms: number, clock: Clock, signal: AbortSignal | undefined): Promise<void> {
   if (ms <= 0 || signal?.aborted === true) return Promise.resolve();
   return new Promise((resolve) => {
     const done = () => {
-      clearTimeout(timer);
+      cancel();
       signal?.removeEventListener("abort", done);
       resolve();
     };
-    const timer = setTimeout(done, ms);
+    const cancel = clock.after(ms, done);
     signal?.addEventListener("abort", done);
   });
 }

@@ -1,4 +1,5 @@
 import { EventSourceParserStream } from "eventsource-parser/stream";
+import { type Clock, systemClock } from "../base/clock.ts";
 import { StartupError } from "../core/errors.ts";
 
 /** A server of OpenAI's API, and how it is reached. */
@@ -8,6 +9,8 @@ export interface ServerAddress {
   readonly apiKey?: string;
   /** Sends a request: the network's, or a server in this process. */
   readonly fetch: (request: Request) => Response | Promise<Response>;
+  /** By which parts are timed; this machine's if absent. */
+  readonly clock?: Clock;
 }
 
 /** The token counts that end an answer. */
@@ -28,7 +31,9 @@ export interface AnswerPart {
   readonly usage?: Usage;
   /** What the prompt found in the prefix cache, and why not more: of Quire's `explain`. */
   readonly explanation?: string;
-  /** `performance.now()` when it arrived. */
+  /** Whether the event had a choice, with or without text. */
+  readonly hasChoice: boolean;
+  /** When it arrived, by the server's clock ({@link ServerAddress}). */
   readonly atMs: number;
 }
 
@@ -74,6 +79,10 @@ export class OpenAiClient {
 
   get baseUrl(): string {
     return this.#server.baseUrl;
+  }
+
+  get clock(): Clock {
+    return this.#server.clock ?? systemClock;
   }
 
   /** The names of the server's models. @throws {StartupError} */
@@ -140,7 +149,7 @@ export class OpenAiClient {
       .pipeThrough(new EventSourceParserStream());
     for await (const { data } of events) {
       if (data === "[DONE]") return;
-      yield readChunk(data);
+      yield readChunk(data, this.clock.now());
     }
   }
 
@@ -207,8 +216,7 @@ interface Chunk {
 }
 
 /** @throws {StartupError} for an error in the middle of a stream. */
-function readChunk(data: string): AnswerPart {
-  const atMs = performance.now();
+function readChunk(data: string, atMs: number): AnswerPart {
   let chunk: Chunk;
   try {
     chunk = JSON.parse(data);
@@ -229,6 +237,7 @@ function readChunk(data: string): AnswerPart {
     ...(typeof choice?.finish_reason === "string" ? { finishReason: choice.finish_reason } : {}),
     ...(usage === undefined ? {} : { usage }),
     ...(typeof explanation === "string" ? { explanation } : {}),
+    hasChoice: choice !== undefined,
     atMs,
   };
 }

@@ -46,6 +46,7 @@ export async function benchCommand(
     client,
     endpoint: config.endpoint,
     fields: fieldsOf(config, model),
+    pieces: config.pieces,
     ...(config.maxConcurrency === undefined ? {} : { maxConcurrency: config.maxConcurrency }),
     ...(signal === undefined ? {} : { signal }),
   };

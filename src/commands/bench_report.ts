@@ -97,9 +97,10 @@ export function benchJson(figures: LoadFigures, head: BenchHead): Record<string,
   };
 }
 
-function distributionJson(name: string, { mean, std, percentiles }: Distribution) {
+function distributionJson(name: string, { mean, std, median, percentiles }: Distribution) {
   return {
     [`mean_${name}_ms`]: mean,
+    [`median_${name}_ms`]: median,
     [`std_${name}_ms`]: std,
     ...Object.fromEntries(percentiles.map(([percent, ms]) => [`p${percent}_${name}_ms`, ms])),
   };

@@ -70,6 +70,12 @@ export interface PoolRequest {
   readonly before?: Float32Array;
 }
 
+/** Most decode steps of one plan. */
+export const MAX_DECODE_STEPS = 8;
+
+/** Most draws of one plan, of all its steps together. */
+export const MAX_DRAWS = 4096;
+
 /**
  * `tokens.length` consecutive positions of one sequence, computed in one step. Decode is a chunk of
  * one.
@@ -82,13 +88,21 @@ export interface ScheduledChunk {
   readonly start: number;
   /**
    * The sequence's block tables, never changed: entry `g` is that of cache group `g` and covers at
-   * least `start + tokens.length` positions, with `NO_BLOCK` where nothing is read any more.
+   * least `start + tokens.length` positions and those of further steps, with `NO_BLOCK` where
+   * nothing is read any more.
    */
   readonly blockTables: readonly (readonly BlockId[])[];
   /**
    * Present when the last position is the sequence's newest token, whose successor is to be drawn.
    */
   readonly sample?: SampleRequest;
+  /**
+   * Decode steps that follow one another before anything is read back: the token that each draws
+   * is the one that the next computes, one position further on, and the index of the draw grows by
+   * one. From 2 to {@link MAX_DECODE_STEPS}, in a batch of decodes alone, which ask for nothing but
+   * draws without adjustments. Absent: one step.
+   */
+  readonly numSteps?: number;
   /**
    * Present for a sequence that reads the rows of position tables for long contexts
    * (`src/core/long_context.ts`).
@@ -98,6 +112,11 @@ export interface ScheduledChunk {
   readonly score?: ScoreRequest;
   /** Rows whose hidden states are asked for, summed up. */
   readonly pool?: PoolRequest;
+}
+
+/** The decode steps that a chunk stands for. */
+export function numStepsOf({ numSteps = 1 }: ScheduledChunk): number {
+  return numSteps;
 }
 
 /** Whether something is to be handed back of a chunk, beside the KV that it writes. */
@@ -138,11 +157,12 @@ export interface BlockLoad extends BlockSwap {
 }
 
 /**
- * The plan of one step: plain data that is printed, saved and replayed (Law 3). It owns what it
- * carries, or shares what never changes: a plan that is kept stays as it was.
+ * The plan of one step, or of several decode steps of the same sequences: plain data that is
+ * printed, saved and replayed (Law 3). It owns what it carries, or shares what never changes: a
+ * plan that is kept stays as it was.
  */
 export interface Batch {
-  /** Counts the steps of this engine, from 0. */
+  /** Counts the plans of this engine, from 0. */
   readonly step: number;
   /** Blocks to be copied to host memory before anything is written. Absent when there are none. */
   readonly swapOuts?: readonly BlockSwap[];
@@ -158,8 +178,13 @@ export interface Batch {
   readonly copies?: readonly BlockCopy[];
   /** At most one chunk per sequence; empty only in a plan of copies alone. */
   readonly chunks: readonly ScheduledChunk[];
-  /** Sum of the chunks' lengths, at most the token budget. */
+  /** Sum of the chunks' lengths, at most the token budget; further steps have no more. */
   readonly numTokens: number;
+}
+
+/** The positions that a plan computes, in all of its steps. */
+export function numPositionsOf({ numTokens, chunks }: Pick<Batch, "numTokens" | "chunks">): number {
+  return chunks.reduce((sum, chunk) => sum + numStepsOf(chunk) - 1, numTokens);
 }
 
 /** A token with the natural logarithm of its probability under the unmodified distribution. */
@@ -234,8 +259,8 @@ export type ChunkOutput = TokenOutput | ScoresOutput | PooledOutput | FailedOutp
 
 /**
  * What the runner hands back for one chunk that asks for something: its scores, its sum, its draw,
- * as far as it asks for each; or nothing but a failure. Of one that asks for nothing, only that its
- * blocks are lost.
+ * as far as it asks for each; or nothing but a failure. Of several steps: their draws in order,
+ * perhaps cut short by a failure. Of one that asks for nothing, only that its blocks are lost.
  */
 export interface ChunkResult {
   readonly sequenceId: SequenceId;

@@ -17,6 +17,10 @@ const decimal = z.string().regex(/^\d+(\.\d+)?$/).refine((text) => Number(text) 
 export const GOODPUT_FIGURES = ["ttft", "tpot", "e2el"] as const;
 export type GoodputFigure = typeof GOODPUT_FIGURES[number];
 
+/** Which events of a stream are pieces of its answer. */
+export const COUNTED_PIECES = ["text", "choices"] as const;
+export type CountedPieces = typeof COUNTED_PIECES[number];
+
 /** Such as `ttft:200`, milliseconds. */
 const GOAL = new RegExp(`^(${GOODPUT_FIGURES.join("|")}):\\d+(\\.\\d+)?$`);
 
@@ -150,6 +154,12 @@ export const BenchSchema = z.object({
     group: REPORT,
     value: "FIGURE:MS",
     defaultText: "none",
+  }),
+  pieces: z.enum(COUNTED_PIECES).default("text").meta({
+    description: "Events that count as pieces of an answer: those with text, or as vllm bench " +
+      "serve counts all that have a choice, also a role or an end alone",
+    group: REPORT,
+    value: COUNTED_PIECES.join("|"),
   }),
   percentiles: z.array(z.string().regex(/^(100|\d{1,2}(\.\d+)?)$/)).default(["50", "90", "99"])
     .meta({

@@ -128,6 +128,7 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
     ...(config.deterministic ? { isDeterministic: true } : {}),
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,
+    maxPrefillMs: config.maxPrefillMs,
     maxNumWaitingSeqs: config.maxQueuedRequests,
     ...schedulingOf(config),
     ...(config.numGpuBlocksOverride === undefined
@@ -154,6 +155,7 @@ function schedulingOf(config: Settings): SchedulingSettings {
     ...(threshold === 0 ? {} : { longPrefillTokenThreshold: threshold ?? half }),
     maxLongPartialPrefills: config.maxLongPartialPrefills,
     scheduleConservativeness: config.scheduleConservativeness / 100,
+    maxDecodeSteps: config.maxDecodeSteps,
   };
 }
 

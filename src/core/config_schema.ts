@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { LOG_LEVELS } from "../base/log.ts";
+import { MAX_DECODE_STEPS } from "./batch.ts";
 import { EVICTION_POLICIES, KV_CACHE_DTYPES, SCHEDULING_POLICIES } from "./engine_config.ts";
 import { StartupError } from "./errors.ts";
 import { POOLINGS } from "./prompt_readout.ts";
@@ -292,6 +293,14 @@ export const ConfigSchema = z.object({
     value: "TOKENS",
     defaultText: "half of --max-num-batched-tokens",
   }),
+  maxPrefillMs: z.int().min(10).max(600_000).default(1000).meta({
+    description:
+      "Most time of a step that computes prompts, in milliseconds, by what earlier ones " +
+      "took: on slow devices prompts are computed in smaller chunks, since drivers reset what runs " +
+      "too long",
+    group: SCHEDULER,
+    value: "MS",
+  }),
   maxLongPartialPrefills: z.int().min(1).max(4096).default(1).meta({
     description: "Most prompts longer than that which are computed at a time",
     group: SCHEDULER,
@@ -303,6 +312,13 @@ export const ConfigSchema = z.object({
       "leaves none",
     group: SCHEDULER,
     value: "PERCENT",
+  }),
+  maxDecodeSteps: z.int().min(1).max(MAX_DECODE_STEPS).default(MAX_DECODE_STEPS).meta({
+    description: "Most tokens of an answer that the device computes by itself, one after the " +
+      "other, before they are read back: where nobody waits, and as far as it pays and takes no " +
+      "longer than 50 ms",
+    group: SCHEDULER,
+    value: "STEPS",
   }),
   requestTimeout: z.int().min(1).max(86_400).optional().meta({
     description: "How long a request may wait and run before it ends with an error, in seconds; " +
@@ -358,8 +374,8 @@ export const ConfigSchema = z.object({
   }),
   maxEngineFailures: z.int().min(0).max(1000).default(5).meta({
     description:
-      "Failures of the engine in a row, none followed by a minute of steps, after which " +
-      "the process exits with code 70; 0 tries for ever",
+      "Failures of the engine in a row, with no answer completed in between, and no minute of " +
+      "steps, after which the process exits with code 70; 0 tries for ever",
     group: RUNTIME,
     value: "FAILURES",
   }),

@@ -39,6 +39,8 @@ export interface SchedulingSettings {
    * leave blocks over for it. Default: 0, an admission needs the blocks of its own tokens alone.
    */
   readonly scheduleConservativeness?: number;
+  /** Most decode steps that one plan stands for where nobody waits. Default: 1. */
+  readonly maxDecodeSteps?: number;
 }
 
 /** Which device runs the model: the first that fits, a WebGPU adapter, or plain TypeScript. */
@@ -125,6 +127,8 @@ export interface EngineConfig extends SchedulingSettings {
   readonly maxNumSeqs: number;
   /** Most tokens in one step (the chunked-prefill budget). */
   readonly maxNumBatchedTokens: number;
+  /** Most time of a step that computes prompts, as measured, ms; absent: no limit. */
+  readonly maxPrefillMs?: number;
   /**
    * Most sequences of one owner waiting before its new requests are refused with 429, and of one
    * request.

@@ -8,8 +8,9 @@ export interface StatDeclaration {
 }
 
 /**
- * What the engine counts. A counter that is declared here is part of its statistics, is summed over
- * the lives of its isolates, and is shown by its metric: all that is left is to count it.
+ * What the engine counts, and the main isolate where engines are lost. A counter that is declared
+ * here is part of its statistics, is summed over the lives of its isolates, and is shown by its
+ * metric: all that is left is to count it.
  */
 export const ENGINE_COUNTERS = {
   numSteps: { metric: "quire:steps_total", help: "Engine steps" },
@@ -28,7 +29,7 @@ export const ENGINE_COUNTERS = {
   },
   numRecomputedTokens: {
     metric: "quire:recomputed_tokens_total",
-    help: "Positions computed again after a preemption",
+    help: "Positions computed again after a preemption or the loss of an engine",
   },
   numComputedPromptTokens: {
     help: "Prompt positions computed, recomputation after preemption included",
@@ -40,6 +41,14 @@ export const ENGINE_COUNTERS = {
   numCachedPromptTokens: {
     metric: "vllm:prompt_tokens_cached_total",
     help: "Those of the prompt tokens processed that were found in the prefix cache or shared",
+  },
+  numFurtherSteps: {
+    metric: "quire:further_decode_steps_total",
+    help: "Decode steps that were submitted together with the one before",
+  },
+  numWastedTokens: {
+    metric: "quire:wasted_tokens_total",
+    help: "Tokens drawn behind the end of their sequence, in such steps, and dropped",
   },
   numGeneratedTokens: { metric: "vllm:generation_tokens_total", help: "Tokens generated" },
   numQueriedTokens: {
@@ -56,11 +65,11 @@ export const ENGINE_COUNTERS = {
   },
   numRequeriedTokens: {
     metric: "quire:preempted_prefix_cache_queries_total",
-    help: "Tokens of preempted sequences looked up in the prefix cache",
+    help: "Tokens of preempted and resumed sequences looked up in the prefix cache",
   },
   numRehitTokens: {
     metric: "quire:preempted_prefix_cache_hits_total",
-    help: "Tokens of preempted sequences found in the prefix cache",
+    help: "Tokens of preempted and resumed sequences found in the prefix cache",
   },
   numEvictedBlocks: { help: "Blocks evicted from the prefix cache to make room" },
   numResetBlocks: { help: "Blocks dropped from the prefix cache because it was reset" },
@@ -86,6 +95,14 @@ export const ENGINE_COUNTERS = {
   numPoolResizes: {
     metric: "quire:kv_pool_resizes_total",
     help: "Times the KV pool has been resized on demand",
+  },
+  numLosses: {
+    metric: "quire:engine_losses_total",
+    help: "Engines that have died or hung while they were ready, with their KV cache",
+  },
+  numReplayedRequests: {
+    metric: "quire:replayed_requests_total",
+    help: "Requests that an engine has taken over from one that was lost",
   },
   numShrinkEvictedBlocks: { help: "Those of the evicted blocks that a smaller pool lacked" },
   stepMs: { metric: "quire:step_seconds_total", help: "Time of all steps", perUnit: 1000 },

@@ -67,6 +67,11 @@ export class DeviceLostError extends Error {
   override name = "DeviceLostError";
 }
 
+/** The device or the isolate has no memory left: another engine may do with a smaller pool. */
+export class OutOfMemoryError extends Error {
+  override name = "OutOfMemoryError";
+}
+
 /** A kernel does not compile, or the device refuses a call. */
 export class KernelError extends Error {
   override name = "KernelError";

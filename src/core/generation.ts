@@ -29,6 +29,22 @@ export interface CacheRetention {
   readonly durationMs?: number;
 }
 
+/** What had come of a sequence when the engine that generated it was lost. */
+export interface ResumedSequence {
+  /** The tokens that it has drawn and reported; its next draw is that behind them. */
+  readonly tokens: Uint32Array;
+  /** Whether it has reported its end, so that nothing is left to do. */
+  readonly hasEnded: boolean;
+}
+
+/** What had come of a request when the engine that it was in was lost. */
+export interface ResumedRequest {
+  /** One per sequence of the request, in their order; at least one has not ended. */
+  readonly sequences: readonly ResumedSequence[];
+  /** Milliseconds since the request first came; its timeout counts from then. */
+  readonly elapsedMs: number;
+}
+
 /** One request: all its sequences are accepted, or none is. */
 export interface GenerationRequest {
   readonly id: RequestId;
@@ -68,6 +84,8 @@ export interface GenerationRequest {
   readonly isReheat?: boolean;
   /** How firmly its blocks stay cached; only the eviction policy `priority` uses it. */
   readonly cacheRetention?: CacheRetention;
+  /** Present where another engine had it before, which was lost: it goes on where it stopped. */
+  readonly resumed?: ResumedRequest;
 }
 
 /** An accepted request in flight. */
@@ -81,6 +99,18 @@ export interface Generation {
    * Stops sequence `index` (or all of them); their blocks are free at the next step. Idempotent.
    */
   abort(index?: number): void;
+}
+
+/** An engine that was lost and is not yet replaced. */
+export interface Outage {
+  /** Milliseconds since it was lost. */
+  readonly elapsedMs: number;
+  /** Engines lost in a row, without an answer that was completed in between. */
+  readonly numLosses: number;
+  /** How many in a row are too many; absent: none are. */
+  readonly maxNumLosses?: number;
+  /** Milliseconds until another is started; absent while it starts. */
+  readonly nextTryMs?: number;
 }
 
 /** Where the engine isolate may be in its life. */
@@ -97,6 +127,14 @@ export const UNAVAILABLE: Readonly<Record<Exclude<EngineState, "ready">, string>
   failed: "The engine has failed and could not be restarted",
 };
 
+/** An engine that has something to do, and has not got on with it for unusually long. */
+export interface EngineStall {
+  /** How long it has not. */
+  readonly seconds: number;
+  /** What it is at, and what blocks those that wait, with numbers; or that it answers nothing. */
+  readonly reason: string;
+}
+
 /** The engine as the rooms of the main isolate see it. */
 export interface EnginePort {
   readonly state: EngineState;
@@ -112,8 +150,16 @@ export interface EnginePort {
   readonly decisions: ReplayLog<LoggedDecision>;
   /** Why the engine failed or restarts, one sentence. */
   readonly failure: string | undefined;
+  /** That it does not get on, if it takes unusually long. */
+  readonly stall: EngineStall | undefined;
+  /** How often it has not. */
+  readonly numStalls: number;
   /** Isolates started so far in place of one that had died. */
   readonly numRestarts: number;
+  /** Present while another engine is to take the place of one that was lost. */
+  readonly outage: Outage | undefined;
+  /** What is not as it was configured, one sentence; undefined when all is. */
+  readonly notice: string | undefined;
   /** Requests handed to the engine that have neither ended nor been refused. */
   readonly numInFlight: number;
   /**

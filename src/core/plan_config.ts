@@ -2,6 +2,7 @@ import { z } from "zod";
 import { checkValues, deepFreeze, readCommandLine, takeModelArgument } from "./command_line.ts";
 import { examplesOf, usageOf } from "./command_names.ts";
 import type { Environment } from "./environment.ts";
+import { StartupError } from "./errors.ts";
 import { ConfigSchema } from "./config_schema.ts";
 import { flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
@@ -18,7 +19,7 @@ export const PlanSchema = z.object({
     defaultText: "the bundled demo model",
   }),
   memory: z.int().min(1).default(8 * 2 ** 30).meta({
-    description: "Memory for the KV pool: what the weights leave over",
+    description: "Memory for the KV pool alone",
     group: PLAN,
     value: "SIZE",
     bytes: true,
@@ -35,6 +36,14 @@ export const PlanSchema = z.object({
     group: PLAN,
     value: "",
   }),
+  gpuMemoryBytes: ConfigSchema.shape.gpuMemoryBytes.meta({
+    description: "Memory for weights, activations and KV pool together, in place of --memory",
+    group: PLAN,
+    value: "SIZE",
+    bytes: true,
+    defaultText: "the pool has --memory, however large the weights are",
+  }),
+  quantization: ConfigSchema.shape.quantization,
   blockSize: ConfigSchema.shape.blockSize,
   kvCacheF16EdgeLayers: ConfigSchema.shape.kvCacheF16EdgeLayers,
   maxModelLen: z.int().min(2).optional().meta({
@@ -48,7 +57,8 @@ export const PlanSchema = z.object({
 });
 
 const FLAGS = flagsOf(PlanSchema);
-const MODEL_FLAG = FLAGS.find(({ field }) => field === "model")!;
+const flagOf = (name: keyof typeof PlanSchema.shape) => FLAGS.find(({ field }) => field === name)!;
+const MODEL_FLAG = flagOf("model");
 
 /** Flags that `serve` does not have, for the page that shows all commands. */
 export const PLAN_FLAGS = FLAGS.filter(({ field }) => !(field in ConfigSchema.shape));
@@ -65,6 +75,11 @@ export function parsePlanConfig(args: readonly string[], env: Environment): Plan
   const line = readCommandLine(args, env, { flags: FLAGS });
   if (line.asked !== undefined) return undefined;
   takeModelArgument(line, MODEL_FLAG);
+  if (line.given.has(flagOf("memory")) && line.given.has(flagOf("gpuMemoryBytes"))) {
+    throw new StartupError(
+      "--memory is for the KV pool alone, and --gpu-memory-bytes for all of it: give one of them",
+    );
+  }
   return deepFreeze(checkValues(PlanSchema, line.given));
 }
 

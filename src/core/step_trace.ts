@@ -5,6 +5,7 @@ import type { EngineConfig, EvictionPolicyName, SchedulingSettings } from "./eng
 import type { GenerationRequest } from "./generation.ts";
 import type { RequestId, SequenceId } from "./ids.ts";
 import type { SwapCosts, SwapSpace } from "./swap_space.ts";
+import type { StepBounds } from "./step_bounds.ts";
 
 /** The sizes that decide which plans are made, with those of the pool at the start. */
 export interface TracedSizes extends PoolGroups, SchedulingSettings {
@@ -45,8 +46,8 @@ export type TraceEntry =
   | { readonly type: "resize"; readonly numBlocks: number; readonly grownFor?: SequenceId }
   /** The scheduler has been told what copying and computing take. */
   | { readonly type: "costs"; readonly costs: SwapCosts }
-  /** A step has been planned; without a `batch` there was none to plan. */
-  | { readonly type: "plan"; readonly batch?: Batch }
+  /** A step has been planned, within `bounds`; without a `batch` there was none to plan. */
+  | { readonly type: "plan"; readonly bounds?: StepBounds; readonly batch?: Batch }
   /** What the device has made of the latest plan. */
   | { readonly type: "results"; readonly step: number; readonly results: readonly ChunkResult[] };
 

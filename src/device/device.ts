@@ -34,6 +34,14 @@ export interface RangeReader {
   read(ranges: readonly BufferRange[]): Uint32Array | Promise<Uint32Array>;
 }
 
+/** A program that follows another in the same submission. */
+export interface FurtherRun<Dims> {
+  readonly program: Program<Dims>;
+  readonly dims: Dims;
+  /** As of {@link RunOptions}, where the first program's are given. */
+  readonly nextDims?: Dims | undefined;
+}
+
 /** Options of a run. */
 export interface RunOptions<Dims> {
   /**
@@ -41,6 +49,8 @@ export interface RunOptions<Dims> {
    * may encode that run while it works. A wrong prediction costs time and nothing else.
    */
   readonly nextDims?: Dims | undefined;
+  /** What runs behind the program, in this order, before the readback. */
+  readonly further?: readonly FurtherRun<Dims>[];
   /** Is called once the work is submitted, before its results are waited for. */
   readonly onSubmitted?: (() => void) | undefined;
 }
@@ -99,12 +109,16 @@ export interface Device {
    * Prepares calls; nothing is created per run afterwards. A call that occurs several times is
    * prepared once.
    *
+   * @param onProgress is told the share of the calls that are prepared.
    * @throws {KernelError} naming the kernel that does not compile or bind.
    */
-  compile<Dims>(calls: readonly KernelCall<Dims>[]): Promise<Program<Dims>>;
+  compile<Dims>(
+    calls: readonly KernelCall<Dims>[],
+    onProgress?: (share: number) => void,
+  ): Promise<Program<Dims>>;
 
   /**
-   * Runs a program for one step and returns the words asked for.
+   * Runs a program for one step, and whatever else `options` name, and returns the words asked for.
    *
    * A plain value where the device can read back synchronously, else a promise.
    *

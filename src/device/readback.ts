@@ -1,4 +1,6 @@
 import { alignUp } from "../base/math.ts";
+import { MAX_DRAWS } from "../core/batch.ts";
+import { MAX_LOGPROBS } from "../core/sampling_params.ts";
 import type { GpuProvider } from "./gpu_provider.ts";
 
 /**
@@ -8,8 +10,8 @@ import type { GpuProvider } from "./gpu_provider.ts";
  */
 const TESTED_DENO = /^2\.9\./;
 
-/** Room for the sampled tokens and log-probabilities of 1,400 sequences per step. */
-const INITIAL_BYTES = 256 * 1024;
+/** Room for as many draws with their log-probabilities as a plan may have. */
+const INITIAL_BYTES = 4 * (2 + 2 * MAX_LOGPROBS) * MAX_DRAWS;
 
 /**
  * Results that arrive sooner than this after the request were complete before it: the device was

@@ -76,12 +76,14 @@ export class ReferenceDevice implements Device {
     program: Program<Dims>,
     dims: Dims,
     read: ReadRequest,
-    { onSubmitted }: RunOptions<Dims> = {},
+    { onSubmitted, further = [] }: RunOptions<Dims> = {},
   ): Uint32Array {
-    invariant(program instanceof ReferenceProgram, "program of another device");
     onSubmitted?.();
     const began = performance.now();
-    program.run(dims);
+    for (const next of [{ program, dims }, ...further]) {
+      invariant(next.program instanceof ReferenceProgram, "program of another device");
+      next.program.run(next.dims);
+    }
     this.#waitedMs += performance.now() - began;
     return host(read.buffer).u32.slice(0, read.bytes / 4);
   }

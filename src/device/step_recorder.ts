@@ -8,11 +8,19 @@ export interface PreparedCall<Dims> {
   readonly workgroups: KernelCall<Dims>["workgroups"];
 }
 
-/** A program with the sizes of one step, and bytes `[0, bytes)` to be copied out afterwards. */
-export interface RecordedRun<Dims> {
+/** A program with the sizes of one step. */
+export interface RecordedPart<Dims> {
   /** The program's; the same array names the same program. */
   readonly calls: readonly PreparedCall<Dims>[];
   readonly dims: Dims;
+}
+
+/**
+ * A program, those that follow it, and bytes `[0, bytes)` to be copied out after all of them.
+ */
+export interface RecordedRun<Dims> extends RecordedPart<Dims> {
+  /** Default: none. */
+  readonly further?: readonly RecordedPart<Dims>[];
   readonly source: GPUBuffer;
   readonly bytes: number;
 }
@@ -30,8 +38,18 @@ export type RecordingDevice = Pick<
   "createCommandEncoder" | "queue" | "pushErrorScope" | "popErrorScope"
 >;
 
-/** A run of any program; its sizes are those of its calls. */
-type ExpectedRun = Omit<RecordedRun<unknown>, "calls"> & { readonly calls: readonly unknown[] };
+/** A part of any program; its sizes are those of its calls. */
+interface ExpectedPart {
+  readonly calls: readonly unknown[];
+  readonly dims: unknown;
+}
+
+/** A run of any programs. */
+interface ExpectedRun extends ExpectedPart {
+  readonly further?: readonly ExpectedPart[];
+  readonly source: GPUBuffer;
+  readonly bytes: number;
+}
 
 /**
  * Records runs as command buffers, on request before it is certain that they will be submitted.
@@ -99,33 +117,42 @@ export class StepRecorder {
     this.#device.popErrorScope().catch(() => {});
   }
 
-  #isExpected<Dims>({ calls, dims, source, bytes }: RecordedRun<Dims>): boolean {
+  #isExpected<Dims>(run: RecordedRun<Dims>): boolean {
     const expected = this.#expected;
-    if (expected?.calls !== calls || expected.source !== source || expected.bytes !== bytes) {
-      return false;
-    }
-    // Of the same calls, so of their sizes.
-    const expectedDims = expected.dims as Dims;
-    return sameFields(expectedDims, dims) ||
-      calls.every(({ workgroups }) => sameCounts(workgroups(expectedDims), workgroups(dims)));
+    if (expected?.source !== run.source || expected.bytes !== run.bytes) return false;
+    const further = run.further ?? [];
+    const expectedFurther = expected.further ?? [];
+    return further.length === expectedFurther.length && isLike(expected, run) &&
+      further.every((part, i) => isLike(expectedFurther[i]!, part));
   }
 
-  #record<Dims>({ calls, dims, source, bytes }: RecordedRun<Dims>): Recording {
+  #record<Dims>({ source, bytes, further = [], ...first }: RecordedRun<Dims>): Recording {
     const staging = this.#readback.take(bytes);
     const encoder = this.#device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     let current: GPUComputePipeline | undefined;
-    for (const { pipeline, bindGroup, workgroups } of calls) {
-      const [x, y, z] = workgroups(dims);
-      if (x === 0 || y === 0 || z === 0) continue;
-      if (pipeline !== current) pass.setPipeline(current = pipeline);
-      pass.setBindGroup(0, bindGroup);
-      pass.dispatchWorkgroups(x, y, z);
+    for (const { calls, dims } of [first, ...further]) {
+      for (const { pipeline, bindGroup, workgroups } of calls) {
+        const [x, y, z] = workgroups(dims);
+        if (x === 0 || y === 0 || z === 0) continue;
+        if (pipeline !== current) pass.setPipeline(current = pipeline);
+        pass.setBindGroup(0, bindGroup);
+        pass.dispatchWorkgroups(x, y, z);
+      }
     }
     pass.end();
     encoder.copyBufferToBuffer(source, 0, staging, 0, bytes);
     return { commands: encoder.finish(), staging };
   }
+}
+
+/** Whether a part has the commands of the one that was expected. */
+function isLike<Dims>(expected: ExpectedPart, { calls, dims }: RecordedPart<Dims>): boolean {
+  if (expected.calls !== calls) return false;
+  // Of the same calls, so of their sizes.
+  const expectedDims = expected.dims as Dims;
+  return sameFields(expectedDims, dims) ||
+    calls.every(({ workgroups }) => sameCounts(workgroups(expectedDims), workgroups(dims)));
 }
 
 /**

@@ -1,6 +1,6 @@
 import { invariant } from "../base/invariant.ts";
 import { alignUp } from "../base/math.ts";
-import { DeviceLostError, KernelError } from "../core/errors.ts";
+import { DeviceLostError, KernelError, OutOfMemoryError } from "../core/errors.ts";
 import { ArgumentBuffers } from "./argument_buffers.ts";
 import { basedCall } from "./binding_base.ts";
 import { type Capabilities, wgslPreamble } from "./capabilities.ts";
@@ -18,7 +18,7 @@ import { profilePasses } from "./pass_profile.ts";
 import { hasArgs, PipelineCache, TEXTURE_FORMAT } from "./pipeline_cache.ts";
 import { Readback } from "./readback.ts";
 import { type GrantedDevice, requestDevice } from "./request_device.ts";
-import { type PreparedCall, StepRecorder } from "./step_recorder.ts";
+import { type PreparedCall, type RecordedPart, StepRecorder } from "./step_recorder.ts";
 
 /** Largest piece of one `writeBuffer`; each call stages its bytes until the next submission. */
 const UPLOAD_CHUNK_BYTES = 16 * 2 ** 20;
@@ -42,9 +42,9 @@ class GpuProgram<Dims> implements Program<Dims> {
 /**
  * Runs kernels on a WebGPU adapter.
  *
- * One run is one command encoder, one compute pass, one copy, one submission and one map; no
- * buffer, bind group or pipeline is created in it. The commands of the next run are recorded while
- * the device works, where the caller says what that will be.
+ * One run, of one program or several, is one command encoder, one compute pass, one copy, one
+ * submission and one map; no buffer, bind group or pipeline is created in it. The commands of the
+ * next run are recorded while the device works, where the caller says what that will be.
  */
 export class WebGpuDevice implements Device {
   readonly kind = "webgpu";
@@ -86,7 +86,7 @@ export class WebGpuDevice implements Device {
     });
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
-      this.#failure ??= new KernelError("(any)", (event as GPUUncapturedErrorEvent).error.message);
+      this.#failure ??= uncaptured((event as GPUUncapturedErrorEvent).error);
     });
   }
 
@@ -162,14 +162,19 @@ export class WebGpuDevice implements Device {
     }
   }
 
-  async compile<Dims>(calls: readonly KernelCall<Dims>[]): Promise<Program<Dims>> {
+  async compile<Dims>(
+    calls: readonly KernelCall<Dims>[],
+    onProgress: (share: number) => void = () => {},
+  ): Promise<Program<Dims>> {
     const { minStorageBufferOffsetAlignment } = this.#device.limits;
     const prepared = new Map<KernelCall<Dims>, PreparedCall<Dims>>();
-    for (const call of new Set(calls)) {
+    const distinct = new Set(calls);
+    for (const call of distinct) {
       const { constants, offsets } = basedCall(call, minStorageBufferOffsetAlignment);
       const { pipeline, layout } = await this.#pipelines.get({ ...call, constants });
       const bindGroup = await this.#bind(call, layout, offsets);
       prepared.set(call, { pipeline, bindGroup, workgroups: call.workgroups });
+      onProgress(prepared.size / distinct.size);
     }
     return new GpuProgram(calls, calls.map((call) => prepared.get(call)!));
   }
@@ -178,17 +183,27 @@ export class WebGpuDevice implements Device {
     program: Program<Dims>,
     dims: Dims,
     { buffer, bytes }: ReadRequest,
-    { nextDims, onSubmitted }: RunOptions<Dims> = {},
+    { nextDims, onSubmitted, further = [] }: RunOptions<Dims> = {},
   ): Uint32Array | Promise<Uint32Array> {
-    invariant(program instanceof GpuProgram, "program of another device");
     if (this.#failure) throw this.#failure;
-    const run = { calls: program.prepared, dims, source: gpuBuffer(buffer), bytes };
+    const of = { source: gpuBuffer(buffer), bytes };
+    const run = {
+      ...of,
+      ...part(program, dims),
+      further: further.map((each) => part(each.program, each.dims)),
+    };
     const { commands, staging } = this.#recorder.take(run);
     this.#device.queue.submit([commands]);
     this.#uploadedBytes = 0;
     const submitted = performance.now();
     onSubmitted?.();
-    if (nextDims !== undefined) this.#recorder.expect({ ...run, dims: nextDims });
+    if (nextDims !== undefined) {
+      this.#recorder.expect<Dims>({
+        ...of,
+        ...part<Dims>(program, nextDims),
+        further: further.map((each) => part<Dims>(each.program, each.nextDims ?? each.dims)),
+      });
+    }
     return this.#checked(this.#readback.read(staging, bytes, submitted));
   }
 
@@ -261,9 +276,17 @@ export class WebGpuDevice implements Device {
 
   /** An error that surfaced during the step spoils its result. */
   #checked(words: Uint32Array | Promise<Uint32Array>): Uint32Array | Promise<Uint32Array> {
-    if (words instanceof Promise) return words.then((late) => this.#checked(late));
+    if (words instanceof Promise) {
+      return words.then((late) => this.#checked(late), (error) => this.#explain(error));
+    }
     if (this.#failure) throw this.#failure;
     return words;
+  }
+
+  /** What a failed readback is due to: a device that is lost says so a little later. */
+  async #explain(error: unknown): Promise<never> {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    throw this.#failure ?? error;
   }
 
   async #bind<Dims>(
@@ -303,7 +326,20 @@ function describeAdapter(info: GPUAdapterInfo, { name }: GpuProvider): string {
   return `${adapter}${info.isFallbackAdapter ? " (software adapter)" : ""}, ${name}`;
 }
 
+/** What a run has of a program. */
+function part<Dims>(program: Program<Dims>, dims: Dims): RecordedPart<Dims> {
+  invariant(program instanceof GpuProgram, "program of another device");
+  return { calls: program.prepared, dims };
+}
+
 function gpuBuffer(buffer: DeviceBuffer): GPUBuffer {
   invariant(buffer instanceof GpuDeviceBuffer, `buffer ${buffer.label} is not of this GPU`);
   return buffer.gpu;
+}
+
+/** What a device says of itself outside of all error scopes; each provider has its own classes. */
+function uncaptured({ constructor, message }: GPUError): Error {
+  return constructor.name === "GPUOutOfMemoryError"
+    ? new OutOfMemoryError(`The GPU device has no memory left: ${message}`)
+    : new KernelError("(any)", message);
 }

@@ -1,9 +1,10 @@
 import type { Clock } from "../base/clock.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
-import type { EngineState } from "../core/generation.ts";
+import type { EngineStall, EngineState } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
 import type { RestartPolicy } from "./failure_count.ts";
 import type { EngineWorker } from "./isolate_handle.ts";
+import type { PoolCut } from "./pool_cut.ts";
 import type { EngineDeadlines } from "./watchdog.ts";
 
 /** The death of an isolate and its consequences. */
@@ -13,7 +14,11 @@ export interface EngineFailure {
   /** The state that it leaves; no other isolate is started after `failed`. */
   readonly state: EngineState;
   /** Requests that were answered with an error. */
-  readonly numRequests: number;
+  readonly numFailed: number;
+  /** Requests that are kept for the next engine. */
+  readonly numKept: number;
+  /** How the pool of the next engine is cut, after the device has run out of memory. */
+  readonly poolCut?: PoolCut;
   /** Wait before the next start, ms; absent when there is none. */
   readonly pauseMs?: number;
 }
@@ -29,10 +34,12 @@ export interface EngineClientOptions {
   readonly onProgress?: (phase: string) => void;
   /** Called when an isolate can serve, the first and each that replaces a dead one. */
   readonly onReady?: (info: EngineInfo) => void;
-  /** Called when an isolate has died and its requests in flight are answered. */
+  /** Called when an isolate has died, with what becomes of its requests in flight. */
   readonly onFailure?: (failure: EngineFailure) => void;
   /** Called before a request is handed to the isolate, so that low-priority work can give way. */
   readonly onSubmit?: (id: RequestId) => void;
+  /** Called when a step takes unusually long, and with undefined once it is over. */
+  readonly onStall?: (stall: EngineStall | undefined) => void;
   /** Called when a step has been reported, of so many tokens. */
   readonly onStep?: (numTokens: number) => void;
   readonly clock?: Clock;

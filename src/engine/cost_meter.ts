@@ -48,8 +48,8 @@ export class CostMeter {
   #told: SwapCosts | undefined;
 
   /**
-   * Takes in a step of `stepMs`, by which copies have taken `times`. Returns the costs where they
-   * are known and differ from those returned last.
+   * Takes in a plan of `stepMs` per step, by which copies have taken `times`. Returns the costs
+   * where they are known and differ from those returned last.
    */
   note(
     { numTokens }: Pick<Batch, "numTokens">,

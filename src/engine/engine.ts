@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { EventLoopPing } from "../base/event_loop_ping.ts";
-import type { Batch, ChunkResult } from "../core/batch.ts";
+import { type Batch, type ChunkResult, numStepsOf } from "../core/batch.ts";
 import type { AnswerOf, CurvePoint, EngineCommand } from "../core/engine_command.ts";
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
@@ -15,9 +15,11 @@ import type { KvRecorder } from "./kv_recorder.ts";
 import { ElasticPool, type ElasticRunner, resizePool } from "./elastic_pool.ts";
 import type { FromEngine } from "./messages.ts";
 import { pinPrefix } from "./pin_command.ts";
-import { type DeviceTimes, StepTimes } from "./step_times.ts";
+import { type DeviceTimes, type StepTime, StepTimes } from "./step_times.ts";
+import type { StepPace } from "./step_pace.ts";
 import type { StepTraceWriter } from "./step_trace_writer.ts";
 import { EngineViews, type ViewedCache } from "./engine_views.ts";
+import { EngineWork } from "./engine_work.ts";
 import type { Pulse } from "./watchdog.ts";
 
 /** Computes batches: the engine's view of the model and its device. */
@@ -54,6 +56,8 @@ export interface EngineOptions {
   readonly viewed?: ViewedCache | undefined;
   /** Estimates hit rates at other sizes of KV memory. */
   readonly curve?: { estimate(): readonly CurvePoint[] };
+  /** Says what plans are to be cut to; absent: they are as large as the scheduler makes them. */
+  readonly pace?: StepPace | undefined;
   readonly clock?: Pick<Clock, "now">;
 }
 
@@ -80,11 +84,13 @@ export class Engine {
   readonly #views: EngineViews;
   /** Absent where the runner's memory has one size. */
   readonly #pool: ElasticPool | undefined;
+  readonly #pace: StepPace | undefined;
   readonly #now: () => number;
   readonly #commands: { readonly id: number; readonly command: EngineCommand }[] = [];
   #isStopped = false;
   #isAsleep = false;
   #numAdvances = 0;
+  readonly #work = new EngineWork();
   #wake: () => void = () => {};
   /** The latest report, until it is posted. */
   #unposted: FromEngine | undefined;
@@ -97,6 +103,7 @@ export class Engine {
     this.#trace = options.trace;
     this.#curve = options.curve;
     this.#pins = options.pins;
+    this.#pace = options.pace;
     const { runner, scheduler, viewed, growthLimit = 0, clock = systemClock } = options;
     this.#times = new StepTimes(runner, clock);
     this.#views = new EngineViews(scheduler, viewed, clock);
@@ -164,7 +171,10 @@ export class Engine {
   /** Whether there is work, also such as the loop sleeps over, and how much has been completed. */
   get pulse(): Pulse {
     const isBusy = !this.#isAsleep || this.#scheduler.hasWork || this.#commands.length > 0;
-    return { numAdvances: this.#numAdvances, isBusy };
+    const numAdvances = this.#numAdvances;
+    const work = this.#work.describe();
+    if (!isBusy || work === undefined) return { numAdvances, isBusy };
+    return { numAdvances, isBusy, work: `${work}; ${this.#scheduler.describeQueue()}` };
   }
 
   /** Ends the loop after the step it is in. */
@@ -177,12 +187,14 @@ export class Engine {
     const shortage = this.#pool?.shortage();
     if (shortage === undefined) return;
     this.#flush();
+    this.#work.grow();
     await this.#pool?.grow(shortage);
   }
 
   async #runCommands(): Promise<void> {
     const answers: FromEngine[] = [];
     for (const { id, command } of this.#commands.splice(0)) {
+      this.#work.command(command.type);
       answers.push({ type: "answer", id, ...await this.#run(command) });
       this.#numAdvances++;
     }
@@ -236,28 +248,40 @@ export class Engine {
 
   async #step(): Promise<void> {
     this.#times.begin();
+    this.#work.plan();
     const notes = this.#views.beginStep();
     this.#trace?.tick();
-    const batch = this.#scheduler.schedule(this.#now());
-    this.#trace?.record({ type: "plan", ...(batch === undefined ? {} : { batch }) });
+    const bounds = this.#pace?.bounds;
+    const batch = this.#scheduler.schedule(this.#now(), bounds);
+    this.#trace?.record({
+      type: "plan",
+      ...(bounds === undefined ? {} : { bounds }),
+      ...(batch === undefined ? {} : { batch }),
+    });
+    const ids = this.#scheduler.takeAdmitted();
     if (batch === undefined) return;
+    if (ids.length > 0) this.#post({ type: "begun", ids });
     notes?.planned(batch);
     this.#recorder?.planned(batch);
+    this.#work.run(batch);
     const results = await this.#runner.run(batch, () => this.#flush());
     this.#trace?.tick();
     this.#trace?.record({ type: "results", step: batch.step, results });
+    this.#work.commit();
     const events = this.#scheduler.commit(batch, results);
-    const { stepMs } = this.#times.totals;
-    this.#times.end();
-    this.#noteCosts(batch, this.#times.totals.stepMs - stepMs);
+    const time = this.#times.end();
+    // With copies a step takes longer than what it computes.
+    if ((batch.swapOuts ?? batch.swapIns) === undefined) this.#pace?.note(batch, time);
+    this.#noteCosts(batch, time);
     notes?.ended(this.#times.totals);
     this.#numAdvances++;
     this.#report(events);
   }
 
   /** Tells the scheduler what copying and computing take, where it has host memory. */
-  #noteCosts(batch: Batch, stepMs: number): void {
+  #noteCosts(batch: Batch, { deviceMs, hostMs }: StepTime): void {
     const { swapTimes } = this.#runner;
+    const stepMs = (deviceMs + hostMs) / Math.max(1, ...batch.chunks.map(numStepsOf));
     const costs = swapTimes && this.#costs.note(batch, stepMs, swapTimes);
     if (costs === undefined) return;
     this.#trace?.record({ type: "costs", costs });
@@ -270,6 +294,7 @@ export class Engine {
     if (events.length > 0) this.#report(events);
     this.#flush();
     this.#scheduler.checkIntegrity();
+    this.#work.rest();
     this.#isAsleep = true;
     await new Promise<void>((resolve) => this.#wake = resolve);
     this.#isAsleep = false;

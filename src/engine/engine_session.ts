@@ -3,7 +3,7 @@ import type { PoolGroups } from "../core/cache_group.ts";
 import type { EngineConfig, EngineInfo, SchedulingSettings } from "../core/engine_config.ts";
 import type { KvDecision } from "../core/kv_decision.ts";
 import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";
-import { DeviceLostError, KernelError, StartupError } from "../core/errors.ts";
+import { DeviceLostError, KernelError, OutOfMemoryError, StartupError } from "../core/errors.ts";
 import type { TraceEntry } from "../core/step_trace.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
 import { BlockManager } from "../kvcache/block_manager.ts";
@@ -12,6 +12,7 @@ import { PrefixCurve } from "../kvcache/prefix/prefix_curve.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import { Engine, type Runner } from "./engine.ts";
 import { KvRecorder } from "./kv_recorder.ts";
+import { StepPace } from "./step_pace.ts";
 import { StepTraceWriter } from "./step_trace_writer.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
 
@@ -151,8 +152,12 @@ export class EngineSession {
     const post = (message: FromEngine) => this.#post(message);
     const { growthLimit } = info;
     const { pins } = blocks;
+    const { maxPrefillMs: maxMs } = config;
+    const pace = new StepPace(
+      maxMs === undefined ? undefined : { maxMs, maxTokens: maxNumBatchedTokens },
+    );
     return new Engine({
-      ...{ scheduler, runner, post, recorder, trace, curve, pins, growthLimit },
+      ...{ scheduler, runner, post, recorder, trace, curve, pins, pace, growthLimit },
       viewed: blocks,
     });
   }
@@ -165,14 +170,25 @@ export class EngineSession {
     if (this.#hasEnded) return;
     const atStart = error instanceof StartupError;
     const message = error instanceof Error ? error.message : String(error);
-    const isForeseen = atStart || error instanceof DeviceLostError || error instanceof KernelError;
+    const isOutOfMemory = !atStart && hasNoMemory(error);
+    const isForeseen = atStart || isOutOfMemory || error instanceof DeviceLostError ||
+      error instanceof KernelError;
     // The main isolate may end this one when it reads its last words, so these come last.
     if (!isForeseen) this.#options.reportBug(error);
-    this.#post({ type: "failed", message, atStart });
+    this.#post({ type: "failed", message, atStart, ...(isOutOfMemory ? { isOutOfMemory } : {}) });
     // The isolate stays until the main isolate ends it, so that nothing overtakes these words.
     this.#hasEnded = true;
     this.#engine?.stop();
   }
+}
+
+/** Whether a step has failed for want of memory: the device's, or that of the isolate's arrays. */
+function hasNoMemory(error: unknown): boolean {
+  if (error instanceof DeviceLostError) {
+    return /out of memory|not enough memory/i.test(error.message);
+  }
+  return error instanceof OutOfMemoryError ||
+    (error instanceof RangeError && /allocation failed/i.test(error.message));
 }
 
 /** The start of an engine, without the secret of its cache keys. */
@@ -202,12 +218,13 @@ function checkpoints({ stateCheckpointInterval }: Pick<EngineConfig, "stateCheck
 /** How requests are scheduled, of all that is configured. */
 function schedulingOf(config: EngineConfig): SchedulingSettings {
   const { schedulingPolicy, longPrefillTokenThreshold } = config;
-  const { maxLongPartialPrefills, scheduleConservativeness } = config;
+  const { maxLongPartialPrefills, scheduleConservativeness, maxDecodeSteps } = config;
   return {
     ...(schedulingPolicy === undefined ? {} : { schedulingPolicy }),
     ...(longPrefillTokenThreshold === undefined ? {} : { longPrefillTokenThreshold }),
     ...(maxLongPartialPrefills === undefined ? {} : { maxLongPartialPrefills }),
     ...(scheduleConservativeness === undefined ? {} : { scheduleConservativeness }),
+    ...(maxDecodeSteps === undefined ? {} : { maxDecodeSteps }),
   };
 }
 

@@ -1,6 +1,6 @@
 import { MessageChannel, SHARE_ENV, Worker } from "node:worker_threads";
 import { getHeapStatistics } from "node:v8";
-import type { EngineWorker, WorkerListener } from "./isolate_handle.ts";
+import type { Crash, EngineWorker, WorkerListener } from "./isolate_handle.ts";
 import type { ToEngine } from "./messages.ts";
 
 const MIB = 2 ** 20;
@@ -34,7 +34,7 @@ export class EngineThread implements EngineWorker {
 
   listen({ onMessage, onError, onExit }: WorkerListener): void {
     this.#worker.on("message", onMessage);
-    this.#worker.on("error", (error) => onError(messageOf(error)));
+    this.#worker.on("error", (error) => onError(crashOf(error)));
     // Only a port that is read tells of its end; this one must not keep the process alive.
     this.#lifeline.on("message", () => {});
     this.#lifeline.on("close", onExit);
@@ -60,6 +60,8 @@ function heapLimitMiB(): number {
   return Math.floor(getHeapStatistics().heap_size_limit / MIB);
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+function crashOf(error: unknown): Crash {
+  if (!(error instanceof Error)) return { reason: String(error) };
+  const isOutOfMemory = "code" in error && error.code === "ERR_WORKER_OUT_OF_MEMORY";
+  return { reason: error.message, isOutOfMemory };
 }

@@ -23,8 +23,9 @@ export const DEFAULT_RESTART: RestartPolicy = {
 /**
  * Deaths of the engine in a row.
  *
- * A step alone ends no row, or a request that kills each isolate after its first step would be
- * tried for ever: an isolate has to make one `forgiveAfterMs` after it was ready.
+ * A step alone ends no row, or what kills each isolate after its first step would be tried for
+ * ever: an isolate has to complete an answer, or to make a step `forgiveAfterMs` after it was
+ * ready.
  */
 export class FailureCount {
   readonly #policy: RestartPolicy;
@@ -35,6 +36,11 @@ export class FailureCount {
   constructor(policy: RestartPolicy, clock: Pick<Clock, "now">) {
     this.#policy = policy;
     this.#clock = clock;
+  }
+
+  /** Deaths in the present row. */
+  get count(): number {
+    return this.#count;
   }
 
   /** Whether the engine may be given up at all. */
@@ -61,6 +67,11 @@ export class FailureCount {
   /** It has made a step. */
   stepped(): void {
     if (this.#clock.now() - this.#readyAt >= this.#policy.forgiveAfterMs) this.#count = 0;
+  }
+
+  /** It has completed an answer. */
+  answered(): void {
+    this.#count = 0;
   }
 
   /** It has died. */

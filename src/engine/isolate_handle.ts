@@ -1,11 +1,21 @@
 import type { Clock } from "../base/clock.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
 
+/** Why a thread or its isolate is at its end. */
+export interface Crash {
+  /** One sentence. */
+  readonly reason: string;
+  /** Whether a smaller pool may do better. */
+  readonly isOutOfMemory?: boolean;
+  /** Whether it did not get on, so that its thread may go on for ever. */
+  readonly isHung?: boolean;
+}
+
 /** The listener of a thread. */
 export interface WorkerListener {
   readonly onMessage: (message: FromEngine) => void;
   /** Its code has thrown where nothing catches, or its heap is full. */
-  readonly onError: (reason: string) => void;
+  readonly onError: (crash: Crash) => void;
   /** It is gone: it has ended by itself, or `terminate` has ended it. */
   readonly onExit: () => void;
 }
@@ -24,10 +34,10 @@ export interface IsolateListener {
   /** It has said something. */
   readonly onMessage: (message: FromEngine) => void;
   /** Its code has thrown where nothing catches, or it has ended without a word. */
-  readonly onCrash: (reason: string) => void;
+  readonly onCrash: (crash: Crash) => void;
 }
 
-const ENDED_SILENTLY = "The engine's thread has ended without saying why";
+const ENDED_SILENTLY: Crash = { reason: "The engine's thread has ended without saying why" };
 
 /** One engine isolate as the main isolate holds it, heard until it is ended and not beyond. */
 export class IsolateHandle {
@@ -46,8 +56,8 @@ export class IsolateHandle {
         if (message.type === "stopped" || message.type === "failed") this.#silenced.resolve();
         onMessage(message);
       },
-      onError: (reason) => {
-        if (!this.#hasEnded) onCrash(reason);
+      onError: (crash) => {
+        if (!this.#hasEnded) onCrash(crash);
       },
       onExit: () => {
         this.#isGone = true;

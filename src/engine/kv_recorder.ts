@@ -32,6 +32,15 @@ type OpenEvent =
   | { readonly type: "removed"; readonly keys: string[]; readonly group: number }
   | Extract<KvEvent, { type: "used" | "cleared" }>;
 
+/** What is noted of a decision. */
+interface Stamp {
+  step: number;
+  timeMs?: number;
+  requestId?: RequestId;
+  index?: number;
+  otherRequestId?: RequestId;
+}
+
 /** Which request a sequence is of, and why it waits, if it does. */
 interface KnownSequence {
   readonly requestId: RequestId;
@@ -103,14 +112,17 @@ export class KvRecorder implements CacheListener {
     const waits = type === "wait" ? decision.reason : undefined;
     if (waits !== undefined && known?.waits === waits) return;
     if (known !== undefined) known.waits = waits;
-    const { requestId, index } = known ?? {};
-    const request = requestId === undefined ? {} : { requestId, index: index! };
+    const logged: KvDecision & Stamp = { ...decision, step };
+    if (known !== undefined) {
+      logged.requestId = known.requestId;
+      // One that is of a single answer of a search names it itself.
+      logged.index ??= known.index;
+    }
     const other = otherSequenceOf(decision);
     const otherRequestId = other === undefined ? undefined : this.#sequences.get(other)?.requestId;
-    const named = otherRequestId === undefined ? {} : { otherRequestId };
-    const time = this.#unixMs === undefined ? {} : { timeMs: this.#unixMs() };
-    // One that is of a single answer of a search names it itself.
-    this.#decisions.push({ ...request, ...decision, step, ...named, ...time });
+    if (otherRequestId !== undefined) logged.otherRequestId = otherRequestId;
+    if (this.#unixMs !== undefined) logged.timeMs = this.#unixMs();
+    this.#decisions.push(logged);
     if (type === "free" || type === "end") this.#sequences.delete(decision.sequenceId);
   }
 

@@ -1,4 +1,9 @@
-import { COUNTER_NAMES, type EngineStats, zeroStats } from "../core/engine_stats.ts";
+import {
+  COUNTER_NAMES,
+  type CounterName,
+  type EngineStats,
+  zeroStats,
+} from "../core/engine_stats.ts";
 
 /**
  * The engine's statistics over all its lives: each isolate counts from 0, but Prometheus takes a
@@ -17,6 +22,12 @@ export class LifetimeStats {
   /** An isolate is ready, whose pool of `numBlocks` blocks is free. */
   beginIsolate(numBlocks: number): void {
     this.#current = { ...this.#current, numBlocks, numFreeBlocks: numBlocks };
+  }
+
+  /** Counts what the main isolate sees of it, and no isolate can. */
+  count(name: CounterName): void {
+    this.#before = { ...this.#before, [name]: this.#before[name] + 1 };
+    this.#current = { ...this.#current, [name]: this.#current[name] + 1 };
   }
 
   /** Takes in the statistics that an isolate has posted. */

@@ -29,6 +29,8 @@ export type FromEngine =
   /** The answer to each `submit`, before any of its events. */
   | { readonly type: "accepted"; readonly id: RequestId }
   | { readonly type: "refused"; readonly id: RequestId; readonly error: ErrorData }
+  /** Said before a step that computes these requests, which begin with it or go on after a wait. */
+  | { readonly type: "begun"; readonly ids: readonly RequestId[] }
   /** The answer to each `command`: a value, or why it was refused. */
   | {
     readonly type: "answer";
@@ -51,6 +53,11 @@ export type FromEngine =
   | { readonly type: "stopped" }
   /**
    * The last words of an isolate that ends by itself. `atStart`: the user's mistake, not to be
-   * retried.
+   * retried. `isOutOfMemory`: a smaller pool may do better.
    */
-  | { readonly type: "failed"; readonly message: string; readonly atStart: boolean };
+  | {
+    readonly type: "failed";
+    readonly message: string;
+    readonly atStart: boolean;
+    readonly isOutOfMemory?: boolean;
+  };

@@ -1,4 +1,4 @@
-import type { Batch } from "../core/batch.ts";
+import { type Batch, numPositionsOf } from "../core/batch.ts";
 import type { Clock } from "../base/clock.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { ChunkView, StepView } from "../core/engine_view.ts";
@@ -43,9 +43,10 @@ export class StepNotes {
   }
 
   /** The step that began last is planned. */
-  planned({ step, chunks, numTokens }: Batch): void {
+  planned(batch: Batch): void {
+    const { step, chunks } = batch;
     const scheduleMs = this.#clock.now() - this.#beganMs;
-    this.#plan = { step, scheduleMs, numChunks: chunks.length, numTokens };
+    this.#plan = { step, scheduleMs, numChunks: chunks.length, numTokens: numPositionsOf(batch) };
     const timeMs = Date.now();
     for (const { sequenceId, start, tokens: { length: count } } of chunks) {
       if (count > 1) this.#chunks.push({ sequenceId, step, timeMs, start, count });

@@ -9,6 +9,14 @@ export interface DeviceTimes {
   readonly overlappedMs?: number;
 }
 
+/** Where the time of one step went. */
+export interface StepTime {
+  /** While the device was busy. */
+  readonly deviceMs: number;
+  /** While it waited for the host. */
+  readonly hostMs: number;
+}
+
 /** Adds up where the time of steps goes. */
 export class StepTimes {
   readonly #device: DeviceTimes;
@@ -36,14 +44,16 @@ export class StepTimes {
     this.#began = this.#read();
   }
 
-  /** The step that began last is over; one that never ends is not counted. */
-  end(): void {
+  /** The step that began last is over; returns its time. One that never ends is not counted. */
+  end(): StepTime {
     const { now, waitedMs, overlappedMs } = this.#read();
     const stepMs = now - this.#began.now;
     const overlapMs = overlappedMs - this.#began.overlappedMs;
     this.#stepMs += stepMs;
     this.#overlappedMs += overlapMs;
-    this.#hostMs += stepMs - overlapMs - (waitedMs - this.#began.waitedMs);
+    const deviceMs = overlapMs + (waitedMs - this.#began.waitedMs);
+    this.#hostMs += stepMs - deviceMs;
+    return { deviceMs, hostMs: stepMs - deviceMs };
   }
 
   #read() {

@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import { type EngineInfo, WARM_UP_PHASE } from "../core/engine_config.ts";
+import type { EngineStall } from "../core/generation.ts";
 
 /** How long an isolate may be silent. */
 export interface EngineDeadlines {
@@ -21,6 +22,9 @@ const WARM_UP_TOKENS = 64;
 /** How much slower than in the warm-up a token may be, with a long context or on a busy machine. */
 const SLOWNESS = 4;
 
+/** Longest that a step is let be without a word, ms. */
+const MAX_STALL_MS = 30_000;
+
 /** Longest time between two ticks, ms. */
 const MAX_TICK_MS = 1000;
 
@@ -30,6 +34,8 @@ export interface Pulse {
   readonly numAdvances: number;
   /** Whether it has something to do. */
   readonly isBusy: boolean;
+  /** What it is at, and what blocks those that wait, with the numbers; while it has. */
+  readonly work?: string;
 }
 
 /** The client of the watchdog. */
@@ -39,6 +45,8 @@ export interface WatchdogOptions {
   readonly ping: () => void;
   /** The isolate has been silent for too long; told once, with a sentence. */
   readonly onSilence: (reason: string) => void;
+  /** A step takes unusually long, and is still allowed to; undefined once it gets on. */
+  readonly onStall?: (stall: EngineStall | undefined) => void;
 }
 
 /**
@@ -55,6 +63,10 @@ export class Watchdog {
   #silentMs = 0;
   #numAdvances = 0;
   #isPinged = false;
+  #numTicksUnanswered = 0;
+  #isStalled = false;
+  /** What the isolate has said that it is at since it last got on. */
+  #work: string | undefined;
 
   constructor(options: WatchdogOptions) {
     this.#options = options;
@@ -69,8 +81,13 @@ export class Watchdog {
   watchSteps(deadlineMs: number): void {
     const reason = `The engine has not completed a step for ${words(deadlineMs)}`;
     this.#isPinged = false;
+    this.#numTicksUnanswered = 0;
     this.#numAdvances = 0;
+    // An isolate that rests is silent from one answer to the next, a tick.
+    const stallMs = Math.max(2 * tickOf(deadlineMs), Math.min(MAX_STALL_MS, deadlineMs / 4));
     this.#watch(deadlineMs, reason, () => {
+      if (this.#isPinged) this.#numTicksUnanswered++;
+      if (this.#silentMs >= stallMs && !this.#isStalled) this.#tellStall();
       // One that has not answered yet is not asked again.
       if (!this.#isPinged) this.#options.ping();
       this.#isPinged = true;
@@ -78,14 +95,42 @@ export class Watchdog {
   }
 
   /** The isolate has answered a ping. */
-  hear({ numAdvances, isBusy }: Pulse): void {
+  hear({ numAdvances, isBusy, work }: Pulse): void {
     this.#isPinged = false;
-    if (!isBusy || numAdvances !== this.#numAdvances) this.#silentMs = 0;
+    this.#numTicksUnanswered = 0;
+    this.#work = work;
+    if (!isBusy || numAdvances !== this.#numAdvances) this.#getOn();
     this.#numAdvances = numAdvances;
+  }
+
+  /** That the isolate does not get on, if it takes unusually long. */
+  get stall(): EngineStall | undefined {
+    if (!this.#isStalled) return undefined;
+    return { seconds: this.#silentMs / 1000, reason: this.#describeWork() };
+  }
+
+  #describeWork(): string {
+    if (this.#numTicksUnanswered < 2 && this.#work !== undefined) return this.#work;
+    const words = this.#work === undefined ? "" : `; before, ${this.#work}`;
+    return `it answers nothing: its thread computes, or waits in a driver${words}`;
+  }
+
+  #tellStall(): void {
+    this.#isStalled = true;
+    this.#options.onStall?.(this.stall!);
+  }
+
+  #getOn(): void {
+    this.#silentMs = 0;
+    if (!this.#isStalled) return;
+    this.#isStalled = false;
+    this.#options.onStall?.(undefined);
   }
 
   /** Watches nothing until it is told to. Idempotent. */
   cancel(): void {
+    this.#isStalled = false;
+    this.#work = undefined;
     this.#cancelTick();
     this.#cancelTick = () => {};
   }
@@ -94,7 +139,7 @@ export class Watchdog {
     this.cancel();
     this.#silentMs = 0;
     const { clock, onSilence } = this.#options;
-    const tickMs = Math.min(MAX_TICK_MS, deadlineMs / 4);
+    const tickMs = tickOf(deadlineMs);
     const wait = () => this.#cancelTick = clock.after(tickMs, tick);
     const tick = () => {
       this.#silentMs += tickMs;
@@ -114,6 +159,10 @@ export function stepDeadlineMs({ phases, maxNumBatchedTokens }: EngineInfo): num
   const warmUp = phases.find(({ name }) => name === WARM_UP_PHASE)?.seconds ?? 0;
   const largest = Math.max(1, maxNumBatchedTokens / WARM_UP_TOKENS) * warmUp * 1000;
   return Math.max(MIN_STEP_MS, SLOWNESS * largest);
+}
+
+function tickOf(deadlineMs: number): number {
+  return Math.min(MAX_TICK_MS, deadlineMs / 4);
 }
 
 function words(ms: number): string {

@@ -97,7 +97,9 @@ export async function chatJob(
   const samples = toSamplingParams(fields, context);
   const hasLogprobs = numLogprobs !== undefined;
   const options = { prompt, vocabSize, hasLogprobs, tools, asked };
-  const { format, params: more, ...grammar } = await chatAnswer(fields, services, options);
+  const { format, params: more, ...grammar } = await meter.compile(() =>
+    chatAnswer(fields, services, options)
+  );
   const sequences = samples.map((one) => ({ prompt, params: { ...one, ...more }, ...grammar }));
   // The rest of a message is no start of a text, so a space before it is kept.
   const continued = { ...format, continuesPrompt: chat.closing?.continueFinalMessage ?? false };

@@ -55,7 +55,11 @@ export function completionsRoute(services: Services): Handler {
     const readout = readoutOf(asked);
     checkNumScores(prompts, asked);
     const compiled = grammar &&
-      { grammar: await services.grammars.compile(grammar.format, grammar.param) };
+      {
+        grammar: await meter.compile(() =>
+          services.grammars.compile(grammar.format, grammar.param)
+        ),
+      };
     const maxAsked = maxTokensOf(request);
     const sequences = prompts.flatMap((prompt): SequenceRequest[] => {
       const maxTokens = fitMaxTokens(prompt.length, "prompt", maxModelLen, {

@@ -1,4 +1,5 @@
-import { describeDecision, type LoggedDecision } from "../core/kv_decision.ts";
+import { describeDecision } from "../core/describe_decision.ts";
+import type { LoggedDecision } from "../core/kv_decision.ts";
 
 /** A decision as clients read it: its numbers in snake case, and a line for people. */
 export function decisionJson(decision: LoggedDecision): Record<string, unknown> {

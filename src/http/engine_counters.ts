@@ -8,7 +8,7 @@ import {
 import type { EnginePort } from "../core/generation.ts";
 
 /** As much of the engine as its counters are read from. */
-type Counted = Pick<EnginePort, "stats" | "numRestarts">;
+type Counted = Pick<EnginePort, "stats" | "numRestarts" | "numStalls">;
 
 /** A counter that has a metric of its own: its help, and its value at a scrape. */
 interface EngineCounter {
@@ -25,10 +25,16 @@ interface LabelledCounter {
 
 /** Those of the declared counters that have a metric, by its name, and the restarts. */
 function countersByMetric(): ReadonlyMap<string, EngineCounter> {
-  const counters = new Map<string, EngineCounter>([["quire:engine_restarts_total", {
-    help: "Engine isolates started in place of one that had died or hung",
-    read: ({ numRestarts }) => numRestarts,
-  }]]);
+  const counters = new Map<string, EngineCounter>([
+    ["quire:engine_restarts_total", {
+      help: "Engine isolates started in place of one that had died or hung",
+      read: ({ numRestarts }) => numRestarts,
+    }],
+    ["quire:engine_stalls_total", {
+      help: "Times that a step of the engine has taken unusually long",
+      read: ({ numStalls }) => numStalls,
+    }],
+  ]);
   for (const name of COUNTER_NAMES) {
     const { metric, help, perUnit = 1 }: StatDeclaration = ENGINE_COUNTERS[name];
     if (metric !== undefined) {

@@ -32,6 +32,10 @@ const GAUGES: Readonly<Record<string, EngineGauge>> = {
     read: (engine) =>
       Object.fromEntries(ENGINE_STATES.map((state) => [state, Number(state === engine.state)])),
   },
+  "quire:engine_stalled_seconds": {
+    help: "How long the engine has not got on with its work, if unusually long, else 0",
+    read: ({ stall }) => ({ "": stall?.seconds ?? 0 }),
+  },
   "vllm:num_requests_waiting_by_reason": {
     help: "Sequences waiting: for room, or deferred until others have computed what they share",
     label: "reason",

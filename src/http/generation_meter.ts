@@ -63,9 +63,14 @@ export class GenerationMeter {
   /** Measures how long the request's text takes to become token ids. */
   async tokenize<T>(work: () => Promise<T>): Promise<T> {
     const startMs = this.#now();
-    const value = await work();
+    const value = await this.#metrics.prepare("tokenize", work);
     this.#tokenized = { startMs: startMs + this.#unixMs, endMs: this.#now() + this.#unixMs };
     return value;
+  }
+
+  /** Counts the request as waiting for a grammar. */
+  compile<T>(work: () => Promise<T>): Promise<T> {
+    return this.#metrics.prepare("grammar", work);
   }
 
   /** The engine has accepted the request. */

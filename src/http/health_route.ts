@@ -1,18 +1,25 @@
 import { STATUS_CODE } from "@std/http";
 import type { Handler } from "hono";
 import { EngineUnavailableError } from "../core/errors.ts";
+import type { EnginePort, Outage } from "../core/generation.ts";
 import { errorBody, RETRY_AFTER_SECONDS, toErrorData } from "./error_response.ts";
 import { unavailability } from "./served_model.ts";
 import type { Services } from "./services.ts";
 
 /**
  * `GET /health` and `GET /ready`: 200 when the engine takes requests, else 503 with the engine's
- * state and the reason, and with how far its start is.
+ * state and the reason, and with how far its start is, or what has been lost and when another
+ * engine is tried. `stalled_seconds` is there while a step takes unusually long.
  */
 export function healthRoute({ engine, start }: Services): Handler {
   return (c) => {
     const reason = unavailability(engine);
-    if (reason === undefined) return c.json({ status: "ok", state: engine.state });
+    const notice = engine.notice === undefined ? {} : { notice: engine.notice };
+    if (reason === undefined) {
+      // What blocks it, which names requests, is in the log.
+      const stalled = engine.stall && { stalled_seconds: engine.stall.seconds };
+      return c.json({ status: "ok", state: engine.state, ...notice, ...stalled });
+    }
     c.header("retry-after", RETRY_AFTER_SECONDS[STATUS_CODE.ServiceUnavailable]);
     const { error } = errorBody(toErrorData(new EngineUnavailableError(reason)));
     return c.json(
@@ -20,11 +27,24 @@ export function healthRoute({ engine, start }: Services): Handler {
         status: "unavailable",
         state: engine.state,
         reason,
+        ...notice,
+        ...(engine.outage === undefined ? {} : { outage: describeOutage(engine, engine.outage) }),
         ...(engine.state === "starting" && start !== undefined ? { start: start() } : {}),
         error,
       },
       STATUS_CODE.ServiceUnavailable,
     );
+  };
+}
+
+function describeOutage({ numInFlight }: EnginePort, outage: Outage) {
+  const { elapsedMs, numLosses, maxNumLosses, nextTryMs } = outage;
+  return {
+    seconds: elapsedMs / 1000,
+    losses_in_a_row: numLosses,
+    ...(maxNumLosses === undefined ? {} : { losses_allowed: maxNumLosses }),
+    ...(nextTryMs === undefined ? {} : { next_try_in_seconds: nextTryMs / 1000 }),
+    requests_kept: numInFlight,
   };
 }
 

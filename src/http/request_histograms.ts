@@ -1,4 +1,5 @@
-import { Histogram, type Registry } from "prom-client";
+import type { Registry } from "prom-client";
+import { BucketHistogram } from "./bucket_histogram.ts";
 
 /** Bucket bounds are vLLM's, so that its dashboards and their quantiles read the same. */
 const TTFT_BUCKETS = [
@@ -104,14 +105,14 @@ export type HistogramName = keyof typeof HISTOGRAMS;
 
 /** The histograms of requests and of steps, under vLLM's names. */
 export class RequestHistograms {
-  readonly #histograms: Readonly<Record<HistogramName, Histogram>>;
+  readonly #histograms: Readonly<Record<HistogramName, BucketHistogram>>;
 
   constructor(registry: Registry) {
     const entries = Object.entries(HISTOGRAMS).map(([key, { name, help, buckets }]) => [
       key,
-      new Histogram({ name: `vllm:${name}`, help, buckets, registers: [registry] }),
+      new BucketHistogram({ name: `vllm:${name}`, help, buckets }, registry),
     ]);
-    this.#histograms = Object.fromEntries(entries) as Record<HistogramName, Histogram>;
+    this.#histograms = Object.fromEntries(entries) as Record<HistogramName, BucketHistogram>;
   }
 
   /** Adds a value, in seconds or tokens; undefined is none. */

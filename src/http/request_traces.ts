@@ -5,7 +5,8 @@ import { OpenTrace, type SequenceTrace } from "./sequence_trace.ts";
 
 /** The decisions that are marks on the way of a sequence; the others are about single blocks. */
 const MARKS: ReadonlySet<LoggedDecision["type"]> = new Set([
-  ...["queue", "wait", "admit", "chunk", "preempt", "first_token", "finish"] as const,
+  ...["queue", "wait", "admit", "chunk", "first_token", "finish"] as const,
+  ...["preempt", "swap_out", "recompute", "swap_in", "swap_drop"] as const,
 ]);
 
 /** Sequences whose traces are kept. */

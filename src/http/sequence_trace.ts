@@ -1,5 +1,6 @@
 import type { RequestId } from "../core/ids.ts";
-import { describeAction, type LoggedDecision } from "../core/kv_decision.ts";
+import { describeAction } from "../core/describe_decision.ts";
+import type { LoggedDecision } from "../core/kv_decision.ts";
 import type { FinishReason } from "../core/token_event.ts";
 
 /** Marks that are kept of a sequence: as many of its first ones, and as many of its latest. */
@@ -136,6 +137,8 @@ export class OpenTrace implements SequenceTrace {
     const { timeMs } = mark;
     switch (mark.type) {
       case "queue":
+        // Again, where its engine was lost and another has taken it over.
+        this.state = "waiting";
         this.queuedMs ??= timeMs;
         return;
       case "admit":

@@ -1,4 +1,4 @@
-import { Counter, Registry } from "prom-client";
+import { Counter, Gauge, Registry } from "prom-client";
 import type { EnginePort } from "../core/generation.ts";
 import { MISS_CAUSES, type MissCause } from "../core/miss_report.ts";
 import type { RequestId } from "../core/ids.ts";
@@ -11,6 +11,11 @@ import { RequestHistograms } from "./request_histograms.ts";
 import { RequestTraces } from "./request_traces.ts";
 import { phasesOf } from "./sequence_trace.ts";
 import type { Spans } from "./spans.ts";
+
+/** What a request waits for before the engine knows it: token ids, or a compiled grammar. */
+export type PreparingStage = "tokenize" | "grammar";
+
+const PREPARING_STAGES: readonly PreparingStage[] = ["tokenize", "grammar"];
 
 const FINISH_REASONS: readonly FinishReason[] = ["stop", "length", "abort", "error"];
 
@@ -48,6 +53,7 @@ export class ServingMetrics implements KeyMeter {
   #keyRefusals: Counter<"key" | "limit">;
   #misses: Counter<"cause">;
   readonly #histograms: RequestHistograms;
+  readonly #preparing: Gauge<"stage">;
   #onLatency: ((kind: "first_token" | "next_token", seconds: number) => void) | undefined;
 
   /** `spans`: where the spans of requests go; absent: nowhere. */
@@ -84,6 +90,13 @@ export class ServingMetrics implements KeyMeter {
     });
     for (const cause of Object.keys(MISS_CAUSES)) this.#misses.inc({ cause }, 0);
     this.#histograms = new RequestHistograms(this.#registry);
+    this.#preparing = new Gauge({
+      name: "quire:requests_preparing",
+      help: "Requests that the engine does not know yet, by what is made for them",
+      labelNames: ["stage"],
+      registers: [this.#registry],
+    });
+    for (const stage of PREPARING_STAGES) this.#preparing.set({ stage }, 0);
   }
 
   /** Media type of {@link text}. */
@@ -126,6 +139,16 @@ export class ServingMetrics implements KeyMeter {
   observePrompt({ numSamples, numTokens }: { numSamples: number; numTokens: number }): void {
     this.#histograms.observe("numSamples", numSamples);
     this.#histograms.observe("longestGeneration", numTokens);
+  }
+
+  /** Counts a request as waiting for `work` until that is done. */
+  async prepare<T>(stage: PreparingStage, work: () => Promise<T>): Promise<T> {
+    this.#preparing.inc({ stage });
+    try {
+      return await work();
+    } finally {
+      this.#preparing.dec({ stage });
+    }
   }
 
   /** The engine has computed `numTokens` positions in a step. */

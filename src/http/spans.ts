@@ -1,5 +1,6 @@
 import type { SamplingParams } from "../core/sampling_params.ts";
-import { describeAction, type LoggedDecision } from "../core/kv_decision.ts";
+import { describeAction } from "../core/describe_decision.ts";
+import type { LoggedDecision } from "../core/kv_decision.ts";
 import type { RequestTraces } from "./request_traces.ts";
 import type { SequenceTrace } from "./sequence_trace.ts";
 

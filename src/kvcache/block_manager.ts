@@ -311,6 +311,11 @@ export class BlockManager {
     return this.isCut ? sequence.tablesOf(this.#pool) : sequence.tables;
   }
 
+  /** Slabs that an admission leaves over that is to leave `numKept`: the watermark at least. */
+  numLeftOver(numKept: number): number {
+    return this.#room.numLeftOver({ isFirst: this.#allocator.sequences.size === 0, numKept });
+  }
+
   /**
    * Takes the tables of sequence `id` back; its blocks stay cached, or are free.
    *

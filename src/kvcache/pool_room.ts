@@ -134,11 +134,15 @@ export class PoolRoom {
   countMissingAtStart(
     counts: Demand,
     hits: readonly BlockId[],
-    { isFirst, numKept = 0 }: Pick<RoomRequest, "isFirst" | "numKept">,
+    request: Pick<RoomRequest, "isFirst" | "numKept">,
   ): number {
+    return this.#source.countMissing({ counts, hits, numKept: this.numLeftOver(request) });
+  }
+
+  /** Slabs that an admission leaves over. */
+  numLeftOver({ isFirst, numKept = 0 }: Pick<RoomRequest, "isFirst" | "numKept">): number {
     const watermark = this.#fixedWatermark ?? Math.floor(this.#pool.numSlabs / 100);
-    const numLeftOver = isFirst ? 0 : Math.max(watermark, numKept);
-    return this.#source.countMissing({ counts, hits, numKept: numLeftOver });
+    return isFirst ? 0 : Math.max(watermark, numKept);
   }
 
   /**

@@ -170,12 +170,14 @@ export class SequenceAllocator {
     id: SequenceId,
     numMissing: number,
     counts: Demand,
-    { numKept = 0 }: Pick<AdmissionOptions, "numKept">,
+    { numKept: numAsked = 0 }: Pick<AdmissionOptions, "numKept">,
     hits: readonly BlockId[] = [],
   ): boolean {
     invariant(!this.sequences.has(id), `sequence ${id} has a block table already`);
     if (numMissing <= 0) return true;
     const { pool, room, onDecision } = this.#options;
+    const isFirst = this.sequences.size === 0;
+    const numKept = room.numLeftOver({ isFirst, numKept: numAsked });
     onDecision?.({
       type: "wait",
       sequenceId: id,

@@ -15,6 +15,13 @@ import {
 import { planTraffic, type Traffic, type TrafficPlan, typicalTraffic } from "./traffic_plan.ts";
 import { type PlannedWeights, plannedWeights } from "./weight_bytes.ts";
 
+/** How the memory of a device is divided, bytes. */
+export interface DivisionOfMemory {
+  readonly totalBytes: number;
+  readonly weights: PlannedWeights;
+  readonly activationBytes: number;
+}
+
 /** Inputs of a plan. */
 export interface PlanOptions {
   /** Bytes of the KV pool, all layers together. */
@@ -33,6 +40,8 @@ export interface PlanOptions {
   readonly traffic?: readonly Traffic[];
   /** What a file's weights take in its own types; the plan lists them first. */
   readonly fileWeights?: PlannedWeights;
+  /** What `memoryBytes` is left over from, if that was asked for. */
+  readonly division?: DivisionOfMemory;
 }
 
 /** One element type's row of a plan. */
@@ -71,6 +80,7 @@ export type PlannedGroup = LayerCache & { readonly name: string; readonly numLay
 export interface KvPlan {
   readonly model: string;
   readonly memoryBytes: number;
+  readonly division?: DivisionOfMemory;
   readonly blockSize: number;
   readonly maxModelLen: number;
   readonly maxNumBatchedTokens: number;
@@ -105,6 +115,7 @@ export function planKv(shape: ModelShape, options: PlanOptions): KvPlan {
   return {
     model: shape.name,
     memoryBytes,
+    ...(options.division === undefined ? {} : { division: options.division }),
     blockSize,
     maxModelLen,
     maxNumBatchedTokens,

@@ -19,14 +19,14 @@ export function planText(plan: KvPlan): string {
 }
 
 function heading(plan: KvPlan): string {
-  const { weights, model, numLayers, groups, memoryBytes, blockSize, maxModelLen } = plan;
+  const { weights, model, numLayers, groups, maxModelLen } = plan;
   const facts = [
     ["Model", `${model}, ${numLayers} layers, at most ${count(maxModelLen)} tokens per sequence`],
     ...weights.length === 0
       ? []
       : [["Weights", describeWeights(weights)], ["Matrices", describeMatrices(weights)]],
     ...groups.map((group, i) => ["Layers", describeGroup(group, plan, i)]),
-    ["Memory", `${formatByteSize(memoryBytes)} for KV, in blocks of ${blockSize} tokens`],
+    ["Memory", describeMemory(plan)],
   ];
   if (plan.shareUnread > 0) {
     facts.push([
@@ -35,6 +35,15 @@ function heading(plan: KvPlan): string {
     ]);
   }
   return facts.map(([name, text]) => `${name!.padEnd(8)} ${text}`).join("\n");
+}
+
+/** The pool, and what the memory of a device goes to beside it, where that was asked for. */
+function describeMemory({ division, memoryBytes, blockSize }: KvPlan): string {
+  const pool = `${formatByteSize(memoryBytes)} for KV, in blocks of ${blockSize} tokens`;
+  if (division === undefined) return pool;
+  const { totalBytes, weights, activationBytes } = division;
+  return `${formatByteSize(totalBytes)}: weights ${sizeIn(weights.format, weights.bytes)}, ` +
+    `activations ${formatByteSize(activationBytes)}, and ${pool}`;
 }
 
 function describeWeights(weights: KvPlan["weights"]): string {

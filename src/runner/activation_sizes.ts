@@ -5,6 +5,7 @@ import { SAMPLED_WORDS } from "../../kernels/step.ts";
 import { MAX_GRID, type Tuning } from "../../kernels/tuning/tuning.ts";
 import type { AttentionHeads, BufferSpec, BufferSpecs, Model } from "../../models/model.ts";
 import { ceilDiv } from "../base/math.ts";
+import { MAX_DECODE_STEPS } from "../core/batch.ts";
 import { StartupError } from "../core/errors.ts";
 import type { StepLimits } from "./step_limits.ts";
 import { isVector } from "./weight_buffers.ts";
@@ -46,7 +47,7 @@ export function activationSizes(
       ...declared(buffers, "draw"),
       logits: vocabSize,
       segments: segmentsWords(vocabSize, tuning),
-      sampled: SAMPLED_WORDS,
+      sampled: SAMPLED_WORDS * MAX_DECODE_STEPS,
     },
     perSplit: {
       partials: largest(({ numHeads, headDim }) => numHeads * headDim),

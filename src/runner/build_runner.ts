@@ -26,6 +26,8 @@ export interface RunnerOptions {
   readonly swap?: SwapMemory;
   /** Is told in words of what host memory has not kept. */
   readonly warn?: (words: string) => void;
+  /** Is told the share of the kernel calls that are compiled. */
+  readonly onProgress?: (share: number) => void;
 }
 
 /**
@@ -53,7 +55,7 @@ export async function buildRunner(
     vocabSize: inputs.model.vocabSize,
     diagnosis: new KvDiagnosis(device),
     reader: rowReader(inputs, activations, tuning),
-  });
+  }, options.onProgress);
 }
 
 /** Host memory as the configuration asks for it; undefined where it asks for none. */

@@ -53,6 +53,11 @@ export class StartupPhases {
   }
 }
 
+/** A share as the reports of a phase have it: "40 %". */
+export function percent(share: number): string {
+  return `${Math.floor(100 * share)} %`;
+}
+
 /** Milliseconds between two reports of one phase, and before its first. */
 const REPORT_EVERY_MS = 1000;
 
@@ -145,7 +150,7 @@ function load(
   return phases.run(phase, (report) =>
     uploadWeights(device, checkpoint, model.weights, {
       ...(quantization === undefined ? {} : { quantization }),
-      onProgress: (share) => report(`${Math.floor(100 * share)} %`),
+      onProgress: (share) => report(percent(share)),
       hint: smallerHint(inputs, plan.weightBytes),
     }));
 }

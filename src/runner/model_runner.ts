@@ -1,5 +1,6 @@
+import { nextStepCall } from "../../kernels/sampling/next_step.ts";
 import { NO_TOKEN } from "../../kernels/sampling/segments.ts";
-import { SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
+import { NO_WORK, SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import { invariant } from "../base/invariant.ts";
 import {
   asksForOutput,
@@ -7,13 +8,17 @@ import {
   type BlockMove,
   type ChunkOutput,
   type ChunkResult,
+  MAX_DECODE_STEPS,
+  numStepsOf,
+  type ScheduledChunk,
 } from "../core/batch.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { SwapTimes } from "../core/swap_space.ts";
-import type { Device, Program } from "../device/device.ts";
+import type { Device, FurtherRun, Program } from "../device/device.ts";
 import { bitsToF32 } from "../device/half.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
 import type { GraphInputs } from "../../models/model.ts";
+import { FurtherStepPacker } from "./further_steps.ts";
 import type { KvDiagnosis } from "./kv_diagnosis.ts";
 import type { KvStorage } from "./kv_storage.ts";
 import { predictNextDims } from "./predict_next_dims.ts";
@@ -43,25 +48,48 @@ export interface RunnerComponents {
   readonly swap?: SwapMemory | undefined;
 }
 
+/** The sizes of a step, and the words of its metadata where another program puts them in place. */
+type FurtherDims = StepDims & { readonly numWords: number };
+
+/** What begins the further steps of a plan, over the buffers it was compiled for. */
+interface FurtherPrograms {
+  readonly step: DeviceBuffer;
+  /** The steps' metadata. */
+  readonly further: DeviceBuffer;
+  readonly nextStep: readonly Program<{ readonly numWords: number }>[];
+}
+
+/** Room for the metadata of further steps that is made at first. */
+const MIN_FURTHER_BYTES = 2 ** 17;
+
 /**
- * Runs one batch: one metadata upload, one program, one small readback; of decodes with longer
- * contexts than attention has memory for, several of each. Never sees a queue.
+ * Runs one batch: one metadata upload, one program, one small readback. Of several decode steps the
+ * programs run one behind the other, in one submission; decodes with longer contexts than attention
+ * has memory for take several. Never sees a queue.
  */
 export class ModelRunner {
   readonly #components: RunnerComponents;
+  readonly #further: FurtherStepPacker;
   #program: Program<StepDims>;
   #step: DeviceBuffer;
+  #furtherPrograms: FurtherPrograms | undefined;
 
   private constructor(components: RunnerComponents, program: Program<StepDims>) {
     this.#components = components;
+    this.#further = new FurtherStepPacker(components.packer);
     this.#program = program;
     this.#step = components.step;
   }
 
   /** Compiles the graph over the pool's buffers. */
-  static async create(components: RunnerComponents): Promise<ModelRunner> {
+  /** @param onProgress is told the share of the kernel calls that are compiled. */
+  static async create(
+    components: RunnerComponents,
+    onProgress?: (share: number) => void,
+  ): Promise<ModelRunner> {
     const { device, graph, layers, storage, step } = components;
-    return new ModelRunner(components, await device.compile(graph(layers(storage.buffers), step)));
+    const program = await device.compile(graph(layers(storage.buffers), step), onProgress);
+    return new ModelRunner(components, program);
   }
 
   /** Milliseconds spent so far waiting for the device. */
@@ -123,9 +151,11 @@ export class ModelRunner {
     { isWhole, onSubmitted }: { isWhole: boolean; onSubmitted?: (() => void) | undefined },
   ): Promise<ChunkResult[]> {
     const { device, packer, sampled } = this.#components;
+    if (batch.chunks.some((chunk) => numStepsOf(chunk) > 1)) {
+      return await this.#runSteps(batch, { isWhole, onSubmitted });
+    }
     const packed = packer.pack(batch);
-    if (packed.words.byteLength > this.#step.bytes) await this.#growStep(packed.words.byteLength);
-    device.write(this.#step, 0, packed.words);
+    await this.#upload(packed);
     const bytes = Math.max(4, packed.dims.numSamples * SAMPLED_WORDS * 4);
     // A sub-batch is followed by the next one, not by a step like it.
     const nextDims = isWhole ? predictNextDims(packed.dims) : undefined;
@@ -135,6 +165,37 @@ export class ModelRunner {
     return batch.chunks.some(({ score, pool }) => (score ?? pool) !== undefined)
       ? await this.#withReadouts(batch, drawn)
       : drawn;
+  }
+
+  /** Runs a batch of decodes with further steps, in one submission. */
+  async #runSteps(
+    batch: Batch,
+    { isWhole, onSubmitted }: { isWhole: boolean; onSubmitted?: (() => void) | undefined },
+  ): Promise<ChunkResult[]> {
+    const { device, packer, sampled } = this.#components;
+    const first = packer.pack(batch, Math.max(...batch.chunks.map(numStepsOf)));
+    await this.#upload(first);
+    const { words, steps, draws } = this.#further.pack(batch);
+    const programs = await this.#furtherProgramsFor(words.byteLength);
+    device.write(programs.further, 0, words);
+    const next = (dims: FurtherDims) => isWhole ? predictNextDims(dims) : undefined;
+    const further = steps.flatMap(({ dims, numWords }, i): FurtherRun<FurtherDims>[] => [
+      { program: programs.nextStep[i]!, dims: { ...NO_WORK, numWords } },
+      {
+        program: this.#program,
+        dims: { ...dims, numWords },
+        nextDims: next({ ...dims, numWords }),
+      },
+    ]);
+    const numDraws = draws.reduce((sum, { length }) => sum + length, 0);
+    const read = { buffer: sampled, bytes: numDraws * SAMPLED_WORDS * 4 };
+    const dims = { ...first.dims, numWords: 0 };
+    const options = { nextDims: next(dims), onSubmitted, further };
+    const rows = await device.run<FurtherDims>(this.#program, dims, read, options);
+    return batch.chunks.map((chunk, i) => ({
+      sequenceId: chunk.sequenceId,
+      outputs: this.#outputsOf(chunk, draws[i]!, rows),
+    }));
   }
 
   /** These results and what else chunks ask for; a failure stands alone. */
@@ -160,13 +221,17 @@ export class ModelRunner {
     const { device, packer, storage, layers, diagnosis } = this.#components;
     if (!hasFailed(result) || diagnosis === undefined) return result;
     const chunk = batch.chunks.find(({ sequenceId }) => sequenceId === result.sequenceId)!;
-    const { sample: _sample, score: _score, pool: _pool, ...rest } = chunk;
-    const { words } = packer.pack({ step: 0, chunks: [rest], numTokens: chunk.tokens.length });
+    const { sample: _sample, score: _score, pool: _pool, numSteps: _numSteps, ...rest } = chunk;
+    const { tokens } = chunk;
+    const drawn = result.outputs.slice(0, -1);
+    // Of several steps, the one that has failed.
+    const start = chunk.start + drawn.length;
+    const failing = { ...rest, start };
+    const { words } = packer.pack({ step: 0, chunks: [failing], numTokens: tokens.length });
     device.write(this.#step, 0, words);
-    const { start } = chunk;
-    const failed = { start, numTokens: start + chunk.tokens.length };
+    const failed = { start, numTokens: start + tokens.length };
     const failure = await diagnosis.failure(failed, this.#step, layers(storage.buffers));
-    return { ...result, outputs: [{ type: "failed", failure }] };
+    return { ...result, outputs: [...drawn, { type: "failed", failure }] };
   }
 
   /**
@@ -203,6 +268,30 @@ export class ModelRunner {
     }
   }
 
+  /** Hands the device a step's metadata. */
+  async #upload({ words }: PackedStep): Promise<void> {
+    if (words.byteLength > this.#step.bytes) await this.#growStep(words.byteLength);
+    this.#components.device.write(this.#step, 0, words);
+  }
+
+  /**
+   * The programs that begin further steps, over buffers with room for so much metadata; for twice
+   * as much where they are new, so that this is done a few times at most.
+   */
+  async #furtherProgramsFor(bytes: number): Promise<FurtherPrograms> {
+    const known = this.#furtherPrograms;
+    if (known?.step === this.#step && bytes <= known.further.bytes) return known;
+    const { device, sampled } = this.#components;
+    const step = this.#step;
+    const further = await device.createBuffer("further", Math.max(2 * bytes, MIN_FURTHER_BYTES));
+    const nextStep: Program<{ readonly numWords: number }>[] = [];
+    for (let index = 0; index < MAX_DECODE_STEPS - 1; index++) {
+      nextStep.push(await device.compile([nextStepCall(index, { further, sampled, step })]));
+    }
+    if (known !== undefined) device.destroyBuffer(known.further);
+    return this.#furtherPrograms = { step, further, nextStep };
+  }
+
   /**
    * Between two steps: at least doubles the metadata's buffer, so that this is done a few times at
    * most.
@@ -216,24 +305,37 @@ export class ModelRunner {
     device.destroyBuffer(old);
   }
 
-  #results(batch: Batch, { sampledChunks }: PackedStep, words: Uint32Array): ChunkResult[] {
-    const results = sampledChunks.map((chunk, i) => {
-      const row = words.subarray(i * SAMPLED_WORDS, (i + 1) * SAMPLED_WORDS);
-      const { sequenceId, sample } = batch.chunks[chunk]!;
+  #results(batch: Batch, { sampledChunks }: PackedStep, rows: Uint32Array): ChunkResult[] {
+    const results = sampledChunks.map((index, i) => {
+      const chunk = batch.chunks[index]!;
+      const { sequenceId } = chunk;
+      return { index, result: { sequenceId, outputs: this.#outputsOf(chunk, [i], rows) } };
+    });
+    return results.sort((a, b) => a.index - b.index).map(({ result }) => result);
+  }
+
+  /** The draws of a chunk in order, by their rows of `sampled`, until one fails. */
+  #outputsOf(
+    { sequenceId, sample }: ScheduledChunk,
+    draws: readonly number[],
+    rows: Uint32Array,
+  ): ChunkOutput[] {
+    const outputs: ChunkOutput[] = [];
+    for (const draw of draws) {
+      const row = rows.subarray(draw * SAMPLED_WORDS, (draw + 1) * SAMPLED_WORDS);
       const token = row[SAMPLED.token]!;
       if (token === NO_TOKEN) {
-        const failed: ChunkOutput = { type: "failed", failure: { numSoundTokens: 0 } };
-        return { chunk, result: { sequenceId, outputs: [failed] } };
+        outputs.push({ type: "failed", failure: { numSoundTokens: 0 } });
+        return outputs;
       }
       invariant(token < this.#components.vocabSize, `sequence ${sequenceId} drew token ${token}`);
       const logprobs = sample!.numLogprobs === undefined ? {} : {
         logprob: bitsToF32(row[SAMPLED.logprob]!),
         topLogprobs: topLogprobs(row, sample!.numLogprobs),
       };
-      const drawn: ChunkOutput = { type: "token", token, ...logprobs };
-      return { chunk, result: { sequenceId, outputs: [drawn] } };
-    });
-    return results.sort((a, b) => a.chunk - b.chunk).map(({ result }) => result);
+      outputs.push({ type: "token", token, ...logprobs });
+    }
+    return outputs;
   }
 }
 

@@ -12,7 +12,7 @@ import type { RunnerInputs } from "./runner_inputs.ts";
 import { chooseTuning, mayTune } from "./choose_tuning.ts";
 import { kvMemory, poolGroups } from "./kv_memory.ts";
 import { shortContext } from "./long_rows.ts";
-import { loadModel, StartupPhases } from "./load_model.ts";
+import { loadModel, percent, StartupPhases } from "./load_model.ts";
 import type { ModelRunner } from "./model_runner.ts";
 import { defaultTuning } from "./default_tuning.ts";
 import { swapLayout } from "./swap_layout.ts";
@@ -42,11 +42,17 @@ export async function startRunner(
     : undefined;
   const warn = (words: string) => log.warn(words);
   const options = { memory, warn, ...(tuning === undefined ? {} : { tuning }) };
-  const runner = await phases.run("compile kernels", () => buildRunner(inputs, options));
+  const runner = await phases.run(
+    "compile kernels",
+    (report) => buildRunner(inputs, { ...options, onProgress: (share) => report(percent(share)) }),
+  );
   const { model, engine } = inputs;
   const swapSpace = swapLayout(model, engine)?.space;
   const pool = { ...inputs.budget, ...poolGroups(kvMemory(model, engine)), swapSpace };
-  await phases.run(WARM_UP_PHASE, () => warmUp(runner, engine, pool));
+  await phases.run(
+    WARM_UP_PHASE,
+    (report) => warmUp(runner, engine, pool, (share) => report(percent(share))),
+  );
   return { runner, info: engineInfo(inputs, phases.passed), modelFingerprint };
 }
 

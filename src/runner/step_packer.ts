@@ -76,8 +76,12 @@ export class StepPacker {
     return this.#limits;
   }
 
-  /** Rows are ordered decodes first; draws follow the rows. */
-  pack(batch: Batch): PackedStep {
+  /**
+   * Rows are ordered decodes first; draws follow the rows.
+   *
+   * @param numStepsAhead steps until the one that `numNextSplits` speaks of.
+   */
+  pack(batch: Batch, numStepsAhead = 1): PackedStep {
     const indices = decodesFirst(batch.chunks);
     const chunks = indices.map((i) => batch.chunks[i]!);
     const order = { chunks, numDecodes: chunks.filter(isDecode).length };
@@ -101,7 +105,7 @@ export class StepPacker {
         numTokens: batch.numTokens,
         numDecodes: order.numDecodes,
         numSplits,
-        numNextSplits: numSplits.map((_, group) => this.#numSplits(chunks, group, 1)),
+        numNextSplits: numSplits.map((_, group) => this.#numSplits(chunks, group, numStepsAhead)),
         numTiles,
         numSamples: samples.length,
         numCopies,
@@ -145,7 +149,7 @@ export class StepPacker {
     const angles = hasLong ? positions + numTokens : positions;
     const tiles = angles + numTokens;
     const samples = tiles + numTiles * TILE_WORDS;
-    this.#putHeader({ ...counts, tokens, positions, angles, tiles, samples });
+    this.#putHeader({ ...counts, tokens, positions, angles, tiles, samples, firstDraw: 0 });
     const words = this.#words;
     let [row, tile, sample] = [0, tiles, samples];
     chunks.forEach((chunk, seq) => {

@@ -1,5 +1,5 @@
 import { ceilDiv } from "../base/math.ts";
-import type { Batch, ScheduledChunk } from "../core/batch.ts";
+import { type Batch, numStepsOf, type ScheduledChunk } from "../core/batch.ts";
 import { numSplitsOf, READS_ALL, type ReadSpan, splitRange } from "../core/read_span.ts";
 import { spansOf, type StepLimits } from "./step_limits.ts";
 
@@ -37,9 +37,13 @@ export function subBatches(
   batch: Batch,
   limits: Pick<StepLimits, "splitLen" | "maxSplits" | "spans">,
 ): readonly Batch[] {
-  // Of the group that reads most of it, which bounds the sum of every group.
+  // Of the group that reads most of it, which bounds the sum of every group, in the last step.
   const splits = batch.chunks.map((chunk) =>
-    Math.max(...spansOf(limits).map((span) => splitsOf(chunk, limits.splitLen, span)))
+    Math.max(
+      ...spansOf(limits).map((span) =>
+        splitsOf(chunk, limits.splitLen, span, numStepsOf(chunk) - 1)
+      ),
+    )
   );
   if (splits.reduce((sum, count) => sum + count, 0) <= limits.maxSplits) return [batch];
   const groups: ScheduledChunk[][] = [[]];

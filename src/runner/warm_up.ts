@@ -17,15 +17,18 @@ const BIASED: LogitAdjustment = {
  * request rather than in it.
  *
  * Writes KV into the first blocks, which no sequence holds yet.
+ *
+ * @param onProgress is told the share of the steps that have run.
  */
 export async function warmUp(
   runner: ModelRunner,
-  { blockSize, maxNumSeqs, maxNumBatchedTokens }: EngineConfig,
+  { blockSize, maxNumSeqs, maxNumBatchedTokens, maxDecodeSteps = 1 }: EngineConfig,
   pool: PoolGroups & {
     readonly numBlocks: number;
     readonly maxModelLen: number;
     readonly swapSpace?: SwapSpace | undefined;
   },
+  onProgress: (share: number) => void = () => {},
 ): Promise<void> {
   const { numBlocks, maxModelLen, blocksPerSlab = [1], swapSpace } = pool;
   const most = Math.min(maxNumBatchedTokens, blockSize * numBlocks, maxModelLen);
@@ -45,13 +48,18 @@ export async function warmUp(
   for (const length of [2, 5, Math.min(64, most)]) {
     if (length <= most) plans.push([chunk(0, length)]);
   }
+  // What runs behind the first of several decode steps.
+  if (maxDecodeSteps > 1 && most >= 2) {
+    plans.push([{ ...chunk(1, 2), tokens: new Uint32Array(1), numSteps: 2 }]);
+  }
   const copies = blocksPerSlab.flatMap((count, group) =>
     numBlocks * count > 1 ? [{ group, from: 0, to: 1, numTokens: 1 }] : []
   );
-  for (const chunks of plans) {
+  for (const [i, chunks] of plans.entries()) {
     const numTokens = chunks.reduce((sum, { tokens }) => sum + tokens.length, 0);
     if (numTokens > maxNumBatchedTokens) continue;
     await runner.run({ step: 0, chunks, numTokens, copies } satisfies Batch);
+    onProgress((i + 1) / plans.length);
   }
   const perSlab = blocksPerSlab[0]!;
   if (swapSpace !== undefined) {

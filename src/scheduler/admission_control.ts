@@ -3,6 +3,7 @@ import { invariant } from "../base/invariant.ts";
 import type { Admission } from "../kvcache/admission.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import { addDemands, type Demand } from "../kvcache/pool/pool.ts";
+import type { RequestId } from "../core/ids.ts";
 import type { WaitCause } from "../core/kv_decision.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { BatchPlan } from "./batch_plan.ts";
@@ -73,8 +74,12 @@ export class AdmissionControl {
   readonly #swaps: SwapControl;
   readonly #waits: WaitReporter;
   #impossible: Impossible[] = [];
+  /** Requests of the groups that the latest `fill` has admitted, until they are taken. */
+  readonly #admitted = new Set<RequestId>();
   #blocked: SequenceGroup | undefined;
   #numPassedOver = 0;
+  /** The first group that the latest `fill` has not admitted. */
+  #head: SequenceGroup | undefined;
 
   /** Works on the scheduler's own queues and counters. */
   constructor(
@@ -110,18 +115,22 @@ export class AdmissionControl {
   fill(plan: BatchPlan): void {
     const turns = this.#queues.takeTurns();
     this.#blocked = undefined;
+    this.#head = undefined;
     this.#numPassedOver = 0;
+    this.#admitted.clear();
     for (;;) {
       const group = turns.next;
       if (group === undefined) return this.#waits.end();
       const shortage = this.#shortage(group, plan);
       if (shortage !== undefined) {
+        this.#head ??= group;
         this.#waits.report(group, shortage);
         return this.#waits.endAt(group, this.#queues.numWaiting);
       }
       const longPrefills = this.#longPrefills(group);
       if (longPrefills !== undefined) {
         this.#waits.report(group, longPrefills);
+        this.#head ??= group;
         this.#numPassedOver++;
         turns.passOver();
         continue;
@@ -129,18 +138,44 @@ export class AdmissionControl {
       const sharing = this.#chooseSharing(group);
       if (sharing.type === "wait") {
         this.#waits.reportSharing(group, sharing.reason, this.#blocks);
+        this.#head ??= group;
         this.#numPassedOver++;
         turns.passOver();
       } else {
         const admission = this.#tryAdmit(group, sharing);
         if (admission === undefined) {
           this.#blocked = group;
+          this.#head ??= group;
           if (this.#impossible.length > 0) return;
           return this.#waits.endAt(group, this.#queues.numWaiting);
         }
         this.#start(group, admission, plan);
       }
     }
+  }
+
+  /**
+   * Why the first group that the latest `fill` has not admitted waits, or the first of all;
+   * undefined where none does, or nothing keeps it. Takes no turn of the policy, whose records that
+   * would change, and with them plans to come. O(its tokens).
+   */
+  explainHead(): { readonly group: SequenceGroup; readonly cause: WaitCause } | undefined {
+    const [first] = this.#queues.waiting;
+    const group = this.#head?.state === "waiting" ? this.#head : first;
+    const cause = group && (this.#seatShortage(group.numSeats) ?? this.#longPrefills(group) ??
+      this.#explainBlocks(group));
+    return cause && { group: group!, cause };
+  }
+
+  #explainBlocks(group: SequenceGroup): WaitCause | undefined {
+    const { numFree, numCached: numEvictable } = this.#blocks;
+    const numNeeded = this.#blocks.numBlocksFor(group.numTokens);
+    const numLeftOver = this.#blocks.numLeftOver(this.#numKeptFor(group));
+    const kept = numLeftOver > 0 ? { numKept: numLeftOver } : {};
+    const numbers = { numNeeded, numFree, numEvictable, ...kept };
+    const sharing = this.#chooseSharing(group);
+    if (sharing.type === "wait") return { reason: sharing.reason, ...numbers };
+    return this.numMissing(group) > 0 ? { reason: "blocks", ...numbers } : undefined;
   }
 
   /** Blocks that a group lacks to be admitted, and those it has to leave over among them. */
@@ -194,10 +229,17 @@ export class AdmissionControl {
     return impossible;
   }
 
+  /** Returns the requests of which the latest `fill` has admitted groups, once. */
+  takeAdmitted(): readonly RequestId[] {
+    if (this.#admitted.size === 0) return [];
+    const admitted = [...this.#admitted];
+    this.#admitted.clear();
+    return admitted;
+  }
+
   /** The seats or tokens that a group lacks to advance in each step beside all that run. */
   #shortage({ numSeats: numNeeded }: SequenceGroup, plan: BatchPlan): WaitCause | undefined {
-    const { maxNumBatchedTokens } = this.#limits;
-    if (plan.isFull) return { reason: "tokens", limit: maxNumBatchedTokens };
+    if (plan.isFull) return { reason: "tokens", limit: plan.numTokens };
     return this.#seatShortage(numNeeded);
   }
 
@@ -266,6 +308,7 @@ export class AdmissionControl {
     const { numCachedTokens, numLoadedTokens = 0, numEvictedTokens, evictedAgoMs } = admission;
     const { copies, stops } = admission;
     this.#queues.admit(group);
+    this.#admitted.add(group.requestId);
     group.members[0]!.stops = stops;
     group.start(numCachedTokens + numLoadedTokens);
     group.numOutputTokensAtStart = group.members[0]!.numOutputTokens;

@@ -7,11 +7,13 @@ import {
   type BlockSwap,
   type ChunkResult,
   isLost,
+  numStepsOf,
   type SampleRequest,
   type ScheduledChunk,
 } from "../core/batch.ts";
 import type { BlockId } from "../core/ids.ts";
 import { isLongScope } from "../core/long_context.ts";
+import type { PrefillTime } from "./prefill_time.ts";
 import type { Sequence } from "./sequence.ts";
 import type { SequenceGroup, StepPlan } from "./sequence_group.ts";
 
@@ -38,15 +40,20 @@ export class BatchPlan implements StepPlan {
   #swaps: Pick<Batch, "swapOuts" | "swapIns"> = {};
   readonly #maxNumTokens: number;
   readonly #maxChunk: number;
+  readonly #prefillTime: PrefillTime | undefined;
   #numTokens = 0;
+  #numSteps = 1;
+  #numFurtherTokens = 0;
   #numReserved = 0;
 
   /**
-   * An empty plan for at most `maxNumTokens` tokens, `maxChunk` of one sequence.
+   * An empty plan for at most `maxNumTokens` tokens, `maxChunk` of one sequence, and as much of
+   * prompts as `prefillTime` allows.
    */
-  constructor(maxNumTokens: number, maxChunk: number = Infinity) {
+  constructor(maxNumTokens: number, maxChunk: number = Infinity, prefillTime?: PrefillTime) {
     this.#maxNumTokens = maxNumTokens;
     this.#maxChunk = maxChunk;
+    this.#prefillTime = prefillTime;
   }
 
   /** Keeps so many tokens of the budget for groups to come, each of whose seats gets one. */
@@ -64,19 +71,31 @@ export class BatchPlan implements StepPlan {
     return this.#chunks.length === 0;
   }
 
+  /** Whether the budget is spent, or the time for prompts. */
+  get isFull(): boolean {
+    return this.#numTokens === this.#maxNumTokens || (this.#prefillTime?.isSpent ?? false);
+  }
+
   /** Tokens of all chunks. */
   get numTokens(): number {
     return this.#numTokens;
   }
 
-  /** Whether the budget is spent. */
-  get isFull(): boolean {
-    return this.#numTokens === this.#maxNumTokens;
+  /** Decode steps that the plan stands for, and positions that all of them compute. */
+  get numSteps(): number {
+    return this.#numSteps;
+  }
+
+  get numPositions(): number {
+    return this.#numTokens + this.#numFurtherTokens;
   }
 
   countFor(sequence: Sequence): number {
     const numFree = this.#maxNumTokens - this.#numTokens - this.#numReserved;
-    const numLeft = Math.min(sequence.numUncomputedTokens, numFree, this.#maxChunk);
+    const numAllowed = Math.min(sequence.numUncomputedTokens, numFree, this.#maxChunk);
+    const numLeft = numAllowed > 1 && this.#prefillTime !== undefined
+      ? this.#prefillTime.fit(sequence.numComputedTokens, numAllowed)
+      : numAllowed;
     if (sequence.stops.length === 0) return numLeft;
     return Math.min(numLeft, sequence.nextStop - sequence.numComputedTokens);
   }
@@ -96,6 +115,7 @@ export class BatchPlan implements StepPlan {
     const start = sequence.numComputedTokens;
     const end = start + count;
     this.#numTokens += count;
+    this.#prefillTime?.take(start, count);
     this.sequences.push(sequence);
     this.groups.push(group);
     const { id: sequenceId } = sequence;
@@ -111,8 +131,24 @@ export class BatchPlan implements StepPlan {
     );
   }
 
+  /** Has chunk `index`, a decode, stand for so many steps, which `blockTables` cover. */
+  lengthen(
+    index: number,
+    numSteps: number,
+    blockTables: readonly (readonly BlockId[])[],
+  ): void {
+    this.#chunks[index] = { ...this.#chunks[index]!, blockTables, numSteps };
+    this.#numSteps = Math.max(this.#numSteps, numSteps);
+    this.#numFurtherTokens += numSteps - 1;
+  }
+
   addCopy(copy: BlockCopy): void {
     this.#copies.push(copy);
+  }
+
+  /** Whether blocks are copied to host memory, or back, where they may be others than before. */
+  get hasSwaps(): boolean {
+    return (this.#swaps.swapOuts ?? this.#swaps.swapIns) !== undefined;
   }
 
   /** Has blocks copied to host memory, and back. */
@@ -147,8 +183,8 @@ function sampleRequest(sequence: Sequence): SampleRequest {
 
 /**
  * Fails unless there is one result per chunk that asks for something, in the chunks' order, with as
- * many outputs as it asks for, or one failure; of one whose sequence is loaded perhaps that it is
- * lost.
+ * many outputs as it asks for, or a failure in place of one of its steps; of one whose sequence is
+ * loaded perhaps that it is lost.
  */
 export function checkResults(
   { step, chunks, swapIns = [] }: Batch,
@@ -173,9 +209,10 @@ export function checkResults(
         `step ${step} has a result of sequence ${result.sequenceId}, asked was ${sequenceId}`,
       );
     }
-    const { outputs: [first], outputs: { length } } = result;
+    const { outputs, outputs: { length } } = result;
     const numOutputs = numOutputsOf(chunk);
-    if (length === numOutputs || (length === 1 && first!.type === "failed")) continue;
+    const hasFailed = outputs.at(-1)?.type === "failed" && length <= numStepsOf(chunk);
+    if (length === numOutputs || hasFailed) continue;
     throw new InvariantError(
       `step ${step} has ${length} outputs of sequence ${sequenceId}, asked was ${numOutputs}`,
     );
@@ -186,8 +223,8 @@ export function checkResults(
   );
 }
 
-function numOutputsOf({ sample, score, pool }: ScheduledChunk): number {
-  // Most ask for a draw alone.
-  if ((score ?? pool) === undefined) return 1;
+function numOutputsOf({ sample, score, pool, numSteps = 1 }: ScheduledChunk): number {
+  // Most ask for draws alone.
+  if ((score ?? pool) === undefined) return numSteps;
   return [sample, score, pool].filter((asked) => asked !== undefined).length;
 }

@@ -125,6 +125,11 @@ export class BeamGroup implements SequenceGroup {
     return this.#beams.length > 1 && !this.#beams.every(({ isReady }) => isReady);
   }
 
+  /** Beams are chosen between two steps. */
+  get drawsFreely(): boolean {
+    return false;
+  }
+
   /** The first to get a block table: the likeliest beam. */
   get #leader(): Beam {
     return this.#beams[0]!;

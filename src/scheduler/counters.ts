@@ -1,6 +1,7 @@
 import { alignDown } from "../base/math.ts";
 import { type EngineCounts, zeroCounts } from "../core/engine_stats.ts";
 import type { ScheduledChunk } from "../core/batch.ts";
+import type { BatchPlan } from "./batch_plan.ts";
 import type { Answer, Sequence } from "./sequence.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 
@@ -23,10 +24,16 @@ export class Counters {
     return this.#counts;
   }
 
-  /** A step of so many tokens has been planned; returns how many steps there were before. */
-  countStep(numTokens: number): number {
-    this.#counts.numStepTokens += numTokens;
+  /** A plan has been made; returns how many there were before. */
+  countStep({ numPositions, numSteps }: Pick<BatchPlan, "numPositions" | "numSteps">): number {
+    this.#counts.numStepTokens += numPositions;
+    this.#counts.numFurtherSteps += numSteps - 1;
     return this.#counts.numSteps++;
+  }
+
+  /** So many tokens have been drawn behind the end of their sequence. */
+  countWasted(numTokens: number): void {
+    this.#counts.numWastedTokens += numTokens;
   }
 
   /** A group has lost its blocks. */

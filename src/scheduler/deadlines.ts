@@ -44,13 +44,20 @@ export class Deadlines {
 
 /** The error of a group whose deadline has passed, with what it had got by then. */
 export function deadlineExceeded({ state, members, timeoutMs }: SequenceGroup): ErrorData {
-  const seconds = timeoutMs! / 1000;
-  const { numOutputTokens } = members[0]!;
-  const where = state === "waiting"
-    ? `while the request waited in the queue`
-    : `while the request ran`;
+  const where = state === "waiting" ? "the request waited in the queue" : "the request ran";
+  return timeoutPassed(timeoutMs!, members[0]!.numOutputTokens, where);
+}
+
+/** The error of an answer whose timeout has passed after so many tokens, while `where` was so. */
+export function timeoutPassed(
+  timeoutMs: number,
+  numOutputTokens: number,
+  where: string,
+): ErrorData {
+  const seconds = timeoutMs / 1000;
   return new RequestError(
-    `The timeout of ${seconds} s has passed ${where}, after ${numOutputTokens} tokens of its answer`,
+    `The timeout of ${seconds} s has passed while ${where}, after ${numOutputTokens} tokens of ` +
+      `its answer`,
     {
       status: 504,
       type: "server_error",

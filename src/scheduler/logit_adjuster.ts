@@ -94,6 +94,12 @@ export class LogitAdjuster {
     };
   }
 
+  /** Whether it has no effect any more, whatever is drawn. */
+  get isSpent(): boolean {
+    return !this.#countsOutputs && this.#matcher === undefined &&
+      (this.#thinking?.isOver ?? true) && !this.#hasEffect;
+  }
+
   /**
    * Not before the first token where drawn ones are penalized; not after bans that were all there
    * was.

@@ -1,5 +1,5 @@
 import type { TokenOutput } from "../core/batch.ts";
-import type { ErrorData } from "../core/errors.ts";
+import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import type { EvictedPrefix } from "../core/miss_report.ts";
 import type { TokenMatcher } from "../core/token_matcher.ts";
@@ -41,9 +41,32 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
     this.members = [this];
   }
 
+  /**
+   * Goes on behind tokens that it has drawn and reported in an engine that was lost: it has lost
+   * its blocks, as after a preemption, and waits to be computed again.
+   *
+   * @throws {RequestError} when its grammar does not take them.
+   */
+  resume(tokens: Uint32Array): void {
+    for (const token of tokens) {
+      this.append(token);
+      const error = this.matcher?.accept(token);
+      if (error !== undefined) throw new RequestError(error.message, error);
+    }
+    this.hasReported = true;
+    this.numPreemptions++;
+    this.numTokensOnceComputed = this.numTokens - 1;
+  }
+
   /** Whether its next chunk ends before its last token for the sake of a state that is kept. */
   get isCatchingUp(): boolean {
     return this.nextStop < this.numTokens - 1;
+  }
+
+  get drawsFreely(): boolean {
+    const { reader, matcher, adjuster } = this;
+    return this.numUncomputedTokens === 1 && (reader ?? matcher) === undefined &&
+      (adjuster?.isSpent ?? true);
   }
 
   get maxCachedTokens(): number | undefined {

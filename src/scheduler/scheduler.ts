@@ -1,9 +1,11 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
 import type { Batch, ChunkResult } from "../core/batch.ts";
 import type { SchedulingSettings } from "../core/engine_config.ts";
+import type { StepBounds } from "../core/step_bounds.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
+import { describeWait } from "../core/describe_decision.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import type { SwapCosts } from "../core/swap_space.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
@@ -14,8 +16,10 @@ import { AdmissionControl, type TokensListener } from "./admission_control.ts";
 import { checkHolders, checkSwapped } from "./audit.ts";
 import { Counters } from "./counters.ts";
 import { deadlineExceeded, Deadlines } from "./deadlines.ts";
+import { FurtherSteps } from "./further_steps.ts";
 import { GrowthForecast } from "./growth_forecast.ts";
 import { makeSequenceGroups } from "./make_sequence_groups.ts";
+import { PrefillTime } from "./prefill_time.ts";
 import { createPolicy } from "./policies/create_policy.ts";
 import { QueueSpeed } from "./queue_speed.ts";
 import { RunningControl } from "./running_control.ts";
@@ -25,15 +29,7 @@ import { SequenceQueues } from "./sequence_queues.ts";
 import { StepCommit } from "./step_commit.ts";
 import { SwapControl } from "./swap_control.ts";
 import { type QueueView, viewQueues } from "./queue_view.ts";
-import {
-  cacheInUse,
-  checkFits,
-  checkNumSequences,
-  checkQueueHasRoom,
-  checkSearchFits,
-  checkTokens,
-  checkUrgency,
-} from "./submission.ts";
+import { cacheInUse, checkQueueHasRoom, checkRequest } from "./submission.ts";
 
 /** The limits of a scheduler, each at least 1, and how it schedules within them. */
 export interface SchedulerOptions extends SchedulingSettings {
@@ -95,6 +91,7 @@ export class Scheduler {
   readonly #admissions: AdmissionControl;
   readonly #commit: StepCommit;
   readonly #running: RunningControl;
+  readonly #furtherSteps: FurtherSteps;
 
   constructor(blocks: BlockManager, options: SchedulerOptions) {
     this.#blocks = blocks;
@@ -123,6 +120,7 @@ export class Scheduler {
       admissions: this.#admissions,
       commit: this.#commit,
     });
+    this.#furtherSteps = new FurtherSteps(blocks, options, this.#queues);
     this.pool = new PoolSizing(blocks, options.maxModelLen, {
       ...shared,
       blocked: () => this.#admissions.blocked,
@@ -168,7 +166,8 @@ export class Scheduler {
   }
 
   /**
-   * Queues all sequences of a request, which has come at `nowMs`.
+   * Queues all sequences of a request, which has come at `nowMs`. Of a resumed one, those that had
+   * ended are left out, and the queue's limit does not count: it was accepted before.
    *
    * @throws {RequestError} when they are too many for any queue or one of them could never run
    * (400), too many of the same owner wait (429), or a grammar cannot be matched. Nothing has been
@@ -182,16 +181,14 @@ export class Scheduler {
       numBlocksOfSearch: (length: number, width: number) =>
         this.#blocks.numBlocksOfSearch(length, width),
     };
-    checkNumSequences(request, limits);
-    checkFits(request, limits);
-    checkTokens(request, limits);
-    checkSearchFits(request, limits);
-    checkUrgency(request, this.#options.schedulingPolicy);
-    checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), {
-      ...limits,
-      secondsUntil: (numPlaces) =>
-        this.#speed.secondsUntil(numPlaces * this.#queues.numOwnersWaiting, nowMs),
-    });
+    checkRequest(request, limits, this.#options.schedulingPolicy);
+    if (request.resumed === undefined) {
+      checkQueueHasRoom(request, this.#queues.numAnswersWaiting(request.owner), {
+        ...limits,
+        secondsUntil: (numPlaces) =>
+          this.#speed.secondsUntil(numPlaces * this.#queues.numOwnersWaiting, nowMs),
+      });
+    }
     const firstId = this.#nextSequenceId;
     const groups = makeSequenceGroups(request, { ...limits, firstId, nowMs });
     this.#nextSequenceId += request.sequences.length;
@@ -199,7 +196,7 @@ export class Scheduler {
     this.#numQueued += groups.length;
     for (const group of groups) {
       this.#deadlines.add(group);
-      this.#commit.reportQueued(group);
+      this.#commit.reportQueued(group, request.resumed && group.numOutputTokens);
       this.#admissions.noteWaiting(group);
     }
   }
@@ -221,38 +218,22 @@ export class Scheduler {
    * that ran had to be ended (see {@link takeEvents}). Fails if no group advances and none ends.
    *
    * @param nowMs the time by which deadlines are met; default: as before.
+   * @param bounds what the step is to be cut to; default: nothing but the scheduler's own limits.
    */
-  schedule(nowMs: number = this.#nowMs): Batch | undefined {
+  schedule(nowMs: number = this.#nowMs, bounds: StepBounds = {}): Batch | undefined {
     this.#checkBetweenSteps("schedule()");
     const { numUnfinished } = this.#queues;
     this.#nowMs = nowMs;
     this.#endOverdue();
-    this.#growth.beginStep();
-    this.#running.preemptOutgrown();
-    this.#running.preemptOutranked();
-    const { numPreemptions } = this.#counters.current;
-    const plan = new BatchPlan(this.#options.maxNumBatchedTokens, this.#maxChunk());
-    this.#running.schedule(plan);
-    // Blocks taken from a running sequence are for those that still run, not for a newcomer.
-    const hasPreempted = this.#counters.current.numPreemptions > numPreemptions;
-    if (!hasPreempted || this.#queues.running.length === 0) this.#admissions.fill(plan);
-    for (const { group, error } of this.#admissions.takeImpossible()) {
-      this.#commit.end(group, { finishReason: "error", error });
-    }
+    const plan = this.#plan(bounds);
     const { numWaiting } = this.#queues;
     this.#speed.note(nowMs, this.#numQueued - numWaiting, numWaiting);
-    if (plan.isEmpty) {
-      const isStuck = numUnfinished > 0 && this.#queues.numUnfinished === numUnfinished;
-      invariant(!isStuck, `no sequence advances or ends: ${JSON.stringify(this.stats)}`);
-      this.#blocks.swap?.dropUnplanned();
-      return undefined;
+    if (!plan.isEmpty) return this.#begin(plan, bounds);
+    if (numUnfinished > 0 && this.#queues.numUnfinished === numUnfinished) {
+      throw new InvariantError(`no sequence advances or ends: ${this.describeQueue()}`);
     }
-    if (this.#blocks.swap !== undefined) plan.addSwaps(this.#blocks.swap.take());
-    for (const copy of this.#blocks.takeCopies()) plan.addCopy(copy);
-    const batch = plan.toBatch(this.#counters.countStep(plan.numTokens));
-    this.#inFlight = batch;
-    this.#commit.begin(plan);
-    return batch;
+    this.#blocks.swap?.dropUnplanned();
+    return undefined;
   }
 
   /**
@@ -281,6 +262,11 @@ export class Scheduler {
     return this.#commit.takeEvents();
   }
 
+  /** Takes the requests of which sequences have been admitted to the latest step, once. */
+  takeAdmitted(): readonly RequestId[] {
+    return this.#admissions.takeAdmitted();
+  }
+
   /**
    * Forgets the KV of all earlier prompts, and all pins. Not while a step is in flight.
    *
@@ -300,6 +286,18 @@ export class Scheduler {
     return numRunning;
   }
 
+  /** How many run and wait, and what blocks the first that waits, with the numbers. */
+  describeQueue(): string {
+    const { numRunning, numWaiting, numBlocks, numFreeBlocks, numCachedBlocks } = this.stats;
+    const counts =
+      `${numRunning} running, ${numWaiting} waiting, ${numFreeBlocks} of ${numBlocks} ` +
+      `blocks free, ${numCachedBlocks} evictable`;
+    const head = this.#admissions.explainHead();
+    if (head === undefined) return counts;
+    const { requestId, index } = head.group;
+    return `${counts}; ${requestId}[${index}] waits: ${describeWait(head.cause)}`;
+  }
+
   /** The unfinished sequences, at most `limit` of them: those that run, then those that wait. */
   viewSequences(limit: number): QueueView {
     return viewQueues(this.#queues, limit);
@@ -317,6 +315,36 @@ export class Scheduler {
     const holders = [...this.#queues.running.flatMap(holdersOf), ...this.#commit.endedInFlight];
     checkHolders(holders, this.#blocks, !this.hasWork);
     checkSwapped(this.#queues.waiting, this.#blocks);
+  }
+
+  /** Those that run first, and then, if none of them lacked blocks, those that wait. */
+  #plan({ maxPrefillTokens }: StepBounds): BatchPlan {
+    this.#growth.beginStep();
+    this.#running.preemptOutgrown();
+    this.#running.preemptOutranked();
+    const { numPreemptions } = this.#counters.current;
+    const prefillTime = maxPrefillTokens &&
+      new PrefillTime(maxPrefillTokens, this.#blocks.blockSize);
+    const plan = new BatchPlan(this.#options.maxNumBatchedTokens, this.#maxChunk(), prefillTime);
+    this.#running.schedule(plan);
+    // Blocks taken from a running sequence are for those that still run, not for a newcomer.
+    const hasPreempted = this.#counters.current.numPreemptions > numPreemptions;
+    if (!hasPreempted || this.#queues.running.length === 0) this.#admissions.fill(plan);
+    for (const { group, error } of this.#admissions.takeImpossible()) {
+      this.#commit.end(group, { finishReason: "error", error });
+    }
+    return plan;
+  }
+
+  /** The plan as a batch, with what is to be copied for it; it is in flight from now on. */
+  #begin(plan: BatchPlan, { maxDecodeSteps }: StepBounds): Batch {
+    if (this.#blocks.swap !== undefined) plan.addSwaps(this.#blocks.swap.take());
+    this.#furtherSteps.addTo(plan, maxDecodeSteps);
+    for (const copy of this.#blocks.takeCopies()) plan.addCopy(copy);
+    const batch = plan.toBatch(this.#counters.countStep(plan));
+    this.#inFlight = batch;
+    this.#commit.begin(plan);
+    return batch;
   }
 
   #checkBetweenSteps(action: string): void {

@@ -96,6 +96,11 @@ export interface SequenceGroup {
    * Whether its next steps compute more tokens than it has seats, so none is admitted behind it.
    */
   readonly isCatchingUp: boolean;
+  /**
+   * Whether its next draws follow from nothing but the tokens before them, so that a device can
+   * make several on its own.
+   */
+  readonly drawsFreely: boolean;
 
   /**
    * Blocks that it takes soon after its admission, beside those of its first member; undefined

@@ -94,15 +94,20 @@ export class StepCommit implements OutputSink {
   updateFromOutput({ chunks }: Batch, results: readonly ChunkResult[]): void {
     const { groups, sequences } = this.#inFlight;
     const outputs = outputsOf(chunks, results);
-    const failures = outputs.map(failureOf);
+    const failures = outputs.map((of, i) => isOneStep(chunks[i]!) ? failureOf(of) : undefined);
     // While all are in flight, so that the beams of a search that fails keep their tables for now.
     failures.forEach((failure, i) => {
       if (failure === undefined || sequences[i]!.state === "finished") return;
       this.#counters.countCorrupted();
       this.end(groups[i]!, { finishReason: "error", error: nonfiniteLogits(failure) });
     });
+    // And so that what is behind a sequence's end stays its own until all of it is taken.
+    chunks.forEach((chunk, i) => {
+      if (!isOneStep(chunk)) this.#takeSteps(groups[i]!, sequences[i]!, chunk, outputs[i]!);
+    });
     this.#inFlight = NOTHING;
     chunks.forEach((chunk, i) => {
+      if (!isOneStep(chunk)) return;
       const sequence = sequences[i]!;
       if (outputs[i]![0]?.type === "lost") return this.#lose(groups[i]!, sequence);
       this.#takeChunk(sequence, chunk, failures[i]);
@@ -139,8 +144,11 @@ export class StepCommit implements OutputSink {
       Sequence,
       "id" | "requestId" | "index" | "numTokens"
     >,
+    numResumed?: number,
   ): void {
-    this.#options.onDecision?.({ type: "queue", requestId, sequenceId, index, numTokens });
+    const resumed = numResumed === undefined ? {} : { numResumed };
+    const queued = { requestId, sequenceId, index, numTokens, ...resumed };
+    this.#options.onDecision?.({ type: "queue", ...queued });
   }
 
   report(group: SequenceGroup, answer: Answer, report: Report): void {
@@ -203,6 +211,39 @@ export class StepCommit implements OutputSink {
   }
 
   /**
+   * Takes the draws of several steps, one after the other as if each had been committed by itself,
+   * until the sequence ends: what was computed behind that is dropped, and no other finds it.
+   */
+  #takeSteps(
+    group: SequenceGroup,
+    sequence: Sequence,
+    chunk: ScheduledChunk,
+    outputs: readonly ChunkOutput[],
+  ): void {
+    const { id } = sequence;
+    this.#counters.countChunk(sequence, chunk);
+    let numTaken = 0;
+    for (const output of outputs) {
+      if (output.type === "failed") {
+        const { failure } = output;
+        if (sequence.state === "running") {
+          this.end(group, { finishReason: "error", error: nonfiniteLogits(failure) });
+        }
+        return this.#blocks.discard(id, sequence.allTokens, failure.numSoundTokens);
+      }
+      const end = chunk.start + numTaken + 1;
+      this.#blocks.markComputed(id, sequence.tokenStore, end);
+      if (sequence.state === "finished") break;
+      sequence.numComputedTokens = end;
+      if (output.type === "token") group.update(sequence, output, this);
+      numTaken++;
+      if (sequence.state !== "running") break;
+    }
+    this.#counters.countWasted(outputs.length - Math.max(1, numTaken));
+    if (sequence.state === "finished") this.#blocks.free(id);
+  }
+
+  /**
    * Notes the computed tokens of a chunk, and frees the blocks of a sequence that has ended
    * meanwhile.
    */
@@ -233,6 +274,10 @@ function outputsOf(
     numTaken++;
     return next!.outputs;
   });
+}
+
+function isOneStep({ numSteps }: ScheduledChunk): boolean {
+  return numSteps === undefined;
 }
 
 /** Why one of these could not be drawn; undefined if all were. */

@@ -31,6 +31,23 @@ export interface SubmissionLimits extends PoolSize {
 }
 
 /**
+ * Refuses a request for what it is, whatever else there is.
+ *
+ * @throws {RequestError} (400) with the numbers, by the first of the checks below that fails.
+ */
+export function checkRequest(
+  request: GenerationRequest,
+  limits: SubmissionLimits,
+  policy: SchedulingPolicyName | undefined,
+): void {
+  checkNumSequences(request, limits);
+  checkFits(request, limits);
+  checkTokens(request, limits);
+  checkSearchFits(request, limits);
+  checkUrgency(request, policy);
+}
+
+/**
  * Refuses a request of which some sequence could never run, however long it waited.
  *
  * Only the prompt counts: the length of the answer is known when it ends.

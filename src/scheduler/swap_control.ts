@@ -23,8 +23,9 @@ export interface SwapParts {
  *     computing   tokens that the prefix cache is expected to lose * time of a token
  *     copying     bytes there, and of the part that is expected to be lost, back
  *
- * How much the cache keeps is what it had of the latest preempted sequences when they came back;
- * before any has, nothing. The times are measured by others and handed in.
+ * What others hold and the cache finds counts for neither. Of the rest the cache is expected to
+ * keep what it had of the latest preempted sequences when they came back; before any has, nothing.
+ * The times are measured by others and handed in.
  */
 export class SwapControl {
   readonly #blocks: BlockManager;
@@ -69,7 +70,8 @@ export class SwapControl {
     // Then the cache has all that was computed, and others hold it.
     if (numBlocks === 0) return;
     const bytes = swap.bytesOf(counts);
-    const estimate = this.#estimate(contents.numTokens, bytes);
+    const { numTokens, numSkipped } = contents;
+    const estimate = this.#estimate(numTokens - numSkipped * this.#blocks.blockSize, bytes);
     if (estimate === undefined) return this.#recompute(leader.id, "unmeasured");
     if (estimate.recomputeMs <= estimate.swapMs) {
       return this.#recompute(leader.id, "cheaper", estimate);

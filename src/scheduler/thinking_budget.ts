@@ -21,6 +21,11 @@ export class ThinkingBudget {
     this.#state = params.beginTokens.length === 0 ? "inside" : "before";
   }
 
+  /** Whether the thought has ended, or there is none. */
+  get isOver(): boolean {
+    return this.#state === "over";
+  }
+
   /** The tokens that may be drawn next: one while the end is forced, undefined for any. */
   get allowedTokens(): Uint32Array | undefined {
     if (this.#state !== "inside" || this.#numLeft > 0) return undefined;

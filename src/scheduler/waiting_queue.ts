@@ -55,10 +55,11 @@ export class WaitingQueue {
     return this.#policy.takeTurns(this.#groups);
   }
 
-  /** A group that has arrived after all others begins to wait. */
+  /** A group that has arrived after all others begins to wait; if it has run before, with those. */
   add(group: SequenceGroup): void {
     const share = this.#shareOf(group.owner);
-    share.waiting.push(group);
+    if (group.numPreemptions > 0) this.#preempted.push(group);
+    else share.waiting.push(group);
     share.numWaitingAnswers += group.answers.length;
   }
 

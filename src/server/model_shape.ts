@@ -25,6 +25,29 @@ export function presetShape(name: string): ModelShape | undefined {
   return preset && parseShape(preset.config, preset.name, `preset ${preset.name}`);
 }
 
+/** A model's config.json, as {@link loadShape} and {@link presetShape} read it. */
+export interface ModelConfig {
+  readonly json: unknown;
+  /** What error messages call it. */
+  readonly file: string;
+}
+
+/** The declarations of the model in a directory or preset; undefined where the server has none. */
+export function declaredModel({ json, file }: ModelConfig): Model | undefined {
+  return runnableModel(json, file) ?? runnableModel(textConfig(json), file);
+}
+
+/** The config.json of the preset of that name in any case, or undefined. */
+export function presetConfig(name: string): ModelConfig | undefined {
+  const preset = findPreset(name);
+  return preset && { json: preset.config, file: `preset ${preset.name}` };
+}
+
+/** The config.json among a model's files. @throws {StartupError} where it is no JSON. */
+export function modelConfig(files: ModelFiles): ModelConfig {
+  return { json: readModelJson(files, "config.json"), file: modelFile(files, "config.json") };
+}
+
 /**
  * The shape that the parsed content of a config.json describes: as its family declares it, or in
  * the fields that most families share, without weights, where the server cannot run it. A model of
@@ -34,7 +57,7 @@ export function presetShape(name: string): ModelShape | undefined {
  * @throws {StartupError} as {@link loadShape}.
  */
 export function parseShape(json: unknown, name: string, file = "config.json"): ModelShape {
-  const model = runnableModel(json, file) ?? runnableModel(textConfig(json), file);
+  const model = declaredModel({ json, file });
   if (model !== undefined) return declaredShape(model, name);
   return parseGenericShape(textConfig(json), name, file);
 }

@@ -1,14 +1,18 @@
+import type { Model } from "../../models/model.ts";
+import { formatByteSize } from "../base/byte_size.ts";
 import { nearestName } from "../base/edit_distance.ts";
+import { ConfigSchema } from "../core/config_schema.ts";
 import { StartupError } from "../core/errors.ts";
 import type { PlanConfig } from "../core/plan_config.ts";
-import { planKv } from "../plan/kv_plan.ts";
+import { planKv, type PlanOptions } from "../plan/kv_plan.ts";
 import type { ModelShape } from "../plan/model_shape.ts";
 import { planJson } from "../plan/plan_json.ts";
 import { planText } from "../plan/plan_text.ts";
-import type { PlannedWeights } from "../plan/weight_bytes.ts";
+import { type PlannedWeights, plannedWeights } from "../plan/weight_bytes.ts";
 import { DEMO_PRESET, PRESET_NAMES } from "../plan/presets.ts";
 import { parseLengths } from "../plan/request_lengths.ts";
 import type { Traffic } from "../plan/traffic_plan.ts";
+import { poolWithin } from "../runner/pool_within.ts";
 import { findModelSource } from "../weights/model_source.ts";
 import { fileWeights } from "./file_weights.ts";
 import {
@@ -17,8 +21,10 @@ import {
   type ModelDirectory,
   modelInDirectory,
 } from "./model_directory.ts";
-import { loadShape, presetShape } from "./model_shape.ts";
+import { declaredModel, loadShape, modelConfig, presetConfig, presetShape } from "./model_shape.ts";
 
+/** Most sequences of a step, as `serve` has it unless told otherwise. */
+const DEFAULT_NUM_SEQS = ConfigSchema.shape.maxNumSeqs.parse(undefined);
 /** Largest file of lengths that is read, in bytes. */
 const MAX_LENGTHS_BYTES = 64 * 2 ** 20;
 
@@ -30,13 +36,12 @@ const MAX_LENGTHS_BYTES = 64 * 2 ** 20;
  * that cannot be read.
  */
 export function planCommand(config: PlanConfig, named?: ModelDirectory): string {
-  const { memory, blockSize, maxNumBatchedTokens, maxModelLen, lengths } = config;
+  const { blockSize, maxNumBatchedTokens, maxModelLen, lengths } = config;
   const { kvCacheF16EdgeLayers: f16EdgeLayers } = config;
-  const { shape, weights } = named === undefined
-    ? findModel(config.model ?? DEMO_PRESET)
-    : modelIn(named);
+  const planned = named === undefined ? findModel(config.model ?? DEMO_PRESET) : modelIn(named);
+  const { shape, weights } = planned;
   const plan = planKv(shape, {
-    memoryBytes: memory,
+    ...divideMemory(config, planned),
     blockSize,
     maxNumBatchedTokens,
     ...(maxModelLen === undefined ? {} : { maxModelLen }),
@@ -47,21 +52,64 @@ export function planCommand(config: PlanConfig, named?: ModelDirectory): string 
   return config.json ? JSON.stringify(planJson(plan)) : planText(plan);
 }
 
+/** The bytes of the pool: those given, or what weights and activations leave over of all. */
+function divideMemory(
+  config: PlanConfig,
+  { shape, weights: file, model }: PlannedModel,
+): Pick<PlanOptions, "memoryBytes" | "division"> {
+  const { memory, gpuMemoryBytes: totalBytes, quantization, blockSize } = config;
+  if (totalBytes === undefined) return { memoryBytes: memory };
+  const byFormat = plannedWeights(shape);
+  const weights = quantization === "none"
+    ? file ?? byFormat[0]
+    : byFormat.find(({ format }) => format === quantization);
+  if (weights === undefined || model === undefined) {
+    throw new StartupError(
+      `--gpu-memory-bytes needs a model whose weights are known, and ${shape.name} is not of a ` +
+        "family that runs here: give the pool's size as --memory",
+    );
+  }
+  const { maxNumBatchedTokens, maxModelLen } = config;
+  const pool = poolWithin(model, totalBytes - weights.bytes, {
+    ...{ blockSize, maxNumBatchedTokens, maxNumSeqs: DEFAULT_NUM_SEQS },
+    ...(maxModelLen === undefined ? {} : { maxModelLen }),
+  });
+  if (pool === undefined) throw new StartupError(leavesNothing(totalBytes, weights, byFormat));
+  const { activationBytes, poolBytes } = pool;
+  return { memoryBytes: poolBytes, division: { totalBytes, weights, activationBytes } };
+}
+
+function leavesNothing(
+  totalBytes: number,
+  { bytes }: PlannedWeights,
+  byFormat: readonly PlannedWeights[],
+): string {
+  const smaller = byFormat.filter((other) => other.bytes < bytes)
+    .map((other) => `--quantization ${other.format} (${formatByteSize(other.bytes)})`);
+  return `--gpu-memory-bytes ${formatByteSize(totalBytes)} leaves too little for activations and ` +
+    `KV: the weights take ${formatByteSize(bytes)}` +
+    (smaller.length === 0 ? "" : `; smaller are ${smaller.join(" and ")}`);
+}
+
 /** What is planned for. */
 interface PlannedModel {
   readonly shape: ModelShape;
+  /** Its declarations, where the server runs it. */
+  readonly model: Model | undefined;
   /** Of a GGUF file. */
   readonly weights?: PlannedWeights | undefined;
 }
 
 function modelIn({ dir, name }: ModelDirectory): PlannedModel {
   const source = findModelSource(dir);
-  return { shape: loadShape(source.configFiles(), name), weights: fileWeights(source) };
+  const files = source.configFiles();
+  const shape = loadShape(files, name);
+  return { shape, weights: fileWeights(source), model: declaredModel(modelConfig(files)) };
 }
 
 function findModel(model: string): PlannedModel {
   const preset = presetShape(model);
-  if (preset !== undefined) return { shape: preset };
+  if (preset !== undefined) return { shape: preset, model: declaredModel(presetConfig(model)!) };
   // One that may not be read is refused there, with the flag that lets it.
   if (isModelPath(model) || isHiddenPath(model)) return modelIn(modelInDirectory(model));
   const nearest = nearestName(model.toLowerCase(), PRESET_NAMES);

@@ -5,10 +5,12 @@ import { createLogger, type Logger } from "../base/log.ts";
 import { type Config, toEngineConfig } from "../core/config.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
+import type { EngineStall } from "../core/generation.ts";
 import type { ModelFiles } from "../core/model_json.ts";
 import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
 import type { EngineClientOptions, EngineFailure } from "../engine/client_options.ts";
+import { describePoolCut } from "../engine/pool_cut.ts";
 import { GrammarCompiler } from "../grammar/grammar_compiler.ts";
 import { createApp } from "../http/app.ts";
 import { createSeedSource } from "../http/seed_source.ts";
@@ -156,14 +158,19 @@ function engineClient(
       start.enter(phase);
       onProgress(phase);
     },
-    // Each isolate starts with an empty cache.
-    onReady: (info) => void memory().reheat(info),
+    onReady: (info) => {
+      const { numRestarts: restarts, numInFlight } = engine;
+      if (restarts > 0) log.info("engine runs again", { restarts, requests_resumed: numInFlight });
+      // Each isolate starts with an empty cache.
+      void memory().reheat(info);
+    },
     onFailure: (failure) => {
       logFailure(log, failure);
       // A start that fails is told to whoever waits for it.
       if (failure.state === "failed" && engine.info !== undefined) onGivenUp(failure.reason);
     },
     onSubmit: (id) => memory().giveWayTo(id),
+    onStall: (stall) => logStall(log, stall),
     onStep: (numTokens) => metrics().observeStep(numTokens),
   });
   return engine;
@@ -254,9 +261,23 @@ function engineLimits(
   };
 }
 
-function logFailure(log: Logger, { reason, state, numRequests, pauseMs }: EngineFailure): void {
-  const pause = pauseMs === undefined ? {} : { restart_in_seconds: pauseMs / 1000 };
-  log.error("engine stopped", { reason, state, requests_failed: numRequests, ...pause });
+function logStall(log: Logger, stall: EngineStall | undefined): void {
+  if (stall === undefined) log.info("the engine gets on again");
+  else log.warn("the engine does not get on", { ...stall });
+}
+
+function logFailure(
+  log: Logger,
+  { reason, state, numFailed, numKept, poolCut, pauseMs }: EngineFailure,
+): void {
+  log.error("engine stopped", {
+    reason,
+    state,
+    requests_kept: numKept,
+    requests_failed: numFailed,
+    ...(poolCut === undefined ? {} : { kv_pool: describePoolCut(poolCut) }),
+    ...(pauseMs === undefined ? {} : { restart_in_seconds: pauseMs / 1000 }),
+  });
 }
 
 function describeModel(

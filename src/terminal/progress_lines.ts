@@ -8,9 +8,13 @@ export interface LineOutput {
 /** To the beginning of the cursor's line, and the line gone (ECMA-48: CR, EL). */
 const ERASE = "\r\x1b[2K";
 
+/** Cells of a bar. */
+const BAR_CELLS = 20;
+
 /**
  * Shows the phases of some work, a line each. How far a phase is ("load weights: 40 %") takes a
- * line of its own every time; on a terminal one line that changes, and goes when the phase ends.
+ * line of its own every time; on a terminal one line that changes, with a bar where it is in
+ * percent, and goes when the phase ends.
  */
 export class ProgressLines {
   readonly #output: LineOutput;
@@ -27,7 +31,7 @@ export class ProgressLines {
     const isFurther = this.#phase !== undefined && words.startsWith(`${this.#phase}: `);
     if (!isFurther) this.#phase = words;
     if (isFurther && this.#output.isTerminal) {
-      this.#output.write(`${ERASE}... ${words}`);
+      this.#output.write(`${ERASE}... ${withBar(words)}`);
       this.#isOpen = true;
       return;
     }
@@ -40,6 +44,14 @@ export class ProgressLines {
     if (this.#isOpen) this.#output.write(ERASE);
     this.#isOpen = false;
   }
+}
+
+/** Words that end in percent, with a bar of that length before it. */
+function withBar(words: string): string {
+  return words.replace(/(\d+) %$/, (share) => {
+    const numFull = Math.min(BAR_CELLS, Math.round(parseInt(share) / 100 * BAR_CELLS));
+    return `${"█".repeat(numFull)}${"░".repeat(BAR_CELLS - numFull)} ${share}`;
+  });
 }
 
 /** Standard output or error for {@link ProgressLines}. */

@@ -10,6 +10,7 @@ import { EngineSession } from "../../src/engine/engine_session.ts";
 import { StepTraceWriter } from "../../src/engine/step_trace_writer.ts";
 import { startRunner } from "../../src/runner/start_runner.ts";
 import {
+  decodeSteps,
   requestFor,
   type SchedulerAction,
   schedulerHistories,
@@ -104,8 +105,14 @@ class TracedRig {
   }
 
   #step(inFlight: readonly SchedulerAction[]): void {
-    const batch = this.rig.scheduler.schedule(this.#trace.now());
-    this.#trace.record({ type: "plan", ...(batch === undefined ? {} : { batch }) });
+    // Another bound each time, as times vary.
+    const maxPrefillTokens = [1, 2, 3].map((digits) => 1 + this.#ms % (3 * digits));
+    const bounds = {
+      maxDecodeSteps: 1 + this.#ms % 4,
+      ...(this.#ms % 5 === 0 ? { maxPrefillTokens } : {}),
+    };
+    const batch = this.rig.scheduler.schedule(this.#trace.now(), bounds);
+    this.#trace.record({ type: "plan", bounds, ...(batch === undefined ? {} : { batch }) });
     if (batch === undefined) return;
     this.batches.push(batch);
     const results = this.rig.runner.run(batch);
@@ -136,30 +143,35 @@ Deno.test("replaySteps() plans as any history did, and a device draws the same o
   let numSteps = 0;
   let numPreemptions = 0;
   let numHitTokens = 0;
+  let numFurtherSteps = 0;
   await fc.assert(
-    fc.asyncProperty(tinyCachingRigs, schedulerHistories, schedulings, async (...played) => {
-      const { lines, rig, batches } = traced(...played);
-      const alone = await replaySteps(lines);
-      const onDevice = await replaySteps(
-        lines,
-        ({ sizes }) => Promise.resolve(new PagedFakeRunner(sizes)),
-      );
-      assertEquals([alone.numSteps, onDevice.numSteps], [batches.length, batches.length]);
-      numSteps += alone.numSteps;
-      numPreemptions += rig.scheduler.stats.numPreemptions;
-      numHitTokens += rig.scheduler.stats.numHitTokens;
-      // A plan that is kept stays what it was when it was made, whatever has been done since.
-      const plans = lines.map((line) => parseTraceRecord(line));
-      assertEquals(
-        batches,
-        plans.flatMap((record) => record.type === "plan" && record.batch || []),
-      );
-    }),
+    fc.asyncProperty(
+      ...[tinyCachingRigs, schedulerHistories, schedulings, decodeSteps] as const,
+      async (sizes, actions, scheduling, steps) => {
+        const { lines, rig, batches } = traced(sizes, actions, { ...scheduling, ...steps });
+        const alone = await replaySteps(lines);
+        const onDevice = await replaySteps(
+          lines,
+          ({ sizes }) => Promise.resolve(new PagedFakeRunner(sizes)),
+        );
+        assertEquals([alone.numSteps, onDevice.numSteps], [batches.length, batches.length]);
+        numSteps += alone.numSteps;
+        numPreemptions += rig.scheduler.stats.numPreemptions;
+        numHitTokens += rig.scheduler.stats.numHitTokens;
+        numFurtherSteps += rig.scheduler.stats.numFurtherSteps;
+        // A plan that is kept stays what it was when it was made, whatever has been done since.
+        const plans = lines.map((line) => parseTraceRecord(line));
+        assertEquals(
+          batches,
+          plans.flatMap((record) => record.type === "plan" && record.batch || []),
+        );
+      },
+    ),
     { seed: 11, numRuns: 560 },
   );
   assert(
-    numSteps > 4000 && numPreemptions > 10 && numHitTokens > 200,
-    `${[numSteps, numPreemptions, numHitTokens]}`,
+    numSteps > 4000 && numPreemptions > 10 && numHitTokens > 200 && numFurtherSteps > 50,
+    `${[numSteps, numPreemptions, numHitTokens, numFurtherSteps]}`,
   );
 });
 

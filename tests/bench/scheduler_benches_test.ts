@@ -13,10 +13,15 @@ async function run(...args: string[]): Promise<string> {
   return text;
 }
 
-Deno.test("bench/schedule_commit.ts measures each number of sequences", async () => {
+Deno.test("bench/schedule_commit.ts measures each number of sequences, by single steps and several", async () => {
   const text = await run("run", "bench/schedule_commit.ts", "--quick");
-  const rows: { numSeqs: number; ms: number }[] = JSON.parse(text.trim().split("\n").at(-1)!);
-  assertEquals(rows.map(({ numSeqs }) => numSeqs), [1, 32, 256, 1024]);
+  const rows: { numSeqs: number; maxDecodeSteps: number; ms: number }[] = JSON.parse(
+    text.trim().split("\n").at(-1)!,
+  );
+  assertEquals(
+    rows.map(({ numSeqs, maxDecodeSteps }) => [numSeqs, maxDecodeSteps]),
+    [1, 32, 256, 1024].flatMap((numSeqs) => [[numSeqs, 1], [numSeqs, 8]]),
+  );
   assert(rows.every(({ ms }) => ms > 0), text);
 });
 

@@ -17,14 +17,19 @@ function result(fields: Partial<RequestResult>): RequestResult {
 
 Deno.test("distribution() is numpy's: linear percentiles, deviation of the population", () => {
   // np.percentile([1, 2, 3, 4], [0, 25, 50, 90, 99, 100]), np.std
-  const { mean, std, percentiles } = distribution([4, 1, 3, 2], [0, 25, 50, 90, 99, 100]);
-  assertEquals(mean, 2.5);
+  const { mean, std, median, percentiles } = distribution([4, 1, 3, 2], [0, 25, 50, 90, 99, 100]);
+  assertEquals([mean, median], [2.5, 2.5]);
   assert(Math.abs(std - 1.118033988749895) < 1e-12);
   const expected = [1, 1.75, 2.5, 3.7, 3.97, 4];
   for (const [i, [, value]] of percentiles.entries()) {
     assert(Math.abs(value - expected[i]!) < 1e-12, `${value} is not ${expected[i]}`);
   }
-  assertEquals(distribution([], [50]), { mean: 0, std: 0, percentiles: [[50, 0]] });
+  assertEquals(distribution([], [50]), {
+    mean: 0,
+    std: 0,
+    median: 0,
+    percentiles: [[50, 0]],
+  });
 });
 
 Deno.test("loadFigures() computes every figure by its formula, over whole answers alone", () => {
@@ -48,7 +53,7 @@ Deno.test("loadFigures() computes every figure by its formula, over whole answer
   // The first keeps both: its TPOT is (140 - 100) / 4 = 10. The second is late.
   assertEquals(figures.goodput, 0.5);
   assertEquals(figures.ttft.mean, 200);
-  assertEquals(figures.tpot, { mean: 10, std: 0, percentiles: [[50, 10]] });
+  assertEquals(figures.tpot, { mean: 10, std: 0, median: 10, percentiles: [[50, 10]] });
   assertEquals(figures.itl.mean, 20);
   assertEquals(figures.e2el.mean, 220);
   assertEquals(figures.ttftByTurn, []);

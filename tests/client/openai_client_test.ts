@@ -87,7 +87,12 @@ Deno.test("an aborted signal ends a stream that is silent, and the server sees i
 
 Deno.test("AnswerMeter counts from the request to the first text, and the rest per second", () => {
   const meter = new AnswerMeter(1000);
-  const part = (text: string, atMs: number) => ({ text, thinking: "", atMs });
+  const part = (text: string, atMs: number) => ({
+    text,
+    thinking: "",
+    hasChoice: true,
+    atMs,
+  });
   for (const [text, atMs] of [["", 1100], ["a", 1500], ["b", 2000], ["c", 2500]] as const) {
     meter.add(part(text, atMs));
   }

@@ -45,7 +45,7 @@ Deno.test("benchCommand() sends prompts of the length asked for, in the server's
   assertEquals(report.request_goodput, report.request_throughput);
   assert(Math.abs(report.request_throughput * report.duration - 6) < 1e-9);
   for (const figure of ["ttft", "tpot", "itl", "e2el"]) {
-    for (const name of ["mean", "std", "p50", "p90", "p99"]) {
+    for (const name of ["mean", "median", "std", "p50", "p90", "p99"]) {
       assert(Number.isFinite(report[`${name}_${figure}_ms`]), `${name}_${figure}_ms`);
     }
   }

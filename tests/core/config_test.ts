@@ -192,6 +192,8 @@ Deno.test("toEngineConfig() passes on what was set and leaves out what was not",
     longPrefillTokenThreshold: 256,
     maxLongPartialPrefills: 1,
     scheduleConservativeness: 1,
+    maxDecodeSteps: 8,
+    maxPrefillMs: 1000,
   });
   const args = ["--num-gpu-blocks-override", "9", "--kv-cache-memory-bytes", "1MiB"];
   const config = toEngineConfig(parseConfig([...args, "--max-model-len", "77"], {}), "m");
@@ -226,6 +228,14 @@ Deno.test("toEngineConfig() passes on how requests are scheduled", () => {
     256,
     0.3,
   ]);
+  const { maxDecodeSteps, maxPrefillMs } = toEngineConfig(
+    parseConfig(["--max-decode-steps", "2", "--max-prefill-ms", "300"], {}),
+    "m",
+  );
+  assertEquals([maxDecodeSteps, maxPrefillMs], [2, 300]);
+  for (const args of [["--max-decode-steps", "9"], ["--max-prefill-ms", "9"]]) {
+    assertThrows(() => parseConfig(args, {}), StartupError, args[0]);
+  }
   assertThrows(
     () => parseConfig(["--scheduling-policy", "lifo"], {}),
     StartupError,

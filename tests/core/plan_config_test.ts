@@ -13,6 +13,7 @@ Deno.test("parsePlanConfig() fills in the defaults and freezes", () => {
   assertEquals(config, {
     memory: 8 * 2 ** 30,
     json: false,
+    quantization: "none",
     blockSize: 16,
     maxNumBatchedTokens: 512,
   });
@@ -24,6 +25,14 @@ Deno.test("parsePlanConfig() reads its own flags and those it shares with serve"
   const config = parsePlanConfig(args, { QUIRE_MAX_MODEL_LEN: "1000" });
   assertEquals([config?.model, config?.memory, config?.json], ["llama-2-7b", 1.5 * 2 ** 30, true]);
   assertEquals([config?.blockSize, config?.maxModelLen], [32, 1000]);
+});
+
+Deno.test("parsePlanConfig() takes the pool's memory or the device's, not both", () => {
+  assertEquals(parsePlanConfig(["--gpu-memory-bytes", "2GiB"], {})?.gpuMemoryBytes, 2 ** 31);
+  assertEquals(
+    refusal(["--gpu-memory-bytes", "2GiB", "--memory", "1GiB"]),
+    "--memory is for the KV pool alone, and --gpu-memory-bytes for all of it: give one of them",
+  );
 });
 
 Deno.test("parsePlanConfig() refuses flags that only serve has, and values beyond their bounds", () => {

@@ -59,7 +59,11 @@ Deno.test("parseTraceRecord() reads what formatTraceRecord() writes, typed array
   };
   const prompt = Uint32Array.of(1, 2);
   const params = { maxTokens: 1, temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 };
-  const request = { id: "a", sequences: [{ prompt, params: { ...params, stopTokenIds: [1] } }] };
+  const request = {
+    id: "a",
+    sequences: [{ prompt, params: { ...params, stopTokenIds: [1] } }],
+    resumed: { sequences: [{ tokens: Uint32Array.of(7, 8), hasEnded: false }], elapsedMs: 0.5 },
+  };
   for (const record of [PLAN, results, { type: "add", ms: 1, request } satisfies TraceRecord]) {
     const line = formatTraceRecord(record);
     assertEquals(line.includes("\n"), false);

@@ -1,9 +1,12 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { DeviceLostError, KernelError } from "../../src/core/errors.ts";
+import { DeviceLostError, KernelError, OutOfMemoryError } from "../../src/core/errors.ts";
 import type { Device } from "../../src/device/device.ts";
 import { type Kernel, kernelCall } from "../../src/device/kernel.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
+import { denoProvider, type GpuProvider } from "../../src/device/gpu_provider.ts";
+import { WebGpuDevice } from "../../src/device/webgpu_device.ts";
 import { gpuTest, openTestDevice } from "../support/agreement.ts";
+import { replacing } from "../support/counting_provider.ts";
 
 /** `out[i] += in[i] * FACTOR`: the smallest kernel with both kinds of binding. */
 const scaleAdd: Kernel<{ FACTOR: number; N: number }> = {
@@ -42,7 +45,10 @@ async function conforms(device: Device): Promise<void> {
   assertEquals([...await device.run(program, { on: true }, read)], [110, 220, 440, 660]);
   assertEquals(new Uint32Array((await device.read(out, 8, 8)).buffer), Uint32Array.of(440, 660));
   const again = twice(1000);
-  const repeated = await device.compile([again, again, twice(1000)]);
+  const shares: number[] = [];
+  const repeated = await device.compile([again, again, twice(1000)], (share) => shares.push(share));
+  // The reference device has nothing to compile.
+  assertEquals(shares, device.kind === "cpu" ? [] : [0.5, 1]);
   assertEquals([...await device.run(repeated, { on: true }, read)], [3110, 3220, 6440, 9660]);
   assertEquals(repeated.calls.length, 3);
   device.write(out, 0, Uint32Array.of(110, 220, 440, 660));
@@ -94,6 +100,60 @@ gpuTest(
     await assertRejects(() => gpu.createTexture("huge", 1, side), RangeError, `1 by ${side}`);
   },
 );
+
+gpuTest(
+  "WebGpuDevice.run() rejects with DeviceLostError where the device goes in that very step",
+  async () => {
+    const device = (await openTestDevice())!;
+    const buffer = await device.createBuffer("b", 16);
+    const program = await device.compile<null>([]);
+    device.destroy();
+    await assertRejects(
+      async () => await device.run(program, null, { buffer, bytes: 4 }),
+      DeviceLostError,
+      "destroyed",
+    );
+  },
+);
+
+gpuTest(
+  "WebGpuDevice.run() throws what the device has said outside of all scopes, by its kind",
+  async () => {
+    const said: readonly [GPUError, typeof OutOfMemoryError | typeof KernelError][] = [
+      [new GPUOutOfMemoryError("no room"), OutOfMemoryError],
+      [new GPUValidationError("no room"), KernelError],
+    ];
+    for (const [error, expected] of said) {
+      const provider = denoProvider()!;
+      const devices: GPUDevice[] = [];
+      const device = (await WebGpuDevice.open(keeping(provider, devices)))!;
+      const buffer = await device.createBuffer("b", 16);
+      const program = await device.compile<null>([]);
+      devices[0]!.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error }));
+      assertThrows(
+        () => device.run(program, null, { buffer, bytes: 4 }),
+        expected as typeof KernelError,
+        "no room",
+      );
+      device.destroy();
+    }
+  },
+);
+
+/** The provider, which puts the devices that it makes on a list. */
+function keeping(provider: GpuProvider, devices: GPUDevice[]): GpuProvider {
+  const requestAdapter: GPU["requestAdapter"] = async (options) => {
+    const adapter = await provider.gpu.requestAdapter(options);
+    return adapter && replacing(adapter, {
+      requestDevice: async (descriptor) => {
+        const device = await adapter.requestDevice(descriptor);
+        devices.push(device);
+        return device;
+      },
+    });
+  };
+  return { ...provider, gpu: replacing(provider.gpu, { requestAdapter }) };
+}
 
 gpuTest("WebGpuDevice.run() throws DeviceLostError once the device is gone", async () => {
   const device = (await openTestDevice())!;

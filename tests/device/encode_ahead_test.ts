@@ -65,6 +65,31 @@ Deno.test("ReferenceDevice.run() computes the same whatever was expected of it",
   countsRight(new ReferenceDevice()));
 gpuTest("WebGpuDevice.run() computes the same whatever was expected of it", countsRight);
 
+async function runsWhatFollows(device: Device): Promise<void> {
+  const { out, program } = await rigOn(device);
+  const further = [4, 0, 4].map((rows) => ({ program, dims: { rows }, nextDims: { rows } }));
+  const read = { buffer: out, bytes: 16 };
+  const options = { nextDims: { rows: 4 }, further };
+  for (let i = 1; i <= 3; i++) {
+    const words = await device.run(program, { rows: 4 }, read, options);
+    assertEquals([...words], [3 * i, 3 * i, 3 * i, 3 * i]);
+  }
+}
+
+Deno.test("ReferenceDevice.run() runs what follows before it reads back", () =>
+  runsWhatFollows(new ReferenceDevice()));
+gpuTest("WebGpuDevice.run() runs what follows before it reads back", runsWhatFollows);
+
+gpuTest(
+  "WebGpuDevice.run() submits what follows in one piece, recorded ahead where it is foreseen",
+  () =>
+    withCounts(async (device, counts) => {
+      await runsWhatFollows(device);
+      // One of the first run, and one ahead in each.
+      assertEquals([counts.numSubmissions, counts.numEncoders], [3, 4]);
+    }),
+);
+
 async function calledOnceBeforeResults(device: Device): Promise<void> {
   const { out, program } = await rigOn(device);
   const order: string[] = [];

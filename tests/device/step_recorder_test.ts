@@ -120,6 +120,14 @@ Deno.test("StepRecorder.take() uses what was recorded ahead for the same counts,
   assertEquals(rig.numStaging, 1);
 });
 
+Deno.test("StepRecorder.take() records what follows in the same commands, and finds that again too", () => {
+  const rig = new RecordingRig();
+  const run = { ...runOf(1), further: [runOf(3, CALLS.slice(0, 1)), runOf(2, CALLS.slice(0, 1))] };
+  rig.recorder.expect(run);
+  assertEquals(rig.run(run), "p a 1x1x1 q c 1x1x1 p a 3x1x1 a 2x1x1 drawn[8]");
+  assertEquals(rig.recorded.length, 1);
+});
+
 Deno.test("StepRecorder.take() compares counts, not the sizes they come from", () => {
   const rig = new RecordingRig();
   const calls = [call(p, "splits", ({ rows }) => [Math.ceil(rows / 64), 1, 1])];
@@ -142,6 +150,10 @@ Deno.test("StepRecorder.take() never uses a recording of other counts, program, 
     [runOf(3), runOf(3, OTHER)],
     [runOf(3), { ...runOf(3), source: named<GPUBuffer>("other") }],
     [runOf(3), { ...runOf(3), bytes: 12 }],
+    [runOf(3), { ...runOf(3), further: [runOf(3)] }],
+    [{ ...runOf(3), further: [runOf(3)] }, runOf(3)],
+    [{ ...runOf(3), further: [runOf(3)] }, { ...runOf(3), further: [runOf(4)] }],
+    [{ ...runOf(3), further: [runOf(3)] }, { ...runOf(3), further: [runOf(3, OTHER)] }],
   ];
   for (const [expected, actual] of cases) {
     const alone = new RecordingRig().run(actual);

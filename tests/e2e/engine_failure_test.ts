@@ -41,16 +41,18 @@ async function untilReady(server: ServerProcess): Promise<void> {
 }
 
 Deno.test({
-  name: "a step that takes too long ends its requests, and another engine takes over",
+  name: "a step that always takes too long ends its request, and another engine takes over",
   ...CHILD,
   async fn() {
     using server = await ServerProcess.start(IMPATIENT);
-    await assertUnavailable(await server.post("/v1/completions", LONG));
+    const refused = await server.post("/v1/completions", LONG);
+    assertEquals([refused.status, (await refused.json()).error.code], [500, "engine_lost"]);
     await untilReady(server);
     const short = { prompt: "Once upon a time", max_tokens: 2 };
     const answer = await (await server.post("/v1/completions", short)).json();
     assertStringIncludes(answer.choices[0].text, " there");
-    assertStringIncludes(server.output, "requests_failed=1 restart_in_seconds=0.5");
+    assertStringIncludes(server.output, "requests_kept=1 requests_failed=0 restart_in_seconds=2");
+    assertStringIncludes(server.output, "engine runs again");
     await server.stop();
   },
 });
@@ -77,12 +79,14 @@ for (const form of FORMS) {
     async fn() {
       const dir = await endlessModel();
       const args = ["--device", "cpu", "--model", dir];
-      using server = await ServerProcess.startUnready(form, freePort(), args);
-      const health = await server.fetch("/health");
-      assertEquals([health.status, (await health.json()).state], [503, "starting"]);
-      server.signal("SIGTERM");
-      assertEquals(await server.exitCode(), 0);
-      assert(!/error|\n\s+at /i.test(server.output), server.output);
+      for (const signal of ["SIGTERM", "SIGINT"] as const) {
+        using server = await ServerProcess.startUnready(form, freePort(), args);
+        const health = await server.fetch("/health");
+        assertEquals([health.status, (await health.json()).state], [503, "starting"]);
+        server.signal(signal);
+        assertEquals(await server.exitCode(), 0, signal);
+        assert(!/error|\n\s+at /i.test(server.output), server.output);
+      }
       await Deno.remove(dir, { recursive: true });
     },
   });

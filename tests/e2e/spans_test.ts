@@ -105,6 +105,13 @@ Deno.test("the spans of each sample of a chat stand side by side, also under den
   }
 });
 
+Deno.test("deno task start needs no further permissions for spans", async () => {
+  using server = await ServerProcess.startTask("start", ["--device", "cpu"], TELEMETRY);
+  const spans = await spansOf(server, CHAT);
+  const chat = below(spans, "chat quire-demo", below(spans, "POST", CALLER).spanId);
+  below(spans, "decode", chat.spanId);
+});
+
 Deno.test("without OTEL_DENO there are no spans", async () => {
   using server = await ServerProcess.start(["--device", "cpu"], {
     OTEL_EXPORTER_OTLP_PROTOCOL: "console",

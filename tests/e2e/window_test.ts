@@ -1,24 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
+import { BROWSERS, findBrowser } from "../support/find_browser.ts";
 import { freePort, ServerProcess } from "../support/server_process.ts";
 
 const FOLDER = new URL("../browser/", import.meta.url).pathname;
 const UNSANITIZED = { sanitizeOps: false, sanitizeResources: false };
-/** Names of the browser whose window is tested. */
-const BROWSERS = ["chromium", "chromium-browser", "google-chrome"];
-
-/** The browser of this machine; undefined where it has none. */
-function findBrowser(): string | undefined {
-  const folders = (Deno.env.get("PATH") ?? "").split(":");
-  const places = BROWSERS.flatMap((name) => folders.map((folder) => `${folder}/${name}`));
-  return places.find((place) => {
-    try {
-      return Deno.statSync(place).isFile;
-    } catch {
-      return false;
-    }
-  });
-}
-
 const browser = findBrowser();
 const reason = browser === undefined ? `skipped, since there is no ${BROWSERS[0]}` : "";
 

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { EngineUnavailableError, RequestError, StartupError } from "../../src/core/errors.ts";
 import { CLIENT_CONFIG as CONFIG, ClientRig, turns } from "../support/client_rig.ts";
 import { FAKE_INFO, statsAfter } from "../support/fake_worker.ts";
@@ -138,21 +139,23 @@ Deno.test("EngineClient tells the engine when a consumer leaves or aborts", asyn
   ]);
 });
 
-Deno.test("EngineClient ends what streams with an error when the isolate dies, and restarts it", async () => {
+Deno.test("EngineClient hands what streams to the next isolate when one dies", async () => {
   const rig = await new ClientRig().start();
   const generation = await rig.submit("a");
   const unanswered = rig.client.submit(requestOf("b", 1));
   rig.worker.sayEvents(1, { requestId: "a", index: 0, token: 5 });
   const dead = rig.worker;
   dead.say({ type: "failed", message: "The GPU is gone", atStart: false });
-
-  const events = (await Array.fromAsync(generation.events)).flat();
-  assertEquals(events.map(({ finishReason }) => finishReason), [undefined, "error"]);
-  assertEquals(events[1]?.error?.status, 503);
-  assertStringIncludes(events[1]!.error!.message, "try again");
-  await assertRejects(() => unanswered, EngineUnavailableError, "try again");
   assertEquals([rig.client.state, rig.client.failure], ["restarting", "The GPU is gone"]);
-  assertEquals(dead.isTerminated, true);
+  assertEquals([dead.isTerminated, rig.client.numInFlight], [true, 2]);
+  assertEquals([rig.client.stats.numRunning, rig.client.stats.numWaiting], [0, 2]);
+  assertEquals(rig.lastFailure, {
+    reason: "The GPU is gone",
+    state: "restarting",
+    numKept: 2,
+    numFailed: 0,
+    pauseMs: 100,
+  });
   await assertRejects(
     () => rig.client.submit(requestOf("c", 1)),
     EngineUnavailableError,
@@ -165,9 +168,103 @@ Deno.test("EngineClient ends what streams with an error when the isolate dies, a
   assertEquals(rig.worker.received, [{ type: "start", config: CONFIG }]);
   rig.worker.say({ type: "ready", info: FAKE_INFO });
   assertEquals([rig.client.state, rig.client.failure], ["ready", undefined]);
+  const resumed = (...tokens: number[]) => {
+    const sequences = [{ tokens: Uint32Array.from(tokens), hasEnded: false }];
+    return { resumed: { sequences, elapsedMs: 100 } };
+  };
+  assertEquals(rig.worker.received.slice(1), [
+    { type: "submit", request: { ...requestOf("a", 1), ...resumed(5) } },
+    { type: "submit", request: { ...requestOf("b", 1), ...resumed() } },
+  ]);
   assertEquals(rig.failures, ["The GPU is gone -> restarting"]);
-  assertEquals(rig.numReady, 2);
+  const { numLosses, numReplayedRequests } = rig.client.stats;
+  assertEquals([rig.numReady, numLosses, numReplayedRequests], [2, 1, 2]);
+
+  rig.worker.say({ type: "accepted", id: "a" });
+  rig.worker.say({ type: "accepted", id: "b" });
+  const end = { index: 0, token: 6, finishReason: "stop" } as const;
+  rig.worker.sayEvents(1, { requestId: "a", ...end }, { requestId: "b", ...end });
+  const tokens = async ({ events }: typeof generation) =>
+    (await Array.fromAsync(events)).flat().map(({ token }) => token);
+  assertEquals([await tokens(generation), await tokens(await unanswered)], [[5, 6], [6]]);
   await rig.submit("d");
+});
+
+Deno.test("EngineClient ends all it has kept when it gives up, and says why", async () => {
+  const rig = await new ClientRig().start();
+  const generation = await rig.submit("a");
+  const unanswered = rig.client.submit(requestOf("b", 1));
+  for (const pauseMs of [100, 200]) {
+    rig.worker.crash("boom");
+    rig.clock.advance(pauseMs);
+  }
+  rig.worker.crash("the last one");
+  assertEquals([rig.client.state, rig.lastFailure?.numFailed], ["failed", 2]);
+  const [end] = (await Array.fromAsync(generation.events)).flat();
+  assertEquals([end?.finishReason, end?.error?.status], ["error", 503]);
+  assertStringIncludes(end!.error!.message, "no other is started in its place: the last one");
+  await assertRejects(() => unanswered, EngineUnavailableError, "the last one");
+});
+
+Deno.test("EngineClient.outage says since when there is no engine, and when the next is tried", async () => {
+  const rig = await new ClientRig().start();
+  assertEquals(rig.client.outage, undefined);
+  rig.worker.crash("boom");
+  rig.clock.advance(30);
+  const base = { numLosses: 1, maxNumLosses: 3 };
+  assertEquals(rig.client.outage, { ...base, elapsedMs: 30, nextTryMs: 70 });
+  rig.clock.advance(70);
+  assertEquals(rig.client.outage, { ...base, elapsedMs: 100 });
+  rig.worker.crash("boom");
+  rig.clock.advance(50);
+  assertEquals(rig.client.outage, { ...base, numLosses: 2, elapsedMs: 150, nextTryMs: 150 });
+  rig.clock.advance(150);
+  rig.worker.say({ type: "ready", info: FAKE_INFO });
+  assertEquals(rig.client.outage, undefined);
+  rig.client.close();
+});
+
+Deno.test("EngineClient gives an engine that ran out of memory a smaller pool, down to one longest sequence", () => {
+  const sizes: readonly [Partial<EngineConfig>, Partial<EngineConfig>][] = [
+    [{ numBlocksOverride: 240 }, { numBlocksOverride: 120 }],
+    [{ kvCacheMemoryBytes: 24_000 }, { kvCacheMemoryBytes: 24_000, numBlocksOverride: 120 }],
+    [{ gpuMemoryBytes: 99_000 }, { gpuMemoryBytes: 99_000, numBlocksOverride: 120 }],
+    // It keeps its freedom, within the half.
+    [{}, { maxKvCacheMemoryBytes: 12_000 }],
+  ];
+  for (const [given, next] of sizes) {
+    const info = { ...FAKE_INFO, numBlocks: 240, kvCacheBytes: 24_000 };
+    const rig = new ClientRig({ maxNumFailures: 0 });
+    rig.client.start({ ...CONFIG, ...given });
+    rig.worker.say({ type: "ready", info });
+    assertEquals(rig.client.notice, undefined);
+    const started = () => rig.worker.received[0];
+    const fail = (numBlocks: number) => {
+      rig.worker.say({ type: "failed", message: "full", atStart: false, isOutOfMemory: true });
+      rig.clock.advance(100_000);
+      rig.worker.say({
+        type: "ready",
+        info: { ...info, numBlocks, kvCacheBytes: 100 * numBlocks },
+      });
+      return rig.lastFailure?.poolCut;
+    };
+    assertEquals(fail(120), { numBefore: 240, numAfter: 120 });
+    assertEquals(started(), { type: "start", config: { ...CONFIG, ...given, ...next } });
+    assertEquals([fail(60), fail(50), fail(50)], [
+      { numBefore: 120, numAfter: 60 },
+      // One sequence of 100 tokens takes 50 blocks.
+      { numBefore: 60, numAfter: 50 },
+      { numBefore: 50, numAfter: 50 },
+    ]);
+    const notice = "Since the engine ran out of memory, it starts with at most 50 KV blocks in " +
+      "place of 240";
+    assertEquals(rig.client.notice, notice);
+    const cut = started();
+    rig.worker.crash("boom");
+    rig.clock.advance(100_000);
+    assertEquals(started(), cut, "it stays so");
+    rig.client.close();
+  }
 });
 
 Deno.test("EngineClient does not listen to an isolate that has died", async () => {
@@ -241,6 +338,48 @@ Deno.test("EngineClient does not retry for ever what kills each isolate after it
   assertEquals([rig.client.state, rig.client.failure], ["failed", "poison"]);
 });
 
+Deno.test("EngineClient forgives past failures when an answer is completed", async () => {
+  const rig = await new ClientRig().start();
+  for (let round = 0; round < 5; round++) {
+    const generation = await rig.submit("a");
+    rig.worker.sayEvents(1, { requestId: "a", index: 0, token: 6, finishReason: "length" });
+    assertEquals((await Array.fromAsync(generation.events)).length, 1);
+    rig.worker.crash("boom");
+    assertEquals(rig.clock.pendingMs, [100]);
+    rig.clock.advance(100);
+    rig.worker.say({ type: "ready", info: FAKE_INFO });
+  }
+  assertEquals([rig.client.state, rig.client.stats.numLosses], ["ready", 5]);
+  rig.client.close();
+});
+
+Deno.test("EngineClient drops what a thread hangs by that cannot be ended", async () => {
+  const rig = await new ClientRig().start();
+  const stalls = await rig.submit("stalls");
+  await rig.submit("waits");
+  rig.worker.say({ type: "begun", ids: ["stalls"] });
+  rig.worker.isStuck = true;
+  while (rig.client.state === "ready") rig.clock.advance(1000);
+  rig.clock.advance(2000);
+  const [end] = (await Array.fromAsync(stalls.events)).flat();
+  assertEquals([end?.error?.status, end?.error?.code], [500, "engine_lost"]);
+  rig.worker.say({ type: "ready", info: FAKE_INFO });
+  const [, ...submitted] = rig.worker.received;
+  assertEquals(submitted.map((message) => message.type === "submit" && message.request.id), [
+    "waits",
+  ]);
+  rig.client.close();
+
+  const other = await new ClientRig().start();
+  await other.submit("stalls");
+  other.worker.say({ type: "begun", ids: ["stalls"] });
+  other.worker.isStuck = true;
+  other.worker.crash("boom");
+  other.clock.advance(100);
+  assertEquals(other.client.numInFlight, 1, "this thread does not hang, it is still ending");
+  other.client.close();
+});
+
 Deno.test("EngineClient does not retry a restart that only the user can put right", async () => {
   const rig = await new ClientRig().start();
   rig.worker.crash("boom");
@@ -308,6 +447,25 @@ Deno.test("EngineClient.drain() stops an isolate that still starts, and is not r
   rig.worker.say({ type: "stopped" });
   await draining;
   assertEquals(rig.client.state, "draining");
+});
+
+Deno.test("EngineClient.drain() waits for what the next engine goes on with", async () => {
+  const rig = await new ClientRig().start();
+  const generation = await rig.submit("a");
+  rig.worker.crash("boom");
+  let isDrained = false;
+  const draining = rig.client.drain(1000).then(() => isDrained = true);
+  rig.clock.advance(100);
+  rig.worker.say({ type: "ready", info: FAKE_INFO });
+  await turns();
+  assertEquals([rig.client.state, rig.numReady, isDrained], ["draining", 1, false]);
+  rig.worker.sayEvents(1, { requestId: "a", index: 0, token: 5, finishReason: "stop" });
+  await turns();
+  rig.worker.say({ type: "stopped" });
+  await draining;
+  assertEquals((await Array.fromAsync(generation.events)).flat()[0]?.finishReason, "stop");
+  assertEquals(rig.clock.pendingMs, []);
+  rig.client.close();
 });
 
 Deno.test("EngineClient.info follows the size of the pool", async () => {

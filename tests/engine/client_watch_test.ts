@@ -17,7 +17,7 @@ function numPings({ worker }: ClientRig): number {
   return worker.received.filter(({ type }) => type === "ping").length;
 }
 
-Deno.test("EngineClient ends an isolate that answers nothing, and what it worked on", async () => {
+Deno.test("EngineClient ends an isolate that answers nothing, and hands what it worked on to the next", async () => {
   const rig = await new ClientRig().start();
   const generation = await rig.submit("a");
   const waiting = rig.client.submit(requestOf("b", 1));
@@ -28,16 +28,19 @@ Deno.test("EngineClient ends an isolate that answers nothing, and what it worked
   pass(rig, 1000);
   assertEquals([rig.client.state, worker.isTerminated], ["restarting", true]);
   assertStringIncludes(rig.client.failure ?? "", "has not completed a step for 4 s");
-  const [end] = (await Array.fromAsync(generation.events)).flat();
-  assertEquals([end?.finishReason, end?.error?.status], ["error", 503]);
-  await assertRejects(() => waiting, EngineUnavailableError, "try again");
   await assertRejects(() => command, EngineUnavailableError, "before it answered");
-  assertEquals(rig.lastFailure?.numRequests, 2);
-  assertEquals(rig.lastFailure?.pauseMs, 100);
-  assertEquals(rig.clock.pendingMs, [100], "only the restart is awaited");
-  rig.clock.advance(100);
+  assertEquals([rig.lastFailure?.numKept, rig.lastFailure?.numFailed], [2, 0]);
+  assertEquals(rig.lastFailure?.pauseMs, 2000, "its thread has some time to end");
+  assertEquals(rig.clock.pendingMs, [2000], "only the restart is awaited");
+  rig.clock.advance(2000);
   rig.worker.say({ type: "ready", info: FAKE_INFO });
   assertEquals([rig.client.state, rig.client.numRestarts], ["ready", 1]);
+  assertEquals(rig.worker.received.filter(({ type }) => type === "submit").length, 2);
+  rig.worker.say({ type: "accepted", id: "b" });
+  rig.client.close();
+  const [end] = (await Array.fromAsync(generation.events)).flat();
+  assertEquals([end?.finishReason, end?.error?.status], ["error", 503]);
+  await waiting;
 });
 
 Deno.test("EngineClient ends an isolate that answers but does not get on with its work", async () => {
@@ -47,6 +50,27 @@ Deno.test("EngineClient ends an isolate that answers but does not get on with it
   assertEquals(rig.client.state, "ready", "the first answer showed progress");
   pass(rig, 1000);
   assertEquals(rig.client.state, "restarting");
+});
+
+Deno.test("EngineClient tells of a step that takes long, and counts it once", async () => {
+  const rig = await new ClientRig().start();
+  const answer = (numAdvances: number) => () =>
+    rig.worker.say({ type: "pong", numAdvances, isBusy: true, work: "the device computes" });
+  const rest = () => rig.worker.say({ type: "pong", numAdvances: 0, isBusy: false });
+  pass(rig, 5000, rest);
+  assertEquals(rig.client.stall, undefined);
+  pass(rig, 3000, answer(1));
+  const stall = { seconds: 2, reason: "the device computes" };
+  assertEquals([rig.client.stall, rig.client.numStalls, rig.stalls], [stall, 1, [stall]]);
+  pass(rig, 1000, answer(2));
+  assertEquals([rig.client.stall, rig.client.numStalls], [undefined, 1]);
+  assertEquals(rig.stalls.length, 2);
+  pass(rig, 5000);
+  assertEquals([rig.client.state, rig.client.stall, rig.client.numStalls], [
+    "restarting",
+    undefined,
+    2,
+  ]);
 });
 
 Deno.test("EngineClient lets an isolate be that advances, or has nothing to do", async () => {
@@ -63,10 +87,9 @@ Deno.test("EngineClient lets an isolate be that advances, or has nothing to do",
 
 Deno.test("EngineClient restarts an isolate that ends without a word", async () => {
   const rig = await new ClientRig().start();
-  const generation = await rig.submit("a");
+  await rig.submit("a");
   rig.worker.exit();
-  const [end] = (await Array.fromAsync(generation.events)).flat();
-  assertEquals([end?.finishReason, rig.client.state], ["error", "restarting"]);
+  assertEquals([rig.client.state, rig.client.numInFlight], ["restarting", 1]);
   assertStringIncludes(rig.client.failure ?? "", "ended without saying why");
 });
 
@@ -87,7 +110,7 @@ Deno.test("EngineClient counts a restart that hangs as a failure", async () => {
   rig.worker.crash("boom");
   rig.clock.advance(100);
   pass(rig, 8000);
-  assertEquals([rig.client.state, rig.clock.pendingMs], ["restarting", [200]]);
+  assertEquals([rig.client.state, rig.clock.pendingMs], ["restarting", [2000]]);
 });
 
 Deno.test("EngineClient starts no other isolate beside two threads that cannot be ended", async () => {

@@ -43,9 +43,15 @@ Deno.test("CostMeter does not take the time of copies for that of positions, and
   const before = meter.note({ numTokens: 200 }, 55, times);
   let costs = before;
   for (let i = 0; i < 200; i++) {
-    const numTokens = i % 2 === 0 ? 8 : 200;
-    times = { ...times, loadedBytes: times.loadedBytes + MIB, loadMs: times.loadMs + 30 };
-    costs = meter.note({ numTokens }, 5 + 0.25 * numTokens + 30, times) ?? costs;
+    // Copies come with the longer steps.
+    const [numTokens, numMiB] = i % 2 === 0 ? [8, 0] : [200, 1];
+    const loadMs = 30 * numMiB;
+    times = {
+      ...times,
+      loadedBytes: times.loadedBytes + numMiB * MIB,
+      loadMs: times.loadMs + loadMs,
+    };
+    costs = meter.note({ numTokens }, 5 + 0.25 * numTokens + loadMs, times) ?? costs;
   }
   assertNear(costs?.tokenMs, 0.25);
   assertNear(costs?.storeMsPerMiB, 2);

@@ -5,7 +5,7 @@ import {
   type EngineInfo,
   EVICTION_POLICIES,
 } from "../../src/core/engine_config.ts";
-import { DeviceLostError, StartupError } from "../../src/core/errors.ts";
+import { DeviceLostError, OutOfMemoryError, StartupError } from "../../src/core/errors.ts";
 import type { Runner } from "../../src/engine/engine.ts";
 import { EngineSession, type StartRunner } from "../../src/engine/engine_session.ts";
 import { FAKE_INFO } from "../support/fake_worker.ts";
@@ -191,6 +191,23 @@ Deno.test("EngineSession ends with a lost device, which is nobody's bug", async 
     atStart: false,
   });
   assertEquals(rig.bugs, []);
+});
+
+Deno.test("EngineSession says when it ends for want of memory, of the device or its own", async () => {
+  const errors = [
+    new OutOfMemoryError("The GPU device has no memory left"),
+    new DeviceLostError("GPU device lost (unknown): Out of memory"),
+    new RangeError("Array buffer allocation failed"),
+  ];
+  for (const error of errors) {
+    const rig = new SessionRig(startBroken(error));
+    await rig.start();
+    rig.session.receive({ type: "submit", request: requestOf("a", 1) });
+    await rig.failed;
+    const { message } = error;
+    const last = { type: "failed", message, atStart: false, isOutOfMemory: true } as const;
+    assertEquals([rig.outbox.messages.at(-1), rig.bugs], [last, []]);
+  }
 });
 
 Deno.test("EngineSession reports an unforeseen error with its stack, and ends", async () => {

@@ -3,7 +3,10 @@ import { InvariantError } from "../../src/base/invariant.ts";
 import type { Batch } from "../../src/core/batch.ts";
 import type { PoolResized } from "../../src/core/engine_command.ts";
 import { KernelError } from "../../src/core/errors.ts";
+import { parseTraceRecord } from "../../src/core/step_trace.ts";
 import { Engine, type EngineOptions, type Runner } from "../../src/engine/engine.ts";
+import { StepPace } from "../../src/engine/step_pace.ts";
+import { StepTraceWriter } from "../../src/engine/step_trace_writer.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { Outbox } from "../support/outbox.ts";
 import { generateAlone } from "../support/paged_fake_runner.ts";
@@ -41,6 +44,46 @@ Deno.test("Engine answers a submission, then posts one message per step", async 
   assertEquals(outbox.tokensOf("a"), generateAlone(prompt, params, 1000).tokens);
   assertEquals([outbox.stats.numSteps, outbox.stats.numGeneratedTokens], [5, 3]);
   await rig.finish();
+});
+
+Deno.test("Engine takes several decode steps as its pace says, and posts their tokens as events of one message", async () => {
+  const lines: string[] = [];
+  const trace = new StepTraceWriter((line) => lines.push(line), new ManualClock());
+  const rig = new EngineRig({ maxDecodeSteps: 4 }, { pace: new StepPace(), trace });
+  const { outbox } = rig;
+  const request = requestOf("a", 5, { maxTokens: 7 });
+  rig.engine.submit(request);
+  await outbox.untilEnd("a");
+  const posted = outbox.messages.flatMap((message) =>
+    message.type === "events" ? [message.events.map(({ token }) => token !== undefined)] : []
+  );
+  // The prompt's, the first that shows how long one takes, four, and the last.
+  assertEquals(posted.map(({ length }) => length), [1, 1, 4, 1]);
+  assert(posted.flat().every((hasToken) => hasToken));
+  const { prompt, params } = request.sequences[0]!;
+  assertEquals(outbox.tokensOf("a"), generateAlone(prompt, params, 1000).tokens);
+  const plans = lines.map((line) => parseTraceRecord(line)).filter(({ type }) => type === "plan");
+  assertEquals(plans.map((plan) => plan.type === "plan" && plan.bounds?.maxDecodeSteps), [
+    ...[1, 1, 8, 8],
+  ]);
+  await rig.finish();
+});
+
+Deno.test("Engine says which requests a step begins with, before it runs it", async () => {
+  const outbox = new Outbox();
+  const { scheduler, runner: model } = new SchedulerRig({ maxNumSeqs: 2 });
+  const runner: Runner = {
+    run(batch) {
+      if (batch.step === 2) throw new KernelError("rms_norm", "gone");
+      return model.run(batch);
+    },
+  };
+  const engine = new Engine({ scheduler, runner, post: outbox.post });
+  engine.submit(requestOf("a", 1, { maxTokens: 2 }));
+  engine.submit(requestOf("b", 1, { maxTokens: 9 }));
+  engine.submit(requestOf("c", 1));
+  await assertRejects(() => engine.run(), KernelError, "gone");
+  assertEquals(outbox.begun, [["a", "b"], ["c"]]);
 });
 
 Deno.test("Engine refuses with the error as data, and goes on", async () => {
@@ -408,17 +451,22 @@ Deno.test("Engine.pulse counts what is completed, and shows work that does not a
       return paged.run(batch);
     },
   };
-  const rig = new EngineRig({}, { runner });
+  const rig = new EngineRig({ maxNumSeqs: 1 }, { runner });
   rig.engine.command(0, { type: "check_integrity" });
   await rig.outbox.until(() => rig.outbox.types.includes("answer"));
   await turn();
   assertEquals(rig.engine.pulse, { numAdvances: 1, isBusy: false });
   rig.engine.submit(requestOf("a", 1, { maxTokens: 3 }));
+  rig.engine.submit(requestOf("b", 1, { maxTokens: 1 }));
   await started.promise;
-  assertEquals(rig.engine.pulse, { numAdvances: 2, isBusy: true });
+  const work = "the device computes step 1 of 1 chunks and 1 tokens; " +
+    "1 running, 1 waiting, 199 of 200 blocks free, 0 evictable; " +
+    "b[0] waits: 1 sequences of a step needed, 1 of 1 taken (--max-num-seqs)";
+  assertEquals(rig.engine.pulse, { numAdvances: 2, isBusy: true, work });
   device.resolve();
   await rig.outbox.untilEnd("a");
-  assertEquals(rig.engine.pulse.numAdvances, 4);
+  await rig.outbox.untilEnd("b");
+  assertEquals(rig.engine.pulse.numAdvances, 5);
   await rig.finish();
 });
 
@@ -437,7 +485,9 @@ Deno.test("Engine.pulse shows a command that never ends as work", async () => {
   const rig = new EngineRig(sizes, { runner: slow });
   rig.engine.command(0, { type: "resize_kv", numBlocks: 6 });
   await started.promise;
-  assertEquals(rig.engine.pulse, { numAdvances: 0, isBusy: true });
+  const work = "the command resize_kv is carried out; " +
+    "0 running, 0 waiting, 6 of 6 blocks free, 0 evictable";
+  assertEquals(rig.engine.pulse, { numAdvances: 0, isBusy: true, work });
   device.resolve();
   await rig.outbox.until(() => rig.outbox.types.includes("answer"));
   await turn();

@@ -2,8 +2,8 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { EngineClient } from "../../src/engine/client.ts";
+import type { EngineClientOptions } from "../../src/engine/client_options.ts";
 import { EngineThread } from "../../src/engine/engine_thread.ts";
-import { ManualClock } from "../support/manual_clock.ts";
 import { generateAlone } from "../support/paged_fake_runner.ts";
 import { requestOf } from "../support/requests.ts";
 
@@ -19,7 +19,7 @@ const CONFIG: EngineConfig = {
 };
 
 /** A client whose isolates are real Workers around a fake model. */
-function clientOf(options: { clock?: ManualClock; onProgress?: (phase: string) => void } = {}) {
+function clientOf(options: EngineClientOptions = {}) {
   const url = new URL("../support/fake_engine_worker.ts", import.meta.url);
   return new EngineClient({ ...options, spawn: () => new EngineThread(url) });
 }
@@ -65,16 +65,14 @@ Deno.test("serveIsolate() tells the user's mistake before the Worker ends", asyn
 });
 
 Deno.test("EngineClient replaces a real Worker whose device is lost", async () => {
-  const clock = new ManualClock();
-  const client = clientOf({ clock });
+  const client = clientOf({ restart: { initialDelayMs: 1 } });
   await client.start(CONFIG);
   const fatal = requestOf("fatal", 1);
   fatal.sequences[0]!.prompt[0] = 99;
   const { events } = await client.submit(fatal);
   const [end] = (await Array.fromAsync(events)).flat();
-  assertEquals([end?.finishReason, client.failure], ["error", "The fake device is gone"]);
-
-  clock.advance(1000);
+  assertEquals([end?.error?.code, client.failure], ["engine_lost", "The fake device is gone"]);
+  assertEquals(client.stats.numLosses, 3);
   while (client.state !== "ready") await new Promise((resolve) => setTimeout(resolve, 1));
   const { events: after } = await client.submit(requestOf("after", 1, { maxTokens: 2 }));
   assertEquals((await Array.fromAsync(after)).flat().at(-1)?.finishReason, "length");

@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import type { EngineStall } from "../../src/core/generation.ts";
 import { stepDeadlineMs, Watchdog } from "../../src/engine/watchdog.ts";
 import { FAKE_INFO } from "../support/fake_worker.ts";
 import { ManualClock } from "../support/manual_clock.ts";
@@ -6,13 +7,15 @@ import { ManualClock } from "../support/manual_clock.ts";
 function rig() {
   const clock = new ManualClock();
   const said: string[] = [];
+  const stalls: (EngineStall | undefined)[] = [];
   let numPings = 0;
   const watchdog = new Watchdog({
     clock,
     ping: () => numPings++,
     onSilence: (reason) => said.push(reason),
+    onStall: (stall) => stalls.push(stall),
   });
-  return { clock, said, watchdog, numPings: () => numPings };
+  return { stalls, clock, said, watchdog, numPings: () => numPings };
 }
 
 Deno.test("Watchdog says once that an isolate is silent, and looks no more", () => {
@@ -55,6 +58,42 @@ Deno.test("Watchdog asks again only once it has been answered, and not while an 
   assertEquals(numPings(), 3);
   watchdog.cancel();
   assertEquals(clock.pendingMs, []);
+});
+
+Deno.test("Watchdog tells what an isolate is at that does not get on, until it does", () => {
+  const { clock, stalls, watchdog } = rig();
+  watchdog.watchSteps(120_000);
+  const answer = (numAdvances: number) => {
+    clock.advance(1000);
+    watchdog.hear({ numAdvances, isBusy: true, work: "the device computes step 7" });
+  };
+  answer(7);
+  for (let i = 0; i < 29; i++) answer(7);
+  assertEquals([stalls, watchdog.stall], [[], undefined]);
+  answer(7);
+  const reason = "the device computes step 7";
+  assertEquals(stalls, [{ seconds: 30, reason }]);
+  for (let i = 0; i < 10; i++) answer(7);
+  assertEquals([stalls.length, watchdog.stall], [1, { seconds: 40, reason }]);
+  answer(8);
+  assertEquals([stalls.at(-1), stalls.length, watchdog.stall], [undefined, 2, undefined]);
+});
+
+Deno.test("Watchdog says of an isolate that answers nothing what it was at before", () => {
+  const { clock, stalls, watchdog } = rig();
+  watchdog.watchSteps(8000);
+  for (let i = 0; i < 2; i++) clock.advance(1000);
+  const reason = "it answers nothing: its thread computes, or waits in a driver";
+  assertEquals(stalls, [{ seconds: 2, reason }]);
+  watchdog.hear({ numAdvances: 1, isBusy: true, work: "the next step is planned" });
+  for (let i = 0; i < 3; i++) clock.advance(1000);
+  assertEquals(watchdog.stall, {
+    seconds: 3,
+    reason: `${reason}; before, the next step is planned`,
+  });
+  // The end of the isolate is told otherwise.
+  watchdog.cancel();
+  assertEquals([watchdog.stall, stalls.length], [undefined, 3]);
 });
 
 Deno.test("stepDeadlineMs() gives a slow device longer than two minutes, by its warm-up", () => {

@@ -21,8 +21,8 @@ const CONFIG: EngineConfig = {
 /** Streams, and requests for a whole answer, that are under way when a fault happens. */
 const NUM_STREAMS = 16;
 const NUM_WHOLE = 4;
-/** More tokens than any of them gets to. */
-const ENDLESS = 90_000;
+/** Tokens of each of them: they are under way for some hundred steps. */
+const LONG = 250;
 
 /** After this a drill gives up; it says nothing of how long anything takes. */
 const GIVE_UP_MS = 60_000;
@@ -85,7 +85,7 @@ export function untilReady(url: string): Promise<void> {
 
 /** A stream that has had its first token, and all that it sends to its end. */
 async function openStream(url: string): Promise<{ text: Promise<string> }> {
-  const response = await complete(url, "a", { stream: true, max_tokens: ENDLESS });
+  const response = await complete(url, "a", { stream: true, max_tokens: LONG });
   assertEquals(response.status, 200);
   const parts = response.body!.pipeThrough(new TextDecoderStream()).values();
   const { value: first } = await parts.next();
@@ -97,41 +97,82 @@ async function openStream(url: string): Promise<{ text: Promise<string> }> {
   return { text: rest() };
 }
 
-/** The stream ends as OpenAI's clients expect: with an error, and the word that it is over. */
-function assertBrokenOff(text: string): void {
+/** Payloads of a stream's events; it ends with the word that it is over. */
+function payloads(text: string): string[] {
   const events = text.trimEnd().split("\n\n").map((event) => event.replace(/^data: /, ""));
-  assertEquals(events.at(-1), "[DONE]");
-  const { error } = JSON.parse(events.at(-2)!);
+  assertEquals(events.pop(), "[DONE]");
+  return events;
+}
+
+/** The stream has all of its answer, as if nothing had happened. */
+function assertWhole(text: string): void {
+  const chunks = payloads(text).map((payload) => JSON.parse(payload));
+  const choices = chunks.flatMap(({ choices }) => choices);
+  assertEquals(choices.map(({ text }) => text).join(""), "a".repeat(LONG));
+  assertEquals(choices.at(-1).finish_reason, "length");
+}
+
+/** The stream ends as OpenAI's clients expect: with an error, after some of its answer. */
+function assertBrokenOff(text: string): void {
+  const events = payloads(text);
+  const { error } = JSON.parse(events.at(-1)!);
   assertEquals([error.code, error.type], ["engine_unavailable", "server_error"]);
   assert(events.length > 3, "the stream had not begun");
 }
 
-async function assertRefused(response: Response): Promise<void> {
+async function assertAnswered(response: Response): Promise<void> {
+  const { choices, usage } = await response.json();
+  assertEquals([response.status, choices[0].text], [200, "a".repeat(LONG)]);
+  assertEquals([usage.prompt_tokens, usage.completion_tokens], [2, LONG]);
+}
+
+async function assertRefused(response: Response, status: number, code: string): Promise<void> {
   const { error } = await response.json();
-  assertEquals([response.status, error.code], [503, "engine_unavailable"]);
-  assertEquals(error.type, "server_error");
+  assertEquals([response.status, error.code, error.type], [status, code, "server_error"]);
+}
+
+/** What clients are told: the texts of streams, whole answers, and the answer of the culprit. */
+interface Outcome {
+  readonly texts: readonly string[];
+  readonly answers: readonly Response[];
+  readonly culprit: Response;
+}
+
+/** Makes `fault` happen while 16 streams and 4 requests for whole answers are under way. */
+async function strikeAndWait(url: string, fault: FaultName): Promise<Outcome> {
+  const streams = await Promise.all(Array.from({ length: NUM_STREAMS }, () => openStream(url)));
+  const whole = Array.from({ length: NUM_WHOLE }, () => complete(url, "a", { max_tokens: LONG }));
+  const numRunning = NUM_STREAMS + NUM_WHOLE;
+  await until(async () => await metric(url, "vllm:num_requests_running") === numRunning);
+  const struck = complete(url, letterOf(fault), { max_tokens: LONG });
+  // All at once, so that none rejects unseen.
+  const [texts, answers, culprit] = await Promise.all([
+    Promise.all(streams.map(({ text }) => text)),
+    Promise.all(whole),
+    struck,
+  ]);
+  return { texts, answers, culprit };
 }
 
 /**
- * Makes `fault` happen while 16 streams and 4 requests for whole answers are under way, and checks
- * that each is answered, as is the request that did it.
+ * Makes `fault` happen again and again, for its request is tried three times, and checks that it
+ * ends with an error and all others go on to their ends.
  */
 export async function strike(url: string, fault: FaultName): Promise<void> {
-  const streams = await Promise.all(Array.from({ length: NUM_STREAMS }, () => openStream(url)));
-  const whole = Array.from(
-    { length: NUM_WHOLE },
-    () => complete(url, "a", { max_tokens: ENDLESS }),
+  const { texts, answers, culprit } = await strikeAndWait(url, fault);
+  texts.forEach(assertWhole);
+  await Promise.all(answers.map(assertAnswered));
+  await assertRefused(culprit, 500, "engine_lost");
+}
+
+/** The same where it is the end of the engine: each request is answered with that. */
+export async function strikeToTheEnd(url: string, fault: FaultName): Promise<void> {
+  const { texts, answers, culprit } = await strikeAndWait(url, fault);
+  texts.forEach(assertBrokenOff);
+  const refused = [...answers, culprit];
+  await Promise.all(
+    refused.map((response) => assertRefused(response, 503, "engine_unavailable")),
   );
-  const numRunning = NUM_STREAMS + NUM_WHOLE;
-  await until(async () => await metric(url, "vllm:num_requests_running") === numRunning);
-  const culprit = complete(url, letterOf(fault), { max_tokens: ENDLESS });
-  const texts = Promise.all(streams.map(({ text }) => text));
-  const answers = Promise.all([...whole, culprit]);
-  // Both at once, so that none rejects unseen.
-  await Promise.all([
-    texts.then((texts) => texts.forEach(assertBrokenOff)),
-    answers.then((answers) => Promise.all(answers.map(assertRefused))),
-  ]);
 }
 
 /** Checks that a request is answered. */

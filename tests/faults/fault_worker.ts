@@ -31,7 +31,7 @@ const ACTS: Readonly<Record<FaultName, () => unknown>> = {
 
 /** A step takes a moment in which the event loop turns, as with a device that is waited for. */
 async function run({ chunks }: Batch): Promise<ChunkResult[]> {
-  await new Promise((resolve) => setTimeout(resolve, 1));
+  await new Promise((resolve) => setTimeout(resolve, 10));
   for (const { tokens } of chunks) {
     const name = [...tokens].map((token) => FAULTS.get(token)).find((fault) => fault);
     if (name !== undefined) await ACTS[name]();

@@ -1,11 +1,13 @@
 import type { AnswerOf, CommandAnswers, EngineCommand } from "../../src/core/engine_command.ts";
 import type { EngineInfo } from "../../src/core/engine_config.ts";
-import type { EngineStats } from "../../src/core/engine_stats.ts";
+import { type EngineStats, zeroStats } from "../../src/core/engine_stats.ts";
 import type {
   EnginePort,
+  EngineStall,
   EngineState,
   Generation,
   GenerationRequest,
+  Outage,
 } from "../../src/core/generation.ts";
 import { ReplayLog } from "../../src/base/replay_log.ts";
 import type { LoggedDecision } from "../../src/core/kv_decision.ts";
@@ -42,49 +44,7 @@ export const INFO: EngineInfo = {
   phases: [],
 };
 
-const STATS: EngineStats = {
-  numRunning: 0,
-  numWaiting: 0,
-  numDeferred: 0,
-  numBlocks: 64,
-  numFreeBlocks: 64,
-  numCachedBlocks: 0,
-  numPinnedBlocks: 0,
-  numSwapped: 0,
-  numSwapBlocks: 0,
-  numUsedSwapBlocks: 0,
-  numSwappedOutBlocks: 0,
-  numSwappedInBlocks: 0,
-  swappedOutBytes: 0,
-  swappedInBytes: 0,
-  numSwapsRefused: 0,
-  numSwapsEvicted: 0,
-  numSwapsCorrupt: 0,
-  numSteps: 0,
-  numStepTokens: 0,
-  numCorrupted: 0,
-  numCachedPromptTokens: 0,
-  numTimeouts: 0,
-  numRecomputedTokens: 0,
-  numPreemptions: 0,
-  numComputedPromptTokens: 0,
-  numPromptTokens: 0,
-  numGeneratedTokens: 0,
-  numQueriedTokens: 0,
-  numHitTokens: 0,
-  numEvictedTokens: 0,
-  numUnsharableTokens: 0,
-  numRequeriedTokens: 0,
-  numRehitTokens: 0,
-  numEvictedBlocks: 0,
-  numResetBlocks: 0,
-  numPoolGrowths: 0,
-  numPoolResizes: 0,
-  numShrinkEvictedBlocks: 0,
-  stepMs: 0,
-  hostMs: 0,
-  overlappedMs: 0,
-};
+const STATS: EngineStats = { ...zeroStats(), numBlocks: 64, numFreeBlocks: 64 };
 
 /** Elements of the fake's hidden states. */
 export const FAKE_HIDDEN_SIZE = 8;
@@ -124,7 +84,11 @@ export class FakeEngine implements EnginePort {
   failure: string | undefined;
   /** What is read of prompts. */
   read: typeof fakeReading = fakeReading;
+  stall: EngineStall | undefined;
+  numStalls = 0;
   numRestarts = 0;
+  outage: Outage | undefined;
+  notice: string | undefined;
   script: Script = () => bytesOf("Hello");
   /** Thrown by `submit` and `command`. */
   refusal: Error | undefined;

@@ -17,6 +17,28 @@ Deno.test("healthRoute() answers 200 only while requests are taken", async () =>
   }
 });
 
+Deno.test("healthRoute() says what has been lost, what is kept, and when another engine is tried", async () => {
+  const server = testServer();
+  server.engine.state = "restarting";
+  Object.defineProperty(server.engine, "numInFlight", { value: 3 });
+  const outage = { elapsedMs: 1500, numLosses: 2, maxNumLosses: 5, nextTryMs: 250 };
+  const told = async () => (await (await server.request("/health")).json()).outage;
+  server.engine.outage = outage;
+  const words = { seconds: 1.5, losses_in_a_row: 2, requests_kept: 3 };
+  assertEquals(await told(), { ...words, losses_allowed: 5, next_try_in_seconds: 0.25 });
+  server.engine.outage = { elapsedMs: 1500, numLosses: 2 };
+  assertEquals(await told(), words);
+});
+
+Deno.test("healthRoute() says what is not as it was configured, also while requests are taken", async () => {
+  const server = testServer();
+  server.engine.notice = "The KV pool has 5 blocks";
+  const body = { status: "ok", state: "ready", notice: "The KV pool has 5 blocks" };
+  assertEquals(await (await server.request("/health")).json(), body);
+  server.engine.state = "restarting";
+  assertEquals((await (await server.request("/health")).json()).notice, body.notice);
+});
+
 Deno.test("liveRoute() answers 503 only where another process is needed, /ready like /health", async () => {
   const server = testServer();
   for (const state of ["starting", "ready", "restarting", "draining", "failed"] as const) {
@@ -36,4 +58,13 @@ Deno.test("metricsRoute() answers in Prometheus's text format", async () => {
 
 Deno.test("versionRoute() answers with the version", async () => {
   assertEquals(await (await testServer().request("/version")).json(), { version: "1.2.3" });
+});
+
+Deno.test("GET /health says for how long a step takes, and not what blocks it, which names requests", async () => {
+  const server = testServer();
+  server.engine.stall = { seconds: 31, reason: "r[0] waits" };
+  const response = await server.request("/health");
+  assertEquals([response.status, await response.json()], [200, {
+    ...{ status: "ok", state: "ready", stalled_seconds: 31 },
+  }]);
 });

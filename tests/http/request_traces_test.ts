@@ -127,6 +127,39 @@ Deno.test("RequestTraces tells for which request another was preempted, and what
   });
 });
 
+Deno.test("RequestTraces tells of every other cause of a preemption", () => {
+  const traced = new TracedRig({ maxNumSeqs: 1, schedulingPolicy: "priority" });
+  traced.submit(requestOf("a", 3, { maxTokens: 9 }));
+  traced.step(10);
+  traced.submit({ ...requestOf("b", 3, { maxTokens: 9 }), urgency: 1 });
+  traced.step(10);
+  traced.rig.scheduler.resetPrefixCache(true);
+  traced.finish(10);
+  const preemptionsOf = (id: string) =>
+    wordsOf(traced, id).filter((words) => words.startsWith("is preempted"));
+  assertEquals(preemptionsOf("a"), [
+    "is preempted and gives 2 blocks back: request b outranks it",
+  ]);
+  assertEquals(preemptionsOf("b"), [
+    "is preempted and gives 2 blocks back: the prefix cache is reset",
+  ]);
+
+  const short = new TracedRig({ shortContextLen: 4, prefixCache: {} });
+  short.submit(requestOf("c", 3, { maxTokens: 4 }));
+  short.finish(10);
+  assertEquals(wordsOf(short, "c").filter((words) => words.startsWith("is preempted")), [
+    "is preempted and gives 2 blocks back: it has outgrown a short context",
+  ]);
+
+  const tight = new TracedRig({ numBlocks: 4 });
+  tight.submit(requestOf("d", 3, { maxTokens: 4 }));
+  tight.submit(requestOf("e", 4, { maxTokens: 2 }));
+  tight.finish(10);
+  assertEquals(wordsOf(tight, "e").filter((words) => words.startsWith("is preempted")), [
+    "is preempted and gives 2 blocks back: it needs more than are free",
+  ]);
+});
+
 /** Sum and count of a histogram, without labels. */
 async function histogram({ metrics }: TracedRig, name: string): Promise<[number, number]> {
   const text = await metrics.text();
@@ -217,6 +250,29 @@ Deno.test("RequestTraces forgets the oldest requests, and never the only one", (
   assertEquals(sizes(), [0, 1, 1]);
   log.append(Array.from({ length: 5 }, (_, index) => queue("c", index)));
   assertEquals(sizes(), [0, 0, 5]);
+});
+
+Deno.test("RequestTraces goes on with a request whose engine was lost", () => {
+  const log = new ReplayLog<LoggedDecision>(1000);
+  const traces = new RequestTraces(log);
+  const mark = { requestId: "r", index: 0, step: 0 };
+  const first = { ...mark, sequenceId: 7 };
+  log.append([
+    { ...first, type: "queue", numTokens: 3, timeMs: 1000 },
+    { ...first, type: "admit", numTokens: 3, numCachedTokens: 2, timeMs: 1100 },
+    { ...first, type: "first_token", timeMs: 1200 },
+    { ...mark, sequenceId: 0, type: "queue", numTokens: 5, numResumed: 2, timeMs: 3000 },
+  ]);
+  assertEquals(traces.of("r", 0)?.state, "waiting");
+  log.append([
+    { ...mark, sequenceId: 0, type: "admit", numTokens: 5, numCachedTokens: 0, timeMs: 3100 },
+    { ...mark, sequenceId: 0, type: "finish", reason: "stop", timeMs: 4200 },
+  ]);
+  const { lines, ...told } = traceJson(traces.of("r", 0)!, { namesOthers: false });
+  assertEquals([told.state, told.queue_ms, told.prefill_ms, told.decode_ms, told.cached_tokens], [
+    ...["finished", 100, 100, 3000, 2],
+  ]);
+  assertEquals((lines as string[]).length, 6);
 });
 
 Deno.test("RequestTraces gives the answers of a search one record, and none a negative time", () => {

@@ -1,6 +1,9 @@
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { ServingMetrics } from "../../src/http/serving_metrics.ts";
 import { FakeEngine, INFO } from "./fake_engine.ts";
+import { FakeGrammars } from "./fake_grammars.ts";
+import { FakeText } from "./fake_text.ts";
+import { CHAT, testServer } from "./server.ts";
 
 const LABELS = 'model_name="m",engine="0"';
 
@@ -12,10 +15,12 @@ Deno.test("ServingMetrics names and describes every metric as vLLM does", async 
   assertEquals(types, {
     num_requests_running: "gauge",
     num_requests_waiting: "gauge",
+    num_requests_swapped: "gauge",
     num_requests_waiting_by_reason: "gauge",
     kv_cache_usage_perc: "gauge",
     cache_config_info: "gauge",
     num_preemptions_total: "counter",
+    kv_offload_total_bytes_total: "counter",
     corrupted_requests_total: "counter",
     prefix_cache_queries_total: "counter",
     prefix_cache_hits_total: "counter",
@@ -184,10 +189,63 @@ Deno.test("ServingMetrics shows the engine's state as one of all that there are"
   }
 });
 
+Deno.test("ServingMetrics tells of an engine that does not get on, and of what requests wait for", async () => {
+  const engine = new FakeEngine();
+  const metrics = new ServingMetrics(engine, "m");
+  const line = (name: string, value: number, label = "") =>
+    `quire:${name}{${label}${LABELS}} ${value}\n`;
+  assertStringIncludes(await metrics.text(), line("engine_stalled_seconds", 0));
+  engine.stall = { seconds: 31, reason: "the device computes" };
+  engine.numStalls = 2;
+  const text = await metrics.prepare("grammar", () => metrics.text());
+  assertStringIncludes(text, line("engine_stalled_seconds", 31));
+  assertStringIncludes(text, line("engine_stalls_total", 2));
+  assertStringIncludes(text, line("requests_preparing", 1, 'stage="grammar",'));
+  assertStringIncludes(text, line("requests_preparing", 0, 'stage="tokenize",'));
+  await assertRejects(() => metrics.prepare("tokenize", () => Promise.reject(new Error("no"))));
+  for (const stage of ["grammar", "tokenize"]) {
+    assertStringIncludes(await metrics.text(), line("requests_preparing", 0, `stage="${stage}",`));
+  }
+});
+
 Deno.test("ServingMetrics answers while the engine does not", async () => {
   const engine = new FakeEngine();
   engine.command = () => new Promise(() => {});
   const text = await new ServingMetrics(engine, "m").text();
   assertStringIncludes(text, 'quire:engine_state{state="ready"');
   assertEquals(text.includes("quire:prefix_hit_rate_estimate{"), false);
+});
+
+Deno.test("/metrics counts the requests that wait for a grammar, or for token ids", async () => {
+  for (const stage of ["grammar", "tokenize"] as const) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const grammars = new FakeGrammars();
+    const text = new FakeText();
+    const server = testServer({
+      grammars: {
+        compile: async (...asked) => {
+          if (stage === "grammar") await promise;
+          return await grammars.compile(...asked);
+        },
+      },
+      text: Object.assign(text, {
+        encodeChat: async (...asked: Parameters<FakeText["encodeChat"]>) => {
+          if (stage === "tokenize") await promise;
+          return await FakeText.prototype.encodeChat.apply(text, asked);
+        },
+      }),
+    });
+    const preparing = async () => {
+      const lines = await (await server.request("/metrics")).text();
+      return [...lines.matchAll(/^quire:requests_preparing\{stage="(\w+)".*\} (\d)$/gm)]
+        .filter(([, , count]) => count === "1").map(([, name]) => name);
+    };
+    const body = { ...CHAT, response_format: { type: "json_object" } };
+    const answered = server.post("/v1/chat/completions", body);
+    for (let i = 0; i < 50; i++) await Promise.resolve();
+    assertEquals(await preparing(), [stage]);
+    resolve();
+    assertEquals((await answered).status, 200);
+    assertEquals(await preparing(), []);
+  }
 });

@@ -36,9 +36,14 @@ Deno.test("BlockManager.tryAdmit() changes nothing when the tokens do not fit", 
 });
 
 Deno.test("BlockManager.tryAdmit() keeps the watermark free for those that run", () => {
-  const blocks = new BlockManager({ numBlocks: 10, blockSize: 1, numWatermarkBlocks: 3 });
+  const decisions: KvDecision[] = [];
+  const onDecision = (decision: KvDecision) => decisions.push(decision);
+  const sizes = { numBlocks: 10, blockSize: 1, numWatermarkBlocks: 3 };
+  const blocks = new BlockManager({ ...sizes, onDecision });
   blocks.tryAdmit(1, tokens(4));
   assertEquals(blocks.tryAdmit(2, tokens(4)), undefined);
+  const numbers = { numNeeded: 4, numFree: 6, numEvictable: 0, numKept: 3 };
+  assertEquals(decisions.at(-1), { type: "wait", sequenceId: 2, reason: "blocks", ...numbers });
   assert(blocks.tryAdmit(2, tokens(3)));
   assert(blocks.tryExtend(1, 7), "growth may use the watermark's blocks");
 });

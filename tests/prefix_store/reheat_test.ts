@@ -51,6 +51,8 @@ class Run {
 
 class FakeEngine implements EnginePort {
   readonly decisions = new ReplayLog<LoggedDecision>(1);
+  readonly stall = undefined;
+  readonly numStalls = 0;
   command(): Promise<never> {
     return Promise.reject(new Error("a reheat gives no commands"));
   }
@@ -59,6 +61,8 @@ class FakeEngine implements EnginePort {
   readonly stats: EngineStats = statsAfter(0);
   readonly failure: string | undefined;
   readonly numRestarts = 0;
+  readonly outage = undefined;
+  readonly notice = undefined;
   readonly kvEvents = new ReplayLog<KvEvent>(100);
   readonly runs: Run[] = [];
   /** Requests of others. */

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { Batch, ScheduledChunk } from "../../src/core/batch.ts";
+import type { Batch, ChunkResult, ScheduledChunk } from "../../src/core/batch.ts";
 import type { Device } from "../../src/device/device.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { buildRunner, forwardGraph } from "../../src/runner/build_runner.ts";
@@ -49,7 +49,7 @@ function batchOf(chunks: readonly ScheduledChunk[]): Batch {
 async function runBothWays(device: Device, maxSplits: number) {
   const runs: { isNextForeseen: boolean }[] = [];
   const counting = withProperties(device, {
-    run: (...args: Parameters<Device["run"]>) => {
+    run: <Dims>(...args: Parameters<typeof device.run<Dims>>) => {
       runs.push({ isNextForeseen: args[3]?.nextDims !== undefined });
       return device.run(...args);
     },
@@ -86,6 +86,42 @@ async function runBothWays(device: Device, maxSplits: number) {
   const inSubBatches = await countOf(narrow);
   return { narrow: inSubBatches, whole: await countOf(whole) };
 }
+
+/** Three steps of decodes, and one, of which an earlier one is computed by itself each time. */
+async function checkSteps(device: Device): Promise<void> {
+  const inputs = await demoInputs(device, { numBlocksOverride: 64 });
+  const runner = await buildRunner(inputs);
+  const prompts = batchOf(LENGTHS.map((_, i) => chunkOf(i, 0)));
+  const first = await runner.run(prompts);
+  const tokenOf = ({ outputs }: ChunkResult) => {
+    const last = outputs.at(-1)!;
+    return last.type === "token" ? last.token : -1;
+  };
+  const decodesOf = (results: readonly ChunkResult[], step: number) =>
+    results.map((result, i) => ({
+      ...chunkOf(i, LENGTHS[i]! - 1),
+      tokens: Uint32Array.of(tokenOf(result)),
+      start: LENGTHS[i]! + step,
+      sample: { ...DRAW, temperature: i % 2, seed: i, outputIndex: 1 + step },
+    }));
+  const single: ChunkResult[][] = [];
+  for (let step = 0; step < 3; step++) {
+    single.push(await runner.run(batchOf(decodesOf(single.at(-1) ?? first, step))));
+  }
+  let numSubmitted = 0;
+  const chunks = decodesOf(first, 0).map((chunk, i) => i === 3 ? chunk : { ...chunk, numSteps: 3 });
+  const several = await runner.run(batchOf(chunks), () => numSubmitted++);
+  const wanted = single[0]!.map(({ sequenceId }, i) => ({
+    sequenceId,
+    outputs: (i === 3 ? single.slice(0, 1) : single).flatMap((results) => results[i]!.outputs),
+  }));
+  assertEquals(several, wanted);
+  assertEquals(numSubmitted, 1);
+}
+
+gpuTest("ModelRunner.run() gives the bits of single steps for several, on WebGPU", checkSteps);
+Deno.test("ModelRunner.run() gives the bits of single steps for several, on the CPU", () =>
+  checkSteps(new ReferenceDevice()));
 
 async function checkSubBatches(device: Device): Promise<void> {
   const { whole, narrow } = await runBothWays(device, 5);

@@ -44,6 +44,13 @@ Deno.test("subBatches() begins another sub-batch where the next decode's splits 
   assertEquals(batches.map(({ step }) => step), [7, 7]);
 });
 
+Deno.test("subBatches() leaves room for the splits of the last of several steps", () => {
+  const batch = batchOf([chunkOf(0, 64), chunkOf(1, 64)]);
+  const longer = { ...batch, chunks: batch.chunks.map((chunk) => ({ ...chunk, numSteps: 2 })) };
+  const limits = { splitLen: 32, maxSplits: 4 };
+  assertEquals([batch, longer].map((each) => subBatches(each, limits).length), [1, 2]);
+});
+
 Deno.test("subBatches() loses no chunk, keeps their order and fills each sub-batch as far as it goes", () => {
   const chunk = fc.record({ contextLen: fc.integer({ min: 4, max: 320 }), isDecode: fc.boolean() });
   fc.assert(

@@ -90,6 +90,7 @@ for (const options of CACHES) {
         for (const good of goods) assertAsAlone(rig, good);
         assert(!findable.has(POISON) && !findable.has(68), "what is unsound can be found");
         assertEquals(rig.blocks.numInUse, 0);
+        assertEquals(rig.scheduler.stats.numCorrupted, round + 1);
       }
       const isCached = options.prefixCache !== undefined;
       assertEquals(findable.has(66), isCached, "the prefix that others share is sound");

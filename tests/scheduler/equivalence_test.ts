@@ -30,6 +30,8 @@ interface Totals {
   numHitTokens: number;
   numEvictedBlocks: number;
   numCopies: number;
+  numFurtherSteps: number;
+  numWastedTokens: number;
 }
 
 /** Turns a rig through all arrivals; the answers by request and sequence. */
@@ -67,6 +69,8 @@ function checkEquivalence(
     numHitTokens: 0,
     numEvictedBlocks: 0,
     numCopies: 0,
+    numFurtherSteps: 0,
+    numWastedTokens: 0,
   };
   fc.assert(
     fc.property(options, arrivals, (rigOptions, requests) => {
@@ -82,6 +86,8 @@ function checkEquivalence(
       totals.numPreemptions += numPreemptions;
       totals.numHitTokens += numHitTokens;
       totals.numEvictedBlocks += numEvictedBlocks;
+      totals.numFurtherSteps += rig.scheduler.stats.numFurtherSteps;
+      totals.numWastedTokens += rig.scheduler.stats.numWastedTokens;
       totals.numCopies += rig.runner.batches.flatMap(({ copies = [] }) => copies).length;
     }),
     { seed, numRuns: runs(300) },
@@ -108,6 +114,37 @@ Deno.test("Scheduler gives the same answers with and without preemption", () => 
   });
   const { numPreemptions } = checkEquivalence(tight, 8);
   assert(numPreemptions > times(50), `only ${numPreemptions} preemptions: the pools are not tight`);
+});
+
+Deno.test("Scheduler gives the same answers by single decode steps and by several at once", () => {
+  const rigs = fc.record({
+    blockSize: fc.integer({ min: 1, max: 3 }),
+    numBlocks: fc.integer({ min: MAX_NUM_TOKENS, max: MAX_NUM_TOKENS + 30 }),
+    maxNumSeqs: fc.integer({ min: 1, max: 8 }),
+    maxDecodeSteps: fc.integer({ min: 1, max: 8 }),
+    prefixCache: fc.constantFrom({}, { forceMiss: true }),
+  });
+  const { numFurtherSteps, numWastedTokens, numPreemptions } = checkEquivalence(rigs, 10);
+  assert(
+    numFurtherSteps > times(500) && numWastedTokens > times(60) && numPreemptions > times(10),
+    `${numFurtherSteps} further steps, ${numWastedTokens} wasted, ${numPreemptions} preemptions`,
+  );
+});
+
+Deno.test("Scheduler gives the same answers with prompts cut by the time that they take", () => {
+  const rigs = fc.record({
+    blockSize: fc.integer({ min: 1, max: 3 }),
+    maxNumSeqs: fc.integer({ min: 1, max: 8 }),
+    maxNumBatchedTokens: fc.integer({ min: 1, max: 30 }),
+    maxDecodeSteps: fc.constantFrom(1, 4),
+  });
+  let numSteps = 0;
+  checkEquivalence(rigs, 11, (rig) => {
+    numSteps++;
+    const maxPrefillTokens = [9, 7, 5, 3].map((most) => 1 + numSteps * most % 11);
+    rig.bounds = numSteps % 5 === 0 ? {} : { maxPrefillTokens };
+    return 0;
+  });
 });
 
 Deno.test("Scheduler gives the same answers under all limits together", () => {

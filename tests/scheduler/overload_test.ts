@@ -19,6 +19,20 @@ for (const numBlocks of [128, 256, 512]) {
   );
 }
 
+Deno.test("with host memory they do so without leaving blocks over for growth, as many at a time as ever fit", () => {
+  for (const numBlocks of [128, 256, 512]) {
+    const load = equalLoad(64, 64, 448);
+    const options = { numBlocks, scheduleConservativeness: 0 };
+    const alone = playOverload(load, options);
+    const swapping = playOverload(load, { ...options, numSwapBlocks: numBlocks });
+    assert(alone.positions > 1.4, "this load does not overload");
+    assert(swapping.positions <= MAX_POSITIONS, `${swapping.positions} times the positions`);
+    assert(swapping.batch >= 0.95 * alone.batch, `${swapping.batch} sequences per step`);
+    const ample = playOverload(load, { ...options, numSwapBlocks: 2 * numBlocks });
+    assertEquals(ample.positions, 1);
+  }
+});
+
 Deno.test("requests of mixed lengths compute at most 1.15 times the positions needed, and their order of arrival is that of first tokens", () => {
   for (const numBlocks of [128, 256]) {
     const load = mixedLoad(192, 64, 224);

@@ -1,12 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import type { Batch } from "../../src/core/batch.ts";
+import type { Batch, ScheduledChunk } from "../../src/core/batch.ts";
 import { NO_BLOCK } from "../../src/core/cache_group.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
 import type { KvDecision } from "../../src/core/kv_decision.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import {
+  decodeSteps,
   requestFor,
   type SchedulerAction,
   schedulerHistories,
@@ -137,10 +138,14 @@ function checkBatch(
   assert(numTokens <= options.maxNumBatchedTokens, `${numTokens} tokens`);
   assertEquals(new Set(chunks.map(({ sequenceId }) => sequenceId)).size, chunks.length);
   const { groups = [FULL], blockSize } = options;
-  for (const { tokens, start, blockTables } of chunks) {
+  const isDecode = chunks.every(({ tokens: { length }, sample }) => length === 1 && sample);
+  for (const chunk of chunks) {
+    const { tokens, start, blockTables, numSteps } = chunk;
     assert(tokens.length > 0 && start >= 0);
+    const { maxDecodeSteps = 1 } = options;
+    assert(numSteps === undefined || (isDecode && numSteps > 1 && numSteps <= maxDecodeSteps));
     blockTables.forEach((table, group) => {
-      const isLong = table.length * blockSize >= start + tokens.length;
+      const isLong = table.length * blockSize >= endOf(chunk);
       assert(isLong || groups[group]!.kind === "state", "table too short");
     });
   }
@@ -153,14 +158,19 @@ function checkBatch(
   });
 }
 
+/** Behind the last position that a chunk writes, in all of its steps. */
+function endOf({ start, tokens, numSteps = 1 }: ScheduledChunk): number {
+  return start + tokens.length + numSteps - 1;
+}
+
 /** That blocks of a group are shared to be read only: whoever writes a block has it alone. */
 function checkSharing({ chunks, copies = [] }: Batch, group: number, blockSize: number): void {
   const tables = chunks.map(({ blockTables }) => blockTables[group]!);
   const numTables = Map.groupBy(tables.flat(), (id) => id);
-  const written = chunks.flatMap(({ start, tokens }, i) =>
+  const written = chunks.flatMap((chunk, i) =>
     tables[i]!.slice(
-      Math.floor(start / blockSize),
-      Math.ceil((start + tokens.length) / blockSize),
+      Math.floor(chunk.start / blockSize),
+      Math.ceil(endOf(chunk) / blockSize),
     )
   );
   for (const id of written) {
@@ -239,6 +249,9 @@ interface Expected {
   /** Blocks copied back from host memory, and sequences whose blocks it lost. */
   readonly numSwappedIn?: number;
   readonly numLost?: number;
+  readonly numFurtherSteps: number;
+  /** Absent where answers rarely stop by themselves. */
+  readonly numWastedTokens?: number;
 }
 
 function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected: Expected): void {
@@ -253,9 +266,12 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
   let numContested = 0;
   let numSwappedIn = 0;
   let numLost = 0;
+  let numFurtherSteps = 0;
+  let numWastedTokens = 0;
   const reasons = new Set<string>();
   fc.assert(
-    fc.property(rigs, schedulerHistories, (options, actions) => {
+    fc.property(rigs, schedulerHistories, decodeSteps, (sizes, actions, steps) => {
+      const options = { ...sizes, ...steps };
       const history = new History(options);
       const { rig } = history;
       for (const action of actions) history.apply(action);
@@ -284,6 +300,8 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
       assertEquals(rig.scheduler.stats.numSwapsCorrupt, rig.runner.numLost);
       numTimeouts += rig.scheduler.stats.numTimeouts;
       numContested += history.fairShares.numContested;
+      numFurtherSteps += rig.scheduler.stats.numFurtherSteps;
+      numWastedTokens += rig.scheduler.stats.numWastedTokens;
       numActions += history.numActions;
       numMoves += history.numMoves;
       numResizes += history.numResizes;
@@ -297,6 +315,7 @@ function checkHistories(sizes: fc.Arbitrary<RigOptions>, seed: number, expected:
   const happened = {
     ...{ numPreemptions, numHitTokens, numMoves, numResizes, numCopies, numContested, numTimeouts },
     ...{ numSwappedIn, numLost },
+    ...{ numFurtherSteps, numWastedTokens },
   };
   for (const [name, count] of Object.entries(happened)) {
     const least = times(expected[name as keyof typeof happened] ?? -1);
@@ -316,6 +335,8 @@ Deno.test("Scheduler ends every accepted sequence once and rightly, keeps turns,
     numCopies: 2000,
     numContested: 5000,
     numTimeouts: 500,
+    numFurtherSteps: 1000,
+    numWastedTokens: 200,
   });
 });
 
@@ -329,6 +350,8 @@ Deno.test("Scheduler does so with several cache groups, and every step reads wha
     numCopies: 2000,
     numContested: 5000,
     numTimeouts: 500,
+    numFurtherSteps: 1000,
+    numWastedTokens: 200,
   });
 });
 
@@ -345,6 +368,7 @@ Deno.test("Scheduler does so where the KV of long sequences is another, and no c
     numCopies: 150,
     numContested: 750,
     numTimeouts: 50,
+    numFurtherSteps: 100,
   });
 });
 
@@ -359,6 +383,8 @@ Deno.test("Scheduler does so where preempted sequences go to host memory, which 
     numTimeouts: 250,
     numSwappedIn: 1000,
     numLost: 30,
+    numFurtherSteps: 100,
+    numWastedTokens: 20,
   });
 });
 
@@ -374,5 +400,7 @@ Deno.test("Scheduler does so with several cache groups, whose windows and states
     numTimeouts: 250,
     numSwappedIn: 1000,
     numLost: 30,
+    numFurtherSteps: 100,
+    numWastedTokens: 20,
   });
 });

@@ -300,6 +300,8 @@ Deno.test("Scheduler.stats counts steps, prompt positions and outputs, recomputa
   assertEquals(numComputedPromptTokens, 2 + 2 + 2);
   assertEquals(numGeneratedTokens, 6);
   assertEquals(numSteps, rig.runner.batches.length);
+  const numTokens = rig.runner.batches.map((batch) => batch.numTokens);
+  assertEquals(rig.scheduler.stats.numStepTokens, numTokens.reduce((a, b) => a + b));
 });
 
 Deno.test("Scheduler.stats counts prompts and tokens of answers as they are drawn, once, a warm-up's not", () => {

@@ -1,7 +1,13 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { readModel } from "../../models/registry.ts";
+import { parseConfig, toEngineConfig } from "../../src/core/config.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { parsePlanConfig } from "../../src/core/plan_config.ts";
+import { ReferenceDevice } from "../../src/device/reference_device.ts";
+import { planMemory } from "../../src/runner/plan_memory.ts";
+import { weightSources } from "../../src/runner/upload_weights.ts";
 import { planCommand } from "../../src/server/plan_command.ts";
+import { findModelSource } from "../../src/weights/model_source.ts";
 import { withModelDir } from "../weights/checkpoint_files.ts";
 import { smallGguf } from "../weights/gguf/small_gguf.ts";
 
@@ -37,6 +43,43 @@ Deno.test("planCommand() passes every setting on and prints JSON on one line", (
     [2 ** 30, 32, 2048, 64],
   );
   assertEquals(text.includes("\n"), false);
+});
+
+Deno.test("planCommand() divides a device's memory as a start with the same flag does", () => {
+  const gpuMemoryBytes = 64 * 2 ** 20;
+  const text = run("models/demo", "--gpu-memory-bytes", "64MiB", "--json");
+  const { memory_bytes, division, dtypes } = JSON.parse(text);
+  const checkpoint = findModelSource("models/demo").openWeights();
+  const model = readModel("models/demo");
+  const sources = weightSources(checkpoint, model.weights);
+  checkpoint.close();
+  const engine = {
+    ...toEngineConfig(parseConfig(["serve"], {}), "models/demo"),
+    ...{ gpuMemoryBytes, device: "cpu" as const },
+  };
+  const start = planMemory({ device: new ReferenceDevice(), engine, model, sources });
+  assertEquals(division.weights.bytes, start.weightBytes);
+  assertEquals(division.activation_bytes, start.activationBytes);
+  assertEquals(division.total_bytes, gpuMemoryBytes);
+  assertEquals(memory_bytes, gpuMemoryBytes - start.weightBytes - start.activationBytes);
+  // The plan's own count of blocks, of a pool that the start cuts into whole ones.
+  assertEquals(
+    dtypes.find((row: { dtype: string }) => row.dtype === "f16").num_blocks,
+    start.budget.numBlocks,
+  );
+  const words =
+    "Memory   64 MiB: weights 5.26 MiB in f16, activations 7.13 MiB, and 51.6 MiB for KV";
+  assertStringIncludes(run("models/demo", "--gpu-memory-bytes", "64MiB"), words);
+});
+
+Deno.test("planCommand() says what would fit where weights leave nothing of a device's memory", () => {
+  assertEquals(
+    refusal("llama-3.1-8b", "--gpu-memory-bytes", "12GiB"),
+    "--gpu-memory-bytes 12 GiB leaves too little for activations and KV: the weights take 15 GiB; " +
+      "smaller are --quantization int8 (7.95 GiB) and --quantization int4 (4.7 GiB)",
+  );
+  const small = run("llama-3.1-8b", "--gpu-memory-bytes", "12GiB", "--quantization", "int8");
+  assertStringIncludes(small, "Memory   12 GiB: weights 7.95 GiB in int8");
 });
 
 Deno.test("planCommand() compares allocators on a file of lengths", () => {

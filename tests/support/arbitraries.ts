@@ -122,6 +122,10 @@ export const schedulings: fc.Arbitrary<SchedulingSettings> = fc.oneof(
   },
 );
 
+/** Decode steps of one plan, mostly several. */
+export const decodeSteps: fc.Arbitrary<Required<Pick<SchedulingSettings, "maxDecodeSteps">>> = fc
+  .record({ maxDecodeSteps: fc.constantFrom(1, 1, 2, 3, 8) });
+
 /** One thing that happens to a scheduler. */
 export type SchedulerAction =
   | { readonly verb: "submit"; readonly request: Omit<GenerationRequest, "id"> }

@@ -25,8 +25,10 @@ export const HOST_BENCHES: readonly QuickBench[] = [
 /** Benches of the bundled model on the first device found. */
 export const DEMO_BENCHES: readonly QuickBench[] = [
   ["cache_overhead.ts", "--quick"],
+  ["first_chat.ts", "--quick", "--device", "cpu"],
   ["kv_quality.ts", "--quick", "int8"],
   ["machine_room.ts", "--quick", "--blocks", "4096"],
+  ["observe.ts", "--quick"],
   ["model.ts", "--quick"],
   ["quantization_quality.ts", "--quick"],
   ["serving.ts", "--quick"],
@@ -36,6 +38,7 @@ export const DEMO_BENCHES: readonly QuickBench[] = [
 
 /** Benches of known shapes. */
 export const SHAPE_BENCHES: readonly QuickBench[] = [
+  ["decode_steps.ts", ...TINY],
   ["deterministic.ts", ...TINY],
   ["encode_ahead.ts", ...TINY],
   ["kernels.ts", ...TINY],

@@ -1,5 +1,5 @@
 import type { EngineConfig } from "../../src/core/engine_config.ts";
-import type { Generation } from "../../src/core/generation.ts";
+import type { EngineStall, Generation } from "../../src/core/generation.ts";
 import { EngineClient } from "../../src/engine/client.ts";
 import type { EngineFailure } from "../../src/engine/client_options.ts";
 import type { RestartPolicy } from "../../src/engine/failure_count.ts";
@@ -31,6 +31,7 @@ export class ClientRig {
   readonly phases: string[] = [];
   readonly failures: string[] = [];
   readonly submitted: string[] = [];
+  readonly stalls: (EngineStall | undefined)[] = [];
   numReady = 0;
   lastFailure: EngineFailure | undefined;
 
@@ -51,6 +52,7 @@ export class ClientRig {
         this.failures.push(`${failure.reason} -> ${failure.state}`);
         this.lastFailure = failure;
       },
+      onStall: (stall) => this.stalls.push(stall),
       onSubmit: (id) => this.submitted.push(id),
       clock: this.clock,
     });

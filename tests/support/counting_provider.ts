@@ -32,7 +32,7 @@ export class CountingProvider {
 }
 
 /** `object` with some of its properties replaced. */
-function replacing<T extends object>(object: T, properties: Partial<T>): T {
+export function replacing<T extends object>(object: T, properties: Partial<T>): T {
   return new Proxy(object, {
     get(target, property) {
       if (property in properties) return properties[property as keyof T];

@@ -53,6 +53,8 @@ export function statsAfter(numSteps: number): EngineStats {
     numComputedPromptTokens: 3 * numSteps,
     numPromptTokens: 21 * numSteps,
     numGeneratedTokens: 2 * numSteps,
+    numFurtherSteps: 22 * numSteps,
+    numWastedTokens: 23 * numSteps,
     numQueriedTokens: 7 * numSteps,
     numHitTokens: 6 * numSteps,
     numEvictedTokens: 8 * numSteps,
@@ -64,6 +66,9 @@ export function statsAfter(numSteps: number): EngineStats {
     numPoolGrowths: 13 * numSteps,
     numPoolResizes: 14 * numSteps,
     numShrinkEvictedBlocks: 15 * numSteps,
+    // What no isolate can count.
+    numLosses: 0,
+    numReplayedRequests: 0,
     stepMs: 5 * numSteps,
     hostMs: numSteps,
     overlappedMs: 2 * numSteps,
@@ -103,7 +108,7 @@ export class FakeWorker implements EngineWorker {
 
   /** Dies as a thread does whose code throws; returns whether somebody listened. */
   crash(message: string): boolean {
-    this.#listener?.onError(message);
+    this.#listener?.onError({ reason: message });
     return this.#listener !== undefined;
   }
 

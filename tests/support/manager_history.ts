@@ -1,7 +1,8 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { createHash } from "node:crypto";
 import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
+import type { KvDecision } from "../../src/core/kv_decision.ts";
 import type { Admission } from "../../src/kvcache/admission.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import { KEY_SPACE } from "./scheduler_rig.ts";
@@ -9,6 +10,7 @@ import { KEY_SPACE } from "./scheduler_rig.ts";
 /** Sizes of the pool whose history is recorded: small, so that every limit is met often. */
 const NUM_BLOCKS = 48;
 const BLOCK_SIZE = 4;
+const NUM_WATERMARK_BLOCKS = 1;
 
 /**
  * A generator of numbers that is the same everywhere (an LCG with the constants of Numerical
@@ -58,8 +60,8 @@ export class ManagerHistory {
     this.#manager = new BlockManager({
       numBlocks: NUM_BLOCKS,
       blockSize: BLOCK_SIZE,
-      numWatermarkBlocks: 1,
-      onDecision: see,
+      numWatermarkBlocks: NUM_WATERMARK_BLOCKS,
+      onDecision: (decision) => see(asTold(decision)),
       prefixCache: {
         keySpace: KEY_SPACE,
         policy,
@@ -222,6 +224,14 @@ export class ManagerHistory {
   #see(what: unknown): void {
     this.#hash.update(JSON.stringify(what, withoutGroup));
   }
+}
+
+/** A decision as it was when waits did not count the watermark among what is left over. */
+function asTold(decision: KvDecision): unknown {
+  if (decision.type !== "wait" || decision.reason !== "blocks") return decision;
+  const { numKept, ...wait } = decision;
+  assert(numKept === undefined || numKept === NUM_WATERMARK_BLOCKS, `${numKept} are left over`);
+  return wait;
 }
 
 /**

@@ -1,13 +1,18 @@
 import type { FromEngine } from "../../src/engine/messages.ts";
+import type { RequestId } from "../../src/core/ids.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 
 /** Collects what an engine posts, and lets a test wait for it. */
 export class Outbox {
+  /** But for those that say what a step begins with. */
   readonly messages: FromEngine[] = [];
+  /** Those requests, by step. */
+  readonly begun: (readonly RequestId[])[] = [];
   readonly #waiting: { readonly isEnough: () => boolean; readonly resolve: () => void }[] = [];
 
   readonly post = (message: FromEngine): void => {
-    this.messages.push(structuredClone(message));
+    if (message.type === "begun") this.begun.push(message.ids);
+    else this.messages.push(structuredClone(message));
     for (const waiter of [...this.#waiting]) {
       if (!waiter.isEnough()) continue;
       this.#waiting.splice(this.#waiting.indexOf(waiter), 1);

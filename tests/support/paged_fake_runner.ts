@@ -1,12 +1,13 @@
-import type {
-  Batch,
-  BlockMove,
-  ChunkOutput,
-  ChunkResult,
-  LogitAdjustment,
-  SampleRequest,
-  ScheduledChunk,
-  TokenLogprob,
+import {
+  type Batch,
+  type BlockMove,
+  type ChunkOutput,
+  type ChunkResult,
+  type LogitAdjustment,
+  numStepsOf,
+  type SampleRequest,
+  type ScheduledChunk,
+  type TokenLogprob,
 } from "../../src/core/batch.ts";
 import { type LayerCache, NO_BLOCK } from "../../src/core/cache_group.ts";
 import type { TokenId } from "../../src/core/ids.ts";
@@ -199,6 +200,20 @@ function stateOf(kv: Iterable<number>, before = 0x1b873593): number {
   return state;
 }
 
+/** The chunks of a further step, each of the token that its sequence has drawn last. */
+function further(
+  chunks: readonly ScheduledChunk[],
+  step: number,
+  drawn: ReadonlyMap<number, readonly ChunkOutput[]>,
+): ScheduledChunk[] {
+  return chunks.flatMap((chunk) => {
+    const last = drawn.get(chunk.sequenceId)?.at(-1);
+    if (numStepsOf(chunk) <= step || last?.type !== "token") return [];
+    const sample = { ...chunk.sample!, outputIndex: chunk.sample!.outputIndex + step };
+    return [{ ...chunk, tokens: Uint32Array.of(last.token), start: chunk.start + step, sample }];
+  });
+}
+
 /**
  * A model without arithmetic over a paged KV store: it writes and reads only through the block
  * tables it is given, so a block that is shared, stale or missing shows as a wrong token.
@@ -292,8 +307,19 @@ export class PagedFakeRunner {
       const start = from * this.#blockSize;
       this.#slots[group]!.copyWithin(to * this.#blockSize, start, start + numTokens);
     }
+    const results = this.#runStep(batch.chunks);
+    const drawn = new Map(results.map((result) => [result.sequenceId, [...result.outputs]]));
+    for (let step = 1; batch.chunks.some((chunk) => numStepsOf(chunk) > step); step++) {
+      for (const { sequenceId, outputs } of this.#runStep(further(batch.chunks, step, drawn))) {
+        drawn.get(sequenceId)!.push(...outputs);
+      }
+    }
+    return results.map(({ sequenceId }) => ({ sequenceId, outputs: drawn.get(sequenceId)! }));
+  }
+
+  #runStep(chunks: readonly ScheduledChunk[]): ChunkResult[] {
     // All writes come first, as on a device: a slot written twice in one step is then always wrong.
-    for (const chunk of batch.chunks) {
+    for (const chunk of chunks) {
       this.#groups.forEach((cache, group) => {
         if (cache.kind === "state") this.#advance(chunk, group);
         else {
@@ -304,8 +330,8 @@ export class PagedFakeRunner {
         }
       });
     }
-    for (const chunk of batch.chunks) this.#checkReads(chunk);
-    return batch.chunks.flatMap((chunk) => {
+    for (const chunk of chunks) this.#checkReads(chunk);
+    return chunks.flatMap((chunk) => {
       const outputs = this.#outputs(chunk);
       const failed = outputs.find(({ type }) => type === "failed");
       if (outputs.length === 0) return [];

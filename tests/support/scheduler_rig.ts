@@ -2,6 +2,7 @@ import type { Batch, ChunkResult } from "../../src/core/batch.ts";
 import type { LayerCache } from "../../src/core/cache_group.ts";
 import type { SchedulingSettings } from "../../src/core/engine_config.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
+import type { StepBounds } from "../../src/core/step_bounds.ts";
 import type { SwapCosts, SwapSpace } from "../../src/core/swap_space.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import type { TokenMatchers } from "../../src/core/token_matcher.ts";
@@ -83,6 +84,8 @@ export class SchedulerRig {
   readonly events: TokenEvent[] = [];
   /** What the scheduler takes for the time, in milliseconds. */
   nowMs = 0;
+  /** What its steps are cut to. */
+  bounds: StepBounds = {};
 
   constructor(options: RigOptions = {}) {
     this.options = { ...UNLIMITED, ...options };
@@ -118,7 +121,7 @@ export class SchedulerRig {
 
   /** One turn; `whileInFlight` happens between schedule and commit. Returns what was planned. */
   step(whileInFlight: (batch: Batch) => void = () => {}): Batch | undefined {
-    const batch = this.scheduler.schedule(this.nowMs);
+    const batch = this.scheduler.schedule(this.nowMs, this.bounds);
     if (batch === undefined) {
       this.events.push(...this.scheduler.takeEvents());
       return undefined;

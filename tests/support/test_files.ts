@@ -71,6 +71,12 @@ export const FULL_RUN_ONLY: readonly string[] = [
   "tests/kernels/deterministic_attention_test.ts",
 ];
 
+/** Files that compare kernels, or models of random weights, of many shapes on little data. */
+const COMPILES_MOST = [
+  /^tests\/kernels\//,
+  /^tests\/models\/(gpu_families|families|families_gguf|odd_shapes)_test\.ts$/,
+];
+
 /** A file and the sum of its tests' times. */
 export interface FileTime {
   readonly file: string;
@@ -91,6 +97,11 @@ export function testFilesIn(path: string): string[] {
 export function slowestFirst(files: readonly string[]): string[] {
   const slow = SLOWEST.filter((file) => files.includes(file));
   return [...slow, ...files.filter((file) => !slow.includes(file))];
+}
+
+/** Whether a software adapter takes longer to compile a file's kernels than to run them. */
+export function compilesMost(file: string): boolean {
+  return COMPILES_MOST.some((pattern) => pattern.test(file));
 }
 
 /** The files of a quick run, and those that it leaves out. */

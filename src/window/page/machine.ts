@@ -86,6 +86,7 @@ function Figures({ machine }: { machine: Machine }) {
   const numFree = stats.numFreeBlocks ?? 0;
   const numCached = stats.numCachedBlocks ?? 0;
   const share = (blocks: number) => numBlocks === 0 ? undefined : blocks / numBlocks;
+  const { numSwapBlocks = 0, numUsedSwapBlocks = 0 } = stats;
   const hitRate = (stats.numQueriedTokens ?? 0) === 0
     ? undefined
     : stats.numHitTokens! / stats.numQueriedTokens!;
@@ -99,6 +100,9 @@ function Figures({ machine }: { machine: Machine }) {
     ["Pool cached", percent(share(numCached))],
     ["Hit rate", percent(hitRate)],
     ["Preemptions", count(stats.numPreemptions ?? 0)],
+    ...numSwapBlocks === 0
+      ? []
+      : [["Host memory", percent(numUsedSwapBlocks / numSwapBlocks)] as const],
   ];
   return html`
     <dl class="room-figures">

@@ -22,7 +22,7 @@ Deno.test("deno task sim compares everything, and draws it (--quick)", async () 
   assert(!JSON.stringify(rows).includes("null"));
   assert(rows.every(({ numFinished, numRefused }) => numFinished > 0 && numRefused === 0));
   const names = new Set(rows.map(({ comparison }) => comparison));
-  assertEquals([...names], ["allocators", "scheduling", "eviction"]);
+  assertEquals([...names], ["allocators", "scheduling", "preemption", "eviction"]);
   for (const name of names) {
     const picture = await Deno.readTextFile(`${folder}/sim-${name}.svg`);
     for (const { variant, comparison } of rows) {

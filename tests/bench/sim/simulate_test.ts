@@ -174,6 +174,33 @@ Deno.test("a simulated engine plans what a server's scheduler plans (its trace, 
   assertEquals((await replaySteps(lines)).numSteps, steps.numSteps);
 });
 
+Deno.test("a preempted request goes to host memory where the costs say so, and copies take their time", async () => {
+  const load: Load = { name: "l", sessions: [session(0, [0, 32, 64]), session(500, [0, 32, 64])] };
+  const lines: string[] = [];
+  // Twelve blocks at their ends, of which there are ten.
+  const sizes = { ...SIZES, numBlocks: 10, blockSize: 16, numSwapBlocks: 10 };
+  const { poolTokens: _, ...given } = sizes;
+  const played = (swapMs: number) =>
+    simulate(
+      load,
+      (now) =>
+        new EngineServer(
+          given,
+          now,
+          (entry) => lines.push(formatTraceRecord({ ...entry, ms: now() })),
+        ),
+      { ...PLAIN, swapMs },
+    );
+  const [dear, cheap] = [played(1000), played(2)];
+  assertEquals([dear.totals.numPreemptions, cheap.totals.numPreemptions], [1, 1]);
+  const needed = 2 * (32 + 64 - 1);
+  assert(dear.steps.numTokens > needed, "nothing was computed twice");
+  assertEquals(cheap.steps.numTokens, needed);
+  // Each step takes 10 ms and 1 ms per position; five blocks go out and come back.
+  assertEquals(cheap.steps.busyMs, 10 * cheap.steps.numSteps + needed + 2 * 2 * 5);
+  assertEquals((await replaySteps(lines)).numSteps, dear.steps.numSteps + cheap.steps.numSteps);
+});
+
 Deno.test("fitCosts finds the constants that steps were made with, and none below 0", () => {
   const made = { stepMs: 5, tokenMs: 0.2, pairMs: 0, blockMs: 0.01 };
   const works = [[1, 9], [1, 900], [32, 9], [32, 900], [128, 0], [512, 0], [512, 900]]

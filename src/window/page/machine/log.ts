@@ -14,7 +14,8 @@ const TYPES: readonly (readonly [name: string, types: readonly string[]])[] = [
   ["admissions and hits", ["admit", "hit"]],
   ["blocks taken and given back", ["allocate", "free", "copy"]],
   ["evictions", ["evict"]],
-  ["preemptions", ["preempt"]],
+  ["prompts computed, first tokens and ends", ["chunk", "first_token", "finish", "end"]],
+  ["preemptions and swaps", ["preempt", "swap_out", "recompute", "swap_in", "swap_drop"]],
   ["sizes of the pool", ["resize", "refuse_growth"]],
 ];
 

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { describeDecision, type LoggedDecision } from "../../src/core/kv_decision.ts";
+import { describeDecision } from "../../src/core/describe_decision.ts";
+import type { LoggedDecision } from "../../src/core/kv_decision.ts";
 
 Deno.test("describeDecision() says who, when and with which numbers", () => {
   const base = { sequenceId: 5, step: 3 };

@@ -1,0 +1,26 @@
+import { assert, assertEquals } from "@std/assert";
+import type { Batch } from "../../src/core/batch.ts";
+import type { EngineConfig } from "../../src/core/engine_config.ts";
+import type { ModelRunner } from "../../src/runner/model_runner.ts";
+import { warmUp } from "../../src/runner/warm_up.ts";
+
+Deno.test("warmUp() runs steps of each kind, and tells how far it is", async () => {
+  const steps: Batch[] = [];
+  const runner = {
+    run: (batch: Batch) => {
+      steps.push(batch);
+      return Promise.resolve([]);
+    },
+  };
+  const shares: number[] = [];
+  await warmUp(
+    runner as unknown as ModelRunner,
+    { blockSize: 16, maxNumSeqs: 8, maxNumBatchedTokens: 32 } as EngineConfig,
+    { numBlocks: 64, maxModelLen: 256, blocksPerSlab: [1] } as Parameters<typeof warmUp>[2],
+    (share) => shares.push(share),
+  );
+  assertEquals(steps.map(({ numTokens }) => numTokens), [1, 3, 8, 2, 5, 32]);
+  assertEquals(shares.length, steps.length);
+  assert(shares.every((share, i) => share > (shares[i - 1] ?? 0)));
+  assertEquals(shares.at(-1), 1);
+});
