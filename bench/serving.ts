@@ -82,7 +82,11 @@ async function measure(
   };
 }
 
-async function run({ name, modes, shared }: Race, size: Size): Promise<ServingRow[]> {
+/** Runs a race; what the base has computed on, and all rows. */
+async function run(
+  { name, modes, shared }: Race,
+  size: Size,
+): Promise<{ readonly device: string; readonly rows: readonly ServingRow[] }> {
   console.log(`\n${name}: ${size.numRequests} requests`);
   for (const mode of modes) console.log(`  ${mode.name.padEnd(14)}${mode.meaning}`);
   const servers: [ServingMode, ServingServer][] = [];
@@ -92,7 +96,7 @@ async function run({ name, modes, shared }: Race, size: Size): Promise<ServingRo
     const load = { contextLen: MEMORY.contextLen, words, ...(shared ? { shared } : {}) };
     const rows = servingRows(name, modes, await runRounds(servers, load, size));
     console.log(`\n${servingTable(rows)}`);
-    return rows;
+    return { device: servers[0]![1].device, rows };
   } finally {
     for (const [, server] of servers) await server.stop();
   }
@@ -151,13 +155,14 @@ async function main(): Promise<void> {
   try {
     const llama = await findLlama(values["llama-dir"] ?? temp, !quick && !values["no-llama"]);
     const rows: ServingRow[] = [];
+    let found = device;
     for (const race of races({ memory: MEMORY, device, numThreads, ...llama })) {
-      rows.push(...await run(race, size));
+      const result = await run(race, size);
+      found = result.device;
+      rows.push(...result.rows);
     }
-    await keepResult(
-      { bench: "serving", device, memory: MEMORY, numThreads, ...size, rows },
-      values,
-    );
+    const head = { bench: "serving", device: found, memory: MEMORY, numThreads };
+    await keepResult({ ...head, ...size, rows }, values);
   } finally {
     await Deno.remove(temp, { recursive: true });
   }

@@ -32,6 +32,8 @@ export interface StepCounts {
 
 /** A server of the bundled model that is measured. */
 export interface ServingServer extends ServerUnderTest {
+  /** What it computes on. */
+  readonly device: string;
   /** Undefined where the server tells none. */
   counts(): Promise<StepCounts | undefined>;
   stop(): Promise<void>;
@@ -60,6 +62,7 @@ export async function startQuire(
   return {
     url: server.url,
     pid: server.pid,
+    device: /^ *Device +(.+)$/m.exec(server.output)?.[1] ?? device,
     counts: async () => ({
       numSteps: await server.metric("quire:steps_total"),
       numTokens: await server.metric("vllm:generation_tokens_total"),
@@ -87,6 +90,7 @@ export async function startLlama(
   return {
     url: server.url,
     pid: server.pid,
+    device: `CPU, ${numThreads} threads`,
     counts: () => Promise.resolve(undefined),
     stop: () => Promise.resolve(server[Symbol.dispose]()),
   };
