@@ -56,7 +56,7 @@ export class SwapControl {
    * A running group is about to give its blocks back: has them copied to host memory by the next
    * plan, if that pays.
    *
-   * @param isStale whether its KV is of no use later.
+   * @param isStale whether its KV would be wrong later.
    */
   preempt(group: SequenceGroup, isStale: boolean): void {
     const { swap } = this.#blocks;

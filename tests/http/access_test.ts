@@ -178,7 +178,7 @@ Deno.test("allowOrigins() also lets the origins read that are allowed, by scheme
   assertEquals(response.headers.get("access-control-allow-origin"), "https://any.example");
 });
 
-Deno.test("/metrics is open to those whom the setting names", async () => {
+Deno.test("/metrics is open to those that the setting names", async () => {
   const who = [undefined, "first-key", "admin-key"];
   const statuses = {
     open: [200, 200, 200],

@@ -192,7 +192,7 @@ Deno.test(
   }),
 );
 
-Deno.test("chooseTuning() tunes without a store where there is none to be had", async () => {
+Deno.test("chooseTuning() tunes without a store where it cannot make one", async () => {
   assert(isTuned(await start({})));
   const outcome = await start({ tuningStore: "/proc/none/tuning.sqlite3" });
   assert(isTuned(outcome));

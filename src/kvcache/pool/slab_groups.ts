@@ -6,7 +6,7 @@ import type { BlockRemap, IdChange } from "./block_remap.ts";
 import type { Demand } from "./pool.ts";
 
 /**
- * Which group has which slab, for whom it was opened, and which slabs are free, idle or
+ * Which group has which slab, which sequence it was opened for, and which slabs are free, idle or
  * **partial**: in use, with free blocks left.
  *
  * The slabs are a {@link BlockPool} themselves: one reference to a slab for each of its blocks in
@@ -18,7 +18,7 @@ export class SlabGroups {
   readonly #slabs: BlockPool;
   /** The group that has each slab; valid while the slab is not free. */
   #groups: Int8Array;
-  /** For whom each slab was opened. */
+  /** The sequence that each slab was opened for. */
   #owners: Float64Array;
   #numIdleIn: Uint32Array;
   /** Partial slabs, by group. */
