@@ -127,9 +127,13 @@ async function testPart(flags: readonly string[], { files, numJobs, env }: Part)
     stderr: "inherit",
   }).spawn();
   let output = "";
+  let numShown = 0;
   for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
-    Deno.stdout.writeSync(new TextEncoder().encode(text));
     output += text;
+    // Whole lines, since the other process writes as well.
+    const end = output.lastIndexOf("\n") + 1;
+    Deno.stdout.writeSync(new TextEncoder().encode(output.slice(numShown, end)));
+    numShown = end;
   }
   return { output, success: (await child.status).success };
 }
