@@ -47,7 +47,7 @@ export const COMMANDS = [
     summary: "Say how much fits into KV memory (flags: quire plan --help)",
     examples: [
       ["quire plan smollm2-135m --memory 8GiB", "a model that is known by its name"],
-      ["quire plan qwen3-0.6b --gpu-memory-bytes 4GiB", "weights and activations as well"],
+      ["quire plan smollm2-135m --gpu-memory-bytes 4GiB", "weights and activations as well"],
       ["quire plan Qwen/Qwen3-0.6B", "a model of the hub; fetches its config.json"],
     ],
   },
