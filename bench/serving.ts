@@ -149,7 +149,7 @@ async function main(): Promise<void> {
   const { quick, device } = values;
   const numThreads = Number(values.threads);
   const size = quick
-    ? { numRounds: 1, numRequests: 8 }
+    ? { numRounds: 1, numRequests: 4 }
     : { numRounds: Number(values.rounds), numRequests: Number(values.requests) };
   const temp = await Deno.makeTempDir({ prefix: "quire-serving-" });
   try {

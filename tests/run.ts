@@ -27,8 +27,8 @@ const PROJECTS = ["tests/clients/", "tests/browser/"];
 const SOFTWARE_ADAPTER = ["mesa-vulkan-drivers", "libvulkan1"];
 const PROBE = "Deno.exit((await navigator.gpu?.requestAdapter()) ? 0 : 1)";
 
-/** Files at a time: one more than processors, since some wait for timers or for another process. */
-const NUM_JOBS = Number(Deno.env.get("DENO_JOBS") ?? navigator.hardwareConcurrency + 1);
+/** Files at a time: more than processors, since some wait for timers or for another process. */
+const NUM_JOBS = Number(Deno.env.get("DENO_JOBS") ?? navigator.hardwareConcurrency + 2);
 
 /** For the software adapter: run kernels on the calling thread, keep compiled ones. */
 const ENVIRONMENT: Readonly<Record<string, string>> = {
@@ -98,7 +98,7 @@ function partsOf(files: readonly string[]): readonly Part[] {
   if (compile.length === 0) return [{ files: other, numJobs: NUM_JOBS, env: {} }];
   const unoptimized = { files: compile, env: { GALLIVM_PERF: "nopt" } };
   if (other.length === 0) return [{ ...unoptimized, numJobs: NUM_JOBS }];
-  const numJobs = Math.ceil(NUM_JOBS / 3);
+  const numJobs = Math.ceil(NUM_JOBS / 4);
   return [
     { files: other, numJobs: Math.max(1, NUM_JOBS - numJobs), env: {} },
     { ...unoptimized, numJobs },
