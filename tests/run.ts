@@ -98,7 +98,7 @@ function partsOf(files: readonly string[]): readonly Part[] {
   if (compile.length === 0) return [{ files: other, numJobs: NUM_JOBS, env: {} }];
   const unoptimized = { files: compile, env: { GALLIVM_PERF: "nopt" } };
   if (other.length === 0) return [{ ...unoptimized, numJobs: NUM_JOBS }];
-  const numJobs = Math.ceil(NUM_JOBS / 4);
+  const numJobs = Math.max(1, Math.floor(NUM_JOBS / 2));
   return [
     { files: other, numJobs: Math.max(1, NUM_JOBS - numJobs), env: {} },
     { ...unoptimized, numJobs },
