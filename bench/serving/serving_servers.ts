@@ -64,7 +64,8 @@ export async function startQuire(
     pid: server.pid,
     device: /^ *Device +(.+)$/m.exec(server.output)?.[1] ?? device,
     counts: async () => ({
-      numSteps: await server.metric("quire:steps_total"),
+      numSteps: await server.metric("quire:steps_total") +
+        await server.metric("quire:further_decode_steps_total"),
       numTokens: await server.metric("vllm:generation_tokens_total"),
       numPreemptions: await server.metric("vllm:num_preemptions_total"),
     }),
