@@ -18,12 +18,11 @@ import type { EngineView } from "../src/core/engine_view.ts";
 import { makeFrame } from "../src/http/machine/machine_frame.ts";
 import { BlockManager } from "../src/kvcache/block_manager.ts";
 import { currentCommit } from "./demo.ts";
+import { cpuSeconds } from "./process_cpu.ts";
 import { freePort } from "../tests/support/server_process.ts";
 
 const NUM_VIEWERS = 5;
 const NUM_REQUESTS = 8;
-/** Processor time is counted in ticks of 10 ms. */
-const TICK_MS = 10;
 
 const { values } = parseArgs({
   options: {
@@ -42,13 +41,6 @@ interface Run {
   readonly seconds: number;
   readonly numFrames: number;
   readonly numBytes: number;
-}
-
-/** Processor time of a process and all its threads, ms. */
-async function cpuMs(pid: number): Promise<number> {
-  const stat = await Deno.readTextFile(`/proc/${pid}/stat`);
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return TICK_MS * (Number(fields[11]) + Number(fields[12]));
 }
 
 async function numStepsOf(url: string): Promise<number> {
@@ -87,10 +79,10 @@ async function measure(url: string, pid: number, round: number, numViewers: numb
   const seen = { frames: 0, bytes: 0 };
   const viewers = Array.from({ length: numViewers }, () => view(url, abort.signal, seen));
   await new Promise((resolve) => setTimeout(resolve, 500));
-  const [before, stepsBefore, began] = [await cpuMs(pid), await numStepsOf(url), performance.now()];
+  const [before, stepsBefore, began] = [cpuSeconds(pid)!, await numStepsOf(url), performance.now()];
   await generate(url, round);
   const seconds = (performance.now() - began) / 1000;
-  const cpu = await cpuMs(pid) - before;
+  const cpu = 1000 * (cpuSeconds(pid)! - before);
   const numSteps = await numStepsOf(url) - stepsBefore;
   abort.abort();
   await Promise.all(viewers);

@@ -26,14 +26,13 @@ import { Scheduler } from "../src/scheduler/scheduler.ts";
 import { FakeEngine } from "../tests/http/fake_engine.ts";
 import { freePort } from "../tests/support/server_process.ts";
 import { currentCommit, GREEDY } from "./demo.ts";
+import { cpuSeconds } from "./process_cpu.ts";
 
 const PROMPT = 128;
 const ANSWER = 64;
 const COUNTS = [8, 64, 256];
 /** Of these the server's own steps are measured: as many requests at a time. */
 const SERVED_COUNTS = [8, 64];
-/** Processor time of a process is counted in ticks of 10 ms. */
-const TICK_MS = 10;
 
 const { values } = parseArgs({
   options: {
@@ -170,13 +169,6 @@ function compare(count: number) {
   return { plainUs: median(spent[0]), observedUs: median(spent[1]), costUs: median(costs) };
 }
 
-/** Processor time of a process and all its threads, ms. */
-async function cpuMs(pid: number): Promise<number> {
-  const stat = await Deno.readTextFile(`/proc/${pid}/stat`);
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return TICK_MS * (Number(fields[11]) + Number(fields[12]));
-}
-
 async function stepsOf(url: string): Promise<number> {
   const text = await (await fetch(`${url}/metrics`)).text();
   return Number(/^quire:steps_total\S* (\S+)$/m.exec(text)![1]);
@@ -218,10 +210,10 @@ async function servedSteps(): Promise<Record<number, number>> {
     await generate(url, count, -1);
     const rounds: number[] = [];
     for (let round = 0; round < (values.quick ? 1 : 3); round++) {
-      const [before, stepsBefore] = [await cpuMs(child.pid), await stepsOf(url)];
+      const [before, stepsBefore] = [cpuSeconds(child.pid)!, await stepsOf(url)];
       await generate(url, count, round);
       const numSteps = await stepsOf(url) - stepsBefore;
-      rounds.push(1000 * (await cpuMs(child.pid) - before) / numSteps);
+      rounds.push(1e6 * (cpuSeconds(child.pid)! - before) / numSteps);
     }
     spent[count] = median(rounds);
   }

@@ -3,13 +3,12 @@ import { type RequestResult, runLoad } from "../../src/client/load_runner.ts";
 import { OpenAiClient } from "../../src/client/openai_client.ts";
 import { randomWords, type WordCount } from "../../src/client/words.ts";
 import { SeededRandom } from "../../src/base/seeded_random.ts";
+import { cpuSeconds } from "../process_cpu.ts";
 import type { Reservations } from "./reservations.ts";
 import type { ServedRequest } from "./serving_load.ts";
 
 /** Words by which the tokenizer is measured. */
 const NUM_WORDS = 200;
-/** Ticks of the kernel's clock for processor time, per second. */
-const TICKS_PER_SECOND = 100;
 
 /** A server of OpenAI's API in a process of its own. */
 export interface ServerUnderTest {
@@ -52,7 +51,7 @@ export async function serveLoad(
   reservations: Reservations,
 ): Promise<ServedLoad> {
   const options = { client: clientOf(server), endpoint: "completions", fields: FIELDS } as const;
-  const beganSeconds = processorSeconds(server.pid);
+  const beganSeconds = cpuSeconds(server.pid) ?? NaN;
   const began = performance.now();
   const results = await Promise.all(requests.map(async (request): Promise<RequestResult> => {
     const leave = await reservations.enter(request);
@@ -67,15 +66,5 @@ export async function serveLoad(
   const figures = loadFigures(load, { goals: new Map(), percentiles: [50, 99] });
   const [failure] = figures.failures;
   if (failure !== undefined) throw new Error(`${failure[1]} requests failed: ${failure[0]}`);
-  return { figures, processorSeconds: processorSeconds(server.pid) - beganSeconds };
-}
-
-/** Processor time that a process has taken so far; NaN where /proc is not there. */
-function processorSeconds(pid: number): number {
-  try {
-    const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).replace(/^.*\) /, "").split(" ");
-    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
-  } catch {
-    return NaN;
-  }
+  return { figures, processorSeconds: (cpuSeconds(server.pid) ?? NaN) - beganSeconds };
 }

@@ -19,8 +19,9 @@ export interface FurtherStepsOptions {
  * next: the host plans, submits and reads back once for all of them.
  *
  * Only where nobody waits, since whoever comes then waits for all of them; where draws follow from
- * nothing but the tokens before; and as far as there is room without taking any from others. A
- * sequence that is to end sooner leaves sooner; one that draws a stop token wastes what is behind.
+ * nothing but the tokens before; where no block comes from host memory, which may have lost it; and
+ * as far as there is room without taking any from others. A sequence that is to end sooner leaves
+ * sooner; one that draws a stop token wastes what is behind.
  */
 export class FurtherSteps {
   readonly #blocks: BlockManager;

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { GenerationRequest } from "../../src/core/generation.ts";
+import type { Batch } from "../../src/core/batch.ts";
 import type { KvDecision } from "../../src/core/kv_decision.ts";
 import { generateAlone } from "../support/paged_fake_runner.ts";
 import { samplingParams } from "../support/requests.ts";
@@ -64,6 +65,16 @@ Deno.test("a preempted sequence goes to host memory and back where that takes le
   assertEquals([numRecomputedTokens, numSwappedOutBlocks, numSwappedInBlocks], [0, 5, 5]);
   assertEquals(swappedInBytes, 5 * MIB);
   assertEquals(rig.scheduler.stats.numUsedSwapBlocks, 0);
+});
+
+Deno.test("a plan that brings blocks back is of one step, since they may be lost", () => {
+  const rig = new Rig({ maxDecodeSteps: 4 });
+  rig.add(requestOf("a", 1, 4), requestOf("b", 2, 4));
+  const batches: Batch[] = [];
+  while (rig.scheduler.hasWork) batches.push(rig.step()!);
+  const loading = batches.filter(({ swapIns }) => swapIns !== undefined);
+  assertEquals(loading.map(({ chunks }) => chunks.map(({ numSteps = 1 }) => numSteps)), [[1]]);
+  assert(rig.scheduler.stats.numFurtherSteps > 0);
 });
 
 Deno.test("it is computed again where copying takes longer, or nothing is measured, or there is no room", () => {

@@ -2,9 +2,8 @@
 
 /**
  * Files that take longest, about the longest first: they start first, so that none is left over
- * while the other processors are idle. Those that run kernels lie between those that do not: files
- * side by side would compile the same kernels, and one after the other finds them compiled. Deno
- * keeps the order, but for files of deeper folders, which go before.
+ * while the other processors are idle, and those that wait for processes or timers beside those that
+ * compute. Deno keeps the order, but for files of deeper folders, which go before.
  */
 export const SLOWEST: readonly string[] = [
   "tests/models/deterministic_test.ts",
