@@ -182,6 +182,11 @@ export interface Batch {
   readonly numTokens: number;
 }
 
+/** The steps that a plan stands for: those of the chunk with most; 1 where none has any. */
+export function numPlanSteps({ chunks }: Pick<Batch, "chunks">): number {
+  return Math.max(1, ...chunks.map(numStepsOf));
+}
+
 /** The positions that a plan computes, in all of its steps. */
 export function numPositionsOf({ numTokens, chunks }: Pick<Batch, "numTokens" | "chunks">): number {
   return chunks.reduce((sum, chunk) => sum + numStepsOf(chunk) - 1, numTokens);

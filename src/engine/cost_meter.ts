@@ -1,4 +1,4 @@
-import type { Batch } from "../core/batch.ts";
+import { type Batch, numPlanSteps } from "../core/batch.ts";
 import type { SwapCosts, SwapTimes } from "../core/swap_space.ts";
 
 const MIB = 2 ** 20;
@@ -48,12 +48,12 @@ export class CostMeter {
   #told: SwapCosts | undefined;
 
   /**
-   * Takes in a plan of `stepMs` per step, by which copies have taken `times`. Returns the costs
-   * where they are known and differ from those returned last.
+   * Takes in a plan that took `ms`, by which copies have taken `times`. Returns the costs where
+   * they are known and differ from those returned last.
    */
   note(
-    { numTokens }: Pick<Batch, "numTokens">,
-    stepMs: number,
+    { numTokens, chunks }: Pick<Batch, "numTokens" | "chunks">,
+    ms: number,
     times: SwapTimes,
   ): SwapCosts | undefined {
     const before = this.#before;
@@ -63,7 +63,8 @@ export class CostMeter {
     this.#loads.note((times.loadedBytes - before.loadedBytes) / MIB, loadMs);
     // What went before the first step was no part of it.
     const isFirst = before === NO_TIMES;
-    this.#noteStep(numTokens, isFirst ? stepMs : stepMs - storeMs - loadMs);
+    const computeMs = isFirst ? ms : ms - storeMs - loadMs;
+    this.#noteStep(numTokens, computeMs / numPlanSteps({ chunks }));
     const costs = this.#costs;
     if (costs === undefined || (this.#told !== undefined && isAlike(costs, this.#told))) return;
     return this.#told = costs;

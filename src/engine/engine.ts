@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { EventLoopPing } from "../base/event_loop_ping.ts";
-import { type Batch, type ChunkResult, numStepsOf } from "../core/batch.ts";
+import type { Batch, ChunkResult } from "../core/batch.ts";
 import type { AnswerOf, CurvePoint, EngineCommand } from "../core/engine_command.ts";
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
@@ -281,8 +281,7 @@ export class Engine {
   /** Tells the scheduler what copying and computing take, where it has host memory. */
   #noteCosts(batch: Batch, { deviceMs, hostMs }: StepTime): void {
     const { swapTimes } = this.#runner;
-    const stepMs = (deviceMs + hostMs) / Math.max(1, ...batch.chunks.map(numStepsOf));
-    const costs = swapTimes && this.#costs.note(batch, stepMs, swapTimes);
+    const costs = swapTimes && this.#costs.note(batch, deviceMs + hostMs, swapTimes);
     if (costs === undefined) return;
     this.#trace?.record({ type: "costs", costs });
     this.#scheduler.noteSwapCosts(costs);

@@ -1,4 +1,4 @@
-import { type Batch, MAX_DECODE_STEPS, numStepsOf } from "../core/batch.ts";
+import { type Batch, MAX_DECODE_STEPS, numPlanSteps } from "../core/batch.ts";
 import type { StepBounds } from "../core/step_bounds.ts";
 import { PrefillPace, type PrefillPaceOptions } from "./prefill_pace.ts";
 import type { StepTime } from "./step_times.ts";
@@ -49,7 +49,7 @@ export class StepPace {
     if (!chunks.every(({ tokens: { length } }) => length === 1)) {
       return this.#prefill?.note(chunks, deviceMs);
     }
-    const numSteps = Math.max(...chunks.map(numStepsOf));
+    const numSteps = numPlanSteps({ chunks });
     const before = this.#decode ?? { deviceMs: deviceMs / numSteps, hostMs };
     this.#decode = {
       deviceMs: before.deviceMs + WEIGHT * (deviceMs / numSteps - before.deviceMs),

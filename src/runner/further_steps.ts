@@ -1,6 +1,12 @@
 import { FURTHER_ENTRY_WORDS } from "../../kernels/sampling/next_step.ts";
 import { STEP, type StepDims } from "../../kernels/step.ts";
-import { type Batch, MAX_DECODE_STEPS, numStepsOf, type ScheduledChunk } from "../core/batch.ts";
+import {
+  type Batch,
+  MAX_DECODE_STEPS,
+  numPlanSteps,
+  numStepsOf,
+  type ScheduledChunk,
+} from "../core/batch.ts";
 import type { StepPacker } from "./step_packer.ts";
 
 /** In place of a token that no one knows yet. */
@@ -36,7 +42,7 @@ export class FurtherStepPacker {
 
   pack(batch: Batch): PackedFurtherSteps {
     const draws = batch.chunks.map((_, i) => [i]);
-    const numSteps = Math.max(...batch.chunks.map(numStepsOf));
+    const numSteps = numPlanSteps(batch);
     const steps: { dims: StepDims; numWords: number }[] = [];
     let numDraws = draws.length;
     let end = FIRST_WORD;

@@ -9,7 +9,7 @@ import {
   type ChunkOutput,
   type ChunkResult,
   MAX_DECODE_STEPS,
-  numStepsOf,
+  numPlanSteps,
   type ScheduledChunk,
 } from "../core/batch.ts";
 import type { SequenceId } from "../core/ids.ts";
@@ -151,7 +151,7 @@ export class ModelRunner {
     { isWhole, onSubmitted }: { isWhole: boolean; onSubmitted?: (() => void) | undefined },
   ): Promise<ChunkResult[]> {
     const { device, packer, sampled } = this.#components;
-    if (batch.chunks.some((chunk) => numStepsOf(chunk) > 1)) {
+    if (numPlanSteps(batch) > 1) {
       return await this.#runSteps(batch, { isWhole, onSubmitted });
     }
     const packed = packer.pack(batch);
@@ -173,7 +173,7 @@ export class ModelRunner {
     { isWhole, onSubmitted }: { isWhole: boolean; onSubmitted?: (() => void) | undefined },
   ): Promise<ChunkResult[]> {
     const { device, packer, sampled } = this.#components;
-    const first = packer.pack(batch, Math.max(...batch.chunks.map(numStepsOf)));
+    const first = packer.pack(batch, numPlanSteps(batch));
     await this.#upload(first);
     const { words, steps, draws } = this.#further.pack(batch);
     const programs = await this.#furtherProgramsFor(words.byteLength);
