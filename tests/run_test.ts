@@ -1,5 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import {
+  compilesMost,
   fileTimes,
   FULL_RUN_ONLY,
   quickFiles,
@@ -20,6 +21,18 @@ Deno.test("testFilesIn() finds every test file, and slowestFirst() loses none", 
     "tests/e2e/recall_test.ts",
     "tests/a_test.ts",
   ]);
+});
+
+Deno.test("compilesMost() knows the kernels' files, and the families' by names that there are", () => {
+  const files = testFilesIn("tests").filter(compilesMost);
+  const models = files.filter((file) => !file.startsWith("tests/kernels/"));
+  assertEquals(
+    models,
+    ["families_gguf", "families", "gpu_families", "odd_shapes"].map((name) =>
+      `tests/models/${name}_test.ts`
+    ),
+  );
+  assertEquals(files.length - models.length, testFilesIn("tests/kernels").length);
 });
 
 Deno.test("quickFiles() leaves out some files and tells which", () => {
