@@ -9,24 +9,17 @@ import {
 } from "../core/batch.ts";
 import type { FinishReason, TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
-import { seenBy, type TokensListener } from "./admission_control.ts";
 import type { BatchPlan } from "./batch_plan.ts";
 import type { Counters } from "./counters.ts";
 import { nonfiniteLogits } from "./draw_failure.ts";
 import { EventBuffer, type Report } from "./event_buffer.ts";
+import { type SchedulerOptions, seenBy } from "./scheduler_options.ts";
 import type { Answer, Sequence } from "./sequence.ts";
 import type { OutputSink, SequenceGroup } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 
 /** The limit that answers end at, and the listeners of their ends. */
-export interface StepCommitOptions {
-  /** Most tokens of one sequence, prompt and output. */
-  readonly maxModelLen: number;
-  readonly onDecision?: DecisionListener;
-  /** Is shown the computed tokens of each sequence as it gives its blocks back for good. */
-  readonly onEnd?: TokensListener;
-}
+type StepCommitOptions = Pick<SchedulerOptions, "maxModelLen" | "onDecision" | "onEnd">;
 
 /** What a scheduler shares with its commits. */
 export interface StepCommitParts {
