@@ -1,15 +1,14 @@
-import {
-  asksForOutput,
-  type Batch,
-  type ChunkOutput,
-  type ChunkResult,
-  type DrawFailure,
-  isLost,
-  type ScheduledChunk,
+import type {
+  Batch,
+  ChunkOutput,
+  ChunkResult,
+  DrawFailure,
+  ScheduledChunk,
 } from "../core/batch.ts";
 import type { FinishReason, TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { BatchPlan } from "./batch_plan.ts";
+import { failureOf, outputsOf } from "./chunk_results.ts";
 import type { Counters } from "./counters.ts";
 import { nonfiniteLogits } from "./draw_failure.ts";
 import { EventBuffer, type Report } from "./event_buffer.ts";
@@ -35,9 +34,6 @@ export interface StepCommitParts {
  * The step in flight as far as its results are taken in by it: one group and sequence per chunk.
  */
 type InFlight = Pick<BatchPlan, "groups" | "sequences">;
-
-/** The outputs of a chunk that asks for none. */
-const NO_OUTPUTS: readonly ChunkOutput[] = [];
 
 const NOTHING: InFlight = { groups: [], sequences: [] };
 
@@ -253,28 +249,6 @@ export class StepCommit implements OutputSink {
   }
 }
 
-/** The outputs of each chunk, in the chunks' order. */
-function outputsOf(
-  chunks: readonly ScheduledChunk[],
-  results: readonly ChunkResult[],
-): (readonly ChunkOutput[])[] {
-  let numTaken = 0;
-  return chunks.map((chunk) => {
-    const next = results[numTaken];
-    const isOfChunk = asksForOutput(chunk) ||
-      (next?.sequenceId === chunk.sequenceId && isLost(next));
-    if (!isOfChunk) return NO_OUTPUTS;
-    numTaken++;
-    return next!.outputs;
-  });
-}
-
 function isOneStep({ numSteps }: ScheduledChunk): boolean {
   return numSteps === undefined;
-}
-
-/** Why one of these could not be drawn; undefined if all were. */
-function failureOf(outputs: readonly ChunkOutput[]): DrawFailure | undefined {
-  for (const output of outputs) if (output.type === "failed") return output.failure;
-  return undefined;
 }
