@@ -29,7 +29,8 @@ import { SequenceQueues } from "./sequence_queues.ts";
 import { StepCommit } from "./step_commit.ts";
 import { SwapControl } from "./swap_control.ts";
 import { type QueueView, viewQueues } from "./queue_view.ts";
-import { cacheInUse, checkQueueHasRoom, checkRequest } from "./submission.ts";
+import { cacheInUse } from "./pool_errors.ts";
+import { checkQueueHasRoom, checkRequest } from "./submission.ts";
 
 /**
  * Decides, step by step, which tokens of which sequences run next.
@@ -151,7 +152,8 @@ export class Scheduler {
     const { numBlocks, blockSize, numPoolTokens } = this.#blocks;
     const { growthLimit } = this.pool;
     const limits = {
-      ...{ ...this.#options, numBlocks, blockSize, numPoolTokens, growthLimit },
+      ...this.#options,
+      ...{ numBlocks, blockSize, numPoolTokens, growthLimit },
       numBlocksOfSearch: (length: number, width: number) =>
         this.#blocks.numBlocksOfSearch(length, width),
     };
