@@ -7,7 +7,7 @@ import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { AdmissionGate } from "./admission_gate.ts";
 import type { BatchPlan } from "./batch_plan.ts";
 import type { Counters } from "./counters.ts";
-import type { AdmissionTurns } from "./policies/scheduling_policy.ts";
+import type { AdmissionTurns } from "./policies/admission_turns.ts";
 import type { Sharing } from "./prefix_sharing.ts";
 import { type SchedulerOptions, seenBy } from "./scheduler_options.ts";
 import { admissionOptions, type SequenceGroup } from "./sequence_group.ts";

@@ -1,6 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import type { RequestId } from "../core/ids.ts";
-import type { AdmissionTurns, SchedulingPolicy } from "./policies/scheduling_policy.ts";
+import type { AdmissionTurns } from "./policies/admission_turns.ts";
+import type { SchedulingPolicy } from "./policies/scheduling_policy.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 import { WaitingQueue } from "./waiting_queue.ts";
 
