@@ -185,7 +185,15 @@ function timeFrames(numBlocks: number) {
   const views = [view(0), view(1)];
   const encoder = new TextEncoder();
   const hostMs = timeOf((i) => {
-    const parts = { frame: i, timeMs: 0, stats: zeroStats(), moment: undefined, decisions: [] };
+    const engine = { numRestarts: 0, notice: undefined };
+    const parts = {
+      frame: i,
+      timeMs: 0,
+      stats: zeroStats(),
+      engine,
+      moment: undefined,
+      decisions: [],
+    };
     const now = views[i % 2]!;
     const frame = makeFrame({ ...parts, view: now, before: views[0]!.blocks, tree: now.tree });
     for (let viewer = 0; viewer < NUM_VIEWERS; viewer++) encoder.encode(frame.change());
