@@ -21,6 +21,7 @@ import { currentCommit } from "./demo.ts";
 import { cpuSeconds } from "./process_cpu.ts";
 import { complete, numStepsOf } from "./served_steps.ts";
 import { ServerProcess } from "../tests/support/server_process.ts";
+import { median } from "./median.ts";
 
 const NUM_VIEWERS = 5;
 const NUM_REQUESTS = 8;
@@ -84,11 +85,6 @@ async function measure(server: ServerProcess, round: number, numViewers: number)
   abort.abort();
   await Promise.all(viewers);
   return { cpuMs: cpu, numSteps, seconds, numFrames: seen.frames, numBytes: seen.bytes };
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[sorted.length >> 1]!;
 }
 
 async function compare(numBlocks: number) {

@@ -28,6 +28,7 @@ import { ServerProcess } from "../tests/support/server_process.ts";
 import { currentCommit, GREEDY } from "./demo.ts";
 import { cpuSeconds } from "./process_cpu.ts";
 import { complete, numStepsOf } from "./served_steps.ts";
+import { median } from "./median.ts";
 
 const PROMPT = 128;
 const ANSWER = 64;
@@ -146,10 +147,6 @@ class Observer {
       this.#meters.delete(requestId);
     }
   }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
 
 /** Microseconds of processor time per step without and with, and the median of their difference. */
