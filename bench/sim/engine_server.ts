@@ -2,7 +2,7 @@ import type { Batch, ChunkResult } from "../../src/core/batch.ts";
 import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
-import type { TraceEntry } from "../../src/core/step_trace.ts";
+import type { TraceEntry } from "../../src/engine/step_trace.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
 import { Scheduler } from "../../src/scheduler/scheduler.ts";

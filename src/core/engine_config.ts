@@ -78,7 +78,7 @@ export interface EngineConfig extends SchedulingSettings {
   readonly autotune?: Autotune;
   /** File with the times of kernels; absent: none. */
   readonly tuningStore?: string;
-  /** File that what is planned and drawn is appended to (`step_trace.ts`); absent: none. */
+  /** File that requests, plans and tokens are appended to (`src/engine/step_trace.ts`). */
   readonly traceSteps?: string;
   /** How the isolate's log lines are written; default: `text`. */
   readonly logFormat?: "text" | "json";

@@ -1,13 +1,13 @@
 import type { AnswerOf, CurvePoint, EngineCommand } from "../core/engine_command.ts";
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { RequestId } from "../core/ids.ts";
-import type { TracedCommand } from "../core/step_trace.ts";
 import type { PinnedPrefixes } from "../kvcache/prefix/pinned_prefixes.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import type { ElasticPool } from "./elastic_pool.ts";
 import type { EngineViews } from "./engine_views.ts";
 import { pinPrefix } from "./pin_command.ts";
 import type { StepTimes } from "./step_times.ts";
+import type { TracedCommand } from "./step_trace.ts";
 import type { StepTraceWriter } from "./step_trace_writer.ts";
 
 /** The parts of an engine that commands act on. */

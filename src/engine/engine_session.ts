@@ -4,7 +4,6 @@ import type { EngineConfig, EngineInfo, SchedulingSettings } from "../core/engin
 import type { KvDecision } from "../core/kv_decision.ts";
 import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";
 import { DeviceLostError, KernelError, OutOfMemoryError, StartupError } from "../core/errors.ts";
-import type { TraceEntry } from "../core/step_trace.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
 import { BlockManager } from "../kvcache/block_manager.ts";
 import type { PrefixCacheOptions } from "../kvcache/prefix/prefix_cache_options.ts";
@@ -13,6 +12,7 @@ import { Scheduler } from "../scheduler/scheduler.ts";
 import { Engine, type Runner } from "./engine.ts";
 import { KvRecorder } from "./kv_recorder.ts";
 import { StepPace } from "./step_pace.ts";
+import type { TraceEntry } from "./step_trace.ts";
 import { StepTraceWriter } from "./step_trace_writer.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
 
