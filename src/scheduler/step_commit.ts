@@ -86,9 +86,7 @@ export class StepCommit implements OutputSink {
     const failures = outputs.map((of, i) => isOneStep(chunks[i]!) ? failureOf(of) : undefined);
     // While all are in flight, so that the beams of a search that fails keep their tables for now.
     failures.forEach((failure, i) => {
-      if (failure === undefined || sequences[i]!.state === "finished") return;
-      this.#counters.countCorrupted();
-      this.end(groups[i]!, { finishReason: "error", error: nonfiniteLogits(failure) });
+      if (failure !== undefined) this.#endFailed(groups[i]!, failure);
     });
     // And so that what is behind a sequence's end stays its own until all of it is taken.
     chunks.forEach((chunk, i) => {
@@ -199,6 +197,13 @@ export class StepCommit implements OutputSink {
     reader.advance(start + tokens.length);
   }
 
+  /** Ends a group, unless it has ended: for one of its sequences no token can be drawn. */
+  #endFailed(group: SequenceGroup, failure: DrawFailure): void {
+    if (group.state === "finished") return;
+    this.#counters.countCorrupted();
+    this.end(group, { finishReason: "error", error: nonfiniteLogits(failure) });
+  }
+
   /**
    * Takes the draws of several steps, one after the other as if each had been committed by itself,
    * until the sequence ends: what was computed behind that is dropped, and no other finds it.
@@ -214,11 +219,8 @@ export class StepCommit implements OutputSink {
     let numTaken = 0;
     for (const output of outputs) {
       if (output.type === "failed") {
-        const { failure } = output;
-        if (sequence.state === "running") {
-          this.end(group, { finishReason: "error", error: nonfiniteLogits(failure) });
-        }
-        return this.#blocks.discard(id, sequence.allTokens, failure.numSoundTokens);
+        this.#endFailed(group, output.failure);
+        return this.#blocks.discard(id, sequence.allTokens, output.failure.numSoundTokens);
       }
       const end = chunk.start + numTaken + 1;
       this.#blocks.markComputed(id, sequence.tokenStore, end);
