@@ -76,8 +76,9 @@ export class GrowthForecast {
     this.#caution = Math.min(MAX_CAUTION, this.#caution * CAUTION_STEP);
   }
 
-  /** A group has ended. */
-  noteEnd({ members }: SequenceGroup): void {
+  /** A group has ended. A reheat, which draws a token for want of less, is no answer. */
+  noteEnd({ members, isReheat }: SequenceGroup): void {
+    if (isReheat) return;
     for (const { numOutputTokens } of members) {
       if (numOutputTokens > 0) this.lengths.note(numOutputTokens);
     }
