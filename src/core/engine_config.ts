@@ -11,7 +11,12 @@ export type KvCacheDtype = (typeof KV_CACHE_DTYPES)[number];
 
 /** In which order cached blocks are dropped, the default first (`docs/simulator.md` compares). */
 export const EVICTION_POLICIES = [
-  ...["lru", "slru", "priority", "hits-per-token", "tail-lru", "reuse"] as const,
+  "lru",
+  "slru",
+  "priority",
+  "hits-per-token",
+  "tail-lru",
+  "reuse",
 ] as const;
 
 /** Name of an order of eviction. */

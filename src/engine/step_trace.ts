@@ -60,7 +60,11 @@ export type TraceRecord = TraceEntry & { readonly ms: number };
 
 /** Fields that hold token ids or bits wherever they stand: `Uint32Array`s. */
 const UINT32_FIELDS: ReadonlySet<string> = new Set([
-  ...["tokens", "prompt", "counts", "allowedTokens", "rows"],
+  "tokens",
+  "prompt",
+  "counts",
+  "allowedTokens",
+  "rows",
 ]);
 
 /** Fields that hold 32-bit floating point numbers wherever they stand: `Float32Array`s. */

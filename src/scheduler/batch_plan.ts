@@ -77,11 +77,12 @@ export class BatchPlan implements StepPlan {
     return this.#numTokens;
   }
 
-  /** Decode steps that the plan stands for, and positions that all of them compute. */
+  /** Steps that the plan stands for: those of its longest chunk of decodes; at least 1. */
   get numSteps(): number {
     return this.#numSteps;
   }
 
+  /** Positions that are computed in all of its steps. */
   get numPositions(): number {
     return this.#numTokens + this.#numFurtherTokens;
   }
@@ -142,7 +143,7 @@ export class BatchPlan implements StepPlan {
     this.#copies.push(copy);
   }
 
-  /** Whether blocks are copied to host memory, or back, where they may be others than before. */
+  /** Whether blocks are copied to host memory or back, where they may be found lost. */
   get hasSwaps(): boolean {
     return (this.#swaps.swapOuts ?? this.#swaps.swapIns) !== undefined;
   }

@@ -74,8 +74,7 @@ export class PoolSizing {
     if (numMissing > 0) {
       return { sequenceId: running.at(-1)!.id, numMissing, isLone: running.length === 1 };
     }
-    // A group that would be alone is tried here first: a pool whose blocks are pinned would refuse
-    // it.
+    // Where nothing runs, a group that lacks blocks ends with an error: the pool grows before that.
     const group = running.length === 0 ? queues.takeTurns().next : this.#parts.blocked();
     if (group?.state !== "waiting") return undefined;
     const numLacked = this.#parts.gate.numMissing(group);

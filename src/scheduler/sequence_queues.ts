@@ -36,12 +36,12 @@ export class SequenceQueues {
     return this.#waiting.groups;
   }
 
-  /** Entries that wait, preempted ones included. */
+  /** Groups that wait, preempted ones included. */
   get numWaiting(): number {
     return this.#numWaiting;
   }
 
-  /** Entries that wait or run. */
+  /** Groups that wait or run. */
   get numUnfinished(): number {
     return this.#numWaiting + this.#running.length;
   }

@@ -30,9 +30,7 @@ export interface StepCommitParts {
   readonly onGroupLost: (group: SequenceGroup) => void;
 }
 
-/**
- * The step in flight as far as its results are taken in by it: one group and sequence per chunk.
- */
+/** The part of the plan in flight that takes its results: the group and sequence of each chunk. */
 type InFlight = Pick<BatchPlan, "groups" | "sequences">;
 
 const NOTHING: InFlight = { groups: [], sequences: [] };

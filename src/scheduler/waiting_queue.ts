@@ -94,7 +94,7 @@ export class WaitingQueue {
     }
     for (const [owner, { numWaitingAnswers, numSeats }] of this.#shares) {
       const answers = (waitingOf.get(owner) ?? []).flatMap((group) => group.answers);
-      const seats = (runningOf.get(owner) ?? []).reduce((sum, entry) => sum + entry.numSeats, 0);
+      const seats = (runningOf.get(owner) ?? []).reduce((sum, group) => sum + group.numSeats, 0);
       invariant(
         numWaitingAnswers === answers.length && numSeats === seats && seats + answers.length > 0,
         `owner ${owner} has ${answers.length} answers waiting and ${seats} seats, counted are ` +
