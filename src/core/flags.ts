@@ -10,6 +10,8 @@ export interface FlagMeta {
   readonly group: string;
   /** Stands for the value in `--help`, such as `N` or `SECONDS`; empty for a switch. */
   readonly value: string;
+  /** What a value must be, in words; stated for texts of some form, else derived. */
+  readonly expected?: string;
   /** A size in bytes that may carry a KiB, MiB, GiB or TiB suffix. */
   readonly bytes?: boolean;
   /** Never printed, neither in errors nor in logs. */
@@ -34,6 +36,9 @@ export interface Flag extends FlagMeta {
   /** What a value must be, in words: `an integer from 0 to 65535`. */
   readonly expected: string;
 }
+
+/** A number of decimal digits, perhaps with a fraction, as text: flags know integers alone. */
+export const decimalText: z.ZodString = z.string().regex(/^\d+(\.\d+)?$/);
 
 /** The part of JSON Schema that zod writes for the kinds of field a configuration has. */
 interface FieldSchema extends FlagMeta {
@@ -91,6 +96,7 @@ function describeDefault(value: unknown): string | undefined {
 }
 
 function describeExpected(json: FieldSchema): string {
+  if (json.expected !== undefined) return json.expected;
   if (json.enum !== undefined) return `one of ${json.enum.join(", ")}`;
   if (json.type === "array") return "one or more non-empty values, separated by commas";
   if (json.type === "string") return "a non-empty text";
