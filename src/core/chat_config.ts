@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { omitUndefined } from "../base/omit_undefined.ts";
 import {
   checkValues,
   deepFreeze,
@@ -170,10 +171,12 @@ function toConfig(
   const settings = { ...ConfigSchema.parse({}), ...engine, prefixStore: "none" };
   return deepFreeze({
     engine: settings,
-    ...(engine.model === undefined ? {} : { model: engine.model }),
-    ...(url === undefined ? {} : { url }),
-    // The variable may hold a server's list of keys, with settings behind each.
-    ...(apiKey === undefined ? {} : { apiKey: apiKey.split(/[\s,]/)[0]! }),
+    ...omitUndefined({
+      model: engine.model,
+      url,
+      // The variable may hold a server's list of keys, with settings behind each.
+      apiKey: apiKey?.split(/[\s,]/)[0],
+    }),
     answer: answerOf({ system, maxTokens, temperature, topP, seed: engine.seed }),
     words: [...words],
   });
@@ -183,13 +186,13 @@ function answerOf(
   { system, maxTokens, temperature, topP, seed }: Partial<ChatValues>,
 ): AnswerSettings {
   return {
-    ...(system === undefined ? {} : { system }),
-    fields: {
-      ...(maxTokens === undefined ? {} : { max_tokens: maxTokens }),
-      ...(temperature === undefined ? {} : { temperature: Number(temperature) }),
-      ...(topP === undefined ? {} : { top_p: Number(topP) }),
-      ...(seed === undefined ? {} : { seed }),
-    },
+    ...omitUndefined({ system }),
+    fields: omitUndefined({
+      max_tokens: maxTokens,
+      temperature: temperature === undefined ? undefined : Number(temperature),
+      top_p: topP === undefined ? undefined : Number(topP),
+      seed,
+    }),
   };
 }
 

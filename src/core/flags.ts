@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { parseByteSize } from "../base/byte_size.ts";
+import { omitUndefined } from "../base/omit_undefined.ts";
 import { StartupError } from "./errors.ts";
 
 /** What a schema field declares beyond its type, through zod's `.meta()`. */
@@ -79,14 +80,16 @@ function toFlag(field: string, { anyOf, ...given }: FieldSchema): Flag {
     environment: `QUIRE_${name.replaceAll("-", "_").toUpperCase()}`,
     kind: KINDS[json.type],
     expected: `${word === undefined ? "" : `${word} or `}${describeExpected(json)}`,
-    ...(word === undefined ? {} : { word }),
     description: json.description,
     group: json.group,
     value: json.enum?.join("|") ?? json.value,
-    ...(json.bytes === true ? { bytes: true } : {}),
-    ...(json.secret === true ? { secret: true } : {}),
-    ...(json.aliases === undefined ? {} : { aliases: json.aliases }),
-    ...(defaultText === undefined ? {} : { defaultText }),
+    ...omitUndefined({
+      word,
+      bytes: json.bytes,
+      secret: json.secret,
+      aliases: json.aliases,
+      defaultText,
+    }),
   };
 }
 
