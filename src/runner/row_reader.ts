@@ -20,7 +20,7 @@ import type {
   TokenScore,
 } from "../core/batch.ts";
 import type { TokenId } from "../core/ids.ts";
-import type { Device, Program } from "../device/device.ts";
+import type { Device, Program, RangeReader } from "../device/device.ts";
 import { bitsToF32 } from "../device/half.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
 import { putSample } from "./sample_words.ts";
@@ -64,6 +64,9 @@ interface Programs {
   readonly pools: Program<PoolDims>;
 }
 
+/** Most bytes of sums that are read at a time, unless one has more. */
+const MAX_READ_BYTES = 8 * 2 ** 20;
+
 const GREEDY: SampleRequest = {
   ...{ temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 },
 };
@@ -79,6 +82,7 @@ const FAILED: ChunkOutput = { type: "failed", failure: { numSoundTokens: 0 } };
 export class RowReader {
   readonly #options: RowReaderOptions;
   #programs: Programs | undefined;
+  #sums: RangeReader | undefined;
 
   constructor(options: RowReaderOptions) {
     this.#options = options;
@@ -151,8 +155,9 @@ export class RowReader {
     });
     device.write(pooled, 0, new Uint32Array(before.buffer));
     const dims = { ...NO_WORK, numTokens, numPools: pools.length };
-    const words = await device.run(program, dims, { buffer: pooled, bytes: before.byteLength });
-    const sums = new Float32Array(words.buffer, words.byteOffset, before.length);
+    // All sums may be more than a run reads back.
+    await device.run(program, dims, { buffer: pooled, bytes: 4 });
+    const sums = await this.#readSums(pools.length);
     pools.forEach(({ chunk }, i) => {
       const sum = sums.slice(i * E, (i + 1) * E);
       const others = outputs.get(chunk) ?? [];
@@ -162,6 +167,23 @@ export class RowReader {
         sum.every(Number.isFinite) ? [...others, { type: "pooled", sum }] : [FAILED],
       );
     });
+  }
+
+  /** The first `count` rows of `pooled`. */
+  async #readSums(count: number): Promise<Float32Array> {
+    const { device, maxSeqs, hiddenSize: E, pooled } = this.#options;
+    const bytesOf = (rows: number) => 4 * E * rows;
+    const wanted = Math.min(bytesOf(maxSeqs), MAX_READ_BYTES);
+    this.#sums ??= await device.createReader(Math.max(bytesOf(1), wanted));
+    const most = Math.floor(this.#sums.bytes / bytesOf(1));
+    const sums = new Float32Array(count * E);
+    for (let at = 0; at < count; at += most) {
+      const bytes = bytesOf(Math.min(most, count - at));
+      const read = this.#sums.read([{ buffer: pooled, byteOffset: bytesOf(at), bytes }]);
+      const words = read instanceof Promise ? await read : read;
+      sums.set(new Float32Array(words.buffer, words.byteOffset, words.length), at * E);
+    }
+    return sums;
   }
 }
 
