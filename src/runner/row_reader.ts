@@ -1,4 +1,3 @@
-import { NO_TOKEN } from "../../kernels/sampling/segments.ts";
 import type { PoolDims } from "../../kernels/norm/pool_rows.ts";
 import {
   HEADER_WORDS,
@@ -6,24 +5,15 @@ import {
   POOL,
   POOL_WORDS,
   SAMPLE_WORDS,
-  SAMPLED,
-  SAMPLED_WORDS,
   STEP,
   type StepDims,
 } from "../../kernels/step.ts";
-import type {
-  Batch,
-  ChunkOutput,
-  PoolRequest,
-  SampleRequest,
-  TokenLogprob,
-  TokenScore,
-} from "../core/batch.ts";
+import type { Batch, ChunkOutput, PoolRequest, SampleRequest, TokenScore } from "../core/batch.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { Device, Program, RangeReader } from "../device/device.ts";
-import { bitsToF32 } from "../device/half.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
 import { putSample } from "./sample_words.ts";
+import { hasNoToken, logprobOf, sampledBytes, sampledRow, topLogprobs } from "./sampled_rows.ts";
 import { decodesFirst } from "./step_packer.ts";
 
 /** What a reader works with: the buffers of the steps, and what runs over them. */
@@ -125,11 +115,11 @@ export class RowReader {
       const some = scores.slice(at, at + maxSeqs);
       device.write(step, 0, scoreWords(some));
       const dims = { ...NO_WORK, numSamples: some.length, numReports: some.length };
-      const bytes = some.length * SAMPLED_WORDS * 4;
-      const words = await device.run(program, dims, { buffer: sampled, bytes });
+      const read = { buffer: sampled, bytes: sampledBytes(some.length) };
+      const words = await device.run(program, dims, read);
       some.forEach((one, i) => {
-        const row = words.subarray(i * SAMPLED_WORDS, (i + 1) * SAMPLED_WORDS);
-        if (row[SAMPLED.token] === NO_TOKEN) outputs.set(one.chunk, [FAILED]);
+        const row = sampledRow(words, i);
+        if (hasNoToken(row)) outputs.set(one.chunk, [FAILED]);
         const of = byChunk.get(one.chunk) ?? [];
         of.push(scoreOf(row, one));
         byChunk.set(one.chunk, of);
@@ -231,17 +221,5 @@ function poolWords(pools: readonly RowPool[], numTokens: number): Uint32Array<Ar
 }
 
 function scoreOf(row: Uint32Array, { token, numLogprobs }: RowScore): TokenScore {
-  return {
-    token,
-    logprob: bitsToF32(row[SAMPLED.logprob]!),
-    topLogprobs: topLogprobs(row, numLogprobs),
-  };
-}
-
-/** The likeliest tokens that a row of `sampled` reports, best first. */
-export function topLogprobs(row: Uint32Array, count: number): TokenLogprob[] {
-  return Array.from({ length: count }, (_, i) => ({
-    token: row[SAMPLED.top + 2 * i]!,
-    logprob: bitsToF32(row[SAMPLED.top + 2 * i + 1]!),
-  }));
+  return { token, logprob: logprobOf(row), topLogprobs: topLogprobs(row, numLogprobs) };
 }
