@@ -1,4 +1,5 @@
 import type { Model } from "../../models/model.ts";
+import { largestThat } from "../base/math.ts";
 import { maxLiveBlocks } from "../core/cache_group.ts";
 import type { EngineConfig, KvCacheDtype } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
@@ -65,7 +66,10 @@ export function kvBudget(
   const memory = kvMemory(model, config);
   const { numBlocks, growthLimit } = poolSizes(config, memory, limits);
   const slabBytes = slabBytesOf(memory.layout);
-  const longest = longestFit(config, memory, numBlocks, asked ?? modelMaxLen);
+  const longest = largestThat(
+    asked ?? modelMaxLen,
+    (numTokens) => slabsFor(config, memory, numTokens) <= numBlocks,
+  );
   if (longest < 1) {
     const least = slabsFor(config, memory, 1);
     const what = least === 1 ? "one block" : `the ${least} slabs of one token, each`;
@@ -143,22 +147,6 @@ function slabsFor(
 ): number {
   const grain = { blockSize, maxInFlightTokens: maxNumBatchedTokens };
   return numSlabsFor(layout, groups.map((group) => maxLiveBlocks(group, numTokens, grain)));
-}
-
-/** Tokens of the longest sequence that a pool of `numSlabs` holds, at most `limit`; 0 for none. */
-function longestFit(
-  config: EngineConfig,
-  memory: KvMemory,
-  numSlabs: number,
-  limit: number,
-): number {
-  let [fits, most] = [0, limit];
-  while (fits < most) {
-    const middle = Math.ceil((fits + most) / 2);
-    if (slabsFor(config, memory, middle) <= numSlabs) fits = middle;
-    else most = middle - 1;
-  }
-  return fits;
 }
 
 /** Slabs at the start, and those that the pool may grow to; blocks, where there is one group. */

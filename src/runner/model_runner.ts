@@ -99,7 +99,7 @@ export class ModelRunner {
     if ((batch.swapOuts ?? batch.swapIns) === undefined) return await this.#run(batch, onSubmitted);
     const { swap } = this.#components;
     invariant(swap !== undefined, "a batch copies blocks to host memory, and there is none");
-    const lost = await swap.carryOut(batch);
+    const lost = await swap.copy(batch);
     const chunks = batch.chunks.filter(({ sequenceId }) => !lost.has(sequenceId));
     const numTokens = chunks.reduce((sum, { tokens }) => sum + tokens.length, 0);
     const results = await this.#run({ ...batch, chunks, numTokens }, onSubmitted);
