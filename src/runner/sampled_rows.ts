@@ -2,7 +2,7 @@ import { NO_TOKEN } from "../../kernels/sampling/segments.ts";
 import { SAMPLED, SAMPLED_WORDS } from "../../kernels/step.ts";
 import { invariant } from "../base/invariant.ts";
 import type { ChunkOutput, ScheduledChunk, TokenLogprob } from "../core/batch.ts";
-import { bitsToF32 } from "../device/half.ts";
+import { bitsToF32 } from "../base/float_bits.ts";
 
 /** Bytes of so many rows of `sampled`. */
 export function sampledBytes(numRows: number): number {
