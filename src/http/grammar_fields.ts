@@ -142,20 +142,21 @@ function structuredOutput({ structured_outputs: asked }: GrammarFields): AskedFo
     );
   }
   const [name, toFormat] = given[0]!;
-  return { format: toFormat(asked[name]), param: `structured_outputs.${name}` };
+  const param = `structured_outputs.${name}`;
+  return { format: toFormat(asked[name], param), param };
 }
 
 /** How each member of `structured_outputs` becomes a format. */
-const STRUCTURED: readonly (readonly [string, (value: unknown) => GrammarFormat])[] = [
-  ["json", (schema) => jsonFormat(typeof schema === "string" ? parsed(schema) : schema)],
+const STRUCTURED: readonly (readonly [
+  name: string,
+  toFormat: (value: unknown, param: string) => GrammarFormat,
+])[] = [
+  ["json", (schema, param) => jsonFormat(parsed(schema, param))],
   ["json_object", () => jsonFormat({ type: "object" })],
   ["regex", (pattern) => ({ type: "regex", pattern: pattern as string })],
   ["choice", (choices) => choiceFormat(choices as string[])],
   ["grammar", (grammar) => ({ type: "grammar", grammar: grammar as string })],
-  ["structural_tag", (tag) => {
-    const value = typeof tag === "string" ? parsed(tag) : tag;
-    return structuralTag(value, "structured_outputs.structural_tag");
-  }],
+  ["structural_tag", (tag, param) => structuralTag(parsed(tag, param), param)],
 ];
 
 function jsonFormat(schema: unknown): GrammarFormat {
@@ -167,12 +168,13 @@ function choiceFormat(choices: readonly string[]): GrammarFormat {
   return elements.length === 1 ? elements[0]! : { type: "or", elements };
 }
 
-/** A text of JSON, as vLLM takes schemas as well. */
-function parsed(text: string): unknown {
+/** A value, or a text of JSON that says it, as vLLM takes schemas and tags as well. */
+function parsed(value: unknown, param: string): unknown {
+  if (typeof value !== "string") return value;
   try {
-    return JSON.parse(text);
+    return JSON.parse(value);
   } catch {
-    throw invalid("structured_outputs.json", "structured_outputs.json is a text that is not JSON");
+    throw invalid(param, `${param} is a text that is not JSON`);
   }
 }
 
