@@ -1,3 +1,4 @@
+import { STATUS_CODE } from "@std/http";
 import { RequestError } from "../core/errors.ts";
 import type { ServedModel } from "./services.ts";
 
@@ -21,6 +22,15 @@ export function noText(
   { names: [name] }: Pick<ServedModel, "names">,
 ): RequestError {
   return unsupported(param, `${param} is ${quoted(type)}: the model ${name} reads text alone`);
+}
+
+/** The failure of an answer that an operator has aborted, in an API without a word for that. */
+export function givenUp(): RequestError {
+  return new RequestError("The answer was given up before its end", {
+    status: STATUS_CODE.InternalServerError,
+    type: "server_error",
+    code: "aborted",
+  });
 }
 
 /** @throws {RequestError} naming the field, where it is absent or null. */
