@@ -3,6 +3,7 @@ import type { Handler } from "hono";
 import { z } from "zod";
 import { RequestError } from "../../core/errors.ts";
 import { cacheScope } from "../cache_scope.ts";
+import { readQuery } from "../read_query.ts";
 import { requireReady } from "../served_model.ts";
 import type { Services } from "../services.ts";
 import { streamSse } from "../sse.ts";
@@ -56,13 +57,7 @@ const PathQuery = z.object({
  */
 export function machinePathRoute({ engine, text, cacheSecret }: Services): Handler {
   return async (c) => {
-    const query = PathQuery.safeParse(c.req.query());
-    if (!query.success) {
-      const [issue] = query.error.issues;
-      const param = String(issue!.path[0]);
-      throw new RequestError(`The query ${JSON.stringify(param)}: ${issue!.message}`, { param });
-    }
-    const { node, hash, skip } = query.data;
+    const { node, hash, skip } = readQuery(c, PathQuery);
     requireReady(engine);
     const scope = cacheScope(c, cacheSecret, undefined);
     const { tokens } = await engine.command({
