@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { RequestError } from "../core/errors.ts";
 import type { GrammarFormat } from "../core/grammar_format.ts";
 import { boundedArray } from "./bounded_array.ts";
+import { invalid, required, unsupported } from "./refusals.ts";
 
 /** Most texts to choose from. */
 const MAX_CHOICES = 1024;
@@ -104,10 +104,7 @@ export function checkGrammarFields(
   for (const [name, neutral] of NOT_WITH_GRAMMAR) {
     const value = request[name];
     if (value === undefined || value === null || value === neutral) continue;
-    throw new RequestError(`${name} is not supported with ${param}: leave it out`, {
-      code: "unsupported_parameter",
-      param: name,
-    });
+    throw unsupported(name, `${name} is not supported with ${param}: leave it out`);
   }
 }
 
@@ -122,10 +119,8 @@ function responseFormat({ response_format: asked }: GrammarFields): AskedFormat 
     return { format: jsonFormat(schema), param: "response_format" };
   }
   const param = "response_format.json_schema";
-  if (json_schema === undefined || json_schema === null) {
-    throw new RequestError(`${param} is required`, { code: "missing_required_parameter", param });
-  }
-  return { format: jsonFormat(json_schema.schema ?? { type: "object" }), param };
+  const { schema } = required(json_schema, param);
+  return { format: jsonFormat(schema ?? { type: "object" }), param };
 }
 
 function structuredOutput({ structured_outputs: asked }: GrammarFields): AskedFormat | undefined {
@@ -231,8 +226,4 @@ function charsOf(value: unknown): number {
   if (typeof value === "string") return value.length + 2;
   if (typeof value !== "object" || value === null) return 4;
   return Object.keys(value).reduce((sum, key) => sum + key.length + 2, 2);
-}
-
-function invalid(param: string, message: string): RequestError {
-  return new RequestError(message, { code: "invalid_value", param });
 }

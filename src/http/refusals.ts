@@ -15,6 +15,11 @@ export function unsupported(param: string, message: string): RequestError {
   return new RequestError(message, { code: "unsupported_parameter", param });
 }
 
+/** The refusal of a name that nothing here has. */
+export function notFound(param: string, message: string): RequestError {
+  return new RequestError(message, { status: STATUS_CODE.NotFound, code: "not_found", param });
+}
+
 /** The refusal of a part of a message that is no text: an image, say. */
 export function noText(
   param: string,
