@@ -2,7 +2,7 @@ import type { Handler } from "hono";
 import { parseByteSize } from "../base/byte_size.ts";
 import { nearestName } from "../base/edit_distance.ts";
 import { RequestError } from "../core/errors.ts";
-import { invalid } from "./refusals.ts";
+import { invalid, quoted } from "./refusals.ts";
 import { requireReady } from "./served_model.ts";
 import type { KvPlanner, Services } from "./services.ts";
 
@@ -37,7 +37,7 @@ function readMemory(text: string): number {
   throw invalid(
     "memory",
     `memory must be a size in bytes from 1 to ${Number.MAX_SAFE_INTEGER}, such as 512MiB, ` +
-      `got ${quote(text)}`,
+      `got ${quoted(text)}`,
   );
 }
 
@@ -46,10 +46,6 @@ function noSuchPreset(name: string, { presets }: KvPlanner): RequestError {
   const hint = nearest === undefined ? "" : `: did you mean ${nearest}?`;
   return invalid(
     "preset",
-    `preset must be one of ${presets.join(", ")}, got ${quote(name)}${hint}`,
+    `preset must be one of ${presets.join(", ")}, got ${quoted(name)}${hint}`,
   );
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text.slice(0, 40).toWellFormed());
 }

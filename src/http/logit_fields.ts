@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { TokenId } from "../core/ids.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
-import { invalid } from "./refusals.ts";
+import { invalid, quoted } from "./refusals.ts";
 import { parseTokenIds } from "./token_ids.ts";
 
 /** Most tokens that a request may bias: each is uploaded with every draw. */
@@ -115,7 +115,7 @@ function parseLogitBias(
       throw invalid(
         "logit_bias",
         `logit_bias must be keyed by token ids, integers from 0 to ${vocabSize - 1}, got ` +
-          JSON.stringify(key.slice(0, 40).toWellFormed()),
+          quoted(key),
       );
     }
     if (typeof bias !== "number" || !(Math.abs(bias) <= MAX_BIAS)) {

@@ -4,7 +4,7 @@ import { RequestError } from "../core/errors.ts";
 import { cacheScope } from "./cache_scope.ts";
 import { Messages, toChatMessages } from "./chat_schema.ts";
 import { readJson } from "./read_json.ts";
-import { notFound } from "./refusals.ts";
+import { notFound, quoted } from "./refusals.ts";
 import type { Services } from "./services.ts";
 import { parseTokenIds } from "./token_ids.ts";
 import { neutral, type UnsupportedFields } from "./unsupported_fields.ts";
@@ -64,7 +64,7 @@ export function unpinRoute(services: Services): Handler {
       name: pinName(c, services, name),
     });
     if (wasPinned) return c.json({ name, status: "ok" });
-    throw notFound("name", `There is no pin ${JSON.stringify(name.slice(0, 100))}`);
+    throw notFound("name", `There is no pin ${quoted(name, 100)}`);
   };
 }
 

@@ -51,7 +51,8 @@ export function checkNumPrompts(
 /**
  * Has the engine read prompts in its batches; undefined when the client has gone meanwhile.
  *
- * @throws {RequestError} when the engine refuses them, one of them fails, or an operator aborts them.
+ * @throws {RequestError} when the engine refuses them, one of them fails, or an operator aborts
+ * them.
  */
 export async function readPrompts(
   c: Context,

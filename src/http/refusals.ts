@@ -1,6 +1,5 @@
 import { STATUS_CODE } from "@std/http";
 import { RequestError } from "../core/errors.ts";
-import type { ServedModel } from "./services.ts";
 
 /** Longest part of a client's text that a refusal repeats, in characters. */
 const MAX_QUOTED_CHARS = 40;
@@ -24,7 +23,7 @@ export function notFound(param: string, message: string): RequestError {
 export function noText(
   param: string,
   type: string,
-  { names: [name] }: Pick<ServedModel, "names">,
+  { names: [name] }: { readonly names: readonly string[] },
 ): RequestError {
   return unsupported(param, `${param} is ${quoted(type)}: the model ${name} reads text alone`);
 }
@@ -44,7 +43,7 @@ export function required<T>(value: T | null | undefined, param: string): T {
   throw new RequestError(`${param} is required`, { code: "missing_required_parameter", param });
 }
 
-/** A client's text, short enough for a refusal. */
-export function quoted(text: string): string {
-  return JSON.stringify(text.slice(0, MAX_QUOTED_CHARS).toWellFormed());
+/** A client's text, short enough for a refusal; ids, paths and headers may be longer. */
+export function quoted(text: string, maxChars = MAX_QUOTED_CHARS): string {
+  return JSON.stringify(text.slice(0, maxChars).toWellFormed());
 }

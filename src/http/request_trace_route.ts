@@ -1,5 +1,5 @@
 import type { Handler } from "hono";
-import { notFound } from "./refusals.ts";
+import { notFound, quoted } from "./refusals.ts";
 import { traceJson } from "./sequence_trace.ts";
 import type { Services } from "./services.ts";
 
@@ -14,7 +14,7 @@ export function requestTraceRoute({ metrics }: Services): Handler {
     if (sequences.length === 0) {
       throw notFound(
         "id",
-        `No request ${JSON.stringify(id.slice(0, 100))} is known: it never was, or is forgotten`,
+        `No request ${quoted(id, 100)} is known: it never was, or is forgotten`,
       );
     }
     return c.json({ id, sequences: sequences.map((one) => traceJson(one, { namesOthers: true })) });

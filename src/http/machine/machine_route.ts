@@ -2,7 +2,7 @@ import type { Handler } from "hono";
 import { z } from "zod";
 import { cacheScope } from "../cache_scope.ts";
 import { readQuery } from "../read_query.ts";
-import { notFound } from "../refusals.ts";
+import { notFound, quoted } from "../refusals.ts";
 import { requireReady } from "../served_model.ts";
 import type { Services } from "../services.ts";
 import { streamSse } from "../sse.ts";
@@ -89,7 +89,7 @@ export function abortRequestRoute({ engine, log }: Services): Handler {
     const requestId = c.req.param("id") ?? "";
     const { numSequences } = await engine.command({ type: "abort_request", requestId });
     if (numSequences === 0) {
-      throw notFound("id", `No request ${JSON.stringify(requestId.slice(0, 100))} waits or runs`);
+      throw notFound("id", `No request ${quoted(requestId, 100)} waits or runs`);
     }
     log.info("request aborted by an operator", { aborted_id: requestId, sequences: numSequences });
     return c.json({ id: requestId, aborted_sequences: numSequences });
