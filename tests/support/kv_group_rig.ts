@@ -6,8 +6,9 @@ import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
-import { type BlockKey, BlockKeyer } from "../../src/kvcache/prefix/block_key.ts";
+import type { BlockKey } from "../../src/kvcache/prefix/block_key.ts";
 import { type EncoderInput, scopeWithInputs } from "../../src/kvcache/tables/encoder_inputs.ts";
+import { childKey, rootKey } from "./block_keys.ts";
 import { KvDevice, prefixesOf } from "./kv_device.ts";
 import { KEY_SPACE } from "./scheduler_rig.ts";
 
@@ -37,23 +38,6 @@ interface Sequence {
   numComputed: number;
   /** Tokens of the whole blocks whose keys are known, and the key of the last of them. */
   named: { readonly end: number; readonly key: BlockKey };
-}
-
-/** Of the keys of all rigs. */
-const KEYER = new BlockKeyer(KEY_SPACE);
-/** Keys that {@link KEYER} has made, by what they are of: histories begin alike. */
-const KEYS = new Map<string, BlockKey>();
-const MAX_KEYS = 100_000;
-
-/** As {@link BlockKeyer.childKey}, of the name that says what the key is of. */
-function childKey(parent: BlockKey, tokens: readonly number[], extras: readonly string[] = []) {
-  const name = `${parent} ${tokens} ${extras}`;
-  let key = KEYS.get(name);
-  if (key !== undefined) return key;
-  key = KEYER.childKey(parent, Uint32Array.from(tokens), extras);
-  if (KEYS.size === MAX_KEYS) KEYS.clear();
-  KEYS.set(name, key);
-  return key;
 }
 
 /**
@@ -341,9 +325,9 @@ export class KvGroupRig {
   #begin(begun: Omit<Sequence, "named">, copies: readonly BlockCopy[]): Sequence {
     const { scope, inputs } = begun;
     for (const { key } of inputs) {
-      this.#names.set(childKey(KEYER.rootKey(scope), [], [key]), inputName(scope, key));
+      this.#names.set(childKey(rootKey(scope), [], [key]), inputName(scope, key));
     }
-    const named = { end: 0, key: KEYER.rootKey(scopeWithInputs(scope, inputs)) };
+    const named = { end: 0, key: rootKey(scopeWithInputs(scope, inputs)) };
     const sequence: Sequence = { ...begun, named };
     this.sequences.push(sequence);
     this.#nameKeys(sequence);
