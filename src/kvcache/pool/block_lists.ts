@@ -72,7 +72,7 @@ export class BlockLists {
 
   /** Takes block `id` off the list it is on, wherever it stands. */
   remove(id: BlockId): void {
-    invariant(this.has(id), `block ${id} is on no list`);
+    if (!this.has(id)) throw new InvariantError(`block ${id} is on no list`);
     this.#link(this.#prev[id]!, this.#next[id]!);
     this.#lengths[this.listOf(id)]!--;
     this.#link(id, id);
@@ -128,7 +128,7 @@ export class BlockLists {
   }
 
   #insert(list: number, id: BlockId, place: { after: number; before: number }): void {
-    invariant(!this.has(id), `block ${id} is on list ${this.listOf(id)} already`);
+    if (this.has(id)) throw new InvariantError(`block ${id} is on list ${this.listOf(id)} already`);
     this.#link(place.after, id);
     this.#link(id, place.before);
     if (this.#lists !== undefined) this.#lists[id] = list;

@@ -88,7 +88,7 @@ export class BlockPool implements Pool {
 
   /** Turns the mark of an idle block into a reference: it is taken without having been free. */
   claim(id: BlockId): void {
-    invariant(this.isIdle(id), `block ${id} is claimed and not idle`);
+    if (!this.isIdle(id)) throw new InvariantError(`block ${id} is claimed and not idle`);
     this.#states[id] = REFERENCE;
     this.#numIdle--;
   }

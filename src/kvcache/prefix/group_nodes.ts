@@ -1,4 +1,4 @@
-import { invariant } from "../../base/invariant.ts";
+import { InvariantError } from "../../base/invariant.ts";
 import { NO_BLOCK } from "../../core/cache_group.ts";
 import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId } from "../../core/ids.ts";
@@ -48,10 +48,9 @@ export class GroupNodes {
    */
   add(place: TreePlace, { tokens, start }: BlockContent): NodeId {
     const { tree, columns } = this.#cached;
-    invariant(
-      place.parent === undefined || columns.isHeld(place.parent),
-      `a node is put below node ${place.parent}, which is on no path`,
-    );
+    if (place.parent !== undefined && !columns.isHeld(place.parent)) {
+      throw new InvariantError(`a node is put below node ${place.parent}, which is on no path`);
+    }
     const node = columns.open();
     if (columns.capacity > tree.capacity) tree.grow(columns.capacity);
     tree.insert(place, tokens, start, node);

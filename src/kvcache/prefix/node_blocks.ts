@@ -82,7 +82,7 @@ export class NodeBlocks {
    * Says that a node, which has no blocks, has left the tree. Its id is free once nobody holds it.
    */
   close(node: NodeId): void {
-    invariant(this.#numBlocks[node] === 0, `node ${node} leaves with blocks`);
+    if (!this.isEmpty(node)) throw new InvariantError(`node ${node} leaves with blocks`);
     this.#isAttached[node] = 0;
     if (this.#numHolders[node] === 0) this.#recycle(node);
   }
@@ -120,10 +120,9 @@ export class NodeBlocks {
 
   /** Gives a node a block in a group where it has none. */
   set(node: NodeId, group: number, id: BlockId): void {
-    invariant(
-      this.#blocks[group]![node] === NO_BLOCK && this.#nodes[id] === NO_NODE,
-      `node ${node} or block ${id} of group ${group} is taken`,
-    );
+    if (this.#blocks[group]![node] !== NO_BLOCK || this.#nodes[id] !== NO_NODE) {
+      throw new InvariantError(`node ${node} or block ${id} of group ${group} is taken`);
+    }
     this.#blocks[group]![node] = id;
     this.#nodes[id] = node;
     this.#numBlocks[node]!++;
@@ -156,7 +155,7 @@ export class NodeBlocks {
 
   /** Takes a node off one path; returns whether that was the last, and the node is in the tree. */
   unhold(node: NodeId): boolean {
-    invariant(this.#numHolders[node]! > 0, `node ${node} is let go twice`);
+    if (!this.isHeld(node)) throw new InvariantError(`node ${node} is let go twice`);
     if (--this.#numHolders[node]! > 0) return false;
     if (this.isAttached(node)) return true;
     this.#recycle(node);

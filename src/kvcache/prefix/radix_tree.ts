@@ -187,7 +187,7 @@ export class RadixTree {
    * Puts block `id` at `place`, holding `tokens[start, start + blockSize)`, which is not there yet.
    */
   insert({ scope, parent }: TreePlace, tokens: Uint32Array, start: number, id: BlockId): void {
-    invariant(!this.has(id), `block ${id} is in the tree already`);
+    if (this.has(id)) throw new InvariantError(`block ${id} is in the tree already`);
     this.#tokens.set(tokens.subarray(start, start + this.blockSize), id * this.blockSize);
     this.#parents[id] = parent ?? -2 - this.#roots.addChild(scope);
     if (parent !== undefined) this.#numChildren[parent]!++;
@@ -197,7 +197,9 @@ export class RadixTree {
 
   /** Takes block `id`, a leaf, out of the tree. */
   remove(id: BlockId): void {
-    invariant(this.has(id) && this.isLeaf(id), `block ${id} is not a leaf of the tree`);
+    if (!this.has(id) || !this.isLeaf(id)) {
+      throw new InvariantError(`block ${id} is not a leaf of the tree`);
+    }
     this.#index.remove(id);
     const parent = this.#parents[id]!;
     this.#parents[id] = ABSENT;
