@@ -3,9 +3,9 @@ import { NO_BLOCK } from "../../core/cache_group.ts";
 import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { GroupedBlocks } from "./cached_blocks.ts";
-import type { NodeBlock, NodeId } from "./node_blocks.ts";
+import type { NodeBlock } from "./node_blocks.ts";
 import type { NodeEviction } from "./node_eviction.ts";
-import type { BlockContent, TreePlace } from "./radix_tree.ts";
+import type { BlockContent, NodeId, TreePlace } from "./radix_tree.ts";
 
 /**
  * What only a tree of several groups has: nodes that are made before they have blocks, blocks that

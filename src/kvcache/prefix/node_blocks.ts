@@ -2,9 +2,7 @@ import { invariant, InvariantError } from "../../base/invariant.ts";
 import type { BlockId } from "../../core/ids.ts";
 import { NO_BLOCK } from "../../core/cache_group.ts";
 import { BlockRemap } from "../pool/block_remap.ts";
-
-/** A node of the radix tree: a block-sized run of tokens behind all tokens above it. */
-export type NodeId = number;
+import type { NodeId } from "./radix_tree.ts";
 
 /** A block of a group that holds, or is to hold, what a node stands for. */
 export interface NodeBlock {

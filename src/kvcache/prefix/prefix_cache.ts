@@ -19,11 +19,17 @@ import { GroupNodes } from "./group_nodes.ts";
 import { IdleOrder } from "./idle_order.ts";
 import { LeafEviction } from "./leaf_eviction.ts";
 import { type Hit, longestHit, noHit } from "./longest_hit.ts";
-import { NodeBlocks, type NodeId } from "./node_blocks.ts";
+import { NodeBlocks } from "./node_blocks.ts";
 import { NodeEviction } from "./node_eviction.ts";
 import { PinnedPrefixes } from "./pinned_prefixes.ts";
 import type { PrefixCacheOptions } from "./prefix_cache_options.ts";
-import { type BlockContent, type PathEnd, RadixTree, type TreePlace } from "./radix_tree.ts";
+import {
+  type BlockContent,
+  type NodeId,
+  type PathEnd,
+  RadixTree,
+  type TreePlace,
+} from "./radix_tree.ts";
 import { type PathName, tokensAlong, viewTree } from "./tree_view.ts";
 
 /** How many leading tokens of a prompt are cached at the moment. */
@@ -122,7 +128,7 @@ export class PrefixCache implements BlockSource {
 
   /** Nodes of the tree, those in use included; with one group of full attention, blocks. */
   get numCached(): number {
-    return this.#tree.numBlocks;
+    return this.#tree.numNodes;
   }
 
   /** Blocks evicted so far to make room. */
@@ -172,7 +178,7 @@ export class PrefixCache implements BlockSource {
     let end: PathEnd | undefined;
     return () => {
       if (!this.#forceMiss) end = this.#tree.follow(scope, tokens, limit, end);
-      return (end?.numBlocks ?? 0) * this.blockSize;
+      return (end?.numNodes ?? 0) * this.blockSize;
     };
   }
 
@@ -295,7 +301,7 @@ export class PrefixCache implements BlockSource {
   /** Forgets everything and takes all pins back; no table or copy may hold a cached block. */
   clear(): void {
     this.pins.removeAll();
-    const numOfNodes = this.columns?.numBlocks ?? this.#tree.numBlocks;
+    const numOfNodes = this.columns?.numBlocks ?? this.#tree.numNodes;
     const numMarked = numOfNodes + (this.entries?.numBlocks ?? 0);
     const numInUse = numMarked - this.#idle.numListed;
     invariant(numInUse === 0, `${numInUse} of ${numMarked} cached blocks are in use`);

@@ -1,6 +1,5 @@
 import type { TreeRun, TreeView } from "../../core/engine_view.ts";
-import type { NodeId } from "./node_blocks.ts";
-import { ABSENT, type RadixTree } from "./radix_tree.ts";
+import { ABSENT, type NodeId, type RadixTree } from "./radix_tree.ts";
 
 const NONE = -1;
 
@@ -78,7 +77,7 @@ export function viewTree(tree: RadixTree, options: ViewOptions): TreeView {
     runs: shown,
     scopes: [...scopes.keys()],
     numRuns: runs.length,
-    numBlocks: tree.numBlocks,
+    numBlocks: tree.numNodes,
   };
 }
 
@@ -117,7 +116,7 @@ function sumUp(tree: RadixTree): Sums {
 }
 
 /** All nodes, each before those below it, and these before its siblings. */
-function preorder({ parents, numBlocks }: RadixTree): Int32Array {
+function preorder({ parents, numNodes }: RadixTree): Int32Array {
   const first = new Int32Array(parents.length).fill(NONE);
   const next = new Int32Array(parents.length).fill(NONE);
   const open: NodeId[] = [];
@@ -128,7 +127,7 @@ function preorder({ parents, numBlocks }: RadixTree): Int32Array {
       first[parent] = node;
     } else if (parent !== ABSENT) open.push(node);
   }
-  const order = new Int32Array(numBlocks);
+  const order = new Int32Array(numNodes);
   for (let at = 0; open.length > 0; at++) {
     const node = open.pop()!;
     order[at] = node;

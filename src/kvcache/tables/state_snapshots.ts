@@ -1,10 +1,10 @@
 import { NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
-import type { NodeId } from "../prefix/node_blocks.ts";
 import type { PrefixCache } from "../prefix/prefix_cache.ts";
 import type { CopyQueue } from "./copy_queue.ts";
 import { GroupPath } from "./group_path.ts";
 import type { SequenceBlocks } from "./sequence_blocks.ts";
+import type { NodeId } from "../prefix/radix_tree.ts";
 
 /**
  * Keeps states where a later prompt can go on from them.
