@@ -323,7 +323,7 @@ export class BlockManager {
    */
   free(id: SequenceId, reason: "free" | "preempt" = "free", cause?: PreemptCause): void {
     const sequence = this.#allocator.blocksOf(id);
-    const { tables, path, inputs, numLive: numBlocks } = sequence;
+    const { tables, path, inputs, numHeld: numBlocks } = sequence;
     const held = path?.end(tables) ?? tables.map(liveBlocksOf);
     this.#snapshots?.end(sequence);
     for (const ids of held) this.#source.release(ids);

@@ -209,6 +209,13 @@ export class PrefixCache implements BlockSource {
     return this.#pool.isIdle(id);
   }
 
+  /** The group in which block `id` is cached; undefined for one that is not, or the only group. */
+  groupOf(id: BlockId): number | undefined {
+    const { columns } = this;
+    if (columns?.isCached(id)) return columns.groupOf(id);
+    return this.entries?.entryOf(id)?.group;
+  }
+
   /** The node at `place` with that content; undefined when there is none. */
   find(place: TreePlace, { tokens, start }: BlockContent): NodeId | undefined {
     return this.#tree.find(place, tokens, start);

@@ -1,6 +1,5 @@
 import { invariant, InvariantError } from "../../base/invariant.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
-import { NO_BLOCK } from "../../core/cache_group.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { SequenceBlocks } from "./sequence_blocks.ts";
 
@@ -23,8 +22,8 @@ export function checkTables(
   /** The last sequence that was found to hold a block, counted from 1. */
   const latestHolder = new Uint32Array(pool.numBlocks);
   let numSequences = 0;
-  for (const [id, { tables, path, inputs }] of sequences) {
-    path?.countReferences(numHolders);
+  for (const [id, sequence] of sequences) {
+    sequence.path?.countReferences(numHolders);
     numSequences++;
     const hold = (block: BlockId) => {
       if (block >= pool.numBlocks) {
@@ -36,8 +35,7 @@ export function checkTables(
       latestHolder[block] = numSequences;
       numHolders[block]!++;
     };
-    for (const table of tables) for (const block of table) if (block !== NO_BLOCK) hold(block);
-    for (const { blocks } of inputs?.held() ?? []) blocks.forEach(hold);
+    for (const { blocks } of sequence.held()) blocks.forEach(hold);
   }
   for (const other of others) other?.countReferences(numHolders);
   const wrong = numHolders.findIndex((count, block) => count !== pool.refCount(block));
