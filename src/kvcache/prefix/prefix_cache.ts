@@ -30,7 +30,7 @@ import {
   RadixTree,
   type TreePlace,
 } from "./radix_tree.ts";
-import { type PathName, tokensAlong, viewTree } from "./tree_view.ts";
+import { holdersOfNodes, type PathName, tokensAlong, viewTree } from "./tree_view.ts";
 
 /** How many leading tokens of a prompt are cached at the moment. */
 export type CachedLength = () => number;
@@ -364,22 +364,9 @@ export class PrefixCache implements BlockSource {
 
   /** The `maxNumRuns` largest and most used runs of the tree, and what holds them. O(pool). */
   viewTree(maxNumRuns: number): TreeView {
-    const flags = this.pins.flags(this.#pool.numBlocks);
-    const { capacity } = this.#tree;
-    const { columns, groups } = this;
-    const holders = new Uint32Array(capacity);
-    let pinned = flags;
-    if (columns === undefined) {
-      for (let node = 0; node < capacity; node++) holders[node] = this.#pool.refCount(node);
-    } else {
-      pinned = new Uint8Array(capacity);
-      for (let node = 0; node < columns.capacity; node++) {
-        holders[node] = columns.numHolders(node);
-        const isPinned = groups.some((_, group) => flags[columns.blockOf(node, group)] === 1);
-        pinned[node] = Number(isPinned);
-      }
-    }
-    return viewTree(this.#tree, { holders, pinned, maxNumRuns, nowMs: this.#now() });
+    const { pins, columns, groups } = this;
+    const holders = holdersOfNodes({ ...this.#cached, pins, columns, groups });
+    return viewTree(this.#tree, { ...holders, maxNumRuns, nowMs: this.#now() });
   }
 
   /**

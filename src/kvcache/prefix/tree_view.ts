@@ -1,4 +1,7 @@
 import type { TreeRun, TreeView } from "../../core/engine_view.ts";
+import type { GroupedBlocks } from "./cached_blocks.ts";
+import type { NodeBlocks } from "./node_blocks.ts";
+import type { PinnedPrefixes } from "./pinned_prefixes.ts";
 import { ABSENT, type NodeId, type RadixTree } from "./radix_tree.ts";
 
 const NONE = -1;
@@ -11,11 +14,14 @@ export interface PathName {
   readonly scope: string;
 }
 
-/** What a view tells of nodes beside the tree. */
-export interface ViewOptions {
-  /** Tables and pins that hold each node, and whether a pin does, by node. */
+/** Tables and pins that hold each node, and whether a pin does, by node. */
+export interface NodeHolders {
   readonly holders: Uint32Array;
   readonly pinned: Uint8Array;
+}
+
+/** What a view tells of nodes beside the tree. */
+export interface ViewOptions extends NodeHolders {
   readonly maxNumRuns: number;
   /** The clock that finds were noted by. */
   readonly nowMs: number;
@@ -37,6 +43,30 @@ interface OpenRun {
   readonly first: NodeId;
   last: NodeId;
   numBlocks: number;
+}
+
+/** What holds nodes. */
+export interface ViewedNodes extends Pick<GroupedBlocks, "pool" | "tree" | "groups"> {
+  readonly pins: PinnedPrefixes;
+  /** Absent where a node is its block. */
+  readonly columns: NodeBlocks | undefined;
+}
+
+/** Who holds which node of a cache. O(capacity of the tree). */
+export function holdersOfNodes({ pool, tree, groups, pins, columns }: ViewedNodes): NodeHolders {
+  const pinnedBlocks = pins.flags(pool.numBlocks);
+  const holders = new Uint32Array(tree.capacity);
+  if (columns === undefined) {
+    for (let node = 0; node < holders.length; node++) holders[node] = pool.refCount(node);
+    return { holders, pinned: pinnedBlocks };
+  }
+  const pinned = new Uint8Array(tree.capacity);
+  for (let node = 0; node < columns.capacity; node++) {
+    holders[node] = columns.numHolders(node);
+    const isPinned = groups.some((_, group) => pinnedBlocks[columns.blockOf(node, group)] === 1);
+    pinned[node] = Number(isPinned);
+  }
+  return { holders, pinned };
 }
 
 /**
