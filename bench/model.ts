@@ -17,6 +17,7 @@ import { currentCommit, demoConfig, GREEDY } from "./demo.ts";
 import { CAREFUL, ONCE } from "./dispatch_timing.ts";
 import type { TimingOptions } from "../src/runner/call_timing.ts";
 import { fileName } from "./results.ts";
+import { median } from "./median.ts";
 
 /** How much is measured. */
 interface Effort {
@@ -105,10 +106,6 @@ function submit(scheduler: Scheduler, { batch, prompt, output }: Workload): void
     const ids = Uint32Array.from({ length: prompt }, (_, j) => 3 + (31 * i + 7 * j) % 2000);
     scheduler.add({ id: String(i), sequences: [{ prompt: ids, params }] });
   }
-}
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 }
 
 /** The best of `repeats` runs. */

@@ -6,6 +6,7 @@ import { EngineSession } from "../src/engine/engine_session.ts";
 import { SeededRandom } from "../src/base/seeded_random.ts";
 import { startRunner } from "../src/runner/start_runner.ts";
 import { demoConfig, GREEDY } from "./demo.ts";
+import { median } from "./median.ts";
 
 /** The load: requests that come at once, of which the pool holds a quarter at their ends. */
 const NUM_REQUESTS = 16;
@@ -53,10 +54,6 @@ export async function compareServed(device: DeviceChoice, numRounds: number): Pr
     served.push({ enablePrefixCaching, ratio, ratios, cpuRatio, ...pairs.at(-1)! });
   }
   return served;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 /** A comparison in a line for people. */

@@ -116,6 +116,11 @@ function groupName(cache: LayerCache, all: readonly LayerCache[]): string {
   return `${kind}${window}, ${cache.numKvHeads} heads of ${cache.headDim}`;
 }
 
+/** Whether some layers keep states, which each position overwrites: those of before are gone. */
+export function hasStates(groups: readonly LayerCache[]): boolean {
+  return groups.some(({ kind }) => kind === "state");
+}
+
 /** Indices into a sequence's table: `[0, numSinkBlocks)` and `[start, end)`, never overlapping. */
 export interface LiveRange {
   readonly numSinkBlocks: number;

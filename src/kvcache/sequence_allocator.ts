@@ -1,5 +1,5 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
-import type { LayerCache, StepGrain } from "../core/cache_group.ts";
+import { hasStates, type LayerCache, type StepGrain } from "../core/cache_group.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import type { Admission, AdmissionOptions, Fork } from "./admission.ts";
 import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
@@ -56,7 +56,7 @@ export class SequenceAllocator {
     this.#options = options;
     this.#blockSize = blockSize;
     this.#copies = new StartCopies({ groups, blockSize, pool, source, queue, onDecision });
-    this.#hasStates = groups.some(({ kind }) => kind === "state");
+    this.#hasStates = hasStates(groups);
     this.#inputs = new InputHolder({ groups, blockSize, cache: options.cache, source });
   }
 

@@ -344,7 +344,7 @@ export class AdmissionControl {
     if (group.numPreemptions === 0) this.#counters.countLookup(lookup);
     else {
       this.#counters.countLookupAgain(lookup);
-      this.#swaps.noteLookup(lookup);
+      this.#swaps.noteLookup(group, lookup);
     }
   }
 }

@@ -1,4 +1,5 @@
 import { MAX_DECODE_STEPS, MAX_DRAWS } from "../core/batch.ts";
+import { hasStates } from "../core/cache_group.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import { addDemands } from "../kvcache/pool/pool.ts";
 import type { BatchPlan } from "./batch_plan.ts";
@@ -34,7 +35,7 @@ export class FurtherSteps {
     this.#blocks = blocks;
     this.#options = options;
     this.#queues = queues;
-    this.#hasStates = blocks.groups.some(({ kind }) => kind === "state");
+    this.#hasStates = hasStates(blocks.groups);
   }
 
   /** Adds further steps to a plan of one, so that it has at most `most` of them. */

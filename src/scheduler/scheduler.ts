@@ -283,6 +283,7 @@ export class Scheduler {
     if (numRunning > 0 && !preempt) throw cacheInUse(numRunning);
     while (running.length > 0) this.#running.preempt(running.at(-1)!, { reason: "reset" });
     this.#blocks.clearCache();
+    this.#swaps.noteReset();
     return numRunning;
   }
 
