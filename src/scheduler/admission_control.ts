@@ -14,7 +14,7 @@ import type { Sequence } from "./sequence.ts";
 import {
   admissionOptions,
   holdersOf,
-  numBlocksMissing,
+  numSlabsMissing,
   type SequenceGroup,
 } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
@@ -169,7 +169,7 @@ export class AdmissionControl {
 
   #explainBlocks(group: SequenceGroup): WaitCause | undefined {
     const { numFree, numCached: numEvictable } = this.#blocks;
-    const numNeeded = this.#blocks.numBlocksFor(group.numTokens);
+    const numNeeded = this.#blocks.numSlabsOf(group.numTokens);
     const numLeftOver = this.#blocks.numLeftOver(this.#numKeptFor(group));
     const kept = numLeftOver > 0 ? { numKept: numLeftOver } : {};
     const numbers = { numNeeded, numFree, numEvictable, ...kept };
@@ -180,13 +180,13 @@ export class AdmissionControl {
 
   /** Blocks that a group lacks to be admitted, and those it has to leave over among them. */
   numMissing(group: SequenceGroup): number {
-    return numBlocksMissing(group, this.#blocks, this.#numKeptFor(group));
+    return numSlabsMissing(group, this.#blocks, this.#numKeptFor(group));
   }
 
   /** Whether a group that waits has a seat and its blocks in the step that is to be planned. */
   fits(group: SequenceGroup): boolean {
     if (this.#seatShortage(group.numSeats) !== undefined) return false;
-    return numBlocksMissing(
+    return numSlabsMissing(
       group,
       this.#blocks,
       this.#numKeptBeside(this.#queues.running, group),
@@ -207,7 +207,7 @@ export class AdmissionControl {
     const numFreed = victims.flatMap(holdersOf)
       .reduce((sum, { id }) => sum + this.#blocks.numHeldBy(id), 0);
     const numKept = this.#numKeptBeside(others, group);
-    return numBlocksMissing(group, this.#blocks, numKept) <= numFreed;
+    return numSlabsMissing(group, this.#blocks, numKept) <= numFreed;
   }
 
   /** Blocks that those that run take in the next step, or more of them before they end. */
