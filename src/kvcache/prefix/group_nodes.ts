@@ -7,6 +7,12 @@ import type { NodeBlock } from "./node_blocks.ts";
 import type { NodeEviction } from "./node_eviction.ts";
 import type { BlockContent, NodeId, TreePlace } from "./radix_tree.ts";
 
+/** The scope in which a block is found, and how long it is kept. */
+export interface BlockCaching {
+  readonly scope: string;
+  readonly retention?: CacheRetention;
+}
+
 /**
  * What only a tree of several groups has: nodes that are made before they have blocks, blocks that
  * come to and leave a node one by one, and the paths of sequences that nodes lie on.
@@ -60,7 +66,7 @@ export class GroupNodes {
   /** Makes block `id`, which the caller holds, findable at a node where its group has none. */
   setBlock(
     { node, group, id }: NodeBlock,
-    { scope, retention }: { readonly scope: string; readonly retention?: CacheRetention },
+    { scope, retention }: BlockCaching,
   ): void {
     const { pool, columns, idle, records } = this.#cached;
     pool.mark(id);

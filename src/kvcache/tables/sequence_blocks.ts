@@ -1,4 +1,4 @@
-import { type LayerCache, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
+import { isWindow, type LayerCache, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 import type { Pool } from "../pool/pool.ts";
@@ -73,7 +73,7 @@ export class SequenceBlocks {
    */
   takeDead(groups: readonly LayerCache[], blockSize: number): BlockId[][] {
     return groups.map((cache, group) => {
-      if (cache.kind !== "sliding_window" && cache.kind !== "chunked_local") return [];
+      if (!isWindow(cache)) return [];
       const { numSinkBlocks, start } = liveRange(cache, this.numComputedTokens, blockSize);
       const first = Math.max(numSinkBlocks, this.#firstLive[group]!);
       if (start <= first) return [];
