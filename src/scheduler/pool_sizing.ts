@@ -121,7 +121,7 @@ export class PoolSizing {
 
   /** Every accepted sequence can end in such a pool: none becomes longer than `maxModelLen`. */
   #checkHoldsLongest(numBlocks: number): void {
-    const numNeeded = this.#blocks.numBlocksFor(this.#maxModelLen);
+    const numNeeded = this.#blocks.numSlabsOf(this.#maxModelLen);
     if (numBlocks >= Math.min(numNeeded, this.#blocks.numBlocks)) return;
     const { blockSize } = this.#blocks;
     throw new RequestError(

@@ -154,8 +154,8 @@ export class Scheduler {
     const limits = {
       ...this.#options,
       ...{ numBlocks, blockSize, numPoolTokens, growthLimit },
-      numBlocksOfSearch: (length: number, width: number) =>
-        this.#blocks.numBlocksOfSearch(length, width),
+      numSlabsOfSearch: (length: number, width: number) =>
+        this.#blocks.numSlabsOfSearch(length, width),
     };
     checkRequest(request, limits, this.#options.schedulingPolicy);
     if (request.resumed === undefined) {

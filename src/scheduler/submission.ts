@@ -21,7 +21,7 @@ export interface SubmissionLimits extends
   /** Blocks that the pool may grow to by itself; no more than `numBlocks` where it may not. */
   readonly growthLimit: number;
   /** Blocks that the beams of a search take at least; absent: those of one full group. */
-  readonly numBlocksOfSearch?: (numPromptTokens: number, width: number) => number;
+  readonly numSlabsOfSearch?: (numPromptTokens: number, width: number) => number;
 }
 
 /**
@@ -115,7 +115,7 @@ export function checkSearchFits(request: GenerationRequest, limits: SubmissionLi
   if (beamSearch === undefined) return;
   const { width } = beamSearch;
   const { maxNumSeqs, maxNumBatchedTokens, maxModelLen, blockSize } = limits;
-  const { numBlocksOfSearch = (length) => Math.floor(length / blockSize) + width } = limits;
+  const { numSlabsOfSearch = (length) => Math.floor(length / blockSize) + width } = limits;
   const maxWidth = Math.min(maxNumSeqs, maxNumBatchedTokens);
   if (width > maxWidth) {
     throw new RequestError(
@@ -127,7 +127,7 @@ export function checkSearchFits(request: GenerationRequest, limits: SubmissionLi
   const largest = { blockSize, numBlocks: Math.max(limits.numBlocks, limits.growthLimit) };
   for (const { prompt: { length }, params } of sequences) {
     const canBranch = Math.min(params.maxTokens, maxModelLen - length) > 1;
-    const numNeeded = canBranch ? numBlocksOfSearch(length, width) : 0;
+    const numNeeded = canBranch ? numSlabsOfSearch(length, width) : 0;
     if (numNeeded > largest.numBlocks) {
       const beams = { numBeams: width, numTokens: length + 1, numNeeded };
       const grown = limits.growthLimit > limits.numBlocks ? " when it has grown" : "";

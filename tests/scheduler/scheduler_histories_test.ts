@@ -240,7 +240,7 @@ function checkOutcome(history: History, request: GenerationRequest, index: numbe
     assert(rig.nowMs >= history.deadlines.get(request.id)!, "its time has not come");
   } else if (finishReason === "error") {
     const numPositions = prompt.length + tokens.length;
-    assert(rig.blocks.numBlocksFor(numPositions) > rig.options.numBlocks, "it would have fitted");
+    assert(rig.blocks.numSlabsOf(numPositions) > rig.options.numBlocks, "it would have fitted");
   }
 }
 

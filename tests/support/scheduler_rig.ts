@@ -108,7 +108,7 @@ export class SchedulerRig {
     const { maxModelLen } = this.options;
     return Math.max(
       this.blocks.numInUse,
-      Math.min(this.blocks.numBlocks, this.blocks.numBlocksFor(maxModelLen)),
+      Math.min(this.blocks.numBlocks, this.blocks.numSlabsOf(maxModelLen)),
     );
   }
 
