@@ -121,15 +121,15 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
       : { kvCacheF16EdgeLayers: config.kvCacheF16EdgeLayers }),
     enablePrefixCaching: config.enablePrefixCaching,
     evictionPolicy: config.evictionPolicy,
-    ...(config.stateCheckpointInterval === undefined
+    ...(config.stateSnapshotInterval === undefined
       ? {}
-      : { stateCheckpointInterval: config.stateCheckpointInterval }),
+      : { stateSnapshotInterval: config.stateSnapshotInterval }),
     ...quantizationOf(config),
     ...(config.deterministic ? { isDeterministic: true } : {}),
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,
     maxPrefillMs: config.maxPrefillMs,
-    maxNumWaitingSeqs: config.maxQueuedRequests,
+    maxNumQueuedSeqs: config.maxQueuedRequests,
     ...schedulingOf(config),
     ...(config.numGpuBlocksOverride === undefined
       ? {}
@@ -200,11 +200,11 @@ function checkBudget({ maxNumBatchedTokens, maxNumSeqs }: Settings): void {
 }
 
 /** States are kept on block boundaries, where a later prompt can find them. */
-function checkCheckpoints({ stateCheckpointInterval, blockSize }: Settings): void {
-  if (stateCheckpointInterval === undefined || stateCheckpointInterval % blockSize === 0) return;
+function checkCheckpoints({ stateSnapshotInterval, blockSize }: Settings): void {
+  if (stateSnapshotInterval === undefined || stateSnapshotInterval % blockSize === 0) return;
   throw new StartupError(
-    `--state-checkpoint-interval must be a multiple of --block-size (${blockSize}), ` +
-      `got ${stateCheckpointInterval}`,
+    `--state-snapshot-interval must be a multiple of --block-size (${blockSize}), ` +
+      `got ${stateSnapshotInterval}`,
   );
 }
 

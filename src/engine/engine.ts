@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { EventLoopPing } from "../base/event_loop_ping.ts";
 import type { Batch, ChunkResult } from "../core/batch.ts";
-import type { AnswerOf, CurvePoint, EngineCommand } from "../core/engine_command.ts";
+import type { CurvePoint, EngineCommand, ReplyOf } from "../core/engine_command.ts";
 import { type ErrorData, RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
@@ -25,7 +25,7 @@ import type { Pulse } from "./watchdog.ts";
 /** Computes batches: the engine's view of the model and its device. */
 export interface Runner extends Partial<ElasticRunner>, DeviceTimes {
   /**
-   * Computes one batch and returns one result per chunk with a `sample`, in the order of the
+   * Computes one batch and returns one result per chunk with a `draw`, in the order of the
    * chunks. `onSubmitted` may be called once while the device computes.
    */
   run(
@@ -51,7 +51,7 @@ export interface EngineOptions {
   /** The prefix cache's, where there is one. */
   readonly pins?: PinnedPrefixes | undefined;
   /** Blocks that the pool may grow to by itself; default: none beyond those it has. */
-  readonly growthLimit?: number;
+  readonly maxNumBlocks?: number;
   /** Shows what blocks and the radix tree hold; absent: nobody can look. */
   readonly viewed?: ViewedCache | undefined;
   /** Estimates hit rates at other sizes of KV memory. */
@@ -104,17 +104,17 @@ export class Engine {
     this.#curve = options.curve;
     this.#pins = options.pins;
     this.#pace = options.pace;
-    const { runner, scheduler, viewed, growthLimit = 0, clock = systemClock } = options;
+    const { runner, scheduler, viewed, maxNumBlocks = 0, clock = systemClock } = options;
     this.#times = new StepTimes(runner, clock);
     this.#views = new EngineViews(scheduler, viewed, clock);
     // A replay sees the times of the trace.
     this.#now = options.trace?.now ?? (() => clock.now());
     this.#pool = isElastic(runner)
-      ? new ElasticPool(scheduler.pool, runner, growthLimit)
+      ? new ElasticPool(scheduler.pool, runner, maxNumBlocks)
       : undefined;
   }
 
-  /** Queues a request, and answers `accepted` or `refused`. */
+  /** Queues a request, and posts `accepted` or `refused`. */
   submit(request: GenerationRequest): void {
     try {
       this.#trace?.tick();
@@ -141,7 +141,7 @@ export class Engine {
     this.#wake();
   }
 
-  /** Carries a command out before the next step, and answers it. */
+  /** Carries a command out before the next step, and replies. */
   command(id: number, command: EngineCommand): void {
     this.#commands.push({ id, command });
     this.#wake();
@@ -192,17 +192,17 @@ export class Engine {
   }
 
   async #runCommands(): Promise<void> {
-    const answers: FromEngine[] = [];
+    const replies: FromEngine[] = [];
     for (const { id, command } of this.#commands.splice(0)) {
       this.#work.command(command.type);
-      answers.push({ type: "answer", id, ...await this.#run(command) });
+      replies.push({ type: "reply", id, ...await this.#run(command) });
       this.#numAdvances++;
     }
     // A command may have changed the statistics, and nothing else would tell them while idle. They
-    // go before the answers, so that the caller sees the numbers that its answer speaks of.
+    // go before the replies, so that the caller sees the numbers that its reply speaks of.
     this.#report(this.#scheduler.takeEvents());
     this.#flush();
-    for (const answer of answers) this.#post(answer);
+    for (const reply of replies) this.#post(reply);
   }
 
   async #run(command: EngineCommand): Promise<{ value: unknown } | { error: ErrorData }> {
@@ -215,7 +215,7 @@ export class Engine {
   }
 
   /** No step is in flight. */
-  #carryOut(command: EngineCommand): AnswerOf<EngineCommand> | Promise<AnswerOf<EngineCommand>> {
+  #carryOut(command: EngineCommand): ReplyOf<EngineCommand> | Promise<ReplyOf<EngineCommand>> {
     this.#trace?.tick();
     if (isTraced(command)) this.#trace?.record({ type: "command", command });
     switch (command.type) {

@@ -111,7 +111,7 @@ export class EngineSession {
     trace: StepTraceWriter | undefined,
   ): Engine {
     const { numBlocks, blockSize, maxModelLen, maxNumSeqs, maxNumBatchedTokens } = info;
-    const { maxNumWaitingSeqs } = config;
+    const { maxNumQueuedSeqs } = config;
     const recorder = new KvRecorder(() => Date.now());
     const onDecision = (decision: KvDecision) => {
       recorder.decided(decision, scheduler.numSteps);
@@ -145,19 +145,19 @@ export class EngineSession {
       maxModelLen,
       maxNumSeqs,
       maxNumBatchedTokens,
-      maxNumWaitingSeqs,
+      maxNumQueuedSeqs,
       ...schedulingOf(config),
     });
     trace?.record(tracedStart(config, info));
     const post = (message: FromEngine) => this.#post(message);
-    const { growthLimit } = info;
+    const { maxNumBlocks } = info;
     const { pins } = blocks;
     const { maxPrefillMs: maxMs } = config;
     const pace = new StepPace(
       maxMs === undefined ? undefined : { maxMs, maxTokens: maxNumBatchedTokens },
     );
     return new Engine({
-      ...{ scheduler, runner, post, recorder, trace, curve, pins, pace, growthLimit },
+      ...{ scheduler, runner, post, recorder, trace, curve, pins, pace, maxNumBlocks },
       viewed: blocks,
     });
   }
@@ -168,14 +168,19 @@ export class EngineSession {
 
   #fail(error: unknown): void {
     if (this.#hasEnded) return;
-    const atStart = error instanceof StartupError;
+    const isUsersMistake = error instanceof StartupError;
     const message = error instanceof Error ? error.message : String(error);
-    const isOutOfMemory = !atStart && hasNoMemory(error);
-    const isForeseen = atStart || isOutOfMemory || error instanceof DeviceLostError ||
+    const isOutOfMemory = !isUsersMistake && hasNoMemory(error);
+    const isForeseen = isUsersMistake || isOutOfMemory || error instanceof DeviceLostError ||
       error instanceof KernelError;
     // The main isolate may end this one when it reads its last words, so these come last.
     if (!isForeseen) this.#options.reportBug(error);
-    this.#post({ type: "failed", message, atStart, ...(isOutOfMemory ? { isOutOfMemory } : {}) });
+    this.#post({
+      type: "failed",
+      message,
+      isUsersMistake,
+      ...(isOutOfMemory ? { isOutOfMemory } : {}),
+    });
     // The isolate stays until the main isolate ends it, so that nothing overtakes these words.
     this.#hasEnded = true;
     this.#engine?.stop();
@@ -194,8 +199,8 @@ function hasNoMemory(error: unknown): boolean {
 /** The start of an engine, without the secret of its cache keys. */
 function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineInfo): TraceEntry {
   const { numBlocks, blockSize, maxModelLen, maxNumSeqs, maxNumBatchedTokens } = info;
-  const { maxNumWaitingSeqs, enablePrefixCaching, evictionPolicy = "lru" } = config;
-  const limits = { maxModelLen, maxNumSeqs, maxNumBatchedTokens, maxNumWaitingSeqs };
+  const { maxNumQueuedSeqs, enablePrefixCaching, evictionPolicy = "lru" } = config;
+  const limits = { maxModelLen, maxNumSeqs, maxNumBatchedTokens, maxNumQueuedSeqs };
   const caching = enablePrefixCaching ? { evictionPolicy } : {};
   const sizes = {
     numBlocks,
@@ -211,8 +216,8 @@ function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineIn
   return { type: "start", sizes, config };
 }
 
-function checkpoints({ stateCheckpointInterval }: Pick<EngineConfig, "stateCheckpointInterval">) {
-  return stateCheckpointInterval === undefined ? {} : { stateCheckpointInterval };
+function checkpoints({ stateSnapshotInterval }: Pick<EngineConfig, "stateSnapshotInterval">) {
+  return stateSnapshotInterval === undefined ? {} : { stateSnapshotInterval };
 }
 
 /** How requests are scheduled, of all that is configured. */

@@ -120,11 +120,11 @@ export class ModelRunner {
     if ((batch.swapOuts ?? batch.swapIns) === undefined) return await this.#run(batch, onSubmitted);
     const { swap } = this.#components;
     invariant(swap !== undefined, "blocks are to be copied to host memory that there is not");
-    const lost = await swap.carryOut(batch);
-    const chunks = batch.chunks.filter(({ sequenceId }) => !lost.has(sequenceId));
+    const corrupt = await swap.carryOut(batch);
+    const chunks = batch.chunks.filter(({ sequenceId }) => !corrupt.has(sequenceId));
     const numTokens = chunks.reduce((sum, { tokens }) => sum + tokens.length, 0);
     const results = await this.#run({ ...batch, chunks, numTokens }, onSubmitted);
-    return lost.size === 0 ? results : withLost(batch, results, lost);
+    return corrupt.size === 0 ? results : withCorrupt(batch, results, corrupt);
   }
 
   async #run(batch: Batch, onSubmitted?: () => void): Promise<ChunkResult[]> {
@@ -156,13 +156,13 @@ export class ModelRunner {
     }
     const packed = packer.pack(batch);
     await this.#upload(packed);
-    const bytes = Math.max(4, packed.dims.numSamples * SAMPLED_WORDS * 4);
+    const bytes = Math.max(4, packed.dims.numDraws * SAMPLED_WORDS * 4);
     // A sub-batch is followed by the next one, not by a step like it.
     const nextDims = isWhole ? predictNextDims(packed.dims) : undefined;
     const options = { nextDims, onSubmitted };
     const words = device.run(this.#program, packed.dims, { buffer: sampled, bytes }, options);
     const drawn = this.#results(batch, packed, words instanceof Promise ? await words : words);
-    return batch.chunks.some(({ score, pool }) => (score ?? pool) !== undefined)
+    return batch.chunks.some(({ score, pooling }) => (score ?? pooling) !== undefined)
       ? await this.#withReadouts(batch, drawn)
       : drawn;
   }
@@ -206,7 +206,7 @@ export class ModelRunner {
     const next = drawn.values();
     return batch.chunks.flatMap((chunk, i) => {
       if (!asksForOutput(chunk)) return [];
-      const own = chunk.sample === undefined ? [] : next.next().value!.outputs;
+      const own = chunk.draw === undefined ? [] : next.next().value!.outputs;
       const outputs = [...read.get(i) ?? [], ...own];
       const failed = outputs.filter(({ type }) => type === "failed").slice(0, 1);
       return [{
@@ -221,7 +221,7 @@ export class ModelRunner {
     const { device, packer, storage, layers, diagnosis } = this.#components;
     if (!hasFailed(result) || diagnosis === undefined) return result;
     const chunk = batch.chunks.find(({ sequenceId }) => sequenceId === result.sequenceId)!;
-    const { sample: _sample, score: _score, pool: _pool, numSteps: _numSteps, ...rest } = chunk;
+    const { draw: _sample, score: _score, pooling: _pool, numSteps: _numSteps, ...rest } = chunk;
     const { tokens } = chunk;
     const drawn = result.outputs.slice(0, -1);
     // Of several steps, the one that has failed.
@@ -316,22 +316,22 @@ export class ModelRunner {
 
   /** The draws of a chunk in order, by their rows of `sampled`, until one fails. */
   #outputsOf(
-    { sequenceId, sample }: ScheduledChunk,
+    { sequenceId, draw }: ScheduledChunk,
     draws: readonly number[],
     rows: Uint32Array,
   ): ChunkOutput[] {
     const outputs: ChunkOutput[] = [];
-    for (const draw of draws) {
-      const row = rows.subarray(draw * SAMPLED_WORDS, (draw + 1) * SAMPLED_WORDS);
+    for (const i of draws) {
+      const row = rows.subarray(i * SAMPLED_WORDS, (i + 1) * SAMPLED_WORDS);
       const token = row[SAMPLED.token]!;
       if (token === NO_TOKEN) {
         outputs.push({ type: "failed", failure: { numSoundTokens: 0 } });
         return outputs;
       }
       invariant(token < this.#components.vocabSize, `sequence ${sequenceId} drew token ${token}`);
-      const logprobs = sample!.numLogprobs === undefined ? {} : {
+      const logprobs = draw!.numLogprobs === undefined ? {} : {
         logprob: bitsToF32(row[SAMPLED.logprob]!),
-        topLogprobs: topLogprobs(row, sample!.numLogprobs),
+        topLogprobs: topLogprobs(row, draw!.numLogprobs),
       };
       outputs.push({ type: "token", token, ...logprobs });
     }
@@ -339,15 +339,15 @@ export class ModelRunner {
   }
 }
 
-/** The results of what was computed, and that some chunks' blocks are lost, in chunk order. */
-function withLost(
+/** The results of what was computed, and that some chunks' blocks are corrupt, in chunk order. */
+function withCorrupt(
   { chunks }: Batch,
   results: readonly ChunkResult[],
-  lost: ReadonlySet<SequenceId>,
+  corrupt: ReadonlySet<SequenceId>,
 ): ChunkResult[] {
   const byId = new Map(results.map((result) => [result.sequenceId, result]));
   return chunks.flatMap(({ sequenceId }) => {
-    if (lost.has(sequenceId)) return [{ sequenceId, outputs: [{ type: "lost" as const }] }];
+    if (corrupt.has(sequenceId)) return [{ sequenceId, outputs: [{ type: "corrupt" as const }] }];
     const result = byId.get(sequenceId);
     return result === undefined ? [] : [result];
   });

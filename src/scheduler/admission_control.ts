@@ -102,7 +102,7 @@ export class AdmissionControl {
   }
 
   /** Groups that the latest `fill` has passed over, since they wait for others to get on. */
-  get numPassedOver(): number {
+  get numDeferred(): number {
     return this.#numPassedOver;
   }
 
@@ -168,8 +168,8 @@ export class AdmissionControl {
   }
 
   #explainBlocks(group: SequenceGroup): WaitCause | undefined {
-    const { numFree, numCached: numEvictable } = this.#blocks;
-    const numNeeded = this.#blocks.numBlocksFor(group.numTokens);
+    const { numFree, numIdle: numEvictable } = this.#blocks;
+    const numNeeded = this.#blocks.numSlabsOf(group.numTokens);
     const numLeftOver = this.#blocks.numLeftOver(this.#numKeptFor(group));
     const kept = numLeftOver > 0 ? { numKept: numLeftOver } : {};
     const numbers = { numNeeded, numFree, numEvictable, ...kept };
@@ -306,10 +306,10 @@ export class AdmissionControl {
 
   #start(group: SequenceGroup, admission: Admission, plan: BatchPlan): void {
     const { numCachedTokens, numLoadedTokens = 0, numEvictedTokens, evictedAgoMs } = admission;
-    const { copies, stops } = admission;
+    const { copies, chunkEnds } = admission;
     this.#queues.admit(group);
     this.#admitted.add(group.requestId);
-    group.members[0]!.stops = stops;
+    group.members[0]!.chunkEnds = chunkEnds;
     group.start(numCachedTokens + numLoadedTokens);
     group.numOutputTokensAtStart = group.members[0]!.numOutputTokens;
     if (group.numPreemptions === 0) {
@@ -331,7 +331,7 @@ export class AdmissionControl {
       `group ${group.id} is admitted and lacks blocks: it needs ${
         group.blockDemand(this.#blocks)
       }, ` +
-        `${this.#blocks.numFree} are free and ${this.#blocks.numCached} cached`,
+        `${this.#blocks.numFree} are free and ${this.#blocks.numIdle} cached`,
     );
     group.addTo(plan, this.#blocks);
   }

@@ -6,9 +6,9 @@ import {
   type BlockLoad,
   type BlockSwap,
   type ChunkResult,
-  isLost,
+  type DrawRequest,
+  isCorrupt,
   numStepsOf,
-  type SampleRequest,
   type ScheduledChunk,
 } from "../core/batch.ts";
 import type { BlockId } from "../core/ids.ts";
@@ -96,8 +96,8 @@ export class BatchPlan implements StepPlan {
     const numLeft = numAllowed > 1 && this.#prefillTime !== undefined
       ? this.#prefillTime.fit(sequence.numComputedTokens, numAllowed)
       : numAllowed;
-    if (sequence.stops.length === 0) return numLeft;
-    return Math.min(numLeft, sequence.nextStop - sequence.numComputedTokens);
+    if (sequence.chunkEnds.length === 0) return numLeft;
+    return Math.min(numLeft, sequence.nextChunkEnd - sequence.numComputedTokens);
   }
 
   add(
@@ -122,7 +122,7 @@ export class BatchPlan implements StepPlan {
     const tokens = sequence.tokens(start, end);
     const isDrawn = end === sequence.numTokens && sequence.params.maxTokens > 0;
     const plain: ScheduledChunk = isDrawn
-      ? { sequenceId, tokens, start, blockTables, sample: sampleRequest(sequence) }
+      ? { sequenceId, tokens, start, blockTables, draw: drawRequest(sequence) }
       : { sequenceId, tokens, start, blockTables };
     const { reader, caching } = sequence;
     const chunk = isLongScope(caching.scope) ? { ...plain, isLongContext: true as const } : plain;
@@ -167,7 +167,7 @@ export class BatchPlan implements StepPlan {
 }
 
 /** The draw of a sequence's next token; it depends on nothing but the sequence itself. */
-function sampleRequest(sequence: Sequence): SampleRequest {
+function drawRequest(sequence: Sequence): DrawRequest {
   const { temperature, topK, topP, minP, seed, numLogprobs } = sequence.params;
   const outputIndex = sequence.numOutputTokens;
   const adjustment = sequence.adjuster?.adjustment();
@@ -184,7 +184,7 @@ function sampleRequest(sequence: Sequence): SampleRequest {
 /**
  * Fails unless there is one result per chunk that asks for something, in the chunks' order, with as
  * many outputs as it asks for, or a failure in place of one of its steps; of one whose sequence is
- * loaded perhaps that it is lost.
+ * loaded perhaps that it is corrupt.
  */
 export function checkResults(
   { step, chunks, swapIns = [] }: Batch,
@@ -194,9 +194,11 @@ export function checkResults(
   for (const chunk of chunks) {
     const { sequenceId } = chunk;
     const next = results[numAsked];
-    if (next?.sequenceId === sequenceId && isLost(next)) {
+    if (next?.sequenceId === sequenceId && isCorrupt(next)) {
       if (!swapIns.some((load) => load.sequenceId === sequenceId)) {
-        throw new InvariantError(`step ${step} lost sequence ${sequenceId}, which it did not load`);
+        throw new InvariantError(
+          `step ${step} found sequence ${sequenceId} corrupt, which it did not load`,
+        );
       }
       numAsked++;
       continue;
@@ -223,8 +225,8 @@ export function checkResults(
   );
 }
 
-function numOutputsOf({ sample, score, pool, numSteps = 1 }: ScheduledChunk): number {
+function numOutputsOf({ draw, score, pooling, numSteps = 1 }: ScheduledChunk): number {
   // Most ask for draws alone.
-  if ((score ?? pool) === undefined) return numSteps;
-  return [sample, score, pool].filter((asked) => asked !== undefined).length;
+  if ((score ?? pooling) === undefined) return numSteps;
+  return [draw, score, pooling].filter((asked) => asked !== undefined).length;
 }

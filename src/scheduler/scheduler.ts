@@ -47,7 +47,7 @@ export interface SchedulerOptions extends SchedulingSettings {
   /** Most tokens in one step. */
   readonly maxNumBatchedTokens: number;
   /** Most sequences of one owner waiting for admission, and so the most of one request. */
-  readonly maxNumWaitingSeqs: number;
+  readonly maxNumQueuedSeqs: number;
   /** Follow sequences through grammars; without them, no request may have one. */
   readonly matchers?: TokenMatchers;
   /** Is told why sequences wait, beside the block manager's own decisions. */
@@ -112,7 +112,7 @@ export class Scheduler {
     this.#commit = new StepCommit(blocks, options, {
       ...shared,
       onGroupEnd: (group) => this.#noteEnd(group),
-      onGroupLost: (group) => this.#running.preempt(group, { reason: "corrupt" }),
+      onGroupCorrupt: (group) => this.#running.preempt(group, { reason: "corrupt" }),
     });
     this.#running = new RunningControl(blocks, options, {
       ...shared,
@@ -151,10 +151,10 @@ export class Scheduler {
       ...this.#counters.current,
       numRunning: this.#queues.running.reduce((sum, { members }) => sum + members.length, 0),
       numWaiting: this.#queues.numWaiting,
-      numDeferred: Math.min(this.#admissions.numPassedOver, this.#queues.numWaiting),
+      numDeferred: Math.min(this.#admissions.numDeferred, this.#queues.numWaiting),
       numBlocks: this.#blocks.numBlocks,
       numFreeBlocks: this.#blocks.numFree,
-      numCachedBlocks: this.#blocks.numCached,
+      numCachedBlocks: this.#blocks.numIdle,
       numPinnedBlocks: this.#blocks.pins?.numBlocks ?? 0,
       numEvictedBlocks: this.#blocks.numEvicted,
       numResetBlocks: this.#blocks.numReset,
@@ -175,11 +175,11 @@ export class Scheduler {
    */
   add(request: GenerationRequest, nowMs: number = this.#nowMs): void {
     const { numBlocks, blockSize, numPoolTokens } = this.#blocks;
-    const { growthLimit } = this.pool;
+    const { maxNumBlocks } = this.pool;
     const limits = {
-      ...{ ...this.#options, numBlocks, blockSize, numPoolTokens, growthLimit },
+      ...{ ...this.#options, numBlocks, blockSize, numPoolTokens, maxNumBlocks },
       numBlocksOfSearch: (length: number, width: number) =>
-        this.#blocks.numBlocksOfSearch(length, width),
+        this.#blocks.numSlabsOfSearch(length, width),
     };
     checkRequest(request, limits, this.#options.schedulingPolicy);
     if (request.resumed === undefined) {

@@ -170,5 +170,5 @@ export function numBlocksMissing(
   numKept: number,
 ): number {
   const { allTokens } = group.members[0]!;
-  return blocks.numBlocksMissing(allTokens, admissionOptions(group, blocks, numKept));
+  return blocks.numSlabsMissing(allTokens, admissionOptions(group, blocks, numKept));
 }

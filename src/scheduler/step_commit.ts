@@ -4,7 +4,7 @@ import {
   type ChunkOutput,
   type ChunkResult,
   type DrawFailure,
-  isLost,
+  isCorrupt,
   type ScheduledChunk,
 } from "../core/batch.ts";
 import type { FinishReason, TokenEvent } from "../core/token_event.ts";
@@ -35,7 +35,7 @@ export interface StepCommitParts {
   /** A group ends. */
   readonly onGroupEnd: (group: SequenceGroup) => void;
   /** Host memory has not kept the blocks of a group that runs: its KV is not there. */
-  readonly onGroupLost: (group: SequenceGroup) => void;
+  readonly onGroupCorrupt: (group: SequenceGroup) => void;
 }
 
 /**
@@ -61,7 +61,7 @@ export class StepCommit implements OutputSink {
   readonly #queues: SequenceQueues;
   readonly #counters: Counters;
   readonly #onGroupEnd: StepCommitParts["onGroupEnd"];
-  readonly #onGroupLost: StepCommitParts["onGroupLost"];
+  readonly #onGroupCorrupt: StepCommitParts["onGroupCorrupt"];
   readonly #events = new EventBuffer();
   #inFlight: InFlight = NOTHING;
 
@@ -69,7 +69,7 @@ export class StepCommit implements OutputSink {
   constructor(
     blocks: BlockManager,
     options: StepCommitOptions,
-    { queues, counters, onGroupEnd, onGroupLost }: StepCommitParts,
+    { queues, counters, onGroupEnd, onGroupCorrupt }: StepCommitParts,
   ) {
     this.maxModelLen = options.maxModelLen;
     this.#blocks = blocks;
@@ -77,7 +77,7 @@ export class StepCommit implements OutputSink {
     this.#queues = queues;
     this.#counters = counters;
     this.#onGroupEnd = onGroupEnd;
-    this.#onGroupLost = onGroupLost;
+    this.#onGroupCorrupt = onGroupCorrupt;
   }
 
   /** Sequences that have ended while their step is in flight, and still hold blocks. */
@@ -109,7 +109,7 @@ export class StepCommit implements OutputSink {
     chunks.forEach((chunk, i) => {
       if (!isOneStep(chunk)) return;
       const sequence = sequences[i]!;
-      if (outputs[i]![0]?.type === "lost") return this.#lose(groups[i]!, sequence);
+      if (outputs[i]![0]?.type === "corrupt") return this.#preemptCorrupt(groups[i]!, sequence);
       this.#takeChunk(sequence, chunk, failures[i]);
       this.#takeReadings(sequence, chunk, outputs[i]!);
       for (const output of outputs[i]!) {
@@ -193,11 +193,11 @@ export class StepCommit implements OutputSink {
   }
 
   /** The blocks of a sequence have not come back, and its chunk has not been computed. */
-  #lose(group: SequenceGroup, { id, state }: Sequence): void {
+  #preemptCorrupt(group: SequenceGroup, { id, state }: Sequence): void {
     this.#counters.countSwapCorrupt();
     if (state === "finished") return this.#blocks.free(id);
     this.#options.onDecision?.({ type: "swap_drop", sequenceId: id, reason: "corrupt" });
-    this.#onGroupLost(group);
+    this.#onGroupCorrupt(group);
   }
 
   #takeReadings(
@@ -269,7 +269,7 @@ function outputsOf(
   return chunks.map((chunk) => {
     const next = results[numTaken];
     const isOfChunk = asksForOutput(chunk) ||
-      (next?.sequenceId === chunk.sequenceId && isLost(next));
+      (next?.sequenceId === chunk.sequenceId && isCorrupt(next));
     if (!isOfChunk) return NO_OUTPUTS;
     numTaken++;
     return next!.outputs;

@@ -39,13 +39,13 @@ Deno.test("BatchPlan asks for a draw only where the chunk reaches the newest tok
   const sequence = sequenceOf(1, 4, 3);
   const first = new BatchPlan(3);
   put(first, sequence, 3, [0, 1]);
-  assertEquals(first.toBatch(0).chunks[0]!.sample, undefined);
+  assertEquals(first.toBatch(0).chunks[0]!.draw, undefined);
   sequence.numComputedTokens = 3;
   const second = new BatchPlan(3);
   put(second, sequence, 1, [0, 1]);
-  const { start, sample } = second.toBatch(1).chunks[0]!;
+  const { start, draw } = second.toBatch(1).chunks[0]!;
   assertEquals(start, 3);
-  assertEquals(sample, {
+  assertEquals(draw, {
     temperature: 0,
     topK: 0,
     topP: 1,
@@ -62,9 +62,9 @@ Deno.test("BatchPlan numbers a draw by the sequence's outputs, not by its positi
   sequence.append(5);
   const plan = new BatchPlan(9);
   put(plan, sequence, 4, [0, 1]);
-  const { sample } = plan.toBatch(0).chunks[0]!;
-  assertEquals(sample?.outputIndex, 2);
-  assertEquals(Object.hasOwn(sample!, "numLogprobs"), false);
+  const { draw } = plan.toBatch(0).chunks[0]!;
+  assertEquals(draw?.outputIndex, 2);
+  assertEquals(Object.hasOwn(draw!, "numLogprobs"), false);
 });
 
 Deno.test("checkResults() wants one result with one output per sampling chunk, in order", () => {
@@ -119,15 +119,19 @@ Deno.test("BatchPlan asks for no draw of a sequence that generates nothing", () 
   checkResults(plan.toBatch(0), []);
 });
 
-Deno.test("checkResults() takes a lost sequence of a step that loads it, and of no other", () => {
+Deno.test("checkResults() takes a corrupt sequence of a step that loads it, and of no other", () => {
   const chunk = (sequenceId: number) => ({
     ...{ sequenceId, tokens: Uint32Array.of(1), start: 0, blockTables: [[0]] },
   });
   const swapIns = [{ sequenceId: 2, group: 0, block: 0, slot: 0 }];
   const batch = { step: 4, chunks: [chunk(1), chunk(2)], numTokens: 2 };
-  const lost = (sequenceId: number) => ({ sequenceId, outputs: [{ type: "lost" as const }] });
-  checkResults({ ...batch, swapIns }, [lost(2)]);
+  const corrupt = (sequenceId: number) => ({ sequenceId, outputs: [{ type: "corrupt" as const }] });
+  checkResults({ ...batch, swapIns }, [corrupt(2)]);
   checkResults({ ...batch, swapIns }, []);
-  assertThrows(() => checkResults(batch, [lost(2)]), InvariantError, "which it did not load");
-  assertThrows(() => checkResults({ ...batch, swapIns }, [lost(1)]), InvariantError, "sequence 1");
+  assertThrows(() => checkResults(batch, [corrupt(2)]), InvariantError, "which it did not load");
+  assertThrows(
+    () => checkResults({ ...batch, swapIns }, [corrupt(1)]),
+    InvariantError,
+    "sequence 1",
+  );
 });

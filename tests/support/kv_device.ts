@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { BlockCopy, BlockMove } from "../../src/core/batch.ts";
-import { type LayerCache, NO_BLOCK } from "../../src/core/cache_group.ts";
+import { type CacheSpec, NO_BLOCK } from "../../src/core/cache_group.ts";
 import type { BlockId } from "../../src/core/ids.ts";
 
 type Tables = readonly (readonly BlockId[])[];
@@ -14,11 +14,11 @@ type Tables = readonly (readonly BlockId[])[];
  * beside them. A place of an encoder's output holds the input's name and the position.
  */
 export class KvDevice {
-  readonly #groups: readonly LayerCache[];
+  readonly #groups: readonly CacheSpec[];
   readonly #blockSize: number;
   #contents = new Map<string, string>();
 
-  constructor(groups: readonly LayerCache[], blockSize: number) {
+  constructor(groups: readonly CacheSpec[], blockSize: number) {
     this.#groups = groups;
     this.#blockSize = blockSize;
   }
@@ -121,7 +121,7 @@ export function prefixOf(tokens: readonly number[], length: number): string {
 }
 
 /** The positions that queries at `[start, end)` read, one by one. */
-function readBy(cache: LayerCache, start: number, end: number): Set<number> {
+function readBy(cache: CacheSpec, start: number, end: number): Set<number> {
   const read = new Set<number>();
   for (let query = start; query < end; query++) {
     for (let p = 0; p <= query; p++) {

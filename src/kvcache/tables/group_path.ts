@@ -1,4 +1,4 @@
-import { type LayerCache, type LiveRange, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
+import { type CacheSpec, type LiveRange, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 import type { GroupNodes } from "../prefix/group_nodes.ts";
@@ -8,7 +8,7 @@ import type { PrefixCache } from "../prefix/prefix_cache.ts";
 import type { BlockContent, TreePlace } from "../prefix/radix_tree.ts";
 import { isInRange } from "./demands.ts";
 import type { BlockTables } from "./block_tables.ts";
-import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./sequence_path.ts";
+import { type CachingOptions, OPEN_SCOPE, type SequencePath } from "./sequence_path.ts";
 
 /** Where a path begins and what it is to keep. */
 export interface PathStart {
@@ -19,7 +19,7 @@ export interface PathStart {
   /** Tokens known at the start. */
   readonly numTokens: number;
   /** Every so many tokens states are kept as well; absent: never. */
-  readonly checkpointInterval?: number;
+  readonly snapshotInterval?: number;
   /** The path that this one branches off, and how many blocks of its tables are shared. */
   readonly source?: { readonly path: GroupPath; readonly numBlocks: number };
 }
@@ -73,7 +73,7 @@ export class GroupPath implements SequencePath {
   constructor(cache: PrefixCache, options: CachingOptions, start: PathStart) {
     const { hit, keep, source } = start;
     this.#numPromptTokens = start.numTokens;
-    this.#interval = start.checkpointInterval ?? Infinity;
+    this.#interval = start.snapshotInterval ?? Infinity;
     this.#cache = cache;
     this.#groupNodes = cache.nodes!;
     this.#options = options;
@@ -205,7 +205,7 @@ export class GroupPath implements SequencePath {
   }
 
   get #scope(): string {
-    return this.#options.scope ?? SHARED_SCOPE;
+    return this.#options.scope ?? OPEN_SCOPE;
   }
 
   /** Whether the last node of the path has been forgotten since: nothing can go below it. */
@@ -272,12 +272,12 @@ export class GroupPath implements SequencePath {
     return this.#fullGroups.every((group) => this.#cache.isUnshared(tables[group]![index]!));
   }
 
-  #isKept(cache: LayerCache, index: number): boolean {
+  #isKept(cache: CacheSpec, index: number): boolean {
     return this.#keep.some((numTokens) => isInRange(this.#tailAt(cache, numTokens), index));
   }
 
   /** What a hit of `numTokens`, a block boundary, needs. */
-  #tailAt(cache: LayerCache, numTokens: number): LiveRange {
+  #tailAt(cache: CacheSpec, numTokens: number): LiveRange {
     return liveRange(cache, numTokens, this.#cache.blockSize);
   }
 
@@ -304,6 +304,6 @@ export class GroupPath implements SequencePath {
   }
 }
 
-function isWindow({ kind }: LayerCache): boolean {
+function isWindow({ kind }: CacheSpec): boolean {
   return kind === "sliding_window" || kind === "chunked_local";
 }
