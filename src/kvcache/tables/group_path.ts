@@ -7,7 +7,7 @@ import type { NodeBlock } from "../prefix/node_blocks.ts";
 import type { PrefixCache } from "../prefix/prefix_cache.ts";
 import type { BlockContent, NodeId, TreePlace } from "../prefix/radix_tree.ts";
 import type { BlockTables } from "./block_tables.ts";
-import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./sequence_path.ts";
+import { type CachingOptions, OPEN_SCOPE, type SequencePath } from "./sequence_path.ts";
 import { WindowTails } from "./window_tails.ts";
 
 /** Where a path begins and what it is to keep. */
@@ -19,7 +19,7 @@ export interface PathStart {
   /** Tokens known at the start. */
   readonly numTokens: number;
   /** Every so many tokens states are kept as well; absent: never. */
-  readonly checkpointInterval?: number;
+  readonly snapshotInterval?: number;
   /** The path that this one branches off, and how many blocks of its tables are shared. */
   readonly source?: { readonly path: GroupPath; readonly numBlocks: number };
 }
@@ -71,7 +71,7 @@ export class GroupPath implements SequencePath {
   constructor(cache: PrefixCache, options: CachingOptions, start: PathStart) {
     const { hit, keep, source } = start;
     this.#numPromptTokens = start.numTokens;
-    this.#interval = start.checkpointInterval ?? Infinity;
+    this.#interval = start.snapshotInterval ?? Infinity;
     this.#cache = cache;
     this.#groupNodes = cache.nodes!;
     this.#options = options;
@@ -182,7 +182,7 @@ export class GroupPath implements SequencePath {
   }
 
   get #scope(): string {
-    return this.#options.scope ?? SHARED_SCOPE;
+    return this.#options.scope ?? OPEN_SCOPE;
   }
 
   /** Whether the last node of the path has been forgotten since: nothing can go below it. */
