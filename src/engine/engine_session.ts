@@ -1,4 +1,5 @@
 import { invariant } from "../base/invariant.ts";
+import { createLogger } from "../base/log.ts";
 import { omitUndefined } from "../base/omit_undefined.ts";
 import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
 import type { KvDecision } from "../core/kv_decision.ts";
@@ -87,8 +88,7 @@ export class EngineSession {
   }
 
   async #serve(config: EngineConfig): Promise<void> {
-    const { traceSteps } = config;
-    const trace = traceSteps === undefined ? undefined : StepTraceWriter.open(traceSteps);
+    const trace = openTrace(config);
     const started = await this.#options.startRunner(
       config,
       (phase) => this.#post({ type: "progress", phase }),
@@ -180,6 +180,16 @@ function hasNoMemory(error: unknown): boolean {
   }
   return error instanceof OutOfMemoryError ||
     (error instanceof RangeError && /allocation failed/i.test(error.message));
+}
+
+/** The trace that steps are written to, if any; the log says where it ends too early. */
+function openTrace({ traceSteps, logFormat, logLevel }: EngineConfig): StepTraceWriter | undefined {
+  if (traceSteps === undefined) return undefined;
+  const log = createLogger(omitUndefined({ format: logFormat, level: logLevel }));
+  return StepTraceWriter.open(traceSteps, (error) => {
+    const reason = error instanceof Error ? error.message : String(error);
+    log.error("steps are no longer traced", { file: traceSteps, reason });
+  });
 }
 
 /** The sizes of the pool, of host memory and of what is kept of states. */
