@@ -291,7 +291,8 @@ export class Scheduler {
     this.#blocks.checkIntegrity();
     const holders = [...this.#queues.running.flatMap(holdersOf), ...this.#commit.endedInFlight];
     checkHolders(holders, this.#blocks, !this.hasWork);
-    checkSwapped(this.#queues.waiting, this.#blocks);
+    const { swap } = this.#blocks;
+    if (swap !== undefined) checkSwapped(this.#queues.waiting, swap);
   }
 
   /** Those that run first, and then, if none of them lacked blocks, those that wait. */

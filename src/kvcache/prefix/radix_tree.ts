@@ -187,7 +187,7 @@ export class RadixTree {
    * Puts block `id` at `place`, holding `tokens[start, start + blockSize)`, which is not there yet.
    */
   insert({ scope, parent }: TreePlace, tokens: Uint32Array, start: number, id: BlockId): void {
-    invariant(!this.has(id), `block ${id} is in the tree already`);
+    if (this.has(id)) throw new InvariantError(`block ${id} is in the tree already`);
     this.#tokens.set(tokens.subarray(start, start + this.blockSize), id * this.blockSize);
     this.#parents[id] = parent ?? -2 - this.#roots.addChild(scope);
     if (parent !== undefined) this.#numChildren[parent]!++;
@@ -197,7 +197,9 @@ export class RadixTree {
 
   /** Takes block `id`, a leaf, out of the tree. */
   remove(id: BlockId): void {
-    invariant(this.has(id) && this.isLeaf(id), `block ${id} is not a leaf of the tree`);
+    if (!this.has(id) || !this.isLeaf(id)) {
+      throw new InvariantError(`block ${id} is not a leaf of the tree`);
+    }
     this.#index.remove(id);
     const parent = this.#parents[id]!;
     this.#parents[id] = ABSENT;
@@ -266,11 +268,12 @@ export class RadixTree {
 
   /** Audit: every block is found below its parent, and children are counted. O(pool). */
   checkIntegrity(): void {
-    const numChildren = new Uint32Array(this.#numChildren.length);
+    const numChildren = new Array<number>(this.#numChildren.length).fill(0);
     let numBlocks = 0;
     let numTop = 0;
-    this.#parents.forEach((parent, id) => {
-      if (parent === ABSENT) return;
+    for (let id = 0; id < this.#parents.length; id++) {
+      const parent = this.#parents[id]!;
+      if (parent === ABSENT) continue;
       numBlocks++;
       if (parent >= 0) numChildren[parent]!++;
       else numTop++;
@@ -286,13 +289,16 @@ export class RadixTree {
       if (found !== id) {
         throw new InvariantError(`block ${id} is looked for and ${found} is found`);
       }
-    });
+    }
     invariant(
       numBlocks === this.#numBlocks,
       `${numBlocks} blocks in the tree, not ${this.#numBlocks}`,
     );
-    const wrong = numChildren.findIndex((count, id) => count !== this.#numChildren[id]);
-    invariant(wrong < 0, `block ${wrong} has ${numChildren[wrong]} children, counted otherwise`);
+    for (let id = 0; id < numChildren.length; id++) {
+      if (numChildren[id] !== this.#numChildren[id]) {
+        throw new InvariantError(`block ${id} has ${numChildren[id]} children, counted otherwise`);
+      }
+    }
     invariant(
       numTop === this.#roots.numChildren,
       `${numTop} first blocks under ${this.#roots.numScopes} scopes, counted otherwise`,

@@ -192,7 +192,7 @@ export class GroupPath implements SequencePath {
     }
   }
 
-  countReferences(counts: Uint32Array): void {
+  countReferences(counts: number[]): void {
     for (const { id } of this.#adopted) counts[id]!++;
   }
 
