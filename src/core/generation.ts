@@ -1,6 +1,6 @@
 import type { ReplayLog } from "../base/replay_log.ts";
-import type { CompiledGrammar } from "./compiled_grammar.ts";
 import type { BeamSearchParams } from "./beam_search_params.ts";
+import type { CompiledGrammar } from "./compiled_grammar.ts";
 import type { AnswerOf, EngineCommand } from "./engine_command.ts";
 import type { EngineInfo } from "./engine_config.ts";
 import type { EngineStats } from "./engine_stats.ts";

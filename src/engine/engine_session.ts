@@ -2,9 +2,9 @@ import { invariant } from "../base/invariant.ts";
 import { createLogger } from "../base/log.ts";
 import { omitUndefined } from "../base/omit_undefined.ts";
 import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
+import { DeviceLostError, KernelError, OutOfMemoryError, StartupError } from "../core/errors.ts";
 import type { KvDecision } from "../core/kv_decision.ts";
 import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";
-import { DeviceLostError, KernelError, OutOfMemoryError, StartupError } from "../core/errors.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
 import { BlockManager } from "../kvcache/block_manager.ts";
 import type { PrefixCacheOptions } from "../kvcache/prefix/prefix_cache_options.ts";
@@ -12,10 +12,10 @@ import { PrefixCurve } from "../kvcache/prefix/prefix_curve.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import { Engine, type Runner } from "./engine.ts";
 import { KvRecorder } from "./kv_recorder.ts";
+import type { FromEngine, ToEngine } from "./messages.ts";
 import { StepPace } from "./step_pace.ts";
 import type { TracedSizes, TraceEntry } from "./step_trace.ts";
 import { StepTraceWriter } from "./step_trace_writer.ts";
-import type { FromEngine, ToEngine } from "./messages.ts";
 
 /** A model that is ready to run. */
 export interface StartedRunner {
