@@ -120,13 +120,13 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
     kvCacheF16EdgeLayers: config.kvCacheF16EdgeLayers,
     enablePrefixCaching: config.enablePrefixCaching,
     evictionPolicy: config.evictionPolicy,
-    stateCheckpointInterval: config.stateCheckpointInterval,
+    stateSnapshotInterval: config.stateSnapshotInterval,
     ...quantizationOf(config),
     isDeterministic: config.deterministic || undefined,
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,
     maxPrefillMs: config.maxPrefillMs,
-    maxNumWaitingSeqs: config.maxQueuedRequests,
+    maxNumQueuedSeqs: config.maxQueuedRequests,
     ...schedulingOf(config),
     numBlocksOverride: config.numGpuBlocksOverride,
     kvCacheMemoryBytes: config.kvCacheMemoryBytes,
@@ -191,11 +191,11 @@ function checkBudget({ maxNumBatchedTokens, maxNumSeqs }: Settings): void {
 }
 
 /** States are kept on block boundaries, where a later prompt can find them. */
-function checkCheckpoints({ stateCheckpointInterval, blockSize }: Settings): void {
-  if (stateCheckpointInterval === undefined || stateCheckpointInterval % blockSize === 0) return;
+function checkCheckpoints({ stateSnapshotInterval, blockSize }: Settings): void {
+  if (stateSnapshotInterval === undefined || stateSnapshotInterval % blockSize === 0) return;
   throw new StartupError(
-    `--state-checkpoint-interval must be a multiple of --block-size (${blockSize}), ` +
-      `got ${stateCheckpointInterval}`,
+    `--state-snapshot-interval must be a multiple of --block-size (${blockSize}), ` +
+      `got ${stateSnapshotInterval}`,
   );
 }
 

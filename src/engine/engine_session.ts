@@ -146,7 +146,7 @@ export class EngineSession {
       post: (message) => this.#post(message),
       pins: blocks.pins,
       viewed: blocks,
-      growthLimit: info.growthLimit,
+      maxNumBlocks: info.maxNumBlocks,
       pace: new StepPace(
         maxMs === undefined ? undefined : { maxMs, maxTokens: maxNumBatchedTokens },
       ),
@@ -159,14 +159,19 @@ export class EngineSession {
 
   #fail(error: unknown): void {
     if (this.#hasEnded) return;
-    const atStart = error instanceof StartupError;
+    const isUsersMistake = error instanceof StartupError;
     const message = error instanceof Error ? error.message : String(error);
-    const isOutOfMemory = !atStart && hasNoMemory(error);
-    const isForeseen = atStart || isOutOfMemory || error instanceof DeviceLostError ||
+    const isOutOfMemory = !isUsersMistake && hasNoMemory(error);
+    const isForeseen = isUsersMistake || isOutOfMemory || error instanceof DeviceLostError ||
       error instanceof KernelError;
     // The main isolate may end this one when it reads its last words, so these come last.
     if (!isForeseen) this.#options.reportBug(error);
-    this.#post({ type: "failed", message, atStart, ...(isOutOfMemory ? { isOutOfMemory } : {}) });
+    this.#post({
+      type: "failed",
+      message,
+      isUsersMistake,
+      ...(isOutOfMemory ? { isOutOfMemory } : {}),
+    });
     // The isolate stays until the main isolate ends it, so that nothing overtakes these words.
     this.#hasEnded = true;
     this.#engine?.stop();
@@ -193,21 +198,21 @@ function openTrace({ traceSteps, logFormat, logLevel }: EngineConfig): StepTrace
 }
 
 /** The sizes of the pool, of host memory and of what is kept of states. */
-function poolSizes({ stateCheckpointInterval }: EngineConfig, info: EngineInfo) {
+function poolSizes({ stateSnapshotInterval }: EngineConfig, info: EngineInfo) {
   const { numBlocks, blockSize, groups, blocksPerSlab, swapSpace } = info;
   return omitUndefined({
     ...{ numBlocks, blockSize, groups, blocksPerSlab },
-    ...{ swapSpace, stateCheckpointInterval },
+    ...{ swapSpace, stateSnapshotInterval },
   });
 }
 
 /** The limits of the scheduler, and how it schedules within them. */
 function schedulerLimits(config: EngineConfig, info: EngineInfo) {
   const { maxModelLen, shortContextLen, maxNumSeqs, maxNumBatchedTokens } = info;
-  const { maxNumWaitingSeqs, schedulingPolicy, longPrefillTokenThreshold } = config;
+  const { maxNumQueuedSeqs, schedulingPolicy, longPrefillTokenThreshold } = config;
   const { maxLongPartialPrefills, scheduleConservativeness, maxDecodeSteps } = config;
   return omitUndefined({
-    ...{ maxModelLen, shortContextLen, maxNumSeqs, maxNumBatchedTokens, maxNumWaitingSeqs },
+    ...{ maxModelLen, shortContextLen, maxNumSeqs, maxNumBatchedTokens, maxNumQueuedSeqs },
     ...{ schedulingPolicy, longPrefillTokenThreshold, maxLongPartialPrefills },
     ...{ scheduleConservativeness, maxDecodeSteps },
   });

@@ -131,8 +131,8 @@ export class KvRecorder implements CacheListener {
    * token in an answer, which are nearly all, cost a comparison each.
    */
   planned({ step, chunks }: Batch): void {
-    for (const { sequenceId, start, tokens: { length: count }, sample } of chunks) {
-      if (count === 1 && sample !== undefined && sample.outputIndex > 0) continue;
+    for (const { sequenceId, start, tokens: { length: count }, draw } of chunks) {
+      if (count === 1 && draw !== undefined && draw.outputIndex > 0) continue;
       this.decided({ type: "chunk", sequenceId, start, count }, step);
     }
   }

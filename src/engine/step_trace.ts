@@ -16,14 +16,14 @@ export interface TracedSizes extends PoolGroups, SchedulingSettings {
   readonly numBlocks: number;
   /** Token positions per block. */
   readonly blockSize: number;
-  readonly stateCheckpointInterval?: number;
+  readonly stateSnapshotInterval?: number;
   /** Absent: the block manager's default. */
   readonly numWatermarkBlocks?: number;
   readonly maxModelLen: number;
   readonly shortContextLen?: number;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
-  readonly maxNumWaitingSeqs: number;
+  readonly maxNumQueuedSeqs: number;
   /** Absent: preempted sequences are computed again. */
   readonly swapSpace?: SwapSpace;
   /** Absent without a prefix cache. */

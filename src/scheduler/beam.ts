@@ -51,7 +51,7 @@ export function startBranch(
   invariant(
     admission !== undefined,
     `beam ${id} branches off with ${numTokens} tokens, ${numShared} of them shared, and lacks ` +
-      `blocks: ${blocks.numFree} are free and ${blocks.numCached} cached`,
+      `blocks: ${blocks.numFree} are free and ${blocks.numIdle} cached`,
   );
   beam.state = "running";
   beam.numComputedTokens = numShared;

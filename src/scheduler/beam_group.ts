@@ -189,7 +189,7 @@ export class BeamGroup implements SequenceGroup {
 
   outOfBlocks(blocks: BlockManager): ErrorData {
     const { numTokens } = this.#leader;
-    const numNeeded = blocks.numBlocksFor(numTokens) +
+    const numNeeded = blocks.numSlabsOf(numTokens) +
       blocks.numSlabsFor(this.reservedDemand(blocks));
     const beams = { numBeams: this.#beams.length, numTokens, numNeeded };
     return beamsCannotGrow(beams, blocks, blocks.pins?.numBlocks ?? 0);

@@ -148,7 +148,7 @@ export class GrowthForecast {
 
   #blocksOf(numTokens: number): number {
     const numWhole = Math.ceil(numTokens / this.#blocks.blockSize);
-    return this.#blocksAt[numWhole] ??= this.#blocks.numBlocksFor(
+    return this.#blocksAt[numWhole] ??= this.#blocks.numSlabsOf(
       numWhole * this.#blocks.blockSize,
     );
   }

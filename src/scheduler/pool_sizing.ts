@@ -37,7 +37,7 @@ export class PoolSizing {
   readonly #blocks: BlockManager;
   readonly #maxModelLen: number;
   readonly #parts: PoolSizingParts;
-  #growthLimit = 0;
+  #maxNumBlocks = 0;
 
   /** @param maxModelLen most tokens of one sequence; one of these always fits. */
   constructor(blocks: BlockManager, maxModelLen: number, parts: PoolSizingParts) {
@@ -52,13 +52,13 @@ export class PoolSizing {
   }
 
   /** Blocks that the pool may grow to by itself; no more than it has where it may not. */
-  get growthLimit(): number {
-    return this.#growthLimit;
+  get maxNumBlocks(): number {
+    return this.#maxNumBlocks;
   }
 
   /** Sets the limit of growth by itself, from now on; the owner of the memory knows it. */
-  limitGrowth(numBlocks: number): void {
-    this.#growthLimit = numBlocks;
+  limitSize(numBlocks: number): void {
+    this.#maxNumBlocks = numBlocks;
   }
 
   /**
@@ -121,7 +121,7 @@ export class PoolSizing {
 
   /** Every accepted sequence can end in such a pool: none becomes longer than `maxModelLen`. */
   #checkHoldsLongest(numBlocks: number): void {
-    const numNeeded = this.#blocks.numBlocksFor(this.#maxModelLen);
+    const numNeeded = this.#blocks.numSlabsOf(this.#maxModelLen);
     if (numBlocks >= Math.min(numNeeded, this.#blocks.numBlocks)) return;
     const { blockSize } = this.#blocks;
     throw new RequestError(

@@ -60,7 +60,7 @@ export function chooseSharing(
     // A window or a state may have moved on; then the cache has what it kept at the prompt's end.
     if (blocks.canFork(sibling.id, numShared)) return { type: "fork", source: sibling };
   }
-  if (blocks.isSearched && isPrefixOnItsWay(group, others.running, blocks)) {
+  if (blocks.canHit && isPrefixOnItsWay(group, others.running, blocks)) {
     return { type: "wait", reason: "shared_prefix" };
   }
   return ADMIT;

@@ -132,7 +132,7 @@ export class RunningControl {
   /** Whether a sequence that is alone would have room if its blocks lay in fewer slabs. */
   #canStartAnew({ members, numTokens }: SequenceGroup): boolean {
     return members.length === 1 && this.#blocks.isCut &&
-      this.#blocks.numBlocksFor(numTokens) <= this.#blocks.numBlocks;
+      this.#blocks.numSlabsOf(numTokens) <= this.#blocks.numBlocks;
   }
 
   /** How KV of a group as long as it is now is cached. */

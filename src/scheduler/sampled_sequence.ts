@@ -60,7 +60,7 @@ export class SampledSequence extends Sequence implements SequenceGroup, Answer {
 
   /** Whether its next chunk ends before its last token for the sake of a state that is kept. */
   get isCatchingUp(): boolean {
-    return this.nextStop < this.numTokens - 1;
+    return this.nextChunkEnd < this.numTokens - 1;
   }
 
   get drawsFreely(): boolean {

@@ -88,7 +88,7 @@ export class Scheduler {
     this.#commit = new StepCommit(blocks, options, {
       ...shared,
       onGroupEnd: (group) => this.#noteEnd(group),
-      onGroupLost: (group) => this.#running.preempt(group, { reason: "corrupt" }),
+      onGroupCorrupt: (group) => this.#running.preempt(group, { reason: "corrupt" }),
     });
     this.#running = new RunningControl(blocks, options, {
       ...shared,
@@ -126,10 +126,10 @@ export class Scheduler {
       ...this.#counters.current,
       numRunning: this.#queues.running.reduce((sum, { members }) => sum + members.length, 0),
       numWaiting: this.#queues.numWaiting,
-      numDeferred: Math.min(this.#admissions.numPassedOver, this.#queues.numWaiting),
+      numDeferred: Math.min(this.#admissions.numDeferred, this.#queues.numWaiting),
       numBlocks: this.#blocks.numBlocks,
       numFreeBlocks: this.#blocks.numFree,
-      numCachedBlocks: this.#blocks.numCached,
+      numCachedBlocks: this.#blocks.numIdle,
       numPinnedBlocks: this.#blocks.pins?.numBlocks ?? 0,
       numEvictedBlocks: this.#blocks.numEvicted,
       numResetBlocks: this.#blocks.numReset,
@@ -150,12 +150,12 @@ export class Scheduler {
    */
   add(request: GenerationRequest, nowMs: number = this.#nowMs): void {
     const { numBlocks, blockSize, numPoolTokens } = this.#blocks;
-    const { growthLimit } = this.pool;
+    const { maxNumBlocks } = this.pool;
     const limits = {
       ...this.#options,
-      ...{ numBlocks, blockSize, numPoolTokens, growthLimit },
-      numBlocksOfSearch: (length: number, width: number) =>
-        this.#blocks.numBlocksOfSearch(length, width),
+      ...{ numBlocks, blockSize, numPoolTokens, maxNumBlocks },
+      numSlabsOfSearch: (length: number, width: number) =>
+        this.#blocks.numSlabsOfSearch(length, width),
     };
     checkRequest(request, limits, this.#options.schedulingPolicy);
     if (request.resumed === undefined) {
