@@ -1,6 +1,6 @@
 import type { NumberedLog } from "../base/numbered_log.ts";
-import type { CompiledGrammar } from "./compiled_grammar.ts";
 import type { BeamSearchParams } from "./beam_search_params.ts";
+import type { CompiledGrammar } from "./compiled_grammar.ts";
 import type { EngineCommand, ReplyOf } from "./engine_command.ts";
 import type { EngineInfo } from "./engine_config.ts";
 import type { EngineStats } from "./engine_stats.ts";
