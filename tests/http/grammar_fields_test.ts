@@ -72,7 +72,8 @@ Deno.test("formatOf() refuses what is missing, too much or too large, by name", 
   for (const name of ["json", "structural_tag"]) {
     const param = `structured_outputs.${name}`;
     assertEquals(refusal({ structured_outputs: { [name]: "{" } }), [
-      ...[param, `${param} is a text that is not JSON`],
+      param,
+      `${param} is a text that is not JSON`,
     ]);
   }
   const long = { structured_outputs: { regex: "a".repeat(65_537) } };
