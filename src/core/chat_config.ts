@@ -171,8 +171,7 @@ function toConfig(
     engine: settings,
     ...(engine.model === undefined ? {} : { model: engine.model }),
     ...(url === undefined ? {} : { url }),
-    // The variable may hold a server's list of keys, with settings behind each.
-    ...(apiKey === undefined ? {} : { apiKey: apiKey.split(/[\s,]/)[0]! }),
+    ...(apiKey === undefined ? {} : { apiKey }),
     answer: answerOf({ system, maxTokens, temperature, topP, seed: engine.seed }),
     words: [...words],
   });

@@ -35,7 +35,7 @@ Deno.test("parseChatConfig() takes a model, or a URL and a key, and settings of 
   });
   assertEquals([config.engine.prefixStore, config.engine.logLevel], ["none", "error"]);
   const remote = chat(["--url", "h:1"], { QUIRE_API_KEY: "key name=alice" });
-  assertEquals([remote.url, remote.apiKey, remote.model], ["h:1", "key", undefined]);
+  assertEquals([remote.url, remote.apiKey, remote.model], ["h:1", "key name=alice", undefined]);
   assertEquals(parseChatConfig(["--help"], {}), undefined);
 });
 
