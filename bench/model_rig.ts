@@ -95,7 +95,7 @@ export function rigInputs(
  * computing it first. Owns all buffers but the weights.
  *
  * Decodes are run as a server runs them, one token further each time, the last of sixteen at the full
- * context: what a device has made ready for the next step is then of use.
+ * context: a device can then use what it has made ready for the next step.
  */
 export class ModelRig {
   readonly #device: WatchedDevice;

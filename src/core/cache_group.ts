@@ -61,6 +61,11 @@ export type LayerCache =
   | StateCache
   | EncoderCache;
 
+/** Whether a layer reads back to some position that moves on, so that blocks behind it die. */
+export function isWindow(cache: LayerCache): cache is SlidingWindowCache | ChunkedLocalCache {
+  return cache.kind === "sliding_window" || cache.kind === "chunked_local";
+}
+
 /** Layers that keep the same, and so share block tables. */
 export type CacheGroup = LayerCache & {
   /** Names the group in plans, events and errors, such as `full` or `sliding_window of 512`. */
@@ -116,6 +121,11 @@ function groupName(cache: LayerCache, all: readonly LayerCache[]): string {
   return `${kind}${window}, ${cache.numKvHeads} heads of ${cache.headDim}`;
 }
 
+/** Whether some layers keep states, which each position overwrites: those of before are gone. */
+export function hasStates(groups: readonly LayerCache[]): boolean {
+  return groups.some(({ kind }) => kind === "state");
+}
+
 /** Indices into a sequence's table: `[0, numSinkBlocks)` and `[start, end)`, never overlapping. */
 export interface LiveRange {
   readonly numSinkBlocks: number;
@@ -150,6 +160,11 @@ export function liveRange(cache: LayerCache, numTokens: number, blockSize: numbe
     case "encoder":
       return { numSinkBlocks: 0, start: 0, end: 0 };
   }
+}
+
+/** Whether block `index` is one of those that a range names. */
+export function isInRange({ numSinkBlocks, start, end }: LiveRange, index: number): boolean {
+  return index < numSinkBlocks || (index >= start && index < end);
 }
 
 /** How many blocks {@link liveRange} names. */

@@ -122,7 +122,7 @@ function rowsOver(
 }
 
 /** Bytes of a block of `blockSize` positions, or of one state, in a layer with KV of `dtype`. */
-export function layerBlockBytes(
+function layerBlockBytes(
   cache: LayerCache,
   dtype: KvFormat["dtype"],
   blockSize: number,

@@ -130,7 +130,7 @@ export class BlockManager {
   }
 
   /** Slabs that a sequence of `numTokens` positions fills with its inputs, when it holds most. */
-  numBlocksFor(numTokens: number, inputs?: readonly EncoderInput[]): number {
+  numSlabsOf(numTokens: number, inputs?: readonly EncoderInput[]): number {
     return this.#room.numSlabsOf(numTokens, inputs);
   }
 
@@ -140,7 +140,7 @@ export class BlockManager {
   }
 
   /** Slabs that `width` beams fill at least, each with a block of its own behind the prompt's. */
-  numBlocksOfSearch(numPromptTokens: number, width: number): number {
+  numSlabsOfSearch(numPromptTokens: number, width: number): number {
     return this.#room.numSlabsOfSearch(numPromptTokens, width);
   }
 
@@ -171,7 +171,7 @@ export class BlockManager {
   }
 
   /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */
-  numBlocksMissing(tokens: Uint32Array, options: AdmissionOptions = {}): number {
+  numSlabsMissing(tokens: Uint32Array, options: AdmissionOptions = {}): number {
     return Math.max(0, this.#allocator.planAdmission(tokens, options).numMissing);
   }
 
@@ -323,7 +323,7 @@ export class BlockManager {
    */
   free(id: SequenceId, reason: "free" | "preempt" = "free", cause?: PreemptCause): void {
     const sequence = this.#allocator.blocksOf(id);
-    const { tables, path, inputs, numLive: numBlocks } = sequence;
+    const { tables, path, inputs, numHeld: numBlocks } = sequence;
     const held = path?.end(tables) ?? tables.map(liveBlocksOf);
     this.#snapshots?.end(sequence);
     for (const ids of held) this.#source.release(ids);

@@ -1,4 +1,4 @@
-import { type LayerCache, maxLiveBlocks, type StepGrain } from "../core/cache_group.ts";
+import { hasStates, type LayerCache, maxLiveBlocks, type StepGrain } from "../core/cache_group.ts";
 import type { BlockId } from "../core/ids.ts";
 import { addDemands, type BlockSource, type Demand, type Pool } from "./pool/pool.ts";
 import { type Hit, noHit } from "./prefix/longest_hit.ts";
@@ -73,7 +73,7 @@ export class PoolRoom {
     this.#maxPerSlab = Math.max(...blocksPerSlab);
     this.isCut = this.#maxPerSlab > 1;
     this.#fixedWatermark = watermark;
-    this.#hasStates = groups.some(({ kind }) => kind === "state");
+    this.#hasStates = hasStates(groups);
   }
 
   /** Slabs that a sequence of `numTokens` positions fills with its inputs, when it holds most. */

@@ -1,5 +1,5 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
-import type { LayerCache, StepGrain } from "../core/cache_group.ts";
+import { hasStates, type LayerCache, type StepGrain } from "../core/cache_group.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import type { Admission, AdmissionOptions, Fork } from "./admission.ts";
 import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
@@ -19,9 +19,6 @@ import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./tables/s
 import { StartCopies } from "./tables/start_copies.ts";
 import { resumedTables } from "./tables/swap_tables.ts";
 import type { SwapStore } from "./swap/swap_store.ts";
-
-/** What a branch of a sequence has not to do. */
-const NOTHING_TO_DO = { stops: [], missingInputs: [] } as const;
 
 /** What sequences get their blocks from, and what is told of it. */
 export interface AllocatorOptions {
@@ -55,11 +52,11 @@ export class SequenceAllocator {
 
   constructor(options: AllocatorOptions) {
     const { groups, pool, source, copies: queue, onDecision } = options;
-    this.#options = options;
-    this.#blockSize = options.grain.blockSize;
     const { blockSize } = options.grain;
+    this.#options = options;
+    this.#blockSize = blockSize;
     this.#copies = new StartCopies({ groups, blockSize, pool, source, queue, onDecision });
-    this.#hasStates = groups.some(({ kind }) => kind === "state");
+    this.#hasStates = hasStates(groups);
     this.#inputs = new InputHolder({ groups, blockSize, cache: options.cache, source });
   }
 
@@ -70,7 +67,7 @@ export class SequenceAllocator {
     return blocks;
   }
 
-  /** What an admission would find. Its last token is always computed. */
+  /** What an admission would find; never the last token, which is always computed. */
   lookUp(
     tokens: Uint32Array,
     scope: string = SHARED_SCOPE,
@@ -139,13 +136,13 @@ export class SequenceAllocator {
     const path = this.#createPath(caching, { hit, numTokens, source: sourcePath, numBlocks });
     this.sequences.set(id, new SequenceBlocks(tables, numShared, path, inputs));
     onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens: numShared });
-    const copies = this.#copies.ofBranch(id, { plan, from, to: tables, numShared });
     return {
       numCachedTokens: numShared,
       numEvictedTokens: 0,
       isLookup: false,
-      copies,
-      ...NOTHING_TO_DO,
+      copies: this.#copies.ofBranch(id, { plan, from, to: tables, numShared }),
+      stops: [],
+      missingInputs: [],
     };
   }
 
@@ -203,7 +200,6 @@ export class SequenceAllocator {
     const numTokens = tokens.length;
     const numCachedTokens = hit.nodes.length * this.#blockSize;
     const evicted = cache?.findEvicted(scope, tokens, hit.nodes);
-    const numEvictedTokens = evicted?.numTokens ?? 0;
     const states = this.#copies.holdHit(hit);
     const path = this.#createPath(pathOptions(options, scope), { hit, numTokens });
     cache?.noteHit(hit, retention);
@@ -219,17 +215,18 @@ export class SequenceAllocator {
     const inputs = this.#inputs.begin(inputPlan, taken, options, scope);
     this.sequences.set(id, new SequenceBlocks(tables, numCachedTokens, path, inputs));
     onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
-    const copies = this.#copies.ofStates(id, states, tables);
-    const isLookup = cache?.isSearched ?? false;
-    const stops = this.#stops(hit, numTokens);
-    const missingInputs = inputs?.missing ?? NOTHING_TO_DO.missingInputs;
     return {
-      ...{ numCachedTokens, numEvictedTokens, isLookup, copies, stops, missingInputs },
+      numCachedTokens,
+      numEvictedTokens: evicted?.numTokens ?? 0,
       ...(evicted && { evictedAgoMs: evicted.agoMs }),
+      isLookup: cache?.isSearched ?? false,
+      copies: this.#copies.ofStates(id, states, tables),
+      stops: this.#stops(hit, numTokens),
+      missingInputs: inputs?.missing ?? [],
     };
   }
 
-  /** As `#admit`, of a sequence that goes on from host memory. */
+  /** As `#admit`, of a sequence whose blocks come back from host memory. */
   #resume(
     id: SequenceId,
     tokens: Uint32Array,
@@ -243,10 +240,9 @@ export class SequenceAllocator {
     const path = this.#createPath(pathOptions(options, tokenScope(options)), { hit, numTokens });
     cache?.noteHit(hit, options.retention);
     if (hits.length > 0) onDecision?.({ type: "hit", sequenceId: id, numBlocks: hits.length });
-    const tables = resumedTables(groups, {
-      ...{ numComputed, blockSize: this.#blockSize, found: hit.blocks },
-      taken: this.#take(id, counts),
-    });
+    const taken = this.#take(id, counts);
+    const lengths = { numComputed, blockSize: this.#blockSize };
+    const tables = resumedTables(groups, { found: hit.blocks, taken, ...lengths });
     this.sequences.set(id, new SequenceBlocks(tables, numComputed, path));
     onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
     const loaded = swap!.load(id, (group, index) => {
@@ -265,7 +261,7 @@ export class SequenceAllocator {
     };
   }
 
-  /** A sequence goes on from what is cached although it has blocks in host memory. */
+  /** Forgets blocks in host memory of a sequence that is admitted with what is cached instead. */
   #dropSwapped(id: SequenceId, { hit }: AdmissionPlan): void {
     const { swap, onDecision } = this.#options;
     const swapped = swap?.find(id);
@@ -300,12 +296,12 @@ export class SequenceAllocator {
   }
 }
 
-/** The scope in which the tokens of a sequence are looked for. */
+/** The scope in which the tokens of a sequence are looked for: inputs have a share in it. */
 function tokenScope({ scope = SHARED_SCOPE, inputs = [] }: AdmissionOptions): string {
   return scopeWithInputs(scope, inputs);
 }
 
-/** How the path of a sequence is cached whose tokens have that scope. */
+/** How the path of a sequence is cached, given the scope of its tokens. */
 function pathOptions({ retention }: CachingOptions, scope: string): CachingOptions {
   return retention === undefined ? { scope } : { scope, retention };
 }

@@ -36,7 +36,7 @@ export class WaitReporter {
     blocks: BlockManager,
   ): void {
     const { numFree, numCached: numEvictable } = blocks;
-    const numNeeded = blocks.numBlocksFor(group.numTokens);
+    const numNeeded = blocks.numSlabsOf(group.numTokens);
     this.report(group, { reason, numNeeded, numFree, numEvictable });
   }
 

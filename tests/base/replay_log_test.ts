@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { InvariantError } from "../../src/base/invariant.ts";
 import { ReplayLog } from "../../src/base/replay_log.ts";
@@ -68,4 +68,36 @@ Deno.test("ReplayLog.follow() ends when its signal aborts, also while it waits",
   log.append([7]);
   setTimeout(() => abort.abort(), 1);
   assertEquals(await ended, [{ seq: 0, item: 7 }]);
+});
+
+Deno.test("ReplayLog.follow() keeps nothing of the times that it has waited", async () => {
+  const log = new ReplayLog<number>(2);
+  const reader = log.follow(0, NEVER);
+  const wait = async (item: number) => {
+    const next = reader.next();
+    log.append([item]);
+    await next;
+  };
+  for (let i = 0; i < 1000; i++) await wait(i);
+  const before = Deno.memoryUsage().heapUsed;
+  // 400 bytes of each would be 80 MB.
+  for (let i = 0; i < 200_000; i++) await wait(i);
+  const grown = Deno.memoryUsage().heapUsed - before;
+  assert(grown < 40e6, `the heap has grown by ${grown} bytes`);
+});
+
+Deno.test("ReplayLog.follow() listens to its signal only while it is read", async () => {
+  const log = new ReplayLog<number>(2);
+  log.append([7]);
+  let numListeners = 0;
+  const signal = {
+    aborted: false,
+    addEventListener: () => numListeners++,
+    removeEventListener: () => numListeners--,
+  } as unknown as AbortSignal;
+  for await (const _ of log.follow(0, signal)) {
+    assertEquals(numListeners, 1);
+    break;
+  }
+  assertEquals(numListeners, 0);
 });

@@ -71,10 +71,8 @@ Deno.test("formatOf() refuses what is missing, too much or too large, by name", 
   assert(refusal({ structured_outputs: {} })[1].endsWith("got none"));
   for (const name of ["json", "structural_tag"]) {
     const param = `structured_outputs.${name}`;
-    assertEquals(refusal({ structured_outputs: { [name]: "{" } }), [
-      param,
-      `${param} is a text that is not JSON`,
-    ]);
+    const refused = [param, `${param} is a text that is not JSON`] as const;
+    assertEquals(refusal({ structured_outputs: { [name]: "{" } }), [...refused]);
   }
   const long = { structured_outputs: { regex: "a".repeat(65_537) } };
   assertEquals(

@@ -110,7 +110,7 @@ Deno.test("BlockManager loses nothing of what either of two cold twins has publi
 
 Deno.test("BlockManager admits a prompt longer than its window with no more than it holds at once", () => {
   const blocks = managerOf([windowOf(8)], 5);
-  assertEquals(blocks.numBlocksFor(1000), 5);
+  assertEquals(blocks.numSlabsOf(1000), 5);
   assertEquals(serve(blocks, 1, tokensOf(1, 200)), 0);
   assertEquals(blocks.numPoolTokens, Infinity);
   blocks.free(1);
@@ -134,7 +134,7 @@ Deno.test("BlockManager keeps a sequence's own state where it ends on a block bo
 
 Deno.test("BlockManager counts slabs where groups cut them, and names blocks as the device does", () => {
   const blocks = managerOf([FULL, windowOf(8)], 10, [4, 2]);
-  assertEquals([blocks.numBlocks, blocks.numBlocksFor(32)], [10, 2 + 3]);
+  assertEquals([blocks.numBlocks, blocks.numSlabsOf(32)], [10, 2 + 3]);
   serve(blocks, 1, tokensOf(1, 16));
   const [full, window] = blocks.blockTables(1);
   assertEquals([full, blocks.numInUse], [[0, 1, 2, 3], 2]);
@@ -150,7 +150,7 @@ Deno.test("a sequence that is alone does without a state that is found where bot
   serve(blocks, 1, tokens.subarray(0, BLOCK_SIZE + 1));
   blocks.free(1);
   assert(blocks.numTokensCached(tokens) > 0, "there is a state to be found");
-  assertEquals(blocks.numBlocksFor(tokens.length), blocks.numBlocks);
+  assertEquals(blocks.numSlabsOf(tokens.length), blocks.numBlocks);
   const admission = blocks.tryAdmit(2, tokens);
   assertEquals(admission?.numCachedTokens, 0);
   blocks.checkIntegrity();

@@ -302,7 +302,7 @@ Deno.test("BlockManager refuses inputs where no group keeps what encoders make",
   assertThrows(() => admit(blocks, 0, 4), InvariantError, "1 inputs, and no group keeps");
 });
 
-Deno.test("BlockManager.numBlocksFor() counts what inputs take", () => {
+Deno.test("BlockManager.numSlabsOf() counts what inputs take", () => {
   const { blocks } = managerOf("sequence", 20, { blocksPerSlab: [1, 2] });
-  assertEquals([blocks.numBlocksFor(9), blocks.numBlocksFor(9, [IMAGE, IMAGE])], [3, 3 + 2]);
+  assertEquals([blocks.numSlabsOf(9), blocks.numSlabsOf(9, [IMAGE, IMAGE])], [3, 3 + 2]);
 });

@@ -1,6 +1,7 @@
 import { type LayerCache, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
-import type { NodeBlocks, NodeId } from "./node_blocks.ts";
+import type { NodeBlocks } from "./node_blocks.ts";
+import type { NodeId } from "./radix_tree.ts";
 
 /** How much of a prompt is cached, and where. */
 export interface Hit {

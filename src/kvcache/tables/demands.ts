@@ -1,6 +1,5 @@
 import {
   type LayerCache,
-  type LiveRange,
   liveRange,
   maxLiveBlocks,
   numLiveBlocks,
@@ -65,9 +64,4 @@ export function growthDemand(
       ? 0
       : Math.max(0, ceilDiv(numTokens, blockSize) - tables[group]!.length)
   );
-}
-
-/** Whether block `index` is one of those that a range names. */
-export function isInRange({ numSinkBlocks, start, end }: LiveRange, index: number): boolean {
-  return index < numSinkBlocks || (index >= start && index < end);
 }

@@ -1,7 +1,13 @@
-import { type LayerCache, liveRange, NO_BLOCK, type StepGrain } from "../../core/cache_group.ts";
+import {
+  isInRange,
+  type LayerCache,
+  liveRange,
+  NO_BLOCK,
+  type StepGrain,
+} from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { Demand } from "../pool/pool.ts";
-import { admissionDemand, isInRange } from "./demands.ts";
+import { admissionDemand } from "./demands.ts";
 import type { BlockTables } from "./block_tables.ts";
 import type { SequenceBlocks } from "./sequence_blocks.ts";
 

@@ -23,6 +23,12 @@ interface InputBlocks {
   isOwn: boolean;
 }
 
+/** Blocks of one group that a sequence holds. */
+export interface HeldBlocks {
+  readonly group: number;
+  readonly blocks: readonly BlockId[];
+}
+
 /** How the outputs of one sequence's inputs are cached. */
 export interface InputCaching {
   readonly groups: readonly LayerCache[];
@@ -88,13 +94,8 @@ export class SequenceInputs {
     return [...new Set(this.#inputs.filter(({ isMade }) => !isMade).map(({ key }) => key))];
   }
 
-  /** Blocks that it holds. */
-  get numBlocks(): number {
-    return this.#inputs.reduce((sum, input) => sum + (input.isHeld ? input.blocks.length : 0), 0);
-  }
-
   /** Each input's blocks that it holds, and their group. */
-  *held(): Iterable<{ readonly group: number; readonly blocks: readonly BlockId[] }> {
+  *held(): Iterable<HeldBlocks> {
     for (const input of this.#inputs) if (input.isHeld) yield input;
   }
 

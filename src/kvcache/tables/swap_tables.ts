@@ -1,11 +1,10 @@
-import { type LayerCache, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
+import { isInRange, type LayerCache, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
 import { ceilDiv } from "../../base/math.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { PrefixCache } from "../prefix/prefix_cache.ts";
 import type { SwapContents, SwappedSequence, TableEntry } from "../swap/swap_store.ts";
 import { type BlockTables, liveBlocksOf } from "./block_tables.ts";
-import { isInRange } from "./demands.ts";
 import type { SequenceBlocks } from "./sequence_blocks.ts";
 
 /** What contents are named by. */
