@@ -30,9 +30,10 @@ import { type SwapContents, SwapStore } from "./swap/swap_store.ts";
  * back.
  *
  * A block table lists the blocks of one sequence in order of position: position `p` lies in entry
- * `floor(p / blockSize)`. A table grows at its end until it is freed whole, by a new list each
- * time, so a plan keeps its own. The manager owns one reference to each block in a table; nothing
- * else allocates. Whole blocks may be in several tables, and then no sequence writes them again.
+ * `floor(p / blockSize)`. A table grows at its end, as a new list each time, so that a plan keeps
+ * its own, until it is freed whole. The manager owns one reference to each block in a table;
+ * nothing else allocates. Whole blocks may be in several tables, and then no sequence writes them
+ * again.
  *
  * Sizes of the pool, what is free, cached and in use, are counted in slabs; where slabs are not
  * cut, these are blocks. Every operation but a resize costs O(blocks moved or looked up), never
@@ -176,8 +177,9 @@ export class BlockManager {
   }
 
   /**
-   * Gives sequence `id` tables that cover `tokens`, as far as it holds so much at once, beginning
-   * with the cached blocks of its longest known prefix, or undefined and nothing.
+   * Gives sequence `id` tables that cover `tokens`, of a window as much as it holds at once; they
+   * begin with the cached blocks of its longest known prefix. Undefined where there is no room, and
+   * nothing has changed.
    */
   tryAdmit(
     id: SequenceId,
@@ -195,8 +197,8 @@ export class BlockManager {
 
   /**
    * Gives sequence `id` tables that share the whole blocks of another's first `numShared`
-   * positions, or undefined and nothing. The block that those positions fill in part is copied,
-   * since both sequences write into theirs.
+   * positions. The block that those positions fill in part is copied, since both sequences write
+   * into theirs. Undefined where there is no room, and nothing has changed.
    */
   tryFork(id: SequenceId, fork: Fork, options: CachingOptions = {}): Admission | undefined {
     return this.#allocator.tryFork(id, fork, options);
@@ -311,7 +313,7 @@ export class BlockManager {
     return this.isCut ? sequence.tablesOf(this.#pool) : sequence.tables;
   }
 
-  /** Slabs that an admission leaves over that is to leave `numKept`: the watermark at least. */
+  /** Slabs that an admission leaves free: the watermark or `numKept`, and none if it is alone. */
   numLeftOver(numKept: number): number {
     return this.#room.numLeftOver({ isFirst: this.#allocator.sequences.size === 0, numKept });
   }
@@ -328,7 +330,7 @@ export class BlockManager {
     this.#snapshots?.end(sequence);
     for (const ids of held) this.#source.release(ids);
     path?.close();
-    // Whatever a later hit finds of the path needs them, so they are evicted after it.
+    // A later hit of the path needs these too, so they are evicted after it.
     for (const { blocks } of inputs?.held() ?? []) this.#source.release(blocks);
     this.#pool.forgetOwner(id);
     this.#allocator.sequences.delete(id);
@@ -337,8 +339,9 @@ export class BlockManager {
   }
 
   /**
-   * Frees sequence `id`, of whose `tokens` the first `numSound` have sound KV: what it has filled
-   * is not cached any more, nor what its tokens find beyond those, nor what hangs below. O(pool).
+   * Frees sequence `id` after a computation that has failed: the KV of its first `numSound` tokens
+   * alone is sound. What it has filled leaves the cache, and so does what its tokens find behind
+   * the sound ones, with everything below. O(pool).
    */
   discard(id: SequenceId, tokens: Uint32Array, numSound: number): void {
     const { tables, path, inputs } = this.#allocator.blocksOf(id);

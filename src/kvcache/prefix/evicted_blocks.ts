@@ -4,8 +4,9 @@ import { HashIndex } from "./hash_index.ts";
 const MAX_BLOCKS = 1 << 15;
 
 /**
- * The path hashes of blocks that were evicted of late, and when, so that a look-up can tell what it
- * comes too late for from what was never there. O(1) per operation; the oldest are forgotten first.
+ * The path hashes of blocks that were evicted of late, and when, so that a look-up can tell a
+ * prefix that was evicted from one that was never cached. O(1) per operation; the oldest are
+ * forgotten first.
  *
  * For statistics: two paths share their 32 bits now and then, so one answer in 100,000 may be
  * wrong.

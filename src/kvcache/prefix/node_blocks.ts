@@ -193,7 +193,7 @@ export class NodeBlocks {
     invariant(wrong < 0, `node ${wrong} has ${numBlocks[wrong]} blocks, counted otherwise`);
   }
 
-  /** Adds how often each node is held to `counts`, taken off; for audits. */
+  /** Takes off `counts` how often each node is held; for audits. */
   subtractHolders(counts: Map<NodeId, number>): void {
     this.#numHolders.forEach((count, node) => {
       if (count > 0) counts.set(node, (counts.get(node) ?? 0) - count);

@@ -75,7 +75,7 @@ export class PrefixCache implements BlockSource {
   readonly #tree: RadixTree;
   readonly #idle: IdleOrder;
   readonly #records: CacheRecords;
-  /** These four, for those that work on them. */
+  /** These four together, for the classes that work on them. */
   readonly #cached: CachedBlocks;
   readonly #eviction: LeafEviction | NodeEviction;
   readonly #forceMiss: boolean;
@@ -265,7 +265,7 @@ export class PrefixCache implements BlockSource {
     }
   }
 
-  /** Notes that a newly admitted sequence, which holds what it found, has found it. */
+  /** Notes the hit of a newly admitted sequence, which holds its blocks by now. */
   noteHit({ nodes, blocks }: Hit, retention?: CacheRetention): void {
     const ids = this.nodes?.blocksAt(nodes) ?? blocks[0]!;
     for (const id of ids) {
@@ -357,7 +357,7 @@ export class PrefixCache implements BlockSource {
     this.pins.countReferences(counts);
   }
 
-  /** The unit in which pins are counted: how many slabs blocks like these fill. */
+  /** Slabs that as many blocks as a hit's fill: the unit in which pins are counted. */
   numSlabsOf({ blocks }: Hit): number {
     return this.#pool.numSlabsFor(blocks.map((ids) => ids.filter((id) => id !== NO_BLOCK).length));
   }

@@ -52,8 +52,8 @@ export class StateSnapshots {
   }
 
   /**
-   * Does without the snapshots that no step has taken yet, of one state or all; returns whether
-   * there were any.
+   * Cancels the snapshots that no step has taken yet, of the state in block `from` or of all;
+   * returns whether there were any.
    */
   drop(from?: BlockId): boolean {
     const dropped = this.#copies.cancel(from);
