@@ -37,7 +37,7 @@ export interface HeldMemoryOptions {
   /** Longest prompt and output together; no request may be longer. */
   readonly maxModelLen: number;
   readonly blockSizes?: readonly number[];
-  /** What the layers read back; all of it unless told otherwise. */
+  /** What the layers read back; default: all of it. */
   readonly windows?: readonly WindowShare[];
 }
 
