@@ -14,7 +14,8 @@ import type { DeviceChoice } from "../src/core/engine_config.ts";
 import type { GenerationRequest } from "../src/core/generation.ts";
 import { BlockManager } from "../src/kvcache/block_manager.ts";
 import { SeededRandom } from "../src/base/seeded_random.ts";
-import { Scheduler, type SchedulerOptions } from "../src/scheduler/scheduler.ts";
+import { Scheduler } from "../src/scheduler/scheduler.ts";
+import type { SchedulerOptions } from "../src/scheduler/scheduler_options.ts";
 import { GREEDY } from "./demo.ts";
 import { compareServed, servedWords } from "./overload_served.ts";
 

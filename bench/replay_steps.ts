@@ -12,7 +12,11 @@ import type { Batch, BlockMove, ChunkResult } from "../src/core/batch.ts";
 import type { DeviceChoice, EngineConfig } from "../src/core/engine_config.ts";
 import { RequestError } from "../src/core/errors.ts";
 import type { TokenMatcher, TokenMatchers } from "../src/core/token_matcher.ts";
-import { parseTraceRecord, type TracedCommand, type TraceRecord } from "../src/core/step_trace.ts";
+import {
+  parseTraceRecord,
+  type TracedCommand,
+  type TraceRecord,
+} from "../src/engine/step_trace.ts";
 import { pinPrefix } from "../src/engine/pin_command.ts";
 import { BlockManager } from "../src/kvcache/block_manager.ts";
 import { startRunner } from "../src/runner/start_runner.ts";

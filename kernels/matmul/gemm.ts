@@ -9,7 +9,6 @@ import epilogue from "./_epilogue.wgsl" with { type: "text" };
 import { PRODUCT_ARGS, productWgsl, weightRows } from "./epilogue.ts";
 import joinSlices from "./_gemm_join_slices.wgsl" with { type: "text" };
 import weightRow from "./_gemm_weight_row.wgsl" with { type: "text" };
-import gemmSums from "./_gemm_sums.wgsl" with { type: "text" };
 import gemmTile from "./_gemm_tile.wgsl" with { type: "text" };
 import source from "./gemm.wgsl" with { type: "text" };
 import {
@@ -27,8 +26,8 @@ import { foldGrid, type GemmTile, type Tuning } from "../tuning/tuning.ts";
 import { type WeightConstants, weightConstants } from "../weights/weight_dtype.ts";
 import { shardProducts } from "../weights/weight_shards.ts";
 
-/** The body of the kernels of this method. */
-export const gemmTileWgsl: string = gemmTile + joinSlices + gemmSums;
+/** The body of `gemm` and `expert_gemm`. */
+export const gemmTileWgsl: string = gemmTile.replace("${joinSlices}", () => joinSlices);
 
 /** The template's constants. */
 export type GemmShape =

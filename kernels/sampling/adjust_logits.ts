@@ -1,5 +1,5 @@
 import { ceilDiv } from "../../src/base/math.ts";
-import { bitsToF32, f32ToBits } from "../../src/device/half.ts";
+import { bitsToF32, f32ToBits } from "../../src/base/float_bits.ts";
 import {
   type DeviceBuffer,
   type Kernel,

@@ -1,4 +1,4 @@
-import { bitsToF32, f32ToBits } from "../../src/device/half.ts";
+import { bitsToF32, f32ToBits } from "../../src/base/float_bits.ts";
 import {
   type DeviceBuffer,
   type Kernel,

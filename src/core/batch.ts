@@ -158,7 +158,7 @@ export interface BlockLoad extends BlockSwap {
 
 /**
  * The plan of one step, or of several decode steps of the same sequences: plain data that is
- * printed, saved and replayed (Law 3). It owns what it carries, or shares what never changes: a
+ * printed, saved and replayed. It owns what it carries, or shares what never changes: a
  * plan that is kept stays as it was.
  */
 export interface Batch {

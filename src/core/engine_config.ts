@@ -11,7 +11,12 @@ export type KvCacheDtype = (typeof KV_CACHE_DTYPES)[number];
 
 /** In which order cached blocks are dropped, the default first (`docs/simulator.md` compares). */
 export const EVICTION_POLICIES = [
-  ...["lru", "slru", "priority", "hits-per-token", "tail-lru", "reuse"] as const,
+  "lru",
+  "slru",
+  "priority",
+  "hits-per-token",
+  "tail-lru",
+  "reuse",
 ] as const;
 
 /** Name of an order of eviction. */
@@ -78,7 +83,7 @@ export interface EngineConfig extends SchedulingSettings {
   readonly autotune?: Autotune;
   /** File with the times of kernels; absent: none. */
   readonly tuningStore?: string;
-  /** File that what is planned and drawn is appended to (`step_trace.ts`); absent: none. */
+  /** File that requests, plans and tokens are appended to (`src/engine/step_trace.ts`). */
   readonly traceSteps?: string;
   /** How the isolate's log lines are written; default: `text`. */
   readonly logFormat?: "text" | "json";

@@ -129,7 +129,7 @@ export const UNAVAILABLE: Readonly<Record<Exclude<EngineState, "ready">, string>
 
 /** An engine that has something to do, and has not got on with it for unusually long. */
 export interface EngineStall {
-  /** How long it has not. */
+  /** Since it last got on. */
   readonly seconds: number;
   /** What it is at, and what blocks those that wait, with numbers; or that it answers nothing. */
   readonly reason: string;
@@ -150,9 +150,9 @@ export interface EnginePort {
   readonly decisions: ReplayLog<LoggedDecision>;
   /** Why the engine failed or restarts, one sentence. */
   readonly failure: string | undefined;
-  /** That it does not get on, if it takes unusually long. */
+  /** Present while it has not got on with its work for unusually long. */
   readonly stall: EngineStall | undefined;
-  /** How often it has not. */
+  /** Such stalls so far. */
   readonly numStalls: number;
   /** Isolates started so far in place of one that had died. */
   readonly numRestarts: number;

@@ -150,7 +150,7 @@ export class EngineClient implements EnginePort {
 
   /**
    * Stops gracefully: refuses new requests, waits at most `deadlineMs` for those in flight, and has
-   * the isolate release its device.
+   * the isolate release its device. An isolate that still starts is not waited for.
    *
    * Its Worker stays, doing nothing, until `close` or the end of the process: a thread that is
    * being torn down while the process exits may crash it (seen with the software adapter, whose

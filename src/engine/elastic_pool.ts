@@ -102,9 +102,3 @@ function refuse(numBlocks: number, numBefore: number): (error: unknown) => never
     );
   };
 }
-
-/** Carries out a resize on demand; see {@link ElasticPool.resize}. */
-export function resizePool(pool: ElasticPool | undefined, numBlocks: number): Promise<PoolResized> {
-  if (pool !== undefined) return pool.resize(numBlocks);
-  throw new RequestError("The KV pool of this engine has one size", { code: "kv_pool_fixed" });
-}

@@ -83,9 +83,9 @@ export class InFlightRequests {
   }
 
   /**
-   * The engine is lost, and with it what it had not reported. What the client did not want any more
-   * ends, and so does with an error what engines were lost by, or what is not replayed; the others
-   * are held for the next engine.
+   * The engine is lost, and with it what it had not reported. Sequences that their client has
+   * aborted end; requests that too many engines were lost with, or that are not replayed, end with
+   * an error; the others are held for the next engine.
    *
    * @param error of those that are not replayed.
    */
@@ -107,7 +107,7 @@ export class InFlightRequests {
     return { numKept: this.#requests.size, numFailed };
   }
 
-  /** Ends what the lost engine had begun and got nothing of: it may have been lost by that. */
+  /** Ends the requests that the lost engine had begun without a token: they are its likely end. */
   dropStalled(error: ErrorData): void {
     for (const request of [...this.#held]) if (request.kept.isStalled) this.#fail(request, error);
   }
@@ -219,7 +219,7 @@ export class InFlightRequests {
     else this.#options.abort(id, index);
   }
 
-  /** What the client does not want any more, of a request that no engine has. */
+  /** Ends what the client has aborted of a request that no engine has. */
   #endAborted({ id: requestId, kept }: InFlightRequest): void {
     const ends = kept.unwanted.map((index) => {
       return { requestId, index, finishReason: "abort" } as const;

@@ -48,7 +48,7 @@ export class KeptRequest {
     return this.#request.isReheat !== true;
   }
 
-  /** Whether it may be what engines are lost by. */
+  /** Whether engines may have been lost by it. */
   get isSuspect(): boolean {
     return this.#numLosses >= NUM_LOSSES_OF_SUSPECT;
   }

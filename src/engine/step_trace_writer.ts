@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { StartupError } from "../core/errors.ts";
-import { formatTraceRecord, type TraceEntry } from "../core/step_trace.ts";
+import { formatTraceRecord, type TraceEntry } from "./step_trace.ts";
 
 /**
  * Writes down what an engine is asked for, plans and gets from its device, as JSON lines.

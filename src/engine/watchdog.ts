@@ -51,7 +51,7 @@ export interface WatchdogOptions {
 
 /**
  * Notices an isolate that hangs: one that is in a loop, waits for what never comes, or has work and
- * does not advance (Law 7).
+ * does not advance.
  *
  * The isolate's event loop stands still while the device computes, so an answer to a ping may take
  * as long as a step. What counts is that it advances, or has nothing to do. Silence is counted in
@@ -103,7 +103,7 @@ export class Watchdog {
     this.#numAdvances = numAdvances;
   }
 
-  /** That the isolate does not get on, if it takes unusually long. */
+  /** Present while a step takes unusually long. */
   get stall(): EngineStall | undefined {
     if (!this.#isStalled) return undefined;
     return { seconds: this.#silentMs / 1000, reason: this.#describeWork() };

@@ -1,6 +1,6 @@
-import { RequestError } from "../core/errors.ts";
 import type { CompletionsRequest } from "./completions_schema.ts";
 import type { Prompt } from "./prompt_field.ts";
+import { unsupported } from "./refusals.ts";
 import type { TextService } from "./services.ts";
 
 /**
@@ -36,10 +36,7 @@ async function filledIn(
     ? "a prompt with a suffix has no text to echo"
     : undefined;
   if (fillIn === undefined || refusal !== undefined) {
-    throw new RequestError(`suffix is not supported here: ${refusal}`, {
-      code: "unsupported_parameter",
-      param: "suffix",
-    });
+    throw unsupported("suffix", `suffix is not supported here: ${refusal}`);
   }
   const texts = prompts.filter((prompt) => typeof prompt === "string");
   const plain = { addSpecialTokens: false };

@@ -1,7 +1,6 @@
 import type { Handler } from "hono";
 import { answer } from "./answer.ts";
 import { completionsFormat } from "./completions_format.ts";
-import { RequestError } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import { toTexts, toTokenIds } from "./completion_prompts.ts";
 import { CompletionsRequest } from "./completions_schema.ts";
@@ -12,6 +11,7 @@ import { maxTokensOf } from "./length_fields.ts";
 import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
 import { checkNumScores, type PromptLogprobsAsked, readoutOf } from "./prompt_readings.ts";
 import { readJson } from "./read_json.ts";
+import { unsupported } from "./refusals.ts";
 import {
   checkNumSequences,
   checkStreamOptions,
@@ -96,12 +96,9 @@ function askedLogprobs(request: CompletionsRequest): PromptLogprobsAsked {
   const listed = promptLogprobsOf(request);
   const echoed = request.echo === true ? request.logprobs ?? undefined : undefined;
   if (echoed !== undefined && request.use_beam_search === true) {
-    throw new RequestError(
+    throw unsupported(
+      "echo",
       "echo is not supported with logprobs and use_beam_search: leave it out",
-      {
-        code: "unsupported_parameter",
-        param: "echo",
-      },
     );
   }
   return {

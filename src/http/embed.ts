@@ -1,10 +1,10 @@
 import type { Context } from "hono";
 import { checkPromptFits } from "../core/context_limit.ts";
-import { RequestError } from "../core/errors.ts";
 import { embeddingOf, vectorOf } from "./embedding_vector.ts";
 import { numPromptsIn, type PromptField, promptsIn } from "./prompt_field.ts";
 import { checkPromptChars } from "./prompt_limits.ts";
 import { checkNumPrompts, numTokensOf, readPrompts } from "./read_prompts.ts";
+import { invalid } from "./refusals.ts";
 import { requireReady } from "./served_model.ts";
 import type { Services } from "./services.ts";
 
@@ -72,8 +72,8 @@ export async function embed(
 
 function checkDimensions(dimensions: number, size: number): number {
   if (dimensions <= size) return dimensions;
-  throw new RequestError(
+  throw invalid(
+    "dimensions",
     `dimensions must be at most ${size}, the size of the model's vectors, got ${dimensions}`,
-    { code: "invalid_value", param: "dimensions" },
   );
 }

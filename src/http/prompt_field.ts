@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { RequestError } from "../core/errors.ts";
 import type { TokenId } from "../core/ids.ts";
+import { invalid } from "./refusals.ts";
 import { parseTokenIds } from "./token_ids.ts";
 
 /** Most prompts of one request; OpenAI's limit for embeddings, and twice vLLM's for completions. */
@@ -32,9 +33,9 @@ export function promptsIn(
   if (typeof field === "string") return [field];
   if (typeof field[0] === "number") return [parseTokenIds(field, param, vocabSize)];
   if (field.length > MAX_PROMPTS) {
-    throw new RequestError(
+    throw invalid(
+      param,
       `${param} must be an array of at most ${MAX_PROMPTS} elements, got an array of ${field.length} elements`,
-      { code: "invalid_value", param },
     );
   }
   return field.map((one, i) => {

@@ -5,6 +5,7 @@ import type { PromptReadout, PromptReport } from "../core/prompt_readout.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
 import { GenerationMeter } from "./generation_meter.ts";
 import type { Services } from "./services.ts";
+import { givenUp } from "./refusals.ts";
 import { submitFor } from "./submit.ts";
 
 /** Prompts that are read, and nothing generated behind them. */
@@ -50,7 +51,8 @@ export function checkNumPrompts(
 /**
  * Has the engine read prompts in its batches; undefined when the client has gone meanwhile.
  *
- * @throws {RequestError} when the engine refuses them, or one of them fails.
+ * @throws {RequestError} when the engine refuses them, one of them fails, or an operator aborts
+ * them.
  */
 export async function readPrompts(
   c: Context,
@@ -70,8 +72,8 @@ export async function readPrompts(
     numPromptTokens,
   });
   meter.accepted(request, { operation: "embeddings", model: services.model.names[0]! });
-  const reports = await reportsOf(c, generation, { prompts, meter });
-  meter.end({ numPromptTokens, numCachedTokens: 0 });
+  const reports = await reportsOf(c, generation, { prompts, meter })
+    .finally(() => meter.end({ numPromptTokens, numCachedTokens: 0 }));
   services.log.info("prompts read", {
     id,
     request_id: c.get("requestId"),
@@ -99,7 +101,7 @@ async function reportsOf(
   if (signal.aborted) leave();
   signal.addEventListener("abort", leave, { once: true });
   const reports: (PromptReport | undefined)[] = prompts.map(() => undefined);
-  let isGone = false;
+  let isAborted = false;
   try {
     for await (const events of generation.events) {
       for (const { index, prompt, finishReason, error } of events) {
@@ -110,13 +112,14 @@ async function reportsOf(
           throw new RequestError(error?.message ?? "The engine failed", { status: 500, ...error });
         }
         reports[index] = prompt;
-        isGone ||= finishReason === "abort";
+        isAborted ||= finishReason === "abort";
       }
     }
   } finally {
     signal.removeEventListener("abort", leave);
   }
-  if (isGone) return undefined;
+  if (isAborted && signal.aborted) return undefined;
+  if (isAborted) throw givenUp();
   return reports.map((report) => {
     if (report === undefined) throw new Error("The engine ended with prompts unread");
     return report;

@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { RequestError } from "../core/errors.ts";
 import type { ToolDefinition } from "../core/tool_parser.ts";
 import { boundedArray } from "./bounded_array.ts";
+import { invalid } from "./refusals.ts";
 
 /** Most tools of a request: each is part of the prompt, and of a grammar. */
 export const MAX_TOOLS = 128;
@@ -73,8 +73,4 @@ export function toolUseOf(request: ToolFields): ToolUse | undefined {
   if (forced.length > 0) return { ...common, choice: "named", forced: forced.slice(0, 1) };
   const known = tools.map((tool) => tool.name).join(", ").slice(0, 200);
   throw invalid("tool_choice", `tool_choice names ${name}, but the tools are ${known}`);
-}
-
-function invalid(param: string, message: string): RequestError {
-  return new RequestError(message, { code: "invalid_value", param });
 }

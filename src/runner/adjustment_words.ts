@@ -7,7 +7,7 @@ import {
   STEP,
 } from "../../kernels/step.ts";
 import type { LogitAdjustment, SampleRequest } from "../core/batch.ts";
-import { f32ToBits } from "../device/half.ts";
+import { f32ToBits } from "../base/float_bits.ts";
 
 /** Where the adjustments of a step end, and how many and how large they are. */
 export interface PlacedAdjustments {

@@ -1,4 +1,3 @@
-import { NO_TOKEN } from "../../kernels/sampling/segments.ts";
 import type { PoolDims } from "../../kernels/norm/pool_rows.ts";
 import {
   HEADER_WORDS,
@@ -6,24 +5,15 @@ import {
   POOL,
   POOL_WORDS,
   SAMPLE_WORDS,
-  SAMPLED,
-  SAMPLED_WORDS,
   STEP,
   type StepDims,
 } from "../../kernels/step.ts";
-import type {
-  Batch,
-  ChunkOutput,
-  PoolRequest,
-  SampleRequest,
-  TokenLogprob,
-  TokenScore,
-} from "../core/batch.ts";
+import type { Batch, ChunkOutput, PoolRequest, SampleRequest, TokenScore } from "../core/batch.ts";
 import type { TokenId } from "../core/ids.ts";
-import type { Device, Program } from "../device/device.ts";
-import { bitsToF32 } from "../device/half.ts";
+import type { Device, Program, RangeReader } from "../device/device.ts";
 import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
 import { putSample } from "./sample_words.ts";
+import { hasNoToken, logprobOf, sampledBytes, sampledRow, topLogprobs } from "./sampled_rows.ts";
 import { decodesFirst } from "./step_packer.ts";
 
 /** What a reader works with: the buffers of the steps, and what runs over them. */
@@ -64,6 +54,9 @@ interface Programs {
   readonly pools: Program<PoolDims>;
 }
 
+/** Most bytes of sums that are read at a time, unless one has more. */
+const MAX_READ_BYTES = 8 * 2 ** 20;
+
 const GREEDY: SampleRequest = {
   ...{ temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0, outputIndex: 0 },
 };
@@ -79,6 +72,7 @@ const FAILED: ChunkOutput = { type: "failed", failure: { numSoundTokens: 0 } };
 export class RowReader {
   readonly #options: RowReaderOptions;
   #programs: Programs | undefined;
+  #sums: RangeReader | undefined;
 
   constructor(options: RowReaderOptions) {
     this.#options = options;
@@ -121,11 +115,11 @@ export class RowReader {
       const some = scores.slice(at, at + maxSeqs);
       device.write(step, 0, scoreWords(some));
       const dims = { ...NO_WORK, numSamples: some.length, numReports: some.length };
-      const bytes = some.length * SAMPLED_WORDS * 4;
-      const words = await device.run(program, dims, { buffer: sampled, bytes });
+      const read = { buffer: sampled, bytes: sampledBytes(some.length) };
+      const words = await device.run(program, dims, read);
       some.forEach((one, i) => {
-        const row = words.subarray(i * SAMPLED_WORDS, (i + 1) * SAMPLED_WORDS);
-        if (row[SAMPLED.token] === NO_TOKEN) outputs.set(one.chunk, [FAILED]);
+        const row = sampledRow(words, i);
+        if (hasNoToken(row)) outputs.set(one.chunk, [FAILED]);
         const of = byChunk.get(one.chunk) ?? [];
         of.push(scoreOf(row, one));
         byChunk.set(one.chunk, of);
@@ -151,8 +145,9 @@ export class RowReader {
     });
     device.write(pooled, 0, new Uint32Array(before.buffer));
     const dims = { ...NO_WORK, numTokens, numPools: pools.length };
-    const words = await device.run(program, dims, { buffer: pooled, bytes: before.byteLength });
-    const sums = new Float32Array(words.buffer, words.byteOffset, before.length);
+    // All sums may be more than a run reads back.
+    await device.run(program, dims, { buffer: pooled, bytes: 4 });
+    const sums = await this.#readSums(pools.length);
     pools.forEach(({ chunk }, i) => {
       const sum = sums.slice(i * E, (i + 1) * E);
       const others = outputs.get(chunk) ?? [];
@@ -162,6 +157,23 @@ export class RowReader {
         sum.every(Number.isFinite) ? [...others, { type: "pooled", sum }] : [FAILED],
       );
     });
+  }
+
+  /** The first `count` rows of `pooled`. */
+  async #readSums(count: number): Promise<Float32Array> {
+    const { device, maxSeqs, hiddenSize: E, pooled } = this.#options;
+    const bytesOf = (rows: number) => 4 * E * rows;
+    const wanted = Math.min(bytesOf(maxSeqs), MAX_READ_BYTES);
+    this.#sums ??= await device.createReader(Math.max(bytesOf(1), wanted));
+    const most = Math.floor(this.#sums.bytes / bytesOf(1));
+    const sums = new Float32Array(count * E);
+    for (let at = 0; at < count; at += most) {
+      const bytes = bytesOf(Math.min(most, count - at));
+      const read = this.#sums.read([{ buffer: pooled, byteOffset: bytesOf(at), bytes }]);
+      const words = read instanceof Promise ? await read : read;
+      sums.set(new Float32Array(words.buffer, words.byteOffset, words.length), at * E);
+    }
+    return sums;
   }
 }
 
@@ -209,17 +221,5 @@ function poolWords(pools: readonly RowPool[], numTokens: number): Uint32Array<Ar
 }
 
 function scoreOf(row: Uint32Array, { token, numLogprobs }: RowScore): TokenScore {
-  return {
-    token,
-    logprob: bitsToF32(row[SAMPLED.logprob]!),
-    topLogprobs: topLogprobs(row, numLogprobs),
-  };
-}
-
-/** The likeliest tokens that a row of `sampled` reports, best first. */
-export function topLogprobs(row: Uint32Array, count: number): TokenLogprob[] {
-  return Array.from({ length: count }, (_, i) => ({
-    token: row[SAMPLED.top + 2 * i]!,
-    logprob: bitsToF32(row[SAMPLED.top + 2 * i + 1]!),
-  }));
+  return { token, logprob: logprobOf(row), topLogprobs: topLogprobs(row, numLogprobs) };
 }

@@ -2,7 +2,7 @@ import { SAMPLE } from "../../kernels/step.ts";
 import type { SampleRequest } from "../core/batch.ts";
 import type { TokenId } from "../core/ids.ts";
 import { MIN_TEMPERATURE } from "../core/sampling_params.ts";
-import { f32ToBits } from "../device/half.ts";
+import { f32ToBits } from "../base/float_bits.ts";
 
 /** A draw from the logits of a row of a step, or a token that is taken in place of one. */
 export interface RowSample {

@@ -12,7 +12,7 @@ import { answerReports } from "./beam_answers.ts";
 import { BeamSearch, type Continuation } from "./beam_search.ts";
 import type { Answer, Sequence, SequenceIdentity, SequenceState } from "./sequence.ts";
 import type { OutputSink, SequenceGroup, StepPlan } from "./sequence_group.ts";
-import { beamsCannotGrow } from "./submission.ts";
+import { beamsCannotGrow } from "./pool_errors.ts";
 
 /** The search that a group is made for. */
 export interface BeamGroupOptions {

@@ -3,17 +3,15 @@ import { hasStates } from "../core/cache_group.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import { addDemands } from "../kvcache/pool/pool.ts";
 import type { BatchPlan } from "./batch_plan.ts";
+import type { SchedulerOptions } from "./scheduler_options.ts";
 import type { Sequence } from "./sequence.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 
 /** The limits of plans of several decode steps. */
-export interface FurtherStepsOptions {
-  readonly maxModelLen: number;
-  readonly shortContextLen?: number;
-  readonly maxNumBatchedTokens: number;
-  /** Default: 1. */
-  readonly maxDecodeSteps?: number;
-}
+type FurtherStepsOptions = Pick<
+  SchedulerOptions,
+  "maxModelLen" | "shortContextLen" | "maxNumBatchedTokens" | "maxDecodeSteps"
+>;
 
 /**
  * Lets a plan of decodes stand for several steps, whose tokens the device feeds from each to the

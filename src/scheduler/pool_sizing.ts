@@ -1,11 +1,11 @@
 import { RequestError } from "../core/errors.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import { addDemands, type Demand } from "../kvcache/pool/pool.ts";
 import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { PoolResize } from "../kvcache/pool_resize.ts";
+import type { AdmissionGate } from "./admission_gate.ts";
 import type { Counters } from "./counters.ts";
-import type { SequenceGroup } from "./sequence_group.ts";
+import { type SequenceGroup, totalDemand } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 
 /** The request that lacks blocks, and how many. */
@@ -26,8 +26,7 @@ export interface PoolSizingParts {
   readonly counters: Counters;
   /** The head of the queue, if it was not admitted to the latest step for lack of blocks. */
   readonly blocked: () => SequenceGroup | undefined;
-  /** Blocks that a group lacks to be admitted. */
-  readonly numMissing: (group: SequenceGroup) => number;
+  readonly gate: AdmissionGate;
   /** Fails while a step is in flight. */
   readonly checkBetweenSteps: (action: string) => void;
   readonly onDecision: DecisionListener | undefined;
@@ -70,20 +69,15 @@ export class PoolSizing {
   shortage(): BlockShortage | undefined {
     const { queues } = this.#parts;
     const { running } = queues;
-    const none: Demand = this.#blocks.groups.map(() => 0);
-    const growing = running.reduce(
-      (sum, group) => addDemands(sum, group.blockDemand(this.#blocks)),
-      none,
-    );
+    const growing = totalDemand(running, this.#blocks);
     const numMissing = this.#blocks.numMissing(growing);
     if (numMissing > 0) {
       return { sequenceId: running.at(-1)!.id, numMissing, isLone: running.length === 1 };
     }
-    // A group that would be alone is tried here first: a pool whose blocks are pinned would refuse
-    // it.
+    // Where nothing runs, a group that lacks blocks ends with an error: the pool grows before that.
     const group = running.length === 0 ? queues.takeTurns().next : this.#parts.blocked();
     if (group?.state !== "waiting") return undefined;
-    const numLacked = this.#parts.numMissing(group);
+    const numLacked = this.#parts.gate.numMissing(group);
     if (numLacked === 0) return undefined;
     const isLone = running.length === 0;
     return {

@@ -10,7 +10,7 @@ import type { Report } from "./event_buffer.ts";
 import { type Answer, Sequence, type SequenceIdentity } from "./sequence.ts";
 import type { OutputSink, SequenceGroup, StepPlan } from "./sequence_group.ts";
 import { finishReason } from "./stopping.ts";
-import { cannotAdmit, cannotGrow } from "./submission.ts";
+import { cannotAdmit, cannotGrow } from "./pool_errors.ts";
 
 /** A sequence that draws its tokens one after the other: a group of one, and its own answer. */
 export class SampledSequence extends Sequence implements SequenceGroup, Answer {

@@ -1,6 +1,5 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
 import type { Batch, ChunkResult } from "../core/batch.ts";
-import type { SchedulingSettings } from "../core/engine_config.ts";
 import type { StepBounds } from "../core/step_bounds.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
@@ -8,11 +7,11 @@ import type { RequestId, SequenceId } from "../core/ids.ts";
 import { describeWait } from "../core/describe_decision.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import type { SwapCosts } from "../core/swap_space.ts";
-import type { TokenMatchers } from "../core/token_matcher.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
-import { BatchPlan, checkResults } from "./batch_plan.ts";
-import { AdmissionControl, type TokensListener } from "./admission_control.ts";
+import { BatchPlan } from "./batch_plan.ts";
+import { checkResults } from "./chunk_results.ts";
+import { AdmissionControl } from "./admission_control.ts";
+import { AdmissionGate } from "./admission_gate.ts";
 import { checkHolders, checkSwapped } from "./audit.ts";
 import { Counters } from "./counters.ts";
 import { deadlineExceeded, Deadlines } from "./deadlines.ts";
@@ -23,40 +22,15 @@ import { PrefillTime } from "./prefill_time.ts";
 import { createPolicy } from "./policies/create_policy.ts";
 import { QueueSpeed } from "./queue_speed.ts";
 import { RunningControl } from "./running_control.ts";
+import type { SchedulerOptions } from "./scheduler_options.ts";
 import { PoolSizing } from "./pool_sizing.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
 import { StepCommit } from "./step_commit.ts";
 import { SwapControl } from "./swap_control.ts";
 import { type QueueView, viewQueues } from "./queue_view.ts";
-import { cacheInUse, checkQueueHasRoom, checkRequest } from "./submission.ts";
-
-/** The limits of a scheduler, each at least 1, and how it schedules within them. */
-export interface SchedulerOptions extends SchedulingSettings {
-  /** Most tokens of one sequence, prompt and output. */
-  readonly maxModelLen: number;
-  /**
-   * Most tokens of a sequence whose KV is computed for a short context; a longer one is computed
-   * anew for a long one (`src/core/long_context.ts`). Absent: there is one kind of KV.
-   */
-  readonly shortContextLen?: number;
-  /** Tokens that the model has; absent: those of prompts are not checked. */
-  readonly vocabSize?: number;
-  /** Most sequences in one step. */
-  readonly maxNumSeqs: number;
-  /** Most tokens in one step. */
-  readonly maxNumBatchedTokens: number;
-  /** Most sequences of one owner waiting for admission, and so the most of one request. */
-  readonly maxNumWaitingSeqs: number;
-  /** Follow sequences through grammars; without them, no request may have one. */
-  readonly matchers?: TokenMatchers;
-  /** Is told why sequences wait, beside the block manager's own decisions. */
-  readonly onDecision?: DecisionListener;
-  /** Is shown each prompt as it is first admitted, siblings that share one only once. */
-  readonly onPrompt?: TokensListener;
-  /** Is shown the computed tokens of each sequence as it gives its blocks back for good. */
-  readonly onEnd?: TokensListener;
-}
+import { cacheInUse } from "./pool_errors.ts";
+import { checkQueueHasRoom, checkRequest } from "./submission.ts";
 
 /**
  * Decides, step by step, which tokens of which sequences run next.
@@ -107,7 +81,9 @@ export class Scheduler {
     this.#queues = new SequenceQueues(policy);
     const counters = this.#counters;
     this.#swaps = new SwapControl(blocks, { counters, onDecision: options.onDecision });
-    const shared = { queues: this.#queues, counters, growth: this.#growth, swaps: this.#swaps };
+    const parts = { queues: this.#queues, counters, growth: this.#growth, swaps: this.#swaps };
+    const gate = new AdmissionGate(blocks, options, parts);
+    const shared = { ...parts, gate };
     this.#admissions = new AdmissionControl(blocks, options, shared);
     this.#commit = new StepCommit(blocks, options, {
       ...shared,
@@ -124,7 +100,6 @@ export class Scheduler {
     this.pool = new PoolSizing(blocks, options.maxModelLen, {
       ...shared,
       blocked: () => this.#admissions.blocked,
-      numMissing: (group) => this.#admissions.numMissing(group),
       checkBetweenSteps: (action) => this.#checkBetweenSteps(action),
       onDecision: options.onDecision,
     });
@@ -177,7 +152,8 @@ export class Scheduler {
     const { numBlocks, blockSize, numPoolTokens } = this.#blocks;
     const { growthLimit } = this.pool;
     const limits = {
-      ...{ ...this.#options, numBlocks, blockSize, numPoolTokens, growthLimit },
+      ...this.#options,
+      ...{ numBlocks, blockSize, numPoolTokens, growthLimit },
       numSlabsOfSearch: (length: number, width: number) =>
         this.#blocks.numSlabsOfSearch(length, width),
     };
@@ -315,7 +291,8 @@ export class Scheduler {
     this.#blocks.checkIntegrity();
     const holders = [...this.#queues.running.flatMap(holdersOf), ...this.#commit.endedInFlight];
     checkHolders(holders, this.#blocks, !this.hasWork);
-    checkSwapped(this.#queues.waiting, this.#blocks);
+    const { swap } = this.#blocks;
+    if (swap !== undefined) checkSwapped(this.#queues.waiting, swap);
   }
 
   /** Those that run first, and then, if none of them lacked blocks, those that wait. */

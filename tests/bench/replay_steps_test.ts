@@ -5,7 +5,7 @@ import type { Batch } from "../../src/core/batch.ts";
 import type { EngineCommand } from "../../src/core/engine_command.ts";
 import type { EngineConfig, SchedulingSettings } from "../../src/core/engine_config.ts";
 import { RequestError } from "../../src/core/errors.ts";
-import { parseTraceRecord } from "../../src/core/step_trace.ts";
+import { parseTraceRecord } from "../../src/engine/step_trace.ts";
 import { EngineSession } from "../../src/engine/engine_session.ts";
 import { StepTraceWriter } from "../../src/engine/step_trace_writer.ts";
 import { startRunner } from "../../src/runner/start_runner.ts";

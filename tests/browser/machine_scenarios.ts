@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { Page, Route } from "playwright-core";
+import type { Locator, Page, Route } from "playwright-core";
 import { faintTexts, MIN_CONTRAST } from "./look_scenarios.ts";
 import { assertFits, type Rig, type Scenario } from "./rig.ts";
 import { emptyMap, encodeChanges } from "../../src/http/machine/block_changes.ts";
@@ -80,22 +80,30 @@ async function underLoad(rig: Rig) {
   assertEquals(rig.complaints, []);
 }
 
-/** Chooses runs at the top of the tree, as it comes, until one has this text. */
+/**
+ * Chooses runs at the top of the tree, as it comes, until one has this text. A run may go between
+ * two looks, since the tree changes until the engine has come to rest: nothing waits long for one.
+ */
 async function findRun(page: Page, text: string): Promise<void> {
   const runs = page.locator(".run[aria-level='1']");
   const told = page.locator(".run-text");
   await runs.first().waitFor();
   for (let round = 0; round < 40; round++) {
-    const numRuns = await runs.count();
-    for (let at = 0; at < numRuns; at++) {
-      await runs.nth(at).click({ force: true });
-      await told.filter({ hasText: /\w/ }).waitFor();
-      if ((await told.innerText()).includes(text)) return;
+    for (let at = 0; await clickNth(runs, at); at++) {
+      await told.filter({ hasText: /\w/ }).waitFor({ timeout: 2_000 }).catch(() => {});
+      if ((await told.allInnerTexts()).some((words) => words.includes(text))) return;
     }
-    // The tree is told once more when the engine has come to rest.
     await page.waitForTimeout(250);
   }
   assert(false, `no run has ${text}`);
+}
+
+/** Clicks the one at this place, and tells whether there was one. */
+function clickNth(buttons: Locator, at: number): Promise<boolean> {
+  return buttons.evaluateAll((all, at) => {
+    (all[at] as HTMLElement | undefined)?.click();
+    return at < all.length;
+  }, at);
 }
 
 /** What the engine would send of a pool at work: a greeting and a frame. */

@@ -42,8 +42,11 @@ Deno.test("parseChatConfig() takes a model, or a URL and a key, and settings of 
 Deno.test("parseChatConfig() refuses a prompt, two models and values beyond their bounds", () => {
   assertStringIncludes(refusal(() => chat(["m", "Hello"])), "quire run answers one prompt");
   assertStringIncludes(refusal(() => chat(["m", "--model", "n"])), 'Unexpected argument "m"');
-  assertStringIncludes(refusal(() => chat(["--temperature", "3"])), "--temperature must be");
-  assertStringIncludes(refusal(() => chat(["--top-p", "x"])), "--top-p must be");
+  assertStringIncludes(
+    refusal(() => chat(["--temperature", "3"])),
+    "must be a number from 0 to 2, got",
+  );
+  assertStringIncludes(refusal(() => chat(["--top-p", "x"])), "must be a number from 0 to 1, got");
   assertStringIncludes(refusal(() => chat(["--port", "1"])), "Unknown flag --port");
   assertStringIncludes(refusal(() => chat(["--int8-activations", "on"])), "quantized weights");
 });

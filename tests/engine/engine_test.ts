@@ -3,7 +3,7 @@ import { InvariantError } from "../../src/base/invariant.ts";
 import type { Batch } from "../../src/core/batch.ts";
 import type { PoolResized } from "../../src/core/engine_command.ts";
 import { KernelError } from "../../src/core/errors.ts";
-import { parseTraceRecord } from "../../src/core/step_trace.ts";
+import { parseTraceRecord } from "../../src/engine/step_trace.ts";
 import { Engine, type EngineOptions, type Runner } from "../../src/engine/engine.ts";
 import { StepPace } from "../../src/engine/step_pace.ts";
 import { StepTraceWriter } from "../../src/engine/step_trace_writer.ts";

@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { StartupError } from "../../src/core/errors.ts";
-import { parseTraceRecord } from "../../src/core/step_trace.ts";
+import { parseTraceRecord } from "../../src/engine/step_trace.ts";
 import { StepTraceWriter } from "../../src/engine/step_trace_writer.ts";
 
 Deno.test("StepTraceWriter's clock stands still between ticks, and records carry its time", () => {

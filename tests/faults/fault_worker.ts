@@ -16,7 +16,9 @@ const ACTS: Readonly<Record<FaultName, () => unknown>> = {
   },
   hang: () => new Promise(() => {}),
   loop: () => {
-    while (true);
+    // `terminate` ends it no more than one that computes, which would keep a processor from others.
+    const nobodyWrites = new Int32Array(new SharedArrayBuffer(4));
+    while (true) Atomics.wait(nobodyWrites, 0, 0, 100);
   },
   close: () => {
     globalThis.close();

@@ -6,7 +6,7 @@ import { SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import { SOFTWARE_TUNING } from "../../kernels/tuning/tuning.ts";
 import type { LogitAdjustment, SampleRequest } from "../../src/core/batch.ts";
 import type { Device } from "../../src/device/device.ts";
-import { bitsToF32 } from "../../src/device/half.ts";
+import { bitsToF32 } from "../../src/base/float_bits.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";

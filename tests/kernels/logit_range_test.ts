@@ -5,7 +5,7 @@ import { SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
 import type { LogitAdjustment, SampleRequest } from "../../src/core/batch.ts";
 import { MIN_TEMPERATURE } from "../../src/core/sampling_params.ts";
 import type { Device } from "../../src/device/device.ts";
-import { bitsToF32, f32ToBits } from "../../src/device/half.ts";
+import { bitsToF32, f32ToBits } from "../../src/base/float_bits.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";
 import { gpuTest, noise, runOn } from "../support/agreement.ts";

@@ -13,7 +13,7 @@ import {
 import type { SampleRequest } from "../../src/core/batch.ts";
 import type { Device } from "../../src/device/device.ts";
 import type { DeviceBuffer } from "../../src/device/kernel.ts";
-import { bitsToF32 } from "../../src/device/half.ts";
+import { bitsToF32 } from "../../src/base/float_bits.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { StepPacker } from "../../src/runner/step_packer.ts";
 import { gpuTest, noise, runBoth } from "../support/agreement.ts";

@@ -8,7 +8,7 @@ import {
   STEP,
 } from "../../kernels/step.ts";
 import type { LogitAdjustment, SampleRequest } from "../../src/core/batch.ts";
-import { bitsToF32, f32ToBits } from "../../src/device/half.ts";
+import { bitsToF32, f32ToBits } from "../../src/base/float_bits.ts";
 import { adjustmentWords, putAdjustments } from "../../src/runner/adjustment_words.ts";
 import { maxStepWords, StepPacker } from "../../src/runner/step_packer.ts";
 

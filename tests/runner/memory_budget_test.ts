@@ -1,8 +1,10 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { parseModel } from "../../models/registry.ts";
 import type { EngineConfig, KvCacheDtype } from "../../src/core/engine_config.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import type { LayerCache } from "../../src/core/cache_group.ts";
-import { kvBudget as budgetOf } from "../../src/runner/memory_budget.ts";
+import { checkKvSettings, kvBudget as budgetOf } from "../../src/runner/memory_budget.ts";
+import { configJson } from "../models/config_fixtures.ts";
 
 const CONFIG: EngineConfig = {
   modelDir: "",
@@ -114,6 +116,22 @@ Deno.test("kvBudget refuses a dtype whose words the model's heads do not fill", 
     );
     assertStringIncludes(error.message, `--kv-cache-dtype ${dtype}`);
     assertStringIncludes(error.message, `have ${headDim}`);
+  }
+});
+
+Deno.test("checkKvSettings refuses a dtype whose words the rotated parts of heads do not fill", () => {
+  const heads = { hidden_size: 320, num_attention_heads: 8, partial_rotary_factor: 0.5 };
+  const model = parseModel(configJson({ model_type: "phi3", ...heads }));
+  assertEquals(model.positionTables.rope!.rotaryDim, 20);
+  for (const kvCacheDtype of ["f16", "f32"] as const) {
+    checkKvSettings({ ...CONFIG, kvCacheDtype }, model, 512);
+  }
+  for (const kvCacheDtype of ["int8", "fp8", "int4"] as const) {
+    assertThrows(
+      () => checkKvSettings({ ...CONFIG, kvCacheDtype }, model, 512),
+      StartupError,
+      `--kv-cache-dtype ${kvCacheDtype} needs rotated parts of heads of a multiple of 8 elements`,
+    );
   }
 });
 

@@ -16,7 +16,7 @@ import { InvariantError } from "../../src/base/invariant.ts";
 import { NO_BLOCK } from "../../src/core/cache_group.ts";
 import { READS_ALL, type ReadSpan } from "../../src/core/read_span.ts";
 import type { Batch } from "../../src/core/batch.ts";
-import { bitsToF32 } from "../../src/device/half.ts";
+import { bitsToF32 } from "../../src/base/float_bits.ts";
 import { maxStepWords, StepPacker } from "../../src/runner/step_packer.ts";
 
 const LIMITS = {

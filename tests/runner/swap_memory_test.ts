@@ -86,10 +86,10 @@ async function checkRoundTrip(device: Device): Promise<void> {
       const before = await Promise.all(swapOuts.map((swap) => blockOf(rig, swap)));
       const targets = await Promise.all(swapIns.map((swap) => blockOf(rig, swap)));
       assert(before.every((bytes, i) => `${bytes}` !== `${targets[i]}`), "all blocks differ");
-      await rig.swap.carryOut({ ...STEP, swapOuts });
+      await rig.swap.copy({ ...STEP, swapOuts });
       // The pool may lie in other buffers by then.
       await rig.storage.resize(NUM_SLABS + 1);
-      assertEquals(await rig.swap.carryOut({ ...STEP, swapIns }), new Set(), name);
+      assertEquals(await rig.swap.copy({ ...STEP, swapIns }), new Set(), name);
       const after = await Promise.all(swapIns.map((swap) => blockOf(rig, swap)));
       assertEquals(after, before, `${name} in ${dtype}`);
       // What went out is as it was.
@@ -110,7 +110,7 @@ Deno.test("SwapMemory brings blocks of every group and dtype back bit by bit on 
   await checkRoundTrip(new ReferenceDevice());
 });
 
-Deno.test("SwapMemory.carryOut() copies out before in, and nothing of a sequence of which a bit has changed", async () => {
+Deno.test("SwapMemory.copy() copies out before in, and nothing of a sequence of which a bit has changed", async () => {
   const rig = await rigOf(new ReferenceDevice(), MODELS["full attention"]!, "f16");
   const swapOuts = [0, 1].map((block) => ({ group: 0, block, slot: block + 3 }));
   const swapIns = [
@@ -121,15 +121,15 @@ Deno.test("SwapMemory.carryOut() copies out before in, and nothing of a sequence
   const blocksOf = () =>
     Promise.all([0, 1, 4, 5].map((block) => blockOf(rig, { group: 0, block })));
   const [first, second, , fifth] = await blocksOf();
-  await rig.swap.carryOut({ ...STEP, swapOuts });
+  await rig.swap.copy({ ...STEP, swapOuts });
   rig.swap.bytesAt({ group: 0, slot: 4 })[7]! ^= 1;
-  assertEquals(await rig.swap.carryOut({ ...STEP, swapIns }), new Set([9]));
+  assertEquals(await rig.swap.copy({ ...STEP, swapIns }), new Set([9]));
   assertEquals(await blocksOf(), [first, second, first, fifth]);
   assertEquals(rig.warnings, [
     "host memory has not kept KV block 4 of group 0: sequence 9 is computed again",
   ]);
   // Slots that are written in the same step are read after that.
-  assertEquals(await rig.swap.carryOut({ ...STEP, swapOuts, swapIns }), new Set());
+  assertEquals(await rig.swap.copy({ ...STEP, swapOuts, swapIns }), new Set());
   assertEquals(await blocksOf(), [first, second, first, second]);
 });
 

@@ -47,7 +47,13 @@ class History {
     this.rig = new SchedulerRig({ ...options, onDecision });
   }
 
+  /** Audits what comes of an action, once; of a step the rig does. */
   apply(action: SchedulerAction): void {
+    this.#act(action);
+    if (action.verb !== "step") this.rig.scheduler.checkIntegrity();
+  }
+
+  #act(action: SchedulerAction): void {
     this.numActions++;
     if (action.verb === "submit") {
       const request = requestFor(this.rig.options, action.request);
@@ -60,7 +66,10 @@ class History {
       const { nowMs } = this.rig;
       this.rig.step((batch) => {
         checkBatch(batch, this.rig.options, this.#startOf);
-        action.inFlight.forEach((inner) => this.apply(inner));
+        action.inFlight.forEach((inner, i) => {
+          if (i > 0) this.rig.scheduler.checkIntegrity();
+          this.#act(inner);
+        });
       });
       this.#checkDeadlines(nowMs);
     }
@@ -69,7 +78,6 @@ class History {
       this.rig.scheduler.resetPrefixCache(true);
       assertEquals(this.rig.blocks.numFree, this.rig.blocks.numBlocks);
     }
-    this.rig.scheduler.checkIntegrity();
   }
 
   /** Where the first chunk of a sequence started; undefined when it never ran. */

@@ -6,9 +6,10 @@ import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
-import { type BlockKey, BlockKeyer } from "../../src/kvcache/prefix/block_key.ts";
+import type { BlockKey } from "../../src/kvcache/prefix/block_key.ts";
 import { type EncoderInput, scopeWithInputs } from "../../src/kvcache/tables/encoder_inputs.ts";
-import { KvDevice, prefixOf } from "./kv_device.ts";
+import { childKey, rootKey } from "./block_keys.ts";
+import { KvDevice, prefixesOf } from "./kv_device.ts";
 import { KEY_SPACE } from "./scheduler_rig.ts";
 
 /** Placeholders of each input. */
@@ -38,9 +39,6 @@ interface Sequence {
   /** Tokens of the whole blocks whose keys are known, and the key of the last of them. */
   named: { readonly end: number; readonly key: BlockKey };
 }
-
-/** Of the keys of all rigs. */
-const KEYER = new BlockKeyer(KEY_SPACE);
 
 /**
  * A manager with any groups, a device that knows what each block holds, and a plain account of what
@@ -134,7 +132,8 @@ export class KvGroupRig {
   ): Sequence | undefined {
     const all = Uint32Array.from(tokens);
     const expected = this.expectedHit(tokens, namedScope(scope, inputs));
-    assertEquals(this.manager.numTokensCached(all, scope, inputs), expected, `hit of ${tokens}`);
+    const numCached = this.manager.numTokensCached(all, scope, inputs);
+    if (numCached !== expected) assertEquals(numCached, expected, `hit of ${tokens}`);
     const id = this.#nextId++;
     const options = { scope, inputs };
     const hasRoom = this.manager.numSlabsMissing(all, options) === 0;
@@ -265,20 +264,17 @@ export class KvGroupRig {
   /** The longest length at which every group has all it needs, tried one by one. */
   expectedHit(tokens: readonly number[], scope: string): number {
     const { groups, blockSize } = this.#options;
+    const names = prefixesOf(tokens, tokens.length).map((prefix) => `${scope}: ${prefix}`);
     for (let length = alignDown(tokens.length - 1, blockSize); length > 0; length -= blockSize) {
       const isValid = groups.every((cache, group) => {
         const { numSinkBlocks, start, end } = liveRange(cache, length, blockSize);
-        return Array.from({ length: end }, (_, i) => i)
-          .filter((i) => i < numSinkBlocks || i >= start)
-          .every((i) => {
-            const name = `${scope}: ${prefixOf(tokens, (i + 1) * blockSize)}`;
-            return this.#cached[group]!.has(name);
-          });
+        for (let i = 0; i < end; i++) {
+          const isLive = i < numSinkBlocks || i >= start;
+          if (isLive && !this.#cached[group]!.has(names[(i + 1) * blockSize]!)) return false;
+        }
+        return cache.kind !== "full" || this.#cached[group]!.has(names[length]!);
       });
-      const isKnown = groups.every(({ kind }, group) =>
-        kind !== "full" || this.#cached[group]!.has(`${scope}: ${prefixOf(tokens, length)}`)
-      );
-      if (isValid && isKnown) return length;
+      if (isValid) return length;
     }
     return 0;
   }
@@ -329,10 +325,9 @@ export class KvGroupRig {
   #begin(begun: Omit<Sequence, "named">, copies: readonly BlockCopy[]): Sequence {
     const { scope, inputs } = begun;
     for (const { key } of inputs) {
-      const digest = KEYER.childKey(KEYER.rootKey(scope), new Uint32Array(), [key]);
-      this.#names.set(digest, inputName(scope, key));
+      this.#names.set(childKey(rootKey(scope), [], [key]), inputName(scope, key));
     }
-    const named = { end: 0, key: KEYER.rootKey(scopeWithInputs(scope, inputs)) };
+    const named = { end: 0, key: rootKey(scopeWithInputs(scope, inputs)) };
     const sequence: Sequence = { ...begun, named };
     this.sequences.push(sequence);
     this.#nameKeys(sequence);
@@ -347,10 +342,11 @@ export class KvGroupRig {
     let { end, key } = sequence.named;
     if (end + blockSize > tokens.length) return;
     const prefix = `${namedScope(scope, inputs)}: `;
+    const names = prefixesOf(tokens, tokens.length);
     while (end + blockSize <= tokens.length) {
-      key = KEYER.childKey(key, Uint32Array.from(tokens.slice(end, end + blockSize)));
+      key = childKey(key, tokens.slice(end, end + blockSize));
       end += blockSize;
-      this.#names.set(key, prefix + prefixOf(tokens, end));
+      this.#names.set(key, prefix + names[end]);
     }
     sequence.named = { end, key };
   }
@@ -371,7 +367,8 @@ export class KvGroupRig {
       const range = liveRange(cache, numComputed, this.#options.blockSize);
       tables[group]!.forEach((block, i) => {
         const isRead = i < range.numSinkBlocks || i >= range.start;
-        assertEquals(block !== NO_BLOCK, isRead, `block ${i} of group ${group} at ${numComputed}`);
+        if (isRead === (block !== NO_BLOCK)) return;
+        throw new Error(`block ${i} of group ${group} at ${numComputed} is read: ${isRead}`);
       });
     });
   }

@@ -124,6 +124,8 @@ function adjustmentOf(
   const { repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = params;
   const { logitBias = [], minTokens = 0, stopTokenIds, allowedTokens } = params;
   const isPenalized = repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
+  const hasBans = outputs.length < minTokens && stopTokenIds.length > 0;
+  if (!isPenalized && !hasBans && logitBias.length === 0 && !allowedTokens) return undefined;
   const isBanned = (token: number) => outputs.length < minTokens && stopTokenIds.includes(token);
   const tokens = new Set([
     ...logitBias.map(([token]) => token),
@@ -131,7 +133,6 @@ function adjustmentOf(
     ...(repetitionPenalty === 1 ? [] : prompt),
     ...(isPenalized ? outputs : []),
   ]);
-  const hasBans = outputs.length < minTokens && stopTokenIds.length > 0;
   const hasPenalties = isPenalized && tokens.size > 0;
   if (!hasPenalties && !hasBans && logitBias.length === 0 && !allowedTokens) return undefined;
   const countOf = (token: number) =>

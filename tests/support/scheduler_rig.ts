@@ -119,11 +119,15 @@ export class SchedulerRig {
     return resize;
   }
 
-  /** One turn; `whileInFlight` happens between schedule and commit. Returns what was planned. */
+  /**
+   * One turn; `whileInFlight` happens between schedule and commit. What comes of each is audited.
+   * Returns what was planned.
+   */
   step(whileInFlight: (batch: Batch) => void = () => {}): Batch | undefined {
     const batch = this.scheduler.schedule(this.nowMs, this.bounds);
     if (batch === undefined) {
       this.events.push(...this.scheduler.takeEvents());
+      this.scheduler.checkIntegrity();
       return undefined;
     }
     const results: ChunkResult[] = this.runner.run(batch);
@@ -151,7 +155,9 @@ export class SchedulerRig {
 
   /** The last event of one sequence if it has ended. */
   endOf(requestId: string, index = 0): TokenEvent | undefined {
-    return this.#eventsOf(requestId, index).find(({ finishReason }) => finishReason !== undefined);
+    return this.events.find((event) =>
+      event.finishReason !== undefined && event.requestId === requestId && event.index === index
+    );
   }
 
   #eventsOf(requestId: string, index: number): TokenEvent[] {

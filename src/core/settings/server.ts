@@ -91,14 +91,14 @@ export const SERVER_SETTINGS = {
     group: SERVER,
     value: "WAY",
   }),
-  rerankTokens: z.string().regex(/^[^,]+,[^,]+$/, "two words with a comma between").optional()
-    .meta({
-      description: "The words by which the model says that a document does not fit a query, and " +
-        "that it does, such as no,yes for Qwen3-Reranker",
-      group: SERVER,
-      value: "NO,YES",
-      defaultText: "the model's own, if it has any",
-    }),
+  rerankTokens: z.string().regex(/^[^,]+,[^,]+$/).optional().meta({
+    description: "The words by which the model says that a document does not fit a query, and " +
+      "that it does, such as no,yes for Qwen3-Reranker",
+    group: SERVER,
+    value: "NO,YES",
+    expected: "two words with a comma between",
+    defaultText: "the model's own, if it has any",
+  }),
   grammarCompileTimeout: z.int().min(1).max(600).default(5).meta({
     description: "How long a schema or grammar of a request may take to compile, in seconds; one " +
       "that takes longer is answered with 400",

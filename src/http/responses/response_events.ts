@@ -1,8 +1,8 @@
 import type { ErrorData } from "../../core/errors.ts";
-import { RequestError } from "../../core/errors.ts";
 import type { Choice } from "../answer_format.ts";
 import { type ChatPart, ChatPartReader } from "../chat_parts.ts";
 import type { AnswerEvents, AnswerShape, Run } from "../job.ts";
+import { givenUp } from "../refusals.ts";
 import {
   callItem,
   type ItemStatus,
@@ -82,13 +82,7 @@ export class ResponseEvents implements AnswerEvents {
   }
 
   end(): object[] {
-    if (this.#reason === "abort") {
-      throw new RequestError("The answer was given up before its end", {
-        status: 500,
-        type: "server_error",
-        code: "aborted",
-      });
-    }
+    if (this.#reason === "abort") throw givenUp();
     const isCut = this.#reason === "length";
     // Even an answer without a word is a message.
     const empty = this.#output.length === 0 && this.#open === undefined ? this.#begin(MESSAGE) : [];

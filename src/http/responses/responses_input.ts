@@ -1,3 +1,4 @@
+import { parseArguments } from "../chat_schema.ts";
 import { invalid, noText, quoted, required, unsupported } from "../refusals.ts";
 import type { ChatMessage, ChatToolCall, ServedModel } from "../services.ts";
 import { fullName } from "./response_tools.ts";
@@ -149,12 +150,4 @@ function textOf(
     }
     return required(text, `${path}.${i}.text`);
   }).join("\n");
-}
-
-function parseArguments(text: string, param: string): unknown {
-  try {
-    return text.trim() === "" ? {} : JSON.parse(text);
-  } catch {
-    throw invalid(param, `${param} must be a text of JSON`);
-  }
 }

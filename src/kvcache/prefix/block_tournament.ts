@@ -109,7 +109,8 @@ export class BlockTournament {
   }
 
   #playAt(node: number): BlockId {
-    const [a, b] = [this.#firstBelow(2 * node), this.#firstBelow(2 * node + 1)];
+    const a = this.#firstBelow(2 * node);
+    const b = this.#firstBelow(2 * node + 1);
     if (a === NONE || b === NONE) return Math.max(a, b);
     return this.#isBefore(a, b) ? a : b;
   }

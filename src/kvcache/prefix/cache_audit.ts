@@ -1,4 +1,4 @@
-import { invariant, InvariantError } from "../../base/invariant.ts";
+import { InvariantError } from "../../base/invariant.ts";
 import { type LayerCache, NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { CachedBlocks } from "./cached_blocks.ts";
@@ -59,7 +59,9 @@ export function checkPaths(
   for (const path of paths) path?.countNodes(counts);
   columns?.subtractHolders(counts);
   for (const [node, count] of counts) {
-    invariant(count === 0, `node ${node} is on ${count} paths more than it counts`);
+    if (count !== 0) {
+      throw new InvariantError(`node ${node} is on ${count} paths more than it counts`);
+    }
   }
 }
 

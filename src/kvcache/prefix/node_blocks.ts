@@ -172,32 +172,42 @@ export class NodeBlocks {
 
   /** Audit: blocks and nodes name each other. O(nodes + pool). */
   checkIntegrity(): void {
-    const numBlocks = new Uint8Array(this.capacity);
     let numNamed = 0;
-    this.#blocks.forEach((blocks, group) =>
-      blocks.forEach((id, node) => {
-        if (id === NO_BLOCK) return;
-        if (this.#nodes[id] !== node) {
-          throw new InvariantError(`block ${id} of group ${group} is not node ${node}'s`);
-        }
-        numBlocks[node]!++;
-        numNamed++;
-      })
-    );
-    const numOwned = this.#nodes.reduce((sum, node) => sum + (node === NO_NODE ? 0 : 1), 0);
+    for (let node = 0; node < this.capacity; node++) {
+      const numBlocks = this.#countBlocks(node);
+      if (numBlocks !== this.#numBlocks[node]) {
+        throw new InvariantError(`node ${node} has ${numBlocks} blocks, counted otherwise`);
+      }
+      numNamed += numBlocks;
+    }
+    let numOwned = 0;
+    for (let id = 0; id < this.#nodes.length; id++) if (this.isCached(id)) numOwned++;
     invariant(
       numNamed === numOwned && numNamed === this.#numNamed,
       `${numOwned} blocks have a node, ${numNamed} are named, counted are ${this.#numNamed}`,
     );
-    const wrong = numBlocks.findIndex((count, node) => count !== this.#numBlocks[node]);
-    invariant(wrong < 0, `node ${wrong} has ${numBlocks[wrong]} blocks, counted otherwise`);
   }
 
   /** Takes off `counts` how often each node is held; for audits. */
   subtractHolders(counts: Map<NodeId, number>): void {
-    this.#numHolders.forEach((count, node) => {
+    for (let node = 0; node < this.#numHolders.length; node++) {
+      const count = this.#numHolders[node]!;
       if (count > 0) counts.set(node, (counts.get(node) ?? 0) - count);
-    });
+    }
+  }
+
+  /** The blocks of a node, each of which has to name the node. */
+  #countBlocks(node: NodeId): number {
+    let count = 0;
+    for (let group = 0; group < this.#blocks.length; group++) {
+      const id = this.blockOf(node, group);
+      if (id === NO_BLOCK) continue;
+      if (this.#nodes[id] !== node) {
+        throw new InvariantError(`block ${id} of group ${group} is not node ${node}'s`);
+      }
+      count++;
+    }
+    return count;
   }
 
   #recycle(node: NodeId): void {

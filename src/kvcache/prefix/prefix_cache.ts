@@ -353,7 +353,7 @@ export class PrefixCache implements BlockSource {
   }
 
   /** Adds the references of pins to `counts`, one entry per block; for audits. */
-  countReferences(counts: Uint32Array): void {
+  countReferences(counts: number[]): void {
     this.pins.countReferences(counts);
   }
 

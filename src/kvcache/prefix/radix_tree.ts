@@ -274,11 +274,12 @@ export class RadixTree {
 
   /** Audit: every node is found below its parent, and children are counted. O(capacity). */
   checkIntegrity(): void {
-    const numChildren = new Uint32Array(this.#numChildren.length);
+    const numChildren = new Array<number>(this.#numChildren.length).fill(0);
     let numNodes = 0;
     let numTop = 0;
-    this.#parents.forEach((parent, id) => {
-      if (parent === ABSENT) return;
+    for (let id = 0; id < this.#parents.length; id++) {
+      const parent = this.#parents[id]!;
+      if (parent === ABSENT) continue;
       numNodes++;
       if (parent >= 0) numChildren[parent]!++;
       else numTop++;
@@ -294,10 +295,13 @@ export class RadixTree {
       if (found !== id) {
         throw new InvariantError(`node ${id} is looked for and ${found} is found`);
       }
-    });
+    }
     invariant(numNodes === this.#numNodes, `${numNodes} nodes, not ${this.#numNodes}`);
-    const wrong = numChildren.findIndex((count, id) => count !== this.#numChildren[id]);
-    invariant(wrong < 0, `node ${wrong} has ${numChildren[wrong]} children, counted otherwise`);
+    for (let id = 0; id < numChildren.length; id++) {
+      if (numChildren[id] !== this.#numChildren[id]) {
+        throw new InvariantError(`node ${id} has ${numChildren[id]} children, counted otherwise`);
+      }
+    }
     invariant(
       numTop === this.#roots.numChildren,
       `${numTop} first nodes under ${this.#roots.numScopes} scopes, counted otherwise`,

@@ -169,7 +169,7 @@ export class GroupPath implements SequencePath {
     this.#tails.remap(remap);
   }
 
-  countReferences(counts: Uint32Array): void {
+  countReferences(counts: number[]): void {
     for (const { id } of this.#adopted) counts[id]!++;
   }
 

@@ -42,7 +42,7 @@ export interface SequencePath {
    */
   returnAdopted(tables: BlockTables): boolean;
   /** Adds what it holds beside the tables to `counts`, one entry per block; for audits. */
-  countReferences(counts: Uint32Array): void;
+  countReferences(counts: number[]): void;
   /** Adds the nodes it holds to `counts`; for audits. */
   countNodes(counts: Map<NodeId, number>): void;
   /** Follows its blocks to their new ids. */

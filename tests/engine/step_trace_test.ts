@@ -3,7 +3,7 @@ import {
   formatTraceRecord,
   parseTraceRecord,
   type TraceRecord,
-} from "../../src/core/step_trace.ts";
+} from "../../src/engine/step_trace.ts";
 
 /** A step with everything that plain JSON would lose. */
 const PLAN: TraceRecord = {

@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
 import type { WeightSpec } from "../../models/model.ts";
-import { loadModel, StartupPhases } from "../../src/runner/load_model.ts";
-import { unusedTensors, warnOfUnused } from "../../src/runner/load_warnings.ts";
+import { loadModel } from "../../src/runner/load_model.ts";
+import { StartupPhases } from "../../src/runner/startup_phases.ts";
+import { unusedTensors, warnOfUnused } from "../../src/runner/load_notices.ts";
 import { DEMO_DIR } from "../support/demo_engine.ts";
 import { logLines } from "../support/log_lines.ts";
 
