@@ -1,3 +1,4 @@
+import { omitUndefined } from "../base/omit_undefined.ts";
 import type { LayerCache } from "../core/cache_group.ts";
 import { KV_CACHE_DTYPES, type KvCacheDtype } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
@@ -115,7 +116,7 @@ export function planKv(shape: ModelShape, options: PlanOptions): KvPlan {
   return {
     model: shape.name,
     memoryBytes,
-    ...(options.division === undefined ? {} : { division: options.division }),
+    ...omitUndefined({ division: options.division }),
     blockSize,
     maxModelLen,
     maxNumBatchedTokens,
