@@ -53,7 +53,7 @@ const DEFAULT_NUM_TAIL_TOKENS = 512;
  *                 [1]--[2]--[3]--[4]        3 and 4 are idle: 4 can be evicted, then 3
  *
  * With several groups, or one that keeps less, a node has a block per group or a tombstone ({@link
- * NodeBlocks}), and {@link nodes} is where these come and go.
+ * NodeBlocks}), and {@link groupNodes} is where these come and go.
  *
  * The policy has the idle blocks in order, all groups on one clock. Free blocks are handed out
  * before any is evicted. Every operation costs O(blocks passed).
@@ -65,7 +65,7 @@ export class PrefixCache implements BlockSource {
   /** Which block stands for which node; undefined where a node is its block. */
   readonly columns: NodeBlocks | undefined;
   /** What several groups do with nodes; there where {@link columns} is. */
-  readonly nodes: GroupNodes | undefined;
+  readonly groupNodes: GroupNodes | undefined;
   /** What is cached of the outputs of encoders; there where a group is one's. */
   readonly entries: EncoderEntries | undefined;
   readonly groups: readonly LayerCache[];
@@ -113,7 +113,7 @@ export class PrefixCache implements BlockSource {
       this.entries = hasEncoder ? new EncoderEntries(this.#cached) : undefined;
       const grouped = { ...this.#cached, groups, columns: this.columns };
       this.#eviction = new NodeEviction(grouped, this.entries);
-      this.nodes = new GroupNodes(grouped, this.#eviction);
+      this.groupNodes = new GroupNodes(grouped, this.#eviction);
     }
     this.#now = now;
     this.#forceMiss = options.forceMiss ?? false;
@@ -267,7 +267,7 @@ export class PrefixCache implements BlockSource {
 
   /** Notes the hit of a newly admitted sequence, which holds its blocks by now. */
   noteHit({ nodes, blocks }: Hit, retention?: CacheRetention): void {
-    const ids = this.nodes?.blocksAt(nodes) ?? blocks[0]!;
+    const ids = this.groupNodes?.blocksAt(nodes) ?? blocks[0]!;
     for (const id of ids) {
       this.#idle.policy.hit(id);
       if (retention !== undefined) this.#idle.policy.setRetention(id, retention);

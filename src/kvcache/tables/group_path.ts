@@ -79,7 +79,7 @@ export class GroupPath implements SequencePath {
     this.#numPromptTokens = start.numTokens;
     this.#interval = start.checkpointInterval ?? Infinity;
     this.#cache = cache;
-    this.#groupNodes = cache.nodes!;
+    this.#groupNodes = cache.groupNodes!;
     this.caching = { scope, ...omitUndefined({ retention }) };
     this.#keep = keep;
     this.#nodes = [...hit.nodes];
