@@ -150,6 +150,42 @@ export class BlockManager {
     return this.#pool.numSlabsFor(demand);
   }
 
+  /** Slabs that the blocks of sequence `id` fill, those that others hold too included. */
+  numHeldBy(id: SequenceId): number {
+    const { tables } = this.#allocator.blocksOf(id);
+    return this.#pool.numSlabsFor(tables.map((table) => liveBlocksOf(table).length));
+  }
+
+  /** Blocks that a branch of `numTokens` tokens takes which shares the first `numShared`. */
+  forkDemand(numTokens: number, numShared: number): Demand {
+    return this.#room.forkDemand(numTokens, numShared);
+  }
+
+  /** Blocks that sequence `id` lacks to cover `numTokens` positions. */
+  growthDemand(id: SequenceId, numTokens: number): Demand {
+    return this.#room.growthDemand(this.#allocator.blocksOf(id).tables, numTokens);
+  }
+
+  /** Slabs that running sequences lack to get so many more blocks; 0 or less where they do not. */
+  numMissing(demand: Demand): number {
+    return this.#room.countMissing(demand);
+  }
+
+  /** Whether sequences that run can get so many more blocks among them. */
+  canGrow(demand: Demand): boolean {
+    return this.numMissing(demand) <= 0;
+  }
+
+  /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */
+  numSlabsMissing(tokens: Uint32Array, options: AdmissionOptions = {}): number {
+    return Math.max(0, this.#allocator.planAdmission(tokens, options).numMissing);
+  }
+
+  /** Slabs that an admission leaves free: the watermark or `numKept`, and none if it is alone. */
+  numLeftOver(numKept: number): number {
+    return this.#room.numLeftOver({ isFirst: this.#allocator.sequences.size === 0, numKept });
+  }
+
   /**
    * How many leading tokens an admission would find computed. The last token is never among them:
    * it must be computed to draw its successor. With inputs, only what was computed with the same.
@@ -169,11 +205,6 @@ export class BlockManager {
    */
   watchCached(tokens: Uint32Array, scope: string = SHARED_SCOPE): CachedLength {
     return this.#allocator.watch(tokens, scope);
-  }
-
-  /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */
-  numSlabsMissing(tokens: Uint32Array, options: AdmissionOptions = {}): number {
-    return Math.max(0, this.#allocator.planAdmission(tokens, options).numMissing);
   }
 
   /**
@@ -204,35 +235,18 @@ export class BlockManager {
     return this.#allocator.tryFork(id, fork, options);
   }
 
-  /** Blocks that a branch of `numTokens` tokens takes which shares the first `numShared`. */
-  forkDemand(numTokens: number, numShared: number): Demand {
-    return this.#room.forkDemand(numTokens, numShared);
-  }
-
-  /** Blocks that sequence `id` lacks to cover `numTokens` positions. */
-  growthDemand(id: SequenceId, numTokens: number): Demand {
-    return this.#room.growthDemand(this.#allocator.blocksOf(id).tables, numTokens);
-  }
-
-  /** Slabs that the blocks of sequence `id` fill, those that others hold too included. */
-  numHeldBy(id: SequenceId): number {
-    const { tables } = this.#allocator.blocksOf(id);
-    return this.#pool.numSlabsFor(tables.map((table) => liveBlocksOf(table).length));
-  }
-
-  /** Whether sequences that run can get so many more blocks among them. */
-  canGrow(demand: Demand): boolean {
-    return this.numMissing(demand) <= 0;
-  }
-
-  /** Slabs that running sequences lack to get so many more blocks; 0 or less where they do not. */
-  numMissing(demand: Demand): number {
-    return this.#room.countMissing(demand);
-  }
-
   /** Makes the tables of sequence `id` cover at least `numTokens` positions, or changes nothing. */
   tryExtend(id: SequenceId, numTokens: number): boolean {
     return this.#allocator.tryExtend(id, numTokens);
+  }
+
+  /**
+   * The block tables of sequence `id` as they are now, one per group, by the ids of each group. A
+   * list never changes; as long as a table does not either, it is the same list.
+   */
+  blockTables(id: SequenceId): BlockTables {
+    const sequence = this.#allocator.blocksOf(id);
+    return this.isCut ? sequence.tablesOf(this.#pool) : sequence.tables;
   }
 
   /**
@@ -302,20 +316,6 @@ export class BlockManager {
     if (this.swap === undefined || sequence.inputs !== undefined) return undefined;
     const { groups, blockSize } = this;
     return swapContents(sequence, { groups, blockSize, pool: this.#pool, cache: this.#cache });
-  }
-
-  /**
-   * The block tables of sequence `id` as they are now, one per group, by the ids of each group. A
-   * list never changes; as long as a table does not either, it is the same list.
-   */
-  blockTables(id: SequenceId): BlockTables {
-    const sequence = this.#allocator.blocksOf(id);
-    return this.isCut ? sequence.tablesOf(this.#pool) : sequence.tables;
-  }
-
-  /** Slabs that an admission leaves free: the watermark or `numKept`, and none if it is alone. */
-  numLeftOver(numKept: number): number {
-    return this.#room.numLeftOver({ isFirst: this.#allocator.sequences.size === 0, numKept });
   }
 
   /**
