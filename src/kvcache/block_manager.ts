@@ -167,17 +167,17 @@ export class BlockManager {
   }
 
   /** Slabs that running sequences lack to get so many more blocks; 0 or less where they do not. */
-  numMissing(demand: Demand): number {
+  numMissingToGrow(demand: Demand): number {
     return this.#room.countMissing(demand);
   }
 
   /** Whether sequences that run can get so many more blocks among them. */
   canGrow(demand: Demand): boolean {
-    return this.numMissing(demand) <= 0;
+    return this.numMissingToGrow(demand) <= 0;
   }
 
   /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */
-  numSlabsMissing(tokens: Uint32Array, options: AdmissionOptions = {}): number {
+  numMissingToAdmit(tokens: Uint32Array, options: AdmissionOptions = {}): number {
     return Math.max(0, this.#allocator.planAdmission(tokens, options).numMissing);
   }
 
