@@ -85,7 +85,7 @@ export class BlockManager {
     this.#snapshots = this.#cache?.columns && new StateSnapshots(this.#cache, this.#copies);
   }
 
-  /** Slabs in the pool. */
+  /** Slabs in the pool: blocks, as users are told, where slabs are not cut. */
   get numBlocks(): number {
     return this.#pool.numSlabs;
   }
@@ -384,8 +384,11 @@ export class BlockManager {
 
   /** Forgets all cached blocks, pins and host memory; no sequence may have a table. */
   clearCache(): void {
-    const { numSequences: numTables } = this;
-    invariant(numTables === 0, `the cache is cleared while ${numTables} sequences hold blocks`);
+    const { numSequences } = this;
+    invariant(
+      numSequences === 0,
+      `the cache is cleared while ${numSequences} sequences hold blocks`,
+    );
     this.#cache?.clear();
     this.swap?.clear();
   }
