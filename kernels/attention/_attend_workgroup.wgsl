@@ -200,8 +200,9 @@
 //# end
 //# end
 //# else
-  // As many sums at a time as there is room for, since each time takes two barriers. The bound of the
-  // loop is none that lavapipe knows: it would write out all of these loads, and compile for seconds.
+  // As many sums at a time as there is room for, since each time takes two barriers. The bound of
+  // the loop is none that lavapipe knows: it would write out all of these loads, and compile for
+  // seconds.
   let groups = min(COLUMN_GROUPS, arrayLength(&kv));
 //# for g in 0..Math.ceil(HEADS * LOAD_QUADS / KEPT_SUMS)
 //# for i in g * KEPT_SUMS..Math.min((g + 1) * KEPT_SUMS, HEADS * LOAD_QUADS)
