@@ -1,4 +1,4 @@
-import { f32ToF16Bits } from "../src/device/half.ts";
+import { f32ToF16Bits } from "../src/base/float_bits.ts";
 import {
   GGUF_ALIGNMENT,
   GGUF_TYPE,

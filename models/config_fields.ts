@@ -14,7 +14,7 @@ export function oneOf<const Value extends string>(...known: readonly [Value, ...
   return z.enum(known, `known are ${known.join(", ")}`).default(known[0]);
 }
 
-/** A switch that the graph has no code for: absent, null or false. */
+/** A switch of something that the graph cannot compute: absent, null or false. */
 export function off(what: string) {
   return z.literal([false, null], `${what} not supported`).optional();
 }
@@ -81,7 +81,7 @@ export function decoderSizes(fields: z.output<typeof DecoderJson>, file: string)
     vocabSize: fields.vocab_size,
     maxPositionEmbeddings: fields.max_position_embeddings,
     rmsNormEps: fields.rms_norm_eps,
-    // Without a head of its own there is none to compute with: nothing is to be generated.
+    // A checkpoint without a head of its own generates nothing: any head does.
     tieWordEmbeddings: fields.tie_word_embeddings || isHeadless(fields.architectures),
   };
 }

@@ -11,7 +11,7 @@ import {
   type HeadOptions,
 } from "./layers.ts";
 
-/** What the later Gemmas' files say alike; what is absent is as their makers have it. */
+/** Fields that Gemma 2 and later have alike, with the defaults of their makers. */
 export const GEMMA_FIELDS = {
   ...DECODER_FIELDS,
   ...WINDOW_FIELDS,

@@ -1,5 +1,5 @@
 import type { DeviceBuffer, KernelCall } from "../src/device/kernel.ts";
-import type { LayerCache } from "../src/core/cache_group.ts";
+import type { CacheSpec } from "../src/core/cache_group.ts";
 import type { LayerKv } from "../kernels/kv/kv_cache.ts";
 import type { PoolDims } from "../kernels/norm/pool_rows.ts";
 import type { StepDims } from "../kernels/step.ts";
@@ -12,7 +12,7 @@ import type { RopeTableSpec } from "./rope_table.ts";
 export interface WeightSpec {
   /** The name the forward graph uses. */
   readonly name: string;
-  /** Names in the checkpoint, in order of stacking. */
+  /** Their names in the checkpoint, in order of stacking. */
   readonly tensors: readonly string[];
   /** Shape of each of them, as it is read. */
   readonly shapes: readonly (readonly number[])[];
@@ -107,15 +107,15 @@ export interface GraphInputs {
   readonly tuning: Tuning;
 }
 
-/** What is made of the hidden states that `graph` has left, in this order. */
+/** What else is read from the hidden states of a step, after `graph`, in this order. */
 export interface HiddenReadouts {
-  /** Logits of other rows than those that were drawn from. */
+  /** Logits of the rows whose tokens are scored, in the place of those that were drawn from. */
   readonly logits: (inputs: GraphInputs) => KernelCall<StepDims>[];
   /**
    * Adds the step's runs of rows, each after the final norm, to the rows of the buffer `last`: f32
-   * [P, E]. The norm is in place, so that nothing else is made of them afterwards.
+   * [P, E]. The norm overwrites the hidden states, so that nothing can be read afterwards.
    */
-  readonly pools: (inputs: GraphInputs) => KernelCall<PoolDims>[];
+  readonly poolings: (inputs: GraphInputs) => KernelCall<PoolDims>[];
 }
 
 /**
@@ -142,7 +142,7 @@ export interface Model {
    * What each layer keeps of earlier positions, first to last; `undefined` for a layer that keeps
    * nothing of its own.
    */
-  readonly caches: readonly (LayerCache | undefined)[];
+  readonly caches: readonly (CacheSpec | undefined)[];
   /** The heads of each layer's attention, first to last; `undefined` for a layer without. */
   readonly attention: readonly (AttentionHeads | undefined)[];
   /** In the order in which they are loaded. */
@@ -150,7 +150,7 @@ export interface Model {
   readonly buffers: BufferSpecs;
   /** Tables with a row per position, by name; no buffer has the same one. */
   readonly positionTables: Readonly<Record<string, RopeTableSpec>>;
-  /** Tensors that checkpoints may carry and the model rightly leaves aside. */
+  /** Tensors that checkpoints may carry and the model does not use. */
   readonly ignoredTensors: readonly string[];
   /** The fields of config.json that are ignored, one sentence each. */
   readonly warnings: readonly string[];
@@ -158,7 +158,7 @@ export interface Model {
   readonly hiddenSize: number;
   /** Logits of the rows that are drawn from, as a list of kernel calls. */
   readonly graph: (inputs: GraphInputs) => KernelCall<StepDims>[];
-  /** What a step's hidden states are good for once more, after `graph` and before the next step. */
+  /** Scores and sums of a step's hidden states, before the next step overwrites them. */
   readonly readouts: HiddenReadouts;
 }
 

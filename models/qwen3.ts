@@ -2,9 +2,9 @@ import { z } from "zod";
 import { parseModelJson } from "../src/core/model_json.ts";
 import { DECODER_FIELDS, decoderSizes, oneOf } from "./config_fields.ts";
 import { decoder } from "./decoder.ts";
-import { QWEN_WINDOW_FIELDS, qwenWindows } from "./layer_windows.ts";
 import { attention, embedding, feedForward, head, ignoredTensors } from "./layers.ts";
 import type { ModelFamily } from "./model.ts";
+import { QWEN_WINDOW_FIELDS, qwenWindows } from "./qwen_windows.ts";
 import { parseRope } from "./rope_config.ts";
 
 const Qwen3Json = z.object({

@@ -5,7 +5,7 @@ import {
   kernelCall,
 } from "../../src/device/kernel.ts";
 import { isQuantizedKv } from "../../src/core/kv_layout.ts";
-import { f16BitsToF32 } from "../../src/device/half.ts";
+import { f16BitsToF32 } from "../../src/base/float_bits.ts";
 import type { HostBuffer } from "../../src/device/host_buffer.ts";
 import source from "./find_kv_damage.wgsl" with { type: "text" };
 import {

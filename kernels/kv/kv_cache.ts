@@ -1,7 +1,7 @@
 import { invariant } from "../../src/base/invariant.ts";
 import type { KvCacheDtype } from "../../src/core/engine_config.ts";
 import { layerBytesPerToken, vectorBytes } from "../../src/core/kv_layout.ts";
-import { f16BitsToF32, f32ToF16Bits } from "../../src/device/half.ts";
+import { f16BitsToF32, f32ToF16Bits } from "../../src/base/float_bits.ts";
 import { firstRead, type ReadSpan } from "../../src/core/read_span.ts";
 import type { HostBuffer } from "../../src/device/host_buffer.ts";
 import type { DeviceBuffer } from "../../src/device/kernel.ts";

@@ -1,5 +1,5 @@
 import { isQuantizedKv, KV_STORAGE } from "../../src/core/kv_layout.ts";
-import { f16BitsToF32, f32ToF16Bits } from "../../src/device/half.ts";
+import { f16BitsToF32, f32ToF16Bits } from "../../src/base/float_bits.ts";
 import type { HostBuffer } from "../../src/device/host_buffer.ts";
 import { hadamard } from "./hadamard.ts";
 import { type KvShape, type KvVector, kvWords, storeKv } from "./kv_cache.ts";

@@ -23,8 +23,7 @@
 // halves, here as anywhere); sums are always f32.
 //
 // With EXPERTS (kernels/experts) the rows are those of an entry of a list of tiles, and their
-// inputs and weight rows lie where the kernel says. _gemm_join_slices.wgsl and _gemm_sums.wgsl
-// follow upon this, for sums of several slices.
+// inputs and weight rows lie where the kernel says.
 
 fn row_fours() -> u32 { return args.K / 4u; }
 
@@ -145,3 +144,20 @@ fn gemm_tile(group: vec3<u32>, groups: vec3<u32>, index: u32) {
     a${r}_${n}, a${r}_${n + TILE_M - TILE_N});
 //# end
 //# else
+${joinSlices}
+//# end
+//# end
+}
+
+//# if SLICES > 1
+fn put_sums(at: u32, sums: vec4<f32>) { x_tile[at] = sums; }
+
+/// The sums of one row's fours `q` over all slices, in the order of slices.
+fn slice_sum(lane: u32, q: u32) -> vec4<f32> {
+  var sum = x_tile[lane * ${TILE_M / 4}u + q];
+//# for s in 1..SLICES
+  sum += x_tile[(lane + ${s}u * LANES_R * LANES_M) * ${TILE_M / 4}u + q];
+//# end
+  return sum;
+}
+//# end

@@ -9,7 +9,6 @@ import epilogue from "./_epilogue.wgsl" with { type: "text" };
 import { PRODUCT_ARGS, productWgsl, weightRows } from "./epilogue.ts";
 import joinSlices from "./_gemm_join_slices.wgsl" with { type: "text" };
 import weightRow from "./_gemm_weight_row.wgsl" with { type: "text" };
-import gemmSums from "./_gemm_sums.wgsl" with { type: "text" };
 import gemmTile from "./_gemm_tile.wgsl" with { type: "text" };
 import source from "./gemm.wgsl" with { type: "text" };
 import {
@@ -19,16 +18,15 @@ import {
   type ProductBuffers,
   type ProductConstants,
   productConstants,
+  tileGrid,
 } from "./matmul.ts";
-import { numRows } from "../rows.ts";
 import { type StepDims, stepWgsl } from "../step.ts";
-import { serves } from "../tuning/tiles.ts";
-import { foldGrid, type GemmTile, type Tuning } from "../tuning/tuning.ts";
+import type { GemmTile, Tuning } from "../tuning/tuning.ts";
 import { type WeightConstants, weightConstants } from "../weights/weight_dtype.ts";
 import { shardProducts } from "../weights/weight_shards.ts";
 
-/** The body of the kernels of this method. */
-export const gemmTileWgsl: string = gemmTile + joinSlices + gemmSums;
+/** The body of `gemm` and `expert_gemm`. */
+export const gemmTileWgsl: string = gemmTile.replace("${joinSlices}", () => joinSlices);
 
 /** The template's constants. */
 export type GemmShape =
@@ -66,19 +64,14 @@ function shardCalls(
   { bias, ...buffers }: ProductBuffers & Readonly<{ w: DeviceBuffer }>,
   { gemmTiles, stageF16 }: Tuning,
 ): KernelCall<StepDims>[] {
-  const { label, rows, n } = product;
+  const { label } = product;
   return gemmTiles.map((tile) => {
     const constants = gemmShape(product, tile, { stageF16 }, bias);
     return kernelCall(gemm, {
       label,
       constants,
       buffers: { ...buffers, bias: bias ?? buffers.step },
-      workgroups: (dims) => {
-        const count = numRows(rows, dims);
-        if (!serves(tile, count)) return [0, 0, 0];
-        const [x, z] = foldGrid(Math.ceil(n / constants.OUTPUTS));
-        return [x, Math.ceil(count / tile.rows), z];
-      },
+      workgroups: (dims) => tileGrid(product, tile, constants.OUTPUTS, dims),
     });
   });
 }

@@ -1,5 +1,5 @@
 import { BLOCK_SIZE, type BlockDtype, quantizedLayout } from "../../src/core/weight_format.ts";
-import { f16BitsToF32 } from "../../src/device/half.ts";
+import { f16BitsToF32 } from "../../src/base/float_bits.ts";
 
 /** A block: its words, and the first ones of its row. */
 interface Block {

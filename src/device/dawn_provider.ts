@@ -11,9 +11,7 @@ interface DawnModule {
   create(options: readonly string[]): GPU;
 }
 
-/**
- * Dawn tells of matrix units only where experimental features are allowed; none is used unasked.
- */
+/** Dawn reports matrix units only where experimental features are allowed. */
 const OPTIONS = ["enable-dawn-features=allow_unsafe_apis"];
 
 /**

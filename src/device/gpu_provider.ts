@@ -25,7 +25,7 @@ export function denoProvider(): GpuProvider | undefined {
   return { name: "WebGPU", gpu, dialect: "naga", readback: "blocking" };
 }
 
-/** Which drivers Deno asks, a list with commas; read when the first adapter is asked for. */
+/** Deno's variable of the backends to use, separated by commas; read with the first adapter. */
 const BACKENDS = "DENO_WEBGPU_BACKEND";
 
 /**
@@ -36,6 +36,6 @@ const BACKENDS = "DENO_WEBGPU_BACKEND";
  * moment.
  */
 function preferVulkan(): void {
-  // Without leave to set it, the other adapters do no harm but that.
+  // Without the permission to set it, OpenGL is loaded as well.
   if (Deno.build.os === "linux") setIfAbsent(BACKENDS, "vulkan");
 }

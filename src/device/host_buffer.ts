@@ -4,7 +4,7 @@ export class HostBuffer {
   readonly u16: Uint16Array<ArrayBuffer>;
   readonly u32: Uint32Array<ArrayBuffer>;
   readonly f32: Float32Array<ArrayBuffer>;
-  #decoded = new Map<string, Float32Array>();
+  readonly #decoded = new Map<string, Float32Array>();
 
   /** `bytes` is rounded up to a multiple of 4; the memory starts as zeros. */
   constructor(readonly label: string, readonly bytes: number, readonly isTexture = false) {
@@ -24,10 +24,10 @@ export class HostBuffer {
   /** All elements as f32, as {@link decoded} keeps them. */
   asF32(dtype: "f16" | "bf16" | "f32"): Float32Array {
     if (dtype === "f32") return this.f32;
+    const isHalf = dtype === "f16";
     return this.decoded(
       dtype,
-      () =>
-        dtype === "f16" ? new Float32Array(new Float16Array(this.u8.buffer)) : widened(this.u16),
+      () => isHalf ? new Float32Array(new Float16Array(this.u8.buffer)) : widened(this.u16),
     );
   }
 

@@ -20,7 +20,8 @@ export interface Binding {
 export type Workgroups = readonly [x: number, y: number, z: number];
 
 /**
- * One operation, written twice (Law 2): as a WGSL template and as a plain TypeScript definition.
+ * One operation, written twice: as a WGSL template and as a plain TypeScript definition, with which
+ * tests compare it (`docs/decisions/kernel-pairs.md`).
  *
  * The template is expanded with the call's constants (`wgsl_template.ts`); its entry point bears
  * the kernel's name, its bindings are storage buffers of group 0 in the order of `bindings`.

@@ -13,14 +13,14 @@ export interface CachedPipeline {
 
 /** Compiles each distinct expanded source once; layers of equal shape share their pipelines. */
 export class PipelineCache {
-  #device: GPUDevice;
-  #preamble: string;
-  #pipelines = new Map<string, CachedPipeline>();
+  readonly #device: GPUDevice;
+  readonly #preamble: string;
+  readonly #pipelines = new Map<string, CachedPipeline>();
   /** By template and constants: expanding one takes milliseconds, and layers repeat them. */
-  #expanded = new Map<string, Map<string, CachedPipeline>>();
-  #layouts = new Map<string, GPUBindGroupLayout>();
+  readonly #expanded = new Map<string, Map<string, CachedPipeline>>();
+  readonly #layouts = new Map<string, GPUBindGroupLayout>();
 
-  /** `preamble` goes before every kernel's text. */
+  /** @param preamble goes before every kernel's text. */
   constructor(device: GPUDevice, preamble = "") {
     this.#device = device;
     this.#preamble = preamble;

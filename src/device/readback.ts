@@ -11,7 +11,7 @@ import type { GpuProvider } from "./gpu_provider.ts";
 const TESTED_DENO = /^2\.9\./;
 
 /** Room for as many draws with their log-probabilities as a plan may have. */
-const INITIAL_BYTES = 4 * (2 + 2 * MAX_LOGPROBS) * MAX_DRAWS;
+const DRAWS_BYTES = 4 * (2 + 2 * MAX_LOGPROBS) * MAX_DRAWS;
 
 /**
  * Results that arrive sooner than this after the request were complete before it: the device was
@@ -21,11 +21,11 @@ const READY_MS = 0.05;
 /** One for the step in flight, and one for the step that is encoded ahead. */
 const NUM_STAGING = 2;
 
-/** Options of a readback, for tests and benches. */
+/** Options of a readback. */
 export interface ReadbackOptions {
-  /** Most bytes of one result. */
+  /** Most bytes of one result; default: those of a step's draws. */
   readonly bytes?: number;
-  /** Milliseconds that never go back; default: this machine's. */
+  /** Milliseconds that never go back; default: this machine's. For tests. */
   readonly now?: () => number;
 }
 
@@ -35,7 +35,7 @@ export class Readback {
   readonly #bytes: number;
   /** Those without a read in flight. */
   readonly #free: GPUBuffer[];
-  /** Deno aborts the process over others that are read without waiting for their promise. */
+  /** Deno aborts the process when any other is read without waiting for its promise. */
   readonly #mappedBefore: WeakSet<GPUBuffer>;
   readonly #now: () => number;
   #synchronous: boolean;
@@ -61,7 +61,7 @@ export class Readback {
   static async create(
     device: GPUDevice,
     mode: GpuProvider["readback"],
-    { bytes = INITIAL_BYTES, now = () => performance.now() }: ReadbackOptions = {},
+    { bytes = DRAWS_BYTES, now = () => performance.now() }: ReadbackOptions = {},
   ): Promise<Readback> {
     const size = alignUp(bytes, 256);
     const free = Array.from({ length: NUM_STAGING }, () => createStaging(device, size));

@@ -50,10 +50,7 @@ export class ReferenceDevice implements Device {
     return Promise.try(() => new HostBuffer(label, bytes));
   }
 
-  /**
-   * Of any size: the definitions of kernels that use textures can be tested here, although no one
-   * needs them.
-   */
+  /** Of any size, so that the definitions of kernels that use textures can be tested here. */
   createTexture(label: string, width: number, height: number): Promise<DeviceBuffer> {
     return Promise.try(() => new HostBuffer(label, 16 * width * height, true));
   }

@@ -10,8 +10,8 @@ const WANTED: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp
  */
 const MATRIX_UNITS = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
 
-/** The names by which WGSL tells that `dot4I8Packed` is there, and that textures can be read. */
-const W8A8_DOT = "packed_4x8_integer_dot_product";
+/** WGSL's language features of `dot4I8Packed`, and of storage textures that can be read. */
+const PACKED_DOT = "packed_4x8_integer_dot_product";
 const READ_TEXTURES = "readonly_and_readwrite_storage_textures";
 
 /** An opened device, and what it granted. */
@@ -54,7 +54,7 @@ export async function requestDevice(
       subgroupMinSize: hasSubgroups ? info.subgroupMinSize : 0,
       subgroupMaxSize: hasSubgroups ? info.subgroupMaxSize : 0,
       hasF16: device.features.has("shader-f16"),
-      hasPackedDot: known.has(W8A8_DOT),
+      hasPackedDot: known.has(PACKED_DOT),
       matrixConfigs: device.features.has(MATRIX_UNITS) ? matrixConfigs(info) : [],
       hasTimestamps: device.features.has("timestamp-query"),
       maxWorkgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
@@ -64,7 +64,7 @@ export async function requestDevice(
   };
 }
 
-/** As plain data: what Dawn lists has getters, and no types here. */
+/** Dawn's list as plain data; its items have getters, and no types here. */
 function matrixConfigs(info: GPUAdapterInfo): MatrixConfig[] {
   const { subgroupMatrixConfigs = [] } = info as GPUAdapterInfo & {
     readonly subgroupMatrixConfigs?: Iterable<MatrixConfig>;

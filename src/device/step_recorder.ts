@@ -10,7 +10,7 @@ export interface PreparedCall<Dims> {
 
 /** A program with the sizes of one step. */
 export interface RecordedPart<Dims> {
-  /** The program's; the same array names the same program. */
+  /** Of the program; the same array is the same program. */
   readonly calls: readonly PreparedCall<Dims>[];
   readonly dims: Dims;
 }
@@ -69,11 +69,8 @@ export class StepRecorder {
   #ahead: Recording | undefined;
   #isPredictable = true;
 
-  /** `readback` lends the staging buffers. */
-  constructor(
-    device: RecordingDevice,
-    readback: Pick<Readback, "take" | "giveBack">,
-  ) {
+  /** @param readback lends the staging buffers. */
+  constructor(device: RecordingDevice, readback: Pick<Readback, "take" | "giveBack">) {
     this.#device = device;
     this.#readback = readback;
   }
@@ -83,7 +80,8 @@ export class StepRecorder {
    * must be submitted, and its staging buffer read.
    */
   take<Dims>(run: RecordedRun<Dims>): Recording {
-    const { ahead, wasExpected } = { ahead: this.#ahead, wasExpected: this.#isExpected(run) };
+    const ahead = this.#ahead;
+    const wasExpected = this.#isExpected(run);
     if (this.#expected !== undefined) this.#isPredictable = wasExpected;
     if (!wasExpected) this.discard();
     this.#ahead = this.#expected = undefined;

@@ -1,8 +1,7 @@
 import { invariant } from "../base/invariant.ts";
 import { alignUp } from "../base/math.ts";
 import { DeviceLostError, KernelError, OutOfMemoryError } from "../core/errors.ts";
-import { ArgumentBuffers } from "./argument_buffers.ts";
-import { basedCall } from "./binding_base.ts";
+import { CallCompiler } from "./call_compiler.ts";
 import { type Capabilities, wgslPreamble } from "./capabilities.ts";
 import type {
   BufferRange,
@@ -12,25 +11,17 @@ import type {
   ReadRequest,
   RunOptions,
 } from "./device.ts";
+import { allocate, gpuBuffer, GpuDeviceBuffer, GpuDeviceTexture } from "./gpu_memory.ts";
 import { denoProvider, type GpuProvider } from "./gpu_provider.ts";
-import { ARGS_BINDING, type DeviceBuffer, type KernelCall } from "./kernel.ts";
+import type { DeviceBuffer, KernelCall } from "./kernel.ts";
 import { profilePasses } from "./pass_profile.ts";
-import { hasArgs, PipelineCache, TEXTURE_FORMAT } from "./pipeline_cache.ts";
+import { TEXTURE_FORMAT } from "./pipeline_cache.ts";
 import { Readback } from "./readback.ts";
 import { type GrantedDevice, requestDevice } from "./request_device.ts";
 import { type PreparedCall, type RecordedPart, StepRecorder } from "./step_recorder.ts";
 
 /** Largest piece of one `writeBuffer`; each call stages its bytes until the next submission. */
 const UPLOAD_CHUNK_BYTES = 16 * 2 ** 20;
-
-class GpuDeviceBuffer implements DeviceBuffer {
-  constructor(readonly label: string, readonly bytes: number, readonly gpu: GPUBuffer) {}
-}
-
-class GpuDeviceTexture implements DeviceBuffer {
-  readonly isTexture = true;
-  constructor(readonly label: string, readonly bytes: number, readonly gpu: GPUTexture) {}
-}
 
 class GpuProgram<Dims> implements Program<Dims> {
   constructor(
@@ -54,13 +45,12 @@ export class WebGpuDevice implements Device {
   readonly maxBindingBytes: number;
   /** Never read: without a reference to its `GPU`, Dawn's devices are collected with it. */
   readonly #provider: GpuProvider;
-  #device: GPUDevice;
-  #pipelines: PipelineCache;
-  #arguments: ArgumentBuffers;
-  #readback: Readback;
+  readonly #device: GPUDevice;
+  readonly #compiler: CallCompiler;
+  readonly #readback: Readback;
   /** Those of readers. */
   readonly #readers: Readback[] = [];
-  #recorder: StepRecorder;
+  readonly #recorder: StepRecorder;
   #failure: Error | undefined;
   #uploadedBytes = 0;
 
@@ -74,8 +64,7 @@ export class WebGpuDevice implements Device {
     this.#device = device;
     this.#readback = readback;
     this.#recorder = new StepRecorder(device, readback);
-    this.#arguments = new ArgumentBuffers(device);
-    this.#pipelines = new PipelineCache(device, wgslPreamble(capabilities));
+    this.#compiler = new CallCompiler(device, wgslPreamble(capabilities));
     this.capabilities = capabilities;
     this.isSoftware = capabilities.tier === "software";
     this.description = describeAdapter(adapter.info, provider);
@@ -120,7 +109,8 @@ export class WebGpuDevice implements Device {
     }
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
     const make = () => this.#device.createBuffer({ label, size, usage });
-    return new GpuDeviceBuffer(label, bytes, await this.#allocate(label, size, make));
+    const gpu = await allocate(this.#device, { label, bytes: size }, make);
+    return new GpuDeviceBuffer(label, bytes, gpu);
   }
 
   async createTexture(label: string, width: number, height: number): Promise<DeviceBuffer> {
@@ -134,7 +124,8 @@ export class WebGpuDevice implements Device {
     const usage = GPUTextureUsage.STORAGE_BINDING;
     const make = () =>
       this.#device.createTexture({ label, size: [width, height], format: TEXTURE_FORMAT, usage });
-    return new GpuDeviceTexture(label, bytes, await this.#allocate(label, bytes, make));
+    const gpu = await allocate(this.#device, { label, bytes }, make);
+    return new GpuDeviceTexture(label, bytes, gpu);
   }
 
   copyBuffer(from: DeviceBuffer, to: DeviceBuffer, bytes: number): void {
@@ -166,17 +157,7 @@ export class WebGpuDevice implements Device {
     calls: readonly KernelCall<Dims>[],
     onProgress: (share: number) => void = () => {},
   ): Promise<Program<Dims>> {
-    const { minStorageBufferOffsetAlignment } = this.#device.limits;
-    const prepared = new Map<KernelCall<Dims>, PreparedCall<Dims>>();
-    const distinct = new Set(calls);
-    for (const call of distinct) {
-      const { constants, offsets } = basedCall(call, minStorageBufferOffsetAlignment);
-      const { pipeline, layout } = await this.#pipelines.get({ ...call, constants });
-      const bindGroup = await this.#bind(call, layout, offsets);
-      prepared.set(call, { pipeline, bindGroup, workgroups: call.workgroups });
-      onProgress(prepared.size / distinct.size);
-    }
-    return new GpuProgram(calls, calls.map((call) => prepared.get(call)!));
+    return new GpuProgram(calls, await this.#compiler.prepare(calls, onProgress));
   }
 
   run<Dims>(
@@ -262,18 +243,6 @@ export class WebGpuDevice implements Device {
     this.#device.destroy();
   }
 
-  /** @throws {RangeError} with what the device has against it. */
-  async #allocate<M>(label: string, bytes: number, make: () => M): Promise<M> {
-    this.#device.pushErrorScope("out-of-memory");
-    this.#device.pushErrorScope("validation");
-    const memory = make();
-    const invalid = await this.#device.popErrorScope();
-    const outOfMemory = await this.#device.popErrorScope();
-    const problem = invalid ?? outOfMemory;
-    if (problem) throw new RangeError(`${label} (${bytes} bytes): ${problem.message}`);
-    return memory;
-  }
-
   /** An error that surfaced during the step spoils its result. */
   #checked(words: Uint32Array | Promise<Uint32Array>): Uint32Array | Promise<Uint32Array> {
     if (words instanceof Promise) {
@@ -283,36 +252,10 @@ export class WebGpuDevice implements Device {
     return words;
   }
 
-  /** What a failed readback is due to: a device that is lost says so a little later. */
+  /** The reason of a failed readback: a device that is lost says so a little later. */
   async #explain(error: unknown): Promise<never> {
     await new Promise((resolve) => setTimeout(resolve, 0));
     throw this.#failure ?? error;
-  }
-
-  async #bind<Dims>(
-    call: KernelCall<Dims>,
-    layout: GPUBindGroupLayout,
-    offsets: readonly number[],
-  ): Promise<GPUBindGroup> {
-    this.#device.pushErrorScope("validation");
-    const bindGroup = this.#device.createBindGroup({
-      label: call.label,
-      layout,
-      entries: [
-        ...call.buffers.map((buffer, binding) => ({
-          binding,
-          resource: buffer instanceof GpuDeviceTexture
-            ? buffer.gpu.createView()
-            : { buffer: gpuBuffer(buffer), offset: offsets[binding]! },
-        })),
-        ...hasArgs(call)
-          ? [{ binding: ARGS_BINDING, resource: { buffer: this.#arguments.get(call) } }]
-          : [],
-      ],
-    });
-    const error = await this.#device.popErrorScope();
-    if (error) throw new KernelError(call.kernelName, `${call.label}: ${error.message}`);
-    return bindGroup;
   }
 
   #flushUploads(): void {
@@ -332,12 +275,7 @@ function part<Dims>(program: Program<Dims>, dims: Dims): RecordedPart<Dims> {
   return { calls: program.prepared, dims };
 }
 
-function gpuBuffer(buffer: DeviceBuffer): GPUBuffer {
-  invariant(buffer instanceof GpuDeviceBuffer, `buffer ${buffer.label} is not of this GPU`);
-  return buffer.gpu;
-}
-
-/** What a device says of itself outside of all error scopes; each provider has its own classes. */
+/** The failure that an error outside of all error scopes is; each provider has its own classes. */
 function uncaptured({ constructor, message }: GPUError): Error {
   return constructor.name === "GPUOutOfMemoryError"
     ? new OutOfMemoryError(`The GPU device has no memory left: ${message}`)

@@ -1,5 +1,5 @@
 import { type Pause, pauseFor } from "./backoff.ts";
-import { parentOf } from "./repo_cache.ts";
+import { parentOf } from "./files.ts";
 
 /** How often a lock that another process holds is tried again, ms. */
 const POLL_MS = 100;

@@ -1,8 +1,10 @@
 import { HubError } from "./hub_errors.ts";
 import { DEFAULT_REVISION, type ModelReference } from "./model_reference.ts";
-import { filesBelow, readTextIfThere, RepoCache, statIfThere } from "./repo_cache.ts";
+import { filesBelow, readTextIfThere, statIfThere } from "./files.ts";
+import { RepoCache } from "./repo_cache.ts";
 import {
   CONFIG_FILE,
+  isGgufName,
   selectFiles,
   type Selection,
   shardsOf,
@@ -49,7 +51,7 @@ export function cachedSnapshot(
   const weights = selection.index === undefined
     ? selection.weights
     : shardsOf(readTextIfThere(`${dir}/${selection.index}`)!, reference);
-  const isGguf = /\.gguf$/i.test(weights[0] ?? "");
+  const isGguf = isGgufName(weights[0] ?? "");
   const needed = isGguf ? weights : [CONFIG_FILE, TOKENIZER_FILE, ...weights];
   return {
     dir,

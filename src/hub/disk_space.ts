@@ -1,7 +1,7 @@
 import { statfsSync } from "node:fs";
 import { formatByteSize } from "../base/byte_size.ts";
 import { HubError } from "./hub_errors.ts";
-import { parentOf, statIfThere } from "./repo_cache.ts";
+import { parentOf, statIfThere } from "./files.ts";
 
 /** Bytes free at a path, for this user. */
 export type FreeBytes = (path: string) => number | undefined;

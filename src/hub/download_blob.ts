@@ -1,7 +1,7 @@
 import { beginHash, type ContentHash, type Digest } from "./content_hash.ts";
 import { HubError, NetworkError, ProtocolError } from "./hub_errors.ts";
 import type { HubHttp, HubResponse } from "./hub_http.ts";
-import { parentOf, statIfThere } from "./repo_cache.ts";
+import { parentOf, statIfThere } from "./files.ts";
 
 /** A file to fetch, and what it must be. */
 export interface BlobTask {

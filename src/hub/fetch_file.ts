@@ -5,7 +5,8 @@ import type { DownloadProgress } from "./download_progress.ts";
 import type { FileMetadata, HubClient, RepoFile } from "./hub_client.ts";
 import { HubError } from "./hub_errors.ts";
 import { placeFile } from "./place_file.ts";
-import { type RepoCache, statIfThere } from "./repo_cache.ts";
+import { statIfThere } from "./files.ts";
+import type { RepoCache } from "./repo_cache.ts";
 
 /** A file of a commit, with the digest of a large one. */
 export type WantedFile = Pick<RepoFile, "path" | "size" | "sha256">;

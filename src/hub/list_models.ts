@@ -1,5 +1,6 @@
 import { type CachedModel, cachedSnapshot } from "./cached_model.ts";
-import { cachedRepos, filesBelow, readTextIfThere, RepoCache, statIfThere } from "./repo_cache.ts";
+import { filesBelow, readTextIfThere, statIfThere } from "./files.ts";
+import { cachedRepos, RepoCache } from "./repo_cache.ts";
 import { CONFIG_FILE, quantsOf } from "./select_files.ts";
 
 /** One revision of a model in the cache. */

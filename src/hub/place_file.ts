@@ -1,4 +1,5 @@
-import { parentOf, RepoCache, statIfThere } from "./repo_cache.ts";
+import { makeWhole, parentOf, removeIfThere, statIfThere } from "./files.ts";
+import { RepoCache } from "./repo_cache.ts";
 
 /** How a file of a snapshot is made from a blob. */
 export interface PlaceOptions {
@@ -22,13 +23,11 @@ export function placeFile(
   const blob = cache.blobPath(etag);
   if (statIfThere(target) !== undefined) return;
   Deno.mkdirSync(parentOf(target), { recursive: true });
-  // A link to nothing, left by whoever removed its blob.
+  // A link whose blob is gone.
   removeIfThere(target);
   if (usesSymlinks && trySymlink(`${upFrom(path)}blobs/${etag}`, target)) return;
   if (isNew) return Deno.renameSync(blob, target);
-  const temporary = `${target}.${crypto.randomUUID().slice(0, 8)}.tmp`;
-  Deno.copyFileSync(blob, temporary);
-  Deno.renameSync(temporary, target);
+  makeWhole(target, (temporary) => Deno.copyFileSync(blob, temporary));
 }
 
 /** The way from a file of a snapshot up to the repository's folder. */
@@ -42,13 +41,5 @@ function trySymlink(target: string, path: string): boolean {
     return true;
   } catch (error) {
     return error instanceof Deno.errors.AlreadyExists;
-  }
-}
-
-function removeIfThere(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }

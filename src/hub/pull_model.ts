@@ -10,7 +10,8 @@ import { HubError } from "./hub_errors.ts";
 import { DEFAULT_REVISION, formatModelReference, type ModelReference } from "./model_reference.ts";
 import { forEachParallel } from "./parallel.ts";
 import { requireCacheAccess } from "./permissions.ts";
-import { readTextIfThere, RepoCache, statIfThere, writeWhole } from "./repo_cache.ts";
+import { readTextIfThere, statIfThere, writeWhole } from "./files.ts";
+import { RepoCache } from "./repo_cache.ts";
 import { CONFIG_FILE, selectFiles, type Selection, shardsOf } from "./select_files.ts";
 import { listFiles } from "./tree_cache.ts";
 

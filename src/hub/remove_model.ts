@@ -4,7 +4,8 @@ import { HubError } from "./hub_errors.ts";
 import { repoBytes } from "./list_models.ts";
 import { formatModelReference, type ModelReference } from "./model_reference.ts";
 import { requireCacheAccess, requireCacheReadable } from "./permissions.ts";
-import { cachedRepos, filesBelow, RepoCache, statIfThere } from "./repo_cache.ts";
+import { filesBelow, statIfThere } from "./files.ts";
+import { cachedRepos, RepoCache } from "./repo_cache.ts";
 
 /** What was removed. */
 export interface Removed {

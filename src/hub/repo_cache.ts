@@ -1,5 +1,6 @@
 import { whyUnsafePath } from "./model_reference.ts";
 import { HubError } from "./hub_errors.ts";
+import { filesBelow, foldersIn, readTextIfThere, writeWhole } from "./files.ts";
 
 /** A git commit's full name. */
 const COMMIT = /^[0-9a-f]{40}$/;
@@ -89,7 +90,7 @@ export class RepoCache {
 
   /** Commits of which there are files, in the order of their names. */
   commits(): string[] {
-    return namesIn(`${this.folder}/snapshots`).filter(isCommit).sort();
+    return foldersIn(`${this.folder}/snapshots`).filter(isCommit).sort();
   }
 
   /** Branches and tags with their commits. */
@@ -109,60 +110,14 @@ export class RepoCache {
 
 /** Names of the models that a cache has folders of, sorted. */
 export function cachedRepos(cacheDir: string): string[] {
-  return namesIn(cacheDir).filter((name) => name.startsWith(MODELS))
+  return foldersIn(cacheDir).filter((name) => name.startsWith(MODELS))
     .map((name) => name.slice(MODELS.length).replace(SEPARATOR, "/"))
     .filter((name) => name !== "").sort();
 }
 
 /** Whether a text is a commit's full name. */
-export function isCommit(text: string): boolean {
+function isCommit(text: string): boolean {
   return COMMIT.test(text);
-}
-
-/** Paths of the files below a folder, relative to it, sorted; links count as files. */
-export function filesBelow(folder: string, prefix = ""): string[] {
-  const entries = entriesOf(folder).sort((a, b) => a.name < b.name ? -1 : 1);
-  return entries.flatMap(({ name, isDirectory }) =>
-    isDirectory ? filesBelow(`${folder}/${name}`, `${prefix}${name}/`) : [`${prefix}${name}`]
-  );
-}
-
-/** Writes a small file whole or not at all, and makes its folders. */
-export function writeWhole(path: string, text: string): void {
-  Deno.mkdirSync(parentOf(path), { recursive: true });
-  const temporary = `${path}.${crypto.randomUUID().slice(0, 8)}.tmp`;
-  Deno.writeTextFileSync(temporary, text);
-  Deno.renameSync(temporary, path);
-}
-
-/** The folder that a path lies in. */
-export function parentOf(path: string): string {
-  return path.slice(0, path.lastIndexOf("/"));
-}
-
-/** What is at a path, links followed; undefined where there is nothing. */
-export function statIfThere(path: string): Deno.FileInfo | undefined {
-  try {
-    return Deno.statSync(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
-      return undefined;
-    }
-    throw error;
-  }
-}
-
-/** The text of a small file; undefined where there is none. */
-export function readTextIfThere(path: string): string | undefined {
-  return statIfThere(path)?.isFile === true ? Deno.readTextFileSync(path) : undefined;
-}
-
-function namesIn(folder: string): string[] {
-  return entriesOf(folder).filter(({ isDirectory }) => isDirectory).map(({ name }) => name);
-}
-
-function entriesOf(folder: string): Deno.DirEntry[] {
-  return statIfThere(folder)?.isDirectory === true ? [...Deno.readDirSync(folder)] : [];
 }
 
 function safePath(path: string): string {

@@ -3,12 +3,12 @@ import { HubError } from "./hub_errors.ts";
 import { formatModelReference, type ModelReference } from "./model_reference.ts";
 
 /** The checkpoint's only file, when it is not sharded. */
-export const SINGLE_WEIGHTS = "model.safetensors";
+const SINGLE_WEIGHTS = "model.safetensors";
 /** Says which shard holds which tensor. */
-export const WEIGHTS_INDEX = "model.safetensors.index.json";
-/** The file that every model of ours has. */
+const WEIGHTS_INDEX = "model.safetensors.index.json";
+/** The file that every model has. */
 export const CONFIG_FILE = "config.json";
-/** The tokenizer that is read here; others are fetched for other programs' sake. */
+/** The tokenizer that Quire reads; those in other files are fetched for other programs. */
 export const TOKENIZER_FILE = "tokenizer.json";
 
 /** Beside the weights: what a model is, how it reads and how it speaks. */
@@ -115,7 +115,7 @@ function ofQuant(paths: readonly string[], reference: ModelReference, quant: str
       stem.endsWith(`.${wanted}`) || stem.endsWith(`_${wanted}`);
     return isNamed || parts.slice(0, -1).includes(wanted);
   });
-  const stems = new Set(matches.map((path) => path.replace(/\.gguf$/i, "").replace(SPLIT, "")));
+  const stems = new Set(matches.map(withoutPart));
   if (stems.size === 1) return wholeSplit(matches, reference);
   const name = formatModelReference(reference);
   if (stems.size > 1) {
@@ -144,17 +144,14 @@ function ofFile(paths: readonly string[], reference: ModelReference, file: strin
   if (!isGguf(file)) {
     return { small: smallFiles(paths).filter((path) => path !== file), weights: [file] };
   }
-  const prefix = file.replace(/\.gguf$/i, "").replace(SPLIT, "");
-  const isPart = (path: string) =>
-    path === file || SPLIT.test(path.replace(/\.gguf$/i, "")) &&
-      path.replace(/\.gguf$/i, "").replace(SPLIT, "") === prefix;
-  const parts = SPLIT.test(file.replace(/\.gguf$/i, "")) ? paths.filter(isPart) : [file];
+  const isPart = (path: string) => isSplit(path) && withoutPart(path) === withoutPart(file);
+  const parts = isSplit(file) ? paths.filter(isPart) : [file];
   return { small: [], weights: wholeSplit(parts.filter(isGgufName), reference) };
 }
 
 /** The parts of a split file in order, where none is missing. */
 function wholeSplit(parts: readonly string[], reference: ModelReference): string[] {
-  const [, , total] = SPLIT.exec(parts[0]!.replace(/\.gguf$/i, "")) ?? [];
+  const [, , total] = SPLIT.exec(withoutEnding(parts[0]!)) ?? [];
   if (total !== undefined && parts.length !== Number(total)) {
     throw new HubError(
       "no-file",
@@ -188,13 +185,28 @@ function isGguf(path: string): boolean {
   return isGgufName(path) && !/^mmproj/i.test(path.split("/").at(-1)!);
 }
 
-function isGgufName(path: string): boolean {
+/** Whether a name is that of a GGUF file. */
+export function isGgufName(path: string): boolean {
   return /\.gguf$/i.test(path);
+}
+
+function withoutEnding(path: string): string {
+  return path.replace(/\.gguf$/i, "");
+}
+
+/** Whether a file is a part of a split one. */
+function isSplit(path: string): boolean {
+  return SPLIT.test(withoutEnding(path));
+}
+
+/** A file's path without ending and number of the part. */
+function withoutPart(path: string): string {
+  return withoutEnding(path).replace(SPLIT, "");
 }
 
 /** A file's name without folder, ending and number of the part. */
 function stemOf(path: string): string {
-  return path.split("/").at(-1)!.replace(/\.gguf$/i, "").replace(SPLIT, "");
+  return withoutPart(path.split("/").at(-1)!);
 }
 
 function some(names: readonly string[]): string {

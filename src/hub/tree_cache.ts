@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { HubClient, RepoFile } from "./hub_client.ts";
-import { readTextIfThere, type RepoCache, writeWhole } from "./repo_cache.ts";
+import { readTextIfThere, writeWhole } from "./files.ts";
+import type { RepoCache } from "./repo_cache.ts";
 
 /** The listing of a commit as the Python client keeps it in `trees/COMMIT.json`. */
 const TreeFile = z.object({

@@ -1,6 +1,6 @@
 import { invariant } from "../base/invariant.ts";
 import type { BlockCopy } from "../core/batch.ts";
-import { type LayerCache, ONE_FULL_GROUP } from "../core/cache_group.ts";
+import { type CacheSpec, ONE_FULL_GROUP } from "../core/cache_group.ts";
 import type { BlockMap, TreeView } from "../core/engine_view.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import type { PreemptCause } from "../core/kv_decision.ts";
@@ -20,7 +20,7 @@ import { checkTables } from "./tables/block_audit.ts";
 import { CopyQueue } from "./tables/copy_queue.ts";
 import { type BlockTables, liveBlocksOf } from "./tables/block_tables.ts";
 import { type EncoderInput, scopeWithInputs } from "./tables/encoder_inputs.ts";
-import { type CachingOptions, SHARED_SCOPE } from "./tables/sequence_path.ts";
+import { type CachingOptions, OPEN_SCOPE } from "./tables/sequence_path.ts";
 import { StateSnapshots } from "./tables/state_snapshots.ts";
 import { swapContents } from "./tables/swap_tables.ts";
 import { type SwapContents, SwapStore } from "./swap/swap_store.ts";
@@ -30,9 +30,10 @@ import { type SwapContents, SwapStore } from "./swap/swap_store.ts";
  * back.
  *
  * A block table lists the blocks of one sequence in order of position: position `p` lies in entry
- * `floor(p / blockSize)`. A table grows at its end until it is freed whole, by a new list each
- * time, so a plan keeps its own. The manager owns one reference to each block in a table; nothing
- * else allocates. Whole blocks may be in several tables, and then no sequence writes them again.
+ * `floor(p / blockSize)`. A table grows at its end, as a new list each time, so that a plan keeps
+ * its own, until it is freed whole. The manager owns one reference to each block in a table;
+ * nothing else allocates. Whole blocks may be in several tables, and then no sequence writes them
+ * again.
  *
  * Sizes of the pool, what is free, cached and in use, are counted in slabs; where slabs are not
  * cut, these are blocks. Every operation but a resize costs O(blocks moved or looked up), never
@@ -40,7 +41,7 @@ import { type SwapContents, SwapStore } from "./swap/swap_store.ts";
  */
 export class BlockManager {
   readonly blockSize: number;
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   /** Whether slabs are cut into several blocks of a group. */
   readonly isCut: boolean;
   readonly #pool: Pool;
@@ -56,12 +57,12 @@ export class BlockManager {
   readonly swap: SwapStore | undefined;
 
   constructor(options: BlockManagerOptions) {
-    const { numBlocks, blockSize, prefixCache, groups = ONE_FULL_GROUP } = options;
+    const { numBlocks: numSlabs, blockSize, prefixCache, groups = ONE_FULL_GROUP } = options;
     const { blocksPerSlab = groups.map(() => 1), maxInFlightTokens = Infinity } = options;
     this.blockSize = blockSize;
     this.groups = groups;
     const grain = { blockSize, maxInFlightTokens };
-    this.#pool = createPool(numBlocks, blocksPerSlab);
+    this.#pool = createPool(numSlabs, blocksPerSlab);
     this.#cache = prefixCache && new PrefixCache(this.#pool, blockSize, prefixCache, groups);
     this.#source = this.#cache ?? this.#pool;
     const shared = { groups, grain, pool: this.#pool, source: this.#source };
@@ -78,7 +79,7 @@ export class BlockManager {
       cache: this.#cache,
       room: this.#room,
       copies: this.#copies,
-      checkpointInterval: options.stateCheckpointInterval,
+      snapshotInterval: options.stateSnapshotInterval,
       onDecision: options.onDecision,
     });
     this.#snapshots = this.#cache?.columns && new StateSnapshots(this.#cache, this.#copies);
@@ -95,13 +96,13 @@ export class BlockManager {
   }
 
   /** Slabs that the prefix cache alone holds and that can be evicted. */
-  get numCached(): number {
+  get numIdle(): number {
     return this.#pool.numIdle;
   }
 
   /** Slabs that tables, pins or copies need. */
   get numInUse(): number {
-    return this.numBlocks - this.numFree - this.numCached;
+    return this.numBlocks - this.numFree - this.numIdle;
   }
 
   /** Blocks evicted from the prefix cache so far, to make room. */
@@ -115,13 +116,13 @@ export class BlockManager {
   }
 
   /** Sequences with block tables. */
-  get numTables(): number {
+  get numSequences(): number {
     return this.#allocator.sequences.size;
   }
 
   /** Whether an admission may find blocks of earlier sequences. */
-  get isSearched(): boolean {
-    return this.#cache?.isSearched ?? false;
+  get canHit(): boolean {
+    return this.#cache?.canHit ?? false;
   }
 
   /** The pinned prefixes; undefined without a prefix cache. */
@@ -130,7 +131,7 @@ export class BlockManager {
   }
 
   /** Slabs that a sequence of `numTokens` positions fills with its inputs, when it holds most. */
-  numBlocksFor(numTokens: number, inputs?: readonly EncoderInput[]): number {
+  numSlabsOf(numTokens: number, inputs?: readonly EncoderInput[]): number {
     return this.#room.numSlabsOf(numTokens, inputs);
   }
 
@@ -140,7 +141,7 @@ export class BlockManager {
   }
 
   /** Slabs that `width` beams fill at least, each with a block of its own behind the prompt's. */
-  numBlocksOfSearch(numPromptTokens: number, width: number): number {
+  numSlabsOfSearch(numPromptTokens: number, width: number): number {
     return this.#room.numSlabsOfSearch(numPromptTokens, width);
   }
 
@@ -149,13 +150,49 @@ export class BlockManager {
     return this.#pool.numSlabsFor(demand);
   }
 
+  /** Slabs that the blocks of sequence `id` fill, those that others hold too included. */
+  numHeldBy(id: SequenceId): number {
+    const { tables } = this.#allocator.blocksOf(id);
+    return this.#pool.numSlabsFor(tables.map((table) => liveBlocksOf(table).length));
+  }
+
+  /** Blocks that a branch of `numTokens` tokens takes which shares the first `numShared`. */
+  forkDemand(numTokens: number, numShared: number): Demand {
+    return this.#room.forkDemand(numTokens, numShared);
+  }
+
+  /** Blocks that sequence `id` lacks to cover `numTokens` positions. */
+  growthDemand(id: SequenceId, numTokens: number): Demand {
+    return this.#room.growthDemand(this.#allocator.blocksOf(id).tables, numTokens);
+  }
+
+  /** Slabs that running sequences lack to get so many more blocks; 0 or less where they do not. */
+  numMissingToGrow(demand: Demand): number {
+    return this.#room.countMissing(demand);
+  }
+
+  /** Whether sequences that run can get so many more blocks among them. */
+  canGrow(demand: Demand): boolean {
+    return this.numMissingToGrow(demand) <= 0;
+  }
+
+  /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */
+  numMissingToAdmit(tokens: Uint32Array, options: AdmissionOptions = {}): number {
+    return Math.max(0, this.#allocator.planAdmission(tokens, options).numMissing);
+  }
+
+  /** Slabs that an admission leaves free: the watermark or `numKept`, and none if it is alone. */
+  numLeftOver(numKept: number): number {
+    return this.#room.numLeftOver({ isFirst: this.#allocator.sequences.size === 0, numKept });
+  }
+
   /**
    * How many leading tokens an admission would find computed. The last token is never among them:
    * it must be computed to draw its successor. With inputs, only what was computed with the same.
    */
   numTokensCached(
     tokens: Uint32Array,
-    scope: string = SHARED_SCOPE,
+    scope: string = OPEN_SCOPE,
     inputs: readonly EncoderInput[] = [],
   ): number {
     const { nodes } = this.#allocator.lookUp(tokens, scopeWithInputs(scope, inputs));
@@ -166,18 +203,14 @@ export class BlockManager {
    * {@link numTokensCached} of a prompt that waits, and is asked about again and again: with one
    * group of full attention O(1) as long as nothing of its prefix comes or goes.
    */
-  watchCached(tokens: Uint32Array, scope: string = SHARED_SCOPE): CachedLength {
+  watchCached(tokens: Uint32Array, scope: string = OPEN_SCOPE): CachedLength {
     return this.#allocator.watch(tokens, scope);
   }
 
-  /** Slabs that an admission of `tokens` would lack now; 0 when it would be given tables. */
-  numBlocksMissing(tokens: Uint32Array, options: AdmissionOptions = {}): number {
-    return Math.max(0, this.#allocator.planAdmission(tokens, options).numMissing);
-  }
-
   /**
-   * Gives sequence `id` tables that cover `tokens`, as far as it holds so much at once, beginning
-   * with the cached blocks of its longest known prefix, or undefined and nothing.
+   * Gives sequence `id` tables that cover `tokens`, of a window as much as it holds at once; they
+   * begin with the cached blocks of its longest known prefix. Undefined where there is no room, and
+   * nothing has changed.
    */
   tryAdmit(
     id: SequenceId,
@@ -195,42 +228,25 @@ export class BlockManager {
 
   /**
    * Gives sequence `id` tables that share the whole blocks of another's first `numShared`
-   * positions, or undefined and nothing. The block that those positions fill in part is copied,
-   * since both sequences write into theirs.
+   * positions. The block that those positions fill in part is copied, since both sequences write
+   * into theirs. Undefined where there is no room, and nothing has changed.
    */
   tryFork(id: SequenceId, fork: Fork, options: CachingOptions = {}): Admission | undefined {
     return this.#allocator.tryFork(id, fork, options);
   }
 
-  /** Blocks that a branch of `numTokens` tokens takes which shares the first `numShared`. */
-  forkDemand(numTokens: number, numShared: number): Demand {
-    return this.#room.forkDemand(numTokens, numShared);
-  }
-
-  /** Blocks that sequence `id` lacks to cover `numTokens` positions. */
-  growthDemand(id: SequenceId, numTokens: number): Demand {
-    return this.#room.growthDemand(this.#allocator.blocksOf(id).tables, numTokens);
-  }
-
-  /** Slabs that the blocks of sequence `id` fill, those that others hold too included. */
-  numHeldBy(id: SequenceId): number {
-    const { tables } = this.#allocator.blocksOf(id);
-    return this.#pool.numSlabsFor(tables.map((table) => liveBlocksOf(table).length));
-  }
-
-  /** Whether sequences that run can get so many more blocks among them. */
-  canGrow(demand: Demand): boolean {
-    return this.numMissing(demand) <= 0;
-  }
-
-  /** Slabs that running sequences lack to get so many more blocks; 0 or less where they do not. */
-  numMissing(demand: Demand): number {
-    return this.#room.countMissing(demand);
-  }
-
   /** Makes the tables of sequence `id` cover at least `numTokens` positions, or changes nothing. */
   tryExtend(id: SequenceId, numTokens: number): boolean {
     return this.#allocator.tryExtend(id, numTokens);
+  }
+
+  /**
+   * The block tables of sequence `id` as they are now, one per group, by the ids of each group. A
+   * list never changes; as long as a table does not either, it is the same list.
+   */
+  blockTables(id: SequenceId): BlockTables {
+    const sequence = this.#allocator.blocksOf(id);
+    return this.isCut ? sequence.tablesOf(this.#pool) : sequence.tables;
   }
 
   /**
@@ -303,32 +319,18 @@ export class BlockManager {
   }
 
   /**
-   * The block tables of sequence `id` as they are now, one per group, by the ids of each group. A
-   * list never changes; as long as a table does not either, it is the same list.
-   */
-  blockTables(id: SequenceId): BlockTables {
-    const sequence = this.#allocator.blocksOf(id);
-    return this.isCut ? sequence.tablesOf(this.#pool) : sequence.tables;
-  }
-
-  /** Slabs that an admission leaves over that is to leave `numKept`: the watermark at least. */
-  numLeftOver(numKept: number): number {
-    return this.#room.numLeftOver({ isFirst: this.#allocator.sequences.size === 0, numKept });
-  }
-
-  /**
    * Takes the tables of sequence `id` back; its blocks stay cached, or are free.
    *
    * @param cause why it is preempted.
    */
   free(id: SequenceId, reason: "free" | "preempt" = "free", cause?: PreemptCause): void {
     const sequence = this.#allocator.blocksOf(id);
-    const { tables, path, inputs, numLive: numBlocks } = sequence;
+    const { tables, path, inputs, numHeld: numBlocks } = sequence;
     const held = path?.end(tables) ?? tables.map(liveBlocksOf);
     this.#snapshots?.end(sequence);
     for (const ids of held) this.#source.release(ids);
     path?.close();
-    // Whatever a later hit finds of the path needs them, so they are evicted after it.
+    // A later hit of the path needs these too, so they are evicted after it.
     for (const { blocks } of inputs?.held() ?? []) this.#source.release(blocks);
     this.#pool.forgetOwner(id);
     this.#allocator.sequences.delete(id);
@@ -337,8 +339,9 @@ export class BlockManager {
   }
 
   /**
-   * Frees sequence `id`, of whose `tokens` the first `numSound` have sound KV: what it has filled
-   * is not cached any more, nor what its tokens find beyond those, nor what hangs below. O(pool).
+   * Frees sequence `id` after a computation that has failed: the KV of its first `numSound` tokens
+   * alone is sound. What it has filled leaves the cache, and so does what its tokens find behind
+   * the sound ones, with everything below. O(pool).
    */
   discard(id: SequenceId, tokens: Uint32Array, numSound: number): void {
     const { tables, path, inputs } = this.#allocator.blocksOf(id);
@@ -381,7 +384,7 @@ export class BlockManager {
 
   /** Forgets all cached blocks, pins and host memory; no sequence may have a table. */
   clearCache(): void {
-    const { numTables } = this;
+    const { numSequences: numTables } = this;
     invariant(numTables === 0, `the cache is cleared while ${numTables} sequences hold blocks`);
     this.#cache?.clear();
     this.swap?.clear();

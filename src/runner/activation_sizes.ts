@@ -71,8 +71,9 @@ export interface BoundStep extends StepSize {
 }
 
 /**
- * Lowers the limits of a step to what a device can bind: each activation is one buffer, made for
- * the largest step. A limit is the most that a step may have, so that lower ones change no answer.
+ * Lowers the limits of a step to what a device can bind, each activation being one buffer made for
+ * the largest step, and to {@link MAX_GRID} tokens, since kernels have a workgroup for each. A
+ * limit is the most that a step may have, so that lower ones change no answer.
  *
  * @throws {StartupError} when one token or one sequence is too much, with the numbers.
  */
@@ -81,13 +82,22 @@ export function boundStep(
   { perToken, perSequence }: Pick<ActivationSizes, "perToken" | "perSequence">,
   maxBindingBytes: number,
 ): BoundStep {
-  const tokens = bound("tokens", asked.maxTokens, perToken, maxBindingBytes);
+  const grid = Math.min(asked.maxTokens, MAX_GRID);
+  const tokens = bound("tokens", grid, perToken, maxBindingBytes);
   const sequences = bound("sequences", asked.maxSeqs, perSequence, maxBindingBytes);
   return {
     maxTokens: tokens.count,
     // Each sequence needs one token per step.
     maxSeqs: Math.min(sequences.count, tokens.count),
-    notices: [...sequences.notices, ...tokens.notices],
+    notices: [
+      ...sequences.notices,
+      ...grid < asked.maxTokens
+        ? [
+          `at most ${grid} tokens per step, not ${asked.maxTokens}: a device runs no more workgroups`,
+        ]
+        : [],
+      ...tokens.notices,
+    ],
   };
 }
 

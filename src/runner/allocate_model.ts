@@ -8,7 +8,7 @@ import type { RunnerInputs } from "./runner_inputs.ts";
 import { allocateMemory, type RunnerMemory } from "./runner_memory.ts";
 import type { UploadedWeights } from "./upload_weights.ts";
 
-/** What remains of a pool for which the device has no room, in the next try. */
+/** Share of a pool without room on the device that is tried next. */
 const SHARE_OF_NEXT = 7 / 8;
 
 /** A runner's inputs with the memory that they got. */
@@ -73,9 +73,7 @@ function shrunkWords({ budget: planned }: MemoryPlan, { budget }: RunnerInputs):
     `${formatByteSize(budget.bytes)}, for contexts of at most ${budget.maxModelLen} tokens`;
 }
 
-/**
- * Says what to lower where the device has no room for a start. @throws {StartupError} in that case.
- */
+/** @throws {StartupError} with what to lower, where the device has no room; else `error`. */
 function outOfMemory(error: unknown, hint: string): never {
   if (!(error instanceof RangeError)) throw error;
   throw new StartupError(

@@ -40,54 +40,54 @@ export async function timeCandidates<Dims>(
   candidates: readonly TimedCalls<Dims>[],
   { runMs, numRounds, now = () => performance.now() }: TimingOptions,
 ): Promise<number[]> {
-  const seconds = async (train: Train<Dims>) => {
-    train.prepare?.();
+  const seconds = async ({ prepare, program, dims, readFrom }: Passes<Dims>) => {
+    prepare?.();
     const began = now();
-    await device.run(train.program, train.dims, { buffer: train.readFrom, bytes: 4 });
+    await device.run(program, dims, { buffer: readFrom, bytes: 4 });
     return (now() - began) / 1000;
   };
   const first = candidates[0];
   if (first === undefined) return [];
-  const idle = [await makeTrain(device, { ...first, calls: [] }, 1)];
+  const idle = [await passesOf(device, { ...first, calls: [] }, 1)];
   await seconds(idle[0]!);
   const [overhead] = await bestOf(numRounds, idle, seconds);
-  const trains: Train<Dims>[] = [];
+  const runs: Passes<Dims>[] = [];
   for (const candidate of candidates) {
-    const single = await makeTrain(device, candidate, 1);
+    const single = await passesOf(device, candidate, 1);
     // Drivers that compile at first use do so here.
     await seconds(single);
     const once = withoutOverhead(await seconds(single), overhead!);
     const most = Math.max(1, Math.floor(MAX_DISPATCHES / candidate.calls.length));
     const numPasses = Math.min(most, Math.max(1, Math.ceil(runMs / 1000 / once)));
-    trains.push(numPasses === 1 ? single : await makeTrain(device, candidate, numPasses));
+    runs.push(numPasses === 1 ? single : await passesOf(device, candidate, numPasses));
   }
-  const best = await bestOf(numRounds, trains, seconds);
-  return best.map((total, i) => withoutOverhead(total, overhead!) / trains[i]!.numPasses);
+  const best = await bestOf(numRounds, runs, seconds);
+  return best.map((total, i) => withoutOverhead(total, overhead!) / runs[i]!.numPasses);
 }
 
-/** So many passes over calls, ready to run in one submission. */
-interface Train<Dims> extends TimedCalls<Dims> {
+/** Calls several times over, ready to run in one submission. */
+interface Passes<Dims> extends TimedCalls<Dims> {
   readonly numPasses: number;
   readonly program: Program<Dims>;
 }
 
-async function makeTrain<Dims>(
+async function passesOf<Dims>(
   device: Device,
   timed: TimedCalls<Dims>,
   numPasses: number,
-): Promise<Train<Dims>> {
+): Promise<Passes<Dims>> {
   const calls = Array.from({ length: numPasses }, () => timed.calls).flat();
   return { ...timed, numPasses, program: await device.compile(calls) };
 }
 
 async function bestOf<Dims>(
   numRounds: number,
-  trains: readonly Train<Dims>[],
-  seconds: (train: Train<Dims>) => Promise<number>,
+  runs: readonly Passes<Dims>[],
+  seconds: (run: Passes<Dims>) => Promise<number>,
 ): Promise<number[]> {
-  const best = trains.map(() => Infinity);
+  const best = runs.map(() => Infinity);
   for (let round = 0; round < numRounds; round++) {
-    for (const [i, train] of trains.entries()) best[i] = Math.min(best[i]!, await seconds(train));
+    for (const [i, run] of runs.entries()) best[i] = Math.min(best[i]!, await seconds(run));
   }
   return best;
 }

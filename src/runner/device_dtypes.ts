@@ -2,14 +2,11 @@ import type { WeightSpec } from "../../models/model.ts";
 import {
   type IntDtype,
   isBlocks,
-  isQuantized,
-  matrixBytes,
   matrixFormat,
   type Quantization,
-  quantizedFormat,
   type WeightDtype,
 } from "../core/weight_format.ts";
-import type { TensorInfo, Weights } from "../weights/weights.ts";
+import type { TensorInfo } from "../weights/weights.ts";
 import { isVector, type WeightPart } from "./weight_buffers.ts";
 
 /** The types that a weight has on the device. */
@@ -71,80 +68,4 @@ function blockTypes(
 function nearestFormat(tensors: readonly TensorInfo[]): IntDtype {
   const isInt4 = tensors.every(({ blocks }) => blocks?.nearest.method === "int4");
   return isInt4 ? "int4g32" : "int8g32";
-}
-
-/**
- * A sentence for the matrices whose rows are too odd for the format that is asked for, and what
- * they become instead; none where all are quantized alike.
- */
-export function fallbackNotices(
-  sources: readonly { readonly spec: WeightSpec; readonly tensors: readonly TensorInfo[] }[],
-  quantization: Quantization | undefined,
-): string[] {
-  if (quantization?.hasMinima !== true) return [];
-  const columns = sources.filter(({ spec }) => !isVector(spec) && spec.keepsType !== true)
-    .filter(({ spec }) => spec.isVocabulary !== true || quantization.vocabulary === undefined)
-    .map(({ tensors }) => tensors[0]!.shape.at(-1)!)
-    .filter((columns) => columns % quantization.groupSize !== 0);
-  if (columns.length === 0) return [];
-  const rows = [...new Set(columns)].sort((a, b) => a - b).join(", ");
-  const matrices = columns.length === 1 ? "1 matrix" : `${columns.length} matrices`;
-  return [
-    `${matrices} with rows of ${rows} become int4 without minima, which lose more: only rows of ` +
-    `whole groups of ${quantization.groupSize} have both`,
-  ];
-}
-
-/** Columns of a row whose bytes per weight are told. */
-const SAMPLE_COLUMNS = 1024;
-
-/**
- * One sentence for each kind of blocks in a checkpoint and what it becomes on the device; none for
- * a checkpoint of plain numbers.
- */
-export function blockNotices(
-  checkpoint: Weights,
-  specs: readonly WeightSpec[],
-  quantization: Quantization | undefined,
-): string[] {
-  const known = new Set(checkpoint.names());
-  const counts = new Map<string, BlockCount>();
-  for (const spec of specs) {
-    const tensors = spec.tensors.filter((name) => known.has(name))
-      .map((name) => checkpoint.tensor(name));
-    if (tensors.length === 0) continue;
-    const types = deviceTypes(spec, tensors, quantization);
-    for (const { blocks } of tensors) {
-      if (blocks === undefined) continue;
-      const dtype = types.parts === undefined ? types.dtype : blocks.kept!;
-      const key = `${blocks.name} ${dtype}`;
-      const isKept = dtype === blocks.kept;
-      const entry = counts.get(key) ?? { kind: blocks.name, dtype, isKept, count: 0 };
-      counts.set(key, { ...entry, count: entry.count + 1 });
-    }
-  }
-  return [...counts.values()].map(noticeOf);
-}
-
-/** Matrices of one kind that become the same. */
-interface BlockCount {
-  readonly kind: string;
-  readonly dtype: WeightDtype;
-  /** Whether that holds their blocks with all their bits. */
-  readonly isKept: boolean;
-  readonly count: number;
-}
-
-function noticeOf({ kind, dtype, isKept, count }: BlockCount): string {
-  const one = count === 1;
-  const matrices = isKept
-    ? `${one ? "1 matrix is" : `${count} matrices are`} kept in blocks as`
-    : one
-    ? "1 matrix becomes"
-    : `${count} matrices become`;
-  const bits = 8 * matrixBytes(dtype, 1, SAMPLE_COLUMNS) / SAMPLE_COLUMNS;
-  const cheaper = isQuantized(dtype) && quantizedFormat(dtype).bits === 8
-    ? "; --quantization int4 takes about half"
-    : "";
-  return `${kind}: ${matrices} ${dtype}, ${bits} bits per weight${cheaper}`;
 }

@@ -1,4 +1,5 @@
 import type { Model } from "../../models/model.ts";
+import { largestThat } from "../base/math.ts";
 import type { EngineConfig } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
 import type { Device } from "../device/device.ts";
@@ -66,7 +67,7 @@ export function longestWithin(
   weightBytes: number,
 ): number {
   const most = askedLength(inputs.engine) ?? inputs.model.maxPositionEmbeddings;
-  return mostOf(most, (len) => {
+  return largestThat(most, (len) => {
     try {
       budgetWithin(inputs, memoryBytes - weightBytes, len);
       return true;
@@ -95,7 +96,7 @@ export function activationsOf(inputs: MemoryInputs, maxModelLen: number): number
 
 /** The steps for contexts of at most so many tokens. @throws StartupError */
 export function stepsOf(inputs: MemoryInputs, maxModelLen: number): StepPlan {
-  return planOf(inputs, { numBlocks: 0, growthLimit: 0, bytes: 0, maxModelLen });
+  return planOf(inputs, { numBlocks: 0, maxNumBlocks: 0, bytes: 0, maxModelLen });
 }
 
 /** Whether the device can bind what attention keeps of such a context. */
@@ -111,16 +112,5 @@ function hasSteps(inputs: MemoryInputs, maxModelLen: number): boolean {
 
 /** The longest context up to `limit` that attention has room for. */
 export function longestBindable(inputs: MemoryInputs, limit: number): number {
-  return mostOf(limit, (len) => hasSteps(inputs, len));
-}
-
-/** The largest whole number up to `limit` for which it holds, as for all below; 0 for none. */
-function mostOf(limit: number, holds: (value: number) => boolean): number {
-  let [found, most] = [0, limit];
-  while (found < most) {
-    const middle = Math.ceil((found + most) / 2);
-    if (holds(middle)) found = middle;
-    else most = middle - 1;
-  }
-  return found;
+  return largestThat(limit, (len) => hasSteps(inputs, len));
 }

@@ -1,16 +1,14 @@
 /** Assumed free memory where this process has no permission to ask. */
 const UNKNOWN_FREE_BYTES = 2 ** 31;
 
-/** Memory of the host that a device uses which has none of its own. */
+/** The host's memory, for a device that has none of its own. */
 export interface HostMemory {
   readonly freeBytes: number;
-  /** False where the size is assumed, and nothing is refused for it. */
+  /** False where the size is assumed: nothing is refused then. */
   readonly isKnown: boolean;
 }
 
-/**
- * Memory that the host can still give, as the system says; a container's own limit is not seen.
- */
+/** The host's free memory as the system reports it; a container's own limit does not count. */
 export function hostMemory(): HostMemory {
   const { state } = Deno.permissions.querySync({ name: "sys", kind: "systemMemoryInfo" });
   return state === "granted"

@@ -6,11 +6,11 @@ import { KernelError } from "../core/errors.ts";
 import type { Device, Program } from "../device/device.ts";
 import type { DeviceBuffer } from "../device/kernel.ts";
 
-/**
- * The chunk that a failure came of: its first position, and the sequence's tokens up to its end.
- */
+/** The chunk whose draw failed. */
 export interface FailedChunk {
+  /** Its first position. */
   readonly start: number;
+  /** Tokens of its sequence up to its end. */
   readonly numTokens: number;
 }
 
@@ -29,12 +29,12 @@ export class KvDiagnosis {
   }
 
   /**
-   * Describes the failure of a sequence. Where the device has no room for the
-   * diagnosis, or cannot compile it, the description is empty: one sequence failed, not the engine.
-   * Where the damage found is the first that a window leaves to see, it may have come of earlier
-   * positions, and none of the sequence counts as sound.
+   * Describes the failure of a sequence. Where the device has no room for the diagnosis, or cannot
+   * compile it, the description is empty: one sequence failed, not the engine. Damage at the first
+   * position that a window still reads may stem from an earlier one, so that no token of the
+   * sequence counts as sound.
    *
-   * @param step metadata on the device whose first sequence it is about.
+   * @param step metadata on the device; its first sequence is the one that failed.
    * @param kv where each layer's KV lies, first to last.
    * @throws {DeviceLostError} when the device is gone.
    */
@@ -74,7 +74,7 @@ export class KvDiagnosis {
   }
 }
 
-/** Whether no layer's damage begins where what its rows read begins, with positions before it. */
+/** Whether no damage lies at the first position that a layer reads, with positions before it. */
 function isFirstOfAll(
   words: Uint32Array,
   layers: readonly (LayerKv | undefined)[],

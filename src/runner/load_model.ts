@@ -1,74 +1,24 @@
 import type { Model } from "../../models/model.ts";
 import { readModel } from "../../models/registry.ts";
-import type { EngineConfig, StartupPhase } from "../core/engine_config.ts";
-import { createLogger, type Logger } from "../base/log.ts";
+import type { EngineConfig } from "../core/engine_config.ts";
+import type { Logger } from "../base/log.ts";
 import { readModelText } from "../core/model_json.ts";
 import { modelFingerprint } from "../weights/fingerprint.ts";
 import { findModelSource } from "../weights/model_source.ts";
 import { textWeights } from "../weights/text_part.ts";
 import type { Weights } from "../weights/weights.ts";
-import { blockNotices, fallbackNotices } from "./device_dtypes.ts";
 import type { RunnerInputs } from "./runner_inputs.ts";
 import { hostMemory } from "./host_memory.ts";
-import { unusedTensors, warnOfUnused } from "./load_warnings.ts";
+import { blockNotices, fallbackNotices, unusedTensors, warnOfUnused } from "./load_notices.ts";
 import { allocateModel } from "./allocate_model.ts";
 import { smallerHint } from "./does_not_fit.ts";
 import type { MemoryInputs } from "./fit_context.ts";
 import { openDevice } from "./open_device.ts";
 import { type MemoryPlan, planMemory, planWords } from "./plan_memory.ts";
 import type { RunnerMemory } from "./runner_memory.ts";
+import { percent, type StartupPhases } from "./startup_phases.ts";
 import { swapLayout, swapWords } from "./swap_layout.ts";
 import { type UploadedWeights, uploadWeights, weightSources } from "./upload_weights.ts";
-
-/** The phases of a start, timed as they pass and told as they begin. */
-export class StartupPhases {
-  readonly #progress: (phase: string) => void;
-  readonly #passed: StartupPhase[] = [];
-
-  /** @param progress is told the name of each phase, and of long ones how far they are. */
-  constructor(progress: (phase: string) => void) {
-    this.#progress = progress;
-  }
-
-  /** Reports a notice, beside the phases. */
-  tell(notice: string): void {
-    this.#progress(notice);
-  }
-
-  /** The phases that have ended, in order. */
-  get passed(): readonly StartupPhase[] {
-    return this.#passed;
-  }
-
-  /** Does the work of one phase; `report` takes words for how far it is. */
-  async run<T>(
-    name: string,
-    work: (report: (words: string) => void) => T | Promise<T>,
-  ): Promise<T> {
-    this.#progress(name);
-    const began = performance.now();
-    const result = await work(seldom((words) => this.#progress(`${name}: ${words}`)));
-    this.#passed.push({ name, seconds: (performance.now() - began) / 1000 });
-    return result;
-  }
-}
-
-/** A share as the reports of a phase have it: "40 %". */
-export function percent(share: number): string {
-  return `${Math.floor(100 * share)} %`;
-}
-
-/** Milliseconds between two reports of one phase, and before its first. */
-const REPORT_EVERY_MS = 1000;
-
-function seldom(tell: (words: string) => void): (words: string) => void {
-  let lastMs = performance.now();
-  return (words) => {
-    if (performance.now() - lastMs < REPORT_EVERY_MS) return;
-    lastMs = performance.now();
-    tell(words);
-  };
-}
 
 /** A model on a device, with the memory of its steps: all but its kernels. */
 export interface LoadedModel {
@@ -79,7 +29,7 @@ export interface LoadedModel {
 }
 
 /**
- * Opens the device, loads the weights and allocates the KV pool. The log is told what of the
+ * Opens the device, loads the weights and allocates the KV pool. Says in the log what of the
  * model's files is not used.
  *
  * @throws {StartupError} for what the user can fix: files, flags, memory.
@@ -87,10 +37,7 @@ export interface LoadedModel {
 export async function loadModel(
   config: EngineConfig,
   phases: StartupPhases,
-  log: Logger = createLogger({
-    format: config.logFormat ?? "text",
-    level: config.logLevel ?? "info",
-  }),
+  log: Logger,
 ): Promise<LoadedModel> {
   const device = await phases.run(
     "open device",

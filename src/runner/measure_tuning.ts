@@ -4,9 +4,10 @@ import type { EngineConfig } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
 import type { TunedOperation } from "../state/tuning_store.ts";
 import { type BlockSizeTimes, compareBlockSizes } from "./block_sizes.ts";
-import { loadModel, StartupPhases } from "./load_model.ts";
+import { loadModel } from "./load_model.ts";
 import { DRIVER_HINT } from "./open_device.ts";
 import { describeDevice } from "./start_runner.ts";
+import { StartupPhases } from "./startup_phases.ts";
 import { tuneKernels } from "./tune_kernels.ts";
 import { TuningFile } from "./tuning_file.ts";
 
@@ -37,7 +38,7 @@ export async function measureTuning(
   { context, log, progress }: MeasureOptions,
 ): Promise<MeasuredTuning> {
   const phases = new StartupPhases(progress);
-  const { inputs, memory } = await loadModel(config, phases);
+  const { inputs, memory } = await loadModel(config, phases, log);
   const { device } = inputs;
   if (device.kind === "cpu") {
     throw new StartupError(`There is nothing to tune on the reference device: ${DRIVER_HINT}`);

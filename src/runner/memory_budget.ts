@@ -1,5 +1,6 @@
 import type { Model } from "../../models/model.ts";
-import { type LayerCache, maxLiveBlocks } from "../core/cache_group.ts";
+import { largestThat } from "../base/math.ts";
+import { maxLiveBlocks } from "../core/cache_group.ts";
 import type { EngineConfig, KvCacheDtype } from "../core/engine_config.ts";
 import { StartupError } from "../core/errors.ts";
 import { KV_STORAGE } from "../core/kv_layout.ts";
@@ -27,7 +28,7 @@ export interface KvBudget {
   /** Blocks; of a model with several cache groups, slabs (`src/core/slot_layout.ts`). */
   readonly numBlocks: number;
   /** Blocks that the pool may grow to under load; `numBlocks` where its size was given. */
-  readonly growthLimit: number;
+  readonly maxNumBlocks: number;
   /** Most tokens of one sequence. */
   readonly maxModelLen: number;
   /** Bytes of the whole pool. */
@@ -63,9 +64,12 @@ export function kvBudget(
   checkKvSettings(config, model, modelMaxLen);
   const asked = askedLength(config);
   const memory = kvMemory(model, config);
-  const { numBlocks, growthLimit } = poolSizes(config, memory, limits);
+  const { numBlocks, maxNumBlocks } = poolSizes(config, memory, limits);
   const slabBytes = slabBytesOf(memory.layout);
-  const longest = longestFit(config, memory, numBlocks, asked ?? modelMaxLen);
+  const longest = largestThat(
+    asked ?? modelMaxLen,
+    (numTokens) => slabsFor(config, memory, numTokens) <= numBlocks,
+  );
   if (longest < 1) {
     const least = slabsFor(config, memory, 1);
     const what = least === 1 ? "one block" : `the ${least} slabs of one token, each`;
@@ -82,7 +86,7 @@ export function kvBudget(
         `raise --kv-cache-memory-bytes or set --max-model-len ${longest} or less`,
     );
   }
-  return { numBlocks, growthLimit, maxModelLen: longest, bytes: numBlocks * slabBytes };
+  return { numBlocks, maxNumBlocks, maxModelLen: longest, bytes: numBlocks * slabBytes };
 }
 
 /** The context that the user asks for as a number. */
@@ -93,12 +97,12 @@ export function askedLength({ maxModelLen }: EngineConfig): number | undefined {
 /**
  * Refuses what no amount of memory changes.
  *
- * @throws {StartupError} for a context that the model was not made for, and a dtype that its heads
- * cannot be stored in.
+ * @throws {StartupError} for a context that the model was not made for, and a dtype that its heads,
+ * or their rotated parts, cannot be stored in.
  */
 export function checkKvSettings(
   config: EngineConfig,
-  model: Pick<Model, "caches">,
+  { caches, positionTables = {} }: Pick<Model, "caches"> & Partial<Pick<Model, "positionTables">>,
   modelMaxLen: number,
 ): void {
   const asked = askedLength(config);
@@ -107,7 +111,13 @@ export function checkKvSettings(
       `--max-model-len is ${asked}, but the model was made for ${modelMaxLen} tokens`,
     );
   }
-  model.caches.forEach((cache) => checkHeadDim(config.kvCacheDtype, cache));
+  for (const cache of caches) {
+    if (cache === undefined || cache.kind === "state") continue;
+    checkHeadDim(config.kvCacheDtype, cache.headDim, "heads");
+  }
+  for (const { rotaryDim } of Object.values(positionTables)) {
+    checkHeadDim(config.kvCacheDtype, rotaryDim, "rotated parts of heads");
+  }
 }
 
 /** Bytes of the slabs that one sequence of so many tokens holds at most. */
@@ -120,13 +130,12 @@ export function sequenceBytes(
   return slabsFor(config, memory, numTokens) * slabBytesOf(memory.layout);
 }
 
-function checkHeadDim(dtype: KvCacheDtype, cache: LayerCache | undefined): void {
-  if (cache === undefined || cache.kind === "state") return;
+function checkHeadDim(dtype: KvCacheDtype, dim: number, what: string): void {
   const multiple = KV_STORAGE[dtype].headDimMultiple;
-  if (cache.headDim % multiple === 0) return;
+  if (dim % multiple === 0) return;
   throw new StartupError(
-    `--kv-cache-dtype ${dtype} needs heads of a multiple of ${multiple} elements, but the model's ` +
-      `have ${cache.headDim}; f16 stores them`,
+    `--kv-cache-dtype ${dtype} needs ${what} of a multiple of ${multiple} elements, but the ` +
+      `model's have ${dim}; f16 stores them`,
   );
 }
 
@@ -140,28 +149,12 @@ function slabsFor(
   return numSlabsFor(layout, groups.map((group) => maxLiveBlocks(group, numTokens, grain)));
 }
 
-/** Tokens of the longest sequence that a pool of `numSlabs` holds, at most `limit`; 0 for none. */
-function longestFit(
-  config: EngineConfig,
-  memory: KvMemory,
-  numSlabs: number,
-  limit: number,
-): number {
-  let [fits, most] = [0, limit];
-  while (fits < most) {
-    const middle = Math.ceil((fits + most) / 2);
-    if (slabsFor(config, memory, middle) <= numSlabs) fits = middle;
-    else most = middle - 1;
-  }
-  return fits;
-}
-
 /** Slabs at the start, and those that the pool may grow to; blocks, where there is one group. */
 function poolSizes(
   config: EngineConfig,
   memory: KvMemory,
   { modelMaxLen, maxBindingBytes, hostFreeBytes }: BudgetLimits,
-): { numBlocks: number; growthLimit: number } {
+): { numBlocks: number; maxNumBlocks: number } {
   const { numBlocksOverride, kvCacheMemoryBytes, maxKvCacheMemoryBytes } = config;
   const { layout } = memory;
   const inBytes = (bytes: number) => Math.floor(bytes / slabBytesOf(layout));
@@ -170,11 +163,11 @@ function poolSizes(
     (kvCacheMemoryBytes === undefined ? undefined : inBytes(kvCacheMemoryBytes));
   if (given !== undefined) {
     const numBlocks = Math.min(given, bindable);
-    return { numBlocks, growthLimit: numBlocks };
+    return { numBlocks, maxNumBlocks: numBlocks };
   }
   const maxBytes = maxKvCacheMemoryBytes ??
     (hostFreeBytes === undefined ? Infinity : HOST_SHARE * hostFreeBytes);
-  const growthLimit = Math.min(inBytes(maxBytes), bindable);
+  const maxNumBlocks = Math.min(inBytes(maxBytes), bindable);
   const length = config.maxModelLen === "auto" ? modelMaxLen : config.maxModelLen;
   const modest = Math.min(
     DEFAULT_SEQUENCES * slabsFor(config, memory, length ?? modelMaxLen),
@@ -182,5 +175,5 @@ function poolSizes(
   );
   // The pool starts large enough for the length asked for, within its growth limit.
   const asked = slabsFor(config, memory, length ?? 0);
-  return { numBlocks: Math.min(Math.max(modest, asked), growthLimit), growthLimit };
+  return { numBlocks: Math.min(Math.max(modest, asked), maxNumBlocks), maxNumBlocks };
 }

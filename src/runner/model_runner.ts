@@ -1,44 +1,28 @@
-import { nextStepCall } from "../../kernels/sampling/next_step.ts";
-import { NO_TOKEN } from "../../kernels/sampling/segments.ts";
-import { NO_WORK, SAMPLED, SAMPLED_WORDS, type StepDims } from "../../kernels/step.ts";
+import { NO_WORK, type StepDims } from "../../kernels/step.ts";
 import { invariant } from "../base/invariant.ts";
 import {
   asksForOutput,
   type Batch,
   type BlockMove,
-  type ChunkOutput,
   type ChunkResult,
-  MAX_DECODE_STEPS,
   numPlanSteps,
-  type ScheduledChunk,
 } from "../core/batch.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { SwapTimes } from "../core/swap_space.ts";
-import type { Device, FurtherRun, Program } from "../device/device.ts";
-import { bitsToF32 } from "../device/half.ts";
-import type { DeviceBuffer, KernelCall } from "../device/kernel.ts";
-import type { GraphInputs } from "../../models/model.ts";
+import type { FurtherRun } from "../device/device.ts";
 import { FurtherStepPacker } from "./further_steps.ts";
 import type { KvDiagnosis } from "./kv_diagnosis.ts";
-import type { KvStorage } from "./kv_storage.ts";
 import { predictNextDims } from "./predict_next_dims.ts";
-import { type RowReader, topLogprobs } from "./row_reader.ts";
+import type { RowReader } from "./row_reader.ts";
+import { drawnOutputs, sampledBytes } from "./sampled_rows.ts";
 import type { PackedStep, StepPacker } from "./step_packer.ts";
+import { type StepProgramOptions, StepPrograms } from "./step_programs.ts";
 import { subBatches } from "./sub_batches.ts";
 import type { SwapMemory } from "./swap_memory.ts";
 
 /** The components of a runner; all of them exist before the first step. */
-export interface RunnerComponents {
-  readonly device: Device;
-  readonly storage: KvStorage;
-  /** Where each layer's KV lies in the pool's buffers. */
-  readonly layers: (slots: readonly DeviceBuffer[]) => GraphInputs["kv"];
-  /** The forward pass over the KV of all layers, and the step metadata it reads. */
-  readonly graph: (kv: GraphInputs["kv"], step: DeviceBuffer) => readonly KernelCall<StepDims>[];
+export interface RunnerComponents extends StepProgramOptions {
   readonly packer: StepPacker;
-  /** Metadata of the steps to come; replaced by a larger one when adjustments need it. */
-  readonly step: DeviceBuffer;
-  readonly sampled: DeviceBuffer;
   readonly vocabSize: number;
   /** Finds where the KV of a failed sequence is not a number. */
   readonly diagnosis?: KvDiagnosis;
@@ -51,16 +35,13 @@ export interface RunnerComponents {
 /** The sizes of a step, and the words of its metadata where another program puts them in place. */
 type FurtherDims = StepDims & { readonly numWords: number };
 
-/** What begins the further steps of a plan, over the buffers it was compiled for. */
-interface FurtherPrograms {
-  readonly step: DeviceBuffer;
-  /** The steps' metadata. */
-  readonly further: DeviceBuffer;
-  readonly nextStep: readonly Program<{ readonly numWords: number }>[];
+/** How a sub-batch is run. */
+interface SubmitOptions {
+  /** Whether it is the whole batch. */
+  readonly isWhole: boolean;
+  /** Is called while the device computes. */
+  readonly onSubmitted?: (() => void) | undefined;
 }
-
-/** Room for the metadata of further steps that is made at first. */
-const MIN_FURTHER_BYTES = 2 ** 17;
 
 /**
  * Runs one batch: one metadata upload, one program, one small readback. Of several decode steps the
@@ -69,27 +50,25 @@ const MIN_FURTHER_BYTES = 2 ** 17;
  */
 export class ModelRunner {
   readonly #components: RunnerComponents;
+  readonly #programs: StepPrograms;
   readonly #further: FurtherStepPacker;
-  #program: Program<StepDims>;
-  #step: DeviceBuffer;
-  #furtherPrograms: FurtherPrograms | undefined;
 
-  private constructor(components: RunnerComponents, program: Program<StepDims>) {
+  private constructor(components: RunnerComponents, programs: StepPrograms) {
     this.#components = components;
+    this.#programs = programs;
     this.#further = new FurtherStepPacker(components.packer);
-    this.#program = program;
-    this.#step = components.step;
   }
 
-  /** Compiles the graph over the pool's buffers. */
-  /** @param onProgress is told the share of the kernel calls that are compiled. */
+  /**
+   * Compiles the graph over the pool's buffers.
+   *
+   * @param onProgress is told the share of the kernel calls that are compiled.
+   */
   static async create(
     components: RunnerComponents,
     onProgress?: (share: number) => void,
   ): Promise<ModelRunner> {
-    const { device, graph, layers, storage, step } = components;
-    const program = await device.compile(graph(layers(storage.buffers), step), onProgress);
-    return new ModelRunner(components, program);
+    return new ModelRunner(components, await StepPrograms.create(components, onProgress));
   }
 
   /** Milliseconds spent so far waiting for the device. */
@@ -109,22 +88,22 @@ export class ModelRunner {
 
   /**
    * Computes the batch's KV, draws its tokens and reads what else its chunks ask for: one result
-   * per chunk that asks for something, in chunk order; where no token can be drawn it has failed,
-   * and says where the sequence's KV is no number. Of a sequence whose blocks host memory has not
-   * kept, the one output says so, whatever its chunk asks for. `onSubmitted` is called while the
-   * device computes.
+   * per chunk that asks for something, in chunk order. A draw without a token has failed, and says
+   * where the sequence's KV is not finite. A sequence whose blocks host memory has lost has that as
+   * its only output.
    *
+   * @param onSubmitted is called while the device computes.
    * @throws {DeviceLostError} when the device is gone.
    */
   async run(batch: Batch, onSubmitted?: () => void): Promise<ChunkResult[]> {
     if ((batch.swapOuts ?? batch.swapIns) === undefined) return await this.#run(batch, onSubmitted);
     const { swap } = this.#components;
-    invariant(swap !== undefined, "blocks are to be copied to host memory that there is not");
-    const lost = await swap.carryOut(batch);
-    const chunks = batch.chunks.filter(({ sequenceId }) => !lost.has(sequenceId));
+    invariant(swap !== undefined, "a batch copies blocks to host memory, and there is none");
+    const corrupt = await swap.copy(batch);
+    const chunks = batch.chunks.filter(({ sequenceId }) => !corrupt.has(sequenceId));
     const numTokens = chunks.reduce((sum, { tokens }) => sum + tokens.length, 0);
     const results = await this.#run({ ...batch, chunks, numTokens }, onSubmitted);
-    return lost.size === 0 ? results : withLost(batch, results, lost);
+    return corrupt.size === 0 ? results : withCorrupt(batch, results, corrupt);
   }
 
   async #run(batch: Batch, onSubmitted?: () => void): Promise<ChunkResult[]> {
@@ -146,23 +125,19 @@ export class ModelRunner {
     return results;
   }
 
-  async #runSubBatch(
-    batch: Batch,
-    { isWhole, onSubmitted }: { isWhole: boolean; onSubmitted?: (() => void) | undefined },
-  ): Promise<ChunkResult[]> {
+  async #runSubBatch(batch: Batch, submit: SubmitOptions): Promise<ChunkResult[]> {
+    if (numPlanSteps(batch) > 1) return await this.#runSteps(batch, submit);
+    const { isWhole, onSubmitted } = submit;
     const { device, packer, sampled } = this.#components;
-    if (numPlanSteps(batch) > 1) {
-      return await this.#runSteps(batch, { isWhole, onSubmitted });
-    }
     const packed = packer.pack(batch);
-    await this.#upload(packed);
-    const bytes = Math.max(4, packed.dims.numSamples * SAMPLED_WORDS * 4);
+    await this.#programs.upload(packed.words);
+    const read = { buffer: sampled, bytes: Math.max(4, sampledBytes(packed.dims.numDraws)) };
     // A sub-batch is followed by the next one, not by a step like it.
     const nextDims = isWhole ? predictNextDims(packed.dims) : undefined;
     const options = { nextDims, onSubmitted };
-    const words = device.run(this.#program, packed.dims, { buffer: sampled, bytes }, options);
+    const words = device.run(this.#programs.forward, packed.dims, read, options);
     const drawn = this.#results(batch, packed, words instanceof Promise ? await words : words);
-    return batch.chunks.some(({ score, pool }) => (score ?? pool) !== undefined)
+    return batch.chunks.some(({ score, pooling }) => (score ?? pooling) !== undefined)
       ? await this.#withReadouts(batch, drawn)
       : drawn;
   }
@@ -170,43 +145,39 @@ export class ModelRunner {
   /** Runs a batch of decodes with further steps, in one submission. */
   async #runSteps(
     batch: Batch,
-    { isWhole, onSubmitted }: { isWhole: boolean; onSubmitted?: (() => void) | undefined },
+    { isWhole, onSubmitted }: SubmitOptions,
   ): Promise<ChunkResult[]> {
-    const { device, packer, sampled } = this.#components;
+    const { device, packer, sampled, vocabSize } = this.#components;
     const first = packer.pack(batch, numPlanSteps(batch));
-    await this.#upload(first);
+    await this.#programs.upload(first.words);
     const { words, steps, draws } = this.#further.pack(batch);
-    const programs = await this.#furtherProgramsFor(words.byteLength);
-    device.write(programs.further, 0, words);
+    const nextStep = await this.#programs.uploadFurther(words);
+    const { forward } = this.#programs;
     const next = (dims: FurtherDims) => isWhole ? predictNextDims(dims) : undefined;
     const further = steps.flatMap(({ dims, numWords }, i): FurtherRun<FurtherDims>[] => [
-      { program: programs.nextStep[i]!, dims: { ...NO_WORK, numWords } },
-      {
-        program: this.#program,
-        dims: { ...dims, numWords },
-        nextDims: next({ ...dims, numWords }),
-      },
+      { program: nextStep[i]!, dims: { ...NO_WORK, numWords } },
+      { program: forward, dims: { ...dims, numWords }, nextDims: next({ ...dims, numWords }) },
     ]);
     const numDraws = draws.reduce((sum, { length }) => sum + length, 0);
-    const read = { buffer: sampled, bytes: numDraws * SAMPLED_WORDS * 4 };
+    const read = { buffer: sampled, bytes: sampledBytes(numDraws) };
     const dims = { ...first.dims, numWords: 0 };
     const options = { nextDims: next(dims), onSubmitted, further };
-    const rows = await device.run<FurtherDims>(this.#program, dims, read, options);
+    const rows = await device.run<FurtherDims>(forward, dims, read, options);
     return batch.chunks.map((chunk, i) => ({
       sequenceId: chunk.sequenceId,
-      outputs: this.#outputsOf(chunk, draws[i]!, rows),
+      outputs: drawnOutputs(chunk, draws[i]!, rows, vocabSize),
     }));
   }
 
   /** These results and what else chunks ask for; a failure stands alone. */
   async #withReadouts(batch: Batch, drawn: readonly ChunkResult[]): Promise<ChunkResult[]> {
     const { reader } = this.#components;
-    invariant(reader !== undefined, "a chunk asks for what nothing reads");
-    const read = await reader.read(batch, this.#step);
+    invariant(reader !== undefined, "a chunk asks for scores or sums, and there is no reader");
+    const read = await reader.read(batch, this.#programs.step);
     const next = drawn.values();
     return batch.chunks.flatMap((chunk, i) => {
       if (!asksForOutput(chunk)) return [];
-      const own = chunk.sample === undefined ? [] : next.next().value!.outputs;
+      const own = chunk.draw === undefined ? [] : next.next().value!.outputs;
       const outputs = [...read.get(i) ?? [], ...own];
       const failed = outputs.filter(({ type }) => type === "failed").slice(0, 1);
       return [{
@@ -218,19 +189,19 @@ export class ModelRunner {
 
   /** The result with its failure described, which overwrites the step's metadata. */
   async #diagnosed(batch: Batch, result: ChunkResult): Promise<ChunkResult> {
-    const { device, packer, storage, layers, diagnosis } = this.#components;
+    const { packer, diagnosis } = this.#components;
     if (!hasFailed(result) || diagnosis === undefined) return result;
     const chunk = batch.chunks.find(({ sequenceId }) => sequenceId === result.sequenceId)!;
-    const { sample: _sample, score: _score, pool: _pool, numSteps: _numSteps, ...rest } = chunk;
+    const { draw: _sample, score: _score, pooling: _pool, numSteps: _numSteps, ...rest } = chunk;
     const { tokens } = chunk;
     const drawn = result.outputs.slice(0, -1);
     // Of several steps, the one that has failed.
     const start = chunk.start + drawn.length;
     const failing = { ...rest, start };
     const { words } = packer.pack({ step: 0, chunks: [failing], numTokens: tokens.length });
-    device.write(this.#step, 0, words);
+    await this.#programs.upload(words);
     const failed = { start, numTokens: start + tokens.length };
-    const failure = await diagnosis.failure(failed, this.#step, layers(storage.buffers));
+    const failure = await diagnosis.failure(failed, this.#programs.step, this.#programs.kv);
     return { ...result, outputs: [...drawn, { type: "failed", failure }] };
   }
 
@@ -238,19 +209,17 @@ export class ModelRunner {
    * Gives the KV pool `numBlocks` blocks between two steps; those below both sizes keep their
    * contents.
    *
-   * @param moves carried out before memory goes: blocks beyond the new end, and where they go below
-   * it.
+   * @param moves of blocks beyond the new end to places below it, made before memory goes.
    * @throws {RangeError} when the device has no room; the pool is as it was. A smaller one always
    * fits.
    */
   async resizeKv(numBlocks: number, moves: readonly BlockMove[] = []): Promise<void> {
-    const { device, storage, layers, graph } = this.#components;
     await this.#move(moves);
     try {
-      await storage.resize(numBlocks);
+      await this.#components.storage.resize(numBlocks);
     } finally {
-      // Bind groups name buffers, and some of these are new even after a failure.
-      this.#program = await device.compile(graph(layers(storage.buffers), this.#step));
+      // Some of the buffers are new even after a failure.
+      await this.#programs.recompile();
     }
   }
 
@@ -268,86 +237,25 @@ export class ModelRunner {
     }
   }
 
-  /** Hands the device a step's metadata. */
-  async #upload({ words }: PackedStep): Promise<void> {
-    if (words.byteLength > this.#step.bytes) await this.#growStep(words.byteLength);
-    this.#components.device.write(this.#step, 0, words);
-  }
-
-  /**
-   * The programs that begin further steps, over buffers with room for so much metadata; for twice
-   * as much where they are new, so that this is done a few times at most.
-   */
-  async #furtherProgramsFor(bytes: number): Promise<FurtherPrograms> {
-    const known = this.#furtherPrograms;
-    if (known?.step === this.#step && bytes <= known.further.bytes) return known;
-    const { device, sampled } = this.#components;
-    const step = this.#step;
-    const further = await device.createBuffer("further", Math.max(2 * bytes, MIN_FURTHER_BYTES));
-    const nextStep: Program<{ readonly numWords: number }>[] = [];
-    for (let index = 0; index < MAX_DECODE_STEPS - 1; index++) {
-      nextStep.push(await device.compile([nextStepCall(index, { further, sampled, step })]));
-    }
-    if (known !== undefined) device.destroyBuffer(known.further);
-    return this.#furtherPrograms = { step, further, nextStep };
-  }
-
-  /**
-   * Between two steps: at least doubles the metadata's buffer, so that this is done a few times at
-   * most.
-   */
-  async #growStep(bytes: number): Promise<void> {
-    const { device, graph, layers, storage } = this.#components;
-    const old = this.#step;
-    const step = await device.createBuffer(old.label, Math.max(bytes, 2 * old.bytes));
-    this.#program = await device.compile(graph(layers(storage.buffers), step));
-    this.#step = step;
-    device.destroyBuffer(old);
-  }
-
   #results(batch: Batch, { sampledChunks }: PackedStep, rows: Uint32Array): ChunkResult[] {
     const results = sampledChunks.map((index, i) => {
       const chunk = batch.chunks[index]!;
-      const { sequenceId } = chunk;
-      return { index, result: { sequenceId, outputs: this.#outputsOf(chunk, [i], rows) } };
+      const outputs = drawnOutputs(chunk, [i], rows, this.#components.vocabSize);
+      return { index, result: { sequenceId: chunk.sequenceId, outputs } };
     });
     return results.sort((a, b) => a.index - b.index).map(({ result }) => result);
   }
-
-  /** The draws of a chunk in order, by their rows of `sampled`, until one fails. */
-  #outputsOf(
-    { sequenceId, sample }: ScheduledChunk,
-    draws: readonly number[],
-    rows: Uint32Array,
-  ): ChunkOutput[] {
-    const outputs: ChunkOutput[] = [];
-    for (const draw of draws) {
-      const row = rows.subarray(draw * SAMPLED_WORDS, (draw + 1) * SAMPLED_WORDS);
-      const token = row[SAMPLED.token]!;
-      if (token === NO_TOKEN) {
-        outputs.push({ type: "failed", failure: { numSoundTokens: 0 } });
-        return outputs;
-      }
-      invariant(token < this.#components.vocabSize, `sequence ${sequenceId} drew token ${token}`);
-      const logprobs = sample!.numLogprobs === undefined ? {} : {
-        logprob: bitsToF32(row[SAMPLED.logprob]!),
-        topLogprobs: topLogprobs(row, sample!.numLogprobs),
-      };
-      outputs.push({ type: "token", token, ...logprobs });
-    }
-    return outputs;
-  }
 }
 
-/** The results of what was computed, and that some chunks' blocks are lost, in chunk order. */
-function withLost(
+/** The results of what was computed, and that some chunks' blocks are corrupt, in chunk order. */
+function withCorrupt(
   { chunks }: Batch,
   results: readonly ChunkResult[],
-  lost: ReadonlySet<SequenceId>,
+  corrupt: ReadonlySet<SequenceId>,
 ): ChunkResult[] {
   const byId = new Map(results.map((result) => [result.sequenceId, result]));
   return chunks.flatMap(({ sequenceId }) => {
-    if (lost.has(sequenceId)) return [{ sequenceId, outputs: [{ type: "lost" as const }] }];
+    if (corrupt.has(sequenceId)) return [{ sequenceId, outputs: [{ type: "corrupt" as const }] }];
     const result = byId.get(sequenceId);
     return result === undefined ? [] : [result];
   });

@@ -103,8 +103,7 @@ export class OperationTimer {
     step: TuningStep,
     numLayers: number,
   ): TimedCalls<StepDims> {
-    const { device, memory } = { ...this.#options, ...this.#options.inputs };
-    const { activations, storage } = memory;
+    const { inputs: { device }, memory: { activations, storage } } = this.#options;
     const { blockSize } = inputs.engine;
     const packer = new StepPacker(stepLimits(inputs, tuning));
     const numBlocks = inputs.budget.numBlocks;

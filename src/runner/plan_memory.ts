@@ -15,7 +15,7 @@ import {
 import { askedLength, checkKvSettings, type KvBudget, kvBudget } from "./memory_budget.ts";
 import { weightsSize } from "./weights_size.ts";
 
-/** Part of the host's free memory that weights, activations and pool may take together. */
+/** Share of the host's free memory that weights, activations and pool may take together. */
 const HOST_LIMIT = 0.9;
 /** Fewest tokens of a context that is worth a start. */
 const MIN_CONTEXT = 2;
@@ -30,8 +30,8 @@ export interface MemoryPlan extends StepPlan {
 /**
  * Plans the memory of a start: weights as the checkpoint's headers say, KV pool and activations.
  * Within `--gpu-memory-bytes` the pool has what the others leave over; a device without memory of
- * its own has what the host has free. Of any other device nobody knows, and it shows when memory is
- * allocated (`allocate_memory.ts`).
+ * its own has what the host has free. How much any other device has is not known before memory is
+ * allocated (`allocate_model.ts`).
  *
  * @throws {StartupError} when it does not fit, with what would, and as {@link kvBudget}.
  */

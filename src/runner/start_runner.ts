@@ -12,9 +12,10 @@ import type { RunnerInputs } from "./runner_inputs.ts";
 import { chooseTuning, mayTune } from "./choose_tuning.ts";
 import { kvMemory, poolGroups } from "./kv_memory.ts";
 import { shortContext } from "./long_rows.ts";
-import { loadModel, percent, StartupPhases } from "./load_model.ts";
+import { loadModel } from "./load_model.ts";
 import type { ModelRunner } from "./model_runner.ts";
 import { defaultTuning } from "./default_tuning.ts";
+import { percent, StartupPhases } from "./startup_phases.ts";
 import { swapLayout } from "./swap_layout.ts";
 import { warmUp } from "./warm_up.ts";
 
@@ -29,11 +30,11 @@ export async function startRunner(
   progress: (phase: string) => void,
 ): Promise<{ runner: ModelRunner; info: EngineInfo; modelFingerprint: string }> {
   const phases = new StartupPhases(progress);
-  const { inputs, memory, modelFingerprint } = await loadModel(config, phases);
   const log = createLogger({
     format: config.logFormat ?? "text",
     level: config.logLevel ?? "info",
   });
+  const { inputs, memory, modelFingerprint } = await loadModel(config, phases, log);
   const tuning = mayTune(inputs.device, config)
     ? await phases.run(
       "tune kernels",
@@ -75,7 +76,7 @@ function engineInfo(
     ...shortContext(model, budget),
     numBlocks: budget.numBlocks,
     kvCacheBytes: budget.bytes,
-    growthLimit: budget.growthLimit,
+    maxNumBlocks: budget.maxNumBlocks,
     ...poolGroups(kvMemory(model, engine)),
     phases,
   };

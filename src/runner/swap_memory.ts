@@ -8,7 +8,6 @@ import type { SwapLayout } from "./swap_layout.ts";
 
 const READ_BYTES = 8 * 2 ** 20;
 
-/** No sequence. */
 const NONE: ReadonlySet<SequenceId> = new Set();
 
 /** The device that blocks are copied from and to, and how they lie. */
@@ -57,10 +56,11 @@ export class SwapMemory {
   }
 
   /**
-   * Makes a step's copies, out and then in. Returns the sequences whose blocks host memory has not
-   * kept: nothing of them has been copied in.
+   * Copies a step's blocks, out and then in.
+   *
+   * @returns the sequences whose blocks host memory has lost: none of these is copied in.
    */
-  async carryOut({ swapOuts, swapIns }: Batch): Promise<ReadonlySet<SequenceId>> {
+  async copy({ swapOuts, swapIns }: Batch): Promise<ReadonlySet<SequenceId>> {
     if (swapOuts !== undefined) {
       const began = performance.now();
       for (const blocks of this.#pieces(swapOuts)) await this.#store(blocks);
@@ -69,11 +69,11 @@ export class SwapMemory {
       this.#times = { ...this.#times, storedBytes, storeMs };
     }
     if (swapIns === undefined) return NONE;
-    const lost = new Set(
+    const corrupt = new Set(
       swapIns.filter((load) => !this.#isSound(load)).map((load) => load.sequenceId),
     );
-    await this.#load(swapIns.filter(({ sequenceId }) => !lost.has(sequenceId)));
-    return lost;
+    await this.#load(swapIns.filter(({ sequenceId }) => !corrupt.has(sequenceId)));
+    return corrupt;
   }
 
   /** The bytes of a block in host memory, as they are; for tests. */

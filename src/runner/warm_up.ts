@@ -38,7 +38,7 @@ export async function warmUp(
     tokens: new Uint32Array(length),
     start: 0,
     blockTables: firstBlocks(Math.ceil(length / blockSize), { numBlocks, blocksPerSlab }),
-    sample: {
+    draw: {
       ...{ ...draw, temperature: sequenceId % 2, topK: 2, topP: 0.5, numLogprobs: 1 },
       ...(sequenceId === 0 ? { adjustment: BIASED } : {}),
     },
@@ -67,7 +67,7 @@ export async function warmUp(
   }
 }
 
-/** Blocks that are copied to the host and back, as many as make their time a rate. */
+/** Blocks that are copied to the host and back: enough to measure a rate. */
 const NUM_SWAPPED = 16;
 
 /** Copies blocks of the first group to host memory and back, which shows how fast that is. */

@@ -1,6 +1,7 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
 import type { RequestId } from "../core/ids.ts";
-import type { AdmissionTurns, SchedulingPolicy } from "./policies/scheduling_policy.ts";
+import type { AdmissionTurns } from "./policies/admission_turns.ts";
+import type { SchedulingPolicy } from "./policies/scheduling_policy.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 import { WaitingQueue } from "./waiting_queue.ts";
 
@@ -35,12 +36,12 @@ export class SequenceQueues {
     return this.#waiting.groups;
   }
 
-  /** Entries that wait, preempted ones included. */
+  /** Groups that wait, preempted ones included. */
   get numWaiting(): number {
     return this.#numWaiting;
   }
 
-  /** Entries that wait or run. */
+  /** Groups that wait or run. */
   get numUnfinished(): number {
     return this.#numWaiting + this.#running.length;
   }

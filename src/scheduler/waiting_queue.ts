@@ -1,11 +1,7 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
+import type { AdmissionTurns, Share, WaitingGroups } from "./policies/admission_turns.ts";
 import { FcfsPolicy } from "./policies/fcfs_policy.ts";
-import type {
-  AdmissionTurns,
-  SchedulingPolicy,
-  Share,
-  WaitingGroups,
-} from "./policies/scheduling_policy.ts";
+import type { SchedulingPolicy } from "./policies/scheduling_policy.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 
 /** A share as the queue keeps it. */

@@ -1,18 +1,13 @@
 import { StartupError } from "../core/errors.ts";
 import type { StoredTensor } from "./dtypes.ts";
+import { E2M1, e8m0Value, f16ScaleOf } from "./mxfp4_codes.ts";
 import type { QuantizedGroups } from "./pack_rows.ts";
 import type { TensorInfo } from "./weights.ts";
 
 /** Numbers of a block, in so many bytes; each block has one byte of scale elsewhere. */
 export const MXFP4_BLOCK = { size: 32, bytes: 16 } as const;
 
-/** The numbers of the codes of E2M1: sign, two bits of exponent, one of mantissa. */
-const E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6];
-
-/** What half of a scale must be to be an f16: 2^-24 to 2^15, by the scale's byte. */
-const F16_SCALES = { min: 104, max: 143 };
-
-/** A tensor that two of a file make up. */
+/** A tensor that a file has as two. */
 export interface Mxfp4Tensor<T> {
   readonly info: TensorInfo;
   /** U8 [.., K / 32, 16], two codes a byte, the low half first. */
@@ -49,11 +44,11 @@ export function mxfp4Info(blocks: StoredTensor, scales: StoredTensor, file: stri
   };
 }
 
-/** The numbers of whole blocks; not numbers where a scale is 255. */
+/** The numbers of whole blocks; NaN where a scale is 255. */
 export function decodeMxfp4(blocks: Uint8Array, scales: Uint8Array): Float32Array<ArrayBuffer> {
   const values = new Float32Array(scales.length * MXFP4_BLOCK.size);
-  for (const [block, exponent] of scales.entries()) {
-    const scale = exponent === 255 ? NaN : 2 ** (exponent - 127);
+  for (const [block, byte] of scales.entries()) {
+    const scale = e8m0Value(byte);
     eachCode(blocks, block, (i, code) => values[i] = scale * E2M1[code]!);
   }
   return values;
@@ -64,12 +59,17 @@ export function decodeMxfp4(blocks: Uint8Array, scales: Uint8Array): Float32Arra
  * twice a code is whole. Undefined where half of a scale is no f16.
  */
 export function mxfp4Groups(blocks: Uint8Array, scales: Uint8Array): QuantizedGroups | undefined {
-  if (scales.some((byte) => byte < F16_SCALES.min || byte > F16_SCALES.max)) return undefined;
+  const halves = new Float16Array(scales.length);
+  for (const [block, byte] of scales.entries()) {
+    const half = f16ScaleOf(byte);
+    if (half === undefined) return undefined;
+    halves[block] = half;
+  }
   const codes = new Uint8Array(scales.length * MXFP4_BLOCK.size);
   for (const block of scales.keys()) {
     eachCode(blocks, block, (i, code) => codes[i] = 2 * E2M1[code]!);
   }
-  return { codes, scales: Float16Array.from(scales, (byte) => 2 ** (byte - 128)) };
+  return { codes, scales: halves };
 }
 
 function eachCode(

@@ -12,9 +12,7 @@ import { findShards, resolveShard } from "./shards.ts";
 import type { QuantizedDtype } from "../core/weight_format.ts";
 import { decodeMxfp4, MXFP4_BLOCK, mxfp4Groups, mxfp4Info, type Mxfp4Tensor } from "./mxfp4.ts";
 import type { QuantizedGroups } from "./pack_rows.ts";
-import type { RowRange, TensorInfo, Weights } from "./weights.ts";
-
-export type { TensorInfo, Weights } from "./weights.ts";
+import { requireRange, type RowRange, type TensorInfo, type Weights } from "./weights.ts";
 
 /** An open file of a checkpoint. */
 interface Shard {
@@ -48,7 +46,7 @@ interface Located extends PlacedTensor {
   readonly shard: Shard;
 }
 
-/** A tensor of plain numbers, or one that a file has in two parts. */
+/** A tensor of plain numbers, or one that a file has as two. */
 type Source =
   | { readonly info: TensorInfo; readonly plain: Located }
   | Mxfp4Tensor<Located>;
@@ -178,13 +176,7 @@ class SafetensorsWeights implements Weights {
   readRange(name: string, byteOffset: number, into: Uint8Array): void {
     invariant(this.#open, "weights are read after close()");
     const source = this.#locate(name);
-    const { info } = source;
-    const end = byteOffset + into.byteLength;
-    if (!Number.isSafeInteger(byteOffset) || byteOffset < 0 || end > info.bytes) {
-      throw new RangeError(
-        `Cannot read bytes [${byteOffset}, ${end}) of tensor ${name}: it has ${info.bytes}`,
-      );
-    }
+    requireRange(source.info, byteOffset, into.byteLength);
     if ("plain" in source) readPart(source.plain, byteOffset, into);
     else readMxfp4(source, byteOffset, into);
   }

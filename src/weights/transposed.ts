@@ -1,6 +1,6 @@
 import { invariant } from "../base/invariant.ts";
 import { DTYPE_BYTES } from "./dtypes.ts";
-import type { TensorInfo, Weights } from "./weights.ts";
+import { requireRange, type TensorInfo, type Weights } from "./weights.ts";
 
 /**
  * A checkpoint whose tensors are read with their last two dimensions exchanged: [.., K, N] as
@@ -33,13 +33,10 @@ export function transposed(checkpoint: Weights): Weights {
     },
     close: () => checkpoint.close(),
     readRange(name, byteOffset, into) {
-      const { shape, dtype, bytes } = checkpoint.tensor(name);
+      const info = checkpoint.tensor(name);
+      requireRange(info, byteOffset, into.byteLength);
+      const { shape, dtype } = info;
       const end = byteOffset + into.byteLength;
-      if (!Number.isSafeInteger(byteOffset) || byteOffset < 0 || end > bytes) {
-        throw new RangeError(
-          `Cannot read bytes [${byteOffset}, ${end}) of tensor ${name}: it has ${bytes}`,
-        );
-      }
       const size = shape.at(-1)! * shape.at(-2)! * DTYPE_BYTES[dtype];
       for (let at = byteOffset; at < end;) {
         const begin = at % size;

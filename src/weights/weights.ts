@@ -26,6 +26,23 @@ export interface BlockFormat {
   readonly nearest: Quantization;
 }
 
+/**
+ * Requires that bytes `[byteOffset, byteOffset + length)` lie in a tensor.
+ *
+ * @throws {RangeError} with the range and the tensor's size.
+ */
+export function requireRange(
+  { name, bytes }: TensorInfo,
+  byteOffset: number,
+  length: number,
+): void {
+  const end = byteOffset + length;
+  if (Number.isSafeInteger(byteOffset) && byteOffset >= 0 && end <= bytes) return;
+  throw new RangeError(
+    `Cannot read bytes [${byteOffset}, ${end}) of tensor ${name}: it has ${bytes}`,
+  );
+}
+
 /** Rows `[begin, end)` of a matrix. */
 export interface RowRange {
   readonly begin: number;

@@ -5,7 +5,7 @@ import type { Device } from "../../src/device/device.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { weightBytes } from "../../src/runner/weight_buffers.ts";
-import { blockNotices } from "../../src/runner/device_dtypes.ts";
+import { blockNotices } from "../../src/runner/load_notices.ts";
 import { type BlockType, dequantize, TENSOR_TYPES } from "../../src/weights/gguf/tensor_types.ts";
 import { fileWeights } from "../../src/server/file_weights.ts";
 import { planCommand } from "../../src/server/plan_command.ts";

@@ -1,26 +1,14 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { z } from "zod";
-import {
-  layerTypes,
-  layerWindows,
-  QWEN_WINDOW_FIELDS,
-  qwenWindows,
-  WINDOW_FIELDS,
-} from "../../models/layer_windows.ts";
+import { layerTypes, layerWindows, WINDOW_FIELDS } from "../../models/layer_windows.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { parseModelJson } from "../../src/core/model_json.ts";
 
 const Fields = z.object({ num_hidden_layers: z.number(), ...WINDOW_FIELDS });
-const QwenFields = z.object({ num_hidden_layers: z.number(), ...QWEN_WINDOW_FIELDS });
 
 function typesOf(changes: Record<string, unknown>): readonly string[] {
   const json = { num_hidden_layers: 3, ...changes };
   return layerTypes(parseModelJson(Fields, json, "file"), (layer) => layer === 1, "file");
-}
-
-function qwen(changes: Record<string, unknown>): readonly (number | undefined)[] {
-  const json = { num_hidden_layers: 3, ...changes };
-  return qwenWindows(parseModelJson(QwenFields, json, "file"), "file");
 }
 
 Deno.test("layerTypes() takes the file's list before the family's rule", () => {
@@ -56,23 +44,4 @@ Deno.test("layerWindows() asks for a window where a layer slides", () => {
       'file: field "sliding_window" is missing',
     );
   }
-});
-
-Deno.test("qwenWindows() has windows from max_window_layers on, where they are in use", () => {
-  const none = [undefined, undefined, undefined];
-  assertEquals(qwen({ sliding_window: 8, max_window_layers: 1 }), none);
-  const layer_types = ["sliding_attention", "full_attention", "full_attention"];
-  assertEquals(qwen({ sliding_window: 8, layer_types }), none);
-  const inUse = { use_sliding_window: true, sliding_window: 8 };
-  assertEquals(qwen({ ...inUse, max_window_layers: 1 }), [undefined, 8, 8]);
-  assertEquals(qwen({ ...inUse, max_window_layers: 1, layer_types }), [8, undefined, undefined]);
-  assertEquals(qwen(inUse), none);
-  assertEquals(qwen({ use_sliding_window: true, max_window_layers: 2 }), [
-    ...[undefined, undefined, 4096],
-  ]);
-  assertThrows(
-    () => qwen({ use_sliding_window: true, sliding_window: null, max_window_layers: 0 }),
-    StartupError,
-    "sliding_window",
-  );
 });

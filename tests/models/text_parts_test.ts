@@ -8,7 +8,7 @@ import { StartupError } from "../../src/core/errors.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import { openWeights } from "../../src/weights/safetensors.ts";
 import { textWeights } from "../../src/weights/text_part.ts";
-import { unusedTensors } from "../../src/runner/load_warnings.ts";
+import { unusedTensors } from "../../src/runner/load_notices.ts";
 import { DemoEngine, GREEDY_64 } from "../support/demo_engine.ts";
 import { type FamilyGolden, familyGoldens, withFamily } from "../support/family_golden.ts";
 import { configJson } from "./config_fixtures.ts";

@@ -1,15 +1,21 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
+import { NO_WORK } from "../../kernels/step.ts";
 import { matrixTilesOf } from "../../kernels/tuning/matrix_tuning.ts";
-import { GPU_TUNING, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
+import { GPU_TUNING, MAX_GRID, SOFTWARE_TUNING, type Tuning } from "../../kernels/tuning/tuning.ts";
 import { findShape, shapeModel } from "../../bench/shapes.ts";
 import { StartupError } from "../../src/core/errors.ts";
+import { ReferenceDevice } from "../../src/device/reference_device.ts";
 import {
   type ActivationSizes,
   activationSizes,
   boundStep,
   maxSplits,
 } from "../../src/runner/activation_sizes.ts";
+import { forwardGraph } from "../../src/runner/build_runner.ts";
+import { layerKvs } from "../../src/runner/kv_memory.ts";
+import { allocateMemory, bindableSteps } from "../../src/runner/runner_memory.ts";
+import { demoInputs } from "../support/demo_engine.ts";
 
 const SIZES: ActivationSizes = {
   perToken: { hidden: 8, normed: 8, codes: 8, scales: 1, qkv: 24, attended: 8, inner: 32 },
@@ -31,6 +37,29 @@ Deno.test("boundStep() lowers what cannot be bound, and says by which buffer", (
     'at most 100 tokens per step, not 512: "inner" takes 128 bytes for each, and this device binds at ' +
     "most 12808",
   ]);
+});
+
+Deno.test("boundStep() allows no more tokens than a grid has workgroups", async () => {
+  const { notices, ...bound } = boundStep({ maxTokens: 131_072, maxSeqs: 64 }, SIZES, 2 ** 31);
+  assertEquals(bound, { maxTokens: MAX_GRID, maxSeqs: 64 });
+  assertEquals(notices, [
+    "at most 65535 tokens per step, not 131072: a device runs no more workgroups",
+  ]);
+  const inputs = await demoInputs(new ReferenceDevice(), {
+    ...{ maxNumBatchedTokens: 131_072, numBlocksOverride: 8 },
+  });
+  const { maxNumBatchedTokens: numTokens } = bindableSteps(inputs).engine;
+  const { activations, storage } = await allocateMemory({
+    ...inputs,
+    engine: { ...inputs.engine, maxNumBatchedTokens: 16 },
+  });
+  for (const tuning of [SOFTWARE_TUNING, GPU_TUNING]) {
+    const kv = layerKvs(inputs.model, inputs.engine, storage.buffers);
+    for (const { label, workgroups } of forwardGraph(inputs, { activations, kv }, tuning)) {
+      const counts = workgroups({ ...NO_WORK, numTokens });
+      assert(counts.every((count) => count <= MAX_GRID), `${label} has ${counts}`);
+    }
+  }
 });
 
 Deno.test("boundStep() leaves every sequence its token", () => {

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { SeededRandom } from "../../src/base/seeded_random.ts";
 import type { BlockLoad, BlockSwap } from "../../src/core/batch.ts";
-import type { LayerCache } from "../../src/core/cache_group.ts";
+import type { CacheSpec } from "../../src/core/cache_group.ts";
 import { KV_CACHE_DTYPES, type KvCacheDtype } from "../../src/core/engine_config.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import type { Device } from "../../src/device/device.ts";
@@ -15,17 +15,17 @@ import { SwapMemory } from "../../src/runner/swap_memory.ts";
 import { gpuTest } from "../support/agreement.ts";
 
 const HEADS = { numKvHeads: 2, headDim: 32 };
-const FULL: LayerCache = { kind: "full", ...HEADS };
-const WINDOW: LayerCache = { kind: "sliding_window", window: 40, ...HEADS };
-const STATE: LayerCache = { kind: "state", stateBytes: 3 * 4096 };
-const MODELS: Readonly<Record<string, readonly LayerCache[]>> = {
+const FULL: CacheSpec = { kind: "full", ...HEADS };
+const WINDOW: CacheSpec = { kind: "sliding_window", window: 40, ...HEADS };
+const STATE: CacheSpec = { kind: "state", stateBytes: 3 * 4096 };
+const MODELS: Readonly<Record<string, readonly CacheSpec[]>> = {
   "full attention": [FULL, FULL, FULL],
   "windows and states": [WINDOW, FULL, WINDOW, STATE, WINDOW, FULL, STATE],
 };
 const NUM_SLABS = 6;
 
 /** Host memory over a pool full of random bytes, with what it warns of. */
-async function rigOf(device: Device, caches: readonly LayerCache[], kvCacheDtype: KvCacheDtype) {
+async function rigOf(device: Device, caches: readonly CacheSpec[], kvCacheDtype: KvCacheDtype) {
   const settings = { blockSize: 16, kvCacheDtype, swapMemoryBytes: 2 ** 24 };
   const { slabBytes } = kvMemory({ caches }, settings).layout;
   const storage = await KvStorage.create(device, { numSlabs: NUM_SLABS, slabBytes });
@@ -86,10 +86,10 @@ async function checkRoundTrip(device: Device): Promise<void> {
       const before = await Promise.all(swapOuts.map((swap) => blockOf(rig, swap)));
       const targets = await Promise.all(swapIns.map((swap) => blockOf(rig, swap)));
       assert(before.every((bytes, i) => `${bytes}` !== `${targets[i]}`), "all blocks differ");
-      await rig.swap.carryOut({ ...STEP, swapOuts });
+      await rig.swap.copy({ ...STEP, swapOuts });
       // The pool may lie in other buffers by then.
       await rig.storage.resize(NUM_SLABS + 1);
-      assertEquals(await rig.swap.carryOut({ ...STEP, swapIns }), new Set(), name);
+      assertEquals(await rig.swap.copy({ ...STEP, swapIns }), new Set(), name);
       const after = await Promise.all(swapIns.map((swap) => blockOf(rig, swap)));
       assertEquals(after, before, `${name} in ${dtype}`);
       // What went out is as it was.
@@ -110,7 +110,7 @@ Deno.test("SwapMemory brings blocks of every group and dtype back bit by bit on 
   await checkRoundTrip(new ReferenceDevice());
 });
 
-Deno.test("SwapMemory.carryOut() copies out before in, and nothing of a sequence of which a bit has changed", async () => {
+Deno.test("SwapMemory.copy() copies out before in, and nothing of a sequence of which a bit has changed", async () => {
   const rig = await rigOf(new ReferenceDevice(), MODELS["full attention"]!, "f16");
   const swapOuts = [0, 1].map((block) => ({ group: 0, block, slot: block + 3 }));
   const swapIns = [
@@ -121,15 +121,15 @@ Deno.test("SwapMemory.carryOut() copies out before in, and nothing of a sequence
   const blocksOf = () =>
     Promise.all([0, 1, 4, 5].map((block) => blockOf(rig, { group: 0, block })));
   const [first, second, , fifth] = await blocksOf();
-  await rig.swap.carryOut({ ...STEP, swapOuts });
+  await rig.swap.copy({ ...STEP, swapOuts });
   rig.swap.bytesAt({ group: 0, slot: 4 })[7]! ^= 1;
-  assertEquals(await rig.swap.carryOut({ ...STEP, swapIns }), new Set([9]));
+  assertEquals(await rig.swap.copy({ ...STEP, swapIns }), new Set([9]));
   assertEquals(await blocksOf(), [first, second, first, fifth]);
   assertEquals(rig.warnings, [
     "host memory has not kept KV block 4 of group 0: sequence 9 is computed again",
   ]);
   // Slots that are written in the same step are read after that.
-  assertEquals(await rig.swap.carryOut({ ...STEP, swapOuts, swapIns }), new Set());
+  assertEquals(await rig.swap.copy({ ...STEP, swapOuts, swapIns }), new Set());
   assertEquals(await blocksOf(), [first, second, first, second]);
 });
 

@@ -8,7 +8,8 @@ import {
 } from "../../src/core/weight_format.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
-import { blockNotices, deviceTypes } from "../../src/runner/device_dtypes.ts";
+import { deviceTypes } from "../../src/runner/device_dtypes.ts";
+import { blockNotices } from "../../src/runner/load_notices.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { decodeToF32 } from "../../src/weights/dtypes.ts";
 import { openGgufWeights } from "../../src/weights/gguf/gguf_weights.ts";

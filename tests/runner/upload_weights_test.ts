@@ -10,7 +10,7 @@ import {
 import type { Device } from "../../src/device/device.ts";
 import { HostBuffer } from "../../src/device/host_buffer.ts";
 import { ReferenceDevice } from "../../src/device/reference_device.ts";
-import { fallbackNotices } from "../../src/runner/device_dtypes.ts";
+import { fallbackNotices } from "../../src/runner/load_notices.ts";
 import { uploadWeights } from "../../src/runner/upload_weights.ts";
 import { packRows } from "../../src/weights/pack_rows.ts";
 import { quantize } from "../../src/weights/quantize.ts";

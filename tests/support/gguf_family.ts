@@ -1,5 +1,6 @@
 import { decodeToF32 } from "../../src/weights/dtypes.ts";
-import { openWeights, type Weights } from "../../src/weights/safetensors.ts";
+import { openWeights } from "../../src/weights/safetensors.ts";
+import type { Weights } from "../../src/weights/weights.ts";
 import {
   GGUF_TYPE,
   ggufFile,

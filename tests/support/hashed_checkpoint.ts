@@ -1,5 +1,5 @@
 import { writeSafetensors } from "../../bench/peers/safetensors_writer.ts";
-import { f32ToF16Bits } from "../../src/device/half.ts";
+import { f32ToF16Bits } from "../../src/base/float_bits.ts";
 
 /** A model whose weights are hashes, and what a script in `tests/golden` computed of it. */
 export interface HashedModel {

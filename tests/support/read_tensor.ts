@@ -1,4 +1,4 @@
-import type { Weights } from "../../src/weights/safetensors.ts";
+import type { Weights } from "../../src/weights/weights.ts";
 
 /** All bytes of a tensor. */
 export function readTensor(weights: Weights, name: string): Uint8Array<ArrayBuffer> {

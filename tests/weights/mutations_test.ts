@@ -4,7 +4,8 @@ import { loadGenerationConfig } from "../../models/generation_config.ts";
 import type { EngineConfig } from "../../src/core/engine_config.ts";
 import { StartupError } from "../../src/core/errors.ts";
 import { buildRunner } from "../../src/runner/build_runner.ts";
-import { loadModel, StartupPhases } from "../../src/runner/load_model.ts";
+import { loadModel } from "../../src/runner/load_model.ts";
+import { StartupPhases } from "../../src/runner/startup_phases.ts";
 import { ChatTemplate } from "../../src/tokenizer/chat_template.ts";
 import { loadTokenizer } from "../../src/tokenizer/tokenizer.ts";
 import { mutate, mutatedJson, mutationsAt } from "../support/mutations.ts";
@@ -20,7 +21,7 @@ const CONFIG: Omit<EngineConfig, "modelDir"> = {
   enablePrefixCaching: true,
   maxNumSeqs: 2,
   maxNumBatchedTokens: 8,
-  maxNumWaitingSeqs: 10,
+  maxNumQueuedSeqs: 10,
 };
 
 /** Memory of this isolate that a load of such a model may add to, garbage included. */

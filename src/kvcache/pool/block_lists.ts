@@ -137,9 +137,7 @@ export class BlockLists {
   }
 
   #insert(list: number, id: BlockId, place: { after: number; before: number }): void {
-    if (this.has(id)) {
-      throw new InvariantError(`block ${id} is on list ${this.listOf(id)} already`);
-    }
+    if (this.has(id)) throw new InvariantError(`block ${id} is on list ${this.listOf(id)} already`);
     this.#link(place.after, id);
     this.#link(id, place.before);
     if (this.#lists !== undefined) this.#lists[id] = list;

@@ -90,11 +90,10 @@ export class BlockTournament {
   checkIntegrity(): void {
     for (let node = 1; node < this.#numBlocks; node++) {
       const first = this.#playAt(node);
-      if (this.#firsts[node] !== first) {
-        throw new InvariantError(
-          `block ${this.#firsts[node]} leads at node ${node} of the tournament, not ${first}`,
-        );
-      }
+      if (this.#firsts[node] === first) continue;
+      throw new InvariantError(
+        `block ${this.#firsts[node]} leads at node ${node} of the tournament, not ${first}`,
+      );
     }
   }
 

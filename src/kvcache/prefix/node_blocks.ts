@@ -2,9 +2,7 @@ import { invariant, InvariantError } from "../../base/invariant.ts";
 import type { BlockId } from "../../core/ids.ts";
 import { NO_BLOCK } from "../../core/cache_group.ts";
 import { BlockRemap } from "../pool/block_remap.ts";
-
-/** A node of the radix tree: a block-sized run of tokens behind all tokens above it. */
-export type NodeId = number;
+import type { NodeId } from "./radix_tree.ts";
 
 /** A block of a group that holds, or is to hold, what a node stands for. */
 export interface NodeBlock {
@@ -82,7 +80,7 @@ export class NodeBlocks {
    * Says that a node, which has no blocks, has left the tree. Its id is free once nobody holds it.
    */
   close(node: NodeId): void {
-    invariant(this.#numBlocks[node] === 0, `node ${node} leaves with blocks`);
+    if (!this.isEmpty(node)) throw new InvariantError(`node ${node} leaves with blocks`);
     this.#isAttached[node] = 0;
     if (this.#numHolders[node] === 0) this.#recycle(node);
   }
@@ -120,7 +118,7 @@ export class NodeBlocks {
 
   /** Gives a node a block in a group where it has none. */
   set(node: NodeId, group: number, id: BlockId): void {
-    if (this.blockOf(node, group) !== NO_BLOCK || this.isCached(id)) {
+    if (this.#blocks[group]![node] !== NO_BLOCK || this.#nodes[id] !== NO_NODE) {
       throw new InvariantError(`node ${node} or block ${id} of group ${group} is taken`);
     }
     this.#blocks[group]![node] = id;
@@ -190,7 +188,7 @@ export class NodeBlocks {
     );
   }
 
-  /** Adds how often each node is held to `counts`, taken off; for audits. */
+  /** Takes off `counts` how often each node is held; for audits. */
   subtractHolders(counts: Map<NodeId, number>): void {
     for (let node = 0; node < this.#numHolders.length; node++) {
       const count = this.#numHolders[node]!;

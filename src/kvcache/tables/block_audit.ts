@@ -1,6 +1,5 @@
 import { InvariantError } from "../../base/invariant.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
-import { NO_BLOCK } from "../../core/cache_group.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { SequenceBlocks } from "./sequence_blocks.ts";
 
@@ -24,8 +23,8 @@ export function checkTables(
   /** The last sequence that was found to hold a block, counted from 1. */
   const latestHolder = new Array<number>(numBlocks).fill(0);
   let numSequences = 0;
-  for (const [id, { tables, path, inputs }] of sequences) {
-    path?.countReferences(numHolders);
+  for (const [id, sequence] of sequences) {
+    sequence.path?.countReferences(numHolders);
     numSequences++;
     const hold = (block: BlockId) => {
       if (block >= numBlocks) {
@@ -37,8 +36,7 @@ export function checkTables(
       latestHolder[block] = numSequences;
       numHolders[block]!++;
     };
-    for (const table of tables) for (const block of table) if (block !== NO_BLOCK) hold(block);
-    for (const { blocks } of inputs?.held() ?? []) blocks.forEach(hold);
+    for (const { blocks } of sequence.held()) blocks.forEach(hold);
   }
   for (const other of others) other?.countReferences(numHolders);
   for (let block = 0; block < numBlocks; block++) {

@@ -1,6 +1,5 @@
 import {
-  type LayerCache,
-  type LiveRange,
+  type CacheSpec,
   liveRange,
   maxLiveBlocks,
   numLiveBlocks,
@@ -18,7 +17,7 @@ import type { BlockTables } from "./block_tables.ts";
  * window moves on, the blocks that die behind it pay for those ahead. A state is never shared.
  */
 export function admissionDemand(
-  groups: readonly LayerCache[],
+  groups: readonly CacheSpec[],
   numTokens: number,
   numCached: number,
   grain: StepGrain,
@@ -33,11 +32,12 @@ export function admissionDemand(
 }
 
 /**
- * Blocks to take for a sequence of `numTokens` that goes on behind `numComputed` of them, whose
- * blocks are copied in, but for the first `numFound` of full attention.
+ * Blocks to take for a sequence of `numTokens` that resumes behind `numComputed` of them: those
+ * that are copied in, without the first `numFound` of full attention, which are cached, and those
+ * for the rest.
  */
 export function resumeDemand(
-  groups: readonly LayerCache[],
+  groups: readonly CacheSpec[],
   numTokens: number,
   { numComputed, numFound }: { readonly numComputed: number; readonly numFound: number },
   grain: StepGrain,
@@ -55,7 +55,7 @@ export function resumeDemand(
 
 /** Blocks that tables lack to cover the first `numTokens` positions, per group. */
 export function growthDemand(
-  groups: readonly LayerCache[],
+  groups: readonly CacheSpec[],
   tables: BlockTables,
   numTokens: number,
   blockSize: number,
@@ -65,9 +65,4 @@ export function growthDemand(
       ? 0
       : Math.max(0, ceilDiv(numTokens, blockSize) - tables[group]!.length)
   );
-}
-
-/** Whether block `index` is one of those that a range names. */
-export function isInRange({ numSinkBlocks, start, end }: LiveRange, index: number): boolean {
-  return index < numSinkBlocks || (index >= start && index < end);
 }

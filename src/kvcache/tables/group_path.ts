@@ -1,14 +1,15 @@
-import { type LayerCache, type LiveRange, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
+import { omitUndefined } from "../../base/omit_undefined.ts";
+import { NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
-import type { GroupNodes } from "../prefix/group_nodes.ts";
+import type { BlockCaching, GroupNodes } from "../prefix/group_nodes.ts";
 import type { Hit } from "../prefix/longest_hit.ts";
-import type { NodeBlock, NodeId } from "../prefix/node_blocks.ts";
+import type { NodeBlock } from "../prefix/node_blocks.ts";
 import type { PrefixCache } from "../prefix/prefix_cache.ts";
-import type { BlockContent, TreePlace } from "../prefix/radix_tree.ts";
-import { isInRange } from "./demands.ts";
+import type { BlockContent, NodeId, TreePlace } from "../prefix/radix_tree.ts";
 import type { BlockTables } from "./block_tables.ts";
-import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./sequence_path.ts";
+import { type CachingOptions, OPEN_SCOPE, type SequencePath } from "./sequence_path.ts";
+import { WindowTails } from "./window_tails.ts";
 
 /** Where a path begins and what it is to keep. */
 export interface PathStart {
@@ -19,7 +20,7 @@ export interface PathStart {
   /** Tokens known at the start. */
   readonly numTokens: number;
   /** Every so many tokens states are kept as well; absent: never. */
-  readonly checkpointInterval?: number;
+  readonly snapshotInterval?: number;
   /** The path that this one branches off, and how many blocks of its tables are shared. */
   readonly source?: { readonly path: GroupPath; readonly numBlocks: number };
 }
@@ -38,10 +39,9 @@ interface AdoptedBlock extends NodeBlock {
  *     full       [   9    ][   4    ][   7    ][   8    ][   3    ]
  *     window 20                      [   5    ][   2    ][   6    ]     tail of 80; 5 goes with it
  *
- * Of full attention each block becomes findable when it is full. Of a window only **tails** do,
- * what a hit of some length needs: that of the last block boundary, which moves along and is the
- * tail of the answer at the end, and those of lengths that are kept, such as the end of the prompt
- * and a junction. A block that leaves the last tail it is in is free at once.
+ * Of full attention each block becomes findable when it is full. Of a window only its tails do
+ * ({@link WindowTails}): that of the last block boundary, and those of lengths that are kept, such
+ * as the end of the prompt and a junction.
  *
  * A node may be there already with other blocks of full attention: of a prompt whose window or
  * state was missing, or of a twin that is computed side by side. Where nobody uses these, its own
@@ -51,12 +51,12 @@ interface AdoptedBlock extends NodeBlock {
 export class GroupPath implements SequencePath {
   readonly #cache: PrefixCache;
   readonly #groupNodes: GroupNodes;
-  readonly #options: CachingOptions;
-  readonly #keep: number[];
+  /** How its blocks are cached. */
+  readonly caching: BlockCaching;
+  readonly #keep: readonly number[];
   readonly #nodes: NodeId[];
   readonly #numFound: number;
-  /** Per group of windows, blocks of moving tails that this path has made findable, by index. */
-  readonly #moving: Map<number, BlockId>[];
+  readonly #tails: WindowTails;
   /** Tokens known at the start: from there on the answer grows. */
   readonly #numPromptTokens: number;
   readonly #interval: number;
@@ -70,23 +70,24 @@ export class GroupPath implements SequencePath {
   /** Leading blocks that are full of computed tokens. */
   #numFull = 0;
 
-  constructor(cache: PrefixCache, options: CachingOptions, start: PathStart) {
+  constructor(
+    cache: PrefixCache,
+    { scope = OPEN_SCOPE, retention }: CachingOptions,
+    start: PathStart,
+  ) {
     const { hit, keep, source } = start;
     this.#numPromptTokens = start.numTokens;
-    this.#interval = start.checkpointInterval ?? Infinity;
+    this.#interval = start.snapshotInterval ?? Infinity;
     this.#cache = cache;
-    this.#groupNodes = cache.nodes!;
-    this.#options = options;
-    this.#keep = [...keep];
+    this.#groupNodes = cache.groupNodes!;
+    this.caching = { scope, ...omitUndefined({ retention }) };
+    this.#keep = keep;
     this.#nodes = [...hit.nodes];
     this.#numFound = hit.nodes.length;
     if (source !== undefined && !source.path.#isForgotten) this.#branchOff(source);
     this.#groupNodes.hold(this.#nodes);
-    this.#moving = cache.groups.map((_, group) => {
-      if (source === undefined) return new Map();
-      const shared = source.path.#moving[group]!.entries();
-      return new Map(shared.filter(([index]) => index < source.numBlocks));
-    });
+    const shared = source && { tails: source.path.#tails, numBlocks: source.numBlocks };
+    this.#tails = new WindowTails(cache, keep, shared);
   }
 
   /** The node that ends with position `numTokens`, a block boundary; undefined if it has none. */
@@ -114,6 +115,7 @@ export class GroupPath implements SequencePath {
   extend(tables: BlockTables, tokens: Uint32Array, numComputed: number): void {
     this.#tokens = tokens;
     this.#numFull = Math.floor(numComputed / this.#cache.blockSize);
+    this.#tails.moveTo(this.#numFull);
     if (this.#isForgotten) return;
     this.returnAdopted(tables);
     while (!this.#isStopped && this.#nodes.length < this.#numFull) {
@@ -121,24 +123,8 @@ export class GroupPath implements SequencePath {
     }
   }
 
-  /**
-   * Frees what has left the last tail that it was in; after its table has let it go. O(1) per block
-   * that leaves.
-   */
   dropPassed(): void {
-    const { groups } = this.#cache;
-    groups.forEach((cache, group) => {
-      if (!isWindow(cache)) return;
-      const tail = this.#tailAt(cache, this.#numFull * this.#cache.blockSize);
-      const moving = this.#moving[group]!;
-      for (const [index, id] of moving) {
-        if (index >= tail.start) break;
-        moving.delete(index);
-        const node = this.#nodes[index];
-        if (node === undefined || isInRange(tail, index) || this.#isKept(cache, index)) continue;
-        this.#groupNodes.dropIdle({ node, group, id });
-      }
-    });
+    this.#tails.dropPassed(this.#nodes);
   }
 
   /** The blocks of the tables, and those adopted. */
@@ -172,7 +158,7 @@ export class GroupPath implements SequencePath {
   forget(_tables: BlockTables, tokens: Uint32Array, numSound: number): void {
     const own = this.#nodes[this.#numFound];
     if (own !== undefined && this.#cache.has(own)) this.#cache.forget(own);
-    const found = this.#cache.match(this.#scope, tokens, tokens.length);
+    const found = this.#cache.match(this.caching.scope, tokens, tokens.length);
     if (found[numSound] !== undefined) this.#cache.forget(found[numSound]);
     this.#numFull = 0;
   }
@@ -186,10 +172,7 @@ export class GroupPath implements SequencePath {
     for (const [i, adopted] of this.#adopted.entries()) {
       this.#adopted[i] = { ...adopted, id: remap.idOf(adopted.id) };
     }
-    for (const moving of this.#moving) {
-      // What was evicted since may be gone; what is there under its id is not this path's.
-      for (const [index, id] of moving) if (remap.keeps(id)) moving.set(index, remap.idOf(id));
-    }
+    this.#tails.remap(remap);
   }
 
   countReferences(counts: number[]): void {
@@ -202,10 +185,6 @@ export class GroupPath implements SequencePath {
 
   #keepsState(numTokens: number): boolean {
     return this.#keep.includes(numTokens) || numTokens % this.#interval === 0;
-  }
-
-  get #scope(): string {
-    return this.#options.scope ?? SHARED_SCOPE;
   }
 
   /** Whether the last node of the path has been forgotten since: nothing can go below it. */
@@ -235,10 +214,10 @@ export class GroupPath implements SequencePath {
     this.#nodes.push(node);
     for (const group of this.#fullGroups) {
       const own = { node, group, id: tables[group]![index]! };
-      if (found === undefined) this.#groupNodes.setBlock(own, this.wish);
+      if (found === undefined) this.#groupNodes.setBlock(own, this.caching);
       else this.#takePlace(own, index);
     }
-    this.#offerTails(node, tables, index);
+    this.#tails.offer({ node, index, tables, caching: this.caching });
     return true;
   }
 
@@ -255,30 +234,8 @@ export class GroupPath implements SequencePath {
     this.#adopted.push({ node, group, id, index });
   }
 
-  /** Makes blocks of windows findable at a node where none are and a tail needs them. */
-  #offerTails(node: NodeId, tables: BlockTables, index: number): void {
-    this.#cache.groups.forEach((cache, group) => {
-      if (!isWindow(cache) || this.#blockAt(node, group) !== NO_BLOCK) return;
-      const id = tables[group]![index];
-      const tail = this.#tailAt(cache, this.#numFull * this.#cache.blockSize);
-      if (id === undefined || id === NO_BLOCK) return;
-      if (!isInRange(tail, index) && !this.#isKept(cache, index)) return;
-      this.#groupNodes.setBlock({ node, group, id }, this.wish);
-      this.#moving[group]!.set(index, id);
-    });
-  }
-
   #isUnshared(tables: BlockTables, index: number): boolean {
     return this.#fullGroups.every((group) => this.#cache.isUnshared(tables[group]![index]!));
-  }
-
-  #isKept(cache: LayerCache, index: number): boolean {
-    return this.#keep.some((numTokens) => isInRange(this.#tailAt(cache, numTokens), index));
-  }
-
-  /** What a hit of `numTokens`, a block boundary, needs. */
-  #tailAt(cache: LayerCache, numTokens: number): LiveRange {
-    return liveRange(cache, numTokens, this.#cache.blockSize);
   }
 
   get #fullGroups(): readonly number[] {
@@ -289,21 +246,11 @@ export class GroupPath implements SequencePath {
     return this.#cache.columns!.blockOf(node, group);
   }
 
-  /** How its blocks are cached. */
-  get wish() {
-    const { retention } = this.#options;
-    return { scope: this.#scope, ...(retention === undefined ? {} : { retention }) };
-  }
-
   #place(): TreePlace {
-    return { scope: this.#scope, parent: this.#nodes.at(-1) };
+    return { scope: this.caching.scope, parent: this.#nodes.at(-1) };
   }
 
   #content(index: number): BlockContent {
     return { tokens: this.#tokens, start: index * this.#cache.blockSize };
   }
-}
-
-function isWindow({ kind }: LayerCache): boolean {
-  return kind === "sliding_window" || kind === "chunked_local";
 }

@@ -1,8 +1,8 @@
 import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
-import type { NodeId } from "../prefix/node_blocks.ts";
 import type { BlockTables } from "./block_tables.ts";
+import type { NodeId } from "../prefix/radix_tree.ts";
 
 /** How a sequence's blocks are cached. */
 export interface CachingOptions {
@@ -12,7 +12,7 @@ export interface CachingOptions {
 }
 
 /** The scope of requests that name none. */
-export const SHARED_SCOPE = "";
+export const OPEN_SCOPE = "";
 
 /** How far the blocks of one sequence are findable in the prefix cache. */
 export interface SequencePath {

@@ -1,30 +1,30 @@
-import { type LayerCache, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
+import { type CacheSpec, isInRange, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
 import { ceilDiv } from "../../base/math.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { PrefixCache } from "../prefix/prefix_cache.ts";
 import type { SwapContents, SwappedSequence, TableEntry } from "../swap/swap_store.ts";
 import { type BlockTables, liveBlocksOf } from "./block_tables.ts";
-import { isInRange } from "./demands.ts";
 import type { SequenceBlocks } from "./sequence_blocks.ts";
 
-/** What contents are named by. */
-export interface SwapNames {
-  readonly groups: readonly LayerCache[];
+/** What the contents of a swap are worked out with. */
+export interface SwapContext {
+  readonly groups: readonly CacheSpec[];
   readonly blockSize: number;
   readonly pool: Pool;
   readonly cache: PrefixCache | undefined;
 }
 
 /**
- * What has to be copied of a sequence so that it can go on where it is: the blocks that it reads,
- * but, with one group, for those at its beginning that others hold and that are findable.
+ * What has to be copied of a sequence so that it can go on where it is: the blocks that it reads.
+ * With one group of full attention its leading blocks are left out as far as others hold them and
+ * the cache finds them.
  */
 export function swapContents(
   { tables, numComputedTokens: numTokens }: SequenceBlocks,
-  { groups, blockSize, pool, cache }: SwapNames,
+  { groups, blockSize, pool, cache }: SwapContext,
 ): SwapContents {
-  const numSkipped = cache?.isSearched ? numHeldByOthers(tables, cache) : 0;
+  const numSkipped = cache?.canHit ? numHeldByOthers(tables, cache) : 0;
   const entries = groups.map((cacheKind, group): TableEntry[] => {
     const named = (id: BlockId, index: number) => ({ index, block: pool.idInGroup(id, group) });
     const table = tables[group]!;
@@ -43,7 +43,7 @@ function numHeldByOthers([table]: BlockTables, cache: PrefixCache): number {
   return own < 0 ? table!.length : own;
 }
 
-/** Whether a sequence of which so many leading blocks are found has more in host memory. */
+/** Whether blocks in host memory follow on the cached ones without a gap, and reach further. */
 export function canResume(
   { numTokens, numSkipped }: SwappedSequence,
   numFound: number,
@@ -57,7 +57,7 @@ export function canResume(
  * attention and what was taken, which lies where its blocks lay.
  */
 export function resumedTables(
-  groups: readonly LayerCache[],
+  groups: readonly CacheSpec[],
   { found, taken, numComputed, blockSize }: {
     readonly found: BlockTables;
     readonly taken: BlockTables;
@@ -79,7 +79,7 @@ export function resumedTables(
   });
 }
 
-/** What of a hit a sequence holds that goes on from host memory: its blocks of full attention. */
-export function fullBlocksOf(groups: readonly LayerCache[], blocks: BlockTables): BlockTables {
+/** The blocks of a hit but for windows and states, which a resumed sequence has in host memory. */
+export function fullBlocksOf(groups: readonly CacheSpec[], blocks: BlockTables): BlockTables {
   return blocks.map((ids, group) => groups[group]!.kind === "full" ? liveBlocksOf(ids) : []);
 }

@@ -1,9 +1,7 @@
 import { StartupError } from "../../core/errors.ts";
+import { definedFields, type Fields } from "./json_fields.ts";
 import type { Metadata } from "./metadata.ts";
 import { shortNumber } from "./short_number.ts";
-
-/** Part of a config.json. */
-type Fields = Readonly<Record<string, unknown>>;
 
 /** How a GGUF architecture differs from the Llama that its keys and tensor names describe. */
 export interface Architecture {
@@ -79,11 +77,6 @@ function queryScale(keys: ArchitectureKeys, oddLayers: number): Fields {
   };
 }
 
-/** Fields present only where the metadata has the key. */
-function present(fields: Fields): Fields {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
-}
-
 const GELU = { hidden_act: "gelu_pytorch_tanh", hidden_activation: "gelu_pytorch_tanh" };
 
 /** The architectures whose config and tensors are known, by `general.architecture`. */
@@ -93,7 +86,7 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
     pairsRows: true,
     // Mistral's models are Llamas here, and so are Mixtral's, which have experts.
     fields: (keys) => ({
-      ...present({ sliding_window: keys.count("attention.sliding_window") || undefined }),
+      ...definedFields({ sliding_window: keys.count("attention.sliding_window") || undefined }),
       ...(keys.count("attention.sliding_window") ? { model_type: "mistral" } : {}),
       ...(keys.count("expert_count") ? { model_type: "mixtral" } : {}),
     }),
@@ -149,7 +142,7 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
     fields: (keys) => ({
       ...GELU,
       ...queryScale(keys, 46),
-      ...present({
+      ...definedFields({
         attn_logit_softcapping: keys.number("attn_logit_softcapping"),
         final_logit_softcapping: keys.number("final_logit_softcapping"),
       }),
@@ -168,14 +161,14 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
       rope_local_base_freq: keys.number("rope.freq_base_swa") ?? 10_000,
       sliding_window: keys.requireCount("attention.sliding_window"),
       layer_types: keys.layerTypes(6),
-      ...present({ final_logit_softcapping: keys.number("final_logit_softcapping") }),
+      ...definedFields({ final_logit_softcapping: keys.number("final_logit_softcapping") }),
     }),
   },
   phi3: {
     modelType: "phi3",
     names: { "ffn_up": "mlp.gate_up_proj" },
     fields: (keys) =>
-      present({
+      definedFields({
         sliding_window: keys.count("attention.sliding_window") || undefined,
         original_max_position_embeddings: keys.count("rope.scaling.original_context_length"),
       }),
@@ -197,7 +190,7 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
     modelType: "granite",
     pairsRows: true,
     fields: (keys) =>
-      present({
+      definedFields({
         attention_multiplier: keys.number("attention.scale"),
         embedding_multiplier: keys.number("embedding_scale"),
         residual_multiplier: keys.number("residual_scale"),

@@ -1,4 +1,4 @@
-import { f16Value } from "../dtypes.ts";
+import { f16BitsToF32 } from "../../base/float_bits.ts";
 
 /**
  * Writes the numbers of the block that begins at byte `at` to `into` from index `to` on. What a
@@ -13,7 +13,7 @@ export type DecodeBlock = (
 
 /** The little-endian f16 at byte `at`. */
 export function halfAt(bytes: Uint8Array, at: number): number {
-  return f16Value(bytes[at]! | (bytes[at + 1]! << 8));
+  return f16BitsToF32(bytes[at]! | (bytes[at + 1]! << 8));
 }
 
 /** The byte at `at` in two's complement. */

@@ -1,11 +1,9 @@
 import { StartupError } from "../../core/errors.ts";
 import { ArchitectureKeys, architectureOf } from "./architectures.ts";
 import type { GgufFile } from "./gguf_file.ts";
+import { definedFields, type Fields } from "./json_fields.ts";
 import { ropeScaling } from "./rope_scaling.ts";
 import { shortNumber } from "./short_number.ts";
-
-/** A JSON object. */
-type Json = Readonly<Record<string, unknown>>;
 
 /**
  * The config.json that a GGUF file's metadata stands for.
@@ -13,7 +11,7 @@ type Json = Readonly<Record<string, unknown>>;
  * @throws {StartupError} for an architecture that is not known, and for metadata that is missing or
  * of another type.
  */
-export function configJson(gguf: GgufFile): Json {
+export function configJson(gguf: GgufFile): Fields {
   const { metadata } = gguf;
   const { name, architecture } = architectureOf(metadata);
   const keys = new ArchitectureKeys(metadata, name);
@@ -43,7 +41,10 @@ export function configJson(gguf: GgufFile): Json {
 }
 
 /** Sampling defaults that the metadata recommends, as generation_config.json has them. */
-export function generationConfigJson({ metadata }: GgufFile, eosTokenIds: readonly number[]): Json {
+export function generationConfigJson(
+  { metadata }: GgufFile,
+  eosTokenIds: readonly number[],
+): Fields {
   const number = (name: string) => {
     const value = metadata.number(`general.sampling.${name}`);
     return value === undefined ? undefined : shortNumber(value);
@@ -57,12 +58,8 @@ export function generationConfigJson({ metadata }: GgufFile, eosTokenIds: readon
   });
 }
 
-function definedFields(fields: Json): Json {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
-}
-
 /** The size of a head, and the share of it that is rotated, where they are not the usual ones. */
-function headSize(keys: ArchitectureKeys, file: string): Json {
+function headSize(keys: ArchitectureKeys, file: string): Fields {
   const size = keys.count("attention.key_length");
   const valueSize = keys.count("attention.value_length") ?? size;
   if (size !== undefined && valueSize !== size) {

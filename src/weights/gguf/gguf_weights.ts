@@ -4,7 +4,13 @@ import { type BlockDtype, type IntDtype, quantizedDtype } from "../../core/weigh
 import { decodeToF32, DTYPE_BYTES } from "../dtypes.ts";
 import { readFully } from "../file_ranges.ts";
 import type { PackedRows, QuantizedGroups } from "../pack_rows.ts";
-import type { BlockFormat, RowRange, TensorInfo, Weights } from "../weights.ts";
+import {
+  type BlockFormat,
+  requireRange,
+  type RowRange,
+  type TensorInfo,
+  type Weights,
+} from "../weights.ts";
 import { type GgufFile, type LocatedTensor, openGguf } from "./gguf_file.ts";
 import { findUnsoundUnit, packBlocks } from "./pack_blocks.ts";
 import { hasStoredGroups, storedGroups } from "./stored_groups.ts";
@@ -64,12 +70,8 @@ class GgufWeights implements Weights {
   readRange(name: string, byteOffset: number, into: Uint8Array): void {
     invariant(this.#open, "weights are read after close()");
     const { info, view } = this.#locate(name);
+    requireRange(info, byteOffset, into.byteLength);
     const end = byteOffset + into.byteLength;
-    if (!Number.isSafeInteger(byteOffset) || byteOffset < 0 || end > info.bytes) {
-      throw new RangeError(
-        `Cannot read bytes [${byteOffset}, ${end}) of tensor ${name}: it has ${info.bytes}`,
-      );
-    }
     if (into.byteLength === 0) return;
     const { blockSize } = view.tensor.type;
     const unit = DTYPE_BYTES[info.dtype] * blockSize;

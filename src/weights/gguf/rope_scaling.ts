@@ -1,9 +1,7 @@
 import { StartupError } from "../../core/errors.ts";
 import type { GgufFile } from "./gguf_file.ts";
+import type { Fields } from "./json_fields.ts";
 import { shortNumber } from "./short_number.ts";
-
-/** Part of a config.json. */
-type Fields = Readonly<Record<string, unknown>>;
 
 /** Llama 3.1's own bounds; its converters store the factors that come of them, and not these. */
 const LLAMA3 = { low_freq_factor: 1, high_freq_factor: 4 };

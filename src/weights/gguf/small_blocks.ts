@@ -1,3 +1,4 @@
+import { E2M1, e8m0Value } from "../mxfp4_codes.ts";
 import { type DecodeBlock, halfAt, signedAt } from "./block.ts";
 
 /**
@@ -70,16 +71,9 @@ export const decodeIQ4_NL: DecodeBlock = (bytes, at, into, to) => {
   }
 };
 
-/** The numbers of the codes of E2M1: sign, two bits of exponent, one of mantissa. */
-const E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6];
-
-/**
- * Scale of E8M0: two to the power of its byte less 127, not a number for 255; codes of E2M1
- * (OCP Microscaling Formats 1.0, 2023).
- */
+/** Scale of E8M0; codes of E2M1 (`mxfp4_codes.ts`). */
 export const decodeMXFP4: DecodeBlock = (bytes, at, into, to) => {
-  const exponent = bytes[at]!;
-  const scale = exponent === 255 ? NaN : 2 ** (exponent - 127);
+  const scale = e8m0Value(bytes[at]!);
   for (let j = 0; j < HALF; j++) {
     const pair = bytes[at + 1 + j]!;
     into[to + j] = scale * E2M1[pair & 15]!;

@@ -1,4 +1,5 @@
 import type { IntDtype } from "../../core/weight_format.ts";
+import { f16ScaleOf } from "../mxfp4_codes.ts";
 import type { QuantizedGroups } from "../pack_rows.ts";
 import { halfAt } from "./block.ts";
 import type { BlockType } from "./tensor_types.ts";
@@ -18,9 +19,6 @@ const SCALE_AT: Readonly<Record<string, number>> = {
   TQ1_0: 52,
   TQ2_0: 64,
 };
-
-/** Exponents of MXFP4 for which half of the scale is an f16: from the least one to the largest. */
-const MXFP4_EXPONENTS = { min: 104, max: 143 };
 
 /**
  * Blocks as codes and scales of the format that they become, where their numbers are whole
@@ -76,14 +74,13 @@ export function hasStoredGroups(type: BlockType): boolean {
   return type.name in SCALE_AT || type.name === "MXFP4";
 }
 
-/** The scale of the block at `at`, in whose place there is one that decodes to the codes. */
+/** The scale of the block at `at`, which it replaces by one under which the codes are decoded. */
 function takeScale(name: string, bytes: Uint8Array, at: number): number | undefined {
   if (name === "MXFP4") {
-    const exponent = bytes[at]!;
-    if (exponent < MXFP4_EXPONENTS.min || exponent > MXFP4_EXPONENTS.max) return undefined;
+    const scale = f16ScaleOf(bytes[at]!);
     // Its codes are halves: those of scale 2 are whole.
     bytes[at] = 128;
-    return 2 ** (exponent - 128);
+    return scale;
   }
   const place = at + SCALE_AT[name]!;
   const scale = halfAt(bytes, place);

@@ -1,4 +1,5 @@
 import { StartupError } from "../../core/errors.ts";
+import { definedFields, type Fields } from "./json_fields.ts";
 import type { Metadata } from "./metadata.ts";
 import { pieceMerges } from "./piece_merges.ts";
 import { preTokenizerOf } from "./pre_tokenizers.ts";
@@ -9,9 +10,6 @@ import {
   TOKEN_TYPE,
   type Vocabulary,
 } from "./vocabulary.ts";
-
-/** A JSON object. */
-type Json = Readonly<Record<string, unknown>>;
 
 const MODEL = "tokenizer.ggml.model";
 /** SentencePiece's mark of a space. */
@@ -37,7 +35,7 @@ const TURN_ENDS = new Set([
  * @throws {StartupError} for a kind of tokenizer that is not known, and for metadata that is
  * missing or does not fit together.
  */
-export function tokenizerJson(metadata: Metadata): Json {
+export function tokenizerJson(metadata: Metadata): Fields {
   const vocabulary = readVocabulary(metadata);
   const model = metadata.text(MODEL);
   switch (model) {
@@ -53,15 +51,14 @@ export function tokenizerJson(metadata: Metadata): Json {
 }
 
 /** The tokenizer_config.json of a file: special tokens and chat template. */
-export function tokenizerConfigJson(metadata: Metadata): Json {
+export function tokenizerConfigJson(metadata: Metadata): Fields {
   const vocabulary = readVocabulary(metadata);
   const textOf = (name: string) => vocabulary.tokens[specialId(metadata, name, vocabulary) ?? -1];
-  const fields = {
+  return definedFields({
     bos_token: textOf("bos"),
     eos_token: textOf("eos"),
     chat_template: metadata.text("tokenizer.chat_template"),
-  };
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+  });
 }
 
 /** Ids that end an answer: those that the metadata names, and the usual ends of turns. */
@@ -74,7 +71,7 @@ export function eosTokenIds(metadata: Metadata): number[] {
   return [...new Set([...named.filter((id) => id !== undefined), ...usual])];
 }
 
-function byteLevelJson(metadata: Metadata, vocabulary: Vocabulary): Json {
+function byteLevelJson(metadata: Metadata, vocabulary: Vocabulary): Fields {
   const pre = preTokenizerOf(metadata.text("tokenizer.ggml.pre"), metadata.file);
   const merges = metadata.texts("tokenizer.ggml.merges");
   if (merges === undefined) {
@@ -110,7 +107,7 @@ function splitMerge(merge: string, file: string): [string, string] {
   );
 }
 
-function sentencePieceJson(metadata: Metadata, vocabulary: Vocabulary): Json {
+function sentencePieceJson(metadata: Metadata, vocabulary: Vocabulary): Fields {
   const { tokens, types } = vocabulary;
   const prefixes = metadata.flag("tokenizer.ggml.add_space_prefix") ?? true;
   const unknown = specialId(metadata, "unknown", vocabulary);
@@ -171,7 +168,7 @@ function scoredPieces(
   return pieces;
 }
 
-function vocabOf({ tokens }: Vocabulary): Json {
+function vocabOf({ tokens }: Vocabulary): Fields {
   // Without a prototype, so that a token named "__proto__" is a token.
   const vocab: Record<string, number> = Object.create(null);
   tokens.forEach((token, id) => vocab[token] = id);
@@ -179,7 +176,7 @@ function vocabOf({ tokens }: Vocabulary): Json {
 }
 
 /** Tokens that are found in a text before it is split: control tokens, and those users defined. */
-function addedTokens(metadata: Metadata, vocabulary: Vocabulary): Json[] {
+function addedTokens(metadata: Metadata, vocabulary: Vocabulary): Fields[] {
   const unknown = specialId(metadata, "unknown", vocabulary);
   // Phi-3's turns swallow the line break behind their marks, which GGUF does not say.
   const strips = metadata.text("general.architecture") === "phi3" &&
@@ -202,7 +199,7 @@ function addedTokens(metadata: Metadata, vocabulary: Vocabulary): Json[] {
 }
 
 /** Puts the start and end tokens around every text, where the file says so. */
-function around(metadata: Metadata, vocabulary: Vocabulary, addsBos: boolean): Json | null {
+function around(metadata: Metadata, vocabulary: Vocabulary, addsBos: boolean): Fields | null {
   const idOf = (name: string, byDefault: boolean) =>
     metadata.flag(`tokenizer.ggml.add_${name}_token`) ?? byDefault
       ? specialId(metadata, name, vocabulary)

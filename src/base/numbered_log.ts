@@ -19,12 +19,12 @@ const READ_AHEAD = 64;
  * Appending costs O(1) per item. A reader sees items once and in order, straight from the ring: one
  * that is slower than the log turns over sees a jump in the numbers, and never makes the log grow.
  */
-export class ReplayLog<T> {
+export class NumberedLog<T> {
   readonly #capacity: number;
   /** Ring: item `seq` lies at `seq % capacity`. */
   readonly #items: T[] = [];
-  /** Settles at the next append; made when a reader waits for one. */
-  #appended: PromiseWithResolvers<void> | undefined;
+  /** Settles when readers are to look again; made when one waits. */
+  #woken: PromiseWithResolvers<void> | undefined;
   #nextSeq = 0;
 
   /** Keeps the latest `capacity` items, at least one. */
@@ -49,8 +49,7 @@ export class ReplayLog<T> {
       this.#items[this.#nextSeq % this.#capacity] = item;
       this.#nextSeq++;
     }
-    this.#appended?.resolve();
-    this.#appended = undefined;
+    this.#wake();
   }
 
   /** The items kept from number `seq` on, at most `limit` of them, oldest first. */
@@ -67,20 +66,27 @@ export class ReplayLog<T> {
    * The items kept from number `seq` on, then every later one as it comes, until `signal` aborts.
    */
   async *follow(seq: number, signal: AbortSignal): AsyncGenerator<Numbered<T>, void> {
-    const aborted = new Promise<void>((resolve) => {
-      signal.addEventListener("abort", () => resolve(), { once: true });
-    });
-    let next = seq;
-    while (!signal.aborted) {
-      for (const numbered of this.from(next, READ_AHEAD)) {
-        next = numbered.seq + 1;
-        yield numbered;
-        if (signal.aborted) return;
+    // Not by a race of promises: the one that never settles would keep every wait before.
+    const wake = () => this.#wake();
+    signal.addEventListener("abort", wake, { once: true });
+    try {
+      let next = seq;
+      while (!signal.aborted) {
+        for (const numbered of this.from(next, READ_AHEAD)) {
+          next = numbered.seq + 1;
+          yield numbered;
+          if (signal.aborted) return;
+        }
+        if (next >= this.#nextSeq) await (this.#woken ??= Promise.withResolvers()).promise;
       }
-      if (next >= this.#nextSeq) {
-        this.#appended ??= Promise.withResolvers();
-        await Promise.race([this.#appended.promise, aborted]);
-      }
+    } finally {
+      signal.removeEventListener("abort", wake);
     }
+  }
+
+  /** Has all readers that wait look again. */
+  #wake(): void {
+    this.#woken?.resolve();
+    this.#woken = undefined;
   }
 }

@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
 import type { WeightSpec } from "../../models/model.ts";
-import { loadModel, StartupPhases } from "../../src/runner/load_model.ts";
-import { unusedTensors, warnOfUnused } from "../../src/runner/load_warnings.ts";
+import { loadModel } from "../../src/runner/load_model.ts";
+import { StartupPhases } from "../../src/runner/startup_phases.ts";
+import { unusedTensors, warnOfUnused } from "../../src/runner/load_notices.ts";
 import { DEMO_DIR } from "../support/demo_engine.ts";
 import { logLines } from "../support/log_lines.ts";
 
@@ -51,7 +52,7 @@ Deno.test("loadModel() logs what of a model's files it does not use, and nothing
     const messagesFor = async (changes: Record<string, unknown>) => {
       await Deno.writeTextFile(`${dir}/config.json`, JSON.stringify({ ...json, ...changes }));
       const { log, lines } = logLines();
-      const limits = { maxNumSeqs: 1, maxNumBatchedTokens: 16, maxNumWaitingSeqs: 1 };
+      const limits = { maxNumSeqs: 1, maxNumBatchedTokens: 16, maxNumQueuedSeqs: 1 };
       await loadModel(
         {
           ...{ modelDir: dir, device: "cpu", blockSize: 16, kvCacheDtype: "f16" },
