@@ -84,10 +84,10 @@ export class InFlightRequests {
 
   /**
    * The engine is lost, and with it what it had not reported. Sequences that their client has
-   * aborted end; requests that too many engines were lost with, or that are not replayed, end with
+   * aborted end; requests that too many engines were lost with, or that are not resumed, end with
    * an error; the others are held for the next engine.
    *
-   * @param error of those that are not replayed.
+   * @param error of those that are not resumed.
    */
   disconnect(error: ErrorData): LostRequests {
     this.#isConnected = false;

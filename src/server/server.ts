@@ -5,7 +5,7 @@ import { createLogger, type Logger } from "../base/log.ts";
 import { type Config, toEngineConfig } from "../core/config.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
-import type { EngineStall } from "../core/generation.ts";
+import type { EngineStall } from "../core/engine_port.ts";
 import type { ModelFiles } from "../core/model_json.ts";
 import { VERSION } from "../core/version.ts";
 import { EngineClient } from "../engine/client.ts";
