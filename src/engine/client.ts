@@ -20,8 +20,8 @@ import { EngineLives, type WorkMessage } from "./engine_lives.ts";
 import { spawnEngineThread } from "./engine_thread.ts";
 import { InFlightRequests, type LostRequests } from "./in_flight_requests.ts";
 import { LifetimeRecord } from "./lifetime_record.ts";
+import { givenUp, HANGS, ISOLATE_DIED } from "./loss_errors.ts";
 import { PendingCommands } from "./pending_commands.ts";
-import { givenUp, HANGS, ISOLATE_DIED } from "./unavailable.ts";
 import { DEFAULT_DEADLINES } from "./watchdog.ts";
 
 /**

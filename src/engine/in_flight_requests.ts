@@ -6,7 +6,7 @@ import type { RequestId } from "../core/ids.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import { timeoutPassed } from "../scheduler/deadlines.ts";
 import { KeptRequest } from "./kept_request.ts";
-import { LOST_TOO_OFTEN, rejection } from "./unavailable.ts";
+import { LOST_TOO_OFTEN, rejection } from "./loss_errors.ts";
 
 /** A request on its way: submitted, perhaps accepted, not ended. */
 interface InFlightRequest {
