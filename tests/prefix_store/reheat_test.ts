@@ -91,6 +91,7 @@ function pathOf(
   numOwnTokens: number = tokens.length,
 ): HotPath {
   return {
+    key: `${scope}:${tokens}`,
     scope,
     numTokens: tokens.length,
     numOwnTokens,
