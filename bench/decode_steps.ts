@@ -25,6 +25,7 @@ import { rigInputs } from "./model_rig.ts";
 import { NullDevice } from "./null_device.ts";
 import { type OpenShape, openShape } from "./open_shape.ts";
 import { benchOptions, keepResult } from "./results.ts";
+import { median } from "./median.ts";
 
 const PROMPT_TOKENS = 64;
 const BATCHES = [1, 8, 32];
@@ -163,9 +164,8 @@ async function compare(
 type Row = Awaited<ReturnType<typeof compare>>[number];
 
 function medians(times: readonly DecodeTimes[]): DecodeTimes {
-  const median = (field: keyof DecodeTimes) =>
-    times.map((time) => time[field]).sort((a, b) => a - b)[Math.floor(times.length / 2)]!;
-  return { stepMs: median("stepMs"), hostMs: median("hostMs"), processorMs: median("processorMs") };
+  const of = (field: keyof DecodeTimes) => median(times.map((time) => time[field]));
+  return { stepMs: of("stepMs"), hostMs: of("hostMs"), processorMs: of("processorMs") };
 }
 
 function print(rows: readonly Row[]): void {

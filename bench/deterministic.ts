@@ -17,6 +17,7 @@ import { demoConfig } from "./demo.ts";
 import { ModelRig, type StepShape } from "./model_rig.ts";
 import { findRoom, type OpenShape, openShape, type SkippedShape } from "./open_shape.ts";
 import { benchOptions, keepResult } from "./results.ts";
+import { median } from "./median.ts";
 
 /** A step with and without the flag. */
 export interface Comparison extends StepShape {
@@ -58,10 +59,6 @@ export async function compareStep(
   const [plainMs, deterministicMs] = rigs.map(({ times }) => median(times));
   const ratio = deterministicMs! / plainMs!;
   return { ...step, plainMs: plainMs!, deterministicMs: deterministicMs!, ratio };
-}
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 /** The bundled model with its own weights. */

@@ -7,6 +7,7 @@
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import { listen } from "../src/server/listen.ts";
+import { median } from "./median.ts";
 
 const isQuick = Deno.args.includes("--quick");
 const NUM_ROUNDS = isQuick ? 1 : 5;
@@ -44,10 +45,6 @@ async function measure(url: string) {
   const requests = await rate(NUM_REQUESTS, () => read("/health"));
   const streams = await rate(NUM_STREAMS, () => read("/stream"));
   return { requestsPerSecond: requests, eventsPerSecond: streams * NUM_EVENTS };
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 if (import.meta.main) {

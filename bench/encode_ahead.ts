@@ -19,6 +19,7 @@ import { NullDevice } from "./null_device.ts";
 import { openModel, type OpenShape, openShape } from "./open_shape.ts";
 import { benchOptions, keepResult } from "./results.ts";
 import { type BenchShape, findShape } from "./shapes.ts";
+import { median } from "./median.ts";
 
 /** A decode step with and without its commands recorded ahead, medians. */
 export interface AheadComparison extends StepShape {
@@ -69,9 +70,8 @@ export async function compareAhead(
 }
 
 function medians(times: readonly StepTimes[]): StepTimes {
-  const median = (field: keyof StepTimes) =>
-    times.map((time) => time[field]).sort((a, b) => a - b)[Math.floor(times.length / 2)]!;
-  return { stepMs: median("stepMs"), hostMs: median("hostMs"), aheadMs: median("aheadMs") };
+  const of = (field: keyof StepTimes) => median(times.map((time) => time[field]));
+  return { stepMs: of("stepMs"), hostMs: of("hostMs"), aheadMs: of("aheadMs") };
 }
 
 function row({ batch, numCalls, plain, ahead, ratio }: AheadComparison): string {

@@ -18,6 +18,7 @@ import { freePort } from "../tests/support/server_process.ts";
 import { table } from "../src/plan/plan_text.ts";
 import { currentCommit } from "./demo.ts";
 import { cpuSeconds, endFamily } from "./process_cpu.ts";
+import { median } from "./median.ts";
 
 const ROOT = new URL("../", import.meta.url).pathname;
 const POLL_MS = 20;
@@ -168,10 +169,6 @@ async function measure(caches: Caches, visitor: Visitor): Promise<Times> {
 }
 
 const PHASES = ["listens", "page", "ready", "first", "answer", "cpu"] as const;
-
-function median(numbers: readonly number[]): number {
-  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
-}
 
 async function main(): Promise<void> {
   const path = values.quick ? undefined : findBrowser();

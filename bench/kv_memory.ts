@@ -1,8 +1,8 @@
 /**
- * How much of the KV memory that running sequences hold is of use, by allocator: over the requests'
- * lives, on lengths like those of ShareGPT and Alpaca, at most 2,048 tokens. No device takes part,
- * and the numbers are the same on every machine; the last line is the same as JSON. `--quick` draws fewer
- * requests.
+ * The share of KV memory held by running sequences that has tokens in it, by allocator, over the
+ * requests' lives, on lengths like those of ShareGPT and Alpaca, at most 2,048 tokens. No device
+ * takes part, and the numbers are the same on every machine; the last line is the same as JSON.
+ * `--quick` draws fewer requests.
  */
 // deno-lint-ignore-file no-console -- this is a command line program
 import { heldMemory } from "../src/plan/held_memory.ts";

@@ -19,7 +19,9 @@ import { makeFrame } from "../src/http/machine/machine_frame.ts";
 import { BlockManager } from "../src/kvcache/block_manager.ts";
 import { currentCommit } from "./demo.ts";
 import { cpuSeconds } from "./process_cpu.ts";
-import { freePort } from "../tests/support/server_process.ts";
+import { complete, numStepsOf } from "./served_steps.ts";
+import { ServerProcess } from "../tests/support/server_process.ts";
+import { median } from "./median.ts";
 
 const NUM_VIEWERS = 5;
 const NUM_REQUESTS = 8;
@@ -43,28 +45,19 @@ interface Run {
   readonly numBytes: number;
 }
 
-async function numStepsOf(url: string): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`)).text();
-  return Number(/^quire:steps_total\S* (\S+)$/m.exec(text)![1]);
-}
-
-async function generate(url: string, round: number): Promise<void> {
-  const requests = Array.from({ length: NUM_REQUESTS }, (_, i) =>
-    fetch(`${url}/v1/completions`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({
-        prompt: `Round ${round}. Once upon a time child number ${i} found`,
-        ...{ max_tokens: numTokens, temperature: 1, seed: i, ignore_eos: true },
-      }),
-    }).then((response) => response.text()));
-  await Promise.all(requests);
+async function generate(server: ServerProcess, round: number): Promise<void> {
+  const fields = { max_tokens: numTokens, temperature: 1, seed: 0 };
+  await complete(server, { count: NUM_REQUESTS, round, fields });
 }
 
 /** Reads one viewer's stream until it is left. */
-async function view(url: string, signal: AbortSignal, seen: { frames: number; bytes: number }) {
+async function view(
+  server: ServerProcess,
+  signal: AbortSignal,
+  seen: { frames: number; bytes: number },
+) {
   try {
-    const response = await fetch(`${url}/admin/machine`, { signal });
+    const response = await server.fetch("/admin/machine", { signal });
     for await (const bytes of response.body!) {
       seen.bytes += bytes.length;
       seen.frames += new TextDecoder().decode(bytes).split("\n\n").length - 1;
@@ -74,62 +67,42 @@ async function view(url: string, signal: AbortSignal, seen: { frames: number; by
   }
 }
 
-async function measure(url: string, pid: number, round: number, numViewers: number): Promise<Run> {
+async function measure(server: ServerProcess, round: number, numViewers: number): Promise<Run> {
+  const { pid } = server;
   const abort = new AbortController();
   const seen = { frames: 0, bytes: 0 };
-  const viewers = Array.from({ length: numViewers }, () => view(url, abort.signal, seen));
+  const viewers = Array.from({ length: numViewers }, () => view(server, abort.signal, seen));
   await new Promise((resolve) => setTimeout(resolve, 500));
-  const [before, stepsBefore, began] = [cpuSeconds(pid)!, await numStepsOf(url), performance.now()];
-  await generate(url, round);
+  const [before, stepsBefore, began] = [
+    cpuSeconds(pid)!,
+    await numStepsOf(server),
+    performance.now(),
+  ];
+  await generate(server, round);
   const seconds = (performance.now() - began) / 1000;
   const cpu = 1000 * (cpuSeconds(pid)! - before);
-  const numSteps = await numStepsOf(url) - stepsBefore;
+  const numSteps = await numStepsOf(server) - stepsBefore;
   abort.abort();
   await Promise.all(viewers);
   return { cpuMs: cpu, numSteps, seconds, numFrames: seen.frames, numBytes: seen.bytes };
 }
 
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[sorted.length >> 1]!;
-}
-
-async function start(numBlocks: number) {
-  const port = freePort();
-  const url = `http://127.0.0.1:${port}`;
-  const child = new Deno.Command(Deno.execPath(), {
-    args: [
-      ...["run", "-A", "--no-check", "main.ts", "serve", "--device", "cpu", "--port", `${port}`],
-      ...["--num-gpu-blocks-override", `${numBlocks}`, "--log-level", "error"],
-    ],
-    env: { QUIRE_PREFIX_STORE: "none" },
-    stdout: "null",
-    stderr: "inherit",
-  }).spawn();
-  for (;;) {
-    const response = await fetch(`${url}/health`).catch(() => undefined);
-    await response?.body?.cancel();
-    if (response?.ok) return { child, url };
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-}
-
 async function compare(numBlocks: number) {
-  const { child, url } = await start(numBlocks);
-  const { pid } = child;
-  await generate(url, -1);
+  const server = await ServerProcess.start([
+    ...["--device", "cpu", "--num-gpu-blocks-override", `${numBlocks}`, "--log-level", "error"],
+  ]);
+  await generate(server, -1);
   const plain: Run[] = [];
   const watched: Run[] = [];
   for (let round = 0; round < numRounds; round++) {
     // The pair's order alternates, so that a drift of the machine favours neither.
     const first = round % 2 === 0 ? 0 : NUM_VIEWERS;
     for (const numViewers of [first, NUM_VIEWERS - first]) {
-      const run = await measure(url, pid, round, numViewers);
+      const run = await measure(server, round, numViewers);
       (numViewers === 0 ? plain : watched).push(run);
     }
   }
-  child.kill("SIGTERM");
-  await child.status;
+  await server.stop();
   const perStep = (runs: readonly Run[]) => median(runs.map((run) => run.cpuMs / run.numSteps));
   const ratios = watched.map((run, i) =>
     run.cpuMs / run.numSteps / (plain[i]!.cpuMs / plain[i]!.numSteps)
@@ -185,7 +158,15 @@ function timeFrames(numBlocks: number) {
   const views = [view(0), view(1)];
   const encoder = new TextEncoder();
   const hostMs = timeOf((i) => {
-    const parts = { frame: i, timeMs: 0, stats: zeroStats(), moment: undefined, decisions: [] };
+    const engine = { numRestarts: 0, notice: undefined };
+    const parts = {
+      frame: i,
+      timeMs: 0,
+      stats: zeroStats(),
+      engine,
+      moment: undefined,
+      decisions: [],
+    };
     const now = views[i % 2]!;
     const frame = makeFrame({ ...parts, view: now, before: views[0]!.blocks, tree: now.tree });
     for (let viewer = 0; viewer < NUM_VIEWERS; viewer++) encoder.encode(frame.change());

@@ -17,6 +17,7 @@ import { currentCommit, demoConfig, GREEDY } from "./demo.ts";
 import { CAREFUL, ONCE } from "./dispatch_timing.ts";
 import type { TimingOptions } from "../src/runner/call_timing.ts";
 import { fileName } from "./results.ts";
+import { median } from "./median.ts";
 
 /** How much is measured. */
 interface Effort {
@@ -71,7 +72,7 @@ interface Workload {
 type Runner = Awaited<ReturnType<typeof startRunner>>["runner"];
 
 async function measure(runner: Runner, info: EngineInfo, work: Workload): Promise<Measured> {
-  const scheduler = new Scheduler(new BlockManager(info), { ...info, maxNumWaitingSeqs: 1000 });
+  const scheduler = new Scheduler(new BlockManager(info), { ...info, maxNumQueuedSeqs: 1000 });
   submit(scheduler, work);
   const steps: number[] = [];
   const hosts: number[] = [];
@@ -105,10 +106,6 @@ function submit(scheduler: Scheduler, { batch, prompt, output }: Workload): void
     const ids = Uint32Array.from({ length: prompt }, (_, j) => 3 + (31 * i + 7 * j) % 2000);
     scheduler.add({ id: String(i), sequences: [{ prompt: ids, params }] });
   }
-}
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 }
 
 /** The best of `repeats` runs. */

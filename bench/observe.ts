@@ -13,7 +13,7 @@
 // deno-lint-ignore-file no-console -- this is a command line program
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { ReplayLog } from "../src/base/replay_log.ts";
+import { NumberedLog } from "../src/base/numbered_log.ts";
 import type { GenerationRequest } from "../src/core/generation.ts";
 import type { KvDecision, LoggedDecision } from "../src/core/kv_decision.ts";
 import type { TokenEvent } from "../src/core/token_event.ts";
@@ -24,9 +24,11 @@ import { ServingMetrics } from "../src/http/serving_metrics.ts";
 import { BlockManager } from "../src/kvcache/block_manager.ts";
 import { Scheduler } from "../src/scheduler/scheduler.ts";
 import { FakeEngine } from "../tests/http/fake_engine.ts";
-import { freePort } from "../tests/support/server_process.ts";
+import { ServerProcess } from "../tests/support/server_process.ts";
 import { currentCommit, GREEDY } from "./demo.ts";
 import { cpuSeconds } from "./process_cpu.ts";
+import { complete, numStepsOf } from "./served_steps.ts";
+import { median } from "./median.ts";
 
 const PROMPT = 128;
 const ANSWER = 64;
@@ -66,7 +68,7 @@ class Load {
       maxModelLen: 1024,
       maxNumSeqs: count,
       maxNumBatchedTokens: count + 512,
-      maxNumWaitingSeqs: 2 * count,
+      maxNumQueuedSeqs: 2 * count,
     });
     this.#observer = observer;
     // Two of them always wait, so that there are waits to tell of.
@@ -77,7 +79,7 @@ class Load {
   step(): void {
     const batch = this.#scheduler.schedule(performance.now())!;
     this.#observer?.plan(batch);
-    const drawn = batch.chunks.filter(({ sample }) => sample !== undefined);
+    const drawn = batch.chunks.filter(({ draw }) => draw !== undefined);
     const outputs = [{ type: "token", token: batch.step % 1000 } as const];
     const results = drawn.map(({ sequenceId }) => ({ sequenceId, outputs }));
     const events = this.#scheduler.commit(batch, results);
@@ -102,7 +104,7 @@ class Load {
 /** What both isolates do with a step for metrics and traces. */
 class Observer {
   readonly #engine = new FakeEngine();
-  readonly #log: ReplayLog<LoggedDecision>;
+  readonly #log: NumberedLog<LoggedDecision>;
   readonly #metrics: ServingMetrics;
   readonly #recorder = new KvRecorder(() => Date.now());
   readonly #work = new EngineWork();
@@ -111,7 +113,7 @@ class Observer {
 
   constructor(step: () => number) {
     this.#step = step;
-    this.#log = new ReplayLog(65_536);
+    this.#log = new NumberedLog(65_536);
     Object.assign(this.#engine, { decisions: this.#log });
     this.#metrics = new ServingMetrics(this.#engine, "bench");
   }
@@ -147,10 +149,6 @@ class Observer {
   }
 }
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
-}
-
 /** Microseconds of processor time per step without and with, and the median of their difference. */
 function compare(count: number) {
   const loads = [new Load(count, false), new Load(count, true)] as const;
@@ -169,56 +167,27 @@ function compare(count: number) {
   return { plainUs: median(spent[0]), observedUs: median(spent[1]), costUs: median(costs) };
 }
 
-async function stepsOf(url: string): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`)).text();
-  return Number(/^quire:steps_total\S* (\S+)$/m.exec(text)![1]);
-}
-
-async function generate(url: string, count: number, round: number): Promise<void> {
-  await Promise.all(Array.from({ length: count }, (_, i) =>
-    fetch(`${url}/v1/completions`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({
-        prompt: `Round ${round}. Once upon a time child number ${i} found`,
-        ...{ max_tokens: values.quick ? 8 : ANSWER, ignore_eos: true },
-      }),
-    }).then((response) => response.text())));
+async function generate(server: ServerProcess, count: number, round: number): Promise<void> {
+  const maxTokens = values.quick ? 8 : ANSWER;
+  await complete(server, { count, round, fields: { max_tokens: maxTokens } });
 }
 
 /** Microseconds of processor time of the whole server per step, by requests at a time. */
 async function servedSteps(): Promise<Record<number, number>> {
-  const port = freePort();
-  const url = `http://127.0.0.1:${port}`;
-  const child = new Deno.Command(Deno.execPath(), {
-    args: [
-      ...["run", "-A", "--no-check", "main.ts", "serve", "--device", values.device],
-      ...["--port", `${port}`, "--log-level", "error"],
-    ],
-    env: { QUIRE_PREFIX_STORE: "none" },
-    stdout: "null",
-    stderr: "inherit",
-  }).spawn();
-  for (;;) {
-    const response = await fetch(`${url}/health`).catch(() => undefined);
-    await response?.body?.cancel();
-    if (response?.ok) break;
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
+  const server = await ServerProcess.start(["--device", values.device, "--log-level", "error"]);
   const spent: Record<number, number> = {};
   for (const count of SERVED_COUNTS) {
-    await generate(url, count, -1);
+    await generate(server, count, -1);
     const rounds: number[] = [];
     for (let round = 0; round < (values.quick ? 1 : 3); round++) {
-      const [before, stepsBefore] = [cpuSeconds(child.pid)!, await stepsOf(url)];
-      await generate(url, count, round);
-      const numSteps = await stepsOf(url) - stepsBefore;
-      rounds.push(1e6 * (cpuSeconds(child.pid)! - before) / numSteps);
+      const [before, stepsBefore] = [cpuSeconds(server.pid)!, await numStepsOf(server)];
+      await generate(server, count, round);
+      const numSteps = await numStepsOf(server) - stepsBefore;
+      rounds.push(1e6 * (cpuSeconds(server.pid)! - before) / numSteps);
     }
     spent[count] = median(rounds);
   }
-  child.kill("SIGTERM");
-  await child.status;
+  await server.stop();
   return spent;
 }
 

@@ -14,7 +14,8 @@ import type { DeviceChoice } from "../src/core/engine_config.ts";
 import type { GenerationRequest } from "../src/core/generation.ts";
 import { BlockManager } from "../src/kvcache/block_manager.ts";
 import { SeededRandom } from "../src/base/seeded_random.ts";
-import { Scheduler, type SchedulerOptions } from "../src/scheduler/scheduler.ts";
+import { Scheduler } from "../src/scheduler/scheduler.ts";
+import type { SchedulerOptions } from "../src/scheduler/scheduler_options.ts";
 import { GREEDY } from "./demo.ts";
 import { compareServed, servedWords } from "./overload_served.ts";
 
@@ -76,7 +77,7 @@ export function playOverload(
     maxModelLen: 1 << 20,
     maxNumSeqs: load.length,
     maxNumBatchedTokens: 512,
-    maxNumWaitingSeqs: load.length,
+    maxNumQueuedSeqs: load.length,
     scheduleConservativeness: 1,
     ...options,
   });
@@ -89,9 +90,9 @@ export function playOverload(
     numSteps++;
     numPositions += batch.numTokens;
     numChunks += batch.chunks.length;
-    const results = batch.chunks.flatMap(({ sequenceId, sample }) => {
-      if (sample === undefined) return [];
-      const isLast = sample.outputIndex === load[sequenceId]!.numOutputTokens - 1;
+    const results = batch.chunks.flatMap(({ sequenceId, draw }) => {
+      if (draw === undefined) return [];
+      const isLast = draw.outputIndex === load[sequenceId]!.numOutputTokens - 1;
       const token = isLast ? STOP_TOKEN : 2 + sequenceId;
       return [{ sequenceId, outputs: [{ type: "token", token } as const] }];
     });

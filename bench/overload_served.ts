@@ -6,6 +6,7 @@ import { EngineSession } from "../src/engine/engine_session.ts";
 import { SeededRandom } from "../src/base/seeded_random.ts";
 import { startRunner } from "../src/runner/start_runner.ts";
 import { demoConfig, GREEDY } from "./demo.ts";
+import { median } from "./median.ts";
 
 /** The load: requests that come at once, of which the pool holds a quarter at their ends. */
 const NUM_REQUESTS = 16;
@@ -55,10 +56,6 @@ export async function compareServed(device: DeviceChoice, numRounds: number): Pr
   return served;
 }
 
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
-}
-
 /** A comparison in a line for people. */
 export function servedWords(
   { enablePrefixCaching, ratio, ratios, cpuRatio, recompute, swap }: Served,
@@ -77,7 +74,7 @@ async function serve(overrides: Partial<EngineConfig>): Promise<ServedRun> {
   const config: EngineConfig = {
     ...demoConfig("auto"),
     ...{ blockSize: BLOCK_SIZE, numBlocksOverride: NUM_BLOCKS, maxModelLen: 512 },
-    ...{ maxNumSeqs: NUM_REQUESTS, maxNumBatchedTokens: 256, maxNumWaitingSeqs: NUM_REQUESTS },
+    ...{ maxNumSeqs: NUM_REQUESTS, maxNumBatchedTokens: 256, maxNumQueuedSeqs: NUM_REQUESTS },
     ...overrides,
   };
   let stats: EngineStats | undefined;

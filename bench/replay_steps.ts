@@ -12,7 +12,11 @@ import type { Batch, BlockMove, ChunkResult } from "../src/core/batch.ts";
 import type { DeviceChoice, EngineConfig } from "../src/core/engine_config.ts";
 import { RequestError } from "../src/core/errors.ts";
 import type { TokenMatcher, TokenMatchers } from "../src/core/token_matcher.ts";
-import { parseTraceRecord, type TracedCommand, type TraceRecord } from "../src/core/step_trace.ts";
+import {
+  parseTraceRecord,
+  type TracedCommand,
+  type TraceRecord,
+} from "../src/engine/step_trace.ts";
 import { pinPrefix } from "../src/engine/pin_command.ts";
 import { BlockManager } from "../src/kvcache/block_manager.ts";
 import { startRunner } from "../src/runner/start_runner.ts";
@@ -44,9 +48,9 @@ class RecordedMasks implements TokenMatchers {
 
   /** Takes in a plan. */
   add({ chunks }: Batch): void {
-    for (const { sequenceId, sample } of chunks) {
-      const mask = sample?.adjustment?.allowedTokens;
-      if (mask !== undefined) this.#masks.set(`${sequenceId}/${sample!.outputIndex}`, mask);
+    for (const { sequenceId, draw } of chunks) {
+      const mask = draw?.adjustment?.allowedTokens;
+      if (mask !== undefined) this.#masks.set(`${sequenceId}/${draw!.outputIndex}`, mask);
     }
   }
 
@@ -94,7 +98,7 @@ class Replay {
     });
     this.#scheduler = new Scheduler(this.#blocks, { ...sizes, matchers: masks });
     // What had been refused is not in the trace.
-    this.#scheduler.pool.limitGrowth(Infinity);
+    this.#scheduler.pool.limitSize(Infinity);
   }
 
   async apply(record: TraceRecord): Promise<void> {

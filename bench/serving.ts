@@ -125,7 +125,7 @@ async function runRounds(
   return rounds;
 }
 
-/** Where llama.cpp is, if it is wanted and can be had. */
+/** Where llama.cpp is, if it is wanted and npm installs it. */
 async function findLlama(dir: string, isWanted: boolean): Promise<{ llamaDir?: string }> {
   const installed = isWanted ? await installLlama(dir) : { missing: "not asked for" };
   if ("dir" in installed) return { llamaDir: installed.dir };

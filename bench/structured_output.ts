@@ -18,6 +18,7 @@ import { Scheduler } from "../src/scheduler/scheduler.ts";
 import { loadTokenizer } from "../src/tokenizer/tokenizer.ts";
 import { demoConfig, GREEDY } from "./demo.ts";
 import { benchOptions, keepResult } from "./results.ts";
+import { median } from "./median.ts";
 
 const BATCH = 8;
 const FULL = { rounds: 8, numTokens: 64 };
@@ -55,7 +56,7 @@ async function decode(
   { stepMs, hostMs }: Times,
 ): Promise<void> {
   const blocks = new BlockManager(info);
-  const scheduler = new Scheduler(blocks, { ...info, maxNumWaitingSeqs: 100, matchers });
+  const scheduler = new Scheduler(blocks, { ...info, maxNumQueuedSeqs: 100, matchers });
   const params = { ...GREEDY, temperature: 1, maxTokens: numTokens };
   const sequences = Array.from({ length: BATCH }, (_, seed) => ({
     prompt: Uint32Array.from({ length: 64 }, (_, i) => 300 + (7 * i + seed) % 1000),
@@ -97,10 +98,6 @@ function matchTimes(
   }
   matcher.close();
   return times;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 async function main(): Promise<void> {

@@ -1,7 +1,7 @@
 /** The version whose bindings `llama_peer.ts` calls. */
 export const NODE_LLAMA_CPP = "3.22.1";
 
-/** llama.cpp as npm ships it, or why it cannot be had. */
+/** llama.cpp as npm ships it, or why npm does not install it. */
 export type Installed = { readonly dir: string } | { readonly missing: string };
 
 /**

@@ -1,7 +1,8 @@
 import { waitForIdleMachine } from "./idle_machine.ts";
 import type { PeerProcess } from "./peer_process.ts";
 import type { PeerTask } from "./peer_task.ts";
-import { median, type RateTable } from "./summary.ts";
+import { median } from "../median.ts";
+import type { RateTable } from "./summary.ts";
 
 /** What is measured; `brief` is for a peer that takes seconds per token. */
 interface Workload {

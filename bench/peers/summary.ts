@@ -1,15 +1,10 @@
+import { median } from "../median.ts";
+
 /** Tokens per second of one peer's runs of one workload, in order of the rounds. */
 export type Rates = readonly number[];
 
 /** Rates by workload, then by peer. */
 export type RateTable = Readonly<Record<string, Readonly<Record<string, Rates>>>>;
-
-/** The middle value, or the mean of the two in the middle; NaN of nothing. */
-export function median(values: Rates): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const half = sorted.length / 2;
-  return (sorted[Math.ceil(half) - 1]! + sorted[Math.floor(half)]!) / 2;
-}
 
 /** By workload, the median of the ratios of runs side by side: a busy machine slows both. */
 export function ratios(table: RateTable, peer: string, baseline: string): Record<string, number> {

@@ -1,6 +1,6 @@
 import { table } from "../../src/plan/plan_text.ts";
 import type { Distribution } from "../../src/client/load_figures.ts";
-import { median } from "../peers/summary.ts";
+import { median } from "../median.ts";
 import type { ServedLoad } from "./measured_server.ts";
 import type { ServingMode } from "./serving_modes.ts";
 

@@ -2,10 +2,11 @@ import type { Batch, ChunkResult } from "../../src/core/batch.ts";
 import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { GenerationRequest } from "../../src/core/generation.ts";
-import type { TraceEntry } from "../../src/core/step_trace.ts";
+import type { TraceEntry } from "../../src/engine/step_trace.ts";
 import type { TokenEvent } from "../../src/core/token_event.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
-import { Scheduler, type SchedulerOptions } from "../../src/scheduler/scheduler.ts";
+import { Scheduler } from "../../src/scheduler/scheduler.ts";
+import type { SchedulerOptions } from "../../src/scheduler/scheduler_options.ts";
 import { GREEDY } from "../demo.ts";
 import type { Arrival, Progress, ServerTotals, SimServer, SimStep } from "./sim_server.ts";
 import type { StepCosts } from "./costs.ts";
@@ -19,7 +20,7 @@ const MIB = 2 ** 20;
 
 /** The sizes of a simulated engine. */
 export interface EngineSizes
-  extends Omit<SchedulerOptions, "maxNumWaitingSeqs" | "onDecision" | "matchers"> {
+  extends Omit<SchedulerOptions, "maxNumQueuedSeqs" | "onDecision" | "matchers"> {
   readonly numBlocks: number;
   readonly blockSize: number;
   /** Absent: no prefix cache. */
@@ -57,14 +58,14 @@ export class EngineServer implements SimServer {
     this.#now = now;
     this.#maxModelLen = whole.maxModelLen;
     this.#onTrace = onTrace;
-    onTrace?.({ type: "start", sizes: { ...whole, ...swap, maxNumWaitingSeqs: MAX_WAITING } });
+    onTrace?.({ type: "start", sizes: { ...whole, ...swap, maxNumQueuedSeqs: MAX_WAITING } });
     const caching = policy && { prefixCache: { policy, keySpace: KEY_SPACE, now } };
     this.blocks = new BlockManager({
       ...sizes,
       ...caching,
       maxInFlightTokens: sizes.maxNumBatchedTokens,
     });
-    this.scheduler = new Scheduler(this.blocks, { ...sizes, maxNumWaitingSeqs: MAX_WAITING });
+    this.scheduler = new Scheduler(this.blocks, { ...sizes, maxNumQueuedSeqs: MAX_WAITING });
   }
 
   get hasWork(): boolean {
@@ -136,9 +137,9 @@ export class EngineServer implements SimServer {
   }
 
   #draw({ chunks }: Batch): ChunkResult[] {
-    return chunks.flatMap(({ sequenceId, sample }) => {
-      if (sample === undefined) return [];
-      const token = this.#arrivals[sequenceId]!.turn.token(sample.outputIndex);
+    return chunks.flatMap(({ sequenceId, draw }) => {
+      if (draw === undefined) return [];
+      const token = this.#arrivals[sequenceId]!.turn.token(draw.outputIndex);
       return [{ sequenceId, outputs: [{ type: "token", token }] }];
     });
   }

@@ -81,7 +81,7 @@ export function normMatmulCalls(
         const call = { label, constants: shape, buffers: { ...buffers, x: normed }, workgroups };
         return kernelCall(matmul, call);
       }
-      const constants = { ...shape, NORM: true, GATHER: rows === "samples", EPS: eps };
+      const constants = { ...shape, NORM: true, GATHER: rows === "draws", EPS: eps };
       const call = { label, constants, buffers: { ...buffers, x, norm }, workgroups };
       return kernelCall(normMatmul, call);
     })

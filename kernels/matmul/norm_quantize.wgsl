@@ -31,7 +31,7 @@ fn norm_quantize(
 ) {
   let row = group.x;
 //# if GATHER
-  let source = step[step[STEP_SAMPLES] + row * SAMPLE_WORDS + SAMPLE_ROW] * K4;
+  let source = step[step[STEP_DRAWS] + row * DRAW_WORDS + DRAW_ROW] * K4;
 //# else
   let source = row * K4;
 //# end

@@ -26,7 +26,7 @@ fn rms_norm(
 ) {
   let row = group.x;
 //# if GATHER
-  let source = step[step[STEP_SAMPLES] + row * SAMPLE_WORDS + SAMPLE_ROW];
+  let source = step[step[STEP_DRAWS] + row * DRAW_WORDS + DRAW_ROW];
 //# else
   let source = row;
 //# end

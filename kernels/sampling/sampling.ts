@@ -16,7 +16,7 @@ export function segmentsWords(vocabSize: number, tuning: SamplingTuning): number
 }
 
 /**
- * Draws every sample of the step: `logits` f32 [R, V] in, `sampled` u32 [R, SAMPLED_WORDS] out.
+ * Draws every token of the step: `logits` f32 [R, V] in, `sampled` u32 [R, SAMPLED_WORDS] out.
  *
  * Reports the model's own distribution, then adjusts the logits, then draws. A large vocabulary is
  * first scanned by many workgroups per row, a small one by the workgroup that draws. Steps without

@@ -4,8 +4,8 @@ export class InvariantError extends Error {
 }
 
 /**
- * Throws {@link InvariantError} unless `condition` holds. Code that runs for each sequence of each
- * step throws it itself: making the message costs more than the check.
+ * Throws {@link InvariantError} unless `condition` holds. Code that runs per block, or per sequence
+ * of a step, throws it itself: the message is made with every call and costs more than the check.
  */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new InvariantError(message);

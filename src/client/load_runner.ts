@@ -106,7 +106,7 @@ async function ask(
   } catch (failure) {
     if (signal?.aborted === true) error = "stopped";
     else if (failure instanceof StartupError) error = failure.message;
-    else error = `the connection broke off: ${(failure as Error).message}`;
+    else throw failure;
   }
   const result = {
     turn,

@@ -96,7 +96,7 @@ export class OpenAiClient {
   }
 
   async #models(): Promise<{ readonly id?: unknown; readonly owned_by?: unknown }[]> {
-    const { data } = await (await this.#send("GET", "/models")).json();
+    const { data } = Object(await this.#json("GET", "/models"));
     return Array.isArray(data) ? data : [];
   }
 
@@ -122,7 +122,7 @@ export class OpenAiClient {
 
   /** A chat's answer in one piece, as the server sends it. @throws {StartupError} */
   async chatWhole(fields: RequestFields): Promise<unknown> {
-    return await (await this.#send("POST", "/chat/completions", fields)).json();
+    return await this.#json("POST", "/chat/completions", fields);
   }
 
   /**
@@ -133,7 +133,21 @@ export class OpenAiClient {
   async requestTrace(id: string): Promise<unknown> {
     const baseUrl = this.#server.baseUrl.replace(/\/v1$/, "");
     const root = new OpenAiClient({ ...this.#server, baseUrl });
-    return await (await root.#send("GET", `/admin/requests/${encodeURIComponent(id)}`)).json();
+    return await root.#json("GET", `/admin/requests/${encodeURIComponent(id)}`);
+  }
+
+  async #json(method: "GET" | "POST", path: string, body?: RequestFields): Promise<unknown> {
+    const response = await this.#send(method, path, body);
+    const text = await response.text().catch((error) => {
+      throw this.#brokenOff(error);
+    });
+    try {
+      return JSON.parse(text);
+    } catch {
+      throw new StartupError(
+        `${this.baseUrl}${path} answered ${JSON.stringify(text.slice(0, 80))}, which is no JSON`,
+      );
+    }
   }
 
   async *#stream(
@@ -147,10 +161,20 @@ export class OpenAiClient {
     const events = response.body!
       .pipeThrough(new TextDecoderStream(), signal === undefined ? {} : { signal })
       .pipeThrough(new EventSourceParserStream());
-    for await (const { data } of events) {
-      if (data === "[DONE]") return;
-      yield readChunk(data, this.clock.now());
+    try {
+      for await (const { data } of events) {
+        if (data === "[DONE]") return;
+        yield readChunk(data, this.clock.now());
+      }
+    } catch (error) {
+      if (signal?.aborted === true || error instanceof StartupError) throw error;
+      throw this.#brokenOff(error);
     }
+  }
+
+  #brokenOff(error: unknown): StartupError {
+    const reason = error instanceof Error ? error.message : String(error);
+    return new StartupError(`The connection to ${this.baseUrl} broke off: ${reason}`);
   }
 
   async #send(

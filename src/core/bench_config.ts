@@ -1,24 +1,26 @@
 import { z } from "zod";
-import { checkValues, deepFreeze, readCommandLine } from "./command_line.ts";
+import { checkValues, deepFreeze, readCommandLine, unexpectedArgument } from "./command_line.ts";
 import { examplesOf, usageOf } from "./command_names.ts";
 import type { Environment } from "./environment.ts";
 import { StartupError } from "./errors.ts";
-import { flagsOf } from "./flags.ts";
+import { decimalText, flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
 
 const TARGET = "Server";
 const LOAD = "Load";
 const REPORT = "Report";
 
-/** A positive number with a fraction, as text: flags know integers. */
-const decimal = z.string().regex(/^\d+(\.\d+)?$/).refine((text) => Number(text) > 0);
+const positive = decimalText.refine((text) => Number(text) > 0);
+const POSITIVE = "a number above 0";
 
-/** The figures that a goodput may be asked of, as `vllm bench serve` names them. */
-export const GOODPUT_FIGURES = ["ttft", "tpot", "e2el"] as const;
+const GOODPUT_FIGURES = ["ttft", "tpot", "e2el"] as const;
+
+/** A figure that a goodput may be asked of, as `vllm bench serve` names it. */
 export type GoodputFigure = typeof GOODPUT_FIGURES[number];
 
+const COUNTED_PIECES = ["text", "choices"] as const;
+
 /** Which events of a stream are pieces of its answer. */
-export const COUNTED_PIECES = ["text", "choices"] as const;
 export type CountedPieces = typeof COUNTED_PIECES[number];
 
 /** Such as `ttft:200`, milliseconds. */
@@ -69,10 +71,11 @@ export const BenchSchema = z.object({
     group: LOAD,
     value: "N",
   }),
-  traceSpeed: decimal.default("1").meta({
+  traceSpeed: positive.default("1").meta({
     description: "How much faster than recorded a trace is replayed",
     group: LOAD,
     value: "FACTOR",
+    expected: POSITIVE,
   }),
   numPrompts: z.int().min(1).max(1_000_000).default(100).meta({
     description: "Requests, or of turns: conversations; of a trace, at most so many",
@@ -106,18 +109,20 @@ export const BenchSchema = z.object({
     group: LOAD,
     value: "TURNS",
   }),
-  rate: decimal.optional().meta({
+  rate: positive.optional().meta({
     description: "Requests that begin per second",
     group: LOAD,
     value: "R",
+    expected: POSITIVE,
     defaultText: "all at once",
     aliases: ["--request-rate"],
   }),
-  burstiness: decimal.default("1").meta({
+  burstiness: positive.default("1").meta({
     description: "Shape of the gamma distribution of the pauses: 1 is a Poisson process, less is " +
       "in bursts, more is evener",
     group: LOAD,
     value: "B",
+    expected: POSITIVE,
   }),
   maxConcurrency: z.int().min(1).max(65_536).optional().meta({
     description: "Most requests at once; others wait, and their time begins when they are sent",
@@ -130,10 +135,11 @@ export const BenchSchema = z.object({
     group: LOAD,
     value: "",
   }),
-  temperature: z.string().regex(/^\d+(\.\d+)?$/).optional().meta({
+  temperature: decimalText.optional().meta({
     description: "How freely tokens are drawn",
     group: LOAD,
     value: "T",
+    expected: "a number of at least 0",
     defaultText: "the server's own",
     aliases: ["--temp"],
   }),
@@ -153,6 +159,7 @@ export const BenchSchema = z.object({
       "tpot and e2el",
     group: REPORT,
     value: "FIGURE:MS",
+    expected: "one or more of ttft:MS, tpot:MS and e2el:MS, separated by commas",
     defaultText: "none",
   }),
   pieces: z.enum(COUNTED_PIECES).default("text").meta({
@@ -166,6 +173,7 @@ export const BenchSchema = z.object({
       description: "Percentiles that are shown",
       group: REPORT,
       value: "P",
+      expected: "one or more numbers from 0 to 100, separated by commas",
       defaultText: "50,90,99",
       aliases: ["--metric-percentiles"],
     }),
@@ -201,9 +209,7 @@ export function parseBenchConfig(
   const { asked, positionals, given } = readCommandLine(args, env, { flags: BENCH_FLAGS });
   if (asked !== undefined) return undefined;
   const [argument, surplus] = positionals;
-  if (surplus !== undefined) {
-    throw new StartupError(`Unexpected argument ${JSON.stringify(surplus)}: see --help`);
-  }
+  if (surplus !== undefined) throw unexpectedArgument(surplus);
   if (argument !== undefined) given.set(URL_FLAG, { source: "URL", texts: [argument] });
   const { url, ...values } = checkValues(BenchSchema, given);
   if (url === undefined) {

@@ -1,38 +1,34 @@
 import { z } from "zod";
-import { checkValues, deepFreeze, type Given, readCommandLine } from "./command_line.ts";
+import { omitUndefined } from "../base/omit_undefined.ts";
+import {
+  checkValues,
+  deepFreeze,
+  type Given,
+  readCommandLine,
+  takeModelArgument,
+} from "./command_line.ts";
 import { examplesOf, usageOf } from "./command_names.ts";
-import { checkInt8Activations, ConfigSchema, type Settings } from "./config_schema.ts";
+import {
+  checkInt8Activations,
+  ConfigSchema,
+  ENGINE_SETTINGS,
+  type Settings,
+} from "./config_schema.ts";
 import type { Environment } from "./environment.ts";
 import { StartupError } from "./errors.ts";
-import { type Flag, flagsOf } from "./flags.ts";
+import { decimalText, type Flag, flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
 
 const ANSWER = "Answer";
 const SERVER = "Another server";
 
-/** A number with a fraction, as text: flags know integers. */
-const decimal = (maximum: number) =>
-  z.string().regex(/^\d+(\.\d+)?$/).refine((text) => Number(text) <= maximum);
+const upTo = (maximum: number) => decimalText.refine((text) => Number(text) <= maximum);
 
 /** The settings of `quire run` and `quire chat`: those of the engine, and of an answer. */
 export const ChatSchema = ConfigSchema.pick({
-  model: true,
+  ...ENGINE_SETTINGS,
   yes: true,
-  maxModelLen: true,
-  quantization: true,
-  quantizationGroupSize: true,
-  quantizationEmbedding: true,
-  int8Activations: true,
-  blockSize: true,
-  numGpuBlocksOverride: true,
-  kvCacheMemoryBytes: true,
-  kvCacheDtype: true,
-  kvCacheF16EdgeLayers: true,
-  maxNumBatchedTokens: true,
-  device: true,
-  gpuBackend: true,
   autotune: true,
-  tuningStore: true,
   deterministic: true,
   seed: true,
 }).extend({
@@ -63,17 +59,19 @@ export const ChatSchema = ConfigSchema.pick({
     defaultText: "what the context leaves over",
     aliases: ["-n", "--n-predict", "--predict"],
   }),
-  temperature: decimal(2).optional().meta({
+  temperature: upTo(2).optional().meta({
     description: "How freely tokens are drawn, from 0 (the likeliest) to 2",
     group: ANSWER,
     value: "T",
+    expected: "a number from 0 to 2",
     defaultText: "the model's own",
     aliases: ["--temp"],
   }),
-  topP: decimal(1).optional().meta({
+  topP: upTo(1).optional().meta({
     description: "Share of the likeliest tokens' probability that is drawn from, from 0 to 1",
     group: ANSWER,
     value: "P",
+    expected: "a number from 0 to 1",
     defaultText: "the model's own",
   }),
   logFormat: ConfigSchema.shape.logFormat,
@@ -154,12 +152,7 @@ function toConfig(
   model: string | undefined,
   words: readonly string[],
 ): ChatConfig {
-  if (model !== undefined) {
-    if (given.get(MODEL_FLAG)?.source === "--model") {
-      throw new StartupError(`Unexpected argument ${JSON.stringify(model)}: see --help`);
-    }
-    given.set(MODEL_FLAG, { source: "MODEL", texts: [model] });
-  }
+  if (model !== undefined) takeModelArgument({ positionals: [model], given }, MODEL_FLAG);
   const { url, apiKey, system, maxTokens, temperature, topP, ...engine } = checkValues(
     ChatSchema,
     given,
@@ -169,10 +162,7 @@ function toConfig(
   const settings = { ...ConfigSchema.parse({}), ...engine, prefixStore: "none" };
   return deepFreeze({
     engine: settings,
-    ...(engine.model === undefined ? {} : { model: engine.model }),
-    ...(url === undefined ? {} : { url }),
-    // The variable may hold a server's list of keys, with settings behind each.
-    ...(apiKey === undefined ? {} : { apiKey: apiKey.split(/[\s,]/)[0]! }),
+    ...omitUndefined({ model: engine.model, url, apiKey }),
     answer: answerOf({ system, maxTokens, temperature, topP, seed: engine.seed }),
     words: [...words],
   });
@@ -182,13 +172,13 @@ function answerOf(
   { system, maxTokens, temperature, topP, seed }: Partial<ChatValues>,
 ): AnswerSettings {
   return {
-    ...(system === undefined ? {} : { system }),
-    fields: {
-      ...(maxTokens === undefined ? {} : { max_tokens: maxTokens }),
-      ...(temperature === undefined ? {} : { temperature: Number(temperature) }),
-      ...(topP === undefined ? {} : { top_p: Number(topP) }),
-      ...(seed === undefined ? {} : { seed }),
-    },
+    ...omitUndefined({ system }),
+    fields: omitUndefined({
+      max_tokens: maxTokens,
+      temperature: temperature === undefined ? undefined : Number(temperature),
+      top_p: topP === undefined ? undefined : Number(topP),
+      seed,
+    }),
   };
 }
 

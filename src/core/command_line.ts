@@ -172,9 +172,14 @@ export function takeModelArgument({ positionals, given }: CommandLine, model: Fl
   const [name, surplus] = positionals;
   if (name === undefined) return;
   if (surplus !== undefined || given.get(model)?.source === `--${model.name}`) {
-    throw new StartupError(`Unexpected argument ${JSON.stringify(surplus ?? name)}: see --help`);
+    throw unexpectedArgument(surplus ?? name);
   }
   given.set(model, { source: "MODEL", texts: [name] });
+}
+
+/** The refusal of an argument that a command does not take. */
+export function unexpectedArgument(text: string): StartupError {
+  return new StartupError(`Unexpected argument ${JSON.stringify(text)}: see --help`);
 }
 
 /**

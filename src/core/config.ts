@@ -1,4 +1,5 @@
 import { nearestName } from "../base/edit_distance.ts";
+import { omitUndefined } from "../base/omit_undefined.ts";
 import {
   checkValues,
   deepFreeze,
@@ -7,15 +8,15 @@ import {
   takeModelArgument,
 } from "./command_line.ts";
 import { COMMANDS as ALL_COMMANDS } from "./command_names.ts";
-import type { Environment } from "./environment.ts";
 import { checkInt8Activations, ConfigSchema, type Settings } from "./config_schema.ts";
 import type { EngineConfig, SchedulingSettings } from "./engine_config.ts";
+import type { Environment } from "./environment.ts";
 import { StartupError } from "./errors.ts";
-import type { Quantization } from "./weight_format.ts";
 import { flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
 import { PLAN_FLAGS } from "./plan_config.ts";
 import { TUNE_FLAGS } from "./tune_config.ts";
+import type { Quantization } from "./weight_format.ts";
 
 /** What the process is asked to do. */
 export type Command = "serve" | "help" | "version";
@@ -107,7 +108,7 @@ export function configHelp(): string {
  * The part of the configuration that the engine isolate needs, for a model whose files are local.
  */
 export function toEngineConfig(config: Settings, modelDir: string): EngineConfig {
-  return {
+  return omitUndefined({
     modelDir,
     device: config.device,
     gpuBackend: config.gpuBackend,
@@ -116,47 +117,36 @@ export function toEngineConfig(config: Settings, modelDir: string): EngineConfig
     logLevel: config.logLevel,
     blockSize: config.blockSize,
     kvCacheDtype: config.kvCacheDtype === "auto" ? "f16" : config.kvCacheDtype,
-    ...(config.kvCacheF16EdgeLayers === undefined
-      ? {}
-      : { kvCacheF16EdgeLayers: config.kvCacheF16EdgeLayers }),
+    kvCacheF16EdgeLayers: config.kvCacheF16EdgeLayers,
     enablePrefixCaching: config.enablePrefixCaching,
     evictionPolicy: config.evictionPolicy,
-    ...(config.stateCheckpointInterval === undefined
-      ? {}
-      : { stateCheckpointInterval: config.stateCheckpointInterval }),
+    stateSnapshotInterval: config.stateSnapshotInterval,
     ...quantizationOf(config),
-    ...(config.deterministic ? { isDeterministic: true } : {}),
+    isDeterministic: config.deterministic || undefined,
     maxNumSeqs: config.maxNumSeqs,
     maxNumBatchedTokens: config.maxNumBatchedTokens,
     maxPrefillMs: config.maxPrefillMs,
-    maxNumWaitingSeqs: config.maxQueuedRequests,
+    maxNumQueuedSeqs: config.maxQueuedRequests,
     ...schedulingOf(config),
-    ...(config.numGpuBlocksOverride === undefined
-      ? {}
-      : { numBlocksOverride: config.numGpuBlocksOverride }),
-    ...(config.kvCacheMemoryBytes === undefined
-      ? {}
-      : { kvCacheMemoryBytes: config.kvCacheMemoryBytes }),
-    ...(config.gpuMemoryBytes === undefined ? {} : { gpuMemoryBytes: config.gpuMemoryBytes }),
-    ...(config.maxKvCacheMemoryBytes === undefined
-      ? {}
-      : { maxKvCacheMemoryBytes: config.maxKvCacheMemoryBytes }),
-    ...(config.swapMemoryBytes === 0 ? {} : { swapMemoryBytes: config.swapMemoryBytes }),
-    ...(config.maxModelLen === undefined ? {} : { maxModelLen: config.maxModelLen }),
-    ...(config.traceSteps === undefined ? {} : { traceSteps: config.traceSteps }),
-  };
+    numBlocksOverride: config.numGpuBlocksOverride,
+    kvCacheMemoryBytes: config.kvCacheMemoryBytes,
+    gpuMemoryBytes: config.gpuMemoryBytes,
+    maxKvCacheMemoryBytes: config.maxKvCacheMemoryBytes,
+    swapMemoryBytes: config.swapMemoryBytes || undefined,
+    maxModelLen: config.maxModelLen,
+    traceSteps: config.traceSteps,
+  });
 }
 
 function schedulingOf(config: Settings): SchedulingSettings {
-  const { longPrefillTokenThreshold: threshold, maxNumBatchedTokens } = config;
-  const half = Math.ceil(maxNumBatchedTokens / 2);
-  return {
+  const half = Math.ceil(config.maxNumBatchedTokens / 2);
+  return omitUndefined({
     schedulingPolicy: config.schedulingPolicy,
-    ...(threshold === 0 ? {} : { longPrefillTokenThreshold: threshold ?? half }),
+    longPrefillTokenThreshold: (config.longPrefillTokenThreshold ?? half) || undefined,
     maxLongPartialPrefills: config.maxLongPartialPrefills,
     scheduleConservativeness: config.scheduleConservativeness / 100,
     maxDecodeSteps: config.maxDecodeSteps,
-  };
+  });
 }
 
 function quantizationOf(config: Settings): Pick<EngineConfig, "quantization" | "int8Activations"> {
@@ -171,9 +161,10 @@ function quantizationOf(config: Settings): Pick<EngineConfig, "quantization" | "
 function int4Details(
   { quantizationGroupSize, quantizationEmbedding, int8Activations }: Settings,
 ): Pick<Quantization, "vocabulary" | "hasMinima"> {
+  const hasMinima = quantizationGroupSize === "32" && int8Activations === "off";
   return {
     ...(quantizationEmbedding === "int8" ? { vocabulary: "int8" } : {}),
-    ...(quantizationGroupSize === "32" && int8Activations === "off" ? { hasMinima: true } : {}),
+    ...(hasMinima ? { hasMinima } : {}),
   };
 }
 
@@ -200,11 +191,11 @@ function checkBudget({ maxNumBatchedTokens, maxNumSeqs }: Settings): void {
 }
 
 /** States are kept on block boundaries, where a later prompt can find them. */
-function checkCheckpoints({ stateCheckpointInterval, blockSize }: Settings): void {
-  if (stateCheckpointInterval === undefined || stateCheckpointInterval % blockSize === 0) return;
+function checkCheckpoints({ stateSnapshotInterval, blockSize }: Settings): void {
+  if (stateSnapshotInterval === undefined || stateSnapshotInterval % blockSize === 0) return;
   throw new StartupError(
-    `--state-checkpoint-interval must be a multiple of --block-size (${blockSize}), ` +
-      `got ${stateCheckpointInterval}`,
+    `--state-snapshot-interval must be a multiple of --block-size (${blockSize}), ` +
+      `got ${stateSnapshotInterval}`,
   );
 }
 

@@ -1,14 +1,13 @@
 import { z } from "zod";
-import { checkValues, deepFreeze, readCommandLine } from "./command_line.ts";
+import { checkValues, deepFreeze, readCommandLine, unexpectedArgument } from "./command_line.ts";
 import { examplesOf, usageOf } from "./command_names.ts";
 import { ConfigSchema } from "./config_schema.ts";
 import type { Environment } from "./environment.ts";
-import { StartupError } from "./errors.ts";
 import { flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
 
 /** The settings of `quire doctor`: where a server would listen and keep its files. */
-export const DoctorSchema = ConfigSchema.pick({
+const DoctorSchema = ConfigSchema.pick({
   host: true,
   port: true,
   gpuBackend: true,
@@ -39,9 +38,7 @@ export function parseDoctorConfig(
 ): DoctorConfig | undefined {
   const { asked, positionals, given } = readCommandLine(args, env, { flags: DOCTOR_FLAGS });
   if (asked !== undefined) return undefined;
-  if (positionals.length > 0) {
-    throw new StartupError(`Unexpected argument ${JSON.stringify(positionals[0])}: see --help`);
-  }
+  if (positionals.length > 0) throw unexpectedArgument(positionals[0]!);
   return deepFreeze(checkValues(DoctorSchema, given));
 }
 

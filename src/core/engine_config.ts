@@ -1,5 +1,5 @@
-import type { PoolGroups } from "./cache_group.ts";
 import type { LogLevel } from "../base/log.ts";
+import type { PoolGroups } from "./cache_group.ts";
 import type { SwapSpace } from "./swap_space.ts";
 import type { Int8Activations, Quantization } from "./weight_format.ts";
 
@@ -11,7 +11,12 @@ export type KvCacheDtype = (typeof KV_CACHE_DTYPES)[number];
 
 /** In which order cached blocks are dropped, the default first (`docs/simulator.md` compares). */
 export const EVICTION_POLICIES = [
-  ...["lru", "slru", "priority", "hits-per-token", "tail-lru", "reuse"] as const,
+  "lru",
+  "slru",
+  "priority",
+  "hits-per-token",
+  "tail-lru",
+  "reuse",
 ] as const;
 
 /** Name of an order of eviction. */
@@ -78,7 +83,7 @@ export interface EngineConfig extends SchedulingSettings {
   readonly autotune?: Autotune;
   /** File with the times of kernels; absent: none. */
   readonly tuningStore?: string;
-  /** File that what is planned and drawn is appended to (`step_trace.ts`); absent: none. */
+  /** File that requests, plans and tokens are appended to (`src/engine/step_trace.ts`). */
   readonly traceSteps?: string;
   /** How the isolate's log lines are written; default: `text`. */
   readonly logFormat?: "text" | "json";
@@ -112,7 +117,7 @@ export interface EngineConfig extends SchedulingSettings {
   /**
    * Every so many tokens of a prompt states are kept; absent: at its end and where prompts part.
    */
-  readonly stateCheckpointInterval?: number;
+  readonly stateSnapshotInterval?: number;
   /**
    * Secret of the deployment that goes into the keys of cached blocks; default: a new one per
    * start.
@@ -133,7 +138,7 @@ export interface EngineConfig extends SchedulingSettings {
    * Most sequences of one owner waiting before its new requests are refused with 429, and of one
    * request.
    */
-  readonly maxNumWaitingSeqs: number;
+  readonly maxNumQueuedSeqs: number;
 }
 
 /** The phase of a start that runs steps of every kind: its time shows how fast the device is. */
@@ -173,7 +178,7 @@ export interface EngineInfo extends PoolGroups {
   /**
    * Blocks that the pool may grow to by itself; `numBlocks` of the start where its size was given.
    */
-  readonly growthLimit: number;
+  readonly maxNumBlocks: number;
   /** Absent where preempted sequences are always computed again. */
   readonly swapSpace?: SwapSpace;
   readonly kvCacheDtype: KvCacheDtype;

@@ -1,8 +1,7 @@
 import { z } from "zod";
-import { checkValues, deepFreeze, readCommandLine } from "./command_line.ts";
+import { checkValues, deepFreeze, readCommandLine, unexpectedArgument } from "./command_line.ts";
 import { examplesOf, usageOf } from "./command_names.ts";
 import type { Environment } from "./environment.ts";
-import { StartupError } from "./errors.ts";
 import { flagsOf } from "./flags.ts";
 import { helpText } from "./help.ts";
 
@@ -62,9 +61,7 @@ export function parseExplainConfig(
   const { asked, positionals, given } = readCommandLine(args, env, { flags: EXPLAIN_FLAGS });
   if (asked !== undefined) return undefined;
   const [file, surplus] = positionals;
-  if (surplus !== undefined) {
-    throw new StartupError(`Unexpected argument ${JSON.stringify(surplus)}: see --help`);
-  }
+  if (surplus !== undefined) throw unexpectedArgument(surplus);
   const values = checkValues(ExplainSchema, given);
   if (file === undefined || file === "-") return deepFreeze(values);
   return deepFreeze({ ...values, ...(REQUEST_ID.test(file) ? { requestId: file } : { file }) });

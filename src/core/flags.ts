@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { parseByteSize } from "../base/byte_size.ts";
+import { omitUndefined } from "../base/omit_undefined.ts";
 import { StartupError } from "./errors.ts";
 
 /** What a schema field declares beyond its type, through zod's `.meta()`. */
@@ -10,6 +11,8 @@ export interface FlagMeta {
   readonly group: string;
   /** Stands for the value in `--help`, such as `N` or `SECONDS`; empty for a switch. */
   readonly value: string;
+  /** What a value must be, in words; stated for texts of some form, else derived. */
+  readonly expected?: string;
   /** A size in bytes that may carry a KiB, MiB, GiB or TiB suffix. */
   readonly bytes?: boolean;
   /** Never printed, neither in errors nor in logs. */
@@ -34,6 +37,9 @@ export interface Flag extends FlagMeta {
   /** What a value must be, in words: `an integer from 0 to 65535`. */
   readonly expected: string;
 }
+
+/** A number of decimal digits, perhaps with a fraction, as text: flags know integers alone. */
+export const decimalText: z.ZodString = z.string().regex(/^\d+(\.\d+)?$/);
 
 /** The part of JSON Schema that zod writes for the kinds of field a configuration has. */
 interface FieldSchema extends FlagMeta {
@@ -74,14 +80,16 @@ function toFlag(field: string, { anyOf, ...given }: FieldSchema): Flag {
     environment: `QUIRE_${name.replaceAll("-", "_").toUpperCase()}`,
     kind: KINDS[json.type],
     expected: `${word === undefined ? "" : `${word} or `}${describeExpected(json)}`,
-    ...(word === undefined ? {} : { word }),
     description: json.description,
     group: json.group,
     value: json.enum?.join("|") ?? json.value,
-    ...(json.bytes === true ? { bytes: true } : {}),
-    ...(json.secret === true ? { secret: true } : {}),
-    ...(json.aliases === undefined ? {} : { aliases: json.aliases }),
-    ...(defaultText === undefined ? {} : { defaultText }),
+    ...omitUndefined({
+      word,
+      bytes: json.bytes,
+      secret: json.secret,
+      aliases: json.aliases,
+      defaultText,
+    }),
   };
 }
 
@@ -91,6 +99,7 @@ function describeDefault(value: unknown): string | undefined {
 }
 
 function describeExpected(json: FieldSchema): string {
+  if (json.expected !== undefined) return json.expected;
   if (json.enum !== undefined) return `one of ${json.enum.join(", ")}`;
   if (json.type === "array") return "one or more non-empty values, separated by commas";
   if (json.type === "string") return "a non-empty text";

@@ -1,5 +1,11 @@
 import { z } from "zod";
-import { checkValues, deepFreeze, readCommandLine, takeModelArgument } from "./command_line.ts";
+import {
+  checkValues,
+  deepFreeze,
+  readCommandLine,
+  takeModelArgument,
+  unexpectedArgument,
+} from "./command_line.ts";
 import { examplesOf, usageOf } from "./command_names.ts";
 import type { Environment } from "./environment.ts";
 import { StartupError } from "./errors.ts";
@@ -119,6 +125,5 @@ function required(model: string | undefined, command: string): string {
 }
 
 function refuseArguments(positionals: readonly string[]): void {
-  if (positionals.length === 0) return;
-  throw new StartupError(`Unexpected argument ${JSON.stringify(positionals[0])}: see --help`);
+  if (positionals.length > 0) throw unexpectedArgument(positionals[0]!);
 }

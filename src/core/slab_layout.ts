@@ -116,8 +116,3 @@ function leastCommonMultiple(a: number, b: number): number {
 function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
-
-/** Least common multiple of positive integers; of block lengths in tokens, what hits align to. */
-export function leastCommonMultipleOf(values: readonly number[]): number {
-  return values.reduce(leastCommonMultiple, 1);
-}

@@ -10,87 +10,142 @@ import type { Constants } from "./kernel.ts";
  *     acc${t}                     the value of an expression over constants and loop variables
  *
  * Expressions are JavaScript over numbers, booleans and strings. Templates are our own source
- * files, never input.
+ * files, never input: each is parsed once, and kept.
  *
  * @throws {SyntaxError} naming the line for an unknown directive, name or missing end.
  */
 export function expandWgsl(template: string, constants: Constants): string {
-  const lines = template.split("\n");
   const out: string[] = [];
-  const end = expandLines(lines, 0, { ...constants }, out);
-  if (end !== lines.length) throw new SyntaxError(`line ${end + 1}: "//# end" closes nothing`);
+  emit(PARSED.getOrInsertComputed(template, parse), { ...constants }, out);
   return out.join("\n");
 }
 
-type Scope = Record<string, number | boolean | string>;
+type Value = number | boolean | string;
+type Scope = Record<string, Value>;
+
+/** A line in parts, or lines that a directive repeats or keeps. */
+type Part =
+  | { readonly kind: "line"; readonly parts: readonly (string | Expression)[] }
+  | {
+    readonly kind: "for";
+    readonly name: string;
+    readonly from: Expression;
+    readonly to: Expression;
+    readonly body: readonly Part[];
+  }
+  | {
+    readonly kind: "if";
+    readonly condition: Expression;
+    readonly body: readonly Part[];
+    readonly otherwise: readonly Part[];
+  };
+
+const PARSED = new Map<string, readonly Part[]>();
 
 const DIRECTIVE = /^\s*\/\/#\s*(for|if|else|end)\b\s*(.*)$/;
 const FOR = /^(\w+) in (.+)\.\.(.+)$/;
-const SUBSTITUTION = /\$\{([^}]*)\}/g;
+const SUBSTITUTION = /\$\{([^}]*)\}/;
+const NAME = /[A-Za-z_]\w*/g;
 
-/** Emits lines from `start` until the block's `else` or `end`; returns that line's index. */
-function expandLines(lines: string[], start: number, scope: Scope, out: string[] | null): number {
+/** JavaScript of a template, compiled for the names that are defined where it is evaluated. */
+class Expression {
+  readonly #text: string;
+  readonly #line: number;
+  readonly #names: readonly string[];
+  readonly #compiled = new Map<string, (...values: readonly Value[]) => Value>();
+
+  constructor(text: string, line: number) {
+    this.#text = text;
+    this.#line = line;
+    this.#names = [...new Set(text.match(NAME))];
+  }
+
+  evaluate(scope: Scope): Value {
+    const names = this.#names.filter((name) => Object.hasOwn(scope, name));
+    try {
+      const compute = this.#compiled.getOrInsertComputed(
+        names.join(),
+        () => new Function(...names, `"use strict"; return (${this.#text});`) as () => Value,
+      );
+      return compute(...names.map((name) => scope[name]!));
+    } catch (error) {
+      throw new SyntaxError(`line ${this.#line}: ${this.#text}: ${(error as Error).message}`);
+    }
+  }
+}
+
+function parse(template: string): readonly Part[] {
+  const lines = template.split("\n");
+  const { parts, end } = parseBlock(lines, 0);
+  if (end !== lines.length) throw new SyntaxError(`line ${end + 1}: "//# end" closes nothing`);
+  return parts;
+}
+
+/** The parts from `start` to the block's `else` or `end`, and that line's index. */
+function parseBlock(lines: readonly string[], start: number): { parts: Part[]; end: number } {
+  const parts: Part[] = [];
   let at = start;
   while (at < lines.length) {
-    const line = lines[at]!;
-    const [, directive, rest] = DIRECTIVE.exec(line) ?? [];
-    if (directive === "else" || directive === "end") return at;
-    if (directive === "for") at = expandFor(lines, at, rest!, scope, out);
-    else if (directive === "if") at = expandIf(lines, at, rest!, scope, out);
-    else {
-      out?.push(line.replace(SUBSTITUTION, (_, e: string) => String(evaluate(e, scope, at))));
+    const [, directive, rest] = DIRECTIVE.exec(lines[at]!) ?? [];
+    if (directive === "else" || directive === "end") break;
+    if (directive === undefined) {
+      parts.push({ kind: "line", parts: partsOf(lines[at]!, at) });
       at++;
+    } else {
+      const { part, end } = (directive === "for" ? parseFor : parseIf)(lines, at, rest!);
+      parts.push(part);
+      at = end + 1;
     }
   }
-  return at;
+  return { parts, end: at };
 }
 
-function expandFor(
-  lines: string[],
-  at: number,
-  header: string,
-  scope: Scope,
-  out: string[] | null,
-): number {
+function parseFor(lines: readonly string[], at: number, header: string) {
   const [, name, from, to] = FOR.exec(header) ?? [];
   if (name === undefined) throw new SyntaxError(`line ${at + 1}: expected "for NAME in A..B"`);
-  const end = closing(lines, expandLines(lines, at + 1, scope, null), at);
-  if (out !== null) {
-    const last = Number(evaluate(to!, scope, at));
-    for (let i = Number(evaluate(from!, scope, at)); i < last; i++) {
-      expandLines(lines, at + 1, { ...scope, [name]: i }, out);
-    }
-  }
-  return end + 1;
+  const { parts: body, end } = parseBlock(lines, at + 1);
+  const bounds = { from: new Expression(from!, at + 1), to: new Expression(to!, at + 1) };
+  const part: Part = { kind: "for", name, ...bounds, body };
+  return { part, end: closing(lines, end, at) };
 }
 
-function expandIf(
-  lines: string[],
-  at: number,
-  condition: string,
-  scope: Scope,
-  out: string[] | null,
-): number {
-  const holds = out !== null && Boolean(evaluate(condition, scope, at));
-  let end = expandLines(lines, at + 1, scope, holds ? out : null);
-  if (/^\s*\/\/#\s*else\b/.test(lines[end] ?? "")) {
-    end = expandLines(lines, end + 1, scope, holds ? null : out);
-  }
-  return closing(lines, end, at) + 1;
+function parseIf(lines: readonly string[], at: number, text: string) {
+  const { parts: body, end: last } = parseBlock(lines, at + 1);
+  const { parts: otherwise, end } = /^\s*\/\/#\s*else\b/.test(lines[last] ?? "")
+    ? parseBlock(lines, last + 1)
+    : { parts: [], end: last };
+  const part: Part = { kind: "if", condition: new Expression(text, at + 1), body, otherwise };
+  return { part, end: closing(lines, end, at) };
 }
 
-function closing(lines: string[], end: number, opened: number): number {
+function closing(lines: readonly string[], end: number, opened: number): number {
   if (/^\s*\/\/#\s*end\b/.test(lines[end] ?? "")) return end;
   throw new SyntaxError(`line ${opened + 1}: "//# end" is missing`);
 }
 
-function evaluate(expression: string, scope: Scope, at: number): number | boolean | string {
-  try {
-    const names = Object.keys(scope);
-    return new Function(...names, `"use strict"; return (${expression});`)(
-      ...names.map((name) => scope[name]),
-    );
-  } catch (error) {
-    throw new SyntaxError(`line ${at + 1}: ${expression}: ${(error as Error).message}`);
+/** Text and expressions of a line in turn. */
+function partsOf(line: string, at: number): (string | Expression)[] {
+  return line.split(SUBSTITUTION)
+    .map((text, i) => i % 2 === 0 ? text : new Expression(text, at + 1));
+}
+
+function emit(parts: readonly Part[], scope: Scope, out: string[]): void {
+  for (const part of parts) {
+    if (part.kind === "line") out.push(lineOf(part.parts, scope));
+    else if (part.kind === "if") {
+      emit(part.condition.evaluate(scope) ? part.body : part.otherwise, scope, out);
+    } else {
+      const { name, from, to, body } = part;
+      const last = Number(to.evaluate(scope));
+      for (let i = Number(from.evaluate(scope)); i < last; i++) {
+        emit(body, { ...scope, [name]: i }, out);
+      }
+    }
   }
+}
+
+function lineOf(parts: readonly (string | Expression)[], scope: Scope): string {
+  let line = "";
+  for (const part of parts) line += typeof part === "string" ? part : String(part.evaluate(scope));
+  return line;
 }

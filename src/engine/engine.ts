@@ -1,32 +1,31 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { EventLoopPing } from "../base/event_loop_ping.ts";
 import type { Batch, ChunkResult } from "../core/batch.ts";
-import type { AnswerOf, CurvePoint, EngineCommand } from "../core/engine_command.ts";
-import { type ErrorData, RequestError } from "../core/errors.ts";
+import type { CurvePoint, EngineCommand } from "../core/engine_command.ts";
+import { RequestError } from "../core/errors.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId } from "../core/ids.ts";
 import type { SwapTimes } from "../core/swap_space.ts";
-import type { TracedCommand } from "../core/step_trace.ts";
 import type { TokenEvent } from "../core/token_event.ts";
 import type { PinnedPrefixes } from "../kvcache/prefix/pinned_prefixes.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import { CostMeter } from "./cost_meter.ts";
-import type { KvRecorder } from "./kv_recorder.ts";
-import { ElasticPool, type ElasticRunner, resizePool } from "./elastic_pool.ts";
-import type { FromEngine } from "./messages.ts";
-import { pinPrefix } from "./pin_command.ts";
-import { type DeviceTimes, type StepTime, StepTimes } from "./step_times.ts";
-import type { StepPace } from "./step_pace.ts";
-import type { StepTraceWriter } from "./step_trace_writer.ts";
+import { ElasticPool, type ElasticRunner } from "./elastic_pool.ts";
+import { EngineCommands } from "./engine_commands.ts";
 import { EngineViews, type ViewedCache } from "./engine_views.ts";
 import { EngineWork } from "./engine_work.ts";
+import type { KvRecorder } from "./kv_recorder.ts";
+import type { FromEngine } from "./messages.ts";
+import type { StepPace } from "./step_pace.ts";
+import { type DeviceTimes, type StepTime, StepTimes } from "./step_times.ts";
+import type { StepTraceWriter } from "./step_trace_writer.ts";
 import type { Pulse } from "./watchdog.ts";
 
 /** Computes batches: the engine's view of the model and its device. */
 export interface Runner extends Partial<ElasticRunner>, DeviceTimes {
   /**
-   * Computes one batch and returns one result per chunk with a `sample`, in the order of the
-   * chunks. `onSubmitted` may be called once while the device computes.
+   * Computes one batch and returns one result per chunk that asks for something, in the order of
+   * the chunks. `onSubmitted` may be called once while the device computes.
    */
   run(
     batch: Batch,
@@ -51,7 +50,7 @@ export interface EngineOptions {
   /** The prefix cache's, where there is one. */
   readonly pins?: PinnedPrefixes | undefined;
   /** Blocks that the pool may grow to by itself; default: none beyond those it has. */
-  readonly growthLimit?: number;
+  readonly maxNumBlocks?: number;
   /** Shows what blocks and the radix tree hold; absent: nobody can look. */
   readonly viewed?: ViewedCache | undefined;
   /** Estimates hit rates at other sizes of KV memory. */
@@ -79,14 +78,14 @@ export class Engine {
   readonly #costs = new CostMeter();
   readonly #recorder: KvRecorder | undefined;
   readonly #trace: StepTraceWriter | undefined;
-  readonly #curve: EngineOptions["curve"];
-  readonly #pins: PinnedPrefixes | undefined;
+  readonly #commands: EngineCommands;
   readonly #views: EngineViews;
   /** Absent where the runner's memory has one size. */
   readonly #pool: ElasticPool | undefined;
   readonly #pace: StepPace | undefined;
   readonly #now: () => number;
-  readonly #commands: { readonly id: number; readonly command: EngineCommand }[] = [];
+  /** Commands that wait for the end of the step. */
+  readonly #asked: { readonly id: number; readonly command: EngineCommand }[] = [];
   #isStopped = false;
   #isAsleep = false;
   #numAdvances = 0;
@@ -101,20 +100,31 @@ export class Engine {
     this.#post = options.post;
     this.#recorder = options.recorder;
     this.#trace = options.trace;
-    this.#curve = options.curve;
-    this.#pins = options.pins;
     this.#pace = options.pace;
-    const { runner, scheduler, viewed, growthLimit = 0, clock = systemClock } = options;
+    const { runner, scheduler, viewed, maxNumBlocks = 0, clock = systemClock } = options;
     this.#times = new StepTimes(runner, clock);
     this.#views = new EngineViews(scheduler, viewed, clock);
     // A replay sees the times of the trace.
     this.#now = options.trace?.now ?? (() => clock.now());
     this.#pool = isElastic(runner)
-      ? new ElasticPool(scheduler.pool, runner, growthLimit)
+      ? new ElasticPool(scheduler.pool, runner, maxNumBlocks)
       : undefined;
+    const { pins, curve, trace } = options;
+    const [views, times, pool] = [this.#views, this.#times, this.#pool];
+    const abort = (id: RequestId) => this.abort(id);
+    this.#commands = new EngineCommands({
+      scheduler,
+      views,
+      times,
+      pool,
+      pins,
+      curve,
+      trace,
+      abort,
+    });
   }
 
-  /** Queues a request, and answers `accepted` or `refused`. */
+  /** Queues a request, and posts `accepted` or `refused`. */
   submit(request: GenerationRequest): void {
     try {
       this.#trace?.tick();
@@ -141,9 +151,9 @@ export class Engine {
     this.#wake();
   }
 
-  /** Carries a command out before the next step, and answers it. */
+  /** Carries a command out before the next step, and replies. */
   command(id: number, command: EngineCommand): void {
-    this.#commands.push({ id, command });
+    this.#asked.push({ id, command });
     this.#wake();
   }
 
@@ -152,7 +162,7 @@ export class Engine {
     const eventLoop = new EventLoopPing();
     try {
       while (!this.#isStopped) {
-        if (this.#commands.length > 0) {
+        if (this.#asked.length > 0) {
           await this.#runCommands();
         } else if (this.#scheduler.hasWork) {
           await this.#growPool();
@@ -170,7 +180,7 @@ export class Engine {
 
   /** Whether there is work, also such as the loop sleeps over, and how much has been completed. */
   get pulse(): Pulse {
-    const isBusy = !this.#isAsleep || this.#scheduler.hasWork || this.#commands.length > 0;
+    const isBusy = !this.#isAsleep || this.#scheduler.hasWork || this.#asked.length > 0;
     const numAdvances = this.#numAdvances;
     const work = this.#work.describe();
     if (!isBusy || work === undefined) return { numAdvances, isBusy };
@@ -192,58 +202,17 @@ export class Engine {
   }
 
   async #runCommands(): Promise<void> {
-    const answers: FromEngine[] = [];
-    for (const { id, command } of this.#commands.splice(0)) {
+    const replies: FromEngine[] = [];
+    for (const { id, command } of this.#asked.splice(0)) {
       this.#work.command(command.type);
-      answers.push({ type: "answer", id, ...await this.#run(command) });
+      replies.push({ type: "reply", id, ...await this.#commands.run(command) });
       this.#numAdvances++;
     }
     // A command may have changed the statistics, and nothing else would tell them while idle. They
-    // go before the answers, so that the caller sees the numbers that its answer speaks of.
+    // go before the replies, so that the caller sees the numbers that its reply speaks of.
     this.#report(this.#scheduler.takeEvents());
     this.#flush();
-    for (const answer of answers) this.#post(answer);
-  }
-
-  async #run(command: EngineCommand): Promise<{ value: unknown } | { error: ErrorData }> {
-    try {
-      return { value: await this.#carryOut(command) };
-    } catch (error) {
-      if (error instanceof RequestError) return { error: error.data };
-      throw error;
-    }
-  }
-
-  /** No step is in flight. */
-  #carryOut(command: EngineCommand): AnswerOf<EngineCommand> | Promise<AnswerOf<EngineCommand>> {
-    this.#trace?.tick();
-    if (isTraced(command)) this.#trace?.record({ type: "command", command });
-    switch (command.type) {
-      case "reset_prefix_cache":
-        return { numPreempted: this.#scheduler.resetPrefixCache(command.preempt) };
-      case "pin_prefix":
-        return pinPrefix(this.#pins, command, this.#scheduler.shortContextLen);
-      case "unpin_prefix":
-        return { wasPinned: this.#pins?.remove(command.name) ?? false };
-      case "resize_kv":
-        return resizePool(this.#pool, command.numBlocks);
-      case "hit_rate_curve":
-        return this.#curve?.estimate() ?? [];
-      case "check_integrity": {
-        this.#scheduler.checkIntegrity();
-        const { numBlocks, numFreeBlocks, numCachedBlocks } = this.#scheduler.stats;
-        return { numBlocks, numFreeBlocks, numCachedBlocks };
-      }
-      case "view":
-        return this.#views.view(command, this.#times.totals);
-      case "read_path":
-        return this.#views.readPath(command);
-      case "abort_request": {
-        const numSequences = this.#scheduler.numSequencesOf(command.requestId);
-        if (numSequences > 0) this.abort(command.requestId);
-        return { numSequences };
-      }
-    }
+    for (const reply of replies) this.#post(reply);
   }
 
   async #step(): Promise<void> {
@@ -313,12 +282,6 @@ export class Engine {
     this.#unposted = undefined;
     if (message !== undefined) this.#post(message);
   }
-}
-
-/** Whether a command changes plans to come; a resize is traced where the pool is resized. */
-function isTraced(command: EngineCommand): command is TracedCommand {
-  const { type } = command;
-  return type === "reset_prefix_cache" || type === "pin_prefix" || type === "unpin_prefix";
 }
 
 function isElastic(runner: Runner): runner is Runner & ElasticRunner {

@@ -67,6 +67,8 @@ export class EngineLives {
   readonly #watchdog: Watchdog;
   #config: StartConfig | undefined;
   #isolate: IsolateHandle | undefined;
+  /** Whether that one has been ready. */
+  #hasServed = false;
   #state: EngineState = "starting";
   #failure: string | undefined;
   #settleStart: { resolve: (info: EngineInfo) => void; reject: (error: Error) => void } | undefined;
@@ -154,9 +156,13 @@ export class EngineLives {
     this.#settleStart = undefined;
   }
 
-  /** Has the isolate release its device; its thread stays. */
+  /**
+   * Has the isolate release its device; its thread stays. One that still starts is not waited for:
+   * it may be in a driver's call for long, and no request is lost with it.
+   */
   async stop(): Promise<void> {
-    await this.#isolate?.stop(STOP_DEADLINE_MS, this.#options.clock);
+    if (this.#hasServed) await this.#isolate?.stop(STOP_DEADLINE_MS, this.#options.clock);
+    else this.post({ type: "stop" });
   }
 
   /** Ends the isolate at once. Idempotent. */
@@ -172,6 +178,7 @@ export class EngineLives {
       onMessage: (message) => this.#receive(message),
       onCrash: (crash) => this.#onCrash(crash),
     });
+    this.#hasServed = false;
     this.#watchdog.watchStart(this.#options.deadlines.startMs);
     this.#isolate.post({ type: "start", config });
   }
@@ -189,7 +196,7 @@ export class EngineLives {
         if (this.#settleStart === undefined && this.#state !== "draining") this.end();
         return this.#onDeath({
           reason: message.message,
-          isUsersMistake: message.atStart,
+          isUsersMistake: message.isUsersMistake,
           isOutOfMemory: message.isOutOfMemory ?? false,
         });
       case "pong":
@@ -203,6 +210,7 @@ export class EngineLives {
 
   #onReady(info: EngineInfo): void {
     this.#failure = undefined;
+    this.#hasServed = true;
     this.#settleStart?.resolve(info);
     this.#settleStart = undefined;
     this.#restarts.ready();

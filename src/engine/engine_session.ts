@@ -1,10 +1,10 @@
 import { invariant } from "../base/invariant.ts";
-import type { PoolGroups } from "../core/cache_group.ts";
-import type { EngineConfig, EngineInfo, SchedulingSettings } from "../core/engine_config.ts";
+import { createLogger } from "../base/log.ts";
+import { omitUndefined } from "../base/omit_undefined.ts";
+import type { EngineConfig, EngineInfo } from "../core/engine_config.ts";
+import { DeviceLostError, KernelError, OutOfMemoryError, StartupError } from "../core/errors.ts";
 import type { KvDecision } from "../core/kv_decision.ts";
 import { kvFormat, kvLayoutName } from "../core/kv_layout.ts";
-import { DeviceLostError, KernelError, OutOfMemoryError, StartupError } from "../core/errors.ts";
-import type { TraceEntry } from "../core/step_trace.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
 import { BlockManager } from "../kvcache/block_manager.ts";
 import type { PrefixCacheOptions } from "../kvcache/prefix/prefix_cache_options.ts";
@@ -12,9 +12,10 @@ import { PrefixCurve } from "../kvcache/prefix/prefix_curve.ts";
 import { Scheduler } from "../scheduler/scheduler.ts";
 import { Engine, type Runner } from "./engine.ts";
 import { KvRecorder } from "./kv_recorder.ts";
-import { StepPace } from "./step_pace.ts";
-import { StepTraceWriter } from "./step_trace_writer.ts";
 import type { FromEngine, ToEngine } from "./messages.ts";
+import { StepPace } from "./step_pace.ts";
+import type { TracedSizes, TraceEntry } from "./step_trace.ts";
+import { StepTraceWriter } from "./step_trace_writer.ts";
 
 /** A model that is ready to run. */
 export interface StartedRunner {
@@ -87,8 +88,7 @@ export class EngineSession {
   }
 
   async #serve(config: EngineConfig): Promise<void> {
-    const { traceSteps } = config;
-    const trace = traceSteps === undefined ? undefined : StepTraceWriter.open(traceSteps);
+    const trace = openTrace(config);
     const started = await this.#options.startRunner(
       config,
       (phase) => this.#post({ type: "progress", phase }),
@@ -110,55 +110,46 @@ export class EngineSession {
     { runner, info, modelFingerprint }: StartedRunner,
     trace: StepTraceWriter | undefined,
   ): Engine {
-    const { numBlocks, blockSize, maxModelLen, maxNumSeqs, maxNumBatchedTokens } = info;
-    const { maxNumWaitingSeqs } = config;
+    const { maxNumBatchedTokens } = info;
+    const [pool, limits] = [poolSizes(config, info), schedulerLimits(config, info)];
     const recorder = new KvRecorder(() => Date.now());
     const onDecision = (decision: KvDecision) => {
       recorder.decided(decision, scheduler.numSteps);
       if (decision.type === "resize") trace?.record(tracedResize(decision));
     };
-    const curve = new PrefixCurve(blockSize, () => blocks.numBlocks);
-    const caching = config.enablePrefixCaching
+    const prefixCache = config.enablePrefixCaching
       ? {
-        prefixCache: {
-          ...prefixCacheOptions(config, info, modelFingerprint),
-          ...(trace === undefined ? {} : { now: trace.now }),
-          listener: recorder,
-        },
+        ...prefixCacheOptions(config, info, modelFingerprint),
+        ...omitUndefined({ now: trace?.now }),
+        listener: recorder,
       }
-      : {};
+      : undefined;
     const blocks: BlockManager = new BlockManager({
-      ...{ numBlocks, blockSize, onDecision, maxInFlightTokens: maxNumBatchedTokens },
-      ...poolGroups(info),
-      ...swapOf(info),
-      ...checkpoints(config),
-      ...caching,
+      ...pool,
+      ...omitUndefined({ prefixCache }),
+      onDecision,
+      maxInFlightTokens: maxNumBatchedTokens,
     });
-    const { matchers } = this.#options;
+    const curve = new PrefixCurve(info.blockSize, () => blocks.numBlocks);
     const scheduler: Scheduler = new Scheduler(blocks, {
-      ...(matchers === undefined ? {} : { matchers }),
+      ...limits,
+      ...omitUndefined({ matchers: this.#options.matchers }),
+      vocabSize: info.vocabSize,
       onDecision,
       onPrompt: (scope, tokens) => curve.lookUp(scope, tokens),
       onEnd: (scope, tokens) => curve.store(scope, tokens),
-      ...shortContext(info),
-      vocabSize: info.vocabSize,
-      maxModelLen,
-      maxNumSeqs,
-      maxNumBatchedTokens,
-      maxNumWaitingSeqs,
-      ...schedulingOf(config),
     });
-    trace?.record(tracedStart(config, info));
-    const post = (message: FromEngine) => this.#post(message);
-    const { growthLimit } = info;
-    const { pins } = blocks;
+    trace?.record(tracedStart(config, { ...pool, ...limits }));
     const { maxPrefillMs: maxMs } = config;
-    const pace = new StepPace(
-      maxMs === undefined ? undefined : { maxMs, maxTokens: maxNumBatchedTokens },
-    );
     return new Engine({
-      ...{ scheduler, runner, post, recorder, trace, curve, pins, pace, growthLimit },
+      ...{ scheduler, runner, recorder, trace, curve },
+      post: (message) => this.#post(message),
+      pins: blocks.pins,
       viewed: blocks,
+      maxNumBlocks: info.maxNumBlocks,
+      pace: new StepPace(
+        maxMs === undefined ? undefined : { maxMs, maxTokens: maxNumBatchedTokens },
+      ),
     });
   }
 
@@ -168,14 +159,19 @@ export class EngineSession {
 
   #fail(error: unknown): void {
     if (this.#hasEnded) return;
-    const atStart = error instanceof StartupError;
+    const isUsersMistake = error instanceof StartupError;
     const message = error instanceof Error ? error.message : String(error);
-    const isOutOfMemory = !atStart && hasNoMemory(error);
-    const isForeseen = atStart || isOutOfMemory || error instanceof DeviceLostError ||
+    const isOutOfMemory = !isUsersMistake && hasNoMemory(error);
+    const isForeseen = isUsersMistake || isOutOfMemory || error instanceof DeviceLostError ||
       error instanceof KernelError;
     // The main isolate may end this one when it reads its last words, so these come last.
     if (!isForeseen) this.#options.reportBug(error);
-    this.#post({ type: "failed", message, atStart, ...(isOutOfMemory ? { isOutOfMemory } : {}) });
+    this.#post({
+      type: "failed",
+      message,
+      isUsersMistake,
+      ...(isOutOfMemory ? { isOutOfMemory } : {}),
+    });
     // The isolate stays until the main isolate ends it, so that nothing overtakes these words.
     this.#hasEnded = true;
     this.#engine?.stop();
@@ -191,58 +187,51 @@ function hasNoMemory(error: unknown): boolean {
     (error instanceof RangeError && /allocation failed/i.test(error.message));
 }
 
-/** The start of an engine, without the secret of its cache keys. */
-function tracedStart({ cacheSecret: _, ...config }: EngineConfig, info: EngineInfo): TraceEntry {
-  const { numBlocks, blockSize, maxModelLen, maxNumSeqs, maxNumBatchedTokens } = info;
-  const { maxNumWaitingSeqs, enablePrefixCaching, evictionPolicy = "lru" } = config;
-  const limits = { maxModelLen, maxNumSeqs, maxNumBatchedTokens, maxNumWaitingSeqs };
-  const caching = enablePrefixCaching ? { evictionPolicy } : {};
-  const sizes = {
-    numBlocks,
-    blockSize,
-    ...poolGroups(info),
-    ...swapOf(info),
-    ...checkpoints(config),
-    ...shortContext(info),
-    ...limits,
-    ...schedulingOf(config),
-    ...caching,
-  };
-  return { type: "start", sizes, config };
+/** The trace that steps are written to, if any; the log says where it ends too early. */
+function openTrace({ traceSteps, logFormat, logLevel }: EngineConfig): StepTraceWriter | undefined {
+  if (traceSteps === undefined) return undefined;
+  const log = createLogger(omitUndefined({ format: logFormat, level: logLevel }));
+  return StepTraceWriter.open(traceSteps, (error) => {
+    const reason = error instanceof Error ? error.message : String(error);
+    log.error("steps are no longer traced", { file: traceSteps, reason });
+  });
 }
 
-function checkpoints({ stateCheckpointInterval }: Pick<EngineConfig, "stateCheckpointInterval">) {
-  return stateCheckpointInterval === undefined ? {} : { stateCheckpointInterval };
+/** The sizes of the pool, of host memory and of what is kept of states. */
+function poolSizes({ stateSnapshotInterval }: EngineConfig, info: EngineInfo) {
+  const { numBlocks, blockSize, groups, blocksPerSlab, swapSpace } = info;
+  return omitUndefined({
+    ...{ numBlocks, blockSize, groups, blocksPerSlab },
+    ...{ swapSpace, stateSnapshotInterval },
+  });
 }
 
-/** How requests are scheduled, of all that is configured. */
-function schedulingOf(config: EngineConfig): SchedulingSettings {
-  const { schedulingPolicy, longPrefillTokenThreshold } = config;
+/** The limits of the scheduler, and how it schedules within them. */
+function schedulerLimits(config: EngineConfig, info: EngineInfo) {
+  const { maxModelLen, shortContextLen, maxNumSeqs, maxNumBatchedTokens } = info;
+  const { maxNumQueuedSeqs, schedulingPolicy, longPrefillTokenThreshold } = config;
   const { maxLongPartialPrefills, scheduleConservativeness, maxDecodeSteps } = config;
-  return {
-    ...(schedulingPolicy === undefined ? {} : { schedulingPolicy }),
-    ...(longPrefillTokenThreshold === undefined ? {} : { longPrefillTokenThreshold }),
-    ...(maxLongPartialPrefills === undefined ? {} : { maxLongPartialPrefills }),
-    ...(scheduleConservativeness === undefined ? {} : { scheduleConservativeness }),
-    ...(maxDecodeSteps === undefined ? {} : { maxDecodeSteps }),
-  };
+  return omitUndefined({
+    ...{ maxModelLen, shortContextLen, maxNumSeqs, maxNumBatchedTokens, maxNumQueuedSeqs },
+    ...{ schedulingPolicy, longPrefillTokenThreshold, maxLongPartialPrefills },
+    ...{ scheduleConservativeness, maxDecodeSteps },
+  });
 }
 
-function swapOf({ swapSpace }: EngineInfo) {
-  return swapSpace === undefined ? {} : { swapSpace };
+/** The start of an engine, without the secret of its cache keys. */
+function tracedStart(
+  { cacheSecret: _, ...config }: EngineConfig,
+  sizes: Omit<TracedSizes, "evictionPolicy">,
+): TraceEntry {
+  const { enablePrefixCaching, evictionPolicy = "lru" } = config;
+  const caching = enablePrefixCaching ? { evictionPolicy } : {};
+  return { type: "start", sizes: { ...sizes, ...caching }, config };
 }
 
-function shortContext({ shortContextLen }: EngineInfo) {
-  return shortContextLen === undefined ? {} : { shortContextLen };
-}
-
-function poolGroups({ groups, blocksPerSlab }: EngineInfo): PoolGroups {
-  return groups === undefined || blocksPerSlab === undefined ? {} : { groups, blocksPerSlab };
-}
-
-function tracedResize({ numAfter, sequenceId }: KvDecision & { type: "resize" }): TraceEntry {
-  const grownFor = sequenceId === undefined ? {} : { grownFor: sequenceId };
-  return { type: "resize", numBlocks: numAfter, ...grownFor };
+function tracedResize(
+  { numAfter: numBlocks, sequenceId: grownFor }: KvDecision & { type: "resize" },
+): TraceEntry {
+  return { type: "resize", numBlocks, ...omitUndefined({ grownFor }) };
 }
 
 function prefixCacheOptions(

@@ -83,9 +83,9 @@ export class InFlightRequests {
   }
 
   /**
-   * The engine is lost, and with it what it had not reported. What the client did not want any more
-   * ends, and so does with an error what engines were lost by, or what is not replayed; the others
-   * are held for the next engine.
+   * The engine is lost, and with it what it had not reported. Sequences that their client has
+   * aborted end; requests that too many engines were lost with, or that are not replayed, end with
+   * an error; the others are held for the next engine.
    *
    * @param error of those that are not replayed.
    */
@@ -97,7 +97,7 @@ export class InFlightRequests {
       const { kept } = request;
       kept.noteLoss();
       this.#endAborted(request);
-      const isFailed = kept.isHopeless || !kept.isReplayable;
+      const isFailed = kept.isHopeless || !kept.isResumable;
       if (!isFailed || !this.#requests.has(request.id)) continue;
       numFailed++;
       this.#fail(request, kept.isHopeless ? LOST_TOO_OFTEN : error);
@@ -107,13 +107,15 @@ export class InFlightRequests {
     return { numKept: this.#requests.size, numFailed };
   }
 
-  /** Ends what the lost engine had begun and got nothing of: it may have been lost by that. */
-  dropStalled(error: ErrorData): void {
-    for (const request of [...this.#held]) if (request.kept.isStalled) this.#fail(request, error);
+  /** Ends the requests that the lost engine had begun without a token: they are its likely end. */
+  dropUnanswered(error: ErrorData): void {
+    for (const request of [...this.#held]) {
+      if (request.kept.isUnanswered) this.#fail(request, error);
+    }
   }
 
   /**
-   * Enters a request and hands it to the engine; the promise settles with the engine's answer.
+   * Enters a request and hands it to the engine; the promise settles with the engine's reply.
    *
    * @throws {RequestError} when a request of this id has not ended yet. Nothing has changed.
    */
@@ -176,7 +178,7 @@ export class InFlightRequests {
   }
 
   /**
-   * Ends everything: each unfinished sequence with `error`; submissions without an answer are
+   * Ends everything: each unfinished sequence with `error`; submissions without a reply are
    * refused.
    */
   failAll(error: ErrorData): void {
@@ -219,7 +221,7 @@ export class InFlightRequests {
     else this.#options.abort(id, index);
   }
 
-  /** What the client does not want any more, of a request that no engine has. */
+  /** Ends what the client has aborted of a request that no engine has. */
   #endAborted({ id: requestId, kept }: InFlightRequest): void {
     const ends = kept.unwanted.map((index) => {
       return { requestId, index, finishReason: "abort" } as const;

@@ -1,5 +1,6 @@
 import { parentPort } from "node:worker_threads";
 import { invariant } from "../base/invariant.ts";
+import { omitUndefined } from "../base/omit_undefined.ts";
 import type { TokenMatchers } from "../core/token_matcher.ts";
 import { EngineSession, type StartRunner } from "./engine_session.ts";
 import type { ToEngine } from "./messages.ts";
@@ -13,7 +14,7 @@ export function serveIsolate(startRunner: StartRunner, matchers?: TokenMatchers)
   invariant(port !== null, "an engine isolate outside a thread of node:worker_threads");
   const session = new EngineSession({
     startRunner,
-    ...(matchers === undefined ? {} : { matchers }),
+    ...omitUndefined({ matchers }),
     post: (message) => port.postMessage(message),
     // deno-lint-ignore no-console -- a stack for the operator, since the isolate ends now
     reportBug: (error) => console.error(error),

@@ -44,11 +44,11 @@ export class KeptRequest {
   }
 
   /** Whether another engine may have it: what the server asks for itself, it asks for anew. */
-  get isReplayable(): boolean {
+  get isResumable(): boolean {
     return this.#request.isReheat !== true;
   }
 
-  /** Whether it may be what engines are lost by. */
+  /** Whether engines may have been lost by it. */
   get isSuspect(): boolean {
     return this.#numLosses >= NUM_LOSSES_OF_SUSPECT;
   }
@@ -59,7 +59,7 @@ export class KeptRequest {
   }
 
   /** Whether the engine that had it last has begun to compute it, and has got no token of it. */
-  get isStalled(): boolean {
+  get isUnanswered(): boolean {
     return this.#isStalled;
   }
 

@@ -84,7 +84,7 @@ export class PrefillPace {
     return Math.max(1, Math.min(maxTokens, Math.floor(maxMs / msPerToken)));
   }
 
-  /** Of the longest shorter context that is known, made longer; else of the next longer one. */
+  /** From the longest known context that is no longer, scaled; else that of the next longer one. */
   #estimate(digits: number): number | undefined {
     for (let shorter = digits; shorter >= 0; shorter--) {
       const known = this.#msPerToken[shorter];

@@ -6,12 +6,12 @@ import {
 } from "../core/errors.ts";
 import { MAX_LOSSES_WITHOUT_TOKEN } from "./kept_request.ts";
 
-/** The error of a request that no other engine is to have after its own has died. */
+/** The error of a request that goes to no other engine after its own has died. */
 export const ISOLATE_DIED: ErrorData = engineUnavailable(
   "The engine stopped while it worked on this request; try again",
 );
 
-/** The error of a request that one engine after the other was lost by. */
+/** The error of a request that several engines in a row were lost with. */
 export const LOST_TOO_OFTEN: ErrorData = {
   status: 500,
   type: "server_error",
@@ -22,7 +22,7 @@ export const LOST_TOO_OFTEN: ErrorData = {
   param: null,
 };
 
-/** The error of a request that a thread may hang by which cannot be ended. */
+/** The error of a request that has perhaps hung a thread which cannot be ended. */
 export const HANGS: ErrorData = {
   status: 500,
   type: "server_error",

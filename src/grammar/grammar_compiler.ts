@@ -89,6 +89,8 @@ export class GrammarCompiler {
     const outcome = await place.host.run(job, units);
     place.numJobs--;
     if (outcome.type === "compiled") {
+      // One that was forgotten meanwhile takes no memory of the cache.
+      if (!this.#outcomes.has(job.key)) return outcome;
       this.#bytes.set(job.key, grammarBytes(outcome.grammar));
       this.#evict();
     } else if (outcome.type !== "refused" && outcome.type !== "limit") {

@@ -130,7 +130,7 @@ function refuseKey(c: Context, isPresent: boolean): never {
 
 function adminOnly(hasNoAdminKey: boolean): RequestError {
   const message = hasNoAdminKey
-    ? "This is for who runs the server: start it with --admin-key, or on a loopback address without keys"
+    ? "This is for the operator: start the server with --admin-key, or on a loopback address without keys"
     : "This needs the server's admin key (--admin-key); an API key does not open it";
   return new RequestError(message, {
     status: STATUS_CODE.Forbidden,

@@ -1,5 +1,5 @@
 import type { Handler } from "hono";
-import { RequestError } from "../core/errors.ts";
+import { invalid, quoted } from "./refusals.ts";
 import type { Services } from "./services.ts";
 
 /**
@@ -10,10 +10,7 @@ export function resetPrefixCacheRoute({ engine, log }: Services): Handler {
   return async (c) => {
     const asked = c.req.query("preempt") ?? c.req.query("reset_running_requests") ?? "false";
     if (asked !== "true" && asked !== "false") {
-      throw new RequestError(
-        `The query "preempt" must be true or false, got ${JSON.stringify(asked.slice(0, 100))}`,
-        { param: "preempt" },
-      );
+      throw invalid("preempt", `preempt must be true or false, got ${quoted(asked)}`);
     }
     const { numPreempted } = await engine.command({
       type: "reset_prefix_cache",

@@ -33,7 +33,7 @@ export function answerAsStream(
         if (isServerFailure(error)) {
           log.error("stream failed", { request_id: c.get("requestId"), error });
         }
-        run.logFailure(error);
+        if (!isGone) run.logFailure(error);
         await sse.send(events.fail(data));
       }
       await sse.done();

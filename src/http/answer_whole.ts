@@ -4,6 +4,7 @@ import type { TokenId } from "../core/ids.ts";
 import type { Choice } from "./answer_format.ts";
 import { CHOICES } from "./choices_shape.ts";
 import { DeltaChoices } from "./delta_choices.ts";
+import { toErrorData } from "./error_response.ts";
 import type { Run } from "./job.ts";
 import type { ScoredToken, SequenceFinish } from "./sequence_text.ts";
 
@@ -24,18 +25,19 @@ export async function answerInOnePiece(
   signal.addEventListener("abort", leave, { once: true });
   const shape = job.shape ?? CHOICES;
   const collect = shape.takesDeltas === true ? collectDeltas : collectWholes;
-  let choices: Choice[];
+  let answer: object;
   try {
-    choices = await collect(run, generation);
+    answer = shape.whole(run, await collect(run, generation));
   } catch (error) {
-    run.logFailure(error);
+    if (!isGone) run.logFailure(error);
+    logEnd(isGone ? 499 : toErrorData(error).status);
     throw error;
   } finally {
-    // Deno aborts the signal after a normal answer as well; by then nobody listens any more.
+    // Without --unstable-no-legacy-abort Deno aborts the signal after a normal answer as well.
     signal.removeEventListener("abort", leave);
   }
   logEnd(isGone ? 499 : 200);
-  return c.json(shape.whole(run, choices));
+  return c.json(answer);
 }
 
 /** All choices of the stream that there might have been. */

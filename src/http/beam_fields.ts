@@ -1,6 +1,7 @@
 import { type BeamSearchParams, numCandidates } from "../core/beam_search_params.ts";
 import { RequestError } from "../core/errors.ts";
 import { MAX_LOGPROBS } from "../core/sampling_params.ts";
+import { unsupported } from "./refusals.ts";
 import type { SamplingFields } from "./sampling_fields.ts";
 
 /** Fields that a search does not support, each with its neutral value. */
@@ -42,10 +43,7 @@ export function beamSearchOf(request: SamplingFields): BeamSearchParams | undefi
   }
   for (const [name, neutral] of NOT_SEARCHED) {
     if (isNeutral(request[name], neutral)) continue;
-    throw new RequestError(`${name} is not supported with use_beam_search: leave it out`, {
-      code: "unsupported_parameter",
-      param: name,
-    });
+    throw unsupported(name, `${name} is not supported with use_beam_search: leave it out`);
   }
   return params;
 }

@@ -1,11 +1,11 @@
 import { z } from "zod";
-import { RequestError } from "../core/errors.ts";
 import { MAX_LOGPROBS } from "../core/sampling_params.ts";
 import { boundedArray } from "./bounded_array.ts";
 import { MaxTokens } from "./length_fields.ts";
-import { noText } from "./refusals.ts";
+import { invalid, noText, required, unsupported } from "./refusals.ts";
 import { SAMPLING_FIELDS } from "./sampling_fields.ts";
-import type { ChatMessage, ChatToolCall, EncodeChatOptions, ServedModel } from "./services.ts";
+import type { ServedModel } from "./services.ts";
+import type { ChatMessage, ChatToolCall, EncodeChatOptions } from "./text_port.ts";
 import { THINKING_FIELDS } from "./thinking_fields.ts";
 import { TOOL_FIELDS } from "./tool_fields.ts";
 
@@ -61,17 +61,14 @@ export function toChatMessages(
   return messages.map((message, i) => {
     const { role, content, tool_call_id, name } = message;
     if (role === "function") {
-      throw unsupported(`messages.${i}.role`, `Messages of the role ${role} are`);
+      const message = `Messages of the role ${role} are not supported by this server`;
+      throw unsupported(`messages.${i}.role`, message);
     }
     if (message.function_call !== undefined && message.function_call !== null) {
-      throw unsupported(`messages.${i}.function_call`, "Function calls are");
+      const message = "Function calls are not supported by this server";
+      throw unsupported(`messages.${i}.function_call`, message);
     }
-    if ((content === undefined || content === null) && role !== "assistant") {
-      throw new RequestError(`messages.${i}.content is required`, {
-        code: "missing_required_parameter",
-        param: `messages.${i}.content`,
-      });
-    }
+    if (role !== "assistant") required(content, `messages.${i}.content`);
     const calls = toToolCalls(message, i);
     const thought = message.reasoning_content ?? message.reasoning;
     return {
@@ -91,10 +88,10 @@ export function toChatMessages(
 function toToolCalls({ role, tool_calls }: z.output<typeof Message>, at: number): ChatToolCall[] {
   const calls = tool_calls ?? [];
   if (calls.length > 0 && role !== "assistant") {
-    throw new RequestError(`messages.${at}.tool_calls belongs to the assistant, got role ${role}`, {
-      code: "invalid_value",
-      param: `messages.${at}.tool_calls`,
-    });
+    throw invalid(
+      `messages.${at}.tool_calls`,
+      `messages.${at}.tool_calls belongs to the assistant, got role ${role}`,
+    );
   }
   return calls.map(({ id, function: { name, arguments: given } }, i) => {
     const param = `messages.${at}.tool_calls.${i}.function.arguments`;
@@ -103,11 +100,16 @@ function toToolCalls({ role, tool_calls }: z.output<typeof Message>, at: number)
   });
 }
 
-function parseArguments(text: string, param: string): unknown {
+/**
+ * The arguments of a call as a value; none where the text is empty.
+ *
+ * @throws {RequestError} for a text that is no JSON.
+ */
+export function parseArguments(text: string, param: string): unknown {
   try {
     return text.trim() === "" ? {} : JSON.parse(text);
   } catch {
-    throw new RequestError(`${param} must be a text of JSON`, { code: "invalid_value", param });
+    throw invalid(param, `${param} must be a text of JSON`);
   }
 }
 
@@ -122,19 +124,8 @@ function joinParts(
     if (type !== "text") {
       throw noText(`${path}.type`, type, model);
     }
-    if (typeof text === "string") return text;
-    throw new RequestError(`${path}.text is required`, {
-      code: "missing_required_parameter",
-      param: `${path}.text`,
-    });
+    return required(text, `${path}.text`);
   }).join("\n");
-}
-
-function unsupported(param: string, what: string): RequestError {
-  return new RequestError(`${what} not supported by this server`, {
-    code: "unsupported_parameter",
-    param,
-  });
 }
 
 /**
@@ -152,16 +143,10 @@ export function toEncodeChatOptions(
   if (!continueFinalMessage) return { addGenerationPrompt, continueFinalMessage };
   const param = "continue_final_message";
   if (addGenerationPrompt) {
-    throw new RequestError(
-      "continue_final_message and add_generation_prompt cannot both be true",
-      { code: "invalid_value", param },
-    );
+    throw invalid(param, "continue_final_message and add_generation_prompt cannot both be true");
   }
   if (messages.at(-1)?.role !== "assistant") {
-    throw new RequestError(
-      "continue_final_message needs the last message to be the assistant's",
-      { code: "invalid_value", param },
-    );
+    throw invalid(param, "continue_final_message needs the last message to be the assistant's");
   }
   return { addGenerationPrompt, continueFinalMessage };
 }
@@ -174,8 +159,5 @@ export function toEncodeChatOptions(
 export function numChatLogprobs({ logprobs, top_logprobs }: ChatRequest): number | undefined {
   if (logprobs === true) return top_logprobs ?? 0;
   if ((top_logprobs ?? 0) === 0) return undefined;
-  throw new RequestError("top_logprobs is only allowed with logprobs set to true", {
-    code: "invalid_value",
-    param: "top_logprobs",
-  });
+  throw invalid("top_logprobs", "top_logprobs is only allowed with logprobs set to true");
 }

@@ -1,6 +1,7 @@
 import { RequestError } from "../core/errors.ts";
 import type { AnswerFormat } from "./answer_format.ts";
 import { type AskedFormat, checkGrammarFields } from "./grammar_fields.ts";
+import { invalid, unsupported } from "./refusals.ts";
 import type { ToolPort } from "./services.ts";
 import { withToolCalls } from "./tool_answers.ts";
 import type { ToolUse } from "./tool_fields.ts";
@@ -35,12 +36,9 @@ export function chatTools(
     return { asked, wrap: (format) => asked ? format : withToolCalls(format, options) };
   }
   if (asked !== undefined) {
-    throw new RequestError(
+    throw invalid(
+      asked.param,
       `${asked.param} and a tool_choice that forces a call exclude each other`,
-      {
-        code: "invalid_value",
-        param: asked.param,
-      },
     );
   }
   checkGrammarFields(request, "tool_choice");
@@ -55,9 +53,9 @@ export function chatTools(
 }
 
 function noToolTemplate(): RequestError {
-  return new RequestError(
+  return unsupported(
+    "tools",
     'The model\'s chat template knows no tools: send tool_choice "required" or name one, or start ' +
       "the server with --tool-call-parser",
-    { code: "unsupported_parameter", param: "tools" },
   );
 }

@@ -1,7 +1,6 @@
 import type { Handler } from "hono";
 import { answer } from "./answer.ts";
 import { completionsFormat } from "./completions_format.ts";
-import { RequestError } from "../core/errors.ts";
 import type { SequenceRequest } from "../core/generation.ts";
 import { toTexts, toTokenIds } from "./completion_prompts.ts";
 import { CompletionsRequest } from "./completions_schema.ts";
@@ -9,9 +8,10 @@ import { numPromptsIn, promptsIn } from "./prompt_field.ts";
 import { GenerationMeter } from "./generation_meter.ts";
 import { formatOf } from "./grammar_fields.ts";
 import { maxTokensOf } from "./length_fields.ts";
-import { checkPromptChars, fitMaxTokens } from "./prompt_limits.ts";
+import { checkTextChars, fitMaxTokens } from "./prompt_limits.ts";
 import { checkNumScores, type PromptLogprobsAsked, readoutOf } from "./prompt_readings.ts";
 import { readJson } from "./read_json.ts";
+import { unsupported } from "./refusals.ts";
 import {
   checkNumSequences,
   checkStreamOptions,
@@ -43,10 +43,7 @@ export function completionsRoute(services: Services): Handler {
     const { maxModelLen, vocabSize } = requireReady(engine);
     const { maxCharsPerToken, defaults } = services.model;
     const given = promptsIn(request.prompt, "prompt", vocabSize);
-    for (const prompt of given) {
-      if (typeof prompt !== "string") continue;
-      checkPromptChars(prompt.length, "prompt", { maxModelLen, maxCharsPerToken });
-    }
+    checkTextChars(given, "prompt", { maxModelLen, maxCharsPerToken });
     const prompts = await meter.tokenize(() => toTokenIds(request, given, text));
     const texts = request.echo === true ? { echoedTexts: await toTexts(given, text) } : {};
 
@@ -96,12 +93,9 @@ function askedLogprobs(request: CompletionsRequest): PromptLogprobsAsked {
   const listed = promptLogprobsOf(request);
   const echoed = request.echo === true ? request.logprobs ?? undefined : undefined;
   if (echoed !== undefined && request.use_beam_search === true) {
-    throw new RequestError(
+    throw unsupported(
+      "echo",
       "echo is not supported with logprobs and use_beam_search: leave it out",
-      {
-        code: "unsupported_parameter",
-        param: "echo",
-      },
     );
   }
   return {

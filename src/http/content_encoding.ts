@@ -8,6 +8,7 @@ import {
 import { STATUS_CODE } from "@std/http";
 import type { Context } from "hono";
 import { RequestError } from "../core/errors.ts";
+import { quoted } from "./refusals.ts";
 
 /** Most bytes that a decoder hands on at once, so that little is unpacked beyond a limit. */
 const CHUNK_BYTES = 64 * 2 ** 10;
@@ -44,7 +45,7 @@ export function contentCoding(c: Context): string | undefined {
   if (coding === "" || coding === "identity") return undefined;
   if (Object.hasOwn(DECODERS, coding)) return coding;
   c.header("accept-encoding", ACCEPTED);
-  const got = JSON.stringify(coding.slice(0, 100).toWellFormed());
+  const got = quoted(coding, 100);
   throw new RequestError(`The content encoding must be one of ${ACCEPTED}, got ${got}`, {
     status: STATUS_CODE.UnsupportedMediaType,
     code: "unsupported_content_encoding",

@@ -111,7 +111,9 @@ function quote(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return `an array of ${value.length} elements`;
   if (typeof value === "object") return "an object";
-  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
+  const text = typeof value === "string"
+    ? JSON.stringify(value.slice(0, MAX_QUOTED_CHARS + 1))
+    : String(value);
   return text.length > MAX_QUOTED_CHARS
     ? `${text.slice(0, MAX_QUOTED_CHARS).toWellFormed()}…`
     : text;

@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { RequestError } from "../core/errors.ts";
 import type { GrammarFormat } from "../core/grammar_format.ts";
 import { boundedArray } from "./bounded_array.ts";
+import { invalid, required, unsupported } from "./refusals.ts";
 
 /** Most texts to choose from. */
 const MAX_CHOICES = 1024;
@@ -104,10 +104,7 @@ export function checkGrammarFields(
   for (const [name, neutral] of NOT_WITH_GRAMMAR) {
     const value = request[name];
     if (value === undefined || value === null || value === neutral) continue;
-    throw new RequestError(`${name} is not supported with ${param}: leave it out`, {
-      code: "unsupported_parameter",
-      param: name,
-    });
+    throw unsupported(name, `${name} is not supported with ${param}: leave it out`);
   }
 }
 
@@ -122,10 +119,8 @@ function responseFormat({ response_format: asked }: GrammarFields): AskedFormat 
     return { format: jsonFormat(schema), param: "response_format" };
   }
   const param = "response_format.json_schema";
-  if (json_schema === undefined || json_schema === null) {
-    throw new RequestError(`${param} is required`, { code: "missing_required_parameter", param });
-  }
-  return { format: jsonFormat(json_schema.schema ?? { type: "object" }), param };
+  const { schema } = required(json_schema, param);
+  return { format: jsonFormat(schema ?? { type: "object" }), param };
 }
 
 function structuredOutput({ structured_outputs: asked }: GrammarFields): AskedFormat | undefined {
@@ -142,20 +137,21 @@ function structuredOutput({ structured_outputs: asked }: GrammarFields): AskedFo
     );
   }
   const [name, toFormat] = given[0]!;
-  return { format: toFormat(asked[name]), param: `structured_outputs.${name}` };
+  const param = `structured_outputs.${name}`;
+  return { format: toFormat(asked[name], param), param };
 }
 
 /** How each member of `structured_outputs` becomes a format. */
-const STRUCTURED: readonly (readonly [string, (value: unknown) => GrammarFormat])[] = [
-  ["json", (schema) => jsonFormat(typeof schema === "string" ? parsed(schema) : schema)],
+const STRUCTURED: readonly (readonly [
+  name: string,
+  toFormat: (value: unknown, param: string) => GrammarFormat,
+])[] = [
+  ["json", (schema, param) => jsonFormat(parsed(schema, param))],
   ["json_object", () => jsonFormat({ type: "object" })],
   ["regex", (pattern) => ({ type: "regex", pattern: pattern as string })],
   ["choice", (choices) => choiceFormat(choices as string[])],
   ["grammar", (grammar) => ({ type: "grammar", grammar: grammar as string })],
-  ["structural_tag", (tag) => {
-    const value = typeof tag === "string" ? parsed(tag) : tag;
-    return structuralTag(value, "structured_outputs.structural_tag");
-  }],
+  ["structural_tag", (tag, param) => structuralTag(parsed(tag, param), param)],
 ];
 
 function jsonFormat(schema: unknown): GrammarFormat {
@@ -167,12 +163,13 @@ function choiceFormat(choices: readonly string[]): GrammarFormat {
   return elements.length === 1 ? elements[0]! : { type: "or", elements };
 }
 
-/** A text of JSON, as vLLM takes schemas as well. */
-function parsed(text: string): unknown {
+/** A value, or a text of JSON that says it, as vLLM takes schemas and tags as well. */
+function parsed(value: unknown, param: string): unknown {
+  if (typeof value !== "string") return value;
   try {
-    return JSON.parse(text);
+    return JSON.parse(value);
   } catch {
-    throw invalid("structured_outputs.json", "structured_outputs.json is a text that is not JSON");
+    throw invalid(param, `${param} is a text that is not JSON`);
   }
 }
 
@@ -229,8 +226,4 @@ function charsOf(value: unknown): number {
   if (typeof value === "string") return value.length + 2;
   if (typeof value !== "object" || value === null) return 4;
   return Object.keys(value).reduce((sum, key) => sum + key.length + 2, 2);
-}
-
-function invalid(param: string, message: string): RequestError {
-  return new RequestError(message, { code: "invalid_value", param });
 }

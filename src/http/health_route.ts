@@ -1,8 +1,8 @@
 import { STATUS_CODE } from "@std/http";
 import type { Handler } from "hono";
 import { EngineUnavailableError } from "../core/errors.ts";
-import type { EnginePort, Outage } from "../core/generation.ts";
 import { errorBody, RETRY_AFTER_SECONDS, toErrorData } from "./error_response.ts";
+import { outageJson } from "./outage_json.ts";
 import { unavailability } from "./served_model.ts";
 import type { Services } from "./services.ts";
 
@@ -21,6 +21,7 @@ export function healthRoute({ engine, start }: Services): Handler {
       return c.json({ status: "ok", state: engine.state, ...notice, ...stalled });
     }
     c.header("retry-after", RETRY_AFTER_SECONDS[STATUS_CODE.ServiceUnavailable]);
+    const outage = outageJson(engine);
     const { error } = errorBody(toErrorData(new EngineUnavailableError(reason)));
     return c.json(
       {
@@ -28,23 +29,12 @@ export function healthRoute({ engine, start }: Services): Handler {
         state: engine.state,
         reason,
         ...notice,
-        ...(engine.outage === undefined ? {} : { outage: describeOutage(engine, engine.outage) }),
+        ...(outage === undefined ? {} : { outage }),
         ...(engine.state === "starting" && start !== undefined ? { start: start() } : {}),
         error,
       },
       STATUS_CODE.ServiceUnavailable,
     );
-  };
-}
-
-function describeOutage({ numInFlight }: EnginePort, outage: Outage) {
-  const { elapsedMs, numLosses, maxNumLosses, nextTryMs } = outage;
-  return {
-    seconds: elapsedMs / 1000,
-    losses_in_a_row: numLosses,
-    ...(maxNumLosses === undefined ? {} : { losses_allowed: maxNumLosses }),
-    ...(nextTryMs === undefined ? {} : { next_try_in_seconds: nextTryMs / 1000 }),
-    requests_kept: numInFlight,
   };
 }
 

@@ -2,6 +2,7 @@ import { STATUS_CODE } from "@std/http";
 import type { MiddlewareHandler } from "hono";
 import { type Host, isLoopback } from "../base/host.ts";
 import { RequestError } from "../core/errors.ts";
+import { quoted } from "./refusals.ts";
 import { hostsOf } from "./request_target.ts";
 import type { AccessRules } from "./services.ts";
 
@@ -27,9 +28,7 @@ export function requireAllowedHost(
     const foreign = hostsOf(c).find((host) => isChecked && !isAllowedHost(host, patterns));
     if (foreign !== undefined) {
       throw new RequestError(
-        `The Host header names ${
-          JSON.stringify(foreign.name.slice(0, 100))
-        }: this server listens ` +
+        `The Host header names ${quoted(foreign.name, 100)}: this server listens ` +
           `on ${hostname} and answers to local names and to those of --allowed-hosts`,
         { status: STATUS_CODE.Forbidden, code: "host_not_allowed" },
       );

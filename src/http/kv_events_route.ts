@@ -1,7 +1,7 @@
 import type { Handler } from "hono";
 import { z } from "zod";
-import { RequestError } from "../core/errors.ts";
 import type { KvEvent } from "../core/kv_event.ts";
+import { readQuery } from "./read_query.ts";
 import type { Services } from "./services.ts";
 import { streamSse } from "./sse.ts";
 
@@ -17,14 +17,8 @@ const Query = z.object({ from: z.coerce.number().int().min(0).optional() });
  */
 export function kvEventsRoute({ engine, access, limits }: Services): Handler {
   return (c) => {
-    const query = Query.safeParse(c.req.query());
-    if (!query.success) {
-      throw new RequestError('The query "from" must be an integer of at least 0', {
-        param: "from",
-      });
-    }
     const { kvEvents } = engine;
-    const from = query.data.from ?? kvEvents.nextSeq;
+    const { from = kvEvents.nextSeq } = readQuery(c, Query);
     const withTokens = access.apiKeys.length === 0;
     const abort = new AbortController();
     return streamSse(c, limits.keepAliveMs, {

@@ -1,7 +1,7 @@
 import type { Handler } from "hono";
 import { z } from "zod";
-import { RequestError } from "../core/errors.ts";
 import { decisionJson } from "./decision_json.ts";
+import { readQuery } from "./read_query.ts";
 import type { Services } from "./services.ts";
 
 const MAX_ENTRIES = 10_000;
@@ -18,13 +18,7 @@ const Query = z.object({
  */
 export function kvLogRoute({ engine }: Services): Handler {
   return (c) => {
-    const query = Query.safeParse(c.req.query());
-    if (!query.success) {
-      const [issue] = query.error.issues;
-      const param = String(issue!.path[0]);
-      throw new RequestError(`The query ${JSON.stringify(param)}: ${issue!.message}`, { param });
-    }
-    const { from, limit, request_id } = query.data;
+    const { from, limit, request_id } = readQuery(c, Query);
     const kept = engine.decisions.from(from ?? 0)
       .filter(({ item }) => request_id === undefined || item.requestId === request_id);
     const shown = from === undefined ? kept.slice(-limit) : kept.slice(0, limit);

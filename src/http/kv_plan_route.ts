@@ -2,6 +2,7 @@ import type { Handler } from "hono";
 import { parseByteSize } from "../base/byte_size.ts";
 import { nearestName } from "../base/edit_distance.ts";
 import { RequestError } from "../core/errors.ts";
+import { invalid, quoted } from "./refusals.ts";
 import { requireReady } from "./served_model.ts";
 import type { KvPlanner, Services } from "./services.ts";
 
@@ -33,25 +34,18 @@ export function kvPlanRoute({ engine, kvPlanner }: Services): Handler {
 function readMemory(text: string): number {
   const bytes = parseByteSize(text);
   if (bytes !== undefined && bytes >= 1 && Number.isSafeInteger(bytes)) return bytes;
-  throw new RequestError(
+  throw invalid(
+    "memory",
     `memory must be a size in bytes from 1 to ${Number.MAX_SAFE_INTEGER}, such as 512MiB, ` +
-      `got ${quote(text)}`,
-    { param: "memory", code: "invalid_value" },
+      `got ${quoted(text)}`,
   );
 }
 
 function noSuchPreset(name: string, { presets }: KvPlanner): RequestError {
   const nearest = nearestName(name.slice(0, 100), presets);
   const hint = nearest === undefined ? "" : `: did you mean ${nearest}?`;
-  return new RequestError(
-    `preset must be one of ${presets.join(", ")}, got ${quote(name)}${hint}`,
-    {
-      param: "preset",
-      code: "invalid_value",
-    },
+  return invalid(
+    "preset",
+    `preset must be one of ${presets.join(", ")}, got ${quoted(name)}${hint}`,
   );
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text.slice(0, 40).toWellFormed());
 }

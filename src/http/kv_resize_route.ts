@@ -4,6 +4,7 @@ import { parseByteSize } from "../base/byte_size.ts";
 import type { EngineInfo } from "../core/engine_config.ts";
 import { RequestError } from "../core/errors.ts";
 import { readJson } from "./read_json.ts";
+import { invalid } from "./refusals.ts";
 import { requireReady } from "./served_model.ts";
 import type { Services } from "./services.ts";
 
@@ -59,10 +60,10 @@ function blocksOf(size: string | number, info: EngineInfo): number {
   const blockBytes = bytesPerBlock(info);
   const numBlocks = Math.floor((bytes ?? 0) / blockBytes);
   if (numBlocks >= 1 && numBlocks < 2 ** 31) return numBlocks;
-  throw new RequestError(
+  throw invalid(
+    "memory_bytes",
     `memory_bytes must be a size of at least one block (${blockBytes} bytes), such as 512MiB, got ` +
       JSON.stringify(size),
-    { param: "memory_bytes", code: "invalid_value" },
   );
 }
 

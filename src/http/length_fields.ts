@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { RequestError } from "../core/errors.ts";
+import { invalid } from "./refusals.ts";
 
 /** Largest number of tokens a request may name; the context is the real limit. */
 export const MAX_TOKENS = 2 ** 31 - 1;
@@ -31,16 +31,13 @@ export function maxTokensOf(request: LengthFields): number | undefined {
   const maxTokens = request[name]!;
   const { n_predict } = request;
   if (typeof n_predict === "number" && n_predict !== maxTokens) {
-    throw new RequestError(
+    throw invalid(
+      "n_predict",
       `n_predict is another name of ${name}: send one of them, got ${n_predict} and ${maxTokens}`,
-      { code: "invalid_value", param: "n_predict" },
     );
   }
   if (maxTokens === 0 && request.use_beam_search === true) {
-    throw new RequestError(`${name} must be at least 1 with use_beam_search, got 0`, {
-      code: "invalid_value",
-      param: name,
-    });
+    throw invalid(name, `${name} must be at least 1 with use_beam_search, got 0`);
   }
   return maxTokens;
 }

@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { RequestError } from "../core/errors.ts";
 import type { TokenId } from "../core/ids.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
+import { invalid, quoted } from "./refusals.ts";
 import { parseTokenIds } from "./token_ids.ts";
 
 /** Most tokens that a request may bias: each is uploaded with every draw. */
@@ -91,10 +91,10 @@ function repetitionPenaltyOf(
 ): number | null | undefined {
   const penalty = repetition_penalty ?? repeat_penalty;
   if (repeat_penalty == null || repeat_penalty === penalty) return penalty;
-  throw new RequestError(
+  throw invalid(
+    "repeat_penalty",
     `repeat_penalty is another name of repetition_penalty: send one of them, got ${repeat_penalty} ` +
       `and ${penalty}`,
-    { code: "invalid_value", param: "repeat_penalty" },
   );
 }
 
@@ -104,25 +104,25 @@ function parseLogitBias(
 ): (readonly [TokenId, number])[] {
   const entries = Object.entries(biases);
   if (entries.length > MAX_BIASES) {
-    throw new RequestError(
+    throw invalid(
+      "logit_bias",
       `logit_bias must name at most ${MAX_BIASES} tokens, got ${entries.length}`,
-      { code: "invalid_value", param: "logit_bias" },
     );
   }
   return entries.map(([key, bias]) => {
     const token = Number(key);
     if (!/^(0|[1-9]\d*)$/.test(key) || token >= vocabSize) {
-      throw new RequestError(
+      throw invalid(
+        "logit_bias",
         `logit_bias must be keyed by token ids, integers from 0 to ${vocabSize - 1}, got ` +
-          JSON.stringify(key.slice(0, 40).toWellFormed()),
-        { code: "invalid_value", param: "logit_bias" },
+          quoted(key),
       );
     }
     if (typeof bias !== "number" || !(Math.abs(bias) <= MAX_BIAS)) {
       const got = typeof bias === "number" ? String(bias) : typeof bias;
-      throw new RequestError(
+      throw invalid(
+        `logit_bias.${key}`,
         `logit_bias.${key} must be a number from ${-MAX_BIAS} to ${MAX_BIAS}, got ${got}`,
-        { code: "invalid_value", param: `logit_bias.${key}` },
       );
     }
     return [token, bias] as const;
@@ -131,9 +131,9 @@ function parseLogitBias(
 
 function checkMinTokens(minTokens: number, maxTokens: number): number {
   if (minTokens <= maxTokens) return minTokens;
-  throw new RequestError(
+  throw invalid(
+    "min_tokens",
     `min_tokens must be at most the ${maxTokens} tokens that the answer may have, got ${minTokens}`,
-    { code: "invalid_value", param: "min_tokens" },
   );
 }
 
@@ -144,17 +144,17 @@ function parseAllowed(
 ): readonly TokenId[] {
   const param = "allowed_token_ids";
   if (ids.length > vocabSize) {
-    throw new RequestError(
+    throw invalid(
+      param,
       `${param} must be an array of at most ${vocabSize} elements, got an array of ${ids.length} elements`,
-      { code: "invalid_value", param },
     );
   }
   const allowed = parseTokenIds(ids, param, vocabSize);
   if (minTokens === 0 || allowed.some((id) => !stopTokenIds.includes(id))) return allowed;
-  throw new RequestError(
+  throw invalid(
+    param,
     `${param} must hold a token that does not end the answer while min_tokens is ${minTokens}, got ` +
       `stop tokens only`,
-    { code: "invalid_value", param },
   );
 }
 

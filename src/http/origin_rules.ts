@@ -4,6 +4,7 @@ import { cors } from "hono/cors";
 import { isLoopback } from "../base/host.ts";
 import { RequestError } from "../core/errors.ts";
 import type { AccessRules } from "./services.ts";
+import { quoted } from "./refusals.ts";
 import { IGNORED_FIELDS_HEADER } from "./ignored_fields.ts";
 
 /** Methods that change nothing (RFC 9110 section 9.2.1). */
@@ -31,7 +32,7 @@ export function refuseForeignOrigins({ corsOrigins = [] }: AccessRules): Middlew
     const isSafe = origin === undefined || SAFE_METHODS.has(c.req.method);
     if (!isSafe && !isAllowedOrigin(origin, c, corsOrigins)) {
       throw new RequestError(
-        `A page of the origin ${JSON.stringify(origin.slice(0, 100))} may not call this server: ` +
+        `A page of the origin ${quoted(origin, 100)} may not call this server: ` +
           "--cors-origins names those that may",
         { status: STATUS_CODE.Forbidden, code: "origin_not_allowed" },
       );

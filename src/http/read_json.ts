@@ -4,6 +4,7 @@ import type { z } from "zod";
 import { RequestError } from "../core/errors.ts";
 import { describeIssue } from "./describe_issue.ts";
 import { tellIgnoredFields } from "./ignored_fields.ts";
+import { quoted } from "./refusals.ts";
 import { readBodyText } from "./request_body.ts";
 import { refuseUnsupported, type UnsupportedFields } from "./unsupported_fields.ts";
 
@@ -49,7 +50,7 @@ function requireJsonType(header: string | undefined, takesForms: boolean): void 
   const type = header?.replace(/;.*$/s, "").trim().toLowerCase() ?? "";
   if (takesForms && type === FORM_TYPE) return;
   if (type === "" || /^application\/([\w.-]+\+)?json$/.test(type)) return;
-  const got = JSON.stringify(type.slice(0, 100));
+  const got = quoted(type, 100);
   throw new RequestError(`The content type must be application/json, got ${got}`, {
     status: STATUS_CODE.UnsupportedMediaType,
     code: "unsupported_media_type",

@@ -5,14 +5,15 @@ import type { PromptReadout, PromptReport } from "../core/prompt_readout.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
 import { GenerationMeter } from "./generation_meter.ts";
 import type { Services } from "./services.ts";
+import { newId } from "./new_id.ts";
+import { numTokensOf } from "./prompt_field.ts";
+import { engineFailure, givenUp } from "./refusals.ts";
 import { submitFor } from "./submit.ts";
 
 /** Prompts that are read, and nothing generated behind them. */
 export interface PromptsToRead {
   /** Begins the request's id, such as `embd-`. */
   readonly idPrefix: string;
-  /** The field that they came from, for refusals. */
-  readonly param: string;
   readonly prompts: readonly Uint32Array[];
   readonly readout: PromptReadout;
   readonly cacheSalt?: string | null | undefined;
@@ -50,16 +51,16 @@ export function checkNumPrompts(
 /**
  * Has the engine read prompts in its batches; undefined when the client has gone meanwhile.
  *
- * @throws {RequestError} when the engine refuses them, or one of them fails.
+ * @throws {RequestError} when the engine refuses them, one of them fails, or an operator aborts
+ * them.
  */
 export async function readPrompts(
   c: Context,
   services: Services,
-  { idPrefix, param, prompts, readout, cacheSalt }: PromptsToRead,
+  { idPrefix, prompts, readout, cacheSalt }: PromptsToRead,
 ): Promise<PromptsRead | undefined> {
-  checkNumPrompts(prompts.length, param, services.limits);
   const meter = new GenerationMeter(services.metrics, services.now);
-  const id = `${idPrefix}${crypto.randomUUID().replaceAll("-", "")}`;
+  const id = newId(idPrefix);
   const request = {
     id,
     sequences: prompts.map((prompt) => ({ prompt, params: NOTHING, readout })),
@@ -70,8 +71,8 @@ export async function readPrompts(
     numPromptTokens,
   });
   meter.accepted(request, { operation: "embeddings", model: services.model.names[0]! });
-  const reports = await reportsOf(c, generation, { prompts, meter });
-  meter.end({ numPromptTokens, numCachedTokens: 0 });
+  const reports = await reportsOf(c, generation, { prompts, meter })
+    .finally(() => meter.end({ numPromptTokens, numCachedTokens: 0 }));
   services.log.info("prompts read", {
     id,
     request_id: c.get("requestId"),
@@ -81,11 +82,6 @@ export async function readPrompts(
     ms: Math.round(meter.elapsedMs()),
   });
   return reports && { id, reports };
-}
-
-/** Tokens of all prompts together. */
-export function numTokensOf(prompts: readonly Uint32Array[]): number {
-  return prompts.reduce((sum, { length }) => sum + length, 0);
 }
 
 /** The reports of all sequences; undefined when the client has gone before they were there. */
@@ -99,7 +95,7 @@ async function reportsOf(
   if (signal.aborted) leave();
   signal.addEventListener("abort", leave, { once: true });
   const reports: (PromptReport | undefined)[] = prompts.map(() => undefined);
-  let isGone = false;
+  let isAborted = false;
   try {
     for await (const events of generation.events) {
       for (const { index, prompt, finishReason, error } of events) {
@@ -107,16 +103,17 @@ async function reportsOf(
         const numPromptTokens = prompts[index]!.length;
         meter.observeEnd({ index, numTokens: 0, numPromptTokens }, finishReason);
         if (finishReason === "error") {
-          throw new RequestError(error?.message ?? "The engine failed", { status: 500, ...error });
+          throw engineFailure(error);
         }
         reports[index] = prompt;
-        isGone ||= finishReason === "abort";
+        isAborted ||= finishReason === "abort";
       }
     }
   } finally {
     signal.removeEventListener("abort", leave);
   }
-  if (isGone) return undefined;
+  if (isAborted && signal.aborted) return undefined;
+  if (isAborted) throw givenUp();
   return reports.map((report) => {
     if (report === undefined) throw new Error("The engine ended with prompts unread");
     return report;

@@ -1,5 +1,5 @@
-import { RequestError } from "../core/errors.ts";
-import type { ServedModel } from "./services.ts";
+import { STATUS_CODE } from "@std/http";
+import { type ErrorData, RequestError } from "../core/errors.ts";
 
 /** Longest part of a client's text that a refusal repeats, in characters. */
 const MAX_QUOTED_CHARS = 40;
@@ -14,13 +14,33 @@ export function unsupported(param: string, message: string): RequestError {
   return new RequestError(message, { code: "unsupported_parameter", param });
 }
 
+/** The refusal of a name that nothing here has. */
+export function notFound(param: string, message: string): RequestError {
+  return new RequestError(message, { status: STATUS_CODE.NotFound, code: "not_found", param });
+}
+
 /** The refusal of a part of a message that is no text: an image, say. */
 export function noText(
   param: string,
   type: string,
-  { names: [name] }: Pick<ServedModel, "names">,
+  { names: [name] }: { readonly names: readonly string[] },
 ): RequestError {
   return unsupported(param, `${param} is ${quoted(type)}: the model ${name} reads text alone`);
+}
+
+/** The failure of a sequence, in the engine's words where it has any. */
+export function engineFailure(error: ErrorData | undefined): RequestError {
+  const status = STATUS_CODE.InternalServerError;
+  return new RequestError(error?.message ?? "The engine failed", { status, ...error });
+}
+
+/** The failure of an answer that an operator has aborted, in an API without a word for that. */
+export function givenUp(): RequestError {
+  return new RequestError("The answer was given up before its end", {
+    status: STATUS_CODE.InternalServerError,
+    type: "server_error",
+    code: "aborted",
+  });
 }
 
 /** @throws {RequestError} naming the field, where it is absent or null. */
@@ -29,7 +49,7 @@ export function required<T>(value: T | null | undefined, param: string): T {
   throw new RequestError(`${param} is required`, { code: "missing_required_parameter", param });
 }
 
-/** A client's text, short enough for a refusal. */
-export function quoted(text: string): string {
-  return JSON.stringify(text.slice(0, MAX_QUOTED_CHARS).toWellFormed());
+/** A client's text, short enough for a refusal; ids, paths and headers may be longer. */
+export function quoted(text: string, maxChars = MAX_QUOTED_CHARS): string {
+  return JSON.stringify(text.slice(0, maxChars).toWellFormed());
 }

@@ -1,6 +1,7 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { type Host, parseHost } from "../base/host.ts";
 import { RequestError } from "../core/errors.ts";
+import { quoted } from "./refusals.ts";
 
 /** Name under which a request's context keeps the hosts that it names. */
 const HOSTS = "hosts";
@@ -28,7 +29,7 @@ export function checkTarget(target: string): void {
   if (isPlain) return;
   throw new RequestError(
     "The request target must be a plain path such as /v1/models, with a query at most, " +
-      `got ${quote(target)}`,
+      `got ${quoted(target, 100)}`,
     { code: "invalid_target" },
   );
 }
@@ -42,7 +43,7 @@ export function checkHost(host: string): Host {
   const parsed = parseHost(host);
   if (parsed !== undefined) return parsed;
   throw new RequestError(
-    `The Host header must be a plain host[:port] with a port up to 65535, got ${quote(host)}`,
+    `The Host header must be a plain host[:port] with a port up to 65535, got ${quoted(host, 100)}`,
     { code: "invalid_host" },
   );
 }
@@ -63,8 +64,4 @@ export function requirePlainTarget(): MiddlewareHandler {
 /** The hosts that a request names, in its Host header and in its URL. */
 export function hostsOf(c: Context): readonly Host[] {
   return c.get(HOSTS);
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text.slice(0, 100).toWellFormed());
 }

@@ -1,6 +1,5 @@
-import { STATUS_CODE } from "@std/http";
 import type { Handler } from "hono";
-import { RequestError } from "../core/errors.ts";
+import { notFound, quoted } from "./refusals.ts";
 import { traceJson } from "./sequence_trace.ts";
 import type { Services } from "./services.ts";
 
@@ -13,9 +12,9 @@ export function requestTraceRoute({ metrics }: Services): Handler {
     const id = c.req.param("id") ?? "";
     const sequences = metrics.traces.ofRequest(id);
     if (sequences.length === 0) {
-      throw new RequestError(
-        `No request ${JSON.stringify(id.slice(0, 100))} is known: it never was, or is forgotten`,
-        { status: STATUS_CODE.NotFound, code: "not_found", param: "id" },
+      throw notFound(
+        "id",
+        `No request ${quoted(id, 100)} is known: it never was, or is forgotten`,
       );
     }
     return c.json({ id, sequences: sequences.map((one) => traceJson(one, { namesOthers: true })) });

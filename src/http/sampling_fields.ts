@@ -5,8 +5,10 @@ import { boundedArray } from "./bounded_array.ts";
 import { GRAMMAR_FIELDS } from "./grammar_fields.ts";
 import { MAX_TOKENS, MaxTokens } from "./length_fields.ts";
 import { LOGIT_FIELDS, toLogitParams } from "./logit_fields.ts";
+import { invalid, unsupported } from "./refusals.ts";
 import { NUM_SEEDS, seedOfSample } from "./seed_source.ts";
-import type { DoorLimits, SamplingDefaults, TextService } from "./services.ts";
+import type { DoorLimits, SamplingDefaults } from "./services.ts";
+import type { TextService } from "./text_port.ts";
 
 /**
  * Most samples of one prompt: without a bound, one request could take all memory (CVE-2026-34756).
@@ -84,10 +86,7 @@ export function stopsOf({ stop }: SamplingFields): readonly string[] {
 /** @throws {RequestError} when stream options come without a stream. */
 export function checkStreamOptions({ stream, stream_options }: SamplingFields): void {
   if (stream === true || stream_options === undefined || stream_options === null) return;
-  throw new RequestError("stream_options is only allowed with stream set to true", {
-    code: "invalid_value",
-    param: "stream_options",
-  });
+  throw invalid("stream_options", "stream_options is only allowed with stream set to true");
 }
 
 /**
@@ -105,10 +104,10 @@ export function promptLogprobsOf(
     ? "use_beam_search"
     : undefined;
   if (other === undefined) return listed;
-  throw new RequestError(`prompt_logprobs is not supported with ${other}: leave one of them out`, {
-    code: "unsupported_parameter",
-    param: "prompt_logprobs",
-  });
+  throw unsupported(
+    "prompt_logprobs",
+    `prompt_logprobs is not supported with ${other}: leave one of them out`,
+  );
 }
 
 /**

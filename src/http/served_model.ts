@@ -2,6 +2,7 @@ import { STATUS_CODE } from "@std/http";
 import type { EngineInfo } from "../core/engine_config.ts";
 import { EngineUnavailableError, RequestError } from "../core/errors.ts";
 import { type EnginePort, UNAVAILABLE } from "../core/generation.ts";
+import { quoted } from "./refusals.ts";
 import type { ServedModel } from "./services.ts";
 
 /**
@@ -12,7 +13,7 @@ import type { ServedModel } from "./services.ts";
 export function servedName(name: string | null | undefined, { names }: ServedModel): string {
   if (name === undefined || name === null) return names[0]!;
   if (names.includes(name)) return name;
-  const asked = JSON.stringify(name.slice(0, 200).toWellFormed());
+  const asked = quoted(name, 200);
   throw new RequestError(
     `The model ${asked} does not exist here: this server serves ${names.join(", ")}`,
     { status: STATUS_CODE.NotFound, code: "model_not_found", param: "model" },

@@ -2,7 +2,9 @@ import { z } from "zod";
 import { RequestError } from "../core/errors.ts";
 import type { GrammarFormat } from "../core/grammar_format.ts";
 import type { SamplingParams } from "../core/sampling_params.ts";
-import type { ServedModel, TextService } from "./services.ts";
+import { unsupported } from "./refusals.ts";
+import type { ServedModel } from "./services.ts";
+import type { TextService } from "./text_port.ts";
 import type { ThinkingMarks, ThinkingStart } from "./thinking_parser.ts";
 
 /** Variables of chat templates that a request may set, of all that templates read. */
@@ -41,7 +43,7 @@ export function templateVariablesOf(
   for (const [name, value] of Object.entries(request.chat_template_kwargs ?? {})) {
     const param = `chat_template_kwargs.${name}`;
     if (!ALLOWED.some((allowed) => allowed === name)) {
-      throw refused(param, `${param} is not allowed: requests set ${ALLOWED.join(" and ")}`);
+      throw unsupported(param, `${param} is not allowed: requests set ${ALLOWED.join(" and ")}`);
     }
     if (typeof value !== "boolean") {
       throw new RequestError(`${param} must be a boolean, got ${typeof value}`, {
@@ -50,7 +52,7 @@ export function templateVariablesOf(
       });
     }
     if (!templateVariables.includes(name)) {
-      throw refused(param, `${param} is not read by the model's chat template: leave it out`);
+      throw unsupported(param, `${param} is not read by the model's chat template: leave it out`);
     }
     variables[name] = value;
   }
@@ -59,7 +61,7 @@ export function templateVariablesOf(
   const isHeeded = templateVariables.length > 0 || (effort === "none" && thinking === undefined);
   if (!isHeeded) {
     const reason = "is not read by the model's chat template: leave it out";
-    throw refused(effortParam, `${effortParam} ${reason}`);
+    throw unsupported(effortParam, `${effortParam} ${reason}`);
   }
   for (const name of templateVariables) {
     variables[name] ??= name === "reasoning_effort" ? effort : effort !== "none";
@@ -97,13 +99,13 @@ export async function thinkingBudgetOf(
   const param = "thinking_token_budget";
   if (maxTokens === undefined || maxTokens === null) return {};
   if (thinking === undefined) {
-    throw refused(
+    throw unsupported(
       param,
       `${param} is not supported by this model: its chat template marks no thoughts`,
     );
   }
   if (request.use_beam_search === true) {
-    throw refused(param, `${param} is not supported with use_beam_search: leave it out`);
+    throw unsupported(param, `${param} is not supported with use_beam_search: leave it out`);
   }
   if (start === "behind") return {};
   const [begin, end] = await text.encode([thinking.begin, thinking.end], {
@@ -129,8 +131,4 @@ export function afterThinking(
     ],
   });
   return start === "inside" ? thought("") : { type: "or", elements: [format, thought(begin)] };
-}
-
-function refused(param: string, message: string): RequestError {
-  return new RequestError(message, { code: "unsupported_parameter", param });
 }

@@ -1,5 +1,5 @@
-import { RequestError } from "../core/errors.ts";
 import type { TokenId } from "../core/ids.ts";
+import { invalid } from "./refusals.ts";
 
 /**
  * Checks the token ids that a client sent, up to the first that is none.
@@ -15,9 +15,9 @@ export function parseTokenIds(
   if (at === -1) return values as readonly TokenId[];
   const value = values[at];
   const got = typeof value === "number" ? String(value) : typeof value;
-  throw new RequestError(
+  throw invalid(
+    `${param}.${at}`,
     `${param}.${at} must be a token id, an integer from 0 to ${vocabSize - 1}, got ${got}`,
-    { code: "invalid_value", param: `${param}.${at}` },
   );
 }
 

@@ -5,6 +5,7 @@ import { longArray } from "./bounded_array.ts";
 import { Messages, toChatMessages, toEncodeChatOptions } from "./chat_schema.ts";
 import { longJson, LongList } from "./long_json.ts";
 import { readJson } from "./read_json.ts";
+import { invalid } from "./refusals.ts";
 import { servedName } from "./served_model.ts";
 import type { Services } from "./services.ts";
 import { templateVariablesOf, THINKING_FIELDS } from "./thinking_fields.ts";
@@ -86,9 +87,9 @@ async function encode(
   const parseSpecial = request.parse_special ?? true;
   if (request.messages !== undefined && request.messages !== null) {
     if (request.parse_special === true) {
-      throw new RequestError(
+      throw invalid(
+        "parse_special",
         "parse_special must not be true with messages: control tokens in them are text",
-        { code: "invalid_value", param: "parse_special" },
       );
     }
     const messages = toChatMessages(request.messages, model);

@@ -1,7 +1,8 @@
 import { z } from "zod";
-import { RequestError } from "../core/errors.ts";
+import type { RequestError } from "../core/errors.ts";
 import type { ToolDefinition } from "../core/tool_parser.ts";
 import { boundedArray } from "./bounded_array.ts";
+import { invalid, quoted, unsupported } from "./refusals.ts";
 
 /** Most tools of a request: each is part of the prompt, and of a grammar. */
 export const MAX_TOOLS = 128;
@@ -75,6 +76,16 @@ export function toolUseOf(request: ToolFields): ToolUse | undefined {
   throw invalid("tool_choice", `tool_choice names ${name}, but the tools are ${known}`);
 }
 
-function invalid(param: string, message: string): RequestError {
-  return new RequestError(message, { code: "invalid_value", param });
+/**
+ * The refusal of a type of tool that its API's makers run themselves, or that calls without a
+ * schema.
+ *
+ * @param taken the type of those that clients run.
+ */
+export function builtInTool(param: string, type: string, taken: string): RequestError {
+  return unsupported(
+    param,
+    `${param} ${quoted(type)} is not supported: this server has no tools of its own, and takes ` +
+      `"${taken}"`,
+  );
 }

@@ -1,4 +1,4 @@
-import { RequestError } from "../core/errors.ts";
+import { unsupported } from "./refusals.ts";
 
 type Body = Readonly<Record<string, unknown>>;
 
@@ -129,9 +129,9 @@ export function refuseUnsupported(body: Body, fields: UnsupportedFields): void {
   for (const [name, { isNeutral, neutral }] of fields) {
     const value = body[name];
     if (value === undefined || value === null || isNeutral(value, body)) continue;
-    throw new RequestError(
+    throw unsupported(
+      name,
       `${name} is not supported by this server: leave it out, or send ${neutral}`,
-      { code: "unsupported_parameter", param: name },
     );
   }
 }

@@ -92,20 +92,10 @@ function groupsOfBlocks(
   ids: readonly BlockId[],
   { pool, cache, sequences }: BlockHolders,
 ): number[] {
-  const columns = cache?.columns;
-  const inTables = new Map<BlockId, number>();
-  if (ids.length > 0) {
-    for (const { tables, inputs } of sequences) {
-      tables.forEach((table, group) => table.forEach((id) => inTables.set(id, group)));
-      for (const { group, blocks } of inputs?.held() ?? []) {
-        for (const id of blocks) inTables.set(id, group);
-      }
-    }
+  if (ids.length === 0) return [];
+  const held = new Map<BlockId, number>();
+  for (const sequence of sequences) {
+    for (const { group, blocks } of sequence.held()) for (const id of blocks) held.set(id, group);
   }
-  return ids.map((id) => {
-    const entry = cache?.entries?.entryOf(id);
-    const inNode = columns !== undefined && pool.isMarked(id) ? columns.groupOf(id) : undefined;
-    const cached = entry?.group ?? inNode;
-    return pool.groupOf(id) ?? inTables.get(id) ?? cached ?? 0;
-  });
+  return ids.map((id) => pool.groupOf(id) ?? held.get(id) ?? cache?.groupOf(id) ?? 0);
 }

@@ -1,5 +1,5 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
-import type { LayerCache, StepGrain } from "../core/cache_group.ts";
+import { type CacheSpec, hasStates, type StepGrain } from "../core/cache_group.ts";
 import type { BlockId, SequenceId } from "../core/ids.ts";
 import type { Admission, AdmissionOptions, Fork } from "./admission.ts";
 import type { BlockSource, Demand, Pool } from "./pool/pool.ts";
@@ -13,19 +13,16 @@ import { createPath, type SequenceStart } from "./tables/create_path.ts";
 import { type ForkPlan, planFork } from "./tables/fork_plan.ts";
 import { scopeWithInputs } from "./tables/encoder_inputs.ts";
 import { InputHolder } from "./tables/input_holder.ts";
-import { chunkStops } from "./tables/kept_lengths.ts";
+import { snapshotChunkEnds } from "./tables/kept_lengths.ts";
 import { SequenceBlocks } from "./tables/sequence_blocks.ts";
-import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./tables/sequence_path.ts";
+import { type CachingOptions, OPEN_SCOPE, type SequencePath } from "./tables/sequence_path.ts";
 import { StartCopies } from "./tables/start_copies.ts";
 import { resumedTables } from "./tables/swap_tables.ts";
 import type { SwapStore } from "./swap/swap_store.ts";
 
-/** What a branch of a sequence has not to do. */
-const NOTHING_TO_DO = { stops: [], missingInputs: [] } as const;
-
 /** What sequences get their blocks from, and what is told of it. */
 export interface AllocatorOptions {
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   readonly grain: StepGrain;
   readonly pool: Pool;
   readonly cache: PrefixCache | undefined;
@@ -36,7 +33,7 @@ export interface AllocatorOptions {
   /** Blocks in host memory; absent where there is none. */
   readonly swap: SwapStore | undefined;
   /** Every so many tokens states are kept; absent: never. */
-  readonly checkpointInterval: number | undefined;
+  readonly snapshotInterval: number | undefined;
   readonly onDecision: DecisionListener | undefined;
 }
 
@@ -55,11 +52,11 @@ export class SequenceAllocator {
 
   constructor(options: AllocatorOptions) {
     const { groups, pool, source, copies: queue, onDecision } = options;
-    this.#options = options;
-    this.#blockSize = options.grain.blockSize;
     const { blockSize } = options.grain;
+    this.#options = options;
+    this.#blockSize = blockSize;
     this.#copies = new StartCopies({ groups, blockSize, pool, source, queue, onDecision });
-    this.#hasStates = groups.some(({ kind }) => kind === "state");
+    this.#hasStates = hasStates(groups);
     this.#inputs = new InputHolder({ groups, blockSize, cache: options.cache, source });
   }
 
@@ -70,10 +67,10 @@ export class SequenceAllocator {
     return blocks;
   }
 
-  /** What an admission would find. Its last token is always computed. */
+  /** What an admission would find; never the last token, which is always computed. */
   lookUp(
     tokens: Uint32Array,
-    scope: string = SHARED_SCOPE,
+    scope: string = OPEN_SCOPE,
     maxCachedTokens: number = Infinity,
   ): Hit {
     const { cache, groups } = this.#options;
@@ -139,13 +136,13 @@ export class SequenceAllocator {
     const path = this.#createPath(caching, { hit, numTokens, source: sourcePath, numBlocks });
     this.sequences.set(id, new SequenceBlocks(tables, numShared, path, inputs));
     onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens: numShared });
-    const copies = this.#copies.ofBranch(id, { plan, from, to: tables, numShared });
     return {
       numCachedTokens: numShared,
       numEvictedTokens: 0,
       isLookup: false,
-      copies,
-      ...NOTHING_TO_DO,
+      copies: this.#copies.ofBranch(id, { plan, from, to: tables, numShared }),
+      chunkEnds: [],
+      missingInputs: [],
     };
   }
 
@@ -203,7 +200,6 @@ export class SequenceAllocator {
     const numTokens = tokens.length;
     const numCachedTokens = hit.nodes.length * this.#blockSize;
     const evicted = cache?.findEvicted(scope, tokens, hit.nodes);
-    const numEvictedTokens = evicted?.numTokens ?? 0;
     const states = this.#copies.holdHit(hit);
     const path = this.#createPath(pathOptions(options, scope), { hit, numTokens });
     cache?.noteHit(hit, retention);
@@ -219,17 +215,18 @@ export class SequenceAllocator {
     const inputs = this.#inputs.begin(inputPlan, taken, options, scope);
     this.sequences.set(id, new SequenceBlocks(tables, numCachedTokens, path, inputs));
     onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
-    const copies = this.#copies.ofStates(id, states, tables);
-    const isLookup = cache?.isSearched ?? false;
-    const stops = this.#stops(hit, numTokens);
-    const missingInputs = inputs?.missing ?? NOTHING_TO_DO.missingInputs;
     return {
-      ...{ numCachedTokens, numEvictedTokens, isLookup, copies, stops, missingInputs },
+      numCachedTokens,
+      numEvictedTokens: evicted?.numTokens ?? 0,
       ...(evicted && { evictedAgoMs: evicted.agoMs }),
+      isLookup: cache?.canHit ?? false,
+      copies: this.#copies.ofStates(id, states, tables),
+      chunkEnds: this.#chunkEnds(hit, numTokens),
+      missingInputs: inputs?.missing ?? [],
     };
   }
 
-  /** As `#admit`, of a sequence that goes on from host memory. */
+  /** As `#admit`, of a sequence whose blocks come back from host memory. */
   #resume(
     id: SequenceId,
     tokens: Uint32Array,
@@ -243,10 +240,9 @@ export class SequenceAllocator {
     const path = this.#createPath(pathOptions(options, tokenScope(options)), { hit, numTokens });
     cache?.noteHit(hit, options.retention);
     if (hits.length > 0) onDecision?.({ type: "hit", sequenceId: id, numBlocks: hits.length });
-    const tables = resumedTables(groups, {
-      ...{ numComputed, blockSize: this.#blockSize, found: hit.blocks },
-      taken: this.#take(id, counts),
-    });
+    const taken = this.#take(id, counts);
+    const lengths = { numComputed, blockSize: this.#blockSize };
+    const tables = resumedTables(groups, { found: hit.blocks, taken, ...lengths });
     this.sequences.set(id, new SequenceBlocks(tables, numComputed, path));
     onDecision?.({ type: "admit", sequenceId: id, numTokens, numCachedTokens });
     const loaded = swap!.load(id, (group, index) => {
@@ -258,14 +254,14 @@ export class SequenceAllocator {
       numCachedTokens,
       numLoadedTokens: numComputed - numCachedTokens,
       numEvictedTokens: 0,
-      isLookup: cache?.isSearched ?? false,
+      isLookup: cache?.canHit ?? false,
       copies: [],
-      stops: this.#stops(hit, numTokens),
+      chunkEnds: this.#chunkEnds(hit, numTokens),
       missingInputs: [],
     };
   }
 
-  /** A sequence goes on from what is cached although it has blocks in host memory. */
+  /** Forgets blocks in host memory of a sequence that is admitted with what is cached instead. */
   #dropSwapped(id: SequenceId, { hit }: AdmissionPlan): void {
     const { swap, onDecision } = this.#options;
     const swapped = swap?.find(id);
@@ -288,24 +284,24 @@ export class SequenceAllocator {
   }
 
   #createPath(options: CachingOptions, start: SequenceStart): SequencePath | undefined {
-    const { cache, checkpointInterval } = this.#options;
-    return createPath(cache, options, { ...start, checkpointInterval });
+    const { cache, snapshotInterval } = this.#options;
+    return createPath(cache, options, { ...start, snapshotInterval });
   }
 
   /** Where the chunks of a prompt are to end for the sake of states. */
-  #stops(hit: Hit, numTokens: number): readonly number[] {
-    const { cache, checkpointInterval } = this.#options;
+  #chunkEnds(hit: Hit, numTokens: number): readonly number[] {
+    const { cache, snapshotInterval } = this.#options;
     if (cache?.columns === undefined || !this.#hasStates) return [];
-    return chunkStops(hit, numTokens, { blockSize: this.#blockSize, checkpointInterval });
+    return snapshotChunkEnds(hit, numTokens, { blockSize: this.#blockSize, snapshotInterval });
   }
 }
 
-/** The scope in which the tokens of a sequence are looked for. */
-function tokenScope({ scope = SHARED_SCOPE, inputs = [] }: AdmissionOptions): string {
+/** The scope in which the tokens of a sequence are looked for: inputs have a share in it. */
+function tokenScope({ scope = OPEN_SCOPE, inputs = [] }: AdmissionOptions): string {
   return scopeWithInputs(scope, inputs);
 }
 
-/** How the path of a sequence is cached whose tokens have that scope. */
+/** How the path of a sequence is cached, given the scope of its tokens. */
 function pathOptions({ retention }: CachingOptions, scope: string): CachingOptions {
   return retention === undefined ? { scope } : { scope, retention };
 }

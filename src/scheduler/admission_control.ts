@@ -1,22 +1,16 @@
-import type { ErrorData } from "../core/errors.ts";
 import { invariant } from "../base/invariant.ts";
-import type { Admission } from "../kvcache/admission.ts";
-import type { BlockManager } from "../kvcache/block_manager.ts";
-import { addDemands, type Demand } from "../kvcache/pool/pool.ts";
+import type { ErrorData } from "../core/errors.ts";
 import type { RequestId } from "../core/ids.ts";
 import type { WaitCause } from "../core/kv_decision.ts";
-import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
+import type { Admission } from "../kvcache/admission.ts";
+import type { BlockManager } from "../kvcache/block_manager.ts";
+import type { AdmissionGate } from "./admission_gate.ts";
 import type { BatchPlan } from "./batch_plan.ts";
 import type { Counters } from "./counters.ts";
-import type { GrowthForecast } from "./growth_forecast.ts";
-import { chooseSharing, type Sharing } from "./prefix_sharing.ts";
-import type { Sequence } from "./sequence.ts";
-import {
-  admissionOptions,
-  holdersOf,
-  numBlocksMissing,
-  type SequenceGroup,
-} from "./sequence_group.ts";
+import type { AdmissionTurns } from "./policies/admission_turns.ts";
+import type { Sharing } from "./prefix_sharing.ts";
+import { type SchedulerOptions, seenBy } from "./scheduler_options.ts";
+import { admissionOptions, type SequenceGroup } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 import type { SwapControl } from "./swap_control.ts";
 import { WaitReporter } from "./wait_reporter.ts";
@@ -27,34 +21,11 @@ export interface Impossible {
   readonly error: ErrorData;
 }
 
-/** Is shown the tokens of a sequence and the scope they may be found in (empty: the open one). */
-export type TokensListener = (scope: string, tokens: Uint32Array) => void;
-
-/** The scope and the tokens of a sequence, as listeners take them. */
-export function seenBy(
-  { caching, allTokens }: Pick<Sequence, "caching" | "allTokens">,
-): Parameters<TokensListener> {
-  return [caching.scope ?? "", allTokens];
-}
-
-/** The limits that admissions keep. */
-export interface AdmissionLimits {
-  /** Most sequences in one step. */
-  readonly maxNumSeqs: number;
-  /** Most tokens in one step. */
-  readonly maxNumBatchedTokens: number;
-  /** As of {@link SchedulerOptions}. */
-  readonly longPrefillTokenThreshold?: number;
-  readonly maxLongPartialPrefills?: number;
-  readonly onDecision?: DecisionListener;
-  readonly onPrompt?: TokensListener;
-}
-
 /** What a scheduler shares with its admissions. */
 export interface AdmissionParts {
   readonly queues: SequenceQueues;
   readonly counters: Counters;
-  readonly growth: GrowthForecast;
+  readonly gate: AdmissionGate;
   readonly swaps: SwapControl;
 }
 
@@ -67,33 +38,33 @@ export interface AdmissionParts {
  */
 export class AdmissionControl {
   readonly #blocks: BlockManager;
-  readonly #limits: AdmissionLimits;
+  readonly #onPrompt: SchedulerOptions["onPrompt"];
   readonly #queues: SequenceQueues;
   readonly #counters: Counters;
-  readonly #growth: GrowthForecast;
+  readonly #gate: AdmissionGate;
   readonly #swaps: SwapControl;
   readonly #waits: WaitReporter;
   #impossible: Impossible[] = [];
   /** Requests of the groups that the latest `fill` has admitted, until they are taken. */
   readonly #admitted = new Set<RequestId>();
   #blocked: SequenceGroup | undefined;
-  #numPassedOver = 0;
+  #numDeferred = 0;
   /** The first group that the latest `fill` has not admitted. */
   #head: SequenceGroup | undefined;
 
   /** Works on the scheduler's own queues and counters. */
   constructor(
     blocks: BlockManager,
-    limits: AdmissionLimits,
-    { queues, counters, growth, swaps }: AdmissionParts,
+    { onDecision, onPrompt }: Pick<SchedulerOptions, "onDecision" | "onPrompt">,
+    { queues, counters, gate, swaps }: AdmissionParts,
   ) {
     this.#blocks = blocks;
-    this.#limits = limits;
+    this.#onPrompt = onPrompt;
     this.#queues = queues;
     this.#counters = counters;
-    this.#growth = growth;
+    this.#gate = gate;
     this.#swaps = swaps;
-    this.#waits = new WaitReporter(limits.onDecision);
+    this.#waits = new WaitReporter(onDecision);
   }
 
   /** The group whose blocks the latest `fill` lacked, which ended it; undefined when none did. */
@@ -102,8 +73,8 @@ export class AdmissionControl {
   }
 
   /** Groups that the latest `fill` has passed over, since they wait for others to get on. */
-  get numPassedOver(): number {
-    return this.#numPassedOver;
+  get numDeferred(): number {
+    return this.#numDeferred;
   }
 
   /** A group has been queued, or preempted. */
@@ -116,42 +87,34 @@ export class AdmissionControl {
     const turns = this.#queues.takeTurns();
     this.#blocked = undefined;
     this.#head = undefined;
-    this.#numPassedOver = 0;
+    this.#numDeferred = 0;
     this.#admitted.clear();
-    for (;;) {
-      const group = turns.next;
-      if (group === undefined) return this.#waits.end();
-      const shortage = this.#shortage(group, plan);
-      if (shortage !== undefined) {
-        this.#head ??= group;
-        this.#waits.report(group, shortage);
-        return this.#waits.endAt(group, this.#queues.numWaiting);
+    for (let group = turns.next; group !== undefined; group = turns.next) {
+      const wait = this.#waitBefore(group, plan);
+      if (wait !== undefined) {
+        this.#waits.report(group, wait);
+        return this.#endAt(group);
       }
-      const longPrefills = this.#longPrefills(group);
+      const longPrefills = this.#gate.longPrefills(group);
       if (longPrefills !== undefined) {
         this.#waits.report(group, longPrefills);
-        this.#head ??= group;
-        this.#numPassedOver++;
-        turns.passOver();
+        this.#passOver(turns, group);
         continue;
       }
-      const sharing = this.#chooseSharing(group);
+      const sharing = this.#gate.chooseSharing(group);
       if (sharing.type === "wait") {
         this.#waits.reportSharing(group, sharing.reason, this.#blocks);
-        this.#head ??= group;
-        this.#numPassedOver++;
-        turns.passOver();
-      } else {
-        const admission = this.#tryAdmit(group, sharing);
-        if (admission === undefined) {
-          this.#blocked = group;
-          this.#head ??= group;
-          if (this.#impossible.length > 0) return;
-          return this.#waits.endAt(group, this.#queues.numWaiting);
-        }
-        this.#start(group, admission, plan);
+        this.#passOver(turns, group);
+        continue;
       }
+      const admission = this.#tryAdmit(group, sharing);
+      if (admission === undefined) {
+        this.#blocked = group;
+        return this.#endAt(group);
+      }
+      this.#start(group, admission, plan);
     }
+    this.#waits.end();
   }
 
   /**
@@ -162,64 +125,8 @@ export class AdmissionControl {
   explainHead(): { readonly group: SequenceGroup; readonly cause: WaitCause } | undefined {
     const [first] = this.#queues.waiting;
     const group = this.#head?.state === "waiting" ? this.#head : first;
-    const cause = group && (this.#seatShortage(group.numSeats) ?? this.#longPrefills(group) ??
-      this.#explainBlocks(group));
+    const cause = group && this.#gate.explain(group);
     return cause && { group: group!, cause };
-  }
-
-  #explainBlocks(group: SequenceGroup): WaitCause | undefined {
-    const { numFree, numCached: numEvictable } = this.#blocks;
-    const numNeeded = this.#blocks.numBlocksFor(group.numTokens);
-    const numLeftOver = this.#blocks.numLeftOver(this.#numKeptFor(group));
-    const kept = numLeftOver > 0 ? { numKept: numLeftOver } : {};
-    const numbers = { numNeeded, numFree, numEvictable, ...kept };
-    const sharing = this.#chooseSharing(group);
-    if (sharing.type === "wait") return { reason: sharing.reason, ...numbers };
-    return this.numMissing(group) > 0 ? { reason: "blocks", ...numbers } : undefined;
-  }
-
-  /** Blocks that a group lacks to be admitted, and those it has to leave over among them. */
-  numMissing(group: SequenceGroup): number {
-    return numBlocksMissing(group, this.#blocks, this.#numKeptFor(group));
-  }
-
-  /** Whether a group that waits has a seat and its blocks in the step that is to be planned. */
-  fits(group: SequenceGroup): boolean {
-    if (this.#seatShortage(group.numSeats) !== undefined) return false;
-    return numBlocksMissing(
-      group,
-      this.#blocks,
-      this.#numKeptBeside(this.#queues.running, group),
-    ) === 0;
-  }
-
-  /**
-   * Whether it would, as far as counts tell, if some that run gave theirs back; not where it waits
-   * for others to get on.
-   */
-  wouldFit(group: SequenceGroup, victims: readonly SequenceGroup[]): boolean {
-    if (this.#longPrefills(group) !== undefined) return false;
-    if (this.#chooseSharing(group).type === "wait") return false;
-    const others = this.#queues.running.filter((other) => !victims.includes(other));
-    const numTaken = others.reduce((sum, { numSeats }) => sum + numSeats, 0);
-    const { maxNumSeqs, maxNumBatchedTokens } = this.#limits;
-    if (numTaken + group.numSeats > Math.min(maxNumSeqs, maxNumBatchedTokens)) return false;
-    const numFreed = victims.flatMap(holdersOf)
-      .reduce((sum, { id }) => sum + this.#blocks.numHeldBy(id), 0);
-    const numKept = this.#numKeptBeside(others, group);
-    return numBlocksMissing(group, this.#blocks, numKept) <= numFreed;
-  }
-
-  /** Blocks that those that run take in the next step, or more of them before they end. */
-  #numKeptBeside(running: readonly SequenceGroup[], group: SequenceGroup): number {
-    if (running.length === 0) return 0;
-    const none: Demand = this.#blocks.groups.map(() => 0);
-    const demand = running.reduce(
-      (sum, other) => addDemands(sum, other.blockDemand(this.#blocks)),
-      none,
-    );
-    const growth = this.#growth.peakGrowth(running, group);
-    return Math.max(growth, this.#blocks.numSlabsFor(demand));
   }
 
   /** Returns those found impossible, once; the caller ends them. */
@@ -237,52 +144,28 @@ export class AdmissionControl {
     return admitted;
   }
 
-  /** The seats or tokens that a group lacks to advance in each step beside all that run. */
-  #shortage({ numSeats: numNeeded }: SequenceGroup, plan: BatchPlan): WaitCause | undefined {
+  /** The tokens or the seats that a group lacks, and all those behind it. */
+  #waitBefore(group: SequenceGroup, plan: BatchPlan): WaitCause | undefined {
     if (plan.isFull) return { reason: "tokens", limit: plan.numTokens };
-    return this.#seatShortage(numNeeded);
+    return this.#gate.seatShortage(group);
   }
 
-  #seatShortage(numNeeded: number): WaitCause | undefined {
-    const { running } = this.#queues;
-    const { maxNumSeqs, maxNumBatchedTokens } = this.#limits;
-    const latest = running.at(-1);
-    // It computes more tokens than it has seats, so it has to stay the latest admitted.
-    if (latest?.isCatchingUp) {
-      const isSearch = latest.numSeats > 1;
-      return isSearch
-        ? { reason: "recomputation", searchId: latest.id }
-        : { reason: "state_snapshot", promptId: latest.id };
-    }
-    const numTaken = running.reduce((sum, other) => sum + other.numSeats, 0);
-    const limit = Math.min(maxNumSeqs, maxNumBatchedTokens);
-    if (numTaken + numNeeded <= limit) return undefined;
-    return { reason: "seats", numNeeded, numTaken, limit };
+  /** Leaves a group waiting for others to get on; those behind it are tried. */
+  #passOver(turns: AdmissionTurns, group: SequenceGroup): void {
+    this.#head ??= group;
+    this.#numDeferred++;
+    turns.passOver();
   }
 
-  #chooseSharing(group: SequenceGroup): Sharing {
-    const { running } = this.#queues;
-    const siblings = this.#queues.ofRequest(group.requestId);
-    return chooseSharing(group, { running, siblings }, this.#blocks);
-  }
-
-  /** The long prompts that are computed and keep another long one waiting. */
-  #longPrefills(group: SequenceGroup): WaitCause | undefined {
-    const { longPrefillTokenThreshold: threshold, maxLongPartialPrefills: limit = 1 } =
-      this.#limits;
-    if (threshold === undefined || group.numTokens <= threshold) return undefined;
-    const numLong =
-      this.#queues.running.filter(({ members }) => members[0]!.numUncomputedTokens > threshold)
-        .length;
-    if (numLong < limit) return undefined;
-    const numCached = this.#blocks.numTokensCached(group.allTokens, group.caching.scope);
-    if (group.numTokens - numCached <= threshold) return undefined;
-    return { reason: "long_prefills", numLong, limit, threshold };
+  /** The step admits no more: `group` waits, and those behind it, unless it ends at once. */
+  #endAt(group: SequenceGroup): void {
+    this.#head ??= group;
+    if (this.#impossible.length === 0) this.#waits.endAt(group, this.#queues.numWaiting);
   }
 
   #tryAdmit(group: SequenceGroup, sharing: Exclude<Sharing, { type: "wait" }>) {
     const { id, numTokens, caching } = group;
-    const numKept = this.#numKeptFor(group);
+    const numKept = this.#gate.numKeptFor(group);
     const admission = sharing.type === "fork"
       ? this.#blocks.tryFork(id, { source: sharing.source.id, numTokens, numKept }, caching)
       : this.#tryAdmitAlone(group, numKept);
@@ -298,24 +181,18 @@ export class AdmissionControl {
     return this.#blocks.tryAdmit(id, allTokens, admissionOptions(group, this.#blocks, numKept));
   }
 
-  /** Blocks that an admission of a group leaves over for what it and those that run grow by. */
-  #numKeptFor(group: SequenceGroup): number {
-    const { running } = this.#queues;
-    return running.length === 0 ? 0 : this.#growth.peakGrowth(running, group);
-  }
-
   #start(group: SequenceGroup, admission: Admission, plan: BatchPlan): void {
     const { numCachedTokens, numLoadedTokens = 0, numEvictedTokens, evictedAgoMs } = admission;
-    const { copies, stops } = admission;
+    const { copies, chunkEnds } = admission;
     this.#queues.admit(group);
     this.#admitted.add(group.requestId);
-    group.members[0]!.stops = stops;
+    group.members[0]!.chunkEnds = chunkEnds;
     group.start(numCachedTokens + numLoadedTokens);
     group.numOutputTokensAtStart = group.members[0]!.numOutputTokens;
     if (group.numPreemptions === 0) {
       // Siblings share one prompt without asking the cache.
       const isPrompt = group.index === group.promptIndex && !group.isReheat;
-      if (isPrompt) this.#limits.onPrompt?.(...seenBy(group));
+      if (isPrompt) this.#onPrompt?.(...seenBy(group));
       for (const answer of group.answers) {
         answer.numCachedTokens = numCachedTokens;
         if (evictedAgoMs !== undefined) {
@@ -331,7 +208,7 @@ export class AdmissionControl {
       `group ${group.id} is admitted and lacks blocks: it needs ${
         group.blockDemand(this.#blocks)
       }, ` +
-        `${this.#blocks.numFree} are free and ${this.#blocks.numCached} cached`,
+        `${this.#blocks.numFree} are free and ${this.#blocks.numIdle} cached`,
     );
     group.addTo(plan, this.#blocks);
   }
@@ -344,7 +221,7 @@ export class AdmissionControl {
     if (group.numPreemptions === 0) this.#counters.countLookup(lookup);
     else {
       this.#counters.countLookupAgain(lookup);
-      this.#swaps.noteLookup(lookup);
+      this.#swaps.noteLookup(group, lookup);
     }
   }
 }

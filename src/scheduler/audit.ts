@@ -1,5 +1,6 @@
-import { invariant } from "../base/invariant.ts";
+import { invariant, InvariantError } from "../base/invariant.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
+import type { SwapStore } from "../kvcache/swap/swap_store.ts";
 import type { Sequence } from "./sequence.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 
@@ -12,7 +13,7 @@ export function checkHolders(
   blocks: BlockManager,
   isIdle: boolean,
 ): void {
-  const { numTables, blockSize, numInUse, pins } = blocks;
+  const { numSequences: numTables, blockSize, numInUse, pins } = blocks;
   invariant(
     numTables === holders.length,
     `${numTables} block tables, ${holders.length} sequences to hold them`,
@@ -21,8 +22,8 @@ export function checkHolders(
     blocks.blockTables(id).forEach((table, group) => {
       const numSlots = table.length * blockSize;
       const { kind } = blocks.groups[group]!;
-      invariant(
-        numComputedTokens <= numSlots || kind === "state" || kind === "encoder",
+      if (numComputedTokens <= numSlots || kind === "state" || kind === "encoder") return;
+      throw new InvariantError(
         `sequence ${id}: ${numComputedTokens} tokens computed, ${numSlots} slots of group ${group}`,
       );
     });
@@ -35,10 +36,10 @@ export function checkHolders(
 }
 
 /** Audit: host memory has blocks of groups that wait, and of no other. O(groups). */
-export function checkSwapped(waiting: readonly SequenceGroup[], blocks: BlockManager): void {
-  if (blocks.swap === undefined) return;
+export function checkSwapped(waiting: readonly SequenceGroup[], swap: SwapStore): void {
   const ids = new Set(waiting.map(({ id }) => id));
-  for (const id of blocks.swap.ids) {
-    invariant(ids.has(id), `sequence ${id} has blocks in host memory and does not wait`);
+  for (const id of swap.ids) {
+    if (ids.has(id)) continue;
+    throw new InvariantError(`sequence ${id} has blocks in host memory and does not wait`);
   }
 }

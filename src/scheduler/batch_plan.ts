@@ -1,14 +1,10 @@
-import { invariant, InvariantError } from "../base/invariant.ts";
+import { InvariantError } from "../base/invariant.ts";
 import {
-  asksForOutput,
   type Batch,
   type BlockCopy,
   type BlockLoad,
   type BlockSwap,
-  type ChunkResult,
-  isLost,
-  numStepsOf,
-  type SampleRequest,
+  type DrawRequest,
   type ScheduledChunk,
 } from "../core/batch.ts";
 import type { BlockId } from "../core/ids.ts";
@@ -81,11 +77,12 @@ export class BatchPlan implements StepPlan {
     return this.#numTokens;
   }
 
-  /** Decode steps that the plan stands for, and positions that all of them compute. */
+  /** Steps that the plan stands for: those of its longest chunk of decodes; at least 1. */
   get numSteps(): number {
     return this.#numSteps;
   }
 
+  /** Positions that are computed in all of its steps. */
   get numPositions(): number {
     return this.#numTokens + this.#numFurtherTokens;
   }
@@ -96,8 +93,8 @@ export class BatchPlan implements StepPlan {
     const numLeft = numAllowed > 1 && this.#prefillTime !== undefined
       ? this.#prefillTime.fit(sequence.numComputedTokens, numAllowed)
       : numAllowed;
-    if (sequence.stops.length === 0) return numLeft;
-    return Math.min(numLeft, sequence.nextStop - sequence.numComputedTokens);
+    if (sequence.chunkEnds.length === 0) return numLeft;
+    return Math.min(numLeft, sequence.nextChunkEnd - sequence.numComputedTokens);
   }
 
   add(
@@ -122,7 +119,7 @@ export class BatchPlan implements StepPlan {
     const tokens = sequence.tokens(start, end);
     const isDrawn = end === sequence.numTokens && sequence.params.maxTokens > 0;
     const plain: ScheduledChunk = isDrawn
-      ? { sequenceId, tokens, start, blockTables, sample: sampleRequest(sequence) }
+      ? { sequenceId, tokens, start, blockTables, draw: drawRequest(sequence) }
       : { sequenceId, tokens, start, blockTables };
     const { reader, caching } = sequence;
     const chunk = isLongScope(caching.scope) ? { ...plain, isLongContext: true as const } : plain;
@@ -146,7 +143,7 @@ export class BatchPlan implements StepPlan {
     this.#copies.push(copy);
   }
 
-  /** Whether blocks are copied to host memory, or back, where they may be others than before. */
+  /** Whether blocks are copied to host memory or back, where they may be found lost. */
   get hasSwaps(): boolean {
     return (this.#swaps.swapOuts ?? this.#swaps.swapIns) !== undefined;
   }
@@ -167,7 +164,7 @@ export class BatchPlan implements StepPlan {
 }
 
 /** The draw of a sequence's next token; it depends on nothing but the sequence itself. */
-function sampleRequest(sequence: Sequence): SampleRequest {
+function drawRequest(sequence: Sequence): DrawRequest {
   const { temperature, topK, topP, minP, seed, numLogprobs } = sequence.params;
   const outputIndex = sequence.numOutputTokens;
   const adjustment = sequence.adjuster?.adjustment();
@@ -179,52 +176,4 @@ function sampleRequest(sequence: Sequence): SampleRequest {
     ...(numLogprobs === undefined ? {} : { numLogprobs }),
     ...(adjustment === undefined ? {} : { adjustment }),
   };
-}
-
-/**
- * Fails unless there is one result per chunk that asks for something, in the chunks' order, with as
- * many outputs as it asks for, or a failure in place of one of its steps; of one whose sequence is
- * loaded perhaps that it is lost.
- */
-export function checkResults(
-  { step, chunks, swapIns = [] }: Batch,
-  results: readonly ChunkResult[],
-): void {
-  let numAsked = 0;
-  for (const chunk of chunks) {
-    const { sequenceId } = chunk;
-    const next = results[numAsked];
-    if (next?.sequenceId === sequenceId && isLost(next)) {
-      if (!swapIns.some((load) => load.sequenceId === sequenceId)) {
-        throw new InvariantError(`step ${step} lost sequence ${sequenceId}, which it did not load`);
-      }
-      numAsked++;
-      continue;
-    }
-    if (!asksForOutput(chunk)) continue;
-    const result = results[numAsked++];
-    if (result === undefined) continue;
-    if (result.sequenceId !== sequenceId) {
-      throw new InvariantError(
-        `step ${step} has a result of sequence ${result.sequenceId}, asked was ${sequenceId}`,
-      );
-    }
-    const { outputs, outputs: { length } } = result;
-    const numOutputs = numOutputsOf(chunk);
-    const hasFailed = outputs.at(-1)?.type === "failed" && length <= numStepsOf(chunk);
-    if (length === numOutputs || hasFailed) continue;
-    throw new InvariantError(
-      `step ${step} has ${length} outputs of sequence ${sequenceId}, asked was ${numOutputs}`,
-    );
-  }
-  invariant(
-    numAsked === results.length,
-    `step ${step} has ${results.length} results, asked were ${numAsked}`,
-  );
-}
-
-function numOutputsOf({ sample, score, pool, numSteps = 1 }: ScheduledChunk): number {
-  // Most ask for draws alone.
-  if ((score ?? pool) === undefined) return numSteps;
-  return [sample, score, pool].filter((asked) => asked !== undefined).length;
 }

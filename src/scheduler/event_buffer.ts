@@ -18,8 +18,10 @@ export class EventBuffer {
       const { evicted } = answer;
       const first = { requestId, index, ...report, numCachedTokens };
       this.#events.push(evicted === undefined ? first : { ...first, evicted });
-    } // Nearly all of a step's: without a spread, which would take several times as long.
-    else if (isPlain && token !== undefined) this.#events.push({ requestId, index, token });
+      return;
+    }
+    // Nearly all of a step's events are plain; a spread would take several times as long.
+    if (isPlain && token !== undefined) this.#events.push({ requestId, index, token });
     else this.#events.push({ requestId, index, ...report });
   }
 

@@ -1,18 +1,17 @@
 import { MAX_DECODE_STEPS, MAX_DRAWS } from "../core/batch.ts";
+import { hasStates } from "../core/cache_group.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import { addDemands } from "../kvcache/pool/pool.ts";
 import type { BatchPlan } from "./batch_plan.ts";
+import type { SchedulerOptions } from "./scheduler_options.ts";
 import type { Sequence } from "./sequence.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 
 /** The limits of plans of several decode steps. */
-export interface FurtherStepsOptions {
-  readonly maxModelLen: number;
-  readonly shortContextLen?: number;
-  readonly maxNumBatchedTokens: number;
-  /** Default: 1. */
-  readonly maxDecodeSteps?: number;
-}
+type FurtherStepsOptions = Pick<
+  SchedulerOptions,
+  "maxModelLen" | "shortContextLen" | "maxNumBatchedTokens" | "maxDecodeSteps"
+>;
 
 /**
  * Lets a plan of decodes stand for several steps, whose tokens the device feeds from each to the
@@ -34,7 +33,7 @@ export class FurtherSteps {
     this.#blocks = blocks;
     this.#options = options;
     this.#queues = queues;
-    this.#hasStates = blocks.groups.some(({ kind }) => kind === "state");
+    this.#hasStates = hasStates(blocks.groups);
   }
 
   /** Adds further steps to a plan of one, so that it has at most `most` of them. */

@@ -15,19 +15,19 @@ const MAX_CAUTION = 2;
 /** What is left of the raise a step later. */
 const CAUTION_DECAY = 0.99;
 
-/** Of the answers that an answer is compared with. */
+/** The quantile, among the answers that one is compared with, of its expected length. */
 const MEDIAN = 0.5;
 const GOLDEN_RATIO = (1 + Math.sqrt(5)) / 2;
 
 /** A group as the forecast sees it, in tokens. */
 interface Growing {
-  /** It has so many now. */
+  /** Those that it has now. */
   readonly length: number;
-  /** It gets so many more, one per step, and gives its blocks back. */
+  /** Those that it still gets, one per step, before it gives its blocks back. */
   readonly remaining: number;
-  /** Of its blocks these stay at its end: others may have them too. */
+  /** Leading ones whose blocks stay at its end, since others may hold them too. */
   readonly numShared: number;
-  /** How many sequences grow so. */
+  /** Its sequences, all of which grow so. */
   readonly width: number;
 }
 
@@ -76,8 +76,9 @@ export class GrowthForecast {
     this.#caution = Math.min(MAX_CAUTION, this.#caution * CAUTION_STEP);
   }
 
-  /** A group has ended. */
-  noteEnd({ members }: SequenceGroup): void {
+  /** A group has ended. A reheat, which draws a token for want of less, is no answer. */
+  noteEnd({ members, isReheat }: SequenceGroup): void {
+    if (isReheat) return;
     for (const { numOutputTokens } of members) {
       if (numOutputTokens > 0) this.lengths.note(numOutputTokens);
     }
@@ -94,8 +95,8 @@ export class GrowthForecast {
   }
 
   /**
-   * Blocks that the running groups and `candidate`, with the blocks of its tokens, take more at
-   * some moment to come than they have. O(running groups * log).
+   * The most blocks that the running groups and `candidate` take at any moment to come, beyond
+   * those that they have and those of the candidate's tokens. O(running groups * log).
    */
   peakGrowth(running: readonly SequenceGroup[], candidate: SequenceGroup): number {
     if (this.#options.conservativeness === 0) return 0;
@@ -147,7 +148,7 @@ export class GrowthForecast {
 
   #blocksOf(numTokens: number): number {
     const numWhole = Math.ceil(numTokens / this.#blocks.blockSize);
-    return this.#blocksAt[numWhole] ??= this.#blocks.numBlocksFor(
+    return this.#blocksAt[numWhole] ??= this.#blocks.numSlabsOf(
       numWhole * this.#blocks.blockSize,
     );
   }

@@ -2,28 +2,24 @@ import { invariant } from "../base/invariant.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { SequenceId } from "../core/ids.ts";
 import { scopeAtLength } from "../core/long_context.ts";
-import type { TokenMatcher, TokenMatchers } from "../core/token_matcher.ts";
-import { type CachingOptions, SHARED_SCOPE } from "../kvcache/tables/sequence_path.ts";
+import type { TokenMatcher } from "../core/token_matcher.ts";
+import { type CachingOptions, OPEN_SCOPE } from "../kvcache/tables/sequence_path.ts";
 import { BeamGroup } from "./beam_group.ts";
 import { promptIndices } from "./prefix_sharing.ts";
 import { SampledSequence } from "./sampled_sequence.ts";
+import type { SchedulerOptions } from "./scheduler_options.ts";
 import type { SequenceIdentity } from "./sequence.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 
 const NO_TOKENS = new Uint32Array();
 
 /** The numbers that the groups of a request are made with. */
-export interface SequenceGroupOptions {
+export interface SequenceGroupOptions
+  extends Pick<SchedulerOptions, "maxModelLen" | "shortContextLen" | "matchers"> {
   /** The request's sequences have this id and those that follow, one each. */
   readonly firstId: SequenceId;
-  /** Most tokens of one sequence, prompt and output. */
-  readonly maxModelLen: number;
-  /** As of {@link SchedulerOptions}. */
-  readonly shortContextLen?: number | undefined;
   /** When the request has come, in milliseconds. */
   readonly nowMs: number;
-  /** Follow the sequences that have a grammar. */
-  readonly matchers?: TokenMatchers | undefined;
 }
 
 /**
@@ -123,7 +119,7 @@ export function cachingAtLength(
   numTokens: number,
   shortContextLen: number | undefined,
 ): CachingOptions {
-  const own = caching.scope ?? SHARED_SCOPE;
+  const own = caching.scope ?? OPEN_SCOPE;
   const scope = scopeAtLength(own, numTokens, shortContextLen);
   return scope === own ? caching : { ...caching, scope };
 }

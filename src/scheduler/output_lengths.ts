@@ -3,6 +3,7 @@ const WINDOW = 256;
 /** Answers that a scheduler begins with, and their tokens, while too few have ended. */
 const NUM_PRIOR = 16;
 const PRIOR_TOKENS = 512;
+
 /**
  * Expects lengths of answers from those that have ended: of the last {@link WINDOW} answers, the
  * ones that were longer than an answer is already say how long it becomes (Gong et al. 2025,

@@ -1,11 +1,11 @@
 import { RequestError } from "../core/errors.ts";
 import type { SequenceId } from "../core/ids.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import { addDemands, type Demand } from "../kvcache/pool/pool.ts";
-import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
 import type { PoolResize } from "../kvcache/pool_resize.ts";
+import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
+import type { AdmissionGate } from "./admission_gate.ts";
 import type { Counters } from "./counters.ts";
-import type { SequenceGroup } from "./sequence_group.ts";
+import { type SequenceGroup, totalDemand } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 
 /** The request that lacks blocks, and how many. */
@@ -26,8 +26,7 @@ export interface PoolSizingParts {
   readonly counters: Counters;
   /** The head of the queue, if it was not admitted to the latest step for lack of blocks. */
   readonly blocked: () => SequenceGroup | undefined;
-  /** Blocks that a group lacks to be admitted. */
-  readonly numMissing: (group: SequenceGroup) => number;
+  readonly gate: AdmissionGate;
   /** Fails while a step is in flight. */
   readonly checkBetweenSteps: (action: string) => void;
   readonly onDecision: DecisionListener | undefined;
@@ -38,7 +37,7 @@ export class PoolSizing {
   readonly #blocks: BlockManager;
   readonly #maxModelLen: number;
   readonly #parts: PoolSizingParts;
-  #growthLimit = 0;
+  #maxNumBlocks = 0;
 
   /** @param maxModelLen most tokens of one sequence; one of these always fits. */
   constructor(blocks: BlockManager, maxModelLen: number, parts: PoolSizingParts) {
@@ -53,13 +52,13 @@ export class PoolSizing {
   }
 
   /** Blocks that the pool may grow to by itself; no more than it has where it may not. */
-  get growthLimit(): number {
-    return this.#growthLimit;
+  get maxNumBlocks(): number {
+    return this.#maxNumBlocks;
   }
 
   /** Sets the limit of growth by itself, from now on; the owner of the memory knows it. */
-  limitGrowth(numBlocks: number): void {
-    this.#growthLimit = numBlocks;
+  limitSize(numBlocks: number): void {
+    this.#maxNumBlocks = numBlocks;
   }
 
   /**
@@ -70,20 +69,15 @@ export class PoolSizing {
   shortage(): BlockShortage | undefined {
     const { queues } = this.#parts;
     const { running } = queues;
-    const none: Demand = this.#blocks.groups.map(() => 0);
-    const growing = running.reduce(
-      (sum, group) => addDemands(sum, group.blockDemand(this.#blocks)),
-      none,
-    );
+    const growing = totalDemand(running, this.#blocks);
     const numMissing = this.#blocks.numMissing(growing);
     if (numMissing > 0) {
       return { sequenceId: running.at(-1)!.id, numMissing, isLone: running.length === 1 };
     }
-    // A group that would be alone is tried here first: a pool whose blocks are pinned would refuse
-    // it.
+    // Where nothing runs, a group that lacks blocks ends with an error: the pool grows before that.
     const group = running.length === 0 ? queues.takeTurns().next : this.#parts.blocked();
     if (group?.state !== "waiting") return undefined;
-    const numLacked = this.#parts.numMissing(group);
+    const numLacked = this.#parts.gate.numMissing(group);
     if (numLacked === 0) return undefined;
     const isLone = running.length === 0;
     return {
@@ -127,7 +121,7 @@ export class PoolSizing {
 
   /** Every accepted sequence can end in such a pool: none becomes longer than `maxModelLen`. */
   #checkHoldsLongest(numBlocks: number): void {
-    const numNeeded = this.#blocks.numBlocksFor(this.#maxModelLen);
+    const numNeeded = this.#blocks.numSlabsOf(this.#maxModelLen);
     if (numBlocks >= Math.min(numNeeded, this.#blocks.numBlocks)) return;
     const { blockSize } = this.#blocks;
     throw new RequestError(

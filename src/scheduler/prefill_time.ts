@@ -1,11 +1,11 @@
 import { digitsOf } from "../core/step_bounds.ts";
 
 /**
- * How much of prompts a step computes so that it takes no longer than it may, by how many tokens
- * take all of that time at each length of context.
+ * The time that one step has for prompts, and how many of their tokens fit into it.
  *
- * Tokens of several prompts share it in proportion. The first prompt of a step gets so many at
- * least, and each one, so that all advance.
+ * What a token takes depends on its context, so the time is given as the number of tokens that fill
+ * it at each length of context; several prompts share it in proportion. Whatever is left, the first
+ * prompt of a step gets `least` tokens and each other one a token, so that all advance.
  */
 export class PrefillTime {
   readonly #limits: readonly number[];

@@ -2,11 +2,13 @@ import type { PreemptCause } from "../core/kv_decision.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 import type { AdmissionControl } from "./admission_control.ts";
+import type { AdmissionGate } from "./admission_gate.ts";
 import type { BatchPlan } from "./batch_plan.ts";
 import type { Counters } from "./counters.ts";
 import { type GrowthForecast, MIN_TOKENS_BETWEEN_PREEMPTIONS } from "./growth_forecast.ts";
 import { cachingAtLength } from "./make_sequence_groups.ts";
 import type { SchedulingPolicy } from "./policies/scheduling_policy.ts";
+import type { SchedulerOptions } from "./scheduler_options.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 import type { StepCommit } from "./step_commit.ts";
@@ -18,6 +20,7 @@ export interface RunningParts {
   readonly counters: Counters;
   readonly growth: GrowthForecast;
   readonly policy: SchedulingPolicy;
+  readonly gate: AdmissionGate;
   readonly admissions: AdmissionControl;
   readonly commit: StepCommit;
   readonly swaps: SwapControl;
@@ -26,17 +29,17 @@ export interface RunningParts {
 /** Plans the next tokens of the groups that run, and preempts those that others need room from. */
 export class RunningControl {
   readonly #blocks: BlockManager;
-  readonly #options: { readonly shortContextLen?: number };
+  readonly #shortContextLen: number | undefined;
   readonly #parts: RunningParts;
 
-  /** @param options as of the scheduler. */
+  /** Works on the scheduler's own queues and counters. */
   constructor(
     blocks: BlockManager,
-    options: { readonly shortContextLen?: number },
+    { shortContextLen }: Pick<SchedulerOptions, "shortContextLen">,
     parts: RunningParts,
   ) {
     this.#blocks = blocks;
-    this.#options = options;
+    this.#shortContextLen = shortContextLen;
     this.#parts = parts;
   }
 
@@ -61,7 +64,7 @@ export class RunningControl {
    * outgrows a short context once.
    */
   preemptOutgrown(): void {
-    if (this.#options.shortContextLen === undefined) return;
+    if (this.#shortContextLen === undefined) return;
     for (const group of this.#running.toReversed()) {
       if (this.#cachingOf(group) !== group.caching) {
         this.preempt(group, { reason: "long_context" });
@@ -79,9 +82,9 @@ export class RunningControl {
     if (head === undefined) return;
     const victims = this.#parts.policy.order(this.#running)
       .filter((group) => outranks!(head, group));
-    if (victims.length === 0 || !this.#parts.admissions.wouldFit(head, victims)) return;
+    if (victims.length === 0 || !this.#parts.gate.wouldFit(head, victims)) return;
     const cause: PreemptCause = { reason: "outranked", forId: head.id };
-    while (victims.length > 0 && !this.#parts.admissions.fits(head)) {
+    while (victims.length > 0 && !this.#parts.gate.fits(head)) {
       this.preempt(victims.pop()!, cause);
     }
   }
@@ -129,12 +132,12 @@ export class RunningControl {
   /** Whether a sequence that is alone would have room if its blocks lay in fewer slabs. */
   #canStartAnew({ members, numTokens }: SequenceGroup): boolean {
     return members.length === 1 && this.#blocks.isCut &&
-      this.#blocks.numBlocksFor(numTokens) <= this.#blocks.numBlocks;
+      this.#blocks.numSlabsOf(numTokens) <= this.#blocks.numBlocks;
   }
 
   /** How KV of a group as long as it is now is cached. */
   #cachingOf({ caching, members }: SequenceGroup): CachingOptions {
-    return cachingAtLength(caching, members[0]!.numTokens, this.#options.shortContextLen);
+    return cachingAtLength(caching, members[0]!.numTokens, this.#shortContextLen);
   }
 }
 

@@ -1,62 +1,36 @@
 import { invariant, InvariantError } from "../base/invariant.ts";
 import type { Batch, ChunkResult } from "../core/batch.ts";
-import type { SchedulingSettings } from "../core/engine_config.ts";
-import type { StepBounds } from "../core/step_bounds.ts";
+import { describeWait } from "../core/describe_decision.ts";
 import type { EngineStats } from "../core/engine_stats.ts";
 import type { GenerationRequest } from "../core/generation.ts";
 import type { RequestId, SequenceId } from "../core/ids.ts";
-import { describeWait } from "../core/describe_decision.ts";
-import type { TokenEvent } from "../core/token_event.ts";
+import type { StepBounds } from "../core/step_bounds.ts";
 import type { SwapCosts } from "../core/swap_space.ts";
-import type { TokenMatchers } from "../core/token_matcher.ts";
+import type { TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
-import { BatchPlan, checkResults } from "./batch_plan.ts";
-import { AdmissionControl, type TokensListener } from "./admission_control.ts";
+import { AdmissionControl } from "./admission_control.ts";
+import { AdmissionGate } from "./admission_gate.ts";
 import { checkHolders, checkSwapped } from "./audit.ts";
+import { BatchPlan } from "./batch_plan.ts";
+import { checkResults } from "./chunk_results.ts";
 import { Counters } from "./counters.ts";
 import { deadlineExceeded, Deadlines } from "./deadlines.ts";
 import { FurtherSteps } from "./further_steps.ts";
 import { GrowthForecast } from "./growth_forecast.ts";
 import { makeSequenceGroups } from "./make_sequence_groups.ts";
-import { PrefillTime } from "./prefill_time.ts";
 import { createPolicy } from "./policies/create_policy.ts";
-import { QueueSpeed } from "./queue_speed.ts";
-import { RunningControl } from "./running_control.ts";
+import { cacheInUse } from "./pool_errors.ts";
 import { PoolSizing } from "./pool_sizing.ts";
+import { PrefillTime } from "./prefill_time.ts";
+import { QueueSpeed } from "./queue_speed.ts";
+import { type QueueView, viewQueues } from "./queue_view.ts";
+import { RunningControl } from "./running_control.ts";
+import type { SchedulerOptions } from "./scheduler_options.ts";
 import { holdersOf, type SequenceGroup } from "./sequence_group.ts";
 import { SequenceQueues } from "./sequence_queues.ts";
 import { StepCommit } from "./step_commit.ts";
+import { checkQueueHasRoom, checkRequest } from "./submission.ts";
 import { SwapControl } from "./swap_control.ts";
-import { type QueueView, viewQueues } from "./queue_view.ts";
-import { cacheInUse, checkQueueHasRoom, checkRequest } from "./submission.ts";
-
-/** The limits of a scheduler, each at least 1, and how it schedules within them. */
-export interface SchedulerOptions extends SchedulingSettings {
-  /** Most tokens of one sequence, prompt and output. */
-  readonly maxModelLen: number;
-  /**
-   * Most tokens of a sequence whose KV is computed for a short context; a longer one is computed
-   * anew for a long one (`src/core/long_context.ts`). Absent: there is one kind of KV.
-   */
-  readonly shortContextLen?: number;
-  /** Tokens that the model has; absent: those of prompts are not checked. */
-  readonly vocabSize?: number;
-  /** Most sequences in one step. */
-  readonly maxNumSeqs: number;
-  /** Most tokens in one step. */
-  readonly maxNumBatchedTokens: number;
-  /** Most sequences of one owner waiting for admission, and so the most of one request. */
-  readonly maxNumWaitingSeqs: number;
-  /** Follow sequences through grammars; without them, no request may have one. */
-  readonly matchers?: TokenMatchers;
-  /** Is told why sequences wait, beside the block manager's own decisions. */
-  readonly onDecision?: DecisionListener;
-  /** Is shown each prompt as it is first admitted, siblings that share one only once. */
-  readonly onPrompt?: TokensListener;
-  /** Is shown the computed tokens of each sequence as it gives its blocks back for good. */
-  readonly onEnd?: TokensListener;
-}
 
 /**
  * Decides, step by step, which tokens of which sequences run next.
@@ -107,12 +81,14 @@ export class Scheduler {
     this.#queues = new SequenceQueues(policy);
     const counters = this.#counters;
     this.#swaps = new SwapControl(blocks, { counters, onDecision: options.onDecision });
-    const shared = { queues: this.#queues, counters, growth: this.#growth, swaps: this.#swaps };
+    const parts = { queues: this.#queues, counters, growth: this.#growth, swaps: this.#swaps };
+    const gate = new AdmissionGate(blocks, options, parts);
+    const shared = { ...parts, gate };
     this.#admissions = new AdmissionControl(blocks, options, shared);
     this.#commit = new StepCommit(blocks, options, {
       ...shared,
       onGroupEnd: (group) => this.#noteEnd(group),
-      onGroupLost: (group) => this.#running.preempt(group, { reason: "corrupt" }),
+      onGroupCorrupt: (group) => this.#running.preempt(group, { reason: "corrupt" }),
     });
     this.#running = new RunningControl(blocks, options, {
       ...shared,
@@ -124,7 +100,6 @@ export class Scheduler {
     this.pool = new PoolSizing(blocks, options.maxModelLen, {
       ...shared,
       blocked: () => this.#admissions.blocked,
-      numMissing: (group) => this.#admissions.numMissing(group),
       checkBetweenSteps: (action) => this.#checkBetweenSteps(action),
       onDecision: options.onDecision,
     });
@@ -151,10 +126,10 @@ export class Scheduler {
       ...this.#counters.current,
       numRunning: this.#queues.running.reduce((sum, { members }) => sum + members.length, 0),
       numWaiting: this.#queues.numWaiting,
-      numDeferred: Math.min(this.#admissions.numPassedOver, this.#queues.numWaiting),
+      numDeferred: Math.min(this.#admissions.numDeferred, this.#queues.numWaiting),
       numBlocks: this.#blocks.numBlocks,
       numFreeBlocks: this.#blocks.numFree,
-      numCachedBlocks: this.#blocks.numCached,
+      numCachedBlocks: this.#blocks.numIdle,
       numPinnedBlocks: this.#blocks.pins?.numBlocks ?? 0,
       numEvictedBlocks: this.#blocks.numEvicted,
       numResetBlocks: this.#blocks.numReset,
@@ -175,11 +150,12 @@ export class Scheduler {
    */
   add(request: GenerationRequest, nowMs: number = this.#nowMs): void {
     const { numBlocks, blockSize, numPoolTokens } = this.#blocks;
-    const { growthLimit } = this.pool;
+    const { maxNumBlocks } = this.pool;
     const limits = {
-      ...{ ...this.#options, numBlocks, blockSize, numPoolTokens, growthLimit },
-      numBlocksOfSearch: (length: number, width: number) =>
-        this.#blocks.numBlocksOfSearch(length, width),
+      ...this.#options,
+      ...{ numBlocks, blockSize, numPoolTokens, maxNumBlocks },
+      numSlabsOfSearch: (length: number, width: number) =>
+        this.#blocks.numSlabsOfSearch(length, width),
     };
     checkRequest(request, limits, this.#options.schedulingPolicy);
     if (request.resumed === undefined) {
@@ -283,6 +259,7 @@ export class Scheduler {
     if (numRunning > 0 && !preempt) throw cacheInUse(numRunning);
     while (running.length > 0) this.#running.preempt(running.at(-1)!, { reason: "reset" });
     this.#blocks.clearCache();
+    this.#swaps.noteReset();
     return numRunning;
   }
 
@@ -314,7 +291,8 @@ export class Scheduler {
     this.#blocks.checkIntegrity();
     const holders = [...this.#queues.running.flatMap(holdersOf), ...this.#commit.endedInFlight];
     checkHolders(holders, this.#blocks, !this.hasWork);
-    checkSwapped(this.#queues.waiting, this.#blocks);
+    const { swap } = this.#blocks;
+    if (swap !== undefined) checkSwapped(this.#queues.waiting, swap);
   }
 
   /** Those that run first, and then, if none of them lacked blocks, those that wait. */

@@ -4,7 +4,7 @@ import type { BlockId, RequestId, SequenceId } from "../core/ids.ts";
 import type { FinishReason } from "../core/token_event.ts";
 import type { AdmissionOptions } from "../kvcache/admission.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { Demand } from "../kvcache/pool/pool.ts";
+import { addDemands, type Demand } from "../kvcache/pool/pool.ts";
 import type { CachingOptions } from "../kvcache/tables/sequence_path.ts";
 import type { Report } from "./event_buffer.ts";
 import type { Answer, Sequence, SequenceState } from "./sequence.ts";
@@ -140,6 +140,12 @@ export function holdersOf({ members }: SequenceGroup): readonly Sequence[] {
   return members.filter(({ state }) => state === "running");
 }
 
+/** Blocks that all these groups need for the next step together. */
+export function totalDemand(groups: readonly SequenceGroup[], blocks: BlockManager): Demand {
+  const none: Demand = blocks.groups.map(() => 0);
+  return groups.reduce((sum, group) => addDemands(sum, group.blockDemand(blocks)), none);
+}
+
 /** How a group's first member is admitted, which leaves `numKept` blocks over. */
 export function admissionOptions(
   group: SequenceGroup,
@@ -164,11 +170,11 @@ export function admissionOptions(
  * Blocks that a group would lack if it were admitted now and left `numKept` over; 0 if it fits.
  * O(blocks of its tokens).
  */
-export function numBlocksMissing(
+export function numSlabsMissing(
   group: SequenceGroup,
   blocks: BlockManager,
   numKept: number,
 ): number {
   const { allTokens } = group.members[0]!;
-  return blocks.numBlocksMissing(allTokens, admissionOptions(group, blocks, numKept));
+  return blocks.numSlabsMissing(allTokens, admissionOptions(group, blocks, numKept));
 }

@@ -1,6 +1,7 @@
-import { invariant } from "../base/invariant.ts";
+import { invariant, InvariantError } from "../base/invariant.ts";
 import type { RequestId } from "../core/ids.ts";
-import type { AdmissionTurns, SchedulingPolicy } from "./policies/scheduling_policy.ts";
+import type { AdmissionTurns } from "./policies/admission_turns.ts";
+import type { SchedulingPolicy } from "./policies/scheduling_policy.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 import { WaitingQueue } from "./waiting_queue.ts";
 
@@ -35,12 +36,12 @@ export class SequenceQueues {
     return this.#waiting.groups;
   }
 
-  /** Entries that wait, preempted ones included. */
+  /** Groups that wait, preempted ones included. */
   get numWaiting(): number {
     return this.#numWaiting;
   }
 
-  /** Entries that wait or run. */
+  /** Groups that wait or run. */
   get numUnfinished(): number {
     return this.#numWaiting + this.#running.length;
   }
@@ -106,25 +107,36 @@ export class SequenceQueues {
     const { waiting } = this;
     for (const group of waiting) checkState(group, "waiting");
     for (const group of this.#running) checkState(group, "running");
-    this.#waiting.checkIntegrity(this.#running);
-    const queued = new Set([...waiting, ...this.#running]);
-    const unfinished = [...this.#requests.values()].flat();
-    invariant(
-      waiting.length === this.#numWaiting && queued.size === this.numUnfinished &&
-        queued.size === unfinished.length && unfinished.every((group) => queued.has(group)),
-      `${waiting.length} groups wait, counted are ${this.#numWaiting}; ${queued.size} stand in ` +
-        `${this.numUnfinished} places of queues, ${unfinished.length} are unfinished`,
-    );
+    this.#waiting.checkIntegrity(waiting, this.#running);
+    const queued = new Set(waiting);
+    for (const group of this.#running) queued.add(group);
+    let numUnfinished = 0;
+    let areQueued = true;
+    for (const groups of this.#requests.values()) {
+      numUnfinished += groups.length;
+      for (const group of groups) areQueued &&= queued.has(group);
+    }
+    const isWhole = waiting.length === this.#numWaiting && queued.size === this.numUnfinished &&
+      queued.size === numUnfinished && areQueued;
+    if (!isWhole) {
+      throw new InvariantError(
+        `${waiting.length} groups wait, counted are ${this.#numWaiting}; ${queued.size} stand in ` +
+          `${this.numUnfinished} places of queues, ${numUnfinished} are unfinished`,
+      );
+    }
   }
 }
 
 function checkState(group: SequenceGroup, expected: SequenceGroup["state"]): void {
   const { id, state, numComputedTokens, numTokens } = group;
-  invariant(state === expected, `group ${id} is ${state} and stands among the ${expected}`);
-  invariant(
-    numComputedTokens < (state === "waiting" ? 1 : numTokens),
-    `group ${id} is ${state} with ${numComputedTokens} of ${numTokens} tokens computed`,
-  );
+  if (state !== expected) {
+    throw new InvariantError(`group ${id} is ${state} and stands among the ${expected}`);
+  }
+  if (numComputedTokens >= (state === "waiting" ? 1 : numTokens)) {
+    throw new InvariantError(
+      `group ${id} is ${state} with ${numComputedTokens} of ${numTokens} tokens computed`,
+    );
+  }
 }
 
 function remove(list: SequenceGroup[], group: SequenceGroup): void {

@@ -1,32 +1,24 @@
-import {
-  asksForOutput,
-  type Batch,
-  type ChunkOutput,
-  type ChunkResult,
-  type DrawFailure,
-  isLost,
-  type ScheduledChunk,
+import type {
+  Batch,
+  ChunkOutput,
+  ChunkResult,
+  DrawFailure,
+  ScheduledChunk,
 } from "../core/batch.ts";
 import type { FinishReason, TokenEvent } from "../core/token_event.ts";
 import type { BlockManager } from "../kvcache/block_manager.ts";
-import type { DecisionListener } from "../kvcache/prefix/cache_listener.ts";
-import { seenBy, type TokensListener } from "./admission_control.ts";
 import type { BatchPlan } from "./batch_plan.ts";
+import { failureOf, outputsOf } from "./chunk_results.ts";
 import type { Counters } from "./counters.ts";
 import { nonfiniteLogits } from "./draw_failure.ts";
 import { EventBuffer, type Report } from "./event_buffer.ts";
+import { type SchedulerOptions, seenBy } from "./scheduler_options.ts";
 import type { Answer, Sequence } from "./sequence.ts";
 import type { OutputSink, SequenceGroup } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 
 /** The limit that answers end at, and the listeners of their ends. */
-export interface StepCommitOptions {
-  /** Most tokens of one sequence, prompt and output. */
-  readonly maxModelLen: number;
-  readonly onDecision?: DecisionListener;
-  /** Is shown the computed tokens of each sequence as it gives its blocks back for good. */
-  readonly onEnd?: TokensListener;
-}
+type StepCommitOptions = Pick<SchedulerOptions, "maxModelLen" | "onDecision" | "onEnd">;
 
 /** What a scheduler shares with its commits. */
 export interface StepCommitParts {
@@ -35,16 +27,11 @@ export interface StepCommitParts {
   /** A group ends. */
   readonly onGroupEnd: (group: SequenceGroup) => void;
   /** Host memory has not kept the blocks of a group that runs: its KV is not there. */
-  readonly onGroupLost: (group: SequenceGroup) => void;
+  readonly onGroupCorrupt: (group: SequenceGroup) => void;
 }
 
-/**
- * The step in flight as far as its results are taken in by it: one group and sequence per chunk.
- */
+/** The part of the plan in flight that takes its results: the group and sequence of each chunk. */
 type InFlight = Pick<BatchPlan, "groups" | "sequences">;
-
-/** The outputs of a chunk that asks for none. */
-const NO_OUTPUTS: readonly ChunkOutput[] = [];
 
 const NOTHING: InFlight = { groups: [], sequences: [] };
 
@@ -61,7 +48,7 @@ export class StepCommit implements OutputSink {
   readonly #queues: SequenceQueues;
   readonly #counters: Counters;
   readonly #onGroupEnd: StepCommitParts["onGroupEnd"];
-  readonly #onGroupLost: StepCommitParts["onGroupLost"];
+  readonly #onGroupCorrupt: StepCommitParts["onGroupCorrupt"];
   readonly #events = new EventBuffer();
   #inFlight: InFlight = NOTHING;
 
@@ -69,7 +56,7 @@ export class StepCommit implements OutputSink {
   constructor(
     blocks: BlockManager,
     options: StepCommitOptions,
-    { queues, counters, onGroupEnd, onGroupLost }: StepCommitParts,
+    { queues, counters, onGroupEnd, onGroupCorrupt }: StepCommitParts,
   ) {
     this.maxModelLen = options.maxModelLen;
     this.#blocks = blocks;
@@ -77,7 +64,7 @@ export class StepCommit implements OutputSink {
     this.#queues = queues;
     this.#counters = counters;
     this.#onGroupEnd = onGroupEnd;
-    this.#onGroupLost = onGroupLost;
+    this.#onGroupCorrupt = onGroupCorrupt;
   }
 
   /** Sequences that have ended while their step is in flight, and still hold blocks. */
@@ -97,9 +84,7 @@ export class StepCommit implements OutputSink {
     const failures = outputs.map((of, i) => isOneStep(chunks[i]!) ? failureOf(of) : undefined);
     // While all are in flight, so that the beams of a search that fails keep their tables for now.
     failures.forEach((failure, i) => {
-      if (failure === undefined || sequences[i]!.state === "finished") return;
-      this.#counters.countCorrupted();
-      this.end(groups[i]!, { finishReason: "error", error: nonfiniteLogits(failure) });
+      if (failure !== undefined) this.#endFailed(groups[i]!, failure);
     });
     // And so that what is behind a sequence's end stays its own until all of it is taken.
     chunks.forEach((chunk, i) => {
@@ -109,7 +94,7 @@ export class StepCommit implements OutputSink {
     chunks.forEach((chunk, i) => {
       if (!isOneStep(chunk)) return;
       const sequence = sequences[i]!;
-      if (outputs[i]![0]?.type === "lost") return this.#lose(groups[i]!, sequence);
+      if (outputs[i]![0]?.type === "corrupt") return this.#preemptCorrupt(groups[i]!, sequence);
       this.#takeChunk(sequence, chunk, failures[i]);
       this.#takeReadings(sequence, chunk, outputs[i]!);
       for (const output of outputs[i]!) {
@@ -193,11 +178,11 @@ export class StepCommit implements OutputSink {
   }
 
   /** The blocks of a sequence have not come back, and its chunk has not been computed. */
-  #lose(group: SequenceGroup, { id, state }: Sequence): void {
+  #preemptCorrupt(group: SequenceGroup, { id, state }: Sequence): void {
     this.#counters.countSwapCorrupt();
     if (state === "finished") return this.#blocks.free(id);
     this.#options.onDecision?.({ type: "swap_drop", sequenceId: id, reason: "corrupt" });
-    this.#onGroupLost(group);
+    this.#onGroupCorrupt(group);
   }
 
   #takeReadings(
@@ -208,6 +193,13 @@ export class StepCommit implements OutputSink {
     if (reader === undefined || state !== "running") return;
     for (const output of outputs) reader.take(output);
     reader.advance(start + tokens.length);
+  }
+
+  /** Ends a group, unless it has ended: for one of its sequences no token can be drawn. */
+  #endFailed(group: SequenceGroup, failure: DrawFailure): void {
+    if (group.state === "finished") return;
+    this.#counters.countCorrupted();
+    this.end(group, { finishReason: "error", error: nonfiniteLogits(failure) });
   }
 
   /**
@@ -225,11 +217,8 @@ export class StepCommit implements OutputSink {
     let numTaken = 0;
     for (const output of outputs) {
       if (output.type === "failed") {
-        const { failure } = output;
-        if (sequence.state === "running") {
-          this.end(group, { finishReason: "error", error: nonfiniteLogits(failure) });
-        }
-        return this.#blocks.discard(id, sequence.allTokens, failure.numSoundTokens);
+        this.#endFailed(group, output.failure);
+        return this.#blocks.discard(id, sequence.allTokens, output.failure.numSoundTokens);
       }
       const end = chunk.start + numTaken + 1;
       this.#blocks.markComputed(id, sequence.tokenStore, end);
@@ -260,28 +249,6 @@ export class StepCommit implements OutputSink {
   }
 }
 
-/** The outputs of each chunk, in the chunks' order. */
-function outputsOf(
-  chunks: readonly ScheduledChunk[],
-  results: readonly ChunkResult[],
-): (readonly ChunkOutput[])[] {
-  let numTaken = 0;
-  return chunks.map((chunk) => {
-    const next = results[numTaken];
-    const isOfChunk = asksForOutput(chunk) ||
-      (next?.sequenceId === chunk.sequenceId && isLost(next));
-    if (!isOfChunk) return NO_OUTPUTS;
-    numTaken++;
-    return next!.outputs;
-  });
-}
-
 function isOneStep({ numSteps }: ScheduledChunk): boolean {
   return numSteps === undefined;
-}
-
-/** Why one of these could not be drawn; undefined if all were. */
-function failureOf(outputs: readonly ChunkOutput[]): DrawFailure | undefined {
-  for (const output of outputs) if (output.type === "failed") return output.failure;
-  return undefined;
 }

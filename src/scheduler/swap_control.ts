@@ -34,6 +34,8 @@ export class SwapControl {
   #costs: SwapCosts | undefined;
   #numQueried = 0;
   #numKept = 0;
+  /** Preempted groups whose KV the cache may keep, until they look it up. */
+  #leftToCache = new WeakSet<SequenceGroup>();
 
   constructor(blocks: BlockManager, { counters, onDecision }: SwapParts) {
     this.#blocks = blocks;
@@ -46,10 +48,22 @@ export class SwapControl {
     this.#costs = costs;
   }
 
-  /** A preempted sequence has looked up its computed tokens. */
-  noteLookup({ numTokens, numHitTokens }: Pick<Lookup, "numTokens" | "numHitTokens">): void {
+  /**
+   * A group that has lost its blocks has looked up its tokens. Where the engine before this one had
+   * computed them, or their KV was not to be kept, that says nothing about what the cache keeps.
+   */
+  noteLookup(
+    group: SequenceGroup,
+    { numTokens, numHitTokens }: Pick<Lookup, "numTokens" | "numHitTokens">,
+  ): void {
+    if (!this.#leftToCache.delete(group)) return;
     this.#numQueried = MEMORY * this.#numQueried + numTokens;
     this.#numKept = MEMORY * this.#numKept + numHitTokens;
+  }
+
+  /** The prefix cache forgets all KV: what groups look up from now on it could not keep. */
+  noteReset(): void {
+    this.#leftToCache = new WeakSet();
   }
 
   /**
@@ -62,7 +76,11 @@ export class SwapControl {
     const { swap } = this.#blocks;
     if (swap === undefined) return;
     const leader = group.members[0]!;
-    if (isStale) return this.#recompute(leader.id, "stale");
+    if (isStale) {
+      this.#leftToCache.delete(group);
+      return this.#recompute(leader.id, "stale");
+    }
+    this.#leftToCache.add(group);
     const contents = group.numSeats > 1 ? undefined : this.#blocks.swapContents(leader.id);
     if (contents === undefined) return this.#recompute(leader.id, "unsupported");
     const counts = contents.entries.map(({ length }) => length);

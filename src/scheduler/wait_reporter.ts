@@ -35,8 +35,8 @@ export class WaitReporter {
     reason: "shared_prefix" | "sibling_prompt",
     blocks: BlockManager,
   ): void {
-    const { numFree, numCached: numEvictable } = blocks;
-    const numNeeded = blocks.numBlocksFor(group.numTokens);
+    const { numFree, numIdle: numEvictable } = blocks;
+    const numNeeded = blocks.numSlabsOf(group.numTokens);
     this.report(group, { reason, numNeeded, numFree, numEvictable });
   }
 

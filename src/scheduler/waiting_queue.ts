@@ -1,11 +1,7 @@
-import { invariant } from "../base/invariant.ts";
+import { invariant, InvariantError } from "../base/invariant.ts";
+import type { AdmissionTurns, Share, WaitingGroups } from "./policies/admission_turns.ts";
 import { FcfsPolicy } from "./policies/fcfs_policy.ts";
-import type {
-  AdmissionTurns,
-  SchedulingPolicy,
-  Share,
-  WaitingGroups,
-} from "./policies/scheduling_policy.ts";
+import type { SchedulingPolicy } from "./policies/scheduling_policy.ts";
 import type { SequenceGroup } from "./sequence_group.ts";
 
 /** A share as the queue keeps it. */
@@ -36,7 +32,9 @@ export class WaitingQueue {
 
   /** The groups that wait: the preempted ones, then owner by owner. O(groups). */
   get groups(): readonly SequenceGroup[] {
-    return [...this.#preempted, ...this.#shares.values().flatMap(({ waiting }) => waiting)];
+    const groups = [...this.#preempted];
+    for (const { waiting } of this.#shares.values()) groups.push(...waiting);
+    return groups;
   }
 
   /** Answers of an owner whose groups wait, preempted ones included. */
@@ -89,21 +87,26 @@ export class WaitingQueue {
     this.#policy.ended?.(group);
   }
 
-  /** Audit: the counts per owner are those of the groups that wait and of `running`. O(groups). */
-  checkIntegrity(running: readonly SequenceGroup[]): void {
-    const waitingOf = Map.groupBy(this.groups, ({ owner }) => owner);
-    const runningOf = Map.groupBy(running, ({ owner }) => owner);
-    for (const owner of new Set([...waitingOf.keys(), ...runningOf.keys()])) {
-      invariant(this.#shares.has(owner), `owner ${owner} has work and no share`);
+  /** Audit: the counts per owner are those of {@link groups} and of `running`. O(groups). */
+  checkIntegrity(groups: readonly SequenceGroup[], running: readonly SequenceGroup[]): void {
+    const numAnswersOf = sumByOwner(groups, ({ answers }) => answers.length);
+    const numSeatsOf = sumByOwner(running, (group) => group.numSeats);
+    for (const sums of [numAnswersOf, numSeatsOf]) {
+      for (const owner of sums.keys()) {
+        if (!this.#shares.has(owner)) {
+          throw new InvariantError(`owner ${owner} has work and no share`);
+        }
+      }
     }
     for (const [owner, { numWaitingAnswers, numSeats }] of this.#shares) {
-      const answers = (waitingOf.get(owner) ?? []).flatMap((group) => group.answers);
-      const seats = (runningOf.get(owner) ?? []).reduce((sum, entry) => sum + entry.numSeats, 0);
-      invariant(
-        numWaitingAnswers === answers.length && numSeats === seats && seats + answers.length > 0,
-        `owner ${owner} has ${answers.length} answers waiting and ${seats} seats, counted are ` +
-          `${numWaitingAnswers} and ${numSeats}`,
-      );
+      const answers = numAnswersOf.get(owner) ?? 0;
+      const seats = numSeatsOf.get(owner) ?? 0;
+      if (numWaitingAnswers !== answers || numSeats !== seats || seats + answers === 0) {
+        throw new InvariantError(
+          `owner ${owner} has ${answers} answers waiting and ${seats} seats, counted are ` +
+            `${numWaitingAnswers} and ${numSeats}`,
+        );
+      }
     }
   }
 
@@ -127,4 +130,16 @@ export class WaitingQueue {
     share.numWaitingAnswers -= group.answers.length;
     return !hasRun;
   }
+}
+
+/** The sum of a number of each group, by owner. */
+function sumByOwner(
+  groups: readonly SequenceGroup[],
+  numOf: (group: SequenceGroup) => number,
+): Map<SequenceGroup["owner"], number> {
+  const sums = new Map<SequenceGroup["owner"], number>();
+  for (const group of groups) {
+    sums.set(group.owner, (sums.get(group.owner) ?? 0) + numOf(group));
+  }
+  return sums;
 }

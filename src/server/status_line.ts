@@ -6,7 +6,7 @@ const PAUSE_MS = 5000;
 /** What a busy engine did between two looks at its statistics, in one line. */
 export function statusText(before: EngineStats, now: EngineStats, seconds: number): string {
   const perSecond = (from: number, to: number) => Math.max(0, (to - from) / seconds).toFixed(1);
-  const used = 1 - now.numFreeBlocks / Math.max(1, now.numBlocks);
+  const numInUse = now.numBlocks - now.numFreeBlocks - now.numCachedBlocks;
   const asked = now.numQueriedTokens - before.numQueriedTokens;
   const hits = now.numHitTokens - before.numHitTokens;
   const preempted = now.numPreemptions - before.numPreemptions;
@@ -14,7 +14,7 @@ export function statusText(before: EngineStats, now: EngineStats, seconds: numbe
     `${now.numRunning} running, ${now.numWaiting} waiting`,
     `${perSecond(before.numGeneratedTokens, now.numGeneratedTokens)} tokens/s written`,
     `${perSecond(before.numComputedPromptTokens, now.numComputedPromptTokens)} tokens/s read`,
-    `KV ${percent(used)} in use`,
+    `KV ${percent(numInUse / Math.max(1, now.numBlocks))} in use`,
     ...(asked > 0 ? [`prefix hits ${percent(hits / asked)}`] : []),
     ...(preempted > 0 ? [`${preempted} preempted`] : []),
   ].join(", ");

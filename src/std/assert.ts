@@ -12,7 +12,8 @@ export function assert(condition: unknown, message = ""): asserts condition {
 
 /** Deep equality. */
 export function assertEquals<T>(actual: T, expected: T, message?: string): void {
-  assertStrict.deepStrictEqual(actual, expected, message);
+  // The same value, as most are, costs no walk.
+  if (!Object.is(actual, expected)) assertStrict.deepStrictEqual(actual, expected, message);
 }
 
 /** Deep inequality. */

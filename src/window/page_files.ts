@@ -30,6 +30,7 @@ import index from "./page/index.html" with { type: "text" };
 import machineCss from "./page/machine.css" with { type: "text" };
 import machine from "./page/machine.ts" with { type: "text" };
 import machineActions from "./page/machine/actions.ts" with { type: "text" };
+import machineAwayWords from "./page/machine/away_words.ts" with { type: "text" };
 import machineBlockGrid from "./page/machine/block_grid.ts" with { type: "text" };
 import machineBlockMap from "./page/machine/block_map.ts" with { type: "text" };
 import machineChart from "./page/machine/chart.ts" with { type: "text" };
@@ -79,6 +80,7 @@ export const PAGE_FILES: Readonly<Record<string, string>> = {
   "machine.css": machineCss,
   "machine.ts": machine,
   "machine/actions.ts": machineActions,
+  "machine/away_words.ts": machineAwayWords,
   "machine/block_grid.ts": machineBlockGrid,
   "machine/block_map.ts": machineBlockMap,
   "machine/chart.ts": machineChart,

@@ -21,6 +21,8 @@ export class Between {
   thought: string | undefined;
   /** Answers requests for the server's state in its place. */
   health: object | undefined;
+  /** Sends these messages in place of the machine's, and nothing more until {@link release}. */
+  machine: readonly object[] | undefined;
   /** Asks for this key. */
   key: string | undefined;
   #isReleased = Promise.withResolvers<void>();
@@ -59,6 +61,11 @@ export class Between {
     if (pathname === "/health" && this.health !== undefined) {
       return Response.json(this.health, { status: 503 });
     }
+    if (pathname === "/admin/machine" && this.machine !== undefined) {
+      return new Response(this.#held(this.machine), {
+        headers: { "content-type": "text/event-stream" },
+      });
+    }
     if (this.key !== undefined && /^\/(v1|props)/.test(pathname)) {
       const isGiven = request.headers.get("authorization") === `Bearer ${this.key}`;
       const error = { message: "No API key given", code: "invalid_api_key" };
@@ -80,6 +87,15 @@ export class Between {
     const passed = new Headers(headers);
     passed.delete("host");
     return fetch(this.#target + pathname + search, { method, headers: passed, body, signal });
+  }
+
+  /** Events that come at once, in a stream that ends when it is released. */
+  #held(messages: readonly object[]): ReadableStream<Uint8Array<ArrayBuffer>> {
+    const isReleased = this.#isReleased.promise;
+    return ReadableStream.from(async function* () {
+      yield messages.map((message) => `data: ${JSON.stringify(message)}\n\n`).join("");
+      await isReleased;
+    }()).pipeThrough(new TextEncoderStream());
   }
 
   /** Holds a stream after so many events. */

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { Page, Route } from "playwright-core";
+import type { Locator, Page, Route } from "playwright-core";
 import { faintTexts, MIN_CONTRAST } from "./look_scenarios.ts";
 import { assertFits, type Rig, type Scenario } from "./rig.ts";
 import { emptyMap, encodeChanges } from "../../src/http/machine/block_changes.ts";
@@ -80,26 +80,34 @@ async function underLoad(rig: Rig) {
   assertEquals(rig.complaints, []);
 }
 
-/** Chooses runs at the top of the tree, as it comes, until one has this text. */
+/**
+ * Chooses runs at the top of the tree, as it comes, until one has this text. A run may go between
+ * two looks, since the tree changes until the engine has come to rest: nothing waits long for one.
+ */
 async function findRun(page: Page, text: string): Promise<void> {
   const runs = page.locator(".run[aria-level='1']");
   const told = page.locator(".run-text");
   await runs.first().waitFor();
   for (let round = 0; round < 40; round++) {
-    const numRuns = await runs.count();
-    for (let at = 0; at < numRuns; at++) {
-      await runs.nth(at).click({ force: true });
-      await told.filter({ hasText: /\w/ }).waitFor();
-      if ((await told.innerText()).includes(text)) return;
+    for (let at = 0; await clickNth(runs, at); at++) {
+      await told.filter({ hasText: /\w/ }).waitFor({ timeout: 2_000 }).catch(() => {});
+      if ((await told.allInnerTexts()).some((words) => words.includes(text))) return;
     }
-    // The tree is told once more when the engine has come to rest.
     await page.waitForTimeout(250);
   }
   assert(false, `no run has ${text}`);
 }
 
-/** Answers in place of the engine with one frame. */
-function frameOf(numBlocks: number) {
+/** Clicks the one at this place, and tells whether there was one. */
+function clickNth(buttons: Locator, at: number): Promise<boolean> {
+  return buttons.evaluateAll((all, at) => {
+    (all[at] as HTMLElement | undefined)?.click();
+    return at < all.length;
+  }, at);
+}
+
+/** What the engine would send of a pool at work: a greeting and a frame. */
+function messagesOf(numBlocks: number): readonly object[] {
   const map = emptyMap(numBlocks);
   map.holders.fill(1, 0, numBlocks / 2);
   map.states.fill(1, numBlocks / 4, (3 * numBlocks) / 4);
@@ -112,10 +120,9 @@ function frameOf(numBlocks: number) {
     groups: ["full"],
     blocks: { count: numBlocks, changes: btoa(changes) },
     stats: { numBlocks, numFreeBlocks, numCachedBlocks, numRunning: 0, numWaiting: 0 },
-    ...{ sequences: [], hidden_sequences: 0, steps: [], chunks: [], decisions: [] },
+    ...{ restarts: 0, sequences: [], hidden_sequences: 0, steps: [], chunks: [], decisions: [] },
   };
-  const hello = { type: "hello", scope: "", history: [] };
-  return [hello, frame].map((message) => `data: ${JSON.stringify(message)}\n\n`).join("");
+  return [{ type: "hello", scope: "", history: [] }, frame];
 }
 
 /** How many pixels of the map have each colour. */
@@ -133,10 +140,7 @@ function coloursOfMap(): Record<string, number> {
 
 async function largePool(rig: Rig) {
   const page = await rig.visit();
-  await page.route(
-    "**/admin/machine",
-    (route: Route) => route.fulfill({ contentType: "text/event-stream", body: frameOf(100_000) }),
-  );
+  rig.between.machine = messagesOf(100_000);
   await page.getByRole("tab", { name: "Machine room" }).click();
   await page.getByText("100,000 blocks of 16 tokens").waitFor();
   await page.waitForFunction(() => document.querySelector<HTMLCanvasElement>(".map")!.width > 300);
@@ -209,6 +213,40 @@ async function onSmallScreens(rig: Rig) {
   assertEquals(await places(page), before);
 }
 
+/** What the server sends of an engine that was lost. */
+function lossOf(seconds: number, outage: object): object {
+  return {
+    ...{ type: "away", frame: 1, time_ms: Date.now(), state: "restarting" },
+    reason: "The GPU device was lost: an injected fault",
+    outage: { seconds, failures_in_a_row: 1, requests_kept: 3, ...outage },
+  };
+}
+
+async function outage(rig: Rig) {
+  for (const colorScheme of ["light", "dark"] as const) {
+    const page = await rig.visit({ width: 360, height: 740, colorScheme });
+    const loss = lossOf(2.4, { failures_in_a_row: 2, failures_allowed: 5, next_try_in_seconds: 4 });
+    rig.between.machine = [...messagesOf(64), loss];
+    await page.getByRole("tab", { name: "Machine room" }).click();
+    const notice = page.getByRole("region", { name: "The engine was lost" });
+    await notice.getByText("The GPU device was lost: an injected fault").waitFor();
+    await notice.getByText("It was lost 2.0 s ago. Another is started in 4.0 s.").waitFor();
+    await notice.getByText("3 requests go on with the next engine.").waitFor();
+    await notice.getByText("2 engines were lost in a row, and 5 are too many.").waitFor();
+    await assertFits(page, "an outage");
+    assertEquals(await page.evaluate(faintTexts, MIN_CONTRAST), [], colorScheme);
+    // Nothing can be operated meanwhile, and what was seen before stays in sight.
+    assert(await page.getByRole("button", { name: "Resize" }).isDisabled());
+    await page.getByText("64 blocks of 16 tokens").waitFor();
+    // The server's own stream follows: its engine is there.
+    rig.between.machine = undefined;
+    rig.between.release();
+    await page.locator(".room.live").waitFor();
+    assertEquals(await notice.count(), 0);
+    assert(!await page.getByRole("button", { name: "Resize" }).isDisabled());
+  }
+}
+
 async function behindAKey(rig: Rig) {
   const page = await rig.visit();
   const keys: (string | undefined)[] = [];
@@ -233,5 +271,6 @@ export const MACHINE: readonly Scenario[] = [
   ["the machine room works without a pointer", byKeys],
   ["the machine room is readable in both themes", inBothThemes],
   ["the machine room fits a screen of 360 pixels, and nothing moves", onSmallScreens],
+  ["the machine room shows an outage, until there is an engine again", outage],
   ["the machine room asks for the admin key", behindAKey],
 ];

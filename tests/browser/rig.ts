@@ -41,6 +41,7 @@ export class Rig {
       said: undefined,
       thought: undefined,
       health: undefined,
+      machine: undefined,
       key: undefined,
     });
     this.between.calls.length = 0;

@@ -73,6 +73,27 @@ Deno.test("a server that cannot be reached is one sentence", async () => {
   assertEquals(message, "Cannot reach http://h/v1/models: connection refused");
 });
 
+Deno.test("a connection that breaks off is one sentence, and so is an answer that is no JSON", async () => {
+  const client = (body: BodyInit) =>
+    new OpenAiClient({ baseUrl: "http://h/v1", fetch: () => new Response(body) });
+  const broken = () =>
+    new ReadableStream<Uint8Array<ArrayBuffer>>({
+      pull: (controller) => controller.error(new TypeError("connection reset")),
+    });
+  for (
+    const work of [
+      (body: BodyInit) => all(client(body).chat({ messages })),
+      (body: BodyInit) => client(body).models(),
+    ]
+  ) {
+    const { message } = await assertRejects(() => work(broken()), StartupError);
+    assertEquals(message, "The connection to http://h/v1 broke off: connection reset");
+  }
+  const { message } = await assertRejects(() => client("<html>").models(), StartupError);
+  assertEquals(message, 'http://h/v1/models answered "<html>", which is no JSON');
+  assertEquals(await client("null").models(), []);
+});
+
 Deno.test("an aborted signal ends a stream that is silent, and the server sees it", async () => {
   const fake = new FakeOpenAi(() => ({ pieces: ["a"], end: "silence" }));
   const stop = new AbortController();

@@ -26,9 +26,12 @@ Deno.test("parseBenchConfig() takes the server as an argument, and vLLM's spelli
 Deno.test("parseBenchConfig() refuses what it cannot measure", () => {
   assertStringIncludes(refusal(), "quire bench needs a server");
   assertStringIncludes(refusal("a", "b"), 'Unexpected argument "b"');
-  assertStringIncludes(refusal("a", "--rate", "0"), "--rate must be");
-  assertStringIncludes(refusal("a", "--goodput", "itl:5"), "--goodput must be");
-  assertStringIncludes(refusal("a", "--percentiles", "101"), "--percentiles must be");
+  assertStringIncludes(refusal("a", "--rate", "0"), "--rate must be a number above 0, got");
+  assertStringIncludes(
+    refusal("a", "--goodput", "itl:5"),
+    "ttft:MS, tpot:MS and e2el:MS, separated",
+  );
+  assertStringIncludes(refusal("a", "--percentiles", "101"), "numbers from 0 to 100, separated");
   assertStringIncludes(refusal("a", "--workload", "chat"), "one of random, prefix, turns");
 });
 

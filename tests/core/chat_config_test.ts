@@ -34,16 +34,21 @@ Deno.test("parseChatConfig() takes a model, or a URL and a key, and settings of 
     fields: { max_tokens: 20, temperature: 0.5, top_p: 0.9, seed: 7 },
   });
   assertEquals([config.engine.prefixStore, config.engine.logLevel], ["none", "error"]);
+  const bounded = chat([], { QUIRE_GPU_MEMORY_BYTES: "4GiB" });
+  assertEquals(bounded.engine.gpuMemoryBytes, 4 * 2 ** 30);
   const remote = chat(["--url", "h:1"], { QUIRE_API_KEY: "key name=alice" });
-  assertEquals([remote.url, remote.apiKey, remote.model], ["h:1", "key", undefined]);
+  assertEquals([remote.url, remote.apiKey, remote.model], ["h:1", "key name=alice", undefined]);
   assertEquals(parseChatConfig(["--help"], {}), undefined);
 });
 
 Deno.test("parseChatConfig() refuses a prompt, two models and values beyond their bounds", () => {
   assertStringIncludes(refusal(() => chat(["m", "Hello"])), "quire run answers one prompt");
   assertStringIncludes(refusal(() => chat(["m", "--model", "n"])), 'Unexpected argument "m"');
-  assertStringIncludes(refusal(() => chat(["--temperature", "3"])), "--temperature must be");
-  assertStringIncludes(refusal(() => chat(["--top-p", "x"])), "--top-p must be");
+  assertStringIncludes(
+    refusal(() => chat(["--temperature", "3"])),
+    "must be a number from 0 to 2, got",
+  );
+  assertStringIncludes(refusal(() => chat(["--top-p", "x"])), "must be a number from 0 to 1, got");
   assertStringIncludes(refusal(() => chat(["--port", "1"])), "Unknown flag --port");
   assertStringIncludes(refusal(() => chat(["--int8-activations", "on"])), "quantized weights");
 });

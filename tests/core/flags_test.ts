@@ -1,5 +1,10 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { z } from "zod";
+import { BenchSchema } from "../../src/core/bench_config.ts";
+import { ChatSchema } from "../../src/core/chat_config.ts";
+import { ConfigSchema } from "../../src/core/config_schema.ts";
+import { ExplainSchema } from "../../src/core/explain_config.ts";
+import { PlanSchema } from "../../src/core/plan_config.ts";
 import { type Flag, flagsOf, readFlagText, refuseFlagText } from "../../src/core/flags.ts";
 
 const Schema = z.object({
@@ -63,4 +68,22 @@ Deno.test("flagsOf() makes a switch of a boolean, and readFlagText() reads its t
   assertEquals([flag.kind, flag.expected, flag.defaultText], ["switch", "true or false", "false"]);
   const values = ["true", "1", " FALSE ", "0", "yes"].map((text) => readFlagText(flag, [text]));
   assertEquals(values, [true, true, false, false, "yes"]);
+});
+
+Deno.test("a setting whose text has a form says which", () => {
+  let numForms = 0;
+  for (const schema of [ConfigSchema, BenchSchema, ChatSchema, PlanSchema, ExplainSchema]) {
+    const { properties = {} } = z.toJSONSchema(schema, { io: "input" });
+    for (const [field, property] of Object.entries(properties)) {
+      const { pattern, items, expected } = property as {
+        readonly pattern?: string;
+        readonly items?: { readonly pattern?: string };
+        readonly expected?: string;
+      };
+      const hasForm = (pattern ?? items?.pattern) !== undefined;
+      if (hasForm) numForms++;
+      assertEquals(expected !== undefined, hasForm, field);
+    }
+  }
+  assertEquals(numForms, 9);
 });

@@ -16,7 +16,9 @@ const ACTS: Readonly<Record<FaultName, () => unknown>> = {
   },
   hang: () => new Promise(() => {}),
   loop: () => {
-    while (true);
+    // `terminate` ends it no more than one that computes, which would keep a processor from others.
+    const nobodyWrites = new Int32Array(new SharedArrayBuffer(4));
+    while (true) Atomics.wait(nobodyWrites, 0, 0, 100);
   },
   close: () => {
     globalThis.close();
@@ -36,7 +38,7 @@ async function run({ chunks }: Batch): Promise<ChunkResult[]> {
     const name = [...tokens].map((token) => FAULTS.get(token)).find((fault) => fault);
     if (name !== undefined) await ACTS[name]();
   }
-  const drawn = chunks.filter(({ sample }) => sample !== undefined);
+  const drawn = chunks.filter(({ draw }) => draw !== undefined);
   return drawn.map(({ sequenceId }) => ({
     sequenceId,
     outputs: [{ type: "token", token: LETTER }],

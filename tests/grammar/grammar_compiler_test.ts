@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { EngineUnavailableError, RequestError } from "../../src/core/errors.ts";
+import { grammarBytes } from "../../src/core/compiled_grammar.ts";
 import type { GrammarFormat } from "../../src/core/grammar_format.ts";
 import {
   GrammarCompiler,
@@ -89,6 +90,19 @@ withCompiler(
     await compiler.compile(text("c"), "p");
     assert(a === await compiler.compile(text("a"), "p"));
     assert(b !== await compiler.compile(text("b"), "p"));
+  },
+);
+
+withCompiler(
+  "a grammar that is forgotten while it is compiled takes no room of the others",
+  { maxCached: 1, maxCachedBytes: 2 ** 20 },
+  async (compiler) => {
+    const names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    const [first] = await Promise.all(names.map((name) => compiler.compile(text(name), "p")));
+    const numBytes = grammarBytes(first!);
+    assert(names.length * numBytes > 2 ** 20 && numBytes < 2 ** 20, `${numBytes} bytes`);
+    const last = await compiler.compile(text("z"), "p");
+    assert(last === await compiler.compile(text("z"), "p"));
   },
 );
 

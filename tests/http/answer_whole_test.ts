@@ -64,6 +64,7 @@ Deno.test("answerInOnePiece() answers an engine failure with its status and abor
   assertEquals([response.status, (await response.json()).error.code], [500, "oom"]);
   await server.engine.run.ended;
   assertEquals(server.engine.run.aborted.has(0), true);
+  assertEquals(server.log.find(({ message }) => message === "generation")?.status, 500);
 });
 
 Deno.test("answerInOnePiece() logs a client that left as 499", async () => {
@@ -81,4 +82,21 @@ Deno.test("answerInOnePiece() logs a client that left as 499", async () => {
   await pending;
   const line = server.log.find(({ message }) => message === "generation");
   assertEquals([line?.status, line?.finish], [499, "abort"]);
+});
+
+Deno.test("answerInOnePiece() logs no failure of an answer that its client has left", async () => {
+  const server = testServer();
+  server.engine.isManual = true;
+  const abort = new AbortController();
+  const pending = server.request("/v1/messages", {
+    method: "POST",
+    body: JSON.stringify({ ...CHAT, model: "alias", max_tokens: 8 }),
+    headers: { "content-type": "application/json" },
+    signal: abort.signal,
+  });
+  await submitted(server);
+  abort.abort();
+  await pending;
+  const lines = server.log.filter(({ message }) => /^generation/.test(String(message)));
+  assertEquals(lines.map(({ message, status }) => [message, status]), [["generation", 499]]);
 });

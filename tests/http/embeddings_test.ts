@@ -56,6 +56,16 @@ Deno.test("embeddingsRoute() cuts, normalizes and encodes as it is asked to", as
   assertClose([...new Float32Array(bytes.buffer)], whole);
 });
 
+Deno.test("embeddingsRoute() says that an operator has aborted it, and answers no empty body", async () => {
+  const server = testServer();
+  server.engine.isManual = true;
+  const answer = server.post(PATH, { input: ["a", "b"] });
+  while (server.engine.runs.length === 0) await new Promise((resolve) => setTimeout(resolve));
+  server.engine.run.abort();
+  const response = await answer;
+  assertEquals([response.status, (await response.json()).error.code], [500, "aborted"]);
+});
+
 Deno.test("the official client reads vectors, which it asks for in base64", async () => {
   const server = testServer();
   await using listening = await listen(server);

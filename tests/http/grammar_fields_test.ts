@@ -69,7 +69,11 @@ Deno.test("formatOf() refuses what is missing, too much or too large, by name", 
       "structural_tag, got json and regex",
   );
   assert(refusal({ structured_outputs: {} })[1].endsWith("got none"));
-  assert(refusal({ structured_outputs: { json: "{" } })[1].includes("not JSON"));
+  for (const name of ["json", "structural_tag"]) {
+    const param = `structured_outputs.${name}`;
+    const refused = [param, `${param} is a text that is not JSON`] as const;
+    assertEquals(refusal({ structured_outputs: { [name]: "{" } }), [...refused]);
+  }
   const long = { structured_outputs: { regex: "a".repeat(65_537) } };
   assertEquals(
     refusal(long)[1],

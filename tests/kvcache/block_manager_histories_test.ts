@@ -5,7 +5,8 @@ import { RequestError } from "../../src/core/errors.ts";
 import type { CacheRetention } from "../../src/core/generation.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
-import { type BlockKey, BlockKeyer } from "../../src/kvcache/prefix/block_key.ts";
+import type { BlockKey } from "../../src/kvcache/prefix/block_key.ts";
+import { childKey, rootKey } from "../support/block_keys.ts";
 import { CacheModel, MODELLED_POLICIES, NUM_TAIL_BLOCKS } from "../support/cache_model.ts";
 import { KEY_SPACE } from "../support/scheduler_rig.ts";
 import { runs, times } from "../support/runs.ts";
@@ -78,7 +79,6 @@ class Pair {
   /** What folding the events of the cache gives. */
   readonly #keys = new Set<BlockKey>();
   readonly #keysOf = new Map<string, BlockKey>();
-  readonly #keyer = new BlockKeyer(KEY_SPACE);
   readonly #sizes: Sizes;
   readonly #watched: Watched[] = [];
 
@@ -269,7 +269,7 @@ class Pair {
   #compare(): void {
     const { manager, model } = this;
     manager.checkIntegrity();
-    const { numFree, numCached, numEvicted, numTables } = manager;
+    const { numFree, numIdle: numCached, numEvicted, numSequences: numTables } = manager;
     const counts = [numFree, numCached, numEvicted, numTables];
     const expected = [model.numFree, model.numIdle, model.numEvicted, model.tables.size];
     assertEquals(counts, expected, "free, idle, evicted, tables");
@@ -282,10 +282,9 @@ class Pair {
     if (known !== undefined) return known;
     const [scope, list] = prefix.split(": ");
     const tokens = list!.split(" ").map(Number);
-    let key = this.#keyer.rootKey(scope!);
+    let key = rootKey(scope!);
     for (let start = 0; start < tokens.length; start += this.#sizes.blockSize) {
-      const block = Uint32Array.from(tokens.slice(start, start + this.#sizes.blockSize));
-      key = this.#keyer.childKey(key, block);
+      key = childKey(key, tokens.slice(start, start + this.#sizes.blockSize));
     }
     this.#keysOf.set(prefix, key);
     return key;

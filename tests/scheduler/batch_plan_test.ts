@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { InvariantError } from "../../src/base/invariant.ts";
-import { BatchPlan, checkResults } from "../../src/scheduler/batch_plan.ts";
+import { BatchPlan } from "../../src/scheduler/batch_plan.ts";
 import { SampledSequence } from "../../src/scheduler/sampled_sequence.ts";
 import { samplingParams } from "../support/requests.ts";
 
@@ -39,13 +39,13 @@ Deno.test("BatchPlan asks for a draw only where the chunk reaches the newest tok
   const sequence = sequenceOf(1, 4, 3);
   const first = new BatchPlan(3);
   put(first, sequence, 3, [0, 1]);
-  assertEquals(first.toBatch(0).chunks[0]!.sample, undefined);
+  assertEquals(first.toBatch(0).chunks[0]!.draw, undefined);
   sequence.numComputedTokens = 3;
   const second = new BatchPlan(3);
   put(second, sequence, 1, [0, 1]);
-  const { start, sample } = second.toBatch(1).chunks[0]!;
+  const { start, draw } = second.toBatch(1).chunks[0]!;
   assertEquals(start, 3);
-  assertEquals(sample, {
+  assertEquals(draw, {
     temperature: 0,
     topK: 0,
     topP: 1,
@@ -62,49 +62,9 @@ Deno.test("BatchPlan numbers a draw by the sequence's outputs, not by its positi
   sequence.append(5);
   const plan = new BatchPlan(9);
   put(plan, sequence, 4, [0, 1]);
-  const { sample } = plan.toBatch(0).chunks[0]!;
-  assertEquals(sample?.outputIndex, 2);
-  assertEquals(Object.hasOwn(sample!, "numLogprobs"), false);
-});
-
-Deno.test("checkResults() wants one result with one output per sampling chunk, in order", () => {
-  const plan = new BatchPlan(4);
-  put(plan, sequenceOf(1, 1), 1, [0]);
-  put(plan, sequenceOf(2, 1), 1, [1]);
-  put(plan, sequenceOf(3, 9), 2, [2]);
-  const batch = plan.toBatch(0);
-  const outputs = [{ type: "token", token: 0 } as const];
-  const [one, two] = [{ sequenceId: 1, outputs }, { sequenceId: 2, outputs }];
-  checkResults(batch, [one, two]);
-  assertThrows(() => checkResults(batch, [one]), InvariantError, "has 1 results, asked were 2");
-  assertThrows(() => checkResults(batch, [two, one]), InvariantError, "of sequence 2, asked was 1");
-  const three = [one, two, { sequenceId: 3, outputs }];
-  assertThrows(() => checkResults(batch, three), InvariantError, "has 3 results, asked were 2");
-  const twice = { sequenceId: 2, outputs: [...outputs, ...outputs] };
-  assertThrows(() => checkResults(batch, [one, twice]), InvariantError, "2 outputs of sequence 2");
-});
-
-Deno.test("checkResults() wants an output for each thing that a chunk asks for, or one failure", () => {
-  const plan = new BatchPlan(4);
-  const readout = { numLogprobs: 1, pooling: "last" } as const;
-  const prompt = Uint32Array.of(1, 2);
-  const params = samplingParams();
-  const sequence = new SampledSequence(
-    { id: 1, requestId: "r", index: 0 },
-    { prompt, params, readout },
-  );
-  put(plan, sequence, 2, [0]);
-  const batch = plan.toBatch(0);
-  const drawn = { type: "token", token: 0 } as const;
-  const scores = { type: "scores", scores: [] } as const;
-  const pooled = { type: "pooled", sum: Float32Array.of(1) } as const;
-  const failed = { type: "failed", failure: { numSoundTokens: 0 } } as const;
-  checkResults(batch, [{ sequenceId: 1, outputs: [scores, pooled, drawn] }]);
-  checkResults(batch, [{ sequenceId: 1, outputs: [failed] }]);
-  for (const outputs of [[drawn], [pooled, drawn], []]) {
-    const results = [{ sequenceId: 1, outputs }];
-    assertThrows(() => checkResults(batch, results), InvariantError, "asked was 3");
-  }
+  const { draw } = plan.toBatch(0).chunks[0]!;
+  assertEquals(draw?.outputIndex, 2);
+  assertEquals(Object.hasOwn(draw!, "numLogprobs"), false);
 });
 
 Deno.test("BatchPlan asks for no draw of a sequence that generates nothing", () => {
@@ -116,18 +76,4 @@ Deno.test("BatchPlan asks for no draw of a sequence that generates nothing", () 
   assertEquals(Object.keys(plan.toBatch(0).chunks[0]!).sort(), [
     ...["blockTables", "sequenceId", "start", "tokens"],
   ]);
-  checkResults(plan.toBatch(0), []);
-});
-
-Deno.test("checkResults() takes a lost sequence of a step that loads it, and of no other", () => {
-  const chunk = (sequenceId: number) => ({
-    ...{ sequenceId, tokens: Uint32Array.of(1), start: 0, blockTables: [[0]] },
-  });
-  const swapIns = [{ sequenceId: 2, group: 0, block: 0, slot: 0 }];
-  const batch = { step: 4, chunks: [chunk(1), chunk(2)], numTokens: 2 };
-  const lost = (sequenceId: number) => ({ sequenceId, outputs: [{ type: "lost" as const }] });
-  checkResults({ ...batch, swapIns }, [lost(2)]);
-  checkResults({ ...batch, swapIns }, []);
-  assertThrows(() => checkResults(batch, [lost(2)]), InvariantError, "which it did not load");
-  assertThrows(() => checkResults({ ...batch, swapIns }, [lost(1)]), InvariantError, "sequence 1");
 });

@@ -292,3 +292,21 @@ Deno.test("nonfiniteLogits() says where, and which --kv-cache-dtype to try", () 
   const unknown = nonfiniteLogits({ numSoundTokens: 0 }).message;
   assertEquals(unknown, "The model's logits for this sequence are not finite numbers");
 });
+
+Deno.test("a sequence of which nothing can be drawn in a further step is counted as others are", () => {
+  let numFailed = 0;
+  for (let poison = 0; poison < 17; poison++) {
+    const { rig, findable } = poisonedRig({ prefixCache: {}, maxDecodeSteps: 8 }, poison);
+    rig.add(request("a", [20, 21, 22]));
+    rig.finish();
+    const isFailed = rig.endOf("a")?.finishReason === "error";
+    if (isFailed) numFailed++;
+    if (isFailed) assertFailed(rig, "a");
+    const { numCorrupted, numFurtherSteps } = rig.scheduler.stats;
+    assertEquals(numCorrupted, isFailed ? 1 : 0, `${poison}`);
+    assert(numFurtherSteps > 0 || isFailed, "the plans are of single steps");
+    assert(!findable.has(poison) || !isFailed);
+    assertEquals(rig.blocks.numInUse, 0);
+  }
+  assert(numFailed > 2, `only ${numFailed} failed`);
+});

@@ -2,10 +2,6 @@ import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { RequestError } from "../../src/core/errors.ts";
 import { fitMaxTokens } from "../../src/http/prompt_limits.ts";
 import {
-  beamsCannotGrow,
-  cacheInUse,
-  cannotAdmit,
-  cannotGrow,
   checkFits,
   checkNumSequences,
   checkQueueHasRoom,
@@ -18,14 +14,20 @@ const LIMITS = {
   maxModelLen: 20,
   numBlocks: 4,
   blockSize: 4,
-  growthLimit: 0,
-  maxNumWaitingSeqs: 3,
+  maxNumBlocks: 0,
+  maxNumQueuedSeqs: 3,
   maxNumSeqs: 6,
   maxNumBatchedTokens: 5,
 };
 
 /** Ten seconds for every place in the queue. */
 const QUEUE = { ...LIMITS, secondsUntil: (numPlaces: number) => 10 * numPlaces };
+
+/** A search of `width` beams from a prompt of `numPromptTokens`. */
+function searchOf(numPromptTokens: number, width: number, maxTokens = 4) {
+  const beamSearch = { width, lengthPenalty: 1, earlyStopping: true };
+  return { ...requestOf("a", numPromptTokens, { maxTokens }), beamSearch };
+}
 
 Deno.test("checkFits() accepts a prompt that fills the pool to its last slot", () => {
   checkFits(requestOf("a", 16), LIMITS);
@@ -106,34 +108,6 @@ Deno.test("checkNumSequences() refuses more sequences than may ever wait, with t
   assertStringIncludes(data.message, "4 sequences, prompts times n, but --max-queued-requests");
 });
 
-Deno.test("cannotGrow() tells how much was needed and how much there is", () => {
-  const error = cannotGrow(17, { numBlocks: 4, blockSize: 4 }, 0);
-  assertEquals([error.status, error.code], [400, "kv_cache_exceeded"]);
-  assertEquals(error.details, { n_tokens: 17, n_kv_cache_tokens: 16 });
-  assertStringIncludes(error.message, "grown to 17 tokens");
-});
-
-Deno.test("cannotAdmit() and cannotGrow() tell what is pinned", () => {
-  for (const refuse of [cannotAdmit, cannotGrow]) {
-    const error = refuse(12, { numBlocks: 4, blockSize: 4 }, 2);
-    assertEquals(error.details, { n_tokens: 12, n_kv_cache_tokens: 16, n_pinned_tokens: 8 });
-    assertStringIncludes(error.message, "12 tokens, but the whole KV cache holds 16");
-    assertStringIncludes(error.message, "2 of these blocks are pinned");
-  }
-});
-
-Deno.test("cacheInUse() says how many sequences hold blocks", () => {
-  const { data } = cacheInUse(3);
-  assertEquals([data.status, data.details], [409, { n_sequences: 3 }]);
-  assertStringIncludes(data.message, "3 running sequences");
-});
-
-/** A search of `width` beams from a prompt of `numPromptTokens`. */
-function searchOf(numPromptTokens: number, width: number, maxTokens = 4) {
-  const beamSearch = { width, lengthPenalty: 1, earlyStopping: true };
-  return { ...requestOf("a", numPromptTokens, { maxTokens }), beamSearch };
-}
-
 Deno.test("checkSearchFits() refuses more beams than a step has sequences or tokens", () => {
   checkSearchFits(searchOf(1, 4), LIMITS);
   checkSearchFits(requestOf("a", 16), LIMITS);
@@ -156,7 +130,7 @@ Deno.test("checkSearchFits() counts a block of its own for each beam beside the 
 });
 
 Deno.test("checkSearchFits() holds a search against the pool as it may grow", () => {
-  const growing = { ...LIMITS, growthLimit: 6 };
+  const growing = { ...LIMITS, maxNumBlocks: 6 };
   checkSearchFits(searchOf(8, 4), growing);
   const { data } = assertThrows(() => checkSearchFits(searchOf(12, 4), growing), RequestError);
   assertEquals(data.details, { n_beams: 4, n_blocks: 7, n_kv_cache_blocks: 6 });
@@ -164,13 +138,5 @@ Deno.test("checkSearchFits() holds a search against the pool as it may grow", ()
     data.message,
     "the whole KV cache holds 24 (6 blocks of 4) when it has grown",
   );
-  assertThrows(() => checkSearchFits(searchOf(8, 3), { ...LIMITS, growthLimit: 3 }), RequestError);
-});
-
-Deno.test("beamsCannotGrow() tells what the beams need together, and what is pinned", () => {
-  const beams = { numBeams: 2, numTokens: 12, numNeeded: 5 };
-  const { message, details } = beamsCannotGrow(beams, LIMITS, 3);
-  assertStringIncludes(message, "The 2 beams of the search have 12 tokens each");
-  assertStringIncludes(message, "(4 blocks of 4), and 3 of these blocks are pinned");
-  assertEquals(details, { n_beams: 2, n_blocks: 5, n_kv_cache_blocks: 4 });
+  assertThrows(() => checkSearchFits(searchOf(8, 3), { ...LIMITS, maxNumBlocks: 3 }), RequestError);
 });

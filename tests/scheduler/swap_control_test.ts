@@ -122,6 +122,46 @@ Deno.test("what the prefix cache keeps of preempted sequences makes computing ch
   assert(Math.abs(next.recomputeMs! - lost * numComputed * 3) < 1e-9, `${next.recomputeMs}`);
 });
 
+Deno.test("what resumed sequences and those of a reset find says nothing about what the cache keeps", () => {
+  const estimateAfter = (between: (rig: Rig) => void) => {
+    const rig = new Rig({ prefixCache: {}, numBlocks: 12 });
+    rig.add(requestOf("a", 1, 4), requestOf("b", 2, 4));
+    rig.finish();
+    assert(rig.scheduler.stats.numRehitTokens > 0, "the cache has kept nothing");
+    between(rig);
+    const before = rig.swaps.length;
+    rig.add(requestOf("c", 3, 4), requestOf("d", 4, 4));
+    rig.finish();
+    const next = rig.swaps[before];
+    assert(next?.type === "swap_out" || next?.type === "recompute", JSON.stringify(rig.swaps));
+    return [next.swapMs, next.recomputeMs];
+  };
+  const expected = estimateAfter(() => {});
+  const resumed = estimateAfter((rig) => {
+    const request = requestOf("r", 5, 4);
+    const { prompt, params } = request.sequences[0]!;
+    const tokens = Uint32Array.from(generateAlone(prompt, params, 1000).tokens.slice(0, 5));
+    rig.add({ ...request, resumed: { sequences: [{ tokens, hasEnded: false }], elapsedMs: 0 } });
+    rig.finish();
+  });
+  const reset = estimateAfter((rig) => {
+    rig.add(requestOf("r", 5, 4));
+    rig.step();
+    rig.step();
+    assertEquals(rig.scheduler.resetPrefixCache(true), 1);
+    rig.finish();
+  });
+  const waiting = estimateAfter((rig) => {
+    const { numPreemptions } = rig.scheduler.stats;
+    rig.add(requestOf("r", 5, 4), requestOf("s", 6, 4));
+    while (rig.scheduler.stats.numPreemptions === numPreemptions) rig.step();
+    rig.scheduler.resetPrefixCache(true);
+    rig.scheduler.abort("r");
+    rig.finish();
+  });
+  assertEquals([resumed, reset, waiting], [expected, expected, expected]);
+});
+
 Deno.test("blocks that others hold and the prefix cache finds are not copied", () => {
   const rig = new Rig({ prefixCache: {}, numBlocks: 14 });
   rig.add(requestOf("a", 1, 8, 2));

@@ -15,6 +15,7 @@ const NOW: EngineStats = {
   numRunning: 3,
   numWaiting: 2,
   numFreeBlocks: 25,
+  numCachedBlocks: 15,
   numGeneratedTokens: 150,
   numComputedPromptTokens: 30,
   numQueriedTokens: 1400,
@@ -24,11 +25,11 @@ const NOW: EngineStats = {
 Deno.test("statusText() says what happened since the last look, not since the start", () => {
   assertEquals(
     statusText(BEFORE, NOW, 2),
-    "3 running, 2 waiting, 50.0 tokens/s written, 15.0 tokens/s read, KV 75 % in use, " +
+    "3 running, 2 waiting, 50.0 tokens/s written, 15.0 tokens/s read, KV 60 % in use, " +
       "prefix hits 25 %",
   );
   const preempted = statusText(NOW, { ...NOW, numPreemptions: 1 }, 2);
-  assertEquals(preempted.endsWith("KV 75 % in use, 1 preempted"), true, preempted);
+  assertEquals(preempted.endsWith("KV 60 % in use, 1 preempted"), true, preempted);
 });
 
 Deno.test("watchStatus() shows lines while there is work, and none while there is none", async () => {

@@ -76,8 +76,10 @@ export class CacheModel {
 
   /** Blocks in tables or in the cache. */
   get #used(): Set<BlockId> {
-    const tables = [...this.tables.values()].flatMap(({ blocks }) => blocks);
-    return new Set([...tables, ...[...this.cached.values()].map(({ block }) => block)]);
+    const used = new Set<BlockId>();
+    for (const { blocks } of this.tables.values()) for (const block of blocks) used.add(block);
+    for (const { block } of this.cached.values()) used.add(block);
+    return used;
   }
 
   get numFree(): number {
@@ -101,10 +103,11 @@ export class CacheModel {
 
   /** Whether `numNew` blocks can be had beside `found`, by an admission or (without) by growth. */
   hasRoom(numNew: number, found: readonly BlockId[] | undefined): boolean {
-    const numIdleFound = this.#idle().filter(([, { block }]) => found?.includes(block)).length;
+    const idle = this.#idle();
+    const numIdleFound = idle.filter(([, { block }]) => found?.includes(block)).length;
     const isKept = found !== undefined && this.tables.size > 0;
     const numKept = isKept ? this.sizes.numWatermarkBlocks : 0;
-    return numNew <= this.numFree + this.numIdle - numIdleFound - numKept;
+    return numNew <= this.numFree + idle.length - numIdleFound - numKept;
   }
 
   /** Enters a table whose first blocks are `found`; the others are new. */
@@ -244,8 +247,9 @@ export class CacheModel {
   }
 
   #idle(): [string, Entry][] {
-    const tables = [...this.tables.values()].flatMap(({ blocks }) => blocks);
-    const held = new Set([...tables, ...[...this.pins.values()].flat()]);
+    const held = new Set<BlockId>();
+    for (const { blocks } of this.tables.values()) for (const block of blocks) held.add(block);
+    for (const blocks of this.pins.values()) for (const block of blocks) held.add(block);
     return [...this.cached].filter(([, { block }]) => !held.has(block));
   }
 

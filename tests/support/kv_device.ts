@@ -1,9 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
 import type { BlockCopy, BlockMove } from "../../src/core/batch.ts";
-import { type LayerCache, NO_BLOCK } from "../../src/core/cache_group.ts";
+import { type CacheSpec, NO_BLOCK } from "../../src/core/cache_group.ts";
 import type { BlockId } from "../../src/core/ids.ts";
 
 type Tables = readonly (readonly BlockId[])[];
+
+/** What a place holds that nothing was written to. */
+const NOTHING = "nothing";
 
 /**
  * A device without arithmetic: for every place in every group's blocks it remembers of which tokens
@@ -14,28 +17,31 @@ type Tables = readonly (readonly BlockId[])[];
  * beside them. A place of an encoder's output holds the input's name and the position.
  */
 export class KvDevice {
-  readonly #groups: readonly LayerCache[];
+  readonly #groups: readonly CacheSpec[];
   readonly #blockSize: number;
-  #contents = new Map<string, string>();
+  /** Per group, `[block][offset]`, with gaps where nothing was written. */
+  #contents: string[][];
 
-  constructor(groups: readonly LayerCache[], blockSize: number) {
+  constructor(groups: readonly CacheSpec[], blockSize: number) {
     this.#groups = groups;
     this.#blockSize = blockSize;
+    this.#contents = groups.map(() => []);
   }
 
   /** Makes copies, all reads before all writes: no order among them is promised. */
   copy(copies: readonly BlockCopy[]): void {
+    if (copies.length === 0) return;
     const written = new Set(copies.map(({ group, to }) => `${group}:${to}`));
     assertEquals(written.size, copies.length, "a block is copied to twice");
     const read = copies.map(({ group, from, numTokens }) => {
       assert(!written.has(`${group}:${from}`), "a block is both read and written by copies");
-      return Array.from(
-        { length: numTokens },
-        (_, i) => this.#contents.get(`${group}:${from}:${i}`) ?? "nothing",
-      );
+      const first = from * this.#blockSize;
+      return Array.from({ length: numTokens }, (_, i) => this.#contents[group]![first + i]);
     });
     copies.forEach(({ group, to }, i) =>
-      read[i]!.forEach((content, offset) => this.#contents.set(`${group}:${to}:${offset}`, content))
+      read[i]!.forEach((content, offset) => {
+        this.#contents[group]![to * this.#blockSize + offset] = content ?? NOTHING;
+      })
     );
   }
 
@@ -43,16 +49,13 @@ export class KvDevice {
    * Moves whole blocks, of which none is both left and moved to; what is beyond the end is gone.
    */
   resize(moves: readonly BlockMove[], numBlocks: readonly number[]): void {
-    const next = new Map<string, string>();
-    for (const [place, content] of this.#contents) {
-      const [group, id] = place.split(":").map(Number);
-      if (id! < numBlocks[group!]!) next.set(place, content);
-    }
+    const size = this.#blockSize;
+    const next = this.#contents.map((places, group) => places.slice(0, numBlocks[group]! * size));
     for (const { group, from, to } of moves) {
       assert(to < numBlocks[group]!, `block ${to} of group ${group} is beyond the end`);
-      for (let i = 0; i < this.#blockSize; i++) {
-        const content = this.#contents.get(`${group}:${from}:${i}`);
-        if (content !== undefined) next.set(`${group}:${to}:${i}`, content);
+      for (let i = 0; i < size; i++) {
+        const content = this.#contents[group]![from * size + i];
+        if (content !== undefined) next[group]![to * size + i] = content;
       }
     }
     this.#contents = next;
@@ -66,16 +69,18 @@ export class KvDevice {
     tables: Tables,
     inputs: string = "",
   ): void {
-    const named = (length: number) => inputs + prefixOf(tokens, length);
+    const names = prefixesOf(tokens, end).map((prefix) => inputs + prefix);
     this.#groups.forEach((cache, group) => {
       const table = tables[group]!;
       if (cache.kind === "state") {
-        this.#advance(start > 0 ? named(start) : undefined, named(end), `${group}:${table[0]}`);
+        this.#advance(start > 0 ? names[start] : undefined, names[end]!, group, table[0]!);
       } else if (cache.kind !== "encoder") {
-        for (let p = start; p < end; p++) this.#set(group, table, p, named(p + 1));
-        for (const p of readBy(cache, start, end)) {
+        for (let p = start; p < end; p++) this.#set(group, table, p, names[p + 1]!);
+        for (let p = 0; p < end; p++) {
+          if (!isRead(cache, p, start, end)) continue;
           const found = this.#get(group, table, p);
-          assertEquals(found, named(p + 1), `position ${p} of ${cache.kind} ${group}`);
+          if (found === names[p + 1]) continue;
+          assertEquals(found, names[p + 1], `position ${p} of ${cache.kind} ${group}`);
         }
       }
     });
@@ -93,25 +98,27 @@ export class KvDevice {
     }
   }
 
-  #advance(before: string | undefined, after: string, block: string): void {
-    if (before !== undefined) {
-      assertEquals(this.#contents.get(`${block}:0`), before, "state before a step");
-    }
-    for (let i = 0; i < this.#blockSize; i++) this.#contents.set(`${block}:${i}`, after);
+  #advance(before: string | undefined, after: string, group: number, block: BlockId): void {
+    const places = this.#contents[group]!;
+    const first = block * this.#blockSize;
+    if (before !== undefined) assertEquals(places[first], before, "state before a step");
+    for (let i = 0; i < this.#blockSize; i++) places[first + i] = after;
   }
 
   #set(group: number, table: readonly BlockId[], position: number, content: string): void {
-    this.#contents.set(this.#place(group, table, position), content);
+    this.#contents[group]![this.#place(group, table, position)] = content;
   }
 
   #get(group: number, table: readonly BlockId[], position: number): string {
-    return this.#contents.get(this.#place(group, table, position)) ?? "nothing";
+    return this.#contents[group]![this.#place(group, table, position)] ?? NOTHING;
   }
 
-  #place(group: number, table: readonly BlockId[], position: number): string {
+  #place(group: number, table: readonly BlockId[], position: number): number {
     const id = table[Math.floor(position / this.#blockSize)];
-    assert(id !== undefined && id !== NO_BLOCK, `position ${position} of group ${group} is gone`);
-    return `${group}:${id}:${position % this.#blockSize}`;
+    if (id === undefined || id === NO_BLOCK) {
+      throw new Error(`position ${position} of group ${group} is gone`);
+    }
+    return id * this.#blockSize + position % this.#blockSize;
   }
 }
 
@@ -120,16 +127,22 @@ export function prefixOf(tokens: readonly number[], length: number): string {
   return tokens.slice(0, length).join(" ");
 }
 
-/** The positions that queries at `[start, end)` read, one by one. */
-function readBy(cache: LayerCache, start: number, end: number): Set<number> {
-  const read = new Set<number>();
-  for (let query = start; query < end; query++) {
-    for (let p = 0; p <= query; p++) {
-      const isRead = cache.kind === "sliding_window"
-        ? p > query - cache.window || p < (cache.numSinkTokens ?? 0)
-        : cache.kind !== "chunked_local" || p >= query - query % cache.window;
-      if (isRead) read.add(p);
-    }
+/** The names of the first 0, 1, ... `length` of `tokens`, as {@link prefixOf} makes them. */
+export function prefixesOf(tokens: readonly number[], length: number): string[] {
+  const names = [""];
+  for (let i = 0; i < length; i++) {
+    names.push(i === 0 ? `${tokens[i]}` : `${names[i]} ${tokens[i]}`);
   }
-  return read;
+  return names;
+}
+
+/** Whether any query at `[start, end)` reads position `p`. */
+function isRead(cache: CacheSpec, p: number, start: number, end: number): boolean {
+  for (let query = Math.max(start, p); query < end; query++) {
+    const isReadHere = cache.kind === "sliding_window"
+      ? p > query - cache.window || p < (cache.numSinkTokens ?? 0)
+      : cache.kind !== "chunked_local" || p >= query - query % cache.window;
+    if (isReadHere) return true;
+  }
+  return false;
 }

@@ -1,14 +1,15 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { alignDown } from "../../src/base/math.ts";
 import type { BlockCopy } from "../../src/core/batch.ts";
-import { type LayerCache, liveRange, NO_BLOCK } from "../../src/core/cache_group.ts";
+import { type CacheSpec, liveRange, NO_BLOCK } from "../../src/core/cache_group.ts";
 import type { EvictionPolicyName } from "../../src/core/engine_config.ts";
 import { RequestError } from "../../src/core/errors.ts";
 import type { SequenceId } from "../../src/core/ids.ts";
 import { BlockManager } from "../../src/kvcache/block_manager.ts";
-import { type BlockKey, BlockKeyer } from "../../src/kvcache/prefix/block_key.ts";
+import type { BlockKey } from "../../src/kvcache/prefix/block_key.ts";
 import { type EncoderInput, scopeWithInputs } from "../../src/kvcache/tables/encoder_inputs.ts";
-import { KvDevice, prefixOf } from "./kv_device.ts";
+import { childKey, rootKey } from "./block_keys.ts";
+import { KvDevice, prefixesOf } from "./kv_device.ts";
 import { KEY_SPACE } from "./scheduler_rig.ts";
 
 /** Placeholders of each input. */
@@ -16,7 +17,7 @@ const NUM_PLACEHOLDERS = 2;
 
 /** The sizes of a rig. */
 export interface GroupRigOptions {
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   readonly blocksPerSlab: readonly number[];
   readonly numBlocks: number;
   readonly blockSize: number;
@@ -33,14 +34,11 @@ interface Sequence {
   /** Those whose output is still to be computed. */
   readonly missing: Set<string>;
   /** Where chunks are to end. */
-  readonly stops: readonly number[];
+  readonly chunkEnds: readonly number[];
   numComputed: number;
   /** Tokens of the whole blocks whose keys are known, and the key of the last of them. */
   named: { readonly end: number; readonly key: BlockKey };
 }
-
-/** Of the keys of all rigs. */
-const KEYER = new BlockKeyer(KEY_SPACE);
 
 /**
  * A manager with any groups, a device that knows what each block holds, and a plain account of what
@@ -115,7 +113,8 @@ export class KvGroupRig {
    * Blocks in use, cached and free, in every way they are counted, and whether anything happened.
    */
   get #state(): unknown[] {
-    const { numFree, numCached, numEvicted, numReset, numTables } = this.manager;
+    const { numFree, numIdle: numCached, numEvicted, numReset, numSequences: numTables } =
+      this.manager;
     const tables = this.sequences.flatMap(({ id }) => this.manager.blockTables(id));
     return [numFree, numCached, numEvicted, numReset, numTables, this.#numEvents, ...tables];
   }
@@ -134,15 +133,16 @@ export class KvGroupRig {
   ): Sequence | undefined {
     const all = Uint32Array.from(tokens);
     const expected = this.expectedHit(tokens, namedScope(scope, inputs));
-    assertEquals(this.manager.numTokensCached(all, scope, inputs), expected, `hit of ${tokens}`);
+    const numCached = this.manager.numTokensCached(all, scope, inputs);
+    if (numCached !== expected) assertEquals(numCached, expected, `hit of ${tokens}`);
     const id = this.#nextId++;
     const options = { scope, inputs };
-    const hasRoom = this.manager.numBlocksMissing(all, options) === 0;
+    const hasRoom = this.manager.numSlabsMissing(all, options) === 0;
     const missing = this.#expectedMissing(scope, inputs, expected);
     const admission = this.#attempt(() => this.manager.tryAdmit(id, all, options));
     assertEquals(admission !== undefined, hasRoom, "as was foretold");
     if (admission === undefined) return undefined;
-    const { numCachedTokens, copies, stops, missingInputs } = admission;
+    const { numCachedTokens, copies, chunkEnds, missingInputs } = admission;
     // One that is alone may do without, where what it finds is spread over too many slabs, or is a
     // state for which there is no room beside its own.
     const { groups, blocksPerSlab } = this.#options;
@@ -154,7 +154,7 @@ export class KvGroupRig {
     this.numInputMisses += missingInputs.length;
     this.numInputHits += inputs.length - missingInputs.length;
     const numComputed = numCachedTokens;
-    const sequence = { id, scope, tokens: [...tokens], inputs, stops, numComputed };
+    const sequence = { id, scope, tokens: [...tokens], inputs, chunkEnds, numComputed };
     return this.#begin({ ...sequence, missing: new Set(missingInputs) }, copies);
   }
 
@@ -178,17 +178,17 @@ export class KvGroupRig {
     if (admission === undefined) return;
     this.numForks++;
     const tokens = [...source.tokens.slice(0, numShared), next];
-    const { copies, stops } = admission;
+    const { copies, chunkEnds } = admission;
     assertEquals([admission.missingInputs, source.missing.size], [[], 0]);
     const { inputs } = source;
-    const branch = { id, scope, tokens, inputs, missing: new Set<string>(), stops };
+    const branch = { id, scope, tokens, inputs, missing: new Set<string>(), chunkEnds };
     this.#begin({ ...branch, numComputed: numShared }, copies);
   }
 
   /** Computes up to `count` more tokens of a sequence in a step of its own. */
   compute(sequence: Sequence, count: number, next: number): void {
     const { id, tokens, numComputed: start } = sequence;
-    const stop = sequence.stops.find((position) => position > start) ?? Infinity;
+    const stop = sequence.chunkEnds.find((position) => position > start) ?? Infinity;
     const numLeft = Math.min(tokens.length, stop) - start;
     const end = start + Math.min(count, numLeft, this.#options.maxInFlightTokens);
     if (!this.#attempt(() => this.manager.tryExtend(id, end) || undefined)) return;
@@ -257,7 +257,7 @@ export class KvGroupRig {
 
   check(): void {
     this.manager.checkIntegrity();
-    const { numFree, numCached, numInUse, numBlocks } = this.manager;
+    const { numFree, numIdle: numCached, numInUse, numBlocks } = this.manager;
     assert(numInUse >= 0 && numFree + numCached + numInUse === numBlocks);
     for (const sequence of this.sequences) this.#checkTables(sequence);
   }
@@ -265,20 +265,17 @@ export class KvGroupRig {
   /** The longest length at which every group has all it needs, tried one by one. */
   expectedHit(tokens: readonly number[], scope: string): number {
     const { groups, blockSize } = this.#options;
+    const names = prefixesOf(tokens, tokens.length).map((prefix) => `${scope}: ${prefix}`);
     for (let length = alignDown(tokens.length - 1, blockSize); length > 0; length -= blockSize) {
       const isValid = groups.every((cache, group) => {
         const { numSinkBlocks, start, end } = liveRange(cache, length, blockSize);
-        return Array.from({ length: end }, (_, i) => i)
-          .filter((i) => i < numSinkBlocks || i >= start)
-          .every((i) => {
-            const name = `${scope}: ${prefixOf(tokens, (i + 1) * blockSize)}`;
-            return this.#cached[group]!.has(name);
-          });
+        for (let i = 0; i < end; i++) {
+          const isLive = i < numSinkBlocks || i >= start;
+          if (isLive && !this.#cached[group]!.has(names[(i + 1) * blockSize]!)) return false;
+        }
+        return cache.kind !== "full" || this.#cached[group]!.has(names[length]!);
       });
-      const isKnown = groups.every(({ kind }, group) =>
-        kind !== "full" || this.#cached[group]!.has(`${scope}: ${prefixOf(tokens, length)}`)
-      );
-      if (isValid && isKnown) return length;
+      if (isValid) return length;
     }
     return 0;
   }
@@ -329,10 +326,9 @@ export class KvGroupRig {
   #begin(begun: Omit<Sequence, "named">, copies: readonly BlockCopy[]): Sequence {
     const { scope, inputs } = begun;
     for (const { key } of inputs) {
-      const digest = KEYER.childKey(KEYER.rootKey(scope), new Uint32Array(), [key]);
-      this.#names.set(digest, inputName(scope, key));
+      this.#names.set(childKey(rootKey(scope), [], [key]), inputName(scope, key));
     }
-    const named = { end: 0, key: KEYER.rootKey(scopeWithInputs(scope, inputs)) };
+    const named = { end: 0, key: rootKey(scopeWithInputs(scope, inputs)) };
     const sequence: Sequence = { ...begun, named };
     this.sequences.push(sequence);
     this.#nameKeys(sequence);
@@ -347,10 +343,11 @@ export class KvGroupRig {
     let { end, key } = sequence.named;
     if (end + blockSize > tokens.length) return;
     const prefix = `${namedScope(scope, inputs)}: `;
+    const names = prefixesOf(tokens, tokens.length);
     while (end + blockSize <= tokens.length) {
-      key = KEYER.childKey(key, Uint32Array.from(tokens.slice(end, end + blockSize)));
+      key = childKey(key, tokens.slice(end, end + blockSize));
       end += blockSize;
-      this.#names.set(key, prefix + prefixOf(tokens, end));
+      this.#names.set(key, prefix + names[end]);
     }
     sequence.named = { end, key };
   }
@@ -371,7 +368,8 @@ export class KvGroupRig {
       const range = liveRange(cache, numComputed, this.#options.blockSize);
       tables[group]!.forEach((block, i) => {
         const isRead = i < range.numSinkBlocks || i >= range.start;
-        assertEquals(block !== NO_BLOCK, isRead, `block ${i} of group ${group} at ${numComputed}`);
+        if (isRead === (block !== NO_BLOCK)) return;
+        throw new Error(`block ${i} of group ${group} at ${numComputed} is read: ${isRead}`);
       });
     });
   }

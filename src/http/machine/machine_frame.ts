@@ -1,11 +1,12 @@
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import type { Numbered } from "../../base/replay_log.ts";
+import type { Numbered } from "../../base/numbered_log.ts";
 import type { EngineStats } from "../../core/engine_stats.ts";
 import type { BlockMap, EngineView, TreeView } from "../../core/engine_view.ts";
-import type { EngineState } from "../../core/generation.ts";
+import type { EnginePort } from "../../core/generation.ts";
 import type { LoggedDecision } from "../../core/kv_decision.ts";
 import { decisionJson } from "../decision_json.ts";
+import { outageJson } from "../outage_json.ts";
 import { emptyMap, encodeChanges } from "./block_changes.ts";
 import type { Moment } from "./machine_history.ts";
 
@@ -20,6 +21,8 @@ export interface FrameParts {
   /** The latest view of the tree. */
   readonly tree: TreeView | undefined;
   readonly stats: EngineStats;
+  /** Engines started in place of one that was lost, and what is not as it was configured. */
+  readonly engine: Pick<EnginePort, "numRestarts" | "notice">;
   readonly moment: Moment | undefined;
   readonly decisions: readonly Numbered<LoggedDecision>[];
 }
@@ -41,20 +44,36 @@ export function makeFrame(parts: FrameParts): Frame {
   const isSameSize = before?.states.length === view.blocks.states.length;
   const self: Frame = {
     frame: parts.frame,
-    whole: () => whole ??= frameJson(parts, undefined, tree),
-    change: () => isSameSize ? change ??= frameJson(parts, before, view.tree) : self.whole(),
+    whole: () => whole ??= JSON.stringify(frameMessage(parts, undefined, tree)),
+    change: () =>
+      isSameSize ? change ??= JSON.stringify(frameMessage(parts, before, view.tree)) : self.whole(),
   };
   return self;
 }
 
-/** The frame of an engine that cannot be looked into, and why. */
-export function makeAwayFrame(
-  frame: number,
-  state: EngineState,
-  reason: string | undefined,
-): Frame {
-  const text = JSON.stringify({ type: "away", frame, state, reason: reason ?? null });
-  return { frame, whole: () => text, change: () => text };
+/** An engine that cannot be looked into. */
+export interface AwayParts {
+  readonly frame: number;
+  readonly timeMs: number;
+  readonly engine: Pick<EnginePort, "state" | "outage" | "numInFlight">;
+  /** Why, one sentence. */
+  readonly reason: string;
+}
+
+/** The frame of an engine that cannot be looked into: why, and what is known of its outage. */
+export function makeAwayFrame(parts: AwayParts): Frame {
+  const text = JSON.stringify(awayMessage(parts));
+  return { frame: parts.frame, whole: () => text, change: () => text };
+}
+
+/** What {@link makeAwayFrame} writes. */
+export function awayMessage({ frame, timeMs, engine, reason }: AwayParts) {
+  const outage = outageJson(engine);
+  return {
+    type: "away" as const,
+    ...{ frame, time_ms: timeMs, state: engine.state, reason },
+    ...(outage === undefined ? {} : { outage }),
+  };
 }
 
 /** A name for a cache scope that fits on a screen; the open scope has none. */
@@ -63,15 +82,20 @@ export function scopeName(scope: string | undefined): string {
   return createHash("sha256").update(scope).digest("hex").slice(0, 8);
 }
 
-function frameJson(
-  { frame, timeMs, view, stats, moment, decisions }: FrameParts,
+/**
+ * What {@link makeFrame} writes.
+ *
+ * @param before the map that the frame tells the changes of; absent: everything.
+ */
+export function frameMessage(
+  { frame, timeMs, view, stats, engine, moment, decisions }: FrameParts,
   before: BlockMap | undefined,
   tree: TreeView | undefined,
-): string {
+) {
   const numBlocks = view.blocks.states.length;
   const changes = encodeChanges(before ?? emptyMap(numBlocks), view.blocks);
-  return JSON.stringify({
-    type: "frame",
+  return {
+    type: "frame" as const,
     frame,
     is_whole: before === undefined,
     time_ms: timeMs,
@@ -80,6 +104,8 @@ function frameJson(
     groups: view.groups,
     blocks: { count: numBlocks, changes: Buffer.from(changes).toString("base64") },
     stats,
+    restarts: engine.numRestarts,
+    ...(engine.notice === undefined ? {} : { notice: engine.notice }),
     sequences: view.sequences.map((each) => ({
       id: each.id,
       request_id: each.requestId,
@@ -92,17 +118,20 @@ function frameJson(
       preemptions: each.numPreemptions,
     })),
     hidden_sequences: view.numHidden,
-    steps: view.steps.map((each) => [
-      ...[each.step, each.endMs, round(each.scheduleMs), round(each.hostMs), round(each.deviceMs)],
-      ...[each.numChunks, each.numTokens],
-    ]),
-    chunks: view.chunks.map((each) => [
-      ...[each.sequenceId, each.step, each.timeMs, each.start, each.count],
-    ]),
+    steps: view.steps.map(stepRow),
+    chunks: view.chunks.map(({ sequenceId, step, timeMs, start, count }) =>
+      [sequenceId, step, timeMs, start, count] as const
+    ),
     ...(tree === undefined ? {} : { tree: treeJson(tree) }),
     ...(moment === undefined ? {} : { moment }),
     decisions: decisions.map(({ seq, item }) => ({ seq, ...decisionJson(item) })),
-  });
+  };
+}
+
+function stepRow(step: EngineView["steps"][number]) {
+  const [scheduleMs, hostMs, deviceMs] = [step.scheduleMs, step.hostMs, step.deviceMs].map(round);
+  const { numChunks, numTokens } = step;
+  return [step.step, step.endMs, scheduleMs!, hostMs!, deviceMs!, numChunks, numTokens] as const;
 }
 
 function treeJson({ runs, scopes, numRuns, numBlocks }: TreeView) {

@@ -1,8 +1,8 @@
-import { STATUS_CODE } from "@std/http";
 import type { Handler } from "hono";
 import { z } from "zod";
-import { RequestError } from "../../core/errors.ts";
 import { cacheScope } from "../cache_scope.ts";
+import { readQuery } from "../read_query.ts";
+import { notFound, quoted } from "../refusals.ts";
 import { requireReady } from "../served_model.ts";
 import type { Services } from "../services.ts";
 import { streamSse } from "../sse.ts";
@@ -56,13 +56,7 @@ const PathQuery = z.object({
  */
 export function machinePathRoute({ engine, text, cacheSecret }: Services): Handler {
   return async (c) => {
-    const query = PathQuery.safeParse(c.req.query());
-    if (!query.success) {
-      const [issue] = query.error.issues;
-      const param = String(issue!.path[0]);
-      throw new RequestError(`The query ${JSON.stringify(param)}: ${issue!.message}`, { param });
-    }
-    const { node, hash, skip } = query.data;
+    const { node, hash, skip } = readQuery(c, PathQuery);
     requireReady(engine);
     const scope = cacheScope(c, cacheSecret, undefined);
     const { tokens } = await engine.command({
@@ -71,9 +65,9 @@ export function machinePathRoute({ engine, text, cacheSecret }: Services): Handl
       ...(scope === undefined ? {} : { cacheScope: scope }),
     });
     if (tokens === undefined) {
-      throw new RequestError(
+      throw notFound(
+        "node",
         "Your cache scope has no such path: it was evicted, or is of another key or salt",
-        { status: STATUS_CODE.NotFound, code: "not_found", param: "node" },
       );
     }
     const shown = tokens.subarray(skip, skip + MAX_TEXT_TOKENS);
@@ -95,10 +89,7 @@ export function abortRequestRoute({ engine, log }: Services): Handler {
     const requestId = c.req.param("id") ?? "";
     const { numSequences } = await engine.command({ type: "abort_request", requestId });
     if (numSequences === 0) {
-      throw new RequestError(
-        `No request ${JSON.stringify(requestId.slice(0, 100))} waits or runs`,
-        { status: STATUS_CODE.NotFound, code: "not_found", param: "id" },
-      );
+      throw notFound("id", `No request ${quoted(requestId, 100)} waits or runs`);
     }
     log.info("request aborted by an operator", { aborted_id: requestId, sequences: numSequences });
     return c.json({ id: requestId, aborted_sequences: numSequences });

@@ -160,31 +160,47 @@ export class MachineWatch {
 
   /** Makes a frame if there is something new; returns how long to rest, ms. */
   async #look(): Promise<number> {
-    const { state, failure, stats, decisions } = this.#engine;
+    const { stats, decisions } = this.#engine;
     const timeMs = Math.round(this.#beganMs + this.#clock.now());
     const moment = this.history.update(stats, timeMs);
-    const done = JSON.stringify([state, failure, stats, decisions.nextSeq]);
+    const done = this.#done();
     const isQuiet = done === this.#seen && moment === undefined && !this.#isTreeOld;
     if (isQuiet) return FRAME_MS;
     try {
       const view = await this.#view(done);
       const news = decisions.from(this.#nextDecision).slice(-MAX_DECISIONS);
       this.#nextDecision = decisions.nextSeq;
-      const { stats } = this.#engine;
       this.#publish(makeFrame({
         ...{ frame: this.#numFrames++, timeMs, view, before: this.#map, tree: this.#tree },
-        ...{ stats, moment, decisions: news },
+        ...{ stats: this.#engine.stats, engine: this.#engine, moment, decisions: news },
       }));
       this.#map = view.blocks;
-      this.#seen = JSON.stringify([state, failure, stats, decisions.nextSeq]);
+      this.#seen = this.#done();
       return Math.max(FRAME_MS, Math.min(MAX_REST_MS, REST_FACTOR * view.tookMs));
     } catch (error) {
       if (!(error instanceof EngineUnavailableError)) this.#onError(error);
-      this.#map = this.#tree = this.#lastView = undefined;
-      this.#seen = done;
-      this.#publish(makeAwayFrame(this.#numFrames++, state, failure ?? messageOf(error)));
+      this.#showAway(error, timeMs);
       return FRAME_MS;
     }
+  }
+
+  /** Tells that the engine cannot be looked into; what is seen of it next is another one. */
+  #showAway(error: unknown, timeMs: number): void {
+    // What is counted until it is back belongs to no second.
+    this.history.begin();
+    this.#map = this.#tree = this.#lastView = undefined;
+    this.#isTreeOld = false;
+    this.#seen = this.#done();
+    const reason = this.#engine.failure ?? messageOf(error);
+    const frame = this.#numFrames++;
+    this.#publish(makeAwayFrame({ frame, timeMs, engine: this.#engine, reason }));
+  }
+
+  /** What the engine has done and how it is, outages by the second: other than seen, it is new. */
+  #done(): string {
+    const { state, failure, outage, stats, decisions } = this.#engine;
+    const seconds = outage && Math.floor(outage.elapsedMs / 1000);
+    return JSON.stringify([state, failure, seconds, stats, decisions.nextSeq]);
   }
 
   /** The view of now; where nothing was done since the last, that one, without its news. */

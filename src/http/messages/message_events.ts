@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { type ErrorData, RequestError } from "../../core/errors.ts";
+import type { ErrorData } from "../../core/errors.ts";
 import type { Choice } from "../answer_format.ts";
 import { type ChatPart, ChatPartReader } from "../chat_parts.ts";
 import { type AnswerEvents, type AnswerShape, type Run, usageOf } from "../job.ts";
+import { givenUp } from "../refusals.ts";
 import { messageErrorBody } from "./message_errors.ts";
 
 /** A block of a message's content. */
@@ -91,13 +92,7 @@ export class MessageEvents implements AnswerEvents {
   }
 
   end(): object[] {
-    if (this.#end?.reason === "abort") {
-      throw new RequestError("The answer was given up before its end", {
-        status: 500,
-        type: "server_error",
-        code: "aborted",
-      });
-    }
+    if (this.#end?.reason === "abort") throw givenUp();
     const closing = this.#close();
     const delta = { ...this.#stop(), stop_details: null, container: null };
     const explanation = this.#run.explanation();

@@ -1,4 +1,3 @@
-import { RequestError } from "../../core/errors.ts";
 import type { Chat, ChatPrompt } from "../chat_job.ts";
 import { toChatMessages } from "../chat_schema.ts";
 import { extrasOf } from "../extra_fields.ts";
@@ -82,9 +81,9 @@ export function checkContext(
   const { maxModelLen } = requireReady(engine);
   const asked = options?.num_ctx;
   if (asked === undefined || asked === null || asked <= maxModelLen) return;
-  throw new RequestError(
+  throw invalid(
+    "options.num_ctx",
     `options.num_ctx must be at most ${maxModelLen}, the model's context here, got ${asked}`,
-    { code: "invalid_value", param: "options.num_ctx" },
   );
 }
 

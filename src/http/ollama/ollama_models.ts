@@ -67,7 +67,7 @@ export function ollamaShowRoute(services: Services): Handler {
         [`${info.modelType}.vocab_size`]: info.vocabSize,
       },
       capabilities: [
-        "completion",
+        ...(model.isHeadless === true ? [] : ["completion"]),
         ...(model.embedding !== undefined && "pooling" in model.embedding ? ["embedding"] : []),
         ...(tools.format === undefined ? [] : ["tools"]),
         ...(model.thinking === undefined ? [] : ["thinking"]),

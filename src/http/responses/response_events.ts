@@ -1,8 +1,9 @@
 import type { ErrorData } from "../../core/errors.ts";
-import { RequestError } from "../../core/errors.ts";
 import type { Choice } from "../answer_format.ts";
 import { type ChatPart, ChatPartReader } from "../chat_parts.ts";
 import type { AnswerEvents, AnswerShape, Run } from "../job.ts";
+import { newId } from "../new_id.ts";
+import { givenUp } from "../refusals.ts";
 import {
   callItem,
   type ItemStatus,
@@ -82,13 +83,7 @@ export class ResponseEvents implements AnswerEvents {
   }
 
   end(): object[] {
-    if (this.#reason === "abort") {
-      throw new RequestError("The answer was given up before its end", {
-        status: 500,
-        type: "server_error",
-        code: "aborted",
-      });
-    }
+    if (this.#reason === "abort") throw givenUp();
     const isCut = this.#reason === "length";
     // Even an answer without a word is a message.
     const empty = this.#output.length === 0 && this.#open === undefined ? this.#begin(MESSAGE) : [];
@@ -191,10 +186,6 @@ export class ResponseEvents implements AnswerEvents {
   #event(type: string, fields: object): object {
     return { type, sequence_number: this.#sequence++, ...fields };
   }
-}
-
-function newId(prefix: string): string {
-  return prefix + crypto.randomUUID().replaceAll("-", "");
 }
 
 function isJson(text: string): boolean {

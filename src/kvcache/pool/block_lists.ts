@@ -30,7 +30,8 @@ export class BlockLists {
   /** `numLists` empty lists (at most 127) for the blocks `[0, numBlocks)`. */
   constructor(numBlocks: number, numLists: number) {
     this.#numBlocks = numBlocks;
-    this.#next = Int32Array.from({ length: numBlocks + numLists }, (_, id) => id);
+    this.#next = new Int32Array(numBlocks + numLists);
+    for (let id = 0; id < this.#next.length; id++) this.#next[id] = id;
     this.#prev = this.#next.slice();
     this.#lists = numLists === 1 ? undefined : new Int8Array(numBlocks).fill(NONE);
     this.#lengths = new Uint32Array(numLists);
@@ -72,7 +73,7 @@ export class BlockLists {
 
   /** Takes block `id` off the list it is on, wherever it stands. */
   remove(id: BlockId): void {
-    invariant(this.has(id), `block ${id} is on no list`);
+    if (!this.has(id)) throw new InvariantError(`block ${id} is on no list`);
     this.#link(this.#prev[id]!, this.#next[id]!);
     this.#lengths[this.listOf(id)]!--;
     this.#link(id, id);
@@ -101,20 +102,11 @@ export class BlockLists {
 
   /** Audit: each list is one ring, the same in both directions, of its own blocks. O(blocks). */
   checkIntegrity(): void {
-    this.#lengths.forEach((length, list) => {
-      let numSeen = 0;
-      let before = this.#numBlocks + list;
-      // Links that bypass the sentinel make an endless ring, so the walk ends with the length.
-      for (const id of this.ids(list)) {
-        if (this.#prev[id] !== before || this.listOf(id) !== list || numSeen === length) break;
-        numSeen++;
-        before = id;
-      }
-      invariant(
-        numSeen === length && this.#prev[this.#numBlocks + list] === before,
-        `list ${list} of ${length} blocks breaks after ${numSeen}, at block ${before}`,
-      );
-    });
+    let numLinked = 0;
+    for (let list = 0; list < this.#lengths.length; list++) {
+      this.#checkRing(list);
+      numLinked += this.length(list);
+    }
     let numListed = 0;
     for (let id = 0; id < this.#numBlocks; id++) {
       const isListed = this.listOf(id) !== NONE;
@@ -123,12 +115,29 @@ export class BlockLists {
         throw new InvariantError(`block ${id} is linked and not listed`);
       }
     }
-    const numLinked = this.#lengths.reduce((sum, length) => sum + length, 0);
     invariant(numListed === numLinked, `${numListed} blocks say they are listed, ${numLinked} are`);
   }
 
+  #checkRing(list: number): void {
+    const length = this.length(list);
+    const sentinel = this.#numBlocks + list;
+    let numSeen = 0;
+    let before = sentinel;
+    // Links that bypass the sentinel make an endless ring, so the walk ends with the length.
+    for (let id = this.#next[sentinel]!; id !== sentinel; id = this.#next[id]!) {
+      if (this.#prev[id] !== before || this.listOf(id) !== list || numSeen === length) break;
+      numSeen++;
+      before = id;
+    }
+    if (numSeen !== length || this.#prev[sentinel] !== before) {
+      throw new InvariantError(
+        `list ${list} of ${length} blocks breaks after ${numSeen}, at block ${before}`,
+      );
+    }
+  }
+
   #insert(list: number, id: BlockId, place: { after: number; before: number }): void {
-    invariant(!this.has(id), `block ${id} is on list ${this.listOf(id)} already`);
+    if (this.has(id)) throw new InvariantError(`block ${id} is on list ${this.listOf(id)} already`);
     this.#link(place.after, id);
     this.#link(id, place.before);
     if (this.#lists !== undefined) this.#lists[id] = list;

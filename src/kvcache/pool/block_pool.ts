@@ -88,7 +88,7 @@ export class BlockPool implements Pool {
 
   /** Turns the mark of an idle block into a reference: it is taken without having been free. */
   claim(id: BlockId): void {
-    invariant(this.isIdle(id), `block ${id} is claimed and not idle`);
+    if (!this.isIdle(id)) throw new InvariantError(`block ${id} is claimed and not idle`);
     this.#states[id] = REFERENCE;
     this.#numIdle--;
   }
@@ -183,10 +183,14 @@ export class BlockPool implements Pool {
   /** Audit: the free list is whole, free means without reference and mark. O(pool). */
   checkIntegrity(): void {
     this.#free.checkIntegrity();
-    const wrong = this.#states.findIndex((state, id) => (state === 0) !== this.#free.has(id));
-    invariant(wrong < 0, `block ${wrong} has state ${this.#states[wrong]} and a wrong place`);
     let numIdle = 0;
-    for (const state of this.#states) if (state === MARK) numIdle++;
+    for (let id = 0; id < this.numBlocks; id++) {
+      const state = this.#states[id];
+      if (state === MARK) numIdle++;
+      if ((state === 0) !== this.#free.has(id)) {
+        throw new InvariantError(`block ${id} has state ${state} and a wrong place`);
+      }
+    }
     invariant(numIdle === this.#numIdle, `${numIdle} blocks are idle, counted ${this.#numIdle}`);
   }
 

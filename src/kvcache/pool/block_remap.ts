@@ -1,4 +1,4 @@
-import { invariant } from "../../base/invariant.ts";
+import { InvariantError } from "../../base/invariant.ts";
 import type { BlockId } from "../../core/ids.ts";
 
 /** A block that gets another id. */
@@ -41,7 +41,9 @@ export class BlockRemap {
   /** The new id of block `id`, which is still there. */
   idOf(id: BlockId): BlockId {
     const target = id < this.numBlocks ? id : this.#targets.get(id);
-    invariant(target !== undefined, `block ${id} is needed in a pool of ${this.numBlocks} blocks`);
+    if (target === undefined) {
+      throw new InvariantError(`block ${id} is needed in a pool of ${this.numBlocks} blocks`);
+    }
     return target;
   }
 
@@ -60,9 +62,10 @@ export class BlockRemap {
   ): T {
     const next = new (column.constructor as new (length: number) => T)(width * this.numBlocks);
     if (fill !== 0) next.fill(fill);
-    next.set(column.subarray(0, next.length));
+    // Views cost more than the entries of a small pool, and of a block.
+    next.set(column.length > next.length ? column.subarray(0, next.length) : column);
     for (const { from, to } of this.moves) {
-      next.set(column.subarray(width * from, width * (from + 1)), width * to);
+      for (let i = 0; i < width; i++) next[width * to + i] = column[width * from + i]!;
     }
     return next;
   }

@@ -1,4 +1,4 @@
-import { invariant } from "../../base/invariant.ts";
+import { invariant, InvariantError } from "../../base/invariant.ts";
 import type { SlabGroups } from "./slab_groups.ts";
 
 /** What stands for a slab that is on no list of partial ones. */
@@ -41,12 +41,16 @@ export function checkSlabs(
 function checkSlab(slabs: SlabGroups, slab: number, blocks: SlabBlocks): void {
   const { used, idle, free, stacked } = blocks;
   const standing = slabs.standingOf(slab);
-  invariant(
-    used === standing.numUsed && idle === standing.numIdle &&
-      (idle > 0) === standing.isMarked && free === stacked,
-    `slab ${slab} has ${used} used, ${idle} idle and ${free} free blocks, counted otherwise`,
-  );
+  const isCounted = used === standing.numUsed && idle === standing.numIdle &&
+    (idle > 0) === standing.isMarked && free === stacked;
+  if (!isCounted) {
+    throw new InvariantError(
+      `slab ${slab} has ${used} used, ${idle} idle and ${free} free blocks, counted otherwise`,
+    );
+  }
   const list = used > 0 && free > 0 ? standing.group : NO_LIST;
-  invariant(standing.list === list, `slab ${slab} is not on list ${list}`);
-  invariant(!standing.isOffered || list !== NO_LIST, `slab ${slab} has nothing for its owner`);
+  if (standing.list !== list) throw new InvariantError(`slab ${slab} is not on list ${list}`);
+  if (standing.isOffered && list === NO_LIST) {
+    throw new InvariantError(`slab ${slab} has nothing for its owner`);
+  }
 }

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { invariant } from "../../base/invariant.ts";
+import { InvariantError } from "../../base/invariant.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 
 /** Names one cached block by everything its KV depends on: 128 bits as 32 hexadecimal digits. */
@@ -19,6 +19,8 @@ export interface KeySpace {
 const FORMAT_VERSION = 1;
 const SECRET_BYTES = 32;
 const KEY_BYTES = 16;
+/** Roots remembered at once. */
+const MAX_ROOTS = 64;
 
 /** What a field of a preimage is; no two kinds of field can be taken for each other. */
 const TAG = { version: 1, model: 2, layout: 3, scope: 4, parent: 5, tokens: 6, extra: 7 } as const;
@@ -41,8 +43,8 @@ export class BlockKeyer {
   #preimage: Uint8Array;
   #view: DataView;
   #length = SECRET_BYTES;
-  /** The root that was asked for last: it is asked for with every event, mostly of one scope. */
-  #latestRoot: { readonly scope: string; readonly key: BlockKey } | undefined;
+  /** Roots that were asked for of late, by scope: one is asked for with every event. */
+  readonly #roots = new Map<string, BlockKey>();
 
   constructor(space: KeySpace) {
     this.#space = space;
@@ -54,14 +56,17 @@ export class BlockKeyer {
 
   /** The parent of the first blocks of `scope`. */
   rootKey(scope: string): BlockKey {
-    if (this.#latestRoot?.scope === scope) return this.#latestRoot.key;
+    const known = this.#roots.get(scope);
+    if (known !== undefined) return known;
     this.#length = SECRET_BYTES;
     this.#writeField(TAG.version, Uint8Array.of(FORMAT_VERSION));
     this.#writeText(TAG.model, this.#space.modelFingerprint);
     this.#writeText(TAG.layout, this.#space.layout);
     this.#writeText(TAG.scope, scope);
-    this.#latestRoot = { scope, key: this.#digest() };
-    return this.#latestRoot.key;
+    const key = this.#digest();
+    if (this.#roots.size === MAX_ROOTS) this.#roots.clear();
+    this.#roots.set(scope, key);
+    return key;
   }
 
   /**
@@ -86,7 +91,9 @@ export class BlockKeyer {
 
   /** Its digits as they are: cheaper than to make bytes of them. */
   #writeParent(parent: BlockKey): void {
-    invariant(parent.length === 2 * KEY_BYTES, `a block key of ${parent.length} digits`);
+    if (parent.length !== 2 * KEY_BYTES) {
+      throw new InvariantError(`a block key of ${parent.length} digits`);
+    }
     const start = this.#startField(TAG.parent, parent.length);
     for (let i = 0; i < parent.length; i++) this.#preimage[start + i] = parent.charCodeAt(i);
   }

@@ -1,4 +1,4 @@
-import { invariant } from "../../base/invariant.ts";
+import { InvariantError } from "../../base/invariant.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 
@@ -49,7 +49,7 @@ export class BlockTournament {
 
   /** Enters block `id`, which is not in. */
   push(id: BlockId): void {
-    invariant(!this.has(id), `block ${id} is in the tournament already`);
+    if (this.has(id)) throw new InvariantError(`block ${id} is in the tournament already`);
     this.#enter(id);
     for (let node = (this.#numBlocks + id) >> 1; node >= 1; node >>= 1) {
       const first = this.#firsts[node]!;
@@ -60,7 +60,7 @@ export class BlockTournament {
 
   /** Takes block `id` out. */
   remove(id: BlockId): void {
-    invariant(this.has(id), `block ${id} is not in the tournament`);
+    if (!this.has(id)) throw new InvariantError(`block ${id} is not in the tournament`);
     this.#members[id >> 3]! &= ~(1 << (id & 7));
     this.#length--;
     for (let node = (this.#numBlocks + id) >> 1; node >= 1; node >>= 1) {
@@ -90,8 +90,8 @@ export class BlockTournament {
   checkIntegrity(): void {
     for (let node = 1; node < this.#numBlocks; node++) {
       const first = this.#playAt(node);
-      invariant(
-        this.#firsts[node] === first,
+      if (this.#firsts[node] === first) continue;
+      throw new InvariantError(
         `block ${this.#firsts[node]} leads at node ${node} of the tournament, not ${first}`,
       );
     }
@@ -109,7 +109,8 @@ export class BlockTournament {
   }
 
   #playAt(node: number): BlockId {
-    const [a, b] = [this.#firstBelow(2 * node), this.#firstBelow(2 * node + 1)];
+    const a = this.#firstBelow(2 * node);
+    const b = this.#firstBelow(2 * node + 1);
     if (a === NONE || b === NONE) return Math.max(a, b);
     return this.#isBefore(a, b) ? a : b;
   }

@@ -1,13 +1,14 @@
-import { invariant, InvariantError } from "../../base/invariant.ts";
-import { type LayerCache, NO_BLOCK } from "../../core/cache_group.ts";
+import { InvariantError } from "../../base/invariant.ts";
+import { type CacheSpec, NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { CachedBlocks } from "./cached_blocks.ts";
 import type { EncoderEntries } from "./encoder_entries.ts";
-import type { NodeBlocks, NodeId } from "./node_blocks.ts";
+import type { NodeBlocks } from "./node_blocks.ts";
+import type { NodeId } from "./radix_tree.ts";
 
 /** What an audit of a prefix cache looks at. */
 export interface AuditedCache extends CachedBlocks {
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   /** Absent where a node is its block. */
   readonly columns: NodeBlocks | undefined;
   /** Absent where no group is an encoder's. */
@@ -58,7 +59,9 @@ export function checkPaths(
   for (const path of paths) path?.countNodes(counts);
   columns?.subtractHolders(counts);
   for (const [node, count] of counts) {
-    invariant(count === 0, `node ${node} is on ${count} paths more than it counts`);
+    if (count !== 0) {
+      throw new InvariantError(`node ${node} is on ${count} paths more than it counts`);
+    }
   }
 }
 

@@ -3,8 +3,7 @@ import type { BlockKey, BlockKeyer } from "./block_key.ts";
 import type { CacheListener } from "./cache_listener.ts";
 import type { EntryName } from "./encoder_entry.ts";
 import { EvictedBlocks } from "./evicted_blocks.ts";
-import type { NodeId } from "./node_blocks.ts";
-import type { RadixTree } from "./radix_tree.ts";
+import type { NodeId, RadixTree } from "./radix_tree.ts";
 
 /**
  * What is told and counted of cached blocks that come and go: events for a listener, which name

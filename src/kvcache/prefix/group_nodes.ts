@@ -1,11 +1,17 @@
-import { invariant } from "../../base/invariant.ts";
+import { InvariantError } from "../../base/invariant.ts";
 import { NO_BLOCK } from "../../core/cache_group.ts";
 import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { GroupedBlocks } from "./cached_blocks.ts";
-import type { NodeBlock, NodeId } from "./node_blocks.ts";
+import type { NodeBlock } from "./node_blocks.ts";
 import type { NodeEviction } from "./node_eviction.ts";
-import type { BlockContent, TreePlace } from "./radix_tree.ts";
+import type { BlockContent, NodeId, TreePlace } from "./radix_tree.ts";
+
+/** The scope in which a block is found, and how long it is kept. */
+export interface BlockCaching {
+  readonly scope: string;
+  readonly retention?: CacheRetention;
+}
 
 /**
  * What only a tree of several groups has: nodes that are made before they have blocks, blocks that
@@ -48,10 +54,9 @@ export class GroupNodes {
    */
   add(place: TreePlace, { tokens, start }: BlockContent): NodeId {
     const { tree, columns } = this.#cached;
-    invariant(
-      place.parent === undefined || columns.isHeld(place.parent),
-      `a node is put below node ${place.parent}, which is on no path`,
-    );
+    if (place.parent !== undefined && !columns.isHeld(place.parent)) {
+      throw new InvariantError(`a node is put below node ${place.parent}, which is on no path`);
+    }
     const node = columns.open();
     if (columns.capacity > tree.capacity) tree.grow(columns.capacity);
     tree.insert(place, tokens, start, node);
@@ -61,7 +66,7 @@ export class GroupNodes {
   /** Makes block `id`, which the caller holds, findable at a node where its group has none. */
   setBlock(
     { node, group, id }: NodeBlock,
-    { scope, retention }: { readonly scope: string; readonly retention?: CacheRetention },
+    { scope, retention }: BlockCaching,
   ): void {
     const { pool, columns, idle, records } = this.#cached;
     pool.mark(id);

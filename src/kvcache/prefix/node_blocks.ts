@@ -2,9 +2,7 @@ import { invariant, InvariantError } from "../../base/invariant.ts";
 import type { BlockId } from "../../core/ids.ts";
 import { NO_BLOCK } from "../../core/cache_group.ts";
 import { BlockRemap } from "../pool/block_remap.ts";
-
-/** A node of the radix tree: a block-sized run of tokens behind all tokens above it. */
-export type NodeId = number;
+import type { NodeId } from "./radix_tree.ts";
 
 /** A block of a group that holds, or is to hold, what a node stands for. */
 export interface NodeBlock {
@@ -82,7 +80,7 @@ export class NodeBlocks {
    * Says that a node, which has no blocks, has left the tree. Its id is free once nobody holds it.
    */
   close(node: NodeId): void {
-    invariant(this.#numBlocks[node] === 0, `node ${node} leaves with blocks`);
+    if (!this.isEmpty(node)) throw new InvariantError(`node ${node} leaves with blocks`);
     this.#isAttached[node] = 0;
     if (this.#numHolders[node] === 0) this.#recycle(node);
   }
@@ -120,10 +118,9 @@ export class NodeBlocks {
 
   /** Gives a node a block in a group where it has none. */
   set(node: NodeId, group: number, id: BlockId): void {
-    invariant(
-      this.#blocks[group]![node] === NO_BLOCK && this.#nodes[id] === NO_NODE,
-      `node ${node} or block ${id} of group ${group} is taken`,
-    );
+    if (this.#blocks[group]![node] !== NO_BLOCK || this.#nodes[id] !== NO_NODE) {
+      throw new InvariantError(`node ${node} or block ${id} of group ${group} is taken`);
+    }
     this.#blocks[group]![node] = id;
     this.#nodes[id] = node;
     this.#numBlocks[node]!++;
@@ -156,7 +153,7 @@ export class NodeBlocks {
 
   /** Takes a node off one path; returns whether that was the last, and the node is in the tree. */
   unhold(node: NodeId): boolean {
-    invariant(this.#numHolders[node]! > 0, `node ${node} is let go twice`);
+    if (!this.isHeld(node)) throw new InvariantError(`node ${node} is let go twice`);
     if (--this.#numHolders[node]! > 0) return false;
     if (this.isAttached(node)) return true;
     this.#recycle(node);
@@ -175,32 +172,42 @@ export class NodeBlocks {
 
   /** Audit: blocks and nodes name each other. O(nodes + pool). */
   checkIntegrity(): void {
-    const numBlocks = new Uint8Array(this.capacity);
     let numNamed = 0;
-    this.#blocks.forEach((blocks, group) =>
-      blocks.forEach((id, node) => {
-        if (id === NO_BLOCK) return;
-        if (this.#nodes[id] !== node) {
-          throw new InvariantError(`block ${id} of group ${group} is not node ${node}'s`);
-        }
-        numBlocks[node]!++;
-        numNamed++;
-      })
-    );
-    const numOwned = this.#nodes.reduce((sum, node) => sum + (node === NO_NODE ? 0 : 1), 0);
+    for (let node = 0; node < this.capacity; node++) {
+      const numBlocks = this.#countBlocks(node);
+      if (numBlocks !== this.#numBlocks[node]) {
+        throw new InvariantError(`node ${node} has ${numBlocks} blocks, counted otherwise`);
+      }
+      numNamed += numBlocks;
+    }
+    let numOwned = 0;
+    for (let id = 0; id < this.#nodes.length; id++) if (this.isCached(id)) numOwned++;
     invariant(
       numNamed === numOwned && numNamed === this.#numNamed,
       `${numOwned} blocks have a node, ${numNamed} are named, counted are ${this.#numNamed}`,
     );
-    const wrong = numBlocks.findIndex((count, node) => count !== this.#numBlocks[node]);
-    invariant(wrong < 0, `node ${wrong} has ${numBlocks[wrong]} blocks, counted otherwise`);
   }
 
   /** Adds how often each node is held to `counts`, taken off; for audits. */
   subtractHolders(counts: Map<NodeId, number>): void {
-    this.#numHolders.forEach((count, node) => {
+    for (let node = 0; node < this.#numHolders.length; node++) {
+      const count = this.#numHolders[node]!;
       if (count > 0) counts.set(node, (counts.get(node) ?? 0) - count);
-    });
+    }
+  }
+
+  /** The blocks of a node, each of which has to name the node. */
+  #countBlocks(node: NodeId): number {
+    let count = 0;
+    for (let group = 0; group < this.#blocks.length; group++) {
+      const id = this.blockOf(node, group);
+      if (id === NO_BLOCK) continue;
+      if (this.#nodes[id] !== node) {
+        throw new InvariantError(`block ${id} of group ${group} is not node ${node}'s`);
+      }
+      count++;
+    }
+    return count;
   }
 
   #recycle(node: NodeId): void {

@@ -2,7 +2,7 @@ import { NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { Eviction, GroupedBlocks } from "./cached_blocks.ts";
 import type { EncoderEntries } from "./encoder_entries.ts";
-import type { NodeId } from "./node_blocks.ts";
+import type { NodeId } from "./radix_tree.ts";
 
 /**
  * Eviction where a node has a block per group, or a tombstone.

@@ -126,7 +126,7 @@ export class PinnedPrefixes {
   }
 
   /** Adds the references of all pins to `counts`, one entry per block; for audits. */
-  countReferences(counts: Uint32Array): void {
+  countReferences(counts: number[]): void {
     for (const { ids } of this.#pins.values()) for (const id of ids) counts[id]!++;
   }
 }

@@ -1,5 +1,5 @@
 import { invariant, InvariantError } from "../../base/invariant.ts";
-import { type LayerCache, NO_BLOCK, ONE_FULL_GROUP } from "../../core/cache_group.ts";
+import { type CacheSpec, NO_BLOCK, ONE_FULL_GROUP } from "../../core/cache_group.ts";
 import { OutOfBlocksError } from "../../core/errors.ts";
 import type { TreeView } from "../../core/engine_view.ts";
 import type { CacheRetention } from "../../core/generation.ts";
@@ -19,12 +19,18 @@ import { GroupNodes } from "./group_nodes.ts";
 import { IdleOrder } from "./idle_order.ts";
 import { LeafEviction } from "./leaf_eviction.ts";
 import { type Hit, longestHit, noHit } from "./longest_hit.ts";
-import { NodeBlocks, type NodeId } from "./node_blocks.ts";
+import { NodeBlocks } from "./node_blocks.ts";
 import { NodeEviction } from "./node_eviction.ts";
 import { PinnedPrefixes } from "./pinned_prefixes.ts";
 import type { PrefixCacheOptions } from "./prefix_cache_options.ts";
-import { type BlockContent, type PathEnd, RadixTree, type TreePlace } from "./radix_tree.ts";
-import { type PathName, tokensAlong, viewTree } from "./tree_view.ts";
+import {
+  type BlockContent,
+  type NodeId,
+  type PathEnd,
+  RadixTree,
+  type TreePlace,
+} from "./radix_tree.ts";
+import { holdersOfNodes, type PathName, tokensAlong, viewTree } from "./tree_view.ts";
 
 /** How many leading tokens of a prompt are cached at the moment. */
 export type CachedLength = () => number;
@@ -62,7 +68,7 @@ export class PrefixCache implements BlockSource {
   readonly nodes: GroupNodes | undefined;
   /** What is cached of the outputs of encoders; there where a group is one's. */
   readonly entries: EncoderEntries | undefined;
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   /** The groups that keep every position: each node has a block of each of them. */
   readonly fullGroups: readonly number[];
   readonly #pool: Pool;
@@ -80,7 +86,7 @@ export class PrefixCache implements BlockSource {
     pool: Pool,
     blockSize: number,
     options: PrefixCacheOptions,
-    groups: readonly LayerCache[] = ONE_FULL_GROUP,
+    groups: readonly CacheSpec[] = ONE_FULL_GROUP,
   ) {
     const { numBlocks } = pool;
     const { policy = "lru", now = () => performance.now() } = options;
@@ -116,13 +122,13 @@ export class PrefixCache implements BlockSource {
   }
 
   /** Whether look-ups can find anything. */
-  get isSearched(): boolean {
+  get canHit(): boolean {
     return !this.#forceMiss;
   }
 
   /** Nodes of the tree, those in use included; with one group of full attention, blocks. */
-  get numCached(): number {
-    return this.#tree.numBlocks;
+  get numNodes(): number {
+    return this.#tree.numNodes;
   }
 
   /** Blocks evicted so far to make room. */
@@ -172,7 +178,7 @@ export class PrefixCache implements BlockSource {
     let end: PathEnd | undefined;
     return () => {
       if (!this.#forceMiss) end = this.#tree.follow(scope, tokens, limit, end);
-      return (end?.numBlocks ?? 0) * this.blockSize;
+      return (end?.numNodes ?? 0) * this.blockSize;
     };
   }
 
@@ -201,6 +207,13 @@ export class PrefixCache implements BlockSource {
   /** Whether block `id` is cached and nobody uses it. */
   isIdle(id: BlockId): boolean {
     return this.#pool.isIdle(id);
+  }
+
+  /** The group in which block `id` is cached; undefined for one that is not, or the only group. */
+  groupOf(id: BlockId): number | undefined {
+    const { columns } = this;
+    if (columns?.isCached(id)) return columns.groupOf(id);
+    return this.entries?.entryOf(id)?.group;
   }
 
   /** The node at `place` with that content; undefined when there is none. */
@@ -295,7 +308,7 @@ export class PrefixCache implements BlockSource {
   /** Forgets everything and takes all pins back; no table or copy may hold a cached block. */
   clear(): void {
     this.pins.removeAll();
-    const numOfNodes = this.columns?.numBlocks ?? this.#tree.numBlocks;
+    const numOfNodes = this.columns?.numBlocks ?? this.#tree.numNodes;
     const numMarked = numOfNodes + (this.entries?.numBlocks ?? 0);
     const numInUse = numMarked - this.#idle.numListed;
     invariant(numInUse === 0, `${numInUse} of ${numMarked} cached blocks are in use`);
@@ -340,7 +353,7 @@ export class PrefixCache implements BlockSource {
   }
 
   /** Adds the references of pins to `counts`, one entry per block; for audits. */
-  countReferences(counts: Uint32Array): void {
+  countReferences(counts: number[]): void {
     this.pins.countReferences(counts);
   }
 
@@ -351,22 +364,9 @@ export class PrefixCache implements BlockSource {
 
   /** The `maxNumRuns` largest and most used runs of the tree, and what holds them. O(pool). */
   viewTree(maxNumRuns: number): TreeView {
-    const flags = this.pins.flags(this.#pool.numBlocks);
-    const { capacity } = this.#tree;
-    const { columns, groups } = this;
-    const holders = new Uint32Array(capacity);
-    let pinned = flags;
-    if (columns === undefined) {
-      for (let node = 0; node < capacity; node++) holders[node] = this.#pool.refCount(node);
-    } else {
-      pinned = new Uint8Array(capacity);
-      for (let node = 0; node < columns.capacity; node++) {
-        holders[node] = columns.numHolders(node);
-        const isPinned = groups.some((_, group) => flags[columns.blockOf(node, group)] === 1);
-        pinned[node] = Number(isPinned);
-      }
-    }
-    return viewTree(this.#tree, { holders, pinned, maxNumRuns, nowMs: this.#now() });
+    const { pins, columns, groups } = this;
+    const holders = holdersOfNodes({ ...this.#cached, pins, columns, groups });
+    return viewTree(this.#tree, { ...holders, maxNumRuns, nowMs: this.#now() });
   }
 
   /**

@@ -1,99 +1,105 @@
 import { invariant, InvariantError } from "../../base/invariant.ts";
-import type { BlockId } from "../../core/ids.ts";
-import { type BlockKey, BlockKeyColumn, type BlockKeyer } from "./block_key.ts";
 import { BlockRemap } from "../pool/block_remap.ts";
+import { type BlockKey, BlockKeyColumn, type BlockKeyer } from "./block_key.ts";
 import { HashIndex } from "./hash_index.ts";
 import { NodeUsage } from "./node_usage.ts";
 import { PathHasher } from "./path_hash.ts";
 import { ScopeRoots } from "./scope_roots.ts";
 
-/** The parent of a block that is not in the tree. */
+/** A node of the tree: a block-sized run of tokens behind all tokens above it. */
+export type NodeId = number;
+
+/** The parent of a node that is not in the tree. */
 export const ABSENT = -1;
-/** What stands for no block where one is looked for. */
+/** What stands for no node where one is looked for. */
 const NONE = -1;
 
-/** Where a block is looked for or put: below `parent`, or below the root of `scope`. */
+/** Where a node is looked for or put: below `parent`, or below the root of `scope`. */
 export interface TreePlace {
   readonly scope: string;
-  readonly parent: BlockId | undefined;
+  readonly parent: NodeId | undefined;
 }
 
 /** How far a prompt has been seen to lead, and how that place is known again. */
 export interface PathEnd {
-  readonly block: BlockId;
+  readonly node: NodeId;
   /** Of the path to there; see {@link RadixTree.hashOf}. */
   readonly hash: number;
-  /** From the first position on. */
-  readonly numBlocks: number;
+  /** Of the path. */
+  readonly numNodes: number;
 }
 
-/** What a block holds: `tokens[start, start + blockSize)`. */
+/** The tokens of a node: `tokens[start, start + blockSize)`. */
 export interface BlockContent {
   readonly tokens: Uint32Array;
   readonly start: number;
 }
 
 /**
- * Token sequences whose KV is cached, as one radix tree per scope with blocks for nodes.
+ * Token sequences whose KV is cached, as one radix tree per scope whose nodes are block-sized.
  *
  *     scope "a" --- [You are a help] --- [ful assistant. ] --+-- [What is 2 + 2? ]
- *                        block 7              block 3        '-- [Write a poem on]
+ *                        node 7               node 3         '-- [Write a poem on]
  *
  * After Zheng et al. 2023, "RadixAttention" (arXiv:2312.07104), section 3, with one difference: an
  * edge of several blocks is a chain of nodes with one child each. The run that two prompts share
  * therefore needs no split when a third leaves it midway; it gets a second child. A node is cached
- * or evicted by itself, and what the tree knows of it are entries of columns indexed by block id.
+ * or evicted by itself, and what the tree knows of it are entries of columns indexed by its id.
+ *
+ * With one group of full attention a node's id is that of the block with its KV. With several
+ * groups `NodeBlocks` has the blocks of each node; the tree knows of no blocks.
  *
  * A child is found by the hash of its path, scope and all tokens to its end, and then by comparing
  * parent and tokens, so a collision costs time and never serves the KV of other tokens. All
- * operations cost O(blocks walked); columns take 37 bytes per block and 4 per token position.
+ * operations cost O(nodes walked); columns take 37 bytes per node and 4 per token position.
  */
 export class RadixTree {
   readonly blockSize: number;
   /** Makes the hashes that {@link hashOf} tells. */
   readonly hasher: PathHasher;
-  /** How often its blocks were found. */
+  /** How often its nodes were found. */
   readonly usage: NodeUsage = new NodeUsage();
   readonly #keyer: BlockKeyer;
-  /** Block id, or `-2 - root id`, or ABSENT. */
+  /** Node id, or `-2 - root id`, or ABSENT. */
   #parents: Int32Array;
-  /** 0 for blocks that are not in the tree. */
+  /** 0 for nodes that are not in the tree. */
   #numChildren: Uint32Array;
-  /** `[block][offset]`, valid for blocks in the tree. */
+  /** `[node][offset]`, valid for nodes in the tree. */
   #tokens: Uint32Array;
-  /** The blocks by the hashes of their paths. */
+  /** The nodes by the hashes of their paths. */
   readonly #index: HashIndex;
   readonly #keys: BlockKeyColumn;
   readonly #roots = new ScopeRoots();
-  #numBlocks = 0;
+  #numNodes = 0;
 
-  constructor(numBlocks: number, blockSize: number, keyer: BlockKeyer) {
+  /** Empty, for the nodes `[0, capacity)`. */
+  constructor(capacity: number, blockSize: number, keyer: BlockKeyer) {
     this.blockSize = blockSize;
     this.hasher = new PathHasher(blockSize);
     this.#keyer = keyer;
-    this.#parents = new Int32Array(numBlocks).fill(ABSENT);
-    this.#numChildren = new Uint32Array(numBlocks);
-    this.#tokens = new Uint32Array(numBlocks * blockSize);
-    this.#index = new HashIndex(numBlocks);
-    this.#keys = new BlockKeyColumn(numBlocks);
+    this.#parents = new Int32Array(capacity).fill(ABSENT);
+    this.#numChildren = new Uint32Array(capacity);
+    this.#tokens = new Uint32Array(capacity * blockSize);
+    this.#index = new HashIndex(capacity);
+    this.#keys = new BlockKeyColumn(capacity);
   }
 
-  /** Blocks in the tree. */
-  get numBlocks(): number {
-    return this.#numBlocks;
+  /** Nodes in the tree. */
+  get numNodes(): number {
+    return this.#numNodes;
   }
 
-  /** Places of blocks. */
+  /** Places of nodes. */
   get capacity(): number {
     return this.#parents.length;
   }
 
-  /** Block above each block, `-2 - root` below a root, or {@link ABSENT}. Not to be written. */
+  /** Node above each node, `-2 - root` below a root, or {@link ABSENT}. Not to be written. */
   get parents(): Int32Array {
     return this.#parents;
   }
 
-  /** Children of each block. Not to be written. */
+  /** Children of each node. Not to be written. */
   get childCounts(): Uint32Array {
     return this.#numChildren;
   }
@@ -103,53 +109,53 @@ export class RadixTree {
     return this.#roots.scopeOf(root);
   }
 
-  /** Whether block `id` is in the tree. */
-  has(id: BlockId): boolean {
+  /** Whether node `id` is in the tree. */
+  has(id: NodeId): boolean {
     return this.#parents[id] !== ABSENT;
   }
 
-  /** The block above block `id`; undefined when `id` holds the first positions. */
-  parentOf(id: BlockId): BlockId | undefined {
+  /** The node above node `id`; undefined for the first of a path. */
+  parentOf(id: NodeId): NodeId | undefined {
     const parent = this.#parents[id]!;
     return parent >= 0 ? parent : undefined;
   }
 
-  /** Whether nothing hangs below block `id`. */
-  isLeaf(id: BlockId): boolean {
+  /** Whether nothing hangs below node `id`. */
+  isLeaf(id: NodeId): boolean {
     return this.#numChildren[id] === 0;
   }
 
-  /** The tokens of block `id`; valid while it is in the tree. */
-  tokensOf(id: BlockId): Uint32Array {
+  /** The tokens of node `id`; valid while it is in the tree. */
+  tokensOf(id: NodeId): Uint32Array {
     return this.#tokens.subarray(id * this.blockSize, (id + 1) * this.blockSize);
   }
 
   /**
-   * The blocks of the longest cached prefix of `tokens[0, limit)` within `scope`, in order of
-   * position. Changes nothing.
+   * The nodes of the longest prefix of `tokens[0, limit)` within `scope` that the tree has, in
+   * order of position. Changes nothing.
    */
-  match(scope: string, tokens: Uint32Array, limit: number): BlockId[] {
-    const blocks: BlockId[] = [];
+  match(scope: string, tokens: Uint32Array, limit: number): NodeId[] {
+    const nodes: NodeId[] = [];
     const root = this.#roots.find(scope);
-    if (root === undefined) return blocks;
+    if (root === undefined) return nodes;
     let parent = -2 - root;
     let hash = this.hasher.root(scope);
     for (let start = 0; start + this.blockSize <= limit; start += this.blockSize) {
       hash = this.hasher.child(hash, tokens, start);
-      const block = this.#findChild({ parent, hash }, tokens, start);
-      if (block === NONE) break;
-      blocks.push(block);
-      parent = block;
+      const node = this.#findChild({ parent, hash }, tokens, start);
+      if (node === NONE) break;
+      nodes.push(node);
+      parent = node;
     }
-    return blocks;
+    return nodes;
   }
 
   /**
    * How far {@link match} leads, from where it led `before`; undefined for nowhere. O(1) where that
-   * place is left and nothing has come below it, O(blocks of the match) where it is gone.
+   * place is still there and nothing has come below it, O(nodes of the match) where it is gone.
    *
-   * A place whose block has got other content is taken for itself where the 32 bits of both hashes
-   * agree: for orders and estimates, never to share a block.
+   * A node whose id has been given to other tokens is taken for itself where the 32 bits of both
+   * hashes agree: for orders and estimates, never to share a block.
    */
   follow(
     scope: string,
@@ -159,45 +165,47 @@ export class RadixTree {
   ): PathEnd | undefined {
     const root = this.#roots.find(scope);
     if (root === undefined) return undefined;
-    const isThere = before !== undefined && this.has(before.block) &&
-      this.hashOf(before.block) === before.hash;
+    const isThere = before !== undefined && this.has(before.node) &&
+      this.hashOf(before.node) === before.hash;
     let end = isThere ? before : undefined;
     let hash = end?.hash ?? this.hasher.root(scope);
-    let numBlocks = end?.numBlocks ?? 0;
-    while ((numBlocks + 1) * this.blockSize <= limit) {
-      const start = numBlocks * this.blockSize;
+    let numNodes = end?.numNodes ?? 0;
+    while ((numNodes + 1) * this.blockSize <= limit) {
+      const start = numNodes * this.blockSize;
       hash = this.hasher.child(hash, tokens, start);
-      const block = this.#findChild({ parent: end?.block ?? -2 - root, hash }, tokens, start);
-      if (block === NONE) break;
-      end = { block, hash, numBlocks: ++numBlocks };
+      const node = this.#findChild({ parent: end?.node ?? -2 - root, hash }, tokens, start);
+      if (node === NONE) break;
+      end = { node, hash, numNodes: ++numNodes };
     }
     return end;
   }
 
-  /** The block at `place` that holds `tokens[start, start + blockSize)`, or undefined. */
-  find({ scope, parent }: TreePlace, tokens: Uint32Array, start: number): BlockId | undefined {
+  /** The node at `place` that has `tokens[start, start + blockSize)`, or undefined. */
+  find({ scope, parent }: TreePlace, tokens: Uint32Array, start: number): NodeId | undefined {
     const root = this.#roots.find(scope);
     if (root === undefined) return undefined;
     const hash = this.hasher.child(this.#hashAbove(scope, parent), tokens, start);
-    const block = this.#findChild({ parent: parent ?? -2 - root, hash }, tokens, start);
-    return block === NONE ? undefined : block;
+    const node = this.#findChild({ parent: parent ?? -2 - root, hash }, tokens, start);
+    return node === NONE ? undefined : node;
   }
 
   /**
-   * Puts block `id` at `place`, holding `tokens[start, start + blockSize)`, which is not there yet.
+   * Puts node `id` at `place`, where there is none yet with `tokens[start, start + blockSize)`.
    */
-  insert({ scope, parent }: TreePlace, tokens: Uint32Array, start: number, id: BlockId): void {
-    invariant(!this.has(id), `block ${id} is in the tree already`);
+  insert({ scope, parent }: TreePlace, tokens: Uint32Array, start: number, id: NodeId): void {
+    if (this.has(id)) throw new InvariantError(`node ${id} is in the tree already`);
     this.#tokens.set(tokens.subarray(start, start + this.blockSize), id * this.blockSize);
     this.#parents[id] = parent ?? -2 - this.#roots.addChild(scope);
     if (parent !== undefined) this.#numChildren[parent]!++;
     this.#index.add(id, this.hasher.child(this.#hashAbove(scope, parent), tokens, start));
-    this.#numBlocks++;
+    this.#numNodes++;
   }
 
-  /** Takes block `id`, a leaf, out of the tree. */
-  remove(id: BlockId): void {
-    invariant(this.has(id) && this.isLeaf(id), `block ${id} is not a leaf of the tree`);
+  /** Takes node `id`, a leaf, out of the tree. */
+  remove(id: NodeId): void {
+    if (!this.has(id) || !this.isLeaf(id)) {
+      throw new InvariantError(`node ${id} is not a leaf of the tree`);
+    }
     this.#index.remove(id);
     const parent = this.#parents[id]!;
     this.#parents[id] = ABSENT;
@@ -205,55 +213,55 @@ export class RadixTree {
     if (parent >= 0) this.#numChildren[parent]!--;
     else this.#roots.dropChild(-2 - parent);
     this.usage.leave(id, parent >= 0 ? parent : undefined);
-    this.#numBlocks--;
+    this.#numNodes--;
   }
 
-  /** Block `id` and all blocks below it, each before its parent. O(1) for a leaf, else O(pool). */
-  subtreeOf(id: BlockId): BlockId[] {
-    const blocks = [id];
-    if (this.isLeaf(id)) return blocks;
+  /** Node `id` and all below it, each before its parent. O(1) for a leaf, else O(capacity). */
+  subtreeOf(id: NodeId): NodeId[] {
+    const nodes = [id];
+    if (this.isLeaf(id)) return nodes;
     const children = Map.groupBy(this.#parents.keys(), (child) => this.#parents[child]!);
-    for (const block of blocks) blocks.push(...children.get(block) ?? []);
-    return blocks.reverse();
+    for (const node of nodes) nodes.push(...children.get(node) ?? []);
+    return nodes.reverse();
   }
 
-  /** The key of block `id`; made at the first call, then O(1). */
-  keyOf(id: BlockId): BlockKey {
-    const missing: BlockId[] = [];
-    let at: BlockId | undefined = id;
+  /** The key of the block that node `id` stands for; made at the first call, then O(1). */
+  keyOf(id: NodeId): BlockKey {
+    const missing: NodeId[] = [];
+    let at: NodeId | undefined = id;
     let key: BlockKey | undefined;
     while (at !== undefined && (key = this.#keys.get(at)) === undefined) {
       missing.push(at);
       at = this.parentOf(at);
     }
     key ??= this.parentKeyOf(missing.at(-1)!);
-    for (const block of missing.reverse()) {
-      key = this.#keyer.childKey(key, this.tokensOf(block));
-      this.#keys.set(block, key);
+    for (const node of missing.reverse()) {
+      key = this.#keyer.childKey(key, this.tokensOf(node));
+      this.#keys.set(node, key);
     }
     return key;
   }
 
-  /** The key of what stands above block `id`: a block, or the root of its scope. */
-  parentKeyOf(id: BlockId): BlockKey {
+  /** The key of what stands above node `id`: a block's, or that of the root of its scope. */
+  parentKeyOf(id: NodeId): BlockKey {
     const parent = this.#parents[id]!;
     return parent >= 0 ? this.keyOf(parent) : this.#keyer.rootKey(this.#roots.scopeOf(-2 - parent));
   }
 
   /**
-   * The 32-bit hash of block `id`'s path: its scope and all tokens up to its end. It names contents
-   * and outlives the block, within this tree alone.
+   * The 32-bit hash of node `id`'s path: its scope and all tokens up to its end. It names contents
+   * and outlives the node, within this tree alone.
    */
-  hashOf(id: BlockId): number {
+  hashOf(id: NodeId): number {
     return this.#index.hashOf(id);
   }
 
-  /** Makes room for the ids below `numBlocks`, which are more than before. O(pool). */
-  grow(numBlocks: number): void {
-    this.resize(new BlockRemap(numBlocks, []));
+  /** Makes room for the ids below `capacity`, which are more than before. O(capacity). */
+  grow(capacity: number): void {
+    this.resize(new BlockRemap(capacity, []));
   }
 
-  /** Takes the new size and ids; no block of the tree may be gone. O(pool). */
+  /** Takes the new capacity and ids; no node of the tree may be gone. O(capacity). */
   resize(remap: BlockRemap): void {
     const parents = remap.column(this.#parents, { fill: ABSENT });
     this.#parents = parents.map((parent) => parent >= 0 ? remap.idOf(parent) : parent);
@@ -264,18 +272,19 @@ export class RadixTree {
     this.#index.resize(remap, (id) => this.has(id));
   }
 
-  /** Audit: every block is found below its parent, and children are counted. O(pool). */
+  /** Audit: every node is found below its parent, and children are counted. O(capacity). */
   checkIntegrity(): void {
-    const numChildren = new Uint32Array(this.#numChildren.length);
-    let numBlocks = 0;
+    const numChildren = new Array<number>(this.#numChildren.length).fill(0);
+    let numNodes = 0;
     let numTop = 0;
-    this.#parents.forEach((parent, id) => {
-      if (parent === ABSENT) return;
-      numBlocks++;
+    for (let id = 0; id < this.#parents.length; id++) {
+      const parent = this.#parents[id]!;
+      if (parent === ABSENT) continue;
+      numNodes++;
       if (parent >= 0) numChildren[parent]!++;
       else numTop++;
       if (parent >= 0 && !this.has(parent)) {
-        throw new InvariantError(`block ${id} hangs below ${parent}, not in the tree`);
+        throw new InvariantError(`node ${id} hangs below ${parent}, not in the tree`);
       }
       const start = id * this.blockSize;
       const above = parent >= 0
@@ -284,22 +293,22 @@ export class RadixTree {
       const hash = this.hasher.child(above, this.#tokens, start);
       const found = this.#findChild({ parent, hash }, this.#tokens, start);
       if (found !== id) {
-        throw new InvariantError(`block ${id} is looked for and ${found} is found`);
+        throw new InvariantError(`node ${id} is looked for and ${found} is found`);
       }
-    });
-    invariant(
-      numBlocks === this.#numBlocks,
-      `${numBlocks} blocks in the tree, not ${this.#numBlocks}`,
-    );
-    const wrong = numChildren.findIndex((count, id) => count !== this.#numChildren[id]);
-    invariant(wrong < 0, `block ${wrong} has ${numChildren[wrong]} children, counted otherwise`);
+    }
+    invariant(numNodes === this.#numNodes, `${numNodes} nodes, not ${this.#numNodes}`);
+    for (let id = 0; id < numChildren.length; id++) {
+      if (numChildren[id] !== this.#numChildren[id]) {
+        throw new InvariantError(`node ${id} has ${numChildren[id]} children, counted otherwise`);
+      }
+    }
     invariant(
       numTop === this.#roots.numChildren,
-      `${numTop} first blocks under ${this.#roots.numScopes} scopes, counted otherwise`,
+      `${numTop} first nodes under ${this.#roots.numScopes} scopes, counted otherwise`,
     );
   }
 
-  /** The child of `parent` (a block, or `-2 - root id`) with that path hash and tokens, or NONE. */
+  /** The child of `parent` (a node, or `-2 - root id`) with that path hash and tokens, or NONE. */
   #findChild(
     { parent, hash }: { readonly parent: number; readonly hash: number },
     tokens: Uint32Array,
@@ -313,11 +322,11 @@ export class RadixTree {
   }
 
   /** The path hash of what stands above a place. */
-  #hashAbove(scope: string, parent: BlockId | undefined): number {
+  #hashAbove(scope: string, parent: NodeId | undefined): number {
     return parent === undefined ? this.hasher.root(scope) : this.#index.hashOf(parent);
   }
 
-  #holds(id: BlockId, tokens: Uint32Array, start: number): boolean {
+  #holds(id: NodeId, tokens: Uint32Array, start: number): boolean {
     const own = id * this.blockSize;
     for (let i = 0; i < this.blockSize; i++) {
       if (this.#tokens[own + i] !== tokens[start + i]) return false;

@@ -1,4 +1,4 @@
-/** The node above the first blocks of one scope. */
+/** What stands above the first nodes of one scope. */
 interface Root {
   readonly id: number;
   readonly scope: string;
@@ -6,7 +6,7 @@ interface Root {
 }
 
 /**
- * The roots of a radix tree: one per scope that has blocks in it, numbered from 0.
+ * The roots of a radix tree: one per scope that has nodes in it, numbered from 0.
  *
  * A root is opened for its first child and gone with its last, so that scopes which are used once
  * leave nothing behind. Every operation is O(1).
@@ -26,7 +26,7 @@ export class ScopeRoots {
     return [...this.#byScope.values()].reduce((sum, root) => sum + root.numChildren, 0);
   }
 
-  /** The root of `scope`; undefined when it has no blocks. */
+  /** The root of `scope`; undefined when it has no nodes. */
   find(scope: string): number | undefined {
     return this.#byScope.get(scope)?.id;
   }

@@ -1,6 +1,8 @@
 import type { TreeRun, TreeView } from "../../core/engine_view.ts";
-import type { NodeId } from "./node_blocks.ts";
-import { ABSENT, type RadixTree } from "./radix_tree.ts";
+import type { GroupedBlocks } from "./cached_blocks.ts";
+import type { NodeBlocks } from "./node_blocks.ts";
+import type { PinnedPrefixes } from "./pinned_prefixes.ts";
+import { ABSENT, type NodeId, type RadixTree } from "./radix_tree.ts";
 
 const NONE = -1;
 
@@ -12,11 +14,14 @@ export interface PathName {
   readonly scope: string;
 }
 
-/** What a view tells of nodes beside the tree. */
-export interface ViewOptions {
-  /** Tables and pins that hold each node, and whether a pin does, by node. */
+/** Tables and pins that hold each node, and whether a pin does, by node. */
+export interface NodeHolders {
   readonly holders: Uint32Array;
   readonly pinned: Uint8Array;
+}
+
+/** What a view tells of nodes beside the tree. */
+export interface ViewOptions extends NodeHolders {
   readonly maxNumRuns: number;
   /** The clock that finds were noted by. */
   readonly nowMs: number;
@@ -38,6 +43,30 @@ interface OpenRun {
   readonly first: NodeId;
   last: NodeId;
   numBlocks: number;
+}
+
+/** What holds nodes. */
+export interface ViewedNodes extends Pick<GroupedBlocks, "pool" | "tree" | "groups"> {
+  readonly pins: PinnedPrefixes;
+  /** Absent where a node is its block. */
+  readonly columns: NodeBlocks | undefined;
+}
+
+/** Who holds which node of a cache. O(capacity of the tree). */
+export function holdersOfNodes({ pool, tree, groups, pins, columns }: ViewedNodes): NodeHolders {
+  const pinnedBlocks = pins.flags(pool.numBlocks);
+  const holders = new Uint32Array(tree.capacity);
+  if (columns === undefined) {
+    for (let node = 0; node < holders.length; node++) holders[node] = pool.refCount(node);
+    return { holders, pinned: pinnedBlocks };
+  }
+  const pinned = new Uint8Array(tree.capacity);
+  for (let node = 0; node < columns.capacity; node++) {
+    holders[node] = columns.numHolders(node);
+    const isPinned = groups.some((_, group) => pinnedBlocks[columns.blockOf(node, group)] === 1);
+    pinned[node] = Number(isPinned);
+  }
+  return { holders, pinned };
 }
 
 /**
@@ -78,7 +107,7 @@ export function viewTree(tree: RadixTree, options: ViewOptions): TreeView {
     runs: shown,
     scopes: [...scopes.keys()],
     numRuns: runs.length,
-    numBlocks: tree.numBlocks,
+    numBlocks: tree.numNodes,
   };
 }
 
@@ -117,7 +146,7 @@ function sumUp(tree: RadixTree): Sums {
 }
 
 /** All nodes, each before those below it, and these before its siblings. */
-function preorder({ parents, numBlocks }: RadixTree): Int32Array {
+function preorder({ parents, numNodes }: RadixTree): Int32Array {
   const first = new Int32Array(parents.length).fill(NONE);
   const next = new Int32Array(parents.length).fill(NONE);
   const open: NodeId[] = [];
@@ -128,7 +157,7 @@ function preorder({ parents, numBlocks }: RadixTree): Int32Array {
       first[parent] = node;
     } else if (parent !== ABSENT) open.push(node);
   }
-  const order = new Int32Array(numBlocks);
+  const order = new Int32Array(numNodes);
   for (let at = 0; open.length > 0; at++) {
     const node = open.pop()!;
     order[at] = node;

@@ -1,4 +1,4 @@
-import { invariant } from "../../base/invariant.ts";
+import { invariant, InvariantError } from "../../base/invariant.ts";
 import type { BlockLoad, BlockSwap } from "../../core/batch.ts";
 import type { EngineCounts } from "../../core/engine_stats.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
@@ -215,14 +215,16 @@ export class SwapStore {
   /** Audit: a block in use is one sequence's or of the step in flight, once. O(host's pool). */
   checkIntegrity(): void {
     this.#pool.checkIntegrity();
-    const numHolders = new Uint32Array(this.#pool.numBlocks);
+    const numHolders = new Array<number>(this.#pool.numBlocks).fill(0);
     for (const { blocks } of this.#sequences.values()) {
       for (const { place } of blocks) numHolders[place]!++;
     }
     for (const place of this.#loading) numHolders[place]!++;
-    const wrong = numHolders.findIndex((count, place) =>
-      count > 1 || count !== this.#pool.refCount(place)
-    );
-    invariant(wrong < 0, `host block ${wrong} has ${numHolders[wrong]} holders, counted otherwise`);
+    for (let place = 0; place < numHolders.length; place++) {
+      const count = numHolders[place]!;
+      if (count > 1 || count !== this.#pool.refCount(place)) {
+        throw new InvariantError(`host block ${place} has ${count} holders, counted otherwise`);
+      }
+    }
   }
 }

@@ -1,13 +1,12 @@
-import { invariant, InvariantError } from "../../base/invariant.ts";
+import { InvariantError } from "../../base/invariant.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
-import { NO_BLOCK } from "../../core/cache_group.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { SequenceBlocks } from "./sequence_blocks.ts";
 
 /** A holder of references to blocks other than the tables. */
 export interface BlockHolder {
   /** Adds its references to `counts`, one entry per block. */
-  countReferences(counts: Uint32Array): void;
+  countReferences(counts: number[]): void;
 }
 
 /**
@@ -19,15 +18,16 @@ export function checkTables(
   sequences: ReadonlyMap<SequenceId, SequenceBlocks>,
   others: readonly (BlockHolder | undefined)[],
 ): void {
-  const numHolders = new Uint32Array(pool.numBlocks);
+  const { numBlocks } = pool;
+  const numHolders = new Array<number>(numBlocks).fill(0);
   /** The last sequence that was found to hold a block, counted from 1. */
-  const latestHolder = new Uint32Array(pool.numBlocks);
+  const latestHolder = new Array<number>(numBlocks).fill(0);
   let numSequences = 0;
-  for (const [id, { tables, path, inputs }] of sequences) {
-    path?.countReferences(numHolders);
+  for (const [id, sequence] of sequences) {
+    sequence.path?.countReferences(numHolders);
     numSequences++;
     const hold = (block: BlockId) => {
-      if (block >= pool.numBlocks) {
+      if (block >= numBlocks) {
         throw new InvariantError(`sequence ${id} holds block ${block}, which there is not`);
       }
       if (latestHolder[block] === numSequences) {
@@ -36,10 +36,14 @@ export function checkTables(
       latestHolder[block] = numSequences;
       numHolders[block]!++;
     };
-    for (const table of tables) for (const block of table) if (block !== NO_BLOCK) hold(block);
-    for (const { blocks } of inputs?.held() ?? []) blocks.forEach(hold);
+    for (const { blocks } of sequence.held()) blocks.forEach(hold);
   }
   for (const other of others) other?.countReferences(numHolders);
-  const wrong = numHolders.findIndex((count, block) => count !== pool.refCount(block));
-  invariant(wrong < 0, `block ${wrong} has ${numHolders[wrong]} holders, not what it counts`);
+  for (let block = 0; block < numBlocks; block++) {
+    if (numHolders[block] !== pool.refCount(block)) {
+      throw new InvariantError(
+        `block ${block} has ${numHolders[block]} holders, not what it counts`,
+      );
+    }
+  }
 }

@@ -100,7 +100,7 @@ export class CopyQueue {
   }
 
   /** Adds the references held to `counts`, one entry per block; for audits. */
-  countReferences(counts: Uint32Array): void {
+  countReferences(counts: number[]): void {
     for (const ids of this.#held) for (const id of ids) counts[id]!++;
     for (const { from, to } of this.#snapshots) {
       counts[from]!++;

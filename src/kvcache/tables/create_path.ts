@@ -14,7 +14,7 @@ export interface SequenceStart {
   /** The path of the sequence that it branches off, and how many whole blocks it shares. */
   readonly source?: SequencePath | undefined;
   readonly numBlocks?: number;
-  readonly checkpointInterval?: number | undefined;
+  readonly snapshotInterval?: number | undefined;
 }
 
 /**
@@ -29,10 +29,10 @@ export function createPath(
   start: SequenceStart,
 ): SequencePath | undefined {
   if (cache === undefined) return undefined;
-  const { hit, numTokens, source, numBlocks = 0, checkpointInterval } = start;
+  const { hit, numTokens, source, numBlocks = 0, snapshotInterval } = start;
   if (cache.columns === undefined) return new CachedPath(cache, hit.nodes as BlockId[], options);
   const branch = source instanceof GroupPath ? { source: { path: source, numBlocks } } : {};
-  const checkpoints = checkpointInterval === undefined ? {} : { checkpointInterval };
+  const checkpoints = snapshotInterval === undefined ? {} : { snapshotInterval };
   const keep = keptLengths(hit, numTokens, cache.blockSize);
   return new GroupPath(cache, options, { hit, keep, numTokens, ...branch, ...checkpoints });
 }

@@ -1,6 +1,5 @@
 import {
-  type LayerCache,
-  type LiveRange,
+  type CacheSpec,
   liveRange,
   maxLiveBlocks,
   numLiveBlocks,
@@ -18,7 +17,7 @@ import type { BlockTables } from "./block_tables.ts";
  * window moves on, the blocks that die behind it pay for those ahead. A state is never shared.
  */
 export function admissionDemand(
-  groups: readonly LayerCache[],
+  groups: readonly CacheSpec[],
   numTokens: number,
   numCached: number,
   grain: StepGrain,
@@ -37,7 +36,7 @@ export function admissionDemand(
  * blocks are copied in, but for the first `numFound` of full attention.
  */
 export function resumeDemand(
-  groups: readonly LayerCache[],
+  groups: readonly CacheSpec[],
   numTokens: number,
   { numComputed, numFound }: { readonly numComputed: number; readonly numFound: number },
   grain: StepGrain,
@@ -55,7 +54,7 @@ export function resumeDemand(
 
 /** Blocks that tables lack to cover the first `numTokens` positions, per group. */
 export function growthDemand(
-  groups: readonly LayerCache[],
+  groups: readonly CacheSpec[],
   tables: BlockTables,
   numTokens: number,
   blockSize: number,
@@ -65,9 +64,4 @@ export function growthDemand(
       ? 0
       : Math.max(0, ceilDiv(numTokens, blockSize) - tables[group]!.length)
   );
-}
-
-/** Whether block `index` is one of those that a range names. */
-export function isInRange({ numSinkBlocks, start, end }: LiveRange, index: number): boolean {
-  return index < numSinkBlocks || (index >= start && index < end);
 }

@@ -1,7 +1,13 @@
-import { type LayerCache, liveRange, NO_BLOCK, type StepGrain } from "../../core/cache_group.ts";
+import {
+  type CacheSpec,
+  isInRange,
+  liveRange,
+  NO_BLOCK,
+  type StepGrain,
+} from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { Demand } from "../pool/pool.ts";
-import { admissionDemand, isInRange } from "./demands.ts";
+import { admissionDemand } from "./demands.ts";
 import type { BlockTables } from "./block_tables.ts";
 import type { SequenceBlocks } from "./sequence_blocks.ts";
 
@@ -22,7 +28,7 @@ export interface ForkPlan {
  * have that any more: a window has moved on, or a state has.
  */
 export function planFork(
-  groups: readonly LayerCache[],
+  groups: readonly CacheSpec[],
   source: SequenceBlocks,
   { numTokens, numShared }: { readonly numTokens: number; readonly numShared: number },
   grain: StepGrain,
@@ -52,7 +58,7 @@ export function planFork(
 
 /** The shared part of a table; undefined if a block of it is dead that the branch reads. */
 function wholeBlocks(
-  cache: LayerCache,
+  cache: CacheSpec,
   table: readonly BlockId[],
   { numShared, numBlocks, blockSize }: { numShared: number; numBlocks: number; blockSize: number },
 ): readonly BlockId[] | undefined {

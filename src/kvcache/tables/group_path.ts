@@ -1,14 +1,14 @@
-import { type LayerCache, type LiveRange, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
+import { NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
-import type { GroupNodes } from "../prefix/group_nodes.ts";
+import type { BlockCaching, GroupNodes } from "../prefix/group_nodes.ts";
 import type { Hit } from "../prefix/longest_hit.ts";
-import type { NodeBlock, NodeId } from "../prefix/node_blocks.ts";
+import type { NodeBlock } from "../prefix/node_blocks.ts";
 import type { PrefixCache } from "../prefix/prefix_cache.ts";
-import type { BlockContent, TreePlace } from "../prefix/radix_tree.ts";
-import { isInRange } from "./demands.ts";
+import type { BlockContent, NodeId, TreePlace } from "../prefix/radix_tree.ts";
 import type { BlockTables } from "./block_tables.ts";
-import { type CachingOptions, type SequencePath, SHARED_SCOPE } from "./sequence_path.ts";
+import { type CachingOptions, OPEN_SCOPE, type SequencePath } from "./sequence_path.ts";
+import { WindowTails } from "./window_tails.ts";
 
 /** Where a path begins and what it is to keep. */
 export interface PathStart {
@@ -19,7 +19,7 @@ export interface PathStart {
   /** Tokens known at the start. */
   readonly numTokens: number;
   /** Every so many tokens states are kept as well; absent: never. */
-  readonly checkpointInterval?: number;
+  readonly snapshotInterval?: number;
   /** The path that this one branches off, and how many blocks of its tables are shared. */
   readonly source?: { readonly path: GroupPath; readonly numBlocks: number };
 }
@@ -38,10 +38,9 @@ interface AdoptedBlock extends NodeBlock {
  *     full       [   9    ][   4    ][   7    ][   8    ][   3    ]
  *     window 20                      [   5    ][   2    ][   6    ]     tail of 80; 5 goes with it
  *
- * Of full attention each block becomes findable when it is full. Of a window only **tails** do,
- * what a hit of some length needs: that of the last block boundary, which moves along and is the
- * tail of the answer at the end, and those of lengths that are kept, such as the end of the prompt
- * and a junction. A block that leaves the last tail it is in is free at once.
+ * Of full attention each block becomes findable when it is full. Of a window only its tails do
+ * ({@link WindowTails}): that of the last block boundary, and those of lengths that are kept, such
+ * as the end of the prompt and a junction.
  *
  * A node may be there already with other blocks of full attention: of a prompt whose window or
  * state was missing, or of a twin that is computed side by side. Where nobody uses these, its own
@@ -52,11 +51,10 @@ export class GroupPath implements SequencePath {
   readonly #cache: PrefixCache;
   readonly #groupNodes: GroupNodes;
   readonly #options: CachingOptions;
-  readonly #keep: number[];
+  readonly #keep: readonly number[];
   readonly #nodes: NodeId[];
   readonly #numFound: number;
-  /** Per group of windows, blocks of moving tails that this path has made findable, by index. */
-  readonly #moving: Map<number, BlockId>[];
+  readonly #tails: WindowTails;
   /** Tokens known at the start: from there on the answer grows. */
   readonly #numPromptTokens: number;
   readonly #interval: number;
@@ -73,20 +71,17 @@ export class GroupPath implements SequencePath {
   constructor(cache: PrefixCache, options: CachingOptions, start: PathStart) {
     const { hit, keep, source } = start;
     this.#numPromptTokens = start.numTokens;
-    this.#interval = start.checkpointInterval ?? Infinity;
+    this.#interval = start.snapshotInterval ?? Infinity;
     this.#cache = cache;
     this.#groupNodes = cache.nodes!;
     this.#options = options;
-    this.#keep = [...keep];
+    this.#keep = keep;
     this.#nodes = [...hit.nodes];
     this.#numFound = hit.nodes.length;
     if (source !== undefined && !source.path.#isForgotten) this.#branchOff(source);
     this.#groupNodes.hold(this.#nodes);
-    this.#moving = cache.groups.map((_, group) => {
-      if (source === undefined) return new Map();
-      const shared = source.path.#moving[group]!.entries();
-      return new Map(shared.filter(([index]) => index < source.numBlocks));
-    });
+    const shared = source && { tails: source.path.#tails, numBlocks: source.numBlocks };
+    this.#tails = new WindowTails(cache, keep, shared);
   }
 
   /** The node that ends with position `numTokens`, a block boundary; undefined if it has none. */
@@ -114,6 +109,7 @@ export class GroupPath implements SequencePath {
   extend(tables: BlockTables, tokens: Uint32Array, numComputed: number): void {
     this.#tokens = tokens;
     this.#numFull = Math.floor(numComputed / this.#cache.blockSize);
+    this.#tails.moveTo(this.#numFull);
     if (this.#isForgotten) return;
     this.returnAdopted(tables);
     while (!this.#isStopped && this.#nodes.length < this.#numFull) {
@@ -121,24 +117,8 @@ export class GroupPath implements SequencePath {
     }
   }
 
-  /**
-   * Frees what has left the last tail that it was in; after its table has let it go. O(1) per block
-   * that leaves.
-   */
   dropPassed(): void {
-    const { groups } = this.#cache;
-    groups.forEach((cache, group) => {
-      if (!isWindow(cache)) return;
-      const tail = this.#tailAt(cache, this.#numFull * this.#cache.blockSize);
-      const moving = this.#moving[group]!;
-      for (const [index, id] of moving) {
-        if (index >= tail.start) break;
-        moving.delete(index);
-        const node = this.#nodes[index];
-        if (node === undefined || isInRange(tail, index) || this.#isKept(cache, index)) continue;
-        this.#groupNodes.dropIdle({ node, group, id });
-      }
-    });
+    this.#tails.dropPassed(this.#nodes);
   }
 
   /** The blocks of the tables, and those adopted. */
@@ -186,13 +166,10 @@ export class GroupPath implements SequencePath {
     for (const [i, adopted] of this.#adopted.entries()) {
       this.#adopted[i] = { ...adopted, id: remap.idOf(adopted.id) };
     }
-    for (const moving of this.#moving) {
-      // What was evicted since may be gone; what is there under its id is not this path's.
-      for (const [index, id] of moving) if (remap.keeps(id)) moving.set(index, remap.idOf(id));
-    }
+    this.#tails.remap(remap);
   }
 
-  countReferences(counts: Uint32Array): void {
+  countReferences(counts: number[]): void {
     for (const { id } of this.#adopted) counts[id]!++;
   }
 
@@ -205,7 +182,7 @@ export class GroupPath implements SequencePath {
   }
 
   get #scope(): string {
-    return this.#options.scope ?? SHARED_SCOPE;
+    return this.#options.scope ?? OPEN_SCOPE;
   }
 
   /** Whether the last node of the path has been forgotten since: nothing can go below it. */
@@ -235,10 +212,10 @@ export class GroupPath implements SequencePath {
     this.#nodes.push(node);
     for (const group of this.#fullGroups) {
       const own = { node, group, id: tables[group]![index]! };
-      if (found === undefined) this.#groupNodes.setBlock(own, this.wish);
+      if (found === undefined) this.#groupNodes.setBlock(own, this.caching);
       else this.#takePlace(own, index);
     }
-    this.#offerTails(node, tables, index);
+    this.#tails.offer({ node, index, tables, caching: this.caching });
     return true;
   }
 
@@ -255,30 +232,8 @@ export class GroupPath implements SequencePath {
     this.#adopted.push({ node, group, id, index });
   }
 
-  /** Makes blocks of windows findable at a node where none are and a tail needs them. */
-  #offerTails(node: NodeId, tables: BlockTables, index: number): void {
-    this.#cache.groups.forEach((cache, group) => {
-      if (!isWindow(cache) || this.#blockAt(node, group) !== NO_BLOCK) return;
-      const id = tables[group]![index];
-      const tail = this.#tailAt(cache, this.#numFull * this.#cache.blockSize);
-      if (id === undefined || id === NO_BLOCK) return;
-      if (!isInRange(tail, index) && !this.#isKept(cache, index)) return;
-      this.#groupNodes.setBlock({ node, group, id }, this.wish);
-      this.#moving[group]!.set(index, id);
-    });
-  }
-
   #isUnshared(tables: BlockTables, index: number): boolean {
     return this.#fullGroups.every((group) => this.#cache.isUnshared(tables[group]![index]!));
-  }
-
-  #isKept(cache: LayerCache, index: number): boolean {
-    return this.#keep.some((numTokens) => isInRange(this.#tailAt(cache, numTokens), index));
-  }
-
-  /** What a hit of `numTokens`, a block boundary, needs. */
-  #tailAt(cache: LayerCache, numTokens: number): LiveRange {
-    return liveRange(cache, numTokens, this.#cache.blockSize);
   }
 
   get #fullGroups(): readonly number[] {
@@ -290,7 +245,7 @@ export class GroupPath implements SequencePath {
   }
 
   /** How its blocks are cached. */
-  get wish() {
+  get caching(): BlockCaching {
     const { retention } = this.#options;
     return { scope: this.#scope, ...(retention === undefined ? {} : { retention }) };
   }
@@ -302,8 +257,4 @@ export class GroupPath implements SequencePath {
   #content(index: number): BlockContent {
     return { tokens: this.#tokens, start: index * this.#cache.blockSize };
   }
-}
-
-function isWindow({ kind }: LayerCache): boolean {
-  return kind === "sliding_window" || kind === "chunked_local";
 }

@@ -1,9 +1,9 @@
-import { type LayerCache, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
+import { type CacheSpec, isWindow, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
 import type { Pool } from "../pool/pool.ts";
 import { type BlockTables, liveBlocksOf } from "./block_tables.ts";
-import type { SequenceInputs } from "./sequence_inputs.ts";
+import type { HeldBlocks, SequenceInputs } from "./sequence_inputs.ts";
 import type { SequencePath } from "./sequence_path.ts";
 
 /**
@@ -45,10 +45,19 @@ export class SequenceBlocks {
     this.#firstLive = tables.map(() => 0);
   }
 
-  /** Blocks that it holds, dead ones aside. */
-  get numLive(): number {
-    const inTables = this.tables.reduce((sum, table) => sum + liveBlocksOf(table).length, 0);
-    return inTables + (this.inputs?.numBlocks ?? 0);
+  /** Blocks that it holds. */
+  get numHeld(): number {
+    let sum = 0;
+    for (const { blocks } of this.held()) sum += blocks.length;
+    return sum;
+  }
+
+  /** The blocks that it holds, with their group: a list per table, then one per input. */
+  *held(): Iterable<HeldBlocks> {
+    for (const [group, table] of this.tables.entries()) {
+      yield { group, blocks: liveBlocksOf(table) };
+    }
+    if (this.inputs !== undefined) yield* this.inputs.held();
   }
 
   /** Adds blocks to the ends of the tables. */
@@ -62,9 +71,9 @@ export class SequenceBlocks {
    * Takes the blocks out that nothing reads any more, per group; no step that reads them may be in
    * flight. O(blocks taken), and O(table) where there are any.
    */
-  takeDead(groups: readonly LayerCache[], blockSize: number): BlockId[][] {
+  takeDead(groups: readonly CacheSpec[], blockSize: number): BlockId[][] {
     return groups.map((cache, group) => {
-      if (cache.kind !== "sliding_window" && cache.kind !== "chunked_local") return [];
+      if (!isWindow(cache)) return [];
       const { numSinkBlocks, start } = liveRange(cache, this.numComputedTokens, blockSize);
       const first = Math.max(numSinkBlocks, this.#firstLive[group]!);
       if (start <= first) return [];

@@ -1,4 +1,4 @@
-import type { LayerCache } from "../../core/cache_group.ts";
+import type { CacheSpec } from "../../core/cache_group.ts";
 import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
@@ -23,9 +23,15 @@ interface InputBlocks {
   isOwn: boolean;
 }
 
+/** Blocks of one group that a sequence holds. */
+export interface HeldBlocks {
+  readonly group: number;
+  readonly blocks: readonly BlockId[];
+}
+
 /** How the outputs of one sequence's inputs are cached. */
 export interface InputCaching {
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   /** Absent without a prefix cache. */
   readonly entries: EncoderEntries | undefined;
   readonly scope: string;
@@ -88,13 +94,8 @@ export class SequenceInputs {
     return [...new Set(this.#inputs.filter(({ isMade }) => !isMade).map(({ key }) => key))];
   }
 
-  /** Blocks that it holds. */
-  get numBlocks(): number {
-    return this.#inputs.reduce((sum, input) => sum + (input.isHeld ? input.blocks.length : 0), 0);
-  }
-
   /** Each input's blocks that it holds, and their group. */
-  *held(): Iterable<{ readonly group: number; readonly blocks: readonly BlockId[] }> {
+  *held(): Iterable<HeldBlocks> {
     for (const input of this.#inputs) if (input.isHeld) yield input;
   }
 
@@ -164,7 +165,7 @@ export class SequenceInputs {
 }
 
 /** Keys and values are read as long as the sequence goes on. */
-function readUntil({ group, input }: PlannedInput, groups: readonly LayerCache[]): number {
+function readUntil({ group, input }: PlannedInput, groups: readonly CacheSpec[]): number {
   const cache = groups[group]!;
   const isPassing = cache.kind === "encoder" && cache.lifetime === "placeholders";
   return isPassing ? input.placeholderEnd : Infinity;

@@ -1,8 +1,8 @@
 import type { CacheRetention } from "../../core/generation.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { BlockRemap } from "../pool/block_remap.ts";
-import type { NodeId } from "../prefix/node_blocks.ts";
 import type { BlockTables } from "./block_tables.ts";
+import type { NodeId } from "../prefix/radix_tree.ts";
 
 /** How a sequence's blocks are cached. */
 export interface CachingOptions {
@@ -12,7 +12,7 @@ export interface CachingOptions {
 }
 
 /** The scope of requests that name none. */
-export const SHARED_SCOPE = "";
+export const OPEN_SCOPE = "";
 
 /** How far the blocks of one sequence are findable in the prefix cache. */
 export interface SequencePath {
@@ -42,7 +42,7 @@ export interface SequencePath {
    */
   returnAdopted(tables: BlockTables): boolean;
   /** Adds what it holds beside the tables to `counts`, one entry per block; for audits. */
-  countReferences(counts: Uint32Array): void;
+  countReferences(counts: number[]): void;
   /** Adds the nodes it holds to `counts`; for audits. */
   countNodes(counts: Map<NodeId, number>): void;
   /** Follows its blocks to their new ids. */

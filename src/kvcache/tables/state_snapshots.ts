@@ -1,10 +1,10 @@
 import { NO_BLOCK } from "../../core/cache_group.ts";
 import type { BlockId, SequenceId } from "../../core/ids.ts";
-import type { NodeId } from "../prefix/node_blocks.ts";
 import type { PrefixCache } from "../prefix/prefix_cache.ts";
 import type { CopyQueue } from "./copy_queue.ts";
 import { GroupPath } from "./group_path.ts";
 import type { SequenceBlocks } from "./sequence_blocks.ts";
+import type { NodeId } from "../prefix/radix_tree.ts";
 
 /**
  * Keeps states where a later prompt can go on from them.
@@ -47,7 +47,7 @@ export class StateSnapshots {
       if (node === undefined || !(path instanceof GroupPath)) continue;
       if (this.#cache.columns!.blockOf(node, group) !== NO_BLOCK) continue;
       path.dropMovingSnapshots();
-      this.#cache.nodes!.setBlock({ node, group, id: own }, path.wish);
+      this.#cache.nodes!.setBlock({ node, group, id: own }, path.caching);
     }
   }
 
@@ -75,7 +75,7 @@ export class StateSnapshots {
     const to = this.#cache.take(counts, id)[group]![0]!;
     // Making room may have cost the path a node, be it this one.
     if (!this.#cache.has(node)) return this.#cache.release([to]);
-    this.#cache.nodes!.setBlock({ node, group, id: to }, path.wish);
+    this.#cache.nodes!.setBlock({ node, group, id: to }, path.caching);
     path.noteSnapshot({ node, group, id: to }, numComputedTokens);
     this.#copies.addSnapshot({ group, from: tables[group]![0]!, to });
   }

@@ -1,16 +1,15 @@
-import { type LayerCache, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
+import { type CacheSpec, isInRange, liveRange, NO_BLOCK } from "../../core/cache_group.ts";
 import { ceilDiv } from "../../base/math.ts";
 import type { BlockId } from "../../core/ids.ts";
 import type { Pool } from "../pool/pool.ts";
 import type { PrefixCache } from "../prefix/prefix_cache.ts";
 import type { SwapContents, SwappedSequence, TableEntry } from "../swap/swap_store.ts";
 import { type BlockTables, liveBlocksOf } from "./block_tables.ts";
-import { isInRange } from "./demands.ts";
 import type { SequenceBlocks } from "./sequence_blocks.ts";
 
 /** What contents are named by. */
 export interface SwapNames {
-  readonly groups: readonly LayerCache[];
+  readonly groups: readonly CacheSpec[];
   readonly blockSize: number;
   readonly pool: Pool;
   readonly cache: PrefixCache | undefined;
@@ -24,7 +23,7 @@ export function swapContents(
   { tables, numComputedTokens: numTokens }: SequenceBlocks,
   { groups, blockSize, pool, cache }: SwapNames,
 ): SwapContents {
-  const numSkipped = cache?.isSearched ? numHeldByOthers(tables, cache) : 0;
+  const numSkipped = cache?.canHit ? numHeldByOthers(tables, cache) : 0;
   const entries = groups.map((cacheKind, group): TableEntry[] => {
     const named = (id: BlockId, index: number) => ({ index, block: pool.idInGroup(id, group) });
     const table = tables[group]!;
@@ -57,7 +56,7 @@ export function canResume(
  * attention and what was taken, which lies where its blocks lay.
  */
 export function resumedTables(
-  groups: readonly LayerCache[],
+  groups: readonly CacheSpec[],
   { found, taken, numComputed, blockSize }: {
     readonly found: BlockTables;
     readonly taken: BlockTables;
@@ -80,6 +79,6 @@ export function resumedTables(
 }
 
 /** What of a hit a sequence holds that goes on from host memory: its blocks of full attention. */
-export function fullBlocksOf(groups: readonly LayerCache[], blocks: BlockTables): BlockTables {
+export function fullBlocksOf(groups: readonly CacheSpec[], blocks: BlockTables): BlockTables {
   return blocks.map((ids, group) => groups[group]!.kind === "full" ? liveBlocksOf(ids) : []);
 }

@@ -1,12 +1,12 @@
 import type { SequenceGroup } from "../sequence_group.ts";
 import {
   type AdmissionTurns,
-  orderByShares,
   PreemptedFirst,
-  type SchedulingPolicy,
   type Share,
+  ShareTurns,
   type WaitingGroups,
-} from "./scheduling_policy.ts";
+} from "./admission_turns.ts";
+import { orderByShares, type SchedulingPolicy } from "./scheduling_policy.ts";
 
 /** Tokens that an owner may have admitted more per round. */
 export const QUANTUM = 1024;
@@ -86,32 +86,20 @@ export class FairPolicy implements SchedulingPolicy {
 }
 
 /** Turns of owners by their credits. */
-class CreditTurns implements AdmissionTurns {
-  readonly #shares: readonly Share[];
+class CreditTurns extends ShareTurns {
   readonly #credits: Credits;
-  readonly #numPassed = new Map<Share, number>();
 
   constructor(shares: Iterable<Share>, credits: Credits) {
-    this.#shares = [...shares];
+    super(shares);
     this.#credits = credits;
   }
 
-  get next(): SequenceGroup | undefined {
-    const share = this.#nextShare();
-    return share && this.#firstOf(share);
-  }
-
-  passOver(): void {
-    const share = this.#nextShare();
-    if (share !== undefined) this.#numPassed.set(share, this.#numPassedOf(share) + 1);
-  }
-
   /** Of the highest priority, the owner with the most credit; between equals the earliest. */
-  #nextShare(): Share | undefined {
-    const waiting = this.#shares.filter((share) => this.#firstOf(share) !== undefined);
+  protected nextShare(): Share | undefined {
+    const waiting = this.shares.filter((share) => this.firstOf(share) !== undefined);
     if (waiting.length === 0) return undefined;
-    const highest = Math.max(...waiting.map((share) => this.#firstOf(share)!.priority));
-    const rivals = waiting.filter((share) => this.#firstOf(share)!.priority === highest);
+    const highest = Math.max(...waiting.map((share) => this.firstOf(share)!.priority));
+    const rivals = waiting.filter((share) => this.firstOf(share)!.priority === highest);
     this.#payOut(rivals);
     return rivals.reduce((best, share) => this.#compare(share, best) < 0 ? share : best);
   }
@@ -128,14 +116,6 @@ class CreditTurns implements AdmissionTurns {
 
   #compare(a: Share, b: Share): number {
     const credit = ({ owner }: Share) => this.#credits.get(owner) ?? 0;
-    return credit(b) - credit(a) || this.#firstOf(a)!.id - this.#firstOf(b)!.id;
-  }
-
-  #firstOf(share: Share): SequenceGroup | undefined {
-    return share.waiting[this.#numPassedOf(share)];
-  }
-
-  #numPassedOf(share: Share): number {
-    return this.#numPassed.get(share) ?? 0;
+    return credit(b) - credit(a) || this.firstOf(a)!.id - this.firstOf(b)!.id;
   }
 }

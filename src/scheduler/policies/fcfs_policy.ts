@@ -1,12 +1,12 @@
 import type { SequenceGroup } from "../sequence_group.ts";
 import {
   type AdmissionTurns,
-  orderByShares,
   PreemptedFirst,
-  type SchedulingPolicy,
   type Share,
+  ShareTurns,
   type WaitingGroups,
-} from "./scheduling_policy.ts";
+} from "./admission_turns.ts";
+import { orderByShares, type SchedulingPolicy } from "./scheduling_policy.ts";
 
 /**
  * First come, first served within an owner; owners take turns.
@@ -33,43 +33,17 @@ export class FcfsPolicy implements SchedulingPolicy {
 }
 
 /** Turns of owners: the one of the highest priority, then with the fewest running seats. */
-class OwnerTurns implements AdmissionTurns {
-  readonly #shares: readonly Share[];
-  /** How many at the front of each owner's waiting groups are passed over. */
-  readonly #numPassed = new Map<Share, number>();
-
-  constructor(shares: Iterable<Share>) {
-    this.#shares = [...shares];
-  }
-
-  get next(): SequenceGroup | undefined {
-    const share = this.#nextShare();
-    return share && this.#firstOf(share);
-  }
-
-  passOver(): void {
-    const share = this.#nextShare();
-    if (share !== undefined) this.#numPassed.set(share, this.#numPassedOf(share) + 1);
-  }
-
-  #nextShare(): Share | undefined {
+class OwnerTurns extends ShareTurns {
+  protected nextShare(): Share | undefined {
     let best: Share | undefined;
-    for (const share of this.#shares) {
-      const first = this.#firstOf(share);
+    for (const share of this.shares) {
+      const first = this.firstOf(share);
       if (first === undefined) continue;
-      const rival = best && this.#firstOf(best)!;
+      const rival = best && this.firstOf(best)!;
       const order = rival === undefined ? -1 : rival.priority - first.priority ||
         share.numSeats - best!.numSeats || first.id - rival.id;
       if (order < 0) best = share;
     }
     return best;
-  }
-
-  #firstOf(share: Share): SequenceGroup | undefined {
-    return share.waiting[this.#numPassedOf(share)];
-  }
-
-  #numPassedOf(share: Share): number {
-    return this.#numPassed.get(share) ?? 0;
   }
 }

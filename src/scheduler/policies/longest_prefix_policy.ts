@@ -1,14 +1,13 @@
 import type { SequenceGroup } from "../sequence_group.ts";
-import { FcfsPolicy } from "./fcfs_policy.ts";
 import {
   type AdmissionTurns,
   ListedTurns,
-  orderByShares,
   PreemptedFirst,
-  type SchedulingPolicy,
   type Share,
   type WaitingGroups,
-} from "./scheduling_policy.ts";
+} from "./admission_turns.ts";
+import { FcfsPolicy } from "./fcfs_policy.ts";
+import { orderByShares, type SchedulingPolicy } from "./scheduling_policy.ts";
 
 /** Waiting groups beyond which putting all of them in order costs more than it gains. */
 export const MAX_PREFIX_ORDERED = 1024;

@@ -1,10 +1,6 @@
 import type { SequenceGroup } from "../sequence_group.ts";
-import {
-  type AdmissionTurns,
-  ListedTurns,
-  type SchedulingPolicy,
-  type WaitingGroups,
-} from "./scheduling_policy.ts";
+import { type AdmissionTurns, ListedTurns, type WaitingGroups } from "./admission_turns.ts";
+import type { SchedulingPolicy } from "./scheduling_policy.ts";
 
 /**
  * The most urgent first: by the priority of the owner, then by that of the request, then by

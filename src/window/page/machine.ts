@@ -3,6 +3,7 @@ import { html, render } from "htm/preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Api } from "./api.ts";
 import { Actions } from "./machine/actions.ts";
+import { awayWords } from "./machine/away_words.ts";
 import { BlockMap } from "./machine/block_map.ts";
 import { Charts } from "./machine/charts.ts";
 import { Feed, type Machine } from "./machine/feed.ts";
@@ -35,10 +36,11 @@ function Room({ api }: { api: Api }) {
     return html`<${Locked} api=${api} reason=${machine.reason} onKey=${() =>
       feed.current!.open()} />`;
   }
-  const words = stateOf(machine);
   return html`
     <div class="room ${machine.status}" aria-busy=${String(machine.status !== "live")}>
-      <p class="room-state" role="status">${words !== "" && html`<span>${words}</span>`}</p>
+      <div class="room-state" role="status">
+        <${State} machine=${machine} />
+      </div>
       <${Figures} machine=${machine} />
       <${BlockMap} machine=${machine} version=${version} owner=${owner} onOwner=${setOwner} />
       <${Requests} machine=${machine} api=${api} owner=${owner} onOwner=${setOwner} />
@@ -60,7 +62,7 @@ function Locked({ api, reason, onKey }: { api: Api; reason: string; onKey: () =>
   };
   return html`
     <form class="notice room-lock" onSubmit=${submit}>
-      <h2>The machine room is for who runs the server</h2>
+      <h2>The machine room is for the operator</h2>
       <p>${reason}.</p>
       <label for="admin-key">Admin key</label>
       <div class="room-field">
@@ -103,6 +105,7 @@ function Figures({ machine }: { machine: Machine }) {
     ...numSwapBlocks === 0
       ? []
       : [["Host memory", percent(numUsedSwapBlocks / numSwapBlocks)] as const],
+    ...machine.numRestarts === 0 ? [] : [["Engine restarts", count(machine.numRestarts)] as const],
   ];
   return html`
     <dl class="room-figures">
@@ -122,7 +125,21 @@ function lastOf({ moments }: Machine, name: "ttft_p50_ms" | "inter_token_p50_ms"
   return moments.findLast((moment) => moment[name] !== null)?.[name];
 }
 
-function stateOf({ status, reason }: Machine): string {
-  if (status === "connecting") return "Looking into the engine";
-  return status === "live" ? "" : reason;
+/**
+ * Lies over the room and says why it shows nothing. What is added is read out, and not the seconds
+ * as they pass.
+ */
+function State({ machine: { status, reason, away } }: { machine: Machine }) {
+  if (away !== undefined) {
+    const { title, facts } = awayWords(away);
+    return html`
+      <section class="notice outage" aria-labelledby="outage-title">
+        <h2 id="outage-title">${title}</h2>
+        <p class="outage-reason">${reason}</p>
+        ${facts.map((sentence) => html`<p>${sentence}</p>`)}
+      </section>
+    `;
+  }
+  if (status === "live") return null;
+  return html`<span>${status === "connecting" ? "Looking into the engine" : reason}</span>`;
 }

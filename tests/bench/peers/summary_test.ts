@@ -1,6 +1,7 @@
 import { assertAlmostEquals, assertEquals } from "@std/assert";
 import { parseProcessorTimes } from "../../../bench/peers/idle_machine.ts";
-import { formatRates, median, ratios } from "../../../bench/peers/summary.ts";
+import { median } from "../../../bench/median.ts";
+import { formatRates, ratios } from "../../../bench/peers/summary.ts";
 
 const TABLE = {
   prefill: { ours: [10, 40, 30], theirs: [100, 200, 100] },

@@ -7,7 +7,7 @@ import { type Load, numRequestsOf, type Session } from "../../../bench/sim/load.
 import { simulate } from "../../../bench/sim/simulate.ts";
 import { summarize } from "../../../bench/sim/summary.ts";
 import { replaySteps } from "../../../bench/replay_steps.ts";
-import { formatTraceRecord } from "../../../src/core/step_trace.ts";
+import { formatTraceRecord } from "../../../src/engine/step_trace.ts";
 import { runs } from "../../support/runs.ts";
 
 /** A step takes 10 ms and 1 ms per position. */

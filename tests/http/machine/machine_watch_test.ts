@@ -164,6 +164,32 @@ Deno.test("MachineWatch says when the engine is away and why, and shows it whole
   abort.abort();
 });
 
+Deno.test("MachineWatch tells an outage second by second, and counts nothing of it as pace", async () => {
+  const rig = new Watched();
+  const abort = new AbortController();
+  const frames = rig.watch.join(abort.signal);
+  await read(frames);
+  rig.engine.state = "restarting";
+  rig.engine.failure = "the device was lost";
+  rig.engine.refusal = new EngineUnavailableError("The engine is restarting");
+  const seen: (number | undefined)[] = [];
+  const follow = (async () => {
+    for await (const text of frames) seen.push(JSON.parse(text).outage?.seconds);
+  })();
+  for (let ms = 250; ms <= 3000; ms += 250) {
+    rig.engine.outage = { elapsedMs: ms, numFailures: 1 };
+    await rig.turn();
+  }
+  assertEquals(seen, [0.25, 1, 2, 3]);
+  assertEquals(rig.watch.history.moments, []);
+  rig.engine.outage = rig.engine.refusal = undefined;
+  Object.assign(rig.engine, { state: "ready", numRestarts: 1 });
+  await rig.turn();
+  assertEquals(seen.at(-1), undefined);
+  abort.abort();
+  await follow;
+});
+
 Deno.test("MachineWatch outlives a view that fails, and tells of it", async () => {
   const rig = new Watched();
   const abort = new AbortController();

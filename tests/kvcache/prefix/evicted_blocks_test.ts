@@ -21,6 +21,20 @@ Deno.test("EvictedBlocks remembers the latest, and none after a clear", () => {
   assertEquals([4, 8, 20].map((hash) => blocks.has(hash)), [true, false, false]);
 });
 
+Deno.test("EvictedBlocks remembers as many as it may, however far its columns have grown", () => {
+  const blocks = new EvictedBlocks(200);
+  for (let hash = 0; hash < 500; hash++) {
+    blocks.add(hash, 10 * hash);
+    const first = Math.max(0, hash - 199);
+    assertEquals([first - 1, first, hash, hash + 1].map((each) => blocks.timeOf(each)), [
+      undefined,
+      10 * first,
+      10 * hash,
+      undefined,
+    ]);
+  }
+});
+
 Deno.test("EvictedBlocks says when a block was evicted the last time", () => {
   const blocks = new EvictedBlocks(3);
   [[4, 10], [8, 20], [4, 30], [12, 40]].forEach(([hash, time]) => blocks.add(hash!, time!));

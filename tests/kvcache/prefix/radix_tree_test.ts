@@ -31,11 +31,11 @@ function matchOf(tree: RadixTree, scope: string, tokens: readonly number[]): Blo
 Deno.test("RadixTree.match() finds what was inserted, whole or in part (S99)", () => {
   const tree = treeOf(1);
   insertAll(tree, "", [1, 2, 3], 10);
-  assertEquals(tree.numBlocks, 3);
+  assertEquals(tree.numNodes, 3);
   assertEquals(matchOf(tree, "", [1, 2, 3]), [10, 11, 12]);
   assertEquals(matchOf(tree, "", [1, 2]), [10, 11]);
   insertAll(tree, "", [4, 5], 20);
-  assertEquals(tree.numBlocks, 5);
+  assertEquals(tree.numNodes, 5);
   assertEquals(matchOf(tree, "", [5, 4]), []);
 });
 
@@ -44,11 +44,11 @@ for (const blockSize of [1, 2]) {
     const tree = treeOf(blockSize);
     insertAll(tree, "", [1, 2, 3, 4, 5, 6, 7, 8], 0);
     insertAll(tree, "", [1, 2, 9, 10], 20);
-    assertEquals(tree.numBlocks * blockSize, 10);
+    assertEquals(tree.numNodes * blockSize, 10);
     const numTokensOf = (tokens: number[]) => matchOf(tree, "", tokens).length * blockSize;
     assertEquals(numTokensOf([1, 2, 3, 4, 999, 1000]), 4);
     assertEquals(numTokensOf([1, 2, 3, 4, 5, 6, 777, 888]), 6);
-    assertEquals(tree.numBlocks * blockSize, 10, "a look-up changes nothing");
+    assertEquals(tree.numNodes * blockSize, 10, "a look-up changes nothing");
     assertEquals(numTokensOf([1, 2, 3, 4, 5, 6, 7, 8]), 8);
     assertEquals(numTokensOf([1, 2, 9, 10]), 4);
   });
@@ -88,11 +88,11 @@ Deno.test("RadixTree.remove() takes leaves only", () => {
   const tree = treeOf(1);
   insertAll(tree, "", [1, 2], 0);
   assertEquals([tree.isLeaf(0), tree.isLeaf(1)], [false, true]);
-  assertThrows(() => tree.remove(0), InvariantError, "block 0 is not a leaf");
-  assertThrows(() => tree.remove(5), InvariantError, "block 5 is not a leaf");
+  assertThrows(() => tree.remove(0), InvariantError, "node 0 is not a leaf");
+  assertThrows(() => tree.remove(5), InvariantError, "node 5 is not a leaf");
   tree.remove(1);
   tree.remove(0);
-  assertEquals(tree.numBlocks, 0);
+  assertEquals(tree.numNodes, 0);
   tree.checkIntegrity();
 });
 
@@ -128,7 +128,7 @@ Deno.test("RadixTree agrees with a map of prefixes, however few hash buckets the
           model.set(`${scope}:${tokens.slice(0, start + blockSize)}`, free);
         }
         tree.checkIntegrity();
-        assertEquals(tree.numBlocks, model.size);
+        assertEquals(tree.numNodes, model.size);
         for (const id of model.values()) assert(tree.has(id));
       }
     }),

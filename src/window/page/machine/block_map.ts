@@ -50,6 +50,7 @@ export function BlockMap({ machine, version, owner, onOwner }: {
       <header class="card-head">
         <h2 id="map-title">Block pool</h2>
         <p class="card-note">${noteOf(machine)}</p>
+        ${machine.notice !== "" && html`<p class="card-note warn">${machine.notice}</p>`}
         <div class="card-tools">
           <${Choice} label="Colour by" options=${COLOURINGS} value=${colouring} onChoose=${setColouring} />
           ${machine.groups.length > 1 && html`

@@ -1,7 +1,9 @@
 /// <reference lib="dom" />
 import { type Api, ApiError, errorOf } from "../api.ts";
+import { eventsOf } from "../event_stream.ts";
 import { applyChanges, type BlockPicture, emptyPicture, fromBase64 } from "./codec.ts";
 import type {
+  AwayMessage,
   Decision,
   FrameMessage,
   Message,
@@ -18,6 +20,12 @@ export interface Machine {
   status: "connecting" | "live" | "away" | "locked";
   /** Why there is nothing to see, one sentence. */
   reason: string;
+  /** Why there is no engine; absent while there is one, or the server does not answer. */
+  away: AwayMessage | undefined;
+  /** What is not as it was configured, one sentence; empty where all is. */
+  notice: string;
+  /** Engines started in place of one that was lost. */
+  numRestarts: number;
   /** The viewer's own cache scope. */
   scope: string;
   blockSize: number;
@@ -45,6 +53,9 @@ export class Feed {
   readonly machine: Machine = {
     status: "connecting",
     reason: "",
+    away: undefined,
+    notice: "",
+    numRestarts: 0,
     scope: "",
     blockSize: 0,
     groups: [],
@@ -86,12 +97,13 @@ export class Feed {
     try {
       const response = await this.#api.fetch("admin/machine", { signal });
       if (!response.ok) throw await errorOf(response);
-      await readMessages(response, (message) => this.#receive(message));
-      throw new Error("The server has ended the stream");
+      // Ends with an error: there is no last message.
+      for await (const message of eventsOf(response.body!)) this.#receive(message as Message);
     } catch (error) {
       if (signal.aborted) return;
       const isLocked = error instanceof ApiError && (error.status === 401 || error.status === 403);
       this.machine.status = isLocked ? "locked" : "away";
+      this.machine.away = undefined;
       this.machine.reason = error instanceof ApiError
         ? error.message
         : "The server does not answer";
@@ -109,7 +121,10 @@ export class Feed {
     }
     if (message.type === "away") {
       machine.status = "away";
-      machine.reason = message.reason ?? `The engine is ${message.state}`;
+      machine.reason = message.reason;
+      machine.away = message;
+      machine.timeMs = message.time_ms;
+      // The next engine numbers its sequences anew.
       machine.timelines.clear();
       machine.sequences = [];
     } else this.#show(message);
@@ -119,6 +134,9 @@ export class Feed {
   #show(frame: FrameMessage): void {
     const { machine } = this;
     machine.status = "live";
+    machine.away = undefined;
+    machine.notice = frame.notice ?? "";
+    machine.numRestarts = frame.restarts;
     machine.timeMs = frame.time_ms;
     machine.blockSize = frame.block_size;
     machine.groups = frame.groups;
@@ -163,23 +181,5 @@ export class Feed {
     if (decisions.length === 0) return;
     for (const decision of decisions) this.machine.timelines.decide(decision);
     this.machine.decisions = [...this.machine.decisions, ...decisions].slice(-MAX_DECISIONS);
-  }
-}
-
-/** Reads server-sent events of JSON until they end. */
-async function readMessages(
-  response: Response,
-  receive: (message: Message) => void,
-): Promise<void> {
-  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const events = (rest + value).split("\n\n");
-    rest = events.pop()!;
-    for (const event of events) {
-      if (event.startsWith("data: ")) receive(JSON.parse(event.slice("data: ".length)));
-    }
   }
 }

@@ -72,10 +72,29 @@ export interface Decision {
   readonly text: string;
 }
 
+/** An engine that was lost, and is to be replaced. */
+export interface Outage {
+  /** Since it was lost. */
+  readonly seconds: number;
+  /** Engines lost without a completed answer in between, and how many are the end. */
+  readonly failures_in_a_row: number;
+  readonly failures_allowed?: number;
+  /** Until another is started; absent while it starts. */
+  readonly next_try_in_seconds?: number;
+  /** Requests that go on with the next engine. */
+  readonly requests_kept: number;
+}
+
 /** What `GET /admin/machine` sends. */
 export type Message =
   | { readonly type: "hello"; readonly scope: string; readonly history: readonly Moment[] }
-  | { readonly type: "away"; readonly state: string; readonly reason: string | null }
+  | {
+    readonly type: "away";
+    readonly time_ms: number;
+    readonly state: "starting" | "ready" | "restarting" | "draining" | "failed";
+    readonly reason: string;
+    readonly outage?: Outage;
+  }
   | {
     readonly type: "frame";
     readonly is_whole: boolean;
@@ -85,6 +104,8 @@ export type Message =
     readonly groups: readonly string[];
     readonly blocks: { readonly count: number; readonly changes: string };
     readonly stats: Readonly<Record<string, number>>;
+    readonly restarts: number;
+    readonly notice?: string;
     readonly sequences: readonly SequenceRow[];
     readonly hidden_sequences: number;
     readonly steps: readonly StepRow[];
@@ -96,3 +117,6 @@ export type Message =
 
 /** A message that shows the engine. */
 export type FrameMessage = Extract<Message, { readonly type: "frame" }>;
+
+/** A message that says why there is no engine to show. */
+export type AwayMessage = Extract<Message, { readonly type: "away" }>;

@@ -1,25 +1,29 @@
-import type { Batch, ChunkResult } from "./batch.ts";
-import type { PoolGroups } from "./cache_group.ts";
-import type { EngineCommand } from "./engine_command.ts";
-import type { EngineConfig, EvictionPolicyName, SchedulingSettings } from "./engine_config.ts";
-import type { GenerationRequest } from "./generation.ts";
-import type { RequestId, SequenceId } from "./ids.ts";
-import type { SwapCosts, SwapSpace } from "./swap_space.ts";
-import type { StepBounds } from "./step_bounds.ts";
+import type { Batch, ChunkResult } from "../core/batch.ts";
+import type { PoolGroups } from "../core/cache_group.ts";
+import type { EngineCommand } from "../core/engine_command.ts";
+import type {
+  EngineConfig,
+  EvictionPolicyName,
+  SchedulingSettings,
+} from "../core/engine_config.ts";
+import type { GenerationRequest } from "../core/generation.ts";
+import type { RequestId, SequenceId } from "../core/ids.ts";
+import type { StepBounds } from "../core/step_bounds.ts";
+import type { SwapCosts, SwapSpace } from "../core/swap_space.ts";
 
 /** The sizes that decide which plans are made, with those of the pool at the start. */
 export interface TracedSizes extends PoolGroups, SchedulingSettings {
   readonly numBlocks: number;
   /** Token positions per block. */
   readonly blockSize: number;
-  readonly stateCheckpointInterval?: number;
+  readonly stateSnapshotInterval?: number;
   /** Absent: the block manager's default. */
   readonly numWatermarkBlocks?: number;
   readonly maxModelLen: number;
   readonly shortContextLen?: number;
   readonly maxNumSeqs: number;
   readonly maxNumBatchedTokens: number;
-  readonly maxNumWaitingSeqs: number;
+  readonly maxNumQueuedSeqs: number;
   /** Absent: preempted sequences are computed again. */
   readonly swapSpace?: SwapSpace;
   /** Absent without a prefix cache. */
@@ -56,7 +60,11 @@ export type TraceRecord = TraceEntry & { readonly ms: number };
 
 /** Fields that hold token ids or bits wherever they stand: `Uint32Array`s. */
 const UINT32_FIELDS: ReadonlySet<string> = new Set([
-  ...["tokens", "prompt", "counts", "allowedTokens", "rows"],
+  "tokens",
+  "prompt",
+  "counts",
+  "allowedTokens",
+  "rows",
 ]);
 
 /** Fields that hold 32-bit floating point numbers wherever they stand: `Float32Array`s. */

@@ -1,0 +1,96 @@
+import { type ErrorData, RequestError } from "../core/errors.ts";
+
+/** The size of the KV pool. */
+export interface PoolSize {
+  readonly numBlocks: number;
+  /** Token positions per block. */
+  readonly blockSize: number;
+  /** Tokens of one sequence that the pool holds; absent: those of all its blocks. */
+  readonly numPoolTokens?: number;
+}
+
+/** Tokens of one sequence that the pool holds. */
+export function poolTokens({ numBlocks, blockSize, numPoolTokens }: PoolSize): number {
+  return numPoolTokens ?? numBlocks * blockSize;
+}
+
+/** What the pool holds, in a clause. */
+export function describePool(pool: PoolSize): string {
+  const { numBlocks, blockSize } = pool;
+  return `the whole KV cache holds ${poolTokens(pool)} (${numBlocks} blocks of ${blockSize})`;
+}
+
+/** The pool is too small for the next token of the only running sequence. */
+export function cannotGrow(numTokens: number, pool: PoolSize, numPinnedBlocks: number): ErrorData {
+  const what = `The sequence has grown to ${numTokens} tokens`;
+  return outOfRoom(what, numTokens, { pool, numPinnedBlocks });
+}
+
+/** The pool is too small for a sequence that would run alone, since prefixes are pinned. */
+export function cannotAdmit(numTokens: number, pool: PoolSize, numPinnedBlocks: number): ErrorData {
+  return outOfRoom(`The sequence has ${numTokens} tokens`, numTokens, { pool, numPinnedBlocks });
+}
+
+/** The blocks that the beams of a search take together. */
+export interface BeamsInBlocks {
+  readonly numBeams: number;
+  /** Tokens of each beam. */
+  readonly numTokens: number;
+  /** Blocks of all of them, shared ones counted once. */
+  readonly numNeeded: number;
+}
+
+/** The pool is too small for the beams of the only running search. */
+export function beamsCannotGrow(
+  beams: BeamsInBlocks,
+  pool: PoolSize,
+  numPinnedBlocks: number,
+): ErrorData {
+  const message = describeBeams(beams, pool) + describePinned(numPinnedBlocks);
+  const details = detailsOfBeams(beams, pool);
+  return new RequestError(message, { code: "kv_cache_exceeded", details }).data;
+}
+
+/** That the beams do not fit, in a sentence. */
+export function describeBeams(
+  { numBeams, numTokens, numNeeded }: BeamsInBlocks,
+  pool: PoolSize,
+): string {
+  return `The ${numBeams} beams of the search have ${numTokens} tokens each, which take ${numNeeded} ` +
+    `blocks together, but ${describePool(pool)}`;
+}
+
+/** The same for programs to read. */
+export function detailsOfBeams({ numBeams, numNeeded }: BeamsInBlocks, { numBlocks }: PoolSize) {
+  return { n_beams: numBeams, n_blocks: numNeeded, n_kv_cache_blocks: numBlocks };
+}
+
+/** The refusal to clear the prefix cache while `numSequences` hold blocks of it. */
+export function cacheInUse(numSequences: number): RequestError {
+  return new RequestError(
+    `The prefix cache is in use: ${numSequences} running sequences hold blocks; ask to preempt them, ` +
+      `or wait until they end`,
+    { status: 409, code: "prefix_cache_in_use", details: { n_sequences: numSequences } },
+  );
+}
+
+function describePinned(numPinnedBlocks: number): string {
+  return numPinnedBlocks > 0 ? `, and ${numPinnedBlocks} of these blocks are pinned` : "";
+}
+
+function outOfRoom(
+  what: string,
+  numTokens: number,
+  { pool, numPinnedBlocks }: { readonly pool: PoolSize; readonly numPinnedBlocks: number },
+): ErrorData {
+  const isPinned = numPinnedBlocks > 0;
+  const details = {
+    n_tokens: numTokens,
+    n_kv_cache_tokens: poolTokens(pool),
+    ...(isPinned ? { n_pinned_tokens: numPinnedBlocks * pool.blockSize } : {}),
+  };
+  return new RequestError(`${what}, but ${describePool(pool)}${describePinned(numPinnedBlocks)}`, {
+    code: "kv_cache_exceeded",
+    details,
+  }).data;
+}
