@@ -28,7 +28,7 @@ export function pinPrefix(
   const numBlocks = pins.pin(name, scope, tokens);
   return {
     numBlocks,
-    numTokens: numBlocks * pins.blockSize,
+    numTokens: pins.numTokensOf(name),
     numPinned: pins.numBlocks,
     maxNumPinned: pins.maxNumBlocks,
   };

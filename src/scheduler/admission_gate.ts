@@ -3,7 +3,7 @@ import type { BlockManager } from "../kvcache/block_manager.ts";
 import type { GrowthForecast } from "./growth_forecast.ts";
 import { chooseSharing, type Sharing } from "./prefix_sharing.ts";
 import type { SchedulerOptions } from "./scheduler_options.ts";
-import { holdersOf, numSlabsMissing, type SequenceGroup, totalDemand } from "./sequence_group.ts";
+import { holdersOf, numMissingToAdmit, type SequenceGroup, totalDemand } from "./sequence_group.ts";
 import type { SequenceQueues } from "./sequence_queues.ts";
 
 /** The limits that admissions keep. */
@@ -82,7 +82,7 @@ export class AdmissionGate {
 
   /** Blocks that a group lacks to be admitted, and those it has to leave over among them. */
   numMissing(group: SequenceGroup): number {
-    return numSlabsMissing(group, this.#blocks, this.numKeptFor(group));
+    return numMissingToAdmit(group, this.#blocks, this.numKeptFor(group));
   }
 
   /** Why a group waits, the tokens of a step aside; undefined where nothing keeps it. */
@@ -94,7 +94,7 @@ export class AdmissionGate {
   fits(group: SequenceGroup): boolean {
     if (this.seatShortage(group) !== undefined) return false;
     const numKept = this.#numKeptBeside(this.#queues.running, group);
-    return numSlabsMissing(group, this.#blocks, numKept) === 0;
+    return numMissingToAdmit(group, this.#blocks, numKept) === 0;
   }
 
   /**
@@ -109,7 +109,7 @@ export class AdmissionGate {
     const numFreed = victims.flatMap(holdersOf)
       .reduce((sum, { id }) => sum + this.#blocks.numHeldBy(id), 0);
     const numKept = this.#numKeptBeside(others, group);
-    return numSlabsMissing(group, this.#blocks, numKept) <= numFreed;
+    return numMissingToAdmit(group, this.#blocks, numKept) <= numFreed;
   }
 
   /** Each sequence that runs has a token in each step. */

@@ -70,7 +70,7 @@ export class PoolSizing {
     const { queues } = this.#parts;
     const { running } = queues;
     const growing = totalDemand(running, this.#blocks);
-    const numMissing = this.#blocks.numMissing(growing);
+    const numMissing = this.#blocks.numMissingToGrow(growing);
     if (numMissing > 0) {
       return { sequenceId: running.at(-1)!.id, numMissing, isLone: running.length === 1 };
     }

@@ -95,6 +95,7 @@ function pathOf(
   numOwnTokens: number = tokens.length,
 ): HotPath {
   return {
+    key: `${scope}:${tokens}`,
     scope,
     numTokens: tokens.length,
     numOwnTokens,

@@ -137,7 +137,7 @@ export class KvGroupRig {
     if (numCached !== expected) assertEquals(numCached, expected, `hit of ${tokens}`);
     const id = this.#nextId++;
     const options = { scope, inputs };
-    const hasRoom = this.manager.numSlabsMissing(all, options) === 0;
+    const hasRoom = this.manager.numMissingToAdmit(all, options) === 0;
     const missing = this.#expectedMissing(scope, inputs, expected);
     const admission = this.#attempt(() => this.manager.tryAdmit(id, all, options));
     assertEquals(admission !== undefined, hasRoom, "as was foretold");

@@ -130,7 +130,7 @@ export class ManagerHistory {
       ...(priority < 40 ? { retention: { priority, durationMs: 5 } } : {}),
     };
     this.#see(this.#manager.numTokensCached(prompt, scope));
-    this.#see(this.#manager.numSlabsMissing(prompt, options));
+    this.#see(this.#manager.numMissingToAdmit(prompt, options));
     const admission = this.#manager.tryAdmit(id, prompt, options);
     this.#see(admission === undefined ? "no room" : asRecorded(admission));
     if (admission === undefined) return;

@@ -8,7 +8,7 @@ export interface NodeUse {
 }
 
 /**
- * How often and when the nodes of a tree were found that lets go of leaves only.
+ * How often and when each node of a tree was found; only leaves ever leave the tree.
  *
  *     finds that ended here        [A] 0 --- [B] 3 --- [C] 2        B was found 5 times, 2 with C
  *
